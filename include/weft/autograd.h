@@ -1,0 +1,39 @@
+/* Gradients. */
+#ifndef WEFT_AUTOGRAD_H
+#define WEFT_AUTOGRAD_H
+
+#include "weft/context.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* Records the gradients of the scalar `loss` with respect to every stored tensor that requires
+ * one, and adds them to those tensors' gradients. `loss` stays readable after the step. */
+weft_status weft_backward(weft_tensor *loss);
+/* As weft_backward, for any shape: `seed` (the gradient of what follows, loss's shape) is needed
+ * unless loss has one element. retain: the graph may be walked again. */
+weft_status weft_backward_with(weft_tensor *loss, weft_tensor *seed, bool retain);
+
+/* The gradient of a stored tensor: a stored tensor owned by t, or NULL when there is none (no
+ * backward yet, or zeroed). Reading it runs pending work. */
+weft_tensor *weft_grad(weft_tensor *t);
+/* Makes the gradient absent (not zero-filled). */
+void weft_zero_grad(weft_tensor *t);
+
+typedef struct weft_gradcheck_opts {
+    double eps;  /* 0 reads as 1e-6 */
+    double atol; /* 0 reads as 1e-5 */
+    double rtol; /* 0 reads as 1e-3 */
+} weft_gradcheck_opts;
+typedef weft_tensor *(*weft_gradcheck_fn)(void *user, weft_tensor *const *inputs, int n);
+/* Compares the recorded gradients of fn (any output shape) with central differences, for each
+ * stored f64 input that requires a gradient, and demands that repeated runs agree to the bit.
+ * WEFT_ERR_NUMERIC with the worst element in the context's error text when they differ. */
+weft_status weft_gradcheck(weft_context *ctx, weft_gradcheck_fn fn, void *user,
+                           weft_tensor *const *inputs, int n, const weft_gradcheck_opts *opts);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

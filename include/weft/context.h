@@ -1,0 +1,80 @@
+/* The context: threads, memory, the graph being recorded, the first error.
+ *
+ * One thread at a time may use a context and the tensors that belong to it. */
+#ifndef WEFT_CONTEXT_H
+#define WEFT_CONTEXT_H
+
+#include <stdio.h>
+
+#include "weft/tensor.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef enum weft_isa { WEFT_ISA_SCALAR, WEFT_ISA_AVX2, WEFT_ISA_AVX512 } weft_isa;
+const char *weft_isa_name(weft_isa isa); /* "scalar", "avx2", "avx512" */
+
+/* How a step is run. The interpreter runs the same arithmetic in recording order on one thread,
+ * unfused, every buffer its own: the oracle. The random scheduler picks ready tiles at random
+ * over memory poisoned with NaN: a test of the plan's ordering edges. */
+typedef enum weft_executor {
+    WEFT_EXECUTOR_PARALLEL,
+    WEFT_EXECUTOR_INTERPRETER,
+    WEFT_EXECUTOR_RANDOM
+} weft_executor;
+
+/* Plan passes that tests may switch off. */
+enum {
+    WEFT_PASS_SIMPLIFY = 1u << 0,
+    WEFT_PASS_FUSE = 1u << 1,
+    WEFT_PASS_MEMORY = 1u << 2, /* sharing of arena bytes */
+    WEFT_PASS_ALL = 0x7u
+};
+
+typedef struct weft_options {
+    int threads;            /* 0: OMP_NUM_THREADS, else one per physical core we may use */
+    uint64_t seed;          /* of initialisation, dropout, weft_randn */
+    weft_executor executor; /* default: parallel */
+    unsigned passes_off;    /* WEFT_PASS_ bits to switch off */
+    uint64_t schedule_seed; /* of the random scheduler */
+    const char *trace_path; /* write a Chrome trace of the replays here; NULL: none. Copied. */
+} weft_options;
+#define WEFT_OPTIONS_INIT {0}
+
+/* options may be NULL. On failure returns a status and leaves *ctx untouched; err (may be NULL)
+ * receives the message. */
+weft_status weft_context_create(weft_context **ctx, const weft_options *options, weft_error *err);
+/* Destroys the context. Tensors that are still referenced stay valid memory until their last
+ * unref, but can no longer be recorded with. NULL: no effect. */
+void weft_context_destroy(weft_context *ctx);
+
+int weft_threads(const weft_context *ctx);
+weft_isa weft_context_isa(const weft_context *ctx);
+
+/* The first error since the last clear: its status and its text (never NULL). Functions keep
+ * failing while an error stands only where they need what failed (NULL tensors pass through). */
+weft_status weft_error_status(const weft_context *ctx);
+const char *weft_error_text(const weft_context *ctx);
+void weft_error_clear(weft_context *ctx);
+
+/* Runs all recorded work, with every pass, and ends the step: recorded handles become stale. */
+weft_status weft_sync(weft_context *ctx);
+
+/* Gradient recording. Scopes nest; pass the returned value back to end the scope:
+ *     bool was = weft_no_grad_begin(ctx); ... weft_no_grad_end(ctx, was);  */
+bool weft_no_grad_begin(weft_context *ctx);
+void weft_no_grad_end(weft_context *ctx, bool was);
+
+/* Text reports, written to `out`: the machine (cores chosen and why, NUMA, caches, ISA, library
+ * versions), and the plan that the recorded work would run as (tasks, kernels, tiles, layouts,
+ * offsets, peak memory). weft_explain compiles but does not run. */
+weft_status weft_info(weft_context *ctx, FILE *out);
+weft_status weft_explain(weft_context *ctx, FILE *out);
+
+const char *weft_version(void); /* "0.1.0" */
+
+#ifdef __cplusplus
+}
+#endif
+#endif

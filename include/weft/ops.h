@@ -1,0 +1,109 @@
+/* Recorded operations.
+ *
+ * Every function records a node and returns its output, owned by the context. Shapes are inferred
+ * and checked at once. On failure it returns NULL and the context holds the first error with the
+ * module path; a NULL input returns NULL. Ops nest: weft_relu(weft_add(a, b)).
+ * Shape letters: N minibatch, C input channels, H height, W width, K output channels, R S kernel
+ * height and width, P Q output height and width. Types: f32 or f64 unless said otherwise. */
+#ifndef WEFT_OPS_H
+#define WEFT_OPS_H
+
+#include "weft/context.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* Element by element, NumPy broadcasting. */
+weft_tensor *weft_add(weft_tensor *a, weft_tensor *b);
+weft_tensor *weft_mul(weft_tensor *a, weft_tensor *b);
+weft_tensor *weft_scale(weft_tensor *x, double factor); /* factor is a plan input: no recompile */
+weft_tensor *weft_relu(weft_tensor *x);
+/* Adds b (C) along dimension 1 of x (N, C, ...). */
+weft_tensor *weft_bias(weft_tensor *x, weft_tensor *b);
+/* x broadcast to `shape` (NumPy rules). */
+weft_tensor *weft_expand(weft_tensor *x, weft_shape shape);
+/* The same value, cut from the gradient graph. */
+weft_tensor *weft_detach(weft_tensor *x);
+
+/* Matrix product of a (M, K) and b (K, N); the flags read a as (K, M), b as (N, K). */
+weft_tensor *weft_matmul(weft_tensor *a, weft_tensor *b, bool transpose_a, bool transpose_b);
+/* x (N, in) times w (out, in) transposed, plus bias (out) or NULL: (N, out). As torch's F.linear;
+ * x of another rank (..., in) is taken as (product, in) and the result shaped back. */
+weft_tensor *weft_linear(weft_tensor *x, weft_tensor *w, weft_tensor *bias);
+
+typedef struct weft_conv2d_opts {
+    int stride[2];   /* 0 reads as 1; order is height, width */
+    int padding[2];  /* zeros on both sides */
+    int dilation[2]; /* 0 reads as 1 */
+    int groups;      /* 0 reads as 1 */
+} weft_conv2d_opts;
+/* x (N, C, H, W), w (K, C/groups, R, S), bias (K) or NULL, opts or NULL: (N, K, P, Q),
+ * P = (H + 2*padding - dilation*(R-1) - 1)/stride + 1. */
+weft_tensor *weft_conv2d(weft_tensor *x, weft_tensor *w, weft_tensor *bias,
+                         const weft_conv2d_opts *opts);
+
+typedef struct weft_batch_norm_opts {
+    bool training;         /* batch statistics, and the running ones are updated */
+    double eps;            /* 0 reads as 1e-5 */
+    double momentum;       /* 0 reads as 0.1 (a plan input); < 0: cumulative average */
+} weft_batch_norm_opts;
+/* x (N, C, H, W) or (N, C); gamma, beta, running_mean, running_var (C); num_batches_tracked i64
+ * scalar or NULL. gamma and beta may both be NULL. running_* may both be NULL (then batch
+ * statistics are always used). As torch's F.batch_norm: the running variance is the unbiased one.
+ * Source: Ioffe and Szegedy 2015. */
+weft_tensor *weft_batch_norm(weft_tensor *x, weft_tensor *gamma, weft_tensor *beta,
+                             weft_tensor *running_mean, weft_tensor *running_var,
+                             weft_tensor *num_batches_tracked, const weft_batch_norm_opts *opts);
+
+typedef struct weft_pool2d_opts {
+    int kernel[2];          /* height, width */
+    int stride[2];          /* 0 reads as the kernel */
+    int padding[2];         /* at most half the kernel */
+    int dilation[2];        /* max pooling only; 0 reads as 1 */
+    bool ceil_mode;         /* as torch: the last window must start inside the input or left pad */
+    bool exclude_padding;   /* average pooling: count_include_pad=False */
+} weft_pool2d_opts;
+weft_tensor *weft_max_pool2d(weft_tensor *x, const weft_pool2d_opts *opts);
+weft_tensor *weft_avg_pool2d(weft_tensor *x, const weft_pool2d_opts *opts);
+/* (N, C, H, W) to (N, C, out_h, out_w); windows as torch: floor(i*H/out_h) .. ceil((i+1)*H/out_h) */
+weft_tensor *weft_adaptive_avg_pool2d(weft_tensor *x, int out_h, int out_w);
+
+/* One dimension may be -1. */
+weft_tensor *weft_reshape(weft_tensor *x, weft_shape shape);
+/* Dimensions start_dim and after become one (torch.flatten). */
+weft_tensor *weft_flatten(weft_tensor *x, int start_dim);
+/* n >= 1 tensors of equal shape but for dimension `dim`. */
+weft_tensor *weft_concat(weft_tensor *const *x, int n, int dim);
+/* Elements [start, start+length) of dimension dim. */
+weft_tensor *weft_narrow(weft_tensor *x, int dim, int64_t start, int64_t length);
+
+/* Keeps each element with probability 1-p and divides it by 1-p; identity when not training.
+ * Random numbers: Philox keyed by seed, step, op and logical element. 0 <= p < 1. */
+weft_tensor *weft_dropout(weft_tensor *x, double p, bool training);
+
+weft_tensor *weft_softmax(weft_tensor *x, int dim); /* dim may be negative */
+weft_tensor *weft_log_softmax(weft_tensor *x, int dim);
+
+typedef enum weft_reduction { WEFT_MEAN, WEFT_SUM, WEFT_NONE } weft_reduction;
+typedef struct weft_cross_entropy_opts {
+    double label_smoothing; /* 0 .. 1 */
+    weft_reduction reduction;
+} weft_cross_entropy_opts;
+/* logits (N, K), labels i64 (N) with values in [0, K): scalar, or (N) for WEFT_NONE. opts or NULL.
+ * A label out of range fails the run (ERR_INVALID) before anything is committed. */
+weft_tensor *weft_cross_entropy(weft_tensor *logits, weft_tensor *labels,
+                                const weft_cross_entropy_opts *opts);
+/* How many rows of logits (N, K) have their maximum at the label (first maximum wins): i64 scalar.
+ * No gradient. */
+weft_tensor *weft_count_correct(weft_tensor *logits, weft_tensor *labels);
+
+/* Over the dimensions named by the bits of `dims` (bit i: dimension i; 0: all). keep: the reduced
+ * dimensions stay with size 1. */
+weft_tensor *weft_sum(weft_tensor *x, unsigned dims, bool keep);
+weft_tensor *weft_mean(weft_tensor *x, unsigned dims, bool keep);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

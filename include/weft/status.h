@@ -1,0 +1,50 @@
+/* Status codes and error records.
+ *
+ * Every fallible function that does not return a tensor returns a weft_status and leaves its
+ * outputs untouched on failure. Messages say what, where and what was expected. The library never
+ * prints, exits or aborts. */
+#ifndef WEFT_STATUS_H
+#define WEFT_STATUS_H
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* One list feeds the enum and weft_status_string(). X(name, text) */
+#define WEFT_STATUS_LIST(X)                                                                        \
+    X(OK, "ok")                                                                                    \
+    X(ERR_INVALID, "invalid argument")                                                             \
+    X(ERR_SHAPE, "shape mismatch")                                                                 \
+    X(ERR_DTYPE, "data type mismatch")                                                             \
+    X(ERR_STATE, "not allowed in this state")                                                      \
+    X(ERR_NOMEM, "out of memory")                                                                  \
+    X(ERR_IO, "input/output error")                                                                \
+    X(ERR_FORMAT, "malformed data")                                                                \
+    X(ERR_NOT_FOUND, "not found")                                                                  \
+    X(ERR_UNSUPPORTED, "not supported")                                                            \
+    X(ERR_NUMERIC, "not a finite number")                                                          \
+    X(ERR_INTERRUPTED, "interrupted")                                                              \
+    X(ERR_INTERNAL, "internal error")
+
+typedef enum weft_status {
+#define X(name, text) WEFT_##name,
+    WEFT_STATUS_LIST(X)
+#undef X
+} weft_status;
+
+/* A short text for a status, never NULL. */
+const char *weft_status_string(weft_status status);
+
+/* An error record for code that has no context (file formats, loader threads). Initialise with
+ * WEFT_ERROR_INIT; the first error stays until the record is initialised again. */
+#define WEFT_ERROR_TEXT 1024
+typedef struct weft_error {
+    weft_status status;
+    char text[WEFT_ERROR_TEXT];
+} weft_error;
+#define WEFT_ERROR_INIT {WEFT_OK, {0}}
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,101 @@
+/* Tensors: shapes, element types, storage, reading and writing.
+ *
+ * A tensor is either *stored* (parameter, buffer, input: it owns memory, plain row-major, logical
+ * order NCHW) or *recorded* (a node of the current step's graph: no memory of its own, numbers
+ * exist when something needs them). Stored tensors are reference counted and belong to whoever
+ * created them. Recorded tensors belong to the context and end with the step; using one later is
+ * an error that says so, never a crash. */
+#ifndef WEFT_TENSOR_H
+#define WEFT_TENSOR_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "weft/status.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef struct weft_context weft_context;
+typedef struct weft_tensor weft_tensor;
+
+/* Element types. X(name, bytes, text, safetensors name) */
+#define WEFT_DTYPE_LIST(X)                                                                         \
+    X(F32, 4, "f32", "F32")                                                                        \
+    X(F64, 8, "f64", "F64")                                                                        \
+    X(BF16, 2, "bf16", "BF16")                                                                     \
+    X(U8, 1, "u8", "U8")                                                                           \
+    X(I32, 4, "i32", "I32")                                                                        \
+    X(I64, 8, "i64", "I64")
+
+typedef enum weft_dtype {
+#define X(name, bytes, text, st) WEFT_##name,
+    WEFT_DTYPE_LIST(X)
+#undef X
+    WEFT_DTYPE_COUNT
+} weft_dtype;
+
+size_t weft_dtype_size(weft_dtype dtype);      /* bytes per element; 0 for an unknown type */
+const char *weft_dtype_name(weft_dtype dtype); /* "f32", ...; "?" for an unknown type */
+
+#define WEFT_MAX_RANK 6
+typedef struct weft_shape {
+    int rank; /* 0: a scalar */
+    int64_t dim[WEFT_MAX_RANK];
+} weft_shape;
+
+/* WEFT_SHAPE(64, 1, 28, 28) is a weft_shape; WEFT_SCALAR has rank 0. */
+#define WEFT_SHAPE(...)                                                                            \
+    ((weft_shape){(int)(sizeof((int64_t[]){__VA_ARGS__}) / sizeof(int64_t)), {__VA_ARGS__}})
+#define WEFT_SCALAR ((weft_shape){0, {0}})
+
+int64_t weft_shape_count(weft_shape shape); /* elements; 1 for a scalar; -1 on overflow or dim < 0 */
+bool weft_shape_equal(weft_shape a, weft_shape b);
+/* Writes "[64, 1, 28, 28]" into text (at most size bytes, terminated); returns text. */
+char *weft_shape_format(weft_shape shape, char *text, size_t size);
+
+/* A new stored tensor, zero-filled, owned by the caller (weft_tensor_unref). NULL on failure, the
+ * context has the error. Every dimension must be at least 1. */
+weft_tensor *weft_tensor_create(weft_context *ctx, weft_dtype dtype, weft_shape shape);
+/* The same, with a copy of `data`: weft_shape_count(shape) elements, row-major. */
+weft_tensor *weft_tensor_from(weft_context *ctx, weft_dtype dtype, weft_shape shape,
+                              const void *data);
+weft_tensor *weft_tensor_full(weft_context *ctx, weft_dtype dtype, weft_shape shape, double value);
+/* Standard normal values (f32 or f64), from the context's seeded counter-based generator. */
+weft_tensor *weft_randn(weft_context *ctx, weft_shape shape);
+
+weft_tensor *weft_tensor_ref(weft_tensor *t); /* returns t; recorded tensors and NULL: no effect */
+void weft_tensor_unref(weft_tensor *t);       /* NULL and recorded tensors: no effect */
+
+weft_context *weft_tensor_context(const weft_tensor *t);
+weft_shape weft_tensor_shape(const weft_tensor *t);
+weft_dtype weft_tensor_dtype(const weft_tensor *t);
+bool weft_tensor_is_stored(const weft_tensor *t);
+
+/* Copies all elements, row-major, to or from `data`; `bytes` must be the tensor's exact size.
+ * Reading a recorded tensor runs what it depends on. Writing a stored tensor that pending work
+ * still reads runs that work first. */
+weft_status weft_read(weft_tensor *t, void *data, size_t bytes);
+weft_status weft_write(weft_tensor *t, const void *data, size_t bytes);
+/* The value of a one-element tensor as a double; NaN on failure (the context has the error). */
+double weft_item(weft_tensor *t);
+
+/* Direct access to a stored tensor's memory, row-major; pending work that concerns it is run
+ * first. Valid until the tensor is destroyed; do not hold it across recorded work that writes the
+ * tensor. NULL for recorded tensors (with an error). */
+void *weft_tensor_data(weft_tensor *t);
+
+/* Keeps a recorded tensor's value past the step: returns a stored tensor, owned by the caller,
+ * that receives the value when the step runs. */
+weft_tensor *weft_keep(weft_tensor *t);
+
+/* Leaf gradients. Only stored f32/f64 tensors may require a gradient. */
+weft_status weft_set_requires_grad(weft_tensor *t, bool requires_grad);
+bool weft_requires_grad(const weft_tensor *t);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

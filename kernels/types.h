@@ -1,0 +1,55 @@
+/* What every kernel family shares: instruction sets, activation geometry, blocks.
+ *
+ * Kernels know pointers, sizes, strides and tiles. They allocate nothing, start no threads and
+ * report no errors; what they cannot do they say when asked whether they fit. */
+#ifndef WF_KERNELS_TYPES_H
+#define WF_KERNELS_TYPES_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "weft/context.h" /* weft_isa, weft_dtype: enums only */
+
+typedef int64_t wf_dim;
+
+/* The best instruction set this CPU has, capped by WEFT_MAX_ISA (scalar, avx2, avx512). avx2 asks
+ * for AVX2+FMA, avx512 for F, BW, DQ, VL. Read once. */
+weft_isa wf_cpu_isa(void);
+
+/* Channels per block of the blocked layout: 16 on AVX-512, 8 elsewhere. f64 stays plain (1). */
+static inline int wf_isa_block(weft_isa isa)
+{
+    return isa == WEFT_ISA_AVX512 ? 16 : 8;
+}
+
+/* One image of a 4-D activation. block 1 is plain CHW; block b is (C/b) x H x W x b with the
+ * channels padded to a multiple of b. Padding channels are zero and stay zero. */
+typedef struct wf_act {
+    int C, H, W;
+    int block;
+} wf_act;
+
+static inline int wf_round_up(int x, int to)
+{
+    return (x + to - 1) / to * to;
+}
+
+/* Elements of one image, padding channels included. */
+static inline size_t wf_act_count(wf_act a)
+{
+    return (size_t)wf_round_up(a.C, a.block) * (size_t)a.H * (size_t)a.W;
+}
+
+/* Element offset of (c, h, w) inside the image; holds for plain (block 1) and blocked alike. */
+static inline size_t wf_act_index(wf_act a, int c, int h, int w)
+{
+    size_t pixel = ((size_t)(c / a.block) * (size_t)a.H + (size_t)h) * (size_t)a.W + (size_t)w;
+    return pixel * (size_t)a.block + (size_t)(c % a.block);
+}
+
+#define WF_CAT_(a, b) a##b
+#define WF_CAT(a, b) WF_CAT_(a, b)
+#define WF_ALIGN 64 /* bytes: every buffer a kernel is given starts on such a boundary, unless the
+                       family's header says otherwise; images inside it need not */
+#endif
