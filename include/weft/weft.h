@@ -1,0 +1,11 @@
+/* Weft: training image CNNs on x86 CPUs. Includes every public header. */
+#ifndef WEFT_WEFT_H
+#define WEFT_WEFT_H
+
+#include "weft/autograd.h"
+#include "weft/context.h"
+#include "weft/ops.h"
+#include "weft/status.h"
+#include "weft/tensor.h"
+
+#endif
