@@ -112,6 +112,12 @@ def count_lines(output):
     return tuple(map(int, match.groups())) if match else None
 
 
+def time_limit(test, factor):
+    """Seconds, or None: meson's 0 and below mean no limit."""
+    limit = test.get("timeout") or 0
+    return limit * factor if limit > 0 else None
+
+
 def execute(test, isa, xml_path, timeout):
     """Runs the executable. Returns its exit status (None after a timeout) and its output."""
     env = dict(os.environ)
@@ -234,7 +240,7 @@ def main(argv):
         work = [(t, isa) for t in group for isa in ([None] if runs_once(t) else isas)]
         with concurrent.futures.ThreadPoolExecutor(jobs) as pool:
             futures = [
-                pool.submit(run_test, t, isa, (t.get("timeout") or 0) * args.slow or None)
+                pool.submit(run_test, t, isa, time_limit(t, args.slow))
                 for t, isa in work
             ]
             for (test, isa), future in zip(work, futures):
