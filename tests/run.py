@@ -89,7 +89,8 @@ def count_cmocka(xml):
             if "<failure" in what or "<error" in what:
                 failed += 1
                 errors += "<error" in what
-                text = re.sub(r"<!\[CDATA\[|\]\]>\s*</|</?(failure|error)[^>]*>", "", what)
+                text = re.sub(r"</?(failure|error)[^>]*>|<!\[CDATA\[", "", what)
+                text = re.sub(r"\]\]>\s*$", "", text)
                 messages.append(f"{name}: {text.strip()}")
             elif "<skipped" in what:
                 skipped += 1
