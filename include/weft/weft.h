@@ -4,7 +4,9 @@
 
 #include "weft/autograd.h"
 #include "weft/context.h"
+#include "weft/data.h"
 #include "weft/ops.h"
+#include "weft/safetensors.h"
 #include "weft/status.h"
 #include "weft/tensor.h"
 

@@ -1,0 +1,120 @@
+/* Data sets, and the loader that turns them into normalised batches.
+ *
+ * Shape letters: N samples, C channels, H height, W width. Everything random is counter-based,
+ * keyed by seed, epoch and sample: the same bits for any number of loader threads. */
+#ifndef WEFT_DATA_H
+#define WEFT_DATA_H
+
+#include "weft/tensor.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* ---- data sets -------------------------------------------------------------------------------
+ * Immutable once open; any number of threads may read one. */
+
+typedef struct weft_dataset weft_dataset;
+
+typedef enum weft_split {
+    WEFT_SPLIT_TRAIN,
+    WEFT_SPLIT_TEST,
+    WEFT_SPLIT_PREDICT /* as TEST, but labels may be missing (then they read as -1) */
+} weft_split;
+
+typedef struct weft_dataset_info {
+    int64_t count; /* at least 1 */
+    int channels, height, width;
+    int classes;          /* labels are 0 .. classes-1; 0: no labels */
+    weft_dtype dtype;     /* of the stored pixels: u8 (0..255 stands for 0..1) or f32 */
+    bool only_split;      /* the source has one split, which serves training and testing alike */
+    const char *const *class_names; /* `classes` of them, or NULL: not known */
+    const char *source;   /* what was opened, for people */
+} weft_dataset_info;
+
+/* Opens a data set. `path` is one of
+ *   a directory with the four files of MNIST or Fashion-MNIST (train-images-idx3-ubyte and so on,
+ *     .gz or not), or with train.safetensors and test.safetensors
+ *   a safetensors file with "images" (N,C,H,W; u8 or f32) and "labels" (i64, N), and optionally
+ *     "test_images" and "test_labels". Labels need not be there for WEFT_SPLIT_PREDICT. The number
+ *     of classes is the metadata entry "classes" where there is one, else the largest label + 1
+ *   synthetic:CxHxW:classes[:count], made up but learnable: `count` training samples (default
+ *     4096), a quarter as many for testing
+ * On failure *ds is untouched and err (may be NULL) says what is wrong with which file, and how to
+ * get the data where there is none. */
+weft_status weft_dataset_open(const char *path, weft_split split, weft_dataset **ds,
+                              weft_error *err);
+
+/* A data set over arrays of the caller, which must outlive it. */
+typedef struct weft_dataset_arrays {
+    int64_t count;
+    int channels, height, width;
+    int classes;           /* 0: the largest label + 1 */
+    weft_dtype dtype;      /* of images: WEFT_U8 or WEFT_F32 */
+    const void *images;    /* (N, C, H, W) */
+    const int64_t *labels; /* (N), checked; NULL: none */
+} weft_dataset_arrays;
+weft_status weft_dataset_from_arrays(const weft_dataset_arrays *arrays, weft_dataset **ds,
+                                     weft_error *err);
+void weft_dataset_destroy(weft_dataset *ds); /* NULL: no effect */
+
+/* Valid as long as the data set. */
+const weft_dataset_info *weft_dataset_get_info(const weft_dataset *ds);
+/* Copies sample `index`: pixels (C, H, W; the data set's dtype) and label; either may be NULL. */
+weft_status weft_dataset_get(const weft_dataset *ds, int64_t index, void *pixels, int64_t *label,
+                             weft_error *err);
+/* Mean and standard deviation of each channel (C each) over all samples, u8 pixels scaled to 0..1.
+ * Use the training split's for testing too. One pass over the data. */
+weft_status weft_dataset_mean_std(const weft_dataset *ds, float *mean, float *std,
+                                  weft_error *err);
+
+/* ---- loader ----------------------------------------------------------------------------------
+ * Used by one thread at a time. */
+
+typedef struct weft_loader weft_loader;
+
+typedef struct weft_loader_opts {
+    int64_t batch;     /* samples a batch */
+    int workers;       /* threads that prepare batches ahead; 0: the caller does it */
+    int ahead;         /* batches prepared ahead; 0 reads as workers + 1 */
+    bool shuffle;      /* a new permutation each epoch */
+    bool drop_last;    /* leave out a last batch that is not full (training) */
+    uint64_t seed;     /* of shuffling and augmentation */
+    bool flip;         /* mirror every other sample, at random */
+    int shift;         /* move by up to so many pixels each way, the gap black (0, then normalised) */
+    const float *mean; /* C; NULL: 0. Copied. */
+    const float *std;  /* C; NULL: 1; where 0, 1 is used. Copied. */
+    const void *cpu_mask;  /* the CPUs its threads may use (a cpu_set_t); NULL: those of the thread */
+    size_t cpu_mask_bytes; /*   that creates the loader */
+} weft_loader_opts;
+#define WEFT_LOADER_OPTS_INIT {0}
+
+/* `images` is 64-byte aligned. Valid until the next call on the loader. */
+typedef struct weft_batch {
+    int64_t count;          /* samples in it; less than opts.batch only in a last one; 0: no more */
+    int64_t index;          /* of the batch in its epoch */
+    const float *images;    /* (count, C, H, W): (x - mean) / std, x in 0..1 for u8 pixels */
+    const int64_t *labels;  /* (count) */
+    const int64_t *samples; /* (count): which samples of the data set */
+} weft_batch;
+
+/* All memory and all threads a loader will ever use. The data set must outlive it. Fails when the
+ * batch is larger than the data set and drop_last leaves nothing, or for options out of range. The
+ * loader stands at the start of epoch 0. */
+weft_status weft_loader_create(const weft_dataset *ds, const weft_loader_opts *opts,
+                               weft_loader **loader, weft_error *err);
+void weft_loader_destroy(weft_loader *loader); /* at any point; NULL: no effect */
+
+int64_t weft_loader_batches(const weft_loader *loader); /* in each epoch */
+/* Goes to batch `first_batch` (0 .. batches) of an epoch, whatever was left of the present one:
+ * how an epoch starts, and how a resumed run continues. */
+weft_status weft_loader_start(weft_loader *loader, int64_t epoch, int64_t first_batch,
+                              weft_error *err);
+/* The next batch; count 0 after the last of the epoch. An error of a loader thread comes here, at
+ * the batch it concerns, and stays until the next weft_loader_start. */
+weft_status weft_loader_next(weft_loader *loader, weft_batch *batch, weft_error *err);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

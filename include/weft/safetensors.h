@@ -1,0 +1,59 @@
+/* Safetensors files: named arrays, as PyTorch's safetensors package reads and writes them.
+ *
+ * A file is parsed as hostile input: what opens is consistent. The open file is read-only, and any
+ * number of threads may use it at once. Format: https://github.com/huggingface/safetensors. */
+#ifndef WEFT_SAFETENSORS_H
+#define WEFT_SAFETENSORS_H
+
+#include "weft/tensor.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef struct weft_safetensors weft_safetensors; /* an open file */
+
+/* One named array, row-major, little-endian. Read: `data` lives until the file is closed and may
+ * be unaligned for its type in files that others wrote (copy it). A dimension may be 0. */
+typedef struct weft_safetensors_entry {
+    const char *name;
+    weft_dtype dtype;
+    weft_shape shape;
+    const void *data; /* weft_shape_count(shape) elements */
+} weft_safetensors_entry;
+
+/* One pair of the file's __metadata__ map. */
+typedef struct weft_safetensors_meta {
+    const char *key;
+    const char *value;
+} weft_safetensors_meta;
+
+/* Maps a file and checks its header. On failure *file is untouched and err (may be NULL) names the
+ * file, the tensor and the numbers: WEFT_ERR_IO (cannot be read), WEFT_ERR_FORMAT (truncated or
+ * inconsistent), WEFT_ERR_UNSUPPORTED (a type or rank that Weft does not have). As with every
+ * mapped file, another process that truncates it in place while it is open kills this one;
+ * replacing it by rename, as weft_safetensors_write does, is safe. */
+weft_status weft_safetensors_open(const char *path, weft_safetensors **file, weft_error *err);
+void weft_safetensors_close(weft_safetensors *file); /* NULL: no effect */
+
+/* Entries in the order of the header; NULL where there is none. */
+int64_t weft_safetensors_count(const weft_safetensors *file);
+const weft_safetensors_entry *weft_safetensors_at(const weft_safetensors *file, int64_t index);
+const weft_safetensors_entry *weft_safetensors_find(const weft_safetensors *file,
+                                                    const char *name);
+int64_t weft_safetensors_meta_count(const weft_safetensors *file);
+const weft_safetensors_meta *weft_safetensors_meta_at(const weft_safetensors *file, int64_t index);
+/* The value of a metadata key, or NULL. */
+const char *weft_safetensors_meta_find(const weft_safetensors *file, const char *key);
+
+/* Writes a file whole or not at all: next to its final name, flushed to disk, then renamed. The
+ * header lists the entries in the order given; names are UTF-8 and differ. meta may be NULL when
+ * n_meta is 0; transformers and others expect {"format", "pt"}. */
+weft_status weft_safetensors_write(const char *path, const weft_safetensors_entry *entries,
+                                   int64_t n, const weft_safetensors_meta *meta, int64_t n_meta,
+                                   weft_error *err);
+
+#ifdef __cplusplus
+}
+#endif
+#endif
