@@ -1,0 +1,15 @@
+/* The text of `weft info`. */
+#ifndef WF_CONTEXT_INFO_H
+#define WF_CONTEXT_INFO_H
+
+#include <stdio.h>
+
+#include "engine/topology/topology.h"
+#include "weft/context.h"
+
+/* Writes what was found and chosen to `out`; WEFT_ERR_IO, with a text in err (may be NULL), when
+ * that fails. threads: as the context uses them. */
+weft_status wf_info_write(const wf_topology *topology, weft_isa isa, int threads, FILE *out,
+                          weft_error *err);
+
+#endif
