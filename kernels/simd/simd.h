@@ -1,15 +1,108 @@
-/* Thin vector layer: one source, compiled once per ISA. */
+/* Thin vector layer: one source, compiled once per ISA.
+ *
+ * How a kernel file uses it. List the file in its family's meson.build under kernel_lane_src and
+ * write the code over WF_LANES and the functions below, external names as WF_ISA_FN(name):
+ *
+ *     #include "kernels/simd/simd.h"
+ *     static void relu(const float *x, float *y, size_t n) { ... wf_vmax(wf_vload(x), ...) ... }
+ *     const wf_eltwise_fns WF_ISA_FN(wf_eltwise_fns) = {.relu = relu};
+ *
+ * The build compiles it three times: wf_eltwise_fns_avx2 (8 lanes), wf_eltwise_fns_avx512 (16
+ * lanes) and, for tests only, wf_eltwise_fns_emul: 16 lanes in plain C, so that the AVX-512 logic
+ * runs on any machine. The family's dispatch picks a table by weft_isa, its reference otherwise;
+ * nothing else decides, and a table never calls another's functions. A file with intrinsics of
+ * its own goes into kernel_isa_src (no emulated build).
+ *
+ * Semantics are x86's and the same on every ISA: wf_vmax(a, b) is a > b ? a : b, so b where either
+ * is NaN; wf_vfma rounds once; horizontal sums go by halves (lane i + lane i+L/2, and so on).
+ * Comparisons with NaN are false, but for wf_vne. Lane counts n of the _n functions: 0..WF_LANES.
+ * Nothing needs alignment but wf_vstream. */
 #ifndef WF_SIMD_H
 #define WF_SIMD_H
+
+#include <string.h>
+
 #include "kernels/types.h"
-#if defined(WF_SIMD_AVX512)
+
+#define WF_INLINE static inline __attribute__((always_inline))
+
+#if defined(WF_SIMD_EMULATE)
+#define WF_LANES 16
+#define WF_ISA_FN(name) WF_CAT(name, _emul)
+#include "kernels/simd/scalar.h"
+#elif defined(WF_SIMD_AVX512)
 #define WF_LANES 16
 #define WF_ISA_FN(name) WF_CAT(name, _avx512)
+#include "kernels/simd/avx512.h"
 #elif defined(WF_SIMD_AVX2)
 #define WF_LANES 8
 #define WF_ISA_FN(name) WF_CAT(name, _avx2)
+#include "kernels/simd/avx2.h"
 #else
 #define WF_LANES 1
 #define WF_ISA_FN(name) WF_CAT(name, _scalar)
+#include "kernels/simd/scalar.h"
 #endif
+
+/* ---- the same on every ISA ------------------------------------------------------------------ */
+
+WF_INLINE wf_vf wf_vneg(wf_vf a)
+{
+    return wf_vxor(a, wf_vset1(-0.0f));
+}
+WF_INLINE wf_vf wf_vabs(wf_vf a)
+{
+    return wf_vandnot(wf_vset1(-0.0f), a);
+}
+WF_INLINE wf_vm wf_visnan(wf_vf a)
+{
+    return wf_vne(a, a);
+}
+WF_INLINE wf_vf wf_vmaskz(wf_vm m, wf_vf a)
+{
+    return wf_vblend(m, a, wf_vzero());
+}
+/* Stores one bit per lane as WF_LANES / 8 bytes; 16 lanes little-endian. For lane counts >= 8. */
+WF_INLINE void wf_vm_store(uint8_t *p, wf_vm m)
+{
+    unsigned bits = wf_vm_bits(m);
+    p[0] = (uint8_t)bits;
+    if (WF_LANES > 8)
+        p[1] = (uint8_t)(bits >> 8);
+}
+WF_INLINE wf_vm wf_vm_load(const uint8_t *p)
+{
+    return wf_vm_from_bits(WF_LANES > 8 ? p[0] | (unsigned)p[WF_LANES / 16] << 8 : p[0]);
+}
+WF_INLINE wf_vf wf_vload_u8_n(const uint8_t *p, int n)
+{
+    uint8_t all[WF_LANES] = {0};
+    memcpy(all, p, (size_t)n);
+    return wf_vload_u8(all);
+}
+
+/* exp(x) within 2 ulp; overflows to infinity, underflows to denormals and 0 (0 under FTZ), NaN
+ * stays NaN. Range reduction x = n ln2 + r, |r| <= ln2/2, after Cody and Waite, "Software Manual
+ * for the Elementary Functions" (1980), with ln2 split in two so that n*hi is exact; Taylor to
+ * degree 7, whose remainder r^8/8! is below 2^-27; 2^n in two factors, each a normal number. */
+WF_INLINE wf_vf wf_vexp(wf_vf x)
+{
+    x = wf_vmax(wf_vset1(-105.0f), wf_vmin(wf_vset1(90.0f), x)); /* x second: NaN stays */
+    wf_vi n = wf_vcvt_i(wf_vmul(x, wf_vset1(1.44269504f)));
+    wf_vf nf = wf_vcvt_f(n);
+    wf_vf r = wf_vfnma(nf, wf_vset1(0x1.62e4p-1f), x);   /* 15 leading bits of ln2 */
+    r = wf_vfnma(nf, wf_vset1(0x1.7f7d1cp-20f), r);      /* ln2 - hi */
+    wf_vf p = wf_vset1(1.0f / 5040);
+    p = wf_vfma(p, r, wf_vset1(1.0f / 720));
+    p = wf_vfma(p, r, wf_vset1(1.0f / 120));
+    p = wf_vfma(p, r, wf_vset1(1.0f / 24));
+    p = wf_vfma(p, r, wf_vset1(1.0f / 6));
+    p = wf_vfma(p, r, wf_vset1(0.5f));
+    p = wf_vfma(p, r, wf_vset1(1.0f));
+    p = wf_vfma(p, r, wf_vset1(1.0f));
+    wf_vi half = wf_vi_sar(n, 1), rest = wf_vi_sub(n, half);
+    wf_vi bias = wf_vi_set1(127);
+    p = wf_vmul(p, wf_vi_as_f(wf_vi_shl(wf_vi_add(half, bias), 23)));
+    return wf_vmul(p, wf_vi_as_f(wf_vi_shl(wf_vi_add(rest, bias), 23)));
+}
 #endif

@@ -1,0 +1,181 @@
+/* The vector layer in plain C, for any WF_LANES: 1 for the scalar build, 16 for the emulated one.
+ * Included by simd.h only; simd.h documents the semantics. */
+#include <math.h>
+
+typedef struct wf_vf {
+    float v[WF_LANES];
+} wf_vf;
+typedef struct wf_vi {
+    int32_t v[WF_LANES];
+} wf_vi;
+typedef struct wf_vd {
+    double v[WF_LANES];
+} wf_vd;
+typedef struct wf_vm {
+    bool v[WF_LANES];
+} wf_vm;
+
+#define WF_EACH(i) for (int i = 0; i < WF_LANES; i++)
+
+/* Defines `type name(parameters)` whose lane i is `expr`. */
+#define WF_LANEWISE(type, name, parameters, expr)                                                  \
+    WF_INLINE type name parameters                                                                 \
+    {                                                                                              \
+        type y;                                                                                    \
+        WF_EACH(i) y.v[i] = expr;                                                                  \
+        return y;                                                                                  \
+    }
+
+WF_INLINE uint32_t wf_bits_of(float x)
+{
+    uint32_t u;
+    memcpy(&u, &x, sizeof u);
+    return u;
+}
+WF_INLINE float wf_float_of(uint32_t u)
+{
+    float x;
+    memcpy(&x, &u, sizeof x);
+    return x;
+}
+/* Rounds to even as the vector units do, whatever the libm does. */
+WF_INLINE uint16_t wf_to_bf16(float x)
+{
+    uint32_t u = wf_bits_of(x);
+    if (x != x)
+        return (uint16_t)(u >> 16 | 0x40);
+    return (uint16_t)((u + 0x7fff + (u >> 16 & 1)) >> 16);
+}
+/* x86's conversion: what does not fit becomes INT32_MIN. */
+WF_INLINE int32_t wf_to_i32(float rounded)
+{
+    return rounded >= -0x1p31f && rounded < 0x1p31f ? (int32_t)rounded : INT32_MIN;
+}
+
+/* memory */
+WF_LANEWISE(wf_vf, wf_vload, (const float *p), p[i])
+WF_LANEWISE(wf_vf, wf_vload_n, (const float *p, int n), i < n ? p[i] : 0.0f)
+WF_LANEWISE(wf_vf, wf_vload_u8, (const uint8_t *p), p[i])
+WF_LANEWISE(wf_vf, wf_vload_bf16, (const uint16_t *p), wf_float_of((uint32_t)p[i] << 16))
+WF_INLINE void wf_vstore(float *p, wf_vf a)
+{
+    WF_EACH(i) p[i] = a.v[i];
+}
+WF_INLINE void wf_vstore_n(float *p, wf_vf a, int n)
+{
+    for (int i = 0; i < n; i++)
+        p[i] = a.v[i];
+}
+WF_INLINE void wf_vstream(float *p, wf_vf a)
+{
+    wf_vstore(p, a);
+}
+WF_INLINE void wf_vstream_end(void)
+{
+}
+WF_INLINE void wf_vstore_bf16(uint16_t *p, wf_vf a)
+{
+    WF_EACH(i) p[i] = wf_to_bf16(a.v[i]);
+}
+
+/* arithmetic */
+WF_LANEWISE(wf_vf, wf_vzero, (void), 0.0f)
+WF_LANEWISE(wf_vf, wf_vset1, (float x), x)
+WF_LANEWISE(wf_vf, wf_vadd, (wf_vf a, wf_vf b), a.v[i] + b.v[i])
+WF_LANEWISE(wf_vf, wf_vsub, (wf_vf a, wf_vf b), a.v[i] - b.v[i])
+WF_LANEWISE(wf_vf, wf_vmul, (wf_vf a, wf_vf b), a.v[i] * b.v[i])
+WF_LANEWISE(wf_vf, wf_vdiv, (wf_vf a, wf_vf b), a.v[i] / b.v[i])
+WF_LANEWISE(wf_vf, wf_vfma, (wf_vf a, wf_vf b, wf_vf c), __builtin_fmaf(a.v[i], b.v[i], c.v[i]))
+WF_LANEWISE(wf_vf, wf_vfnma, (wf_vf a, wf_vf b, wf_vf c), __builtin_fmaf(-a.v[i], b.v[i], c.v[i]))
+WF_LANEWISE(wf_vf, wf_vmax, (wf_vf a, wf_vf b), a.v[i] > b.v[i] ? a.v[i] : b.v[i])
+WF_LANEWISE(wf_vf, wf_vmin, (wf_vf a, wf_vf b), a.v[i] < b.v[i] ? a.v[i] : b.v[i])
+WF_LANEWISE(wf_vf, wf_vsqrt, (wf_vf a), sqrtf(a.v[i]))
+WF_LANEWISE(wf_vf, wf_vand, (wf_vf a, wf_vf b),
+            wf_float_of(wf_bits_of(a.v[i]) & wf_bits_of(b.v[i])))
+WF_LANEWISE(wf_vf, wf_vandnot, (wf_vf a, wf_vf b),
+            wf_float_of(~wf_bits_of(a.v[i]) & wf_bits_of(b.v[i])))
+WF_LANEWISE(wf_vf, wf_vor, (wf_vf a, wf_vf b),
+            wf_float_of(wf_bits_of(a.v[i]) | wf_bits_of(b.v[i])))
+WF_LANEWISE(wf_vf, wf_vxor, (wf_vf a, wf_vf b),
+            wf_float_of(wf_bits_of(a.v[i]) ^ wf_bits_of(b.v[i])))
+WF_INLINE float wf_vsum(wf_vf a)
+{
+    for (int h = WF_LANES / 2; h > 0; h /= 2)
+        for (int i = 0; i < h; i++)
+            a.v[i] += a.v[i + h];
+    return a.v[0];
+}
+WF_INLINE float wf_vhmax(wf_vf a)
+{
+    for (int h = WF_LANES / 2; h > 0; h /= 2)
+        for (int i = 0; i < h; i++)
+            a.v[i] = a.v[i] > a.v[i + h] ? a.v[i] : a.v[i + h];
+    return a.v[0];
+}
+
+/* masks */
+WF_LANEWISE(wf_vm, wf_vgt, (wf_vf a, wf_vf b), a.v[i] > b.v[i])
+WF_LANEWISE(wf_vm, wf_vge, (wf_vf a, wf_vf b), a.v[i] >= b.v[i])
+WF_LANEWISE(wf_vm, wf_veq, (wf_vf a, wf_vf b), a.v[i] == b.v[i])
+WF_LANEWISE(wf_vm, wf_vne, (wf_vf a, wf_vf b), a.v[i] != b.v[i])
+WF_LANEWISE(wf_vf, wf_vblend, (wf_vm m, wf_vf a, wf_vf b), m.v[i] ? a.v[i] : b.v[i])
+WF_LANEWISE(wf_vi, wf_vi_blend, (wf_vm m, wf_vi a, wf_vi b), m.v[i] ? a.v[i] : b.v[i])
+WF_LANEWISE(wf_vm, wf_vm_first, (int n), i < n)
+WF_LANEWISE(wf_vm, wf_vm_and, (wf_vm a, wf_vm b), a.v[i] && b.v[i])
+WF_LANEWISE(wf_vm, wf_vm_or, (wf_vm a, wf_vm b), a.v[i] || b.v[i])
+WF_LANEWISE(wf_vm, wf_vm_not, (wf_vm a), !a.v[i])
+WF_LANEWISE(wf_vm, wf_vm_from_bits, (unsigned bits), bits >> i & 1)
+WF_INLINE unsigned wf_vm_bits(wf_vm m)
+{
+    unsigned bits = 0;
+    WF_EACH(i) bits |= (unsigned)m.v[i] << i;
+    return bits;
+}
+
+/* integers */
+WF_LANEWISE(wf_vi, wf_vi_load, (const int32_t *p), p[i])
+WF_LANEWISE(wf_vi, wf_vi_load_u8, (const uint8_t *p), p[i])
+WF_INLINE void wf_vi_store(int32_t *p, wf_vi a)
+{
+    WF_EACH(i) p[i] = a.v[i];
+}
+WF_INLINE void wf_vi_store_u8(uint8_t *p, wf_vi a)
+{
+    WF_EACH(i) p[i] = (uint8_t)a.v[i];
+}
+WF_LANEWISE(wf_vi, wf_vi_set1, (int32_t x), x)
+WF_LANEWISE(wf_vi, wf_vi_iota, (void), i)
+WF_LANEWISE(wf_vi, wf_vi_add, (wf_vi a, wf_vi b), (int32_t)((uint32_t)a.v[i] + (uint32_t)b.v[i]))
+WF_LANEWISE(wf_vi, wf_vi_sub, (wf_vi a, wf_vi b), (int32_t)((uint32_t)a.v[i] - (uint32_t)b.v[i]))
+WF_LANEWISE(wf_vi, wf_vi_mul, (wf_vi a, wf_vi b), (int32_t)((uint32_t)a.v[i] * (uint32_t)b.v[i]))
+WF_LANEWISE(wf_vi, wf_vi_shl, (wf_vi a, int by), (int32_t)((uint32_t)a.v[i] << by))
+WF_LANEWISE(wf_vi, wf_vi_sar, (wf_vi a, int by), a.v[i] >> by)
+WF_LANEWISE(wf_vm, wf_vi_eq, (wf_vi a, wf_vi b), a.v[i] == b.v[i])
+WF_LANEWISE(wf_vm, wf_vi_gt, (wf_vi a, wf_vi b), a.v[i] > b.v[i])
+WF_LANEWISE(wf_vi, wf_vcvt_i, (wf_vf a), wf_to_i32(rintf(a.v[i])))
+WF_LANEWISE(wf_vi, wf_vcvt_i_trunc, (wf_vf a), wf_to_i32(a.v[i]))
+WF_LANEWISE(wf_vf, wf_vcvt_f, (wf_vi a), (float)a.v[i])
+WF_LANEWISE(wf_vf, wf_vi_as_f, (wf_vi a), wf_float_of((uint32_t)a.v[i]))
+WF_LANEWISE(wf_vi, wf_vf_as_i, (wf_vf a), (int32_t)wf_bits_of(a.v[i]))
+
+/* doubles */
+WF_LANEWISE(wf_vd, wf_vd_load, (const double *p), p[i])
+WF_INLINE void wf_vd_store(double *p, wf_vd a)
+{
+    WF_EACH(i) p[i] = a.v[i];
+}
+WF_LANEWISE(wf_vd, wf_vd_set1, (double x), x)
+WF_LANEWISE(wf_vd, wf_vd_from, (wf_vf a), (double)a.v[i])
+WF_LANEWISE(wf_vf, wf_vd_to_f, (wf_vd a), (float)a.v[i])
+WF_LANEWISE(wf_vd, wf_vd_add, (wf_vd a, wf_vd b), a.v[i] + b.v[i])
+WF_LANEWISE(wf_vd, wf_vd_sub, (wf_vd a, wf_vd b), a.v[i] - b.v[i])
+WF_LANEWISE(wf_vd, wf_vd_mul, (wf_vd a, wf_vd b), a.v[i] * b.v[i])
+WF_LANEWISE(wf_vd, wf_vd_div, (wf_vd a, wf_vd b), a.v[i] / b.v[i])
+WF_LANEWISE(wf_vd, wf_vd_fma, (wf_vd a, wf_vd b, wf_vd c), __builtin_fma(a.v[i], b.v[i], c.v[i]))
+WF_INLINE double wf_vd_sum(wf_vd a)
+{
+    for (int h = WF_LANES / 2; h > 0; h /= 2)
+        for (int i = 0; i < h; i++)
+            a.v[i] += a.v[i + h];
+    return a.v[0];
+}
