@@ -1,0 +1,87 @@
+/* The built-in modules. Arguments, defaults, part names and initial values are torch.nn's.
+ *
+ * Every constructor returns a new module with one reference, or NULL with the context's error
+ * set. opts may be NULL everywhere. Shape letters as in ops.h. */
+#ifndef WEFT_LAYERS_H
+#define WEFT_LAYERS_H
+
+#include "weft/module.h"
+#include "weft/ops.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef struct weft_linear_opts {
+    bool no_bias;
+} weft_linear_opts;
+/* (..., in) to (..., out): x times weight (out, in) transposed, plus bias (out). Both start uniform
+ * in +-1/sqrt(in). */
+weft_module *weft_linear_create(weft_context *ctx, int in, int out, const weft_linear_opts *opts);
+
+typedef struct weft_conv2d_layer_opts {
+    int kernel_w;    /* 0 reads as `kernel`, which then is the height only */
+    int stride[2];   /* height, width; 0 reads as 1 */
+    int padding[2];
+    int dilation[2]; /* 0 reads as 1 */
+    int groups;      /* 0 reads as 1 */
+    bool no_bias;
+} weft_conv2d_layer_opts;
+/* weight (out, in/groups, R, S), bias (out); both start uniform in +-1/sqrt(in/groups * R * S). */
+weft_module *weft_conv2d_create(weft_context *ctx, int in, int out, int kernel,
+                                const weft_conv2d_layer_opts *opts);
+
+typedef struct weft_batch_norm2d_opts {
+    double eps;      /* 0 reads as 1e-5 */
+    double momentum; /* 0 reads as 0.1; < 0: cumulative average */
+    bool no_affine;  /* no weight and bias */
+    bool no_running; /* no running statistics: always the batch's */
+} weft_batch_norm2d_opts;
+/* weight (ones), bias (zeros); running_mean, running_var, num_batches_tracked. */
+weft_module *weft_batch_norm2d_create(weft_context *ctx, int channels,
+                                      const weft_batch_norm2d_opts *opts);
+
+weft_module *weft_relu_create(weft_context *ctx);
+/* opts->kernel is overruled by `kernel` where kernel > 0. */
+weft_module *weft_max_pool2d_create(weft_context *ctx, int kernel, const weft_pool2d_opts *opts);
+weft_module *weft_avg_pool2d_create(weft_context *ctx, int kernel, const weft_pool2d_opts *opts);
+weft_module *weft_adaptive_avg_pool2d_create(weft_context *ctx, int out_h, int out_w);
+weft_module *weft_dropout_create(weft_context *ctx, double p); /* 0 <= p < 1 */
+weft_module *weft_flatten_create(weft_context *ctx); /* dimensions 1 and after */
+weft_module *weft_identity_create(weft_context *ctx);
+weft_module *weft_softmax_create(weft_context *ctx, int dim); /* may be negative */
+
+/* ---- containers -----------------------------------------------------------------------------
+ *
+ * They take over the caller's reference to each module, on failure too. Children are named by
+ * their position, so part names are torch's: "0.weight". Negative positions count from the end. */
+
+/* Calls its children in order. A NULL among `modules` fails. */
+weft_module *weft_sequential_create(weft_context *ctx, int n, weft_module *const *modules);
+/* WEFT_SEQUENTIAL(ctx, a, b, c) */
+#define WEFT_SEQUENTIAL(ctx, ...)                                                                  \
+    weft_sequential_create(ctx,                                                                    \
+                           (int)(sizeof((weft_module *[]){__VA_ARGS__}) / sizeof(weft_module *)),  \
+                           (weft_module *[]){__VA_ARGS__})
+/* A list without a forward: call its children yourself. */
+weft_module *weft_module_list_create(weft_context *ctx, int n, weft_module *const *modules);
+
+/* Of a Sequential or a ModuleList. */
+weft_status weft_append(weft_module *list, weft_module *child);
+/* The children from `index` on move up by one. index in [-length, length]. */
+weft_status weft_insert(weft_module *list, int index, weft_module *child);
+/* The children behind `index` move down by one. */
+weft_status weft_remove(weft_module *list, int index);
+/* Borrowed; NULL, with an error, out of range. */
+weft_module *weft_at(weft_module *list, int index);
+int weft_length(const weft_module *list); /* children of any container */
+
+/* Children under names of the caller's, without a forward: weft_register_module() sets one. */
+weft_module *weft_module_dict_create(weft_context *ctx);
+/* Forgets a child; WEFT_ERR_NOT_FOUND when there is none. */
+weft_status weft_dict_remove(weft_module *dict, const char *name);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,33 @@
+/* The model zoo: networks by name. Part names are torchvision's, or bench/torch_models.py's. */
+#ifndef WEFT_MODELS_H
+#define WEFT_MODELS_H
+
+#include "weft/module.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef struct weft_model_opts {
+    int num_classes; /* 0: the model's own default, as below */
+    int in_channels;
+    int height, width; /* of the images; models that pool adaptively take any */
+} weft_model_opts;
+
+typedef struct weft_model_info {
+    const char *name;
+    const char *about;        /* one line */
+    weft_model_opts defaults; /* what zeros in the options stand for */
+} weft_model_info;
+
+/* All models: a static array, its length in *n. */
+const weft_model_info *weft_models(int *n);
+const weft_model_info *weft_model_find(const char *name); /* NULL when unknown */
+/* A new network. An unknown name is an error that lists the known ones; sizes that the network
+ * cannot take are errors too. opts may be NULL. */
+weft_module *weft_model_create(weft_context *ctx, const char *name, const weft_model_opts *opts);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,230 @@
+/* Modules: parameters, buffers and children under names, a forward, and what follows from that:
+ * traversal, train and eval, state dictionaries, hooks, printing. As torch.nn.Module.
+ *
+ * A custom module embeds weft_module as its first member and describes itself in a class:
+ *
+ *     typedef struct net {
+ *         weft_module base;
+ *         weft_module *fc1, *fc2;
+ *     } net;
+ *     static weft_tensor *net_forward(weft_module *m, weft_tensor *x)
+ *     {
+ *         net *self = (net *)m;
+ *         return weft_call(self->fc2, weft_relu(weft_call(self->fc1, x)));
+ *     }
+ *     static const weft_module_class net_class = {
+ *         .name = "Net", .size = sizeof(net), .forward = net_forward};
+ *
+ *     net *self = weft_module_create(ctx, &net_class);
+ *     weft_register_module(&self->base, "fc1", &self->fc1, weft_linear_create(ctx, 8, 16, NULL));
+ *     weft_register_module(&self->base, "fc2", &self->fc2, weft_linear_create(ctx, 16, 4, NULL));
+ *
+ * Modules and tensors are reference counted; registering hands the caller's reference to the
+ * parent. A module belongs to its context's thread. */
+#ifndef WEFT_MODULE_H
+#define WEFT_MODULE_H
+
+#include "weft/autograd.h"
+#include "weft/context.h"
+#include "weft/tensor.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef struct weft_module weft_module;
+
+#define WEFT_MODULE_MAX_OUT 16 /* outputs of one forward */
+
+/* What a kind of module is. Members that are not set are optional but for the first two and one
+ * forward. `self` may be cast to the struct that embeds it. */
+typedef struct weft_module_class {
+    const char *name; /* "Conv2d" */
+    size_t size;      /* of the struct that embeds weft_module */
+    int version;      /* of the saved form; kept in the state's metadata */
+
+    /* One tensor in, one out. NULL on failure, with the context's error set. */
+    weft_tensor *(*forward)(weft_module *self, weft_tensor *x);
+    /* Several tensors in or out; used where `forward` is NULL. *n_out is the room in out[] and
+     * becomes the number of outputs. */
+    weft_status (*forward_many)(weft_module *self, int n_in, weft_tensor *const *in, int *n_out,
+                                weft_tensor **out);
+    /* What weft_module_print shows in the parentheses: "10, 20, bias=True". */
+    void (*extra_repr)(const weft_module *self, char *text, size_t size);
+    /* State that is no tensor, as a stored tensor (bytes as u8) under the key "_extra_state". get
+     * returns a new reference in *state; set reads it. */
+    weft_status (*get_extra_state)(weft_module *self, weft_tensor **state);
+    weft_status (*set_extra_state)(weft_module *self, weft_tensor *state);
+    /* After clone has copied the struct and replaced registered fields: makes the copies of what
+     * the struct owns beside them. */
+    weft_status (*clone)(weft_module *copy, const weft_module *self);
+    /* Frees what the struct owns beside its registered parts; self may be half-built. */
+    void (*destroy)(weft_module *self);
+    /* Multiply-adds of a forward of these shapes, without its children's; NULL: none. */
+    int64_t (*macs)(const weft_module *self, weft_shape in, weft_shape out);
+} weft_module_class;
+
+/* Read `training`, `cls` and `ctx` freely; the rest is the library's. */
+struct weft_module {
+    uint64_t magic; /* tells an initialised module from raw memory */
+    const weft_module_class *cls;
+    weft_context *ctx;
+    bool training; /* as set by weft_module_train */
+    struct weft_module_state *state;
+};
+
+/* ---- life ------------------------------------------------------------------------------------*/
+
+/* A new module of cls->size zeroed bytes with one reference, in training mode. NULL on failure. */
+void *weft_module_create(weft_context *ctx, const weft_module_class *cls);
+/* The same for a struct in memory of the caller's, which must outlive its last reference. */
+weft_status weft_module_init(weft_module *m, weft_context *ctx, const weft_module_class *cls);
+weft_module *weft_module_ref(weft_module *m); /* returns m; NULL: no effect */
+/* Drops a reference; the last one drops the children and tensors and destroys m. NULL and
+ * half-built modules are fine. The context may be gone already. */
+void weft_module_unref(weft_module *m);
+/* A deep copy that shares no storage with m (parts shared inside m are shared inside the copy).
+ * Hooks are not copied. NULL on failure. */
+weft_module *weft_module_clone(weft_module *m);
+
+/* ---- registration ----------------------------------------------------------------------------
+ *
+ * Each call takes over the caller's reference to `value`, on failure too: register
+ * weft_tensor_ref(t) to keep one, or to share a tensor between modules. A name is not empty, has
+ * no '.', and no part of another kind bears it; registering the same kind of part again replaces
+ * it. `field` (may be NULL) is the member of the embedding struct that always holds the part, also
+ * after it is replaced or the module is cloned; it must live as long as the module. A NULL value
+ * keeps the name with nothing in it. But while the context holds an error a NULL value is taken
+ * for what failed, and the call fails too: so a constructor may check only at its end, with
+ * weft_module_ok(). On failure the field is left alone. */
+
+/* A trainable tensor: stored, f32 or f64. Registering it makes it require a gradient. */
+weft_status weft_register_parameter(weft_module *m, const char *name, weft_tensor **field,
+                                    weft_tensor *value);
+/* A stored tensor that is not trained. Only persistent ones are part of the state. */
+weft_status weft_register_buffer(weft_module *m, const char *name, weft_tensor **field,
+                                 weft_tensor *value, bool persistent);
+/* A child. It may have several parents; a cycle is an error. */
+weft_status weft_register_module(weft_module *m, const char *name, weft_module **field,
+                                 weft_module *value);
+
+/* Ends a constructor: m if every registration on it succeeded, else m is destroyed and NULL
+ * returned (the context has the error). NULL: NULL. */
+void *weft_module_ok(void *m);
+
+/* ---- looking up ------------------------------------------------------------------------------
+ *
+ * Paths are dotted: "layer1.0.conv1.weight". The result belongs to the module. NULL, with an error
+ * that names the path, where there is none, it is empty or of another kind. */
+weft_tensor *weft_get_parameter(weft_module *m, const char *path);
+weft_tensor *weft_get_buffer(weft_module *m, const char *path);
+weft_module *weft_get_module(weft_module *m, const char *path); /* "" is m itself */
+
+/* ---- traversal ------------------------------------------------------------------------------- */
+
+typedef struct weft_tensor_entry {
+    char *name; /* dotted path from the module asked */
+    weft_tensor *tensor;
+} weft_tensor_entry;
+/* Tensors under names, in order; holds references. */
+typedef struct weft_tensor_list {
+    int n;
+    weft_tensor_entry *item;
+    int capacity;
+} weft_tensor_list;
+#define WEFT_TENSOR_LIST_INIT {0, NULL, 0}
+/* Appends a copy of name and a new reference to tensor. */
+weft_status weft_tensor_list_add(weft_tensor_list *list, const char *name, weft_tensor *tensor);
+weft_tensor *weft_tensor_list_find(const weft_tensor_list *list, const char *name); /* or NULL */
+void weft_tensor_list_done(weft_tensor_list *list); /* drops everything; list is empty again */
+
+typedef struct weft_module_entry {
+    char *name;
+    weft_module *module;
+} weft_module_entry;
+typedef struct weft_module_list {
+    int n;
+    weft_module_entry *item; /* holds references */
+    int capacity;
+} weft_module_list;
+#define WEFT_MODULE_LIST_INIT {0, NULL, 0}
+void weft_module_list_done(weft_module_list *list);
+
+/* All of these walk pre-order, parts in the order of their registration, and list an object once,
+ * under its first name. They append to *list; on failure it is as it was. */
+enum {
+    WEFT_WALK_DUPLICATES = 1u << 0, /* list shared objects under every name */
+    WEFT_WALK_SHALLOW = 1u << 1,    /* do not descend into children */
+};
+weft_status weft_parameters(weft_module *m, unsigned walk, weft_tensor_list *list);
+weft_status weft_buffers(weft_module *m, unsigned walk, weft_tensor_list *list);
+/* m itself is the first, with the name "". */
+weft_status weft_modules(weft_module *m, unsigned walk, weft_module_list *list);
+weft_status weft_children(weft_module *m, weft_module_list *list); /* direct ones */
+
+/* Calls fn on every module below m, children before their parent, m last; stops at a failure. */
+weft_status weft_module_apply(weft_module *m, weft_status (*fn)(weft_module *m, void *user),
+                              void *user);
+/* Elements in all parameters, shared ones counted once. */
+int64_t weft_parameter_count(weft_module *m, bool trainable_only);
+
+/* ---- modes ----------------------------------------------------------------------------------- */
+
+void weft_module_train(weft_module *m, bool training); /* m and everything below */
+void weft_module_eval(weft_module *m);                 /* weft_module_train(m, false) */
+/* Frozen parameters take part in no gradient at all. */
+weft_status weft_module_requires_grad(weft_module *m, bool requires_grad);
+void weft_module_zero_grad(weft_module *m); /* gradients become absent */
+/* Floating-point parameters and buffers become `dtype` (f32 or f64); their gradients are dropped. */
+weft_status weft_module_to(weft_module *m, weft_dtype dtype);
+
+/* ---- calling --------------------------------------------------------------------------------- */
+
+/* Runs m's forward, with its hooks and its name in error messages. Call modules through this,
+ * never through cls->forward. A NULL m or x gives NULL. */
+weft_tensor *weft_call(weft_module *m, weft_tensor *x);
+/* Several inputs or outputs: *n_out is the room in out[] (at most WEFT_MODULE_MAX_OUT are given)
+ * and becomes the number of outputs. */
+weft_status weft_call_many(weft_module *m, int n_in, weft_tensor *const *in, int *n_out,
+                           weft_tensor **out);
+
+/* A pre-hook may replace elements of in[], a hook elements of out[]. They run while the step is
+ * recorded, in the order of their registration; a failure ends the call. */
+typedef weft_status (*weft_pre_hook_fn)(void *user, weft_module *m, int n_in, weft_tensor **in);
+typedef weft_status (*weft_hook_fn)(void *user, weft_module *m, int n_in, weft_tensor *const *in,
+                                    int n_out, weft_tensor **out);
+enum {
+    WEFT_HOOK_ALWAYS = 1u << 0,  /* run the hook after a failed forward too (n_out is 0) */
+    WEFT_HOOK_PREPEND = 1u << 1, /* before those registered earlier */
+};
+/* Return a handle for weft_hook_remove, 0 on failure. Hooks may remove hooks, themselves too. */
+uint64_t weft_register_forward_pre_hook(weft_module *m, weft_pre_hook_fn fn, void *user,
+                                        unsigned flags);
+uint64_t weft_register_forward_hook(weft_module *m, weft_hook_fn fn, void *user, unsigned flags);
+void weft_hook_remove(weft_module *m, uint64_t handle); /* unknown handles: no effect */
+
+/* ---- state ----------------------------------------------------------------------------------- */
+
+/* Parameters, persistent buffers and extra state of m, then of its children, in order, under their
+ * dotted names; shared tensors under each name. The tensors are the module's own, not copies. */
+weft_status weft_state_dict(weft_module *m, weft_tensor_list *list);
+/* Copies values in by name. All missing and unexpected names (strict only), wrong shapes and types
+ * are reported in one message, and then nothing has changed. f32 and f64 convert. */
+weft_status weft_load_state_dict(weft_module *m, const weft_tensor_list *list, bool strict);
+/* The same from and to a safetensors file; a file is complete or not there. */
+weft_status weft_module_save(weft_module *m, const char *path);
+weft_status weft_module_load(weft_module *m, const char *path, bool strict);
+
+/* ---- text ------------------------------------------------------------------------------------ */
+
+const char *weft_module_name(const weft_module *m); /* its class's name; "" for NULL */
+/* The tree, as PyTorch's repr; no newline at the end. */
+weft_status weft_module_print(weft_module *m, FILE *out);
+/* A table: layers with output shape, parameters and multiply-adds for an input of this shape
+ * (N first), and their totals. Runs nothing; ends the step. */
+weft_status weft_module_summary(weft_module *m, weft_shape input, FILE *out);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,76 @@
+/* Optimizers: parameter groups, their state, and the step that runs everything recorded.
+ *
+ *     weft_optimizer *sgd = weft_sgd_create(ctx, net, &(weft_sgd_opts){.lr = 0.1, .momentum = 0.9});
+ *     weft_optimizer_zero_grad(sgd);
+ *     weft_backward(weft_cross_entropy(weft_call(net, x), y, NULL));
+ *     weft_optimizer_step(sgd);
+ */
+#ifndef WEFT_OPTIM_H
+#define WEFT_OPTIM_H
+
+#include "weft/module.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef struct weft_optimizer weft_optimizer;
+
+/* As torch.optim.SGD: g += weight_decay*p; v = momentum*v + (1-dampening)*g, the first time v = g;
+ * p -= lr*v, or with nesterov p -= lr*(g + momentum*v). */
+typedef struct weft_sgd_opts {
+    double lr; /* 0 reads as 0.001; set 0 itself with weft_optimizer_set_lr */
+    double momentum;
+    double dampening;
+    double weight_decay;
+    bool nesterov; /* needs momentum > 0 and dampening 0 */
+} weft_sgd_opts;
+
+/* As torch.optim.AdamW (Loshchilov and Hutter 2019): weight decay apart from the gradient. */
+typedef struct weft_adamw_opts {
+    double lr;           /* 0 reads as 0.001 */
+    double beta1, beta2; /* 0 read as 0.9 and 0.999 */
+    double eps;          /* 0 reads as 1e-8 */
+    double weight_decay; /* 0 reads as 0.01; < 0: none */
+} weft_adamw_opts;
+
+/* `m` gives all its parameters to group 0; or NULL, then add groups. opts may be NULL. The
+ * optimizer holds references to the parameters. NULL on failure. */
+weft_optimizer *weft_sgd_create(weft_context *ctx, weft_module *m, const weft_sgd_opts *opts);
+weft_optimizer *weft_adamw_create(weft_context *ctx, weft_module *m, const weft_adamw_opts *opts);
+void weft_optimizer_destroy(weft_optimizer *o); /* NULL: no effect */
+
+/* A further group of parameters with a learning rate and weight decay of its own (NAN: as the
+ * optimizer was created with). Names are those of the saved state. A parameter can be in one group
+ * only, once. */
+weft_status weft_optimizer_add_group(weft_optimizer *o, const weft_tensor_list *params, double lr,
+                                     double weight_decay);
+int weft_optimizer_groups(const weft_optimizer *o);
+/* group -1: all of them (the getters: the first). */
+weft_status weft_optimizer_set_lr(weft_optimizer *o, int group, double lr);
+double weft_optimizer_lr(const weft_optimizer *o, int group); /* NAN: no such group */
+weft_status weft_optimizer_set_weight_decay(weft_optimizer *o, int group, double weight_decay);
+double weft_optimizer_weight_decay(const weft_optimizer *o, int group);
+/* SGD's momentum or AdamW's beta1 (what a one-cycle schedule moves). */
+weft_status weft_optimizer_set_momentum(weft_optimizer *o, double momentum);
+double weft_optimizer_momentum(const weft_optimizer *o);
+
+/* Records the update of every parameter that has a gradient, runs the whole recorded step and ends
+ * it (weft_sync). On failure neither parameters nor state have changed. */
+weft_status weft_optimizer_step(weft_optimizer *o);
+/* As weft_optimizer_step but only records: for work that shall join the same step. */
+weft_status weft_optimizer_record(weft_optimizer *o);
+void weft_optimizer_zero_grad(weft_optimizer *o); /* gradients become absent */
+int64_t weft_optimizer_steps(const weft_optimizer *o); /* taken so far */
+
+/* State under names: "<parameter>.momentum_buffer", "<parameter>.exp_avg", ".exp_avg_sq",
+ * "<parameter>.step" (i64) and "steps" (i64). The tensors are copies for the counters and the
+ * optimizer's own for the rest. Learning rates and the like are not part of it. */
+weft_status weft_optimizer_state(weft_optimizer *o, weft_tensor_list *list);
+/* All missing and unexpected names and wrong shapes in one message; nothing changes on error. */
+weft_status weft_optimizer_load_state(weft_optimizer *o, const weft_tensor_list *list);
+
+#ifdef __cplusplus
+}
+#endif
+#endif
