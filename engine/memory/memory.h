@@ -11,7 +11,8 @@
 #include "engine/topology/topology.h"
 #include "weft/status.h"
 
-#define WF_HUGE_PAGE ((size_t)2 << 20) /* blocks of at least this size start on a multiple of it */
+#define WF_HUGE_PAGE ((size_t)2 << 20) /* blocks of at least this size start on a multiple of it   \
+                                        */
 #define WF_SMALL_ALIGN ((size_t)64)    /* others, on a multiple of this */
 
 /* What the bytes are for. X(name, text) */
@@ -24,15 +25,16 @@ typedef enum wf_mem_kind {
 #define X(name, text) WF_MEM_##name,
     WF_MEM_KIND_LIST(X)
 #undef X
-    WF_MEM_KIND_COUNT
+        WF_MEM_KIND_COUNT
 } wf_mem_kind;
 const char *wf_mem_kind_name(wf_mem_kind kind);
 
-/* Where pages go when there is more than one NUMA node. Placement is a wish: a kernel that refuses
- * it (a container without the right) costs speed, not correctness, and is no error. */
+/* Where the pages of a block of at least WF_HUGE_PAGE go when there is more than one NUMA node (a
+ * smaller one shares pages with others). Placement is a wish: a kernel that refuses it (a container
+ * without the right) costs speed, not correctness, and is no error. */
 typedef enum wf_placement {
     WF_PLACE_TOUCH,      /* the node of the thread that touches a page first */
-    WF_PLACE_NODE,       /* the node named */
+    WF_PLACE_NODE,       /* the node named, while it has room */
     WF_PLACE_INTERLEAVED /* page by page over the nodes that have chosen cores */
 } wf_placement;
 
@@ -40,7 +42,7 @@ typedef enum wf_placement {
  * `interleave` return 0 when done. Nodes are indices as in wf_core.node. */
 typedef struct wf_memory_ops {
     void *user;
-    /* Fresh zeroed pages, `bytes` (a multiple of align) of them; NULL when memory is out. */
+    /* Fresh zeroed pages, the first on a multiple of align; NULL when memory is out. */
     void *(*map)(void *user, size_t bytes, size_t align);
     void (*unmap)(void *user, void *p, size_t bytes);
     int (*advise_huge)(void *user, void *p, size_t bytes);
@@ -65,7 +67,10 @@ typedef struct wf_block {
     wf_mem_kind kind;
     wf_memory *owner;
 } wf_block;
-#define WF_BLOCK_INIT {0}
+#define WF_BLOCK_INIT                                                                              \
+    {                                                                                              \
+        0                                                                                          \
+    }
 
 typedef struct wf_block_request {
     size_t size;
@@ -92,7 +97,7 @@ wf_memory_usage wf_memory_used(const wf_memory *memory);
 typedef struct wf_memory_limit {
     uint64_t total;     /* the machine's memory, or the tightest control group's limit */
     uint64_t available; /* what can still be had without swapping */
-    char why[160];      /* "MemAvailable", or "control group /slurm/job_7 allows 16.0 GiB" */
+    char why[320];      /* "MemAvailable", or "control group /slurm/job_7" */
 } wf_memory_limit;
 /* root is put before /proc and the control groups' paths (NULL: nothing): for tests. */
 weft_status wf_memory_get_limit(const char *root, wf_memory_limit *limit, weft_error *err);
@@ -100,5 +105,9 @@ weft_status wf_memory_get_limit(const char *root, wf_memory_limit *limit, weft_e
 /* WEFT_ERR_NOMEM unless `bytes` more can be had, with a text that says what was asked for, what
  * there is and why: for plans, before they start. When the system cannot say, that is no error. */
 weft_status wf_memory_check(const char *root, uint64_t bytes, const char *what, weft_error *err);
+
+/* "1.5 GiB", "320 bytes". */
+#define WF_BYTES_TEXT 24
+const char *wf_bytes_text(char text[WF_BYTES_TEXT], uint64_t bytes); /* returns text */
 
 #endif

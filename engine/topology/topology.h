@@ -24,11 +24,11 @@ typedef struct wf_core {
 
 /* Everything may be zero. The rest is for tests. */
 typedef struct wf_topology_config {
-    int threads;            /* asked for by the user; 0: not */
-    const char *synthetic;  /* hwloc's description of a made-up machine; NULL: this one */
-    const char *cpus;       /* the affinity mask as a list ("0-3,8"); NULL: the process's, or all of
-                               a synthetic machine */
-    const char *root;       /* put before /proc and the control groups' paths */
+    int threads;           /* asked for by the user; 0: not */
+    const char *synthetic; /* hwloc's description of a made-up machine; NULL: this one */
+    const char *cpus;      /* the affinity mask as a list ("0-3,8"); NULL: the process's, or all of
+                              a synthetic machine */
+    const char *root;      /* put before /proc and the control groups' paths */
     const char *(*env)(void *user, const char *name); /* NULL: getenv */
     void *env_user;
 } wf_topology_config;
@@ -54,12 +54,12 @@ const char *wf_topology_why(const wf_topology *t);
 
 /* NUMA nodes that have chosen cores are counted by used_nodes; machine-wide figures follow. */
 typedef struct wf_machine {
-    char cpu_model[96];     /* "" when unknown */
+    char cpu_model[96];                           /* "" when unknown */
     int packages, nodes, cores, hardware_threads; /* of the whole machine */
     int allowed_hardware_threads, allowed_cores;  /* in the affinity mask */
     int used_nodes;
-    double quota;           /* CPUs the control group allows; 0: no limit */
-    size_t l1d, l2, l3;     /* bytes of one cache; 0: none or unknown */
+    double quota;                            /* CPUs the control group allows; 0: no limit */
+    size_t l1d, l2, l3;                      /* bytes of one cache; 0: none or unknown */
     int l1d_sharers, l2_sharers, l3_sharers; /* cores under one */
 } wf_machine;
 const wf_machine *wf_topology_machine(const wf_topology *t);
