@@ -25,7 +25,7 @@ typedef enum wf_mem_kind {
 #define X(name, text) WF_MEM_##name,
     WF_MEM_KIND_LIST(X)
 #undef X
-        WF_MEM_KIND_COUNT
+    WF_MEM_KIND_COUNT
 } wf_mem_kind;
 const char *wf_mem_kind_name(wf_mem_kind kind);
 
@@ -67,10 +67,7 @@ typedef struct wf_block {
     wf_mem_kind kind;
     wf_memory *owner;
 } wf_block;
-#define WF_BLOCK_INIT                                                                              \
-    {                                                                                              \
-        0                                                                                          \
-    }
+#define WF_BLOCK_INIT {0}
 
 typedef struct wf_block_request {
     size_t size;
