@@ -1,0 +1,135 @@
+/* The vector element-by-element kernels, f32: one source for every ISA over kernels/simd. Pure
+ * functions, any thread. */
+#include "kernels/simd/simd.h"
+
+#include "kernels/eltwise/eltwise.h"
+
+static void add(size_t n, const void *va, const void *vb, void *vy)
+{
+    const float *a = va, *b = vb;
+    float *y = vy;
+    size_t i = 0;
+    for (; i + WF_LANES <= n; i += WF_LANES)
+        wf_vstore(y + i, wf_vadd(wf_vload(a + i), wf_vload(b + i)));
+    int rest = (int)(n - i);
+    if (rest)
+        wf_vstore_n(y + i, wf_vadd(wf_vload_n(a + i, rest), wf_vload_n(b + i, rest)), rest);
+}
+
+static void mul(size_t n, const void *va, const void *vb, void *vy)
+{
+    const float *a = va, *b = vb;
+    float *y = vy;
+    size_t i = 0;
+    for (; i + WF_LANES <= n; i += WF_LANES)
+        wf_vstore(y + i, wf_vmul(wf_vload(a + i), wf_vload(b + i)));
+    int rest = (int)(n - i);
+    if (rest)
+        wf_vstore_n(y + i, wf_vmul(wf_vload_n(a + i, rest), wf_vload_n(b + i, rest)), rest);
+}
+
+static void scale(size_t n, const void *vx, double factor, void *vy)
+{
+    const float *x = vx;
+    float *y = vy;
+    wf_vf f = wf_vset1((float)factor);
+    size_t i = 0;
+    for (; i + WF_LANES <= n; i += WF_LANES)
+        wf_vstore(y + i, wf_vmul(wf_vload(x + i), f));
+    int rest = (int)(n - i);
+    if (rest)
+        wf_vstore_n(y + i, wf_vmul(wf_vload_n(x + i, rest), f), rest);
+}
+
+static void relu(size_t n, const void *vx, void *vy)
+{
+    const float *x = vx;
+    float *y = vy;
+    size_t i = 0;
+    for (; i + WF_LANES <= n; i += WF_LANES)
+        wf_vstore(y + i, wf_vmax(wf_vzero(), wf_vload(x + i))); /* x second: NaN stays */
+    int rest = (int)(n - i);
+    if (rest)
+        wf_vstore_n(y + i, wf_vmax(wf_vzero(), wf_vload_n(x + i, rest)), rest);
+}
+
+static void relu_backward(size_t n, const void *vy, const void *vdy, void *vdx)
+{
+    const float *y = vy, *dy = vdy;
+    float *dx = vdx;
+    size_t i = 0;
+    for (; i + WF_LANES <= n; i += WF_LANES)
+        wf_vstore(dx + i, wf_vmaskz(wf_vgt(wf_vload(y + i), wf_vzero()), wf_vload(dy + i)));
+    int rest = (int)(n - i);
+    if (rest) {
+        wf_vm on = wf_vgt(wf_vload_n(y + i, rest), wf_vzero());
+        wf_vstore_n(dx + i, wf_vmaskz(on, wf_vload_n(dy + i, rest)), rest);
+    }
+}
+
+static void fill(size_t n, double value, void *vy)
+{
+    float *y = vy;
+    wf_vf v = wf_vset1((float)value);
+    size_t i = 0;
+    for (; i + WF_LANES <= n; i += WF_LANES)
+        wf_vstore(y + i, v);
+    if (i < n)
+        wf_vstore_n(y + i, v, (int)(n - i));
+}
+
+/* Plain: one channel is one run of pixels. */
+static void bias_plain(wf_act a, const float *x, const float *b, float *y)
+{
+    size_t pixels = (size_t)a.H * (size_t)a.W;
+    for (int c = 0; c < a.C; c++, x += pixels, y += pixels) {
+        wf_vf bc = wf_vset1(b[c]);
+        size_t i = 0;
+        for (; i + WF_LANES <= pixels; i += WF_LANES)
+            wf_vstore(y + i, wf_vadd(wf_vload(x + i), bc));
+        int rest = (int)(pixels - i);
+        if (rest)
+            wf_vstore_n(y + i, wf_vadd(wf_vload_n(x + i, rest), bc), rest);
+    }
+}
+
+/* One group of at most WF_LANES channels, `lanes` of which exist; pixels lie `block` apart. */
+static void bias_lanes(size_t pixels, int block, int width, int lanes, const float *x,
+                       const float *b, float *y)
+{
+    wf_vf bc = wf_vload_n(b, lanes);
+    wf_vm real = wf_vm_first(lanes);
+    for (size_t p = 0; p < pixels; p++, x += block, y += block)
+        wf_vstore_n(y, wf_vmaskz(real, wf_vadd(wf_vload_n(x, width), bc)), width);
+}
+
+static void bias(wf_act a, const void *vx, const void *vb, void *vy)
+{
+    const float *x = vx, *b = vb;
+    float *y = vy;
+    if (a.block == 1) {
+        bias_plain(a, x, b, y);
+        return;
+    }
+    size_t pixels = (size_t)a.H * (size_t)a.W;
+    for (int c0 = 0; c0 < a.C; c0 += a.block)
+        for (int j = 0; j < a.block; j += WF_LANES) {
+            int width = a.block - j < WF_LANES ? a.block - j : WF_LANES;
+            int lanes = a.C - c0 - j < width ? a.C - c0 - j : width;
+            size_t at = (size_t)c0 * pixels + (size_t)j;
+            bias_lanes(pixels, a.block, width, lanes < 0 ? 0 : lanes, x + at,
+                       lanes > 0 ? b + c0 + j : b, y + at);
+        }
+}
+
+extern const wf_eltwise WF_ISA_FN(wf_eltwise_f32);
+const wf_eltwise WF_ISA_FN(wf_eltwise_f32) = {
+    .name = WF_LANES == 16 ? "eltwise:avx512:f32" : "eltwise:avx2:f32",
+    .add = add,
+    .mul = mul,
+    .scale = scale,
+    .relu = relu,
+    .relu_backward = relu_backward,
+    .fill = fill,
+    .bias = bias,
+};

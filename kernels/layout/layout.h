@@ -1,0 +1,33 @@
+/* Reordering of one image between layouts: plain CHW and channel blocks, any to any.
+ *
+ * Threading: pure functions, any thread; bits are moved, never changed. x and y must not overlap.
+ * Padding channels of the result are zero. Shape letters: C channels, H height, W width. */
+#ifndef WF_KERNELS_LAYOUT_H
+#define WF_KERNELS_LAYOUT_H
+
+#include "kernels/types.h"
+
+typedef struct wf_layout {
+    const char *name;
+    /* One image of C x H x W, from a.block to to_block (1: plain). */
+    void (*reorder)(wf_act a, int to_block, const void *x, void *y);
+} wf_layout;
+
+typedef struct wf_layout_impl {
+    const wf_layout *kernels;
+    weft_isa isa;
+    size_t size; /* bytes an element */
+} wf_layout_impl;
+extern const wf_layout_impl wf_layout_impls[]; /* kernels.def's order */
+extern const int wf_n_layout_impls;
+
+/* The best implementation for elements of `size` bytes (1, 2, 4, 8) on isa; NULL for others. */
+const wf_layout *wf_layout_get(size_t size, weft_isa isa);
+
+/* The reference for elements of any size. */
+void wf_reorder_any(size_t size, wf_act a, int to_block, const void *x, void *y);
+
+/* Zeroes the padding channels of one image. */
+void wf_zero_padding(size_t size, wf_act a, void *y);
+
+#endif

@@ -1,0 +1,52 @@
+/* The reference sums of one type: included by ref.c once for f32 and once for f64, with T the
+ * element type and FN(name) the name of a function. */
+
+/* One leaf of n <= WF_LEAF values, `step` elements apart. */
+static double FN(leaf)(size_t n, size_t step, const T *x)
+{
+    T slot[WF_LEAF_SLOTS] = {0};
+    for (size_t i = 0; i < n; i++)
+        slot[i % WF_LEAF_SLOTS] += x[i * step];
+    for (int half = WF_LEAF_SLOTS / 2; half > 0; half /= 2)
+        for (int j = 0; j < half; j++)
+            slot[j] += slot[j + half];
+    return (double)slot[0];
+}
+
+static double FN(strided)(size_t n, size_t step, const T *x)
+{
+    wf_tree tree;
+    wf_tree_init(&tree);
+    for (size_t i = 0; i < n; i += WF_LEAF)
+        wf_tree_push(&tree, FN(leaf)(n - i < WF_LEAF ? n - i : WF_LEAF, step, x + i * step));
+    return wf_tree_sum(&tree);
+}
+
+static double FN(run)(size_t n, const void *x)
+{
+    return FN(strided)(n, 1, x);
+}
+
+static void FN(columns)(size_t rows, size_t stride, size_t n, const void *vx, double *y)
+{
+    const T *x = vx;
+    for (size_t j = 0; j < n; j++) {
+        wf_tree tree;
+        wf_tree_init(&tree);
+        for (size_t r0 = 0; r0 < rows; r0 += WF_LEAF) {
+            T leaf = 0;
+            for (size_t r = r0; r < rows && r < r0 + WF_LEAF; r++)
+                leaf += x[r * stride + j];
+            wf_tree_push(&tree, (double)leaf);
+        }
+        y[j] = wf_tree_sum(&tree);
+    }
+}
+
+static void FN(channels)(wf_act a, const void *vx, double *y)
+{
+    const T *x = vx;
+    size_t pixels = (size_t)a.H * (size_t)a.W;
+    for (int c = 0; c < a.C; c++)
+        y[c] = FN(strided)(pixels, (size_t)a.block, x + wf_act_index(a, c, 0, 0));
+}

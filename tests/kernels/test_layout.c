@@ -1,0 +1,85 @@
+/* Reorders: every implementation, any block to any block, moves each element to where
+ * wf_act_index says and leaves zeros in the padding channels. */
+#include "guarded.h"
+
+#include "kernels/layout/layout.h"
+
+static const wf_act shapes[] = {{1, 1, 1, 1},  {3, 5, 7, 1},  {8, 3, 3, 1},  {16, 4, 4, 1},
+                                {13, 2, 9, 1}, {40, 1, 1, 1}, {17, 3, 5, 1}, {9, 28, 28, 1}};
+static const int blocks[] = {1, 4, 8, 16, 32};
+enum { N_SHAPES = sizeof(shapes) / sizeof(shapes[0]), N_BLOCKS = 5 };
+
+/* An image whose elements are numbered from 1, in layout a, zero in the padding. */
+static guarded numbered(size_t size, wf_act a)
+{
+    guarded g = guarded_new(wf_act_count(a) * size, size);
+    memset(g.data, 0, g.size);
+    for (int c = 0; c < a.C; c++)
+        for (int p = 0; p < a.H * a.W; p++) {
+            uint64_t value = (uint64_t)(c * a.H * a.W + p) % 251 + 1;
+            memcpy(g.data + wf_act_index(a, c, p / a.W, p % a.W) * size, &value, size);
+        }
+    return g;
+}
+
+static void any_block_to_any_block(void **state)
+{
+    for (int i = 0; i < wf_n_layout_impls; i++) {
+        const wf_layout_impl *impl = &wf_layout_impls[i];
+        if (impl->isa > wf_cpu_isa())
+            continue;
+        for (int s = 0; s < N_SHAPES; s++)
+            for (int pair = 0; pair < N_BLOCKS * N_BLOCKS; pair++) {
+                wf_act from = shapes[s], to = shapes[s];
+                from.block = blocks[pair / N_BLOCKS];
+                to.block = blocks[pair % N_BLOCKS];
+                guarded x = numbered(impl->size, from), want = numbered(impl->size, to);
+                guarded y = guarded_new(wf_act_count(to) * impl->size, impl->size);
+                impl->kernels->reorder(from, to.block, x.data, y.data);
+                if (memcmp(y.data, want.data, y.size) != 0)
+                    fail_msg("%s, %zu bytes: C=%d H=%d W=%d from block %d to %d",
+                             impl->kernels->name, impl->size, from.C, from.H, from.W, from.block,
+                             to.block);
+                guarded_free(&x);
+                guarded_free(&y);
+                guarded_free(&want);
+            }
+    }
+}
+
+static void padding_is_zeroed_and_nothing_else(void **state)
+{
+    for (int s = 0; s < N_SHAPES; s++)
+        for (int b = 0; b < N_BLOCKS; b++) {
+            wf_act a = shapes[s];
+            a.block = blocks[b];
+            guarded want = numbered(4, a), y = numbered(4, a);
+            for (int c = a.C; c < wf_round_up(a.C, a.block); c++)
+                for (int p = 0; p < a.H * a.W; p++)
+                    memset(y.data + wf_act_index(a, c, p / a.W, p % a.W) * 4, 0xff, 4);
+            wf_zero_padding(4, a, y.data);
+            assert_memory_equal(y.data, want.data, y.size);
+            guarded_free(&y);
+            guarded_free(&want);
+        }
+}
+
+static void dispatch_knows_every_size(void **state)
+{
+    static const size_t sizes[] = {1, 2, 4, 8};
+    for (int i = 0; i < 4; i++)
+        for (weft_isa isa = WEFT_ISA_SCALAR; isa <= WEFT_ISA_AVX512; isa++)
+            assert_non_null(wf_layout_get(sizes[i], isa));
+    assert_string_equal(wf_layout_get(4, WEFT_ISA_AVX2)->name, "reorder:avx2");
+    assert_null(wf_layout_get(3, WEFT_ISA_AVX512));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(any_block_to_any_block),
+        cmocka_unit_test(padding_is_zeroed_and_nothing_else),
+        cmocka_unit_test(dispatch_knows_every_size),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

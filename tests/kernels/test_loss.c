@@ -1,0 +1,189 @@
+/* Loss kernels against formulas in double: forward, gradients, label checks. */
+#include "guarded.h"
+
+#include <math.h>
+
+#include "kernels/loss/loss.h"
+
+typedef struct loss_case {
+    size_t outer, K, inner;
+    double spread; /* logits lie in [-spread, spread) */
+} loss_case;
+static const loss_case cases[] = {{1, 1, 1, 1},   {3, 10, 1, 5},  {2, 7, 5, 3},
+                                  {1, 1000, 1, 8}, {4, 33, 2, 90}, {5, 2, 3, 300}};
+enum { N_CASES = sizeof(cases) / sizeof(cases[0]) };
+
+/* x of a case, spread out. */
+static guarded logits(weft_dtype dtype, const loss_case *c, uint64_t seed)
+{
+    guarded x = test_random(dtype, c->outer * c->K * c->inner, seed);
+    for (size_t i = 0; i < c->outer * c->K * c->inner; i++)
+        test_set(dtype, x.data, i, test_get(dtype, x.data, i) * c->spread);
+    return x;
+}
+
+/* log sum exp of the row that starts at x[at], in double. */
+static double lse_of(weft_dtype dtype, const void *x, size_t at, size_t K, size_t step)
+{
+    double top = -INFINITY, sum = 0;
+    for (size_t k = 0; k < K; k++)
+        top = fmax(top, test_get(dtype, x, at + k * step));
+    for (size_t k = 0; k < K; k++)
+        sum += exp(test_get(dtype, x, at + k * step) - top);
+    return top + log(sum);
+}
+
+static void close_to(const char *what, const wf_loss *k, size_t i, double got, double want,
+                     double bound)
+{
+    if (!(fabs(got - want) <= bound))
+        fail_msg("%s: %s [%zu]: %.17g, expected %.17g +- %g", k->name, what, i, got, want, bound);
+}
+
+/* exp rounds its argument's error on: |x - top| <= 2 spread gives a relative error of
+ * (2 spread + 2) eps, plus a few roundings. */
+static void softmax_and_log_softmax_match_the_formula(void **state)
+{
+    for (int i = 0; i < wf_n_loss_impls; i++)
+        for (size_t k = 0; k < N_CASES; k++) {
+            const wf_loss *kernel = wf_loss_impls[i].kernels;
+            weft_dtype dtype = wf_loss_impls[i].dtype;
+            const loss_case *c = &cases[k];
+            size_t n = c->outer * c->K * c->inner, size = weft_dtype_size(dtype);
+            double eps = test_epsilon(dtype), slack = (2 * c->spread + 8) * 2 * eps;
+            guarded x = logits(dtype, c, k), dy = test_random(dtype, n, 77);
+            guarded p = guarded_new(n * size, size), l = guarded_new(n * size, size);
+            guarded dp = guarded_new(n * size, size), dl = guarded_new(n * size, size);
+            kernel->softmax(c->outer, c->K, c->inner, x.data, p.data);
+            kernel->log_softmax(c->outer, c->K, c->inner, x.data, l.data);
+            kernel->softmax_backward(c->outer, c->K, c->inner, p.data, dy.data, dp.data);
+            kernel->log_softmax_backward(c->outer, c->K, c->inner, l.data, dy.data, dl.data);
+            for (size_t at = 0; at < n; at++) {
+                size_t row = at / (c->K * c->inner) * c->K * c->inner + at % c->inner;
+                double lse = lse_of(dtype, x.data, row, c->K, c->inner);
+                double logp = test_get(dtype, x.data, at) - lse, want = exp(logp), sum = 0, dot = 0;
+                for (size_t j = 0; j < c->K; j++) {
+                    double g = test_get(dtype, dy.data, row + j * c->inner);
+                    sum += g;
+                    dot += g * exp(test_get(dtype, x.data, row + j * c->inner) - lse);
+                }
+                double g = test_get(dtype, dy.data, at);
+                double tiny = dtype == WEFT_F32 ? 1e-37 : 0; /* denormals */
+                close_to("softmax", kernel, at, test_get(dtype, p.data, at), want,
+                         want * slack + tiny);
+                close_to("log_softmax", kernel, at, test_get(dtype, l.data, at), logp, slack);
+                close_to("softmax_backward", kernel, at, test_get(dtype, dp.data, at),
+                         want * (g - dot), 4 * slack * want + tiny);
+                close_to("log_softmax_backward", kernel, at, test_get(dtype, dl.data, at),
+                         g - want * sum, 2 * slack * (want * (double)c->K + 1));
+            }
+            guarded_free(&x);
+            guarded_free(&dy);
+            guarded_free(&p);
+            guarded_free(&l);
+            guarded_free(&dp);
+            guarded_free(&dl);
+        }
+}
+
+static void cross_entropy_matches_the_formula(void **state)
+{
+    static const double smoothing[] = {0, 0.1, 1};
+    for (int i = 0; i < wf_n_loss_impls; i++)
+        for (size_t k = 0; k < N_CASES * 3; k++) {
+            const wf_loss *kernel = wf_loss_impls[i].kernels;
+            weft_dtype dtype = wf_loss_impls[i].dtype;
+            loss_case c = cases[k / 3];
+            c.outer *= c.inner;
+            c.inner = 1;
+            double eps = smoothing[k % 3], slack = (2 * c.spread + 8) * 4 * test_epsilon(dtype);
+            size_t n = c.outer * c.K, size = weft_dtype_size(dtype);
+            guarded x = logits(dtype, &c, k), lse = guarded_new(c.outer * size, size);
+            guarded losses = guarded_new(c.outer * 8, 8), dx = guarded_new(n * size, size);
+            guarded dloss = test_random(dtype, c.outer, 5);
+            int64_t labels[64];
+            for (size_t r = 0; r < c.outer; r++)
+                labels[r] = (int64_t)(test_bits(6, r) % c.K);
+            assert_int_equal(kernel->cross_entropy(c.outer, c.K, x.data, labels, eps,
+                                                   (double *)losses.data, lse.data), -1);
+            kernel->cross_entropy_backward(c.outer, c.K, x.data, labels, lse.data, eps, 0.5,
+                                           dloss.data, 1, dx.data);
+            for (size_t r = 0; r < c.outer; r++) {
+                double want_lse = lse_of(dtype, x.data, r * c.K, c.K, 1), want = 0;
+                for (size_t j = 0; j < c.K; j++) {
+                    double target = eps / (double)c.K + ((int64_t)j == labels[r] ? 1 - eps : 0);
+                    double logp = test_get(dtype, x.data, r * c.K + j) - want_lse;
+                    want -= target * logp;
+                    close_to("cross_entropy_backward", kernel, r * c.K + j,
+                             test_get(dtype, dx.data, r * c.K + j),
+                             0.5 * test_get(dtype, dloss.data, r) * (exp(logp) - target), slack);
+                }
+                close_to("lse", kernel, r, test_get(dtype, lse.data, r), want_lse, slack);
+                /* twice K additions, here and there, of at most 2 spread + log K */
+                double sums = 2 * (double)c.K * 0x1p-53 * (2 * c.spread + log((double)c.K));
+                close_to("cross_entropy", kernel, r, ((double *)losses.data)[r], want,
+                         slack * 4 + sums);
+            }
+            guarded_free(&x);
+            guarded_free(&lse);
+            guarded_free(&losses);
+            guarded_free(&dx);
+            guarded_free(&dloss);
+        }
+}
+
+static void one_loss_gradient_may_serve_every_row(void **state)
+{
+    const float x[] = {1, 2, 3, 1}, lse[] = {2.3132617f, 3.1269281f}, dloss = 2;
+    const int64_t labels[] = {0, 1};
+    float dx[4];
+    wf_loss_get(WEFT_F32, WEFT_ISA_SCALAR)
+        ->cross_entropy_backward(2, 2, x, labels, lse, 0, 0.5, &dloss, 0, dx);
+    const double want[] = {-0.7310586, 0.7310586, 0.8807971, -0.8807971};
+    for (int i = 0; i < 4; i++)
+        assert_true(fabs(dx[i] - want[i]) < 1e-6); /* as many digits as written above */
+}
+
+static void a_label_out_of_range_names_its_row(void **state)
+{
+    static const struct {
+        int64_t labels[4], row;
+    } bad[] = {{{0, 1, 2, 0}, -1}, {{0, 3, 0, 0}, 1}, {{-1, 0, 0, 0}, 0}, {{0, 0, 0, INT64_MIN}, 3}};
+    float x[12] = {0}, lse[4];
+    double y[12] = {0}, losses[4], lse64[4];
+    int64_t count = 0;
+    for (size_t i = 0; i < sizeof(bad) / sizeof(*bad); i++) {
+        const wf_loss *f = wf_loss_get(WEFT_F32, WEFT_ISA_AVX512);
+        const wf_loss *d = wf_loss_get(WEFT_F64, WEFT_ISA_AVX512);
+        assert_int_equal(f->cross_entropy(4, 3, x, bad[i].labels, 0, losses, lse), bad[i].row);
+        assert_int_equal(d->cross_entropy(4, 3, y, bad[i].labels, 0, losses, lse64), bad[i].row);
+        assert_int_equal(f->count_correct(4, 3, x, bad[i].labels, &count), bad[i].row);
+        assert_int_equal(d->count_correct(4, 3, y, bad[i].labels, &count), bad[i].row);
+    }
+}
+
+static void count_correct_takes_the_first_maximum(void **state)
+{
+    const float x[] = {1, 3, 2, 5, 5, 0, -1, -2, -1, 0, 0, 1};
+    const struct {
+        int64_t labels[4], count;
+    } table[] = {{{1, 0, 0, 2}, 4}, {{1, 1, 2, 2}, 2}, {{0, 1, 1, 0}, 0}};
+    for (size_t i = 0; i < 3; i++) {
+        int64_t count = -5;
+        const wf_loss *k = wf_loss_get(WEFT_F32, WEFT_ISA_SCALAR);
+        assert_int_equal(k->count_correct(4, 3, x, table[i].labels, &count), -1);
+        assert_int_equal(count, table[i].count);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(softmax_and_log_softmax_match_the_formula),
+        cmocka_unit_test(cross_entropy_matches_the_formula),
+        cmocka_unit_test(one_loss_gradient_may_serve_every_row),
+        cmocka_unit_test(a_label_out_of_range_names_its_row),
+        cmocka_unit_test(count_correct_takes_the_first_maximum),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,145 @@
+/* Sums: every implementation against a double reference with a derived bound, and bit for bit
+ * against each other and across layouts (Note [Fixed reduction trees]). */
+#include "guarded.h"
+
+#include <math.h>
+
+#include "kernels/layout/layout.h"
+#include "kernels/reduce/reduce.h"
+
+extern const wf_reduce wf_reduce_f32_emul;
+
+static bool impl_at(int i, wf_reduce_impl *impl)
+{
+    if (i < wf_n_reduce_impls)
+        *impl = wf_reduce_impls[i];
+    else
+        *impl = (wf_reduce_impl){&wf_reduce_f32_emul, WEFT_ISA_AVX2, WEFT_F32};
+    return impl->isa <= wf_cpu_isa();
+}
+
+/* The most a sum of n values of size at most 1 may be off: a leaf adds in the element type, at most
+ * LEAF / SLOTS + log2(SLOTS) = 8 roundings for a run and 64 for a column, each of at most 64. */
+static double bound(weft_dtype dtype, size_t n, int roundings)
+{
+    double merged = (double)n * 0x1p-53 * 64;
+    return (double)n * test_epsilon(dtype) * roundings + merged;
+}
+
+static void runs_of_every_length(void **state)
+{
+    static const size_t lengths[] = {0,  1,  7,  15,  16,  17,  31,  63,   64,
+                                     65, 80, 96, 127, 128, 129, 448, 1000, 12345};
+    wf_reduce_impl impl;
+    for (int i = 0; i <= wf_n_reduce_impls; i++) {
+        if (!impl_at(i, &impl))
+            continue;
+        for (size_t l = 0; l < sizeof(lengths) / sizeof(*lengths); l++) {
+            size_t n = lengths[l];
+            guarded x = test_random(impl.dtype, n, l);
+            double want = 0, got = impl.kernels->run(n, x.data);
+            for (size_t j = 0; j < n; j++)
+                want += test_get(impl.dtype, x.data, j);
+            if (!(fabs(got - want) <= bound(impl.dtype, n, 8)))
+                fail_msg("%s n=%zu: %.17g, expected %.17g", impl.kernels->name, n, got, want);
+            if (impl.dtype == WEFT_F32)
+                assert_true(got == wf_reduce_get(WEFT_F32, WEFT_ISA_SCALAR)->run(n, x.data));
+            guarded_free(&x);
+        }
+    }
+}
+
+static void columns_of_every_width(void **state)
+{
+    static const size_t rows[] = {1, 2, 63, 64, 65, 200}, widths[] = {1, 7, 8, 10, 16, 17, 40};
+    wf_reduce_impl impl;
+    for (int i = 0; i <= wf_n_reduce_impls; i++) {
+        if (!impl_at(i, &impl))
+            continue;
+        const wf_reduce *ref = wf_reduce_get(impl.dtype, WEFT_ISA_SCALAR);
+        for (size_t r = 0; r < 6; r++)
+            for (size_t w = 0; w < 7; w++) {
+                size_t stride = widths[w] + 3;
+                guarded x = test_random(impl.dtype, rows[r] * stride, r + 10 * w);
+                guarded y = guarded_new(widths[w] * 8, 8), z = guarded_new(widths[w] * 8, 8);
+                impl.kernels->columns(rows[r], stride, widths[w], x.data, (double *)y.data);
+                ref->columns(rows[r], stride, widths[w], x.data, (double *)z.data);
+                assert_memory_equal(y.data, z.data, widths[w] * 8);
+                for (size_t j = 0; j < widths[w]; j++) {
+                    double want = 0, got = ((double *)y.data)[j];
+                    for (size_t k = 0; k < rows[r]; k++)
+                        want += test_get(impl.dtype, x.data, k * stride + j);
+                    if (!(fabs(got - want) <= bound(impl.dtype, rows[r], 64)))
+                        fail_msg("%s rows=%zu width=%zu [%zu]: %.17g, expected %.17g",
+                                 impl.kernels->name, rows[r], widths[w], j, got, want);
+                }
+                guarded_free(&x);
+                guarded_free(&y);
+                guarded_free(&z);
+            }
+    }
+}
+
+static void channels_give_the_same_bits_in_every_layout(void **state)
+{
+    static const wf_act cases[] = {{1, 1, 1, 1}, {3, 5, 7, 1}, {8, 28, 28, 1}, {13, 9, 15, 1},
+                                   {40, 3, 3, 1}, {17, 1, 67, 1}};
+    static const int blocks[] = {1, 4, 8, 16, 32};
+    wf_reduce_impl impl;
+    for (int i = 0; i <= wf_n_reduce_impls; i++) {
+        if (!impl_at(i, &impl))
+            continue;
+        for (size_t k = 0; k < sizeof(cases) / sizeof(*cases); k++)
+            for (size_t b = 0; b < 5; b++) {
+                wf_act plain = cases[k], a = plain;
+                a.block = blocks[b];
+                size_t size = weft_dtype_size(impl.dtype), pixels = (size_t)(a.H * a.W);
+                guarded p = test_random(impl.dtype, wf_act_count(plain), k);
+                guarded x = guarded_new(wf_act_count(a) * size, size);
+                guarded y = guarded_new((size_t)a.C * 8, 8);
+                wf_reorder_any(size, plain, a.block, p.data, x.data);
+                impl.kernels->channels(a, x.data, (double *)y.data);
+                for (int c = 0; c < a.C; c++) {
+                    double got = ((double *)y.data)[c], want = 0;
+                    for (size_t j = 0; j < pixels; j++)
+                        want += test_get(impl.dtype, p.data, (size_t)c * pixels + j);
+                    if (!(fabs(got - want) <= bound(impl.dtype, pixels, 8)))
+                        fail_msg("%s C=%d block %d c=%d: %.17g, expected %.17g",
+                                 impl.kernels->name, a.C, a.block, c, got, want);
+                    const wf_reduce *ref = wf_reduce_get(impl.dtype, WEFT_ISA_SCALAR);
+                    assert_true(got == ref->run(pixels, p.data + (size_t)c * pixels * size));
+                }
+                guarded_free(&p);
+                guarded_free(&x);
+                guarded_free(&y);
+            }
+    }
+}
+
+static void merging_pairs_neighbours(void **state)
+{
+    /* (2^53 + 1) loses the 1 in double, 1 + 1 does not: the pairing shows in the result. */
+    const double big = 0x1p53, x[] = {big, 1, 1, 1, -big};
+    double y;
+    wf_merge(4, 1, 1, x, &y); /* (big + 1) + (1 + 1) */
+    assert_true(y == big + 2);
+    wf_merge(5, 1, 1, x, &y);
+    assert_true(y == 2);
+    wf_merge(0, 1, 1, x, &y);
+    assert_true(y == 0);
+    const double pairs[] = {1, 10, 2, 20, 3, 30};
+    double sums[2];
+    wf_merge(3, 2, 2, pairs, sums);
+    assert_true(sums[0] == 6 && sums[1] == 60);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(runs_of_every_length),
+        cmocka_unit_test(columns_of_every_width),
+        cmocka_unit_test(channels_give_the_same_bits_in_every_layout),
+        cmocka_unit_test(merging_pairs_neighbours),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
