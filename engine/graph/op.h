@@ -124,7 +124,6 @@ typedef struct wf_operand {
 
 struct wf_lower {
     weft_context *ctx;
-    const wf_node *node;
     const wf_op *op;
     const void *attrs;
     int n_in, n_out;
@@ -132,8 +131,8 @@ struct wf_lower {
     int workers;
     int scalar;   /* index of the node's scalars in wf_tile.scalars */
     /* the rest belongs to the plan */
-    void *plan;
-    int node_index;
+    void *plan;       /* wf_plan */
+    const void *view; /* wf_ir_node */
 };
 wf_operand wf_lower_in(const wf_lower *l, int i);
 wf_operand wf_lower_out(const wf_lower *l, int i);
@@ -163,9 +162,9 @@ void wf_cost(wf_task *task, double flops, double bytes);
 
 /* ---- the descriptor ------------------------------------------------------------------------- */
 
-/* How the op's rank-4 f32 operands are laid out. SAME: all in one layout, blocked if any input
+/* How the op's rank-4 operands are laid out (f64 and i64 are always plain). SAME: all in one layout, blocked if any input
  * is. PLAIN: all row-major. OWN: as op->layout says. The plan inserts reorders where a value comes
- * in another layout. Values of other ranks and types are always plain. */
+ * in another layout. Values of other ranks are always plain. */
 typedef enum wf_layout_rule { WF_LAYOUT_SAME, WF_LAYOUT_PLAIN, WF_LAYOUT_OWN } wf_layout_rule;
 
 /* A sample for gradcheck and benchmarks: creates stored f64 inputs (up to WF_MAX_IN; those that

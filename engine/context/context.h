@@ -1,0 +1,42 @@
+/* The context's inside. Threading rule: one thread at a time. */
+#ifndef WF_CONTEXT_CONTEXT_H
+#define WF_CONTEXT_CONTEXT_H
+
+#include "engine/context/error.h"
+#include "engine/graph/graph.h"
+#include "engine/memory/memory.h"
+#include "engine/tensor/tensor.h"
+#include "engine/topology/topology.h"
+
+typedef struct wf_plan_cache wf_plan_cache;
+typedef struct wf_pool wf_pool;
+
+struct weft_context {
+    atomic_int refs; /* the user's one and one per stored tensor, which may outlive the user's */
+    bool closed;     /* destroyed by the user: nothing can be recorded any more */
+    weft_options options;
+    char *trace_path;
+    weft_isa isa;
+    int threads;
+    wf_topology *topology;
+    wf_memory *memory;
+    weft_error error;
+    uint64_t next_stream; /* of random numbers: one per initialised tensor */
+    uint64_t step;        /* steps committed */
+
+    wf_graph graph;
+    wf_ring ring;
+    wf_plan_cache *plans;
+    wf_pool *pool;
+};
+
+/* Seed and streams of the counter-based generator: (seed, stream) keys one tensor's numbers. */
+uint64_t wf_context_seed(const weft_context *ctx);
+uint64_t wf_context_next_stream(weft_context *ctx);
+/* Steps committed so far: dropout's key. */
+uint64_t wf_context_step(const weft_context *ctx);
+
+void wf_context_ref(weft_context *ctx);
+void wf_context_unref(weft_context *ctx);
+
+#endif

@@ -1,0 +1,120 @@
+/* The graph of the step being recorded: values, nodes, assignments.
+ *
+ * SSA: a value is written once. A *leaf* is a stored tensor's content as of one version; every
+ * other value is a node's output. `wf_assign` makes a value the stored tensor's next content, which
+ * it becomes when the step commits. Threading rule: the context's. */
+#ifndef WF_GRAPH_GRAPH_H
+#define WF_GRAPH_GRAPH_H
+
+#include "engine/graph/op.h"
+#include "engine/memory/memory.h"
+
+typedef struct wf_value {
+    wf_type type;
+    int node, out;        /* producer; node -1: a leaf */
+    weft_tensor *stored;  /* leaf: the tensor (a reference is held) */
+    uint64_t version;     /* leaf: of its content */
+    bool requires_grad;
+    weft_tensor *handle;  /* recorded values: the handle the user has */
+    /* After a partial run: the numbers, in the plan's layout. */
+    wf_block store;
+    int block;
+} wf_value;
+
+struct wf_node {
+    const wf_op *op;
+    int n_in, n_out;
+    int in;               /* index of the first input in graph.operands */
+    int out;              /* its first output value; the others follow */
+    size_t attrs;         /* offset in graph.bytes */
+    int scalars;          /* index in graph.scalars */
+    const char *path;     /* module path, interned; "" at top level */
+    bool executed;        /* its outputs' data are there, or it was not needed and is gone */
+    bool consumed;        /* a backward pass has walked it and did not retain */
+    bool recorded_grad;   /* was recorded by a backward pass */
+};
+
+/* stored <- value, when the step commits. `state` assignments wait for the commit phase; others
+ * (gradients, kept values) may be written as soon as they are computed. */
+typedef struct wf_assignment {
+    weft_tensor *stored; /* a reference is held */
+    int value;           /* -1: dropped */
+    bool state;
+} wf_assignment;
+
+typedef struct wf_graph {
+    uint64_t gen;
+    wf_value *values;
+    int n_values, cap_values;
+    wf_node *nodes;
+    int n_nodes, cap_nodes;
+    int *operands;
+    int n_operands, cap_operands;
+    char *bytes;
+    size_t n_bytes, cap_bytes;
+    double *scalars;
+    int n_scalars, cap_scalars;
+    wf_assignment *assigned;
+    int n_assigned, cap_assigned;
+    bool grad_off;       /* inside weft_no_grad_begin .. end */
+    bool in_backward;    /* nodes being recorded are a backward pass's */
+    int backwards;       /* backward passes recorded and not yet run */
+    bool running;
+    /* Kept losses: [0] of this step, [1] of the one before, whose handles are readable. */
+    weft_tensor **kept[2];
+    int n_kept[2], cap_kept[2];
+    /* Module path: names joined by '.', and the interned texts that nodes point to. */
+    char path[256];
+    int path_len, path_depth, path_lens[32];
+    char **paths;
+    int n_paths, cap_paths;
+} wf_graph;
+
+void wf_graph_init(wf_graph *g);
+void wf_graph_done(wf_graph *g);
+/* Ends the step: drops everything recorded, makes handles stale. */
+void wf_graph_reset(weft_context *ctx);
+
+/* The value a handle stands for in the present graph (a new leaf for a stored tensor); -1 with the
+ * context's error set on failure. */
+int wf_graph_value(weft_context *ctx, weft_tensor *t);
+/* The handle of a value: the leaf's tensor or the recorded handle. */
+weft_tensor *wf_graph_handle(const wf_graph *g, int value);
+/* Drops the pending assignment to t, if any (weft_zero_grad). */
+void wf_graph_unassign(weft_context *ctx, weft_tensor *t);
+/* As wf_assign; state false: see wf_assignment. */
+weft_status wf_graph_assign(weft_tensor *stored, weft_tensor *value, bool state);
+
+static inline const int *wf_node_in(const wf_graph *g, const wf_node *n)
+{
+    return g->operands + n->in;
+}
+
+/* Module path for error messages; names of weft_call's modules. "" pushes nothing visible. */
+void wf_path_push(weft_context *ctx, const char *name);
+void wf_path_pop(weft_context *ctx);
+/* Replaces the whole path (a backward pass names the module whose gradient it records). */
+void wf_path_set(weft_context *ctx, const char *path);
+const char *wf_path_intern(weft_context *ctx); /* the present path, as long as the context */
+
+/* Records an op without inputs (the context cannot be found from them). */
+weft_tensor *wf_record_source(weft_context *ctx, const wf_op *op, const void *attrs,
+                              const double *scalars);
+
+/* Grows an array by doubling to hold n + more elements; false when memory is out. */
+bool wf_grow(void *array, int *cap, int n, int more, size_t size);
+
+/* ---- running (engine/plan/execute.c) ---- */
+
+/* Runs all that has side effects (assignments, checks), fused, and ends the step. */
+weft_status wf_execute_all(weft_context *ctx);
+/* Runs what the assignment to `stored` (or, with stored NULL, `value`) depends on, keeping every
+ * number computed, so that recording goes on. See Note [Reading mid-step]. */
+weft_status wf_execute_value(weft_context *ctx, int value);
+weft_status wf_execute_assigned(weft_context *ctx, weft_tensor *stored);
+/* Runs the pending readers of a stored tensor that is about to be written, and its assignment. */
+weft_status wf_execute_readers(weft_context *ctx, weft_tensor *stored);
+/* Runs the gradients recorded so far, keeping what later work may need. */
+weft_status wf_execute_pending(weft_context *ctx);
+
+#endif

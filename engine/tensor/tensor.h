@@ -1,0 +1,63 @@
+/* What a tensor handle is inside the engine.
+ *
+ * Note [Stale handles]. Recorded handles live in a ring of address space that belongs to the
+ * context. Each step's handles start on fresh pages; two steps after it ended, the pages go back
+ * to the system and read as zeros. A handle whose magic is zero is therefore stale, and its context
+ * is found at the start of the ring, which is aligned to its size. One whose generation has passed
+ * is stale too. Neither costs memory that grows. */
+#ifndef WF_TENSOR_TENSOR_H
+#define WF_TENSOR_TENSOR_H
+
+#include <stdatomic.h>
+
+#include "engine/graph/op.h"
+#include "engine/memory/memory.h"
+
+enum { WF_MAGIC_STORED = 0x57f75704, WF_MAGIC_RECORDED = 0x57f7ec04, WF_MAGIC_DEAD = 0x57f7dead };
+
+struct weft_tensor {
+    uint32_t magic;
+    bool requires_grad;
+    weft_context *ctx;
+    wf_type type;
+    uint64_t gen; /* recorded: of its graph. stored: of the graph that leaf, current belong to */
+
+    /* stored */
+    atomic_int refs;
+    wf_block block;
+    uint64_t version;    /* counts the writes */
+    weft_tensor *grad;   /* owned; allocated with the first gradient, kept when zeroed */
+    bool grad_present;   /* ... and then absent all the same */
+    bool is_grad;        /* is itself some tensor's gradient: its owner frees it */
+    int leaf;            /* value that stands for the present content in graph gen; -1: none */
+    int pending;         /* value assigned when the step commits, in graph gen; -1: none */
+
+    /* recorded */
+    int value;           /* in the graph */
+    weft_tensor *kept;   /* stored tensor that receives the value (the loss); owned by the context */
+};
+
+static inline size_t wf_type_bytes(wf_type type)
+{
+    return (size_t)weft_shape_count(type.shape) * weft_dtype_size(type.dtype);
+}
+
+/* The ring of recorded handles. */
+typedef struct wf_ring {
+    char *map, *base;   /* reservation, and its aligned part */
+    size_t used;        /* offset of the next handle */
+    size_t step_start[3]; /* where the present step and the two before it begin */
+} wf_ring;
+
+weft_status wf_ring_init(wf_ring *ring, weft_context *owner, weft_error *err);
+void wf_ring_done(wf_ring *ring);
+weft_tensor *wf_ring_new(wf_ring *ring); /* zero-filled; NULL when one step fills the ring */
+void wf_ring_next_step(wf_ring *ring);
+
+/* The context of t when it may be used in the present step; else NULL, with the error set. A
+ * recorded handle with a kept value passes when `kept_ok`. */
+weft_context *wf_tensor_check(const weft_tensor *t, const char *what, bool kept_ok);
+/* The context of a handle, stale or not; NULL for NULL. */
+weft_context *wf_tensor_owner(const weft_tensor *t);
+
+#endif
