@@ -1,0 +1,155 @@
+/* Atomic files: write next to the final name, fsync, rename. See atomic_file.h. */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "engine/context/error.h"
+#include "engine/files/atomic_file.h"
+
+struct wf_atomic_file {
+    FILE *stream;
+    char *path; /* the final name */
+    char *temp;
+    int error; /* errno of the first failed write */
+};
+
+/* Closes the stream, removes the temporary file unless it was renamed, frees. */
+static void destroy(wf_atomic_file *f)
+{
+    if (f->stream)
+        fclose(f->stream);
+    if (f->temp) {
+        unlink(f->temp);
+        free(f->temp);
+    }
+    free(f->path);
+    free(f);
+}
+
+/* Opens a name nobody has. The process id keeps processes apart, O_EXCL everything else (a file
+ * left by a killed process of the same id is passed over). Not mkstemp: it gives mode 0600, and
+ * reading the umask to repair that is not safe with threads. */
+static int open_temp(wf_atomic_file *f)
+{
+    size_t size = strlen(f->path) + 40;
+    f->temp = malloc(size);
+    if (!f->temp)
+        return ENOMEM;
+    int error = EEXIST;
+    for (int i = 0; i < 1000 && error == EEXIST; i++) {
+        snprintf(f->temp, size, "%s.tmp-%ld-%d", f->path, (long)getpid(), i);
+        int fd = open(f->temp, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+        if (fd < 0) {
+            error = errno;
+            continue;
+        }
+        f->stream = fdopen(fd, "w");
+        if (f->stream)
+            return 0;
+        error = errno;
+        close(fd);
+        unlink(f->temp);
+        break;
+    }
+    free(f->temp); /* not ours to remove */
+    f->temp = NULL;
+    return error;
+}
+
+weft_status wf_atomic_create(const char *path, wf_atomic_file **file, weft_error *err)
+{
+    struct stat st;
+    if (stat(path, &st) == 0 && !S_ISREG(st.st_mode))
+        return wf_error_set(err, WEFT_ERR_IO, "%s: exists and is not a regular file", path);
+    wf_atomic_file *f = calloc(1, sizeof *f);
+    if (!f)
+        return wf_error_set(err, WEFT_ERR_NOMEM, "%s: out of memory", path);
+    f->path = realpath(path, NULL); /* NULL where there is no such file yet */
+    if (!f->path)
+        f->path = strdup(path);
+    int error = f->path ? open_temp(f) : ENOMEM;
+    if (error) {
+        destroy(f);
+        return wf_error_set(err, error == ENOMEM ? WEFT_ERR_NOMEM : WEFT_ERR_IO,
+                            "%s: cannot be written: %s", path, strerror(error));
+    }
+    *file = f;
+    return WEFT_OK;
+}
+
+FILE *wf_atomic_stream(wf_atomic_file *file)
+{
+    return file->stream;
+}
+
+weft_status wf_atomic_write(wf_atomic_file *f, const void *data, size_t bytes, weft_error *err)
+{
+    errno = 0;
+    if (bytes && fwrite(data, 1, bytes, f->stream) != bytes) {
+        if (!f->error)
+            f->error = errno ? errno : EIO;
+        return wf_error_set(err, WEFT_ERR_IO, "%s: cannot be written: %s", f->path,
+                            strerror(f->error));
+    }
+    return WEFT_OK;
+}
+
+/* Makes the rename itself durable. Some file systems cannot flush a directory (EINVAL): there the
+ * rename is as durable as they make it. Returns errno. */
+static int sync_directory(const char *path)
+{
+    char *dir = strdup(path);
+    if (!dir)
+        return ENOMEM;
+    char *slash = strrchr(dir, '/');
+    if (slash)
+        slash[slash == dir] = '\0';
+    int fd = open(slash ? dir : ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    int error = fd < 0 ? errno : 0;
+    free(dir);
+    if (fd >= 0) {
+        if (fsync(fd) != 0 && errno != EINVAL)
+            error = errno;
+        close(fd);
+    }
+    return error == EACCES ? 0 : error; /* a directory one may write but not read */
+}
+
+weft_status wf_atomic_commit(wf_atomic_file *f, weft_error *err)
+{
+    const char *what = "cannot be written";
+    int error = f->error;
+    errno = 0;
+    if (!error && (fflush(f->stream) != 0 || ferror(f->stream)))
+        error = errno ? errno : EIO;
+    if (!error && fsync(fileno(f->stream)) != 0)
+        error = errno;
+    if (fclose(f->stream) != 0 && !error) /* network file systems report late */
+        error = errno;
+    f->stream = NULL;
+    if (!error) {
+        if (rename(f->temp, f->path) != 0) {
+            error = errno;
+        } else {
+            free(f->temp);
+            f->temp = NULL;
+            error = sync_directory(f->path);
+            what = "is written, but its directory could not be flushed";
+        }
+    }
+    weft_status status = WEFT_OK;
+    if (error)
+        status = wf_error_set(err, WEFT_ERR_IO, "%s: %s: %s", f->path, what, strerror(error));
+    destroy(f);
+    return status;
+}
+
+void wf_atomic_abort(wf_atomic_file *f)
+{
+    if (f)
+        destroy(f);
+}

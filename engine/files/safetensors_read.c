@@ -1,0 +1,403 @@
+/* Reading safetensors files, as hostile input.
+ *
+ * Order of the checks: sizes of file and header; JSON (UTF-8, no duplicate keys, nothing behind
+ * it); each entry alone (type, shape, offsets inside the file, size of both equal); all entries
+ * together (no overlap, no hole, nothing left over). After that every pointer given out is inside
+ * the file. Threads: an open file is immutable. */
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <jansson.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "engine/context/error.h"
+#include "engine/files/safetensors.h"
+
+struct weft_safetensors {
+    void *map; /* NULL: the bytes are the caller's */
+    size_t map_size;
+    json_t *root; /* owns every name, key and value below */
+    int64_t n, n_meta;
+    weft_safetensors_entry *entries;        /* n, in the header's order */
+    const weft_safetensors_entry **by_name; /* n, sorted */
+    weft_safetensors_meta *meta;            /* n_meta */
+};
+
+/* The state of one parse. */
+typedef struct parser {
+    const char *label;
+    const char *data; /* the array section */
+    int64_t data_size;
+    weft_error *err;
+} parser;
+
+typedef struct span {
+    int64_t begin, end; /* in the array section */
+    const char *name;
+} span;
+
+wf_st_quoted wf_st_quote(const char *name)
+{
+    wf_st_quoted q;
+    size_t n = 0, keep = 80;
+    for (; name[n] && n < keep; n++)
+        q.text[n] = (unsigned char)name[n] < 0x20 || name[n] == 0x7f ? '?' : name[n];
+    if (name[n]) {
+        while (n > 0 && ((unsigned char)name[n] & 0xc0) == 0x80)
+            n--; /* not in the middle of a UTF-8 character */
+        memcpy(q.text + n, "...", 3);
+        n += 3;
+    }
+    q.text[n] = '\0';
+    return q;
+}
+
+#define QUOTE(name) wf_st_quote(name).text
+
+/* ---- one entry ------------------------------------------------------------------------------ */
+
+static weft_status parse_dtype(const parser *p, const char *name, const json_t *value,
+                               weft_dtype *dtype)
+{
+    /* Types of the format that Weft does not have. */
+    static const char *const foreign[] = {"BOOL", "I8",      "I16",     "U16", "F16",
+                                          "U32",  "U64",     "C64",     "F4",  "F6_E2M3",
+                                          "F8_E4M3", "F8_E5M2", "F6_E3M2", "F8_E8M0"};
+    const char *text = json_string_value(value);
+    if (!text)
+        return wf_error_set(p->err, WEFT_ERR_FORMAT, "%s: tensor \"%s\": has no \"dtype\" text",
+                            p->label, QUOTE(name));
+#define X(id, bytes, dtype_text, st)                                                               \
+    if (strcmp(text, st) == 0) {                                                                   \
+        *dtype = WEFT_##id;                                                                        \
+        return WEFT_OK;                                                                            \
+    }
+    WEFT_DTYPE_LIST(X)
+#undef X
+    for (size_t i = 0; i < sizeof foreign / sizeof *foreign; i++)
+        if (strcmp(text, foreign[i]) == 0)
+            return wf_error_set(p->err, WEFT_ERR_UNSUPPORTED,
+                                "%s: tensor \"%s\": element type %s is not supported", p->label,
+                                QUOTE(name), text);
+    return wf_error_set(p->err, WEFT_ERR_FORMAT, "%s: tensor \"%s\": unknown element type \"%s\"",
+                        p->label, QUOTE(name), QUOTE(text));
+}
+
+static weft_status parse_shape(const parser *p, const char *name, const json_t *value,
+                               weft_shape *shape)
+{
+    if (!json_is_array(value))
+        return wf_error_set(p->err, WEFT_ERR_FORMAT, "%s: tensor \"%s\": has no \"shape\" list",
+                            p->label, QUOTE(name));
+    size_t rank = json_array_size(value);
+    if (rank > WEFT_MAX_RANK)
+        return wf_error_set(p->err, WEFT_ERR_UNSUPPORTED,
+                            "%s: tensor \"%s\": has %zu dimensions, at most %d are supported",
+                            p->label, QUOTE(name), rank, WEFT_MAX_RANK);
+    shape->rank = (int)rank;
+    for (size_t i = 0; i < rank; i++) {
+        const json_t *dim = json_array_get(value, i);
+        if (!json_is_integer(dim) || json_integer_value(dim) < 0)
+            return wf_error_set(p->err, WEFT_ERR_FORMAT,
+                                "%s: tensor \"%s\": dimension %zu is not a whole number >= 0",
+                                p->label, QUOTE(name), i);
+        shape->dim[i] = json_integer_value(dim);
+    }
+    return WEFT_OK;
+}
+
+static weft_status parse_offsets(const parser *p, const char *name, const json_t *value, span *s)
+{
+    const json_t *begin = json_array_get(value, 0), *end = json_array_get(value, 1);
+    if (json_array_size(value) != 2 || !json_is_integer(begin) || !json_is_integer(end))
+        return wf_error_set(p->err, WEFT_ERR_FORMAT,
+                            "%s: tensor \"%s\": \"data_offsets\" is not two whole numbers",
+                            p->label, QUOTE(name));
+    s->begin = json_integer_value(begin);
+    s->end = json_integer_value(end);
+    s->name = name;
+    if (s->begin < 0 || s->end < s->begin)
+        return wf_error_set(p->err, WEFT_ERR_FORMAT,
+                            "%s: tensor \"%s\": offsets %" PRId64 "..%" PRId64 " are not a range",
+                            p->label, QUOTE(name), s->begin, s->end);
+    if (s->end > p->data_size)
+        return wf_error_set(p->err, WEFT_ERR_FORMAT,
+                            "%s: tensor \"%s\": offsets %" PRId64 "..%" PRId64
+                            " lie outside the file's %" PRId64 " data bytes",
+                            p->label, QUOTE(name), s->begin, s->end, p->data_size);
+    return WEFT_OK;
+}
+
+static weft_status parse_entry(const parser *p, const char *name, const json_t *value,
+                               weft_safetensors_entry *e, span *s)
+{
+    if (!json_is_object(value))
+        return wf_error_set(p->err, WEFT_ERR_FORMAT, "%s: tensor \"%s\": entry is not an object",
+                            p->label, QUOTE(name));
+    WF_TRY(parse_dtype(p, name, json_object_get(value, "dtype"), &e->dtype));
+    WF_TRY(parse_shape(p, name, json_object_get(value, "shape"), &e->shape));
+    WF_TRY(parse_offsets(p, name, json_object_get(value, "data_offsets"), s));
+    int64_t count = weft_shape_count(e->shape), bytes;
+    char text[160];
+    if (count < 0 || __builtin_mul_overflow(count, (int64_t)weft_dtype_size(e->dtype), &bytes))
+        return wf_error_set(p->err, WEFT_ERR_FORMAT, "%s: tensor \"%s\": shape %s overflows",
+                            p->label, QUOTE(name),
+                            weft_shape_format(e->shape, text, sizeof text));
+    if (bytes != s->end - s->begin)
+        return wf_error_set(p->err, WEFT_ERR_FORMAT,
+                            "%s: tensor \"%s\": %s of shape %s needs %" PRId64
+                            " bytes, offsets %" PRId64 "..%" PRId64 " give %" PRId64,
+                            p->label, QUOTE(name), weft_dtype_name(e->dtype),
+                            weft_shape_format(e->shape, text, sizeof text), bytes, s->begin,
+                            s->end, s->end - s->begin);
+    e->name = name;
+    e->data = p->data + s->begin;
+    return WEFT_OK;
+}
+
+/* ---- all entries together ------------------------------------------------------------------- */
+
+static int compare_spans(const void *a, const void *b)
+{
+    const span *x = a, *y = b;
+    if (x->begin != y->begin)
+        return x->begin < y->begin ? -1 : 1;
+    return (x->end > y->end) - (x->end < y->end);
+}
+
+static weft_status check_cover(const parser *p, span *spans, int64_t n)
+{
+    qsort(spans, (size_t)n, sizeof *spans, compare_spans);
+    int64_t at = 0;
+    for (int64_t i = 0; i < n; i++) {
+        const span *s = &spans[i];
+        if (s->begin < at)
+            return wf_error_set(p->err, WEFT_ERR_FORMAT,
+                                "%s: tensors \"%s\" and \"%s\" overlap (offsets %" PRId64
+                                "..%" PRId64 " and %" PRId64 "..%" PRId64 ")",
+                                p->label, QUOTE(spans[i - 1].name), QUOTE(s->name),
+                                spans[i - 1].begin, spans[i - 1].end, s->begin, s->end);
+        if (s->begin > at)
+            return wf_error_set(p->err, WEFT_ERR_FORMAT,
+                                "%s: tensor \"%s\": a hole before it (offsets %" PRId64
+                                "..%" PRId64 " belong to no tensor)",
+                                p->label, QUOTE(s->name), at, s->begin);
+        at = s->end;
+    }
+    if (at != p->data_size)
+        return wf_error_set(p->err, WEFT_ERR_FORMAT,
+                            "%s: %" PRId64 " bytes behind the last tensor (data ends at %" PRId64
+                            ", the file at %" PRId64 ")",
+                            p->label, p->data_size - at, at, p->data_size);
+    return WEFT_OK;
+}
+
+static int compare_names(const void *a, const void *b)
+{
+    const weft_safetensors_entry *const *x = a, *const *y = b;
+    return strcmp((*x)->name, (*y)->name);
+}
+
+static weft_status parse_metadata(const parser *p, weft_safetensors *f, json_t *map)
+{
+    if (!map)
+        return WEFT_OK;
+    if (!json_is_object(map))
+        return wf_error_set(p->err, WEFT_ERR_FORMAT, "%s: " WF_ST_METADATA " is not an object",
+                            p->label);
+    f->meta = calloc(json_object_size(map) + 1, sizeof *f->meta);
+    if (!f->meta)
+        return wf_error_set(p->err, WEFT_ERR_NOMEM, "%s: out of memory", p->label);
+    const char *key;
+    json_t *value;
+    json_object_foreach (map, key, value) {
+        if (!json_is_string(value))
+            return wf_error_set(p->err, WEFT_ERR_FORMAT,
+                                "%s: " WF_ST_METADATA ": the value of \"%s\" is not a text",
+                                p->label, QUOTE(key));
+        f->meta[f->n_meta++] = (weft_safetensors_meta){key, json_string_value(value)};
+    }
+    return WEFT_OK;
+}
+
+static weft_status parse_entries(const parser *p, weft_safetensors *f)
+{
+    json_t *map = json_object_get(f->root, WF_ST_METADATA);
+    WF_TRY(parse_metadata(p, f, map));
+    size_t n = json_object_size(f->root) - (map != NULL);
+    f->entries = calloc(n + 1, sizeof *f->entries);
+    f->by_name = calloc(n + 1, sizeof *f->by_name);
+    span *spans = calloc(n + 1, sizeof *spans);
+    weft_status status = WEFT_OK;
+    if (!f->entries || !f->by_name || !spans)
+        status = wf_error_set(p->err, WEFT_ERR_NOMEM, "%s: out of memory", p->label);
+    const char *name;
+    json_t *value;
+    if (status == WEFT_OK) {
+        json_object_foreach (f->root, name, value) {
+            if (value == map)
+                continue;
+            status = parse_entry(p, name, value, &f->entries[f->n], &spans[f->n]);
+            if (status != WEFT_OK)
+                break;
+            f->by_name[f->n] = &f->entries[f->n];
+            f->n++;
+        }
+    }
+    if (status == WEFT_OK)
+        status = check_cover(p, spans, f->n);
+    if (status == WEFT_OK)
+        qsort(f->by_name, (size_t)f->n, sizeof *f->by_name, compare_names);
+    free(spans);
+    return status;
+}
+
+/* ---- the file ------------------------------------------------------------------------------- */
+
+static weft_status parse_header(const char *label, const void *bytes, size_t size,
+                                weft_safetensors *f, weft_error *err)
+{
+    uint64_t length;
+    if (size < WF_ST_PREFIX)
+        return wf_error_set(err, WEFT_ERR_FORMAT,
+                            "%s: truncated: %zu bytes, a safetensors file has at least %d", label,
+                            size, WF_ST_PREFIX);
+    memcpy(&length, bytes, sizeof length);
+    if (length > WF_ST_MAX_HEADER)
+        return wf_error_set(err, WEFT_ERR_FORMAT,
+                            "%s: not a safetensors file: header of %" PRIu64
+                            " bytes, at most %u are allowed",
+                            label, length, WF_ST_MAX_HEADER);
+    if (length > size - WF_ST_PREFIX)
+        return wf_error_set(err, WEFT_ERR_FORMAT,
+                            "%s: truncated: header of %" PRIu64 " bytes in a file of %zu", label,
+                            length, size);
+    const char *header = (const char *)bytes + WF_ST_PREFIX;
+    if (length == 0 || header[0] != '{')
+        return wf_error_set(err, WEFT_ERR_FORMAT,
+                            "%s: not a safetensors file: header does not start with {", label);
+    json_error_t why;
+    f->root = json_loadb(header, (size_t)length, JSON_REJECT_DUPLICATES, &why);
+    if (!f->root)
+        return json_error_code(&why) == json_error_out_of_memory
+                   ? wf_error_set(err, WEFT_ERR_NOMEM, "%s: out of memory", label)
+                   : wf_error_set(err, WEFT_ERR_FORMAT, "%s: header, byte %d: %s", label,
+                                  why.position, QUOTE(why.text));
+    parser p = {label, header + length, (int64_t)(size - WF_ST_PREFIX - (size_t)length), err};
+    return parse_entries(&p, f);
+}
+
+weft_status wf_safetensors_parse(const char *label, const void *bytes, size_t size,
+                                 weft_safetensors **file, weft_error *err)
+{
+    weft_safetensors *f = calloc(1, sizeof *f);
+    if (!f)
+        return wf_error_set(err, WEFT_ERR_NOMEM, "%s: out of memory", label);
+    weft_status status = parse_header(label, bytes, size, f, err);
+    if (status == WEFT_OK)
+        *file = f;
+    else
+        weft_safetensors_close(f);
+    return status;
+}
+
+/* Maps the file, or says why not. A file shorter than its prefix stays unmapped (*size says so). */
+static weft_status map_file(const char *path, void **map, size_t *size, weft_error *err)
+{
+    struct stat st;
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        return wf_error_set(err, errno == ENOENT ? WEFT_ERR_NOT_FOUND : WEFT_ERR_IO,
+                            "%s: cannot be read: %s", path, strerror(errno));
+    weft_status status = WEFT_OK;
+    if (fstat(fd, &st) != 0)
+        status = wf_error_set(err, WEFT_ERR_IO, "%s: cannot be read: %s", path, strerror(errno));
+    else if (!S_ISREG(st.st_mode))
+        status = wf_error_set(err, WEFT_ERR_IO, "%s: is not a regular file", path);
+    else if (st.st_size >= WF_ST_PREFIX) {
+        *map = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
+        if (*map == MAP_FAILED) {
+            *map = NULL;
+            status = wf_error_set(err, WEFT_ERR_IO, "%s: cannot be mapped: %s", path,
+                                  strerror(errno));
+        }
+    }
+    if (status == WEFT_OK)
+        *size = (size_t)st.st_size;
+    close(fd);
+    return status;
+}
+
+weft_status weft_safetensors_open(const char *path, weft_safetensors **file, weft_error *err)
+{
+    void *map = NULL;
+    size_t size = 0;
+    weft_safetensors *f = NULL;
+    WF_TRY(map_file(path, &map, &size, err));
+    weft_status status = wf_safetensors_parse(path, map, size, &f, err);
+    if (status != WEFT_OK) {
+        if (map)
+            munmap(map, size);
+        return status;
+    }
+    f->map = map;
+    f->map_size = size;
+    *file = f;
+    return WEFT_OK;
+}
+
+void weft_safetensors_close(weft_safetensors *f)
+{
+    if (!f)
+        return;
+    if (f->map)
+        munmap(f->map, f->map_size);
+    json_decref(f->root);
+    free(f->entries);
+    free(f->by_name);
+    free(f->meta);
+    free(f);
+}
+
+/* ---- looking at it -------------------------------------------------------------------------- */
+
+int64_t weft_safetensors_count(const weft_safetensors *f)
+{
+    return f->n;
+}
+
+const weft_safetensors_entry *weft_safetensors_at(const weft_safetensors *f, int64_t index)
+{
+    return index >= 0 && index < f->n ? &f->entries[index] : NULL;
+}
+
+const weft_safetensors_entry *weft_safetensors_find(const weft_safetensors *f, const char *name)
+{
+    weft_safetensors_entry wanted = {.name = name};
+    const weft_safetensors_entry *key = &wanted;
+    const weft_safetensors_entry *const *hit =
+        bsearch(&key, f->by_name, (size_t)f->n, sizeof *f->by_name, compare_names);
+    return hit ? *hit : NULL;
+}
+
+int64_t weft_safetensors_meta_count(const weft_safetensors *f)
+{
+    return f->n_meta;
+}
+
+const weft_safetensors_meta *weft_safetensors_meta_at(const weft_safetensors *f, int64_t index)
+{
+    return index >= 0 && index < f->n_meta ? &f->meta[index] : NULL;
+}
+
+const char *weft_safetensors_meta_find(const weft_safetensors *f, const char *key)
+{
+    for (int64_t i = 0; i < f->n_meta; i++)
+        if (strcmp(f->meta[i].key, key) == 0)
+            return f->meta[i].value;
+    return NULL;
+}

@@ -1,0 +1,156 @@
+/* Writing safetensors files. Threads: none shared. */
+#include <inttypes.h>
+#include <jansson.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "engine/context/error.h"
+#include "engine/files/atomic_file.h"
+#include "engine/files/safetensors.h"
+
+#define MAX_ELEMENT 8 /* bytes of the largest element type */
+
+static const char *st_dtype(weft_dtype dtype)
+{
+    switch (dtype) {
+#define X(id, bytes, text, st) case WEFT_##id: return st;
+        WEFT_DTYPE_LIST(X)
+#undef X
+    default: return NULL;
+    }
+}
+
+/* Checks an entry; its size goes to *bytes. */
+static weft_status entry_bytes(const char *path, const weft_safetensors_entry *e, int64_t *bytes,
+                               weft_error *err)
+{
+    if (!e->name || strcmp(e->name, WF_ST_METADATA) == 0)
+        return wf_error_set(err, WEFT_ERR_INVALID, "%s: a tensor cannot be named %s", path,
+                            e->name ? e->name : "NULL");
+    if (!st_dtype(e->dtype))
+        return wf_error_set(err, WEFT_ERR_INVALID, "%s: tensor \"%s\": unknown element type %d",
+                            path, wf_st_quote(e->name).text, (int)e->dtype);
+    int64_t count = weft_shape_count(e->shape);
+    if (count < 0 || __builtin_mul_overflow(count, (int64_t)weft_dtype_size(e->dtype), bytes))
+        return wf_error_set(err, WEFT_ERR_SHAPE, "%s: tensor \"%s\": shape overflows", path,
+                            wf_st_quote(e->name).text);
+    if (*bytes > 0 && !e->data)
+        return wf_error_set(err, WEFT_ERR_INVALID, "%s: tensor \"%s\": has no data", path,
+                            wf_st_quote(e->name).text);
+    return WEFT_OK;
+}
+
+/* Gives each entry its place: by element size, largest first, otherwise in the order given. So
+ * every array starts on a multiple of its element size, whatever its neighbours. */
+static weft_status place(const char *path, const weft_safetensors_entry *entries, int64_t n,
+                         int64_t *begin, weft_error *err)
+{
+    int64_t at = 0, bytes;
+    for (size_t size = MAX_ELEMENT; size >= 1; size /= 2)
+        for (int64_t i = 0; i < n; i++) {
+            WF_TRY(entry_bytes(path, &entries[i], &bytes, err));
+            if (weft_dtype_size(entries[i].dtype) != size)
+                continue;
+            begin[i] = at;
+            if (__builtin_add_overflow(at, bytes, &at))
+                return wf_error_set(err, WEFT_ERR_SHAPE, "%s: too many bytes", path);
+        }
+    return WEFT_OK;
+}
+
+/* json_object_set_new that refuses what is there already. jansson checks that names are UTF-8. */
+static weft_status add(const char *path, const char *what, json_t *object, const char *name,
+                       json_t *value, weft_error *err)
+{
+    if (json_object_get(object, name)) {
+        json_decref(value);
+        return wf_error_set(err, WEFT_ERR_INVALID, "%s: two %s are named \"%s\"", path, what,
+                            wf_st_quote(name).text);
+    }
+    if (json_object_set_new(object, name, value) != 0)
+        return wf_error_set(err, WEFT_ERR_INVALID,
+                            "%s: %s \"%s\": not valid UTF-8, or out of memory", path, what,
+                            wf_st_quote(name).text);
+    return WEFT_OK;
+}
+
+static json_t *entry_json(const weft_safetensors_entry *e, int64_t begin)
+{
+    int64_t end = begin + weft_shape_count(e->shape) * (int64_t)weft_dtype_size(e->dtype);
+    json_t *shape = json_array();
+    for (int i = 0; i < e->shape.rank; i++)
+        if (json_array_append_new(shape, json_integer(e->shape.dim[i])) != 0) {
+            json_decref(shape);
+            return NULL;
+        }
+    return json_pack("{s:s, s:o, s:[I, I]}", "dtype", st_dtype(e->dtype), "shape", shape,
+                     "data_offsets", (json_int_t)begin, (json_int_t)end);
+}
+
+/* Fills `root`. */
+static weft_status build(const char *path, json_t *root, const weft_safetensors_entry *entries,
+                         int64_t n, const int64_t *begin, const weft_safetensors_meta *meta,
+                         int64_t n_meta, weft_error *err)
+{
+    if (n_meta > 0) {
+        json_t *map = json_object();
+        if (json_object_set_new(root, WF_ST_METADATA, map) != 0)
+            return wf_error_set(err, WEFT_ERR_NOMEM, "%s: out of memory", path);
+        for (int64_t i = 0; i < n_meta; i++)
+            WF_TRY(add(path, "metadata keys", map, meta[i].key, json_string(meta[i].value), err));
+    }
+    for (int64_t i = 0; i < n; i++)
+        WF_TRY(add(path, "tensors", root, entries[i].name, entry_json(&entries[i], begin[i]), err));
+    return WEFT_OK;
+}
+
+/* Writes prefix, header, padding and arrays in the order of their places. */
+static weft_status emit(wf_atomic_file *out, const char *header, size_t length,
+                        const weft_safetensors_entry *entries, int64_t n, weft_error *err)
+{
+    size_t padding = (8 - length % 8) % 8;
+    uint64_t prefix = length + padding;
+    WF_TRY(wf_atomic_write(out, &prefix, sizeof prefix, err));
+    WF_TRY(wf_atomic_write(out, header, length, err));
+    WF_TRY(wf_atomic_write(out, "       ", padding, err));
+    for (size_t size = MAX_ELEMENT; size >= 1; size /= 2)
+        for (int64_t i = 0; i < n; i++)
+            if (weft_dtype_size(entries[i].dtype) == size)
+                WF_TRY(wf_atomic_write(out, entries[i].data,
+                                       (size_t)weft_shape_count(entries[i].shape) * size, err));
+    return WEFT_OK;
+}
+
+weft_status weft_safetensors_write(const char *path, const weft_safetensors_entry *entries,
+                                   int64_t n, const weft_safetensors_meta *meta, int64_t n_meta,
+                                   weft_error *err)
+{
+    wf_atomic_file *out = NULL;
+    char *header = NULL;
+    json_t *root = json_object();
+    int64_t *begin = calloc((size_t)n + 1, sizeof *begin);
+    weft_status status = WEFT_OK;
+    if (!root || !begin)
+        status = wf_error_set(err, WEFT_ERR_NOMEM, "%s: out of memory", path);
+    if (status == WEFT_OK)
+        status = place(path, entries, n, begin, err);
+    if (status == WEFT_OK)
+        status = build(path, root, entries, n, begin, meta, n_meta, err);
+    if (status == WEFT_OK && !(header = json_dumps(root, JSON_COMPACT)))
+        status = wf_error_set(err, WEFT_ERR_NOMEM, "%s: out of memory", path);
+    if (status == WEFT_OK && strlen(header) + 8 > WF_ST_MAX_HEADER)
+        status = wf_error_set(err, WEFT_ERR_INVALID, "%s: header of %zu bytes is too long", path,
+                              strlen(header));
+    if (status == WEFT_OK)
+        status = wf_atomic_create(path, &out, err);
+    if (status == WEFT_OK)
+        status = emit(out, header, strlen(header), entries, n, err);
+    if (status == WEFT_OK)
+        status = wf_atomic_commit(out, err);
+    else
+        wf_atomic_abort(out);
+    free(header); /* from jansson's default allocator */
+    free(begin);
+    json_decref(root);
+    return status;
+}
