@@ -9,6 +9,7 @@
 
 #include "engine/context/error.h"
 #include "engine/files/atomic_file.h"
+#include "engine/memory/alloc.h"
 
 struct wf_atomic_file {
     FILE *stream;
@@ -24,10 +25,10 @@ static void destroy(wf_atomic_file *f)
         fclose(f->stream);
     if (f->temp) {
         unlink(f->temp);
-        free(f->temp);
+        wf_free(f->temp);
     }
-    free(f->path);
-    free(f);
+    wf_free(f->path);
+    wf_free(f);
 }
 
 /* Opens a name nobody has. The process id keeps processes apart, O_EXCL everything else (a file
@@ -36,7 +37,7 @@ static void destroy(wf_atomic_file *f)
 static int open_temp(wf_atomic_file *f)
 {
     size_t size = strlen(f->path) + 40;
-    f->temp = malloc(size);
+    f->temp = wf_alloc(size);
     if (!f->temp)
         return ENOMEM;
     int error = EEXIST;
@@ -55,7 +56,7 @@ static int open_temp(wf_atomic_file *f)
         unlink(f->temp);
         break;
     }
-    free(f->temp); /* not ours to remove */
+    wf_free(f->temp); /* not ours to remove */
     f->temp = NULL;
     return error;
 }
@@ -65,12 +66,12 @@ weft_status wf_atomic_create(const char *path, wf_atomic_file **file, weft_error
     struct stat st;
     if (stat(path, &st) == 0 && !S_ISREG(st.st_mode))
         return wf_error_set(err, WEFT_ERR_IO, "%s: exists and is not a regular file", path);
-    wf_atomic_file *f = calloc(1, sizeof *f);
+    wf_atomic_file *f = wf_zalloc(sizeof *f);
     if (!f)
         return wf_error_set(err, WEFT_ERR_NOMEM, "%s: out of memory", path);
-    f->path = realpath(path, NULL); /* NULL where there is no such file yet */
-    if (!f->path)
-        f->path = strdup(path);
+    char *real = realpath(path, NULL); /* NULL where there is no such file yet */
+    f->path = wf_strdup(real ? real : path);
+    free(real);
     int error = f->path ? open_temp(f) : ENOMEM;
     if (error) {
         destroy(f);
@@ -102,7 +103,7 @@ weft_status wf_atomic_write(wf_atomic_file *f, const void *data, size_t bytes, w
  * rename is as durable as they make it. Returns errno. */
 static int sync_directory(const char *path)
 {
-    char *dir = strdup(path);
+    char *dir = wf_strdup(path);
     if (!dir)
         return ENOMEM;
     char *slash = strrchr(dir, '/');
@@ -110,7 +111,7 @@ static int sync_directory(const char *path)
         slash[slash == dir] = '\0';
     int fd = open(slash ? dir : ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     int error = fd < 0 ? errno : 0;
-    free(dir);
+    wf_free(dir);
     if (fd >= 0) {
         if (fsync(fd) != 0 && errno != EINVAL)
             error = errno;
@@ -135,7 +136,7 @@ weft_status wf_atomic_commit(wf_atomic_file *f, weft_error *err)
         if (rename(f->temp, f->path) != 0) {
             error = errno;
         } else {
-            free(f->temp);
+            wf_free(f->temp);
             f->temp = NULL;
             error = sync_directory(f->path);
             what = "is written, but its directory could not be flushed";

@@ -16,6 +16,7 @@
 
 #include "engine/context/error.h"
 #include "engine/files/safetensors.h"
+#include "engine/memory/alloc.h"
 
 struct weft_safetensors {
     void *map; /* NULL: the bytes are the caller's */
@@ -64,8 +65,8 @@ static weft_status parse_dtype(const parser *p, const char *name, const json_t *
                                weft_dtype *dtype)
 {
     /* Types of the format that Weft does not have. */
-    static const char *const foreign[] = {"BOOL", "I8",      "I16",     "U16", "F16",
-                                          "U32",  "U64",     "C64",     "F4",  "F6_E2M3",
+    static const char *const foreign[] = {"BOOL",    "I8",      "I16",     "U16",    "F16",
+                                          "U32",     "U64",     "C64",     "F4",     "F6_E2M3",
                                           "F8_E4M3", "F8_E5M2", "F6_E3M2", "F8_E8M0"};
     const char *text = json_string_value(value);
     if (!text)
@@ -145,15 +146,14 @@ static weft_status parse_entry(const parser *p, const char *name, const json_t *
     char text[160];
     if (count < 0 || __builtin_mul_overflow(count, (int64_t)weft_dtype_size(e->dtype), &bytes))
         return wf_error_set(p->err, WEFT_ERR_FORMAT, "%s: tensor \"%s\": shape %s overflows",
-                            p->label, QUOTE(name),
-                            weft_shape_format(e->shape, text, sizeof text));
+                            p->label, QUOTE(name), weft_shape_format(e->shape, text, sizeof text));
     if (bytes != s->end - s->begin)
         return wf_error_set(p->err, WEFT_ERR_FORMAT,
                             "%s: tensor \"%s\": %s of shape %s needs %" PRId64
                             " bytes, offsets %" PRId64 "..%" PRId64 " give %" PRId64,
                             p->label, QUOTE(name), weft_dtype_name(e->dtype),
-                            weft_shape_format(e->shape, text, sizeof text), bytes, s->begin,
-                            s->end, s->end - s->begin);
+                            weft_shape_format(e->shape, text, sizeof text), bytes, s->begin, s->end,
+                            s->end - s->begin);
     e->name = name;
     e->data = p->data + s->begin;
     return WEFT_OK;
@@ -183,8 +183,8 @@ static weft_status check_cover(const parser *p, span *spans, int64_t n)
                                 spans[i - 1].begin, spans[i - 1].end, s->begin, s->end);
         if (s->begin > at)
             return wf_error_set(p->err, WEFT_ERR_FORMAT,
-                                "%s: tensor \"%s\": a hole before it (offsets %" PRId64
-                                "..%" PRId64 " belong to no tensor)",
+                                "%s: tensor \"%s\": a hole before it (offsets %" PRId64 "..%" PRId64
+                                " belong to no tensor)",
                                 p->label, QUOTE(s->name), at, s->begin);
         at = s->end;
     }
@@ -209,12 +209,12 @@ static weft_status parse_metadata(const parser *p, weft_safetensors *f, json_t *
     if (!json_is_object(map))
         return wf_error_set(p->err, WEFT_ERR_FORMAT, "%s: " WF_ST_METADATA " is not an object",
                             p->label);
-    f->meta = calloc(json_object_size(map) + 1, sizeof *f->meta);
+    f->meta = wf_zalloc_array(json_object_size(map) + 1, sizeof *f->meta);
     if (!f->meta)
         return wf_error_set(p->err, WEFT_ERR_NOMEM, "%s: out of memory", p->label);
-    const char *key;
-    json_t *value;
-    json_object_foreach (map, key, value) {
+    for (void *it = json_object_iter(map); it; it = json_object_iter_next(map, it)) {
+        const char *key = json_object_iter_key(it);
+        const json_t *value = json_object_iter_value(it);
         if (!json_is_string(value))
             return wf_error_set(p->err, WEFT_ERR_FORMAT,
                                 "%s: " WF_ST_METADATA ": the value of \"%s\" is not a text",
@@ -229,30 +229,26 @@ static weft_status parse_entries(const parser *p, weft_safetensors *f)
     json_t *map = json_object_get(f->root, WF_ST_METADATA);
     WF_TRY(parse_metadata(p, f, map));
     size_t n = json_object_size(f->root) - (map != NULL);
-    f->entries = calloc(n + 1, sizeof *f->entries);
-    f->by_name = calloc(n + 1, sizeof *f->by_name);
-    span *spans = calloc(n + 1, sizeof *spans);
+    f->entries = wf_zalloc_array(n + 1, sizeof *f->entries);
+    f->by_name = wf_zalloc_array(n + 1, sizeof *f->by_name);
+    span *spans = wf_zalloc_array(n + 1, sizeof *spans);
     weft_status status = WEFT_OK;
     if (!f->entries || !f->by_name || !spans)
         status = wf_error_set(p->err, WEFT_ERR_NOMEM, "%s: out of memory", p->label);
-    const char *name;
-    json_t *value;
-    if (status == WEFT_OK) {
-        json_object_foreach (f->root, name, value) {
-            if (value == map)
-                continue;
-            status = parse_entry(p, name, value, &f->entries[f->n], &spans[f->n]);
-            if (status != WEFT_OK)
-                break;
-            f->by_name[f->n] = &f->entries[f->n];
-            f->n++;
-        }
+    for (void *it = json_object_iter(f->root); it && status == WEFT_OK;
+         it = json_object_iter_next(f->root, it)) {
+        const json_t *value = json_object_iter_value(it);
+        if (value == map)
+            continue;
+        status = parse_entry(p, json_object_iter_key(it), value, &f->entries[f->n], &spans[f->n]);
+        f->by_name[f->n] = &f->entries[f->n];
+        f->n++;
     }
     if (status == WEFT_OK)
         status = check_cover(p, spans, f->n);
     if (status == WEFT_OK)
         qsort(f->by_name, (size_t)f->n, sizeof *f->by_name, compare_names);
-    free(spans);
+    wf_free(spans);
     return status;
 }
 
@@ -285,7 +281,8 @@ static weft_status parse_header(const char *label, const void *bytes, size_t siz
     if (!f->root)
         return json_error_code(&why) == json_error_out_of_memory
                    ? wf_error_set(err, WEFT_ERR_NOMEM, "%s: out of memory", label)
-                   : wf_error_set(err, WEFT_ERR_FORMAT, "%s: header, byte %d: %s", label,
+                   : wf_error_set(err, WEFT_ERR_FORMAT,
+                                  "%s: header is not JSON in UTF-8: byte %d: %s", label,
                                   why.position, QUOTE(why.text));
     parser p = {label, header + length, (int64_t)(size - WF_ST_PREFIX - (size_t)length), err};
     return parse_entries(&p, f);
@@ -294,7 +291,7 @@ static weft_status parse_header(const char *label, const void *bytes, size_t siz
 weft_status wf_safetensors_parse(const char *label, const void *bytes, size_t size,
                                  weft_safetensors **file, weft_error *err)
 {
-    weft_safetensors *f = calloc(1, sizeof *f);
+    weft_safetensors *f = wf_zalloc(sizeof *f);
     if (!f)
         return wf_error_set(err, WEFT_ERR_NOMEM, "%s: out of memory", label);
     weft_status status = parse_header(label, bytes, size, f, err);
@@ -322,8 +319,8 @@ static weft_status map_file(const char *path, void **map, size_t *size, weft_err
         *map = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
         if (*map == MAP_FAILED) {
             *map = NULL;
-            status = wf_error_set(err, WEFT_ERR_IO, "%s: cannot be mapped: %s", path,
-                                  strerror(errno));
+            status =
+                wf_error_set(err, WEFT_ERR_IO, "%s: cannot be mapped: %s", path, strerror(errno));
         }
     }
     if (status == WEFT_OK)
@@ -357,10 +354,10 @@ void weft_safetensors_close(weft_safetensors *f)
     if (f->map)
         munmap(f->map, f->map_size);
     json_decref(f->root);
-    free(f->entries);
-    free(f->by_name);
-    free(f->meta);
-    free(f);
+    wf_free(f->entries);
+    wf_free(f->by_name);
+    wf_free(f->meta);
+    wf_free(f);
 }
 
 /* ---- looking at it -------------------------------------------------------------------------- */

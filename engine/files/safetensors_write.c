@@ -7,13 +7,15 @@
 #include "engine/context/error.h"
 #include "engine/files/atomic_file.h"
 #include "engine/files/safetensors.h"
+#include "engine/memory/alloc.h"
 
 #define MAX_ELEMENT 8 /* bytes of the largest element type */
 
 static const char *st_dtype(weft_dtype dtype)
 {
     switch (dtype) {
-#define X(id, bytes, text, st) case WEFT_##id: return st;
+#define X(id, bytes, text, st)                                                                     \
+    case WEFT_##id: return st;
         WEFT_DTYPE_LIST(X)
 #undef X
     default: return NULL;
@@ -128,7 +130,7 @@ weft_status weft_safetensors_write(const char *path, const weft_safetensors_entr
     wf_atomic_file *out = NULL;
     char *header = NULL;
     json_t *root = json_object();
-    int64_t *begin = calloc((size_t)n + 1, sizeof *begin);
+    int64_t *begin = wf_zalloc_array((size_t)n + 1, sizeof *begin);
     weft_status status = WEFT_OK;
     if (!root || !begin)
         status = wf_error_set(err, WEFT_ERR_NOMEM, "%s: out of memory", path);
@@ -150,7 +152,7 @@ weft_status weft_safetensors_write(const char *path, const weft_safetensors_entr
     else
         wf_atomic_abort(out);
     free(header); /* from jansson's default allocator */
-    free(begin);
+    wf_free(begin);
     json_decref(root);
     return status;
 }

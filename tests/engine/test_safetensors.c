@@ -1,0 +1,466 @@
+/* Safetensors: hostile headers are refused with a message, what is written reads back exactly, in
+ * Weft and in Python. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "engine/files/safetensors.h"
+#include "engine/memory/alloc.h"
+
+#define COUNT(a) (sizeof(a) / sizeof *(a))
+
+static char dir[] = "/tmp/weft-safetensors-XXXXXX";
+
+static const char *in_dir(const char *name)
+{
+    static char path[512];
+    snprintf(path, sizeof path, "%s/%s", dir, name);
+    return path;
+}
+
+/* length, header, data_bytes bytes; malloc'd exactly, so that a sanitizer sees every overrun. */
+static unsigned char *image(uint64_t length, const char *header, size_t data_bytes, size_t *size)
+{
+    size_t text = strlen(header);
+    unsigned char *bytes = malloc(8 + text + data_bytes + 1);
+    assert_non_null(bytes);
+    memcpy(bytes, &length, 8);
+    memcpy(bytes + 8, header, text);
+    memset(bytes + 8 + text, 7, data_bytes);
+    *size = 8 + text + data_bytes;
+    return realloc(bytes, *size);
+}
+
+static weft_status parse(const char *header, size_t data_bytes, weft_error *err)
+{
+    size_t size;
+    unsigned char *bytes = image(strlen(header), header, data_bytes, &size);
+    weft_safetensors *file = NULL;
+    weft_status status = wf_safetensors_parse("f", bytes, size, &file, err);
+    assert_int_equal(status == WEFT_OK, file != NULL);
+    weft_safetensors_close(file);
+    free(bytes);
+    return status;
+}
+
+#define ENTRY(name, dtype, shape, offsets)                                                         \
+    "\"" name "\":{\"dtype\":\"" dtype "\",\"shape\":" shape ",\"data_offsets\":" offsets "}"
+
+static const struct hostile {
+    const char *header;
+    size_t data;
+    weft_status status; /* WEFT_OK: a legal oddity */
+    const char *text;   /* in the message */
+} hostile[] = {
+    {"{}", 0, WEFT_OK, ""},
+    {"{}       ", 0, WEFT_OK, ""},
+    {"{" ENTRY("a", "F32", "[]", "[0,4]") "}", 4, WEFT_OK, ""},
+    {"{" ENTRY("a", "F32", "[0,3]", "[0,0]") "}", 0, WEFT_OK, ""},
+    {"{" ENTRY("b", "U8", "[2]", "[1,3]") "," ENTRY("a", "U8", "[1]", "[0,1]") "}", 3, WEFT_OK, ""},
+    {"{\"__metadata__\":{}," ENTRY("", "U8", "[1]", "[0,1]") "}", 1, WEFT_OK, ""},
+
+    {"", 0, WEFT_ERR_FORMAT, "does not start with {"},
+    {" {}", 0, WEFT_ERR_FORMAT, "does not start with {"},
+    {"[]", 0, WEFT_ERR_FORMAT, "does not start with {"},
+    {"{", 0, WEFT_ERR_FORMAT, "not JSON in UTF-8: byte"},
+    {"{}x", 0, WEFT_ERR_FORMAT, "not JSON in UTF-8: byte"},
+    {"{}{}", 0, WEFT_ERR_FORMAT, "not JSON in UTF-8: byte"},
+    {"{\"a\xff\":1}", 0, WEFT_ERR_FORMAT, "UTF-8: byte 3: unable"},
+    {"{\"a\\u0000\":1}", 0, WEFT_ERR_FORMAT, "NUL"},
+    {"{" ENTRY("a", "U8", "[1]", "[0,1]") "," ENTRY("a", "U8", "[1]", "[1,2]") "}", 2,
+     WEFT_ERR_FORMAT, "duplicate object key"},
+    {"{\"a\":{\"dtype\":\"U8\",\"dtype\":\"U8\",\"shape\":[1],\"data_offsets\":[0,1]}}", 1,
+     WEFT_ERR_FORMAT, "duplicate object key"},
+
+    {"{\"a\":[]}", 0, WEFT_ERR_FORMAT, "\"a\": entry is not an object"},
+    {"{\"a\":null}", 0, WEFT_ERR_FORMAT, "\"a\": entry is not an object"},
+    {"{\"a\":{\"shape\":[1],\"data_offsets\":[0,1]}}", 1, WEFT_ERR_FORMAT, "no \"dtype\" text"},
+    {"{\"a\":{\"dtype\":3,\"shape\":[1],\"data_offsets\":[0,1]}}", 1, WEFT_ERR_FORMAT,
+     "no \"dtype\" text"},
+    {"{" ENTRY("a", "Q9\\u001b[31m", "[1]", "[0,1]") "}", 1, WEFT_ERR_FORMAT,
+     "\"a\": unknown element type \"Q9?[31m\""},
+    {"{" ENTRY("a", "f32", "[1]", "[0,4]") "}", 4, WEFT_ERR_FORMAT, "unknown element type"},
+    {"{" ENTRY("a", "F16", "[1]", "[0,2]") "}", 2, WEFT_ERR_UNSUPPORTED,
+     "\"a\": element type F16 is not supported"},
+
+    {"{\"a\":{\"dtype\":\"U8\",\"data_offsets\":[0,1]}}", 1, WEFT_ERR_FORMAT, "no \"shape\" list"},
+    {"{" ENTRY("a", "U8", "1", "[0,1]") "}", 1, WEFT_ERR_FORMAT, "no \"shape\" list"},
+    {"{" ENTRY("a", "U8", "[-1]", "[0,1]") "}", 1, WEFT_ERR_FORMAT, "dimension 0 is not a whole"},
+    {"{" ENTRY("a", "U8", "[1,1.0]", "[0,1]") "}", 1, WEFT_ERR_FORMAT,
+     "dimension 1 is not a whole"},
+    {"{" ENTRY("a", "U8", "[1e3]", "[0,1]") "}", 1, WEFT_ERR_FORMAT, "dimension 0 is not a whole"},
+    {"{" ENTRY("a", "U8", "[\"1\"]", "[0,1]") "}", 1, WEFT_ERR_FORMAT,
+     "dimension 0 is not a whole"},
+    {"{" ENTRY("a", "U8", "[99999999999999999999]", "[0,1]") "}", 1, WEFT_ERR_FORMAT,
+     "too big integer"},
+    {"{" ENTRY("a", "U8", "[1,1,1,1,1,1,1]", "[0,1]") "}", 1, WEFT_ERR_UNSUPPORTED,
+     "has 7 dimensions, at most 6"},
+    {"{" ENTRY("a", "U8", "[4294967296,4294967296]", "[0,0]") "}", 0, WEFT_ERR_FORMAT,
+     "shape [4294967296, 4294967296] overflows"},
+    {"{" ENTRY("a", "F64", "[2305843009213693952]", "[0,0]") "}", 0, WEFT_ERR_FORMAT, "overflows"},
+    {"{" ENTRY("a", "F32", "[2]", "[0,4]") "}", 4, WEFT_ERR_FORMAT,
+     "f32 of shape [2] needs 8 bytes, offsets 0..4 give 4"},
+    {"{" ENTRY("a", "F32", "[0]", "[0,4]") "}", 4, WEFT_ERR_FORMAT, "needs 0 bytes"},
+
+    {"{\"a\":{\"dtype\":\"U8\",\"shape\":[1]}}", 1, WEFT_ERR_FORMAT, "two whole numbers"},
+    {"{" ENTRY("a", "U8", "[1]", "[0]") "}", 1, WEFT_ERR_FORMAT, "two whole numbers"},
+    {"{" ENTRY("a", "U8", "[1]", "[0,1,2]") "}", 1, WEFT_ERR_FORMAT, "two whole numbers"},
+    {"{" ENTRY("a", "U8", "[1]", "[0,1.5]") "}", 1, WEFT_ERR_FORMAT, "two whole numbers"},
+    {"{" ENTRY("a", "U8", "[1]", "{\"0\":1}") "}", 1, WEFT_ERR_FORMAT, "two whole numbers"},
+    {"{" ENTRY("a", "U8", "[1]", "[1,0]") "}", 1, WEFT_ERR_FORMAT, "1..0 are not a range"},
+    {"{" ENTRY("a", "U8", "[1]", "[-1,0]") "}", 1, WEFT_ERR_FORMAT, "-1..0 are not a range"},
+    {"{" ENTRY("a", "U8", "[1]", "[1,2]") "}", 1, WEFT_ERR_FORMAT,
+     "1..2 lie outside the file's 1 data bytes"},
+    {"{" ENTRY("a", "U8", "[1]", "[9223372036854775806,9223372036854775807]") "}", 1,
+     WEFT_ERR_FORMAT, "lie outside"},
+    {"{" ENTRY("a", "U8", "[1]", "[0,99999999999999999999]") "}", 1, WEFT_ERR_FORMAT,
+     "too big integer"},
+
+    {"{" ENTRY("a", "U8", "[2]", "[0,2]") "," ENTRY("b", "U8", "[2]", "[1,3]") "}", 3,
+     WEFT_ERR_FORMAT, "\"a\" and \"b\" overlap (offsets 0..2 and 1..3)"},
+    {"{" ENTRY("a", "U8", "[2]", "[0,2]") "," ENTRY("b", "U8", "[2]", "[0,2]") "}", 2,
+     WEFT_ERR_FORMAT, "overlap"},
+    {"{" ENTRY("a", "U8", "[1]", "[0,1]") "," ENTRY("b", "U8", "[1]", "[2,3]") "}", 3,
+     WEFT_ERR_FORMAT, "\"b\": a hole before it (offsets 1..2"},
+    {"{" ENTRY("a", "U8", "[1]", "[1,2]") "}", 2, WEFT_ERR_FORMAT, "hole"},
+    {"{" ENTRY("a", "U8", "[1]", "[0,1]") "}", 3, WEFT_ERR_FORMAT,
+     "2 bytes behind the last tensor"},
+    {"{}", 1, WEFT_ERR_FORMAT, "1 bytes behind the last tensor"},
+
+    {"{\"__metadata__\":[]}", 0, WEFT_ERR_FORMAT, "__metadata__ is not an object"},
+    {"{\"__metadata__\":{\"k\":1}}", 0, WEFT_ERR_FORMAT, "value of \"k\" is not a text"},
+    {"{" ENTRY("0123456789012345678901234567890123456789012345678901234567890123456789012345678"
+               "\xc3\xa9rest of a long name",
+               "U8", "[1]", "[1,0]") "}",
+     1, WEFT_ERR_FORMAT, "45678...\""},
+};
+
+static void hostile_headers_are_refused_with_a_message(void **state)
+{
+    for (size_t i = 0; i < COUNT(hostile); i++) {
+        const struct hostile *h = &hostile[i];
+        weft_error err = WEFT_ERROR_INIT;
+        weft_status status = parse(h->header, h->data, &err);
+        if (status != h->status || !strstr(err.text, h->text) ||
+            (status != WEFT_OK && strncmp(err.text, "f: ", 3) != 0))
+            fail_msg("case %zu: %s\n  gives %s: %s\n  expected %s: %s", i, h->header,
+                     weft_status_string(status), err.text, weft_status_string(h->status), h->text);
+        assert_int_equal(parse(h->header, h->data, NULL), h->status); /* err may be NULL */
+    }
+}
+
+static void header_lengths_that_lie_are_refused(void **state)
+{
+    static const struct {
+        uint64_t length;
+        const char *text;
+    } cases[] = {{3, "truncated: header of 3 bytes in a file of 10"},
+                 {UINT64_MAX, "not a safetensors file"},
+                 {UINT64_MAX - 7, "not a safetensors file"},
+                 {(uint64_t)1 << 63, "not a safetensors file"},
+                 {100000001, "at most 100000000 are allowed"},
+                 {100000000, "truncated"},
+                 {0, "does not start with {"},
+                 {1, "not JSON in UTF-8: byte"}};
+    for (size_t i = 0; i < COUNT(cases); i++) {
+        size_t size;
+        unsigned char *bytes = image(cases[i].length, "{}", 0, &size);
+        weft_safetensors *file = NULL;
+        weft_error err = WEFT_ERROR_INIT;
+        assert_int_equal(wf_safetensors_parse("f", bytes, size, &file, &err), WEFT_ERR_FORMAT);
+        if (!strstr(err.text, cases[i].text))
+            fail_msg("length %llu gives: %s", (unsigned long long)cases[i].length, err.text);
+        free(bytes);
+    }
+}
+
+/* Arrays of every type, deep nesting, cut off everywhere, then with bytes changed at random: no
+ * crash (the sanitizers watch), and whatever is accepted has its data inside the file. */
+static void mutated_files_never_break_the_reader(void **state)
+{
+    static const char header[] =
+        "{\"__metadata__\":{\"format\":\"pt\"}," ENTRY("w", "F32", "[2,2]", "[0,16]") "," ENTRY(
+            "n", "I64", "[]", "[16,24]") "," ENTRY("u", "U8", "[3]", "[24,27]") "}";
+    size_t size, accepted = 0;
+    unsigned char *good = image(sizeof header - 1, header, 27, &size);
+    for (size_t cut = 0; cut < size; cut++) {
+        unsigned char *bytes = malloc(cut ? cut : 1);
+        memcpy(bytes, good, cut);
+        weft_safetensors *file = NULL;
+        assert_int_equal(wf_safetensors_parse("f", bytes, cut, &file, NULL), WEFT_ERR_FORMAT);
+        free(bytes);
+    }
+    uint32_t random = 12345;
+    unsigned char *bytes = malloc(size);
+    for (int round = 0; round < 30000; round++) {
+        memcpy(bytes, good, size);
+        for (int changes = 1 + round % 3; changes > 0; changes--) {
+            random = random * 1664525u + 1013904223u;
+            size_t at = (random >> 8) % (8 + sizeof header - 1);
+            random = random * 1664525u + 1013904223u;
+            /* mostly what JSON is made of, sometimes any byte */
+            bytes[at] = random >> 31
+                            ? (unsigned char)"0123456789[]{},:\"-. eE\\u"[(random >> 8) % 24]
+                            : (unsigned char)(random >> 16);
+        }
+        weft_safetensors *file = NULL;
+        if (wf_safetensors_parse("f", bytes, size, &file, NULL) != WEFT_OK)
+            continue;
+        accepted++;
+        for (int64_t i = 0; i < weft_safetensors_count(file); i++) {
+            const weft_safetensors_entry *e = weft_safetensors_at(file, i);
+            const unsigned char *data = e->data;
+            size_t n = (size_t)weft_shape_count(e->shape) * weft_dtype_size(e->dtype);
+            assert_true(data >= bytes + 8 && data + n <= bytes + size);
+            assert_ptr_equal(weft_safetensors_find(file, e->name), e);
+        }
+        weft_safetensors_close(file);
+    }
+    assert_true(accepted > 0); /* else the loop shows nothing */
+    free(bytes);
+    free(good);
+}
+
+static void deep_nesting_is_refused(void **state)
+{
+    size_t deep = 200000;
+    char *header = malloc(deep + 6);
+    memcpy(header, "{\"a\":", 5);
+    memset(header + 5, '[', deep);
+    header[deep + 5] = '\0';
+    weft_error err = WEFT_ERROR_INIT;
+    assert_int_equal(parse(header, 0, &err), WEFT_ERR_FORMAT);
+    assert_non_null(strstr(err.text, "depth"));
+    free(header);
+}
+
+/* ---- writing -------------------------------------------------------------------------------- */
+
+static const float w[6] = {1.5f, -2.0f, 3e-39f, 4.0f, 5.0f, -0.0f};
+static const int64_t n_batches[1] = {-7};
+static const uint8_t bytes3[3] = {1, 2, 255};
+static const double d[2] = {0.1, 1e300};
+static const uint16_t half[1] = {0x3f80};
+static const weft_safetensors_entry sample[] = {
+    {"u.bytes", WEFT_U8, {1, {3}}, bytes3},
+    {"conv.weight", WEFT_F32, {2, {2, 3}}, w},
+    {"bn.num", WEFT_I64, {0, {0}}, n_batches},
+    {"empty", WEFT_F32, {2, {0, 4}}, NULL},
+    {"gr\xc3\xb6\xc3\x9f/\"e\"", WEFT_F64, {1, {2}}, d},
+    {"h", WEFT_BF16, {1, {1}}, half},
+};
+static const weft_safetensors_meta sample_meta[] = {{"format", "pt"}, {"note", "a\n\"b\""}};
+
+static void what_is_written_reads_back(void **state)
+{
+    weft_error err = WEFT_ERROR_INIT;
+    const char *path = in_dir("round.safetensors");
+    weft_safetensors *file = NULL;
+    if (weft_safetensors_write(path, sample, COUNT(sample), sample_meta, 2, &err) != WEFT_OK ||
+        weft_safetensors_open(path, &file, &err) != WEFT_OK)
+        fail_msg("%s", err.text);
+    assert_int_equal(weft_safetensors_count(file), COUNT(sample));
+    for (size_t i = 0; i < COUNT(sample); i++) {
+        const weft_safetensors_entry *e = weft_safetensors_at(file, (int64_t)i);
+        size_t size = weft_dtype_size(sample[i].dtype);
+        size_t n = (size_t)weft_shape_count(sample[i].shape) * size;
+        assert_string_equal(e->name, sample[i].name);
+        assert_int_equal(e->dtype, sample[i].dtype);
+        assert_true(weft_shape_equal(e->shape, sample[i].shape));
+        assert_true(n == 0 || memcmp(e->data, sample[i].data, n) == 0);
+        assert_int_equal((uintptr_t)e->data % size, 0); /* aligned, whatever the order */
+        assert_ptr_equal(weft_safetensors_find(file, sample[i].name), e);
+    }
+    assert_null(weft_safetensors_at(file, -1));
+    assert_null(weft_safetensors_at(file, COUNT(sample)));
+    assert_null(weft_safetensors_find(file, "conv"));
+    assert_null(weft_safetensors_find(file, "__metadata__"));
+    assert_int_equal(weft_safetensors_meta_count(file), 2);
+    assert_string_equal(weft_safetensors_meta_at(file, 1)->key, "note");
+    assert_string_equal(weft_safetensors_meta_find(file, "note"), "a\n\"b\"");
+    assert_null(weft_safetensors_meta_find(file, "x"));
+    weft_safetensors_close(file);
+    weft_safetensors_close(NULL);
+
+    assert_int_equal(weft_safetensors_write(path, NULL, 0, NULL, 0, &err), WEFT_OK);
+    assert_int_equal(weft_safetensors_open(path, &file, &err), WEFT_OK);
+    assert_int_equal(weft_safetensors_count(file), 0);
+    assert_null(weft_safetensors_find(file, ""));
+    weft_safetensors_close(file);
+}
+
+static void the_writer_refuses_what_could_not_be_read(void **state)
+{
+    static const weft_safetensors_entry one = {"a", WEFT_U8, {1, {1}}, bytes3};
+    static const weft_safetensors_meta ok = {"k", "v"};
+    static const struct {
+        weft_safetensors_entry second;
+        weft_safetensors_meta meta;
+        const char *text;
+    } cases[] = {
+        {{"a", WEFT_U8, {1, {1}}, bytes3}, {"k2", "v"}, "two tensors are named \"a\""},
+        {{"__metadata__", WEFT_U8, {1, {1}}, bytes3}, {"k2", "v"}, "cannot be named"},
+        {{NULL, WEFT_U8, {1, {1}}, bytes3}, {"k2", "v"}, "cannot be named"},
+        {{"b\xff", WEFT_U8, {1, {1}}, bytes3}, {"k2", "v"}, "UTF-8"},
+        {{"b", WEFT_DTYPE_COUNT, {1, {1}}, bytes3}, {"k2", "v"}, "unknown element type"},
+        {{"b", WEFT_U8, {1, {1}}, NULL}, {"k2", "v"}, "has no data"},
+        {{"b", WEFT_U8, {1, {-1}}, bytes3}, {"k2", "v"}, "overflows"},
+        {{"b", WEFT_F64, {2, {INT64_MAX, 2}}, bytes3}, {"k2", "v"}, "overflows"},
+        {{"b", WEFT_U8, {1, {1}}, bytes3}, {"k", "v"}, "two metadata keys are named \"k\""},
+        {{"b", WEFT_U8, {1, {1}}, bytes3}, {"k2", "v\xff"}, "UTF-8"},
+    };
+    const char *path = in_dir("refused.safetensors");
+    for (size_t i = 0; i < COUNT(cases); i++) {
+        weft_error err = WEFT_ERROR_INIT;
+        weft_safetensors_entry entries[] = {one, cases[i].second};
+        weft_safetensors_meta meta[] = {ok, cases[i].meta};
+        assert_int_not_equal(weft_safetensors_write(path, entries, 2, meta, 2, &err), WEFT_OK);
+        if (!strstr(err.text, cases[i].text))
+            fail_msg("case %zu gives: %s", i, err.text);
+        assert_int_not_equal(access(path, F_OK), 0);
+    }
+}
+
+static void files_that_cannot_be_opened_say_why(void **state)
+{
+    weft_safetensors *file = NULL;
+    weft_error err = WEFT_ERROR_INIT;
+    assert_int_equal(weft_safetensors_open(in_dir("none"), &file, &err), WEFT_ERR_NOT_FOUND);
+    assert_non_null(strstr(err.text, "/none: cannot be read: No such file"));
+    err = (weft_error)WEFT_ERROR_INIT;
+    assert_int_equal(weft_safetensors_open(dir, &file, &err), WEFT_ERR_IO);
+    assert_non_null(strstr(err.text, "not a regular file"));
+    err = (weft_error)WEFT_ERROR_INIT;
+    FILE *f = fopen(in_dir("short"), "w");
+    fputs("1234567", f);
+    fclose(f);
+    assert_int_equal(weft_safetensors_open(in_dir("short"), &file, &err), WEFT_ERR_FORMAT);
+    assert_non_null(strstr(err.text, "truncated: 7 bytes"));
+    assert_null(file);
+}
+
+/* ---- out of memory -------------------------------------------------------------------------- */
+
+static weft_status write_and_read(weft_error *err)
+{
+    weft_safetensors *file = NULL;
+    const char *path = in_dir("memory.safetensors");
+    weft_status status = weft_safetensors_write(path, sample, COUNT(sample), sample_meta, 2, err);
+    if (status == WEFT_OK)
+        status = weft_safetensors_open(path, &file, err);
+    weft_safetensors_close(file);
+    return status;
+}
+
+static void every_failed_allocation_is_an_error_and_leaks_nothing(void **state)
+{
+    json_set_alloc_funcs(wf_alloc, wf_free); /* jansson's count, too */
+    long n = 1;
+    for (;; n++) {
+        weft_error err = WEFT_ERROR_INIT;
+        unlink(in_dir("memory.safetensors"));
+        wf_alloc_fail_at(n);
+        weft_status status = write_and_read(&err);
+        if (wf_alloc_fail_at(0) > 0) {
+            assert_int_equal(status, WEFT_OK);
+            break;
+        }
+        if (status == WEFT_OK || err.text[0] == '\0')
+            fail_msg("allocation %ld failed unnoticed", n);
+    }
+    assert_true(n > 20);
+    json_set_alloc_funcs(malloc, free);
+}
+
+/* ---- Python --------------------------------------------------------------------------------- */
+
+static const char python_script[] =
+    "import sys\n"
+    "try:\n"
+    "    import torch, safetensors.torch as st\n"
+    "    from safetensors import safe_open\n"
+    "except ImportError:\n"
+    "    sys.exit(77)\n"
+    "d = st.load_file(sys.argv[1])\n"
+    "assert set(d) == {'u.bytes', 'conv.weight', 'bn.num', 'empty', 'gr\\u00f6\\u00df/\"e\"', "
+    "'h'}, d\n"
+    "assert d['conv.weight'].dtype == torch.float32\n"
+    "assert d['conv.weight'].tolist()[0][:2] == [1.5, -2.0] and d['conv.weight'].shape == (2, 3)\n"
+    "assert d['bn.num'].item() == -7 and d['bn.num'].shape == ()\n"
+    "assert d['u.bytes'].tolist() == [1, 2, 255] and d['empty'].shape == (0, 4)\n"
+    "assert d['gr\\u00f6\\u00df/\"e\"'].tolist() == [0.1, 1e300]\n"
+    "assert d['h'].dtype == torch.bfloat16 and d['h'].item() == 1.0\n"
+    "assert safe_open(sys.argv[1], 'pt').metadata() == {'format': 'pt', 'note': 'a\\n\"b\"'}\n"
+    "st.save_file(d, sys.argv[2], metadata={'format': 'pt', 'note': 'a\\n\"b\"'})\n";
+
+static void python_reads_and_writes_the_same(void **state)
+{
+    const char *python = getenv("WEFT_TORCH_PYTHON");
+    char command[2048], script[512], ours[512];
+    if (!python)
+        skip();
+    weft_error err = WEFT_ERROR_INIT;
+    snprintf(ours, sizeof ours, "%s", in_dir("ours.safetensors"));
+    snprintf(script, sizeof script, "%s", in_dir("check.py"));
+    assert_int_equal(weft_safetensors_write(ours, sample, COUNT(sample), sample_meta, 2, &err),
+                     WEFT_OK);
+    FILE *f = fopen(script, "w");
+    fputs(python_script, f);
+    fclose(f);
+    snprintf(command, sizeof command, "'%s' '%s' '%s' '%s'", python, script, ours,
+             in_dir("theirs.safetensors"));
+    int rc = system(command);
+    if (WIFEXITED(rc) && WEXITSTATUS(rc) == 77)
+        skip(); /* this Python has no safetensors */
+    assert_int_equal(rc, 0);
+    weft_safetensors *file = NULL;
+    if (weft_safetensors_open(in_dir("theirs.safetensors"), &file, &err) != WEFT_OK)
+        fail_msg("%s", err.text);
+    for (size_t i = 0; i < COUNT(sample); i++) {
+        const weft_safetensors_entry *e = weft_safetensors_find(file, sample[i].name);
+        assert_non_null(e);
+        assert_true(weft_shape_equal(e->shape, sample[i].shape));
+        size_t n = (size_t)weft_shape_count(e->shape) * weft_dtype_size(e->dtype);
+        assert_true(n == 0 || memcmp(e->data, sample[i].data, n) == 0);
+    }
+    assert_string_equal(weft_safetensors_meta_find(file, "format"), "pt");
+    weft_safetensors_close(file);
+}
+
+static int setup(void **state)
+{
+    return mkdtemp(dir) ? 0 : -1;
+}
+
+static int teardown(void **state)
+{
+    char command[128];
+    snprintf(command, sizeof command, "rm -r '%s'", dir);
+    return system(command);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(hostile_headers_are_refused_with_a_message),
+        cmocka_unit_test(header_lengths_that_lie_are_refused),
+        cmocka_unit_test(mutated_files_never_break_the_reader),
+        cmocka_unit_test(deep_nesting_is_refused),
+        cmocka_unit_test(what_is_written_reads_back),
+        cmocka_unit_test(the_writer_refuses_what_could_not_be_read),
+        cmocka_unit_test(files_that_cannot_be_opened_say_why),
+        cmocka_unit_test(every_failed_allocation_is_an_error_and_leaks_nothing),
+        cmocka_unit_test(python_reads_and_writes_the_same),
+    };
+    return cmocka_run_group_tests(tests, setup, teardown);
+}
