@@ -1,0 +1,277 @@
+/* Opening data sets, those over arrays, and what all kinds share. See dataset.h. */
+#include <errno.h>
+#include <inttypes.h>
+#include <math.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "data/dataset.h"
+#include "engine/context/error.h"
+#include "engine/memory/alloc.h"
+
+#define HOW_TO_GET                                                                                 \
+    "Fashion-MNIST comes with Debian and Ubuntu: apt install dataset-fashion-mnist, then use "     \
+    "/usr/share/datasets/fashion-mnist"
+
+/* ---- opening -------------------------------------------------------------------------------- */
+
+static weft_status open_directory(const char *path, weft_split split, weft_dataset **ds,
+                                  weft_error *err)
+{
+    if (wf_idx_is_there(path))
+        return wf_idx_open(path, split, ds, err);
+    char *file = wf_asprintf("%s/%s.safetensors", path,
+                             split == WEFT_SPLIT_TRAIN ? "train" : "test");
+    if (!file)
+        return wf_error_set(err, WEFT_ERR_NOMEM, "%s: out of memory", path);
+    weft_status status;
+    if (access(file, F_OK) == 0)
+        status = wf_tensors_open(file, split, ds, err);
+    else
+        status = wf_error_set(err, WEFT_ERR_NOT_FOUND,
+                              "%s: no data set there (looked for train-images-idx3-ubyte, with or "
+                              "without .gz, and for %s). " HOW_TO_GET,
+                              path, file);
+    wf_free(file);
+    return status;
+}
+
+weft_status weft_dataset_open(const char *path, weft_split split, weft_dataset **ds,
+                              weft_error *err)
+{
+    struct stat st;
+    if (!path || !path[0])
+        return wf_error_set(err, WEFT_ERR_INVALID, "no data set named. " HOW_TO_GET);
+    if (strncmp(path, WF_SYNTHETIC, strlen(WF_SYNTHETIC)) == 0)
+        return wf_synthetic_open(path, split, ds, err);
+    if (stat(path, &st) != 0)
+        return wf_error_set(err, errno == ENOENT ? WEFT_ERR_NOT_FOUND : WEFT_ERR_IO,
+                            "%s: %s. " HOW_TO_GET, path, strerror(errno));
+    if (S_ISDIR(st.st_mode))
+        return open_directory(path, split, ds, err);
+    return wf_tensors_open(path, split, ds, err);
+}
+
+/* ---- over arrays ---------------------------------------------------------------------------- */
+
+weft_status wf_dataset_geometry(const char *source, int64_t count, int64_t channels,
+                                int64_t height, int64_t width, weft_dtype dtype,
+                                size_t *sample_bytes, weft_error *err)
+{
+    if (count < 1)
+        return wf_error_set(err, WEFT_ERR_FORMAT, "%s: holds no images", source);
+    if (channels < 1 || channels > WF_MAX_CHANNELS || height < 1 || height > WF_MAX_SIDE ||
+        width < 1 || width > WF_MAX_SIDE)
+        return wf_error_set(err, WEFT_ERR_FORMAT,
+                            "%s: images of %" PRId64 "x%" PRId64 "x%" PRId64
+                            " (channels, height, width); 1 to %d channels and 1 to %d pixels a "
+                            "side are allowed",
+                            source, channels, height, width, WF_MAX_CHANNELS, WF_MAX_SIDE);
+    *sample_bytes = (size_t)channels * (size_t)height * (size_t)width * weft_dtype_size(dtype);
+    return WEFT_OK;
+}
+
+static weft_status view_array(const weft_dataset *ds, int64_t index, void *scratch,
+                              const void **pixels, int64_t *label, weft_error *err)
+{
+    const unsigned char *p = ds->images + (size_t)index * ds->sample_bytes;
+    if (ds->info.dtype != WEFT_U8 && (uintptr_t)p % weft_dtype_size(ds->info.dtype) != 0)
+        p = memcpy(scratch, p, ds->sample_bytes);
+    *pixels = p;
+    *label = ds->labels ? ds->labels[index] : -1;
+    return WEFT_OK;
+}
+
+static weft_status check_labels(weft_dataset *ds, int classes, weft_error *err)
+{
+    int64_t limit = classes ? classes : WF_MAX_CLASSES, largest = 0;
+    for (int64_t i = 0; i < ds->info.count; i++) {
+        if (ds->labels[i] < 0 || ds->labels[i] >= limit)
+            return wf_error_set(err, WEFT_ERR_FORMAT,
+                                "%s: label %" PRId64 " of sample %" PRId64
+                                " is out of range (0 to %" PRId64 ")",
+                                ds->source, ds->labels[i], i, limit - 1);
+        if (ds->labels[i] > largest)
+            largest = ds->labels[i];
+    }
+    ds->info.classes = classes ? classes : (int)largest + 1;
+    return WEFT_OK;
+}
+
+weft_status wf_dataset_over(const weft_dataset_arrays *a, const void *labels, const char *source,
+                            void *owner, void (*release)(void *owner), weft_dataset **ds,
+                            weft_error *err)
+{
+    weft_dataset *d = wf_zalloc(sizeof *d);
+    if (!d) {
+        if (release)
+            release(owner);
+        return wf_error_set(err, WEFT_ERR_NOMEM, "%s: out of memory", source);
+    }
+    *d = (weft_dataset){.info = {a->count, a->channels, a->height, a->width, .dtype = a->dtype},
+                        .view = view_array,
+                        .images = a->images,
+                        .owner = owner,
+                        .release = release};
+    weft_status status = wf_dataset_geometry(source, a->count, a->channels, a->height, a->width,
+                                             a->dtype, &d->sample_bytes, err);
+    if (status != WEFT_OK)
+        goto fail;
+    d->source = wf_strdup(source);
+    d->info.source = d->source;
+    if (labels)
+        d->labels = wf_alloc_array((size_t)a->count, sizeof *d->labels);
+    if (!d->source || (labels && !d->labels)) {
+        status = wf_error_set(err, WEFT_ERR_NOMEM, "%s: out of memory for %" PRId64 " labels",
+                              source, a->count);
+        goto fail;
+    }
+    if (labels) {
+        memcpy(d->labels, labels, (size_t)a->count * sizeof *d->labels);
+        status = check_labels(d, a->classes, err);
+        if (status != WEFT_OK)
+            goto fail;
+    }
+    *ds = d;
+    return WEFT_OK;
+fail:
+    weft_dataset_destroy(d);
+    return status;
+}
+
+weft_status weft_dataset_from_arrays(const weft_dataset_arrays *a, weft_dataset **ds,
+                                     weft_error *err)
+{
+    static const char source[] = "arrays in memory";
+    if (!a->images || (a->dtype != WEFT_U8 && a->dtype != WEFT_F32))
+        return wf_error_set(err, WEFT_ERR_INVALID, "%s: images of type u8 or f32 are needed",
+                            source);
+    if (a->classes < 0 || a->classes > WF_MAX_CLASSES)
+        return wf_error_set(err, WEFT_ERR_INVALID, "%s: %d classes; 0 to %d are allowed", source,
+                            a->classes, WF_MAX_CLASSES);
+    return wf_dataset_over(a, a->labels, source, NULL, NULL, ds, err);
+}
+
+void weft_dataset_destroy(weft_dataset *ds)
+{
+    if (!ds)
+        return;
+    if (ds->release)
+        ds->release(ds->owner);
+    wf_free(ds->labels);
+    wf_free(ds->source);
+    wf_free(ds);
+}
+
+/* ---- looking at it -------------------------------------------------------------------------- */
+
+const weft_dataset_info *weft_dataset_get_info(const weft_dataset *ds)
+{
+    return &ds->info;
+}
+
+weft_status weft_dataset_get(const weft_dataset *ds, int64_t index, void *pixels, int64_t *label,
+                             weft_error *err)
+{
+    if (index < 0 || index >= ds->info.count)
+        return wf_error_set(err, WEFT_ERR_INVALID,
+                            "%s: sample %" PRId64 " of %" PRId64 " does not exist", ds->source,
+                            index, ds->info.count);
+    void *scratch = pixels ? pixels : wf_alloc(ds->sample_bytes);
+    if (!scratch)
+        return wf_error_set(err, WEFT_ERR_NOMEM, "%s: out of memory", ds->source);
+    const void *source;
+    int64_t value;
+    weft_status status = ds->view(ds, index, scratch, &source, &value, err);
+    if (status == WEFT_OK && pixels && source != pixels)
+        memcpy(pixels, source, ds->sample_bytes);
+    if (status == WEFT_OK && label)
+        *label = value;
+    if (!pixels)
+        wf_free(scratch);
+    return status;
+}
+
+/* ---- mean and standard deviation ------------------------------------------------------------ */
+
+/* Sums of one channel over all samples. u8: exact integers. f32: doubles, in sample order. */
+typedef struct channel_sums {
+    uint64_t sum, squares;
+    double fsum, fsquares; /* of x - shift: the shift keeps the squares from cancelling */
+    double shift;
+} channel_sums;
+
+static void add_u8(channel_sums *s, const uint8_t *p, size_t n)
+{
+    while (n > 0) {
+        size_t some = n < 65536 ? n : 65536; /* 65536 * 255^2 fits 32 bits */
+        uint32_t sum = 0, squares = 0;
+        for (size_t i = 0; i < some; i++) {
+            sum += p[i];
+            squares += (uint32_t)p[i] * p[i];
+        }
+        s->sum += sum;
+        s->squares += squares;
+        p += some;
+        n -= some;
+    }
+}
+
+static void add_f32(channel_sums *s, const float *p, size_t n)
+{
+    double sum = 0.0, squares = 0.0;
+    for (size_t i = 0; i < n; i++) {
+        double x = (double)p[i] - s->shift;
+        sum += x;
+        squares += x * x;
+    }
+    s->fsum += sum;
+    s->fsquares += squares;
+}
+
+static weft_status sum_all(const weft_dataset *ds, void *scratch, channel_sums *sums,
+                           weft_error *err)
+{
+    size_t plane = (size_t)ds->info.height * (size_t)ds->info.width;
+    for (int64_t i = 0; i < ds->info.count; i++) {
+        const void *pixels;
+        int64_t label;
+        WF_TRY(ds->view(ds, i, scratch, &pixels, &label, err));
+        for (int c = 0; c < ds->info.channels; c++) {
+            if (ds->info.dtype == WEFT_U8) {
+                add_u8(&sums[c], (const uint8_t *)pixels + (size_t)c * plane, plane);
+                continue;
+            }
+            const float *p = (const float *)pixels + (size_t)c * plane;
+            if (i == 0)
+                sums[c].shift = p[0];
+            add_f32(&sums[c], p, plane);
+        }
+    }
+    return WEFT_OK;
+}
+
+weft_status weft_dataset_mean_std(const weft_dataset *ds, float *mean, float *std, weft_error *err)
+{
+    int C = ds->info.channels;
+    channel_sums *sums = wf_zalloc_array((size_t)C, sizeof *sums);
+    void *scratch = wf_alloc(ds->sample_bytes);
+    weft_status status = WEFT_OK;
+    if (!sums || !scratch)
+        status = wf_error_set(err, WEFT_ERR_NOMEM, "%s: out of memory", ds->source);
+    else
+        status = sum_all(ds, scratch, sums, err);
+    double n = (double)ds->info.count * ds->info.height * ds->info.width;
+    for (int c = 0; c < C && status == WEFT_OK; c++) {
+        bool u8 = ds->info.dtype == WEFT_U8;
+        double m = (u8 ? (double)sums[c].sum : sums[c].fsum) / n;
+        double variance = (u8 ? (double)sums[c].squares : sums[c].fsquares) / n - m * m;
+        double deviation = variance > 0.0 ? sqrt(variance) : 0.0;
+        mean[c] = (float)(u8 ? m / 255.0 : m + sums[c].shift);
+        std[c] = (float)(u8 ? deviation / 255.0 : deviation);
+    }
+    wf_free(sums);
+    wf_free(scratch);
+    return status;
+}

@@ -1,0 +1,50 @@
+/* What a data set is to the room: geometry, and a way to look at one sample.
+ *
+ * A kind of data set fills this struct. Once open it is
+ * immutable; view may be called by any number of threads at once. */
+#ifndef WF_DATA_DATASET_H
+#define WF_DATA_DATASET_H
+
+#include "weft/data.h"
+
+struct weft_dataset {
+    weft_dataset_info info;
+    size_t sample_bytes; /* of one sample's pixels */
+    /* Points *pixels at sample `index` (C, H, W), inside the data set or in `scratch`
+     * (sample_bytes, aligned for any type). Aligned for its type. */
+    weft_status (*view)(const weft_dataset *ds, int64_t index, void *scratch, const void **pixels,
+                        int64_t *label, weft_error *err);
+    const unsigned char *images; /* arrays: (N, C, H, W); may be unaligned */
+    int64_t *labels;             /* arrays: (N); NULL: none. Owned. */
+    char *source;                /* info.source. Owned. */
+    uint64_t key;                /* synthetic: tells the splits apart */
+    void *owner;                 /* of images; release(owner) ends it */
+    void (*release)(void *owner);
+};
+
+/* A data set over arrays, with a checked copy of the labels: `labels` (instead of arrays->labels;
+ * may be unaligned, NULL: none) must lie below arrays->classes, or where that is 0 classes become
+ * the largest label + 1. Takes `owner`, on failure too: release (may be NULL) is called. */
+weft_status wf_dataset_over(const weft_dataset_arrays *arrays, const void *labels,
+                            const char *source, void *owner, void (*release)(void *owner),
+                            weft_dataset **ds, weft_error *err);
+
+/* The kinds. `path` exists (idx: a directory; safetensors: a file) or is a description. */
+weft_status wf_idx_open(const char *dir, weft_split split, weft_dataset **ds, weft_error *err);
+bool wf_idx_is_there(const char *dir);
+weft_status wf_tensors_open(const char *path, weft_split split, weft_dataset **ds,
+                            weft_error *err);
+weft_status wf_synthetic_open(const char *text, weft_split split, weft_dataset **ds,
+                              weft_error *err);
+#define WF_SYNTHETIC "synthetic:"
+
+/* Limits of what is taken for a data set: anything beyond is a damaged or hostile file. */
+#define WF_MAX_SIDE 65536
+#define WF_MAX_CHANNELS 4096
+#define WF_MAX_CLASSES (1 << 20)
+/* Checks count, channels, height, width against them and gives the bytes of one sample. */
+weft_status wf_dataset_geometry(const char *source, int64_t count, int64_t channels,
+                                int64_t height, int64_t width, weft_dtype dtype,
+                                size_t *sample_bytes, weft_error *err);
+
+#endif

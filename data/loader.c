@@ -1,0 +1,384 @@
+/* The loader: batches prepared ahead by threads, handed out in order.
+ *
+ * Batches are numbered through an epoch. Batch b is prepared in slot b mod slots by whichever
+ * thread takes it next; its content depends on seed, epoch and the samples alone. A slot is free
+ * again when the caller asks for the batch after. All state below `lock` is under it; a slot being
+ * filled belongs to its thread, a slot that is ready to the caller.
+ *
+ * Threads are created once and destroyed once; between epochs they sleep. */
+#include <inttypes.h>
+#include <omp.h>
+#include <pthread.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <string.h>
+
+#include "data/augment.h"
+#include "data/dataset.h"
+#include "data/sampler.h"
+#include "engine/context/error.h"
+#include "engine/memory/alloc.h"
+
+#define MAX_WORKERS 1024
+#define MAX_AHEAD 4096
+#define ALIGN 64
+
+typedef struct slot {
+    float *images;
+    int64_t *labels;
+    bool ready;
+    weft_error err; /* status OK: the batch is good */
+} slot;
+
+typedef struct worker {
+    weft_loader *loader;
+    pthread_t thread;
+    bool running;
+    void *scratch; /* for view, then for wf_augment */
+} worker;
+
+struct weft_loader {
+    const weft_dataset *ds;
+    weft_loader_opts opts;
+    void *pixels;          /* the memory of all images and scratch */
+    size_t scratch_stride; /* a sample's bytes, rounded up to ALIGN */
+    float *mean, *std;     /* C */
+    int64_t batches;
+    int64_t *order; /* count: this epoch's samples */
+    int n_slots;
+    slot *slots;
+    int n_workers;
+    worker *workers; /* n_workers, or one without a thread */
+
+    pthread_mutex_t lock;
+    pthread_cond_t work; /* something to take, or stop */
+    pthread_cond_t done; /* a batch is ready, or nobody is busy any more */
+    int64_t epoch;
+    int64_t next_fill; /* the batch that a thread takes next */
+    int64_t next_out;  /* the batch that is handed out next */
+    int64_t low;       /* the first batch whose slot is in use: next_out, or the one before it while
+                          the caller has that */
+    int busy;          /* threads that fill a slot */
+    bool stop;
+    atomic_bool cancel; /* what is being filled is not wanted any more */
+};
+
+/* ---- filling -------------------------------------------------------------------------------- */
+
+static int64_t batch_size(const weft_loader *l, int64_t b)
+{
+    int64_t left = l->ds->info.count - b * l->opts.batch;
+    return left < l->opts.batch ? left : l->opts.batch;
+}
+
+static weft_status fill_sample(const weft_loader *l, int64_t sample, void *scratch, float *image,
+                               int64_t *label, weft_error *err)
+{
+    const void *pixels;
+    WF_TRY(l->ds->view(l->ds, sample, scratch, &pixels, label, err));
+    wf_crop crop =
+        wf_augment_draw(l->opts.flip, l->opts.shift, l->opts.seed, l->epoch, sample);
+    wf_augment(image, pixels, &l->ds->info, crop, l->mean, l->std,
+               (char *)scratch + l->scratch_stride);
+    return WEFT_OK;
+}
+
+static void fill(weft_loader *l, int64_t b, void *scratch)
+{
+    slot *s = &l->slots[b % l->n_slots];
+    const weft_dataset_info *info = &l->ds->info;
+    size_t pixels = (size_t)info->channels * (size_t)info->height * (size_t)info->width;
+    const int64_t *samples = l->order + b * l->opts.batch;
+    s->err.status = WEFT_OK;
+    s->err.text[0] = '\0';
+    for (int64_t i = 0; i < batch_size(l, b); i++)
+        if (atomic_load_explicit(&l->cancel, memory_order_relaxed) ||
+            fill_sample(l, samples[i], scratch, s->images + (size_t)i * pixels, &s->labels[i],
+                        &s->err) != WEFT_OK)
+            return;
+}
+
+static bool can_take(const weft_loader *l)
+{
+    return l->next_fill < l->batches && l->next_fill < l->low + l->n_slots;
+}
+
+static void *run_worker(void *arg)
+{
+    worker *w = arg;
+    weft_loader *l = w->loader;
+    pthread_mutex_lock(&l->lock);
+    while (!l->stop) {
+        if (!can_take(l)) {
+            pthread_cond_wait(&l->work, &l->lock);
+            continue;
+        }
+        int64_t b = l->next_fill++;
+        l->busy++;
+        pthread_mutex_unlock(&l->lock);
+        fill(l, b, w->scratch);
+        pthread_mutex_lock(&l->lock);
+        l->busy--;
+        l->slots[b % l->n_slots].ready = true;
+        pthread_cond_signal(&l->done); /* one caller waits, at most */
+    }
+    pthread_mutex_unlock(&l->lock);
+    return NULL;
+}
+
+/* ---- creating ------------------------------------------------------------------------------- */
+
+static weft_status check_opts(const weft_dataset *ds, const weft_loader_opts *o, weft_error *err)
+{
+    const weft_dataset_info *info = &ds->info;
+    int side = info->height > info->width ? info->height : info->width;
+    if (o->batch < 1)
+        return wf_error_set(err, WEFT_ERR_INVALID, "loader: batch size %" PRId64 ", at least 1",
+                            o->batch);
+    if (o->drop_last && o->batch > info->count)
+        return wf_error_set(err, WEFT_ERR_INVALID,
+                            "loader: a batch of %" PRId64 " is larger than the data set (%s: %"
+                            PRId64 " samples)",
+                            o->batch, info->source, info->count);
+    if (o->workers < 0 || o->workers > MAX_WORKERS)
+        return wf_error_set(err, WEFT_ERR_INVALID, "loader: %d threads, 0 to %d are allowed",
+                            o->workers, MAX_WORKERS);
+    if (o->ahead < 0 || o->ahead > MAX_AHEAD)
+        return wf_error_set(err, WEFT_ERR_INVALID, "loader: %d batches ahead, 0 to %d are allowed",
+                            o->ahead, MAX_AHEAD);
+    if (o->shift < 0 || o->shift > side)
+        return wf_error_set(err, WEFT_ERR_INVALID,
+                            "loader: shift by %d pixels, 0 to %d are allowed", o->shift, side);
+    return WEFT_OK;
+}
+
+static size_t round_up(size_t bytes)
+{
+    return (bytes + ALIGN - 1) / ALIGN * ALIGN;
+}
+
+/* One block for all pixels: each slot's images and each thread's scratch, on ALIGN bytes. */
+static bool allocate_pixels(weft_loader *l, size_t batch, size_t sample, size_t threads)
+{
+    size_t images, slots, total;
+    l->scratch_stride = round_up(l->ds->sample_bytes);
+    size_t scratch = l->scratch_stride + round_up(2 * l->ds->sample_bytes);
+    if (__builtin_mul_overflow(batch, sample * sizeof(float), &images) ||
+        __builtin_mul_overflow(images = round_up(images), (size_t)l->n_slots, &slots) ||
+        __builtin_add_overflow(slots, threads * scratch + ALIGN, &total))
+        return false;
+    l->pixels = wf_alloc(total);
+    if (!l->pixels)
+        return false;
+    char *at = l->pixels;
+    at += round_up((uintptr_t)at) - (uintptr_t)at;
+    for (int i = 0; i < l->n_slots; i++, at += images)
+        l->slots[i].images = (float *)at;
+    for (size_t i = 0; i < threads; i++, at += scratch)
+        l->workers[i] = (worker){.loader = l, .scratch = at};
+    return true;
+}
+
+static weft_status allocate(weft_loader *l, weft_error *err)
+{
+    const weft_dataset_info *info = &l->ds->info;
+    size_t C = (size_t)info->channels;
+    size_t sample = C * (size_t)info->height * (size_t)info->width;
+    size_t batch = (size_t)(l->opts.batch < info->count ? l->opts.batch : info->count);
+    size_t threads = l->n_workers ? (size_t)l->n_workers : 1;
+    l->mean = wf_alloc_array(C, sizeof *l->mean);
+    l->std = wf_alloc_array(C, sizeof *l->std);
+    l->order = wf_alloc_array((size_t)info->count, sizeof *l->order);
+    l->slots = wf_zalloc_array((size_t)l->n_slots, sizeof *l->slots);
+    l->workers = wf_zalloc_array(threads, sizeof *l->workers);
+    bool good = l->mean && l->std && l->order && l->slots && l->workers &&
+                allocate_pixels(l, batch, sample, threads);
+    for (int i = 0; good && i < l->n_slots; i++) {
+        l->slots[i].labels = wf_alloc_array(batch, sizeof(int64_t));
+        good = l->slots[i].labels != NULL;
+    }
+    if (!good)
+        return wf_error_set(err, WEFT_ERR_NOMEM,
+                            "loader: out of memory for %d batches of %zu samples", l->n_slots,
+                            batch);
+    for (size_t c = 0; c < C; c++) {
+        float std = l->opts.std ? l->opts.std[c] : 1.0f;
+        l->mean[c] = l->opts.mean ? l->opts.mean[c] : 0.0f;
+        l->std[c] = std == 0.0f ? 1.0f : std;
+    }
+    return WEFT_OK;
+}
+
+/* Where loader threads may run. The calling thread may be bound to one core (OMP_PROC_BIND binds
+ * it before main): then OpenMP's places are what the process was given. False: leave it alone. */
+static bool default_mask(cpu_set_t *mask)
+{
+    if (sched_getaffinity(0, sizeof *mask, mask) != 0)
+        return false; /* more CPUs than a cpu_set_t holds */
+    for (int place = 0; place < omp_get_num_places(); place++) {
+        int n = omp_get_place_num_procs(place);
+        int *cpus = n > 0 ? wf_alloc_array((size_t)n, sizeof *cpus) : NULL;
+        if (!cpus)
+            continue; /* fewer CPUs: slower, not wrong */
+        omp_get_place_proc_ids(place, cpus);
+        for (int i = 0; i < n; i++)
+            if (cpus[i] >= 0 && cpus[i] < CPU_SETSIZE)
+                CPU_SET(cpus[i], mask);
+        wf_free(cpus);
+    }
+    return true;
+}
+
+/* Loader threads take no signals: those are the program's. */
+static weft_status start_threads(weft_loader *l, weft_error *err)
+{
+    sigset_t all, was;
+    cpu_set_t mask;
+    pthread_attr_t attr;
+    if (l->n_workers == 0)
+        return WEFT_OK;
+    int error = pthread_attr_init(&attr);
+    if (error)
+        return wf_error_set(err, WEFT_ERR_NOMEM, "loader: %s", strerror(error));
+    if (l->opts.cpu_mask)
+        error = pthread_attr_setaffinity_np(&attr, l->opts.cpu_mask_bytes, l->opts.cpu_mask);
+    else if (default_mask(&mask))
+        error = pthread_attr_setaffinity_np(&attr, sizeof mask, &mask);
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &was);
+    for (int i = 0; error == 0 && i < l->n_workers; i++) {
+        error = pthread_create(&l->workers[i].thread, &attr, run_worker, &l->workers[i]);
+        l->workers[i].running = error == 0;
+    }
+    pthread_sigmask(SIG_SETMASK, &was, NULL);
+    pthread_attr_destroy(&attr);
+    if (error)
+        return wf_error_set(err, WEFT_ERR_IO, "loader: cannot start %d threads: %s", l->n_workers,
+                            strerror(error));
+    return WEFT_OK;
+}
+
+weft_status weft_loader_create(const weft_dataset *ds, const weft_loader_opts *opts,
+                               weft_loader **loader, weft_error *err)
+{
+    WF_TRY(check_opts(ds, opts, err));
+    weft_loader *l = wf_zalloc(sizeof *l);
+    if (!l)
+        return wf_error_set(err, WEFT_ERR_NOMEM, "loader: out of memory");
+    l->ds = ds;
+    l->opts = *opts;
+    l->n_workers = opts->workers;
+    l->n_slots = 1; /* the one in the caller's hands */
+    if (l->n_workers)
+        l->n_slots += opts->ahead ? opts->ahead : opts->workers + 1;
+    l->batches = wf_sampler_batches(ds->info.count, opts->batch, opts->drop_last);
+    pthread_mutex_init(&l->lock, NULL);
+    pthread_cond_init(&l->work, NULL);
+    pthread_cond_init(&l->done, NULL);
+    weft_status status = allocate(l, err);
+    if (status == WEFT_OK) {
+        wf_sampler_order(l->order, ds->info.count, opts->shuffle, opts->seed, 0);
+        status = start_threads(l, err);
+    }
+    if (status == WEFT_OK)
+        *loader = l;
+    else
+        weft_loader_destroy(l);
+    return status;
+}
+
+void weft_loader_destroy(weft_loader *l)
+{
+    if (!l)
+        return;
+    pthread_mutex_lock(&l->lock);
+    l->stop = true;
+    atomic_store(&l->cancel, true);
+    pthread_cond_broadcast(&l->work);
+    pthread_mutex_unlock(&l->lock);
+    for (int i = 0; l->workers && i < l->n_workers; i++)
+        if (l->workers[i].running)
+            pthread_join(l->workers[i].thread, NULL);
+    for (int i = 0; l->slots && i < l->n_slots; i++)
+        wf_free(l->slots[i].labels);
+    pthread_mutex_destroy(&l->lock);
+    pthread_cond_destroy(&l->work);
+    pthread_cond_destroy(&l->done);
+    wf_free(l->pixels);
+    wf_free(l->slots);
+    wf_free(l->workers);
+    wf_free(l->order);
+    wf_free(l->mean);
+    wf_free(l->std);
+    wf_free(l);
+}
+
+/* ---- using ---------------------------------------------------------------------------------- */
+
+int64_t weft_loader_batches(const weft_loader *l)
+{
+    return l->batches;
+}
+
+weft_status weft_loader_start(weft_loader *l, int64_t epoch, int64_t first_batch, weft_error *err)
+{
+    if (epoch < 0 || epoch > UINT32_MAX || first_batch < 0 || first_batch > l->batches)
+        return wf_error_set(err, WEFT_ERR_INVALID,
+                            "loader: cannot start at epoch %" PRId64 ", batch %" PRId64
+                            " (an epoch has %" PRId64 ")",
+                            epoch, first_batch, l->batches);
+    pthread_mutex_lock(&l->lock);
+    l->next_fill = l->batches; /* nothing more to take; then wait for what is under way */
+    atomic_store(&l->cancel, true);
+    while (l->busy > 0)
+        pthread_cond_wait(&l->done, &l->lock);
+    atomic_store(&l->cancel, false);
+    l->epoch = epoch;
+    wf_sampler_order(l->order, l->ds->info.count, l->opts.shuffle, l->opts.seed, epoch);
+    for (int i = 0; i < l->n_slots; i++)
+        l->slots[i].ready = false;
+    l->next_fill = l->next_out = l->low = first_batch;
+    pthread_cond_broadcast(&l->work);
+    pthread_mutex_unlock(&l->lock);
+    return WEFT_OK;
+}
+
+/* The slot of batch next_out, ready. Called with the lock held. */
+static slot *await(weft_loader *l)
+{
+    slot *s = &l->slots[l->next_out % l->n_slots];
+    if (l->n_workers == 0 && !s->ready) {
+        fill(l, l->next_out, l->workers[0].scratch);
+        s->ready = true;
+    }
+    while (!s->ready)
+        pthread_cond_wait(&l->done, &l->lock);
+    return s;
+}
+
+weft_status weft_loader_next(weft_loader *l, weft_batch *batch, weft_error *err)
+{
+    weft_status status = WEFT_OK;
+    weft_batch next = {.index = l->batches};
+    pthread_mutex_lock(&l->lock);
+    if (l->low < l->next_out) { /* the caller is done with the batch before */
+        l->slots[l->low % l->n_slots].ready = false;
+        l->low++;
+        pthread_cond_signal(&l->work);
+    }
+    if (l->next_out < l->batches) {
+        const slot *s = await(l);
+        if (s->err.status == WEFT_OK)
+            next = (weft_batch){batch_size(l, l->next_out), l->next_out, s->images, s->labels,
+                                l->order + l->next_out * l->opts.batch};
+        else
+            status = wf_error_set(err, s->err.status, "%s", s->err.text);
+    }
+    if (status == WEFT_OK) {
+        l->next_out += next.count > 0;
+        *batch = next;
+    }
+    pthread_mutex_unlock(&l->lock);
+    return status;
+}

@@ -1,0 +1,33 @@
+/* The counter-based random numbers of this room: Philox4x32-10 (Salmon et al. 2011), keyed by the
+ * user's seed. The same counter always gives the same numbers, so whoever asks, in whatever order,
+ * gets the same. */
+#ifndef WF_DATA_RANDOM_H
+#define WF_DATA_RANDOM_H
+
+#include <stdint.h>
+
+#include <Random123/philox.h>
+
+/* What the numbers are for: the last counter word, so that no two uses share a stream. */
+enum wf_stream { WF_STREAM_SHUFFLE = 1, WF_STREAM_AUGMENT, WF_STREAM_PATTERN, WF_STREAM_NOISE };
+
+typedef struct wf_random {
+    uint32_t v[4];
+} wf_random;
+
+static inline wf_random wf_random_at(uint64_t seed, enum wf_stream stream, uint64_t a, uint32_t b)
+{
+    philox4x32_ctr_t counter = {{(uint32_t)a, (uint32_t)(a >> 32), b, (uint32_t)stream}};
+    philox4x32_key_t key = {{(uint32_t)seed, (uint32_t)(seed >> 32)}};
+    philox4x32_ctr_t r = philox4x32(counter, key);
+    return (wf_random){{r.v[0], r.v[1], r.v[2], r.v[3]}};
+}
+
+/* 64 random bits scaled to 0 .. n-1; the bias is below n / 2^64. */
+static inline uint64_t wf_random_below(uint32_t lo, uint32_t hi, uint64_t n)
+{
+    uint64_t bits = (uint64_t)hi << 32 | lo;
+    return (uint64_t)(((unsigned __int128)bits * n) >> 64);
+}
+
+#endif

@@ -1,0 +1,107 @@
+/* Data sets in safetensors files: "images" (N,C,H,W; u8 or f32), "labels" (i64, N), and the same
+ * for testing with "test_" before. The pixels stay mapped, they are not copied. */
+#include <errno.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "data/dataset.h"
+#include "engine/context/error.h"
+#include "weft/safetensors.h"
+
+static void close_file(void *file)
+{
+    weft_safetensors_close(file);
+}
+
+static weft_status check_images(const char *path, const weft_safetensors_entry *e,
+                                weft_error *err)
+{
+    if (e->dtype != WEFT_U8 && e->dtype != WEFT_F32)
+        return wf_error_set(err, WEFT_ERR_DTYPE, "%s: \"%s\" is %s, expected u8 or f32", path,
+                            e->name, weft_dtype_name(e->dtype));
+    char text[160];
+    if (e->shape.rank != 4)
+        return wf_error_set(err, WEFT_ERR_SHAPE,
+                            "%s: \"%s\" has shape %s, expected (N, channels, height, width)", path,
+                            e->name, weft_shape_format(e->shape, text, sizeof text));
+    size_t sample_bytes;
+    const int64_t *dim = e->shape.dim;
+    return wf_dataset_geometry(path, dim[0], dim[1], dim[2], dim[3], e->dtype, &sample_bytes, err);
+}
+
+static weft_status check_labels(const char *path, const weft_safetensors_entry *e, int64_t n,
+                                weft_error *err)
+{
+    char text[160];
+    if (e->dtype != WEFT_I64)
+        return wf_error_set(err, WEFT_ERR_DTYPE, "%s: \"%s\" is %s, expected i64", path, e->name,
+                            weft_dtype_name(e->dtype));
+    if (e->shape.rank != 1 || e->shape.dim[0] != n)
+        return wf_error_set(err, WEFT_ERR_SHAPE,
+                            "%s: \"%s\" has shape %s, expected [%" PRId64 "], one for each image",
+                            path, e->name, weft_shape_format(e->shape, text, sizeof text), n);
+    return WEFT_OK;
+}
+
+/* The number of classes the metadata gives; 0 where it does not. */
+static weft_status classes_of(const char *path, const weft_safetensors *file, int *classes,
+                              weft_error *err)
+{
+    const char *text = weft_safetensors_meta_find(file, "classes");
+    *classes = 0;
+    if (!text)
+        return WEFT_OK;
+    char *end;
+    errno = 0;
+    long value = strtol(text, &end, 10);
+    if (errno || *end || end == text || value < 1 || value > WF_MAX_CLASSES)
+        return wf_error_set(err, WEFT_ERR_FORMAT,
+                            "%s: metadata \"classes\" is \"%.40s\", expected 1 to %d", path, text,
+                            WF_MAX_CLASSES);
+    *classes = (int)value;
+    return WEFT_OK;
+}
+
+static weft_status open_arrays(const char *path, weft_split split, weft_safetensors *file,
+                               weft_dataset **ds, weft_error *err)
+{
+    bool both = weft_safetensors_find(file, "test_images") != NULL;
+    bool test = both && split != WEFT_SPLIT_TRAIN;
+    const char *images_name = test ? "test_images" : "images";
+    const char *labels_name = test ? "test_labels" : "labels";
+    const weft_safetensors_entry *images = weft_safetensors_find(file, images_name);
+    const weft_safetensors_entry *labels = weft_safetensors_find(file, labels_name);
+    weft_dataset_arrays a = {0};
+    weft_status status = WEFT_OK;
+    if (!images || (!labels && split != WEFT_SPLIT_PREDICT))
+        status = wf_error_set(err, WEFT_ERR_NOT_FOUND, "%s: has no tensor \"%s\"", path,
+                              images ? labels_name : images_name);
+    if (status == WEFT_OK)
+        status = check_images(path, images, err);
+    if (status == WEFT_OK && labels)
+        status = check_labels(path, labels, images->shape.dim[0], err);
+    if (status == WEFT_OK)
+        status = classes_of(path, file, &a.classes, err);
+    if (status != WEFT_OK) {
+        weft_safetensors_close(file);
+        return status;
+    }
+    const int64_t *dim = images->shape.dim;
+    a.count = dim[0];
+    a.channels = (int)dim[1];
+    a.height = (int)dim[2];
+    a.width = (int)dim[3];
+    a.dtype = images->dtype;
+    a.images = images->data;
+    WF_TRY(wf_dataset_over(&a, labels ? labels->data : NULL, path, file, close_file, ds, err));
+    (*ds)->info.only_split = !both;
+    return WEFT_OK;
+}
+
+weft_status wf_tensors_open(const char *path, weft_split split, weft_dataset **ds, weft_error *err)
+{
+    weft_safetensors *file = NULL;
+    WF_TRY(weft_safetensors_open(path, &file, err));
+    return open_arrays(path, split, file, ds, err);
+}
