@@ -21,8 +21,8 @@ static weft_status open_directory(const char *path, weft_split split, weft_datas
 {
     if (wf_idx_is_there(path))
         return wf_idx_open(path, split, ds, err);
-    char *file = wf_asprintf("%s/%s.safetensors", path,
-                             split == WEFT_SPLIT_TRAIN ? "train" : "test");
+    char *file =
+        wf_asprintf("%s/%s.safetensors", path, split == WEFT_SPLIT_TRAIN ? "train" : "test");
     if (!file)
         return wf_error_set(err, WEFT_ERR_NOMEM, "%s: out of memory", path);
     weft_status status;
@@ -55,9 +55,9 @@ weft_status weft_dataset_open(const char *path, weft_split split, weft_dataset *
 
 /* ---- over arrays ---------------------------------------------------------------------------- */
 
-weft_status wf_dataset_geometry(const char *source, int64_t count, int64_t channels,
-                                int64_t height, int64_t width, weft_dtype dtype,
-                                size_t *sample_bytes, weft_error *err)
+weft_status wf_dataset_geometry(const char *source, int64_t count, int64_t channels, int64_t height,
+                                int64_t width, weft_dtype dtype, size_t *sample_bytes,
+                                weft_error *err)
 {
     if (count < 1)
         return wf_error_set(err, WEFT_ERR_FORMAT, "%s: holds no images", source);

@@ -32,8 +32,7 @@ weft_status wf_dataset_over(const weft_dataset_arrays *arrays, const void *label
 /* The kinds. `path` exists (idx: a directory; safetensors: a file) or is a description. */
 weft_status wf_idx_open(const char *dir, weft_split split, weft_dataset **ds, weft_error *err);
 bool wf_idx_is_there(const char *dir);
-weft_status wf_tensors_open(const char *path, weft_split split, weft_dataset **ds,
-                            weft_error *err);
+weft_status wf_tensors_open(const char *path, weft_split split, weft_dataset **ds, weft_error *err);
 weft_status wf_synthetic_open(const char *text, weft_split split, weft_dataset **ds,
                               weft_error *err);
 #define WF_SYNTHETIC "synthetic:"
@@ -43,8 +42,8 @@ weft_status wf_synthetic_open(const char *text, weft_split split, weft_dataset *
 #define WF_MAX_CHANNELS 4096
 #define WF_MAX_CLASSES (1 << 20)
 /* Checks count, channels, height, width against them and gives the bytes of one sample. */
-weft_status wf_dataset_geometry(const char *source, int64_t count, int64_t channels,
-                                int64_t height, int64_t width, weft_dtype dtype,
-                                size_t *sample_bytes, weft_error *err);
+weft_status wf_dataset_geometry(const char *source, int64_t count, int64_t channels, int64_t height,
+                                int64_t width, weft_dtype dtype, size_t *sample_bytes,
+                                weft_error *err);
 
 #endif

@@ -117,8 +117,8 @@ static weft_status read_header(idx_file *f, int rank, weft_error *err)
         f->dims[i] = i < rank ? big_endian(header + 4 + 4 * i) : 1;
         if (f->dims[i] == 0 || __builtin_mul_overflow(f->count, f->dims[i], &f->count))
             return wf_error_set(err, WEFT_ERR_FORMAT,
-                                "%s: dimension %d is %" PRId64 ", which makes no sense", f->path,
-                                i, f->dims[i]);
+                                "%s: dimension %d is %" PRId64 ", which makes no sense", f->path, i,
+                                f->dims[i]);
     }
     if (f->count / MAX_DEFLATE > f->size)
         return wf_error_set(err, WEFT_ERR_FORMAT,
@@ -132,16 +132,15 @@ static weft_status read_payload(idx_file *f, weft_error *err)
 {
     f->bytes = wf_alloc((size_t)f->count);
     if (!f->bytes)
-        return wf_error_set(err, WEFT_ERR_NOMEM, "%s: out of memory for %" PRId64 " bytes",
-                            f->path, f->count);
+        return wf_error_set(err, WEFT_ERR_NOMEM, "%s: out of memory for %" PRId64 " bytes", f->path,
+                            f->count);
     WF_TRY(read_exactly(f, f->bytes, f->count, err));
     /* One byte more must be the end; looking for it also checks gzip's CRC. */
     char extra;
     int got = gzread(f->gz, &extra, 1);
     if (got > 0)
         return wf_error_set(err, WEFT_ERR_FORMAT,
-                            "%s: more bytes than its header says (%" PRId64 ")", f->path,
-                            f->count);
+                            "%s: more bytes than its header says (%" PRId64 ")", f->path, f->count);
     return read_exactly(f, &extra, 0, err);
 }
 
@@ -170,8 +169,8 @@ static weft_status combine(idx_file *images, const idx_file *labels, weft_datase
     int64_t n = images->dims[0];
     if (n != labels->dims[0])
         return wf_error_set(err, WEFT_ERR_FORMAT,
-                            "%s: %" PRId64 " labels for the %" PRId64 " images of %s",
-                            labels->path, labels->dims[0], n, images->path);
+                            "%s: %" PRId64 " labels for the %" PRId64 " images of %s", labels->path,
+                            labels->dims[0], n, images->path);
     size_t sample_bytes;
     WF_TRY(wf_dataset_geometry(images->path, n, 1, images->dims[1], images->dims[2], WEFT_U8,
                                &sample_bytes, err));
@@ -185,13 +184,8 @@ static weft_status combine(idx_file *images, const idx_file *labels, weft_datase
         return wf_error_set(err, WEFT_ERR_NOMEM, "%s: out of memory", labels->path);
     for (int64_t i = 0; i < n; i++)
         wide[i] = labels->bytes[i];
-    const weft_dataset_arrays arrays = {n,
-                                        1,
-                                        (int)images->dims[1],
-                                        (int)images->dims[2],
-                                        IDX_CLASSES,
-                                        WEFT_U8,
-                                        images->bytes};
+    const weft_dataset_arrays arrays = {
+        n, 1, (int)images->dims[1], (int)images->dims[2], IDX_CLASSES, WEFT_U8, images->bytes};
     void *owner = images->bytes;
     images->bytes = NULL; /* the data set's now */
     weft_status status = wf_dataset_over(&arrays, wide, images->path, owner, wf_free, ds, err);

@@ -77,8 +77,7 @@ static weft_status fill_sample(const weft_loader *l, int64_t sample, void *scrat
 {
     const void *pixels;
     WF_TRY(l->ds->view(l->ds, sample, scratch, &pixels, label, err));
-    wf_crop crop =
-        wf_augment_draw(l->opts.flip, l->opts.shift, l->opts.seed, l->epoch, sample);
+    wf_crop crop = wf_augment_draw(l->opts.flip, l->opts.shift, l->opts.seed, l->epoch, sample);
     wf_augment(image, pixels, &l->ds->info, crop, l->mean, l->std,
                (char *)scratch + l->scratch_stride);
     return WEFT_OK;
@@ -138,8 +137,8 @@ static weft_status check_opts(const weft_dataset *ds, const weft_loader_opts *o,
                             o->batch);
     if (o->drop_last && o->batch > info->count)
         return wf_error_set(err, WEFT_ERR_INVALID,
-                            "loader: a batch of %" PRId64 " is larger than the data set (%s: %"
-                            PRId64 " samples)",
+                            "loader: a batch of %" PRId64
+                            " is larger than the data set (%s: %" PRId64 " samples)",
                             o->batch, info->source, info->count);
     if (o->workers < 0 || o->workers > MAX_WORKERS)
         return wf_error_set(err, WEFT_ERR_INVALID, "loader: %d threads, 0 to %d are allowed",

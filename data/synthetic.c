@@ -19,8 +19,8 @@
 /* The cells of one channel of one class. */
 static void pattern(int64_t class_index, int channel, unsigned char cells[GRID * GRID])
 {
-    wf_random r = wf_random_at(PATTERN_SEED, WF_STREAM_PATTERN, (uint64_t)class_index,
-                               (uint32_t)channel);
+    wf_random r =
+        wf_random_at(PATTERN_SEED, WF_STREAM_PATTERN, (uint64_t)class_index, (uint32_t)channel);
     memcpy(cells, r.v, GRID * GRID);
 }
 

@@ -14,8 +14,7 @@ static void close_file(void *file)
     weft_safetensors_close(file);
 }
 
-static weft_status check_images(const char *path, const weft_safetensors_entry *e,
-                                weft_error *err)
+static weft_status check_images(const char *path, const weft_safetensors_entry *e, weft_error *err)
 {
     if (e->dtype != WEFT_U8 && e->dtype != WEFT_F32)
         return wf_error_set(err, WEFT_ERR_DTYPE, "%s: \"%s\" is %s, expected u8 or f32", path,
