@@ -1,0 +1,100 @@
+/* The command line: one table of flags for every command, the options they fill in, and a parser
+ * that says exactly what is wrong.
+ *
+ * Flag names are torchvision's where it has one. `--flag value`, `--flag=value`, `-b 64` and `-b64`
+ * are the same; the last of repeated flags wins. Single-threaded, no allocation: strings point
+ * into argv. */
+#ifndef CLI_FLAGS_H
+#define CLI_FLAGS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+
+/* Commands that take flags; flag.commands is a set of these. */
+enum {
+    CMD_TRAIN = 1u << 0,
+    CMD_EVAL = 1u << 1,
+    CMD_PREDICT = 1u << 2,
+    CMD_INFO = 1u << 3,
+    CMD_SUMMARY = 1u << 4,
+    CMD_EXPLAIN = 1u << 5,
+    CMD_MODELS = 1u << 6,
+    CMD_VERSION = 1u << 7,
+};
+
+typedef struct cli_options {
+    const char *model;
+    int64_t num_classes; /* 0: as the data say */
+    const char *data_path;
+    const char *weights; /* NULL: none */
+    int64_t batch_size;
+    int64_t workers;
+    int64_t epochs;
+    int64_t max_steps; /* 0: no limit */
+    int64_t eval_freq;
+    double lr;
+    double momentum;
+    double weight_decay;
+    const char *opt;
+    const char *lr_scheduler;
+    int64_t lr_step_size;
+    double lr_gamma;
+    double lr_min;
+    double lr_warmup_epochs;
+    double label_smoothing;
+    bool no_augment;
+    bool no_shuffle;
+    const char *output_dir; /* NULL: runs/<model>-<time> */
+    bool overwrite;
+    const char *input;
+    const char *output;
+    int64_t seed;
+    int64_t threads; /* 0: the library chooses */
+    const char *trace;
+    const char *input_size; /* "CxHxW"; NULL: the model's own */
+    bool amp;
+    bool help;
+} cli_options;
+
+/* What plain `weft <command>` does. */
+cli_options cli_defaults(void);
+
+typedef enum flag_kind {
+    FLAG_BOOL,   /* no value; bool */
+    FLAG_INT,    /* int64_t in [min, max] */
+    FLAG_NUMBER, /* finite double in [min, max] */
+    FLAG_TEXT,   /* const char *, not empty */
+    FLAG_CHOICE, /* const char *, one of the words of `choices` */
+    FLAG_REFUSED /* known, but not possible yet: `help` says why */
+} flag_kind;
+
+typedef struct flag {
+    const char *name;
+    const char *alias; /* another long name, or NULL */
+    char letter;       /* or 0 */
+    flag_kind kind;
+    size_t offset; /* into cli_options */
+    double min, max;
+    const char *choices; /* words separated by one space */
+    const char *value;   /* what help calls the value */
+    unsigned commands;
+    const char *help;
+} flag;
+
+extern const flag cli_flags[];
+extern const int cli_n_flags;
+
+/* Fills `options` from argv[0..argc). False, with one sentence in `error`, when the arguments
+ * make none of the command's sense; options are then undefined. */
+bool cli_parse(unsigned command, int argc, char **argv, cli_options *options, char *error,
+               size_t error_size);
+
+/* The word of `words` nearest to `text`, or NULL when none is near enough to be a slip. */
+const char *cli_nearest(const char *text, const char *const *words, int n);
+
+/* The flags of a command, one a line, with their defaults. */
+void cli_print_flags(unsigned command, FILE *out);
+
+#endif

@@ -1,0 +1,87 @@
+/* Training: the loop over epochs and steps, evaluation, what a run leaves on disk.
+ *
+ * Nothing here prints: a caller who wants to see progress gets records through a callback. One
+ * thread at a time uses a context and so its training. Shape letters: N images of a batch, K
+ * classes. */
+#ifndef WEFT_TRAIN_H
+#define WEFT_TRAIN_H
+
+#include "weft/context.h"
+#include "weft/data.h"
+#include "weft/module.h"
+#include "weft/optim.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* ---- progress -------------------------------------------------------------------------------- */
+
+typedef enum weft_phase { WEFT_PHASE_TRAIN, WEFT_PHASE_EVAL } weft_phase;
+
+typedef struct weft_progress {
+    weft_phase phase;
+    int64_t epoch;        /* from 1; 0 outside training */
+    int64_t epochs;
+    int64_t step, steps;  /* of this pass: done, and in all */
+    int64_t images;       /* of this pass, done */
+    double loss, acc1;    /* means over those images; acc1 in percent */
+    double lr;            /* of the last training step */
+    double img_per_s;     /* of this pass so far */
+    double seconds;       /* since this pass began */
+    double seconds_left;  /* until all is done, evaluations included; < 0: not known yet */
+} weft_progress;
+
+/* Called after every step of training and of evaluation. false: stop cleanly
+ * (WEFT_ERR_INTERRUPTED). */
+typedef bool (*weft_progress_fn)(void *user, const weft_progress *progress);
+
+/* What an epoch came to; test_* are NaN where it was not evaluated. Accuracies in percent. */
+typedef struct weft_epoch {
+    int64_t epoch, epochs; /* from 1 */
+    int64_t steps;         /* since training began */
+    double train_loss, train_acc1;
+    double test_loss, test_acc1;
+    double lr; /* of its last step */
+    double img_per_s;      /* of its training steps */
+    double seconds;        /* since training began */
+} weft_epoch;
+typedef void (*weft_epoch_fn)(void *user, const weft_epoch *epoch);
+
+/* ---- the run's directory ---------------------------------------------------------------------
+ * config.json, log.jsonl, summary.csv, weights.safetensors, result.json. Files appear whole or
+ * line by line. result.json is written last, so a directory with one is a finished run. */
+
+typedef struct weft_run weft_run;
+
+typedef struct weft_run_opts {
+    const char *path; /* parents are made too */
+    bool numbered;    /* where `path` exists, use path-2, path-3, ... */
+    bool overwrite;   /* replace a run that `path` holds; without it that is an error */
+} weft_run_opts;
+/* Makes the directory and proves that it can be written, before any training. */
+weft_status weft_run_create(const weft_run_opts *opts, weft_run **run, weft_error *err);
+const char *weft_run_path(const weft_run *run);
+/* Closes the directory. One in which no step was ever trained is removed again, if it was made
+ * by weft_run_create. NULL: no effect. */
+void weft_run_destroy(weft_run *run);
+
+typedef enum weft_setting_kind {
+    WEFT_SETTING_TEXT, /* NULL: null */
+    WEFT_SETTING_INT,
+    WEFT_SETTING_NUMBER,
+    WEFT_SETTING_BOOL
+} weft_setting_kind;
+typedef struct weft_setting {
+    const char *name;
+    weft_setting_kind kind;
+    const char *text;
+    int64_t integer;
+    double number;
+    bool truth;
+} weft_setting;
+/* Writes config.json: the settings under "options", the library, threads and ISA of ctx under
+ * "environment". */
+weft_status weft_run_write_config(weft_run *run, const weft_context *ctx,
+                                  const weft_setting *settings, int n, weft_error *err);
+

@@ -1,0 +1,403 @@
+/* The run's directory: config.json, log.jsonl, summary.csv, result.json.
+ *
+ * Documents are written next to their final name, flushed to disk and renamed; line files grow by
+ * one write(2) a line, so a reader never sees half a line. Single-threaded. */
+#include "train/run_dir.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <jansson.h>
+#include <math.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+struct weft_run {
+    char *path;
+    int log;     /* log.jsonl */
+    int summary; /* summary.csv */
+    bool made;   /* the directory is ours to remove */
+    bool keep;   /* a step was trained */
+};
+
+/* Everything a run may leave, result.json first: without it the rest is an unfinished run. */
+static const char *const run_files[] = {"result.json", "config.json", "log.jsonl", "summary.csv",
+                                        "weights.safetensors"};
+enum { N_RUN_FILES = sizeof(run_files) / sizeof(run_files[0]) };
+
+static weft_status fail(weft_error *err, weft_status status, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+static weft_status fail(weft_error *err, weft_status status, const char *format, ...)
+{
+    if (err && err->status == WEFT_OK) {
+        va_list args;
+        va_start(args, format);
+        vsnprintf(err->text, sizeof(err->text), format, args);
+        va_end(args);
+        err->status = status;
+    }
+    return status;
+}
+
+static weft_status fail_io(weft_error *err, const char *what, const char *path)
+{
+    return fail(err, WEFT_ERR_IO, "cannot %s %s: %s", what, path, strerror(errno));
+}
+
+static weft_status fail_nomem(weft_error *err)
+{
+    return fail(err, WEFT_ERR_NOMEM, "out of memory while writing the run's directory");
+}
+
+char *wf_run_file(const weft_run *run, const char *name)
+{
+    char *path;
+    return asprintf(&path, "%s/%s", run->path, name) < 0 ? NULL : path;
+}
+
+/* ---- writing --------------------------------------------------------------------------------- */
+
+static bool write_all(int fd, const char *data, size_t size)
+{
+    while (size > 0) {
+        ssize_t n = write(fd, data, size);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0)
+            return false;
+        data += n;
+        size -= (size_t)n;
+    }
+    return true;
+}
+
+/* A failed fsync is final for the file: nothing is retried, the old content stays. */
+static weft_status write_document(const weft_run *run, const char *name, const char *text,
+                                  weft_error *err)
+{
+    weft_status status = WEFT_ERR_NOMEM;
+    int fd = -1;
+    char *path = wf_run_file(run, name), *temp = NULL;
+    if (!path || asprintf(&temp, "%s.tmp-%ld", path, (long)getpid()) < 0) {
+        temp = NULL;
+        fail_nomem(err);
+        goto done;
+    }
+    status = WEFT_ERR_IO;
+    fd = open(temp, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
+    if (fd < 0 || !write_all(fd, text, strlen(text)) || fsync(fd) != 0) {
+        fail_io(err, "write", path);
+        goto done;
+    }
+    int closed = close(fd);
+    fd = -1;
+    if (closed != 0 || rename(temp, path) != 0) {
+        fail_io(err, "write", path);
+        goto done;
+    }
+    status = WEFT_OK;
+done:
+    if (fd >= 0)
+        close(fd);
+    if (status != WEFT_OK && temp)
+        unlink(temp);
+    free(temp);
+    free(path);
+    return status;
+}
+
+/* Takes over `document` (NULL: memory was out). */
+static weft_status write_json(const weft_run *run, const char *name, json_t *document,
+                              weft_error *err)
+{
+    char *text = document ? json_dumps(document, JSON_INDENT(2) | JSON_REAL_PRECISION(17)) : NULL;
+    json_decref(document);
+    char *line = NULL;
+    if (!text || asprintf(&line, "%s\n", text) < 0)
+        line = NULL;
+    weft_status status = line ? write_document(run, name, line, err) : fail_nomem(err);
+    free(line);
+    free(text);
+    return status;
+}
+
+/* Takes over `object`. */
+static weft_status append_json(weft_run *run, json_t *object, weft_error *err)
+{
+    weft_status status = WEFT_OK;
+    char *text = object ? json_dumps(object, JSON_COMPACT | JSON_REAL_PRECISION(9)) : NULL;
+    json_decref(object);
+    size_t length = text ? strlen(text) : 0;
+    char *line = text ? realloc(text, length + 2) : NULL;
+    if (!line) {
+        free(text);
+        return fail_nomem(err);
+    }
+    memcpy(line + length, "\n", 2);
+    if (!write_all(run->log, line, length + 1))
+        status = fail(err, WEFT_ERR_IO, "cannot write %s/log.jsonl: %s", run->path,
+                      strerror(errno));
+    free(line);
+    return status;
+}
+
+/* JSON knows no NaN and no infinity. */
+static json_t *number(double value)
+{
+    return isfinite(value) ? json_real(value) : json_null();
+}
+
+/* ---- the directory --------------------------------------------------------------------------- */
+
+/* Sets *made when the last component did not exist before. */
+static int make_directories(char *path, bool *made)
+{
+    for (char *c = path + 1; *c; c++) {
+        if (*c != '/')
+            continue;
+        *c = '\0';
+        int failed = mkdir(path, 0777);
+        *c = '/';
+        if (failed && errno != EEXIST)
+            return -1;
+    }
+    *made = mkdir(path, 0777) == 0;
+    struct stat st;
+    if (!*made && errno != EEXIST)
+        return -1;
+    if (stat(path, &st) != 0)
+        return -1;
+    if (!S_ISDIR(st.st_mode)) {
+        errno = ENOTDIR;
+        return -1;
+    }
+    return 0;
+}
+
+static weft_status check_free(const weft_run *run, const weft_run_opts *opts, weft_error *err)
+{
+    for (int i = 0; i < N_RUN_FILES; i++) {
+        char *file = wf_run_file(run, run_files[i]);
+        if (!file)
+            return fail_nomem(err);
+        weft_status status = WEFT_OK;
+        if (!opts->overwrite && access(file, F_OK) == 0)
+            status = fail(err, WEFT_ERR_STATE,
+                          "%s already holds a run (%s); choose another directory, or overwrite it",
+                          run->path, run_files[i]);
+        else if (opts->overwrite && unlink(file) != 0 && errno != ENOENT)
+            status = fail_io(err, "replace", file);
+        free(file);
+        if (status != WEFT_OK)
+            return status;
+    }
+    return WEFT_OK;
+}
+
+static weft_status open_lines(const weft_run *run, const char *name, int *fd, weft_error *err)
+{
+    char *path = wf_run_file(run, name);
+    if (!path)
+        return fail_nomem(err);
+    *fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_APPEND | O_CLOEXEC, 0666);
+    weft_status status = *fd < 0 ? fail_io(err, "write", path) : WEFT_OK;
+    free(path);
+    return status;
+}
+
+/* The directory of opts, or, numbered, the first of path, path-2, ... that did not exist. */
+static weft_status make_directory(weft_run *run, const weft_run_opts *opts, weft_error *err)
+{
+    for (int i = 1; i < 10000; i++) {
+        free(run->path);
+        run->path = NULL;
+        int n = i == 1 ? asprintf(&run->path, "%s", opts->path)
+                       : asprintf(&run->path, "%s-%d", opts->path, i);
+        if (n < 0) {
+            run->path = NULL;
+            return fail_nomem(err);
+        }
+        while (n > 1 && run->path[n - 1] == '/')
+            run->path[--n] = '\0';
+        if (make_directories(run->path, &run->made) != 0)
+            return fail_io(err, "make the directory", run->path);
+        if (run->made || !opts->numbered)
+            return WEFT_OK;
+    }
+    return fail(err, WEFT_ERR_STATE, "%s and 9999 numbers after it exist", opts->path);
+}
+
+weft_status weft_run_create(const weft_run_opts *opts, weft_run **run, weft_error *err)
+{
+    static const char header[] =
+        "epoch,train_loss,train_acc1,test_loss,test_acc1,lr,img_per_s,seconds\n";
+    if (!opts || !opts->path || !*opts->path)
+        return fail(err, WEFT_ERR_INVALID, "a run needs a directory");
+    weft_run *r = calloc(1, sizeof(*r));
+    if (!r)
+        return fail_nomem(err);
+    r->log = r->summary = -1;
+    weft_status status = make_directory(r, opts, err);
+    if (status == WEFT_OK)
+        status = check_free(r, opts, err);
+    if (status != WEFT_OK) {
+        /* What the directory holds is not this run's: only an empty one may go. */
+        if (r->made)
+            rmdir(r->path);
+        free(r->path);
+        free(r);
+        return status;
+    }
+    status = open_lines(r, "log.jsonl", &r->log, err);
+    if (status == WEFT_OK)
+        status = open_lines(r, "summary.csv", &r->summary, err);
+    if (status == WEFT_OK && !write_all(r->summary, header, sizeof(header) - 1))
+        status = fail(err, WEFT_ERR_IO, "cannot write %s/summary.csv: %s", r->path,
+                      strerror(errno));
+    if (status != WEFT_OK) {
+        weft_run_destroy(r);
+        return status;
+    }
+    *run = r;
+    return WEFT_OK;
+}
+
+const char *weft_run_path(const weft_run *run)
+{
+    return run->path;
+}
+
+void wf_run_keep(weft_run *run)
+{
+    run->keep = true;
+}
+
+void weft_run_destroy(weft_run *run)
+{
+    if (!run)
+        return;
+    if (run->log >= 0)
+        close(run->log);
+    if (run->summary >= 0)
+        close(run->summary);
+    for (int i = 0; i < N_RUN_FILES && !run->keep; i++) {
+        char *file = wf_run_file(run, run_files[i]);
+        if (file)
+            unlink(file);
+        free(file);
+    }
+    if (!run->keep && run->made)
+        rmdir(run->path);
+    free(run->path);
+    free(run);
+}
+
+/* ---- documents and lines --------------------------------------------------------------------- */
+
+static json_t *setting_value(const weft_setting *s)
+{
+    switch (s->kind) {
+    case WEFT_SETTING_TEXT: return s->text ? json_string(s->text) : json_null();
+    case WEFT_SETTING_INT: return json_integer(s->integer);
+    case WEFT_SETTING_NUMBER: return number(s->number);
+    case WEFT_SETTING_BOOL: return json_boolean(s->truth);
+    }
+    return NULL;
+}
+
+weft_status weft_run_write_config(weft_run *run, const weft_context *ctx,
+                                  const weft_setting *settings, int n, weft_error *err)
+{
+    json_t *options = json_object();
+    for (int i = 0; i < n; i++) {
+        if (json_object_set_new(options, settings[i].name, setting_value(&settings[i])) != 0) {
+            json_decref(options);
+            return fail(err, WEFT_ERR_INVALID, "option '%s' is not UTF-8 text", settings[i].name);
+        }
+    }
+    time_t now = time(NULL);
+    struct tm tm;
+    char started[32];
+    strftime(started, sizeof(started), "%Y-%m-%dT%H:%M:%SZ", gmtime_r(&now, &tm));
+    return write_json(run, "config.json",
+                      json_pack("{s:s, s:o, s:{s:s, s:i, s:s}}", "started", started, "options",
+                                options, "environment", "weft", weft_version(), "threads",
+                                weft_threads(ctx), "isa",
+                                weft_isa_name(weft_context_isa(ctx))),
+                      err);
+}
+
+weft_status wf_run_log_step(weft_run *run, const weft_progress *p, int64_t total_steps,
+                            weft_error *err)
+{
+    run->keep = true;
+    return append_json(run,
+                       json_pack("{s:s, s:I, s:I, s:I, s:o, s:o, s:o, s:o}", "event", "step",
+                                 "epoch", (json_int_t)p->epoch, "step", (json_int_t)p->step,
+                                 "total_steps", (json_int_t)total_steps, "loss", number(p->loss),
+                                 "acc1", number(p->acc1), "lr", number(p->lr), "img_per_s",
+                                 number(p->img_per_s)),
+                       err);
+}
+
+/* An empty field where there is no number, as CSV readers expect. */
+static void csv_number(char *text, size_t size, double value)
+{
+    if (isfinite(value))
+        snprintf(text, size, "%.6g", value);
+    else
+        text[0] = '\0';
+}
+
+weft_status wf_run_log_epoch(weft_run *run, const weft_epoch *e, weft_error *err)
+{
+    run->keep = true;
+    weft_status status =
+        append_json(run,
+                    json_pack("{s:s, s:I, s:I, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "event",
+                              "epoch", "epoch", (json_int_t)e->epoch, "total_steps",
+                              (json_int_t)e->steps, "train_loss", number(e->train_loss),
+                              "train_acc1", number(e->train_acc1), "test_loss",
+                              number(e->test_loss), "test_acc1", number(e->test_acc1), "lr",
+                              number(e->lr), "img_per_s", number(e->img_per_s), "seconds",
+                              number(e->seconds)),
+                    err);
+    if (status != WEFT_OK)
+        return status;
+    const double values[] = {e->train_loss, e->train_acc1, e->test_loss, e->test_acc1,
+                             e->lr,         e->img_per_s,  e->seconds};
+    char line[256];
+    int n = snprintf(line, sizeof(line), "%lld", (long long)e->epoch);
+    for (int i = 0; i < 7; i++) {
+        char text[32];
+        csv_number(text, sizeof(text), values[i]);
+        n += snprintf(line + n, sizeof(line) - (size_t)n, ",%s", text);
+    }
+    line[n++] = '\n';
+    if (!write_all(run->summary, line, (size_t)n))
+        return fail(err, WEFT_ERR_IO, "cannot write %s/summary.csv: %s", run->path,
+                    strerror(errno));
+    return WEFT_OK;
+}
+
+weft_status wf_run_log_end(weft_run *run, const char *status, const char *message,
+                           weft_error *err)
+{
+    return append_json(run,
+                       json_pack("{s:s, s:s, s:s?}", "event", "end", "status", status, "message",
+                                 message),
+                       err);
+}
+
+weft_status wf_run_write_result(weft_run *run, const wf_run_result *r, weft_error *err)
+{
+    return write_json(run, "result.json",
+                      json_pack("{s:o, s:o, s:I, s:I, s:o, s:o}", "test_acc1",
+                                number(r->test_acc1), "test_loss", number(r->test_loss), "epochs",
+                                (json_int_t)r->epochs, "steps", (json_int_t)r->steps, "seconds",
+                                number(r->seconds), "img_per_s", number(r->img_per_s)),
+                      err);
+}

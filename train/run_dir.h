@@ -1,0 +1,28 @@
+/* What the trainer writes into a run's directory (include/weft/train.h has the public part). */
+#ifndef WF_TRAIN_RUN_DIR_H
+#define WF_TRAIN_RUN_DIR_H
+
+#include "weft/train.h"
+
+/* Appends a line to log.jsonl. From the first call on, the directory is kept. */
+weft_status wf_run_log_step(weft_run *run, const weft_progress *p, int64_t total_steps,
+                            weft_error *err);
+/* Appends a line to log.jsonl and one to summary.csv. */
+weft_status wf_run_log_epoch(weft_run *run, const weft_epoch *epoch, weft_error *err);
+/* Appends the last line to log.jsonl: "finished", "interrupted" or "failed", and why. */
+weft_status wf_run_log_end(weft_run *run, const char *status, const char *message,
+                           weft_error *err);
+/* Marks the directory as worth keeping: a step was trained. */
+void wf_run_keep(weft_run *run);
+
+typedef struct wf_run_result {
+    double test_loss, test_acc1; /* NaN: not evaluated, written as null */
+    int64_t epochs, steps;
+    double seconds, img_per_s;
+} wf_run_result;
+weft_status wf_run_write_result(weft_run *run, const wf_run_result *result, weft_error *err);
+
+/* "<directory>/<name>", owned by the caller (free); NULL when memory is out. */
+char *wf_run_file(const weft_run *run, const char *name);
+
+#endif
