@@ -1,19 +1,22 @@
 /* The run's directory: config.json, log.jsonl, summary.csv, result.json.
  *
- * Documents are written next to their final name, flushed to disk and renamed; line files grow by
- * one write(2) a line, so a reader never sees half a line. Single-threaded. */
+ * Documents appear whole (engine/files); line files grow by one write(2) a line, so a reader never
+ * sees half a line. Single-threaded. */
 #include "train/run_dir.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <jansson.h>
 #include <math.h>
-#include <stdarg.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
+
+#include "engine/context/error.h"
+#include "engine/files/atomic_file.h"
 
 struct weft_run {
     char *path;
@@ -28,28 +31,14 @@ static const char *const run_files[] = {"result.json", "config.json", "log.jsonl
                                         "weights.safetensors"};
 enum { N_RUN_FILES = sizeof(run_files) / sizeof(run_files[0]) };
 
-static weft_status fail(weft_error *err, weft_status status, const char *format, ...)
-    __attribute__((format(printf, 3, 4)));
-static weft_status fail(weft_error *err, weft_status status, const char *format, ...)
-{
-    if (err && err->status == WEFT_OK) {
-        va_list args;
-        va_start(args, format);
-        vsnprintf(err->text, sizeof(err->text), format, args);
-        va_end(args);
-        err->status = status;
-    }
-    return status;
-}
-
 static weft_status fail_io(weft_error *err, const char *what, const char *path)
 {
-    return fail(err, WEFT_ERR_IO, "cannot %s %s: %s", what, path, strerror(errno));
+    return wf_error_set(err, WEFT_ERR_IO, "cannot %s %s: %s", what, path, strerror(errno));
 }
 
 static weft_status fail_nomem(weft_error *err)
 {
-    return fail(err, WEFT_ERR_NOMEM, "out of memory while writing the run's directory");
+    return wf_error_set(err, WEFT_ERR_NOMEM, "out of memory while writing the run's directory");
 }
 
 char *wf_run_file(const weft_run *run, const char *name)
@@ -74,53 +63,21 @@ static bool write_all(int fd, const char *data, size_t size)
     return true;
 }
 
-/* A failed fsync is final for the file: nothing is retried, the old content stays. */
-static weft_status write_document(const weft_run *run, const char *name, const char *text,
-                                  weft_error *err)
-{
-    weft_status status = WEFT_ERR_NOMEM;
-    int fd = -1;
-    char *path = wf_run_file(run, name), *temp = NULL;
-    if (!path || asprintf(&temp, "%s.tmp-%ld", path, (long)getpid()) < 0) {
-        temp = NULL;
-        fail_nomem(err);
-        goto done;
-    }
-    status = WEFT_ERR_IO;
-    fd = open(temp, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
-    if (fd < 0 || !write_all(fd, text, strlen(text)) || fsync(fd) != 0) {
-        fail_io(err, "write", path);
-        goto done;
-    }
-    int closed = close(fd);
-    fd = -1;
-    if (closed != 0 || rename(temp, path) != 0) {
-        fail_io(err, "write", path);
-        goto done;
-    }
-    status = WEFT_OK;
-done:
-    if (fd >= 0)
-        close(fd);
-    if (status != WEFT_OK && temp)
-        unlink(temp);
-    free(temp);
-    free(path);
-    return status;
-}
-
 /* Takes over `document` (NULL: memory was out). */
 static weft_status write_json(const weft_run *run, const char *name, json_t *document,
                               weft_error *err)
 {
-    char *text = document ? json_dumps(document, JSON_INDENT(2) | JSON_REAL_PRECISION(17)) : NULL;
+    wf_atomic_file *file = NULL;
+    char *path = wf_run_file(run, name);
+    weft_status status = path && document ? wf_atomic_create(path, &file, err) : fail_nomem(err);
+    if (status == WEFT_OK) {
+        FILE *out = wf_atomic_stream(file);
+        json_dumpf(document, out, JSON_INDENT(2) | JSON_REAL_PRECISION(9));
+        fputc('\n', out);
+        status = wf_atomic_commit(file, err);
+    }
     json_decref(document);
-    char *line = NULL;
-    if (!text || asprintf(&line, "%s\n", text) < 0)
-        line = NULL;
-    weft_status status = line ? write_document(run, name, line, err) : fail_nomem(err);
-    free(line);
-    free(text);
+    free(path);
     return status;
 }
 
@@ -138,8 +95,8 @@ static weft_status append_json(weft_run *run, json_t *object, weft_error *err)
     }
     memcpy(line + length, "\n", 2);
     if (!write_all(run->log, line, length + 1))
-        status = fail(err, WEFT_ERR_IO, "cannot write %s/log.jsonl: %s", run->path,
-                      strerror(errno));
+        status = wf_error_set(err, WEFT_ERR_IO, "cannot write %s/log.jsonl: %s", run->path,
+                              strerror(errno));
     free(line);
     return status;
 }
@@ -185,9 +142,10 @@ static weft_status check_free(const weft_run *run, const weft_run_opts *opts, we
             return fail_nomem(err);
         weft_status status = WEFT_OK;
         if (!opts->overwrite && access(file, F_OK) == 0)
-            status = fail(err, WEFT_ERR_STATE,
-                          "%s already holds a run (%s); choose another directory, or overwrite it",
-                          run->path, run_files[i]);
+            status = wf_error_set(
+                err, WEFT_ERR_STATE,
+                "%s already holds a run (%s); choose another directory, or overwrite it", run->path,
+                run_files[i]);
         else if (opts->overwrite && unlink(file) != 0 && errno != ENOENT)
             status = fail_io(err, "replace", file);
         free(file);
@@ -227,7 +185,7 @@ static weft_status make_directory(weft_run *run, const weft_run_opts *opts, weft
         if (run->made || !opts->numbered)
             return WEFT_OK;
     }
-    return fail(err, WEFT_ERR_STATE, "%s and 9999 numbers after it exist", opts->path);
+    return wf_error_set(err, WEFT_ERR_STATE, "%s and 9999 numbers after it exist", opts->path);
 }
 
 weft_status weft_run_create(const weft_run_opts *opts, weft_run **run, weft_error *err)
@@ -235,7 +193,7 @@ weft_status weft_run_create(const weft_run_opts *opts, weft_run **run, weft_erro
     static const char header[] =
         "epoch,train_loss,train_acc1,test_loss,test_acc1,lr,img_per_s,seconds\n";
     if (!opts || !opts->path || !*opts->path)
-        return fail(err, WEFT_ERR_INVALID, "a run needs a directory");
+        return wf_error_set(err, WEFT_ERR_INVALID, "a run needs a directory");
     weft_run *r = calloc(1, sizeof(*r));
     if (!r)
         return fail_nomem(err);
@@ -255,8 +213,8 @@ weft_status weft_run_create(const weft_run_opts *opts, weft_run **run, weft_erro
     if (status == WEFT_OK)
         status = open_lines(r, "summary.csv", &r->summary, err);
     if (status == WEFT_OK && !write_all(r->summary, header, sizeof(header) - 1))
-        status = fail(err, WEFT_ERR_IO, "cannot write %s/summary.csv: %s", r->path,
-                      strerror(errno));
+        status = wf_error_set(err, WEFT_ERR_IO, "cannot write %s/summary.csv: %s", r->path,
+                              strerror(errno));
     if (status != WEFT_OK) {
         weft_run_destroy(r);
         return status;
@@ -315,7 +273,8 @@ weft_status weft_run_write_config(weft_run *run, const weft_context *ctx,
     for (int i = 0; i < n; i++) {
         if (json_object_set_new(options, settings[i].name, setting_value(&settings[i])) != 0) {
             json_decref(options);
-            return fail(err, WEFT_ERR_INVALID, "option '%s' is not UTF-8 text", settings[i].name);
+            return wf_error_set(err, WEFT_ERR_INVALID, "option '%s' is not UTF-8 text",
+                                settings[i].name);
         }
     }
     time_t now = time(NULL);
@@ -325,8 +284,7 @@ weft_status weft_run_write_config(weft_run *run, const weft_context *ctx,
     return write_json(run, "config.json",
                       json_pack("{s:s, s:o, s:{s:s, s:i, s:s}}", "started", started, "options",
                                 options, "environment", "weft", weft_version(), "threads",
-                                weft_threads(ctx), "isa",
-                                weft_isa_name(weft_context_isa(ctx))),
+                                weft_threads(ctx), "isa", weft_isa_name(weft_context_isa(ctx))),
                       err);
 }
 
@@ -355,16 +313,14 @@ static void csv_number(char *text, size_t size, double value)
 weft_status wf_run_log_epoch(weft_run *run, const weft_epoch *e, weft_error *err)
 {
     run->keep = true;
-    weft_status status =
-        append_json(run,
-                    json_pack("{s:s, s:I, s:I, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "event",
-                              "epoch", "epoch", (json_int_t)e->epoch, "total_steps",
-                              (json_int_t)e->steps, "train_loss", number(e->train_loss),
-                              "train_acc1", number(e->train_acc1), "test_loss",
-                              number(e->test_loss), "test_acc1", number(e->test_acc1), "lr",
-                              number(e->lr), "img_per_s", number(e->img_per_s), "seconds",
-                              number(e->seconds)),
-                    err);
+    weft_status status = append_json(
+        run,
+        json_pack("{s:s, s:I, s:I, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "event", "epoch", "epoch",
+                  (json_int_t)e->epoch, "total_steps", (json_int_t)e->steps, "train_loss",
+                  number(e->train_loss), "train_acc1", number(e->train_acc1), "test_loss",
+                  number(e->test_loss), "test_acc1", number(e->test_acc1), "lr", number(e->lr),
+                  "img_per_s", number(e->img_per_s), "seconds", number(e->seconds)),
+        err);
     if (status != WEFT_OK)
         return status;
     const double values[] = {e->train_loss, e->train_acc1, e->test_loss, e->test_acc1,
@@ -378,26 +334,24 @@ weft_status wf_run_log_epoch(weft_run *run, const weft_epoch *e, weft_error *err
     }
     line[n++] = '\n';
     if (!write_all(run->summary, line, (size_t)n))
-        return fail(err, WEFT_ERR_IO, "cannot write %s/summary.csv: %s", run->path,
-                    strerror(errno));
+        return wf_error_set(err, WEFT_ERR_IO, "cannot write %s/summary.csv: %s", run->path,
+                            strerror(errno));
     return WEFT_OK;
 }
 
-weft_status wf_run_log_end(weft_run *run, const char *status, const char *message,
-                           weft_error *err)
+weft_status wf_run_log_end(weft_run *run, const char *status, const char *message, weft_error *err)
 {
-    return append_json(run,
-                       json_pack("{s:s, s:s, s:s?}", "event", "end", "status", status, "message",
-                                 message),
-                       err);
+    return append_json(
+        run, json_pack("{s:s, s:s, s:s?}", "event", "end", "status", status, "message", message),
+        err);
 }
 
 weft_status wf_run_write_result(weft_run *run, const wf_run_result *r, weft_error *err)
 {
     return write_json(run, "result.json",
-                      json_pack("{s:o, s:o, s:I, s:I, s:o, s:o}", "test_acc1",
-                                number(r->test_acc1), "test_loss", number(r->test_loss), "epochs",
-                                (json_int_t)r->epochs, "steps", (json_int_t)r->steps, "seconds",
-                                number(r->seconds), "img_per_s", number(r->img_per_s)),
+                      json_pack("{s:o, s:o, s:I, s:I, s:o, s:o}", "test_acc1", number(r->test_acc1),
+                                "test_loss", number(r->test_loss), "epochs", (json_int_t)r->epochs,
+                                "steps", (json_int_t)r->steps, "seconds", number(r->seconds),
+                                "img_per_s", number(r->img_per_s)),
                       err);
 }

@@ -10,8 +10,7 @@ weft_status wf_run_log_step(weft_run *run, const weft_progress *p, int64_t total
 /* Appends a line to log.jsonl and one to summary.csv. */
 weft_status wf_run_log_epoch(weft_run *run, const weft_epoch *epoch, weft_error *err);
 /* Appends the last line to log.jsonl: "finished", "interrupted" or "failed", and why. */
-weft_status wf_run_log_end(weft_run *run, const char *status, const char *message,
-                           weft_error *err);
+weft_status wf_run_log_end(weft_run *run, const char *status, const char *message, weft_error *err);
 /* Marks the directory as worth keeping: a step was trained. */
 void wf_run_keep(weft_run *run);
 

@@ -10,6 +10,8 @@
 #include "weft/data.h"
 #include "weft/module.h"
 #include "weft/optim.h"
+#include "weft/safetensors.h"
+#include "weft/schedule.h"
 
 #ifdef __cplusplus
 extern "C" {
@@ -85,3 +87,76 @@ typedef struct weft_setting {
 weft_status weft_run_write_config(weft_run *run, const weft_context *ctx,
                                   const weft_setting *settings, int n, weft_error *err);
 
+/* ---- training -------------------------------------------------------------------------------- */
+
+typedef struct weft_train_opts {
+    weft_loader *train;
+    weft_loader *test; /* NULL: no evaluation */
+    weft_optimizer *optimizer;
+    const weft_schedule *schedule; /* by step; NULL: what the optimizer has */
+    int64_t epochs;                /* 0 reads as 1 */
+    int64_t max_steps;             /* 0: no limit; the last epoch then ends early */
+    int64_t eval_freq;             /* evaluate every so many epochs, and after the last; 0 reads as 1 */
+    double label_smoothing;
+    weft_run *run; /* NULL: nothing is written */
+    /* Metadata of the weights file; "format": "pt" is added. */
+    const weft_safetensors_meta *meta;
+    int64_t n_meta;
+    weft_progress_fn progress; /* or NULL */
+    weft_epoch_fn epoch;       /* after each epoch; or NULL */
+    void *user;
+} weft_train_opts;
+
+typedef struct weft_train_result {
+    int64_t epochs; /* begun */
+    int64_t steps;
+    double train_loss, train_acc1; /* of the last epoch */
+    double test_loss, test_acc1;   /* of the last evaluation; NaN: none */
+    double img_per_s;              /* training steps only */
+    double seconds;                /* all of it, evaluations included */
+} weft_train_result;
+
+/* Trains `model`: each step is one plan of forward, cross-entropy, backward, update and metrics.
+ * A loss that is not finite ends it with WEFT_ERR_NUMERIC, which names epoch and step; the model
+ * then is what it was before that step. WEFT_ERR_INTERRUPTED: the progress callback said stop.
+ *
+ * With a run, weights.safetensors holds the state after each epoch and at the end, also of an
+ * interrupted run and of one that failed, provided that all weights are finite; result.json is
+ * written by a finished run only. *result (may be NULL) is also set when interrupted; on other
+ * failures it is untouched and err (may be NULL) says why. */
+weft_status weft_train(weft_module *model, const weft_train_opts *opts, weft_train_result *result,
+                       weft_error *err);
+
+/* The state of `model` as a safetensors file with metadata: whole or not at all. */
+weft_status weft_weights_save(weft_module *model, const char *path,
+                              const weft_safetensors_meta *meta, int64_t n_meta, weft_error *err);
+
+/* ---- evaluation ------------------------------------------------------------------------------
+ * In eval mode and without gradients; the model's mode is restored. */
+
+typedef struct weft_eval_opts {
+    weft_progress_fn progress; /* or NULL */
+    void *user;
+    bool top5; /* read the logits and rank them too */
+} weft_eval_opts;
+
+typedef struct weft_eval_result {
+    int64_t images;
+    double loss;       /* mean cross-entropy */
+    double acc1, acc5; /* percent; acc5 is NaN unless asked for */
+    double img_per_s, seconds;
+} weft_eval_result;
+
+/* One epoch of `loader`. opts may be NULL. */
+weft_status weft_evaluate(weft_module *model, weft_loader *loader, const weft_eval_opts *opts,
+                          weft_eval_result *result, weft_error *err);
+
+/* The model's outputs for one epoch of `loader`, in its order: *logits (N, K), owned by the caller
+ * (free). */
+weft_status weft_predict(weft_module *model, weft_loader *loader, const weft_eval_opts *opts,
+                         float **logits, weft_shape *shape, weft_error *err);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

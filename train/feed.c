@@ -1,0 +1,70 @@
+/* Owns the input tensors of training and evaluation. Single-threaded, as its context. */
+#include "train/feed.h"
+
+#include <string.h>
+
+#include "engine/context/error.h"
+
+weft_status wf_take_error(const weft_context *ctx, weft_status otherwise, const char *what,
+                          weft_error *err)
+{
+    weft_status status = weft_error_status(ctx);
+    if (status == WEFT_OK)
+        return wf_error_set(err, otherwise, "%s%s%s", what ? what : "", what ? ": " : "",
+                            weft_status_string(otherwise));
+    return wf_error_set(err, status, "%s%s%s", what ? what : "", what ? ": " : "",
+                        weft_error_text(ctx));
+}
+
+static void slot_done(wf_feed_slot *slot)
+{
+    weft_tensor_unref(slot->images);
+    weft_tensor_unref(slot->labels);
+    *slot = (wf_feed_slot){0};
+}
+
+void wf_feed_done(wf_feed *feed)
+{
+    slot_done(&feed->slot[0]);
+    slot_done(&feed->slot[1]);
+}
+
+static bool slot_fits(const wf_feed_slot *slot, int64_t count)
+{
+    return slot->images && slot->labels && weft_tensor_shape(slot->images).dim[0] == count;
+}
+
+/* The slot of this batch size: one that fits, an empty one, or the second made anew. */
+static wf_feed_slot *slot_for(wf_feed *feed, int64_t count)
+{
+    for (int i = 0; i < 2; i++)
+        if (slot_fits(&feed->slot[i], count))
+            return &feed->slot[i];
+    wf_feed_slot *slot = &feed->slot[feed->slot[0].images != NULL];
+    slot_done(slot);
+    const weft_dataset_info *info = weft_loader_get_info(feed->loader);
+    slot->images = weft_tensor_create(feed->ctx, WEFT_F32,
+                                      WEFT_SHAPE(count, info->channels, info->height, info->width));
+    slot->labels = weft_tensor_create(feed->ctx, WEFT_I64, WEFT_SHAPE(count));
+    return slot_fits(slot, count) ? slot : NULL;
+}
+
+weft_status wf_feed_next(wf_feed *feed, wf_feed_slot *slot, int64_t *count, weft_error *err)
+{
+    weft_batch batch;
+    WF_TRY(weft_loader_next(feed->loader, &batch, err));
+    *count = batch.count;
+    if (batch.count == 0)
+        return WEFT_OK;
+    wf_feed_slot *s = slot_for(feed, batch.count);
+    if (!s)
+        return wf_take_error(feed->ctx, WEFT_ERR_NOMEM, NULL, err);
+    size_t pixels = (size_t)weft_shape_count(weft_tensor_shape(s->images));
+    weft_status status = weft_write(s->images, batch.images, pixels * sizeof(float));
+    if (status == WEFT_OK)
+        status = weft_write(s->labels, batch.labels, (size_t)batch.count * sizeof(int64_t));
+    if (status != WEFT_OK)
+        return wf_take_error(feed->ctx, status, NULL, err);
+    *slot = *s;
+    return WEFT_OK;
+}

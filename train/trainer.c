@@ -1,0 +1,325 @@
+/* The training loop: loader, forward, loss, backward, update, metrics; evaluation between epochs;
+ * what the run's directory gets. Single-threaded, as the model's context.
+ *
+ * A step is one plan: the loss and the count of correct images are recorded with it and read after
+ * it has run. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "engine/context/error.h"
+#include "train/feed.h"
+#include "train/run_dir.h"
+#include "train/trainer.h"
+
+enum { LOG_LINES_PER_EPOCH = 50 };
+
+typedef struct trainer {
+    weft_module *model;
+    weft_context *ctx;
+    const weft_train_opts *opts;
+    weft_error *err;
+    wf_feed feed;
+    int64_t epoch, epochs; /* epoch from 1 */
+    int64_t steps_per_epoch;
+    int64_t done, total; /* optimizer steps of the whole training */
+    double lr;
+    wf_metrics epoch_metrics, window; /* window: since the last line of log.jsonl */
+    double started;
+    double train_seconds; /* spent in training steps of earlier epochs */
+    int64_t train_images; /* of earlier epochs */
+    weft_eval_result test;
+    bool tested;
+} trainer;
+
+static int64_t eval_freq(const trainer *t)
+{
+    return t->opts->eval_freq > 0 ? t->opts->eval_freq : 1;
+}
+
+static bool evaluates_after(const trainer *t, int64_t epoch)
+{
+    return t->opts->test && (epoch % eval_freq(t) == 0 || epoch == t->epochs);
+}
+
+/* Evaluations still to come after `epoch` has been trained, that of `epoch` included. */
+static int64_t evaluations_left(const trainer *t, int64_t epoch)
+{
+    if (!t->opts->test)
+        return 0;
+    int64_t freq = eval_freq(t);
+    return t->epochs / freq - (epoch - 1) / freq + (t->epochs % freq != 0);
+}
+
+/* From the mean time of a step and of an evaluation. The first evaluation is guessed to cost a
+ * third of a training pass over as many images. */
+static double seconds_left(const trainer *t, double now)
+{
+    double spent = t->train_seconds + (now - t->epoch_metrics.started);
+    double step = t->done ? spent / (double)t->done : 0.0;
+    double evaluation = t->tested       ? t->test.seconds
+                        : t->opts->test ? step / 3 * (double)weft_loader_batches(t->opts->test)
+                                        : 0.0;
+    return step * (double)(t->total - t->done) + evaluation * (double)evaluations_left(t, t->epoch);
+}
+
+static weft_progress progress_of(const trainer *t, int64_t step, int64_t steps, const wf_metrics *m)
+{
+    double now = wf_seconds();
+    return (weft_progress){
+        .phase = WEFT_PHASE_TRAIN,
+        .epoch = t->epoch,
+        .epochs = t->epochs,
+        .step = step,
+        .steps = steps,
+        .images = m->images,
+        .loss = wf_metrics_loss(m),
+        .acc1 = wf_metrics_percent(m, m->correct),
+        .lr = t->lr,
+        .img_per_s = wf_metrics_rate(m, now),
+        .seconds = now - m->started,
+        .seconds_left = seconds_left(t, now),
+    };
+}
+
+/* ---- one step -------------------------------------------------------------------------------- */
+
+static weft_status set_schedule(trainer *t)
+{
+    weft_optimizer *optimizer = t->opts->optimizer;
+    if (t->opts->schedule) {
+        double momentum = weft_schedule_momentum(t->opts->schedule, t->done);
+        WF_TRY(weft_optimizer_set_lr(optimizer, -1, weft_schedule_lr(t->opts->schedule, t->done)));
+        if (!isnan(momentum))
+            WF_TRY(weft_optimizer_set_momentum(optimizer, momentum));
+    }
+    t->lr = weft_optimizer_lr(optimizer, -1);
+    return WEFT_OK;
+}
+
+/* Records the step and runs it. On failure the model is what it was. */
+static weft_status run_step(trainer *t, wf_feed_slot batch, double *loss, int64_t *correct)
+{
+    WF_TRY(set_schedule(t));
+    weft_optimizer_zero_grad(t->opts->optimizer);
+    weft_cross_entropy_opts loss_opts = {.label_smoothing = t->opts->label_smoothing};
+    weft_tensor *logits = weft_call(t->model, batch.images);
+    weft_tensor *loss_node =
+        wf_check_finite(weft_cross_entropy(logits, batch.labels, &loss_opts), "the loss");
+    weft_tensor *kept_loss = weft_keep(loss_node);
+    weft_tensor *kept_correct = weft_keep(weft_count_correct(logits, batch.labels));
+    weft_status status = kept_loss && kept_correct ? weft_backward(loss_node) : WEFT_ERR_INTERNAL;
+    if (status == WEFT_OK)
+        status = weft_optimizer_step(t->opts->optimizer);
+    if (status == WEFT_OK) {
+        *loss = weft_item(kept_loss);
+        *correct = (int64_t)weft_item(kept_correct);
+    }
+    weft_tensor_unref(kept_loss);
+    weft_tensor_unref(kept_correct);
+    return status;
+}
+
+static weft_status train_batch(trainer *t, wf_feed_slot batch, int64_t count, int64_t step)
+{
+    double loss;
+    int64_t correct;
+    weft_status status = run_step(t, batch, &loss, &correct);
+    if (status != WEFT_OK) {
+        char where[96];
+        snprintf(where, sizeof(where), "epoch %lld, step %lld", (long long)t->epoch,
+                 (long long)step);
+        return wf_take_error(t->ctx, status, where, t->err);
+    }
+    t->done++;
+    wf_metrics_add(&t->epoch_metrics, count, loss, correct);
+    wf_metrics_add(&t->window, count, loss, correct);
+    return WEFT_OK;
+}
+
+/* ---- one epoch ------------------------------------------------------------------------------- */
+
+static weft_status log_window(trainer *t, int64_t step, int64_t steps)
+{
+    int64_t every = (steps + LOG_LINES_PER_EPOCH - 1) / LOG_LINES_PER_EPOCH;
+    if (!t->opts->run || (step % every != 0 && step != steps))
+        return WEFT_OK;
+    weft_progress p = progress_of(t, step, steps, &t->window);
+    t->window = (wf_metrics){.started = wf_seconds()};
+    return wf_run_log_step(t->opts->run, &p, t->done, t->err);
+}
+
+static weft_status train_epoch(trainer *t)
+{
+    WF_TRY(weft_loader_start(t->opts->train, t->epoch - 1, 0, t->err));
+    int64_t left = t->total - t->done;
+    int64_t steps = t->steps_per_epoch < left ? t->steps_per_epoch : left;
+    t->epoch_metrics = t->window = (wf_metrics){.started = wf_seconds()};
+    for (int64_t step = 1; step <= steps; step++) {
+        wf_feed_slot batch;
+        int64_t count;
+        WF_TRY(wf_feed_next(&t->feed, &batch, &count, t->err));
+        if (count == 0)
+            return wf_error_set(t->err, WEFT_ERR_INTERNAL, "the loader ended an epoch early");
+        WF_TRY(train_batch(t, batch, count, step));
+        if (t->opts->run)
+            wf_run_keep(t->opts->run);
+        WF_TRY(log_window(t, step, steps));
+        weft_progress p = progress_of(t, step, steps, &t->epoch_metrics);
+        if (t->opts->progress && !t->opts->progress(t->opts->user, &p))
+            return wf_error_set(t->err, WEFT_ERR_INTERRUPTED,
+                                "interrupted at epoch %lld, step %lld", (long long)t->epoch,
+                                (long long)step);
+    }
+    return WEFT_OK;
+}
+
+static weft_status evaluate(trainer *t)
+{
+    double step = t->train_seconds / (double)t->done;
+    wf_eval_place place = {.epoch = t->epoch, .epochs = t->epochs, .lr = t->lr};
+    place.seconds_after = step * (double)(t->total - t->done);
+    if (t->tested)
+        place.seconds_after += t->test.seconds * (double)(evaluations_left(t, t->epoch) - 1);
+    weft_eval_opts opts = {.progress = t->opts->progress, .user = t->opts->user};
+    WF_TRY(wf_evaluate(t->model, t->opts->test, &opts, &place, &t->test, t->err));
+    t->tested = true;
+    return WEFT_OK;
+}
+
+static weft_status save_weights(trainer *t)
+{
+    if (!t->opts->run)
+        return WEFT_OK;
+    char *path = wf_run_file(t->opts->run, "weights.safetensors");
+    if (!path)
+        return wf_error_set(t->err, WEFT_ERR_NOMEM, "out of memory while saving weights");
+    weft_status status = weft_weights_save(t->model, path, t->opts->meta, t->opts->n_meta, t->err);
+    free(path);
+    return status;
+}
+
+static weft_status run_epoch(trainer *t)
+{
+    WF_TRY(train_epoch(t));
+    double now = wf_seconds();
+    t->train_seconds += now - t->epoch_metrics.started;
+    t->train_images += t->epoch_metrics.images;
+    weft_epoch e = {
+        .epoch = t->epoch,
+        .epochs = t->epochs,
+        .steps = t->done,
+        .train_loss = wf_metrics_loss(&t->epoch_metrics),
+        .train_acc1 = wf_metrics_percent(&t->epoch_metrics, t->epoch_metrics.correct),
+        .test_loss = NAN,
+        .test_acc1 = NAN,
+        .lr = t->lr,
+        .img_per_s = wf_metrics_rate(&t->epoch_metrics, now),
+    };
+    WF_TRY(save_weights(t));
+    if (evaluates_after(t, t->epoch)) {
+        WF_TRY(evaluate(t));
+        e.test_loss = t->test.loss;
+        e.test_acc1 = t->test.acc1;
+    }
+    e.seconds = wf_seconds() - t->started;
+    if (t->opts->run)
+        WF_TRY(wf_run_log_epoch(t->opts->run, &e, t->err));
+    if (t->opts->epoch)
+        t->opts->epoch(t->opts->user, &e);
+    return WEFT_OK;
+}
+
+/* ---- the whole ------------------------------------------------------------------------------- */
+
+static weft_train_result result_of(const trainer *t)
+{
+    return (weft_train_result){
+        .epochs = t->epoch,
+        .steps = t->done,
+        .train_loss = wf_metrics_loss(&t->epoch_metrics),
+        .train_acc1 = wf_metrics_percent(&t->epoch_metrics, t->epoch_metrics.correct),
+        .test_loss = t->tested ? t->test.loss : NAN,
+        .test_acc1 = t->tested ? t->test.acc1 : NAN,
+        .img_per_s = t->train_seconds > 0 ? (double)t->train_images / t->train_seconds : 0.0,
+        .seconds = wf_seconds() - t->started,
+    };
+}
+
+/* What a finished run leaves. */
+static weft_status finish_run(trainer *t)
+{
+    if (!t->opts->run)
+        return WEFT_OK;
+    weft_train_result r = result_of(t);
+    WF_TRY(wf_run_log_end(t->opts->run, "finished", NULL, t->err));
+    return wf_run_write_result(t->opts->run,
+                               &(wf_run_result){.test_loss = r.test_loss,
+                                                .test_acc1 = r.test_acc1,
+                                                .epochs = r.epochs,
+                                                .steps = r.steps,
+                                                .seconds = r.seconds,
+                                                .img_per_s = r.img_per_s},
+                               t->err);
+}
+
+/* What a run that ended early leaves: its last good weights and a last line. The first error stays
+ * the one reported. */
+static void abandon_run(trainer *t, weft_status status)
+{
+    if (!t->opts->run || t->done == 0)
+        return;
+    weft_error ignored = WEFT_ERROR_INIT, *err = t->err;
+    t->err = &ignored;
+    /* The context may hold the error that ended the run; saving needs it to be usable. */
+    weft_error_clear(t->ctx);
+    if (wf_weights_finite(t->model))
+        save_weights(t);
+    wf_run_log_end(t->opts->run, status == WEFT_ERR_INTERRUPTED ? "interrupted" : "failed",
+                   err->text, &ignored);
+    t->err = err;
+}
+
+static weft_status check(const weft_module *model, const weft_train_opts *opts, weft_error *err)
+{
+    if (!model || !opts || !opts->train || !opts->optimizer)
+        return wf_error_set(err, WEFT_ERR_INVALID,
+                            "training needs a model, a loader and an optimizer");
+    if (opts->epochs < 0 || opts->max_steps < 0 || opts->eval_freq < 0)
+        return wf_error_set(err, WEFT_ERR_INVALID, "epochs and steps cannot be negative");
+    if (weft_loader_batches(opts->train) < 1)
+        return wf_error_set(err, WEFT_ERR_INVALID, "the training loader has no batch");
+    return WEFT_OK;
+}
+
+weft_status weft_train(weft_module *model, const weft_train_opts *opts, weft_train_result *result,
+                       weft_error *err)
+{
+    weft_error local = WEFT_ERROR_INIT;
+    err = err ? err : &local;
+    WF_TRY(check(model, opts, err));
+    trainer t = {.model = model, .ctx = model->ctx, .opts = opts, .err = err};
+    t.feed = (wf_feed){.ctx = model->ctx, .loader = opts->train};
+    t.epochs = opts->epochs ? opts->epochs : 1;
+    t.steps_per_epoch = weft_loader_batches(opts->train);
+    t.total = t.epochs * t.steps_per_epoch;
+    if (opts->max_steps && opts->max_steps < t.total) {
+        t.total = opts->max_steps;
+        t.epochs = (t.total + t.steps_per_epoch - 1) / t.steps_per_epoch;
+    }
+    t.started = wf_seconds();
+    weft_module_train(model, true);
+    weft_status status = WEFT_OK;
+    for (t.epoch = 1; t.epoch <= t.epochs; t.epoch++) {
+        status = run_epoch(&t);
+        if (status != WEFT_OK || t.epoch == t.epochs)
+            break;
+    }
+    wf_feed_done(&t.feed);
+    if (status == WEFT_OK)
+        status = finish_run(&t);
+    else
+        abandon_run(&t, status);
+    if (result && (status == WEFT_OK || status == WEFT_ERR_INTERRUPTED))
+        *result = result_of(&t);
+    return status;
+}
