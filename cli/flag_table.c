@@ -8,7 +8,7 @@
 
 const flag cli_flags[] = {
     {"model", NULL, 0, FLAG_TEXT, AT(model), .value = "NAME", .commands = MODEL,
-     .help = "architecture; `weft models` lists them"},
+     .help = "architecture, see `weft models` [as the weights say, else fmnist_cnn]"},
     {"num-classes", NULL, 0, FLAG_INT, AT(num_classes), 0, 1e6, .value = "N", .commands = MODEL,
      .help = "outputs of the model (0: as the data or the model say)"},
     {"input-size", NULL, 0, FLAG_TEXT, AT(input_size), .value = "CxHxW",
@@ -77,7 +77,6 @@ const int cli_n_flags = sizeof(cli_flags) / sizeof(cli_flags[0]);
 cli_options cli_defaults(void)
 {
     return (cli_options){
-        .model = "fmnist_cnn",
         .batch_size = 64,
         .workers = 1,
         .epochs = 12,

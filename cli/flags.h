@@ -25,7 +25,7 @@ enum {
 };
 
 typedef struct cli_options {
-    const char *model;
+    const char *model;   /* NULL: as the weights say, else the default */
     int64_t num_classes; /* 0: as the data say */
     const char *data_path;
     const char *weights; /* NULL: none */

@@ -104,7 +104,7 @@ static weft_status run_step(trainer *t, wf_feed_slot batch, double *loss, int64_
     weft_cross_entropy_opts loss_opts = {.label_smoothing = t->opts->label_smoothing};
     weft_tensor *logits = weft_call(t->model, batch.images);
     weft_tensor *loss_node =
-        wf_check_finite(weft_cross_entropy(logits, batch.labels, &loss_opts), "the loss");
+        weft_check_finite(weft_cross_entropy(logits, batch.labels, &loss_opts));
     weft_tensor *kept_loss = weft_keep(loss_node);
     weft_tensor *kept_correct = weft_keep(weft_count_correct(logits, batch.labels));
     weft_status status = kept_loss && kept_correct ? weft_backward(loss_node) : WEFT_ERR_INTERNAL;
@@ -125,9 +125,12 @@ static weft_status train_batch(trainer *t, wf_feed_slot batch, int64_t count, in
     int64_t correct;
     weft_status status = run_step(t, batch, &loss, &correct);
     if (status != WEFT_OK) {
-        char where[96];
-        snprintf(where, sizeof(where), "epoch %lld, step %lld", (long long)t->epoch,
-                 (long long)step);
+        char where[128];
+        int n = snprintf(where, sizeof(where), "epoch %lld, step %lld", (long long)t->epoch,
+                         (long long)step);
+        if (weft_error_status(t->ctx) == WEFT_ERR_NUMERIC)
+            snprintf(where + n, sizeof(where) - (size_t)n,
+                     ": the loss is not finite (learning rate %g)", t->lr);
         return wf_take_error(t->ctx, status, where, t->err);
     }
     t->done++;

@@ -97,6 +97,9 @@ weft_tensor *weft_cross_entropy(weft_tensor *logits, weft_tensor *labels,
 /* How many rows of logits (N, K) have their maximum at the label (first maximum wins): i64 scalar.
  * No gradient. */
 weft_tensor *weft_count_correct(weft_tensor *logits, weft_tensor *labels);
+/* x itself; but a value that is NaN or infinite fails the run (ERR_NUMERIC) before anything is
+ * committed. */
+weft_tensor *weft_check_finite(weft_tensor *x);
 
 /* Over the dimensions named by the bits of `dims` (bit i: dimension i; 0: all). keep: the reduced
  * dimensions stay with size 1. */

@@ -1,0 +1,102 @@
+/* weft predict: "images" of a safetensors file in, "logits" out. */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "commands.h"
+#include "session.h"
+#include "signals.h"
+
+static bool on_step(void *user, const weft_progress *record)
+{
+    return !signals_seen();
+}
+
+/* Whether the directory of --output can be written is worth knowing before the work. */
+static int check_output(session *s)
+{
+    const char *path = s->options->output, *slash = strrchr(path, '/');
+    char *folder = slash == path ? strdup("/")
+                   : slash       ? strndup(path, (size_t)(slash - path))
+                                 : strdup(".");
+    int status = 0;
+    if (!folder || access(folder, W_OK | X_OK) != 0) {
+        fprintf(stderr, "weft predict: cannot write %s: %s\n", path, strerror(errno));
+        status = EXIT_FAILED;
+    }
+    free(folder);
+    return status;
+}
+
+static int predict(session *s, weft_loader *loader)
+{
+    float *logits = NULL;
+    weft_shape shape;
+    weft_eval_opts opts = {.progress = on_step};
+    signals_catch();
+    weft_status status = weft_predict(s->model, loader, &opts, &logits, &shape, &s->err);
+    if (status == WEFT_OK) {
+        weft_safetensors_entry entry = {"logits", WEFT_F32, shape, logits};
+        status = weft_safetensors_write(s->options->output, &entry, 1, NULL, 0, &s->err);
+    }
+    free(logits);
+    if (status != WEFT_OK) {
+        session_fail(s);
+        return status == WEFT_ERR_INTERRUPTED ? 128 + signals_seen() : EXIT_FAILED;
+    }
+    printf("%lld images, logits of %lld classes in %s\n", (long long)shape.dim[0],
+           (long long)shape.dim[1], s->options->output);
+    return 0;
+}
+
+static int predict_data(session *s, const weft_dataset *ds)
+{
+    const weft_dataset_info *info = weft_dataset_get_info(ds);
+    int status = session_normalise(s, NULL);
+    if (status)
+        return status;
+    weft_loader_opts opts;
+    status = session_loader_opts(s, info, &opts);
+    if (status)
+        return status;
+    if (info->dtype == WEFT_U8 && !opts.mean)
+        fprintf(stderr, "weft predict: note: %s does not say how its images were normalised; "
+                        "they are scaled to 0..1 only\n",
+                s->options->weights);
+    weft_loader *loader = NULL;
+    if (weft_loader_create(ds, &opts, &loader, &s->err))
+        return session_fail(s);
+    status = session_open_context(s);
+    if (status == 0)
+        status = session_open_model(s, info->channels, info->height, info->width,
+                                    (int)session_meta_int(s, "weft.classes", 0));
+    if (status == 0)
+        status = predict(s, loader);
+    weft_loader_destroy(loader);
+    return status;
+}
+
+int cmd_predict(const cli_options *options)
+{
+    session s;
+    weft_dataset *ds = NULL;
+    int status = session_init(&s, "predict", options);
+    const struct {
+        const char *flag, *value;
+    } needed[] = {{"--weights", options->weights},
+                  {"--input", options->input},
+                  {"--output", options->output}};
+    for (int i = 0; i < 3 && status == 0; i++)
+        if (!needed[i].value)
+            status = session_usage(&s, "%s is needed", needed[i].flag);
+    if (status == 0)
+        status = check_output(&s);
+    if (status == 0 && weft_dataset_open(options->input, WEFT_SPLIT_PREDICT, &ds, &s.err))
+        status = session_fail(&s);
+    if (status == 0)
+        status = predict_data(&s, ds);
+    weft_dataset_destroy(ds);
+    session_done(&s);
+    return status;
+}

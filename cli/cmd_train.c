@@ -1,0 +1,263 @@
+/* weft train: opens data, model and run directory, trains, says what came of it.
+ *
+ * Everything that can be wrong is found before the run's directory is made; the directory is made
+ * before the first step. */
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "commands.h"
+#include "progress.h"
+#include "session.h"
+#include "signals.h"
+
+enum { SHIFT_PIXELS = 2 }; /* augmentation: random shifts by up to so many, and flips */
+
+typedef struct training {
+    session s;
+    const cli_options *options;
+    weft_dataset *train_data, *test_data;
+    weft_loader *train, *test;
+    weft_optimizer *optimizer;
+    weft_schedule schedule;
+    weft_run *run;
+    cli_progress progress;
+} training;
+
+/* ---- opening --------------------------------------------------------------------------------- */
+
+static int open_data(training *t)
+{
+    session *s = &t->s;
+    const char *path = t->options->data_path;
+    if (weft_dataset_open(path, WEFT_SPLIT_TRAIN, &t->train_data, &s->err) ||
+        weft_dataset_open(path, WEFT_SPLIT_TEST, &t->test_data, &s->err))
+        return session_fail(s);
+    int status = session_normalise(s, t->train_data);
+    weft_loader_opts opts;
+    if (status == 0)
+        status = session_loader_opts(s, weft_dataset_get_info(t->test_data), &opts);
+    if (status)
+        return status;
+    if (weft_loader_create(t->test_data, &opts, &t->test, &s->err))
+        return session_fail(s);
+    opts.drop_last = true; /* one batch size, one plan */
+    opts.shuffle = !t->options->no_shuffle;
+    opts.flip = !t->options->no_augment;
+    opts.shift = t->options->no_augment ? 0 : SHIFT_PIXELS;
+    return weft_loader_create(t->train_data, &opts, &t->train, &s->err) ? session_fail(s) : 0;
+}
+
+static int64_t total_steps(const training *t)
+{
+    int64_t steps = t->options->epochs * weft_loader_batches(t->train);
+    int64_t most = t->options->max_steps;
+    return most && most < steps ? most : steps;
+}
+
+static weft_schedule make_schedule(const training *t)
+{
+    const cli_options *o = t->options;
+    double steps = (double)weft_loader_batches(t->train);
+    int64_t total = total_steps(t);
+    weft_schedule s = {.lr = o->lr, .total_steps = total};
+    int64_t warmup = (int64_t)llround(o->lr_warmup_epochs * steps);
+    warmup = warmup < total ? warmup : total;
+    if (strcmp(o->lr_scheduler, "onecycle") == 0) {
+        s.kind = WEFT_SCHEDULE_ONE_CYCLE;
+        if (warmup > 0 && warmup < total)
+            s.pct_start = (double)warmup / (double)total;
+        return s;
+    }
+    s.kind = strcmp(o->lr_scheduler, "cosine") == 0 ? WEFT_SCHEDULE_COSINE
+             : strcmp(o->lr_scheduler, "step") == 0 ? WEFT_SCHEDULE_STEP
+                                                    : WEFT_SCHEDULE_CONSTANT;
+    s.warmup_steps = warmup;
+    s.step_size = o->lr_step_size * weft_loader_batches(t->train);
+    s.gamma = o->lr_gamma;
+    s.min_lr = o->lr_min;
+    return s;
+}
+
+static int open_model(training *t)
+{
+    const weft_dataset_info *info = weft_dataset_get_info(t->train_data);
+    int status = session_open_context(&t->s);
+    if (status == 0)
+        status = session_open_model(&t->s, info->channels, info->height, info->width,
+                                    info->classes);
+    if (status)
+        return status;
+    t->schedule = make_schedule(t);
+    t->optimizer = session_optimizer(&t->s);
+    return t->optimizer ? 0 : session_fail(&t->s);
+}
+
+/* Every option as it was used, under its flag's name. */
+static int write_config(training *t)
+{
+    enum { MOST = 64 };
+    weft_setting settings[MOST];
+    int n = 0;
+    for (int i = 0; i < cli_n_flags && n < MOST; i++) {
+        const flag *f = &cli_flags[i];
+        const void *field = (const char *)t->options + f->offset;
+        if (!(f->commands & CMD_TRAIN) || f->kind == FLAG_REFUSED || strcmp(f->name, "help") == 0)
+            continue;
+        weft_setting *s = &settings[n++];
+        *s = (weft_setting){.name = f->name};
+        switch (f->kind) {
+        case FLAG_INT:
+            s->kind = WEFT_SETTING_INT;
+            s->integer = *(const int64_t *)field;
+            break;
+        case FLAG_NUMBER:
+            s->kind = WEFT_SETTING_NUMBER;
+            s->number = *(const double *)field;
+            break;
+        case FLAG_BOOL:
+            s->kind = WEFT_SETTING_BOOL;
+            s->truth = *(const bool *)field;
+            break;
+        default:
+            s->kind = WEFT_SETTING_TEXT;
+            s->text = *(const char *const *)field;
+            if (strcmp(f->name, "model") == 0)
+                s->text = t->s.model_name;
+        }
+    }
+    return weft_run_write_config(t->run, t->s.ctx, settings, n, &t->s.err) ? session_fail(&t->s)
+                                                                          : 0;
+}
+
+static int open_run(training *t)
+{
+    char path[256], stamp[32];
+    time_t now = time(NULL);
+    struct tm tm;
+    strftime(stamp, sizeof(stamp), "%Y%m%d-%H%M%S", localtime_r(&now, &tm));
+    snprintf(path, sizeof(path), "runs/%s-%s", t->s.model_name, stamp);
+    const char *asked = t->options->output_dir;
+    weft_run_opts opts = {.path = asked ? asked : path,
+                          .numbered = !asked,
+                          .overwrite = t->options->overwrite};
+    if (weft_run_create(&opts, &t->run, &t->s.err))
+        return session_fail(&t->s);
+    return write_config(t);
+}
+
+/* ---- training -------------------------------------------------------------------------------- */
+
+static bool on_step(void *user, const weft_progress *record)
+{
+    cli_progress_step(&((training *)user)->progress, record);
+    return !signals_seen();
+}
+
+static void on_epoch(void *user, const weft_epoch *epoch)
+{
+    cli_progress_epoch(&((training *)user)->progress, epoch);
+}
+
+/* "0.286,0.5" */
+static void format_floats(const float *values, int n, char *text, size_t size)
+{
+    size_t length = 0;
+    text[0] = '\0';
+    for (int i = 0; i < n && length < size; i++)
+        length += (size_t)snprintf(text + length, size - length, "%s%.9g", i ? "," : "",
+                                   (double)values[i]);
+}
+
+static void print_start(const training *t)
+{
+    const weft_dataset_info *train = weft_dataset_get_info(t->train_data);
+    const weft_dataset_info *test = weft_dataset_get_info(t->test_data);
+    printf("model %s, %lld parameters\n", t->s.model_name,
+           (long long)weft_parameter_count(t->s.model, true));
+    printf("data  %s: %lld training and %lld test images of %dx%dx%d, %d classes\n",
+           t->options->data_path, (long long)train->count, (long long)test->count, train->channels,
+           train->height, train->width, train->classes);
+    if (train->only_split)
+        printf("note  the data have one split: the test images are the training images\n");
+    printf("run   %s, %d threads, %s\n", weft_run_path(t->run), weft_threads(t->s.ctx),
+           weft_isa_name(weft_context_isa(t->s.ctx)));
+    fflush(stdout);
+}
+
+static int print_end(training *t, weft_status status, const weft_train_result *r)
+{
+    char took[32];
+    cli_duration(r->seconds, took, sizeof(took));
+    cli_progress_erase(&t->progress);
+    if (status != WEFT_OK) {
+        session_fail(&t->s);
+        return status == WEFT_ERR_INTERRUPTED ? 128 + signals_seen() : EXIT_FAILED;
+    }
+    printf("test accuracy %.2f%% (loss %.4f) after %lld epochs in %s, %.0f img/s; in %s\n",
+           r->test_acc1, r->test_loss, (long long)r->epochs, took, r->img_per_s,
+           weft_run_path(t->run));
+    return 0;
+}
+
+static int train(training *t)
+{
+    enum { TEXT = 4096 };
+    char mean[TEXT], std[TEXT], classes[32];
+    const weft_dataset_info *info = weft_dataset_get_info(t->train_data);
+    int64_t n_classes = t->options->num_classes ? t->options->num_classes : info->classes;
+    snprintf(classes, sizeof(classes), "%lld", (long long)n_classes);
+    weft_safetensors_meta meta[4] = {{"weft.model", t->s.model_name}, {"weft.classes", classes}};
+    int n_meta = 2;
+    if (info->dtype == WEFT_U8) {
+        format_floats(t->s.norm.mean, t->s.norm.channels, mean, sizeof(mean));
+        format_floats(t->s.norm.std, t->s.norm.channels, std, sizeof(std));
+        meta[n_meta++] = (weft_safetensors_meta){"weft.mean", mean};
+        meta[n_meta++] = (weft_safetensors_meta){"weft.std", std};
+    }
+    weft_train_opts opts = {.train = t->train,
+                            .test = t->test,
+                            .optimizer = t->optimizer,
+                            .schedule = &t->schedule,
+                            .epochs = t->options->epochs,
+                            .max_steps = t->options->max_steps,
+                            .eval_freq = t->options->eval_freq,
+                            .label_smoothing = t->options->label_smoothing,
+                            .run = t->run,
+                            .meta = meta,
+                            .n_meta = n_meta,
+                            .progress = on_step,
+                            .epoch = on_epoch,
+                            .user = t};
+    weft_train_result result = {0};
+    print_start(t);
+    cli_progress_init(&t->progress, stdout);
+    signals_catch();
+    weft_status status = weft_train(t->s.model, &opts, &result, &t->s.err);
+    return print_end(t, status, &result);
+}
+
+int cmd_train(const cli_options *options)
+{
+    training t = {.options = options};
+    int status = session_init(&t.s, "train", options);
+    if (status == 0 && !options->data_path)
+        status = session_usage(&t.s, "--data-path is needed");
+    if (status == 0)
+        status = open_data(&t);
+    if (status == 0)
+        status = open_model(&t);
+    if (status == 0)
+        status = open_run(&t);
+    if (status == 0)
+        status = train(&t);
+    weft_run_destroy(t.run);
+    weft_optimizer_destroy(t.optimizer);
+    weft_loader_destroy(t.train);
+    weft_loader_destroy(t.test);
+    weft_dataset_destroy(t.train_data);
+    weft_dataset_destroy(t.test_data);
+    session_done(&t.s);
+    return status;
+}

@@ -1,0 +1,126 @@
+/* The `weft` command: finds the command, parses its flags, runs it.
+ *
+ * Exit status: 0 done; 1 it failed; 2 the command line makes no sense; 130 and 143 ended by SIGINT
+ * and SIGTERM. Errors are one line on stderr. */
+#include <stdlib.h>
+#include <string.h>
+
+#include <weft/context.h>
+
+#include "commands.h"
+#include "session.h"
+
+typedef struct command {
+    const char *name;
+    unsigned bit;
+    int (*run)(const cli_options *options);
+    const char *about;
+    const char *more; /* shown by --help; or NULL */
+} command;
+
+static const command commands[] = {
+    {"train", CMD_TRAIN, cmd_train, "train a network",
+     "Writes config.json, log.jsonl, summary.csv, weights.safetensors and result.json into the\n"
+     "run's directory. u8 images are scaled to 0..1 and normalised with the training images' mean\n"
+     "and deviation, which the weights file carries along; f32 images are taken as they are."},
+    {"eval", CMD_EVAL, cmd_eval, "loss and accuracy of weights on a data set", NULL},
+    {"predict", CMD_PREDICT, cmd_predict, "outputs of a network for a file of images",
+     "u8 images are scaled and normalised as in training; f32 images are taken as they are."},
+    {"info", CMD_INFO, cmd_info, "the machine: cores, caches, instruction set, libraries", NULL},
+    {"summary", CMD_SUMMARY, cmd_summary, "a network's layers, parameters and multiply-adds",
+     NULL},
+    {"explain", CMD_EXPLAIN, cmd_explain, "the plan of a training step, without running it",
+     NULL},
+    {"models", CMD_MODELS, cmd_models, "the networks there are", NULL},
+    {"version", CMD_VERSION, cmd_version, "the version", NULL},
+};
+enum { N_COMMANDS = sizeof(commands) / sizeof(commands[0]) };
+
+static const command *find(const char *name)
+{
+    for (int i = 0; i < N_COMMANDS; i++)
+        if (strcmp(commands[i].name, name) == 0)
+            return &commands[i];
+    return NULL;
+}
+
+static void print_usage(FILE *out)
+{
+    fprintf(out, "usage: weft <command> [flags]\n\ncommands:\n");
+    for (int i = 0; i < N_COMMANDS; i++)
+        fprintf(out, "  %-8s  %s\n", commands[i].name, commands[i].about);
+    fprintf(out, "\n`weft <command> --help` shows a command's flags.\n");
+}
+
+static void print_help(const command *c, FILE *out)
+{
+    fprintf(out, "usage: weft %s [flags]\n\n%s\n", c->name, c->about);
+    if (c->more)
+        fprintf(out, "\n%s\n", c->more);
+    fprintf(out, "\nflags:\n");
+    cli_print_flags(c->bit, out);
+}
+
+static int unknown_command(const char *name)
+{
+    const char *names[N_COMMANDS];
+    for (int i = 0; i < N_COMMANDS; i++)
+        names[i] = commands[i].name;
+    const char *near = cli_nearest(name, names, N_COMMANDS);
+    if (near)
+        fprintf(stderr, "weft: unknown command '%s'; did you mean %s?\n", name, near);
+    else
+        fprintf(stderr, "weft: unknown command '%s'; `weft help` lists them\n", name);
+    return EXIT_USAGE;
+}
+
+static int help(int argc, char **argv)
+{
+    const command *c = argc > 0 ? find(argv[0]) : NULL;
+    if (argc > 0 && !c)
+        return unknown_command(argv[0]);
+    if (c)
+        print_help(c, stdout);
+    else
+        print_usage(stdout);
+    return 0;
+}
+
+static int run(const command *c, int argc, char **argv)
+{
+    cli_options options;
+    char error[512];
+    if (!cli_parse(c->bit, argc, argv, &options, error, sizeof(error))) {
+        fprintf(stderr, "weft %s: %s\n", c->name, error);
+        return EXIT_USAGE;
+    }
+    if (options.help) {
+        print_help(c, stdout);
+        return 0;
+    }
+    return c->run(&options);
+}
+
+int main(int argc, char **argv)
+{
+    int status;
+    if (argc < 2) {
+        print_usage(stderr);
+        return EXIT_USAGE;
+    }
+    const char *name = argv[1];
+    if (strcmp(name, "help") == 0 || strcmp(name, "--help") == 0 || strcmp(name, "-h") == 0)
+        status = help(argc - 2, argv + 2);
+    else if (strcmp(name, "--version") == 0)
+        status = cmd_version(NULL);
+    else if (find(name))
+        status = run(find(name), argc - 2, argv + 2);
+    else
+        return unknown_command(name);
+    /* What was printed counts only once it is written. */
+    if (fflush(stdout) != 0 && status == 0) {
+        perror("weft: standard output");
+        status = EXIT_FAILED;
+    }
+    return status;
+}

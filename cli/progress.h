@@ -1,0 +1,36 @@
+/* Shows training and evaluation as they go: a bar on a terminal, whole lines anywhere else.
+ *
+ * On a terminal one line is redrawn in place, at most ten times a second, and erased before
+ * anything else is printed. Elsewhere no control character is ever written. Single-threaded. */
+#ifndef CLI_PROGRESS_H
+#define CLI_PROGRESS_H
+
+#include <stdbool.h>
+#include <stdio.h>
+
+#include <weft/train.h>
+
+typedef struct cli_progress {
+    FILE *out;
+    bool terminal;
+    bool drawn;       /* a bar is on the screen */
+    double last_draw; /* seconds on the monotonic clock */
+    double last_line;
+} cli_progress;
+
+/* Draws to `out`; whether it is a terminal is found out here. */
+void cli_progress_init(cli_progress *p, FILE *out);
+/* A record: redraws the bar if it is time, or, off a terminal, prints a line every ten seconds. */
+void cli_progress_step(cli_progress *p, const weft_progress *record);
+/* Erases the bar and prints the line of a finished epoch. */
+void cli_progress_epoch(cli_progress *p, const weft_epoch *epoch);
+/* Erases the bar; what is printed next starts on a clean line. */
+void cli_progress_erase(cli_progress *p);
+
+/* The text of a bar for a terminal of `width` columns, at most width-1 characters: fields are
+ * left out, from the right, where they do not fit. */
+void cli_progress_format(const weft_progress *record, int width, char *text, size_t size);
+/* "0:42", "12:07", "1:02:33". */
+void cli_duration(double seconds, char *text, size_t size);
+
+#endif

@@ -1,0 +1,221 @@
+/* Contexts, models, normalisation and errors of the commands. */
+#include "session.h"
+
+#include <math.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* ---- errors ---------------------------------------------------------------------------------- */
+
+int session_usage(const session *s, const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    fprintf(stderr, "weft %s: ", s->command);
+    vfprintf(stderr, format, args);
+    fputc('\n', stderr);
+    va_end(args);
+    return EXIT_USAGE;
+}
+
+int session_fail(const session *s)
+{
+    const char *text = s->err.status != WEFT_OK ? s->err.text
+                       : s->ctx && weft_error_status(s->ctx) != WEFT_OK ? weft_error_text(s->ctx)
+                                                                         : "internal error";
+    fprintf(stderr, "weft %s: %s\n", s->command, text);
+    return EXIT_FAILED;
+}
+
+/* ---- the weights file's metadata ------------------------------------------------------------- */
+
+static const char *meta(const session *s, const char *key)
+{
+    return s->weights ? weft_safetensors_meta_find(s->weights, key) : NULL;
+}
+
+int64_t session_meta_int(const session *s, const char *key, int64_t otherwise)
+{
+    const char *text = meta(s, key);
+    char *end;
+    if (!text)
+        return otherwise;
+    long long value = strtoll(text, &end, 10);
+    return end != text && *end == '\0' && value > 0 && value < 1000000 ? value : otherwise;
+}
+
+/* "0.5,0.25" into `channels` numbers; NULL when there are not as many. Owned by the caller. */
+static float *parse_floats(const char *text, int channels)
+{
+    float *values = calloc((size_t)channels, sizeof(*values));
+    for (int i = 0; values && i < channels; i++) {
+        char *end;
+        values[i] = strtof(text, &end);
+        if (end == text || !isfinite(values[i]) || *end != (i + 1 < channels ? ',' : '\0')) {
+            free(values);
+            return NULL;
+        }
+        text = end + 1;
+    }
+    return values;
+}
+
+static int count_floats(const char *text)
+{
+    int n = 1;
+    for (; *text; text++)
+        n += *text == ',';
+    return n;
+}
+
+/* ---- opening --------------------------------------------------------------------------------- */
+
+static int check_model_name(const session *s)
+{
+    if (weft_model_find(s->model_name))
+        return 0;
+    int n;
+    const weft_model_info *models = weft_models(&n);
+    const char *names[256];
+    n = n < 256 ? n : 256;
+    for (int i = 0; i < n; i++)
+        names[i] = models[i].name;
+    const char *near = cli_nearest(s->model_name, names, n);
+    if (near)
+        return session_usage(s, "unknown model '%s'; did you mean %s?", s->model_name, near);
+    return session_usage(s, "unknown model '%s'; `weft models` lists those there are",
+                         s->model_name);
+}
+
+int session_init(session *s, const char *command, const cli_options *options)
+{
+    *s = (session){.command = command, .options = options, .err = WEFT_ERROR_INIT};
+    if (options->model) {
+        s->model_name = options->model;
+        int status = check_model_name(s);
+        if (status)
+            return status;
+    }
+    if (options->weights && weft_safetensors_open(options->weights, &s->weights, &s->err))
+        return session_fail(s);
+    if (!s->model_name)
+        s->model_name = meta(s, "weft.model");
+    if (!s->model_name)
+        s->model_name = DEFAULT_MODEL;
+    return check_model_name(s);
+}
+
+void session_done(session *s)
+{
+    weft_module_unref(s->model);
+    weft_context_destroy(s->ctx);
+    weft_safetensors_close(s->weights);
+    free(s->norm.mean);
+    free(s->norm.std);
+}
+
+int session_normalise(session *s, const weft_dataset *ds)
+{
+    const char *mean = meta(s, "weft.mean"), *std = meta(s, "weft.std");
+    normalisation *n = &s->norm;
+    if (mean && std) {
+        n->channels = count_floats(mean);
+        n->mean = parse_floats(mean, n->channels);
+        n->std = parse_floats(std, n->channels);
+        if (n->mean && n->std)
+            return 0;
+        fprintf(stderr, "weft %s: %s: weft.mean and weft.std are not lists of numbers\n",
+                s->command, s->options->weights);
+        return EXIT_FAILED;
+    }
+    if (!ds || weft_dataset_get_info(ds)->dtype != WEFT_U8)
+        return 0;
+    n->channels = weft_dataset_get_info(ds)->channels;
+    n->mean = calloc((size_t)n->channels, sizeof(float));
+    n->std = calloc((size_t)n->channels, sizeof(float));
+    if (!n->mean || !n->std) {
+        fprintf(stderr, "weft %s: out of memory\n", s->command);
+        return EXIT_FAILED;
+    }
+    return weft_dataset_mean_std(ds, n->mean, n->std, &s->err) ? session_fail(s) : 0;
+}
+
+int session_open_context(session *s)
+{
+    weft_options options = WEFT_OPTIONS_INIT;
+    options.threads = (int)s->options->threads;
+    options.seed = (uint64_t)s->options->seed;
+    options.trace_path = s->options->trace;
+    return weft_context_create(&s->ctx, &options, &s->err) ? session_fail(s) : 0;
+}
+
+int session_open_model(session *s, int channels, int height, int width, int classes)
+{
+    int64_t asked = s->options->num_classes;
+    if (asked && asked < classes)
+        return session_usage(s, "--num-classes: the data have %d classes", classes);
+    weft_model_opts opts = {.num_classes = asked ? (int)asked : classes,
+                            .in_channels = channels,
+                            .height = height,
+                            .width = width};
+    s->model = weft_model_create(s->ctx, s->model_name, &opts);
+    if (!s->model)
+        return session_fail(s);
+    if (s->options->weights && weft_module_load(s->model, s->options->weights, true))
+        return session_fail(s);
+    return 0;
+}
+
+int session_loader_opts(const session *s, const weft_dataset_info *info, weft_loader_opts *opts)
+{
+    *opts = (weft_loader_opts){.batch = s->options->batch_size,
+                               .workers = (int)s->options->workers,
+                               .seed = (uint64_t)s->options->seed};
+    if (info->dtype != WEFT_U8 || s->norm.channels == 0)
+        return 0;
+    if (s->norm.channels != info->channels) {
+        fprintf(stderr, "weft %s: %s was trained on images of %d channels, these have %d\n",
+                s->command, s->options->weights, s->norm.channels, info->channels);
+        return EXIT_FAILED;
+    }
+    opts->mean = s->norm.mean;
+    opts->std = s->norm.std;
+    return 0;
+}
+
+weft_optimizer *session_optimizer(const session *s)
+{
+    const cli_options *o = s->options;
+    weft_optimizer *optimizer;
+    if (strcmp(o->opt, "adamw") == 0)
+        optimizer = weft_adamw_create(s->ctx, s->model,
+                                      &(weft_adamw_opts){.beta1 = o->momentum,
+                                                         .weight_decay = o->weight_decay > 0
+                                                                             ? o->weight_decay
+                                                                             : -1});
+    else
+        optimizer = weft_sgd_create(s->ctx, s->model,
+                                    &(weft_sgd_opts){.momentum = o->momentum,
+                                                     .weight_decay = o->weight_decay,
+                                                     .nesterov = strcmp(o->opt, "sgd") != 0});
+    /* Zero is a learning rate too, so it is set rather than given as an option. */
+    if (optimizer && weft_optimizer_set_lr(optimizer, -1, o->lr) != WEFT_OK) {
+        weft_optimizer_destroy(optimizer);
+        optimizer = NULL;
+    }
+    return optimizer;
+}
+
+bool session_parse_size(const char *text, int size[3])
+{
+    for (int i = 0; i < 3; i++) {
+        char *end;
+        long value = strtol(text, &end, 10);
+        if (end == text || value < 1 || value > 65536 || *end != (i < 2 ? 'x' : '\0'))
+            return false;
+        size[i] = (int)value;
+        text = end + 1;
+    }
+    return true;
+}

@@ -1,0 +1,61 @@
+/* What the commands share: the context, the model with its weights, the images' normalisation, and
+ * how errors reach the user. Single-threaded. */
+#ifndef CLI_SESSION_H
+#define CLI_SESSION_H
+
+#include <weft/weft.h>
+
+#include "flags.h"
+
+enum { EXIT_FAILED = 1, EXIT_USAGE = 2 };
+
+#define DEFAULT_MODEL "fmnist_cnn"
+
+/* The images' channel means and deviations. They travel in the weights file's metadata, so that
+ * evaluation and prediction see images as training did. Only u8 images are normalised; f32 images
+ * are the network's input as they are. */
+typedef struct normalisation {
+    int channels; /* 0: not known */
+    float *mean, *std;
+} normalisation;
+
+typedef struct session {
+    const char *command; /* "train" */
+    const cli_options *options;
+    weft_error err; /* the first error of code without a context */
+    weft_context *ctx;
+    weft_safetensors *weights; /* --weights; NULL: none */
+    const char *model_name;
+    weft_module *model;
+    normalisation norm;
+} session;
+
+/* Prints "weft <command>: <message>" on stderr; returns the exit status. */
+int session_usage(const session *s, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
+/* The same for the first error of s->err or the context. */
+int session_fail(const session *s);
+
+/* Everything below returns 0, or the exit status once the error is printed. */
+
+/* Opens --weights, if given, and settles the model's name. */
+int session_init(session *s, const char *command, const cli_options *options);
+void session_done(session *s);
+/* Finds s->norm: from the weights' metadata, else from `ds` (may be NULL). */
+int session_normalise(session *s, const weft_dataset *ds);
+int session_open_context(session *s);
+/* Makes the model for images of these sizes and loads the weights. classes 0: not known. */
+int session_open_model(session *s, int channels, int height, int width, int classes);
+
+/* Loader options for these images, in order and without augmentation: batch, workers, seed and, for
+ * u8 images, s->norm. */
+int session_loader_opts(const session *s, const weft_dataset_info *info, weft_loader_opts *opts);
+/* The optimizer that --opt and its flags ask for; NULL: the context has the error. */
+weft_optimizer *session_optimizer(const session *s);
+
+/* A number from the weights' metadata, or `otherwise`. */
+int64_t session_meta_int(const session *s, const char *key, int64_t otherwise);
+/* "3x32x32" into sizes of at least 1; false when it is not of this form. */
+bool session_parse_size(const char *text, int size[3]);
+
+#endif

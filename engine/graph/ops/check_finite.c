@@ -1,0 +1,96 @@
+/* check_finite: the identity, but the run fails when an element is NaN or infinite. A check: it is
+ * never dead code, and the commit phase waits for it. See Note [Commit phase]. */
+#include <math.h>
+#include <string.h>
+
+#include "engine/graph/op.h"
+
+static weft_status infer(wf_infer *f)
+{
+    weft_dtype dtype = f->in[0].dtype;
+    if (dtype != WEFT_F32 && dtype != WEFT_F64)
+        return wf_infer_fail(f, WEFT_ERR_DTYPE, "input is %s, f32 or f64 expected",
+                             weft_dtype_name(dtype));
+    f->out[0] = f->in[0];
+    return WEFT_OK;
+}
+
+static weft_status grad(wf_grad *g)
+{
+    g->din[0] = g->dout[0];
+    return WEFT_OK;
+}
+
+typedef struct args {
+    wf_buf in, out;
+    size_t image_bytes;
+    int64_t f64;
+} args;
+
+/* The first element that is not finite, or -1. */
+static int64_t first_bad(const void *data, size_t bytes, bool f64)
+{
+    int64_t n = (int64_t)(bytes / (f64 ? sizeof(double) : sizeof(float)));
+    for (int64_t i = 0; i < n; i++)
+        if (f64 ? !isfinite(((const double *)data)[i]) : !isfinite(((const float *)data)[i]))
+            return i;
+    return -1;
+}
+
+/* One image, padding channels included: they are zero, so finite. */
+static void check_image(const wf_tile *t, const void *arguments, int64_t image)
+{
+    const args *a = arguments;
+    const void *in = wf_image(t, a->in, image);
+    void *out = wf_image(t, a->out, image);
+    int64_t bad = first_bad(in, a->image_bytes, a->f64);
+    if (bad >= 0)
+        wf_tile_fail(t, WEFT_ERR_NUMERIC, "a value is %g",
+                     a->f64 ? ((const double *)in)[bad] : (double)((const float *)in)[bad]);
+    if (in != out)
+        memcpy(out, in, a->image_bytes);
+}
+
+static weft_status lower(wf_lower *l)
+{
+    wf_operand x = wf_lower_in(l, 0), y = wf_lower_out(l, 0);
+    args a = {x.buf, y.buf, x.image_bytes, x.dtype == WEFT_F64};
+    wf_task *task = wf_lower_task(l, "ref", check_image, &a, sizeof(a), x.N);
+    wf_reads(task, x.buf, WF_TILED);
+    wf_writes(task, y.buf, WF_TILED);
+    wf_cost(task, 0, 2.0 * (double)x.image_bytes * (double)x.N);
+    return task ? WEFT_OK : WEFT_ERR_NOMEM;
+}
+
+static weft_tensor *apply_sample(void *user, weft_tensor *const *in, int n)
+{
+    return weft_check_finite(in[0]);
+}
+
+static bool sample(weft_context *ctx, int index, wf_sample *s)
+{
+    if (index > 0)
+        return false;
+    s->name = "2x3x4x4";
+    s->n_in = 1;
+    s->in[0] = weft_randn(ctx, WEFT_SHAPE(2, 3, 4, 4));
+    s->apply = apply_sample;
+    return true;
+}
+
+const wf_op wf_op_check_finite = {
+    .name = "check_finite",
+    .n_out = 1,
+    .flags = WF_OP_SIDE_EFFECT | WF_OP_KEEPS_ZERO,
+    .layout_rule = WF_LAYOUT_SAME,
+    .inplace = {1},
+    .infer = infer,
+    .grad = grad,
+    .lower = lower,
+    .sample = sample,
+};
+
+weft_tensor *weft_check_finite(weft_tensor *x)
+{
+    return wf_record(&wf_op_check_finite, NULL, NULL, 1, &x, NULL);
+}
