@@ -25,8 +25,8 @@ static int evaluate(session *s, weft_loader *loader)
         session_fail(s);
         return status == WEFT_ERR_INTERRUPTED ? 128 + signals_seen() : EXIT_FAILED;
     }
-    printf("images %lld  loss %.4f  top-1 %.2f%%  top-5 %.2f%%  %.0f img/s\n",
-           (long long)r.images, r.loss, r.acc1, r.acc5, r.img_per_s);
+    printf("images %lld  loss %.4f  top-1 %.2f%%  top-5 %.2f%%  %.0f img/s\n", (long long)r.images,
+           r.loss, r.acc1, r.acc5, r.img_per_s);
     return 0;
 }
 
@@ -37,8 +37,8 @@ static int eval_data(session *s, const weft_dataset *ds)
     int status = 0;
     /* Weights from elsewhere do not say how their images were normalised: as training here would,
      * with the training images' figures. */
-    if (info->dtype == WEFT_U8 && !weft_dataset_open(s->options->data_path, WEFT_SPLIT_TRAIN,
-                                                     &train, NULL))
+    if (info->dtype == WEFT_U8 &&
+        !weft_dataset_open(s->options->data_path, WEFT_SPLIT_TRAIN, &train, NULL))
         status = session_normalise(s, train);
     else
         status = session_normalise(s, ds);

@@ -18,8 +18,8 @@ int cmd_models(const cli_options *options)
     const weft_model_info *models = weft_models(&n);
     for (int i = 0; i < n; i++)
         printf("%-20s  %dx%dx%d, %d classes  %s\n", models[i].name, models[i].defaults.in_channels,
-               models[i].defaults.height, models[i].defaults.width,
-               models[i].defaults.num_classes, models[i].about);
+               models[i].defaults.height, models[i].defaults.width, models[i].defaults.num_classes,
+               models[i].about);
     return 0;
 }
 

@@ -61,8 +61,9 @@ static int predict_data(session *s, const weft_dataset *ds)
     if (status)
         return status;
     if (info->dtype == WEFT_U8 && !opts.mean)
-        fprintf(stderr, "weft predict: note: %s does not say how its images were normalised; "
-                        "they are scaled to 0..1 only\n",
+        fprintf(stderr,
+                "weft predict: note: %s does not say how its images were normalised; "
+                "they are scaled to 0..1 only\n",
                 s->options->weights);
     weft_loader *loader = NULL;
     if (weft_loader_create(ds, &opts, &loader, &s->err))

@@ -85,8 +85,8 @@ static int open_model(training *t)
     const weft_dataset_info *info = weft_dataset_get_info(t->train_data);
     int status = session_open_context(&t->s);
     if (status == 0)
-        status = session_open_model(&t->s, info->channels, info->height, info->width,
-                                    info->classes);
+        status =
+            session_open_model(&t->s, info->channels, info->height, info->width, info->classes);
     if (status)
         return status;
     t->schedule = make_schedule(t);
@@ -128,7 +128,7 @@ static int write_config(training *t)
         }
     }
     return weft_run_write_config(t->run, t->s.ctx, settings, n, &t->s.err) ? session_fail(&t->s)
-                                                                          : 0;
+                                                                           : 0;
 }
 
 static int open_run(training *t)
@@ -139,9 +139,8 @@ static int open_run(training *t)
     strftime(stamp, sizeof(stamp), "%Y%m%d-%H%M%S", localtime_r(&now, &tm));
     snprintf(path, sizeof(path), "runs/%s-%s", t->s.model_name, stamp);
     const char *asked = t->options->output_dir;
-    weft_run_opts opts = {.path = asked ? asked : path,
-                          .numbered = !asked,
-                          .overwrite = t->options->overwrite};
+    weft_run_opts opts = {
+        .path = asked ? asked : path, .numbered = !asked, .overwrite = t->options->overwrite};
     if (weft_run_create(&opts, &t->run, &t->s.err))
         return session_fail(&t->s);
     return write_config(t);

@@ -27,10 +27,8 @@ static const command commands[] = {
     {"predict", CMD_PREDICT, cmd_predict, "outputs of a network for a file of images",
      "u8 images are scaled and normalised as in training; f32 images are taken as they are."},
     {"info", CMD_INFO, cmd_info, "the machine: cores, caches, instruction set, libraries", NULL},
-    {"summary", CMD_SUMMARY, cmd_summary, "a network's layers, parameters and multiply-adds",
-     NULL},
-    {"explain", CMD_EXPLAIN, cmd_explain, "the plan of a training step, without running it",
-     NULL},
+    {"summary", CMD_SUMMARY, cmd_summary, "a network's layers, parameters and multiply-adds", NULL},
+    {"explain", CMD_EXPLAIN, cmd_explain, "the plan of a training step, without running it", NULL},
     {"models", CMD_MODELS, cmd_models, "the networks there are", NULL},
     {"version", CMD_VERSION, cmd_version, "the version", NULL},
 };

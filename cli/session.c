@@ -21,9 +21,9 @@ int session_usage(const session *s, const char *format, ...)
 
 int session_fail(const session *s)
 {
-    const char *text = s->err.status != WEFT_OK ? s->err.text
+    const char *text = s->err.status != WEFT_OK                         ? s->err.text
                        : s->ctx && weft_error_status(s->ctx) != WEFT_OK ? weft_error_text(s->ctx)
-                                                                         : "internal error";
+                                                                        : "internal error";
     fprintf(stderr, "weft %s: %s\n", s->command, text);
     return EXIT_FAILED;
 }
@@ -189,11 +189,10 @@ weft_optimizer *session_optimizer(const session *s)
     const cli_options *o = s->options;
     weft_optimizer *optimizer;
     if (strcmp(o->opt, "adamw") == 0)
-        optimizer = weft_adamw_create(s->ctx, s->model,
-                                      &(weft_adamw_opts){.beta1 = o->momentum,
-                                                         .weight_decay = o->weight_decay > 0
-                                                                             ? o->weight_decay
-                                                                             : -1});
+        optimizer = weft_adamw_create(
+            s->ctx, s->model,
+            &(weft_adamw_opts){.beta1 = o->momentum,
+                               .weight_decay = o->weight_decay > 0 ? o->weight_decay : -1});
     else
         optimizer = weft_sgd_create(s->ctx, s->model,
                                     &(weft_sgd_opts){.momentum = o->momentum,

@@ -31,8 +31,7 @@ typedef struct session {
 } session;
 
 /* Prints "weft <command>: <message>" on stderr; returns the exit status. */
-int session_usage(const session *s, const char *format, ...)
-    __attribute__((format(printf, 2, 3)));
+int session_usage(const session *s, const char *format, ...) __attribute__((format(printf, 2, 3)));
 /* The same for the first error of s->err or the context. */
 int session_fail(const session *s);
 

@@ -3,6 +3,7 @@
 #define WF_TRAIN_TRAINER_H
 
 #include "train/metrics.h"
+#include "weft/ops.h"
 #include "weft/train.h"
 
 bool wf_weights_finite(weft_module *model);

@@ -15,5 +15,6 @@
 #include "weft/schedule.h"
 #include "weft/status.h"
 #include "weft/tensor.h"
+#include "weft/train.h"
 
 #endif

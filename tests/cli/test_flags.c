@@ -1,0 +1,141 @@
+/* The flag parser: what it accepts, what it says of what it does not. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "cli/flags.h"
+
+enum { MAX_ARGS = 8 };
+
+static bool parse(unsigned command, const char *const *args, cli_options *options, char error[512])
+{
+    char *argv[MAX_ARGS];
+    int argc = 0;
+    for (; argc < MAX_ARGS && args[argc]; argc++)
+        argv[argc] = (char *)args[argc];
+    error[0] = '\0';
+    return cli_parse(command, argc, argv, options, error, 512);
+}
+
+static void spellings_of_a_value_mean_the_same(void **state)
+{
+    static const char *const args[][MAX_ARGS] = {
+        {"--batch-size", "17"}, {"--batch-size=17"}, {"-b", "17"}, {"-b17"}, {"-b", "3", "-b17"},
+    };
+    for (size_t i = 0; i < sizeof(args) / sizeof(args[0]); i++) {
+        cli_options o;
+        char error[512];
+        assert_true(parse(CMD_TRAIN, args[i], &o, error));
+        assert_int_equal(o.batch_size, 17);
+    }
+}
+
+static void values_of_every_kind_arrive(void **state)
+{
+    static const char *const args[] = {"--lr=1e-3",        "--opt",       "adamw",
+                                       "--no-augment",     "--data-path", "a=b",
+                                       "--weight-decay=0", NULL};
+    cli_options o;
+    char error[512];
+    assert_true(parse(CMD_TRAIN, args, &o, error));
+    assert_true(o.lr == 1e-3);
+    assert_string_equal(o.opt, "adamw");
+    assert_true(o.no_augment);
+    assert_false(o.no_shuffle);
+    assert_string_equal(o.data_path, "a=b");
+    assert_true(o.weight_decay == 0);
+}
+
+static void what_is_not_given_keeps_its_default(void **state)
+{
+    static const char *const args[] = {NULL};
+    cli_options o, d = cli_defaults();
+    char error[512];
+    assert_true(parse(CMD_TRAIN, args, &o, error));
+    assert_memory_equal(&o, &d, sizeof(o));
+}
+
+static void mistakes_are_named(void **state)
+{
+    static const struct {
+        const char *args[MAX_ARGS];
+        const char *error;
+    } cases[] = {
+        {{"--epoch", "3"}, "unknown flag --epoch; did you mean --epochs?"},
+        {{"--bacth-size=3"}, "unknown flag --bacth-size; did you mean --batch-size?"},
+        {{"--data_path", "x"}, "unknown flag --data_path; did you mean --data-path?"},
+        {{"--weight-decy=1"}, "unknown flag --weight-decy; did you mean --weight-decay?"},
+        {{"--zzzzzz"}, "unknown flag --zzzzzz"},
+        {{"-q"}, "unknown flag -q"},
+        {{"--input", "x"}, "unknown flag --input"},
+        {{"stray"}, "unexpected argument 'stray'"},
+        {{""}, "unexpected argument ''"},
+        {{"--epochs"}, "--epochs needs a value"},
+        {{"--epochs", "--lr", "1"}, "--epochs needs a value"},
+        {{"--data-path="}, "--data-path needs a value"},
+        {{"-b"}, "-b needs a value"},
+        {{"--epochs", "3x"}, "--epochs: '3x' is not a whole number"},
+        {{"--epochs="}, "--epochs: '' is not a whole number"},
+        {{"--epochs", "1.5"}, "--epochs: '1.5' is not a whole number"},
+        {{"--epochs", "99999999999999999999"},
+         "--epochs: '99999999999999999999' is not a whole number"},
+        {{"--epochs", "0"}, "--epochs: 0 is not between 1 and 1000000"},
+        {{"-b-4"}, "-b: -4 is not between 1 and 1000000"},
+        {{"--lr", "fast"}, "--lr: 'fast' is not a number"},
+        {{"--lr", "nan"}, "--lr: 'nan' is not a number"},
+        {{"--lr", "-0.1"}, "--lr: -0.1 is not between 0 and 1e+06"},
+        {{"--opt", "sg"}, "--opt: 'sg' is none of: sgd sgd_nesterov adamw"},
+        {{"--opt", "sgd adamw"}, "--opt: 'sgd adamw' is none of: sgd sgd_nesterov adamw"},
+        {{"--no-augment=1"}, "--no-augment takes no value"},
+        {{"--amp"}, "--amp: mixed precision (bf16) is not there yet; this version computes in f32"},
+    };
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        cli_options o;
+        char error[512];
+        assert_false(parse(CMD_TRAIN, cases[i].args, &o, error));
+        assert_string_equal(error, cases[i].error);
+    }
+}
+
+static void flags_belong_to_their_commands(void **state)
+{
+    static const char *const args[] = {"--epochs", "3", NULL};
+    cli_options o;
+    char error[512];
+    assert_true(parse(CMD_TRAIN, args, &o, error));
+    assert_false(parse(CMD_EVAL, args, &o, error));
+}
+
+static void the_table_is_consistent(void **state)
+{
+    for (int i = 0; i < cli_n_flags; i++) {
+        const flag *f = &cli_flags[i];
+        assert_true(f->commands != 0);
+        assert_non_null(f->help);
+        assert_true((f->kind == FLAG_CHOICE) == (f->choices != NULL));
+        assert_true((f->kind == FLAG_BOOL || f->kind == FLAG_REFUSED) == (f->value == NULL));
+        if (f->kind == FLAG_INT || f->kind == FLAG_NUMBER)
+            assert_true(f->min < f->max);
+        for (int j = 0; j < i; j++) {
+            assert_string_not_equal(f->name, cli_flags[j].name);
+            assert_true(!f->letter || f->letter != cli_flags[j].letter);
+        }
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(spellings_of_a_value_mean_the_same),
+        cmocka_unit_test(values_of_every_kind_arrive),
+        cmocka_unit_test(what_is_not_given_keeps_its_default),
+        cmocka_unit_test(mistakes_are_named),
+        cmocka_unit_test(flags_belong_to_their_commands),
+        cmocka_unit_test(the_table_is_consistent),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

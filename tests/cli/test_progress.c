@@ -1,0 +1,121 @@
+/* The progress display: texts that fit their terminal, and no control characters off it. */
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "cli/progress.h"
+
+static const weft_progress sample = {.phase = WEFT_PHASE_TRAIN,
+                                     .epoch = 3,
+                                     .epochs = 12,
+                                     .step = 412,
+                                     .steps = 938,
+                                     .loss = 0.3123,
+                                     .acc1 = 88.51,
+                                     .img_per_s = 8123.4,
+                                     .seconds_left = 42.2};
+
+static void a_wide_terminal_shows_everything(void **state)
+{
+    char text[512];
+    cli_progress_format(&sample, 120, text, sizeof(text));
+    assert_string_equal(text, "epoch  3/12 [=================>                      ] 412/938"
+                              "  loss 0.3123  acc  88.51%    8123 img/s  0:42 left");
+}
+
+static void a_bar_never_reaches_the_last_column(void **state)
+{
+    for (int width = 1; width <= 600; width++) {
+        char text[1024];
+        cli_progress_format(&sample, width, text, sizeof(text));
+        assert_true((int)strlen(text) < width);
+    }
+}
+
+static void a_bar_keeps_its_width_through_a_pass(void **state)
+{
+    weft_progress p = sample;
+    char text[512];
+    cli_progress_format(&p, 100, text, sizeof(text));
+    size_t width = strlen(text);
+    for (p.step = 1; p.step <= p.steps; p.step++) {
+        p.acc1 = 100.0 * (double)p.step / (double)p.steps;
+        cli_progress_format(&p, 100, text, sizeof(text));
+        assert_int_equal(strlen(text), width);
+    }
+}
+
+static void values_that_are_not_there_are_left_out(void **state)
+{
+    weft_progress p = {.phase = WEFT_PHASE_EVAL,
+                       .step = 1,
+                       .steps = 2,
+                       .loss = NAN,
+                       .acc1 = NAN,
+                       .seconds_left = -1};
+    char text[512];
+    cli_progress_format(&p, 120, text, sizeof(text));
+    assert_null(strstr(text, "nan"));
+    assert_non_null(strstr(text, "-:-- left"));
+}
+
+static void durations_read_as_clocks(void **state)
+{
+    static const struct {
+        double seconds;
+        const char *text;
+    } cases[] = {{0, "0:00"},    {-3, "0:00"},      {42.4, "0:42"},   {59.6, "1:00"},
+                 {727, "12:07"}, {3600, "1:00:00"}, {3753, "1:02:33"}};
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        char text[32];
+        cli_duration(cases[i].seconds, text, sizeof(text));
+        assert_string_equal(text, cases[i].text);
+    }
+}
+
+static void a_file_gets_whole_lines(void **state)
+{
+    char *text = NULL;
+    FILE *out = tmpfile();
+    assert_non_null(out);
+    cli_progress p;
+    cli_progress_init(&p, out);
+    assert_false(p.terminal);
+    cli_progress_step(&p, &sample);
+    p.last_line -= 60; /* as if a minute had passed */
+    cli_progress_step(&p, &sample);
+    cli_progress_epoch(&p, &(weft_epoch){.epoch = 1, .epochs = 2, .test_acc1 = NAN});
+    long size = ftell(out);
+    rewind(out);
+    text = calloc(1, (size_t)size + 1);
+    assert_non_null(text);
+    assert_int_equal(fread(text, 1, (size_t)size, out), size);
+    fclose(out);
+    int lines = 0;
+    for (const char *c = text; *c; c++) {
+        lines += *c == '\n';
+        assert_true(*c == '\n' || (unsigned char)*c >= ' ');
+    }
+    assert_int_equal(lines, 2);
+    assert_int_equal(text[size - 1], '\n');
+    free(text);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_wide_terminal_shows_everything),
+        cmocka_unit_test(a_bar_never_reaches_the_last_column),
+        cmocka_unit_test(a_bar_keeps_its_width_through_a_pass),
+        cmocka_unit_test(values_that_are_not_there_are_left_out),
+        cmocka_unit_test(durations_read_as_clocks),
+        cmocka_unit_test(a_file_gets_whole_lines),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
