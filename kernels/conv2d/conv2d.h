@@ -1,0 +1,157 @@
+/* 2-D convolution: forward, backward-data, backward-weights, in f32 and f64.
+ *
+ * A convolution is planned once (wf_conv2d_create, one thread at a time: libraries generate code
+ * there) and then run by any number of workers at once. Every call below names its worker, which
+ * owns that worker's scratch; nothing else is shared for writing. Runs allocate nothing.
+ *
+ * Letters: N minibatch; C, H, W input; K, P, Q output; R, S kernel; G groups. Pointers are to one
+ * image in the layout the descriptor names (kernels/types.h). Plain weights are K, C/G, R, S.
+ *
+ * The order of every sum follows from the descriptor, the ISA and the kernel, never from the number
+ * of workers: see Note [Weight gradient slots]. */
+#ifndef WF_CONV2D_H
+#define WF_CONV2D_H
+
+#include "kernels/types.h"
+
+typedef enum wf_conv2d_pass {
+    WF_CONV2D_FORWARD,
+    WF_CONV2D_BACKWARD_DATA,
+    WF_CONV2D_BACKWARD_WEIGHTS
+} wf_conv2d_pass;
+const char *wf_conv2d_pass_name(wf_conv2d_pass pass); /* "forward", ... */
+
+typedef struct wf_conv2d_desc {
+    int N, C, H, W, K, R, S, P, Q;
+    int stride[2], padding[2], dilation[2]; /* height, width; 1 is dense */
+    int groups;
+    int bias;                 /* forward adds a bias (K) */
+    int src_block, dst_block; /* channels per block; 1 is plain */
+    weft_dtype src_type, weights_type, dst_type; /* the bias is of weights_type */
+} wf_conv2d_desc;
+
+static inline wf_act wf_conv2d_src(const wf_conv2d_desc *d)
+{
+    return (wf_act){d->C, d->H, d->W, d->src_block};
+}
+
+static inline wf_act wf_conv2d_dst(const wf_conv2d_desc *d)
+{
+    return (wf_act){d->K, d->P, d->Q, d->dst_block};
+}
+
+/* Elements of the plain weights. */
+static inline size_t wf_conv2d_weights_count(const wf_conv2d_desc *d)
+{
+    return (size_t)d->K * (size_t)(d->C / d->groups) * (size_t)d->R * (size_t)d->S;
+}
+
+/* Fills in P and Q; false when the output would be empty. */
+bool wf_conv2d_output(wf_conv2d_desc *d);
+
+/* 2 multiply-adds for every weight and output pixel, padding counted as if it were data. */
+double wf_conv2d_flops(const wf_conv2d_desc *d);
+
+/* The outputs [*begin, *end) along one dimension for which kernel tap t meets the input. */
+static inline void wf_conv2d_range(int in, int out, int stride, int padding, int dilation, int t,
+                                   int *begin, int *end)
+{
+    int offset = t * dilation - padding; /* input index of output 0 */
+    int first = offset >= 0 ? 0 : (-offset + stride - 1) / stride;
+    int last = in - 1 - offset; /* input index of the last meeting output, relative */
+    int stop = last < 0 ? 0 : last / stride + 1;
+    *end = stop < out ? stop : out;
+    *begin = first < *end ? first : *end;
+}
+
+typedef struct wf_conv2d wf_conv2d;
+
+/* One implementation. The list is kernels.def, best first; the reference is last and fits all. */
+typedef struct wf_conv2d_impl {
+    const char *name;
+    weft_isa isa; /* the least that it needs */
+    /* Whether the implementation can run this pass; where not, why (at most size bytes). */
+    bool (*fits)(const wf_conv2d_desc *d, wf_conv2d_pass pass, char *why, size_t size);
+    /* Completes k, whose desc, pass, workers and defaults are set. On failure says why and leaves
+     * nothing behind. */
+    bool (*create)(wf_conv2d *k, char *why, size_t size);
+    void (*destroy)(wf_conv2d *k); /* may be NULL */
+    /* Only those of its passes need be there. */
+    void (*pack)(const wf_conv2d *k, int worker, const void *weights, void *packed, int tile);
+    void (*forward)(const wf_conv2d *k, int worker, const void *src, const void *weights,
+                    const void *bias, void *dst, void *scratch);
+    void (*backward_data)(const wf_conv2d *k, int worker, const void *ddst, const void *weights,
+                          void *dsrc, void *scratch);
+    /* Images [0, n) at src and ddst into one part of a slot, whose old content is ignored. */
+    void (*backward_weights)(const wf_conv2d *k, int worker, const void *src, size_t src_stride,
+                             const void *ddst, size_t ddst_stride, int n, void *slot, int part,
+                             void *scratch);
+    void (*reduce)(const wf_conv2d *k, int worker, void *slots, size_t slot_stride,
+                   void *dweights, int tile);
+} wf_conv2d_impl;
+
+/* A planned pass. Read-only once created. */
+struct wf_conv2d {
+    const wf_conv2d_impl *impl;
+    wf_conv2d_desc desc;
+    wf_conv2d_pass pass;
+    weft_isa isa;
+    int workers;
+    char name[48];        /* "onednn:jit:avx2", "ref": for explain and traces */
+    size_t scratch_bytes; /* for each worker, 64-byte aligned */
+    /* forward and backward-data */
+    size_t packed_bytes; /* of the packed weights; 0: the pass reads the plain ones */
+    int pack_tiles;
+    /* backward-weights, Note [Weight gradient slots] */
+    int slots;
+    int slot_images; /* images per slot; the last may have fewer */
+    int parts;       /* a slot is filled by this many independent tiles */
+    size_t slot_bytes;
+    int reduce_tiles;
+    void *state; /* the implementation's */
+};
+
+/* Note [Weight gradient slots]
+ * A weight gradient is a sum over N*P*Q pixels. It is cut into `slots` sums over fixed ranges of
+ * images, each in the kernel's own format; a second task adds the slots pairwise in a fixed tree
+ * and writes plain weights. How many slots there are depends on the shape alone: enough images in
+ * each that writing and adding the slots costs little beside filling them (about 1000 pixels each),
+ * and no more than about 512 tiles. So the bits never depend on who ran which tile. */
+int wf_conv2d_slot_images(const wf_conv2d_desc *d);
+
+/* The best implementation that fits, for a machine of this ISA. NULL only when memory runs out.
+ * With WEFT_VERBOSE=select in the environment the choice and the rejections go to stderr. */
+wf_conv2d *wf_conv2d_create(const wf_conv2d_desc *d, wf_conv2d_pass pass, weft_isa isa,
+                            int workers);
+/* The same with one implementation only; NULL and a reason where it does not fit. */
+wf_conv2d *wf_conv2d_create_impl(const wf_conv2d_impl *impl, const wf_conv2d_desc *d,
+                                 wf_conv2d_pass pass, weft_isa isa, int workers, char *why,
+                                 size_t size);
+void wf_conv2d_destroy(void *k); /* NULL: no effect */
+
+/* All implementations, best first. */
+extern const wf_conv2d_impl *const wf_conv2d_impls[];
+extern const int wf_conv2d_n_impls;
+
+/* Tile `tile` of k->pack_tiles: plain weights into the packed format. */
+void wf_conv2d_pack(const wf_conv2d *k, int worker, const void *weights, void *packed, int tile);
+/* One image. `weights` are packed ones, or plain ones where packed_bytes is 0. */
+void wf_conv2d_forward(const wf_conv2d *k, int worker, const void *src, const void *weights,
+                       const void *bias, void *dst, void *scratch);
+void wf_conv2d_backward_data(const wf_conv2d *k, int worker, const void *ddst,
+                             const void *weights, void *dsrc, void *scratch);
+/* Tile `tile` of slots * parts. src and ddst are the batch's first images, the strides bytes
+ * between images, slot_stride bytes between slots (at least slot_bytes). */
+void wf_conv2d_backward_weights(const wf_conv2d *k, int worker, const void *src,
+                                size_t src_stride, const void *ddst, size_t ddst_stride,
+                                void *slots, size_t slot_stride, void *scratch, int tile);
+/* Tile `tile` of reduce_tiles. The slots are used up. */
+void wf_conv2d_reduce(const wf_conv2d *k, int worker, void *slots, size_t slot_stride,
+                      void *dweights, int tile);
+
+/* For implementations: adds the `slots` arrays of `count` elements, slot_stride bytes apart, into
+ * the first, pairwise (0+1, 2+3, ..., then 0+2, ...). */
+void wf_conv2d_sum_slots(weft_dtype type, void *first, size_t slot_stride, int slots,
+                         size_t count);
+
+#endif

@@ -1,0 +1,205 @@
+/* Convolution: the list of implementations, the choice, and what all of them share.
+ *
+ * Creation is for one thread at a time; the run functions only forward to the implementation. */
+#include <assert.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "kernels/conv2d/conv2d.h"
+#include "kernels/select.h"
+
+#define WF_CONV2D(name) extern const wf_conv2d_impl wf_conv2d_##name;
+#include "kernels/conv2d/kernels.def"
+#undef WF_CONV2D
+
+const wf_conv2d_impl *const wf_conv2d_impls[] = {
+#define WF_CONV2D(name) &wf_conv2d_##name,
+#include "kernels/conv2d/kernels.def"
+#undef WF_CONV2D
+};
+const int wf_conv2d_n_impls = (int)(sizeof wf_conv2d_impls / sizeof *wf_conv2d_impls);
+
+const char *wf_conv2d_pass_name(wf_conv2d_pass pass)
+{
+    switch (pass) {
+    case WF_CONV2D_FORWARD: return "forward";
+    case WF_CONV2D_BACKWARD_DATA: return "backward-data";
+    case WF_CONV2D_BACKWARD_WEIGHTS: return "backward-weights";
+    }
+    return "?";
+}
+
+static int64_t out_size(int64_t in, int64_t kernel, int64_t stride, int64_t padding,
+                        int64_t dilation)
+{
+    int64_t room = in + 2 * padding - dilation * (kernel - 1) - 1;
+    return room < 0 ? 0 : room / stride + 1;
+}
+
+bool wf_conv2d_output(wf_conv2d_desc *d)
+{
+    int64_t P = out_size(d->H, d->R, d->stride[0], d->padding[0], d->dilation[0]);
+    int64_t Q = out_size(d->W, d->S, d->stride[1], d->padding[1], d->dilation[1]);
+    if (P < 1 || Q < 1 || P > INT32_MAX || Q > INT32_MAX)
+        return false;
+    d->P = (int)P;
+    d->Q = (int)Q;
+    return true;
+}
+
+double wf_conv2d_flops(const wf_conv2d_desc *d)
+{
+    return 2.0 * d->N * d->P * d->Q * (double)wf_conv2d_weights_count(d);
+}
+
+int wf_conv2d_slot_images(const wf_conv2d_desc *d)
+{
+    int64_t pixels = (int64_t)d->P * d->Q;
+    int64_t by_cost = (1024 + pixels - 1) / pixels;
+    int64_t blocks = (int64_t)((d->C / d->groups + 15) / 16) * ((d->K + 15) / 16);
+    int64_t slots = blocks < 512 ? 512 / blocks : 1;
+    int64_t by_tiles = (d->N + slots - 1) / slots;
+    int64_t images = by_cost > by_tiles ? by_cost : by_tiles;
+    return (int)(images < d->N ? images : d->N);
+}
+
+wf_conv2d *wf_conv2d_create_impl(const wf_conv2d_impl *impl, const wf_conv2d_desc *d,
+                                 wf_conv2d_pass pass, weft_isa isa, int workers, char *why,
+                                 size_t size)
+{
+    if (isa < impl->isa) {
+        snprintf(why, size, "needs %s", weft_isa_name(impl->isa));
+        return NULL;
+    }
+    if (!impl->fits(d, pass, why, size))
+        return NULL;
+    wf_conv2d *k = calloc(1, sizeof *k);
+    if (!k) {
+        snprintf(why, size, "out of memory");
+        return NULL;
+    }
+    k->impl = impl;
+    k->desc = *d;
+    k->pass = pass;
+    k->isa = isa;
+    k->workers = workers;
+    k->pack_tiles = k->parts = k->reduce_tiles = 1;
+    k->slot_images = wf_conv2d_slot_images(d);
+    k->slots = (d->N + k->slot_images - 1) / k->slot_images;
+    k->slot_bytes = wf_conv2d_weights_count(d) * weft_dtype_size(d->weights_type);
+    snprintf(k->name, sizeof k->name, "%s", impl->name);
+    if (!impl->create(k, why, size)) {
+        free(k);
+        return NULL;
+    }
+    return k;
+}
+
+wf_conv2d *wf_conv2d_create(const wf_conv2d_desc *d, wf_conv2d_pass pass, weft_isa isa,
+                            int workers)
+{
+    bool verbose = wf_select_verbose();
+    char shape[128];
+    snprintf(shape, sizeof shape, "conv2d %s g%dmb%dic%dih%diw%doc%dkh%dkw%d",
+             wf_conv2d_pass_name(pass), d->groups, d->N, d->C, d->H, d->W, d->K, d->R, d->S);
+    for (int i = 0; i < wf_conv2d_n_impls; i++) {
+        char why[160] = "";
+        wf_conv2d *k =
+            wf_conv2d_create_impl(wf_conv2d_impls[i], d, pass, isa, workers, why, sizeof why);
+        if (verbose)
+            wf_select_log(shape, k ? k->name : wf_conv2d_impls[i]->name, k ? NULL : why);
+        if (k)
+            return k;
+    }
+    return NULL;
+}
+
+void wf_conv2d_destroy(void *kernel)
+{
+    wf_conv2d *k = kernel;
+    if (!k)
+        return;
+    if (k->impl->destroy)
+        k->impl->destroy(k);
+    free(k);
+}
+
+void wf_conv2d_pack(const wf_conv2d *k, int worker, const void *weights, void *packed, int tile)
+{
+    assert(k->packed_bytes && tile >= 0 && tile < k->pack_tiles && worker < k->workers);
+    k->impl->pack(k, worker, weights, packed, tile);
+}
+
+void wf_conv2d_forward(const wf_conv2d *k, int worker, const void *src, const void *weights,
+                       const void *bias, void *dst, void *scratch)
+{
+    assert(k->pass == WF_CONV2D_FORWARD && worker < k->workers && !k->desc.bias == !bias);
+    k->impl->forward(k, worker, src, weights, bias, dst, scratch);
+}
+
+void wf_conv2d_backward_data(const wf_conv2d *k, int worker, const void *ddst,
+                             const void *weights, void *dsrc, void *scratch)
+{
+    assert(k->pass == WF_CONV2D_BACKWARD_DATA && worker < k->workers);
+    k->impl->backward_data(k, worker, ddst, weights, dsrc, scratch);
+}
+
+void wf_conv2d_backward_weights(const wf_conv2d *k, int worker, const void *src,
+                                size_t src_stride, const void *ddst, size_t ddst_stride,
+                                void *slots, size_t slot_stride, void *scratch, int tile)
+{
+    assert(k->pass == WF_CONV2D_BACKWARD_WEIGHTS && worker < k->workers);
+    assert(tile >= 0 && tile < k->slots * k->parts && slot_stride >= k->slot_bytes);
+    int slot = tile / k->parts;
+    int first = slot * k->slot_images;
+    int n = k->desc.N - first < k->slot_images ? k->desc.N - first : k->slot_images;
+    k->impl->backward_weights(k, worker, (const char *)src + (size_t)first * src_stride, src_stride,
+                              (const char *)ddst + (size_t)first * ddst_stride, ddst_stride, n,
+                              (char *)slots + (size_t)slot * slot_stride, tile % k->parts, scratch);
+}
+
+void wf_conv2d_reduce(const wf_conv2d *k, int worker, void *slots, size_t slot_stride,
+                      void *dweights, int tile)
+{
+    assert(k->pass == WF_CONV2D_BACKWARD_WEIGHTS && tile >= 0 && tile < k->reduce_tiles);
+    k->impl->reduce(k, worker, slots, slot_stride, dweights, tile);
+}
+
+/* A tree over the slots for a chunk that stays in the first-level cache. */
+static void sum_chunk_f32(char *first, size_t stride, int slots, size_t count)
+{
+    for (int step = 1; step < slots; step *= 2)
+        for (int i = 0; i + step < slots; i += 2 * step) {
+            float *a = (float *)(first + (size_t)i * stride);
+            const float *b = (const float *)(first + (size_t)(i + step) * stride);
+            for (size_t j = 0; j < count; j++)
+                a[j] += b[j];
+        }
+}
+
+static void sum_chunk_f64(char *first, size_t stride, int slots, size_t count)
+{
+    for (int step = 1; step < slots; step *= 2)
+        for (int i = 0; i + step < slots; i += 2 * step) {
+            double *a = (double *)(first + (size_t)i * stride);
+            const double *b = (const double *)(first + (size_t)(i + step) * stride);
+            for (size_t j = 0; j < count; j++)
+                a[j] += b[j];
+        }
+}
+
+void wf_conv2d_sum_slots(weft_dtype type, void *first, size_t slot_stride, int slots,
+                         size_t count)
+{
+    const size_t chunk = 256;
+    size_t size = weft_dtype_size(type);
+    for (size_t j = 0; j < count; j += chunk) {
+        size_t n = count - j < chunk ? count - j : chunk;
+        char *p = (char *)first + j * size;
+        if (type == WEFT_F64)
+            sum_chunk_f64(p, slot_stride, slots, n);
+        else
+            sum_chunk_f32(p, slot_stride, slots, n);
+    }
+}

@@ -1,0 +1,105 @@
+/* Reference convolution: every shape, layout and type the family knows, in plain loops.
+ *
+ * f32 accumulates in f32, f64 in f64. Each output is summed in the order channel, r, s; a weight
+ * gradient over p, q within an image, then image by image. Stateless, so any thread may run it. */
+#include <string.h>
+
+#include "kernels/conv2d/conv2d.h"
+
+static bool fits(const wf_conv2d_desc *d, wf_conv2d_pass pass, char *why, size_t size)
+{
+    return true;
+}
+
+static bool create(wf_conv2d *k, char *why, size_t size)
+{
+    k->reduce_tiles = k->desc.K;
+    return true;
+}
+
+/* Where kernel tap (r, s) meets the image: outputs [p0, p1) x [q0, q1), whose first input pixel is
+ * (h0, w0). */
+typedef struct tap {
+    int p0, p1, q0, q1, h0, w0;
+} tap;
+
+static tap tap_at(const wf_conv2d_desc *d, int r, int s)
+{
+    tap t;
+    wf_conv2d_range(d->H, d->P, d->stride[0], d->padding[0], d->dilation[0], r, &t.p0, &t.p1);
+    wf_conv2d_range(d->W, d->Q, d->stride[1], d->padding[1], d->dilation[1], s, &t.q0, &t.q1);
+    t.h0 = t.p0 * d->stride[0] + r * d->dilation[0] - d->padding[0];
+    t.w0 = t.q0 * d->stride[1] + s * d->dilation[1] - d->padding[1];
+    return t;
+}
+
+#define T float
+#define FN(name) name##_f32
+#include "kernels/conv2d/ref_body.h"
+#undef T
+#undef FN
+
+#define T double
+#define FN(name) name##_f64
+#include "kernels/conv2d/ref_body.h"
+#undef T
+#undef FN
+
+static bool is_f64(const wf_conv2d *k)
+{
+    return k->desc.weights_type == WEFT_F64;
+}
+
+static void forward(const wf_conv2d *k, int worker, const void *src, const void *weights,
+                    const void *bias, void *dst, void *scratch)
+{
+    if (is_f64(k))
+        forward_f64(&k->desc, src, weights, bias, dst);
+    else
+        forward_f32(&k->desc, src, weights, bias, dst);
+}
+
+static void backward_data(const wf_conv2d *k, int worker, const void *ddst, const void *weights,
+                          void *dsrc, void *scratch)
+{
+    if (is_f64(k))
+        backward_data_f64(&k->desc, ddst, weights, dsrc);
+    else
+        backward_data_f32(&k->desc, ddst, weights, dsrc);
+}
+
+static void backward_weights(const wf_conv2d *k, int worker, const void *src, size_t src_stride,
+                             const void *ddst, size_t ddst_stride, int n, void *slot, int part,
+                             void *scratch)
+{
+    memset(slot, 0, k->slot_bytes);
+    for (int i = 0; i < n; i++) {
+        const void *x = (const char *)src + (size_t)i * src_stride;
+        const void *dy = (const char *)ddst + (size_t)i * ddst_stride;
+        if (is_f64(k))
+            backward_weights_f64(&k->desc, x, dy, slot);
+        else
+            backward_weights_f32(&k->desc, x, dy, slot);
+    }
+}
+
+static void reduce(const wf_conv2d *k, int worker, void *slots, size_t slot_stride,
+                   void *dweights, int tile)
+{
+    size_t count = wf_conv2d_weights_count(&k->desc) / (size_t)k->desc.K;
+    size_t bytes = count * weft_dtype_size(k->desc.weights_type);
+    char *first = (char *)slots + (size_t)tile * bytes;
+    wf_conv2d_sum_slots(k->desc.weights_type, first, slot_stride, k->slots, count);
+    memcpy((char *)dweights + (size_t)tile * bytes, first, bytes);
+}
+
+const wf_conv2d_impl wf_conv2d_ref = {
+    .name = "ref",
+    .isa = WEFT_ISA_SCALAR,
+    .fits = fits,
+    .create = create,
+    .forward = forward,
+    .backward_data = backward_data,
+    .backward_weights = backward_weights,
+    .reduce = reduce,
+};

@@ -1,0 +1,73 @@
+/* The loops of ref.c for one element type: included there with T and FN defined, nowhere else.
+ * x is src, y is dst; xe and ye are the steps between neighbouring pixels of a row. */
+
+static void FN(forward)(const wf_conv2d_desc *d, const T *x, const T *w, const T *bias, T *y)
+{
+    const wf_act xa = wf_conv2d_src(d), ya = wf_conv2d_dst(d);
+    const int cg = d->C / d->groups, kg = d->K / d->groups;
+    const size_t xe = (size_t)xa.block * (size_t)d->stride[1], ye = (size_t)ya.block;
+    memset(y, 0, wf_act_count(ya) * sizeof *y); /* padding channels too */
+    for (int k = 0; k < d->K; k++) {
+        for (int p = 0; bias && p < d->P; p++)
+            for (int q = 0; q < d->Q; q++)
+                y[wf_act_index(ya, k, p, q)] = bias[k];
+        for (int c = 0; c < cg; c++)
+            for (int r = 0; r < d->R; r++)
+                for (int s = 0; s < d->S; s++) {
+                    const T f = *w++;
+                    const tap t = tap_at(d, r, s);
+                    for (int p = t.p0; p < t.p1; p++) {
+                        int h = t.h0 + (p - t.p0) * d->stride[0];
+                        const T *in = x + wf_act_index(xa, k / kg * cg + c, h, t.w0);
+                        T *out = y + wf_act_index(ya, k, p, t.q0);
+                        for (int q = t.q0; q < t.q1; q++, in += xe, out += ye)
+                            *out += f * *in;
+                    }
+                }
+    }
+}
+
+static void FN(backward_data)(const wf_conv2d_desc *d, const T *dy, const T *w, T *dx)
+{
+    const wf_act xa = wf_conv2d_src(d), ya = wf_conv2d_dst(d);
+    const int cg = d->C / d->groups, kg = d->K / d->groups;
+    const size_t xe = (size_t)xa.block * (size_t)d->stride[1], ye = (size_t)ya.block;
+    memset(dx, 0, wf_act_count(xa) * sizeof *dx);
+    for (int k = 0; k < d->K; k++)
+        for (int c = 0; c < cg; c++)
+            for (int r = 0; r < d->R; r++)
+                for (int s = 0; s < d->S; s++) {
+                    const T f = *w++;
+                    const tap t = tap_at(d, r, s);
+                    for (int p = t.p0; p < t.p1; p++) {
+                        int h = t.h0 + (p - t.p0) * d->stride[0];
+                        T *in = dx + wf_act_index(xa, k / kg * cg + c, h, t.w0);
+                        const T *out = dy + wf_act_index(ya, k, p, t.q0);
+                        for (int q = t.q0; q < t.q1; q++, in += xe, out += ye)
+                            *in += f * *out;
+                    }
+                }
+}
+
+/* Adds one image's gradient to dw. */
+static void FN(backward_weights)(const wf_conv2d_desc *d, const T *x, const T *dy, T *dw)
+{
+    const wf_act xa = wf_conv2d_src(d), ya = wf_conv2d_dst(d);
+    const int cg = d->C / d->groups, kg = d->K / d->groups;
+    const size_t xe = (size_t)xa.block * (size_t)d->stride[1], ye = (size_t)ya.block;
+    for (int k = 0; k < d->K; k++)
+        for (int c = 0; c < cg; c++)
+            for (int r = 0; r < d->R; r++)
+                for (int s = 0; s < d->S; s++) {
+                    const tap t = tap_at(d, r, s);
+                    T sum = 0;
+                    for (int p = t.p0; p < t.p1; p++) {
+                        int h = t.h0 + (p - t.p0) * d->stride[0];
+                        const T *in = x + wf_act_index(xa, k / kg * cg + c, h, t.w0);
+                        const T *out = dy + wf_act_index(ya, k, p, t.q0);
+                        for (int q = t.q0; q < t.q1; q++, in += xe, out += ye)
+                            sum += *in * *out;
+                    }
+                    *dw++ += sum;
+                }
+}

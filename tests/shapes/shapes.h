@@ -1,0 +1,31 @@
+/* Convolution shapes in benchdnn's descriptor syntax, for tests and benchmarks.
+ *
+ *     g1mb16_ic64ih56oc64oh56kh3sh1dh0ph1n"res2a"
+ *
+ * Letters as benchdnn's: g groups, mb minibatch, ic/ih/iw input, oc/oh/ow output, kh/kw kernel, sh/sw
+ * stride, dh/dw dilation (0 is dense), ph/pw padding, n"name" last; "_" may stand anywhere between.
+ * Defaults as benchdnn's: g 1, mb 2, stride 1, dilation 0; a missing width is the height and the
+ * other way round; a missing padding follows from the output size, a missing output size from the
+ * padding (0). A given padding or output that does not agree with the rest is an error. Only
+ * equal padding on both sides is known here, so an output size may be smaller than what one more
+ * row of padding on the far side would give, as in benchdnn's own files. */
+#ifndef WF_SHAPES_H
+#define WF_SHAPES_H
+
+#include <stddef.h>
+
+#include "kernels/conv2d/conv2d.h"
+
+typedef struct wf_shape_case {
+    wf_conv2d_desc desc; /* blocks 1, types f32, no bias */
+    char name[64];
+} wf_shape_case;
+
+/* One descriptor. On failure false and a reason. */
+bool wf_shape_parse(const char *text, wf_shape_case *out, char *why, size_t size);
+
+/* A file of one descriptor a line; empty lines and # comments are skipped. Returns an array for
+ * free() and its length, or NULL with "FILE:LINE: reason" in why. */
+wf_shape_case *wf_shapes_read(const char *path, int *n, char *why, size_t size);
+
+#endif
