@@ -12,6 +12,15 @@ static const char *const keys[KEYS] = {"g",  "mb", "ic", "ih", "iw", "oc", "oh",
                                        "kh", "kw", "sh", "sw", "dh", "dw", "ph", "pw"};
 #define MISSING (-1)
 
+#ifndef WF_SHAPES_DIR /* the build gives the full path */
+#define WF_SHAPES_DIR "tests/shapes"
+#endif
+
+const char *wf_shapes_small(void)
+{
+    return WF_SHAPES_DIR "/conv2d_small";
+}
+
 /* A number of 0..1e6; -1 when there is none. Advances *p. */
 static int number(const char **p)
 {

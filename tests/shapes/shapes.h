@@ -6,9 +6,9 @@
  * stride, dh/dw dilation (0 is dense), ph/pw padding, n"name" last; "_" may stand anywhere between.
  * Defaults as benchdnn's: g 1, mb 2, stride 1, dilation 0; a missing width is the height and the
  * other way round; a missing padding follows from the output size, a missing output size from the
- * padding (0). A given padding or output that does not agree with the rest is an error. Only
- * equal padding on both sides is known here, so an output size may be smaller than what one more
- * row of padding on the far side would give, as in benchdnn's own files. */
+ * padding (0). The same padding goes on both sides; a given output size that does not follow from
+ * the rest is an error.
+ */
 #ifndef WF_SHAPES_H
 #define WF_SHAPES_H
 
@@ -27,5 +27,8 @@ bool wf_shape_parse(const char *text, wf_shape_case *out, char *why, size_t size
 /* A file of one descriptor a line; empty lines and # comments are skipped. Returns an array for
  * free() and its length, or NULL with "FILE:LINE: reason" in why. */
 wf_shape_case *wf_shapes_read(const char *path, int *n, char *why, size_t size);
+
+/* The path of this tree's small convolutions that between them reach every corner of a kernel. */
+const char *wf_shapes_small(void);
 
 #endif

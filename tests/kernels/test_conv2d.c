@@ -1,0 +1,413 @@
+/* Every convolution kernel against plain formulas in double, over tests/shapes/conv2d_small or the
+ * file WEFT_TEST_SHAPES names: every pass, layout and implementation that fits.
+ *
+ * Integers small enough that every sum is exact must come out to the bit; random numbers within
+ * (L + 2) * eps * sum |a*b| of an accumulation of length L, which holds for any order of adding.
+ * Outputs, scratch and packed weights start as NaN, padding channels must end as zero, and guard
+ * bytes around every buffer and between the images of a strided batch must stay. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <float.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <cmocka.h>
+
+#include "tests/shapes/shapes.h"
+
+enum { GUARD = 128, GUARD_BYTE = 0xA5, GAP = 64 };
+
+/* ---- guarded memory ------------------------------------------------------------------------- */
+
+typedef struct region {
+    unsigned char *raw;
+    size_t bytes;
+} region;
+
+/* `bytes` of NaN (all bits set) on a 64-byte boundary between guards. */
+static void *region_create(region *r, size_t bytes)
+{
+    size_t whole = (GUARD + bytes + GUARD + 63) / 64 * 64;
+    r->raw = aligned_alloc(64, whole);
+    assert_non_null(r->raw);
+    memset(r->raw, GUARD_BYTE, whole);
+    memset(r->raw + GUARD, 0xff, bytes);
+    r->bytes = bytes;
+    return r->raw + GUARD;
+}
+
+static bool region_check_free(region *r)
+{
+    bool good = true;
+    for (int i = 0; i < GUARD; i++)
+        good &= r->raw[i] == GUARD_BYTE && r->raw[GUARD + r->bytes + (size_t)i] == GUARD_BYTE;
+    free(r->raw);
+    return good;
+}
+
+/* ---- the problem and its answer in double --------------------------------------------------- */
+
+typedef struct problem {
+    wf_conv2d_desc d;
+    double *x, *w, *b, *dy;            /* plain, whole batch */
+    double *y, *dx, *dw;               /* the answers */
+    double *y_abs, *dx_abs, *dw_abs;   /* the same sums over absolute values */
+    size_t n_x, n_w, n_y;
+} problem;
+
+static uint64_t random_state;
+static double uniform(void) /* splitmix64: -1 .. 1 */
+{
+    uint64_t z = (random_state += 0x9e3779b97f4a7c15u);
+    z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9u;
+    z = (z ^ z >> 27) * 0x94d049bb133111ebu;
+    return (double)(int64_t)(z ^ z >> 31) * 0x1p-63;
+}
+
+static double *values(size_t n, bool integers)
+{
+    double *v = malloc(n * sizeof *v);
+    assert_non_null(v);
+    for (size_t i = 0; i < n; i++) /* floats either way, so that every kernel reads the same */
+        v[i] = integers ? floor(uniform() * 3.5 + 0.5) : (double)(float)uniform();
+    return v;
+}
+
+static double *zeros(size_t n)
+{
+    double *v = calloc(n, sizeof *v);
+    assert_non_null(v);
+    return v;
+}
+
+static void problem_solve(problem *t)
+{
+    const wf_conv2d_desc *d = &t->d;
+    int cg = d->C / d->groups, kg = d->K / d->groups;
+    for (int n = 0; n < d->N; n++)
+        for (int k = 0; k < d->K; k++)
+            for (int p = 0; p < d->P; p++)
+                for (int q = 0; q < d->Q; q++) {
+                    size_t o = (((size_t)n * d->K + k) * d->P + p) * d->Q + q;
+                    double sum = d->bias ? t->b[k] : 0, sum_abs = fabs(sum);
+                    for (int c = 0; c < cg; c++)
+                        for (int r = 0; r < d->R; r++)
+                            for (int s = 0; s < d->S; s++) {
+                                int h = p * d->stride[0] - d->padding[0] + r * d->dilation[0];
+                                int v = q * d->stride[1] - d->padding[1] + s * d->dilation[1];
+                                if (h < 0 || h >= d->H || v < 0 || v >= d->W)
+                                    continue;
+                                size_t ch = (size_t)(k / kg * cg + c);
+                                size_t i = (((size_t)n * d->C + ch) * d->H + h) * d->W + v;
+                                size_t f = (((size_t)k * cg + c) * d->R + r) * d->S + s;
+                                sum += t->x[i] * t->w[f];
+                                sum_abs += fabs(t->x[i] * t->w[f]);
+                                t->dx[i] += t->dy[o] * t->w[f];
+                                t->dx_abs[i] += fabs(t->dy[o] * t->w[f]);
+                                t->dw[f] += t->dy[o] * t->x[i];
+                                t->dw_abs[f] += fabs(t->dy[o] * t->x[i]);
+                            }
+                    t->y[o] = sum;
+                    t->y_abs[o] = sum_abs;
+                }
+}
+
+static void problem_create(problem *t, const wf_conv2d_desc *d, bool integers)
+{
+    t->d = *d;
+    t->n_x = (size_t)d->N * d->C * d->H * d->W;
+    t->n_w = wf_conv2d_weights_count(d);
+    t->n_y = (size_t)d->N * d->K * d->P * d->Q;
+    t->x = values(t->n_x, integers);
+    t->w = values(t->n_w, integers);
+    t->b = values((size_t)d->K, integers);
+    t->dy = values(t->n_y, integers);
+    t->y = zeros(t->n_y), t->y_abs = zeros(t->n_y);
+    t->dx = zeros(t->n_x), t->dx_abs = zeros(t->n_x);
+    t->dw = zeros(t->n_w), t->dw_abs = zeros(t->n_w);
+    problem_solve(t);
+}
+
+static void problem_destroy(problem *t)
+{
+    double *all[] = {t->x, t->w, t->b, t->dy, t->y, t->dx, t->dw, t->y_abs, t->dx_abs, t->dw_abs};
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++)
+        free(all[i]);
+}
+
+/* ---- one kernel ----------------------------------------------------------------------------- */
+
+typedef struct run {
+    const wf_conv2d *k;
+    weft_dtype type;
+    bool exact;
+    char what[200];
+} run;
+
+static void put(const run *r, void *p, size_t i, double v)
+{
+    if (r->type == WEFT_F64)
+        ((double *)p)[i] = v;
+    else
+        ((float *)p)[i] = (float)v;
+}
+
+static double get(const run *r, const void *p, size_t i)
+{
+    return r->type == WEFT_F64 ? ((const double *)p)[i] : (double)((const float *)p)[i];
+}
+
+/* Bytes between images: a gap of NaN behind each, which also breaks denseness. */
+static size_t stride_of(const run *r, wf_act a)
+{
+    return wf_act_count(a) * weft_dtype_size(r->type) + GAP;
+}
+
+static void *images_create(const run *r, region *m, wf_act a, int n, const double *plain)
+{
+    size_t stride = stride_of(r, a);
+    char *base = region_create(m, stride * (size_t)n);
+    for (int i = 0; plain && i < n; i++) {
+        void *image = base + (size_t)i * stride;
+        memset(image, 0, stride - GAP);
+        for (int c = 0; c < a.C; c++)
+            for (int h = 0; h < a.H; h++)
+                for (int w = 0; w < a.W; w++)
+                    put(r, image, wf_act_index(a, c, h, w), *plain++);
+    }
+    return base;
+}
+
+static void expect(const run *r, double got, double want, double sum_abs, double length,
+                   const char *where)
+{
+    double eps = r->type == WEFT_F64 ? DBL_EPSILON : FLT_EPSILON;
+    double bound = r->exact ? 0 : (length + 2) * eps * sum_abs;
+    if (!(fabs(got - want) <= bound))
+        fail_msg("%s: %s: %.9g instead of %.9g (bound %.3g)", r->what, where, got, want, bound);
+}
+
+static void images_check(const run *r, const void *base, wf_act a, int n, const double *want,
+                         const double *sum_abs, double length)
+{
+    size_t stride = stride_of(r, a);
+    char where[80];
+    for (int i = 0; i < n; i++) {
+        const char *image = (const char *)base + (size_t)i * stride;
+        for (int c = 0; c < wf_round_up(a.C, a.block); c++)
+            for (int h = 0; h < a.H; h++)
+                for (int w = 0; w < a.W; w++) {
+                    double got = get(r, image, wf_act_index(a, c, h, w));
+                    snprintf(where, sizeof where, "image %d channel %d (%d, %d)", i, c, h, w);
+                    if (c >= a.C && got != 0)
+                        fail_msg("%s: %s: padding is %g", r->what, where, got);
+                    if (c < a.C)
+                        expect(r, got, *want++, *sum_abs++, length, where);
+                }
+        for (size_t j = stride - GAP; j < stride; j++)
+            if ((unsigned char)image[j] != 0xff)
+                fail_msg("%s: wrote behind image %d", r->what, i);
+    }
+}
+
+static void *plain_create(const run *r, region *m, size_t n, const double *from)
+{
+    void *p = region_create(m, n * weft_dtype_size(r->type));
+    for (size_t i = 0; from && i < n; i++)
+        put(r, p, i, from[i]);
+    return p;
+}
+
+static void release(const run *r, region *m)
+{
+    if (!region_check_free(m))
+        fail_msg("%s: wrote outside a buffer", r->what);
+}
+
+static void check_images_pass(const run *r, const problem *t)
+{
+    const wf_conv2d *k = r->k;
+    const wf_conv2d_desc *d = &k->desc;
+    bool forward = k->pass == WF_CONV2D_FORWARD;
+    wf_act in = forward ? wf_conv2d_src(d) : wf_conv2d_dst(d);
+    wf_act out = forward ? wf_conv2d_dst(d) : wf_conv2d_src(d);
+    region m[6];
+    char *src = images_create(r, &m[0], in, d->N, forward ? t->x : t->dy);
+    char *dst = images_create(r, &m[1], out, d->N, NULL);
+    void *w = plain_create(r, &m[2], t->n_w, t->w);
+    void *bias = plain_create(r, &m[3], (size_t)d->K, t->b);
+    void *packed = region_create(&m[4], k->packed_bytes);
+    void *scratch = region_create(&m[5], k->scratch_bytes);
+    for (int i = k->pack_tiles - 1; k->packed_bytes && i >= 0; i--) /* any order */
+        wf_conv2d_pack(k, 1, w, packed, i);
+    for (int n = d->N - 1; n >= 0; n--) {
+        const void *x = src + (size_t)n * stride_of(r, in);
+        void *y = dst + (size_t)n * stride_of(r, out);
+        const void *weights = k->packed_bytes ? packed : w;
+        if (forward)
+            wf_conv2d_forward(k, n % 2, x, weights, d->bias ? bias : NULL, y, scratch);
+        else
+            wf_conv2d_backward_data(k, n % 2, x, weights, y, scratch);
+    }
+    double length = (double)(forward ? d->C : d->K) / d->groups * d->R * d->S + 1;
+    images_check(r, dst, out, d->N, forward ? t->y : t->dx, forward ? t->y_abs : t->dx_abs, length);
+    for (int i = 0; i < 6; i++)
+        release(r, &m[i]);
+}
+
+static void check_weights_pass(const run *r, const problem *t)
+{
+    const wf_conv2d *k = r->k;
+    const wf_conv2d_desc *d = &k->desc;
+    wf_act xa = wf_conv2d_src(d), ya = wf_conv2d_dst(d);
+    region m[5];
+    void *x = images_create(r, &m[0], xa, d->N, t->x);
+    void *dy = images_create(r, &m[1], ya, d->N, t->dy);
+    void *dw = plain_create(r, &m[2], t->n_w, NULL);
+    size_t slot_stride = (k->slot_bytes + 63) / 64 * 64;
+    void *slots = region_create(&m[3], slot_stride * (size_t)k->slots);
+    void *scratch = region_create(&m[4], k->scratch_bytes);
+    for (int i = k->slots * k->parts - 1; i >= 0; i--)
+        wf_conv2d_backward_weights(k, i % 2, x, stride_of(r, xa), dy, stride_of(r, ya), slots,
+                                   slot_stride, scratch, i);
+    for (int i = k->reduce_tiles - 1; i >= 0; i--)
+        wf_conv2d_reduce(k, i % 2, slots, slot_stride, dw, i);
+    char where[40];
+    double length = (double)d->N * d->P * d->Q;
+    for (size_t i = 0; i < t->n_w; i++) {
+        snprintf(where, sizeof where, "weight %zu", i);
+        expect(r, get(r, dw, i), t->dw[i], t->dw_abs[i], length, where);
+    }
+    for (int i = 0; i < 5; i++)
+        release(r, &m[i]);
+}
+
+/* How often each implementation was tried on each pass. */
+static int tried[8][3];
+
+static void check_impl(int impl, const problem *t, wf_conv2d_desc d, bool exact, const char *name)
+{
+    const int workers = 2;
+    for (int pass = 0; pass < 3; pass++) {
+        char why[160] = "";
+        run r = {.type = d.weights_type, .exact = exact};
+        d.bias = t->d.bias && pass == WF_CONV2D_FORWARD;
+        wf_conv2d *k = wf_conv2d_create_impl(wf_conv2d_impls[impl], &d, pass, wf_cpu_isa(), workers,
+                                             why, sizeof why);
+        r.k = k;
+        if (!k) {
+            assert_string_not_equal(why, "");
+            continue;
+        }
+        snprintf(r.what, sizeof r.what, "%s %s \"%s\" blocks %d,%d", k->name,
+                 wf_conv2d_pass_name(pass), name, d.src_block, d.dst_block);
+        tried[impl][pass]++;
+        if (pass == WF_CONV2D_BACKWARD_WEIGHTS)
+            check_weights_pass(&r, t);
+        else
+            check_images_pass(&r, t);
+        wf_conv2d_destroy(k);
+    }
+}
+
+static void check_shape(const wf_shape_case *c, bool integers)
+{
+    int block = wf_isa_block(wf_cpu_isa());
+    const int layouts[][2] = {{block, block}, {1, block}, {1, 1}};
+    problem t;
+    wf_conv2d_desc d = c->desc;
+    d.bias = 1;
+    random_state = (uint64_t)d.C * 1000003u + (uint64_t)d.H;
+    problem_create(&t, &d, integers);
+    for (size_t l = 0; l < sizeof layouts / sizeof *layouts; l++)
+        for (int i = 0; i < wf_conv2d_n_impls; i++) {
+            d.src_block = layouts[l][0];
+            d.dst_block = layouts[l][1];
+            check_impl(i, &t, d, integers, c->name);
+        }
+    d.src_block = d.dst_block = 1;
+    d.src_type = d.weights_type = d.dst_type = WEFT_F64;
+    for (int i = 0; i < wf_conv2d_n_impls; i++)
+        check_impl(i, &t, d, integers, c->name);
+    problem_destroy(&t);
+}
+
+/* ---- tests ---------------------------------------------------------------------------------- */
+
+static wf_shape_case *shapes;
+static int n_shapes;
+
+static int read_shapes(void **unused)
+{
+    const char *path = getenv("WEFT_TEST_SHAPES");
+    char why[400];
+    shapes = wf_shapes_read(path ? path : wf_shapes_small(), &n_shapes, why, sizeof why);
+    if (!shapes)
+        fprintf(stderr, "%s\n", why);
+    return shapes ? 0 : -1;
+}
+
+static int free_shapes(void **unused)
+{
+    free(shapes);
+    return 0;
+}
+
+static void integers_are_exact(void **unused)
+{
+    for (int i = 0; i < n_shapes; i++)
+        check_shape(&shapes[i], true);
+}
+
+static void random_numbers_are_within_the_bound(void **unused)
+{
+    for (int i = 0; i < n_shapes; i++)
+        check_shape(&shapes[i], false);
+}
+
+static void every_kernel_was_tried(void **unused)
+{
+    if (getenv("WEFT_TEST_SHAPES"))
+        skip();
+    for (int i = 0; i < wf_conv2d_n_impls; i++) {
+        int sum = tried[i][0] + tried[i][1] + tried[i][2];
+        if (wf_conv2d_impls[i]->isa <= wf_cpu_isa() && sum == 0)
+            fail_msg("%s never fits", wf_conv2d_impls[i]->name);
+    }
+    int ref = wf_conv2d_n_impls - 1;
+    assert_string_equal(wf_conv2d_impls[ref]->name, "ref");
+    for (int pass = 0; pass < 3; pass++) /* three layouts and f64, both kinds of numbers */
+        assert_int_equal(tried[ref][pass], n_shapes * 4 * 2);
+}
+
+static void the_choice_never_fails(void **unused)
+{
+    int block = wf_isa_block(wf_cpu_isa());
+    for (int i = 0; i < n_shapes; i++)
+        for (int pass = 0; pass < 3; pass++) {
+            wf_conv2d_desc d = shapes[i].desc;
+            d.src_block = d.dst_block = block;
+            wf_conv2d *k = wf_conv2d_create(&d, pass, wf_cpu_isa(), 1);
+            assert_non_null(k);
+            assert_true(k->slots >= 1 && k->slots * k->slot_images >= d.N);
+            wf_conv2d_destroy(k);
+            k = wf_conv2d_create(&d, pass, WEFT_ISA_SCALAR, 1);
+            assert_non_null(k);
+            assert_string_equal(k->name, "ref");
+            wf_conv2d_destroy(k);
+        }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(integers_are_exact),
+        cmocka_unit_test(random_numbers_are_within_the_bound),
+        cmocka_unit_test(every_kernel_was_tried),
+        cmocka_unit_test(the_choice_never_fails),
+    };
+    return cmocka_run_group_tests_name("conv2d", tests, read_shapes, free_shapes);
+}

@@ -1,0 +1,162 @@
+/* Note [oneDNN and threads]: kernels created where OpenMP offers several threads and run by several
+ * workers at once give the bits of one worker. Without the care of kernels/onednn a weight gradient
+ * is silently wrong here. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <omp.h>
+#include <stdlib.h>
+#include <string.h>
+#include <cmocka.h>
+
+#include "kernels/conv2d/conv2d.h"
+
+enum { MAX_WORKERS = 4 };
+
+typedef struct data {
+    wf_conv2d *forward, *backward_data, *backward_weights;
+    float *x, *w, *y, *dx, *dw, *packed, *packed_t, *slots;
+    char *scratch;
+    size_t scratch_bytes, slot_stride;
+} data;
+
+static void *memory(size_t bytes)
+{
+    void *p = aligned_alloc(64, (bytes + 127) / 64 * 64);
+    assert_non_null(p);
+    memset(p, 0, (bytes + 127) / 64 * 64);
+    return p;
+}
+
+static float *noise(size_t n, unsigned seed)
+{
+    float *p = memory(n * sizeof *p);
+    for (size_t i = 0; i < n; i++) {
+        seed = seed * 1664525u + 1013904223u;
+        p[i] = (float)(int32_t)seed * 0x1p-31f;
+    }
+    return p;
+}
+
+static void create(data *t, const wf_conv2d_desc *d)
+{
+    size_t n_x = wf_act_count(wf_conv2d_src(d)), n_y = wf_act_count(wf_conv2d_dst(d));
+    t->forward = wf_conv2d_create(d, WF_CONV2D_FORWARD, wf_cpu_isa(), MAX_WORKERS);
+    t->backward_data = wf_conv2d_create(d, WF_CONV2D_BACKWARD_DATA, wf_cpu_isa(), MAX_WORKERS);
+    t->backward_weights =
+        wf_conv2d_create(d, WF_CONV2D_BACKWARD_WEIGHTS, wf_cpu_isa(), MAX_WORKERS);
+    const wf_conv2d *all[] = {t->forward, t->backward_data, t->backward_weights};
+    t->scratch_bytes = 64;
+    for (int i = 0; i < 3; i++) {
+        assert_non_null(all[i]);
+        if (all[i]->scratch_bytes > t->scratch_bytes)
+            t->scratch_bytes = (all[i]->scratch_bytes + 63) / 64 * 64;
+    }
+    t->scratch = memory(t->scratch_bytes * MAX_WORKERS);
+    t->slot_stride = (t->backward_weights->slot_bytes + 63) / 64 * 64;
+    t->slots = memory(t->slot_stride * (size_t)t->backward_weights->slots);
+    t->x = noise(n_x * (size_t)d->N, 1);
+    t->w = noise(wf_conv2d_weights_count(d), 2);
+    t->y = noise(n_y * (size_t)d->N, 3);
+    t->dx = memory(n_x * (size_t)d->N * sizeof(float));
+    t->dw = memory(wf_conv2d_weights_count(d) * sizeof(float));
+    t->packed = memory(t->forward->packed_bytes);
+    t->packed_t = memory(t->backward_data->packed_bytes);
+}
+
+static void destroy(data *t)
+{
+    wf_conv2d_destroy(t->forward);
+    wf_conv2d_destroy(t->backward_data);
+    wf_conv2d_destroy(t->backward_weights);
+    void *all[] = {t->x, t->w, t->y, t->dx, t->dw, t->packed, t->packed_t, t->slots, t->scratch};
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++)
+        free(all[i]);
+}
+
+static const float *weights_of(const wf_conv2d *k, const float *plain, const float *packed)
+{
+    return k->packed_bytes ? packed : plain;
+}
+
+/* forward into y, backward-data of y into dx, backward-weights of x and y into dw. */
+static void step(data *t, const wf_conv2d_desc *d, int threads)
+{
+    size_t n_x = wf_act_count(wf_conv2d_src(d)), n_y = wf_act_count(wf_conv2d_dst(d));
+    const wf_conv2d *fw = t->forward, *bd = t->backward_data, *bw = t->backward_weights;
+#pragma omp parallel num_threads(threads)
+    {
+        int me = omp_get_thread_num();
+        char *scratch = t->scratch + (size_t)me * t->scratch_bytes;
+        omp_set_num_threads(1);
+#pragma omp for schedule(dynamic)
+        for (int i = 0; i < fw->pack_tiles; i++)
+            if (fw->packed_bytes)
+                wf_conv2d_pack(fw, me, t->w, t->packed, i);
+#pragma omp for schedule(dynamic)
+        for (int i = 0; i < bd->pack_tiles; i++)
+            if (bd->packed_bytes)
+                wf_conv2d_pack(bd, me, t->w, t->packed_t, i);
+#pragma omp for schedule(dynamic)
+        for (int n = 0; n < d->N; n++)
+            wf_conv2d_forward(fw, me, t->x + (size_t)n * n_x, weights_of(fw, t->w, t->packed), NULL,
+                              t->y + (size_t)n * n_y, scratch);
+#pragma omp for schedule(dynamic) nowait /* the two run side by side */
+        for (int n = 0; n < d->N; n++)
+            wf_conv2d_backward_data(bd, me, t->y + (size_t)n * n_y,
+                                    weights_of(bd, t->w, t->packed_t), t->dx + (size_t)n * n_x,
+                                    scratch);
+#pragma omp for schedule(dynamic)
+        for (int i = 0; i < bw->slots * bw->parts; i++)
+            wf_conv2d_backward_weights(bw, me, t->x, n_x * sizeof(float), t->y,
+                                       n_y * sizeof(float), t->slots, t->slot_stride, scratch, i);
+#pragma omp for schedule(dynamic)
+        for (int i = 0; i < bw->reduce_tiles; i++)
+            wf_conv2d_reduce(bw, me, t->slots, t->slot_stride, t->dw, i);
+    }
+}
+
+static void any_number_of_workers_gives_the_same_bits(void **unused)
+{
+    int block = wf_isa_block(wf_cpu_isa());
+    const wf_conv2d_desc shapes[] = {
+        {.N = 12, .C = 32, .H = 14, .W = 14, .K = 64, .R = 3, .S = 3, .padding = {1, 1}},
+        {.N = 8, .C = 64, .H = 7, .W = 7, .K = 128, .R = 3, .S = 3, .padding = {1, 1}},
+        {.N = 9, .C = 64, .H = 14, .W = 14, .K = 32, .R = 1, .S = 1},
+        {.N = 6, .C = 32, .H = 9, .W = 9, .K = 32, .R = 3, .S = 3, .padding = {1, 1}},
+    };
+    int was = omp_get_max_threads();
+    for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++) {
+        wf_conv2d_desc d = shapes[i];
+        d.stride[0] = d.stride[1] = i == 3 ? 2 : 1;
+        d.dilation[0] = d.dilation[1] = d.groups = 1;
+        d.src_block = d.dst_block = block;
+        assert_true(wf_conv2d_output(&d));
+        omp_set_num_threads(MAX_WORKERS); /* what creation must not be misled by */
+        data t, one;
+        create(&t, &d);
+        assert_int_equal(omp_get_max_threads(), MAX_WORKERS);
+        create(&one, &d);
+        step(&one, &d, 1);
+        for (int threads = 2; threads <= MAX_WORKERS; threads++) {
+            step(&t, &d, threads);
+            size_t n_x = wf_act_count(wf_conv2d_src(&d)) * (size_t)d.N * sizeof(float);
+            size_t n_y = wf_act_count(wf_conv2d_dst(&d)) * (size_t)d.N * sizeof(float);
+            assert_memory_equal(t.y, one.y, n_y);
+            assert_memory_equal(t.dx, one.dx, n_x);
+            assert_memory_equal(t.dw, one.dw, wf_conv2d_weights_count(&d) * sizeof(float));
+        }
+        destroy(&t);
+        destroy(&one);
+    }
+    omp_set_num_threads(was);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(any_number_of_workers_gives_the_same_bits),
+    };
+    return cmocka_run_group_tests_name("conv2d_threads", tests, NULL, NULL);
+}
