@@ -16,7 +16,7 @@ const char *weft_isa_name(weft_isa isa)
     return "?";
 }
 
-static weft_isa detect(void)
+weft_isa wf_cpu_best_isa(void)
 {
     __builtin_cpu_init(); /* also checks that the OS saves the wide registers */
     weft_isa isa = WEFT_ISA_SCALAR;
@@ -26,6 +26,11 @@ static weft_isa detect(void)
             __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl"))
             isa = WEFT_ISA_AVX512;
     }
+    return isa;
+}
+
+static weft_isa capped(weft_isa isa)
+{
     const char *cap = getenv("WEFT_MAX_ISA");
     if (cap)
         for (weft_isa i = WEFT_ISA_SCALAR; i < isa; i++)
@@ -39,7 +44,7 @@ weft_isa wf_cpu_isa(void)
     static atomic_int known; /* isa + 1; 0: not yet */
     int isa = atomic_load_explicit(&known, memory_order_relaxed);
     if (isa == 0) {
-        isa = (int)detect() + 1;
+        isa = (int)capped(wf_cpu_best_isa()) + 1;
         atomic_store_explicit(&known, isa, memory_order_relaxed);
     }
     return (weft_isa)(isa - 1);

@@ -16,6 +16,7 @@ typedef int64_t wf_dim;
 /* The best instruction set this CPU has, capped by WEFT_MAX_ISA (scalar, avx2, avx512). avx2 asks
  * for AVX2+FMA, avx512 for F, BW, DQ, VL. Read once. */
 weft_isa wf_cpu_isa(void);
+weft_isa wf_cpu_best_isa(void); /* the same without the cap; for reports */
 
 /* Channels per block of the blocked layout: 16 on AVX-512, 8 elsewhere. f64 stays plain (1). */
 static inline int wf_isa_block(weft_isa isa)

@@ -18,6 +18,7 @@ struct wf_topology {
     cpu_set_t *masks; /* of each chosen core: its hardware threads that we may use */
     bool binds;
     char why[768];
+    char openmp[512];
     char binds_why[128];
 };
 

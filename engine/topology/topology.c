@@ -45,6 +45,23 @@ __attribute__((format(printf, 2, 3))) static void why(wf_topology *t, const char
     va_end(args);
 }
 
+static void read_openmp_settings(builder *b)
+{
+    static const char *const names[] = {
+        "OMP_NUM_THREADS", "OMP_THREAD_LIMIT", "OMP_DYNAMIC",       "OMP_PROC_BIND",
+        "OMP_PLACES",      "OMP_WAIT_POLICY",  "GOMP_CPU_AFFINITY", "GOMP_SPINCOUNT",
+        "KMP_AFFINITY",    "KMP_BLOCKTIME",
+    };
+    wf_topology *t = b->t;
+    size_t used = 0;
+    for (size_t i = 0; i < sizeof(names) / sizeof(*names) && used < sizeof(t->openmp); i++) {
+        const char *value = env(b, names[i]);
+        if (value)
+            used += (size_t)snprintf(t->openmp + used, sizeof(t->openmp) - used, "%s%s=%.64s",
+                                     used ? " " : "", names[i], value);
+    }
+}
+
 /* ---- the machine ---------------------------------------------------------------------------- */
 
 static weft_status load(builder *b, weft_error *err)
@@ -347,6 +364,7 @@ static weft_status build(builder *b, weft_error *err)
     WF_TRY(load(b, err));
     WF_TRY(read_mask(b, err));
     WF_TRY(list_cores(b, err));
+    read_openmp_settings(b);
     choose_threads(b);
     choose_binding(b);
     return make_masks(b, err);
@@ -408,6 +426,18 @@ wf_core wf_topology_core(const wf_topology *t, int i)
 const char *wf_topology_why(const wf_topology *t)
 {
     return t->why;
+}
+
+const char *wf_topology_openmp(const wf_topology *t)
+{
+    return t->openmp;
+}
+
+void wf_hwloc_version(int *major, int *minor)
+{
+    unsigned version = hwloc_get_api_version();
+    *major = (int)(version >> 16);
+    *minor = (int)(version >> 8 & 0xff);
 }
 
 const wf_machine *wf_topology_machine(const wf_topology *t)

@@ -51,6 +51,8 @@ wf_core wf_topology_core(const wf_topology *t, int i);
 /* How the numbers came about, one decision after the other: "16 of 32 hardware threads: one per
  * core; quota of 8.0 CPUs: 8 cores; OMP_NUM_THREADS=8: 8 threads". */
 const char *wf_topology_why(const wf_topology *t);
+/* The OpenMP settings found in the environment: "OMP_PROC_BIND=close OMP_PLACES=cores", or "". */
+const char *wf_topology_openmp(const wf_topology *t);
 
 /* NUMA nodes that have chosen cores are counted by used_nodes; machine-wide figures follow. */
 typedef struct wf_machine {
@@ -78,6 +80,8 @@ typedef struct wf_saved_binding {
 } wf_saved_binding;
 void wf_topology_bind(const wf_topology *t, int worker, wf_saved_binding *saved);
 void wf_topology_unbind(wf_saved_binding *saved);
+
+void wf_hwloc_version(int *major, int *minor);
 
 /* Memory placement, under engine/memory. 0 when done. */
 int wf_topology_bind_memory(const wf_topology *t, void *p, size_t bytes, int node);

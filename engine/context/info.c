@@ -1,0 +1,152 @@
+/* Writes the text of `weft info`.
+ *
+ * Threading: reads constants only. */
+#include "engine/context/info.h"
+
+#include <jansson.h>
+#include <omp.h>
+#include <string.h>
+#include <zlib.h>
+
+#include "engine/context/error.h"
+#include "engine/memory/memory.h"
+#include "kernels/onednn/version.h"
+#include "kernels/types.h"
+
+#define ROW "%-16s" /* the column of names */
+
+static const char *plural(int n)
+{
+    return n == 1 ? "" : "s";
+}
+
+static void write_machine(const wf_machine *m, FILE *out)
+{
+    fprintf(out, ROW "%s\n", "cpu", m->cpu_model[0] ? m->cpu_model : "unknown");
+    fprintf(out, ROW "%d package%s, %d NUMA node%s, %d core%s, %d hardware thread%s\n", "machine",
+            m->packages, plural(m->packages), m->nodes, plural(m->nodes), m->cores,
+            plural(m->cores), m->hardware_threads, plural(m->hardware_threads));
+}
+
+static int write_cache(const char *name, size_t bytes, int sharers, int written, FILE *out)
+{
+    char size[WF_BYTES_TEXT];
+    if (bytes == 0)
+        return written;
+    fprintf(out, "%s%s %s", written ? ", " : "", name, wf_bytes_text(size, bytes));
+    if (sharers > 1)
+        fprintf(out, " per %d cores", sharers);
+    else
+        fprintf(out, " per core");
+    return written + 1;
+}
+
+static void write_caches(const wf_machine *m, FILE *out)
+{
+    fprintf(out, ROW, "caches");
+    int written = write_cache("L1d", m->l1d, m->l1d_sharers, 0, out);
+    written = write_cache("L2", m->l2, m->l2_sharers, written, out);
+    written = write_cache("L3", m->l3, m->l3_sharers, written, out);
+    fprintf(out, written ? "\n" : "unknown\n");
+}
+
+static void write_isa(weft_isa isa, FILE *out)
+{
+    weft_isa best = wf_cpu_best_isa();
+    fprintf(out, ROW "%s", "instructions", weft_isa_name(isa));
+    if (isa < best)
+        fprintf(out, ", capped by WEFT_MAX_ISA; this cpu has %s\n", weft_isa_name(best));
+    else
+        fprintf(out, ", the best this cpu has\n");
+}
+
+/* The operating system's numbers of the chosen cores of a node: "0-7,16". */
+static void write_cpus(const wf_topology *t, int node, FILE *out)
+{
+    int n = wf_topology_cores(t), written = 0;
+    for (int i = 0, last; i < n; i = last + 1) {
+        last = i;
+        wf_core first = wf_topology_core(t, i);
+        if (first.node != node)
+            continue;
+        while (last + 1 < n && wf_topology_core(t, last + 1).node == node &&
+               wf_topology_core(t, last + 1).cpu == wf_topology_core(t, last).cpu + 1)
+            last++;
+        fprintf(out, "%s%d", written++ ? "," : "", first.cpu);
+        if (last > i)
+            fprintf(out, "-%d", wf_topology_core(t, last).cpu);
+    }
+    if (!written)
+        fputs("none", out);
+}
+
+static void write_threads(const wf_topology *t, int threads, FILE *out)
+{
+    const char *binding;
+    wf_topology_binds(t, &binding);
+    fprintf(out, ROW "%d\n", "threads", threads);
+    fprintf(out, ROW "%s\n", "  why", wf_topology_why(t));
+    fprintf(out, ROW "%s\n", "  binding", binding);
+    const char *settings = wf_topology_openmp(t);
+    fprintf(out, ROW "version %d, %s\n", "  OpenMP", _OPENMP, *settings ? settings : "no settings");
+}
+
+static void write_nodes(const wf_topology *t, FILE *out)
+{
+    for (int node = 0; node < wf_topology_machine(t)->nodes; node++) {
+        char label[32], size[WF_BYTES_TEXT];
+        snprintf(label, sizeof(label), "NUMA node %d", node);
+        fprintf(out, ROW "%s, chosen cpus: ", label,
+                wf_bytes_text(size, wf_topology_node_memory(t, node)));
+        write_cpus(t, node, out);
+        fputc('\n', out);
+    }
+}
+
+/* The word in brackets: "always [madvise] never". */
+static void write_huge_pages(FILE *out)
+{
+    char text[128] = "", *mode = NULL;
+    FILE *f = fopen("/sys/kernel/mm/transparent_hugepage/enabled", "re");
+    if (f) {
+        if (fgets(text, sizeof(text), f) && (mode = strchr(text, '[')))
+            mode[strcspn(mode, "]")] = '\0';
+        fclose(f);
+    }
+    fprintf(out, ROW "%s\n", "huge pages", mode ? mode + 1 : "unknown");
+}
+
+static void write_memory(FILE *out)
+{
+    wf_memory_limit l;
+    char total[WF_BYTES_TEXT], available[WF_BYTES_TEXT];
+    if (wf_memory_get_limit(NULL, &l, NULL) == WEFT_OK)
+        fprintf(out, ROW "%s, of which %s can be had (%s)\n", "memory",
+                wf_bytes_text(total, l.total), wf_bytes_text(available, l.available), l.why);
+    write_huge_pages(out);
+}
+
+static void write_libraries(FILE *out)
+{
+    int dnnl[3], hwloc[2];
+    wf_onednn_version(&dnnl[0], &dnnl[1], &dnnl[2]);
+    wf_hwloc_version(&hwloc[0], &hwloc[1]);
+    fprintf(out, ROW "oneDNN %d.%d.%d, hwloc %d.%d, jansson %s, zlib %s\n", "libraries", dnnl[0],
+            dnnl[1], dnnl[2], hwloc[0], hwloc[1], jansson_version_str(), zlibVersion());
+}
+
+weft_status wf_info_write(const wf_topology *t, weft_isa isa, int threads, FILE *out,
+                          weft_error *err)
+{
+    const wf_machine *m = wf_topology_machine(t);
+    write_machine(m, out);
+    write_caches(m, out);
+    write_isa(isa, out);
+    write_threads(t, threads, out);
+    write_nodes(t, out);
+    write_memory(out);
+    write_libraries(out);
+    if (fflush(out) != 0 || ferror(out))
+        return wf_error_set(err, WEFT_ERR_IO, "info: cannot write");
+    return WEFT_OK;
+}
