@@ -128,11 +128,10 @@ static void write_memory(FILE *out)
 
 static void write_libraries(FILE *out)
 {
-    int dnnl[3], hwloc[2];
+    int dnnl[3];
     wf_onednn_version(&dnnl[0], &dnnl[1], &dnnl[2]);
-    wf_hwloc_version(&hwloc[0], &hwloc[1]);
-    fprintf(out, ROW "oneDNN %d.%d.%d, hwloc %d.%d, jansson %s, zlib %s\n", "libraries", dnnl[0],
-            dnnl[1], dnnl[2], hwloc[0], hwloc[1], jansson_version_str(), zlibVersion());
+    fprintf(out, ROW "oneDNN %d.%d.%d, hwloc %s, jansson %s, zlib %s\n", "libraries", dnnl[0],
+            dnnl[1], dnnl[2], wf_hwloc_version(), jansson_version_str(), zlibVersion());
 }
 
 weft_status wf_info_write(const wf_topology *t, weft_isa isa, int threads, FILE *out,

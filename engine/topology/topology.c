@@ -433,11 +433,9 @@ const char *wf_topology_openmp(const wf_topology *t)
     return t->openmp;
 }
 
-void wf_hwloc_version(int *major, int *minor)
+const char *wf_hwloc_version(void)
 {
-    unsigned version = hwloc_get_api_version();
-    *major = (int)(version >> 16);
-    *minor = (int)(version >> 8 & 0xff);
+    return HWLOC_VERSION;
 }
 
 const wf_machine *wf_topology_machine(const wf_topology *t)

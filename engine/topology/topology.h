@@ -81,7 +81,7 @@ typedef struct wf_saved_binding {
 void wf_topology_bind(const wf_topology *t, int worker, wf_saved_binding *saved);
 void wf_topology_unbind(wf_saved_binding *saved);
 
-void wf_hwloc_version(int *major, int *minor);
+const char *wf_hwloc_version(void); /* "2.9.0": of the headers; the library says no more */
 
 /* Memory placement, under engine/memory. 0 when done. */
 int wf_topology_bind_memory(const wf_topology *t, void *p, size_t bytes, int node);

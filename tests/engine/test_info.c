@@ -21,8 +21,8 @@ static wf_topology *make_topology(void)
 {
     wf_topology *t = NULL;
     const wf_topology_config c = {
-        .synthetic = "pack:1 [numa(memory=1073741824)] numa:2(memory=2147483648) l3:1(size=8388608) "
-                     "l2:4(size=524288) l1d:1(size=32768) core:1 pu:2",
+        .synthetic = "pack:1 [numa(memory=1073741824)] group:2 [numa(memory=2147483648)] "
+                     "l3:1(size=8388608) l2:4(size=524288) l1d:1(size=32768) core:1 pu:2",
         .cpus = "0-5,14",
         .env = lookup,
     };
