@@ -17,15 +17,20 @@ import argparse
 import json
 import math
 import os
+import resource
 import statistics
 import subprocess
 import sys
 import tempfile
+import time
 
 MODES = ("eager", "channels_last", "compile", "compile_channels_last")
 DTYPES = ("f32", "bf16")
 # A machine whose peak moved by more than this between before and after was not quiet.
 QUIET = 0.10
+# Nor is one where other processes took more than this many cores during a measurement: an OpenMP
+# program that is denied one of its cores can lose most of its speed.
+OTHERS = 0.10
 HERE = os.path.dirname(os.path.abspath(__file__))
 
 
@@ -110,6 +115,29 @@ def field(what, result, name):
     return value
 
 
+def cpu_seconds():
+    """CPU time spent so far, (by the whole machine, by the processes measured here); the first is
+    None where the system does not tell."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    try:
+        with open("/proc/stat", encoding="ascii") as f:
+            user, nice, system = map(int, f.readline().split()[1:4])
+    except (OSError, ValueError):
+        return None, 0
+    return (user + nice + system) / os.sysconf("SC_CLK_TCK"), used.ru_utime + used.ru_stime
+
+
+def watched(measure, *args):
+    """measure(*args), with "other_cpu" added: the cores that other processes took meanwhile."""
+    machine, own, clock = *cpu_seconds(), time.monotonic()
+    result = measure(*args)
+    machine_after, own_after, seconds = *cpu_seconds(), time.monotonic() - clock
+    if machine is not None and machine_after is not None:
+        others = (machine_after - machine - (own_after - own)) / seconds
+        result["other_cpu"] = round(max(0.0, others), 2)
+    return result
+
+
 class Measurements:
     """Knows the commands; each method is one process and returns its JSON object."""
 
@@ -159,9 +187,9 @@ def measure_round(measurements, modes, threads, number, note):
     for mode in sides[turn:] + sides[:turn]:
         note(f"round {number + 1}: {'Weft' if mode is None else 'PyTorch ' + mode}")
         if mode is None:
-            result["weft"] = measurements.weft(threads)
+            result["weft"] = watched(measurements.weft, threads)
         else:
-            result["torch"][mode] = measurements.torch(mode, threads)
+            result["torch"][mode] = watched(measurements.torch, mode, threads)
     return result
 
 
@@ -222,7 +250,10 @@ def report(result):
                               ("triad_gb_per_s", "STREAM triad", "GB/s")):
         lines.append(f"{title}: {before[name]:.1f} {unit} before, {after[name]:.1f} after")
         if moved(before, after, name):
-            lines.append(f"  warning: it moved by more than {QUIET:.0%}: the machine was not quiet")
+            lines.append(f"warning: it moved by more than {QUIET:.0%}: the machine was not quiet")
+    others = max(m.get("other_cpu", 0) for r in rounds for m in [r["weft"], *r["torch"].values()])
+    if others > OTHERS:
+        lines.append(f"warning: other processes took up to {others:.2f} cores while measuring")
     return "\n".join(lines)
 
 
