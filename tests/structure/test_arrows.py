@@ -1,0 +1,274 @@
+#!/usr/bin/env python3
+"""Who may include whom, and what may exist once only.
+
+    test_arrows.py [SOURCE_DIR]
+
+cli -> train -> {modules, data, comm} -> engine -> kernels: no room includes from a room to its
+left, and modules, data and comm not from each other. Each rule is also tried on a made-up tree that
+breaks it.
+"""
+
+import os
+import re
+import sys
+import tempfile
+import unittest
+
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+sys.path.insert(0, os.path.join(ROOT, "tests", "tools"))
+import counted
+
+# What a room may include besides itself and the public headers.
+MAY_INCLUDE = {
+    "include": set(),
+    "kernels": set(),
+    "engine": {"kernels"},
+    "modules": {"engine", "kernels"},
+    "data": {"engine", "kernels"},
+    "comm": {"engine", "kernels"},
+    "train": {"modules", "data", "comm", "engine", "kernels"},
+    "cli": set(),  # it and the examples are users: the public headers must do
+    "examples": set(),
+    "bench": {"train", "modules", "data", "comm", "engine", "kernels", "tests"},
+    "tests": {"cli", "train", "modules", "data", "comm", "engine", "kernels", "bench"},
+}
+# Kernels know no tensors: the one header they share takes enums from the public ones.
+PUBLIC_IN_KERNELS = {"kernels/types.h"}
+# Libraries that one folder keeps to itself. Tests may look underneath.
+OWNED_HEADERS = {"dnnl": "kernels/onednn/", "hwloc": "engine/topology/", "benchmark": "bench/"}
+
+SOURCE = (".c", ".h", ".cc", ".cpp", ".cxx", ".def", ".inc")
+CXX = (".cc", ".cpp", ".cxx", ".hpp")
+INCLUDE = re.compile(r"^[ \t]*#[ \t]*include[ \t]*([<\"])([^>\"]+)[>\"]", re.M)
+COMMENT = re.compile(
+    r"""(?P<keep>"(?:\\.|[^"\\\n])*"|'(?:\\.|[^'\\\n])*')|/\*.*?\*/|//[^\n]*""", re.S)
+
+
+def without_comments(text):
+    """Comments become blanks; what looks like one inside a string stays."""
+    return COMMENT.sub(lambda m: m["keep"] or re.sub(r"[^\n]", " ", m.group()), text)
+
+
+class Tree:
+    """The sources of a folder: their text and what they include."""
+
+    def __init__(self, root):
+        self.root = root
+        self.text = {}
+        for room in sorted(MAY_INCLUDE):
+            for folder, _, names in os.walk(os.path.join(root, room)):
+                for name in sorted(names):
+                    if name.endswith(SOURCE + CXX):
+                        path = os.path.join(folder, name)
+                        with open(path, encoding="utf-8") as f:
+                            self.text[os.path.relpath(path, root)] = without_comments(f.read())
+        self.includes = {p: INCLUDE.findall(text) for p, text in self.text.items()}
+
+    def resolve(self, path, name):
+        """The file that a quoted include means, relative to the tree, or None."""
+        for base in (os.path.dirname(path), "", "include", "tests"):
+            candidate = os.path.normpath(os.path.join(base, name))
+            if os.path.exists(os.path.join(self.root, candidate)):
+                return candidate
+        return None
+
+
+def room_of(path):
+    return path.split("/", 1)[0]
+
+
+def check_arrows(tree):
+    for path, includes in tree.includes.items():
+        room = room_of(path)
+        for quote, name in includes:
+            target = tree.resolve(path, name)
+            if target is None:
+                if quote == '"':
+                    yield f"{path} includes {name}, which is not in the tree"
+                continue
+            other = room_of(target)
+            if other == "include":
+                if room == "kernels" and path not in PUBLIC_IN_KERNELS:
+                    yield f"{path}: only {', '.join(PUBLIC_IN_KERNELS)} includes {name} in kernels"
+            elif other != room and other not in MAY_INCLUDE[room]:
+                yield f"{path}: {room} may not include {name}"
+
+
+def check_owned_headers(tree):
+    """Directly, or through a header of ours."""
+
+    def reaches(path, library, seen):
+        for quote, name in tree.includes.get(path, ()):
+            if re.split(r"[._/]", name.removeprefix("oneapi/"))[0] == library and quote == "<":
+                return True
+            target = tree.resolve(path, name)
+            if target and target not in seen:
+                seen.add(target)
+                if reaches(target, library, seen):
+                    return True
+        return False
+
+    for path in tree.includes:
+        for library, owner in OWNED_HEADERS.items():
+            if not path.startswith((owner, "tests/")) and reaches(path, library, {path}):
+                yield f"{path}: only {owner} may see {library}'s headers"
+
+
+def check_cxx(tree):
+    cxx = [path for path in tree.text if path.endswith(CXX)]
+    for path in cxx:
+        if room_of(path) != "bench":
+            yield f"{path}: C++ outside of bench"
+    if len(cxx) > 1:
+        yield "more than one C++ file: " + ", ".join(cxx)
+
+
+def check_ops(tree):
+    ops_def = "engine/graph/ops/ops.def"
+    listed = re.findall(r"\bWF_OP\((\w+)\)", tree.text.get(ops_def, ""))
+    for name in sorted(set(listed)):
+        if listed.count(name) > 1:
+            yield f"{ops_def} lists {name} {listed.count(name)} times"
+    defined = {}
+    for path, text in tree.text.items():
+        if room_of(path) in ("tests", "bench"):
+            continue
+        names = re.findall(r"^const\s+wf_op\s+wf_op_(\w+)\s*=", text, re.M)
+        stem = os.path.splitext(os.path.basename(path))[0]
+        in_ops = path.startswith("engine/graph/ops/")
+        if in_ops and path.endswith(".c") and not any(n.startswith(stem) for n in names):
+            yield f"{path} defines no op called {stem}"
+        for name in names:
+            if name in defined:
+                yield f"{path} and {defined[name]} both define op {name}"
+            defined[name] = path
+            if name not in listed:
+                yield f"{path}: op {name} is not in {ops_def}"
+    for name in sorted(set(listed) - set(defined)):
+        yield f"{ops_def} lists {name}, which no file defines"
+
+
+def check_readmes(tree):
+    """Each folder opens with a README: what it owns, what it may use."""
+    folders = {os.path.dirname(p) for p in tree.text if room_of(p) not in ("include", "tests")}
+    for folder in sorted(folders):
+        if not os.path.exists(os.path.join(tree.root, folder, "README.md")):
+            yield f"{folder} has no README.md"
+
+
+class TheTree(unittest.TestCase):
+    root = ROOT
+
+    @classmethod
+    def setUpClass(cls):
+        cls.tree = Tree(cls.root)
+
+    def expect_none(self, check):
+        problems = list(check(self.tree))
+        if problems:
+            self.fail("\n  " + "\n  ".join(problems))
+
+    def test_the_tree_was_found(self):
+        self.assertIn("kernels/types.h", self.tree.text)
+        self.assertIn(("\"", "kernels/types.h"), self.tree.includes["kernels/cpu.c"])
+
+    def test_arrows_point_right(self):
+        self.expect_none(check_arrows)
+
+    def test_libraries_stay_in_their_rooms(self):
+        self.expect_none(check_owned_headers)
+
+    def test_one_cxx_file(self):
+        self.expect_none(check_cxx)
+
+    def test_ops_are_listed_once(self):
+        self.expect_none(check_ops)
+
+    def test_folders_have_readmes(self):
+        self.expect_none(check_readmes)
+
+
+class MadeUpTrees(unittest.TestCase):
+    """Each rule finds what breaks it, and nothing else."""
+
+    def problems(self, check, files):
+        with tempfile.TemporaryDirectory() as root:
+            for path, text in files.items():
+                os.makedirs(os.path.join(root, os.path.dirname(path)), exist_ok=True)
+                with open(os.path.join(root, path), "w", encoding="utf-8") as f:
+                    f.write(text)
+            return list(check(Tree(root)))
+
+    def test_arrows(self):
+        headers = {"engine/e.h": "", "kernels/k.h": "", "data/d.h": "", "modules/m.h": "",
+                   "train/t.h": "", "include/weft/w.h": "", "cli/c.h": ""}
+        for path, text, bad in (
+            ("kernels/x.c", '#include "engine/e.h"', 1),
+            ("kernels/x.c", '#include "weft/w.h"', 1),
+            ("kernels/x.c", '#include "../engine/e.h"', 1),
+            ("kernels/x.c", ' # include  <engine/e.h>', 1),
+            ("kernels/types.h", '#include "weft/w.h"', 0),
+            ("engine/x.c", '#include "modules/m.h"', 1),
+            ("engine/x.c", '#include "kernels/k.h"\n#include "e.h"\n#include "weft/w.h"', 0),
+            ("engine/x.c", '/* #include "modules/m.h" */\n// #include "modules/m.h"\n', 0),
+            ("engine/x.c", 'char *glob = "a/*.h";\n#include "modules/m.h"\n/**/', 1),
+            ("engine/x.c", '#include "no/such.h"', 1),
+            ("engine/x.c", '#include <no/such.h>', 0),
+            ("modules/x.c", '#include "data/d.h"', 1),
+            ("train/x.c", '#include "data/d.h"\n#include "modules/m.h"', 0),
+            ("train/x.c", '#include "cli/c.h"', 1),
+            ("cli/x.c", '#include "train/t.h"', 1),
+            ("cli/x.c", '#include "c.h"\n#include <weft/w.h>', 0),
+            ("examples/x.c", '#include "engine/e.h"', 1),
+            ("include/weft/x.h", '#include "kernels/k.h"', 1),
+            ("tests/x.c", '#include "cli/c.h"\n#include "engine/e.h"', 0),
+        ):
+            with self.subTest(path=path, text=text):
+                self.assertEqual(len(self.problems(check_arrows, {**headers, path: text})), bad)
+
+    def test_owned_headers(self):
+        for files, bad in (
+            ({"kernels/onednn/x.c": "#include <dnnl.h>"}, 0),
+            ({"tests/x.c": "#include <dnnl.h>"}, 0),
+            ({"engine/x.c": "#include <dnnl.h>"}, 1),
+            ({"engine/x.c": "#include <oneapi/dnnl/dnnl.h>"}, 1),
+            ({"engine/x.c": "#include <dnnl_types.h>"}, 1),
+            ({"engine/memory/x.c": "#include <hwloc/bitmap.h>"}, 1),
+            ({"kernels/onednn/o.h": "#include <dnnl.h>",
+              "engine/x.c": '#include "kernels/onednn/o.h"'}, 1),
+        ):
+            with self.subTest(files=files):
+                self.assertEqual(len(self.problems(check_owned_headers, files)), bad)
+
+    def test_cxx(self):
+        self.assertEqual(self.problems(check_cxx, {"bench/a.cc": ""}), [])
+        self.assertEqual(len(self.problems(check_cxx, {"engine/a.cpp": ""})), 1)
+        self.assertEqual(len(self.problems(check_cxx, {"bench/a.cc": "", "bench/b.cc": ""})), 1)
+
+    def test_ops(self):
+        ops = "engine/graph/ops/"
+        define = "const wf_op wf_op_{} = {{0}};\n".format
+        for files, bad in (
+            ({"ops.def": "WF_OP(add)", "add.c": define("add")}, 0),
+            ({"ops.def": "WF_OP(conv)\nWF_OP(conv_data)",
+              "conv.c": define("conv") + define("conv_data")}, 0),
+            ({"ops.def": "WF_OP(add)\nWF_OP(add)", "add.c": define("add")}, 1),
+            ({"ops.def": "/* WF_OP(add) */", "add.c": define("add")}, 1),
+            ({"ops.def": "WF_OP(add)"}, 1),
+            ({"ops.def": "WF_OP(add)", "sum.c": define("add")}, 1),
+            ({"ops.def": "WF_OP(add)", "add.c": define("add"), "a.c": define("add")}, 1),
+        ):
+            with self.subTest(files=files):
+                tree = {ops + name: text for name, text in files.items()}
+                self.assertEqual(len(self.problems(check_ops, tree)), bad)
+
+    def test_readmes(self):
+        self.assertEqual(len(self.problems(check_readmes, {"engine/x/a.c": ""})), 1)
+        self.assertEqual(self.problems(check_readmes, {"engine/a.c": "", "engine/README.md": ""}),
+                         [])
+
+
+if __name__ == "__main__":
+    if len(sys.argv) > 1 and os.path.isdir(sys.argv[1]):
+        TheTree.root = os.path.abspath(sys.argv.pop(1))
+    counted.main()
