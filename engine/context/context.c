@@ -1,0 +1,146 @@
+/* The context's life. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "engine/context/context.h"
+#include "engine/context/info.h"
+#include "engine/memory/alloc.h"
+#include "engine/run/run.h"
+
+static weft_status start(weft_context *ctx)
+{
+    wf_topology_config config = {.threads = ctx->options.threads};
+    WF_TRY(wf_topology_create(&ctx->topology, &config, &ctx->error));
+    ctx->threads = wf_topology_threads(ctx->topology);
+    WF_TRY(wf_memory_create(&ctx->memory, ctx->topology, NULL, &ctx->error));
+    WF_TRY(wf_ring_init(&ctx->ring, ctx, &ctx->error));
+    WF_TRY(wf_plan_cache_create(ctx));
+    return wf_pool_create(ctx);
+}
+
+/* What only a living context has; the rest goes with the last tensor. */
+static void stop(weft_context *ctx)
+{
+    wf_pool_destroy(ctx->pool);
+    wf_plan_cache_destroy(ctx->plans);
+    ctx->pool = NULL;
+    ctx->plans = NULL;
+}
+
+void wf_context_ref(weft_context *ctx)
+{
+    atomic_fetch_add_explicit(&ctx->refs, 1, memory_order_relaxed);
+}
+
+void wf_context_unref(weft_context *ctx)
+{
+    if (atomic_fetch_sub_explicit(&ctx->refs, 1, memory_order_acq_rel) != 1)
+        return;
+    wf_ring_done(&ctx->ring);
+    wf_memory_destroy(ctx->memory);
+    wf_topology_unref(ctx->topology);
+    wf_free(ctx->trace_path);
+    wf_free(ctx);
+}
+
+weft_status weft_context_create(weft_context **out, const weft_options *options, weft_error *err)
+{
+    if (!out)
+        return wf_error_set(err, WEFT_ERR_INVALID, "context: no place for the result");
+    weft_options o = options ? *options : (weft_options)WEFT_OPTIONS_INIT;
+    if (o.threads < 0 || o.threads > 4096)
+        return wf_error_set(err, WEFT_ERR_INVALID, "context: %d threads; 0 to 4096 are possible",
+                            o.threads);
+    weft_context *ctx = wf_zalloc(sizeof *ctx);
+    if (!ctx)
+        return wf_nomem(err, sizeof *ctx, "the context");
+    atomic_init(&ctx->refs, 1);
+    ctx->options = o;
+    ctx->isa = wf_cpu_isa();
+    wf_graph_init(&ctx->graph);
+    weft_status status = WEFT_OK;
+    if (o.trace_path && !(ctx->trace_path = wf_strdup(o.trace_path)))
+        status = wf_nomem(&ctx->error, strlen(o.trace_path), "the context");
+    ctx->options.trace_path = ctx->trace_path;
+    if (status == WEFT_OK)
+        status = start(ctx);
+    if (status != WEFT_OK) {
+        if (err && err->status == WEFT_OK)
+            *err = ctx->error;
+        stop(ctx);
+        wf_graph_done(&ctx->graph);
+        wf_context_unref(ctx);
+        return status;
+    }
+    *out = ctx;
+    return WEFT_OK;
+}
+
+void weft_context_destroy(weft_context *ctx)
+{
+    if (!ctx || ctx->closed)
+        return;
+    if (ctx->pool && wf_pool_trace(ctx->pool))
+        wf_trace_write(wf_pool_trace(ctx->pool), ctx->trace_path, &ctx->error);
+    wf_graph_done(&ctx->graph);
+    stop(ctx);
+    ctx->closed = true;
+    wf_context_unref(ctx);
+}
+
+int weft_threads(const weft_context *ctx)
+{
+    return ctx->threads;
+}
+
+weft_isa weft_context_isa(const weft_context *ctx)
+{
+    return ctx->isa;
+}
+
+weft_status weft_error_status(const weft_context *ctx)
+{
+    return ctx->error.status;
+}
+
+const char *weft_error_text(const weft_context *ctx)
+{
+    return ctx->error.text;
+}
+
+void weft_error_clear(weft_context *ctx)
+{
+    ctx->error = (weft_error)WEFT_ERROR_INIT;
+}
+
+weft_status weft_sync(weft_context *ctx)
+{
+    return ctx ? wf_execute_all(ctx) : WEFT_ERR_INVALID;
+}
+
+weft_status weft_info(weft_context *ctx, FILE *out)
+{
+    if (!ctx || !out)
+        return WEFT_ERR_INVALID;
+    return wf_info_write(ctx->topology, ctx->isa, ctx->threads, out, &ctx->error);
+}
+
+const char *weft_version(void)
+{
+    return "0.1.0";
+}
+
+uint64_t wf_context_seed(const weft_context *ctx)
+{
+    return ctx->options.seed;
+}
+
+uint64_t wf_context_next_stream(weft_context *ctx)
+{
+    return ctx->next_stream++;
+}
+
+uint64_t wf_context_step(const weft_context *ctx)
+{
+    return ctx->step;
+}

@@ -1,0 +1,260 @@
+/* Reverse-mode differentiation: weft_backward records the gradient nodes of a loss.
+ *
+ * Nodes are walked from the loss back, in reverse recording order; gradients that meet at a value
+ * are added in the order in which the walk reaches its users, so the sum's order is fixed by the
+ * graph. Threading rule: the context's. */
+#include <string.h>
+
+#include "engine/context/context.h"
+#include "engine/memory/alloc.h"
+#include "weft/autograd.h"
+
+typedef struct walk {
+    weft_context *ctx;
+    weft_tensor **grads; /* per value: the gradient gathered so far */
+    char *reached;       /* per node: the loss depends on it and it passes gradients on */
+    int n_values;
+    bool retain;
+} walk;
+
+/* A handle of exactly this value. A leaf's tensor may have newer content by now. */
+static weft_tensor *value_handle(weft_context *ctx, int value)
+{
+    wf_graph *g = &ctx->graph;
+    wf_value *v = &g->values[value];
+    if (v->node >= 0)
+        return v->handle;
+    weft_tensor *t = wf_ring_new(&ctx->ring);
+    if (t)
+        *t = (weft_tensor){.magic = WF_MAGIC_RECORDED, .ctx = ctx, .type = v->type,
+                           .gen = g->gen, .value = value};
+    return t;
+}
+
+static weft_status mark(walk *w, int loss_node)
+{
+    wf_graph *g = &w->ctx->graph;
+    w->reached[loss_node] = 1;
+    for (int n = loss_node; n >= 0; n--) {
+        if (!w->reached[n])
+            continue;
+        const wf_node *node = &g->nodes[n];
+        if (node->consumed)
+            return wf_fail(w->ctx, WEFT_ERR_STATE,
+                           "backward: %s%s%s was already walked by a backward pass; use "
+                           "weft_backward_with(retain) there to walk the graph again",
+                           node->path, *node->path ? ": " : "", node->op->name);
+        for (int i = 0; i < node->n_in; i++) {
+            const wf_value *v = &g->values[wf_node_in(g, node)[i]];
+            if (v->node >= 0 && v->requires_grad)
+                w->reached[v->node] = 1;
+        }
+    }
+    return WEFT_OK;
+}
+
+static weft_status gather(walk *w, int value, weft_tensor *grad)
+{
+    const wf_value *v = &w->ctx->graph.values[value];
+    if (v->type.dtype != grad->type.dtype || !weft_shape_equal(v->type.shape, grad->type.shape)) {
+        char a[128], b[128];
+        return wf_fail(w->ctx, WEFT_ERR_INTERNAL, "backward: gradient of %s %s for a value of %s %s",
+                       weft_dtype_name(grad->type.dtype),
+                       weft_shape_format(grad->type.shape, a, sizeof a),
+                       weft_dtype_name(v->type.dtype),
+                       weft_shape_format(v->type.shape, b, sizeof b));
+    }
+    w->grads[value] = w->grads[value] ? weft_add(w->grads[value], grad) : grad;
+    return w->grads[value] ? WEFT_OK : weft_error_status(w->ctx);
+}
+
+/* Applies one node's gradient rule and hands the results to its inputs. */
+static weft_status walk_node(walk *w, int n)
+{
+    weft_context *ctx = w->ctx;
+    wf_graph *g = &ctx->graph;
+    wf_node node = g->nodes[n]; /* a copy: recording moves the array */
+    weft_tensor *out[WF_MAX_OUT], *dout[WF_MAX_OUT];
+    bool any = false;
+    for (int o = 0; o < node.n_out; o++) {
+        out[o] = g->values[node.out + o].handle;
+        dout[o] = w->grads[node.out + o];
+        any |= dout[o] != NULL;
+    }
+    g->nodes[n].consumed = !w->retain;
+    if (!any)
+        return WEFT_OK;
+
+    size_t count = (size_t)node.n_in;
+    weft_status status = WEFT_OK;
+    weft_tensor **in = wf_zalloc_array(count, 2 * sizeof *in), **din = in ? in + count : NULL;
+    bool *needs = wf_zalloc_array(count, sizeof *needs);
+    int *values = wf_alloc_array(count, sizeof *values);
+    if (!in || !needs || !values) {
+        status = wf_nomem(&ctx->error, count * sizeof *in, "the backward pass");
+        goto done;
+    }
+    memcpy(values, wf_node_in(g, &node), count * sizeof *values);
+    for (int i = 0; i < node.n_in; i++) {
+        needs[i] = g->values[values[i]].requires_grad;
+        if (!(in[i] = value_handle(ctx, values[i]))) {
+            status = wf_fail(ctx, WEFT_ERR_STATE, "backward: too many ops in one step");
+            goto done;
+        }
+    }
+    /* Attributes and scalars are copied, since recording may move the arrays. */
+    _Alignas(16) char attrs[512];
+    double scalars[WF_MAX_SCALARS];
+    memcpy(attrs, g->bytes + node.attrs, node.op->attr_size);
+    if (node.op->n_scalars)
+        memcpy(scalars, g->scalars + node.scalars, (size_t)node.op->n_scalars * sizeof *scalars);
+    wf_grad rule = {.ctx = ctx, .attrs = attrs, .scalars = scalars, .n_in = node.n_in,
+                    .n_out = node.n_out, .in = in, .out = out, .dout = dout, .needs = needs,
+                    .din = din};
+    status = node.op->grad(&rule);
+    for (int i = 0; i < node.n_in && status == WEFT_OK; i++)
+        if (needs[i] && din[i])
+            status = gather(w, values[i], din[i]);
+done:
+    wf_free(in);
+    wf_free(needs);
+    wf_free(values);
+    return status;
+}
+
+/* Adds a leaf's gradient to its tensor's. A first gradient is written where it is computed; adding
+ * to one that is there already waits for the commit phase. */
+static weft_status store(weft_context *ctx, weft_tensor *leaf, weft_tensor *grad)
+{
+    if (!leaf->grad) {
+        leaf->grad = weft_tensor_create(ctx, leaf->type.dtype, leaf->type.shape);
+        if (!leaf->grad)
+            return weft_error_status(ctx);
+        leaf->grad->is_grad = true;
+    }
+    bool state = false;
+    if (leaf->grad_present) {
+        state = !(leaf->grad->gen == ctx->graph.gen && leaf->grad->pending >= 0);
+        grad = weft_add(leaf->grad, grad);
+        if (!grad)
+            return weft_error_status(ctx);
+    }
+    leaf->grad_present = true;
+    return wf_graph_assign(leaf->grad, grad, state);
+}
+
+static weft_status keep_loss(weft_context *ctx, weft_tensor *loss)
+{
+    wf_graph *g = &ctx->graph;
+    if (loss->kept)
+        return WEFT_OK;
+    if (!wf_grow(&g->kept[0], &g->cap_kept[0], g->n_kept[0], 1, sizeof *g->kept[0]))
+        return wf_nomem(&ctx->error, sizeof *g->kept[0], "the loss");
+    weft_tensor *kept = weft_keep(loss);
+    if (!kept)
+        return weft_error_status(ctx);
+    loss->kept = g->kept[0][g->n_kept[0]++] = kept;
+    return WEFT_OK;
+}
+
+static weft_status run_walk(walk *w, weft_tensor *loss, weft_tensor *seed)
+{
+    weft_context *ctx = w->ctx;
+    wf_graph *g = &ctx->graph;
+    int last = g->values[loss->value].node;
+    WF_TRY(mark(w, last));
+    if (!seed)
+        seed = wf_record_fill(ctx, loss->type.dtype, loss->type.shape, 1.0);
+    if (!seed)
+        return weft_error_status(ctx);
+    w->grads[loss->value] = seed;
+    const char *outer = wf_path_intern(ctx);
+    weft_status status = WEFT_OK;
+    for (int n = last; n >= 0 && status == WEFT_OK; n--) {
+        if (!w->reached[n])
+            continue;
+        wf_path_set(ctx, g->nodes[n].path);
+        status = walk_node(w, n);
+    }
+    wf_path_set(ctx, outer);
+    for (int v = 0; v < w->n_values && status == WEFT_OK; v++)
+        if (w->grads[v] && g->values[v].node < 0)
+            status = store(ctx, g->values[v].stored, w->grads[v]);
+    return status;
+}
+
+weft_status weft_backward_with(weft_tensor *loss, weft_tensor *seed, bool retain)
+{
+    weft_context *ctx = wf_tensor_check(loss, "backward", false);
+    if (!ctx || (seed && !wf_tensor_check(seed, "backward", false)))
+        return loss && wf_tensor_owner(loss) ? weft_error_status(wf_tensor_owner(loss))
+                                             : WEFT_ERR_INVALID;
+    wf_graph *g = &ctx->graph;
+    char a[128], b[128];
+    if (loss->magic != WF_MAGIC_RECORDED || !g->values[loss->value].requires_grad)
+        return wf_fail(ctx, WEFT_ERR_STATE,
+                       "backward: the loss does not depend on a tensor that requires a gradient");
+    if (!seed && weft_shape_count(loss->type.shape) != 1)
+        return wf_fail(ctx, WEFT_ERR_SHAPE,
+                       "backward: the loss has shape %s; give a seed gradient of that shape",
+                       weft_shape_format(loss->type.shape, a, sizeof a));
+    if (seed && (seed->type.dtype != loss->type.dtype ||
+                 !weft_shape_equal(seed->type.shape, loss->type.shape)))
+        return wf_fail(ctx, WEFT_ERR_SHAPE, "backward: seed is %s %s, the loss %s %s",
+                       weft_dtype_name(seed->type.dtype),
+                       weft_shape_format(seed->type.shape, a, sizeof a),
+                       weft_dtype_name(loss->type.dtype),
+                       weft_shape_format(loss->type.shape, b, sizeof b));
+    if (g->backwards > 0)
+        WF_TRY(wf_execute_pending(ctx));
+    WF_TRY(keep_loss(ctx, loss));
+    walk w = {.ctx = ctx, .n_values = g->n_values, .retain = retain};
+    w.grads = wf_zalloc_array((size_t)g->n_values, sizeof *w.grads);
+    w.reached = wf_zalloc_array((size_t)g->n_nodes, 1);
+    weft_status status;
+    if (!w.grads || !w.reached) {
+        status = wf_nomem(&ctx->error, (size_t)g->n_values * sizeof *w.grads, "the backward pass");
+    } else {
+        g->in_backward = true;
+        g->backwards++;
+        status = run_walk(&w, loss, seed);
+        g->in_backward = false;
+    }
+    wf_free(w.grads);
+    wf_free(w.reached);
+    return status;
+}
+
+weft_status weft_backward(weft_tensor *loss)
+{
+    return weft_backward_with(loss, NULL, false);
+}
+
+weft_tensor *weft_grad(weft_tensor *t)
+{
+    weft_context *ctx = wf_tensor_check(t, "grad", false);
+    if (!ctx || t->magic != WF_MAGIC_STORED)
+        return NULL;
+    return t->grad_present ? t->grad : NULL;
+}
+
+void weft_zero_grad(weft_tensor *t)
+{
+    weft_context *ctx = wf_tensor_check(t, "zero_grad", false);
+    if (!ctx || t->magic != WF_MAGIC_STORED || !t->grad_present)
+        return;
+    t->grad_present = false;
+    wf_graph_unassign(ctx, t->grad);
+}
+
+bool weft_no_grad_begin(weft_context *ctx)
+{
+    bool was = ctx->graph.grad_off;
+    ctx->graph.grad_off = true;
+    return was;
+}
+
+void weft_no_grad_end(weft_context *ctx, bool was)
+{
+    ctx->graph.grad_off = was;
+}

@@ -1,0 +1,217 @@
+/* The graph's storage: growth, leaves, assignments, module paths, the end of a step. */
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "engine/context/context.h"
+#include "engine/memory/alloc.h"
+
+bool wf_grow(void *array, int *cap, int n, int more, size_t size)
+{
+    if (n + more <= *cap)
+        return true;
+    int want = *cap ? *cap : 64;
+    while (want < n + more)
+        want *= 2;
+    void *p; /* `array` points to a pointer of some type: moved as bytes, for aliasing's sake */
+    memcpy(&p, array, sizeof p);
+    p = wf_realloc_array(p, (size_t)want, size);
+    if (!p)
+        return false;
+    memcpy(array, &p, sizeof p);
+    *cap = want;
+    return true;
+}
+
+void wf_graph_init(wf_graph *g)
+{
+    *g = (wf_graph){.gen = 1};
+}
+
+/* Forgets everything recorded; the arrays stay for the next step. */
+static void clear(wf_graph *g)
+{
+    for (int i = 0; i < g->n_values; i++) {
+        wf_memory_free(&g->values[i].store);
+        weft_tensor_unref(g->values[i].stored);
+    }
+    for (int i = 0; i < g->n_assigned; i++)
+        weft_tensor_unref(g->assigned[i].stored);
+    g->n_values = g->n_nodes = g->n_operands = g->n_scalars = g->n_assigned = 0;
+    g->n_bytes = 0;
+    g->backwards = 0;
+    for (int i = 0; i < g->n_kept[1]; i++)
+        weft_tensor_unref(g->kept[1][i]);
+    g->n_kept[1] = 0;
+}
+
+void wf_graph_reset(weft_context *ctx)
+{
+    wf_graph *g = &ctx->graph;
+    clear(g);
+    weft_tensor **kept = g->kept[1];
+    int cap = g->cap_kept[1];
+    g->kept[1] = g->kept[0];
+    g->cap_kept[1] = g->cap_kept[0];
+    g->n_kept[1] = g->n_kept[0];
+    g->kept[0] = kept;
+    g->cap_kept[0] = cap;
+    g->n_kept[0] = 0;
+    g->gen++;
+    wf_ring_next_step(&ctx->ring);
+}
+
+void wf_graph_done(wf_graph *g)
+{
+    clear(g);
+    for (int i = 0; i < g->n_kept[0]; i++)
+        weft_tensor_unref(g->kept[0][i]);
+    for (int i = 0; i < g->n_paths; i++)
+        wf_free(g->paths[i]);
+    wf_free(g->values);
+    wf_free(g->nodes);
+    wf_free(g->operands);
+    wf_free(g->bytes);
+    wf_free(g->scalars);
+    wf_free(g->assigned);
+    wf_free(g->kept[0]);
+    wf_free(g->kept[1]);
+    wf_free(g->paths);
+    wf_graph_init(g);
+}
+
+/* A stored tensor's graph fields are of an earlier step until the present one first sees it. */
+static void enter(wf_graph *g, weft_tensor *t)
+{
+    if (t->gen != g->gen) {
+        t->gen = g->gen;
+        t->leaf = t->pending = -1;
+    }
+}
+
+int wf_graph_value(weft_context *ctx, weft_tensor *t)
+{
+    wf_graph *g = &ctx->graph;
+    if (t->magic == WF_MAGIC_RECORDED)
+        return t->value;
+    enter(g, t);
+    if (t->pending >= 0)
+        return t->pending;
+    if (t->leaf >= 0)
+        return t->leaf;
+    if (!wf_grow(&g->values, &g->cap_values, g->n_values, 1, sizeof *g->values)) {
+        wf_nomem(&ctx->error, sizeof *g->values, "the graph");
+        return -1;
+    }
+    g->values[g->n_values] = (wf_value){.type = t->type, .node = -1, .stored = weft_tensor_ref(t),
+                                        .version = t->version, .requires_grad = t->requires_grad,
+                                        .block = 1};
+    return t->leaf = g->n_values++;
+}
+
+weft_tensor *wf_graph_handle(const wf_graph *g, int value)
+{
+    const wf_value *v = &g->values[value];
+    return v->node < 0 ? v->stored : v->handle;
+}
+
+weft_status wf_graph_assign(weft_tensor *stored, weft_tensor *value, bool state)
+{
+    weft_context *ctx = wf_tensor_check(stored, "assign", false);
+    if (!ctx || !wf_tensor_check(value, "assign", false))
+        return WEFT_ERR_STATE;
+    wf_graph *g = &ctx->graph;
+    char a[128], b[128];
+    if (stored->type.dtype != value->type.dtype ||
+        !weft_shape_equal(stored->type.shape, value->type.shape))
+        return wf_fail(ctx, WEFT_ERR_SHAPE, "assign: %s %s to %s %s",
+                       weft_dtype_name(value->type.dtype),
+                       weft_shape_format(value->type.shape, a, sizeof a),
+                       weft_dtype_name(stored->type.dtype),
+                       weft_shape_format(stored->type.shape, b, sizeof b));
+    int v = wf_graph_value(ctx, value);
+    if (v < 0)
+        return weft_error_status(ctx);
+    if (!wf_grow(&g->assigned, &g->cap_assigned, g->n_assigned, 1, sizeof *g->assigned))
+        return wf_nomem(&ctx->error, sizeof *g->assigned, "the graph");
+    wf_graph_unassign(ctx, stored);
+    g->assigned[g->n_assigned++] = (wf_assignment){weft_tensor_ref(stored), v, state};
+    stored->pending = v;
+    return WEFT_OK;
+}
+
+weft_status wf_assign(weft_tensor *stored, weft_tensor *value)
+{
+    return wf_graph_assign(stored, value, true);
+}
+
+void wf_graph_unassign(weft_context *ctx, weft_tensor *t)
+{
+    wf_graph *g = &ctx->graph;
+    enter(g, t);
+    for (int i = 0; i < g->n_assigned; i++)
+        if (g->assigned[i].stored == t)
+            g->assigned[i].value = -1;
+    t->pending = -1;
+}
+
+/* Paths are interned, so that a node carries one pointer and steps do not grow. */
+const char *wf_path_intern(weft_context *ctx)
+{
+    wf_graph *g = &ctx->graph;
+    for (int i = 0; i < g->n_paths; i++)
+        if (strcmp(g->paths[i], g->path) == 0)
+            return g->paths[i];
+    char *copy = wf_strdup(g->path);
+    if (!copy || !wf_grow(&g->paths, &g->cap_paths, g->n_paths, 1, sizeof *g->paths)) {
+        wf_free(copy);
+        return "";
+    }
+    return g->paths[g->n_paths++] = copy;
+}
+
+void wf_path_push(weft_context *ctx, const char *name)
+{
+    wf_graph *g = &ctx->graph;
+    int limit = (int)(sizeof g->path_lens / sizeof g->path_lens[0]);
+    if (g->path_depth < limit) {
+        g->path_lens[g->path_depth] = g->path_len;
+        if (name && *name) {
+            int room = (int)sizeof g->path - g->path_len;
+            int n = snprintf(g->path + g->path_len, (size_t)room, "%s%s", g->path_len ? "." : "",
+                             name);
+            g->path_len += n < room ? n : room - 1;
+        }
+    }
+    g->path_depth++;
+}
+
+void wf_path_pop(weft_context *ctx)
+{
+    wf_graph *g = &ctx->graph;
+    int limit = (int)(sizeof g->path_lens / sizeof g->path_lens[0]);
+    if (g->path_depth > 0 && --g->path_depth < limit) {
+        g->path_len = g->path_lens[g->path_depth];
+        g->path[g->path_len] = 0;
+    }
+}
+
+void wf_path_set(weft_context *ctx, const char *path)
+{
+    wf_graph *g = &ctx->graph;
+    g->path_len = snprintf(g->path, sizeof g->path, "%s", path);
+    if (g->path_len >= (int)sizeof g->path)
+        g->path_len = (int)sizeof g->path - 1;
+}
+
+weft_status wf_fail(weft_context *ctx, weft_status status, const char *format, ...)
+{
+    char text[WEFT_ERROR_TEXT];
+    va_list args;
+    va_start(args, format);
+    vsnprintf(text, sizeof text, format, args);
+    va_end(args);
+    if (ctx->graph.path_len)
+        return wf_error_set(&ctx->error, status, "%s: %s", ctx->graph.path, text);
+    return wf_error_set(&ctx->error, status, "%s", text);
+}

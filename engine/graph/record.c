@@ -1,0 +1,187 @@
+/* Recording: a node and its outputs are appended once their shapes are known to be right. */
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "engine/context/context.h"
+#include "engine/graph/ops/fill.h"
+#include "engine/memory/alloc.h"
+
+/* The pending update of a stored tensor is computed in the commit phase, so what reads the new
+ * content cannot be part of the same plan: the update is run first. */
+static weft_status settle_updates(weft_context *ctx, const wf_op *op, weft_tensor *const *in,
+                                  int n_in)
+{
+    if (op->flags & WF_OP_COMMIT)
+        return WEFT_OK;
+    for (int i = 0; i < n_in; i++) {
+        weft_tensor *t = in[i];
+        if (t->magic != WF_MAGIC_STORED || t->gen != ctx->graph.gen || t->pending < 0)
+            continue;
+        int node = ctx->graph.values[t->pending].node;
+        if (node >= 0 && (ctx->graph.nodes[node].op->flags & WF_OP_COMMIT))
+            WF_TRY(wf_execute_assigned(ctx, t));
+    }
+    return WEFT_OK;
+}
+
+static bool reserve(wf_graph *g, const wf_op *op, int n_in, int n_out)
+{
+    size_t want = g->n_bytes + op->attr_size + 16;
+    if (want > g->cap_bytes) {
+        size_t cap = g->cap_bytes ? g->cap_bytes * 2 : 16384;
+        while (cap < want)
+            cap *= 2;
+        char *grown = wf_realloc_array(g->bytes, cap, 1);
+        if (!grown)
+            return false;
+        g->bytes = grown;
+        g->cap_bytes = cap;
+    }
+    return wf_grow(&g->nodes, &g->cap_nodes, g->n_nodes, 1, sizeof *g->nodes) &&
+           wf_grow(&g->values, &g->cap_values, g->n_values, n_out, sizeof *g->values) &&
+           wf_grow(&g->operands, &g->cap_operands, g->n_operands, n_in, sizeof *g->operands) &&
+           wf_grow(&g->scalars, &g->cap_scalars, g->n_scalars, op->n_scalars, sizeof(double));
+}
+
+static bool is_float(weft_dtype dtype)
+{
+    return dtype == WEFT_F32 || dtype == WEFT_F64 || dtype == WEFT_BF16;
+}
+
+static weft_tensor *append(weft_context *ctx, const wf_op *op, const void *attrs,
+                           const double *scalars, int n_in, const int *in, const wf_type *types,
+                           int n_out, weft_tensor **out)
+{
+    wf_graph *g = &ctx->graph;
+    if (!reserve(g, op, n_in, n_out)) {
+        wf_nomem(&ctx->error, sizeof(wf_node), "the graph");
+        return NULL;
+    }
+    weft_tensor *handles[WF_MAX_OUT];
+    for (int o = 0; o < n_out; o++) {
+        handles[o] = wf_ring_new(&ctx->ring);
+        if (!handles[o]) {
+            wf_fail(ctx, WEFT_ERR_STATE, "%s: too many ops in one step", op->name);
+            return NULL;
+        }
+    }
+    bool grad = false;
+    for (int i = 0; i < n_in; i++)
+        grad |= g->values[in[i]].requires_grad;
+    grad = grad && op->grad && !g->grad_off && !g->in_backward;
+
+    wf_node *node = &g->nodes[g->n_nodes];
+    *node = (wf_node){.op = op, .n_in = n_in, .n_out = n_out, .in = g->n_operands,
+                      .out = g->n_values, .attrs = g->n_bytes, .scalars = g->n_scalars,
+                      .path = wf_path_intern(ctx), .recorded_grad = g->in_backward};
+    if (op->attr_size)
+        memcpy(g->bytes + g->n_bytes, attrs, op->attr_size);
+    g->n_bytes += (op->attr_size + 15) / 16 * 16;
+    if (op->n_scalars)
+        memcpy(g->scalars + g->n_scalars, scalars, (size_t)op->n_scalars * sizeof(double));
+    g->n_scalars += op->n_scalars;
+    if (n_in)
+        memcpy(g->operands + g->n_operands, in, (size_t)n_in * sizeof *in);
+    g->n_operands += n_in;
+    for (int o = 0; o < n_out; o++) {
+        *handles[o] = (weft_tensor){.magic = WF_MAGIC_RECORDED, .ctx = ctx, .type = types[o],
+                                    .gen = g->gen, .value = g->n_values};
+        g->values[g->n_values++] = (wf_value){.type = types[o], .node = g->n_nodes, .out = o,
+                                              .requires_grad = grad && is_float(types[o].dtype),
+                                              .handle = handles[o], .block = 1};
+        if (out)
+            out[o] = handles[o];
+    }
+    g->n_nodes++;
+    return handles[0];
+}
+
+weft_status wf_infer_fail(const wf_infer *f, weft_status status, const char *format, ...)
+{
+    char text[WEFT_ERROR_TEXT];
+    va_list args;
+    va_start(args, format);
+    vsnprintf(text, sizeof text, format, args);
+    va_end(args);
+    return wf_fail(f->ctx, status, "%s: %s", f->op->name, text);
+}
+
+/* Attributes up to this size can be completed by infer without an allocation. */
+#define ATTRS_MAX 512
+
+static weft_tensor *record(weft_context *ctx, const wf_op *op, const void *attrs,
+                           const double *scalars, int n_in, weft_tensor *const *in,
+                           weft_tensor **out)
+{
+    wf_type few_types[WF_MAX_IN], types[WF_MAX_OUT];
+    int few_values[WF_MAX_IN];
+    _Alignas(16) char attr_copy[ATTRS_MAX];
+    if (op->attr_size > sizeof attr_copy || op->n_out > WF_MAX_OUT) {
+        wf_fail(ctx, WEFT_ERR_INTERNAL, "%s: descriptor out of bounds", op->name);
+        return NULL;
+    }
+    wf_type *in_types = few_types;
+    int *values = few_values;
+    weft_tensor *first = NULL;
+    if (n_in > WF_MAX_IN) {
+        in_types = wf_alloc_array((size_t)n_in, sizeof *in_types);
+        values = wf_alloc_array((size_t)n_in, sizeof *values);
+        if (!in_types || !values) {
+            wf_nomem(&ctx->error, (size_t)n_in * sizeof *in_types, op->name);
+            goto done;
+        }
+    }
+    if (settle_updates(ctx, op, in, n_in) != WEFT_OK)
+        goto done;
+    for (int i = 0; i < n_in; i++) {
+        in_types[i] = in[i]->type;
+        values[i] = wf_graph_value(ctx, in[i]);
+        if (values[i] < 0)
+            goto done;
+    }
+    if (op->attr_size)
+        memcpy(attr_copy, attrs, op->attr_size);
+    wf_infer f = {.ctx = ctx, .op = op, .attrs = attr_copy, .n_in = n_in, .in = in_types,
+                  .n_out = op->n_out, .out = types};
+    if (op->infer(&f) == WEFT_OK)
+        first = append(ctx, op, attr_copy, scalars, n_in, values, types, f.n_out, out);
+done:
+    if (in_types != few_types) {
+        wf_free(in_types);
+        wf_free(values);
+    }
+    return first;
+}
+
+weft_tensor *wf_record(const wf_op *op, const void *attrs, const double *scalars, int n_in,
+                       weft_tensor *const *in, weft_tensor **out)
+{
+    weft_context *ctx = NULL;
+    for (int i = 0; i < n_in; i++) {
+        if (!in[i])
+            return NULL; /* the context already holds why */
+        weft_context *c = wf_tensor_check(in[i], op->name, false);
+        if (!c)
+            return NULL;
+        if (ctx && c != ctx) {
+            wf_fail(ctx, WEFT_ERR_INVALID, "%s: inputs of two contexts", op->name);
+            return NULL;
+        }
+        ctx = c;
+    }
+    return ctx ? record(ctx, op, attrs, scalars, n_in, in, out) : NULL;
+}
+
+weft_tensor *wf_record_source(weft_context *ctx, const wf_op *op, const void *attrs,
+                              const double *scalars)
+{
+    return record(ctx, op, attrs, scalars, 0, NULL, NULL);
+}
+
+weft_tensor *wf_record_fill(weft_context *ctx, weft_dtype dtype, weft_shape shape, double value)
+{
+    wf_fill_attrs attrs = {.dtype = dtype, .rank = shape.rank};
+    memcpy(attrs.dim, shape.dim, (size_t)shape.rank * sizeof *shape.dim);
+    return wf_record_source(ctx, &wf_op_fill, &attrs, &value);
+}

@@ -1,0 +1,158 @@
+/* Compiled plans, found by signature: everything recorded that shapes the plan, as bytes. Stored
+ * tensors' addresses and scalars are not part of it, so a schedule, a new batch or a second model
+ * of the same form replays the same plan. */
+#include <string.h>
+
+#include "engine/memory/alloc.h"
+#include "engine/plan/plan.h"
+
+#define CACHE_SIZE 24 /* plans; the least recently used goes */
+
+typedef struct cached {
+    char *signature;
+    size_t size;
+    uint64_t hash, used;
+    wf_plan *plan;
+} cached;
+
+struct wf_plan_cache {
+    cached entries[CACHE_SIZE];
+    uint64_t clock;
+    char *text; /* the signature being built */
+    size_t size, cap;
+};
+
+weft_status wf_plan_cache_create(weft_context *ctx)
+{
+    ctx->plans = wf_zalloc(sizeof *ctx->plans);
+    return ctx->plans ? WEFT_OK : wf_nomem(&ctx->error, sizeof *ctx->plans, "the plan cache");
+}
+
+static void drop(cached *e)
+{
+    wf_plan_destroy(e->plan);
+    wf_free(e->signature);
+    *e = (cached){0};
+}
+
+void wf_plan_cache_destroy(wf_plan_cache *cache)
+{
+    if (!cache)
+        return;
+    for (int i = 0; i < CACHE_SIZE; i++)
+        drop(&cache->entries[i]);
+    wf_free(cache->text);
+    wf_free(cache);
+}
+
+static bool put(wf_plan_cache *c, const void *data, size_t size)
+{
+    if (c->size + size > c->cap) {
+        size_t cap = c->cap ? c->cap : 16384;
+        while (cap < c->size + size)
+            cap *= 2;
+        char *grown = wf_realloc_array(c->text, cap, 1);
+        if (!grown)
+            return false;
+        c->text = grown;
+        c->cap = cap;
+    }
+    if (size)
+        memcpy(c->text + c->size, data, size);
+    c->size += size;
+    return true;
+}
+
+static bool put_int(wf_plan_cache *c, int64_t x)
+{
+    return put(c, &x, sizeof x);
+}
+
+static bool put_type(wf_plan_cache *c, const wf_type *t)
+{
+    return put_int(c, (int64_t)t->dtype * 8 + t->shape.rank) &&
+           put(c, t->shape.dim, (size_t)t->shape.rank * sizeof *t->shape.dim);
+}
+
+static bool put_node(wf_plan_cache *c, const wf_graph *g, const wf_node *n)
+{
+    return put(c, &n->op, sizeof n->op) && put_int(c, n->n_in) && put_int(c, n->out) &&
+           put_int(c, n->scalars) &&
+           put(c, wf_node_in(g, n), (size_t)n->n_in * sizeof(int)) &&
+           put(c, g->bytes + n->attrs, n->op->attr_size);
+}
+
+static bool sign(wf_plan_cache *c, const wf_graph *g, const wf_request *r, unsigned passes_off)
+{
+    c->size = 0;
+    bool ok = put_int(c, passes_off) && put_int(c, r->keep_all) && put_int(c, g->n_values) &&
+              put(c, r->nodes, (size_t)g->n_nodes) && put(c, r->keep, (size_t)g->n_values);
+    for (int v = 0; v < g->n_values && ok; v++) {
+        const wf_value *value = &g->values[v];
+        if (value->node < 0)
+            ok = put_type(c, &value->type);
+        else if (value->store.data)
+            ok = put_int(c, v) && put_int(c, value->block) && put_type(c, &value->type);
+    }
+    for (int n = 0; n < g->n_nodes && ok; n++)
+        if (r->nodes[n])
+            ok = put_node(c, g, &g->nodes[n]);
+    for (int i = 0; i < g->n_assigned && ok; i++) {
+        const wf_assignment *a = &g->assigned[i];
+        if (!r->assigned[i] || a->value < 0)
+            continue;
+        int leaf = -1; /* which of the graph's leaves is overwritten, if any */
+        for (int v = 0; v < g->n_values && leaf < 0; v++)
+            if (g->values[v].stored == a->stored)
+                leaf = v;
+        ok = put_int(c, i) && put_int(c, leaf) && put_int(c, a->value) && put_int(c, a->state);
+    }
+    return ok;
+}
+
+static uint64_t hash_bytes(const char *p, size_t n) /* FNV-1a over words */
+{
+    uint64_t h = 0xcbf29ce484222325;
+    for (; n >= 8; p += 8, n -= 8) {
+        uint64_t w;
+        memcpy(&w, p, 8);
+        h = (h ^ w) * 0x100000001b3;
+        h ^= h >> 29;
+    }
+    for (; n; p++, n--)
+        h = (h ^ (unsigned char)*p) * 0x100000001b3;
+    return h;
+}
+
+weft_status wf_plan_lookup(weft_context *ctx, const wf_request *request, unsigned passes_off,
+                           wf_plan **plan)
+{
+    wf_plan_cache *c = ctx->plans;
+    if (!sign(c, &ctx->graph, request, passes_off))
+        return wf_nomem(&ctx->error, c->size, "a plan's signature");
+    uint64_t hash = hash_bytes(c->text, c->size);
+    cached *oldest = &c->entries[0];
+    for (int i = 0; i < CACHE_SIZE; i++) {
+        cached *e = &c->entries[i];
+        if (e->plan && e->hash == hash && e->size == c->size &&
+            memcmp(e->signature, c->text, c->size) == 0) {
+            e->used = ++c->clock;
+            *plan = e->plan;
+            return WEFT_OK;
+        }
+        if (e->used < oldest->used)
+            oldest = e;
+    }
+    wf_plan *fresh = NULL;
+    WF_TRY(wf_plan_compile(ctx, request, passes_off, &fresh));
+    char *signature = wf_alloc(c->size);
+    if (!signature) {
+        wf_plan_destroy(fresh);
+        return wf_nomem(&ctx->error, c->size, "a plan's signature");
+    }
+    memcpy(signature, c->text, c->size);
+    drop(oldest);
+    *oldest = (cached){signature, c->size, hash, ++c->clock, fresh};
+    *plan = fresh;
+    return WEFT_OK;
+}

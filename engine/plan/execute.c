@@ -1,0 +1,300 @@
+/* Running recorded work: what to run, with which plan, and what is left afterwards.
+ *
+ * Note [Reading mid-step]. A value read before the step ends is computed from what it depends on,
+ * and every number computed on the way is kept, because recording goes on and may need any of them.
+ * Such a run rewrites no nodes; layouts and kernels are chosen value by value from the shapes and
+ * inputs alone, so the bits are those of the whole step's run. What was run counts as given
+ * afterwards. */
+#include <string.h>
+
+#include "engine/memory/alloc.h"
+#include "engine/run/run.h"
+
+static weft_status request_init(weft_context *ctx, wf_request *r)
+{
+    wf_graph *g = &ctx->graph;
+    size_t n = (size_t)g->n_nodes + 1, v = (size_t)g->n_values + 1, a = (size_t)g->n_assigned + 1;
+    char *mem = wf_zalloc(n + v + a);
+    if (!mem)
+        return wf_nomem(&ctx->error, n + v + a, "a run");
+    *r = (wf_request){.nodes = mem, .keep = mem + n, .assigned = mem + n + v};
+    return WEFT_OK;
+}
+
+static void request_done(wf_request *r)
+{
+    wf_free(r->nodes);
+}
+
+static void want_value(const wf_graph *g, wf_request *r, int value)
+{
+    int node = g->values[value].node;
+    if (node >= 0 && !g->nodes[node].executed)
+        r->nodes[node] = 1;
+}
+
+static void want_readers(const wf_graph *g, wf_request *r, const weft_tensor *stored)
+{
+    for (int n = 0; n < g->n_nodes; n++) {
+        if (g->nodes[n].executed)
+            continue;
+        for (int i = 0; i < g->nodes[n].n_in; i++)
+            if (g->values[wf_node_in(g, &g->nodes[n])[i]].stored == stored)
+                r->nodes[n] = 1;
+    }
+}
+
+static void want_assignment(const wf_graph *g, wf_request *r, int i)
+{
+    r->assigned[i] = 1;
+    want_value(g, r, g->assigned[i].value);
+}
+
+/* Adds all that the wanted nodes depend on. Overwriting a stored tensor takes its readers along. */
+static void close_over(const wf_graph *g, wf_request *r)
+{
+    for (int i = 0; i < g->n_assigned; i++)
+        if (r->assigned[i] && g->assigned[i].value >= 0)
+            want_readers(g, r, g->assigned[i].stored);
+    for (int n = g->n_nodes - 1; n >= 0; n--)
+        if (r->nodes[n])
+            for (int i = 0; i < g->nodes[n].n_in; i++)
+                want_value(g, r, wf_node_in(g, &g->nodes[n])[i]);
+}
+
+static bool empty(const wf_graph *g, const wf_request *r)
+{
+    for (int n = 0; n < g->n_nodes; n++)
+        if (r->nodes[n])
+            return false;
+    for (int i = 0; i < g->n_assigned; i++)
+        if (r->assigned[i])
+            return false;
+    return true;
+}
+
+static void keep_outputs(const wf_graph *g, wf_request *r)
+{
+    r->keep_all = true;
+    for (int n = 0; n < g->n_nodes; n++)
+        if (r->nodes[n])
+            memset(r->keep + g->nodes[n].out, 1, (size_t)g->nodes[n].n_out);
+}
+
+/* Keeps what later recording may need: values with users that are not run now, or whose gradient
+ * graph may still be walked. */
+static void keep_live(const wf_graph *g, wf_request *r)
+{
+    for (int n = 0; n < g->n_nodes; n++) {
+        const wf_node *node = &g->nodes[n];
+        bool open = !node->consumed && !node->recorded_grad;
+        for (int o = 0; o < node->n_out && r->nodes[n]; o++)
+            r->keep[node->out + o] |= open && g->values[node->out + o].requires_grad;
+        for (int i = 0; i < node->n_in; i++) {
+            int v = wf_node_in(g, node)[i], by = g->values[v].node;
+            bool later = !node->executed && !r->nodes[n];
+            if (by >= 0 && r->nodes[by] && (later || (r->nodes[n] && open)))
+                r->keep[v] = 1;
+        }
+    }
+    for (int i = 0; i < g->n_assigned; i++)
+        if (!r->assigned[i] && g->assigned[i].value >= 0 &&
+            g->values[g->assigned[i].value].node >= 0 &&
+            r->nodes[g->values[g->assigned[i].value].node])
+            r->keep[g->assigned[i].value] = 1;
+}
+
+/* Room for the values to be kept, in the layout the plan chose. */
+static weft_status make_stores(weft_context *ctx, const wf_plan *plan)
+{
+    for (int i = 0; i < plan->n_bindings; i++) {
+        const wf_binding *b = &plan->bindings[i];
+        if (b->kind != WF_BIND_KEEP)
+            continue;
+        wf_value *v = &ctx->graph.values[b->index];
+        const wf_buffer *buf = &plan->buffers[b->buf];
+        wf_block_request request = {.size = (size_t)buf->images * buf->stride,
+                                    .kind = WF_MEM_ARENA, .placement = WF_PLACE_TOUCH,
+                                    .what = "a value read before the step's end"};
+        WF_TRY(wf_memory_alloc(ctx->memory, &request, &v->store, &ctx->error));
+        v->block = plan->values[buf->value].block;
+    }
+    return WEFT_OK;
+}
+
+static weft_status run_request(weft_context *ctx, wf_request *r)
+{
+    unsigned off = ctx->options.passes_off;
+    if (ctx->options.executor == WEFT_EXECUTOR_INTERPRETER)
+        off = WEFT_PASS_ALL & ~(unsigned)WEFT_PASS_SIMPLIFY;
+    wf_plan *plan;
+    WF_TRY(wf_plan_lookup(ctx, r, off, &plan));
+    WF_TRY(make_stores(ctx, plan));
+    return wf_pool_run(ctx, plan);
+}
+
+/* After a run: what was assigned is the stored tensors' content, or, after a failure, gradients
+ * and kept values that may have been half written are absent. */
+static void settle_assignments(weft_context *ctx, const wf_request *r, weft_status status)
+{
+    wf_graph *g = &ctx->graph;
+    for (int i = 0; i < g->n_assigned; i++) {
+        wf_assignment *a = &g->assigned[i];
+        if (!r->assigned[i] || a->value < 0)
+            continue;
+        a->value = -1;
+        a->stored->leaf = a->stored->pending = -1;
+        if (status == WEFT_OK || !a->state)
+            a->stored->version++;
+    }
+}
+
+/* A failed step's gradients are gone: nobody may take half of them for a whole. */
+static void drop_gradients(wf_graph *g)
+{
+    for (int v = 0; v < g->n_values; v++) {
+        weft_tensor *t = g->values[v].stored;
+        if (t && t->grad && t->grad->gen == g->gen && t->grad->pending >= 0)
+            t->grad_present = false;
+    }
+}
+
+static weft_status run_part(weft_context *ctx, wf_request *r, bool live_only)
+{
+    wf_graph *g = &ctx->graph;
+    close_over(g, r);
+    if (empty(g, r))
+        return WEFT_OK;
+    if (live_only)
+        keep_live(g, r);
+    else
+        keep_outputs(g, r);
+    weft_status status = run_request(ctx, r);
+    if (status == WEFT_OK) {
+        for (int n = 0; n < g->n_nodes; n++)
+            g->nodes[n].executed |= r->nodes[n];
+        settle_assignments(ctx, r, status);
+    } else {
+        for (int v = 0; v < g->n_values; v++)
+            if (r->keep[v])
+                wf_memory_free(&g->values[v].store);
+    }
+    return status;
+}
+
+weft_status wf_execute_value(weft_context *ctx, int value)
+{
+    wf_graph *g = &ctx->graph;
+    if (g->values[value].store.data)
+        return WEFT_OK;
+    if (g->values[value].node >= 0 && g->nodes[g->values[value].node].executed)
+        return wf_fail(ctx, WEFT_ERR_STATE,
+                       "read: this value was freed after the backward pass that used it; "
+                       "weft_keep() it to read it later");
+    wf_request r;
+    WF_TRY(request_init(ctx, &r));
+    want_value(g, &r, value);
+    weft_status status = run_part(ctx, &r, false);
+    request_done(&r);
+    return status;
+}
+
+weft_status wf_execute_assigned(weft_context *ctx, weft_tensor *stored)
+{
+    wf_graph *g = &ctx->graph;
+    wf_request r;
+    WF_TRY(request_init(ctx, &r));
+    for (int i = 0; i < g->n_assigned; i++)
+        if (g->assigned[i].stored == stored && g->assigned[i].value >= 0)
+            want_assignment(g, &r, i);
+    weft_status status = run_part(ctx, &r, false);
+    request_done(&r);
+    return status;
+}
+
+weft_status wf_execute_readers(weft_context *ctx, weft_tensor *stored)
+{
+    wf_graph *g = &ctx->graph;
+    if (g->n_nodes == 0 && g->n_assigned == 0)
+        return WEFT_OK;
+    wf_request r;
+    WF_TRY(request_init(ctx, &r));
+    want_readers(g, &r, stored);
+    for (int i = 0; i < g->n_assigned; i++)
+        if (g->assigned[i].value >= 0 &&
+            (g->assigned[i].stored == stored ||
+             g->values[g->assigned[i].value].stored == stored))
+            want_assignment(g, &r, i);
+    weft_status status = run_part(ctx, &r, false);
+    request_done(&r);
+    return status;
+}
+
+weft_status wf_execute_pending(weft_context *ctx)
+{
+    wf_graph *g = &ctx->graph;
+    wf_request r;
+    WF_TRY(request_init(ctx, &r));
+    for (int i = 0; i < g->n_assigned; i++)
+        if (g->assigned[i].value >= 0 && (!g->assigned[i].state || g->assigned[i].stored->is_grad))
+            want_assignment(g, &r, i);
+    weft_status status = run_part(ctx, &r, true);
+    if (status == WEFT_OK)
+        g->backwards = 0;
+    request_done(&r);
+    return status;
+}
+
+static weft_status request_all(weft_context *ctx, wf_request *r)
+{
+    wf_graph *g = &ctx->graph;
+    WF_TRY(request_init(ctx, r));
+    for (int i = 0; i < g->n_assigned; i++)
+        if (g->assigned[i].value >= 0)
+            want_assignment(g, r, i);
+    for (int n = 0; n < g->n_nodes; n++)
+        if (!g->nodes[n].executed && ((g->nodes[n].op->flags & WF_OP_SIDE_EFFECT) ||
+                                      (ctx->options.passes_off & WEFT_PASS_SIMPLIFY)))
+            r->nodes[n] = 1;
+    /* The end of the step: dead readers need not run before their input is overwritten. */
+    for (int n = g->n_nodes - 1; n >= 0; n--)
+        if (r->nodes[n])
+            for (int i = 0; i < g->nodes[n].n_in; i++)
+                want_value(g, r, wf_node_in(g, &g->nodes[n])[i]);
+    return WEFT_OK;
+}
+
+weft_status wf_execute_all(weft_context *ctx)
+{
+    wf_graph *g = &ctx->graph;
+    wf_request r;
+    WF_TRY(request_all(ctx, &r));
+    weft_status status = WEFT_OK;
+    bool step = g->backwards > 0;
+    for (int i = 0; i < g->n_assigned; i++)
+        step |= r.assigned[i] && g->assigned[i].state;
+    if (!empty(g, &r))
+        status = run_request(ctx, &r);
+    if (status != WEFT_OK)
+        drop_gradients(g);
+    settle_assignments(ctx, &r, status);
+    request_done(&r);
+    ctx->step += status == WEFT_OK && step;
+    wf_graph_reset(ctx);
+    return status;
+}
+
+weft_status weft_explain(weft_context *ctx, FILE *out)
+{
+    if (!ctx || !out)
+        return WEFT_ERR_INVALID;
+    wf_request r;
+    WF_TRY(request_all(ctx, &r));
+    wf_plan *plan = NULL;
+    weft_status status = wf_plan_compile(ctx, &r, ctx->options.passes_off, &plan);
+    if (status == WEFT_OK)
+        status = wf_plan_explain(plan, out);
+    wf_plan_destroy(plan);
+    request_done(&r);
+    return status;
+}

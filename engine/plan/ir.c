@@ -1,0 +1,244 @@
+/* The intermediate form: built from the recorded graph, and the passes' building blocks. */
+#include <string.h>
+
+#include "engine/memory/alloc.h"
+#include "engine/plan/plan.h"
+
+/* ---- bump memory ---- */
+
+struct wf_bump_chunk {
+    wf_bump_chunk *next;
+    size_t used, size;
+};
+#define CHUNK_HEAD ((sizeof(wf_bump_chunk) + 63) / 64 * 64)
+
+void *wf_bump_alloc(wf_bump *b, size_t size)
+{
+    size = (size + 63) / 64 * 64;
+    wf_bump_chunk *c = b->chunks;
+    if (!c || c->used + size > c->size) {
+        size_t want = size + CHUNK_HEAD + 64 > 65536 ? size + CHUNK_HEAD + 64 : 65536;
+        wf_bump_chunk *fresh = wf_zalloc(want);
+        if (!fresh)
+            return NULL;
+        size_t skew = (64 - ((uintptr_t)fresh + CHUNK_HEAD) % 64) % 64;
+        *fresh = (wf_bump_chunk){.next = c, .used = CHUNK_HEAD + skew, .size = want};
+        b->chunks = c = fresh;
+    }
+    void *p = (char *)c + c->used;
+    c->used += size;
+    return p;
+}
+
+void wf_bump_done(wf_bump *b)
+{
+    for (wf_bump_chunk *c = b->chunks, *next; c; c = next) {
+        next = c->next;
+        wf_free(c);
+    }
+    b->chunks = NULL;
+}
+
+/* ---- building blocks ---- */
+
+weft_status wf_plan_nomem(wf_plan *p)
+{
+    return wf_fail(p->ctx, WEFT_ERR_NOMEM, "out of memory while compiling the plan");
+}
+
+int wf_ir_new_value(wf_plan *p, wf_type type)
+{
+    if (!wf_grow(&p->values, &p->cap_values, p->n_values, 1, sizeof *p->values)) {
+        wf_plan_nomem(p);
+        return -1;
+    }
+    p->values[p->n_values] = (wf_ir_value){.type = type, .storage = type.dtype, .kind = WF_IR_NODE,
+                                           .source = -1, .node = -1, .block = 1, .target = -1,
+                                           .buf = -1};
+    return p->n_values++;
+}
+
+int wf_ir_new_node(wf_plan *p, const wf_op *op, const void *attrs, int n_in, const int *in)
+{
+    int *copy = wf_bump_alloc(&p->bump, (size_t)n_in * sizeof *in);
+    void *bytes = wf_bump_alloc(&p->bump, op->attr_size);
+    if (!copy || !bytes ||
+        !wf_grow(&p->nodes, &p->cap_nodes, p->n_nodes, 1, sizeof *p->nodes)) {
+        wf_plan_nomem(p);
+        return -1;
+    }
+    if (n_in)
+        memcpy(copy, in, (size_t)n_in * sizeof *in);
+    if (op->attr_size)
+        memcpy(bytes, attrs, op->attr_size);
+    p->nodes[p->n_nodes] = (wf_ir_node){.op = op, .n_in = n_in, .in = copy, .attrs = bytes,
+                                        .path = ""};
+    return p->n_nodes++;
+}
+
+int wf_ir_users(const wf_plan *p, int value, bool *needed)
+{
+    int users = 0;
+    *needed = p->values[value].keep;
+    for (int i = 0; i < p->n_assigns; i++)
+        *needed |= p->assigns[i].value == value;
+    for (int n = 0; n < p->n_nodes; n++)
+        if (!p->nodes[n].dead)
+            for (int i = 0; i < p->nodes[n].n_in; i++)
+                users += p->nodes[n].in[i] == value;
+    return users;
+}
+
+wf_act wf_ir_act(const wf_ir_value *v)
+{
+    const weft_shape *s = &v->type.shape;
+    if (s->rank == 4)
+        return (wf_act){(int)s->dim[1], (int)s->dim[2], (int)s->dim[3], v->block};
+    int64_t count = weft_shape_count(*s), n = s->rank ? s->dim[0] : 1;
+    return (wf_act){(int)(count / n), 1, 1, 1};
+}
+
+/* ---- from the graph ---- */
+
+static int import_value(wf_plan *p, int *map, int graph_value)
+{
+    const wf_value *v = &p->ctx->graph.values[graph_value];
+    if (map[graph_value] >= 0)
+        return map[graph_value];
+    int id = wf_ir_new_value(p, v->type);
+    if (id < 0)
+        return -1;
+    wf_ir_value *ir = &p->values[id];
+    ir->source = graph_value;
+    if (v->node < 0) {
+        ir->kind = WF_IR_LEAF;
+    } else if (v->store.data) {
+        ir->kind = WF_IR_DATA;
+        ir->block = v->block;
+    }
+    return map[graph_value] = id;
+}
+
+static weft_status import_input(wf_plan *p, int *map, int graph_value, int *id)
+{
+    weft_context *ctx = p->ctx;
+    const wf_value *v = &ctx->graph.values[graph_value];
+    if (v->node < 0 && v->version != v->stored->version)
+        return wf_fail(ctx, WEFT_ERR_STATE,
+                       "a stored tensor was overwritten after recorded work read it and before "
+                       "its gradient was run");
+    if (v->node >= 0 && !v->store.data && ctx->graph.nodes[v->node].executed)
+        return wf_fail(ctx, WEFT_ERR_STATE,
+                       "a value of %s was freed after the backward pass that used it; weft_keep() "
+                       "it, or retain the graph",
+                       ctx->graph.nodes[v->node].op->name);
+    *id = import_value(p, map, graph_value);
+    return *id < 0 ? WEFT_ERR_NOMEM : WEFT_OK;
+}
+
+static weft_status import_node(wf_plan *p, const wf_request *r, int *map, const wf_node *node)
+{
+    const wf_graph *g = &p->ctx->graph;
+    int *in = wf_bump_alloc(&p->bump, (size_t)node->n_in * sizeof *in);
+    if (!in)
+        return wf_plan_nomem(p);
+    for (int i = 0; i < node->n_in; i++)
+        WF_TRY(import_input(p, map, wf_node_in(g, node)[i], &in[i]));
+    int id = wf_ir_new_node(p, node->op, g->bytes + node->attrs, node->n_in, in);
+    if (id < 0)
+        return WEFT_ERR_NOMEM;
+    wf_ir_node *n = &p->nodes[id];
+    n->scalars = node->scalars;
+    n->path = node->path;
+    n->n_out = node->n_out;
+    for (int o = 0; o < node->n_out; o++) {
+        int v = import_value(p, map, node->out + o);
+        if (v < 0)
+            return WEFT_ERR_NOMEM;
+        p->nodes[id].out[o] = v;
+        p->values[v].node = id;
+        p->values[v].out = o;
+        p->values[v].keep = r->keep[node->out + o];
+    }
+    return WEFT_OK;
+}
+
+static weft_status import_assignments(wf_plan *p, const wf_request *r, int *map)
+{
+    const wf_graph *g = &p->ctx->graph;
+    p->assigns = wf_bump_alloc(&p->bump, (size_t)g->n_assigned * sizeof *p->assigns);
+    if (!p->assigns)
+        return wf_plan_nomem(p);
+    for (int i = 0; i < g->n_assigned; i++) {
+        if (!r->assigned[i] || g->assigned[i].value < 0)
+            continue;
+        int value = -1, leaf = -1;
+        WF_TRY(import_input(p, map, g->assigned[i].value, &value));
+        for (int v = 0; v < p->n_values && leaf < 0; v++)
+            if (p->values[v].kind == WF_IR_LEAF &&
+                g->values[p->values[v].source].stored == g->assigned[i].stored)
+                leaf = v;
+        p->assigns[p->n_assigns++] = (wf_ir_assign){i, value, leaf, g->assigned[i].state};
+    }
+    return WEFT_OK;
+}
+
+static weft_status import_all(wf_plan *p, const wf_request *r)
+{
+    const wf_graph *g = &p->ctx->graph;
+    int *map = wf_bump_alloc(&p->bump, (size_t)(g->n_values + 1) * sizeof *map);
+    if (!map)
+        return wf_plan_nomem(p);
+    for (int v = 0; v < g->n_values; v++)
+        map[v] = -1;
+    for (int n = 0; n < g->n_nodes; n++)
+        if (r->nodes[n])
+            WF_TRY(import_node(p, r, map, &g->nodes[n]));
+    return import_assignments(p, r, map);
+}
+
+weft_status wf_plan_compile(weft_context *ctx, const wf_request *request, unsigned passes_off,
+                            wf_plan **plan)
+{
+    static weft_status (*const passes[])(wf_plan *) = {
+        wf_pass_simplify, wf_pass_fuse,  wf_pass_precision, wf_pass_layout,
+        wf_pass_select,   wf_pass_chain, wf_pass_order,     wf_pass_memory};
+    wf_plan *p = wf_zalloc(sizeof *p);
+    if (!p)
+        return wf_nomem(&ctx->error, sizeof *p, "a plan");
+    p->ctx = ctx;
+    p->passes_off = passes_off;
+    p->keep_all = request->keep_all;
+    p->barrier = -1;
+    weft_status status = import_all(p, request);
+    for (size_t i = 0; i < sizeof passes / sizeof passes[0] && status == WEFT_OK; i++)
+        status = passes[i](p);
+    if (status != WEFT_OK) {
+        wf_plan_destroy(p);
+        return status;
+    }
+    *plan = p;
+    return WEFT_OK;
+}
+
+void wf_plan_destroy(wf_plan *p)
+{
+    if (!p)
+        return;
+    for (int i = p->n_owned - 1; i >= 0; i--)
+        p->owned[i].destroy(p->owned[i].state);
+    for (int u = 0; u < p->n_units; u++) {
+        wf_free(p->units[u].tasks);
+        wf_free(p->units[u].succ);
+    }
+    wf_free(p->values);
+    wf_free(p->nodes);
+    wf_free(p->buffers);
+    wf_free(p->bindings);
+    wf_free(p->tasks);
+    wf_free(p->owned);
+    wf_free(p->units);
+    wf_free(p->edges);
+    wf_bump_done(&p->bump);
+    wf_free(p);
+}

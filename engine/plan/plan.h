@@ -1,0 +1,204 @@
+/* The plan: recorded nodes compiled into tasks with kernels, layouts, edges and memory.
+ *
+ * Passes, in order, each a file with one entry point:
+ *   simplify.c   dead code
+ *   fuse.c       rewrites nodes: BatchNorm apply + ReLU (+ residual)
+ *   precision.c  the storage type of each value
+ *   layout.c     the block of each value; reorders at the borders
+ *   select.c     every node becomes tasks of the best kernel that fits
+ *   chain.c      tasks whose tiles fit become one unit: data stays in cache
+ *   order.c      edges, commit barrier, critical-path rank, linear order
+ *   memory.c     offsets in one arena, and the edges that sharing bytes asks for
+ * A plan is compiled once per signature of the recorded work and replayed (execute.c, cache.c).
+ * Threading rule: compiled on the recording thread; constant afterwards.
+ *
+ * Note [Leaf and tile]. A *leaf* is an accumulation chain or a reduction slot: arithmetic, fixed by
+ * shape, ISA and wisdom. A *tile* is any group of leaves: scheduling. A tile writes what no other
+ * tile writes, or its own slots of a fixed tree. So results never depend on threads or schedule.
+ *
+ * Note [Commit phase]. Weights, optimizer state, running statistics and counters change only in
+ * tasks marked commit, which start after every other task has ended and none has failed. */
+#ifndef WF_PLAN_PLAN_H
+#define WF_PLAN_PLAN_H
+
+#include "engine/context/context.h"
+
+/* ---- memory that ends with the plan ---- */
+
+typedef struct wf_bump_chunk wf_bump_chunk;
+typedef struct wf_bump {
+    wf_bump_chunk *chunks;
+} wf_bump;
+void *wf_bump_alloc(wf_bump *b, size_t size); /* zeroed, 64-byte aligned; NULL: out of memory */
+void wf_bump_done(wf_bump *b);
+
+/* ---- what is to be run ---- */
+
+typedef struct wf_request {
+    char *nodes;    /* per graph node: run it */
+    char *keep;     /* per graph value: its numbers must be there afterwards */
+    char *assigned; /* per assignment: carry it out */
+    bool keep_all;  /* every value computed is kept: no node is rewritten */
+} wf_request;
+
+/* ---- the intermediate form that passes rewrite ---- */
+
+typedef enum wf_value_kind {
+    WF_IR_LEAF,  /* a stored tensor */
+    WF_IR_DATA,  /* computed by an earlier partial run */
+    WF_IR_NODE,  /* computed here */
+} wf_value_kind;
+
+typedef struct wf_ir_value {
+    wf_type type;
+    weft_dtype storage;   /* precision.c */
+    wf_value_kind kind;
+    int source;           /* graph value; -1: made by a pass */
+    int node, out;        /* producer */
+    int block;            /* layout.c */
+    bool keep;
+    int target;           /* assignment written by the producer's kernel itself; -1: none */
+    wf_buf buf;
+} wf_ir_value;
+
+typedef struct wf_ir_node {
+    const wf_op *op;
+    int n_in, n_out;
+    int *in;
+    int out[WF_MAX_OUT];
+    const void *attrs;
+    int scalars;          /* index in graph.scalars */
+    const char *path;
+    bool dead;
+} wf_ir_node;
+
+typedef struct wf_ir_assign {
+    int assignment;       /* index in graph.assigned */
+    int value;            /* IR value */
+    int leaf;             /* IR leaf of the same stored tensor; -1: none */
+    bool state;
+} wf_ir_assign;
+
+/* ---- buffers, tasks, units ---- */
+
+/* What a bound buffer's pointer is taken from at each replay. */
+typedef enum wf_binding_kind { WF_BIND_LEAF, WF_BIND_DATA, WF_BIND_TARGET, WF_BIND_KEEP }
+    wf_binding_kind;
+typedef struct wf_binding {
+    wf_binding_kind kind;
+    int index;            /* graph value, or assignment */
+    wf_buf buf;
+} wf_binding;
+
+typedef struct wf_buffer {
+    bool bound;
+    bool local;           /* per-worker: lives inside one unit */
+    int64_t images;
+    size_t stride;        /* bytes of one image */
+    size_t bytes;         /* in the arena */
+    size_t offset;
+    int first, last;      /* positions in the linear order; -1: unused */
+    int value;            /* IR value; -1: temporary */
+} wf_buffer;
+
+typedef struct wf_use {
+    wf_buf buf;
+    wf_access access;
+    bool write;
+    struct wf_use *next;
+} wf_use;
+
+struct wf_task {
+    struct wf_plan *plan;
+    const wf_op *op;
+    const char *path, *kernel;
+    wf_tile_fn fn;
+    void *args;
+    int64_t tiles;
+    size_t scratch;
+    double flops, bytes;
+    bool commit;
+    wf_use *uses;
+    int unit;
+};
+
+/* Tasks that run tile by tile, one after the other in a tile. */
+typedef struct wf_unit {
+    int *tasks;
+    int n_tasks;
+    int64_t tiles;        /* 0: a barrier */
+    bool commit, barrier;
+    double cost, rank;    /* seconds, roughly */
+    int n_preds, n_succ;
+    int *succ;
+} wf_unit;
+
+typedef struct wf_plan {
+    weft_context *ctx;
+    wf_bump bump;
+    unsigned passes_off;
+    bool keep_all;
+
+    wf_ir_value *values;
+    int n_values, cap_values;
+    wf_ir_node *nodes;
+    int n_nodes, cap_nodes;
+    wf_ir_assign *assigns;
+    int n_assigns;
+
+    wf_buffer *buffers;
+    int n_buffers, cap_buffers;
+    wf_binding *bindings;
+    int n_bindings, cap_bindings;
+    wf_task **tasks;
+    int n_tasks, cap_tasks;
+    struct { void *state; void (*destroy)(void *); } *owned;
+    int n_owned, cap_owned;
+
+    wf_unit *units;
+    int n_units, cap_units;
+    char *edges;          /* n_units x n_units; compile time */
+    int *order;           /* units in linear order: by rank, ready first */
+    int barrier;          /* unit; -1: no commit phase */
+    size_t arena_bytes, scratch_bytes;
+    size_t unshared_bytes; /* what the arena would be without sharing */
+} wf_plan;
+
+weft_status wf_plan_compile(weft_context *ctx, const wf_request *request, unsigned passes_off,
+                            wf_plan **plan);
+void wf_plan_destroy(wf_plan *plan); /* NULL: no effect */
+
+weft_status wf_pass_simplify(wf_plan *p);
+weft_status wf_pass_fuse(wf_plan *p);
+weft_status wf_pass_precision(wf_plan *p);
+weft_status wf_pass_layout(wf_plan *p);
+weft_status wf_pass_select(wf_plan *p);
+weft_status wf_pass_chain(wf_plan *p);
+weft_status wf_pass_order(wf_plan *p);
+weft_status wf_pass_memory(wf_plan *p);
+
+/* Building blocks for passes. Indices, or -1 with the error set. */
+weft_status wf_plan_nomem(wf_plan *p);
+int wf_ir_new_value(wf_plan *p, wf_type type);
+/* Appends a node at the end; `in` is copied. Passes that need another place reorder themselves. */
+int wf_ir_new_node(wf_plan *p, const wf_op *op, const void *attrs, int n_in, const int *in);
+/* How many live nodes read the value, and whether something else needs it (kept, assigned). */
+int wf_ir_users(const wf_plan *p, int value, bool *needed);
+wf_buf wf_plan_buffer(wf_plan *p, int64_t images, size_t stride, int value);
+/* One image of a rank-4 value in its layout; others: see wf_operand. */
+wf_act wf_ir_act(const wf_ir_value *v);
+
+/* order.c: fills p->order from the edges. */
+weft_status wf_plan_linearise(wf_plan *p);
+
+/* ---- cache.c: plans by the signature of what is recorded ---- */
+
+weft_status wf_plan_cache_create(weft_context *ctx);
+void wf_plan_cache_destroy(wf_plan_cache *cache);
+/* The plan for this request, compiled if it is new; owned by the cache. */
+weft_status wf_plan_lookup(weft_context *ctx, const wf_request *request, unsigned passes_off,
+                           wf_plan **plan);
+
+weft_status wf_plan_explain(const wf_plan *p, FILE *out);
+
+#endif

@@ -1,0 +1,263 @@
+/* Pass 5, select: buffers for every value, and every node lowered to tasks of the best kernel that
+ * fits (each op asks its kernel family). Assignments end here too: a value goes into its stored
+ * tensor by the producer's own hand where that is safe, by a copy otherwise. */
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "engine/plan/plan.h"
+
+/* ---- buffers ---- */
+
+wf_buf wf_plan_buffer(wf_plan *p, int64_t images, size_t stride, int value)
+{
+    if (!wf_grow(&p->buffers, &p->cap_buffers, p->n_buffers, 1, sizeof *p->buffers)) {
+        wf_plan_nomem(p);
+        return -1;
+    }
+    p->buffers[p->n_buffers] = (wf_buffer){.images = images, .stride = stride,
+                                           .bytes = (size_t)images * stride, .first = -1,
+                                           .last = -1, .value = value};
+    return p->n_buffers++;
+}
+
+static weft_status bind(wf_plan *p, wf_buf buf, wf_binding_kind kind, int index)
+{
+    if (!wf_grow(&p->bindings, &p->cap_bindings, p->n_bindings, 1, sizeof *p->bindings))
+        return wf_plan_nomem(p);
+    p->bindings[p->n_bindings++] = (wf_binding){kind, index, buf};
+    p->buffers[buf].bound = true;
+    return WEFT_OK;
+}
+
+static size_t image_bytes(const wf_ir_value *v)
+{
+    return wf_act_count(wf_ir_act(v)) * weft_dtype_size(v->storage);
+}
+
+static int64_t images(const wf_ir_value *v)
+{
+    return v->type.shape.rank ? v->type.shape.dim[0] : 1;
+}
+
+static bool leaf_read_after(const wf_plan *p, int leaf, int node)
+{
+    for (int n = node + 1; n < p->n_nodes; n++)
+        for (int i = 0; i < p->nodes[n].n_in; i++)
+            if (p->nodes[n].in[i] == leaf)
+                return true;
+    return false;
+}
+
+/* Whether the producer may write the assigned tensor itself. An update in place may when it runs in
+ * the commit phase and nobody reads the old content later; a gradient or kept value may when the
+ * tensor is not read at all. */
+static bool writes_target(const wf_plan *p, const wf_ir_assign *a)
+{
+    const wf_ir_value *v = &p->values[a->value];
+    if (v->kind != WF_IR_NODE || v->target >= 0 || v->keep)
+        return false;
+    const wf_ir_node *n = &p->nodes[v->node];
+    if (!a->state)
+        return a->leaf < 0;
+    int in = n->op->inplace[v->out] - 1;
+    return a->leaf >= 0 && in >= 0 && (n->op->flags & WF_OP_COMMIT) && n->in[in] == a->leaf &&
+           !leaf_read_after(p, a->leaf, v->node);
+}
+
+static weft_status make_buffers(wf_plan *p)
+{
+    for (int i = 0; i < p->n_assigns; i++)
+        if (writes_target(p, &p->assigns[i]))
+            p->values[p->assigns[i].value].target = i;
+    for (int i = 0; i < p->n_values; i++) {
+        wf_ir_value *v = &p->values[i];
+        if (v->kind == WF_IR_NODE && v->node < 0)
+            continue; /* dead */
+        const wf_ir_assign *a = v->target >= 0 ? &p->assigns[v->target] : NULL;
+        if (a && a->leaf >= 0 && a->state) {
+            v->buf = -2 - a->leaf; /* shares the leaf's buffer, below */
+            continue;
+        }
+        v->buf = wf_plan_buffer(p, images(v), image_bytes(v), i);
+        if (v->buf < 0)
+            return WEFT_ERR_NOMEM;
+        if (v->kind == WF_IR_LEAF)
+            WF_TRY(bind(p, v->buf, WF_BIND_LEAF, v->source));
+        else if (v->kind == WF_IR_DATA)
+            WF_TRY(bind(p, v->buf, WF_BIND_DATA, v->source));
+        else if (a)
+            WF_TRY(bind(p, v->buf, WF_BIND_TARGET, a->assignment));
+        else if (v->keep)
+            WF_TRY(bind(p, v->buf, WF_BIND_KEEP, v->source));
+    }
+    for (int i = 0; i < p->n_values; i++)
+        if (p->values[i].buf <= -2)
+            p->values[i].buf = p->values[-2 - p->values[i].buf].buf;
+    return WEFT_OK;
+}
+
+/* ---- what ops' lowerings call ---- */
+
+static wf_operand operand(const wf_plan *p, int value)
+{
+    const wf_ir_value *v = &p->values[value];
+    return (wf_operand){.buf = v->buf, .dtype = v->storage, .shape = v->type.shape,
+                        .N = images(v), .act = wf_ir_act(v), .image_bytes = image_bytes(v)};
+}
+
+wf_operand wf_lower_in(const wf_lower *l, int i)
+{
+    return operand(l->plan, ((const wf_ir_node *)l->view)->in[i]);
+}
+
+wf_operand wf_lower_out(const wf_lower *l, int i)
+{
+    return operand(l->plan, ((const wf_ir_node *)l->view)->out[i]);
+}
+
+wf_buf wf_lower_temp(wf_lower *l, int64_t n, size_t bytes)
+{
+    return wf_plan_buffer(l->plan, n, (bytes + WF_ALIGN - 1) / WF_ALIGN * WF_ALIGN, -1);
+}
+
+weft_status wf_lower_own(wf_lower *l, void *state, void (*destroy)(void *))
+{
+    wf_plan *p = l->plan;
+    if (!wf_grow(&p->owned, &p->cap_owned, p->n_owned, 1, sizeof *p->owned)) {
+        destroy(state);
+        return wf_plan_nomem(p);
+    }
+    p->owned[p->n_owned].state = state;
+    p->owned[p->n_owned++].destroy = destroy;
+    return WEFT_OK;
+}
+
+weft_status wf_lower_fail(wf_lower *l, weft_status status, const char *format, ...)
+{
+    char text[WEFT_ERROR_TEXT];
+    va_list args;
+    va_start(args, format);
+    vsnprintf(text, sizeof text, format, args);
+    va_end(args);
+    const char *path = ((const wf_ir_node *)l->view)->path;
+    return wf_fail(l->ctx, status, "%s%s%s: %s", path, *path ? ": " : "", l->op->name, text);
+}
+
+static wf_task *add_task(wf_plan *p, const wf_op *op, const char *path, const char *kernel,
+                         wf_tile_fn fn, const void *args, size_t args_size, int64_t tiles)
+{
+    wf_task *t = wf_bump_alloc(&p->bump, sizeof *t);
+    void *copy = wf_bump_alloc(&p->bump, args_size);
+    if (!t || !copy || !wf_grow(&p->tasks, &p->cap_tasks, p->n_tasks, 1, sizeof *p->tasks)) {
+        wf_plan_nomem(p);
+        return NULL;
+    }
+    if (args_size)
+        memcpy(copy, args, args_size);
+    *t = (wf_task){.plan = p, .op = op, .path = path, .kernel = kernel, .fn = fn, .args = copy,
+                   .tiles = tiles, .commit = op && (op->flags & WF_OP_COMMIT), .unit = -1};
+    p->tasks[p->n_tasks++] = t;
+    return t;
+}
+
+wf_task *wf_lower_task(wf_lower *l, const char *kernel, wf_tile_fn fn, const void *args,
+                       size_t args_size, int64_t tiles)
+{
+    const char *path = ((const wf_ir_node *)l->view)->path;
+    return add_task(l->plan, l->op, path, kernel, fn, args, args_size, tiles);
+}
+
+static void use(wf_task *task, wf_buf buf, wf_access access, bool write)
+{
+    if (!task)
+        return;
+    wf_use *u = wf_bump_alloc(&task->plan->bump, sizeof *u);
+    if (!u) {
+        wf_plan_nomem(task->plan);
+        return;
+    }
+    *u = (wf_use){buf, access, write, task->uses};
+    task->uses = u;
+}
+
+void wf_reads(wf_task *task, wf_buf buf, wf_access access)
+{
+    use(task, buf, access, false);
+}
+
+void wf_writes(wf_task *task, wf_buf buf, wf_access access)
+{
+    use(task, buf, access, true);
+}
+
+void wf_scratch(wf_task *task, size_t bytes)
+{
+    if (task && bytes > task->scratch)
+        task->scratch = bytes;
+}
+
+void wf_cost(wf_task *task, double flops, double bytes)
+{
+    if (task) {
+        task->flops = flops;
+        task->bytes = bytes;
+    }
+}
+
+/* ---- the pass ---- */
+
+typedef struct copy_args {
+    wf_buf from, to;
+    size_t bytes;
+} copy_args;
+#define COPY_CHUNK ((size_t)1 << 18)
+
+static void copy_tile(const wf_tile *t, const void *args, int64_t tile)
+{
+    const copy_args *a = args;
+    size_t start = (size_t)tile * COPY_CHUNK, n = a->bytes - start;
+    memcpy((char *)wf_data(t, a->to) + start, (const char *)wf_data(t, a->from) + start,
+           n < COPY_CHUNK ? n : COPY_CHUNK);
+}
+
+static weft_status copy_assignment(wf_plan *p, const wf_ir_assign *a)
+{
+    const wf_ir_value *v = &p->values[a->value];
+    wf_buf to = a->leaf >= 0 ? p->values[a->leaf].buf : wf_plan_buffer(p, images(v),
+                                                                      image_bytes(v), -1);
+    if (to < 0)
+        return WEFT_ERR_NOMEM;
+    if (a->leaf < 0)
+        WF_TRY(bind(p, to, WF_BIND_TARGET, a->assignment));
+    copy_args args = {v->buf, to, wf_type_bytes(v->type)};
+    wf_task *t = add_task(p, NULL, "", "copy", copy_tile, &args, sizeof args,
+                          (int64_t)((args.bytes + COPY_CHUNK - 1) / COPY_CHUNK));
+    if (!t)
+        return WEFT_ERR_NOMEM;
+    t->commit = a->state;
+    wf_reads(t, v->buf, WF_WHOLE);
+    wf_writes(t, to, WF_WHOLE);
+    wf_cost(t, 0, 2.0 * (double)args.bytes);
+    return WEFT_OK;
+}
+
+weft_status wf_pass_select(wf_plan *p)
+{
+    WF_TRY(make_buffers(p));
+    for (int n = 0; n < p->n_nodes; n++) {
+        const wf_ir_node *node = &p->nodes[n];
+        wf_lower l = {.ctx = p->ctx, .op = node->op, .attrs = node->attrs, .n_in = node->n_in,
+                      .n_out = node->n_out, .isa = p->ctx->isa, .workers = p->ctx->threads,
+                      .scalar = node->scalars, .plan = p, .view = node};
+        if (!node->op->lower)
+            return wf_lower_fail(&l, WEFT_ERR_INTERNAL, "has no lowering");
+        WF_TRY(node->op->lower(&l));
+        if (weft_error_status(p->ctx) == WEFT_ERR_NOMEM)
+            return WEFT_ERR_NOMEM;
+    }
+    for (int i = 0; i < p->n_assigns; i++)
+        if (p->values[p->assigns[i].value].target != i)
+            WF_TRY(copy_assignment(p, &p->assigns[i]));
+    return WEFT_OK;
+}

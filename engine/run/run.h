@@ -1,0 +1,59 @@
+/* Running a plan: the tile scheduler and its workers, the interpreter, the random scheduler.
+ *
+ * One OpenMP parallel region per replay; inside it Weft's own worker loop. */
+#ifndef WF_RUN_RUN_H
+#define WF_RUN_RUN_H
+
+#include "engine/plan/plan.h"
+
+/* One replay. */
+struct wf_run {
+    weft_context *ctx;
+    const wf_plan *plan;
+    const wf_bufptr *bufs;
+    const double *scalars;
+    char *scratch;             /* scratch_stride bytes per worker */
+    size_t scratch_stride;
+    atomic_int failed;         /* 0; 1: being written; 2: status and text are there */
+    weft_status status;
+    char text[WEFT_ERROR_TEXT];
+};
+
+/* What lives as long as the context: arena, scratch, counters. */
+weft_status wf_pool_create(weft_context *ctx);
+void wf_pool_destroy(wf_pool *pool);
+/* Binds buffers, grows the arena if needed, runs, reports a tile's failure as the context's error
+ * (nothing is committed then). Values to be kept have their stores allocated already. */
+weft_status wf_pool_run(weft_context *ctx, const wf_plan *plan);
+size_t wf_pool_arena_bytes(const wf_pool *pool);
+
+/* Executors. */
+typedef struct wf_scheduler wf_scheduler;
+weft_status wf_scheduler_create(weft_context *ctx, wf_scheduler **scheduler);
+void wf_scheduler_destroy(wf_scheduler *scheduler);
+weft_status wf_scheduler_run(wf_scheduler *scheduler, wf_run *run);
+void wf_interpreter_run(wf_run *run);
+weft_status wf_random_run(wf_run *run, uint64_t *state);
+
+/* All tasks of a unit for one tile, in a tile's context that lacks but the scratch. */
+void wf_run_tile(wf_run *run, const wf_unit *unit, int64_t tile, int worker);
+static inline bool wf_run_failed(wf_run *run)
+{
+    return atomic_load_explicit(&run->failed, memory_order_relaxed) != 0;
+}
+
+/* Denormals: flushed to zero by every worker, the thread's state restored on leaving. */
+unsigned wf_denormals_off(void);
+void wf_denormals_restore(unsigned state);
+
+/* ---- trace.c: a timeline in Chrome's trace format, one row a worker, one slice a tile ---- */
+typedef struct wf_trace wf_trace;
+wf_trace *wf_trace_create(int workers);
+void wf_trace_slice(wf_trace *t, int worker, const wf_task *task, int64_t tile, double start,
+                    double end);
+double wf_trace_now(void); /* seconds */
+weft_status wf_trace_write(const wf_trace *t, const char *path, weft_error *err);
+void wf_trace_destroy(wf_trace *t);
+wf_trace *wf_pool_trace(const wf_pool *pool); /* NULL: off */
+
+#endif

@@ -1,0 +1,295 @@
+/* The tile scheduler: one OpenMP parallel region per replay, inside it this worker loop.
+ *
+ * Ready units stand in a bitmap, one bit a position of the plan's linear order, so the lowest set
+ * bit is the most urgent unit. A worker takes tiles of that unit: first from its own segment (tile i
+ * of N goes to worker i*W/N, so an image stays with one cache and NUMA node), then from others'.
+ * Whoever ends a unit's last tile lowers its successors' counters. Idle workers spin for a while,
+ * then sleep; with more workers than cores nobody spins. */
+#include <omp.h>
+#include <pthread.h>
+#include <immintrin.h>
+#include <string.h>
+
+#include "engine/memory/alloc.h"
+#include "engine/run/run.h"
+
+#define LINE 64
+#define SPIN_SECONDS 150e-6
+
+/* A worker's part of a unit's tiles: [next, end). Own cache line. */
+typedef struct segment {
+    _Alignas(LINE) atomic_llong next;
+    int64_t end;
+} segment;
+
+typedef struct unit_state {
+    _Alignas(LINE) atomic_int preds;
+    atomic_llong left;
+    int position; /* in the linear order */
+} unit_state;
+
+struct wf_scheduler {
+    weft_context *ctx;
+    bool spin;
+    /* grown to the largest plan */
+    char *segments_mem, *units_mem;
+    int cap_segments, cap_units, cap_words;
+    segment *segments;
+    unit_state *units;
+    _Atomic uint64_t *ready;
+    int n_words;
+    /* one replay */
+    wf_run *run;
+    int workers;
+    _Alignas(LINE) atomic_int units_left;
+    atomic_int finished;
+    _Alignas(LINE) atomic_uint epoch;
+    atomic_int sleepers;
+    pthread_mutex_t lock;
+    pthread_cond_t wake;
+};
+
+weft_status wf_scheduler_create(weft_context *ctx, wf_scheduler **scheduler)
+{
+    wf_scheduler *s = NULL;
+    char *mem = wf_zalloc(sizeof *s + LINE + sizeof(void *));
+    if (!mem)
+        return wf_nomem(&ctx->error, sizeof *s, "the scheduler");
+    s = (wf_scheduler *)(((uintptr_t)mem + sizeof(void *) + LINE - 1) & ~(uintptr_t)(LINE - 1));
+    memcpy((char *)s - sizeof(void *), &mem, sizeof mem); /* what to free */
+    s->ctx = ctx;
+    s->spin = ctx->threads <= wf_topology_cores(ctx->topology);
+    pthread_mutex_init(&s->lock, NULL);
+    pthread_cond_init(&s->wake, NULL);
+    *scheduler = s;
+    return WEFT_OK;
+}
+
+void wf_scheduler_destroy(wf_scheduler *s)
+{
+    if (!s)
+        return;
+    pthread_mutex_destroy(&s->lock);
+    pthread_cond_destroy(&s->wake);
+    wf_free(s->segments_mem);
+    wf_free(s->units_mem);
+    wf_free((void *)s->ready);
+    void *mem;
+    memcpy(&mem, (char *)s - sizeof(void *), sizeof mem);
+    wf_free(mem);
+}
+
+static void *aligned(char *mem)
+{
+    return (void *)(((uintptr_t)mem + LINE - 1) & ~(uintptr_t)(LINE - 1));
+}
+
+static bool grow_lines(char **mem, int *cap, int n, size_t size)
+{
+    if (n <= *cap)
+        return true;
+    char *fresh = wf_zalloc((size_t)n * size + LINE);
+    if (!fresh)
+        return false;
+    wf_free(*mem);
+    *mem = fresh;
+    *cap = n;
+    return true;
+}
+
+static weft_status reserve(wf_scheduler *s, const wf_plan *p)
+{
+    if (!grow_lines(&s->units_mem, &s->cap_units, p->n_units, sizeof *s->units) ||
+        !grow_lines(&s->segments_mem, &s->cap_segments, p->n_units * s->ctx->threads,
+                    sizeof *s->segments))
+        return wf_nomem(&s->ctx->error, 0, "the scheduler");
+    s->units = aligned(s->units_mem);
+    s->segments = aligned(s->segments_mem);
+    s->n_words = (p->n_units + 63) / 64;
+    if (s->n_words > s->cap_words) {
+        wf_free((void *)s->ready);
+        s->ready = wf_zalloc_array((size_t)s->n_words, sizeof *s->ready);
+        s->cap_words = s->ready ? s->n_words : 0;
+        if (!s->ready)
+            return wf_nomem(&s->ctx->error, 0, "the scheduler");
+    }
+    return WEFT_OK;
+}
+
+/* ---- readiness ---- */
+
+static void wake_all(wf_scheduler *s)
+{
+    atomic_fetch_add(&s->epoch, 1);
+    if (atomic_load(&s->sleepers) > 0) {
+        pthread_mutex_lock(&s->lock);
+        pthread_cond_broadcast(&s->wake);
+        pthread_mutex_unlock(&s->lock);
+    }
+}
+
+static void end_unit(wf_scheduler *s, int u);
+
+static void make_ready(wf_scheduler *s, int u)
+{
+    const wf_unit *unit = &s->run->plan->units[u];
+    if (unit->tiles == 0) {
+        /* The commit barrier: all else has ended. A failure so far has cost nothing. */
+        if (unit->barrier && wf_run_failed(s->run)) {
+            atomic_store(&s->finished, 1);
+            wake_all(s);
+            return;
+        }
+        end_unit(s, u);
+        return;
+    }
+    segment *seg = s->segments + (size_t)u * (size_t)s->ctx->threads;
+    int w = s->workers;
+    for (int i = 0; i < w; i++) {
+        seg[i].end = unit->tiles * (i + 1) / w;
+        atomic_store_explicit(&seg[i].next, unit->tiles * i / w, memory_order_relaxed);
+    }
+    atomic_store_explicit(&s->units[u].left, unit->tiles, memory_order_relaxed);
+    int at = s->units[u].position;
+    atomic_fetch_or(&s->ready[at / 64], (uint64_t)1 << (at % 64));
+    wake_all(s);
+}
+
+static void end_unit(wf_scheduler *s, int u)
+{
+    const wf_unit *unit = &s->run->plan->units[u];
+    for (int i = 0; i < unit->n_succ; i++) {
+        int v = unit->succ[i];
+        if (atomic_fetch_sub(&s->units[v].preds, 1) == 1)
+            make_ready(s, v);
+    }
+    if (atomic_fetch_sub(&s->units_left, 1) == 1) {
+        atomic_store(&s->finished, 1);
+        wake_all(s);
+    }
+}
+
+/* ---- the worker loop ---- */
+
+static bool claim(segment *seg, int64_t *tile)
+{
+    if (atomic_load_explicit(&seg->next, memory_order_relaxed) >= seg->end)
+        return false;
+    *tile = atomic_fetch_add_explicit(&seg->next, 1, memory_order_relaxed);
+    return *tile < seg->end;
+}
+
+/* Runs tiles of unit u until none is left to claim; returns whether any was run. */
+static bool work_on(wf_scheduler *s, int u, int worker)
+{
+    segment *seg = s->segments + (size_t)u * (size_t)s->ctx->threads;
+    const wf_unit *unit = &s->run->plan->units[u];
+    int at = s->units[u].position;
+    bool any = false;
+    for (int i = 0; i < s->workers; i++) {
+        segment *from = &seg[(worker + i) % s->workers];
+        int64_t tile;
+        while (claim(from, &tile)) {
+            any = true;
+            if (!wf_run_failed(s->run))
+                wf_run_tile(s->run, unit, tile, worker);
+            if (atomic_fetch_sub_explicit(&s->units[u].left, 1, memory_order_acq_rel) == 1) {
+                atomic_fetch_and(&s->ready[at / 64], ~((uint64_t)1 << (at % 64)));
+                end_unit(s, u);
+                return true;
+            }
+            /* Something more urgent may have become ready. */
+            uint64_t word = atomic_load_explicit(&s->ready[at / 64], memory_order_acquire);
+            if (word & (((uint64_t)1 << (at % 64)) - 1))
+                return true;
+        }
+    }
+    /* All claimed, others still at work: no longer worth a look. */
+    atomic_fetch_and(&s->ready[at / 64], ~((uint64_t)1 << (at % 64)));
+    return any;
+}
+
+static bool find_work(wf_scheduler *s, int worker)
+{
+    for (int w = 0; w < s->n_words; w++) {
+        uint64_t word = atomic_load_explicit(&s->ready[w], memory_order_acquire);
+        while (word) {
+            int bit = __builtin_ctzll(word);
+            word &= word - 1;
+            if (work_on(s, s->run->plan->order[w * 64 + bit], worker))
+                return true;
+        }
+    }
+    return false;
+}
+
+static void rest(wf_scheduler *s, unsigned seen)
+{
+    if (s->spin) {
+        double until = wf_trace_now() + SPIN_SECONDS;
+        do {
+            for (int i = 0; i < 32; i++) {
+                if (atomic_load_explicit(&s->epoch, memory_order_acquire) != seen)
+                    return;
+                _mm_pause();
+            }
+        } while (wf_trace_now() < until);
+    }
+    pthread_mutex_lock(&s->lock);
+    atomic_fetch_add(&s->sleepers, 1);
+    while (atomic_load(&s->epoch) == seen && !atomic_load(&s->finished))
+        pthread_cond_wait(&s->wake, &s->lock);
+    atomic_fetch_sub(&s->sleepers, 1);
+    pthread_mutex_unlock(&s->lock);
+}
+
+static void work(wf_scheduler *s, int worker)
+{
+    unsigned denormals = wf_denormals_off();
+    wf_saved_binding saved;
+    wf_topology_bind(s->ctx->topology, worker, &saved);
+    while (!atomic_load_explicit(&s->finished, memory_order_acquire)) {
+        unsigned seen = atomic_load(&s->epoch);
+        if (!find_work(s, worker))
+            rest(s, seen);
+    }
+    wf_topology_unbind(&saved);
+    wf_denormals_restore(denormals);
+}
+
+static void start(wf_scheduler *s, int workers)
+{
+    const wf_plan *p = s->run->plan;
+    s->workers = workers;
+    for (int i = 0; i < s->n_words; i++)
+        atomic_store(&s->ready[i], 0);
+    for (int i = 0; i < p->n_units; i++) {
+        s->units[p->order[i]].position = i;
+        atomic_store_explicit(&s->units[p->order[i]].preds, p->units[p->order[i]].n_preds,
+                              memory_order_relaxed);
+    }
+    atomic_store(&s->finished, p->n_units == 0);
+    atomic_store(&s->units_left, p->n_units);
+    atomic_store(&s->epoch, 0);
+    /* Roots. A count of the predecessors, not the counter, since a barrier may end at once. */
+    for (int u = 0; u < p->n_units; u++)
+        if (p->units[u].n_preds == 0)
+            make_ready(s, u);
+}
+
+weft_status wf_scheduler_run(wf_scheduler *s, wf_run *run)
+{
+    s->run = run;
+    WF_TRY(reserve(s, run->plan));
+    int caller_threads = omp_get_max_threads();
+#pragma omp parallel num_threads(s->ctx->threads) default(none) shared(s)
+    {
+        /* oneDNN and other OpenMP code inside a tile must find a team of one. */
+        omp_set_num_threads(1);
+#pragma omp single
+        start(s, omp_get_num_threads());
+        work(s, omp_get_thread_num());
+    }
+    omp_set_num_threads(caller_threads);
+    return WEFT_OK;
+}

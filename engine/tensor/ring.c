@@ -1,0 +1,81 @@
+/* The ring of recorded handles: Note [Stale handles] in tensor.h. */
+#include <sys/mman.h>
+
+#include "engine/context/error.h"
+#include "engine/tensor/tensor.h"
+
+/* Address space, not memory. At 100 KB of handles a step it takes ten thousand steps until an
+ * address comes round again. */
+#define RING_SIZE ((size_t)1 << 30)
+#define PAGE ((size_t)4096)
+#define SLOT ((sizeof(weft_tensor) + 63) / 64 * 64)
+
+typedef struct ring_header {
+    uint32_t magic;
+    weft_context *owner;
+} ring_header;
+#define RING_MAGIC 0x57f7106
+
+weft_status wf_ring_init(wf_ring *ring, weft_context *owner, weft_error *err)
+{
+    char *map = mmap(NULL, 2 * RING_SIZE, PROT_READ | PROT_WRITE,
+                     MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (map == MAP_FAILED)
+        return wf_error_set(err, WEFT_ERR_NOMEM,
+                            "cannot reserve %zu MiB of address space for tensor handles "
+                            "(ulimit -v)",
+                            2 * RING_SIZE >> 20);
+    char *base = (char *)(((uintptr_t)map + RING_SIZE - 1) & ~(RING_SIZE - 1));
+    ring_header *header = (ring_header *)base;
+    header->magic = RING_MAGIC;
+    header->owner = owner;
+    *ring = (wf_ring){.map = map, .base = base, .used = PAGE};
+    for (int i = 0; i < 3; i++)
+        ring->step_start[i] = PAGE;
+    return WEFT_OK;
+}
+
+void wf_ring_done(wf_ring *ring)
+{
+    if (ring->map)
+        munmap(ring->map, 2 * RING_SIZE);
+    *ring = (wf_ring){0};
+}
+
+weft_tensor *wf_ring_new(wf_ring *ring)
+{
+    if (ring->used + SLOT > RING_SIZE)
+        return NULL; /* steps start early enough not to meet the end, unless one is gigantic */
+    weft_tensor *t = (weft_tensor *)(ring->base + ring->used);
+    ring->used += SLOT;
+    *t = (weft_tensor){0};
+    return t;
+}
+
+/* The step before last's pages go back. After the ring's last quarter the next step starts over. */
+void wf_ring_next_step(wf_ring *ring)
+{
+    size_t start = ring->step_start[2], end = ring->step_start[1];
+    if (end < start)
+        end = RING_SIZE;
+    if (end > start)
+        madvise(ring->base + start, end - start, MADV_DONTNEED);
+    size_t next = (ring->used + PAGE - 1) & ~(PAGE - 1);
+    if (next > RING_SIZE / 4 * 3)
+        next = PAGE;
+    ring->step_start[2] = ring->step_start[1];
+    ring->step_start[1] = ring->step_start[0];
+    ring->step_start[0] = ring->used = next;
+}
+
+weft_context *wf_tensor_owner(const weft_tensor *t)
+{
+    if (!t)
+        return NULL;
+    if (t->magic == WF_MAGIC_STORED || t->magic == WF_MAGIC_RECORDED)
+        return t->ctx;
+    if (t->magic != 0)
+        return NULL; /* a stored tensor after its last unref, or no tensor at all */
+    const ring_header *header = (const ring_header *)((uintptr_t)t & ~(RING_SIZE - 1));
+    return header->magic == RING_MAGIC ? header->owner : NULL;
+}
