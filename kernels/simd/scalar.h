@@ -94,8 +94,7 @@ WF_LANEWISE(wf_vf, wf_vand, (wf_vf a, wf_vf b),
             wf_float_of(wf_bits_of(a.v[i]) & wf_bits_of(b.v[i])))
 WF_LANEWISE(wf_vf, wf_vandnot, (wf_vf a, wf_vf b),
             wf_float_of(~wf_bits_of(a.v[i]) & wf_bits_of(b.v[i])))
-WF_LANEWISE(wf_vf, wf_vor, (wf_vf a, wf_vf b),
-            wf_float_of(wf_bits_of(a.v[i]) | wf_bits_of(b.v[i])))
+WF_LANEWISE(wf_vf, wf_vor, (wf_vf a, wf_vf b), wf_float_of(wf_bits_of(a.v[i]) | wf_bits_of(b.v[i])))
 WF_LANEWISE(wf_vf, wf_vxor, (wf_vf a, wf_vf b),
             wf_float_of(wf_bits_of(a.v[i]) ^ wf_bits_of(b.v[i])))
 WF_INLINE float wf_vsum(wf_vf a)

@@ -10,8 +10,9 @@
  * The build compiles it three times: wf_eltwise_fns_avx2 (8 lanes), wf_eltwise_fns_avx512 (16
  * lanes) and, for tests only, wf_eltwise_fns_emul: 16 lanes in plain C, so that the AVX-512 logic
  * runs on any machine. The family's dispatch picks a table by weft_isa, its reference otherwise;
- * nothing else decides, and a table never calls another's functions. A file with intrinsics of
- * its own goes into kernel_isa_src (no emulated build).
+ * nothing else decides, and a table never calls another's functions. WF_ISA is the weft_isa the
+ * variant needs, WF_ISA_NAME its name for explain. A file with intrinsics of its own
+ * goes into kernel_isa_src (no emulated build).
  *
  * Semantics are x86's and the same on every ISA: wf_vmax(a, b) is a > b ? a : b, so b where either
  * is NaN; wf_vfma rounds once; horizontal sums go by halves (lane i + lane i+L/2, and so on).
@@ -29,18 +30,26 @@
 #if defined(WF_SIMD_EMULATE)
 #define WF_LANES 16
 #define WF_ISA_FN(name) WF_CAT(name, _emul)
+#define WF_ISA WEFT_ISA_AVX2 /* what it needs */
+#define WF_ISA_NAME "emul"
 #include "kernels/simd/scalar.h"
 #elif defined(WF_SIMD_AVX512)
 #define WF_LANES 16
 #define WF_ISA_FN(name) WF_CAT(name, _avx512)
+#define WF_ISA WEFT_ISA_AVX512
+#define WF_ISA_NAME "avx512"
 #include "kernels/simd/avx512.h"
 #elif defined(WF_SIMD_AVX2)
 #define WF_LANES 8
 #define WF_ISA_FN(name) WF_CAT(name, _avx2)
+#define WF_ISA WEFT_ISA_AVX2
+#define WF_ISA_NAME "avx2"
 #include "kernels/simd/avx2.h"
 #else
 #define WF_LANES 1
 #define WF_ISA_FN(name) WF_CAT(name, _scalar)
+#define WF_ISA WEFT_ISA_SCALAR
+#define WF_ISA_NAME "scalar"
 #include "kernels/simd/scalar.h"
 #endif
 
@@ -90,8 +99,8 @@ WF_INLINE wf_vf wf_vexp(wf_vf x)
     x = wf_vmax(wf_vset1(-105.0f), wf_vmin(wf_vset1(90.0f), x)); /* x second: NaN stays */
     wf_vi n = wf_vcvt_i(wf_vmul(x, wf_vset1(1.44269504f)));
     wf_vf nf = wf_vcvt_f(n);
-    wf_vf r = wf_vfnma(nf, wf_vset1(0x1.62e4p-1f), x);   /* 15 leading bits of ln2 */
-    r = wf_vfnma(nf, wf_vset1(0x1.7f7d1cp-20f), r);      /* ln2 - hi */
+    wf_vf r = wf_vfnma(nf, wf_vset1(0x1.62e4p-1f), x); /* 15 leading bits of ln2 */
+    r = wf_vfnma(nf, wf_vset1(0x1.7f7d1cp-20f), r);    /* ln2 - hi */
     wf_vf p = wf_vset1(1.0f / 5040);
     p = wf_vfma(p, r, wf_vset1(1.0f / 720));
     p = wf_vfma(p, r, wf_vset1(1.0f / 120));

@@ -1,0 +1,91 @@
+/* Chooses an implementation of batch normalisation, and merges slots (the same on every ISA). */
+#include <math.h>
+
+#include "kernels/norm/norm.h"
+
+#define WF_NORM(table) extern const wf_norm_fns table;
+#include "kernels/norm/kernels.def"
+#undef WF_NORM
+
+const wf_norm_fns *const wf_norm_list[] = {
+#define WF_NORM(table) &table,
+#include "kernels/norm/kernels.def"
+#undef WF_NORM
+    NULL};
+
+static bool layout_fits(const wf_norm_fns *f, wf_act act)
+{
+    if (f->lanes == 0)
+        return true;
+    return act.block > 1 && (act.block == f->lanes || act.block == act.C);
+}
+
+const wf_norm_fns *wf_norm_find(weft_isa isa, weft_dtype dtype, wf_act act)
+{
+    for (int i = 0; wf_norm_list[i]; i++) {
+        const wf_norm_fns *f = wf_norm_list[i];
+        if (f->isa <= isa && f->dtype == dtype && layout_fits(f, act))
+            return f;
+    }
+    return NULL;
+}
+
+static double load(weft_dtype dtype, const void *p, int i)
+{
+    return dtype == WEFT_F64 ? ((const double *)p)[i] : (double)((const float *)p)[i];
+}
+
+static void store(weft_dtype dtype, void *p, int i, double x)
+{
+    if (dtype == WEFT_F64)
+        ((double *)p)[i] = x;
+    else
+        ((float *)p)[i] = (float)x;
+}
+
+void wf_norm_combine_stats(double *slots, int64_t n, int64_t pixels, int64_t last_pixels, int C,
+                           int c0, int c1, double eps, weft_dtype dtype, void *mean, void *var,
+                           void *invstd)
+{
+    const size_t stride = wf_norm_slot_count(C), half = stride / 2;
+    for (int64_t step = 1; step < n; step *= 2)
+        for (int64_t i = 0; i + step < n; i += 2 * step) {
+            double *restrict a = slots + (size_t)i * stride;
+            const double *restrict b = slots + (size_t)(i + step) * stride;
+            int64_t end = i + 2 * step < n ? i + 2 * step : n;
+            double na = (double)(step * pixels);
+            double nb = (double)((end - i - step) * pixels + (end == n ? last_pixels - pixels : 0));
+            double share = nb / (na + nb), weight = na * share;
+            for (int c = c0; c < c1; c++) {
+                double delta = b[c] - a[c];
+                a[c] += delta * share;
+                a[half + c] += b[half + c] + delta * delta * weight;
+            }
+        }
+    double count = (double)((n - 1) * pixels + last_pixels);
+    for (int c = c0; c < c1; c++) {
+        double v = slots[half + c] / count;
+        store(dtype, mean, c, slots[c]);
+        store(dtype, var, c, v);
+        store(dtype, invstd, c, 1 / sqrt(v + eps));
+    }
+}
+
+void wf_norm_combine_grads(double *slots, int64_t n, int C, int c0, int c1, weft_dtype dtype,
+                           const void *invstd, void *dgamma, void *dbeta)
+{
+    const size_t stride = wf_norm_slot_count(C), half = stride / 2;
+    for (int64_t step = 1; step < n; step *= 2)
+        for (int64_t i = 0; i + step < n; i += 2 * step) {
+            double *restrict a = slots + (size_t)i * stride;
+            const double *restrict b = slots + (size_t)(i + step) * stride;
+            for (int c = c0; c < c1; c++) {
+                a[c] += b[c];
+                a[half + c] += b[half + c];
+            }
+        }
+    for (int c = c0; c < c1; c++) {
+        store(dtype, dbeta, c, slots[c]);
+        store(dtype, dgamma, c, slots[half + c] * load(dtype, invstd, c));
+    }
+}

@@ -1,0 +1,101 @@
+/* Batch normalisation, one image per call (Ioffe and Szegedy 2015).
+ *
+ * An image is a wf_act: plain, blocked, or a range of rows of an (N, C) matrix, which is an image
+ * of `rows` pixels in one block of C channels (wf_norm_rows). Per-channel arrays (mean, gamma, ...)
+ * have exactly C elements of the image's type; nothing beyond is touched. Padding channels of the
+ * input are zero and those of the output become zero. Outputs may be the inputs themselves.
+ *
+ * Statistics travel in slots of doubles, one slot an image: wf_norm_slot_count(C) of them, first
+ * the C first moments, then the C second ones, each half padded to 16 channels. A slot is filled
+ * by leaves of at most WF_NORM_LEAF pixels in the image's type, merged pairwise in double; slots
+ * are merged pairwise over the minibatch. Both trees depend on the shape alone.
+ *
+ * Note [Groups of eight]. Bit masks (here) and the indices of max pooling must not depend on the
+ * layout the plan gives an activation, which may differ between forward and backward. So both are
+ * stored by groups of eight channels, whatever the block: element (c, pixel) of a mask is bit c%8
+ * of byte (c/8)*pixels + pixel; an index is element ((c/8)*pixels + pixel)*8 + c%8.
+ *
+ * Threading: functions touch their arguments only. Letters: N images, C channels, H W pixels. */
+#ifndef WF_KERNELS_NORM_H
+#define WF_KERNELS_NORM_H
+
+#include "kernels/types.h"
+
+#define WF_NORM_LEAF 64
+
+static inline size_t wf_norm_slot_count(int C)
+{
+    return 2 * (size_t)wf_round_up(C, 16);
+}
+/* Bytes of one image's mask: see Note [Groups of eight]. */
+static inline size_t wf_norm_mask_bytes(int C, int64_t pixels)
+{
+    return (size_t)((C + 7) / 8) * (size_t)pixels;
+}
+/* `rows` rows of a row-major matrix with C columns, as an image. */
+static inline wf_act wf_norm_rows(int C, int rows)
+{
+    return (wf_act){.C = C, .H = rows, .W = 1, .block = C};
+}
+
+/* y = x*scale + shift (+ residual) (ReLU), scale = gamma*invstd, shift = beta - mean*scale. */
+typedef struct wf_norm_apply {
+    wf_act act;
+    bool relu;
+    const void *mean, *invstd, *gamma, *beta; /* (C) */
+    const void *x, *residual;                 /* images; residual may be NULL */
+    void *y;
+    uint8_t *mask; /* y > 0; NULL: not wanted. Only with relu */
+} wf_norm_apply;
+
+/* slot: sum of dy, sum of dy*(x-mean). With a mask, dy counts as zero where its bit is not set. */
+typedef struct wf_norm_reduce {
+    wf_act act;
+    const void *mean;
+    const void *x, *dy;
+    const uint8_t *mask; /* may be NULL */
+    double *slot;
+} wf_norm_reduce;
+
+/* training: dx = gamma*invstd * (dy - dbeta/count - (x-mean)*invstd*dgamma/count), which is the
+ * gradient through the batch statistics too; else dx = gamma*invstd * dy. Mask as above. */
+typedef struct wf_norm_dx {
+    wf_act act;
+    bool training;
+    double count;                                       /* N*H*W */
+    const void *mean, *invstd, *gamma, *dgamma, *dbeta; /* mean, dgamma, dbeta: only in training */
+    const void *x, *dy;                                 /* x: only in training */
+    const uint8_t *mask;                                /* may be NULL */
+    void *dx;
+    void *dresidual; /* dy under the mask; may be NULL */
+} wf_norm_dx;
+
+/* One implementation. */
+typedef struct wf_norm_fns {
+    const char *name;
+    weft_isa isa;
+    weft_dtype dtype; /* of images and per-channel arrays */
+    int lanes;        /* 0: any layout; else that block, and ranges of rows */
+    void (*stats)(wf_act act, const void *x, double *slot);
+    void (*apply)(const wf_norm_apply *p);
+    void (*backward_reduce)(const wf_norm_reduce *p);
+    void (*backward_apply)(const wf_norm_dx *p);
+} wf_norm_fns;
+
+/* The best implementation for the layout on a CPU with `isa`; NULL for a type without one. */
+const wf_norm_fns *wf_norm_find(weft_isa isa, weft_dtype dtype, wf_act act);
+/* All of them, ordered best first, ending in NULL. */
+extern const wf_norm_fns *const wf_norm_list[];
+
+/* Merges n slots (slot i at slots + i*wf_norm_slot_count(C)) for channels [c0, c1), in place: the
+ * content of the slots is used up. Each slot stands for `pixels` pixels, the last for
+ * `last_pixels`. Chan, Golub and LeVeque, "Updating formulae and a pairwise algorithm for
+ * computing sample variances" (1979). Writes elements [c0, c1) of arrays of the given type (f32 or
+ * f64): mean, biased variance, 1/sqrt(var + eps). */
+void wf_norm_combine_stats(double *slots, int64_t n, int64_t pixels, int64_t last_pixels, int C,
+                           int c0, int c1, double eps, weft_dtype dtype, void *mean, void *var,
+                           void *invstd);
+/* The same for backward slots: dbeta = the first sum, dgamma = the second times invstd. */
+void wf_norm_combine_grads(double *slots, int64_t n, int C, int c0, int c1, weft_dtype dtype,
+                           const void *invstd, void *dgamma, void *dbeta);
+#endif

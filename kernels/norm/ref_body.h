@@ -1,0 +1,123 @@
+/* The reference for one type: included by ref.c with REAL, REAL_DTYPE and FN(name). */
+
+static void FN(ref_stats)(wf_act act, const void *image, double *slot)
+{
+    const size_t half = wf_norm_slot_count(act.C) / 2;
+    const int64_t pixels = (int64_t)act.H * act.W;
+    for (int c = 0; c < act.C; c++) {
+        const REAL *x = (const REAL *)image + wf_act_index(act, c, 0, 0);
+        double sum = 0, m2 = 0;
+        for (int64_t p = 0; p < pixels; p++)
+            sum += (double)x[p * act.block];
+        double mean = sum / (double)pixels;
+        for (int64_t p = 0; p < pixels; p++) {
+            double d = (double)x[p * act.block] - mean;
+            m2 += d * d;
+        }
+        slot[c] = mean;
+        slot[half + (size_t)c] = m2;
+    }
+}
+
+/* Zeroes the padding channels of an image. */
+static void FN(ref_pad)(wf_act act, void *image)
+{
+    const int64_t pixels = (int64_t)act.H * act.W;
+    for (int c = act.C; c < wf_round_up(act.C, act.block); c++)
+        for (int64_t p = 0; p < pixels; p++)
+            ((REAL *)image)[wf_act_index(act, c, 0, 0) + (size_t)(p * act.block)] = 0;
+}
+
+static void FN(ref_apply)(const wf_norm_apply *a)
+{
+    const wf_act act = a->act;
+    const int64_t pixels = (int64_t)act.H * act.W;
+    const REAL *mean = a->mean, *invstd = a->invstd, *gamma = a->gamma, *beta = a->beta;
+    for (int c = 0; c < act.C; c++) {
+        const size_t first = wf_act_index(act, c, 0, 0);
+        const REAL *x = (const REAL *)a->x + first;
+        const REAL *res = a->residual ? (const REAL *)a->residual + first : NULL;
+        REAL *y = (REAL *)a->y + first;
+        uint8_t *mask = a->mask ? a->mask + c / 8 * pixels : NULL;
+        REAL scale = gamma[c] * invstd[c], shift = beta[c] - mean[c] * scale;
+        for (int64_t p = 0; p < pixels; p++) {
+            REAL v = x[p * act.block] * scale + shift;
+            if (res)
+                v += res[p * act.block];
+            if (a->relu)
+                v = v < 0 ? 0 : v; /* NaN stays */
+            y[p * act.block] = v;
+            if (mask) {
+                uint8_t before = c % 8 ? mask[p] : 0;
+                mask[p] = (uint8_t)(before | (v > 0) << (c % 8));
+            }
+        }
+    }
+    FN(ref_pad)(act, a->y);
+}
+
+static void FN(ref_backward_reduce)(const wf_norm_reduce *a)
+{
+    const wf_act act = a->act;
+    const size_t half = wf_norm_slot_count(act.C) / 2;
+    const int64_t pixels = (int64_t)act.H * act.W;
+    for (int c = 0; c < act.C; c++) {
+        const size_t first = wf_act_index(act, c, 0, 0);
+        const REAL *x = (const REAL *)a->x + first, *dy = (const REAL *)a->dy + first;
+        const double mean = (double)((const REAL *)a->mean)[c];
+        double sum = 0, dot = 0;
+        for (int64_t p = 0; p < pixels; p++) {
+            if (!mask_at(a->mask, c, pixels, p))
+                continue;
+            double d = (double)dy[p * act.block];
+            sum += d;
+            dot += d * ((double)x[p * act.block] - mean);
+        }
+        a->slot[c] = sum;
+        a->slot[half + (size_t)c] = dot;
+    }
+}
+
+static void FN(ref_backward_apply)(const wf_norm_dx *a)
+{
+    const wf_act act = a->act;
+    const int64_t pixels = (int64_t)act.H * act.W;
+    const REAL *mean = a->mean, *invstd = a->invstd, *gamma = a->gamma;
+    const REAL *dgamma = a->dgamma, *dbeta = a->dbeta;
+    for (int c = 0; c < act.C; c++) {
+        const size_t first = wf_act_index(act, c, 0, 0);
+        const REAL *x = a->training ? (const REAL *)a->x + first : NULL;
+        const REAL *dy = (const REAL *)a->dy + first;
+        REAL *dx = (REAL *)a->dx + first;
+        REAL *dres = a->dresidual ? (REAL *)a->dresidual + first : NULL;
+        const REAL scale = gamma[c] * invstd[c];
+        REAL slope = 0, offset = 0, center = 0;
+        if (a->training) {
+            slope = -scale * invstd[c] * dgamma[c] / (REAL)a->count;
+            offset = -scale * dbeta[c] / (REAL)a->count;
+            center = mean[c];
+        }
+        for (int64_t p = 0; p < pixels; p++) {
+            REAL d = mask_at(a->mask, c, pixels, p) ? dy[p * act.block] : 0;
+            REAL v = scale * d;
+            if (x)
+                v += slope * (x[p * act.block] - center) + offset;
+            if (dres)
+                dres[p * act.block] = d;
+            dx[p * act.block] = v;
+        }
+    }
+    FN(ref_pad)(act, a->dx);
+    if (a->dresidual)
+        FN(ref_pad)(act, a->dresidual);
+}
+
+extern const wf_norm_fns FN(wf_norm_fns_ref);
+const wf_norm_fns FN(wf_norm_fns_ref) = {.name = "ref",
+                                         .isa = WEFT_ISA_SCALAR,
+                                         .dtype = REAL_DTYPE,
+                                         .lanes = 0,
+                                         .stats = FN(ref_stats),
+                                         .apply = FN(ref_apply),
+                                         .backward_reduce = FN(ref_backward_reduce),
+                                         .backward_apply = FN(ref_backward_apply)};
