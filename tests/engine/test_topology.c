@@ -526,7 +526,6 @@ static void test_binding_is_undone(void **state)
     assert_int_equal(pthread_join(thread, NULL), 0);
     bind_and_unbind(all);
     wf_topology_unref(all);
-    wf_topology_unref(t);
 }
 
 static void test_not_binding_changes_nothing(void **state)
