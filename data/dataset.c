@@ -26,13 +26,16 @@ static weft_status open_directory(const char *path, weft_split split, weft_datas
     if (!file)
         return wf_error_set(err, WEFT_ERR_NOMEM, "%s: out of memory", path);
     weft_status status;
-    if (access(file, F_OK) == 0)
+    if (access(file, F_OK) == 0) {
         status = wf_tensors_open(file, split, ds, err);
-    else
+        if (status == WEFT_OK)
+            (*ds)->info.only_split = false;
+    } else {
         status = wf_error_set(err, WEFT_ERR_NOT_FOUND,
                               "%s: no data set there (looked for train-images-idx3-ubyte, with or "
                               "without .gz, and for %s). " HOW_TO_GET,
                               path, file);
+    }
     wf_free(file);
     return status;
 }

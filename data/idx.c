@@ -6,6 +6,8 @@
  * length cannot hold. */
 #include <errno.h>
 #include <inttypes.h>
+#include <limits.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -25,36 +27,28 @@ static const char *const fashion_names[IDX_CLASSES] = {
 /* Where the files may be: in the directory named, or where torchvision puts them below it. */
 static const char *const folders[] = {"", "FashionMNIST/raw/", "MNIST/raw/"};
 
-/* The path of `name` or `name`.gz under dir, owned by the caller; NULL: not there (or no memory).
- */
-static char *find(const char *dir, const char *name)
+/* Where `name` or `name`.gz is under dir. */
+static bool find(const char *dir, const char *name, char path[PATH_MAX])
 {
     for (size_t i = 0; i < sizeof folders / sizeof *folders; i++)
         for (int gz = 0; gz < 2; gz++) {
-            char *path = wf_asprintf("%s/%s%s%s", dir, folders[i], name, gz ? ".gz" : "");
-            if (path && access(path, F_OK) == 0)
-                return path;
-            wf_free(path);
+            int n = snprintf(path, PATH_MAX, "%s/%s%s%s", dir, folders[i], name, gz ? ".gz" : "");
+            if (n < PATH_MAX && access(path, F_OK) == 0)
+                return true;
         }
-    return NULL;
+    return false;
 }
 
 bool wf_idx_is_there(const char *dir)
 {
-    static const char *const names[] = {"train-images-idx3-ubyte", "t10k-images-idx3-ubyte"};
-    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
-        char *path = find(dir, names[i]);
-        wf_free(path);
-        if (path)
-            return true;
-    }
-    return false;
+    char path[PATH_MAX];
+    return find(dir, "train-images-idx3-ubyte", path) || find(dir, "t10k-images-idx3-ubyte", path);
 }
 
 /* ---- one file ------------------------------------------------------------------------------- */
 
 typedef struct idx_file {
-    char *path;
+    char path[PATH_MAX];
     gzFile gz;
     int64_t size;    /* on disk */
     int64_t dims[3]; /* 1 for those it does not have */
@@ -66,7 +60,6 @@ static void idx_done(idx_file *f)
 {
     if (f->gz)
         gzclose_r(f->gz);
-    wf_free(f->path);
     wf_free(f->bytes);
 }
 
@@ -87,7 +80,10 @@ static weft_status read_exactly(idx_file *f, void *to, int64_t n, weft_error *er
         return wf_error_set(err, WEFT_ERR_IO, "%s: cannot be read: %s", f->path, strerror(errno));
     if (code == Z_MEM_ERROR)
         return wf_error_set(err, WEFT_ERR_NOMEM, "%s: out of memory", f->path);
-    if (code != Z_OK && code != Z_BUF_ERROR) /* the latter: cut off */
+    if (code == Z_BUF_ERROR && done == n)
+        return wf_error_set(err, WEFT_ERR_FORMAT, "%s: truncated: its gzip data has no end",
+                            f->path);
+    if (code != Z_OK && code != Z_BUF_ERROR) /* the latter: cut off, see below */
         return wf_error_set(err, WEFT_ERR_FORMAT, "%s: damaged gzip data: %s", f->path, why);
     if (done < n)
         return wf_error_set(err, WEFT_ERR_FORMAT,
@@ -148,8 +144,7 @@ static weft_status read_file(const char *dir, const char *name, int rank, idx_fi
                              weft_error *err)
 {
     struct stat st;
-    f->path = find(dir, name);
-    if (!f->path)
+    if (!find(dir, name, f->path))
         return wf_error_set(err, WEFT_ERR_NOT_FOUND, "%s: has no %s, with or without .gz", dir,
                             name);
     f->gz = gzopen(f->path, "rbe");

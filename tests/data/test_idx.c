@@ -1,0 +1,303 @@
+/* IDX directories: read plain and gzipped, and every way to be broken is one clear error. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+#include <zlib.h>
+
+#include "engine/memory/alloc.h"
+#include "weft/data.h"
+
+#define COUNT(a) (sizeof(a) / sizeof *(a))
+
+static char dir[] = "/tmp/weft-idx-XXXXXX";
+
+static void write_file(const char *name, const void *bytes, size_t n, bool gz)
+{
+    char path[512];
+    snprintf(path, sizeof path, "%s/%s%s", dir, name, gz ? ".gz" : "");
+    if (gz) {
+        gzFile f = gzopen(path, "wb");
+        assert_int_equal(gzwrite(f, bytes, (unsigned)n), (int)n);
+        gzclose(f);
+    } else {
+        FILE *f = fopen(path, "wb");
+        assert_int_equal(fwrite(bytes, 1, n, f), n);
+        fclose(f);
+    }
+}
+
+static int clean(void **state)
+{
+    char command[128];
+    snprintf(command, sizeof command, "rm -rf '%s'/*", dir);
+    return system(command);
+}
+
+/* Three images of 2x2 pixels: the pixels count up from 10. */
+static const unsigned char images[] = {0, 0, 8,  3,  0,  0,  0,  3,  0,  0,  0,  2,  0,  0,
+                                       0, 2, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21};
+static const unsigned char labels[] = {0, 0, 8, 1, 0, 0, 0, 3, 9, 0, 5};
+
+static void write_good(const char *split, bool gz)
+{
+    char name[64];
+    snprintf(name, sizeof name, "%s-images-idx3-ubyte", split);
+    write_file(name, images, sizeof images, gz);
+    snprintf(name, sizeof name, "%s-labels-idx1-ubyte", split);
+    write_file(name, labels, sizeof labels, gz);
+}
+
+static void check_good(const char *path, weft_split split)
+{
+    weft_dataset *ds = NULL;
+    weft_error err = WEFT_ERROR_INIT;
+    if (weft_dataset_open(path, split, &ds, &err) != WEFT_OK)
+        fail_msg("%s", err.text);
+    const weft_dataset_info *info = weft_dataset_get_info(ds);
+    assert_int_equal(info->count, 3);
+    assert_int_equal(info->channels, 1);
+    assert_int_equal(info->height, 2);
+    assert_int_equal(info->width, 2);
+    assert_int_equal(info->classes, 10);
+    assert_int_equal(info->dtype, WEFT_U8);
+    assert_false(info->only_split);
+    unsigned char pixels[4];
+    int64_t label;
+    assert_int_equal(weft_dataset_get(ds, 2, pixels, &label, &err), WEFT_OK);
+    assert_memory_equal(pixels, images + 16 + 8, 4);
+    assert_int_equal(label, 5);
+    assert_int_equal(weft_dataset_get(ds, 0, NULL, &label, &err), WEFT_OK);
+    assert_int_equal(label, 9);
+    assert_int_equal(weft_dataset_get(ds, 3, pixels, &label, &err), WEFT_ERR_INVALID);
+    weft_dataset_destroy(ds);
+}
+
+static void plain_and_gzipped_files_read_alike(void **state)
+{
+    for (int gz = 0; gz < 2; gz++) {
+        clean(NULL);
+        write_good("train", gz);
+        write_good("t10k", gz);
+        check_good(dir, WEFT_SPLIT_TRAIN);
+        check_good(dir, WEFT_SPLIT_TEST);
+        check_good(dir, WEFT_SPLIT_PREDICT);
+    }
+}
+
+static void torchvisions_folders_are_found_and_name_the_classes(void **state)
+{
+    char path[512];
+    snprintf(path, sizeof path, "mkdir -p '%s/x/FashionMNIST/raw'", dir);
+    assert_int_equal(system(path), 0);
+    write_file("x/FashionMNIST/raw/train-images-idx3-ubyte", images, sizeof images, true);
+    write_file("x/FashionMNIST/raw/train-labels-idx1-ubyte", labels, sizeof labels, false);
+    snprintf(path, sizeof path, "%s/x", dir);
+    check_good(path, WEFT_SPLIT_TRAIN);
+    weft_dataset *ds = NULL;
+    assert_int_equal(weft_dataset_open(path, WEFT_SPLIT_TRAIN, &ds, NULL), WEFT_OK);
+    assert_string_equal(weft_dataset_get_info(ds)->class_names[9], "Ankle boot");
+    weft_dataset_destroy(ds);
+    write_good("train", false);
+    assert_int_equal(weft_dataset_open(dir, WEFT_SPLIT_TRAIN, &ds, NULL), WEFT_OK);
+    assert_null(weft_dataset_get_info(ds)->class_names);
+    weft_dataset_destroy(ds);
+}
+
+/* One change to the good files. */
+static const struct broken {
+    const char *what;
+    bool in_labels;
+    int at;           /* of the byte changed; -1: none */
+    int value;        /* what it becomes */
+    int length;       /* bytes kept; negative: so many appended */
+    const char *text; /* in the message */
+} broken[] = {
+    {"images' magic is that of labels", false, 3, 1, 28,
+     "magic number 0x00000801, expected 0x00000803"},
+    {"labels' magic is that of images", true, 3, 3, 11,
+     "magic number 0x00000803, expected 0x00000801"},
+    {"another element type", false, 2, 0x0d, 28, "magic number 0x00000d03"},
+    {"garbage for magic", false, 0, 0x7f, 28, "not an IDX file of images"},
+    {"empty images", false, -1, 0, 0, "images-idx3-ubyte"},
+    {"empty labels", true, -1, 0, 0, "truncated: 0 bytes where 4"},
+    {"header cut off", false, -1, 0, 11, "truncated: 7 bytes where 12"},
+    {"one pixel short", false, -1, 0, 27, "truncated: 11 bytes where 12 are needed"},
+    {"one label short", true, -1, 0, 10, "truncated: 2 bytes where 3 are needed"},
+    {"a byte too many", false, -1, 0, -1, "more bytes than its header says (12)"},
+    {"a label too many", true, -1, 0, -1, "more bytes than its header says (3)"},
+    {"no images", false, 7, 0, 28, "dimension 0 is 0"},
+    {"no height", false, 11, 0, 28, "dimension 1 is 0"},
+    {"no width", false, 15, 0, 28, "dimension 2 is 0"},
+    {"a billion images", false, 4, 0x80, 28, "its header speaks of 8589934604 bytes, the file has"},
+    {"more images than labels", true, 7, 2, 10, "2 labels for the 3 images of"},
+    {"label out of range", true, 9, 10, 11, "label 10 of sample 1 is out of range (0 to 9)"},
+    {"label far out of range", true, 10, 255, 11, "label 255 of sample 2 is out of range"},
+};
+
+static void every_broken_file_is_one_clear_error(void **state)
+{
+    for (size_t i = 0; i < 2 * COUNT(broken); i++) {
+        const struct broken *b = &broken[i / 2];
+        bool gz = i % 2;
+        unsigned char bytes[64] = {0};
+        size_t good = b->in_labels ? sizeof labels : sizeof images;
+        memcpy(bytes, b->in_labels ? labels : images, good);
+        if (b->at >= 0)
+            bytes[b->at] = (unsigned char)b->value;
+        clean(NULL);
+        write_good("train", gz);
+        write_file(b->in_labels ? "train-labels-idx1-ubyte" : "train-images-idx3-ubyte", bytes,
+                   b->length < 0 ? good + (size_t)-b->length : (size_t)b->length, gz);
+        weft_dataset *ds = NULL;
+        weft_error err = WEFT_ERROR_INIT;
+        weft_status status = weft_dataset_open(dir, WEFT_SPLIT_TRAIN, &ds, &err);
+        if (status != WEFT_ERR_FORMAT || ds || !strstr(err.text, b->text))
+            fail_msg("%s%s gives %s: %s\n  expected: %s", b->what, gz ? " (gz)" : "",
+                     weft_status_string(status), err.text, b->text);
+    }
+}
+
+static void overflowing_dimensions_are_refused(void **state)
+{
+    unsigned char huge[sizeof images];
+    memcpy(huge, images, sizeof images);
+    memset(huge + 4, 0xff, 12);
+    write_good("train", false);
+    write_file("train-images-idx3-ubyte", huge, sizeof huge, false);
+    weft_dataset *ds = NULL;
+    weft_error err = WEFT_ERROR_INIT;
+    assert_int_equal(weft_dataset_open(dir, WEFT_SPLIT_TRAIN, &ds, &err), WEFT_ERR_FORMAT);
+    assert_non_null(strstr(err.text, " is 4294967295, which makes no sense"));
+}
+
+static void damaged_gzip_data_is_refused(void **state)
+{
+    unsigned char bytes[256];
+    char path[512];
+    snprintf(path, sizeof path, "%s/train-images-idx3-ubyte.gz", dir);
+    write_good("train", true);
+    FILE *f = fopen(path, "rb");
+    size_t n = fread(bytes, 1, sizeof bytes, f);
+    fclose(f);
+    assert_true(n > 20 && n < sizeof bytes);
+    static const struct {
+        int from_end; /* the byte changed; 0: none */
+        int cut;      /* bytes left out at the end */
+        const char *text;
+    } cases[] = {{8, 0, "damaged gzip data"}, /* CRC */
+                 {4, 0, "damaged gzip data"}, /* length */
+                 {12, 0, ""},                 /* the deflate stream: one error or another */
+                 {0, 4, "truncated"},         /* trailer cut off */
+                 {0, 12, "truncated"}};
+    for (size_t i = 0; i < COUNT(cases); i++) {
+        unsigned char changed[256];
+        memcpy(changed, bytes, n);
+        if (cases[i].from_end)
+            changed[n - (size_t)cases[i].from_end] ^= 0x55;
+        f = fopen(path, "wb");
+        fwrite(changed, 1, n - (size_t)cases[i].cut, f);
+        fclose(f);
+        weft_dataset *ds = NULL;
+        weft_error err = WEFT_ERROR_INIT;
+        weft_status status = weft_dataset_open(dir, WEFT_SPLIT_TRAIN, &ds, &err);
+        if (status != WEFT_ERR_FORMAT || !strstr(err.text, cases[i].text))
+            fail_msg("case %zu gives %s: %s", i, weft_status_string(status), err.text);
+    }
+}
+
+static void missing_data_says_how_to_get_it(void **state)
+{
+    weft_dataset *ds = NULL;
+    char path[512];
+    snprintf(path, sizeof path, "%s/none", dir);
+    const char *const paths[] = {dir, path, "", NULL};
+    for (size_t i = 0; i < COUNT(paths); i++) {
+        weft_error err = WEFT_ERROR_INIT;
+        assert_int_not_equal(weft_dataset_open(paths[i], WEFT_SPLIT_TRAIN, &ds, &err), WEFT_OK);
+        assert_non_null(strstr(err.text, "apt install dataset-fashion-mnist"));
+        assert_non_null(strstr(err.text, "/usr/share/datasets/fashion-mnist"));
+    }
+    write_good("train", true);
+    weft_error err = WEFT_ERROR_INIT;
+    assert_int_equal(weft_dataset_open(dir, WEFT_SPLIT_TEST, &ds, &err), WEFT_ERR_NOT_FOUND);
+    assert_non_null(strstr(err.text, "has no t10k-images-idx3-ubyte, with or without .gz"));
+}
+
+static void every_failed_allocation_is_an_error(void **state)
+{
+    write_good("train", true);
+    for (long n = 1;; n++) {
+        weft_dataset *ds = NULL;
+        weft_error err = WEFT_ERROR_INIT;
+        wf_alloc_fail_at(n);
+        weft_status status = weft_dataset_open(dir, WEFT_SPLIT_TRAIN, &ds, &err);
+        if (wf_alloc_fail_at(0) > 0) {
+            assert_int_equal(status, WEFT_OK);
+            assert_true(n > 5);
+            weft_dataset_destroy(ds);
+            break;
+        }
+        if (status != WEFT_ERR_NOMEM || !err.text[0])
+            fail_msg("allocation %ld gives %s: %s", n, weft_status_string(status), err.text);
+    }
+}
+
+static void fashion_mnist_reads(void **state)
+{
+    static const char path[] = "/usr/share/datasets/fashion-mnist";
+    if (access(path, F_OK) != 0)
+        skip();
+    for (int test = 0; test < 2; test++) {
+        weft_dataset *ds = NULL;
+        weft_error err = WEFT_ERROR_INIT;
+        if (weft_dataset_open(path, test ? WEFT_SPLIT_TEST : WEFT_SPLIT_TRAIN, &ds, &err))
+            fail_msg("%s", err.text);
+        const weft_dataset_info *info = weft_dataset_get_info(ds);
+        assert_int_equal(info->count, test ? 10000 : 60000);
+        assert_int_equal(info->height, 28);
+        assert_string_equal(info->class_names[0], "T-shirt/top");
+        float mean, std;
+        assert_int_equal(weft_dataset_mean_std(ds, &mean, &std, &err), WEFT_OK);
+        if (!test) { /* the figures everybody uses */
+            assert_int_equal((int)(mean * 10000 + 0.5f), 2860);
+            assert_int_equal((int)(std * 10000 + 0.5f), 3530);
+        }
+        weft_dataset_destroy(ds);
+    }
+}
+
+static int setup(void **state)
+{
+    return mkdtemp(dir) ? 0 : -1;
+}
+
+static int teardown(void **state)
+{
+    clean(state);
+    return rmdir(dir);
+}
+
+int main(void)
+{
+#define TEST(f) cmocka_unit_test_teardown(f, clean)
+    const struct CMUnitTest tests[] = {
+        TEST(plain_and_gzipped_files_read_alike),
+        TEST(torchvisions_folders_are_found_and_name_the_classes),
+        TEST(every_broken_file_is_one_clear_error),
+        TEST(overflowing_dimensions_are_refused),
+        TEST(damaged_gzip_data_is_refused),
+        TEST(missing_data_says_how_to_get_it),
+        TEST(every_failed_allocation_is_an_error),
+        TEST(fashion_mnist_reads),
+    };
+    return cmocka_run_group_tests(tests, setup, teardown);
+}
