@@ -1,9 +1,7 @@
 /* Evaluation and prediction: eval mode, no gradients, one plan a batch. Single-threaded, as the
  * model's context. */
-#include <stdlib.h>
-#include <string.h>
-
 #include "engine/context/error.h"
+#include "engine/memory/alloc.h"
 #include "train/feed.h"
 #include "train/trainer.h"
 
@@ -163,7 +161,7 @@ static weft_status rows_add(rows *r, weft_tensor *logits, weft_error *err)
     r->K = shape.dim[1];
     if (r->n + count > r->capacity) {
         int64_t capacity = 2 * (r->n + count);
-        float *data = realloc(r->data, (size_t)capacity * (size_t)r->K * sizeof(float));
+        float *data = wf_realloc_array(r->data, (size_t)(capacity * r->K), sizeof(float));
         if (!data)
             return wf_error_set(err, WEFT_ERR_NOMEM, "out of memory for %lld rows of logits",
                                 (long long)capacity);
@@ -211,7 +209,7 @@ weft_status weft_predict(weft_module *model, weft_loader *loader, const weft_eva
     weft_module_train(model, training);
     wf_feed_done(&feed);
     if (status != WEFT_OK) {
-        free(all.data);
+        wf_free(all.data);
         return status;
     }
     *logits = all.data;

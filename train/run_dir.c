@@ -17,6 +17,7 @@
 
 #include "engine/context/error.h"
 #include "engine/files/atomic_file.h"
+#include "engine/memory/alloc.h"
 
 struct weft_run {
     char *path;
@@ -43,8 +44,7 @@ static weft_status fail_nomem(weft_error *err)
 
 char *wf_run_file(const weft_run *run, const char *name)
 {
-    char *path;
-    return asprintf(&path, "%s/%s", run->path, name) < 0 ? NULL : path;
+    return wf_asprintf("%s/%s", run->path, name);
 }
 
 /* ---- writing --------------------------------------------------------------------------------- */
@@ -77,28 +77,25 @@ static weft_status write_json(const weft_run *run, const char *name, json_t *doc
         status = wf_atomic_commit(file, err);
     }
     json_decref(document);
-    free(path);
+    wf_free(path);
     return status;
 }
 
 /* Takes over `object`. */
 static weft_status append_json(weft_run *run, json_t *object, weft_error *err)
 {
-    weft_status status = WEFT_OK;
-    char *text = object ? json_dumps(object, JSON_COMPACT | JSON_REAL_PRECISION(9)) : NULL;
+    char line[8192]; /* the longest text in it is an error's */
+    size_t length =
+        object ? json_dumpb(object, line, sizeof(line) - 1, JSON_COMPACT | JSON_REAL_PRECISION(9))
+               : 0;
     json_decref(object);
-    size_t length = text ? strlen(text) : 0;
-    char *line = text ? realloc(text, length + 2) : NULL;
-    if (!line) {
-        free(text);
+    if (length == 0 || length > sizeof(line) - 1)
         return fail_nomem(err);
-    }
-    memcpy(line + length, "\n", 2);
-    if (!write_all(run->log, line, length + 1))
-        status = wf_error_set(err, WEFT_ERR_IO, "cannot write %s/log.jsonl: %s", run->path,
-                              strerror(errno));
-    free(line);
-    return status;
+    line[length++] = '\n';
+    if (!write_all(run->log, line, length))
+        return wf_error_set(err, WEFT_ERR_IO, "cannot write %s/log.jsonl: %s", run->path,
+                            strerror(errno));
+    return WEFT_OK;
 }
 
 /* JSON knows no NaN and no infinity. */
@@ -148,7 +145,7 @@ static weft_status check_free(const weft_run *run, const weft_run_opts *opts, we
                 run_files[i]);
         else if (opts->overwrite && unlink(file) != 0 && errno != ENOENT)
             status = fail_io(err, "replace", file);
-        free(file);
+        wf_free(file);
         if (status != WEFT_OK)
             return status;
     }
@@ -162,7 +159,7 @@ static weft_status open_lines(const weft_run *run, const char *name, int *fd, we
         return fail_nomem(err);
     *fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_APPEND | O_CLOEXEC, 0666);
     weft_status status = *fd < 0 ? fail_io(err, "write", path) : WEFT_OK;
-    free(path);
+    wf_free(path);
     return status;
 }
 
@@ -170,14 +167,11 @@ static weft_status open_lines(const weft_run *run, const char *name, int *fd, we
 static weft_status make_directory(weft_run *run, const weft_run_opts *opts, weft_error *err)
 {
     for (int i = 1; i < 10000; i++) {
-        free(run->path);
-        run->path = NULL;
-        int n = i == 1 ? asprintf(&run->path, "%s", opts->path)
-                       : asprintf(&run->path, "%s-%d", opts->path, i);
-        if (n < 0) {
-            run->path = NULL;
+        wf_free(run->path);
+        run->path = i == 1 ? wf_strdup(opts->path) : wf_asprintf("%s-%d", opts->path, i);
+        if (!run->path)
             return fail_nomem(err);
-        }
+        size_t n = strlen(run->path);
         while (n > 1 && run->path[n - 1] == '/')
             run->path[--n] = '\0';
         if (make_directories(run->path, &run->made) != 0)
@@ -194,7 +188,7 @@ weft_status weft_run_create(const weft_run_opts *opts, weft_run **run, weft_erro
         "epoch,train_loss,train_acc1,test_loss,test_acc1,lr,img_per_s,seconds\n";
     if (!opts || !opts->path || !*opts->path)
         return wf_error_set(err, WEFT_ERR_INVALID, "a run needs a directory");
-    weft_run *r = calloc(1, sizeof(*r));
+    weft_run *r = wf_zalloc(sizeof(*r));
     if (!r)
         return fail_nomem(err);
     r->log = r->summary = -1;
@@ -205,8 +199,8 @@ weft_status weft_run_create(const weft_run_opts *opts, weft_run **run, weft_erro
         /* What the directory holds is not this run's: only an empty one may go. */
         if (r->made)
             rmdir(r->path);
-        free(r->path);
-        free(r);
+        wf_free(r->path);
+        wf_free(r);
         return status;
     }
     status = open_lines(r, "log.jsonl", &r->log, err);
@@ -245,12 +239,12 @@ void weft_run_destroy(weft_run *run)
         char *file = wf_run_file(run, run_files[i]);
         if (file)
             unlink(file);
-        free(file);
+        wf_free(file);
     }
     if (!run->keep && run->made)
         rmdir(run->path);
-    free(run->path);
-    free(run);
+    wf_free(run->path);
+    wf_free(run);
 }
 
 /* ---- documents and lines --------------------------------------------------------------------- */

@@ -21,7 +21,7 @@ typedef struct wf_run_result {
 } wf_run_result;
 weft_status wf_run_write_result(weft_run *run, const wf_run_result *result, weft_error *err);
 
-/* "<directory>/<name>", owned by the caller (free); NULL when memory is out. */
+/* "<directory>/<name>", owned by the caller (wf_free); NULL when memory is out. */
 char *wf_run_file(const weft_run *run, const char *name);
 
 #endif

@@ -3,10 +3,11 @@
  *
  * A step is one plan: the loss and the count of correct images are recorded with it and read after
  * it has run. */
-#include <stdlib.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "engine/context/error.h"
+#include "engine/memory/alloc.h"
 #include "train/feed.h"
 #include "train/run_dir.h"
 #include "train/trainer.h"
@@ -197,7 +198,7 @@ static weft_status save_weights(trainer *t)
     if (!path)
         return wf_error_set(t->err, WEFT_ERR_NOMEM, "out of memory while saving weights");
     weft_status status = weft_weights_save(t->model, path, t->opts->meta, t->opts->n_meta, t->err);
-    free(path);
+    wf_free(path);
     return status;
 }
 

@@ -1,8 +1,8 @@
 /* Writes a module's state with metadata. Single-threaded, as its context. */
 #include <math.h>
-#include <stdlib.h>
 
 #include "engine/context/error.h"
+#include "engine/memory/alloc.h"
 #include "train/feed.h"
 #include "train/trainer.h"
 
@@ -41,8 +41,8 @@ weft_status weft_weights_save(weft_module *model, const char *path,
         wf_take_error(model->ctx, status, path, err);
         goto done;
     }
-    entries = calloc((size_t)list.n + 1, sizeof(*entries));
-    all_meta = calloc((size_t)n_meta + 1, sizeof(*all_meta));
+    entries = wf_zalloc_array((size_t)list.n + 1, sizeof(*entries));
+    all_meta = wf_zalloc_array((size_t)n_meta + 1, sizeof(*all_meta));
     if (!entries || !all_meta) {
         status = wf_error_set(err, WEFT_ERR_NOMEM, "%s: out of memory", path);
         goto done;
@@ -63,8 +63,8 @@ weft_status weft_weights_save(weft_module *model, const char *path,
         all_meta[i + 1] = meta[i];
     status = weft_safetensors_write(path, entries, list.n, all_meta, n_meta + 1, err);
 done:
-    free(all_meta);
-    free(entries);
+    wf_free(all_meta);
+    wf_free(entries);
     weft_tensor_list_done(&list);
     return status;
 }
