@@ -12,7 +12,7 @@
 #include "session.h"
 #include "signals.h"
 
-enum { SHIFT_PIXELS = 2 }; /* augmentation: random shifts by up to so many, and flips */
+enum { SHIFT_PIXELS = 1 }; /* augmentation: random shifts by up to so many, and flips */
 
 typedef struct training {
     session s;

@@ -1,0 +1,478 @@
+#!/usr/bin/env python3
+"""The `weft` command as a user meets it: errors, files, signals, the progress display.
+
+    test_cli.py WEFT [NAME...]
+
+Uses the standard library only. A test is a function whose name starts with test_; it gets the path
+of a fresh folder.
+"""
+
+import array
+import gzip
+import hashlib
+import json
+import os
+import pty
+import re
+import select
+import signal
+import struct
+import subprocess
+import sys
+import tempfile
+import time
+import traceback
+
+WEFT = ""
+# Small enough for the slowest ISA, and learnt within a few dozen steps.
+SYNTHETIC = "synthetic:1x12x12:4:512"
+SMALL = ["--data-path", SYNTHETIC, "--batch-size", "32", "--threads", "2"]
+
+
+# ---- helpers -------------------------------------------------------------------------------------
+
+
+def weft(*args, cwd=None, env=None, timeout=120):
+    return subprocess.run(
+        [WEFT, *map(str, args)], cwd=cwd, env=env, timeout=timeout, text=True,
+        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    )
+
+
+def done(*args, **kwargs):
+    """Runs weft and expects success; its standard output."""
+    r = weft(*args, **kwargs)
+    assert r.returncode == 0, f"{args}: exit {r.returncode}: {r.stderr}"
+    return r.stdout
+
+
+def refused(status, pattern, *args, **kwargs):
+    """Expects one line on stderr that matches, and the exit status."""
+    r = weft(*args, **kwargs)
+    assert r.returncode == status, f"{args}: exit {r.returncode}, not {status}: {r.stderr}"
+    lines = r.stderr.splitlines()
+    assert len(lines) == 1, f"{args}: not one line: {r.stderr!r}"
+    assert re.search(pattern, lines[0]), f"{args}: {lines[0]!r} does not match {pattern!r}"
+    assert lines[0].startswith("weft"), lines[0]
+
+
+def tensors_bytes(tensors, meta=None):
+    """A safetensors file of {name: (dtype, shape, bytes)}."""
+    header, data = {}, b""
+    if meta:
+        header["__metadata__"] = meta
+    for name, (dtype, shape, raw) in tensors.items():
+        header[name] = {"dtype": dtype, "shape": shape,
+                        "data_offsets": [len(data), len(data) + len(raw)]}
+        data += raw
+    text = json.dumps(header).encode()
+    text += b" " * (-len(text) % 8)
+    return struct.pack("<Q", len(text)) + text + data
+
+
+def read_tensors(path):
+    with open(path, "rb") as f:
+        raw = f.read()
+    size = struct.unpack("<Q", raw[:8])[0]
+    header = json.loads(raw[8:8 + size])
+    meta = header.pop("__metadata__", {})
+    return meta, {
+        name: (e["dtype"], e["shape"], raw[8 + size + e["data_offsets"][0]:
+                                           8 + size + e["data_offsets"][1]])
+        for name, e in header.items()
+    }
+
+
+def write(path, data):
+    with open(path, "wb") as f:
+        f.write(data)
+    return path
+
+
+def weights_hash(run):
+    """Of the tensors only, not of the metadata."""
+    _, tensors = read_tensors(os.path.join(run, "weights.safetensors"))
+    digest = hashlib.sha256()
+    for name in sorted(tensors):
+        digest.update(name.encode())
+        digest.update(tensors[name][2])
+    return digest.hexdigest()
+
+
+def idx(dims, data):
+    return struct.pack(">BBBB", 0, 0, 8, len(dims)) + struct.pack(">%dI" % len(dims), *dims) + data
+
+
+def write_idx_folder(folder, count=64, size=12, cut=0, label=None, magic=None):
+    """A small MNIST-like folder; `cut` bytes are missing from the training images."""
+    os.makedirs(folder, exist_ok=True)
+    for name, n in (("train", count), ("t10k", count // 4)):
+        pixels = bytes((i * 37 + i // 100) % 256 for i in range(n * size * size))
+        labels = bytearray(i % 10 for i in range(n))
+        if label is not None and name == "train":
+            labels[5] = label
+        images = idx([n, size, size], pixels)
+        if name == "train":
+            images = images[:len(images) - cut]
+            if magic:
+                images = magic + images[4:]
+        write(f"{folder}/{name}-images-idx3-ubyte", images)
+        with gzip.open(f"{folder}/{name}-labels-idx1-ubyte.gz", "wb") as f:
+            f.write(idx([n], bytes(labels)))
+    return folder
+
+
+# ---- the command line ----------------------------------------------------------------------------
+
+
+def test_mistakes_on_the_command_line_exit_2(tmp):
+    cases = [
+        ("unknown command 'trian'; did you mean train", ["trian"]),
+        ("unknown flag --epoch; did you mean --epochs", ["train", "--epoch", "3"]),
+        ("--epochs: '3x' is not a whole number", ["train", "--epochs", "3x"]),
+        ("--lr: 'fast' is not a number", ["train", "--lr=fast"]),
+        ("--epochs needs a value", ["train", "--epochs"]),
+        ("'sgdx' is none of", ["train", "--opt", "sgdx"]),
+        ("--amp: .*not there yet", ["train", "--amp"]),
+        ("unknown model 'fmnist_cn'; did you mean fmnist_cnn",
+         ["train", "--data-path", SYNTHETIC, "--model", "fmnist_cn"]),
+        ("unknown model 'zzzzzzzz'", ["summary", "--model", "zzzzzzzz"]),
+        ("unknown model 'zzzzzzzz'", ["explain", "--model", "zzzzzzzz"]),
+        ("--data-path is needed", ["train"]),
+        ("--weights is needed", ["eval", "--data-path", SYNTHETIC]),
+        ("not of the form CxHxW", ["summary", "--input-size", "3x4"]),
+        ("unexpected argument 'x'", ["info", "x"]),
+    ]
+    for pattern, args in cases:
+        refused(2, pattern, *args, cwd=tmp)
+    assert os.listdir(tmp) == []
+
+
+def test_no_command_prints_the_usage(tmp):
+    r = weft()
+    assert r.returncode == 2 and "usage: weft" in r.stderr and r.stdout == ""
+
+
+def test_help_names_every_flag_and_exits_0(tmp):
+    text = done("help")
+    commands = re.findall(r"^  (\w+) ", text, re.M)
+    assert {"train", "eval", "predict", "info", "summary", "explain"} <= set(commands), commands
+    for command in commands:
+        assert f"usage: weft {command}" in done(command, "--help")
+    text = done("train", "--help")
+    for flag in ("--model", "--data-path", "-b, --batch-size", "-j, --workers", "--epochs",
+                 "--max-steps", "--lr", "--momentum", "--wd, --weight-decay", "--opt",
+                 "--lr-scheduler", "--output-dir", "--seed", "--threads", "--weights",
+                 "--no-augment", "--no-shuffle"):
+        assert flag + " " in text, flag
+    assert done("help", "train") == text
+
+
+def test_info_summary_explain_models_version(tmp):
+    assert re.fullmatch(r"weft \d+\.\d+\.\d+\n", done("version"))
+    assert done("--version") == done("version")
+    assert "fmnist_cnn" in done("models")
+    assert len(done("info").splitlines()) > 3
+    assert "conv1" in done("summary", "--model", "fmnist_cnn")
+    text = done("explain", "--model", "fmnist_cnn", "-b", 4)
+    assert "conv" in text and len(text.splitlines()) > 10
+
+
+def test_a_full_disk_fails_the_command(tmp):
+    with open("/dev/full", "w") as full:
+        r = subprocess.run([WEFT, "models"], stdout=full, stderr=subprocess.PIPE, text=True)
+    assert r.returncode == 1 and "standard output" in r.stderr, r
+
+
+# ---- bad input -----------------------------------------------------------------------------------
+
+
+def test_bad_data_is_one_error_and_leaves_nothing(tmp):
+    out = f"{tmp}/run"
+    cases = [
+        ("nowhere", f"{tmp}/nowhere"),
+        ("cut", write_idx_folder(f"{tmp}/cut", cut=100)),
+        ("magic", write_idx_folder(f"{tmp}/magic", magic=b"\1\2\3\4")),
+        ("label", write_idx_folder(f"{tmp}/label", label=200)),
+        ("synthetic", "synthetic:1x12"),
+        ("text.safetensors", write(f"{tmp}/text.safetensors", b"no tensors here, only text")),
+    ]
+    for pattern, path in cases:
+        refused(1, pattern, "train", "--data-path", path, "--output-dir", out)
+        assert not os.path.exists(out), pattern
+
+
+def test_a_batch_larger_than_the_data_set_is_an_error(tmp):
+    refused(1, "batch.*513|513.*batch", "train", "--data-path", SYNTHETIC, "-b", 513,
+            "--output-dir", f"{tmp}/run")
+    assert os.listdir(tmp) == []
+
+
+def test_a_model_that_does_not_fit_the_images_is_an_error(tmp):
+    refused(1, "too small", "train", "--data-path", "synthetic:1x4x4:4", "--output-dir",
+            f"{tmp}/run")
+    assert os.listdir(tmp) == []
+
+
+def test_an_output_that_cannot_be_written_is_found_before_training(tmp):
+    write(f"{tmp}/file", b"")
+    started = time.monotonic()
+    refused(1, f"{tmp}/file/run", "train", *SMALL, "--epochs", 100000, "--output-dir",
+            f"{tmp}/file/run")
+    assert time.monotonic() - started < 60
+    assert os.listdir(tmp) == ["file"]
+
+
+def test_bad_weights_are_one_error_and_leave_nothing(tmp):
+    other = tensors_bytes({"conv1.weight": ("F32", [1], b"\0" * 4)})
+    overlap = json.dumps({"a": {"dtype": "F32", "shape": [2], "data_offsets": [0, 8]},
+                          "b": {"dtype": "F32", "shape": [2], "data_offsets": [4, 12]}}).encode()
+    for name, data in (("cut", other[:20]), ("huge", struct.pack("<Q", 1 << 60) + b"{}"),
+                       ("other", other),
+                       ("overlap", struct.pack("<Q", len(overlap)) + overlap + b"\0" * 12)):
+        path = write(f"{tmp}/{name}", data)
+        for command in (["train", "--output-dir", f"{tmp}/run"], ["eval"]):
+            r = weft(*command[:1], "--model", "fmnist_cnn", *SMALL, "--weights", path,
+                     *command[1:])
+            assert r.returncode == 1 and r.stderr.startswith("weft"), (name, r)
+        assert not os.path.exists(f"{tmp}/run")
+
+
+# ---- training ------------------------------------------------------------------------------------
+
+
+def check_run(run, epochs):
+    with open(f"{run}/config.json") as f:
+        config = json.load(f)
+    assert config["options"]["data-path"] == SYNTHETIC
+    assert config["options"]["epochs"] == epochs
+    assert config["environment"]["threads"] == 2
+    assert config["environment"]["isa"] in ("scalar", "avx2", "avx512")
+    with open(f"{run}/log.jsonl") as f:
+        log = [json.loads(line) for line in f]
+    assert [e["epoch"] for e in log if e["event"] == "epoch"] == list(range(1, epochs + 1))
+    assert log[-1] == {"event": "end", "status": "finished", "message": None}
+    with open(f"{run}/summary.csv") as f:
+        rows = [line.rstrip("\n").split(",") for line in f]
+    assert rows[0] == ["epoch", "train_loss", "train_acc1", "test_loss", "test_acc1", "lr",
+                       "img_per_s", "seconds"]
+    assert len(rows) == epochs + 1 and all(len(row) == 8 for row in rows)
+    with open(f"{run}/result.json") as f:
+        result = json.load(f)
+    assert result["epochs"] == epochs and result["seconds"] > 0 and result["img_per_s"] > 0
+    return result
+
+
+def test_a_short_run_learns_and_its_files_agree(tmp):
+    run = f"{tmp}/run"
+    text = done("train", *SMALL, "--epochs", 3, "--output-dir", run)
+    result = check_run(run, 3)
+    assert result["test_acc1"] >= 90, result  # guessing: 25
+    assert f"test accuracy {result['test_acc1']:.2f}%" in text, text
+    assert sorted(os.listdir(run)) == ["config.json", "log.jsonl", "result.json", "summary.csv",
+                                       "weights.safetensors"]
+    # eval finds the model's name and normalisation in the weights file.
+    text = done("eval", "--weights", f"{run}/weights.safetensors", *SMALL)
+    assert f"top-1 {result['test_acc1']:.2f}%" in text, text
+    assert "top-5 100.00%" in text, text
+    # Going on from good weights with no learning rate keeps what was learnt.
+    done("train", *SMALL, "--max-steps", 1, "--lr", 0, "--wd", 0, "--weights",
+         f"{run}/weights.safetensors", "--output-dir", f"{tmp}/more")
+    with open(f"{tmp}/more/result.json") as f:
+        assert json.load(f)["test_acc1"] >= 80
+
+
+def test_off_a_terminal_there_are_whole_lines_only(tmp):
+    text = done("train", *SMALL, "--epochs", 2, "--output-dir", f"{tmp}/run")
+    assert "\r" not in text and "\033" not in text
+    assert len(re.findall(r"^epoch [12]/2 ", text, re.M)) == 2, text
+
+
+def test_on_a_terminal_there_is_a_bar(tmp):
+    pid, fd = pty.fork()
+    if pid == 0:
+        os.environ["TERM"] = "xterm"
+        os.execv(WEFT, [WEFT, "train", *SMALL, "--epochs", "2", "--output-dir", f"{tmp}/run"])
+    text, until = b"", time.monotonic() + 100
+    while time.monotonic() < until:
+        if select.select([fd], [], [], 1)[0]:
+            try:
+                chunk = os.read(fd, 65536)
+            except OSError:  # the other end is closed
+                break
+            if not chunk:
+                break
+            text += chunk
+    _, status = os.waitpid(pid, 0)
+    os.close(fd)
+    assert os.waitstatus_to_exitcode(status) == 0, text
+    text = text.decode()
+    bars = re.findall(r"\r(epoch 1/2[^\r]*)\033\[K", text)
+    assert bars and re.search(r" +\d+/16  loss \d\.\d+  acc +[\d.]+%  +\d+ img/s  .* left", bars[0]), text
+    # What remains on the screen: whatever was drawn is erased before the next line.
+    lines = [re.sub(r".*\033\[K", "", line) for line in text.replace("\r\n", "\n").split("\n")]
+    assert not any("left" in line for line in lines), lines
+
+
+def test_the_same_seed_gives_the_same_weights_with_any_threads(tmp):
+    hashes = {}
+    for threads in (1, 2, 3, 7):
+        run = f"{tmp}/t{threads}"
+        done("train", "--data-path", SYNTHETIC, "-b", 32, "--threads", threads, "--max-steps", 20,
+             "-j", threads % 3, "--seed", 5, "--output-dir", run)
+        hashes[threads] = weights_hash(run)
+    assert len(set(hashes.values())) == 1, hashes
+    done("train", "--data-path", SYNTHETIC, "-b", 32, "--threads", 2, "--max-steps", 20, "--seed",
+         6, "--output-dir", f"{tmp}/other")
+    assert weights_hash(f"{tmp}/other") != hashes[1]
+
+
+def test_a_directory_with_a_run_is_not_overwritten_unless_asked(tmp):
+    run = f"{tmp}/run"
+    short = ["train", *SMALL, "--max-steps", 2, "--output-dir", run]
+    done(*short)
+    before = weights_hash(run)
+    refused(1, "already holds a run", *short, "--seed", 9)
+    assert weights_hash(run) == before
+    done(*short, "--seed", 9, "--overwrite")
+    assert weights_hash(run) != before
+
+
+def test_without_an_output_directory_a_run_gets_one(tmp):
+    done("train", *SMALL, "--max-steps", 1, cwd=tmp)
+    done("train", *SMALL, "--max-steps", 1, cwd=tmp)
+    runs = os.listdir(f"{tmp}/runs")
+    assert len(runs) == 2 and all(r.startswith("fmnist_cnn-") for r in runs), runs
+
+
+def test_a_loss_that_is_not_finite_ends_the_run_and_keeps_good_weights(tmp):
+    run = f"{tmp}/run"
+    refused(1, r"epoch \d+, step \d+: the loss is not finite", "train", *SMALL, "--epochs", 50,
+            "--lr", 1e5, "--lr-warmup-epochs", 0, "--momentum", 0.99, "--output-dir", run)
+    assert not os.path.exists(f"{run}/result.json")
+    if os.path.exists(f"{run}/weights.safetensors"):
+        _, tensors = read_tensors(f"{run}/weights.safetensors")
+        for name, (dtype, _, raw) in tensors.items():
+            if dtype == "F32":
+                values = array.array("f", raw)
+                assert all(v - v == 0 for v in values), name
+
+
+def interrupt(tmp, number):
+    run = f"{tmp}/run{number}"
+    p = subprocess.Popen([WEFT, "train", *SMALL, "--epochs", "100000", "--output-dir", run],
+                         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    until = time.monotonic() + 60
+    while time.monotonic() < until and not os.path.exists(f"{run}/weights.safetensors"):
+        time.sleep(0.05)
+    p.send_signal(number)
+    _, err = p.communicate(timeout=60)
+    assert p.returncode == 128 + number, (p.returncode, err)
+    assert "interrupted" in err and len(err.splitlines()) == 1, err
+    read_tensors(f"{run}/weights.safetensors")
+    assert not os.path.exists(f"{run}/result.json")
+    with open(f"{run}/log.jsonl") as f:
+        assert json.loads(f.readlines()[-1])["status"] == "interrupted"
+
+
+def test_sigint_ends_a_run_cleanly(tmp):
+    interrupt(tmp, signal.SIGINT)
+
+
+def test_sigterm_ends_a_run_cleanly(tmp):
+    interrupt(tmp, signal.SIGTERM)
+
+
+# ---- prediction ----------------------------------------------------------------------------------
+
+
+def test_prediction_agrees_with_evaluation(tmp):
+    n, size = 70, 12  # not a multiple of the batch
+    pixels = bytes((i * 31 + (i // 144) * 57) % 256 for i in range(n * size * size))
+    labels = array.array("q", [i % 4 for i in range(n)])
+    data = write(f"{tmp}/data.safetensors", tensors_bytes({
+        "images": ("U8", [n, 1, size, size], pixels),
+        "labels": ("I64", [n], labels.tobytes()),
+    }))
+    run = f"{tmp}/run"
+    done("train", "--data-path", data, "-b", 16, "--threads", 2, "--epochs", 2, "--output-dir",
+         run)
+    weights = f"{run}/weights.safetensors"
+    only_images = write(f"{tmp}/images.safetensors",
+                        tensors_bytes({"images": ("U8", [n, 1, size, size], pixels)}))
+    logits = {}
+    for batch in (70, 32, 1):
+        out = f"{tmp}/logits{batch}.safetensors"
+        done("predict", "--weights", weights, "--input", only_images, "--output", out, "-b", batch,
+             "--threads", 2)
+        _, tensors = read_tensors(out)
+        assert list(tensors) == ["logits"]
+        dtype, shape, raw = tensors["logits"]
+        assert (dtype, shape) == ("F32", [n, 4]), (dtype, shape)
+        logits[batch] = array.array("f", raw)
+    # Each image is computed on its own, whatever batch it is in.
+    for batch in (32, 1):
+        worst = max(abs(a - b) for a, b in zip(logits[70], logits[batch]))
+        assert worst <= 1e-4, (batch, worst)
+    rows = [logits[70][4 * i:4 * i + 4] for i in range(n)]
+    right = sum(max(range(4), key=lambda k: row[k]) == labels[i] for i, row in enumerate(rows))
+    text = done("eval", "--weights", weights, "--data-path", data, "-b", 32, "--threads", 2)
+    assert f"top-1 {100 * right / n:.2f}%" in text, (right, text)
+
+
+def test_bad_prediction_input_is_one_error_and_writes_nothing(tmp):
+    run = f"{tmp}/run"
+    done("train", *SMALL, "--max-steps", 1, "--output-dir", run)
+    weights = f"{run}/weights.safetensors"
+    good = write(f"{tmp}/good.safetensors",
+                 tensors_bytes({"images": ("F32", [2, 1, 12, 12], b"\0" * 1152)}))
+    bad = {
+        "none": tensors_bytes({"pictures": ("F32", [1], b"\0" * 4)}),
+        "flat": tensors_bytes({"images": ("F32", [2, 144], b"\0" * 1152)}),
+        "wide": tensors_bytes({"images": ("F32", [1, 1, 64, 64], b"\0" * 4 * 4096)}),
+        "deep": tensors_bytes({"images": ("F32", [1, 3, 12, 12], b"\0" * 4 * 432)}),
+        "type": tensors_bytes({"images": ("I64", [1, 1, 12, 12], b"\0" * 8 * 144)}),
+        "cut": tensors_bytes({"images": ("F32", [2, 1, 12, 12], b"\0" * 1152)})[:-7],
+    }
+    out = f"{tmp}/out.safetensors"
+    for name, data in bad.items():
+        path = write(f"{tmp}/{name}.safetensors", data)
+        r = weft("predict", "--weights", weights, "--input", path, "--output", out)
+        assert r.returncode == 1 and r.stderr.startswith("weft predict: "), (name, r)
+        assert not os.path.exists(out), name
+    refused(1, "nowhere", "predict", "--weights", weights, "--input", good, "--output",
+            f"{tmp}/nowhere/out")
+    refused(1, "nothing", "predict", "--weights", f"{tmp}/nothing", "--input", good, "--output",
+            out)
+    done("predict", "--weights", weights, "--input", good, "--output", out)
+
+
+# ---- running -------------------------------------------------------------------------------------
+
+
+def main(argv):
+    global WEFT
+    if len(argv) < 2:
+        sys.exit(__doc__)
+    WEFT = os.path.abspath(argv[1])
+    tests = [(name, fn) for name, fn in globals().items()
+             if name.startswith("test_") and (not argv[2:] or any(w in name for w in argv[2:]))]
+    passed = failed = 0
+    for name, fn in tests:
+        started = time.monotonic()
+        with tempfile.TemporaryDirectory(prefix="weft-cli-") as tmp:
+            try:
+                fn(tmp)
+                passed += 1
+                verdict = "ok"
+            except Exception:  # a test that breaks is a test that fails
+                failed += 1
+                verdict = "FAILED"
+                traceback.print_exc(file=sys.stdout)
+        print(f"{verdict:6} {name} ({time.monotonic() - started:.1f} s)", flush=True)
+    print(f"{passed} passed, {failed} failed, 0 skipped")
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv))

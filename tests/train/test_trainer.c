@@ -1,0 +1,332 @@
+/* The training loop, evaluation and prediction, on a data set small enough to check by hand. */
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "weft/weft.h"
+
+/* N images of one channel, S x S, K classes; the class's own pixel is bright. */
+enum { N = 44, S = 4, K = 3, PIXELS = S * S, BATCH = 8 };
+
+typedef struct fixture {
+    float images[N * PIXELS];
+    int64_t labels[N];
+    weft_dataset *ds;
+    weft_context *ctx;
+    weft_loader *train, *test;
+    weft_module *model;
+    weft_optimizer *optimizer;
+} fixture;
+
+static void fill(fixture *f)
+{
+    for (int n = 0; n < N; n++) {
+        f->labels[n] = n % K;
+        for (int i = 0; i < PIXELS; i++)
+            f->images[n * PIXELS + i] = (float)((n * 7 + i * 5) % 11) / 22.0f - 0.25f;
+        f->images[n * PIXELS + n % K] += 2.0f;
+    }
+}
+
+static void open_loader(fixture *f, bool train, weft_loader **loader)
+{
+    weft_error err = WEFT_ERROR_INIT;
+    weft_loader_opts opts = {.batch = BATCH, .drop_last = train};
+    assert_int_equal(weft_loader_create(f->ds, &opts, loader, &err), WEFT_OK);
+}
+
+/* BatchNorm and a linear layer: no ReLU, so that a NaN image is a NaN loss. */
+static weft_module *make_model(weft_context *ctx)
+{
+    return WEFT_SEQUENTIAL(ctx, weft_batch_norm2d_create(ctx, 1, NULL), weft_flatten_create(ctx),
+                           weft_linear_create(ctx, PIXELS, K, NULL));
+}
+
+static int setup(void **state)
+{
+    fixture *f = calloc(1, sizeof(*f));
+    assert_non_null(f);
+    *state = f;
+    fill(f);
+    weft_error err = WEFT_ERROR_INIT;
+    weft_dataset_arrays arrays = {.count = N,
+                                  .channels = 1,
+                                  .height = S,
+                                  .width = S,
+                                  .classes = K,
+                                  .dtype = WEFT_F32,
+                                  .images = f->images,
+                                  .labels = f->labels};
+    assert_int_equal(weft_dataset_from_arrays(&arrays, &f->ds, &err), WEFT_OK);
+    open_loader(f, true, &f->train);
+    open_loader(f, false, &f->test);
+    assert_int_equal(weft_context_create(&f->ctx, &(weft_options){.threads = 2}, &err), WEFT_OK);
+    f->model = make_model(f->ctx);
+    assert_non_null(f->model);
+    f->optimizer = weft_sgd_create(f->ctx, f->model, &(weft_sgd_opts){.lr = 0.1, .momentum = 0.9});
+    assert_non_null(f->optimizer);
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    fixture *f = *state;
+    weft_optimizer_destroy(f->optimizer);
+    weft_module_unref(f->model);
+    weft_context_destroy(f->ctx);
+    weft_loader_destroy(f->train);
+    weft_loader_destroy(f->test);
+    weft_dataset_destroy(f->ds);
+    free(f);
+    return 0;
+}
+
+/* A copy of all state, in one array; *n floats. Owned by the caller. */
+static float *snapshot(weft_module *model, int64_t *n)
+{
+    weft_tensor_list list = WEFT_TENSOR_LIST_INIT;
+    float *values = NULL;
+    *n = 0;
+    assert_int_equal(weft_state_dict(model, &list), WEFT_OK);
+    for (int i = 0; i < list.n; i++) {
+        weft_tensor *t = list.item[i].tensor;
+        if (weft_tensor_dtype(t) != WEFT_F32)
+            continue;
+        int64_t count = weft_shape_count(weft_tensor_shape(t));
+        values = realloc(values, (size_t)(*n + count) * sizeof(float));
+        assert_non_null(values);
+        memcpy(values + *n, weft_tensor_data(t), (size_t)count * sizeof(float));
+        *n += count;
+    }
+    weft_tensor_list_done(&list);
+    return values;
+}
+
+static void training_learns_and_counts_what_it_did(void **state)
+{
+    fixture *f = *state;
+    weft_error err = WEFT_ERROR_INIT;
+    weft_train_result r;
+    weft_train_opts opts = {
+        .train = f->train, .test = f->test, .optimizer = f->optimizer, .epochs = 10};
+    assert_int_equal(weft_train(f->model, &opts, &r, &err), WEFT_OK);
+    assert_int_equal(r.epochs, 10);
+    assert_int_equal(r.steps, 10 * (N / BATCH));
+    assert_int_equal(weft_optimizer_steps(f->optimizer), r.steps);
+    assert_true(r.train_acc1 > 95 && r.test_acc1 > 95);
+    assert_true(r.train_loss < 0.3 && r.test_loss < 0.3); /* guessing: log 3 = 1.1 */
+}
+
+/* ---- what the callbacks see ------------------------------------------------------------------ */
+
+typedef struct seen {
+    int train, eval, epochs;
+    int64_t stop_after; /* 0: never */
+    const weft_schedule *schedule;
+} seen;
+
+static bool on_step(void *user, const weft_progress *p)
+{
+    seen *s = user;
+    assert_true(p->step >= 1 && p->step <= p->steps && p->epoch >= 1 && p->epoch <= p->epochs);
+    assert_true(isfinite(p->loss) && p->acc1 >= 0 && p->acc1 <= 100 && p->seconds_left >= 0);
+    if (p->phase == WEFT_PHASE_EVAL) {
+        assert_int_equal(p->steps, (N + BATCH - 1) / BATCH);
+        assert_int_equal(p->images, p->step == p->steps ? N : p->step * BATCH);
+        s->eval++;
+        return true;
+    }
+    assert_int_equal(p->images, p->step * BATCH);
+    if (s->schedule)
+        assert_true(p->lr == weft_schedule_lr(s->schedule, s->train));
+    return ++s->train != s->stop_after;
+}
+
+static void on_epoch(void *user, const weft_epoch *e)
+{
+    seen *s = user;
+    assert_int_equal(e->epoch, ++s->epochs);
+    assert_true(isfinite(e->train_loss));
+    assert_true(isnan(e->test_acc1) == (e->epoch % 2 != 0 && e->epoch != e->epochs));
+}
+
+static void records_cover_every_step_and_the_schedule_is_followed(void **state)
+{
+    fixture *f = *state;
+    weft_error err = WEFT_ERROR_INIT;
+    weft_schedule cosine = {
+        .kind = WEFT_SCHEDULE_COSINE, .lr = 0.2, .total_steps = 25, .warmup_steps = 5};
+    seen s = {.schedule = &cosine};
+    weft_train_opts opts = {.train = f->train,
+                            .test = f->test,
+                            .optimizer = f->optimizer,
+                            .schedule = &cosine,
+                            .epochs = 5,
+                            .eval_freq = 2,
+                            .progress = on_step,
+                            .epoch = on_epoch,
+                            .user = &s};
+    assert_int_equal(weft_train(f->model, &opts, NULL, &err), WEFT_OK);
+    assert_int_equal(s.train, 25);
+    assert_int_equal(s.epochs, 5);
+    assert_int_equal(s.eval, 3 * 6); /* after epochs 2, 4 and 5; the last batch is short */
+}
+
+static void max_steps_ends_in_the_middle_of_an_epoch(void **state)
+{
+    fixture *f = *state;
+    weft_error err = WEFT_ERROR_INIT;
+    weft_train_result r;
+    weft_train_opts opts = {.train = f->train,
+                            .test = f->test,
+                            .optimizer = f->optimizer,
+                            .epochs = 100,
+                            .max_steps = 7};
+    assert_int_equal(weft_train(f->model, &opts, &r, &err), WEFT_OK);
+    assert_int_equal(r.steps, 7);
+    assert_int_equal(r.epochs, 2);
+    assert_true(isfinite(r.test_loss));
+}
+
+static void a_callback_can_stop_it(void **state)
+{
+    fixture *f = *state;
+    weft_error err = WEFT_ERROR_INIT;
+    weft_train_result r = {0};
+    seen s = {.stop_after = 3};
+    weft_train_opts opts = {
+        .train = f->train, .optimizer = f->optimizer, .epochs = 5, .progress = on_step, .user = &s};
+    assert_int_equal(weft_train(f->model, &opts, &r, &err), WEFT_ERR_INTERRUPTED);
+    assert_int_equal(r.steps, 3);
+    assert_non_null(strstr(err.text, "epoch 1, step 3"));
+}
+
+/* ---- a loss that is not finite --------------------------------------------------------------- */
+
+static void a_loss_that_is_not_finite_leaves_the_step_before_it(void **state)
+{
+    fixture *f = *state;
+    weft_error err = WEFT_ERROR_INIT;
+    weft_train_opts opts = {.train = f->train, .optimizer = f->optimizer, .max_steps = 2};
+    assert_int_equal(weft_train(f->model, &opts, NULL, &err), WEFT_OK);
+    int64_t n_before, n_after;
+    float *before = snapshot(f->model, &n_before);
+
+    f->images[2 * PIXELS] = NAN; /* in the first batch: without shuffling, step 1 */
+    opts.max_steps = 5;
+    assert_int_equal(weft_train(f->model, &opts, NULL, &err), WEFT_ERR_NUMERIC);
+    assert_non_null(strstr(err.text, "epoch 1, step 1: the loss is not finite"));
+    weft_error_clear(f->ctx);
+    float *after = snapshot(f->model, &n_after);
+    assert_int_equal(n_before, n_after);
+    assert_memory_equal(before, after, (size_t)n_before * sizeof(float));
+    free(before);
+    free(after);
+
+    fill(f); /* and training can go on */
+    err = (weft_error)WEFT_ERROR_INIT;
+    assert_int_equal(weft_train(f->model, &opts, NULL, &err), WEFT_OK);
+}
+
+/* ---- evaluation and prediction --------------------------------------------------------------- */
+
+/* Cross-entropy and hits of logits (N, K), in double. */
+static double reference_loss(const fixture *f, const float *logits, int64_t *correct)
+{
+    double loss = 0;
+    *correct = 0;
+    for (int n = 0; n < N; n++) {
+        const float *row = logits + n * K;
+        double sum = 0, most = row[0];
+        int best = 0;
+        for (int k = 1; k < K; k++)
+            if (row[k] > most) {
+                most = row[k];
+                best = k;
+            }
+        for (int k = 0; k < K; k++)
+            sum += exp(row[k] - most);
+        loss += log(sum) + most - row[f->labels[n]];
+        *correct += best == f->labels[n];
+    }
+    return loss / N;
+}
+
+static void evaluation_agrees_with_the_predicted_logits(void **state)
+{
+    fixture *f = *state;
+    weft_error err = WEFT_ERROR_INIT;
+    weft_train_opts train = {.train = f->train, .optimizer = f->optimizer, .max_steps = 2};
+    assert_int_equal(weft_train(f->model, &train, NULL, &err), WEFT_OK);
+    float *logits = NULL;
+    weft_shape shape;
+    assert_int_equal(weft_predict(f->model, f->test, NULL, &logits, &shape, &err), WEFT_OK);
+    assert_true(weft_shape_equal(shape, WEFT_SHAPE(N, K)));
+    int64_t correct;
+    double loss = reference_loss(f, logits, &correct);
+    free(logits);
+
+    weft_eval_result r;
+    weft_eval_opts opts = {.top5 = true};
+    assert_int_equal(weft_evaluate(f->model, f->test, &opts, &r, &err), WEFT_OK);
+    assert_int_equal(r.images, N);
+    assert_true(r.acc1 == 100.0 * (double)correct / N);
+    assert_true(r.acc5 == 100.0); /* K < 5 */
+    /* A batch's mean is rounded to f32, after a sum of K terms and one of BATCH. */
+    assert_true(fabs(r.loss - loss) <= (K + BATCH + 2) * 0x1p-23 * (1 + fabs(loss)));
+}
+
+static void evaluation_changes_nothing(void **state)
+{
+    fixture *f = *state;
+    weft_error err = WEFT_ERROR_INIT;
+    int64_t n;
+    float *before = snapshot(f->model, &n);
+    weft_eval_result r;
+    for (int training = 0; training < 2; training++) {
+        weft_module_train(f->model, training);
+        assert_int_equal(weft_evaluate(f->model, f->test, NULL, &r, &err), WEFT_OK);
+        assert_int_equal(f->model->training, training);
+        assert_true(isnan(r.acc5));
+    }
+    float *after = snapshot(f->model, &n);
+    assert_memory_equal(before, after, (size_t)n * sizeof(float));
+    free(before);
+    free(after);
+}
+
+static void misuse_is_refused(void **state)
+{
+    fixture *f = *state;
+    weft_train_opts opts = {.train = f->train, .optimizer = f->optimizer};
+    assert_int_equal(weft_train(NULL, &opts, NULL, NULL), WEFT_ERR_INVALID);
+    assert_int_equal(weft_train(f->model, NULL, NULL, NULL), WEFT_ERR_INVALID);
+    opts.epochs = -1;
+    assert_int_equal(weft_train(f->model, &opts, NULL, NULL), WEFT_ERR_INVALID);
+    opts = (weft_train_opts){.train = f->train};
+    assert_int_equal(weft_train(f->model, &opts, NULL, NULL), WEFT_ERR_INVALID);
+    assert_int_equal(weft_evaluate(f->model, NULL, NULL, NULL, NULL), WEFT_ERR_INVALID);
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(training_learns_and_counts_what_it_did),
+        TEST(records_cover_every_step_and_the_schedule_is_followed),
+        TEST(max_steps_ends_in_the_middle_of_an_epoch),
+        TEST(a_callback_can_stop_it),
+        TEST(a_loss_that_is_not_finite_leaves_the_step_before_it),
+        TEST(evaluation_agrees_with_the_predicted_logits),
+        TEST(evaluation_changes_nothing),
+        TEST(misuse_is_refused),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
