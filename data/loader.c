@@ -320,6 +320,11 @@ int64_t weft_loader_batches(const weft_loader *l)
     return l->batches;
 }
 
+const weft_dataset_info *weft_loader_get_info(const weft_loader *l)
+{
+    return &l->ds->info;
+}
+
 weft_status weft_loader_start(weft_loader *l, int64_t epoch, int64_t first_batch, weft_error *err)
 {
     if (epoch < 0 || epoch > UINT32_MAX || first_batch < 0 || first_batch > l->batches)
