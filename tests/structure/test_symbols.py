@@ -34,9 +34,9 @@ def declared_functions(text):
     return functions
 
 
-def exported_symbols(library):
-    out = subprocess.run(["nm", "-D", "--defined-only", library], check=True,
-                         stdout=subprocess.PIPE, universal_newlines=True).stdout
+def dynamic_symbols(library, which):
+    out = subprocess.run(["nm", "-D", which, library], check=True, stdout=subprocess.PIPE,
+                         universal_newlines=True).stdout
     # Versioned names end in @@VERSION; the version's own name is absolute (A).
     lines = [line.split() for line in out.splitlines()]
     return {fields[-1].split("@")[0] for fields in lines if fields[-2] != "A"}
@@ -47,7 +47,8 @@ class Symbols(unittest.TestCase):
 
     @classmethod
     def setUpClass(cls):
-        cls.exported = exported_symbols(cls.library)
+        cls.exported = dynamic_symbols(cls.library, "--defined-only")
+        cls.undefined = dynamic_symbols(cls.library, "--undefined-only")
         cls.declared = {}
         for path in sorted(glob.glob(os.path.join(HEADERS, "*.h"))):
             with open(path, encoding="utf-8") as f:
@@ -56,6 +57,11 @@ class Symbols(unittest.TestCase):
 
     def test_only_weft_names_are_exported(self):
         self.assertEqual([n for n in sorted(self.exported) if not n.startswith("weft_")], [])
+
+    def test_nothing_of_ours_is_missing(self):
+        missing = [n for n in sorted(self.undefined) if re.match(r"(weft|wf)_", n)]
+        if missing:
+            self.fail("used but not defined:\n  " + "\n  ".join(missing))
 
     def test_headers_declare_only_weft_names(self):
         self.assertEqual([n for n in sorted(self.declared) if not n.startswith("weft_")], [])
