@@ -1,0 +1,106 @@
+/* What op files share: how elementwise work is cut into tiles, checks of types, gradcheck samples.
+ *
+ * Threading: everything runs on the recording thread, but for the wf_cut_ functions on tiles. */
+#ifndef WF_OPS_COMMON_H
+#define WF_OPS_COMMON_H
+
+#include "engine/context/error.h"
+#include "engine/graph/op.h"
+
+/* Every op, so that gradient rules can record others. */
+#define WF_OP(name) extern const wf_op wf_op_##name;
+#include "engine/graph/ops/ops.def"
+#undef WF_OP
+
+/* ---- tiles of elementwise work ---------------------------------------------------------------*/
+
+/* A tile is one image where images are activations or large, so that the task chains with its
+ * neighbours while the image is in cache; else a fixed run of elements. */
+typedef struct wf_cut {
+    int64_t tiles, chunk, total; /* elements of a tile (the last may have fewer), of all */
+    wf_access access;
+} wf_cut;
+
+enum { WF_CHUNK = 16384 /* elements */, WF_LARGE_IMAGE = 4096 /* bytes */ };
+
+wf_cut wf_cut_images(const wf_operand *o);   /* as said above */
+wf_cut wf_cut_elements(const wf_operand *o); /* always runs of WF_CHUNK: weights, optimizers */
+
+static inline void *wf_cut_ptr(const wf_cut *c, const wf_tile *t, wf_buf buf, size_t size,
+                               int64_t tile)
+{
+    if (c->access == WF_TILED)
+        return wf_image(t, buf, tile);
+    return (char *)wf_data(t, buf) + (size_t)(tile * c->chunk) * size;
+}
+
+static inline size_t wf_cut_count(const wf_cut *c, int64_t tile)
+{
+    int64_t left = c->total - tile * c->chunk;
+    return (size_t)(left < c->chunk ? left : c->chunk);
+}
+
+/* ---- operands --------------------------------------------------------------------------------*/
+
+/* All elements of the operand, padding channels included. */
+static inline int64_t wf_operand_count(const wf_operand *o)
+{
+    return o->N * (int64_t)wf_act_count(o->act);
+}
+
+/* Elements of shape's dimensions [from, to). */
+static inline int64_t wf_dims_count(const weft_shape *s, int from, int to)
+{
+    int64_t n = 1;
+    for (int i = from; i < to; i++)
+        n *= s->dim[i];
+    return n;
+}
+
+/* One image as channels x pixels: dimension 1 is channels for every rank from 2 on. */
+wf_act wf_channel_act(const wf_operand *o);
+
+/* What lower returns after its last task; the context holds the error of a NULL one. */
+static inline weft_status wf_lowered(const wf_lower *l, const wf_task *task)
+{
+    return task ? WEFT_OK : WEFT_ERR_NOMEM;
+}
+
+/* A task that reads `reads` and writes out 0, all in tiles as cut. */
+wf_task *wf_lower_cut(wf_lower *l, const char *kernel, wf_tile_fn fn, const void *args,
+                      size_t args_size, const wf_cut *cut, double flops_per_element);
+
+/* ---- recording -------------------------------------------------------------------------------*/
+
+/* Input i is f32 or f64. */
+weft_status wf_infer_float(const wf_infer *f, int i);
+/* All inputs are f32 or all f64, and of one shape; the outputs are like input 0. */
+weft_status wf_infer_same(wf_infer *f);
+/* "[2, 3]" of input i, in a buffer of the caller. */
+enum { WF_SHAPE_TEXT = 160 };
+/* dim counted from the front; -1 with the error set when it is outside the rank. */
+int wf_infer_dim(const wf_infer *f, int64_t dim, int rank);
+
+/* x and y broadcast to their common shape (NumPy's rules), in place; false on failure, and when
+ * one is NULL. `op` names the caller in messages. */
+bool wf_record_broadcast(const char *op, weft_tensor *pair[2]);
+/* x shaped as `shape` (same count); x itself where it has that shape. */
+weft_tensor *wf_record_reshape(weft_tensor *x, weft_shape shape);
+
+/* ---- samples ---------------------------------------------------------------------------------*/
+
+/* One row of an op's table of gradcheck cases. */
+typedef struct wf_sample_case {
+    const char *name;
+    int n_in;
+    weft_shape shape[4];
+    weft_tensor *(*apply)(void *user, weft_tensor *const *in, int n);
+    const void *user;
+} wf_sample_case;
+
+/* Fills `sample` with case `index` of n: f64 inputs that require gradients, fixed values in
+ * +-(0.1 .. 1.9), no two equal, none near zero (kinks). False when there is no such case. */
+bool wf_sample_from(weft_context *ctx, const wf_sample_case *cases, int n, int index,
+                    wf_sample *sample);
+
+#endif

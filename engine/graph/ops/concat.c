@@ -1,0 +1,188 @@
+/* concat: tensors that differ in one dimension, one behind the other along it. */
+#include <string.h>
+
+#include "engine/graph/ops/common.h"
+#include "engine/memory/alloc.h"
+
+typedef struct concat_attrs {
+    int64_t dim;
+} concat_attrs;
+
+static weft_status infer(wf_infer *f)
+{
+    char x[WF_SHAPE_TEXT], y[WF_SHAPE_TEXT];
+    concat_attrs *a = f->attrs;
+    wf_type out = f->in[0];
+    int dim = wf_infer_dim(f, a->dim, out.shape.rank);
+    if (dim < 0)
+        return WEFT_ERR_SHAPE;
+    a->dim = dim;
+    for (int i = 1; i < f->n_in; i++) {
+        weft_shape like = f->in[i].shape;
+        if (f->in[i].dtype != out.dtype)
+            return wf_infer_fail(f, WEFT_ERR_DTYPE, "input %d is %s, input 0 is %s", i,
+                                 weft_dtype_name(f->in[i].dtype), weft_dtype_name(out.dtype));
+        if (like.rank == out.shape.rank)
+            like.dim[dim] = f->in[0].shape.dim[dim];
+        if (!weft_shape_equal(like, f->in[0].shape))
+            return wf_infer_fail(f, WEFT_ERR_SHAPE,
+                                 "input %d is %s, input 0 is %s: they may differ in dimension %d "
+                                 "only", i, weft_shape_format(f->in[i].shape, x, sizeof(x)),
+                                 weft_shape_format(f->in[0].shape, y, sizeof(y)), dim);
+        out.shape.dim[dim] += f->in[i].shape.dim[dim];
+    }
+    f->out[0] = out;
+    return WEFT_OK;
+}
+
+/* Blocked if an input is and, along channels, every input but the last fills its blocks. */
+static int layout(const wf_lower *l, int i, const int *in_block, int block)
+{
+    const concat_attrs *a = l->attrs;
+    bool blocked = false, fits = true;
+    for (int k = 0; k < l->n_in; k++) {
+        blocked |= in_block[k] > 1;
+        wf_operand x = wf_lower_in(l, k);
+        fits &= x.shape.rank == 4 && (a->dim != 1 || k == l->n_in - 1 || x.shape.dim[1] % block == 0);
+    }
+    return blocked && fits ? block : 1;
+}
+
+/* One image of every input to its place in the output's image: `outer` runs, each of which has
+ * run[i] bytes of input i. */
+typedef struct concat_state {
+    wf_buf y;
+    int n;
+    size_t outer, row; /* row: bytes of all inputs' runs together */
+    struct { wf_buf buf; size_t run; } in[];
+} concat_state;
+
+typedef struct concat_args {
+    const concat_state *state; /* the plan's */
+} concat_args;
+
+static void run_images(const wf_tile *t, const void *vargs, int64_t tile)
+{
+    const concat_state *s = ((const concat_args *)vargs)->state;
+    char *y = wf_image(t, s->y, tile);
+    for (int i = 0; i < s->n; i++) {
+        const char *x = wf_image(t, s->in[i].buf, tile);
+        size_t run = s->in[i].run;
+        for (size_t o = 0; o < s->outer; o++)
+            memcpy(y + o * s->row, x + o * run, run);
+        y += run;
+    }
+}
+
+/* Along dimension 0: image n of the input becomes image first + n. */
+typedef struct stack_args {
+    wf_buf x, y;
+    int64_t first;
+    size_t bytes;
+} stack_args;
+
+static void run_stack(const wf_tile *t, const void *vargs, int64_t tile)
+{
+    const stack_args *g = vargs;
+    memcpy(wf_image(t, g->y, g->first + tile), wf_image(t, g->x, tile), g->bytes);
+}
+
+static weft_status lower_stack(wf_lower *l, const wf_operand *y)
+{
+    int64_t first = 0;
+    for (int i = 0; i < l->n_in; i++) {
+        wf_operand x = wf_lower_in(l, i);
+        stack_args g = {x.buf, y->buf, first, x.image_bytes};
+        wf_task *task = wf_lower_task(l, "copy", run_stack, &g, sizeof(g), x.N);
+        wf_reads(task, x.buf, WF_TILED);
+        wf_writes(task, y->buf, WF_WHOLE);
+        wf_cost(task, 0.0, 2.0 * (double)x.N * (double)x.image_bytes);
+        if (!task)
+            return WEFT_ERR_NOMEM;
+        first += x.N;
+    }
+    return WEFT_OK;
+}
+
+static weft_status lower(wf_lower *l)
+{
+    int dim = (int)((const concat_attrs *)l->attrs)->dim;
+    wf_operand y = wf_lower_out(l, 0);
+    if (dim == 0)
+        return lower_stack(l, &y);
+    concat_state *s = wf_zalloc(sizeof(*s) + (size_t)l->n_in * sizeof(s->in[0]));
+    if (!s)
+        return wf_lower_fail(l, WEFT_ERR_NOMEM, "out of memory");
+    s->y = y.buf;
+    s->n = l->n_in;
+    /* Blocked images are (C/b, H, W, b): along H and W, blocks count as outer, channels as inner. */
+    size_t size = weft_dtype_size(y.dtype);
+    s->outer = (size_t)wf_dims_count(&y.shape, 1, dim);
+    if (y.act.block > 1 && dim > 1)
+        s->outer = s->outer / (size_t)y.act.C * (size_t)(wf_round_up(y.act.C, y.act.block) /
+                                                         y.act.block);
+    for (int i = 0; i < l->n_in; i++) {
+        wf_operand x = wf_lower_in(l, i);
+        s->in[i].buf = x.buf;
+        s->in[i].run = wf_act_count(x.act) * size / s->outer;
+        s->row += s->in[i].run;
+    }
+    WF_TRY(wf_lower_own(l, s, wf_free));
+    concat_args g = {s};
+    wf_task *task = wf_lower_task(l, "copy", run_images, &g, sizeof(g), y.N);
+    for (int i = 0; i < l->n_in; i++)
+        wf_reads(task, s->in[i].buf, WF_TILED);
+    wf_writes(task, y.buf, WF_TILED);
+    wf_cost(task, 0.0, 2.0 * (double)y.N * (double)y.image_bytes);
+    return wf_lowered(l, task);
+}
+
+static weft_status grad(wf_grad *g)
+{
+    int dim = (int)((const concat_attrs *)g->attrs)->dim;
+    int64_t start = 0;
+    for (int i = 0; i < g->n_in; i++) {
+        int64_t length = weft_tensor_shape(g->in[i]).dim[dim];
+        if (g->needs[i])
+            g->din[i] = weft_narrow(g->dout[0], dim, start, length);
+        start += length;
+    }
+    return WEFT_OK;
+}
+
+static weft_tensor *apply(void *user, weft_tensor *const *in, int n)
+{
+    return weft_concat(in, n, *(const int *)user);
+}
+
+static bool sample(weft_context *ctx, int index, wf_sample *s)
+{
+    static const int dims[] = {0, 1, 2, -1};
+    static const wf_sample_case cases[] = {
+        {"images", 2, {{4, {2, 3, 2, 2}}, {4, {1, 3, 2, 2}}}, apply, &dims[0]},
+        {"channels", 3, {{4, {2, 3, 2, 2}}, {4, {2, 1, 2, 2}}, {4, {2, 2, 2, 2}}}, apply, &dims[1]},
+        {"rows", 2, {{4, {2, 3, 1, 2}}, {4, {2, 3, 2, 2}}}, apply, &dims[2]},
+        {"the last dimension", 2, {{2, {3, 1}}, {2, {3, 4}}}, apply, &dims[3]},
+        {"one input", 1, {{2, {3, 2}}}, apply, &dims[1]},
+    };
+    return wf_sample_from(ctx, cases, 5, index, s);
+}
+
+const wf_op wf_op_concat = {
+    .name = "concat",
+    .n_out = 1,
+    .attr_size = sizeof(concat_attrs),
+    .flags = WF_OP_KEEPS_ZERO,
+    .layout_rule = WF_LAYOUT_OWN,
+    .layout = layout,
+    .infer = infer,
+    .grad = grad,
+    .lower = lower,
+    .sample = sample,
+};
+
+weft_tensor *weft_concat(weft_tensor *const *x, int n, int dim)
+{
+    concat_attrs a = {dim};
+    return n > 0 ? wf_record(&wf_op_concat, &a, NULL, n, x, NULL) : NULL;
+}

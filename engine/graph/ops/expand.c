@@ -1,0 +1,164 @@
+/* expand: x broadcast to a shape, by NumPy's rules. Its gradient sums over what was broadcast. */
+#include <string.h>
+
+#include "engine/graph/ops/common.h"
+#include "kernels/eltwise/eltwise.h"
+
+typedef struct expand_attrs {
+    int64_t rank, dim[WEFT_MAX_RANK];
+} expand_attrs;
+
+static weft_status infer(wf_infer *f)
+{
+    char x[WF_SHAPE_TEXT], y[WF_SHAPE_TEXT];
+    const expand_attrs *a = f->attrs;
+    const weft_shape *from = &f->in[0].shape;
+    weft_shape to = {.rank = (int)a->rank};
+    memcpy(to.dim, a->dim, sizeof(to.dim));
+    bool fits = from->rank <= to.rank && weft_shape_count(to) > 0;
+    for (int i = 0; i < from->rank && fits; i++) {
+        int64_t size = from->dim[from->rank - 1 - i];
+        fits = size == 1 || size == to.dim[to.rank - 1 - i];
+    }
+    if (!fits)
+        return wf_infer_fail(f, WEFT_ERR_SHAPE, "%s does not broadcast to %s",
+                             weft_shape_format(*from, x, sizeof(x)),
+                             weft_shape_format(to, y, sizeof(y)));
+    f->out[0] = (wf_type){f->in[0].dtype, to};
+    return WEFT_OK;
+}
+
+/* x's strides along y's dimensions: 0 where it is broadcast. */
+static void strides(const weft_shape *from, const weft_shape *to, int64_t *stride)
+{
+    int64_t step = 1;
+    for (int i = to->rank - 1; i >= 0; i--) {
+        int j = i - (to->rank - from->rank);
+        int64_t size = j >= 0 ? from->dim[j] : 1;
+        stride[i] = size == to->dim[i] && size > 1 ? step : 0;
+        step *= size;
+    }
+}
+
+typedef struct expand_args {
+    wf_buf x, y;
+    size_t size;
+    int rank; /* of one image, or of all */
+    bool tiled, x_tiled;
+    int64_t dim[WEFT_MAX_RANK], stride[WEFT_MAX_RANK];
+} expand_args;
+
+static void run(const wf_tile *t, const void *vargs, int64_t tile)
+{
+    const expand_args *g = vargs;
+    wf_broadcast(g->size, g->rank, g->dim, g->stride,
+                 g->x_tiled ? wf_image(t, g->x, tile) : wf_data(t, g->x),
+                 g->tiled ? wf_image(t, g->y, tile) : wf_data(t, g->y));
+}
+
+static weft_status lower(wf_lower *l)
+{
+    wf_operand x = wf_lower_in(l, 0), y = wf_lower_out(l, 0);
+    expand_args g = {.x = x.buf, .y = y.buf, .size = weft_dtype_size(y.dtype)};
+    int64_t all[WEFT_MAX_RANK];
+    strides(&x.shape, &y.shape, all);
+    g.tiled = wf_cut_images(&y).access == WF_TILED;
+    g.x_tiled = g.tiled && all[0] != 0;
+    int skip = g.tiled ? 1 : 0;
+    g.rank = y.shape.rank - skip;
+    for (int i = 0; i < g.rank; i++) {
+        g.dim[i] = y.shape.dim[i + skip];
+        g.stride[i] = all[i + skip];
+    }
+    wf_task *task = wf_lower_task(l, "broadcast:ref", run, &g, sizeof(g), g.tiled ? y.N : 1);
+    wf_reads(task, x.buf, g.x_tiled ? WF_TILED : WF_WHOLE);
+    wf_writes(task, y.buf, g.tiled ? WF_TILED : WF_WHOLE);
+    wf_cost(task, 0.0, (double)(wf_operand_count(&x) + wf_operand_count(&y)) * (double)g.size);
+    return wf_lowered(l, task);
+}
+
+static weft_status grad(wf_grad *g)
+{
+    if (!g->needs[0])
+        return WEFT_OK;
+    weft_shape from = weft_tensor_shape(g->in[0]), to = weft_tensor_shape(g->dout[0]);
+    unsigned dims = 0;
+    for (int i = 0; i < to.rank; i++) {
+        int j = i - (to.rank - from.rank);
+        if (j < 0 || from.dim[j] != to.dim[i])
+            dims |= 1u << i;
+    }
+    weft_tensor *sum = dims ? weft_sum(g->dout[0], dims, true) : g->dout[0];
+    g->din[0] = sum ? wf_record_reshape(sum, from) : NULL;
+    return sum ? WEFT_OK : WEFT_ERR_NOMEM;
+}
+
+static weft_tensor *apply(void *user, weft_tensor *const *in, int n)
+{
+    return weft_expand(in[0], *(const weft_shape *)user);
+}
+
+static bool sample(weft_context *ctx, int index, wf_sample *s)
+{
+    static const weft_shape to[] = {{3, {2, 4, 3}}, {4, {2, 3, 2, 2}}, {2, {2, 3}}};
+    static const wf_sample_case cases[] = {
+        {"middle", 1, {{3, {2, 1, 3}}}, apply, &to[0]},
+        {"per channel", 1, {{3, {3, 1, 1}}}, apply, &to[1]},
+        {"per image and channel", 1, {{4, {2, 3, 1, 1}}}, apply, &to[1]},
+        {"scalar", 1, {{0, {0}}}, apply, &to[2]},
+    };
+    return wf_sample_from(ctx, cases, 4, index, s);
+}
+
+const wf_op wf_op_expand = {
+    .name = "expand",
+    .n_out = 1,
+    .attr_size = sizeof(expand_attrs),
+    .layout_rule = WF_LAYOUT_PLAIN,
+    .infer = infer,
+    .grad = grad,
+    .lower = lower,
+    .sample = sample,
+};
+
+weft_tensor *weft_expand(weft_tensor *x, weft_shape shape)
+{
+    if (!x)
+        return NULL;
+    if (shape.rank < 0 || shape.rank > WEFT_MAX_RANK) {
+        wf_fail(weft_tensor_context(x), WEFT_ERR_SHAPE, "expand: rank %d is outside [0, %d]",
+                shape.rank, WEFT_MAX_RANK);
+        return NULL;
+    }
+    if (weft_shape_equal(weft_tensor_shape(x), shape))
+        return x;
+    expand_attrs a = {.rank = shape.rank};
+    for (int i = 0; i < shape.rank; i++)
+        a.dim[i] = shape.dim[i];
+    return wf_record(&wf_op_expand, &a, NULL, 1, &x, NULL);
+}
+
+bool wf_record_broadcast(const char *op, weft_tensor *pair[2])
+{
+    if (!pair[0] || !pair[1])
+        return false;
+    weft_shape a = weft_tensor_shape(pair[0]), b = weft_tensor_shape(pair[1]);
+    if (weft_shape_equal(a, b))
+        return true;
+    weft_shape to = {.rank = a.rank > b.rank ? a.rank : b.rank};
+    for (int i = 1; i <= to.rank; i++) {
+        int64_t x = i <= a.rank ? a.dim[a.rank - i] : 1, y = i <= b.rank ? b.dim[b.rank - i] : 1;
+        if (x != y && x != 1 && y != 1) {
+            char ta[WF_SHAPE_TEXT], tb[WF_SHAPE_TEXT];
+            wf_fail(weft_tensor_context(pair[0]), WEFT_ERR_SHAPE,
+                    "%s: %s and %s do not broadcast (%lld and %lld)", op,
+                    weft_shape_format(a, ta, sizeof(ta)), weft_shape_format(b, tb, sizeof(tb)),
+                    (long long)x, (long long)y);
+            return false;
+        }
+        to.dim[to.rank - i] = x > y ? x : y;
+    }
+    for (int i = 0; i < 2; i++)
+        pair[i] = weft_expand(pair[i], to);
+    return pair[0] && pair[1];
+}

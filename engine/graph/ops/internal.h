@@ -1,0 +1,36 @@
+/* Ops that rooms beside engine/graph/ops record, but users do not: attributes, scalars, helpers. */
+#ifndef WF_OPS_INTERNAL_H
+#define WF_OPS_INTERNAL_H
+
+#include "engine/graph/op.h"
+
+typedef struct wf_cast_attrs {
+    int64_t dtype; /* weft_dtype of the output */
+} wf_cast_attrs;
+extern const wf_op wf_op_cast;
+weft_tensor *wf_record_cast(weft_tensor *x, weft_dtype dtype);
+
+/* The same value in memory of its own. */
+extern const wf_op wf_op_copy;
+
+/* Records the SGD update of `param` and assigns it, and the momentum buffer, when the step commits.
+ * `grad` and `buffer` have param's shape and type; buffer is NULL when momentum is 0. All numbers
+ * but nesterov are plan inputs. As torch.optim.SGD. */
+typedef struct wf_sgd_update_opts {
+    double lr, momentum, dampening, weight_decay;
+    bool nesterov;
+    bool first; /* the buffer's first step: it becomes the gradient */
+} wf_sgd_update_opts;
+weft_status wf_record_sgd_update(weft_tensor *param, weft_tensor *grad, weft_tensor *buffer,
+                                 const wf_sgd_update_opts *opts);
+
+/* The same for AdamW, as torch.optim.AdamW. m and v are the moments (exp_avg, exp_avg_sq); step
+ * counts from 1 and includes this one. */
+typedef struct wf_adamw_update_opts {
+    double lr, beta1, beta2, eps, weight_decay;
+    int64_t step;
+} wf_adamw_update_opts;
+weft_status wf_record_adamw_update(weft_tensor *param, weft_tensor *grad, weft_tensor *m,
+                                   weft_tensor *v, const wf_adamw_update_opts *opts);
+
+#endif

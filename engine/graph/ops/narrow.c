@@ -1,0 +1,183 @@
+/* narrow: elements [start, start + length) of one dimension; pad (its gradient, internal): the
+ * same place in a tensor that is zero elsewhere. */
+#include <string.h>
+
+#include "engine/graph/ops/common.h"
+
+typedef struct narrow_attrs {
+    int64_t dim, start;
+    int64_t length; /* of the output along dim: the part, or for pad the whole */
+} narrow_attrs;
+
+static weft_status infer_narrow(wf_infer *f)
+{
+    narrow_attrs *a = f->attrs;
+    wf_type out = f->in[0];
+    int dim = wf_infer_dim(f, a->dim, out.shape.rank);
+    if (dim < 0)
+        return WEFT_ERR_SHAPE;
+    int64_t size = out.shape.dim[dim];
+    if (a->start < 0 || a->length < 1 || a->start > size || a->length > size - a->start)
+        return wf_infer_fail(f, WEFT_ERR_SHAPE,
+                             "%lld elements from %lld on of dimension %d, which has %lld",
+                             (long long)a->length, (long long)a->start, dim, (long long)size);
+    a->dim = dim;
+    out.shape.dim[dim] = a->length;
+    f->out[0] = out;
+    return WEFT_OK;
+}
+
+static weft_status infer_pad(wf_infer *f)
+{
+    const narrow_attrs *a = f->attrs;
+    f->out[0] = f->in[0];
+    f->out[0].shape.dim[a->dim] = a->length;
+    return WEFT_OK;
+}
+
+/* Blocked if the input is and whole blocks are taken. */
+static int layout(const wf_lower *l, int i, const int *in_block, int block)
+{
+    const narrow_attrs *a = l->attrs;
+    wf_operand x = wf_lower_in(l, 0);
+    bool fits = x.shape.rank == 4 && in_block[0] > 1;
+    if (a->dim == 1)
+        fits = fits && a->start % block == 0 && a->length % block == 0 &&
+               x.shape.dim[1] % block == 0;
+    return fits ? block : 1;
+}
+
+/* Per image, `outer` rows of which `part` bytes at `at` are the narrow side's, `whole` the other's. */
+typedef struct narrow_args {
+    wf_buf x, y;
+    bool pad, images; /* images: dimension 0 is narrowed */
+    size_t outer, part, at, whole;
+    int64_t start, end; /* images only */
+} narrow_args;
+
+static void run(const wf_tile *t, const void *vargs, int64_t tile)
+{
+    const narrow_args *g = vargs;
+    if (g->images && g->pad) {
+        bool inside = tile >= g->start && tile < g->end;
+        char *y = wf_image(t, g->y, tile);
+        if (inside)
+            memcpy(y, wf_image(t, g->x, tile - g->start), g->whole);
+        else
+            memset(y, 0, g->whole);
+        return;
+    }
+    if (g->images) {
+        memcpy(wf_image(t, g->y, tile), wf_image(t, g->x, tile + g->start), g->whole);
+        return;
+    }
+    const char *x = wf_image(t, g->x, tile);
+    char *y = wf_image(t, g->y, tile);
+    for (size_t o = 0; o < g->outer; o++) {
+        if (!g->pad) {
+            memcpy(y + o * g->part, x + o * g->whole + g->at, g->part);
+            continue;
+        }
+        char *row = y + o * g->whole;
+        memset(row, 0, g->at);
+        memcpy(row + g->at, x + o * g->part, g->part);
+        memset(row + g->at + g->part, 0, g->whole - g->at - g->part);
+    }
+}
+
+static weft_status lower_any(wf_lower *l, bool pad)
+{
+    const narrow_attrs *a = l->attrs;
+    wf_operand x = wf_lower_in(l, 0), y = wf_lower_out(l, 0);
+    const wf_operand *part = pad ? &x : &y, *whole = pad ? &y : &x;
+    int dim = (int)a->dim;
+    narrow_args g = {.x = x.buf, .y = y.buf, .pad = pad, .images = dim == 0, .outer = 1};
+    if (dim == 0) {
+        g.whole = y.image_bytes;
+        g.start = a->start;
+        g.end = a->start + part->N;
+    } else {
+        size_t size = weft_dtype_size(y.dtype);
+        g.outer = (size_t)wf_dims_count(&y.shape, 1, dim);
+        if (y.act.block > 1 && dim > 1) /* (C/b, H, W, b) */
+            g.outer = g.outer / (size_t)y.act.C *
+                      (size_t)(wf_round_up(y.act.C, y.act.block) / y.act.block);
+        g.part = wf_act_count(part->act) * size / g.outer;
+        g.whole = wf_act_count(whole->act) * size / g.outer;
+        g.at = g.whole / (size_t)whole->shape.dim[dim] * (size_t)a->start;
+    }
+    wf_task *task = wf_lower_task(l, pad ? "pad" : "copy", run, &g, sizeof(g), y.N);
+    wf_reads(task, x.buf, dim == 0 ? WF_WHOLE : WF_TILED);
+    wf_writes(task, y.buf, WF_TILED);
+    wf_cost(task, 0.0, (double)y.N * (double)(part->image_bytes + y.image_bytes));
+    return wf_lowered(l, task);
+}
+
+static weft_status lower_narrow(wf_lower *l)
+{
+    return lower_any(l, false);
+}
+
+static weft_status lower_pad(wf_lower *l)
+{
+    return lower_any(l, true);
+}
+
+static weft_status grad_narrow(wf_grad *g)
+{
+    narrow_attrs a = *(const narrow_attrs *)g->attrs;
+    a.length = weft_tensor_shape(g->in[0]).dim[a.dim];
+    if (g->needs[0])
+        g->din[0] = wf_record(&wf_op_pad, &a, NULL, 1, g->dout, NULL);
+    return WEFT_OK;
+}
+
+static weft_tensor *apply(void *user, weft_tensor *const *in, int n)
+{
+    const int *c = user;
+    return weft_narrow(in[0], c[0], c[1], c[2]);
+}
+
+static bool sample(weft_context *ctx, int index, wf_sample *s)
+{
+    static const int part[][3] = {{0, 1, 2}, {1, 0, 2}, {2, 1, 1}, {-1, 2, 3}};
+    static const wf_sample_case cases[] = {
+        {"images", 1, {{4, {4, 3, 2, 2}}}, apply, part[0]},
+        {"channels", 1, {{4, {2, 3, 2, 2}}}, apply, part[1]},
+        {"rows", 1, {{4, {2, 3, 3, 2}}}, apply, part[2]},
+        {"the last dimension", 1, {{2, {3, 5}}}, apply, part[3]},
+    };
+    return wf_sample_from(ctx, cases, 4, index, s);
+}
+
+const wf_op wf_op_narrow = {
+    .name = "narrow",
+    .n_out = 1,
+    .attr_size = sizeof(narrow_attrs),
+    .flags = WF_OP_KEEPS_ZERO,
+    .layout_rule = WF_LAYOUT_OWN,
+    .layout = layout,
+    .infer = infer_narrow,
+    .grad = grad_narrow,
+    .lower = lower_narrow,
+    .sample = sample,
+};
+
+const wf_op wf_op_pad = {
+    .name = "pad",
+    .n_out = 1,
+    .attr_size = sizeof(narrow_attrs),
+    .flags = WF_OP_KEEPS_ZERO,
+    .layout_rule = WF_LAYOUT_OWN,
+    .layout = layout,
+    .infer = infer_pad,
+    .no_grad_reason = "second derivatives are not built",
+    .lower = lower_pad,
+    .no_sample_reason = "narrow's samples run it",
+};
+
+weft_tensor *weft_narrow(weft_tensor *x, int dim, int64_t start, int64_t length)
+{
+    narrow_attrs a = {dim, start, length};
+    return wf_record(&wf_op_narrow, &a, NULL, 1, &x, NULL);
+}

@@ -1,0 +1,350 @@
+/* sum, mean: over any set of dimensions. In the order of Note [Fixed reduction trees]: first inside
+ * each image, then over images.
+ *
+ * The dimensions of an image (all but dimension 0) are merged into alternating groups of kept and
+ * reduced ones. The last reduced group is summed in the element type's leaves, earlier ones by
+ * merging the doubles that result. */
+#include "engine/graph/ops/common.h"
+#include "kernels/reduce/reduce.h"
+
+typedef struct sum_attrs {
+    int64_t dims; /* bits; infer replaces 0 by all */
+    int64_t keep;
+} sum_attrs;
+
+static bool reduced(int64_t dims, int i)
+{
+    return dims >> i & 1;
+}
+
+static weft_status infer(wf_infer *f)
+{
+    sum_attrs *a = f->attrs;
+    WF_TRY(wf_infer_float(f, 0));
+    const weft_shape *x = &f->in[0].shape;
+    int64_t all = ((int64_t)1 << x->rank) - 1;
+    if (a->dims & ~all)
+        return wf_infer_fail(f, WEFT_ERR_SHAPE, "dimensions 0x%llx of a tensor of rank %d",
+                             (long long)a->dims, x->rank);
+    if (a->dims == 0)
+        a->dims = all;
+    weft_shape y = {0};
+    for (int i = 0; i < x->rank; i++) {
+        if (!reduced(a->dims, i))
+            y.dim[y.rank++] = x->dim[i];
+        else if (a->keep)
+            y.dim[y.rank++] = 1;
+    }
+    f->out[0] = (wf_type){f->in[0].dtype, y};
+    return WEFT_OK;
+}
+
+/* Whether an image is reduced to its channels' sums: the one case that reads blocked images. */
+static bool per_channel(const weft_shape *x, int64_t dims)
+{
+    return x->rank == 4 && (dims & ~1) == 0xc;
+}
+
+static int layout(const wf_lower *l, int i, const int *in_block, int block)
+{
+    const sum_attrs *a = l->attrs;
+    wf_operand x = wf_lower_in(l, 0);
+    return i == 0 && per_channel(&x.shape, a->dims) ? in_block[0] : 1;
+}
+
+/* An image's dimensions in groups: size[k] elements, kept where k is odd (group 0 is reduced; it
+ * and the last may have size 1). */
+typedef struct groups {
+    int n;
+    size_t size[WEFT_MAX_RANK + 1];
+    size_t kept; /* results an image gives */
+    size_t partial; /* doubles of scratch */
+} groups;
+
+static groups group_dims(const weft_shape *x, int64_t dims)
+{
+    groups g = {.n = 1, .size = {1}, .kept = 1};
+    for (int i = 1; i < x->rank; i++) {
+        if (x->dim[i] == 1)
+            continue;
+        bool kept = !reduced(dims, i);
+        if (kept != (bool)((g.n - 1) % 2))
+            g.size[g.n++] = 1;
+        g.size[g.n - 1] *= (size_t)x->dim[i];
+        g.kept *= kept ? (size_t)x->dim[i] : 1;
+    }
+    size_t all = 1;
+    for (int k = 0; k < g.n; k++)
+        all *= g.size[k];
+    g.partial = g.n % 2 ? all / g.size[g.n - 1] : g.n > 1 ? all / g.size[g.n - 2] : all;
+    return g;
+}
+
+typedef struct sum_args {
+    wf_buf x, y, partial; /* partial: per image, doubles; -1 when images are results */
+    groups g;
+    wf_act act;      /* per channel: the image as it lies */
+    bool by_channel;
+    weft_dtype dtype;
+    double count;    /* the divisor: 1 for sums */
+    size_t rows, stride, columns; /* second pass: images, elements between, columns a tile */
+    size_t width;    /* columns in all */
+    const wf_reduce *kernels;
+} sum_args;
+
+static void store(weft_dtype dtype, size_t n, const double *sums, double count, void *y, size_t at)
+{
+    for (size_t j = 0; j < n; j++) {
+        if (dtype == WEFT_F32)
+            ((float *)y)[at + j] = (float)(sums[j] / count);
+        else
+            ((double *)y)[at + j] = sums[j] / count;
+    }
+}
+
+/* The sums of one image, g->kept doubles, into y (which has room for g->partial). */
+static void reduce_image(const sum_args *s, const void *x, double *y)
+{
+    const groups *g = &s->g;
+    int n = g->n;
+    if (s->by_channel) {
+        s->kernels->channels(s->act, x, y);
+        return;
+    }
+    if (n % 2) { /* ends in a reduced group */
+        n--;
+        wf_act rows = {(int)g->partial, (int)g->size[n], 1, 1};
+        s->kernels->channels(rows, x, y);
+    } else { /* ends in a kept group, behind a reduced one */
+        size_t rows = g->size[n - 2], columns = g->size[n - 1], size = weft_dtype_size(s->dtype);
+        size_t outer = g->partial / columns;
+        for (size_t o = 0; o < outer; o++)
+            s->kernels->columns(rows, columns, columns,
+                                (const char *)x + o * rows * columns * size, y + o * columns);
+    }
+    /* What is left of y: groups [0, m), and `inner` kept elements behind them. In place: a merge
+     * writes below what is still to be read. */
+    size_t inner = n == g->n ? g->size[n - 1] : 1;
+    int m = n == g->n ? n - 2 : n;
+    while (m > 0) {
+        m--;
+        if (m % 2) {
+            inner *= g->size[m];
+            continue;
+        }
+        size_t outer = 1;
+        for (int k = 0; k < m; k++)
+            outer *= g->size[k];
+        if (g->size[m] > 1)
+            for (size_t o = 0; o < outer; o++)
+                wf_merge(g->size[m], inner, inner, y + o * g->size[m] * inner, y + o * inner);
+    }
+}
+
+static void run_image(const wf_tile *t, const void *vargs, int64_t tile)
+{
+    const sum_args *s = vargs;
+    double *sums = t->scratch;
+    reduce_image(s, wf_image(t, s->x, tile), sums);
+    if (s->partial >= 0)
+        store(WEFT_F64, s->g.kept, sums, 1.0, wf_image(t, s->partial, tile), 0);
+    else
+        store(s->dtype, s->g.kept, sums, s->count, wf_image(t, s->y, tile), 0);
+}
+
+/* Partial sums of images to results. */
+static void run_merge(const wf_tile *t, const void *vargs, int64_t tile)
+{
+    const sum_args *s = vargs;
+    double sums[256];
+    size_t at = (size_t)tile * s->columns;
+    size_t n = s->width - at < s->columns ? s->width - at : s->columns;
+    size_t stride = s->rows > 1 ? t->bufs[s->partial].image_stride / sizeof(double) : 0;
+    wf_merge(s->rows, stride, n, (const double *)wf_data(t, s->partial) + at, sums);
+    store(s->dtype, n, sums, s->count, wf_data(t, s->y), at);
+}
+
+/* Only dimension 0 is reduced: columns of the matrix (images, elements of one). */
+static void run_columns(const wf_tile *t, const void *vargs, int64_t tile)
+{
+    const sum_args *s = vargs;
+    double sums[256];
+    size_t at = (size_t)tile * s->columns;
+    size_t n = s->width - at < s->columns ? s->width - at : s->columns;
+    const char *x = wf_data(t, s->x);
+    if (s->width == 1)
+        sums[0] = s->kernels->run(s->rows, x);
+    else
+        s->kernels->columns(s->rows, s->width, n, x + at * weft_dtype_size(s->dtype), sums);
+    store(s->dtype, n, sums, s->count, wf_data(t, s->y), at);
+}
+
+static weft_status lower_columns(wf_lower *l, sum_args *s, const wf_operand *x)
+{
+    s->width = wf_act_count(x->act);
+    int64_t tiles = (int64_t)((s->width + s->columns - 1) / s->columns);
+    wf_task *task = wf_lower_task(l, s->kernels->name, run_columns, s, sizeof(*s), tiles);
+    wf_reads(task, s->x, WF_WHOLE);
+    wf_writes(task, s->y, WF_WHOLE);
+    wf_cost(task, (double)wf_operand_count(x), (double)x->N * (double)x->image_bytes);
+    return wf_lowered(l, task);
+}
+
+static weft_status lower_any(wf_lower *l, int64_t dims, bool mean)
+{
+    wf_operand x = wf_lower_in(l, 0), y = wf_lower_out(l, 0);
+    sum_args s = {
+        .x = x.buf,
+        .y = y.buf,
+        .partial = -1,
+        .g = group_dims(&x.shape, dims),
+        .act = x.act,
+        .by_channel = per_channel(&x.shape, dims),
+        .dtype = x.dtype,
+        .count = mean ? (double)weft_shape_count(x.shape) / (double)weft_shape_count(y.shape) : 1.0,
+        .rows = (size_t)x.N,
+        .columns = 256,
+        .kernels = wf_reduce_get(x.dtype, l->isa),
+    };
+    bool over_images = x.shape.rank == 0 || reduced(dims, 0);
+    if (over_images && s.g.kept == wf_act_count(x.act))
+        return lower_columns(l, &s, &x);
+    if (s.by_channel)
+        s.g.partial = s.g.kept;
+    if (over_images) {
+        s.width = s.g.kept;
+        s.partial = wf_lower_temp(l, x.N, s.g.kept * sizeof(double));
+        if (s.partial < 0)
+            return WEFT_ERR_NOMEM;
+    }
+    wf_task *task = wf_lower_task(l, s.kernels->name, run_image, &s, sizeof(s), x.N);
+    wf_reads(task, x.buf, WF_TILED);
+    wf_writes(task, over_images ? s.partial : y.buf, WF_TILED);
+    wf_scratch(task, s.g.partial * sizeof(double));
+    wf_cost(task, (double)wf_operand_count(&x), (double)x.N * (double)x.image_bytes);
+    if (!over_images)
+        return wf_lowered(l, task);
+    int64_t tiles = (int64_t)((s.width + s.columns - 1) / s.columns);
+    task = wf_lower_task(l, "reduce:merge", run_merge, &s, sizeof(s), tiles);
+    wf_reads(task, s.partial, WF_WHOLE);
+    wf_writes(task, y.buf, WF_WHOLE);
+    wf_cost(task, (double)x.N * (double)s.width, 8.0 * (double)x.N * (double)s.width);
+    return wf_lowered(l, task);
+}
+
+static weft_status lower_sum(wf_lower *l)
+{
+    return lower_any(l, ((const sum_attrs *)l->attrs)->dims, false);
+}
+
+static weft_status lower_mean(wf_lower *l)
+{
+    return lower_any(l, ((const sum_attrs *)l->attrs)->dims, true);
+}
+
+/* The gradient, of the output's shape with every dimension kept, broadcast to the input's. */
+static weft_status spread(wf_grad *g, weft_tensor *dy)
+{
+    const sum_attrs *a = g->attrs;
+    weft_shape x = weft_tensor_shape(g->in[0]), kept = x;
+    for (int i = 0; i < x.rank; i++)
+        if (reduced(a->dims, i))
+            kept.dim[i] = 1;
+    weft_tensor *shaped = wf_record_reshape(dy, kept);
+    g->din[0] = shaped ? weft_expand(shaped, x) : NULL;
+    return g->din[0] ? WEFT_OK : weft_error_status(g->ctx);
+}
+
+static weft_status grad_sum(wf_grad *g)
+{
+    return g->needs[0] ? spread(g, g->dout[0]) : WEFT_OK;
+}
+
+static weft_status grad_mean(wf_grad *g)
+{
+    if (!g->needs[0])
+        return WEFT_OK;
+    double in = (double)weft_shape_count(weft_tensor_shape(g->in[0]));
+    double out = (double)weft_shape_count(weft_tensor_shape(g->dout[0]));
+    return spread(g, weft_scale(g->dout[0], out / in));
+}
+
+typedef struct sum_case {
+    unsigned dims;
+    bool keep;
+} sum_case;
+
+static weft_tensor *apply_sum(void *user, weft_tensor *const *in, int n)
+{
+    const sum_case *c = user;
+    return weft_sum(in[0], c->dims, c->keep);
+}
+
+static weft_tensor *apply_mean(void *user, weft_tensor *const *in, int n)
+{
+    const sum_case *c = user;
+    return weft_mean(in[0], c->dims, c->keep);
+}
+
+static const sum_case case_all = {0, false}, case_keep = {0xd, true}, case_2 = {4, false};
+static const sum_case case_013 = {0xb, false}, case_1 = {2, false}, case_0 = {1, false};
+
+static bool sample_sum(weft_context *ctx, int index, wf_sample *s)
+{
+    static const wf_sample_case cases[] = {
+        {"everything", 1, {{4, {2, 3, 2, 2}}}, apply_sum, &case_all},
+        {"per channel, kept", 1, {{4, {2, 3, 2, 2}}}, apply_sum, &case_keep},
+        {"dimension 2", 1, {{4, {2, 3, 4, 2}}}, apply_sum, &case_2},
+        {"dimensions 0, 1, 3", 1, {{5, {2, 2, 3, 2, 2}}}, apply_sum, &case_013},
+        {"rows", 1, {{2, {3, 5}}}, apply_sum, &case_1},
+        {"columns", 1, {{2, {3, 5}}}, apply_sum, &case_0},
+        {"a scalar", 1, {{0, {0}}}, apply_sum, &case_all},
+    };
+    return wf_sample_from(ctx, cases, sizeof(cases) / sizeof(*cases), index, s);
+}
+
+static bool sample_mean(weft_context *ctx, int index, wf_sample *s)
+{
+    static const wf_sample_case cases[] = {
+        {"everything", 1, {{4, {2, 3, 2, 2}}}, apply_mean, &case_all},
+        {"per channel, kept", 1, {{4, {2, 3, 2, 2}}}, apply_mean, &case_keep},
+        {"rows", 1, {{2, {3, 5}}}, apply_mean, &case_1},
+    };
+    return wf_sample_from(ctx, cases, sizeof(cases) / sizeof(*cases), index, s);
+}
+
+const wf_op wf_op_sum = {
+    .name = "sum",
+    .n_out = 1,
+    .attr_size = sizeof(sum_attrs),
+    .layout_rule = WF_LAYOUT_OWN,
+    .layout = layout,
+    .infer = infer,
+    .grad = grad_sum,
+    .lower = lower_sum,
+    .sample = sample_sum,
+};
+
+const wf_op wf_op_mean = {
+    .name = "mean",
+    .n_out = 1,
+    .attr_size = sizeof(sum_attrs),
+    .layout_rule = WF_LAYOUT_OWN,
+    .layout = layout,
+    .infer = infer,
+    .grad = grad_mean,
+    .lower = lower_mean,
+    .sample = sample_mean,
+};
+
+weft_tensor *weft_sum(weft_tensor *x, unsigned dims, bool keep)
+{
+    sum_attrs a = {dims, keep};
+    return wf_record(&wf_op_sum, &a, NULL, 1, &x, NULL);
+}
+
+weft_tensor *weft_mean(weft_tensor *x, unsigned dims, bool keep)
+{
+    sum_attrs a = {dims, keep};
+    return wf_record(&wf_op_mean, &a, NULL, 1, &x, NULL);
+}
