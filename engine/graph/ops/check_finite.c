@@ -3,7 +3,7 @@
 #include <math.h>
 #include <string.h>
 
-#include "engine/graph/op.h"
+#include "engine/graph/ops/common.h"
 
 static weft_status infer(wf_infer *f)
 {
@@ -69,13 +69,8 @@ static weft_tensor *apply_sample(void *user, weft_tensor *const *in, int n)
 
 static bool sample(weft_context *ctx, int index, wf_sample *s)
 {
-    if (index > 0)
-        return false;
-    s->name = "2x3x4x4";
-    s->n_in = 1;
-    s->in[0] = weft_randn(ctx, WEFT_SHAPE(2, 3, 4, 4));
-    s->apply = apply_sample;
-    return true;
+    static const wf_sample_case cases[] = {{"2x3x4x4", 1, {{4, {2, 3, 4, 4}}}, apply_sample, NULL}};
+    return wf_sample_from(ctx, cases, 1, index, s);
 }
 
 const wf_op wf_op_check_finite = {
