@@ -138,6 +138,7 @@ weft_status wf_info_write(const wf_topology *t, weft_isa isa, int threads, FILE 
                           weft_error *err)
 {
     const wf_machine *m = wf_topology_machine(t);
+    fprintf(out, ROW "%s\n", "weft", weft_version());
     write_machine(m, out);
     write_caches(m, out);
     write_isa(isa, out);
