@@ -10,6 +10,7 @@
 #include <pthread.h>
 #include <sched.h>
 #include <stdbool.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -389,8 +390,48 @@ static void threads_run_where_the_mask_says(void **state)
     assert_true(CPU_EQUAL(&seen, &one));
 }
 
-int main(void)
+/* The number of CPUs a loader thread sees by default; run in a process of its own, below. */
+static int print_default_mask(void)
 {
+    weft_dataset ds = {.info = {N, C, H, W, 1, WEFT_U8, .source = "masks"},
+                       .sample_bytes = SIZE,
+                       .view = view_mask};
+    cpu_set_t own;
+    weft_batch b;
+    weft_loader_opts o = {.batch = N, .workers = 1};
+    weft_loader *l = create(&ds, &o);
+    weft_loader_next(l, &b, NULL);
+    weft_loader_destroy(l);
+    sched_getaffinity(0, sizeof own, &own);
+    printf("%d %d\n", CPU_COUNT(&own), CPU_COUNT(&seen));
+    return 0;
+}
+
+/* OMP_PROC_BIND binds the initial thread to one place before main. */
+static void threads_leave_the_core_that_openmp_bound_the_caller_to(void **state)
+{
+    cpu_set_t all;
+    int own = 0, loader = 0;
+    sched_getaffinity(0, sizeof all, &all);
+    if (CPU_COUNT(&all) < 2)
+        skip();
+    char command[600] = "OMP_PROC_BIND=true OMP_PLACES=threads ";
+    size_t used = strlen(command);
+    ssize_t n = readlink("/proc/self/exe", command + used, sizeof command - used - 8);
+    assert_true(n > 0);
+    strcpy(command + used + (size_t)n, " mask");
+    FILE *f = popen(command, "r");
+    assert_int_equal(fscanf(f, "%d %d", &own, &loader), 2);
+    pclose(f);
+    if (own != 1)
+        skip(); /* an OpenMP that binds later */
+    assert_int_equal(loader, CPU_COUNT(&all));
+}
+
+int main(int argc, char **argv)
+{
+    if (argc > 1)
+        return print_default_mask();
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(any_number_of_threads_gives_the_same_bytes),
         cmocka_unit_test(evaluation_sees_every_sample_once_with_a_short_last_batch),
@@ -403,6 +444,7 @@ int main(void)
         cmocka_unit_test(options_out_of_range_are_refused),
         cmocka_unit_test(every_failed_allocation_is_an_error),
         cmocka_unit_test(threads_run_where_the_mask_says),
+        cmocka_unit_test(threads_leave_the_core_that_openmp_bound_the_caller_to),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
