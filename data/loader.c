@@ -280,6 +280,8 @@ weft_status weft_loader_create(const weft_dataset *ds, const weft_loader_opts *o
         wf_sampler_order(l->order, ds->info.count, opts->shuffle, opts->seed, 0);
         status = start_threads(l, err);
     }
+    l->opts.mean = l->opts.std = NULL; /* copied; the caller's may go */
+    l->opts.cpu_mask = NULL;
     if (status == WEFT_OK)
         *loader = l;
     else

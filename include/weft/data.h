@@ -85,7 +85,7 @@ typedef struct weft_loader_opts {
     const float *mean; /* C; NULL: 0. Copied. */
     const float *std;  /* C; NULL: 1; where 0, 1 is used. Copied. */
     const void *cpu_mask;  /* the CPUs its threads may use (a cpu_set_t); NULL: those of the thread */
-    size_t cpu_mask_bytes; /*   that creates the loader */
+    size_t cpu_mask_bytes; /*   that creates the loader and of OpenMP's places, where it is bound */
 } weft_loader_opts;
 #define WEFT_LOADER_OPTS_INIT {0}
 
