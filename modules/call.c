@@ -1,0 +1,192 @@
+/* Calling a module: its path for messages, hooks, forward.
+ *
+ * Threading rule: the context's. */
+#include <string.h>
+
+#include "modules/internal.h"
+
+/* ---- hooks ---- */
+
+static uint64_t add_hook(weft_module *m, wf_hook **list, wf_hook hook)
+{
+    wf_hook *h = wf_alloc(sizeof(*h));
+    if (h == NULL) {
+        wf_module_nomem(m);
+        return 0;
+    }
+    *h = hook;
+    h->id = ++m->state->last_hook;
+    if ((hook.flags & WEFT_HOOK_PREPEND) == 0) {
+        while (*list != NULL)
+            list = &(*list)->next;
+    }
+    h->next = *list;
+    *list = h;
+    return h->id;
+}
+
+uint64_t weft_register_forward_pre_hook(weft_module *m, weft_pre_hook_fn fn, void *user,
+                                        unsigned flags)
+{
+    if (!wf_module_valid(m) || fn == NULL)
+        return 0;
+    return add_hook(m, &m->state->pre_hooks, (wf_hook){.flags = flags, .pre = fn, .user = user});
+}
+
+uint64_t weft_register_forward_hook(weft_module *m, weft_hook_fn fn, void *user, unsigned flags)
+{
+    if (!wf_module_valid(m) || fn == NULL)
+        return 0;
+    return add_hook(m, &m->state->post_hooks, (wf_hook){.flags = flags, .post = fn, .user = user});
+}
+
+/* Frees hooks that are marked as removed. */
+static void sweep(wf_hook **list)
+{
+    while (*list != NULL) {
+        wf_hook *h = *list;
+        if (h->pre == NULL && h->post == NULL) {
+            *list = h->next;
+            wf_free(h);
+        } else {
+            list = &h->next;
+        }
+    }
+}
+
+void weft_hook_remove(weft_module *m, uint64_t handle)
+{
+    if (!wf_module_valid(m) || handle == 0)
+        return;
+    wf_hook *lists[] = {m->state->pre_hooks, m->state->post_hooks};
+    for (int i = 0; i < 2; i++) {
+        for (wf_hook *h = lists[i]; h != NULL; h = h->next) {
+            if (h->id == handle) {
+                h->pre = NULL;
+                h->post = NULL;
+            }
+        }
+    }
+    if (m->state->calls == 0) {
+        sweep(&m->state->pre_hooks);
+        sweep(&m->state->post_hooks);
+    }
+}
+
+/* ---- calling ---- */
+
+static weft_status run_pre_hooks(weft_module *m, uint64_t last, int n_in, weft_tensor **in)
+{
+    for (wf_hook *h = m->state->pre_hooks; h != NULL; h = h->next) {
+        if (h->pre == NULL || h->id > last)
+            continue;
+        weft_status status = h->pre(h->user, m, n_in, in);
+        if (status != WEFT_OK)
+            return wf_fail(m->ctx, status, "%s: a forward pre-hook failed", m->cls->name);
+    }
+    return WEFT_OK;
+}
+
+static weft_status run_hooks(weft_module *m, uint64_t last, weft_status status, int n_in,
+                             weft_tensor *const *in, int n_out, weft_tensor **out)
+{
+    for (wf_hook *h = m->state->post_hooks; h != NULL; h = h->next) {
+        bool wanted = status == WEFT_OK || (h->flags & WEFT_HOOK_ALWAYS) != 0;
+        if (h->post == NULL || h->id > last || !wanted)
+            continue;
+        weft_status s = h->post(h->user, m, n_in, in, status == WEFT_OK ? n_out : 0, out);
+        if (s != WEFT_OK && status == WEFT_OK)
+            status = wf_fail(m->ctx, s, "%s: a forward hook failed", m->cls->name);
+    }
+    return status;
+}
+
+static weft_status run_forward(weft_module *m, int n_in, weft_tensor *const *in, int *n_out,
+                               weft_tensor **out)
+{
+    const weft_module_class *cls = m->cls;
+    if (cls->forward == NULL && cls->forward_many == NULL)
+        return wf_fail(m->ctx, WEFT_ERR_STATE, "%s has no forward; call its children", cls->name);
+    if (cls->forward == NULL)
+        return cls->forward_many(m, n_in, in, n_out, out);
+    if (n_in != 1 || *n_out < 1)
+        return wf_fail(m->ctx, WEFT_ERR_INVALID, "%s takes one tensor and gives one; called with %d",
+                       cls->name, n_in);
+    out[0] = cls->forward(m, in[0]);
+    *n_out = 1;
+    if (out[0] != NULL)
+        return WEFT_OK;
+    weft_status status = weft_error_status(m->ctx);
+    return status != WEFT_OK ? status : WEFT_ERR_STATE;
+}
+
+static weft_status call(weft_module *m, int n_in, weft_tensor **in, int *n_out, weft_tensor **out)
+{
+    struct weft_module_state *s = m->state;
+    uint64_t last = s->last_hook; /* those registered by a hook wait for the next call */
+    s->calls++;
+    wf_path_push(m->ctx, wf_module_path_name(m));
+    weft_status status = run_pre_hooks(m, last, n_in, in);
+    if (status == WEFT_OK)
+        status = run_forward(m, n_in, in, n_out, out);
+    status = run_hooks(m, last, status, n_in, in, *n_out, out);
+    for (int i = 0; status == WEFT_OK && i < *n_out; i++) {
+        if (out[i] == NULL)
+            status = WEFT_ERR_STATE;
+    }
+    if (status != WEFT_OK && weft_error_status(m->ctx) == WEFT_OK)
+        wf_fail(m->ctx, status, "%s: forward failed without saying why", m->cls->name);
+    wf_path_pop(m->ctx);
+    if (--s->calls == 0) {
+        sweep(&s->pre_hooks);
+        sweep(&s->post_hooks);
+    }
+    return status;
+}
+
+weft_status weft_call_many(weft_module *m, int n_in, weft_tensor *const *in, int *n_out,
+                           weft_tensor **out)
+{
+    weft_context *other = n_in > 0 && in != NULL && in[0] != NULL ? weft_tensor_context(in[0])
+                                                                  : NULL;
+    WF_TRY(wf_module_check(m, other, "weft_call"));
+    if (n_in < 0 || (n_in > 0 && in == NULL) || n_out == NULL || out == NULL)
+        return wf_fail(m->ctx, WEFT_ERR_INVALID, "%s: weft_call_many: invalid arguments",
+                       m->cls->name);
+    /* A NULL input is what failed before; with no error standing the caller left it out. */
+    for (int i = 0; i < n_in; i++) {
+        if (in[i] == NULL && weft_error_status(m->ctx) != WEFT_OK)
+            return weft_error_status(m->ctx);
+    }
+    weft_tensor *few[8], **inputs = few; /* a copy, because pre-hooks replace inputs */
+    if (n_in > 8 && (inputs = wf_alloc_array((size_t)n_in, sizeof(*inputs))) == NULL)
+        return wf_module_nomem(m);
+    if (n_in > 0)
+        memcpy(inputs, in, (size_t)n_in * sizeof(*inputs));
+    weft_tensor *outputs[WEFT_MODULE_MAX_OUT] = {NULL};
+    int n = WEFT_MODULE_MAX_OUT;
+    weft_status status = call(m, n_in, inputs, &n, outputs);
+    if (inputs != few)
+        wf_free(inputs);
+    WF_TRY(status);
+    if (n < 0 || n > *n_out)
+        return wf_fail(m->ctx, WEFT_ERR_INVALID, "%s gives %d tensors; there is room for %d",
+                       m->cls->name, n, *n_out);
+    for (int i = 0; i < n; i++)
+        out[i] = outputs[i];
+    *n_out = n;
+    return WEFT_OK;
+}
+
+weft_tensor *weft_call(weft_module *m, weft_tensor *x)
+{
+    if (x == NULL)
+        return NULL;
+    weft_tensor *out = NULL;
+    int n = 1;
+    if (weft_call_many(m, 1, &x, &n, &out) != WEFT_OK)
+        return NULL;
+    if (n != 1)
+        wf_fail(m->ctx, WEFT_ERR_INVALID, "%s gives no tensor", m->cls->name);
+    return out;
+}

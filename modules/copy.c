@@ -1,0 +1,226 @@
+/* Copies: tensors of another type, deep copies of module trees.
+ *
+ * Threading rule: the context's. */
+#include <string.h>
+
+#include "modules/internal.h"
+
+/* ---- tensors ---- */
+
+static bool floating(weft_dtype dtype)
+{
+    return dtype == WEFT_F32 || dtype == WEFT_F64;
+}
+
+bool wf_converts(weft_dtype from, weft_dtype to)
+{
+    return from == to || (floating(to) && (floating(from) || from == WEFT_BF16));
+}
+
+static double load(const void *p, weft_dtype dtype, int64_t i)
+{
+    if (dtype == WEFT_F64)
+        return ((const double *)p)[i];
+    if (dtype == WEFT_F32)
+        return ((const float *)p)[i];
+    uint32_t bits = (uint32_t)((const uint16_t *)p)[i] << 16; /* bf16: the upper half of an f32 */
+    float value;
+    memcpy(&value, &bits, sizeof(value));
+    return value;
+}
+
+void wf_convert(void *to, weft_dtype to_type, const void *from, weft_dtype from_type, int64_t n)
+{
+    if (to_type == from_type) {
+        memcpy(to, from, (size_t)n * weft_dtype_size(to_type));
+        return;
+    }
+    for (int64_t i = 0; i < n; i++) {
+        if (to_type == WEFT_F64)
+            ((double *)to)[i] = load(from, from_type, i);
+        else
+            ((float *)to)[i] = (float)load(from, from_type, i);
+    }
+}
+
+weft_tensor *wf_tensor_copy(weft_tensor *t, weft_dtype dtype)
+{
+    weft_shape shape = weft_tensor_shape(t);
+    const void *from = weft_tensor_data(t);
+    weft_tensor *copy = from != NULL ? weft_tensor_create(weft_tensor_context(t), dtype, shape)
+                                     : NULL;
+    void *to = copy != NULL ? weft_tensor_data(copy) : NULL;
+    if (to == NULL) {
+        weft_tensor_unref(copy);
+        return NULL;
+    }
+    wf_convert(to, dtype, from, weft_tensor_dtype(t), weft_shape_count(shape));
+    if (weft_requires_grad(t) && weft_set_requires_grad(copy, true) != WEFT_OK) {
+        weft_tensor_unref(copy);
+        return NULL;
+    }
+    return copy;
+}
+
+/* ---- clone ---- */
+
+/* The member of `copy` that stands where `field` stands in `m`; NULL when it lies outside. */
+static void *same_field(const weft_module *m, weft_module *copy, const void *field)
+{
+    uintptr_t offset = (uintptr_t)field - (uintptr_t)m;
+    if (field == NULL || offset < sizeof(weft_module) ||
+        offset + sizeof(void *) > m->cls->size)
+        return NULL;
+    return (char *)copy + offset;
+}
+
+/* Copies of tensors and modules that were met before are found in `made`. */
+static weft_tensor *clone_tensor(wf_pointer_map *made, weft_tensor *t)
+{
+    void **before = wf_pointer_map_find(made, t);
+    if (before != NULL)
+        return weft_tensor_ref(*before);
+    weft_tensor *copy = wf_tensor_copy(t, weft_tensor_dtype(t));
+    if (copy != NULL && !wf_pointer_map_add(made, t, copy)) {
+        wf_fail(weft_tensor_context(t), WEFT_ERR_NOMEM, "out of memory copying a module");
+        weft_tensor_unref(copy);
+        return NULL;
+    }
+    return copy;
+}
+
+static weft_module *clone_module(wf_pointer_map *made, weft_module *m);
+
+static weft_status clone_part(wf_pointer_map *made, weft_module *m, weft_module *copy,
+                              const wf_part *p)
+{
+    char *name = wf_strdup(p->name);
+    wf_part *q = name != NULL ? wf_part_append(copy, name, p->kind) : NULL;
+    if (q == NULL) {
+        wf_free(name);
+        return wf_module_nomem(m);
+    }
+    q->persistent = p->persistent;
+    if (p->kind == WF_CHILD) {
+        q->field.module = same_field(m, copy, p->field.module);
+        if (q->field.module != NULL)
+            *q->field.module = NULL; /* the struct's copy holds the original's child */
+        weft_module *child = wf_part_module(p);
+        if (child != NULL && (child = clone_module(made, child)) == NULL)
+            return weft_error_status(m->ctx);
+        wf_part_set_module(copy, q, child);
+    } else {
+        q->field.tensor = same_field(m, copy, p->field.tensor);
+        if (q->field.tensor != NULL)
+            *q->field.tensor = NULL;
+        weft_tensor *t = wf_part_tensor(p);
+        if (t != NULL && (t = clone_tensor(made, t)) == NULL)
+            return weft_error_status(m->ctx);
+        wf_part_set_tensor(q, t);
+    }
+    return WEFT_OK;
+}
+
+static weft_module *clone_module(wf_pointer_map *made, weft_module *m)
+{
+    const weft_module_class *cls = m->cls;
+    void **before = wf_pointer_map_find(made, m);
+    if (before != NULL)
+        return weft_module_ref(*before);
+    if (cls->destroy != NULL && cls->clone == NULL) {
+        wf_fail(m->ctx, WEFT_ERR_UNSUPPORTED,
+                "%s cannot be cloned: its class has a destroy but no clone", cls->name);
+        return NULL;
+    }
+    weft_module *copy = weft_module_create(m->ctx, cls);
+    if (copy == NULL)
+        return NULL;
+    copy->training = m->training;
+    copy->state->unowned = true;
+    memcpy((char *)copy + sizeof(*copy), (const char *)m + sizeof(*m), cls->size - sizeof(*m));
+    weft_status status = WEFT_OK;
+    for (int i = 0; i < m->state->n_parts && status == WEFT_OK; i++)
+        status = clone_part(made, m, copy, &m->state->parts[i]);
+    if (status == WEFT_OK && !wf_pointer_map_add(made, m, copy))
+        status = wf_module_nomem(m);
+    if (status == WEFT_OK && cls->clone != NULL) {
+        status = cls->clone(copy, m);
+        if (status != WEFT_OK)
+            wf_fail(m->ctx, status, "%s: clone failed", cls->name);
+    }
+    if (status != WEFT_OK) {
+        weft_module_unref(copy);
+        return NULL;
+    }
+    copy->state->unowned = false;
+    return copy;
+}
+
+weft_module *weft_module_clone(weft_module *m)
+{
+    if (!wf_module_valid(m))
+        return NULL;
+    wf_pointer_map made = {0};
+    weft_module *copy = clone_module(&made, m);
+    wf_pointer_map_done(&made);
+    return copy;
+}
+
+/* ---- change of type ---- */
+
+typedef struct conversion {
+    weft_dtype dtype;
+    wf_pointer_map made;  /* old tensor to new */
+    weft_tensor_list new; /* holds the new ones until all are there */
+} conversion;
+
+static weft_status prepare(void *user, const char *path, weft_module *m)
+{
+    conversion *c = user;
+    for (int i = 0; i < m->state->n_parts; i++) {
+        const wf_part *p = &m->state->parts[i];
+        weft_tensor *t = p->kind != WF_CHILD ? wf_part_tensor(p) : NULL;
+        if (t == NULL || !floating(weft_tensor_dtype(t)) || weft_tensor_dtype(t) == c->dtype ||
+            wf_pointer_map_find(&c->made, t) != NULL)
+            continue;
+        weft_tensor *copy = wf_tensor_copy(t, c->dtype);
+        if (copy == NULL)
+            return weft_error_status(m->ctx);
+        weft_status status = weft_tensor_list_add(&c->new, "", copy);
+        weft_tensor_unref(copy);
+        if (status != WEFT_OK || !wf_pointer_map_add(&c->made, t, copy))
+            return wf_module_nomem(m);
+    }
+    return WEFT_OK;
+}
+
+static weft_status replace(void *user, const char *path, weft_module *m)
+{
+    const conversion *c = user;
+    for (int i = 0; i < m->state->n_parts; i++) {
+        wf_part *p = &m->state->parts[i];
+        weft_tensor *t = p->kind != WF_CHILD ? wf_part_tensor(p) : NULL;
+        void **copy = t != NULL ? wf_pointer_map_find(&c->made, t) : NULL;
+        if (copy != NULL)
+            wf_part_set_tensor(p, weft_tensor_ref(*copy));
+    }
+    return WEFT_OK;
+}
+
+weft_status weft_module_to(weft_module *m, weft_dtype dtype)
+{
+    if (!wf_module_valid(m))
+        return WEFT_ERR_STATE;
+    if (!floating(dtype))
+        return wf_fail(m->ctx, WEFT_ERR_DTYPE, "weft_module_to: %s is not f32 or f64",
+                       weft_dtype_name(dtype));
+    conversion c = {.dtype = dtype, .new = WEFT_TENSOR_LIST_INIT};
+    weft_status status = wf_walk(m, 0, prepare, &c);
+    if (status == WEFT_OK) /* the walk over every path allocates, so it may still fail */
+        status = wf_walk(m, WEFT_WALK_DUPLICATES, replace, &c);
+    if (status != WEFT_OK)
+        wf_fail(m->ctx, status, "weft_module_to failed");
+    wf_pointer_map_done(&c.made);
+    weft_tensor_list_done(&c.new);
+    return status;
+}

@@ -1,0 +1,158 @@
+/* Initial values. Element i of a tensor depends on the context's seed, the number of the draw and i
+ * alone (Philox4x32-10: Salmon et al. 2011, "Parallel random numbers: as easy as 1, 2, 3").
+ *
+ * Threading rule: the context's. */
+#include <math.h>
+
+#include <Random123/philox.h>
+
+#include "modules/internal.h"
+#include "weft/init.h"
+
+#define TWO_PI 6.283185307179586476925
+
+/* The 128 random bits number `block` of a draw. */
+static philox4x32_ctr_t random_block(uint64_t seed, uint64_t stream, uint64_t block)
+{
+    philox4x32_ctr_t counter = {{(uint32_t)block, (uint32_t)(block >> 32), (uint32_t)stream,
+                                 (uint32_t)(stream >> 32)}};
+    philox4x32_key_t key = {{(uint32_t)seed, (uint32_t)(seed >> 32)}};
+    return philox4x32(counter, key);
+}
+
+/* Two blocks' words as two numbers of 53 bits in [0, 1). */
+static void two_uniforms(const philox4x32_ctr_t *r, double u[2])
+{
+    for (int i = 0; i < 2; i++) {
+        uint64_t bits = (uint64_t)r->v[2 * i] << 32 | r->v[2 * i + 1];
+        u[i] = (double)(bits >> 11) * 0x1p-53;
+    }
+}
+
+typedef enum distribution { UNIFORM, NORMAL } distribution;
+
+/* Fills t with a + b * u, where u is uniform in [0, 1) or standard normal (Box and Muller 1958). */
+static weft_status fill(weft_tensor *t, distribution d, double a, double b, const char *what)
+{
+    if (t == NULL)
+        return WEFT_ERR_INVALID;
+    weft_context *ctx = weft_tensor_context(t);
+    weft_dtype dtype = weft_tensor_dtype(t);
+    if (dtype != WEFT_F32 && dtype != WEFT_F64)
+        return wf_fail(ctx, WEFT_ERR_DTYPE, "%s: the tensor is %s; it must be f32 or f64", what,
+                       weft_dtype_name(dtype));
+    void *data = weft_tensor_data(t);
+    if (data == NULL)
+        return weft_error_status(ctx);
+    uint64_t seed = wf_context_seed(ctx), stream = wf_context_next_stream(ctx);
+    int64_t n = weft_shape_count(weft_tensor_shape(t));
+    for (int64_t i = 0; i < n; i += 2) {
+        philox4x32_ctr_t r = random_block(seed, stream, (uint64_t)i / 2);
+        double u[2];
+        two_uniforms(&r, u);
+        if (d == NORMAL) {
+            double radius = sqrt(-2.0 * log(1.0 - u[0])), angle = TWO_PI * u[1];
+            u[0] = radius * cos(angle);
+            u[1] = radius * sin(angle);
+        }
+        for (int k = 0; k < 2 && i + k < n; k++) {
+            double value = a + b * u[k];
+            if (dtype == WEFT_F64)
+                ((double *)data)[i + k] = value;
+            else
+                ((float *)data)[i + k] = (float)value;
+        }
+    }
+    return WEFT_OK;
+}
+
+weft_status weft_init_uniform(weft_tensor *t, double low, double high)
+{
+    return fill(t, UNIFORM, low, high - low, "weft_init_uniform");
+}
+
+weft_status weft_init_normal(weft_tensor *t, double mean, double std)
+{
+    return fill(t, NORMAL, mean, std, "weft_init_normal");
+}
+
+weft_status weft_init_constant(weft_tensor *t, double value)
+{
+    if (t == NULL)
+        return WEFT_ERR_INVALID;
+    void *data = weft_tensor_data(t);
+    if (data == NULL)
+        return weft_error_status(weft_tensor_context(t));
+    int64_t n = weft_shape_count(weft_tensor_shape(t));
+    for (int64_t i = 0; i < n; i++) {
+        switch (weft_tensor_dtype(t)) {
+        case WEFT_F32: ((float *)data)[i] = (float)value; break;
+        case WEFT_F64: ((double *)data)[i] = value; break;
+        case WEFT_I32: ((int32_t *)data)[i] = (int32_t)value; break;
+        case WEFT_I64: ((int64_t *)data)[i] = (int64_t)value; break;
+        case WEFT_U8: ((uint8_t *)data)[i] = (uint8_t)value; break;
+        default:
+            return wf_fail(weft_tensor_context(t), WEFT_ERR_DTYPE, "weft_init_constant: no %s",
+                           weft_dtype_name(weft_tensor_dtype(t)));
+        }
+    }
+    return WEFT_OK;
+}
+
+/* Connections into and out of one unit. */
+static weft_status fans(weft_tensor *t, const char *what, double *in, double *out)
+{
+    if (t == NULL)
+        return WEFT_ERR_INVALID;
+    weft_shape s = weft_tensor_shape(t);
+    if (s.rank < 2)
+        return wf_fail(weft_tensor_context(t), WEFT_ERR_SHAPE,
+                       "%s: the tensor has %d dimensions; fans need at least 2", what, s.rank);
+    double field = 1;
+    for (int i = 2; i < s.rank; i++)
+        field *= (double)s.dim[i];
+    *in = (double)s.dim[1] * field;
+    *out = (double)s.dim[0] * field;
+    return WEFT_OK;
+}
+
+static weft_status kaiming(weft_tensor *t, double a, weft_fan fan, weft_gain gain, const char *what,
+                           double *std)
+{
+    double in, out;
+    WF_TRY(fans(t, what, &in, &out));
+    double g = gain == WEFT_GAIN_RELU         ? sqrt(2.0)
+               : gain == WEFT_GAIN_LEAKY_RELU ? sqrt(2.0 / (1.0 + a * a))
+                                              : 1.0;
+    *std = g / sqrt(fan == WEFT_FAN_OUT ? out : in);
+    return WEFT_OK;
+}
+
+weft_status weft_init_kaiming_uniform(weft_tensor *t, double a, weft_fan fan, weft_gain gain)
+{
+    double std;
+    WF_TRY(kaiming(t, a, fan, gain, "weft_init_kaiming_uniform", &std));
+    return weft_init_uniform(t, -sqrt(3.0) * std, sqrt(3.0) * std);
+}
+
+weft_status weft_init_kaiming_normal(weft_tensor *t, double a, weft_fan fan, weft_gain gain)
+{
+    double std;
+    WF_TRY(kaiming(t, a, fan, gain, "weft_init_kaiming_normal", &std));
+    return weft_init_normal(t, 0.0, std);
+}
+
+weft_status weft_init_xavier_uniform(weft_tensor *t, double gain)
+{
+    double in, out;
+    WF_TRY(fans(t, "weft_init_xavier_uniform", &in, &out));
+    double bound = gain * sqrt(6.0 / (in + out));
+    return weft_init_uniform(t, -bound, bound);
+}
+
+weft_status weft_init_xavier_normal(weft_tensor *t, double gain)
+{
+    double in, out;
+    WF_TRY(fans(t, "weft_init_xavier_normal", &in, &out));
+    return weft_init_normal(t, 0.0, gain * sqrt(2.0 / (in + out)));
+}

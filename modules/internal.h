@@ -1,0 +1,133 @@
+/* What a module is inside this room: its parts, its hooks, helpers shared by the files here.
+ *
+ * Threading rule: the context's, one thread at a time. */
+#ifndef WF_MODULES_INTERNAL_H
+#define WF_MODULES_INTERNAL_H
+
+#include "engine/context/context.h"
+#include "engine/memory/alloc.h"
+#include "weft/module.h"
+
+#define WF_MODULE_MAGIC UINT64_C(0x576d6f64756c6501)
+
+typedef enum wf_part_kind { WF_PARAMETER, WF_BUFFER, WF_CHILD } wf_part_kind;
+
+/* One name of a module and what it holds, which may be NULL. The reference lives in the user's
+ * struct member where one was given (`field`), else here. */
+typedef struct wf_part {
+    char *name;
+    wf_part_kind kind;
+    bool persistent;
+    union {
+        weft_tensor **tensor;
+        weft_module **module;
+    } field;
+    union {
+        weft_tensor *tensor;
+        weft_module *module;
+    } own;
+} wf_part;
+
+typedef struct wf_hook {
+    struct wf_hook *next;
+    uint64_t id;
+    unsigned flags;
+    weft_pre_hook_fn pre; /* one of the two; both NULL: removed, freed when no call is running */
+    weft_hook_fn post;
+    void *user;
+} wf_hook;
+
+struct weft_module_state {
+    int refs;
+    bool owns_memory; /* made by weft_module_create */
+    bool unowned;     /* half a clone: what the struct holds beside parts is the original's */
+    weft_status failed; /* of the first registration that failed */
+    weft_module *parent; /* the first one, not counted; NULL when it is gone */
+    int n_parts, cap_parts;
+    wf_part *parts; /* in order of first registration */
+    wf_hook *pre_hooks, *post_hooks;
+    uint64_t last_hook;
+    int calls; /* running now: hooks are only marked as removed */
+};
+
+/* ---- parts ---- */
+
+static inline weft_tensor *wf_part_tensor(const wf_part *p)
+{
+    return p->field.tensor != NULL ? *p->field.tensor : p->own.tensor;
+}
+static inline weft_module *wf_part_module(const wf_part *p)
+{
+    return p->field.module != NULL ? *p->field.module : p->own.module;
+}
+
+static inline bool wf_module_valid(const weft_module *m)
+{
+    return m != NULL && m->magic == WF_MODULE_MAGIC;
+}
+/* WEFT_ERR_STATE unless m is initialised; the error goes to other's context (may be NULL). */
+weft_status wf_module_check(const weft_module *m, weft_context *other, const char *what);
+
+wf_part *wf_part_find(const weft_module *m, const char *name, size_t length);
+/* Appends an empty part that takes over `name`; NULL when memory is out. */
+wf_part *wf_part_append(weft_module *m, char *name, wf_part_kind kind);
+/* Puts a value, whose reference is taken over, in the place of the old one. */
+void wf_part_set_tensor(wf_part *p, weft_tensor *t);
+void wf_part_set_module(weft_module *m, wf_part *p, weft_module *child);
+void wf_part_remove(weft_module *m, wf_part *p);
+/* The index-th part that is a child; NULL behind the last. */
+wf_part *wf_part_child(const weft_module *m, int index);
+int wf_child_count(const weft_module *m);
+/* The name of m in its first parent; "" at the top. */
+const char *wf_module_path_name(const weft_module *m);
+
+/* An empty slot for a parameter, whatever error stands in the context. m is initialised. */
+weft_status wf_register_empty(weft_module *m, const char *name, weft_tensor **field);
+
+/* ---- walking ---- */
+
+/* A set of pointers, each with a value. All zeros is empty. */
+typedef struct wf_pointer_map {
+    size_t n, capacity; /* a power of two, or 0 */
+    struct {
+        const void *key;
+        void *value;
+    } *slot;
+} wf_pointer_map;
+/* Where key's value is; NULL when it is not in the map. */
+void **wf_pointer_map_find(const wf_pointer_map *map, const void *key);
+/* false when memory is out. key must not be there yet. */
+bool wf_pointer_map_add(wf_pointer_map *map, const void *key, void *value);
+void wf_pointer_map_done(wf_pointer_map *map);
+
+/* Calls fn for m and all below, pre-order, each once under its first path unless walk has
+ * WEFT_WALK_DUPLICATES. Stops at a failure. */
+typedef weft_status (*wf_walk_fn)(void *user, const char *path, weft_module *m);
+weft_status wf_walk(weft_module *m, unsigned walk, wf_walk_fn fn, void *user);
+/* "path.name", or "name" for the path "". NULL when memory is out. */
+char *wf_join_path(const char *path, const char *name);
+
+/* WEFT_ERR_NOMEM, in m's context. */
+weft_status wf_module_nomem(const weft_module *m);
+
+/* ---- text ---- */
+
+/* A text that grows. A failed addition makes it failed for good; it is checked once, at the end. */
+typedef struct wf_text {
+    char *text; /* terminated; NULL while empty */
+    size_t length, capacity;
+    bool failed;
+} wf_text;
+void wf_text_add(wf_text *t, const char *format, ...) __attribute__((format(printf, 2, 3)));
+void wf_text_done(wf_text *t);
+
+/* ---- copies ---- */
+
+/* A new tensor like t, with its values as `dtype` (floating types convert) and its need for a
+ * gradient. */
+weft_tensor *wf_tensor_copy(weft_tensor *t, weft_dtype dtype);
+/* Whether values of type `from` can be stored as `to`, and the conversion of n of them. */
+bool wf_converts(weft_dtype from, weft_dtype to);
+void wf_convert(void *to, weft_dtype to_type, const void *from, weft_dtype from_type, int64_t n);
+
+#endif

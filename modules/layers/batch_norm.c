@@ -1,0 +1,74 @@
+/* BatchNorm2d. Threading rule: the context's. */
+#include <stdio.h>
+
+#include "modules/internal.h"
+#include "modules/layers/layers.h"
+
+typedef struct batch_norm {
+    weft_module base;
+    weft_tensor *weight, *bias; /* (C) or NULL */
+    weft_tensor *running_mean, *running_var, *num_batches_tracked; /* (C), (C), scalar, or NULL */
+    int channels;
+    double eps, momentum; /* momentum < 0: cumulative average */
+} batch_norm;
+
+static weft_tensor *forward(weft_module *m, weft_tensor *x)
+{
+    batch_norm *self = (batch_norm *)m;
+    weft_batch_norm_opts opts = {
+        .training = m->training, .eps = self->eps, .momentum = self->momentum};
+    return weft_batch_norm(x, self->weight, self->bias, self->running_mean, self->running_var,
+                           self->num_batches_tracked, &opts);
+}
+
+static void extra_repr(const weft_module *m, char *text, size_t size)
+{
+    const batch_norm *self = (const batch_norm *)m;
+    char momentum[32] = "None";
+    if (self->momentum >= 0)
+        snprintf(momentum, sizeof(momentum), "%.12g", self->momentum);
+    snprintf(text, size, "%d, eps=%.12g, momentum=%s, affine=%s, track_running_stats=%s",
+             self->channels, self->eps, momentum, self->weight != NULL ? "True" : "False",
+             self->running_mean != NULL ? "True" : "False");
+}
+
+static const weft_module_class batch_norm_class = {
+    .name = "BatchNorm2d",
+    .size = sizeof(batch_norm),
+    .version = 2, /* torch's count: 2 has num_batches_tracked */
+    .forward = forward,
+    .extra_repr = extra_repr,
+};
+
+weft_module *weft_batch_norm2d_create(weft_context *ctx, int channels,
+                                      const weft_batch_norm2d_opts *opts)
+{
+    if (ctx == NULL)
+        return NULL;
+    weft_batch_norm2d_opts none = {0};
+    opts = opts != NULL ? opts : &none;
+    if (channels < 1 || opts->eps < 0 || opts->momentum > 1) {
+        wf_fail(ctx, WEFT_ERR_INVALID, "BatchNorm2d(%d, eps=%g, momentum=%g): out of range",
+                channels, opts->eps, opts->momentum);
+        return NULL;
+    }
+    batch_norm *self = weft_module_create(ctx, &batch_norm_class);
+    if (self == NULL)
+        return NULL;
+    weft_module *m = &self->base;
+    self->channels = channels;
+    self->eps = opts->eps != 0 ? opts->eps : 1e-5;
+    self->momentum = opts->momentum != 0 ? opts->momentum : 0.1;
+    weft_shape shape = WEFT_SHAPE(channels);
+    wf_register_optional(m, "weight", &self->weight, !opts->no_affine, shape, 1.0);
+    wf_register_optional(m, "bias", &self->bias, !opts->no_affine, shape, 0.0);
+    if (!opts->no_running) {
+        weft_register_buffer(m, "running_mean", &self->running_mean,
+                             weft_tensor_create(ctx, WEFT_F32, shape), true);
+        weft_register_buffer(m, "running_var", &self->running_var,
+                             weft_tensor_full(ctx, WEFT_F32, shape, 1.0), true);
+        weft_register_buffer(m, "num_batches_tracked", &self->num_batches_tracked,
+                             weft_tensor_create(ctx, WEFT_I64, WEFT_SCALAR), true);
+    }
+    return weft_module_ok(m);
+}

@@ -1,0 +1,147 @@
+/* Helpers that the layers share, and the layers without parts: ReLU, Dropout, Flatten, Identity,
+ * Softmax. Threading rule: the context's. */
+#include <stdio.h>
+
+#include "modules/internal.h"
+#include "modules/layers/layers.h"
+
+void wf_register_optional(weft_module *m, const char *name, weft_tensor **field, bool wanted,
+                          weft_shape shape, double value)
+{
+    if (wanted)
+        weft_register_parameter(m, name, field,
+                                weft_tensor_full(m->ctx, WEFT_F32, shape, value));
+    else
+        wf_register_empty(m, name, field);
+}
+
+wf_pair_text wf_tuple(const int pair[2])
+{
+    wf_pair_text t;
+    snprintf(t.text, sizeof(t.text), "(%d, %d)", pair[0], pair[1]);
+    return t;
+}
+
+wf_pair_text wf_pair(const int pair[2])
+{
+    wf_pair_text t;
+    if (pair[0] != pair[1])
+        return wf_tuple(pair);
+    snprintf(t.text, sizeof(t.text), "%d", pair[0]);
+    return t;
+}
+
+/* ---- ReLU, Flatten, Identity ---- */
+
+static weft_tensor *relu_forward(weft_module *m, weft_tensor *x)
+{
+    return weft_relu(x);
+}
+
+static weft_tensor *flatten_forward(weft_module *m, weft_tensor *x)
+{
+    return weft_flatten(x, 1);
+}
+
+static void flatten_repr(const weft_module *m, char *text, size_t size)
+{
+    snprintf(text, size, "start_dim=1, end_dim=-1");
+}
+
+static weft_tensor *identity_forward(weft_module *m, weft_tensor *x)
+{
+    return x;
+}
+
+static const weft_module_class relu_class = {
+    .name = "ReLU", .size = sizeof(weft_module), .version = 1, .forward = relu_forward};
+static const weft_module_class flatten_class = {.name = "Flatten",
+                                                .size = sizeof(weft_module),
+                                                .version = 1,
+                                                .forward = flatten_forward,
+                                                .extra_repr = flatten_repr};
+static const weft_module_class identity_class = {
+    .name = "Identity", .size = sizeof(weft_module), .version = 1, .forward = identity_forward};
+
+weft_module *weft_relu_create(weft_context *ctx)
+{
+    return weft_module_create(ctx, &relu_class);
+}
+
+weft_module *weft_flatten_create(weft_context *ctx)
+{
+    return weft_module_create(ctx, &flatten_class);
+}
+
+weft_module *weft_identity_create(weft_context *ctx)
+{
+    return weft_module_create(ctx, &identity_class);
+}
+
+/* ---- Dropout ---- */
+
+typedef struct dropout {
+    weft_module base;
+    double p;
+} dropout;
+
+static weft_tensor *dropout_forward(weft_module *m, weft_tensor *x)
+{
+    return weft_dropout(x, ((dropout *)m)->p, m->training);
+}
+
+static void dropout_repr(const weft_module *m, char *text, size_t size)
+{
+    snprintf(text, size, "p=%.12g, inplace=False", ((const dropout *)m)->p);
+}
+
+static const weft_module_class dropout_class = {.name = "Dropout",
+                                                .size = sizeof(dropout),
+                                                .version = 1,
+                                                .forward = dropout_forward,
+                                                .extra_repr = dropout_repr};
+
+weft_module *weft_dropout_create(weft_context *ctx, double p)
+{
+    if (ctx != NULL && !(p >= 0.0 && p < 1.0)) {
+        wf_fail(ctx, WEFT_ERR_INVALID, "Dropout: the probability %g is not in [0, 1)", p);
+        return NULL;
+    }
+    dropout *self = weft_module_create(ctx, &dropout_class);
+    if (self == NULL)
+        return NULL;
+    self->p = p;
+    return &self->base;
+}
+
+/* ---- Softmax ---- */
+
+typedef struct softmax {
+    weft_module base;
+    int dim;
+} softmax;
+
+static weft_tensor *softmax_forward(weft_module *m, weft_tensor *x)
+{
+    return weft_softmax(x, ((softmax *)m)->dim);
+}
+
+static void softmax_repr(const weft_module *m, char *text, size_t size)
+{
+    snprintf(text, size, "dim=%d", ((const softmax *)m)->dim);
+}
+
+static const weft_module_class softmax_class = {.name = "Softmax",
+                                                .size = sizeof(softmax),
+                                                .version = 1,
+                                                .forward = softmax_forward,
+                                                .extra_repr = softmax_repr};
+
+weft_module *weft_softmax_create(weft_context *ctx, int dim)
+{
+    softmax *self = weft_module_create(ctx, &softmax_class);
+    if (self == NULL)
+        return NULL;
+    self->dim = dim;
+    return &self->base;
+}

@@ -1,0 +1,77 @@
+/* The model zoo: from names to constructors. Threading rule: the context's. */
+#include <string.h>
+
+#include "modules/internal.h"
+#include "modules/models/models.h"
+
+static const weft_model_info infos[] = {
+#define WF_MODEL(name, about, classes, channels, height, width)                                    \
+    {#name, about, {classes, channels, height, width}},
+#include "modules/models/models.def"
+#undef WF_MODEL
+};
+
+typedef weft_module *(*constructor)(weft_context *ctx, const weft_model_opts *opts);
+static const constructor constructors[] = {
+#define WF_MODEL(name, about, classes, channels, height, width) wf_model_##name,
+#include "modules/models/models.def"
+#undef WF_MODEL
+};
+
+enum { MODELS = sizeof(infos) / sizeof(infos[0]) };
+
+const weft_model_info *weft_models(int *n)
+{
+    *n = MODELS;
+    return infos;
+}
+
+static int find(const char *name)
+{
+    for (int i = 0; name != NULL && i < MODELS; i++) {
+        if (strcmp(infos[i].name, name) == 0)
+            return i;
+    }
+    return -1;
+}
+
+const weft_model_info *weft_model_find(const char *name)
+{
+    int i = find(name);
+    return i >= 0 ? &infos[i] : NULL;
+}
+
+static weft_status fail_unknown(weft_context *ctx, const char *name)
+{
+    wf_text known = {0};
+    for (int i = 0; i < MODELS; i++)
+        wf_text_add(&known, "%s%s", i > 0 ? ", " : "", infos[i].name);
+    weft_status status = wf_fail(ctx, WEFT_ERR_NOT_FOUND, "unknown model '%s'; the models are: %s",
+                                 name != NULL ? name : "", known.failed ? "?" : known.text);
+    wf_text_done(&known);
+    return status;
+}
+
+weft_module *weft_model_create(weft_context *ctx, const char *name, const weft_model_opts *opts)
+{
+    if (ctx == NULL)
+        return NULL;
+    int i = find(name);
+    if (i < 0) {
+        fail_unknown(ctx, name);
+        return NULL;
+    }
+    weft_model_opts o = infos[i].defaults;
+    if (opts != NULL) {
+        o.num_classes = opts->num_classes != 0 ? opts->num_classes : o.num_classes;
+        o.in_channels = opts->in_channels != 0 ? opts->in_channels : o.in_channels;
+        o.height = opts->height != 0 ? opts->height : o.height;
+        o.width = opts->width != 0 ? opts->width : o.width;
+    }
+    if (o.num_classes < 1 || o.in_channels < 1 || o.height < 1 || o.width < 1) {
+        wf_fail(ctx, WEFT_ERR_INVALID, "%s: %d classes, %d channels, %dx%d: must be at least 1",
+                name, o.num_classes, o.in_channels, o.height, o.width);
+        return NULL;
+    }
+    return constructors[i](ctx, &o);
+}

@@ -1,0 +1,249 @@
+/* Registering parts under names, and looking them up by dotted path.
+ *
+ * Threading rule: the context's. */
+#include <string.h>
+
+#include "modules/internal.h"
+
+static const char *const kind_name[] = {
+    [WF_PARAMETER] = "parameter", [WF_BUFFER] = "buffer", [WF_CHILD] = "module"};
+
+/* Finds or makes the part `name` of this kind, having checked everything about the name. */
+static weft_status claim(weft_module *m, const char *name, wf_part_kind kind, wf_part **part)
+{
+    const char *cls = m->cls->name, *what = kind_name[kind];
+    if (name == NULL || name[0] == '\0')
+        return wf_fail(m->ctx, WEFT_ERR_INVALID, "%s: the name of a %s is empty", cls, what);
+    if (strchr(name, '.') != NULL)
+        return wf_fail(m->ctx, WEFT_ERR_INVALID, "%s: the name of %s '%s' contains a '.'", cls,
+                       what, name);
+    wf_part *p = wf_part_find(m, name, strlen(name));
+    if (p != NULL && p->kind != kind)
+        return wf_fail(m->ctx, WEFT_ERR_STATE, "%s: cannot register %s '%s': there is a %s '%s'",
+                       cls, what, name, kind_name[p->kind], name);
+    if (p == NULL) {
+        char *copy = wf_strdup(name);
+        p = copy != NULL ? wf_part_append(m, copy, kind) : NULL;
+        if (p == NULL) {
+            wf_free(copy);
+            return wf_module_nomem(m);
+        }
+    }
+    *part = p;
+    return WEFT_OK;
+}
+
+static weft_status check_tensor(const weft_module *m, const char *name, wf_part_kind kind,
+                                const weft_tensor *t)
+{
+    const char *cls = m->cls->name, *what = kind_name[kind];
+    if (weft_tensor_context(t) != m->ctx)
+        return wf_fail(m->ctx, WEFT_ERR_INVALID, "%s: %s '%s' belongs to another context", cls,
+                       what, name);
+    if (!weft_tensor_is_stored(t))
+        return wf_fail(m->ctx, WEFT_ERR_INVALID,
+                       "%s: %s '%s' is the result of an op; only stored tensors can be "
+                       "registered (weft_keep() makes one)",
+                       cls, what, name);
+    weft_dtype dtype = weft_tensor_dtype(t);
+    if (kind == WF_PARAMETER && dtype != WEFT_F32 && dtype != WEFT_F64)
+        return wf_fail(m->ctx, WEFT_ERR_DTYPE, "%s: parameter '%s' is %s; it must be f32 or f64",
+                       cls, name, weft_dtype_name(dtype));
+    return WEFT_OK;
+}
+
+/* Moves the part's value to the member `field`, if that is a new one. */
+static void bind_tensor(wf_part *p, weft_tensor **field)
+{
+    if (field == NULL || field == p->field.tensor)
+        return;
+    weft_tensor *value = wf_part_tensor(p);
+    *field = value;
+    p->field.tensor = field;
+    p->own.tensor = NULL;
+}
+
+static void bind_module(wf_part *p, weft_module **field)
+{
+    if (field == NULL || field == p->field.module)
+        return;
+    weft_module *value = wf_part_module(p);
+    *field = value;
+    p->field.module = field;
+    p->own.module = NULL;
+}
+
+static weft_status register_tensor(weft_module *m, const char *name, weft_tensor **field,
+                                   weft_tensor *value, wf_part_kind kind, bool persistent)
+{
+    weft_status status = wf_module_check(m, value != NULL ? weft_tensor_context(value) : NULL,
+                                         kind == WF_BUFFER ? "weft_register_buffer"
+                                                           : "weft_register_parameter");
+    wf_part *p = NULL;
+    if (status == WEFT_OK) {
+        status = value != NULL ? check_tensor(m, name != NULL ? name : "", kind, value)
+                               : weft_error_status(m->ctx);
+        if (status == WEFT_OK)
+            status = claim(m, name, kind, &p);
+        if (status == WEFT_OK && kind == WF_PARAMETER && value != NULL)
+            status = weft_set_requires_grad(value, true);
+        if (status != WEFT_OK && m->state->failed == WEFT_OK)
+            m->state->failed = status;
+    }
+    if (status != WEFT_OK) {
+        weft_tensor_unref(value);
+        return status;
+    }
+    p->persistent = persistent;
+    bind_tensor(p, field);
+    wf_part_set_tensor(p, value);
+    return WEFT_OK;
+}
+
+weft_status weft_register_parameter(weft_module *m, const char *name, weft_tensor **field,
+                                    weft_tensor *value)
+{
+    return register_tensor(m, name, field, value, WF_PARAMETER, true);
+}
+
+weft_status weft_register_buffer(weft_module *m, const char *name, weft_tensor **field,
+                                 weft_tensor *value, bool persistent)
+{
+    return register_tensor(m, name, field, value, WF_BUFFER, persistent);
+}
+
+weft_status wf_register_empty(weft_module *m, const char *name, weft_tensor **field)
+{
+    wf_part *p;
+    weft_status status = claim(m, name, WF_PARAMETER, &p);
+    if (status != WEFT_OK) {
+        m->state->failed = status;
+        return status;
+    }
+    bind_tensor(p, field);
+    wf_part_set_tensor(p, NULL);
+    return WEFT_OK;
+}
+
+static weft_status is_target(void *target, const char *path, weft_module *m)
+{
+    return m == target ? WEFT_ERR_STATE : WEFT_OK;
+}
+
+static weft_status check_child(const weft_module *m, const char *name, weft_module *child)
+{
+    if (!wf_module_valid(child))
+        return wf_fail(m->ctx, WEFT_ERR_STATE,
+                       "%s: module '%s' is not initialised; create it with weft_module_create() or "
+                       "call weft_module_init() first",
+                       m->cls->name, name);
+    if (child->ctx != m->ctx)
+        return wf_fail(m->ctx, WEFT_ERR_INVALID, "%s: module '%s' belongs to another context",
+                       m->cls->name, name);
+    if (m == child || wf_child_count(child) > 0) {
+        weft_status status = wf_walk(child, 0, is_target, (void *)m);
+        if (status == WEFT_ERR_STATE)
+            return wf_fail(m->ctx, WEFT_ERR_STATE,
+                           "%s: registering module '%s' would close a cycle: %s is part of it",
+                           m->cls->name, name, m->cls->name);
+        if (status != WEFT_OK)
+            return wf_module_nomem(m);
+    }
+    return WEFT_OK;
+}
+
+weft_status weft_register_module(weft_module *m, const char *name, weft_module **field,
+                                 weft_module *value)
+{
+    weft_status status =
+        wf_module_check(m, wf_module_valid(value) ? value->ctx : NULL, "weft_register_module");
+    wf_part *p = NULL;
+    if (status == WEFT_OK) {
+        status = value != NULL ? check_child(m, name != NULL ? name : "", value)
+                               : weft_error_status(m->ctx);
+        if (status == WEFT_OK)
+            status = claim(m, name, WF_CHILD, &p);
+        if (status != WEFT_OK && m->state->failed == WEFT_OK)
+            m->state->failed = status;
+    }
+    if (status != WEFT_OK) {
+        weft_module_unref(value);
+        return status;
+    }
+    bind_module(p, field);
+    wf_part_set_module(m, p, value);
+    return WEFT_OK;
+}
+
+/* ---- looking up ---- */
+
+/* Walks to the module that `path` names up to its last `keep` components from the end (0 or 1) and
+ * sets *last to the rest. */
+static weft_module *descend(weft_module *m, const char *path, bool whole, const char **last)
+{
+    weft_module *at = m;
+    const char *rest = path;
+    while (*rest != '\0') {
+        size_t length = strcspn(rest, ".");
+        if (!whole && rest[length] == '\0')
+            break;
+        const wf_part *p = wf_part_find(at, rest, length);
+        weft_module *child = p != NULL && p->kind == WF_CHILD ? wf_part_module(p) : NULL;
+        if (child == NULL) {
+            const char *why = p == NULL             ? "there is no such part"
+                              : p->kind == WF_CHILD ? "that module is empty (NULL)"
+                                                    : "it is not a module";
+            wf_fail(m->ctx, WEFT_ERR_NOT_FOUND, "%s: no module '%.*s' (in '%s'): %s", m->cls->name,
+                    (int)(rest + length - path), path, path, why);
+            return NULL;
+        }
+        at = child;
+        rest += length;
+        if (*rest == '.')
+            rest++;
+    }
+    *last = rest;
+    return at;
+}
+
+weft_module *weft_get_module(weft_module *m, const char *path)
+{
+    const char *last;
+    if (!wf_module_valid(m) || path == NULL)
+        return NULL;
+    return descend(m, path, true, &last);
+}
+
+static weft_tensor *get_tensor(weft_module *m, const char *path, wf_part_kind kind)
+{
+    const char *last;
+    if (!wf_module_valid(m) || path == NULL)
+        return NULL;
+    weft_module *at = descend(m, path, false, &last);
+    if (at == NULL)
+        return NULL;
+    const wf_part *p = wf_part_find(at, last, strlen(last));
+    weft_tensor *t = p != NULL && p->kind == kind ? wf_part_tensor(p) : NULL;
+    if (t != NULL)
+        return t;
+    if (p == NULL)
+        wf_fail(m->ctx, WEFT_ERR_NOT_FOUND, "%s: no %s '%s': there is no such part", m->cls->name,
+                kind_name[kind], path);
+    else if (p->kind != kind)
+        wf_fail(m->ctx, WEFT_ERR_NOT_FOUND, "%s: no %s '%s': it is a %s", m->cls->name,
+                kind_name[kind], path, kind_name[p->kind]);
+    else
+        wf_fail(m->ctx, WEFT_ERR_NOT_FOUND, "%s: %s '%s' is empty (NULL)", m->cls->name,
+                kind_name[kind], path);
+    return NULL;
+}
+
+weft_tensor *weft_get_parameter(weft_module *m, const char *path)
+{
+    return get_tensor(m, path, WF_PARAMETER);
+}
+
+weft_tensor *weft_get_buffer(weft_module *m, const char *path)
+{
+    return get_tensor(m, path, WF_BUFFER);
+}

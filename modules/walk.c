@@ -1,0 +1,360 @@
+/* Traversal: modules, parameters and buffers as lists, apply, and the modes that are set on a whole
+ * tree.
+ *
+ * Threading rule: the context's. */
+#include <string.h>
+
+#include "modules/internal.h"
+
+/* ---- pointer map ---- */
+
+static size_t slot_of(const wf_pointer_map *map, const void *key)
+{
+    size_t i = (size_t)(((uintptr_t)key >> 4) * UINT64_C(0x9e3779b97f4a7c15) >> 20);
+    for (i &= map->capacity - 1; map->slot[i].key != NULL && map->slot[i].key != key;)
+        i = (i + 1) & (map->capacity - 1);
+    return i;
+}
+
+void **wf_pointer_map_find(const wf_pointer_map *map, const void *key)
+{
+    if (map->capacity == 0)
+        return NULL;
+    size_t i = slot_of(map, key);
+    return map->slot[i].key != NULL ? &map->slot[i].value : NULL;
+}
+
+bool wf_pointer_map_add(wf_pointer_map *map, const void *key, void *value)
+{
+    if (2 * (map->n + 1) > map->capacity) {
+        wf_pointer_map grown = {.capacity = map->capacity == 0 ? 32 : 2 * map->capacity};
+        grown.slot = wf_zalloc_array(grown.capacity, sizeof(*grown.slot));
+        if (grown.slot == NULL)
+            return false;
+        for (size_t i = 0; i < map->capacity; i++) {
+            if (map->slot[i].key != NULL)
+                grown.slot[slot_of(&grown, map->slot[i].key)] = map->slot[i];
+        }
+        grown.n = map->n;
+        wf_free(map->slot);
+        *map = grown;
+    }
+    size_t i = slot_of(map, key);
+    map->slot[i].key = key;
+    map->slot[i].value = value;
+    map->n++;
+    return true;
+}
+
+void wf_pointer_map_done(wf_pointer_map *map)
+{
+    wf_free(map->slot);
+    *map = (wf_pointer_map){0};
+}
+
+/* ---- walking ---- */
+
+char *wf_join_path(const char *path, const char *name)
+{
+    return path[0] == '\0' ? wf_strdup(name) : wf_asprintf("%s.%s", path, name);
+}
+
+typedef struct walker {
+    unsigned walk;
+    wf_pointer_map seen;
+    wf_walk_fn fn;
+    void *user;
+} walker;
+
+static weft_status visit(walker *w, const char *path, weft_module *m)
+{
+    if ((w->walk & WEFT_WALK_DUPLICATES) == 0) {
+        if (wf_pointer_map_find(&w->seen, m) != NULL)
+            return WEFT_OK;
+        if (!wf_pointer_map_add(&w->seen, m, NULL))
+            return WEFT_ERR_NOMEM;
+    }
+    WF_TRY(w->fn(w->user, path, m));
+    if ((w->walk & WEFT_WALK_SHALLOW) != 0)
+        return WEFT_OK;
+    for (int i = 0; i < m->state->n_parts; i++) {
+        const wf_part *p = &m->state->parts[i];
+        weft_module *child = p->kind == WF_CHILD ? wf_part_module(p) : NULL;
+        if (child == NULL)
+            continue;
+        char *below = wf_join_path(path, p->name);
+        weft_status status = below != NULL ? visit(w, below, child) : WEFT_ERR_NOMEM;
+        wf_free(below);
+        WF_TRY(status);
+    }
+    return WEFT_OK;
+}
+
+weft_status wf_walk(weft_module *m, unsigned walk, wf_walk_fn fn, void *user)
+{
+    walker w = {.walk = walk, .fn = fn, .user = user};
+    weft_status status = visit(&w, "", m);
+    wf_pointer_map_done(&w.seen);
+    return status;
+}
+
+/* ---- lists ---- */
+
+weft_status weft_tensor_list_add(weft_tensor_list *list, const char *name, weft_tensor *tensor)
+{
+    if (list == NULL || name == NULL || tensor == NULL)
+        return WEFT_ERR_INVALID;
+    char *copy = wf_strdup(name);
+    if (copy == NULL)
+        return WEFT_ERR_NOMEM;
+    if (list->n == list->capacity) {
+        int capacity = list->capacity == 0 ? 16 : 2 * list->capacity;
+        weft_tensor_entry *item = wf_realloc_array(list->item, (size_t)capacity, sizeof(*item));
+        if (item == NULL) {
+            wf_free(copy);
+            return WEFT_ERR_NOMEM;
+        }
+        list->item = item;
+        list->capacity = capacity;
+    }
+    list->item[list->n++] = (weft_tensor_entry){copy, weft_tensor_ref(tensor)};
+    return WEFT_OK;
+}
+
+weft_tensor *weft_tensor_list_find(const weft_tensor_list *list, const char *name)
+{
+    for (int i = 0; i < list->n; i++) {
+        if (strcmp(list->item[i].name, name) == 0)
+            return list->item[i].tensor;
+    }
+    return NULL;
+}
+
+static void tensor_list_cut(weft_tensor_list *list, int n)
+{
+    while (list->n > n) {
+        list->n--;
+        wf_free(list->item[list->n].name);
+        weft_tensor_unref(list->item[list->n].tensor);
+    }
+}
+
+void weft_tensor_list_done(weft_tensor_list *list)
+{
+    tensor_list_cut(list, 0);
+    wf_free(list->item);
+    *list = (weft_tensor_list)WEFT_TENSOR_LIST_INIT;
+}
+
+static weft_status module_list_add(weft_module_list *list, const char *name, weft_module *m)
+{
+    char *copy = wf_strdup(name);
+    if (copy == NULL)
+        return WEFT_ERR_NOMEM;
+    if (list->n == list->capacity) {
+        int capacity = list->capacity == 0 ? 16 : 2 * list->capacity;
+        weft_module_entry *item = wf_realloc_array(list->item, (size_t)capacity, sizeof(*item));
+        if (item == NULL) {
+            wf_free(copy);
+            return WEFT_ERR_NOMEM;
+        }
+        list->item = item;
+        list->capacity = capacity;
+    }
+    list->item[list->n++] = (weft_module_entry){copy, weft_module_ref(m)};
+    return WEFT_OK;
+}
+
+static void module_list_cut(weft_module_list *list, int n)
+{
+    while (list->n > n) {
+        list->n--;
+        wf_free(list->item[list->n].name);
+        weft_module_unref(list->item[list->n].module);
+    }
+}
+
+void weft_module_list_done(weft_module_list *list)
+{
+    module_list_cut(list, 0);
+    wf_free(list->item);
+    *list = (weft_module_list)WEFT_MODULE_LIST_INIT;
+}
+
+typedef struct collector {
+    wf_part_kind kind;
+    unsigned walk;
+    wf_pointer_map seen;
+    weft_tensor_list *list;
+} collector;
+
+static weft_status collect_tensors(void *user, const char *path, weft_module *m)
+{
+    collector *c = user;
+    for (int i = 0; i < m->state->n_parts; i++) {
+        const wf_part *p = &m->state->parts[i];
+        weft_tensor *t = p->kind == c->kind ? wf_part_tensor(p) : NULL;
+        if (t == NULL)
+            continue;
+        if ((c->walk & WEFT_WALK_DUPLICATES) == 0) {
+            if (wf_pointer_map_find(&c->seen, t) != NULL)
+                continue;
+            if (!wf_pointer_map_add(&c->seen, t, NULL))
+                return WEFT_ERR_NOMEM;
+        }
+        char *name = wf_join_path(path, p->name);
+        weft_status status = name != NULL ? weft_tensor_list_add(c->list, name, t)
+                                          : WEFT_ERR_NOMEM;
+        wf_free(name);
+        WF_TRY(status);
+    }
+    return WEFT_OK;
+}
+
+static weft_status list_tensors(weft_module *m, unsigned walk, wf_part_kind kind,
+                                weft_tensor_list *list)
+{
+    if (!wf_module_valid(m) || list == NULL)
+        return WEFT_ERR_STATE;
+    collector c = {.kind = kind, .walk = walk, .list = list};
+    int before = list->n;
+    weft_status status = wf_walk(m, walk, collect_tensors, &c);
+    wf_pointer_map_done(&c.seen);
+    if (status == WEFT_OK)
+        return WEFT_OK;
+    tensor_list_cut(list, before);
+    return wf_module_nomem(m);
+}
+
+weft_status weft_parameters(weft_module *m, unsigned walk, weft_tensor_list *list)
+{
+    return list_tensors(m, walk, WF_PARAMETER, list);
+}
+
+weft_status weft_buffers(weft_module *m, unsigned walk, weft_tensor_list *list)
+{
+    return list_tensors(m, walk, WF_BUFFER, list);
+}
+
+static weft_status collect_module(void *user, const char *path, weft_module *m)
+{
+    return module_list_add(user, path, m);
+}
+
+weft_status weft_modules(weft_module *m, unsigned walk, weft_module_list *list)
+{
+    if (!wf_module_valid(m) || list == NULL)
+        return WEFT_ERR_STATE;
+    int before = list->n;
+    if (wf_walk(m, walk, collect_module, list) == WEFT_OK)
+        return WEFT_OK;
+    module_list_cut(list, before);
+    return wf_module_nomem(m);
+}
+
+weft_status weft_children(weft_module *m, weft_module_list *list)
+{
+    if (!wf_module_valid(m) || list == NULL)
+        return WEFT_ERR_STATE;
+    int before = list->n;
+    for (int i = 0; i < m->state->n_parts; i++) {
+        const wf_part *p = &m->state->parts[i];
+        weft_module *child = p->kind == WF_CHILD ? wf_part_module(p) : NULL;
+        bool listed = child == NULL;
+        for (int k = before; k < list->n && !listed; k++)
+            listed = list->item[k].module == child;
+        if (!listed && module_list_add(list, p->name, child) != WEFT_OK) {
+            module_list_cut(list, before);
+            return wf_module_nomem(m);
+        }
+    }
+    return WEFT_OK;
+}
+
+/* ---- on every module ---- */
+
+static weft_status apply(wf_pointer_map *seen, weft_module *m,
+                         weft_status (*fn)(weft_module *m, void *user), void *user)
+{
+    if (wf_pointer_map_find(seen, m) != NULL)
+        return WEFT_OK;
+    if (!wf_pointer_map_add(seen, m, NULL))
+        return wf_module_nomem(m);
+    for (int i = 0; i < m->state->n_parts; i++) {
+        const wf_part *p = &m->state->parts[i];
+        weft_module *child = p->kind == WF_CHILD ? wf_part_module(p) : NULL;
+        if (child != NULL)
+            WF_TRY(apply(seen, child, fn, user));
+    }
+    return fn(m, user);
+}
+
+weft_status weft_module_apply(weft_module *m, weft_status (*fn)(weft_module *m, void *user),
+                              void *user)
+{
+    if (!wf_module_valid(m))
+        return WEFT_ERR_STATE;
+    wf_pointer_map seen = {0};
+    weft_status status = apply(&seen, m, fn, user);
+    wf_pointer_map_done(&seen);
+    return status;
+}
+
+int64_t weft_parameter_count(weft_module *m, bool trainable_only)
+{
+    weft_tensor_list list = WEFT_TENSOR_LIST_INIT;
+    int64_t n = 0;
+    if (weft_parameters(m, 0, &list) != WEFT_OK)
+        return 0;
+    for (int i = 0; i < list.n; i++) {
+        if (!trainable_only || weft_requires_grad(list.item[i].tensor))
+            n += weft_shape_count(weft_tensor_shape(list.item[i].tensor));
+    }
+    weft_tensor_list_done(&list);
+    return n;
+}
+
+/* The modes allocate nothing, so they cannot fail; a shared module is simply visited again. */
+void weft_module_train(weft_module *m, bool training)
+{
+    if (!wf_module_valid(m))
+        return;
+    m->training = training;
+    for (int i = 0; i < m->state->n_parts; i++) {
+        const wf_part *p = &m->state->parts[i];
+        if (p->kind == WF_CHILD)
+            weft_module_train(wf_part_module(p), training);
+    }
+}
+
+void weft_module_eval(weft_module *m)
+{
+    weft_module_train(m, false);
+}
+
+weft_status weft_module_requires_grad(weft_module *m, bool requires_grad)
+{
+    if (!wf_module_valid(m))
+        return WEFT_ERR_STATE;
+    for (int i = 0; i < m->state->n_parts; i++) {
+        const wf_part *p = &m->state->parts[i];
+        if (p->kind == WF_PARAMETER && wf_part_tensor(p) != NULL)
+            WF_TRY(weft_set_requires_grad(wf_part_tensor(p), requires_grad));
+        else if (p->kind == WF_CHILD && wf_part_module(p) != NULL)
+            WF_TRY(weft_module_requires_grad(wf_part_module(p), requires_grad));
+    }
+    return WEFT_OK;
+}
+
+void weft_module_zero_grad(weft_module *m)
+{
+    if (!wf_module_valid(m))
+        return;
+    for (int i = 0; i < m->state->n_parts; i++) {
+        const wf_part *p = &m->state->parts[i];
+        if (p->kind == WF_PARAMETER && wf_part_tensor(p) != NULL)
+            weft_zero_grad(wf_part_tensor(p));
+        else if (p->kind == WF_CHILD)
+            weft_module_zero_grad(wf_part_module(p));
+    }
+}

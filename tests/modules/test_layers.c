@@ -1,0 +1,300 @@
+/* Layers and containers: shapes, initial values, texts, refused arguments. */
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "tests/modules/fixture.h"
+
+/* What `m` prints, in a static buffer; drops m. */
+static const char *printed(weft_module *m)
+{
+    static char text[4096];
+    FILE *f = fmemopen(text, sizeof(text), "w");
+    assert_int_equal(weft_module_print(m, f), WEFT_OK);
+    fclose(f);
+    weft_module_unref(m);
+    return text;
+}
+
+static void texts_are_pytorchs(void **state)
+{
+    weft_conv2d_layer_opts conv = {.kernel_w = 5,
+                                   .stride = {2, 2},
+                                   .padding = {1, 2},
+                                   .dilation = {2, 1},
+                                   .groups = 2,
+                                   .no_bias = true};
+    weft_pool2d_opts pool = {.stride = {2, 2}, .padding = {1, 1}};
+    weft_pool2d_opts wide = {.kernel = {2, 4}};
+    assert_string_equal(printed(weft_linear_create(ctx, 10, 20, NULL)),
+                        "Linear(in_features=10, out_features=20, bias=True)");
+    assert_string_equal(printed(weft_linear_create(ctx, 10, 20, &(weft_linear_opts){true})),
+                        "Linear(in_features=10, out_features=20, bias=False)");
+    assert_string_equal(printed(weft_conv2d_create(ctx, 1, 32, 3, NULL)),
+                        "Conv2d(1, 32, kernel_size=(3, 3), stride=(1, 1))");
+    assert_string_equal(printed(weft_conv2d_create(ctx, 4, 8, 3, &conv)),
+                        "Conv2d(4, 8, kernel_size=(3, 5), stride=(2, 2), padding=(1, 2), "
+                        "dilation=(2, 1), groups=2, bias=False)");
+    assert_string_equal(printed(weft_batch_norm2d_create(ctx, 8, NULL)),
+                        "BatchNorm2d(8, eps=1e-05, momentum=0.1, affine=True, "
+                        "track_running_stats=True)");
+    assert_string_equal(
+        printed(weft_batch_norm2d_create(
+            ctx, 8, &(weft_batch_norm2d_opts){.momentum = -1, .no_affine = true})),
+        "BatchNorm2d(8, eps=1e-05, momentum=None, affine=False, track_running_stats=True)");
+    assert_string_equal(printed(weft_relu_create(ctx)), "ReLU()");
+    assert_string_equal(printed(weft_identity_create(ctx)), "Identity()");
+    assert_string_equal(printed(weft_max_pool2d_create(ctx, 3, &pool)),
+                        "MaxPool2d(kernel_size=3, stride=2, padding=1, dilation=1, "
+                        "ceil_mode=False)");
+    assert_string_equal(printed(weft_avg_pool2d_create(ctx, 0, &wide)),
+                        "AvgPool2d(kernel_size=(2, 4), stride=(2, 4), padding=0)");
+    assert_string_equal(printed(weft_adaptive_avg_pool2d_create(ctx, 7, 7)),
+                        "AdaptiveAvgPool2d(output_size=(7, 7))");
+    assert_string_equal(printed(weft_dropout_create(ctx, 0.5)), "Dropout(p=0.5, inplace=False)");
+    assert_string_equal(printed(weft_flatten_create(ctx)), "Flatten(start_dim=1, end_dim=-1)");
+    assert_string_equal(printed(weft_softmax_create(ctx, 1)), "Softmax(dim=1)");
+}
+
+static void trees_print_as_pytorchs(void **state)
+{
+    weft_module *m = bare();
+    weft_register_module(m, "features", NULL,
+                         WEFT_SEQUENTIAL(ctx, weft_linear_create(ctx, 2, 3, NULL),
+                                         weft_relu_create(ctx)));
+    weft_register_module(m, "downsample", NULL, NULL);
+    weft_register_module(m, "act", NULL, weft_relu_create(ctx));
+    assert_string_equal(printed(m), "Bare(\n"
+                                    "  (features): Sequential(\n"
+                                    "    (0): Linear(in_features=2, out_features=3, bias=True)\n"
+                                    "    (1): ReLU()\n"
+                                    "  )\n"
+                                    "  (downsample): None\n"
+                                    "  (act): ReLU()\n"
+                                    ")");
+}
+
+static void refused_arguments_say_why(void **state)
+{
+    weft_conv2d_layer_opts groups = {.groups = 3}, stride = {.stride = {-1, 1}};
+    weft_pool2d_opts padding = {.padding = {2, 2}};
+    assert_null(weft_linear_create(ctx, 0, 3, NULL));
+    assert_error(WEFT_ERR_INVALID, "Linear(0, 3)");
+    assert_null(weft_conv2d_create(ctx, 4, 6, 3, &groups));
+    assert_error(WEFT_ERR_INVALID, "do not divide by 3 groups");
+    assert_null(weft_conv2d_create(ctx, 4, 6, 3, &stride));
+    assert_error(WEFT_ERR_INVALID, "stride -1");
+    assert_null(weft_conv2d_create(ctx, 4, 6, 0, NULL));
+    assert_error(WEFT_ERR_INVALID, "kernel must be at least 1");
+    assert_null(weft_batch_norm2d_create(ctx, 0, NULL));
+    assert_error(WEFT_ERR_INVALID, "BatchNorm2d(0");
+    assert_null(weft_max_pool2d_create(ctx, 3, &padding));
+    assert_error(WEFT_ERR_INVALID, "at most half the kernel");
+    assert_null(weft_adaptive_avg_pool2d_create(ctx, 0, 1));
+    assert_error(WEFT_ERR_INVALID, "AdaptiveAvgPool2d(0, 1)");
+    assert_null(weft_dropout_create(ctx, 1.0));
+    assert_error(WEFT_ERR_INVALID, "not in [0, 1)");
+    assert_null(weft_dropout_create(ctx, NAN));
+    assert_error(WEFT_ERR_INVALID, "not in [0, 1)");
+}
+
+/* All values within the bound, and the largest close to it: for n uniform values the chance that
+ * none exceeds 0.97 of the bound is 0.97^n, below 1e-6 from n = 460 on. */
+static void assert_uniform(weft_tensor *t, double bound)
+{
+    const float *v = weft_tensor_data(t);
+    int64_t n = weft_shape_count(weft_tensor_shape(t));
+    double largest = 0, sum = 0;
+    for (int64_t i = 0; i < n; i++) {
+        largest = fmax(largest, fabs(v[i]));
+        sum += v[i];
+    }
+    assert_true(largest <= bound * (1 + 1e-6));
+    assert_true(n < 460 || largest > 0.97 * bound);
+    /* the mean's standard deviation is bound/sqrt(3 n) */
+    assert_true(fabs(sum / (double)n) < 6 * bound / sqrt(3.0 * (double)n));
+}
+
+static void linear_and_conv2d_start_as_torchs(void **state)
+{
+    weft_module *linear = weft_linear_create(ctx, 50, 500, NULL);
+    assert_uniform(weft_get_parameter(linear, "weight"), 1 / sqrt(50.0));
+    assert_uniform(weft_get_parameter(linear, "bias"), 1 / sqrt(50.0));
+    weft_conv2d_layer_opts groups = {.groups = 2};
+    weft_module *conv = weft_conv2d_create(ctx, 8, 64, 3, &groups);
+    weft_shape shape = weft_tensor_shape(weft_get_parameter(conv, "weight"));
+    assert_true(weft_shape_equal(shape, WEFT_SHAPE(64, 4, 3, 3)));
+    assert_uniform(weft_get_parameter(conv, "weight"), 1 / sqrt(36.0));
+    assert_uniform(weft_get_parameter(conv, "bias"), 1 / sqrt(36.0));
+    weft_module_unref(linear);
+    weft_module_unref(conv);
+}
+
+static void batch_norm_starts_with_ones_and_zeros(void **state)
+{
+    weft_module *m = weft_batch_norm2d_create(ctx, 3, NULL);
+    assert_true(first(weft_get_parameter(m, "weight")) == 1);
+    assert_true(first(weft_get_parameter(m, "bias")) == 0);
+    assert_true(first(weft_get_buffer(m, "running_mean")) == 0);
+    assert_true(first(weft_get_buffer(m, "running_var")) == 1);
+    assert_true(weft_item(weft_get_buffer(m, "num_batches_tracked")) == 0);
+    weft_module_unref(m);
+}
+
+static void layers_differ_and_a_seed_repeats_them(void **state)
+{
+    weft_options options = {.threads = 1, .seed = 7};
+    weft_context *again;
+    assert_int_equal(weft_context_create(&again, &options, NULL), WEFT_OK);
+    weft_module *a = weft_linear_create(ctx, 9, 9, NULL), *b = weft_linear_create(ctx, 9, 9, NULL);
+    weft_module *c = weft_linear_create(again, 9, 9, NULL);
+    const float *x = weft_tensor_data(weft_get_parameter(a, "weight"));
+    const float *y = weft_tensor_data(weft_get_parameter(b, "weight"));
+    const float *z = weft_tensor_data(weft_get_parameter(c, "weight"));
+    assert_memory_not_equal(x, y, 81 * sizeof(float));
+    assert_memory_equal(x, z, 81 * sizeof(float));
+    weft_module_unref(a);
+    weft_module_unref(b);
+    weft_module_unref(c);
+    weft_context_destroy(again);
+}
+
+static void initialisers_have_the_moments_they_promise(void **state)
+{
+    enum { N = 40000 };
+    weft_tensor *t = weft_tensor_create(ctx, WEFT_F64, WEFT_SHAPE(200, 50, 2, 2));
+    static const struct {
+        int which;
+        double std;
+    } cases[] = {{0, 0.5}, {1, 0.0721687836}, {2, 0.1}, {3, 0.0353553391}, {4, 0.0447213595},
+                 {5, 0.0447213595}};
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        switch (cases[i].which) {
+        case 0: weft_init_normal(t, 0, 0.5); break;
+        case 1: weft_init_uniform(t, -0.125, 0.125); break; /* 0.25/sqrt(12) */
+        case 2: weft_init_kaiming_normal(t, 0, WEFT_FAN_IN, WEFT_GAIN_RELU); break; /* fan 200 */
+        case 3: weft_init_kaiming_uniform(t, 0, WEFT_FAN_OUT, WEFT_GAIN_LINEAR); break; /* 800 */
+        case 4: weft_init_xavier_normal(t, 1); break; /* sqrt(2/1000) */
+        default: weft_init_xavier_uniform(t, 1); break;
+        }
+        const double *v = weft_tensor_data(t);
+        double sum = 0, squares = 0;
+        for (int k = 0; k < N; k++) {
+            sum += v[k];
+            squares += v[k] * v[k];
+        }
+        /* standard errors: std/sqrt(N) of the mean, at most std/sqrt(2N) of the deviation */
+        double mean = sum / N, std = sqrt(squares / N - mean * mean), want = cases[i].std;
+        assert_true(fabs(mean) < 5 * want / sqrt(N));
+        assert_true(fabs(std - want) < 5 * want / sqrt(2.0 * N));
+    }
+    weft_tensor_unref(t);
+    weft_tensor *flat = tensor(1);
+    assert_int_equal(weft_init_kaiming_uniform(flat, 0, WEFT_FAN_IN, WEFT_GAIN_RELU),
+                     WEFT_ERR_SHAPE);
+    assert_error(WEFT_ERR_SHAPE, "fans need at least 2");
+    weft_tensor_unref(flat);
+}
+
+/* ---- containers ---- */
+
+/* "10 20": the inputs of a container's Linear children, in order. */
+static const char *order(weft_module *m)
+{
+    static char text[64];
+    text[0] = '\0';
+    for (int i = 0; i < weft_length(m); i++) {
+        weft_shape s = weft_tensor_shape(weft_get_parameter(weft_at(m, i), "weight"));
+        size_t n = strlen(text);
+        snprintf(text + n, sizeof(text) - n, "%s%d", i > 0 ? " " : "", (int)s.dim[1]);
+    }
+    return text;
+}
+
+static weft_module *linear(int in)
+{
+    return weft_linear_create(ctx, in, 2, NULL);
+}
+
+static void sequential_appends_inserts_indexes_and_removes(void **state)
+{
+    weft_module *m = WEFT_SEQUENTIAL(ctx, linear(1), linear(2));
+    assert_int_equal(weft_append(m, linear(3)), WEFT_OK);
+    assert_int_equal(weft_insert(m, 1, linear(4)), WEFT_OK);
+    assert_string_equal(order(m), "1 4 2 3");
+    assert_int_equal(weft_insert(m, -1, linear(5)), WEFT_OK);
+    assert_string_equal(order(m), "1 4 2 5 3");
+    assert_int_equal(weft_insert(m, 5, linear(6)), WEFT_OK);
+    assert_string_equal(order(m), "1 4 2 5 3 6");
+    assert_int_equal(weft_tensor_shape(weft_get_parameter(m, "3.weight")).dim[1], 5);
+    assert_ptr_equal(weft_at(m, -1), weft_at(m, 5));
+    assert_int_equal(weft_remove(m, 1), WEFT_OK);
+    assert_int_equal(weft_remove(m, -1), WEFT_OK);
+    assert_string_equal(order(m), "1 2 5 3");
+    assert_null(weft_at(m, 4));
+    assert_error(WEFT_ERR_NOT_FOUND, "index 4 of 4");
+    assert_int_equal(weft_insert(m, 5, linear(7)), WEFT_ERR_INVALID);
+    assert_error(WEFT_ERR_INVALID, "index 5 of 4");
+    assert_int_equal(weft_remove(m, -5), WEFT_ERR_INVALID);
+    assert_error(WEFT_ERR_INVALID, "index -5 of 4");
+    assert_int_equal(weft_append(m, NULL), WEFT_ERR_INVALID);
+    assert_error(WEFT_ERR_INVALID, "the module is NULL");
+    assert_null(WEFT_SEQUENTIAL(ctx, linear(1), linear(0), linear(2)));
+    assert_error(WEFT_ERR_INVALID, "Linear(0, 2)");
+    weft_module_unref(m);
+}
+
+static void a_sequential_calls_its_children_in_order(void **state)
+{
+    weft_module *m = WEFT_SEQUENTIAL(ctx, weft_linear_create(ctx, 4, 7, NULL),
+                                     weft_relu_create(ctx), weft_linear_create(ctx, 7, 3, NULL));
+    weft_tensor *x = weft_tensor_create(ctx, WEFT_F32, WEFT_SHAPE(5, 4));
+    weft_tensor *y = weft_call(m, x);
+    assert_non_null(y);
+    assert_true(weft_shape_equal(weft_tensor_shape(y), WEFT_SHAPE(5, 3)));
+    weft_module *empty = weft_sequential_create(ctx, 0, NULL);
+    assert_ptr_equal(weft_call(empty, x), x);
+    weft_tensor_unref(x);
+    weft_module_unref(empty);
+    weft_module_unref(m);
+}
+
+static void lists_and_dicts_hold_modules_but_have_no_forward(void **state)
+{
+    weft_module *children[] = {linear(1), linear(2)};
+    weft_module *list = weft_module_list_create(ctx, 2, children);
+    weft_module *dict = weft_module_dict_create(ctx);
+    assert_string_equal(order(list), "1 2");
+    assert_int_equal(weft_register_module(dict, "conv", NULL, linear(3)), WEFT_OK);
+    assert_int_equal(weft_register_module(dict, "pool", NULL, linear(4)), WEFT_OK);
+    assert_int_equal(weft_length(dict), 2);
+    assert_non_null(weft_get_module(dict, "pool"));
+    assert_int_equal(weft_dict_remove(dict, "conv"), WEFT_OK);
+    assert_int_equal(weft_dict_remove(dict, "conv"), WEFT_ERR_NOT_FOUND);
+    assert_error(WEFT_ERR_NOT_FOUND, "no module 'conv'");
+    assert_int_equal(weft_append(dict, linear(5)), WEFT_ERR_INVALID);
+    assert_error(WEFT_ERR_INVALID, "ModuleDict is neither");
+    weft_tensor *x = weft_tensor_create(ctx, WEFT_F32, WEFT_SHAPE(1, 1));
+    assert_null(weft_call(list, x));
+    assert_error(WEFT_ERR_STATE, "ModuleList has no forward");
+    weft_tensor_unref(x);
+    weft_module_unref(list);
+    weft_module_unref(dict);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(texts_are_pytorchs),
+        TEST(trees_print_as_pytorchs),
+        TEST(refused_arguments_say_why),
+        TEST(linear_and_conv2d_start_as_torchs),
+        TEST(batch_norm_starts_with_ones_and_zeros),
+        TEST(layers_differ_and_a_seed_repeats_them),
+        TEST(initialisers_have_the_moments_they_promise),
+        TEST(sequential_appends_inserts_indexes_and_removes),
+        TEST(a_sequential_calls_its_children_in_order),
+        TEST(lists_and_dicts_hold_modules_but_have_no_forward),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,357 @@
+/* State dictionaries and files: order, names, sharing, all errors at once, nothing changed on
+ * error. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "tests/modules/fixture.h"
+
+static weft_module *net(void)
+{
+    weft_module *m = WEFT_SEQUENTIAL(ctx, weft_conv2d_create(ctx, 1, 2, 3, NULL),
+                                     weft_batch_norm2d_create(ctx, 2, NULL), weft_relu_create(ctx),
+                                     weft_linear_create(ctx, 2, 3, NULL));
+    assert_non_null(m);
+    return m;
+}
+
+static weft_tensor_list state_of(weft_module *m)
+{
+    weft_tensor_list list = WEFT_TENSOR_LIST_INIT;
+    assert_int_equal(weft_state_dict(m, &list), WEFT_OK);
+    return list;
+}
+
+/* Makes every element of every entry different: entry number + element/1000. */
+static void number(weft_tensor_list *list, double offset)
+{
+    for (int i = 0; i < list->n; i++) {
+        weft_tensor *t = list->item[i].tensor;
+        int64_t n = weft_shape_count(weft_tensor_shape(t));
+        for (int64_t k = 0; k < n; k++) {
+            if (weft_tensor_dtype(t) == WEFT_I64)
+                ((int64_t *)weft_tensor_data(t))[k] = (int64_t)offset + 100 * i;
+            else
+                ((float *)weft_tensor_data(t))[k] = (float)(offset + i + (double)k / 1000);
+        }
+    }
+}
+
+static void assert_same_values(const weft_tensor_list *a, const weft_tensor_list *b)
+{
+    assert_int_equal(a->n, b->n);
+    for (int i = 0; i < a->n; i++) {
+        weft_tensor *s = a->item[i].tensor, *t = b->item[i].tensor;
+        size_t bytes = (size_t)weft_shape_count(weft_tensor_shape(s)) *
+                       weft_dtype_size(weft_tensor_dtype(s));
+        assert_string_equal(a->item[i].name, b->item[i].name);
+        assert_memory_equal(weft_tensor_data(s), weft_tensor_data(t), bytes);
+    }
+}
+
+static void parameters_come_before_buffers_before_children(void **state)
+{
+    weft_module *m = bare(), *child = bare();
+    weft_register_module(m, "child", NULL, child);
+    weft_register_parameter(child, "w", NULL, tensor(1));
+    weft_register_buffer(m, "kept", NULL, tensor(2), true);
+    weft_register_buffer(m, "not_kept", NULL, tensor(3), false);
+    weft_register_parameter(m, "w", NULL, tensor(4));
+    weft_tensor_list list = state_of(m);
+    char text[128];
+    assert_string_equal(names(&list, text, sizeof(text)), "w kept child.w");
+    weft_tensor_list_done(&list);
+    assert_int_equal(weft_register_buffer(m, "not_kept", NULL, tensor(3), true), WEFT_OK);
+    list = state_of(m);
+    assert_string_equal(names(&list, text, sizeof(text)), "w kept not_kept child.w");
+    weft_tensor_list_done(&list);
+    weft_module_unref(m);
+}
+
+static void names_are_torchs(void **state)
+{
+    weft_module *m = net();
+    weft_tensor_list list = state_of(m);
+    char text[256];
+    assert_string_equal(names(&list, text, sizeof(text)),
+                        "0.weight 0.bias 1.weight 1.bias 1.running_mean 1.running_var "
+                        "1.num_batches_tracked 3.weight 3.bias");
+    weft_tensor_list_done(&list);
+    weft_module_unref(m);
+}
+
+static void the_state_is_the_modules_own_tensors(void **state)
+{
+    weft_module *m = net();
+    weft_tensor_list list = state_of(m);
+    assert_ptr_equal(weft_tensor_list_find(&list, "0.bias"), weft_get_parameter(m, "0.bias"));
+    assert_null(weft_tensor_list_find(&list, "0.bia"));
+    weft_module_unref(m);
+    assert_int_equal(weft_tensor_shape(list.item[0].tensor).dim[0], 2); /* still referenced */
+    weft_tensor_list_done(&list);
+}
+
+static void loading_copies_every_value(void **state)
+{
+    weft_module *a = net(), *b = net();
+    weft_tensor_list from = state_of(a), to = state_of(b);
+    number(&from, 1);
+    number(&to, 50);
+    assert_int_equal(weft_load_state_dict(b, &from, true), WEFT_OK);
+    assert_same_values(&from, &to);
+    assert_ptr_not_equal(from.item[0].tensor, to.item[0].tensor);
+    weft_tensor_list_done(&from);
+    weft_tensor_list_done(&to);
+    weft_module_unref(a);
+    weft_module_unref(b);
+}
+
+static void all_errors_come_in_one_message_and_nothing_changes(void **state)
+{
+    weft_module *m = net();
+    weft_tensor_list own = state_of(m), list = WEFT_TENSOR_LIST_INIT;
+    number(&own, 5);
+    weft_module *before = weft_module_clone(m);
+    weft_tensor_list kept = state_of(before);
+    /* "0.weight" fits; "0.bias" and "3.weight" have wrong shapes; "1.bias" a wrong type; the rest
+     * is missing; two are unexpected. */
+    weft_tensor *fits = weft_tensor_create(ctx, WEFT_F32, WEFT_SHAPE(2, 1, 3, 3));
+    weft_tensor *three = weft_tensor_create(ctx, WEFT_F32, WEFT_SHAPE(3));
+    weft_tensor *bytes = weft_tensor_create(ctx, WEFT_U8, WEFT_SHAPE(2));
+    weft_tensor_list_add(&list, "0.weight", fits);
+    weft_tensor_list_add(&list, "0.bias", three);
+    weft_tensor_list_add(&list, "3.weight", three);
+    weft_tensor_list_add(&list, "1.bias", bytes);
+    weft_tensor_list_add(&list, "4.weight", three);
+    weft_tensor_list_add(&list, "extra", three);
+    assert_int_equal(weft_load_state_dict(m, &list, true), WEFT_ERR_NOT_FOUND);
+    static const char *const parts[] = {
+        "5 missing, 2 unexpected, 3 of another shape or type",
+        "missing: 1.weight, 1.running_mean, 1.running_var, 1.num_batches_tracked, 3.bias",
+        "unexpected: 4.weight, extra",
+        "0.bias is f32 [2] here and f32 [3] in the state",
+        "1.bias is f32 [2] here and u8 [2] in the state",
+        "3.weight is f32 [3, 2] here and f32 [3] in the state"};
+    for (size_t i = 0; i < sizeof(parts) / sizeof(parts[0]); i++)
+        assert_non_null(strstr(weft_error_text(ctx), parts[i]));
+    weft_error_clear(ctx);
+    assert_same_values(&own, &kept);
+    /* Not strict: shapes still count. */
+    assert_int_equal(weft_load_state_dict(m, &list, false), WEFT_ERR_SHAPE);
+    assert_error(WEFT_ERR_SHAPE, "0 missing, 0 unexpected, 3 of another shape");
+    assert_same_values(&own, &kept);
+    weft_tensor_unref(fits);
+    weft_tensor_unref(three);
+    weft_tensor_unref(bytes);
+    weft_tensor_list_done(&own);
+    weft_tensor_list_done(&kept);
+    weft_tensor_list_done(&list);
+    weft_module_unref(m);
+    weft_module_unref(before);
+}
+
+static void not_strict_takes_what_is_there(void **state)
+{
+    weft_module *m = net();
+    weft_tensor_list list = WEFT_TENSOR_LIST_INIT;
+    weft_tensor *bias = tensor(8), *other = tensor(9);
+    weft_tensor_list_add(&list, "0.bias", bias);
+    weft_tensor_list_add(&list, "unknown", other);
+    assert_int_equal(weft_load_state_dict(m, &list, false), WEFT_OK);
+    assert_true(first(weft_get_parameter(m, "0.bias")) == 8);
+    weft_tensor_unref(bias);
+    weft_tensor_unref(other);
+    weft_tensor_list_done(&list);
+    weft_module_unref(m);
+}
+
+static void a_shared_tensor_is_saved_under_both_names(void **state)
+{
+    weft_module *m = bare();
+    weft_tensor *w = tensor(1);
+    weft_register_parameter(m, "a", NULL, weft_tensor_ref(w));
+    weft_register_parameter(m, "b", NULL, w);
+    weft_tensor_list list = state_of(m);
+    assert_int_equal(list.n, 2);
+    assert_ptr_equal(list.item[0].tensor, list.item[1].tensor);
+    weft_module *copy = weft_module_clone(m);
+    weft_init_constant(w, 7);
+    assert_int_equal(weft_load_state_dict(copy, &list, true), WEFT_OK);
+    assert_true(first(weft_get_parameter(copy, "a")) == 7);
+    assert_ptr_equal(weft_get_parameter(copy, "a"), weft_get_parameter(copy, "b"));
+    weft_tensor_list_done(&list);
+    weft_module_unref(m);
+    weft_module_unref(copy);
+}
+
+static void a_module_can_load_its_own_tensors_under_other_names(void **state)
+{
+    weft_module *m = bare();
+    weft_tensor *a = tensor(1), *b = tensor(2);
+    weft_register_parameter(m, "a", NULL, a);
+    weft_register_parameter(m, "b", NULL, b);
+    weft_tensor_list swapped = WEFT_TENSOR_LIST_INIT;
+    weft_tensor_list_add(&swapped, "a", b);
+    weft_tensor_list_add(&swapped, "b", a);
+    assert_int_equal(weft_load_state_dict(m, &swapped, true), WEFT_OK);
+    assert_true(first(a) == 2 && first(b) == 1);
+    weft_tensor_list_done(&swapped);
+    weft_module_unref(m);
+}
+
+static void f64_states_load_into_f32(void **state)
+{
+    weft_module *a = net(), *b = weft_module_clone(a);
+    assert_int_equal(weft_module_to(b, WEFT_F64), WEFT_OK);
+    weft_tensor_list from = state_of(b), to = state_of(a);
+    weft_init_constant(weft_get_parameter(b, "0.bias"), 0.1);
+    assert_int_equal(weft_load_state_dict(a, &from, true), WEFT_OK);
+    assert_true(first(weft_get_parameter(a, "0.bias")) == 0.1f);
+    weft_tensor_list_done(&from);
+    weft_tensor_list_done(&to);
+    weft_module_unref(a);
+    weft_module_unref(b);
+}
+
+/* ---- extra state ---- */
+
+typedef struct extra {
+    weft_module base;
+    int64_t value;
+} extra;
+
+static weft_status get_extra(weft_module *m, weft_tensor **out)
+{
+    *out = weft_tensor_from(m->ctx, WEFT_I64, WEFT_SCALAR, &((extra *)m)->value);
+    return *out != NULL ? WEFT_OK : weft_error_status(m->ctx);
+}
+
+static weft_status set_extra(weft_module *m, weft_tensor *t)
+{
+    int64_t value = *(int64_t *)weft_tensor_data(t);
+    if (value < 0)
+        return WEFT_ERR_INVALID;
+    ((extra *)m)->value = value;
+    return WEFT_OK;
+}
+
+static const weft_module_class extra_class = {.name = "Extra",
+                                              .size = sizeof(extra),
+                                              .get_extra_state = get_extra,
+                                              .set_extra_state = set_extra};
+static const weft_module_class get_only_class = {
+    .name = "GetOnly", .size = sizeof(extra), .get_extra_state = get_extra};
+static const weft_module_class set_only_class = {
+    .name = "SetOnly", .size = sizeof(extra), .set_extra_state = set_extra};
+
+static weft_module *holder(const weft_module_class *cls, int64_t value)
+{
+    weft_module *m = bare();
+    extra *e = weft_module_create(ctx, cls);
+    e->value = value;
+    weft_register_module(m, "e", NULL, &e->base);
+    weft_register_parameter(m, "w", NULL, tensor((float)value));
+    return m;
+}
+
+static void extra_state_goes_through_get_and_set(void **state)
+{
+    weft_module *a = holder(&extra_class, 3), *b = holder(&extra_class, 4);
+    weft_tensor_list list = state_of(a);
+    char text[64];
+    assert_string_equal(names(&list, text, sizeof(text)), "w e._extra_state");
+    assert_int_equal(weft_load_state_dict(b, &list, true), WEFT_OK);
+    assert_int_equal(((extra *)weft_get_module(b, "e"))->value, 3);
+    weft_tensor_list_done(&list);
+    weft_module_unref(a);
+    weft_module_unref(b);
+}
+
+static void half_an_extra_state_is_missing_or_unexpected(void **state)
+{
+    weft_module *a = holder(&get_only_class, 3), *b = holder(&set_only_class, 4);
+    weft_tensor_list list = state_of(a);
+    assert_int_equal(weft_load_state_dict(a, &list, true), WEFT_ERR_NOT_FOUND);
+    assert_error(WEFT_ERR_NOT_FOUND, "unexpected: e._extra_state");
+    weft_tensor_list_done(&list);
+    list = state_of(b);
+    assert_int_equal(weft_load_state_dict(b, &list, true), WEFT_ERR_NOT_FOUND);
+    assert_error(WEFT_ERR_NOT_FOUND, "missing: e._extra_state");
+    weft_tensor_list_done(&list);
+    weft_module_unref(a);
+    weft_module_unref(b);
+}
+
+static void a_refused_extra_state_changes_nothing(void **state)
+{
+    weft_module *a = holder(&extra_class, 3), *b = holder(&extra_class, 4);
+    extra *second = weft_module_create(ctx, &extra_class);
+    second->value = -1;
+    weft_register_module(a, "f", NULL, &second->base);
+    extra *mine = weft_module_create(ctx, &extra_class);
+    mine->value = 6;
+    weft_register_module(b, "f", NULL, &mine->base);
+    weft_tensor_list list = state_of(a);
+    assert_int_equal(weft_load_state_dict(b, &list, true), WEFT_ERR_INVALID);
+    assert_error(WEFT_ERR_INVALID, "'f._extra_state' was refused");
+    assert_int_equal(((extra *)weft_get_module(b, "e"))->value, 4);
+    assert_int_equal(mine->value, 6);
+    assert_true(first(weft_get_parameter(b, "w")) == 4);
+    weft_tensor_list_done(&list);
+    weft_module_unref(a);
+    weft_module_unref(b);
+}
+
+/* ---- files ---- */
+
+static char path[] = "/tmp/weft-state-XXXXXX";
+
+static void a_file_gives_back_what_was_saved(void **state)
+{
+    weft_module *a = net(), *b = net();
+    weft_tensor_list from = state_of(a), to = state_of(b);
+    number(&from, 3);
+    assert_int_equal(weft_module_save(a, path), WEFT_OK);
+    assert_int_equal(weft_module_load(b, path, true), WEFT_OK);
+    assert_same_values(&from, &to);
+    weft_module *other = weft_linear_create(ctx, 2, 2, NULL);
+    assert_int_equal(weft_module_load(other, path, true), WEFT_ERR_NOT_FOUND);
+    assert_error(WEFT_ERR_NOT_FOUND, "missing: weight, bias; unexpected: 0.weight, ");
+    weft_status status = weft_module_load(a, "/nonexistent/file", true);
+    assert_int_not_equal(status, WEFT_OK);
+    assert_error(status, "/nonexistent/file");
+    status = weft_module_save(a, "/nonexistent/file");
+    assert_int_not_equal(status, WEFT_OK);
+    assert_error(status, "/nonexistent/file");
+    weft_tensor_list_done(&from);
+    weft_tensor_list_done(&to);
+    weft_module_unref(a);
+    weft_module_unref(b);
+    weft_module_unref(other);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(parameters_come_before_buffers_before_children),
+        TEST(names_are_torchs),
+        TEST(the_state_is_the_modules_own_tensors),
+        TEST(loading_copies_every_value),
+        TEST(all_errors_come_in_one_message_and_nothing_changes),
+        TEST(not_strict_takes_what_is_there),
+        TEST(a_shared_tensor_is_saved_under_both_names),
+        TEST(a_module_can_load_its_own_tensors_under_other_names),
+        TEST(f64_states_load_into_f32),
+        TEST(extra_state_goes_through_get_and_set),
+        TEST(half_an_extra_state_is_missing_or_unexpected),
+        TEST(a_refused_extra_state_changes_nothing),
+        TEST(a_file_gives_back_what_was_saved),
+    };
+    int fd = mkstemp(path);
+    if (fd < 0)
+        return 1;
+    close(fd);
+    int failed = cmocka_run_group_tests(tests, NULL, NULL);
+    unlink(path);
+    return failed;
+}

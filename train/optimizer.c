@@ -1,0 +1,302 @@
+/* Optimizers: groups, the step, learning rates. Threading rule: the context's.
+ *
+ * See Note [Optimizer counters]. */
+#include <math.h>
+#include <string.h>
+
+#include "engine/context/error.h"
+#include "train/optimizer.h"
+
+static weft_status nomem(weft_optimizer *o)
+{
+    return wf_fail(o->ctx, WEFT_ERR_NOMEM, "out of memory in optimizer %s", o->rule->name);
+}
+
+/* ---- life ---- */
+
+weft_optimizer *wf_optimizer_create(weft_context *ctx, const wf_optim_rule *rule, weft_module *m,
+                                    const weft_optimizer *like)
+{
+    weft_optimizer *o = wf_alloc(sizeof(*o));
+    if (o == NULL) {
+        wf_fail(ctx, WEFT_ERR_NOMEM, "out of memory creating optimizer %s", rule->name);
+        return NULL;
+    }
+    *o = *like;
+    o->ctx = ctx;
+    o->rule = rule;
+    wf_context_ref(ctx);
+    if (m == NULL)
+        return o;
+    weft_tensor_list params = WEFT_TENSOR_LIST_INIT;
+    weft_status status = weft_parameters(m, 0, &params);
+    if (status == WEFT_OK)
+        status = weft_optimizer_add_group(o, &params, NAN, NAN);
+    else
+        wf_fail(ctx, status, "optimizer %s: the module's parameters cannot be listed", rule->name);
+    weft_tensor_list_done(&params);
+    if (status == WEFT_OK)
+        return o;
+    weft_optimizer_destroy(o);
+    return NULL;
+}
+
+static void drop_param(wf_optim_param *p)
+{
+    wf_free(p->name);
+    weft_tensor_unref(p->tensor);
+    for (int i = 0; i < WF_OPTIM_SLOTS; i++)
+        weft_tensor_unref(p->slot[i]);
+}
+
+void weft_optimizer_destroy(weft_optimizer *o)
+{
+    if (o == NULL)
+        return;
+    for (int i = 0; i < o->n_params; i++)
+        drop_param(&o->params[i]);
+    wf_free(o->params);
+    wf_free(o->groups);
+    wf_context_unref(o->ctx);
+    wf_free(o);
+}
+
+/* ---- groups ---- */
+
+static weft_status check_param(weft_optimizer *o, const char *name, const weft_tensor *t)
+{
+    if (weft_tensor_context(t) != o->ctx)
+        return wf_fail(o->ctx, WEFT_ERR_INVALID, "optimizer: '%s' belongs to another context",
+                       name);
+    if (!weft_tensor_is_stored(t))
+        return wf_fail(o->ctx, WEFT_ERR_INVALID, "optimizer: '%s' is the result of an op", name);
+    if (weft_tensor_dtype(t) != WEFT_F32 && weft_tensor_dtype(t) != WEFT_F64)
+        return wf_fail(o->ctx, WEFT_ERR_DTYPE, "optimizer: '%s' is %s; it must be f32 or f64", name,
+                       weft_dtype_name(weft_tensor_dtype(t)));
+    for (int i = 0; i < o->n_params; i++) {
+        if (o->params[i].tensor == t)
+            return wf_fail(o->ctx, WEFT_ERR_INVALID,
+                           "optimizer: '%s' is already in group %d, as '%s'", name,
+                           o->params[i].group, o->params[i].name);
+        if (strcmp(o->params[i].name, name) == 0)
+            return wf_fail(o->ctx, WEFT_ERR_INVALID,
+                           "optimizer: group %d has another parameter named '%s'",
+                           o->params[i].group, name);
+    }
+    return WEFT_OK;
+}
+
+static weft_status add_param(weft_optimizer *o, const char *name, weft_tensor *t, int group)
+{
+    WF_TRY(check_param(o, name, t));
+    if (o->n_params == o->cap_params) {
+        int capacity = o->cap_params == 0 ? 32 : 2 * o->cap_params;
+        wf_optim_param *params = wf_realloc_array(o->params, (size_t)capacity, sizeof(*params));
+        if (params == NULL)
+            return nomem(o);
+        o->params = params;
+        o->cap_params = capacity;
+    }
+    char *copy = wf_strdup(name);
+    if (copy == NULL)
+        return nomem(o);
+    o->params[o->n_params++] =
+        (wf_optim_param){.name = copy, .tensor = weft_tensor_ref(t), .group = group};
+    return WEFT_OK;
+}
+
+weft_status weft_optimizer_add_group(weft_optimizer *o, const weft_tensor_list *params, double lr,
+                                     double weight_decay)
+{
+    if (o == NULL || params == NULL)
+        return WEFT_ERR_INVALID;
+    if (lr < 0 || isinf(lr) || isinf(weight_decay))
+        return wf_fail(o->ctx, WEFT_ERR_INVALID, "optimizer: learning rate %g, weight decay %g", lr,
+                       weight_decay);
+    if (o->n_groups == o->cap_groups) {
+        int capacity = o->cap_groups == 0 ? 4 : 2 * o->cap_groups;
+        wf_optim_group *groups = wf_realloc_array(o->groups, (size_t)capacity, sizeof(*groups));
+        if (groups == NULL)
+            return nomem(o);
+        o->groups = groups;
+        o->cap_groups = capacity;
+    }
+    int before = o->n_params;
+    weft_status status = WEFT_OK;
+    for (int i = 0; i < params->n && status == WEFT_OK; i++)
+        status = add_param(o, params->item[i].name, params->item[i].tensor, o->n_groups);
+    if (status != WEFT_OK) {
+        while (o->n_params > before)
+            drop_param(&o->params[--o->n_params]);
+        return status;
+    }
+    o->groups[o->n_groups++] = (wf_optim_group){
+        .lr = isnan(lr) ? o->lr : lr,
+        .weight_decay = isnan(weight_decay) ? o->rule->weight_decay(o) : weight_decay};
+    return WEFT_OK;
+}
+
+int weft_optimizer_groups(const weft_optimizer *o)
+{
+    return o != NULL ? o->n_groups : 0;
+}
+
+static weft_status set_in_groups(weft_optimizer *o, int group, double value, const char *what,
+                                 size_t offset)
+{
+    if (o == NULL)
+        return WEFT_ERR_INVALID;
+    if (group < -1 || group >= o->n_groups)
+        return wf_fail(o->ctx, WEFT_ERR_NOT_FOUND, "optimizer: group %d of %d", group, o->n_groups);
+    if (!isfinite(value) || value < 0)
+        return wf_fail(o->ctx, WEFT_ERR_INVALID, "optimizer: %s %g", what, value);
+    for (int i = 0; i < o->n_groups; i++) {
+        if (group == -1 || group == i)
+            memcpy((char *)&o->groups[i] + offset, &value, sizeof(value));
+    }
+    return WEFT_OK;
+}
+
+static const wf_optim_group *group_at(const weft_optimizer *o, int group)
+{
+    group = group == -1 ? 0 : group;
+    return o != NULL && group >= 0 && group < o->n_groups ? &o->groups[group] : NULL;
+}
+
+weft_status weft_optimizer_set_lr(weft_optimizer *o, int group, double lr)
+{
+    return set_in_groups(o, group, lr, "learning rate", offsetof(wf_optim_group, lr));
+}
+
+double weft_optimizer_lr(const weft_optimizer *o, int group)
+{
+    const wf_optim_group *g = group_at(o, group);
+    return g != NULL ? g->lr : (double)NAN;
+}
+
+weft_status weft_optimizer_set_weight_decay(weft_optimizer *o, int group, double weight_decay)
+{
+    return set_in_groups(o, group, weight_decay, "weight decay",
+                         offsetof(wf_optim_group, weight_decay));
+}
+
+double weft_optimizer_weight_decay(const weft_optimizer *o, int group)
+{
+    const wf_optim_group *g = group_at(o, group);
+    return g != NULL ? g->weight_decay : (double)NAN;
+}
+
+weft_status weft_optimizer_set_momentum(weft_optimizer *o, double momentum)
+{
+    if (o == NULL)
+        return WEFT_ERR_INVALID;
+    if (!(momentum >= 0.0 && momentum < 1.0))
+        return wf_fail(o->ctx, WEFT_ERR_INVALID, "optimizer: momentum %g is not in [0, 1)",
+                       momentum);
+    *o->rule->momentum(o) = momentum;
+    return WEFT_OK;
+}
+
+double weft_optimizer_momentum(const weft_optimizer *o)
+{
+    return o != NULL ? *o->rule->momentum((weft_optimizer *)o) : (double)NAN;
+}
+
+/* ---- the step ---- */
+
+static void end_pending(weft_optimizer *o, bool committed)
+{
+    if (!o->pending)
+        return;
+    o->pending = false;
+    o->steps += committed;
+    for (int i = 0; i < o->n_params; i++) {
+        wf_optim_param *p = &o->params[i];
+        if (p->pending && committed) {
+            p->steps++;
+            p->has_state = o->rule->slots(o) > 0;
+        }
+        p->pending = false;
+    }
+}
+
+void wf_optimizer_settle(weft_optimizer *o)
+{
+    if (!o->pending)
+        return;
+    if (wf_context_step(o->ctx) != o->pending_step)
+        end_pending(o, true);
+    else if (o->ctx->graph.gen != o->pending_gen)
+        end_pending(o, false);
+}
+
+weft_status wf_optimizer_make_slots(weft_optimizer *o, wf_optim_param *p, int n)
+{
+    for (int i = 0; i < n; i++) {
+        if (p->slot[i] == NULL)
+            p->slot[i] = weft_tensor_create(o->ctx, weft_tensor_dtype(p->tensor),
+                                            weft_tensor_shape(p->tensor));
+        if (p->slot[i] == NULL)
+            return weft_error_status(o->ctx);
+    }
+    return WEFT_OK;
+}
+
+weft_status weft_optimizer_record(weft_optimizer *o)
+{
+    if (o == NULL)
+        return WEFT_ERR_INVALID;
+    wf_optimizer_settle(o);
+    if (o->pending)
+        return wf_fail(o->ctx, WEFT_ERR_STATE,
+                       "optimizer: this step's update is already recorded; run it first");
+    bool was = weft_no_grad_begin(o->ctx);
+    weft_status status = WEFT_OK;
+    for (int i = 0; i < o->n_params && status == WEFT_OK; i++) {
+        wf_optim_param *p = &o->params[i];
+        weft_tensor *grad = weft_grad(p->tensor);
+        if (grad == NULL)
+            continue;
+        status = wf_optimizer_make_slots(o, p, o->rule->slots(o));
+        if (status == WEFT_OK)
+            status = o->rule->record(o, p, grad);
+        p->pending = status == WEFT_OK;
+    }
+    weft_no_grad_end(o->ctx, was);
+    if (status != WEFT_OK) { /* half an update must not run later */
+        for (int i = 0; i < o->n_params; i++)
+            o->params[i].pending = false;
+        wf_graph_reset(o->ctx);
+        return status;
+    }
+    o->pending = true;
+    o->pending_gen = o->ctx->graph.gen;
+    o->pending_step = wf_context_step(o->ctx);
+    return WEFT_OK;
+}
+
+weft_status weft_optimizer_step(weft_optimizer *o)
+{
+    if (o == NULL)
+        return WEFT_ERR_INVALID;
+    wf_optimizer_settle(o);
+    if (!o->pending)
+        WF_TRY(weft_optimizer_record(o));
+    weft_status status = weft_sync(o->ctx);
+    end_pending(o, status == WEFT_OK);
+    return status;
+}
+
+void weft_optimizer_zero_grad(weft_optimizer *o)
+{
+    for (int i = 0; o != NULL && i < o->n_params; i++)
+        weft_zero_grad(o->params[i].tensor);
+}
+
+int64_t weft_optimizer_steps(const weft_optimizer *o)
+{
+    if (o == NULL)
+        return 0;
+    wf_optimizer_settle((weft_optimizer *)o); /* only catches up with what has happened */
+    return o->steps;
+}

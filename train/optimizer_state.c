@@ -1,0 +1,215 @@
+/* An optimizer's state under names, out and in. Threading rule: the context's. */
+#include <stdio.h>
+#include <string.h>
+
+#include "engine/context/error.h"
+#include "train/optimizer.h"
+
+/* ---- out ---- */
+
+static weft_status add_named(weft_tensor_list *list, const wf_optim_param *p, const char *part,
+                             weft_tensor *t)
+{
+    char *name = wf_asprintf("%s.%s", p->name, part);
+    weft_status status = name != NULL ? weft_tensor_list_add(list, name, t) : WEFT_ERR_NOMEM;
+    wf_free(name);
+    return status;
+}
+
+static weft_tensor *counter(const weft_optimizer *o, int64_t value)
+{
+    return weft_tensor_from(o->ctx, WEFT_I64, WEFT_SCALAR, &value);
+}
+
+static weft_status add_param_state(const weft_optimizer *o, const wf_optim_param *p,
+                                   weft_tensor_list *list)
+{
+    for (int i = 0; i < WF_OPTIM_SLOTS && p->has_state; i++) {
+        if (p->slot[i] != NULL)
+            WF_TRY(add_named(list, p, o->rule->slot_names[i], p->slot[i]));
+    }
+    weft_tensor *steps = counter(o, p->steps);
+    if (steps == NULL)
+        return weft_error_status(o->ctx);
+    weft_status status = add_named(list, p, "step", steps);
+    weft_tensor_unref(steps);
+    return status;
+}
+
+weft_status weft_optimizer_state(weft_optimizer *o, weft_tensor_list *list)
+{
+    if (o == NULL || list == NULL)
+        return WEFT_ERR_INVALID;
+    wf_optimizer_settle(o);
+    weft_tensor_list all = WEFT_TENSOR_LIST_INIT;
+    weft_tensor *steps = counter(o, o->steps);
+    weft_status status = steps != NULL ? weft_tensor_list_add(&all, "steps", steps)
+                                       : weft_error_status(o->ctx);
+    weft_tensor_unref(steps);
+    for (int i = 0; i < o->n_params && status == WEFT_OK; i++)
+        status = add_param_state(o, &o->params[i], &all);
+    if (status != WEFT_OK)
+        wf_fail(o->ctx, status, "optimizer %s: cannot list the state", o->rule->name);
+    else if (list->n == 0) {
+        weft_tensor_list_done(list);
+        *list = all;
+        return WEFT_OK;
+    } else {
+        for (int i = 0; i < all.n && status == WEFT_OK; i++)
+            status = weft_tensor_list_add(list, all.item[i].name, all.item[i].tensor);
+    }
+    weft_tensor_list_done(&all);
+    return status;
+}
+
+/* ---- in ---- */
+
+typedef struct found {
+    int64_t steps;
+    weft_tensor *slot[WF_OPTIM_SLOTS]; /* borrowed; NULL: none */
+} found;
+
+typedef struct load {
+    weft_optimizer *o;
+    const weft_tensor_list *list;
+    found *found;
+    int used; /* entries of the list that were asked for */
+    int problems;
+    char text[WEFT_ERROR_TEXT];
+} load;
+
+static void problem(load *l, const char *kind, const char *name)
+{
+    size_t n = strlen(l->text);
+    snprintf(l->text + n, sizeof(l->text) - n, "%s%s '%s'", l->problems++ > 0 ? ", " : "", kind,
+             name);
+}
+
+/* The entry "<name>.<part>" (or "<part>", name NULL) of this type and shape; NULL when it is not
+ * there or does not fit. */
+static weft_status take(load *l, const char *name, const char *part, weft_dtype dtype,
+                        weft_shape shape, bool required, weft_tensor **t)
+{
+    char *full = name != NULL ? wf_asprintf("%s.%s", name, part) : wf_strdup(part);
+    if (full == NULL)
+        return wf_fail(l->o->ctx, WEFT_ERR_NOMEM, "out of memory loading an optimizer's state");
+    *t = weft_tensor_list_find(l->list, full);
+    if (*t != NULL) {
+        l->used++;
+        if (weft_tensor_dtype(*t) != dtype || !weft_shape_equal(weft_tensor_shape(*t), shape)) {
+            problem(l, "wrong shape or type of", full);
+            *t = NULL;
+        }
+    } else if (required) {
+        problem(l, "missing", full);
+    }
+    wf_free(full);
+    return WEFT_OK;
+}
+
+static weft_status take_counter(load *l, const char *name, const char *part, int64_t *value)
+{
+    weft_tensor *t;
+    WF_TRY(take(l, name, part, WEFT_I64, WEFT_SCALAR, true, &t));
+    if (t == NULL)
+        return WEFT_OK;
+    WF_TRY(weft_read(t, value, sizeof(*value)));
+    if (*value < 0)
+        problem(l, "negative", part);
+    return WEFT_OK;
+}
+
+static weft_status take_param(load *l, const wf_optim_param *p, found *f)
+{
+    const wf_optim_rule *rule = l->o->rule;
+    WF_TRY(take_counter(l, p->name, "step", &f->steps));
+    int n = 0, have = 0;
+    for (; n < WF_OPTIM_SLOTS && rule->slot_names[n] != NULL; n++) {
+        bool required = n > 0 && have > 0; /* all of them or none */
+        WF_TRY(take(l, p->name, rule->slot_names[n], weft_tensor_dtype(p->tensor),
+                    weft_tensor_shape(p->tensor), required, &f->slot[n]));
+        have += f->slot[n] != NULL;
+    }
+    if (have > 0 && have < n)
+        problem(l, "incomplete state of", p->name);
+    return WEFT_OK;
+}
+
+/* Reports entries of the list that nothing asked for. */
+static void find_unexpected(load *l)
+{
+    for (int i = 0; i < l->list->n && l->used < l->list->n; i++) {
+        const char *name = l->list->item[i].name;
+        bool known = strcmp(name, "steps") == 0;
+        for (int k = 0; k < l->o->n_params && !known; k++) {
+            const char *param = l->o->params[k].name;
+            size_t n = strlen(param);
+            if (strncmp(name, param, n) != 0 || name[n] != '.')
+                continue;
+            known = strcmp(name + n + 1, "step") == 0;
+            for (int s = 0; s < WF_OPTIM_SLOTS && l->o->rule->slot_names[s] != NULL; s++)
+                known = known || strcmp(name + n + 1, l->o->rule->slot_names[s]) == 0;
+        }
+        if (!known)
+            problem(l, "unexpected", name);
+    }
+}
+
+/* Copies into the slots; everything was checked, so only running pending work can fail. */
+static weft_status fill(load *l)
+{
+    weft_optimizer *o = l->o;
+    for (int i = 0; i < o->n_params; i++) {
+        for (int s = 0; s < WF_OPTIM_SLOTS; s++) {
+            const found *f = &l->found[i];
+            if (f->slot[s] != NULL)
+                WF_TRY(wf_optimizer_make_slots(o, &o->params[i], s + 1));
+            if (f->slot[s] != NULL && (weft_tensor_data(f->slot[s]) == NULL ||
+                                       weft_tensor_data(o->params[i].slot[s]) == NULL))
+                return weft_error_status(o->ctx);
+        }
+    }
+    for (int i = 0; i < o->n_params; i++) {
+        wf_optim_param *p = &o->params[i];
+        const found *f = &l->found[i];
+        size_t bytes = (size_t)weft_shape_count(weft_tensor_shape(p->tensor)) *
+                       weft_dtype_size(weft_tensor_dtype(p->tensor));
+        for (int s = 0; s < WF_OPTIM_SLOTS; s++) {
+            if (f->slot[s] != NULL && f->slot[s] != p->slot[s])
+                memcpy(weft_tensor_data(p->slot[s]), weft_tensor_data(f->slot[s]), bytes);
+        }
+        p->steps = f->steps;
+        p->has_state = f->slot[0] != NULL;
+    }
+    return WEFT_OK;
+}
+
+weft_status weft_optimizer_load_state(weft_optimizer *o, const weft_tensor_list *list)
+{
+    if (o == NULL || list == NULL)
+        return WEFT_ERR_INVALID;
+    wf_optimizer_settle(o);
+    if (o->pending)
+        return wf_fail(o->ctx, WEFT_ERR_STATE, "optimizer: run the recorded step before loading");
+    load l = {.o = o, .list = list};
+    int64_t steps = 0;
+    l.found = wf_zalloc_array((size_t)o->n_params, sizeof(*l.found));
+    if (l.found == NULL)
+        return wf_fail(o->ctx, WEFT_ERR_NOMEM, "out of memory loading an optimizer's state");
+    weft_status status = take_counter(&l, NULL, "steps", &steps);
+    for (int i = 0; i < o->n_params && status == WEFT_OK; i++)
+        status = take_param(&l, &o->params[i], &l.found[i]);
+    if (status == WEFT_OK) {
+        find_unexpected(&l);
+        if (l.problems > 0)
+            status = wf_fail(o->ctx, WEFT_ERR_INVALID,
+                             "the state does not fit optimizer %s, nothing was loaded: %s",
+                             o->rule->name, l.text);
+    }
+    if (status == WEFT_OK)
+        status = fill(&l);
+    if (status == WEFT_OK)
+        o->steps = steps;
+    wf_free(l.found);
+    return status;
+}
