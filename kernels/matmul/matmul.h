@@ -1,0 +1,39 @@
+/* Matrix product: C = op(A) op(B) + bias, in f32 and f64.
+ *
+ * C is M x N, op(A) M x K, op(B) K x N, all dense and row-major; a transposed A is stored K x M, a
+ * transposed B N x K; the bias (N, or NULL) is added to every row. The work is cut into tiles of C
+ * that any worker may compute; how an element is summed depends on K and the kernel alone. Kernels
+ * are stateless. */
+#ifndef WF_MATMUL_H
+#define WF_MATMUL_H
+
+#include "kernels/types.h"
+
+typedef struct wf_matmul_desc {
+    int64_t M, N, K;
+    int transpose_a, transpose_b;
+    weft_dtype type; /* of all operands */
+} wf_matmul_desc;
+
+typedef struct wf_matmul_impl {
+    const char *name;
+    weft_isa isa;        /* the least that it needs */
+    int tile_m, tile_n;  /* of C */
+    size_t scratch_bytes; /* for each worker, 64-byte aligned */
+    bool (*fits)(const wf_matmul_desc *d, char *why, size_t size);
+    /* Rows [m0, m1) and columns [n0, n1), at most one tile. */
+    void (*run)(const wf_matmul_desc *d, int64_t m0, int64_t m1, int64_t n0, int64_t n1,
+                const void *a, const void *b, const void *bias, void *c, void *scratch);
+} wf_matmul_impl;
+
+/* All implementations, best first, the reference last. */
+extern const wf_matmul_impl *const wf_matmul_impls[];
+extern const int wf_matmul_n_impls;
+
+/* The best that fits; never NULL. Told with WEFT_VERBOSE=select. */
+const wf_matmul_impl *wf_matmul_select(const wf_matmul_desc *d, weft_isa isa);
+int64_t wf_matmul_tiles(const wf_matmul_impl *k, const wf_matmul_desc *d);
+void wf_matmul_run(const wf_matmul_impl *k, const wf_matmul_desc *d, int64_t tile, const void *a,
+                   const void *b, const void *bias, void *c, void *scratch);
+
+#endif
