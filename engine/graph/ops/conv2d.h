@@ -1,0 +1,20 @@
+/* What conv2d.c and conv2d_lower.c share: the attributes of the three ops, layouts and lowering. */
+#ifndef WF_OPS_CONV2D_H
+#define WF_OPS_CONV2D_H
+
+#include "engine/graph/op.h"
+
+/* size is what a gradient's shape cannot be inferred from: H and W of backward-data, R and S of
+ * backward-weights, 0 of conv2d. */
+typedef struct wf_conv2d_attrs {
+    int32_t stride[2], padding[2], dilation[2], groups, size[2];
+} wf_conv2d_attrs;
+
+int wf_conv2d_layout_forward(const wf_lower *l, int i, const int *in_block, int block);
+int wf_conv2d_layout_backward_data(const wf_lower *l, int i, const int *in_block, int block);
+int wf_conv2d_layout_backward_weights(const wf_lower *l, int i, const int *in_block, int block);
+weft_status wf_conv2d_lower_forward(wf_lower *l);
+weft_status wf_conv2d_lower_backward_data(wf_lower *l);
+weft_status wf_conv2d_lower_backward_weights(wf_lower *l);
+
+#endif

@@ -1,0 +1,202 @@
+/* conv2d and its gradients: how they are laid out, and the tasks they become.
+ *
+ * Forward and backward-data: one task that packs the weights, one tile an image. Backward-weights:
+ * one task that fills the slots, one that adds them up; see Note [Weight gradient slots].
+ * Tile functions run on any worker, the rest on the recording thread. */
+#include "engine/graph/ops/common.h"
+#include "engine/graph/ops/conv2d.h"
+#include "kernels/conv2d/conv2d.h"
+
+/* Plain where a channel block would be mostly padding: the network's input, as a rule. */
+static int src_block(const wf_lower *l, int i, int block)
+{
+    return wf_lower_in(l, i).shape.dim[1] < block ? 1 : block;
+}
+
+int wf_conv2d_layout_forward(const wf_lower *l, int i, const int *in_block, int block)
+{
+    return i == 0 ? src_block(l, 0, block) : i == 1 ? 1 : block;
+}
+
+int wf_conv2d_layout_backward_data(const wf_lower *l, int i, const int *in_block, int block)
+{
+    return i == 1 ? 1 : block;
+}
+
+int wf_conv2d_layout_backward_weights(const wf_lower *l, int i, const int *in_block, int block)
+{
+    return i == 0 ? src_block(l, 0, block) : i == 1 ? block : 1;
+}
+
+typedef struct run_args {
+    const wf_conv2d *k;
+    wf_buf in, weights, bias, out; /* in, out: the images read and written */
+    int has_bias;
+} run_args;
+
+typedef struct gradient_args {
+    const wf_conv2d *k;
+    wf_buf src, ddst, slots, dweights;
+} gradient_args;
+
+static void run_pack(const wf_tile *t, const void *args, int64_t tile)
+{
+    const run_args *g = args; /* in: plain weights; out: packed */
+    wf_conv2d_pack(g->k, t->worker, wf_data(t, g->in), wf_data(t, g->out), (int)tile);
+}
+
+static void run_forward(const wf_tile *t, const void *args, int64_t n)
+{
+    const run_args *g = args;
+    wf_conv2d_forward(g->k, t->worker, wf_image(t, g->in, n), wf_data(t, g->weights),
+                      g->has_bias ? wf_data(t, g->bias) : NULL, wf_image(t, g->out, n),
+                      t->scratch);
+}
+
+static void run_backward_data(const wf_tile *t, const void *args, int64_t n)
+{
+    const run_args *g = args;
+    wf_conv2d_backward_data(g->k, t->worker, wf_image(t, g->in, n), wf_data(t, g->weights),
+                            wf_image(t, g->out, n), t->scratch);
+}
+
+static void run_backward_weights(const wf_tile *t, const void *args, int64_t tile)
+{
+    const gradient_args *g = args;
+    wf_conv2d_backward_weights(g->k, t->worker, wf_data(t, g->src), t->bufs[g->src].image_stride,
+                               wf_data(t, g->ddst), t->bufs[g->ddst].image_stride,
+                               wf_data(t, g->slots), t->bufs[g->slots].image_stride, t->scratch,
+                               (int)tile);
+}
+
+static void run_reduce(const wf_tile *t, const void *args, int64_t tile)
+{
+    const gradient_args *g = args;
+    wf_conv2d_reduce(g->k, t->worker, wf_data(t, g->slots), t->bufs[g->slots].image_stride,
+                     wf_data(t, g->dweights), (int)tile);
+}
+
+static wf_conv2d_desc describe(const wf_conv2d_attrs *a, const wf_operand *x, const wf_operand *w,
+                               const wf_operand *y, bool bias)
+{
+    return (wf_conv2d_desc){.N = (int)x->N,
+                            .C = x->act.C,
+                            .H = x->act.H,
+                            .W = x->act.W,
+                            .K = y->act.C,
+                            .R = w->act.H,
+                            .S = w->act.W,
+                            .P = y->act.H,
+                            .Q = y->act.W,
+                            .stride = {a->stride[0], a->stride[1]},
+                            .padding = {a->padding[0], a->padding[1]},
+                            .dilation = {a->dilation[0], a->dilation[1]},
+                            .groups = a->groups,
+                            .bias = bias,
+                            .src_block = x->act.block,
+                            .dst_block = y->act.block,
+                            .src_type = x->dtype,
+                            .weights_type = w->dtype,
+                            .dst_type = y->dtype};
+}
+
+/* The kernel of a pass, owned by the plan. NULL on failure. */
+static wf_conv2d *kernel_of(wf_lower *l, const wf_conv2d_desc *d, wf_conv2d_pass pass)
+{
+    wf_conv2d *k = wf_conv2d_create(d, pass, l->isa, l->workers);
+    if (!k) {
+        wf_lower_fail(l, WEFT_ERR_NOMEM, "no memory for a convolution kernel");
+        return NULL;
+    }
+    return wf_lower_own(l, k, wf_conv2d_destroy) ? NULL : k;
+}
+
+static double bytes_of(const wf_operand *o)
+{
+    return (double)o->N * (double)o->image_bytes;
+}
+
+/* The weights as the kernel wants them: packed by a task of its own, or as they are. */
+static wf_buf lower_pack(wf_lower *l, const wf_conv2d *k, const wf_operand *w)
+{
+    if (k->packed_bytes == 0)
+        return w->buf;
+    wf_buf packed = wf_lower_temp(l, 1, k->packed_bytes);
+    if (packed < 0)
+        return packed;
+    run_args g = {.k = k, .in = w->buf, .out = packed};
+    wf_task *task = wf_lower_task(l, k->name, run_pack, &g, sizeof g, k->pack_tiles);
+    wf_reads(task, w->buf, WF_WHOLE);
+    wf_writes(task, packed, WF_WHOLE);
+    wf_cost(task, 0, bytes_of(w) + (double)k->packed_bytes);
+    return task ? packed : -1;
+}
+
+/* forward and backward-data: from images of `in` to images of `out`. */
+static weft_status lower_images(wf_lower *l, const wf_conv2d *k, wf_tile_fn fn,
+                                const wf_operand *in, const wf_operand *w, const wf_operand *bias,
+                                const wf_operand *out)
+{
+    wf_buf weights = lower_pack(l, k, w);
+    if (weights < 0)
+        return WEFT_ERR_NOMEM;
+    run_args g = {.k = k, .in = in->buf, .weights = weights, .out = out->buf};
+    g.bias = bias ? bias->buf : weights;
+    g.has_bias = bias != NULL;
+    wf_task *task = wf_lower_task(l, k->name, fn, &g, sizeof g, out->N);
+    wf_reads(task, in->buf, WF_TILED);
+    wf_reads(task, weights, WF_WHOLE);
+    if (bias)
+        wf_reads(task, bias->buf, WF_WHOLE);
+    wf_writes(task, out->buf, WF_TILED);
+    wf_scratch(task, k->scratch_bytes);
+    wf_cost(task, wf_conv2d_flops(&k->desc), bytes_of(in) + bytes_of(w) + bytes_of(out));
+    return wf_lowered(l, task);
+}
+
+weft_status wf_conv2d_lower_forward(wf_lower *l)
+{
+    wf_operand x = wf_lower_in(l, 0), w = wf_lower_in(l, 1), y = wf_lower_out(l, 0), bias = {0};
+    if (l->n_in > 2)
+        bias = wf_lower_in(l, 2);
+    wf_conv2d_desc d = describe(l->attrs, &x, &w, &y, l->n_in > 2);
+    wf_conv2d *k = kernel_of(l, &d, WF_CONV2D_FORWARD);
+    return k ? lower_images(l, k, run_forward, &x, &w, l->n_in > 2 ? &bias : NULL, &y)
+             : WEFT_ERR_NOMEM;
+}
+
+weft_status wf_conv2d_lower_backward_data(wf_lower *l)
+{
+    wf_operand dy = wf_lower_in(l, 0), w = wf_lower_in(l, 1), dx = wf_lower_out(l, 0);
+    wf_conv2d_desc d = describe(l->attrs, &dx, &w, &dy, false);
+    wf_conv2d *k = kernel_of(l, &d, WF_CONV2D_BACKWARD_DATA);
+    return k ? lower_images(l, k, run_backward_data, &dy, &w, NULL, &dx) : WEFT_ERR_NOMEM;
+}
+
+weft_status wf_conv2d_lower_backward_weights(wf_lower *l)
+{
+    wf_operand x = wf_lower_in(l, 0), dy = wf_lower_in(l, 1), dw = wf_lower_out(l, 0);
+    wf_conv2d_desc d = describe(l->attrs, &x, &dw, &dy, false);
+    wf_conv2d *k = kernel_of(l, &d, WF_CONV2D_BACKWARD_WEIGHTS);
+    if (!k)
+        return WEFT_ERR_NOMEM;
+    wf_buf slots = wf_lower_temp(l, k->slots, k->slot_bytes);
+    if (slots < 0)
+        return WEFT_ERR_NOMEM;
+    double slot_bytes = (double)k->slots * (double)k->slot_bytes;
+    gradient_args g = {.k = k, .src = x.buf, .ddst = dy.buf, .slots = slots, .dweights = dw.buf};
+    wf_task *task = wf_lower_task(l, k->name, run_backward_weights, &g, sizeof g,
+                                  (int64_t)k->slots * k->parts);
+    wf_reads(task, x.buf, WF_WHOLE);
+    wf_reads(task, dy.buf, WF_WHOLE);
+    wf_writes(task, slots, WF_WHOLE);
+    wf_scratch(task, k->scratch_bytes);
+    wf_cost(task, wf_conv2d_flops(&d), bytes_of(&x) + bytes_of(&dy) + slot_bytes);
+
+    task = wf_lower_task(l, k->name, run_reduce, &g, sizeof g, k->reduce_tiles);
+    wf_reads(task, slots, WF_WHOLE);
+    wf_writes(task, slots, WF_WHOLE); /* added up in place */
+    wf_writes(task, dw.buf, WF_WHOLE);
+    wf_cost(task, slot_bytes / 4, slot_bytes + bytes_of(&dw));
+    return wf_lowered(l, task);
+}
