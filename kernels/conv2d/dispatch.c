@@ -61,7 +61,10 @@ int wf_conv2d_slot_images(const wf_conv2d_desc *d)
     int64_t slots = blocks < 512 ? 512 / blocks : 1;
     int64_t by_tiles = (d->N + slots - 1) / slots;
     int64_t images = by_cost > by_tiles ? by_cost : by_tiles;
-    return (int)(images < d->N ? images : d->N);
+    if (images >= d->N)
+        return d->N;
+    slots = (d->N + images - 1) / images; /* and then as even as can be */
+    return (int)((d->N + slots - 1) / slots);
 }
 
 wf_conv2d *wf_conv2d_create_impl(const wf_conv2d_impl *impl, const wf_conv2d_desc *d,
