@@ -5,7 +5,7 @@
  * Here: shapes, gradients, samples; conv2d_lower.c has layouts and kernels. Everything runs on the
  * recording thread. Letters: N minibatch, C H W input, K P Q output, R S kernel. */
 #include "engine/graph/ops/common.h"
-#include "engine/graph/ops/conv2d.h"
+#include "engine/graph/ops/conv2d_lower.h"
 
 typedef wf_conv2d_attrs attrs;
 

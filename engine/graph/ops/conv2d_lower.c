@@ -4,7 +4,7 @@
  * one task that fills the slots, one that adds them up; see Note [Weight gradient slots].
  * Tile functions run on any worker, the rest on the recording thread. */
 #include "engine/graph/ops/common.h"
-#include "engine/graph/ops/conv2d.h"
+#include "engine/graph/ops/conv2d_lower.h"
 #include "kernels/conv2d/conv2d.h"
 
 /* Plain where a channel block would be mostly padding: the network's input, as a rule. */

@@ -1,6 +1,6 @@
 /* What conv2d.c and conv2d_lower.c share: the attributes of the three ops, layouts and lowering. */
-#ifndef WF_OPS_CONV2D_H
-#define WF_OPS_CONV2D_H
+#ifndef WF_OPS_CONV2D_LOWER_H
+#define WF_OPS_CONV2D_LOWER_H
 
 #include "engine/graph/op.h"
 
