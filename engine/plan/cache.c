@@ -18,6 +18,7 @@ typedef struct cached {
 struct wf_plan_cache {
     cached entries[CACHE_SIZE];
     uint64_t clock;
+    int compiled;
     char *text; /* the signature being built */
     size_t size, cap;
 };
@@ -26,6 +27,11 @@ weft_status wf_plan_cache_create(weft_context *ctx)
 {
     ctx->plans = wf_zalloc(sizeof *ctx->plans);
     return ctx->plans ? WEFT_OK : wf_nomem(&ctx->error, sizeof *ctx->plans, "the plan cache");
+}
+
+int wf_plan_cache_compiled(const wf_plan_cache *cache)
+{
+    return cache->compiled;
 }
 
 static void drop(cached *e)
@@ -151,6 +157,7 @@ weft_status wf_plan_lookup(weft_context *ctx, const wf_request *request, unsigne
         return wf_nomem(&ctx->error, c->size, "a plan's signature");
     }
     memcpy(signature, c->text, c->size);
+    c->compiled++;
     drop(oldest);
     *oldest = (cached){signature, c->size, hash, ++c->clock, fresh};
     *plan = fresh;

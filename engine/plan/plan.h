@@ -195,6 +195,7 @@ weft_status wf_plan_linearise(wf_plan *p);
 
 weft_status wf_plan_cache_create(weft_context *ctx);
 void wf_plan_cache_destroy(wf_plan_cache *cache);
+int wf_plan_cache_compiled(const wf_plan_cache *cache); /* plans compiled so far */
 /* The plan for this request, compiled if it is new; owned by the cache. */
 weft_status wf_plan_lookup(weft_context *ctx, const wf_request *request, unsigned passes_off,
                            wf_plan **plan);

@@ -1,0 +1,143 @@
+/* A planned run equals the interpreter's bit for bit: any passes, any threads, any schedule, read
+ * mid-step or not. */
+#include "small_net.h"
+
+enum { STEPS = 4 };
+
+static char *oracle(size_t *size)
+{
+    weft_options o = {.seed = 11, .executor = WEFT_EXECUTOR_INTERPRETER, .threads = 1};
+    return net_train(&o, STEPS, size, NULL);
+}
+
+static void expect_oracle(const weft_options *o, void (*probe)(small_net *, weft_tensor *))
+{
+    size_t want_size, size;
+    char *want = oracle(&want_size), *got = net_train(o, STEPS, &size, probe);
+    assert_int_equal(size, want_size);
+    for (size_t i = 0; i < size; i += sizeof(float))
+        if (memcmp(want + i, got + i, sizeof(float)) != 0)
+            fail_msg("state differs at float %zu", i / sizeof(float));
+    free(want);
+    free(got);
+}
+
+static void equals_the_interpreter_with_1_2_3_7_and_16_threads(void **state)
+{
+    const int threads[] = {1, 2, 3, 7, 16};
+    for (size_t i = 0; i < sizeof threads / sizeof threads[0]; i++) {
+        weft_options o = {.seed = 11, .threads = threads[i]};
+        expect_oracle(&o, NULL);
+    }
+}
+
+static void equals_the_interpreter_with_any_pass_off(void **state)
+{
+    for (unsigned off = 0; off <= WEFT_PASS_ALL; off++) {
+        weft_options o = {.seed = 11, .threads = 2, .passes_off = off};
+        expect_oracle(&o, NULL);
+    }
+}
+
+static void equals_the_interpreter_in_random_order_over_poisoned_memory(void **state)
+{
+    for (uint64_t seed = 1; seed <= 12; seed++) {
+        weft_options o = {.seed = 11, .threads = 3, .executor = WEFT_EXECUTOR_RANDOM,
+                          .schedule_seed = seed};
+        expect_oracle(&o, NULL);
+    }
+}
+
+static void read_it(small_net *net, weft_tensor *t)
+{
+    size_t bytes = wf_type_bytes(t->type);
+    char *data = malloc(bytes);
+    if (weft_read(t, data, bytes) != WEFT_OK)
+        fail_msg("%s", weft_error_text(net->ctx));
+    free(data);
+}
+
+static void reading_after_every_op_gives_the_same_bits(void **state)
+{
+    weft_options o = {.seed = 11, .threads = 2};
+    expect_oracle(&o, read_it);
+}
+
+static void a_read_value_is_the_value_of_the_whole_run(void **state)
+{
+    weft_options o = {.seed = 5, .threads = 2};
+    small_net net;
+    net_init(&net, &o);
+    float once[NET_N * 5], twice[NET_N * 5];
+    weft_tensor *kept = weft_keep(net_logits(&net, true));
+    assert_int_equal(weft_sync(net.ctx), WEFT_OK);
+    assert_int_equal(weft_read(kept, once, sizeof once), WEFT_OK);
+    weft_tensor_unref(kept);
+    assert_int_equal(weft_read(net_logits(&net, true), twice, sizeof twice), WEFT_OK);
+    assert_memory_equal(once, twice, sizeof once); /* training mode: no running statistics used */
+    net_done(&net);
+}
+
+static void a_schedule_does_not_recompile(void **state)
+{
+    weft_options o = {.seed = 11, .threads = 1};
+    small_net net;
+    net_init(&net, &o);
+    net_step(&net);
+    net_step(&net); /* momentum's first step has ended */
+    int compiled = wf_plan_cache_compiled(net.ctx->plans);
+    for (int i = 0; i < 3; i++)
+        net_step(&net);
+    assert_int_equal(wf_plan_cache_compiled(net.ctx->plans), compiled);
+    net_done(&net);
+}
+
+static void explain_shows_units_kernels_and_memory(void **state)
+{
+    weft_options o = {.threads = 2};
+    small_net net;
+    net_init(&net, &o);
+    assert_int_equal(weft_backward(net_loss(&net)), WEFT_OK);
+    net_update(&net);
+    char *text = NULL;
+    size_t size = 0;
+    FILE *f = open_memstream(&text, &size);
+    assert_int_equal(weft_explain(net.ctx, f), WEFT_OK);
+    fclose(f);
+    const char *expected[] = {"conv2d", "commit", "arena", "tiles", "nchw", "critical path"};
+    for (size_t i = 0; i < sizeof expected / sizeof expected[0]; i++)
+        if (!strstr(text, expected[i]))
+            fail_msg("no '%s' in:\n%s", expected[i], text);
+    free(text);
+    net_done(&net);
+}
+
+static void sharing_memory_makes_the_arena_smaller(void **state)
+{
+    /* Bytes in use by arenas, with and without sharing. */
+    size_t used[2];
+    for (int i = 0; i < 2; i++) {
+        weft_options o = {.seed = 11, .threads = 1, .passes_off = i ? WEFT_PASS_MEMORY : 0};
+        small_net net;
+        net_init(&net, &o);
+        net_step(&net);
+        used[i] = wf_memory_used(net.ctx->memory).in_use[WF_MEM_ARENA];
+        net_done(&net);
+    }
+    assert_true(used[0] < used[1]);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(equals_the_interpreter_with_1_2_3_7_and_16_threads),
+        cmocka_unit_test(equals_the_interpreter_with_any_pass_off),
+        cmocka_unit_test(equals_the_interpreter_in_random_order_over_poisoned_memory),
+        cmocka_unit_test(reading_after_every_op_gives_the_same_bits),
+        cmocka_unit_test(a_read_value_is_the_value_of_the_whole_run),
+        cmocka_unit_test(a_schedule_does_not_recompile),
+        cmocka_unit_test(explain_shows_units_kernels_and_memory),
+        cmocka_unit_test(sharing_memory_makes_the_arena_smaller),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
