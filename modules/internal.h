@@ -121,6 +121,8 @@ typedef struct wf_text {
 void wf_text_add(wf_text *t, const char *format, ...) __attribute__((format(printf, 2, 3)));
 void wf_text_done(wf_text *t);
 
+extern const weft_module_class wf_module_list_class; /* its equal neighbours print as one */
+
 /* ---- copies ---- */
 
 /* A new tensor like t, with its values as `dtype` (floating types convert) and its need for a

@@ -5,6 +5,36 @@
 
 #include "modules/internal.h"
 
+static void add_module(wf_text *t, const weft_module *m, int indent);
+
+static void add_child(wf_text *t, const weft_module *child, int indent)
+{
+    if (child != NULL)
+        add_module(t, child, indent);
+    else
+        wf_text_add(t, "None");
+}
+
+/* How many children from `first` on have the text that the first one has. */
+static int equal_neighbours(const weft_module *m, int first, int children, int indent, bool *failed)
+{
+    wf_text a = {0};
+    int n = 1;
+    add_child(&a, wf_part_module(wf_part_child(m, first)), indent);
+    for (; first + n < children && !a.failed; n++) {
+        wf_text b = {0};
+        add_child(&b, wf_part_module(wf_part_child(m, first + n)), indent);
+        bool same = !b.failed && strcmp(a.text, b.text) == 0;
+        *failed = *failed || b.failed;
+        wf_text_done(&b);
+        if (!same)
+            break;
+    }
+    *failed = *failed || a.failed;
+    wf_text_done(&a);
+    return n;
+}
+
 static void add_module(wf_text *t, const weft_module *m, int indent)
 {
     char extra[512] = "";
@@ -15,16 +45,19 @@ static void add_module(wf_text *t, const weft_module *m, int indent)
         wf_text_add(t, "%s(%s)", m->cls->name, extra);
         return;
     }
+    bool folds = m->cls == &wf_module_list_class;
     wf_text_add(t, "%s(\n", m->cls->name);
     if (extra[0] != '\0')
         wf_text_add(t, "%*s%s\n", indent + 2, "", extra);
-    for (int i = 0; i < children; i++) {
+    for (int i = 0, n; i < children; i += n) {
         const wf_part *p = wf_part_child(m, i);
-        wf_text_add(t, "%*s(%s): ", indent + 2, "", p->name);
-        if (wf_part_module(p) != NULL)
-            add_module(t, wf_part_module(p), indent + 2);
+        n = folds ? equal_neighbours(m, i, children, indent + 2, &t->failed) : 1;
+        wf_text_add(t, "%*s(%s", indent + 2, "", p->name);
+        if (n > 1)
+            wf_text_add(t, "-%s): %d x ", wf_part_child(m, i + n - 1)->name, n);
         else
-            wf_text_add(t, "None");
+            wf_text_add(t, "): ");
+        add_child(t, wf_part_module(p), indent + 2);
         wf_text_add(t, "\n");
     }
     wf_text_add(t, "%*s)", indent, "");

@@ -23,7 +23,7 @@ static const weft_module_class sequential_class = {.name = "Sequential",
                                                    .size = sizeof(weft_module),
                                                    .version = 1,
                                                    .forward = sequential_forward};
-static const weft_module_class list_class = {
+const weft_module_class wf_module_list_class = {
     .name = "ModuleList", .size = sizeof(weft_module), .version = 1};
 static const weft_module_class dict_class = {
     .name = "ModuleDict", .size = sizeof(weft_module), .version = 1};
@@ -31,7 +31,7 @@ static const weft_module_class dict_class = {
 static weft_status check_list(const weft_module *m, weft_module *child, const char *what)
 {
     WF_TRY(wf_module_check(m, wf_module_valid(child) ? child->ctx : NULL, what));
-    if (m->cls != &sequential_class && m->cls != &list_class)
+    if (m->cls != &sequential_class && m->cls != &wf_module_list_class)
         return wf_fail(m->ctx, WEFT_ERR_INVALID, "%s: %s is neither Sequential nor ModuleList",
                        what, m->cls->name);
     return WEFT_OK;
@@ -69,7 +69,7 @@ weft_module *weft_sequential_create(weft_context *ctx, int n, weft_module *const
 
 weft_module *weft_module_list_create(weft_context *ctx, int n, weft_module *const *modules)
 {
-    return create(ctx, &list_class, n, modules);
+    return create(ctx, &wf_module_list_class, n, modules);
 }
 
 weft_module *weft_module_dict_create(weft_context *ctx)

@@ -27,9 +27,9 @@ static void extra_repr(const weft_module *m, char *text, size_t size)
     char momentum[32] = "None";
     if (self->momentum >= 0)
         snprintf(momentum, sizeof(momentum), "%.12g", self->momentum);
-    snprintf(text, size, "%d, eps=%.12g, momentum=%s, affine=%s, track_running_stats=%s",
+    snprintf(text, size, "%d, eps=%.12g, momentum=%s, affine=%s, bias=%s, track_running_stats=%s",
              self->channels, self->eps, momentum, self->weight != NULL ? "True" : "False",
-             self->running_mean != NULL ? "True" : "False");
+             self->bias != NULL ? "True" : "False", self->running_mean != NULL ? "True" : "False");
 }
 
 static const weft_module_class batch_norm_class = {

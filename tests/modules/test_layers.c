@@ -36,12 +36,13 @@ static void texts_are_pytorchs(void **state)
                         "Conv2d(4, 8, kernel_size=(3, 5), stride=(2, 2), padding=(1, 2), "
                         "dilation=(2, 1), groups=2, bias=False)");
     assert_string_equal(printed(weft_batch_norm2d_create(ctx, 8, NULL)),
-                        "BatchNorm2d(8, eps=1e-05, momentum=0.1, affine=True, "
+                        "BatchNorm2d(8, eps=1e-05, momentum=0.1, affine=True, bias=True, "
                         "track_running_stats=True)");
     assert_string_equal(
         printed(weft_batch_norm2d_create(
             ctx, 8, &(weft_batch_norm2d_opts){.momentum = -1, .no_affine = true})),
-        "BatchNorm2d(8, eps=1e-05, momentum=None, affine=False, track_running_stats=True)");
+        "BatchNorm2d(8, eps=1e-05, momentum=None, affine=False, bias=False, "
+        "track_running_stats=True)");
     assert_string_equal(printed(weft_relu_create(ctx)), "ReLU()");
     assert_string_equal(printed(weft_identity_create(ctx)), "Identity()");
     assert_string_equal(printed(weft_max_pool2d_create(ctx, 3, &pool)),
@@ -72,6 +73,18 @@ static void trees_print_as_pytorchs(void **state)
                                     "  (downsample): None\n"
                                     "  (act): ReLU()\n"
                                     ")");
+}
+
+static void equal_neighbours_in_a_list_are_folded(void **state)
+{
+    weft_module *list[] = {weft_relu_create(ctx), weft_relu_create(ctx), weft_identity_create(ctx),
+                           weft_relu_create(ctx)};
+    assert_string_equal(printed(weft_module_list_create(ctx, 4, list)), "ModuleList(\n"
+                                                                        "  (0-1): 2 x ReLU()\n"
+                                                                        "  (2): Identity()\n"
+                                                                        "  (3): ReLU()\n"
+                                                                        ")");
+    assert_string_equal(printed(weft_module_list_create(ctx, 0, NULL)), "ModuleList()");
 }
 
 static void refused_arguments_say_why(void **state)
@@ -287,6 +300,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(texts_are_pytorchs),
         TEST(trees_print_as_pytorchs),
+        TEST(equal_neighbours_in_a_list_are_folded),
         TEST(refused_arguments_say_why),
         TEST(linear_and_conv2d_start_as_torchs),
         TEST(batch_norm_starts_with_ones_and_zeros),
