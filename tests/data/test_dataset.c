@@ -322,7 +322,7 @@ static void mean_and_deviation_are_those_of_all_pixels(void **state)
     for (int i = 0; i < N * C * SIZE; i++) {
         random = random * 1664525u + 1013904223u;
         u8[i] = (uint8_t)((random >> 24) / (uint32_t)(i / SIZE % C + 1));
-        f32[i] = 1000.0f + (float)u8[i] / 64.0f; /* a mean far from 0: naive squares would cancel */
+        f32[i] = 1e6f + (float)u8[i] / 16.0f; /* a mean far from 0: naive squares would cancel */
     }
     for (int is_f32 = 0; is_f32 < 2; is_f32++) {
         weft_dataset_arrays a = {.count = N, .channels = C, .height = 70, .width = 60};

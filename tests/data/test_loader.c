@@ -222,6 +222,40 @@ static void stopping_or_restarting_at_any_point_is_clean(void **state)
     weft_dataset_destroy(ds);
 }
 
+/* A data set that takes its time; the pixels are the sample's number. */
+static weft_status view_slow(const weft_dataset *ds, int64_t index, void *scratch,
+                             const void **pixels, int64_t *label, weft_error *err)
+{
+    usleep(100);
+    memset(scratch, (int)index, ds->sample_bytes);
+    *pixels = scratch;
+    *label = index;
+    return WEFT_OK;
+}
+
+/* What threads are busy with when the epoch is left must not end up in the new one. */
+static void nothing_of_the_epoch_left_reaches_the_next(void **state)
+{
+    weft_dataset slow = {.info = {N, C, H, W, N, WEFT_U8, .source = "slow"},
+                         .sample_bytes = SIZE,
+                         .view = view_slow};
+    weft_loader_opts o = {.batch = BATCH, .workers = 4, .shuffle = true};
+    weft_loader *l = create(&slow, &o);
+    weft_batch b;
+    for (int64_t epoch = 1; epoch < 40; epoch++) {
+        assert_int_equal(weft_loader_start(l, epoch, 0, NULL), WEFT_OK);
+        for (int i = 0; i < 2; i++) {
+            assert_int_equal(weft_loader_next(l, &b, NULL), WEFT_OK);
+            for (int64_t k = 0; k < b.count; k++) {
+                assert_int_equal(b.labels[k], b.samples[k]);
+                for (int p = 0; p < SIZE; p++)
+                    assert_true(b.images[k * SIZE + p] == (float)b.samples[k] / 255.0f);
+            }
+        }
+    }
+    weft_loader_destroy(l);
+}
+
 static int threads(void)
 {
     int n = 0;
@@ -439,6 +473,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(resuming_in_the_middle_gives_the_rest_of_the_epoch),
         cmocka_unit_test(a_batch_stays_as_it_is_until_the_next_call),
         cmocka_unit_test(stopping_or_restarting_at_any_point_is_clean),
+        cmocka_unit_test(nothing_of_the_epoch_left_reaches_the_next),
         cmocka_unit_test(threads_are_those_asked_for_and_end_with_the_loader),
         cmocka_unit_test(an_error_comes_at_its_batch_and_stays_until_restart),
         cmocka_unit_test(options_out_of_range_are_refused),

@@ -299,6 +299,23 @@ static void what_is_written_reads_back(void **state)
     weft_safetensors_close(file);
 }
 
+static void arrays_are_aligned_for_any_length_of_the_header(void **state)
+{
+    const char *path = in_dir("aligned.safetensors");
+    for (int length = 0; length < 9; length++) {
+        const weft_safetensors_meta meta = {"note", "12345678" + length};
+        weft_safetensors *file = NULL;
+        assert_int_equal(weft_safetensors_write(path, sample, COUNT(sample), &meta, 1, NULL),
+                         WEFT_OK);
+        assert_int_equal(weft_safetensors_open(path, &file, NULL), WEFT_OK);
+        for (size_t i = 0; i < COUNT(sample); i++)
+            assert_int_equal((uintptr_t)weft_safetensors_at(file, (int64_t)i)->data %
+                                 weft_dtype_size(sample[i].dtype),
+                             0);
+        weft_safetensors_close(file);
+    }
+}
+
 static void the_writer_refuses_what_could_not_be_read(void **state)
 {
     static const weft_safetensors_entry one = {"a", WEFT_U8, {1, {1}}, bytes3};
@@ -457,6 +474,7 @@ int main(void)
         cmocka_unit_test(mutated_files_never_break_the_reader),
         cmocka_unit_test(deep_nesting_is_refused),
         cmocka_unit_test(what_is_written_reads_back),
+        cmocka_unit_test(arrays_are_aligned_for_any_length_of_the_header),
         cmocka_unit_test(the_writer_refuses_what_could_not_be_read),
         cmocka_unit_test(files_that_cannot_be_opened_say_why),
         cmocka_unit_test(every_failed_allocation_is_an_error_and_leaks_nothing),
