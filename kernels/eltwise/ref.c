@@ -1,23 +1,8 @@
-/* The reference element-by-element kernels, f32 and f64, and what has one implementation only:
- * conversions, broadcast, dropout. Pure functions, any thread. */
-#include <Random123/philox.h>
+/* The reference element-by-element kernels, f32 and f64, and the generic
+ * broadcast. Pure functions, any thread. */
 #include <string.h>
 
 #include "kernels/eltwise/eltwise.h"
-
-enum { DROPOUT_CHUNK = 256 }; /* elements whose random words are made at a time */
-
-/* Philox's words for groups [group, group + count) of four elements: Note [Dropout bits]. */
-static void philox_words(const wf_dropout *d, int64_t group, int64_t count, uint32_t *words)
-{
-    philox4x32_key_t key = {{(uint32_t)d->seed, (uint32_t)(d->seed >> 32)}};
-    for (int64_t i = 0; i < count; i++) {
-        uint64_t g = (uint64_t)(group + i);
-        philox4x32_ctr_t counter = {{(uint32_t)g, (uint32_t)(g >> 32), d->step, d->op}};
-        philox4x32_ctr_t r = philox4x32(counter, key);
-        memcpy(words + 4 * i, r.v, sizeof(r.v));
-    }
-}
 
 #define T float
 #define FN(name) name##_f32
@@ -51,11 +36,6 @@ const wf_eltwise wf_eltwise_f64_ref = {
     .fill = fill_f64,
     .bias = bias_f64,
 };
-
-wf_dropout_fn wf_dropout_get(weft_dtype dtype)
-{
-    return dtype == WEFT_F32 ? dropout_f32 : dtype == WEFT_F64 ? dropout_f64 : NULL;
-}
 
 void wf_broadcast(size_t size, int rank, const int64_t *dim, const int64_t *stride, const void *x,
                   void *y)

@@ -58,31 +58,3 @@ static void FN(bias)(wf_act a, const void *vx, const void *vb, void *vy)
             for (int c = c0; c < c0 + a.block; c++, i++)
                 y[i] = c < a.C ? x[i] + b[c] : 0;
 }
-
-static void FN(dropout)(const wf_dropout *d, wf_act a, int64_t first, const void *vx, void *vy)
-{
-    const T *x = vx, keep = (T)(1.0 / (1.0 - d->p));
-    T *y = vy;
-    const uint32_t least = (uint32_t)(d->p * 4294967296.0); /* words below it are dropped */
-    const int64_t pixels = (int64_t)a.H * a.W;
-    uint32_t words[DROPOUT_CHUNK + 4]; /* + 4: the chunk may start inside a group of four */
-    for (int c = 0; c < wf_round_up(a.C, a.block); c++) {
-        const T *xc = x + wf_act_index(a, c, 0, 0);
-        T *yc = y + wf_act_index(a, c, 0, 0);
-        for (int64_t p0 = 0; p0 < pixels; p0 += DROPOUT_CHUNK) {
-            int64_t n = pixels - p0 < DROPOUT_CHUNK ? pixels - p0 : DROPOUT_CHUNK;
-            if (c >= a.C) {
-                for (int64_t p = p0; p < p0 + n; p++)
-                    yc[p * a.block] = 0;
-                continue;
-            }
-            int64_t index = first + c * pixels + p0;
-            philox_words(d, index / 4, (index % 4 + n + 3) / 4, words);
-            const uint32_t *w = words + index % 4;
-            for (int64_t i = 0; i < n; i++) {
-                size_t at = (size_t)((p0 + i) * a.block);
-                yc[at] = w[i] >= least ? xc[at] * keep : 0;
-            }
-        }
-    }
-}

@@ -98,6 +98,11 @@ static void bias_lanes(size_t pixels, int block, int width, int lanes, const flo
                        const float *b, float *y)
 {
     wf_vf bc = wf_vload_n(b, lanes);
+    if (lanes == WF_LANES) { /* masked stores are slow on some CPUs */
+        for (size_t p = 0; p < pixels; p++, x += block, y += block)
+            wf_vstore(y, wf_vadd(wf_vload(x), bc));
+        return;
+    }
     wf_vm real = wf_vm_first(lanes);
     for (size_t p = 0; p < pixels; p++, x += block, y += block)
         wf_vstore_n(y, wf_vmaskz(real, wf_vadd(wf_vload_n(x, width), bc)), width);

@@ -6,6 +6,20 @@
 
 #include "kernels/optim/optim.h"
 
+/* Masked stores are slow on some CPUs, so only tails use them. */
+WF_INLINE wf_vf load(const float *p, int lanes)
+{
+    return lanes == WF_LANES ? wf_vload(p) : wf_vload_n(p, lanes);
+}
+
+WF_INLINE void store(float *p, wf_vf v, int lanes)
+{
+    if (lanes == WF_LANES)
+        wf_vstore(p, v);
+    else
+        wf_vstore_n(p, v, lanes);
+}
+
 static void sgd(size_t n, const wf_sgd *s, const void *vp, const void *vg, const void *vbuf,
                 void *vp_out, void *vbuf_out)
 {
@@ -17,17 +31,17 @@ static void sgd(size_t n, const wf_sgd *s, const void *vp, const void *vg, const
     const bool decays = s->weight_decay != 0.0;
     for (size_t i = 0; i < n; i += WF_LANES) {
         int lanes = n - i < WF_LANES ? (int)(n - i) : WF_LANES;
-        wf_vf pi = wf_vload_n(p + i, lanes), d = wf_vload_n(g + i, lanes);
+        wf_vf pi = load(p + i, lanes), d = load(g + i, lanes);
         if (decays)
             d = wf_vadd(d, wf_vmul(decay, pi));
         if (buf) {
             wf_vf b = d;
             if (!s->first)
-                b = wf_vadd(wf_vmul(momentum, wf_vload_n(buf + i, lanes)), wf_vmul(fresh, d));
-            wf_vstore_n(buf_out + i, b, lanes);
+                b = wf_vadd(wf_vmul(momentum, load(buf + i, lanes)), wf_vmul(fresh, d));
+            store(buf_out + i, b, lanes);
             d = s->nesterov ? wf_vadd(d, wf_vmul(momentum, b)) : b;
         }
-        wf_vstore_n(p_out + i, wf_vsub(pi, wf_vmul(lr, d)), lanes);
+        store(p_out + i, wf_vsub(pi, wf_vmul(lr, d)), lanes);
     }
 }
 
@@ -43,15 +57,15 @@ static void adamw(size_t n, const wf_adamw *s, const void *vp, const void *vg, c
     const wf_vf root = wf_vset1((float)sqrt(1.0 - pow(s->beta2, (double)s->step)));
     for (size_t i = 0; i < n; i += WF_LANES) {
         int lanes = n - i < WF_LANES ? (int)(n - i) : WF_LANES;
-        wf_vf gi = wf_vload_n(g + i, lanes), mi = wf_vload_n(m + i, lanes);
-        wf_vf vi = wf_vload_n(v + i, lanes);
+        wf_vf gi = load(g + i, lanes), mi = load(m + i, lanes);
+        wf_vf vi = load(v + i, lanes);
         mi = wf_vadd(mi, wf_vmul(fresh1, wf_vsub(gi, mi)));
         vi = wf_vadd(wf_vmul(beta2, vi), wf_vmul(fresh2, wf_vmul(gi, gi)));
         wf_vf by = wf_vdiv(mi, wf_vadd(wf_vdiv(wf_vsqrt(vi), root), eps));
-        wf_vf pi = wf_vmul(keep, wf_vload_n(p + i, lanes));
-        wf_vstore_n(m_out + i, mi, lanes);
-        wf_vstore_n(v_out + i, vi, lanes);
-        wf_vstore_n(p_out + i, wf_vsub(pi, wf_vmul(rate, by)), lanes);
+        wf_vf pi = wf_vmul(keep, load(p + i, lanes));
+        store(m_out + i, mi, lanes);
+        store(v_out + i, vi, lanes);
+        store(p_out + i, wf_vsub(pi, wf_vmul(rate, by)), lanes);
     }
 }
 

@@ -37,7 +37,7 @@ static weft_status lower(wf_lower *l)
         .x = x.buf,
         .y = y.buf,
         .scalar = l->scalar,
-        .fn = wf_dropout_get(y.dtype),
+        .fn = wf_dropout_get(y.dtype, l->isa),
     };
     wf_task *task = wf_lower_task(l, "dropout:philox4x32", run, &g, sizeof(g), y.N);
     wf_reads(task, x.buf, WF_TILED);
