@@ -1,0 +1,221 @@
+/* weft_batch_norm: records batch normalisation; and what its ops share. See batch_norm.h. */
+#include "engine/graph/ops/batch_norm.h"
+
+/* ---- what the ops share --------------------------------------------------------------------- */
+
+wf_bn_slots wf_bn_slots_of(const wf_operand *x)
+{
+    if (x->shape.rank == 4) {
+        int64_t pixels = (int64_t)x->act.H * x->act.W;
+        return (wf_bn_slots){x->act, x->N, pixels, pixels, WF_TILED, 0};
+    }
+    const int64_t n = wf_bn_slot_count(&x->shape);
+    const int rows = x->N < WF_BN_ROWS ? (int)x->N : WF_BN_ROWS;
+    const int C = (int)x->shape.dim[1];
+    return (wf_bn_slots){.act = wf_norm_rows(C, rows),
+                         .n = n,
+                         .pixels = rows,
+                         .last_pixels = x->N - (n - 1) * rows,
+                         .access = WF_WHOLE,
+                         .bytes = (size_t)rows * (size_t)C * weft_dtype_size(x->dtype)};
+}
+
+int64_t wf_bn_slot_count(const weft_shape *x)
+{
+    return x->rank == 4 ? x->dim[0] : (x->dim[0] + WF_BN_ROWS - 1) / WF_BN_ROWS;
+}
+
+int64_t wf_bn_mask_bytes(const weft_shape *x)
+{
+    int64_t rows = x->dim[0] < WF_BN_ROWS ? x->dim[0] : WF_BN_ROWS;
+    int64_t pixels = x->rank == 4 ? x->dim[2] * x->dim[3] : rows;
+    return (int64_t)wf_norm_mask_bytes((int)x->dim[1], pixels);
+}
+
+const wf_norm_fns *wf_bn_kernels(wf_lower *l, const wf_operand *x)
+{
+    const wf_norm_fns *fns = wf_norm_find(l->isa, x->dtype, wf_bn_slots_of(x).act);
+    if (!fns)
+        wf_lower_fail(l, WEFT_ERR_UNSUPPORTED, "no kernel for %s", weft_dtype_name(x->dtype));
+    return fns;
+}
+
+weft_status wf_bn_infer_x(const wf_infer *f)
+{
+    char text[WF_SHAPE_TEXT];
+    const weft_shape *x = &f->in[0].shape;
+    WF_TRY(wf_infer_float(f, 0));
+    if (x->rank != 2 && x->rank != 4)
+        return wf_infer_fail(f, WEFT_ERR_SHAPE, "input is %s, expected (N, C) or (N, C, H, W)",
+                             weft_shape_format(*x, text, sizeof text));
+    for (int i = 1; i < x->rank; i++)
+        if (x->dim[i] > INT32_MAX / 2)
+            return wf_infer_fail(f, WEFT_ERR_SHAPE, "input %s is too large",
+                                 weft_shape_format(*x, text, sizeof text));
+    return WEFT_OK;
+}
+
+weft_status wf_bn_infer_channels(const wf_infer *f, int first, int end)
+{
+    char text[WF_SHAPE_TEXT];
+    const int64_t C = f->in[0].shape.dim[1];
+    for (int i = first; i < end; i++) {
+        const wf_type *t = &f->in[i];
+        if (t->dtype != f->in[0].dtype)
+            return wf_infer_fail(f, WEFT_ERR_DTYPE, "input %d is %s, input 0 is %s", i,
+                                 weft_dtype_name(t->dtype), weft_dtype_name(f->in[0].dtype));
+        if (!weft_shape_equal(t->shape, WEFT_SHAPE(C)))
+            return wf_infer_fail(f, WEFT_ERR_SHAPE, "input %d is %s, input 0 has %lld channels", i,
+                                 weft_shape_format(t->shape, text, sizeof text), (long long)C);
+    }
+    return WEFT_OK;
+}
+
+wf_type wf_bn_channel_type(const wf_type *x)
+{
+    return (wf_type){x->dtype, WEFT_SHAPE(x->shape.dim[1])};
+}
+
+/* ---- recording ------------------------------------------------------------------------------ */
+
+typedef struct bn_call {
+    weft_context *ctx;
+    weft_tensor *x, *gamma, *beta, *running_mean, *running_var, *tracked, *residual;
+    weft_batch_norm_opts opts;
+    weft_shape shape;
+} bn_call;
+
+static weft_status check_channels(const bn_call *b, const char *what, weft_tensor *t)
+{
+    char text[WF_SHAPE_TEXT];
+    if (!t)
+        return WEFT_OK;
+    weft_shape s = weft_tensor_shape(t);
+    if (weft_tensor_dtype(t) != weft_tensor_dtype(b->x))
+        return wf_fail(b->ctx, WEFT_ERR_DTYPE, "batch_norm: %s is %s, input is %s", what,
+                       weft_dtype_name(weft_tensor_dtype(t)),
+                       weft_dtype_name(weft_tensor_dtype(b->x)));
+    if (!weft_shape_equal(s, WEFT_SHAPE(b->shape.dim[1])))
+        return wf_fail(b->ctx, WEFT_ERR_SHAPE,
+                       "batch_norm: %s has shape %s, input has %lld channels", what,
+                       weft_shape_format(s, text, sizeof text), (long long)b->shape.dim[1]);
+    return WEFT_OK;
+}
+
+static weft_status check(const bn_call *b, bool batch)
+{
+    char text[WF_SHAPE_TEXT];
+    const weft_shape *s = &b->shape;
+    if (s->rank != 2 && s->rank != 4)
+        return wf_fail(b->ctx, WEFT_ERR_SHAPE,
+                       "batch_norm: input is %s, expected (N, C) or (N, C, H, W)",
+                       weft_shape_format(*s, text, sizeof text));
+    WF_TRY(check_channels(b, "weight", b->gamma));
+    WF_TRY(check_channels(b, "bias", b->beta));
+    WF_TRY(check_channels(b, "running_mean", b->running_mean));
+    WF_TRY(check_channels(b, "running_var", b->running_var));
+    if (!b->running_mean != !b->running_var)
+        return wf_fail(b->ctx, WEFT_ERR_INVALID,
+                       "batch_norm: running_mean and running_var must both be given, or neither");
+    if (b->tracked &&
+        (weft_tensor_dtype(b->tracked) != WEFT_I64 || weft_tensor_shape(b->tracked).rank != 0))
+        return wf_fail(b->ctx, WEFT_ERR_INVALID,
+                       "batch_norm: num_batches_tracked must be an i64 scalar");
+    if (!(b->opts.eps >= 0) || !(b->opts.momentum <= 1))
+        return wf_fail(b->ctx, WEFT_ERR_INVALID,
+                       "batch_norm: eps %g must not be negative, momentum %g not above 1",
+                       b->opts.eps, b->opts.momentum);
+    if (batch && weft_shape_count(*s) == s->dim[1])
+        return wf_fail(b->ctx, WEFT_ERR_SHAPE,
+                       "batch_norm: expected more than 1 value per channel when training, got "
+                       "input size %s",
+                       weft_shape_format(*s, text, sizeof text));
+    return WEFT_OK;
+}
+
+/* The running statistics become (1-m)*running + m*batch when the step commits. */
+static weft_status update_running(const bn_call *b, weft_tensor *mean, weft_tensor *var)
+{
+    wf_bn_running_attrs attrs = {.count = weft_shape_count(b->shape) / b->shape.dim[1],
+                                 .cumulative = b->opts.momentum < 0};
+    weft_tensor *in[] = {b->running_mean, b->running_var, mean, var, b->tracked};
+    weft_tensor *out[WF_MAX_OUT];
+    if (attrs.cumulative && !b->tracked)
+        return wf_fail(b->ctx, WEFT_ERR_INVALID,
+                       "batch_norm: a cumulative average needs num_batches_tracked");
+    if (!wf_record(&wf_op_bn_running, &attrs, &b->opts.momentum, b->tracked ? 5 : 4, in, out))
+        return weft_error_status(b->ctx);
+    WF_TRY(wf_assign(b->running_mean, out[0]));
+    WF_TRY(wf_assign(b->running_var, out[1]));
+    return b->tracked ? wf_assign(b->tracked, out[2]) : WEFT_OK;
+}
+
+static weft_tensor *record(bn_call *b, bool act)
+{
+    if (!b->x)
+        return NULL;
+    b->ctx = weft_tensor_context(b->x);
+    b->shape = weft_tensor_shape(b->x);
+    if (b->opts.eps == 0)
+        b->opts.eps = 1e-5;
+    if (b->opts.momentum == 0)
+        b->opts.momentum = 0.1;
+    const bool batch = b->opts.training || !b->running_mean;
+    if (weft_error_status(b->ctx) != WEFT_OK || check(b, batch) != WEFT_OK)
+        return NULL;
+    const weft_dtype dtype = weft_tensor_dtype(b->x);
+    const weft_shape channels = WEFT_SHAPE(b->shape.dim[1]);
+    weft_tensor *in[6] = {b->x};
+    wf_bn_stats_attrs stats = {.eps = b->opts.eps};
+    if (batch) {
+        weft_tensor *out[WF_MAX_OUT];
+        if (!wf_record(&wf_op_bn_stats, &stats, NULL, 1, &b->x, out))
+            return NULL;
+        in[1] = out[0];
+        in[2] = out[2];
+        if (b->running_mean && update_running(b, out[0], out[1]) != WEFT_OK)
+            return NULL;
+    } else {
+        in[1] = b->running_mean;
+        in[2] = wf_record(&wf_op_bn_invstd, &stats, NULL, 1, &b->running_var, NULL);
+    }
+    in[3] = b->gamma ? b->gamma : wf_record_fill(b->ctx, dtype, channels, 1);
+    in[4] = b->beta ? b->beta : wf_record_fill(b->ctx, dtype, channels, 0);
+    in[5] = b->residual;
+    wf_bn_apply_attrs attrs = {.training = batch, .residual = b->residual != NULL};
+    if (act)
+        return wf_record(&wf_op_bn_act, &attrs, NULL, b->residual ? 6 : 5, in, NULL);
+    return wf_record(&wf_op_bn_apply, &attrs, NULL, 5, in, NULL);
+}
+
+weft_tensor *weft_batch_norm(weft_tensor *x, weft_tensor *gamma, weft_tensor *beta,
+                             weft_tensor *running_mean, weft_tensor *running_var,
+                             weft_tensor *num_batches_tracked, const weft_batch_norm_opts *opts)
+{
+    bn_call b = {.x = x,
+                 .gamma = gamma,
+                 .beta = beta,
+                 .running_mean = running_mean,
+                 .running_var = running_var,
+                 .tracked = num_batches_tracked};
+    if (opts)
+        b.opts = *opts;
+    return record(&b, false);
+}
+
+weft_tensor *wf_record_batch_norm_act(weft_tensor *x, weft_tensor *gamma, weft_tensor *beta,
+                                      weft_tensor *running_mean, weft_tensor *running_var,
+                                      weft_tensor *num_batches_tracked, weft_tensor *residual,
+                                      const weft_batch_norm_opts *opts)
+{
+    bn_call b = {.x = x,
+                 .gamma = gamma,
+                 .beta = beta,
+                 .running_mean = running_mean,
+                 .running_var = running_var,
+                 .tracked = num_batches_tracked,
+                 .residual = residual};
+    if (opts)
+        b.opts = *opts;
+    return record(&b, true);
+}

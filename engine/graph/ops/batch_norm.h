@@ -1,0 +1,84 @@
+/* What the ops of batch normalisation share: attributes, and how a batch is cut into the images of
+ * kernels/norm.
+ *
+ * Batch normalisation is recorded as bn_stats (mean, variance), bn_apply and bn_running (the
+ * running statistics, a commit op); its gradient as bn_backward_reduce and bn_backward_apply.
+ * bn_act is bn_apply, an optional residual and ReLU in one pass, with a bit mask that the backward
+ * ops take in ReLU's stead; it computes the same bits as the ops apart.
+ *
+ * Letters: N minibatch, C channels, P pixels of an image. A *slot* is one image of a rank-4 batch,
+ * or WF_BN_ROWS rows of an (N, C) batch: one tile, and one slot of statistics. */
+#ifndef WF_OPS_BATCH_NORM_H
+#define WF_OPS_BATCH_NORM_H
+
+#include "engine/graph/ops/common.h"
+#include "kernels/norm/norm.h"
+
+#define WF_BN_ROWS 64
+#define WF_BN_CHANNELS 64 /* a tile's share when slots are merged */
+
+typedef struct wf_bn_stats_attrs {
+    double eps;
+} wf_bn_stats_attrs;
+
+typedef struct wf_bn_running_attrs {
+    int64_t count;      /* values per channel: N*P */
+    int64_t cumulative; /* the momentum is 1/num_batches_tracked */
+} wf_bn_running_attrs;
+
+/* bn_apply, bn_act, bn_backward_apply */
+typedef struct wf_bn_apply_attrs {
+    int64_t training; /* mean and invstd are those of x: the gradient passes through them */
+    int64_t residual; /* bn_act: in[5]; bn_backward_apply: out[1] is its gradient */
+} wf_bn_apply_attrs;
+
+typedef struct wf_bn_slots {
+    wf_act act;
+    int64_t n;      /* slots */
+    int64_t pixels; /* of a slot; rows of the last may be fewer */
+    int64_t last_pixels;
+    wf_access access;
+    size_t bytes; /* from slot to slot, where access is WF_WHOLE */
+} wf_bn_slots;
+
+wf_bn_slots wf_bn_slots_of(const wf_operand *x);
+/* The slots of a shape of rank 2 or 4, and bytes of one slot's mask. */
+int64_t wf_bn_slot_count(const weft_shape *x);
+int64_t wf_bn_mask_bytes(const weft_shape *x);
+
+static inline int64_t wf_bn_count(const wf_bn_slots *s)
+{
+    return (s->n - 1) * s->pixels + s->last_pixels;
+}
+static inline void *wf_bn_slot(const wf_bn_slots *s, const wf_tile *t, wf_buf buf, int64_t i)
+{
+    if (s->access == WF_TILED)
+        return wf_image(t, buf, i);
+    return (char *)wf_data(t, buf) + (size_t)i * s->bytes;
+}
+static inline wf_act wf_bn_act_of(const wf_bn_slots *s, int64_t i)
+{
+    wf_act act = s->act;
+    if (s->access == WF_WHOLE && i + 1 == s->n)
+        act.H = (int)s->last_pixels;
+    return act;
+}
+static inline int64_t wf_bn_channel_tiles(int C)
+{
+    return (C + WF_BN_CHANNELS - 1) / WF_BN_CHANNELS;
+}
+
+/* The implementation for x; NULL with the error set. */
+const wf_norm_fns *wf_bn_kernels(wf_lower *l, const wf_operand *x);
+
+/* Shape checks: x is f32 or f64 of rank 2 or 4; inputs [first, end) are (C) and of x's type. */
+weft_status wf_bn_infer_x(const wf_infer *f);
+weft_status wf_bn_infer_channels(const wf_infer *f, int first, int end);
+wf_type wf_bn_channel_type(const wf_type *x);
+
+/* As weft_batch_norm, with a residual (or NULL) and ReLU recorded as bn_act. */
+weft_tensor *wf_record_batch_norm_act(weft_tensor *x, weft_tensor *gamma, weft_tensor *beta,
+                                      weft_tensor *running_mean, weft_tensor *running_var,
+                                      weft_tensor *num_batches_tracked, weft_tensor *residual,
+                                      const weft_batch_norm_opts *opts);
+#endif

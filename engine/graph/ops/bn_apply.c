@@ -1,0 +1,220 @@
+/* bn_apply: y = x*scale + shift, scale = gamma*invstd, shift = beta - mean*scale; bn_act: the same,
+ * plus a residual, under ReLU, and the mask of y > 0. Inputs of both: x, mean, invstd, gamma, beta;
+ * bn_act may have a sixth, the residual. See batch_norm.h. */
+#include "engine/graph/ops/batch_norm.h"
+
+typedef struct apply_args {
+    wf_bn_slots slots;
+    wf_buf in[6], y, mask; /* in[5] and mask: -1 when there is none */
+    bool relu;
+    const wf_norm_fns *fns;
+} apply_args;
+
+static void run(const wf_tile *t, const void *vargs, int64_t i)
+{
+    const apply_args *a = vargs;
+    const wf_bn_slots *s = &a->slots;
+    wf_norm_apply p = {.act = wf_bn_act_of(s, i),
+                       .relu = a->relu,
+                       .mean = wf_data(t, a->in[1]),
+                       .invstd = wf_data(t, a->in[2]),
+                       .gamma = wf_data(t, a->in[3]),
+                       .beta = wf_data(t, a->in[4]),
+                       .x = wf_bn_slot(s, t, a->in[0], i),
+                       .residual = a->in[5] >= 0 ? wf_bn_slot(s, t, a->in[5], i) : NULL,
+                       .y = wf_bn_slot(s, t, a->y, i),
+                       .mask = a->mask >= 0 ? wf_image(t, a->mask, i) : NULL};
+    a->fns->apply(&p);
+}
+
+static weft_status lower(wf_lower *l)
+{
+    wf_operand x = wf_lower_in(l, 0);
+    const bool act = l->op == &wf_op_bn_act;
+    apply_args a = {.slots = wf_bn_slots_of(&x),
+                    .in = {-1, -1, -1, -1, -1, -1},
+                    .y = wf_lower_out(l, 0).buf,
+                    .mask = act ? wf_lower_out(l, 1).buf : -1,
+                    .relu = act,
+                    .fns = wf_bn_kernels(l, &x)};
+    if (!a.fns)
+        return WEFT_ERR_UNSUPPORTED;
+    wf_task *task;
+    for (int i = 0; i < l->n_in; i++)
+        a.in[i] = wf_lower_in(l, i).buf;
+    task = wf_lower_task(l, a.fns->name, run, &a, sizeof a, a.slots.n);
+    for (int i = 0; i < l->n_in; i++)
+        wf_reads(task, a.in[i], i == 0 || i == 5 ? a.slots.access : WF_WHOLE);
+    wf_writes(task, a.y, a.slots.access);
+    if (act)
+        wf_writes(task, a.mask, WF_TILED);
+    const double n = (double)wf_operand_count(&x), size = (double)weft_dtype_size(x.dtype);
+    wf_cost(task, (act ? 4 : 2) * n, (a.in[5] >= 0 ? 3 : 2) * n * size);
+    return wf_lowered(l, task);
+}
+
+static weft_status infer(wf_infer *f)
+{
+    const wf_bn_apply_attrs *a = f->attrs;
+    char text[WF_SHAPE_TEXT];
+    if (f->n_in != (a->residual ? 6 : 5))
+        return wf_infer_fail(f, WEFT_ERR_INVALID, "has %d inputs", f->n_in);
+    WF_TRY(wf_bn_infer_x(f));
+    WF_TRY(wf_bn_infer_channels(f, 1, 5));
+    const wf_type *x = &f->in[0];
+    if (a->residual && (f->in[5].dtype != x->dtype || !weft_shape_equal(f->in[5].shape, x->shape)))
+        return wf_infer_fail(f, WEFT_ERR_SHAPE, "the residual is %s %s, unlike the input",
+                             weft_dtype_name(f->in[5].dtype),
+                             weft_shape_format(f->in[5].shape, text, sizeof text));
+    f->out[0] = *x;
+    if (f->n_out == 2)
+        f->out[1] = (wf_type){WEFT_U8,
+                              WEFT_SHAPE(wf_bn_slot_count(&x->shape), wf_bn_mask_bytes(&x->shape))};
+    return WEFT_OK;
+}
+
+/* In training dx needs dgamma and dbeta, which hold the gradient through the statistics. */
+static weft_status grad(wf_grad *g)
+{
+    const wf_bn_apply_attrs *attrs = g->attrs;
+    weft_tensor *mask = g->n_out == 2 ? g->out[1] : NULL;
+    weft_tensor *x = g->in[0], *mean = g->in[1], *invstd = g->in[2], *gamma = g->in[3];
+    weft_tensor *dy = g->dout[0], *sums[WF_MAX_OUT] = {0}, *out[WF_MAX_OUT] = {0};
+    const bool residual = attrs->residual && g->needs[5], dx = g->needs[0] || residual;
+    if (g->needs[3] || g->needs[4] || (g->needs[0] && attrs->training)) {
+        weft_tensor *in[] = {x, dy, mean, invstd, mask};
+        if (!wf_record(&wf_op_bn_backward_reduce, NULL, NULL, mask ? 5 : 4, in, sums))
+            return weft_error_status(g->ctx);
+        g->din[3] = sums[0];
+        g->din[4] = sums[1];
+    }
+    if (!dx)
+        return WEFT_OK;
+    wf_bn_apply_attrs back = {.training = attrs->training && g->needs[0], .residual = residual};
+    weft_tensor *train[] = {dy, invstd, gamma, x, mean, sums[0], sums[1], mask};
+    weft_tensor *eval[] = {dy, invstd, gamma, mask};
+    if (!wf_record(&wf_op_bn_backward_apply, &back, NULL, (back.training ? 7 : 3) + (mask != NULL),
+                   back.training ? train : eval, out))
+        return weft_error_status(g->ctx);
+    g->din[0] = out[0];
+    if (residual)
+        g->din[5] = out[1];
+    return WEFT_OK;
+}
+
+/* ---- samples: in x, gamma, beta(, residual) and, for evaluation, the running statistics --------
+ */
+
+typedef struct sample_user {
+    bool act, residual, training;
+} sample_user;
+
+static weft_tensor *apply(void *user, weft_tensor *const *in, int n)
+{
+    const sample_user *u = user;
+    const weft_batch_norm_opts opts = {.training = u->training, .eps = 1e-3};
+    weft_tensor *mean = u->training ? NULL : in[n - 2], *var = u->training ? NULL : in[n - 1];
+    if (!u->act)
+        return weft_batch_norm(in[0], in[1], in[2], mean, var, NULL, &opts);
+    return wf_record_batch_norm_act(in[0], in[1], in[2], mean, var, NULL,
+                                    u->residual ? in[3] : NULL, &opts);
+}
+
+static bool sample_from(weft_context *ctx, const wf_sample_case *cases, int n, int index,
+                        wf_sample *s)
+{
+    if (!wf_sample_from(ctx, cases, n, index, s))
+        return false;
+    const sample_user *u = cases[index].user;
+    if (!u->training) {
+        const weft_shape channels = cases[index].shape[1];
+        s->in[s->n_in++] = weft_tensor_full(ctx, WEFT_F64, channels, 0.2);
+        s->in[s->n_in++] = weft_tensor_full(ctx, WEFT_F64, channels, 1.7);
+    }
+    return true;
+}
+
+#define IMAGES                                                                                     \
+    {                                                                                              \
+        {4, {3, 5, 2, 3}}, {1, {5}}, {1, {5}},                                                     \
+        {                                                                                          \
+            4,                                                                                     \
+            {                                                                                      \
+                3, 5, 2, 3                                                                         \
+            }                                                                                      \
+        }                                                                                          \
+    }
+#define ROWS                                                                                       \
+    {                                                                                              \
+        {2, {7, 4}}, {1, {4}}, {1, {4}},                                                           \
+        {                                                                                          \
+            2,                                                                                     \
+            {                                                                                      \
+                7, 4                                                                               \
+            }                                                                                      \
+        }                                                                                          \
+    }
+#define MANY_ROWS                                                                                  \
+    {                                                                                              \
+        {2, {70, 2}}, {1, {2}}, {1, {2}},                                                          \
+        {                                                                                          \
+            2,                                                                                     \
+            {                                                                                      \
+                70, 2                                                                              \
+            }                                                                                      \
+        }                                                                                          \
+    }
+
+static bool sample_apply(weft_context *ctx, int index, wf_sample *s)
+{
+    static const sample_user train = {.training = true}, eval = {.training = false};
+    static const wf_sample_case cases[] = {
+        {"training", 3, IMAGES, apply, &train},
+        {"training, rows", 3, ROWS, apply, &train},
+        {"training, two slots of rows", 3, MANY_ROWS, apply, &train},
+        {"evaluation", 3, IMAGES, apply, &eval},
+        {"evaluation, rows", 3, ROWS, apply, &eval},
+    };
+    return sample_from(ctx, cases, sizeof cases / sizeof *cases, index, s);
+}
+
+static bool sample_act(weft_context *ctx, int index, wf_sample *s)
+{
+    static const sample_user train = {.act = true, .training = true}, eval = {.act = true};
+    static const sample_user train_res = {.act = true, .training = true, .residual = true};
+    static const sample_user eval_res = {.act = true, .residual = true};
+    static const wf_sample_case cases[] = {
+        {"training", 3, IMAGES, apply, &train},
+        {"training, residual", 4, IMAGES, apply, &train_res},
+        {"training, two slots of rows", 4, MANY_ROWS, apply, &train_res},
+        {"evaluation", 3, IMAGES, apply, &eval},
+        {"evaluation, residual, rows", 4, ROWS, apply, &eval_res},
+    };
+    return sample_from(ctx, cases, sizeof cases / sizeof *cases, index, s);
+}
+
+const wf_op wf_op_bn_apply = {
+    .name = "bn_apply",
+    .n_out = 1,
+    .attr_size = sizeof(wf_bn_apply_attrs),
+    .flags = WF_OP_KEEPS_ZERO,
+    .layout_rule = WF_LAYOUT_SAME,
+    .inplace = {1},
+    .infer = infer,
+    .grad = grad,
+    .lower = lower,
+    .sample = sample_apply,
+};
+
+const wf_op wf_op_bn_act = {
+    .name = "bn_act",
+    .n_out = 2, /* y, mask */
+    .attr_size = sizeof(wf_bn_apply_attrs),
+    .flags = WF_OP_KEEPS_ZERO,
+    .layout_rule = WF_LAYOUT_SAME,
+    .inplace = {1},
+    .infer = infer,
+    .grad = grad,
+    .lower = lower,
+    .sample = sample_act,
+};

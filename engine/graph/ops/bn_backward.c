@@ -1,0 +1,210 @@
+/* bn_backward_reduce: dgamma and dbeta; bn_backward_apply: dx, and the residual's gradient. Both
+ * may have bn_act's mask as their last input, in place of ReLU's backward pass. See batch_norm.h.
+ */
+#include "engine/graph/ops/batch_norm.h"
+
+/* The mask's shape, where it is an input. */
+static weft_status infer_mask(const wf_infer *f, int i, const weft_shape *x)
+{
+    if (f->n_in <= i)
+        return WEFT_OK;
+    weft_shape want = WEFT_SHAPE(wf_bn_slot_count(x), wf_bn_mask_bytes(x));
+    if (f->in[i].dtype != WEFT_U8 || !weft_shape_equal(f->in[i].shape, want))
+        return wf_infer_fail(f, WEFT_ERR_SHAPE, "input %d is no mask of input 0", i);
+    return WEFT_OK;
+}
+
+static weft_status infer_like_x(const wf_infer *f, int i)
+{
+    if (f->in[i].dtype != f->in[0].dtype || !weft_shape_equal(f->in[i].shape, f->in[0].shape))
+        return wf_infer_fail(f, WEFT_ERR_SHAPE, "input %d differs from input 0 in type or shape",
+                             i);
+    return WEFT_OK;
+}
+
+/* ---- bn_backward_reduce: x, dy, mean, invstd(, mask) -> dgamma, dbeta --------------------------
+ */
+
+typedef struct reduce_args {
+    wf_bn_slots slots;
+    wf_buf x, dy, mean, invstd, mask, sums, dgamma, dbeta; /* mask: -1 when there is none */
+    weft_dtype dtype;
+    const wf_norm_fns *fns;
+} reduce_args;
+
+static void run_reduce(const wf_tile *t, const void *vargs, int64_t i)
+{
+    const reduce_args *a = vargs;
+    wf_norm_reduce p = {.act = wf_bn_act_of(&a->slots, i),
+                        .mean = wf_data(t, a->mean),
+                        .x = wf_bn_slot(&a->slots, t, a->x, i),
+                        .dy = wf_bn_slot(&a->slots, t, a->dy, i),
+                        .mask = a->mask >= 0 ? wf_image(t, a->mask, i) : NULL,
+                        .slot = wf_image(t, a->sums, i)};
+    a->fns->backward_reduce(&p);
+}
+
+static void run_combine(const wf_tile *t, const void *vargs, int64_t tile)
+{
+    const reduce_args *a = vargs;
+    const int C = a->slots.act.C, c0 = (int)tile * WF_BN_CHANNELS;
+    const int c1 = c0 + WF_BN_CHANNELS < C ? c0 + WF_BN_CHANNELS : C;
+    wf_norm_combine_grads(wf_data(t, a->sums), a->slots.n, C, c0, c1, a->dtype,
+                          wf_data(t, a->invstd), wf_data(t, a->dgamma), wf_data(t, a->dbeta));
+}
+
+static weft_status lower_reduce(wf_lower *l)
+{
+    wf_operand x = wf_lower_in(l, 0);
+    reduce_args a = {.slots = wf_bn_slots_of(&x),
+                     .x = x.buf,
+                     .dy = wf_lower_in(l, 1).buf,
+                     .mean = wf_lower_in(l, 2).buf,
+                     .invstd = wf_lower_in(l, 3).buf,
+                     .mask = l->n_in == 5 ? wf_lower_in(l, 4).buf : -1,
+                     .dgamma = wf_lower_out(l, 0).buf,
+                     .dbeta = wf_lower_out(l, 1).buf,
+                     .dtype = x.dtype,
+                     .fns = wf_bn_kernels(l, &x)};
+    if (!a.fns)
+        return WEFT_ERR_UNSUPPORTED;
+    const double slot_bytes = (double)wf_norm_slot_count(a.slots.act.C) * sizeof(double);
+    const double elements = (double)wf_operand_count(&x), n = (double)a.slots.n;
+    a.sums = wf_lower_temp(l, a.slots.n, (size_t)slot_bytes);
+    if (a.sums < 0)
+        return WEFT_ERR_NOMEM;
+
+    wf_task *task = wf_lower_task(l, a.fns->name, run_reduce, &a, sizeof a, a.slots.n);
+    wf_reads(task, a.x, a.slots.access);
+    wf_reads(task, a.dy, a.slots.access);
+    wf_reads(task, a.mean, WF_WHOLE);
+    if (a.mask >= 0)
+        wf_reads(task, a.mask, WF_TILED);
+    wf_writes(task, a.sums, WF_TILED);
+    wf_cost(task, 4 * elements, 2 * elements * (double)weft_dtype_size(x.dtype));
+
+    const int64_t tiles = wf_bn_channel_tiles(a.slots.act.C);
+    task = wf_lower_task(l, "merge", run_combine, &a, sizeof a, tiles);
+    wf_reads(task, a.sums, WF_WHOLE);
+    wf_writes(task, a.sums, WF_WHOLE); /* merged in place */
+    wf_reads(task, a.invstd, WF_WHOLE);
+    wf_writes(task, a.dgamma, WF_WHOLE);
+    wf_writes(task, a.dbeta, WF_WHOLE);
+    wf_cost(task, 2 * n * a.slots.act.C, n * slot_bytes);
+    return wf_lowered(l, task);
+}
+
+static weft_status infer_reduce(wf_infer *f)
+{
+    if (f->n_in != 4 && f->n_in != 5)
+        return wf_infer_fail(f, WEFT_ERR_INVALID, "has %d inputs", f->n_in);
+    WF_TRY(wf_bn_infer_x(f));
+    WF_TRY(infer_like_x(f, 1));
+    WF_TRY(wf_bn_infer_channels(f, 2, 4));
+    WF_TRY(infer_mask(f, 4, &f->in[0].shape));
+    f->out[0] = f->out[1] = wf_bn_channel_type(&f->in[0]);
+    return WEFT_OK;
+}
+
+const wf_op wf_op_bn_backward_reduce = {
+    .name = "bn_backward_reduce",
+    .n_out = 2, /* dgamma, dbeta */
+    .flags = WF_OP_KEEPS_ZERO,
+    .layout_rule = WF_LAYOUT_SAME,
+    .infer = infer_reduce,
+    .no_grad_reason = "second derivatives are not built",
+    .lower = lower_reduce,
+    .no_sample_reason = "the samples of bn_apply and bn_act run it",
+};
+
+/* ---- bn_backward_apply: dy, invstd, gamma(, x, mean, dgamma, dbeta)(, mask) -> dx(, dresidual)
+ * --- */
+
+typedef struct dx_args {
+    wf_bn_slots slots;
+    wf_buf in[8], mask, dx, dresidual; /* mask, dresidual: -1 when there is none */
+    bool training;
+    const wf_norm_fns *fns;
+} dx_args;
+
+static void run_dx(const wf_tile *t, const void *vargs, int64_t i)
+{
+    const dx_args *a = vargs;
+    const wf_bn_slots *s = &a->slots;
+    wf_norm_dx p = {.act = wf_bn_act_of(s, i),
+                    .training = a->training,
+                    .count = (double)wf_bn_count(s),
+                    .dy = wf_bn_slot(s, t, a->in[0], i),
+                    .invstd = wf_data(t, a->in[1]),
+                    .gamma = wf_data(t, a->in[2]),
+                    .mask = a->mask >= 0 ? wf_image(t, a->mask, i) : NULL,
+                    .dx = wf_bn_slot(s, t, a->dx, i),
+                    .dresidual = a->dresidual >= 0 ? wf_bn_slot(s, t, a->dresidual, i) : NULL};
+    if (a->training) {
+        p.x = wf_bn_slot(s, t, a->in[3], i);
+        p.mean = wf_data(t, a->in[4]);
+        p.dgamma = wf_data(t, a->in[5]);
+        p.dbeta = wf_data(t, a->in[6]);
+    }
+    a->fns->backward_apply(&p);
+}
+
+static weft_status lower_dx(wf_lower *l)
+{
+    const wf_bn_apply_attrs *attrs = l->attrs;
+    wf_operand dy = wf_lower_in(l, 0);
+    const int fixed = attrs->training ? 7 : 3;
+    dx_args a = {.slots = wf_bn_slots_of(&dy),
+                 .mask = l->n_in > fixed ? wf_lower_in(l, fixed).buf : -1,
+                 .dx = wf_lower_out(l, 0).buf,
+                 .dresidual = attrs->residual ? wf_lower_out(l, 1).buf : -1,
+                 .training = attrs->training,
+                 .fns = wf_bn_kernels(l, &dy)};
+    if (!a.fns)
+        return WEFT_ERR_UNSUPPORTED;
+    for (int i = 0; i < l->n_in; i++)
+        a.in[i] = wf_lower_in(l, i).buf;
+    wf_task *task = wf_lower_task(l, a.fns->name, run_dx, &a, sizeof a, a.slots.n);
+    for (int i = 0; i < fixed; i++)
+        wf_reads(task, a.in[i], i == 0 || i == 3 ? a.slots.access : WF_WHOLE);
+    if (a.mask >= 0)
+        wf_reads(task, a.mask, WF_TILED);
+    wf_writes(task, a.dx, a.slots.access);
+    if (a.dresidual >= 0)
+        wf_writes(task, a.dresidual, a.slots.access);
+    const double n = (double)wf_operand_count(&dy), size = (double)weft_dtype_size(dy.dtype);
+    const double streams = (a.training ? 3 : 2) + (a.dresidual >= 0);
+    wf_cost(task, (a.training ? 5 : 1) * n, streams * n * size);
+    return wf_lowered(l, task);
+}
+
+static weft_status infer_dx(wf_infer *f)
+{
+    const wf_bn_apply_attrs *a = f->attrs;
+    const int fixed = a->training ? 7 : 3;
+    if (f->n_in != fixed && f->n_in != fixed + 1)
+        return wf_infer_fail(f, WEFT_ERR_INVALID, "has %d inputs", f->n_in);
+    WF_TRY(wf_bn_infer_x(f)); /* dy is as x */
+    WF_TRY(wf_bn_infer_channels(f, 1, 3));
+    if (a->training) {
+        WF_TRY(infer_like_x(f, 3));
+        WF_TRY(wf_bn_infer_channels(f, 4, 7));
+    }
+    WF_TRY(infer_mask(f, fixed, &f->in[0].shape));
+    f->n_out = a->residual ? 2 : 1;
+    f->out[0] = f->out[1] = f->in[0];
+    return WEFT_OK;
+}
+
+const wf_op wf_op_bn_backward_apply = {
+    .name = "bn_backward_apply",
+    .n_out = 2, /* dx, dresidual */
+    .attr_size = sizeof(wf_bn_apply_attrs),
+    .flags = WF_OP_KEEPS_ZERO,
+    .layout_rule = WF_LAYOUT_SAME,
+    .inplace = {1},
+    .infer = infer_dx,
+    .no_grad_reason = "second derivatives are not built",
+    .lower = lower_dx,
+    .no_sample_reason = "the samples of bn_apply and bn_act run it",
+};

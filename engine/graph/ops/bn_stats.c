@@ -1,0 +1,238 @@
+/* bn_stats: mean, biased variance and 1/sqrt(var + eps) of each channel; bn_invstd: the last of
+ * these from a variance; bn_running: the update of the running statistics. See batch_norm.h. */
+#include <math.h>
+
+#include "engine/graph/ops/batch_norm.h"
+
+/* ---- bn_stats ------------------------------------------------------------------------------- */
+
+typedef struct stats_args {
+    wf_bn_slots slots;
+    wf_buf x, moments, mean, var, invstd;
+    weft_dtype dtype;
+    double eps;
+    const wf_norm_fns *fns;
+} stats_args;
+
+static void run_slot(const wf_tile *t, const void *vargs, int64_t i)
+{
+    const stats_args *a = vargs;
+    a->fns->stats(wf_bn_act_of(&a->slots, i), wf_bn_slot(&a->slots, t, a->x, i),
+                  wf_image(t, a->moments, i));
+}
+
+static void run_combine(const wf_tile *t, const void *vargs, int64_t tile)
+{
+    const stats_args *a = vargs;
+    const wf_bn_slots *s = &a->slots;
+    const int C = s->act.C, c0 = (int)tile * WF_BN_CHANNELS;
+    const int c1 = c0 + WF_BN_CHANNELS < C ? c0 + WF_BN_CHANNELS : C;
+    wf_norm_combine_stats(wf_data(t, a->moments), s->n, s->pixels, s->last_pixels, C, c0, c1,
+                          a->eps, a->dtype, wf_data(t, a->mean), wf_data(t, a->var),
+                          wf_data(t, a->invstd));
+}
+
+static weft_status lower_stats(wf_lower *l)
+{
+    const wf_bn_stats_attrs *attrs = l->attrs;
+    wf_operand x = wf_lower_in(l, 0);
+    stats_args a = {.slots = wf_bn_slots_of(&x),
+                    .x = x.buf,
+                    .mean = wf_lower_out(l, 0).buf,
+                    .var = wf_lower_out(l, 1).buf,
+                    .invstd = wf_lower_out(l, 2).buf,
+                    .dtype = x.dtype,
+                    .eps = attrs->eps,
+                    .fns = wf_bn_kernels(l, &x)};
+    if (!a.fns)
+        return WEFT_ERR_UNSUPPORTED;
+    const double slot_bytes = (double)wf_norm_slot_count(a.slots.act.C) * sizeof(double);
+    const double elements = (double)wf_operand_count(&x), n = (double)a.slots.n;
+    a.moments = wf_lower_temp(l, a.slots.n, (size_t)slot_bytes);
+    if (a.moments < 0)
+        return WEFT_ERR_NOMEM;
+
+    wf_task *task = wf_lower_task(l, a.fns->name, run_slot, &a, sizeof a, a.slots.n);
+    wf_reads(task, x.buf, a.slots.access);
+    wf_writes(task, a.moments, WF_TILED);
+    wf_cost(task, 4 * elements, elements * (double)weft_dtype_size(x.dtype));
+
+    const int64_t tiles = wf_bn_channel_tiles(a.slots.act.C);
+    task = wf_lower_task(l, "merge", run_combine, &a, sizeof a, tiles);
+    wf_reads(task, a.moments, WF_WHOLE);
+    wf_writes(task, a.moments, WF_WHOLE); /* merged in place */
+    wf_writes(task, a.mean, WF_WHOLE);
+    wf_writes(task, a.var, WF_WHOLE);
+    wf_writes(task, a.invstd, WF_WHOLE);
+    wf_cost(task, 4 * n * a.slots.act.C, n * slot_bytes);
+    return wf_lowered(l, task);
+}
+
+static weft_status infer_stats(wf_infer *f)
+{
+    WF_TRY(wf_bn_infer_x(f));
+    for (int o = 0; o < 3; o++)
+        f->out[o] = wf_bn_channel_type(&f->in[0]);
+    return WEFT_OK;
+}
+
+const wf_op wf_op_bn_stats = {
+    .name = "bn_stats",
+    .n_out = 3, /* mean, variance, invstd */
+    .attr_size = sizeof(wf_bn_stats_attrs),
+    .flags = WF_OP_KEEPS_ZERO,
+    .layout_rule = WF_LAYOUT_SAME,
+    .infer = infer_stats,
+    .no_grad_reason = "bn_apply's gradient passes through the statistics too",
+    .lower = lower_stats,
+    .no_sample_reason = "bn_apply's samples run it",
+};
+
+/* ---- bn_invstd ------------------------------------------------------------------------------ */
+
+typedef struct invstd_args {
+    wf_buf var, invstd;
+    int64_t C;
+    weft_dtype dtype;
+    double eps;
+} invstd_args;
+
+static double get(weft_dtype dtype, const void *p, int64_t i)
+{
+    return dtype == WEFT_F64 ? ((const double *)p)[i] : (double)((const float *)p)[i];
+}
+static void set(weft_dtype dtype, void *p, int64_t i, double x)
+{
+    if (dtype == WEFT_F64)
+        ((double *)p)[i] = x;
+    else
+        ((float *)p)[i] = (float)x;
+}
+
+static void run_invstd(const wf_tile *t, const void *vargs, int64_t tile)
+{
+    const invstd_args *a = vargs;
+    for (int64_t c = 0; c < a->C; c++)
+        set(a->dtype, wf_data(t, a->invstd), c,
+            1 / sqrt(get(a->dtype, wf_data(t, a->var), c) + a->eps));
+}
+
+static weft_status lower_invstd(wf_lower *l)
+{
+    const wf_bn_stats_attrs *attrs = l->attrs;
+    wf_operand var = wf_lower_in(l, 0), invstd = wf_lower_out(l, 0);
+    invstd_args a = {var.buf, invstd.buf, var.N, var.dtype, attrs->eps};
+    wf_task *task = wf_lower_task(l, "ref", run_invstd, &a, sizeof a, 1);
+    wf_reads(task, var.buf, WF_WHOLE);
+    wf_writes(task, invstd.buf, WF_WHOLE);
+    wf_cost(task, 20.0 * (double)a.C, 2.0 * (double)(a.C * (int64_t)weft_dtype_size(var.dtype)));
+    return wf_lowered(l, task);
+}
+
+static weft_status infer_invstd(wf_infer *f)
+{
+    WF_TRY(wf_infer_float(f, 0));
+    if (f->in[0].shape.rank != 1)
+        return wf_infer_fail(f, WEFT_ERR_SHAPE, "the variance has rank %d, expected 1",
+                             f->in[0].shape.rank);
+    f->out[0] = f->in[0];
+    return WEFT_OK;
+}
+
+const wf_op wf_op_bn_invstd = {
+    .name = "bn_invstd",
+    .n_out = 1,
+    .attr_size = sizeof(wf_bn_stats_attrs),
+    .layout_rule = WF_LAYOUT_SAME,
+    .infer = infer_invstd,
+    .no_grad_reason = "running statistics take no gradient",
+    .lower = lower_invstd,
+    .no_sample_reason = "bn_apply's samples run it",
+};
+
+/* ---- bn_running ----------------------------------------------------------------------------- */
+
+typedef struct running_args {
+    wf_buf in[5], out[3]; /* running mean, running var, batch mean, batch var, tracked */
+    int64_t C, count, cumulative;
+    bool tracked;
+    int scalar;
+    weft_dtype dtype;
+} running_args;
+
+/* As torch: the running variance is the unbiased one; the counter includes this batch. */
+static void run_running(const wf_tile *t, const void *vargs, int64_t tile)
+{
+    const running_args *a = vargs;
+    double m = t->scalars[a->scalar];
+    if (a->tracked) {
+        int64_t batches = *(const int64_t *)wf_data(t, a->in[4]) + 1;
+        *(int64_t *)wf_data(t, a->out[2]) = batches;
+        if (a->cumulative)
+            m = 1 / (double)batches;
+    }
+    const double unbiased = (double)a->count / (double)(a->count - 1);
+    for (int64_t c = 0; c < a->C; c++) {
+        double mean = get(a->dtype, wf_data(t, a->in[0]), c);
+        double var = get(a->dtype, wf_data(t, a->in[1]), c);
+        mean = (1 - m) * mean + m * get(a->dtype, wf_data(t, a->in[2]), c);
+        var = (1 - m) * var + m * unbiased * get(a->dtype, wf_data(t, a->in[3]), c);
+        set(a->dtype, wf_data(t, a->out[0]), c, mean);
+        set(a->dtype, wf_data(t, a->out[1]), c, var);
+    }
+}
+
+static weft_status lower_running(wf_lower *l)
+{
+    const wf_bn_running_attrs *attrs = l->attrs;
+    wf_operand mean = wf_lower_in(l, 0);
+    running_args a = {.C = mean.N,
+                      .count = attrs->count,
+                      .cumulative = attrs->cumulative,
+                      .tracked = l->n_in == 5,
+                      .scalar = l->scalar,
+                      .dtype = mean.dtype};
+    for (int i = 0; i < l->n_in; i++)
+        a.in[i] = wf_lower_in(l, i).buf;
+    for (int o = 0; o < l->n_out; o++)
+        a.out[o] = wf_lower_out(l, o).buf;
+    wf_task *task = wf_lower_task(l, "ref", run_running, &a, sizeof a, 1);
+    for (int i = 0; i < l->n_in; i++)
+        wf_reads(task, a.in[i], WF_WHOLE);
+    for (int o = 0; o < l->n_out; o++)
+        wf_writes(task, a.out[o], WF_WHOLE);
+    wf_cost(task, 8.0 * (double)a.C, 6.0 * (double)(a.C * (int64_t)weft_dtype_size(a.dtype)));
+    return wf_lowered(l, task);
+}
+
+static weft_status infer_running(wf_infer *f)
+{
+    const wf_bn_running_attrs *a = f->attrs;
+    WF_TRY(wf_infer_float(f, 0));
+    if (f->n_in < 4 || f->n_in > 5 || a->count < 2)
+        return wf_infer_fail(f, WEFT_ERR_INVALID, "%d inputs, %lld values per channel", f->n_in,
+                             (long long)a->count);
+    for (int i = 1; i < 4; i++)
+        if (f->in[i].dtype != f->in[0].dtype || !weft_shape_equal(f->in[i].shape, f->in[0].shape))
+            return wf_infer_fail(f, WEFT_ERR_SHAPE,
+                                 "input %d differs from input 0 in type or shape", i);
+    f->n_out = f->n_in - 2;
+    f->out[0] = f->out[1] = f->in[0];
+    if (f->n_in == 5)
+        f->out[2] = f->in[4];
+    return WEFT_OK;
+}
+
+const wf_op wf_op_bn_running = {
+    .name = "bn_running",
+    .n_out = 3,
+    .attr_size = sizeof(wf_bn_running_attrs),
+    .n_scalars = 1, /* momentum */
+    .flags = WF_OP_COMMIT,
+    .layout_rule = WF_LAYOUT_SAME,
+    .inplace = {1, 2, 5},
+    .infer = infer_running,
+    .no_grad_reason = "running statistics take no gradient",
+    .lower = lower_running,
+    .no_sample_reason = "has no gradient to check; tests/engine/test_batch_norm.c runs it",
+};

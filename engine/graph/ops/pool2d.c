@@ -1,0 +1,169 @@
+/* What the ops of 2-D pooling share: see pool2d.h. */
+#include "engine/graph/ops/pool2d.h"
+
+enum { LIMIT = 1 << 28 }; /* of every size, so that kernels' int arithmetic cannot overflow */
+
+wf_pool2d_attrs wf_pool2d_from(const weft_pool2d_opts *opts)
+{
+    static const weft_pool2d_opts none;
+    wf_pool2d_attrs a = {0};
+    if (!opts)
+        opts = &none;
+    for (int i = 0; i < 2; i++) {
+        a.kernel[i] = opts->kernel[i];
+        a.stride[i] = opts->stride[i] ? opts->stride[i] : opts->kernel[i];
+        a.padding[i] = opts->padding[i];
+        a.dilation[i] = opts->dilation[i] ? opts->dilation[i] : 1;
+    }
+    a.ceil_mode = opts->ceil_mode;
+    a.exclude_padding = opts->exclude_padding;
+    return a;
+}
+
+static const char *const side[2] = {"height", "width"};
+
+/* Output size along dimension i of a window that is not adaptive. */
+static weft_status window_size(const wf_infer *f, wf_pool2d_attrs *a, int i)
+{
+    const int64_t k = a->kernel[i], s = a->stride[i], p = a->padding[i], d = a->dilation[i];
+    const long long in = (long long)a->size[i];
+    if (k < 1 || s < 1 || d < 1 || p < 0)
+        return wf_infer_fail(f, WEFT_ERR_INVALID,
+                             "kernel %lld, stride %lld and dilation %lld must be at least 1, "
+                             "padding %lld at least 0 (%s)",
+                             (long long)k, (long long)s, (long long)d, (long long)p, side[i]);
+    if (p > k / 2)
+        return wf_infer_fail(f, WEFT_ERR_INVALID,
+                             "padding %lld is more than half of the kernel's %s %lld", (long long)p,
+                             side[i], (long long)k);
+    if (in > LIMIT || s > LIMIT || k > LIMIT || d > LIMIT || d * k > LIMIT)
+        return wf_infer_fail(f, WEFT_ERR_SHAPE,
+                             "%s %lld, kernel %lld, stride %lld or dilation %lld is too large",
+                             side[i], in, (long long)k, (long long)s, (long long)d);
+    a->out[i] = wf_pool_size(a->size[i], (int)k, (int)s, (int)p, (int)d, a->ceil_mode);
+    if (a->out[i] < 1)
+        return wf_infer_fail(f, WEFT_ERR_SHAPE,
+                             "the output is empty: %s %lld with padding %lld is smaller than the "
+                             "kernel's %lld",
+                             side[i], in, (long long)p, (long long)(d * (k - 1) + 1));
+    return WEFT_OK;
+}
+
+static weft_status check_rank(const wf_infer *f)
+{
+    char text[WF_SHAPE_TEXT];
+    const weft_shape *x = &f->in[0].shape;
+    WF_TRY(wf_infer_float(f, 0));
+    if (x->rank != 4)
+        return wf_infer_fail(f, WEFT_ERR_SHAPE, "input is %s, expected (N, C, H, W)",
+                             weft_shape_format(*x, text, sizeof text));
+    if (x->dim[1] > LIMIT || x->dim[2] > LIMIT || x->dim[3] > LIMIT)
+        return wf_infer_fail(f, WEFT_ERR_SHAPE, "input %s is too large",
+                             weft_shape_format(*x, text, sizeof text));
+    return WEFT_OK;
+}
+
+weft_status wf_pool2d_infer(wf_infer *f)
+{
+    wf_pool2d_attrs *a = f->attrs;
+    const weft_shape *x = &f->in[0].shape;
+    WF_TRY(check_rank(f));
+    for (int i = 0; i < 2; i++) {
+        a->size[i] = x->dim[2 + i];
+        if (!a->adaptive)
+            WF_TRY(window_size(f, a, i));
+        else if (a->out[i] < 1 || a->out[i] > LIMIT)
+            return wf_infer_fail(f, WEFT_ERR_INVALID, "output %s %lld must be at least 1", side[i],
+                                 (long long)a->out[i]);
+    }
+    f->out[0] = (wf_type){f->in[0].dtype, WEFT_SHAPE(x->dim[0], x->dim[1], a->out[0], a->out[1])};
+    if (weft_shape_count(f->out[0].shape) < 0)
+        return wf_infer_fail(f, WEFT_ERR_SHAPE, "the output is too large");
+    return WEFT_OK;
+}
+
+weft_status wf_pool2d_infer_backward(wf_infer *f)
+{
+    const wf_pool2d_attrs *a = f->attrs;
+    const int64_t *dy = f->in[0].shape.dim;
+    WF_TRY(check_rank(f));
+    if (dy[2] != a->out[0] || dy[3] != a->out[1])
+        return wf_infer_fail(f, WEFT_ERR_SHAPE, "the output's gradient has not the output's shape");
+    f->out[0] = (wf_type){f->in[0].dtype, WEFT_SHAPE(dy[0], dy[1], a->size[0], a->size[1])};
+    return WEFT_OK;
+}
+
+wf_pool wf_pool2d_geometry(const wf_pool2d_attrs *a, wf_act image, bool average)
+{
+    wf_pool g = {.in = {image.C, (int)a->size[0], (int)a->size[1], image.block},
+                 .P = (int)a->out[0],
+                 .Q = (int)a->out[1],
+                 .average = average,
+                 .adaptive = a->adaptive,
+                 .exclude_padding = a->exclude_padding};
+    for (int i = 0; i < 2; i++) {
+        g.kernel[i] = (int)a->kernel[i];
+        g.stride[i] = (int)a->stride[i];
+        g.padding[i] = (int)a->padding[i];
+        g.dilation[i] = (int)a->dilation[i];
+    }
+    return g;
+}
+
+const wf_pool_fns *wf_pool2d_kernels(wf_lower *l, const wf_pool *g, weft_dtype dtype)
+{
+    const wf_pool_fns *fns = wf_pool_find(l->isa, dtype, g);
+    if (!fns)
+        wf_lower_fail(l, WEFT_ERR_UNSUPPORTED, "no kernel for %s", weft_dtype_name(dtype));
+    return fns;
+}
+
+/* ---- average -------------------------------------------------------------------------------- */
+
+typedef struct avg_args {
+    wf_pool g;
+    wf_buf from, to; /* x, y or dy, dx */
+    const wf_pool_fns *fns;
+} avg_args;
+
+static void run_forward(const wf_tile *t, const void *vargs, int64_t n)
+{
+    const avg_args *a = vargs;
+    a->fns->avg_forward(&a->g, wf_image(t, a->from, n), wf_image(t, a->to, n));
+}
+static void run_backward(const wf_tile *t, const void *vargs, int64_t n)
+{
+    const avg_args *a = vargs;
+    a->fns->avg_backward(&a->g, wf_image(t, a->from, n), wf_image(t, a->to, n));
+}
+
+static weft_status lower_avg(wf_lower *l, wf_tile_fn run)
+{
+    wf_operand from = wf_lower_in(l, 0), to = wf_lower_out(l, 0);
+    avg_args a = {wf_pool2d_geometry(l->attrs, from.act, true), from.buf, to.buf, NULL};
+    a.fns = wf_pool2d_kernels(l, &a.g, from.dtype);
+    if (!a.fns)
+        return WEFT_ERR_UNSUPPORTED;
+    wf_task *task = wf_lower_task(l, a.fns->name, run, &a, sizeof a, from.N);
+    wf_reads(task, from.buf, WF_TILED);
+    wf_writes(task, to.buf, WF_TILED);
+    const double n = (double)(wf_operand_count(&from) + wf_operand_count(&to));
+    wf_cost(task, n, n * (double)weft_dtype_size(from.dtype));
+    return wf_lowered(l, task);
+}
+
+weft_status wf_pool2d_lower_avg(wf_lower *l)
+{
+    return lower_avg(l, run_forward);
+}
+weft_status wf_pool2d_lower_avg_backward(wf_lower *l)
+{
+    return lower_avg(l, run_backward);
+}
+
+weft_status wf_pool2d_grad_avg(wf_grad *g)
+{
+    if (g->needs[0])
+        g->din[0] = wf_record(&wf_op_avg_pool2d_backward, g->attrs, NULL, 1, &g->dout[0], NULL);
+    return weft_error_status(g->ctx);
+}
