@@ -15,7 +15,7 @@
  *     y = net(torch.randn(2, 10))
  *     y.mean().backward()
  *     for name, p in net.named_parameters():
- *         print(name, list(p.shape), list(p.grad.shape))        # fc1.weight [20, 10] [20, 10] ...
+ *         print(name, list(p.shape), list(p.grad.shape))        # weight_custom [5, 3] [5, 3] ...
  *     print(list(y.shape))                                      # [2, 3]
  */
 #include <stdio.h>
