@@ -1,9 +1,179 @@
-/* Pass 2, fuse: rewrites of nodes. Tasks are chained later, in chain.c. */
+/* Pass 2, fuse: rewrites of nodes that save passes over memory. (Tasks are chained in chain.c.)
+ *
+ * BatchNorm's apply, an optional residual add and ReLU become bn_act, which also yields the bit
+ * mask of y > 0; in the backward pass ReLU's gradient disappears into BatchNorm's two ops, which
+ * take the mask instead. Both compute the same bits as the ops apart. */
+#include "engine/graph/ops/batch_norm.h"
 #include "engine/plan/plan.h"
+
+/* The only live node that reads `value`, when nothing else needs it; -1: none or several. */
+static int only_user(const wf_plan *p, int value)
+{
+    bool needed;
+    if (wf_ir_users(p, value, &needed) != 1 || needed)
+        return -1;
+    for (int n = 0; n < p->n_nodes; n++)
+        for (int i = 0; i < p->nodes[n].n_in && !p->nodes[n].dead; i++)
+            if (p->nodes[n].in[i] == value)
+                return n;
+    return -1;
+}
+
+static bool is(const wf_plan *p, int node, const wf_op *op)
+{
+    return node >= 0 && !p->nodes[node].dead && p->nodes[node].op == op;
+}
+
+/* ---- forward ---- */
+
+/* The nodes apply -> (add ->) relu, with the other operand of add. */
+typedef struct forward_match {
+    int apply, add, relu; /* add: -1 when there is none */
+    int residual;         /* value */
+} forward_match;
+
+static bool match_forward(const wf_plan *p, int apply, forward_match *m)
+{
+    if (!is(p, apply, &wf_op_bn_apply))
+        return false;
+    int y = p->nodes[apply].out[0], next = only_user(p, y);
+    *m = (forward_match){apply, -1, next, -1};
+    if (is(p, next, &wf_op_add)) {
+        const wf_ir_node *add = &p->nodes[next];
+        m->add = next;
+        m->residual = add->in[0] == y ? add->in[1] : add->in[0];
+        m->relu = only_user(p, add->out[0]);
+        if (!weft_shape_equal(p->values[m->residual].type.shape, p->values[y].type.shape))
+            return false;
+    }
+    return is(p, m->relu, &wf_op_relu);
+}
+
+/* relu's place is taken by bn_act, so that the residual has been computed there. */
+static weft_status rewrite_forward(wf_plan *p, const forward_match *m)
+{
+    const wf_ir_node *apply = &p->nodes[m->apply];
+    const bool residual = m->add >= 0;
+    wf_bn_apply_attrs *attrs = wf_bump_alloc(&p->bump, sizeof *attrs);
+    int *in = wf_bump_alloc(&p->bump, 6 * sizeof *in);
+    const wf_type x = p->values[apply->in[0]].type;
+    int mask = wf_ir_new_value(p, (wf_type){WEFT_U8, WEFT_SHAPE(wf_bn_slot_count(&x.shape),
+                                                                wf_bn_mask_bytes(&x.shape))});
+    if (!attrs || !in || mask < 0)
+        return wf_plan_nomem(p);
+    *attrs = *(const wf_bn_apply_attrs *)apply->attrs;
+    attrs->residual = residual;
+    for (int i = 0; i < 5; i++)
+        in[i] = apply->in[i];
+    in[5] = m->residual;
+    wf_ir_node *node = &p->nodes[m->relu];
+    node->op = &wf_op_bn_act;
+    node->attrs = attrs;
+    node->in = in;
+    node->n_in = residual ? 6 : 5;
+    node->out[1] = mask;
+    node->n_out = 2;
+    node->path = apply->path;
+    p->values[mask].node = m->relu;
+    p->values[mask].out = 1;
+    p->nodes[m->apply].dead = true;
+    if (residual)
+        p->nodes[m->add].dead = true;
+    return WEFT_OK;
+}
+
+/* ---- backward ---- */
+
+/* relu_backward's output d goes to one BatchNorm's reduce and apply, and perhaps to the residual's
+ * branch (others). */
+typedef struct backward_match {
+    int reduce, apply;
+    bool others;
+} backward_match;
+
+static bool match_backward(const wf_plan *p, int back, int act, backward_match *m)
+{
+    const int d = p->nodes[back].out[0], x = p->nodes[act].in[0];
+    *m = (backward_match){-1, -1, false};
+    bool needed;
+    wf_ir_users(p, d, &needed);
+    if (needed)
+        return false;
+    int first_other = p->n_nodes;
+    for (int n = 0; n < p->n_nodes; n++) {
+        const wf_ir_node *node = &p->nodes[n];
+        for (int i = 0; i < node->n_in && !node->dead; i++) {
+            if (node->in[i] != d)
+                continue;
+            if (node->op == &wf_op_bn_backward_reduce && node->n_in == 4 && i == 1 &&
+                node->in[0] == x) {
+                m->reduce = n;
+            } else if (node->op == &wf_op_bn_backward_apply && i == 0 &&
+                       (node->n_in == 3 || (node->n_in == 7 && node->in[3] == x))) {
+                m->apply = n;
+            } else {
+                m->others = true;
+                first_other = n < first_other ? n : first_other;
+            }
+        }
+    }
+    /* The residual's gradient comes out of bn_backward_apply, which must not come too late. */
+    return m->apply >= 0 && first_other > m->apply;
+}
+
+static weft_status append_mask(wf_plan *p, int n, int dy_at, int dy, int mask)
+{
+    wf_ir_node *node = &p->nodes[n];
+    int *in = wf_bump_alloc(&p->bump, (size_t)(node->n_in + 1) * sizeof *in);
+    if (!in)
+        return wf_plan_nomem(p);
+    for (int i = 0; i < node->n_in; i++)
+        in[i] = node->in[i];
+    in[dy_at] = dy;
+    in[node->n_in++] = mask;
+    node->in = in;
+    return WEFT_OK;
+}
+
+static weft_status rewrite_backward(wf_plan *p, int back, int act, const backward_match *m)
+{
+    const int dz = p->nodes[back].in[0], d = p->nodes[back].out[0], mask = p->nodes[act].out[1];
+    if (m->reduce >= 0)
+        WF_TRY(append_mask(p, m->reduce, 1, dz, mask));
+    WF_TRY(append_mask(p, m->apply, 0, dz, mask));
+    p->nodes[back].dead = true;
+    if (!m->others)
+        return WEFT_OK;
+    wf_ir_node *apply = &p->nodes[m->apply];
+    wf_bn_apply_attrs *attrs = wf_bump_alloc(&p->bump, sizeof *attrs);
+    if (!attrs)
+        return wf_plan_nomem(p);
+    *attrs = *(const wf_bn_apply_attrs *)apply->attrs;
+    attrs->residual = 1;
+    apply->attrs = attrs;
+    apply->out[1] = d;
+    apply->n_out = 2;
+    p->values[d].node = m->apply;
+    p->values[d].out = 1;
+    return WEFT_OK;
+}
 
 weft_status wf_pass_fuse(wf_plan *p)
 {
     if ((p->passes_off & WEFT_PASS_FUSE) || p->keep_all)
         return WEFT_OK;
+    for (int n = 0; n < p->n_nodes; n++) {
+        forward_match m;
+        if (match_forward(p, n, &m))
+            WF_TRY(rewrite_forward(p, &m));
+    }
+    for (int n = 0; n < p->n_nodes; n++) {
+        if (!is(p, n, &wf_op_relu_backward))
+            continue;
+        int act = p->values[p->nodes[n].in[1]].node;
+        backward_match m;
+        if (is(p, act, &wf_op_bn_act) && match_backward(p, n, act, &m))
+            WF_TRY(rewrite_backward(p, n, act, &m));
+    }
     return WEFT_OK;
 }
