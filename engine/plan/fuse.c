@@ -137,7 +137,7 @@ static weft_status append_mask(wf_plan *p, int n, int dy_at, int dy, int mask)
 
 static weft_status rewrite_backward(wf_plan *p, int back, int act, const backward_match *m)
 {
-    const int dz = p->nodes[back].in[0], d = p->nodes[back].out[0], mask = p->nodes[act].out[1];
+    const int dz = p->nodes[back].in[1], d = p->nodes[back].out[0], mask = p->nodes[act].out[1];
     if (m->reduce >= 0)
         WF_TRY(append_mask(p, m->reduce, 1, dz, mask));
     WF_TRY(append_mask(p, m->apply, 0, dz, mask));
@@ -170,7 +170,7 @@ weft_status wf_pass_fuse(wf_plan *p)
     for (int n = 0; n < p->n_nodes; n++) {
         if (!is(p, n, &wf_op_relu_backward))
             continue;
-        int act = p->values[p->nodes[n].in[1]].node;
+        int act = p->values[p->nodes[n].in[0]].node;
         backward_match m;
         if (is(p, act, &wf_op_bn_act) && match_backward(p, n, act, &m))
             WF_TRY(rewrite_backward(p, n, act, &m));
