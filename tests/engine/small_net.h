@@ -102,7 +102,8 @@ static inline weft_tensor *net_logits(small_net *net, bool training)
     weft_tensor *shortcut = seen(net, weft_conv2d(a, p[6], p[7], NULL));
     b = seen(net, weft_relu(seen(net, weft_add(b, shortcut))));
     weft_tensor *c = seen(net, weft_conv2d(b, p[8], NULL, &half));
-    weft_tensor *both[2] = {seen(net, weft_avg_pool2d(b, &(weft_pool2d_opts){.kernel = {2, 2}})), c};
+    weft_pool2d_opts ceiled = {.kernel = {2, 2}, .ceil_mode = true};
+    weft_tensor *both[2] = {seen(net, weft_avg_pool2d(b, &ceiled)), c};
     weft_tensor *d = seen(net, weft_concat(both, 2, 1));
     d = seen(net, weft_flatten(seen(net, weft_adaptive_avg_pool2d(d, 1, 1)), 1));
     d = seen(net, weft_dropout(d, 0.25, training));
