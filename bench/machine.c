@@ -1,0 +1,170 @@
+/* Measures the peaks: arithmetic in registers, and STREAM's triad over arrays that no cache holds
+ * (McCalpin, "STREAM: Sustainable Memory Bandwidth in High Performance Computers", 1991-2007). */
+#include "bench/machine.h"
+
+#include <math.h>
+#include <omp.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "bench/peak.h"
+#include "engine/context/error.h"
+
+enum { SAMPLES = 9 };
+
+weft_status bench_machine_init(bench_machine *m, int threads, weft_error *err)
+{
+    *m = (bench_machine){.isa = wf_cpu_isa()};
+    WF_TRY(wf_topology_create(&m->topology, &(wf_topology_config){.threads = threads}, err));
+    weft_status status = wf_memory_create(&m->memory, m->topology, NULL, err);
+    if (status != WEFT_OK) {
+        bench_machine_done(m);
+        return status;
+    }
+    m->threads = wf_topology_threads(m->topology);
+    int caches = 0, last = -1;
+    for (int i = 0; i < wf_topology_cores(m->topology); i++) { /* in order of their caches */
+        wf_core core = wf_topology_core(m->topology, i);
+        caches += core.l3 != last;
+        last = core.l3;
+    }
+    const wf_machine *machine = wf_topology_machine(m->topology);
+    size_t one = machine->l3 ? machine->l3 : machine->l2;
+    m->last_level_bytes = one * (size_t)(caches ? caches : 1);
+    return WEFT_OK;
+}
+
+void bench_machine_done(bench_machine *m)
+{
+    wf_memory_destroy(m->memory);
+    wf_topology_unref(m->topology);
+    *m = (bench_machine){0};
+}
+
+static int by_value(const void *a, const void *b)
+{
+    double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+static double median(double *x, int n)
+{
+    qsort(x, (size_t)n, sizeof *x, by_value);
+    return n % 2 ? x[n / 2] : (x[n / 2 - 1] + x[n / 2]) / 2;
+}
+
+/* ---- arithmetic ------------------------------------------------------------------------------ */
+
+/* GFLOP/s of all threads together; a sample lasts some 20 ms, so that starting and waiting cost
+ * nothing that shows. */
+static double measure_arithmetic(const bench_machine *m, bench_peak_fn fn)
+{
+    const float seed = 0x1p-10f;
+    double samples[SAMPLES];
+    /* The clock of a core that comes out of idleness rises within some milliseconds. */
+    int64_t rounds = 1 << 16;
+    double start = omp_get_wtime(), shortest = 1;
+    for (double warm_until = start + 0.05; start < warm_until; start = omp_get_wtime()) {
+        fn(rounds, seed);
+        shortest = fmin(shortest, omp_get_wtime() - start);
+    }
+    rounds = (int64_t)((double)rounds * 0.02 / fmax(shortest, 1e-6)) + 1;
+#pragma omp parallel num_threads(m->threads)
+    {
+        wf_saved_binding binding;
+        wf_topology_bind(m->topology, omp_get_thread_num(), &binding);
+        for (int i = -1; i < SAMPLES; i++) { /* -1: warms the other cores */
+#pragma omp barrier
+            double begin = omp_get_wtime(), work = fn(rounds, seed);
+#pragma omp barrier
+#pragma omp master
+            if (i >= 0)
+                samples[i] = work * omp_get_num_threads() / (omp_get_wtime() - begin) * 1e-9;
+        }
+        wf_topology_unbind(&binding);
+    }
+    return median(samples, SAMPLES);
+}
+
+/* ---- memory ---------------------------------------------------------------------------------- */
+
+/* Elements of each of the three arrays: together at least twelve times the caches, as STREAM asks,
+ * but no more than a quarter of what memory is free. */
+static size_t triad_elements(const bench_machine *m)
+{
+    size_t bytes = 4 * m->last_level_bytes;
+    if (bytes < (size_t)32 << 20)
+        bytes = (size_t)32 << 20;
+    wf_memory_limit limit;
+    if (wf_memory_get_limit(NULL, &limit, NULL) == WEFT_OK && bytes > limit.available / 12)
+        bytes = limit.available / 12;
+    return bytes / sizeof(double);
+}
+
+static void triad(double *a, const double *b, const double *c, double factor, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        a[i] = b[i] + factor * c[i];
+}
+
+/* GB/s as STREAM counts them: two arrays read, one written; that a write may read the line first
+ * is not counted. */
+static weft_status measure_triad(const bench_machine *m, double *gb_per_s, weft_error *err)
+{
+    size_t n = triad_elements(m);
+    double samples[SAMPLES];
+    wf_block block = WF_BLOCK_INIT;
+    wf_block_request request = {.size = 3 * n * sizeof(double),
+                                .kind = WF_MEM_WORKSPACE,
+                                .what = "the memory bandwidth's arrays"};
+    WF_TRY(wf_memory_alloc(m->memory, &request, &block, err));
+    double *a = block.data, *b = a + n, *c = b + n;
+#pragma omp parallel num_threads(m->threads)
+    {
+        wf_saved_binding binding;
+        size_t me = (size_t)omp_get_thread_num(), all = (size_t)omp_get_num_threads();
+        size_t first = n * me / all, count = n * (me + 1) / all - first;
+        wf_topology_bind(m->topology, (int)me, &binding);
+        for (size_t i = first; i < first + count; i++) { /* placed where they are used */
+            a[i] = 0;
+            b[i] = 1;
+            c[i] = 2;
+        }
+        for (int i = -1; i < SAMPLES; i++) {
+#pragma omp barrier
+            double begin = omp_get_wtime();
+            triad(a + first, b + first, c + first, 0.5, count);
+#pragma omp barrier
+#pragma omp master
+            if (i >= 0)
+                samples[i] = 3e-9 * (double)(n * sizeof *a) / (omp_get_wtime() - begin);
+        }
+        wf_topology_unbind(&binding);
+    }
+    wf_memory_free(&block);
+    *gb_per_s = median(samples, SAMPLES);
+    return WEFT_OK;
+}
+
+weft_status bench_machine_measure(const bench_machine *m, bench_peaks *peaks, weft_error *err)
+{
+    bench_peak_fn bf16 = bench_peak_bf16(m->isa);
+    bench_peaks p = {.gflops = measure_arithmetic(m, bench_peak_f32(m->isa)),
+                     .bf16_gflops = bf16 ? measure_arithmetic(m, bf16) : 0};
+    WF_TRY(measure_triad(m, &p.triad_gb_per_s, err));
+    *peaks = p;
+    return WEFT_OK;
+}
+
+bool bench_machine_was_quiet(const bench_peaks *before, const bench_peaks *after, char *why,
+                             size_t size)
+{
+    double gflops = after->gflops / before->gflops - 1;
+    double triad = after->triad_gb_per_s / before->triad_gb_per_s - 1;
+    bool arithmetic = fabs(gflops) >= fabs(triad);
+    double moved = arithmetic ? gflops : triad;
+    snprintf(why, size, "the %s moved by %+.0f %%: the machine was not quiet",
+             arithmetic ? "FMA peak" : "STREAM triad", 100 * moved);
+    return fabs(moved) <= 0.10;
+}

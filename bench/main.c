@@ -1,0 +1,184 @@
+/* weft-bench: what this machine can do, what the kernels make of it, whole training steps.
+ * bench/README.md says what each figure means. */
+#include <jansson.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "bench/conv2d.h"
+#include "bench/gbench.h"
+#include "bench/machine.h"
+#include "bench/options.h"
+#include "bench/step.h"
+#include "engine/files/atomic_file.h"
+
+enum { FAILED = 1, BAD_USE = 2 };
+
+static int complain(int status, const char *text)
+{
+    fprintf(stderr, "weft-bench: %s\n", text);
+    return status;
+}
+
+/* ---- JSON ------------------------------------------------------------------------------------ */
+
+/* Writes `object` (taken over) as one line to stdout ("-") or a file. */
+static int write_json(json_t *object, const char *path)
+{
+    const size_t flags = JSON_COMPACT | JSON_PRESERVE_ORDER | JSON_REAL_PRECISION(9);
+    char *text = object ? json_dumps(object, flags) : NULL;
+    json_decref(object);
+    if (!text)
+        return complain(FAILED, "out of memory");
+    int status = 0;
+    if (strcmp(path, "-") == 0) {
+        if (puts(text) < 0 || fflush(stdout))
+            status = complain(FAILED, "cannot write to stdout");
+    } else {
+        weft_error err = {0};
+        wf_atomic_file *file;
+        if (wf_atomic_create(path, &file, &err))
+            status = complain(FAILED, err.text);
+        else {
+            fprintf(wf_atomic_stream(file), "%s\n", text);
+            if (wf_atomic_commit(file, &err))
+                status = complain(FAILED, err.text);
+        }
+    }
+    free(text);
+    return status;
+}
+
+/* ---- --machine ------------------------------------------------------------------------------- */
+
+static json_t *machine_json(const bench_machine *m, const bench_peaks *p)
+{
+    return json_pack("{s:f, s:o, s:f, s:i, s:s, s:i}", "peak_gflops", p->gflops, "peak_bf16_gflops",
+                     p->bf16_gflops > 0 ? json_real(p->bf16_gflops) : json_null(), "triad_gb_per_s",
+                     p->triad_gb_per_s, "threads", m->threads, "isa", weft_isa_name(m->isa),
+                     "cores", wf_topology_cores(m->topology));
+}
+
+/* "2 threads on 2 cores, avx2: FMA peak 201.1 GFLOP/s, STREAM triad 29.3 GB/s" */
+static void print_machine(const bench_machine *m, const bench_peaks *p, FILE *out)
+{
+    fprintf(out, "%d threads on %d cores, %s: FMA peak %.1f GFLOP/s", m->threads,
+            wf_topology_cores(m->topology), weft_isa_name(m->isa), p->gflops);
+    if (p->bf16_gflops > 0)
+        fprintf(out, ", bf16 %.1f GFLOP/s", p->bf16_gflops);
+    fprintf(out, ", STREAM triad %.1f GB/s\n", p->triad_gb_per_s);
+}
+
+static int run_machine(const bench_machine *m, const bench_options *options)
+{
+    bench_peaks peaks;
+    weft_error err = {0};
+    if (bench_machine_measure(m, &peaks, &err))
+        return complain(FAILED, err.text);
+    if (options->json)
+        return write_json(machine_json(m, &peaks), options->json);
+    print_machine(m, &peaks, stdout);
+    return 0;
+}
+
+/* ---- --step ---------------------------------------------------------------------------------- */
+
+static int run_step(const bench_options *options)
+{
+    const bench_step_spec spec = {options->model, options->batch, options->size, options->threads};
+    bench_step_result r;
+    weft_error err = {0};
+    weft_status status = bench_step_measure(&spec, options->seconds, &r, &err);
+    if (status != WEFT_OK)
+        return complain(status == WEFT_ERR_INVALID || status == WEFT_ERR_SHAPE ? BAD_USE : FAILED,
+                        err.text);
+    double img_per_s = spec.batch / r.median_step_s;
+    if (!options->json) {
+        printf("%s, batch %d, %dx%d, f32, %d threads, %s: %.1f img/s, median step %.3f ms of %lld, "
+               "peak RSS %.0f MB\n",
+               spec.model, spec.batch, r.size, r.size, r.threads, weft_isa_name(r.isa), img_per_s,
+               1e3 * r.median_step_s, (long long)r.steps, r.rss_mb);
+        return 0;
+    }
+    json_t *object =
+        json_pack("{s:s, s:i, s:i, s:s, s:f, s:f, s:I, s:f, s:i, s:s}", "model", spec.model,
+                  "batch", spec.batch, "size", r.size, "dtype", "f32", "img_per_s", img_per_s,
+                  "median_step_s", r.median_step_s, "steps", (json_int_t)r.steps, "rss_mb",
+                  r.rss_mb, "threads", r.threads, "isa", weft_isa_name(r.isa));
+    return write_json(object, options->json);
+}
+
+/* ---- the suite ------------------------------------------------------------------------------- */
+
+static void add_context(const bench_machine *m, const bench_peaks *p)
+{
+    char text[32];
+    bench_context("weft_isa", weft_isa_name(m->isa));
+    snprintf(text, sizeof text, "%d", m->threads);
+    bench_context("weft_threads", text);
+    snprintf(text, sizeof text, "%.1f", p->gflops);
+    bench_context("peak_gflops", text);
+    snprintf(text, sizeof text, "%.1f", p->triad_gb_per_s);
+    bench_context("triad_gb_per_s", text);
+}
+
+/* Between the machine's peaks before and after, which go to stderr: stdout is the report's. */
+static int run_suite(const bench_machine *m, const bench_options *options)
+{
+    char why[WEFT_ERROR_TEXT];
+    weft_error err = {0};
+    bench_peaks before = {0}, after;
+    bench_conv2d *conv2d =
+        bench_conv2d_register(options->shapes, options->cold, m, &before, why, sizeof why);
+    if (!conv2d)
+        return complain(BAD_USE, why);
+    bench_step_spec *steps = bench_step_register(m->threads);
+    int status = FAILED;
+    if (!options->list) {
+        if (bench_machine_measure(m, &before, &err))
+            goto done;
+        fputs("before: ", stderr);
+        print_machine(m, &before, stderr);
+        add_context(m, &before);
+    }
+    size_t n = bench_run();
+    if (!options->list && n > 0) {
+        if (bench_machine_measure(m, &after, &err))
+            goto done;
+        fputs("after: ", stderr);
+        print_machine(m, &after, stderr);
+        if (!bench_machine_was_quiet(&before, &after, why, sizeof why))
+            fprintf(stderr, "warning: %s\n", why);
+    }
+    status = n > 0 ? 0 : BAD_USE; /* the library has said that none is selected */
+done:
+    if (err.status)
+        complain(FAILED, err.text);
+    bench_conv2d_destroy(conv2d);
+    free(steps);
+    return status;
+}
+
+int main(int argc, char **argv)
+{
+    bench_options options;
+    char why[WEFT_ERROR_TEXT];
+    weft_error err = {0};
+    bench_machine machine;
+    if (!bench_parse(&argc, argv, &options, why, sizeof why))
+        return complain(BAD_USE, why);
+    if (options.mode == BENCH_HELP) {
+        bench_usage(stdout);
+        return 0;
+    }
+    if (options.mode == BENCH_STEP)
+        return run_step(&options);
+    if (!bench_library_init(&argc, argv))
+        return BAD_USE;
+    if (bench_machine_init(&machine, options.threads, &err))
+        return complain(FAILED, err.text);
+    int status = options.mode == BENCH_MACHINE ? run_machine(&machine, &options)
+                                               : run_suite(&machine, &options);
+    bench_machine_done(&machine);
+    return status;
+}

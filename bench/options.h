@@ -1,0 +1,33 @@
+/* weft-bench's own flags; Google Benchmark's pass through. Strings point into argv. */
+#ifndef BENCH_OPTIONS_H
+#define BENCH_OPTIONS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdio.h>
+
+typedef enum bench_mode {
+    BENCH_SUITE,   /* Google Benchmark over everything registered */
+    BENCH_MACHINE, /* --machine: its peaks alone */
+    BENCH_STEP,    /* --step: one training step, alone in its process */
+    BENCH_HELP
+} bench_mode;
+
+typedef struct bench_options {
+    bench_mode mode;
+    const char *shapes; /* NULL: the built-in ones */
+    bool cold;
+    const char *json; /* NULL: text on stdout; "-": stdout */
+    const char *model;
+    int batch;
+    int size; /* 0: the model's own */
+    double seconds;
+    int threads; /* 0: as the library chooses */
+    bool list;   /* --benchmark_list_tests: nothing is measured */
+} bench_options;
+
+/* Takes what is ours out of argv. False, with one sentence in `error`, on bad use. */
+bool bench_parse(int *argc, char **argv, bench_options *options, char *error, size_t size);
+void bench_usage(FILE *out);
+
+#endif

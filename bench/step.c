@@ -1,0 +1,210 @@
+/* One training step: zero_grad, forward, cross-entropy, backward, SGD; see step.h. */
+#include "bench/step.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <time.h>
+
+#include "bench/gbench.h"
+#include "engine/context/error.h"
+#include "weft/weft.h"
+
+/* As in torch_step.py. */
+enum { WARMUP_STEPS = 5, MIN_STEPS = 5 };
+
+typedef struct step {
+    weft_context *ctx;
+    weft_module *net;
+    weft_optimizer *optimizer;
+    weft_tensor *images, *labels;
+} step;
+
+static void step_done(step *s)
+{
+    weft_optimizer_destroy(s->optimizer);
+    weft_module_unref(s->net);
+    weft_tensor_unref(s->images);
+    weft_tensor_unref(s->labels);
+    weft_context_destroy(s->ctx);
+    *s = (step){0};
+}
+
+static weft_tensor *some_labels(weft_context *ctx, int n, int classes)
+{
+    weft_tensor *t = weft_tensor_create(ctx, WEFT_I64, WEFT_SHAPE(n));
+    int64_t *label = t ? weft_tensor_data(t) : NULL;
+    for (int i = 0; label && i < n; i++)
+        label[i] = (int64_t)((uint32_t)i * 2654435761u >> 8) % classes;
+    return t;
+}
+
+static weft_status step_init(step *s, const bench_step_spec *spec, weft_error *err)
+{
+    *s = (step){0};
+    weft_options options = {.threads = spec->threads};
+    WF_TRY(weft_context_create(&s->ctx, &options, err));
+    const weft_model_info *info = weft_model_find(spec->model);
+    weft_model_opts opts = info ? info->defaults : (weft_model_opts){0};
+    if (spec->size)
+        opts.height = opts.width = spec->size;
+    s->net = weft_model_create(s->ctx, spec->model, &opts);
+    s->images =
+        weft_randn(s->ctx, WEFT_SHAPE(spec->batch, opts.in_channels, opts.height, opts.width));
+    s->labels = some_labels(s->ctx, spec->batch, opts.num_classes);
+    s->optimizer = weft_sgd_create(
+        s->ctx, s->net, &(weft_sgd_opts){.lr = 0.01, .momentum = 0.9, .weight_decay = 1e-4});
+    if (s->net && s->images && s->labels && s->optimizer)
+        return WEFT_OK;
+    weft_status status = weft_error_status(s->ctx);
+    wf_error_set(err, status, "%s", weft_error_text(s->ctx));
+    step_done(s);
+    return status;
+}
+
+/* False: the context has the error. The loss is read, as a loop that logs it does. */
+static bool step_run(step *s)
+{
+    weft_optimizer_zero_grad(s->optimizer);
+    weft_tensor *loss = weft_cross_entropy(weft_call(s->net, s->images), s->labels, NULL);
+    if (!loss || weft_backward(loss) || weft_optimizer_step(s->optimizer))
+        return false;
+    weft_item(loss);
+    return weft_error_status(s->ctx) == WEFT_OK;
+}
+
+static bool warm_up(step *s)
+{
+    for (int i = 0; i < WARMUP_STEPS; i++)
+        if (!step_run(s))
+            return false;
+    return true;
+}
+
+/* ---- one measurement ------------------------------------------------------------------------- */
+
+static double now(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+static int by_value(const void *a, const void *b)
+{
+    double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+/* The process's peak of resident memory. The kernel's own figure: that of getrusage includes the
+ * parent's, from before exec. */
+static double peak_rss_mb(void)
+{
+    char line[128];
+    double kib = 0;
+    FILE *f = fopen("/proc/self/status", "r");
+    while (f && fgets(line, sizeof line, f))
+        if (sscanf(line, "VmHWM: %lf kB", &kib) == 1)
+            break;
+    if (f)
+        fclose(f);
+    struct rusage usage;
+    if (kib == 0 && getrusage(RUSAGE_SELF, &usage) == 0)
+        kib = (double)usage.ru_maxrss;
+    return kib / 1024;
+}
+
+/* The duration of each step, for free(); NULL on failure. */
+static double *time_steps(step *s, double seconds, int64_t *n)
+{
+    double *times = NULL;
+    int64_t capacity = 0;
+    *n = 0;
+    for (double end = now() + seconds; *n < MIN_STEPS || now() < end; ++*n) {
+        if (*n == capacity) {
+            capacity = capacity ? 2 * capacity : 1024;
+            double *more = realloc(times, (size_t)capacity * sizeof *more);
+            if (!more)
+                goto fail;
+            times = more;
+        }
+        double start = now();
+        if (!step_run(s))
+            goto fail;
+        times[*n] = now() - start;
+    }
+    return times;
+fail:
+    free(times);
+    return NULL;
+}
+
+weft_status bench_step_measure(const bench_step_spec *spec, double seconds,
+                               bench_step_result *result, weft_error *err)
+{
+    step s;
+    WF_TRY(step_init(&s, spec, err));
+    weft_status status = WEFT_OK;
+    int64_t n;
+    double *times = warm_up(&s) ? time_steps(&s, seconds, &n) : NULL;
+    if (!times) {
+        status = weft_error_status(s.ctx) ? weft_error_status(s.ctx) : WEFT_ERR_NOMEM;
+        wf_error_set(err, status, "%s", weft_error_text(s.ctx));
+        goto done;
+    }
+    qsort(times, (size_t)n, sizeof *times, by_value);
+    weft_shape shape = weft_tensor_shape(s.images);
+    *result = (bench_step_result){.size = (int)shape.dim[2],
+                                  .threads = weft_threads(s.ctx),
+                                  .isa = weft_context_isa(s.ctx),
+                                  .median_step_s = (times[(n - 1) / 2] + times[n / 2]) / 2,
+                                  .steps = n,
+                                  .rss_mb = peak_rss_mb()};
+done:
+    free(times);
+    step_done(&s);
+    return status;
+}
+
+/* ---- in the suite ---------------------------------------------------------------------------- */
+
+static const bench_step_spec in_suite[] = {
+    {.model = "fmnist_cnn", .batch = 64},
+    {.model = "resnet18", .batch = 16},
+    {.model = "resnet50", .batch = 16},
+};
+
+static void run(bench_state *state, void *user)
+{
+    const bench_step_spec *spec = user;
+    weft_error err = {0};
+    step s;
+    if (step_init(&s, spec, &err)) {
+        bench_fail(state, err.text);
+        return;
+    }
+    bool good = warm_up(&s);
+    while (good && bench_next(state))
+        good = step_run(&s);
+    if (good)
+        bench_counter(state, "img/s", spec->batch / bench_seconds(state));
+    else
+        bench_fail(state, weft_error_text(s.ctx));
+    step_done(&s);
+}
+
+bench_step_spec *bench_step_register(int threads)
+{
+    enum { N = sizeof in_suite / sizeof *in_suite };
+    bench_step_spec *specs = malloc(sizeof in_suite);
+    for (int i = 0; specs && i < N; i++) {
+        char name[64];
+        specs[i] = in_suite[i];
+        specs[i].threads = threads;
+        snprintf(name, sizeof name, "step/%s/b%d", specs[i].model, specs[i].batch);
+        if (weft_model_find(specs[i].model))
+            bench_register(name, run, &specs[i]);
+    }
+    return specs;
+}

@@ -1,0 +1,148 @@
+"""weft-bench as a command: what it refuses, and that what it prints can be read by machines.
+
+    test_weft_bench.py WEFT_BENCH
+"""
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import unittest
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "tools"))
+import counted
+
+BENCH = sys.argv.pop(1) if len(sys.argv) > 1 else "weft-bench"
+PASSES = ("forward", "backward-data", "backward-weights")
+
+
+def bench(*args, **env):
+    return subprocess.run([BENCH, *args], env=dict(os.environ, **env), stdin=subprocess.DEVNULL,
+                          stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+class Bench(unittest.TestCase):
+    def setUp(self):
+        scratch = tempfile.TemporaryDirectory()
+        self.addCleanup(scratch.cleanup)
+        self.folder = scratch.name
+
+    def file(self, name, text):
+        path = os.path.join(self.folder, name)
+        with open(path, "w", encoding="utf-8") as f:
+            f.write(text)
+        return path
+
+    def output(self, *args, **env):
+        done = bench(*args, **env)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        return done.stdout
+
+    def suite(self, *args):
+        """{name: result} of a short run."""
+        text = self.output("--benchmark_format=json", "--benchmark_min_time=0.001", *args)
+        return {b["name"]: b for b in json.loads(text)["benchmarks"]}
+
+    def assert_one_error(self, done, words, status=2):
+        self.assertEqual(done.returncode, status, done.stderr)
+        self.assertEqual(done.stdout, "")
+        self.assertEqual(len(done.stderr.splitlines()), 1, done.stderr)
+        self.assertIn(words, done.stderr)
+
+    def test_bad_use_is_one_error(self):
+        cases = [
+            (("--frobnicate",), "unknown argument '--frobnicate'"),
+            (("stray",), "unknown argument 'stray'"),
+            (("--steps", "fmnist_cnn"), "unknown argument '--steps'"),
+            (("--benchmark_frobnicate=1",), "--benchmark_frobnicate"),
+            (("--shapes",), "--shapes needs a value"),
+            (("--shapes", "/nonexistent"), "/nonexistent"),
+            (("--machine", "--step", "fmnist_cnn"), "exclude"),
+            (("--machine", "--batch", "3"), "--batch does not go with --machine"),
+            (("--machine", "--benchmark_filter=x"), "--benchmark_filter"),
+            (("--machine=yes",), "takes no value"),
+            (("--json", "-"), "--json"),
+            (("--step", "fmnist_cnn", "--batch", "0"), "--batch: '0'"),
+            (("--step", "fmnist_cnn", "--batch", "-4"), "--batch: '-4'"),
+            (("--step", "fmnist_cnn", "--batch", "1e3"), "--batch: '1e3'"),
+            (("--step", "fmnist_cnn", "--batch", "99999999999"), "--batch: '99999999999'"),
+            (("--step", "fmnist_cnn", "--size=x"), "--size: 'x'"),
+            (("--step", "fmnist_cnn", "--threads", ""), "--threads: ''"),
+            (("--step", "fmnist_cnn", "--seconds", "nan"), "--seconds: 'nan'"),
+            (("--step", "fmnist_cnn", "--seconds", "inf"), "--seconds: 'inf'"),
+            (("--step", "fmnist_cnn", "--dtype", "bf16"), "'bf16' is not possible"),
+            (("--step", "fmnist_cnn", "--opt", "lion"), "'lion' is not a known optimizer"),
+        ]
+        for args, words in cases:
+            with self.subTest(args=args):
+                self.assert_one_error(bench(*args), words)
+
+    def test_a_bad_shape_is_one_error_with_its_line(self):
+        path = self.file("shapes", "mb1_ic8ih4oc8kh3ph1\n\nmb1_ic8ih4oc8kh9\n")
+        self.assert_one_error(bench("--shapes", path), f"{path}:3: ")
+
+    def test_machine_is_one_json_object(self):
+        machine = json.loads(self.output("--machine", "--threads", "1", "--json", "-"))
+        self.assertEqual(set(machine), {"peak_gflops", "peak_bf16_gflops", "triad_gb_per_s",
+                                        "threads", "isa", "cores"})
+        self.assertEqual(machine["threads"], 1)
+        self.assertGreater(machine["peak_gflops"], 0)
+        self.assertGreater(machine["triad_gb_per_s"], 0)
+        path = os.path.join(self.folder, "machine.json")
+        self.assertEqual(self.output("--machine", "--json", path, WEFT_MAX_ISA="scalar"), "")
+        with open(path, encoding="utf-8") as f:
+            self.assertEqual(json.load(f)["isa"], "scalar")
+
+    def test_unwritable_json_is_one_error(self):
+        self.assert_one_error(bench("--machine", "--json", "/nonexistent/x"), "/nonexistent/x", 1)
+
+    def test_each_shape_gives_each_pass_by_the_reference_at_least(self):
+        shapes = self.file("shapes", "# two\nmb2_ic8ih6oc16kh3ph1n\"a layer/1\"\ng2mb1_ic4ih5oc6kh1\n")
+        for more in ((), ("--cold",), ("--threads", "3")):
+            with self.subTest(more=more):
+                results = self.suite("--shapes", shapes, "--benchmark_filter=conv2d", *more)
+                for shape in ("a_layer_1", "g2mb1_ic4ih5iw5_oc6oh5ow5_kh1kw1sh1sw1dh0dw0ph0pw0"):
+                    for name in PASSES:
+                        result = results[f"conv2d/{shape}/{name}/ref/real_time"]
+                        self.assertGreater(result["GFLOP/s"], 0)
+                        self.assertGreater(result["%peak"], 0)
+                        self.assertNotIn("error_occurred", result)
+                self.assertEqual(sum("(selected)" in r["label"] for r in results.values()), 6)
+
+    def test_listing_measures_nothing(self):
+        done = bench("--benchmark_list_tests=true")
+        self.assertEqual((done.returncode, done.stderr), (0, ""))
+        self.assertIn("conv2d/fmnist_cnn.conv2/forward/", done.stdout)
+
+    def test_peaks_are_told_before_and_after_a_run(self):
+        shapes = self.file("shapes", "mb1_ic8ih4oc8kh1n\"x\"\n")
+        done = bench("--shapes", shapes, "--benchmark_filter=x/forward", "--benchmark_min_time=0.001")
+        self.assertEqual(done.returncode, 0, done.stderr)
+        lines = [line.split(":")[0] for line in done.stderr.splitlines() if "STREAM triad" in line]
+        self.assertEqual(lines[:2], ["before", "after"])
+
+
+class Step(unittest.TestCase):
+    def test_a_step_is_one_json_object(self):
+        done = bench("--step", "fmnist_cnn", "--batch", "4", "--size", "16", "--threads", "1",
+                     "--dtype", "f32", "--seconds", "0.01", "--json", "-")
+        self.assertEqual(done.returncode, 0, done.stderr)
+        step = json.loads(done.stdout)
+        self.assertEqual((step["batch"], step["size"], step["threads"]), (4, 16, 1))
+        self.assertAlmostEqual(step["img_per_s"] * step["median_step_s"], 4, places=4)
+        self.assertGreater(step["rss_mb"], 0)
+        self.assertGreaterEqual(step["steps"], 5)
+        self.assertIn(step["isa"], ("scalar", "avx2", "avx512"))
+
+    def test_bad_models_are_one_error(self):
+        for args, words in ((("resnet1",), "resnet1"), (("fmnist_cnn", "--size", "4"), "")):
+            with self.subTest(args=args):
+                done = bench("--step", *args)
+                self.assertEqual((done.returncode, done.stdout), (2, ""), done.stderr)
+                self.assertEqual(len(done.stderr.splitlines()), 1, done.stderr)
+                self.assertIn(words, done.stderr)
+
+
+if __name__ == "__main__":
+    counted.main()
