@@ -61,22 +61,24 @@ static double median(double *x, int n)
 static double measure_arithmetic(const bench_machine *m, bench_peak_fn fn)
 {
     const float seed = 0x1p-10f;
+    float result;
     double samples[SAMPLES];
     /* The clock of a core that comes out of idleness rises within some milliseconds. */
     int64_t rounds = 1 << 16;
     double start = omp_get_wtime(), shortest = 1;
     for (double warm_until = start + 0.05; start < warm_until; start = omp_get_wtime()) {
-        fn(rounds, seed);
+        fn(rounds, seed, &result);
         shortest = fmin(shortest, omp_get_wtime() - start);
     }
     rounds = (int64_t)((double)rounds * 0.02 / fmax(shortest, 1e-6)) + 1;
 #pragma omp parallel num_threads(m->threads)
     {
+        float mine;
         wf_saved_binding binding;
         wf_topology_bind(m->topology, omp_get_thread_num(), &binding);
         for (int i = -1; i < SAMPLES; i++) { /* -1: warms the other cores */
 #pragma omp barrier
-            double begin = omp_get_wtime(), work = fn(rounds, seed);
+            double begin = omp_get_wtime(), work = fn(rounds, seed, &mine);
 #pragma omp barrier
 #pragma omp master
             if (i >= 0)

@@ -9,8 +9,9 @@
 #include "kernels/types.h"
 
 /* Runs `rounds` rounds of multiply-adds in registers; returns their number of operations (two
- * each). seed: some small number that the compiler does not know. */
-typedef double (*bench_peak_fn)(int64_t rounds, float seed);
+ * each). seed: some small number that the compiler does not know; *result: what keeps it from
+ * leaving out the work. */
+typedef double (*bench_peak_fn)(int64_t rounds, float seed, float *result);
 
 bench_peak_fn bench_peak_f32(weft_isa isa);
 /* bf16 products added to f32; NULL where the CPU has none. */
