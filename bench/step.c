@@ -49,14 +49,17 @@ static weft_status step_init(step *s, const bench_step_spec *spec, weft_error *e
     weft_model_opts opts = info ? info->defaults : (weft_model_opts){0};
     if (spec->size)
         opts.height = opts.width = spec->size;
-    s->net = weft_model_create(s->ctx, spec->model, &opts);
-    s->images =
-        weft_randn(s->ctx, WEFT_SHAPE(spec->batch, opts.in_channels, opts.height, opts.width));
+    s->net = weft_model_create(s->ctx, spec->model, &opts); /* knows what is wrong with them */
+    if (!s->net)
+        goto fail;
+    weft_shape images = WEFT_SHAPE(spec->batch, opts.in_channels, opts.height, opts.width);
+    const weft_sgd_opts sgd = {.lr = 0.01, .momentum = 0.9, .weight_decay = 1e-4};
+    s->images = weft_randn(s->ctx, images);
     s->labels = some_labels(s->ctx, spec->batch, opts.num_classes);
-    s->optimizer = weft_sgd_create(
-        s->ctx, s->net, &(weft_sgd_opts){.lr = 0.01, .momentum = 0.9, .weight_decay = 1e-4});
-    if (s->net && s->images && s->labels && s->optimizer)
+    s->optimizer = weft_sgd_create(s->ctx, s->net, &sgd);
+    if (s->images && s->labels && s->optimizer)
         return WEFT_OK;
+fail:;
     weft_status status = weft_error_status(s->ctx);
     wf_error_set(err, status, "%s", weft_error_text(s->ctx));
     step_done(s);
