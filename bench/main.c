@@ -89,9 +89,10 @@ static int run_step(const bench_options *options)
     bench_step_result r;
     weft_error err = {0};
     weft_status status = bench_step_measure(&spec, options->seconds, &r, &err);
+    bool asked_wrong = status == WEFT_ERR_INVALID || status == WEFT_ERR_SHAPE ||
+                       status == WEFT_ERR_NOT_FOUND; /* an unknown model, a size it cannot take */
     if (status != WEFT_OK)
-        return complain(status == WEFT_ERR_INVALID || status == WEFT_ERR_SHAPE ? BAD_USE : FAILED,
-                        err.text);
+        return complain(asked_wrong ? BAD_USE : FAILED, err.text);
     double img_per_s = spec.batch / r.median_step_s;
     if (!options->json) {
         printf("%s, batch %d, %dx%d, f32, %d threads, %s: %.1f img/s, median step %.3f ms of %lld, "
