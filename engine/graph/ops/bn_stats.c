@@ -234,5 +234,5 @@ const wf_op wf_op_bn_running = {
     .infer = infer_running,
     .no_grad_reason = "running statistics take no gradient",
     .lower = lower_running,
-    .no_sample_reason = "has no gradient to check; tests/engine/test_batch_norm.c runs it",
+    .no_sample_reason = "has no gradient to check; test_op_batch_norm.c runs it",
 };

@@ -1,0 +1,375 @@
+/* Batch normalisation as recorded: values against plain C in double, running statistics as torch's,
+ * the fused op's bits, errors. Gradients: test_ops_gradcheck.c, test_ops_values.c.
+ * Letters: N minibatch, C channels, P pixels. */
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "engine/graph/ops/batch_norm.h"
+#include "engine/graph/ops/reorder.h"
+#include "weft/weft.h"
+
+enum { MAX = 20000, MAX_C = 40 };
+
+static weft_context *context(weft_executor executor, int threads)
+{
+    weft_options options = {.threads = threads, .executor = executor, .schedule_seed = 5};
+    weft_context *ctx;
+    assert_int_equal(weft_context_create(&ctx, &options, NULL), WEFT_OK);
+    return ctx;
+}
+
+/* f32 values center +- 1, dense and never twice the same; seed tells tensors apart. */
+static weft_tensor *values(weft_context *ctx, weft_shape shape, double seed, double center,
+                           float *copy)
+{
+    static float x[MAX];
+    int64_t n = weft_shape_count(shape);
+    assert_true(n <= MAX);
+    for (int64_t i = 0; i < n; i++)
+        x[i] = (float)(center + 2 * fmod(0.6180339887 * (double)(i + 1) + seed, 1.0) - 1);
+    if (copy)
+        memcpy(copy, x, (size_t)n * sizeof *x);
+    weft_tensor *t = weft_tensor_from(ctx, WEFT_F32, shape, x);
+    assert_non_null(t);
+    return t;
+}
+
+static weft_tensor *blocked(weft_tensor *x)
+{
+    wf_reorder_attrs a = {wf_isa_block(weft_context_isa(weft_tensor_context(x)))};
+    return weft_tensor_shape(x).rank == 4 ? wf_record(&wf_op_reorder, &a, NULL, 1, &x, NULL) : x;
+}
+
+static void read_all(weft_context *ctx, weft_tensor *t, float *out)
+{
+    if (!t || weft_read(t, out, (size_t)weft_shape_count(weft_tensor_shape(t)) * sizeof *out))
+        fail_msg("%s", weft_error_text(ctx));
+}
+
+/* Mean and biased variance of channel c of x (N, C, P). */
+static void moments(const float *x, int64_t N, int64_t C, int64_t P, int64_t c, double *mean,
+                    double *var)
+{
+    double sum = 0, m2 = 0;
+    for (int64_t n = 0; n < N; n++)
+        for (int64_t p = 0; p < P; p++)
+            sum += (double)x[(n * C + c) * P + p];
+    *mean = sum / (double)(N * P);
+    for (int64_t n = 0; n < N; n++)
+        for (int64_t p = 0; p < P; p++)
+            m2 += pow((double)x[(n * C + c) * P + p] - *mean, 2);
+    *var = m2 / (double)(N * P);
+}
+
+static const weft_shape SHAPES[] = {{4, {3, 19, 5, 4}}, {4, {2, 8, 1, 1}}, {4, {1, 3, 9, 17}},
+                                    {2, {7, 5}},        {2, {200, 33}},    {2, {2, 1}}};
+enum { N_SHAPES = sizeof SHAPES / sizeof *SHAPES };
+
+static int64_t pixels(weft_shape s)
+{
+    return s.rank == 4 ? s.dim[2] * s.dim[3] : 1;
+}
+
+/* ---- values --------------------------------------------------------------------------------- */
+
+static void check_values(weft_shape shape, bool training, bool affine, bool in_blocks)
+{
+    static float x[MAX], y[MAX];
+    float g[MAX_C], b[MAX_C], rm[MAX_C], rv[MAX_C];
+    const int64_t N = shape.dim[0], C = shape.dim[1], P = pixels(shape);
+    weft_context *ctx = context(WEFT_EXECUTOR_PARALLEL, 2);
+    weft_tensor *tx = values(ctx, shape, 0.1, 3, x);
+    weft_tensor *gamma = values(ctx, WEFT_SHAPE(C), 0.2, 0.5, g);
+    weft_tensor *beta = values(ctx, WEFT_SHAPE(C), 0.3, 0, b);
+    weft_tensor *mean = values(ctx, WEFT_SHAPE(C), 0.4, 3, rm);
+    weft_tensor *var = values(ctx, WEFT_SHAPE(C), 0.5, 1.5, rv);
+    weft_batch_norm_opts opts = {.training = training, .eps = 1e-3};
+    weft_tensor *in = in_blocks ? blocked(tx) : tx;
+    read_all(ctx,
+             weft_batch_norm(in, affine ? gamma : NULL, affine ? beta : NULL, mean, var, NULL,
+                             &opts),
+             y);
+    for (int64_t c = 0; c < C; c++) {
+        double m = (double)rm[c], v = (double)rv[c];
+        if (training)
+            moments(x, N, C, P, c, &m, &v);
+        const double scale = (affine ? (double)g[c] : 1) / sqrt(v + 1e-3);
+        for (int64_t n = 0; n < N; n++)
+            for (int64_t p = 0; p < P; p++) {
+                const int64_t i = (n * C + c) * P + p;
+                const double want = ((double)x[i] - m) * scale + (affine ? (double)b[c] : 0);
+                /* leaves of 64 in float: 21 roundings of values up to 4 in the mean, of up to 4 in
+                 * the variance, a few in scale and shift */
+                const double bound = 40 * 0x1p-24 * (4 * fabs(scale) * (1 + fabs(scale)) + 1);
+                if (!(fabs((double)y[i] - want) <= bound))
+                    fail_msg("%s rank %d: %.9g, expected %.9g", training ? "training" : "evaluation",
+                             shape.rank, (double)y[i], want);
+            }
+    }
+    weft_tensor *all[] = {tx, gamma, beta, mean, var};
+    for (int i = 0; i < 5; i++)
+        weft_tensor_unref(all[i]);
+    weft_context_destroy(ctx);
+}
+
+static void values_match_plain_c(void **state)
+{
+    for (int s = 0; s < N_SHAPES; s++)
+        for (int k = 0; k < 8; k++)
+            check_values(SHAPES[s], k & 1, k & 2, k & 4);
+}
+
+/* ---- running statistics --------------------------------------------------------------------- */
+
+/* Three batches, whose outputs nobody reads: the statistics are updated all the same, once each. */
+static void check_running(weft_shape shape, double momentum, bool tracked, weft_executor executor)
+{
+    static float x[MAX];
+    const int64_t N = shape.dim[0], C = shape.dim[1], P = pixels(shape);
+    double want_mean[MAX_C], want_var[MAX_C];
+    float got_mean[MAX_C], got_var[MAX_C];
+    weft_context *ctx = context(executor, 2);
+    weft_tensor *mean = weft_tensor_full(ctx, WEFT_F32, WEFT_SHAPE(C), 0);
+    weft_tensor *var = weft_tensor_full(ctx, WEFT_F32, WEFT_SHAPE(C), 1);
+    weft_tensor *count = tracked ? weft_tensor_create(ctx, WEFT_I64, WEFT_SCALAR) : NULL;
+    for (int64_t c = 0; c < C; c++) {
+        want_mean[c] = 0;
+        want_var[c] = 1;
+    }
+    for (int step = 0; step < 3; step++) {
+        weft_tensor *tx = values(ctx, shape, 0.1 * step, step, x);
+        weft_batch_norm_opts opts = {.training = true, .momentum = momentum};
+        assert_non_null(weft_batch_norm(blocked(tx), NULL, NULL, mean, var, count, &opts));
+        assert_int_equal(weft_sync(ctx), WEFT_OK);
+        weft_tensor_unref(tx);
+        const double m = momentum < 0 ? 1.0 / (step + 1) : momentum == 0 ? 0.1 : momentum;
+        for (int64_t c = 0; c < C; c++) {
+            double batch_mean, batch_var;
+            moments(x, N, C, P, c, &batch_mean, &batch_var);
+            batch_var *= (double)(N * P) / (double)(N * P - 1);
+            want_mean[c] = (1 - m) * want_mean[c] + m * batch_mean;
+            want_var[c] = (1 - m) * want_var[c] + m * batch_var;
+        }
+    }
+    read_all(ctx, mean, got_mean);
+    read_all(ctx, var, got_var);
+    for (int64_t c = 0; c < C; c++) { /* 21 roundings a batch, values up to 3 */
+        const double bound = 3 * 24 * 0x1p-24 * 3;
+        if (!(fabs((double)got_mean[c] - want_mean[c]) <= bound))
+            fail_msg("mean: %.9g, expected %.9g", (double)got_mean[c], want_mean[c]);
+        if (!(fabs((double)got_var[c] - want_var[c]) <= bound))
+            fail_msg("var: %.9g, expected %.9g", (double)got_var[c], want_var[c]);
+    }
+    if (count)
+        assert_true(weft_item(count) == 3);
+    weft_tensor_unref(mean);
+    weft_tensor_unref(var);
+    weft_tensor_unref(count);
+    weft_context_destroy(ctx);
+}
+
+static void running_statistics_are_updated_once_a_batch(void **state)
+{
+    static const double momentum[] = {0, 0.3, 1, -1};
+    for (int s = 0; s < N_SHAPES; s++)
+        for (int m = 0; m < 4; m++)
+            for (int e = 0; e < 3; e++)
+                check_running(SHAPES[s], momentum[m], m % 2 || momentum[m] < 0, (weft_executor)e);
+}
+
+static void a_layer_used_twice_in_a_step_counts_twice(void **state)
+{
+    float x[24], got[3];
+    weft_context *ctx = context(WEFT_EXECUTOR_PARALLEL, 2);
+    weft_tensor *mean = weft_tensor_create(ctx, WEFT_F32, WEFT_SHAPE(3));
+    weft_tensor *var = weft_tensor_full(ctx, WEFT_F32, WEFT_SHAPE(3), 1);
+    weft_tensor *count = weft_tensor_create(ctx, WEFT_I64, WEFT_SCALAR);
+    weft_tensor *tx = values(ctx, WEFT_SHAPE(2, 3, 2, 2), 0.7, 2, x);
+    weft_batch_norm_opts opts = {.training = true, .momentum = 0.5};
+    for (int i = 0; i < 2; i++)
+        assert_non_null(weft_batch_norm(tx, NULL, NULL, mean, var, count, &opts));
+    /* evaluation later in the same step sees the update */
+    weft_batch_norm_opts eval = {.training = false};
+    float y[24];
+    read_all(ctx, weft_batch_norm(tx, NULL, NULL, mean, var, count, &eval), y);
+    read_all(ctx, mean, got);
+    assert_true(weft_item(count) == 2);
+    for (int c = 0; c < 3; c++) {
+        double m, v;
+        moments(x, 2, 3, 4, c, &m, &v);
+        assert_true(fabs((double)got[c] - 0.75 * m) <= 1e-6 * 3);
+        const double scale = 1 / sqrt(0.25 + 0.75 * v * 8 / 7 + 1e-5);
+        assert_true(fabs((double)y[c * 4] - ((double)x[c * 4] - 0.75 * m) * scale) <= 1e-5 * 4);
+    }
+    weft_tensor_unref(tx);
+    weft_tensor_unref(mean);
+    weft_tensor_unref(var);
+    weft_tensor_unref(count);
+    weft_context_destroy(ctx);
+}
+
+/* Note [Commit phase]. */
+static void a_failed_step_leaves_running_statistics_alone(void **state)
+{
+    float got[3];
+    weft_context *ctx = context(WEFT_EXECUTOR_PARALLEL, 2);
+    weft_tensor *mean = weft_tensor_full(ctx, WEFT_F32, WEFT_SHAPE(3), 0.25);
+    weft_tensor *var = weft_tensor_full(ctx, WEFT_F32, WEFT_SHAPE(3), 1);
+    weft_tensor *x = weft_tensor_full(ctx, WEFT_F32, WEFT_SHAPE(2, 3, 2, 2), (double)NAN);
+    weft_batch_norm_opts opts = {.training = true};
+    weft_tensor *y = weft_batch_norm(x, NULL, NULL, mean, var, NULL, &opts);
+    assert_non_null(weft_check_finite(y));
+    assert_int_equal(weft_sync(ctx), WEFT_ERR_NUMERIC);
+    weft_error_clear(ctx);
+    read_all(ctx, mean, got);
+    for (int c = 0; c < 3; c++)
+        assert_true(got[c] == 0.25f);
+    weft_tensor_unref(x);
+    weft_tensor_unref(mean);
+    weft_tensor_unref(var);
+    weft_context_destroy(ctx);
+}
+
+/* ---- the fused op --------------------------------------------------------------------------- */
+
+typedef struct outcome {
+    float y[MAX], dx[MAX], dres[MAX], dgamma[MAX_C], dbeta[MAX_C], mean[MAX_C];
+} outcome;
+
+static void step(weft_shape shape, bool training, bool residual, bool fused, weft_executor executor,
+                 int threads, outcome *o)
+{
+    const weft_shape channels = WEFT_SHAPE(shape.dim[1]);
+    weft_context *ctx = context(executor, threads);
+    weft_tensor *x = values(ctx, shape, 0.1, 1, NULL), *res = values(ctx, shape, 0.9, 0, NULL);
+    weft_tensor *gamma = values(ctx, channels, 0.2, 0.5, NULL);
+    weft_tensor *beta = values(ctx, channels, 0.3, 0, NULL);
+    weft_tensor *mean = values(ctx, channels, 0.4, 1, NULL);
+    weft_tensor *var = values(ctx, channels, 0.5, 2, NULL), *seed = values(ctx, shape, 0.6, 0, NULL);
+    weft_tensor *trained[] = {x, res, gamma, beta};
+    for (int i = 0; i < 4; i++)
+        weft_set_requires_grad(trained[i], true);
+    weft_batch_norm_opts opts = {.training = training};
+    weft_tensor *in = blocked(x), *skip = residual ? blocked(res) : NULL, *y;
+    if (fused) {
+        y = wf_record_batch_norm_act(in, gamma, beta, mean, var, NULL, skip, &opts);
+    } else {
+        y = weft_batch_norm(in, gamma, beta, mean, var, NULL, &opts);
+        y = weft_relu(skip ? weft_add(y, skip) : y);
+    }
+    weft_tensor *kept = weft_keep(y);
+    if (weft_backward_with(y, seed, false) != WEFT_OK || weft_sync(ctx) != WEFT_OK)
+        fail_msg("%s", weft_error_text(ctx));
+    memset(o, 0, sizeof *o);
+    read_all(ctx, kept, o->y);
+    read_all(ctx, weft_grad(x), o->dx);
+    read_all(ctx, weft_grad(gamma), o->dgamma);
+    read_all(ctx, weft_grad(beta), o->dbeta);
+    read_all(ctx, mean, o->mean);
+    if (residual)
+        read_all(ctx, weft_grad(res), o->dres);
+    weft_tensor *all[] = {x, res, gamma, beta, mean, var, seed, kept};
+    for (int i = 0; i < 8; i++)
+        weft_tensor_unref(all[i]);
+    weft_context_destroy(ctx);
+}
+
+static void the_fused_op_computes_the_same_bits(void **state)
+{
+    outcome *apart = malloc(sizeof *apart), *fused = malloc(sizeof *fused);
+    assert_true(apart && fused);
+    for (int s = 0; s < N_SHAPES; s++)
+        for (int k = 0; k < 4; k++) {
+            step(SHAPES[s], k & 1, k & 2, false, WEFT_EXECUTOR_INTERPRETER, 1, apart);
+            for (int e = 0; e < 3; e++)
+                for (int threads = 1; threads <= 3; threads += 2) {
+                    step(SHAPES[s], k & 1, k & 2, true, (weft_executor)e, threads, fused);
+                    if (memcmp(apart, fused, sizeof *apart) != 0)
+                        fail_msg("shape %d, variant %d, executor %d, %d threads", s, k, e, threads);
+                }
+        }
+    free(apart);
+    free(fused);
+}
+
+/* ---- errors --------------------------------------------------------------------------------- */
+
+static void errors_name_the_numbers(void **state)
+{
+    enum { ROWS1, RANK3, WEIGHT, BIAS, MEAN, VAR, ONE, DTYPE, TRACKED, CUMULATIVE, EPS, TYPE, N };
+    static const char *const texts[N] = {
+        [ROWS1] = "batch_norm: expected more than 1 value per channel when training, got input "
+                  "size [1, 3]",
+        [RANK3] = "batch_norm: input is [2, 3, 4], expected (N, C) or (N, C, H, W)",
+        [WEIGHT] = "batch_norm: weight has shape [4], input has 3 channels",
+        [BIAS] = "batch_norm: bias has shape [4], input has 3 channels",
+        [MEAN] = "batch_norm: running_mean has shape [4], input has 3 channels",
+        [VAR] = "batch_norm: running_var has shape [4], input has 3 channels",
+        [ONE] = "batch_norm: running_mean and running_var must both be given, or neither",
+        [DTYPE] = "batch_norm: weight is f64, input is f32",
+        [TRACKED] = "batch_norm: num_batches_tracked must be an i64 scalar",
+        [CUMULATIVE] = "batch_norm: a cumulative average needs num_batches_tracked",
+        [EPS] = "batch_norm: eps -1 must not be negative, momentum 0.1 not above 1",
+        [TYPE] = "bn_stats: input 0 is i64, expected f32 or f64",
+    };
+    weft_context *ctx = context(WEFT_EXECUTOR_PARALLEL, 1);
+    weft_tensor *x = weft_tensor_create(ctx, WEFT_F32, WEFT_SHAPE(2, 3, 4, 4));
+    weft_tensor *row = weft_tensor_create(ctx, WEFT_F32, WEFT_SHAPE(1, 3));
+    weft_tensor *rank3 = weft_tensor_create(ctx, WEFT_F32, WEFT_SHAPE(2, 3, 4));
+    weft_tensor *three = weft_tensor_create(ctx, WEFT_F32, WEFT_SHAPE(3));
+    weft_tensor *four = weft_tensor_create(ctx, WEFT_F32, WEFT_SHAPE(4));
+    weft_tensor *d = weft_tensor_create(ctx, WEFT_F64, WEFT_SHAPE(3));
+    weft_tensor *ints = weft_tensor_create(ctx, WEFT_I64, WEFT_SHAPE(2, 3));
+    const weft_batch_norm_opts train = {.training = true}, eps = {.training = true, .eps = -1};
+    const weft_batch_norm_opts cumulative = {.training = true, .momentum = -1};
+    for (int i = 0; i < N; i++) {
+        weft_tensor *y = x;
+        weft_error_clear(ctx);
+        switch (i) {
+        case ROWS1: y = weft_batch_norm(row, NULL, NULL, NULL, NULL, NULL, &train); break;
+        case RANK3: y = weft_batch_norm(rank3, NULL, NULL, NULL, NULL, NULL, &train); break;
+        case WEIGHT: y = weft_batch_norm(x, four, three, NULL, NULL, NULL, &train); break;
+        case BIAS: y = weft_batch_norm(x, three, four, NULL, NULL, NULL, &train); break;
+        case MEAN: y = weft_batch_norm(x, NULL, NULL, four, three, NULL, NULL); break;
+        case VAR: y = weft_batch_norm(x, NULL, NULL, three, four, NULL, NULL); break;
+        case ONE: y = weft_batch_norm(x, NULL, NULL, three, NULL, NULL, NULL); break;
+        case DTYPE: y = weft_batch_norm(x, d, d, NULL, NULL, NULL, &train); break;
+        case TRACKED: y = weft_batch_norm(x, NULL, NULL, three, three, four, &train); break;
+        case CUMULATIVE:
+            y = weft_batch_norm(x, NULL, NULL, three, three, NULL, &cumulative);
+            break;
+        case EPS: y = weft_batch_norm(x, NULL, NULL, NULL, NULL, NULL, &eps); break;
+        case TYPE: y = weft_batch_norm(ints, NULL, NULL, NULL, NULL, NULL, &train); break;
+        }
+        assert_null(y);
+        assert_string_equal(weft_error_text(ctx), texts[i]);
+    }
+    weft_error_clear(ctx);
+    assert_null(weft_batch_norm(NULL, NULL, NULL, NULL, NULL, NULL, &train));
+    /* one value per channel is fine in evaluation */
+    assert_non_null(weft_batch_norm(row, NULL, NULL, three, three, NULL, NULL));
+    weft_tensor *all[] = {x, row, rank3, three, four, d, ints};
+    for (int i = 0; i < 7; i++)
+        weft_tensor_unref(all[i]);
+    weft_context_destroy(ctx);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(values_match_plain_c),
+        cmocka_unit_test(running_statistics_are_updated_once_a_batch),
+        cmocka_unit_test(a_layer_used_twice_in_a_step_counts_twice),
+        cmocka_unit_test(a_failed_step_leaves_running_statistics_alone),
+        cmocka_unit_test(the_fused_op_computes_the_same_bits),
+        cmocka_unit_test(errors_name_the_numbers),
+    };
+    return cmocka_run_group_tests_name("op batch_norm", tests, NULL, NULL);
+}
