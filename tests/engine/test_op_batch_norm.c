@@ -92,10 +92,10 @@ static void check_values(weft_shape shape, bool training, bool affine, bool in_b
     weft_tensor *var = values(ctx, WEFT_SHAPE(C), 0.5, 1.5, rv);
     weft_batch_norm_opts opts = {.training = training, .eps = 1e-3};
     weft_tensor *in = in_blocks ? blocked(tx) : tx;
-    read_all(ctx,
-             weft_batch_norm(in, affine ? gamma : NULL, affine ? beta : NULL, mean, var, NULL,
-                             &opts),
-             y);
+    read_all(
+        ctx,
+        weft_batch_norm(in, affine ? gamma : NULL, affine ? beta : NULL, mean, var, NULL, &opts),
+        y);
     for (int64_t c = 0; c < C; c++) {
         double m = (double)rm[c], v = (double)rv[c];
         if (training)
@@ -109,8 +109,8 @@ static void check_values(weft_shape shape, bool training, bool affine, bool in_b
                  * the variance, a few in scale and shift */
                 const double bound = 40 * 0x1p-24 * (4 * fabs(scale) * (1 + fabs(scale)) + 1);
                 if (!(fabs((double)y[i] - want) <= bound))
-                    fail_msg("%s rank %d: %.9g, expected %.9g", training ? "training" : "evaluation",
-                             shape.rank, (double)y[i], want);
+                    fail_msg("%s rank %d: %.9g, expected %.9g",
+                             training ? "training" : "evaluation", shape.rank, (double)y[i], want);
             }
     }
     weft_tensor *all[] = {tx, gamma, beta, mean, var};
@@ -252,7 +252,8 @@ static void step(weft_shape shape, bool training, bool residual, bool fused, wef
     weft_tensor *gamma = values(ctx, channels, 0.2, 0.5, NULL);
     weft_tensor *beta = values(ctx, channels, 0.3, 0, NULL);
     weft_tensor *mean = values(ctx, channels, 0.4, 1, NULL);
-    weft_tensor *var = values(ctx, channels, 0.5, 2, NULL), *seed = values(ctx, shape, 0.6, 0, NULL);
+    weft_tensor *var = values(ctx, channels, 0.5, 2, NULL),
+                *seed = values(ctx, shape, 0.6, 0, NULL);
     weft_tensor *trained[] = {x, res, gamma, beta};
     for (int i = 0; i < 4; i++)
         weft_set_requires_grad(trained[i], true);
@@ -342,9 +343,7 @@ static void errors_name_the_numbers(void **state)
         case ONE: y = weft_batch_norm(x, NULL, NULL, three, NULL, NULL, NULL); break;
         case DTYPE: y = weft_batch_norm(x, d, d, NULL, NULL, NULL, &train); break;
         case TRACKED: y = weft_batch_norm(x, NULL, NULL, three, three, four, &train); break;
-        case CUMULATIVE:
-            y = weft_batch_norm(x, NULL, NULL, three, three, NULL, &cumulative);
-            break;
+        case CUMULATIVE: y = weft_batch_norm(x, NULL, NULL, three, three, NULL, &cumulative); break;
         case EPS: y = weft_batch_norm(x, NULL, NULL, NULL, NULL, NULL, &eps); break;
         case TYPE: y = weft_batch_norm(ints, NULL, NULL, NULL, NULL, NULL, &train); break;
         }
