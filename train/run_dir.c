@@ -15,9 +15,10 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "engine/context/error.h"
+#include "engine/context/context.h"
 #include "engine/files/atomic_file.h"
 #include "engine/memory/alloc.h"
+#include "kernels/onednn/version.h"
 
 struct weft_run {
     char *path;
@@ -72,9 +73,15 @@ static weft_status write_json(const weft_run *run, const char *name, json_t *doc
     weft_status status = path && document ? wf_atomic_create(path, &file, err) : fail_nomem(err);
     if (status == WEFT_OK) {
         FILE *out = wf_atomic_stream(file);
-        json_dumpf(document, out, JSON_INDENT(2) | JSON_REAL_PRECISION(9));
+        int failed = json_dumpf(document, out, JSON_INDENT(2) | JSON_REAL_PRECISION(9));
         fputc('\n', out);
-        status = wf_atomic_commit(file, err);
+        /* A failed write is the commit's to find; memory that is out is not. */
+        if (failed && !ferror(out)) {
+            wf_atomic_abort(file);
+            status = fail_nomem(err);
+        } else {
+            status = wf_atomic_commit(file, err);
+        }
     }
     json_decref(document);
     wf_free(path);
@@ -260,6 +267,18 @@ static json_t *setting_value(const weft_setting *s)
     return NULL;
 }
 
+/* What the numbers depend on besides the options. */
+static json_t *environment(const weft_context *ctx)
+{
+    int dnnl[3];
+    char onednn[32];
+    wf_onednn_version(&dnnl[0], &dnnl[1], &dnnl[2]);
+    snprintf(onednn, sizeof(onednn), "%d.%d.%d", dnnl[0], dnnl[1], dnnl[2]);
+    return json_pack("{s:s, s:s, s:s, s:s, s:i}", "weft", weft_version(), "onednn", onednn, "cpu",
+                     wf_topology_machine(ctx->topology)->cpu_model, "isa",
+                     weft_isa_name(weft_context_isa(ctx)), "threads", weft_threads(ctx));
+}
+
 weft_status weft_run_write_config(weft_run *run, const weft_context *ctx,
                                   const weft_setting *settings, int n, weft_error *err)
 {
@@ -267,8 +286,8 @@ weft_status weft_run_write_config(weft_run *run, const weft_context *ctx,
     for (int i = 0; i < n; i++) {
         if (json_object_set_new(options, settings[i].name, setting_value(&settings[i])) != 0) {
             json_decref(options);
-            return wf_error_set(err, WEFT_ERR_INVALID, "option '%s' is not UTF-8 text",
-                                settings[i].name);
+            return wf_error_set(err, WEFT_ERR_INVALID, "option %s: '%s' is not UTF-8 text",
+                                settings[i].name, settings[i].text ? settings[i].text : "");
         }
     }
     time_t now = time(NULL);
@@ -276,9 +295,8 @@ weft_status weft_run_write_config(weft_run *run, const weft_context *ctx,
     char started[32];
     strftime(started, sizeof(started), "%Y-%m-%dT%H:%M:%SZ", gmtime_r(&now, &tm));
     return write_json(run, "config.json",
-                      json_pack("{s:s, s:o, s:{s:s, s:i, s:s}}", "started", started, "options",
-                                options, "environment", "weft", weft_version(), "threads",
-                                weft_threads(ctx), "isa", weft_isa_name(weft_context_isa(ctx))),
+                      json_pack("{s:s, s:o, s:o}", "started", started, "options", options,
+                                "environment", environment(ctx)),
                       err);
 }
 

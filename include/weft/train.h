@@ -82,7 +82,7 @@ typedef struct weft_setting {
     double number;
     bool truth;
 } weft_setting;
-/* Writes config.json: the settings under "options", the library, threads and ISA of ctx under
+/* Writes config.json: the settings under "options", versions, CPU, ISA and threads under
  * "environment". */
 weft_status weft_run_write_config(weft_run *run, const weft_context *ctx,
                                   const weft_setting *settings, int n, weft_error *err);
