@@ -25,8 +25,10 @@ static int evaluate(session *s, weft_loader *loader)
         session_fail(s);
         return status == WEFT_ERR_INTERRUPTED ? 128 + signals_seen() : EXIT_FAILED;
     }
-    printf("images %lld  loss %.4f  top-1 %.2f%%  top-5 %.2f%%  %.0f img/s\n", (long long)r.images,
-           r.loss, r.acc1, r.acc5, r.img_per_s);
+    char loss[32];
+    cli_loss(r.loss, loss, sizeof(loss));
+    printf("images %lld  loss %s  top-1 %.2f%%  top-5 %.2f%%  %.0f img/s\n", (long long)r.images,
+           loss, r.acc1, r.acc5, r.img_per_s);
     return 0;
 }
 

@@ -187,15 +187,16 @@ static void print_start(const training *t)
 
 static int print_end(training *t, weft_status status, const weft_train_result *r)
 {
-    char took[32];
+    char took[32], loss[32];
     cli_duration(r->seconds, took, sizeof(took));
     cli_progress_erase(&t->progress);
     if (status != WEFT_OK) {
         session_fail(&t->s);
         return status == WEFT_ERR_INTERRUPTED ? 128 + signals_seen() : EXIT_FAILED;
     }
-    printf("test accuracy %.2f%% (loss %.4f) after %lld epochs in %s, %.0f img/s; in %s\n",
-           r->test_acc1, r->test_loss, (long long)r->epochs, took, r->img_per_s,
+    cli_loss(r->test_loss, loss, sizeof(loss));
+    printf("test accuracy %.2f%% (loss %s) after %lld epoch%s in %s, %.0f img/s; in %s\n",
+           r->test_acc1, loss, (long long)r->epochs, r->epochs == 1 ? "" : "s", took, r->img_per_s,
            weft_run_path(t->run));
     return 0;
 }

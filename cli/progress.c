@@ -41,6 +41,14 @@ static int terminal_width(FILE *out)
 
 /* ---- text ------------------------------------------------------------------------------------ */
 
+void cli_loss(double loss, char *text, size_t size)
+{
+    if (isnan(loss))
+        snprintf(text, size, "NaN"); /* printf would show its sign */
+    else
+        snprintf(text, size, fabs(loss) < 1e4 ? "%.4f" : "%.3e", loss);
+}
+
 void cli_duration(double seconds, char *text, size_t size)
 {
     long long s = seconds > 0 ? llround(seconds) : 0;
@@ -60,14 +68,16 @@ static int digits(int64_t n)
 enum { FIELDS = 5, FIELD_SIZE = 48 };
 static void format_fields(const weft_progress *r, char field[FIELDS][FIELD_SIZE])
 {
-    char left[32] = "-:--";
+    char left[32] = "-:--", loss[32];
     if (r->seconds_left >= 0)
         cli_duration(r->seconds_left, left, sizeof(left));
     snprintf(field[0], FIELD_SIZE, " %*lld/%lld", digits(r->steps), (long long)r->step,
              (long long)r->steps);
     field[1][0] = field[2][0] = '\0';
-    if (isfinite(r->loss))
-        snprintf(field[1], FIELD_SIZE, "  loss %6.4f", r->loss);
+    if (isfinite(r->loss)) {
+        cli_loss(r->loss, loss, sizeof(loss));
+        snprintf(field[1], FIELD_SIZE, "  loss %6s", loss);
+    }
     if (isfinite(r->acc1))
         snprintf(field[2], FIELD_SIZE, "  acc %6.2f%%", r->acc1);
     snprintf(field[3], FIELD_SIZE, "  %6.0f img/s", r->img_per_s);
@@ -151,13 +161,15 @@ void cli_progress_step(cli_progress *p, const weft_progress *r)
 
 void cli_progress_epoch(cli_progress *p, const weft_epoch *e)
 {
-    char took[32];
+    char took[32], train_loss[32], test_loss[32];
     cli_duration(e->seconds, took, sizeof(took));
+    cli_loss(e->train_loss, train_loss, sizeof(train_loss));
+    cli_loss(e->test_loss, test_loss, sizeof(test_loss));
     cli_progress_erase(p);
-    fprintf(p->out, "epoch %*lld/%lld  train loss %.4f acc %.2f%%", digits(e->epochs),
-            (long long)e->epoch, (long long)e->epochs, e->train_loss, e->train_acc1);
+    fprintf(p->out, "epoch %*lld/%lld  train loss %s acc %.2f%%", digits(e->epochs),
+            (long long)e->epoch, (long long)e->epochs, train_loss, e->train_acc1);
     if (isfinite(e->test_acc1))
-        fprintf(p->out, "  test loss %.4f acc %.2f%%", e->test_loss, e->test_acc1);
+        fprintf(p->out, "  test loss %s acc %.2f%%", test_loss, e->test_acc1);
     fprintf(p->out, "  lr %.3g  %.0f img/s  %s\n", e->lr, e->img_per_s, took);
     fflush(p->out);
     p->last_line = monotonic();

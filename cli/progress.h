@@ -30,6 +30,8 @@ void cli_progress_erase(cli_progress *p);
 /* The text of a bar for a terminal of `width` columns, at most width-1 characters: fields are
  * left out, from the right, where they do not fit. */
 void cli_progress_format(const weft_progress *record, int width, char *text, size_t size);
+/* "0.3123", "1.234e+17". */
+void cli_loss(double loss, char *text, size_t size);
 /* "0:42", "12:07", "1:02:33". */
 void cli_duration(double seconds, char *text, size_t size);
 

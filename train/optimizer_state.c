@@ -43,8 +43,8 @@ weft_status weft_optimizer_state(weft_optimizer *o, weft_tensor_list *list)
     wf_optimizer_settle(o);
     weft_tensor_list all = WEFT_TENSOR_LIST_INIT;
     weft_tensor *steps = counter(o, o->steps);
-    weft_status status = steps != NULL ? weft_tensor_list_add(&all, "steps", steps)
-                                       : weft_error_status(o->ctx);
+    weft_status status =
+        steps != NULL ? weft_tensor_list_add(&all, "steps", steps) : weft_error_status(o->ctx);
     weft_tensor_unref(steps);
     for (int i = 0; i < o->n_params && status == WEFT_OK; i++)
         status = add_param_state(o, &o->params[i], &all);

@@ -64,8 +64,9 @@ double weft_schedule_lr(const weft_schedule *s, int64_t step)
     }
     int64_t after = step - s->warmup_steps, length = s->total_steps - s->warmup_steps;
     if (s->kind == WEFT_SCHEDULE_STEP)
-        return s->step_size > 0 ? s->lr * pow(or_default(s->gamma, 0.1), (double)(after / s->step_size))
-                                : s->lr;
+        return s->step_size > 0
+                   ? s->lr * pow(or_default(s->gamma, 0.1), (double)(after / s->step_size))
+                   : s->lr;
     if (s->kind == WEFT_SCHEDULE_COSINE) {
         double t = length > 0 ? fmin((double)after / (double)length, 1) : 1;
         return anneal(s->lr, s->min_lr, t);

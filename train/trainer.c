@@ -190,10 +190,15 @@ static weft_status evaluate(trainer *t)
     return WEFT_OK;
 }
 
+/* Weights that are not finite never replace good ones on disk. */
 static weft_status save_weights(trainer *t)
 {
     if (!t->opts->run)
         return WEFT_OK;
+    if (!wf_weights_finite(t->model))
+        return wf_error_set(t->err, WEFT_ERR_NUMERIC,
+                            "epoch %lld, step %lld: the weights are not finite any more",
+                            (long long)t->epoch, (long long)t->done);
     char *path = wf_run_file(t->opts->run, "weights.safetensors");
     if (!path)
         return wf_error_set(t->err, WEFT_ERR_NOMEM, "out of memory while saving weights");
@@ -276,8 +281,7 @@ static void abandon_run(trainer *t, weft_status status)
     t->err = &ignored;
     /* The context may hold the error that ended the run; saving needs it to be usable. */
     weft_error_clear(t->ctx);
-    if (wf_weights_finite(t->model))
-        save_weights(t);
+    save_weights(t);
     wf_run_log_end(t->opts->run, status == WEFT_ERR_INTERRUPTED ? "interrupted" : "failed",
                    err->text, &ignored);
     t->err = err;

@@ -346,16 +346,35 @@ def test_without_an_output_directory_a_run_gets_one(tmp):
 
 
 def test_a_loss_that_is_not_finite_ends_the_run_and_keeps_good_weights(tmp):
-    run = f"{tmp}/run"
-    refused(1, r"epoch \d+, step \d+: the loss is not finite", "train", *SMALL, "--epochs", 50,
-            "--lr", 1e5, "--lr-warmup-epochs", 0, "--momentum", 0.99, "--output-dir", run)
-    assert not os.path.exists(f"{run}/result.json")
-    if os.path.exists(f"{run}/weights.safetensors"):
-        _, tensors = read_tensors(f"{run}/weights.safetensors")
+    n = 64
+    pixels = array.array("f", [((i * 31 + (i // 144) * 57) % 256) / 255 for i in range(n * 144)])
+    pixels[45 * 144] = float("nan")
+    labels = array.array("q", [i % 4 for i in range(n)])
+    data = write(f"{tmp}/data.safetensors", tensors_bytes({
+        "images": ("F32", [n, 1, 12, 12], pixels.tobytes()),
+        "labels": ("I64", [n], labels.tobytes()),
+    }))
+    plain = ["train", "--data-path", data, "-b", 8, "--no-shuffle", "--no-augment", "--threads", 2,
+             "--lr-scheduler", "constant", "--lr-warmup-epochs", 0]
+    refused(1, "epoch 1, step 6: the loss is not finite", *plain, "--output-dir", f"{tmp}/run")
+    assert not os.path.exists(f"{tmp}/run/result.json")
+    with open(f"{tmp}/run/log.jsonl") as f:
+        assert json.loads(f.readlines()[-1])["status"] == "failed"
+    # What is left are the weights of step 5.
+    done(*plain, "--max-steps", 5, "--output-dir", f"{tmp}/five")
+    assert weights_hash(f"{tmp}/run") == weights_hash(f"{tmp}/five")
+
+
+def test_a_run_that_diverges_is_one_error(tmp):
+    refused(1, r"epoch \d+, step \d+: the (loss is|weights are) not finite", "train", *SMALL,
+            "--epochs", 50, "--lr", 1e5, "--lr-warmup-epochs", 0, "--momentum", 0.99,
+            "--output-dir", f"{tmp}/run")
+    assert not os.path.exists(f"{tmp}/run/result.json")
+    if os.path.exists(f"{tmp}/run/weights.safetensors"):
+        _, tensors = read_tensors(f"{tmp}/run/weights.safetensors")
         for name, (dtype, _, raw) in tensors.items():
             if dtype == "F32":
-                values = array.array("f", raw)
-                assert all(v - v == 0 for v in values), name
+                assert all(v - v == 0 for v in array.array("f", raw)), name
 
 
 def interrupt(tmp, number):

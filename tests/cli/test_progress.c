@@ -65,6 +65,20 @@ static void values_that_are_not_there_are_left_out(void **state)
     assert_non_null(strstr(text, "-:-- left"));
 }
 
+static void losses_of_any_size_stay_short(void **state)
+{
+    static const struct {
+        double loss;
+        const char *text;
+    } cases[] = {{0, "0.0000"},         {0.31234, "0.3123"}, {9999, "9999.0000"},
+                 {2.1e19, "2.100e+19"}, {NAN, "NaN"},        {-NAN, "NaN"}};
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        char text[32];
+        cli_loss(cases[i].loss, text, sizeof(text));
+        assert_string_equal(text, cases[i].text);
+    }
+}
+
 static void durations_read_as_clocks(void **state)
 {
     static const struct {
@@ -114,6 +128,7 @@ int main(void)
         cmocka_unit_test(a_bar_never_reaches_the_last_column),
         cmocka_unit_test(a_bar_keeps_its_width_through_a_pass),
         cmocka_unit_test(values_that_are_not_there_are_left_out),
+        cmocka_unit_test(losses_of_any_size_stay_short),
         cmocka_unit_test(durations_read_as_clocks),
         cmocka_unit_test(a_file_gets_whole_lines),
     };

@@ -44,9 +44,13 @@ static void check_image(const wf_tile *t, const void *arguments, int64_t image)
     const void *in = wf_image(t, a->in, image);
     void *out = wf_image(t, a->out, image);
     int64_t bad = first_bad(in, a->image_bytes, a->f64);
-    if (bad >= 0)
-        wf_tile_fail(t, WEFT_ERR_NUMERIC, "a value is %g",
-                     a->f64 ? ((const double *)in)[bad] : (double)((const float *)in)[bad]);
+    if (bad >= 0) {
+        double value = a->f64 ? ((const double *)in)[bad] : (double)((const float *)in)[bad];
+        wf_tile_fail(t, WEFT_ERR_NUMERIC, "a value is %s",
+                     isnan(value) ? "NaN"
+                     : value > 0  ? "infinite"
+                                  : "minus infinite");
+    }
     if (in != out)
         memcpy(out, in, a->image_bytes);
 }
