@@ -306,8 +306,8 @@ static void errors_name_the_numbers(void **state)
 {
     enum { ROWS1, RANK3, WEIGHT, BIAS, MEAN, VAR, ONE, DTYPE, TRACKED, CUMULATIVE, EPS, TYPE, N };
     static const char *const texts[N] = {
-        [ROWS1] = "batch_norm: expected more than 1 value per channel when training, got input "
-                  "size [1, 3]",
+        [ROWS1] = ("batch_norm: expected more than 1 value per channel when training, got input "
+                   "size [1, 3]"),
         [RANK3] = "batch_norm: input is [2, 3, 4], expected (N, C) or (N, C, H, W)",
         [WEIGHT] = "batch_norm: weight has shape [4], input has 3 channels",
         [BIAS] = "batch_norm: bias has shape [4], input has 3 channels",

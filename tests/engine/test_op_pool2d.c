@@ -133,8 +133,8 @@ static void operands_are_checked(void **state)
         "avg_pool2d: input 0 is i64, expected f32 or f64",
         "adaptive_avg_pool2d: input is [2, 3, 4], expected (N, C, H, W)",
         "adaptive_avg_pool2d: output width 0 must be at least 1",
-        "max_pool2d: kernel 0, stride 0 and dilation 1 must be at least 1, padding 0 at least 0 "
-        "(height)",
+        ("max_pool2d: kernel 0, stride 0 and dilation 1 must be at least 1, padding 0 at least 0 "
+         "(height)"),
     };
     for (int i = 0; i < 5; i++) {
         weft_tensor *y = x;

@@ -34,7 +34,7 @@ static weft_status lower(wf_lower *l)
     apply_args a = {.slots = wf_bn_slots_of(&x),
                     .in = {-1, -1, -1, -1, -1, -1},
                     .y = wf_lower_out(l, 0).buf,
-                    .mask = act ? wf_lower_out(l, 1).buf : -1,
+                    .mask = l->n_out == 2 ? wf_lower_out(l, 1).buf : -1,
                     .relu = act,
                     .fns = wf_bn_kernels(l, &x)};
     if (!a.fns)
@@ -46,7 +46,7 @@ static weft_status lower(wf_lower *l)
     for (int i = 0; i < l->n_in; i++)
         wf_reads(task, a.in[i], i == 0 || i == 5 ? a.slots.access : WF_WHOLE);
     wf_writes(task, a.y, a.slots.access);
-    if (act)
+    if (a.mask >= 0)
         wf_writes(task, a.mask, WF_TILED);
     const double n = (double)wf_operand_count(&x), size = (double)weft_dtype_size(x.dtype);
     wf_cost(task, (act ? 4 : 2) * n, (a.in[5] >= 0 ? 3 : 2) * n * size);
@@ -208,7 +208,7 @@ const wf_op wf_op_bn_apply = {
 
 const wf_op wf_op_bn_act = {
     .name = "bn_act",
-    .n_out = 2, /* y, mask */
+    .n_out = 2, /* y, mask; the plan may cut the mask off where nobody reads it */
     .attr_size = sizeof(wf_bn_apply_attrs),
     .flags = WF_OP_KEEPS_ZERO,
     .layout_rule = WF_LAYOUT_SAME,
