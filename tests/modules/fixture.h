@@ -61,6 +61,24 @@ static inline float first(weft_tensor *t)
     return ((const float *)weft_tensor_data(t))[0];
 }
 
+/* root: parameter "w", buffer "b"; children "left" and "right" (each "w"), "left" with a child
+ * "deep" (parameter "w", buffer "b"). */
+static inline weft_module *tree(void)
+{
+    weft_module *root = bare(), *left = bare(), *right = bare(), *deep = bare();
+    weft_register_parameter(deep, "w", NULL, tensor(4));
+    weft_register_buffer(deep, "b", NULL, tensor(5), false);
+    weft_register_parameter(left, "w", NULL, tensor(2));
+    weft_register_module(left, "deep", NULL, deep);
+    weft_register_parameter(right, "w", NULL, tensor(3));
+    weft_register_module(root, "left", NULL, left);
+    weft_register_parameter(root, "w", NULL, tensor(1));
+    weft_register_module(root, "right", NULL, right);
+    weft_register_buffer(root, "b", NULL, tensor(0), true);
+    assert_no_error();
+    return root;
+}
+
 /* "a b c": the names in the list. */
 static inline const char *names(const weft_tensor_list *list, char *text, size_t size)
 {
