@@ -268,8 +268,12 @@ weft_status wf_execute_all(weft_context *ctx)
 {
     wf_graph *g = &ctx->graph;
     wf_request r;
-    WF_TRY(request_all(ctx, &r));
-    weft_status status = WEFT_OK;
+    weft_status status = request_all(ctx, &r);
+    if (status != WEFT_OK) { /* the step ends all the same: half of it must not run later */
+        drop_gradients(g);
+        wf_graph_reset(ctx);
+        return status;
+    }
     bool step = g->backwards > 0;
     for (int i = 0; i < g->n_assigned; i++)
         step |= r.assigned[i] && g->assigned[i].state;
