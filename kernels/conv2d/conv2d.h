@@ -66,10 +66,17 @@ static inline void wf_conv2d_range(int in, int out, int stride, int padding, int
 
 typedef struct wf_conv2d wf_conv2d;
 
+/* Of F(4x4, 3x3): the square of the largest row sum of |AT| ((|G| 1) * (|BT| 1)), winograd.h. */
+#define WF_WINOGRAD_AMPLIFICATION 625.0
+
 /* One implementation. The list is kernels.def, best first; the reference is last and fits all. */
 typedef struct wf_conv2d_impl {
     const char *name;
     weft_isa isa; /* the least that it needs */
+    /* 0: plain sums of products, exact where they can be. Else the kernel works in a transformed
+     * domain, and its error is at most (length + 40) * epsilon * amplification times the sum, over
+     * channels (and images and tiles of a weight gradient), of max |a| max |b|. For tests. */
+    double amplification;
     /* Whether the implementation can run this pass; where not, why (at most size bytes). */
     bool (*fits)(const wf_conv2d_desc *d, wf_conv2d_pass pass, char *why, size_t size);
     /* Completes k, whose desc, pass, workers and defaults are set. On failure says why and leaves

@@ -1,0 +1,165 @@
+/* The one-dimensional transforms of Winograd's F(4, 3) on vectors; private to winograd*.c.
+ *
+ * y = AT [(G g) * (BT d)], four outputs of a 3-tap filter from six inputs with six products; in two
+ * dimensions both ways, 36 products in place of 144. Points 0, +-a, +-b and infinity with
+ * a = 1/sqrt 2, b = sqrt 2: half the error of the usual 0, +-1, +-2. By Toom and Cook's rule, with
+ * M(x) = x (x^2 - 1/2) (x^2 - 2), row j of BT holds the coefficients of M(x)/(x - p_j), the last
+ * those of M; row j of G is (1, p_j, p_j^2) over M'(p_j); column j of AT is (1, p_j, p_j^2, p_j^3):
+ *
+ *        1  0 -5/2  0  1  0          1     0     0          1  1   1   1    1   0
+ *        0 -b  -2   a  1  0        -2/3 -2a/3  -1/3         0  a  -a   b   -b   0
+ *   BT = 0  b  -2  -a  1  0    G = -2/3  2a/3  -1/3    AT = 0 1/2 1/2  2    2   0
+ *        0 -a -1/2  b  1  0         1/6   b/6   1/3         0 a/2 -a/2 2b -2b   1
+ *        0  a -1/2 -b  1  0         1/6  -b/6   1/3
+ *        0  1   0 -5/2 0  1          0     0     1
+ *
+ * Sources: Winograd, "Arithmetic Complexity of Computations" (1980); Lavin and Gray, "Fast
+ * Algorithms for Convolutional Neural Networks" (2016); on the points, Alam et al., "Winograd
+ * Convolution for Deep Neural Networks: Efficient Point Selection" (2022). */
+#ifndef WF_CONV2D_WINOGRAD_H
+#define WF_CONV2D_WINOGRAD_H
+
+#include "kernels/conv2d/conv2d.h"
+#include "kernels/simd/simd.h"
+
+#define WINO_A 0.70710678118654752f
+#define WINO_B 1.41421356237309505f
+
+enum {
+    L = WF_LANES,
+    WINO_IN = 6,      /* input pixels of a tile, one way */
+    WINO_OUT = 4,     /* output pixels */
+    WINO_POINTS = 36,
+    WINO_SKEW = 16    /* floats between the points' arrays, so that they meet in no cache set */
+};
+
+/* t = BT d; elements `step` apart. */
+WF_INLINE void wino_input(const wf_vf *d, wf_vf *t, int step)
+{
+    wf_vf d1 = d[step], d2 = d[2 * step], d3 = d[3 * step], d4 = d[4 * step];
+    wf_vf a = wf_vset1(WINO_A), b = wf_vset1(WINO_B), c = wf_vset1(2.5f);
+    wf_vf e1 = wf_vfnma(wf_vset1(2.0f), d2, d4), o1 = wf_vfnma(b, d1, wf_vmul(a, d3));
+    wf_vf e2 = wf_vfnma(wf_vset1(0.5f), d2, d4), o2 = wf_vfnma(a, d1, wf_vmul(b, d3));
+    t[0] = wf_vfnma(c, d2, wf_vadd(d[0], d4));
+    t[step] = wf_vadd(e1, o1);
+    t[2 * step] = wf_vsub(e1, o1);
+    t[3 * step] = wf_vadd(e2, o2);
+    t[4 * step] = wf_vsub(e2, o2);
+    t[5 * step] = wf_vfnma(c, d3, wf_vadd(d1, d[5 * step]));
+}
+
+/* y = AT m */
+WF_INLINE void wino_output(const wf_vf *m, wf_vf *y, int m_step, int y_step)
+{
+    wf_vf s1 = wf_vadd(m[m_step], m[2 * m_step]), f1 = wf_vsub(m[m_step], m[2 * m_step]);
+    wf_vf s2 = wf_vadd(m[3 * m_step], m[4 * m_step]), f2 = wf_vsub(m[3 * m_step], m[4 * m_step]);
+    y[0] = wf_vadd(m[0], wf_vadd(s1, s2));
+    y[y_step] = wf_vfma(wf_vset1(WINO_A), f1, wf_vmul(wf_vset1(WINO_B), f2));
+    y[2 * y_step] = wf_vfma(wf_vset1(0.5f), s1, wf_vmul(wf_vset1(2.0f), s2));
+    y[3 * y_step] = wf_vfma(wf_vset1(WINO_A / 2), f1,
+                            wf_vfma(wf_vset1(2 * WINO_B), f2, m[5 * m_step]));
+}
+
+/* u = G g */
+WF_INLINE void wino_filter(const wf_vf *g, wf_vf *u, int g_step, int u_step)
+{
+    wf_vf g0 = g[0], g1 = g[g_step], g2 = g[2 * g_step];
+    wf_vf e1 = wf_vmul(wf_vset1(-2.0f / 3), wf_vfma(wf_vset1(0.5f), g2, g0));
+    wf_vf o1 = wf_vmul(wf_vset1(-2.0f / 3 * WINO_A), g1);
+    wf_vf e2 = wf_vmul(wf_vset1(1.0f / 6), wf_vfma(wf_vset1(2.0f), g2, g0));
+    wf_vf o2 = wf_vmul(wf_vset1(WINO_B / 6), g1);
+    u[0] = g0;
+    u[u_step] = wf_vadd(e1, o1);
+    u[2 * u_step] = wf_vsub(e1, o1);
+    u[3 * u_step] = wf_vadd(e2, o2);
+    u[4 * u_step] = wf_vsub(e2, o2);
+    u[5 * u_step] = g2;
+}
+
+/* The transposes, for weight gradients: z = A y (6 from 4), g = GT u (3 from 6). */
+WF_INLINE void wino_output_t(const wf_vf *y, wf_vf *z, int y_step, int z_step)
+{
+    wf_vf y0 = y[0], y1 = y[y_step], y2 = y[2 * y_step], y3 = y[3 * y_step];
+    wf_vf e1 = wf_vfma(wf_vset1(0.5f), y2, y0), e2 = wf_vfma(wf_vset1(2.0f), y2, y0);
+    wf_vf o1 = wf_vfma(wf_vset1(WINO_A), y1, wf_vmul(wf_vset1(WINO_A / 2), y3));
+    wf_vf o2 = wf_vfma(wf_vset1(WINO_B), y1, wf_vmul(wf_vset1(2 * WINO_B), y3));
+    z[0] = y0;
+    z[z_step] = wf_vadd(e1, o1);
+    z[2 * z_step] = wf_vsub(e1, o1);
+    z[3 * z_step] = wf_vadd(e2, o2);
+    z[4 * z_step] = wf_vsub(e2, o2);
+    z[5 * z_step] = y3;
+}
+
+WF_INLINE void wino_filter_t(const wf_vf *u, wf_vf *g, int u_step, int g_step)
+{
+    wf_vf s1 = wf_vadd(u[u_step], u[2 * u_step]), f1 = wf_vsub(u[u_step], u[2 * u_step]);
+    wf_vf s2 = wf_vadd(u[3 * u_step], u[4 * u_step]), f2 = wf_vsub(u[3 * u_step], u[4 * u_step]);
+    s1 = wf_vmul(wf_vset1(-2.0f / 3), s1);
+    s2 = wf_vmul(wf_vset1(1.0f / 6), s2);
+    g[0] = wf_vadd(u[0], wf_vadd(s1, s2));
+    g[g_step] = wf_vfma(wf_vset1(-2.0f / 3 * WINO_A), f1, wf_vmul(wf_vset1(WINO_B / 6), f2));
+    g[2 * g_step] = wf_vfma(wf_vset1(0.5f), s1, wf_vfma(wf_vset1(2.0f), s2, u[5 * u_step]));
+}
+
+/* An image cut into tiles of 4 x 4 outputs, taken by whole rows of tiles. */
+typedef struct wino_tiles {
+    int rows, columns; /* of tiles */
+    int chunk;         /* rows of tiles taken at once */
+    size_t frame_row;  /* floats of a row of the frame, which holds a chunk's input */
+} wino_tiles;
+
+/* `channels` of the input decide how much of the transformed input stays in the cache. */
+static inline wino_tiles wino_cut(int P, int Q, int channels)
+{
+    wino_tiles t = {.rows = (P + WINO_OUT - 1) / WINO_OUT, .columns = (Q + WINO_OUT - 1) / WINO_OUT};
+    int most = 49152 / (WINO_POINTS * channels); /* 192 KiB */
+    most = most > 12 ? most : 12;
+    t.chunk = most / t.columns < 1 ? 1 : most / t.columns;
+    t.chunk = t.chunk < t.rows ? t.chunk : t.rows;
+    t.frame_row = ((size_t)t.columns * WINO_OUT + 2) * L;
+    return t;
+}
+
+static inline size_t wino_frame_count(const wino_tiles *t)
+{
+    return ((size_t)t->chunk * WINO_OUT + 2) * t->frame_row;
+}
+
+/* Copies what a chunk whose first tile row is `tile_row` reads of one channel block (H x W x L) into
+ * the frame, zeros around it. */
+static inline void wino_fill_frame(const wino_tiles *t, int tile_row, int n_rows, const float *x,
+                                   int H, int W, const int padding[2], float *frame)
+{
+    const int width = t->columns * WINO_OUT + 2, height = n_rows * WINO_OUT + 2;
+    const int left = padding[1] < width ? padding[1] : width;
+    const int inside = W < width - left ? W : width - left;
+    for (int i = 0; i < height; i++, frame += t->frame_row) {
+        int h = tile_row * WINO_OUT + i - padding[0];
+        if (h < 0 || h >= H) {
+            memset(frame, 0, t->frame_row * sizeof *frame);
+            continue;
+        }
+        memset(frame, 0, (size_t)left * L * sizeof *frame);
+        memcpy(frame + left * L, x + (size_t)h * (size_t)W * L, (size_t)inside * L * sizeof *frame);
+        memset(frame + (left + inside) * L, 0,
+               (size_t)(width - left - inside) * L * sizeof *frame);
+    }
+}
+
+/* Transforms the 6 x 6 pixels at `frame` and stores point i at v + i * point. */
+WF_INLINE void wino_tile_input(const float *frame, size_t frame_row, float *v, size_t point)
+{
+    wf_vf d[WINO_POINTS], t[WINO_POINTS];
+    for (int i = 0; i < WINO_IN; i++)
+        for (int j = 0; j < WINO_IN; j++)
+            d[i * WINO_IN + j] = wf_vload(frame + (size_t)i * frame_row + (size_t)j * L);
+    for (int j = 0; j < WINO_IN; j++)
+        wino_input(d + j, t + j, WINO_IN);
+    for (int i = 0; i < WINO_IN; i++)
+        wino_input(t + i * WINO_IN, d + i * WINO_IN, 1);
+    for (int i = 0; i < WINO_POINTS; i++)
+        wf_vstore(v + (size_t)i * point, d[i]);
+}
+
+#endif
