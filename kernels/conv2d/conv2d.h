@@ -74,8 +74,10 @@ typedef struct wf_conv2d_impl {
     const char *name;
     weft_isa isa; /* the least that it needs */
     /* 0: plain sums of products, exact where they can be. Else the kernel works in a transformed
-     * domain, and its error is at most (length + 40) * epsilon * amplification times the sum, over
-     * channels (and images and tiles of a weight gradient), of max |a| max |b|. For tests. */
+     * domain, and tests bound its error by 3 sqrt(n + 24) u * amplification * the sum of n terms
+     * max |a| max |b|: n channels, or tiles of a weight gradient, and 24 roundings in transforms; u is
+     * half an epsilon, and roundings are taken as independent (Higham and Mary, "A New Approach to
+     * Probabilistic Rounding Error Analysis", 2019, with lambda = 3). */
     double amplification;
     /* Whether the implementation can run this pass; where not, why (at most size bytes). */
     bool (*fits)(const wf_conv2d_desc *d, wf_conv2d_pass pass, char *why, size_t size);

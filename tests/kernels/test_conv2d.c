@@ -147,7 +147,7 @@ typedef struct run {
     const wf_conv2d *k;
     weft_dtype type;
     bool exact;
-    double transformed; /* the sum of amplification's bound */
+    double terms, term; /* of amplification's bound */
     char what[200];
 } run;
 
@@ -159,17 +159,13 @@ static double largest(const double *v, size_t n)
     return most;
 }
 
-/* An upper limit of the sum of maxima in amplification's bound; the length is that of the sum. */
-static double transformed_sum(const problem *t, int pass)
+static void set_terms(run *r, const problem *t, int pass)
 {
     const wf_conv2d_desc *d = &t->d;
     double x = largest(t->x, t->n_x), w = largest(t->w, t->n_w), dy = largest(t->dy, t->n_y);
-    double tiles = (double)d->N * ((d->P + 3) / 4) * ((d->Q + 3) / 4);
-    switch (pass) {
-    case WF_CONV2D_FORWARD: return d->C * x * w;
-    case WF_CONV2D_BACKWARD_DATA: return d->K * dy * w;
-    default: return tiles * x * dy;
-    }
+    bool forward = pass == WF_CONV2D_FORWARD, data = pass == WF_CONV2D_BACKWARD_DATA;
+    r->terms = forward ? d->C : data ? d->K : (double)d->N * ((d->P + 3) / 4) * ((d->Q + 3) / 4);
+    r->term = forward ? x * w : data ? dy * w : x * dy;
 }
 
 static void put(const run *r, void *p, size_t i, double v)
@@ -212,7 +208,7 @@ static void expect(const run *r, double got, double want, double sum_abs, double
     double eps = r->type == WEFT_F64 ? DBL_EPSILON : FLT_EPSILON;
     double bound = r->exact ? 0 : (length + 2) * eps * sum_abs;
     if (r->k->impl->amplification > 0)
-        bound = (length + 40) * eps * r->k->impl->amplification * r->transformed;
+        bound = 3 * sqrt(r->terms + 24) * eps / 2 * r->k->impl->amplification * r->terms * r->term;
     if (!(fabs(got - want) <= bound))
         fail_msg("%s: %s: %.9g instead of %.9g (bound %.3g)", r->what, where, got, want, bound);
 }
@@ -326,7 +322,7 @@ static void check_impl(const wf_conv2d_impl *impl, weft_isa isa, int *count, con
         d.bias = t->d.bias && pass == WF_CONV2D_FORWARD;
         wf_conv2d *k = wf_conv2d_create_impl(impl, &d, pass, isa, workers, why, sizeof why);
         r.k = k;
-        r.transformed = transformed_sum(t, pass);
+        set_terms(&r, t, pass);
         if (!k) {
             assert_string_not_equal(why, "");
             continue;
