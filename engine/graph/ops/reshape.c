@@ -1,5 +1,6 @@
 /* reshape, and weft_flatten, which records one. Row-major order is logical order, so a blocked
- * input becomes plain on the way. */
+ * input becomes plain on the way, and a plain one may become blocked where images stay images (the
+ * gradient of flatten, which convolutions' gradients read next). */
 #include <string.h>
 
 #include "engine/graph/ops/common.h"
@@ -37,11 +38,15 @@ static weft_status infer(wf_infer *f)
 
 static int layout(const wf_lower *l, int i, const int *in_block, int block)
 {
-    return i == 0 ? in_block[0] : 1;
+    if (i == 0)
+        return in_block[0];
+    wf_operand x = wf_lower_in(l, 0), y = wf_lower_out(l, 0);
+    return in_block[0] == 1 && x.N == y.N && y.shape.rank == 4 && y.act.C >= block ? block : 1;
 }
 
 typedef struct reshape_args {
-    wf_act act; /* an input image as it lies */
+    wf_act act; /* an image as it lies: the input's, or the output's with its channels plain */
+    int to_block;
     wf_buf x, y;
     size_t out_bytes; /* of an image's elements, plain */
     bool same_images; /* dimension 0 is kept */
@@ -53,7 +58,7 @@ static void run(const wf_tile *t, const void *vargs, int64_t tile)
     const reshape_args *g = vargs;
     void *y = g->same_images ? wf_image(t, g->y, tile)
                              : (char *)wf_data(t, g->y) + (size_t)tile * g->out_bytes;
-    g->kernels->reorder(g->act, 1, wf_image(t, g->x, tile), y);
+    g->kernels->reorder(g->act, g->to_block, wf_image(t, g->x, tile), y);
 }
 
 static weft_status lower(wf_lower *l)
@@ -62,14 +67,17 @@ static weft_status lower(wf_lower *l)
     size_t size = weft_dtype_size(x.dtype);
     reshape_args g = {
         .act = x.act,
+        .to_block = y.act.block,
         .x = x.buf,
         .y = y.buf,
         .out_bytes = (size_t)x.act.C * (size_t)x.act.H * (size_t)x.act.W * size,
         .same_images = x.N == y.N,
         .kernels = wf_layout_get(size, l->isa),
     };
-    wf_task *task = wf_lower_task(l, g.act.block > 1 ? g.kernels->name : "copy", run, &g,
-                                  sizeof(g), x.N);
+    const bool reorders = g.act.block > 1 || g.to_block > 1;
+    if (g.to_block > 1)
+        g.act = (wf_act){y.act.C, y.act.H, y.act.W, 1};
+    wf_task *task = wf_lower_task(l, reorders ? g.kernels->name : "copy", run, &g, sizeof(g), x.N);
     wf_reads(task, x.buf, WF_TILED);
     wf_writes(task, y.buf, g.same_images ? WF_TILED : WF_WHOLE);
     wf_cost(task, 0.0, (double)x.N * (double)(x.image_bytes + g.out_bytes));
