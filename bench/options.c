@@ -46,6 +46,8 @@ static const flag flags[] = {
     {"--batch", "N", "images a step (64)", COUNT, STEP, AT(batch)},
     {"--size", "S", "edge of the square image (the model's own)", COUNT, STEP, AT(size)},
     {"--seconds", "X", "time to measure, after warm-up (5)", NUMBER, STEP, AT(seconds)},
+    {"--trace", "FILE", "write the timeline of the steps, for Perfetto or trace.py", TEXT, STEP,
+     AT(trace)},
     {"--dtype", "TYPE", "f32", WORD, STEP, NO_OFFSET, "f32",
      "is not possible: this version trains in f32 only"},
     {"--opt", "NAME", "sgd: momentum 0.9, weight decay 1e-4", WORD, STEP, NO_OFFSET, "sgd",
@@ -62,7 +64,7 @@ void bench_usage(FILE *out)
     fputs("usage: weft-bench [--shapes FILE] [--cold] [--threads N] [--benchmark_FLAG=VALUE...]\n"
           "       weft-bench --machine [--threads N] [--json FILE]\n"
           "       weft-bench --step MODEL [--batch N] [--size S] [--threads N] [--dtype f32]\n"
-          "                  [--opt sgd] [--seconds X] [--json FILE]\n\n",
+          "                  [--opt sgd] [--seconds X] [--trace FILE] [--json FILE]\n\n",
           out);
     for (int i = 0; i < N_FLAGS; i++) {
         char left[32];

@@ -22,8 +22,9 @@ typedef struct bench_options {
     int batch;
     int size; /* 0: the model's own */
     double seconds;
-    int threads; /* 0: as the library chooses */
-    bool list;   /* --benchmark_list_tests: nothing is measured */
+    const char *trace; /* NULL: none */
+    int threads;       /* 0: as the library chooses */
+    bool list;         /* --benchmark_list_tests: nothing is measured */
 } bench_options;
 
 /* Takes what is ours out of argv. False, with one sentence in `error`, on bad use. */

@@ -43,7 +43,7 @@ static weft_tensor *some_labels(weft_context *ctx, int n, int classes)
 static weft_status step_init(step *s, const bench_step_spec *spec, weft_error *err)
 {
     *s = (step){0};
-    weft_options options = {.threads = spec->threads};
+    weft_options options = {.threads = spec->threads, .trace_path = spec->trace};
     WF_TRY(weft_context_create(&s->ctx, &options, err));
     const weft_model_info *info = weft_model_find(spec->model);
     weft_model_opts opts = info ? info->defaults : (weft_model_opts){0};

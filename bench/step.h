@@ -11,6 +11,7 @@ typedef struct bench_step_spec {
     int batch;
     int size; /* 0: the model's own */
     int threads;
+    const char *trace; /* where to write the timeline; NULL: nowhere */
 } bench_step_spec;
 
 typedef struct bench_step_result {

@@ -14,6 +14,7 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(
 import counted
 
 BENCH = sys.argv.pop(1) if len(sys.argv) > 1 else "weft-bench"
+TRACE = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "bench", "trace.py")
 PASSES = ("forward", "backward-data", "backward-weights")
 
 
@@ -69,6 +70,7 @@ class Bench(unittest.TestCase):
             (("--step", "fmnist_cnn", "--batch", "99999999999"), "--batch: '99999999999'"),
             (("--step", "fmnist_cnn", "--size=x"), "--size: 'x'"),
             (("--step", "fmnist_cnn", "--threads", ""), "--threads: ''"),
+            (("--machine", "--trace", "x"), "--trace does not go with --machine"),
             (("--step", "fmnist_cnn", "--seconds", "nan"), "--seconds: 'nan'"),
             (("--step", "fmnist_cnn", "--seconds", "inf"), "--seconds: 'inf'"),
             (("--step", "fmnist_cnn", "--dtype", "bf16"), "'bf16' is not possible"),
@@ -134,6 +136,19 @@ class Step(unittest.TestCase):
         self.assertGreater(step["rss_mb"], 0)
         self.assertGreaterEqual(step["steps"], 5)
         self.assertIn(step["isa"], ("scalar", "avx2", "avx512"))
+
+    def test_a_timeline_sums_up_to_a_table(self):
+        with tempfile.TemporaryDirectory() as folder:
+            path = os.path.join(folder, "trace.json")
+            done = bench("--step", "fmnist_cnn", "--batch", "4", "--seconds", "0.01", "--trace", path)
+            self.assertEqual(done.returncode, 0, done.stderr)
+            table = subprocess.run([sys.executable, TRACE, path], stdout=subprocess.PIPE, text=True)
+        self.assertEqual(table.returncode, 0)
+        rows = [line.split() for line in table.stdout.splitlines()[1:]]
+        self.assertIn(["conv2d", "conv2"], [row[3:] for row in rows])
+        self.assertEqual(rows[-1][3:5], ["all,", "of"])
+        self.assertAlmostEqual(sum(float(row[0]) for row in rows[:-1]), float(rows[-1][0]), delta=0.1)
+        self.assertGreaterEqual(int(rows[-1][5]), 5)
 
     def test_bad_models_are_one_error(self):
         for args, words in ((("resnet1",), "resnet1"), (("fmnist_cnn", "--size", "4"), "")):
