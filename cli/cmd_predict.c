@@ -1,8 +1,5 @@
 /* weft predict: "images" of a safetensors file in, "logits" out. */
-#include <errno.h>
 #include <stdlib.h>
-#include <string.h>
-#include <unistd.h>
 
 #include "commands.h"
 #include "session.h"
@@ -11,22 +8,6 @@
 static bool on_step(void *user, const weft_progress *record)
 {
     return !signals_seen();
-}
-
-/* Whether the directory of --output can be written is worth knowing before the work. */
-static int check_output(session *s)
-{
-    const char *path = s->options->output, *slash = strrchr(path, '/');
-    char *folder = slash == path ? strdup("/")
-                   : slash       ? strndup(path, (size_t)(slash - path))
-                                 : strdup(".");
-    int status = 0;
-    if (!folder || access(folder, W_OK | X_OK) != 0) {
-        fprintf(stderr, "weft predict: cannot write %s: %s\n", path, strerror(errno));
-        status = EXIT_FAILED;
-    }
-    free(folder);
-    return status;
 }
 
 static int predict(session *s, weft_loader *loader)
@@ -92,7 +73,7 @@ int cmd_predict(const cli_options *options)
         if (!needed[i].value)
             status = session_usage(&s, "%s is needed", needed[i].flag);
     if (status == 0)
-        status = check_output(&s);
+        status = session_check_output(&s, options->output);
     if (status == 0 && weft_dataset_open(options->input, WEFT_SPLIT_PREDICT, &ds, &s.err))
         status = session_fail(&s);
     if (status == 0)

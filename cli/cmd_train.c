@@ -125,6 +125,8 @@ static int write_config(training *t)
             s->text = *(const char *const *)field;
             if (strcmp(f->name, "model") == 0)
                 s->text = t->s.model_name;
+            if (strcmp(f->name, "output-dir") == 0)
+                s->text = weft_run_path(t->run);
         }
     }
     return weft_run_write_config(t->run, t->s.ctx, settings, n, &t->s.err) ? session_fail(&t->s)

@@ -9,7 +9,7 @@
 #include <unistd.h>
 
 #define REDRAW_SECONDS 0.1
-#define LINE_SECONDS 10.0
+#define LINE_SECONDS 30.0
 enum { MAX_WIDTH = 512, MAX_BAR = 40, MIN_BAR = 8, DEFAULT_WIDTH = 80 };
 
 static double monotonic(void)

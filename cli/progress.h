@@ -20,7 +20,7 @@ typedef struct cli_progress {
 
 /* Draws to `out`; whether it is a terminal is found out here. */
 void cli_progress_init(cli_progress *p, FILE *out);
-/* A record: redraws the bar if it is time, or, off a terminal, prints a line every ten seconds. */
+/* A record: redraws the bar if it is time, or, off a terminal, prints a line every half minute. */
 void cli_progress_step(cli_progress *p, const weft_progress *record);
 /* Erases the bar and prints the line of a finished epoch. */
 void cli_progress_epoch(cli_progress *p, const weft_epoch *epoch);

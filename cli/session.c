@@ -1,10 +1,12 @@
 /* Contexts, models, normalisation and errors of the commands. */
 #include "session.h"
 
+#include <errno.h>
 #include <math.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 /* ---- errors ---------------------------------------------------------------------------------- */
 
@@ -141,8 +143,24 @@ int session_normalise(session *s, const weft_dataset *ds)
     return weft_dataset_mean_std(ds, n->mean, n->std, &s->err) ? session_fail(s) : 0;
 }
 
+int session_check_output(const session *s, const char *path)
+{
+    const char *slash = strrchr(path, '/');
+    char *folder = slash == path ? strdup("/")
+                   : slash       ? strndup(path, (size_t)(slash - path))
+                                 : strdup(".");
+    bool writable = folder && access(folder, W_OK | X_OK) == 0;
+    free(folder);
+    if (writable)
+        return 0;
+    fprintf(stderr, "weft %s: cannot write %s: %s\n", s->command, path, strerror(errno));
+    return EXIT_FAILED;
+}
+
 int session_open_context(session *s)
 {
+    if (s->options->trace && session_check_output(s, s->options->trace))
+        return EXIT_FAILED;
     weft_options options = WEFT_OPTIONS_INIT;
     options.threads = (int)s->options->threads;
     options.seed = (uint64_t)s->options->seed;
@@ -194,10 +212,12 @@ weft_optimizer *session_optimizer(const session *s)
             &(weft_adamw_opts){.beta1 = o->momentum,
                                .weight_decay = o->weight_decay > 0 ? o->weight_decay : -1});
     else
-        optimizer = weft_sgd_create(s->ctx, s->model,
-                                    &(weft_sgd_opts){.momentum = o->momentum,
-                                                     .weight_decay = o->weight_decay,
-                                                     .nesterov = strcmp(o->opt, "sgd") != 0});
+        optimizer = weft_sgd_create(
+            s->ctx, s->model,
+            &(weft_sgd_opts){.momentum = o->momentum,
+                             .weight_decay = o->weight_decay,
+                             /* without momentum the two are one */
+                             .nesterov = o->momentum > 0 && strcmp(o->opt, "sgd") != 0});
     /* Zero is a learning rate too, so it is set rather than given as an option. */
     if (optimizer && weft_optimizer_set_lr(optimizer, -1, o->lr) != WEFT_OK) {
         weft_optimizer_destroy(optimizer);

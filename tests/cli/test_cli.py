@@ -138,6 +138,7 @@ def test_mistakes_on_the_command_line_exit_2(tmp):
          ["train", "--data-path", SYNTHETIC, "--model", "fmnist_cn"]),
         ("unknown model 'zzzzzzzz'", ["summary", "--model", "zzzzzzzz"]),
         ("unknown model 'zzzzzzzz'", ["explain", "--model", "zzzzzzzz"]),
+        ("--num-classes: the data have 4", ["train", *SMALL, "--num-classes", 3]),
         ("--data-path is needed", ["train"]),
         ("--weights is needed", ["eval", "--data-path", SYNTHETIC]),
         ("not of the form CxHxW", ["summary", "--input-size", "3x4"]),
@@ -223,6 +224,16 @@ def test_an_output_that_cannot_be_written_is_found_before_training(tmp):
     assert os.listdir(tmp) == ["file"]
 
 
+def test_a_trace_that_cannot_be_written_is_found_before_training(tmp):
+    refused(1, "nowhere/trace.json", "train", *SMALL, "--trace", f"{tmp}/nowhere/trace.json",
+            "--output-dir", f"{tmp}/run")
+    assert os.listdir(tmp) == []
+    done("train", *SMALL, "--max-steps", 1, "--trace", f"{tmp}/trace.json", "--output-dir",
+         f"{tmp}/run")
+    with open(f"{tmp}/trace.json") as f:
+        assert json.load(f)
+
+
 def test_bad_weights_are_one_error_and_leave_nothing(tmp):
     other = tensors_bytes({"conv1.weight": ("F32", [1], b"\0" * 4)})
     overlap = json.dumps({"a": {"dtype": "F32", "shape": [2], "data_offsets": [0, 8]},
@@ -246,6 +257,7 @@ def check_run(run, epochs):
         config = json.load(f)
     assert config["options"]["data-path"] == SYNTHETIC
     assert config["options"]["epochs"] == epochs
+    assert config["options"]["output-dir"] == run
     assert config["environment"]["threads"] == 2
     assert config["environment"]["isa"] in ("scalar", "avx2", "avx512")
     with open(f"{run}/log.jsonl") as f:
