@@ -102,7 +102,7 @@ static void add_table(wf_text *t, weft_module *m, weft_shape input, const weft_m
         width = length > width ? length : width;
     }
     wf_text_add(t, "%s, input %s\n", m->cls->name, weft_shape_format(input, shape, sizeof(shape)));
-    wf_text_add(t, "%-*s  %-17s  %-20s  %14s  %10s\n", (int)width, "layer", "type", "output",
+    wf_text_add(t, "%-*s  %-17s  %-20s  %14s  %12s\n", (int)width, "layer", "type", "output",
                 "parameters", "GMACs");
     for (int i = 0; i < list->n; i++) {
         const weft_module *layer = list->item[i].module;
@@ -110,14 +110,14 @@ static void add_table(wf_text *t, weft_module *m, weft_shape input, const weft_m
         macs += rows[i].macs;
         if (wf_child_count(layer) > 0 && parameters == 0)
             continue; /* its children say it all */
-        wf_text_add(t, "%-*s  %-17s  %-20s  %14s  %10.4f\n", (int)width, list->item[i].name,
+        wf_text_add(t, "%-*s  %-17s  %-20s  %14s  %12.6f\n", (int)width, list->item[i].name,
                     layer->cls->name,
                     rows[i].calls > 0 ? weft_shape_format(rows[i].out, shape, sizeof(shape))
                                       : "(not called)",
                     grouped(parameters, count, sizeof(count)), (double)rows[i].macs * 1e-9);
     }
     int64_t all = weft_parameter_count(m, false), trainable = weft_parameter_count(m, true);
-    wf_text_add(t, "%-*s  %-17s  %-20s  %14s  %10.4f\n", (int)width, "total", "", "",
+    wf_text_add(t, "%-*s  %-17s  %-20s  %14s  %12.6f\n", (int)width, "total", "", "",
                 grouped(all, count, sizeof(count)), (double)macs * 1e-9);
     if (trainable != all)
         wf_text_add(t, "%s parameters are trainable\n", grouped(trainable, count, sizeof(count)));
