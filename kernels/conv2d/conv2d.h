@@ -66,8 +66,10 @@ static inline void wf_conv2d_range(int in, int out, int stride, int padding, int
 
 typedef struct wf_conv2d wf_conv2d;
 
-/* Of F(4x4, 3x3): the square of the largest row sum of |AT| ((|G| 1) * (|BT| 1)), winograd.h. */
+/* Of F(4x4, 3x3): the square of the largest row sum of |AT| ((|G| 1) * (|BT| 1)), winograd.h; and of
+ * its weight gradient: |GT| ((|A| 1) * (|BT| 1)). */
 #define WF_WINOGRAD_AMPLIFICATION 625.0
+#define WF_WINOGRAD_WEIGHTS_AMPLIFICATION 945.0
 
 /* One implementation. The list is kernels.def, best first; the reference is last and fits all. */
 typedef struct wf_conv2d_impl {

@@ -173,21 +173,6 @@ static void tile_output(const float *m, size_t point, wf_vf bias, float *y, int 
                           wf_vadd(o[i * WINO_OUT + j], bias));
 }
 
-static void transform_chunk(const geometry *g, const wino_tiles *t, int row, int n_rows,
-                            const float *x, float *frame, float *v)
-{
-    const int I = wf_round_up(g->I, L);
-    for (int c = 0; c < I; c += L, x += (size_t)g->H * (size_t)g->W * L) {
-        wino_fill_frame(t, row, n_rows, x, g->H, g->W, g->padding, frame);
-        for (int i = 0; i < n_rows; i++)
-            for (int j = 0; j < t->columns; j++)
-                wino_tile_input(frame + (size_t)i * WINO_OUT * t->frame_row +
-                                    (size_t)j * WINO_OUT * L,
-                                t->frame_row,
-                                v + (size_t)(i * t->columns + j) * (size_t)I + c, v_point(t, I));
-    }
-}
-
 static void output_chunk(const geometry *g, const wino_tiles *t, int row, int n_rows,
                          const float *m, wf_vf bias, float *y)
 {
@@ -211,7 +196,7 @@ static void run(const wf_conv2d *k, const float *x, const float *u, const float 
     float *m = v + WINO_POINTS * v_point(&t, I);
     for (int row = 0; row < t.rows; row += t.chunk) {
         int n_rows = t.rows - row < t.chunk ? t.rows - row : t.chunk, tiles = n_rows * t.columns;
-        transform_chunk(&g, &t, row, n_rows, x, frame, v);
+        wino_transform_input(&t, row, n_rows, x, g.H, g.W, g.padding, I, frame, v, v_point(&t, I));
         for (int b = 0; b < blocks; b += MAX_BLOCKS) {
             int n = blocks - b < MAX_BLOCKS ? blocks - b : MAX_BLOCKS;
             for (int p = 0; p < WINO_POINTS; p++)

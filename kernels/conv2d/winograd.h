@@ -162,4 +162,21 @@ WF_INLINE void wino_tile_input(const float *frame, size_t frame_row, float *v, s
         wf_vstore(v + (size_t)i * point, d[i]);
 }
 
+/* Transforms n_rows rows of tiles, from `row` on, of an image of `channels` (a multiple of L) into
+ * v[point][tile][channel]. */
+static inline void wino_transform_input(const wino_tiles *t, int row, int n_rows, const float *x,
+                                        int H, int W, const int padding[2], int channels,
+                                        float *frame, float *v, size_t point)
+{
+    for (int c = 0; c < channels; c += L, x += (size_t)H * (size_t)W * L) {
+        wino_fill_frame(t, row, n_rows, x, H, W, padding, frame);
+        for (int i = 0; i < n_rows; i++)
+            for (int j = 0; j < t->columns; j++)
+                wino_tile_input(frame + (size_t)i * WINO_OUT * t->frame_row +
+                                    (size_t)j * WINO_OUT * L,
+                                t->frame_row,
+                                v + (size_t)(i * t->columns + j) * (size_t)channels + c, point);
+    }
+}
+
 #endif

@@ -1,0 +1,231 @@
+/* Winograd F(4x4, 3x3), backward-weights: dW = GT [sum over tiles of (A dy AT) * (BT x B)] G.
+ *
+ * A tile of work is a slot's images and up to 64 output channels. It transforms input and output
+ * gradient of as many tiles as the second-level cache holds, adds their products at each of the 36
+ * points, in the order of images and tiles, and transforms the sums back once, into a slot in the
+ * format of direct.c, whose reduce it shares. winograd.h has the transforms. The bits follow from
+ * shape and ISA. Stateless but for the plan.
+ *
+ * V: points, tiles, C. D: points, tiles, output blocks, L. Sums: output blocks by twos, points, C,
+ * two blocks, L. Both C and K are padded. */
+#include <stdio.h>
+
+#include "kernels/conv2d/winograd.h"
+
+extern const wf_conv2d_impl WF_ISA_FN(wf_conv2d_direct); /* for its reduce */
+
+enum { MAX_CHANNELS = 6, PAIR = 2, PART_BLOCKS = 64 / L };
+
+typedef struct plan {
+    wino_tiles cut;
+    int C, blocks;    /* padded channels; output blocks */
+    int capacity;     /* tiles that V and D hold */
+    size_t v_point, d_point, sums;
+} plan;
+
+static plan plan_of(const wf_conv2d_desc *d)
+{
+    plan p = {.cut = wino_cut(d->P, d->Q, d->C), .C = wf_round_up(d->C, L)};
+    int chunk = p.cut.chunk * p.cut.columns, most = 49152 / (WINO_POINTS * p.C);
+    most = most > 16 ? most : 16;
+    p.blocks = (d->K + L - 1) / L;
+    p.capacity = chunk * (most / chunk > 1 ? most / chunk : 1);
+    p.v_point = (size_t)p.capacity * (size_t)p.C + WINO_SKEW;
+    p.d_point = (size_t)p.capacity * PART_BLOCKS * L + WINO_SKEW;
+    p.sums = (size_t)PART_BLOCKS * WINO_POINTS * (size_t)p.C * L;
+    return p;
+}
+
+static bool fits(const wf_conv2d_desc *d, wf_conv2d_pass pass, char *why, size_t size)
+{
+    wino_tiles t = wino_cut(d->P, d->Q, d->C);
+    const char *reason = NULL;
+    if (pass != WF_CONV2D_BACKWARD_WEIGHTS)
+        reason = "backward-weights only";
+    else if (d->src_type != WEFT_F32 || d->weights_type != WEFT_F32 || d->dst_type != WEFT_F32)
+        reason = "f32 only";
+    else if (d->R != 3 || d->S != 3 || d->stride[0] != 1 || d->stride[1] != 1 ||
+             d->dilation[0] != 1 || d->dilation[1] != 1 || d->groups != 1)
+        reason = "3x3, stride 1, dense, one group only";
+    else if (d->src_block != L || d->dst_block != L)
+        reason = "activations in blocks of a vector only";
+    else if (d->C < 16 || d->K < 16)
+        reason = "too few channels to pay for the transforms";
+    else if ((int64_t)d->C * d->K > 256 * 256)
+        reason = "the sums are too large for the caches";
+    else if ((int64_t)d->P * d->Q * 9 < (int64_t)t.rows * t.columns * 64)
+        reason = "too much of the 4x4 tiles lies outside the image";
+    if (reason)
+        snprintf(why, size, "%s", reason);
+    return !reason;
+}
+
+static bool create(wf_conv2d *k, char *why, size_t size)
+{
+    plan p = plan_of(&k->desc);
+    k->parts = (p.blocks + PART_BLOCKS - 1) / PART_BLOCKS;
+    k->slot_bytes = (size_t)p.blocks * L * (size_t)p.C * 9 * sizeof(float);
+    k->reduce_tiles = p.blocks;
+    k->scratch_bytes = (wino_frame_count(&p.cut) + WINO_POINTS * (p.v_point + p.d_point) + p.sums) *
+                       sizeof(float);
+    return true;
+}
+
+/* The 4 x 4 gradients at `frame`, transformed, point i at d + i * point. */
+static void tile_gradient(const float *frame, size_t frame_row, float *d, size_t point)
+{
+    wf_vf y[WINO_OUT * WINO_OUT], t[WINO_IN * WINO_OUT], z[WINO_POINTS];
+    for (int i = 0; i < WINO_OUT; i++)
+        for (int j = 0; j < WINO_OUT; j++)
+            y[i * WINO_OUT + j] = wf_vload(frame + (size_t)i * frame_row + (size_t)j * L);
+    for (int j = 0; j < WINO_OUT; j++)
+        wino_output_t(y + j, t + j, WINO_OUT, WINO_OUT);
+    for (int i = 0; i < WINO_IN; i++)
+        wino_output_t(t + i * WINO_OUT, z + i * WINO_IN, 1, 1);
+    for (int i = 0; i < WINO_POINTS; i++)
+        wf_vstore(d + (size_t)i * point, z[i]);
+}
+
+static void transform_gradient(const wf_conv2d_desc *desc, const plan *p, int row, int n_rows,
+                               const float *dy, int blocks, float *frame, float *d)
+{
+    static const int none[2] = {0, 0};
+    const wino_tiles *t = &p->cut;
+    for (int b = 0; b < blocks; b++, dy += (size_t)desc->P * (size_t)desc->Q * L) {
+        wino_fill_frame(t, row, n_rows, dy, desc->P, desc->Q, none, frame);
+        for (int i = 0; i < n_rows; i++)
+            for (int j = 0; j < t->columns; j++)
+                tile_gradient(frame + (size_t)i * WINO_OUT * t->frame_row +
+                                  (size_t)j * WINO_OUT * L,
+                              t->frame_row,
+                              d + (size_t)((i * t->columns + j) * PART_BLOCKS + b) * L, p->d_point);
+    }
+}
+
+/* s[c][b] += sum over tiles of v[t][c] * d[t][b], for NC channels and NB blocks: constants where
+ * this is called. */
+WF_INLINE void accumulate(const int NC, const int NB, int tiles, const float *v, size_t v_step,
+                          const float *d, float *s)
+{
+    wf_vf sum[MAX_CHANNELS][PAIR];
+    for (int c = 0; c < NC; c++)
+        for (int b = 0; b < NB; b++)
+            sum[c][b] = wf_vload(s + (c * PAIR + b) * L);
+    for (int t = 0; t < tiles; t++, v += v_step, d += PART_BLOCKS * L) {
+        wf_vf y[PAIR];
+        for (int b = 0; b < NB; b++)
+            y[b] = wf_vload(d + b * L);
+        for (int c = 0; c < NC; c++) {
+            wf_vf x = wf_vset1(v[c]);
+            for (int b = 0; b < NB; b++)
+                sum[c][b] = wf_vfma(x, y[b], sum[c][b]);
+        }
+    }
+    for (int c = 0; c < NC; c++)
+        for (int b = 0; b < NB; b++)
+            wf_vstore(s + (c * PAIR + b) * L, sum[c][b]);
+}
+
+/* One point and pair of blocks, channels by sixes, then fours and twos (C is a multiple of 8). */
+static void accumulate_point(const plan *p, int tiles, int blocks, const float *v, const float *d,
+                             float *s)
+{
+    for (int c = 0; c < p->C;) {
+        int left = p->C - c, n = left >= 6 && left != 8 ? 6 : left >= 4 ? 4 : 2;
+        float *sc = s + (size_t)c * PAIR * L;
+        switch (blocks * 8 + n) {
+        case 16 + 6: accumulate(6, 2, tiles, v + c, (size_t)p->C, d, sc); break;
+        case 16 + 4: accumulate(4, 2, tiles, v + c, (size_t)p->C, d, sc); break;
+        case 16 + 2: accumulate(2, 2, tiles, v + c, (size_t)p->C, d, sc); break;
+        case 8 + 6: accumulate(6, 1, tiles, v + c, (size_t)p->C, d, sc); break;
+        case 8 + 4: accumulate(4, 1, tiles, v + c, (size_t)p->C, d, sc); break;
+        case 8 + 2: accumulate(2, 1, tiles, v + c, (size_t)p->C, d, sc); break;
+        }
+        c += n;
+    }
+}
+
+static void accumulate_all(const plan *p, int tiles, int blocks, const float *v, const float *d,
+                           float *sums)
+{
+    const size_t point = (size_t)p->C * PAIR * L;
+    for (int b = 0; b < blocks; b += PAIR)
+        for (int i = 0; i < WINO_POINTS; i++, sums += point)
+            accumulate_point(p, tiles, blocks - b < PAIR ? 1 : PAIR, v + (size_t)i * p->v_point,
+                             d + (size_t)i * p->d_point + b * L, sums);
+}
+
+/* The sums of one output block back to 3 x 3 weights, into direct.c's slot format. */
+static void transform_back(const plan *p, const float *sums, float *w)
+{
+    const size_t point = (size_t)p->C * PAIR * L;
+    for (int c = 0; c < p->C; c++) {
+        wf_vf u[WINO_POINTS], t[18], g[9];
+        for (int i = 0; i < WINO_POINTS; i++)
+            u[i] = wf_vload(sums + (size_t)i * point + (size_t)c * PAIR * L);
+        for (int j = 0; j < WINO_IN; j++)
+            wino_filter_t(u + j, t + j, WINO_IN, WINO_IN);
+        for (int r = 0; r < 3; r++)
+            wino_filter_t(t + r * WINO_IN, g + r * 3, 1, 1);
+        for (int s = 0; s < 9; s++)
+            wf_vstore(w + ((size_t)(c / L * 9 + s) * L + (size_t)(c % L)) * L, g[s]);
+    }
+}
+
+static void backward_weights(const wf_conv2d *k, int worker, const void *src, size_t src_stride,
+                             const void *ddst, size_t ddst_stride, int n, void *slot, int part,
+                             void *scratch)
+{
+    const wf_conv2d_desc *d = &k->desc;
+    const plan p = plan_of(d);
+    const int first = part * PART_BLOCKS;
+    const int blocks = p.blocks - first < PART_BLOCKS ? p.blocks - first : PART_BLOCKS;
+    const size_t pair = (size_t)WINO_POINTS * (size_t)p.C * PAIR * L;
+    const size_t w_block = (size_t)p.C * 9 * L;
+    float *frame = scratch, *v = frame + wino_frame_count(&p.cut);
+    float *z = v + WINO_POINTS * p.v_point, *sums = z + WINO_POINTS * p.d_point;
+    int tiles = 0;
+    memset(sums, 0, p.sums * sizeof *sums);
+    for (int i = 0; i < n; i++) {
+        const float *x = (const float *)((const char *)src + (size_t)i * src_stride);
+        const float *dy = (const float *)((const char *)ddst + (size_t)i * ddst_stride);
+        dy += (size_t)first * (size_t)d->P * (size_t)d->Q * L;
+        for (int row = 0; row < p.cut.rows; row += p.cut.chunk) {
+            int n_rows = p.cut.rows - row < p.cut.chunk ? p.cut.rows - row : p.cut.chunk;
+            if (tiles + n_rows * p.cut.columns > p.capacity) {
+                accumulate_all(&p, tiles, blocks, v, z, sums);
+                tiles = 0;
+            }
+            wino_transform_input(&p.cut, row, n_rows, x, d->H, d->W, d->padding, p.C, frame,
+                                 v + (size_t)tiles * (size_t)p.C, p.v_point);
+            transform_gradient(d, &p, row, n_rows, dy, blocks, frame,
+                               z + (size_t)tiles * PART_BLOCKS * L);
+            tiles += n_rows * p.cut.columns;
+        }
+    }
+    accumulate_all(&p, tiles, blocks, v, z, sums);
+    for (int b = 0; b < blocks; b++)
+        transform_back(&p, sums + (size_t)(b / PAIR) * pair + b % PAIR * L,
+                       (float *)slot + (size_t)(first + b) * w_block);
+}
+
+static void reduce(const wf_conv2d *k, int worker, void *slots, size_t slot_stride,
+                   void *dweights, int tile)
+{
+    WF_ISA_FN(wf_conv2d_direct).reduce(k, worker, slots, slot_stride, dweights, tile);
+}
+
+const wf_conv2d_impl WF_ISA_FN(wf_conv2d_winograd_weights) = {
+#if WF_LANES == 16
+    .name = "winograd:avx512",
+    .isa = WEFT_ISA_AVX512,
+#else
+    .name = "winograd:avx2",
+    .isa = WEFT_ISA_AVX2,
+#endif
+    .amplification = WF_WINOGRAD_WEIGHTS_AMPLIFICATION,
+    .fits = fits,
+    .create = create,
+    .backward_weights = backward_weights,
+    .reduce = reduce,
+};
