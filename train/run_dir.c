@@ -22,6 +22,7 @@
 
 struct weft_run {
     char *path;
+    int dir;     /* the directory, so that cleaning up needs no memory */
     int log;     /* log.jsonl */
     int summary; /* summary.csv */
     bool made;   /* the directory is ours to remove */
@@ -141,33 +142,25 @@ static int make_directories(char *path, bool *made)
 static weft_status check_free(const weft_run *run, const weft_run_opts *opts, weft_error *err)
 {
     for (int i = 0; i < N_RUN_FILES; i++) {
-        char *file = wf_run_file(run, run_files[i]);
-        if (!file)
-            return fail_nomem(err);
-        weft_status status = WEFT_OK;
-        if (!opts->overwrite && access(file, F_OK) == 0)
-            status = wf_error_set(
+        if (!opts->overwrite && faccessat(run->dir, run_files[i], F_OK, 0) == 0)
+            return wf_error_set(
                 err, WEFT_ERR_STATE,
                 "%s already holds a run (%s); choose another directory, or overwrite it", run->path,
                 run_files[i]);
-        else if (opts->overwrite && unlink(file) != 0 && errno != ENOENT)
-            status = fail_io(err, "replace", file);
-        wf_free(file);
-        if (status != WEFT_OK)
-            return status;
+        if (opts->overwrite && unlinkat(run->dir, run_files[i], 0) != 0 && errno != ENOENT)
+            return wf_error_set(err, WEFT_ERR_IO, "cannot replace %s/%s: %s", run->path,
+                                run_files[i], strerror(errno));
     }
     return WEFT_OK;
 }
 
 static weft_status open_lines(const weft_run *run, const char *name, int *fd, weft_error *err)
 {
-    char *path = wf_run_file(run, name);
-    if (!path)
-        return fail_nomem(err);
-    *fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_APPEND | O_CLOEXEC, 0666);
-    weft_status status = *fd < 0 ? fail_io(err, "write", path) : WEFT_OK;
-    wf_free(path);
-    return status;
+    *fd = openat(run->dir, name, O_WRONLY | O_CREAT | O_TRUNC | O_APPEND | O_CLOEXEC, 0666);
+    if (*fd < 0)
+        return wf_error_set(err, WEFT_ERR_IO, "cannot write %s/%s: %s", run->path, name,
+                            strerror(errno));
+    return WEFT_OK;
 }
 
 /* The directory of opts, or, numbered, the first of path, path-2, ... that did not exist. */
@@ -183,8 +176,10 @@ static weft_status make_directory(weft_run *run, const weft_run_opts *opts, weft
             run->path[--n] = '\0';
         if (make_directories(run->path, &run->made) != 0)
             return fail_io(err, "make the directory", run->path);
-        if (run->made || !opts->numbered)
-            return WEFT_OK;
+        if (!run->made && opts->numbered)
+            continue;
+        run->dir = open(run->path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+        return run->dir < 0 ? fail_io(err, "open the directory", run->path) : WEFT_OK;
     }
     return wf_error_set(err, WEFT_ERR_STATE, "%s and 9999 numbers after it exist", opts->path);
 }
@@ -198,7 +193,7 @@ weft_status weft_run_create(const weft_run_opts *opts, weft_run **run, weft_erro
     weft_run *r = wf_zalloc(sizeof(*r));
     if (!r)
         return fail_nomem(err);
-    r->log = r->summary = -1;
+    r->dir = r->log = r->summary = -1;
     weft_status status = make_directory(r, opts, err);
     if (status == WEFT_OK)
         status = check_free(r, opts, err);
@@ -206,6 +201,8 @@ weft_status weft_run_create(const weft_run_opts *opts, weft_run **run, weft_erro
         /* What the directory holds is not this run's: only an empty one may go. */
         if (r->made)
             rmdir(r->path);
+        if (r->dir >= 0)
+            close(r->dir);
         wf_free(r->path);
         wf_free(r);
         return status;
@@ -242,12 +239,9 @@ void weft_run_destroy(weft_run *run)
         close(run->log);
     if (run->summary >= 0)
         close(run->summary);
-    for (int i = 0; i < N_RUN_FILES && !run->keep; i++) {
-        char *file = wf_run_file(run, run_files[i]);
-        if (file)
-            unlink(file);
-        wf_free(file);
-    }
+    for (int i = 0; i < N_RUN_FILES && !run->keep; i++)
+        unlinkat(run->dir, run_files[i], 0);
+    close(run->dir);
     if (!run->keep && run->made)
         rmdir(run->path);
     wf_free(run->path);

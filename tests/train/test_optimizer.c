@@ -258,12 +258,10 @@ static void groups_have_a_rate_and_a_decay_of_their_own(void **state)
 
 static void impossible_settings_are_refused(void **state)
 {
-    static const weft_sgd_opts cases[] = {{.lr = -1},
-                                          {.lr = NAN},
-                                          {.momentum = 1},
-                                          {.weight_decay = -1},
-                                          {.nesterov = true},
-                                          {.momentum = 0.9, .dampening = 0.1, .nesterov = true}};
+    static const weft_sgd_opts cases[] = {
+        {.lr = -1},         {.lr = NAN},
+        {.momentum = 1},    {.weight_decay = -1},
+        {.nesterov = true}, {.momentum = 0.9, .dampening = 0.1, .nesterov = true}};
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
         assert_null(weft_sgd_create(ctx, NULL, &cases[i]));
         assert_error(WEFT_ERR_INVALID, "SGD: ");
@@ -290,8 +288,8 @@ static void a_resumed_run_gives_the_same_bits(void **state)
         weft_tensor_list state_dict = WEFT_TENSOR_LIST_INIT;
         assert_ok(weft_optimizer_state(o, &state_dict));
         assert_non_null(weft_tensor_list_find(&state_dict, "steps"));
-        assert_non_null(weft_tensor_list_find(&state_dict, kind == 0 ? "w.momentum_buffer"
-                                                                     : "w.exp_avg_sq"));
+        assert_non_null(
+            weft_tensor_list_find(&state_dict, kind == 0 ? "w.momentum_buffer" : "w.exp_avg_sq"));
         assert_ok(weft_optimizer_load_state(resumed, &state_dict));
         weft_tensor_list_done(&state_dict);
         assert_int_equal(weft_optimizer_steps(resumed), 3);

@@ -46,14 +46,13 @@ static void finish(run *r)
 static weft_status step(run *r, bool adamw)
 {
     if (r->o == NULL)
-        r->o = adamw ? weft_adamw_create(r->ctx, r->net, NULL)
-                     : weft_sgd_create(r->ctx, r->net,
-                                       &(weft_sgd_opts){.lr = 0.1, .momentum = 0.9});
+        r->o = adamw
+                   ? weft_adamw_create(r->ctx, r->net, NULL)
+                   : weft_sgd_create(r->ctx, r->net, &(weft_sgd_opts){.lr = 0.1, .momentum = 0.9});
     if (r->o == NULL)
         return weft_error_status(r->ctx);
     weft_optimizer_zero_grad(r->o);
-    weft_status status =
-        weft_backward(weft_cross_entropy(weft_call(r->net, r->x), r->y, NULL));
+    weft_status status = weft_backward(weft_cross_entropy(weft_call(r->net, r->x), r->y, NULL));
     if (status == WEFT_OK)
         return weft_optimizer_step(r->o);
     weft_sync(r->ctx); /* ends the step that could not be recorded */

@@ -14,6 +14,7 @@
 #include <cmocka.h>
 #include <jansson.h>
 
+#include "engine/memory/alloc.h"
 #include "train/run_dir.h"
 
 static char root[64];
@@ -190,6 +191,35 @@ static void lines_and_documents_say_what_they_were_given(void **state)
     json_decref(result);
 }
 
+/* All that a run writes through the library's own allocations. */
+static weft_status write_everything(weft_error *err)
+{
+    weft_run *run = NULL;
+    weft_status status = create("memory", true, false, &run, err);
+    if (status == WEFT_OK)
+        status = wf_run_write_result(run, &(wf_run_result){.epochs = 1}, err);
+    weft_run_destroy(run); /* nothing was trained: all of it goes */
+    return status;
+}
+
+static void memory_that_is_out_leaves_nothing(void **state)
+{
+    int failures = 0;
+    for (long n = 1;; n++) {
+        weft_error err = WEFT_ERROR_INIT;
+        wf_alloc_fail_at(n);
+        weft_status status = write_everything(&err);
+        if (wf_alloc_fail_at(0) > 0) {
+            assert_int_equal(status, WEFT_OK);
+            break;
+        }
+        assert_int_equal(err.status, status);
+        assert_false(exists(in_root("memory")));
+        failures += status != WEFT_OK;
+    }
+    assert_true(failures > 5);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -199,6 +229,7 @@ int main(void)
         cmocka_unit_test(overwriting_starts_from_nothing),
         cmocka_unit_test(numbered_runs_find_a_free_name),
         cmocka_unit_test(a_place_that_cannot_be_written_is_named),
+        cmocka_unit_test(memory_that_is_out_leaves_nothing),
         cmocka_unit_test(lines_and_documents_say_what_they_were_given),
     };
     return cmocka_run_group_tests(tests, make_root, remove_root);

@@ -1,4 +1,5 @@
 /* The training loop, evaluation and prediction, on a data set small enough to check by hand. */
+#include <malloc.h>
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -207,6 +208,41 @@ static void a_callback_can_stop_it(void **state)
     assert_non_null(strstr(err.text, "epoch 1, step 3"));
 }
 
+/* ---- memory ---------------------------------------------------------------------------------- */
+
+/* Bytes in use after each epoch. The loader runs no threads, and
+ * the calling thread allocates all that a step needs. */
+typedef struct heap {
+    size_t bytes[40];
+    int n;
+} heap;
+
+static void measure(void *user, const weft_epoch *e)
+{
+    heap *h = user;
+    struct mallinfo2 info = mallinfo2();
+    h->bytes[h->n++] = info.uordblks + info.hblkhd;
+}
+
+static void memory_stops_growing(void **state)
+{
+    fixture *f = *state;
+    weft_error err = WEFT_ERROR_INIT;
+    heap h = {.n = 0};
+    weft_train_opts opts = {.train = f->train,
+                            .test = f->test,
+                            .optimizer = f->optimizer,
+                            .epochs = 40,
+                            .epoch = measure,
+                            .user = &h};
+    assert_int_equal(weft_train(f->model, &opts, NULL, &err), WEFT_OK);
+    assert_int_equal(h.n, 40);
+    /* The smallest block that a step could lose has 32 bytes. Less may come and go with malloc's
+     * own caches, which count as in use. */
+    int64_t steps = 30 * (N / BATCH + (N + BATCH - 1) / BATCH);
+    assert_true((int64_t)h.bytes[39] - (int64_t)h.bytes[9] < 32 * steps);
+}
+
 /* ---- a loss that is not finite --------------------------------------------------------------- */
 
 static void a_loss_that_is_not_finite_leaves_the_step_before_it(void **state)
@@ -323,6 +359,7 @@ int main(void)
         TEST(records_cover_every_step_and_the_schedule_is_followed),
         TEST(max_steps_ends_in_the_middle_of_an_epoch),
         TEST(a_callback_can_stop_it),
+        TEST(memory_stops_growing),
         TEST(a_loss_that_is_not_finite_leaves_the_step_before_it),
         TEST(evaluation_agrees_with_the_predicted_logits),
         TEST(evaluation_changes_nothing),
