@@ -219,7 +219,7 @@ weft_status weft_module_to(weft_module *m, weft_dtype dtype)
     if (status == WEFT_OK) /* the walk over every path allocates, so it may still fail */
         status = wf_walk(m, WEFT_WALK_DUPLICATES, replace, &c);
     if (status != WEFT_OK)
-        wf_fail(m->ctx, status, "weft_module_to failed");
+        wf_fail(m->ctx, status, "weft_module_to: %s", weft_status_string(status));
     wf_pointer_map_done(&c.made);
     weft_tensor_list_done(&c.new);
     return status;

@@ -54,7 +54,8 @@ weft_status weft_state_dict(weft_module *m, weft_tensor_list *list)
         status = weft_tensor_list_add(list, all.item[i].name, all.item[i].tensor);
     if (status != WEFT_OK) {
         weft_tensor_list_done(&all);
-        return wf_fail(m->ctx, status, "%s: cannot list the state", m->cls->name);
+        return wf_fail(m->ctx, status, "%s: cannot list the state: %s", m->cls->name,
+                       weft_status_string(status));
     }
     if (list->n == 0) {
         weft_tensor_list_done(list);

@@ -66,7 +66,7 @@ weft_status weft_module_load(weft_module *m, const char *path, bool strict)
     if (status == WEFT_OK)
         status = weft_load_state_dict(m, &list, strict);
     else
-        wf_fail(m->ctx, status, "%s: cannot be loaded", path);
+        wf_fail(m->ctx, status, "%s: cannot be loaded: %s", path, weft_status_string(status));
     weft_tensor_list_done(&list);
     return status;
 }

@@ -49,7 +49,8 @@ weft_status weft_optimizer_state(weft_optimizer *o, weft_tensor_list *list)
     for (int i = 0; i < o->n_params && status == WEFT_OK; i++)
         status = add_param_state(o, &o->params[i], &all);
     if (status != WEFT_OK)
-        wf_fail(o->ctx, status, "optimizer %s: cannot list the state", o->rule->name);
+        wf_fail(o->ctx, status, "optimizer %s: cannot list the state: %s", o->rule->name,
+                weft_status_string(status));
     else if (list->n == 0) {
         weft_tensor_list_done(list);
         *list = all;
