@@ -12,6 +12,9 @@ struct bench_state {
     std::int64_t iterations = 0;
 };
 
+/* As global as the library's own list of benchmarks is. */
+static bool any_failed;
+
 bool bench_library_init(int *argc, char **argv)
 {
     benchmark::Initialize(argc, argv);
@@ -34,10 +37,12 @@ void bench_register(const char *name, bench_fn fn, void *user)
         ->Unit(benchmark::kMillisecond);
 }
 
-size_t bench_run(void)
+size_t bench_run(bool *failed)
 {
+    any_failed = false;
     size_t n = benchmark::RunSpecifiedBenchmarks();
     benchmark::Shutdown();
+    *failed = any_failed;
     return n;
 }
 
@@ -70,5 +75,6 @@ void bench_label(bench_state *s, const char *text)
 
 void bench_fail(bench_state *s, const char *why)
 {
+    any_failed = true;
     s->state.SkipWithError(why);
 }

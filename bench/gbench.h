@@ -29,8 +29,9 @@ bool bench_library_init(int *argc, char **argv);
 void bench_context(const char *key, const char *value);
 /* `user` must live until bench_run returns. */
 void bench_register(const char *name, bench_fn fn, void *user);
-/* Runs (or lists) what the flags select; returns how many benchmarks that were. */
-size_t bench_run(void);
+/* Runs (or lists) what the flags select; returns how many benchmarks that were. *failed: whether
+ * one of them called bench_fail. */
+size_t bench_run(bool *failed);
 
 bool bench_next(bench_state *state);
 double bench_seconds(const bench_state *state); /* of one iteration, after the loop */

@@ -143,7 +143,8 @@ static int run_suite(const bench_machine *m, const bench_options *options)
         print_machine(m, &before, stderr);
         add_context(m, &before);
     }
-    size_t n = bench_run();
+    bool failed;
+    size_t n = bench_run(&failed);
     if (!options->list && n > 0) {
         if (bench_machine_measure(m, &after, &err))
             goto done;
@@ -152,7 +153,9 @@ static int run_suite(const bench_machine *m, const bench_options *options)
         if (!bench_machine_was_quiet(&before, &after, why, sizeof why))
             fprintf(stderr, "warning: %s\n", why);
     }
-    status = n > 0 ? 0 : BAD_USE; /* the library has said that none is selected */
+    status = failed  ? FAILED
+             : n > 0 ? 0
+                     : BAD_USE; /* the report says what failed, or that none is there */
 done:
     if (err.status)
         complain(FAILED, err.text);
