@@ -112,6 +112,13 @@ class Bench(unittest.TestCase):
                         self.assertNotIn("error_occurred", result)
                 self.assertEqual(sum("(selected)" in r["label"] for r in results.values()), 6)
 
+    def test_a_benchmark_that_cannot_run_fails_the_run(self):
+        shapes = self.file("shapes", "mb1000000_ic64ih1000oc64kh1n\"huge\"\n")
+        done = bench("--shapes", shapes, "--benchmark_filter=huge/forward/ref",
+                     "--benchmark_format=json")
+        self.assertEqual(done.returncode, 1, done.stderr)
+        self.assertIn("out of memory", json.loads(done.stdout)["benchmarks"][0]["error_message"])
+
     def test_listing_measures_nothing(self):
         done = bench("--benchmark_list_tests=true")
         self.assertEqual((done.returncode, done.stderr), (0, ""))
