@@ -218,12 +218,12 @@ static void every_model_learns_a_batch(void **state)
     for (int k = 0; k < n; k++) {
         const weft_model_opts *d = &infos[k].defaults;
         weft_module *m = weft_model_create(ctx, infos[k].name, NULL);
-        weft_optimizer *o = weft_sgd_create(ctx, m, &(weft_sgd_opts){.lr = 0.05, .momentum = 0.9});
+        weft_optimizer *o = weft_adamw_create(ctx, m, &(weft_adamw_opts){.lr = 0.004});
         weft_tensor *x = weft_randn(ctx, WEFT_SHAPE(4, d->in_channels, d->height, d->width));
         int64_t labels[4] = {1, 0, 3, 2};
         weft_tensor *y = weft_tensor_from(ctx, WEFT_I64, WEFT_SHAPE(4), labels);
         double start = 0, end = 0;
-        for (int step = 0; step < 30; step++) {
+        for (int step = 0; step < 12; step++) {
             weft_optimizer_zero_grad(o);
             weft_tensor *loss = weft_cross_entropy(weft_call(m, x), y, NULL);
             weft_backward(loss);
