@@ -1,0 +1,89 @@
+#!/usr/bin/env python3
+"""PyTorch's half of test_parity.py. Prints one JSON object.
+
+    torch_side.py train --model M --dir D --steps N --recipe JSON
+        writes D/init.safetensors and D/data.safetensors, trains, prints the losses
+    torch_side.py logits --model M --dir D --weights F
+        compares D/logits.safetensors with the logits of F for D/data.safetensors
+"""
+
+import argparse
+import json
+import os
+import sys
+
+import torch
+from safetensors.torch import load_file, save_file
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "bench"))
+import torch_models  # noqa: E402
+
+BATCH = 64
+
+
+def make_data(steps, shape, classes):
+    g = torch.Generator().manual_seed(7)
+    labels = torch.randint(0, classes, (BATCH * steps,), generator=g)
+    patterns = torch.randn((classes, *shape), generator=g)
+    images = patterns[labels] + 0.5 * torch.randn((BATCH * steps, *shape), generator=g)
+    return images.contiguous(), labels
+
+
+def make_optimizer(model, r):
+    if r["opt"] == "adamw":
+        return torch.optim.AdamW(model.parameters(), lr=r["lr"], weight_decay=r["wd"])
+    return torch.optim.SGD(model.parameters(), lr=r["lr"], momentum=r["momentum"],
+                           weight_decay=r["wd"], nesterov=r["opt"] == "sgd_nesterov")
+
+
+def create(name):
+    spec = torch_models.MODELS[name]
+    return spec.build(spec.default_size)
+
+
+def train(args):
+    r = json.loads(args.recipe)
+    torch.manual_seed(1)
+    model = create(args.model)
+    images, labels = make_data(args.steps, (1, 28, 28), 10)
+    save_file({k: v.contiguous() for k, v in model.state_dict().items()},
+              os.path.join(args.dir, "init.safetensors"))
+    save_file({"images": images, "labels": labels}, os.path.join(args.dir, "data.safetensors"))
+    loss_of = torch.nn.CrossEntropyLoss(label_smoothing=r["smoothing"])
+    optimizer = make_optimizer(model, r)
+    losses = []
+    for i in range(args.steps):
+        optimizer.zero_grad()
+        part = slice(i * BATCH, (i + 1) * BATCH)
+        loss = loss_of(model(images[part]), labels[part])
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    return {"losses": losses}
+
+
+def logits(args):
+    model = create(args.model)
+    model.load_state_dict(load_file(args.weights), strict=True)
+    model.eval()
+    images = load_file(os.path.join(args.dir, "data.safetensors"))["images"]
+    with torch.no_grad():
+        want = model(images)
+    got = load_file(os.path.join(args.dir, "logits.safetensors"))["logits"]
+    return {"max_error": (got - want).abs().max().item(), "max_logit": want.abs().max().item()}
+
+
+def main():
+    p = argparse.ArgumentParser()
+    p.add_argument("what", choices=["train", "logits"])
+    p.add_argument("--model", required=True)
+    p.add_argument("--dir", required=True)
+    p.add_argument("--steps", type=int, default=5)
+    p.add_argument("--recipe")
+    p.add_argument("--weights")
+    args = p.parse_args()
+    torch.set_num_threads(2)
+    print(json.dumps(train(args) if args.what == "train" else logits(args)))
+
+
+main()
