@@ -12,7 +12,7 @@
 #include "train/run_dir.h"
 #include "train/trainer.h"
 
-enum { LOG_LINES_PER_EPOCH = 50 };
+enum { LOG_LINES_PER_EPOCH = 50, STEPS_MEANT = 50 };
 
 typedef struct trainer {
     weft_module *model;
@@ -26,6 +26,8 @@ typedef struct trainer {
     double lr;
     wf_metrics epoch_metrics, window; /* window: since the last line of log.jsonl */
     double started;
+    double step_seconds, step_ended; /* see time_step */
+    int64_t steps_timed;
     double train_seconds; /* spent in training steps of earlier epochs */
     int64_t train_images; /* of earlier epochs */
     weft_eval_result test;
@@ -51,15 +53,30 @@ static int64_t evaluations_left(const trainer *t, int64_t epoch)
     return t->epochs / freq - (epoch - 1) / freq + (t->epochs % freq != 0);
 }
 
-/* From the mean time of a step and of an evaluation. The first evaluation is guessed to cost a
- * third of a training pass over as many images. */
-static double seconds_left(const trainer *t, double now)
+/* Takes the end of a step into the running mean of what a step takes: of the first STEPS_MEANT the
+ * plain mean, then one that forgets. The first step of an epoch, which may compile the plan, is
+ * left out. */
+static void time_step(trainer *t, int64_t step)
 {
-    double spent = t->train_seconds + (now - t->epoch_metrics.started);
-    double step = t->done ? spent / (double)t->done : 0.0;
-    double evaluation = t->tested       ? t->test.seconds
-                        : t->opts->test ? step / 3 * (double)weft_loader_batches(t->opts->test)
-                                        : 0.0;
+    double now = wf_seconds();
+    if (step > 1) {
+        t->steps_timed += t->steps_timed < STEPS_MEANT;
+        t->step_seconds += (now - t->step_ended - t->step_seconds) / (double)t->steps_timed;
+    }
+    t->step_ended = now;
+}
+
+/* Of the steps and the evaluations to come. The first evaluation is guessed to cost a third of
+ * training on as many images. -1 where no step was timed yet. */
+static double seconds_left(const trainer *t)
+{
+    double step = t->step_seconds, evaluation = 0;
+    if (t->tested)
+        evaluation = t->test.seconds;
+    else if (t->opts->test)
+        evaluation = step / 3 * (double)weft_loader_batches(t->opts->test);
+    if (t->steps_timed == 0)
+        return -1;
     return step * (double)(t->total - t->done) + evaluation * (double)evaluations_left(t, t->epoch);
 }
 
@@ -78,7 +95,7 @@ static weft_progress progress_of(const trainer *t, int64_t step, int64_t steps, 
         .lr = t->lr,
         .img_per_s = wf_metrics_rate(m, now),
         .seconds = now - m->started,
-        .seconds_left = seconds_left(t, now),
+        .seconds_left = seconds_left(t),
     };
 }
 
@@ -165,6 +182,7 @@ static weft_status train_epoch(trainer *t)
         if (count == 0)
             return wf_error_set(t->err, WEFT_ERR_INTERNAL, "the loader ended an epoch early");
         WF_TRY(train_batch(t, batch, count, step));
+        time_step(t, step);
         if (t->opts->run)
             wf_run_keep(t->opts->run);
         WF_TRY(log_window(t, step, steps));
@@ -179,9 +197,8 @@ static weft_status train_epoch(trainer *t)
 
 static weft_status evaluate(trainer *t)
 {
-    double step = t->train_seconds / (double)t->done;
     wf_eval_place place = {.epoch = t->epoch, .epochs = t->epochs, .lr = t->lr};
-    place.seconds_after = step * (double)(t->total - t->done);
+    place.seconds_after = t->step_seconds * (double)(t->total - t->done);
     if (t->tested)
         place.seconds_after += t->test.seconds * (double)(evaluations_left(t, t->epoch) - 1);
     weft_eval_opts opts = {.progress = t->opts->progress, .user = t->opts->user};
