@@ -110,7 +110,7 @@ static weft_status take(load *l, const char *name, const char *part, weft_dtype 
 
 static weft_status take_counter(load *l, const char *name, const char *part, int64_t *value)
 {
-    weft_tensor *t;
+    weft_tensor *t = NULL;
     WF_TRY(take(l, name, part, WEFT_I64, WEFT_SCALAR, true, &t));
     if (t == NULL)
         return WEFT_OK;
