@@ -111,7 +111,8 @@ weft_context *wf_tensor_check(const weft_tensor *t, const char *what, bool kept_
     }
     if (t->magic == WF_MAGIC_STORED || (t->magic == WF_MAGIC_RECORDED && t->gen == ctx->graph.gen))
         return ctx;
-    if (t->magic == WF_MAGIC_RECORDED && t->kept && kept_ok)
+    /* What a loss was kept in lives until the next step ends. */
+    if (t->magic == WF_MAGIC_RECORDED && t->kept && kept_ok && t->gen + 1 == ctx->graph.gen)
         return ctx;
     wf_fail(ctx, WEFT_ERR_STATE,
             "%s: this tensor belongs to a step that has ended; weft_keep() it to use it later",
