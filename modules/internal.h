@@ -9,6 +9,8 @@
 #include "weft/module.h"
 
 #define WF_MODULE_MAGIC UINT64_C(0x576d6f64756c6501)
+/* After the last unref. Its memory stays readable: Note [Freed handles] in memory/handles.h. */
+#define WF_MODULE_DEAD UINT64_C(0x576d6f64756cdead)
 
 typedef enum wf_part_kind { WF_PARAMETER, WF_BUFFER, WF_CHILD } wf_part_kind;
 
@@ -65,7 +67,8 @@ static inline bool wf_module_valid(const weft_module *m)
 {
     return m != NULL && m->magic == WF_MODULE_MAGIC;
 }
-/* WEFT_ERR_STATE unless m is initialised; the error goes to other's context (may be NULL). */
+/* WEFT_ERR_STATE unless m is initialised and alive; the error goes to m's context where it was
+ * destroyed, else to `other` (may be NULL). */
 weft_status wf_module_check(const weft_module *m, weft_context *other, const char *what);
 
 wf_part *wf_part_find(const weft_module *m, const char *name, size_t length);

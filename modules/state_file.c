@@ -6,7 +6,7 @@
 
 weft_status weft_module_save(weft_module *m, const char *path)
 {
-    if (!wf_module_valid(m))
+    if (wf_module_check(m, NULL, "weft_module_save") != WEFT_OK)
         return WEFT_ERR_STATE;
     weft_tensor_list list = WEFT_TENSOR_LIST_INIT;
     WF_TRY(weft_state_dict(m, &list));
@@ -52,7 +52,7 @@ static weft_status read_entry(weft_context *ctx, const weft_safetensors_entry *e
 
 weft_status weft_module_load(weft_module *m, const char *path, bool strict)
 {
-    if (!wf_module_valid(m))
+    if (wf_module_check(m, NULL, "weft_module_load") != WEFT_OK)
         return WEFT_ERR_STATE;
     weft_error err = WEFT_ERROR_INIT;
     weft_safetensors *file = NULL;

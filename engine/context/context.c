@@ -37,6 +37,8 @@ void wf_context_unref(weft_context *ctx)
     if (atomic_fetch_sub_explicit(&ctx->refs, 1, memory_order_acq_rel) != 1)
         return;
     wf_ring_done(&ctx->ring);
+    wf_free(ctx->modules);
+    wf_handles_done(&ctx->handles);
     wf_memory_destroy(ctx->memory);
     wf_topology_unref(ctx->topology);
     wf_free(ctx->trace_path);
@@ -55,6 +57,7 @@ weft_status weft_context_create(weft_context **out, const weft_options *options,
     if (!ctx)
         return wf_nomem(err, sizeof *ctx, "the context");
     atomic_init(&ctx->refs, 1);
+    ctx->handles = (wf_handles)WF_HANDLES_INIT;
     ctx->options = o;
     ctx->isa = wf_cpu_isa();
     wf_graph_init(&ctx->graph);

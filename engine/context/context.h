@@ -4,6 +4,7 @@
 
 #include "engine/context/error.h"
 #include "engine/graph/graph.h"
+#include "engine/memory/handles.h"
 #include "engine/memory/memory.h"
 #include "engine/tensor/tensor.h"
 #include "engine/topology/topology.h"
@@ -26,6 +27,8 @@ struct weft_context {
 
     wf_graph graph;
     wf_ring ring;
+    wf_handles handles; /* stored tensors and modules */
+    void *modules;      /* what the modules room keeps for this context, freed by wf_free */
     wf_plan_cache *plans;
     wf_pool *pool;
 };
