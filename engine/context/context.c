@@ -61,6 +61,7 @@ weft_status weft_context_create(weft_context **out, const weft_options *options,
     ctx->options = o;
     ctx->isa = wf_cpu_isa();
     wf_graph_init(&ctx->graph);
+    ctx->graph.anomaly = o.anomaly;
     weft_status status = WEFT_OK;
     if (o.trace_path && !(ctx->trace_path = wf_strdup(o.trace_path)))
         status = wf_nomem(&ctx->error, strlen(o.trace_path), "the context");
@@ -118,7 +119,11 @@ void weft_error_clear(weft_context *ctx)
 
 weft_status weft_sync(weft_context *ctx)
 {
-    return ctx ? wf_execute_all(ctx) : WEFT_ERR_INVALID;
+    if (!ctx)
+        return WEFT_ERR_INVALID;
+    if (ctx->graph.in_backward)
+        return wf_fail(ctx, WEFT_ERR_STATE, "sync: a hook cannot end the step");
+    return wf_execute_all(ctx);
 }
 
 weft_status weft_info(weft_context *ctx, FILE *out)

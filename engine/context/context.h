@@ -24,6 +24,7 @@ struct weft_context {
     weft_error error;
     uint64_t next_stream; /* of random numbers: one per initialised tensor */
     uint64_t step;        /* steps committed */
+    uint64_t last_hook;   /* handle of the hook registered last, of any kind */
 
     wf_graph graph;
     wf_ring ring;

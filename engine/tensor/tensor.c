@@ -102,6 +102,7 @@ void weft_tensor_unref(weft_tensor *t)
         return;
     weft_context *ctx = t->ctx;
     weft_tensor_unref(t->grad);
+    wf_grad_hooks_free(t->hooks);
     wf_memory_free(&t->block);
     t->magic = WF_MAGIC_DEAD;
     wf_handles_give(&ctx->handles, t);
