@@ -125,15 +125,19 @@ static weft_status call(weft_module *m, int n_in, weft_tensor **in, int *n_out, 
     struct weft_module_state *s = m->state;
     uint64_t last = s->last_hook; /* those registered by a hook wait for the next call */
     weft_module_ref(m);           /* a hook or the forward itself may drop the last reference */
+    uint64_t last_global = wf_global_hooks_enter(m->ctx);
     s->calls++;
     wf_path_push(m->ctx, wf_module_path_name(m));
-    weft_status status = run_pre_hooks(m, last, n_in, in);
+    weft_status status = wf_global_pre_hooks(m, last_global, n_in, in);
+    if (status == WEFT_OK)
+        status = run_pre_hooks(m, last, n_in, in);
     if (status == WEFT_OK)
         status = run_forward(m, n_in, in, n_out, out);
     if (status == WEFT_OK && (*n_out < 0 || *n_out > WEFT_MODULE_MAX_OUT))
         status = wf_fail(m->ctx, WEFT_ERR_INVALID,
                          "%s: forward says it gives %d tensors; 0 to %d are possible",
                          m->cls->name, *n_out, WEFT_MODULE_MAX_OUT);
+    status = wf_global_hooks(m, last_global, status, n_in, in, *n_out, out);
     status = run_hooks(m, last, status, n_in, in, *n_out, out);
     for (int i = 0; status == WEFT_OK && i < *n_out; i++) {
         if (out[i] == NULL)
@@ -142,6 +146,7 @@ static weft_status call(weft_module *m, int n_in, weft_tensor **in, int *n_out, 
     if (status != WEFT_OK && weft_error_status(m->ctx) == WEFT_OK)
         wf_fail(m->ctx, status, "%s: forward failed without saying why", m->cls->name);
     wf_path_pop(m->ctx);
+    wf_global_hooks_leave(m->ctx, last_global);
     if (--s->calls == 0) {
         sweep(&s->pre_hooks);
         sweep(&s->post_hooks);

@@ -87,6 +87,15 @@ const char *wf_module_path_name(const weft_module *m);
 /* An empty slot for a parameter, whatever error stands in the context. m is initialised. */
 weft_status wf_register_empty(weft_module *m, const char *name, weft_tensor **field);
 
+/* ---- global hooks ---- */
+
+/* Around a call: enter gives what the others ask for as `last`; 0: there are none. */
+uint64_t wf_global_hooks_enter(weft_context *ctx);
+void wf_global_hooks_leave(weft_context *ctx, uint64_t last);
+weft_status wf_global_pre_hooks(weft_module *m, uint64_t last, int n_in, weft_tensor **in);
+weft_status wf_global_hooks(weft_module *m, uint64_t last, weft_status status, int n_in,
+                            weft_tensor *const *in, int n_out, weft_tensor **out);
+
 /* ---- walking ---- */
 
 /* A set of pointers, each with a value. All zeros is empty. */

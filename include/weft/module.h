@@ -203,6 +203,13 @@ uint64_t weft_register_forward_pre_hook(weft_module *m, weft_pre_hook_fn fn, voi
 uint64_t weft_register_forward_hook(weft_module *m, weft_hook_fn fn, void *user, unsigned flags);
 void weft_hook_remove(weft_module *m, uint64_t handle); /* unknown handles: no effect */
 
+/* The same for every call of every module of the context, before the module's own hooks (torch's
+ * register_module_forward_hook). flags: WEFT_HOOK_ALWAYS. Handles are the context's. */
+uint64_t weft_register_global_forward_pre_hook(weft_context *ctx, weft_pre_hook_fn fn, void *user);
+uint64_t weft_register_global_forward_hook(weft_context *ctx, weft_hook_fn fn, void *user,
+                                           unsigned flags);
+void weft_global_hook_remove(weft_context *ctx, uint64_t handle);
+
 /* ---- state ----------------------------------------------------------------------------------- */
 
 /* Parameters, persistent buffers and extra state of m, then of its children, in order, under their
