@@ -32,6 +32,7 @@ static weft_status run_batch(weft_module *model, weft_tensor *images, weft_tenso
     weft_status status = recorded ? weft_sync(ctx) : WEFT_ERR_INTERNAL;
     if (status != WEFT_OK) {
         wf_take_error(ctx, status, NULL, err);
+        weft_discard(ctx);
     } else if (labels) {
         out->loss = weft_item(loss);
         out->correct = (int64_t)weft_item(correct);

@@ -266,7 +266,7 @@ weft_status weft_optimizer_record(weft_optimizer *o)
     if (status != WEFT_OK) { /* half an update must not run later */
         for (int i = 0; i < o->n_params; i++)
             o->params[i].pending = false;
-        wf_graph_reset(o->ctx);
+        wf_execute_none(o->ctx);
         return status;
     }
     o->pending = true;

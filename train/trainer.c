@@ -128,6 +128,8 @@ static weft_status run_step(trainer *t, wf_feed_slot batch, double *loss, int64_
     weft_status status = kept_loss && kept_correct ? weft_backward(loss_node) : WEFT_ERR_INTERNAL;
     if (status == WEFT_OK)
         status = weft_optimizer_step(t->opts->optimizer);
+    if (status != WEFT_OK)
+        weft_discard(t->ctx); /* what was recorded before the failure must not run later */
     if (status == WEFT_OK) {
         *loss = weft_item(kept_loss);
         *correct = (int64_t)weft_item(kept_correct);

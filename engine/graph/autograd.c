@@ -6,7 +6,6 @@
 #include <string.h>
 
 #include "engine/context/context.h"
-#include "engine/graph/ops/internal.h"
 #include "engine/memory/alloc.h"
 #include "weft/autograd.h"
 
@@ -80,8 +79,6 @@ static weft_status walk_node(walk *w, int n)
     for (int o = 0; o < node.n_out; o++) {
         out[o] = g->values[node.out + o].handle;
         dout[o] = w->grads[node.out + o];
-        if (dout[o] && out[o]->hooks)
-            WF_TRY(wf_grad_hooks_run(ctx, out[o], &dout[o]));
         any |= dout[o] != NULL;
     }
     g->nodes[n].consumed = !w->retain;
@@ -114,13 +111,13 @@ static weft_status walk_node(walk *w, int n)
     wf_grad rule = {.ctx = ctx, .attrs = attrs, .scalars = scalars, .n_in = node.n_in,
                     .n_out = node.n_out, .in = in, .out = out, .dout = dout, .needs = needs,
                     .din = din};
-    g->rule = node.op;
     status = node.op->grad(&rule);
+    if (status == WEFT_OK) /* NULL for a gradient may mean zero, or that an op failed */
+        status = weft_error_status(ctx);
     for (int i = 0; i < node.n_in && status == WEFT_OK; i++)
         if (needs[i] && din[i])
             status = gather(w, values[i], din[i]);
 done:
-    g->rule = NULL;
     wf_free(in);
     wf_free(needs);
     wf_free(values);
@@ -131,8 +128,6 @@ done:
  * to one that is there already waits for the commit phase. */
 static weft_status store(weft_context *ctx, weft_tensor *leaf, weft_tensor *grad)
 {
-    if (leaf->hooks)
-        WF_TRY(wf_grad_hooks_run(ctx, leaf, &grad));
     if (!leaf->grad) {
         leaf->grad = weft_tensor_create(ctx, leaf->type.dtype, leaf->type.shape);
         if (!leaf->grad)
@@ -146,8 +141,9 @@ static weft_status store(weft_context *ctx, weft_tensor *leaf, weft_tensor *grad
         if (!grad)
             return weft_error_status(ctx);
     }
+    WF_TRY(wf_graph_assign(leaf->grad, grad, state));
     leaf->grad_present = true;
-    return wf_graph_assign(leaf->grad, grad, state);
+    return WEFT_OK;
 }
 
 static weft_status keep_loss(weft_context *ctx, weft_tensor *loss)
@@ -169,7 +165,6 @@ static weft_status run_walk(walk *w, weft_tensor *loss, weft_tensor *seed)
     weft_context *ctx = w->ctx;
     wf_graph *g = &ctx->graph;
     int last = g->values[loss->value].node;
-    WF_TRY(mark(w, last));
     if (!seed)
         seed = wf_record_fill(ctx, loss->type.dtype, loss->type.shape, 1.0);
     if (!seed)
@@ -181,10 +176,7 @@ static weft_status run_walk(walk *w, weft_tensor *loss, weft_tensor *seed)
         if (!w->reached[n])
             continue;
         wf_path_set(ctx, g->nodes[n].path);
-        if (g->nodes[n].op == &wf_op_border)
-            status = wf_border_cross(ctx, n, w->grads);
-        if (status == WEFT_OK)
-            status = walk_node(w, n);
+        status = walk_node(w, n);
     }
     wf_path_set(ctx, outer);
     for (int v = 0; v < w->n_values && status == WEFT_OK; v++)
@@ -201,8 +193,6 @@ weft_status weft_backward_with(weft_tensor *loss, weft_tensor *seed, bool retain
                                              : WEFT_ERR_INVALID;
     wf_graph *g = &ctx->graph;
     char a[128], b[128];
-    if (g->in_backward)
-        return wf_fail(ctx, WEFT_ERR_STATE, "backward: a hook cannot begin another backward pass");
     if (loss->magic != WF_MAGIC_RECORDED || !g->values[loss->value].requires_grad)
         return wf_fail(ctx, WEFT_ERR_STATE,
                        "backward: the loss does not depend on a tensor that requires a gradient");
@@ -227,11 +217,19 @@ weft_status weft_backward_with(weft_tensor *loss, weft_tensor *seed, bool retain
     if (!w.grads || !w.reached) {
         status = wf_nomem(&ctx->error, (size_t)g->n_values * sizeof *w.grads, "the backward pass");
     } else {
+        status = mark(&w, g->values[loss->value].node);
+    }
+    if (status == WEFT_OK) {
+        weft_error before = ctx->error; /* an older error must not be taken for a rule's */
+        weft_error_clear(ctx);
         g->in_backward = true;
         g->backwards++;
-        g->walks++;
         status = run_walk(&w, loss, seed);
         g->in_backward = false;
+        if (status != WEFT_OK) /* half a backward pass must not run */
+            wf_execute_none(ctx);
+        if (before.status != WEFT_OK)
+            ctx->error = before;
     }
     wf_free(w.grads);
     wf_free(w.reached);
@@ -270,21 +268,4 @@ bool weft_no_grad_begin(weft_context *ctx)
 void weft_no_grad_end(weft_context *ctx, bool was)
 {
     ctx->graph.grad_off = was;
-}
-
-bool weft_grad_enabled(const weft_context *ctx)
-{
-    return !ctx->graph.grad_off;
-}
-
-bool weft_anomaly_begin(weft_context *ctx)
-{
-    bool was = ctx->graph.anomaly;
-    ctx->graph.anomaly = true;
-    return was;
-}
-
-void weft_anomaly_end(weft_context *ctx, bool was)
-{
-    ctx->graph.anomaly = was;
 }

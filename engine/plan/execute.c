@@ -122,25 +122,15 @@ static weft_status make_stores(weft_context *ctx, const wf_plan *plan)
     return WEFT_OK;
 }
 
-/* Whether a node of the request was recorded in anomaly mode. */
-static bool to_check(const wf_graph *g, const wf_request *r)
-{
-    for (int n = 0; n < g->n_nodes; n++)
-        if (r->nodes[n] && g->nodes[n].check)
-            return true;
-    return false;
-}
-
 static weft_status run_request(weft_context *ctx, wf_request *r)
 {
     unsigned off = ctx->options.passes_off;
-    bool check = to_check(&ctx->graph, r);
-    if (check || ctx->options.executor == WEFT_EXECUTOR_INTERPRETER)
+    if (ctx->options.executor == WEFT_EXECUTOR_INTERPRETER)
         off = WEFT_PASS_ALL & ~(unsigned)WEFT_PASS_SIMPLIFY;
     wf_plan *plan;
     WF_TRY(wf_plan_lookup(ctx, r, off, &plan));
     WF_TRY(make_stores(ctx, plan));
-    return wf_pool_run(ctx, plan, check);
+    return wf_pool_run(ctx, plan);
 }
 
 /* After a run: what was assigned is the stored tensors' content, or, after a failure, gradients
@@ -159,13 +149,16 @@ static void settle_assignments(weft_context *ctx, const wf_request *r, weft_stat
     }
 }
 
-/* A failed step's gradients are gone: nobody may take half of them for a whole. */
-static void drop_gradients(wf_graph *g)
+/* What a step that did not run to its end would have given is absent: nobody may take half of the
+ * gradients for a whole, or a loss that was never computed for a number. */
+static void drop_results(wf_graph *g)
 {
     for (int v = 0; v < g->n_values; v++) {
         weft_tensor *t = g->values[v].stored;
         if (t && t->grad && t->grad->gen == g->gen && t->grad->pending >= 0)
             t->grad_present = false;
+        if (g->values[v].handle)
+            g->values[v].handle->kept = NULL;
     }
 }
 
@@ -279,9 +272,8 @@ weft_status wf_execute_all(weft_context *ctx)
     wf_graph *g = &ctx->graph;
     wf_request r;
     weft_status status = request_all(ctx, &r);
-    if (status != WEFT_OK) { /* the step ends all the same: half of it must not run later */
-        drop_gradients(g);
-        wf_graph_reset(ctx);
+    if (status != WEFT_OK) {
+        wf_execute_none(ctx);
         return status;
     }
     bool step = g->backwards > 0;
@@ -290,12 +282,18 @@ weft_status wf_execute_all(weft_context *ctx)
     if (!empty(g, &r))
         status = run_request(ctx, &r);
     if (status != WEFT_OK)
-        drop_gradients(g);
+        drop_results(g);
     settle_assignments(ctx, &r, status);
     request_done(&r);
     ctx->step += status == WEFT_OK && step;
     wf_graph_reset(ctx);
     return status;
+}
+
+void wf_execute_none(weft_context *ctx)
+{
+    drop_results(&ctx->graph);
+    wf_graph_reset(ctx);
 }
 
 weft_status weft_explain(weft_context *ctx, FILE *out)

@@ -43,6 +43,7 @@ void wf_bump_done(wf_bump *b)
 
 weft_status wf_plan_nomem(wf_plan *p)
 {
+    p->out_of_memory = true;
     return wf_fail(p->ctx, WEFT_ERR_NOMEM, "out of memory while compiling the plan");
 }
 
@@ -72,7 +73,7 @@ int wf_ir_new_node(wf_plan *p, const wf_op *op, const void *attrs, int n_in, con
     if (op->attr_size)
         memcpy(bytes, attrs, op->attr_size);
     p->nodes[p->n_nodes] = (wf_ir_node){.op = op, .n_in = n_in, .in = copy, .attrs = bytes,
-                                        .path = "", .source = -1};
+                                        .path = ""};
     return p->n_nodes++;
 }
 
@@ -136,10 +137,9 @@ static weft_status import_input(wf_plan *p, int *map, int graph_value, int *id)
     return *id < 0 ? WEFT_ERR_NOMEM : WEFT_OK;
 }
 
-static weft_status import_node(wf_plan *p, const wf_request *r, int *map, int graph_node)
+static weft_status import_node(wf_plan *p, const wf_request *r, int *map, const wf_node *node)
 {
     const wf_graph *g = &p->ctx->graph;
-    const wf_node *node = &g->nodes[graph_node];
     int *in = wf_bump_alloc(&p->bump, (size_t)node->n_in * sizeof *in);
     if (!in)
         return wf_plan_nomem(p);
@@ -151,7 +151,6 @@ static weft_status import_node(wf_plan *p, const wf_request *r, int *map, int gr
     wf_ir_node *n = &p->nodes[id];
     n->scalars = node->scalars;
     n->path = node->path;
-    n->source = graph_node;
     n->n_out = node->n_out;
     for (int o = 0; o < node->n_out; o++) {
         int v = import_value(p, map, node->out + o);
@@ -195,7 +194,7 @@ static weft_status import_all(wf_plan *p, const wf_request *r)
         map[v] = -1;
     for (int n = 0; n < g->n_nodes; n++)
         if (r->nodes[n])
-            WF_TRY(import_node(p, r, map, n));
+            WF_TRY(import_node(p, r, map, &g->nodes[n]));
     return import_assignments(p, r, map);
 }
 

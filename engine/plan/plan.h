@@ -69,7 +69,6 @@ typedef struct wf_ir_node {
     const void *attrs;
     int scalars;          /* index in graph.scalars */
     const char *path;
-    int source;           /* graph node; -1: made by a pass */
     bool dead;
 } wf_ir_node;
 
@@ -113,7 +112,6 @@ struct wf_task {
     struct wf_plan *plan;
     const wf_op *op;
     const char *path, *kernel;
-    int node;             /* IR node; -1: a copy of the plan's own */
     wf_tile_fn fn;
     void *args;
     int64_t tiles;
@@ -140,6 +138,7 @@ typedef struct wf_plan {
     wf_bump bump;
     unsigned passes_off;
     bool keep_all;
+    bool out_of_memory;    /* some allocation failed: for steps that cannot say so themselves */
 
     wf_ir_value *values;
     int n_values, cap_values;

@@ -53,7 +53,9 @@ size_t wf_pool_arena_bytes(const wf_pool *pool)
 unsigned wf_denormals_off(void)
 {
     unsigned state = _mm_getcsr();
-    _mm_setcsr(state | 0x8040); /* FTZ and DAZ */
+    /* FTZ and DAZ, and for the rest what a new thread has: the caller's rounding mode must not reach
+     * the tiles that happen to run on its thread. */
+    _mm_setcsr(0x1f80 | 0x8040);
     return state;
 }
 
@@ -131,7 +133,7 @@ static weft_status bind_buffers(weft_context *ctx, const wf_plan *plan)
     return WEFT_OK;
 }
 
-weft_status wf_pool_run(weft_context *ctx, const wf_plan *plan, bool check)
+weft_status wf_pool_run(weft_context *ctx, const wf_plan *plan)
 {
     wf_pool *pool = ctx->pool;
     size_t stride = (plan->scratch_bytes + 4095) / 4096 * 4096;
@@ -140,9 +142,9 @@ weft_status wf_pool_run(weft_context *ctx, const wf_plan *plan, bool check)
                    "kernels' workspace"));
     WF_TRY(bind_buffers(ctx, plan));
     wf_run run = {.ctx = ctx, .plan = plan, .bufs = pool->bufs, .scalars = ctx->graph.scalars,
-                  .scratch = pool->scratch.data, .scratch_stride = stride, .check = check};
+                  .scratch = pool->scratch.data, .scratch_stride = stride};
     weft_status status = WEFT_OK;
-    switch (check ? WEFT_EXECUTOR_INTERPRETER : ctx->options.executor) {
+    switch (ctx->options.executor) {
     case WEFT_EXECUTOR_PARALLEL: status = wf_scheduler_run(pool->scheduler, &run); break;
     case WEFT_EXECUTOR_INTERPRETER: wf_interpreter_run(&run); break;
     case WEFT_EXECUTOR_RANDOM:

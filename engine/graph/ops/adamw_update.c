@@ -77,7 +77,7 @@ weft_status wf_record_adamw_update(weft_tensor *param, weft_tensor *grad, weft_t
         [STEP] = (double)opts->step,
     };
     weft_tensor *out[WF_MAX_OUT];
-    if (!param)
+    if (!param || !grad)
         return WEFT_ERR_INVALID;
     if (!wf_record(&wf_op_adamw_update, NULL, scalars, 4, (weft_tensor *[]){param, grad, m, v},
                    out))

@@ -91,7 +91,7 @@ weft_status wf_record_sgd_update(weft_tensor *param, weft_tensor *grad, weft_ten
         [FIRST] = opts->first ? 1.0 : 0.0,
     };
     weft_tensor *out[WF_MAX_OUT];
-    if (!param)
+    if (!param || !grad)
         return WEFT_ERR_INVALID;
     if (!wf_record(&wf_op_sgd_update, &attrs, scalars, buffer ? 3 : 2,
                    (weft_tensor *[]){param, grad, buffer}, out))
