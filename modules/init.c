@@ -119,7 +119,7 @@ static weft_status fans(weft_tensor *t, const char *what, double *in, double *ou
 static weft_status kaiming(weft_tensor *t, double a, weft_fan fan, weft_gain gain, const char *what,
                            double *std)
 {
-    double in, out;
+    double in = 0, out = 0;
     WF_TRY(fans(t, what, &in, &out));
     double g = gain == WEFT_GAIN_RELU         ? sqrt(2.0)
                : gain == WEFT_GAIN_LEAKY_RELU ? sqrt(2.0 / (1.0 + a * a))
@@ -130,21 +130,21 @@ static weft_status kaiming(weft_tensor *t, double a, weft_fan fan, weft_gain gai
 
 weft_status weft_init_kaiming_uniform(weft_tensor *t, double a, weft_fan fan, weft_gain gain)
 {
-    double std;
+    double std = 0;
     WF_TRY(kaiming(t, a, fan, gain, "weft_init_kaiming_uniform", &std));
     return weft_init_uniform(t, -sqrt(3.0) * std, sqrt(3.0) * std);
 }
 
 weft_status weft_init_kaiming_normal(weft_tensor *t, double a, weft_fan fan, weft_gain gain)
 {
-    double std;
+    double std = 0;
     WF_TRY(kaiming(t, a, fan, gain, "weft_init_kaiming_normal", &std));
     return weft_init_normal(t, 0.0, std);
 }
 
 weft_status weft_init_xavier_uniform(weft_tensor *t, double gain)
 {
-    double in, out;
+    double in = 0, out = 0;
     WF_TRY(fans(t, "weft_init_xavier_uniform", &in, &out));
     double bound = gain * sqrt(6.0 / (in + out));
     return weft_init_uniform(t, -bound, bound);
@@ -152,7 +152,7 @@ weft_status weft_init_xavier_uniform(weft_tensor *t, double gain)
 
 weft_status weft_init_xavier_normal(weft_tensor *t, double gain)
 {
-    double in, out;
+    double in = 0, out = 0;
     WF_TRY(fans(t, "weft_init_xavier_normal", &in, &out));
     return weft_init_normal(t, 0.0, gain * sqrt(2.0 / (in + out)));
 }

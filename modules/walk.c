@@ -214,8 +214,7 @@ static weft_status collect_tensors(void *user, const char *path, weft_module *m)
 static weft_status list_tensors(weft_module *m, unsigned walk, wf_part_kind kind,
                                 weft_tensor_list *list)
 {
-    const char *what = kind == WF_PARAMETER ? "weft_parameters" : "weft_buffers";
-    if (wf_module_check(m, NULL, what) != WEFT_OK || list == NULL)
+    if (!wf_module_valid(m) || list == NULL)
         return WEFT_ERR_STATE;
     collector c = {.kind = kind, .walk = walk, .list = list};
     int before = list->n;
@@ -244,7 +243,7 @@ static weft_status collect_module(void *user, const char *path, weft_module *m)
 
 weft_status weft_modules(weft_module *m, unsigned walk, weft_module_list *list)
 {
-    if (wf_module_check(m, NULL, "weft_modules") != WEFT_OK || list == NULL)
+    if (!wf_module_valid(m) || list == NULL)
         return WEFT_ERR_STATE;
     int before = list->n;
     if (wf_walk(m, walk, collect_module, list) == WEFT_OK)
@@ -255,7 +254,7 @@ weft_status weft_modules(weft_module *m, unsigned walk, weft_module_list *list)
 
 weft_status weft_children(weft_module *m, weft_module_list *list)
 {
-    if (wf_module_check(m, NULL, "weft_children") != WEFT_OK || list == NULL)
+    if (!wf_module_valid(m) || list == NULL)
         return WEFT_ERR_STATE;
     int before = list->n;
     for (int i = 0; i < m->state->n_parts; i++) {
@@ -293,7 +292,7 @@ static weft_status apply(wf_pointer_map *seen, weft_module *m,
 weft_status weft_module_apply(weft_module *m, weft_status (*fn)(weft_module *m, void *user),
                               void *user)
 {
-    if (wf_module_check(m, NULL, "weft_module_apply") != WEFT_OK)
+    if (!wf_module_valid(m))
         return WEFT_ERR_STATE;
     wf_pointer_map seen = {0};
     weft_status status = apply(&seen, m, fn, user);
@@ -318,7 +317,7 @@ int64_t weft_parameter_count(weft_module *m, bool trainable_only)
 /* The modes allocate nothing, so they cannot fail; a shared module is simply visited again. */
 void weft_module_train(weft_module *m, bool training)
 {
-    if (wf_module_check(m, NULL, "weft_module_train") != WEFT_OK)
+    if (!wf_module_valid(m))
         return;
     m->training = training;
     for (int i = 0; i < m->state->n_parts; i++) {
@@ -335,7 +334,7 @@ void weft_module_eval(weft_module *m)
 
 weft_status weft_module_requires_grad(weft_module *m, bool requires_grad)
 {
-    if (wf_module_check(m, NULL, "weft_module_requires_grad") != WEFT_OK)
+    if (!wf_module_valid(m))
         return WEFT_ERR_STATE;
     for (int i = 0; i < m->state->n_parts; i++) {
         const wf_part *p = &m->state->parts[i];
@@ -349,7 +348,7 @@ weft_status weft_module_requires_grad(weft_module *m, bool requires_grad)
 
 void weft_module_zero_grad(weft_module *m)
 {
-    if (wf_module_check(m, NULL, "weft_module_zero_grad") != WEFT_OK)
+    if (!wf_module_valid(m))
         return;
     for (int i = 0; i < m->state->n_parts; i++) {
         const wf_part *p = &m->state->parts[i];

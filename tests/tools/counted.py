@@ -6,8 +6,10 @@ import unittest
 
 def main():
     result = unittest.main(exit=False, verbosity=1).result
-    failed = len(result.failures) + len(result.errors) + len(result.unexpectedSuccesses)
+    bad = [test for test, _ in result.failures + result.errors] + result.unexpectedSuccesses
+    # A test with several subtests that fail is one test that fails.
+    failed = len({getattr(test, "test_case", test).id() for test in bad})
     skipped = len(result.skipped)
     sys.stderr.flush()
-    print(f"{result.testsRun - failed - skipped} passed, {failed} failed, {skipped} skipped")
+    print(f"{max(0, result.testsRun - failed - skipped)} passed, {failed} failed, {skipped} skipped")
     sys.exit(1 if failed else 0)
