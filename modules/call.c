@@ -28,14 +28,14 @@ static uint64_t add_hook(weft_module *m, wf_hook **list, wf_hook hook)
 uint64_t weft_register_forward_pre_hook(weft_module *m, weft_pre_hook_fn fn, void *user,
                                         unsigned flags)
 {
-    if (!wf_module_valid(m) || fn == NULL)
+    if (wf_module_check(m, NULL, "weft_register_forward_pre_hook") != WEFT_OK || fn == NULL)
         return 0;
     return add_hook(m, &m->state->pre_hooks, (wf_hook){.flags = flags, .pre = fn, .user = user});
 }
 
 uint64_t weft_register_forward_hook(weft_module *m, weft_hook_fn fn, void *user, unsigned flags)
 {
-    if (!wf_module_valid(m) || fn == NULL)
+    if (wf_module_check(m, NULL, "weft_register_forward_hook") != WEFT_OK || fn == NULL)
         return 0;
     return add_hook(m, &m->state->post_hooks, (wf_hook){.flags = flags, .post = fn, .user = user});
 }
@@ -56,7 +56,7 @@ static void sweep(wf_hook **list)
 
 void weft_hook_remove(weft_module *m, uint64_t handle)
 {
-    if (!wf_module_valid(m) || handle == 0)
+    if (wf_module_check(m, NULL, "weft_hook_remove") != WEFT_OK || handle == 0)
         return;
     wf_hook *lists[] = {m->state->pre_hooks, m->state->post_hooks};
     for (int i = 0; i < 2; i++) {
@@ -124,11 +124,20 @@ static weft_status call(weft_module *m, int n_in, weft_tensor **in, int *n_out, 
 {
     struct weft_module_state *s = m->state;
     uint64_t last = s->last_hook; /* those registered by a hook wait for the next call */
+    weft_module_ref(m);           /* a hook or the forward itself may drop the last reference */
+    uint64_t last_global = wf_global_hooks_enter(m->ctx);
     s->calls++;
     wf_path_push(m->ctx, wf_module_path_name(m));
-    weft_status status = run_pre_hooks(m, last, n_in, in);
+    weft_status status = wf_global_pre_hooks(m, last_global, n_in, in);
+    if (status == WEFT_OK)
+        status = run_pre_hooks(m, last, n_in, in);
     if (status == WEFT_OK)
         status = run_forward(m, n_in, in, n_out, out);
+    if (status == WEFT_OK && (*n_out < 0 || *n_out > WEFT_MODULE_MAX_OUT))
+        status = wf_fail(m->ctx, WEFT_ERR_INVALID,
+                         "%s: forward says it gives %d tensors; 0 to %d are possible",
+                         m->cls->name, *n_out, WEFT_MODULE_MAX_OUT);
+    status = wf_global_hooks(m, last_global, status, n_in, in, *n_out, out);
     status = run_hooks(m, last, status, n_in, in, *n_out, out);
     for (int i = 0; status == WEFT_OK && i < *n_out; i++) {
         if (out[i] == NULL)
@@ -137,11 +146,25 @@ static weft_status call(weft_module *m, int n_in, weft_tensor **in, int *n_out, 
     if (status != WEFT_OK && weft_error_status(m->ctx) == WEFT_OK)
         wf_fail(m->ctx, status, "%s: forward failed without saying why", m->cls->name);
     wf_path_pop(m->ctx);
+    wf_global_hooks_leave(m->ctx, last_global);
     if (--s->calls == 0) {
         sweep(&s->pre_hooks);
         sweep(&s->post_hooks);
     }
+    weft_module_unref(m);
     return status;
+}
+
+/* Inputs must be usable now, in m's context. NULL: left out. */
+static weft_status check_input(const weft_module *m, int i, const weft_tensor *t)
+{
+    if (t == NULL)
+        return WEFT_OK;
+    if (weft_tensor_context(t) != m->ctx)
+        return wf_fail(m->ctx, WEFT_ERR_INVALID, "%s: input %d %s", m->cls->name, i,
+                       weft_tensor_context(t) != NULL ? "belongs to another context"
+                                                      : "is not a tensor");
+    return wf_tensor_check(t, m->cls->name, true) != NULL ? WEFT_OK : WEFT_ERR_STATE;
 }
 
 weft_status weft_call_many(weft_module *m, int n_in, weft_tensor *const *in, int *n_out,
@@ -158,6 +181,8 @@ weft_status weft_call_many(weft_module *m, int n_in, weft_tensor *const *in, int
         if (in[i] == NULL && weft_error_status(m->ctx) != WEFT_OK)
             return weft_error_status(m->ctx);
     }
+    for (int i = 0; i < n_in; i++)
+        WF_TRY(check_input(m, i, in[i]));
     weft_tensor *few[8], **inputs = few; /* a copy, because pre-hooks replace inputs */
     if (n_in > 8 && (inputs = wf_alloc_array((size_t)n_in, sizeof(*inputs))) == NULL)
         return wf_module_nomem(m);
@@ -187,6 +212,6 @@ weft_tensor *weft_call(weft_module *m, weft_tensor *x)
     if (weft_call_many(m, 1, &x, &n, &out) != WEFT_OK)
         return NULL;
     if (n != 1)
-        wf_fail(m->ctx, WEFT_ERR_INVALID, "%s gives no tensor", m->cls->name);
+        wf_fail(m->ctx, WEFT_ERR_INVALID, "%s gives no tensor", weft_module_name(m));
     return out;
 }

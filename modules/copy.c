@@ -158,7 +158,7 @@ static weft_module *clone_module(wf_pointer_map *made, weft_module *m)
 
 weft_module *weft_module_clone(weft_module *m)
 {
-    if (!wf_module_valid(m))
+    if (wf_module_check(m, NULL, "weft_module_clone") != WEFT_OK)
         return NULL;
     wf_pointer_map made = {0};
     weft_module *copy = clone_module(&made, m);
@@ -209,7 +209,7 @@ static weft_status replace(void *user, const char *path, weft_module *m)
 
 weft_status weft_module_to(weft_module *m, weft_dtype dtype)
 {
-    if (!wf_module_valid(m))
+    if (wf_module_check(m, NULL, "weft_module_to") != WEFT_OK)
         return WEFT_ERR_STATE;
     if (!floating(dtype))
         return wf_fail(m->ctx, WEFT_ERR_DTYPE, "weft_module_to: %s is not f32 or f64",

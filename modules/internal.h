@@ -9,6 +9,8 @@
 #include "weft/module.h"
 
 #define WF_MODULE_MAGIC UINT64_C(0x576d6f64756c6501)
+/* After the last unref. Its memory stays readable: Note [Freed handles] in memory/handles.h. */
+#define WF_MODULE_DEAD UINT64_C(0x576d6f64756cdead)
 
 typedef enum wf_part_kind { WF_PARAMETER, WF_BUFFER, WF_CHILD } wf_part_kind;
 
@@ -65,7 +67,8 @@ static inline bool wf_module_valid(const weft_module *m)
 {
     return m != NULL && m->magic == WF_MODULE_MAGIC;
 }
-/* WEFT_ERR_STATE unless m is initialised; the error goes to other's context (may be NULL). */
+/* WEFT_ERR_STATE unless m is initialised and alive; the error goes to m's context where it was
+ * destroyed, else to `other` (may be NULL). */
 weft_status wf_module_check(const weft_module *m, weft_context *other, const char *what);
 
 wf_part *wf_part_find(const weft_module *m, const char *name, size_t length);
@@ -83,6 +86,15 @@ const char *wf_module_path_name(const weft_module *m);
 
 /* An empty slot for a parameter, whatever error stands in the context. m is initialised. */
 weft_status wf_register_empty(weft_module *m, const char *name, weft_tensor **field);
+
+/* ---- global hooks ---- */
+
+/* Around a call: enter gives what the others ask for as `last`; 0: there are none. */
+uint64_t wf_global_hooks_enter(weft_context *ctx);
+void wf_global_hooks_leave(weft_context *ctx, uint64_t last);
+weft_status wf_global_pre_hooks(weft_module *m, uint64_t last, int n_in, weft_tensor **in);
+weft_status wf_global_hooks(weft_module *m, uint64_t last, weft_status status, int n_in,
+                            weft_tensor *const *in, int n_out, weft_tensor **out);
 
 /* ---- walking ---- */
 

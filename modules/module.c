@@ -1,6 +1,7 @@
 /* A module's life: creating, counting references, destroying, and its parts as an array.
  *
  * Threading rule: the context's. */
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -15,6 +16,9 @@ weft_status wf_module_check(const weft_module *m, weft_context *other, const cha
 {
     if (wf_module_valid(m))
         return WEFT_OK;
+    if (m != NULL && m->magic == WF_MODULE_DEAD)
+        return wf_fail(m->ctx, WEFT_ERR_STATE,
+                       "%s: the module was destroyed: its last reference was dropped", what);
     if (other == NULL)
         return WEFT_ERR_STATE;
     if (m == NULL)
@@ -148,13 +152,15 @@ void *weft_module_create(weft_context *ctx, const weft_module_class *cls)
 {
     if (ctx == NULL || cls == NULL)
         return NULL;
-    weft_module *m = wf_alloc(cls->size);
+    size_t size = cls->size < sizeof(weft_module) ? sizeof(weft_module) : cls->size;
+    weft_module *m = wf_handles_take(&ctx->handles, size);
     if (m == NULL) {
-        wf_fail(ctx, WEFT_ERR_NOMEM, "out of memory creating a module %s", cls->name);
+        wf_fail(ctx, WEFT_ERR_NOMEM, "out of memory creating a module %s",
+                cls->name != NULL ? cls->name : "");
         return NULL;
     }
     if (weft_module_init(m, ctx, cls) != WEFT_OK) {
-        wf_free(m);
+        wf_handles_give(&ctx->handles, m);
         return NULL;
     }
     m->state->owns_memory = true;
@@ -163,8 +169,9 @@ void *weft_module_create(weft_context *ctx, const weft_module_class *cls)
 
 weft_module *weft_module_ref(weft_module *m)
 {
-    if (wf_module_valid(m))
-        m->state->refs++;
+    if (m == NULL || wf_module_check(m, NULL, "weft_module_ref") != WEFT_OK)
+        return NULL;
+    m->state->refs++;
     return m;
 }
 
@@ -179,9 +186,12 @@ static void free_hooks(wf_hook *h)
 
 void weft_module_unref(weft_module *m)
 {
-    if (!wf_module_valid(m) || --m->state->refs > 0)
+    if (m == NULL || wf_module_check(m, NULL, "weft_module_unref") != WEFT_OK ||
+        --m->state->refs > 0)
         return;
     struct weft_module_state *s = m->state;
+    weft_context *ctx = m->ctx;
+    s->refs = INT_MAX / 2; /* destroy may ref and unref as it likes */
     if (m->cls->destroy != NULL && !s->unowned)
         m->cls->destroy(m);
     while (s->n_parts > 0)
@@ -189,18 +199,18 @@ void weft_module_unref(weft_module *m)
     wf_free(s->parts);
     free_hooks(s->pre_hooks);
     free_hooks(s->post_hooks);
-    wf_context_unref(m->ctx);
-    m->magic = 0;
     m->state = NULL;
+    m->magic = s->owns_memory ? WF_MODULE_DEAD : 0;
     if (s->owns_memory)
-        wf_free(m);
+        wf_handles_give(&ctx->handles, m);
     wf_free(s);
+    wf_context_unref(ctx);
 }
 
 void *weft_module_ok(void *m)
 {
     weft_module *module = m;
-    if (!wf_module_valid(module))
+    if (m == NULL || wf_module_check(module, NULL, "weft_module_ok") != WEFT_OK)
         return NULL;
     if (module->state->failed == WEFT_OK)
         return m;

@@ -65,7 +65,7 @@ static void add_module(wf_text *t, const weft_module *m, int indent)
 
 weft_status weft_module_print(weft_module *m, FILE *out)
 {
-    if (!wf_module_valid(m) || out == NULL)
+    if (wf_module_check(m, NULL, "weft_module_print") != WEFT_OK || out == NULL)
         return WEFT_ERR_STATE;
     wf_text text = {0};
     add_module(&text, m, 0);

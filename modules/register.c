@@ -40,6 +40,8 @@ static weft_status check_tensor(const weft_module *m, const char *name, wf_part_
     if (weft_tensor_context(t) != m->ctx)
         return wf_fail(m->ctx, WEFT_ERR_INVALID, "%s: %s '%s' belongs to another context", cls,
                        what, name);
+    if (wf_tensor_check(t, "register", true) == NULL)
+        return WEFT_ERR_STATE;
     if (!weft_tensor_is_stored(t))
         return wf_fail(m->ctx, WEFT_ERR_INVALID,
                        "%s: %s '%s' is the result of an op; only stored tensors can be "
@@ -132,6 +134,10 @@ static weft_status is_target(void *target, const char *path, weft_module *m)
 
 static weft_status check_child(const weft_module *m, const char *name, weft_module *child)
 {
+    if (child->magic == WF_MODULE_DEAD)
+        return wf_fail(m->ctx, WEFT_ERR_STATE,
+                       "%s: module '%s' was destroyed: its last reference was dropped",
+                       m->cls->name, name);
     if (!wf_module_valid(child))
         return wf_fail(m->ctx, WEFT_ERR_STATE,
                        "%s: module '%s' is not initialised; create it with weft_module_create() or "
@@ -209,7 +215,7 @@ static weft_module *descend(weft_module *m, const char *path, bool whole, const 
 weft_module *weft_get_module(weft_module *m, const char *path)
 {
     const char *last;
-    if (!wf_module_valid(m) || path == NULL)
+    if (wf_module_check(m, NULL, "weft_get_module") != WEFT_OK || path == NULL)
         return NULL;
     return descend(m, path, true, &last);
 }
@@ -217,7 +223,8 @@ weft_module *weft_get_module(weft_module *m, const char *path)
 static weft_tensor *get_tensor(weft_module *m, const char *path, wf_part_kind kind)
 {
     const char *last;
-    if (!wf_module_valid(m) || path == NULL)
+    const char *what = kind == WF_PARAMETER ? "weft_get_parameter" : "weft_get_buffer";
+    if (wf_module_check(m, NULL, what) != WEFT_OK || path == NULL)
         return NULL;
     weft_module *at = descend(m, path, false, &last);
     if (at == NULL)

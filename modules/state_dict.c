@@ -46,7 +46,7 @@ static weft_status add_state(void *user, const char *path, weft_module *m)
 
 weft_status weft_state_dict(weft_module *m, weft_tensor_list *list)
 {
-    if (!wf_module_valid(m) || list == NULL)
+    if (wf_module_check(m, NULL, "weft_state_dict") != WEFT_OK || list == NULL)
         return WEFT_ERR_STATE;
     weft_tensor_list all = WEFT_TENSOR_LIST_INIT;
     weft_status status = wf_walk(m, WEFT_WALK_DUPLICATES, add_state, &all);
@@ -227,7 +227,7 @@ static weft_status set_extra_states(load *l)
 
 weft_status weft_load_state_dict(weft_module *m, const weft_tensor_list *list, bool strict)
 {
-    if (!wf_module_valid(m) || list == NULL)
+    if (wf_module_check(m, NULL, "weft_load_state_dict") != WEFT_OK || list == NULL)
         return WEFT_ERR_STATE;
     load l = {.m = m, .list = list};
     weft_status status = wf_walk(m, WEFT_WALK_DUPLICATES, add_targets, &l);

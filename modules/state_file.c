@@ -1,12 +1,82 @@
 /* State dictionaries in safetensors files.
  *
+ * Note [Versions]. The file's metadata has the version of each module's class, as torch's _metadata
+ * does: "weft.versions" is a JSON object from path to number. Files of others lack it.
  * Threading rule: the context's. */
+#include <jansson.h>
+#include <stdlib.h>
+#include <string.h>
+
 #include "modules/internal.h"
 #include "weft/safetensors.h"
 
+#define VERSIONS "weft.versions"
+
+static int version_of(const weft_module *m)
+{
+    return m->cls->version > 0 ? m->cls->version : 1;
+}
+
+static weft_status add_version(void *user, const char *path, weft_module *m)
+{
+    json_t *number = json_integer(version_of(m));
+    return json_object_set_new_nocheck(user, path, number) == 0 ? WEFT_OK : WEFT_ERR_NOMEM;
+}
+
+/* The text for the metadata, to be freed with free(); NULL with the error set. */
+static char *versions_text(weft_module *m)
+{
+    json_t *versions = json_object();
+    weft_status status = versions != NULL ? wf_walk(m, WEFT_WALK_DUPLICATES, add_version, versions)
+                                          : WEFT_ERR_NOMEM;
+    char *text = status == WEFT_OK ? json_dumps(versions, JSON_COMPACT) : NULL;
+    json_decref(versions);
+    if (text == NULL)
+        wf_module_nomem(m);
+    return text;
+}
+
+typedef struct upgrade {
+    const json_t *versions;
+    weft_tensor_list *state;
+    bool strict;
+} upgrade;
+
+/* Lets a class bring what an earlier version of it saved up to date; a later one is refused. */
+static weft_status upgrade_module(void *user, const char *path, weft_module *m)
+{
+    const upgrade *u = user;
+    json_int_t saved = json_integer_value(json_object_get(u->versions, path));
+    if (saved > version_of(m) && u->strict)
+        return wf_fail(m->ctx, WEFT_ERR_UNSUPPORTED,
+                       "'%s' was saved by version %lld of %s, this is version %d", path,
+                       (long long)saved, m->cls->name, version_of(m));
+    if (saved < 1 || saved >= version_of(m) || m->cls->upgrade == NULL)
+        return WEFT_OK;
+    char *prefix = path[0] == '\0' ? wf_strdup("") : wf_asprintf("%s.", path);
+    weft_status status = prefix != NULL ? m->cls->upgrade(m, (int)saved, prefix, u->state)
+                                        : WEFT_ERR_NOMEM;
+    wf_free(prefix);
+    return status == WEFT_OK ? WEFT_OK
+                             : wf_fail(m->ctx, status, "'%s': version %lld of %s cannot be loaded",
+                                       path, (long long)saved, m->cls->name);
+}
+
+static weft_status upgrade_state(weft_module *m, const char *text, weft_tensor_list *state,
+                                 bool strict)
+{
+    json_t *versions = text != NULL ? json_loads(text, 0, NULL) : NULL;
+    if (versions == NULL) /* no text, or not ours */
+        return WEFT_OK;
+    upgrade u = {.versions = versions, .state = state, .strict = strict};
+    weft_status status = wf_walk(m, WEFT_WALK_DUPLICATES, upgrade_module, &u);
+    json_decref(versions);
+    return status == WEFT_ERR_NOMEM ? wf_module_nomem(m) : status;
+}
+
 weft_status weft_module_save(weft_module *m, const char *path)
 {
-    if (!wf_module_valid(m))
+    if (wf_module_check(m, NULL, "weft_module_save") != WEFT_OK)
         return WEFT_ERR_STATE;
     weft_tensor_list list = WEFT_TENSOR_LIST_INIT;
     WF_TRY(weft_state_dict(m, &list));
@@ -24,13 +94,18 @@ weft_status weft_module_save(weft_module *m, const char *path)
             status = wf_fail(m->ctx, WEFT_ERR_STATE, "%s: cannot read '%s'", m->cls->name,
                              list.item[i].name);
     }
+    char *versions = status == WEFT_OK ? versions_text(m) : NULL;
+    if (status == WEFT_OK && versions == NULL)
+        status = WEFT_ERR_NOMEM;
     if (status == WEFT_OK) {
         weft_error err = WEFT_ERROR_INIT;
-        const weft_safetensors_meta meta = {"format", "pt"}; /* what other readers look for */
-        status = weft_safetensors_write(path, entries, list.n, &meta, 1, &err);
+        const weft_safetensors_meta meta[] = {{"format", "pt"}, /* what other readers look for */
+                                              {VERSIONS, versions}};
+        status = weft_safetensors_write(path, entries, list.n, meta, 2, &err);
         if (status != WEFT_OK)
             wf_fail(m->ctx, status, "%s", err.text);
     }
+    free(versions);
     wf_free(entries);
     weft_tensor_list_done(&list);
     return status;
@@ -52,7 +127,7 @@ static weft_status read_entry(weft_context *ctx, const weft_safetensors_entry *e
 
 weft_status weft_module_load(weft_module *m, const char *path, bool strict)
 {
-    if (!wf_module_valid(m))
+    if (wf_module_check(m, NULL, "weft_module_load") != WEFT_OK)
         return WEFT_ERR_STATE;
     weft_error err = WEFT_ERROR_INIT;
     weft_safetensors *file = NULL;
@@ -62,6 +137,8 @@ weft_status weft_module_load(weft_module *m, const char *path, bool strict)
     weft_tensor_list list = WEFT_TENSOR_LIST_INIT;
     for (int64_t i = 0; i < weft_safetensors_count(file) && status == WEFT_OK; i++)
         status = read_entry(m->ctx, weft_safetensors_at(file, i), &list);
+    if (status == WEFT_OK)
+        status = upgrade_state(m, weft_safetensors_meta_find(file, VERSIONS), &list, strict);
     weft_safetensors_close(file);
     if (status == WEFT_OK)
         status = weft_load_state_dict(m, &list, strict);

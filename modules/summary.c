@@ -125,7 +125,7 @@ static void add_table(wf_text *t, weft_module *m, weft_shape input, const weft_m
 
 weft_status weft_module_summary(weft_module *m, weft_shape input, FILE *out)
 {
-    if (!wf_module_valid(m) || out == NULL)
+    if (wf_module_check(m, NULL, "weft_module_summary") != WEFT_OK || out == NULL)
         return WEFT_ERR_STATE;
     weft_module_list list = WEFT_MODULE_LIST_INIT;
     WF_TRY(weft_modules(m, 0, &list));

@@ -214,7 +214,8 @@ static weft_status collect_tensors(void *user, const char *path, weft_module *m)
 static weft_status list_tensors(weft_module *m, unsigned walk, wf_part_kind kind,
                                 weft_tensor_list *list)
 {
-    if (!wf_module_valid(m) || list == NULL)
+    const char *what = kind == WF_PARAMETER ? "weft_parameters" : "weft_buffers";
+    if (wf_module_check(m, NULL, what) != WEFT_OK || list == NULL)
         return WEFT_ERR_STATE;
     collector c = {.kind = kind, .walk = walk, .list = list};
     int before = list->n;
@@ -243,7 +244,7 @@ static weft_status collect_module(void *user, const char *path, weft_module *m)
 
 weft_status weft_modules(weft_module *m, unsigned walk, weft_module_list *list)
 {
-    if (!wf_module_valid(m) || list == NULL)
+    if (wf_module_check(m, NULL, "weft_modules") != WEFT_OK || list == NULL)
         return WEFT_ERR_STATE;
     int before = list->n;
     if (wf_walk(m, walk, collect_module, list) == WEFT_OK)
@@ -254,7 +255,7 @@ weft_status weft_modules(weft_module *m, unsigned walk, weft_module_list *list)
 
 weft_status weft_children(weft_module *m, weft_module_list *list)
 {
-    if (!wf_module_valid(m) || list == NULL)
+    if (wf_module_check(m, NULL, "weft_children") != WEFT_OK || list == NULL)
         return WEFT_ERR_STATE;
     int before = list->n;
     for (int i = 0; i < m->state->n_parts; i++) {
@@ -292,7 +293,7 @@ static weft_status apply(wf_pointer_map *seen, weft_module *m,
 weft_status weft_module_apply(weft_module *m, weft_status (*fn)(weft_module *m, void *user),
                               void *user)
 {
-    if (!wf_module_valid(m))
+    if (wf_module_check(m, NULL, "weft_module_apply") != WEFT_OK)
         return WEFT_ERR_STATE;
     wf_pointer_map seen = {0};
     weft_status status = apply(&seen, m, fn, user);
@@ -317,7 +318,7 @@ int64_t weft_parameter_count(weft_module *m, bool trainable_only)
 /* The modes allocate nothing, so they cannot fail; a shared module is simply visited again. */
 void weft_module_train(weft_module *m, bool training)
 {
-    if (!wf_module_valid(m))
+    if (wf_module_check(m, NULL, "weft_module_train") != WEFT_OK)
         return;
     m->training = training;
     for (int i = 0; i < m->state->n_parts; i++) {
@@ -334,7 +335,7 @@ void weft_module_eval(weft_module *m)
 
 weft_status weft_module_requires_grad(weft_module *m, bool requires_grad)
 {
-    if (!wf_module_valid(m))
+    if (wf_module_check(m, NULL, "weft_module_requires_grad") != WEFT_OK)
         return WEFT_ERR_STATE;
     for (int i = 0; i < m->state->n_parts; i++) {
         const wf_part *p = &m->state->parts[i];
@@ -348,7 +349,7 @@ weft_status weft_module_requires_grad(weft_module *m, bool requires_grad)
 
 void weft_module_zero_grad(weft_module *m)
 {
-    if (!wf_module_valid(m))
+    if (wf_module_check(m, NULL, "weft_module_zero_grad") != WEFT_OK)
         return;
     for (int i = 0; i < m->state->n_parts; i++) {
         const wf_part *p = &m->state->parts[i];

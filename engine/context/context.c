@@ -37,6 +37,8 @@ void wf_context_unref(weft_context *ctx)
     if (atomic_fetch_sub_explicit(&ctx->refs, 1, memory_order_acq_rel) != 1)
         return;
     wf_ring_done(&ctx->ring);
+    wf_free(ctx->modules);
+    wf_handles_done(&ctx->handles);
     wf_memory_destroy(ctx->memory);
     wf_topology_unref(ctx->topology);
     wf_free(ctx->trace_path);
@@ -55,9 +57,11 @@ weft_status weft_context_create(weft_context **out, const weft_options *options,
     if (!ctx)
         return wf_nomem(err, sizeof *ctx, "the context");
     atomic_init(&ctx->refs, 1);
+    ctx->handles = (wf_handles)WF_HANDLES_INIT;
     ctx->options = o;
     ctx->isa = wf_cpu_isa();
     wf_graph_init(&ctx->graph);
+    ctx->graph.anomaly = o.anomaly;
     weft_status status = WEFT_OK;
     if (o.trace_path && !(ctx->trace_path = wf_strdup(o.trace_path)))
         status = wf_nomem(&ctx->error, strlen(o.trace_path), "the context");
@@ -115,7 +119,11 @@ void weft_error_clear(weft_context *ctx)
 
 weft_status weft_sync(weft_context *ctx)
 {
-    return ctx ? wf_execute_all(ctx) : WEFT_ERR_INVALID;
+    if (!ctx)
+        return WEFT_ERR_INVALID;
+    if (ctx->graph.in_backward)
+        return wf_fail(ctx, WEFT_ERR_STATE, "sync: a hook cannot end the step");
+    return wf_execute_all(ctx);
 }
 
 void weft_discard(weft_context *ctx)

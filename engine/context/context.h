@@ -4,6 +4,7 @@
 
 #include "engine/context/error.h"
 #include "engine/graph/graph.h"
+#include "engine/memory/handles.h"
 #include "engine/memory/memory.h"
 #include "engine/tensor/tensor.h"
 #include "engine/topology/topology.h"
@@ -23,9 +24,12 @@ struct weft_context {
     weft_error error;
     uint64_t next_stream; /* of random numbers: one per initialised tensor */
     uint64_t step;        /* steps committed */
+    uint64_t last_hook;   /* handle of the hook registered last, of any kind */
 
     wf_graph graph;
     wf_ring ring;
+    wf_handles handles; /* stored tensors and modules */
+    void *modules;      /* what the modules room keeps for this context, freed by wf_free */
     wf_plan_cache *plans;
     wf_pool *pool;
 };

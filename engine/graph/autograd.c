@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "engine/context/context.h"
+#include "engine/graph/ops/internal.h"
 #include "engine/memory/alloc.h"
 #include "weft/autograd.h"
 
@@ -79,6 +80,8 @@ static weft_status walk_node(walk *w, int n)
     for (int o = 0; o < node.n_out; o++) {
         out[o] = g->values[node.out + o].handle;
         dout[o] = w->grads[node.out + o];
+        if (dout[o] && out[o]->hooks)
+            WF_TRY(wf_grad_hooks_run(ctx, out[o], &dout[o]));
         any |= dout[o] != NULL;
     }
     g->nodes[n].consumed = !w->retain;
@@ -111,6 +114,7 @@ static weft_status walk_node(walk *w, int n)
     wf_grad rule = {.ctx = ctx, .attrs = attrs, .scalars = scalars, .n_in = node.n_in,
                     .n_out = node.n_out, .in = in, .out = out, .dout = dout, .needs = needs,
                     .din = din};
+    g->rule = node.op;
     status = node.op->grad(&rule);
     if (status == WEFT_OK) /* NULL for a gradient may mean zero, or that an op failed */
         status = weft_error_status(ctx);
@@ -118,6 +122,7 @@ static weft_status walk_node(walk *w, int n)
         if (needs[i] && din[i])
             status = gather(w, values[i], din[i]);
 done:
+    g->rule = NULL;
     wf_free(in);
     wf_free(needs);
     wf_free(values);
@@ -128,6 +133,8 @@ done:
  * to one that is there already waits for the commit phase. */
 static weft_status store(weft_context *ctx, weft_tensor *leaf, weft_tensor *grad)
 {
+    if (leaf->hooks)
+        WF_TRY(wf_grad_hooks_run(ctx, leaf, &grad));
     if (!leaf->grad) {
         leaf->grad = weft_tensor_create(ctx, leaf->type.dtype, leaf->type.shape);
         if (!leaf->grad)
@@ -176,7 +183,10 @@ static weft_status run_walk(walk *w, weft_tensor *loss, weft_tensor *seed)
         if (!w->reached[n])
             continue;
         wf_path_set(ctx, g->nodes[n].path);
-        status = walk_node(w, n);
+        if (g->nodes[n].op == &wf_op_border)
+            status = wf_border_cross(ctx, n, w->grads);
+        if (status == WEFT_OK)
+            status = walk_node(w, n);
     }
     wf_path_set(ctx, outer);
     for (int v = 0; v < w->n_values && status == WEFT_OK; v++)
@@ -193,6 +203,8 @@ weft_status weft_backward_with(weft_tensor *loss, weft_tensor *seed, bool retain
                                              : WEFT_ERR_INVALID;
     wf_graph *g = &ctx->graph;
     char a[128], b[128];
+    if (g->in_backward)
+        return wf_fail(ctx, WEFT_ERR_STATE, "backward: a hook cannot begin another backward pass");
     if (loss->magic != WF_MAGIC_RECORDED || !g->values[loss->value].requires_grad)
         return wf_fail(ctx, WEFT_ERR_STATE,
                        "backward: the loss does not depend on a tensor that requires a gradient");
@@ -224,6 +236,7 @@ weft_status weft_backward_with(weft_tensor *loss, weft_tensor *seed, bool retain
         weft_error_clear(ctx);
         g->in_backward = true;
         g->backwards++;
+        g->walks++;
         status = run_walk(&w, loss, seed);
         g->in_backward = false;
         if (status != WEFT_OK) /* half a backward pass must not run */
@@ -268,4 +281,21 @@ bool weft_no_grad_begin(weft_context *ctx)
 void weft_no_grad_end(weft_context *ctx, bool was)
 {
     ctx->graph.grad_off = was;
+}
+
+bool weft_grad_enabled(const weft_context *ctx)
+{
+    return !ctx->graph.grad_off;
+}
+
+bool weft_anomaly_begin(weft_context *ctx)
+{
+    bool was = ctx->graph.anomaly;
+    ctx->graph.anomaly = true;
+    return was;
+}
+
+void weft_anomaly_end(weft_context *ctx, bool was)
+{
+    ctx->graph.anomaly = was;
 }

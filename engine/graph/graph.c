@@ -31,6 +31,7 @@ void wf_graph_init(wf_graph *g)
 /* Forgets everything recorded; the arrays stay for the next step. */
 static void clear(wf_graph *g)
 {
+    wf_graph_drop_hooks(g);
     for (int i = 0; i < g->n_values; i++) {
         wf_memory_free(&g->values[i].store);
         weft_tensor_unref(g->values[i].stored);
@@ -77,6 +78,7 @@ void wf_graph_done(wf_graph *g)
     wf_free(g->kept[0]);
     wf_free(g->kept[1]);
     wf_free(g->paths);
+    wf_free(g->borders);
     wf_graph_init(g);
 }
 

@@ -32,6 +32,9 @@ struct wf_node {
     bool executed;        /* its outputs' data are there, or it was not needed and is gone */
     bool consumed;        /* a backward pass has walked it and did not retain */
     bool recorded_grad;   /* was recorded by a backward pass */
+    bool no_grad;         /* was recorded inside weft_no_grad_begin .. end */
+    bool check;           /* was recorded in anomaly mode: its outputs must be finite */
+    const wf_op *grad_of; /* recorded_grad: the op whose gradient rule recorded it; or NULL */
 };
 
 /* stored <- value, when the step commits. `state` assignments wait for the commit phase; others
@@ -41,6 +44,20 @@ typedef struct wf_assignment {
     int value;           /* -1: dropped */
     bool state;
 } wf_assignment;
+
+/* What a module's backward hooks stand at: identity nodes of op `border`, recorded one after the
+ * other, so that the first of them a backward pass reaches finds the gradients of all complete.
+ * values[i] is tensor i behind the border; -1 where it has no gradient. See modules/backward.c. */
+typedef weft_status (*wf_border_fn)(void *user, int n, weft_tensor **grads);
+typedef struct wf_border {
+    int first_node, last_node;
+    uint64_t walk; /* the backward pass that has passed it */
+    wf_border_fn fn;
+    void *user;
+    void (*drop)(void *user);
+    int n;
+    int values[];
+} wf_border;
 
 typedef struct wf_graph {
     uint64_t gen;
@@ -60,6 +77,12 @@ typedef struct wf_graph {
     bool in_backward;    /* nodes being recorded are a backward pass's */
     int backwards;       /* backward passes recorded and not yet run */
     bool running;
+    bool anomaly;        /* nodes being recorded are to be checked */
+    const wf_op *rule;   /* the op whose gradient rule is recording; NULL: none */
+    bool hooked;         /* a recorded handle has gradient hooks */
+    uint64_t walks;      /* backward passes ever begun */
+    wf_border **borders; /* in order of their nodes */
+    int n_borders, cap_borders;
     /* Kept losses: [0] of this step, [1] of the one before, whose handles are readable. */
     weft_tensor **kept[2];
     int n_kept[2], cap_kept[2];
@@ -103,6 +126,21 @@ weft_tensor *wf_record_source(weft_context *ctx, const wf_op *op, const void *at
 
 /* Grows an array by doubling to hold n + more elements; false when memory is out. */
 bool wf_grow(void *array, int *cap, int n, int more, size_t size);
+
+/* ---- hooks (hooks.c) ---- */
+
+/* Runs t's gradient hooks on *grad, which they may replace. */
+weft_status wf_grad_hooks_run(weft_context *ctx, weft_tensor *t, weft_tensor **grad);
+/* Puts the tensors t[0..n) that require a gradient behind a border, in place (others and NULLs stay
+ * what they are). A backward pass that reaches it calls fn(user, n, grads), which may replace
+ * gradients that are there; NULL is none. drop(user) is called when the step ends, or at once on
+ * failure. No tensor requires a gradient: nothing is recorded, drop is called, *any is false. */
+weft_status wf_record_border(weft_context *ctx, int n, weft_tensor **t, wf_border_fn fn, void *user,
+                             void (*drop)(void *user), bool *any);
+/* A backward pass is at node `node` of op border; grads: per value of the graph. */
+weft_status wf_border_cross(weft_context *ctx, int node, weft_tensor **grads);
+/* Frees all borders and recorded handles' hooks: the step ends. */
+void wf_graph_drop_hooks(wf_graph *g);
 
 /* ---- running (engine/plan/execute.c) ---- */
 

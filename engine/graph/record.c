@@ -74,7 +74,8 @@ static weft_tensor *append(weft_context *ctx, const wf_op *op, const void *attrs
     wf_node *node = &g->nodes[g->n_nodes];
     *node = (wf_node){.op = op, .n_in = n_in, .n_out = n_out, .in = g->n_operands,
                       .out = g->n_values, .attrs = g->n_bytes, .scalars = g->n_scalars,
-                      .path = wf_path_intern(ctx), .recorded_grad = g->in_backward};
+                      .path = wf_path_intern(ctx), .recorded_grad = g->in_backward,
+                      .no_grad = g->grad_off, .check = g->anomaly, .grad_of = g->rule};
     if (op->attr_size)
         memcpy(g->bytes + g->n_bytes, attrs, op->attr_size);
     g->n_bytes += (op->attr_size + 15) / 16 * 16;

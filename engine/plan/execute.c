@@ -122,15 +122,25 @@ static weft_status make_stores(weft_context *ctx, const wf_plan *plan)
     return WEFT_OK;
 }
 
+/* Whether a node of the request was recorded in anomaly mode. */
+static bool to_check(const wf_graph *g, const wf_request *r)
+{
+    for (int n = 0; n < g->n_nodes; n++)
+        if (r->nodes[n] && g->nodes[n].check)
+            return true;
+    return false;
+}
+
 static weft_status run_request(weft_context *ctx, wf_request *r)
 {
     unsigned off = ctx->options.passes_off;
-    if (ctx->options.executor == WEFT_EXECUTOR_INTERPRETER)
+    bool check = to_check(&ctx->graph, r);
+    if (check || ctx->options.executor == WEFT_EXECUTOR_INTERPRETER)
         off = WEFT_PASS_ALL & ~(unsigned)WEFT_PASS_SIMPLIFY;
     wf_plan *plan;
     WF_TRY(wf_plan_lookup(ctx, r, off, &plan));
     WF_TRY(make_stores(ctx, plan));
-    return wf_pool_run(ctx, plan);
+    return wf_pool_run(ctx, plan, check);
 }
 
 /* After a run: what was assigned is the stored tensors' content, or, after a failure, gradients

@@ -175,5 +175,10 @@ weft_status wf_pass_fuse(wf_plan *p)
         if (is(p, act, &wf_op_bn_act) && match_backward(p, n, act, &m))
             WF_TRY(rewrite_backward(p, n, act, &m));
     }
+    for (int n = 0; n < p->n_nodes; n++) {
+        bool needed;
+        if (is(p, n, &wf_op_bn_act) && wf_ir_users(p, p->nodes[n].out[1], &needed) == 0 && !needed)
+            p->nodes[n].n_out = 1; /* nobody reads the mask: evaluation */
+    }
     return WEFT_OK;
 }

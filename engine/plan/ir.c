@@ -73,7 +73,7 @@ int wf_ir_new_node(wf_plan *p, const wf_op *op, const void *attrs, int n_in, con
     if (op->attr_size)
         memcpy(bytes, attrs, op->attr_size);
     p->nodes[p->n_nodes] = (wf_ir_node){.op = op, .n_in = n_in, .in = copy, .attrs = bytes,
-                                        .path = ""};
+                                        .path = "", .source = -1};
     return p->n_nodes++;
 }
 
@@ -137,9 +137,10 @@ static weft_status import_input(wf_plan *p, int *map, int graph_value, int *id)
     return *id < 0 ? WEFT_ERR_NOMEM : WEFT_OK;
 }
 
-static weft_status import_node(wf_plan *p, const wf_request *r, int *map, const wf_node *node)
+static weft_status import_node(wf_plan *p, const wf_request *r, int *map, int graph_node)
 {
     const wf_graph *g = &p->ctx->graph;
+    const wf_node *node = &g->nodes[graph_node];
     int *in = wf_bump_alloc(&p->bump, (size_t)node->n_in * sizeof *in);
     if (!in)
         return wf_plan_nomem(p);
@@ -151,6 +152,7 @@ static weft_status import_node(wf_plan *p, const wf_request *r, int *map, const 
     wf_ir_node *n = &p->nodes[id];
     n->scalars = node->scalars;
     n->path = node->path;
+    n->source = graph_node;
     n->n_out = node->n_out;
     for (int o = 0; o < node->n_out; o++) {
         int v = import_value(p, map, node->out + o);
@@ -194,7 +196,7 @@ static weft_status import_all(wf_plan *p, const wf_request *r)
         map[v] = -1;
     for (int n = 0; n < g->n_nodes; n++)
         if (r->nodes[n])
-            WF_TRY(import_node(p, r, map, &g->nodes[n]));
+            WF_TRY(import_node(p, r, map, n));
     return import_assignments(p, r, map);
 }
 

@@ -69,6 +69,7 @@ typedef struct wf_ir_node {
     const void *attrs;
     int scalars;          /* index in graph.scalars */
     const char *path;
+    int source;           /* graph node; -1: made by a pass */
     bool dead;
 } wf_ir_node;
 
@@ -112,6 +113,7 @@ struct wf_task {
     struct wf_plan *plan;
     const wf_op *op;
     const char *path, *kernel;
+    int node;             /* IR node; -1: a copy of the plan's own */
     wf_tile_fn fn;
     void *args;
     int64_t tiles;

@@ -144,7 +144,7 @@ weft_status wf_lower_fail(wf_lower *l, weft_status status, const char *format, .
     return wf_fail(l->ctx, status, "%s%s%s: %s", path, *path ? ": " : "", l->op->name, text);
 }
 
-static wf_task *add_task(wf_plan *p, const wf_op *op, const char *path, const char *kernel,
+static wf_task *add_task(wf_plan *p, const wf_op *op, int node, const char *path, const char *kernel,
                          wf_tile_fn fn, const void *args, size_t args_size, int64_t tiles)
 {
     wf_task *t = wf_bump_alloc(&p->bump, sizeof *t);
@@ -155,7 +155,7 @@ static wf_task *add_task(wf_plan *p, const wf_op *op, const char *path, const ch
     }
     if (args_size)
         memcpy(copy, args, args_size);
-    *t = (wf_task){.plan = p, .op = op, .path = path, .kernel = kernel, .fn = fn, .args = copy,
+    *t = (wf_task){.plan = p, .op = op, .node = node, .path = path, .kernel = kernel, .fn = fn, .args = copy,
                    .tiles = tiles, .commit = op && (op->flags & WF_OP_COMMIT), .unit = -1};
     p->tasks[p->n_tasks++] = t;
     return t;
@@ -164,8 +164,9 @@ static wf_task *add_task(wf_plan *p, const wf_op *op, const char *path, const ch
 wf_task *wf_lower_task(wf_lower *l, const char *kernel, wf_tile_fn fn, const void *args,
                        size_t args_size, int64_t tiles)
 {
-    const char *path = ((const wf_ir_node *)l->view)->path;
-    return add_task(l->plan, l->op, path, kernel, fn, args, args_size, tiles);
+    const wf_ir_node *node = l->view;
+    int index = (int)(node - ((const wf_plan *)l->plan)->nodes);
+    return add_task(l->plan, l->op, index, node->path, kernel, fn, args, args_size, tiles);
 }
 
 static void use(wf_task *task, wf_buf buf, wf_access access, bool write)
@@ -231,7 +232,7 @@ static weft_status copy_assignment(wf_plan *p, const wf_ir_assign *a)
     if (a->leaf < 0)
         WF_TRY(bind(p, to, WF_BIND_TARGET, a->assignment));
     copy_args args = {v->buf, to, wf_type_bytes(v->type)};
-    wf_task *t = add_task(p, NULL, "", "copy", copy_tile, &args, sizeof args,
+    wf_task *t = add_task(p, NULL, -1, "", "copy", copy_tile, &args, sizeof args,
                           (int64_t)((args.bytes + COPY_CHUNK - 1) / COPY_CHUNK));
     if (!t)
         return WEFT_ERR_NOMEM;

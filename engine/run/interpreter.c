@@ -16,6 +16,9 @@ void wf_interpreter_run(wf_run *run)
             wf_unit one = {.tasks = &i, .n_tasks = 1};
             for (int64_t tile = 0; tile < p->tasks[i]->tiles && !wf_run_failed(run); tile++)
                 wf_run_tile(run, &one, tile, 0);
+            bool last = i + 1 == p->n_tasks || p->tasks[i + 1]->node != p->tasks[i]->node;
+            if (run->check && last && !wf_run_failed(run))
+                wf_anomaly_check(run, p->tasks[i]);
         }
     omp_set_num_threads(threads);
     wf_denormals_restore(denormals);

@@ -133,7 +133,7 @@ static weft_status bind_buffers(weft_context *ctx, const wf_plan *plan)
     return WEFT_OK;
 }
 
-weft_status wf_pool_run(weft_context *ctx, const wf_plan *plan)
+weft_status wf_pool_run(weft_context *ctx, const wf_plan *plan, bool check)
 {
     wf_pool *pool = ctx->pool;
     size_t stride = (plan->scratch_bytes + 4095) / 4096 * 4096;
@@ -142,9 +142,9 @@ weft_status wf_pool_run(weft_context *ctx, const wf_plan *plan)
                    "kernels' workspace"));
     WF_TRY(bind_buffers(ctx, plan));
     wf_run run = {.ctx = ctx, .plan = plan, .bufs = pool->bufs, .scalars = ctx->graph.scalars,
-                  .scratch = pool->scratch.data, .scratch_stride = stride};
+                  .scratch = pool->scratch.data, .scratch_stride = stride, .check = check};
     weft_status status = WEFT_OK;
-    switch (ctx->options.executor) {
+    switch (check ? WEFT_EXECUTOR_INTERPRETER : ctx->options.executor) {
     case WEFT_EXECUTOR_PARALLEL: status = wf_scheduler_run(pool->scheduler, &run); break;
     case WEFT_EXECUTOR_INTERPRETER: wf_interpreter_run(&run); break;
     case WEFT_EXECUTOR_RANDOM:

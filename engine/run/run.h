@@ -17,14 +17,16 @@ struct wf_run {
     atomic_int failed;         /* 0; 1: being written; 2: status and text are there */
     weft_status status;
     char text[WEFT_ERROR_TEXT];
+    bool check;                /* anomaly mode: see anomaly.c */
 };
 
 /* What lives as long as the context: arena, scratch, counters. */
 weft_status wf_pool_create(weft_context *ctx);
 void wf_pool_destroy(wf_pool *pool);
 /* Binds buffers, grows the arena if needed, runs, reports a tile's failure as the context's error
- * (nothing is committed then). Values to be kept have their stores allocated already. */
-weft_status wf_pool_run(weft_context *ctx, const wf_plan *plan);
+ * (nothing is committed then). Values to be kept have their stores allocated already. `check`: the
+ * interpreter runs it, and nodes recorded in anomaly mode must give finite numbers. */
+weft_status wf_pool_run(weft_context *ctx, const wf_plan *plan, bool check);
 size_t wf_pool_arena_bytes(const wf_pool *pool);
 
 /* Executors. */
@@ -34,6 +36,9 @@ void wf_scheduler_destroy(wf_scheduler *scheduler);
 weft_status wf_scheduler_run(wf_scheduler *scheduler, wf_run *run);
 void wf_interpreter_run(wf_run *run);
 weft_status wf_random_run(wf_run *run, uint64_t *state);
+
+/* Fails the run when the node whose last task this is gave a NaN or an infinity. */
+void wf_anomaly_check(wf_run *run, const wf_task *task);
 
 /* All tasks of a unit for one tile, in a tile's context that lacks but the scratch. */
 void wf_run_tile(wf_run *run, const wf_unit *unit, int64_t tile, int worker);

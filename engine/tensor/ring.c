@@ -72,10 +72,10 @@ weft_context *wf_tensor_owner(const weft_tensor *t)
 {
     if (!t)
         return NULL;
-    if (t->magic == WF_MAGIC_STORED || t->magic == WF_MAGIC_RECORDED)
-        return t->ctx;
+    if (t->magic == WF_MAGIC_STORED || t->magic == WF_MAGIC_RECORDED || t->magic == WF_MAGIC_DEAD)
+        return t->ctx; /* of a freed one, too: Note [Freed handles] in memory/handles.h */
     if (t->magic != 0)
-        return NULL; /* a stored tensor after its last unref, or no tensor at all */
+        return NULL; /* no tensor at all */
     const ring_header *header = (const ring_header *)((uintptr_t)t & ~(RING_SIZE - 1));
     return header->magic == RING_MAGIC ? header->owner : NULL;
 }

@@ -28,7 +28,7 @@ weft_tensor *weft_tensor_create(weft_context *ctx, weft_dtype dtype, weft_shape 
 {
     if (!ctx || check_creation(ctx, dtype, shape) != WEFT_OK)
         return NULL;
-    weft_tensor *t = wf_zalloc(sizeof *t);
+    weft_tensor *t = wf_handles_take(&ctx->handles, sizeof *t);
     if (!t) {
         wf_nomem(&ctx->error, sizeof *t, "a tensor");
         return NULL;
@@ -37,7 +37,9 @@ weft_tensor *weft_tensor_create(weft_context *ctx, weft_dtype dtype, weft_shape 
     wf_block_request request = {.size = wf_type_bytes(type), .kind = WF_MEM_STORED,
                                 .placement = WF_PLACE_INTERLEAVED, .zero = true, .what = "a tensor"};
     if (wf_memory_alloc(ctx->memory, &request, &t->block, &ctx->error) != WEFT_OK) {
-        wf_free(t);
+        t->magic = WF_MAGIC_DEAD;
+        t->ctx = ctx;
+        wf_handles_give(&ctx->handles, t);
         return NULL;
     }
     t->magic = WF_MAGIC_STORED;
@@ -82,6 +84,10 @@ weft_tensor *weft_tensor_full(weft_context *ctx, weft_dtype dtype, weft_shape sh
 
 weft_tensor *weft_tensor_ref(weft_tensor *t)
 {
+    if (t && t->magic == WF_MAGIC_DEAD) {
+        wf_tensor_check(t, "tensor_ref", false);
+        return NULL;
+    }
     if (t && t->magic == WF_MAGIC_STORED)
         atomic_fetch_add_explicit(&t->refs, 1, memory_order_relaxed);
     return t;
@@ -89,14 +95,17 @@ weft_tensor *weft_tensor_ref(weft_tensor *t)
 
 void weft_tensor_unref(weft_tensor *t)
 {
+    if (t && t->magic == WF_MAGIC_DEAD)
+        wf_tensor_check(t, "tensor_unref", false);
     if (!t || t->magic != WF_MAGIC_STORED ||
         atomic_fetch_sub_explicit(&t->refs, 1, memory_order_acq_rel) != 1)
         return;
     weft_context *ctx = t->ctx;
     weft_tensor_unref(t->grad);
+    wf_grad_hooks_free(t->hooks);
     wf_memory_free(&t->block);
     t->magic = WF_MAGIC_DEAD;
-    wf_free(t);
+    wf_handles_give(&ctx->handles, t);
     wf_context_unref(ctx);
 }
 
@@ -111,8 +120,14 @@ weft_context *wf_tensor_check(const weft_tensor *t, const char *what, bool kept_
     }
     if (t->magic == WF_MAGIC_STORED || (t->magic == WF_MAGIC_RECORDED && t->gen == ctx->graph.gen))
         return ctx;
-    if (t->magic == WF_MAGIC_RECORDED && t->kept && kept_ok)
+    /* What a loss was kept in lives until the next step ends. */
+    if (t->magic == WF_MAGIC_RECORDED && t->kept && kept_ok && t->gen + 1 == ctx->graph.gen)
         return ctx;
+    if (t->magic == WF_MAGIC_DEAD) {
+        wf_fail(ctx, WEFT_ERR_STATE, "%s: this tensor was freed: its last reference was dropped",
+                what);
+        return NULL;
+    }
     wf_fail(ctx, WEFT_ERR_STATE,
             "%s: this tensor belongs to a step that has ended; weft_keep() it to use it later",
             what);

@@ -15,12 +15,17 @@
 
 enum { WF_MAGIC_STORED = 0x57f75704, WF_MAGIC_RECORDED = 0x57f7ec04, WF_MAGIC_DEAD = 0x57f7dead };
 
+typedef struct wf_grad_hook wf_grad_hook;
+void wf_grad_hooks_free(wf_grad_hook *first);
+
 struct weft_tensor {
     uint32_t magic;
     bool requires_grad;
     weft_context *ctx;
     wf_type type;
     uint64_t gen; /* recorded: of its graph. stored: of the graph that leaf, current belong to */
+
+    wf_grad_hook *hooks; /* on its gradient, in order; see engine/graph/hooks.c */
 
     /* stored */
     atomic_int refs;

@@ -22,6 +22,17 @@ weft_tensor *weft_grad(weft_tensor *t);
 /* Makes the gradient absent (not zero-filled). */
 void weft_zero_grad(weft_tensor *t);
 
+/* A hook on a tensor's gradient. It runs while a backward pass is recorded, on handles, once the
+ * gradient is complete (for a stored tensor: before it is added to weft_grad's), and may replace
+ * *grad by one of the same shape and type. Ops it records are part of the step. A failure ends the
+ * backward pass. As torch.Tensor.register_hook. */
+typedef weft_status (*weft_grad_hook_fn)(void *user, weft_tensor *t, weft_tensor **grad);
+/* Returns a handle, 0 on failure: t must require a gradient. Hooks run in the order of their
+ * registration; a recorded tensor's end with the step. */
+uint64_t weft_register_grad_hook(weft_tensor *t, weft_grad_hook_fn fn, void *user);
+/* Hooks may remove hooks, themselves too. Unknown handles and ended tensors: no effect. */
+void weft_grad_hook_remove(weft_tensor *t, uint64_t handle);
+
 typedef struct weft_gradcheck_opts {
     double eps;  /* 0 reads as 1e-6 */
     double atol; /* 0 reads as 1e-5 */

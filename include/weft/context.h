@@ -38,6 +38,7 @@ typedef struct weft_options {
     weft_executor executor; /* default: parallel */
     unsigned passes_off;    /* WEFT_PASS_ bits to switch off */
     uint64_t schedule_seed; /* of the random scheduler */
+    bool anomaly;           /* weft_anomaly_begin from the start */
     const char *trace_path; /* write a Chrome trace of the replays here; NULL: none. Copied. */
 } weft_options;
 #define WEFT_OPTIONS_INIT {0}
@@ -69,6 +70,15 @@ void weft_discard(weft_context *ctx);
  *     bool was = weft_no_grad_begin(ctx); ... weft_no_grad_end(ctx, was);  */
 bool weft_no_grad_begin(weft_context *ctx);
 void weft_no_grad_end(weft_context *ctx, bool was);
+bool weft_grad_enabled(const weft_context *ctx); /* false inside such a scope */
+
+/* Anomaly mode, a scope of the same form: the outputs of every op recorded in it, forward and
+ * backward, are checked when they are computed. The first op, in recording order, that gives a NaN
+ * or an infinity fails the run (WEFT_ERR_NUMERIC) with its name, its module path and whether it was
+ * forward or backward; nothing is committed. Such a step runs op by op on one thread, so it is slow;
+ * its bits are those of any other run. */
+bool weft_anomaly_begin(weft_context *ctx);
+void weft_anomaly_end(weft_context *ctx, bool was);
 
 /* Text reports, written to `out`: the machine (cores chosen and why, NUMA, caches, ISA, library
  * versions), and the plan that the recorded work would run as (tasks, kernels, tiles, layouts,

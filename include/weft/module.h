@@ -33,6 +33,7 @@ extern "C" {
 #endif
 
 typedef struct weft_module weft_module;
+typedef struct weft_tensor_list weft_tensor_list;
 
 #define WEFT_MODULE_MAX_OUT 16 /* outputs of one forward */
 
@@ -41,7 +42,7 @@ typedef struct weft_module weft_module;
 typedef struct weft_module_class {
     const char *name; /* "Conv2d" */
     size_t size;      /* of the struct that embeds weft_module */
-    int version;      /* of the saved form; kept in the state's metadata */
+    int version;      /* of the saved form, 0 reads as 1; saved in the file's metadata */
 
     /* One tensor in, one out. NULL on failure, with the context's error set. */
     weft_tensor *(*forward)(weft_module *self, weft_tensor *x);
@@ -55,6 +56,10 @@ typedef struct weft_module_class {
      * returns a new reference in *state; set reads it. */
     weft_status (*get_extra_state)(weft_module *self, weft_tensor **state);
     weft_status (*set_extra_state)(weft_module *self, weft_tensor *state);
+    /* Loading a file that an earlier version of this class saved: changes the entries of *state
+     * whose names begin with `prefix` ("layer1.0."; "" at the top) to those of this version. */
+    weft_status (*upgrade)(weft_module *self, int version, const char *prefix,
+                           weft_tensor_list *state);
     /* After clone has copied the struct and replaced registered fields: makes the copies of what
      * the struct owns beside them. */
     weft_status (*clone)(weft_module *copy, const weft_module *self);
@@ -127,11 +132,11 @@ typedef struct weft_tensor_entry {
     weft_tensor *tensor;
 } weft_tensor_entry;
 /* Tensors under names, in order; holds references. */
-typedef struct weft_tensor_list {
+struct weft_tensor_list {
     int n;
     weft_tensor_entry *item;
     int capacity;
-} weft_tensor_list;
+};
 #define WEFT_TENSOR_LIST_INIT {0, NULL, 0}
 /* Appends a copy of name and a new reference to tensor. */
 weft_status weft_tensor_list_add(weft_tensor_list *list, const char *name, weft_tensor *tensor);
@@ -203,6 +208,13 @@ uint64_t weft_register_forward_pre_hook(weft_module *m, weft_pre_hook_fn fn, voi
 uint64_t weft_register_forward_hook(weft_module *m, weft_hook_fn fn, void *user, unsigned flags);
 void weft_hook_remove(weft_module *m, uint64_t handle); /* unknown handles: no effect */
 
+/* The same for every call of every module of the context, before the module's own hooks (torch's
+ * register_module_forward_hook). flags: WEFT_HOOK_ALWAYS. Handles are the context's. */
+uint64_t weft_register_global_forward_pre_hook(weft_context *ctx, weft_pre_hook_fn fn, void *user);
+uint64_t weft_register_global_forward_hook(weft_context *ctx, weft_hook_fn fn, void *user,
+                                           unsigned flags);
+void weft_global_hook_remove(weft_context *ctx, uint64_t handle);
+
 /* ---- state ----------------------------------------------------------------------------------- */
 
 /* Parameters, persistent buffers and extra state of m, then of its children, in order, under their
@@ -211,7 +223,9 @@ weft_status weft_state_dict(weft_module *m, weft_tensor_list *list);
 /* Copies values in by name. All missing and unexpected names (strict only), wrong shapes and types
  * are reported in one message, and then nothing has changed. f32 and f64 convert. */
 weft_status weft_load_state_dict(weft_module *m, const weft_tensor_list *list, bool strict);
-/* The same from and to a safetensors file; a file is complete or not there. */
+/* The same from and to a safetensors file; a file is complete or not there. Its metadata has the
+ * version of each module's class under "weft.versions": a file of a later version is refused
+ * (strict only), one of an earlier version goes through the class's upgrade. */
 weft_status weft_module_save(weft_module *m, const char *path);
 weft_status weft_module_load(weft_module *m, const char *path, bool strict);
 

@@ -66,7 +66,10 @@ weft_tensor *weft_tensor_full(weft_context *ctx, weft_dtype dtype, weft_shape sh
 /* Standard normal values (f32 or f64), from the context's seeded counter-based generator. */
 weft_tensor *weft_randn(weft_context *ctx, weft_shape shape);
 
-weft_tensor *weft_tensor_ref(weft_tensor *t); /* returns t; recorded tensors and NULL: no effect */
+/* Returns t; recorded tensors and NULL: no effect. Using a stored tensor after its last unref is an
+ * error that says so, here and everywhere, while its context lives and its handle is not among the
+ * many reused since. */
+weft_tensor *weft_tensor_ref(weft_tensor *t);
 void weft_tensor_unref(weft_tensor *t);       /* NULL and recorded tensors: no effect */
 
 weft_context *weft_tensor_context(const weft_tensor *t);

@@ -25,7 +25,13 @@
 
 #include "kernels/types.h"
 
+/* Of vector functions, and of kernel templates that constant arguments specialise. The emulated
+ * build is not for speed: inlining sixteen lanes everywhere takes a sanitizer's compiler minutes. */
+#if defined(WF_SIMD_EMULATE)
+#define WF_INLINE static inline
+#else
 #define WF_INLINE static inline __attribute__((always_inline))
+#endif
 
 #if defined(WF_SIMD_EMULATE)
 #define WF_LANES 16

@@ -133,7 +133,7 @@ weft_status weft_remove(weft_module *list, int index)
 
 weft_module *weft_at(weft_module *list, int index)
 {
-    if (!wf_module_valid(list))
+    if (wf_module_check(list, NULL, "weft_at") != WEFT_OK)
         return NULL;
     int n = wf_child_count(list);
     if (index < -n || index >= n) {

@@ -224,6 +224,78 @@ static void hooks_may_remove_and_register_hooks(void **state)
     weft_module_unref(m);
 }
 
+static void global_hooks_run_for_every_module_before_its_own(void **state)
+{
+    weft_module *m = WEFT_SEQUENTIAL(ctx, weft_relu_create(ctx), weft_relu_create(ctx));
+    weft_tensor *x = input(2);
+    log_text[0] = '\0';
+    weft_register_forward_pre_hook(weft_at(m, 0), pre, "a", 0);
+    weft_register_forward_hook(weft_at(m, 0), post, "b", 0);
+    uint64_t g = weft_register_global_forward_pre_hook(ctx, pre, "P");
+    uint64_t h = weft_register_global_forward_hook(ctx, post, "Q", 0);
+    assert_true(g != 0 && h != 0 && g != h);
+    assert_non_null(weft_call(m, x));
+    assert_string_equal(log_text, "PPaQbPQQ"); /* Sequential, its first child, its second */
+    weft_global_hook_remove(ctx, g);
+    log_text[0] = '\0';
+    assert_non_null(weft_call(m, x));
+    assert_string_equal(log_text, "aQbQQ");
+    weft_global_hook_remove(ctx, h);
+    weft_global_hook_remove(ctx, h);
+    log_text[0] = '\0';
+    assert_non_null(weft_call(m, x));
+    assert_string_equal(log_text, "ab");
+    assert_true(weft_register_global_forward_hook(ctx, NULL, NULL, 0) == 0);
+    weft_tensor_unref(x);
+    weft_module_unref(m);
+}
+
+static void global_hooks_replace_fail_and_run_on_error_as_others(void **state)
+{
+    weft_module *m = weft_linear_create(ctx, 5, 3, NULL);
+    weft_tensor *wrong = input(4), *right = input(5), *other = input(6);
+    uint64_t replacing = weft_register_global_forward_pre_hook(ctx, replace_input, right);
+    assert_non_null(weft_call(m, wrong));
+    weft_register_global_forward_hook(ctx, replace_output, other, 0);
+    assert_ptr_equal(weft_call(m, wrong), other);
+    weft_global_hook_remove(ctx, replacing);
+    weft_register_global_forward_pre_hook(ctx, failing, NULL);
+    weft_register_global_forward_hook(ctx, post, "n", 0);
+    weft_register_global_forward_hook(ctx, post, "A", WEFT_HOOK_ALWAYS);
+    log_text[0] = '\0';
+    assert_null(weft_call(m, right));
+    assert_error(WEFT_ERR_UNSUPPORTED, "Linear: a global forward pre-hook failed");
+    assert_string_equal(log_text, "A");
+    weft_tensor_unref(wrong);
+    weft_tensor_unref(right);
+    weft_tensor_unref(other);
+    weft_module_unref(m);
+}
+
+static weft_status register_many(void *user, weft_module *m, int n_in, weft_tensor **in)
+{
+    note('m');
+    for (int i = 0; i < 20; i++) /* they run from the next call on */
+        assert_true(weft_register_global_forward_pre_hook(m->ctx, pre, "x") != 0);
+    weft_global_hook_remove(m->ctx, *(uint64_t *)user);
+    return WEFT_OK;
+}
+
+static void global_hooks_may_remove_and_register_hooks(void **state)
+{
+    weft_module *m = weft_relu_create(ctx);
+    weft_tensor *x = input(2);
+    log_text[0] = '\0';
+    uint64_t self = weft_register_global_forward_pre_hook(ctx, register_many, &self);
+    assert_non_null(weft_call(m, x));
+    assert_string_equal(log_text, "m");
+    log_text[0] = '\0';
+    assert_non_null(weft_call(m, x));
+    assert_string_equal(log_text, "xxxxxxxxxxxxxxxxxxxx");
+    weft_tensor_unref(x);
+    weft_module_unref(m);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -235,6 +307,9 @@ int main(void)
         TEST(pre_hooks_replace_inputs_and_hooks_outputs),
         TEST(a_failing_hook_ends_the_call_and_only_always_hooks_still_run),
         TEST(hooks_may_remove_and_register_hooks),
+        TEST(global_hooks_run_for_every_module_before_its_own),
+        TEST(global_hooks_replace_fail_and_run_on_error_as_others),
+        TEST(global_hooks_may_remove_and_register_hooks),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

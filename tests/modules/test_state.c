@@ -330,6 +330,73 @@ static void a_file_gives_back_what_was_saved(void **state)
     weft_module_unref(other);
 }
 
+/* ---- versions ---- */
+
+/* Version 1 called its parameter "old". */
+static weft_status rename_old(weft_module *m, int version, const char *prefix,
+                              weft_tensor_list *list)
+{
+    if (version != 1)
+        return WEFT_ERR_UNSUPPORTED;
+    for (int i = 0; i < list->n; i++) {
+        char *name = list->item[i].name;
+        size_t n = strlen(prefix);
+        if (strncmp(name, prefix, n) == 0 && strcmp(name + n, "old") == 0)
+            memcpy(name + n, "new", 3);
+    }
+    return WEFT_OK;
+}
+
+static const weft_module_class versions[] = {
+    {.name = "Versioned", .size = sizeof(weft_module)}, /* 0 reads as 1 */
+    {.name = "Versioned", .size = sizeof(weft_module), .version = 2, .upgrade = rename_old},
+    {.name = "Versioned", .size = sizeof(weft_module), .version = 3, .upgrade = rename_old},
+};
+
+static weft_module *versioned(int version, const char *name, float value)
+{
+    weft_module *m = bare(), *child = weft_module_create(ctx, &versions[version - 1]);
+    weft_register_parameter(child, name, NULL, tensor(value));
+    weft_register_module(m, "c", NULL, child);
+    assert_no_error();
+    return m;
+}
+
+static void a_file_has_the_version_of_each_module(void **state)
+{
+    weft_module *m = net();
+    weft_safetensors *file;
+    assert_int_equal(weft_module_save(m, path), WEFT_OK);
+    assert_int_equal(weft_safetensors_open(path, &file, NULL), WEFT_OK);
+    const char *text = weft_safetensors_meta_find(file, "weft.versions");
+    assert_non_null(text);
+    assert_string_equal(text, "{\"\":1,\"0\":1,\"1\":2,\"2\":1,\"3\":1}");
+    assert_string_equal(weft_safetensors_meta_find(file, "format"), "pt");
+    weft_safetensors_close(file);
+    weft_module_unref(m);
+}
+
+static void a_file_of_an_earlier_version_is_upgraded_and_of_a_later_one_refused(void **state)
+{
+    weft_module *first_version = versioned(1, "old", 7), *second = versioned(2, "new", 1);
+    weft_module *third = versioned(3, "new", 9);
+    assert_int_equal(weft_module_save(first_version, path), WEFT_OK);
+    assert_int_equal(weft_module_load(second, path, true), WEFT_OK);
+    assert_true(first(weft_get_parameter(second, "c.new")) == 7);
+    assert_int_equal(weft_module_save(third, path), WEFT_OK);
+    assert_int_equal(weft_module_load(second, path, true), WEFT_ERR_UNSUPPORTED);
+    assert_error(WEFT_ERR_UNSUPPORTED, "'c' was saved by version 3 of Versioned, this is version 2");
+    assert_true(first(weft_get_parameter(second, "c.new")) == 7);
+    assert_int_equal(weft_module_load(second, path, false), WEFT_OK);
+    assert_true(first(weft_get_parameter(second, "c.new")) == 9);
+    assert_int_equal(weft_module_save(second, path), WEFT_OK); /* 2 to 3: no way known */
+    assert_int_equal(weft_module_load(third, path, true), WEFT_ERR_UNSUPPORTED);
+    assert_error(WEFT_ERR_UNSUPPORTED, "'c': version 2 of Versioned cannot be loaded");
+    weft_module_unref(first_version);
+    weft_module_unref(second);
+    weft_module_unref(third);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -346,6 +413,8 @@ int main(void)
         TEST(half_an_extra_state_is_missing_or_unexpected),
         TEST(a_refused_extra_state_changes_nothing),
         TEST(a_file_gives_back_what_was_saved),
+        TEST(a_file_has_the_version_of_each_module),
+        TEST(a_file_of_an_earlier_version_is_upgraded_and_of_a_later_one_refused),
     };
     int fd = mkstemp(path);
     if (fd < 0)

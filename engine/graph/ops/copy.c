@@ -1,4 +1,5 @@
-/* detach: the same value, cut from the gradient graph; copy: the same value (internal). */
+/* detach: the same value, cut from the gradient graph; copy and border: the same value (internal).
+ * The plan leaves detach and border out where nobody needs their output as such: simplify.c. */
 #include <string.h>
 
 #include "engine/graph/ops/common.h"
@@ -75,6 +76,18 @@ const wf_op wf_op_copy = {
     .grad = grad,
     .lower = lower,
     .sample = sample,
+};
+
+const wf_op wf_op_border = {
+    .name = "border",
+    .n_out = 1,
+    .flags = WF_OP_KEEPS_ZERO,
+    .layout_rule = WF_LAYOUT_SAME,
+    .inplace = {1},
+    .infer = infer,
+    .grad = grad,
+    .lower = lower,
+    .no_sample_reason = "it is copy under a name of its own; the tests of backward hooks run it",
 };
 
 weft_tensor *weft_detach(weft_tensor *x)

@@ -10,8 +10,13 @@ typedef struct wf_cast_attrs {
 extern const wf_op wf_op_cast;
 weft_tensor *wf_record_cast(weft_tensor *x, weft_dtype dtype);
 
+/* weft_detach's. */
+extern const wf_op wf_op_detach;
+
 /* The same value in memory of its own. */
 extern const wf_op wf_op_copy;
+/* The same value: where a module's backward hooks stand (engine/graph/hooks.c). */
+extern const wf_op wf_op_border;
 
 /* Records the SGD update of `param` and assigns it, and the momentum buffer, when the step commits.
  * `grad` and `buffer` have param's shape and type; buffer is NULL when momentum is 0. All numbers

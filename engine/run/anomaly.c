@@ -1,0 +1,76 @@
+/* Anomaly mode: every op's outputs are checked right after the op, so that the first one that gave
+ * a NaN or an infinity is known. Only the interpreter does this: it runs in recording order, on one
+ * thread, and every value has memory of its own. */
+#include <math.h>
+
+#include "engine/run/run.h"
+
+static const char *text_of(double value)
+{
+    return isnan(value) ? "NaN" : value > 0 ? "infinity" : "minus infinity";
+}
+
+/* "NaN", or NULL when all numbers are finite. Padding channels are zeros. */
+static const char *find_bad(const void *data, size_t bytes, weft_dtype dtype)
+{
+    size_t n = bytes / weft_dtype_size(dtype);
+    if (dtype == WEFT_F32) {
+        for (size_t i = 0; i < n; i++)
+            if (!isfinite(((const float *)data)[i]))
+                return text_of(((const float *)data)[i]);
+    } else if (dtype == WEFT_F64) {
+        for (size_t i = 0; i < n; i++)
+            if (!isfinite(((const double *)data)[i]))
+                return text_of(((const double *)data)[i]);
+    }
+    return NULL;
+}
+
+static const char *bad_value(const wf_run *run, int value)
+{
+    const wf_ir_value *v = &run->plan->values[value];
+    if (v->buf < 0)
+        return NULL;
+    const wf_buffer *b = &run->plan->buffers[v->buf];
+    return find_bad(run->bufs[v->buf].base, (size_t)b->images * b->stride, v->storage);
+}
+
+/* Where the bad number may come from: the first input that has one too. It is there already only
+ * where it was not made by a checked op. */
+static int bad_input(const wf_run *run, const wf_ir_node *node)
+{
+    for (int i = 0; i < node->n_in; i++)
+        if (bad_value(run, node->in[i]))
+            return i;
+    return -1;
+}
+
+void wf_anomaly_check(wf_run *run, const wf_task *task)
+{
+    if (task->node < 0 || task->commit)
+        return;
+    const wf_ir_node *ir = &run->plan->nodes[task->node];
+    const wf_node *node = ir->source >= 0 ? &run->ctx->graph.nodes[ir->source] : NULL;
+    if (!node || !node->check)
+        return;
+    for (int o = 0; o < ir->n_out; o++) {
+        const char *bad = bad_value(run, ir->out[o]);
+        if (!bad)
+            continue;
+        char shape[128], from[64] = "", rule[96] = "forward";
+        int in = bad_input(run, ir);
+        if (in >= 0)
+            snprintf(from, sizeof from, "; its input %d has one already", in);
+        if (node->grad_of)
+            snprintf(rule, sizeof rule, "backward of %s", node->grad_of->name);
+        else if (node->recorded_grad)
+            snprintf(rule, sizeof rule, "backward");
+        wf_tile_fail(&(wf_tile){.run = run}, WEFT_ERR_NUMERIC,
+                     "anomaly: %s%s%s (%s) gave %s, output of shape %s%s", node->path,
+                     *node->path ? ": " : "", node->op->name, rule, bad,
+                     weft_shape_format(run->plan->values[ir->out[o]].type.shape, shape,
+                                       sizeof shape),
+                     from);
+        return;
+    }
+}
