@@ -42,6 +42,13 @@ weft_module *weft_batch_norm2d_create(weft_context *ctx, int channels,
                                       const weft_batch_norm2d_opts *opts);
 
 weft_module *weft_relu_create(weft_context *ctx);
+weft_module *weft_relu6_create(weft_context *ctx);
+weft_module *weft_silu_create(weft_context *ctx);
+weft_module *weft_hardswish_create(weft_context *ctx);
+weft_module *weft_sigmoid_create(weft_context *ctx);
+weft_module *weft_tanh_create(weft_context *ctx);
+weft_module *weft_leaky_relu_create(weft_context *ctx, double negative_slope); /* torch's: 0.01 */
+weft_module *weft_gelu_create(weft_context *ctx, bool approximate); /* true: approximate='tanh' */
 /* opts->kernel is overruled by `kernel` where kernel > 0. */
 weft_module *weft_max_pool2d_create(weft_context *ctx, int kernel, const weft_pool2d_opts *opts);
 weft_module *weft_avg_pool2d_create(weft_context *ctx, int kernel, const weft_pool2d_opts *opts);

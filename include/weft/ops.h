@@ -19,6 +19,16 @@ weft_tensor *weft_add(weft_tensor *a, weft_tensor *b);
 weft_tensor *weft_mul(weft_tensor *a, weft_tensor *b);
 weft_tensor *weft_scale(weft_tensor *x, double factor); /* factor is a plan input: no recompile */
 weft_tensor *weft_relu(weft_tensor *x);
+weft_tensor *weft_relu6(weft_tensor *x);
+weft_tensor *weft_leaky_relu(weft_tensor *x, double negative_slope);
+weft_tensor *weft_sigmoid(weft_tensor *x);
+weft_tensor *weft_tanh(weft_tensor *x);
+weft_tensor *weft_silu(weft_tensor *x);      /* x sigmoid(x) */
+weft_tensor *weft_gelu(weft_tensor *x);      /* x Phi(x), with erf */
+weft_tensor *weft_gelu_tanh(weft_tensor *x); /* torch's approximate='tanh' */
+weft_tensor *weft_hardswish(weft_tensor *x);
+weft_tensor *weft_abs(weft_tensor *x);
+weft_tensor *weft_softplus(weft_tensor *x);  /* log(1 + exp(x)) */
 /* Adds b (C) along dimension 1 of x (N, C, ...). */
 weft_tensor *weft_bias(weft_tensor *x, weft_tensor *b);
 /* x broadcast to `shape` (NumPy rules). */
@@ -94,6 +104,19 @@ typedef struct weft_cross_entropy_opts {
  * A label out of range fails the run (ERR_INVALID) before anything is committed. */
 weft_tensor *weft_cross_entropy(weft_tensor *logits, weft_tensor *labels,
                                 const weft_cross_entropy_opts *opts);
+/* (x - target)^2 and |x - target|; the shapes are equal. */
+weft_tensor *weft_mse_loss(weft_tensor *x, weft_tensor *target, weft_reduction reduction);
+weft_tensor *weft_l1_loss(weft_tensor *x, weft_tensor *target, weft_reduction reduction);
+
+typedef struct weft_bce_opts {
+    weft_tensor *weight;     /* of each element, or NULL; broadcasts to x */
+    weft_tensor *pos_weight; /* of the positive ones, or NULL; broadcasts to x */
+    weft_reduction reduction; /* the mean is over the elements, whatever their weights */
+} weft_bce_opts;
+/* -pos_weight target log p - (1 - target) log(1 - p), p = sigmoid(x); target in x's shape, mostly in
+ * 0 .. 1. opts or NULL. As torch's F.binary_cross_entropy_with_logits. */
+weft_tensor *weft_bce_with_logits(weft_tensor *x, weft_tensor *target, const weft_bce_opts *opts);
+
 /* How many rows of logits (N, K) have their maximum at the label (first maximum wins): i64 scalar.
  * No gradient. */
 weft_tensor *weft_count_correct(weft_tensor *logits, weft_tensor *labels);

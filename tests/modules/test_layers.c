@@ -55,6 +55,15 @@ static void texts_are_pytorchs(void **state)
     assert_string_equal(printed(weft_dropout_create(ctx, 0.5)), "Dropout(p=0.5, inplace=False)");
     assert_string_equal(printed(weft_flatten_create(ctx)), "Flatten(start_dim=1, end_dim=-1)");
     assert_string_equal(printed(weft_softmax_create(ctx, 1)), "Softmax(dim=1)");
+    assert_string_equal(printed(weft_relu6_create(ctx)), "ReLU6()");
+    assert_string_equal(printed(weft_silu_create(ctx)), "SiLU()");
+    assert_string_equal(printed(weft_hardswish_create(ctx)), "Hardswish()");
+    assert_string_equal(printed(weft_sigmoid_create(ctx)), "Sigmoid()");
+    assert_string_equal(printed(weft_tanh_create(ctx)), "Tanh()");
+    assert_string_equal(printed(weft_leaky_relu_create(ctx, 0.01)),
+                        "LeakyReLU(negative_slope=0.01)");
+    assert_string_equal(printed(weft_gelu_create(ctx, false)), "GELU(approximate='none')");
+    assert_string_equal(printed(weft_gelu_create(ctx, true)), "GELU(approximate='tanh')");
 }
 
 static void trees_print_as_pytorchs(void **state)

@@ -1,0 +1,203 @@
+/* Activation functions and their gradients, f(x) element by element: every row of
+ * kernels/eltwise/activation.def is an op and its backward op here.
+ *
+ * The gradient needs the input or the output, as the list says. */
+#include "engine/graph/ops/common.h"
+#include "kernels/eltwise/activation.h"
+
+typedef struct activation_attrs {
+    int64_t f; /* wf_activation */
+    double a;  /* its parameter, 0 where it has none */
+} activation_attrs;
+
+typedef struct activation_args {
+    wf_cut cut;
+    wf_buf in[2], out; /* x; or backward: what was saved, dy */
+    size_t size;
+    double a;
+    wf_act clear; /* forward: images whose padding f does not leave zero, C = 0: none */
+    wf_activation_fn forward;
+    wf_activation_backward_fn backward;
+} activation_args;
+
+static void run(const wf_tile *t, const void *vargs, int64_t tile)
+{
+    const activation_args *g = vargs;
+    size_t n = wf_cut_count(&g->cut, tile);
+    void *out = wf_cut_ptr(&g->cut, t, g->out, g->size, tile);
+    g->forward(n, g->a, wf_cut_ptr(&g->cut, t, g->in[0], g->size, tile), out);
+    if (g->clear.C)
+        wf_clear_padding(g->clear, g->size, out);
+}
+
+static void run_backward(const wf_tile *t, const void *vargs, int64_t tile)
+{
+    const activation_args *g = vargs;
+    g->backward(wf_cut_count(&g->cut, tile), g->a,
+                wf_cut_ptr(&g->cut, t, g->in[0], g->size, tile),
+                wf_cut_ptr(&g->cut, t, g->in[1], g->size, tile),
+                wf_cut_ptr(&g->cut, t, g->out, g->size, tile));
+}
+
+static weft_status lower(wf_lower *l)
+{
+    const activation_attrs *attrs = l->attrs;
+    wf_operand out = wf_lower_out(l, 0);
+    const wf_activations *kernels = wf_activation_get(out.dtype, l->isa);
+    const wf_activation f = (wf_activation)attrs->f;
+    const bool backward = l->n_in == 2;
+    activation_args g = {
+        .cut = wf_cut_images(&out),
+        .in = {wf_lower_in(l, 0).buf, backward ? wf_lower_in(l, 1).buf : -1},
+        .out = out.buf,
+        .size = weft_dtype_size(out.dtype),
+        .a = attrs->a,
+        .forward = kernels->fn[f].forward,
+        .backward = kernels->fn[f].backward,
+    };
+    if (!backward && !wf_activation_keeps_zero(f) && out.shape.rank == 4)
+        g.clear = out.act;
+    return wf_lowered(l, wf_lower_cut(l, kernels->name, backward ? run_backward : run, &g,
+                                      sizeof(g), &g.cut, 20.0));
+}
+
+static const wf_op *const backward_op[WF_N_ACTIVATIONS];
+
+static weft_status grad(wf_grad *g)
+{
+    const activation_attrs *a = g->attrs;
+    bool output = wf_activation_saves_output((wf_activation)a->f);
+    if (g->needs[0])
+        g->din[0] = wf_record(backward_op[a->f], a, NULL, 2,
+                              (weft_tensor *[]){output ? g->out[0] : g->in[0], g->dout[0]}, NULL);
+    return WEFT_OK;
+}
+
+static weft_tensor *record(const wf_op *op, weft_tensor *x, wf_activation f, double a)
+{
+    activation_attrs attrs = {f, a};
+    return wf_record(op, &attrs, NULL, 1, &x, NULL);
+}
+
+/* Samples bring their function as `user`. The values -1.9 to 1.9 are stretched to reach the kinks
+ * at 3 and 6, which none of them hits. */
+typedef weft_tensor *(*unary)(weft_tensor *x);
+typedef struct sample_user {
+    unary f;
+} sample_user;
+
+static weft_tensor *apply(void *user, weft_tensor *const *in, int n)
+{
+    return ((const sample_user *)user)->f(in[0]);
+}
+
+static weft_tensor *apply_wide(void *user, weft_tensor *const *in, int n)
+{
+    return ((const sample_user *)user)->f(weft_scale(in[0], 4.0));
+}
+
+static bool sample_of(weft_context *ctx, const sample_user *user, int index, wf_sample *s)
+{
+    const wf_sample_case cases[] = {
+        {"rank 4", 1, {{4, {2, 3, 3, 2}}}, apply, user},
+        {"rank 1, wide", 1, {{1, {17}}}, apply_wide, user},
+    };
+    return wf_sample_from(ctx, cases, 2, index, s);
+}
+
+static weft_tensor *leaky_relu_of_a_tenth(weft_tensor *x)
+{
+    return weft_leaky_relu(x, 0.1);
+}
+#define APPLY_leaky_relu leaky_relu_of_a_tenth
+#define APPLY_sigmoid weft_sigmoid
+#define APPLY_tanh weft_tanh
+#define APPLY_silu weft_silu
+#define APPLY_gelu weft_gelu
+#define APPLY_gelu_tanh weft_gelu_tanh
+#define APPLY_hardswish weft_hardswish
+#define APPLY_relu6 weft_relu6
+#define APPLY_abs weft_abs
+#define APPLY_softplus weft_softplus
+
+/* Two descriptors a row: wf_op_<name>, wf_op_<name>_backward. A backward op gives zero where dy is
+ * zero, so it keeps the padding. */
+#define WF_ACTIVATION(f, from, keeps)                                                              \
+    static bool sample_##f(weft_context *ctx, int index, wf_sample *s)                             \
+    {                                                                                              \
+        static const sample_user user = {APPLY_##f};                                               \
+        return sample_of(ctx, &user, index, s);                                                    \
+    }                                                                                              \
+    const wf_op wf_op_##f = {                                                                      \
+        .name = #f,                                                                                \
+        .n_out = 1,                                                                                \
+        .attr_size = sizeof(activation_attrs),                                                     \
+        .flags = keeps ? WF_OP_KEEPS_ZERO : 0,                                                     \
+        .layout_rule = WF_LAYOUT_SAME,                                                             \
+        .inplace = {1},                                                                            \
+        .infer = wf_infer_same,                                                                    \
+        .grad = grad,                                                                              \
+        .lower = lower,                                                                            \
+        .sample = sample_##f,                                                                      \
+    };                                                                                             \
+    const wf_op wf_op_##f##_backward = {                                                           \
+        .name = #f "_backward",                                                                    \
+        .n_out = 1,                                                                                \
+        .attr_size = sizeof(activation_attrs),                                                     \
+        .flags = WF_OP_KEEPS_ZERO,                                                                 \
+        .layout_rule = WF_LAYOUT_SAME,                                                             \
+        .inplace = {2},                                                                            \
+        .infer = wf_infer_same,                                                                    \
+        .no_grad_reason = "second derivatives are not built",                                      \
+        .lower = lower,                                                                            \
+        .no_sample_reason = #f "'s samples run it",                                                \
+    };
+#include "kernels/eltwise/activation.def"
+#undef WF_ACTIVATION
+
+static const wf_op *const backward_op[WF_N_ACTIVATIONS] = {
+#define WF_ACTIVATION(f, from, keeps) &wf_op_##f##_backward,
+#include "kernels/eltwise/activation.def"
+#undef WF_ACTIVATION
+};
+
+weft_tensor *weft_sigmoid(weft_tensor *x)
+{
+    return record(&wf_op_sigmoid, x, WF_ACT_sigmoid, 0);
+}
+weft_tensor *weft_tanh(weft_tensor *x)
+{
+    return record(&wf_op_tanh, x, WF_ACT_tanh, 0);
+}
+weft_tensor *weft_silu(weft_tensor *x)
+{
+    return record(&wf_op_silu, x, WF_ACT_silu, 0);
+}
+weft_tensor *weft_gelu(weft_tensor *x)
+{
+    return record(&wf_op_gelu, x, WF_ACT_gelu, 0);
+}
+weft_tensor *weft_gelu_tanh(weft_tensor *x)
+{
+    return record(&wf_op_gelu_tanh, x, WF_ACT_gelu_tanh, 0);
+}
+weft_tensor *weft_hardswish(weft_tensor *x)
+{
+    return record(&wf_op_hardswish, x, WF_ACT_hardswish, 0);
+}
+weft_tensor *weft_relu6(weft_tensor *x)
+{
+    return record(&wf_op_relu6, x, WF_ACT_relu6, 0);
+}
+weft_tensor *weft_leaky_relu(weft_tensor *x, double negative_slope)
+{
+    return record(&wf_op_leaky_relu, x, WF_ACT_leaky_relu, negative_slope);
+}
+weft_tensor *weft_abs(weft_tensor *x)
+{
+    return record(&wf_op_abs, x, WF_ACT_abs, 0);
+}
+weft_tensor *weft_softplus(weft_tensor *x)
+{
+    return record(&wf_op_softplus, x, WF_ACT_softplus, 0);
+}

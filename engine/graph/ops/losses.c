@@ -1,0 +1,82 @@
+/* Losses made of other ops: mean squared and absolute error, binary cross-entropy of logits. They
+ * have no node of their own, so gradients reach whatever takes part, targets and weights too. */
+#include "engine/graph/ops/losses.h"
+
+bool wf_reduction_known(weft_context *ctx, const char *op, weft_reduction reduction)
+{
+    if (reduction >= WEFT_MEAN && reduction <= WEFT_NONE)
+        return true;
+    wf_fail(ctx, WEFT_ERR_INVALID, "%s: no reduction has the number %d", op, (int)reduction);
+    return false;
+}
+
+static weft_tensor *reduce(const char *op, weft_tensor *losses, weft_reduction reduction)
+{
+    if (!losses || !wf_reduction_known(weft_tensor_context(losses), op, reduction))
+        return NULL;
+    if (reduction == WEFT_NONE)
+        return losses;
+    return reduction == WEFT_SUM ? weft_sum(losses, 0, false) : weft_mean(losses, 0, false);
+}
+
+/* x - y; the shapes must be equal: broadcasting a loss's target is mostly a mistake. */
+static weft_tensor *difference(const char *op, weft_tensor *x, weft_tensor *y)
+{
+    return wf_same_shapes(op, x, y) ? weft_add(x, weft_scale(y, -1)) : NULL;
+}
+
+bool wf_same_shapes(const char *op, weft_tensor *x, weft_tensor *y)
+{
+    char a[WF_SHAPE_TEXT], b[WF_SHAPE_TEXT];
+    if (!x || !y)
+        return false;
+    weft_shape xs = weft_tensor_shape(x), ys = weft_tensor_shape(y);
+    if (weft_shape_equal(xs, ys))
+        return true;
+    wf_fail(weft_tensor_context(x), WEFT_ERR_SHAPE, "%s: input is %s, target is %s", op,
+            weft_shape_format(xs, a, sizeof(a)), weft_shape_format(ys, b, sizeof(b)));
+    return false;
+}
+
+weft_tensor *weft_mse_loss(weft_tensor *x, weft_tensor *target, weft_reduction reduction)
+{
+    weft_tensor *d = difference("mse_loss", x, target);
+    return reduce("mse_loss", weft_mul(d, d), reduction);
+}
+
+weft_tensor *weft_l1_loss(weft_tensor *x, weft_tensor *target, weft_reduction reduction)
+{
+    return reduce("l1_loss", weft_abs(difference("l1_loss", x, target)), reduction);
+}
+
+/* 1 + factor x, in x's type and shape. */
+static weft_tensor *one_plus(weft_tensor *x, double factor)
+{
+    if (!x)
+        return NULL;
+    return weft_add(weft_scale(x, factor),
+                    wf_record_fill(weft_tensor_context(x), weft_tensor_dtype(x),
+                                   weft_tensor_shape(x), 1.0));
+}
+
+/* (1 - t) x + (1 + (pos_weight - 1) t) softplus(-x), which is -pos_weight t log p - (1-t) log(1-p)
+ * for p = sigmoid(x) without overflow. */
+weft_tensor *weft_bce_with_logits(weft_tensor *x, weft_tensor *target,
+                                  const weft_bce_opts *opts)
+{
+    static const char *const op = "bce_with_logits";
+    weft_bce_opts o = {0};
+    if (opts)
+        o = *opts;
+    if (!wf_same_shapes(op, x, target))
+        return NULL;
+    weft_tensor *positive = weft_softplus(weft_scale(x, -1));
+    if (o.pos_weight) {
+        weft_tensor *more = weft_scale(one_plus(weft_scale(o.pos_weight, -1), 1), -1);
+        positive = weft_mul(positive, one_plus(weft_mul(target, more), 1));
+    }
+    weft_tensor *losses = weft_add(weft_mul(one_plus(target, -1), x), positive);
+    if (o.weight)
+        losses = weft_mul(losses, o.weight);
+    return reduce(op, losses, o.reduction);
+}

@@ -1,0 +1,12 @@
+/* What the losses share. Threading: the recording thread. */
+#ifndef WF_OPS_LOSSES_H
+#define WF_OPS_LOSSES_H
+
+#include "engine/graph/ops/common.h"
+
+/* False, with the error set, when x and y differ in shape; false when one is NULL. */
+bool wf_same_shapes(const char *op, weft_tensor *x, weft_tensor *y);
+/* False, with the error set, for a number that is no reduction. */
+bool wf_reduction_known(weft_context *ctx, const char *op, weft_reduction reduction);
+
+#endif

@@ -1,0 +1,124 @@
+/* The activations in double, with libm: what the gradient check and double networks run. Formulas
+ * of activation.def. Pure functions, any thread. */
+#include <math.h>
+
+#include "kernels/eltwise/activation.h"
+
+#define SQRT_HALF 0.70710678118654752440
+#define SQRT_2_PI 0.79788456080286535588 /* sqrt(2/pi) */
+#define CUBIC 0.044715
+
+static double sigmoid_value(double x, double a)
+{
+    return 1 / (1 + exp(-x));
+}
+static double sigmoid_slope(double y, double a)
+{
+    return y * (1 - y);
+}
+static double tanh_value(double x, double a)
+{
+    return tanh(x);
+}
+static double tanh_slope(double y, double a)
+{
+    return 1 - y * y;
+}
+static double silu_value(double x, double a)
+{
+    return x / (1 + exp(-x));
+}
+static double silu_slope(double x, double a)
+{
+    double s = sigmoid_value(x, a);
+    return s * (1 + x * (1 - s));
+}
+static double gelu_value(double x, double a)
+{
+    return x * 0.5 * erfc(-x * SQRT_HALF);
+}
+static double gelu_slope(double x, double a)
+{
+    double density = exp(-0.5 * x * x) * (0.5 * SQRT_HALF * M_2_SQRTPI);
+    return 0.5 * erfc(-x * SQRT_HALF) + x * density;
+}
+static double gelu_tanh_value(double x, double a)
+{
+    return 0.5 * x * (1 + tanh(SQRT_2_PI * (x + CUBIC * x * x * x)));
+}
+static double gelu_tanh_slope(double x, double a)
+{
+    double t = tanh(SQRT_2_PI * (x + CUBIC * x * x * x));
+    double inner = SQRT_2_PI * (1 + 3 * CUBIC * x * x);
+    return 0.5 * (1 + t) + 0.5 * x * (1 - t * t) * inner;
+}
+static double hardswish_value(double x, double a)
+{
+    double gate = x + 3;
+    gate = gate < 0 ? 0 : gate > 6 ? 6 : gate;
+    return x * gate / 6;
+}
+static double hardswish_slope(double x, double a)
+{
+    return x <= -3 ? 0 : x >= 3 ? 1 : x / 3 + 0.5;
+}
+static double relu6_value(double x, double a)
+{
+    return x < 0 ? 0 : x > 6 ? 6 : x;
+}
+static double relu6_slope(double y, double a)
+{
+    return y > 0 && y < 6 ? 1 : 0;
+}
+static double leaky_relu_value(double x, double a)
+{
+    return x > 0 ? x : a * x;
+}
+static double leaky_relu_slope(double x, double a)
+{
+    return x > 0 ? 1 : a;
+}
+static double abs_value(double x, double a)
+{
+    return fabs(x);
+}
+static double abs_slope(double x, double a)
+{
+    return x > 0 ? 1 : x < 0 ? -1 : 0;
+}
+static double softplus_value(double x, double a)
+{
+    return (x > 0 ? x : 0) + log1p(exp(-fabs(x)));
+}
+static double softplus_slope(double x, double a)
+{
+    return sigmoid_value(x, a);
+}
+
+#define WF_ACTIVATION(name, from, keeps)                                                           \
+    static void name##_forward(size_t n, double a, const void *x, void *y)                         \
+    {                                                                                              \
+        for (size_t i = 0; i < n; i++)                                                             \
+            ((double *)y)[i] = name##_value(((const double *)x)[i], a);                            \
+    }                                                                                              \
+    static void name##_backward(size_t n, double a, const void *saved, const void *dy, void *dx)   \
+    {                                                                                              \
+        for (size_t i = 0; i < n; i++)                                                             \
+            ((double *)dx)[i] =                                                                    \
+                ((const double *)dy)[i] * name##_slope(((const double *)saved)[i], a);             \
+    }
+#include "kernels/eltwise/activation.def"
+#undef WF_ACTIVATION
+
+extern const wf_activations wf_activations_f64;
+const wf_activations wf_activations_f64 = {
+    .name = "activation:ref:f64",
+    .isa = WEFT_ISA_SCALAR,
+    .dtype = WEFT_F64,
+    .fn =
+        {
+#define WF_ACTIVATION(name, from, keeps) {name##_forward, name##_backward},
+#include "kernels/eltwise/activation.def"
+#undef WF_ACTIVATION
+        },
+};

@@ -1,0 +1,202 @@
+/* Activations and their derivatives: every implementation against the formulas in double, for odd
+ * lengths, in place, at the kinks and far out; equal bits in float on every ISA. */
+#include "guarded.h"
+
+#include <math.h>
+
+#include "kernels/eltwise/activation.h"
+
+extern const wf_activations wf_activations_f32_emul, wf_activations_f32_scalar;
+
+enum { N = 1003 };
+static const double A = 0.25; /* leaky ReLU's slope */
+
+/* The first implementation from i on that this machine may run; NULL behind the last. */
+static const wf_activations *impl_at(int *i)
+{
+    for (;; (*i)++) {
+        const wf_activations *k = wf_activation_list[*i];
+        if (!k)
+            return NULL;
+        if (k->isa <= wf_cpu_isa())
+            return k;
+    }
+}
+
+static double sigmoid(double x)
+{
+    return 1 / (1 + exp(-x));
+}
+static double normal(double x)
+{
+    return 0.5 * erfc(-x / sqrt(2));
+}
+
+static double value(wf_activation f, double x)
+{
+    switch (f) {
+    case WF_ACT_sigmoid: return sigmoid(x);
+    case WF_ACT_tanh: return tanh(x);
+    case WF_ACT_silu: return x * sigmoid(x);
+    case WF_ACT_gelu: return x * normal(x);
+    case WF_ACT_gelu_tanh:
+        return x / 2 * (1 + tanh(sqrt(2 / M_PI) * (x + 0.044715 * x * x * x)));
+    case WF_ACT_hardswish: return x * fmin(fmax(x + 3, 0), 6) / 6;
+    case WF_ACT_relu6: return fmin(fmax(x, 0), 6);
+    case WF_ACT_leaky_relu: return x > 0 ? x : A * x;
+    case WF_ACT_abs: return fabs(x);
+    case WF_ACT_softplus: return log1p(exp(-fabs(x))) + fmax(x, 0);
+    case WF_N_ACTIVATIONS: break;
+    }
+    return NAN;
+}
+
+/* The derivative; at kinks PyTorch's choice. */
+static double slope(wf_activation f, double x)
+{
+    double s = sigmoid(x), u = tanh(sqrt(2 / M_PI) * (x + 0.044715 * x * x * x));
+    switch (f) {
+    case WF_ACT_sigmoid: return s * (1 - s);
+    case WF_ACT_tanh: return 1 - tanh(x) * tanh(x);
+    case WF_ACT_silu: return s + x * s * (1 - s);
+    case WF_ACT_gelu: return normal(x) + x * exp(-x * x / 2) / sqrt(2 * M_PI);
+    case WF_ACT_gelu_tanh:
+        return (1 + u) / 2 + x / 2 * (1 - u * u) * sqrt(2 / M_PI) * (1 + 3 * 0.044715 * x * x);
+    case WF_ACT_hardswish: return x <= -3 ? 0 : x >= 3 ? 1 : x / 3 + 0.5;
+    case WF_ACT_relu6: return x > 0 && x < 6;
+    case WF_ACT_leaky_relu: return x > 0 ? 1 : A;
+    case WF_ACT_abs: return (x > 0) - (x < 0);
+    case WF_ACT_softplus: return s;
+    case WF_N_ACTIVATIONS: break;
+    }
+    return NAN;
+}
+
+/* Random numbers in +-9, the kinks, and the far ends. */
+static void fill(weft_dtype dtype, void *x, size_t n)
+{
+    static const double special[] = {0, -0.0, 3, -3, 6, 1e-8, -1e-8, 30, -30, 80, -80, 1e-3};
+    for (size_t i = 0; i < n; i++)
+        test_set(dtype, x, i, i < 12 ? special[i] : 9 * test_uniform(3, i));
+}
+
+/* Roundings of a result of size max(1, |x|): exp turns an argument off by eps x into a value off
+ * by x times as much, but where x is large the value is flat: |x| exp(-|x|) < 1. The formulas have
+ * at most 12 operations behind that. */
+static double bound(weft_dtype dtype, double x)
+{
+    return 16 * test_epsilon(dtype) * fmax(1, fabs(x));
+}
+
+static void check(const wf_activations *k, wf_activation f, size_t n, bool in_place)
+{
+    size_t size = weft_dtype_size(k->dtype);
+    guarded x = guarded_new(n * size, size), y = guarded_new(n * size, size);
+    guarded dy = test_random(k->dtype, n, 5), dx = guarded_new(n * size, size);
+    fill(k->dtype, x.data, n);
+    memcpy(y.data, x.data, n * size);
+    memcpy(dx.data, dy.data, n * size);
+    k->fn[f].forward(n, A, in_place ? y.data : x.data, y.data);
+    k->fn[f].backward(n, A, wf_activation_saves_output(f) ? y.data : x.data,
+                      in_place ? dx.data : dy.data, dx.data);
+    for (size_t i = 0; i < n; i++) {
+        double at = test_get(k->dtype, x.data, i), d = test_get(k->dtype, dy.data, i);
+        double got = test_get(k->dtype, y.data, i), want = value(f, at);
+        if (!(fabs(got - want) <= bound(k->dtype, at)))
+            fail_msg("%s %s(%g): %.17g, expected %.17g", k->name, wf_activation_name(f), at, got,
+                     want);
+        got = test_get(k->dtype, dx.data, i);
+        want = d * slope(f, at);
+        if (!(fabs(got - want) <= bound(k->dtype, at)))
+            fail_msg("%s %s'(%g): %.17g, expected %.17g", k->name, wf_activation_name(f), at, got,
+                     want);
+    }
+    guarded_free(&x);
+    guarded_free(&y);
+    guarded_free(&dy);
+    guarded_free(&dx);
+}
+
+static void every_implementation_matches_the_formula(void **state)
+{
+    static const size_t lengths[] = {0, 1, 7, 8, 15, 17, 33, N};
+    const wf_activations *k;
+    for (int i = 0; (k = impl_at(&i)); i++)
+        for (int f = 0; f < WF_N_ACTIVATIONS; f++)
+            for (size_t l = 0; l < sizeof(lengths) / sizeof(*lengths); l++)
+                for (int in_place = 0; in_place < 2; in_place++)
+                    check(k, (wf_activation)f, lengths[l], in_place);
+}
+
+static void nan_stays_nan_and_zero_stays_zero_where_it_should(void **state)
+{
+    const wf_activations *k;
+    for (int i = 0; (k = impl_at(&i)); i++)
+        for (int f = 0; f < WF_N_ACTIVATIONS; f++) {
+            double x[3], y[3];
+            test_set(k->dtype, x, 0, (double)NAN);
+            test_set(k->dtype, x, 1, 0);
+            test_set(k->dtype, x, 2, 1);
+            k->fn[f].forward(3, A, x, y);
+            if (!isnan(test_get(k->dtype, y, 0)))
+                fail_msg("%s %s(NaN) is %g", k->name, wf_activation_name((wf_activation)f),
+                         test_get(k->dtype, y, 0));
+            assert_int_equal(test_get(k->dtype, y, 1) == 0,
+                             wf_activation_keeps_zero((wf_activation)f));
+        }
+}
+
+static void float_has_the_same_bits_on_every_isa(void **state)
+{
+    if (wf_cpu_isa() < WEFT_ISA_AVX2)
+        skip();
+    static float x[N], dy[N], y[3][N], dx[3][N];
+    fill(WEFT_F32, x, N);
+    for (size_t i = 0; i < N; i++)
+        dy[i] = (float)test_uniform(8, i);
+    const wf_activations *k[] = {&wf_activations_f32_scalar, &wf_activations_f32_emul,
+                                 wf_activation_get(WEFT_F32, wf_cpu_isa())};
+    for (int f = 0; f < WF_N_ACTIVATIONS; f++) {
+        for (int i = 0; i < 3; i++) {
+            k[i]->fn[f].forward(N, A, x, y[i]);
+            k[i]->fn[f].backward(N, A, wf_activation_saves_output((wf_activation)f) ? y[i] : x, dy,
+                                 dx[i]);
+            assert_memory_equal(y[0], y[i], sizeof(y[0]));
+            assert_memory_equal(dx[0], dx[i], sizeof(dx[0]));
+        }
+    }
+}
+
+static void padding_is_cleared_and_nothing_else(void **state)
+{
+    wf_act a = {5, 2, 3, 8};
+    float y[48];
+    for (int i = 0; i < 48; i++)
+        y[i] = 1;
+    wf_clear_padding(a, sizeof(*y), y);
+    for (int i = 0; i < 48; i++)
+        assert_true(y[i] == (i % 8 < 5 ? 1 : 0));
+    wf_clear_padding((wf_act){8, 2, 3, 8}, sizeof(*y), y);
+    assert_true(y[4] == 1);
+}
+
+static void dispatch_prefers_the_best_that_runs(void **state)
+{
+    for (weft_isa isa = WEFT_ISA_SCALAR; isa <= WEFT_ISA_AVX512; isa++) {
+        assert_non_null(strstr(wf_activation_get(WEFT_F32, isa)->name, weft_isa_name(isa)));
+        assert_string_equal(wf_activation_get(WEFT_F64, isa)->name, "activation:ref:f64");
+    }
+    assert_null(wf_activation_get(WEFT_U8, WEFT_ISA_AVX512));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(every_implementation_matches_the_formula),
+        cmocka_unit_test(nan_stays_nan_and_zero_stays_zero_where_it_should),
+        cmocka_unit_test(float_has_the_same_bits_on_every_isa),
+        cmocka_unit_test(padding_is_cleared_and_nothing_else),
+        cmocka_unit_test(dispatch_prefers_the_best_that_runs),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
