@@ -58,6 +58,10 @@ void weft_hook_remove(weft_module *m, uint64_t handle)
 {
     if (wf_module_check(m, NULL, "weft_hook_remove") != WEFT_OK || handle == 0)
         return;
+    if (handle & WF_BACKWARD_HOOK) {
+        wf_backward_hook_remove(m->state->backward, handle);
+        return;
+    }
     wf_hook *lists[] = {m->state->pre_hooks, m->state->post_hooks};
     for (int i = 0; i < 2; i++) {
         for (wf_hook *h = lists[i]; h != NULL; h = h->next) {
@@ -131,6 +135,9 @@ static weft_status call(weft_module *m, int n_in, weft_tensor **in, int *n_out, 
     weft_status status = wf_global_pre_hooks(m, last_global, n_in, in);
     if (status == WEFT_OK)
         status = run_pre_hooks(m, last, n_in, in);
+    void *crossed = NULL;
+    if (status == WEFT_OK)
+        status = wf_backward_enter(m, n_in, in, &crossed);
     if (status == WEFT_OK)
         status = run_forward(m, n_in, in, n_out, out);
     if (status == WEFT_OK && (*n_out < 0 || *n_out > WEFT_MODULE_MAX_OUT))
@@ -143,6 +150,7 @@ static weft_status call(weft_module *m, int n_in, weft_tensor **in, int *n_out, 
         if (out[i] == NULL)
             status = WEFT_ERR_STATE;
     }
+    status = wf_backward_leave(crossed, status, *n_out, out);
     if (status != WEFT_OK && weft_error_status(m->ctx) == WEFT_OK)
         wf_fail(m->ctx, status, "%s: forward failed without saying why", m->cls->name);
     wf_path_pop(m->ctx);

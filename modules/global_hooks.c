@@ -70,6 +70,10 @@ static void sweep(struct wf_global_hooks *g)
 
 void weft_global_hook_remove(weft_context *ctx, uint64_t handle)
 {
+    if (ctx != NULL && (handle & WF_BACKWARD_HOOK)) {
+        wf_backward_hook_remove(ctx->backward_hooks, handle);
+        return;
+    }
     struct wf_global_hooks *g = ctx != NULL ? hooks_of(ctx) : NULL;
     for (int i = 0; g != NULL && i < g->n; i++) {
         if (g->item[i].id == handle) {

@@ -49,6 +49,7 @@ struct weft_module_state {
     wf_part *parts; /* in order of first registration */
     wf_hook *pre_hooks, *post_hooks;
     uint64_t last_hook;
+    struct wf_backward_hooks *backward; /* NULL: none were ever registered */
     int calls; /* running now: hooks are only marked as removed */
 };
 
@@ -95,6 +96,15 @@ void wf_global_hooks_leave(weft_context *ctx, uint64_t last);
 weft_status wf_global_pre_hooks(weft_module *m, uint64_t last, int n_in, weft_tensor **in);
 weft_status wf_global_hooks(weft_module *m, uint64_t last, weft_status status, int n_in,
                             weft_tensor *const *in, int n_out, weft_tensor **out);
+
+/* ---- backward hooks ---- */
+
+#define WF_BACKWARD_HOOK (UINT64_C(1) << 63) /* in their handles */
+void wf_backward_hook_remove(struct wf_backward_hooks *hooks, uint64_t handle); /* NULL: none */
+/* Around a forward: inputs and outputs are put behind borders, in place, where m has backward
+ * hooks. enter's *crossed goes to leave, with the status so far, which leave passes on. */
+weft_status wf_backward_enter(weft_module *m, int n_in, weft_tensor **in, void **crossed);
+weft_status wf_backward_leave(void *crossed, weft_status status, int n_out, weft_tensor **out);
 
 /* ---- walking ---- */
 

@@ -199,6 +199,7 @@ void weft_module_unref(weft_module *m)
     wf_free(s->parts);
     free_hooks(s->pre_hooks);
     free_hooks(s->post_hooks);
+    wf_free(s->backward);
     m->state = NULL;
     m->magic = s->owns_memory ? WF_MODULE_DEAD : 0;
     if (s->owns_memory)

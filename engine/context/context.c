@@ -38,6 +38,7 @@ void wf_context_unref(weft_context *ctx)
         return;
     wf_ring_done(&ctx->ring);
     wf_free(ctx->modules);
+    wf_free(ctx->backward_hooks);
     wf_handles_done(&ctx->handles);
     wf_memory_destroy(ctx->memory);
     wf_topology_unref(ctx->topology);

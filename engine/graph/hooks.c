@@ -141,6 +141,7 @@ weft_status wf_record_border(weft_context *ctx, int n, weft_tensor **t, wf_borde
     return status;
 }
 
+/* NULL: the node is of a border whose recording failed. */
 static wf_border *border_of(const wf_graph *g, int node)
 {
     int low = 0, high = g->n_borders - 1;
@@ -151,14 +152,15 @@ static wf_border *border_of(const wf_graph *g, int node)
         else
             high = middle - 1;
     }
-    return g->borders[low];
+    bool in = high >= 0 && node >= g->borders[low]->first_node && node <= g->borders[low]->last_node;
+    return in ? g->borders[low] : NULL;
 }
 
 weft_status wf_border_cross(weft_context *ctx, int node, weft_tensor **grads)
 {
     wf_graph *g = &ctx->graph;
     wf_border *b = border_of(g, node);
-    if (b->walk == g->walks)
+    if (!b || b->walk == g->walks)
         return WEFT_OK;
     b->walk = g->walks;
     weft_tensor **now = wf_zalloc_array((size_t)b->n, 2 * sizeof *now), **was = now + b->n;

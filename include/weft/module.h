@@ -215,6 +215,29 @@ uint64_t weft_register_global_forward_hook(weft_context *ctx, weft_hook_fn fn, v
                                            unsigned flags);
 void weft_global_hook_remove(weft_context *ctx, uint64_t handle);
 
+/* Hooks on the gradients of a module's call, as torch's full backward hooks. They run while
+ * weft_backward records, on handles. A pre-hook runs when the gradients of all outputs are there and
+ * may replace them; a hook runs when those of the inputs are and may replace them. NULL stands for a
+ * tensor that gets no gradient, and cannot be replaced; a gradient may be replaced by NULL (zero).
+ * When no input requires a gradient, hooks run with NULLs for all of them, after the pre-hooks.
+ * *n_out and *n_in must stay what they are: another count is an error. */
+typedef weft_status (*weft_backward_pre_hook_fn)(void *user, weft_module *m, int *n_out,
+                                                 weft_tensor **grad_output);
+typedef weft_status (*weft_backward_hook_fn)(void *user, weft_module *m, int *n_in,
+                                             weft_tensor **grad_input, int n_out,
+                                             weft_tensor *const *grad_output);
+/* Registered like forward hooks; they hold for the calls that are recorded from then on. flags:
+ * WEFT_HOOK_PREPEND. weft_hook_remove takes their handles too. */
+uint64_t weft_register_backward_pre_hook(weft_module *m, weft_backward_pre_hook_fn fn, void *user,
+                                         unsigned flags);
+uint64_t weft_register_backward_hook(weft_module *m, weft_backward_hook_fn fn, void *user,
+                                     unsigned flags);
+/* For every module of the context, before the module's own. weft_global_hook_remove ends them. */
+uint64_t weft_register_global_backward_pre_hook(weft_context *ctx, weft_backward_pre_hook_fn fn,
+                                                void *user);
+uint64_t weft_register_global_backward_hook(weft_context *ctx, weft_backward_hook_fn fn,
+                                            void *user);
+
 /* ---- state ----------------------------------------------------------------------------------- */
 
 /* Parameters, persistent buffers and extra state of m, then of its children, in order, under their
