@@ -119,6 +119,7 @@ static void add_table(wf_text *t, weft_module *m, weft_shape input, const weft_m
     int64_t all = weft_parameter_count(m, false), trainable = weft_parameter_count(m, true);
     wf_text_add(t, "%-*s  %-17s  %-20s  %14s  %12.6f\n", (int)width, "total", "", "",
                 grouped(all, count, sizeof(count)), (double)macs * 1e-9);
+    t->failed = t->failed || all < 0 || trainable < 0;
     if (trainable != all)
         wf_text_add(t, "%s parameters are trainable\n", grouped(trainable, count, sizeof(count)));
 }

@@ -306,7 +306,7 @@ int64_t weft_parameter_count(weft_module *m, bool trainable_only)
     weft_tensor_list list = WEFT_TENSOR_LIST_INIT;
     int64_t n = 0;
     if (weft_parameters(m, 0, &list) != WEFT_OK)
-        return 0;
+        return -1;
     for (int i = 0; i < list.n; i++) {
         if (!trainable_only || weft_requires_grad(list.item[i].tensor))
             n += weft_shape_count(weft_tensor_shape(list.item[i].tensor));

@@ -170,7 +170,7 @@ weft_status weft_children(weft_module *m, weft_module_list *list); /* direct one
 /* Calls fn on every module below m, children before their parent, m last; stops at a failure. */
 weft_status weft_module_apply(weft_module *m, weft_status (*fn)(weft_module *m, void *user),
                               void *user);
-/* Elements in all parameters, shared ones counted once. */
+/* Elements in all parameters, shared ones counted once; -1 on failure. */
 int64_t weft_parameter_count(weft_module *m, bool trainable_only);
 
 /* ---- modes ----------------------------------------------------------------------------------- */
