@@ -40,14 +40,7 @@ static weft_tensor *apply(void *user, weft_tensor *const *in, int n)
 
 static bool sample(weft_context *ctx, int index, wf_sample *s)
 {
-    static const int dims[] = {0, 1, 2, -1};
-    static const wf_sample_case cases[] = {
-        {"rows", 1, {{2, {3, 5}}}, apply, &dims[3]},
-        {"channels", 1, {{4, {2, 4, 2, 1}}}, apply, &dims[1]},
-        {"height", 1, {{4, {2, 2, 3, 2}}}, apply, &dims[2]},
-        {"dimension 0", 1, {{3, {4, 2, 2}}}, apply, &dims[0]},
-    };
-    return wf_sample_from(ctx, cases, 4, index, s);
+    return wf_softmax_sample(ctx, index, s, apply);
 }
 
 const wf_op wf_op_log_softmax = {

@@ -1,34 +1,10 @@
 /* mul: y = a * b, element by element. Broadcasting is done by recorded expands. */
-#include "engine/graph/ops/common.h"
-#include "kernels/eltwise/eltwise.h"
-
-typedef struct mul_args {
-    wf_cut cut;
-    wf_buf a, b, y;
-    size_t size;
-    const wf_eltwise *kernels;
-} mul_args;
-
-static void run(const wf_tile *t, const void *vargs, int64_t tile)
-{
-    const mul_args *g = vargs;
-    g->kernels->mul(wf_cut_count(&g->cut, tile), wf_cut_ptr(&g->cut, t, g->a, g->size, tile),
-                    wf_cut_ptr(&g->cut, t, g->b, g->size, tile),
-                    wf_cut_ptr(&g->cut, t, g->y, g->size, tile));
-}
+#include "engine/graph/ops/binary.h"
 
 static weft_status lower(wf_lower *l)
 {
-    wf_operand y = wf_lower_out(l, 0);
-    mul_args g = {
-        .cut = wf_cut_images(&y),
-        .a = wf_lower_in(l, 0).buf,
-        .b = wf_lower_in(l, 1).buf,
-        .y = y.buf,
-        .size = weft_dtype_size(y.dtype),
-        .kernels = wf_eltwise_get(y.dtype, l->isa),
-    };
-    return wf_lowered(l, wf_lower_cut(l, g.kernels->name, run, &g, sizeof(g), &g.cut, 1.0));
+    const wf_eltwise *k = wf_eltwise_get(wf_lower_out(l, 0).dtype, l->isa);
+    return wf_binary_lower(l, k->name, k->mul);
 }
 
 static weft_status grad(wf_grad *g)
@@ -55,13 +31,7 @@ static weft_tensor *apply(void *user, weft_tensor *const *in, int n)
 
 static bool sample(weft_context *ctx, int index, wf_sample *s)
 {
-    static const wf_sample_case cases[] = {
-        {"same shape", 2, {{2, {2, 3}}, {2, {2, 3}}}, apply, NULL},
-        {"with itself", 1, {{4, {2, 3, 2, 2}}}, apply, NULL},
-        {"broadcast both ways", 2, {{3, {2, 1, 3}}, {2, {4, 1}}}, apply, NULL},
-        {"scalar", 2, {{0, {0}}, {2, {2, 3}}}, apply, NULL},
-    };
-    return wf_sample_from(ctx, cases, sizeof(cases) / sizeof(*cases), index, s);
+    return wf_binary_sample(ctx, index, s, apply);
 }
 
 const wf_op wf_op_mul = {

@@ -60,3 +60,16 @@ weft_status wf_softmax_lower(wf_lower *l, wf_softmax_fn forward, wf_softmax_back
     const wf_loss *k = wf_loss_get(y.dtype, l->isa);
     return wf_lowered(l, wf_lower_cut(l, k->name, run, &g, sizeof(g), &cut, 20.0));
 }
+
+bool wf_softmax_sample(weft_context *ctx, int index, wf_sample *s,
+                       weft_tensor *(*apply)(void *user, weft_tensor *const *in, int n))
+{
+    static const int dims[] = {0, 1, 2, -1};
+    const wf_sample_case cases[] = {
+        {"rows", 1, {{2, {3, 5}}}, apply, &dims[3]},
+        {"channels", 1, {{4, {2, 4, 2, 1}}}, apply, &dims[1]},
+        {"height", 1, {{4, {2, 2, 3, 2}}}, apply, &dims[2]},
+        {"dimension 0", 1, {{3, {4, 2, 2}}}, apply, &dims[0]},
+    };
+    return wf_sample_from(ctx, cases, sizeof(cases) / sizeof(*cases), index, s);
+}

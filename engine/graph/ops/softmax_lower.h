@@ -18,4 +18,8 @@ weft_status wf_softmax_infer(wf_infer *f);
 /* One of the two functions is NULL. */
 weft_status wf_softmax_lower(wf_lower *l, wf_softmax_fn forward, wf_softmax_backward_fn backward);
 
+/* `user` of apply points to the dimension, an int. */
+bool wf_softmax_sample(weft_context *ctx, int index, wf_sample *s,
+                       weft_tensor *(*apply)(void *user, weft_tensor *const *in, int n));
+
 #endif

@@ -1,0 +1,16 @@
+/* What ops of two equally shaped tensors share (add, mul): lowering, and samples that broadcast. */
+#ifndef WF_OPS_BINARY_H
+#define WF_OPS_BINARY_H
+
+#include "engine/graph/ops/common.h"
+#include "kernels/eltwise/eltwise.h"
+
+typedef void (*wf_binary_fn)(size_t n, const void *a, const void *b, void *y);
+
+weft_status wf_binary_lower(wf_lower *l, const char *kernel, wf_binary_fn fn);
+
+/* apply(user, in, 1) is to take its input twice. */
+bool wf_binary_sample(weft_context *ctx, int index, wf_sample *s,
+                      weft_tensor *(*apply)(void *user, weft_tensor *const *in, int n));
+
+#endif
