@@ -153,17 +153,29 @@ static weft_status store(weft_context *ctx, weft_tensor *leaf, weft_tensor *grad
     return WEFT_OK;
 }
 
-static weft_status keep_loss(weft_context *ctx, weft_tensor *loss)
+weft_status wf_grad_replace(weft_tensor *t, weft_tensor *grad)
+{
+    if (!grad)
+        return weft_error_status(t->ctx);
+    wf_graph *g = &t->ctx->graph;
+    bool state = true; /* a gradient that is there already changes in the commit phase */
+    for (int i = 0; i < g->n_assigned; i++)
+        if (g->assigned[i].stored == t->grad && g->assigned[i].value >= 0)
+            state = g->assigned[i].state;
+    return wf_graph_assign(t->grad, grad, state);
+}
+
+weft_status wf_graph_keep(weft_context *ctx, weft_tensor *t)
 {
     wf_graph *g = &ctx->graph;
-    if (loss->kept)
+    if (t->kept)
         return WEFT_OK;
     if (!wf_grow(&g->kept[0], &g->cap_kept[0], g->n_kept[0], 1, sizeof *g->kept[0]))
-        return wf_nomem(&ctx->error, sizeof *g->kept[0], "the loss");
-    weft_tensor *kept = weft_keep(loss);
+        return wf_nomem(&ctx->error, sizeof *g->kept[0], "a kept value");
+    weft_tensor *kept = weft_keep(t);
     if (!kept)
         return weft_error_status(ctx);
-    loss->kept = g->kept[0][g->n_kept[0]++] = kept;
+    t->kept = g->kept[0][g->n_kept[0]++] = kept;
     return WEFT_OK;
 }
 
@@ -221,7 +233,7 @@ weft_status weft_backward_with(weft_tensor *loss, weft_tensor *seed, bool retain
                        weft_shape_format(loss->type.shape, b, sizeof b));
     if (g->backwards > 0)
         WF_TRY(wf_execute_pending(ctx));
-    WF_TRY(keep_loss(ctx, loss));
+    WF_TRY(wf_graph_keep(ctx, loss));
     walk w = {.ctx = ctx, .n_values = g->n_values, .retain = retain};
     w.grads = wf_zalloc_array((size_t)g->n_values, sizeof *w.grads);
     w.reached = wf_zalloc_array((size_t)g->n_nodes, 1);

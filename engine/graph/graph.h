@@ -108,6 +108,11 @@ void wf_graph_unassign(weft_context *ctx, weft_tensor *t);
 /* As wf_assign; state false: see wf_assignment. */
 weft_status wf_graph_assign(weft_tensor *stored, weft_tensor *value, bool state);
 
+/* t, recorded, stays readable for one step more, as a loss does. */
+weft_status wf_graph_keep(weft_context *ctx, weft_tensor *t);
+/* The gradient of t, which is there or recorded, becomes `grad` (NULL: the error stands). */
+weft_status wf_grad_replace(weft_tensor *t, weft_tensor *grad);
+
 static inline const int *wf_node_in(const wf_graph *g, const wf_node *n)
 {
     return g->operands + n->in;

@@ -63,6 +63,18 @@ weft_status weft_optimizer_record(weft_optimizer *o);
 void weft_optimizer_zero_grad(weft_optimizer *o); /* gradients become absent */
 int64_t weft_optimizer_steps(const weft_optimizer *o); /* taken so far */
 
+/* Gradient clipping, as torch.nn.utils: call between weft_backward and the optimizer's step. The
+ * ops are recorded and run with the step, before anything is committed. Tensors without a gradient
+ * are left out; each should be listed once.
+ * By norm: all gradients are multiplied by min(1, max_norm / (norm + 1e-6)), where norm is the
+ * Euclidean norm of all of them together. Returns it, an f64 scalar, readable as a loss is until the
+ * next step ends. error_if_nonfinite: a norm that is NaN or infinite fails the step. NULL on
+ * failure, and then the step is over, as after weft_discard; NULL too for an empty list. */
+weft_tensor *weft_clip_grad_norm(const weft_tensor_list *params, double max_norm,
+                                 bool error_if_nonfinite);
+/* By value: every element is limited to [-limit, limit]. */
+weft_status weft_clip_grad_value(const weft_tensor_list *params, double limit);
+
 /* State under names: "<parameter>.momentum_buffer", "<parameter>.exp_avg", ".exp_avg_sq",
  * "<parameter>.step" (i64) and "steps" (i64). The tensors are copies for the counters and the
  * optimizer's own for the rest. Learning rates and the like are not part of it. */

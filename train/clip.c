@@ -1,0 +1,98 @@
+/* Gradient clipping, by the norm of all gradients together and by value. Both record ops that take
+ * the place of the gradients recorded so far. Threading rule: the context's. */
+#include <math.h>
+
+#include "engine/context/context.h"
+#include "engine/graph/ops/internal.h"
+#include "engine/memory/alloc.h"
+#include "weft/optim.h"
+
+/* The gradients of a list's tensors. */
+typedef struct gradients {
+    weft_context *ctx;
+    int n;
+    weft_tensor **of; /* tensors that have one */
+    weft_tensor **grad;
+} gradients;
+
+static weft_status gather(const weft_tensor_list *params, const char *what, double limit,
+                          gradients *g)
+{
+    *g = (gradients){.ctx = params != NULL && params->n > 0
+                                ? weft_tensor_context(params->item[0].tensor)
+                                : NULL};
+    if (g->ctx == NULL)
+        return WEFT_ERR_INVALID;
+    if (!(limit >= 0))
+        return wf_fail(g->ctx, WEFT_ERR_INVALID, "%s: the limit is %g", what, limit);
+    g->of = wf_alloc_array((size_t)params->n, 2 * sizeof(*g->of));
+    if (g->of == NULL)
+        return wf_fail(g->ctx, WEFT_ERR_NOMEM, "%s: out of memory", what);
+    g->grad = g->of + params->n;
+    for (int i = 0; i < params->n; i++) {
+        weft_tensor *t = params->item[i].tensor, *grad = weft_grad(t);
+        if (grad == NULL)
+            continue;
+        g->of[g->n] = t;
+        g->grad[g->n++] = grad;
+    }
+    return WEFT_OK;
+}
+
+/* The total norm, as a recorded scalar; *factor is what the gradients are scaled by. */
+static weft_tensor *record_norm(const gradients *g, double max_norm, weft_tensor **factor)
+{
+    weft_tensor **sums = wf_alloc_array((size_t)g->n, sizeof(*sums)), *out[2] = {NULL};
+    if (sums == NULL) {
+        wf_fail(g->ctx, WEFT_ERR_NOMEM, "clip_grad_norm: out of memory");
+        return NULL;
+    }
+    for (int i = 0; i < g->n; i++)
+        sums[i] = wf_record(&wf_op_sum_squares, NULL, NULL, 1, &g->grad[i], NULL);
+    wf_record(&wf_op_clip_coefficient, NULL, &max_norm, g->n, sums, out);
+    wf_free(sums);
+    *factor = out[1];
+    return out[0];
+}
+
+weft_tensor *weft_clip_grad_norm(const weft_tensor_list *params, double max_norm,
+                                 bool error_if_nonfinite)
+{
+    gradients g;
+    weft_tensor *norm = NULL, *factor = NULL;
+    weft_status status = gather(params, "clip_grad_norm", max_norm, &g);
+    if (status != WEFT_OK)
+        return NULL;
+    bool was = weft_no_grad_begin(g.ctx);
+    norm = g.n > 0 ? record_norm(&g, max_norm, &factor)
+                   : wf_record_fill(g.ctx, WEFT_F64, WEFT_SCALAR, 0);
+    if (error_if_nonfinite)
+        norm = weft_check_finite(norm);
+    for (int i = 0; i < g.n && norm != NULL && status == WEFT_OK; i++)
+        status = wf_grad_replace(g.of[i], wf_record(&wf_op_scale_by, NULL, NULL, 2,
+                                                    (weft_tensor *[]){g.grad[i], factor}, NULL));
+    if (norm != NULL && status == WEFT_OK)
+        status = wf_graph_keep(g.ctx, norm);
+    weft_no_grad_end(g.ctx, was);
+    wf_free(g.of);
+    if (status == WEFT_OK)
+        return norm;
+    weft_discard(g.ctx); /* some gradients clipped and others not must not run */
+    return NULL;
+}
+
+weft_status weft_clip_grad_value(const weft_tensor_list *params, double limit)
+{
+    gradients g;
+    WF_TRY(gather(params, "clip_grad_value", limit, &g));
+    weft_status status = WEFT_OK;
+    bool was = weft_no_grad_begin(g.ctx);
+    for (int i = 0; i < g.n && status == WEFT_OK; i++)
+        status = wf_grad_replace(g.of[i],
+                                 wf_record(&wf_op_clip_value, NULL, &limit, 1, &g.grad[i], NULL));
+    weft_no_grad_end(g.ctx, was);
+    wf_free(g.of);
+    if (status != WEFT_OK)
+        weft_discard(g.ctx);
+    return status;
+}
