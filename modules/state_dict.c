@@ -84,7 +84,7 @@ typedef struct load {
     const weft_tensor_list *list;
     target *targets;
     int n, capacity;
-    wf_pointer_map places; /* the module's tensors, to their target + 1 */
+    wf_pointer_map places; /* the module's tensors, each to a source found for it */
 } load;
 
 static weft_status add_target(load *l, const char *path, const char *name, weft_tensor *t,
@@ -147,7 +147,15 @@ static weft_status compare(load *l, bool strict)
     for (int i = 0; i < l->n; i++) {
         target *t = &l->targets[i];
         t->source = weft_tensor_list_find(l->list, t->name);
-        if (t->source == NULL && strict)
+        void **found = t->tensor != NULL ? wf_pointer_map_find(&l->places, t->tensor) : NULL;
+        if (found != NULL && *found == NULL)
+            *found = t->source;
+    }
+    for (int i = 0; i < l->n && strict; i++) {
+        const target *t = &l->targets[i];
+        /* A shared tensor needs only one of its names: safetensors' save_model writes one. */
+        void **found = t->tensor != NULL ? wf_pointer_map_find(&l->places, t->tensor) : NULL;
+        if (t->source == NULL && (found == NULL || *found == NULL))
             add_problem(&text, missing++, "missing", t->name);
     }
     for (int i = 0; i < l->list->n && strict; i++) {

@@ -130,6 +130,7 @@ weft_tensor *weft_tensor_list_find(const weft_tensor_list *list, const char *nam
     return NULL;
 }
 
+/* An empty list holds no memory, so a list that failed to be made needs no done. */
 static void tensor_list_cut(weft_tensor_list *list, int n)
 {
     while (list->n > n) {
@@ -137,13 +138,15 @@ static void tensor_list_cut(weft_tensor_list *list, int n)
         wf_free(list->item[list->n].name);
         weft_tensor_unref(list->item[list->n].tensor);
     }
+    if (n == 0) {
+        wf_free(list->item);
+        *list = (weft_tensor_list)WEFT_TENSOR_LIST_INIT;
+    }
 }
 
 void weft_tensor_list_done(weft_tensor_list *list)
 {
     tensor_list_cut(list, 0);
-    wf_free(list->item);
-    *list = (weft_tensor_list)WEFT_TENSOR_LIST_INIT;
 }
 
 static weft_status module_list_add(weft_module_list *list, const char *name, weft_module *m)
@@ -172,13 +175,15 @@ static void module_list_cut(weft_module_list *list, int n)
         wf_free(list->item[list->n].name);
         weft_module_unref(list->item[list->n].module);
     }
+    if (n == 0) {
+        wf_free(list->item);
+        *list = (weft_module_list)WEFT_MODULE_LIST_INIT;
+    }
 }
 
 void weft_module_list_done(weft_module_list *list)
 {
     module_list_cut(list, 0);
-    wf_free(list->item);
-    *list = (weft_module_list)WEFT_MODULE_LIST_INIT;
 }
 
 typedef struct collector {

@@ -244,7 +244,8 @@ uint64_t weft_register_global_backward_hook(weft_context *ctx, weft_backward_hoo
  * dotted names; shared tensors under each name. The tensors are the module's own, not copies. */
 weft_status weft_state_dict(weft_module *m, weft_tensor_list *list);
 /* Copies values in by name. All missing and unexpected names (strict only), wrong shapes and types
- * are reported in one message, and then nothing has changed. f32 and f64 convert. */
+ * are reported in one message, and then nothing has changed. f32 and f64 convert. A shared tensor
+ * is missing only where all its names are. */
 weft_status weft_load_state_dict(weft_module *m, const weft_tensor_list *list, bool strict);
 /* The same from and to a safetensors file; a file is complete or not there. Its metadata has the
  * version of each module's class under "weft.versions": a file of a later version is refused

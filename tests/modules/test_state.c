@@ -184,6 +184,26 @@ static void a_shared_tensor_is_saved_under_both_names(void **state)
     weft_module_unref(copy);
 }
 
+static void one_name_of_a_shared_tensor_is_enough(void **state)
+{
+    weft_module *m = bare();
+    weft_tensor *w = tensor(1), *seven = tensor(7);
+    weft_register_parameter(m, "a", NULL, weft_tensor_ref(w));
+    weft_register_parameter(m, "b", NULL, w);
+    weft_register_parameter(m, "c", NULL, tensor(2));
+    weft_tensor_list list = WEFT_TENSOR_LIST_INIT;
+    weft_tensor_list_add(&list, "b", seven);
+    assert_int_equal(weft_load_state_dict(m, &list, true), WEFT_ERR_NOT_FOUND);
+    assert_error(WEFT_ERR_NOT_FOUND, "(1 missing, 0 unexpected, 0 of another shape or type); "
+                                     "missing: c");
+    weft_tensor_list_add(&list, "c", seven);
+    assert_int_equal(weft_load_state_dict(m, &list, true), WEFT_OK);
+    assert_true(first(weft_get_parameter(m, "a")) == 7);
+    weft_tensor_unref(seven);
+    weft_tensor_list_done(&list);
+    weft_module_unref(m);
+}
+
 static void a_module_can_load_its_own_tensors_under_other_names(void **state)
 {
     weft_module *m = bare();
@@ -407,6 +427,7 @@ int main(void)
         TEST(all_errors_come_in_one_message_and_nothing_changes),
         TEST(not_strict_takes_what_is_there),
         TEST(a_shared_tensor_is_saved_under_both_names),
+        TEST(one_name_of_a_shared_tensor_is_enough),
         TEST(a_module_can_load_its_own_tensors_under_other_names),
         TEST(f64_states_load_into_f32),
         TEST(extra_state_goes_through_get_and_set),
