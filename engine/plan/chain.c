@@ -15,41 +15,61 @@ static double task_seconds(const wf_task *t)
     return t->flops / 30e9 + t->bytes / 10e9;
 }
 
-/* Hazards of task b on an earlier task a through one buffer. `tiled`: tile by tile. */
-static bool hazard(const wf_task *a, const wf_task *b, bool *tiled)
-{
-    bool any = false;
-    *tiled = a->tiles == b->tiles;
-    for (const wf_use *x = a->uses; x; x = x->next)
-        for (const wf_use *y = b->uses; y; y = y->next)
-            if (x->buf == y->buf && (x->write || y->write)) {
-                any = true;
-                *tiled &= x->access == WF_TILED && y->access == WF_TILED;
-            }
-    return any;
-}
-
-/* Whether there is a path of unit edges from `from` to `to`. Edges go up in no particular order
- * once units have grown, so this is a search. */
-static bool reaches(const wf_plan *p, const char *edges, int cap, int from, int to, char *seen)
-{
-    if (from == to)
-        return true;
-    seen[from] = 1;
-    for (int u = 0; u < p->n_units; u++)
-        if (edges[(size_t)from * (size_t)cap + (size_t)u] && !seen[u] &&
-            reaches(p, edges, cap, u, to, seen))
-            return true;
-    return false;
-}
+/* A use of a buffer by an earlier task. */
+typedef struct past_use {
+    int task;
+    bool write, tiled;
+    struct past_use *next;
+} past_use;
 
 typedef struct chaining {
     wf_plan *p;
     int cap;
-    char *edges, *seen;
-    char *pred;        /* per unit: task b depends on it */
+    char *edges;
+    wf_bits reach;     /* unit to unit: there is a path */
+    past_use **past;   /* per buffer */
+    char *pred;        /* per unit: the task being placed depends on it */
     char *loose;       /* per unit: ... not tile by tile */
 } chaining;
+
+static void add_edge(chaining *c, int from, int to)
+{
+    c->edges[(size_t)from * (size_t)c->cap + (size_t)to] = 1;
+    if (wf_bits_get(&c->reach, from, to))
+        return;
+    for (int u = 0; u < c->p->n_units; u++)
+        if (u == from || wf_bits_get(&c->reach, u, from)) {
+            wf_bits_or(&c->reach, u, to);
+            wf_bits_set(&c->reach, u, to);
+        }
+}
+
+/* Marks the units that task b depends on: reads after writes, writes after reads and writes. */
+static void find_hazards(chaining *c, const wf_task *b)
+{
+    memset(c->pred, 0, (size_t)c->p->n_units + 1);
+    memset(c->loose, 0, (size_t)c->p->n_units + 1);
+    for (const wf_use *y = b->uses; y; y = y->next)
+        for (const past_use *x = c->past[y->buf]; x; x = x->next) {
+            if (!x->write && !y->write)
+                continue;
+            const wf_task *a = c->p->tasks[x->task];
+            c->pred[a->unit] = 1;
+            c->loose[a->unit] |= !(x->tiled && y->access == WF_TILED && a->tiles == b->tiles);
+        }
+}
+
+static weft_status remember_uses(chaining *c, int task)
+{
+    for (const wf_use *u = c->p->tasks[task]->uses; u; u = u->next) {
+        past_use *x = wf_bump_alloc(&c->p->bump, sizeof *x);
+        if (!x)
+            return wf_plan_nomem(c->p);
+        *x = (past_use){task, u->write, u->access == WF_TILED, c->past[u->buf]};
+        c->past[u->buf] = x;
+    }
+    return WEFT_OK;
+}
 
 static bool may_join(chaining *c, const wf_task *b, int unit)
 {
@@ -59,13 +79,10 @@ static bool may_join(chaining *c, const wf_task *b, int unit)
         return false;
     if (b->tiles == 1 && task_seconds(b) > SMALL_SECONDS)
         return false;
-    for (int other = 0; other < p->n_units; other++) {
-        if (other == unit || !c->pred[other])
-            continue;
-        memset(c->seen, 0, (size_t)p->n_units);
-        if (reaches(p, c->edges, c->cap, unit, other, c->seen))
+    /* What else b waits for must not wait for this unit. */
+    for (int other = 0; other < p->n_units; other++)
+        if (other != unit && c->pred[other] && wf_bits_get(&c->reach, unit, other))
             return false;
-    }
     return true;
 }
 
@@ -85,15 +102,7 @@ static weft_status place(chaining *c, int task)
 {
     wf_plan *p = c->p;
     wf_task *b = p->tasks[task];
-    memset(c->pred, 0, (size_t)p->n_units + 1);
-    memset(c->loose, 0, (size_t)p->n_units + 1);
-    for (int a = 0; a < task; a++) {
-        bool tiled;
-        if (hazard(p->tasks[a], b, &tiled)) {
-            c->pred[p->tasks[a]->unit] = 1;
-            c->loose[p->tasks[a]->unit] |= !tiled;
-        }
-    }
+    find_hazards(c, b);
     int unit = -1;
     if (!(p->passes_off & WEFT_PASS_FUSE))
         for (int u = p->n_units - 1; u >= 0 && unit < 0; u--)
@@ -107,9 +116,10 @@ static weft_status place(chaining *c, int task)
     }
     for (int u = 0; u < p->n_units; u++)
         if (c->pred[u] && u != unit)
-            c->edges[(size_t)u * (size_t)c->cap + (size_t)unit] = 1;
+            add_edge(c, u, unit);
     p->units[unit].cost += task_seconds(b);
-    return add_to_unit(p, unit, task);
+    WF_TRY(add_to_unit(p, unit, task));
+    return remember_uses(c, task);
 }
 
 weft_status wf_pass_chain(wf_plan *p)
@@ -117,16 +127,18 @@ weft_status wf_pass_chain(wf_plan *p)
     chaining c = {.p = p, .cap = p->n_tasks + 1}; /* one more: the commit barrier */
     size_t cap = (size_t)c.cap;
     p->edges = c.edges = wf_zalloc_array(cap, cap);
-    c.seen = wf_zalloc(cap);
     c.pred = wf_zalloc(cap);
     c.loose = wf_zalloc(cap);
+    c.past = wf_zalloc_array((size_t)p->n_buffers + 1, sizeof(past_use *));
+    bool room = wf_bits_init(&c.reach, c.cap);
     weft_status status = WEFT_OK;
-    if (!c.edges || !c.seen || !c.pred || !c.loose)
+    if (!c.edges || !c.pred || !c.loose || !c.past || !room)
         status = wf_plan_nomem(p);
     for (int t = 0; t < p->n_tasks && status == WEFT_OK; t++)
         status = place(&c, t);
-    wf_free(c.seen);
+    wf_bits_done(&c.reach);
     wf_free(c.pred);
     wf_free(c.loose);
+    wf_free(c.past);
     return status;
 }

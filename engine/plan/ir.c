@@ -39,6 +39,29 @@ void wf_bump_done(wf_bump *b)
     b->chunks = NULL;
 }
 
+/* ---- bits ---- */
+
+bool wf_bits_init(wf_bits *b, int n)
+{
+    b->per_row = ((size_t)n + 63) / 64;
+    b->words = wf_zalloc_array((size_t)n * b->per_row, sizeof *b->words);
+    return b->words != NULL;
+}
+
+void wf_bits_done(wf_bits *b)
+{
+    wf_free(b->words);
+    b->words = NULL;
+}
+
+void wf_bits_or(wf_bits *b, int into, int from)
+{
+    uint64_t *to = b->words + (size_t)into * b->per_row;
+    const uint64_t *row = b->words + (size_t)from * b->per_row;
+    for (size_t i = 0; i < b->per_row; i++)
+        to[i] |= row[i];
+}
+
 /* ---- building blocks ---- */
 
 weft_status wf_plan_nomem(wf_plan *p)

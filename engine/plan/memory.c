@@ -106,48 +106,57 @@ static weft_status assign_offsets(wf_plan *p)
     return WEFT_OK;
 }
 
-/* Per buffer, the units that use it, and those that write it first (with no other user before). */
-static bool uses(const wf_plan *p, int unit, int buf)
-{
-    for (int i = 0; i < p->units[unit].n_tasks; i++)
-        for (const wf_use *u = p->tasks[p->units[unit].tasks[i]]->uses; u; u = u->next)
-            if (u->buf == buf)
-                return true;
-    return false;
-}
+/* Per buffer, the positions of the units that use it. */
+typedef struct users {
+    int *at, n;
+} users;
 
-static void share_edges(wf_plan *p, const wf_buffer *a, int a_buf, const wf_buffer *b, int b_buf)
+static weft_status list_users(wf_plan *p, const int *position, users *list)
 {
-    for (int i = a->first; i <= a->last; i++) {
-        int from = p->order[i];
-        if (!uses(p, from, a_buf))
-            continue;
-        for (int j = b->first; j <= b->last; j++)
-            if (uses(p, p->order[j], b_buf))
-                *edge(p, from, p->order[j]) = 1;
+    for (int pass = 0; pass < 2; pass++) { /* count, then fill; a unit's tasks are not neighbours */
+        for (int b = 0; b < p->n_buffers && pass == 1; b++) {
+            list[b].at = wf_bump_alloc(&p->bump, (size_t)list[b].n * sizeof *list[b].at);
+            if (!list[b].at)
+                return wf_plan_nomem(p);
+            list[b].n = 0;
+        }
+        for (int t = 0; t < p->n_tasks; t++)
+            for (const wf_use *u = p->tasks[t]->uses; u; u = u->next) {
+                users *l = &list[u->buf];
+                if (pass == 1)
+                    l->at[l->n] = position[p->tasks[t]->unit];
+                l->n++;
+            }
     }
+    return WEFT_OK;
 }
 
-static void add_share_edges(wf_plan *p)
+static weft_status add_share_edges(wf_plan *p, const int *position)
 {
+    users *list = wf_bump_alloc(&p->bump, (size_t)(p->n_buffers + 1) * sizeof *list);
+    if (!list)
+        return wf_plan_nomem(p);
+    WF_TRY(list_users(p, position, list));
     for (int i = 0; i < p->n_buffers; i++)
         for (int j = 0; j < p->n_buffers; j++) {
             const wf_buffer *a = &p->buffers[i], *b = &p->buffers[j];
-            if (a->bound || b->bound || a->first < 0 || b->first < 0 || a->last >= b->first)
+            if (a->bound || b->bound || a->first < 0 || b->first < 0 || a->last >= b->first ||
+                a->offset >= b->offset + padded(b->bytes) ||
+                b->offset >= a->offset + padded(a->bytes))
                 continue;
-            if (a->offset < b->offset + padded(b->bytes) &&
-                b->offset < a->offset + padded(a->bytes))
-                share_edges(p, a, i, b, j);
+            for (int x = 0; x < list[i].n; x++)
+                for (int y = 0; y < list[j].n; y++)
+                    *edge(p, p->order[list[i].at[x]], p->order[list[j].at[y]]) = 1;
         }
+    return WEFT_OK;
 }
 
 /* Removes edges that a longer path implies: fewer counters to touch at run time. Walks the linear
  * order, which every edge follows. */
 static weft_status reduce_edges(wf_plan *p)
 {
-    size_t n = (size_t)p->n_units;
-    char *reach = wf_zalloc_array(n, n);
-    if (!reach)
+    wf_bits reach;
+    if (!wf_bits_init(&reach, p->n_units))
         return wf_plan_nomem(p);
     for (int i = p->n_units - 1; i >= 0; i--) {
         int u = p->order[i];
@@ -155,16 +164,15 @@ static weft_status reduce_edges(wf_plan *p)
             int v = p->order[j];
             if (!*edge(p, u, v))
                 continue;
-            if (reach[(size_t)u * n + (size_t)v]) {
+            if (wf_bits_get(&reach, u, v)) {
                 *edge(p, u, v) = 0;
                 continue;
             }
-            reach[(size_t)u * n + (size_t)v] = 1;
-            for (size_t w = 0; w < n; w++)
-                reach[(size_t)u * n + w] |= reach[(size_t)v * n + w];
+            wf_bits_set(&reach, u, v);
+            wf_bits_or(&reach, u, v);
         }
     }
-    wf_free(reach);
+    wf_bits_done(&reach);
     return WEFT_OK;
 }
 
@@ -204,7 +212,7 @@ weft_status wf_pass_memory(wf_plan *p)
         shrink_local(p);
     WF_TRY(assign_offsets(p));
     if (!(p->passes_off & WEFT_PASS_MEMORY))
-        add_share_edges(p);
+        WF_TRY(add_share_edges(p, position));
     WF_TRY(reduce_edges(p));
     return list_successors(p);
 }

@@ -32,6 +32,24 @@ typedef struct wf_bump {
 void *wf_bump_alloc(wf_bump *b, size_t size); /* zeroed, 64-byte aligned; NULL: out of memory */
 void wf_bump_done(wf_bump *b);
 
+/* ---- a square of bits, for reachability ---- */
+
+typedef struct wf_bits {
+    uint64_t *words;
+    size_t per_row;
+} wf_bits;
+bool wf_bits_init(wf_bits *b, int n); /* false: out of memory */
+void wf_bits_done(wf_bits *b);
+static inline bool wf_bits_get(const wf_bits *b, int row, int bit)
+{
+    return b->words[(size_t)row * b->per_row + (size_t)bit / 64] >> (bit % 64) & 1;
+}
+static inline void wf_bits_set(wf_bits *b, int row, int bit)
+{
+    b->words[(size_t)row * b->per_row + (size_t)bit / 64] |= (uint64_t)1 << (bit % 64);
+}
+void wf_bits_or(wf_bits *b, int into, int from); /* row |= row */
+
 /* ---- what is to be run ---- */
 
 typedef struct wf_request {
