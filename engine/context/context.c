@@ -37,6 +37,7 @@ void wf_context_unref(weft_context *ctx)
     if (atomic_fetch_sub_explicit(&ctx->refs, 1, memory_order_acq_rel) != 1)
         return;
     wf_ring_done(&ctx->ring);
+    wf_customs_free(ctx->customs);
     wf_free(ctx->modules);
     wf_free(ctx->backward_hooks);
     wf_handles_done(&ctx->handles);

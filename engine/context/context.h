@@ -11,6 +11,8 @@
 
 typedef struct wf_plan_cache wf_plan_cache;
 typedef struct wf_pool wf_pool;
+typedef struct wf_custom wf_custom;
+void wf_customs_free(wf_custom *first); /* engine/graph/custom_op.c */
 
 struct weft_context {
     atomic_int refs; /* the user's one and one per stored tensor, which may outlive the user's */
@@ -31,6 +33,7 @@ struct weft_context {
     wf_handles handles; /* stored tensors and modules */
     struct wf_backward_hooks *backward_hooks; /* of all modules; modules/backward.c, wf_free */
     void *modules;      /* what the modules room keeps for this context, freed by wf_free */
+    wf_custom *customs; /* ops from outside the library that were used */
     wf_plan_cache *plans;
     wf_pool *pool;
 };

@@ -152,8 +152,8 @@ static wf_border *border_of(const wf_graph *g, int node)
         else
             high = middle - 1;
     }
-    bool in = high >= 0 && node >= g->borders[low]->first_node && node <= g->borders[low]->last_node;
-    return in ? g->borders[low] : NULL;
+    wf_border *b = high >= 0 ? g->borders[low] : NULL;
+    return b && node >= b->first_node && node <= b->last_node ? b : NULL;
 }
 
 weft_status wf_border_cross(weft_context *ctx, int node, weft_tensor **grads)

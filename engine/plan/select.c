@@ -144,8 +144,9 @@ weft_status wf_lower_fail(wf_lower *l, weft_status status, const char *format, .
     return wf_fail(l->ctx, status, "%s%s%s: %s", path, *path ? ": " : "", l->op->name, text);
 }
 
-static wf_task *add_task(wf_plan *p, const wf_op *op, int node, const char *path, const char *kernel,
-                         wf_tile_fn fn, const void *args, size_t args_size, int64_t tiles)
+static wf_task *add_task(wf_plan *p, const wf_op *op, int node, const char *path,
+                         const char *kernel, wf_tile_fn fn, const void *args, size_t args_size,
+                         int64_t tiles)
 {
     wf_task *t = wf_bump_alloc(&p->bump, sizeof *t);
     void *copy = wf_bump_alloc(&p->bump, args_size);
@@ -155,8 +156,8 @@ static wf_task *add_task(wf_plan *p, const wf_op *op, int node, const char *path
     }
     if (args_size)
         memcpy(copy, args, args_size);
-    *t = (wf_task){.plan = p, .op = op, .node = node, .path = path, .kernel = kernel, .fn = fn, .args = copy,
-                   .tiles = tiles, .commit = op && (op->flags & WF_OP_COMMIT), .unit = -1};
+    *t = (wf_task){.plan = p, .op = op, .node = node, .path = path, .kernel = kernel, .fn = fn,
+                   .args = copy, .tiles = tiles, .commit = op && (op->flags & WF_OP_COMMIT), .unit = -1};
     p->tasks[p->n_tasks++] = t;
     return t;
 }

@@ -4,6 +4,7 @@
 
 #include "weft/autograd.h"
 #include "weft/context.h"
+#include "weft/custom_op.h"
 #include "weft/data.h"
 #include "weft/init.h"
 #include "weft/layers.h"

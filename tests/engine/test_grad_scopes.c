@@ -24,7 +24,8 @@ static void no_grad_scopes_nest(void **state)
 static int backward_nodes(bool conv, bool linear, int *weights, int *data, int *matmuls)
 {
     weft_tensor *x = weft_randn(ctx, WEFT_SHAPE(2, 3, 4, 4));
-    weft_tensor *k = weft_randn(ctx, WEFT_SHAPE(4, 3, 3, 3)), *k2 = weft_randn(ctx, WEFT_SHAPE(4, 4, 3, 3));
+    weft_tensor *k = weft_randn(ctx, WEFT_SHAPE(4, 3, 3, 3));
+    weft_tensor *k2 = weft_randn(ctx, WEFT_SHAPE(4, 4, 3, 3));
     weft_tensor *w = weft_randn(ctx, WEFT_SHAPE(5, 16));
     assert_int_equal(weft_set_requires_grad(k, conv), WEFT_OK);
     assert_int_equal(weft_set_requires_grad(k2, conv), WEFT_OK);
@@ -145,7 +146,8 @@ static void run_branches(bool read, float *grads)
     assert_int_equal(weft_context_create(&ctx, &(weft_options){.threads = 2, .seed = 3}, NULL),
                      WEFT_OK);
     weft_tensor *x = weft_randn(ctx, WEFT_SHAPE(4, 3, 8, 8));
-    weft_tensor *k = weft_randn(ctx, WEFT_SHAPE(16, 3, 3, 3)), *w = weft_randn(ctx, WEFT_SHAPE(2, 16));
+    weft_tensor *k = weft_randn(ctx, WEFT_SHAPE(16, 3, 3, 3));
+    weft_tensor *w = weft_randn(ctx, WEFT_SHAPE(2, 16));
     weft_set_requires_grad(k, true);
     weft_set_requires_grad(w, true);
     weft_tensor *y = weft_relu(weft_conv2d(x, k, NULL, NULL));

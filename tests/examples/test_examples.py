@@ -47,6 +47,7 @@ EXPECTED = {
         "0.0783 0.1890 -0.0674\n"
         "-0.2301 0.1536 0.0765\n"
     ),
+    "example_custom_op": "3 12 27\ngradcheck: ok\n",
     "example_weight_sharing": (
         "y 2.0, gradient 2.0\n"
         "parameters first.weight\n"
@@ -89,6 +90,9 @@ class Examples(unittest.TestCase):
 
     def test_a_custom_loss(self):
         self.check("example_custom_loss")
+
+    def test_a_custom_op(self):
+        self.check("example_custom_op")
 
     def test_a_shared_weight(self):
         self.check("example_weight_sharing")

@@ -169,7 +169,8 @@ static void what_a_hook_does_wrong_is_an_error(void **state)
 
     uint64_t handle = weft_register_backward_pre_hook(m, pre, &wrong, 0);
     assert_int_equal(backward(weft_call(m, x)), WEFT_ERR_INVALID);
-    assert_error(WEFT_ERR_INVALID, "Scaled: a backward pre-hook gave 2 gradients; there are 1 outputs");
+    assert_error(WEFT_ERR_INVALID,
+                 "Scaled: a backward pre-hook gave 2 gradients; there are 1 outputs");
     weft_discard(ctx);
     weft_hook_remove(m, handle);
 
