@@ -2,6 +2,7 @@
  *
  *     state_tool save FILE     every element is numbered
  *     state_tool check FILE    loads strictly; the numbers must be there
+ *     state_tool print FILE    writes the network's text
  *
  * Element k of entry i is i + k/8, exact in every type; integers are 100*i + k. */
 #include <stdio.h>
@@ -65,12 +66,16 @@ int main(int argc, char **argv)
     weft_context *ctx;
     if (argc != 3 || weft_context_create(&ctx, &(weft_options){.threads = 1}, NULL) != WEFT_OK)
         return 2;
-    bool save = strcmp(argv[1], "save") == 0;
+    bool print = strcmp(argv[1], "print") == 0, save = strcmp(argv[1], "save") == 0;
     weft_module *net = net_create(ctx);
     weft_tensor_list state = WEFT_TENSOR_LIST_INIT;
     weft_status status = weft_state_dict(net, &state);
     int64_t wrong = 0;
-    if (status == WEFT_OK && save) {
+    FILE *out = print ? fopen(argv[2], "w") : NULL;
+    if (out != NULL) {
+        status = weft_module_print(net, out);
+        fclose(out);
+    } else if (status == WEFT_OK && save) {
         number(&state, true);
         status = weft_module_save(net, argv[2]);
     } else if (status == WEFT_OK) {

@@ -44,6 +44,10 @@ class TorchState(unittest.TestCase):
         self.weft("save")
         self.torch("check")
 
+    def test_a_network_prints_as_its_pytorch_twin(self):
+        self.weft("print")
+        self.torch("print")
+
     def test_weft_loads_a_file_of_pytorchs_strictly(self):
         self.torch("save")
         self.weft("check")

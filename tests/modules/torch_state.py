@@ -3,6 +3,7 @@
 
     torch_state.py save FILE    every element is numbered; shared tensors under both names
     torch_state.py model FILE   the same by safetensors' save_model, which keeps one name
+    torch_state.py print FILE   the file must hold the network's repr
     torch_state.py check FILE   loads strictly; the numbers and the versions must be there
 """
 
@@ -41,7 +42,11 @@ def numbers(state):
 
 what, path = sys.argv[1:]
 net = Bag()
-if what == "check":
+if what == "print":
+    with open(path, encoding="utf-8") as f:
+        text = f.read()
+    assert text == repr(net), (text, repr(net))
+elif what == "check":
     state = load_file(path)
     names = list(net.state_dict())
     net.load_state_dict(state, strict=True)
