@@ -74,41 +74,57 @@ static weft_status upgrade_state(weft_module *m, const char *text, weft_tensor_l
     return status == WEFT_ERR_NOMEM ? wf_module_nomem(m) : status;
 }
 
-weft_status weft_module_save(weft_module *m, const char *path)
+/* What the file's entries point at: the tensors of `list`, their memory up to date. */
+static weft_status list_entries(weft_module *m, const weft_tensor_list *list,
+                                weft_safetensors_entry *entries)
+{
+    for (int i = 0; i < list->n; i++) {
+        weft_tensor *t = list->item[i].tensor;
+        entries[i] = (weft_safetensors_entry){.name = list->item[i].name,
+                                              .dtype = weft_tensor_dtype(t),
+                                              .shape = weft_tensor_shape(t),
+                                              .data = weft_tensor_data(t)};
+        if (entries[i].data == NULL)
+            return wf_fail(m->ctx, WEFT_ERR_STATE, "%s: cannot read '%s'", m->cls->name,
+                           list->item[i].name);
+    }
+    return WEFT_OK;
+}
+
+weft_status weft_module_save_with(weft_module *m, const char *path,
+                                  const weft_safetensors_meta *meta, int64_t n_meta)
 {
     if (wf_module_check(m, NULL, "weft_module_save") != WEFT_OK)
         return WEFT_ERR_STATE;
     weft_tensor_list list = WEFT_TENSOR_LIST_INIT;
     WF_TRY(weft_state_dict(m, &list));
-    weft_status status = WEFT_OK;
     weft_safetensors_entry *entries = wf_zalloc_array((size_t)list.n, sizeof(*entries));
-    if (entries == NULL)
-        status = wf_module_nomem(m);
-    for (int i = 0; i < list.n && status == WEFT_OK; i++) {
-        weft_tensor *t = list.item[i].tensor;
-        entries[i] = (weft_safetensors_entry){.name = list.item[i].name,
-                                              .dtype = weft_tensor_dtype(t),
-                                              .shape = weft_tensor_shape(t),
-                                              .data = weft_tensor_data(t)};
-        if (entries[i].data == NULL)
-            status = wf_fail(m->ctx, WEFT_ERR_STATE, "%s: cannot read '%s'", m->cls->name,
-                             list.item[i].name);
-    }
+    weft_safetensors_meta *all = wf_zalloc_array((size_t)n_meta + 2, sizeof(*all));
+    weft_status status = entries != NULL && all != NULL ? list_entries(m, &list, entries)
+                                                        : wf_module_nomem(m);
     char *versions = status == WEFT_OK ? versions_text(m) : NULL;
     if (status == WEFT_OK && versions == NULL)
         status = WEFT_ERR_NOMEM;
     if (status == WEFT_OK) {
         weft_error err = WEFT_ERROR_INIT;
-        const weft_safetensors_meta meta[] = {{"format", "pt"}, /* what other readers look for */
-                                              {VERSIONS, versions}};
-        status = weft_safetensors_write(path, entries, list.n, meta, 2, &err);
+        all[0] = (weft_safetensors_meta){"format", "pt"}; /* what other readers look for */
+        all[1] = (weft_safetensors_meta){VERSIONS, versions};
+        if (n_meta > 0)
+            memcpy(all + 2, meta, (size_t)n_meta * sizeof(*all));
+        status = weft_safetensors_write(path, entries, list.n, all, n_meta + 2, &err);
         if (status != WEFT_OK)
             wf_fail(m->ctx, status, "%s", err.text);
     }
     free(versions);
+    wf_free(all);
     wf_free(entries);
     weft_tensor_list_done(&list);
     return status;
+}
+
+weft_status weft_module_save(weft_module *m, const char *path)
+{
+    return weft_module_save_with(m, path, NULL, 0);
 }
 
 static weft_status read_entry(weft_context *ctx, const weft_safetensors_entry *e,

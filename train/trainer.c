@@ -221,7 +221,9 @@ static weft_status save_weights(trainer *t)
     char *path = wf_run_file(t->opts->run, "weights.safetensors");
     if (!path)
         return wf_error_set(t->err, WEFT_ERR_NOMEM, "out of memory while saving weights");
-    weft_status status = weft_weights_save(t->model, path, t->opts->meta, t->opts->n_meta, t->err);
+    weft_status status = weft_module_save_with(t->model, path, t->opts->meta, t->opts->n_meta);
+    if (status != WEFT_OK)
+        wf_take_error(t->model->ctx, status, NULL, t->err);
     wf_free(path);
     return status;
 }

@@ -26,6 +26,7 @@
 
 #include "weft/autograd.h"
 #include "weft/context.h"
+#include "weft/safetensors.h"
 #include "weft/tensor.h"
 
 #ifdef __cplusplus
@@ -251,6 +252,9 @@ weft_status weft_load_state_dict(weft_module *m, const weft_tensor_list *list, b
  * version of each module's class under "weft.versions": a file of a later version is refused
  * (strict only), one of an earlier version goes through the class's upgrade. */
 weft_status weft_module_save(weft_module *m, const char *path);
+/* With metadata of the caller's beside it: n_meta entries, other than "format" and "weft.versions". */
+weft_status weft_module_save_with(weft_module *m, const char *path,
+                                  const weft_safetensors_meta *meta, int64_t n_meta);
 weft_status weft_module_load(weft_module *m, const char *path, bool strict);
 
 /* ---- text ------------------------------------------------------------------------------------ */

@@ -127,10 +127,6 @@ typedef struct weft_train_result {
 weft_status weft_train(weft_module *model, const weft_train_opts *opts, weft_train_result *result,
                        weft_error *err);
 
-/* The state of `model` as a safetensors file with metadata: whole or not at all. */
-weft_status weft_weights_save(weft_module *model, const char *path,
-                              const weft_safetensors_meta *meta, int64_t n_meta, weft_error *err);
-
 /* ---- evaluation ------------------------------------------------------------------------------
  * In eval mode and without gradients; the model's mode is restored. */
 
