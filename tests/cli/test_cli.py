@@ -330,11 +330,11 @@ def test_the_same_seed_gives_the_same_weights_with_any_threads(tmp):
     hashes = {}
     for threads in (1, 2, 3, 7):
         run = f"{tmp}/t{threads}"
-        done("train", "--data-path", SYNTHETIC, "-b", 32, "--threads", threads, "--max-steps", 20,
+        done("train", "--data-path", SYNTHETIC, "-b", 32, "--threads", threads, "--max-steps", 50,
              "-j", threads % 3, "--seed", 5, "--output-dir", run)
         hashes[threads] = weights_hash(run)
     assert len(set(hashes.values())) == 1, hashes
-    done("train", "--data-path", SYNTHETIC, "-b", 32, "--threads", 2, "--max-steps", 20, "--seed",
+    done("train", "--data-path", SYNTHETIC, "-b", 32, "--threads", 2, "--max-steps", 50, "--seed",
          6, "--output-dir", f"{tmp}/other")
     assert weights_hash(f"{tmp}/other") != hashes[1]
 
