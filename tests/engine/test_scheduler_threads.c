@@ -176,7 +176,7 @@ static void every_tile_runs_once_after_all_it_depends_on(void **state)
 {
     static const struct {
         int threads, replays;
-    } cases[] = {{1, 50}, {2, 300}, {3, 200}, {5, 150}, {16, 100}};
+    } cases[] = {{1, 20}, {2, 200}, {3, 100}, {5, 60}, {16, 40}};
     uint64_t want = 0;
     for (size_t c = 0; c < sizeof cases / sizeof cases[0]; c++) {
         weft_context *ctx = context(cases[c].threads);
@@ -223,7 +223,7 @@ static void nothing_is_committed_once_a_tile_has_failed(void **state)
     weft_context *ctx = context(4);
     wf_scheduler *s = NULL;
     assert_int_equal(wf_scheduler_create(ctx, &s), WEFT_OK);
-    for (int unit = 0; unit < BARRIER; unit += 3) {
+    for (int unit = 0; unit < BARRIER; unit += 7) {
         dag *d = make_dag(3);
         d->fail_unit = unit;
         d->fail_tile = (int)d->units[unit].tiles - 1;
