@@ -123,6 +123,19 @@ def check_cxx(tree):
         yield "more than one C++ file: " + ", ".join(cxx)
 
 
+def ops_from_rows(tree, path):
+    """Ops that a macro defines for every row of a list: wf_op_##f and the names in the .def files
+    that the file includes."""
+    text = tree.text[path]
+    suffixes = re.findall(r"\bconst\s+wf_op\s+wf_op_##\w+?(?:##(\w+))?\s*=", text)
+    rows = []
+    for name in {name for _, name in tree.includes.get(path, ()) if suffixes}:
+        if name.endswith(".def"):
+            target = tree.text.get(tree.resolve(path, name), "")
+            rows += re.findall(r"^\s*WF_\w+\((\w+)", target, re.M)
+    return [row + suffix for row in rows for suffix in suffixes]
+
+
 def check_ops(tree):
     ops_def = "engine/graph/ops/ops.def"
     listed = re.findall(r"\bWF_OP\((\w+)\)", tree.text.get(ops_def, ""))
@@ -134,11 +147,13 @@ def check_ops(tree):
         if room_of(path) in ("tests", "bench"):
             continue
         names = re.findall(r"^const\s+wf_op\s+wf_op_(\w+)\s*=", text, re.M)
+        from_rows = ops_from_rows(tree, path)
+        names += from_rows
         stem = os.path.splitext(os.path.basename(path))[0]
         # A file with a header of its name is what several ops share.
         shared = os.path.splitext(path)[0] + ".h" in tree.text and not names
         in_ops = path.startswith("engine/graph/ops/") and path.endswith(".c")
-        if in_ops and not shared and not any(n.startswith(stem) for n in names):
+        if in_ops and not shared and not from_rows and not any(n.startswith(stem) for n in names):
             yield f"{path} defines no op called {stem}"
         for name in names:
             if name in defined:
