@@ -99,11 +99,25 @@ typedef enum weft_reduction { WEFT_MEAN, WEFT_SUM, WEFT_NONE } weft_reduction;
 typedef struct weft_cross_entropy_opts {
     double label_smoothing; /* 0 .. 1 */
     weft_reduction reduction;
+    weft_tensor *weight;         /* of the classes (K), or NULL; takes no gradient from labels */
+    const int64_t *ignore_index; /* rows with this label count nothing; NULL: -100 */
 } weft_cross_entropy_opts;
 /* logits (N, K), labels i64 (N) with values in [0, K): scalar, or (N) for WEFT_NONE. opts or NULL.
- * A label out of range fails the run (ERR_INVALID) before anything is committed. */
+ * As torch's F.cross_entropy: the mean divides by the sum of the labels' weights, and is NaN when
+ * every row is ignored. A label out of range fails the run (ERR_INVALID) before anything is
+ * committed. Labels in the logits' type and shape are the classes' probabilities; then the mean
+ * divides by N, labels may take a gradient, and none is ignored. */
 weft_tensor *weft_cross_entropy(weft_tensor *logits, weft_tensor *labels,
                                 const weft_cross_entropy_opts *opts);
+
+typedef struct weft_nll_opts {
+    weft_reduction reduction;
+    weft_tensor *weight;         /* as above */
+    const int64_t *ignore_index;
+} weft_nll_opts;
+/* The same of log-probabilities, such as weft_log_softmax gives (F.nll_loss). */
+weft_tensor *weft_nll_loss(weft_tensor *log_probs, weft_tensor *labels, const weft_nll_opts *opts);
+
 /* (x - target)^2 and |x - target|; the shapes are equal. */
 weft_tensor *weft_mse_loss(weft_tensor *x, weft_tensor *target, weft_reduction reduction);
 weft_tensor *weft_l1_loss(weft_tensor *x, weft_tensor *target, weft_reduction reduction);

@@ -10,7 +10,18 @@
 
 #include "kernels/types.h"
 
-/* The kernels of one element type; all floating operands but `losses` have it. */
+/* How rows are compared with their labels: -log p of the label's class, p = softmax(x), times the
+ * class's weight; with label smoothing (Szegedy et al. 2016) 1-eps of that plus eps/K of the same of
+ * every class. */
+typedef struct wf_class_loss {
+    size_t K;
+    const void *weight; /* of the classes (K); NULL: 1 */
+    int64_t ignore;     /* rows with this label count nothing */
+    double eps;
+    bool log_probs; /* x holds log p already; the gradient is that of x */
+} wf_class_loss;
+
+/* The kernels of one element type; all floating operands but `losses` and `counts` have it. */
 typedef struct wf_loss {
     const char *name;
     void (*softmax)(size_t outer, size_t K, size_t inner, const void *x, void *y);
@@ -21,15 +32,15 @@ typedef struct wf_loss {
     /* dx = dy - exp(y) sum dy */
     void (*log_softmax_backward)(size_t outer, size_t K, size_t inner, const void *y,
                                  const void *dy, void *dx);
-    /* losses[r] = (1-eps) nll + eps/K sum over classes of -log p; lse[r] = log sum exp x, which the
-     * backward pass needs. Label smoothing as Szegedy et al. 2016. Returns the first row whose
-     * label is outside [0, K), whose and later rows' outputs are undefined, or -1. */
-    int64_t (*cross_entropy)(size_t rows, size_t K, const void *x, const int64_t *labels,
-                             double eps, double *losses, void *lse);
-    /* dx = factor * dloss[r * dloss_step] * (softmax(x) - target). Labels as checked forward. */
-    void (*cross_entropy_backward)(size_t rows, size_t K, const void *x, const int64_t *labels,
-                                   const void *lse, double eps, double factor, const void *dloss,
-                                   size_t dloss_step, void *dx);
+    /* losses[r] of each row; counts[r] = its label's weight, 0 where ignored, which means divide
+     * by; lse[r] = log sum exp x, which the backward pass needs. Returns the first row whose label
+     * is outside [0, K) and not ignored, whose and later rows' outputs are undefined, or -1. */
+    int64_t (*cross_entropy)(const wf_class_loss *p, size_t rows, const void *x,
+                             const int64_t *labels, double *losses, double *counts, void *lse);
+    /* dx = factor * dloss[r * dloss_step] * d losses[r] / dx. Labels as checked forward. */
+    void (*cross_entropy_backward)(const wf_class_loss *p, size_t rows, const void *x,
+                                   const int64_t *labels, const void *lse, double factor,
+                                   const void *dloss, size_t dloss_step, void *dx);
     /* *count = rows whose first maximum is at the label. Returns as cross_entropy. */
     int64_t (*count_correct)(size_t rows, size_t K, const void *x, const int64_t *labels,
                              int64_t *count);

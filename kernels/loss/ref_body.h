@@ -81,42 +81,65 @@ static void FN(log_softmax_backward)(size_t outer, size_t K, size_t inner, const
         }
 }
 
-static int64_t FN(cross_entropy)(size_t rows, size_t K, const void *vx, const int64_t *labels,
-                                 double eps, double *losses, void *vlse)
+/* The weight of class k. */
+static double FN(weight)(const wf_class_loss *p, size_t k)
 {
-    T *out_lse = vlse;
+    return p->weight ? (double)((const T *)p->weight)[k] : 1.0;
+}
+
+static int64_t FN(cross_entropy)(const wf_class_loss *p, size_t rows, const void *vx,
+                                 const int64_t *labels, double *losses, double *counts,
+                                 void *vlse)
+{
+    const size_t K = p->K;
     for (size_t r = 0; r < rows; r++) {
         const T *x = (const T *)vx + r * K;
+        double lse = 0.0;
+        losses[r] = counts[r] = 0.0;
+        ((T *)vlse)[r] = 0;
+        if (labels[r] == p->ignore)
+            continue;
         if (labels[r] < 0 || (uint64_t)labels[r] >= K)
             return (int64_t)r;
-        T top = FN(row_max)(K, 1, x);
-        double lse = (double)top + log(FN(row_sum_exp)(K, 1, x, top));
-        double loss = (1.0 - eps) * (lse - (double)x[labels[r]]);
-        if (eps > 0.0) {
+        if (!p->log_probs) {
+            T top = FN(row_max)(K, 1, x);
+            lse = (double)top + log(FN(row_sum_exp)(K, 1, x, top));
+            ((T *)vlse)[r] = (T)lse;
+        }
+        counts[r] = FN(weight)(p, (size_t)labels[r]);
+        losses[r] = (1.0 - p->eps) * counts[r] * (lse - (double)x[labels[r]]);
+        if (p->eps > 0.0) {
             double all = 0.0;
             for (size_t k = 0; k < K; k++)
-                all += lse - (double)x[k];
-            loss += eps / (double)K * all;
+                all += FN(weight)(p, k) * (lse - (double)x[k]);
+            losses[r] += p->eps / (double)K * all;
         }
-        losses[r] = loss;
-        out_lse[r] = (T)lse;
     }
     return -1;
 }
 
-static void FN(cross_entropy_backward)(size_t rows, size_t K, const void *vx,
-                                       const int64_t *labels, const void *vlse, double eps,
-                                       double factor, const void *vdloss, size_t dloss_step,
-                                       void *vdx)
+/* The loss is sum over k of target[k] (lse - x[k]), so its gradient is softmax(x) sum target -
+ * target. Without weights the targets' sum is 1. */
+static void FN(cross_entropy_backward)(const wf_class_loss *p, size_t rows, const void *vx,
+                                       const int64_t *labels, const void *vlse, double factor,
+                                       const void *vdloss, size_t dloss_step, void *vdx)
 {
+    const size_t K = p->K;
     const T *lse = vlse, *dloss = vdloss;
+    double even = p->eps / (double)K, weights = 0.0;
+    for (size_t k = 0; p->weight && k < K; k++)
+        weights += FN(weight)(p, k);
     for (size_t r = 0; r < rows; r++) {
         const T *x = (const T *)vx + r * K;
         T *dx = (T *)vdx + r * K;
-        T by = (T)(factor * (double)dloss[r * dloss_step]), even = (T)(eps / (double)K);
+        bool ignored = labels[r] == p->ignore;
+        double label = ignored ? 0.0 : (1.0 - p->eps) * FN(weight)(p, (size_t)labels[r]);
+        T by = ignored ? 0 : (T)(factor * (double)dloss[r * dloss_step]);
+        T all = p->log_probs ? 0 : p->weight ? (T)(label + even * weights) : 1;
         for (size_t k = 0; k < K; k++) {
-            T target = (int64_t)k == labels[r] ? (T)(1.0 - eps) + even : even;
-            dx[k] = by * (EXP(x[k] - lse[r]) - target);
+            T target = (T)(even * FN(weight)(p, k)) + ((int64_t)k == labels[r] ? (T)label : 0);
+            T share = all == 0 ? 0 : all * EXP(x[k] - lse[r]);
+            dx[k] = ignored ? 0 : by * (share - target);
         }
     }
 }

@@ -86,51 +86,89 @@ static void softmax_and_log_softmax_match_the_formula(void **state)
         }
 }
 
+/* What a table of cross-entropy cases varies beside the shape. */
+static const struct {
+    double smoothing;
+    bool weighted, log_probs;
+    int64_t ignore;
+} variants[] = {{0, false, false, -100}, {0.1, false, false, -100}, {1, false, false, 0},
+                {0, true, false, -100},  {0.3, true, false, 0},     {0, true, true, 0},
+                {0, false, true, -100}};
+enum { N_VARIANTS = sizeof(variants) / sizeof(variants[0]) };
+
 static void cross_entropy_matches_the_formula(void **state)
 {
-    static const double smoothing[] = {0, 0.1, 1};
     for (int i = 0; i < wf_n_loss_impls; i++)
-        for (size_t k = 0; k < N_CASES * 3; k++) {
+        for (size_t k = 0; k < N_CASES * N_VARIANTS; k++) {
             const wf_loss *kernel = wf_loss_impls[i].kernels;
             weft_dtype dtype = wf_loss_impls[i].dtype;
-            loss_case c = cases[k / 3];
+            loss_case c = cases[k / N_VARIANTS];
             c.outer *= c.inner;
             c.inner = 1;
-            double eps = smoothing[k % 3], slack = (2 * c.spread + 8) * 4 * test_epsilon(dtype);
+            double eps = variants[k % N_VARIANTS].smoothing;
+            bool log_probs = variants[k % N_VARIANTS].log_probs;
+            double slack = (2 * c.spread + 8) * 4 * test_epsilon(dtype);
             size_t n = c.outer * c.K, size = weft_dtype_size(dtype);
             guarded x = logits(dtype, &c, k), lse = guarded_new(c.outer * size, size);
-            guarded losses = guarded_new(c.outer * 8, 8), dx = guarded_new(n * size, size);
+            guarded losses = guarded_new(c.outer * 8, 8), counts = guarded_new(c.outer * 8, 8);
+            guarded dx = guarded_new(n * size, size), weight = test_random(dtype, c.K, 9);
             guarded dloss = test_random(dtype, c.outer, 5);
             int64_t labels[64];
             for (size_t r = 0; r < c.outer; r++)
                 labels[r] = (int64_t)(test_bits(6, r) % c.K);
-            assert_int_equal(kernel->cross_entropy(c.outer, c.K, x.data, labels, eps,
-                                                   (double *)losses.data, lse.data), -1);
-            kernel->cross_entropy_backward(c.outer, c.K, x.data, labels, lse.data, eps, 0.5,
-                                           dloss.data, 1, dx.data);
+            wf_class_loss p = {c.K, variants[k % N_VARIANTS].weighted ? weight.data : NULL,
+                               variants[k % N_VARIANTS].ignore, eps, log_probs};
+            double weights = 0; /* the largest sum of targets there may be */
+            for (size_t j = 0; j < c.K; j++)
+                weights += p.weight ? fabs(test_get(dtype, weight.data, j)) : 0;
+            double most = 1 + eps / (double)c.K * weights;
+            assert_int_equal(kernel->cross_entropy(&p, c.outer, x.data, labels,
+                                                   (double *)losses.data, (double *)counts.data,
+                                                   lse.data), -1);
+            kernel->cross_entropy_backward(&p, c.outer, x.data, labels, lse.data, 0.5, dloss.data,
+                                           1, dx.data);
             for (size_t r = 0; r < c.outer; r++) {
-                double want_lse = lse_of(dtype, x.data, r * c.K, c.K, 1), want = 0;
+                bool counted = labels[r] != p.ignore;
+                double want_lse = log_probs ? 0 : lse_of(dtype, x.data, r * c.K, c.K, 1);
+                double want = 0, all = 0, target[1000];
                 for (size_t j = 0; j < c.K; j++) {
-                    double target = eps / (double)c.K + ((int64_t)j == labels[r] ? 1 - eps : 0);
+                    double w = p.weight ? test_get(dtype, weight.data, j) : 1;
                     double logp = test_get(dtype, x.data, r * c.K + j) - want_lse;
-                    want -= target * logp;
+                    target[j] = w * (eps / (double)c.K + ((int64_t)j == labels[r] ? 1 - eps : 0));
+                    target[j] = counted ? target[j] : 0;
+                    want -= target[j] * logp;
+                    all += target[j];
+                }
+                for (size_t j = 0; j < c.K; j++) {
+                    double logp = test_get(dtype, x.data, r * c.K + j) - want_lse;
+                    double share = log_probs ? 0 : exp(logp) * all;
                     close_to("cross_entropy_backward", kernel, r * c.K + j,
                              test_get(dtype, dx.data, r * c.K + j),
-                             0.5 * test_get(dtype, dloss.data, r) * (exp(logp) - target), slack);
+                             0.5 * test_get(dtype, dloss.data, r) * (share - target[j]),
+                             slack * most);
                 }
-                close_to("lse", kernel, r, test_get(dtype, lse.data, r), want_lse, slack);
+                if (counted)
+                    close_to("lse", kernel, r, test_get(dtype, lse.data, r), want_lse, slack);
+                assert_true(((double *)counts.data)[r] ==
+                            (!counted   ? 0
+                             : p.weight ? test_get(dtype, weight.data, (size_t)labels[r])
+                                        : 1));
                 /* twice K additions, here and there, of at most 2 spread + log K */
                 double sums = 2 * (double)c.K * 0x1p-53 * (2 * c.spread + log((double)c.K));
                 close_to("cross_entropy", kernel, r, ((double *)losses.data)[r], want,
-                         slack * 4 + sums);
+                         (slack * 4 + sums) * most);
             }
             guarded_free(&x);
             guarded_free(&lse);
             guarded_free(&losses);
+            guarded_free(&counts);
+            guarded_free(&weight);
             guarded_free(&dx);
             guarded_free(&dloss);
         }
 }
+
+static const wf_class_loss two = {.K = 2, .ignore = -100}, three = {.K = 3, .ignore = -100};
 
 static void one_loss_gradient_may_serve_every_row(void **state)
 {
@@ -138,10 +176,19 @@ static void one_loss_gradient_may_serve_every_row(void **state)
     const int64_t labels[] = {0, 1};
     float dx[4];
     wf_loss_get(WEFT_F32, WEFT_ISA_SCALAR)
-        ->cross_entropy_backward(2, 2, x, labels, lse, 0, 0.5, &dloss, 0, dx);
+        ->cross_entropy_backward(&two, 2, x, labels, lse, 0.5, &dloss, 0, dx);
     const double want[] = {-0.7310586, 0.7310586, 0.8807971, -0.8807971};
     for (int i = 0; i < 4; i++)
         assert_true(fabs(dx[i] - want[i]) < 1e-6); /* as many digits as written above */
+}
+
+static void ignored_rows_have_no_gradient_even_of_an_infinite_loss(void **state)
+{
+    const double x[] = {1, 2}, lse = 0, dloss = (double)INFINITY;
+    double dx[2] = {7, 7};
+    wf_loss_get(WEFT_F64, WEFT_ISA_SCALAR)
+        ->cross_entropy_backward(&two, 1, x, &two.ignore, &lse, 1, &dloss, 0, dx);
+    assert_true(dx[0] == 0 && dx[1] == 0);
 }
 
 static void a_label_out_of_range_names_its_row(void **state)
@@ -150,15 +197,17 @@ static void a_label_out_of_range_names_its_row(void **state)
         int64_t labels[4], row;
     } bad[] = {{{0, 1, 2, 0}, -1}, {{0, 3, 0, 0}, 1}, {{-1, 0, 0, 0}, 0}, {{0, 0, 0, INT64_MIN}, 3}};
     float x[12] = {0}, lse[4];
-    double y[12] = {0}, losses[4], lse64[4];
+    double y[12] = {0}, losses[4], counts[4], lse64[4];
     int64_t count = 0;
     for (size_t i = 0; i < sizeof(bad) / sizeof(*bad); i++) {
         const wf_loss *f = wf_loss_get(WEFT_F32, WEFT_ISA_AVX512);
         const wf_loss *d = wf_loss_get(WEFT_F64, WEFT_ISA_AVX512);
-        assert_int_equal(f->cross_entropy(4, 3, x, bad[i].labels, 0, losses, lse), bad[i].row);
-        assert_int_equal(d->cross_entropy(4, 3, y, bad[i].labels, 0, losses, lse64), bad[i].row);
-        assert_int_equal(f->count_correct(4, 3, x, bad[i].labels, &count), bad[i].row);
-        assert_int_equal(d->count_correct(4, 3, y, bad[i].labels, &count), bad[i].row);
+        const int64_t *labels = bad[i].labels;
+        assert_int_equal(f->cross_entropy(&three, 4, x, labels, losses, counts, lse), bad[i].row);
+        assert_int_equal(d->cross_entropy(&three, 4, y, labels, losses, counts, lse64),
+                         bad[i].row);
+        assert_int_equal(f->count_correct(4, 3, x, labels, &count), bad[i].row);
+        assert_int_equal(d->count_correct(4, 3, y, labels, &count), bad[i].row);
     }
 }
 
@@ -182,6 +231,7 @@ int main(void)
         cmocka_unit_test(softmax_and_log_softmax_match_the_formula),
         cmocka_unit_test(cross_entropy_matches_the_formula),
         cmocka_unit_test(one_loss_gradient_may_serve_every_row),
+        cmocka_unit_test(ignored_rows_have_no_gradient_even_of_an_infinite_loss),
         cmocka_unit_test(a_label_out_of_range_names_its_row),
         cmocka_unit_test(count_correct_takes_the_first_maximum),
     };

@@ -1,17 +1,22 @@
 /* cross_entropy: softmax and negative log likelihood of rows of logits in one op, with label
- * smoothing, and its gradient (softmax - target) * scale. Rows are independent; their losses meet in
- * a fixed tree. Shape letters: N rows, K classes. */
-#include "engine/graph/ops/common.h"
+ * smoothing, class weights and ignored labels, and its gradient; nll_loss: the same of rows of
+ * log-probabilities. Rows are independent; their losses, and the weights that the mean divides by,
+ * meet in fixed trees. Shape letters: N rows, K classes. */
+#include "engine/graph/ops/losses.h"
 #include "kernels/loss/loss.h"
 #include "kernels/reduce/reduce.h"
 
 typedef struct cross_entropy_attrs {
     double smoothing;
     int64_t reduction; /* weft_reduction */
+    int64_t ignore;
+    int64_t weighted;  /* the last input but for backward's `total` is the classes' weights */
+    int64_t log_probs; /* nll_loss */
 } cross_entropy_attrs;
 
-/* Inputs: logits (N, K), labels (N). Shared with the gradient's first two. */
-static weft_status check_inputs(const wf_infer *f)
+/* Inputs: logits (N, K), labels (N). Shared with the gradient's first two. weight: which input
+ * holds the weights (K). */
+static weft_status check_inputs(const wf_infer *f, int weight)
 {
     char x[WF_SHAPE_TEXT], y[WF_SHAPE_TEXT];
     const cross_entropy_attrs *a = f->attrs;
@@ -25,33 +30,38 @@ static weft_status check_inputs(const wf_infer *f)
                              "logits are %s and labels %s, expected (N, K) and (N)",
                              weft_shape_format(*logits, x, sizeof(x)),
                              weft_shape_format(*labels, y, sizeof(y)));
-    if (!(a->smoothing >= 0.0 && a->smoothing <= 1.0))
-        return wf_infer_fail(f, WEFT_ERR_INVALID, "label smoothing %g is outside [0, 1]",
-                             a->smoothing);
-    if (a->reduction < WEFT_MEAN || a->reduction > WEFT_NONE)
-        return wf_infer_fail(f, WEFT_ERR_INVALID, "no reduction has the number %lld",
-                             (long long)a->reduction);
+    if (!a->weighted)
+        return WEFT_OK;
+    const wf_type *w = &f->in[weight];
+    if (w->dtype != f->in[0].dtype || !weft_shape_equal(w->shape, WEFT_SHAPE(logits->dim[1])))
+        return wf_infer_fail(f, WEFT_ERR_SHAPE, "the weight is %s %s, expected %s [%lld]",
+                             weft_dtype_name(w->dtype), weft_shape_format(w->shape, x, sizeof(x)),
+                             weft_dtype_name(f->in[0].dtype), (long long)logits->dim[1]);
     return WEFT_OK;
 }
 
 static weft_status infer(wf_infer *f)
 {
     const cross_entropy_attrs *a = f->attrs;
-    WF_TRY(check_inputs(f));
+    WF_TRY(check_inputs(f, 2));
+    f->n_out = a->reduction == WEFT_MEAN ? 3 : 2;
     f->out[0] = (wf_type){f->in[0].dtype, WEFT_SCALAR};
     f->out[1] = (wf_type){f->in[0].dtype, f->in[1].shape};
+    f->out[2] = (wf_type){WEFT_F64, WEFT_SCALAR};
     if (a->reduction == WEFT_NONE)
         f->out[0].shape = f->in[1].shape;
     return WEFT_OK;
 }
 
 typedef struct ce_args {
-    wf_buf x, labels, lse, loss, rows; /* rows: the rows' losses in double */
-    wf_buf dloss, dx;                  /* backward */
+    wf_buf x, labels, lse, loss;
+    wf_buf weight, total; /* -1: there are none; the mean is over the sum `total` */
+    wf_buf rows;          /* the rows' losses, then what each counts, in double */
+    wf_buf dloss, dx;     /* backward */
+    wf_class_loss loss_of; /* but for the weights, which are found at run time */
     int64_t N, K, per_tile;
-    double smoothing, factor; /* factor: 1, or 1/N for the mean */
-    bool scalar;              /* loss is a scalar */
-    bool merge;               /* the one tile also merges the rows' losses */
+    bool scalar; /* loss is a scalar */
+    bool merge;  /* the one tile also merges the rows' losses */
     weft_dtype dtype;
     size_t size;
     const wf_loss *kernels;
@@ -68,10 +78,13 @@ static void store(const ce_args *g, void *y, int64_t i, double value)
 static void merge_rows(const wf_tile *t, const ce_args *g)
 {
     const double *rows = wf_data(t, g->rows);
-    void *loss = wf_data(t, g->loss);
-    double sum;
+    double sum, total = 1.0;
     wf_merge((size_t)g->N, 1, 1, rows, &sum);
-    store(g, loss, 0, sum * g->factor);
+    if (g->total >= 0) {
+        wf_merge((size_t)g->N, 1, 1, rows + g->N, &total);
+        *(double *)wf_data(t, g->total) = total;
+    }
+    store(g, wf_data(t, g->loss), 0, sum / total);
 }
 
 static void run_merge(const wf_tile *t, const void *vargs, int64_t tile)
@@ -79,16 +92,24 @@ static void run_merge(const wf_tile *t, const void *vargs, int64_t tile)
     merge_rows(t, vargs);
 }
 
+static wf_class_loss loss_of(const ce_args *g, const wf_tile *t)
+{
+    wf_class_loss p = g->loss_of;
+    p.weight = g->weight >= 0 ? wf_data(t, g->weight) : NULL;
+    return p;
+}
+
 static void run(const wf_tile *t, const void *vargs, int64_t tile)
 {
     const ce_args *g = vargs;
+    const wf_class_loss p = loss_of(g, t);
     int64_t first = tile * g->per_tile;
     int64_t n = g->N - first < g->per_tile ? g->N - first : g->per_tile;
     const int64_t *labels = (const int64_t *)wf_data(t, g->labels) + first;
     double *rows = (double *)wf_data(t, g->rows) + first;
     int64_t bad = g->kernels->cross_entropy(
-        (size_t)n, (size_t)g->K, (const char *)wf_data(t, g->x) + (size_t)(first * g->K) * g->size,
-        labels, g->smoothing, rows, (char *)wf_data(t, g->lse) + (size_t)first * g->size);
+        &p, (size_t)n, (const char *)wf_data(t, g->x) + (size_t)(first * g->K) * g->size, labels,
+        rows, rows + g->N, (char *)wf_data(t, g->lse) + (size_t)first * g->size);
     if (bad >= 0) {
         wf_tile_fail(t, WEFT_ERR_INVALID, "label %lld at row %lld is outside [0, %lld)",
                      (long long)labels[bad], (long long)(first + bad), (long long)g->K);
@@ -109,16 +130,27 @@ static ce_args common_args(const wf_lower *l)
     return (ce_args){
         .x = x.buf,
         .labels = wf_lower_in(l, 1).buf,
+        .weight = -1,
+        .total = -1,
+        .loss_of = {.K = (size_t)K,
+                    .ignore = a->ignore,
+                    .eps = a->smoothing,
+                    .log_probs = a->log_probs},
         .N = x.N,
         .K = K,
         .per_tile = (WF_CHUNK + K - 1) / K,
-        .smoothing = a->smoothing,
-        .factor = a->reduction == WEFT_MEAN ? 1.0 / (double)x.N : 1.0,
         .scalar = a->reduction != WEFT_NONE,
         .dtype = x.dtype,
         .size = weft_dtype_size(x.dtype),
         .kernels = wf_loss_get(x.dtype, l->isa),
     };
+}
+
+static void writes_loss(wf_task *task, const ce_args *g)
+{
+    wf_writes(task, g->loss, WF_WHOLE);
+    if (g->total >= 0)
+        wf_writes(task, g->total, WF_WHOLE);
 }
 
 static weft_status lower(wf_lower *l)
@@ -127,33 +159,35 @@ static weft_status lower(wf_lower *l)
     int64_t tiles = (g.N + g.per_tile - 1) / g.per_tile;
     g.loss = wf_lower_out(l, 0).buf;
     g.lse = wf_lower_out(l, 1).buf;
+    g.weight = l->n_in > 2 ? wf_lower_in(l, 2).buf : -1;
+    g.total = l->n_out > 2 ? wf_lower_out(l, 2).buf : -1;
     g.merge = g.scalar && tiles == 1;
-    g.rows = wf_lower_temp(l, 1, (size_t)g.N * sizeof(double));
+    g.rows = wf_lower_temp(l, 1, 2 * (size_t)g.N * sizeof(double));
     if (g.rows < 0)
         return WEFT_ERR_NOMEM;
     wf_task *task = wf_lower_task(l, g.kernels->name, run, &g, sizeof(g), tiles);
-    wf_reads(task, g.x, WF_WHOLE);
-    wf_reads(task, g.labels, WF_WHOLE);
+    for (int i = 0; i < l->n_in; i++)
+        wf_reads(task, wf_lower_in(l, i).buf, WF_WHOLE);
     wf_writes(task, g.rows, WF_WHOLE);
     wf_writes(task, g.lse, WF_WHOLE);
     if (g.merge || !g.scalar)
-        wf_writes(task, g.loss, WF_WHOLE);
+        writes_loss(task, &g);
     double count = (double)g.N * (double)g.K;
     wf_cost(task, 20.0 * count, count * (double)g.size);
     if (g.merge || !g.scalar)
         return wf_lowered(l, task);
     task = wf_lower_task(l, "reduce:merge", run_merge, &g, sizeof(g), 1);
     wf_reads(task, g.rows, WF_WHOLE);
-    wf_writes(task, g.loss, WF_WHOLE);
-    wf_cost(task, (double)g.N, 8.0 * (double)g.N);
+    writes_loss(task, &g);
+    wf_cost(task, (double)g.N, 16.0 * (double)g.N);
     return wf_lowered(l, task);
 }
 
-/* ---- gradient: inputs logits, labels, lse, dloss --------------------------------------------- */
+/* ---- gradient: inputs logits, labels, lse, dloss(, weight)(, total) -------------------------- */
 
 static weft_status infer_backward(wf_infer *f)
 {
-    WF_TRY(check_inputs(f));
+    WF_TRY(check_inputs(f, 4));
     f->out[0] = f->in[0];
     return WEFT_OK;
 }
@@ -161,28 +195,31 @@ static weft_status infer_backward(wf_infer *f)
 static void run_backward(const wf_tile *t, const void *vargs, int64_t tile)
 {
     const ce_args *g = vargs;
+    const wf_class_loss p = loss_of(g, t);
     int64_t first = tile * g->per_tile;
     int64_t n = g->N - first < g->per_tile ? g->N - first : g->per_tile;
     size_t at = (size_t)(first * g->K) * g->size, row = (size_t)first * g->size;
+    double factor = g->total >= 0 ? 1.0 / *(const double *)wf_data(t, g->total) : 1.0;
     g->kernels->cross_entropy_backward(
-        (size_t)n, (size_t)g->K, (const char *)wf_data(t, g->x) + at,
+        &p, (size_t)n, (const char *)wf_data(t, g->x) + at,
         (const int64_t *)wf_data(t, g->labels) + first, (const char *)wf_data(t, g->lse) + row,
-        g->smoothing, g->factor, (const char *)wf_data(t, g->dloss) + (g->scalar ? 0 : row),
-        g->scalar ? 0 : 1, (char *)wf_data(t, g->dx) + at);
+        factor, (const char *)wf_data(t, g->dloss) + (g->scalar ? 0 : row), g->scalar ? 0 : 1,
+        (char *)wf_data(t, g->dx) + at);
 }
 
 static weft_status lower_backward(wf_lower *l)
 {
+    const cross_entropy_attrs *a = l->attrs;
     ce_args g = common_args(l);
     g.lse = wf_lower_in(l, 2).buf;
     g.dloss = wf_lower_in(l, 3).buf;
+    g.weight = a->weighted ? wf_lower_in(l, 4).buf : -1;
+    g.total = a->reduction == WEFT_MEAN ? wf_lower_in(l, l->n_in - 1).buf : -1;
     g.dx = wf_lower_out(l, 0).buf;
     wf_task *task = wf_lower_task(l, g.kernels->name, run_backward, &g, sizeof(g),
                                   (g.N + g.per_tile - 1) / g.per_tile);
-    wf_reads(task, g.x, WF_WHOLE);
-    wf_reads(task, g.labels, WF_WHOLE);
-    wf_reads(task, g.lse, WF_WHOLE);
-    wf_reads(task, g.dloss, WF_WHOLE);
+    for (int i = 0; i < l->n_in; i++)
+        wf_reads(task, wf_lower_in(l, i).buf, WF_WHOLE);
     wf_writes(task, g.dx, WF_WHOLE);
     double count = (double)g.N * (double)g.K;
     wf_cost(task, 20.0 * count, 2.0 * count * (double)g.size);
@@ -197,48 +234,95 @@ const wf_op wf_op_cross_entropy_backward = {
     .infer = infer_backward,
     .no_grad_reason = "second derivatives are not built",
     .lower = lower_backward,
-    .no_sample_reason = "cross_entropy's samples run it",
+    .no_sample_reason = "the samples of cross_entropy and nll_loss run it",
 };
 
 static weft_status grad(wf_grad *g)
 {
+    const cross_entropy_attrs *a = g->attrs;
+    weft_tensor *in[6] = {g->in[0], g->in[1], g->out[1], g->dout[0]};
+    int n = 4;
+    if (a->weighted)
+        in[n++] = g->in[2];
+    if (a->reduction == WEFT_MEAN)
+        in[n++] = g->out[2];
     if (g->needs[0] && g->dout[0])
-        g->din[0] = wf_record(&wf_op_cross_entropy_backward, g->attrs, NULL, 4,
-                              (weft_tensor *[]){g->in[0], g->in[1], g->out[1], g->dout[0]}, NULL);
+        g->din[0] = wf_record(&wf_op_cross_entropy_backward, a, NULL, n, in, NULL);
     return WEFT_OK;
 }
 
-/* Labels are not an f64 input, so the sample brings its own: row r has label 2 r + 1 modulo K. */
+/* ---- samples --------------------------------------------------------------------------------- */
+
+typedef struct sample_user {
+    weft_cross_entropy_opts opts;
+    bool weighted, ignore_one; /* the opts' pointers are filled in */
+    bool log_probs;
+} sample_user;
+
+/* Labels are not an f64 input, so the sample brings its own: row r has label 2 r + 1 modulo K. The
+ * weights are constant: they take no gradient. */
 static weft_tensor *apply(void *user, weft_tensor *const *in, int n)
 {
-    int64_t labels[16];
+    static const int64_t one = 1;
+    const sample_user *u = user;
+    weft_cross_entropy_opts opts = u->opts;
+    weft_context *ctx = weft_tensor_context(in[0]);
     weft_shape shape = weft_tensor_shape(in[0]);
+    int64_t labels[16];
     for (int64_t r = 0; r < shape.dim[0]; r++)
         labels[r] = (2 * r + 1) % shape.dim[1];
-    weft_tensor *y = weft_tensor_from(weft_tensor_context(in[0]), WEFT_I64,
-                                      WEFT_SHAPE(shape.dim[0]), labels);
-    weft_tensor *loss = y ? weft_cross_entropy(in[0], y, user) : NULL;
+    weft_tensor *y = weft_tensor_from(ctx, WEFT_I64, WEFT_SHAPE(shape.dim[0]), labels);
+    if (u->weighted) { /* in [0.1, 0.9) */
+        opts.weight = wf_record_fill(ctx, weft_tensor_dtype(in[0]), WEFT_SHAPE(1), 0.7);
+        opts.weight = weft_expand(opts.weight, WEFT_SHAPE(shape.dim[1]));
+    }
+    opts.ignore_index = u->ignore_one ? &one : NULL;
+    weft_nll_opts nll = {opts.reduction, opts.weight, opts.ignore_index};
+    weft_tensor *loss = !y             ? NULL
+                        : u->log_probs ? weft_nll_loss(in[0], y, &nll)
+                                       : weft_cross_entropy(in[0], y, &opts);
     weft_tensor_unref(y); /* the graph holds it */
     return loss;
 }
 
+static weft_tensor *apply_probabilities(void *user, weft_tensor *const *in, int n)
+{
+    weft_cross_entropy_opts opts = {.label_smoothing = 0.1, .weight = n > 2 ? in[2] : NULL};
+    return weft_cross_entropy(in[0], in[1], &opts);
+}
+
 static bool sample(weft_context *ctx, int index, wf_sample *s)
 {
-    static const weft_cross_entropy_opts sum = {0.0, WEFT_SUM}, rows = {0.2, WEFT_NONE};
-    static const weft_cross_entropy_opts smooth = {0.1, WEFT_MEAN};
+    static const sample_user mean = {{0}}, sum = {{.reduction = WEFT_SUM}};
+    static const sample_user smooth = {{.label_smoothing = 0.1}};
+    static const sample_user rows = {{.label_smoothing = 0.2, .reduction = WEFT_NONE}};
+    static const sample_user full = {{.label_smoothing = 0.2}, true, true};
     static const wf_sample_case cases[] = {
-        {"mean", 1, {{2, {4, 5}}}, apply, NULL},
+        {"mean", 1, {{2, {4, 5}}}, apply, &mean},
         {"sum", 1, {{2, {4, 5}}}, apply, &sum},
         {"smoothed mean", 1, {{2, {4, 5}}}, apply, &smooth},
         {"smoothed rows", 1, {{2, {3, 4}}}, apply, &rows},
+        {"smoothed, weighted, one ignored", 1, {{2, {4, 5}}}, apply, &full},
+        {"probabilities", 2, {{2, {4, 5}}, {2, {4, 5}}}, apply_probabilities, NULL},
+        {"weighted", 3, {{2, {4, 5}}, {2, {4, 5}}, {1, {5}}}, apply_probabilities, NULL},
     };
-    return wf_sample_from(ctx, cases, 4, index, s);
+    return wf_sample_from(ctx, cases, sizeof(cases) / sizeof(*cases), index, s);
 }
 
-/* Outputs: the loss, and log sum exp of the rows for the gradient. */
+static bool sample_nll(weft_context *ctx, int index, wf_sample *s)
+{
+    static const sample_user mean = {{0}, false, false, true}, full = {{0}, true, true, true};
+    static const wf_sample_case cases[] = {
+        {"mean", 1, {{2, {4, 5}}}, apply, &mean},
+        {"weighted, one ignored", 1, {{2, {4, 5}}}, apply, &full},
+    };
+    return wf_sample_from(ctx, cases, sizeof(cases) / sizeof(*cases), index, s);
+}
+
+/* Outputs: the loss, log sum exp of the rows for the gradient, and the mean's divisor. */
 const wf_op wf_op_cross_entropy = {
     .name = "cross_entropy",
-    .n_out = 2,
+    .n_out = 3,
     .attr_size = sizeof(cross_entropy_attrs),
     .layout_rule = WF_LAYOUT_PLAIN,
     .infer = infer,
@@ -247,11 +331,82 @@ const wf_op wf_op_cross_entropy = {
     .sample = sample,
 };
 
+const wf_op wf_op_nll_loss = {
+    .name = "nll_loss",
+    .n_out = 3,
+    .attr_size = sizeof(cross_entropy_attrs),
+    .layout_rule = WF_LAYOUT_PLAIN,
+    .infer = infer,
+    .grad = grad,
+    .lower = lower,
+    .sample = sample_nll,
+};
+
+/* ---- recording ------------------------------------------------------------------------------- */
+
+static weft_tensor *record(const wf_op *op, weft_tensor *x, weft_tensor *labels,
+                           const weft_cross_entropy_opts *o)
+{
+    cross_entropy_attrs a = {.smoothing = o->label_smoothing,
+                             .reduction = o->reduction,
+                             .ignore = o->ignore_index ? *o->ignore_index : -100,
+                             .weighted = o->weight != NULL,
+                             .log_probs = op == &wf_op_nll_loss};
+    if (!x || !labels || !wf_reduction_known(weft_tensor_context(x), op->name, o->reduction))
+        return NULL;
+    return wf_record(op, &a, NULL, o->weight ? 3 : 2, (weft_tensor *[]){x, labels, o->weight},
+                     NULL);
+}
+
+/* Labels that are probabilities: -sum over k of target[k] weight[k] log p[k]. */
+static weft_tensor *of_probabilities(weft_tensor *x, weft_tensor *target,
+                                     const weft_cross_entropy_opts *o)
+{
+    static const char *const op = "cross_entropy";
+    weft_context *ctx = weft_tensor_context(x);
+    weft_shape shape = weft_tensor_shape(x);
+    if (!wf_same_shapes(op, x, target))
+        return NULL;
+    if (shape.rank != 2 || o->ignore_index) {
+        wf_fail(ctx, WEFT_ERR_INVALID,
+                "%s: labels that are probabilities need logits (N, K) and no ignore_index", op);
+        return NULL;
+    }
+    if (o->label_smoothing > 0) {
+        weft_tensor *even = wf_record_fill(ctx, weft_tensor_dtype(x), shape,
+                                           o->label_smoothing / (double)shape.dim[1]);
+        target = weft_add(weft_scale(target, 1 - o->label_smoothing), even);
+    }
+    if (o->weight)
+        target = weft_mul(target, o->weight);
+    weft_tensor *rows = weft_sum(weft_mul(weft_log_softmax(x, 1), target), 1u << 1, false);
+    return wf_reduce_losses(op, weft_scale(rows, -1), o->reduction);
+}
+
 weft_tensor *weft_cross_entropy(weft_tensor *logits, weft_tensor *labels,
                                 const weft_cross_entropy_opts *opts)
 {
-    cross_entropy_attrs a = {0.0, WEFT_MEAN};
+    weft_cross_entropy_opts o = {0};
     if (opts)
-        a = (cross_entropy_attrs){opts->label_smoothing, opts->reduction};
-    return wf_record(&wf_op_cross_entropy, &a, NULL, 2, (weft_tensor *[]){logits, labels}, NULL);
+        o = *opts;
+    if (!logits || !labels)
+        return NULL;
+    if (!(o.label_smoothing >= 0.0 && o.label_smoothing <= 1.0)) {
+        wf_fail(weft_tensor_context(logits), WEFT_ERR_INVALID,
+                "cross_entropy: label smoothing %g is outside [0, 1]", o.label_smoothing);
+        return NULL;
+    }
+    weft_dtype dtype = weft_tensor_dtype(labels);
+    if (dtype != WEFT_I64 && dtype == weft_tensor_dtype(logits) &&
+        weft_tensor_shape(labels).rank > 1)
+        return of_probabilities(logits, labels, &o);
+    return record(&wf_op_cross_entropy, logits, labels, &o);
+}
+
+weft_tensor *weft_nll_loss(weft_tensor *log_probs, weft_tensor *labels, const weft_nll_opts *opts)
+{
+    weft_cross_entropy_opts o = {0};
+    if (opts)
+        o = (weft_cross_entropy_opts){0.0, opts->reduction, opts->weight, opts->ignore_index};
+    return record(&wf_op_nll_loss, log_probs, labels, &o);
 }

@@ -10,7 +10,7 @@ bool wf_reduction_known(weft_context *ctx, const char *op, weft_reduction reduct
     return false;
 }
 
-static weft_tensor *reduce(const char *op, weft_tensor *losses, weft_reduction reduction)
+weft_tensor *wf_reduce_losses(const char *op, weft_tensor *losses, weft_reduction reduction)
 {
     if (!losses || !wf_reduction_known(weft_tensor_context(losses), op, reduction))
         return NULL;
@@ -41,12 +41,12 @@ bool wf_same_shapes(const char *op, weft_tensor *x, weft_tensor *y)
 weft_tensor *weft_mse_loss(weft_tensor *x, weft_tensor *target, weft_reduction reduction)
 {
     weft_tensor *d = difference("mse_loss", x, target);
-    return reduce("mse_loss", weft_mul(d, d), reduction);
+    return wf_reduce_losses("mse_loss", weft_mul(d, d), reduction);
 }
 
 weft_tensor *weft_l1_loss(weft_tensor *x, weft_tensor *target, weft_reduction reduction)
 {
-    return reduce("l1_loss", weft_abs(difference("l1_loss", x, target)), reduction);
+    return wf_reduce_losses("l1_loss", weft_abs(difference("l1_loss", x, target)), reduction);
 }
 
 /* 1 + factor x, in x's type and shape. */
@@ -78,5 +78,5 @@ weft_tensor *weft_bce_with_logits(weft_tensor *x, weft_tensor *target,
     weft_tensor *losses = weft_add(weft_mul(one_plus(target, -1), x), positive);
     if (o.weight)
         losses = weft_mul(losses, o.weight);
-    return reduce(op, losses, o.reduction);
+    return wf_reduce_losses(op, losses, o.reduction);
 }

@@ -6,6 +6,8 @@
 
 /* False, with the error set, when x and y differ in shape; false when one is NULL. */
 bool wf_same_shapes(const char *op, weft_tensor *x, weft_tensor *y);
+/* losses reduced; NULL passes through. */
+weft_tensor *wf_reduce_losses(const char *op, weft_tensor *losses, weft_reduction reduction);
 /* False, with the error set, for a number that is no reduction. */
 bool wf_reduction_known(weft_context *ctx, const char *op, weft_reduction reduction);
 
