@@ -41,6 +41,14 @@ typedef struct weft_batch_norm2d_opts {
 weft_module *weft_batch_norm2d_create(weft_context *ctx, int channels,
                                       const weft_batch_norm2d_opts *opts);
 
+typedef struct weft_group_norm_opts {
+    double eps;     /* 0 reads as 1e-5 */
+    bool no_affine; /* no weight and bias */
+} weft_group_norm_opts;
+/* weight (ones), bias (zeros). */
+weft_module *weft_group_norm_create(weft_context *ctx, int groups, int channels,
+                                    const weft_group_norm_opts *opts);
+
 weft_module *weft_relu_create(weft_context *ctx);
 weft_module *weft_relu6_create(weft_context *ctx);
 weft_module *weft_silu_create(weft_context *ctx);

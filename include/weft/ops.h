@@ -66,6 +66,11 @@ weft_tensor *weft_batch_norm(weft_tensor *x, weft_tensor *gamma, weft_tensor *be
                              weft_tensor *running_mean, weft_tensor *running_var,
                              weft_tensor *num_batches_tracked, const weft_batch_norm_opts *opts);
 
+/* x (N, C, ...), C divisible by groups; gamma, beta (C), either may be NULL; eps 0 reads as 1e-5. As
+ * torch's F.group_norm. Source: Wu and He 2018. */
+weft_tensor *weft_group_norm(weft_tensor *x, int groups, weft_tensor *gamma, weft_tensor *beta,
+                             double eps);
+
 typedef struct weft_pool2d_opts {
     int kernel[2];          /* height, width */
     int stride[2];          /* 0 reads as the kernel */

@@ -55,6 +55,8 @@ static void texts_are_pytorchs(void **state)
     assert_string_equal(printed(weft_dropout_create(ctx, 0.5)), "Dropout(p=0.5, inplace=False)");
     assert_string_equal(printed(weft_flatten_create(ctx)), "Flatten(start_dim=1, end_dim=-1)");
     assert_string_equal(printed(weft_softmax_create(ctx, 1)), "Softmax(dim=1)");
+    assert_string_equal(printed(weft_group_norm_create(ctx, 3, 6, NULL)),
+                        "GroupNorm(3, 6, eps=1e-05, affine=True, bias=True)");
     assert_string_equal(printed(weft_relu6_create(ctx)), "ReLU6()");
     assert_string_equal(printed(weft_silu_create(ctx)), "SiLU()");
     assert_string_equal(printed(weft_hardswish_create(ctx)), "Hardswish()");
@@ -110,6 +112,8 @@ static void refused_arguments_say_why(void **state)
     assert_error(WEFT_ERR_INVALID, "kernel must be at least 1");
     assert_null(weft_batch_norm2d_create(ctx, 0, NULL));
     assert_error(WEFT_ERR_INVALID, "BatchNorm2d(0");
+    assert_null(weft_group_norm_create(ctx, 4, 6, NULL));
+    assert_error(WEFT_ERR_INVALID, "must divide by the groups");
     assert_null(weft_max_pool2d_create(ctx, 3, &padding));
     assert_error(WEFT_ERR_INVALID, "at most half the kernel");
     assert_null(weft_adaptive_avg_pool2d_create(ctx, 0, 1));

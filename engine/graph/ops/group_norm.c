@@ -1,0 +1,343 @@
+/* group_norm: each image's channels in groups, normalised by their group's mean and variance, then
+ * scaled and shifted per channel (Wu and He 2018). One tile an image, in any layout, with the
+ * kernels of batch normalisation: their statistics per channel are merged per group, and their
+ * y = x*scale + shift + residual serves both passes.
+ *
+ * Letters: N images, C channels, P pixels, G groups, D = C/G * P values of a group. */
+#include <math.h>
+
+#include "engine/graph/ops/common.h"
+#include "kernels/norm/norm.h"
+#include "kernels/reduce/reduce.h"
+
+typedef struct group_norm_attrs {
+    int64_t groups;
+    double eps;
+} group_norm_attrs;
+
+typedef struct gn_args {
+    wf_act act;
+    wf_buf x, gamma, beta, y;      /* y: backward dx */
+    wf_buf mean, invstd;           /* (N, G) */
+    wf_buf dy, sums, dgamma, dbeta; /* backward; sums: a slot an image */
+    int64_t N;
+    int groups;
+    double eps;
+    weft_dtype dtype;
+    const wf_norm_fns *fns;
+} gn_args;
+
+static double get(weft_dtype dtype, const void *p, int i)
+{
+    return dtype == WEFT_F64 ? ((const double *)p)[i] : (double)((const float *)p)[i];
+}
+
+static void set(weft_dtype dtype, void *p, int i, double x)
+{
+    if (dtype == WEFT_F64)
+        ((double *)p)[i] = x;
+    else
+        ((float *)p)[i] = (float)x;
+}
+
+/* A worker's memory: a slot of statistics and four arrays of C numbers. */
+typedef struct scratch {
+    double *slot;
+    char *a[4];
+} scratch;
+
+static size_t scratch_bytes(int C)
+{
+    return (wf_norm_slot_count(C) + 4 * (size_t)C) * sizeof(double);
+}
+
+static scratch scratch_of(const wf_tile *t, int C)
+{
+    scratch s = {.slot = t->scratch};
+    for (int i = 0; i < 4; i++)
+        s.a[i] = (char *)(s.slot + wf_norm_slot_count(C) + (size_t)(i * C));
+    return s;
+}
+
+/* y = x scale + shift (+ residual) per channel, as kernels/norm computes it. */
+static void affine(const gn_args *g, const void *mean, const void *invstd, const void *scale,
+                   const void *shift, const void *x, const void *residual, void *y)
+{
+    g->fns->apply(&(wf_norm_apply){.act = g->act,
+                                   .mean = mean,
+                                   .invstd = invstd,
+                                   .gamma = scale,
+                                   .beta = shift,
+                                   .x = x,
+                                   .residual = residual,
+                                   .y = y});
+}
+
+/* Mean and 1/sqrt(variance + eps) of channels [c0, c1) together, from their slot: the channels'
+ * counts are equal, so means average and second moments add up (Chan et al. 1979). */
+static void group_moments(const gn_args *g, const double *slot, int c0, int c1, double *mean,
+                          double *invstd)
+{
+    const double *m2 = slot + wf_norm_slot_count(g->act.C) / 2;
+    double pixels = (double)g->act.H * g->act.W, sum = 0, squares = 0;
+    for (int c = c0; c < c1; c++)
+        sum += slot[c];
+    *mean = sum / (c1 - c0);
+    for (int c = c0; c < c1; c++)
+        squares += m2[c] + pixels * (slot[c] - *mean) * (slot[c] - *mean);
+    *invstd = 1 / sqrt(squares / (pixels * (c1 - c0)) + g->eps);
+}
+
+static void run(const wf_tile *t, const void *vargs, int64_t n)
+{
+    const gn_args *g = vargs;
+    const int C = g->act.C, width = C / g->groups;
+    scratch s = scratch_of(t, C);
+    const void *x = wf_image(t, g->x, n);
+    g->fns->stats(g->act, x, s.slot);
+    for (int k = 0; k < g->groups; k++) {
+        double mean, invstd;
+        group_moments(g, s.slot, k * width, (k + 1) * width, &mean, &invstd);
+        set(g->dtype, wf_image(t, g->mean, n), k, mean);
+        set(g->dtype, wf_image(t, g->invstd, n), k, invstd);
+        for (int c = k * width; c < (k + 1) * width; c++) {
+            set(g->dtype, s.a[0], c, mean);
+            set(g->dtype, s.a[1], c, invstd);
+        }
+    }
+    affine(g, s.a[0], s.a[1], wf_data(t, g->gamma), wf_data(t, g->beta), x, NULL,
+           wf_image(t, g->y, n));
+}
+
+/* With S = sum of dy per channel, T = sum of dy (x - mean): dx = gamma invstd dy - invstd/D sum of
+ * gamma S - (x - mean) invstd^3/D sum of gamma T, sums over the group's channels. The slot keeps S
+ * and invstd T, which summed over images are dbeta and dgamma. */
+static void run_backward(const wf_tile *t, const void *vargs, int64_t n)
+{
+    const gn_args *g = vargs;
+    const int C = g->act.C, width = C / g->groups;
+    const size_t half = wf_norm_slot_count(C) / 2;
+    const double D = (double)width * g->act.H * g->act.W;
+    scratch s = scratch_of(t, C);
+    void *mean = s.a[0], *one = s.a[1], *scale = s.a[2], *shift = s.a[3];
+    double *slot = wf_image(t, g->sums, n);
+    const void *x = wf_image(t, g->x, n), *dy = wf_image(t, g->dy, n);
+    void *dx = wf_image(t, g->y, n);
+    for (int c = 0; c < C; c++) {
+        set(g->dtype, mean, c, get(g->dtype, wf_image(t, g->mean, n), c / width));
+        set(g->dtype, one, c, 1);
+    }
+    g->fns->backward_reduce(&(wf_norm_reduce){
+        .act = g->act, .mean = mean, .x = x, .dy = dy, .slot = slot});
+    for (int c = 0; c < C; c++) {
+        double invstd = get(g->dtype, wf_image(t, g->invstd, n), c / width);
+        slot[half + (size_t)c] *= invstd;
+        set(g->dtype, scale, c, get(g->dtype, wf_data(t, g->gamma), c) * invstd);
+        set(g->dtype, shift, c, 0);
+    }
+    affine(g, shift, one, scale, shift, dy, NULL, dx);
+    for (int k = 0; k < g->groups; k++) {
+        double invstd = get(g->dtype, wf_image(t, g->invstd, n), k), first = 0, second = 0;
+        for (int c = k * width; c < (k + 1) * width; c++) {
+            double gamma = get(g->dtype, wf_data(t, g->gamma), c);
+            first += gamma * slot[c];
+            second += gamma * slot[half + (size_t)c];
+        }
+        for (int c = k * width; c < (k + 1) * width; c++) {
+            set(g->dtype, scale, c, -second * invstd * invstd / D);
+            set(g->dtype, shift, c, -first * invstd / D);
+        }
+    }
+    affine(g, mean, one, scale, shift, x, dx, dx);
+}
+
+static void run_merge(const wf_tile *t, const void *vargs, int64_t tile)
+{
+    const gn_args *g = vargs;
+    const size_t stride = wf_norm_slot_count(g->act.C);
+    const double *slots = wf_data(t, g->sums);
+    for (int c = 0; c < g->act.C; c++) {
+        double sum;
+        wf_merge((size_t)g->N, stride, 1, slots + c, &sum);
+        set(g->dtype, wf_data(t, g->dbeta), c, sum);
+        wf_merge((size_t)g->N, stride, 1, slots + stride / 2 + c, &sum);
+        set(g->dtype, wf_data(t, g->dgamma), c, sum);
+    }
+}
+
+/* ---- lowering -------------------------------------------------------------------------------- */
+
+static gn_args args_of(const wf_lower *l)
+{
+    const group_norm_attrs *attrs = l->attrs;
+    wf_operand x = wf_lower_in(l, 0);
+    gn_args g = {.act = wf_channel_act(&x),
+                 .x = x.buf,
+                 .y = wf_lower_out(l, 0).buf,
+                 .N = x.N,
+                 .groups = (int)attrs->groups,
+                 .eps = attrs->eps,
+                 .dtype = x.dtype};
+    g.fns = wf_norm_find(l->isa, g.dtype, g.act);
+    return g;
+}
+
+/* x, gamma, beta -> y, mean, invstd */
+static weft_status lower(wf_lower *l)
+{
+    gn_args g = args_of(l);
+    g.gamma = wf_lower_in(l, 1).buf;
+    g.beta = wf_lower_in(l, 2).buf;
+    g.mean = wf_lower_out(l, 1).buf;
+    g.invstd = wf_lower_out(l, 2).buf;
+    wf_task *task = wf_lower_task(l, g.fns->name, run, &g, sizeof(g), g.N);
+    wf_reads(task, g.x, WF_TILED);
+    wf_reads(task, g.gamma, WF_WHOLE);
+    wf_reads(task, g.beta, WF_WHOLE);
+    for (int o = 0; o < 3; o++)
+        wf_writes(task, wf_lower_out(l, o).buf, WF_TILED);
+    wf_scratch(task, scratch_bytes(g.act.C));
+    double count = (double)g.N * (double)wf_act_count(g.act);
+    wf_cost(task, 6 * count, 3 * count * (double)weft_dtype_size(g.dtype));
+    return wf_lowered(l, task);
+}
+
+/* x, dy, mean, invstd, gamma -> dx, dgamma, dbeta */
+static weft_status lower_backward(wf_lower *l)
+{
+    gn_args g = args_of(l);
+    g.dy = wf_lower_in(l, 1).buf;
+    g.mean = wf_lower_in(l, 2).buf;
+    g.invstd = wf_lower_in(l, 3).buf;
+    g.gamma = wf_lower_in(l, 4).buf;
+    g.dgamma = wf_lower_out(l, 1).buf;
+    g.dbeta = wf_lower_out(l, 2).buf;
+    size_t slot_bytes = wf_norm_slot_count(g.act.C) * sizeof(double);
+    g.sums = wf_lower_temp(l, g.N, slot_bytes);
+    if (g.sums < 0)
+        return WEFT_ERR_NOMEM;
+    wf_task *task = wf_lower_task(l, g.fns->name, run_backward, &g, sizeof(g), g.N);
+    for (int i = 0; i < 4; i++)
+        wf_reads(task, wf_lower_in(l, i).buf, WF_TILED);
+    wf_reads(task, g.gamma, WF_WHOLE);
+    wf_writes(task, g.y, WF_TILED);
+    wf_writes(task, g.sums, WF_TILED);
+    wf_scratch(task, scratch_bytes(g.act.C));
+    double count = (double)g.N * (double)wf_act_count(g.act);
+    wf_cost(task, 10 * count, 5 * count * (double)weft_dtype_size(g.dtype));
+
+    task = wf_lower_task(l, "merge", run_merge, &g, sizeof(g), 1);
+    wf_reads(task, g.sums, WF_WHOLE);
+    wf_writes(task, g.dgamma, WF_WHOLE);
+    wf_writes(task, g.dbeta, WF_WHOLE);
+    wf_cost(task, (double)g.N * 2 * g.act.C, (double)g.N * (double)slot_bytes);
+    return wf_lowered(l, task);
+}
+
+/* ---- recording ------------------------------------------------------------------------------- */
+
+static weft_status infer(wf_infer *f)
+{
+    char text[WF_SHAPE_TEXT];
+    group_norm_attrs *a = f->attrs;
+    const weft_shape *x = &f->in[0].shape;
+    WF_TRY(wf_infer_float(f, 0));
+    if (x->rank < 2 || wf_dims_count(x, 2, x->rank) > INT32_MAX || x->dim[1] > INT32_MAX / 2)
+        return wf_infer_fail(f, WEFT_ERR_SHAPE, "input is %s, expected (N, C, ...)",
+                             weft_shape_format(*x, text, sizeof(text)));
+    if (a->groups < 1 || x->dim[1] % a->groups)
+        return wf_infer_fail(f, WEFT_ERR_SHAPE, "%lld channels do not divide by %lld groups",
+                             (long long)x->dim[1], (long long)a->groups);
+    for (int i = 1; i < 3; i++)
+        if (f->in[i].dtype != f->in[0].dtype ||
+            !weft_shape_equal(f->in[i].shape, WEFT_SHAPE(x->dim[1])))
+            return wf_infer_fail(f, WEFT_ERR_SHAPE, "the %s is %s %s, expected %s [%lld]",
+                                 i == 1 ? "weight" : "bias", weft_dtype_name(f->in[i].dtype),
+                                 weft_shape_format(f->in[i].shape, text, sizeof(text)),
+                                 weft_dtype_name(f->in[0].dtype), (long long)x->dim[1]);
+    f->out[0] = f->in[0];
+    f->out[1] = f->out[2] = (wf_type){f->in[0].dtype, WEFT_SHAPE(x->dim[0], a->groups)};
+    return WEFT_OK;
+}
+
+static weft_status infer_backward(wf_infer *f)
+{
+    f->out[0] = f->in[0];
+    f->out[1] = f->out[2] = f->in[4];
+    return WEFT_OK;
+}
+
+const wf_op wf_op_group_norm_backward = {
+    .name = "group_norm_backward",
+    .n_out = 3, /* dx, dgamma, dbeta */
+    .attr_size = sizeof(group_norm_attrs),
+    .flags = WF_OP_KEEPS_ZERO,
+    .layout_rule = WF_LAYOUT_SAME,
+    .infer = infer_backward,
+    .no_grad_reason = "second derivatives are not built",
+    .lower = lower_backward,
+    .no_sample_reason = "group_norm's samples run it",
+};
+
+static weft_status grad(wf_grad *g)
+{
+    weft_tensor *out[WF_MAX_OUT];
+    weft_tensor *in[] = {g->in[0], g->dout[0], g->out[1], g->out[2], g->in[1]};
+    if (!g->dout[0])
+        return WEFT_OK;
+    if (!wf_record(&wf_op_group_norm_backward, g->attrs, NULL, 5, in, out))
+        return weft_error_status(g->ctx);
+    for (int i = 0; i < 3; i++)
+        g->din[i] = g->needs[i] ? out[i] : NULL;
+    return WEFT_OK;
+}
+
+static weft_tensor *apply(void *user, weft_tensor *const *in, int n)
+{
+    return weft_group_norm(in[0], *(const int *)user, in[1], in[2], 1e-3);
+}
+
+static bool sample(weft_context *ctx, int index, wf_sample *s)
+{
+    static const int one = 1, two = 2, five = 5;
+    static const wf_sample_case cases[] = {
+        {"two groups", 3, {{4, {2, 10, 2, 3}}, {1, {10}}, {1, {10}}}, apply, &two},
+        {"one group", 3, {{4, {3, 5, 2, 1}}, {1, {5}}, {1, {5}}}, apply, &one},
+        {"a group a channel", 3, {{3, {2, 5, 4}}, {1, {5}}, {1, {5}}}, apply, &five},
+        {"(N, C)", 3, {{2, {3, 10}}, {1, {10}}, {1, {10}}}, apply, &two},
+    };
+    return wf_sample_from(ctx, cases, sizeof(cases) / sizeof(*cases), index, s);
+}
+
+const wf_op wf_op_group_norm = {
+    .name = "group_norm",
+    .n_out = 3, /* y, mean, invstd */
+    .attr_size = sizeof(group_norm_attrs),
+    .flags = WF_OP_KEEPS_ZERO,
+    .layout_rule = WF_LAYOUT_SAME,
+    .infer = infer,
+    .grad = grad,
+    .lower = lower,
+    .sample = sample,
+};
+
+weft_tensor *weft_group_norm(weft_tensor *x, int groups, weft_tensor *gamma, weft_tensor *beta,
+                             double eps)
+{
+    if (!x)
+        return NULL;
+    weft_context *ctx = weft_tensor_context(x);
+    weft_shape shape = weft_tensor_shape(x);
+    if (!(eps >= 0) || shape.rank < 2) {
+        wf_fail(ctx, WEFT_ERR_INVALID, "group_norm: eps %g, rank %d: eps must not be negative, "
+                "the rank at least 2", eps, shape.rank);
+        return NULL;
+    }
+    group_norm_attrs a = {groups, eps > 0 ? eps : 1e-5};
+    weft_shape channels = WEFT_SHAPE(shape.dim[1]);
+    if (!gamma)
+        gamma = wf_record_fill(ctx, weft_tensor_dtype(x), channels, 1.0);
+    if (!beta)
+        beta = wf_record_fill(ctx, weft_tensor_dtype(x), channels, 0.0);
+    return wf_record(&wf_op_group_norm, &a, NULL, 3, (weft_tensor *[]){x, gamma, beta}, NULL);
+}
