@@ -157,6 +157,11 @@ int session_check_output(const session *s, const char *path)
     return EXIT_FAILED;
 }
 
+static void print_message(void *user, const char *text)
+{
+    fprintf(stderr, "weft %s: warning: %s\n", ((const session *)user)->command, text);
+}
+
 int session_open_context(session *s)
 {
     if (s->options->trace && session_check_output(s, s->options->trace))
@@ -165,7 +170,10 @@ int session_open_context(session *s)
     options.threads = (int)s->options->threads;
     options.seed = (uint64_t)s->options->seed;
     options.trace_path = s->options->trace;
-    return weft_context_create(&s->ctx, &options, &s->err) ? session_fail(s) : 0;
+    if (weft_context_create(&s->ctx, &options, &s->err))
+        return session_fail(s);
+    weft_set_message_handler(s->ctx, print_message, s);
+    return 0;
 }
 
 int session_open_model(session *s, int channels, int height, int width, int classes)

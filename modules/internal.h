@@ -42,6 +42,7 @@ typedef struct wf_hook {
 struct weft_module_state {
     int refs;
     bool owns_memory; /* made by weft_module_create */
+    bool loaded;      /* its state was loaded, by weft_load_state_dict */
     bool unowned;     /* half a clone: what the struct holds beside parts is the original's */
     weft_status failed; /* of the first registration that failed */
     weft_module *parent; /* the first one, not counted; NULL when it is gone */

@@ -252,9 +252,13 @@ weft_status weft_load_state_dict(weft_module *m, const weft_tensor_list *list, b
         if (status == WEFT_OK && t->to != NULL && t->to != t->from)
             wf_convert(t->to, weft_tensor_dtype(t->tensor), t->from, weft_tensor_dtype(t->source),
                        weft_shape_count(weft_tensor_shape(t->tensor)));
+        if (status == WEFT_OK && t->to != NULL)
+            t->module->state->loaded = true;
         weft_tensor_unref(t->staged);
         wf_free(t->name);
     }
+    if (status == WEFT_OK)
+        m->ctx->lint.batch_norm_told = false;
     wf_free(l.targets);
     wf_pointer_map_done(&l.places);
     return status;

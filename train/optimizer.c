@@ -26,6 +26,7 @@ weft_optimizer *wf_optimizer_create(weft_context *ctx, const wf_optim_rule *rule
     o->ctx = ctx;
     o->rule = rule;
     wf_context_ref(ctx);
+    ctx->lint.optimizers++;
     if (m == NULL)
         return o;
     weft_tensor_list params = WEFT_TENSOR_LIST_INIT;
@@ -44,6 +45,7 @@ weft_optimizer *wf_optimizer_create(weft_context *ctx, const wf_optim_rule *rule
 static void drop_param(wf_optim_param *p)
 {
     wf_free(p->name);
+    p->tensor->optimizers--;
     weft_tensor_unref(p->tensor);
     for (int i = 0; i < WF_OPTIM_SLOTS; i++)
         weft_tensor_unref(p->slot[i]);
@@ -57,6 +59,7 @@ void weft_optimizer_destroy(weft_optimizer *o)
         drop_param(&o->params[i]);
     wf_free(o->params);
     wf_free(o->groups);
+    o->ctx->lint.optimizers--;
     wf_context_unref(o->ctx);
     wf_free(o);
 }
@@ -100,6 +103,7 @@ static weft_status add_param(weft_optimizer *o, const char *name, weft_tensor *t
     char *copy = wf_strdup(name);
     if (copy == NULL)
         return nomem(o);
+    t->optimizers++;
     o->params[o->n_params++] =
         (wf_optim_param){.name = copy, .tensor = weft_tensor_ref(t), .group = group};
     return WEFT_OK;
@@ -251,7 +255,7 @@ weft_status weft_optimizer_record(weft_optimizer *o)
         return wf_fail(o->ctx, WEFT_ERR_STATE,
                        "optimizer: this step's update is already recorded; run it first");
     bool was = weft_no_grad_begin(o->ctx);
-    weft_status status = WEFT_OK;
+    weft_status status = wf_optimizer_lint(o);
     for (int i = 0; i < o->n_params && status == WEFT_OK; i++) {
         wf_optim_param *p = &o->params[i];
         weft_tensor *grad = weft_grad(p->tensor);

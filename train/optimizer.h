@@ -21,6 +21,7 @@ typedef struct wf_optim_param {
     int group;
     int64_t steps;  /* updates committed */
     bool has_state; /* the slots hold something: an update wrote them */
+    bool told;      /* that it got no gradient */
     bool pending;   /* an update is recorded and not yet committed */
 } wf_optim_param;
 
@@ -62,6 +63,8 @@ weft_optimizer *wf_optimizer_create(weft_context *ctx, const wf_optim_rule *rule
                                     const weft_optimizer *like);
 /* Counts a recorded update that has been committed since. */
 void wf_optimizer_settle(weft_optimizer *o);
+/* Tells what the step about to be recorded is probably not meant to be (lint.c). */
+weft_status wf_optimizer_lint(weft_optimizer *o);
 /* Makes the slots of p that are missing. */
 weft_status wf_optimizer_make_slots(weft_optimizer *o, wf_optim_param *p, int n);
 

@@ -38,6 +38,7 @@ void wf_context_unref(weft_context *ctx)
         return;
     wf_ring_done(&ctx->ring);
     wf_customs_free(ctx->customs);
+    wf_lint_done(&ctx->lint);
     wf_free(ctx->modules);
     wf_free(ctx->backward_hooks);
     wf_handles_done(&ctx->handles);
@@ -62,6 +63,7 @@ weft_status weft_context_create(weft_context **out, const weft_options *options,
     ctx->handles = (wf_handles)WF_HANDLES_INIT;
     ctx->options = o;
     ctx->isa = wf_cpu_isa();
+    wf_lint_init(&ctx->lint, o.lint);
     wf_graph_init(&ctx->graph);
     ctx->graph.anomaly = o.anomaly;
     weft_status status = WEFT_OK;

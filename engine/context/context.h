@@ -3,6 +3,7 @@
 #define WF_CONTEXT_CONTEXT_H
 
 #include "engine/context/error.h"
+#include "engine/context/lint.h"
 #include "engine/graph/graph.h"
 #include "engine/memory/handles.h"
 #include "engine/memory/memory.h"
@@ -27,6 +28,8 @@ struct weft_context {
     uint64_t next_stream; /* of random numbers: one per initialised tensor */
     uint64_t step;        /* steps committed */
     uint64_t last_hook;   /* handle of the hook registered last, of any kind */
+
+    wf_lint_state lint;
 
     wf_graph graph;
     wf_ring ring;

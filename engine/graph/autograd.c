@@ -201,9 +201,14 @@ static weft_status run_walk(walk *w, weft_tensor *loss, weft_tensor *seed)
             status = walk_node(w, n);
     }
     wf_path_set(ctx, outer);
-    for (int v = 0; v < w->n_values && status == WEFT_OK; v++)
-        if (w->grads[v] && g->values[v].node < 0)
-            status = store(ctx, g->values[v].stored, w->grads[v]);
+    for (int v = 0; v < w->n_values && status == WEFT_OK; v++) {
+        if (!w->grads[v] || g->values[v].node >= 0)
+            continue;
+        weft_tensor *leaf = g->values[v].stored;
+        if (leaf->optimizers == 0 && ctx->lint.optimizers > 0 && wf_lint_on(ctx))
+            wf_lint_loose(ctx, v);
+        status = store(ctx, leaf, w->grads[v]);
+    }
     return status;
 }
 
@@ -271,6 +276,8 @@ weft_tensor *weft_grad(weft_tensor *t)
     weft_context *ctx = wf_tensor_check(t, "grad", false);
     if (!ctx || t->magic != WF_MAGIC_STORED)
         return NULL;
+    if (t->optimizers == 0 && ctx->lint.n_loose > 0)
+        wf_lint_wanted(ctx, t);
     return t->grad_present ? t->grad : NULL;
 }
 

@@ -25,6 +25,7 @@ struct weft_tensor {
     wf_type type;
     uint64_t gen; /* recorded: of its graph. stored: of the graph that leaf, current belong to */
 
+    int optimizers;      /* that have it as a parameter */
     wf_grad_hook *hooks; /* on its gradient, in order; see engine/graph/hooks.c */
 
     /* stored */

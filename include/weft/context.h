@@ -32,12 +32,21 @@ enum {
     WEFT_PASS_ALL = 0x7u
 };
 
+/* What to do about what is probably a mistake, see weft_set_message_handler. */
+typedef enum weft_lint {
+    WEFT_LINT_DEFAULT, /* as the environment's WEFT_LINT says: off, warn or error; else warn */
+    WEFT_LINT_OFF,
+    WEFT_LINT_WARN,
+    WEFT_LINT_ERROR /* the call that finds it fails with WEFT_ERR_STATE */
+} weft_lint;
+
 typedef struct weft_options {
     int threads;            /* 0: OMP_NUM_THREADS, else one per physical core we may use */
     uint64_t seed;          /* of initialisation, dropout, weft_randn */
     weft_executor executor; /* default: parallel */
     unsigned passes_off;    /* WEFT_PASS_ bits to switch off */
     uint64_t schedule_seed; /* of the random scheduler */
+    weft_lint lint;
     bool anomaly;           /* weft_anomaly_begin from the start */
     const char *trace_path; /* write a Chrome trace of the replays here; NULL: none. Copied. */
 } weft_options;
@@ -79,6 +88,16 @@ bool weft_grad_enabled(const weft_context *ctx); /* false inside such a scope */
  * its bits are those of any other run. */
 bool weft_anomaly_begin(weft_context *ctx);
 void weft_anomaly_end(weft_context *ctx, bool was);
+
+/* Messages about what runs, but is hardly meant; each is told once (and none without a handler):
+ *   a tensor that requires a gradient and reaches the loss, but that no optimizer has: by shape and by
+ *     the op and module where it entered, at the next optimizer step. A tensor whose weft_grad is
+ *     asked for before that is taken to be meant so;
+ *   a parameter of an optimizer that got no gradient: by name, with the reason (frozen, not reached,
+ *     cut by no_grad or detach), at its step;
+ *   BatchNorm in training mode under no_grad after its state was loaded: by module path. */
+typedef void (*weft_message_fn)(void *user, const char *text);
+void weft_set_message_handler(weft_context *ctx, weft_message_fn fn, void *user); /* NULL: none */
 
 /* Text reports, written to `out`: the machine (cores chosen and why, NUMA, caches, ISA, library
  * versions), and the plan that the recorded work would run as (tasks, kernels, tiles, layouts,

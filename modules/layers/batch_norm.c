@@ -15,6 +15,15 @@ typedef struct batch_norm {
 static weft_tensor *forward(weft_module *m, weft_tensor *x)
 {
     batch_norm *self = (batch_norm *)m;
+    weft_context *ctx = m->ctx;
+    if (m->training && m->state->loaded && !weft_grad_enabled(ctx) && !ctx->lint.batch_norm_told &&
+        wf_lint_on(ctx)) {
+        ctx->lint.batch_norm_told = ctx->lint.mode != WEFT_LINT_ERROR;
+        if (wf_lint(ctx, "%s is in training mode under no_grad, after its state was loaded: it uses "
+                    "the batch's statistics and changes the running ones; call weft_module_eval",
+                    m->cls->name) != WEFT_OK)
+            return NULL;
+    }
     weft_batch_norm_opts opts = {
         .training = m->training, .eps = self->eps, .momentum = self->momentum};
     return weft_batch_norm(x, self->weight, self->bias, self->running_mean, self->running_var,
