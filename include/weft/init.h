@@ -15,6 +15,9 @@ typedef enum weft_gain { WEFT_GAIN_LEAKY_RELU, WEFT_GAIN_RELU, WEFT_GAIN_LINEAR 
 weft_status weft_init_constant(weft_tensor *t, double value); /* any type */
 weft_status weft_init_uniform(weft_tensor *t, double low, double high);
 weft_status weft_init_normal(weft_tensor *t, double mean, double std);
+/* The normal distribution cut off outside [low, high], which must hold some of it. */
+weft_status weft_init_trunc_normal(weft_tensor *t, double mean, double std, double low,
+                                   double high);
 /* He et al. 2015: standard deviation gain/sqrt(fan), uniform within +-sqrt(3) of that. t has at
  * least two dimensions (out, in, ...); fan_in is in * receptive field, fan_out out * that. `a` is
  * the leaky ReLU's slope (gain sqrt(2/(1+a*a))), unused otherwise. */

@@ -493,6 +493,30 @@ static void cross_entropy_reduces_all_rows(void **state)
     }
 }
 
+/* Two of three rows count, with weights 1 and 4; nothing counts where all are ignored. */
+static void the_mean_divides_by_the_weights_that_count(void **state)
+{
+    const double logp[] = {-1, -2, -3, -4, -5, -6}, weights[] = {1, 4};
+    const int64_t some[] = {0, -100, 1}, none[] = {7, 7, 7}, seven = 7;
+    weft_context *ctx = context(WEFT_EXECUTOR_PARALLEL);
+    weft_tensor *x = stored(ctx, WEFT_F64, WEFT_SHAPE(3, 2), logp);
+    weft_tensor *w = stored(ctx, WEFT_F64, WEFT_SHAPE(2), weights);
+    weft_tensor *y = weft_tensor_from(ctx, WEFT_I64, WEFT_SHAPE(3), some);
+    weft_tensor *no = weft_tensor_from(ctx, WEFT_I64, WEFT_SHAPE(3), none);
+    weft_nll_opts mean = {WEFT_MEAN, w, NULL}, sum = {WEFT_SUM, NULL, NULL};
+    weft_nll_opts skip_mean = {.ignore_index = &seven};
+    weft_nll_opts skip_sum = {WEFT_SUM, NULL, &seven};
+    assert_true(weft_item(weft_nll_loss(x, y, &mean)) == (1 * 1 + 4 * 6) / 5.0);
+    assert_true(weft_item(weft_nll_loss(x, y, &sum)) == 7);
+    assert_true(isnan(weft_item(weft_nll_loss(x, no, &skip_mean))));
+    assert_true(weft_item(weft_nll_loss(x, no, &skip_sum)) == 0);
+    assert_int_equal(weft_error_status(ctx), WEFT_OK);
+    weft_tensor *all[] = {x, w, y, no};
+    for (int i = 0; i < 4; i++)
+        weft_tensor_unref(all[i]);
+    weft_context_destroy(ctx);
+}
+
 static void count_correct_counts(void **state)
 {
     const double x[] = {1, 3, 2, 5, 5, 0, -1, -2, -1, 0, 0, 1};
@@ -554,6 +578,15 @@ static void errors_name_the_numbers(void **state)
         "cross_entropy: label smoothing 1.5 is outside [0, 1]",
         "count_correct: logits are [2, 3] and labels [4], expected (N, K) and (N)",
         "sum: dimensions 0x4 of a tensor of rank 2",
+        "gelu: input 0 is i64, expected f32 or f64",
+        "mse_loss: input is [2, 3], target is [2, 4]",
+        "bce_with_logits: input is [2, 3], target is [2, 4]",
+        "l1_loss: no reduction has the number 7",
+        "nll_loss: labels are f32, expected i64",
+        "cross_entropy: the weight is f32 [4], expected f32 [3]",
+        "cross_entropy: input is [2, 3], target is [2, 4]",
+        "group_norm: 3 channels do not divide by 2 groups",
+        "group_norm: the weight is f32 [4], expected f32 [3]",
     };
     weft_context *ctx = context(WEFT_EXECUTOR_PARALLEL);
     weft_tensor *a = weft_tensor_create(ctx, WEFT_F32, WEFT_SHAPE(2, 3));
@@ -586,6 +619,15 @@ static void errors_name_the_numbers(void **state)
         case 16: y = weft_cross_entropy(a, i2, &too_smooth); break;
         case 17: y = weft_count_correct(a, i4); break;
         case 18: y = weft_sum(a, 4, false); break;
+        case 19: y = weft_gelu(i2); break;
+        case 20: y = weft_mse_loss(a, b, WEFT_MEAN); break;
+        case 21: y = weft_bce_with_logits(a, b, NULL); break;
+        case 22: y = weft_l1_loss(a, a, (weft_reduction)7); break;
+        case 23: y = weft_nll_loss(a, four, NULL); break;
+        case 24: y = weft_cross_entropy(a, i2, &(weft_cross_entropy_opts){.weight = four}); break;
+        case 25: y = weft_cross_entropy(a, b, NULL); break;
+        case 26: y = weft_group_norm(a, 2, NULL, NULL, 0); break;
+        case 27: y = weft_group_norm(a, 3, four, NULL, 0); break;
         }
         assert_null(y);
         assert_string_equal(weft_error_text(ctx), texts[i]);
@@ -602,6 +644,7 @@ int main(void)
         cmocka_unit_test(values_match_plain_c),
         cmocka_unit_test(samples_in_f32_agree_with_f64_in_every_layout),
         cmocka_unit_test(cross_entropy_reduces_all_rows),
+        cmocka_unit_test(the_mean_divides_by_the_weights_that_count),
         cmocka_unit_test(count_correct_counts),
         cmocka_unit_test(a_label_out_of_range_fails_the_run),
         cmocka_unit_test(errors_name_the_numbers),

@@ -214,6 +214,18 @@ static void initialisers_have_the_moments_they_promise(void **state)
         assert_true(fabs(mean) < 5 * want / sqrt(N));
         assert_true(fabs(std - want) < 5 * want / sqrt(2.0 * N));
     }
+    /* cut off at one deviation: sqrt(1 - 2 phi(1)/(2 Phi(1) - 1)) of it is left, uniformly spread
+     * errors below 5/sqrt(2 N) */
+    assert_int_equal(weft_init_trunc_normal(t, 3, 0.5, 2.5, 3.5), WEFT_OK);
+    const double *cut = weft_tensor_data(t);
+    double squares = 0;
+    for (int k = 0; k < N; k++) {
+        assert_true(cut[k] >= 2.5 && cut[k] <= 3.5);
+        squares += (cut[k] - 3) * (cut[k] - 3);
+    }
+    assert_true(fabs(sqrt(squares / N) - 0.5 * 0.539560) < 5 * 0.27 / sqrt(2.0 * N));
+    assert_int_equal(weft_init_trunc_normal(t, 0, 1, 50, 60), WEFT_ERR_INVALID);
+    assert_error(WEFT_ERR_INVALID, "[50, 60] holds nothing of mean 0, deviation 1");
     weft_tensor_unref(t);
     weft_tensor *flat = tensor(1);
     assert_int_equal(weft_init_kaiming_uniform(flat, 0, WEFT_FAN_IN, WEFT_GAIN_RELU),
