@@ -201,7 +201,7 @@ static void a_step_without_memory_breaks_nothing(void **state)
             bool ok = cases[i].run(net);
             bool struck = wf_alloc_fail_at(0) == 0;
             if (!struck)
-                assert_true(ok && n > 1);
+                assert_true(ok && n > 20); /* compiling the plan, too, was let fail */
             else if (!ok && strstr(weft_error_text(ctx), "memory") == NULL)
                 fail_msg("%s, allocation %ld: %s", cases[i].name, n, weft_error_text(ctx));
             weft_error_clear(ctx);
