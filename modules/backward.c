@@ -3,8 +3,9 @@
  * A call of a module that has some (or whose context has) puts its inputs behind one border and its
  * outputs behind another: identity nodes that cost nothing once planned (wf_record_border). When
  * the backward pass crosses the outputs' border the gradients of all outputs are complete: the
- * pre-hooks run. When it crosses the inputs' border those of the inputs are: the hooks run. A crossing holds
- * what the two have to tell each other until the step ends. Threading rule: the context's. */
+ * pre-hooks run. When it crosses the inputs' border those of the inputs are: the hooks run. A
+ * crossing holds what the two have to tell each other until the step ends. Threading rule: the
+ * context's. */
 #include <string.h>
 
 #include "modules/internal.h"

@@ -1,5 +1,5 @@
-/* Clipping gradients (internal): sum_squares, clip_coefficient, scale_by, clip_value. Plain nodes between
- * the gradients and what uses them, so they run before the commit phase.
+/* Clipping gradients (internal): sum_squares, clip_coefficient, scale_by, clip_value. Plain nodes
+ * between the gradients and what uses them, so they run before the commit phase.
  *
  * A sum of squares is taken in double, over runs of WF_CHUNK elements in eight interleaved chains,
  * then over the runs as Note [Fixed reduction trees] says: it depends on the shape alone. */
@@ -27,7 +27,7 @@ typedef struct clip_args {
     const wf_eltwise *kernels;
 } clip_args;
 
-/* ---- sum_squares: f64 scalar ------------------------------------------------------------------ */
+/* ---- sum_squares: f64 scalar ---- */
 
 static weft_status infer_sum(wf_infer *f)
 {
@@ -100,7 +100,7 @@ const wf_op wf_op_sum_squares = {.name = "sum_squares", .n_out = 1,
                                  .layout_rule = WF_LAYOUT_PLAIN, .infer = infer_sum,
                                  .lower = lower_sum, INTERNAL};
 
-/* ---- clip_coefficient: sums of squares to the total norm and the factor ------------------------ */
+/* ---- clip_coefficient: sums of squares to the total norm and the factor ---- */
 
 static weft_status infer_coefficient(wf_infer *f)
 {
@@ -149,7 +149,7 @@ const wf_op wf_op_clip_coefficient = {.name = "clip_coefficient", .n_out = 2, .n
                                       .layout_rule = WF_LAYOUT_PLAIN, .infer = infer_coefficient,
                                       .lower = lower_coefficient, INTERNAL};
 
-/* ---- scale_by: x times an f64 scalar; clip_value: x limited to [-c, c] ------------------------------ */
+/* ---- scale_by: x times an f64 scalar; clip_value: x limited to [-c, c] ---- */
 
 static weft_status infer_first(wf_infer *f)
 {
