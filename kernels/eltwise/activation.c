@@ -63,40 +63,40 @@ WF_INLINE wf_vf normal(wf_vf x, wf_vf *density)
     return wf_vblend(wf_vgt(x, wf_vzero()), wf_vsub(one, tail), tail);
 }
 
-static wf_vf sigmoid_value(wf_vf x, wf_vf a)
+WF_INLINE wf_vf sigmoid_value(wf_vf x, wf_vf a)
 {
     wf_vf one = wf_vset1(1.0f);
     return wf_vdiv(one, wf_vadd(one, wf_vexp(wf_vneg(x))));
 }
-static wf_vf sigmoid_slope(wf_vf y, wf_vf a)
+WF_INLINE wf_vf sigmoid_slope(wf_vf y, wf_vf a)
 {
     return wf_vmul(y, wf_vsub(wf_vset1(1.0f), y));
 }
-static wf_vf tanh_value(wf_vf x, wf_vf a)
+WF_INLINE wf_vf tanh_value(wf_vf x, wf_vf a)
 {
     wf_vf e = expm1_negative(wf_vmul(wf_vabs(x), wf_vset1(-2.0f)));
     wf_vf y = wf_vdiv(wf_vneg(e), wf_vadd(e, wf_vset1(2.0f)));
     return wf_vor(y, wf_vand(x, wf_vset1(-0.0f)));
 }
-static wf_vf tanh_slope(wf_vf y, wf_vf a)
+WF_INLINE wf_vf tanh_slope(wf_vf y, wf_vf a)
 {
     return wf_vfnma(y, y, wf_vset1(1.0f));
 }
-static wf_vf silu_value(wf_vf x, wf_vf a)
+WF_INLINE wf_vf silu_value(wf_vf x, wf_vf a)
 {
     return wf_vdiv(x, wf_vadd(wf_vset1(1.0f), wf_vexp(wf_vneg(x))));
 }
-static wf_vf silu_slope(wf_vf x, wf_vf a)
+WF_INLINE wf_vf silu_slope(wf_vf x, wf_vf a)
 {
     wf_vf s = sigmoid_value(x, a), one = wf_vset1(1.0f);
     return wf_vmul(s, wf_vfma(x, wf_vsub(one, s), one));
 }
-static wf_vf gelu_value(wf_vf x, wf_vf a)
+WF_INLINE wf_vf gelu_value(wf_vf x, wf_vf a)
 {
     wf_vf density;
     return wf_vmul(x, normal(x, &density));
 }
-static wf_vf gelu_slope(wf_vf x, wf_vf a)
+WF_INLINE wf_vf gelu_slope(wf_vf x, wf_vf a)
 {
     wf_vf density, integral = normal(x, &density);
     return wf_vfma(wf_vmul(x, wf_vset1(0.398942280f)), density, integral); /* 1/sqrt(2 pi) */
@@ -107,58 +107,58 @@ WF_INLINE wf_vf gelu_tanh_gate(wf_vf x, wf_vf x2)
     wf_vf u = wf_vmul(x, wf_vfma(x2, wf_vset1(2 * SQRT_2_PI * CUBIC), wf_vset1(2 * SQRT_2_PI)));
     return sigmoid_value(u, u);
 }
-static wf_vf gelu_tanh_value(wf_vf x, wf_vf a)
+WF_INLINE wf_vf gelu_tanh_value(wf_vf x, wf_vf a)
 {
     return wf_vmul(x, gelu_tanh_gate(x, wf_vmul(x, x)));
 }
-static wf_vf gelu_tanh_slope(wf_vf x, wf_vf a)
+WF_INLINE wf_vf gelu_tanh_slope(wf_vf x, wf_vf a)
 {
     wf_vf x2 = wf_vmul(x, x), s = gelu_tanh_gate(x, x2);
     wf_vf inner = wf_vfma(x2, wf_vset1(6 * SQRT_2_PI * CUBIC), wf_vset1(2 * SQRT_2_PI));
     return wf_vfma(wf_vmul(x, inner), sigmoid_slope(s, a), s);
 }
-static wf_vf hardswish_value(wf_vf x, wf_vf a)
+WF_INLINE wf_vf hardswish_value(wf_vf x, wf_vf a)
 {
     wf_vf gate = wf_vmax(wf_vzero(), wf_vadd(x, wf_vset1(3.0f)));
     return wf_vdiv(wf_vmul(x, wf_vmin(wf_vset1(6.0f), gate)), wf_vset1(6.0f));
 }
-static wf_vf hardswish_slope(wf_vf x, wf_vf a)
+WF_INLINE wf_vf hardswish_slope(wf_vf x, wf_vf a)
 {
     wf_vf y = wf_vadd(wf_vdiv(x, wf_vset1(3.0f)), wf_vset1(0.5f));
     y = wf_vblend(wf_vge(x, wf_vset1(3.0f)), wf_vset1(1.0f), y);
     return wf_vblend(wf_vge(wf_vset1(-3.0f), x), wf_vzero(), y);
 }
-static wf_vf relu6_value(wf_vf x, wf_vf a)
+WF_INLINE wf_vf relu6_value(wf_vf x, wf_vf a)
 {
     return wf_vmin(wf_vset1(6.0f), wf_vmax(wf_vzero(), x));
 }
-static wf_vf relu6_slope(wf_vf y, wf_vf a)
+WF_INLINE wf_vf relu6_slope(wf_vf y, wf_vf a)
 {
     wf_vm inside = wf_vm_and(wf_vgt(y, wf_vzero()), wf_vgt(wf_vset1(6.0f), y));
     return wf_vmaskz(inside, wf_vset1(1.0f));
 }
-static wf_vf leaky_relu_value(wf_vf x, wf_vf a)
+WF_INLINE wf_vf leaky_relu_value(wf_vf x, wf_vf a)
 {
     return wf_vblend(wf_vgt(x, wf_vzero()), x, wf_vmul(x, a));
 }
-static wf_vf leaky_relu_slope(wf_vf x, wf_vf a)
+WF_INLINE wf_vf leaky_relu_slope(wf_vf x, wf_vf a)
 {
     return wf_vblend(wf_vgt(x, wf_vzero()), wf_vset1(1.0f), a);
 }
-static wf_vf abs_value(wf_vf x, wf_vf a)
+WF_INLINE wf_vf abs_value(wf_vf x, wf_vf a)
 {
     return wf_vabs(x);
 }
-static wf_vf abs_slope(wf_vf x, wf_vf a)
+WF_INLINE wf_vf abs_slope(wf_vf x, wf_vf a)
 {
     wf_vf up = wf_vmaskz(wf_vgt(x, wf_vzero()), wf_vset1(1.0f));
     return wf_vblend(wf_vgt(wf_vzero(), x), wf_vset1(-1.0f), up);
 }
-static wf_vf softplus_value(wf_vf x, wf_vf a)
+WF_INLINE wf_vf softplus_value(wf_vf x, wf_vf a)
 {
     return wf_vadd(wf_vmax(wf_vzero(), x), log1p_unit(wf_vexp(wf_vneg(wf_vabs(x)))));
 }
-static wf_vf softplus_slope(wf_vf x, wf_vf a)
+WF_INLINE wf_vf softplus_slope(wf_vf x, wf_vf a)
 {
     return sigmoid_value(x, a);
 }

@@ -11,8 +11,8 @@
 #include "kernels/types.h"
 
 /* How rows are compared with their labels: -log p of the label's class, p = softmax(x), times the
- * class's weight; with label smoothing (Szegedy et al. 2016) 1-eps of that plus eps/K of the same of
- * every class. */
+ * class's weight; with label smoothing (Szegedy et al. 2016) 1-eps of that plus eps/K of the same
+ * of every class. */
 typedef struct wf_class_loss {
     size_t K;
     const void *weight; /* of the classes (K); NULL: 1 */
@@ -21,7 +21,8 @@ typedef struct wf_class_loss {
     bool log_probs; /* x holds log p already; the gradient is that of x */
 } wf_class_loss;
 
-/* The kernels of one element type; all floating operands but `losses` and `counts` have it. */
+/* The kernels of one element type; all floating operands but `losses`
+ * and `counts` have it. */
 typedef struct wf_loss {
     const char *name;
     void (*softmax)(size_t outer, size_t K, size_t inner, const void *x, void *y);

@@ -358,31 +358,6 @@ static weft_tensor *record(const wf_op *op, weft_tensor *x, weft_tensor *labels,
                      NULL);
 }
 
-/* Labels that are probabilities: -sum over k of target[k] weight[k] log p[k]. */
-static weft_tensor *of_probabilities(weft_tensor *x, weft_tensor *target,
-                                     const weft_cross_entropy_opts *o)
-{
-    static const char *const op = "cross_entropy";
-    weft_context *ctx = weft_tensor_context(x);
-    weft_shape shape = weft_tensor_shape(x);
-    if (!wf_same_shapes(op, x, target))
-        return NULL;
-    if (shape.rank != 2 || o->ignore_index) {
-        wf_fail(ctx, WEFT_ERR_INVALID,
-                "%s: labels that are probabilities need logits (N, K) and no ignore_index", op);
-        return NULL;
-    }
-    if (o->label_smoothing > 0) {
-        weft_tensor *even = wf_record_fill(ctx, weft_tensor_dtype(x), shape,
-                                           o->label_smoothing / (double)shape.dim[1]);
-        target = weft_add(weft_scale(target, 1 - o->label_smoothing), even);
-    }
-    if (o->weight)
-        target = weft_mul(target, o->weight);
-    weft_tensor *rows = weft_sum(weft_mul(weft_log_softmax(x, 1), target), 1u << 1, false);
-    return wf_reduce_losses(op, weft_scale(rows, -1), o->reduction);
-}
-
 weft_tensor *weft_cross_entropy(weft_tensor *logits, weft_tensor *labels,
                                 const weft_cross_entropy_opts *opts)
 {
@@ -399,7 +374,7 @@ weft_tensor *weft_cross_entropy(weft_tensor *logits, weft_tensor *labels,
     weft_dtype dtype = weft_tensor_dtype(labels);
     if (dtype != WEFT_I64 && dtype == weft_tensor_dtype(logits) &&
         weft_tensor_shape(labels).rank > 1)
-        return of_probabilities(logits, labels, &o);
+        return wf_cross_entropy_of_probabilities(logits, labels, &o);
     return record(&wf_op_cross_entropy, logits, labels, &o);
 }
 

@@ -1,5 +1,6 @@
-/* Losses made of other ops: mean squared and absolute error, binary cross-entropy of logits. They
- * have no node of their own, so gradients reach whatever takes part, targets and weights too. */
+/* Losses made of other ops: mean squared and absolute error, binary cross-entropy of logits, and
+ * cross-entropy with probabilities for labels. They have no node of their own, so gradients reach
+ * whatever takes part, targets and weights too. */
 #include "engine/graph/ops/losses.h"
 
 bool wf_reduction_known(weft_context *ctx, const char *op, weft_reduction reduction)
@@ -79,4 +80,29 @@ weft_tensor *weft_bce_with_logits(weft_tensor *x, weft_tensor *target,
     if (o.weight)
         losses = weft_mul(losses, o.weight);
     return wf_reduce_losses(op, losses, o.reduction);
+}
+
+/* Labels that are probabilities: -sum over k of target[k] weight[k] log p[k]. */
+weft_tensor *wf_cross_entropy_of_probabilities(weft_tensor *x, weft_tensor *target,
+                                               const weft_cross_entropy_opts *o)
+{
+    static const char *const op = "cross_entropy";
+    weft_context *ctx = weft_tensor_context(x);
+    weft_shape shape = weft_tensor_shape(x);
+    if (!wf_same_shapes(op, x, target))
+        return NULL;
+    if (shape.rank != 2 || o->ignore_index) {
+        wf_fail(ctx, WEFT_ERR_INVALID,
+                "%s: labels that are probabilities need logits (N, K) and no ignore_index", op);
+        return NULL;
+    }
+    if (o->label_smoothing > 0) {
+        weft_tensor *even = wf_record_fill(ctx, weft_tensor_dtype(x), shape,
+                                           o->label_smoothing / (double)shape.dim[1]);
+        target = weft_add(weft_scale(target, 1 - o->label_smoothing), even);
+    }
+    if (o->weight)
+        target = weft_mul(target, o->weight);
+    weft_tensor *rows = weft_sum(weft_mul(weft_log_softmax(x, 1), target), 1u << 1, false);
+    return wf_reduce_losses(op, weft_scale(rows, -1), o->reduction);
 }

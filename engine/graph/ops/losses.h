@@ -6,6 +6,9 @@
 
 /* False, with the error set, when x and y differ in shape; false when one is NULL. */
 bool wf_same_shapes(const char *op, weft_tensor *x, weft_tensor *y);
+/* weft_cross_entropy where the labels are the classes' probabilities. */
+weft_tensor *wf_cross_entropy_of_probabilities(weft_tensor *x, weft_tensor *target,
+                                               const weft_cross_entropy_opts *o);
 /* losses reduced; NULL passes through. */
 weft_tensor *wf_reduce_losses(const char *op, weft_tensor *losses, weft_reduction reduction);
 /* False, with the error set, for a number that is no reduction. */
