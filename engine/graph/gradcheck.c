@@ -75,10 +75,12 @@ static weft_status compare(check *c, int input, const weft_gradcheck_opts *o, co
     for (int64_t i = 0; i < count; i++) {
         double *x = (double *)t->block.data + i, was = *x, hi, lo;
         *x = was + o->eps;
-        WF_TRY(evaluate(c, &hi));
+        weft_status status = evaluate(c, &hi);
         *x = was - o->eps;
-        WF_TRY(evaluate(c, &lo));
-        *x = was;
+        if (status == WEFT_OK)
+            status = evaluate(c, &lo);
+        *x = was; /* on failure too */
+        WF_TRY(status);
         double numeric = (hi - lo) / (2 * o->eps);
         double excess = fabs(got[i] - numeric) - (o->atol + o->rtol * fabs(numeric));
         if (!(excess <= 0) && (worst < 0 || !(excess <= worst_excess))) {
