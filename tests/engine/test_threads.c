@@ -236,22 +236,21 @@ static void a_failed_step_leaves_the_weights_and_the_next_one_works(void **state
     branches_done(&b);
 }
 
-static void a_thousand_steps_take_no_more_memory_than_a_hundred(void **state)
+static void a_thousand_more_steps_take_no_more_memory(void **state)
 {
     weft_options o = {.seed = 3, .threads = 3};
     branches b;
     assert_true(branches_init(&b, &o));
     size_t blocks = 0, heap = 0;
-    for (int i = 0; i < 1000; i++) {
+    for (int i = 0; i < 1600; i++) {
         assert_int_equal(step(&b), WEFT_OK);
-        if (i == 99) {
+        if (i == 599) { /* the C library's caches have filled by then; they count as used */
             blocks = wf_memory_used(b.ctx->memory).total_in_use;
             heap = mallinfo2().uordblks; /* 0 under sanitizers, which have their own heap */
         }
     }
     assert_int_equal(wf_memory_used(b.ctx->memory).total_in_use, blocks);
-    /* The C library counts blocks in its threads' caches as used. */
-    assert_true(mallinfo2().uordblks < heap + 32 * 900);
+    assert_true(mallinfo2().uordblks < heap + 4 * 1000); /* less than four bytes a step */
     branches_done(&b);
 }
 
@@ -266,7 +265,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(works_inside_a_parallel_region),
         cmocka_unit_test(the_callers_thread_is_as_it_was),
         cmocka_unit_test(a_failed_step_leaves_the_weights_and_the_next_one_works),
-        cmocka_unit_test(a_thousand_steps_take_no_more_memory_than_a_hundred),
+        cmocka_unit_test(a_thousand_more_steps_take_no_more_memory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
