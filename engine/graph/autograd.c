@@ -222,6 +222,11 @@ weft_status weft_backward_with(weft_tensor *loss, weft_tensor *seed, bool retain
     char a[128], b[128];
     if (g->in_backward)
         return wf_fail(ctx, WEFT_ERR_STATE, "backward: a hook cannot begin another backward pass");
+    if (loss->magic == WF_MAGIC_STORED && loss->requires_grad && !g->grad_off) {
+        loss = weft_scale(loss, 1); /* a leaf's gradient is the seed: a node to walk from */
+        if (!loss)
+            return weft_error_status(ctx);
+    }
     if (loss->magic != WF_MAGIC_RECORDED || !g->values[loss->value].requires_grad)
         return wf_fail(ctx, WEFT_ERR_STATE,
                        "backward: the loss does not depend on a tensor that requires a gradient");

@@ -115,6 +115,16 @@ static void a_non_scalar_loss_needs_a_seed(void **state)
     weft_tensor_unref(seed);
 }
 
+static void a_leafs_gradient_is_the_seed(void **state)
+{
+    weft_tensor *w = vec(1, 2, 3, true), *seed = vec(1, 10, 100, false);
+    assert_int_equal(weft_backward_with(w, seed, false), WEFT_OK);
+    expect(weft_grad(w), 1, 10, 100);
+    weft_sync(ctx);
+    weft_tensor_unref(w);
+    weft_tensor_unref(seed);
+}
+
 static void a_loss_without_trainable_inputs_is_an_error(void **state)
 {
     weft_tensor *w = vec(1, 2, 3, false);
@@ -287,6 +297,7 @@ int main(void)
         cmocka_unit_test(a_second_forward_recorded_before_the_first_backward_stays_usable),
         cmocka_unit_test(walking_a_graph_twice_needs_retain),
         cmocka_unit_test(a_non_scalar_loss_needs_a_seed),
+        cmocka_unit_test(a_leafs_gradient_is_the_seed),
         cmocka_unit_test(a_loss_without_trainable_inputs_is_an_error),
         cmocka_unit_test(detach_cuts_the_graph),
         cmocka_unit_test(gradients_that_meet_are_summed),
