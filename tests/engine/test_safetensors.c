@@ -303,7 +303,7 @@ static void arrays_are_aligned_for_any_length_of_the_header(void **state)
 {
     const char *path = in_dir("aligned.safetensors");
     for (int length = 0; length < 9; length++) {
-        const weft_safetensors_meta meta = {"note", "12345678" + length};
+        const weft_safetensors_meta meta = {"note", &"12345678"[length]};
         weft_safetensors *file = NULL;
         assert_int_equal(weft_safetensors_write(path, sample, COUNT(sample), &meta, 1, NULL),
                          WEFT_OK);

@@ -15,9 +15,9 @@
 #define EACH(i) for (int i = 0; i < L; i++)
 
 /* Values with every trap: zeros of both signs, infinities, NaN, denormals, large and small. */
-static const float SPECIAL[] = {0.0f,      -0.0f,   1.0f,   -1.0f,  0.5f,     -2.5f,
-                                3.5f,      1e30f,   -1e30f, 1e-30f, NAN,      INFINITY,
-                                -INFINITY, 1e-42f,  7.25f,  -0.75f, 16777217, 2.5f,
+static const float SPECIAL[] = {0.0f,      -0.0f,   1.0f,   -1.0f,  0.5f,        -2.5f,
+                                3.5f,      1e30f,   -1e30f, 1e-30f, NAN,         INFINITY,
+                                -INFINITY, 1e-42f,  7.25f,  -0.75f, 16777216.0f, 2.5f,
                                 123.4f,    -1e-42f, 0.1f,   100.0f, -3.0f};
 enum { N_SPECIAL = sizeof SPECIAL / sizeof *SPECIAL };
 
