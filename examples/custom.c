@@ -15,7 +15,7 @@
  *     y = net(torch.randn(2, 10))
  *     y.mean().backward()
  *     for name, p in net.named_parameters():
- *         print(name, list(p.shape), list(p.grad.shape))        # weight_custom [5, 3] [5, 3] ...
+ *         print(name, list(p.grad.shape))                       # weight_custom [5, 3] ...
  *     print(list(y.shape))                                      # [2, 3]
  */
 #include <stdio.h>
@@ -28,6 +28,15 @@ typedef struct net {
     weft_tensor *weight_custom;
 } net;
 
+static void init(weft_module *m)
+{
+    net *self = (net *)m;
+    weft_register_module(m, "fc1", &self->fc1, weft_linear_create(m->ctx, 10, 20, NULL));
+    weft_register_module(m, "fc2", &self->fc2, weft_linear_create(m->ctx, 20, 5, NULL));
+    weft_register_parameter(m, "weight_custom", &self->weight_custom,
+                            weft_randn(m->ctx, WEFT_SHAPE(5, 3)));
+}
+
 static weft_tensor *forward(weft_module *m, weft_tensor *x)
 {
     net *self = (net *)m;
@@ -35,47 +44,23 @@ static weft_tensor *forward(weft_module *m, weft_tensor *x)
     return weft_matmul(x, self->weight_custom, false, false);
 }
 
-static const weft_module_class net_class = {"Net", sizeof(net), .forward = forward};
-
-static weft_module *net_create(weft_context *ctx)
-{
-    net *self = weft_module_create(ctx, &net_class);
-    if (self == NULL)
-        return NULL;
-    weft_module *m = &self->base;
-    weft_register_module(m, "fc1", &self->fc1, weft_linear_create(ctx, 10, 20, NULL));
-    weft_register_module(m, "fc2", &self->fc2, weft_linear_create(ctx, 20, 5, NULL));
-    weft_register_parameter(m, "weight_custom", &self->weight_custom,
-                            weft_randn(ctx, WEFT_SHAPE(5, 3)));
-    return weft_module_ok(self);
-}
-
-static void print_shape(const char *before, weft_tensor *t, const char *after)
-{
-    char shape[64];
-    printf("%s%s%s", before, weft_shape_format(weft_tensor_shape(t), shape, sizeof(shape)), after);
-}
+static const weft_module_class net_class = {"Net", sizeof(net), .init = init, .forward = forward};
 
 int main(void)
 {
-    weft_context *ctx;
-    if (weft_context_create(&ctx, NULL, NULL) != WEFT_OK)
-        return 1;
-    weft_module *model = net_create(ctx);
+    weft_context *ctx = weft_context_default();
+    weft_module *model = weft_module_create(ctx, &net_class);
     weft_tensor *x = weft_randn(ctx, WEFT_SHAPE(2, 10));
     weft_tensor *y = weft_call(model, x);
+    weft_backward(weft_mean(y, 0, false));
     weft_tensor_list parameters = WEFT_TENSOR_LIST_INIT;
-    int failed = weft_backward(weft_mean(y, 0, false)) != WEFT_OK ||
-                 weft_parameters(model, 0, &parameters) != WEFT_OK;
+    weft_parameters(model, 0, &parameters);
     for (int i = 0; i < parameters.n; i++) {
-        printf("%s", parameters.item[i].name);
-        print_shape(" ", parameters.item[i].tensor, "");
-        print_shape(" ", weft_grad(parameters.item[i].tensor), "\n");
+        printf("%s ", parameters.item[i].name);
+        weft_print_shape(weft_grad(parameters.item[i].tensor), stdout);
     }
-    if (failed)
-        puts(weft_error_text(ctx));
-    else
-        print_shape("", y, "\n");
+    weft_print_shape(y, stdout);
+    weft_status failed = weft_print_error(ctx, stderr);
     weft_tensor_list_done(&parameters);
     weft_tensor_unref(x);
     weft_module_unref(model);

@@ -35,9 +35,7 @@ static weft_module *layer_scale_create(weft_context *ctx, int channels, double i
 
 int main(void)
 {
-    weft_context *ctx;
-    if (weft_context_create(&ctx, NULL, NULL) != WEFT_OK)
-        return 1;
+    weft_context *ctx = weft_context_default();
     weft_conv2d_layer_opts same = {.padding = {1, 1}};
     weft_module *net = WEFT_SEQUENTIAL(ctx, weft_conv2d_create(ctx, 3, 8, 3, &same),
                                        layer_scale_create(ctx, 8, 0.1));
@@ -52,8 +50,8 @@ int main(void)
         printf("\n%s %s", parameters.item[i].name,
                weft_shape_format(weft_tensor_shape(grad), shape, sizeof(shape)));
     }
-    printf("\n%s", weft_error_text(ctx));
-    int failed = weft_error_status(ctx) != WEFT_OK;
+    puts("");
+    weft_status failed = weft_print_error(ctx, stderr);
     weft_tensor_list_done(&parameters);
     weft_tensor_unref(x);
     weft_module_unref(net);

@@ -12,9 +12,7 @@ static weft_tensor *loss_fn(weft_tensor *logits, weft_tensor *labels, double pen
 
 int main(void)
 {
-    weft_context *ctx;
-    if (weft_context_create(&ctx, NULL, NULL) != WEFT_OK)
-        return 1;
+    weft_context *ctx = weft_context_default();
     weft_tensor *logits = weft_tensor_from(ctx, WEFT_F32, WEFT_SHAPE(2, 3),
                                            (float[]){1, 2, 3, 0.5f, 0, -0.5f});
     weft_tensor *labels = weft_tensor_from(ctx, WEFT_I64, WEFT_SHAPE(2), (int64_t[]){2, 0});
@@ -26,8 +24,7 @@ int main(void)
     weft_read(weft_grad(logits), g, sizeof(g));
     for (int i = 0; i < 2; i++)
         printf("%.4f %.4f %.4f\n", g[i][0], g[i][1], g[i][2]);
-    printf("%s", weft_error_text(ctx));
-    int failed = weft_error_status(ctx) != WEFT_OK;
+    weft_status failed = weft_print_error(ctx, stderr);
     weft_tensor_unref(logits);
     weft_tensor_unref(labels);
     weft_context_destroy(ctx);

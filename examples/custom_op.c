@@ -48,9 +48,7 @@ static weft_tensor *apply(void *user, weft_tensor *const *in, int n)
 
 int main(void)
 {
-    weft_context *ctx;
-    if (weft_context_create(&ctx, NULL, NULL) != WEFT_OK)
-        return 1;
+    weft_context *ctx = weft_context_default();
     weft_tensor *x = weft_tensor_from(ctx, WEFT_F64, WEFT_SHAPE(3), (double[]){1, 2, 3});
     weft_set_requires_grad(x, true);
     double g[3] = {0};

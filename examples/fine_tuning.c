@@ -12,9 +12,7 @@ static bool equal(weft_tensor *a, weft_tensor *b)
 
 int main(void)
 {
-    weft_context *ctx;
-    if (weft_context_create(&ctx, NULL, NULL) != WEFT_OK)
-        return 1;
+    weft_context *ctx = weft_context_default();
     weft_module *net = WEFT_SEQUENTIAL(ctx, weft_linear_create(ctx, 4, 8, NULL),
                                        weft_relu_create(ctx), weft_linear_create(ctx, 8, 10, NULL));
     weft_module_requires_grad(net, false);
@@ -36,8 +34,7 @@ int main(void)
                weft_shape_format(weft_tensor_shape(t), shape, sizeof(shape)),
                equal(t, weft_get_parameter(before, state.item[i].name)) ? "frozen" : "trained");
     }
-    printf("%s", weft_error_text(ctx));
-    int failed = weft_error_status(ctx) != WEFT_OK;
+    weft_status failed = weft_print_error(ctx, stderr);
     weft_tensor_list_done(&state);
     weft_tensor_unref(x);
     weft_tensor_unref(y);

@@ -21,9 +21,7 @@ static weft_status log_output(void *user, weft_module *m, int n_in, weft_tensor 
 
 int main(void)
 {
-    weft_context *ctx;
-    if (weft_context_create(&ctx, NULL, NULL) != WEFT_OK)
-        return 1;
+    weft_context *ctx = weft_context_default();
     weft_module *net = WEFT_SEQUENTIAL(ctx, weft_flatten_create(ctx),
                                        weft_linear_create(ctx, 4, 3, NULL), weft_relu_create(ctx));
     weft_init_constant(weft_get_parameter(net, "1.weight"), 0.25);
@@ -43,8 +41,7 @@ int main(void)
         weft_hook_remove(weft_at(net, i), entries[i].handle);
     }
     weft_call(net, x);
-    printf("%s", weft_error_text(ctx));
-    int failed = weft_error_status(ctx) != WEFT_OK;
+    weft_status failed = weft_print_error(ctx, stderr);
     weft_tensor_unref(x);
     weft_module_unref(net);
     weft_context_destroy(ctx);

@@ -15,9 +15,7 @@
 
 int main(void)
 {
-    weft_context *ctx;
-    if (weft_context_create(&ctx, NULL, NULL) != WEFT_OK)
-        return 1;
+    weft_context *ctx = weft_context_default();
     weft_module *model = WEFT_SEQUENTIAL(ctx, weft_linear_create(ctx, 10, 20, NULL),
                                          weft_relu_create(ctx),
                                          weft_linear_create(ctx, 20, 5, NULL));
@@ -31,10 +29,7 @@ int main(void)
     weft_backward(loss);
     weft_optimizer_step(sgd);
     printf("loss is finite: %s\n", isfinite(weft_item(loss)) ? "True" : "False");
-
-    int failed = weft_error_status(ctx) != WEFT_OK;
-    if (failed)
-        puts(weft_error_text(ctx));
+    weft_status failed = weft_print_error(ctx, stderr);
     weft_tensor_unref(x);
     weft_tensor_unref(y);
     weft_optimizer_destroy(sgd);

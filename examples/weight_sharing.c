@@ -40,9 +40,7 @@ static void print_names(const char *title, const weft_tensor_list *list)
 
 int main(void)
 {
-    weft_context *ctx;
-    if (weft_context_create(&ctx, NULL, NULL) != WEFT_OK)
-        return 1;
+    weft_context *ctx = weft_context_default();
     weft_module *net = tied_create(ctx);
     weft_tensor *weight = weft_get_parameter(net, "second.weight");
     weft_init_constant(weight, 0.5);
@@ -57,8 +55,7 @@ int main(void)
     weft_state_dict(net, &state);
     print_names("parameters", &parameters);
     print_names("state", &state);
-    printf("%s", weft_error_text(ctx));
-    int failed = weft_error_status(ctx) != WEFT_OK;
+    weft_status failed = weft_print_error(ctx, stderr);
     weft_tensor_list_done(&parameters);
     weft_tensor_list_done(&state);
     weft_tensor_unref(x);

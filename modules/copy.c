@@ -132,7 +132,7 @@ static weft_module *clone_module(wf_pointer_map *made, weft_module *m)
                 "%s cannot be cloned: its class has a destroy but no clone", cls->name);
         return NULL;
     }
-    weft_module *copy = weft_module_create(m->ctx, cls);
+    weft_module *copy = wf_module_new(m->ctx, cls); /* its parts are copied, not made */
     if (copy == NULL)
         return NULL;
     copy->training = m->training;

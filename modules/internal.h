@@ -155,4 +155,7 @@ weft_tensor *wf_tensor_copy(weft_tensor *t, weft_dtype dtype);
 bool wf_converts(weft_dtype from, weft_dtype to);
 void wf_convert(void *to, weft_dtype to_type, const void *from, weft_dtype from_type, int64_t n);
 
+/* As weft_module_create, without running the class's init. */
+void *wf_module_new(weft_context *ctx, const weft_module_class *cls);
+
 #endif

@@ -148,7 +148,8 @@ weft_status weft_module_init(weft_module *m, weft_context *ctx, const weft_modul
     return WEFT_OK;
 }
 
-void *weft_module_create(weft_context *ctx, const weft_module_class *cls)
+/* A new module whose parts are not registered yet. */
+void *wf_module_new(weft_context *ctx, const weft_module_class *cls)
 {
     if (ctx == NULL || cls == NULL)
         return NULL;
@@ -165,6 +166,15 @@ void *weft_module_create(weft_context *ctx, const weft_module_class *cls)
     }
     m->state->owns_memory = true;
     return m;
+}
+
+void *weft_module_create(weft_context *ctx, const weft_module_class *cls)
+{
+    weft_module *m = wf_module_new(ctx, cls);
+    if (m == NULL || cls->init == NULL)
+        return m;
+    cls->init(m);
+    return weft_module_ok(m);
 }
 
 weft_module *weft_module_ref(weft_module *m)

@@ -84,6 +84,12 @@ weft_status weft_context_create(weft_context **out, const weft_options *options,
     return WEFT_OK;
 }
 
+weft_context *weft_context_default(void)
+{
+    weft_context *ctx = NULL;
+    return weft_context_create(&ctx, NULL, NULL) == WEFT_OK ? ctx : NULL;
+}
+
 void weft_context_destroy(weft_context *ctx)
 {
     if (!ctx || ctx->closed)
@@ -119,6 +125,22 @@ const char *weft_error_text(const weft_context *ctx)
 void weft_error_clear(weft_context *ctx)
 {
     ctx->error = (weft_error)WEFT_ERROR_INIT;
+}
+
+weft_status weft_print_error(const weft_context *ctx, FILE *out)
+{
+    if (!ctx)
+        fputs("there is no context\n", out);
+    else if (ctx->error.status != WEFT_OK)
+        fprintf(out, "%s\n", ctx->error.text);
+    return ctx ? ctx->error.status : WEFT_ERR_INVALID;
+}
+
+void weft_print_shape(const weft_tensor *t, FILE *out)
+{
+    char text[160];
+    if (t && wf_tensor_check(t, "print_shape", true))
+        fprintf(out, "%s\n", weft_shape_format(t->type.shape, text, sizeof text));
 }
 
 weft_status weft_sync(weft_context *ctx)

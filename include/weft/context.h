@@ -55,6 +55,8 @@ typedef struct weft_options {
 /* options may be NULL. On failure returns a status and leaves *ctx untouched; err (may be NULL)
  * receives the message. */
 weft_status weft_context_create(weft_context **ctx, const weft_options *options, weft_error *err);
+/* A context with default options; NULL on failure. For small programs: weft_context_create says why. */
+weft_context *weft_context_default(void);
 /* Destroys the context. Tensors that are still referenced stay valid memory until their last
  * unref, but can no longer be recorded with. NULL: no effect. */
 void weft_context_destroy(weft_context *ctx);
@@ -67,6 +69,12 @@ weft_isa weft_context_isa(const weft_context *ctx);
 weft_status weft_error_status(const weft_context *ctx);
 const char *weft_error_text(const weft_context *ctx);
 void weft_error_clear(weft_context *ctx);
+/* Writes the error that stands, and a newline, to `out` and returns its status; WEFT_OK and nothing
+ * written where none does. A NULL context is an error that says so. */
+weft_status weft_print_error(const weft_context *ctx, FILE *out);
+/* Writes a tensor's shape, such as [1, 5], and a newline; nothing for NULL, whose context has an
+ * error to tell. */
+void weft_print_shape(const weft_tensor *t, FILE *out);
 
 /* Runs all recorded work, with every pass, and ends the step: recorded handles become stale. */
 weft_status weft_sync(weft_context *ctx);

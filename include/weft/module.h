@@ -45,6 +45,10 @@ typedef struct weft_module_class {
     size_t size;      /* of the struct that embeds weft_module */
     int version;      /* of the saved form, 0 reads as 1; saved in the file's metadata */
 
+    /* Registers the parts of a new module, as __init__ does; NULL for a class whose constructor is a
+     * function with arguments. Nothing needs to be checked in it: a registration that fails makes
+     * weft_module_create fail. Not run for weft_module_init() and clones. */
+    void (*init)(weft_module *self);
     /* One tensor in, one out. NULL on failure, with the context's error set. */
     weft_tensor *(*forward)(weft_module *self, weft_tensor *x);
     /* Several tensors in or out; used where `forward` is NULL. *n_out is the room in out[] and
@@ -81,7 +85,8 @@ struct weft_module {
 
 /* ---- life ------------------------------------------------------------------------------------*/
 
-/* A new module of cls->size zeroed bytes with one reference, in training mode. NULL on failure. */
+/* A new module of cls->size zeroed bytes with one reference, in training mode, on which the class's
+ * init has run. NULL on failure. */
 void *weft_module_create(weft_context *ctx, const weft_module_class *cls);
 /* The same for a struct in memory of the caller's, which must outlive its last reference. */
 weft_status weft_module_init(weft_module *m, weft_context *ctx, const weft_module_class *cls);

@@ -18,11 +18,11 @@ import counted
 EXPECTED = {
     "example_linear": "[1, 5]\n",
     "example_custom": (
-        "weight_custom [5, 3] [5, 3]\n"
-        "fc1.weight [20, 10] [20, 10]\n"
-        "fc1.bias [20] [20]\n"
-        "fc2.weight [5, 20] [5, 20]\n"
-        "fc2.bias [5] [5]\n"
+        "weight_custom [5, 3]\n"
+        "fc1.weight [20, 10]\n"
+        "fc1.bias [20]\n"
+        "fc2.weight [5, 20]\n"
+        "fc2.bias [5]\n"
         "[2, 3]\n"
     ),
     "example_sequential": (

@@ -59,6 +59,41 @@ static char *printed(weft_module *m)
     return text;
 }
 
+/* ---- init ---- */
+
+static void pair_init(weft_module *m)
+{
+    weft_register_module(m, "fc", NULL, weft_linear_create(m->ctx, 3, 2, NULL));
+    weft_register_parameter(m, "gain", NULL, weft_tensor_full(m->ctx, WEFT_F32, WEFT_SHAPE(2), 1));
+}
+
+static void bad_init(weft_module *m)
+{
+    weft_register_module(m, "fc", NULL, weft_linear_create(m->ctx, 3, 2, NULL));
+    weft_register_parameter(m, "a.b", NULL, weft_tensor_full(m->ctx, WEFT_F32, WEFT_SHAPE(2), 1));
+}
+
+static void a_class_may_register_its_parts_in_init(void **state)
+{
+    static const weft_module_class pair = {"Pair", sizeof(weft_module), .init = pair_init};
+    weft_module *m = weft_module_create(ctx, &pair);
+    assert_non_null(m);
+    assert_int_equal(weft_parameter_count(m, false), 3 * 2 + 2 + 2);
+    weft_module *copy = weft_module_clone(m); /* init is not run again over the copied parts */
+    assert_non_null(copy);
+    assert_int_equal(weft_parameter_count(copy, false), 3 * 2 + 2 + 2);
+    weft_module_unref(copy);
+    weft_module_unref(m);
+}
+
+static void a_registration_that_fails_in_init_fails_the_module(void **state)
+{
+    static const weft_module_class bad = {"Bad", sizeof(weft_module), .init = bad_init};
+    assert_null(weft_module_create(ctx, &bad));
+    assert_non_null(strstr(weft_error_text(ctx), "a.b"));
+    weft_error_clear(ctx);
+}
+
 static void a_custom_module_gets_everything_for_nothing(void **state)
 {
     char path[] = "/tmp/weft-contract-XXXXXX", text[256];
@@ -264,6 +299,8 @@ static void gradcheck_finds_wrong_and_unrepeatable_gradients(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        TEST(a_class_may_register_its_parts_in_init),
+        TEST(a_registration_that_fails_in_init_fails_the_module),
         TEST(a_custom_module_gets_everything_for_nothing),
         TEST(registering_a_buffer_again_changes_whether_it_is_saved),
         TEST(a_refused_registration_leaves_the_field_and_the_part),
