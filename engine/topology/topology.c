@@ -84,9 +84,12 @@ static weft_status load(builder *b, weft_error *err)
 }
 
 /* The union of OpenMP's places: when the user names places or asks for binding, OpenMP has bound
- * the initial thread already, and that thread's own mask says nothing about the others'. */
+ * the initial thread already, and that thread's own mask says nothing about the others'. Otherwise
+ * LLVM's runtime has a place, too: all cpus there were when the process began. */
 static weft_status add_openmp_places(hwloc_bitmap_t mask, weft_error *err)
 {
+    if (omp_get_proc_bind() == omp_proc_bind_false)
+        return WEFT_OK;
     for (int place = 0; place < omp_get_num_places(); place++) {
         int n = omp_get_place_num_procs(place);
         if (n <= 0)

@@ -50,13 +50,24 @@ static void values_of_every_kind_arrive(void **state)
     assert_true(o.weight_decay == 0);
 }
 
+/* Flag by flag, since the bytes between the members may differ. */
 static void what_is_not_given_keeps_its_default(void **state)
 {
+    static const size_t sizes[] = {[FLAG_BOOL] = sizeof(bool),
+                                   [FLAG_INT] = sizeof(int64_t),
+                                   [FLAG_NUMBER] = sizeof(double),
+                                   [FLAG_TEXT] = sizeof(char *),
+                                   [FLAG_CHOICE] = sizeof(char *),
+                                   [FLAG_REFUSED] = 0};
     static const char *const args[] = {NULL};
     cli_options o, d = cli_defaults();
     char error[512];
     assert_true(parse(CMD_TRAIN, args, &o, error));
-    assert_memory_equal(&o, &d, sizeof(o));
+    for (int i = 0; i < cli_n_flags; i++) {
+        const flag *f = &cli_flags[i];
+        if (memcmp((char *)&o + f->offset, (char *)&d + f->offset, sizes[f->kind]) != 0)
+            fail_msg("--%s", f->name);
+    }
 }
 
 static void mistakes_are_named(void **state)
