@@ -19,8 +19,10 @@ static void extra_repr(const weft_module *m, char *text, size_t size)
     snprintf(text, size, "%d", ((const layer_scale *)m)->channels);
 }
 
-static const weft_module_class layer_scale_class = {
-    .name = "LayerScale", .size = sizeof(layer_scale), .forward = forward, .extra_repr = extra_repr};
+static const weft_module_class layer_scale_class = {.name = "LayerScale",
+                                                    .size = sizeof(layer_scale),
+                                                    .forward = forward,
+                                                    .extra_repr = extra_repr};
 
 static weft_module *layer_scale_create(weft_context *ctx, int channels, double init)
 {

@@ -13,8 +13,8 @@ static weft_tensor *loss_fn(weft_tensor *logits, weft_tensor *labels, double pen
 int main(void)
 {
     weft_context *ctx = weft_context_default();
-    weft_tensor *logits = weft_tensor_from(ctx, WEFT_F32, WEFT_SHAPE(2, 3),
-                                           (float[]){1, 2, 3, 0.5f, 0, -0.5f});
+    weft_tensor *logits =
+        weft_tensor_from(ctx, WEFT_F32, WEFT_SHAPE(2, 3), (float[]){1, 2, 3, 0.5f, 0, -0.5f});
     weft_tensor *labels = weft_tensor_from(ctx, WEFT_I64, WEFT_SHAPE(2), (int64_t[]){2, 0});
     weft_set_requires_grad(logits, true);
     weft_tensor *loss = loss_fn(logits, labels, 0.1);

@@ -16,9 +16,9 @@
 int main(void)
 {
     weft_context *ctx = weft_context_default();
-    weft_module *model = WEFT_SEQUENTIAL(ctx, weft_linear_create(ctx, 10, 20, NULL),
-                                         weft_relu_create(ctx),
-                                         weft_linear_create(ctx, 20, 5, NULL));
+    weft_module *model =
+        WEFT_SEQUENTIAL(ctx, weft_linear_create(ctx, 10, 20, NULL), weft_relu_create(ctx),
+                        weft_linear_create(ctx, 20, 5, NULL));
     weft_module_print(model, stdout);
     puts("");
 

@@ -51,6 +51,7 @@ static inline size_t wf_act_index(wf_act a, int c, int h, int w)
 
 #define WF_CAT_(a, b) a##b
 #define WF_CAT(a, b) WF_CAT_(a, b)
-#define WF_ALIGN 64 /* bytes: every buffer a kernel is given starts on such a boundary, unless the
+#define WF_ALIGN                                                                                   \
+    64 /* bytes: every buffer a kernel is given starts on such a boundary, unless the
                        family's header says otherwise; images inside it need not */
 #endif

@@ -37,8 +37,8 @@ typedef struct crossing {
 static struct wf_backward_hooks *grown(struct wf_backward_hooks *hooks)
 {
     int capacity = hooks == NULL ? 4 : 2 * hooks->capacity;
-    struct wf_backward_hooks *fresh = wf_realloc_array(
-        hooks, sizeof(*hooks) + (size_t)capacity * sizeof(hooks->item[0]), 1);
+    struct wf_backward_hooks *fresh =
+        wf_realloc_array(hooks, sizeof(*hooks) + (size_t)capacity * sizeof(hooks->item[0]), 1);
     if (fresh == NULL)
         return NULL;
     if (hooks == NULL)
@@ -129,8 +129,8 @@ typedef struct pass {
     weft_module *m;
     bool pre;
     int n;
-    weft_tensor **grads;           /* n of them, to be replaced */
-    int n_out;                     /* hooks only */
+    weft_tensor **grads; /* n of them, to be replaced */
+    int n_out;           /* hooks only */
     weft_tensor *const *grad_out;
 } pass;
 

@@ -114,8 +114,8 @@ static weft_status run_forward(weft_module *m, int n_in, weft_tensor *const *in,
     if (cls->forward == NULL)
         return cls->forward_many(m, n_in, in, n_out, out);
     if (n_in != 1 || *n_out < 1)
-        return wf_fail(m->ctx, WEFT_ERR_INVALID, "%s takes one tensor and gives one; called with %d",
-                       cls->name, n_in);
+        return wf_fail(m->ctx, WEFT_ERR_INVALID,
+                       "%s takes one tensor and gives one; called with %d", cls->name, n_in);
     out[0] = cls->forward(m, in[0]);
     *n_out = 1;
     if (out[0] != NULL)
@@ -142,8 +142,8 @@ static weft_status call(weft_module *m, int n_in, weft_tensor **in, int *n_out, 
         status = run_forward(m, n_in, in, n_out, out);
     if (status == WEFT_OK && (*n_out < 0 || *n_out > WEFT_MODULE_MAX_OUT))
         status = wf_fail(m->ctx, WEFT_ERR_INVALID,
-                         "%s: forward says it gives %d tensors; 0 to %d are possible",
-                         m->cls->name, *n_out, WEFT_MODULE_MAX_OUT);
+                         "%s: forward says it gives %d tensors; 0 to %d are possible", m->cls->name,
+                         *n_out, WEFT_MODULE_MAX_OUT);
     status = wf_global_hooks(m, last_global, status, n_in, in, *n_out, out);
     status = run_hooks(m, last, status, n_in, in, *n_out, out);
     for (int i = 0; status == WEFT_OK && i < *n_out; i++) {
@@ -178,8 +178,8 @@ static weft_status check_input(const weft_module *m, int i, const weft_tensor *t
 weft_status weft_call_many(weft_module *m, int n_in, weft_tensor *const *in, int *n_out,
                            weft_tensor **out)
 {
-    weft_context *other = n_in > 0 && in != NULL && in[0] != NULL ? weft_tensor_context(in[0])
-                                                                  : NULL;
+    weft_context *other =
+        n_in > 0 && in != NULL && in[0] != NULL ? weft_tensor_context(in[0]) : NULL;
     WF_TRY(wf_module_check(m, other, "weft_call"));
     if (n_in < 0 || (n_in > 0 && in == NULL) || n_out == NULL || out == NULL)
         return wf_fail(m->ctx, WEFT_ERR_INVALID, "%s: weft_call_many: invalid arguments",

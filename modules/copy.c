@@ -47,8 +47,8 @@ weft_tensor *wf_tensor_copy(weft_tensor *t, weft_dtype dtype)
 {
     weft_shape shape = weft_tensor_shape(t);
     const void *from = weft_tensor_data(t);
-    weft_tensor *copy = from != NULL ? weft_tensor_create(weft_tensor_context(t), dtype, shape)
-                                     : NULL;
+    weft_tensor *copy =
+        from != NULL ? weft_tensor_create(weft_tensor_context(t), dtype, shape) : NULL;
     void *to = copy != NULL ? weft_tensor_data(copy) : NULL;
     if (to == NULL) {
         weft_tensor_unref(copy);
@@ -68,8 +68,7 @@ weft_tensor *wf_tensor_copy(weft_tensor *t, weft_dtype dtype)
 static void *same_field(const weft_module *m, weft_module *copy, const void *field)
 {
     uintptr_t offset = (uintptr_t)field - (uintptr_t)m;
-    if (field == NULL || offset < sizeof(weft_module) ||
-        offset + sizeof(void *) > m->cls->size)
+    if (field == NULL || offset < sizeof(weft_module) || offset + sizeof(void *) > m->cls->size)
         return NULL;
     return (char *)copy + offset;
 }

@@ -14,8 +14,8 @@
 /* The 128 random bits number `block` of a draw. */
 static philox4x32_ctr_t random_block(uint64_t seed, uint64_t stream, uint64_t block)
 {
-    philox4x32_ctr_t counter = {{(uint32_t)block, (uint32_t)(block >> 32), (uint32_t)stream,
-                                 (uint32_t)(stream >> 32)}};
+    philox4x32_ctr_t counter = {
+        {(uint32_t)block, (uint32_t)(block >> 32), (uint32_t)stream, (uint32_t)(stream >> 32)}};
     philox4x32_key_t key = {{(uint32_t)seed, (uint32_t)(seed >> 32)}};
     return philox4x32(counter, key);
 }

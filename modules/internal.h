@@ -41,17 +41,17 @@ typedef struct wf_hook {
 
 struct weft_module_state {
     int refs;
-    bool owns_memory; /* made by weft_module_create */
-    bool loaded;      /* its state was loaded, by weft_load_state_dict */
-    bool unowned;     /* half a clone: what the struct holds beside parts is the original's */
-    weft_status failed; /* of the first registration that failed */
+    bool owns_memory;    /* made by weft_module_create */
+    bool loaded;         /* its state was loaded, by weft_load_state_dict */
+    bool unowned;        /* half a clone: what the struct holds beside parts is the original's */
+    weft_status failed;  /* of the first registration that failed */
     weft_module *parent; /* the first one, not counted; NULL when it is gone */
     int n_parts, cap_parts;
     wf_part *parts; /* in order of first registration */
     wf_hook *pre_hooks, *post_hooks;
     uint64_t last_hook;
     struct wf_backward_hooks *backward; /* NULL: none were ever registered */
-    int calls; /* running now: hooks are only marked as removed */
+    int calls;                          /* running now: hooks are only marked as removed */
 };
 
 /* ---- parts ---- */
@@ -115,7 +115,7 @@ typedef struct wf_pointer_map {
     struct {
         const void *key;
         void *value;
-    } *slot;
+    } * slot;
 } wf_pointer_map;
 /* Where key's value is; NULL when it is not in the map. */
 void **wf_pointer_map_find(const wf_pointer_map *map, const void *key);

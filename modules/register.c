@@ -78,9 +78,9 @@ static void bind_module(wf_part *p, weft_module **field)
 static weft_status register_tensor(weft_module *m, const char *name, weft_tensor **field,
                                    weft_tensor *value, wf_part_kind kind, bool persistent)
 {
-    weft_status status = wf_module_check(m, value != NULL ? weft_tensor_context(value) : NULL,
-                                         kind == WF_BUFFER ? "weft_register_buffer"
-                                                           : "weft_register_parameter");
+    weft_status status =
+        wf_module_check(m, value != NULL ? weft_tensor_context(value) : NULL,
+                        kind == WF_BUFFER ? "weft_register_buffer" : "weft_register_parameter");
     wf_part *p = NULL;
     if (status == WEFT_OK) {
         status = value != NULL ? check_tensor(m, name != NULL ? name : "", kind, value)

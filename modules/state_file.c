@@ -27,8 +27,8 @@ static weft_status add_version(void *user, const char *path, weft_module *m)
 static char *versions_text(weft_module *m)
 {
     json_t *versions = json_object();
-    weft_status status = versions != NULL ? wf_walk(m, WEFT_WALK_DUPLICATES, add_version, versions)
-                                          : WEFT_ERR_NOMEM;
+    weft_status status =
+        versions != NULL ? wf_walk(m, WEFT_WALK_DUPLICATES, add_version, versions) : WEFT_ERR_NOMEM;
     char *text = status == WEFT_OK ? json_dumps(versions, JSON_COMPACT) : NULL;
     json_decref(versions);
     if (text == NULL)
@@ -54,8 +54,8 @@ static weft_status upgrade_module(void *user, const char *path, weft_module *m)
     if (saved < 1 || saved >= version_of(m) || m->cls->upgrade == NULL)
         return WEFT_OK;
     char *prefix = path[0] == '\0' ? wf_strdup("") : wf_asprintf("%s.", path);
-    weft_status status = prefix != NULL ? m->cls->upgrade(m, (int)saved, prefix, u->state)
-                                        : WEFT_ERR_NOMEM;
+    weft_status status =
+        prefix != NULL ? m->cls->upgrade(m, (int)saved, prefix, u->state) : WEFT_ERR_NOMEM;
     wf_free(prefix);
     return status == WEFT_OK ? WEFT_OK
                              : wf_fail(m->ctx, status, "'%s': version %lld of %s cannot be loaded",
@@ -100,8 +100,8 @@ weft_status weft_module_save_with(weft_module *m, const char *path,
     WF_TRY(weft_state_dict(m, &list));
     weft_safetensors_entry *entries = wf_zalloc_array((size_t)list.n, sizeof(*entries));
     weft_safetensors_meta *all = wf_zalloc_array((size_t)n_meta + 2, sizeof(*all));
-    weft_status status = entries != NULL && all != NULL ? list_entries(m, &list, entries)
-                                                        : wf_module_nomem(m);
+    weft_status status =
+        entries != NULL && all != NULL ? list_entries(m, &list, entries) : wf_module_nomem(m);
     char *versions = status == WEFT_OK ? versions_text(m) : NULL;
     if (status == WEFT_OK && versions == NULL)
         status = WEFT_ERR_NOMEM;
@@ -135,8 +135,8 @@ static weft_status read_entry(weft_context *ctx, const weft_safetensors_entry *e
             return wf_fail(ctx, WEFT_ERR_UNSUPPORTED, "'%s' is an empty tensor", e->name);
     }
     weft_tensor *t = weft_tensor_from(ctx, e->dtype, e->shape, e->data);
-    weft_status status = t != NULL ? weft_tensor_list_add(list, e->name, t)
-                                   : weft_error_status(ctx);
+    weft_status status =
+        t != NULL ? weft_tensor_list_add(list, e->name, t) : weft_error_status(ctx);
     weft_tensor_unref(t);
     return status;
 }

@@ -208,8 +208,7 @@ static weft_status collect_tensors(void *user, const char *path, weft_module *m)
                 return WEFT_ERR_NOMEM;
         }
         char *name = wf_join_path(path, p->name);
-        weft_status status = name != NULL ? weft_tensor_list_add(c->list, name, t)
-                                          : WEFT_ERR_NOMEM;
+        weft_status status = name != NULL ? weft_tensor_list_add(c->list, name, t) : WEFT_ERR_NOMEM;
         wf_free(name);
         WF_TRY(status);
     }

@@ -33,7 +33,7 @@ struct weft_context {
 
     wf_graph graph;
     wf_ring ring;
-    wf_handles handles; /* stored tensors and modules */
+    wf_handles handles;                       /* stored tensors and modules */
     struct wf_backward_hooks *backward_hooks; /* of all modules; modules/backward.c, wf_free */
     void *modules;      /* what the modules room keeps for this context, freed by wf_free */
     wf_custom *customs; /* ops from outside the library that were used */

@@ -54,7 +54,8 @@ weft_status wf_lint(weft_context *ctx, const char *format, ...)
     vsnprintf(text + n, sizeof text - (size_t)n, format, args);
     va_end(args);
     if (ctx->lint.mode == WEFT_LINT_ERROR)
-        return wf_error_set(&ctx->error, WEFT_ERR_STATE, "%s (WEFT_LINT makes this an error)", text);
+        return wf_error_set(&ctx->error, WEFT_ERR_STATE, "%s (WEFT_LINT makes this an error)",
+                            text);
     if (wf_lint_on(ctx))
         ctx->lint.fn(ctx->lint.user, text);
     return WEFT_OK;
@@ -83,9 +84,9 @@ void wf_lint_loose(weft_context *ctx, int value)
     snprintf(text, sizeof text,
              "a tensor of shape %s (%s) that requires a gradient reaches the loss through %s%s%s, "
              "but no optimizer has it",
-             weft_shape_format(t->type.shape, shape, sizeof shape),
-             weft_dtype_name(t->type.dtype), by ? by->op->name : "nothing",
-             in_module ? " in module " : "", in_module ? by->path : "");
+             weft_shape_format(t->type.shape, shape, sizeof shape), weft_dtype_name(t->type.dtype),
+             by ? by->op->name : "nothing", in_module ? " in module " : "",
+             in_module ? by->path : "");
     for (int i = 0; i < lint->n_loose; i++)
         if (strcmp(lint->loose[i].text, text) == 0)
             return;

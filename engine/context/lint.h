@@ -18,7 +18,7 @@ typedef struct wf_lint_state {
     weft_lint mode; /* never WEFT_LINT_DEFAULT */
     weft_message_fn fn;
     void *user;
-    int optimizers; /* that exist in the context */
+    int optimizers;       /* that exist in the context */
     bool batch_norm_told; /* since the last load */
     wf_loose *loose;
     int n_loose, cap_loose;

@@ -7,7 +7,8 @@
 const char *weft_status_string(weft_status status)
 {
     switch (status) {
-#define X(name, text) case WEFT_##name: return text;
+#define X(name, text)                                                                              \
+    case WEFT_##name: return text;
         WEFT_STATUS_LIST(X)
 #undef X
     }

@@ -27,8 +27,8 @@ static weft_tensor *value_handle(weft_context *ctx, int value)
         return v->handle;
     weft_tensor *t = wf_ring_new(&ctx->ring);
     if (t)
-        *t = (weft_tensor){.magic = WF_MAGIC_RECORDED, .ctx = ctx, .type = v->type,
-                           .gen = g->gen, .value = value};
+        *t = (weft_tensor){
+            .magic = WF_MAGIC_RECORDED, .ctx = ctx, .type = v->type, .gen = g->gen, .value = value};
     return t;
 }
 
@@ -59,11 +59,10 @@ static weft_status gather(walk *w, int value, weft_tensor *grad)
     const wf_value *v = &w->ctx->graph.values[value];
     if (v->type.dtype != grad->type.dtype || !weft_shape_equal(v->type.shape, grad->type.shape)) {
         char a[128], b[128];
-        return wf_fail(w->ctx, WEFT_ERR_INTERNAL, "backward: gradient of %s %s for a value of %s %s",
-                       weft_dtype_name(grad->type.dtype),
-                       weft_shape_format(grad->type.shape, a, sizeof a),
-                       weft_dtype_name(v->type.dtype),
-                       weft_shape_format(v->type.shape, b, sizeof b));
+        return wf_fail(
+            w->ctx, WEFT_ERR_INTERNAL, "backward: gradient of %s %s for a value of %s %s",
+            weft_dtype_name(grad->type.dtype), weft_shape_format(grad->type.shape, a, sizeof a),
+            weft_dtype_name(v->type.dtype), weft_shape_format(v->type.shape, b, sizeof b));
     }
     w->grads[value] = w->grads[value] ? weft_add(w->grads[value], grad) : grad;
     return w->grads[value] ? WEFT_OK : weft_error_status(w->ctx);
@@ -111,8 +110,15 @@ static weft_status walk_node(walk *w, int n)
     memcpy(attrs, g->bytes + node.attrs, node.op->attr_size);
     if (node.op->n_scalars)
         memcpy(scalars, g->scalars + node.scalars, (size_t)node.op->n_scalars * sizeof *scalars);
-    wf_grad rule = {.ctx = ctx, .attrs = attrs, .scalars = scalars, .n_in = node.n_in,
-                    .n_out = node.n_out, .in = in, .out = out, .dout = dout, .needs = needs,
+    wf_grad rule = {.ctx = ctx,
+                    .attrs = attrs,
+                    .scalars = scalars,
+                    .n_in = node.n_in,
+                    .n_out = node.n_out,
+                    .in = in,
+                    .out = out,
+                    .dout = dout,
+                    .needs = needs,
                     .din = din};
     g->rule = node.op;
     status = node.op->grad(&rule);
@@ -236,11 +242,10 @@ weft_status weft_backward_with(weft_tensor *loss, weft_tensor *seed, bool retain
                        weft_shape_format(loss->type.shape, a, sizeof a));
     if (seed && (seed->type.dtype != loss->type.dtype ||
                  !weft_shape_equal(seed->type.shape, loss->type.shape)))
-        return wf_fail(ctx, WEFT_ERR_SHAPE, "backward: seed is %s %s, the loss %s %s",
-                       weft_dtype_name(seed->type.dtype),
-                       weft_shape_format(seed->type.shape, a, sizeof a),
-                       weft_dtype_name(loss->type.dtype),
-                       weft_shape_format(loss->type.shape, b, sizeof b));
+        return wf_fail(
+            ctx, WEFT_ERR_SHAPE, "backward: seed is %s %s, the loss %s %s",
+            weft_dtype_name(seed->type.dtype), weft_shape_format(seed->type.shape, a, sizeof a),
+            weft_dtype_name(loss->type.dtype), weft_shape_format(loss->type.shape, b, sizeof b));
     if (g->backwards > 0)
         WF_TRY(wf_execute_pending(ctx));
     WF_TRY(wf_graph_keep(ctx, loss));

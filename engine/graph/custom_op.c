@@ -125,8 +125,12 @@ static weft_status grad(wf_grad *g)
 /* ---- running ---- */
 
 /* The operands of a call in the order of weft_custom_call: in, out, dout, din. buf -1: NULL. */
-enum { OUT = WEFT_CUSTOM_MAX_IN, DOUT = OUT + WEFT_CUSTOM_MAX_OUT,
-       DIN = DOUT + WEFT_CUSTOM_MAX_OUT, OPERANDS = DIN + WEFT_CUSTOM_MAX_IN };
+enum {
+    OUT = WEFT_CUSTOM_MAX_IN,
+    DOUT = OUT + WEFT_CUSTOM_MAX_OUT,
+    DIN = DOUT + WEFT_CUSTOM_MAX_OUT,
+    OPERANDS = DIN + WEFT_CUSTOM_MAX_IN
+};
 
 typedef struct custom_args {
     const attrs_head *head; /* the plan's */
@@ -139,10 +143,14 @@ typedef struct custom_args {
 static weft_custom_call call_of(const custom_args *a, const weft_array *arrays)
 {
     const weft_custom_op *op = &a->head->op->user;
-    return (weft_custom_call){.attrs = a->head->user, .n_in = op->n_in, .n_out = op->n_out,
-                              .in = arrays, .out = arrays + OUT,
+    return (weft_custom_call){.attrs = a->head->user,
+                              .n_in = op->n_in,
+                              .n_out = op->n_out,
+                              .in = arrays,
+                              .out = arrays + OUT,
                               .dout = a->backward ? arrays + DOUT : NULL,
-                              .din = a->backward ? arrays + DIN : NULL, .tiles = a->tiles};
+                              .din = a->backward ? arrays + DIN : NULL,
+                              .tiles = a->tiles};
 }
 
 static void run(const wf_tile *t, const void *vargs, int64_t tile)
@@ -270,9 +278,12 @@ static wf_custom *custom_make(weft_context *ctx, const weft_custom_op *op)
     snprintf(c->backward_name, size, "%s_backward", op->name);
     c->user = *op;
     c->user.name = c->name;
-    c->forward = (wf_op){.name = c->name, .n_out = op->n_out,
+    c->forward = (wf_op){.name = c->name,
+                         .n_out = op->n_out,
                          .attr_size = sizeof(attrs_head) + op->attr_size,
-                         .layout_rule = WF_LAYOUT_PLAIN, .infer = infer, .lower = lower,
+                         .layout_rule = WF_LAYOUT_PLAIN,
+                         .infer = infer,
+                         .lower = lower,
                          .grad = op->backward ? grad : NULL};
     c->backward = c->forward;
     c->backward.name = c->backward_name;

@@ -105,8 +105,11 @@ int wf_graph_value(weft_context *ctx, weft_tensor *t)
         wf_nomem(&ctx->error, sizeof *g->values, "the graph");
         return -1;
     }
-    g->values[g->n_values] = (wf_value){.type = t->type, .node = -1, .stored = weft_tensor_ref(t),
-                                        .version = t->version, .requires_grad = t->requires_grad,
+    g->values[g->n_values] = (wf_value){.type = t->type,
+                                        .node = -1,
+                                        .stored = weft_tensor_ref(t),
+                                        .version = t->version,
+                                        .requires_grad = t->requires_grad,
                                         .block = 1};
     return t->leaf = g->n_values++;
 }
@@ -126,11 +129,10 @@ weft_status wf_graph_assign(weft_tensor *stored, weft_tensor *value, bool state)
     char a[128], b[128];
     if (stored->type.dtype != value->type.dtype ||
         !weft_shape_equal(stored->type.shape, value->type.shape))
-        return wf_fail(ctx, WEFT_ERR_SHAPE, "assign: %s %s to %s %s",
-                       weft_dtype_name(value->type.dtype),
-                       weft_shape_format(value->type.shape, a, sizeof a),
-                       weft_dtype_name(stored->type.dtype),
-                       weft_shape_format(stored->type.shape, b, sizeof b));
+        return wf_fail(
+            ctx, WEFT_ERR_SHAPE, "assign: %s %s to %s %s", weft_dtype_name(value->type.dtype),
+            weft_shape_format(value->type.shape, a, sizeof a), weft_dtype_name(stored->type.dtype),
+            weft_shape_format(stored->type.shape, b, sizeof b));
     int v = wf_graph_value(ctx, value);
     if (v < 0)
         return weft_error_status(ctx);
@@ -180,8 +182,8 @@ void wf_path_push(weft_context *ctx, const char *name)
         g->path_lens[g->path_depth] = g->path_len;
         if (name && *name) {
             int room = (int)sizeof g->path - g->path_len;
-            int n = snprintf(g->path + g->path_len, (size_t)room, "%s%s", g->path_len ? "." : "",
-                             name);
+            int n =
+                snprintf(g->path + g->path_len, (size_t)room, "%s%s", g->path_len ? "." : "", name);
             g->path_len += n < room ? n : room - 1;
         }
     }

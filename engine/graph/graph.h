@@ -11,11 +11,11 @@
 
 typedef struct wf_value {
     wf_type type;
-    int node, out;        /* producer; node -1: a leaf */
-    weft_tensor *stored;  /* leaf: the tensor (a reference is held) */
-    uint64_t version;     /* leaf: of its content */
+    int node, out;       /* producer; node -1: a leaf */
+    weft_tensor *stored; /* leaf: the tensor (a reference is held) */
+    uint64_t version;    /* leaf: of its content */
     bool requires_grad;
-    weft_tensor *handle;  /* recorded values: the handle the user has */
+    weft_tensor *handle; /* recorded values: the handle the user has */
     /* After a partial run: the numbers, in the plan's layout. */
     wf_block store;
     int block;
@@ -73,9 +73,9 @@ typedef struct wf_graph {
     int n_scalars, cap_scalars;
     wf_assignment *assigned;
     int n_assigned, cap_assigned;
-    bool grad_off;       /* inside weft_no_grad_begin .. end */
-    bool in_backward;    /* nodes being recorded are a backward pass's */
-    int backwards;       /* backward passes recorded and not yet run */
+    bool grad_off;    /* inside weft_no_grad_begin .. end */
+    bool in_backward; /* nodes being recorded are a backward pass's */
+    int backwards;    /* backward passes recorded and not yet run */
     bool running;
     bool anomaly;        /* nodes being recorded are to be checked */
     const wf_op *rule;   /* the op whose gradient rule is recording; NULL: none */

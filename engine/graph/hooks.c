@@ -80,8 +80,8 @@ static weft_status check_replaced(weft_context *ctx, const char *what, weft_tens
     if (was->type.dtype == is->type.dtype && weft_shape_equal(was->type.shape, is->type.shape))
         return WEFT_OK;
     return wf_fail(ctx, WEFT_ERR_SHAPE, "%s gave %s %s for a gradient of %s %s", what,
-                   weft_dtype_name(is->type.dtype),
-                   weft_shape_format(is->type.shape, a, sizeof a), weft_dtype_name(was->type.dtype),
+                   weft_dtype_name(is->type.dtype), weft_shape_format(is->type.shape, a, sizeof a),
+                   weft_dtype_name(was->type.dtype),
                    weft_shape_format(was->type.shape, b, sizeof b));
 }
 
@@ -175,7 +175,8 @@ weft_status wf_border_cross(weft_context *ctx, int node, weft_tensor **grads)
         if (!was[i])
             status = wf_fail(ctx, WEFT_ERR_STATE,
                              "a backward hook gave a gradient for tensor %d of %d, where none "
-                             "arrives", i, b->n);
+                             "arrives",
+                             i, b->n);
         else if (now[i])
             status = check_replaced(ctx, "a backward hook", was[i], now[i]);
         if (status == WEFT_OK)

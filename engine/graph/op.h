@@ -11,7 +11,7 @@
 #include "weft/ops.h"
 #include "weft/tensor.h"
 
-#define WF_MAX_IN 8       /* inputs of an op with a fixed signature; concat may have more */
+#define WF_MAX_IN 8 /* inputs of an op with a fixed signature; concat may have more */
 #define WF_MAX_OUT 4
 #define WF_MAX_SCALARS 8
 
@@ -129,7 +129,7 @@ struct wf_lower {
     int n_in, n_out;
     weft_isa isa;
     int workers;
-    int scalar;   /* index of the node's scalars in wf_tile.scalars */
+    int scalar; /* index of the node's scalars in wf_tile.scalars */
     /* the rest belongs to the plan */
     void *plan;       /* wf_plan */
     const void *view; /* wf_ir_node */
@@ -178,9 +178,10 @@ typedef struct wf_sample {
     void *user; /* static data */
 } wf_sample;
 
-enum { /* wf_op.flags */
-    WF_OP_COMMIT = 1u << 0,   /* runs in the commit phase (writes state) */
-    WF_OP_KEEPS_ZERO = 1u << 1, /* padding channels that are zero in every input are zero in the
+/* wf_op.flags */
+enum {
+    WF_OP_COMMIT = 1u << 0,      /* runs in the commit phase (writes state) */
+    WF_OP_KEEPS_ZERO = 1u << 1,  /* padding channels that are zero in every input are zero in the
                                    outputs; without this flag the op's kernel masks the tail itself */
     WF_OP_SIDE_EFFECT = 1u << 2, /* never dead code (a check) */
 };

@@ -72,10 +72,18 @@ static weft_tensor *append(weft_context *ctx, const wf_op *op, const void *attrs
     grad = grad && op->grad && !g->grad_off && !g->in_backward;
 
     wf_node *node = &g->nodes[g->n_nodes];
-    *node = (wf_node){.op = op, .n_in = n_in, .n_out = n_out, .in = g->n_operands,
-                      .out = g->n_values, .attrs = g->n_bytes, .scalars = g->n_scalars,
-                      .path = wf_path_intern(ctx), .recorded_grad = g->in_backward,
-                      .no_grad = g->grad_off, .check = g->anomaly, .grad_of = g->rule};
+    *node = (wf_node){.op = op,
+                      .n_in = n_in,
+                      .n_out = n_out,
+                      .in = g->n_operands,
+                      .out = g->n_values,
+                      .attrs = g->n_bytes,
+                      .scalars = g->n_scalars,
+                      .path = wf_path_intern(ctx),
+                      .recorded_grad = g->in_backward,
+                      .no_grad = g->grad_off,
+                      .check = g->anomaly,
+                      .grad_of = g->rule};
     if (op->attr_size)
         memcpy(g->bytes + g->n_bytes, attrs, op->attr_size);
     g->n_bytes += (op->attr_size + 15) / 16 * 16;
@@ -86,11 +94,17 @@ static weft_tensor *append(weft_context *ctx, const wf_op *op, const void *attrs
         memcpy(g->operands + g->n_operands, in, (size_t)n_in * sizeof *in);
     g->n_operands += n_in;
     for (int o = 0; o < n_out; o++) {
-        *handles[o] = (weft_tensor){.magic = WF_MAGIC_RECORDED, .ctx = ctx, .type = types[o],
-                                    .gen = g->gen, .value = g->n_values};
-        g->values[g->n_values++] = (wf_value){.type = types[o], .node = g->n_nodes, .out = o,
+        *handles[o] = (weft_tensor){.magic = WF_MAGIC_RECORDED,
+                                    .ctx = ctx,
+                                    .type = types[o],
+                                    .gen = g->gen,
+                                    .value = g->n_values};
+        g->values[g->n_values++] = (wf_value){.type = types[o],
+                                              .node = g->n_nodes,
+                                              .out = o,
                                               .requires_grad = grad && is_float(types[o].dtype),
-                                              .handle = handles[o], .block = 1};
+                                              .handle = handles[o],
+                                              .block = 1};
         if (out)
             out[o] = handles[o];
     }
@@ -143,8 +157,13 @@ static weft_tensor *record(weft_context *ctx, const wf_op *op, const void *attrs
     }
     if (op->attr_size)
         memcpy(attr_copy, attrs, op->attr_size);
-    wf_infer f = {.ctx = ctx, .op = op, .attrs = attr_copy, .n_in = n_in, .in = in_types,
-                  .n_out = op->n_out, .out = types};
+    wf_infer f = {.ctx = ctx,
+                  .op = op,
+                  .attrs = attr_copy,
+                  .n_in = n_in,
+                  .in = in_types,
+                  .n_out = op->n_out,
+                  .out = types};
     if (op->infer(&f) == WEFT_OK)
         first = append(ctx, op, attr_copy, scalars, n_in, values, types, f.n_out, out);
 done:

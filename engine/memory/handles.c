@@ -22,8 +22,8 @@ typedef struct chunk {
 
 struct wf_handle_size {
     struct wf_handle_size *next;
-    size_t bytes;  /* of one handle with its item */
-    chunk *chunks; /* the first one is the one in use */
+    size_t bytes;       /* of one handle with its item */
+    chunk *chunks;      /* the first one is the one in use */
     size_t used, count; /* handles of the first chunk: taken so far, all */
     item *first, *last; /* given back, oldest first */
     size_t resting;

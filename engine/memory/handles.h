@@ -16,7 +16,9 @@ typedef struct wf_handles {
     pthread_mutex_t lock;
     struct wf_handle_size *sizes; /* one for each size in use */
 } wf_handles;
+/* clang-format off */
 #define WF_HANDLES_INIT {PTHREAD_MUTEX_INITIALIZER, NULL}
+/* clang-format on */
 
 /* `size` zeroed bytes, aligned for every type; NULL when memory is out. */
 void *wf_handles_take(wf_handles *h, size_t size);

@@ -11,9 +11,9 @@
 #include "engine/topology/topology.h"
 #include "weft/status.h"
 
-#define WF_HUGE_PAGE ((size_t)2 << 20) /* blocks of at least this size start on a multiple of it   \
-                                        */
-#define WF_SMALL_ALIGN ((size_t)64)    /* others, on a multiple of this */
+/* Blocks of at least WF_HUGE_PAGE bytes start on a multiple of it, others on one of WF_SMALL_ALIGN. */
+#define WF_HUGE_PAGE ((size_t)2 << 20)
+#define WF_SMALL_ALIGN ((size_t)64)
 
 /* What the bytes are for. X(name, text) */
 #define WF_MEM_KIND_LIST(X)                                                                        \
@@ -21,12 +21,14 @@
     X(ARENA, "activation arena")                                                                   \
     X(WORKSPACE, "workspace")
 
+/* clang-format off */
 typedef enum wf_mem_kind {
 #define X(name, text) WF_MEM_##name,
     WF_MEM_KIND_LIST(X)
 #undef X
     WF_MEM_KIND_COUNT
 } wf_mem_kind;
+/* clang-format on */
 const char *wf_mem_kind_name(wf_mem_kind kind);
 
 /* Where the pages of a block of at least WF_HUGE_PAGE go when there is more than one NUMA node (a
@@ -67,7 +69,9 @@ typedef struct wf_block {
     wf_mem_kind kind;
     wf_memory *owner;
 } wf_block;
+/* clang-format off */
 #define WF_BLOCK_INIT {0}
+/* clang-format on */
 
 typedef struct wf_block_request {
     size_t size;

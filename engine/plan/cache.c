@@ -83,8 +83,7 @@ static bool put_type(wf_plan_cache *c, const wf_type *t)
 static bool put_node(wf_plan_cache *c, const wf_graph *g, const wf_node *n)
 {
     return put(c, &n->op, sizeof n->op) && put_int(c, n->n_in) && put_int(c, n->out) &&
-           put_int(c, n->scalars) &&
-           put(c, wf_node_in(g, n), (size_t)n->n_in * sizeof(int)) &&
+           put_int(c, n->scalars) && put(c, wf_node_in(g, n), (size_t)n->n_in * sizeof(int)) &&
            put(c, g->bytes + n->attrs, n->op->attr_size);
 }
 

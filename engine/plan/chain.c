@@ -26,10 +26,10 @@ typedef struct chaining {
     wf_plan *p;
     int cap;
     char *edges;
-    wf_bits reach;     /* unit to unit: there is a path */
-    past_use **past;   /* per buffer */
-    char *pred;        /* per unit: the task being placed depends on it */
-    char *loose;       /* per unit: ... not tile by tile */
+    wf_bits reach;   /* unit to unit: there is a path */
+    past_use **past; /* per buffer */
+    char *pred;      /* per unit: the task being placed depends on it */
+    char *loose;     /* per unit: ... not tile by tile */
 } chaining;
 
 static void add_edge(chaining *c, int from, int to)

@@ -114,7 +114,8 @@ static weft_status make_stores(weft_context *ctx, const wf_plan *plan)
         wf_value *v = &ctx->graph.values[b->index];
         const wf_buffer *buf = &plan->buffers[b->buf];
         wf_block_request request = {.size = (size_t)buf->images * buf->stride,
-                                    .kind = WF_MEM_ARENA, .placement = WF_PLACE_TOUCH,
+                                    .kind = WF_MEM_ARENA,
+                                    .placement = WF_PLACE_TOUCH,
                                     .what = "a value read before the step's end"};
         WF_TRY(wf_memory_alloc(ctx->memory, &request, &v->store, &ctx->error));
         v->block = plan->values[buf->value].block;
@@ -235,8 +236,7 @@ weft_status wf_execute_readers(weft_context *ctx, weft_tensor *stored)
     want_readers(g, &r, stored);
     for (int i = 0; i < g->n_assigned; i++)
         if (g->assigned[i].value >= 0 &&
-            (g->assigned[i].stored == stored ||
-             g->values[g->assigned[i].value].stored == stored))
+            (g->assigned[i].stored == stored || g->values[g->assigned[i].value].stored == stored))
             want_assignment(g, &r, i);
     weft_status status = run_part(ctx, &r, false);
     request_done(&r);

@@ -58,8 +58,10 @@ weft_status wf_plan_explain(const wf_plan *p, FILE *out)
     for (int i = 0; i < p->n_units; i++) {
         const wf_unit *u = &p->units[p->order[i]];
         if (u->barrier) {
-            fprintf(out, "  %5d  ---- commit: weights, optimizer state and statistics change after "
-                         "this ----\n", i);
+            fprintf(out,
+                    "  %5d  ---- commit: weights, optimizer state and statistics change after "
+                    "this ----\n",
+                    i);
             continue;
         }
         fprintf(out, "  %5d  %lld tile%s, critical path %.1f us\n", i, (long long)u->tiles,

@@ -57,8 +57,8 @@ static weft_status rewrite_forward(wf_plan *p, const forward_match *m)
     wf_bn_apply_attrs *attrs = wf_bump_alloc(&p->bump, sizeof *attrs);
     int *in = wf_bump_alloc(&p->bump, 6 * sizeof *in);
     const wf_type x = p->values[apply->in[0]].type;
-    int mask = wf_ir_new_value(p, (wf_type){WEFT_U8, WEFT_SHAPE(wf_bn_slot_count(&x.shape),
-                                                                wf_bn_mask_bytes(&x.shape))});
+    int mask = wf_ir_new_value(
+        p, (wf_type){WEFT_U8, WEFT_SHAPE(wf_bn_slot_count(&x.shape), wf_bn_mask_bytes(&x.shape))});
     if (!attrs || !in || mask < 0)
         return wf_plan_nomem(p);
     *attrs = *(const wf_bn_apply_attrs *)apply->attrs;

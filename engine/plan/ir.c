@@ -76,8 +76,13 @@ int wf_ir_new_value(wf_plan *p, wf_type type)
         wf_plan_nomem(p);
         return -1;
     }
-    p->values[p->n_values] = (wf_ir_value){.type = type, .storage = type.dtype, .kind = WF_IR_NODE,
-                                           .source = -1, .node = -1, .block = 1, .target = -1,
+    p->values[p->n_values] = (wf_ir_value){.type = type,
+                                           .storage = type.dtype,
+                                           .kind = WF_IR_NODE,
+                                           .source = -1,
+                                           .node = -1,
+                                           .block = 1,
+                                           .target = -1,
                                            .buf = -1};
     return p->n_values++;
 }
@@ -86,8 +91,7 @@ int wf_ir_new_node(wf_plan *p, const wf_op *op, const void *attrs, int n_in, con
 {
     int *copy = wf_bump_alloc(&p->bump, (size_t)n_in * sizeof *in);
     void *bytes = wf_bump_alloc(&p->bump, op->attr_size);
-    if (!copy || !bytes ||
-        !wf_grow(&p->nodes, &p->cap_nodes, p->n_nodes, 1, sizeof *p->nodes)) {
+    if (!copy || !bytes || !wf_grow(&p->nodes, &p->cap_nodes, p->n_nodes, 1, sizeof *p->nodes)) {
         wf_plan_nomem(p);
         return -1;
     }
@@ -95,8 +99,8 @@ int wf_ir_new_node(wf_plan *p, const wf_op *op, const void *attrs, int n_in, con
         memcpy(copy, in, (size_t)n_in * sizeof *in);
     if (op->attr_size)
         memcpy(bytes, attrs, op->attr_size);
-    p->nodes[p->n_nodes] = (wf_ir_node){.op = op, .n_in = n_in, .in = copy, .attrs = bytes,
-                                        .path = "", .source = -1};
+    p->nodes[p->n_nodes] =
+        (wf_ir_node){.op = op, .n_in = n_in, .in = copy, .attrs = bytes, .path = "", .source = -1};
     return p->n_nodes++;
 }
 

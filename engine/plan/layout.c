@@ -78,12 +78,17 @@ static weft_status lay_out(wf_plan *p, wf_ir_node node, int *copies, int cap)
     int block = node_block(p, &node), common = 1;
     if (node.op->layout_rule == WF_LAYOUT_SAME)
         common = same_block(p, &node);
-    wf_lower l = {.ctx = p->ctx, .op = node.op, .attrs = node.attrs, .n_in = node.n_in,
-                  .n_out = node.n_out, .isa = p->ctx->isa, .plan = p};
+    wf_lower l = {.ctx = p->ctx,
+                  .op = node.op,
+                  .attrs = node.attrs,
+                  .n_in = node.n_in,
+                  .n_out = node.n_out,
+                  .isa = p->ctx->isa,
+                  .plan = p};
     l.view = &node; /* op->layout looks at its operands through wf_lower_in and _out */
     for (int i = 0; i < node.n_in; i++) {
-        int want = node.op->layout_rule == WF_LAYOUT_OWN ? node.op->layout(&l, i, blocks, block)
-                                                         : common;
+        int want =
+            node.op->layout_rule == WF_LAYOUT_OWN ? node.op->layout(&l, i, blocks, block) : common;
         node.in[i] = in_block(p, copies, cap, node.in[i], want, node.path);
         if (node.in[i] < 0)
             return WEFT_ERR_NOMEM;
@@ -131,7 +136,7 @@ weft_status wf_pass_layout(wf_plan *p)
         old[n] = p->nodes[n];
     for (int v = 0; v < cap; v++)
         p->values[v].node = -1; /* dead values stay so */
-    p->n_nodes = 0; /* the list is written anew, with the reorders in their places */
+    p->n_nodes = 0;             /* the list is written anew, with the reorders in their places */
     for (int n = 0; n < n_old; n++)
         if (!old[n].dead)
             WF_TRY(lay_out(p, old[n], copies, cap));

@@ -62,20 +62,20 @@ typedef struct wf_request {
 /* ---- the intermediate form that passes rewrite ---- */
 
 typedef enum wf_value_kind {
-    WF_IR_LEAF,  /* a stored tensor */
-    WF_IR_DATA,  /* computed by an earlier partial run */
-    WF_IR_NODE,  /* computed here */
+    WF_IR_LEAF, /* a stored tensor */
+    WF_IR_DATA, /* computed by an earlier partial run */
+    WF_IR_NODE, /* computed here */
 } wf_value_kind;
 
 typedef struct wf_ir_value {
     wf_type type;
-    weft_dtype storage;   /* precision.c */
+    weft_dtype storage; /* precision.c */
     wf_value_kind kind;
-    int source;           /* graph value; -1: made by a pass */
-    int node, out;        /* producer */
-    int block;            /* layout.c */
+    int source;    /* graph value; -1: made by a pass */
+    int node, out; /* producer */
+    int block;     /* layout.c */
     bool keep;
-    int target;           /* assignment written by the producer's kernel itself; -1: none */
+    int target; /* assignment written by the producer's kernel itself; -1: none */
     wf_buf buf;
 } wf_ir_value;
 
@@ -85,39 +85,43 @@ typedef struct wf_ir_node {
     int *in;
     int out[WF_MAX_OUT];
     const void *attrs;
-    int scalars;          /* index in graph.scalars */
+    int scalars; /* index in graph.scalars */
     const char *path;
-    int source;           /* graph node; -1: made by a pass */
+    int source; /* graph node; -1: made by a pass */
     bool dead;
 } wf_ir_node;
 
 typedef struct wf_ir_assign {
-    int assignment;       /* index in graph.assigned */
-    int value;            /* IR value */
-    int leaf;             /* IR leaf of the same stored tensor; -1: none */
+    int assignment; /* index in graph.assigned */
+    int value;      /* IR value */
+    int leaf;       /* IR leaf of the same stored tensor; -1: none */
     bool state;
 } wf_ir_assign;
 
 /* ---- buffers, tasks, units ---- */
 
 /* What a bound buffer's pointer is taken from at each replay. */
-typedef enum wf_binding_kind { WF_BIND_LEAF, WF_BIND_DATA, WF_BIND_TARGET, WF_BIND_KEEP }
-    wf_binding_kind;
+typedef enum wf_binding_kind {
+    WF_BIND_LEAF,
+    WF_BIND_DATA,
+    WF_BIND_TARGET,
+    WF_BIND_KEEP
+} wf_binding_kind;
 typedef struct wf_binding {
     wf_binding_kind kind;
-    int index;            /* graph value, or assignment */
+    int index; /* graph value, or assignment */
     wf_buf buf;
 } wf_binding;
 
 typedef struct wf_buffer {
     bool bound;
-    bool local;           /* per-worker: lives inside one unit */
+    bool local; /* per-worker: lives inside one unit */
     int64_t images;
-    size_t stride;        /* bytes of one image */
-    size_t bytes;         /* in the arena */
+    size_t stride; /* bytes of one image */
+    size_t bytes;  /* in the arena */
     size_t offset;
-    int first, last;      /* positions in the linear order; -1: unused */
-    int value;            /* IR value; -1: temporary */
+    int first, last; /* positions in the linear order; -1: unused */
+    int value;       /* IR value; -1: temporary */
 } wf_buffer;
 
 typedef struct wf_use {
@@ -131,7 +135,7 @@ struct wf_task {
     struct wf_plan *plan;
     const wf_op *op;
     const char *path, *kernel;
-    int node;             /* IR node; -1: a copy of the plan's own */
+    int node; /* IR node; -1: a copy of the plan's own */
     wf_tile_fn fn;
     void *args;
     int64_t tiles;
@@ -146,9 +150,9 @@ struct wf_task {
 typedef struct wf_unit {
     int *tasks;
     int n_tasks;
-    int64_t tiles;        /* 0: a barrier */
+    int64_t tiles; /* 0: a barrier */
     bool commit, barrier;
-    double cost, rank;    /* seconds, roughly */
+    double cost, rank; /* seconds, roughly */
     int n_preds, n_succ;
     int *succ;
 } wf_unit;
@@ -158,7 +162,7 @@ typedef struct wf_plan {
     wf_bump bump;
     unsigned passes_off;
     bool keep_all;
-    bool out_of_memory;    /* some allocation failed: for steps that cannot say so themselves */
+    bool out_of_memory; /* some allocation failed: for steps that cannot say so themselves */
 
     wf_ir_value *values;
     int n_values, cap_values;
@@ -173,14 +177,17 @@ typedef struct wf_plan {
     int n_bindings, cap_bindings;
     wf_task **tasks;
     int n_tasks, cap_tasks;
-    struct { void *state; void (*destroy)(void *); } *owned;
+    struct {
+        void *state;
+        void (*destroy)(void *);
+    } * owned;
     int n_owned, cap_owned;
 
     wf_unit *units;
     int n_units, cap_units;
-    char *edges;          /* n_units x n_units; compile time */
-    int *order;           /* units in linear order: by rank, ready first */
-    int barrier;          /* unit; -1: no commit phase */
+    char *edges; /* n_units x n_units; compile time */
+    int *order;  /* units in linear order: by rank, ready first */
+    int barrier; /* unit; -1: no commit phase */
     size_t arena_bytes, scratch_bytes;
     size_t unshared_bytes; /* what the arena would be without sharing */
 } wf_plan;

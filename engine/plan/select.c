@@ -15,9 +15,12 @@ wf_buf wf_plan_buffer(wf_plan *p, int64_t images, size_t stride, int value)
         wf_plan_nomem(p);
         return -1;
     }
-    p->buffers[p->n_buffers] = (wf_buffer){.images = images, .stride = stride,
-                                           .bytes = (size_t)images * stride, .first = -1,
-                                           .last = -1, .value = value};
+    p->buffers[p->n_buffers] = (wf_buffer){.images = images,
+                                           .stride = stride,
+                                           .bytes = (size_t)images * stride,
+                                           .first = -1,
+                                           .last = -1,
+                                           .value = value};
     return p->n_buffers++;
 }
 
@@ -102,8 +105,12 @@ static weft_status make_buffers(wf_plan *p)
 static wf_operand operand(const wf_plan *p, int value)
 {
     const wf_ir_value *v = &p->values[value];
-    return (wf_operand){.buf = v->buf, .dtype = v->storage, .shape = v->type.shape,
-                        .N = images(v), .act = wf_ir_act(v), .image_bytes = image_bytes(v)};
+    return (wf_operand){.buf = v->buf,
+                        .dtype = v->storage,
+                        .shape = v->type.shape,
+                        .N = images(v),
+                        .act = wf_ir_act(v),
+                        .image_bytes = image_bytes(v)};
 }
 
 wf_operand wf_lower_in(const wf_lower *l, int i)
@@ -156,8 +163,16 @@ static wf_task *add_task(wf_plan *p, const wf_op *op, int node, const char *path
     }
     if (args_size)
         memcpy(copy, args, args_size);
-    *t = (wf_task){.plan = p, .op = op, .node = node, .path = path, .kernel = kernel, .fn = fn,
-                   .args = copy, .tiles = tiles, .commit = op && (op->flags & WF_OP_COMMIT), .unit = -1};
+    *t = (wf_task){.plan = p,
+                   .op = op,
+                   .node = node,
+                   .path = path,
+                   .kernel = kernel,
+                   .fn = fn,
+                   .args = copy,
+                   .tiles = tiles,
+                   .commit = op && (op->flags & WF_OP_COMMIT),
+                   .unit = -1};
     p->tasks[p->n_tasks++] = t;
     return t;
 }
@@ -226,8 +241,8 @@ static void copy_tile(const wf_tile *t, const void *args, int64_t tile)
 static weft_status copy_assignment(wf_plan *p, const wf_ir_assign *a)
 {
     const wf_ir_value *v = &p->values[a->value];
-    wf_buf to = a->leaf >= 0 ? p->values[a->leaf].buf : wf_plan_buffer(p, images(v),
-                                                                      image_bytes(v), -1);
+    wf_buf to =
+        a->leaf >= 0 ? p->values[a->leaf].buf : wf_plan_buffer(p, images(v), image_bytes(v), -1);
     if (to < 0)
         return WEFT_ERR_NOMEM;
     if (a->leaf < 0)
@@ -249,9 +264,16 @@ weft_status wf_pass_select(wf_plan *p)
     WF_TRY(make_buffers(p));
     for (int n = 0; n < p->n_nodes; n++) {
         const wf_ir_node *node = &p->nodes[n];
-        wf_lower l = {.ctx = p->ctx, .op = node->op, .attrs = node->attrs, .n_in = node->n_in,
-                      .n_out = node->n_out, .isa = p->ctx->isa, .workers = p->ctx->threads,
-                      .scalar = node->scalars, .plan = p, .view = node};
+        wf_lower l = {.ctx = p->ctx,
+                      .op = node->op,
+                      .attrs = node->attrs,
+                      .n_in = node->n_in,
+                      .n_out = node->n_out,
+                      .isa = p->ctx->isa,
+                      .workers = p->ctx->threads,
+                      .scalar = node->scalars,
+                      .plan = p,
+                      .view = node};
         if (!node->op->lower)
             return wf_lower_fail(&l, WEFT_ERR_INTERNAL, "has no lowering");
         WF_TRY(node->op->lower(&l));

@@ -65,12 +65,11 @@ void wf_anomaly_check(wf_run *run, const wf_task *task)
             snprintf(rule, sizeof rule, "backward of %s", node->grad_of->name);
         else if (node->recorded_grad)
             snprintf(rule, sizeof rule, "backward");
-        wf_tile_fail(&(wf_tile){.run = run}, WEFT_ERR_NUMERIC,
-                     "anomaly: %s%s%s (%s) gave %s, output of shape %s%s", node->path,
-                     *node->path ? ": " : "", node->op->name, rule, bad,
-                     weft_shape_format(run->plan->values[ir->out[o]].type.shape, shape,
-                                       sizeof shape),
-                     from);
+        wf_tile_fail(
+            &(wf_tile){.run = run}, WEFT_ERR_NUMERIC,
+            "anomaly: %s%s%s (%s) gave %s, output of shape %s%s", node->path,
+            *node->path ? ": " : "", node->op->name, rule, bad,
+            weft_shape_format(run->plan->values[ir->out[o]].type.shape, shape, sizeof shape), from);
         return;
     }
 }

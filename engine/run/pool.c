@@ -80,8 +80,10 @@ void wf_tile_fail(const wf_tile *t, weft_status status, const char *format, ...)
 
 void wf_run_tile(wf_run *run, const wf_unit *unit, int64_t tile, int worker)
 {
-    wf_tile t = {.bufs = run->bufs, .scalars = run->scalars,
-                 .scratch = run->scratch + (size_t)worker * run->scratch_stride, .worker = worker,
+    wf_tile t = {.bufs = run->bufs,
+                 .scalars = run->scalars,
+                 .scratch = run->scratch + (size_t)worker * run->scratch_stride,
+                 .worker = worker,
                  .run = run};
     wf_trace *trace = wf_pool_trace(run->ctx->pool);
     for (int i = 0; i < unit->n_tasks; i++) {
@@ -101,8 +103,8 @@ static weft_status reserve(weft_context *ctx, wf_block *block, size_t bytes, wf_
         return WEFT_OK;
     WF_TRY(wf_memory_check(NULL, bytes - block->size, what, &ctx->error));
     wf_memory_free(block);
-    wf_block_request request = {.size = bytes, .kind = kind, .placement = WF_PLACE_TOUCH,
-                                .what = what};
+    wf_block_request request = {
+        .size = bytes, .kind = kind, .placement = WF_PLACE_TOUCH, .what = what};
     return wf_memory_alloc(ctx->memory, &request, block, &ctx->error);
 }
 
@@ -125,8 +127,8 @@ static weft_status bind_buffers(weft_context *ctx, const wf_plan *plan)
         return wf_nomem(&ctx->error, (size_t)plan->n_buffers * sizeof *pool->bufs, "buffers");
     for (int i = 0; i < plan->n_buffers; i++) {
         const wf_buffer *b = &plan->buffers[i];
-        pool->bufs[i] = (wf_bufptr){(char *)pool->arena.data + b->offset,
-                                    b->local ? 0 : b->stride, b->local ? b->stride : 0};
+        pool->bufs[i] = (wf_bufptr){(char *)pool->arena.data + b->offset, b->local ? 0 : b->stride,
+                                    b->local ? b->stride : 0};
     }
     for (int i = 0; i < plan->n_bindings; i++)
         pool->bufs[plan->bindings[i].buf].base = bound_pointer(ctx, &plan->bindings[i]);
@@ -141,8 +143,13 @@ weft_status wf_pool_run(weft_context *ctx, const wf_plan *plan, bool check)
     WF_TRY(reserve(ctx, &pool->scratch, stride * (size_t)ctx->threads, WF_MEM_WORKSPACE,
                    "kernels' workspace"));
     WF_TRY(bind_buffers(ctx, plan));
-    wf_run run = {.ctx = ctx, .plan = plan, .bufs = pool->bufs, .scalars = ctx->graph.scalars,
-                  .scratch = pool->scratch.data, .scratch_stride = stride, .check = check};
+    wf_run run = {.ctx = ctx,
+                  .plan = plan,
+                  .bufs = pool->bufs,
+                  .scalars = ctx->graph.scalars,
+                  .scratch = pool->scratch.data,
+                  .scratch_stride = stride,
+                  .check = check};
     weft_status status = WEFT_OK;
     switch (check ? WEFT_EXECUTOR_INTERPRETER : ctx->options.executor) {
     case WEFT_EXECUTOR_PARALLEL: status = wf_scheduler_run(pool->scheduler, &run); break;

@@ -12,12 +12,12 @@ struct wf_run {
     const wf_plan *plan;
     const wf_bufptr *bufs;
     const double *scalars;
-    char *scratch;             /* scratch_stride bytes per worker */
+    char *scratch; /* scratch_stride bytes per worker */
     size_t scratch_stride;
-    atomic_int failed;         /* 0; 1: being written; 2: status and text are there */
+    atomic_int failed; /* 0; 1: being written; 2: status and text are there */
     weft_status status;
     char text[WEFT_ERROR_TEXT];
-    bool check;                /* anomaly mode: see anomaly.c */
+    bool check; /* anomaly mode: see anomaly.c */
 };
 
 /* What lives as long as the context: arena, scratch, counters. */

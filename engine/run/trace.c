@@ -76,11 +76,14 @@ weft_status wf_trace_write(const wf_trace *t, const char *path, weft_error *err)
         return wf_error_set(err, WEFT_ERR_IO, "trace: cannot write %s: %s", path, strerror(errno));
     fputs("{\"displayTimeUnit\": \"ms\", \"traceEvents\": [\n", f);
     for (int w = 0; w < t->workers; w++) {
-        fprintf(f, "%s{\"name\": \"thread_name\", \"ph\": \"M\", \"pid\": 1, \"tid\": %d, "
-                "\"args\": {\"name\": \"worker %d\"}}", w ? ",\n" : "", w, w);
+        fprintf(f,
+                "%s{\"name\": \"thread_name\", \"ph\": \"M\", \"pid\": 1, \"tid\": %d, "
+                "\"args\": {\"name\": \"worker %d\"}}",
+                w ? ",\n" : "", w, w);
         for (int i = 0; i < t->rows[w].n; i++) {
             const slice *s = &t->rows[w].slices[i];
-            fprintf(f, ",\n{\"name\": \"%s\", \"ph\": \"X\", \"pid\": 1, \"tid\": %d, "
+            fprintf(f,
+                    ",\n{\"name\": \"%s\", \"ph\": \"X\", \"pid\": 1, \"tid\": %d, "
                     "\"ts\": %.3f, \"dur\": %.3f, \"args\": {\"module\": \"%s\", \"tile\": %lld}}",
                     s->op, w, s->start * 1e6, (s->end - s->start) * 1e6, s->path,
                     (long long)s->tile);

@@ -15,8 +15,8 @@ weft_tensor *weft_randn(weft_context *ctx, weft_shape shape)
     float *data = t->block.data;
     int64_t n = weft_shape_count(shape);
     for (int64_t i = 0; i < n; i += 2) { /* Box and Muller 1958: two normals from two uniforms */
-        philox4x32_ctr_t counter = {{(uint32_t)i, (uint32_t)(i >> 32), (uint32_t)stream,
-                                     (uint32_t)(stream >> 32)}};
+        philox4x32_ctr_t counter = {
+            {(uint32_t)i, (uint32_t)(i >> 32), (uint32_t)stream, (uint32_t)(stream >> 32)}};
         philox4x32_ctr_t bits = philox4x32(counter, key);
         double u = (bits.v[0] + 0.5) * 0x1p-32, v = (bits.v[1] + 0.5) * 0x1p-32;
         double radius = sqrt(-2.0 * log(u)), angle = 6.283185307179586 * v;

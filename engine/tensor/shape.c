@@ -6,7 +6,8 @@
 size_t weft_dtype_size(weft_dtype dtype)
 {
     switch (dtype) {
-#define X(name, bytes, text, st) case WEFT_##name: return bytes;
+#define X(name, bytes, text, st)                                                                   \
+    case WEFT_##name: return bytes;
         WEFT_DTYPE_LIST(X)
 #undef X
     default: return 0;
@@ -16,7 +17,8 @@ size_t weft_dtype_size(weft_dtype dtype)
 const char *weft_dtype_name(weft_dtype dtype)
 {
     switch (dtype) {
-#define X(name, bytes, text, st) case WEFT_##name: return text;
+#define X(name, bytes, text, st)                                                                   \
+    case WEFT_##name: return text;
         WEFT_DTYPE_LIST(X)
 #undef X
     default: return "?";

@@ -34,8 +34,11 @@ weft_tensor *weft_tensor_create(weft_context *ctx, weft_dtype dtype, weft_shape 
         return NULL;
     }
     wf_type type = {dtype, shape};
-    wf_block_request request = {.size = wf_type_bytes(type), .kind = WF_MEM_STORED,
-                                .placement = WF_PLACE_INTERLEAVED, .zero = true, .what = "a tensor"};
+    wf_block_request request = {.size = wf_type_bytes(type),
+                                .kind = WF_MEM_STORED,
+                                .placement = WF_PLACE_INTERLEAVED,
+                                .zero = true,
+                                .what = "a tensor"};
     if (wf_memory_alloc(ctx->memory, &request, &t->block, &ctx->error) != WEFT_OK) {
         t->magic = WF_MAGIC_DEAD;
         t->ctx = ctx;

@@ -31,16 +31,16 @@ struct weft_tensor {
     /* stored */
     atomic_int refs;
     wf_block block;
-    uint64_t version;    /* counts the writes */
-    weft_tensor *grad;   /* owned; allocated with the first gradient, kept when zeroed */
-    bool grad_present;   /* ... and then absent all the same */
-    bool is_grad;        /* is itself some tensor's gradient: its owner frees it */
-    int leaf;            /* value that stands for the present content in graph gen; -1: none */
-    int pending;         /* value assigned when the step commits, in graph gen; -1: none */
+    uint64_t version;  /* counts the writes */
+    weft_tensor *grad; /* owned; allocated with the first gradient, kept when zeroed */
+    bool grad_present; /* ... and then absent all the same */
+    bool is_grad;      /* is itself some tensor's gradient: its owner frees it */
+    int leaf;          /* value that stands for the present content in graph gen; -1: none */
+    int pending;       /* value assigned when the step commits, in graph gen; -1: none */
 
     /* recorded */
-    int value;           /* in the graph */
-    weft_tensor *kept;   /* stored tensor that receives the value (the loss); owned by the context */
+    int value;         /* in the graph */
+    weft_tensor *kept; /* stored tensor that receives the value (the loss); owned by the context */
 };
 
 static inline size_t wf_type_bytes(wf_type type)
@@ -50,8 +50,8 @@ static inline size_t wf_type_bytes(wf_type type)
 
 /* The ring of recorded handles. */
 typedef struct wf_ring {
-    char *map, *base;   /* reservation, and its aligned part */
-    size_t used;        /* offset of the next handle */
+    char *map, *base;     /* reservation, and its aligned part */
+    size_t used;          /* offset of the next handle */
     size_t step_start[3]; /* where the present step and the two before it begin */
 } wf_ring;
 

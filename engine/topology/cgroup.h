@@ -9,7 +9,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#define WF_CGROUP_NAME 256 /* bytes of a group's name in texts; longer ones are cut at the front   \
+#define WF_CGROUP_NAME                                                                             \
+    256 /* bytes of a group's name in texts; longer ones are cut at the front   \
                             */
 
 typedef struct wf_cgroup_cpu {

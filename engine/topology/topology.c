@@ -48,9 +48,8 @@ __attribute__((format(printf, 2, 3))) static void why(wf_topology *t, const char
 static void read_openmp_settings(builder *b)
 {
     static const char *const names[] = {
-        "OMP_NUM_THREADS", "OMP_THREAD_LIMIT", "OMP_DYNAMIC",       "OMP_PROC_BIND",
-        "OMP_PLACES",      "OMP_WAIT_POLICY",  "GOMP_CPU_AFFINITY", "GOMP_SPINCOUNT",
-        "KMP_AFFINITY",    "KMP_BLOCKTIME",
+        "OMP_NUM_THREADS", "OMP_THREAD_LIMIT",  "OMP_DYNAMIC",    "OMP_PROC_BIND", "OMP_PLACES",
+        "OMP_WAIT_POLICY", "GOMP_CPU_AFFINITY", "GOMP_SPINCOUNT", "KMP_AFFINITY",  "KMP_BLOCKTIME",
     };
     wf_topology *t = b->t;
     size_t used = 0;

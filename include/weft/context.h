@@ -50,7 +50,9 @@ typedef struct weft_options {
     bool anomaly;           /* weft_anomaly_begin from the start */
     const char *trace_path; /* write a Chrome trace of the replays here; NULL: none. Copied. */
 } weft_options;
+/* clang-format off */
 #define WEFT_OPTIONS_INIT {0}
+/* clang-format on */
 
 /* options may be NULL. On failure returns a status and leaves *ctx untouched; err (may be NULL)
  * receives the message. */

@@ -46,9 +46,9 @@ typedef struct weft_custom_call {
     const weft_array *in;   /* read only */
     const weft_array *out;  /* forward: to be filled, nothing in it; backward: what forward gave */
     const weft_array *dout; /* backward: gradients of the outputs; data NULL: none arrives, zero */
-    const weft_array *din;  /* backward: to be filled with those of the inputs; NULL: not asked for */
+    const weft_array *din;  /* backward: to be filled with the inputs'; NULL: not asked for */
     int64_t tile, tiles;
-    char *message;          /* on failure: what is wrong, room for message_size bytes */
+    char *message; /* on failure: what is wrong, room for message_size bytes */
     size_t message_size;
 } weft_custom_call;
 
@@ -65,9 +65,9 @@ typedef struct weft_custom_infer {
 
 /* Zero members but for name, n_in, n_out, forward are defaults. The descriptor is copied. */
 typedef struct weft_custom_op {
-    const char *name;  /* for messages and weft_explain */
-    int n_in, n_out;   /* 1 .. WEFT_CUSTOM_MAX_IN, 1 .. WEFT_CUSTOM_MAX_OUT */
-    size_t attr_size;  /* of the attributes: numbers that are part of the op, compared as bytes */
+    const char *name; /* for messages and weft_explain */
+    int n_in, n_out;  /* 1 .. WEFT_CUSTOM_MAX_IN, 1 .. WEFT_CUSTOM_MAX_OUT */
+    size_t attr_size; /* of the attributes: numbers that are part of the op, compared as bytes */
     weft_status (*infer)(const weft_custom_infer *f); /* NULL: every output is like input 0 */
     weft_status (*forward)(const weft_custom_call *c);
     weft_status (*backward)(const weft_custom_call *c); /* NULL: the op has no gradient */

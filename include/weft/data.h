@@ -25,11 +25,11 @@ typedef enum weft_split {
 typedef struct weft_dataset_info {
     int64_t count; /* at least 1 */
     int channels, height, width;
-    int classes;          /* labels are 0 .. classes-1; 0: no labels */
-    weft_dtype dtype;     /* of the stored pixels: u8 (0..255 stands for 0..1) or f32 */
-    bool only_split;      /* the source has one split, which serves training and testing alike */
+    int classes;      /* labels are 0 .. classes-1; 0: no labels */
+    weft_dtype dtype; /* of the stored pixels: u8 (0..255 stands for 0..1) or f32 */
+    bool only_split;  /* the source has one split, which serves training and testing alike */
     const char *const *class_names; /* `classes` of them, or NULL: not known */
-    const char *source;   /* what was opened, for people */
+    const char *source;             /* what was opened, for people */
 } weft_dataset_info;
 
 /* Opens a data set. `path` is one of
@@ -65,8 +65,7 @@ weft_status weft_dataset_get(const weft_dataset *ds, int64_t index, void *pixels
                              weft_error *err);
 /* Mean and standard deviation of each channel (C each) over all samples, u8 pixels scaled to 0..1.
  * Use the training split's for testing too. One pass over the data. */
-weft_status weft_dataset_mean_std(const weft_dataset *ds, float *mean, float *std,
-                                  weft_error *err);
+weft_status weft_dataset_mean_std(const weft_dataset *ds, float *mean, float *std, weft_error *err);
 
 /* ---- loader ----------------------------------------------------------------------------------
  * Used by one thread at a time. */
@@ -74,20 +73,22 @@ weft_status weft_dataset_mean_std(const weft_dataset *ds, float *mean, float *st
 typedef struct weft_loader weft_loader;
 
 typedef struct weft_loader_opts {
-    int64_t batch;     /* samples a batch */
-    int workers;       /* threads that prepare batches ahead; 0: the caller does it */
-    int ahead;         /* batches prepared ahead; 0 reads as workers + 1 */
-    bool shuffle;      /* a new permutation each epoch */
-    bool drop_last;    /* leave out a last batch that is not full (training) */
-    uint64_t seed;     /* of shuffling and augmentation */
-    bool flip;         /* mirror every other sample, at random */
-    int shift;         /* move by up to so many pixels each way, the gap black (0, then normalised) */
-    const float *mean; /* C; NULL: 0. Copied. */
-    const float *std;  /* C; NULL: 1; where 0, 1 is used. Copied. */
-    const void *cpu_mask;  /* the CPUs its threads may use (a cpu_set_t); NULL: those of the thread */
+    int64_t batch;  /* samples a batch */
+    int workers;    /* threads that prepare batches ahead; 0: the caller does it */
+    int ahead;      /* batches prepared ahead; 0 reads as workers + 1 */
+    bool shuffle;   /* a new permutation each epoch */
+    bool drop_last; /* leave out a last batch that is not full (training) */
+    uint64_t seed;  /* of shuffling and augmentation */
+    bool flip;      /* mirror every other sample, at random */
+    int shift;      /* move by up to so many pixels each way, the gap black (0, then normalised) */
+    const float *mean;     /* C; NULL: 0. Copied. */
+    const float *std;      /* C; NULL: 1; where 0, 1 is used. Copied. */
+    const void *cpu_mask;  /* CPUs its threads may use (a cpu_set_t); NULL: those of the thread */
     size_t cpu_mask_bytes; /*   that creates the loader and of OpenMP's places, where it is bound */
 } weft_loader_opts;
+/* clang-format off */
 #define WEFT_LOADER_OPTS_INIT {0}
+/* clang-format on */
 
 /* `images` is 64-byte aligned. Valid until the next call on the loader. */
 typedef struct weft_batch {

@@ -20,8 +20,8 @@ typedef struct weft_linear_opts {
 weft_module *weft_linear_create(weft_context *ctx, int in, int out, const weft_linear_opts *opts);
 
 typedef struct weft_conv2d_layer_opts {
-    int kernel_w;    /* 0 reads as `kernel`, which then is the height only */
-    int stride[2];   /* height, width; 0 reads as 1 */
+    int kernel_w;  /* 0 reads as `kernel`, which then is the height only */
+    int stride[2]; /* height, width; 0 reads as 1 */
     int padding[2];
     int dilation[2]; /* 0 reads as 1 */
     int groups;      /* 0 reads as 1 */
@@ -62,7 +62,7 @@ weft_module *weft_max_pool2d_create(weft_context *ctx, int kernel, const weft_po
 weft_module *weft_avg_pool2d_create(weft_context *ctx, int kernel, const weft_pool2d_opts *opts);
 weft_module *weft_adaptive_avg_pool2d_create(weft_context *ctx, int out_h, int out_w);
 weft_module *weft_dropout_create(weft_context *ctx, double p); /* 0 <= p < 1 */
-weft_module *weft_flatten_create(weft_context *ctx); /* dimensions 1 and after */
+weft_module *weft_flatten_create(weft_context *ctx);           /* dimensions 1 and after */
 weft_module *weft_identity_create(weft_context *ctx);
 weft_module *weft_softmax_create(weft_context *ctx, int dim); /* may be negative */
 

@@ -143,7 +143,9 @@ struct weft_tensor_list {
     weft_tensor_entry *item;
     int capacity;
 };
+/* clang-format off */
 #define WEFT_TENSOR_LIST_INIT {0, NULL, 0}
+/* clang-format on */
 /* Appends a copy of name and a new reference to tensor. */
 weft_status weft_tensor_list_add(weft_tensor_list *list, const char *name, weft_tensor *tensor);
 weft_tensor *weft_tensor_list_find(const weft_tensor_list *list, const char *name); /* or NULL */
@@ -158,7 +160,9 @@ typedef struct weft_module_list {
     weft_module_entry *item; /* holds references */
     int capacity;
 } weft_module_list;
+/* clang-format off */
 #define WEFT_MODULE_LIST_INIT {0, NULL, 0}
+/* clang-format on */
 void weft_module_list_done(weft_module_list *list);
 
 /* All of these walk pre-order, parts in the order of their registration, and list an object once,

@@ -28,7 +28,7 @@ weft_tensor *weft_gelu(weft_tensor *x);      /* x Phi(x), with erf */
 weft_tensor *weft_gelu_tanh(weft_tensor *x); /* torch's approximate='tanh' */
 weft_tensor *weft_hardswish(weft_tensor *x);
 weft_tensor *weft_abs(weft_tensor *x);
-weft_tensor *weft_softplus(weft_tensor *x);  /* log(1 + exp(x)) */
+weft_tensor *weft_softplus(weft_tensor *x); /* log(1 + exp(x)) */
 /* Adds b (C) along dimension 1 of x (N, C, ...). */
 weft_tensor *weft_bias(weft_tensor *x, weft_tensor *b);
 /* x broadcast to `shape` (NumPy rules). */
@@ -54,9 +54,9 @@ weft_tensor *weft_conv2d(weft_tensor *x, weft_tensor *w, weft_tensor *bias,
                          const weft_conv2d_opts *opts);
 
 typedef struct weft_batch_norm_opts {
-    bool training;         /* batch statistics, and the running ones are updated */
-    double eps;            /* 0 reads as 1e-5 */
-    double momentum;       /* 0 reads as 0.1 (a plan input); < 0: cumulative average */
+    bool training;   /* batch statistics, and the running ones are updated */
+    double eps;      /* 0 reads as 1e-5 */
+    double momentum; /* 0 reads as 0.1 (a plan input); < 0: cumulative average */
 } weft_batch_norm_opts;
 /* x (N, C, H, W) or (N, C); gamma, beta, running_mean, running_var (C); num_batches_tracked i64
  * scalar or NULL. gamma and beta may both be NULL. running_* may both be NULL (then batch
@@ -72,12 +72,12 @@ weft_tensor *weft_group_norm(weft_tensor *x, int groups, weft_tensor *gamma, wef
                              double eps);
 
 typedef struct weft_pool2d_opts {
-    int kernel[2];          /* height, width */
-    int stride[2];          /* 0 reads as the kernel */
-    int padding[2];         /* at most half the kernel */
-    int dilation[2];        /* max pooling only; 0 reads as 1 */
-    bool ceil_mode;         /* as torch: the last window must start inside the input or left pad */
-    bool exclude_padding;   /* average pooling: count_include_pad=False */
+    int kernel[2];        /* height, width */
+    int stride[2];        /* 0 reads as the kernel */
+    int padding[2];       /* at most half the kernel */
+    int dilation[2];      /* max pooling only; 0 reads as 1 */
+    bool ceil_mode;       /* as torch: the last window must start inside the input or left pad */
+    bool exclude_padding; /* average pooling: count_include_pad=False */
 } weft_pool2d_opts;
 weft_tensor *weft_max_pool2d(weft_tensor *x, const weft_pool2d_opts *opts);
 weft_tensor *weft_avg_pool2d(weft_tensor *x, const weft_pool2d_opts *opts);
@@ -117,7 +117,7 @@ weft_tensor *weft_cross_entropy(weft_tensor *logits, weft_tensor *labels,
 
 typedef struct weft_nll_opts {
     weft_reduction reduction;
-    weft_tensor *weight;         /* as above */
+    weft_tensor *weight; /* as above */
     const int64_t *ignore_index;
 } weft_nll_opts;
 /* The same of log-probabilities, such as weft_log_softmax gives (F.nll_loss). */
@@ -128,8 +128,8 @@ weft_tensor *weft_mse_loss(weft_tensor *x, weft_tensor *target, weft_reduction r
 weft_tensor *weft_l1_loss(weft_tensor *x, weft_tensor *target, weft_reduction reduction);
 
 typedef struct weft_bce_opts {
-    weft_tensor *weight;     /* of each element, or NULL; broadcasts to x */
-    weft_tensor *pos_weight; /* of the positive ones, or NULL; broadcasts to x */
+    weft_tensor *weight;      /* of each element, or NULL; broadcasts to x */
+    weft_tensor *pos_weight;  /* of the positive ones, or NULL; broadcasts to x */
     weft_reduction reduction; /* the mean is over the elements, whatever their weights */
 } weft_bce_opts;
 /* -pos_weight target log p - (1 - target) log(1 - p), p = sigmoid(x); target in x's shape, mostly in

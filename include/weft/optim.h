@@ -60,7 +60,7 @@ double weft_optimizer_momentum(const weft_optimizer *o);
 weft_status weft_optimizer_step(weft_optimizer *o);
 /* As weft_optimizer_step but only records: for work that shall join the same step. */
 weft_status weft_optimizer_record(weft_optimizer *o);
-void weft_optimizer_zero_grad(weft_optimizer *o); /* gradients become absent */
+void weft_optimizer_zero_grad(weft_optimizer *o);      /* gradients become absent */
 int64_t weft_optimizer_steps(const weft_optimizer *o); /* taken so far */
 
 /* Gradient clipping, as torch.nn.utils: call between weft_backward and the optimizer's step. The

@@ -39,8 +39,7 @@ void weft_safetensors_close(weft_safetensors *file); /* NULL: no effect */
 /* Entries in the order of the header; NULL where there is none. */
 int64_t weft_safetensors_count(const weft_safetensors *file);
 const weft_safetensors_entry *weft_safetensors_at(const weft_safetensors *file, int64_t index);
-const weft_safetensors_entry *weft_safetensors_find(const weft_safetensors *file,
-                                                    const char *name);
+const weft_safetensors_entry *weft_safetensors_find(const weft_safetensors *file, const char *name);
 int64_t weft_safetensors_meta_count(const weft_safetensors *file);
 const weft_safetensors_meta *weft_safetensors_meta_at(const weft_safetensors *file, int64_t index);
 /* The value of a metadata key, or NULL. */

@@ -42,7 +42,9 @@ typedef struct weft_error {
     weft_status status;
     char text[WEFT_ERROR_TEXT];
 } weft_error;
+/* clang-format off */
 #define WEFT_ERROR_INIT {WEFT_OK, {0}}
+/* clang-format on */
 
 #ifdef __cplusplus
 }

@@ -34,7 +34,7 @@ typedef enum weft_dtype {
 #define X(name, bytes, text, st) WEFT_##name,
     WEFT_DTYPE_LIST(X)
 #undef X
-    WEFT_DTYPE_COUNT
+        WEFT_DTYPE_COUNT
 } weft_dtype;
 
 size_t weft_dtype_size(weft_dtype dtype);      /* bytes per element; 0 for an unknown type */
@@ -51,7 +51,8 @@ typedef struct weft_shape {
     ((weft_shape){(int)(sizeof((int64_t[]){__VA_ARGS__}) / sizeof(int64_t)), {__VA_ARGS__}})
 #define WEFT_SCALAR ((weft_shape){0, {0}})
 
-int64_t weft_shape_count(weft_shape shape); /* elements; 1 for a scalar; -1 on overflow or dim < 0 */
+int64_t
+weft_shape_count(weft_shape shape); /* elements; 1 for a scalar; -1 on overflow or dim < 0 */
 bool weft_shape_equal(weft_shape a, weft_shape b);
 /* Writes "[64, 1, 28, 28]" into text (at most size bytes, terminated); returns text. */
 char *weft_shape_format(weft_shape shape, char *text, size_t size);
@@ -70,7 +71,7 @@ weft_tensor *weft_randn(weft_context *ctx, weft_shape shape);
  * error that says so, here and everywhere, while its context lives and its handle is not among the
  * many reused since. */
 weft_tensor *weft_tensor_ref(weft_tensor *t);
-void weft_tensor_unref(weft_tensor *t);       /* NULL and recorded tensors: no effect */
+void weft_tensor_unref(weft_tensor *t); /* NULL and recorded tensors: no effect */
 
 weft_context *weft_tensor_context(const weft_tensor *t);
 weft_shape weft_tensor_shape(const weft_tensor *t);

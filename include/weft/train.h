@@ -23,15 +23,15 @@ typedef enum weft_phase { WEFT_PHASE_TRAIN, WEFT_PHASE_EVAL } weft_phase;
 
 typedef struct weft_progress {
     weft_phase phase;
-    int64_t epoch;        /* from 1; 0 outside training */
+    int64_t epoch; /* from 1; 0 outside training */
     int64_t epochs;
-    int64_t step, steps;  /* of this pass: done, and in all */
-    int64_t images;       /* of this pass, done */
-    double loss, acc1;    /* means over those images; acc1 in percent */
-    double lr;            /* of the last training step */
-    double img_per_s;     /* of this pass so far */
-    double seconds;       /* since this pass began */
-    double seconds_left;  /* until all is done, evaluations included; < 0: not known yet */
+    int64_t step, steps; /* of this pass: done, and in all */
+    int64_t images;      /* of this pass, done */
+    double loss, acc1;   /* means over those images; acc1 in percent */
+    double lr;           /* of the last training step */
+    double img_per_s;    /* of this pass so far */
+    double seconds;      /* since this pass began */
+    double seconds_left; /* until all is done, evaluations included; < 0: not known yet */
 } weft_progress;
 
 /* Called after every step of training and of evaluation. false: stop cleanly
@@ -44,9 +44,9 @@ typedef struct weft_epoch {
     int64_t steps;         /* since training began */
     double train_loss, train_acc1;
     double test_loss, test_acc1;
-    double lr; /* of its last step */
-    double img_per_s;      /* of its training steps */
-    double seconds;        /* since training began */
+    double lr;        /* of its last step */
+    double img_per_s; /* of its training steps */
+    double seconds;   /* since training began */
 } weft_epoch;
 typedef void (*weft_epoch_fn)(void *user, const weft_epoch *epoch);
 
@@ -96,7 +96,7 @@ typedef struct weft_train_opts {
     const weft_schedule *schedule; /* by step; NULL: what the optimizer has */
     int64_t epochs;                /* 0 reads as 1 */
     int64_t max_steps;             /* 0: no limit; the last epoch then ends early */
-    int64_t eval_freq;             /* evaluate every so many epochs, and after the last; 0 reads as 1 */
+    int64_t eval_freq; /* evaluate every so many epochs, and after the last; 0 reads as 1 */
     double label_smoothing;
     weft_run *run; /* NULL: nothing is written */
     /* Metadata of the weights file; "format": "pt" is added. */

@@ -25,8 +25,8 @@ typedef struct wf_conv2d_desc {
     int N, C, H, W, K, R, S, P, Q;
     int stride[2], padding[2], dilation[2]; /* height, width; 1 is dense */
     int groups;
-    int bias;                 /* forward adds a bias (K) */
-    int src_block, dst_block; /* channels per block; 1 is plain */
+    int bias;                                    /* forward adds a bias (K) */
+    int src_block, dst_block;                    /* channels per block; 1 is plain */
     weft_dtype src_type, weights_type, dst_type; /* the bias is of weights_type */
 } wf_conv2d_desc;
 
@@ -97,8 +97,8 @@ typedef struct wf_conv2d_impl {
     void (*backward_weights)(const wf_conv2d *k, int worker, const void *src, size_t src_stride,
                              const void *ddst, size_t ddst_stride, int n, void *slot, int part,
                              void *scratch);
-    void (*reduce)(const wf_conv2d *k, int worker, void *slots, size_t slot_stride,
-                   void *dweights, int tile);
+    void (*reduce)(const wf_conv2d *k, int worker, void *slots, size_t slot_stride, void *dweights,
+                   int tile);
 } wf_conv2d_impl;
 
 /* A planned pass. Read-only once created. */
@@ -149,20 +149,19 @@ void wf_conv2d_pack(const wf_conv2d *k, int worker, const void *weights, void *p
 /* One image. `weights` are packed ones, or plain ones where packed_bytes is 0. */
 void wf_conv2d_forward(const wf_conv2d *k, int worker, const void *src, const void *weights,
                        const void *bias, void *dst, void *scratch);
-void wf_conv2d_backward_data(const wf_conv2d *k, int worker, const void *ddst,
-                             const void *weights, void *dsrc, void *scratch);
+void wf_conv2d_backward_data(const wf_conv2d *k, int worker, const void *ddst, const void *weights,
+                             void *dsrc, void *scratch);
 /* Tile `tile` of slots * parts. src and ddst are the batch's first images, the strides bytes
  * between images, slot_stride bytes between slots (at least slot_bytes). */
-void wf_conv2d_backward_weights(const wf_conv2d *k, int worker, const void *src,
-                                size_t src_stride, const void *ddst, size_t ddst_stride,
-                                void *slots, size_t slot_stride, void *scratch, int tile);
+void wf_conv2d_backward_weights(const wf_conv2d *k, int worker, const void *src, size_t src_stride,
+                                const void *ddst, size_t ddst_stride, void *slots,
+                                size_t slot_stride, void *scratch, int tile);
 /* Tile `tile` of reduce_tiles. The slots are used up. */
 void wf_conv2d_reduce(const wf_conv2d *k, int worker, void *slots, size_t slot_stride,
                       void *dweights, int tile);
 
 /* For implementations: adds the `slots` arrays of `count` elements, slot_stride bytes apart, into
  * the first, pairwise (0+1, 2+3, ..., then 0+2, ...). */
-void wf_conv2d_sum_slots(weft_dtype type, void *first, size_t slot_stride, int slots,
-                         size_t count);
+void wf_conv2d_sum_slots(weft_dtype type, void *first, size_t slot_stride, int slots, size_t count);
 
 #endif

@@ -16,7 +16,7 @@
 
 enum {
     L = WF_LANES,
-    CHUNK = 200,      /* pixels that are taken through all taps before the next */
+    CHUNK = 200,         /* pixels that are taken through all taps before the next */
     PART_FLOPS = 4000000 /* a tile of less is not worth handing out */
 };
 
@@ -209,8 +209,8 @@ static void fill_frame(const wf_conv2d_desc *d, const float *x, float *frame)
     memset(frame, 0, frame_plane(d) * (size_t)d->C * sizeof *frame);
     for (int c = 0; c < d->C; c++)
         for (int h = 0; h < d->H; h++, x += d->W) {
-            size_t row = (size_t)c * frame_plane(d) +
-                         ((size_t)h + (size_t)d->padding[0]) * frame_row(d);
+            size_t row =
+                (size_t)c * frame_plane(d) + ((size_t)h + (size_t)d->padding[0]) * frame_row(d);
             memcpy(frame + row + d->padding[1], x, (size_t)d->W * sizeof *x);
         }
 }
@@ -248,8 +248,8 @@ static void backward_weights(const wf_conv2d *k, int worker, const void *src, si
     }
 }
 
-static void reduce(const wf_conv2d *k, int worker, void *slots, size_t slot_stride,
-                   void *dweights, int tile)
+static void reduce(const wf_conv2d *k, int worker, void *slots, size_t slot_stride, void *dweights,
+                   int tile)
 {
     const wf_conv2d_desc *d = &k->desc;
     const size_t taps = (size_t)d->R * (size_t)d->S;

@@ -99,8 +99,7 @@ wf_conv2d *wf_conv2d_create_impl(const wf_conv2d_impl *impl, const wf_conv2d_des
     return k;
 }
 
-wf_conv2d *wf_conv2d_create(const wf_conv2d_desc *d, wf_conv2d_pass pass, weft_isa isa,
-                            int workers)
+wf_conv2d *wf_conv2d_create(const wf_conv2d_desc *d, wf_conv2d_pass pass, weft_isa isa, int workers)
 {
     bool verbose = wf_select_verbose();
     char shape[128];
@@ -141,16 +140,16 @@ void wf_conv2d_forward(const wf_conv2d *k, int worker, const void *src, const vo
     k->impl->forward(k, worker, src, weights, bias, dst, scratch);
 }
 
-void wf_conv2d_backward_data(const wf_conv2d *k, int worker, const void *ddst,
-                             const void *weights, void *dsrc, void *scratch)
+void wf_conv2d_backward_data(const wf_conv2d *k, int worker, const void *ddst, const void *weights,
+                             void *dsrc, void *scratch)
 {
     assert(k->pass == WF_CONV2D_BACKWARD_DATA && worker < k->workers);
     k->impl->backward_data(k, worker, ddst, weights, dsrc, scratch);
 }
 
-void wf_conv2d_backward_weights(const wf_conv2d *k, int worker, const void *src,
-                                size_t src_stride, const void *ddst, size_t ddst_stride,
-                                void *slots, size_t slot_stride, void *scratch, int tile)
+void wf_conv2d_backward_weights(const wf_conv2d *k, int worker, const void *src, size_t src_stride,
+                                const void *ddst, size_t ddst_stride, void *slots,
+                                size_t slot_stride, void *scratch, int tile)
 {
     assert(k->pass == WF_CONV2D_BACKWARD_WEIGHTS && worker < k->workers);
     assert(tile >= 0 && tile < k->slots * k->parts && slot_stride >= k->slot_bytes);
@@ -192,8 +191,7 @@ static void sum_chunk_f64(char *first, size_t stride, int slots, size_t count)
         }
 }
 
-void wf_conv2d_sum_slots(weft_dtype type, void *first, size_t slot_stride, int slots,
-                         size_t count)
+void wf_conv2d_sum_slots(weft_dtype type, void *first, size_t slot_stride, int slots, size_t count)
 {
     const size_t chunk = 256;
     size_t size = weft_dtype_size(type);

@@ -83,8 +83,8 @@ static void backward_weights(const wf_conv2d *k, int worker, const void *src, si
     }
 }
 
-static void reduce(const wf_conv2d *k, int worker, void *slots, size_t slot_stride,
-                   void *dweights, int tile)
+static void reduce(const wf_conv2d *k, int worker, void *slots, size_t slot_stride, void *dweights,
+                   int tile)
 {
     size_t count = wf_conv2d_weights_count(&k->desc) / (size_t)k->desc.K;
     size_t bytes = count * weft_dtype_size(k->desc.weights_type);

@@ -69,8 +69,8 @@ static bool create(wf_conv2d *k, char *why, size_t size)
     wino_tiles t = wino_cut(g.P, g.Q, g.I);
     k->packed_bytes = (size_t)blocks * WINO_POINTS * (size_t)I * L * sizeof(float);
     k->pack_tiles = blocks;
-    k->scratch_bytes = (wino_frame_count(&t) + WINO_POINTS * (v_point(&t, I) + m_point(&t))) *
-                       sizeof(float);
+    k->scratch_bytes =
+        (wino_frame_count(&t) + WINO_POINTS * (v_point(&t, I) + m_point(&t))) * sizeof(float);
     return true;
 }
 
@@ -88,9 +88,8 @@ static void pack(const wf_conv2d *k, int worker, const void *weights, void *pack
         memset(taps, 0, sizeof taps);
         for (int l = 0; l < L && tile * L + l < g.O && i < g.I; l++) {
             int o = tile * L + l;
-            const float *w = (const float *)weights +
-                             (forward ? (size_t)o * row + (size_t)i * 9
-                                      : (size_t)i * row + (size_t)o * 9);
+            const float *w = (const float *)weights + (forward ? (size_t)o * row + (size_t)i * 9
+                                                               : (size_t)i * row + (size_t)o * 9);
             for (int s = 0; s < 9; s++)
                 taps[s][l] = w[forward ? s : 8 - s];
         }

@@ -27,10 +27,10 @@
 
 enum {
     L = WF_LANES,
-    WINO_IN = 6,      /* input pixels of a tile, one way */
-    WINO_OUT = 4,     /* output pixels */
+    WINO_IN = 6,  /* input pixels of a tile, one way */
+    WINO_OUT = 4, /* output pixels */
     WINO_POINTS = 36,
-    WINO_SKEW = 16    /* floats between the points' arrays, so that they meet in no cache set */
+    WINO_SKEW = 16 /* floats between the points' arrays, so that they meet in no cache set */
 };
 
 /* t = BT d; elements `step` apart. */
@@ -56,8 +56,8 @@ WF_INLINE void wino_output(const wf_vf *m, wf_vf *y, int m_step, int y_step)
     y[0] = wf_vadd(m[0], wf_vadd(s1, s2));
     y[y_step] = wf_vfma(wf_vset1(WINO_A), f1, wf_vmul(wf_vset1(WINO_B), f2));
     y[2 * y_step] = wf_vfma(wf_vset1(0.5f), s1, wf_vmul(wf_vset1(2.0f), s2));
-    y[3 * y_step] = wf_vfma(wf_vset1(WINO_A / 2), f1,
-                            wf_vfma(wf_vset1(2 * WINO_B), f2, m[5 * m_step]));
+    y[3 * y_step] =
+        wf_vfma(wf_vset1(WINO_A / 2), f1, wf_vfma(wf_vset1(2 * WINO_B), f2, m[5 * m_step]));
 }
 
 /* u = G g */
@@ -112,7 +112,8 @@ typedef struct wino_tiles {
 /* `channels` of the input decide how much of the transformed input stays in the cache. */
 static inline wino_tiles wino_cut(int P, int Q, int channels)
 {
-    wino_tiles t = {.rows = (P + WINO_OUT - 1) / WINO_OUT, .columns = (Q + WINO_OUT - 1) / WINO_OUT};
+    wino_tiles t = {.rows = (P + WINO_OUT - 1) / WINO_OUT,
+                    .columns = (Q + WINO_OUT - 1) / WINO_OUT};
     int most = 49152 / (WINO_POINTS * channels); /* 192 KiB */
     most = most > 12 ? most : 12;
     t.chunk = most / t.columns < 1 ? 1 : most / t.columns;
@@ -142,8 +143,7 @@ static inline void wino_fill_frame(const wino_tiles *t, int tile_row, int n_rows
         }
         memset(frame, 0, (size_t)left * L * sizeof *frame);
         memcpy(frame + left * L, x + (size_t)h * (size_t)W * L, (size_t)inside * L * sizeof *frame);
-        memset(frame + (left + inside) * L, 0,
-               (size_t)(width - left - inside) * L * sizeof *frame);
+        memset(frame + (left + inside) * L, 0, (size_t)(width - left - inside) * L * sizeof *frame);
     }
 }
 
@@ -172,10 +172,9 @@ static inline void wino_transform_input(const wino_tiles *t, int row, int n_rows
         wino_fill_frame(t, row, n_rows, x, H, W, padding, frame);
         for (int i = 0; i < n_rows; i++)
             for (int j = 0; j < t->columns; j++)
-                wino_tile_input(frame + (size_t)i * WINO_OUT * t->frame_row +
-                                    (size_t)j * WINO_OUT * L,
-                                t->frame_row,
-                                v + (size_t)(i * t->columns + j) * (size_t)channels + c, point);
+                wino_tile_input(
+                    frame + (size_t)i * WINO_OUT * t->frame_row + (size_t)j * WINO_OUT * L,
+                    t->frame_row, v + (size_t)(i * t->columns + j) * (size_t)channels + c, point);
     }
 }
 

@@ -18,8 +18,8 @@ enum { MAX_CHANNELS = 6, PAIR = 2, PART_BLOCKS = 64 / L };
 
 typedef struct plan {
     wino_tiles cut;
-    int C, blocks;    /* padded channels; output blocks */
-    int capacity;     /* tiles that V and D hold */
+    int C, blocks; /* padded channels; output blocks */
+    int capacity;  /* tiles that V and D hold */
     size_t v_point, d_point, sums;
 } plan;
 
@@ -66,8 +66,8 @@ static bool create(wf_conv2d *k, char *why, size_t size)
     k->parts = (p.blocks + PART_BLOCKS - 1) / PART_BLOCKS;
     k->slot_bytes = (size_t)p.blocks * L * (size_t)p.C * 9 * sizeof(float);
     k->reduce_tiles = p.blocks;
-    k->scratch_bytes = (wino_frame_count(&p.cut) + WINO_POINTS * (p.v_point + p.d_point) + p.sums) *
-                       sizeof(float);
+    k->scratch_bytes =
+        (wino_frame_count(&p.cut) + WINO_POINTS * (p.v_point + p.d_point) + p.sums) * sizeof(float);
     return true;
 }
 
@@ -209,8 +209,8 @@ static void backward_weights(const wf_conv2d *k, int worker, const void *src, si
                        (float *)slot + (size_t)(first + b) * w_block);
 }
 
-static void reduce(const wf_conv2d *k, int worker, void *slots, size_t slot_stride,
-                   void *dweights, int tile)
+static void reduce(const wf_conv2d *k, int worker, void *slots, size_t slot_stride, void *dweights,
+                   int tile)
 {
     WF_ISA_FN(wf_conv2d_direct).reduce(k, worker, slots, slot_stride, dweights, tile);
 }

@@ -50,10 +50,9 @@ WF_INLINE wf_vf log1p_unit(wf_vf u)
  * 9 fitted to a relative error of 2^-25 for |x| <= 14.2, where float underflows. */
 WF_INLINE wf_vf normal(wf_vf x, wf_vf *density)
 {
-    static const float Q[] = {1.396146119e-01f,  1.400085688e-01f,  1.184970737e-01f,
-                              1.122533754e-01f,  -4.398702458e-02f, 2.003820688e-01f,
-                              -3.077675700e-01f, 1.846886724e-01f,  -4.710073024e-02f,
-                              3.410954494e-03f};
+    static const float Q[] = {
+        1.396146119e-01f, 1.400085688e-01f,  1.184970737e-01f, 1.122533754e-01f,  -4.398702458e-02f,
+        2.003820688e-01f, -3.077675700e-01f, 1.846886724e-01f, -4.710073024e-02f, 3.410954494e-03f};
     wf_vf one = wf_vset1(1.0f);
     wf_vf t = wf_vdiv(one, wf_vfma(wf_vabs(x), wf_vset1(0.35f), one)), q = wf_vset1(Q[9]);
     for (int i = 8; i >= 0; i--)

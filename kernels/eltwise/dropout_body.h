@@ -27,7 +27,8 @@ static void FN(dropout)(const wf_dropout *d, wf_act a, int64_t first, const void
                 T value = xc[at] * keep;
                 U bits;
                 memcpy(&bits, &value, sizeof(bits));
-                bits &= (U)0 - (U)(w[i] >= least); /* a branch would be guessed wrong half the time */
+                bits &=
+                    (U)0 - (U)(w[i] >= least); /* a branch would be guessed wrong half the time */
                 memcpy(&yc[at], &bits, sizeof(bits));
             }
         }

@@ -14,7 +14,7 @@
  * rounded to the type once. */
 typedef struct wf_eltwise {
     const char *name; /* for explain and traces: "eltwise:avx2" */
-    void (*add)(size_t n, const void *a, const void *b, void *y);  /* also accumulates: y == a */
+    void (*add)(size_t n, const void *a, const void *b, void *y); /* also accumulates: y == a */
     void (*mul)(size_t n, const void *a, const void *b, void *y);
     void (*scale)(size_t n, const void *x, double factor, void *y);
     void (*relu)(size_t n, const void *x, void *y); /* NaN stays NaN */

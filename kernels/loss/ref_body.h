@@ -88,8 +88,7 @@ static double FN(weight)(const wf_class_loss *p, size_t k)
 }
 
 static int64_t FN(cross_entropy)(const wf_class_loss *p, size_t rows, const void *vx,
-                                 const int64_t *labels, double *losses, double *counts,
-                                 void *vlse)
+                                 const int64_t *labels, double *losses, double *counts, void *vlse)
 {
     const size_t K = p->K;
     for (size_t r = 0; r < rows; r++) {

@@ -27,7 +27,8 @@ static bool fits(const wf_matmul_desc *d, char *why, size_t size)
 }
 
 /* out[k * width + i] = in[i * outer + k * inner] for i < n, 0 for n <= i < width. */
-static void pack(float *out, int width, const float *in, int64_t outer, int64_t inner, int n, int kc)
+static void pack(float *out, int width, const float *in, int64_t outer, int64_t inner, int n,
+                 int kc)
 {
     if (n < width)
         memset(out, 0, (size_t)width * (size_t)kc * sizeof *out);

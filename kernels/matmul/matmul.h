@@ -17,8 +17,8 @@ typedef struct wf_matmul_desc {
 
 typedef struct wf_matmul_impl {
     const char *name;
-    weft_isa isa;        /* the least that it needs */
-    int tile_m, tile_n;  /* of C */
+    weft_isa isa;         /* the least that it needs */
+    int tile_m, tile_n;   /* of C */
     size_t scratch_bytes; /* for each worker, 64-byte aligned */
     bool (*fits)(const wf_matmul_desc *d, char *why, size_t size);
     /* Rows [m0, m1) and columns [n0, n1), at most one tile. */

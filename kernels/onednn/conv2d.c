@@ -18,9 +18,9 @@ typedef struct worker {
 typedef struct state {
     dnnl_engine_t engine;
     wf_dnnl_conv conv;
-    dnnl_primitive_t reorder;   /* between plain and oneDNN's weights; NULL where they are equal */
-    wf_dnnl_md plain, blocked;  /* of one reorder tile */
-    size_t tile_bytes;          /* of oneDNN's weights */
+    dnnl_primitive_t reorder;  /* between plain and oneDNN's weights; NULL where they are equal */
+    wf_dnnl_md plain, blocked; /* of one reorder tile */
+    size_t tile_bytes;         /* of oneDNN's weights */
     size_t plain_tile_bytes;
     worker *workers;
     int n_workers;

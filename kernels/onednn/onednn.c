@@ -137,9 +137,9 @@ static dnnl_status_t describe(dnnl_primitive_desc_t *pd, const operands *o, dnnl
     dnnl_status_t status = dnnl_invalid_arguments;
     switch (pass) {
     case WF_CONV2D_FORWARD:
-        status = dnnl_dilated_convolution_forward_desc_init(
-            &cd, dnnl_forward_training, alg, o->src, o->weights, o->bias, o->dst, o->stride,
-            o->dilation, o->padding, o->padding);
+        status = dnnl_dilated_convolution_forward_desc_init(&cd, dnnl_forward_training, alg, o->src,
+                                                            o->weights, o->bias, o->dst, o->stride,
+                                                            o->dilation, o->padding, o->padding);
         break;
     case WF_CONV2D_BACKWARD_DATA:
         status = dnnl_dilated_convolution_backward_data_desc_init(

@@ -87,7 +87,8 @@ static wf_vf leaf_blocked(size_t n, int block, int lanes, const float *x)
 {
     wf_vf slot[WF_LEAF_SLOTS];
     for (int j = 0; j < WF_LEAF_SLOTS; j++)
-        slot[j] = (size_t)j < n ? wf_vadd(wf_vzero(), wf_vload_n(x + j * block, lanes)) : wf_vzero();
+        slot[j] =
+            (size_t)j < n ? wf_vadd(wf_vzero(), wf_vload_n(x + j * block, lanes)) : wf_vzero();
     for (size_t i = WF_LEAF_SLOTS; i < n; i += WF_LEAF_SLOTS)
         for (size_t j = 0; j < WF_LEAF_SLOTS && i + j < n; j++)
             slot[j] = wf_vadd(slot[j], wf_vload_n(x + (i + j) * (size_t)block, lanes));
@@ -114,8 +115,8 @@ static void channels(wf_act a, const void *vx, double *y)
             lanes_tree tree;
             tree.leaves = 0;
             for (size_t p = 0; p < pixels; p += WF_LEAF)
-                lanes_push(&tree, leaf_blocked(pixels - p < WF_LEAF ? pixels - p : WF_LEAF,
-                                               a.block, width, from + p * (size_t)a.block));
+                lanes_push(&tree, leaf_blocked(pixels - p < WF_LEAF ? pixels - p : WF_LEAF, a.block,
+                                               width, from + p * (size_t)a.block));
             lanes_sum(&tree, real, y + c0 + j);
         }
 }

@@ -19,10 +19,8 @@ static weft_tensor *sequential_forward(weft_module *m, weft_tensor *x)
     return x;
 }
 
-static const weft_module_class sequential_class = {.name = "Sequential",
-                                                   .size = sizeof(weft_module),
-                                                   .version = 1,
-                                                   .forward = sequential_forward};
+static const weft_module_class sequential_class = {
+    .name = "Sequential", .size = sizeof(weft_module), .version = 1, .forward = sequential_forward};
 const weft_module_class wf_module_list_class = {
     .name = "ModuleList", .size = sizeof(weft_module), .version = 1};
 static const weft_module_class dict_class = {
@@ -101,8 +99,8 @@ weft_status weft_insert(weft_module *list, int index, weft_module *child)
     weft_status status = check_list(list, child, "weft_insert");
     int n = status == WEFT_OK ? wf_child_count(list) : 0;
     if (status == WEFT_OK && (index < -n || index > n))
-        status = wf_fail(list->ctx, WEFT_ERR_INVALID, "weft_insert: index %d of %d modules", index,
-                         n);
+        status =
+            wf_fail(list->ctx, WEFT_ERR_INVALID, "weft_insert: index %d of %d modules", index, n);
     if (status != WEFT_OK) {
         weft_module_unref(child);
         return status;

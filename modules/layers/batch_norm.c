@@ -6,7 +6,7 @@
 
 typedef struct batch_norm {
     weft_module base;
-    weft_tensor *weight, *bias; /* (C) or NULL */
+    weft_tensor *weight, *bias;                                    /* (C) or NULL */
     weft_tensor *running_mean, *running_var, *num_batches_tracked; /* (C), (C), scalar, or NULL */
     int channels;
     double eps, momentum; /* momentum < 0: cumulative average */
@@ -19,7 +19,8 @@ static weft_tensor *forward(weft_module *m, weft_tensor *x)
     if (m->training && m->state->loaded && !weft_grad_enabled(ctx) && !ctx->lint.batch_norm_told &&
         wf_lint_on(ctx)) {
         ctx->lint.batch_norm_told = ctx->lint.mode != WEFT_LINT_ERROR;
-        if (wf_lint(ctx, "%s is in training mode under no_grad, after its state was loaded: it uses "
+        if (wf_lint(ctx,
+                    "%s is in training mode under no_grad, after its state was loaded: it uses "
                     "the batch's statistics and changes the running ones; call weft_module_eval",
                     m->cls->name) != WEFT_OK)
             return NULL;

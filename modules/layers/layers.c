@@ -9,8 +9,7 @@ void wf_register_optional(weft_module *m, const char *name, weft_tensor **field,
                           weft_shape shape, double value)
 {
     if (wanted)
-        weft_register_parameter(m, name, field,
-                                weft_tensor_full(m->ctx, WEFT_F32, shape, value));
+        weft_register_parameter(m, name, field, weft_tensor_full(m->ctx, WEFT_F32, shape, value));
     else
         wf_register_empty(m, name, field);
 }

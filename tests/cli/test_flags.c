@@ -53,12 +53,9 @@ static void values_of_every_kind_arrive(void **state)
 /* Flag by flag, since the bytes between the members may differ. */
 static void what_is_not_given_keeps_its_default(void **state)
 {
-    static const size_t sizes[] = {[FLAG_BOOL] = sizeof(bool),
-                                   [FLAG_INT] = sizeof(int64_t),
-                                   [FLAG_NUMBER] = sizeof(double),
-                                   [FLAG_TEXT] = sizeof(char *),
-                                   [FLAG_CHOICE] = sizeof(char *),
-                                   [FLAG_REFUSED] = 0};
+    static const size_t sizes[] = {[FLAG_BOOL] = sizeof(bool),     [FLAG_INT] = sizeof(int64_t),
+                                   [FLAG_NUMBER] = sizeof(double), [FLAG_TEXT] = sizeof(char *),
+                                   [FLAG_CHOICE] = sizeof(char *), [FLAG_REFUSED] = 0};
     static const char *const args[] = {NULL};
     cli_options o, d = cli_defaults();
     char error[512];

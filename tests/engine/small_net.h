@@ -25,7 +25,7 @@ typedef struct small_net {
     weft_tensor *running[NET_BUFFERS], *batches;
     int steps;
     void (*probe)(struct small_net *net, weft_tensor *t); /* called after every op */
-    bool may_fail; /* ops may give NULL */
+    bool may_fail;                                        /* ops may give NULL */
 } small_net;
 
 static inline weft_tensor *net_param(small_net *net, weft_shape shape, float scale)
@@ -42,12 +42,12 @@ static inline weft_tensor *net_param(small_net *net, weft_shape shape, float sca
 static inline void net_init(small_net *net, const weft_options *options)
 {
     static const weft_shape shapes[NET_PARAMS] = {
-        {4, {12, 3, 3, 3}}, {1, {12}}, {1, {12}},      /* conv1, bn1 */
-        {4, {12, 12, 3, 3}}, {1, {12}}, {1, {12}},     /* conv2, bn2 */
-        {4, {12, 12, 1, 1}}, {1, {12}},                /* shortcut with bias */
-        {4, {8, 12, 3, 3}},                            /* conv3, concatenated with its input */
-        {2, {5, 20}}, {1, {5}},                        /* linear */
-        {1, {20}},                                     /* scales before the linear */
+        {4, {12, 3, 3, 3}},  {1, {12}}, {1, {12}}, /* conv1, bn1 */
+        {4, {12, 12, 3, 3}}, {1, {12}}, {1, {12}}, /* conv2, bn2 */
+        {4, {12, 12, 1, 1}}, {1, {12}},            /* shortcut with bias */
+        {4, {8, 12, 3, 3}},                        /* conv3, concatenated with its input */
+        {2, {5, 20}},        {1, {5}},             /* linear */
+        {1, {20}},                                 /* scales before the linear */
     };
     weft_error err = WEFT_ERROR_INIT;
     *net = (small_net){0};
@@ -120,8 +120,10 @@ static inline weft_tensor *net_loss(small_net *net)
 static inline void net_update(small_net *net)
 {
     for (int i = 0; i < NET_PARAMS; i++) {
-        wf_sgd_update_opts o = {.lr = 0.05 / (1 + net->steps), .momentum = 0.9,
-                                .weight_decay = 1e-3, .first = net->steps == 0};
+        wf_sgd_update_opts o = {.lr = 0.05 / (1 + net->steps),
+                                .momentum = 0.9,
+                                .weight_decay = 1e-3,
+                                .first = net->steps == 0};
         weft_tensor *grad = weft_grad(net->param[i]);
         assert_non_null(grad);
         assert_int_equal(wf_record_sgd_update(net->param[i], grad, net->momentum[i], &o), WEFT_OK);

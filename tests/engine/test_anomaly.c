@@ -54,7 +54,8 @@ static void an_input_that_is_bad_already_is_said(void **state)
     weft_tensor *x = vec(1, NAN, 3, false);
     weft_anomaly_begin(ctx);
     assert_true(isnan(weft_item(total(weft_scale(x, 2)))));
-    expect_error(WEFT_ERR_NUMERIC, "scale (forward) gave NaN, output of shape [3]; its input 0 has");
+    expect_error(WEFT_ERR_NUMERIC,
+                 "scale (forward) gave NaN, output of shape [3]; its input 0 has");
     weft_tensor_unref(x);
 }
 

@@ -60,9 +60,13 @@ static weft_status power_backward(const weft_custom_call *c)
     return WEFT_OK;
 }
 
-static const weft_custom_op power_op = {.name = "power", .n_in = 1, .n_out = 1,
-                                        .attr_size = sizeof(power_attrs), .forward = power,
-                                        .backward = power_backward, .forward_tiles = power_tiles,
+static const weft_custom_op power_op = {.name = "power",
+                                        .n_in = 1,
+                                        .n_out = 1,
+                                        .attr_size = sizeof(power_attrs),
+                                        .forward = power,
+                                        .backward = power_backward,
+                                        .forward_tiles = power_tiles,
                                         .backward_tiles = power_tiles};
 
 static weft_tensor *record_power(weft_tensor *x, double factor, int64_t tile)
@@ -140,8 +144,12 @@ static weft_status stretch_backward(const weft_custom_call *c)
 
 static weft_custom_op stretch_op(int n_in)
 {
-    return (weft_custom_op){.name = "stretch", .n_in = n_in, .n_out = 2, .infer = stretch_infer,
-                            .forward = stretch, .backward = stretch_backward};
+    return (weft_custom_op){.name = "stretch",
+                            .n_in = n_in,
+                            .n_out = 2,
+                            .infer = stretch_infer,
+                            .forward = stretch,
+                            .backward = stretch_backward};
 }
 
 /* user: 0 both outputs, 1 the first, 2 the second. */
@@ -152,9 +160,10 @@ static weft_tensor *apply_stretch(void *user, weft_tensor *const *in, int n)
     if (!weft_custom(&op, NULL, in, out))
         return NULL;
     int which = *(const int *)user;
-    return which == 1 ? out[0] : which == 2 ? out[1]
-                               : weft_concat((weft_tensor *[]){weft_reshape(out[0], WEFT_SHAPE(12)),
-                                                               out[1]}, 2, 0);
+    return which == 1 ? out[0]
+           : which == 2
+               ? out[1]
+               : weft_concat((weft_tensor *[]){weft_reshape(out[0], WEFT_SHAPE(12)), out[1]}, 2, 0);
 }
 
 static weft_tensor *apply_power(void *user, weft_tensor *const *in, int n)

@@ -5,7 +5,7 @@
 typedef struct hook {
     char name;
     double factor;
-    char *log; /* names are appended */
+    char *log;           /* names are appended */
     weft_tensor *forget; /* removes the hook `handle` of this tensor */
     uint64_t handle;
 } hook;

@@ -66,8 +66,8 @@ static void take(weft_tensor *t, double **value, size_t *count)
 static outcome network(weft_dtype dtype, int threads, weft_executor executor)
 {
     weft_context *ctx = context(threads, executor);
-    const weft_shape shapes[N_PARAMS] = {
-        {4, {20, 3, 3, 3}}, {1, {20}}, {4, {40, 10, 3, 3}}, {1, {40}}, {2, {10, 1000}}, {1, {10}}};
+    const weft_shape shapes[N_PARAMS] = {{4, {20, 3, 3, 3}}, {1, {20}},       {4, {40, 10, 3, 3}},
+                                         {1, {40}},          {2, {10, 1000}}, {1, {10}}};
     const weft_conv2d_opts first = {.padding = {1, 1}};
     const weft_conv2d_opts second = {.stride = {2, 2}, .padding = {1, 1}, .groups = 2};
     weft_tensor *p[N_PARAMS], *x = filled(ctx, dtype, WEFT_SHAPE(5, 3, 10, 10), 99);
@@ -152,32 +152,77 @@ static void mistakes_are_named(void **unused)
         weft_status status;
         const char *text;
     } cases[] = {
-        {{4, {1, 128, 8, 8}}, {4, {8, 64, 3, 3}}, {1, {8}}, {.stride = {1, 1}}, WEFT_ERR_SHAPE,
+        {{4, {1, 128, 8, 8}},
+         {4, {8, 64, 3, 3}},
+         {1, {8}},
+         {.stride = {1, 1}},
+         WEFT_ERR_SHAPE,
          "conv2d: input has 128 channels, weight expects 64"},
-        {{3, {8, 8, 8}}, {4, {8, 8, 3, 3}}, {1, {8}}, {.stride = {1, 1}}, WEFT_ERR_SHAPE,
+        {{3, {8, 8, 8}},
+         {4, {8, 8, 3, 3}},
+         {1, {8}},
+         {.stride = {1, 1}},
+         WEFT_ERR_SHAPE,
          "input must have 4 dimensions, has shape [8, 8, 8]"},
-        {{4, {1, 8, 8, 8}}, {2, {8, 8}}, {1, {8}}, {.stride = {1, 1}}, WEFT_ERR_SHAPE,
+        {{4, {1, 8, 8, 8}},
+         {2, {8, 8}},
+         {1, {8}},
+         {.stride = {1, 1}},
+         WEFT_ERR_SHAPE,
          "weight must have 4 dimensions"},
-        {{4, {1, 8, 8, 8}}, {4, {8, 8, 3, 3}}, {1, {7}}, {.stride = {1, 1}}, WEFT_ERR_SHAPE,
+        {{4, {1, 8, 8, 8}},
+         {4, {8, 8, 3, 3}},
+         {1, {7}},
+         {.stride = {1, 1}},
+         WEFT_ERR_SHAPE,
          "bias has shape [7], the output 8 channels"},
-        {{4, {1, 8, 8, 8}}, {4, {8, 8, 3, 3}}, {1, {8}}, {.stride = {-1, 1}}, WEFT_ERR_INVALID,
+        {{4, {1, 8, 8, 8}},
+         {4, {8, 8, 3, 3}},
+         {1, {8}},
+         {.stride = {-1, 1}},
+         WEFT_ERR_INVALID,
          "stride -1 and dilation 1 must be at least 1"},
-        {{4, {1, 8, 8, 8}}, {4, {8, 8, 3, 3}}, {1, {8}}, {.padding = {0, -1}}, WEFT_ERR_INVALID,
+        {{4, {1, 8, 8, 8}},
+         {4, {8, 8, 3, 3}},
+         {1, {8}},
+         {.padding = {0, -1}},
+         WEFT_ERR_INVALID,
          "padding -1"},
-        {{4, {1, 8, 8, 8}}, {4, {8, 4, 3, 3}}, {1, {8}}, {.groups = 3}, WEFT_ERR_SHAPE,
+        {{4, {1, 8, 8, 8}},
+         {4, {8, 4, 3, 3}},
+         {1, {8}},
+         {.groups = 3},
+         WEFT_ERR_SHAPE,
          "3 groups do not divide 8 input and 8 output channels"},
-        {{4, {1, 8, 8, 8}}, {4, {8, 4, 3, 3}}, {1, {8}}, {.groups = -2}, WEFT_ERR_INVALID,
+        {{4, {1, 8, 8, 8}},
+         {4, {8, 4, 3, 3}},
+         {1, {8}},
+         {.groups = -2},
+         WEFT_ERR_INVALID,
          "groups must be at least 1, is -2"},
-        {{4, {1, 8, 4, 8}}, {4, {8, 8, 7, 3}}, {1, {8}}, {.padding = {1, 1}}, WEFT_ERR_SHAPE,
+        {{4, {1, 8, 4, 8}},
+         {4, {8, 8, 7, 3}},
+         {1, {8}},
+         {.padding = {1, 1}},
+         WEFT_ERR_SHAPE,
          "the output is empty: height 4 with padding 1 is smaller than the kernel's 7"},
-        {{4, {1, 8, 8, 8}}, {4, {8, 8, 3, 3}}, {1, {8}}, {.dilation = {4, 1}}, WEFT_ERR_SHAPE,
+        {{4, {1, 8, 8, 8}},
+         {4, {8, 8, 3, 3}},
+         {1, {8}},
+         {.dilation = {4, 1}},
+         WEFT_ERR_SHAPE,
          "smaller than the kernel's 9"},
-        {{4, {1, 8, 8, 8}}, {4, {8, 8, 3, 3}}, {1, {8}}, {.padding = {2000000000, 1}},
-         WEFT_ERR_SHAPE, "is too large"},
+        {{4, {1, 8, 8, 8}},
+         {4, {8, 8, 3, 3}},
+         {1, {8}},
+         {.padding = {2000000000, 1}},
+         WEFT_ERR_SHAPE,
+         "is too large"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         weft_context *ctx = context(1, WEFT_EXECUTOR_PARALLEL);
-        weft_tensor *x = filled(ctx, WEFT_F32, cases[i].x, 1), *w = filled(ctx, WEFT_F32, cases[i].w, 2);
+        weft_tensor *x = filled(ctx, WEFT_F32, cases[i].x, 1),
+                    *w = filled(ctx, WEFT_F32, cases[i].w, 2);
         weft_tensor *b = filled(ctx, WEFT_F32, cases[i].bias, 3);
         assert_null(weft_conv2d(x, w, b, &cases[i].opts));
         if (!strstr(weft_error_text(ctx), cases[i].text))

@@ -149,8 +149,12 @@ static void adamw_commits_parameter_and_moments(void **state)
     for (int i = 0; i < SIZE; i++)
         p[i] = start(i);
     for (int step = 1; step <= STEPS; step++) {
-        wf_adamw_update_opts o = {.lr = 0.01, .beta1 = 0.9, .beta2 = 0.99, .eps = 1e-3,
-                                  .weight_decay = 0.1, .step = step};
+        wf_adamw_update_opts o = {.lr = 0.01,
+                                  .beta1 = 0.9,
+                                  .beta2 = 0.99,
+                                  .eps = 1e-3,
+                                  .weight_decay = 0.1,
+                                  .step = step};
         weft_tensor *g = filled(ctx, gradient, step, false);
         assert_int_equal(wf_record_adamw_update(param, g, tm, tv, &o), WEFT_OK);
         assert_int_equal(weft_sync(ctx), WEFT_OK);

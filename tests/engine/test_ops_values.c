@@ -270,8 +270,20 @@ static void log_softmax_expect(const double *const *in, double *out)
     }
 }
 
-#define S60 {4, {2, 3, 2, 5}}
-#define SUMS {4, {3, 11, 9, 11}}
+#define S60                                                                                        \
+    {                                                                                              \
+        4,                                                                                         \
+        {                                                                                          \
+            2, 3, 2, 5                                                                             \
+        }                                                                                          \
+    }
+#define SUMS                                                                                       \
+    {                                                                                              \
+        4,                                                                                         \
+        {                                                                                          \
+            3, 11, 9, 11                                                                           \
+        }                                                                                          \
+    }
 static const value_case cases[] = {
     {"add", 2, {S60, {3, {3, 1, 1}}}, add_apply, add_expect, 1, 4},
     {"mul", 2, {S60, {3, {3, 1, 1}}}, mul_apply, mul_expect, 1, 4},
@@ -284,12 +296,27 @@ static const value_case cases[] = {
     {"flatten", 1, {S60}, flatten_apply, copy60_expect, 0, 1},
     {"reshape", 1, {S60}, reshape_apply, copy60_expect, 0, 1},
     {"expand", 1, {{2, {2, 1}}}, expand_apply, expand_expect, 0, 1},
-    {"concat channels", 3, {{4, {2, 16, 2, 3}}, {4, {2, 16, 2, 3}}, {4, {2, 5, 2, 3}}},
-     concat1_apply, concat1_expect, 0, 1},
-    {"concat rows", 2, {{4, {2, 11, 2, 3}}, {4, {2, 11, 1, 3}}}, concat2_apply, concat2_expect, 0,
+    {"concat channels",
+     3,
+     {{4, {2, 16, 2, 3}}, {4, {2, 16, 2, 3}}, {4, {2, 5, 2, 3}}},
+     concat1_apply,
+     concat1_expect,
+     0,
      1},
-    {"concat images", 2, {{4, {2, 11, 2, 3}}, {4, {1, 11, 2, 3}}}, concat0_apply, concat0_expect,
-     0, 1},
+    {"concat rows",
+     2,
+     {{4, {2, 11, 2, 3}}, {4, {2, 11, 1, 3}}},
+     concat2_apply,
+     concat2_expect,
+     0,
+     1},
+    {"concat images",
+     2,
+     {{4, {2, 11, 2, 3}}, {4, {1, 11, 2, 3}}},
+     concat0_apply,
+     concat0_expect,
+     0,
+     1},
     {"narrow whole blocks", 1, {{4, {2, 48, 2, 3}}}, narrow1_apply, narrow1_expect, 0, 1},
     {"narrow channels", 1, {{4, {2, 48, 2, 3}}}, narrow_odd_apply, narrow_odd_expect, 0, 1},
     {"narrow columns", 1, {{4, {2, 48, 2, 3}}}, narrow3_apply, narrow3_expect, 0, 1},

@@ -137,8 +137,7 @@ static void fail_every_allocation(attempt run, const weft_options *o, bool fresh
         beyond = wf_alloc_fail_at(0) > 0;
         net.may_fail = false;
         if (status != WEFT_OK) {
-            if (beyond || status != WEFT_ERR_NOMEM ||
-                weft_error_status(net.ctx) != WEFT_ERR_NOMEM)
+            if (beyond || status != WEFT_ERR_NOMEM || weft_error_status(net.ctx) != WEFT_ERR_NOMEM)
                 fail_msg("allocation %ld: %s: %s", n, weft_status_string(status),
                          weft_error_text(net.ctx));
             weft_discard(net.ctx);

@@ -42,8 +42,8 @@ static void equals_the_interpreter_with_any_pass_off(void **state)
 static void equals_the_interpreter_in_random_order_over_poisoned_memory(void **state)
 {
     for (uint64_t seed = 1; seed <= 12; seed++) {
-        weft_options o = {.seed = 11, .threads = 3, .executor = WEFT_EXECUTOR_RANDOM,
-                          .schedule_seed = seed};
+        weft_options o = {
+            .seed = 11, .threads = 3, .executor = WEFT_EXECUTOR_RANDOM, .schedule_seed = seed};
         expect_oracle(&o, NULL);
     }
 }
@@ -104,7 +104,8 @@ static void explain_shows_units_kernels_and_memory(void **state)
     FILE *f = open_memstream(&text, &size);
     assert_int_equal(weft_explain(net.ctx, f), WEFT_OK);
     fclose(f);
-    const char *expected[] = {"conv2d", "bn_act", "commit", "arena", "tiles", "nchw", "critical path"};
+    const char *expected[] = {"conv2d", "bn_act", "commit",       "arena",
+                              "tiles",  "nchw",   "critical path"};
     for (size_t i = 0; i < sizeof expected / sizeof expected[0]; i++)
         if (!strstr(text, expected[i]))
             fail_msg("no '%s' in:\n%s", expected[i], text);

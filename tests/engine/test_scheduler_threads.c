@@ -125,7 +125,9 @@ static dag *make_dag(uint64_t seed)
         memcpy(args, &self, sizeof self);
         d->tasks[u] = (wf_task){.plan = &d->plan, .fn = tile, .args = args, .unit = u};
         d->task_list[u] = &d->tasks[u];
-        d->units[u] = (wf_unit){.tasks = &d->index[u], .n_tasks = 1, .succ = d->succ[u],
+        d->units[u] = (wf_unit){.tasks = &d->index[u],
+                                .n_tasks = 1,
+                                .succ = d->succ[u],
                                 .tiles = 1 + (int64_t)(next(&state) % TILES),
                                 .commit = u > BARRIER};
     }
@@ -136,8 +138,12 @@ static dag *make_dag(uint64_t seed)
         d->order[u] = d->order[other];
         d->order[other] = was;
     }
-    d->plan = (wf_plan){.tasks = d->task_list, .n_tasks = UNITS, .units = d->units,
-                        .n_units = UNITS, .order = d->order, .barrier = BARRIER};
+    d->plan = (wf_plan){.tasks = d->task_list,
+                        .n_tasks = UNITS,
+                        .units = d->units,
+                        .n_units = UNITS,
+                        .order = d->order,
+                        .barrier = BARRIER};
     return d;
 }
 

@@ -124,8 +124,7 @@ static bool agrees(int threads, int steps)
     static float want[FLOATS];
     float got[FLOATS];
     weft_options o = {.seed = 3, .threads = threads};
-    return interpret(steps, want) && train(&o, steps, got) &&
-           memcmp(want, got, sizeof got) == 0;
+    return interpret(steps, want) && train(&o, steps, got) && memcmp(want, got, sizeof got) == 0;
 }
 
 static void any_number_of_threads_gives_the_interpreters_bits(void **state)

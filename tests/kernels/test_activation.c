@@ -39,8 +39,7 @@ static double value(wf_activation f, double x)
     case WF_ACT_tanh: return tanh(x);
     case WF_ACT_silu: return x * sigmoid(x);
     case WF_ACT_gelu: return x * normal(x);
-    case WF_ACT_gelu_tanh:
-        return x / 2 * (1 + tanh(sqrt(2 / M_PI) * (x + 0.044715 * x * x * x)));
+    case WF_ACT_gelu_tanh: return x / 2 * (1 + tanh(sqrt(2 / M_PI) * (x + 0.044715 * x * x * x)));
     case WF_ACT_hardswish: return x * fmin(fmax(x + 3, 0), 6) / 6;
     case WF_ACT_relu6: return fmin(fmax(x, 0), 6);
     case WF_ACT_leaky_relu: return x > 0 ? x : A * x;

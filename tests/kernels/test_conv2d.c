@@ -57,9 +57,9 @@ static bool region_check_free(region *r)
 
 typedef struct problem {
     wf_conv2d_desc d;
-    double *x, *w, *b, *dy;            /* plain, whole batch */
-    double *y, *dx, *dw;               /* the answers */
-    double *y_abs, *dx_abs, *dw_abs;   /* the same sums over absolute values */
+    double *x, *w, *b, *dy;          /* plain, whole batch */
+    double *y, *dx, *dw;             /* the answers */
+    double *y_abs, *dx_abs, *dw_abs; /* the same sums over absolute values */
     size_t n_x, n_w, n_y;
 } problem;
 

@@ -109,8 +109,8 @@ static void step(data *t, const wf_conv2d_desc *d, int threads)
                                     scratch);
 #pragma omp for schedule(dynamic)
         for (int i = 0; i < bw->slots * bw->parts; i++)
-            wf_conv2d_backward_weights(bw, me, t->x, n_x * sizeof(float), t->y,
-                                       n_y * sizeof(float), t->slots, t->slot_stride, scratch, i);
+            wf_conv2d_backward_weights(bw, me, t->x, n_x * sizeof(float), t->y, n_y * sizeof(float),
+                                       t->slots, t->slot_stride, scratch, i);
 #pragma omp for schedule(dynamic)
         for (int i = 0; i < bw->reduce_tiles; i++)
             wf_conv2d_reduce(bw, me, t->slots, t->slot_stride, t->dw, i);

@@ -102,9 +102,9 @@ static void relu_passes_nan_on_and_its_gradient_stops_there(void **state)
 
 static void bias_adds_per_channel_and_clears_the_padding(void **state)
 {
-    static const wf_act cases[] = {{1, 1, 1, 1},  {3, 5, 7, 1},  {10, 1, 1, 1}, {8, 3, 3, 8},
-                                   {13, 3, 3, 8}, {5, 4, 2, 16}, {24, 2, 3, 16}, {3, 2, 2, 4},
-                                   {19, 1, 5, 16}};
+    static const wf_act cases[] = {{1, 1, 1, 1},   {3, 5, 7, 1},  {10, 1, 1, 1},
+                                   {8, 3, 3, 8},   {13, 3, 3, 8}, {5, 4, 2, 16},
+                                   {24, 2, 3, 16}, {3, 2, 2, 4},  {19, 1, 5, 16}};
     wf_eltwise_impl impl;
     for (int i = 0; i <= wf_n_eltwise_impls; i++) {
         if (!impl_at(i, &impl))
@@ -149,11 +149,11 @@ static void casts_round_to_nearest_even(void **state)
         double x;
         uint16_t bf16;
     } cases[] = {
-        {0.0, 0x0000},         {-0.0, 0x8000},          {1.0, 0x3f80},
-        {-2.5, 0xc020},        {1.00390625, 0x3f80}, /* 1 + 2^-8: a tie, down to even */
-        {1.01171875, 0x3f82},  /* 1 + 3 * 2^-8: a tie, up to even */
-        {1.0039064, 0x3f81},   {3.5e38, 0x7f80},        {INFINITY, 0x7f80},
-        {-INFINITY, 0xff80},   {1.5, 0x3fc0},
+        {0.0, 0x0000},        {-0.0, 0x8000},       {1.0, 0x3f80},
+        {-2.5, 0xc020},       {1.00390625, 0x3f80}, /* 1 + 2^-8: a tie, down to even */
+        {1.01171875, 0x3f82},                       /* 1 + 3 * 2^-8: a tie, up to even */
+        {1.0039064, 0x3f81},  {3.5e38, 0x7f80},     {INFINITY, 0x7f80},
+        {-INFINITY, 0xff80},  {1.5, 0x3fc0},
     };
     for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
         float f = (float)cases[i].x, back;
@@ -209,8 +209,8 @@ static void broadcast_repeats_where_the_stride_is_zero(void **state)
 
 static void dropout_bits_depend_on_the_logical_element_only(void **state)
 {
-    static const wf_act cases[] = {{3, 5, 7, 1}, {3, 5, 7, 8}, {13, 3, 3, 16}, {13, 3, 3, 1},
-                                   {1, 1, 1, 1}, {2, 20, 31, 8}};
+    static const wf_act cases[] = {{3, 5, 7, 1},  {3, 5, 7, 8}, {13, 3, 3, 16},
+                                   {13, 3, 3, 1}, {1, 1, 1, 1}, {2, 20, 31, 8}};
     wf_dropout d = {.seed = 0x123456789abcdefu, .step = 7, .op = 3, .p = 0.3};
     philox4x32_key_t key = {{0x89abcdefu, 0x01234567u}};
     for (size_t k = 0; k < sizeof(cases) / sizeof(*cases); k++)
@@ -218,7 +218,8 @@ static void dropout_bits_depend_on_the_logical_element_only(void **state)
             wf_act a = cases[k];
             size_t n = wf_act_count(a);
             /* an image far on crosses 2^34 elements, where the counter's low word wraps */
-            int64_t logical = (int64_t)a.C * a.H * a.W, image = k % 2 ? 5 : ((int64_t)1 << 34) / logical;
+            int64_t logical = (int64_t)a.C * a.H * a.W,
+                    image = k % 2 ? 5 : ((int64_t)1 << 34) / logical;
             guarded x = test_random(dtype, n, 9);
             guarded y = guarded_new(n * weft_dtype_size(dtype), weft_dtype_size(dtype));
             wf_dropout_get(dtype, wf_cpu_isa())(&d, a, image * logical, x.data, y.data);

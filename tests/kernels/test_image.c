@@ -11,8 +11,8 @@ static void normalize_gives_torchvisions_bits(void **state)
     const float mean[] = {0.4914f, 0.4822f, 0.4465f}, std[] = {0.247f, 0.2435f, 0.2616f};
     for (int i = 0; i <= wf_n_image_impls; i++) {
         weft_isa isa = i < wf_n_image_impls ? wf_image_impls[i].isa : WEFT_ISA_AVX2;
-        const wf_image_kernels *k = i < wf_n_image_impls ? wf_image_impls[i].kernels
-                                                         : &wf_image_emul;
+        const wf_image_kernels *k =
+            i < wf_n_image_impls ? wf_image_impls[i].kernels : &wf_image_emul;
         if (isa > wf_cpu_isa())
             continue;
         for (size_t s = 0; s < sizeof(pixels) / sizeof(*pixels); s++) {
@@ -55,8 +55,8 @@ static void flip_mirrors_rows(void **state)
 
 static void shift_moves_and_fills_with_zeros(void **state)
 {
-    static const int moves[][2] = {{0, 0}, {1, 2}, {-2, -1}, {3, -3}, {-4, 6}, {5, 0},
-                                   {0, 7}, {0, -7}, {9, 9}, {-9, -9}};
+    static const int moves[][2] = {{0, 0}, {1, 2}, {-2, -1}, {3, -3}, {-4, 6},
+                                   {5, 0}, {0, 7}, {0, -7},  {9, 9},  {-9, -9}};
     for (size_t m = 0; m < sizeof(moves) / sizeof(*moves); m++)
         for (size_t size = 1; size <= 4; size *= 4) {
             guarded x = guarded_new(C * H * W * size, size);

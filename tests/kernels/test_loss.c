@@ -9,7 +9,7 @@ typedef struct loss_case {
     size_t outer, K, inner;
     double spread; /* logits lie in [-spread, spread) */
 } loss_case;
-static const loss_case cases[] = {{1, 1, 1, 1},   {3, 10, 1, 5},  {2, 7, 5, 3},
+static const loss_case cases[] = {{1, 1, 1, 1},    {3, 10, 1, 5},  {2, 7, 5, 3},
                                   {1, 1000, 1, 8}, {4, 33, 2, 90}, {5, 2, 3, 300}};
 enum { N_CASES = sizeof(cases) / sizeof(cases[0]) };
 
@@ -124,7 +124,8 @@ static void cross_entropy_matches_the_formula(void **state)
             double most = 1 + eps / (double)c.K * weights;
             assert_int_equal(kernel->cross_entropy(&p, c.outer, x.data, labels,
                                                    (double *)losses.data, (double *)counts.data,
-                                                   lse.data), -1);
+                                                   lse.data),
+                             -1);
             kernel->cross_entropy_backward(&p, c.outer, x.data, labels, lse.data, 0.5, dloss.data,
                                            1, dx.data);
             for (size_t r = 0; r < c.outer; r++) {
@@ -195,7 +196,8 @@ static void a_label_out_of_range_names_its_row(void **state)
 {
     static const struct {
         int64_t labels[4], row;
-    } bad[] = {{{0, 1, 2, 0}, -1}, {{0, 3, 0, 0}, 1}, {{-1, 0, 0, 0}, 0}, {{0, 0, 0, INT64_MIN}, 3}};
+    } bad[] = {
+        {{0, 1, 2, 0}, -1}, {{0, 3, 0, 0}, 1}, {{-1, 0, 0, 0}, 0}, {{0, 0, 0, INT64_MIN}, 3}};
     float x[12] = {0}, lse[4];
     double y[12] = {0}, losses[4], counts[4], lse64[4];
     int64_t count = 0;
@@ -204,8 +206,7 @@ static void a_label_out_of_range_names_its_row(void **state)
         const wf_loss *d = wf_loss_get(WEFT_F64, WEFT_ISA_AVX512);
         const int64_t *labels = bad[i].labels;
         assert_int_equal(f->cross_entropy(&three, 4, x, labels, losses, counts, lse), bad[i].row);
-        assert_int_equal(d->cross_entropy(&three, 4, y, labels, losses, counts, lse64),
-                         bad[i].row);
+        assert_int_equal(d->cross_entropy(&three, 4, y, labels, losses, counts, lse64), bad[i].row);
         assert_int_equal(f->count_correct(4, 3, x, labels, &count), bad[i].row);
         assert_int_equal(d->count_correct(4, 3, y, labels, &count), bad[i].row);
     }

@@ -84,9 +84,9 @@ static void check(const wf_matmul_impl *k, const wf_matmul_desc *d, bool with_bi
             double bound = integers ? 0 : (double)(d->K + 2) * eps * sum_abs;
             double got = at(c, d->type, (size_t)(m * d->N + n));
             if (!(fabs(got - want) <= bound))
-                fail_msg("%s m%dn%dk%d ta%d tb%d (%d, %d): %.9g instead of %.9g", k->name, (int)d->M,
-                         (int)d->N, (int)d->K, d->transpose_a, d->transpose_b, (int)m, (int)n, got,
-                         want);
+                fail_msg("%s m%dn%dk%d ta%d tb%d (%d, %d): %.9g instead of %.9g", k->name,
+                         (int)d->M, (int)d->N, (int)d->K, d->transpose_a, d->transpose_b, (int)m,
+                         (int)n, got, want);
         }
     for (size_t i = 0; i < GUARD * size; i++)
         assert_true((raw[i] & c[count * size + i]) == (char)0xff);
@@ -106,7 +106,8 @@ static void check_impl(const wf_matmul_impl *k, weft_dtype type)
                                    {5, 31, 513}, {50, 17, 9}};
     for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++)
         for (int bits = 0; bits < 16; bits++) {
-            wf_matmul_desc d = {sizes[i][0], sizes[i][1], sizes[i][2], bits & 1, bits >> 1 & 1, type};
+            wf_matmul_desc d = {sizes[i][0], sizes[i][1],   sizes[i][2],
+                                bits & 1,    bits >> 1 & 1, type};
             check(k, &d, bits & 4, bits & 8);
         }
 }

@@ -82,8 +82,8 @@ static void columns_of_every_width(void **state)
 
 static void channels_give_the_same_bits_in_every_layout(void **state)
 {
-    static const wf_act cases[] = {{1, 1, 1, 1}, {3, 5, 7, 1}, {8, 28, 28, 1}, {13, 9, 15, 1},
-                                   {40, 3, 3, 1}, {17, 1, 67, 1}};
+    static const wf_act cases[] = {{1, 1, 1, 1},   {3, 5, 7, 1},  {8, 28, 28, 1},
+                                   {13, 9, 15, 1}, {40, 3, 3, 1}, {17, 1, 67, 1}};
     static const int blocks[] = {1, 4, 8, 16, 32};
     wf_reduce_impl impl;
     for (int i = 0; i <= wf_n_reduce_impls; i++) {
@@ -104,8 +104,8 @@ static void channels_give_the_same_bits_in_every_layout(void **state)
                     for (size_t j = 0; j < pixels; j++)
                         want += test_get(impl.dtype, p.data, (size_t)c * pixels + j);
                     if (!(fabs(got - want) <= bound(impl.dtype, pixels, 8)))
-                        fail_msg("%s C=%d block %d c=%d: %.17g, expected %.17g",
-                                 impl.kernels->name, a.C, a.block, c, got, want);
+                        fail_msg("%s C=%d block %d c=%d: %.17g, expected %.17g", impl.kernels->name,
+                                 a.C, a.block, c, got, want);
                     const wf_reduce *ref = wf_reduce_get(impl.dtype, WEFT_ISA_SCALAR);
                     assert_true(got == ref->run(pixels, p.data + (size_t)c * pixels * size));
                 }

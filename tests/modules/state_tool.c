@@ -26,7 +26,8 @@ static weft_module *net_create(weft_context *ctx)
     weft_register_parameter(m, "wide", NULL, weft_tensor_create(ctx, WEFT_F64, WEFT_SHAPE(2, 3)));
     weft_register_buffer(m, "scalar", NULL, weft_tensor_create(ctx, WEFT_F32, WEFT_SCALAR), true);
     weft_register_buffer(m, "bytes", NULL, weft_tensor_create(ctx, WEFT_U8, WEFT_SHAPE(5)), true);
-    weft_register_buffer(m, "hidden", NULL, weft_tensor_create(ctx, WEFT_F32, WEFT_SHAPE(5)), false);
+    weft_register_buffer(m, "hidden", NULL, weft_tensor_create(ctx, WEFT_F32, WEFT_SHAPE(5)),
+                         false);
     return weft_module_ok(m);
 }
 

@@ -88,8 +88,8 @@ static void prehooks_replace_grad_output_and_hooks_grad_input(void **state)
     assert_int_equal(backward(weft_call(m, x)), WEFT_OK);
     assert_string_equal(log_text, "ph");
     assert_int_equal(weft_sync(ctx), WEFT_OK);
-    assert_true(first(weft_grad(w)) == 10);  /* 2 x: hooked before the rule */
-    assert_true(first(weft_grad(x)) == 60);  /* 2 w, and then by 10 */
+    assert_true(first(weft_grad(w)) == 10); /* 2 x: hooked before the rule */
+    assert_true(first(weft_grad(x)) == 60); /* 2 w, and then by 10 */
     assert_true(after.n_in == 1 && after.n_out == 1 && after.absent == 0 && before.n_out == 1);
     weft_tensor_unref(x);
     weft_module_unref(m);
@@ -100,11 +100,11 @@ static void a_hooked_call_gives_the_bits_of_one_without_hooks(void **state)
     float grads[2][27 * 4];
     for (int hooked = 0; hooked < 2; hooked++) {
         weft_conv2d_layer_opts plain = {.no_bias = true};
-        weft_module *m = WEFT_SEQUENTIAL(ctx, weft_conv2d_create(ctx, 3, 4, 3, &plain),
-                                         weft_batch_norm2d_create(ctx, 4, NULL),
-                                         weft_relu_create(ctx));
-        weft_tensor *w = weft_get_parameter(m, "0.weight"), *x =
-            weft_tensor_create(ctx, WEFT_F32, WEFT_SHAPE(2, 3, 6, 6));
+        weft_module *m =
+            WEFT_SEQUENTIAL(ctx, weft_conv2d_create(ctx, 3, 4, 3, &plain),
+                            weft_batch_norm2d_create(ctx, 4, NULL), weft_relu_create(ctx));
+        weft_tensor *w = weft_get_parameter(m, "0.weight"),
+                    *x = weft_tensor_create(ctx, WEFT_F32, WEFT_SHAPE(2, 3, 6, 6));
         float *values = weft_tensor_data(w), *in = weft_tensor_data(x);
         for (int i = 0; i < 27 * 4; i++)
             values[i] = 0.1f * (float)(i % 7 - 3);

@@ -225,8 +225,8 @@ static void a_freed_handles_memory_is_used_again(void **state)
             seen[distinct++] = t;
         weft_tensor_unref(t);
     }
-    assert_true(distinct > 200);     /* rested before */
-    assert_true(distinct < N / 4);   /* but did not grow */
+    assert_true(distinct > 200);   /* rested before */
+    assert_true(distinct < N / 4); /* but did not grow */
 }
 
 /* ---- two contexts, wrong counts, bad forwards ---- */
@@ -301,7 +301,9 @@ static void a_class_without_a_name_or_a_size_or_with_two_forwards_is_refused(voi
     const weft_module_class bad[] = {
         {.size = sizeof(weft_module)},
         {.name = "Small", .size = sizeof(weft_module) - 1},
-        {.name = "Two", .size = sizeof(weft_module), .forward = suicidal_forward,
+        {.name = "Two",
+         .size = sizeof(weft_module),
+         .forward = suicidal_forward,
          .forward_many = claim_forward},
     };
     for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {

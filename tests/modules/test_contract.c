@@ -36,9 +36,9 @@ static weft_module *gate_create(int channels)
     assert_non_null(self);
     self->channels = channels;
     weft_module *m = &self->base;
-    weft_register_module(m, "conv", &self->conv,
-                         weft_conv2d_create(ctx, channels, channels, 1,
-                                            &(weft_conv2d_layer_opts){.no_bias = true}));
+    weft_register_module(
+        m, "conv", &self->conv,
+        weft_conv2d_create(ctx, channels, channels, 1, &(weft_conv2d_layer_opts){.no_bias = true}));
     weft_register_module(m, "bn", &self->bn, weft_batch_norm2d_create(ctx, channels, NULL));
     weft_register_parameter(m, "gain", &self->gain,
                             weft_tensor_full(ctx, WEFT_F32, WEFT_SHAPE(channels, 1, 1), 2));

@@ -38,11 +38,10 @@ static void texts_are_pytorchs(void **state)
     assert_string_equal(printed(weft_batch_norm2d_create(ctx, 8, NULL)),
                         "BatchNorm2d(8, eps=1e-05, momentum=0.1, affine=True, bias=True, "
                         "track_running_stats=True)");
-    assert_string_equal(
-        printed(weft_batch_norm2d_create(
-            ctx, 8, &(weft_batch_norm2d_opts){.momentum = -1, .no_affine = true})),
-        "BatchNorm2d(8, eps=1e-05, momentum=None, affine=False, bias=False, "
-        "track_running_stats=True)");
+    assert_string_equal(printed(weft_batch_norm2d_create(
+                            ctx, 8, &(weft_batch_norm2d_opts){.momentum = -1, .no_affine = true})),
+                        "BatchNorm2d(8, eps=1e-05, momentum=None, affine=False, bias=False, "
+                        "track_running_stats=True)");
     assert_string_equal(printed(weft_relu_create(ctx)), "ReLU()");
     assert_string_equal(printed(weft_identity_create(ctx)), "Identity()");
     assert_string_equal(printed(weft_max_pool2d_create(ctx, 3, &pool)),
@@ -71,9 +70,9 @@ static void texts_are_pytorchs(void **state)
 static void trees_print_as_pytorchs(void **state)
 {
     weft_module *m = bare();
-    weft_register_module(m, "features", NULL,
-                         WEFT_SEQUENTIAL(ctx, weft_linear_create(ctx, 2, 3, NULL),
-                                         weft_relu_create(ctx)));
+    weft_register_module(
+        m, "features", NULL,
+        WEFT_SEQUENTIAL(ctx, weft_linear_create(ctx, 2, 3, NULL), weft_relu_create(ctx)));
     weft_register_module(m, "downsample", NULL, NULL);
     weft_register_module(m, "act", NULL, weft_relu_create(ctx));
     assert_string_equal(printed(m), "Bare(\n"
@@ -192,8 +191,8 @@ static void initialisers_have_the_moments_they_promise(void **state)
     static const struct {
         int which;
         double std;
-    } cases[] = {{0, 0.5}, {1, 0.0721687836}, {2, 0.1}, {3, 0.0353553391}, {4, 0.0447213595},
-                 {5, 0.0447213595}};
+    } cases[] = {{0, 0.5},          {1, 0.0721687836}, {2, 0.1},
+                 {3, 0.0353553391}, {4, 0.0447213595}, {5, 0.0447213595}};
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
         switch (cases[i].which) {
         case 0: weft_init_normal(t, 0, 0.5); break;

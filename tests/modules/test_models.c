@@ -19,8 +19,8 @@ static void every_model_runs_on_its_default_input(void **state)
         const weft_model_opts *d = &infos[i].defaults;
         weft_module *m = weft_model_create(ctx, infos[i].name, NULL);
         assert_non_null(m);
-        weft_tensor *x = weft_tensor_create(ctx, WEFT_F32,
-                                            WEFT_SHAPE(2, d->in_channels, d->height, d->width));
+        weft_tensor *x =
+            weft_tensor_create(ctx, WEFT_F32, WEFT_SHAPE(2, d->in_channels, d->height, d->width));
         weft_tensor *y = weft_call(m, x);
         assert_non_null(y);
         assert_true(weft_shape_equal(weft_tensor_shape(y), WEFT_SHAPE(2, d->num_classes)));
@@ -78,8 +78,13 @@ static void the_summary_counts_parameters_and_multiply_adds(void **state)
     /* conv1: 64*28*28 pixels * 32 * 9; conv2: 64*14*14 * 64 * 32*9; conv3: 64*7*7 * 128 * 64*9;
      * fc: 64 * 10 * 1152; together 0.477610 G. */
     static const char *const parts[] = {"FashionMnistCnn, input [64, 1, 28, 28]",
-                                        "[64, 32, 28, 28]", "[64, 10]", "104,426",
-                                        "0.014451", "0.231211", "0.000737", "0.477610"};
+                                        "[64, 32, 28, 28]",
+                                        "[64, 10]",
+                                        "104,426",
+                                        "0.014451",
+                                        "0.231211",
+                                        "0.000737",
+                                        "0.477610"};
     for (size_t i = 0; i < sizeof(parts) / sizeof(parts[0]); i++) {
         if (strstr(text, parts[i]) == NULL)
             fail_msg("no \"%s\" in:\n%s", parts[i], text);

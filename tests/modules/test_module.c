@@ -162,8 +162,8 @@ static void a_clone_shares_no_storage_and_keeps_what_was_shared_inside(void **st
     assert_ptr_not_equal(copy->w, p->w);
     assert_ptr_equal(copy->w, weft_get_parameter(&copy->base, "w"));
     assert_true(weft_requires_grad(copy->w));
-    weft_tensor *from = weft_get_parameter(p->a, "weight"), *to = weft_get_parameter(copy->a,
-                                                                                     "weight");
+    weft_tensor *from = weft_get_parameter(p->a, "weight"),
+                *to = weft_get_parameter(copy->a, "weight");
     assert_memory_equal(weft_tensor_data(from), weft_tensor_data(to), 6 * sizeof(float));
     weft_init_constant(to, 9);
     assert_true(first(from) != 9);

@@ -26,8 +26,8 @@ static bool clone(weft_module *net)
 static bool load_own_state(weft_module *net)
 {
     weft_tensor_list list = WEFT_TENSOR_LIST_INIT;
-    bool ok = weft_state_dict(net, &list) == WEFT_OK &&
-              weft_load_state_dict(net, &list, true) == WEFT_OK;
+    bool ok =
+        weft_state_dict(net, &list) == WEFT_OK && weft_load_state_dict(net, &list, true) == WEFT_OK;
     weft_tensor_list_done(&list);
     return ok;
 }
@@ -171,8 +171,8 @@ static weft_module *small_net(void)
 {
     weft_module *m = WEFT_SEQUENTIAL(ctx, weft_conv2d_create(ctx, 1, 4, 3, NULL),
                                      weft_batch_norm2d_create(ctx, 4, NULL), weft_relu_create(ctx),
-                                     weft_max_pool2d_create(ctx, 2, NULL),
-                                     weft_flatten_create(ctx), weft_dropout_create(ctx, 0.1));
+                                     weft_max_pool2d_create(ctx, 2, NULL), weft_flatten_create(ctx),
+                                     weft_dropout_create(ctx, 0.1));
     assert_int_equal(weft_register_module(m, "fc", NULL, weft_linear_create(ctx, 36, 10, NULL)),
                      WEFT_OK);
     return m;
@@ -237,11 +237,17 @@ static void failed_allocations_are_clean_errors(void **state)
         const char *name;
         bool (*run)(weft_module *net);
         bool records;
-    } cases[] = {{"make_model", make_model}, {"clone", clone},
-                 {"load_own_state", load_own_state}, {"list_everything", list_everything},
-                 {"print", print}, {"insert", insert},
-                 {"save_and_load", save_and_load}, {"change_type", change_type},
-                 {"hooks", hooks}, {"build_custom", build_custom}, {"summary", summary, true}};
+    } cases[] = {{"make_model", make_model},
+                 {"clone", clone},
+                 {"load_own_state", load_own_state},
+                 {"list_everything", list_everything},
+                 {"print", print},
+                 {"insert", insert},
+                 {"save_and_load", save_and_load},
+                 {"change_type", change_type},
+                 {"hooks", hooks},
+                 {"build_custom", build_custom},
+                 {"summary", summary, true}};
     weft_module *net = weft_model_create(ctx, "fmnist_cnn", NULL);
     assert_non_null(net);
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {

@@ -127,8 +127,7 @@ static void only_stored_tensors_of_a_fitting_type_can_be_registered(void **state
     assert_int_equal(weft_register_buffer(m, "w", NULL, weft_relu(x), true), WEFT_ERR_INVALID);
     assert_error(WEFT_ERR_INVALID, "'w' is the result of an op");
     weft_tensor *count = weft_tensor_create(ctx, WEFT_I64, WEFT_SCALAR);
-    assert_int_equal(weft_register_parameter(m, "w", NULL, weft_tensor_ref(count)),
-                     WEFT_ERR_DTYPE);
+    assert_int_equal(weft_register_parameter(m, "w", NULL, weft_tensor_ref(count)), WEFT_ERR_DTYPE);
     assert_error(WEFT_ERR_DTYPE, "is i64");
     assert_int_equal(weft_register_buffer(m, "w", NULL, count, true), WEFT_OK);
     weft_tensor_unref(x);
@@ -163,12 +162,11 @@ static void parts_of_another_context_are_refused(void **state)
     weft_context *other;
     assert_int_equal(weft_context_create(&other, NULL, NULL), WEFT_OK);
     weft_module *m = bare();
-    assert_int_equal(weft_register_parameter(m, "w", NULL,
-                                             weft_tensor_create(other, WEFT_F32, WEFT_SHAPE(2))),
-                     WEFT_ERR_INVALID);
+    assert_int_equal(
+        weft_register_parameter(m, "w", NULL, weft_tensor_create(other, WEFT_F32, WEFT_SHAPE(2))),
+        WEFT_ERR_INVALID);
     assert_error(WEFT_ERR_INVALID, "another context");
-    assert_int_equal(weft_register_module(m, "m", NULL, weft_relu_create(other)),
-                     WEFT_ERR_INVALID);
+    assert_int_equal(weft_register_module(m, "m", NULL, weft_relu_create(other)), WEFT_ERR_INVALID);
     assert_error(WEFT_ERR_INVALID, "another context");
     weft_module_unref(m);
     weft_context_destroy(other);

@@ -42,8 +42,8 @@ static void assert_same_values(const weft_tensor_list *a, const weft_tensor_list
     assert_int_equal(a->n, b->n);
     for (int i = 0; i < a->n; i++) {
         weft_tensor *s = a->item[i].tensor, *t = b->item[i].tensor;
-        size_t bytes = (size_t)weft_shape_count(weft_tensor_shape(s)) *
-                       weft_dtype_size(weft_tensor_dtype(s));
+        size_t bytes =
+            (size_t)weft_shape_count(weft_tensor_shape(s)) * weft_dtype_size(weft_tensor_dtype(s));
         assert_string_equal(a->item[i].name, b->item[i].name);
         assert_memory_equal(weft_tensor_data(s), weft_tensor_data(t), bytes);
     }
@@ -405,7 +405,8 @@ static void a_file_of_an_earlier_version_is_upgraded_and_of_a_later_one_refused(
     assert_true(first(weft_get_parameter(second, "c.new")) == 7);
     assert_int_equal(weft_module_save(third, path), WEFT_OK);
     assert_int_equal(weft_module_load(second, path, true), WEFT_ERR_UNSUPPORTED);
-    assert_error(WEFT_ERR_UNSUPPORTED, "'c' was saved by version 3 of Versioned, this is version 2");
+    assert_error(WEFT_ERR_UNSUPPORTED,
+                 "'c' was saved by version 3 of Versioned, this is version 2");
     assert_true(first(weft_get_parameter(second, "c.new")) == 7);
     assert_int_equal(weft_module_load(second, path, false), WEFT_OK);
     assert_true(first(weft_get_parameter(second, "c.new")) == 9);

@@ -27,9 +27,9 @@ static bn_buffers buffers_of(weft_module *bn)
     bn_buffers b;
     read_floats(weft_get_buffer(bn, "running_mean"), b.mean, C);
     read_floats(weft_get_buffer(bn, "running_var"), b.var, C);
-    assert_int_equal(weft_read(weft_get_buffer(bn, "num_batches_tracked"), &b.tracked,
-                               sizeof(b.tracked)),
-                     WEFT_OK);
+    assert_int_equal(
+        weft_read(weft_get_buffer(bn, "num_batches_tracked"), &b.tracked, sizeof(b.tracked)),
+        WEFT_OK);
     return b;
 }
 

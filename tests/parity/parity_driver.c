@@ -117,14 +117,15 @@ static weft_module *layer(const run *r)
                                   kernel[0], &o);
     }
     if (is(r, "BatchNorm2d"))
-        return weft_batch_norm2d_create(ctx, integer(r, "num_features", 0),
+        return weft_batch_norm2d_create(
+            ctx, integer(r, "num_features", 0),
             &(weft_batch_norm2d_opts){.eps = number(r, "eps", 0),
                                       .momentum = number(r, "momentum", 0),
                                       .no_affine = !integer(r, "affine", 1),
                                       .no_running = !integer(r, "track_running_stats", 1)});
     if (is(r, "GroupNorm"))
-        return weft_group_norm_create(ctx, integer(r, "num_groups", 0),
-            integer(r, "num_channels", 0),
+        return weft_group_norm_create(
+            ctx, integer(r, "num_groups", 0), integer(r, "num_channels", 0),
             &(weft_group_norm_opts){number(r, "eps", 0), !integer(r, "affine", 1)});
     if (is(r, "MaxPool2d") || is(r, "AvgPool2d")) {
         weft_pool2d_opts o = {.ceil_mode = integer(r, "ceil_mode", 0),
@@ -154,10 +155,10 @@ static weft_module *layer(const run *r)
     static const struct {
         const char *name;
         weft_module *(*create)(weft_context *ctx);
-    } plain[] = {{"ReLU", weft_relu_create},           {"ReLU6", weft_relu6_create},
-                 {"SiLU", weft_silu_create},           {"Hardswish", weft_hardswish_create},
-                 {"Sigmoid", weft_sigmoid_create},     {"Tanh", weft_tanh_create},
-                 {"Flatten", weft_flatten_create},     {"Identity", weft_identity_create}};
+    } plain[] = {{"ReLU", weft_relu_create},       {"ReLU6", weft_relu6_create},
+                 {"SiLU", weft_silu_create},       {"Hardswish", weft_hardswish_create},
+                 {"Sigmoid", weft_sigmoid_create}, {"Tanh", weft_tanh_create},
+                 {"Flatten", weft_flatten_create}, {"Identity", weft_identity_create}};
     for (size_t i = 0; i < sizeof(plain) / sizeof(plain[0]); i++)
         if (is(r, plain[i].name))
             return plain[i].create(ctx);
@@ -221,14 +222,17 @@ static weft_tensor *loss(const run *r, weft_tensor *const *in)
     if (is(r, "l1_loss"))
         return weft_l1_loss(in[0], in[1], how);
     if (is(r, "binary_cross_entropy_with_logits"))
-        return weft_bce_with_logits(in[0], in[1], &(weft_bce_opts){weight,
-            integer(r, "pos_weighted", 0) ? in[weight ? 3 : 2] : NULL, how});
+        return weft_bce_with_logits(
+            in[0], in[1],
+            &(weft_bce_opts){weight, integer(r, "pos_weighted", 0) ? in[weight ? 3 : 2] : NULL,
+                             how});
     if (is(r, "nll_loss"))
         return weft_nll_loss(in[0], in[1], &(weft_nll_opts){how, weight, &ignore});
     if (is(r, "cross_entropy"))
-        return weft_cross_entropy(in[0], in[1], &(weft_cross_entropy_opts){
-            number(r, "label_smoothing", 0), how, weight,
-            integer(r, "has_ignore_index", 0) ? &ignore : NULL});
+        return weft_cross_entropy(
+            in[0], in[1],
+            &(weft_cross_entropy_opts){number(r, "label_smoothing", 0), how, weight,
+                                       integer(r, "has_ignore_index", 0) ? &ignore : NULL});
     if (is(r, "softplus"))
         return weft_softplus(in[0]);
     if (is(r, "abs"))
@@ -285,13 +289,20 @@ static void optimizer(run *r)
     weft_tensor *p = input(r, "p"), *g = input(r, "g");
     weft_tensor_list params = WEFT_TENSOR_LIST_INIT;
     double decay = number(r, "weight_decay", 0);
-    weft_optimizer *o = is(r, "SGD")
-        ? weft_sgd_create(r->ctx, NULL, &(weft_sgd_opts){.lr = number(r, "lr", 0),
-              .momentum = number(r, "momentum", 0), .dampening = number(r, "dampening", 0),
-              .weight_decay = decay, .nesterov = integer(r, "nesterov", 0)})
-        : weft_adamw_create(r->ctx, NULL, &(weft_adamw_opts){.lr = number(r, "lr", 0),
-              .beta1 = number(r, "beta1", 0), .beta2 = number(r, "beta2", 0),
-              .eps = number(r, "eps", 0), .weight_decay = decay > 0 ? decay : -1});
+    weft_optimizer *o =
+        is(r, "SGD")
+            ? weft_sgd_create(r->ctx, NULL,
+                              &(weft_sgd_opts){.lr = number(r, "lr", 0),
+                                               .momentum = number(r, "momentum", 0),
+                                               .dampening = number(r, "dampening", 0),
+                                               .weight_decay = decay,
+                                               .nesterov = integer(r, "nesterov", 0)})
+            : weft_adamw_create(r->ctx, NULL,
+                                &(weft_adamw_opts){.lr = number(r, "lr", 0),
+                                                   .beta1 = number(r, "beta1", 0),
+                                                   .beta2 = number(r, "beta2", 0),
+                                                   .eps = number(r, "eps", 0),
+                                                   .weight_decay = decay > 0 ? decay : -1});
     weft_set_requires_grad(p, true);
     weft_tensor_list_add(&params, "p", p);
     if (!o || weft_optimizer_add_group(o, &params, NAN, NAN) != WEFT_OK)
@@ -347,7 +358,8 @@ int main(int argc, char **argv)
         die(&r, "cannot read the cases");
     size_t i;
     const json_t *c;
-    json_array_foreach(cases, i, c) {
+    json_array_foreach(cases, i, c)
+    {
         r.c = c;
         r.name = json_string_value(json_object_get(c, "name"));
         const char *group = json_string_value(json_object_get(c, "group"));

@@ -24,16 +24,22 @@ typedef struct parity_case {
 } parity_case;
 
 static const parity_case cases[] = {
-    {"fmnist_cnn", false,
-     {2.54309021621455, 0.727811915807982, 0.118086757384444, 0.0247387315341831, 0.0084847573856333},
+    {"fmnist_cnn",
+     false,
+     {2.54309021621455, 0.727811915807982, 0.118086757384444, 0.0247387315341831,
+      0.0084847573856333},
      {0.428315178537241, 0.110127948782426, 0.274551716027541}},
-    {"fmnist_cnn", true,
-     {2.54309021621455, 0.668580747313147, 0.128439829875048, 0.0314213889901014, 0.0104395867433786},
+    {"fmnist_cnn",
+     true,
+     {2.54309021621455, 0.668580747313147, 0.128439829875048, 0.0314213889901014,
+      0.0104395867433786},
      {0.0634186354649294, 0.0619667313295801, -0.0350395525670537}},
-    {"lenet", false,
+    {"lenet",
+     false,
      {2.30124807986211, 2.29055019948845, 2.27587948347017, 2.25986565915073, 2.24218637190903},
      {0.0303591712478214, -0.190547400060766, 0.0401365452187566}},
-    {"lenet", true,
+    {"lenet",
+     true,
      {2.30124807986211, 2.23263969562757, 2.17742143592888, 2.12946801079724, 2.08111893839295},
      {0.325443418765031, 0.00448110832565246, 0.20938213930433}},
 };
@@ -111,13 +117,12 @@ static void train(const parity_case *c, weft_dtype dtype, double tolerance)
     for (int i = 0; i < BATCH; i++)
         labels[i] = (i * 7 + 3) % CLASSES;
     weft_tensor *y = weft_tensor_from(ctx, WEFT_I64, WEFT_SHAPE(BATCH), labels);
-    weft_optimizer *o =
-        c->adamw ? weft_adamw_create(ctx, net, &(weft_adamw_opts){.lr = 0.001})
-                 : weft_sgd_create(ctx, net,
-                                   &(weft_sgd_opts){.lr = 0.01,
-                                                    .momentum = 0.9,
-                                                    .weight_decay = 5e-4,
-                                                    .nesterov = true});
+    weft_optimizer *o = c->adamw ? weft_adamw_create(ctx, net, &(weft_adamw_opts){.lr = 0.001})
+                                 : weft_sgd_create(ctx, net,
+                                                   &(weft_sgd_opts){.lr = 0.01,
+                                                                    .momentum = 0.9,
+                                                                    .weight_decay = 5e-4,
+                                                                    .nesterov = true});
     for (int step = 0; step < STEPS; step++) {
         weft_optimizer_zero_grad(o);
         weft_tensor *loss = weft_cross_entropy(weft_call(net, x), y, NULL);

@@ -104,8 +104,8 @@ static bool complete(int v[KEYS], int in, int out, int k, int s, int d, int p, c
         return false;
     }
     if (v[out] != MISSING && v[out] != derived) {
-        snprintf(why, size, "%s is %d, but %s%d %s%d %s%d %s%d give %d", keys[out], v[out], keys[in],
-                 v[in], keys[k], v[k], keys[s], v[s], keys[p], v[p], derived);
+        snprintf(why, size, "%s is %d, but %s%d %s%d %s%d %s%d give %d", keys[out], v[out],
+                 keys[in], v[in], keys[k], v[k], keys[s], v[s], keys[p], v[p], derived);
         return false;
     }
     v[out] = derived;

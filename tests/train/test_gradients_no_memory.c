@@ -71,8 +71,8 @@ static void open_world(world *w)
     assert_int_equal(weft_context_create(&w->ctx, &(weft_options){.threads = 1, .seed = 4}, NULL),
                      WEFT_OK);
     weft_set_message_handler(w->ctx, ignore, NULL);
-    w->net = WEFT_SEQUENTIAL(w->ctx, weft_linear_create(w->ctx, 4, 3, NULL),
-                             weft_relu_create(w->ctx));
+    w->net =
+        WEFT_SEQUENTIAL(w->ctx, weft_linear_create(w->ctx, 4, 3, NULL), weft_relu_create(w->ctx));
     w->sgd = weft_sgd_create(w->ctx, w->net, &(weft_sgd_opts){.lr = 0.1});
     w->x = weft_tensor_full(w->ctx, WEFT_F32, WEFT_SHAPE(2, 4), 0.5);
     w->loose = weft_tensor_full(w->ctx, WEFT_F32, WEFT_SHAPE(3), 2);

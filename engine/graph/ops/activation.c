@@ -33,8 +33,7 @@ static void run(const wf_tile *t, const void *vargs, int64_t tile)
 static void run_backward(const wf_tile *t, const void *vargs, int64_t tile)
 {
     const activation_args *g = vargs;
-    g->backward(wf_cut_count(&g->cut, tile), g->a,
-                wf_cut_ptr(&g->cut, t, g->in[0], g->size, tile),
+    g->backward(wf_cut_count(&g->cut, tile), g->a, wf_cut_ptr(&g->cut, t, g->in[0], g->size, tile),
                 wf_cut_ptr(&g->cut, t, g->in[1], g->size, tile),
                 wf_cut_ptr(&g->cut, t, g->out, g->size, tile));
 }

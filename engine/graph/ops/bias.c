@@ -11,9 +11,9 @@ static weft_status infer(wf_infer *f)
         return wf_infer_fail(f, WEFT_ERR_DTYPE, "input is %s, bias is %s",
                              weft_dtype_name(f->in[0].dtype), weft_dtype_name(f->in[1].dtype));
     if (xs->rank < 2 || bs->rank != 1)
-        return wf_infer_fail(f, WEFT_ERR_SHAPE, "input %s and bias %s, expected (N, C, ...) and (C)",
-                             weft_shape_format(*xs, x, sizeof(x)),
-                             weft_shape_format(*bs, b, sizeof(b)));
+        return wf_infer_fail(
+            f, WEFT_ERR_SHAPE, "input %s and bias %s, expected (N, C, ...) and (C)",
+            weft_shape_format(*xs, x, sizeof(x)), weft_shape_format(*bs, b, sizeof(b)));
     if (xs->dim[1] != bs->dim[0])
         return wf_infer_fail(f, WEFT_ERR_SHAPE, "input has %lld channels, bias has %lld",
                              (long long)xs->dim[1], (long long)bs->dim[0]);

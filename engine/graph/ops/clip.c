@@ -80,8 +80,11 @@ static void run_merge(const wf_tile *t, const void *vargs, int64_t tile)
 static weft_status lower_sum(wf_lower *l)
 {
     wf_operand x = wf_lower_in(l, 0);
-    clip_args a = {.cut = wf_cut_elements(&x), .x = x.buf, .y = wf_lower_out(l, 0).buf,
-                   .size = weft_dtype_size(x.dtype), .dtype = x.dtype};
+    clip_args a = {.cut = wf_cut_elements(&x),
+                   .x = x.buf,
+                   .y = wf_lower_out(l, 0).buf,
+                   .size = weft_dtype_size(x.dtype),
+                   .dtype = x.dtype};
     a.by = wf_lower_temp(l, a.cut.tiles, sizeof(double));
     if (a.by < 0)
         return WEFT_ERR_NOMEM;
@@ -96,9 +99,12 @@ static weft_status lower_sum(wf_lower *l)
     return sum ? wf_lowered(l, merge) : WEFT_ERR_NOMEM;
 }
 
-const wf_op wf_op_sum_squares = {.name = "sum_squares", .n_out = 1,
-                                 .layout_rule = WF_LAYOUT_PLAIN, .infer = infer_sum,
-                                 .lower = lower_sum, INTERNAL};
+const wf_op wf_op_sum_squares = {.name = "sum_squares",
+                                 .n_out = 1,
+                                 .layout_rule = WF_LAYOUT_PLAIN,
+                                 .infer = infer_sum,
+                                 .lower = lower_sum,
+                                 INTERNAL};
 
 /* ---- clip_coefficient: sums of squares to the total norm and the factor ---- */
 
@@ -145,9 +151,13 @@ static weft_status lower_coefficient(wf_lower *l)
     return wf_lowered(l, task);
 }
 
-const wf_op wf_op_clip_coefficient = {.name = "clip_coefficient", .n_out = 2, .n_scalars = 1,
-                                      .layout_rule = WF_LAYOUT_PLAIN, .infer = infer_coefficient,
-                                      .lower = lower_coefficient, INTERNAL};
+const wf_op wf_op_clip_coefficient = {.name = "clip_coefficient",
+                                      .n_out = 2,
+                                      .n_scalars = 1,
+                                      .layout_rule = WF_LAYOUT_PLAIN,
+                                      .infer = infer_coefficient,
+                                      .lower = lower_coefficient,
+                                      INTERNAL};
 
 /* ---- scale_by: x times an f64 scalar; clip_value: x limited to [-c, c] ---- */
 
@@ -189,9 +199,13 @@ static weft_status lower_element(wf_lower *l)
 {
     wf_operand x = wf_lower_in(l, 0);
     bool scale = l->n_in == 2;
-    clip_args a = {.cut = wf_cut_elements(&x), .x = x.buf, .y = wf_lower_out(l, 0).buf,
-                   .by = scale ? wf_lower_in(l, 1).buf : -1, .size = weft_dtype_size(x.dtype),
-                   .scalar = l->scalar, .dtype = x.dtype,
+    clip_args a = {.cut = wf_cut_elements(&x),
+                   .x = x.buf,
+                   .y = wf_lower_out(l, 0).buf,
+                   .by = scale ? wf_lower_in(l, 1).buf : -1,
+                   .size = weft_dtype_size(x.dtype),
+                   .scalar = l->scalar,
+                   .dtype = x.dtype,
                    .kernels = wf_eltwise_get(x.dtype, l->isa)};
     wf_task *task = wf_lower_task(l, scale ? a.kernels->name : "ref", scale ? run_scale : run_clamp,
                                   &a, sizeof(a), a.cut.tiles);
@@ -203,10 +217,19 @@ static weft_status lower_element(wf_lower *l)
     return wf_lowered(l, task);
 }
 
-const wf_op wf_op_scale_by = {.name = "scale_by", .n_out = 1, .layout_rule = WF_LAYOUT_PLAIN,
-                              .inplace = {1}, .infer = infer_first, .lower = lower_element,
+const wf_op wf_op_scale_by = {.name = "scale_by",
+                              .n_out = 1,
+                              .layout_rule = WF_LAYOUT_PLAIN,
+                              .inplace = {1},
+                              .infer = infer_first,
+                              .lower = lower_element,
                               INTERNAL};
 
-const wf_op wf_op_clip_value = {.name = "clip_value", .n_out = 1, .n_scalars = 1,
-                           .layout_rule = WF_LAYOUT_PLAIN, .inplace = {1}, .infer = infer_first,
-                           .lower = lower_element, INTERNAL};
+const wf_op wf_op_clip_value = {.name = "clip_value",
+                                .n_out = 1,
+                                .n_scalars = 1,
+                                .layout_rule = WF_LAYOUT_PLAIN,
+                                .inplace = {1},
+                                .infer = infer_first,
+                                .lower = lower_element,
+                                INTERNAL};

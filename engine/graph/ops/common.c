@@ -87,8 +87,8 @@ bool wf_sample_from(weft_context *ctx, const wf_sample_case *cases, int n, int i
     if (index < 0 || index >= n)
         return false;
     const wf_sample_case *c = &cases[index];
-    *sample = (wf_sample){.name = c->name, .n_in = c->n_in, .apply = c->apply,
-                          .user = (void *)(uintptr_t)c->user};
+    *sample = (wf_sample){
+        .name = c->name, .n_in = c->n_in, .apply = c->apply, .user = (void *)(uintptr_t)c->user};
     for (int i = 0; i < c->n_in; i++) {
         int64_t count = weft_shape_count(c->shape[i]);
         double *values = wf_alloc_array((size_t)count, sizeof(*values));

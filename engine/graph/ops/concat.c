@@ -27,7 +27,8 @@ static weft_status infer(wf_infer *f)
         if (!weft_shape_equal(like, f->in[0].shape))
             return wf_infer_fail(f, WEFT_ERR_SHAPE,
                                  "input %d is %s, input 0 is %s: they may differ in dimension %d "
-                                 "only", i, weft_shape_format(f->in[i].shape, x, sizeof(x)),
+                                 "only",
+                                 i, weft_shape_format(f->in[i].shape, x, sizeof(x)),
                                  weft_shape_format(f->in[0].shape, y, sizeof(y)), dim);
         out.shape.dim[dim] += f->in[i].shape.dim[dim];
     }
@@ -43,7 +44,8 @@ static int layout(const wf_lower *l, int i, const int *in_block, int block)
     for (int k = 0; k < l->n_in; k++) {
         blocked |= in_block[k] > 1;
         wf_operand x = wf_lower_in(l, k);
-        fits &= x.shape.rank == 4 && (a->dim != 1 || k == l->n_in - 1 || x.shape.dim[1] % block == 0);
+        fits &=
+            x.shape.rank == 4 && (a->dim != 1 || k == l->n_in - 1 || x.shape.dim[1] % block == 0);
     }
     return blocked && fits ? block : 1;
 }
@@ -54,7 +56,10 @@ typedef struct concat_state {
     wf_buf y;
     int n;
     size_t outer, row; /* row: bytes of all inputs' runs together */
-    struct { wf_buf buf; size_t run; } in[];
+    struct {
+        wf_buf buf;
+        size_t run;
+    } in[];
 } concat_state;
 
 typedef struct concat_args {
@@ -119,8 +124,8 @@ static weft_status lower(wf_lower *l)
     size_t size = weft_dtype_size(y.dtype);
     s->outer = (size_t)wf_dims_count(&y.shape, 1, dim);
     if (y.act.block > 1 && dim > 1)
-        s->outer = s->outer / (size_t)y.act.C * (size_t)(wf_round_up(y.act.C, y.act.block) /
-                                                         y.act.block);
+        s->outer =
+            s->outer / (size_t)y.act.C * (size_t)(wf_round_up(y.act.C, y.act.block) / y.act.block);
     for (int i = 0; i < l->n_in; i++) {
         wf_operand x = wf_lower_in(l, i);
         s->in[i].buf = x.buf;

@@ -31,7 +31,8 @@ static weft_status output_size(const wf_infer *f, const int64_t in[2], const int
             return wf_infer_fail(f, WEFT_ERR_SHAPE, "%s of the input is %lld, of the kernel %lld",
                                  side[i], (long long)in[i], (long long)kernel[i]);
         if (padded > LIMIT || a->stride[i] > LIMIT || kernel[i] > LIMIT || extent > LIMIT)
-            return wf_infer_fail(f, WEFT_ERR_SHAPE, "%s %lld with padding %d, kernel %lld, stride "
+            return wf_infer_fail(f, WEFT_ERR_SHAPE,
+                                 "%s %lld with padding %d, kernel %lld, stride "
                                  "%d and dilation %d is too large",
                                  side[i], (long long)in[i], a->padding[i], (long long)kernel[i],
                                  a->stride[i], a->dilation[i]);
@@ -107,7 +108,7 @@ static weft_status infer_forward(wf_infer *f)
     if (f->n_in > 2 && !weft_shape_equal(f->in[2].shape, WEFT_SHAPE(w[0]))) {
         char text[WF_SHAPE_TEXT];
         return wf_infer_fail(f, WEFT_ERR_SHAPE, "bias has shape %s, the output %lld channels",
-                          weft_shape_format(f->in[2].shape, text, sizeof text), (long long)w[0]);
+                             weft_shape_format(f->in[2].shape, text, sizeof text), (long long)w[0]);
     }
     WF_TRY(output_size(f, x + 2, w + 2, out));
     return set_output(f, WEFT_SHAPE(x[0], w[0], out[0], out[1]));

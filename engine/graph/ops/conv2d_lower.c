@@ -49,8 +49,7 @@ static void run_forward(const wf_tile *t, const void *args, int64_t n)
 {
     const run_args *g = args;
     wf_conv2d_forward(g->k, t->worker, wf_image(t, g->in, n), wf_data(t, g->weights),
-                      g->has_bias ? wf_data(t, g->bias) : NULL, wf_image(t, g->out, n),
-                      t->scratch);
+                      g->has_bias ? wf_data(t, g->bias) : NULL, wf_image(t, g->out, n), t->scratch);
 }
 
 static void run_backward_data(const wf_tile *t, const void *args, int64_t n)
@@ -185,8 +184,8 @@ weft_status wf_conv2d_lower_backward_weights(wf_lower *l)
         return WEFT_ERR_NOMEM;
     double slot_bytes = (double)k->slots * (double)k->slot_bytes;
     gradient_args g = {.k = k, .src = x.buf, .ddst = dy.buf, .slots = slots, .dweights = dw.buf};
-    wf_task *task = wf_lower_task(l, k->name, run_backward_weights, &g, sizeof g,
-                                  (int64_t)k->slots * k->parts);
+    wf_task *task =
+        wf_lower_task(l, k->name, run_backward_weights, &g, sizeof g, (int64_t)k->slots * k->parts);
     wf_reads(task, x.buf, WF_WHOLE);
     wf_reads(task, dy.buf, WF_WHOLE);
     wf_writes(task, slots, WF_WHOLE);

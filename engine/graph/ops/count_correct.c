@@ -11,10 +11,9 @@ static weft_status infer(wf_infer *f)
         return wf_infer_fail(f, WEFT_ERR_DTYPE, "labels are %s, expected i64",
                              weft_dtype_name(f->in[1].dtype));
     if (logits->rank != 2 || labels->rank != 1 || logits->dim[0] != labels->dim[0])
-        return wf_infer_fail(f, WEFT_ERR_SHAPE,
-                             "logits are %s and labels %s, expected (N, K) and (N)",
-                             weft_shape_format(*logits, x, sizeof(x)),
-                             weft_shape_format(*labels, y, sizeof(y)));
+        return wf_infer_fail(
+            f, WEFT_ERR_SHAPE, "logits are %s and labels %s, expected (N, K) and (N)",
+            weft_shape_format(*logits, x, sizeof(x)), weft_shape_format(*labels, y, sizeof(y)));
     f->out[0] = (wf_type){WEFT_I64, WEFT_SCALAR};
     return WEFT_OK;
 }

@@ -26,10 +26,9 @@ static weft_status check_inputs(const wf_infer *f, int weight)
         return wf_infer_fail(f, WEFT_ERR_DTYPE, "labels are %s, expected i64",
                              weft_dtype_name(f->in[1].dtype));
     if (logits->rank != 2 || labels->rank != 1 || logits->dim[0] != labels->dim[0])
-        return wf_infer_fail(f, WEFT_ERR_SHAPE,
-                             "logits are %s and labels %s, expected (N, K) and (N)",
-                             weft_shape_format(*logits, x, sizeof(x)),
-                             weft_shape_format(*labels, y, sizeof(y)));
+        return wf_infer_fail(
+            f, WEFT_ERR_SHAPE, "logits are %s and labels %s, expected (N, K) and (N)",
+            weft_shape_format(*logits, x, sizeof(x)), weft_shape_format(*labels, y, sizeof(y)));
     if (!a->weighted)
         return WEFT_OK;
     const wf_type *w = &f->in[weight];
@@ -55,9 +54,9 @@ static weft_status infer(wf_infer *f)
 
 typedef struct ce_args {
     wf_buf x, labels, lse, loss;
-    wf_buf weight, total; /* -1: there are none; the mean is over the sum `total` */
-    wf_buf rows;          /* the rows' losses, then what each counts, in double */
-    wf_buf dloss, dx;     /* backward */
+    wf_buf weight, total;  /* -1: there are none; the mean is over the sum `total` */
+    wf_buf rows;           /* the rows' losses, then what each counts, in double */
+    wf_buf dloss, dx;      /* backward */
     wf_class_loss loss_of; /* but for the weights, which are found at run time */
     int64_t N, K, per_tile;
     bool scalar; /* loss is a scalar */
@@ -200,11 +199,11 @@ static void run_backward(const wf_tile *t, const void *vargs, int64_t tile)
     int64_t n = g->N - first < g->per_tile ? g->N - first : g->per_tile;
     size_t at = (size_t)(first * g->K) * g->size, row = (size_t)first * g->size;
     double factor = g->total >= 0 ? 1.0 / *(const double *)wf_data(t, g->total) : 1.0;
-    g->kernels->cross_entropy_backward(
-        &p, (size_t)n, (const char *)wf_data(t, g->x) + at,
-        (const int64_t *)wf_data(t, g->labels) + first, (const char *)wf_data(t, g->lse) + row,
-        factor, (const char *)wf_data(t, g->dloss) + (g->scalar ? 0 : row), g->scalar ? 0 : 1,
-        (char *)wf_data(t, g->dx) + at);
+    g->kernels->cross_entropy_backward(&p, (size_t)n, (const char *)wf_data(t, g->x) + at,
+                                       (const int64_t *)wf_data(t, g->labels) + first,
+                                       (const char *)wf_data(t, g->lse) + row, factor,
+                                       (const char *)wf_data(t, g->dloss) + (g->scalar ? 0 : row),
+                                       g->scalar ? 0 : 1, (char *)wf_data(t, g->dx) + at);
 }
 
 static weft_status lower_backward(wf_lower *l)

@@ -17,8 +17,8 @@ typedef struct group_norm_attrs {
 
 typedef struct gn_args {
     wf_act act;
-    wf_buf x, gamma, beta, y;      /* y: backward dx */
-    wf_buf mean, invstd;           /* (N, G) */
+    wf_buf x, gamma, beta, y;       /* y: backward dx */
+    wf_buf mean, invstd;            /* (N, G) */
     wf_buf dy, sums, dgamma, dbeta; /* backward; sums: a slot an image */
     int64_t N;
     int groups;
@@ -127,8 +127,8 @@ static void run_backward(const wf_tile *t, const void *vargs, int64_t n)
         set(g->dtype, mean, c, get(g->dtype, wf_image(t, g->mean, n), c / width));
         set(g->dtype, one, c, 1);
     }
-    g->fns->backward_reduce(&(wf_norm_reduce){
-        .act = g->act, .mean = mean, .x = x, .dy = dy, .slot = slot});
+    g->fns->backward_reduce(
+        &(wf_norm_reduce){.act = g->act, .mean = mean, .x = x, .dy = dy, .slot = slot});
     for (int c = 0; c < C; c++) {
         double invstd = get(g->dtype, wf_image(t, g->invstd, n), c / width);
         slot[half + (size_t)c] *= invstd;
@@ -329,8 +329,10 @@ weft_tensor *weft_group_norm(weft_tensor *x, int groups, weft_tensor *gamma, wef
     weft_context *ctx = weft_tensor_context(x);
     weft_shape shape = weft_tensor_shape(x);
     if (!(eps >= 0) || shape.rank < 2) {
-        wf_fail(ctx, WEFT_ERR_INVALID, "group_norm: eps %g, rank %d: eps must not be negative, "
-                "the rank at least 2", eps, shape.rank);
+        wf_fail(ctx, WEFT_ERR_INVALID,
+                "group_norm: eps %g, rank %d: eps must not be negative, "
+                "the rank at least 2",
+                eps, shape.rank);
         return NULL;
     }
     group_norm_attrs a = {groups, eps > 0 ? eps : 1e-5};

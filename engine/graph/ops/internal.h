@@ -21,8 +21,7 @@ extern const wf_op wf_op_border;
 /* Clipping: see clip.c. sum_squares: one tensor to an f64 scalar. clip_coefficient: any number of
  * those, scalar max_norm, to the norm and the factor. scale_by: a tensor and an f64 scalar.
  * clip_value: a tensor, scalar limit. */
-extern const wf_op wf_op_sum_squares, wf_op_clip_coefficient, wf_op_scale_by,
-    wf_op_clip_value;
+extern const wf_op wf_op_sum_squares, wf_op_clip_coefficient, wf_op_scale_by, wf_op_clip_value;
 
 /* Records the SGD update of `param` and assigns it, and the momentum buffer, when the step commits.
  * `grad` and `buffer` have param's shape and type; buffer is NULL when momentum is 0. All numbers

@@ -55,15 +55,14 @@ static weft_tensor *one_plus(weft_tensor *x, double factor)
 {
     if (!x)
         return NULL;
-    return weft_add(weft_scale(x, factor),
-                    wf_record_fill(weft_tensor_context(x), weft_tensor_dtype(x),
-                                   weft_tensor_shape(x), 1.0));
+    return weft_add(
+        weft_scale(x, factor),
+        wf_record_fill(weft_tensor_context(x), weft_tensor_dtype(x), weft_tensor_shape(x), 1.0));
 }
 
 /* (1 - t) x + (1 + (pos_weight - 1) t) softplus(-x), which is -pos_weight t log p - (1-t) log(1-p)
  * for p = sigmoid(x) without overflow. */
-weft_tensor *weft_bce_with_logits(weft_tensor *x, weft_tensor *target,
-                                  const weft_bce_opts *opts)
+weft_tensor *weft_bce_with_logits(weft_tensor *x, weft_tensor *target, const weft_bce_opts *opts)
 {
     static const char *const op = "bce_with_logits";
     weft_bce_opts o = {0};

@@ -88,8 +88,8 @@ static weft_status lower(wf_lower *l)
     g.kernel = wf_matmul_select(&g.desc, l->isa);
     if (g.has_bias)
         g.bias = wf_lower_in(l, 2).buf;
-    wf_task *task = wf_lower_task(l, g.kernel->name, run, &g, sizeof g,
-                                  wf_matmul_tiles(g.kernel, &g.desc));
+    wf_task *task =
+        wf_lower_task(l, g.kernel->name, run, &g, sizeof g, wf_matmul_tiles(g.kernel, &g.desc));
     wf_reads(task, a.buf, WF_WHOLE);
     wf_reads(task, b.buf, WF_WHOLE);
     if (g.has_bias)
@@ -115,8 +115,10 @@ weft_tensor *weft_linear(weft_tensor *x, weft_tensor *w, weft_tensor *bias)
     weft_context *ctx = weft_tensor_context(x);
     weft_shape s = weft_tensor_shape(x), ws = weft_tensor_shape(w);
     if (s.rank < 1 || ws.rank != 2) {
-        wf_fail(ctx, WEFT_ERR_SHAPE, "linear: input needs at least 1 dimension and has %d, weight "
-                "2 and has %d", s.rank, ws.rank);
+        wf_fail(ctx, WEFT_ERR_SHAPE,
+                "linear: input needs at least 1 dimension and has %d, weight "
+                "2 and has %d",
+                s.rank, ws.rank);
         return NULL;
     }
     if (s.dim[s.rank - 1] != ws.dim[1]) {

@@ -42,8 +42,8 @@ static int layout(const wf_lower *l, int i, const int *in_block, int block)
     wf_operand x = wf_lower_in(l, 0);
     bool fits = x.shape.rank == 4 && in_block[0] > 1;
     if (a->dim == 1)
-        fits = fits && a->start % block == 0 && a->length % block == 0 &&
-               x.shape.dim[1] % block == 0;
+        fits =
+            fits && a->start % block == 0 && a->length % block == 0 && x.shape.dim[1] % block == 0;
     return fits ? block : 1;
 }
 

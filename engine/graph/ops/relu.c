@@ -20,10 +20,9 @@ static void run(const wf_tile *t, const void *vargs, int64_t tile)
 static void run_backward(const wf_tile *t, const void *vargs, int64_t tile)
 {
     const relu_args *g = vargs;
-    g->kernels->relu_backward(wf_cut_count(&g->cut, tile),
-                              wf_cut_ptr(&g->cut, t, g->x, g->size, tile),
-                              wf_cut_ptr(&g->cut, t, g->y, g->size, tile),
-                              wf_cut_ptr(&g->cut, t, g->dx, g->size, tile));
+    g->kernels->relu_backward(
+        wf_cut_count(&g->cut, tile), wf_cut_ptr(&g->cut, t, g->x, g->size, tile),
+        wf_cut_ptr(&g->cut, t, g->y, g->size, tile), wf_cut_ptr(&g->cut, t, g->dx, g->size, tile));
 }
 
 static weft_status lower(wf_lower *l)

@@ -68,5 +68,6 @@ const wf_op wf_op_reorder = {
     .infer = infer,
     .grad = grad,
     .lower = lower,
-    .no_sample_reason = "only the plan makes it; in f64 there is one layout only; the value tests run it",
+    .no_sample_reason =
+        "only the plan makes it; in f64 there is one layout only; the value tests run it",
 };

@@ -38,8 +38,7 @@ static void run(const wf_tile *t, const void *vargs, int64_t tile)
         .first = s[FIRST] != 0.0,
     };
     bool buffer = a->buf >= 0;
-    a->kernels->sgd(wf_cut_count(&a->cut, tile), &sgd,
-                    wf_cut_ptr(&a->cut, t, a->p, a->size, tile),
+    a->kernels->sgd(wf_cut_count(&a->cut, tile), &sgd, wf_cut_ptr(&a->cut, t, a->p, a->size, tile),
                     wf_cut_ptr(&a->cut, t, a->g, a->size, tile),
                     buffer ? wf_cut_ptr(&a->cut, t, a->buf, a->size, tile) : NULL,
                     wf_cut_ptr(&a->cut, t, a->p_out, a->size, tile),

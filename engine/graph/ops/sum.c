@@ -57,7 +57,7 @@ static int layout(const wf_lower *l, int i, const int *in_block, int block)
 typedef struct groups {
     int n;
     size_t size[WEFT_MAX_RANK + 1];
-    size_t kept; /* results an image gives */
+    size_t kept;    /* results an image gives */
     size_t partial; /* doubles of scratch */
 } groups;
 
@@ -83,12 +83,12 @@ static groups group_dims(const weft_shape *x, int64_t dims)
 typedef struct sum_args {
     wf_buf x, y, partial; /* partial: per image, doubles; -1 when images are results */
     groups g;
-    wf_act act;      /* per channel: the image as it lies */
+    wf_act act; /* per channel: the image as it lies */
     bool by_channel;
     weft_dtype dtype;
-    double count;    /* the divisor: 1 for sums */
+    double count;                 /* the divisor: 1 for sums */
     size_t rows, stride, columns; /* second pass: images, elements between, columns a tile */
-    size_t width;    /* columns in all */
+    size_t width;                 /* columns in all */
     const wf_reduce *kernels;
 } sum_args;
 
@@ -119,8 +119,8 @@ static void reduce_image(const sum_args *s, const void *x, double *y)
         size_t rows = g->size[n - 2], columns = g->size[n - 1], size = weft_dtype_size(s->dtype);
         size_t outer = g->partial / columns;
         for (size_t o = 0; o < outer; o++)
-            s->kernels->columns(rows, columns, columns,
-                                (const char *)x + o * rows * columns * size, y + o * columns);
+            s->kernels->columns(rows, columns, columns, (const char *)x + o * rows * columns * size,
+                                y + o * columns);
     }
     /* What is left of y: groups [0, m), and `inner` kept elements behind them. In place: a merge
      * writes below what is still to be read. */
