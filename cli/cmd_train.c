@@ -12,8 +12,6 @@
 #include "session.h"
 #include "signals.h"
 
-enum { SHIFT_PIXELS = 1 }; /* augmentation: random shifts by up to so many, and flips */
-
 typedef struct training {
     session s;
     const cli_options *options;
@@ -45,7 +43,7 @@ static int open_data(training *t)
     opts.drop_last = true; /* one batch size, one plan */
     opts.shuffle = !t->options->no_shuffle;
     opts.flip = !t->options->no_augment;
-    opts.shift = t->options->no_augment ? 0 : SHIFT_PIXELS;
+    opts.shift = t->options->no_augment ? 0 : (int)t->options->crop_padding;
     return weft_loader_create(t->train_data, &opts, &t->train, &s->err) ? session_fail(s) : 0;
 }
 

@@ -8,15 +8,23 @@
 extern "C" {
 #endif
 
+/* One of a model's own options, torchvision's name for it: {"aux_logits", "true"}. */
+typedef struct weft_model_arg {
+    const char *key, *value;
+} weft_model_arg;
+
 typedef struct weft_model_opts {
     int num_classes; /* 0: the model's own default, as below */
     int in_channels;
     int height, width; /* of the images; models that pool adaptively take any */
+    const weft_model_arg *args;
+    int n_args;
 } weft_model_opts;
 
 typedef struct weft_model_info {
     const char *name;
     const char *about;        /* one line */
+    const char *args;         /* keys that it takes, with spaces between; "" for none */
     weft_model_opts defaults; /* what zeros in the options stand for */
 } weft_model_info;
 
@@ -24,7 +32,7 @@ typedef struct weft_model_info {
 const weft_model_info *weft_models(int *n);
 const weft_model_info *weft_model_find(const char *name); /* NULL when unknown */
 /* A new network. An unknown name is an error that lists the known ones; sizes that the network
- * cannot take are errors too. opts may be NULL. */
+ * cannot take, and keys or values that it does not know, are errors too. opts may be NULL. */
 weft_module *weft_model_create(weft_context *ctx, const char *name, const weft_model_opts *opts);
 
 #ifdef __cplusplus

@@ -5,15 +5,15 @@
 #include "modules/models/models.h"
 
 static const weft_model_info infos[] = {
-#define WF_MODEL(name, about, classes, channels, height, width)                                    \
-    {#name, about, {classes, channels, height, width}},
+#define WF_MODEL(name, args, classes, channels, height, width, about)                              \
+    {#name, about, args, {classes, channels, height, width, NULL, 0}},
 #include "modules/models/models.def"
 #undef WF_MODEL
 };
 
 typedef weft_module *(*constructor)(weft_context *ctx, const weft_model_opts *opts);
 static const constructor constructors[] = {
-#define WF_MODEL(name, about, classes, channels, height, width) wf_model_##name,
+#define WF_MODEL(name, args, classes, channels, height, width, about) wf_model_##name,
 #include "modules/models/models.def"
 #undef WF_MODEL
 };
@@ -52,6 +52,32 @@ static weft_status fail_unknown(weft_context *ctx, const char *name)
     return status;
 }
 
+/* Whether `key` is one of the words of `keys`. */
+static bool takes(const char *keys, const char *key)
+{
+    size_t n = strlen(key);
+    for (const char *at = keys; n > 0 && (at = strstr(at, key)) != NULL; at += n) {
+        if ((at == keys || at[-1] == ' ') && (at[n] == ' ' || at[n] == '\0'))
+            return true;
+    }
+    return false;
+}
+
+static weft_status check_args(weft_context *ctx, const weft_model_info *info,
+                              const weft_model_opts *opts)
+{
+    for (int i = 0; i < opts->n_args; i++) {
+        const char *key = opts->args[i].key;
+        if (key == NULL || opts->args[i].value == NULL)
+            return wf_fail(ctx, WEFT_ERR_INVALID, "%s: an option without a key or a value",
+                           info->name);
+        if (!takes(info->args, key))
+            return wf_fail(ctx, WEFT_ERR_INVALID, "%s: has no option '%s'; its options: %s",
+                           info->name, key, info->args[0] != '\0' ? info->args : "none");
+    }
+    return WEFT_OK;
+}
+
 weft_module *weft_model_create(weft_context *ctx, const char *name, const weft_model_opts *opts)
 {
     if (ctx == NULL)
@@ -67,11 +93,13 @@ weft_module *weft_model_create(weft_context *ctx, const char *name, const weft_m
         o.in_channels = opts->in_channels != 0 ? opts->in_channels : o.in_channels;
         o.height = opts->height != 0 ? opts->height : o.height;
         o.width = opts->width != 0 ? opts->width : o.width;
+        o.args = opts->args;
+        o.n_args = opts->args != NULL ? opts->n_args : 0;
     }
     if (o.num_classes < 1 || o.in_channels < 1 || o.height < 1 || o.width < 1) {
         wf_fail(ctx, WEFT_ERR_INVALID, "%s: %d classes, %d channels, %dx%d: must be at least 1",
                 name, o.num_classes, o.in_channels, o.height, o.width);
         return NULL;
     }
-    return constructors[i](ctx, &o);
+    return check_args(ctx, &infos[i], &o) == WEFT_OK ? constructors[i](ctx, &o) : NULL;
 }

@@ -1,12 +1,25 @@
-/* The constructors behind models.def. Each gets complete, checked options: nothing is 0. */
+/* The constructors behind models.def, and what they share. Each constructor gets complete, checked
+ * options: nothing is 0, and every key is one of its own. */
 #ifndef WF_MODELS_MODELS_H
 #define WF_MODELS_MODELS_H
 
 #include "weft/models.h"
 
-#define WF_MODEL(name, about, classes, channels, height, width)                                    \
+#define WF_MODEL(name, args, classes, channels, height, width, about)                              \
     weft_module *wf_model_##name(weft_context *ctx, const weft_model_opts *opts);
 #include "modules/models/models.def"
 #undef WF_MODEL
+
+/* The value of a key, `missing` where it is not given. A value of another kind is an error, for
+ * which weft_module_ok() fails; the result then is `missing`. */
+bool wf_model_bool(weft_context *ctx, const weft_model_opts *opts, const char *key, bool missing);
+double wf_model_number(weft_context *ctx, const weft_model_opts *opts, const char *key,
+                       double missing); /* 0 <= value < 1: a probability */
+
+/* Sets initial values below m, for weft_module_apply: torchvision's loop over self.modules(). */
+weft_status wf_init_conv_fan_out(weft_module *m, void *user); /* Conv2d: normal, He, by fan out */
+
+/* m if the whole constructor succeeded and its initial values could be set; else NULL, m gone. */
+weft_module *wf_model_ok(void *m, weft_status (*init)(weft_module *m, void *user));
 
 #endif
