@@ -26,6 +26,10 @@ typedef struct weft_model_info {
     const char *about;        /* one line */
     const char *args;         /* keys that it takes, with spaces between; "" for none */
     weft_model_opts defaults; /* what zeros in the options stand for */
+    int smallest;             /* height and width of images must be at least this */
+    /* Prefixes, with spaces between, of state that other makes of this network have and this one can
+     * do without: a file with "AuxLogits.fc.weight" loads all the same, without it. "": none. */
+    const char *optional_state;
 } weft_model_info;
 
 /* All models: a static array, its length in *n. */

@@ -31,11 +31,6 @@ static const weft_module_class fmnist_cnn_class = {
 weft_module *wf_model_fmnist_cnn(weft_context *ctx, const weft_model_opts *opts)
 {
     int h = opts->height / 2 / 2 / 2, w = opts->width / 2 / 2 / 2;
-    if (h < 1 || w < 1) {
-        wf_fail(ctx, WEFT_ERR_SHAPE, "fmnist_cnn halves images three times; %dx%d is too small",
-                opts->height, opts->width);
-        return NULL;
-    }
     fmnist_cnn *self = weft_module_create(ctx, &fmnist_cnn_class);
     if (self == NULL)
         return NULL;

@@ -26,11 +26,6 @@ static const weft_module_class lenet_class = {
 weft_module *wf_model_lenet(weft_context *ctx, const weft_model_opts *opts)
 {
     int h = (opts->height / 2 - 4) / 2, w = (opts->width / 2 - 4) / 2;
-    if (h < 1 || w < 1) {
-        wf_fail(ctx, WEFT_ERR_SHAPE, "lenet needs images of at least 12x12, not %dx%d",
-                opts->height, opts->width);
-        return NULL;
-    }
     lenet *self = weft_module_create(ctx, &lenet_class);
     if (self == NULL)
         return NULL;

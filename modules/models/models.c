@@ -5,15 +5,15 @@
 #include "modules/models/models.h"
 
 static const weft_model_info infos[] = {
-#define WF_MODEL(name, args, classes, channels, height, width, about)                              \
-    {#name, about, args, {classes, channels, height, width, NULL, 0}},
+#define WF_MODEL(name, args, optional, classes, channels, size, smallest, about)                   \
+    {#name, about, args, {classes, channels, size, size, NULL, 0}, smallest, optional},
 #include "modules/models/models.def"
 #undef WF_MODEL
 };
 
 typedef weft_module *(*constructor)(weft_context *ctx, const weft_model_opts *opts);
 static const constructor constructors[] = {
-#define WF_MODEL(name, args, classes, channels, height, width, about) wf_model_##name,
+#define WF_MODEL(name, args, optional, classes, channels, size, smallest, about) wf_model_##name,
 #include "modules/models/models.def"
 #undef WF_MODEL
 };
@@ -99,6 +99,12 @@ weft_module *weft_model_create(weft_context *ctx, const char *name, const weft_m
     if (o.num_classes < 1 || o.in_channels < 1 || o.height < 1 || o.width < 1) {
         wf_fail(ctx, WEFT_ERR_INVALID, "%s: %d classes, %d channels, %dx%d: must be at least 1",
                 name, o.num_classes, o.in_channels, o.height, o.width);
+        return NULL;
+    }
+    int smallest = infos[i].smallest;
+    if (o.height < smallest || o.width < smallest) {
+        wf_fail(ctx, WEFT_ERR_SHAPE, "%s: images of %dx%d are too small; it needs at least %dx%d",
+                name, o.height, o.width, smallest, smallest);
         return NULL;
     }
     return check_args(ctx, &infos[i], &o) == WEFT_OK ? constructors[i](ctx, &o) : NULL;

@@ -1,11 +1,11 @@
 /* The constructors behind models.def, and what they share. Each constructor gets complete, checked
- * options: nothing is 0, and every key is one of its own. */
+ * options: nothing is 0, images are not smaller than `smallest`, and every key is one of its own. */
 #ifndef WF_MODELS_MODELS_H
 #define WF_MODELS_MODELS_H
 
 #include "weft/models.h"
 
-#define WF_MODEL(name, args, classes, channels, height, width, about)                              \
+#define WF_MODEL(name, args, optional, classes, channels, size, smallest, about)                   \
     weft_module *wf_model_##name(weft_context *ctx, const weft_model_opts *opts);
 #include "modules/models/models.def"
 #undef WF_MODEL

@@ -62,7 +62,7 @@ static void options_change_the_size(void **state)
     }
     opts.height = 7;
     assert_null(weft_model_create(ctx, "fmnist_cnn", &opts));
-    assert_error(WEFT_ERR_SHAPE, "7x40 is too small");
+    assert_error(WEFT_ERR_SHAPE, "fmnist_cnn: images of 7x40 are too small; it needs at least 8x8");
     opts.height = -1;
     assert_null(weft_model_create(ctx, "lenet", &opts));
     assert_error(WEFT_ERR_INVALID, "must be at least 1");
