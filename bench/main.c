@@ -85,8 +85,13 @@ static int run_machine(const bench_machine *m, const bench_options *options)
 
 static int run_step(const bench_options *options)
 {
-    const bench_step_spec spec = {options->model, options->batch, options->size, options->threads,
-                                  options->trace};
+    const bench_step_spec spec = {.model = options->model,
+                                  .batch = options->batch,
+                                  .size = options->size,
+                                  .threads = options->threads,
+                                  .trace = options->trace,
+                                  .args = options->model_args,
+                                  .n_args = options->n_model_args};
     bench_step_result r;
     weft_error err = {0};
     weft_status status = bench_step_measure(&spec, options->seconds, &r, &err);

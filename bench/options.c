@@ -20,7 +20,7 @@ static bool fail(char *error, size_t size, const char *format, ...)
     return false;
 }
 
-typedef enum kind { SWITCH, TEXT, COUNT, NUMBER, WORD } kind;
+typedef enum kind { SWITCH, TEXT, COUNT, NUMBER, WORD, PAIR } kind;
 
 /* Which modes a flag means something in, as bits. */
 enum { SUITE = 1u << BENCH_SUITE, MACHINE = 1u << BENCH_MACHINE, STEP = 1u << BENCH_STEP };
@@ -43,6 +43,8 @@ static const flag flags[] = {
      AT(cold)},
     {"--machine", NULL, "measure the machine's peaks, nothing else", SWITCH, MACHINE, NO_OFFSET},
     {"--step", "MODEL", "time one training step, nothing else", TEXT, STEP, AT(model)},
+    {"--model-arg", "KEY=VALUE", "an option of the model's own; may be repeated", PAIR, STEP,
+     NO_OFFSET},
     {"--batch", "N", "images a step (64)", COUNT, STEP, AT(batch)},
     {"--size", "S", "edge of the square image (the model's own)", COUNT, STEP, AT(size)},
     {"--seconds", "X", "time to measure, after warm-up (5)", NUMBER, STEP, AT(seconds)},
@@ -63,13 +65,14 @@ void bench_usage(FILE *out)
 {
     fputs("usage: weft-bench [--shapes FILE] [--cold] [--threads N] [--benchmark_FLAG=VALUE...]\n"
           "       weft-bench --machine [--threads N] [--json FILE]\n"
-          "       weft-bench --step MODEL [--batch N] [--size S] [--threads N] [--dtype f32]\n"
-          "                  [--opt sgd] [--seconds X] [--trace FILE] [--json FILE]\n\n",
+          "       weft-bench --step MODEL [--model-arg KEY=VALUE...] [--batch N] [--size S]\n"
+          "                  [--threads N] [--dtype f32] [--opt sgd] [--seconds X] [--trace FILE]\n"
+          "                  [--json FILE]\n\n",
           out);
     for (int i = 0; i < N_FLAGS; i++) {
         char left[32];
         snprintf(left, sizeof left, "%s %s", flags[i].name, flags[i].value ? flags[i].value : "");
-        fprintf(out, "  %-18s %s\n", left, flags[i].help);
+        fprintf(out, "  %-22s %s\n", left, flags[i].help);
     }
     fputs("\nGoogle Benchmark's flags choose and repeat benchmarks and set the report's form:\n"
           "  --benchmark_list_tests=true  --benchmark_filter=REGEX  --benchmark_min_time=X\n"
@@ -79,7 +82,7 @@ void bench_usage(FILE *out)
 }
 
 /* Whether argument `arg` is flag f, alone or with "=value" (then *value). */
-static bool is_flag(const char *arg, const flag *f, const char **value)
+static bool is_flag(char *arg, const flag *f, char **value)
 {
     size_t n = strlen(f->name);
     if (strncmp(arg, f->name, n) != 0 || (arg[n] && arg[n] != '='))
@@ -88,8 +91,19 @@ static bool is_flag(const char *arg, const flag *f, const char **value)
     return true;
 }
 
-static bool read_value(const flag *f, const char *value, bench_options *options, char *error,
-                       size_t size)
+static bool read_pair(const flag *f, char *value, bench_options *options, char *error, size_t size)
+{
+    char *equals = strchr(value, '=');
+    if (!equals || equals == value)
+        return fail(error, size, "%s: '%s' is not of the form key=value", f->name, value);
+    if (options->n_model_args == BENCH_MODEL_ARGS)
+        return fail(error, size, "%s: at most %d are possible", f->name, BENCH_MODEL_ARGS);
+    *equals = '\0';
+    options->model_args[options->n_model_args++] = (weft_model_arg){value, equals + 1};
+    return true;
+}
+
+static bool read_value(const flag *f, char *value, bench_options *options, char *error, size_t size)
 {
     char *end;
     void *to = f->offset == NO_OFFSET ? NULL : (char *)options + f->offset;
@@ -104,6 +118,7 @@ static bool read_value(const flag *f, const char *value, bench_options *options,
             return fail(error, size, "%s needs a value", f->name);
         *(const char **)to = value;
         return true;
+    case PAIR: return read_pair(f, value, options, error, size);
     case WORD:
         if (strcmp(value, f->word) != 0)
             return fail(error, size, "%s: '%s' %s", f->name, value, f->refusal);
@@ -131,7 +146,7 @@ static bool is_library_flag(const char *arg)
     return strncmp(arg, "--benchmark_", 12) == 0 || strncmp(arg, "--v=", 4) == 0;
 }
 
-static const flag *find(const char *arg, const char **value)
+static const flag *find(char *arg, char **value)
 {
     for (int i = 0; i < N_FLAGS; i++)
         if (is_flag(arg, &flags[i], value))
@@ -146,7 +161,7 @@ bool bench_parse(int *argc, char **argv, bench_options *options, char *error, si
     int kept = 1, n = *argc;
     *options = (bench_options){.batch = 64, .seconds = 5};
     for (int i = 1; i < n; i++) {
-        const char *value = NULL;
+        char *value = NULL;
         if (strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0) {
             options->mode = BENCH_HELP;
             return true;

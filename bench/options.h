@@ -6,6 +6,8 @@
 #include <stddef.h>
 #include <stdio.h>
 
+#include "weft/models.h"
+
 typedef enum bench_mode {
     BENCH_SUITE,   /* Google Benchmark over everything registered */
     BENCH_MACHINE, /* --machine: its peaks alone */
@@ -13,12 +15,16 @@ typedef enum bench_mode {
     BENCH_HELP
 } bench_mode;
 
+enum { BENCH_MODEL_ARGS = 16 };
+
 typedef struct bench_options {
     bench_mode mode;
     const char *shapes; /* NULL: the built-in ones */
     bool cold;
     const char *json; /* NULL: text on stdout; "-": stdout */
     const char *model;
+    weft_model_arg model_args[BENCH_MODEL_ARGS]; /* --model-arg, as often as given */
+    int n_model_args;
     int batch;
     int size; /* 0: the model's own */
     double seconds;
@@ -27,7 +33,7 @@ typedef struct bench_options {
     bool list;         /* --benchmark_list_tests: nothing is measured */
 } bench_options;
 
-/* Takes what is ours out of argv. False, with one sentence in `error`, on bad use. */
+/* Takes what is ours out of argv, whose "key=value" texts it cuts in two. False, with one sentence in `error`, on bad use. */
 bool bench_parse(int *argc, char **argv, bench_options *options, char *error, size_t size);
 void bench_usage(FILE *out);
 

@@ -49,6 +49,8 @@ static weft_status step_init(step *s, const bench_step_spec *spec, weft_error *e
     weft_model_opts opts = info ? info->defaults : (weft_model_opts){0};
     if (spec->size)
         opts.height = opts.width = spec->size;
+    opts.args = spec->args;
+    opts.n_args = spec->n_args;
     s->net = weft_model_create(s->ctx, spec->model, &opts); /* knows what is wrong with them */
     if (!s->net)
         goto fail;

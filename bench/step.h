@@ -5,13 +5,16 @@
 #include <stdint.h>
 
 #include "kernels/types.h"
+#include "weft/models.h"
 
 typedef struct bench_step_spec {
     const char *model;
     int batch;
     int size; /* 0: the model's own */
     int threads;
-    const char *trace; /* where to write the timeline; NULL: nowhere */
+    const char *trace;          /* where to write the timeline; NULL: nowhere */
+    const weft_model_arg *args; /* the model's own options */
+    int n_args;
 } bench_step_spec;
 
 typedef struct bench_step_result {

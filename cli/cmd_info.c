@@ -1,4 +1,6 @@
 /* weft info, models, version. */
+#include <fnmatch.h>
+
 #include "commands.h"
 #include "session.h"
 
@@ -16,10 +18,12 @@ int cmd_models(const cli_options *options)
 {
     int n;
     const weft_model_info *models = weft_models(&n);
+    const char *pattern = options->pattern ? options->pattern : "*";
     for (int i = 0; i < n; i++)
-        printf("%-20s  %dx%dx%d, %d classes  %s\n", models[i].name, models[i].defaults.in_channels,
-               models[i].defaults.height, models[i].defaults.width, models[i].defaults.num_classes,
-               models[i].about);
+        if (fnmatch(pattern, models[i].name, 0) == 0)
+            printf("%-20s  %dx%dx%d, %d classes  %s\n", models[i].name,
+                   models[i].defaults.in_channels, models[i].defaults.height,
+                   models[i].defaults.width, models[i].defaults.num_classes, models[i].about);
     return 0;
 }
 

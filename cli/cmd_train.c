@@ -97,7 +97,8 @@ static int write_config(training *t)
 {
     enum { MOST = 64 };
     weft_setting settings[MOST];
-    int n = 0;
+    char lists[4][CLI_LIST_TEXT];
+    int n = 0, n_lists = 0;
     for (int i = 0; i < cli_n_flags && n < MOST; i++) {
         const flag *f = &cli_flags[i];
         const void *field = (const char *)t->options + f->offset;
@@ -117,6 +118,13 @@ static int write_config(training *t)
         case FLAG_BOOL:
             s->kind = WEFT_SETTING_BOOL;
             s->truth = *(const bool *)field;
+            break;
+        case FLAG_LIST:
+            s->kind = WEFT_SETTING_TEXT;
+            if (strcmp(f->name, "model-arg") == 0)
+                s->text = t->s.model_args[0] ? t->s.model_args : NULL;
+            else if (((const cli_list *)field)->n > 0 && n_lists < 4)
+                s->text = cli_join(field, lists[n_lists++]);
             break;
         default:
             s->kind = WEFT_SETTING_TEXT;
@@ -208,8 +216,10 @@ static int train(training *t)
     const weft_dataset_info *info = weft_dataset_get_info(t->train_data);
     int64_t n_classes = t->options->num_classes ? t->options->num_classes : info->classes;
     snprintf(classes, sizeof(classes), "%lld", (long long)n_classes);
-    weft_safetensors_meta meta[4] = {{"weft.model", t->s.model_name}, {"weft.classes", classes}};
+    weft_safetensors_meta meta[5] = {{"weft.model", t->s.model_name}, {"weft.classes", classes}};
     int n_meta = 2;
+    if (t->s.model_args[0])
+        meta[n_meta++] = (weft_safetensors_meta){"weft.model_args", t->s.model_args};
     if (info->dtype == WEFT_U8) {
         format_floats(t->s.norm.mean, t->s.norm.channels, mean, sizeof(mean));
         format_floats(t->s.norm.std, t->s.norm.channels, std, sizeof(std));

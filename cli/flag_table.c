@@ -9,6 +9,8 @@
 const flag cli_flags[] = {
     {"model", NULL, 0, FLAG_TEXT, AT(model), .value = "NAME", .commands = MODEL,
      .help = "architecture, see `weft models` [as the weights say, else fmnist_cnn]"},
+    {"model-arg", NULL, 0, FLAG_LIST, AT(model_args), .value = "KEY=VALUE", .commands = MODEL,
+     .help = "an option of the model's own, see `weft models`; may be repeated"},
     {"num-classes", NULL, 0, FLAG_INT, AT(num_classes), 0, 1e6, .value = "N", .commands = MODEL,
      .help = "outputs of the model (0: as the data or the model say)"},
     {"input-size", NULL, 0, FLAG_TEXT, AT(input_size), .value = "CxHxW",
@@ -70,6 +72,8 @@ const flag cli_flags[] = {
     {"trace", NULL, 0, FLAG_TEXT, AT(trace), .value = "FILE",
      .commands = CMD_TRAIN | CMD_EVAL | CMD_PREDICT,
      .help = "write a Chrome trace (Perfetto) of what every thread ran"},
+    {"PATTERN", NULL, 0, FLAG_ARGUMENT, AT(pattern), .value = "", .commands = CMD_MODELS,
+     .help = "only the models whose names match, e.g. 'resnet*'"},
     {"amp", NULL, 0, FLAG_REFUSED, AT(amp), .commands = CMD_TRAIN | CMD_EVAL | CMD_PREDICT,
      .help = "mixed precision (bf16) is not there yet; this version computes in f32"},
     {"help", NULL, 'h', FLAG_BOOL, AT(help), .commands = ~0u, .help = "this text"},

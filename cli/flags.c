@@ -84,7 +84,7 @@ static const flag *find_long(unsigned command, const char *text, size_t length)
 {
     for (int i = 0; i < cli_n_flags; i++) {
         const flag *f = &cli_flags[i];
-        if ((f->commands & command) &&
+        if ((f->commands & command) && f->kind != FLAG_ARGUMENT &&
             (name_is(f->name, text, length) || name_is(f->alias, text, length)))
             return f;
     }
@@ -99,13 +99,21 @@ static const flag *find_letter(unsigned command, char letter)
     return NULL;
 }
 
+static const flag *find_argument(unsigned command)
+{
+    for (int i = 0; i < cli_n_flags; i++)
+        if ((cli_flags[i].commands & command) && cli_flags[i].kind == FLAG_ARGUMENT)
+            return &cli_flags[i];
+    return NULL;
+}
+
 static bool unknown_flag(unsigned command, spelling s, char *error, size_t error_size)
 {
     const char *names[128];
     int n = 0;
     for (int i = 0; i < cli_n_flags && n + 2 <= 128; i++) {
         const flag *f = &cli_flags[i];
-        if (!(f->commands & command) || f->kind == FLAG_REFUSED)
+        if (!(f->commands & command) || f->kind == FLAG_REFUSED || f->kind == FLAG_ARGUMENT)
             continue;
         names[n++] = f->name;
         if (f->alias)
@@ -168,6 +176,20 @@ static bool set_number(const flag *f, spelling s, const char *text, double *valu
     return true;
 }
 
+static bool add_item(spelling s, const char *text, cli_list *list, char *error, size_t error_size)
+{
+    size_t length = strlen(text) + 2; /* a comma, the end */
+    for (int i = 0; i < list->n; i++)
+        length += strlen(list->item[i]) + 1;
+    if (*text == '\0')
+        return fail(error, error_size, "%.*s needs a value", s.length, s.text);
+    if (list->n == CLI_LIST_MAX || length > CLI_LIST_TEXT)
+        return fail(error, error_size, "%.*s is given too often; commas may join values", s.length,
+                    s.text);
+    list->item[list->n++] = text;
+    return true;
+}
+
 static bool set_value(const flag *f, spelling s, const char *text, cli_options *options,
                       char *error, size_t error_size)
 {
@@ -186,6 +208,8 @@ static bool set_value(const flag *f, spelling s, const char *text, cli_options *
             return fail(error, error_size, "%.*s needs a value", s.length, s.text);
         *(const char **)field = text;
         return true;
+    case FLAG_LIST: return add_item(s, text, field, error, error_size);
+    case FLAG_ARGUMENT:
     case FLAG_BOOL:
     case FLAG_REFUSED: break;
     }
@@ -201,14 +225,28 @@ static bool looks_like_flag(const char *arg)
     return arg[0] == '-' && arg[1] != '\0' && !(arg[1] >= '0' && arg[1] <= '9') && arg[1] != '.';
 }
 
+static bool set_argument(unsigned command, const char *arg, cli_options *options, char *error,
+                         size_t error_size)
+{
+    const flag *f = find_argument(command);
+    const char **field = f ? (const char **)((char *)options + f->offset) : NULL;
+    if (!f || *field || *arg == '\0')
+        return fail(error, error_size, "unexpected argument '%s'", arg);
+    *field = arg;
+    return true;
+}
+
 bool cli_parse(unsigned command, int argc, char **argv, cli_options *options, char *error,
                size_t error_size)
 {
     *options = cli_defaults();
     for (int i = 0; i < argc; i++) {
         const char *arg = argv[i], *value = NULL;
-        if (!looks_like_flag(arg))
-            return fail(error, error_size, "unexpected argument '%s'", arg);
+        if (!looks_like_flag(arg)) {
+            if (!set_argument(command, arg, options, error, error_size))
+                return false;
+            continue;
+        }
         spelling s = {arg, (int)strlen(arg)};
         const flag *f;
         if (arg[1] == '-') {
@@ -242,6 +280,15 @@ bool cli_parse(unsigned command, int argc, char **argv, cli_options *options, ch
     return true;
 }
 
+char *cli_join(const cli_list *list, char *text)
+{
+    size_t n = 0;
+    text[0] = '\0';
+    for (int i = 0; i < list->n && n < CLI_LIST_TEXT; i++)
+        n += (size_t)snprintf(text + n, CLI_LIST_TEXT - n, "%s%s", i > 0 ? "," : "", list->item[i]);
+    return text;
+}
+
 /* ---- help ------------------------------------------------------------------------------------ */
 
 static void print_default(const flag *f, const cli_options *defaults, FILE *out)
@@ -255,6 +302,8 @@ static void print_default(const flag *f, const cli_options *defaults, FILE *out)
         if (*(const char *const *)field)
             fprintf(out, " [%s]", *(const char *const *)field);
         break;
+    case FLAG_LIST:
+    case FLAG_ARGUMENT:
     case FLAG_BOOL:
     case FLAG_REFUSED: break;
     }
@@ -269,9 +318,9 @@ void cli_print_flags(unsigned command, FILE *out)
         if (!(f->commands & command) || f->kind == FLAG_REFUSED)
             continue;
         int n = f->letter ? snprintf(left, sizeof(left), "-%c, ", f->letter) : 0;
-        snprintf(left + n, sizeof(left) - (size_t)n, "--%s%s%s%s%s", f->name,
-                 f->alias ? ", --" : "", f->alias ? f->alias : "", f->value ? " " : "",
-                 f->value ? f->value : "");
+        snprintf(left + n, sizeof(left) - (size_t)n, "%s%s%s%s%s%s",
+                 f->kind == FLAG_ARGUMENT ? "" : "--", f->name, f->alias ? ", --" : "",
+                 f->alias ? f->alias : "", f->value ? " " : "", f->value ? f->value : "");
         fprintf(out, "  %-26s  %s", left, f->help);
         if (f->choices)
             fprintf(out, ": %s", f->choices);

@@ -2,8 +2,8 @@
  * that says exactly what is wrong.
  *
  * Flag names are torchvision's where it has one. `--flag value`, `--flag=value`, `-b 64` and `-b64`
- * are the same; the last of repeated flags wins. Single-threaded, no allocation: strings point
- * into argv. */
+ * are the same; the last of repeated flags wins, but for lists, which grow. Single-threaded, no
+ * allocation: strings point into argv. */
 #ifndef CLI_FLAGS_H
 #define CLI_FLAGS_H
 
@@ -24,8 +24,17 @@ enum {
     CMD_VERSION = 1u << 7,
 };
 
+/* The values of a flag that may be given several times, in order; each may hold several, with
+ * commas between. Joined by commas they fit into CLI_LIST_TEXT bytes. */
+enum { CLI_LIST_MAX = 32, CLI_LIST_TEXT = 2048 };
+typedef struct cli_list {
+    int n;
+    const char *item[CLI_LIST_MAX];
+} cli_list;
+
 typedef struct cli_options {
     const char *model;   /* NULL: as the weights say, else the default */
+    cli_list model_args; /* "key=value" */
     int64_t num_classes; /* 0: as the data say */
     const char *data_path;
     const char *weights; /* NULL: none */
@@ -54,6 +63,7 @@ typedef struct cli_options {
     int64_t seed;
     int64_t threads; /* 0: the library chooses */
     const char *trace;
+    const char *pattern;    /* of model names; NULL: all */
     const char *input_size; /* "CxHxW"; NULL: the model's own */
     bool amp;
     bool help;
@@ -63,12 +73,14 @@ typedef struct cli_options {
 cli_options cli_defaults(void);
 
 typedef enum flag_kind {
-    FLAG_BOOL,   /* no value; bool */
-    FLAG_INT,    /* int64_t in [min, max] */
-    FLAG_NUMBER, /* finite double in [min, max] */
-    FLAG_TEXT,   /* const char *, not empty */
-    FLAG_CHOICE, /* const char *, one of the words of `choices` */
-    FLAG_REFUSED /* known, but not possible yet: `help` says why */
+    FLAG_BOOL,     /* no value; bool */
+    FLAG_INT,      /* int64_t in [min, max] */
+    FLAG_NUMBER,   /* finite double in [min, max] */
+    FLAG_TEXT,     /* const char *, not empty */
+    FLAG_CHOICE,   /* const char *, one of the words of `choices` */
+    FLAG_LIST,     /* cli_list of texts, not empty */
+    FLAG_ARGUMENT, /* const char *: no flag, but the command's one argument without a name */
+    FLAG_REFUSED   /* known, but not possible yet: `help` says why */
 } flag_kind;
 
 typedef struct flag {
@@ -91,6 +103,9 @@ extern const int cli_n_flags;
  * make none of the command's sense; options are then undefined. */
 bool cli_parse(unsigned command, int argc, char **argv, cli_options *options, char *error,
                size_t error_size);
+
+/* "a,b,c" into `text`, which has CLI_LIST_TEXT bytes; returns text. */
+char *cli_join(const cli_list *list, char *text);
 
 /* The word of `words` nearest to `text`, or NULL when none is near enough to be a slip. */
 const char *cli_nearest(const char *text, const char *const *words, int n);

@@ -1,4 +1,4 @@
-/* Contexts, models, normalisation and errors of the commands. */
+/* Contexts, normalisation and errors of the commands; the model is session_model.c's. */
 #include "session.h"
 
 #include <errno.h>
@@ -32,14 +32,14 @@ int session_fail(const session *s)
 
 /* ---- the weights file's metadata ------------------------------------------------------------- */
 
-static const char *meta(const session *s, const char *key)
+const char *session_meta(const session *s, const char *key)
 {
     return s->weights ? weft_safetensors_meta_find(s->weights, key) : NULL;
 }
 
 int64_t session_meta_int(const session *s, const char *key, int64_t otherwise)
 {
-    const char *text = meta(s, key);
+    const char *text = session_meta(s, key);
     char *end;
     if (!text)
         return otherwise;
@@ -73,39 +73,12 @@ static int count_floats(const char *text)
 
 /* ---- opening --------------------------------------------------------------------------------- */
 
-static int check_model_name(const session *s)
-{
-    if (weft_model_find(s->model_name))
-        return 0;
-    int n;
-    const weft_model_info *models = weft_models(&n);
-    const char *names[256];
-    n = n < 256 ? n : 256;
-    for (int i = 0; i < n; i++)
-        names[i] = models[i].name;
-    const char *near = cli_nearest(s->model_name, names, n);
-    if (near)
-        return session_usage(s, "unknown model '%s'; did you mean %s?", s->model_name, near);
-    return session_usage(s, "unknown model '%s'; `weft models` lists those there are",
-                         s->model_name);
-}
-
 int session_init(session *s, const char *command, const cli_options *options)
 {
     *s = (session){.command = command, .options = options, .err = WEFT_ERROR_INIT};
-    if (options->model) {
-        s->model_name = options->model;
-        int status = check_model_name(s);
-        if (status)
-            return status;
-    }
     if (options->weights && weft_safetensors_open(options->weights, &s->weights, &s->err))
         return session_fail(s);
-    if (!s->model_name)
-        s->model_name = meta(s, "weft.model");
-    if (!s->model_name)
-        s->model_name = DEFAULT_MODEL;
-    return check_model_name(s);
+    return session_choose_model(s);
 }
 
 void session_done(session *s)
@@ -119,7 +92,7 @@ void session_done(session *s)
 
 int session_normalise(session *s, const weft_dataset *ds)
 {
-    const char *mean = meta(s, "weft.mean"), *std = meta(s, "weft.std");
+    const char *mean = session_meta(s, "weft.mean"), *std = session_meta(s, "weft.std");
     normalisation *n = &s->norm;
     if (mean && std) {
         n->channels = count_floats(mean);
@@ -173,23 +146,6 @@ int session_open_context(session *s)
     if (weft_context_create(&s->ctx, &options, &s->err))
         return session_fail(s);
     weft_set_message_handler(s->ctx, print_message, s);
-    return 0;
-}
-
-int session_open_model(session *s, int channels, int height, int width, int classes)
-{
-    int64_t asked = s->options->num_classes;
-    if (asked && asked < classes)
-        return session_usage(s, "--num-classes: the data have %d classes", classes);
-    weft_model_opts opts = {.num_classes = asked ? (int)asked : classes,
-                            .in_channels = channels,
-                            .height = height,
-                            .width = width};
-    s->model = weft_model_create(s->ctx, s->model_name, &opts);
-    if (!s->model)
-        return session_fail(s);
-    if (s->options->weights && weft_module_load(s->model, s->options->weights, true))
-        return session_fail(s);
     return 0;
 }
 

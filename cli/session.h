@@ -26,6 +26,9 @@ typedef struct session {
     weft_context *ctx;
     weft_safetensors *weights; /* --weights; NULL: none */
     const char *model_name;
+    /* The model's own options as "key=value,key=value": those the weights were trained with, then
+     * --model-arg's. "" for none. */
+    char model_args[CLI_LIST_TEXT];
     weft_module *model;
     normalisation norm;
 } session;
@@ -39,12 +42,14 @@ int session_fail(const session *s);
 
 /* Whether a file can be made at `path` is worth knowing before the work. */
 int session_check_output(const session *s, const char *path);
-/* Opens --weights, if given, and settles the model's name. */
+/* Opens --weights, if given, and settles the model's name and options. */
 int session_init(session *s, const char *command, const cli_options *options);
 void session_done(session *s);
 /* Finds s->norm: from the weights' metadata, else from `ds` (may be NULL). */
 int session_normalise(session *s, const weft_dataset *ds);
 int session_open_context(session *s);
+/* The model's name and options, from the flags and the weights' metadata. Of session_init. */
+int session_choose_model(session *s);
 /* Makes the model for images of these sizes and loads the weights. classes 0: not known. */
 int session_open_model(session *s, int channels, int height, int width, int classes);
 
@@ -54,7 +59,8 @@ int session_loader_opts(const session *s, const weft_dataset_info *info, weft_lo
 /* The optimizer that --opt and its flags ask for; NULL: the context has the error. */
 weft_optimizer *session_optimizer(const session *s);
 
-/* A number from the weights' metadata, or `otherwise`. */
+/* A text from the weights' metadata, or NULL; a number, or `otherwise`. */
+const char *session_meta(const session *s, const char *key);
 int64_t session_meta_int(const session *s, const char *key, int64_t otherwise);
 /* "3x32x32" into sizes of at least 1; false when it is not of this form. */
 bool session_parse_size(const char *text, int size[3]);

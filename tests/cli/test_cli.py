@@ -142,8 +142,13 @@ def test_mistakes_on_the_command_line_exit_2(tmp):
         ("--num-classes: the data have 4", ["train", *SMALL, "--num-classes", 3]),
         ("--data-path is needed", ["train"]),
         ("--weights is needed", ["eval", "--data-path", SYNTHETIC]),
+        ("--model-arg: 'aux' is not of the form key=value",
+         ["summary", "--model-arg", "aux", "--model", "lenet"]),
+        ("--model-arg: lenet has no option 'aux'; its options: none",
+         ["train", *SMALL, "--model-arg", "aux=1", "--model", "lenet"]),
         ("not of the form CxHxW", ["summary", "--input-size", "3x4"]),
         ("unexpected argument 'x'", ["info", "x"]),
+        ("unexpected argument 'y'", ["models", "x", "y"]),
     ]
     for pattern, args in cases:
         refused(2, pattern, *args, cwd=tmp)

@@ -50,12 +50,60 @@ static void values_of_every_kind_arrive(void **state)
     assert_true(o.weight_decay == 0);
 }
 
+static void lists_grow_and_join_with_commas(void **state)
+{
+    static const char *const args[] = {"--model-arg", "a=1", "--model-arg=b=2,c=3",
+                                       "--model-arg", "a=4", NULL};
+    cli_options o;
+    char error[512], text[CLI_LIST_TEXT];
+    assert_true(parse(CMD_TRAIN, args, &o, error));
+    assert_int_equal(o.model_args.n, 3);
+    assert_string_equal(cli_join(&o.model_args, text), "a=1,b=2,c=3,a=4");
+    o.model_args.n = 0;
+    assert_string_equal(cli_join(&o.model_args, text), "");
+}
+
+static void a_list_that_is_too_long_is_an_error(void **state)
+{
+    static char item[CLI_LIST_TEXT];
+    memset(item, 'x', sizeof(item) - 1);
+    char error[512], *argv[2 * CLI_LIST_MAX + 2];
+    cli_options o;
+    for (int n = 0; n < 2; n++) {
+        int argc = n == 0 ? 2 : 2 * CLI_LIST_MAX + 2;
+        for (int i = 0; i < argc; i += 2) {
+            argv[i] = "--model-arg";
+            argv[i + 1] = n == 0 ? item : "x=1";
+        }
+        assert_false(cli_parse(CMD_TRAIN, argc, argv, &o, error, sizeof(error)));
+        assert_string_equal(error, "--model-arg is given too often; commas may join values");
+        if (n == 1)
+            assert_true(cli_parse(CMD_TRAIN, argc - 2, argv, &o, error, sizeof(error)));
+    }
+    item[CLI_LIST_TEXT - 2] = '\0'; /* the longest */
+    argv[1] = item;
+    assert_true(cli_parse(CMD_TRAIN, 2, argv, &o, error, sizeof(error)));
+}
+
+static void one_argument_without_a_name_arrives_where_it_is_taken(void **state)
+{
+    static const char *const args[] = {"resnet*", NULL}, *const two[] = {"a", "b", NULL};
+    cli_options o;
+    char error[512];
+    assert_true(parse(CMD_MODELS, args, &o, error));
+    assert_string_equal(o.pattern, "resnet*");
+    assert_false(parse(CMD_MODELS, two, &o, error));
+    assert_string_equal(error, "unexpected argument 'b'");
+    assert_false(parse(CMD_TRAIN, args, &o, error));
+}
+
 /* Flag by flag, since the bytes between the members may differ. */
 static void what_is_not_given_keeps_its_default(void **state)
 {
-    static const size_t sizes[] = {[FLAG_BOOL] = sizeof(bool),     [FLAG_INT] = sizeof(int64_t),
-                                   [FLAG_NUMBER] = sizeof(double), [FLAG_TEXT] = sizeof(char *),
-                                   [FLAG_CHOICE] = sizeof(char *), [FLAG_REFUSED] = 0};
+    static const size_t sizes[] = {[FLAG_BOOL] = sizeof(bool),       [FLAG_INT] = sizeof(int64_t),
+                                   [FLAG_NUMBER] = sizeof(double),   [FLAG_TEXT] = sizeof(char *),
+                                   [FLAG_CHOICE] = sizeof(char *),   [FLAG_LIST] = sizeof(int),
+                                   [FLAG_ARGUMENT] = sizeof(char *), [FLAG_REFUSED] = 0};
     static const char *const args[] = {NULL};
     cli_options o, d = cli_defaults();
     char error[512];
@@ -98,6 +146,7 @@ static void mistakes_are_named(void **state)
         {{"--lr", "-0.1"}, "--lr: -0.1 is not between 0 and 1e+06"},
         {{"--opt", "sg"}, "--opt: 'sg' is none of: sgd sgd_nesterov adamw"},
         {{"--opt", "sgd adamw"}, "--opt: 'sgd adamw' is none of: sgd sgd_nesterov adamw"},
+        {{"--model-arg", ""}, "--model-arg needs a value"},
         {{"--no-augment=1"}, "--no-augment takes no value"},
         {{"--amp"}, "--amp: mixed precision (bf16) is not there yet; this version computes in f32"},
     };
@@ -140,6 +189,9 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(spellings_of_a_value_mean_the_same),
         cmocka_unit_test(values_of_every_kind_arrive),
+        cmocka_unit_test(lists_grow_and_join_with_commas),
+        cmocka_unit_test(a_list_that_is_too_long_is_an_error),
+        cmocka_unit_test(one_argument_without_a_name_arrives_where_it_is_taken),
         cmocka_unit_test(what_is_not_given_keeps_its_default),
         cmocka_unit_test(mistakes_are_named),
         cmocka_unit_test(flags_belong_to_their_commands),
