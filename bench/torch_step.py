@@ -79,7 +79,7 @@ def measure(args, spec):
     if args.threads:
         torch.set_num_threads(args.threads)
     size = args.size or spec.default_size
-    net = spec.build(size).train()
+    net = spec.create(size=size).train()
     x = torch.randn(args.batch, spec.channels, size, size)
     y = torch.randint(0, spec.classes, (args.batch,))
     if "channels_last" in args.mode:

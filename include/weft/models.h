@@ -1,4 +1,4 @@
-/* The model zoo: networks by name. Part names are torchvision's, or bench/torch_models.py's. */
+/* The model zoo: networks by name. Part names are torchvision's, or bench/torch_models/'s. */
 #ifndef WEFT_MODELS_H
 #define WEFT_MODELS_H
 

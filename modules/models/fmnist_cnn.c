@@ -1,5 +1,5 @@
 /* fmnist_cnn: the default network for Fashion-MNIST, 104,426 parameters at 28x28. Part names as in
- * bench/torch_models.py. Threading rule: the context's. */
+ * bench/torch_models/. Threading rule: the context's. */
 #include "modules/internal.h"
 #include "modules/models/models.h"
 #include "weft/layers.h"

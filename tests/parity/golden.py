@@ -24,22 +24,6 @@ STEPS = 5
 BATCH = 8
 
 
-class LeNet(nn.Module):
-    def __init__(self):
-        super().__init__()
-        self.conv1 = nn.Conv2d(1, 6, 5, padding=2)
-        self.conv2 = nn.Conv2d(6, 16, 5)
-        self.fc1 = nn.Linear(400, 120)
-        self.fc2 = nn.Linear(120, 84)
-        self.fc3 = nn.Linear(84, 10)
-
-    def forward(self, x):
-        x = F.max_pool2d(F.relu(self.conv1(x)), 2)
-        x = F.max_pool2d(F.relu(self.conv2(x)), 2)
-        x = F.relu(self.fc2(F.relu(self.fc1(x.flatten(1)))))
-        return self.fc3(x)
-
-
 def values(stream, shape, bound):
     """Reproducible values in [-bound, bound), exact in float: multiples of bound / 2**12."""
     i = np.arange(math.prod(shape), dtype=np.uint64)
@@ -76,11 +60,11 @@ torch.manual_seed(0)
 SGD = lambda p: torch.optim.SGD(p, lr=0.01, momentum=0.9, weight_decay=5e-4, nesterov=True)
 ADAMW = lambda p: torch.optim.AdamW(p, lr=0.001)
 for name, optimizer in (("sgd", SGD), ("adamw", ADAMW)):
-    model = torch_models.FashionMnistCnn()
+    model = torch_models.MODELS["fmnist_cnn"].create()
     nn.init.zeros_(model.fc.bias)
     run("fmnist_cnn " + name, model, optimizer)
 for name, optimizer in (("sgd", SGD), ("adamw", ADAMW)):
-    model = LeNet()
+    model = torch_models.MODELS["lenet"].create()
     for p in model.parameters():
         if p.dim() == 1:
             nn.init.zeros_(p)

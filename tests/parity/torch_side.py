@@ -37,8 +37,7 @@ def make_optimizer(model, r):
 
 
 def create(name):
-    spec = torch_models.MODELS[name]
-    return spec.build(spec.default_size)
+    return torch_models.MODELS[name].create()
 
 
 def train(args):
