@@ -19,10 +19,16 @@ bool wf_select_verbose(void)
     return false;
 }
 
-void wf_select_log(const char *what, const char *kernel, const char *why)
+void wf_select_log_problem(const char *what)
 {
-    if (why)
-        fprintf(stderr, "weft: select: %s: %s does not fit: %s\n", what, kernel, why);
-    else
-        fprintf(stderr, "weft: select: %s: %s\n", what, kernel);
+    fprintf(stderr, "weft: select: %s\n", what);
+}
+
+void wf_select_log(const char *kernel, bool chosen, double cycles, double share, const char *why)
+{
+    char expected[80] = "";
+    if (cycles > 0)
+        snprintf(expected, sizeof expected, "expects %.4g Mcycles, %.0f %% of peak%s",
+                 cycles * 1e-6, 100 * share, *why ? "; " : "");
+    fprintf(stderr, "weft: select:   %s%s: %s%s\n", chosen ? "" : "not ", kernel, expected, why);
 }

@@ -1,4 +1,12 @@
-/* How kernels are chosen, told on request: WEFT_VERBOSE=select. */
+/* How kernels are chosen, in every family with a list; told on request: WEFT_VERBOSE=select.
+ *
+ * Note [Expected cost]
+ * Each implementation says whether it can run a problem, and what it expects that to take: cycles of
+ * one core that runs the whole problem (packing, every tile, adding up slots) at two vector
+ * multiply-adds a cycle. The least expected cost is chosen; of equals the first of the list. The
+ * estimate follows from the shape and the ISA alone, never from caches, clock or threads: the choice
+ * decides about bits, and bits must not depend on those. It is a comparison, not a promise: where it
+ * is wrong by more than a few per cent, weft-bench shows it and tuning corrects it. */
 #ifndef WF_KERNELS_SELECT_H
 #define WF_KERNELS_SELECT_H
 
@@ -6,7 +14,31 @@
 
 /* Whether WEFT_VERBOSE names `select` (a comma-separated list). */
 bool wf_select_verbose(void);
-/* One line to stderr: "weft: select: <what>: <kernel>", or "... <kernel> does not fit: <why>". */
-void wf_select_log(const char *what, const char *kernel, const char *why);
+/* Lines on stderr: the problem, "weft: select: <what>"; then "weft: select:   <kernel>: ..." for the
+ * choice and "weft: select:   not <kernel>: ..." for the rest, each with the cycles it expects (0: it
+ * does not fit), the share of the peak that they mean, and why. */
+void wf_select_log_problem(const char *what);
+void wf_select_log(const char *kernel, bool chosen, double cycles, double share, const char *why);
+
+/* f32 multiply-adds that a core of this ISA does in a cycle at most: two vectors. */
+static inline double wf_peak_fmas(weft_isa isa)
+{
+    return isa == WEFT_ISA_AVX512 ? 32 : isa == WEFT_ISA_AVX2 ? 16 : 8;
+}
+
+/* Cycles for `fmas` multiply-adds by vectors of `isa` at a share of the peak (0 to 1). */
+static inline double wf_expect_fmas(double fmas, weft_isa isa, double share)
+{
+    return fmas / (wf_peak_fmas(isa) * share);
+}
+
+/* Cycles for bytes that come from, or go to, memory once. */
+static inline double wf_expect_bytes(double bytes)
+{
+    return bytes / 8;
+}
+
+/* Where an implementation does not know better: this share of the peak. */
+#define WF_EXPECT_SHARE 0.6
 
 #endif

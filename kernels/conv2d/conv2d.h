@@ -49,6 +49,13 @@ static inline size_t wf_conv2d_weights_count(const wf_conv2d_desc *d)
 /* Fills in P and Q; false when the output would be empty. */
 bool wf_conv2d_output(wf_conv2d_desc *d);
 
+/* The problem in words, benchdnn's descriptor with the pass in front and layouts and types behind:
+ * "forward g1mb64ic3ih28iw28oc32oh28ow28kh3kw3sh1sw1dh0dw0ph1pw1 bias nchw:f32 f32 nChw8c:f32".
+ * Different problems have different texts: wisdom is keyed by it. Returns text. */
+#define WF_CONV2D_TEXT 256
+const char *wf_conv2d_describe(const wf_conv2d_desc *d, wf_conv2d_pass pass, char *text,
+                               size_t size);
+
 /* 2 multiply-adds for every weight and output pixel, padding counted as if it were data. */
 double wf_conv2d_flops(const wf_conv2d_desc *d);
 
@@ -71,7 +78,7 @@ typedef struct wf_conv2d wf_conv2d;
 #define WF_WINOGRAD_AMPLIFICATION 625.0
 #define WF_WINOGRAD_WEIGHTS_AMPLIFICATION 945.0
 
-/* One implementation. The list is kernels.def, best first; the reference is last and fits all. */
+/* One implementation. The list is kernels.def; the reference is last and fits all. */
 typedef struct wf_conv2d_impl {
     const char *name;
     weft_isa isa; /* the least that it needs */
@@ -83,8 +90,11 @@ typedef struct wf_conv2d_impl {
     double amplification;
     /* Whether the implementation can run this pass; where not, why (at most size bytes). */
     bool (*fits)(const wf_conv2d_desc *d, wf_conv2d_pass pass, char *why, size_t size);
-    /* Completes k, whose desc, pass, workers and defaults are set. On failure says why and leaves
-     * nothing behind. */
+    /* What a pass that fits is expected to take, Note [Expected cost]; cheap, since everything that
+     * fits is asked; isa is the machine's, at least the implementation's own. NULL: WF_EXPECT_SHARE of the peak. */
+    double (*expect)(const wf_conv2d_desc *d, wf_conv2d_pass pass, weft_isa isa);
+    /* Completes k, whose desc, pass, workers and defaults are set; may raise k->cycles when it finds
+     * out that the kernel is slower than expected. On failure says why and leaves nothing behind. */
     bool (*create)(wf_conv2d *k, char *why, size_t size);
     void (*destroy)(wf_conv2d *k); /* may be NULL */
     /* Only those of its passes need be there. */
@@ -109,6 +119,7 @@ struct wf_conv2d {
     weft_isa isa;
     int workers;
     char name[48];        /* "onednn:jit:avx2", "ref": for explain and traces */
+    double cycles;        /* expected, Note [Expected cost] */
     size_t scratch_bytes; /* for each worker, 64-byte aligned */
     /* forward and backward-data */
     size_t packed_bytes; /* of the packed weights; 0: the pass reads the plain ones */
@@ -130,17 +141,24 @@ struct wf_conv2d {
  * and no more than about 512 tiles. So the bits never depend on who ran which tile. */
 int wf_conv2d_slot_images(const wf_conv2d_desc *d);
 
-/* The best implementation that fits, for a machine of this ISA. NULL only when memory runs out.
- * With WEFT_VERBOSE=select in the environment the choice and the rejections go to stderr. */
-wf_conv2d *wf_conv2d_create(const wf_conv2d_desc *d, wf_conv2d_pass pass, weft_isa isa,
-                            int workers);
+/* The implementation named `prefer` (NULL: none) if it fits, else the one of the least expected cost,
+ * for a machine of this ISA. NULL only when memory runs out. With WEFT_VERBOSE=select in the
+ * environment the choice and the rejections go to stderr. */
+wf_conv2d *wf_conv2d_create(const wf_conv2d_desc *d, wf_conv2d_pass pass, weft_isa isa, int workers,
+                            const char *prefer);
 /* The same with one implementation only; NULL and a reason where it does not fit. */
 wf_conv2d *wf_conv2d_create_impl(const wf_conv2d_impl *impl, const wf_conv2d_desc *d,
                                  wf_conv2d_pass pass, weft_isa isa, int workers, char *why,
                                  size_t size);
 void wf_conv2d_destroy(void *k); /* NULL: no effect */
 
-/* All implementations, best first. */
+/* The share of the machine's multiply-add peak that k is expected to reach; Winograd may pass 1. */
+double wf_conv2d_expected_share(const wf_conv2d *k);
+/* For implementations: cycles of a kernel that reaches `share` of impl_isa's peak on every product of
+ * the pass, and passes over its operands once. */
+double wf_conv2d_expect(const wf_conv2d_desc *d, weft_isa impl_isa, double share);
+
+/* All implementations. */
 extern const wf_conv2d_impl *const wf_conv2d_impls[];
 extern const int wf_conv2d_n_impls;
 

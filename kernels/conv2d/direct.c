@@ -12,7 +12,10 @@
 #include <stdio.h>
 
 #include "kernels/conv2d/conv2d.h"
+#include "kernels/select.h"
 #include "kernels/simd/simd.h"
+
+#define ISA (WF_LANES == 16 ? WEFT_ISA_AVX512 : WEFT_ISA_AVX2)
 
 enum {
     L = WF_LANES,
@@ -57,6 +60,11 @@ static size_t frame_plane(const wf_conv2d_desc *d)
 static size_t block_count(const wf_conv2d_desc *d)
 {
     return (size_t)wf_round_up(d->C, d->src_block) * (size_t)d->R * (size_t)d->S * L;
+}
+
+static double expect(const wf_conv2d_desc *d, wf_conv2d_pass pass, weft_isa isa)
+{
+    return wf_conv2d_expect(d, ISA, 0.75);
 }
 
 static bool create(wf_conv2d *k, char *why, size_t size)
@@ -269,12 +277,12 @@ static void reduce(const wf_conv2d *k, int worker, void *slots, size_t slot_stri
 const wf_conv2d_impl WF_ISA_FN(wf_conv2d_direct) = {
 #if WF_LANES == 16
     .name = "direct:avx512",
-    .isa = WEFT_ISA_AVX512,
 #else
     .name = "direct:avx2",
-    .isa = WEFT_ISA_AVX2,
 #endif
+    .isa = ISA,
     .fits = fits,
+    .expect = expect,
     .create = create,
     .backward_weights = backward_weights,
     .reduce = reduce,

@@ -1,4 +1,4 @@
-/* Convolution: the list of implementations, the choice, and what all of them share.
+/* Convolution: the list of implementations and what all of them share; select.c chooses.
  *
  * Creation is for one thread at a time; the run functions only forward to the implementation. */
 #include <assert.h>
@@ -91,30 +91,14 @@ wf_conv2d *wf_conv2d_create_impl(const wf_conv2d_impl *impl, const wf_conv2d_des
     k->slot_images = wf_conv2d_slot_images(d);
     k->slots = (d->N + k->slot_images - 1) / k->slot_images;
     k->slot_bytes = wf_conv2d_weights_count(d) * weft_dtype_size(d->weights_type);
+    k->cycles =
+        impl->expect ? impl->expect(d, pass, isa) : wf_conv2d_expect(d, impl->isa, WF_EXPECT_SHARE);
     snprintf(k->name, sizeof k->name, "%s", impl->name);
     if (!impl->create(k, why, size)) {
         free(k);
         return NULL;
     }
     return k;
-}
-
-wf_conv2d *wf_conv2d_create(const wf_conv2d_desc *d, wf_conv2d_pass pass, weft_isa isa, int workers)
-{
-    bool verbose = wf_select_verbose();
-    char shape[128];
-    snprintf(shape, sizeof shape, "conv2d %s g%dmb%dic%dih%diw%doc%dkh%dkw%d",
-             wf_conv2d_pass_name(pass), d->groups, d->N, d->C, d->H, d->W, d->K, d->R, d->S);
-    for (int i = 0; i < wf_conv2d_n_impls; i++) {
-        char why[160] = "";
-        wf_conv2d *k =
-            wf_conv2d_create_impl(wf_conv2d_impls[i], d, pass, isa, workers, why, sizeof why);
-        if (verbose)
-            wf_select_log(shape, k ? k->name : wf_conv2d_impls[i]->name, k ? NULL : why);
-        if (k)
-            return k;
-    }
-    return NULL;
 }
 
 void wf_conv2d_destroy(void *kernel)

@@ -5,10 +5,16 @@
 #include <string.h>
 
 #include "kernels/conv2d/conv2d.h"
+#include "kernels/select.h"
 
 static bool fits(const wf_conv2d_desc *d, wf_conv2d_pass pass, char *why, size_t size)
 {
     return true;
+}
+
+static double expect(const wf_conv2d_desc *d, wf_conv2d_pass pass, weft_isa isa)
+{
+    return wf_conv2d_expect(d, WEFT_ISA_SCALAR, 0.02);
 }
 
 static bool create(wf_conv2d *k, char *why, size_t size)
@@ -97,6 +103,7 @@ const wf_conv2d_impl wf_conv2d_ref = {
     .name = "ref",
     .isa = WEFT_ISA_SCALAR,
     .fits = fits,
+    .expect = expect,
     .create = create,
     .forward = forward,
     .backward_data = backward_data,

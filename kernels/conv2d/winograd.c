@@ -10,6 +10,7 @@
 #include <stdio.h>
 
 #include "kernels/conv2d/winograd.h"
+#include "kernels/select.h"
 
 enum { MAX_TILES = 6, MAX_BLOCKS = 2 };
 
@@ -50,6 +51,17 @@ static bool fits(const wf_conv2d_desc *d, wf_conv2d_pass pass, char *why, size_t
     if (reason)
         snprintf(why, size, "%s", reason);
     return !reason;
+}
+
+static double expect(const wf_conv2d_desc *d, wf_conv2d_pass pass, weft_isa isa)
+{
+    geometry g = geometry_of(d, pass);
+    wino_tiles t = wino_cut(g.P, g.Q, g.I);
+    double tiles = (double)d->N * t.rows * t.columns;
+    double I = (g.I + L - 1) / L * L, blocks = (g.O + L - 1) / L;
+    return wf_expect_fmas(WINO_POINTS * tiles * I * blocks * L, WINO_ISA, WINO_SHARE) +
+           tiles * (I / L * WINO_INPUT_CYCLES + blocks * WINO_OUTPUT_CYCLES) +
+           I * blocks * WINO_FILTER_CYCLES;
 }
 
 static size_t v_point(const wino_tiles *t, int channels)
@@ -226,13 +238,13 @@ static void backward_data(const wf_conv2d *k, int worker, const void *ddst, cons
 const wf_conv2d_impl WF_ISA_FN(wf_conv2d_winograd) = {
 #if WF_LANES == 16
     .name = "winograd:avx512",
-    .isa = WEFT_ISA_AVX512,
 #else
     .name = "winograd:avx2",
-    .isa = WEFT_ISA_AVX2,
 #endif
+    .isa = WINO_ISA,
     .amplification = WF_WINOGRAD_AMPLIFICATION,
     .fits = fits,
+    .expect = expect,
     .create = create,
     .pack = pack,
     .forward = forward,

@@ -11,6 +11,7 @@
 #include <stdio.h>
 
 #include "kernels/conv2d/winograd.h"
+#include "kernels/select.h"
 
 extern const wf_conv2d_impl WF_ISA_FN(wf_conv2d_direct); /* for its reduce */
 
@@ -58,6 +59,17 @@ static bool fits(const wf_conv2d_desc *d, wf_conv2d_pass pass, char *why, size_t
     if (reason)
         snprintf(why, size, "%s", reason);
     return !reason;
+}
+
+static double expect(const wf_conv2d_desc *d, wf_conv2d_pass pass, weft_isa isa)
+{
+    plan p = plan_of(d);
+    int images = wf_conv2d_slot_images(d), slots = (d->N + images - 1) / images;
+    double tiles = (double)d->N * p.cut.rows * p.cut.columns;
+    double parts = (p.blocks + PART_BLOCKS - 1) / PART_BLOCKS;
+    return wf_expect_fmas(WINO_POINTS * tiles * p.C * p.blocks * L, WINO_ISA, WINO_SHARE) +
+           tiles * (parts * p.C / L * WINO_INPUT_CYCLES + p.blocks * WINO_OUTPUT_CYCLES) +
+           slots * (double)p.C * p.blocks * WINO_FILTER_CYCLES;
 }
 
 static bool create(wf_conv2d *k, char *why, size_t size)
@@ -218,13 +230,13 @@ static void reduce(const wf_conv2d *k, int worker, void *slots, size_t slot_stri
 const wf_conv2d_impl WF_ISA_FN(wf_conv2d_winograd_weights) = {
 #if WF_LANES == 16
     .name = "winograd:avx512",
-    .isa = WEFT_ISA_AVX512,
 #else
     .name = "winograd:avx2",
-    .isa = WEFT_ISA_AVX2,
 #endif
+    .isa = WINO_ISA,
     .amplification = WF_WINOGRAD_WEIGHTS_AMPLIFICATION,
     .fits = fits,
+    .expect = expect,
     .create = create,
     .backward_weights = backward_weights,
     .reduce = reduce,

@@ -1,5 +1,6 @@
 /* Matrix product: the list of implementations, the choice and the tiles. Thread-safe. */
 #include <stdio.h>
+#include <string.h>
 
 #include "kernels/matmul/matmul.h"
 #include "kernels/select.h"
@@ -15,29 +16,77 @@ const wf_matmul_impl *const wf_matmul_impls[] = {
 };
 const int wf_matmul_n_impls = (int)(sizeof wf_matmul_impls / sizeof *wf_matmul_impls);
 
-const wf_matmul_impl *wf_matmul_select(const wf_matmul_desc *d, weft_isa isa)
+const char *wf_matmul_describe(const wf_matmul_desc *d, char *text, size_t size)
 {
-    bool verbose = wf_select_verbose();
-    char what[120];
-    snprintf(what, sizeof what, "matmul %s m%lldn%lldk%lld%s%s", weft_dtype_name(d->type),
-             (long long)d->M, (long long)d->N, (long long)d->K, d->transpose_a ? " at" : "",
-             d->transpose_b ? " bt" : "");
-    const wf_matmul_impl *k = wf_matmul_impls[wf_matmul_n_impls - 1];
+    snprintf(text, size, "m%lldn%lldk%lld%s%s %s", (long long)d->M, (long long)d->N,
+             (long long)d->K, d->transpose_a ? " at" : "", d->transpose_b ? " bt" : "",
+             weft_dtype_name(d->type));
+    return text;
+}
+
+double wf_matmul_expect(const wf_matmul_desc *d, weft_isa impl_isa, double share)
+{
+    double M = (double)d->M, N = (double)d->N, K = (double)d->K;
+    return wf_expect_fmas(M * N * K, impl_isa, share) +
+           wf_expect_bytes((M * K + K * N + M * N) * (double)weft_dtype_size(d->type));
+}
+
+double wf_matmul_cycles(const wf_matmul_impl *k, const wf_matmul_desc *d, weft_isa isa)
+{
+    return k->expect ? k->expect(d, isa) : wf_matmul_expect(d, k->isa, WF_EXPECT_SHARE);
+}
+
+double wf_matmul_expected_share(const wf_matmul_impl *k, const wf_matmul_desc *d, weft_isa isa)
+{
+    double fmas = (double)d->M * (double)d->N * (double)d->K;
+    return fmas / (wf_matmul_cycles(k, d, isa) * wf_peak_fmas(isa));
+}
+
+bool wf_matmul_fits(const wf_matmul_impl *k, const wf_matmul_desc *d, weft_isa isa, char *why,
+                    size_t size)
+{
+    if (k->isa <= isa)
+        return k->fits(d, why, size);
+    snprintf(why, size, "needs %s", weft_isa_name(k->isa));
+    return false;
+}
+
+static void log_fitting(const wf_matmul_impl *k, const wf_matmul_desc *d, weft_isa isa, bool chosen,
+                        const char *why)
+{
+    wf_select_log(k->name, chosen, wf_matmul_cycles(k, d, isa), wf_matmul_expected_share(k, d, isa),
+                  why);
+}
+
+const wf_matmul_impl *wf_matmul_select(const wf_matmul_desc *d, weft_isa isa, const char *prefer)
+{
+    const bool verbose = wf_select_verbose();
+    const wf_matmul_impl *best = NULL;
+    bool wanted = false; /* best is what was asked for */
+    char text[WF_MATMUL_TEXT] = "matmul ";
+    wf_matmul_describe(d, text + strlen(text), sizeof text - strlen(text));
+    if (verbose)
+        wf_select_log_problem(text);
     for (int i = 0; i < wf_matmul_n_impls; i++) {
-        const wf_matmul_impl *candidate = wf_matmul_impls[i];
+        const wf_matmul_impl *k = wf_matmul_impls[i];
         char why[80] = "";
-        bool good = candidate->isa <= isa;
-        if (!good)
-            snprintf(why, sizeof why, "needs %s", weft_isa_name(candidate->isa));
-        good = good && candidate->fits(d, why, sizeof why);
-        if (verbose)
-            wf_select_log(what, candidate->name, good ? NULL : why);
-        if (good) {
-            k = candidate;
-            break;
+        if (!wf_matmul_fits(k, d, isa, why, sizeof why)) {
+            if (verbose)
+                wf_select_log(k->name, false, 0, 0, why);
+            continue;
         }
+        bool named = prefer && strcmp(prefer, k->name) == 0;
+        bool better = !best || named ||
+                      (!wanted && wf_matmul_cycles(k, d, isa) < wf_matmul_cycles(best, d, isa));
+        const wf_matmul_impl *loser = better ? best : k;
+        if (verbose && loser)
+            log_fitting(loser, d, isa, false, "");
+        best = better ? k : best;
+        wanted |= named;
     }
-    return k;
+    if (verbose)
+        log_fitting(best, d, isa, true, wanted ? "by wisdom" : "");
+    return best;
 }
 
 static int64_t columns(const wf_matmul_impl *k, const wf_matmul_desc *d)

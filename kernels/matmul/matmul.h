@@ -21,17 +21,35 @@ typedef struct wf_matmul_impl {
     int tile_m, tile_n;   /* of C */
     size_t scratch_bytes; /* for each worker, 64-byte aligned */
     bool (*fits)(const wf_matmul_desc *d, char *why, size_t size);
+    /* Note [Expected cost] in kernels/select.h, of a problem that fits, on a machine of this ISA. NULL:
+     * WF_EXPECT_SHARE of the peak. */
+    double (*expect)(const wf_matmul_desc *d, weft_isa isa);
     /* Rows [m0, m1) and columns [n0, n1), at most one tile. */
     void (*run)(const wf_matmul_desc *d, int64_t m0, int64_t m1, int64_t n0, int64_t n1,
                 const void *a, const void *b, const void *bias, void *c, void *scratch);
 } wf_matmul_impl;
 
-/* All implementations, best first, the reference last. */
+/* The problem in words: "m64n10k512 at bt f32". Different problems have different texts: wisdom is
+ * keyed by it. Returns text. */
+#define WF_MATMUL_TEXT 128
+const char *wf_matmul_describe(const wf_matmul_desc *d, char *text, size_t size);
+
+/* All implementations, the reference last. */
 extern const wf_matmul_impl *const wf_matmul_impls[];
 extern const int wf_matmul_n_impls;
 
-/* The best that fits; never NULL. Told with WEFT_VERBOSE=select. */
-const wf_matmul_impl *wf_matmul_select(const wf_matmul_desc *d, weft_isa isa);
+/* The implementation named `prefer` (NULL: none) if it fits, else the one of the least expected cost;
+ * never NULL. Told with WEFT_VERBOSE=select. */
+const wf_matmul_impl *wf_matmul_select(const wf_matmul_desc *d, weft_isa isa, const char *prefer);
+/* Whether the implementation can run it on a machine of this ISA; where not, why. */
+bool wf_matmul_fits(const wf_matmul_impl *k, const wf_matmul_desc *d, weft_isa isa, char *why,
+                    size_t size);
+/* Note [Expected cost]; and the share of the machine's multiply-add peak that it means. */
+double wf_matmul_cycles(const wf_matmul_impl *k, const wf_matmul_desc *d, weft_isa isa);
+double wf_matmul_expected_share(const wf_matmul_impl *k, const wf_matmul_desc *d, weft_isa isa);
+/* For implementations: cycles of a kernel that reaches `share` of impl_isa's peak on every product,
+ * and passes over its operands once. */
+double wf_matmul_expect(const wf_matmul_desc *d, weft_isa impl_isa, double share);
 int64_t wf_matmul_tiles(const wf_matmul_impl *k, const wf_matmul_desc *d);
 void wf_matmul_run(const wf_matmul_impl *k, const wf_matmul_desc *d, int64_t tile, const void *a,
                    const void *b, const void *bias, void *c, void *scratch);

@@ -1,10 +1,16 @@
 /* Reference matrix product, f32 and f64: each element starts at the bias and adds its products in
  * the order of k, in its own type. Stateless. */
 #include "kernels/matmul/matmul.h"
+#include "kernels/select.h"
 
 static bool fits(const wf_matmul_desc *d, char *why, size_t size)
 {
     return true;
+}
+
+static double expect(const wf_matmul_desc *d, weft_isa isa)
+{
+    return wf_matmul_expect(d, WEFT_ISA_SCALAR, 0.02);
 }
 
 static void run_f32(const wf_matmul_desc *d, int64_t m0, int64_t m1, int64_t n0, int64_t n1,
@@ -45,4 +51,11 @@ static void run(const wf_matmul_desc *d, int64_t m0, int64_t m1, int64_t n0, int
 }
 
 const wf_matmul_impl wf_matmul_ref = {
-    .name = "ref", .isa = WEFT_ISA_SCALAR, .tile_m = 16, .tile_n = 64, .fits = fits, .run = run};
+    .name = "ref",
+    .isa = WEFT_ISA_SCALAR,
+    .tile_m = 16,
+    .tile_n = 64,
+    .fits = fits,
+    .expect = expect,
+    .run = run,
+};

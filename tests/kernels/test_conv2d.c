@@ -431,11 +431,11 @@ static void the_choice_never_fails(void **unused)
         for (int pass = 0; pass < 3; pass++) {
             wf_conv2d_desc d = shapes[i].desc;
             d.src_block = d.dst_block = block;
-            wf_conv2d *k = wf_conv2d_create(&d, pass, wf_cpu_isa(), 1);
+            wf_conv2d *k = wf_conv2d_create(&d, pass, wf_cpu_isa(), 1, NULL);
             assert_non_null(k);
             assert_true(k->slots >= 1 && k->slots * k->slot_images >= d.N);
             wf_conv2d_destroy(k);
-            k = wf_conv2d_create(&d, pass, WEFT_ISA_SCALAR, 1);
+            k = wf_conv2d_create(&d, pass, WEFT_ISA_SCALAR, 1, NULL);
             assert_non_null(k);
             assert_string_equal(k->name, "ref");
             wf_conv2d_destroy(k);

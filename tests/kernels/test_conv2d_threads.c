@@ -42,10 +42,11 @@ static float *noise(size_t n, unsigned seed)
 static void create(data *t, const wf_conv2d_desc *d)
 {
     size_t n_x = wf_act_count(wf_conv2d_src(d)), n_y = wf_act_count(wf_conv2d_dst(d));
-    t->forward = wf_conv2d_create(d, WF_CONV2D_FORWARD, wf_cpu_isa(), MAX_WORKERS);
-    t->backward_data = wf_conv2d_create(d, WF_CONV2D_BACKWARD_DATA, wf_cpu_isa(), MAX_WORKERS);
+    t->forward = wf_conv2d_create(d, WF_CONV2D_FORWARD, wf_cpu_isa(), MAX_WORKERS, NULL);
+    t->backward_data =
+        wf_conv2d_create(d, WF_CONV2D_BACKWARD_DATA, wf_cpu_isa(), MAX_WORKERS, NULL);
     t->backward_weights =
-        wf_conv2d_create(d, WF_CONV2D_BACKWARD_WEIGHTS, wf_cpu_isa(), MAX_WORKERS);
+        wf_conv2d_create(d, WF_CONV2D_BACKWARD_WEIGHTS, wf_cpu_isa(), MAX_WORKERS, NULL);
     const wf_conv2d *all[] = {t->forward, t->backward_data, t->backward_weights};
     t->scratch_bytes = 64;
     for (int i = 0; i < 3; i++) {

@@ -102,7 +102,7 @@ static wf_conv2d_desc describe(const wf_conv2d_attrs *a, const wf_operand *x, co
 /* The kernel of a pass, owned by the plan. NULL on failure. */
 static wf_conv2d *kernel_of(wf_lower *l, const wf_conv2d_desc *d, wf_conv2d_pass pass)
 {
-    wf_conv2d *k = wf_conv2d_create(d, pass, l->isa, l->workers);
+    wf_conv2d *k = wf_conv2d_create(d, pass, l->isa, l->workers, NULL);
     if (!k) {
         wf_lower_fail(l, WEFT_ERR_NOMEM, "no memory for a convolution kernel");
         return NULL;

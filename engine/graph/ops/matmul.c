@@ -85,7 +85,7 @@ static weft_status lower(wf_lower *l)
                               .transpose_a = t->transpose_a,
                               .transpose_b = t->transpose_b,
                               .type = y.dtype};
-    g.kernel = wf_matmul_select(&g.desc, l->isa);
+    g.kernel = wf_matmul_select(&g.desc, l->isa, NULL);
     if (g.has_bias)
         g.bias = wf_lower_in(l, 2).buf;
     wf_task *task =

@@ -1,0 +1,168 @@
+/* How kernels are chosen: of those that fit, the least expected cost, the same each time. Everything
+ * that is not chosen has a cost or a reason. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+#include <cmocka.h>
+
+#include "kernels/conv2d/conv2d.h"
+#include "kernels/matmul/matmul.h"
+#include "kernels/select.h"
+#include "tests/shapes/shapes.h"
+
+static wf_shape_case *shapes;
+static int n_shapes;
+
+static int read_shapes(void **unused)
+{
+    char why[400];
+    shapes = wf_shapes_read(wf_shapes_small(), &n_shapes, why, sizeof why);
+    return shapes ? 0 : -1;
+}
+
+static int free_shapes(void **unused)
+{
+    free(shapes);
+    return 0;
+}
+
+static wf_conv2d_desc laid_out(const wf_shape_case *c)
+{
+    wf_conv2d_desc d = c->desc;
+    d.dst_block = wf_isa_block(wf_cpu_isa());
+    d.src_block = d.C < d.dst_block ? 1 : d.dst_block;
+    return d;
+}
+
+/* Every implementation's own words on one problem; the least cost of those that can be created. */
+static double least_cost(const wf_conv2d_desc *d, wf_conv2d_pass pass, const char *shape)
+{
+    double least = INFINITY;
+    for (int i = 0; i < wf_conv2d_n_impls; i++) {
+        const wf_conv2d_impl *impl = wf_conv2d_impls[i];
+        char why[160] = "";
+        wf_conv2d *k = wf_conv2d_create_impl(impl, d, pass, wf_cpu_isa(), 1, why, sizeof why);
+        if (!k && !*why)
+            fail_msg("%s: %s does not fit and does not say why", shape, impl->name);
+        if (!k)
+            continue;
+        if (!isfinite(k->cycles) || k->cycles <= 0)
+            fail_msg("%s: %s expects %g cycles", shape, impl->name, k->cycles);
+        least = k->cycles < least ? k->cycles : least;
+        wf_conv2d_destroy(k);
+    }
+    return least;
+}
+
+static void the_least_expected_cost_is_chosen(void **unused)
+{
+    for (int i = 0; i < n_shapes; i++)
+        for (int pass = 0; pass < 3; pass++) {
+            wf_conv2d_desc d = laid_out(&shapes[i]);
+            double least = least_cost(&d, pass, shapes[i].name);
+            wf_conv2d *k = wf_conv2d_create(&d, pass, wf_cpu_isa(), 1, NULL);
+            assert_non_null(k);
+            if (k->cycles != least)
+                fail_msg("%s %s: %s expects %g cycles, the least is %g", shapes[i].name,
+                         wf_conv2d_pass_name(pass), k->name, k->cycles, least);
+            double share = wf_conv2d_expected_share(k);
+            assert_true(share > 0 && share < 4); /* F(4x4, 3x3) saves three quarters at most */
+            wf_conv2d_destroy(k);
+        }
+}
+
+/* Bits must not depend on the number of workers, so the choice must not. */
+static void the_choice_depends_on_nothing_else(void **unused)
+{
+    for (int i = 0; i < n_shapes; i++)
+        for (int pass = 0; pass < 3; pass++) {
+            wf_conv2d_desc d = laid_out(&shapes[i]);
+            wf_conv2d *one = wf_conv2d_create(&d, pass, wf_cpu_isa(), 1, NULL);
+            wf_conv2d *many = wf_conv2d_create(&d, pass, wf_cpu_isa(), 7, NULL);
+            assert_ptr_equal(one->impl, many->impl);
+            assert_string_equal(one->name, many->name);
+            assert_int_equal(one->slots, many->slots);
+            wf_conv2d_destroy(one);
+            wf_conv2d_destroy(many);
+        }
+}
+
+static void what_is_asked_for_by_name_is_chosen_where_it_fits(void **unused)
+{
+    wf_conv2d_desc d = laid_out(&shapes[0]);
+    wf_conv2d *k = wf_conv2d_create(&d, WF_CONV2D_FORWARD, wf_cpu_isa(), 1, "ref");
+    assert_string_equal(k->name, "ref");
+    wf_conv2d_destroy(k);
+    wf_conv2d *free_choice = wf_conv2d_create(&d, WF_CONV2D_FORWARD, wf_cpu_isa(), 1, NULL);
+    const char *const useless[] = {"no such kernel", "",
+                                   "direct:avx2"}; /* the last: weights only */
+    for (size_t i = 0; i < sizeof useless / sizeof *useless; i++) {
+        k = wf_conv2d_create(&d, WF_CONV2D_FORWARD, wf_cpu_isa(), 1, useless[i]);
+        assert_ptr_equal(k->impl, free_choice->impl);
+        wf_conv2d_destroy(k);
+    }
+    wf_conv2d_destroy(free_choice);
+}
+
+/* Layouts, types, a bias and the pass make problems of their own. */
+static void different_problems_have_different_texts(void **unused)
+{
+    enum { MANY = 8 };
+    wf_conv2d_desc d[MANY];
+    char text[MANY][WF_CONV2D_TEXT];
+    for (int i = 0; i < MANY; i++)
+        d[i] = laid_out(&shapes[0]);
+    d[1].bias = 1;
+    d[2].src_block = 1;
+    d[3].padding[1] = 0;
+    d[4].dst_type = WEFT_F64;
+    d[5].N++;
+    d[6].dilation[0] = 2;
+    for (int i = 0; i < MANY; i++) {
+        wf_conv2d_pass pass = i == 7 ? WF_CONV2D_BACKWARD_DATA : WF_CONV2D_FORWARD;
+        wf_conv2d_describe(&d[i], pass, text[i], sizeof text[i]);
+        for (int j = 0; j < i; j++)
+            assert_string_not_equal(text[i], text[j]);
+    }
+}
+
+static void matmuls_are_chosen_alike(void **unused)
+{
+    const wf_matmul_desc problems[] = {
+        {64, 10, 128, 0, 1, WEFT_F32},   {1, 1000, 512, 0, 1, WEFT_F32}, {7, 3, 5, 1, 0, WEFT_F32},
+        {512, 512, 512, 1, 1, WEFT_F32}, {16, 16, 16, 0, 0, WEFT_F64},
+    };
+    for (size_t p = 0; p < sizeof problems / sizeof *problems; p++) {
+        const wf_matmul_desc *d = &problems[p];
+        const wf_matmul_impl *chosen = wf_matmul_select(d, wf_cpu_isa(), NULL);
+        assert_ptr_equal(chosen, wf_matmul_select(d, wf_cpu_isa(), "no such kernel"));
+        for (int i = 0; i < wf_matmul_n_impls; i++) {
+            const wf_matmul_impl *k = wf_matmul_impls[i];
+            char why[80] = "";
+            if (!wf_matmul_fits(k, d, wf_cpu_isa(), why, sizeof why)) {
+                assert_string_not_equal(why, "");
+                continue;
+            }
+            double cycles = wf_matmul_cycles(k, d, wf_cpu_isa());
+            assert_true(isfinite(cycles) && cycles > 0);
+            assert_true(wf_matmul_cycles(chosen, d, wf_cpu_isa()) <= cycles);
+            assert_ptr_equal(wf_matmul_select(d, wf_cpu_isa(), k->name), k);
+        }
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(the_least_expected_cost_is_chosen),
+        cmocka_unit_test(the_choice_depends_on_nothing_else),
+        cmocka_unit_test(what_is_asked_for_by_name_is_chosen_where_it_fits),
+        cmocka_unit_test(different_problems_have_different_texts),
+        cmocka_unit_test(matmuls_are_chosen_alike),
+    };
+    return cmocka_run_group_tests(tests, read_shapes, free_shapes);
+}
