@@ -16,7 +16,7 @@ static int evaluate(session *s, weft_loader *loader)
 {
     cli_progress progress;
     cli_progress_init(&progress, stdout);
-    weft_eval_opts opts = {.progress = on_step, .user = &progress, .top5 = true};
+    weft_eval_opts opts = {.progress = on_step, .user = &progress};
     weft_eval_result r;
     signals_catch();
     weft_status status = weft_evaluate(s->model, loader, &opts, &r, &s->err);
@@ -25,10 +25,13 @@ static int evaluate(session *s, weft_loader *loader)
         session_fail(s);
         return status == WEFT_ERR_INTERRUPTED ? 128 + signals_seen() : EXIT_FAILED;
     }
-    char loss[32];
+    char loss[32], top5[32] = "";
     cli_loss(r.loss, loss, sizeof(loss));
-    printf("images %lld  loss %s  top-1 %.2f%%  top-5 %.2f%%  %.0f img/s\n", (long long)r.images,
-           loss, r.acc1, r.acc5, r.img_per_s);
+    if (isfinite(r.acc5)) /* of five classes or fewer all images would count */
+        snprintf(top5, sizeof(top5), "  top-5 %.2f%%", r.acc5);
+    printf("images %lld  loss %s  top-1 %.2f%%%s  %.0f img/s\n", (long long)r.images, loss, r.acc1,
+           top5, r.img_per_s);
+    weft_eval_result_done(&r);
     return 0;
 }
 

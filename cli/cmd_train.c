@@ -206,6 +206,9 @@ static int print_end(training *t, weft_status status, const weft_train_result *r
     printf("test accuracy %.2f%% (loss %s) after %lld epoch%s in %s, %.0f img/s; in %s\n",
            r->test_acc1, loss, (long long)r->epochs, r->epochs == 1 ? "" : "s", took, r->img_per_s,
            weft_run_path(t->run));
+    if (r->best_acc1 > r->test_acc1)
+        printf("best %.2f%% after epoch %lld: weights_best.safetensors\n", r->best_acc1,
+               (long long)r->best_epoch);
     return 0;
 }
 

@@ -65,6 +65,7 @@ weft_status wf_feed_next(wf_feed *feed, wf_feed_slot *slot, int64_t *count, weft
         status = weft_write(s->labels, batch.labels, (size_t)batch.count * sizeof(int64_t));
     if (status != WEFT_OK)
         return wf_take_error(feed->ctx, status, NULL, err);
+    feed->samples = batch.samples;
     *slot = *s;
     return WEFT_OK;
 }

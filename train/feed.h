@@ -16,6 +16,7 @@ typedef struct wf_feed {
     weft_context *ctx;
     weft_loader *loader;
     wf_feed_slot slot[2];
+    const int64_t *samples; /* (count) of the last batch: the numbers of its images */
 } wf_feed;
 
 /* The next batch of the loader: its tensors in *slot, its size in *count (0: the epoch is over). */

@@ -18,7 +18,7 @@ static inline double wf_seconds(void)
 typedef struct wf_metrics {
     double loss_sum; /* mean loss of a batch times its images */
     int64_t images;
-    int64_t correct, correct5;
+    int64_t correct;
     double started;
 } wf_metrics;
 

@@ -30,8 +30,9 @@ struct weft_run {
 };
 
 /* Everything a run may leave, result.json first: without it the rest is an unfinished run. */
-static const char *const run_files[] = {"result.json", "config.json", "log.jsonl", "summary.csv",
-                                        "weights.safetensors"};
+static const char *const run_files[] = {"result.json",         "config.json",
+                                        "log.jsonl",           "summary.csv",
+                                        "weights.safetensors", "weights_best.safetensors"};
 enum { N_RUN_FILES = sizeof(run_files) / sizeof(run_files[0]) };
 
 static weft_status fail_io(weft_error *err, const char *what, const char *path)
@@ -321,11 +322,12 @@ weft_status wf_run_log_epoch(weft_run *run, const weft_epoch *e, weft_error *err
     run->keep = true;
     weft_status status = append_json(
         run,
-        json_pack("{s:s, s:I, s:I, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "event", "epoch", "epoch",
-                  (json_int_t)e->epoch, "total_steps", (json_int_t)e->steps, "train_loss",
+        json_pack("{s:s, s:I, s:I, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "event", "epoch",
+                  "epoch", (json_int_t)e->epoch, "total_steps", (json_int_t)e->steps, "train_loss",
                   number(e->train_loss), "train_acc1", number(e->train_acc1), "test_loss",
-                  number(e->test_loss), "test_acc1", number(e->test_acc1), "lr", number(e->lr),
-                  "img_per_s", number(e->img_per_s), "seconds", number(e->seconds)),
+                  number(e->test_loss), "test_acc1", number(e->test_acc1), "test_acc5",
+                  number(e->test_acc5), "lr", number(e->lr), "img_per_s", number(e->img_per_s),
+                  "seconds", number(e->seconds)),
         err);
     if (status != WEFT_OK)
         return status;
@@ -352,12 +354,15 @@ weft_status wf_run_log_end(weft_run *run, const char *status, const char *messag
         err);
 }
 
-weft_status wf_run_write_result(weft_run *run, const wf_run_result *r, weft_error *err)
+weft_status wf_run_write_result(weft_run *run, const weft_train_result *r, weft_error *err)
 {
     return write_json(run, "result.json",
-                      json_pack("{s:o, s:o, s:I, s:I, s:o, s:o}", "test_acc1", number(r->test_acc1),
-                                "test_loss", number(r->test_loss), "epochs", (json_int_t)r->epochs,
-                                "steps", (json_int_t)r->steps, "seconds", number(r->seconds),
-                                "img_per_s", number(r->img_per_s)),
+                      json_pack("{s:o, s:o, s:o, s:o, s:o, s:I, s:I, s:o, s:o}", "test_acc1",
+                                number(r->test_acc1), "test_acc5", number(r->test_acc5),
+                                "test_loss", number(r->test_loss), "best_test_acc1",
+                                number(r->best_acc1), "best_epoch",
+                                r->best_epoch ? json_integer(r->best_epoch) : json_null(), "epochs",
+                                (json_int_t)r->epochs, "steps", (json_int_t)r->steps, "seconds",
+                                number(r->seconds), "img_per_s", number(r->img_per_s)),
                       err);
 }

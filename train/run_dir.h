@@ -14,12 +14,8 @@ weft_status wf_run_log_end(weft_run *run, const char *status, const char *messag
 /* Marks the directory as worth keeping: a step was trained. */
 void wf_run_keep(weft_run *run);
 
-typedef struct wf_run_result {
-    double test_loss, test_acc1; /* NaN: not evaluated, written as null */
-    int64_t epochs, steps;
-    double seconds, img_per_s;
-} wf_run_result;
-weft_status wf_run_write_result(weft_run *run, const wf_run_result *result, weft_error *err);
+/* Writes result.json. NaN is written as null. */
+weft_status wf_run_write_result(weft_run *run, const weft_train_result *result, weft_error *err);
 
 /* "<directory>/<name>", owned by the caller (wf_free); NULL when memory is out. */
 char *wf_run_file(const weft_run *run, const char *name);

@@ -28,10 +28,12 @@ typedef struct trainer {
     double started;
     double step_seconds, step_ended; /* see time_step */
     int64_t steps_timed;
-    double train_seconds; /* spent in training steps of earlier epochs */
-    int64_t train_images; /* of earlier epochs */
-    weft_eval_result test;
+    double train_seconds;  /* spent in training steps of earlier epochs */
+    int64_t train_images;  /* of earlier epochs */
+    weft_eval_result test; /* the last evaluation's */
     bool tested;
+    double best_acc1; /* the highest of all evaluations, and the first epoch that had it */
+    int64_t best_epoch;
 } trainer;
 
 static int64_t eval_freq(const trainer *t)
@@ -204,13 +206,16 @@ static weft_status evaluate(trainer *t)
     if (t->tested)
         place.seconds_after += t->test.seconds * (double)(evaluations_left(t, t->epoch) - 1);
     weft_eval_opts opts = {.progress = t->opts->progress, .user = t->opts->user};
-    WF_TRY(wf_evaluate(t->model, t->opts->test, &opts, &place, &t->test, t->err));
+    weft_eval_result result;
+    WF_TRY(wf_evaluate(t->model, t->opts->test, &opts, &place, &result, t->err));
+    weft_eval_result_done(&t->test);
+    t->test = result;
     t->tested = true;
     return WEFT_OK;
 }
 
 /* Weights that are not finite never replace good ones on disk. */
-static weft_status save_weights(trainer *t)
+static weft_status save_weights(trainer *t, const char *name)
 {
     if (!t->opts->run)
         return WEFT_OK;
@@ -218,7 +223,7 @@ static weft_status save_weights(trainer *t)
         return wf_error_set(t->err, WEFT_ERR_NUMERIC,
                             "epoch %lld, step %lld: the weights are not finite any more",
                             (long long)t->epoch, (long long)t->done);
-    char *path = wf_run_file(t->opts->run, "weights.safetensors");
+    char *path = wf_run_file(t->opts->run, name);
     if (!path)
         return wf_error_set(t->err, WEFT_ERR_NOMEM, "out of memory while saving weights");
     weft_status status = weft_module_save_with(t->model, path, t->opts->meta, t->opts->n_meta);
@@ -226,6 +231,16 @@ static weft_status save_weights(trainer *t)
         wf_take_error(t->model->ctx, status, NULL, t->err);
     wf_free(path);
     return status;
+}
+
+/* The first of equals stays the best: it took the least training. */
+static weft_status note_best(trainer *t)
+{
+    if (t->best_epoch && t->test.acc1 <= t->best_acc1)
+        return WEFT_OK;
+    t->best_acc1 = t->test.acc1;
+    t->best_epoch = t->epoch;
+    return save_weights(t, "weights_best.safetensors");
 }
 
 static weft_status run_epoch(trainer *t)
@@ -242,14 +257,17 @@ static weft_status run_epoch(trainer *t)
         .train_acc1 = wf_metrics_percent(&t->epoch_metrics, t->epoch_metrics.correct),
         .test_loss = NAN,
         .test_acc1 = NAN,
+        .test_acc5 = NAN,
         .lr = t->lr,
         .img_per_s = wf_metrics_rate(&t->epoch_metrics, now),
     };
-    WF_TRY(save_weights(t));
+    WF_TRY(save_weights(t, "weights.safetensors"));
     if (evaluates_after(t, t->epoch)) {
         WF_TRY(evaluate(t));
+        WF_TRY(note_best(t));
         e.test_loss = t->test.loss;
         e.test_acc1 = t->test.acc1;
+        e.test_acc5 = t->test.acc5;
     }
     e.seconds = wf_seconds() - t->started;
     if (t->opts->run)
@@ -270,6 +288,9 @@ static weft_train_result result_of(const trainer *t)
         .train_acc1 = wf_metrics_percent(&t->epoch_metrics, t->epoch_metrics.correct),
         .test_loss = t->tested ? t->test.loss : NAN,
         .test_acc1 = t->tested ? t->test.acc1 : NAN,
+        .test_acc5 = t->tested ? t->test.acc5 : NAN,
+        .best_acc1 = t->best_epoch ? t->best_acc1 : NAN,
+        .best_epoch = t->best_epoch,
         .img_per_s = t->train_seconds > 0 ? (double)t->train_images / t->train_seconds : 0.0,
         .seconds = wf_seconds() - t->started,
     };
@@ -282,14 +303,7 @@ static weft_status finish_run(trainer *t)
         return WEFT_OK;
     weft_train_result r = result_of(t);
     WF_TRY(wf_run_log_end(t->opts->run, "finished", NULL, t->err));
-    return wf_run_write_result(t->opts->run,
-                               &(wf_run_result){.test_loss = r.test_loss,
-                                                .test_acc1 = r.test_acc1,
-                                                .epochs = r.epochs,
-                                                .steps = r.steps,
-                                                .seconds = r.seconds,
-                                                .img_per_s = r.img_per_s},
-                               t->err);
+    return wf_run_write_result(t->opts->run, &r, t->err);
 }
 
 /* What a run that ended early leaves: its last good weights and a last line. The first error stays
@@ -302,7 +316,7 @@ static void abandon_run(trainer *t, weft_status status)
     t->err = &ignored;
     /* The context may hold the error that ended the run; saving needs it to be usable. */
     weft_error_clear(t->ctx);
-    save_weights(t);
+    save_weights(t, "weights.safetensors");
     wf_run_log_end(t->opts->run, status == WEFT_ERR_INTERRUPTED ? "interrupted" : "failed",
                    err->text, &ignored);
     t->err = err;
@@ -350,5 +364,6 @@ weft_status weft_train(weft_module *model, const weft_train_opts *opts, weft_tra
         abandon_run(&t, status);
     if (result && (status == WEFT_OK || status == WEFT_ERR_INTERRUPTED))
         *result = result_of(&t);
+    weft_eval_result_done(&t.test);
     return status;
 }

@@ -43,10 +43,10 @@ typedef struct weft_epoch {
     int64_t epoch, epochs; /* from 1 */
     int64_t steps;         /* since training began */
     double train_loss, train_acc1;
-    double test_loss, test_acc1;
-    double lr;        /* of its last step */
-    double img_per_s; /* of its training steps */
-    double seconds;   /* since training began */
+    double test_loss, test_acc1, test_acc5; /* test_acc5: see weft_eval_result.acc5 */
+    double lr;                              /* of its last step */
+    double img_per_s;                       /* of its training steps */
+    double seconds;                         /* since training began */
 } weft_epoch;
 typedef void (*weft_epoch_fn)(void *user, const weft_epoch *epoch);
 
@@ -110,10 +110,12 @@ typedef struct weft_train_opts {
 typedef struct weft_train_result {
     int64_t epochs; /* begun */
     int64_t steps;
-    double train_loss, train_acc1; /* of the last epoch */
-    double test_loss, test_acc1;   /* of the last evaluation; NaN: none */
-    double img_per_s;              /* training steps only */
-    double seconds;                /* all of it, evaluations included */
+    double train_loss, train_acc1;          /* of the last epoch */
+    double test_loss, test_acc1, test_acc5; /* of the last evaluation; NaN: none */
+    double best_acc1;                       /* the highest test_acc1 of all evaluations */
+    int64_t best_epoch;                     /* the first that had it; 0: none */
+    double img_per_s;                       /* training steps only */
+    double seconds;                         /* all of it, evaluations included */
 } weft_train_result;
 
 /* Trains `model`: each step is one plan of forward, cross-entropy, backward, update and metrics.
@@ -121,31 +123,67 @@ typedef struct weft_train_result {
  * then is what it was before that step. WEFT_ERR_INTERRUPTED: the progress callback said stop.
  *
  * With a run, weights.safetensors holds the state after each epoch and at the end, also of an
- * interrupted run and of one that failed, provided that all weights are finite; result.json is
- * written by a finished run only. *result (may be NULL) is also set when interrupted; on other
+ * interrupted run and of one that failed, provided that all weights are finite;
+ * weights_best.safetensors that of best_epoch; result.json is written by a finished run only. *result (may be NULL) is also set when interrupted; on other
  * failures it is untouched and err (may be NULL) says why. */
 weft_status weft_train(weft_module *model, const weft_train_opts *opts, weft_train_result *result,
                        weft_error *err);
 
 /* ---- evaluation ------------------------------------------------------------------------------
- * In eval mode and without gradients; the model's mode is restored. */
+ * In eval mode and without gradients; the model's mode is restored. Every figure is a function of
+ * the model's outputs and of the loader's order: the batch size and the threads change none. */
+
+/* Larger confusion matrices are not counted. */
+#define WEFT_CONFUSION_CLASSES 1024
 
 typedef struct weft_eval_opts {
     weft_progress_fn progress; /* or NULL */
     void *user;
-    bool top5; /* read the logits and rank them too */
+    bool per_class; /* count per class, too */
+    bool confusion; /* and the confusion matrix, for at most WEFT_CONFUSION_CLASSES classes */
+    int worst;      /* keep so many of the worst mistakes */
 } weft_eval_opts;
 
+/* In percent; NaN where it would be 0/0. */
+typedef struct weft_class_score {
+    int64_t support;   /* images of this class */
+    int64_t predicted; /* images taken for it */
+    int64_t correct;   /* images that are both */
+    double precision;  /* correct / predicted */
+    double recall;     /* correct / support */
+    double f1;         /* 2 correct / (support + predicted) */
+} weft_class_score;
+
+/* An image whose class was not the one predicted. */
+typedef struct weft_mistake {
+    int64_t sample;           /* of the data set */
+    int64_t label, predicted; /* predicted -1: the outputs hold a NaN */
+    double probability;       /* softmax of the predicted class; NaN where there is none */
+    double label_probability; /* and of the label */
+    double loss;
+} weft_mistake;
+
+/* Memory: what the options ask for, whatever the number of images. */
 typedef struct weft_eval_result {
     int64_t images;
-    double loss;       /* mean cross-entropy */
-    double acc1, acc5; /* percent; acc5 is NaN unless asked for */
+    int64_t nan_images; /* with a NaN among their outputs: wrong in every count */
+    int classes;        /* outputs of the model */
+    double loss;        /* mean cross-entropy; NaN if one image's is */
+    double acc1, acc5;  /* percent; acc5 is NaN for at most five classes: all images would count */
+    weft_class_score mean; /* sums of the counts; means over the classes that have images, where a
+                              precision that is NaN counts as 0 */
+    weft_class_score *per_class; /* (classes), or NULL */
+    int64_t *confusion;          /* (classes, classes), rows true, columns predicted; or NULL */
+    weft_mistake *worst;         /* (n_worst), the highest loss first; or NULL */
+    int n_worst;
     double img_per_s, seconds;
 } weft_eval_result;
 
-/* One epoch of `loader`. opts may be NULL. */
+/* One epoch of `loader`. opts may be NULL. On success the caller ends *result with
+ * weft_eval_result_done, which frees the arrays that were asked for. */
 weft_status weft_evaluate(weft_module *model, weft_loader *loader, const weft_eval_opts *opts,
                           weft_eval_result *result, weft_error *err);
+void weft_eval_result_done(weft_eval_result *result); /* NULL: no effect */
 
 /* The model's outputs for one epoch of `loader`, in its order: *logits (N, K), owned by the caller
  * (free). */

@@ -60,7 +60,8 @@ static void make_run(const char *name, bool finished)
     assert_int_equal(wf_run_log_epoch(run, &(weft_epoch){.epoch = 1, .test_acc1 = NAN}, &err),
                      WEFT_OK);
     if (finished)
-        assert_int_equal(wf_run_write_result(run, &(wf_run_result){.epochs = 1}, &err), WEFT_OK);
+        assert_int_equal(wf_run_write_result(run, &(weft_train_result){.epochs = 1}, &err),
+                         WEFT_OK);
     weft_run_destroy(run);
 }
 
@@ -154,7 +155,7 @@ static void lines_and_documents_say_what_they_were_given(void **state)
                     .lr = 0.1,
                     .img_per_s = 9,
                     .seconds = 2};
-    wf_run_result r = {
+    weft_train_result r = {
         .test_loss = NAN, .test_acc1 = 92.5, .epochs = 1, .steps = 5, .seconds = 2, .img_per_s = 9};
     assert_int_equal(wf_run_log_step(run, &p, 5, &err), WEFT_OK);
     assert_int_equal(wf_run_log_epoch(run, &e, &err), WEFT_OK);
@@ -197,7 +198,7 @@ static weft_status write_everything(weft_error *err)
     weft_run *run = NULL;
     weft_status status = create("memory", true, false, &run, err);
     if (status == WEFT_OK)
-        status = wf_run_write_result(run, &(wf_run_result){.epochs = 1}, err);
+        status = wf_run_write_result(run, &(weft_train_result){.epochs = 1}, err);
     weft_run_destroy(run); /* nothing was trained: all of it goes */
     return status;
 }

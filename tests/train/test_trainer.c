@@ -310,13 +310,93 @@ static void evaluation_agrees_with_the_predicted_logits(void **state)
     free(logits);
 
     weft_eval_result r;
-    weft_eval_opts opts = {.top5 = true};
+    weft_eval_opts opts = {.per_class = true, .confusion = true, .worst = N};
     assert_int_equal(weft_evaluate(f->model, f->test, &opts, &r, &err), WEFT_OK);
     assert_int_equal(r.images, N);
+    assert_int_equal(r.classes, K);
     assert_true(r.acc1 == 100.0 * (double)correct / N);
-    assert_true(r.acc5 == 100.0); /* K < 5 */
-    /* A batch's mean is rounded to f32, after a sum of K terms and one of BATCH. */
-    assert_true(fabs(r.loss - loss) <= (K + BATCH + 2) * 0x1p-23 * (1 + fabs(loss)));
+    assert_true(isnan(r.acc5)); /* K < 6 */
+    assert_true(fabs(r.loss - loss) <= (N + K + 4) * 0x1p-52 * (1 + fabs(loss)));
+    assert_int_equal(r.mean.support, N);
+    assert_int_equal(r.mean.correct, correct);
+    assert_int_equal(r.n_worst, N - correct);
+    weft_eval_result_done(&r);
+}
+
+/* The loss to the bit, and the worst mistakes by number, whatever the batches, the order in which
+ * threads prepared them and the threads that computed. */
+static void evaluation_does_not_depend_on_batches_and_threads(void **state)
+{
+    fixture *f = *state;
+    weft_error err = WEFT_ERROR_INIT;
+    weft_eval_opts opts = {.worst = N};
+    weft_eval_result first = {0}, r;
+    for (int run = 0; run < 6; run++) {
+        static const int batches[] = {N, 1, 7, 8, 43, N}, threads[] = {1, 2, 3, 1, 2, 7};
+        weft_context *ctx = NULL;
+        weft_loader *loader = NULL;
+        weft_loader_opts load = {.batch = batches[run], .workers = run % 3};
+        assert_int_equal(weft_context_create(&ctx, &(weft_options){.threads = threads[run]}, &err),
+                         WEFT_OK);
+        assert_int_equal(weft_loader_create(f->ds, &load, &loader, &err), WEFT_OK);
+        weft_module *model = make_model(ctx);
+        assert_int_equal(weft_evaluate(model, loader, &opts, &r, &err), WEFT_OK);
+        if (run == 0)
+            first = r;
+        assert_memory_equal(&r.loss, &first.loss, sizeof(r.loss));
+        assert_true(r.acc1 == first.acc1 && r.n_worst == first.n_worst && r.n_worst > 0);
+        assert_memory_equal(r.worst, first.worst, (size_t)r.n_worst * sizeof(r.worst[0]));
+        if (run > 0)
+            weft_eval_result_done(&r);
+        weft_module_unref(model);
+        weft_context_destroy(ctx);
+        weft_loader_destroy(loader);
+    }
+    weft_eval_result_done(&first);
+}
+
+typedef struct history {
+    double acc1[8];
+    int64_t epoch[8];
+    int n;
+} history;
+
+static void remember(void *user, const weft_epoch *e)
+{
+    history *h = user;
+    if (isnan(e->test_acc1))
+        return;
+    h->acc1[h->n] = e->test_acc1;
+    h->epoch[h->n++] = e->epoch;
+}
+
+static void the_best_epoch_is_the_first_with_the_highest_accuracy(void **state)
+{
+    fixture *f = *state;
+    weft_error err = WEFT_ERROR_INIT;
+    weft_train_result r;
+    history h = {.n = 0};
+    assert_int_equal(weft_optimizer_set_lr(f->optimizer, -1, 0.002), WEFT_OK); /* slowly */
+    weft_train_opts opts = {.train = f->train,
+                            .test = f->test,
+                            .optimizer = f->optimizer,
+                            .epochs = 11,
+                            .eval_freq = 2,
+                            .epoch = remember,
+                            .user = &h};
+    assert_int_equal(weft_train(f->model, &opts, &r, &err), WEFT_OK);
+    assert_int_equal(h.n, 6);
+    int best = 0;
+    for (int i = 1; i < h.n; i++)
+        best = h.acc1[i] > h.acc1[best] ? i : best;
+    assert_true(best > 0 && h.acc1[h.n - 1] == h.acc1[best]); /* it learns, and there is a tie */
+    assert_true(best < h.n - 1 && r.best_acc1 == h.acc1[best]);
+    assert_int_equal(r.best_epoch, h.epoch[best]);
+    assert_true(r.test_acc1 == h.acc1[h.n - 1]);
+    opts.test = NULL;
+    assert_int_equal(weft_train(f->model, &opts, &r, &err), WEFT_OK);
+    assert_int_equal(r.best_epoch, 0);
+    assert_true(isnan(r.best_acc1) && isnan(r.test_acc1) && isnan(r.test_acc5));
 }
 
 static void evaluation_changes_nothing(void **state)
@@ -363,6 +443,8 @@ int main(void)
         TEST(memory_stops_growing),
         TEST(a_loss_that_is_not_finite_leaves_the_step_before_it),
         TEST(evaluation_agrees_with_the_predicted_logits),
+        TEST(evaluation_does_not_depend_on_batches_and_threads),
+        TEST(the_best_epoch_is_the_first_with_the_highest_accuracy),
         TEST(evaluation_changes_nothing),
         TEST(misuse_is_refused),
     };
