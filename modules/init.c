@@ -45,6 +45,18 @@ static double normal_quantile(double p)
     return z;
 }
 
+bool weft_init_skip_begin(weft_context *ctx)
+{
+    bool was = ctx->skip_init;
+    ctx->skip_init = true;
+    return was;
+}
+
+void weft_init_skip_end(weft_context *ctx, bool was)
+{
+    ctx->skip_init = was;
+}
+
 /* Fills t with a + b * u, where u is uniform in [0, 1) or standard normal (Box and Muller 1958);
  * TAIL: with the standard normal quantiles of these. */
 static weft_status fill(weft_tensor *t, distribution d, double a, double b, const char *what)
@@ -56,10 +68,12 @@ static weft_status fill(weft_tensor *t, distribution d, double a, double b, cons
     if (dtype != WEFT_F32 && dtype != WEFT_F64)
         return wf_fail(ctx, WEFT_ERR_DTYPE, "%s: the tensor is %s; it must be f32 or f64", what,
                        weft_dtype_name(dtype));
+    uint64_t seed = wf_context_seed(ctx), stream = wf_context_next_stream(ctx);
+    if (ctx->skip_init)
+        return WEFT_OK;
     void *data = weft_tensor_data(t);
     if (data == NULL)
         return weft_error_status(ctx);
-    uint64_t seed = wf_context_seed(ctx), stream = wf_context_next_stream(ctx);
     int64_t n = weft_shape_count(weft_tensor_shape(t));
     for (int64_t i = 0; i < n; i += 2) {
         philox4x32_ctr_t r = random_block(seed, stream, (uint64_t)i / 2);
@@ -103,10 +117,15 @@ weft_status weft_init_trunc_normal(weft_tensor *t, double mean, double std, doub
         return wf_fail(weft_tensor_context(t), WEFT_ERR_INVALID,
                        "weft_init_trunc_normal: [%g, %g] holds nothing of mean %g, deviation %g",
                        low, high, mean, std);
+    /* Box and Muller's numbers from 53 bits end at sqrt(-2 log 2^-53) = 8.58 deviations. */
+    if (mean - low > 8.6 * std && high - mean > 8.6 * std)
+        return weft_init_normal(t, mean, std);
     /* Not beyond what the quantiles resolve. */
     from = from > 1e-15 ? from : 1e-15;
     to = to < 1 - 1e-15 ? to : 1 - 1e-15;
     WF_TRY(fill(t, TAIL, from, to - from, "weft_init_trunc_normal"));
+    if (weft_tensor_context(t)->skip_init)
+        return WEFT_OK;
     void *data = weft_tensor_data(t);
     for (int64_t i = 0, n = weft_shape_count(weft_tensor_shape(t)); i < n; i++) {
         bool f32 = weft_tensor_dtype(t) == WEFT_F32;

@@ -26,6 +26,7 @@ struct weft_context {
     wf_memory *memory;
     weft_error error;
     uint64_t next_stream; /* of random numbers: one per initialised tensor */
+    bool skip_init;       /* initial values are not drawn: weft_init_skip_begin */
     uint64_t step;        /* steps committed */
     uint64_t last_hook;   /* handle of the hook registered last, of any kind */
 

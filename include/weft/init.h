@@ -12,6 +12,13 @@ extern "C" {
 typedef enum weft_fan { WEFT_FAN_IN, WEFT_FAN_OUT } weft_fan;
 typedef enum weft_gain { WEFT_GAIN_LEAKY_RELU, WEFT_GAIN_RELU, WEFT_GAIN_LINEAR } weft_gain;
 
+/* Until weft_init_skip_end() every weft_init_* that draws random numbers leaves its tensor as it is
+ * (a new one: zeros), also inside weft_*_create(), and only counts its draw, so that what is drawn
+ * later stays the same. For modules whose values come from elsewhere at once, such as a file.
+ * begin returns what end takes, so that these nest. */
+bool weft_init_skip_begin(weft_context *ctx);
+void weft_init_skip_end(weft_context *ctx, bool was);
+
 weft_status weft_init_constant(weft_tensor *t, double value); /* any type */
 weft_status weft_init_uniform(weft_tensor *t, double low, double high);
 weft_status weft_init_normal(weft_tensor *t, double mean, double std);

@@ -30,15 +30,16 @@ static inline wf_act wf_pool_out(const wf_pool *g)
     return (wf_act){g->in.C, g->P, g->Q, g->in.block};
 }
 
-/* Output size along one dimension, as torch: with ceil, the last window must start inside the
- * image or its left padding. May be <= 0: no output. */
+/* Output size along one dimension, as torch: with ceil, windows may end outside, but the last must
+ * start inside the image or its left padding. 0: no output. */
 static inline int64_t wf_pool_size(int64_t in, int kernel, int stride, int padding, int dilation,
                                    bool ceil)
 {
     int64_t span = in + 2 * (int64_t)padding - (int64_t)dilation * (kernel - 1) - 1;
+    span += ceil ? stride - 1 : 0;
     if (span < 0)
         return 0;
-    int64_t out = (span + (ceil ? stride - 1 : 0)) / stride + 1;
+    int64_t out = span / stride + 1;
     return ceil && (out - 1) * stride >= in + padding ? out - 1 : out;
 }
 

@@ -35,6 +35,8 @@ static const pool_case CASES[] = {
     {2, 18, 18, {17, 16}, {3, 3}, {2, 2}, {1, 1}, true, false, 3, 3},
     {3, 4, 5, {2, 2}, {1, 1}, {1, 1}, {5, 3}, false, false, 1, 4},
     {40, 1, 33, {1, 4}, {1, 4}, {0, 2}, {1, 1}, true, true, 1, 9},
+    {20, 2, 2, {3, 3}, {2, 2}, {0, 0}, {1, 1}, true, false, 1, 1},
+    {7, 1, 3, {5, 5}, {4, 4}, {1, 1}, {1, 1}, true, false, 1, 1},
 };
 enum { N_CASES = sizeof CASES / sizeof *CASES };
 
@@ -359,6 +361,8 @@ static void output_sizes_are_torchs(void **state)
     assert_int_equal(wf_pool_size(3, 4, 1, 0, 1, true), 0);
     assert_int_equal(wf_pool_size(4, 2, 1, 0, 5, false), 0);
     assert_int_equal(wf_pool_size(6, 2, 4, 0, 1, true), 2);
+    assert_int_equal(wf_pool_size(1, 3, 2, 0, 1, true), 0);
+    assert_int_equal(wf_pool_size(2, 3, 2, 0, 1, false), 0);
     assert_int_equal(wf_pool_size(5, 2, 5, 0, 1, true), 1); /* the next would start past the end */
 }
 
