@@ -142,7 +142,7 @@ static void data_done(data *t)
 static void run_tiles(const data *t, int set, int worker)
 {
     const wf_conv2d *k = t->kernel;
-    const int images = k->desc.N, tiles = k->slots * k->parts;
+    const int tiles = k->slots * k->parts;
     char *src = t->src + (size_t)set * t->set_bytes, *dst = t->dst + (size_t)set * t->set_bytes;
     char *scratch = t->scratch + (size_t)worker * t->scratch_stride;
     const void *weights = k->packed_bytes ? (const void *)t->packed : t->weights;
@@ -151,18 +151,18 @@ static void run_tiles(const data *t, int set, int worker)
         for (int i = 0; i < k->pack_tiles; i++)
             wf_conv2d_pack(k, worker, t->weights, t->packed, i);
     }
+    const bool forward = k->pass == WF_CONV2D_FORWARD;
+    wf_conv2d_io io = {.in = forward ? src : dst,
+                       .in_stride = forward ? t->src_stride : t->dst_stride,
+                       .weights = weights,
+                       .out = forward ? dst : src,
+                       .out_stride = forward ? t->dst_stride : t->src_stride};
     switch (k->pass) {
     case WF_CONV2D_FORWARD:
-#pragma omp for schedule(dynamic)
-        for (int n = 0; n < images; n++)
-            wf_conv2d_forward(k, worker, src + (size_t)n * t->src_stride, weights, NULL,
-                              dst + (size_t)n * t->dst_stride, scratch);
-        break;
     case WF_CONV2D_BACKWARD_DATA:
 #pragma omp for schedule(dynamic)
-        for (int n = 0; n < images; n++)
-            wf_conv2d_backward_data(k, worker, dst + (size_t)n * t->dst_stride, weights,
-                                    src + (size_t)n * t->src_stride, scratch);
+        for (int i = 0; i < wf_conv2d_tiles(k); i++)
+            wf_conv2d_run(k, worker, &io, scratch, i);
         break;
     case WF_CONV2D_BACKWARD_WEIGHTS:
 #pragma omp for schedule(dynamic)

@@ -73,6 +73,16 @@ static inline void wf_conv2d_range(int in, int out, int stride, int padding, int
 
 typedef struct wf_conv2d wf_conv2d;
 
+/* Operands of a forward or backward-data pass; strides in bytes, from image to image. */
+typedef struct wf_conv2d_io {
+    const void *in; /* images read: src, or ddst in backward-data */
+    size_t in_stride;
+    const void *weights; /* packed ones, or plain ones where packed_bytes is 0 */
+    const void *bias;    /* NULL unless the descriptor says so */
+    void *out;           /* images written */
+    size_t out_stride;
+} wf_conv2d_io;
+
 /* Of F(4x4, 3x3): the square of the largest row sum of |AT| ((|G| 1) * (|BT| 1)), winograd.h; and of
  * its weight gradient: |GT| ((|A| 1) * (|BT| 1)). */
 #define WF_WINOGRAD_AMPLIFICATION 625.0
@@ -103,6 +113,10 @@ typedef struct wf_conv2d_impl {
                     const void *bias, void *dst, void *scratch);
     void (*backward_data)(const wf_conv2d *k, int worker, const void *ddst, const void *weights,
                           void *dsrc, void *scratch);
+    /* In place of the two by kernels that take several images at once or part of the channels: part
+     * `part` of the outputs of images [0, n) at io. */
+    void (*batch)(const wf_conv2d *k, int worker, const wf_conv2d_io *io, int n, int part,
+                  void *scratch);
     /* Images [0, n) at src and ddst into one part of a slot, whose old content is ignored. */
     void (*backward_weights)(const wf_conv2d *k, int worker, const void *src, size_t src_stride,
                              const void *ddst, size_t ddst_stride, int n, void *slot, int part,
@@ -124,10 +138,11 @@ struct wf_conv2d {
     /* forward and backward-data */
     size_t packed_bytes; /* of the packed weights; 0: the pass reads the plain ones */
     int pack_tiles;
+    int images; /* that a tile takes at once; 1 unless the implementation has `batch` */
     /* backward-weights, Note [Weight gradient slots] */
     int slots;
     int slot_images; /* images per slot; the last may have fewer */
-    int parts;       /* a slot is filled by this many independent tiles */
+    int parts;       /* a slot, or a tile's images, are filled by this many independent tiles */
     size_t slot_bytes;
     int reduce_tiles;
     void *state; /* the implementation's */
@@ -164,11 +179,10 @@ extern const int wf_conv2d_n_impls;
 
 /* Tile `tile` of k->pack_tiles: plain weights into the packed format. */
 void wf_conv2d_pack(const wf_conv2d *k, int worker, const void *weights, void *packed, int tile);
-/* One image. `weights` are packed ones, or plain ones where packed_bytes is 0. */
-void wf_conv2d_forward(const wf_conv2d *k, int worker, const void *src, const void *weights,
-                       const void *bias, void *dst, void *scratch);
-void wf_conv2d_backward_data(const wf_conv2d *k, int worker, const void *ddst, const void *weights,
-                             void *dsrc, void *scratch);
+/* Tile `tile` of wf_conv2d_tiles(k) of a forward or backward-data pass; io is the whole batch. Where
+ * k->images and k->parts are 1, tile n reads and writes image n. */
+void wf_conv2d_run(const wf_conv2d *k, int worker, const wf_conv2d_io *io, void *scratch, int tile);
+int wf_conv2d_tiles(const wf_conv2d *k);
 /* Tile `tile` of slots * parts. src and ddst are the batch's first images, the strides bytes
  * between images, slot_stride bytes between slots (at least slot_bytes). */
 void wf_conv2d_backward_weights(const wf_conv2d *k, int worker, const void *src, size_t src_stride,

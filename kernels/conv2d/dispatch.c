@@ -87,7 +87,7 @@ wf_conv2d *wf_conv2d_create_impl(const wf_conv2d_impl *impl, const wf_conv2d_des
     k->pass = pass;
     k->isa = isa;
     k->workers = workers;
-    k->pack_tiles = k->parts = k->reduce_tiles = 1;
+    k->pack_tiles = k->images = k->parts = k->reduce_tiles = 1;
     k->slot_images = wf_conv2d_slot_images(d);
     k->slots = (d->N + k->slot_images - 1) / k->slot_images;
     k->slot_bytes = wf_conv2d_weights_count(d) * weft_dtype_size(d->weights_type);
@@ -117,18 +117,26 @@ void wf_conv2d_pack(const wf_conv2d *k, int worker, const void *weights, void *p
     k->impl->pack(k, worker, weights, packed, tile);
 }
 
-void wf_conv2d_forward(const wf_conv2d *k, int worker, const void *src, const void *weights,
-                       const void *bias, void *dst, void *scratch)
+int wf_conv2d_tiles(const wf_conv2d *k)
 {
-    assert(k->pass == WF_CONV2D_FORWARD && worker < k->workers && !k->desc.bias == !bias);
-    k->impl->forward(k, worker, src, weights, bias, dst, scratch);
+    return (k->desc.N + k->images - 1) / k->images * k->parts;
 }
 
-void wf_conv2d_backward_data(const wf_conv2d *k, int worker, const void *ddst, const void *weights,
-                             void *dsrc, void *scratch)
+void wf_conv2d_run(const wf_conv2d *k, int worker, const wf_conv2d_io *io, void *scratch, int tile)
 {
-    assert(k->pass == WF_CONV2D_BACKWARD_DATA && worker < k->workers);
-    k->impl->backward_data(k, worker, ddst, weights, dsrc, scratch);
+    assert(k->pass != WF_CONV2D_BACKWARD_WEIGHTS && !k->desc.bias == !io->bias);
+    assert(tile >= 0 && tile < wf_conv2d_tiles(k) && worker < k->workers);
+    const int first = tile / k->parts * k->images, left = k->desc.N - first;
+    wf_conv2d_io at = *io;
+    at.in = (const char *)io->in + (size_t)first * io->in_stride;
+    at.out = (char *)io->out + (size_t)first * io->out_stride;
+    if (k->impl->batch)
+        k->impl->batch(k, worker, &at, left < k->images ? left : k->images, tile % k->parts,
+                       scratch);
+    else if (k->pass == WF_CONV2D_FORWARD)
+        k->impl->forward(k, worker, at.in, at.weights, at.bias, at.out, scratch);
+    else
+        k->impl->backward_data(k, worker, at.in, at.weights, at.out, scratch);
 }
 
 void wf_conv2d_backward_weights(const wf_conv2d *k, int worker, const void *src, size_t src_stride,

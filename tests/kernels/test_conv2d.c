@@ -268,15 +268,14 @@ static void check_images_pass(const run *r, const problem *t)
     void *scratch = region_create(&m[5], k->scratch_bytes);
     for (int i = k->pack_tiles - 1; k->packed_bytes && i >= 0; i--) /* any order */
         wf_conv2d_pack(k, 1, w, packed, i);
-    for (int n = d->N - 1; n >= 0; n--) {
-        const void *x = src + (size_t)n * stride_of(r, in);
-        void *y = dst + (size_t)n * stride_of(r, out);
-        const void *weights = k->packed_bytes ? packed : w;
-        if (forward)
-            wf_conv2d_forward(k, n % 2, x, weights, d->bias ? bias : NULL, y, scratch);
-        else
-            wf_conv2d_backward_data(k, n % 2, x, weights, y, scratch);
-    }
+    wf_conv2d_io io = {.in = src,
+                       .in_stride = stride_of(r, in),
+                       .weights = k->packed_bytes ? packed : w,
+                       .bias = d->bias ? bias : NULL,
+                       .out = dst,
+                       .out_stride = stride_of(r, out)};
+    for (int i = wf_conv2d_tiles(k) - 1; i >= 0; i--)
+        wf_conv2d_run(k, i % 2, &io, scratch, i);
     double length = (double)(forward ? d->C : d->K) / d->groups * d->R * d->S + 1;
     images_check(r, dst, out, d->N, forward ? t->y : t->dx, forward ? t->y_abs : t->dx_abs, length);
     for (int i = 0; i < 6; i++)

@@ -86,6 +86,10 @@ static void step(data *t, const wf_conv2d_desc *d, int threads)
 {
     size_t n_x = wf_act_count(wf_conv2d_src(d)), n_y = wf_act_count(wf_conv2d_dst(d));
     const wf_conv2d *fw = t->forward, *bd = t->backward_data, *bw = t->backward_weights;
+    wf_conv2d_io forward = {t->x, n_x * sizeof(float), weights_of(fw, t->w, t->packed), NULL,
+                            t->y, n_y * sizeof(float)};
+    wf_conv2d_io backward = {t->y,  n_y * sizeof(float), weights_of(bd, t->w, t->packed_t), NULL,
+                             t->dx, n_x * sizeof(float)};
 #pragma omp parallel num_threads(threads)
     {
         int me = omp_get_thread_num();
@@ -100,14 +104,11 @@ static void step(data *t, const wf_conv2d_desc *d, int threads)
             if (bd->packed_bytes)
                 wf_conv2d_pack(bd, me, t->w, t->packed_t, i);
 #pragma omp for schedule(dynamic)
-        for (int n = 0; n < d->N; n++)
-            wf_conv2d_forward(fw, me, t->x + (size_t)n * n_x, weights_of(fw, t->w, t->packed), NULL,
-                              t->y + (size_t)n * n_y, scratch);
+        for (int i = 0; i < wf_conv2d_tiles(fw); i++)
+            wf_conv2d_run(fw, me, &forward, scratch, i);
 #pragma omp for schedule(dynamic) nowait /* the two run side by side */
-        for (int n = 0; n < d->N; n++)
-            wf_conv2d_backward_data(bd, me, t->y + (size_t)n * n_y,
-                                    weights_of(bd, t->w, t->packed_t), t->dx + (size_t)n * n_x,
-                                    scratch);
+        for (int i = 0; i < wf_conv2d_tiles(bd); i++)
+            wf_conv2d_run(bd, me, &backward, scratch, i);
 #pragma omp for schedule(dynamic)
         for (int i = 0; i < bw->slots * bw->parts; i++)
             wf_conv2d_backward_weights(bw, me, t->x, n_x * sizeof(float), t->y, n_y * sizeof(float),

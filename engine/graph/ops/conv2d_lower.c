@@ -45,18 +45,17 @@ static void run_pack(const wf_tile *t, const void *args, int64_t tile)
     wf_conv2d_pack(g->k, t->worker, wf_data(t, g->in), wf_data(t, g->out), (int)tile);
 }
 
-static void run_forward(const wf_tile *t, const void *args, int64_t n)
+/* forward and backward-data */
+static void run_images(const wf_tile *t, const void *args, int64_t tile)
 {
     const run_args *g = args;
-    wf_conv2d_forward(g->k, t->worker, wf_image(t, g->in, n), wf_data(t, g->weights),
-                      g->has_bias ? wf_data(t, g->bias) : NULL, wf_image(t, g->out, n), t->scratch);
-}
-
-static void run_backward_data(const wf_tile *t, const void *args, int64_t n)
-{
-    const run_args *g = args;
-    wf_conv2d_backward_data(g->k, t->worker, wf_image(t, g->in, n), wf_data(t, g->weights),
-                            wf_image(t, g->out, n), t->scratch);
+    wf_conv2d_io io = {.in = wf_image(t, g->in, 0),
+                       .in_stride = t->bufs[g->in].image_stride,
+                       .weights = wf_data(t, g->weights),
+                       .bias = g->has_bias ? wf_data(t, g->bias) : NULL,
+                       .out = wf_image(t, g->out, 0),
+                       .out_stride = t->bufs[g->out].image_stride};
+    wf_conv2d_run(g->k, t->worker, &io, t->scratch, (int)tile);
 }
 
 static void run_backward_weights(const wf_tile *t, const void *args, int64_t tile)
@@ -132,9 +131,8 @@ static wf_buf lower_pack(wf_lower *l, const wf_conv2d *k, const wf_operand *w)
 }
 
 /* forward and backward-data: from images of `in` to images of `out`. */
-static weft_status lower_images(wf_lower *l, const wf_conv2d *k, wf_tile_fn fn,
-                                const wf_operand *in, const wf_operand *w, const wf_operand *bias,
-                                const wf_operand *out)
+static weft_status lower_images(wf_lower *l, const wf_conv2d *k, const wf_operand *in,
+                                const wf_operand *w, const wf_operand *bias, const wf_operand *out)
 {
     wf_buf weights = lower_pack(l, k, w);
     if (weights < 0)
@@ -142,12 +140,13 @@ static weft_status lower_images(wf_lower *l, const wf_conv2d *k, wf_tile_fn fn,
     run_args g = {.k = k, .in = in->buf, .weights = weights, .out = out->buf};
     g.bias = bias ? bias->buf : weights;
     g.has_bias = bias != NULL;
-    wf_task *task = wf_lower_task(l, k->name, fn, &g, sizeof g, out->N);
-    wf_reads(task, in->buf, WF_TILED);
+    wf_access access = k->images == 1 && k->parts == 1 ? WF_TILED : WF_WHOLE;
+    wf_task *task = wf_lower_task(l, k->name, run_images, &g, sizeof g, wf_conv2d_tiles(k));
+    wf_reads(task, in->buf, access);
     wf_reads(task, weights, WF_WHOLE);
     if (bias)
         wf_reads(task, bias->buf, WF_WHOLE);
-    wf_writes(task, out->buf, WF_TILED);
+    wf_writes(task, out->buf, access);
     wf_scratch(task, k->scratch_bytes);
     wf_cost(task, wf_conv2d_flops(&k->desc), bytes_of(in) + bytes_of(w) + bytes_of(out));
     return wf_lowered(l, task);
@@ -160,7 +159,7 @@ weft_status wf_conv2d_lower_forward(wf_lower *l)
         bias = wf_lower_in(l, 2);
     wf_conv2d_desc d = describe(l->attrs, &x, &w, &y, l->n_in > 2);
     wf_conv2d *k = kernel_of(l, &d, WF_CONV2D_FORWARD);
-    return k ? lower_images(l, k, run_forward, &x, &w, l->n_in > 2 ? &bias : NULL, &y)
+    return k ? lower_images(l, k, &x, &w, l->n_in > 2 ? &bias : NULL, &y)
              : WEFT_ERR_NOMEM;
 }
 
@@ -169,7 +168,7 @@ weft_status wf_conv2d_lower_backward_data(wf_lower *l)
     wf_operand dy = wf_lower_in(l, 0), w = wf_lower_in(l, 1), dx = wf_lower_out(l, 0);
     wf_conv2d_desc d = describe(l->attrs, &dx, &w, &dy, false);
     wf_conv2d *k = kernel_of(l, &d, WF_CONV2D_BACKWARD_DATA);
-    return k ? lower_images(l, k, run_backward_data, &dy, &w, NULL, &dx) : WEFT_ERR_NOMEM;
+    return k ? lower_images(l, k, &dy, &w, NULL, &dx) : WEFT_ERR_NOMEM;
 }
 
 weft_status wf_conv2d_lower_backward_weights(wf_lower *l)
