@@ -8,8 +8,10 @@ Weft's, and back. To add a family, write its file, with a table MODELS, and name
 from importlib import import_module
 
 FAMILIES = (
+    "alexnet",
     "resnet",
     "small",
+    "squeezenet",
     "vgg",
 )
 

@@ -44,19 +44,59 @@ double wf_model_number(weft_context *ctx, const weft_model_opts *opts, const cha
     return missing;
 }
 
+double wf_model_positive(weft_context *ctx, const weft_model_opts *opts, const char *key,
+                         double missing)
+{
+    const char *value = value_of(opts, key);
+    if (value == NULL)
+        return missing;
+    char *end;
+    double x = strtod(value, &end);
+    if (*value != '\0' && *end == '\0' && x > 0 && x <= 100)
+        return x;
+    wf_fail(ctx, WEFT_ERR_INVALID, "%s: '%s' is not a number above 0 and up to 100", key, value);
+    return missing;
+}
+
+bool wf_is_layer(const weft_module *m, const char *name)
+{
+    return strcmp(weft_module_name(m), name) == 0;
+}
+
+static weft_status zero_bias(weft_module *m)
+{
+    const wf_part *bias = wf_part_find(m, "bias", strlen("bias"));
+    weft_tensor *t = bias != NULL ? wf_part_tensor(bias) : NULL;
+    return t != NULL ? weft_init_constant(t, 0) : WEFT_OK;
+}
+
 weft_status wf_init_conv_fan_out(weft_module *m, void *user)
 {
-    if (strcmp(weft_module_name(m), "Conv2d") != 0)
+    if (!wf_is_layer(m, "Conv2d"))
         return WEFT_OK;
-    return weft_init_kaiming_normal(weft_get_parameter(m, "weight"), 0, WEFT_FAN_OUT,
-                                    WEFT_GAIN_RELU);
+    WF_TRY(weft_init_kaiming_normal(weft_get_parameter(m, "weight"), 0, WEFT_FAN_OUT,
+                                    WEFT_GAIN_RELU));
+    return zero_bias(m);
+}
+
+weft_status wf_init_mobilenet(weft_module *m, void *user)
+{
+    if (!wf_is_layer(m, "Linear"))
+        return wf_init_conv_fan_out(m, user);
+    WF_TRY(weft_init_normal(weft_get_parameter(m, "weight"), 0, 0.01));
+    return zero_bias(m);
 }
 
 weft_module *wf_model_ok(void *m, weft_status (*init)(weft_module *m, void *user))
 {
-    m = weft_module_ok(m);
-    if (m == NULL || init == NULL || weft_module_apply(m, init, NULL) == WEFT_OK)
-        return m;
-    weft_module_unref(m);
+    weft_module *module = weft_module_ok(m);
+    if (module == NULL)
+        return NULL;
+    weft_status status = weft_error_status(module->ctx); /* an option's value, perhaps */
+    if (status == WEFT_OK && init != NULL)
+        status = weft_module_apply(module, init, NULL);
+    if (status == WEFT_OK)
+        return module;
+    weft_module_unref(module);
     return NULL;
 }

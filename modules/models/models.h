@@ -11,13 +11,18 @@
 #undef WF_MODEL
 
 /* The value of a key, `missing` where it is not given. A value of another kind is an error, for
- * which weft_module_ok() fails; the result then is `missing`. */
+ * which wf_model_ok() fails; the result then is `missing`. */
 bool wf_model_bool(weft_context *ctx, const weft_model_opts *opts, const char *key, bool missing);
 double wf_model_number(weft_context *ctx, const weft_model_opts *opts, const char *key,
                        double missing); /* 0 <= value < 1: a probability */
+double wf_model_positive(weft_context *ctx, const weft_model_opts *opts, const char *key,
+                         double missing); /* a factor */
 
 /* Sets initial values below m, for weft_module_apply: torchvision's loop over self.modules(). */
 weft_status wf_init_conv_fan_out(weft_module *m, void *user); /* Conv2d: normal, He, by fan out */
+/* Also Linear: normal with standard deviation 0.01. Biases become zero in both. */
+weft_status wf_init_mobilenet(weft_module *m, void *user);
+bool wf_is_layer(const weft_module *m, const char *name); /* the name of its class */
 
 /* m if the whole constructor succeeded and its initial values could be set; else NULL, m gone. */
 weft_module *wf_model_ok(void *m, weft_status (*init)(weft_module *m, void *user));
