@@ -93,7 +93,8 @@ typedef struct backward_match {
 
 static bool match_backward(const wf_plan *p, int back, int act, backward_match *m)
 {
-    const int d = p->nodes[back].out[0], x = p->nodes[act].in[0];
+    /* Of two BatchNorms that meet in an add, this one is known by its input and its statistics. */
+    const int d = p->nodes[back].out[0], x = p->nodes[act].in[0], invstd = p->nodes[act].in[2];
     *m = (backward_match){-1, -1, false};
     bool needed;
     wf_ir_users(p, d, &needed);
@@ -106,9 +107,9 @@ static bool match_backward(const wf_plan *p, int back, int act, backward_match *
             if (node->in[i] != d)
                 continue;
             if (node->op == &wf_op_bn_backward_reduce && node->n_in == 4 && i == 1 &&
-                node->in[0] == x) {
+                node->in[0] == x && node->in[3] == invstd) {
                 m->reduce = n;
-            } else if (node->op == &wf_op_bn_backward_apply && i == 0 &&
+            } else if (node->op == &wf_op_bn_backward_apply && i == 0 && node->in[1] == invstd &&
                        (node->n_in == 3 || (node->n_in == 7 && node->in[3] == x))) {
                 m->apply = n;
             } else {

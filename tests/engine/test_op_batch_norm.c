@@ -300,6 +300,64 @@ static void the_fused_op_computes_the_same_bits(void **state)
     free(fused);
 }
 
+/* relu(bn(x0) + bn(x1)), as where a residual block has a convolution in its shortcut. Bits of
+ * `variant`: either BatchNorm is in training, has a frozen scale and shift, has an input that takes
+ * no gradient. The gradients of x0, x1, gamma0, gamma1, ...: 0 where there are none. */
+enum { JOINED = 2 * (5 * 3 * 4 + 2 * 5), JOINED_VARIANTS = 64 };
+
+static void joined(int variant, weft_executor executor, unsigned passes_off, float grads[JOINED])
+{
+    weft_options options = {.threads = 1, .executor = executor, .passes_off = passes_off};
+    weft_context *ctx;
+    assert_int_equal(weft_context_create(&ctx, &options, NULL), WEFT_OK);
+    weft_tensor *t[10], *y[2];
+    for (int i = 0; i < 2; i++) {
+        weft_tensor **own = t + 5 * i;
+        const double seed = 0.3 * i;
+        own[0] = values(ctx, WEFT_SHAPE(1, 5, 3, 4), seed, 0.5, NULL);
+        own[1] = values(ctx, WEFT_SHAPE(5), seed + 0.1, 1, NULL);
+        own[2] = values(ctx, WEFT_SHAPE(5), seed + 0.2, 0, NULL);
+        own[3] = values(ctx, WEFT_SHAPE(5), seed + 0.3, 0, NULL);
+        own[4] = values(ctx, WEFT_SHAPE(5), seed + 0.4, 2, NULL);
+        weft_set_requires_grad(own[0], !(variant >> i & 16));
+        weft_set_requires_grad(own[1], !(variant >> i & 4));
+        weft_set_requires_grad(own[2], !(variant >> i & 4));
+        const weft_batch_norm_opts opts = {.training = variant >> i & 1};
+        weft_tensor *x = blocked(own[0]);
+        y[i] = weft_batch_norm(x, own[1], own[2], own[3], own[4], NULL, &opts);
+    }
+    weft_tensor *w = values(ctx, WEFT_SHAPE(1, 5, 3, 4), 0.7, 0, NULL);
+    weft_tensor *loss = weft_sum(weft_mul(weft_relu(weft_add(y[0], y[1])), blocked(w)), 0, false);
+    assert_non_null(loss);
+    memset(grads, 0, JOINED * sizeof *grads);
+    if ((variant & 60) != 60 && weft_backward(loss) != WEFT_OK)
+        fail_msg("%s", weft_error_text(ctx));
+    if (weft_sync(ctx) != WEFT_OK)
+        fail_msg("%s", weft_error_text(ctx));
+    for (int i = 0; i < 10; i++) {
+        weft_tensor *g = i % 5 < 3 ? weft_grad(t[i]) : NULL;
+        int64_t n = weft_shape_count(weft_tensor_shape(t[i]));
+        if (g)
+            read_all(ctx, g, grads);
+        grads += i % 5 < 3 ? n : 0;
+    }
+    for (int i = 0; i < 10; i++)
+        weft_tensor_unref(t[i]);
+    weft_tensor_unref(w);
+    weft_context_destroy(ctx);
+}
+
+static void two_that_meet_in_an_add_are_told_apart(void **state)
+{
+    float want[JOINED], got[JOINED];
+    for (int variant = 0; variant < JOINED_VARIANTS; variant++) {
+        joined(variant, WEFT_EXECUTOR_INTERPRETER, WEFT_PASS_ALL, want);
+        joined(variant, WEFT_EXECUTOR_PARALLEL, 0, got);
+        if (memcmp(want, got, JOINED * sizeof *want) != 0)
+            fail_msg("variant %d", variant);
+    }
+}
+
 /* ---- errors --------------------------------------------------------------------------------- */
 
 static void errors_name_the_numbers(void **state)
@@ -368,6 +426,7 @@ int main(void)
         cmocka_unit_test(a_layer_used_twice_in_a_step_counts_twice),
         cmocka_unit_test(a_failed_step_leaves_running_statistics_alone),
         cmocka_unit_test(the_fused_op_computes_the_same_bits),
+        cmocka_unit_test(two_that_meet_in_an_add_are_told_apart),
         cmocka_unit_test(errors_name_the_numbers),
     };
     return cmocka_run_group_tests_name("op batch_norm", tests, NULL, NULL);
