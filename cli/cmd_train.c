@@ -181,8 +181,12 @@ static void print_start(const training *t)
 {
     const weft_dataset_info *train = weft_dataset_get_info(t->train_data);
     const weft_dataset_info *test = weft_dataset_get_info(t->test_data);
-    printf("model %s, %lld parameters\n", t->s.model_name,
-           (long long)weft_parameter_count(t->s.model, true));
+    int64_t all = weft_parameter_count(t->s.model, false);
+    int64_t trained = weft_parameter_count(t->s.model, true);
+    printf("model %s, %lld parameters", t->s.model_name, (long long)all);
+    if (trained < all)
+        printf(", of which %lld are trained", (long long)trained);
+    printf("\n");
     printf("data  %s: %lld training and %lld test images of %dx%dx%d, %d classes\n",
            t->options->data_path, (long long)train->count, (long long)test->count, train->channels,
            train->height, train->width, train->classes);

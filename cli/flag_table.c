@@ -4,6 +4,7 @@
 #define AT(field) offsetof(cli_options, field)
 #define RUNS (CMD_TRAIN | CMD_EVAL | CMD_PREDICT | CMD_EXPLAIN)
 #define MODEL (RUNS | CMD_SUMMARY)
+#define BUILDS (CMD_TRAIN | CMD_SUMMARY | CMD_EXPLAIN) /* without data, or to train it */
 #define MOST 9.0e15 /* integers up to here are exact in a double */
 
 const flag cli_flags[] = {
@@ -17,6 +18,14 @@ const flag cli_flags[] = {
      .commands = CMD_SUMMARY | CMD_EXPLAIN, .help = "one image (default: the model's own)"},
     {"weights", NULL, 0, FLAG_TEXT, AT(weights), .value = "FILE",
      .commands = CMD_TRAIN | CMD_EVAL | CMD_PREDICT, .help = "safetensors file to start from"},
+    {"allow-nan", NULL, 0, FLAG_BOOL, AT(allow_nan), .commands = CMD_TRAIN | CMD_EVAL | CMD_PREDICT,
+     .help = "take NaN and infinite values in --weights as they are"},
+    {"reset-head", NULL, 0, FLAG_BOOL, AT(reset_head), .commands = CMD_TRAIN,
+     .help = "take all of --weights but the classifier, which begins anew: for other classes"},
+    {"freeze", NULL, 0, FLAG_LIST, AT(freeze), .value = "PATTERN", .commands = BUILDS,
+     .help = "do not train parameters, or those of modules, with such names; may be repeated"},
+    {"freeze-bn", NULL, 0, FLAG_BOOL, AT(freeze_bn), .commands = CMD_TRAIN,
+     .help = "BatchNorm uses its running statistics and leaves them as they are"},
     {"data-path", NULL, 0, FLAG_TEXT, AT(data_path), .value = "PATH",
      .commands = CMD_TRAIN | CMD_EVAL,
      .help = "IDX directory, safetensors file, or synthetic:CxHxW:classes"},

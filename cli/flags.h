@@ -38,6 +38,10 @@ typedef struct cli_options {
     int64_t num_classes; /* 0: as the data say */
     const char *data_path;
     const char *weights; /* NULL: none */
+    bool allow_nan;
+    bool reset_head;
+    cli_list freeze; /* globs over names of parameters and modules */
+    bool freeze_bn;
     int64_t batch_size;
     int64_t workers;
     int64_t epochs;

@@ -166,24 +166,40 @@ int session_loader_opts(const session *s, const weft_dataset_info *info, weft_lo
     return 0;
 }
 
+/* Gives it the parameters that are not frozen. */
+static weft_status add_parameters(const session *s, weft_optimizer *optimizer)
+{
+    weft_tensor_list all = WEFT_TENSOR_LIST_INIT, trained = WEFT_TENSOR_LIST_INIT;
+    weft_status status = weft_parameters(s->model, 0, &all);
+    for (int i = 0; i < all.n && status == WEFT_OK; i++)
+        if (weft_requires_grad(all.item[i].tensor))
+            status = weft_tensor_list_add(&trained, all.item[i].name, all.item[i].tensor);
+    if (status == WEFT_OK)
+        status = weft_optimizer_add_group(optimizer, &trained, NAN, NAN);
+    weft_tensor_list_done(&trained);
+    weft_tensor_list_done(&all);
+    return status;
+}
+
 weft_optimizer *session_optimizer(const session *s)
 {
     const cli_options *o = s->options;
     weft_optimizer *optimizer;
     if (strcmp(o->opt, "adamw") == 0)
         optimizer = weft_adamw_create(
-            s->ctx, s->model,
+            s->ctx, NULL,
             &(weft_adamw_opts){.beta1 = o->momentum,
                                .weight_decay = o->weight_decay > 0 ? o->weight_decay : -1});
     else
         optimizer = weft_sgd_create(
-            s->ctx, s->model,
+            s->ctx, NULL,
             &(weft_sgd_opts){.momentum = o->momentum,
                              .weight_decay = o->weight_decay,
                              /* without momentum the two are one */
                              .nesterov = o->momentum > 0 && strcmp(o->opt, "sgd") != 0});
     /* Zero is a learning rate too, so it is set rather than given as an option. */
-    if (optimizer && weft_optimizer_set_lr(optimizer, -1, o->lr) != WEFT_OK) {
+    if (optimizer &&
+        (add_parameters(s, optimizer) || weft_optimizer_set_lr(optimizer, -1, o->lr) != WEFT_OK)) {
         weft_optimizer_destroy(optimizer);
         optimizer = NULL;
     }

@@ -50,13 +50,18 @@ int session_normalise(session *s, const weft_dataset *ds);
 int session_open_context(session *s);
 /* The model's name and options, from the flags and the weights' metadata. Of session_init. */
 int session_choose_model(session *s);
-/* Makes the model for images of these sizes and loads the weights. classes 0: not known. */
+/* Makes the model for images of these sizes, loads the weights and freezes what --freeze names.
+ * classes: of the data; 0: not known. Evaluation and prediction take the weights' own number where
+ * they have more. */
 int session_open_model(session *s, int channels, int height, int width, int classes);
+
+/* Of session_open_model: --freeze and --freeze-bn. */
+int session_freeze(session *s);
 
 /* Loader options for these images, in order and without augmentation: batch, workers, seed and, for
  * u8 images, s->norm. */
 int session_loader_opts(const session *s, const weft_dataset_info *info, weft_loader_opts *opts);
-/* The optimizer that --opt and its flags ask for; NULL: the context has the error. */
+/* The optimizer that --opt and its flags ask for, with the parameters that are trained; NULL: the context has the error. */
 weft_optimizer *session_optimizer(const session *s);
 
 /* A text from the weights' metadata, or NULL; a number, or `otherwise`. */

@@ -1,5 +1,5 @@
-/* The model of a command: its name and options, from the flags or from the weights' metadata, and
- * its making. */
+/* The model of a command: its name and options, from the flags or from the weights' metadata, its
+ * making and its weights. */
 #include <string.h>
 
 #include "session.h"
@@ -110,25 +110,130 @@ int session_choose_model(session *s)
 
 /* ---- making it ------------------------------------------------------------------------------- */
 
-int session_open_model(session *s, int channels, int height, int width, int classes)
+/* The model for `classes` outputs (0: its own number). Where all of its values will be loaded, none
+ * are drawn. */
+static int make_model(session *s, const weft_model_opts *sizes, int classes)
 {
-    int64_t asked = s->options->num_classes;
-    if (asked && asked < classes)
-        return session_usage(s, "--num-classes: the data have %d classes", classes);
     char text[CLI_LIST_TEXT];
     const char *bad;
     weft_model_arg args[CLI_LIST_MAX];
-    weft_model_opts opts = {.num_classes = asked ? (int)asked : classes,
-                            .in_channels = channels,
-                            .height = height,
-                            .width = width,
-                            .args = args};
+    weft_model_opts opts = *sizes;
     memcpy(text, s->model_args, sizeof(text));
+    opts.num_classes = classes;
+    opts.args = args;
     opts.n_args = split_args(text, args, &bad);
+    bool loads_all = s->weights && !s->options->reset_head;
+    bool was = loads_all && weft_init_skip_begin(s->ctx);
+    weft_module_unref(s->model);
     s->model = weft_model_create(s->ctx, s->model_name, &opts);
-    if (!s->model)
-        return session_fail(s);
-    if (s->options->weights && weft_module_load(s->model, s->options->weights, true))
-        return session_fail(s);
+    if (loads_all)
+        weft_init_skip_end(s->ctx, was);
+    return s->model ? 0 : session_fail(s);
+}
+
+/* The first dimension of a layer's weight; 0 when there is none. */
+static int64_t outputs_of_layer(weft_module *layer)
+{
+    weft_tensor *weight = weft_get_parameter(layer, "weight");
+    return weight ? weft_tensor_shape(weight).dim[0] : 0;
+}
+
+/* The same of the layer `path` in the weights file. */
+static int64_t outputs_in_file(const session *s, const char *path)
+{
+    char name[256];
+    snprintf(name, sizeof(name), "%s.weight", path);
+    const weft_safetensors_entry *e = weft_safetensors_find(s->weights, name);
+    return e && e->shape.rank > 1 ? e->shape.dim[0] : 0;
+}
+
+static bool trains(const session *s)
+{
+    return strcmp(s->command, "train") == 0;
+}
+
+/* Makes the model fit the classes that its weights are for, or says why it cannot. `classes`: of the
+ * data; 0: not known. */
+static int settle_classes(session *s, const weft_model_opts *sizes, const char *head, int classes)
+{
+    weft_module *layer = weft_get_module(s->model, head);
+    int64_t own = layer ? outputs_of_layer(layer) : 0, of_file = outputs_in_file(s, head);
+    if (of_file == 0 || of_file == own || s->options->reset_head)
+        return 0; /* what else does not fit is for the loading to tell */
+    if (!trains(s) && !s->options->num_classes && of_file >= classes && of_file <= 1000000)
+        return make_model(s, sizes, (int)of_file);
+    fprintf(stderr, "weft %s: %s is for %lld classes, and %s %lld", s->command, s->options->weights,
+            (long long)of_file, s->options->num_classes ? "--num-classes says" : "the data have",
+            (long long)own);
+    if (trains(s) && of_file >= classes)
+        fprintf(stderr,
+                "; --reset-head begins with a new classifier (%s), --num-classes %lld keeps "
+                "the old one\n",
+                head, (long long)of_file);
+    else if (trains(s))
+        fprintf(stderr, "; --reset-head begins with a new classifier (%s)\n", head);
+    else
+        fputc('\n', stderr);
+    return EXIT_FAILED;
+}
+
+/* Loads the weights into the model, all but the layers in `heads` where those begin anew. */
+static int load_weights(session *s, const weft_module_list *heads)
+{
+    char except[CLI_LIST_TEXT] = "";
+    size_t n = 0;
+    for (int i = 0; i < heads->n && s->options->reset_head && n < sizeof(except); i++)
+        n += (size_t)snprintf(except + n, sizeof(except) - n, "%s ", heads->item[i].name);
+    int left_out = 0;
+    const char *optional = weft_model_find(s->model_name)->optional_state;
+    weft_load_opts opts = {.allow_nan = s->options->allow_nan,
+                           .optional = optional,
+                           .except = except,
+                           .left_out = &left_out};
+    weft_status status = weft_module_load_with(s->model, s->options->weights, &opts);
+    const char *of_file = session_meta(s, "weft.model");
+    if (status == WEFT_ERR_NUMERIC)
+        fprintf(stderr, "weft %s: %s\n  --allow-nan takes them as they are\n", s->command,
+                weft_error_text(s->ctx));
+    else if (status != WEFT_OK && of_file && strcmp(of_file, s->model_name) != 0)
+        fprintf(stderr, "weft %s: %s\n  the file says that it is of %s, not of %s\n", s->command,
+                weft_error_text(s->ctx), of_file, s->model_name);
+    else if (status != WEFT_OK)
+        session_fail(s);
+    if (status != WEFT_OK)
+        return EXIT_FAILED;
+    if (left_out > 0)
+        fprintf(stderr,
+                "weft %s: note: %s holds auxiliary heads (%s), %d tensors that %s is made "
+                "without here\n",
+                s->command, s->options->weights, optional, left_out, s->model_name);
     return 0;
+}
+
+static int use_weights(session *s, const weft_model_opts *sizes, int classes)
+{
+    weft_module_list heads = WEFT_MODULE_LIST_INIT;
+    if (weft_model_heads(s->model, s->model_name, &heads))
+        return session_fail(s);
+    int status = heads.n > 0 ? settle_classes(s, sizes, heads.item[0].name, classes) : 0;
+    if (status == 0)
+        status = load_weights(s, &heads);
+    weft_module_list_done(&heads);
+    return status;
+}
+
+int session_open_model(session *s, int channels, int height, int width, int classes)
+{
+    int64_t asked = s->options->num_classes;
+    weft_model_opts sizes = {.in_channels = channels, .height = height, .width = width};
+    if (asked && asked < classes)
+        return session_usage(s, "--num-classes: the data have %d classes", classes);
+    if (s->options->reset_head && !s->weights)
+        return session_usage(s, "--reset-head goes with --weights");
+    int status = make_model(s, &sizes, asked ? (int)asked : classes);
+    if (status == 0 && s->weights)
+        status = use_weights(s, &sizes, classes);
+    if (status == 0)
+        status = session_freeze(s);
+    return status;
 }

@@ -1,6 +1,7 @@
 /* Copies: tensors of another type, deep copies of module trees.
  *
  * Threading rule: the context's. */
+#include <math.h>
 #include <string.h>
 
 #include "modules/internal.h"
@@ -14,7 +15,20 @@ static bool floating(weft_dtype dtype)
 
 bool wf_converts(weft_dtype from, weft_dtype to)
 {
-    return from == to || (floating(to) && (floating(from) || from == WEFT_BF16));
+    bool half = from == WEFT_BF16 || from == WEFT_F16;
+    return from == to || (floating(to) && (floating(from) || half));
+}
+
+/* IEEE 754 binary16: a sign, 5 bits of exponent with bias 15, 10 of fraction. */
+static double from_f16(uint16_t bits)
+{
+    int exponent = bits >> 10 & 31;
+    double fraction = bits & 1023, sign = bits & 0x8000 ? -1.0 : 1.0;
+    if (exponent == 31)
+        return sign * (fraction != 0 ? (double)NAN : (double)INFINITY);
+    if (exponent == 0)
+        return sign * ldexp(fraction, -24);
+    return sign * ldexp(1024 + fraction, exponent - 25);
 }
 
 static double load(const void *p, weft_dtype dtype, int64_t i)
@@ -23,6 +37,8 @@ static double load(const void *p, weft_dtype dtype, int64_t i)
         return ((const double *)p)[i];
     if (dtype == WEFT_F32)
         return ((const float *)p)[i];
+    if (dtype == WEFT_F16)
+        return from_f16(((const uint16_t *)p)[i]);
     uint32_t bits = (uint32_t)((const uint16_t *)p)[i] << 16; /* bf16: the upper half of an f32 */
     float value;
     memcpy(&value, &bits, sizeof(value));

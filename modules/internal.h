@@ -130,8 +130,56 @@ weft_status wf_walk(weft_module *m, unsigned walk, wf_walk_fn fn, void *user);
 /* "path.name", or "name" for the path "". NULL when memory is out. */
 char *wf_join_path(const char *path, const char *name);
 
+weft_status wf_module_list_add(weft_module_list *list, const char *name, weft_module *m);
+
 /* WEFT_ERR_NOMEM, in m's context. */
 weft_status wf_module_nomem(const weft_module *m);
+
+/* ---- state ---- */
+
+#define WF_EXTRA_STATE "_extra_state"
+
+/* Whether p is of this kind and part of the state. */
+bool wf_part_saved(const wf_part *p, wf_part_kind kind);
+
+/* How a state is loaded. Lists are names of tensors or modules with spaces between. */
+typedef struct wf_load_rules {
+    const char *what;              /* for messages: "the state", or a path */
+    bool strict;                   /* no name may be missing or unexpected */
+    bool finite;                   /* values must be numbers */
+    const char *optional, *except; /* as in weft_load_opts; or NULL */
+} wf_load_rules;
+weft_status wf_load_state(weft_module *m, const weft_tensor_list *list, const wf_load_rules *rules);
+/* Whether `name` is one of the prefixes or lies below one. */
+bool wf_names_cover(const char *prefixes, const char *name);
+
+/* In the order in which they are told. */
+typedef enum wf_misfit_kind {
+    WF_MISSING,
+    WF_UNEXPECTED,
+    WF_OTHER_SHAPE,
+    WF_OTHER_TYPE,
+    WF_NOT_FINITE
+} wf_misfit_kind;
+typedef struct wf_misfit {
+    wf_misfit_kind kind;
+    const char *name;          /* borrowed, as all of it */
+    weft_tensor *have, *given; /* the module's, the state's; or NULL */
+    int64_t bad, of;           /* elements */
+} wf_misfit;
+typedef struct wf_misfits {
+    weft_module *m;
+    const weft_tensor_list *list;
+    const wf_load_rules *rules;
+    wf_misfit *item;
+    int n, capacity;
+    bool failed; /* memory was out */
+} wf_misfits;
+void wf_misfit_add(wf_misfits *f, wf_misfit_kind kind, const char *name, weft_tensor *have,
+                   weft_tensor *given);
+void wf_misfit_add_values(wf_misfits *f, const char *name, int64_t bad, int64_t of);
+/* Frees them; if there are any, their message becomes the context's error. */
+weft_status wf_misfits_end(wf_misfits *f);
 
 /* ---- text ---- */
 

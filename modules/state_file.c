@@ -141,25 +141,58 @@ static weft_status read_entry(weft_context *ctx, const weft_safetensors_entry *e
     return status;
 }
 
-weft_status weft_module_load(weft_module *m, const char *path, bool strict)
+/* Reads what the file's entries hold into `list`, without what is to be left out. */
+static weft_status read_entries(weft_module *m, const weft_safetensors *file,
+                                const weft_load_opts *opts, weft_tensor_list *list)
 {
+    weft_tensor_list own = WEFT_TENSOR_LIST_INIT;
+    weft_status status = opts->optional != NULL ? weft_state_dict(m, &own) : WEFT_OK;
+    int left_out = 0;
+    for (int64_t i = 0; i < weft_safetensors_count(file) && status == WEFT_OK; i++) {
+        const weft_safetensors_entry *e = weft_safetensors_at(file, i);
+        bool more =
+            wf_names_cover(opts->optional, e->name) && weft_tensor_list_find(&own, e->name) == NULL;
+        left_out += more;
+        if (!more && !wf_names_cover(opts->except, e->name))
+            status = read_entry(m->ctx, e, list);
+    }
+    weft_tensor_list_done(&own);
+    if (status == WEFT_OK && opts->left_out != NULL)
+        *opts->left_out = left_out;
+    return status;
+}
+
+weft_status weft_module_load_with(weft_module *m, const char *path, const weft_load_opts *opts)
+{
+    static const weft_load_opts plain = {0};
     if (wf_module_check(m, NULL, "weft_module_load") != WEFT_OK)
         return WEFT_ERR_STATE;
+    opts = opts != NULL ? opts : &plain;
     weft_error err = WEFT_ERROR_INIT;
     weft_safetensors *file = NULL;
     weft_status status = weft_safetensors_open(path, &file, &err);
     if (status != WEFT_OK)
         return wf_fail(m->ctx, status, "%s", err.text);
     weft_tensor_list list = WEFT_TENSOR_LIST_INIT;
-    for (int64_t i = 0; i < weft_safetensors_count(file) && status == WEFT_OK; i++)
-        status = read_entry(m->ctx, weft_safetensors_at(file, i), &list);
+    status = read_entries(m, file, opts, &list);
     if (status == WEFT_OK)
-        status = upgrade_state(m, weft_safetensors_meta_find(file, VERSIONS), &list, strict);
+        status =
+            upgrade_state(m, weft_safetensors_meta_find(file, VERSIONS), &list, !opts->partial);
     weft_safetensors_close(file);
+    wf_load_rules rules = {.what = path,
+                           .strict = !opts->partial,
+                           .finite = !opts->allow_nan,
+                           .optional = opts->optional,
+                           .except = opts->except};
     if (status == WEFT_OK)
-        status = weft_load_state_dict(m, &list, strict);
+        status = wf_load_state(m, &list, &rules);
     else
         wf_fail(m->ctx, status, "%s: cannot be loaded: %s", path, weft_status_string(status));
     weft_tensor_list_done(&list);
     return status;
+}
+
+weft_status weft_module_load(weft_module *m, const char *path, bool strict)
+{
+    return weft_module_load_with(m, path, &(weft_load_opts){.partial = !strict});
 }

@@ -149,7 +149,7 @@ void weft_tensor_list_done(weft_tensor_list *list)
     tensor_list_cut(list, 0);
 }
 
-static weft_status module_list_add(weft_module_list *list, const char *name, weft_module *m)
+weft_status wf_module_list_add(weft_module_list *list, const char *name, weft_module *m)
 {
     char *copy = wf_strdup(name);
     if (copy == NULL)
@@ -243,7 +243,7 @@ weft_status weft_buffers(weft_module *m, unsigned walk, weft_tensor_list *list)
 
 static weft_status collect_module(void *user, const char *path, weft_module *m)
 {
-    return module_list_add(user, path, m);
+    return wf_module_list_add(user, path, m);
 }
 
 weft_status weft_modules(weft_module *m, unsigned walk, weft_module_list *list)
@@ -268,7 +268,7 @@ weft_status weft_children(weft_module *m, weft_module_list *list)
         bool listed = child == NULL;
         for (int k = before; k < list->n && !listed; k++)
             listed = list->item[k].module == child;
-        if (!listed && module_list_add(list, p->name, child) != WEFT_OK) {
+        if (!listed && wf_module_list_add(list, p->name, child) != WEFT_OK) {
             module_list_cut(list, before);
             return wf_module_nomem(m);
         }

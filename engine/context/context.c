@@ -45,6 +45,7 @@ void wf_context_unref(weft_context *ctx)
     wf_memory_destroy(ctx->memory);
     wf_topology_unref(ctx->topology);
     wf_free(ctx->trace_path);
+    wf_free(ctx->long_error);
     wf_free(ctx);
 }
 
@@ -119,7 +120,21 @@ weft_status weft_error_status(const weft_context *ctx)
 
 const char *weft_error_text(const weft_context *ctx)
 {
-    return ctx->error.text;
+    /* Records are saved and restored by value; a long text is of the one that it begins like. */
+    bool whole = ctx->long_error &&
+                 strncmp(ctx->long_error, ctx->error.text, sizeof ctx->error.text - 1) == 0;
+    return whole ? ctx->long_error : ctx->error.text;
+}
+
+weft_status wf_fail_long(weft_context *ctx, weft_status status, char *text)
+{
+    if (ctx->error.status != WEFT_OK) {
+        wf_free(text);
+        return status;
+    }
+    wf_free(ctx->long_error);
+    ctx->long_error = text;
+    return wf_error_set(&ctx->error, status, "%s", text);
 }
 
 void weft_error_clear(weft_context *ctx)
@@ -132,7 +147,7 @@ weft_status weft_print_error(const weft_context *ctx, FILE *out)
     if (!ctx)
         fputs("there is no context\n", out);
     else if (ctx->error.status != WEFT_OK)
-        fprintf(out, "%s\n", ctx->error.text);
+        fprintf(out, "%s\n", weft_error_text(ctx));
     return ctx ? ctx->error.status : WEFT_ERR_INVALID;
 }
 

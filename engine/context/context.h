@@ -25,6 +25,7 @@ struct weft_context {
     wf_topology *topology;
     wf_memory *memory;
     weft_error error;
+    char *long_error;     /* the whole of a text that error.text begins; NULL: none. wf_free */
     uint64_t next_stream; /* of random numbers: one per initialised tensor */
     bool skip_init;       /* initial values are not drawn: weft_init_skip_begin */
     uint64_t step;        /* steps committed */
@@ -47,6 +48,9 @@ uint64_t wf_context_seed(const weft_context *ctx);
 uint64_t wf_context_next_stream(weft_context *ctx);
 /* Steps committed so far: dropout's key. */
 uint64_t wf_context_step(const weft_context *ctx);
+
+/* wf_fail for a text of any length, which it takes over (wf_free). */
+weft_status wf_fail_long(weft_context *ctx, weft_status status, char *text);
 
 void wf_context_ref(weft_context *ctx);
 void wf_context_unref(weft_context *ctx);

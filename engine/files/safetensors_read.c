@@ -65,9 +65,9 @@ static weft_status parse_dtype(const parser *p, const char *name, const json_t *
                                weft_dtype *dtype)
 {
     /* Types of the format that Weft does not have. */
-    static const char *const foreign[] = {"BOOL",    "I8",      "I16",     "U16",    "F16",
-                                          "U32",     "U64",     "C64",     "F4",     "F6_E2M3",
-                                          "F8_E4M3", "F8_E5M2", "F6_E3M2", "F8_E8M0"};
+    static const char *const foreign[] = {"BOOL",    "I8",      "I16",    "U16",     "U32",
+                                          "U64",     "C64",     "F4",     "F6_E2M3", "F8_E4M3",
+                                          "F8_E5M2", "F6_E3M2", "F8_E8M0"};
     const char *text = json_string_value(value);
     if (!text)
         return wf_error_set(p->err, WEFT_ERR_FORMAT, "%s: tensor \"%s\": has no \"dtype\" text",

@@ -66,8 +66,8 @@ void weft_context_destroy(weft_context *ctx);
 int weft_threads(const weft_context *ctx);
 weft_isa weft_context_isa(const weft_context *ctx);
 
-/* The first error since the last clear: its status and its text (never NULL). Functions keep
- * failing while an error stands only where they need what failed (NULL tensors pass through). */
+/* The first error since the last clear: its status and its text (never NULL; several lines where
+ * several things are at fault, as when a state does not fit). Functions keep failing while an error stands only where they need what failed (NULL tensors pass through). */
 weft_status weft_error_status(const weft_context *ctx);
 const char *weft_error_text(const weft_context *ctx);
 void weft_error_clear(weft_context *ctx);

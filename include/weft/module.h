@@ -189,6 +189,11 @@ void weft_module_train(weft_module *m, bool training); /* m and everything below
 void weft_module_eval(weft_module *m);                 /* weft_module_train(m, false) */
 /* Frozen parameters take part in no gradient at all. */
 weft_status weft_module_requires_grad(weft_module *m, bool requires_grad);
+/* Freezes the parameters whose dotted name matches a glob, or that lie in a module whose name does:
+ * "layer1" and "layer1.*" mean the same, '*' crosses dots, and [] and ? are the shell's. *n (may be
+ * NULL) receives how many tensors matched. BatchNorm's running statistics are no parameters: they
+ * move on in training mode. */
+weft_status weft_module_freeze(weft_module *m, const char *pattern, int *n);
 void weft_module_zero_grad(weft_module *m); /* gradients become absent */
 /* Floating-point parameters and buffers become `dtype` (f32 or f64); their gradients are dropped. */
 weft_status weft_module_to(weft_module *m, weft_dtype dtype);
@@ -254,17 +259,31 @@ uint64_t weft_register_global_backward_hook(weft_context *ctx, weft_backward_hoo
  * dotted names; shared tensors under each name. The tensors are the module's own, not copies. */
 weft_status weft_state_dict(weft_module *m, weft_tensor_list *list);
 /* Copies values in by name. All missing and unexpected names (strict only), wrong shapes and types
- * are reported in one message, and then nothing has changed. f32 and f64 convert. A shared tensor
- * is missing only where all its names are. */
+ * are told in one message, a line each, and then nothing has changed. Values become the module's
+ * type from f32, f64, bf16 and f16. A shared tensor is missing only where all its names are. */
 weft_status weft_load_state_dict(weft_module *m, const weft_tensor_list *list, bool strict);
 /* The same from and to a safetensors file; a file is complete or not there. Its metadata has the
  * version of each module's class under "weft.versions": a file of a later version is refused
- * (strict only), one of an earlier version goes through the class's upgrade. */
+ * (strict only), one of an earlier version goes through the class's upgrade. Loading refuses values
+ * that are NaN or infinite, or would be in the module's type (WEFT_ERR_NUMERIC), and names the
+ * tensors: such a network computes nothing. */
 weft_status weft_module_save(weft_module *m, const char *path);
 /* With metadata of the caller's beside it: n_meta entries, other than "format" and "weft.versions". */
 weft_status weft_module_save_with(weft_module *m, const char *path,
                                   const weft_safetensors_meta *meta, int64_t n_meta);
 weft_status weft_module_load(weft_module *m, const char *path, bool strict);
+
+/* How a file is loaded; zeros: as weft_module_load(m, path, true). The lists are names of tensors or
+ * modules with spaces between, "fc layer4.1", or NULL. */
+typedef struct weft_load_opts {
+    bool partial;   /* not strict: names may be missing and unexpected */
+    bool allow_nan; /* take values as they are */
+    const char
+        *optional; /* what the file may hold beyond the module's names: weft_model_info has it */
+    const char *except; /* these keep their values, whatever the file has or lacks of them */
+    int *left_out;      /* receives how many optional tensors the module had no use for; or NULL */
+} weft_load_opts;
+weft_status weft_module_load_with(weft_module *m, const char *path, const weft_load_opts *opts);
 
 /* ---- text ------------------------------------------------------------------------------------ */
 

@@ -21,14 +21,16 @@ extern "C" {
 typedef struct weft_context weft_context;
 typedef struct weft_tensor weft_tensor;
 
-/* Element types. X(name, bytes, text, safetensors name) */
+/* Element types. bf16 and f16 are those of files: a state in them loads into f32 or f64. X(name,
+ * bytes, text, safetensors name) */
 #define WEFT_DTYPE_LIST(X)                                                                         \
     X(F32, 4, "f32", "F32")                                                                        \
     X(F64, 8, "f64", "F64")                                                                        \
     X(BF16, 2, "bf16", "BF16")                                                                     \
     X(U8, 1, "u8", "U8")                                                                           \
     X(I32, 4, "i32", "I32")                                                                        \
-    X(I64, 8, "i64", "I64")
+    X(I64, 8, "i64", "I64")                                                                        \
+    X(F16, 2, "f16", "F16")
 
 typedef enum weft_dtype {
 #define X(name, bytes, text, st) WEFT_##name,

@@ -128,9 +128,8 @@ static weft_module *create(weft_context *ctx, const weft_model_opts *opts, const
     weft_register_module(m, "relu", &self->relu, weft_relu_create(ctx));
     if (!c->small)
         weft_register_module(m, "maxpool", &self->maxpool,
-                             weft_max_pool2d_create(ctx, 3,
-                                                    &(weft_pool2d_opts){.stride = {2, 2},
-                                                                        .padding = {1, 1}}));
+                             weft_max_pool2d_create(
+                                 ctx, 3, &(weft_pool2d_opts){.stride = {2, 2}, .padding = {1, 1}}));
     for (int i = 0; i < c->stages; i++) {
         char name[16];
         int planes = c->channels << i;

@@ -90,8 +90,8 @@ static const struct hostile {
     {"{" ENTRY("a", "Q9\\u001b[31m", "[1]", "[0,1]") "}", 1, WEFT_ERR_FORMAT,
      "\"a\": unknown element type \"Q9?[31m\""},
     {"{" ENTRY("a", "f32", "[1]", "[0,4]") "}", 4, WEFT_ERR_FORMAT, "unknown element type"},
-    {"{" ENTRY("a", "F16", "[1]", "[0,2]") "}", 2, WEFT_ERR_UNSUPPORTED,
-     "\"a\": element type F16 is not supported"},
+    {"{" ENTRY("a", "U16", "[1]", "[0,2]") "}", 2, WEFT_ERR_UNSUPPORTED,
+     "\"a\": element type U16 is not supported"},
 
     {"{\"a\":{\"dtype\":\"U8\",\"data_offsets\":[0,1]}}", 1, WEFT_ERR_FORMAT, "no \"shape\" list"},
     {"{" ENTRY("a", "U8", "1", "[0,1]") "}", 1, WEFT_ERR_FORMAT, "no \"shape\" list"},

@@ -1,0 +1,260 @@
+/* State dictionaries in.
+ *
+ * Note [Two-phase load]. Loading first compares every name, shape and type, prepares every source
+ * and looks at its values where that is asked for, so that the second phase only copies memory and
+ * cannot fail. What does not fit is told all at once (state_misfit.c). Threading rule: the
+ * context's. */
+#include <math.h>
+#include <string.h>
+
+#include "modules/internal.h"
+
+/* A place of the module that a load fills. */
+typedef struct target {
+    char *name;
+    weft_tensor *tensor; /* borrowed from the module; NULL: extra state */
+    weft_module *module;
+    weft_tensor *source; /* borrowed from the list, or `staged`; NULL: missing, or left alone */
+    weft_tensor *staged;
+    void *to;
+    const void *from;
+} target;
+
+typedef struct load {
+    weft_module *m;
+    const weft_tensor_list *list;
+    const wf_load_rules *rules;
+    target *targets;
+    int n, capacity;
+    wf_pointer_map places; /* the module's tensors, each to a source found for it */
+} load;
+
+static weft_status add_target(load *l, const char *path, const char *name, weft_tensor *t,
+                              weft_module *m)
+{
+    if (l->n == l->capacity) {
+        int capacity = l->capacity == 0 ? 64 : 2 * l->capacity;
+        target *targets = wf_realloc_array(l->targets, (size_t)capacity, sizeof(*targets));
+        if (targets == NULL)
+            return WEFT_ERR_NOMEM;
+        l->targets = targets;
+        l->capacity = capacity;
+    }
+    char *joined = wf_join_path(path, name);
+    if (joined == NULL)
+        return WEFT_ERR_NOMEM;
+    l->targets[l->n++] = (target){.name = joined, .tensor = t, .module = m};
+    if (t != NULL && wf_pointer_map_find(&l->places, t) == NULL &&
+        !wf_pointer_map_add(&l->places, t, NULL))
+        return WEFT_ERR_NOMEM;
+    return WEFT_OK;
+}
+
+static weft_status add_targets(void *user, const char *path, weft_module *m)
+{
+    load *l = user;
+    for (wf_part_kind kind = WF_PARAMETER; kind <= WF_BUFFER; kind++) {
+        for (int i = 0; i < m->state->n_parts; i++) {
+            const wf_part *p = &m->state->parts[i];
+            if (wf_part_saved(p, kind))
+                WF_TRY(add_target(l, path, p->name, wf_part_tensor(p), m));
+        }
+    }
+    return m->cls->set_extra_state != NULL ? add_target(l, path, WF_EXTRA_STATE, NULL, m) : WEFT_OK;
+}
+
+/* ---- what fits ---- */
+
+bool wf_names_cover(const char *prefixes, const char *name)
+{
+    for (const char *p = prefixes; p != NULL && *p != '\0'; p += strcspn(p, " ")) {
+        p += strspn(p, " ");
+        size_t n = strcspn(p, " ");
+        if (n > 0 && strncmp(name, p, n) == 0 &&
+            (p[n - 1] == '.' || name[n] == '.' || name[n] == '\0'))
+            return true;
+    }
+    return false;
+}
+
+static const target *find_target(const load *l, const char *name)
+{
+    for (int i = 0; i < l->n; i++) {
+        if (strcmp(l->targets[i].name, name) == 0)
+            return &l->targets[i];
+    }
+    return NULL;
+}
+
+/* The sources of the targets. A shared tensor needs only one of its names: safetensors' save_model
+ * writes one. */
+static void find_sources(load *l)
+{
+    for (int i = 0; i < l->n; i++) {
+        target *t = &l->targets[i];
+        if (wf_names_cover(l->rules->except, t->name))
+            continue;
+        t->source = weft_tensor_list_find(l->list, t->name);
+        void **found = t->tensor != NULL ? wf_pointer_map_find(&l->places, t->tensor) : NULL;
+        if (found != NULL && *found == NULL)
+            *found = t->source;
+    }
+}
+
+/* BatchNorm's counter, which states from before torch 0.4.1 lack: torch's strict loading does not
+ * miss it either, where the state does not say that it is of a later version. */
+static bool may_lack(const target *t)
+{
+    static const char counter[] = ".num_batches_tracked";
+    size_t n = strlen(t->name), k = sizeof(counter) - 1;
+    return n > k && strcmp(t->name + n - k, counter) == 0 && t->tensor != NULL &&
+           weft_tensor_dtype(t->tensor) == WEFT_I64;
+}
+
+static void compare_target(const load *l, const target *t, wf_misfits *misfits)
+{
+    if (wf_names_cover(l->rules->except, t->name))
+        return;
+    void **found = t->tensor != NULL ? wf_pointer_map_find(&l->places, t->tensor) : NULL;
+    if (t->source == NULL && (found == NULL || *found == NULL) && l->rules->strict && !may_lack(t))
+        wf_misfit_add(misfits, WF_MISSING, t->name, NULL, NULL);
+    if (t->source == NULL || t->tensor == NULL)
+        return;
+    if (!weft_shape_equal(weft_tensor_shape(t->source), weft_tensor_shape(t->tensor)))
+        wf_misfit_add(misfits, WF_OTHER_SHAPE, t->name, t->tensor, t->source);
+    else if (!wf_converts(weft_tensor_dtype(t->source), weft_tensor_dtype(t->tensor)))
+        wf_misfit_add(misfits, WF_OTHER_TYPE, t->name, t->tensor, t->source);
+}
+
+/* Compares names, shapes and types; tells everything that is wrong at once. */
+static weft_status compare(load *l)
+{
+    wf_misfits misfits = {.m = l->m, .list = l->list, .rules = l->rules};
+    find_sources(l);
+    for (int i = 0; i < l->n; i++)
+        compare_target(l, &l->targets[i], &misfits);
+    for (int i = 0; i < l->list->n && l->rules->strict; i++) {
+        const char *name = l->list->item[i].name;
+        if (find_target(l, name) == NULL && !wf_names_cover(l->rules->optional, name) &&
+            !wf_names_cover(l->rules->except, name))
+            wf_misfit_add(&misfits, WF_UNEXPECTED, name, NULL, NULL);
+    }
+    return wf_misfits_end(&misfits);
+}
+
+/* Makes every source and target memory. A source that is itself a target is copied first. */
+static weft_status stage(load *l)
+{
+    for (int i = 0; i < l->n; i++) {
+        target *t = &l->targets[i];
+        if (t->source == NULL || t->tensor == NULL)
+            continue;
+        if (t->source != t->tensor && wf_pointer_map_find(&l->places, t->source) != NULL) {
+            t->staged = wf_tensor_copy(t->source, weft_tensor_dtype(t->source));
+            t->source = t->staged;
+        }
+        t->from = t->source != NULL ? weft_tensor_data(t->source) : NULL;
+        t->to = weft_tensor_data(t->tensor);
+        if (t->from == NULL || t->to == NULL)
+            return wf_fail(l->m->ctx, WEFT_ERR_STATE, "%s: cannot read '%s'", l->m->cls->name,
+                           t->name);
+    }
+    return WEFT_OK;
+}
+
+/* How many of the n values are no finite numbers once they are stored as `to`: of type f32 a value
+ * of f64 may be too large for. */
+static int64_t count_not_finite(const void *from, weft_dtype dtype, weft_dtype to, int64_t n)
+{
+    enum { CHUNK = 1024 };
+    double wide[CHUNK];
+    float narrow[CHUNK];
+    int64_t bad = 0;
+    for (int64_t i = 0; i < n; i += CHUNK) {
+        int64_t count = n - i < CHUNK ? n - i : CHUNK;
+        const char *at = (const char *)from + (size_t)i * weft_dtype_size(dtype);
+        wf_convert(to == WEFT_F64 ? (void *)wide : (void *)narrow, to, at, dtype, count);
+        for (int64_t k = 0; k < count; k++)
+            bad += !isfinite(to == WEFT_F64 ? wide[k] : (double)narrow[k]);
+    }
+    return bad;
+}
+
+static weft_status check_values(const load *l)
+{
+    wf_misfits misfits = {.m = l->m, .list = l->list, .rules = l->rules};
+    for (int i = 0; i < l->n && l->rules->finite; i++) {
+        const target *t = &l->targets[i];
+        weft_dtype to = t->from != NULL ? weft_tensor_dtype(t->tensor) : WEFT_I64;
+        if (to != WEFT_F32 && to != WEFT_F64)
+            continue;
+        int64_t n = weft_shape_count(weft_tensor_shape(t->tensor));
+        int64_t bad = count_not_finite(t->from, weft_tensor_dtype(t->source), to, n);
+        if (bad > 0)
+            wf_misfit_add_values(&misfits, t->name, bad, n);
+    }
+    return wf_misfits_end(&misfits);
+}
+
+/* Extra states are set first, since only they can fail; those already set are put back then. */
+static weft_status set_extra_states(load *l)
+{
+    weft_status status = WEFT_OK;
+    int i = 0;
+    for (; i < l->n && status == WEFT_OK; i++) {
+        target *t = &l->targets[i];
+        if (t->tensor != NULL || t->source == NULL)
+            continue;
+        if (t->module->cls->get_extra_state != NULL)
+            status = t->module->cls->get_extra_state(t->module, &t->staged);
+        if (status == WEFT_OK)
+            status = t->module->cls->set_extra_state(t->module, t->source);
+        if (status != WEFT_OK)
+            wf_fail(l->m->ctx, status, "%s: the extra state '%s' was refused", l->m->cls->name,
+                    t->name);
+    }
+    for (; status != WEFT_OK && i > 0; i--) {
+        target *t = &l->targets[i - 1];
+        if (t->tensor == NULL && t->staged != NULL)
+            t->module->cls->set_extra_state(t->module, t->staged);
+    }
+    return status;
+}
+
+weft_status wf_load_state(weft_module *m, const weft_tensor_list *list, const wf_load_rules *rules)
+{
+    load l = {.m = m, .list = list, .rules = rules};
+    weft_status status = wf_walk(m, WEFT_WALK_DUPLICATES, add_targets, &l);
+    if (status != WEFT_OK)
+        wf_module_nomem(m);
+    if (status == WEFT_OK)
+        status = compare(&l);
+    if (status == WEFT_OK)
+        status = stage(&l);
+    if (status == WEFT_OK)
+        status = check_values(&l);
+    if (status == WEFT_OK)
+        status = set_extra_states(&l);
+    for (int i = 0; i < l.n; i++) {
+        target *t = &l.targets[i];
+        if (status == WEFT_OK && t->to != NULL && t->to != t->from)
+            wf_convert(t->to, weft_tensor_dtype(t->tensor), t->from, weft_tensor_dtype(t->source),
+                       weft_shape_count(weft_tensor_shape(t->tensor)));
+        if (status == WEFT_OK && t->to != NULL)
+            t->module->state->loaded = true;
+        weft_tensor_unref(t->staged);
+        wf_free(t->name);
+    }
+    if (status == WEFT_OK)
+        m->ctx->lint.batch_norm_told = false;
+    wf_free(l.targets);
+    wf_pointer_map_done(&l.places);
+    return status;
+}
+
+weft_status weft_load_state_dict(weft_module *m, const weft_tensor_list *list, bool strict)
+{
+    if (wf_module_check(m, NULL, "weft_load_state_dict") != WEFT_OK || list == NULL)
+        return WEFT_ERR_STATE;
+    return wf_load_state(m, list, &(wf_load_rules){.strict = strict, .what = "the state"});
+}
