@@ -224,7 +224,7 @@ static int64_t parameters_of(const char *model, const weft_model_opts *opts)
 
 static void every_small_model_learns_a_batch(void **state)
 {
-    enum { IMAGE = 32, FEW = 12000000 };
+    enum { IMAGE = 32, FEW = 12000000, STEPS = 60 };
     int n;
     const weft_model_info *infos = weft_models(&n);
     for (int k = 0; k < n; k++) {
@@ -235,12 +235,12 @@ static void every_small_model_learns_a_batch(void **state)
         if (parameters_of(infos[k].name, &d) > FEW)
             continue;
         weft_module *m = weft_model_create(ctx, infos[k].name, &d);
-        weft_optimizer *o = weft_adamw_create(ctx, m, &(weft_adamw_opts){.lr = 0.004});
+        weft_optimizer *o = weft_adamw_create(ctx, m, &(weft_adamw_opts){.lr = 0.0003});
         weft_tensor *x = weft_randn(ctx, WEFT_SHAPE(4, d.in_channels, d.height, d.width));
         int64_t labels[4] = {1, 0, 3, 2};
         weft_tensor *y = weft_tensor_from(ctx, WEFT_I64, WEFT_SHAPE(4), labels);
-        double start = 0, end = 0;
-        for (int step = 0; step < 12; step++) {
+        double start = INFINITY, end = INFINITY;
+        for (int step = 0; step < STEPS && !(end < start / 2); step++) {
             weft_optimizer_zero_grad(o);
             weft_tensor *loss = weft_cross_entropy(weft_call(m, x), y, NULL);
             weft_backward(loss);
