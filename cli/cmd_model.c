@@ -34,9 +34,12 @@ int cmd_summary(const cli_options *options)
     session s;
     int size[3];
     int status = open_model(&s, "summary", options, size);
-    if (status == 0 &&
-        weft_module_summary(s.model, WEFT_SHAPE(1, size[0], size[1], size[2]), stdout))
-        status = session_fail(&s);
+    if (status == 0) {
+        weft_shape input = WEFT_SHAPE(options->summary_batch, size[0], size[1], size[2]);
+        weft_summary_opts opts = {.depth = (int)options->depth};
+        if (weft_module_summary_with(s.model, input, &opts, stdout))
+            status = session_fail(&s);
+    }
     session_done(&s);
     return status;
 }

@@ -35,6 +35,12 @@ const flag cli_flags[] = {
      .help = "safetensors file to write, with the tensor \"logits\" (N, classes)"},
     {"batch-size", NULL, 'b', FLAG_INT, AT(batch_size), 1, 1e6, .value = "N", .commands = RUNS,
      .help = "images a step"},
+    {"batch-size", NULL, 'b', FLAG_INT, AT(summary_batch), 1, 1e6, .value = "N",
+     .commands = CMD_SUMMARY, .help = "images in the input"},
+    {"depth", NULL, 0, FLAG_INT, AT(depth), 1, 1000, .value = "N", .commands = CMD_SUMMARY,
+     .help = "levels of modules inside modules to show"},
+    {"json", NULL, 0, FLAG_BOOL, AT(json), .commands = CMD_MODELS,
+     .help = "one JSON array instead of a table"},
     {"workers", NULL, 'j', FLAG_INT, AT(workers), 0, 1024, .value = "N",
      .commands = CMD_TRAIN | CMD_EVAL, .help = "loader threads (0: load between steps)"},
     {"epochs", NULL, 0, FLAG_INT, AT(epochs), 1, 1e6, .value = "N", .commands = CMD_TRAIN,
@@ -94,6 +100,8 @@ cli_options cli_defaults(void)
 {
     return (cli_options){
         .batch_size = 64,
+        .summary_batch = 1,
+        .depth = 3,
         .workers = 1,
         .epochs = 8,
         .eval_freq = 1,

@@ -69,6 +69,9 @@ typedef struct cli_options {
     const char *trace;
     const char *pattern;    /* of model names; NULL: all */
     const char *input_size; /* "CxHxW"; NULL: the model's own */
+    int64_t depth;
+    int64_t summary_batch;
+    bool json;
     bool amp;
     bool help;
 } cli_options;

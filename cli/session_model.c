@@ -110,8 +110,8 @@ int session_choose_model(session *s)
 
 /* ---- making it ------------------------------------------------------------------------------- */
 
-/* The model for `classes` outputs (0: its own number). Where all of its values will be loaded, none
- * are drawn. */
+/* The model for `classes` outputs (0: its own number). Where all of its values will be loaded, or
+ * it is only looked at, none are drawn. */
 static int make_model(session *s, const weft_model_opts *sizes, int classes)
 {
     char text[CLI_LIST_TEXT];
@@ -122,11 +122,12 @@ static int make_model(session *s, const weft_model_opts *sizes, int classes)
     opts.num_classes = classes;
     opts.args = args;
     opts.n_args = split_args(text, args, &bad);
-    bool loads_all = s->weights && !s->options->reset_head;
-    bool was = loads_all && weft_init_skip_begin(s->ctx);
+    bool looks = strcmp(s->command, "summary") == 0 || strcmp(s->command, "explain") == 0;
+    bool skips = looks || (s->weights && !s->options->reset_head);
+    bool was = skips && weft_init_skip_begin(s->ctx);
     weft_module_unref(s->model);
     s->model = weft_model_create(s->ctx, s->model_name, &opts);
-    if (loads_all)
+    if (skips)
         weft_init_skip_end(s->ctx, was);
     return s->model ? 0 : session_fail(s);
 }

@@ -1,56 +1,147 @@
-/* The table of a network's layers: records one forward and lets hooks note the shapes.
+/* What a network is made of, layer by layer: a forward is recorded and hooks note who calls whom
+ * with which shapes. Nothing is run.
  *
- * Threading rule: the context's. */
-#include <inttypes.h>
+ * The calls form a tree of nodes: a module that is called twice is there twice, one that is never
+ * called but holds parameters once, without shapes. Totals are torchinfo's: README there says how
+ * they are made. Threading rule: the context's. */
 #include <string.h>
 
-#include "modules/internal.h"
+#include "modules/summary.h"
 
-typedef struct row {
-    weft_module *m;
-    bool training; /* as it was */
-    uint64_t hook;
-    weft_shape out;
-    int calls;
-    int64_t macs;
-} row;
+/* ---- nodes ---- */
 
-static weft_status note_shape(void *user, weft_module *m, int n_in, weft_tensor *const *in,
-                              int n_out, weft_tensor **out)
+static int new_node(wf_summary *s, int module, int parent)
 {
-    row *r = user;
-    if (n_out < 1)
-        return WEFT_OK;
-    r->out = weft_tensor_shape(out[0]);
-    r->calls++;
-    if (m->cls->macs != NULL && n_in > 0 && in[0] != NULL)
-        r->macs += m->cls->macs(m, weft_tensor_shape(in[0]), r->out);
+    if (s->n == s->capacity) {
+        int capacity = s->capacity == 0 ? 64 : 2 * s->capacity;
+        wf_summary_node *nodes = wf_realloc_array(s->nodes, (size_t)capacity, sizeof(*nodes));
+        if (nodes == NULL)
+            return -1;
+        s->nodes = nodes;
+        s->capacity = capacity;
+    }
+    int i = s->n++;
+    s->nodes[i] = (wf_summary_node){.module = module, .parent = parent};
+    s->nodes[i].first = s->nodes[i].last = s->nodes[i].next = -1;
+    if (parent < 0)
+        return i;
+    wf_summary_node *p = &s->nodes[parent];
+    if (p->last >= 0)
+        s->nodes[p->last].next = i;
+    else
+        p->first = i;
+    p->last = i;
+    return i;
+}
+
+static int find_module(const wf_summary *s, const char *path, size_t length)
+{
+    for (int i = 0; i < s->modules.n; i++) {
+        const char *name = s->modules.item[i].name;
+        if (strncmp(name, path, length) == 0 && name[length] == '\0')
+            return i;
+    }
+    return -1;
+}
+
+/* Where a call of `module` from node `caller` belongs: below containers such as a ModuleList that
+ * lie between the two and are never called themselves. -1: memory is out. */
+static int place(wf_summary *s, int caller, int module)
+{
+    const char *path = s->modules.item[module].name;
+    const char *from = caller >= 0 ? s->modules.item[s->nodes[caller].module].name : "";
+    size_t n = strlen(from);
+    if (caller < 0 || strncmp(path, from, n) != 0 || (n > 0 && path[n] != '.'))
+        return caller; /* shared with a module elsewhere */
+    n += n > 0;
+    for (const char *dot; (dot = strchr(path + n, '.')) != NULL; n = (size_t)(dot - path) + 1) {
+        int between = find_module(s, path, (size_t)(dot - path));
+        int last = s->nodes[caller].last;
+        bool there = last >= 0 && s->nodes[last].module == between && !s->nodes[last].called;
+        caller = between < 0 ? caller : there ? last : new_node(s, between, caller);
+        if (caller < 0)
+            return -1;
+    }
+    return caller;
+}
+
+/* ---- hooks ---- */
+
+struct wf_summary_place {
+    wf_summary *summary;
+    int module;
+    bool training; /* as it was */
+    uint64_t pre, post;
+};
+
+static weft_status enter(void *user, weft_module *m, int n_in, weft_tensor **in)
+{
+    wf_summary_place *at = user;
+    wf_summary *s = at->summary;
+    int parent = place(s, s->top, at->module);
+    int i = parent >= 0 || s->top < 0 ? new_node(s, at->module, parent) : -1;
+    if (i < 0)
+        return wf_module_nomem(m);
+    wf_summary_node *node = &s->nodes[i];
+    node->called = true;
+    node->caller = s->top;
+    if (n_in > 0 && in[0] != NULL)
+        node->in = weft_tensor_shape(in[0]);
+    s->top = i;
     return WEFT_OK;
 }
 
-/* Runs the forward in evaluation mode, without gradients, so that nothing has an effect. */
-static weft_status record(weft_module *m, weft_shape input, row *rows, int n)
+static weft_status leave(void *user, weft_module *m, int n_in, weft_tensor *const *in, int n_out,
+                         weft_tensor **out)
+{
+    wf_summary *s = ((wf_summary_place *)user)->summary;
+    wf_summary_node *node = &s->nodes[s->top];
+    s->top = node->caller;
+    if (n_out < 1)
+        return WEFT_OK;
+    node->out = weft_tensor_shape(out[0]);
+    if (m->cls->macs != NULL && n_in > 0 && in[0] != NULL)
+        node->macs = m->cls->macs(m, weft_tensor_shape(in[0]), node->out);
+    return WEFT_OK;
+}
+
+/* ---- the forward ---- */
+
+static weft_status add_hooks(wf_summary *s)
+{
+    for (int i = 0; i < s->modules.n; i++) {
+        weft_module *m = s->modules.item[i].module;
+        wf_summary_place *at = &s->places[i];
+        *at = (wf_summary_place){.summary = s, .module = i, .training = m->training};
+        m->training = false; /* so that nothing has an effect */
+        at->pre = weft_register_forward_pre_hook(m, enter, at, 0);
+        at->post = at->pre != 0 ? weft_register_forward_hook(m, leave, at, 0) : 0;
+        if (at->post == 0) {
+            s->hooked = i + 1;
+            return WEFT_ERR_NOMEM;
+        }
+    }
+    s->hooked = s->modules.n;
+    return WEFT_OK;
+}
+
+static void remove_hooks(wf_summary *s)
+{
+    for (int i = 0; i < s->hooked; i++) {
+        weft_module *m = s->modules.item[i].module;
+        weft_hook_remove(m, s->places[i].pre);
+        weft_hook_remove(m, s->places[i].post);
+        m->training = s->places[i].training;
+    }
+}
+
+static weft_status record(wf_summary *s, weft_module *m)
 {
     weft_context *ctx = m->ctx;
-    weft_status status = WEFT_OK;
-    weft_dtype dtype = WEFT_F32; /* the parameters' type */
-    weft_tensor_list parameters = WEFT_TENSOR_LIST_INIT;
-    WF_TRY(weft_parameters(m, 0, &parameters));
-    if (parameters.n > 0)
-        dtype = weft_tensor_dtype(parameters.item[0].tensor);
-    weft_tensor_list_done(&parameters);
-    for (int i = 0; i < n && status == WEFT_OK; i++) {
-        rows[i].hook = weft_register_forward_hook(rows[i].m, note_shape, &rows[i], 0);
-        if (rows[i].hook == 0) {
-            status = WEFT_ERR_NOMEM;
-            break;
-        }
-        rows[i].training = rows[i].m->training;
-        rows[i].m->training = false;
-    }
+    weft_status status = add_hooks(s);
     if (status == WEFT_OK) {
         bool was = weft_no_grad_begin(ctx);
-        weft_tensor *x = weft_tensor_create(ctx, dtype, input);
+        weft_tensor *x = weft_tensor_create(ctx, s->dtype, s->input);
         if (weft_call(m, x) == NULL)
             status = weft_error_status(ctx);
         weft_no_grad_end(ctx, was);
@@ -58,95 +149,103 @@ static weft_status record(weft_module *m, weft_shape input, row *rows, int n)
         status = status != WEFT_OK ? status : ended;
         weft_tensor_unref(x);
     }
-    for (int i = 0; i < n && rows[i].hook != 0; i++) {
-        weft_hook_remove(rows[i].m, rows[i].hook);
-        rows[i].m->training = rows[i].training;
-    }
+    remove_hooks(s);
     return status;
 }
 
-/* 1234567 as "1,234,567". */
-static char *grouped(int64_t value, char *text, size_t size)
+/* The first node of the module that holds `module`; -1: none. */
+static int node_above(const wf_summary *s, int module)
 {
-    char digits[32];
-    int n = snprintf(digits, sizeof(digits), "%" PRId64, value);
-    size_t k = 0;
-    for (int i = 0; i < n && k + 2 < size; i++) {
-        if (i > 0 && (n - i) % 3 == 0)
-            text[k++] = ',';
-        text[k++] = digits[i];
+    const char *path = s->modules.item[module].name, *dot = strrchr(path, '.');
+    int above = find_module(s, path, dot != NULL ? (size_t)(dot - path) : 0);
+    for (int i = 0; i < s->n; i++) {
+        if (s->nodes[i].module == above)
+            return i;
     }
-    text[k] = '\0';
-    return text;
+    return -1;
 }
 
-static int64_t own_parameters(const weft_module *m)
+/* Parameters that the forward leaves alone must be seen all the same. */
+static weft_status add_uncalled(wf_summary *s)
 {
-    int64_t n = 0;
+    for (int i = 1; i < s->modules.n; i++) {
+        bool seen = false;
+        for (int k = 0; k < s->n && !seen; k++)
+            seen = s->nodes[k].module == i;
+        int above = seen ? -1 : node_above(s, i);
+        int64_t parameters =
+            above >= 0 ? weft_parameter_count(s->modules.item[i].module, false) : 0;
+        if (parameters < 0 || (parameters > 0 && new_node(s, i, above) < 0))
+            return WEFT_ERR_NOMEM;
+    }
+    return WEFT_OK;
+}
+
+/* ---- totals ---- */
+
+static bool has_parameters(const weft_module *m)
+{
     for (int i = 0; i < m->state->n_parts; i++) {
-        const wf_part *p = &m->state->parts[i];
-        if (p->kind == WF_PARAMETER && wf_part_tensor(p) != NULL)
-            n += weft_shape_count(weft_tensor_shape(wf_part_tensor(p)));
+        if (m->state->parts[i].kind == WF_PARAMETER && wf_part_tensor(&m->state->parts[i]) != NULL)
+            return true;
     }
-    return n;
+    return false;
 }
 
-static void add_table(wf_text *t, weft_module *m, weft_shape input, const weft_module_list *list,
-                      const row *rows)
+static void add_up(wf_summary *s, weft_module *m)
 {
-    char shape[96], count[32];
-    size_t width = 5;
-    int64_t macs = 0;
-    for (int i = 0; i < list->n; i++) {
-        size_t length = strlen(list->item[i].name);
-        width = length > width ? length : width;
+    weft_totals *t = &s->totals;
+    const int64_t size = (int64_t)weft_dtype_size(s->dtype);
+    t->parameters = weft_parameter_count(m, false);
+    t->trainable = weft_parameter_count(m, true);
+    t->input_bytes = weft_shape_count(s->input) * size;
+    t->parameter_bytes = t->parameters * size;
+    for (int i = 0; i < s->n; i++) {
+        const wf_summary_node *node = &s->nodes[i];
+        weft_module *layer = s->modules.item[node->module].module;
+        t->macs += node->macs;
+        if (node->called && wf_child_count(layer) == 0 && has_parameters(layer))
+            t->activation_bytes += 2 * weft_shape_count(node->out) * size;
     }
-    wf_text_add(t, "%s, input %s\n", m->cls->name, weft_shape_format(input, shape, sizeof(shape)));
-    wf_text_add(t, "%-*s  %-17s  %-20s  %14s  %12s\n", (int)width, "layer", "type", "output",
-                "parameters", "GMACs");
-    for (int i = 0; i < list->n; i++) {
-        const weft_module *layer = list->item[i].module;
-        int64_t parameters = own_parameters(layer);
-        macs += rows[i].macs;
-        if (wf_child_count(layer) > 0 && parameters == 0)
-            continue; /* its children say it all */
-        wf_text_add(t, "%-*s  %-17s  %-20s  %14s  %12.6f\n", (int)width, list->item[i].name,
-                    layer->cls->name,
-                    rows[i].calls > 0 ? weft_shape_format(rows[i].out, shape, sizeof(shape))
-                                      : "(not called)",
-                    grouped(parameters, count, sizeof(count)), (double)rows[i].macs * 1e-9);
-    }
-    int64_t all = weft_parameter_count(m, false), trainable = weft_parameter_count(m, true);
-    wf_text_add(t, "%-*s  %-17s  %-20s  %14s  %12.6f\n", (int)width, "total", "", "",
-                grouped(all, count, sizeof(count)), (double)macs * 1e-9);
-    t->failed = t->failed || all < 0 || trainable < 0;
-    if (trainable != all)
-        wf_text_add(t, "%s parameters are trainable\n", grouped(trainable, count, sizeof(count)));
 }
 
-weft_status weft_module_summary(weft_module *m, weft_shape input, FILE *out)
+weft_status wf_summary_make(wf_summary *s, weft_module *m, weft_shape input)
 {
-    if (wf_module_check(m, NULL, "weft_module_summary") != WEFT_OK || out == NULL)
-        return WEFT_ERR_STATE;
-    weft_module_list list = WEFT_MODULE_LIST_INIT;
-    WF_TRY(weft_modules(m, 0, &list));
-    wf_text text = {0};
-    row *rows = wf_zalloc_array((size_t)list.n, sizeof(*rows));
-    weft_status status = rows != NULL ? WEFT_OK : wf_module_nomem(m);
-    if (status == WEFT_OK) {
-        for (int i = 0; i < list.n; i++)
-            rows[i].m = list.item[i].module;
-        status = record(m, input, rows, list.n);
-    }
-    if (status == WEFT_OK) {
-        add_table(&text, m, input, &list, rows);
-        if (text.failed)
-            status = wf_module_nomem(m);
-        else if (fwrite(text.text, 1, text.length, out) != text.length)
-            status = wf_fail(m->ctx, WEFT_ERR_IO, "cannot write the summary of %s", m->cls->name);
-    }
-    wf_text_done(&text);
-    wf_free(rows);
-    weft_module_list_done(&list);
+    weft_tensor_list parameters = WEFT_TENSOR_LIST_INIT;
+    *s = (wf_summary){.modules = WEFT_MODULE_LIST_INIT, .input = input, .top = -1};
+    WF_TRY(weft_parameters(m, 0, &parameters));
+    s->dtype = parameters.n > 0 ? weft_tensor_dtype(parameters.item[0].tensor) : WEFT_F32;
+    weft_tensor_list_done(&parameters);
+    weft_status status = weft_modules(m, 0, &s->modules);
+    s->places = wf_zalloc_array((size_t)s->modules.n + 1, sizeof(*s->places));
+    if (status == WEFT_OK)
+        status = s->places != NULL ? record(s, m) : WEFT_ERR_NOMEM;
+    if (status == WEFT_OK)
+        status = add_uncalled(s);
+    if (status == WEFT_OK)
+        add_up(s, m);
+    if (status == WEFT_ERR_NOMEM || s->totals.parameters < 0 || s->totals.trainable < 0)
+        status = wf_module_nomem(m);
+    if (status != WEFT_OK)
+        wf_summary_done(s);
     return status;
+}
+
+void wf_summary_done(wf_summary *s)
+{
+    weft_module_list_done(&s->modules);
+    wf_free(s->places);
+    wf_free(s->nodes);
+    *s = (wf_summary){.modules = WEFT_MODULE_LIST_INIT};
+}
+
+weft_status weft_module_totals(weft_module *m, weft_shape input, weft_totals *totals)
+{
+    if (wf_module_check(m, NULL, "weft_module_totals") != WEFT_OK || totals == NULL)
+        return WEFT_ERR_STATE;
+    wf_summary s;
+    WF_TRY(wf_summary_make(&s, m, input));
+    *totals = s.totals;
+    wf_summary_done(&s);
+    return WEFT_OK;
 }

@@ -290,9 +290,26 @@ weft_status weft_module_load_with(weft_module *m, const char *path, const weft_l
 const char *weft_module_name(const weft_module *m); /* its class's name; "" for NULL */
 /* The tree, as PyTorch's repr; no newline at the end. */
 weft_status weft_module_print(weft_module *m, FILE *out);
-/* A table: layers with output shape, parameters and multiply-adds for an input of this shape
- * (N first), and their totals. Runs nothing; ends the step. */
+/* A table for an input of this shape (N first), as torchinfo's: every call with its shapes,
+ * parameters and multiply-adds, indented by depth, and the totals. Parameters in parentheses are
+ * frozen. Runs nothing; ends the step. In UTF-8. */
 weft_status weft_module_summary(weft_module *m, weft_shape input, FILE *out);
+typedef struct weft_summary_opts {
+    int depth; /* levels below the network; 0 reads as 3 */
+} weft_summary_opts;
+weft_status weft_module_summary_with(weft_module *m, weft_shape input,
+                                     const weft_summary_opts *opts, FILE *out);
+
+/* The same as numbers. Shared parameters count once, multiply-adds of convolutions and linear layers
+ * as often as they are called, in evaluation mode. */
+typedef struct weft_totals {
+    int64_t parameters, trainable; /* elements */
+    int64_t macs;
+    int64_t input_bytes, parameter_bytes;
+    int64_t
+        activation_bytes; /* outputs of layers with parameters, and as much for their gradients */
+} weft_totals;
+weft_status weft_module_totals(weft_module *m, weft_shape input, weft_totals *totals);
 
 #ifdef __cplusplus
 }

@@ -185,6 +185,47 @@ def test_info_summary_explain_models_version(tmp):
     assert "conv" in text and len(text.splitlines()) > 10
 
 
+def test_models_are_a_table_or_json(tmp):
+    started, child = time.monotonic(), subprocess.Popen([WEFT, "models"], stdout=subprocess.PIPE)
+    lines = child.stdout.read().decode().splitlines()
+    _, status, used = os.wait4(child.pid, 0)
+    assert status == 0
+    # None of the networks, of up to 143 million parameters, is filled.
+    assert time.monotonic() - started < 30 and used.ru_maxrss < 400 << 10, used
+    about = lines[0].index("about")
+    names = [line.split()[0] for line in lines[1:]]
+    assert names[:3] == ["fmnist_cnn", "lenet", "resnet18"], names
+    row = lines[1 + names.index("resnet50")]
+    assert re.match(r"resnet50 +25,557,032 +4\.09 +3x224x224 +1000 +- +ResNet", row), row
+    for line in lines[1:]:  # columns: texts begin, and numbers end, below their titles
+        assert line[about - 2:about] == "  " and line[about] != " ", line
+        assert line[lines[0].index("parameters") + 10] == " ", line
+    listed = json.loads(done("models", "--json"))
+    assert [m["name"] for m in listed] == names
+    resnet = listed[names.index("resnet50")]
+    assert resnet["parameters"] == 25557032 and resnet["macs"] == 4089184256, resnet
+    assert resnet["input"] == [3, 224, 224] and resnet["classes"] == 1000, resnet
+    some = [m["name"] for m in json.loads(done("models", "--json", "*resnet?0"))]
+    assert some == [n for n in names if re.fullmatch(r".*resnet.0", n)] and len(some) > 1, some
+    assert done("models", "resnet18").splitlines()[1].startswith("resnet18 ")
+    refused(2, r"no model matches 'resnet\?'; `weft models` lists all", "models", "resnet?")
+
+
+def test_summary_folds_by_depth_and_multiplies_by_batch(tmp):
+    text = done("summary", "--model", "resnet50")
+    for part in ("Total params: 25,557,032\n", "Total mult-adds (G): 4.09\n",
+                 "Forward/backward pass size (MB): 177.83\n", "(conv3): 3-", "[1, 1000]"):
+        assert part in text, (part, text)
+    assert max(map(len, text.splitlines())) == len(text.splitlines()[0])  # the rule is the widest
+    one = done("summary", "--model", "resnet50", "--depth", 1, "-b", 2)
+    assert "[2, 1000]" in one and "2-1" not in one and "(layer4): 1-8" in one, one
+    assert "Total mult-adds (G): 8.18\n" in one and "Params size (MB): 102.23\n" in one, one
+    small = done("summary", "--model", "cifar_resnet20", "--input-size", "1x28x28",
+                 "--num-classes", 7, "--freeze", "layer*")
+    assert "[1, 1, 28, 28]" in small and "[1, 7]" in small, small
+    assert "Trainable params: 631\n" in small, small  # conv1: 144, bn1: 32, fc: 455
+
+
 def test_a_full_disk_fails_the_command(tmp):
     with open("/dev/full", "w") as full:
         r = subprocess.run([WEFT, "models"], stdout=full, stderr=subprocess.PIPE, text=True)
