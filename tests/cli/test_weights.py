@@ -8,6 +8,7 @@ import array
 import json
 import math
 import os
+import struct
 import sys
 
 import test_cli
@@ -125,7 +126,6 @@ def test_half_and_double_precision_load(tmp):
     codes = {"F16": "e", "F64": "d"}
     for dtype, code in codes.items():
         def change(t):
-            import struct
             for name, (kind, shape, raw) in t.items():
                 if kind == "F32":
                     values = array.array("f", raw)
@@ -202,6 +202,57 @@ def test_a_pattern_that_matches_nothing_suggests_names(tmp):
     for pattern, text in cases:
         refused(2, text, *base, pattern)
     assert not os.path.exists(f"{tmp}/run")
+
+
+def test_every_small_model_can_be_fine_tuned(tmp):
+    """Those whose weights do not fill the disk; tests/train/test_fine_tuning.c has all of them."""
+    models = [m for m in json.loads(done("models", "--json")) if m["parameters"] < 9e6]
+    assert len(models) >= 5, models
+    for m in models:
+        name, size = m["name"], max(32, m["smallest"])
+        data = ["--data-path", f"synthetic:3x{size}x{size}:%d:8", "-b", 8, "--threads", 2,
+                "--max-steps", 1]
+        path = trained(tmp, name, "first", [a % 5 if "%d" in str(a) else a for a in data],
+                       ["--overwrite"])
+        done("train", *[a % 3 if "%d" in str(a) else a for a in data], "--weights", path,
+             "--reset-head", "--freeze-bn", "--lr", 0, "--wd", 0, "--overwrite", "--output-dir",
+             f"{tmp}/second")
+        _, before = read_tensors(path)
+        meta, after = read_tensors(f"{tmp}/second/weights.safetensors")
+        changed = [n for n in before if before[n] != after[n]]
+        assert list(before) == list(after) and meta["weft.model"] == name, name
+        assert len(changed) == 2 and len({n.rsplit(".", 1)[0] for n in changed}) == 1, changed
+        assert all(before[n][1][0] == 5 and after[n][1][0] == 3 for n in changed), (name, changed)
+
+
+def test_a_models_own_options_travel_with_its_weights(tmp):
+    data = ["--data-path", "synthetic:3x32x32:4:16", "-b", 16, "--threads", 2]
+    one = trained(tmp, "squeezenet1_1", "one", data, ["--model-arg", "dropout=0.9"])
+    two = trained(tmp, "squeezenet1_1", "two", data,
+                  ["--model-arg", "dropout=0.9", "--model-arg=dropout=0.25"])
+    plain = trained(tmp, "squeezenet1_1", "plain", data)
+    for path, args in ((one, "dropout=0.9"), (two, "dropout=0.25"), (plain, None)):
+        meta, _ = read_tensors(path)
+        with open(os.path.join(os.path.dirname(path), "config.json")) as f:
+            assert json.load(f)["options"]["model-arg"] == args
+        assert meta.get("weft.model_args") == args, meta
+    # They are what the network is made of: another dropout, other gradients.
+    assert read_tensors(one)[1] != read_tensors(two)[1] != read_tensors(plain)[1]
+    # Without flags the file's; a flag goes before it; the options are not those of another model.
+    for args, want in (([], "dropout=0.9"), (["--model-arg", "dropout=0"], "dropout=0")):
+        run = ["train", *data, "--weights", one, "--max-steps", 1, "--overwrite", *args,
+               "--output-dir", f"{tmp}/more"]
+        done(*run)
+        meta, _ = read_tensors(f"{tmp}/more/weights.safetensors")
+        assert meta["weft.model_args"] == want, meta
+    done("eval", *data, "--weights", one)
+    refused(2, "one/weights.safetensors: squeezenet1_1 has no option 'width'", "eval", *data,
+            "--weights", rewritten(one, f"{tmp}/one/weights.safetensors", lambda t: None,
+                                   {"weft.model": "squeezenet1_1", "weft.model_args": "width=2"}))
+    for args, text in ((["dropout=2"], "dropout: '2' is not a number from 0"),
+                       (["dropout="], "dropout: '' is not a number")):
+        refused(1, text, "train", "--model", "squeezenet1_1", *data, "--model-arg", *args,
+                "--output-dir", f"{tmp}/bad")
 
 
 if __name__ == "__main__":
