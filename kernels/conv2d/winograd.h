@@ -30,6 +30,7 @@ enum {
     WINO_IN = 6,  /* input pixels of a tile, one way */
     WINO_OUT = 4, /* output pixels */
     WINO_POINTS = 36,
+    WINO_L2_FLOATS = 49152, /* of V that stay in the second-level cache: 192 KiB */
     WINO_SKEW = 16 /* floats between the points' arrays, so that they meet in no cache set */
 };
 
@@ -113,38 +114,60 @@ WF_INLINE void wino_filter_t(const wf_vf *u, wf_vf *g, int u_step, int g_step)
 /* An image cut into tiles of 4 x 4 outputs, taken by whole rows of tiles. */
 typedef struct wino_tiles {
     int rows, columns; /* of tiles */
-    int chunk;         /* rows of tiles taken at once */
-    size_t frame_row;  /* floats of a row of the frame, which holds a chunk's input */
+    size_t frame_row;  /* floats of a row of the frame, which holds the input of some rows */
 } wino_tiles;
 
-/* `channels` of the input decide how much of the transformed input stays in the cache. */
-static inline wino_tiles wino_cut(int P, int Q, int channels)
+static inline wino_tiles wino_cut(int P, int Q)
 {
     wino_tiles t = {.rows = (P + WINO_OUT - 1) / WINO_OUT,
                     .columns = (Q + WINO_OUT - 1) / WINO_OUT};
-    int most = 49152 / (WINO_POINTS * channels); /* 192 KiB */
-    most = most > 12 ? most : 12;
-    t.chunk = most / t.columns < 1 ? 1 : most / t.columns;
-    t.chunk = t.chunk < t.rows ? t.chunk : t.rows;
     t.frame_row = ((size_t)t.columns * WINO_OUT + 2) * L;
     return t;
 }
 
-static inline size_t wino_frame_count(const wino_tiles *t)
+/* Tiles to take at once: about `most`, at least 12, in whole rows. */
+static inline int wino_capacity(const wino_tiles *t, int most)
 {
-    return ((size_t)t->chunk * WINO_OUT + 2) * t->frame_row;
+    most = most > 12 ? most : 12;
+    return most / t->columns < 1 ? t->columns : most / t->columns * t->columns;
 }
 
-/* Copies what a chunk whose first tile row is `tile_row` reads of one channel block (H x W x L) into
- * the frame, zeros around it. */
-static inline void wino_fill_frame(const wino_tiles *t, int tile_row, int n_rows, const float *x,
-                                   int H, int W, const int padding[2], float *frame)
+/* n rows of tiles of an image, from `first` on. */
+typedef struct wino_rows {
+    int image, first, n;
+} wino_rows;
+
+/* As many of the rows from r.first on as `room` tiles hold. */
+static inline wino_rows wino_take(const wino_tiles *t, wino_rows r, int room)
 {
-    const int width = t->columns * WINO_OUT + 2, height = n_rows * WINO_OUT + 2;
+    int left = t->rows - r.first, most = room / t->columns;
+    r.n = left < most ? left : most;
+    return r;
+}
+
+static inline wino_rows wino_after(const wino_tiles *t, wino_rows r)
+{
+    bool last = r.first + r.n == t->rows;
+    return (wino_rows){r.image + last, last ? 0 : r.first + r.n, 0};
+}
+
+/* Floats of the frame when `capacity` tiles are taken at once. */
+static inline size_t wino_frame_count(const wino_tiles *t, int capacity)
+{
+    int rows = capacity / t->columns < t->rows ? capacity / t->columns : t->rows;
+    return ((size_t)rows * WINO_OUT + 2) * t->frame_row;
+}
+
+/* Copies what rows `r` of tiles read of one channel block (H x W x L) into the frame, zeros around
+ * it. */
+static inline void wino_fill_frame(const wino_tiles *t, wino_rows r, const float *x, int H, int W,
+                                   const int padding[2], float *frame)
+{
+    const int width = t->columns * WINO_OUT + 2, height = r.n * WINO_OUT + 2;
     const int left = padding[1] < width ? padding[1] : width;
     const int inside = W < width - left ? W : width - left;
     for (int i = 0; i < height; i++, frame += t->frame_row) {
-        int h = tile_row * WINO_OUT + i - padding[0];
+        int h = r.first * WINO_OUT + i - padding[0];
         if (h < 0 || h >= H) {
             memset(frame, 0, t->frame_row * sizeof *frame);
             continue;
@@ -170,15 +193,15 @@ WF_INLINE void wino_tile_input(const float *frame, size_t frame_row, float *v, s
         wf_vstore(v + (size_t)i * point, d[i]);
 }
 
-/* Transforms n_rows rows of tiles, from `row` on, of an image of `channels` (a multiple of L) into
+/* Transforms rows `r` of tiles of an image x of `channels` (a multiple of L) into
  * v[point][tile][channel]. */
-static inline void wino_transform_input(const wino_tiles *t, int row, int n_rows, const float *x,
-                                        int H, int W, const int padding[2], int channels,
-                                        float *frame, float *v, size_t point)
+static inline void wino_transform_input(const wino_tiles *t, wino_rows r, const float *x, int H,
+                                        int W, const int padding[2], int channels, float *frame,
+                                        float *v, size_t point)
 {
     for (int c = 0; c < channels; c += L, x += (size_t)H * (size_t)W * L) {
-        wino_fill_frame(t, row, n_rows, x, H, W, padding, frame);
-        for (int i = 0; i < n_rows; i++)
+        wino_fill_frame(t, r, x, H, W, padding, frame);
+        for (int i = 0; i < r.n; i++)
             for (int j = 0; j < t->columns; j++)
                 wino_tile_input(
                     frame + (size_t)i * WINO_OUT * t->frame_row + (size_t)j * WINO_OUT * L,

@@ -1,12 +1,12 @@
 /* Winograd F(4x4, 3x3), backward-weights: dW = GT [sum over tiles of (A dy AT) * (BT x B)] G.
  *
- * A tile of work is a slot's images and up to 64 output channels. It transforms input and output
+ * A tile of work is a slot's images and up to 64 or 128 output channels. It transforms input and output
  * gradient of as many tiles as the second-level cache holds, adds their products at each of the 36
  * points, in the order of images and tiles, and transforms the sums back once, into a slot in the
  * format of direct.c, whose reduce it shares. winograd.h has the transforms. The bits follow from
  * shape and ISA. Stateless but for the plan.
  *
- * V: points, tiles, C. D: points, tiles, output blocks, L. Sums: output blocks by twos, points, C,
+ * V: points, tiles, C. D: points, tiles, output blocks, L. Sums: points, output blocks by twos, C,
  * two blocks, L. Both C and K are padded. */
 #include <stdio.h>
 
@@ -15,31 +15,37 @@
 
 extern const wf_conv2d_impl WF_ISA_FN(wf_conv2d_direct); /* for its reduce */
 
-enum { MAX_CHANNELS = 6, PAIR = 2, PART_BLOCKS = 64 / L };
+/* Staged as in Note [Staging] of winograd.c: more tiles at once, and larger parts, for each of which
+ * the input is transformed anew. */
+enum { MAX_CHANNELS = 6, PAIR = 2, PART = 64, STAGED_PART = 128, STAGED_TILES = 64 };
 
 typedef struct plan {
     wino_tiles cut;
     int C, blocks; /* padded channels; output blocks */
     int capacity;  /* tiles that V and D hold */
-    size_t v_point, d_point, sums;
+    int part_blocks;
+    size_t v_point, d_point, d_step, s_pair, s_point;
 } plan;
 
 static plan plan_of(const wf_conv2d_desc *d)
 {
-    plan p = {.cut = wino_cut(d->P, d->Q, d->C), .C = wf_round_up(d->C, L)};
-    int chunk = p.cut.chunk * p.cut.columns, most = 49152 / (WINO_POINTS * p.C);
-    most = most > 16 ? most : 16;
+    plan p = {.cut = wino_cut(d->P, d->Q), .C = wf_round_up(d->C, L)};
+    const bool staged = (int64_t)d->C * d->K > 96 * 96;
     p.blocks = (d->K + L - 1) / L;
-    p.capacity = chunk * (most / chunk > 1 ? most / chunk : 1);
+    p.part_blocks = (staged ? STAGED_PART : PART) / L;
+    p.part_blocks = p.part_blocks < p.blocks ? p.part_blocks : p.blocks;
+    p.capacity =
+        wino_capacity(&p.cut, staged ? STAGED_TILES : WINO_L2_FLOATS / (WINO_POINTS * p.C));
     p.v_point = (size_t)p.capacity * (size_t)p.C + WINO_SKEW;
-    p.d_point = (size_t)p.capacity * PART_BLOCKS * L + WINO_SKEW;
-    p.sums = (size_t)PART_BLOCKS * WINO_POINTS * (size_t)p.C * L;
+    p.d_step = (size_t)p.part_blocks * L;
+    p.d_point = (size_t)p.capacity * p.d_step + WINO_SKEW;
+    p.s_pair = (size_t)p.C * PAIR * L;
+    p.s_point = (size_t)((p.part_blocks + PAIR - 1) / PAIR) * p.s_pair;
     return p;
 }
 
 static bool fits(const wf_conv2d_desc *d, wf_conv2d_pass pass, char *why, size_t size)
 {
-    wino_tiles t = wino_cut(d->P, d->Q, d->C);
     const char *reason = NULL;
     if (pass != WF_CONV2D_BACKWARD_WEIGHTS)
         reason = "backward-weights only";
@@ -50,11 +56,7 @@ static bool fits(const wf_conv2d_desc *d, wf_conv2d_pass pass, char *why, size_t
         reason = "3x3, stride 1, dense, one group only";
     else if (d->src_block != L || d->dst_block != L)
         reason = "activations in blocks of a vector only";
-    else if (d->C < 16 || d->K < 16)
-        reason = "too few channels to pay for the transforms";
-    else if ((int64_t)d->C * d->K > 256 * 256)
-        reason = "the sums are too large for the caches";
-    else if ((int64_t)d->P * d->Q * 9 < (int64_t)t.rows * t.columns * 64)
+    else if (d->P < 3 || d->Q < 3)
         reason = "too much of the 4x4 tiles lies outside the image";
     if (reason)
         snprintf(why, size, "%s", reason);
@@ -66,7 +68,7 @@ static double expect(const wf_conv2d_desc *d, wf_conv2d_pass pass, weft_isa isa)
     plan p = plan_of(d);
     int images = wf_conv2d_slot_images(d), slots = (d->N + images - 1) / images;
     double tiles = (double)d->N * p.cut.rows * p.cut.columns;
-    double parts = (p.blocks + PART_BLOCKS - 1) / PART_BLOCKS;
+    double parts = (p.blocks + p.part_blocks - 1) / p.part_blocks;
     return wf_expect_fmas(WINO_POINTS * tiles * p.C * p.blocks * L, WINO_ISA, WINO_SHARE) +
            tiles * (parts * p.C / L * WINO_INPUT_CYCLES + p.blocks * WINO_OUTPUT_CYCLES) +
            slots * (double)p.C * p.blocks * WINO_FILTER_CYCLES;
@@ -75,11 +77,12 @@ static double expect(const wf_conv2d_desc *d, wf_conv2d_pass pass, weft_isa isa)
 static bool create(wf_conv2d *k, char *why, size_t size)
 {
     plan p = plan_of(&k->desc);
-    k->parts = (p.blocks + PART_BLOCKS - 1) / PART_BLOCKS;
+    k->parts = (p.blocks + p.part_blocks - 1) / p.part_blocks;
     k->slot_bytes = (size_t)p.blocks * L * (size_t)p.C * 9 * sizeof(float);
     k->reduce_tiles = p.blocks;
     k->scratch_bytes =
-        (wino_frame_count(&p.cut) + WINO_POINTS * (p.v_point + p.d_point) + p.sums) * sizeof(float);
+        (wino_frame_count(&p.cut, p.capacity) + WINO_POINTS * (p.v_point + p.d_point + p.s_point)) *
+        sizeof(float);
     return true;
 }
 
@@ -98,32 +101,32 @@ static void tile_gradient(const float *frame, size_t frame_row, float *d, size_t
         wf_vstore(d + (size_t)i * point, z[i]);
 }
 
-static void transform_gradient(const wf_conv2d_desc *desc, const plan *p, int row, int n_rows,
+static void transform_gradient(const wf_conv2d_desc *desc, const plan *p, wino_rows r,
                                const float *dy, int blocks, float *frame, float *d)
 {
     static const int none[2] = {0, 0};
     const wino_tiles *t = &p->cut;
     for (int b = 0; b < blocks; b++, dy += (size_t)desc->P * (size_t)desc->Q * L) {
-        wino_fill_frame(t, row, n_rows, dy, desc->P, desc->Q, none, frame);
-        for (int i = 0; i < n_rows; i++)
+        wino_fill_frame(t, r, dy, desc->P, desc->Q, none, frame);
+        for (int i = 0; i < r.n; i++)
             for (int j = 0; j < t->columns; j++)
-                tile_gradient(frame + (size_t)i * WINO_OUT * t->frame_row +
-                                  (size_t)j * WINO_OUT * L,
-                              t->frame_row,
-                              d + (size_t)((i * t->columns + j) * PART_BLOCKS + b) * L, p->d_point);
+                tile_gradient(
+                    frame + (size_t)i * WINO_OUT * t->frame_row + (size_t)j * WINO_OUT * L,
+                    t->frame_row, d + (size_t)(i * t->columns + j) * p->d_step + (size_t)b * L,
+                    p->d_point);
     }
 }
 
 /* s[c][b] += sum over tiles of v[t][c] * d[t][b], for NC channels and NB blocks: constants where
  * this is called. */
 WF_INLINE void accumulate(const int NC, const int NB, int tiles, const float *v, size_t v_step,
-                          const float *d, float *s)
+                          const float *d, size_t d_step, float *s)
 {
     wf_vf sum[MAX_CHANNELS][PAIR];
     for (int c = 0; c < NC; c++)
         for (int b = 0; b < NB; b++)
             sum[c][b] = wf_vload(s + (c * PAIR + b) * L);
-    for (int t = 0; t < tiles; t++, v += v_step, d += PART_BLOCKS * L) {
+    for (int t = 0; t < tiles; t++, v += v_step, d += d_step) {
         wf_vf y[PAIR];
         for (int b = 0; b < NB; b++)
             y[b] = wf_vload(d + b * L);
@@ -146,12 +149,12 @@ static void accumulate_point(const plan *p, int tiles, int blocks, const float *
         int left = p->C - c, n = left >= 6 && left != 8 ? 6 : left >= 4 ? 4 : 2;
         float *sc = s + (size_t)c * PAIR * L;
         switch (blocks * 8 + n) {
-        case 16 + 6: accumulate(6, 2, tiles, v + c, (size_t)p->C, d, sc); break;
-        case 16 + 4: accumulate(4, 2, tiles, v + c, (size_t)p->C, d, sc); break;
-        case 16 + 2: accumulate(2, 2, tiles, v + c, (size_t)p->C, d, sc); break;
-        case 8 + 6: accumulate(6, 1, tiles, v + c, (size_t)p->C, d, sc); break;
-        case 8 + 4: accumulate(4, 1, tiles, v + c, (size_t)p->C, d, sc); break;
-        case 8 + 2: accumulate(2, 1, tiles, v + c, (size_t)p->C, d, sc); break;
+        case 16 + 6: accumulate(6, 2, tiles, v + c, (size_t)p->C, d, p->d_step, sc); break;
+        case 16 + 4: accumulate(4, 2, tiles, v + c, (size_t)p->C, d, p->d_step, sc); break;
+        case 16 + 2: accumulate(2, 2, tiles, v + c, (size_t)p->C, d, p->d_step, sc); break;
+        case 8 + 6: accumulate(6, 1, tiles, v + c, (size_t)p->C, d, p->d_step, sc); break;
+        case 8 + 4: accumulate(4, 1, tiles, v + c, (size_t)p->C, d, p->d_step, sc); break;
+        case 8 + 2: accumulate(2, 1, tiles, v + c, (size_t)p->C, d, p->d_step, sc); break;
         }
         c += n;
     }
@@ -160,21 +163,19 @@ static void accumulate_point(const plan *p, int tiles, int blocks, const float *
 static void accumulate_all(const plan *p, int tiles, int blocks, const float *v, const float *d,
                            float *sums)
 {
-    const size_t point = (size_t)p->C * PAIR * L;
-    for (int b = 0; b < blocks; b += PAIR)
-        for (int i = 0; i < WINO_POINTS; i++, sums += point)
-            accumulate_point(p, tiles, blocks - b < PAIR ? 1 : PAIR, v + (size_t)i * p->v_point,
-                             d + (size_t)i * p->d_point + b * L, sums);
+    for (int i = 0; i < WINO_POINTS; i++, v += p->v_point, d += p->d_point, sums += p->s_point)
+        for (int b = 0; b < blocks; b += PAIR)
+            accumulate_point(p, tiles, blocks - b < PAIR ? 1 : PAIR, v, d + b * L,
+                             sums + (size_t)(b / PAIR) * p->s_pair);
 }
 
 /* The sums of one output block back to 3 x 3 weights, into direct.c's slot format. */
 static void transform_back(const plan *p, const float *sums, float *w)
 {
-    const size_t point = (size_t)p->C * PAIR * L;
     for (int c = 0; c < p->C; c++) {
         wf_vf u[WINO_POINTS], t[18], g[9];
         for (int i = 0; i < WINO_POINTS; i++)
-            u[i] = wf_vload(sums + (size_t)i * point + (size_t)c * PAIR * L);
+            u[i] = wf_vload(sums + (size_t)i * p->s_point + (size_t)c * PAIR * L);
         for (int j = 0; j < WINO_IN; j++)
             wino_filter_t(u + j, t + j, WINO_IN, WINO_IN);
         for (int r = 0; r < 3; r++)
@@ -190,34 +191,31 @@ static void backward_weights(const wf_conv2d *k, int worker, const void *src, si
 {
     const wf_conv2d_desc *d = &k->desc;
     const plan p = plan_of(d);
-    const int first = part * PART_BLOCKS;
-    const int blocks = p.blocks - first < PART_BLOCKS ? p.blocks - first : PART_BLOCKS;
-    const size_t pair = (size_t)WINO_POINTS * (size_t)p.C * PAIR * L;
+    const int first = part * p.part_blocks;
+    const int blocks = p.blocks - first < p.part_blocks ? p.blocks - first : p.part_blocks;
     const size_t w_block = (size_t)p.C * 9 * L;
-    float *frame = scratch, *v = frame + wino_frame_count(&p.cut);
+    float *frame = scratch, *v = frame + wino_frame_count(&p.cut, p.capacity);
     float *z = v + WINO_POINTS * p.v_point, *sums = z + WINO_POINTS * p.d_point;
     int tiles = 0;
-    memset(sums, 0, p.sums * sizeof *sums);
-    for (int i = 0; i < n; i++) {
-        const float *x = (const float *)((const char *)src + (size_t)i * src_stride);
-        const float *dy = (const float *)((const char *)ddst + (size_t)i * ddst_stride);
-        dy += (size_t)first * (size_t)d->P * (size_t)d->Q * L;
-        for (int row = 0; row < p.cut.rows; row += p.cut.chunk) {
-            int n_rows = p.cut.rows - row < p.cut.chunk ? p.cut.rows - row : p.cut.chunk;
-            if (tiles + n_rows * p.cut.columns > p.capacity) {
-                accumulate_all(&p, tiles, blocks, v, z, sums);
-                tiles = 0;
-            }
-            wino_transform_input(&p.cut, row, n_rows, x, d->H, d->W, d->padding, p.C, frame,
-                                 v + (size_t)tiles * (size_t)p.C, p.v_point);
-            transform_gradient(d, &p, row, n_rows, dy, blocks, frame,
-                               z + (size_t)tiles * PART_BLOCKS * L);
-            tiles += n_rows * p.cut.columns;
+    memset(sums, 0, WINO_POINTS * p.s_point * sizeof *sums);
+    for (wino_rows at = {0}; at.image < n; at = wino_after(&p.cut, at)) {
+        if (tiles + p.cut.columns > p.capacity) {
+            accumulate_all(&p, tiles, blocks, v, z, sums);
+            tiles = 0;
         }
+        at = wino_take(&p.cut, at, p.capacity - tiles);
+        const char *x = (const char *)src + (size_t)at.image * src_stride;
+        const char *dy = (const char *)ddst + (size_t)at.image * ddst_stride;
+        wino_transform_input(&p.cut, at, (const float *)x, d->H, d->W, d->padding, p.C, frame,
+                             v + (size_t)tiles * (size_t)p.C, p.v_point);
+        transform_gradient(d, &p, at,
+                           (const float *)dy + (size_t)first * (size_t)d->P * (size_t)d->Q * L,
+                           blocks, frame, z + (size_t)tiles * p.d_step);
+        tiles += at.n * p.cut.columns;
     }
     accumulate_all(&p, tiles, blocks, v, z, sums);
     for (int b = 0; b < blocks; b++)
-        transform_back(&p, sums + (size_t)(b / PAIR) * pair + b % PAIR * L,
+        transform_back(&p, sums + (size_t)(b / PAIR) * p.s_pair + b % PAIR * L,
                        (float *)slot + (size_t)(first + b) * w_block);
 }
 
