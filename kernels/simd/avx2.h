@@ -255,6 +255,11 @@ WF_INLINE wf_vf wf_vi_as_f(wf_vi a)
 {
     return _mm256_castsi256_ps(a);
 }
+/* Lane i is lane from[i] of a; from is in 0..WF_LANES - 1. */
+WF_INLINE wf_vf wf_vpermute(wf_vf a, wf_vi from)
+{
+    return _mm256_permutevar8x32_ps(a, from);
+}
 WF_INLINE wf_vi wf_vf_as_i(wf_vf a)
 {
     return _mm256_castps_si256(a);

@@ -250,6 +250,11 @@ WF_INLINE wf_vf wf_vi_as_f(wf_vi a)
 {
     return _mm512_castsi512_ps(a);
 }
+/* Lane i is lane from[i] of a; from is in 0..WF_LANES - 1. */
+WF_INLINE wf_vf wf_vpermute(wf_vf a, wf_vi from)
+{
+    return _mm512_permutexvar_ps(from, a);
+}
 WF_INLINE wf_vi wf_vf_as_i(wf_vf a)
 {
     return _mm512_castps_si512(a);

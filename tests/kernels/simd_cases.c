@@ -209,6 +209,10 @@ static void integers(void)
         assert_int_equal(wf_vm_bits(wf_vi_gt(va, vb)), gt);
         wf_vstore(f, wf_vcvt_f(va));
         EACH(i) same(f[i], (float)a[i]);
+        int32_t from[L];
+        EACH(i) from[i] = (s * 5 + i * i) % L;
+        wf_vstore(f, wf_vpermute(wf_vcvt_f(va), wf_vi_load(from)));
+        EACH(i) same(f[i], (float)a[from[i]]);
         wf_vi_store_u8(u, va);
         EACH(i) assert_int_equal(u[i], (uint8_t)a[i]);
         CHECK(wf_vi_load_u8(u), (uint8_t)a[i]);

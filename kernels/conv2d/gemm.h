@@ -1,0 +1,97 @@
+/* What gemm_*.c share: a convolution as a product over an implicit im2col matrix; private to them.
+ *
+ * The matrix is never there. Its rows are output pixels, its columns the *vectors* of the input
+ * channels times the taps; where the input itself does not do, gemm_frame.c copies the part that a
+ * few output rows need into a *frame*, from which every tap is one offset and neighbouring output
+ * pixels are neighbours, whatever stride, padding, dilation and groups are: zeros stand around the
+ * image, and the columns (rows) of each residue of the stride stand together. One copy of the
+ * input serves all taps and all output channels.
+ *
+ * A pass is a list of *phases* (Note [Phases of backward-data]), each the product of two *axes*,
+ * rows and columns. Letters as seen by the pass: I input channels, O output channels, per group IG
+ * and OG; L channels in a vector.
+ *
+ * Note [How channels meet]. Three ways, by shape alone:
+ *   DENSE  a vector of outputs lies in one group: each of its input channels is broadcast to all
+ *          lanes. A vector of inputs holds L channels of the group.
+ *   PLAIN  the same from a plain input (src_block 1): a vector of inputs holds one channel.
+ *   LANES  a vector of outputs spans several groups, or is cut by one: lane l meets input channel j
+ *          of its own group. Vector j of the inputs is made for one vector of outputs: its lane l
+ *          holds that channel. No product is wasted, as it would be on the zeros between groups.
+ *
+ * Note [Phases of backward-data]. With stride s, the input pixels h = a mod s receive from other
+ * taps than those of another residue: backward-data is s dense convolutions of ddst, a phase each,
+ * whose outputs lie s apart. Forward and backward-weights have one phase. */
+#ifndef WF_CONV2D_GEMM_H
+#define WF_CONV2D_GEMM_H
+
+#include "kernels/conv2d/conv2d.h"
+#include "kernels/simd/simd.h"
+
+enum { L = WF_LANES };
+
+typedef enum gemm_kind { GEMM_DENSE, GEMM_PLAIN, GEMM_LANES } gemm_kind;
+
+/* Rows or columns of a phase. Output i of n lies at out + i * out_step and meets, with each of its
+ * taps, the input at offset + i * in_step, which is position place + i of residue slot `slot` of a
+ * frame; position 0 of a slot is input first[slot]. Taps that never meet the input are left out. */
+typedef struct gemm_axis {
+    int n, out, out_step, in, in_step;
+    int taps, slots, span; /* span: the largest place */
+    int *tap, *offset, *slot, *place;
+    int *first;
+} gemm_axis;
+
+typedef struct gemm_plan {
+    gemm_kind kind;
+    wf_act in, out; /* what the pass reads and writes; backward-weights: src and dst */
+    int groups, IG, OG;
+    int sets;       /* of input vectors that are taken together: groups, or output vectors (LANES) */
+    int blocks;     /* output vectors of a set */
+    int vectors;    /* input vectors of a set */
+    int depth;      /* input channels of a vector that are summed up one by one: L, or 1 */
+    size_t unit;    /* floats between neighbouring pixels of a frame: L, or 1 */
+    int rows, columns; /* numbers of axes; phase (a, b) is row[a] x column[b] */
+    gemm_axis *row, *column;
+    int chunk; /* input vectors that are taken at once */
+} gemm_plan;
+
+/* A part of a frame: `rows` output rows from `first_row` on, vectors [v0, v1) of a set. */
+typedef struct gemm_part {
+    int set, v0, v1, first_row, rows;
+} gemm_part;
+
+/* NULL when memory runs out. */
+gemm_plan *WF_ISA_FN(wf_gemm_plan)(const wf_conv2d_desc *d, wf_conv2d_pass pass);
+void WF_ISA_FN(wf_gemm_plan_destroy)(gemm_plan *p);
+
+/* Whether the input itself is the frame: one tap, no stride, no padding, channels as they are. */
+bool WF_ISA_FN(wf_gemm_direct)(const gemm_plan *p, const gemm_axis *h, const gemm_axis *w);
+/* The output rows that are taken at once. */
+int WF_ISA_FN(wf_gemm_rows)(const gemm_plan *p, const gemm_axis *h, const gemm_axis *w);
+/* Floats from vector to vector of a frame (or of the input itself) for `rows` output rows. */
+size_t WF_ISA_FN(wf_gemm_vector)(const gemm_plan *p, const gemm_axis *h, const gemm_axis *w,
+                                 int rows);
+/* Floats from output row to output row of it. */
+size_t WF_ISA_FN(wf_gemm_row)(const gemm_plan *p, const gemm_axis *h, const gemm_axis *w);
+/* Where output (0, 0) of the part meets tap (r, s) of the axes' lists, in vector v0. */
+size_t WF_ISA_FN(wf_gemm_tap)(const gemm_plan *p, const gemm_axis *h, const gemm_axis *w, int rows,
+                              int r, int s);
+/* Fills the frame of a part, laid out for `rows` output rows, of which the part may have fewer;
+ * returns it, or the place in x. */
+const float *WF_ISA_FN(wf_gemm_frame)(const gemm_plan *p, const gemm_axis *h, const gemm_axis *w,
+                                      gemm_part part, int rows, const float *x, float *frame);
+/* Input channel of vector v, position c (DENSE: 0..L-1, PLAIN: 0, LANES: the lane); -1: none. */
+int WF_ISA_FN(wf_gemm_channel)(const gemm_plan *p, int set, int v, int c);
+
+#define gemm_plan_create WF_ISA_FN(wf_gemm_plan)
+#define gemm_plan_destroy WF_ISA_FN(wf_gemm_plan_destroy)
+#define gemm_direct WF_ISA_FN(wf_gemm_direct)
+#define gemm_rows WF_ISA_FN(wf_gemm_rows)
+#define gemm_vector WF_ISA_FN(wf_gemm_vector)
+#define gemm_row WF_ISA_FN(wf_gemm_row)
+#define gemm_tap WF_ISA_FN(wf_gemm_tap)
+#define gemm_frame WF_ISA_FN(wf_gemm_frame)
+#define gemm_channel WF_ISA_FN(wf_gemm_channel)
+
+#endif

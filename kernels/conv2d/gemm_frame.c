@@ -1,0 +1,309 @@
+/* The geometry of gemm_*.c, and the frames that stand in for an im2col matrix. See gemm.h.
+ * Plans are made on the planning thread and constant afterwards; filling a frame is pure. */
+#include <stdlib.h>
+
+#include "kernels/conv2d/gemm.h"
+
+enum {
+    FRAME = 32 * 1024, /* floats of a frame: with its weights and outputs inside a 512 KiB L2 */
+    DEPTH = 4096 / (2 * L) /* products that one pass over the pixels adds: 16 KiB of weights for two
+                              vectors of outputs, which stay in the first-level cache meanwhile */
+};
+
+/* ---- axes ------------------------------------------------------------------------------------ */
+
+static void add_tap(gemm_axis *a, int tap, int offset)
+{
+    int first = offset >= 0 ? 0 : (-offset + a->in_step - 1) / a->in_step;
+    if (first >= a->n || first * a->in_step + offset >= a->in)
+        return;
+    a->tap[a->taps] = tap;
+    a->offset[a->taps++] = offset;
+}
+
+/* Gives every tap its slot and place, now that all are there. */
+static void place_taps(gemm_axis *a)
+{
+    for (int t = 0; t < a->taps; t++) {
+        int residue = (a->offset[t] % a->in_step + a->in_step) % a->in_step, z = 0;
+        while (z < a->slots && (a->first[z] % a->in_step + a->in_step) % a->in_step != residue)
+            z++;
+        if (z == a->slots)
+            a->first[a->slots++] = a->offset[t];
+        if (a->offset[t] < a->first[z])
+            a->first[z] = a->offset[t];
+        a->slot[t] = z;
+    }
+    for (int t = 0; t < a->taps; t++) {
+        a->place[t] = (a->offset[t] - a->first[a->slot[t]]) / a->in_step;
+        a->span = a->place[t] > a->span ? a->place[t] : a->span;
+    }
+}
+
+/* The axes of one dimension: of forward and backward-weights one, of backward-data one for each
+ * residue of the stride. `in` and `out` as the pass sees them. NULL when memory runs out. */
+static gemm_axis *axes_create(bool data, int in, int out, int kernel, int stride, int padding,
+                              int dilation)
+{
+    const int count = data ? stride : 1;
+    gemm_axis *axes = calloc((size_t)count, sizeof *axes);
+    int *store = calloc((size_t)count * (size_t)kernel, 5 * sizeof *store);
+    if (!axes || !store) {
+        free(axes);
+        free(store);
+        return NULL;
+    }
+    axes[0].tap = store; /* which owns it */
+    for (int i = 0; i < count; i++, store += 5 * (size_t)kernel) {
+        gemm_axis *a = &axes[i];
+        a->in = in;
+        a->in_step = data ? 1 : stride;
+        a->out = i;
+        a->out_step = count;
+        a->n = i < out ? (out - i + count - 1) / count : 0;
+        a->tap = store;
+        a->offset = store + kernel;
+        a->slot = store + 2 * (size_t)kernel;
+        a->place = store + 3 * (size_t)kernel;
+        a->first = store + 4 * (size_t)kernel;
+        for (int t = 0; t < kernel; t++) {
+            int offset = data ? i + padding - t * dilation : t * dilation - padding;
+            if (!data)
+                add_tap(a, t, offset);
+            else if (offset % stride == 0)
+                add_tap(a, t, offset / stride);
+        }
+        place_taps(a);
+    }
+    return axes;
+}
+
+static void axes_destroy(gemm_axis *axes)
+{
+    if (axes)
+        free(axes[0].tap);
+    free(axes);
+}
+
+/* ---- plans ----------------------------------------------------------------------------------- */
+
+static void most_taps(const gemm_plan *p, int *rows, int *columns)
+{
+    *rows = *columns = 1;
+    for (int a = 0; a < p->rows; a++)
+        *rows = p->row[a].taps > *rows ? p->row[a].taps : *rows;
+    for (int b = 0; b < p->columns; b++)
+        *columns = p->column[b].taps > *columns ? p->column[b].taps : *columns;
+}
+
+gemm_plan *gemm_plan_create(const wf_conv2d_desc *d, wf_conv2d_pass pass)
+{
+    const bool data = pass == WF_CONV2D_BACKWARD_DATA;
+    gemm_plan *p = calloc(1, sizeof *p);
+    if (!p)
+        return NULL;
+    p->in = data ? wf_conv2d_dst(d) : wf_conv2d_src(d);
+    p->out = data ? wf_conv2d_src(d) : wf_conv2d_dst(d);
+    p->groups = d->groups;
+    p->IG = p->in.C / d->groups;
+    p->OG = p->out.C / d->groups;
+    if (d->groups > 1 && p->OG % L != 0) {
+        p->kind = GEMM_LANES;
+        p->sets = (p->out.C + L - 1) / L;
+        p->blocks = 1;
+        p->vectors = p->IG;
+    } else {
+        p->kind = p->in.block == 1 ? GEMM_PLAIN : GEMM_DENSE;
+        p->sets = d->groups;
+        p->blocks = (p->OG + L - 1) / L;
+        p->vectors = p->kind == GEMM_PLAIN ? p->IG : (p->IG + L - 1) / L;
+    }
+    p->depth = p->kind == GEMM_DENSE ? L : 1;
+    p->unit = p->kind == GEMM_PLAIN ? 1 : L;
+    p->rows = data ? d->stride[0] : 1;
+    p->columns = data ? d->stride[1] : 1;
+    p->row = axes_create(data, p->in.H, p->out.H, d->R, d->stride[0], d->padding[0], d->dilation[0]);
+    p->column =
+        axes_create(data, p->in.W, p->out.W, d->S, d->stride[1], d->padding[1], d->dilation[1]);
+    if (!p->row || !p->column) {
+        gemm_plan_destroy(p);
+        return NULL;
+    }
+    int r, s;
+    most_taps(p, &r, &s);
+    int64_t most = DEPTH / ((int64_t)r * s * p->depth);
+    most = most > 1 ? most : 1;
+    /* A row's frame, too, should fit. */
+    int64_t one = (int64_t)gemm_vector(p, &p->row[0], &p->column[0], 1);
+    if (most * one > FRAME && !gemm_direct(p, &p->row[0], &p->column[0]))
+        most = FRAME / one > 1 ? FRAME / one : 1;
+    int64_t chunks = (p->vectors + most - 1) / most;
+    p->chunk = (int)((p->vectors + chunks - 1) / chunks);
+    return p;
+}
+
+void gemm_plan_destroy(gemm_plan *p)
+{
+    if (!p)
+        return;
+    axes_destroy(p->row);
+    axes_destroy(p->column);
+    free(p);
+}
+
+int gemm_channel(const gemm_plan *p, int set, int v, int c)
+{
+    if (p->kind == GEMM_LANES) {
+        int o = set * L + c;
+        return o < p->out.C ? o / p->OG * p->IG + v : -1;
+    }
+    int i = v * p->depth + c;
+    return i < p->IG ? set * p->IG + i : -1;
+}
+
+/* ---- frames ---------------------------------------------------------------------------------- */
+
+bool gemm_direct(const gemm_plan *p, const gemm_axis *h, const gemm_axis *w)
+{
+    return p->kind == GEMM_DENSE && (p->groups == 1 || p->IG % L == 0) && h->taps == 1 &&
+           w->taps == 1 && h->offset[0] == 0 && w->offset[0] == 0 && h->in_step == 1 &&
+           w->in_step == 1 && h->n == h->in && w->n == w->in;
+}
+
+static size_t slot_length(const gemm_axis *a, int n)
+{
+    return (size_t)a->span + (size_t)n;
+}
+
+size_t gemm_row(const gemm_plan *p, const gemm_axis *h, const gemm_axis *w)
+{
+    return (size_t)w->slots * slot_length(w, w->n) * p->unit;
+}
+
+size_t gemm_vector(const gemm_plan *p, const gemm_axis *h, const gemm_axis *w, int rows)
+{
+    if (gemm_direct(p, h, w))
+        return (size_t)p->in.H * (size_t)p->in.W * L;
+    return (size_t)h->slots * slot_length(h, rows) * gemm_row(p, h, w);
+}
+
+int gemm_rows(const gemm_plan *p, const gemm_axis *h, const gemm_axis *w)
+{
+    size_t all = (size_t)p->chunk * gemm_row(p, h, w) * (size_t)h->slots; /* of one position */
+    size_t most = all ? FRAME / all : 1, span = (size_t)h->span;
+    most = most > span + 1 ? most - span : 1;
+    if (most >= (size_t)h->n)
+        return h->n;
+    int chunks = (int)(((size_t)h->n + most - 1) / most);
+    return (h->n + chunks - 1) / chunks;
+}
+
+size_t gemm_tap(const gemm_plan *p, const gemm_axis *h, const gemm_axis *w, int rows, int r, int s)
+{
+    if (gemm_direct(p, h, w))
+        return 0;
+    size_t row = (size_t)h->slot[r] * slot_length(h, rows) + (size_t)h->place[r];
+    size_t column = (size_t)w->slot[s] * slot_length(w, w->n) + (size_t)w->place[s];
+    return row * gemm_row(p, h, w) + column * p->unit;
+}
+
+/* Where the lanes of an input vector come from. */
+typedef struct source {
+    const float *x;  /* of its channel block, image row 0 (PLAIN: of its channel) */
+    enum { COPY, PERMUTE, GATHER } how;
+    int32_t lane[L];    /* PERMUTE: the lane of the block */
+    size_t element[L];  /* GATHER: offset at pixel 0 */
+    bool is[L];
+    size_t pixel; /* floats between neighbouring pixels */
+} source;
+
+static source source_of(const gemm_plan *p, int set, int v, const float *x)
+{
+    source s = {.how = COPY, .pixel = (size_t)p->in.block};
+    int first = gemm_channel(p, set, v, 0), block = first / L;
+    if (p->kind == GEMM_PLAIN) {
+        s.x = x + wf_act_index(p->in, first, 0, 0);
+        return s;
+    }
+    if (p->in.block == 1)
+        s.how = GATHER;
+    for (int l = 0; l < L; l++) {
+        int c = gemm_channel(p, set, v, l);
+        s.is[l] = c >= 0;
+        s.element[l] = c >= 0 ? wf_act_index(p->in, c, 0, 0) : 0;
+        s.lane[l] = c >= 0 ? c % L : l; /* no channel: whatever is there meets zero weights */
+        if (c >= 0 && c / L != block)
+            s.how = GATHER;
+        else if (s.lane[l] != l && s.how == COPY)
+            s.how = PERMUTE;
+    }
+    if (s.how == GATHER)
+        s.x = x;
+    else
+        s.x = x + wf_act_index(p->in, block * L, 0, 0);
+    return s;
+}
+
+static void copy_pixels(const gemm_plan *p, const source *s, const float *x, size_t step, int n,
+                        float *out)
+{
+    if (p->kind == GEMM_PLAIN) {
+        for (int i = 0; i < n; i++)
+            out[i] = x[(size_t)i * step];
+    } else if (s->how == COPY) {
+        for (int i = 0; i < n; i++)
+            wf_vstore(out + (size_t)i * L, wf_vload(x + (size_t)i * step));
+    } else if (s->how == PERMUTE) {
+        wf_vi lane = wf_vi_load(s->lane);
+        for (int i = 0; i < n; i++)
+            wf_vstore(out + (size_t)i * L, wf_vpermute(wf_vload(x + (size_t)i * step), lane));
+    } else {
+        for (int i = 0; i < n; i++)
+            for (int l = 0; l < L; l++)
+                out[(size_t)i * L + (size_t)l] =
+                    s->is[l] ? x[(size_t)i * step + s->element[l]] : 0.0f;
+    }
+}
+
+/* One row of the frame from image row x. */
+static void fill_row(const gemm_plan *p, const gemm_axis *w, const source *s, const float *x,
+                     float *out)
+{
+    const int length = (int)slot_length(w, w->n);
+    for (int z = 0; z < w->slots; z++, out += (size_t)length * p->unit) {
+        int first = w->first[z];
+        int begin = first >= 0 ? 0 : (-first + w->in_step - 1) / w->in_step;
+        int end = first >= w->in ? 0 : (w->in - 1 - first) / w->in_step + 1;
+        end = end < length ? end : length;
+        begin = begin < end ? begin : end;
+        memset(out, 0, (size_t)begin * p->unit * sizeof *out);
+        if (begin < end)
+            copy_pixels(p, s, x + (size_t)(first + begin * w->in_step) * s->pixel,
+                        (size_t)w->in_step * s->pixel, end - begin, out + (size_t)begin * p->unit);
+        memset(out + (size_t)end * p->unit, 0, (size_t)(length - end) * p->unit * sizeof *out);
+    }
+}
+
+const float *gemm_frame(const gemm_plan *p, const gemm_axis *h, const gemm_axis *w, gemm_part part,
+                        int rows, const float *x, float *frame)
+{
+    if (gemm_direct(p, h, w))
+        return x + wf_act_index(p->in, part.set * p->IG + part.v0 * L, part.first_row, 0);
+    const size_t row = gemm_row(p, h, w), image_row = (size_t)p->in.W * (size_t)p->in.block;
+    const int length = (int)slot_length(h, rows), filled = (int)slot_length(h, part.rows);
+    float *out = frame;
+    for (int v = part.v0; v < part.v1; v++) {
+        source s = source_of(p, part.set, v, x);
+        for (int z = 0; z < h->slots; z++)
+            for (int i = 0; i < length; i++, out += row) {
+                if (i >= filled)
+                    continue;
+                int64_t at = h->first[z] + ((int64_t)part.first_row + i) * h->in_step;
+                if (at < 0 || at >= h->in)
+                    memset(out, 0, row * sizeof *out);
+                else
+                    fill_row(p, w, &s, s.x + (size_t)at * image_row, out);
+            }
+    }
+    return frame;
+}
