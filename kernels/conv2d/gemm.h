@@ -28,7 +28,12 @@
 #include "kernels/conv2d/conv2d.h"
 #include "kernels/simd/simd.h"
 
-enum { L = WF_LANES };
+enum {
+    L = WF_LANES,
+    GEMM_SUMS = L == 16 ? 28 : 12, /* vectors of sums in registers, at most */
+    GEMM_N = L == 16 ? 14 : 12,    /* pixels in a group */
+    GEMM_NV = 4                    /* vectors of outputs of a pixel */
+};
 
 typedef enum gemm_kind { GEMM_DENSE, GEMM_PLAIN, GEMM_LANES } gemm_kind;
 
@@ -46,13 +51,14 @@ typedef struct gemm_plan {
     gemm_kind kind;
     wf_act in, out; /* what the pass reads and writes; backward-weights: src and dst */
     int groups, IG, OG;
-    int sets;       /* of input vectors that are taken together: groups, or output vectors (LANES) */
-    int blocks;     /* output vectors of a set */
-    int vectors;    /* input vectors of a set */
-    int depth;      /* input channels of a vector that are summed up one by one: L, or 1 */
-    size_t unit;    /* floats between neighbouring pixels of a frame: L, or 1 */
+    int sets;    /* of input vectors that are taken together: groups, or output vectors (LANES) */
+    int blocks;  /* output vectors of a set */
+    int vectors; /* input vectors of a set */
+    int depth;   /* input channels of a vector that are summed up one by one: L, or 1 */
+    size_t unit; /* floats between neighbouring pixels of a frame: L, or 1 */
     int rows, columns; /* numbers of axes; phase (a, b) is row[a] x column[b] */
     gemm_axis *row, *column;
+    int NV;    /* output vectors that are taken at once */
     int chunk; /* input vectors that are taken at once */
 } gemm_plan;
 
@@ -67,6 +73,10 @@ void WF_ISA_FN(wf_gemm_plan_destroy)(gemm_plan *p);
 
 /* Whether the input itself is the frame: one tap, no stride, no padding, channels as they are. */
 bool WF_ISA_FN(wf_gemm_direct)(const gemm_plan *p, const gemm_axis *h, const gemm_axis *w);
+/* Whether rows of outputs follow on each other as pixels do. */
+bool WF_ISA_FN(wf_gemm_flat)(const gemm_axis *h, const gemm_axis *w);
+/* Groups, of which each fits the registers, that n pixels in a row are cut into, for NV vectors. */
+int WF_ISA_FN(wf_gemm_groups)(int n, int NV);
 /* The output rows that are taken at once. */
 int WF_ISA_FN(wf_gemm_rows)(const gemm_plan *p, const gemm_axis *h, const gemm_axis *w);
 /* Floats from vector to vector of a frame (or of the input itself) for `rows` output rows. */
@@ -87,6 +97,8 @@ int WF_ISA_FN(wf_gemm_channel)(const gemm_plan *p, int set, int v, int c);
 #define gemm_plan_create WF_ISA_FN(wf_gemm_plan)
 #define gemm_plan_destroy WF_ISA_FN(wf_gemm_plan_destroy)
 #define gemm_direct WF_ISA_FN(wf_gemm_direct)
+#define gemm_flat WF_ISA_FN(wf_gemm_flat)
+#define gemm_groups WF_ISA_FN(wf_gemm_groups)
 #define gemm_rows WF_ISA_FN(wf_gemm_rows)
 #define gemm_vector WF_ISA_FN(wf_gemm_vector)
 #define gemm_row WF_ISA_FN(wf_gemm_row)

@@ -14,18 +14,11 @@
 
 #include "kernels/conv2d/gemm.h"
 
-enum {
-    SUMS = L == 16 ? 28 : 12, /* vectors of sums in registers, at most */
-    MAX_N = L == 16 ? 14 : 12, /* pixels in a group */
-    MAX_NV = 4                 /* vectors of outputs of a pixel */
-};
-
 typedef struct phase {
     const gemm_axis *h, *w;
-    size_t weights; /* where its weights start within those of an output vector */
-    int rows;       /* output rows at once */
+    size_t weights;    /* where its weights start within those of an output vector */
     bool direct, flat; /* the input is the frame; rows follow on each other as pixels do */
-    size_t *offset; /* of each tap and vector of a chunk, in the order of the weights */
+    size_t *offset;    /* of each tap and vector of a chunk, in the order of the weights */
 } phase;
 
 typedef struct state {
@@ -33,6 +26,7 @@ typedef struct state {
     phase *phases;
     size_t *offsets; /* of all phases */
     int n_phases;
+    int rows; /* of each phase at once */
 } state;
 
 static bool fits(const wf_conv2d_desc *d, wf_conv2d_pass pass, char *why, size_t size)
@@ -63,18 +57,16 @@ static void destroy(wf_conv2d *k)
     k->state = NULL;
 }
 
-static void describe_phase(const gemm_plan *p, phase *f)
+static void describe_phase(const gemm_plan *p, int rows, phase *f)
 {
-    const bool contiguous = f->h->out_step == 1 && f->w->out_step == 1;
     f->direct = gemm_direct(p, f->h, f->w);
-    f->flat = contiguous && f->w->slots == 1 && f->w->span == 0;
-    f->rows = gemm_rows(p, f->h, f->w);
-    const size_t vector = gemm_vector(p, f->h, f->w, f->rows);
+    f->flat = gemm_flat(f->h, f->w);
+    const size_t vector = gemm_vector(p, f->h, f->w, rows);
     size_t *offset = f->offset;
     for (int v = 0; v < p->chunk; v++)
         for (int r = 0; r < f->h->taps; r++)
             for (int s = 0; s < f->w->taps; s++)
-                *offset++ = (size_t)v * vector + gemm_tap(p, f->h, f->w, f->rows, r, s);
+                *offset++ = (size_t)v * vector + gemm_tap(p, f->h, f->w, rows, r, s);
 }
 
 static size_t phase_taps(const phase *f)
@@ -96,6 +88,11 @@ static bool create(wf_conv2d *k, char *why, size_t size)
     if (!s->phases || !s->offsets)
         goto fail;
     size_t weights = 0, *offset = s->offsets;
+    s->rows = p->row[0].n; /* the largest of all */
+    for (int i = 0; i < s->n_phases; i++) {
+        int rows = gemm_rows(p, &p->row[i / p->columns], &p->column[i % p->columns]);
+        s->rows = rows < s->rows && rows > 0 ? rows : s->rows;
+    }
     for (int i = 0; i < s->n_phases; i++) {
         phase *f = &s->phases[i];
         *f = (phase){.h = &p->row[i / p->columns], .w = &p->column[i % p->columns]};
@@ -103,10 +100,10 @@ static bool create(wf_conv2d *k, char *why, size_t size)
         f->offset = offset;
         if (phase_taps(f) == 0)
             continue;
-        describe_phase(p, f);
+        describe_phase(p, s->rows, f);
         weights += phase_taps(f) * (size_t)p->vectors * (size_t)p->depth * L;
         offset += phase_taps(f) * (size_t)p->chunk;
-        size_t frame = (size_t)p->chunk * gemm_vector(p, f->h, f->w, f->rows) * sizeof(float);
+        size_t frame = (size_t)p->chunk * gemm_vector(p, f->h, f->w, s->rows) * sizeof(float);
         if (!f->direct && frame > k->scratch_bytes)
             k->scratch_bytes = frame;
     }
@@ -126,63 +123,61 @@ static size_t packed_block(const wf_conv2d *k)
 
 /* ---- packing --------------------------------------------------------------------------------- */
 
-/* Plain weights as the pass sees them: of output channel o and input channel i the taps start at
- * o * output + (i within its group) * input, in elements. */
+/* Plain weights as the pass sees them: the taps of output channel o and input channel i start at
+ * o / OG * group + o % OG * output + i % IG * input, in elements. */
 typedef struct plain {
     const float *w;
-    size_t output, input, group; /* group: added for each group of outputs */
+    size_t output, input, group;
 } plain;
 
 static plain plain_of(const wf_conv2d *k, const gemm_plan *p, const float *w)
 {
     const size_t taps = (size_t)k->desc.R * (size_t)k->desc.S;
+    const size_t group = (size_t)p->OG * (size_t)p->IG * taps;
     if (k->pass == WF_CONV2D_FORWARD)
-        return (plain){w, (size_t)p->IG * taps, taps, (size_t)p->OG * (size_t)p->IG * taps};
-    return (plain){w, taps, (size_t)p->OG * taps, (size_t)p->IG * (size_t)p->OG * taps};
+        return (plain){w, (size_t)p->IG * taps, taps, group};
+    return (plain){w, taps, (size_t)p->OG * taps, group};
 }
 
-/* Vector v, position c of the inputs against the outputs of a vector: where lane l's taps start;
- * returns how many lanes there are. */
-static int lanes_of(const gemm_plan *p, plain w, int set, int first, int v, int c, size_t *at)
+/* The taps of a phase, from those of one output and `n` input channels: out[tap][channel] is a lane
+ * of a vector, the next channel's a vector further. */
+static void pack_lane(const phase *f, int S, const float *w, size_t input, int n, int depth,
+                      float *out)
 {
-    int n = 0;
-    for (int l = 0; l < L; l++) {
-        int o = first + l, end = p->kind == GEMM_LANES ? p->out.C : (set + 1) * p->OG;
-        int i = gemm_channel(p, set, v, p->kind == GEMM_LANES ? l : c);
-        if (o >= end || i < 0)
-            break;
-        at[n++] = (size_t)(o / p->OG) * w.group + (size_t)(o % p->OG) * w.output +
-                  (size_t)(i % p->IG) * w.input;
-    }
-    return n;
+    for (int r = 0; r < f->h->taps; r++)
+        for (int t = 0; t < f->w->taps; t++, out += depth * L) {
+            const float *from = w + f->h->tap[r] * S + f->w->tap[t];
+            for (int c = 0; c < n; c++)
+                out[c * L] = from[(size_t)c * input];
+        }
 }
 
+/* An output vector: lane by lane, so that the plain weights are read as they lie. */
 static void pack(const wf_conv2d *k, int worker, const void *weights, void *packed, int tile)
 {
     const state *s = k->state;
     const gemm_plan *p = s->plan;
-    const int set = tile / p->blocks, first = set * (p->kind == GEMM_LANES ? L : p->OG) +
-                                              tile % p->blocks * L;
+    const bool lanes = p->kind == GEMM_LANES;
+    const int set = tile / p->blocks, S = k->desc.S;
+    const int first = set * (lanes ? L : p->OG) + tile % p->blocks * L;
+    const int end = lanes ? p->out.C : (set + 1) * p->OG, n = end - first < L ? end - first : L;
     const plain w = plain_of(k, p, weights);
     float *block = (float *)packed + (size_t)tile * packed_block(k);
-    for (int v = 0; v < p->vectors; v++)
-        for (int c = 0; c < p->depth; c++) {
-            size_t at[L];
-            const int n = lanes_of(p, w, set, first, v, c, at);
-            for (int i = 0; i < s->n_phases; i++) {
-                const phase *f = &s->phases[i];
-                const size_t taps = phase_taps(f), depth = (size_t)p->depth;
-                float *out = block + f->weights + ((size_t)v * taps * depth + (size_t)c) * L;
-                for (int r = 0; r < f->h->taps; r++)
-                    for (int t = 0; t < f->w->taps; t++, out += depth * L) {
-                        const float *from = w.w + f->h->tap[r] * k->desc.S + f->w->tap[t];
-                        for (int l = 0; l < n; l++)
-                            out[l] = from[at[l]];
-                        for (int l = n; l < L; l++)
-                            out[l] = 0;
-                    }
+    if (n < L || (p->kind == GEMM_DENSE && p->IG % L))
+        memset(block, 0, packed_block(k) * sizeof *block);
+    for (int v = 0; v < p->vectors; v++) {
+        const int i = v * p->depth, inputs = p->IG - i < p->depth ? p->IG - i : p->depth;
+        for (int l = 0; l < n; l++) {
+            const int o = first + l;
+            const float *from = w.w + (size_t)(o / p->OG) * w.group +
+                                (size_t)(o % p->OG) * w.output + (size_t)i * w.input;
+            for (int j = 0; j < s->n_phases; j++) {
+                const phase *f = &s->phases[j];
+                float *out = block + f->weights + (size_t)v * phase_taps(f) * (size_t)p->depth * L;
+                pack_lane(f, S, from, w.input, inputs, p->depth, out + l);
             }
         }
+    }
 }
 
 /* ---- in registers ---------------------------------------------------------------------------- */
@@ -193,19 +188,25 @@ typedef struct product {
     size_t n;
     const float *w; /* n * depth * L */
     size_t w_block;
-    const float *bias; /* what the sums start with: MAX_NV vectors; NULL: with y */
+    const float *bias; /* what the sums start with: GEMM_NV vectors; NULL: with y */
     size_t y_pixel, y_block;
 } product;
+
+/* What is brought into the second-level cache meanwhile: the lines at x + offset[t] and w + t * depth
+ * * L for each of the terms. */
+typedef struct ahead {
+    const float *x, *w;
+} ahead;
 
 /* y[i][b] += sum over terms t and channels c of x[offset[t] + i * unit + c] * w[b][t][c], for N
  * pixels and NV vectors. N, NV, DEPTH (channels of a term) and UNIT are constants where this is
  * called, so that the sums stay in registers. */
 WF_INLINE void multiply(const int N, const int NV, const int DEPTH, const int UNIT,
-                        const product *p, const float *x, float *y)
+                        const product *p, ahead next, const float *x, float *y)
 {
-    if (N * NV > SUMS)
+    if (N * NV > GEMM_SUMS)
         return; /* is never asked for: no code */
-    wf_vf sum[MAX_N][MAX_NV];
+    wf_vf sum[GEMM_N][GEMM_NV];
     for (int i = 0; i < N; i++)
         for (int b = 0; b < NV; b++)
             sum[i][b] = wf_vload(p->bias ? p->bias + b * L
@@ -214,9 +215,14 @@ WF_INLINE void multiply(const int N, const int NV, const int DEPTH, const int UN
     const size_t w_block = p->w_block;
     for (size_t t = 0; t < p->n; t++) {
         const float *xt = x + p->offset[t];
+        if (DEPTH > 1) {
+            __builtin_prefetch(next.x + p->offset[t], 0, 2);
+            __builtin_prefetch(next.w + t * (size_t)DEPTH * L, 0, 2);
+        }
+#pragma GCC unroll 4
         for (int c = 0; c < DEPTH; c++, w += L) {
             if (N < NV) {
-                wf_vf v[MAX_N]; /* N < NV */
+                wf_vf v[GEMM_N]; /* N < NV */
                 for (int i = 0; i < N; i++)
                     v[i] = wf_vset1(xt[i * UNIT + c]);
                 for (int b = 0; b < NV; b++) {
@@ -225,7 +231,7 @@ WF_INLINE void multiply(const int N, const int NV, const int DEPTH, const int UN
                         sum[i][b] = wf_vfma(v[i], f, sum[i][b]);
                 }
             } else {
-                wf_vf f[MAX_NV];
+                wf_vf f[GEMM_NV];
                 for (int b = 0; b < NV; b++)
                     f[b] = wf_vload(w + (size_t)b * w_block);
                 for (int i = 0; i < N; i++) {
@@ -244,7 +250,7 @@ WF_INLINE void multiply(const int N, const int NV, const int DEPTH, const int UN
 /* The same lane by lane: y[i] += sum over terms of x[offset[t] + i * L] * w[t]. */
 WF_INLINE void multiply_lanes(const int N, const product *p, const float *x, float *y)
 {
-    wf_vf sum[MAX_N];
+    wf_vf sum[GEMM_N];
     for (int i = 0; i < N; i++)
         sum[i] = wf_vload(p->bias ? p->bias : y + (size_t)i * p->y_pixel);
     for (size_t t = 0; t < p->n; t++) {
@@ -257,15 +263,16 @@ WF_INLINE void multiply_lanes(const int N, const product *p, const float *x, flo
         wf_vstore(y + (size_t)i * p->y_pixel, sum[i]);
 }
 
-WF_INLINE void multiply_n(const int KIND, const int NV, int n, const product *p, const float *x,
-                          float *y)
+WF_INLINE void multiply_n(const int KIND, const int NV, int n, const product *p, ahead next,
+                          const float *x, float *y)
 {
 #define CASE(N)                                                                                    \
     case N:                                                                                        \
         if (KIND == GEMM_LANES)                                                                    \
             multiply_lanes(N, p, x, y);                                                            \
         else                                                                                       \
-            multiply(N, NV, KIND == GEMM_DENSE ? L : 1, KIND == GEMM_DENSE ? L : 1, p, x, y);      \
+            multiply(N, NV, KIND == GEMM_DENSE ? L : 1, KIND == GEMM_DENSE ? L : 1, p, next, x,    \
+                     y);                                                                           \
         break;
     switch (n) {
         CASE(1)
@@ -288,85 +295,50 @@ WF_INLINE void multiply_n(const int KIND, const int NV, int n, const product *p,
 #undef CASE
 }
 
-typedef void multiply_fn(int n, const product *p, const float *x, float *y);
+typedef void multiply_fn(int n, const product *p, ahead next, const float *x, float *y);
 
-static void dense_1(int n, const product *p, const float *x, float *y)
+static void dense_1(int n, const product *p, ahead next, const float *x, float *y)
 {
-    multiply_n(GEMM_DENSE, 1, n, p, x, y);
+    multiply_n(GEMM_DENSE, 1, n, p, next, x, y);
 }
-static void dense_2(int n, const product *p, const float *x, float *y)
+static void dense_2(int n, const product *p, ahead next, const float *x, float *y)
 {
-    multiply_n(GEMM_DENSE, 2, n, p, x, y);
+    multiply_n(GEMM_DENSE, 2, n, p, next, x, y);
 }
-static void dense_3(int n, const product *p, const float *x, float *y)
+static void dense_3(int n, const product *p, ahead next, const float *x, float *y)
 {
-    multiply_n(GEMM_DENSE, 3, n, p, x, y);
+    multiply_n(GEMM_DENSE, 3, n, p, next, x, y);
 }
-static void dense_4(int n, const product *p, const float *x, float *y)
+static void dense_4(int n, const product *p, ahead next, const float *x, float *y)
 {
-    multiply_n(GEMM_DENSE, 4, n, p, x, y);
+    multiply_n(GEMM_DENSE, 4, n, p, next, x, y);
 }
-static void plain_1(int n, const product *p, const float *x, float *y)
+static void plain_1(int n, const product *p, ahead next, const float *x, float *y)
 {
-    multiply_n(GEMM_PLAIN, 1, n, p, x, y);
+    multiply_n(GEMM_PLAIN, 1, n, p, next, x, y);
 }
-static void plain_2(int n, const product *p, const float *x, float *y)
+static void plain_2(int n, const product *p, ahead next, const float *x, float *y)
 {
-    multiply_n(GEMM_PLAIN, 2, n, p, x, y);
+    multiply_n(GEMM_PLAIN, 2, n, p, next, x, y);
 }
-static void plain_3(int n, const product *p, const float *x, float *y)
+static void plain_3(int n, const product *p, ahead next, const float *x, float *y)
 {
-    multiply_n(GEMM_PLAIN, 3, n, p, x, y);
+    multiply_n(GEMM_PLAIN, 3, n, p, next, x, y);
 }
-static void plain_4(int n, const product *p, const float *x, float *y)
+static void plain_4(int n, const product *p, ahead next, const float *x, float *y)
 {
-    multiply_n(GEMM_PLAIN, 4, n, p, x, y);
+    multiply_n(GEMM_PLAIN, 4, n, p, next, x, y);
 }
-static void lanes_1(int n, const product *p, const float *x, float *y)
+static void lanes_1(int n, const product *p, ahead next, const float *x, float *y)
 {
-    multiply_n(GEMM_LANES, 1, n, p, x, y);
+    multiply_n(GEMM_LANES, 1, n, p, next, x, y);
 }
 
-static multiply_fn *const multiply_fns[3][MAX_NV + 1] = {
+static multiply_fn *const multiply_fns[3][GEMM_NV + 1] = {
     [GEMM_DENSE] = {NULL, dense_1, dense_2, dense_3, dense_4},
     [GEMM_PLAIN] = {NULL, plain_1, plain_2, plain_3, plain_4},
     [GEMM_LANES] = {NULL, lanes_1},
 };
-
-/* Groups that `n` pixels in a row are cut into, evenly, for NV vectors of outputs. */
-static int groups_of(int n, int NV)
-{
-    int most = SUMS / NV < MAX_N ? SUMS / NV : MAX_N;
-    return (n + most - 1) / most;
-}
-
-/* Quarters of a cycle for a term of n pixels and NV vectors: two multiply-adds or two loads a cycle,
- * and no sum more often than every fourth. */
-static int row_cost(int n, int NV)
-{
-    int groups = groups_of(n, NV), cost = 0;
-    for (int size = n / groups, i = 0; i < 2; i++, size++) {
-        int count = i == 0 ? groups - n % groups : n % groups, loads = 2 * (size + NV);
-        int one = 2 * size * NV > loads ? 2 * size * NV : loads;
-        cost += count * (one > 16 ? one : 16);
-    }
-    return cost;
-}
-
-/* How many vectors of outputs to take at once, of `blocks`, for rows of n pixels. */
-static int best_vectors(int n, int blocks)
-{
-    int best = 1, best_cost = INT32_MAX;
-    for (int NV = 1; NV <= MAX_NV; NV++) {
-        int rest = blocks % NV;
-        int cost = blocks / NV * row_cost(n, NV) + (rest ? row_cost(n, rest) : 0);
-        if (cost < best_cost) {
-            best = NV;
-            best_cost = cost;
-        }
-    }
-    return best;
-}
 
 /* ---- one image ------------------------------------------------------------------------------- */
 
@@ -374,6 +346,7 @@ typedef struct image {
     const gemm_plan *p;
     const float *x, *packed, *bias;
     size_t packed_block;
+    int rows; /* what frames are laid out for */
     float *y, *frame;
 } image;
 
@@ -392,6 +365,17 @@ static void load_bias(const image *m, int channel, int NV, float *bias)
     }
 }
 
+/* The weights that come after those of the outputs before b. */
+static const float *next_weights(const image *m, const phase *f, gemm_part part, int b)
+{
+    const gemm_plan *p = m->p;
+    const size_t vector = phase_taps(f) * (size_t)p->depth * L;
+    const float *w = m->packed + (size_t)(part.set * p->blocks) * m->packed_block + f->weights;
+    if (b < p->blocks)
+        return w + (size_t)b * m->packed_block + (size_t)part.v0 * vector;
+    return part.v1 < p->vectors ? w + (size_t)part.v1 * vector : w;
+}
+
 /* One part of one phase, whose frame is x. */
 static void run_part(const image *m, const phase *f, gemm_part part, const float *x)
 {
@@ -399,16 +383,17 @@ static void run_part(const image *m, const phase *f, gemm_part part, const float
     const size_t taps = phase_taps(f), depth = (size_t)p->depth;
     const int lines = f->flat ? 1 : part.rows;
     const int pixels = f->flat ? part.rows * f->w->n : f->w->n;
-    const int most = best_vectors(pixels, p->blocks);
-    const size_t x_row = gemm_row(p, f->h, f->w), y_row = (size_t)f->h->out_step * (size_t)p->out.W * L;
+    const int most = p->NV;
+    const size_t x_row = gemm_row(p, f->h, f->w),
+                 y_row = (size_t)f->h->out_step * (size_t)p->out.W * L;
     product q = {.offset = f->offset, .n = (size_t)(part.v1 - part.v0) * taps};
     q.w_block = m->packed_block;
     q.y_pixel = (size_t)f->w->out_step * L;
     q.y_block = (size_t)p->out.H * (size_t)p->out.W * L;
     for (int b = 0, NV; b < p->blocks; b += NV) {
-        float bias[MAX_NV * L];
+        float bias[GEMM_NV * L];
         NV = p->blocks - b < most ? p->blocks - b : most;
-        const int groups = groups_of(pixels, NV), channel = first_channel(p, part.set, b);
+        const int groups = gemm_groups(pixels, NV), channel = first_channel(p, part.set, b);
         multiply_fn *fn = multiply_fns[p->kind][NV];
         load_bias(m, channel, NV, bias);
         q.bias = part.v0 == 0 ? bias : NULL;
@@ -416,52 +401,71 @@ static void run_part(const image *m, const phase *f, gemm_part part, const float
               (size_t)part.v0 * taps * depth * L;
         float *y = m->y + wf_act_index(p->out, channel, f->h->out + part.first_row * f->h->out_step,
                                        f->w->out);
+        const float *next_w = next_weights(m, f, part, b + NV);
+        int call = 0, calls = lines * groups * ((p->blocks + NV - 1) / NV),
+            x_line = b / NV * lines * groups;
+        const int x_lines = f->direct ? (int)(((size_t)pixels * L + 15) / 16) : 0;
         for (int i = 0; i < lines; i++)
-            for (int g = 0; g < groups; g++) {
+            for (int g = 0; g < groups; g++, call++, x_line++) {
                 int first = (int)((int64_t)pixels * g / groups);
                 int n = (int)((int64_t)pixels * (g + 1) / groups) - first;
-                fn(n, &q, x + (size_t)i * x_row + (size_t)first * p->unit,
+                ahead next = {x, q.w};
+                if (x_lines)
+                    next.x =
+                        x + (size_t)pixels * L + (size_t)((int64_t)x_lines * x_line / calls) * 16;
+                if (call / NV < (int)(depth * L / 16))
+                    next.w =
+                        next_w + (size_t)(call % NV) * m->packed_block + (size_t)(call / NV) * 16;
+                fn(n, &q, next, x + (size_t)i * x_row + (size_t)first * p->unit,
                    y + (size_t)i * y_row + (size_t)first * q.y_pixel);
             }
     }
 }
 
-/* A phase without taps: the bias alone. */
-static void run_empty(const image *m, const phase *f)
+/* Rows of a phase without taps: the bias alone. */
+static void run_empty(const image *m, const phase *f, int first, int end)
 {
     const gemm_plan *p = m->p;
+    const size_t pixel = (size_t)f->w->out_step * L;
     for (int channel = 0; channel < p->out.C; channel += L) {
         float bias[L];
         load_bias(m, channel, 1, bias);
-        for (int i = 0; i < f->h->n; i++)
+        for (int i = first; i < end; i++) {
+            float *y =
+                m->y + wf_act_index(p->out, channel, f->h->out + i * f->h->out_step, f->w->out);
             for (int j = 0; j < f->w->n; j++)
-                wf_vstore(m->y + wf_act_index(p->out, channel, f->h->out + i * f->h->out_step,
-                                              f->w->out + j * f->w->out_step),
-                          wf_vload(bias));
+                wf_vstore(y + (size_t)j * pixel, wf_vload(bias));
+        }
     }
 }
 
+/* Rows [first, first + rows) of a phase, or as many as there are. */
+static void run_rows(const image *m, const phase *f, int first, int rows)
+{
+    const gemm_plan *p = m->p;
+    const int left = f->h->n - first;
+    rows = rows < left ? rows : left;
+    if (phase_taps(f) == 0) {
+        run_empty(m, f, first, first + rows);
+        return;
+    }
+    for (int set = 0; rows > 0 && set < p->sets; set++)
+        for (int v = 0; v < p->vectors; v += p->chunk) {
+            gemm_part part = {set, v, v + p->chunk, first, rows};
+            part.v1 = part.v1 < p->vectors ? part.v1 : p->vectors;
+            run_part(m, f, part, gemm_frame(p, f->h, f->w, part, m->rows, m->x, m->frame));
+        }
+}
+
+/* The phases take turns, row by row: between them they write every line of the output. */
 static void run(const wf_conv2d *k, const float *x, const float *packed, const float *bias,
                 float *y, float *scratch)
 {
     const state *s = k->state;
-    const gemm_plan *p = s->plan;
-    const image m = {p, x, packed, bias, packed_block(k), y, scratch};
-    for (int i = 0; i < s->n_phases; i++) {
-        const phase *f = &s->phases[i];
-        if (phase_taps(f) == 0) {
-            run_empty(&m, f);
-            continue;
-        }
-        for (int set = 0; set < p->sets; set++)
-            for (int row = 0; row < f->h->n; row += f->rows)
-                for (int v = 0; v < p->vectors; v += p->chunk) {
-                    gemm_part part = {set, v, v + p->chunk, row, f->rows};
-                    part.v1 = part.v1 < p->vectors ? part.v1 : p->vectors;
-                    part.rows = part.rows < f->h->n - row ? part.rows : f->h->n - row;
-                    run_part(&m, f, part, gemm_frame(p, f->h, f->w, part, f->rows, x, scratch));
-                }
-    }
+    const image m = {s->plan, x, packed, bias, packed_block(k), s->rows, y, scratch};
+    for (int row = 0; row < s->phases[0].h->n; row += s->rows)
+        for (int i = 0; i < s->n_phases; i++)
+            run_rows(&m, &s->phases[i], row, s->rows);
 }
 
 static void forward(const wf_conv2d *k, int worker, const void *src, const void *weights,

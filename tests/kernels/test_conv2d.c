@@ -1,5 +1,5 @@
-/* Every convolution kernel against plain formulas in double, over tests/shapes/conv2d_small or the
- * file WEFT_TEST_SHAPES names: every pass, layout and implementation that fits.
+/* Every convolution kernel against plain formulas in double, over tests/shapes/conv2d_small and odd,
+ * or the file WEFT_TEST_SHAPES names: every pass, layout and implementation that fits.
  *
  * Integers small enough that every sum is exact must come out to the bit; random numbers within
  * (L + 2) * eps * sum |a*b| of an accumulation of length L, which holds for any order of adding.
@@ -12,6 +12,7 @@
 #include <stdint.h>
 #include <float.h>
 #include <math.h>
+#include <omp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -375,14 +376,34 @@ static void check_shape(const wf_shape_case *c, bool integers)
 static wf_shape_case *shapes;
 static int n_shapes;
 
+static int add_shapes(const char *path)
+{
+    char why[400];
+    int n = 0;
+    wf_shape_case *more = wf_shapes_read(path, &n, why, sizeof why);
+    wf_shape_case *all = more ? realloc(shapes, (size_t)(n_shapes + n) * sizeof *shapes) : NULL;
+    if (!all) {
+        fprintf(stderr, "%s\n", more ? "out of memory" : why);
+        free(more);
+        return -1;
+    }
+    memcpy(all + n_shapes, more, (size_t)n * sizeof *more);
+    free(more);
+    shapes = all;
+    n_shapes += n;
+    return 0;
+}
+
 static int read_shapes(void **unused)
 {
     const char *path = getenv("WEFT_TEST_SHAPES");
-    char why[400];
-    shapes = wf_shapes_read(path ? path : wf_shapes_small(), &n_shapes, why, sizeof why);
-    if (!shapes)
-        fprintf(stderr, "%s\n", why);
-    return shapes ? 0 : -1;
+    omp_set_num_threads(1); /* as in every worker: Note [oneDNN and threads] */
+    if (path)
+        return add_shapes(path);
+    return add_shapes(wf_shapes_files[WF_SHAPES_SMALL]) ||
+                   add_shapes(wf_shapes_files[WF_SHAPES_ODD])
+               ? -1
+               : 0;
 }
 
 static int free_shapes(void **unused)

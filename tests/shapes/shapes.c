@@ -16,10 +16,13 @@ static const char *const keys[KEYS] = {"g",  "mb", "ic", "ih", "iw", "oc", "oh",
 #define WF_SHAPES_DIR "tests/shapes"
 #endif
 
-const char *wf_shapes_small(void)
-{
-    return WF_SHAPES_DIR "/conv2d_small";
-}
+const char *const wf_shapes_files[] = {
+    WF_SHAPES_DIR "/conv2d_small", WF_SHAPES_DIR "/odd",
+    WF_SHAPES_DIR "/resnet18",     WF_SHAPES_DIR "/resnet50",
+    WF_SHAPES_DIR "/resnext50",    WF_SHAPES_DIR "/vgg16",
+    WF_SHAPES_DIR "/googlenet",    WF_SHAPES_DIR "/mobilenet_v2",
+    WF_SHAPES_DIR "/densenet121",  NULL,
+};
 
 /* A number of 0..1e6; -1 when there is none. Advances *p. */
 static int number(const char **p)

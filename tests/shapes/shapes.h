@@ -28,7 +28,9 @@ bool wf_shape_parse(const char *text, wf_shape_case *out, char *why, size_t size
  * free() and its length, or NULL with "FILE:LINE: reason" in why. */
 wf_shape_case *wf_shapes_read(const char *path, int *n, char *why, size_t size);
 
-/* The path of this tree's small convolutions that between them reach every corner of a kernel. */
-const char *wf_shapes_small(void);
+/* The files of this tree, then NULL. The first two between them reach every corner of a kernel, with
+ * convolutions small enough for a test; the others are networks' layers, for benchmarks. */
+enum { WF_SHAPES_SMALL, WF_SHAPES_ODD, WF_SHAPES_NETWORKS };
+extern const char *const wf_shapes_files[];
 
 #endif

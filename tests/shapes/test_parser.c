@@ -144,12 +144,16 @@ static void names_file_and_line(void **unused)
 
 static void reads_every_file_of_the_tree(void **unused)
 {
-    char why[256] = "";
-    int n = 0;
-    wf_shape_case *cases = wf_shapes_read(wf_shapes_small(), &n, why, sizeof why);
-    assert_string_equal(why, "");
-    assert_true(n > 30);
-    free(cases);
+    for (int i = 0; wf_shapes_files[i]; i++) {
+        char why[256] = "";
+        int n = 0, least = i == WF_SHAPES_SMALL ? 40 : i == WF_SHAPES_ODD ? 300 : 9;
+        wf_shape_case *cases = wf_shapes_read(wf_shapes_files[i], &n, why, sizeof why);
+        assert_string_equal(why, "");
+        assert_true(n >= least);
+        for (int j = 0; i >= WF_SHAPES_NETWORKS && j < n; j++)
+            assert_int_equal(cases[j].desc.N, 16);
+        free(cases);
+    }
 }
 
 int main(void)
