@@ -35,6 +35,8 @@ enum {
     GEMM_NV = 4                    /* vectors of outputs of a pixel */
 };
 
+#define GEMM_ISA (L == 16 ? WEFT_ISA_AVX512 : WEFT_ISA_AVX2)
+
 typedef enum gemm_kind { GEMM_DENSE, GEMM_PLAIN, GEMM_LANES } gemm_kind;
 
 /* Rows or columns of a phase. Output i of n lies at out + i * out_step and meets, with each of its
@@ -67,6 +69,9 @@ typedef struct gemm_part {
     int set, v0, v1, first_row, rows;
 } gemm_part;
 
+/* The share of the peak that the inner loops of a pass are expected to reach on products that count. */
+double WF_ISA_FN(wf_gemm_share)(const wf_conv2d_desc *d, wf_conv2d_pass pass);
+
 /* NULL when memory runs out. */
 gemm_plan *WF_ISA_FN(wf_gemm_plan)(const wf_conv2d_desc *d, wf_conv2d_pass pass);
 void WF_ISA_FN(wf_gemm_plan_destroy)(gemm_plan *p);
@@ -94,6 +99,7 @@ const float *WF_ISA_FN(wf_gemm_frame)(const gemm_plan *p, const gemm_axis *h, co
 /* Input channel of vector v, position c (DENSE: 0..L-1, PLAIN: 0, LANES: the lane); -1: none. */
 int WF_ISA_FN(wf_gemm_channel)(const gemm_plan *p, int set, int v, int c);
 
+#define gemm_share WF_ISA_FN(wf_gemm_share)
 #define gemm_plan_create WF_ISA_FN(wf_gemm_plan)
 #define gemm_plan_destroy WF_ISA_FN(wf_gemm_plan_destroy)
 #define gemm_direct WF_ISA_FN(wf_gemm_direct)

@@ -45,6 +45,11 @@ static bool fits(const wf_conv2d_desc *d, wf_conv2d_pass pass, char *why, size_t
     return !reason;
 }
 
+static double expect(const wf_conv2d_desc *d, wf_conv2d_pass pass, weft_isa isa)
+{
+    return wf_conv2d_expect(d, GEMM_ISA, gemm_share(d, pass));
+}
+
 static void destroy(wf_conv2d *k)
 {
     state *s = k->state;
@@ -483,12 +488,12 @@ static void backward_data(const wf_conv2d *k, int worker, const void *ddst, cons
 const wf_conv2d_impl WF_ISA_FN(wf_conv2d_gemm) = {
 #if WF_LANES == 16
     .name = "gemm:avx512",
-    .isa = WEFT_ISA_AVX512,
 #else
     .name = "gemm:avx2",
-    .isa = WEFT_ISA_AVX2,
 #endif
+    .isa = GEMM_ISA,
     .fits = fits,
+    .expect = expect,
     .create = create,
     .destroy = destroy,
     .pack = pack,

@@ -136,6 +136,21 @@ static void most_taps(const gemm_plan *p, int *rows, int *columns)
         *columns = p->column[b].taps > *columns ? p->column[b].taps : *columns;
 }
 
+double gemm_share(const wf_conv2d_desc *d, wf_conv2d_pass pass)
+{
+    const bool data = pass == WF_CONV2D_BACKWARD_DATA;
+    const int I = (data ? d->K : d->C) / d->groups, O = (data ? d->C : d->K) / d->groups;
+    const int step = data ? d->stride[1] : 1, Q = data ? d->W : d->Q;
+    const int64_t pixels = d->S == 1 && step == 1 ? (int64_t)d->P * d->Q : (Q + step - 1) / step;
+    const int n = pixels < 1000 ? (int)pixels : 1000;
+    if (d->groups > 1 && O % L != 0) /* lane by lane: a load for each product */
+        return 0.5 * 4 * n / term_cost(n, 1);
+    const int blocks = (O + L - 1) / L, NV = best_vectors(n, blocks), rest = blocks % NV;
+    const int inputs = d->src_block == 1 && !data ? I : wf_round_up(I, L);
+    const double cost = blocks / NV * term_cost(n, NV) + (rest ? term_cost(n, rest) : 0);
+    return 0.85 * 4.0 * n * O / L / cost * I / inputs;
+}
+
 gemm_plan *gemm_plan_create(const wf_conv2d_desc *d, wf_conv2d_pass pass)
 {
     const bool data = pass == WF_CONV2D_BACKWARD_DATA;
