@@ -1,10 +1,18 @@
-/* weft eval: loss and accuracy of weights on a data set's test images. */
+/* weft eval: loss and accuracy of weights on a data set's test images, by class where wanted, on
+ * the terminal, as JSON and as a page. */
 #include <math.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
 
+#include "command_line.h"
 #include "commands.h"
+#include "eval_tables.h"
 #include "progress.h"
 #include "session.h"
 #include "signals.h"
+
+enum { FEW_CLASSES = 20, WORST_MISTAKES = 24 };
 
 static bool on_step(void *user, const weft_progress *record)
 {
@@ -12,11 +20,93 @@ static bool on_step(void *user, const weft_progress *record)
     return !signals_seen();
 }
 
-static int evaluate(session *s, weft_loader *loader)
+/* ---- the terminal ---------------------------------------------------------------------------- */
+
+static void print_result(const session *s, const weft_dataset *ds, const weft_eval_result *r,
+                         bool terminal)
+{
+    const cli_options *o = s->options;
+    const weft_dataset_info *info = weft_dataset_get_info(ds);
+    const char *const *names = info->classes >= r->classes ? info->class_names : NULL;
+    bool few = r->classes <= FEW_CLASSES && !o->brief;
+    char loss[32], top5[32] = "";
+    cli_loss(r->loss, loss, sizeof(loss));
+    if (isfinite(r->acc5)) /* of five classes or fewer all images would count */
+        snprintf(top5, sizeof(top5), "  top-5 %.2f%%", r->acc5);
+    printf("images %lld  loss %s  top-1 %.2f%%%s  %.0f img/s\n", (long long)r->images, loss,
+           r->acc1, top5, r->img_per_s);
+    if (r->nan_images)
+        printf("note  the outputs for %lld images hold a NaN: these count as wrong\n",
+               (long long)r->nan_images);
+    if (o->per_class || few)
+        print_classes(stdout, r, names);
+    if (r->confusion && (o->confusion || few))
+        print_confusion(stdout, r, names, terminal);
+    if (o->confusion && !r->confusion)
+        printf("note  no confusion matrix: %d classes, %d at most\n", r->classes,
+               WEFT_CONFUSION_CLASSES);
+}
+
+/* ---- files ----------------------------------------------------------------------------------- */
+
+/* The directory of the run that left these weights, if its summary lies beside them; owned by the
+ * caller. */
+static char *run_of(const char *weights)
+{
+    const char *slash = strrchr(weights, '/');
+    char *folder = slash ? strndup(weights, (size_t)(slash - weights + 1)) : strdup("./");
+    char *summary = folder ? malloc(strlen(folder) + 16) : NULL;
+    bool found = false;
+    if (summary) {
+        strcpy(summary, folder);
+        strcat(summary, "summary.csv");
+        found = access(summary, R_OK) == 0;
+    }
+    free(summary);
+    if (found)
+        return folder;
+    free(folder);
+    return NULL;
+}
+
+static int write_files(session *s, const weft_dataset *ds, const weft_eval_result *r)
+{
+    const cli_options *o = s->options;
+    const weft_setting settings[] = {
+        {.name = "model", .kind = WEFT_SETTING_TEXT, .text = s->model_name},
+        {.name = "data-path", .kind = WEFT_SETTING_TEXT, .text = o->data_path},
+        {.name = "weights", .kind = WEFT_SETTING_TEXT, .text = o->weights},
+        {.name = "batch-size", .kind = WEFT_SETTING_INT, .integer = o->batch_size},
+    };
+    char *command = command_line(o->argc, o->argv), *run = run_of(o->weights);
+    const weft_report_opts opts = {.ctx = s->ctx,
+                                   .ds = ds,
+                                   .command = command,
+                                   .settings = settings,
+                                   .n_settings = sizeof(settings) / sizeof(settings[0]),
+                                   .weights = o->weights,
+                                   .run = run};
+    int status = 0;
+    if (o->json_path && weft_eval_write_json(o->json_path, r, &opts, &s->err))
+        status = session_fail(s);
+    if (status == 0 && o->report && weft_eval_write_report(o->report, r, &opts, &s->err))
+        status = session_fail(s);
+    free(command);
+    free(run);
+    return status;
+}
+
+/* ---- the command ----------------------------------------------------------------------------- */
+
+static int evaluate(session *s, const weft_dataset *ds, weft_loader *loader)
 {
     cli_progress progress;
     cli_progress_init(&progress, stdout);
-    weft_eval_opts opts = {.progress = on_step, .user = &progress};
+    weft_eval_opts opts = {.progress = on_step,
+                           .user = &progress,
+                           .per_class = true,
+                           .confusion = true,
+                           .worst = WORST_MISTAKES};
     weft_eval_result r;
     signals_catch();
     weft_status status = weft_evaluate(s->model, loader, &opts, &r, &s->err);
@@ -25,14 +115,10 @@ static int evaluate(session *s, weft_loader *loader)
         session_fail(s);
         return status == WEFT_ERR_INTERRUPTED ? 128 + signals_seen() : EXIT_FAILED;
     }
-    char loss[32], top5[32] = "";
-    cli_loss(r.loss, loss, sizeof(loss));
-    if (isfinite(r.acc5)) /* of five classes or fewer all images would count */
-        snprintf(top5, sizeof(top5), "  top-5 %.2f%%", r.acc5);
-    printf("images %lld  loss %s  top-1 %.2f%%%s  %.0f img/s\n", (long long)r.images, loss, r.acc1,
-           top5, r.img_per_s);
+    print_result(s, ds, &r, progress.terminal);
+    int failed = write_files(s, ds, &r);
     weft_eval_result_done(&r);
-    return 0;
+    return failed;
 }
 
 static int eval_data(session *s, const weft_dataset *ds)
@@ -61,7 +147,7 @@ static int eval_data(session *s, const weft_dataset *ds)
     if (status == 0)
         status = session_open_model(s, info->channels, info->height, info->width, info->classes);
     if (status == 0)
-        status = evaluate(s, loader);
+        status = evaluate(s, ds, loader);
     weft_loader_destroy(loader);
     return status;
 }
@@ -75,6 +161,10 @@ int cmd_eval(const cli_options *options)
         status = session_usage(&s, "--weights is needed");
     if (status == 0 && !options->data_path)
         status = session_usage(&s, "--data-path is needed");
+    if (status == 0 && options->json_path)
+        status = session_check_output(&s, options->json_path);
+    if (status == 0 && options->report)
+        status = session_check_output(&s, options->report);
     if (status == 0 && weft_dataset_open(options->data_path, WEFT_SPLIT_TEST, &ds, &s.err))
         status = session_fail(&s);
     if (status == 0)

@@ -7,6 +7,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "command_line.h"
 #include "commands.h"
 #include "progress.h"
 #include "session.h"
@@ -135,8 +136,10 @@ static int write_config(training *t)
                 s->text = weft_run_path(t->run);
         }
     }
-    return weft_run_write_config(t->run, t->s.ctx, settings, n, &t->s.err) ? session_fail(&t->s)
-                                                                           : 0;
+    char *command = command_line(t->options->argc, t->options->argv);
+    weft_status status = weft_run_write_config(t->run, t->s.ctx, command, settings, n, &t->s.err);
+    free(command);
+    return status ? session_fail(&t->s) : 0;
 }
 
 static int open_run(training *t)
@@ -207,12 +210,13 @@ static int print_end(training *t, weft_status status, const weft_train_result *r
         return status == WEFT_ERR_INTERRUPTED ? 128 + signals_seen() : EXIT_FAILED;
     }
     cli_loss(r->test_loss, loss, sizeof(loss));
-    printf("test accuracy %.2f%% (loss %s) after %lld epoch%s in %s, %.0f img/s; in %s\n",
-           r->test_acc1, loss, (long long)r->epochs, r->epochs == 1 ? "" : "s", took, r->img_per_s,
-           weft_run_path(t->run));
     if (r->best_acc1 > r->test_acc1)
         printf("best %.2f%% after epoch %lld: weights_best.safetensors\n", r->best_acc1,
                (long long)r->best_epoch);
+    printf("report %s/report.html\n", weft_run_path(t->run));
+    printf("test accuracy %.2f%% (loss %s) after %lld epoch%s in %s, %.0f img/s; in %s\n",
+           r->test_acc1, loss, (long long)r->epochs, r->epochs == 1 ? "" : "s", took, r->img_per_s,
+           weft_run_path(t->run));
     return 0;
 }
 

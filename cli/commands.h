@@ -6,6 +6,7 @@
 
 int cmd_train(const cli_options *options);
 int cmd_eval(const cli_options *options);
+int cmd_report(const cli_options *options);
 int cmd_predict(const cli_options *options);
 int cmd_info(const cli_options *options);
 int cmd_summary(const cli_options *options);

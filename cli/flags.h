@@ -22,6 +22,7 @@ enum {
     CMD_EXPLAIN = 1u << 5,
     CMD_MODELS = 1u << 6,
     CMD_VERSION = 1u << 7,
+    CMD_REPORT = 1u << 8,
 };
 
 /* The values of a flag that may be given several times, in order; each may hold several, with
@@ -72,8 +73,16 @@ typedef struct cli_options {
     int64_t depth;
     int64_t summary_batch;
     bool json;
+    const char *report;     /* a page to write; NULL: none */
+    const char *json_path; /* the same as JSON */
+    bool per_class;
+    bool confusion;
+    bool brief;
+    const char *run_dir;
     bool amp;
     bool help;
+    int argc; /* the whole command line, for the records */
+    char *const *argv;
 } cli_options;
 
 /* What plain `weft <command>` does. */

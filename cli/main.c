@@ -20,10 +20,11 @@ typedef struct command {
 
 static const command commands[] = {
     {"train", CMD_TRAIN, cmd_train, "train a network",
-     "Writes config.json, log.jsonl, summary.csv, weights.safetensors and result.json into the\n"
-     "run's directory. u8 images are scaled to 0..1 and normalised with the training images' mean\n"
+     "Writes config.json, log.jsonl, summary.csv, weights.safetensors, weights_best.safetensors,\n"
+     "evaluation.json, curve.svg, report.html and result.json into the run's directory. u8 images are scaled to 0..1 and normalised with the training images' mean\n"
      "and deviation, which the weights file carries along; f32 images are taken as they are."},
     {"eval", CMD_EVAL, cmd_eval, "loss and accuracy of weights on a data set", NULL},
+    {"report", CMD_REPORT, cmd_report, "a run's report.html and curve.svg, made again", NULL},
     {"predict", CMD_PREDICT, cmd_predict, "outputs of a network for a file of images",
      "u8 images are scaled and normalised as in training; f32 images are taken as they are."},
     {"info", CMD_INFO, cmd_info, "the machine: cores, caches, instruction set, libraries", NULL},
@@ -84,11 +85,12 @@ static int help(int argc, char **argv)
     return 0;
 }
 
+/* argc, argv: the whole command line. */
 static int run(const command *c, int argc, char **argv)
 {
     cli_options options;
     char error[512];
-    if (!cli_parse(c->bit, argc, argv, &options, error, sizeof(error))) {
+    if (!cli_parse(c->bit, argc - 2, argv + 2, &options, error, sizeof(error))) {
         fprintf(stderr, "weft %s: %s\n", c->name, error);
         return EXIT_USAGE;
     }
@@ -96,6 +98,8 @@ static int run(const command *c, int argc, char **argv)
         print_help(c, stdout);
         return 0;
     }
+    options.argc = argc;
+    options.argv = argv;
     return c->run(&options);
 }
 
@@ -112,7 +116,7 @@ int main(int argc, char **argv)
     else if (strcmp(name, "--version") == 0)
         status = cmd_version(NULL);
     else if (find(name))
-        status = run(find(name), argc - 2, argv + 2);
+        status = run(find(name), argc, argv);
     else
         return unknown_command(name);
     /* What was printed counts only once it is written. */

@@ -322,6 +322,11 @@ int64_t weft_loader_batches(const weft_loader *l)
     return l->batches;
 }
 
+const weft_dataset *weft_loader_get_dataset(const weft_loader *l)
+{
+    return l->ds;
+}
+
 const weft_dataset_info *weft_loader_get_info(const weft_loader *l)
 {
     return &l->ds->info;

@@ -12,13 +12,12 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
 
-#include "engine/context/context.h"
+#include "engine/context/error.h"
 #include "engine/files/atomic_file.h"
 #include "engine/memory/alloc.h"
-#include "kernels/onednn/version.h"
+#include "train/config.h"
 
 struct weft_run {
     char *path;
@@ -30,9 +29,10 @@ struct weft_run {
 };
 
 /* Everything a run may leave, result.json first: without it the rest is an unfinished run. */
-static const char *const run_files[] = {"result.json",         "config.json",
-                                        "log.jsonl",           "summary.csv",
-                                        "weights.safetensors", "weights_best.safetensors"};
+static const char *const run_files[] = {
+    "result.json",     "config.json",         "log.jsonl",
+    "summary.csv",     "weights.safetensors", "weights_best.safetensors",
+    "evaluation.json", "report.html",         "curve.svg"};
 enum { N_RUN_FILES = sizeof(run_files) / sizeof(run_files[0]) };
 
 static weft_status fail_io(weft_error *err, const char *what, const char *path)
@@ -251,59 +251,25 @@ void weft_run_destroy(weft_run *run)
 
 /* ---- documents and lines --------------------------------------------------------------------- */
 
-static json_t *setting_value(const weft_setting *s)
-{
-    switch (s->kind) {
-    case WEFT_SETTING_TEXT: return s->text ? json_string(s->text) : json_null();
-    case WEFT_SETTING_INT: return json_integer(s->integer);
-    case WEFT_SETTING_NUMBER: return number(s->number);
-    case WEFT_SETTING_BOOL: return json_boolean(s->truth);
-    }
-    return NULL;
-}
-
-/* What the numbers depend on besides the options. */
-static json_t *environment(const weft_context *ctx)
-{
-    int dnnl[3];
-    char onednn[32];
-    wf_onednn_version(&dnnl[0], &dnnl[1], &dnnl[2]);
-    snprintf(onednn, sizeof(onednn), "%d.%d.%d", dnnl[0], dnnl[1], dnnl[2]);
-    return json_pack("{s:s, s:s, s:s, s:s, s:i}", "weft", weft_version(), "onednn", onednn, "cpu",
-                     wf_topology_machine(ctx->topology)->cpu_model, "isa",
-                     weft_isa_name(weft_context_isa(ctx)), "threads", weft_threads(ctx));
-}
-
-weft_status weft_run_write_config(weft_run *run, const weft_context *ctx,
+weft_status weft_run_write_config(weft_run *run, const weft_context *ctx, const char *command,
                                   const weft_setting *settings, int n, weft_error *err)
 {
-    json_t *options = json_object();
-    for (int i = 0; i < n; i++) {
-        if (json_object_set_new(options, settings[i].name, setting_value(&settings[i])) != 0) {
-            json_decref(options);
-            return wf_error_set(err, WEFT_ERR_INVALID, "option %s: '%s' is not UTF-8 text",
-                                settings[i].name, settings[i].text ? settings[i].text : "");
-        }
-    }
-    time_t now = time(NULL);
-    struct tm tm;
-    char started[32];
-    strftime(started, sizeof(started), "%Y-%m-%dT%H:%M:%SZ", gmtime_r(&now, &tm));
-    return write_json(run, "config.json",
-                      json_pack("{s:s, s:o, s:o}", "started", started, "options", options,
-                                "environment", environment(ctx)),
-                      err);
+    weft_error local = WEFT_ERROR_INIT;
+    err = err ? err : &local;
+    json_t *config = wf_config_json(ctx, command, settings, n, err);
+    return config ? write_json(run, "config.json", config, err) : err->status;
 }
 
 weft_status wf_run_log_step(weft_run *run, const weft_progress *p, int64_t total_steps,
-                            weft_error *err)
+                            double epochs_done, weft_error *err)
 {
     run->keep = true;
     return append_json(run,
-                       json_pack("{s:s, s:I, s:I, s:I, s:o, s:o, s:o, s:o}", "event", "step",
+                       json_pack("{s:s, s:I, s:I, s:I, s:o, s:o, s:o, s:o, s:o}", "event", "step",
                                  "epoch", (json_int_t)p->epoch, "step", (json_int_t)p->step,
-                                 "total_steps", (json_int_t)total_steps, "loss", number(p->loss),
-                                 "acc1", number(p->acc1), "lr", number(p->lr), "img_per_s",
+                                 "total_steps", (json_int_t)total_steps, "epochs_done",
+                                 number(epochs_done), "loss", number(p->loss), "acc1",
+                                 number(p->acc1), "lr", number(p->lr), "img_per_s",
                                  number(p->img_per_s)),
                        err);
 }

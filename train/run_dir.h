@@ -4,9 +4,10 @@
 
 #include "weft/train.h"
 
-/* Appends a line to log.jsonl. From the first call on, the directory is kept. */
+/* Appends a line to log.jsonl; epochs_done is what has been trained by then, as 1.25. From the first
+ * call on, the directory is kept. */
 weft_status wf_run_log_step(weft_run *run, const weft_progress *p, int64_t total_steps,
-                            weft_error *err);
+                            double epochs_done, weft_error *err);
 /* Appends a line to log.jsonl and one to summary.csv. */
 weft_status wf_run_log_epoch(weft_run *run, const weft_epoch *epoch, weft_error *err);
 /* Appends the last line to log.jsonl: "finished", "interrupted" or "failed", and why. */

@@ -9,10 +9,11 @@
 #include "engine/context/error.h"
 #include "engine/memory/alloc.h"
 #include "train/feed.h"
+#include "train/report/report.h"
 #include "train/run_dir.h"
 #include "train/trainer.h"
 
-enum { LOG_LINES_PER_EPOCH = 50, STEPS_MEANT = 50 };
+enum { LOG_LINES_PER_EPOCH = 50, STEPS_MEANT = 50, WORST_MISTAKES = 24 };
 
 typedef struct trainer {
     weft_module *model;
@@ -170,7 +171,8 @@ static weft_status log_window(trainer *t, int64_t step, int64_t steps)
         return WEFT_OK;
     weft_progress p = progress_of(t, step, steps, &t->window);
     t->window = (wf_metrics){.started = wf_seconds()};
-    return wf_run_log_step(t->opts->run, &p, t->done, t->err);
+    double epochs_done = (double)t->done / (double)t->steps_per_epoch;
+    return wf_run_log_step(t->opts->run, &p, t->done, epochs_done, t->err);
 }
 
 static weft_status train_epoch(trainer *t)
@@ -206,12 +208,19 @@ static weft_status evaluate(trainer *t)
     if (t->tested)
         place.seconds_after += t->test.seconds * (double)(evaluations_left(t, t->epoch) - 1);
     weft_eval_opts opts = {.progress = t->opts->progress, .user = t->opts->user};
+    if (t->opts->run) { /* for the report */
+        opts.per_class = opts.confusion = true;
+        opts.worst = WORST_MISTAKES;
+    }
     weft_eval_result result;
     WF_TRY(wf_evaluate(t->model, t->opts->test, &opts, &place, &result, t->err));
     weft_eval_result_done(&t->test);
     t->test = result;
     t->tested = true;
-    return WEFT_OK;
+    if (!t->opts->run)
+        return WEFT_OK;
+    return wf_evaluation_write(weft_run_path(t->opts->run), &t->test,
+                               weft_loader_get_dataset(t->opts->test), t->epoch, t->err);
 }
 
 /* Weights that are not finite never replace good ones on disk. */
@@ -303,7 +312,10 @@ static weft_status finish_run(trainer *t)
         return WEFT_OK;
     weft_train_result r = result_of(t);
     WF_TRY(wf_run_log_end(t->opts->run, "finished", NULL, t->err));
-    return wf_run_write_result(t->opts->run, &r, t->err);
+    /* A report that cannot be written is an error, but the run is finished all the same. */
+    weft_status reported = weft_run_write_report(weft_run_path(t->opts->run), t->err);
+    WF_TRY(wf_run_write_result(t->opts->run, &r, t->err));
+    return reported;
 }
 
 /* What a run that ended early leaves: its last good weights and a last line. The first error stays
@@ -319,6 +331,7 @@ static void abandon_run(trainer *t, weft_status status)
     save_weights(t, "weights.safetensors");
     wf_run_log_end(t->opts->run, status == WEFT_ERR_INTERRUPTED ? "interrupted" : "failed",
                    err->text, &ignored);
+    weft_run_write_report(weft_run_path(t->opts->run), &ignored);
     t->err = err;
 }
 

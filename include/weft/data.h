@@ -107,7 +107,8 @@ weft_status weft_loader_create(const weft_dataset *ds, const weft_loader_opts *o
 void weft_loader_destroy(weft_loader *loader); /* at any point; NULL: no effect */
 
 int64_t weft_loader_batches(const weft_loader *loader); /* in each epoch */
-/* Of the data set it loads. */
+/* The data set it loads, and what weft_dataset_get_info says of that. */
+const weft_dataset *weft_loader_get_dataset(const weft_loader *loader);
 const weft_dataset_info *weft_loader_get_info(const weft_loader *loader);
 /* Goes to batch `first_batch` (0 .. batches) of an epoch, whatever was left of the present one:
  * how an epoch starts, and how a resumed run continues. */

@@ -51,8 +51,9 @@ typedef struct weft_epoch {
 typedef void (*weft_epoch_fn)(void *user, const weft_epoch *epoch);
 
 /* ---- the run's directory ---------------------------------------------------------------------
- * config.json, log.jsonl, summary.csv, weights.safetensors, result.json. Files appear whole or
- * line by line. result.json is written last, so a directory with one is a finished run. */
+ * config.json, log.jsonl, summary.csv, weights.safetensors, weights_best.safetensors,
+ * evaluation.json, curve.svg, report.html, result.json. Files appear whole or line by line.
+ * result.json is written last, so a directory with one is a finished run. */
 
 typedef struct weft_run weft_run;
 
@@ -82,9 +83,9 @@ typedef struct weft_setting {
     double number;
     bool truth;
 } weft_setting;
-/* Writes config.json: the settings under "options", versions, CPU, ISA and threads under
+/* Writes config.json: the command line (NULL: not known), the settings under "options", versions, CPU, ISA and threads under
  * "environment". */
-weft_status weft_run_write_config(weft_run *run, const weft_context *ctx,
+weft_status weft_run_write_config(weft_run *run, const weft_context *ctx, const char *command,
                                   const weft_setting *settings, int n, weft_error *err);
 
 /* ---- training -------------------------------------------------------------------------------- */
@@ -124,7 +125,8 @@ typedef struct weft_train_result {
  *
  * With a run, weights.safetensors holds the state after each epoch and at the end, also of an
  * interrupted run and of one that failed, provided that all weights are finite;
- * weights_best.safetensors that of best_epoch; result.json is written by a finished run only. *result (may be NULL) is also set when interrupted; on other
+ * weights_best.safetensors that of best_epoch; evaluation.json the last evaluation; report.html and
+ * curve.svg (report.h) what there was at the end; result.json is written by a finished run only. *result (may be NULL) is also set when interrupted; on other
  * failures it is untouched and err (may be NULL) says why. */
 weft_status weft_train(weft_module *model, const weft_train_opts *opts, weft_train_result *result,
                        weft_error *err);

@@ -12,6 +12,7 @@
 #include "weft/module.h"
 #include "weft/ops.h"
 #include "weft/optim.h"
+#include "weft/report.h"
 #include "weft/safetensors.h"
 #include "weft/schedule.h"
 #include "weft/status.h"

@@ -1,0 +1,56 @@
+/* Options and environment as a document. Single-threaded, as the context. */
+#include "train/config.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <time.h>
+
+#include "engine/context/context.h"
+#include "engine/context/error.h"
+#include "kernels/onednn/version.h"
+
+static json_t *setting_value(const weft_setting *s)
+{
+    switch (s->kind) {
+    case WEFT_SETTING_TEXT: return s->text ? json_string(s->text) : json_null();
+    case WEFT_SETTING_INT: return json_integer(s->integer);
+    case WEFT_SETTING_NUMBER: return isfinite(s->number) ? json_real(s->number) : json_null();
+    case WEFT_SETTING_BOOL: return json_boolean(s->truth);
+    }
+    return NULL;
+}
+
+/* What the numbers depend on besides the options. */
+static json_t *environment(const weft_context *ctx)
+{
+    int dnnl[3];
+    char onednn[32];
+    wf_onednn_version(&dnnl[0], &dnnl[1], &dnnl[2]);
+    snprintf(onednn, sizeof(onednn), "%d.%d.%d", dnnl[0], dnnl[1], dnnl[2]);
+    return json_pack("{s:s, s:s, s:s, s:s, s:i}", "weft", weft_version(), "onednn", onednn, "cpu",
+                     wf_topology_machine(ctx->topology)->cpu_model, "isa",
+                     weft_isa_name(weft_context_isa(ctx)), "threads", weft_threads(ctx));
+}
+
+json_t *wf_config_json(const weft_context *ctx, const char *command, const weft_setting *settings,
+                       int n, weft_error *err)
+{
+    json_t *options = json_object();
+    for (int i = 0; i < n; i++) {
+        if (json_object_set_new(options, settings[i].name, setting_value(&settings[i])) != 0) {
+            json_decref(options);
+            wf_error_set(err, WEFT_ERR_INVALID, "option %s: '%s' is not UTF-8 text",
+                         settings[i].name, settings[i].text ? settings[i].text : "");
+            return NULL;
+        }
+    }
+    time_t now = time(NULL);
+    struct tm tm;
+    char started[32];
+    strftime(started, sizeof(started), "%Y-%m-%dT%H:%M:%SZ", gmtime_r(&now, &tm));
+    json_t *config = json_pack("{s:s, s:s?, s:o, s:o}", "started", started, "command", command,
+                               "options", options, "environment", environment(ctx));
+    if (!config)
+        wf_error_set(err, WEFT_ERR_NOMEM, "out of memory, or the command line is not UTF-8 text");
+    return config;
+}

@@ -1,0 +1,14 @@
+/* What config.json and a report say of how something was made. */
+#ifndef WF_TRAIN_CONFIG_H
+#define WF_TRAIN_CONFIG_H
+
+#include <jansson.h>
+
+#include "weft/train.h"
+
+/* "started" (now), "command" (may be NULL), "options" and "environment": versions, CPU, ISA,
+ * threads. NULL on failure. */
+json_t *wf_config_json(const weft_context *ctx, const char *command, const weft_setting *settings,
+                       int n, weft_error *err);
+
+#endif

@@ -1,0 +1,190 @@
+/* The figure of a run's course: four panels. See figures.h. */
+#include <math.h>
+#include <stdio.h>
+
+#include "engine/memory/alloc.h"
+#include "train/report/figures.h"
+#include "train/report/markup.h"
+#include "train/report/plot.h"
+
+enum { WIDTH = 1120, HEIGHT = 580, GAP_X = 36, GAP_Y = 24 };
+enum { PANEL_W = (WIDTH - GAP_X) / 2, PANEL_H = (HEIGHT - GAP_Y) / 2 };
+
+int wf_best_epoch(const wf_history *h)
+{
+    int best = -1;
+    for (int i = 0; i < h->n_epochs; i++)
+        if (isfinite(h->epochs[i].test_acc1) &&
+            (best < 0 || h->epochs[i].test_acc1 > h->epochs[best].test_acc1))
+            best = i;
+    return best;
+}
+
+/* The columns of the history as arrays of their own: what a line takes. */
+typedef struct columns {
+    double *memory;
+    double *epoch_at, *step_at;
+    double *values[8];
+} columns;
+
+enum { TRAIN_LOSS, TEST_LOSS, TRAIN_ACC, TEST_ACC, EPOCH_RATE, STEP_LOSS, STEP_ACC, STEP_LR };
+
+static bool fill(columns *c, const wf_history *h)
+{
+    size_t E = (size_t)h->n_epochs, S = (size_t)h->n_steps;
+    c->memory = wf_alloc_array(6 * E + 4 * S + 1, sizeof(double));
+    if (!c->memory)
+        return false;
+    double *at = c->memory;
+    c->epoch_at = at;
+    for (int k = 0; k < STEP_LOSS; k++)
+        c->values[k] = at += E;
+    c->step_at = at += E;
+    for (int k = STEP_LOSS; k <= STEP_LR; k++)
+        c->values[k] = at += S;
+    for (size_t i = 0; i < E; i++) {
+        const wf_history_epoch *e = &h->epochs[i];
+        const double row[] = {e->train_loss, e->test_loss, e->train_acc1, e->test_acc1,
+                              e->img_per_s};
+        c->epoch_at[i] = e->at;
+        for (int k = 0; k < STEP_LOSS; k++)
+            c->values[k][i] = row[k];
+    }
+    for (size_t i = 0; i < S; i++) {
+        const wf_history_step *s = &h->steps[i];
+        const double row[] = {s->loss, s->acc1, s->lr};
+        c->step_at[i] = s->at;
+        for (int k = STEP_LOSS; k <= STEP_LR; k++)
+            c->values[k][i] = row[k - STEP_LOSS];
+    }
+    return true;
+}
+
+static bool any(const double *values, int n)
+{
+    for (int i = 0; i < n; i++)
+        if (isfinite(values[i]))
+            return true;
+    return false;
+}
+
+/* The lines of one panel: noisy steps, then epochs of training, then those of testing. */
+static void add_lines(wf_plot *p, const columns *c, const wf_history *h, int steps, int train,
+                      int test)
+{
+    int E = h->n_epochs, S = h->n_steps;
+    if (steps >= 0 && any(c->values[steps], S))
+        p->line[p->n_lines++] = (wf_plot_line){
+            .css = "train", .x = c->step_at, .y = c->values[steps], .n = S, .faint = true};
+    if (any(c->values[train], E))
+        p->line[p->n_lines++] = (wf_plot_line){.name = "train",
+                                               .css = "train",
+                                               .x = c->epoch_at,
+                                               .y = c->values[train],
+                                               .n = E,
+                                               .points = true};
+    if (any(c->values[test], E))
+        p->line[p->n_lines++] = (wf_plot_line){.name = "test",
+                                               .css = "test",
+                                               .x = c->epoch_at,
+                                               .y = c->values[test],
+                                               .n = E,
+                                               .points = true};
+}
+
+static void write_panels(FILE *out, const wf_history *h, const columns *c, double top)
+{
+    int best = wf_best_epoch(h);
+    double x_max = h->n_epochs ? h->epochs[h->n_epochs - 1].at : 0;
+    char note[64] = "";
+    const wf_plot panel = {.width = PANEL_W,
+                           .height = PANEL_H,
+                           .x_max = x_max,
+                           .from_zero = true,
+                           .y_ceiling = INFINITY,
+                           .unit = "",
+                           .mark = -1};
+    wf_plot loss = panel, accuracy = panel, lr = panel, rate = panel;
+    loss.title = "Loss";
+    loss.may_log = true;
+    loss.y = top;
+    add_lines(&loss, c, h, STEP_LOSS, TRAIN_LOSS, TEST_LOSS);
+
+    accuracy.title = "Top-1 accuracy, %";
+    accuracy.unit = " %";
+    accuracy.x = PANEL_W + GAP_X;
+    accuracy.y = top;
+    accuracy.from_zero = false;
+    accuracy.y_ceiling = 100;
+    add_lines(&accuracy, c, h, STEP_ACC, TRAIN_ACC, TEST_ACC);
+    if (best >= 0) {
+        snprintf(note, sizeof(note), "best %.2f %%, epoch %.0f", h->epochs[best].test_acc1,
+                 h->epochs[best].epoch);
+        accuracy.mark = best;
+        accuracy.mark_line = accuracy.n_lines - 1;
+        accuracy.mark_text = note;
+    }
+
+    lr.title = "Learning rate";
+    lr.y = top + PANEL_H + GAP_Y;
+    lr.line[lr.n_lines++] =
+        (wf_plot_line){.css = "other", .x = c->step_at, .y = c->values[STEP_LR], .n = h->n_steps};
+
+    rate.title = "Throughput of training, images/s";
+    rate.unit = " images/s";
+    rate.x = PANEL_W + GAP_X;
+    rate.y = lr.y;
+    rate.line[rate.n_lines++] = (wf_plot_line){.css = "other",
+                                               .x = c->epoch_at,
+                                               .y = c->values[EPOCH_RATE],
+                                               .n = h->n_epochs,
+                                               .points = true};
+    wf_plot_write(out, &loss);
+    wf_plot_write(out, &accuracy);
+    wf_plot_write(out, &lr);
+    wf_plot_write(out, &rate);
+}
+
+/* What the figure shows, in words. */
+static void write_description(FILE *out, const wf_history *h)
+{
+    fputs("<desc>Four line plots against epochs.", out);
+    if (h->n_epochs) {
+        const wf_history_epoch *e = &h->epochs[h->n_epochs - 1];
+        fprintf(out, " After epoch %.0f: training loss %.4g", e->epoch, e->train_loss);
+        if (isfinite(e->train_acc1))
+            fprintf(out, " and accuracy %.2f %%", e->train_acc1);
+        if (isfinite(e->test_acc1))
+            fprintf(out, "; test loss %.4g and accuracy %.2f %%", e->test_loss, e->test_acc1);
+        fputc('.', out);
+    }
+    fputs("</desc>\n", out);
+}
+
+weft_status wf_curves_write(FILE *out, const wf_history *h, const char *title, bool alone,
+                            weft_error *err)
+{
+    double top = alone ? 34 : 0;
+    columns c = {0};
+    if (!fill(&c, h))
+        return wf_nomem(err, (size_t)(h->n_epochs + h->n_steps), "the curves of a run");
+    fputs("<svg ", out);
+    if (alone)
+        fprintf(out, "xmlns=\"http://www.w3.org/2000/svg\" width=\"%d\" height=\"%g\" ", WIDTH,
+                HEIGHT + top);
+    fprintf(out, "viewBox=\"0 0 %d %g\" role=\"img\">\n<title>", WIDTH, HEIGHT + top);
+    wf_markup_text(out, title);
+    fputs("</title>\n", out);
+    write_description(out, h);
+    if (alone) {
+        fprintf(out, "<style>%s</style>\n<rect class=\"back\" width=\"100%%\" height=\"100%%\"/>\n",
+                wf_plot_style);
+        fprintf(out, "<text class=\"title\" x=\"56\" y=\"22\">");
+        wf_markup_text(out, title);
+        fputs("</text>\n", out);
+    }
+    write_panels(out, h, &c, top);
+    fputs("</svg>\n", out);
+    wf_free(c.memory);
+    return WEFT_OK;
+}

@@ -1,0 +1,24 @@
+/* An evaluation as a JSON document: what `weft eval --json` writes, what a run keeps as
+ * evaluation.json and what a page is made of.
+ *
+ *   images, nan_images, loss, acc1, acc5, seconds, img_per_s, epoch (null outside training)
+ *   data: source, channels, height, width
+ *   mean: precision, recall, f1
+ *   classes: of each: name, support, predicted, correct, precision, recall, f1
+ *   confusion: rows of counts, or null
+ *   worst: of each: sample, label, predicted (or null), probability, label_probability, loss and,
+ *     with pictures, image (a data URI), width, height
+ *
+ * Accuracies, precision, recall and F1 are percentages; null stands for NaN and infinity. */
+#ifndef WF_REPORT_EVALUATION_H
+#define WF_REPORT_EVALUATION_H
+
+#include <jansson.h>
+
+#include "weft/train.h"
+
+/* epoch 0: not in training. pictures: the worst mistakes' images, too. NULL on failure. */
+json_t *wf_evaluation_json(const weft_eval_result *result, const weft_dataset *ds, int64_t epoch,
+                           bool pictures, weft_error *err);
+
+#endif

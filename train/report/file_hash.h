@@ -1,0 +1,11 @@
+/* What tells one file from another. Any thread. */
+#ifndef WF_REPORT_FILE_HASH_H
+#define WF_REPORT_FILE_HASH_H
+
+#include "weft/status.h"
+
+enum { WF_FILE_HASH_TEXT = 48 };
+/* "xxh128:..." as xxh128sum prints it. */
+weft_status wf_file_hash(const char *path, char text[WF_FILE_HASH_TEXT], weft_error *err);
+
+#endif

@@ -1,0 +1,175 @@
+/* Escaping, data URIs and numbers. See markup.h. */
+#include "train/report/markup.h"
+
+#include <limits.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "engine/memory/alloc.h"
+
+#define REPLACEMENT "\xef\xbf\xbd"
+#define ELLIPSIS "\xe2\x80\xa6"
+#define EN_DASH "\xe2\x80\x93"
+static const char uri_start[] = "data:image/png;base64,";
+static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+
+/* The bytes of the character at s and its code; 0 where there is no valid one. RFC 3629. */
+static int decode(const unsigned char *s, uint32_t *code)
+{
+    static const uint32_t lowest[] = {0, 0, 0x80, 0x800, 0x10000};
+    int n = s[0] < 0x80 ? 1 : s[0] < 0xc0 ? 0 : s[0] < 0xe0 ? 2 : s[0] < 0xf0 ? 3 : 4;
+    if (n <= 1) {
+        *code = s[0];
+        return n;
+    }
+    uint32_t c = s[0] & (0xffu >> (n + 1));
+    for (int i = 1; i < n; i++) {
+        if ((s[i] & 0xc0) != 0x80)
+            return 0;
+        c = c << 6 | (s[i] & 0x3fu);
+    }
+    *code = c;
+    bool good = c >= lowest[n] && c <= 0x10ffff && (c < 0xd800 || c > 0xdfff) && s[0] < 0xf8;
+    return good ? n : 0;
+}
+
+/* Whether XML's Char and HTML allow it: no controls, no noncharacters. */
+static bool printable(uint32_t c)
+{
+    return c == '\t' || c == '\n' ||
+           (c >= 0x20 && !(c >= 0x7f && c <= 0x9f) && (c & 0xfffe) != 0xfffe &&
+            !(c >= 0xfdd0 && c <= 0xfdef));
+}
+
+void wf_markup_text_cut(FILE *out, const char *text, int most)
+{
+    const unsigned char *s = (const unsigned char *)(text ? text : "");
+    for (int i = 0; *s; i++) {
+        uint32_t c;
+        int n = decode(s, &c);
+        if (i == most - 1 && s[n ? n : 1]) {
+            fputs(ELLIPSIS, out);
+            return;
+        }
+        if (n == 0 || !printable(c))
+            fputs(REPLACEMENT, out);
+        else if (strchr("&<>\"'", (int)c) && c < 0x80)
+            fprintf(out, "&#%u;", (unsigned)c);
+        else
+            fwrite(s, 1, (size_t)n, out);
+        s += n ? n : 1;
+    }
+}
+
+void wf_markup_text(FILE *out, const char *text)
+{
+    wf_markup_text_cut(out, text, INT_MAX);
+}
+
+json_t *wf_json_text(const char *text)
+{
+    if (!text)
+        return json_null();
+    size_t size = strlen(text);
+    char *clean = wf_alloc_array(size + 1, 3); /* one byte becomes three at most */
+    size_t length = 0;
+    if (!clean)
+        return NULL;
+    for (const unsigned char *s = (const unsigned char *)text; *s;) {
+        uint32_t c;
+        int n = decode(s, &c);
+        memcpy(clean + length, n ? (const char *)s : REPLACEMENT, (size_t)(n ? n : 3));
+        length += (size_t)(n ? n : 3);
+        s += n ? n : 1;
+    }
+    json_t *json = json_stringn(clean, length);
+    wf_free(clean);
+    return json;
+}
+
+json_t *wf_json_number(double value)
+{
+    return isfinite(value) ? json_real(value) : json_null();
+}
+
+double wf_json_value(const json_t *object, const char *key)
+{
+    const json_t *value = json_object_get(object, key);
+    return json_is_number(value) ? json_number_value(value) : (double)NAN;
+}
+
+const char *wf_json_string(const json_t *object, const char *key)
+{
+    const char *text = json_string_value(json_object_get(object, key));
+    return text ? text : "";
+}
+
+char *wf_data_uri(const unsigned char *png, size_t size)
+{
+    size_t start = sizeof(uri_start) - 1;
+    char *uri = wf_alloc(start + (size + 2) / 3 * 4 + 1), *at = uri;
+    if (!uri)
+        return NULL;
+    memcpy(at, uri_start, start);
+    at += start;
+    for (size_t i = 0; i < size; i += 3) {
+        size_t n = size - i < 3 ? size - i : 3;
+        uint32_t v = (uint32_t)png[i] << 16 | (n > 1 ? (uint32_t)png[i + 1] << 8 : 0) |
+                     (n > 2 ? png[i + 2] : 0);
+        *at++ = digits[v >> 18];
+        *at++ = digits[v >> 12 & 63];
+        *at++ = n > 1 ? digits[v >> 6 & 63] : '=';
+        *at++ = n > 2 ? digits[v & 63] : '=';
+    }
+    *at = '\0';
+    return uri;
+}
+
+bool wf_is_data_uri(const char *text)
+{
+    size_t start = sizeof(uri_start) - 1;
+    if (!text || strncmp(text, uri_start, start) != 0)
+        return false;
+    text += start;
+    text += strspn(text, digits);
+    return text[strspn(text, "=")] == '\0';
+}
+
+void wf_markup_fixed(FILE *out, double value, int decimals)
+{
+    if (isnan(value))
+        fputs(EN_DASH, out);
+    else if (fabs(value) >= 1e6)
+        fprintf(out, "%.3e", value);
+    else
+        fprintf(out, "%.*f", decimals, value);
+}
+
+void wf_markup_count(FILE *out, double value)
+{
+    char text[32];
+    if (!isfinite(value) || fabs(value) >= 1e15) {
+        wf_markup_fixed(out, value, 0);
+        return;
+    }
+    int n = snprintf(text, sizeof(text), "%.0f", value);
+    for (int i = 0; i < n; i++) {
+        fputc(text[i], out);
+        if (i + 1 < n && (n - i - 1) % 3 == 0 && text[i] != '-')
+            fputc(',', out);
+    }
+}
+
+void wf_markup_duration(FILE *out, double seconds)
+{
+    if (!isfinite(seconds)) {
+        fputs(EN_DASH, out);
+        return;
+    }
+    long long s = llround(seconds);
+    if (s >= 3600)
+        fprintf(out, "%lld:%02lld:%02lld", s / 3600, s / 60 % 60, s % 60);
+    else
+        fprintf(out, "%lld:%02lld", s / 60, s % 60);
+}

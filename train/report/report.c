@@ -1,0 +1,200 @@
+/* Collects what a report is made of, and writes the files. See include/weft/report.h. */
+#include "train/report/report.h"
+
+#include <locale.h>
+#include <unistd.h>
+
+#include "engine/context/error.h"
+#include "engine/files/atomic_file.h"
+#include "engine/memory/alloc.h"
+#include "train/config.h"
+#include "train/report/evaluation.h"
+#include "train/report/figures.h"
+#include "train/report/file_hash.h"
+#include "train/report/markup.h"
+#include "train/report/page.h"
+
+static weft_status no_memory(weft_error *err)
+{
+    return wf_error_set(err, WEFT_ERR_NOMEM, "out of memory for a report");
+}
+
+/* ---- files ----------------------------------------------------------------------------------- */
+
+typedef weft_status (*write_fn)(FILE *out, const wf_page *page, weft_error *err);
+
+/* Numbers have points whatever the program's locale: coordinates depend on it. */
+static weft_status write_file(const char *path, write_fn write, const wf_page *page,
+                              weft_error *err)
+{
+    wf_atomic_file *file = NULL;
+    locale_t c = newlocale(LC_ALL_MASK, "C", (locale_t)0);
+    if (!c)
+        return no_memory(err);
+    weft_status status = wf_atomic_create(path, &file, err);
+    if (status == WEFT_OK) {
+        locale_t before = uselocale(c);
+        status = write(wf_atomic_stream(file), page, err);
+        uselocale(before);
+        if (status == WEFT_OK)
+            status = wf_atomic_commit(file, err);
+        else
+            wf_atomic_abort(file);
+    }
+    freelocale(c);
+    return status;
+}
+
+/* Takes over `document` (NULL: err says why). */
+static weft_status write_json(const char *path, json_t *document, weft_error *err)
+{
+    wf_atomic_file *file = NULL;
+    if (!document)
+        return err && err->status != WEFT_OK ? err->status : no_memory(err);
+    weft_status status = wf_atomic_create(path, &file, err);
+    if (status == WEFT_OK) {
+        FILE *out = wf_atomic_stream(file);
+        /* A failed write is the commit's to find; memory that is out is not. */
+        int failed = json_dumpf(document, out, JSON_INDENT(1) | JSON_REAL_PRECISION(9));
+        fputc('\n', out);
+        if (failed && !ferror(out)) {
+            wf_atomic_abort(file);
+            status = no_memory(err);
+        } else {
+            status = wf_atomic_commit(file, err);
+        }
+    }
+    json_decref(document);
+    return status;
+}
+
+/* The document in directory/name; NULL where there is none or it is damaged. */
+static json_t *load(const char *directory, const char *name)
+{
+    char *path = wf_asprintf("%s/%s", directory, name);
+    json_t *document = path ? json_load_file(path, 0, NULL) : NULL;
+    wf_free(path);
+    if (json_is_object(document))
+        return document;
+    json_decref(document);
+    return NULL;
+}
+
+/* ---- an evaluation --------------------------------------------------------------------------- */
+
+static weft_status check(const char *path, const weft_eval_result *r, const weft_report_opts *o,
+                         weft_error *err)
+{
+    if (!path || !r || !o || !o->ctx || !o->ds || (o->n_settings && !o->settings))
+        return wf_error_set(err, WEFT_ERR_INVALID,
+                            "a report needs a file, a result, a context and a data set");
+    return WEFT_OK;
+}
+
+weft_status weft_eval_write_report(const char *path, const weft_eval_result *result,
+                                   const weft_report_opts *opts, weft_error *err)
+{
+    weft_error local = WEFT_ERROR_INIT;
+    char hash[WF_FILE_HASH_TEXT];
+    wf_history history = {0};
+    err = err ? err : &local;
+    WF_TRY(check(path, result, opts, err));
+    if (opts->weights)
+        WF_TRY(wf_file_hash(opts->weights, hash, err));
+    if (opts->run)
+        WF_TRY(wf_history_read(opts->run, &history, err));
+    json_t *config =
+        wf_config_json(opts->ctx, opts->command, opts->settings, opts->n_settings, err);
+    json_t *evaluation = config ? wf_evaluation_json(result, opts->ds, 0, true, err) : NULL;
+    const wf_page page = {.config = config,
+                          .evaluation = evaluation,
+                          .history = opts->run ? &history : NULL,
+                          .weights = opts->weights,
+                          .hash = opts->weights ? hash : NULL};
+    weft_status status = evaluation ? write_file(path, wf_page_write, &page, err) : err->status;
+    json_decref(evaluation);
+    json_decref(config);
+    wf_history_done(&history);
+    return status;
+}
+
+weft_status weft_eval_write_json(const char *path, const weft_eval_result *result,
+                                 const weft_report_opts *opts, weft_error *err)
+{
+    weft_error local = WEFT_ERROR_INIT;
+    char hash[WF_FILE_HASH_TEXT];
+    err = err ? err : &local;
+    WF_TRY(check(path, result, opts, err));
+    if (opts->weights)
+        WF_TRY(wf_file_hash(opts->weights, hash, err));
+    json_t *document =
+        wf_config_json(opts->ctx, opts->command, opts->settings, opts->n_settings, err);
+    json_t *evaluation = document ? wf_evaluation_json(result, opts->ds, 0, false, err) : NULL;
+    json_t *weights =
+        opts->weights ? json_pack("{s:o, s:s}", "file", wf_json_text(opts->weights), "hash", hash)
+                      : json_null();
+    int failed = json_object_set_new(document, "weights", weights) |
+                 json_object_set_new(document, "evaluation", evaluation);
+    if (failed) {
+        json_decref(document);
+        document = NULL;
+    }
+    return write_json(path, document, err);
+}
+
+/* ---- a run ----------------------------------------------------------------------------------- */
+
+weft_status wf_evaluation_write(const char *directory, const weft_eval_result *result,
+                                const weft_dataset *ds, int64_t epoch, weft_error *err)
+{
+    weft_error local = WEFT_ERROR_INIT;
+    char *path = wf_asprintf("%s/evaluation.json", directory);
+    err = err ? err : &local;
+    weft_status status =
+        path ? write_json(path, wf_evaluation_json(result, ds, epoch, true, err), err)
+             : no_memory(err);
+    wf_free(path);
+    return status;
+}
+
+static weft_status write_curve(FILE *out, const wf_page *page, weft_error *err)
+{
+    char *title = wf_page_title(page);
+    weft_status status =
+        title ? wf_curves_write(out, page->history, title, true, err) : no_memory(err);
+    wf_free(title);
+    return status;
+}
+
+weft_status weft_run_write_report(const char *directory, weft_error *err)
+{
+    weft_error local = WEFT_ERROR_INIT;
+    char hash[WF_FILE_HASH_TEXT];
+    wf_history history = {0};
+    err = err ? err : &local;
+    if (!directory)
+        return wf_error_set(err, WEFT_ERR_INVALID, "a report needs a run's directory");
+    WF_TRY(wf_history_read(directory, &history, err));
+    char *html = wf_asprintf("%s/report.html", directory);
+    char *svg = wf_asprintf("%s/curve.svg", directory);
+    char *weights = wf_asprintf("%s/weights.safetensors", directory);
+    weft_status status = html && svg && weights ? WEFT_OK : no_memory(err);
+    bool hashed = status == WEFT_OK && wf_file_hash(weights, hash, NULL) == WEFT_OK;
+    wf_page page = {.config = load(directory, "config.json"),
+                    .evaluation = load(directory, "evaluation.json"),
+                    .history = &history,
+                    .run = true,
+                    .weights = hashed ? "weights.safetensors" : NULL,
+                    .hash = hashed ? hash : NULL};
+    if (status == WEFT_OK)
+        status = write_file(svg, write_curve, &page, err);
+    if (status == WEFT_OK)
+        status = write_file(html, wf_page_write, &page, err);
+    json_decref((json_t *)page.config);
+    json_decref((json_t *)page.evaluation);
+    wf_free(html);
+    wf_free(svg);
+    wf_free(weights);
+    wf_history_done(&history);
+    return status;
+}
