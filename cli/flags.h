@@ -73,7 +73,7 @@ typedef struct cli_options {
     int64_t depth;
     int64_t summary_batch;
     bool json;
-    const char *report;     /* a page to write; NULL: none */
+    const char *report;    /* a page to write; NULL: none */
     const char *json_path; /* the same as JSON */
     bool per_class;
     bool confusion;

@@ -17,6 +17,8 @@ struct weft_dataset {
     const unsigned char *images; /* arrays: (N, C, H, W); may be unaligned */
     int64_t *labels;             /* arrays: (N); NULL: none. Owned. */
     char *source;                /* info.source. Owned. */
+    char *name_text;             /* what info.class_names point into. Owned; NULL: not ours */
+    const char **names;          /* info.class_names. Owned; NULL: not ours */
     uint64_t key;                /* synthetic: tells the splits apart */
     void *owner;                 /* of images; release(owner) ends it */
     void (*release)(void *owner);
@@ -28,6 +30,13 @@ struct weft_dataset {
 weft_status wf_dataset_over(const weft_dataset_arrays *arrays, const void *labels,
                             const char *source, void *owner, void (*release)(void *owner),
                             weft_dataset **ds, weft_error *err);
+
+/* Sets info.class_names from text with one name a line, as many as there are classes. `where` is
+ * for the error: what holds the text. */
+weft_status wf_dataset_set_names(weft_dataset *ds, const char *text, const char *where,
+                                 weft_error *err);
+/* How many names such text has. */
+int64_t wf_count_names(const char *text);
 
 /* The kinds. `path` exists (idx: a directory; safetensors: a file) or is a description. */
 weft_status wf_idx_open(const char *dir, weft_split split, weft_dataset **ds, weft_error *err);

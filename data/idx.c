@@ -188,6 +188,36 @@ static weft_status combine(idx_file *images, const idx_file *labels, weft_datase
     return status;
 }
 
+/* The names in classes.txt beside the images, else Fashion-MNIST's where their place says so: the
+ * files do not tell which of the family they are. */
+static weft_status name_classes(const char *images, weft_dataset *ds, weft_error *err)
+{
+    enum { MOST = 1 << 14 };
+    char path[PATH_MAX], *text = NULL;
+    int folder = (int)(strrchr(images, '/') - images);
+    if (snprintf(path, sizeof path, "%.*s/classes.txt", folder, images) >= PATH_MAX ||
+        access(path, F_OK) != 0) {
+        if (strcasestr(images, "fashion"))
+            ds->info.class_names = fashion_names;
+        return WEFT_OK;
+    }
+    FILE *in = fopen(path, "re");
+    if (!in)
+        return wf_error_set(err, WEFT_ERR_IO, "%s: cannot be read: %s", path, strerror(errno));
+    weft_status status = WEFT_OK;
+    text = wf_zalloc(MOST + 1);
+    if (!text)
+        status = wf_error_set(err, WEFT_ERR_NOMEM, "%s: out of memory", path);
+    else if (fread(text, 1, MOST, in) == MOST || ferror(in))
+        status =
+            wf_error_set(err, WEFT_ERR_FORMAT, "%s: not a list of %d names", path, IDX_CLASSES);
+    if (status == WEFT_OK)
+        status = wf_dataset_set_names(ds, text, path, err);
+    fclose(in);
+    wf_free(text);
+    return status;
+}
+
 weft_status wf_idx_open(const char *dir, weft_split split, weft_dataset **ds, weft_error *err)
 {
     bool train = split == WEFT_SPLIT_TRAIN;
@@ -200,12 +230,12 @@ weft_status wf_idx_open(const char *dir, weft_split split, weft_dataset **ds, we
                            &labels, err);
     if (status == WEFT_OK)
         status = combine(&images, &labels, &d, err);
-    if (status == WEFT_OK) {
-        /* The files do not say which of the family they are; their place may. */
-        if (strcasestr(images.path, "fashion"))
-            d->info.class_names = fashion_names;
+    if (status == WEFT_OK)
+        status = name_classes(images.path, d, err);
+    if (status == WEFT_OK)
         *ds = d;
-    }
+    else
+        weft_dataset_destroy(d);
     idx_done(&images);
     idx_done(&labels);
     return status;

@@ -48,9 +48,13 @@ static weft_status classes_of(const char *path, const weft_safetensors *file, in
                               weft_error *err)
 {
     const char *text = weft_safetensors_meta_find(file, "classes");
+    const char *names = weft_safetensors_meta_find(file, "class_names");
     *classes = 0;
-    if (!text)
+    if (!text) {
+        int64_t n = names ? wf_count_names(names) : 0;
+        *classes = n <= WF_MAX_CLASSES ? (int)n : 0;
         return WEFT_OK;
+    }
     char *end;
     errno = 0;
     long value = strtol(text, &end, 10);
@@ -93,9 +97,17 @@ static weft_status open_arrays(const char *path, weft_split split, weft_safetens
     a.width = (int)dim[3];
     a.dtype = images->dtype;
     a.images = images->data;
-    WF_TRY(wf_dataset_over(&a, labels ? labels->data : NULL, path, file, close_file, ds, err));
-    (*ds)->info.only_split = !both;
-    return WEFT_OK;
+    weft_dataset *d = NULL;
+    WF_TRY(wf_dataset_over(&a, labels ? labels->data : NULL, path, file, close_file, &d, err));
+    d->info.only_split = !both;
+    const char *names = weft_safetensors_meta_find(file, "class_names");
+    if (names && d->info.classes)
+        status = wf_dataset_set_names(d, names, path, err);
+    if (status == WEFT_OK)
+        *ds = d;
+    else
+        weft_dataset_destroy(d);
+    return status;
 }
 
 weft_status wf_tensors_open(const char *path, weft_split split, weft_dataset **ds, weft_error *err)

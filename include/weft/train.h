@@ -133,7 +133,9 @@ weft_status weft_train(weft_module *model, const weft_train_opts *opts, weft_tra
 
 /* ---- evaluation ------------------------------------------------------------------------------
  * In eval mode and without gradients; the model's mode is restored. Every figure is a function of
- * the model's outputs and of the loader's order: the batch size and the threads change none. */
+ * the model's outputs, summed in double in the loader's order: neither threads nor how images are cut
+ * into batches change a bit. (The outputs themselves may be rounded otherwise in batches of another
+ * size, where another kernel is the fastest.) */
 
 /* Larger confusion matrices are not counted. */
 #define WEFT_CONFUSION_CLASSES 1024

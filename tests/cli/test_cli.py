@@ -328,8 +328,9 @@ def test_a_short_run_learns_and_its_files_agree(tmp):
     result = check_run(run, 3)
     assert result["test_acc1"] >= 90, result  # guessing: 25
     assert f"test accuracy {result['test_acc1']:.2f}%" in text, text
-    assert sorted(os.listdir(run)) == ["config.json", "log.jsonl", "result.json", "summary.csv",
-                                       "weights.safetensors", "weights_best.safetensors"]
+    assert sorted(os.listdir(run)) == [
+        "config.json", "curve.svg", "evaluation.json", "log.jsonl", "report.html", "result.json",
+        "summary.csv", "weights.safetensors", "weights_best.safetensors"]
     assert result["best_test_acc1"] >= result["test_acc1"] and 1 <= result["best_epoch"] <= 3
     text_best = done("eval", "--weights", f"{run}/weights_best.safetensors", *SMALL)
     assert f"top-1 {result['best_test_acc1']:.2f}%" in text_best, text_best

@@ -117,6 +117,37 @@ static void labels_may_be_missing_for_prediction_only(void **state)
     weft_dataset_destroy(ds);
 }
 
+static void names_in_the_metadata_are_the_classes(void **state)
+{
+    static const struct {
+        const char *classes, *names;
+        int expected; /* classes; 0: refused */
+    } cases[] = {{"6", "a\nb\nc\nd\ne\nf", 6},
+                 {NULL, "a\nb\nc\nd\ne\nf\n", 6},
+                 {"6", "a\nb", 0},
+                 {NULL, "a\nb\nc\nd", 0},
+                 {"6", "", 0},
+                 {NULL, "\n\n\n\n\n", 5}};
+    const weft_safetensors_entry two[] = {IMAGES("images"), LABELS("labels")};
+    for (size_t i = 0; i < COUNT(cases); i++) {
+        const weft_safetensors_meta meta[] = {{"class_names", cases[i].names},
+                                              {"classes", cases[i].classes}};
+        weft_dataset *ds = NULL;
+        weft_error err = WEFT_ERROR_INIT;
+        assert_int_equal(
+            weft_safetensors_write(in_dir("named"), two, 2, meta, cases[i].classes ? 2 : 1, NULL),
+            WEFT_OK);
+        weft_status status = weft_dataset_open(in_dir("named"), WEFT_SPLIT_TRAIN, &ds, &err);
+        assert_int_equal(status, cases[i].expected ? WEFT_OK : WEFT_ERR_FORMAT);
+        if (!cases[i].expected)
+            continue;
+        const weft_dataset_info *info = weft_dataset_get_info(ds);
+        assert_int_equal(info->classes, cases[i].expected);
+        assert_string_equal(info->class_names[1], cases[i].names[0] == 'a' ? "b" : "");
+        weft_dataset_destroy(ds);
+    }
+}
+
 /* PyTorch's writer aligns; others need not. Here the header's length is odd. */
 static void unaligned_arrays_read_right(void **state)
 {
@@ -418,6 +449,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(safetensors_files_are_data_sets),
         cmocka_unit_test(labels_may_be_missing_for_prediction_only),
+        cmocka_unit_test(names_in_the_metadata_are_the_classes),
         cmocka_unit_test(unaligned_arrays_read_right),
         cmocka_unit_test(wrong_tensors_are_one_clear_error),
         cmocka_unit_test(synthetic_descriptions_are_checked),

@@ -112,6 +112,29 @@ static void torchvisions_folders_are_found_and_name_the_classes(void **state)
     weft_dataset_destroy(ds);
 }
 
+static void a_list_beside_the_files_names_the_classes(void **state)
+{
+    static const struct {
+        const char *text, *last; /* last NULL: refused */
+    } cases[] = {{"a\nb\nc\nd\ne\nf\ng\nh\ni\nten <b>\n", "ten <b>"},
+                 {"a\r\nb\r\nc\r\nd\r\ne\r\nf\r\ng\r\nh\r\ni\r\nj", "j"},
+                 {"a\nb\n", NULL},
+                 {"", NULL}};
+    write_good("train", false);
+    for (size_t i = 0; i < COUNT(cases); i++) {
+        weft_dataset *ds = NULL;
+        weft_error err = WEFT_ERROR_INIT;
+        write_file("classes.txt", cases[i].text, strlen(cases[i].text), false);
+        weft_status status = weft_dataset_open(dir, WEFT_SPLIT_TRAIN, &ds, &err);
+        assert_int_equal(status, cases[i].last ? WEFT_OK : WEFT_ERR_FORMAT);
+        if (cases[i].last)
+            assert_string_equal(weft_dataset_get_info(ds)->class_names[9], cases[i].last);
+        else
+            assert_non_null(strstr(err.text, "classes.txt: "));
+        weft_dataset_destroy(ds);
+    }
+}
+
 /* One change to the good files. */
 static const struct broken {
     const char *what;
@@ -292,6 +315,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(plain_and_gzipped_files_read_alike),
         TEST(torchvisions_folders_are_found_and_name_the_classes),
+        TEST(a_list_beside_the_files_names_the_classes),
         TEST(every_broken_file_is_one_clear_error),
         TEST(overflowing_dimensions_are_refused),
         TEST(damaged_gzip_data_is_refused),

@@ -151,11 +151,21 @@ static void write_description(FILE *out, const wf_history *h)
     fputs("<desc>Four line plots against epochs.", out);
     if (h->n_epochs) {
         const wf_history_epoch *e = &h->epochs[h->n_epochs - 1];
-        fprintf(out, " After epoch %.0f: training loss %.4g", e->epoch, e->train_loss);
-        if (isfinite(e->train_acc1))
-            fprintf(out, " and accuracy %.2f %%", e->train_acc1);
-        if (isfinite(e->test_acc1))
-            fprintf(out, "; test loss %.4g and accuracy %.2f %%", e->test_loss, e->test_acc1);
+        const struct {
+            const char *name, *unit;
+            double value;
+        } figures[] = {{"training loss", "", e->train_loss},
+                       {"training accuracy", " %", e->train_acc1},
+                       {"test loss", "", e->test_loss},
+                       {"test accuracy", " %", e->test_acc1}};
+        const char *before = ":";
+        fprintf(out, " After epoch %.0f", e->epoch);
+        for (int i = 0; i < 4; i++)
+            if (isfinite(figures[i].value)) {
+                fprintf(out, "%s %s %.4g%s", before, figures[i].name, figures[i].value,
+                        figures[i].unit);
+                before = ",";
+            }
         fputc('.', out);
     }
     fputs("</desc>\n", out);

@@ -114,7 +114,7 @@ static void write_tiles(FILE *out, const wf_page *page)
     const wf_history_epoch *last =
         page->run && h && h->n_epochs ? &h->epochs[h->n_epochs - 1] : NULL;
     char after[64] = "";
-    if (page->run && e)
+    if (page->run && isfinite(wf_json_value(e, "epoch")))
         snprintf(after, sizeof(after), "after epoch %.0f", wf_json_value(e, "epoch"));
     fputs("<dl class=\"tiles\">\n", out);
     if (e) {
@@ -167,7 +167,10 @@ static void write_epochs(FILE *out, const wf_history *h)
         wf_page_cell(out, e->train_acc1, 2);
         wf_page_cell(out, e->test_loss, 4);
         wf_page_cell(out, e->test_acc1, 2);
-        fprintf(out, "<td class=\"n\">%.4g</td>", e->lr);
+        if (isfinite(e->lr))
+            fprintf(out, "<td class=\"n\">%.4g</td>", e->lr);
+        else
+            wf_page_cell(out, e->lr, 0);
         wf_page_cell(out, e->img_per_s, -1);
         fputs("<td class=\"n\">", out);
         wf_markup_duration(out, e->seconds);

@@ -231,7 +231,11 @@ static void write_mistakes(FILE *out, const json_t *e)
           "highest loss: what the model saw in them with which probability, what they are, and "
           "the probability it gave that.</p>\n<ul class=\"mistakes\">\n",
           out);
-    json_array_foreach(worst, i, m) write_mistake(out, e, m);
+    for (i = 0; i < json_array_size(worst); i++) {
+        m = json_array_get(worst, i);
+        if (json_is_integer(json_object_get(m, "sample")))
+            write_mistake(out, e, m);
+    }
     fputs("</ul>\n", out);
 }
 
