@@ -192,6 +192,11 @@ typedef struct wf_text {
 void wf_text_add(wf_text *t, const char *format, ...) __attribute__((format(printf, 2, 3)));
 void wf_text_done(wf_text *t);
 
+/* Sequential's forward: a class that has it is a Sequential under another name, and may be made as
+ * weft_sequential_create makes one. */
+weft_tensor *wf_sequential_forward(weft_module *m, weft_tensor *x);
+weft_module *wf_sequential_as(weft_context *ctx, const weft_module_class *cls, int n,
+                              weft_module *const *modules);
 extern const weft_module_class wf_module_list_class; /* its equal neighbours print as one */
 
 /* ---- copies ---- */

@@ -52,6 +52,7 @@ weft_module *weft_group_norm_create(weft_context *ctx, int groups, int channels,
 weft_module *weft_relu_create(weft_context *ctx);
 weft_module *weft_relu6_create(weft_context *ctx);
 weft_module *weft_silu_create(weft_context *ctx);
+weft_module *weft_hardsigmoid_create(weft_context *ctx);
 weft_module *weft_hardswish_create(weft_context *ctx);
 weft_module *weft_sigmoid_create(weft_context *ctx);
 weft_module *weft_tanh_create(weft_context *ctx);
@@ -62,7 +63,10 @@ weft_module *weft_max_pool2d_create(weft_context *ctx, int kernel, const weft_po
 weft_module *weft_avg_pool2d_create(weft_context *ctx, int kernel, const weft_pool2d_opts *opts);
 weft_module *weft_adaptive_avg_pool2d_create(weft_context *ctx, int out_h, int out_w);
 weft_module *weft_dropout_create(weft_context *ctx, double p); /* 0 <= p < 1 */
-weft_module *weft_flatten_create(weft_context *ctx);           /* dimensions 1 and after */
+/* torchvision.ops.StochasticDepth(p, mode="row"): drops whole images. */
+weft_module *weft_stochastic_depth_create(weft_context *ctx, double p);
+weft_module *weft_channel_shuffle_create(weft_context *ctx, int groups);
+weft_module *weft_flatten_create(weft_context *ctx); /* dimensions 1 and after */
 weft_module *weft_identity_create(weft_context *ctx);
 weft_module *weft_softmax_create(weft_context *ctx, int dim); /* may be negative */
 

@@ -26,6 +26,7 @@ weft_tensor *weft_tanh(weft_tensor *x);
 weft_tensor *weft_silu(weft_tensor *x);      /* x sigmoid(x) */
 weft_tensor *weft_gelu(weft_tensor *x);      /* x Phi(x), with erf */
 weft_tensor *weft_gelu_tanh(weft_tensor *x); /* torch's approximate='tanh' */
+weft_tensor *weft_hardsigmoid(weft_tensor *x);
 weft_tensor *weft_hardswish(weft_tensor *x);
 weft_tensor *weft_abs(weft_tensor *x);
 weft_tensor *weft_softplus(weft_tensor *x); /* log(1 + exp(x)) */
@@ -90,12 +91,20 @@ weft_tensor *weft_reshape(weft_tensor *x, weft_shape shape);
 weft_tensor *weft_flatten(weft_tensor *x, int start_dim);
 /* n >= 1 tensors of equal shape but for dimension `dim`. */
 weft_tensor *weft_concat(weft_tensor *const *x, int n, int dim);
+/* x in n parts of equal size along dim, which n divides, 1 <= n <= 4; parts[0..n) are set. */
+weft_status weft_chunk(weft_tensor *x, int n, int dim, weft_tensor **parts);
+/* Channel j*groups + k of the result is channel k*(C/groups) + j of x (N, C, ...): dimension 1 as
+ * (groups, C/groups), transposed. groups divides C. As torch's F.channel_shuffle. */
+weft_tensor *weft_channel_shuffle(weft_tensor *x, int groups);
 /* Elements [start, start+length) of dimension dim. */
 weft_tensor *weft_narrow(weft_tensor *x, int dim, int64_t start, int64_t length);
 
 /* Keeps each element with probability 1-p and divides it by 1-p; identity when not training.
  * Random numbers: Philox keyed by seed, step, op and logical element. 0 <= p < 1. */
 weft_tensor *weft_dropout(weft_tensor *x, double p, bool training);
+/* The same with whole rows (dimension 0): torchvision's stochastic_depth, mode "row". Source: Huang
+ * et al. 2016. */
+weft_tensor *weft_stochastic_depth(weft_tensor *x, double p, bool training);
 
 weft_tensor *weft_softmax(weft_tensor *x, int dim); /* dim may be negative */
 weft_tensor *weft_log_softmax(weft_tensor *x, int dim);

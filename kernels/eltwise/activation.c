@@ -116,6 +116,16 @@ WF_INLINE wf_vf gelu_tanh_slope(wf_vf x, wf_vf a)
     wf_vf inner = wf_vfma(x2, wf_vset1(6 * SQRT_2_PI * CUBIC), wf_vset1(2 * SQRT_2_PI));
     return wf_vfma(wf_vmul(x, inner), sigmoid_slope(s, a), s);
 }
+WF_INLINE wf_vf hardsigmoid_value(wf_vf x, wf_vf a)
+{
+    wf_vf gate = wf_vmax(wf_vzero(), wf_vadd(x, wf_vset1(3.0f)));
+    return wf_vdiv(wf_vmin(wf_vset1(6.0f), gate), wf_vset1(6.0f));
+}
+WF_INLINE wf_vf hardsigmoid_slope(wf_vf x, wf_vf a)
+{
+    wf_vm inside = wf_vm_and(wf_vgt(x, wf_vset1(-3.0f)), wf_vgt(wf_vset1(3.0f), x));
+    return wf_vmaskz(inside, wf_vset1(1.0f / 6));
+}
 WF_INLINE wf_vf hardswish_value(wf_vf x, wf_vf a)
 {
     wf_vf gate = wf_vmax(wf_vzero(), wf_vadd(x, wf_vset1(3.0f)));

@@ -52,6 +52,15 @@ static double gelu_tanh_slope(double x, double a)
     double inner = SQRT_2_PI * (1 + 3 * CUBIC * x * x);
     return 0.5 * (1 + t) + 0.5 * x * (1 - t * t) * inner;
 }
+static double hardsigmoid_value(double x, double a)
+{
+    double gate = x + 3;
+    return (gate < 0 ? 0 : gate > 6 ? 6 : gate) / 6;
+}
+static double hardsigmoid_slope(double x, double a)
+{
+    return x > -3 && x < 3 ? 1.0 / 6 : 0;
+}
 static double hardswish_value(double x, double a)
 {
     double gate = x + 3;

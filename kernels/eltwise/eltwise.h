@@ -1,6 +1,6 @@
 /* Element-by-element kernels over contiguous ranges, and per-channel bias over one image.
  *
- * Owns: add, mul, scale, relu and its gradient, fill, per-channel bias, type conversion, generic
+ * Owns: add, mul, scale, relu and its gradient, fill, per-channel bias and scale, type conversion, generic
  * broadcast, dropout. Threading: pure functions, any thread. Every implementation of a type gives
  * the same bits: each element sees the same rounded operations in the same order. Ranges may
  * start on any element boundary. An output may be one of the inputs, never overlap it otherwise.
@@ -23,6 +23,8 @@ typedef struct wf_eltwise {
     void (*fill)(size_t n, double value, void *y);
     /* y = x + b per channel, one image; b has a.C values. Padding channels become zero. */
     void (*bias)(wf_act a, const void *x, const void *b, void *y);
+    /* y = x * s per channel, one image; s has values for the padding channels, too. */
+    void (*mul_channels)(wf_act a, const void *x, const void *s, void *y);
 } wf_eltwise;
 
 /* One implementation of kernels.def. */

@@ -58,3 +58,14 @@ static void FN(bias)(wf_act a, const void *vx, const void *vb, void *vy)
             for (int c = c0; c < c0 + a.block; c++, i++)
                 y[i] = c < a.C ? x[i] + b[c] : 0;
 }
+
+static void FN(mul_channels)(wf_act a, const void *vx, const void *vs, void *vy)
+{
+    const T *x = vx, *s = vs;
+    T *y = vy;
+    size_t pixels = (size_t)a.H * (size_t)a.W, i = 0;
+    for (int c0 = 0; c0 < a.C; c0 += a.block)
+        for (size_t p = 0; p < pixels; p++)
+            for (int c = c0; c < c0 + a.block; c++, i++)
+                y[i] = x[i] * s[c];
+}

@@ -127,6 +127,35 @@ static void bias(wf_act a, const void *vx, const void *vb, void *vy)
         }
 }
 
+/* One group of `width` channels, as above. */
+static void mul_lanes(size_t pixels, size_t block, int width, const float *x, const float *s,
+                      float *y)
+{
+    wf_vf by = wf_vload_n(s, width);
+    if (width == WF_LANES) {
+        for (size_t at = 0; at < pixels * block; at += block)
+            wf_vstore(y + at, wf_vmul(wf_vload(x + at), by));
+        return;
+    }
+    for (size_t at = 0; at < pixels * block; at += block)
+        wf_vstore_n(y + at, wf_vmul(wf_vload_n(x + at, width), by), width);
+}
+
+static void mul_channels(wf_act a, const void *vx, const void *vs, void *vy)
+{
+    const float *x = vx, *s = vs;
+    float *y = vy;
+    const size_t pixels = (size_t)a.H * (size_t)a.W;
+    for (int c = 0; c < a.C && a.block == 1; c++)
+        scale(pixels, x + (size_t)c * pixels, (double)s[c], y + (size_t)c * pixels);
+    for (int c0 = 0; c0 < a.C && a.block > 1; c0 += a.block)
+        for (int j = 0; j < a.block; j += WF_LANES) {
+            const int width = a.block - j < WF_LANES ? a.block - j : WF_LANES;
+            const size_t at = (size_t)c0 * pixels + (size_t)j;
+            mul_lanes(pixels, (size_t)a.block, width, x + at, s + c0 + j, y + at);
+        }
+}
+
 extern const wf_eltwise WF_ISA_FN(wf_eltwise_f32);
 const wf_eltwise WF_ISA_FN(wf_eltwise_f32) = {
     .name = WF_LANES == 16 ? "eltwise:avx512:f32" : "eltwise:avx2:f32",
@@ -137,4 +166,5 @@ const wf_eltwise WF_ISA_FN(wf_eltwise_f32) = {
     .relu_backward = relu_backward,
     .fill = fill,
     .bias = bias,
+    .mul_channels = mul_channels,
 };

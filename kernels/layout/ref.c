@@ -1,4 +1,4 @@
-/* The reference reorder, for elements of any size. Pure functions, any thread. */
+/* The reference reorder and gather, for elements of any size. Pure functions, any thread. */
 #include <string.h>
 
 #include "kernels/layout/layout.h"
@@ -41,28 +41,48 @@ void wf_reorder_any(size_t size, wf_act a, int to_block, const void *x, void *y)
     reorder(size, a, to_block, x, y);
 }
 
-static void reorder_1(wf_act a, int to_block, const void *x, void *y)
+static inline __attribute__((always_inline)) void gather(size_t size, wf_act a,
+                                                         const wf_channel_from *from,
+                                                         const void *const *x, void *vy)
 {
-    reorder(1, a, to_block, x, y);
+    size_t pixels = (size_t)a.H * (size_t)a.W, step = (size_t)a.block * size;
+    for (int c = 0; c < wf_round_up(a.C, a.block); c++) {
+        char *y = (char *)vy + wf_act_index(a, c, 0, 0) * size;
+        if (c < a.C && from[c].image >= 0) {
+            const char *channel =
+                (const char *)x[from[c].image] + wf_act_index(a, from[c].channel, 0, 0) * size;
+            if (a.block == 1)
+                memcpy(y, channel, pixels * size);
+            else
+                for (size_t p = 0; p < pixels; p++)
+                    memcpy(y + p * step, channel + p * step, size);
+        } else {
+            for (size_t p = 0; p < pixels; p++)
+                memset(y + p * step, 0, size);
+        }
+    }
 }
 
-static void reorder_2(wf_act a, int to_block, const void *x, void *y)
+void wf_gather_any(size_t size, wf_act a, const wf_channel_from *from, const void *const *x,
+                   void *y)
 {
-    reorder(2, a, to_block, x, y);
+    gather(size, a, from, x, y);
 }
 
-static void reorder_4(wf_act a, int to_block, const void *x, void *y)
-{
-    reorder(4, a, to_block, x, y);
-}
-
-static void reorder_8(wf_act a, int to_block, const void *x, void *y)
-{
-    reorder(8, a, to_block, x, y);
-}
-
-extern const wf_layout wf_layout_1_ref, wf_layout_2_ref, wf_layout_4_ref, wf_layout_8_ref;
-const wf_layout wf_layout_1_ref = {"reorder:ref", reorder_1};
-const wf_layout wf_layout_2_ref = {"reorder:ref", reorder_2};
-const wf_layout wf_layout_4_ref = {"reorder:ref", reorder_4};
-const wf_layout wf_layout_8_ref = {"reorder:ref", reorder_8};
+#define BY_SIZE(bytes)                                                                             \
+    static void reorder_##bytes(wf_act a, int to_block, const void *x, void *y)                    \
+    {                                                                                              \
+        reorder(bytes, a, to_block, x, y);                                                         \
+    }                                                                                              \
+    static void gather_##bytes(wf_act a, const wf_channel_from *from, const void *const *x,        \
+                               void *y)                                                            \
+    {                                                                                              \
+        gather(bytes, a, from, x, y);                                                              \
+    }                                                                                              \
+    extern const wf_layout wf_layout_##bytes##_ref;                                                \
+    const wf_layout wf_layout_##bytes##_ref = {"reorder:ref", reorder_##bytes, "gather:ref",       \
+                                               gather_##bytes};
+BY_SIZE(1)
+BY_SIZE(2)
+BY_SIZE(4)
+BY_SIZE(8)

@@ -89,8 +89,11 @@ static void reorder(wf_act a, int to_block, const void *vx, void *vy)
     }
 }
 
+void WF_ISA_FN(wf_gather_4)(wf_act a, const wf_channel_from *from, const void *const *x, void *y);
 extern const wf_layout WF_ISA_FN(wf_layout_4);
 const wf_layout WF_ISA_FN(wf_layout_4) = {
-    WF_LANES == 16 ? "reorder:avx512" : "reorder:avx2",
+    "reorder:" WF_ISA_NAME,
     reorder,
+    "gather:" WF_ISA_NAME,
+    WF_ISA_FN(wf_gather_4),
 };

@@ -25,6 +25,8 @@ typedef struct wf_reduce {
     void (*columns)(size_t rows, size_t stride, size_t n, const void *x, double *y);
     /* y[c] = the sum over the pixels of channel c, c < a.C; one image, plain or blocked. */
     void (*channels)(wf_act a, const void *x, double *y);
+    /* The same of x's products with z, each rounded to the element type. */
+    void (*channels_dot)(wf_act a, const void *x, const void *z, double *y);
 } wf_reduce;
 
 typedef struct wf_reduce_impl {

@@ -1,30 +1,31 @@
 /* The reference sums of one type: included by ref.c once for f32 and once for f64, with T the
  * element type and FN(name) the name of a function. */
 
-/* One leaf of n <= WF_LEAF values, `step` elements apart. */
-static double FN(leaf)(size_t n, size_t step, const T *x)
+/* One leaf of n <= WF_LEAF values, or products where there is a z, `step` elements apart. */
+static double FN(leaf)(size_t n, size_t step, const T *x, const T *z)
 {
     T slot[WF_LEAF_SLOTS] = {0};
     for (size_t i = 0; i < n; i++)
-        slot[i % WF_LEAF_SLOTS] += x[i * step];
+        slot[i % WF_LEAF_SLOTS] += z ? x[i * step] * z[i * step] : x[i * step];
     for (int half = WF_LEAF_SLOTS / 2; half > 0; half /= 2)
         for (int j = 0; j < half; j++)
             slot[j] += slot[j + half];
     return (double)slot[0];
 }
 
-static double FN(strided)(size_t n, size_t step, const T *x)
+static double FN(strided)(size_t n, size_t step, const T *x, const T *z)
 {
     wf_tree tree;
     wf_tree_init(&tree);
     for (size_t i = 0; i < n; i += WF_LEAF)
-        wf_tree_push(&tree, FN(leaf)(n - i < WF_LEAF ? n - i : WF_LEAF, step, x + i * step));
+        wf_tree_push(&tree, FN(leaf)(n - i < WF_LEAF ? n - i : WF_LEAF, step, x + i * step,
+                                     z ? z + i * step : NULL));
     return wf_tree_sum(&tree);
 }
 
 static double FN(run)(size_t n, const void *x)
 {
-    return FN(strided)(n, 1, x);
+    return FN(strided)(n, 1, x, NULL);
 }
 
 static void FN(columns)(size_t rows, size_t stride, size_t n, const void *vx, double *y)
@@ -43,10 +44,21 @@ static void FN(columns)(size_t rows, size_t stride, size_t n, const void *vx, do
     }
 }
 
-static void FN(channels)(wf_act a, const void *vx, double *y)
+static void FN(channels_of)(wf_act a, const T *x, const T *z, double *y)
 {
-    const T *x = vx;
     size_t pixels = (size_t)a.H * (size_t)a.W;
-    for (int c = 0; c < a.C; c++)
-        y[c] = FN(strided)(pixels, (size_t)a.block, x + wf_act_index(a, c, 0, 0));
+    for (int c = 0; c < a.C; c++) {
+        const size_t at = wf_act_index(a, c, 0, 0);
+        y[c] = FN(strided)(pixels, (size_t)a.block, x + at, z ? z + at : NULL);
+    }
+}
+
+static void FN(channels)(wf_act a, const void *x, double *y)
+{
+    FN(channels_of)(a, x, NULL, y);
+}
+
+static void FN(channels_dot)(wf_act a, const void *x, const void *z, double *y)
+{
+    FN(channels_of)(a, x, z, y);
 }

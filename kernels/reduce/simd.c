@@ -6,8 +6,16 @@
 
 enum { REGS = WF_LEAF_SLOTS / WF_LANES }; /* registers that hold a leaf's slots: 2 or 1 */
 
+/* n values of x, or products where there is a z. */
+WF_INLINE wf_vf values(const float *x, const float *z, size_t at, int n)
+{
+    if (n == WF_LANES)
+        return z ? wf_vmul(wf_vload(x + at), wf_vload(z + at)) : wf_vload(x + at);
+    return z ? wf_vmul(wf_vload_n(x + at, n), wf_vload_n(z + at, n)) : wf_vload_n(x + at, n);
+}
+
 /* One leaf of n <= WF_LEAF contiguous values. */
-static double leaf(size_t n, const float *x)
+WF_INLINE double leaf(size_t n, const float *x, const float *z)
 {
     wf_vf slot[REGS];
     for (int k = 0; k < REGS; k++)
@@ -15,25 +23,29 @@ static double leaf(size_t n, const float *x)
     size_t i = 0;
     for (; i + WF_LEAF_SLOTS <= n; i += WF_LEAF_SLOTS)
         for (int k = 0; k < REGS; k++)
-            slot[k] = wf_vadd(slot[k], wf_vload(x + i + k * WF_LANES));
+            slot[k] = wf_vadd(slot[k], values(x, z, i + (size_t)k * WF_LANES, WF_LANES));
     for (int k = 0; k < REGS && i < n; k++, i += WF_LANES)
-        slot[k] = wf_vadd(slot[k], wf_vload_n(x + i, n - i < WF_LANES ? (int)(n - i) : WF_LANES));
+        slot[k] = wf_vadd(slot[k], values(x, z, i, n - i < WF_LANES ? (int)(n - i) : WF_LANES));
     for (int k = 1; k < REGS; k++)
         slot[0] = wf_vadd(slot[0], slot[k]);
     return (double)wf_vsum(slot[0]); /* by halves, as simd.h promises */
 }
 
-static double run(size_t n, const void *vx)
+WF_INLINE double run_of(size_t n, const float *x, const float *z)
 {
-    const float *x = vx;
     wf_tree tree;
     wf_tree_init(&tree);
     size_t i = 0;
     for (; i + WF_LEAF <= n; i += WF_LEAF)
-        wf_tree_push(&tree, leaf(WF_LEAF, x + i));
+        wf_tree_push(&tree, leaf(WF_LEAF, x + i, z ? z + i : NULL));
     if (i < n)
-        wf_tree_push(&tree, leaf(n - i, x + i));
+        wf_tree_push(&tree, leaf(n - i, x + i, z ? z + i : NULL));
     return wf_tree_sum(&tree);
+}
+
+static double run(size_t n, const void *x)
+{
+    return run_of(n, x, NULL);
 }
 
 /* The trees of WF_LANES neighbouring columns or channels at once. */
@@ -83,42 +95,52 @@ static void columns(size_t rows, size_t stride, size_t n, const void *vx, double
 }
 
 /* One leaf of n <= WF_LEAF pixels of WF_LANES channels (or `lanes`), `block` elements apart. */
-static wf_vf leaf_blocked(size_t n, int block, int lanes, const float *x)
+WF_INLINE wf_vf leaf_blocked(size_t n, size_t block, int lanes, const float *x, const float *z)
 {
     wf_vf slot[WF_LEAF_SLOTS];
-    for (int j = 0; j < WF_LEAF_SLOTS; j++)
-        slot[j] =
-            (size_t)j < n ? wf_vadd(wf_vzero(), wf_vload_n(x + j * block, lanes)) : wf_vzero();
+    for (size_t j = 0; j < WF_LEAF_SLOTS; j++)
+        slot[j] = j < n ? wf_vadd(wf_vzero(), values(x, z, j * block, lanes)) : wf_vzero();
     for (size_t i = WF_LEAF_SLOTS; i < n; i += WF_LEAF_SLOTS)
         for (size_t j = 0; j < WF_LEAF_SLOTS && i + j < n; j++)
-            slot[j] = wf_vadd(slot[j], wf_vload_n(x + (i + j) * (size_t)block, lanes));
+            slot[j] = wf_vadd(slot[j], values(x, z, (i + j) * block, lanes));
     for (int half = WF_LEAF_SLOTS / 2; half > 0; half /= 2)
         for (int j = 0; j < half; j++)
             slot[j] = wf_vadd(slot[j], slot[j + half]);
     return slot[0];
 }
 
-static void channels(wf_act a, const void *vx, double *y)
+WF_INLINE void channels_of(wf_act a, const float *x, const float *z, double *y)
 {
-    const float *x = vx;
-    size_t pixels = (size_t)a.H * (size_t)a.W;
+    size_t pixels = (size_t)a.H * (size_t)a.W, block = (size_t)a.block;
     if (a.block == 1) {
-        for (int c = 0; c < a.C; c++)
-            y[c] = run(pixels, x + (size_t)c * pixels);
+        for (size_t c = 0; c < (size_t)a.C; c++)
+            y[c] = run_of(pixels, x + c * pixels, z ? z + c * pixels : NULL);
         return;
     }
     for (int c0 = 0; c0 < a.C; c0 += a.block)
         for (int j = 0; j < a.block && c0 + j < a.C; j += WF_LANES) {
             int width = a.block - j < WF_LANES ? a.block - j : WF_LANES;
             int real = a.C - c0 - j < width ? a.C - c0 - j : width;
-            const float *from = x + (size_t)c0 * pixels + j;
+            const size_t from = (size_t)c0 * pixels + (size_t)j;
             lanes_tree tree;
             tree.leaves = 0;
-            for (size_t p = 0; p < pixels; p += WF_LEAF)
-                lanes_push(&tree, leaf_blocked(pixels - p < WF_LEAF ? pixels - p : WF_LEAF, a.block,
-                                               width, from + p * (size_t)a.block));
+            for (size_t p = 0; p < pixels; p += WF_LEAF) {
+                const size_t n = pixels - p < WF_LEAF ? pixels - p : WF_LEAF;
+                const size_t at = from + p * block;
+                lanes_push(&tree, leaf_blocked(n, block, width, x + at, z ? z + at : NULL));
+            }
             lanes_sum(&tree, real, y + c0 + j);
         }
+}
+
+static void channels(wf_act a, const void *x, double *y)
+{
+    channels_of(a, x, NULL, y);
+}
+
+static void channels_dot(wf_act a, const void *x, const void *z, double *y)
+{
+    channels_of(a, x, z, y);
 }
 
 extern const wf_reduce WF_ISA_FN(wf_reduce_f32);
@@ -127,4 +149,5 @@ const wf_reduce WF_ISA_FN(wf_reduce_f32) = {
     .run = run,
     .columns = columns,
     .channels = channels,
+    .channels_dot = channels_dot,
 };

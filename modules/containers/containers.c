@@ -8,7 +8,7 @@
 #include "modules/internal.h"
 #include "weft/layers.h"
 
-static weft_tensor *sequential_forward(weft_module *m, weft_tensor *x)
+weft_tensor *wf_sequential_forward(weft_module *m, weft_tensor *x)
 {
     for (int i = 0; x != NULL; i++) {
         const wf_part *p = wf_part_child(m, i);
@@ -20,7 +20,7 @@ static weft_tensor *sequential_forward(weft_module *m, weft_tensor *x)
 }
 
 static const weft_module_class sequential_class = {
-    .name = "Sequential", .size = sizeof(weft_module), .version = 1, .forward = sequential_forward};
+    .name = "Sequential", .size = sizeof(weft_module), .version = 1, .forward = wf_sequential_forward};
 const weft_module_class wf_module_list_class = {
     .name = "ModuleList", .size = sizeof(weft_module), .version = 1};
 static const weft_module_class dict_class = {
@@ -29,7 +29,7 @@ static const weft_module_class dict_class = {
 static weft_status check_list(const weft_module *m, weft_module *child, const char *what)
 {
     WF_TRY(wf_module_check(m, wf_module_valid(child) ? child->ctx : NULL, what));
-    if (m->cls != &sequential_class && m->cls != &wf_module_list_class)
+    if (m->cls->forward != wf_sequential_forward && m->cls != &wf_module_list_class)
         return wf_fail(m->ctx, WEFT_ERR_INVALID, "%s: %s is neither Sequential nor ModuleList",
                        what, m->cls->name);
     return WEFT_OK;
@@ -60,6 +60,12 @@ static weft_module *create(weft_context *ctx, const weft_module_class *cls, int 
     return NULL;
 }
 
+weft_module *wf_sequential_as(weft_context *ctx, const weft_module_class *cls, int n,
+                              weft_module *const *modules)
+{
+    return create(ctx, cls, n, modules);
+}
+
 weft_module *weft_sequential_create(weft_context *ctx, int n, weft_module *const *modules)
 {
     return create(ctx, &sequential_class, n, modules);
@@ -86,6 +92,8 @@ weft_status weft_append(weft_module *list, weft_module *child)
             status = wf_fail(list->ctx, WEFT_ERR_INVALID, "weft_append: the module is NULL");
     }
     if (status != WEFT_OK) {
+        if (wf_module_valid(list) && list->state->failed == WEFT_OK)
+            list->state->failed = status; /* weft_module_ok() says so */
         weft_module_unref(child);
         return status;
     }

@@ -1,4 +1,4 @@
-/* Activation modules: ReLU6, SiLU, Hardswish, Sigmoid, Tanh, LeakyReLU, GELU. Threading rule: the
+/* Activation modules: ReLU6, SiLU, Hardsigmoid, Hardswish, Sigmoid, Tanh, LeakyReLU, GELU. Threading rule: the
  * context's. */
 #include <stdio.h>
 
@@ -16,6 +16,7 @@
 
 PLAIN_CLASS(relu6, "ReLU6")
 PLAIN_CLASS(silu, "SiLU")
+PLAIN_CLASS(hardsigmoid, "Hardsigmoid")
 PLAIN_CLASS(hardswish, "Hardswish")
 PLAIN_CLASS(sigmoid, "Sigmoid")
 PLAIN_CLASS(tanh, "Tanh")
@@ -27,6 +28,10 @@ weft_module *weft_relu6_create(weft_context *ctx)
 weft_module *weft_silu_create(weft_context *ctx)
 {
     return weft_module_create(ctx, &silu_class);
+}
+weft_module *weft_hardsigmoid_create(weft_context *ctx)
+{
+    return weft_module_create(ctx, &hardsigmoid_class);
 }
 weft_module *weft_hardswish_create(weft_context *ctx)
 {

@@ -1,5 +1,5 @@
-/* Helpers that the layers share, and the layers without parts: ReLU, Dropout, Flatten, Identity,
- * Softmax. Threading rule: the context's. */
+/* Helpers that the layers share, and the layers without parts: ReLU, Dropout, StochasticDepth,
+ * Flatten, Identity, Softmax, ChannelShuffle. Threading rule: the context's. */
 #include <stdio.h>
 
 #include "modules/internal.h"
@@ -77,12 +77,25 @@ weft_module *weft_identity_create(weft_context *ctx)
     return weft_module_create(ctx, &identity_class);
 }
 
-/* ---- Dropout ---- */
+/* ---- Dropout, StochasticDepth ---- */
 
 typedef struct dropout {
     weft_module base;
     double p;
 } dropout;
+
+static weft_module *dropout_create(weft_context *ctx, const weft_module_class *cls, double p)
+{
+    if (ctx != NULL && !(p >= 0.0 && p < 1.0)) {
+        wf_fail(ctx, WEFT_ERR_INVALID, "%s: the probability %g is not in [0, 1)", cls->name, p);
+        return NULL;
+    }
+    dropout *self = weft_module_create(ctx, cls);
+    if (self == NULL)
+        return NULL;
+    self->p = p;
+    return &self->base;
+}
 
 static weft_tensor *dropout_forward(weft_module *m, weft_tensor *x)
 {
@@ -102,15 +115,28 @@ static const weft_module_class dropout_class = {.name = "Dropout",
 
 weft_module *weft_dropout_create(weft_context *ctx, double p)
 {
-    if (ctx != NULL && !(p >= 0.0 && p < 1.0)) {
-        wf_fail(ctx, WEFT_ERR_INVALID, "Dropout: the probability %g is not in [0, 1)", p);
-        return NULL;
-    }
-    dropout *self = weft_module_create(ctx, &dropout_class);
-    if (self == NULL)
-        return NULL;
-    self->p = p;
-    return &self->base;
+    return dropout_create(ctx, &dropout_class, p);
+}
+
+static weft_tensor *depth_forward(weft_module *m, weft_tensor *x)
+{
+    return weft_stochastic_depth(x, ((dropout *)m)->p, m->training);
+}
+
+static void depth_repr(const weft_module *m, char *text, size_t size)
+{
+    snprintf(text, size, "p=%.12g, mode=row", ((const dropout *)m)->p);
+}
+
+static const weft_module_class depth_class = {.name = "StochasticDepth",
+                                              .size = sizeof(dropout),
+                                              .version = 1,
+                                              .forward = depth_forward,
+                                              .extra_repr = depth_repr};
+
+weft_module *weft_stochastic_depth_create(weft_context *ctx, double p)
+{
+    return dropout_create(ctx, &depth_class, p);
 }
 
 /* ---- Softmax ---- */
@@ -142,5 +168,41 @@ weft_module *weft_softmax_create(weft_context *ctx, int dim)
     if (self == NULL)
         return NULL;
     self->dim = dim;
+    return &self->base;
+}
+
+/* ---- ChannelShuffle ---- */
+
+typedef struct channel_shuffle {
+    weft_module base;
+    int groups;
+} channel_shuffle;
+
+static weft_tensor *shuffle_forward(weft_module *m, weft_tensor *x)
+{
+    return weft_channel_shuffle(x, ((channel_shuffle *)m)->groups);
+}
+
+static void shuffle_repr(const weft_module *m, char *text, size_t size)
+{
+    snprintf(text, size, "groups=%d", ((const channel_shuffle *)m)->groups);
+}
+
+static const weft_module_class shuffle_class = {.name = "ChannelShuffle",
+                                                .size = sizeof(channel_shuffle),
+                                                .version = 1,
+                                                .forward = shuffle_forward,
+                                                .extra_repr = shuffle_repr};
+
+weft_module *weft_channel_shuffle_create(weft_context *ctx, int groups)
+{
+    if (ctx != NULL && groups < 1) {
+        wf_fail(ctx, WEFT_ERR_INVALID, "ChannelShuffle: %d groups: must be at least 1", groups);
+        return NULL;
+    }
+    channel_shuffle *self = weft_module_create(ctx, &shuffle_class);
+    if (self == NULL)
+        return NULL;
+    self->groups = groups;
     return &self->base;
 }

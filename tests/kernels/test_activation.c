@@ -40,6 +40,7 @@ static double value(wf_activation f, double x)
     case WF_ACT_silu: return x * sigmoid(x);
     case WF_ACT_gelu: return x * normal(x);
     case WF_ACT_gelu_tanh: return x / 2 * (1 + tanh(sqrt(2 / M_PI) * (x + 0.044715 * x * x * x)));
+    case WF_ACT_hardsigmoid: return fmin(fmax(x + 3, 0), 6) / 6;
     case WF_ACT_hardswish: return x * fmin(fmax(x + 3, 0), 6) / 6;
     case WF_ACT_relu6: return fmin(fmax(x, 0), 6);
     case WF_ACT_leaky_relu: return x > 0 ? x : A * x;
@@ -61,6 +62,7 @@ static double slope(wf_activation f, double x)
     case WF_ACT_gelu: return normal(x) + x * exp(-x * x / 2) / sqrt(2 * M_PI);
     case WF_ACT_gelu_tanh:
         return (1 + u) / 2 + x / 2 * (1 - u * u) * sqrt(2 / M_PI) * (1 + 3 * 0.044715 * x * x);
+    case WF_ACT_hardsigmoid: return x > -3 && x < 3 ? 1.0 / 6 : 0;
     case WF_ACT_hardswish: return x <= -3 ? 0 : x >= 3 ? 1 : x / 3 + 0.5;
     case WF_ACT_relu6: return x > 0 && x < 6;
     case WF_ACT_leaky_relu: return x > 0 ? 1 : A;

@@ -62,6 +62,14 @@ static const struct {
     {"vgg16_bn", 138365992, 15.470, {0}},
     {"vgg19_bn", 143678248, 19.632, {0}},
     {"squeezenet1_1", 1235496, 0.349, {0}},
+    {"mobilenet_v2", 3504872, 0.301, {0}},
+    {"mobilenet_v2", 6108776, 0.582, {"width_mult", "1.4"}},
+    {"mobilenet_v3_small", 2542856, 0.057, {0}},
+    {"mobilenet_v3_large", 5483032, 0.217, {0}},
+    {"densenet121", 7978856, 2.834, {0}},
+    {"densenet169", 14149480, 3.360, {0}},
+    {"shufflenet_v2_x1_0", 2278604, 0.145, {0}},
+    {"efficientnet_b0", 5288548, 0.386, {0}},
     /* clang-format on */
 };
 enum { PUBLISHED = sizeof(published) / sizeof(published[0]) };

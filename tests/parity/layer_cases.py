@@ -157,6 +157,7 @@ def list_layers():
     edge = [0.0, 3.0, -3.0, 6.0, -0.0, 1e-4, -1e-4, 20.0, -20.0, 5.5, 0.5, -0.5, 2.999, -2.999]
     for call, options in (("ReLU", {}), ("ReLU6", {}), ("LeakyReLU", {}), ("SiLU", {}),
                           ("LeakyReLU", {"negative_slope": 0.2}), ("Hardswish", {}),
+                          ("Hardsigmoid", {}),
                           ("Sigmoid", {}), ("Tanh", {}), ("GELU", {}),
                           ("GELU", {"approximate": "tanh"})):
         layer(call, (2, 19, 5, 3), **options)

@@ -114,6 +114,7 @@ static weft_tensor *leaky_relu_of_a_tenth(weft_tensor *x)
 #define APPLY_silu weft_silu
 #define APPLY_gelu weft_gelu
 #define APPLY_gelu_tanh weft_gelu_tanh
+#define APPLY_hardsigmoid weft_hardsigmoid
 #define APPLY_hardswish weft_hardswish
 #define APPLY_relu6 weft_relu6
 #define APPLY_abs weft_abs
@@ -179,6 +180,10 @@ weft_tensor *weft_gelu(weft_tensor *x)
 weft_tensor *weft_gelu_tanh(weft_tensor *x)
 {
     return record(&wf_op_gelu_tanh, x, WF_ACT_gelu_tanh, 0);
+}
+weft_tensor *weft_hardsigmoid(weft_tensor *x)
+{
+    return record(&wf_op_hardsigmoid, x, WF_ACT_hardsigmoid, 0);
 }
 weft_tensor *weft_hardswish(weft_tensor *x)
 {

@@ -1,7 +1,7 @@
 /* concat: tensors that differ in one dimension, one behind the other along it. */
 #include <string.h>
 
-#include "engine/graph/ops/common.h"
+#include "engine/graph/ops/gather.h"
 #include "engine/memory/alloc.h"
 
 typedef struct concat_attrs {
@@ -36,18 +36,27 @@ static weft_status infer(wf_infer *f)
     return WEFT_OK;
 }
 
-/* Blocked if an input is and, along channels, every input but the last fills its blocks. */
-static int layout(const wf_lower *l, int i, const int *in_block, int block)
+/* Along channels, whether every input but the last fills its blocks: then images are copied whole. */
+static bool whole_blocks(const wf_lower *l)
 {
-    const concat_attrs *a = l->attrs;
-    bool blocked = false, fits = true;
-    for (int k = 0; k < l->n_in; k++) {
-        blocked |= in_block[k] > 1;
+    for (int k = 0; k < l->n_in - 1; k++) {
         wf_operand x = wf_lower_in(l, k);
-        fits &=
-            x.shape.rank == 4 && (a->dim != 1 || k == l->n_in - 1 || x.shape.dim[1] % block == 0);
+        if (x.act.C % x.act.block != 0)
+            return false;
     }
-    return blocked && fits ? block : 1;
+    return true;
+}
+
+/* Channels of blocked inputs that begin inside a block. */
+static weft_status lower_channels(wf_lower *l)
+{
+    wf_channel_from *from = wf_gather_channels(l, 0);
+    for (int k = 0, c = 0; k < l->n_in && from; k++) {
+        const int C = wf_lower_in(l, k).act.C;
+        for (int i = 0; i < C; i++)
+            from[c++] = (wf_channel_from){k, i};
+    }
+    return wf_lower_gather(l, 0, from);
 }
 
 /* One image of every input to its place in the output's image: `outer` runs, each of which has
@@ -115,6 +124,8 @@ static weft_status lower(wf_lower *l)
     wf_operand y = wf_lower_out(l, 0);
     if (dim == 0)
         return lower_stack(l, &y);
+    if (dim == 1 && !whole_blocks(l))
+        return lower_channels(l);
     concat_state *s = wf_zalloc(sizeof(*s) + (size_t)l->n_in * sizeof(s->in[0]));
     if (!s)
         return wf_lower_fail(l, WEFT_ERR_NOMEM, "out of memory");
@@ -178,8 +189,7 @@ const wf_op wf_op_concat = {
     .n_out = 1,
     .attr_size = sizeof(concat_attrs),
     .flags = WF_OP_KEEPS_ZERO,
-    .layout_rule = WF_LAYOUT_OWN,
-    .layout = layout,
+    .layout_rule = WF_LAYOUT_SAME,
     .infer = infer,
     .grad = grad,
     .lower = lower,

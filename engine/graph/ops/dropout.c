@@ -1,11 +1,8 @@
 /* dropout: y = x / (1 - p) where kept, else 0. The gradient is the same op with the same scalars:
  * no mask is stored. See Note [Dropout bits] in kernels/eltwise/eltwise.h. */
-#include "engine/context/context.h"
-#include "engine/graph/ops/common.h"
-#include "kernels/eltwise/eltwise.h"
+#include "engine/graph/ops/dropout.h"
 
-/* Scalars; the seed is split because a double holds 53 bits. */
-enum { SEED_LOW, SEED_HIGH, STEP, OP, P, N_SCALARS };
+#include "engine/context/context.h"
 
 typedef struct dropout_args {
     wf_act act;
@@ -18,13 +15,7 @@ typedef struct dropout_args {
 static void run(const wf_tile *t, const void *vargs, int64_t tile)
 {
     const dropout_args *g = vargs;
-    const double *s = t->scalars + g->scalar;
-    wf_dropout d = {
-        .seed = (uint64_t)s[SEED_HIGH] << 32 | (uint64_t)s[SEED_LOW],
-        .step = (uint32_t)s[STEP],
-        .op = (uint32_t)s[OP],
-        .p = s[P],
-    };
+    const wf_dropout d = wf_drop_key(t->scalars + g->scalar);
     g->fn(&d, g->act, tile * g->logical, wf_image(t, g->x, tile), wf_image(t, g->y, tile));
 }
 
@@ -54,11 +45,9 @@ static weft_status grad(wf_grad *g)
     return WEFT_OK;
 }
 
-/* With a key of its own, so that every evaluation drops the same elements. */
 static weft_tensor *apply(void *user, weft_tensor *const *in, int n)
 {
-    const double scalars[N_SCALARS] = {[SEED_LOW] = 5, [STEP] = 1, [OP] = 2, [P] = 0.4};
-    return wf_record(&wf_op_dropout, NULL, scalars, 1, in, NULL);
+    return wf_record_drop_fixed(&wf_op_dropout, in[0]);
 }
 
 static bool sample(weft_context *ctx, int index, wf_sample *s)
@@ -73,7 +62,7 @@ static bool sample(weft_context *ctx, int index, wf_sample *s)
 const wf_op wf_op_dropout = {
     .name = "dropout",
     .n_out = 1,
-    .n_scalars = N_SCALARS,
+    .n_scalars = WF_DROP_SCALARS,
     .flags = WF_OP_KEEPS_ZERO,
     .layout_rule = WF_LAYOUT_SAME,
     .inplace = {1},
@@ -83,27 +72,39 @@ const wf_op wf_op_dropout = {
     .sample = sample,
 };
 
-weft_tensor *weft_dropout(weft_tensor *x, double p, bool training)
+weft_tensor *wf_record_drop_fixed(const wf_op *op, weft_tensor *x)
+{
+    const double scalars[WF_DROP_SCALARS] = {
+        [WF_DROP_SEED_LOW] = 5, [WF_DROP_STEP] = 1, [WF_DROP_OP] = 2, [WF_DROP_P] = 0.4};
+    return wf_record(op, NULL, scalars, 1, &x, NULL);
+}
+
+weft_tensor *wf_record_drop(const wf_op *op, weft_tensor *x, double p, bool training)
 {
     if (!x)
         return NULL;
     weft_context *ctx = weft_tensor_context(x);
     if (!(p >= 0.0 && p < 1.0)) {
         if (ctx)
-            wf_fail(ctx, WEFT_ERR_INVALID, "dropout: probability %g is outside [0, 1)", p);
+            wf_fail(ctx, WEFT_ERR_INVALID, "%s: probability %g is outside [0, 1)", op->name, p);
         return NULL;
     }
     if (!training || p == 0.0)
         return x;
     if (!ctx) /* a stale handle: recording says so */
-        return wf_record(&wf_op_dropout, NULL, (double[N_SCALARS]){0}, 1, &x, NULL);
+        return wf_record(op, NULL, (double[WF_DROP_SCALARS]){0}, 1, &x, NULL);
     uint64_t seed = wf_context_seed(ctx);
-    const double scalars[N_SCALARS] = {
-        [SEED_LOW] = (double)(uint32_t)seed,
-        [SEED_HIGH] = (double)(seed >> 32),
-        [STEP] = (double)(uint32_t)wf_context_step(ctx),
-        [OP] = (double)ctx->graph.n_nodes, /* the node's number in this step's graph */
-        [P] = p,
+    const double scalars[WF_DROP_SCALARS] = {
+        [WF_DROP_SEED_LOW] = (double)(uint32_t)seed,
+        [WF_DROP_SEED_HIGH] = (double)(seed >> 32),
+        [WF_DROP_STEP] = (double)(uint32_t)wf_context_step(ctx),
+        [WF_DROP_OP] = (double)ctx->graph.n_nodes, /* the node's number in this step's graph */
+        [WF_DROP_P] = p,
     };
-    return wf_record(&wf_op_dropout, NULL, scalars, 1, &x, NULL);
+    return wf_record(op, NULL, scalars, 1, &x, NULL);
+}
+
+weft_tensor *weft_dropout(weft_tensor *x, double p, bool training)
+{
+    return wf_record_drop(&wf_op_dropout, x, p, training);
 }

@@ -1,4 +1,5 @@
-/* mul: y = a * b, element by element. Broadcasting is done by recorded expands. */
+/* mul: y = a * b, element by element. Broadcasting is done by recorded expands, but for the factors
+ * of channels: mul_channels.c. */
 #include "engine/graph/ops/binary.h"
 
 static weft_status lower(wf_lower *l)
@@ -16,9 +17,21 @@ static weft_status grad(wf_grad *g)
     return WEFT_OK;
 }
 
+/* x (N, C, H, W) and s (N, C, 1, 1), not of one shape. */
+static bool scales_channels(weft_tensor *x, weft_tensor *s)
+{
+    const weft_shape a = weft_tensor_shape(x), b = weft_tensor_shape(s);
+    return a.rank == 4 && b.rank == 4 && a.dim[0] == b.dim[0] && a.dim[1] == b.dim[1] &&
+           b.dim[2] == 1 && b.dim[3] == 1 && !weft_shape_equal(a, b);
+}
+
 weft_tensor *weft_mul(weft_tensor *a, weft_tensor *b)
 {
     weft_tensor *in[2] = {a, b};
+    if (a && b && scales_channels(a, b))
+        return wf_record(&wf_op_mul_channels, NULL, NULL, 2, in, NULL);
+    if (a && b && scales_channels(b, a))
+        return wf_record(&wf_op_mul_channels, NULL, NULL, 2, (weft_tensor *[]){b, a}, NULL);
     if (!wf_record_broadcast("mul", in))
         return NULL;
     return wf_record(&wf_op_mul, NULL, NULL, 2, in, NULL);

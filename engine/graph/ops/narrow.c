@@ -2,7 +2,7 @@
  * same place in a tensor that is zero elsewhere. */
 #include <string.h>
 
-#include "engine/graph/ops/common.h"
+#include "engine/graph/ops/gather.h"
 
 typedef struct narrow_attrs {
     int64_t dim, start;
@@ -35,16 +35,21 @@ static weft_status infer_pad(wf_infer *f)
     return WEFT_OK;
 }
 
-/* Blocked if the input is and whole blocks are taken. */
-static int layout(const wf_lower *l, int i, const int *in_block, int block)
+/* Channels of blocked images that do not fill blocks. */
+static weft_status lower_channels(wf_lower *l, bool pad)
 {
     const narrow_attrs *a = l->attrs;
-    wf_operand x = wf_lower_in(l, 0);
-    bool fits = x.shape.rank == 4 && in_block[0] > 1;
-    if (a->dim == 1)
-        fits =
-            fits && a->start % block == 0 && a->length % block == 0 && x.shape.dim[1] % block == 0;
-    return fits ? block : 1;
+    const int n = wf_lower_out(l, 0).act.C, first = (int)a->start, part = wf_lower_in(l, 0).act.C;
+    wf_channel_from *from = wf_gather_channels(l, 0);
+    for (int c = 0; c < n && from; c++) {
+        if (!pad)
+            from[c] = (wf_channel_from){0, first + c};
+        else if (c >= first && c < first + part)
+            from[c] = (wf_channel_from){0, c - first};
+        else
+            from[c] = (wf_channel_from){-1, 0};
+    }
+    return wf_lower_gather(l, 0, from);
 }
 
 /* Per image, `outer` rows of which `part` bytes at `at` are the narrow side's, `whole` the other's. */
@@ -90,7 +95,9 @@ static weft_status lower_any(wf_lower *l, bool pad)
     const narrow_attrs *a = l->attrs;
     wf_operand x = wf_lower_in(l, 0), y = wf_lower_out(l, 0);
     const wf_operand *part = pad ? &x : &y, *whole = pad ? &y : &x;
-    int dim = (int)a->dim;
+    int dim = (int)a->dim, block = y.act.block;
+    if (dim == 1 && (a->start % block || part->act.C % block || whole->act.C % block))
+        return lower_channels(l, pad);
     narrow_args g = {.x = x.buf, .y = y.buf, .pad = pad, .images = dim == 0, .outer = 1};
     if (dim == 0) {
         g.whole = y.image_bytes;
@@ -155,8 +162,7 @@ const wf_op wf_op_narrow = {
     .n_out = 1,
     .attr_size = sizeof(narrow_attrs),
     .flags = WF_OP_KEEPS_ZERO,
-    .layout_rule = WF_LAYOUT_OWN,
-    .layout = layout,
+    .layout_rule = WF_LAYOUT_SAME,
     .infer = infer_narrow,
     .grad = grad_narrow,
     .lower = lower_narrow,
@@ -168,8 +174,7 @@ const wf_op wf_op_pad = {
     .n_out = 1,
     .attr_size = sizeof(narrow_attrs),
     .flags = WF_OP_KEEPS_ZERO,
-    .layout_rule = WF_LAYOUT_OWN,
-    .layout = layout,
+    .layout_rule = WF_LAYOUT_SAME,
     .infer = infer_pad,
     .no_grad_reason = "second derivatives are not built",
     .lower = lower_pad,
