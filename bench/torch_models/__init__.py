@@ -9,7 +9,11 @@ from importlib import import_module
 
 FAMILIES = (
     "alexnet",
+    "densenet",
+    "efficientnet",
+    "mobilenet",
     "resnet",
+    "shufflenet",
     "small",
     "squeezenet",
     "vgg",

@@ -25,8 +25,7 @@ static int find_sources(wf_act a, const wf_channel_from *from, int c0, const voi
         if (f->image < 0)
             continue;
         const int lane = f->channel % WF_LANES;
-        const float *block =
-            (const float *)x[f->image] + wf_act_index(a, f->channel - lane, 0, 0);
+        const float *block = (const float *)x[f->image] + wf_act_index(a, f->channel - lane, 0, 0);
         int k = 0;
         while (k < n && s[k].x != block)
             k++;

@@ -41,9 +41,8 @@ void wf_reorder_any(size_t size, wf_act a, int to_block, const void *x, void *y)
     reorder(size, a, to_block, x, y);
 }
 
-static inline __attribute__((always_inline)) void gather(size_t size, wf_act a,
-                                                         const wf_channel_from *from,
-                                                         const void *const *x, void *vy)
+static inline __attribute__((always_inline)) void
+gather(size_t size, wf_act a, const wf_channel_from *from, const void *const *x, void *vy)
 {
     size_t pixels = (size_t)a.H * (size_t)a.W, step = (size_t)a.block * size;
     for (int c = 0; c < wf_round_up(a.C, a.block); c++) {

@@ -13,8 +13,10 @@
 #undef FN
 
 extern const wf_reduce wf_reduce_f32_ref, wf_reduce_f64_ref;
-const wf_reduce wf_reduce_f32_ref = {"reduce:ref:f32", run_f32, columns_f32, channels_f32, channels_dot_f32};
-const wf_reduce wf_reduce_f64_ref = {"reduce:ref:f64", run_f64, columns_f64, channels_f64, channels_dot_f64};
+const wf_reduce wf_reduce_f32_ref = {"reduce:ref:f32", run_f32, columns_f32, channels_f32,
+                                     channels_dot_f32};
+const wf_reduce wf_reduce_f64_ref = {"reduce:ref:f64", run_f64, columns_f64, channels_f64,
+                                     channels_dot_f64};
 
 void wf_merge(size_t n, size_t stride, size_t width, const double *x, double *y)
 {

@@ -19,8 +19,10 @@ weft_tensor *wf_sequential_forward(weft_module *m, weft_tensor *x)
     return x;
 }
 
-static const weft_module_class sequential_class = {
-    .name = "Sequential", .size = sizeof(weft_module), .version = 1, .forward = wf_sequential_forward};
+static const weft_module_class sequential_class = {.name = "Sequential",
+                                                   .size = sizeof(weft_module),
+                                                   .version = 1,
+                                                   .forward = wf_sequential_forward};
 const weft_module_class wf_module_list_class = {
     .name = "ModuleList", .size = sizeof(weft_module), .version = 1};
 static const weft_module_class dict_class = {

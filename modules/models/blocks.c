@@ -95,10 +95,8 @@ static const weft_module_class inverted_residual_class = {.name = "InvertedResid
                                                           .size = sizeof(inverted_residual),
                                                           .version = 1,
                                                           .forward = inverted_forward};
-static const weft_module_class mbconv_class = {.name = "MBConv",
-                                               .size = sizeof(inverted_residual),
-                                               .version = 1,
-                                               .forward = inverted_forward};
+static const weft_module_class mbconv_class = {
+    .name = "MBConv", .size = sizeof(inverted_residual), .version = 1, .forward = inverted_forward};
 
 static weft_module *inverted_block(weft_context *ctx, const wf_inverted *c)
 {
@@ -113,9 +111,8 @@ static weft_module *inverted_block(weft_context *ctx, const wf_inverted *c)
         weft_append(block, wf_conv_norm_create(ctx, &expand));
     weft_append(block, wf_conv_norm_create(ctx, &depthwise));
     if (c->squeezed != 0)
-        weft_append(block,
-                    wf_squeeze_excitation_create(ctx, c->expanded, c->squeezed,
-                                                 c->squeeze_activation, c->squeeze_scale));
+        weft_append(block, wf_squeeze_excitation_create(ctx, c->expanded, c->squeezed,
+                                                        c->squeeze_activation, c->squeeze_scale));
     if (c->v2) {
         weft_append(block, weft_conv2d_create(ctx, c->expanded, c->out, 1,
                                               &(weft_conv2d_layer_opts){.no_bias = true}));

@@ -29,7 +29,7 @@ typedef struct wf_inverted {
     const weft_batch_norm2d_opts *norm;            /* may be NULL */
     int squeezed;                                  /* channels; 0: no squeeze and excitation */
     wf_layer_fn squeeze_activation, squeeze_scale; /* of the excitation */
-    bool v2;                                       /* MobileNetV2's names: "conv", whose last part is not nested */
+    bool v2;         /* MobileNetV2's names: "conv", whose last part is not nested */
     bool stochastic; /* MBConv: the block is dropped with probability `drop` in training */
     double drop;
 } wf_inverted;

@@ -110,13 +110,14 @@ weft_module *wf_model_shufflenet_v2_x1_0(weft_context *ctx, const weft_model_opt
     for (int i = 0, in = FIRST; i < 3; in = channels[i++]) {
         weft_module *stage = weft_sequential_create(ctx, 0, NULL);
         for (int n = 0; stage != NULL && n < units[i]; n++)
-            weft_append(stage, unit_create(ctx, n == 0 ? in : channels[i], channels[i],
-                                           n == 0 ? 2 : 1));
+            weft_append(stage,
+                        unit_create(ctx, n == 0 ? in : channels[i], channels[i], n == 0 ? 2 : 1));
         char name[16];
         snprintf(name, sizeof(name), "stage%d", i + 2);
         weft_register_module(m, name, &self->stage[i], weft_module_ok(stage));
     }
     weft_register_module(m, "conv5", &self->conv5, conv_create(ctx, channels[2], LAST, 1, 1));
-    weft_register_module(m, "fc", &self->fc, weft_linear_create(ctx, LAST, opts->num_classes, NULL));
+    weft_register_module(m, "fc", &self->fc,
+                         weft_linear_create(ctx, LAST, opts->num_classes, NULL));
     return wf_model_ok(m, NULL);
 }

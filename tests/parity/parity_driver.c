@@ -155,11 +155,15 @@ static weft_module *layer(const run *r)
     static const struct {
         const char *name;
         weft_module *(*create)(weft_context *ctx);
-    } plain[] = {{"ReLU", weft_relu_create},       {"ReLU6", weft_relu6_create},
-                 {"SiLU", weft_silu_create},       {"Hardswish", weft_hardswish_create},
+    } plain[] = {{"ReLU", weft_relu_create},
+                 {"ReLU6", weft_relu6_create},
+                 {"SiLU", weft_silu_create},
+                 {"Hardswish", weft_hardswish_create},
                  {"Hardsigmoid", weft_hardsigmoid_create},
-                 {"Sigmoid", weft_sigmoid_create}, {"Tanh", weft_tanh_create},
-                 {"Flatten", weft_flatten_create}, {"Identity", weft_identity_create}};
+                 {"Sigmoid", weft_sigmoid_create},
+                 {"Tanh", weft_tanh_create},
+                 {"Flatten", weft_flatten_create},
+                 {"Identity", weft_identity_create}};
     for (size_t i = 0; i < sizeof(plain) / sizeof(plain[0]); i++)
         if (is(r, plain[i].name))
             return plain[i].create(ctx);

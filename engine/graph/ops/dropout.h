@@ -7,14 +7,7 @@
 #include "kernels/eltwise/eltwise.h"
 
 /* Scalars; the seed is split because a double holds 53 bits. */
-enum {
-    WF_DROP_SEED_LOW,
-    WF_DROP_SEED_HIGH,
-    WF_DROP_STEP,
-    WF_DROP_OP,
-    WF_DROP_P,
-    WF_DROP_SCALARS
-};
+enum { WF_DROP_SEED_LOW, WF_DROP_SEED_HIGH, WF_DROP_STEP, WF_DROP_OP, WF_DROP_P, WF_DROP_SCALARS };
 
 static inline wf_dropout wf_drop_key(const double *scalars)
 {

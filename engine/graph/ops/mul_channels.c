@@ -15,11 +15,10 @@ static weft_status check(const wf_infer *f, bool factors)
         want.dim[2] = want.dim[3] = 1;
     if (want.rank != 4 || f->in[1].dtype != f->in[0].dtype ||
         !weft_shape_equal(f->in[1].shape, want))
-        return wf_infer_fail(f, WEFT_ERR_SHAPE, "input 0 is %s %s, input 1 %s %s",
-                             weft_dtype_name(f->in[0].dtype),
-                             weft_shape_format(f->in[0].shape, a, sizeof(a)),
-                             weft_dtype_name(f->in[1].dtype),
-                             weft_shape_format(f->in[1].shape, b, sizeof(b)));
+        return wf_infer_fail(
+            f, WEFT_ERR_SHAPE, "input 0 is %s %s, input 1 %s %s", weft_dtype_name(f->in[0].dtype),
+            weft_shape_format(f->in[0].shape, a, sizeof(a)), weft_dtype_name(f->in[1].dtype),
+            weft_shape_format(f->in[1].shape, b, sizeof(b)));
     return WEFT_OK;
 }
 
@@ -62,8 +61,8 @@ static weft_status grad(wf_grad *g)
 {
     weft_tensor *dy = g->dout[0];
     if (g->needs[0])
-        g->din[0] = wf_record(&wf_op_mul_channels, NULL, NULL, 2,
-                              (weft_tensor *[]){dy, g->in[1]}, NULL);
+        g->din[0] =
+            wf_record(&wf_op_mul_channels, NULL, NULL, 2, (weft_tensor *[]){dy, g->in[1]}, NULL);
     if (g->needs[1])
         g->din[1] = wf_record(&wf_op_mul_channels_backward, NULL, NULL, 2,
                               (weft_tensor *[]){dy, g->in[0]}, NULL);
