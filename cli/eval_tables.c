@@ -87,6 +87,7 @@ void print_classes(FILE *out, const weft_eval_result *r, const char *const *name
 void print_confusion(FILE *out, const weft_eval_result *r, const char *const *names, bool bold)
 {
     int K = r->classes, width = name_width(r, names), cell = digits(K - 1);
+    int gap = K > 10 ? 1 : 2; /* many classes need the room */
     for (int64_t i = 0; i < (int64_t)K * K; i++) {
         int n = digits(r->confusion[i]);
         cell = n > cell ? n : cell;
@@ -94,18 +95,18 @@ void print_confusion(FILE *out, const weft_eval_result *r, const char *const *na
     fprintf(out, "\nconfusion (rows: true class, columns: predicted)\n%*s",
             digits(K - 1) + 3 + width, "");
     for (int k = 0; k < K; k++)
-        fprintf(out, " %*d", cell + 1, k);
+        fprintf(out, "%*d", cell + gap, k);
     fputc('\n', out);
     for (int row = 0; row < K; row++) {
         put_class(out, r, names, row, width);
         for (int k = 0; k < K; k++) {
             int64_t n = r->confusion[(int64_t)row * K + k];
             if (n == 0)
-                fprintf(out, " %*s", cell + 1, ".");
+                fprintf(out, "%*s", cell + gap, ".");
             else if (row == k && bold)
-                fprintf(out, " \033[1m%*lld\033[0m", cell + 1, (long long)n);
+                fprintf(out, "\033[1m%*lld\033[0m", cell + gap, (long long)n);
             else
-                fprintf(out, " %*lld", cell + 1, (long long)n);
+                fprintf(out, "%*lld", cell + gap, (long long)n);
         }
         fputc('\n', out);
     }

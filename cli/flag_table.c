@@ -34,8 +34,7 @@ const flag cli_flags[] = {
     {"output", NULL, 0, FLAG_TEXT, AT(output), .value = "FILE", .commands = CMD_PREDICT,
      .help = "safetensors file to write, with the tensor \"logits\" (N, classes)"},
     {"report", NULL, 0, FLAG_TEXT, AT(report), .value = "FILE", .commands = CMD_EVAL,
-     .help = "write a page: figures, confusion matrix, worst mistakes; the run's curves if it "
-             "lies beside the weights"},
+     .help = "write a page with the figures, the confusion matrix and the worst mistakes"},
     {"json", NULL, 0, FLAG_TEXT, AT(json_path), .value = "FILE", .commands = CMD_EVAL,
      .help = "write the figures as JSON"},
     {"per-class", NULL, 0, FLAG_BOOL, AT(per_class), .commands = CMD_EVAL,

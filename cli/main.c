@@ -24,7 +24,8 @@ static const command commands[] = {
      "evaluation.json, curve.svg, report.html and result.json into the run's directory. u8 images are scaled to 0..1 and normalised with the training images' mean\n"
      "and deviation, which the weights file carries along; f32 images are taken as they are."},
     {"eval", CMD_EVAL, cmd_eval, "loss and accuracy of weights on a data set", NULL},
-    {"report", CMD_REPORT, cmd_report, "a run's report.html and curve.svg, made again", NULL},
+    {"report", CMD_REPORT, cmd_report, "a run's report.html and curve.svg, made again",
+     "RUN_DIR is what `weft train` left, or is still filling; summary.csv or log.jsonl is enough."},
     {"predict", CMD_PREDICT, cmd_predict, "outputs of a network for a file of images",
      "u8 images are scaled and normalised as in training; f32 images are taken as they are."},
     {"info", CMD_INFO, cmd_info, "the machine: cores, caches, instruction set, libraries", NULL},

@@ -148,8 +148,13 @@ static void the_worst_mistakes_are_those_of_the_highest_loss(void **state)
     int n_all = 0;
     make(logits, labels);
     /* Equal losses must come in the images' order. */
-    memcpy(logits + 250 * K, logits + 40 * K, K * sizeof(float));
-    labels[250] = labels[40];
+    int worst = 0;
+    for (int n = 1; n < N; n++)
+        if (plain_loss(logits + n * K, labels[n]) > plain_loss(logits + worst * K, labels[worst]))
+            worst = n;
+    int again = worst < N / 2 ? N - 1 : 0;
+    memcpy(logits + again * K, logits + worst * K, K * sizeof(float));
+    labels[again] = labels[worst];
     for (int n = 0; n < N; n++) {
         double loss = plain_loss(logits + n * K, labels[n]);
         if (first_largest(logits + n * K) != labels[n])
@@ -158,6 +163,7 @@ static void the_worst_mistakes_are_those_of_the_highest_loss(void **state)
     qsort(all, (size_t)n_all, sizeof(all[0]), by_loss);
     weft_eval_result r = score(&everything, N, K, 64, logits, labels);
     assert_int_equal(r.n_worst, WORST);
+    assert_true(r.worst[0].loss == r.worst[1].loss);
     for (int i = 0; i < WORST; i++) {
         const weft_mistake *m = &r.worst[i];
         /* Losses that are equal but for their rounding may change places in `all`. */

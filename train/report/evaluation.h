@@ -2,7 +2,7 @@
  * evaluation.json and what a page is made of.
  *
  *   images, nan_images, loss, acc1, acc5, seconds, img_per_s, epoch (null outside training)
- *   data: source, channels, height, width
+ *   data: source, channels, height, width, only_split (the training images are the test images)
  *   mean: precision, recall, f1
  *   classes: of each: name, support, predicted, correct, precision, recall, f1
  *   confusion: rows of counts, or null

@@ -69,15 +69,18 @@ static weft_status write_json(const char *path, json_t *document, weft_error *er
 }
 
 /* The document in directory/name; NULL where there is none or it is damaged. */
-static json_t *load(const char *directory, const char *name)
+static weft_status load(const char *directory, const char *name, json_t **document, weft_error *err)
 {
     char *path = wf_asprintf("%s/%s", directory, name);
-    json_t *document = path ? json_load_file(path, 0, NULL) : NULL;
+    if (!path)
+        return no_memory(err);
+    json_t *loaded = json_load_file(path, 0, NULL);
     wf_free(path);
-    if (json_is_object(document))
-        return document;
-    json_decref(document);
-    return NULL;
+    if (json_is_object(loaded))
+        *document = loaded;
+    else
+        json_decref(loaded);
+    return WEFT_OK;
 }
 
 /* ---- an evaluation --------------------------------------------------------------------------- */
@@ -166,35 +169,56 @@ static weft_status write_curve(FILE *out, const wf_page *page, weft_error *err)
     return status;
 }
 
+/* All that directory's files have for a page, but for the history. Its weights are those of the
+ * last epoch; where they are not there the page says nothing of them. */
+static weft_status gather(const char *directory, wf_page *page, char hash[WF_FILE_HASH_TEXT],
+                          weft_error *err)
+{
+    static const char name[] = "weights.safetensors";
+    json_t *config = NULL, *evaluation = NULL;
+    char *weights = wf_asprintf("%s/%s", directory, name);
+    weft_status status = weights ? WEFT_OK : no_memory(err);
+    if (status == WEFT_OK && access(weights, F_OK) == 0) {
+        status = wf_file_hash(weights, hash, err);
+        page->weights = name;
+        page->hash = hash;
+    }
+    if (status == WEFT_OK)
+        status = load(directory, "config.json", &config, err);
+    if (status == WEFT_OK)
+        status = load(directory, "evaluation.json", &evaluation, err);
+    page->config = config;
+    page->evaluation = evaluation;
+    wf_free(weights);
+    return status;
+}
+
+static weft_status write_in(const char *directory, const char *name, write_fn write,
+                            const wf_page *page, weft_error *err)
+{
+    char *path = wf_asprintf("%s/%s", directory, name);
+    weft_status status = path ? write_file(path, write, page, err) : no_memory(err);
+    wf_free(path);
+    return status;
+}
+
 weft_status weft_run_write_report(const char *directory, weft_error *err)
 {
     weft_error local = WEFT_ERROR_INIT;
     char hash[WF_FILE_HASH_TEXT];
     wf_history history = {0};
+    wf_page page = {.history = &history, .run = true};
     err = err ? err : &local;
     if (!directory)
         return wf_error_set(err, WEFT_ERR_INVALID, "a report needs a run's directory");
     WF_TRY(wf_history_read(directory, &history, err));
-    char *html = wf_asprintf("%s/report.html", directory);
-    char *svg = wf_asprintf("%s/curve.svg", directory);
-    char *weights = wf_asprintf("%s/weights.safetensors", directory);
-    weft_status status = html && svg && weights ? WEFT_OK : no_memory(err);
-    bool hashed = status == WEFT_OK && wf_file_hash(weights, hash, NULL) == WEFT_OK;
-    wf_page page = {.config = load(directory, "config.json"),
-                    .evaluation = load(directory, "evaluation.json"),
-                    .history = &history,
-                    .run = true,
-                    .weights = hashed ? "weights.safetensors" : NULL,
-                    .hash = hashed ? hash : NULL};
+    weft_status status = gather(directory, &page, hash, err);
     if (status == WEFT_OK)
-        status = write_file(svg, write_curve, &page, err);
+        status = write_in(directory, "curve.svg", write_curve, &page, err);
     if (status == WEFT_OK)
-        status = write_file(html, wf_page_write, &page, err);
+        status = write_in(directory, "report.html", wf_page_write, &page, err);
     json_decref((json_t *)page.config);
     json_decref((json_t *)page.evaluation);
-    wf_free(html);
-    wf_free(svg);
-    wf_free(weights);
     wf_history_done(&history);
     return status;
 }
