@@ -170,10 +170,6 @@ WF_INLINE wf_vf wf_vxor(wf_vf a, wf_vf b)
 {
     return _mm256_xor_ps(a, b);
 }
-WF_INLINE wf_vf wf_vpermute(wf_vf a, wf_vi lane)
-{
-    return _mm256_permutevar8x32_ps(a, lane);
-}
 WF_INLINE float wf_vsum(wf_vf a)
 {
     __m128 s = _mm_add_ps(_mm256_castps256_ps128(a), _mm256_extractf128_ps(a, 1));

@@ -165,10 +165,6 @@ WF_INLINE wf_vf wf_vxor(wf_vf a, wf_vf b)
 {
     return _mm512_xor_ps(a, b);
 }
-WF_INLINE wf_vf wf_vpermute(wf_vf a, wf_vi lane)
-{
-    return _mm512_permutexvar_ps(lane, a);
-}
 WF_INLINE float wf_vsum(wf_vf a)
 {
     __m256 h = _mm256_add_ps(_mm512_castps512_ps256(a), _mm512_extractf32x8_ps(a, 1));

@@ -97,7 +97,6 @@ WF_LANEWISE(wf_vf, wf_vandnot, (wf_vf a, wf_vf b),
 WF_LANEWISE(wf_vf, wf_vor, (wf_vf a, wf_vf b), wf_float_of(wf_bits_of(a.v[i]) | wf_bits_of(b.v[i])))
 WF_LANEWISE(wf_vf, wf_vxor, (wf_vf a, wf_vf b),
             wf_float_of(wf_bits_of(a.v[i]) ^ wf_bits_of(b.v[i])))
-WF_LANEWISE(wf_vf, wf_vpermute, (wf_vf a, wf_vi lane), a.v[lane.v[i]])
 WF_INLINE float wf_vsum(wf_vf a)
 {
     for (int h = WF_LANES / 2; h > 0; h /= 2)

@@ -17,7 +17,6 @@
  * Semantics are x86's and the same on every ISA: wf_vmax(a, b) is a > b ? a : b, so b where either
  * is NaN; wf_vfma rounds once; horizontal sums go by halves (lane i + lane i+L/2, and so on).
  * Comparisons with NaN are false, but for wf_vne. Lane counts n of the _n functions: 0..WF_LANES.
- * Lane i of wf_vpermute(a, lane) is a's lane number lane[i], 0..WF_LANES-1.
  * Nothing needs alignment but wf_vstream. */
 #ifndef WF_SIMD_H
 #define WF_SIMD_H
