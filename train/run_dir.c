@@ -17,6 +17,7 @@
 #include "engine/context/error.h"
 #include "engine/files/atomic_file.h"
 #include "engine/memory/alloc.h"
+#include "train/c_locale.h"
 #include "train/config.h"
 
 struct weft_run {
@@ -299,6 +300,9 @@ weft_status wf_run_log_epoch(weft_run *run, const weft_epoch *e, weft_error *err
         return status;
     const double values[] = {e->train_loss, e->train_acc1, e->test_loss, e->test_acc1,
                              e->lr,         e->img_per_s,  e->seconds};
+    wf_c_locale locale;
+    if (!wf_c_locale_begin(&locale))
+        return fail_nomem(err);
     char line[256];
     int n = snprintf(line, sizeof(line), "%lld", (long long)e->epoch);
     for (int i = 0; i < 7; i++) {
@@ -306,6 +310,7 @@ weft_status wf_run_log_epoch(weft_run *run, const weft_epoch *e, weft_error *err
         csv_number(text, sizeof(text), values[i]);
         n += snprintf(line + n, sizeof(line) - (size_t)n, ",%s", text);
     }
+    wf_c_locale_end(&locale);
     line[n++] = '\n';
     if (!write_all(run->summary, line, (size_t)n))
         return wf_error_set(err, WEFT_ERR_IO, "cannot write %s/summary.csv: %s", run->path,

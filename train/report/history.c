@@ -10,6 +10,7 @@
 
 #include "engine/context/error.h"
 #include "engine/memory/alloc.h"
+#include "train/c_locale.h"
 #include "train/report/markup.h"
 
 enum { MOST_ITEMS = 1 << 24 };
@@ -203,11 +204,15 @@ weft_status wf_history_read(const char *directory, wf_history *history, weft_err
 {
     wf_history h = {0};
     char *summary = NULL, *log = NULL;
+    wf_c_locale locale;
+    if (!wf_c_locale_begin(&locale))
+        return wf_error_set(err, WEFT_ERR_NOMEM, "out of memory for the curves of %s", directory);
     weft_status status = read_text(directory, "summary.csv", &summary, err);
     if (status == WEFT_OK)
         status = read_text(directory, "log.jsonl", &log, err);
     if (status == WEFT_OK && (read_summary(&h, summary) || read_log(&h, log)))
         status = wf_error_set(err, WEFT_ERR_NOMEM, "out of memory for the curves of %s", directory);
+    wf_c_locale_end(&locale);
     wf_free(summary);
     wf_free(log);
     if (status == WEFT_OK && h.n_epochs + h.n_steps == 0)

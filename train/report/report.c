@@ -1,12 +1,12 @@
 /* Collects what a report is made of, and writes the files. See include/weft/report.h. */
 #include "train/report/report.h"
 
-#include <locale.h>
 #include <unistd.h>
 
 #include "engine/context/error.h"
 #include "engine/files/atomic_file.h"
 #include "engine/memory/alloc.h"
+#include "train/c_locale.h"
 #include "train/config.h"
 #include "train/report/evaluation.h"
 #include "train/report/figures.h"
@@ -23,25 +23,22 @@ static weft_status no_memory(weft_error *err)
 
 typedef weft_status (*write_fn)(FILE *out, const wf_page *page, weft_error *err);
 
-/* Numbers have points whatever the program's locale: coordinates depend on it. */
 static weft_status write_file(const char *path, write_fn write, const wf_page *page,
                               weft_error *err)
 {
     wf_atomic_file *file = NULL;
-    locale_t c = newlocale(LC_ALL_MASK, "C", (locale_t)0);
-    if (!c)
+    wf_c_locale locale;
+    if (!wf_c_locale_begin(&locale))
         return no_memory(err);
     weft_status status = wf_atomic_create(path, &file, err);
     if (status == WEFT_OK) {
-        locale_t before = uselocale(c);
         status = write(wf_atomic_stream(file), page, err);
-        uselocale(before);
         if (status == WEFT_OK)
             status = wf_atomic_commit(file, err);
         else
             wf_atomic_abort(file);
     }
-    freelocale(c);
+    wf_c_locale_end(&locale);
     return status;
 }
 
