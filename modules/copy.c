@@ -1,12 +1,33 @@
 /* Copies: tensors of another type, deep copies of module trees.
  *
  * Threading rule: the context's. */
-#include <math.h>
 #include <string.h>
 
 #include "modules/internal.h"
 
 /* ---- tensors ---- */
+
+static float as_float(uint32_t bits)
+{
+    float value;
+    memcpy(&value, &bits, sizeof(value));
+    return value;
+}
+
+/* IEEE 754 binary16: a sign, 5 bits of exponent with bias 15, 10 of fraction. */
+static float from_f16(uint16_t half)
+{
+    uint32_t sign = (uint32_t)(half & 0x8000) << 16, rest = half & 0x7fff;
+    if (rest < 0x400) /* subnormal */
+        return (sign != 0 ? -0x1p-24f : 0x1p-24f) * (float)rest;
+    uint32_t rebias = rest < 0x7c00 ? 127 - 15 : 255 - 31; /* infinity and NaN stay such */
+    return as_float(sign | ((rest << 13) + (rebias << 23)));
+}
+
+static float from_bf16(uint16_t half)
+{
+    return as_float((uint32_t)half << 16); /* the upper half of an f32 */
+}
 
 static bool floating(weft_dtype dtype)
 {
@@ -19,44 +40,36 @@ bool wf_converts(weft_dtype from, weft_dtype to)
     return from == to || (floating(to) && (floating(from) || half));
 }
 
-/* IEEE 754 binary16: a sign, 5 bits of exponent with bias 15, 10 of fraction. */
-static double from_f16(uint16_t bits)
+static void to_f32(float *to, const void *from, weft_dtype from_type, int64_t n)
 {
-    int exponent = bits >> 10 & 31;
-    double fraction = bits & 1023, sign = bits & 0x8000 ? -1.0 : 1.0;
-    if (exponent == 31)
-        return sign * (fraction != 0 ? (double)NAN : (double)INFINITY);
-    if (exponent == 0)
-        return sign * ldexp(fraction, -24);
-    return sign * ldexp(1024 + fraction, exponent - 25);
+    const uint16_t *half = from;
+    for (int64_t i = 0; i < n && from_type == WEFT_F64; i++)
+        to[i] = (float)((const double *)from)[i];
+    for (int64_t i = 0; i < n && from_type == WEFT_F16; i++)
+        to[i] = from_f16(half[i]);
+    for (int64_t i = 0; i < n && from_type == WEFT_BF16; i++)
+        to[i] = from_bf16(half[i]);
 }
 
-static double load(const void *p, weft_dtype dtype, int64_t i)
+static void to_f64(double *to, const void *from, weft_dtype from_type, int64_t n)
 {
-    if (dtype == WEFT_F64)
-        return ((const double *)p)[i];
-    if (dtype == WEFT_F32)
-        return ((const float *)p)[i];
-    if (dtype == WEFT_F16)
-        return from_f16(((const uint16_t *)p)[i]);
-    uint32_t bits = (uint32_t)((const uint16_t *)p)[i] << 16; /* bf16: the upper half of an f32 */
-    float value;
-    memcpy(&value, &bits, sizeof(value));
-    return value;
+    const uint16_t *half = from;
+    for (int64_t i = 0; i < n && from_type == WEFT_F32; i++)
+        to[i] = (double)((const float *)from)[i];
+    for (int64_t i = 0; i < n && from_type == WEFT_F16; i++)
+        to[i] = (double)from_f16(half[i]);
+    for (int64_t i = 0; i < n && from_type == WEFT_BF16; i++)
+        to[i] = (double)from_bf16(half[i]);
 }
 
 void wf_convert(void *to, weft_dtype to_type, const void *from, weft_dtype from_type, int64_t n)
 {
-    if (to_type == from_type) {
+    if (to_type == from_type)
         memcpy(to, from, (size_t)n * weft_dtype_size(to_type));
-        return;
-    }
-    for (int64_t i = 0; i < n; i++) {
-        if (to_type == WEFT_F64)
-            ((double *)to)[i] = load(from, from_type, i);
-        else
-            ((float *)to)[i] = (float)load(from, from_type, i);
-    }
+    else if (to_type == WEFT_F32)
+        to_f32(to, from, from_type, n);
+    else
+        to_f64(to, from, from_type, n);
 }
 
 weft_tensor *wf_tensor_copy(weft_tensor *t, weft_dtype dtype)

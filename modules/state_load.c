@@ -174,8 +174,10 @@ static int64_t count_not_finite(const void *from, weft_dtype dtype, weft_dtype t
         int64_t count = n - i < CHUNK ? n - i : CHUNK;
         const char *at = (const char *)from + (size_t)i * weft_dtype_size(dtype);
         wf_convert(to == WEFT_F64 ? (void *)wide : (void *)narrow, to, at, dtype, count);
-        for (int64_t k = 0; k < count; k++)
-            bad += !isfinite(to == WEFT_F64 ? wide[k] : (double)narrow[k]);
+        for (int64_t k = 0; k < count && to == WEFT_F64; k++)
+            bad += !isfinite(wide[k]);
+        for (int64_t k = 0; k < count && to == WEFT_F32; k++)
+            bad += !isfinite(narrow[k]);
     }
     return bad;
 }
