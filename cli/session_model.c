@@ -178,6 +178,20 @@ static int settle_classes(session *s, const weft_model_opts *sizes, const char *
     return EXIT_FAILED;
 }
 
+/* "aux1. aux2." as "aux1, aux2". */
+static const char *list_of_prefixes(const char *prefixes, char *text, size_t size)
+{
+    size_t n = 0;
+    text[0] = '\0';
+    for (const char *word = prefixes; *word && n < size; word += strspn(word, " ")) {
+        int length = (int)strcspn(word, " ");
+        n += (size_t)snprintf(text + n, size - n, "%s%.*s", n ? ", " : "",
+                              length - (length > 0 && word[length - 1] == '.'), word);
+        word += length;
+    }
+    return text;
+}
+
 /* Loads the weights into the model, all but the layers in `heads` where those begin anew. */
 static int load_weights(session *s, const weft_module_list *heads)
 {
@@ -203,11 +217,14 @@ static int load_weights(session *s, const weft_module_list *heads)
         session_fail(s);
     if (status != WEFT_OK)
         return EXIT_FAILED;
-    if (left_out > 0)
+    if (left_out > 0) {
+        char list[CLI_LIST_TEXT];
         fprintf(stderr,
                 "weft %s: note: %s holds auxiliary heads (%s), %d tensors that %s is made "
                 "without here\n",
-                s->command, s->options->weights, optional, left_out, s->model_name);
+                s->command, s->options->weights, list_of_prefixes(optional, list, sizeof(list)),
+                left_out, s->model_name);
+    }
     return 0;
 }
 

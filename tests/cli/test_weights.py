@@ -255,5 +255,37 @@ def test_a_models_own_options_travel_with_its_weights(tmp):
                 "--output-dir", f"{tmp}/bad")
 
 
+def test_auxiliary_heads_in_a_file_are_left_out_where_there_are_none(tmp):
+    data = ["--data-path", "synthetic:3x32x32:5:8", "-b", 8, "--threads", 2]
+    path = trained(tmp, "googlenet", "aux", data, ["--model-arg", "aux_logits=true"])
+    meta, tensors = read_tensors(path)
+    aux = [n for n in tensors if n.startswith(("aux1.", "aux2."))]
+    assert len(aux) > 8 and meta["weft.model_args"] == "aux_logits=true", meta
+    whole = weft("eval", *data, "--weights", path)
+    assert (whole.returncode, whole.stderr) == (0, ""), whole
+    # With a flag, and from elsewhere, where no metadata say what there is.
+    bare = rewritten(path, f"{tmp}/bare.safetensors", lambda t: None)
+    lean = rewritten(path, f"{tmp}/lean.safetensors", lambda t: [t.pop(n) for n in aux])
+    for file, args in ((path, ["--model-arg", "aux_logits=false"]), (bare, [])):
+        r = weft("eval", *data, "--weights", file, "--model", "googlenet", *args)
+        loss = [t.split("loss ")[1].split()[0] for t in (r.stdout, whole.stdout)]
+        assert r.returncode == 0 and loss[0] == loss[1], (r, loss)
+        assert r.stderr == (f"weft eval: note: {file} holds auxiliary heads (aux1, aux2), {len(aux)} "
+                            "tensors that googlenet is made without here\n"), r.stderr
+    r = weft("eval", *data, "--weights", lean, "--model", "googlenet")
+    assert (r.returncode, r.stderr) == (0, ""), r
+    lines = failed("eval", *data, "--weights", lean, "--model", "googlenet", "--model-arg",
+                   "aux_logits=true")
+    assert lines[1:] == [f"  missing     {n}" for n in sorted(aux) if "num_batches" not in n], lines
+    # Their classifiers begin anew with the main one.
+    done("train", "--data-path", "synthetic:3x32x32:3:8", "-b", 8, "--threads", 2, "--weights", path,
+         "--reset-head", "--freeze-bn", "--lr", 0, "--wd", 0, "--max-steps", 1, "--output-dir",
+         f"{tmp}/tuned")
+    _, after = read_tensors(f"{tmp}/tuned/weights.safetensors")
+    heads = [f"{layer}.{part}" for layer in ("aux1.fc2", "aux2.fc2", "fc")
+             for part in ("weight", "bias")]
+    assert sorted(n for n in tensors if tensors[n] != after[n]) == sorted(heads)
+
+
 if __name__ == "__main__":
     sys.exit(test_cli.main(sys.argv, globals()))
