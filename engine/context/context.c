@@ -44,6 +44,8 @@ void wf_context_unref(weft_context *ctx)
     wf_handles_done(&ctx->handles);
     wf_memory_destroy(ctx->memory);
     wf_topology_unref(ctx->topology);
+    wf_wisdom_done(&ctx->wisdom);
+    wf_free(ctx->wisdom_path);
     wf_free(ctx->trace_path);
     wf_free(ctx->long_error);
     wf_free(ctx);
@@ -71,6 +73,9 @@ weft_status weft_context_create(weft_context **out, const weft_options *options,
     if (o.trace_path && !(ctx->trace_path = wf_strdup(o.trace_path)))
         status = wf_nomem(&ctx->error, strlen(o.trace_path), "the context");
     ctx->options.trace_path = ctx->trace_path;
+    if (o.wisdom && !(ctx->wisdom_path = wf_strdup(o.wisdom)))
+        status = wf_nomem(&ctx->error, strlen(o.wisdom), "the context");
+    ctx->options.wisdom = ctx->wisdom_path;
     if (status == WEFT_OK)
         status = start(ctx);
     if (status != WEFT_OK) {
@@ -177,7 +182,8 @@ weft_status weft_info(weft_context *ctx, FILE *out)
 {
     if (!ctx || !out)
         return WEFT_ERR_INVALID;
-    return wf_info_write(ctx->topology, ctx->isa, ctx->threads, out, &ctx->error);
+    WF_TRY(wf_wisdom_load(ctx));
+    return wf_info_write(ctx->topology, ctx->isa, ctx->threads, &ctx->wisdom, out, &ctx->error);
 }
 
 const char *weft_version(void)

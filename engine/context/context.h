@@ -9,6 +9,7 @@
 #include "engine/memory/memory.h"
 #include "engine/tensor/tensor.h"
 #include "engine/topology/topology.h"
+#include "engine/tune/wisdom.h"
 
 typedef struct wf_plan_cache wf_plan_cache;
 typedef struct wf_pool wf_pool;
@@ -19,7 +20,7 @@ struct weft_context {
     atomic_int refs; /* the user's one and one per stored tensor, which may outlive the user's */
     bool closed;     /* destroyed by the user: nothing can be recorded any more */
     weft_options options;
-    char *trace_path;
+    char *trace_path, *wisdom_path; /* copies of the options' */
     weft_isa isa;
     int threads;
     wf_topology *topology;
@@ -32,6 +33,7 @@ struct weft_context {
     uint64_t last_hook;   /* handle of the hook registered last, of any kind */
 
     wf_lint_state lint;
+    wf_wisdom wisdom;
 
     wf_graph graph;
     wf_ring ring;

@@ -134,8 +134,19 @@ static void write_libraries(FILE *out)
             dnnl[1], dnnl[2], wf_hwloc_version(), jansson_version_str(), zlibVersion());
 }
 
-weft_status wf_info_write(const wf_topology *t, weft_isa isa, int threads, FILE *out,
-                          weft_error *err)
+static void write_wisdom(wf_wisdom *w, FILE *out)
+{
+    if (!w->path)
+        fprintf(out, ROW "off\n", "wisdom");
+    else if (w->n == 0)
+        fprintf(out, ROW "none in %s\n", "wisdom", w->path);
+    else
+        fprintf(out, ROW "%d choice%s for this machine in %s, hash %s\n", "wisdom", w->n,
+                plural(w->n), w->path, wf_wisdom_hash(w));
+}
+
+weft_status wf_info_write(const wf_topology *t, weft_isa isa, int threads, wf_wisdom *wisdom,
+                          FILE *out, weft_error *err)
 {
     const wf_machine *m = wf_topology_machine(t);
     fprintf(out, ROW "%s\n", "weft", weft_version());
@@ -146,6 +157,7 @@ weft_status wf_info_write(const wf_topology *t, weft_isa isa, int threads, FILE 
     write_nodes(t, out);
     write_memory(out);
     write_libraries(out);
+    write_wisdom(wisdom, out);
     if (fflush(out) != 0 || ferror(out))
         return wf_error_set(err, WEFT_ERR_IO, "info: cannot write");
     return WEFT_OK;

@@ -5,11 +5,12 @@
 #include <stdio.h>
 
 #include "engine/topology/topology.h"
+#include "engine/tune/wisdom.h"
 #include "weft/context.h"
 
 /* Writes what was found and chosen to `out`; WEFT_ERR_IO, with a text in err (may be NULL), when
- * that fails. threads: as the context uses them. */
-weft_status wf_info_write(const wf_topology *topology, weft_isa isa, int threads, FILE *out,
-                          weft_error *err);
+ * that fails. threads: as the context uses them. wisdom: loaded. */
+weft_status wf_info_write(const wf_topology *topology, weft_isa isa, int threads, wf_wisdom *wisdom,
+                          FILE *out, weft_error *err);
 
 #endif

@@ -61,6 +61,18 @@ weft_status wf_lint(weft_context *ctx, const char *format, ...)
     return WEFT_OK;
 }
 
+void wf_tell(const weft_context *ctx, const char *format, ...)
+{
+    char text[WEFT_ERROR_TEXT];
+    va_list args;
+    if (!ctx->lint.fn)
+        return;
+    va_start(args, format);
+    vsnprintf(text, sizeof text, format, args);
+    va_end(args);
+    ctx->lint.fn(ctx->lint.user, text);
+}
+
 /* ---- tensors that no optimizer has ---- */
 
 /* The node by which a leaf entered the graph; NULL: it is the loss's own. */

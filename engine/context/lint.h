@@ -33,6 +33,10 @@ bool wf_lint_on(const weft_context *ctx);
 weft_status wf_lint(weft_context *ctx, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 
+/* A message that is no lint: it cannot be switched off or made an error. */
+void wf_tell(const weft_context *ctx, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
+
 /* A backward pass gave the leaf `value` of the graph a gradient, and no optimizer has its tensor. */
 void wf_lint_loose(weft_context *ctx, int value);
 /* The user has asked for its gradient: it is no mistake. */

@@ -160,6 +160,13 @@ void wf_scratch(wf_task *task, size_t bytes_per_worker);
 /* Arithmetic and memory traffic of the whole task (all tiles), for rank and explain. */
 void wf_cost(wf_task *task, double flops, double bytes);
 
+/* For ops whose kernel is chosen among several by cost, kernels/select.h: registers the problem with the
+ * plan and returns the name of the implementation that wisdom has for it; NULL: none. And what the chosen
+ * one expects: `cycles`, and whether it is the one that was named. */
+typedef struct wf_problem wf_problem;
+weft_status wf_lower_prefer(wf_lower *l, const wf_problem *problem, const char **name);
+void wf_expect(wf_task *task, double cycles, bool by_wisdom);
+
 /* ---- the descriptor ------------------------------------------------------------------------- */
 
 /* How the op's rank-4 operands are laid out (f64 and i64 are always plain). SAME: all in one layout, blocked if any input

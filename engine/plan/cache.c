@@ -41,12 +41,17 @@ static void drop(cached *e)
     *e = (cached){0};
 }
 
+void wf_plan_cache_clear(wf_plan_cache *cache)
+{
+    for (int i = 0; i < CACHE_SIZE; i++)
+        drop(&cache->entries[i]);
+}
+
 void wf_plan_cache_destroy(wf_plan_cache *cache)
 {
     if (!cache)
         return;
-    for (int i = 0; i < CACHE_SIZE; i++)
-        drop(&cache->entries[i]);
+    wf_plan_cache_clear(cache);
     wf_free(cache->text);
     wf_free(cache);
 }

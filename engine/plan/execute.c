@@ -306,17 +306,23 @@ void wf_execute_none(weft_context *ctx)
     wf_graph_reset(ctx);
 }
 
+weft_status wf_plan_of_recorded(weft_context *ctx, wf_plan **plan)
+{
+    wf_request r;
+    WF_TRY(request_all(ctx, &r));
+    weft_status status = wf_plan_compile(ctx, &r, ctx->options.passes_off, plan);
+    request_done(&r);
+    return status;
+}
+
 weft_status weft_explain(weft_context *ctx, FILE *out)
 {
     if (!ctx || !out)
         return WEFT_ERR_INVALID;
-    wf_request r;
-    WF_TRY(request_all(ctx, &r));
     wf_plan *plan = NULL;
-    weft_status status = wf_plan_compile(ctx, &r, ctx->options.passes_off, &plan);
+    weft_status status = wf_plan_of_recorded(ctx, &plan);
     if (status == WEFT_OK)
         status = wf_plan_explain(plan, out);
     wf_plan_destroy(plan);
-    request_done(&r);
     return status;
 }

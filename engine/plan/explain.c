@@ -2,6 +2,26 @@
 #include <stdio.h>
 
 #include "engine/plan/plan.h"
+#include "kernels/select.h"
+#include "weft/tune.h"
+
+/* How many of the kernels that are chosen by cost wisdom has chosen, and which wisdom that is. */
+static weft_status print_wisdom(const wf_plan *p, FILE *out)
+{
+    int chosen = 0, by_wisdom = 0;
+    weft_wisdom_info info;
+    WF_TRY(weft_wisdom_get_info(p->ctx, &info));
+    for (int i = 0; i < p->n_tasks; i++) {
+        chosen += p->tasks[i]->cycles > 0;
+        by_wisdom += p->tasks[i]->by_wisdom;
+    }
+    fprintf(out, "kernels: %d chosen by expected cost, %d by wisdom", chosen - by_wisdom, by_wisdom);
+    if (info.choices)
+        fprintf(out, " (%d choices%s%s, hash %s)", info.choices, info.path ? " in " : "",
+                info.path ? info.path : "", info.hash);
+    fputc('\n', out);
+    return WEFT_OK;
+}
 
 static double mib(size_t bytes)
 {
@@ -39,6 +59,10 @@ static void print_task(const wf_plan *p, const wf_task *t, FILE *out)
 {
     fprintf(out, "         %-24s %-22s", t->op ? t->op->name : "store", t->kernel);
     fprintf(out, " %8.2f MFLOP %8.2f MB ", t->flops * 1e-6, t->bytes * 1e-6);
+    if (t->cycles > 0)
+        fprintf(out, " %3.0f %% of peak%s ",
+                100 * t->flops / 2 / (t->cycles * wf_peak_fmas(p->ctx->isa)),
+                t->by_wisdom ? " by wisdom" : "");
     for (const wf_use *u = t->uses; u; u = u->next)
         fprintf(out, " %s%d%s", u->write ? ">" : "<", u->buf, u->access == WF_TILED ? "t" : "");
     fprintf(out, "%s%s\n", *t->path ? "  " : "", t->path);
@@ -53,8 +77,9 @@ weft_status wf_plan_explain(const wf_plan *p, FILE *out)
             p->n_units, flops * 1e-9, weft_isa_name(p->ctx->isa), p->ctx->threads);
     fprintf(out, "memory: arena %.2f MiB (%.2f MiB without sharing), workspace %.2f MiB a worker\n",
             mib(p->arena_bytes), mib(p->unshared_bytes), mib(p->scratch_bytes));
-    fprintf(out, "\nunits, most urgent first (a unit runs its tasks tile by tile; <n reads and >n "
-                 "writes buffer n, t: tile by tile)\n");
+    WF_TRY(print_wisdom(p, out));
+    fprintf(out, "\nunits, most urgent first (a unit runs its tasks tile by tile; %% of peak is what "
+                 "a kernel expects;\n<n reads and >n writes buffer n, t: tile by tile)\n");
     for (int i = 0; i < p->n_units; i++) {
         const wf_unit *u = &p->units[p->order[i]];
         if (u->barrier) {

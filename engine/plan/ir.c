@@ -263,6 +263,7 @@ void wf_plan_destroy(wf_plan *p)
     }
     wf_free(p->values);
     wf_free(p->nodes);
+    wf_free(p->problems);
     wf_free(p->buffers);
     wf_free(p->bindings);
     wf_free(p->tasks);

@@ -22,6 +22,7 @@
 #define WF_PLAN_PLAN_H
 
 #include "engine/context/context.h"
+#include "engine/tune/problem.h"
 
 /* ---- memory that ends with the plan ---- */
 
@@ -141,6 +142,8 @@ struct wf_task {
     int64_t tiles;
     size_t scratch;
     double flops, bytes;
+    double cycles;  /* that the kernel expects, kernels/select.h; 0: it has no such model */
+    bool by_wisdom; /* the kernel was chosen by wisdom */
     bool commit;
     wf_use *uses;
     int unit;
@@ -171,6 +174,8 @@ typedef struct wf_plan {
     wf_ir_assign *assigns;
     int n_assigns;
 
+    wf_problem *problems; /* for which a kernel was chosen; the same one may be there twice */
+    int n_problems, cap_problems;
     wf_buffer *buffers;
     int n_buffers, cap_buffers;
     wf_binding *bindings;
@@ -228,6 +233,11 @@ int wf_plan_cache_compiled(const wf_plan_cache *cache); /* plans compiled so far
 weft_status wf_plan_lookup(weft_context *ctx, const wf_request *request, unsigned passes_off,
                            wf_plan **plan);
 
+void wf_plan_cache_clear(wf_plan_cache *cache); /* kernels would be chosen otherwise now */
+
 weft_status wf_plan_explain(const wf_plan *p, FILE *out);
+
+/* execute.c: the plan that all recorded work would run as, compiled afresh; the caller's to destroy. */
+weft_status wf_plan_of_recorded(weft_context *ctx, wf_plan **plan);
 
 #endif

@@ -222,6 +222,27 @@ void wf_cost(wf_task *task, double flops, double bytes)
     }
 }
 
+void wf_expect(wf_task *task, double cycles, bool by_wisdom)
+{
+    if (task) {
+        task->cycles = cycles;
+        task->by_wisdom = by_wisdom;
+    }
+}
+
+weft_status wf_lower_prefer(wf_lower *l, const wf_problem *problem, const char **name)
+{
+    wf_plan *p = l->plan;
+    char text[WF_PROBLEM_TEXT];
+    WF_TRY(wf_wisdom_load(l->ctx));
+    if (!wf_grow(&p->problems, &p->cap_problems, p->n_problems, 1, sizeof *p->problems))
+        return wf_plan_nomem(p);
+    p->problems[p->n_problems++] = *problem;
+    wf_problem_text(problem, text, sizeof text);
+    *name = wf_wisdom_find(&l->ctx->wisdom, text);
+    return WEFT_OK;
+}
+
 /* ---- the pass ---- */
 
 typedef struct copy_args {

@@ -49,6 +49,8 @@ typedef struct weft_options {
     weft_lint lint;
     bool anomaly;           /* weft_anomaly_begin from the start */
     const char *trace_path; /* write a Chrome trace of the replays here; NULL: none. Copied. */
+    const char *wisdom;     /* the file of tuned choices, weft/tune.h; "none"; NULL: as the environment's
+                               WEFT_WISDOM says, else weft/wisdom.json in the user's cache. Copied. */
 } weft_options;
 /* clang-format off */
 #define WEFT_OPTIONS_INIT {0}
@@ -99,13 +101,15 @@ bool weft_grad_enabled(const weft_context *ctx); /* false inside such a scope */
 bool weft_anomaly_begin(weft_context *ctx);
 void weft_anomaly_end(weft_context *ctx, bool was);
 
-/* Messages about what runs, but is hardly meant; each is told once (and none without a handler):
+/* Messages about what runs, but is hardly meant, and about files that were ignored; each is told once
+ * (and none without a handler):
  *   a tensor that requires a gradient and reaches the loss, but that no optimizer has: by shape and by
  *     the op and module where it entered, at the next optimizer step. A tensor whose weft_grad is
  *     asked for before that is taken to be meant so;
  *   a parameter of an optimizer that got no gradient: by name, with the reason (frozen, not reached,
  *     cut by no_grad or detach), at its step;
- *   BatchNorm in training mode under no_grad after its state was loaded: by module path. */
+ *   BatchNorm in training mode under no_grad after its state was loaded: by module path;
+ *   a file of wisdom that is damaged, or that has nothing for this machine. */
 typedef void (*weft_message_fn)(void *user, const char *text);
 void weft_set_message_handler(weft_context *ctx, weft_message_fn fn, void *user); /* NULL: none */
 

@@ -18,5 +18,6 @@
 #include "weft/status.h"
 #include "weft/tensor.h"
 #include "weft/train.h"
+#include "weft/tune.h"
 
 #endif

@@ -134,6 +134,7 @@ struct wf_conv2d {
     int workers;
     char name[48];        /* "onednn:jit:avx2", "ref": for explain and traces */
     double cycles;        /* expected, Note [Expected cost] */
+    bool preferred;       /* the caller asked for it by name */
     size_t scratch_bytes; /* for each worker, 64-byte aligned */
     /* forward and backward-data */
     size_t packed_bytes; /* of the packed weights; 0: the pass reads the plain ones */
@@ -167,6 +168,12 @@ wf_conv2d *wf_conv2d_create_impl(const wf_conv2d_impl *impl, const wf_conv2d_des
                                  size_t size);
 void wf_conv2d_destroy(void *k); /* NULL: no effect */
 
+/* Whether an implementation can run it on a machine of this ISA, as far as can be told without creating
+ * it; where not, why. And Note [Expected cost] of one that can. */
+bool wf_conv2d_fits(const wf_conv2d_impl *impl, const wf_conv2d_desc *d, wf_conv2d_pass pass,
+                    weft_isa isa, char *why, size_t size);
+double wf_conv2d_cycles(const wf_conv2d_impl *impl, const wf_conv2d_desc *d, wf_conv2d_pass pass,
+                        weft_isa isa);
 /* The share of the machine's multiply-add peak that k is expected to reach; Winograd may pass 1. */
 double wf_conv2d_expected_share(const wf_conv2d *k);
 /* For implementations: cycles of a kernel that reaches `share` of impl_isa's peak on every product of

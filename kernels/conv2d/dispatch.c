@@ -71,11 +71,7 @@ wf_conv2d *wf_conv2d_create_impl(const wf_conv2d_impl *impl, const wf_conv2d_des
                                  wf_conv2d_pass pass, weft_isa isa, int workers, char *why,
                                  size_t size)
 {
-    if (isa < impl->isa) {
-        snprintf(why, size, "needs %s", weft_isa_name(impl->isa));
-        return NULL;
-    }
-    if (!impl->fits(d, pass, why, size))
+    if (!wf_conv2d_fits(impl, d, pass, isa, why, size))
         return NULL;
     wf_conv2d *k = calloc(1, sizeof *k);
     if (!k) {
@@ -91,8 +87,7 @@ wf_conv2d *wf_conv2d_create_impl(const wf_conv2d_impl *impl, const wf_conv2d_des
     k->slot_images = wf_conv2d_slot_images(d);
     k->slots = (d->N + k->slot_images - 1) / k->slot_images;
     k->slot_bytes = wf_conv2d_weights_count(d) * weft_dtype_size(d->weights_type);
-    k->cycles =
-        impl->expect ? impl->expect(d, pass, isa) : wf_conv2d_expect(d, impl->isa, WF_EXPECT_SHARE);
+    k->cycles = wf_conv2d_cycles(impl, d, pass, isa);
     snprintf(k->name, sizeof k->name, "%s", impl->name);
     if (!impl->create(k, why, size)) {
         free(k);

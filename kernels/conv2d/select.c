@@ -46,6 +46,22 @@ double wf_conv2d_expected_share(const wf_conv2d *k)
     return wf_conv2d_flops(&k->desc) / 2 / (k->cycles * wf_peak_fmas(k->isa));
 }
 
+bool wf_conv2d_fits(const wf_conv2d_impl *impl, const wf_conv2d_desc *d, wf_conv2d_pass pass,
+                    weft_isa isa, char *why, size_t size)
+{
+    if (impl->isa <= isa)
+        return impl->fits(d, pass, why, size);
+    snprintf(why, size, "needs %s", weft_isa_name(impl->isa));
+    return false;
+}
+
+double wf_conv2d_cycles(const wf_conv2d_impl *impl, const wf_conv2d_desc *d, wf_conv2d_pass pass,
+                        weft_isa isa)
+{
+    return impl->expect ? impl->expect(d, pass, isa)
+                        : wf_conv2d_expect(d, impl->isa, WF_EXPECT_SHARE);
+}
+
 typedef struct candidate {
     const wf_conv2d_impl *impl;
     double cycles; /* as expected before creation */
@@ -79,17 +95,13 @@ static void ask_all(choice *c, const char *prefer)
     for (int i = 0; i < N_IMPLS; i++) {
         const wf_conv2d_impl *impl = wf_conv2d_impls[i];
         char why[160] = "";
-        bool fits = impl->isa <= c->isa;
-        if (!fits)
-            snprintf(why, sizeof why, "needs %s", weft_isa_name(impl->isa));
-        fits = fits && impl->fits(c->d, c->pass, why, sizeof why);
+        bool fits = wf_conv2d_fits(impl, c->d, c->pass, c->isa, why, sizeof why);
         c->all[i] = (candidate){.impl = impl, .open = fits};
         if (!fits) {
             log_rejected(c, impl->name, why);
             continue;
         }
-        c->all[i].cycles = impl->expect ? impl->expect(c->d, c->pass, c->isa)
-                                        : wf_conv2d_expect(c->d, impl->isa, WF_EXPECT_SHARE);
+        c->all[i].cycles = wf_conv2d_cycles(impl, c->d, c->pass, c->isa);
         c->all[i].wanted = prefer && strcmp(prefer, impl->name) == 0;
     }
 }
@@ -140,7 +152,9 @@ wf_conv2d *wf_conv2d_create(const wf_conv2d_desc *d, wf_conv2d_pass pass, weft_i
         if (c.all[i].open)
             wf_select_log(c.all[i].impl->name, false, c.all[i].cycles,
                           wf_conv2d_flops(d) / 2 / (c.all[i].cycles * wf_peak_fmas(isa)), "");
-    if (best)
+    if (best) {
+        best->preferred = wanted;
         log_created(&c, best, true, wanted ? "by wisdom" : "");
+    }
     return best;
 }

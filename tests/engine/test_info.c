@@ -48,29 +48,35 @@ static void test_the_report_says_what_and_why(void **state)
         "\nmemory          ",
         "\nhuge pages      ",
         "\nlibraries       oneDNN ",
+        "\nwisdom          1 choice for this machine in /w.json, hash ",
     };
     wf_topology *t = make_topology();
+    wf_wisdom wisdom = {.path = "/w.json"};
+    assert_true(wf_wisdom_put(&wisdom, "matmul m1n1k1 f32", "ref", 1));
     char *text = NULL;
     size_t size = 0;
     FILE *out = open_memstream(&text, &size);
     assert_non_null(out);
-    assert_int_equal(wf_info_write(t, WEFT_ISA_SCALAR, 4, out, NULL), WEFT_OK);
+    assert_int_equal(wf_info_write(t, WEFT_ISA_SCALAR, 4, &wisdom, out, NULL), WEFT_OK);
     assert_int_equal(fclose(out), 0);
     for (size_t i = 0; i < sizeof(lines) / sizeof(*lines); i++)
         if (!strstr(text, lines[i]))
             fail_msg("no \"%s\" in:\n%s", lines[i], text);
     free(text);
+    wisdom.path = NULL;
+    wf_wisdom_done(&wisdom);
     wf_topology_unref(t);
 }
 
 static void test_a_full_disk_is_an_error(void **state)
 {
     wf_topology *t = make_topology();
+    wf_wisdom wisdom = {0};
     FILE *out = fopen("/dev/full", "w");
     if (!out)
         skip();
     weft_error err = WEFT_ERROR_INIT;
-    assert_int_equal(wf_info_write(t, WEFT_ISA_SCALAR, 4, out, &err), WEFT_ERR_IO);
+    assert_int_equal(wf_info_write(t, WEFT_ISA_SCALAR, 4, &wisdom, out, &err), WEFT_ERR_IO);
     assert_string_equal(err.text, "info: cannot write");
     fclose(out);
     wf_topology_unref(t);

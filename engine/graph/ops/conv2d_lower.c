@@ -5,6 +5,7 @@
  * Tile functions run on any worker, the rest on the recording thread. */
 #include "engine/graph/ops/common.h"
 #include "engine/graph/ops/conv2d_lower.h"
+#include "engine/tune/problem.h"
 #include "kernels/conv2d/conv2d.h"
 
 /* Plain where a channel block would be mostly padding: the network's input, as a rule. */
@@ -101,7 +102,11 @@ static wf_conv2d_desc describe(const wf_conv2d_attrs *a, const wf_operand *x, co
 /* The kernel of a pass, owned by the plan. NULL on failure. */
 static wf_conv2d *kernel_of(wf_lower *l, const wf_conv2d_desc *d, wf_conv2d_pass pass)
 {
-    wf_conv2d *k = wf_conv2d_create(d, pass, l->isa, l->workers, NULL);
+    const char *prefer;
+    wf_problem problem = wf_problem_conv2d(d, pass);
+    if (wf_lower_prefer(l, &problem, &prefer))
+        return NULL;
+    wf_conv2d *k = wf_conv2d_create(d, pass, l->isa, l->workers, prefer);
     if (!k) {
         wf_lower_fail(l, WEFT_ERR_NOMEM, "no memory for a convolution kernel");
         return NULL;
@@ -149,6 +154,7 @@ static weft_status lower_images(wf_lower *l, const wf_conv2d *k, const wf_operan
     wf_writes(task, out->buf, access);
     wf_scratch(task, k->scratch_bytes);
     wf_cost(task, wf_conv2d_flops(&k->desc), bytes_of(in) + bytes_of(w) + bytes_of(out));
+    wf_expect(task, k->cycles, k->preferred);
     return wf_lowered(l, task);
 }
 
@@ -190,6 +196,7 @@ weft_status wf_conv2d_lower_backward_weights(wf_lower *l)
     wf_writes(task, slots, WF_WHOLE);
     wf_scratch(task, k->scratch_bytes);
     wf_cost(task, wf_conv2d_flops(&d), bytes_of(&x) + bytes_of(&dy) + slot_bytes);
+    wf_expect(task, k->cycles, k->preferred);
 
     task = wf_lower_task(l, k->name, run_reduce, &g, sizeof g, k->reduce_tiles);
     wf_reads(task, slots, WF_WHOLE);

@@ -2,7 +2,10 @@
  *
  * infer, grad and lower run on the recording thread, tile functions on any worker. y is M x N,
  * op(a) M x K, op(b) K x N. */
+#include <string.h>
+
 #include "engine/graph/ops/common.h"
+#include "engine/tune/problem.h"
 #include "kernels/matmul/matmul.h"
 
 typedef struct attrs {
@@ -85,7 +88,10 @@ static weft_status lower(wf_lower *l)
                               .transpose_a = t->transpose_a,
                               .transpose_b = t->transpose_b,
                               .type = y.dtype};
-    g.kernel = wf_matmul_select(&g.desc, l->isa, NULL);
+    const char *prefer;
+    wf_problem problem = wf_problem_matmul(&g.desc);
+    WF_TRY(wf_lower_prefer(l, &problem, &prefer));
+    g.kernel = wf_matmul_select(&g.desc, l->isa, prefer);
     if (g.has_bias)
         g.bias = wf_lower_in(l, 2).buf;
     wf_task *task =
@@ -98,6 +104,8 @@ static weft_status lower(wf_lower *l)
     wf_scratch(task, g.kernel->scratch_bytes);
     double M = (double)g.desc.M, N = (double)g.desc.N, K = (double)g.desc.K;
     wf_cost(task, 2 * M * N * K, (M * K + K * N + M * N) * (double)weft_dtype_size(y.dtype));
+    wf_expect(task, wf_matmul_cycles(g.kernel, &g.desc, l->isa),
+              prefer && strcmp(prefer, g.kernel->name) == 0);
     return wf_lowered(l, task);
 }
 

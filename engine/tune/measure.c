@@ -1,0 +1,70 @@
+/* See measure.h. */
+#include "engine/tune/measure.h"
+
+#include <assert.h>
+#include <stdlib.h>
+
+#include "engine/run/run.h"
+
+static int by_value(const void *a, const void *b)
+{
+    double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+static double median(double *x, int n)
+{
+    qsort(x, (size_t)n, sizeof *x, by_value);
+    return n % 2 ? x[n / 2] : (x[n / 2 - 1] + x[n / 2]) / 2;
+}
+
+/* Seconds of one of `times` runs. */
+static double time_runs(wf_entrant *e, int times)
+{
+    double start = wf_trace_now();
+    for (int i = 0; i < times; i++) {
+        e->run(e->user, e->set);
+        e->set = (e->set + 1) % e->sets;
+    }
+    return (wf_trace_now() - start) / times;
+}
+
+/* The first run pays for pages and code; the second tells how many fit a sample. */
+static void warm_up(wf_entrant *e, int n, double hopeless)
+{
+    double best = 0;
+    for (int i = 0; i < n; i++) {
+        e[i].set = 0;
+        e[i].first = time_runs(&e[i], 1);
+        if (e[i].first < 0.1)
+            e[i].first = time_runs(&e[i], 1);
+        best = i == 0 || e[i].first < best ? e[i].first : best;
+    }
+    for (int i = 0; i < n; i++) {
+        e[i].dropped = hopeless > 0 && e[i].first > hopeless * best;
+        e[i].seconds = e[i].first;
+    }
+}
+
+void wf_measure(wf_entrant *e, int n, const wf_measure_opts *opts)
+{
+    double samples[WF_MEASURE_MAX][WF_MEASURE_ROUNDS];
+    int rounds = opts->rounds < WF_MEASURE_ROUNDS ? opts->rounds : WF_MEASURE_ROUNDS, done = 0;
+    assert(n <= WF_MEASURE_MAX);
+    warm_up(e, n, opts->hopeless);
+    double start = wf_trace_now(), last = 0;
+    for (; done < rounds; done++) {
+        double now = wf_trace_now() - start;
+        if (done > 0 && now + (now - last) > opts->seconds && (done >= 3 || now > opts->seconds))
+            break;
+        last = now;
+        for (int i = 0; i < n; i++) {
+            int times = e[i].first > 0 ? (int)(opts->sample / e[i].first) : 1;
+            if (!e[i].dropped)
+                samples[i][done] = time_runs(&e[i], times > 1 ? times : 1);
+        }
+    }
+    for (int i = 0; i < n && done > 0; i++)
+        if (!e[i].dropped)
+            e[i].seconds = median(samples[i], done);
+}

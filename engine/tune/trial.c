@@ -1,0 +1,100 @@
+/* What the trials of all families share; see trial.h. */
+#include "engine/tune/trial.h"
+
+#include <omp.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "engine/context/error.h"
+#include "engine/run/run.h"
+
+size_t wf_trial_cache_bytes(const wf_topology *topology)
+{
+    const wf_machine *machine = wf_topology_machine(topology);
+    size_t caches = 0, one = machine->l3 ? machine->l3 : machine->l2;
+    int last = -1;
+    for (int i = 0; i < wf_topology_cores(topology); i++) { /* in order of their caches */
+        wf_core core = wf_topology_core(topology, i);
+        caches += core.l3 != last;
+        last = core.l3;
+    }
+    return one * (caches ? caches : 1);
+}
+
+void wf_trial_fill(float *p, size_t n, uint32_t seed)
+{
+    for (size_t i = 0; i < n; i++) {
+        seed = seed * 1664525u + 1013904223u;
+        p[i] = (float)(int32_t)seed * 0x1p-31f;
+    }
+}
+
+weft_status wf_trial_alloc(wf_trial_data *d, size_t set_bytes, size_t shared_bytes, weft_error *err)
+{
+    d->set_bytes = set_bytes;
+    d->sets = 1 + (int)(d->place.cold_bytes / (set_bytes ? set_bytes : 1));
+    wf_block_request request = {.size = set_bytes * (size_t)d->sets + shared_bytes,
+                                .kind = WF_MEM_WORKSPACE,
+                                .zero = true,
+                                .what = "a kernel's trial"};
+    WF_TRY(wf_memory_check(NULL, request.size, request.what, err));
+    return wf_memory_alloc(d->place.memory, &request, &d->block, err);
+}
+
+weft_status wf_trial_data_init(wf_trial_data *d, const wf_trial_place *place, const wf_problem *p,
+                               weft_error *err)
+{
+    *d = (wf_trial_data){.place = *place, .problem = *p};
+    return p->family == WF_FAMILY_CONV2D ? wf_trial_data_conv2d(d, err)
+                                         : wf_trial_data_matmul(d, err);
+}
+
+void wf_trial_data_done(wf_trial_data *d)
+{
+    wf_memory_free(&d->block);
+}
+
+bool wf_trial_workspace(wf_trial *t, size_t bytes, char *why, size_t size)
+{
+    weft_error err = WEFT_ERROR_INIT;
+    wf_block_request request = {
+        .size = bytes, .kind = WF_MEM_WORKSPACE, .zero = true, .what = "a kernel's trial"};
+    if (bytes == 0 || wf_memory_alloc(t->data->place.memory, &request, &t->block, &err) == WEFT_OK)
+        return true;
+    snprintf(why, size, "%s", err.text);
+    return false;
+}
+
+bool wf_trial_init(wf_trial *t, const wf_trial_data *d, int i, char *why, size_t size)
+{
+    *t = (wf_trial){.data = d, .impl = wf_problem_impl_name(&d->problem, i)};
+    bool ok = d->problem.family == WF_FAMILY_CONV2D ? wf_trial_conv2d(t, i, why, size)
+                                                    : wf_trial_matmul(t, i, why, size);
+    if (!ok)
+        wf_trial_done(t);
+    return ok;
+}
+
+void wf_trial_done(wf_trial *t)
+{
+    wf_conv2d_destroy(t->conv2d);
+    wf_memory_free(&t->block);
+    *t = (wf_trial){0};
+}
+
+void wf_trial_run(const wf_trial *t, int set)
+{
+    const wf_trial_place *place = &t->data->place;
+    int caller_threads = omp_get_max_threads();
+#pragma omp parallel num_threads(place->threads) default(none) shared(t, place, set)
+    {
+        wf_saved_binding saved;
+        unsigned denormals = wf_denormals_off();
+        omp_set_num_threads(1); /* Note [oneDNN and threads] */
+        wf_topology_bind(place->topology, omp_get_thread_num(), &saved);
+        t->tiles(t, set, omp_get_thread_num());
+        wf_topology_unbind(&saved);
+        wf_denormals_restore(denormals);
+    }
+    omp_set_num_threads(caller_threads);
+}

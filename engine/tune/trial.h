@@ -1,0 +1,77 @@
+/* One implementation on made-up data, run as a training step would run it: packing the weights, every
+ * image or tile over all threads, adding up slots. For tuning and for benchmarks.
+ *
+ * One thread at a time; a run starts as many threads as the place says. */
+#ifndef WF_TUNE_TRIAL_H
+#define WF_TUNE_TRIAL_H
+
+#include "engine/memory/memory.h"
+#include "engine/topology/topology.h"
+#include "engine/tune/problem.h"
+
+/* Where trials run. */
+typedef struct wf_trial_place {
+    wf_topology *topology;
+    wf_memory *memory;
+    weft_isa isa;
+    int threads;
+    size_t cold_bytes; /* data rotates through at least so many; 0: it stays where it is */
+} wf_trial_place;
+
+/* Bytes of all last-level caches of the cores that the topology chose. */
+size_t wf_trial_cache_bytes(const wf_topology *topology);
+
+/* A problem's operands, which all its trials share: `sets` batches of activations, one of weights. */
+typedef struct wf_trial_data {
+    wf_trial_place place;
+    wf_problem problem;
+    wf_block block;
+    int sets;
+    size_t set_bytes;
+    /* What the family makes of it: conv2d's src, dst; matmul's a and b in one, c. Set i is
+     * i * set_bytes further. */
+    char *in, *out;
+    float *weights, *dweights, *bias; /* conv2d; bias: matmul's, too */
+} wf_trial_data;
+weft_status wf_trial_data_init(wf_trial_data *d, const wf_trial_place *place, const wf_problem *p,
+                               weft_error *err);
+void wf_trial_data_done(wf_trial_data *d);
+
+typedef struct wf_trial wf_trial;
+struct wf_trial {
+    const wf_trial_data *data;
+    const char *impl; /* the name in the list */
+    char name[48];    /* of the kernel: "onednn:jit:avx2" */
+    double cycles;    /* expected */
+    /* private */
+    wf_conv2d *conv2d;
+    const wf_matmul_impl *matmul;
+    wf_block block;
+    char *packed, *slots, *scratch;
+    size_t slot_stride, scratch_stride;
+    void (*tiles)(const wf_trial *t, int set, int worker); /* this thread's share */
+};
+/* Implementation i of the family's list. False, and why, where it does not fit or memory is out. */
+bool wf_trial_init(wf_trial *t, const wf_trial_data *d, int i, char *why, size_t size);
+void wf_trial_done(wf_trial *t);
+/* The whole problem once, on set `set` (0 to sets - 1). */
+void wf_trial_run(const wf_trial *t, int set);
+
+/* ---- between trial.c and the families' files ---- */
+
+/* Values in [-1, 1): nothing denormal, nothing that grows. */
+void wf_trial_fill(float *p, size_t n, uint32_t seed);
+static inline size_t wf_trial_aligned(size_t bytes)
+{
+    return (bytes + WF_ALIGN - 1) / WF_ALIGN * WF_ALIGN;
+}
+weft_status wf_trial_alloc(wf_trial_data *d, size_t set_bytes, size_t shared_bytes,
+                           weft_error *err);
+bool wf_trial_workspace(wf_trial *t, size_t bytes, char *why, size_t size);
+
+weft_status wf_trial_data_conv2d(wf_trial_data *d, weft_error *err);
+weft_status wf_trial_data_matmul(wf_trial_data *d, weft_error *err);
+bool wf_trial_conv2d(wf_trial *t, int i, char *why, size_t size);
+bool wf_trial_matmul(wf_trial *t, int i, char *why, size_t size);
+
+#endif

@@ -1,0 +1,123 @@
+/* Convolutions on trial: see trial.h. Letters: kernels/conv2d/conv2d.h. */
+#include <stdio.h>
+
+#include "engine/tune/trial.h"
+
+/* Padding channels are zero, as kernels may expect. */
+static void fill_images(char *base, wf_act a, int images, uint32_t seed)
+{
+    float *p = (float *)base;
+    size_t count = wf_act_count(a), block = (size_t)a.block, pixels = (size_t)a.H * (size_t)a.W;
+    for (int n = 0; n < images; n++, p += count) {
+        wf_trial_fill(p, count, seed + (uint32_t)n);
+        for (size_t i = 0; a.C % a.block && i < pixels; i++)
+            for (size_t c = (size_t)(a.C % a.block); c < block; c++)
+                p[count - pixels * block + i * block + c] = 0;
+    }
+}
+
+static size_t batch_bytes(const wf_conv2d_desc *d, wf_act a)
+{
+    return wf_trial_aligned((size_t)d->N * wf_act_count(a) * sizeof(float));
+}
+
+weft_status wf_trial_data_conv2d(wf_trial_data *t, weft_error *err)
+{
+    const wf_conv2d_desc *d = &t->problem.conv2d;
+    size_t src = batch_bytes(d, wf_conv2d_src(d)), dst = batch_bytes(d, wf_conv2d_dst(d));
+    size_t count = wf_conv2d_weights_count(d), weights = wf_trial_aligned(count * sizeof(float));
+    weft_status status =
+        wf_trial_alloc(t, src + dst, 2 * weights + (size_t)d->K * sizeof(float), err);
+    if (status != WEFT_OK)
+        return status;
+    t->in = t->block.data;
+    t->out = t->in + src;
+    t->weights = (float *)(t->in + t->set_bytes * (size_t)t->sets);
+    t->dweights = t->weights + weights / sizeof(float);
+    t->bias = t->dweights + weights / sizeof(float);
+    wf_trial_fill(t->weights, count, 1);
+    for (int i = 0; i < t->sets; i++) {
+        fill_images(t->in + (size_t)i * t->set_bytes, wf_conv2d_src(d), d->N, 2);
+        fill_images(t->out + (size_t)i * t->set_bytes, wf_conv2d_dst(d), d->N, 3);
+    }
+    return WEFT_OK;
+}
+
+static void pack(const wf_trial *t, int worker)
+{
+#pragma omp for schedule(dynamic)
+    for (int i = 0; i < t->conv2d->pack_tiles; i++)
+        wf_conv2d_pack(t->conv2d, worker, t->data->weights, t->packed, i);
+}
+
+static void gradient(const wf_trial *t, const char *src, size_t src_stride, const char *dst,
+                     size_t dst_stride, void *scratch, int worker)
+{
+    const wf_conv2d *k = t->conv2d;
+#pragma omp for schedule(dynamic)
+    for (int i = 0; i < k->slots * k->parts; i++)
+        wf_conv2d_backward_weights(k, worker, src, src_stride, dst, dst_stride, t->slots,
+                                   t->slot_stride, scratch, i);
+#pragma omp for schedule(dynamic)
+    for (int i = 0; i < k->reduce_tiles; i++)
+        wf_conv2d_reduce(k, worker, t->slots, t->slot_stride, t->data->dweights, i);
+}
+
+static void tiles(const wf_trial *t, int set, int worker)
+{
+    const wf_conv2d *k = t->conv2d;
+    const wf_trial_data *d = t->data;
+    size_t src_stride = wf_act_count(wf_conv2d_src(&k->desc)) * sizeof(float);
+    size_t dst_stride = wf_act_count(wf_conv2d_dst(&k->desc)) * sizeof(float);
+    char *src = d->in + (size_t)set * d->set_bytes, *dst = d->out + (size_t)set * d->set_bytes;
+    char *scratch = t->scratch + (size_t)worker * t->scratch_stride;
+    const void *weights = k->packed_bytes ? (const void *)t->packed : d->weights;
+    if (k->packed_bytes)
+        pack(t, worker);
+    switch (k->pass) {
+    case WF_CONV2D_FORWARD:
+#pragma omp for schedule(dynamic)
+        for (int n = 0; n < k->desc.N; n++)
+            wf_conv2d_forward(k, worker, src + (size_t)n * src_stride, weights,
+                              k->desc.bias ? d->bias : NULL, dst + (size_t)n * dst_stride, scratch);
+        break;
+    case WF_CONV2D_BACKWARD_DATA:
+#pragma omp for schedule(dynamic)
+        for (int n = 0; n < k->desc.N; n++)
+            wf_conv2d_backward_data(k, worker, dst + (size_t)n * dst_stride, weights,
+                                    src + (size_t)n * src_stride, scratch);
+        break;
+    case WF_CONV2D_BACKWARD_WEIGHTS:
+        gradient(t, src, src_stride, dst, dst_stride, scratch, worker);
+        break;
+    }
+}
+
+bool wf_trial_conv2d(wf_trial *t, int i, char *why, size_t size)
+{
+    const wf_trial_data *d = t->data;
+    const wf_conv2d_desc *desc = &d->problem.conv2d;
+    if (desc->src_type != WEFT_F32 || desc->weights_type != WEFT_F32 || desc->dst_type != WEFT_F32) {
+        snprintf(why, size, "trials are in f32");
+        return false;
+    }
+    wf_conv2d *k = wf_conv2d_create_impl(wf_conv2d_impls[i], desc, d->problem.pass, d->place.isa,
+                                         d->place.threads, why, size);
+    if (!k)
+        return false;
+    t->conv2d = k;
+    t->tiles = tiles;
+    t->cycles = k->cycles;
+    snprintf(t->name, sizeof t->name, "%s", k->name);
+    size_t packed = wf_trial_aligned(k->packed_bytes);
+    t->slot_stride = wf_trial_aligned(k->slot_bytes);
+    t->scratch_stride = wf_trial_aligned(k->scratch_bytes);
+    size_t slots = k->pass == WF_CONV2D_BACKWARD_WEIGHTS ? t->slot_stride * (size_t)k->slots : 0;
+    if (!wf_trial_workspace(t, packed + slots + t->scratch_stride * (size_t)d->place.threads, why,
+                            size))
+        return false;
+    t->packed = t->block.data;
+    t->slots = t->packed + packed;
+    t->scratch = t->slots + slots;
+    return true;
+}

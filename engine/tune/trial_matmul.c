@@ -1,0 +1,59 @@
+/* Matrix products on trial: see trial.h. Letters: kernels/matmul/matmul.h. */
+#include <stdio.h>
+
+#include "engine/tune/trial.h"
+
+static size_t a_bytes(const wf_matmul_desc *d)
+{
+    return wf_trial_aligned((size_t)d->M * (size_t)d->K * sizeof(float));
+}
+
+weft_status wf_trial_data_matmul(wf_trial_data *t, weft_error *err)
+{
+    const wf_matmul_desc *d = &t->problem.matmul;
+    size_t in = a_bytes(d) + wf_trial_aligned((size_t)d->K * (size_t)d->N * sizeof(float));
+    size_t out = wf_trial_aligned((size_t)d->M * (size_t)d->N * sizeof(float));
+    weft_status status = wf_trial_alloc(t, in + out, (size_t)d->N * sizeof(float), err);
+    if (status != WEFT_OK)
+        return status;
+    t->in = t->block.data;
+    t->out = t->in + in;
+    t->bias = (float *)(t->in + t->set_bytes * (size_t)t->sets);
+    for (int i = 0; i < t->sets; i++)
+        wf_trial_fill((float *)(t->in + (size_t)i * t->set_bytes), in / sizeof(float), 2);
+    return WEFT_OK;
+}
+
+static void tiles(const wf_trial *t, int set, int worker)
+{
+    const wf_trial_data *d = t->data;
+    const wf_matmul_desc *desc = &d->problem.matmul;
+    const char *a = d->in + (size_t)set * d->set_bytes;
+    int64_t n = wf_matmul_tiles(t->matmul, desc);
+#pragma omp for schedule(dynamic)
+    for (int64_t i = 0; i < n; i++)
+        wf_matmul_run(t->matmul, desc, i, a, a + a_bytes(desc), NULL,
+                      d->out + (size_t)set * d->set_bytes,
+                      t->scratch + (size_t)worker * t->scratch_stride);
+}
+
+bool wf_trial_matmul(wf_trial *t, int i, char *why, size_t size)
+{
+    const wf_trial_place *place = &t->data->place;
+    const wf_matmul_desc *desc = &t->data->problem.matmul;
+    t->matmul = wf_matmul_impls[i];
+    if (desc->type != WEFT_F32) {
+        snprintf(why, size, "trials are in f32");
+        return false;
+    }
+    if (!wf_matmul_fits(t->matmul, desc, place->isa, why, size))
+        return false;
+    t->tiles = tiles;
+    t->cycles = wf_matmul_cycles(t->matmul, desc, place->isa);
+    snprintf(t->name, sizeof t->name, "%s", t->matmul->name);
+    t->scratch_stride = wf_trial_aligned(t->matmul->scratch_bytes);
+    if (!wf_trial_workspace(t, t->scratch_stride * (size_t)place->threads, why, size))
+        return false;
+    t->scratch = t->block.data;
+    return true;
+}

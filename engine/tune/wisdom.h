@@ -1,0 +1,69 @@
+/* Wisdom: the kernel that was measured to be the fastest, by problem. A sorted table in memory, which
+ * belongs to a context, and a file of JSON that many machines and processes share.
+ *
+ * Threading rule: the context's. The file is locked while it is rewritten. */
+#ifndef WF_TUNE_WISDOM_H
+#define WF_TUNE_WISDOM_H
+
+#include <jansson.h>
+
+#include "weft/context.h"
+#include "weft/status.h"
+
+typedef struct wf_choice {
+    char *problem, *kernel; /* wf_problem_text; the implementation's name in its list */
+    double seconds;         /* that it took */
+} wf_choice;
+
+typedef struct wf_wisdom {
+    wf_choice *choices; /* by problem */
+    int n, cap;
+    bool loaded; /* the file was looked for */
+    char *path;  /* NULL: wisdom is off */
+    bool found;  /* the file was there and has choices for this machine */
+    char hash[17];
+} wf_wisdom;
+
+/* What a section of the file is for. */
+typedef struct wf_wisdom_key {
+    char cpu[96], isa[16], weft[32], onednn[32];
+    int lanes; /* floats in a vector */
+} wf_wisdom_key;
+wf_wisdom_key wf_wisdom_key_of(const weft_context *ctx);
+
+/* ---- the table ---- */
+
+void wf_wisdom_done(wf_wisdom *w);
+/* The kernel's name, or NULL. */
+const char *wf_wisdom_find(const wf_wisdom *w, const char *problem);
+/* Adds or replaces; false: out of memory. */
+bool wf_wisdom_put(wf_wisdom *w, const char *problem, const char *kernel, double seconds);
+const char *wf_wisdom_hash(wf_wisdom *w);
+
+/* ---- the file's text ---- */
+
+/* Adds the section of `key` to w. WEFT_ERR_FORMAT, and why, when it is not wisdom, WEFT_ERR_UNSUPPORTED
+ * when it is a later Weft's; WEFT_ERR_NOT_FOUND, and whom it is for, when it has no such section. */
+weft_status wf_wisdom_from_json(wf_wisdom *w, const json_t *root, const wf_wisdom_key *key,
+                                weft_error *err);
+/* Puts w's choices into root's section of `key`, beside those that are there; a NULL root is made.
+ * NULL: out of memory, and *root is freed. */
+json_t *wf_wisdom_to_json(json_t *root, const wf_wisdom *w, const wf_wisdom_key *key);
+
+/* ---- the file ---- */
+
+/* Where wisdom is kept: `asked`, or WEFT_WISDOM, or in $XDG_CACHE_HOME/weft or ~/.cache/weft. *path is
+ * NULL for "none" and where there is no home. *asked_for: the user named it. */
+weft_status wf_wisdom_path(const char *asked, char **path, bool *asked_for, weft_error *err);
+/* WEFT_ERR_NOT_FOUND: no such file. */
+weft_status wf_wisdom_read(const char *path, json_t **root, weft_error *err);
+/* Merges w into the file. `moved`: what stood there was no wisdom and is PATH.damaged now. */
+weft_status wf_wisdom_write(const char *path, const wf_wisdom *w, const wf_wisdom_key *key,
+                            bool *moved, weft_error *err);
+
+/* ---- the context's ---- */
+
+/* Reads the context's file, once. A file that cannot be used is told and ignored. */
+weft_status wf_wisdom_load(weft_context *ctx);
+
+#endif

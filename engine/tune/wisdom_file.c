@@ -1,0 +1,140 @@
+/* Where the file of wisdom is, reading it, and merging into it while others do the same. */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "engine/context/error.h"
+#include "engine/files/atomic_file.h"
+#include "engine/memory/alloc.h"
+#include "engine/tune/wisdom.h"
+
+/* ---- where ---- */
+
+weft_status wf_wisdom_path(const char *asked, char **path, bool *asked_for, weft_error *err)
+{
+    const char *env = getenv("WEFT_WISDOM"), *cache = getenv("XDG_CACHE_HOME");
+    const char *home = getenv("HOME"), *named = asked ? asked : env && *env ? env : NULL;
+    char *made = NULL;
+    *asked_for = named != NULL;
+    *path = NULL;
+    if (named ? strcmp(named, "none") == 0 : !(cache && *cache == '/') && !(home && *home == '/'))
+        return WEFT_OK;
+    if (named)
+        made = wf_strdup(named);
+    else if (cache && *cache == '/') /* the specification: a relative one is to be ignored */
+        made = wf_asprintf("%s/weft/wisdom.json", cache);
+    else
+        made = wf_asprintf("%s/.cache/weft/wisdom.json", home);
+    if (!made)
+        return wf_nomem(err, 0, "the path of wisdom");
+    *path = made;
+    return WEFT_OK;
+}
+
+/* Makes the folders above `path`; what fails shows when the file is made. */
+static void make_folders(const char *path)
+{
+    char *copy = wf_strdup(path);
+    for (char *p = copy ? strchr(copy + 1, '/') : NULL; p; p = strchr(p + 1, '/')) {
+        *p = '\0';
+        mkdir(copy, 0700);
+        *p = '/';
+    }
+    wf_free(copy);
+}
+
+/* ---- reading ---- */
+
+weft_status wf_wisdom_read(const char *path, json_t **root, weft_error *err)
+{
+    json_error_t why;
+    FILE *file = fopen(path, "re");
+    if (!file)
+        return wf_error_set(err, errno == ENOENT ? WEFT_ERR_NOT_FOUND : WEFT_ERR_IO,
+                            "cannot be read: %s", strerror(errno));
+    json_t *read = json_loadf(file, JSON_REJECT_DUPLICATES, &why);
+    fclose(file);
+    if (!read)
+        return wf_error_set(err, WEFT_ERR_FORMAT, "is damaged: line %d: %s", why.line, why.text);
+    *root = read;
+    return WEFT_OK;
+}
+
+/* ---- writing ---- */
+
+/* A lock file of its own, since the wisdom file is replaced. Where locks do not work (some network file
+ * systems) two writers may lose one's choices, never the file: -1. */
+static int lock(const char *path)
+{
+    char *name = wf_asprintf("%s.lock", path);
+    int fd = name ? open(name, O_CREAT | O_RDWR | O_CLOEXEC, 0600) : -1;
+    wf_free(name);
+    while (fd >= 0 && flock(fd, LOCK_EX) != 0)
+        if (errno != EINTR)
+            break;
+    return fd;
+}
+
+static bool move_aside(const char *path)
+{
+    char *name = wf_asprintf("%s.damaged", path);
+    bool moved = name && rename(path, name) == 0;
+    wf_free(name);
+    return moved;
+}
+
+static weft_status write_json(const char *path, const json_t *root, weft_error *err)
+{
+    wf_atomic_file *file;
+    const size_t flags = JSON_INDENT(1) | JSON_SORT_KEYS | JSON_REAL_PRECISION(6);
+    WF_TRY(wf_atomic_create(path, &file, err));
+    if (json_dumpf(root, wf_atomic_stream(file), flags) != 0 ||
+        fputc('\n', wf_atomic_stream(file)) == EOF) {
+        wf_atomic_abort(file);
+        return wf_error_set(err, WEFT_ERR_IO, "cannot write %s", path);
+    }
+    return wf_atomic_commit(file, err);
+}
+
+/* What is there, if it is wisdom; *root stays NULL where nothing is. */
+static weft_status there(const char *path, const wf_wisdom_key *key, json_t **root, bool *moved,
+                         weft_error *err)
+{
+    wf_wisdom ignored = {0};
+    weft_error why = WEFT_ERROR_INIT;
+    weft_status status = wf_wisdom_read(path, root, &why);
+    if (status == WEFT_OK)
+        status = wf_wisdom_from_json(&ignored, *root, key, &why);
+    wf_wisdom_done(&ignored);
+    if (status == WEFT_OK || status == WEFT_ERR_NOT_FOUND) /* nothing for us: others' wisdom */
+        return WEFT_OK;
+    json_decref(*root);
+    *root = NULL;
+    if (status == WEFT_ERR_FORMAT && move_aside(path)) {
+        *moved = true;
+        return WEFT_OK;
+    }
+    return wf_error_set(err, status, "%s: %s", path, why.text);
+}
+
+weft_status wf_wisdom_write(const char *path, const wf_wisdom *w, const wf_wisdom_key *key,
+                            bool *moved, weft_error *err)
+{
+    json_t *root = NULL;
+    make_folders(path);
+    int fd = lock(path);
+    weft_status status = there(path, key, &root, moved, err);
+    if (status == WEFT_OK) {
+        root = wf_wisdom_to_json(root, w, key);
+        status = root ? write_json(path, root, err) : wf_nomem(err, 0, "the file of wisdom");
+    }
+    json_decref(root);
+    if (fd >= 0)
+        close(fd); /* and unlocks */
+    return status;
+}
