@@ -3,13 +3,12 @@
 #include "bench/conv2d.h"
 
 #include <ctype.h>
-#include <omp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "bench/gbench.h"
-#include "kernels/conv2d/conv2d.h"
+#include "engine/tune/trial.h"
 #include "tests/shapes/shapes.h"
 
 /* The Fashion-MNIST network's layers, and one of each kind of ResNet-50's. */
@@ -29,8 +28,8 @@ typedef struct one {
     char shape[96];
     wf_conv2d_desc desc;
     wf_conv2d_pass pass;
-    const wf_conv2d_impl *impl;
-    bool selected; /* the dispatcher would choose it */
+    int index;     /* of the implementation, in its list */
+    bool selected; /* what is chosen without wisdom */
     const bench_conv2d *all;
 } one;
 
@@ -42,168 +41,36 @@ struct bench_conv2d {
     int n, capacity;
 };
 
-/* ---- memory of one benchmark ----------------------------------------------------------------- */
-
-/* One batch's activations; several when data shall be cold. Weights and slots are shared: in a
- * training step, too, they are the small part. */
-typedef struct data {
-    wf_conv2d *kernel;
-    wf_block block;
-    char *src, *dst; /* set i at i * set_bytes */
-    size_t src_stride, dst_stride, set_bytes;
-    int sets;
-    float *weights, *dweights;
-    char *packed, *slots, *scratch;
-    size_t slot_stride, scratch_stride;
-} data;
-
-/* Values in [-1, 1): nothing denormal, nothing that grows. */
-static void fill(float *p, size_t n, uint32_t seed)
-{
-    for (size_t i = 0; i < n; i++) {
-        seed = seed * 1664525u + 1013904223u;
-        p[i] = (float)(int32_t)seed * 0x1p-31f;
-    }
-}
-
-/* Padding channels are zero, as kernels may expect. */
-static void fill_images(char *base, wf_act a, int images, uint32_t seed)
-{
-    float *p = (float *)base;
-    size_t count = wf_act_count(a), block = (size_t)a.block, pixels = (size_t)(a.H * a.W);
-    for (int n = 0; n < images; n++, p += count) {
-        fill(p, count, seed + (uint32_t)n);
-        if (a.C % a.block)
-            for (size_t i = 0; i < pixels; i++)
-                for (size_t c = (size_t)(a.C % a.block); c < block; c++)
-                    p[count - pixels * block + i * block + c] = 0;
-    }
-}
-
-static size_t aligned(size_t bytes)
-{
-    return (bytes + WF_ALIGN - 1) / WF_ALIGN * WF_ALIGN;
-}
-
-static bool data_init(data *t, const one *b, char *why, size_t size)
-{
-    const bench_machine *m = b->all->machine;
-    const wf_conv2d_desc *d = &b->desc;
-    *t = (data){.sets = 1};
-    t->kernel = wf_conv2d_create_impl(b->impl, d, b->pass, m->isa, m->threads, why, size);
-    if (!t->kernel)
-        return false;
-    t->src_stride = wf_act_count(wf_conv2d_src(d)) * sizeof(float);
-    t->dst_stride = wf_act_count(wf_conv2d_dst(d)) * sizeof(float);
-    size_t src = aligned((size_t)d->N * t->src_stride), dst = aligned((size_t)d->N * t->dst_stride);
-    t->set_bytes = src + dst;
-    if (b->all->cold)
-        t->sets += (int)(2 * m->last_level_bytes / t->set_bytes);
-    size_t weights = aligned(wf_conv2d_weights_count(d) * sizeof(float));
-    size_t packed = aligned(t->kernel->packed_bytes);
-    t->slot_stride = aligned(t->kernel->slot_bytes);
-    t->scratch_stride = aligned(t->kernel->scratch_bytes);
-    size_t slots =
-        b->pass == WF_CONV2D_BACKWARD_WEIGHTS ? t->slot_stride * (size_t)t->kernel->slots : 0;
-    wf_block_request request = {.size = t->set_bytes * (size_t)t->sets + 2 * weights + packed +
-                                        slots + t->scratch_stride * (size_t)m->threads,
-                                .kind = WF_MEM_WORKSPACE,
-                                .zero = true};
-    weft_error err = {0};
-    if (wf_memory_alloc(m->memory, &request, &t->block, &err)) {
-        snprintf(why, size, "%s", err.text);
-        wf_conv2d_destroy(t->kernel);
-        return false;
-    }
-    t->src = t->block.data;
-    t->dst = t->src + src;
-    t->weights = (float *)(t->src + t->set_bytes * (size_t)t->sets);
-    t->dweights = t->weights + weights / sizeof(float);
-    t->packed = (char *)t->dweights + weights;
-    t->slots = t->packed + packed;
-    t->scratch = t->slots + slots;
-    fill(t->weights, wf_conv2d_weights_count(d), 1);
-    for (int i = 0; i < t->sets; i++) {
-        fill_images(t->src + (size_t)i * t->set_bytes, wf_conv2d_src(d), d->N, 2);
-        fill_images(t->dst + (size_t)i * t->set_bytes, wf_conv2d_dst(d), d->N, 3);
-    }
-    return true;
-}
-
-static void data_done(data *t)
-{
-    wf_conv2d_destroy(t->kernel);
-    wf_memory_free(&t->block);
-}
-
-/* ---- one pass -------------------------------------------------------------------------------- */
-
-/* This thread's share of the pass. */
-static void run_tiles(const data *t, int set, int worker)
-{
-    const wf_conv2d *k = t->kernel;
-    const int tiles = k->slots * k->parts;
-    char *src = t->src + (size_t)set * t->set_bytes, *dst = t->dst + (size_t)set * t->set_bytes;
-    char *scratch = t->scratch + (size_t)worker * t->scratch_stride;
-    const void *weights = k->packed_bytes ? (const void *)t->packed : t->weights;
-    if (k->packed_bytes) {
-#pragma omp for schedule(dynamic)
-        for (int i = 0; i < k->pack_tiles; i++)
-            wf_conv2d_pack(k, worker, t->weights, t->packed, i);
-    }
-    const bool forward = k->pass == WF_CONV2D_FORWARD;
-    wf_conv2d_io io = {.in = forward ? src : dst,
-                       .in_stride = forward ? t->src_stride : t->dst_stride,
-                       .weights = weights,
-                       .out = forward ? dst : src,
-                       .out_stride = forward ? t->dst_stride : t->src_stride};
-    switch (k->pass) {
-    case WF_CONV2D_FORWARD:
-    case WF_CONV2D_BACKWARD_DATA:
-#pragma omp for schedule(dynamic)
-        for (int i = 0; i < wf_conv2d_tiles(k); i++)
-            wf_conv2d_run(k, worker, &io, scratch, i);
-        break;
-    case WF_CONV2D_BACKWARD_WEIGHTS:
-#pragma omp for schedule(dynamic)
-        for (int i = 0; i < tiles; i++)
-            wf_conv2d_backward_weights(k, worker, src, t->src_stride, dst, t->dst_stride, t->slots,
-                                       t->slot_stride, scratch, i);
-#pragma omp for schedule(dynamic)
-        for (int i = 0; i < k->reduce_tiles; i++)
-            wf_conv2d_reduce(k, worker, t->slots, t->slot_stride, t->dweights, i);
-        break;
-    }
-}
-
-static void run_pass(const data *t, const bench_machine *m, int set)
-{
-#pragma omp parallel num_threads(m->threads)
-    {
-        omp_set_num_threads(1); /* Note [oneDNN and threads] */
-        run_tiles(t, set, omp_get_thread_num());
-    }
-}
-
 static void run(bench_state *state, void *user)
 {
     const one *b = user;
     const bench_machine *m = b->all->machine;
+    const wf_trial_place place = {m->topology, m->memory, m->isa, m->threads,
+                                  b->all->cold ? 2 * m->last_level_bytes : 0};
+    const wf_problem problem = wf_problem_conv2d(&b->desc, b->pass);
+    weft_error err = WEFT_ERROR_INIT;
+    wf_trial_data data;
+    wf_trial t;
     char why[WEFT_ERROR_TEXT] = "", label[96];
-    data t;
-    if (!data_init(&t, b, why, sizeof why)) {
+    if (wf_trial_data_init(&data, &place, &problem, &err)) {
+        bench_fail(state, err.text);
+        return;
+    }
+    if (!wf_trial_init(&t, &data, b->index, why, sizeof why)) {
+        wf_trial_data_done(&data);
         bench_fail(state, why);
         return;
     }
-    run_pass(&t, m, 0); /* pages, code and threads are there */
-    for (int set = 0; bench_next(state); set = (set + 1) % t.sets)
-        run_pass(&t, m, set);
+    wf_trial_run(&t, 0); /* pages, code and threads are there */
+    for (int set = 0; bench_next(state); set = (set + 1) % data.sets)
+        wf_trial_run(&t, set);
     double gflops = wf_conv2d_flops(&b->desc) / bench_seconds(state) * 1e-9;
     bench_counter(state, "GFLOP/s", gflops);
     bench_counter(state, "%peak", 100 * gflops / b->all->peaks->gflops);
-    snprintf(label, sizeof label, "%s%s", t.kernel->name, b->selected ? " (selected)" : "");
+    snprintf(label, sizeof label, "%s%s", t.name, b->selected ? " (selected)" : "");
     bench_label(state, label);
-    data_done(&t);
+    wf_trial_done(&t);
+    wf_trial_data_done(&data);
 }
 
 /* ---- registration ---------------------------------------------------------------------------- */
@@ -243,21 +110,21 @@ static bool add(bench_conv2d *all, const one *b)
 static bool add_pass(bench_conv2d *all, const wf_shape_case *c, const wf_conv2d_desc *d,
                      wf_conv2d_pass pass)
 {
-    one b = {.desc = *d, .pass = pass, .selected = true, .all = all};
+    one b = {.desc = *d, .pass = pass, .all = all};
+    wf_conv2d *chosen = wf_conv2d_create(d, pass, all->machine->isa, 1, NULL);
+    const wf_conv2d_impl *best = chosen ? chosen->impl : NULL;
+    bool ok = chosen != NULL;
+    wf_conv2d_destroy(chosen);
     shape_name(c, b.shape, sizeof b.shape);
-    for (int i = 0; i < wf_conv2d_n_impls; i++) {
+    for (b.index = 0; ok && b.index < wf_conv2d_n_impls; b.index++) {
         char why[160];
-        b.impl = wf_conv2d_impls[i];
-        wf_conv2d *k =
-            wf_conv2d_create_impl(b.impl, d, pass, all->machine->isa, 1, why, sizeof why);
-        if (!k)
-            continue;
+        const wf_conv2d_impl *impl = wf_conv2d_impls[b.index];
+        wf_conv2d *k = wf_conv2d_create_impl(impl, d, pass, all->machine->isa, 1, why, sizeof why);
         wf_conv2d_destroy(k);
-        if (!add(all, &b))
-            return false;
-        b.selected = false;
+        b.selected = impl == best;
+        ok = !k || add(all, &b);
     }
-    return true;
+    return ok;
 }
 
 static bool add_shape(bench_conv2d *all, const wf_shape_case *c)
@@ -308,7 +175,7 @@ bench_conv2d *bench_conv2d_register(const char *shapes, bool cold, const bench_m
         const one *b = &all->item[i];
         char name[192];
         snprintf(name, sizeof name, "conv2d/%s/%s/%s", b->shape, wf_conv2d_pass_name(b->pass),
-                 b->impl->name);
+                 wf_conv2d_impls[b->index]->name);
         bench_register(name, run, &all->item[i]);
     }
     return all;

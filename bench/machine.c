@@ -10,6 +10,7 @@
 
 #include "bench/peak.h"
 #include "engine/context/error.h"
+#include "engine/tune/trial.h"
 
 enum { SAMPLES = 9 };
 
@@ -23,15 +24,7 @@ weft_status bench_machine_init(bench_machine *m, int threads, weft_error *err)
         return status;
     }
     m->threads = wf_topology_threads(m->topology);
-    int caches = 0, last = -1;
-    for (int i = 0; i < wf_topology_cores(m->topology); i++) { /* in order of their caches */
-        wf_core core = wf_topology_core(m->topology, i);
-        caches += core.l3 != last;
-        last = core.l3;
-    }
-    const wf_machine *machine = wf_topology_machine(m->topology);
-    size_t one = machine->l3 ? machine->l3 : machine->l2;
-    m->last_level_bytes = one * (size_t)(caches ? caches : 1);
+    m->last_level_bytes = wf_trial_cache_bytes(m->topology);
     return WEFT_OK;
 }
 

@@ -1,8 +1,9 @@
-/* weft summary, explain: a network without data. */
+/* weft summary, explain, tune: a network without data. */
 #include <stdlib.h>
 
 #include "commands.h"
 #include "session.h"
+#include "step.h"
 
 /* The size of an image: as asked, else the model's own. */
 static int image_size(const session *s, int size[3])
@@ -44,27 +45,9 @@ int cmd_summary(const cli_options *options)
     return status;
 }
 
-/* Records the training step that `weft train` runs, and explains its plan. */
-static weft_status explain_step(const session *s, const int size[3], weft_optimizer *optimizer)
+static weft_status explain(void *user)
 {
-    int64_t N = s->options->batch_size;
-    weft_tensor *images =
-        weft_tensor_create(s->ctx, WEFT_F32, WEFT_SHAPE(N, size[0], size[1], size[2]));
-    weft_tensor *labels = weft_tensor_create(s->ctx, WEFT_I64, WEFT_SHAPE(N));
-    weft_tensor *logits = weft_call(s->model, images);
-    weft_tensor *loss = weft_check_finite(weft_cross_entropy(logits, labels, NULL));
-    weft_tensor *kept_loss = weft_keep(loss);
-    weft_tensor *kept_correct = weft_keep(weft_count_correct(logits, labels));
-    weft_status status = kept_loss && kept_correct ? weft_backward(loss) : WEFT_ERR_INTERNAL;
-    if (status == WEFT_OK)
-        status = weft_optimizer_record(optimizer);
-    if (status == WEFT_OK)
-        status = weft_explain(s->ctx, stdout);
-    weft_tensor_unref(kept_loss);
-    weft_tensor_unref(kept_correct);
-    weft_tensor_unref(images);
-    weft_tensor_unref(labels);
-    return status;
+    return weft_explain(((const session *)user)->ctx, stdout);
 }
 
 int cmd_explain(const cli_options *options)
@@ -75,10 +58,22 @@ int cmd_explain(const cli_options *options)
     int status = open_model(&s, "explain", options, size);
     if (status == 0) {
         optimizer = session_optimizer(&s);
-        if (!optimizer || explain_step(&s, size, optimizer))
+        if (!optimizer || step_with(&s, size, optimizer, explain, &s))
             status = session_fail(&s);
     }
     weft_optimizer_destroy(optimizer);
+    session_done(&s);
+    return status;
+}
+
+int cmd_tune(const cli_options *options)
+{
+    session s;
+    int size[3];
+    weft_tune_result result;
+    int status = open_model(&s, "tune", options, size);
+    if (status == 0)
+        status = step_tune(&s, size, &result);
     session_done(&s);
     return status;
 }

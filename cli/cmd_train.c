@@ -12,6 +12,7 @@
 #include "progress.h"
 #include "session.h"
 #include "signals.h"
+#include "step.h"
 
 typedef struct training {
     session s;
@@ -21,6 +22,7 @@ typedef struct training {
     weft_optimizer *optimizer;
     weft_schedule schedule;
     weft_run *run;
+    char wisdom[32]; /* its hash */
     cli_progress progress;
 } training;
 
@@ -142,6 +144,40 @@ static int write_config(training *t)
     return status ? session_fail(&t->s) : 0;
 }
 
+/* Before the run's directory is made: it may be there. */
+static int read_wisdom(training *t)
+{
+    weft_wisdom_info info;
+    if (weft_wisdom_get_info(t->s.ctx, &info))
+        return session_fail(&t->s);
+    snprintf(t->wisdom, sizeof t->wisdom, "%s", info.hash);
+    if (info.choices)
+        printf("note  %d choices of kernels by wisdom, hash %s%s%s\n", info.choices, info.hash,
+               info.path ? ", from " : "", info.path ? info.path : "");
+    return 0;
+}
+
+/* The run's results depend on wisdom, so it keeps a copy: --wisdom RUN/wisdom.json repeats it. */
+static int write_wisdom(training *t)
+{
+    char path[4096];
+    weft_wisdom_info info;
+    if (weft_wisdom_get_info(t->s.ctx, &info))
+        return session_fail(&t->s);
+    snprintf(path, sizeof path, "%s/wisdom.json", weft_run_path(t->run));
+    return info.choices && weft_wisdom_save(t->s.ctx, path) ? session_fail(&t->s) : 0;
+}
+
+/* Measuring may fail to be kept, but that does not keep anyone from training. */
+static int tune(training *t)
+{
+    const weft_dataset_info *info = weft_dataset_get_info(t->train_data);
+    const int size[3] = {info->channels, info->height, info->width};
+    weft_tune_result result;
+    int status = step_tune(&t->s, size, &result);
+    return status == EXIT_FAILED && weft_error_status(t->s.ctx) == WEFT_OK ? 0 : status;
+}
+
 static int open_run(training *t)
 {
     char path[256], stamp[32];
@@ -154,7 +190,8 @@ static int open_run(training *t)
         .path = asked ? asked : path, .numbered = !asked, .overwrite = t->options->overwrite};
     if (weft_run_create(&opts, &t->run, &t->s.err))
         return session_fail(&t->s);
-    return write_config(t);
+    int status = write_config(t);
+    return status ? status : write_wisdom(t);
 }
 
 /* ---- training -------------------------------------------------------------------------------- */
@@ -227,8 +264,9 @@ static int train(training *t)
     const weft_dataset_info *info = weft_dataset_get_info(t->train_data);
     int64_t n_classes = t->options->num_classes ? t->options->num_classes : info->classes;
     snprintf(classes, sizeof(classes), "%lld", (long long)n_classes);
-    weft_safetensors_meta meta[5] = {{"weft.model", t->s.model_name}, {"weft.classes", classes}};
-    int n_meta = 2;
+    weft_safetensors_meta meta[6] = {
+        {"weft.model", t->s.model_name}, {"weft.classes", classes}, {"weft.wisdom", t->wisdom}};
+    int n_meta = 3;
     if (t->s.model_args[0])
         meta[n_meta++] = (weft_safetensors_meta){"weft.model_args", t->s.model_args};
     if (info->dtype == WEFT_U8) {
@@ -269,6 +307,10 @@ int cmd_train(const cli_options *options)
         status = open_data(&t);
     if (status == 0)
         status = open_model(&t);
+    if (status == 0 && options->tune)
+        status = tune(&t);
+    if (status == 0)
+        status = read_wisdom(&t);
     if (status == 0)
         status = open_run(&t);
     if (status == 0)

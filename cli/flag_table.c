@@ -2,7 +2,7 @@
 #include "flags.h"
 
 #define AT(field) offsetof(cli_options, field)
-#define RUNS (CMD_TRAIN | CMD_EVAL | CMD_PREDICT | CMD_EXPLAIN)
+#define RUNS (CMD_TRAIN | CMD_EVAL | CMD_PREDICT | CMD_EXPLAIN | CMD_TUNE)
 #define MODEL (RUNS | CMD_SUMMARY)
 #define BUILDS (CMD_TRAIN | CMD_SUMMARY | CMD_EXPLAIN) /* without data, or to train it */
 #define MOST 9.0e15 /* integers up to here are exact in a double */
@@ -15,7 +15,8 @@ const flag cli_flags[] = {
     {"num-classes", NULL, 0, FLAG_INT, AT(num_classes), 0, 1e6, .value = "N", .commands = MODEL,
      .help = "outputs of the model (0: as the data or the model say)"},
     {"input-size", NULL, 0, FLAG_TEXT, AT(input_size), .value = "CxHxW",
-     .commands = CMD_SUMMARY | CMD_EXPLAIN, .help = "one image (default: the model's own)"},
+     .commands = CMD_SUMMARY | CMD_EXPLAIN | CMD_TUNE,
+     .help = "one image (default: the model's own)"},
     {"weights", NULL, 0, FLAG_TEXT, AT(weights), .value = "FILE",
      .commands = CMD_TRAIN | CMD_EVAL | CMD_PREDICT, .help = "safetensors file to start from"},
     {"allow-nan", NULL, 0, FLAG_BOOL, AT(allow_nan), .commands = CMD_TRAIN | CMD_EVAL | CMD_PREDICT,
@@ -96,6 +97,14 @@ const flag cli_flags[] = {
      .help = "of initialisation, shuffling, augmentation, dropout"},
     {"threads", NULL, 0, FLAG_INT, AT(threads), 0, 4096, .value = "N", .commands = RUNS | CMD_INFO,
      .help = "0: OMP_NUM_THREADS, else one per physical core"},
+    {"wisdom", NULL, 0, FLAG_TEXT, AT(wisdom), .value = "FILE|none", .commands = RUNS | CMD_INFO,
+     .help = "tuned choices of kernels [$WEFT_WISDOM, else ~/.cache/weft/wisdom.json]"},
+    {"tune", NULL, 0, FLAG_BOOL, AT(tune), .commands = CMD_TRAIN,
+     .help = "first measure the kernels that wisdom does not know yet"},
+    {"again", NULL, 0, FLAG_BOOL, AT(again), .commands = CMD_TUNE,
+     .help = "measure what wisdom knows already, too"},
+    {"tune-seconds", NULL, 0, FLAG_NUMBER, AT(tune_seconds), 0.001, 1e4, .value = "X",
+     .commands = CMD_TRAIN | CMD_TUNE, .help = "to measure a convolution or matrix product"},
     {"trace", NULL, 0, FLAG_TEXT, AT(trace), .value = "FILE",
      .commands = CMD_TRAIN | CMD_EVAL | CMD_PREDICT,
      .help = "write a Chrome trace (Perfetto) of what every thread ran"},
@@ -126,5 +135,6 @@ cli_options cli_defaults(void)
         .lr_warmup_epochs = 1,
         .lr_step_size = 30,
         .lr_gamma = 0.1,
+        .tune_seconds = 0.5,
     };
 }

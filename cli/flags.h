@@ -23,6 +23,7 @@ enum {
     CMD_MODELS = 1u << 6,
     CMD_VERSION = 1u << 7,
     CMD_REPORT = 1u << 8,
+    CMD_TUNE = 1u << 9,
 };
 
 /* The values of a flag that may be given several times, in order; each may hold several, with
@@ -68,6 +69,10 @@ typedef struct cli_options {
     int64_t seed;
     int64_t threads; /* 0: the library chooses */
     const char *trace;
+    const char *wisdom; /* NULL: as the environment says, else the cache's */
+    bool tune;
+    bool again;
+    double tune_seconds;
     const char *pattern;    /* of model names; NULL: all */
     const char *input_size; /* "CxHxW"; NULL: the model's own */
     int64_t depth;

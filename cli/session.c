@@ -143,6 +143,7 @@ int session_open_context(session *s)
     options.threads = (int)s->options->threads;
     options.seed = (uint64_t)s->options->seed;
     options.trace_path = s->options->trace;
+    options.wisdom = s->options->wisdom;
     if (weft_context_create(&s->ctx, &options, &s->err))
         return session_fail(s);
     weft_set_message_handler(s->ctx, print_message, s);

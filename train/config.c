@@ -8,6 +8,7 @@
 #include "engine/context/context.h"
 #include "engine/context/error.h"
 #include "kernels/onednn/version.h"
+#include "weft/tune.h"
 
 static json_t *setting_value(const weft_setting *s)
 {
@@ -21,19 +22,23 @@ static json_t *setting_value(const weft_setting *s)
 }
 
 /* What the numbers depend on besides the options. */
-static json_t *environment(const weft_context *ctx)
+static json_t *environment(weft_context *ctx)
 {
     int dnnl[3];
+    weft_wisdom_info wisdom;
+    if (weft_wisdom_get_info(ctx, &wisdom))
+        return NULL;
     char onednn[32];
     wf_onednn_version(&dnnl[0], &dnnl[1], &dnnl[2]);
     snprintf(onednn, sizeof(onednn), "%d.%d.%d", dnnl[0], dnnl[1], dnnl[2]);
-    return json_pack("{s:s, s:s, s:s, s:s, s:i}", "weft", weft_version(), "onednn", onednn, "cpu",
-                     wf_topology_machine(ctx->topology)->cpu_model, "isa",
-                     weft_isa_name(weft_context_isa(ctx)), "threads", weft_threads(ctx));
+    return json_pack("{s:s, s:s, s:s, s:s, s:i, s:s}", "weft", weft_version(), "onednn", onednn,
+                     "cpu", wf_topology_machine(ctx->topology)->cpu_model, "isa",
+                     weft_isa_name(weft_context_isa(ctx)), "threads", weft_threads(ctx), "wisdom",
+                     wisdom.hash);
 }
 
-json_t *wf_config_json(const weft_context *ctx, const char *command, const weft_setting *settings,
-                       int n, weft_error *err)
+json_t *wf_config_json(weft_context *ctx, const char *command, const weft_setting *settings, int n,
+                       weft_error *err)
 {
     json_t *options = json_object();
     for (int i = 0; i < n; i++) {

@@ -7,8 +7,8 @@
 #include "weft/train.h"
 
 /* "started" (now), "command" (may be NULL), "options" and "environment": versions, CPU, ISA,
- * threads. NULL on failure. */
-json_t *wf_config_json(const weft_context *ctx, const char *command, const weft_setting *settings,
-                       int n, weft_error *err);
+ * threads, wisdom. NULL on failure. */
+json_t *wf_config_json(weft_context *ctx, const char *command, const weft_setting *settings, int n,
+                       weft_error *err);
 
 #endif

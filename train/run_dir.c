@@ -30,10 +30,11 @@ struct weft_run {
 };
 
 /* Everything a run may leave, result.json first: without it the rest is an unfinished run. */
-static const char *const run_files[] = {
-    "result.json",     "config.json",         "log.jsonl",
-    "summary.csv",     "weights.safetensors", "weights_best.safetensors",
-    "evaluation.json", "report.html",         "curve.svg"};
+static const char *const run_files[] = {"result.json",         "config.json",
+                                        "log.jsonl",           "summary.csv",
+                                        "weights.safetensors", "weights_best.safetensors",
+                                        "evaluation.json",     "report.html",
+                                        "curve.svg",           "wisdom.json"};
 enum { N_RUN_FILES = sizeof(run_files) / sizeof(run_files[0]) };
 
 static weft_status fail_io(weft_error *err, const char *what, const char *path)
@@ -252,7 +253,7 @@ void weft_run_destroy(weft_run *run)
 
 /* ---- documents and lines --------------------------------------------------------------------- */
 
-weft_status weft_run_write_config(weft_run *run, const weft_context *ctx, const char *command,
+weft_status weft_run_write_config(weft_run *run, weft_context *ctx, const char *command,
                                   const weft_setting *settings, int n, weft_error *err)
 {
     weft_error local = WEFT_ERROR_INIT;

@@ -15,7 +15,8 @@ static weft_status print_wisdom(const wf_plan *p, FILE *out)
         chosen += p->tasks[i]->cycles > 0;
         by_wisdom += p->tasks[i]->by_wisdom;
     }
-    fprintf(out, "kernels: %d chosen by expected cost, %d by wisdom", chosen - by_wisdom, by_wisdom);
+    fprintf(out, "kernels: %d chosen by expected cost, %d by wisdom", chosen - by_wisdom,
+            by_wisdom);
     if (info.choices)
         fprintf(out, " (%d choices%s%s, hash %s)", info.choices, info.path ? " in " : "",
                 info.path ? info.path : "", info.hash);
@@ -78,8 +79,9 @@ weft_status wf_plan_explain(const wf_plan *p, FILE *out)
     fprintf(out, "memory: arena %.2f MiB (%.2f MiB without sharing), workspace %.2f MiB a worker\n",
             mib(p->arena_bytes), mib(p->unshared_bytes), mib(p->scratch_bytes));
     WF_TRY(print_wisdom(p, out));
-    fprintf(out, "\nunits, most urgent first (a unit runs its tasks tile by tile; %% of peak is what "
-                 "a kernel expects;\n<n reads and >n writes buffer n, t: tile by tile)\n");
+    fprintf(out,
+            "\nunits, most urgent first (a unit runs its tasks tile by tile; %% of peak is what "
+            "a kernel expects;\n<n reads and >n writes buffer n, t: tile by tile)\n");
     for (int i = 0; i < p->n_units; i++) {
         const wf_unit *u = &p->units[p->order[i]];
         if (u->barrier) {

@@ -67,37 +67,34 @@ static void tiles(const wf_trial *t, int set, int worker)
 {
     const wf_conv2d *k = t->conv2d;
     const wf_trial_data *d = t->data;
+    const bool forward = k->pass == WF_CONV2D_FORWARD;
     size_t src_stride = wf_act_count(wf_conv2d_src(&k->desc)) * sizeof(float);
     size_t dst_stride = wf_act_count(wf_conv2d_dst(&k->desc)) * sizeof(float);
     char *src = d->in + (size_t)set * d->set_bytes, *dst = d->out + (size_t)set * d->set_bytes;
     char *scratch = t->scratch + (size_t)worker * t->scratch_stride;
-    const void *weights = k->packed_bytes ? (const void *)t->packed : d->weights;
+    if (k->pass == WF_CONV2D_BACKWARD_WEIGHTS) {
+        gradient(t, src, src_stride, dst, dst_stride, scratch, worker);
+        return;
+    }
+    const wf_conv2d_io io = {.in = forward ? src : dst,
+                             .in_stride = forward ? src_stride : dst_stride,
+                             .weights = k->packed_bytes ? (const void *)t->packed : d->weights,
+                             .bias = k->desc.bias ? d->bias : NULL,
+                             .out = forward ? dst : src,
+                             .out_stride = forward ? dst_stride : src_stride};
     if (k->packed_bytes)
         pack(t, worker);
-    switch (k->pass) {
-    case WF_CONV2D_FORWARD:
 #pragma omp for schedule(dynamic)
-        for (int n = 0; n < k->desc.N; n++)
-            wf_conv2d_forward(k, worker, src + (size_t)n * src_stride, weights,
-                              k->desc.bias ? d->bias : NULL, dst + (size_t)n * dst_stride, scratch);
-        break;
-    case WF_CONV2D_BACKWARD_DATA:
-#pragma omp for schedule(dynamic)
-        for (int n = 0; n < k->desc.N; n++)
-            wf_conv2d_backward_data(k, worker, dst + (size_t)n * dst_stride, weights,
-                                    src + (size_t)n * src_stride, scratch);
-        break;
-    case WF_CONV2D_BACKWARD_WEIGHTS:
-        gradient(t, src, src_stride, dst, dst_stride, scratch, worker);
-        break;
-    }
+    for (int i = 0; i < wf_conv2d_tiles(k); i++)
+        wf_conv2d_run(k, worker, &io, scratch, i);
 }
 
 bool wf_trial_conv2d(wf_trial *t, int i, char *why, size_t size)
 {
     const wf_trial_data *d = t->data;
     const wf_conv2d_desc *desc = &d->problem.conv2d;
-    if (desc->src_type != WEFT_F32 || desc->weights_type != WEFT_F32 || desc->dst_type != WEFT_F32) {
+    if (desc->src_type != WEFT_F32 || desc->weights_type != WEFT_F32 ||
+        desc->dst_type != WEFT_F32) {
         snprintf(why, size, "trials are in f32");
         return false;
     }

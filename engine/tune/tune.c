@@ -49,8 +49,7 @@ static void enter_all(contest *c, const wf_trial_data *d)
     for (int i = 0; i < impls && c->n < WF_MEASURE_MAX; i++) {
         double cycles = wf_problem_expects(&d->problem, i, d->place.isa, why, sizeof why);
         wf_trial *t = &c->trial[c->n];
-        if (cycles <= 0 || cycles > FAR_BEHIND * least ||
-            !wf_trial_init(t, d, i, why, sizeof why))
+        if (cycles <= 0 || cycles > FAR_BEHIND * least || !wf_trial_init(t, d, i, why, sizeof why))
             continue;
         c->entrant[c->n++] = (wf_entrant){.run = run_trial, .user = t, .sets = d->sets};
     }
@@ -94,7 +93,7 @@ static weft_status measure(weft_context *ctx, const wf_problem *p, double second
     if (wf_trial_data_init(&data, &place, p, &err) == WEFT_OK) {
         enter_all(c, &data);
         const wf_measure_opts opts = {ROUNDS, seconds, 1e-3, HOPELESS};
-        if (c->n > 1) {
+        if (c->n > 0) { /* of a single one, too: then nobody asks again */
             wf_measure(c->entrant, c->n, &opts);
             *v = judge(c);
         }
@@ -143,8 +142,8 @@ static weft_status collect(tuning *t)
         const wf_problem *p = &plan->problems[i];
         int same = 0;
         wf_problem_text(p, text, sizeof text);
-        while (same < t->n && strcmp(text, wf_problem_text(&t->problems[same], other,
-                                                           sizeof other)) != 0)
+        while (same < t->n &&
+               strcmp(text, wf_problem_text(&t->problems[same], other, sizeof other)) != 0)
             same++;
         if (same == t->n && !has_choice(t, p))
             continue;
@@ -158,8 +157,7 @@ static weft_status collect(tuning *t)
 
 static weft_status tell(const tuning *t, int i, const char *text, const verdict *v)
 {
-    weft_tune_progress p = {i + 1, t->n, text, v->best, v->untuned, v->seconds,
-                            v->untuned_seconds};
+    weft_tune_progress p = {i + 1, t->n, text, v->best, v->untuned, v->seconds, v->untuned_seconds};
     if (!t->opts.progress || t->opts.progress(t->opts.user, &p))
         return WEFT_OK;
     return wf_fail(t->ctx, WEFT_ERR_INTERRUPTED, "tuning was stopped");

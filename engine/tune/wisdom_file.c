@@ -57,6 +57,12 @@ weft_status wf_wisdom_read(const char *path, json_t **root, weft_error *err)
     if (!file)
         return wf_error_set(err, errno == ENOENT ? WEFT_ERR_NOT_FOUND : WEFT_ERR_IO,
                             "cannot be read: %s", strerror(errno));
+    int first = getc(file);
+    if (first == EOF && !ferror(file)) { /* made by a writer that has just locked it */
+        fclose(file);
+        return wf_error_set(err, WEFT_ERR_NOT_FOUND, "is empty");
+    }
+    ungetc(first, file);
     json_t *read = json_loadf(file, JSON_REJECT_DUPLICATES, &why);
     fclose(file);
     if (!read)
@@ -67,17 +73,26 @@ weft_status wf_wisdom_read(const char *path, json_t **root, weft_error *err)
 
 /* ---- writing ---- */
 
-/* A lock file of its own, since the wisdom file is replaced. Where locks do not work (some network file
- * systems) two writers may lose one's choices, never the file: -1. */
+/* Locks the file, which is made if need be; writers replace it, so whoever had to wait looks whether it
+ * still is the one of that name. Where locks do not work (some network file systems), or nothing can be
+ * made, -1: two writers may then lose one's choices, never the file. */
 static int lock(const char *path)
 {
-    char *name = wf_asprintf("%s.lock", path);
-    int fd = name ? open(name, O_CREAT | O_RDWR | O_CLOEXEC, 0600) : -1;
-    wf_free(name);
-    while (fd >= 0 && flock(fd, LOCK_EX) != 0)
-        if (errno != EINTR)
-            break;
-    return fd;
+    for (int tries = 0; tries < 1000; tries++) {
+        struct stat ours, named;
+        int fd = open(path, O_CREAT | O_RDWR | O_CLOEXEC, 0600);
+        if (fd < 0)
+            return -1;
+        int failed = flock(fd, LOCK_EX);
+        if (!failed && fstat(fd, &ours) == 0 && stat(path, &named) == 0 &&
+            ours.st_dev == named.st_dev && ours.st_ino == named.st_ino)
+            return fd;
+        bool interrupted = failed && errno == EINTR;
+        close(fd);
+        if (failed && !interrupted)
+            return -1;
+    }
+    return -1;
 }
 
 static bool move_aside(const char *path)

@@ -47,18 +47,21 @@ static weft_status check_format(const json_t *root, weft_error *err)
     return WEFT_OK;
 }
 
+/* All of them or none. */
 static weft_status add_choices(wf_wisdom *w, json_t *choices, weft_error *err)
 {
     const char *problem;
     json_t *choice;
     json_object_foreach(choices, problem, choice)
     {
-        const char *kernel = text_of(choice, "kernel");
-        double ms = json_number_value(json_object_get(choice, "ms"));
-        if (!*kernel)
+        if (!*text_of(choice, "kernel"))
             return wf_error_set(err, WEFT_ERR_FORMAT, "is damaged: no kernel for '%.200s'",
                                 problem);
-        if (!wf_wisdom_put(w, problem, kernel, ms * 1e-3))
+    }
+    json_object_foreach(choices, problem, choice)
+    {
+        double ms = json_number_value(json_object_get(choice, "ms"));
+        if (!wf_wisdom_put(w, problem, text_of(choice, "kernel"), ms * 1e-3))
             return wf_nomem(err, strlen(problem), "wisdom");
     }
     return WEFT_OK;

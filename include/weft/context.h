@@ -49,7 +49,8 @@ typedef struct weft_options {
     weft_lint lint;
     bool anomaly;           /* weft_anomaly_begin from the start */
     const char *trace_path; /* write a Chrome trace of the replays here; NULL: none. Copied. */
-    const char *wisdom;     /* the file of tuned choices, weft/tune.h; "none"; NULL: as the environment's
+    const char
+        *wisdom; /* the file of tuned choices, weft/tune.h; "none"; NULL: as the environment's
                                WEFT_WISDOM says, else weft/wisdom.json in the user's cache. Copied. */
 } weft_options;
 /* clang-format off */

@@ -14,7 +14,7 @@ extern "C" {
 
 /* What a report says besides the figures. */
 typedef struct weft_report_opts {
-    const weft_context *ctx;      /* its machine is named; needed */
+    weft_context *ctx;            /* its machine is named; needed */
     const weft_dataset *ds;       /* what was evaluated; needed: names, the mistakes' images */
     const char *command;          /* the command line; NULL: not known */
     const weft_setting *settings; /* as config.json's; "model" and "data-path" make the title */

@@ -83,9 +83,9 @@ typedef struct weft_setting {
     double number;
     bool truth;
 } weft_setting;
-/* Writes config.json: the command line (NULL: not known), the settings under "options", versions, CPU, ISA and threads under
- * "environment". */
-weft_status weft_run_write_config(weft_run *run, const weft_context *ctx, const char *command,
+/* Writes config.json: the command line (NULL: not known), the settings under "options", versions, CPU,
+ * ISA, threads and the hash of the wisdom in use (weft/tune.h) under "environment". */
+weft_status weft_run_write_config(weft_run *run, weft_context *ctx, const char *command,
                                   const weft_setting *settings, int n, weft_error *err);
 
 /* ---- training -------------------------------------------------------------------------------- */

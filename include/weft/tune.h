@@ -35,7 +35,7 @@ typedef struct weft_tune_result {
     int problems; /* distinct ones in what is recorded, for which there is a choice */
     int known;    /* of these, known to wisdom before */
     int measured;
-    int better;   /* for how many the fastest kernel is not the one chosen without wisdom */
+    int better; /* for how many the fastest kernel is not the one chosen without wisdom */
     double seconds;
     /* Of one step, the measured problems together: as it was chosen without wisdom, and with it. */
     double untuned_step_seconds, step_seconds;

@@ -351,6 +351,65 @@ def test_off_a_terminal_there_are_whole_lines_only(tmp):
     assert len(re.findall(r"^epoch [12]/2 ", text, re.M)) == 2, text
 
 
+def with_cache(folder):
+    """The environment of a user whose wisdom is in `folder`."""
+    env = dict(os.environ, XDG_CACHE_HOME=folder)
+    env.pop("WEFT_WISDOM", None)
+    return env
+
+
+def test_tuned_choices_are_kept_and_used(tmp):
+    env, step = with_cache(tmp), ["--model", "fmnist_cnn", "--batch-size", 2, "--threads", 2]
+    quick = ["--tune-seconds", 0.001]
+    file = f"{tmp}/weft/wisdom.json"
+    assert f"none in {file}" in done("info", env=env)
+    first = done("tune", *step, *quick, env=env)
+    n, known, measured = map(int, re.search(
+        r"^tune  (\d+) problems, (\d+) known, (\d+) measured", first).groups())
+    assert known == 0 and measured == n > 0 and first.rstrip().endswith(f"kept in {file}"), first
+    assert f"{n} problems, {n} known, 0 measured" in done("tune", *step, *quick, env=env)
+    assert f"{n} problems, 0 known, {n} measured" in done("tune", *step, *quick, "--again", env=env)
+    assert re.search(rf"wisdom +{n} choices for this machine in {file}", done("info", env=env))
+    explained = done("explain", *step, env=env)
+    assert f"{n} choices in {file}" in explained and " % of peak by wisdom" in explained
+    assert "by wisdom " not in done("explain", *step, "--wisdom", "none", env=env).split("units,")[1]
+    assert "wisdom          off" in done("info", "--wisdom", "none", env=env)
+    assert "wisdom          off" in done("info", env=dict(env, WEFT_WISDOM="none"))
+
+
+def test_a_run_names_and_keeps_its_wisdom(tmp):
+    env, run, again = with_cache(f"{tmp}/cache"), f"{tmp}/run", f"{tmp}/again"
+    more = [*SMALL, "--max-steps", 2, "--model", "lenet"]
+    text = done("train", *more, "--tune", "--tune-seconds", 0.001, "--output-dir", run, env=env)
+    digest = re.search(r"choices? of kernels by wisdom, hash (\w{16})", text).group(1)
+    with open(f"{run}/config.json") as f:
+        assert json.load(f)["environment"]["wisdom"] == digest
+    assert read_tensors(f"{run}/weights.safetensors")[0]["weft.wisdom"] == digest
+    assert os.path.exists(f"{run}/wisdom.json")
+    done("train", *more, "--wisdom", f"{run}/wisdom.json", "--output-dir", again)
+    with open(f"{again}/config.json") as f:
+        assert json.load(f)["environment"]["wisdom"] == digest
+    assert weights_hash(run) == weights_hash(again)
+    done("train", *more, "--output-dir", again, "--overwrite", "--wisdom", "none", env=env)
+    with open(f"{again}/config.json") as f:
+        assert json.load(f)["environment"]["wisdom"] == "none"
+    assert not os.path.exists(f"{again}/wisdom.json")
+
+
+def test_bad_wisdom_is_a_warning_and_an_unwritable_place_too(tmp):
+    bad = write(f"{tmp}/bad.json", b"{")
+    r = weft("info", "--wisdom", bad)
+    assert r.returncode == 0 and len(r.stderr.splitlines()) == 1, r.stderr
+    assert re.search(r"weft info: warning: .*bad.json: is damaged.*going on without", r.stderr)
+    nowhere = with_cache(bad)
+    r = weft("train", *SMALL, "--max-steps", 1, "--model", "lenet", "--tune", "--tune-seconds", 0.001,
+             "--output-dir", f"{tmp}/run", env=nowhere)
+    assert r.returncode == 0 and "warning: what was measured is not kept" in r.stderr, r.stderr
+    assert os.path.exists(f"{tmp}/run/wisdom.json")
+    r = weft("tune", "--model", "lenet", "-b", 1, "--tune-seconds", 0.001, env=nowhere)
+    assert r.returncode == 1 and "is not kept" in r.stderr, r.stderr
+
+
 def test_on_a_terminal_there_is_a_bar(tmp):
     try:
         pid, fd = pty.fork()

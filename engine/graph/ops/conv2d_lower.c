@@ -165,8 +165,7 @@ weft_status wf_conv2d_lower_forward(wf_lower *l)
         bias = wf_lower_in(l, 2);
     wf_conv2d_desc d = describe(l->attrs, &x, &w, &y, l->n_in > 2);
     wf_conv2d *k = kernel_of(l, &d, WF_CONV2D_FORWARD);
-    return k ? lower_images(l, k, &x, &w, l->n_in > 2 ? &bias : NULL, &y)
-             : WEFT_ERR_NOMEM;
+    return k ? lower_images(l, k, &x, &w, l->n_in > 2 ? &bias : NULL, &y) : WEFT_ERR_NOMEM;
 }
 
 weft_status wf_conv2d_lower_backward_data(wf_lower *l)
