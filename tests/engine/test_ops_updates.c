@@ -22,15 +22,24 @@ static weft_context *context(int threads, weft_executor executor, uint64_t seed)
 
 enum { N = 4, C = 5, PIXELS = 63, COUNT = N * C * PIXELS };
 
-/* Two dropouts of ones in one step, the second one's gradient too. */
-static void two_masks(int threads, weft_executor executor, uint64_t seed, float *a, float *b,
-                      float *db)
+/* An op that drops, and x's shape, of COUNT elements: `run` neighbours are dropped together. */
+typedef struct drop_case {
+    weft_tensor *(*drop)(weft_tensor *x, double p, bool training);
+    weft_shape shape;
+    int run;
+} drop_case;
+static const drop_case dropout = {weft_dropout, {4, {N, C, 7, 9}}, 1};
+static const drop_case depth = {weft_stochastic_depth, {4, {N * 63, C, 1, 1}}, C};
+
+/* It on ones, twice in one step, the second one's gradient too. */
+static void two_masks(const drop_case *d, int threads, weft_executor executor, uint64_t seed,
+                      float *a, float *b, float *db)
 {
     weft_context *ctx = context(threads, executor, seed);
-    weft_tensor *x = weft_tensor_full(ctx, WEFT_F32, WEFT_SHAPE(N, C, 7, 9), 1.0);
+    weft_tensor *x = weft_tensor_full(ctx, WEFT_F32, d->shape, 1.0);
     assert_int_equal(weft_set_requires_grad(x, true), WEFT_OK);
-    weft_tensor *ya = weft_keep(weft_detach(weft_dropout(x, 0.25, true)));
-    weft_tensor *y = weft_dropout(x, 0.25, true), *yb = weft_keep(y);
+    weft_tensor *ya = weft_keep(weft_detach(d->drop(x, 0.25, true)));
+    weft_tensor *y = d->drop(x, 0.25, true), *yb = weft_keep(y);
     assert_int_equal(weft_backward(weft_sum(y, 0, false)), WEFT_OK);
     assert_int_equal(weft_read(weft_grad(x), db, COUNT * sizeof(*db)), WEFT_OK);
     assert_int_equal(weft_read(ya, a, COUNT * sizeof(*a)), WEFT_OK);
@@ -41,25 +50,37 @@ static void two_masks(int threads, weft_executor executor, uint64_t seed, float 
     weft_context_destroy(ctx);
 }
 
-static void dropout_is_keyed_by_seed_and_op_and_by_nothing_else(void **state)
+static void drops_by_seed_and_op_and_by_nothing_else(const drop_case *d)
 {
     float a[COUNT], b[COUNT], db[COUNT], a2[COUNT], b2[COUNT], db2[COUNT];
-    two_masks(1, WEFT_EXECUTOR_PARALLEL, 11, a, b, db);
+    two_masks(d, 1, WEFT_EXECUTOR_PARALLEL, 11, a, b, db);
     int kept = 0;
     for (int i = 0; i < COUNT; i++) {
         assert_true(a[i] == 0.0f || fabsf(a[i] - 1.0f / 0.75f) <= 0x1p-23f);
+        assert_true(a[i] == a[i / d->run * d->run]);
         kept += a[i] != 0.0f;
     }
-    assert_true(fabs(kept - 0.75 * COUNT) < 5 * sqrt(0.75 * 0.25 * COUNT));
+    const double draws = (double)COUNT / d->run; /* 5 standard deviations */
+    assert_true(fabs((double)kept / d->run - 0.75 * draws) < 5 * sqrt(0.75 * 0.25 * draws));
     assert_memory_equal(b, db, sizeof(b)); /* x is 1: the value is the gradient */
     assert_memory_not_equal(a, b, sizeof(a));
-    two_masks(3, WEFT_EXECUTOR_PARALLEL, 11, a2, b2, db2);
+    two_masks(d, 3, WEFT_EXECUTOR_PARALLEL, 11, a2, b2, db2);
     assert_memory_equal(a, a2, sizeof(a));
     assert_memory_equal(b, b2, sizeof(b));
-    two_masks(1, WEFT_EXECUTOR_INTERPRETER, 11, a2, b2, db2);
+    two_masks(d, 1, WEFT_EXECUTOR_INTERPRETER, 11, a2, b2, db2);
     assert_memory_equal(a, a2, sizeof(a));
-    two_masks(1, WEFT_EXECUTOR_PARALLEL, 12, a2, b2, db2);
+    two_masks(d, 1, WEFT_EXECUTOR_PARALLEL, 12, a2, b2, db2);
     assert_memory_not_equal(a, a2, sizeof(a));
+}
+
+static void dropout_is_keyed_by_seed_and_op_and_by_nothing_else(void **state)
+{
+    drops_by_seed_and_op_and_by_nothing_else(&dropout);
+}
+
+static void stochastic_depth_drops_whole_rows_by_the_same_key(void **state)
+{
+    drops_by_seed_and_op_and_by_nothing_else(&depth);
 }
 
 static void dropout_out_of_training_is_the_identity(void **state)
@@ -68,6 +89,7 @@ static void dropout_out_of_training_is_the_identity(void **state)
     weft_tensor *x = weft_tensor_full(ctx, WEFT_F32, WEFT_SHAPE(3), 1.0);
     assert_ptr_equal(weft_dropout(x, 0.5, false), x);
     assert_ptr_equal(weft_dropout(x, 0.0, true), x);
+    assert_ptr_equal(weft_stochastic_depth(x, 0.5, false), x);
     weft_tensor_unref(x);
     weft_context_destroy(ctx);
 }
@@ -203,6 +225,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(dropout_is_keyed_by_seed_and_op_and_by_nothing_else),
+        cmocka_unit_test(stochastic_depth_drops_whole_rows_by_the_same_key),
         cmocka_unit_test(dropout_out_of_training_is_the_identity),
         cmocka_unit_test(sgd_commits_parameter_and_buffer),
         cmocka_unit_test(adamw_commits_parameter_and_moments),

@@ -149,7 +149,46 @@ static void expand_expect(const double *const *in, double *out)
     for (int i = 0; i < 24; i++)
         out[i] = in[0][i / 3 % 2];
 }
-/* channels 16 + 16 + 5 of 2 x 3 pixels: blocked where the first two fill their blocks */
+/* (2, 21, 3, 2) by (2, 21, 1, 1) */
+APPLY(mul_channels_apply, weft_mul(in[1], in[0]))
+static void mul_channels_expect(const double *const *in, double *out)
+{
+    for (int i = 0; i < 2 * 21 * 6; i++)
+        out[i] = in[0][i] * in[1][i / 6];
+}
+/* (2, 58, 2, 3) in two groups */
+APPLY(shuffle_apply, weft_channel_shuffle(in[0], 2))
+static void shuffle_expect(const double *const *in, double *out)
+{
+    for (int n = 0; n < 2; n++)
+        for (int c = 0; c < 58; c++)
+            for (int p = 0; p < 6; p++)
+                *out++ = in[0][(n * 58 + c % 2 * 29 + c / 2) * 6 + p];
+}
+/* the second of two halves of (2, 58, 2, 3), plus the first */
+static weft_tensor *chunk_apply(weft_tensor *const *in)
+{
+    weft_tensor *half[2] = {NULL, NULL};
+    weft_chunk(in[0], 2, 1, half);
+    return weft_add(half[1], half[0]);
+}
+static void chunk_expect(const double *const *in, double *out)
+{
+    for (int n = 0; n < 2; n++)
+        for (int i = 0; i < 29 * 6; i++)
+            *out++ = in[0][n * 58 * 6 + i] + in[0][n * 58 * 6 + 29 * 6 + i];
+}
+/* channels that begin inside blocks */
+APPLY(concat_odd_apply, weft_concat(in, 3, 1))
+static void concat_odd_expect(const double *const *in, double *out)
+{
+    static const int C[] = {5, 16, 11};
+    for (int n = 0; n < 2; n++)
+        for (int k = 0; k < 3; k++)
+            for (int i = 0; i < C[k] * 6; i++)
+                *out++ = in[k][n * C[k] * 6 + i];
+}
+/* channels 16 + 16 + 5 of 2 x 3 pixels: the first two fill their blocks */
 APPLY(concat1_apply, weft_concat(in, 3, 1))
 static void concat1_expect(const double *const *in, double *out)
 {
@@ -296,6 +335,22 @@ static const value_case cases[] = {
     {"flatten", 1, {S60}, flatten_apply, copy60_expect, 0, 1},
     {"reshape", 1, {S60}, reshape_apply, copy60_expect, 0, 1},
     {"expand", 1, {{2, {2, 1}}}, expand_apply, expand_expect, 0, 1},
+    {"mul by factors of channels",
+     2,
+     {{4, {2, 21, 3, 2}}, {4, {2, 21, 1, 1}}},
+     mul_channels_apply,
+     mul_channels_expect,
+     1,
+     4},
+    {"channel_shuffle", 1, {{4, {2, 58, 2, 3}}}, shuffle_apply, shuffle_expect, 0, 1},
+    {"chunk", 1, {{4, {2, 58, 2, 3}}}, chunk_apply, chunk_expect, 1, 4},
+    {"concat channels inside blocks",
+     3,
+     {{4, {2, 5, 2, 3}}, {4, {2, 16, 2, 3}}, {4, {2, 11, 2, 3}}},
+     concat_odd_apply,
+     concat_odd_expect,
+     0,
+     1},
     {"concat channels",
      3,
      {{4, {2, 16, 2, 3}}, {4, {2, 16, 2, 3}}, {4, {2, 5, 2, 3}}},
@@ -614,6 +669,9 @@ static void errors_name_the_numbers(void **state)
         "cross_entropy: input is [2, 3], target is [2, 4]",
         "group_norm: 3 channels do not divide by 2 groups",
         "group_norm: the weight is f32 [4], expected f32 [3]",
+        "channel_shuffle: 3 channels do not divide by 2 groups",
+        "chunk: [2, 3] in 2 equal parts along dimension 1 (1 to 4 parts)",
+        "stochastic_depth: probability -1 is outside [0, 1)",
     };
     weft_context *ctx = context(WEFT_EXECUTOR_PARALLEL);
     weft_tensor *a = weft_tensor_create(ctx, WEFT_F32, WEFT_SHAPE(2, 3));
@@ -655,6 +713,9 @@ static void errors_name_the_numbers(void **state)
         case 25: y = weft_cross_entropy(a, b, NULL); break;
         case 26: y = weft_group_norm(a, 2, NULL, NULL, 0); break;
         case 27: y = weft_group_norm(a, 3, four, NULL, 0); break;
+        case 28: y = weft_channel_shuffle(a, 2); break;
+        case 29: y = weft_chunk(a, 2, 1, &y) == WEFT_ERR_SHAPE ? NULL : a; break;
+        case 30: y = weft_stochastic_depth(a, -1, true); break;
         }
         assert_null(y);
         assert_string_equal(weft_error_text(ctx), texts[i]);

@@ -100,7 +100,8 @@ static void relu_passes_nan_on_and_its_gradient_stops_there(void **state)
     }
 }
 
-static void bias_adds_per_channel_and_clears_the_padding(void **state)
+/* Per channel: y = x + b where b has the real channels only, y = x * s where s has the padding's. */
+static void bias_and_mul_channels_work_per_channel_and_clear_the_padding(void **state)
 {
     static const wf_act cases[] = {{1, 1, 1, 1},   {3, 5, 7, 1},  {10, 1, 1, 1},
                                    {8, 3, 3, 8},   {13, 3, 3, 8}, {5, 4, 2, 16},
@@ -114,7 +115,13 @@ static void bias_adds_per_channel_and_clears_the_padding(void **state)
             size_t n = wf_act_count(a), size = weft_dtype_size(impl.dtype);
             guarded x = test_random(impl.dtype, n, 3);
             guarded b = test_random(impl.dtype, (size_t)a.C, 4), y = guarded_new(n * size, size);
+            guarded s = test_random(impl.dtype, (size_t)wf_round_up(a.C, a.block), 5);
+            guarded z = guarded_new(n * size, size);
+            for (int c = a.C; c < wf_round_up(a.C, a.block); c++)
+                for (int p = 0; p < a.H * a.W; p++)
+                    test_set(impl.dtype, x.data, wf_act_index(a, c, p / a.W, p % a.W), 0);
             impl.kernels->bias(a, x.data, b.data, y.data);
+            impl.kernels->mul_channels(a, x.data, s.data, z.data);
             for (int c = 0; c < wf_round_up(a.C, a.block); c++)
                 for (int p = 0; p < a.H * a.W; p++) {
                     size_t at = wf_act_index(a, c, p / a.W, p % a.W);
@@ -125,7 +132,15 @@ static void bias_adds_per_channel_and_clears_the_padding(void **state)
                     if (!(fabs(got - want) <= 2 * test_epsilon(impl.dtype)))
                         fail_msg("%s C=%d block %d c=%d p=%d: %g, expected %g", impl.kernels->name,
                                  a.C, a.block, c, p, got, want);
+                    got = test_get(impl.dtype, z.data, at);
+                    want =
+                        test_get(impl.dtype, x.data, at) * test_get(impl.dtype, s.data, (size_t)c);
+                    if (!(fabs(got - want) <= test_epsilon(impl.dtype)))
+                        fail_msg("%s mul_channels C=%d block %d c=%d p=%d: %g, expected %g",
+                                 impl.kernels->name, a.C, a.block, c, p, got, want);
                 }
+            guarded_free(&s);
+            guarded_free(&z);
             guarded_free(&x);
             guarded_free(&b);
             guarded_free(&y);
@@ -250,7 +265,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_length_and_in_place),
         cmocka_unit_test(relu_passes_nan_on_and_its_gradient_stops_there),
-        cmocka_unit_test(bias_adds_per_channel_and_clears_the_padding),
+        cmocka_unit_test(bias_and_mul_channels_work_per_channel_and_clear_the_padding),
         cmocka_unit_test(dispatch_prefers_the_best_that_runs),
         cmocka_unit_test(casts_round_to_nearest_even),
         cmocka_unit_test(broadcast_repeats_where_the_stride_is_zero),

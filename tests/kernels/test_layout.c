@@ -1,8 +1,12 @@
 /* Reorders: every implementation, any block to any block, moves each element to where
- * wf_act_index says and leaves zeros in the padding channels. */
+ * wf_act_index says and leaves zeros in the padding channels. Gathers: likewise, from three images. */
 #include "guarded.h"
 
 #include "kernels/layout/layout.h"
+
+/* The 16-lane gather: wf_gather_4 of the emulated build. */
+void wf_gather_4_emul(wf_act a, const wf_channel_from *from, const void *const *x, void *y);
+static const wf_layout emulated = {"", NULL, "gather:emul", wf_gather_4_emul};
 
 static const wf_act shapes[] = {{1, 1, 1, 1},  {3, 5, 7, 1},  {8, 3, 3, 1},  {16, 4, 4, 1},
                                 {13, 2, 9, 1}, {40, 1, 1, 1}, {17, 3, 5, 1}, {9, 28, 28, 1}};
@@ -47,6 +51,69 @@ static void any_block_to_any_block(void **state)
     }
 }
 
+/* Channel c of each pattern: of images of 13, 19 and 40 channels. */
+enum { CONCAT, SLICE, SHUFFLE, WHOLE_BLOCKS, SCATTERED, N_PATTERNS };
+static wf_channel_from pattern(int which, int c)
+{
+    switch (which) {
+    case CONCAT: return c < 13 ? (wf_channel_from){0, c} : (wf_channel_from){1, (c - 13) % 19};
+    case SLICE: return (wf_channel_from){2, (c + 5) % 40};
+    case SHUFFLE: return (wf_channel_from){1 + c % 2, c / 2 % 19};
+    case WHOLE_BLOCKS: return (wf_channel_from){2, c};
+    default: return (wf_channel_from){c * 5 % 4 - 1, c * 7 % 13}; /* image -1: zero */
+    }
+}
+
+static void check_gather(const wf_layout *kernels, size_t size, int which, wf_act to)
+{
+    wf_act of[3] = {
+        {13, to.H, to.W, to.block}, {19, to.H, to.W, to.block}, {40, to.H, to.W, to.block}};
+    guarded x[3], y = guarded_new(wf_act_count(to) * size, size);
+    wf_channel_from from[40];
+    const void *data[3];
+    for (int i = 0; i < 3; i++) {
+        x[i] = numbered(size, of[i]);
+        data[i] = x[i].data;
+    }
+    for (int c = 0; c < to.C; c++)
+        from[c] = pattern(which, c);
+    kernels->gather(to, from, data, y.data);
+    for (int c = 0; c < wf_round_up(to.C, to.block); c++)
+        for (int h = 0; h < to.H; h++)
+            for (int w = 0; w < to.W; w++) {
+                uint64_t want = 0, got = 0;
+                const int image = c < to.C ? from[c].image : -1;
+                if (image >= 0)
+                    memcpy(&want,
+                           x[image].data + wf_act_index(of[image], from[c].channel, h, w) * size,
+                           size);
+                memcpy(&got, y.data + wf_act_index(to, c, h, w) * size, size);
+                if (got != want)
+                    fail_msg(
+                        "%s, %zu bytes: pattern %d of %d channels, block %d: channel %d, pixel (%d, %d)",
+                        kernels->gather_name, size, which, to.C, to.block, c, h, w);
+            }
+    for (int i = 0; i < 3; i++)
+        guarded_free(&x[i]);
+    guarded_free(&y);
+}
+
+static void channels_are_gathered_from_several_images(void **state)
+{
+    static const int channels[] = {1, 7, 8, 16, 31, 32, 40};
+    for (int i = 0; i <= wf_n_layout_impls; i++) {
+        const wf_layout_impl last = {&emulated, WEFT_ISA_AVX2, 4};
+        const wf_layout_impl impl = i < wf_n_layout_impls ? wf_layout_impls[i] : last;
+        if (impl.isa > wf_cpu_isa())
+            continue;
+        for (int which = 0; which < N_PATTERNS; which++)
+            for (int k = 0; k < 7; k++)
+                for (int b = 0; b < 4; b++)
+                    check_gather(impl.kernels, impl.size, which,
+                                 (wf_act){channels[k], 2, 3, blocks[b]});
+    }
+}
+
 static void padding_is_zeroed_and_nothing_else(void **state)
 {
     for (int s = 0; s < N_SHAPES; s++)
@@ -78,6 +145,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(any_block_to_any_block),
+        cmocka_unit_test(channels_are_gathered_from_several_images),
         cmocka_unit_test(padding_is_zeroed_and_nothing_else),
         cmocka_unit_test(dispatch_knows_every_size),
     };

@@ -96,9 +96,17 @@ static void channels_give_the_same_bits_in_every_layout(void **state)
                 size_t size = weft_dtype_size(impl.dtype), pixels = (size_t)(a.H * a.W);
                 guarded p = test_random(impl.dtype, wf_act_count(plain), k);
                 guarded x = guarded_new(wf_act_count(a) * size, size);
-                guarded y = guarded_new((size_t)a.C * 8, 8);
+                guarded y = guarded_new((size_t)a.C * 8, 8), dot = guarded_new((size_t)a.C * 8, 8);
+                guarded q = test_random(impl.dtype, wf_act_count(plain), k + 40);
+                guarded z = guarded_new(wf_act_count(a) * size, size);
+                guarded products = guarded_new(wf_act_count(plain) * size, size);
+                for (size_t j = 0; j < wf_act_count(plain); j++) /* rounded to the type */
+                    test_set(impl.dtype, products.data, j,
+                             test_get(impl.dtype, p.data, j) * test_get(impl.dtype, q.data, j));
                 wf_reorder_any(size, plain, a.block, p.data, x.data);
+                wf_reorder_any(size, plain, a.block, q.data, z.data);
                 impl.kernels->channels(a, x.data, (double *)y.data);
+                impl.kernels->channels_dot(a, x.data, z.data, (double *)dot.data);
                 for (int c = 0; c < a.C; c++) {
                     double got = ((double *)y.data)[c], want = 0;
                     for (size_t j = 0; j < pixels; j++)
@@ -108,7 +116,13 @@ static void channels_give_the_same_bits_in_every_layout(void **state)
                                  a.C, a.block, c, got, want);
                     const wf_reduce *ref = wf_reduce_get(impl.dtype, WEFT_ISA_SCALAR);
                     assert_true(got == ref->run(pixels, p.data + (size_t)c * pixels * size));
+                    got = ((double *)dot.data)[c];
+                    assert_true(got == ref->run(pixels, products.data + (size_t)c * pixels * size));
                 }
+                guarded_free(&q);
+                guarded_free(&z);
+                guarded_free(&products);
+                guarded_free(&dot);
                 guarded_free(&p);
                 guarded_free(&x);
                 guarded_free(&y);

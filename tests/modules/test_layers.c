@@ -52,6 +52,8 @@ static void texts_are_pytorchs(void **state)
     assert_string_equal(printed(weft_adaptive_avg_pool2d_create(ctx, 7, 7)),
                         "AdaptiveAvgPool2d(output_size=(7, 7))");
     assert_string_equal(printed(weft_dropout_create(ctx, 0.5)), "Dropout(p=0.5, inplace=False)");
+    assert_string_equal(printed(weft_stochastic_depth_create(ctx, 0.2)),
+                        "StochasticDepth(p=0.2, mode=row)");
     assert_string_equal(printed(weft_flatten_create(ctx)), "Flatten(start_dim=1, end_dim=-1)");
     assert_string_equal(printed(weft_softmax_create(ctx, 1)), "Softmax(dim=1)");
     assert_string_equal(printed(weft_group_norm_create(ctx, 3, 6, NULL)),

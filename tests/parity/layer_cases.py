@@ -172,6 +172,8 @@ def list_layers():
           count_include_pad=False)
     for size in ((1, 1), (3, 2), (8, 7), (9, 5)):
         layer("AdaptiveAvgPool2d", (2, 9, 8, 7), output_size=size)
+    for channels, groups in ((12, 3), (116, 2), (20, 20)):
+        layer("ChannelShuffle", (2, channels, 3, 4), groups=groups)
     for dim in (0, 1, -1):
         layer("Softmax", (3, 10, 4), dim=dim)
     layer("Dropout", (3, 10), training=False, p=0.3)
@@ -240,6 +242,7 @@ def list_losses():
         loss("cross_entropy", [x(3, 4), labels(3, 4, (0, 1, 2))],
              lambda a, y, r=reduction: F.cross_entropy(a, y, reduction=r), **how)
     loss("abs", [x(9)], torch.abs)
+    loss("mul", [x(3, 21, 5, 4), x(3, 21, 1, 1)], torch.mul, (0, 1))
     loss("softplus", [x(9)], F.softplus)
     loss("log_softmax", [x(5, 7)], lambda a: F.log_softmax(a, 1), dim=1)
 

@@ -150,6 +150,8 @@ static weft_module *layer(const run *r)
     }
     if (is(r, "Dropout"))
         return weft_dropout_create(ctx, number(r, "p", 0.5));
+    if (is(r, "ChannelShuffle"))
+        return weft_channel_shuffle_create(ctx, integer(r, "groups", 1));
     if (is(r, "Softmax"))
         return weft_softmax_create(ctx, integer(r, "dim", 1));
     static const struct {
@@ -238,6 +240,8 @@ static weft_tensor *loss(const run *r, weft_tensor *const *in)
             in[0], in[1],
             &(weft_cross_entropy_opts){number(r, "label_smoothing", 0), how, weight,
                                        integer(r, "has_ignore_index", 0) ? &ignore : NULL});
+    if (is(r, "mul"))
+        return weft_mul(in[0], in[1]);
     if (is(r, "softplus"))
         return weft_softplus(in[0]);
     if (is(r, "abs"))
