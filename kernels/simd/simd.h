@@ -33,6 +33,16 @@
 #define WF_INLINE static inline __attribute__((always_inline))
 #endif
 
+/* Before a loop of a constant trip count (at most 32) whose array of vectors shall live in
+ * registers: the compiler's own measure of what is worth unrolling is smaller. */
+#if defined(WF_SIMD_EMULATE)
+#define WF_UNROLL
+#elif defined(__clang__)
+#define WF_UNROLL _Pragma("unroll")
+#else
+#define WF_UNROLL _Pragma("GCC unroll 32")
+#endif
+
 #if defined(WF_SIMD_EMULATE)
 #define WF_LANES 16
 #define WF_ISA_FN(name) WF_CAT(name, _emul)

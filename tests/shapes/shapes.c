@@ -17,11 +17,19 @@ static const char *const keys[KEYS] = {"g",  "mb", "ic", "ih", "iw", "oc", "oh",
 #endif
 
 const char *const wf_shapes_files[] = {
-    WF_SHAPES_DIR "/conv2d_small", WF_SHAPES_DIR "/odd",
-    WF_SHAPES_DIR "/resnet18",     WF_SHAPES_DIR "/resnet50",
-    WF_SHAPES_DIR "/resnext50",    WF_SHAPES_DIR "/vgg16",
-    WF_SHAPES_DIR "/googlenet",    WF_SHAPES_DIR "/mobilenet_v2",
-    WF_SHAPES_DIR "/densenet121",  NULL,
+    WF_SHAPES_DIR "/conv2d_small",
+    WF_SHAPES_DIR "/odd",
+    WF_SHAPES_DIR "/resnet18",
+    WF_SHAPES_DIR "/resnet50",
+    WF_SHAPES_DIR "/resnext50",
+    WF_SHAPES_DIR "/vgg16",
+    WF_SHAPES_DIR "/googlenet",
+    WF_SHAPES_DIR "/mobilenet_v2",
+    WF_SHAPES_DIR "/densenet121",
+    WF_SHAPES_DIR "/efficientnet_b0_depthwise",
+    WF_SHAPES_DIR "/mobilenet_v3_depthwise",
+    WF_SHAPES_DIR "/shufflenet_v2_depthwise",
+    NULL,
 };
 
 /* A number of 0..1e6; -1 when there is none. Advances *p. */

@@ -1,0 +1,90 @@
+/* What the files of the depthwise convolution share. A group is one channel, so a vector of channels
+ * goes through a whole convolution of its own: a plane, the pixels of one channel block.
+ *
+ * Packed weights: channel blocks, R, S, L channels; what lies past K is zero.
+ * Letters: H W plane read, P Q plane written, R S kernel; in wf_depthwise_spread, too. */
+#ifndef WF_DEPTHWISE_H
+#define WF_DEPTHWISE_H
+
+#include "kernels/conv2d/conv2d.h"
+#include "kernels/simd/simd.h"
+
+enum { L = WF_LANES };
+
+/* The kernel rows that meet the image for one row of outputs: n of them, the first is r and meets
+ * row h of x. */
+typedef struct wf_depthwise_row {
+    int h, r, n;
+} wf_depthwise_row;
+
+/* One plane's geometry as its direction sees it; made with the plan, read-only. */
+typedef struct wf_depthwise {
+    int H, W, P, Q, R, S;
+    int stride[2], padding[2], dilation[2];
+    int h_step, r_step; /* from one kernel row that meets an output to the next */
+    int band;           /* rows of outputs that are taken column by column of tiles */
+    int fetch[2];       /* pixels of x and y that are fetched ahead of their use; 0: none */
+    wf_depthwise_row row[];
+} wf_depthwise;
+
+/* y[p][q] = bias + the sum over r, s of x[p*stride - padding + r*dilation][...] w[r][s]: one plane.
+ * Padding may be negative. */
+void WF_ISA_FN(wf_depthwise_correlate)(const wf_depthwise *g, const float *x, const float *w,
+                                       wf_vf bias, float *y);
+
+/* Its adjoint, for strides past 1: y[p][q] sums x[h][w] w[r][s] over all that a correlation from
+ * (P, Q) to (H, W) would read (p, q) for. */
+void WF_ISA_FN(wf_depthwise_spread)(const wf_depthwise *g, const float *x, const float *w,
+                                    float *y);
+
+/* Images one behind the other; strides in floats. */
+typedef struct wf_depthwise_images {
+    const float *x, *dy;
+    size_t x_stride, dy_stride;
+    int n;
+} wf_depthwise_images;
+
+/* Adds the images' weight gradient of one plane: sum[r][s] += x[...] dy[p][q], in an order that the
+ * geometry and n fix. */
+void WF_ISA_FN(wf_depthwise_gradient)(const wf_depthwise *g, const wf_depthwise_images *images,
+                                      float *sum);
+
+/* A run of outputs cut into tiles of at most `most`, whose widths differ by one at most. */
+typedef struct wf_tiling {
+    int tiles, narrow, wide; /* the first `wide` tiles have narrow + 1 outputs */
+} wf_tiling;
+
+static inline wf_tiling wf_tiling_of(int outputs, int most)
+{
+    const int tiles = (outputs + most - 1) / most;
+    return (wf_tiling){tiles, outputs / tiles, outputs % tiles};
+}
+
+static inline size_t wf_depthwise_plane(int H, int W)
+{
+    return (size_t)H * (size_t)W * L;
+}
+
+/* The compiler forgets how the pointer came about. Without it, GCC keeps the sum of a step and every
+ * constant offset in a variable of its own, on the stack, instead of one pointer. */
+static inline const float *wf_opaque(const float *p)
+{
+    __asm__("" : "+r"(p));
+    return p;
+}
+
+/* Column w of a row. It may lie in the padding, where nothing is read. */
+static inline const float *wf_column(const float *row, int w)
+{
+    return (const float *)((uintptr_t)row + (uintptr_t)((intptr_t)w * L * (int)sizeof *row));
+}
+
+/* Asks for n pixels, `ahead` of p, into the second-level cache: a plane of several bands comes from
+ * far away, and the hardware fetches too little ahead of rows taken a piece at a time. */
+WF_INLINE void wf_depthwise_fetch(const float *p, int ahead, int n)
+{
+    for (int j = 0; j < n; j += L < 16 ? 16 / L : 1)
+        __builtin_prefetch(wf_column(p, ahead + j), 0, 2);
+}
+
+#endif
