@@ -59,6 +59,45 @@ static bool save_and_load(weft_module *net)
     return weft_module_save(net, path) == WEFT_OK && weft_module_load(net, path, true) == WEFT_OK;
 }
 
+/* A refusal, whose message needs memory too, counts as success. */
+static bool refuse_state(weft_module *net)
+{
+    weft_tensor_list list = WEFT_TENSOR_LIST_INIT;
+    weft_module *other = weft_linear_create(ctx, 2, 2, NULL);
+    bool ok = other != NULL && weft_state_dict(net, &list) == WEFT_OK &&
+              weft_load_state_dict(other, &list, true) == WEFT_ERR_NOT_FOUND &&
+              strstr(weft_error_text(ctx), "fc.weight") != NULL;
+    if (ok)
+        weft_error_clear(ctx);
+    weft_tensor_list_done(&list);
+    weft_module_unref(other);
+    return ok;
+}
+
+static bool load_part_of_a_file(weft_module *net)
+{
+    int left_out;
+    weft_load_opts opts = {.except = "fc", .optional = "bn1 aux", .left_out = &left_out};
+    return weft_module_save(net, path) == WEFT_OK &&
+           weft_module_load_with(net, path, &opts) == WEFT_OK && left_out == 0;
+}
+
+static bool freeze(weft_module *net)
+{
+    int n;
+    bool ok = weft_module_freeze(net, "bn*", &n) == WEFT_OK && n == 6;
+    weft_module_requires_grad(net, true);
+    return ok;
+}
+
+static bool find_heads(weft_module *net)
+{
+    weft_module_list heads = WEFT_MODULE_LIST_INIT;
+    bool ok = weft_model_heads(net, "fmnist_cnn", &heads) == WEFT_OK && heads.n == 1;
+    weft_module_list_done(&heads);
+    return ok;
+}
+
 static bool change_type(weft_module *net)
 {
     weft_dtype dtype = weft_tensor_dtype(weft_get_parameter(net, "fc.bias"));
@@ -244,6 +283,10 @@ static void failed_allocations_are_clean_errors(void **state)
                  {"print", print},
                  {"insert", insert},
                  {"save_and_load", save_and_load},
+                 {"refuse_state", refuse_state},
+                 {"load_part_of_a_file", load_part_of_a_file},
+                 {"freeze", freeze},
+                 {"find_heads", find_heads},
                  {"change_type", change_type},
                  {"hooks", hooks},
                  {"build_custom", build_custom},
