@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "bench/conv2d.h"
+#include "bench/errors.h"
 #include "bench/gbench.h"
 #include "bench/machine.h"
 #include "bench/options.h"
@@ -183,6 +184,8 @@ int main(int argc, char **argv)
     }
     if (options.mode == BENCH_STEP)
         return run_step(&options);
+    if (options.mode == BENCH_ERRORS)
+        return bench_errors(wf_cpu_isa(), stdout, why, sizeof why) ? 0 : complain(FAILED, why);
     if (!bench_library_init(&argc, argv))
         return BAD_USE;
     if (bench_machine_init(&machine, options.threads, &err))

@@ -23,7 +23,12 @@ static bool fail(char *error, size_t size, const char *format, ...)
 typedef enum kind { SWITCH, TEXT, COUNT, NUMBER, WORD, PAIR } kind;
 
 /* Which modes a flag means something in, as bits. */
-enum { SUITE = 1u << BENCH_SUITE, MACHINE = 1u << BENCH_MACHINE, STEP = 1u << BENCH_STEP };
+enum {
+    SUITE = 1u << BENCH_SUITE,
+    MACHINE = 1u << BENCH_MACHINE,
+    ERRORS = 1u << BENCH_ERRORS,
+    STEP = 1u << BENCH_STEP
+};
 
 typedef struct flag {
     const char *name, *value, *help;
@@ -42,6 +47,8 @@ static const flag flags[] = {
     {"--cold", NULL, "data rotates through more than the last-level cache", SWITCH, SUITE,
      AT(cold)},
     {"--machine", NULL, "measure the machine's peaks, nothing else", SWITCH, MACHINE, NO_OFFSET},
+    {"--errors", NULL, "print how exact the convolution kernels are, nothing else", SWITCH, ERRORS,
+     NO_OFFSET},
     {"--step", "MODEL", "time one training step, nothing else", TEXT, STEP, AT(model)},
     {"--model-arg", "KEY=VALUE", "an option of the model's own; may be repeated", PAIR, STEP,
      NO_OFFSET},
@@ -65,6 +72,7 @@ void bench_usage(FILE *out)
 {
     fputs("usage: weft-bench [--shapes FILE] [--cold] [--threads N] [--benchmark_FLAG=VALUE...]\n"
           "       weft-bench --machine [--threads N] [--json FILE]\n"
+          "       weft-bench --errors\n"
           "       weft-bench --step MODEL [--model-arg KEY=VALUE...] [--batch N] [--size S]\n"
           "                  [--threads N] [--dtype f32] [--opt sgd] [--seconds X] [--trace FILE]\n"
           "                  [--json FILE]\n\n",
@@ -182,10 +190,12 @@ bool bench_parse(int *argc, char **argv, bench_options *options, char *error, si
             return fail(error, size, "%s needs a value", f->name);
         if (!read_value(f, value ? value : argv[i], options, error, size))
             return false;
-        bench_mode mode = f->modes == MACHINE ? BENCH_MACHINE : BENCH_STEP;
-        if (f->modes == MACHINE || f->offset == AT(model)) {
+        bench_mode mode = f->modes == MACHINE  ? BENCH_MACHINE
+                          : f->modes == ERRORS ? BENCH_ERRORS
+                                               : BENCH_STEP;
+        if (f->modes == MACHINE || f->modes == ERRORS || f->offset == AT(model)) {
             if (options->mode != BENCH_SUITE && options->mode != mode)
-                return fail(error, size, "--machine and --step exclude each other");
+                return fail(error, size, "--machine, --errors and --step exclude each other");
             options->mode = mode;
         }
         seen |= 1u << (f - flags);
@@ -193,11 +203,12 @@ bool bench_parse(int *argc, char **argv, bench_options *options, char *error, si
     for (int i = 0; i < N_FLAGS; i++)
         if (seen >> i & 1 && !(flags[i].modes & 1u << options->mode))
             return fail(error, size, "%s does not go with %s", flags[i].name,
-                        options->mode == BENCH_MACHINE ? "--machine"
-                        : options->mode == BENCH_STEP  ? "--step"
-                                                       : "benchmarks: add --machine or --step");
+                        options->mode == BENCH_MACHINE  ? "--machine"
+                        : options->mode == BENCH_ERRORS ? "--errors"
+                        : options->mode == BENCH_STEP   ? "--step"
+                                                        : "benchmarks: add --machine or --step");
     if (library && options->mode != BENCH_SUITE)
-        return fail(error, size, "%s goes with neither --machine nor --step", library);
+        return fail(error, size, "%s goes with none of --machine, --errors and --step", library);
     argv[kept] = NULL;
     *argc = kept;
     return true;

@@ -11,6 +11,7 @@
 typedef enum bench_mode {
     BENCH_SUITE,   /* Google Benchmark over everything registered */
     BENCH_MACHINE, /* --machine: its peaks alone */
+    BENCH_ERRORS,  /* --errors: of the convolution kernels */
     BENCH_STEP,    /* --step: one training step, alone in its process */
     BENCH_HELP
 } bench_mode;
