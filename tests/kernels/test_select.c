@@ -20,7 +20,7 @@ static int n_shapes;
 static int read_shapes(void **unused)
 {
     char why[400];
-    shapes = wf_shapes_read(wf_shapes_small(), &n_shapes, why, sizeof why);
+    shapes = wf_shapes_read(wf_shapes_files[0], &n_shapes, why, sizeof why);
     return shapes ? 0 : -1;
 }
 
