@@ -72,7 +72,7 @@ fail:;
 static bool step_run(step *s)
 {
     weft_optimizer_zero_grad(s->optimizer);
-    weft_tensor *loss = weft_cross_entropy(weft_call(s->net, s->images), s->labels, NULL);
+    weft_tensor *loss = weft_training_loss(s->net, s->images, s->labels, NULL, NULL);
     if (!loss || weft_backward(loss) || weft_optimizer_step(s->optimizer))
         return false;
     weft_item(loss);

@@ -123,9 +123,9 @@ static weft_status run_step(trainer *t, wf_feed_slot batch, double *loss, int64_
     WF_TRY(set_schedule(t));
     weft_optimizer_zero_grad(t->opts->optimizer);
     weft_cross_entropy_opts loss_opts = {.label_smoothing = t->opts->label_smoothing};
-    weft_tensor *logits = weft_call(t->model, batch.images);
-    weft_tensor *loss_node =
-        weft_check_finite(weft_cross_entropy(logits, batch.labels, &loss_opts));
+    weft_tensor *logits = NULL;
+    weft_tensor *loss_node = weft_check_finite(
+        weft_training_loss(t->model, batch.images, batch.labels, &loss_opts, &logits));
     weft_tensor *kept_loss = weft_keep(loss_node);
     weft_tensor *kept_correct = weft_keep(weft_count_correct(logits, batch.labels));
     weft_status status = kept_loss && kept_correct ? weft_backward(loss_node) : WEFT_ERR_INTERNAL;

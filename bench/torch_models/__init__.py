@@ -11,6 +11,8 @@ FAMILIES = (
     "alexnet",
     "densenet",
     "efficientnet",
+    "googlenet",
+    "inception",
     "mobilenet",
     "resnet",
     "shufflenet",

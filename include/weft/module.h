@@ -72,6 +72,9 @@ typedef struct weft_module_class {
     void (*destroy)(weft_module *self);
     /* Multiply-adds of a forward of these shapes, without its children's; NULL: none. */
     int64_t (*macs)(const weft_module *self, weft_shape in, weft_shape out);
+    /* A classifier whose forward_many gives further logits (N, K) in training mode, behind its own:
+     * weft_training_loss() adds the loss of each of them, times this. 0: it has none. */
+    double aux_loss_weight;
 } weft_module_class;
 
 /* Read `training`, `cls` and `ctx` freely; the rest is the library's. */

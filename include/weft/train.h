@@ -9,6 +9,7 @@
 #include "weft/context.h"
 #include "weft/data.h"
 #include "weft/module.h"
+#include "weft/ops.h"
 #include "weft/optim.h"
 #include "weft/safetensors.h"
 #include "weft/schedule.h"
@@ -118,6 +119,13 @@ typedef struct weft_train_result {
     double img_per_s;                       /* training steps only */
     double seconds;                         /* all of it, evaluations included */
 } weft_train_result;
+
+/* The loss of one batch, as weft_train minimises it: cross-entropy of the model's logits and, where
+ * its class has an aux_loss_weight, in training mode that of each further output times this weight.
+ * labels and opts as for weft_cross_entropy; *logits (may be NULL) becomes the logits. NULL on
+ * failure. */
+weft_tensor *weft_training_loss(weft_module *model, weft_tensor *images, weft_tensor *labels,
+                                const weft_cross_entropy_opts *opts, weft_tensor **logits);
 
 /* Trains `model`: each step is one plan of forward, cross-entropy, backward, update and metrics.
  * A loss that is not finite ends it with WEFT_ERR_NUMERIC, which names epoch and step; the model

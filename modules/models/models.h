@@ -3,6 +3,7 @@
 #ifndef WF_MODELS_MODELS_H
 #define WF_MODELS_MODELS_H
 
+#include "weft/layers.h"
 #include "weft/models.h"
 
 #define WF_MODEL(name, args, optional, classes, channels, size, smallest, about)                   \
@@ -23,6 +24,19 @@ weft_status wf_init_conv_fan_out(weft_module *m, void *user); /* Conv2d: normal,
 /* Also Linear: normal with standard deviation 0.01. Biases become zero in both. */
 weft_status wf_init_mobilenet(weft_module *m, void *user);
 bool wf_is_layer(const weft_module *m, const char *name); /* the name of its class */
+
+/* What GoogLeNet and Inception v3 share. BasicConv2d: "conv", "bn" (eps 0.001) and ReLU; opts may be
+ * NULL. */
+weft_module *wf_basic_conv2d_create(weft_context *ctx, int in, int out, int kernel,
+                                    const weft_conv2d_layer_opts *opts);
+weft_status wf_init_trunc_normal(weft_module *m, double std); /* weights of Conv2d and Linear */
+/* transform_input: from ImageNet's normalisation of images to the networks' own. Its numbers are
+ * buffers of m that are not saved. */
+typedef struct wf_input_transform {
+    weft_tensor *scale, *shift; /* (3, 1, 1), both NULL: the input as it is */
+} wf_input_transform;
+weft_status wf_register_input_transform(weft_module *m, wf_input_transform *t, int channels);
+weft_tensor *wf_transform_input(const wf_input_transform *t, weft_tensor *x);
 
 /* m if the whole constructor succeeded and its initial values could be set; else NULL, m gone. */
 weft_module *wf_model_ok(void *m, weft_status (*init)(weft_module *m, void *user));

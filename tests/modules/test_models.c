@@ -70,6 +70,10 @@ static const struct {
     {"densenet169", 14149480, 3.360, {0}},
     {"shufflenet_v2_x1_0", 2278604, 0.145, {0}},
     {"efficientnet_b0", 5288548, 0.386, {0}},
+    {"googlenet", 6624904, 1.498, {0}},
+    {"googlenet", 13004888, 1.498, {"aux_logits", "true"}},
+    {"inception_v3", 23834568, 5.713, {0}},
+    {"inception_v3", 27161264, 5.713, {"aux_logits", "true"}},
     /* clang-format on */
 };
 enum { PUBLISHED = sizeof(published) / sizeof(published[0]) };
