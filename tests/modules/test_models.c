@@ -147,7 +147,132 @@ static void images_that_are_too_small_are_an_error(void **state)
     assert_error(WEFT_ERR_INVALID, "must be at least 1");
 }
 
+static void what_an_option_cannot_be_is_an_error(void **state)
+{
+    static const struct {
+        const char *model;
+        weft_model_arg arg;
+        int channels, size;
+        weft_status status;
+        const char *text;
+    } cases[] = {
+        {"vgg11",
+         {"aux_logits", "true"},
+         3,
+         32,
+         WEFT_ERR_INVALID,
+         "vgg11: has no option 'aux_logits'; its options: dropout"},
+        {"lenet", {"dropout", "0"}, 3, 32, WEFT_ERR_INVALID, "its options: none"},
+        {"alexnet", {"dropout", "1"}, 3, 64, WEFT_ERR_INVALID, "dropout: '1' is not a number"},
+        {"vgg11", {"dropout", "x"}, 3, 32, WEFT_ERR_INVALID, "dropout: 'x' is not a number"},
+        {"squeezenet1_1", {"dropout", "-0.1"}, 3, 32, WEFT_ERR_INVALID, "dropout: '-0.1' is not"},
+        {"googlenet",
+         {"aux_logits", "maybe"},
+         3,
+         32,
+         WEFT_ERR_INVALID,
+         "aux_logits: 'maybe' is neither true nor false"},
+        {"googlenet",
+         {"transform_input", "true"},
+         1,
+         32,
+         WEFT_ERR_INVALID,
+         "transform_input: images have 1 channels, not 3"},
+        {"inception_v3",
+         {"aux_logits", "true"},
+         3,
+         298,
+         WEFT_ERR_SHAPE,
+         "inception_v3: images of 298x298 are too small for aux_logits, which needs at least "
+         "299x299"},
+    };
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        weft_model_opts opts = {.num_classes = 3,
+                                .in_channels = cases[i].channels,
+                                .height = cases[i].size,
+                                .width = cases[i].size,
+                                .args = &cases[i].arg,
+                                .n_args = 1};
+        bool was = weft_init_skip_begin(ctx);
+        assert_null(weft_model_create(ctx, cases[i].model, &opts));
+        weft_init_skip_end(ctx, was);
+        assert_error(cases[i].status, cases[i].text);
+    }
+}
+
 /* ---- one of them ---- */
+
+/* The place of a name in m's state; -1: it is not there. */
+static int place_of(weft_module *m, const char *name)
+{
+    weft_tensor_list list = WEFT_TENSOR_LIST_INIT;
+    assert_int_equal(weft_state_dict(m, &list), WEFT_OK);
+    int place = list.n - 1;
+    while (place >= 0 && strcmp(list.item[place].name, name) != 0)
+        place--;
+    weft_tensor_list_done(&list);
+    return place;
+}
+
+static void auxiliary_classifiers_have_their_place_in_the_state(void **state)
+{
+    static const struct {
+        const char *model, *before, *first, *last, *after;
+    } cases[] = {
+        {"googlenet", "inception5b.branch4.1.bn.num_batches_tracked", "aux1.conv.conv.weight",
+         "aux2.fc2.bias", "fc.weight"},
+        {"inception_v3", "Mixed_6e.branch_pool.bn.num_batches_tracked",
+         "AuxLogits.conv0.conv.weight", "AuxLogits.fc.bias", "Mixed_7a.branch3x3_1.conv.weight"},
+    };
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        weft_model_arg arg = {"aux_logits", "true"};
+        weft_module *with =
+            create_empty(cases[i].model, &(weft_model_opts){.args = &arg, .n_args = 1});
+        weft_module *without = create_empty(cases[i].model, NULL);
+        int first = place_of(with, cases[i].first), last = place_of(with, cases[i].last);
+        assert_true(first > 0 && last > first);
+        assert_int_equal(place_of(with, cases[i].before), first - 1);
+        assert_int_equal(place_of(with, cases[i].after), last + 1);
+        assert_int_equal(place_of(without, cases[i].before), first - 1);
+        assert_int_equal(place_of(without, cases[i].after), first);
+        weft_module_unref(with);
+        weft_module_unref(without);
+    }
+}
+
+static weft_status keep_input(void *user, weft_module *m, int n_in, weft_tensor **in)
+{
+    *(weft_tensor **)user = weft_keep(in[0]);
+    return WEFT_OK;
+}
+
+/* transform_input: images of ImageNet's mean and deviation become ones of 0.5 and 0.5. */
+static void a_transformed_input_is_the_image_normalised_otherwise(void **state)
+{
+    enum { S = 15, PIXELS = 3 * S * S };
+    static const double mean[3] = {0.485, 0.456, 0.406}, std[3] = {0.229, 0.224, 0.225};
+    weft_model_arg arg = {"transform_input", "true"};
+    weft_model_opts opts = {.height = S, .width = S, .args = &arg, .n_args = 1};
+    weft_module *m = create_empty("googlenet", &opts);
+    assert_int_equal(place_of(m, "conv1.conv.weight"), 0); /* the numbers are not state */
+    weft_tensor *seen = NULL, *x = weft_randn(ctx, WEFT_SHAPE(1, 3, S, S));
+    weft_register_forward_pre_hook(weft_get_module(m, "conv1"), keep_input, &seen, 0);
+    weft_module_eval(m);
+    assert_non_null(weft_call(m, x));
+    float got[PIXELS];
+    assert_int_equal(weft_read(seen, got, sizeof(got)), WEFT_OK);
+    const float *image = weft_tensor_data(x);
+    for (int i = 0; i < PIXELS; i++) {
+        int c = i / (S * S);
+        double scaled = image[i] * std[c] / 0.5, want = scaled + (mean[c] - 0.5) / 0.5;
+        /* two rounded numbers, a product and a sum */
+        if (!(fabs(got[i] - want) <= 0x1p-22 * (fabs(scaled) + fabs(want) + 0.2)))
+            fail_msg("element %d is %.9g, not %.9g", i, got[i], want);
+    }
+    weft_tensor_unref(seen);
+    weft_tensor_unref(x);
+    weft_module_unref(m);
+}
 
 static void fmnist_cnn_is_torch_models_twin(void **state)
 {
@@ -173,6 +298,9 @@ int main(void)
         TEST(every_model_is_as_large_as_published),
         TEST(every_model_takes_the_smallest_image_it_states_and_none_smaller),
         TEST(images_that_are_too_small_are_an_error),
+        TEST(what_an_option_cannot_be_is_an_error),
+        TEST(auxiliary_classifiers_have_their_place_in_the_state),
+        TEST(a_transformed_input_is_the_image_normalised_otherwise),
         TEST(fmnist_cnn_is_torch_models_twin),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
