@@ -13,8 +13,9 @@ weft_status step_with(const session *s, const int size[3], weft_optimizer *optim
     weft_tensor *images =
         weft_tensor_create(s->ctx, WEFT_F32, WEFT_SHAPE(N, size[0], size[1], size[2]));
     weft_tensor *labels = weft_tensor_create(s->ctx, WEFT_I64, WEFT_SHAPE(N));
-    weft_tensor *logits = weft_call(s->model, images);
-    weft_tensor *loss = weft_check_finite(weft_cross_entropy(logits, labels, NULL));
+    weft_tensor *logits = NULL;
+    weft_tensor *loss =
+        weft_check_finite(weft_training_loss(s->model, images, labels, NULL, &logits));
     weft_tensor *kept_loss = weft_keep(loss);
     weft_tensor *kept_correct = weft_keep(weft_count_correct(logits, labels));
     weft_status status = kept_loss && kept_correct ? weft_backward(loss) : WEFT_ERR_INTERNAL;
