@@ -30,7 +30,7 @@ const char wf_plot_style[] =
     "svg .note{fill:var(--fg);stroke:var(--bg);stroke-width:4;paint-order:stroke;"
     "stroke-linejoin:round}\n";
 
-enum { LEFT = 56, RIGHT = 14, ABOVE = 34, BELOW = 40, MOST_POINTS = 700, MOST_MARKS = 60 };
+enum { LEFT = 56, RIGHT = 14, ABOVE = 34, BELOW = 40, MOST_POINTS = 700, MOST_MARKS = 40 };
 #define LOG_RATIO 200.0
 
 typedef struct axis {
@@ -215,9 +215,9 @@ static void write_points(FILE *out, const wf_plot *p, const wf_plot_line *l, con
                          const axis *y)
 {
     bool test = strcmp(l->css, "test") == 0;
-    if (l->n > MOST_MARKS)
-        return;
-    for (int i = 0; i < l->n; i++) {
+    /* Of many points some are marked, the last among them. */
+    int every = (l->n + MOST_MARKS - 1) / MOST_MARKS;
+    for (int i = l->n ? (l->n - 1) % every : 0; i < l->n; i += every) {
         if (!usable(l, i))
             continue;
         fprintf(out, "<circle class=\"%s%s\" cx=\"%.1f\" cy=\"%.1f\" r=\"3\"><title>", l->css,
