@@ -248,6 +248,29 @@ def test_tables_come_by_default_for_few_classes(tmp):
     assert len(text.splitlines()) > 40 and "precision" not in text
 
 
+def test_outputs_that_are_not_numbers_are_told(tmp):
+    data = make_data(tmp)
+    run = train(tmp, data)
+    path = f"{run}/weights.safetensors"
+    with open(path, "rb") as f:
+        raw = f.read()
+    size = 8 + struct.unpack("<Q", raw[:8])[0]
+    names = json.loads(raw[8:size])
+    last = next(n for n in names if n.startswith("fc") and n.endswith(".bias")
+                and names[n]["shape"] == [CLASSES])
+    at = size + names[last]["data_offsets"][0] + 4 * 2
+    write(path, raw[:at] + struct.pack("<f", float("nan")) + raw[at + 4:])
+    assert weft("eval", "--weights", path, "--data-path", data).returncode == 1
+    text, e = evaluate(tmp, run, data, "--allow-nan", "--report", f"{tmp}/odd.html")
+    assert f"{N} images hold a NaN" in text and "loss NaN  top-1 0.00%" in text, text
+    assert e["nan_images"] == N and e["acc1"] == 0 and e["loss"] is None
+    assert all(m["predicted"] is None for m in e["worst"]) and len(e["worst"]) == 24
+    assert sum(map(sum, e["confusion"])) == 0
+    page = check_page(f"{tmp}/odd.html")
+    assert f"outputs for {N} images hold a NaN" in page.text
+    assert "not a number" in page.text
+
+
 def test_outputs_that_cannot_be_written_are_found_first(tmp):
     data = make_data(tmp)
     run = train(tmp, data)

@@ -86,10 +86,9 @@ static void write_warnings(FILE *out, const wf_page *page)
         fputs("Below is what there was until then.</p>\n", out);
     }
     if (json_is_true(json_object_get(json_object_get(page->evaluation, "data"), "only_split")))
-        fputs(
-            "<p class=\"warn\" role=\"note\">The data have one split: what is called test here are "
-            "the images that data of this kind are trained on.</p>\n",
-            out);
+        fputs("<p class=\"warn\" role=\"note\">The data have one split: the test images are the "
+              "training images.</p>\n",
+              out);
     if (nan_images > 0) {
         fputs("<p class=\"warn\" role=\"note\">The model's outputs for ", out);
         wf_markup_count(out, nan_images);

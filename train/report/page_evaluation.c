@@ -28,7 +28,7 @@ static void write_class(FILE *out, const json_t *c)
 {
     double f1 = wf_json_value(c, "f1");
     fputs("<tr><th scope=\"row\">", out);
-    wf_markup_text_cut(out, wf_json_string(c, "name"), 60);
+    wf_markup_text_cut(out, wf_json_string(c, "name"), 32);
     fputs("</th>", out);
     wf_page_cell(out, wf_json_value(c, "support"), -1);
     wf_page_cell(out, wf_json_value(c, "precision"), 2);
@@ -141,10 +141,10 @@ static void write_pairs(FILE *out, const json_t *e)
     for (int i = 0; i < n; i++) {
         const json_t *label = json_array_get(classes, found[i].label);
         fputs("<tr><td>", out);
-        wf_markup_text_cut(out, wf_json_string(label, "name"), 60);
+        wf_markup_text_cut(out, wf_json_string(label, "name"), 32);
         fputs("</td><td>", out);
         wf_markup_text_cut(out, wf_json_string(json_array_get(classes, found[i].predicted), "name"),
-                           60);
+                           32);
         fputs("</td>", out);
         wf_page_cell(out, found[i].count, -1);
         wf_page_cell(out, 100 * found[i].count / wf_json_value(label, "support"), 1);
