@@ -173,10 +173,14 @@ static weft_status add_uncalled(wf_summary *s)
         for (int k = 0; k < s->n && !seen; k++)
             seen = s->nodes[k].module == i;
         int above = seen ? -1 : node_above(s, i);
-        int64_t parameters =
-            above >= 0 ? weft_parameter_count(s->modules.item[i].module, false) : 0;
-        if (parameters < 0 || (parameters > 0 && new_node(s, i, above) < 0))
+        if (above < 0 || s->nodes[above].spare)
+            continue; /* one row stands for all of it */
+        int64_t parameters = weft_parameter_count(s->modules.item[i].module, false);
+        int node = parameters > 0 ? new_node(s, i, above) : -1;
+        if (parameters < 0 || (parameters > 0 && node < 0))
             return WEFT_ERR_NOMEM;
+        if (node >= 0)
+            s->nodes[node].spare = true;
     }
     return WEFT_OK;
 }

@@ -8,7 +8,8 @@
 typedef struct wf_summary_node {
     int module; /* in `modules` */
     int parent, first, last, next, caller;
-    bool called;
+    bool called; /* false: a list that only holds what is called, or spare */
+    bool spare;  /* neither it nor what it holds is called */
     weft_shape in, out;
     int64_t macs; /* its own */
 } wf_summary_node;

@@ -148,7 +148,7 @@ static void add_node(table *t, int i, int level)
     if (node->called) {
         weft_shape_format(node->in, in, sizeof(in));
         weft_shape_format(node->out, out, sizeof(out));
-    } else if (node->first < 0) {
+    } else if (node->spare) {
         snprintf(out, sizeof(out), "(not called)");
     }
     bool opens = node->first >= 0 && level < t->depth;

@@ -49,7 +49,8 @@ static void odd_init(weft_module *m)
     weft_append(self->list, WEFT_SEQUENTIAL(m->ctx, weft_linear_create(m->ctx, 4, 4, NULL),
                                             weft_relu_create(m->ctx)));
     weft_append(self->list, weft_module_ref(self->twice));
-    weft_register_module(m, "spare", &self->spare, weft_linear_create(m->ctx, 4, 1000, NULL));
+    weft_register_module(m, "spare", &self->spare,
+                         WEFT_SEQUENTIAL(m->ctx, weft_linear_create(m->ctx, 4, 1000, NULL)));
     weft_register_module(m, "last", &self->last, weft_linear_create(m->ctx, 4, 2, NULL));
 }
 
@@ -73,7 +74,7 @@ static void the_table_shows_every_call_and_what_is_not_called(void **state)
                 "│    │    └─ReLU (1): 3-2    [3, 4]       [3, 4]                 --         --\n"
                 "├─Linear (twice): 1-4        [3, 4]       [3, 4]        (recursive)         48\n"
                 "├─Linear (last): 1-5         [3, 4]       [3, 2]                 10         24\n"
-                "├─Linear (spare): 1-6        --           (not called)        5,000         --\n"
+                "├─Sequential (spare): 1-6    --           (not called)        5,000         --\n"
                 "==============================================================================\n"
                 "Total params: 5,054\n"
                 "Trainable params: 5,034\n"
