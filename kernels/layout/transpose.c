@@ -1,29 +1,8 @@
 /* The reorder between plain and blocks of 8 or 16 channels, 4-byte elements: 8 x 8 transposes in
  * registers, on AVX-512 too: the loads and stores bound it, not the shuffles. Pure functions, any
  * thread. */
-#include "kernels/simd/simd.h"
-
 #include "kernels/layout/layout.h"
-
-/* row[i] lane j becomes row[j] lane i. */
-static inline __attribute__((always_inline)) void transpose_8x8(__m256 row[8])
-{
-    __m256 pair[8], quad[8];
-    for (int i = 0; i < 8; i += 2) {
-        pair[i] = _mm256_unpacklo_ps(row[i], row[i + 1]);
-        pair[i + 1] = _mm256_unpackhi_ps(row[i], row[i + 1]);
-    }
-    for (int i = 0; i < 8; i += 4) {
-        quad[i] = _mm256_shuffle_ps(pair[i], pair[i + 2], 0x44);
-        quad[i + 1] = _mm256_shuffle_ps(pair[i], pair[i + 2], 0xee);
-        quad[i + 2] = _mm256_shuffle_ps(pair[i + 1], pair[i + 3], 0x44);
-        quad[i + 3] = _mm256_shuffle_ps(pair[i + 1], pair[i + 3], 0xee);
-    }
-    for (int i = 0; i < 4; i++) {
-        row[i] = _mm256_permute2f128_ps(quad[i], quad[i + 4], 0x20);
-        row[i + 4] = _mm256_permute2f128_ps(quad[i], quad[i + 4], 0x31);
-    }
-}
+#include "kernels/simd/transpose.h"
 
 static __m256i first_lanes(size_t n)
 {
@@ -42,7 +21,7 @@ static void to_blocked(size_t pixels, size_t block, int real, const float *x, fl
             row[c] = c >= real ? _mm256_setzero_ps()
                      : n == 8  ? _mm256_loadu_ps(x + (size_t)c * pixels + p)
                                : _mm256_maskload_ps(x + (size_t)c * pixels + p, mask);
-        transpose_8x8(row);
+        wf_transpose_rows(row);
         for (size_t i = 0; i < n; i++)
             _mm256_storeu_ps(y + (p + i) * block, row[i]);
     }
@@ -57,7 +36,7 @@ static void to_plain(size_t pixels, size_t block, int real, const float *x, floa
         __m256 row[8];
         for (size_t i = 0; i < 8; i++)
             row[i] = i < n ? _mm256_loadu_ps(x + (p + i) * block) : _mm256_setzero_ps();
-        transpose_8x8(row);
+        wf_transpose_rows(row);
         for (int c = 0; c < real; c++) {
             if (n == 8)
                 _mm256_storeu_ps(y + (size_t)c * pixels + p, row[c]);

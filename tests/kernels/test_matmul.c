@@ -103,7 +103,7 @@ static void check_impl(const wf_matmul_impl *k, weft_dtype type)
 {
     static const int sizes[][3] = {{1, 1, 1},    {1, 10, 7},    {7, 1, 300},  {6, 16, 256},
                                    {48, 64, 33}, {49, 65, 257}, {100, 10, 5}, {13, 129, 64},
-                                   {5, 31, 513}, {50, 17, 9}};
+                                   {5, 31, 513}, {50, 17, 9},   {9, 24, 40}};
     for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++)
         for (int bits = 0; bits < 16; bits++) {
             wf_matmul_desc d = {sizes[i][0], sizes[i][1],   sizes[i][2],

@@ -1,0 +1,47 @@
+/* 8 x 8 transposes of floats; the same on AVX-512, where loads and stores bound them, not shuffles. */
+#ifndef WF_SIMD_TRANSPOSE_H
+#define WF_SIMD_TRANSPOSE_H
+
+#include "kernels/simd/simd.h"
+
+#if (defined(WF_SIMD_AVX2) || defined(WF_SIMD_AVX512)) && !defined(WF_SIMD_EMULATE)
+/* row[i] lane j becomes row[j] lane i. */
+WF_INLINE void wf_transpose_rows(__m256 row[8])
+{
+    __m256 pair[8], quad[8];
+    for (int i = 0; i < 8; i += 2) {
+        pair[i] = _mm256_unpacklo_ps(row[i], row[i + 1]);
+        pair[i + 1] = _mm256_unpackhi_ps(row[i], row[i + 1]);
+    }
+    for (int i = 0; i < 8; i += 4) {
+        quad[i] = _mm256_shuffle_ps(pair[i], pair[i + 2], 0x44);
+        quad[i + 1] = _mm256_shuffle_ps(pair[i], pair[i + 2], 0xee);
+        quad[i + 2] = _mm256_shuffle_ps(pair[i + 1], pair[i + 3], 0x44);
+        quad[i + 3] = _mm256_shuffle_ps(pair[i + 1], pair[i + 3], 0xee);
+    }
+    for (int i = 0; i < 4; i++) {
+        row[i] = _mm256_permute2f128_ps(quad[i], quad[i + 4], 0x20);
+        row[i + 4] = _mm256_permute2f128_ps(quad[i], quad[i + 4], 0x31);
+    }
+}
+
+/* out[j * out_step + i] = in[i * in_step + j], i and j below 8. */
+WF_INLINE void wf_transpose8(const float *in, size_t in_step, float *out, size_t out_step)
+{
+    __m256 row[8];
+    for (size_t i = 0; i < 8; i++)
+        row[i] = _mm256_loadu_ps(in + i * in_step);
+    wf_transpose_rows(row);
+    for (size_t i = 0; i < 8; i++)
+        _mm256_storeu_ps(out + i * out_step, row[i]);
+}
+#else
+WF_INLINE void wf_transpose8(const float *in, size_t in_step, float *out, size_t out_step)
+{
+    for (size_t i = 0; i < 8; i++)
+        for (size_t j = 0; j < 8; j++)
+            out[j * out_step + i] = in[i * in_step + j];
+}
+#endif
+
+#endif
