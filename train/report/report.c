@@ -52,7 +52,7 @@ static weft_status write_json(const char *path, json_t *document, weft_error *er
     if (status == WEFT_OK) {
         FILE *out = wf_atomic_stream(file);
         /* A failed write is the commit's to find; memory that is out is not. */
-        int failed = json_dumpf(document, out, JSON_INDENT(1) | JSON_REAL_PRECISION(9));
+        int failed = json_dumpf(document, out, JSON_COMPACT | JSON_REAL_PRECISION(9));
         fputc('\n', out);
         if (failed && !ferror(out)) {
             wf_atomic_abort(file);
