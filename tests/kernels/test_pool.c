@@ -43,7 +43,9 @@ enum { N_CASES = sizeof CASES / sizeof *CASES };
 static const struct {
     int C, H, W, P, Q;
 } ADAPTIVE[] = {{16, 7, 7, 1, 1}, {9, 12, 5, 1, 1}, {8, 10, 7, 3, 4},   {21, 5, 6, 5, 6},
-                {3, 4, 3, 7, 5},  {64, 1, 1, 1, 1}, {10, 33, 41, 1, 1}, {4, 6, 6, 6, 1}};
+                {3, 4, 3, 7, 5},  {64, 1, 1, 1, 1}, {10, 33, 41, 1, 1}, {4, 6, 6, 6, 1},
+                {16, 1, 1, 7, 7}, {24, 2, 3, 7, 7}, {8, 13, 10, 7, 7},  {17, 7, 7, 7, 7},
+                {3, 9, 4, 6, 6}};
 enum { N_ADAPTIVE = sizeof ADAPTIVE / sizeof *ADAPTIVE };
 
 /* ---- images: buffers with zero padding channels and a guard ---------------------------------- */
