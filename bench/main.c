@@ -8,6 +8,7 @@
 #include "bench/conv2d.h"
 #include "bench/errors.h"
 #include "bench/gbench.h"
+#include "bench/layers.h"
 #include "bench/machine.h"
 #include "bench/options.h"
 #include "bench/step.h"
@@ -87,7 +88,7 @@ static int run_machine(const bench_machine *m, const bench_options *options)
 static int run_step(const bench_options *options)
 {
     const bench_step_spec spec = {.model = options->model,
-                                  .batch = options->batch,
+                                  .batch = options->batch ? options->batch : 64,
                                   .size = options->size,
                                   .threads = options->threads,
                                   .trace = options->trace,
@@ -95,7 +96,8 @@ static int run_step(const bench_options *options)
                                   .n_args = options->n_model_args};
     bench_step_result r;
     weft_error err = {0};
-    weft_status status = bench_step_measure(&spec, options->seconds, &r, &err);
+    weft_status status =
+        bench_step_measure(&spec, options->seconds > 0 ? options->seconds : 5, &r, &err);
     bool asked_wrong = status == WEFT_ERR_INVALID || status == WEFT_ERR_SHAPE ||
                        status == WEFT_ERR_NOT_FOUND; /* an unknown model, a size it cannot take */
     if (status != WEFT_OK)
@@ -114,6 +116,62 @@ static int run_step(const bench_options *options)
                   "median_step_s", r.median_step_s, "steps", (json_int_t)r.steps, "rss_mb",
                   r.rss_mb, "threads", r.threads, "isa", weft_isa_name(r.isa));
     return write_json(object, options->json);
+}
+
+/* ---- --layers -------------------------------------------------------------------------------- */
+
+static int write_layers(const bench_layers *l, const bench_machine *m, const bench_peaks *peaks,
+                        const bench_options *options)
+{
+    enum { MOST = 256 };
+    bench_summary *s = calloc(MOST, sizeof *s);
+    weft_error err = {0};
+    int status = 0;
+    if (!s)
+        return complain(FAILED, "out of memory");
+    int n = bench_layers_summarise(l, m->threads, s, MOST);
+    bool to_stdout = (options->csv && strcmp(options->csv, "-") == 0) ||
+                     (options->json && strcmp(options->json, "-") == 0);
+    bench_layers_print_summary(s, n, options->scaling, to_stdout ? stderr : stdout);
+    if (options->csv && bench_layers_write_csv(l, options->csv, &err))
+        status = complain(FAILED, err.text);
+    if (options->json && !status) {
+        json_t *object = bench_layers_json(l, s, n);
+        json_object_set_new(object, "machine", machine_json(m, peaks));
+        status = write_json(object, options->json);
+    }
+    free(s);
+    return status;
+}
+
+static int run_layers(const bench_machine *m, const bench_options *options)
+{
+    const bench_layers_spec spec = {options->layers, options->only,
+                                    options->batch,  options->seconds > 0 ? options->seconds : 0.3,
+                                    options->cold,   options->scaling};
+    const bool quiet = options->csv || options->json;
+    bench_peaks before, after;
+    bench_layers l;
+    weft_error err = {0};
+    char why[160];
+    if (bench_machine_measure(m, &before, &err))
+        return complain(FAILED, err.text);
+    print_machine(m, &before, stderr);
+    weft_status status =
+        bench_layers_measure(&spec, m, before.gflops, &l, quiet ? NULL : bench_layers_print, &err);
+    int exit_status = 0;
+    if (status != WEFT_OK)
+        exit_status = complain(status == WEFT_ERR_INVALID ? BAD_USE : FAILED, err.text);
+    else if (l.n == 0)
+        exit_status = complain(BAD_USE, "no layer of that name");
+    else if (bench_machine_measure(m, &after, &err))
+        exit_status = complain(FAILED, err.text);
+    else
+        exit_status = write_layers(&l, m, &before, options);
+    if (exit_status == 0 && !bench_machine_was_quiet(&before, &after, why, sizeof why))
+        fprintf(stderr, "warning: %s\n", why);
+    bench_layers_done(&l);
+    return exit_status;
 }
 
 /* ---- the suite ------------------------------------------------------------------------------- */
@@ -190,8 +248,9 @@ int main(int argc, char **argv)
         return BAD_USE;
     if (bench_machine_init(&machine, options.threads, &err))
         return complain(FAILED, err.text);
-    int status = options.mode == BENCH_MACHINE ? run_machine(&machine, &options)
-                                               : run_suite(&machine, &options);
+    int status = options.mode == BENCH_MACHINE  ? run_machine(&machine, &options)
+                 : options.mode == BENCH_LAYERS ? run_layers(&machine, &options)
+                                                : run_suite(&machine, &options);
     bench_machine_done(&machine);
     return status;
 }

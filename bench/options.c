@@ -27,6 +27,7 @@ enum {
     SUITE = 1u << BENCH_SUITE,
     MACHINE = 1u << BENCH_MACHINE,
     ERRORS = 1u << BENCH_ERRORS,
+    LAYERS = 1u << BENCH_LAYERS,
     STEP = 1u << BENCH_STEP
 };
 
@@ -44,26 +45,34 @@ typedef struct flag {
 
 static const flag flags[] = {
     {"--shapes", "FILE", "convolutions to measure, in benchdnn's syntax", TEXT, SUITE, AT(shapes)},
-    {"--cold", NULL, "data rotates through more than the last-level cache", SWITCH, SUITE,
+    {"--cold", NULL, "data rotates through more than the last-level cache", SWITCH, SUITE | LAYERS,
      AT(cold)},
     {"--machine", NULL, "measure the machine's peaks, nothing else", SWITCH, MACHINE, NO_OFFSET},
     {"--errors", NULL, "print how exact the convolution kernels are, nothing else", SWITCH, ERRORS,
      NO_OFFSET},
+    {"--layers", "NETWORKS",
+     "time the convolutions of shape files or networks (resnet50,vgg16; all)", TEXT, LAYERS,
+     AT(layers)},
+    {"--only", "TEXT", "layers with this in their name, or one pass", TEXT, LAYERS, AT(only)},
+    {"--scaling", NULL, "time the chosen kernels on one thread, too", SWITCH, LAYERS, AT(scaling)},
     {"--step", "MODEL", "time one training step, nothing else", TEXT, STEP, AT(model)},
     {"--model-arg", "KEY=VALUE", "an option of the model's own; may be repeated", PAIR, STEP,
      NO_OFFSET},
-    {"--batch", "N", "images a step (64)", COUNT, STEP, AT(batch)},
+    {"--batch", "N", "images a step (64), or instead of the shape file's", COUNT, STEP | LAYERS,
+     AT(batch)},
     {"--size", "S", "edge of the square image (the model's own)", COUNT, STEP, AT(size)},
-    {"--seconds", "X", "time to measure, after warm-up (5)", NUMBER, STEP, AT(seconds)},
+    {"--seconds", "X", "time to measure, after warm-up (5), or a pass of a layer (0.3)", NUMBER,
+     STEP | LAYERS, AT(seconds)},
     {"--trace", "FILE", "write the timeline of the steps, for Perfetto or trace.py", TEXT, STEP,
      AT(trace)},
     {"--dtype", "TYPE", "f32", WORD, STEP, NO_OFFSET, "f32",
      "is not possible: this version trains in f32 only"},
     {"--opt", "NAME", "sgd: momentum 0.9, weight decay 1e-4", WORD, STEP, NO_OFFSET, "sgd",
      "is not a known optimizer; known: sgd"},
-    {"--json", "FILE", "one JSON object instead of text; - is stdout", TEXT, MACHINE | STEP,
-     AT(json)},
-    {"--threads", "N", "instead of the library's choice", COUNT, SUITE | MACHINE | STEP,
+    {"--json", "FILE", "one JSON object instead of text; - is stdout", TEXT,
+     MACHINE | STEP | LAYERS, AT(json)},
+    {"--csv", "FILE", "a table instead of text; - is stdout", TEXT, LAYERS, AT(csv)},
+    {"--threads", "N", "instead of the library's choice", COUNT, SUITE | MACHINE | STEP | LAYERS,
      AT(threads)},
 };
 enum { N_FLAGS = sizeof flags / sizeof *flags };
@@ -73,6 +82,8 @@ void bench_usage(FILE *out)
     fputs("usage: weft-bench [--shapes FILE] [--cold] [--threads N] [--benchmark_FLAG=VALUE...]\n"
           "       weft-bench --machine [--threads N] [--json FILE]\n"
           "       weft-bench --errors\n"
+          "       weft-bench --layers NETWORKS [--only TEXT] [--batch N] [--cold] [--scaling]\n"
+          "                  [--threads N] [--seconds X] [--csv FILE] [--json FILE]\n"
           "       weft-bench --step MODEL [--model-arg KEY=VALUE...] [--batch N] [--size S]\n"
           "                  [--threads N] [--dtype f32] [--opt sgd] [--seconds X] [--trace FILE]\n"
           "                  [--json FILE]\n\n",
@@ -162,12 +173,22 @@ static const flag *find(char *arg, char **value)
     return NULL;
 }
 
+/* The mode that a flag alone asks for; BENCH_SUITE: none. */
+static bench_mode mode_of(const flag *f)
+{
+    return f->offset == AT(layers)  ? BENCH_LAYERS
+           : f->offset == AT(model) ? BENCH_STEP
+           : f->modes == MACHINE    ? BENCH_MACHINE
+           : f->modes == ERRORS     ? BENCH_ERRORS
+                                    : BENCH_SUITE;
+}
+
 bool bench_parse(int *argc, char **argv, bench_options *options, char *error, size_t size)
 {
     unsigned seen = 0;          /* bit i: flags[i] */
     const char *library = NULL; /* the first flag of Google Benchmark */
     int kept = 1, n = *argc;
-    *options = (bench_options){.batch = 64, .seconds = 5};
+    *options = (bench_options){0};
     for (int i = 1; i < n; i++) {
         char *value = NULL;
         if (strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0) {
@@ -190,12 +211,11 @@ bool bench_parse(int *argc, char **argv, bench_options *options, char *error, si
             return fail(error, size, "%s needs a value", f->name);
         if (!read_value(f, value ? value : argv[i], options, error, size))
             return false;
-        bench_mode mode = f->modes == MACHINE  ? BENCH_MACHINE
-                          : f->modes == ERRORS ? BENCH_ERRORS
-                                               : BENCH_STEP;
-        if (f->modes == MACHINE || f->modes == ERRORS || f->offset == AT(model)) {
+        bench_mode mode = mode_of(f);
+        if (mode != BENCH_SUITE) {
             if (options->mode != BENCH_SUITE && options->mode != mode)
-                return fail(error, size, "--machine, --errors and --step exclude each other");
+                return fail(error, size,
+                            "--machine, --errors, --layers and --step exclude each other");
             options->mode = mode;
         }
         seen |= 1u << (f - flags);
@@ -205,10 +225,12 @@ bool bench_parse(int *argc, char **argv, bench_options *options, char *error, si
             return fail(error, size, "%s does not go with %s", flags[i].name,
                         options->mode == BENCH_MACHINE  ? "--machine"
                         : options->mode == BENCH_ERRORS ? "--errors"
+                        : options->mode == BENCH_LAYERS ? "--layers"
                         : options->mode == BENCH_STEP   ? "--step"
                                                         : "benchmarks: add --machine or --step");
     if (library && options->mode != BENCH_SUITE)
-        return fail(error, size, "%s goes with none of --machine, --errors and --step", library);
+        return fail(error, size, "%s goes with none of --machine, --errors, --layers and --step",
+                    library);
     argv[kept] = NULL;
     *argc = kept;
     return true;

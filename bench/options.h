@@ -12,6 +12,7 @@ typedef enum bench_mode {
     BENCH_SUITE,   /* Google Benchmark over everything registered */
     BENCH_MACHINE, /* --machine: its peaks alone */
     BENCH_ERRORS,  /* --errors: of the convolution kernels */
+    BENCH_LAYERS,  /* --layers: convolutions of networks beside oneDNN's best */
     BENCH_STEP,    /* --step: one training step, alone in its process */
     BENCH_HELP
 } bench_mode;
@@ -22,13 +23,16 @@ typedef struct bench_options {
     bench_mode mode;
     const char *shapes; /* NULL: the built-in ones */
     bool cold;
+    const char *layers, *only; /* --layers; NULL: all of them */
+    bool scaling;
     const char *json; /* NULL: text on stdout; "-": stdout */
+    const char *csv;  /* of --layers; the same */
     const char *model;
     weft_model_arg model_args[BENCH_MODEL_ARGS]; /* --model-arg, as often as given */
     int n_model_args;
-    int batch;
-    int size; /* 0: the model's own */
-    double seconds;
+    int batch;         /* 0: 64, or the file's */
+    int size;          /* 0: the model's own */
+    double seconds;    /* 0: the mode's default */
     const char *trace; /* NULL: none */
     int threads;       /* 0: as the library chooses */
     bool list;         /* --benchmark_list_tests: nothing is measured */

@@ -70,26 +70,29 @@ static dnnl_format_tag_t act_tag(int block)
     return block == 16 ? dnnl_nChw16c : block == 8 ? dnnl_nChw8c : dnnl_nchw;
 }
 
-/* The operands as we lay them out; the weights in whatever format oneDNN likes. */
+/* One image as we lay it out, or a batch in whatever format oneDNN likes; weights always in that. */
 typedef struct operands {
+    dnnl_alg_kind_t algorithm;
     wf_dnnl_md src, weights, bias, dst;
     dnnl_dims_t stride, dilation, padding;
     dnnl_primitive_attr_t attr;
 } operands;
 
-static bool operands_init(operands *o, const wf_conv2d_desc *d)
+static bool operands_init(operands *o, const wf_conv2d_desc *d, bool batch)
 {
     int64_t weights[5], bias[1] = {d->K};
-    const int64_t src[4] = {1, d->C, d->H, d->W}, dst[4] = {1, d->K, d->P, d->Q};
+    const int n = batch ? d->N : 1;
+    const int64_t src[4] = {n, d->C, d->H, d->W}, dst[4] = {n, d->K, d->P, d->Q};
     dnnl_format_tag_t plain;
+    o->algorithm = batch ? dnnl_convolution_auto : dnnl_convolution_direct;
     int rank = wf_dnnl_weights_dims(d, weights, &plain);
     for (int i = 0; i < 2; i++) {
         o->stride[i] = d->stride[i];
         o->dilation[i] = d->dilation[i] - 1;
         o->padding[i] = d->padding[i];
     }
-    o->src = wf_dnnl_md_create(4, src, act_tag(d->src_block));
-    o->dst = wf_dnnl_md_create(4, dst, act_tag(d->dst_block));
+    o->src = wf_dnnl_md_create(4, src, batch ? dnnl_format_tag_any : act_tag(d->src_block));
+    o->dst = wf_dnnl_md_create(4, dst, batch ? dnnl_format_tag_any : act_tag(d->dst_block));
     o->weights = wf_dnnl_md_create(rank, weights, dnnl_format_tag_any);
     o->bias = d->bias ? wf_dnnl_md_create(1, bias, dnnl_a) : NULL;
     return o->src && o->dst && o->weights && (o->bias || !d->bias) &&
@@ -111,7 +114,7 @@ static void operands_done(operands *o)
 static dnnl_status_t describe(dnnl_primitive_desc_t *pd, const operands *o, dnnl_engine_t e,
                               wf_conv2d_pass pass, dnnl_primitive_desc_t hint)
 {
-    const dnnl_alg_kind_t alg = dnnl_convolution_direct;
+    const dnnl_alg_kind_t alg = o->algorithm;
     switch (pass) {
     case WF_CONV2D_FORWARD:
         return dnnl_convolution_forward_primitive_desc_create(
@@ -132,7 +135,7 @@ static dnnl_status_t describe(dnnl_primitive_desc_t *pd, const operands *o, dnnl
 static dnnl_status_t describe(dnnl_primitive_desc_t *pd, const operands *o, dnnl_engine_t e,
                               wf_conv2d_pass pass, dnnl_primitive_desc_t hint)
 {
-    const dnnl_alg_kind_t alg = dnnl_convolution_direct;
+    const dnnl_alg_kind_t alg = o->algorithm;
     dnnl_convolution_desc_t cd;
     dnnl_status_t status = dnnl_invalid_arguments;
     switch (pass) {
@@ -159,14 +162,19 @@ static dnnl_status_t describe(dnnl_primitive_desc_t *pd, const operands *o, dnnl
 static bool settle(wf_dnnl_conv *c, const operands *o, dnnl_primitive_desc_t pd,
                    wf_conv2d_pass pass)
 {
-    dnnl_query_t query =
-        pass == WF_CONV2D_BACKWARD_WEIGHTS ? dnnl_query_diff_weights_md : dnnl_query_weights_md;
-    wf_dnnl_const_md weights = dnnl_primitive_desc_query_md(pd, query, 0);
+    const bool data = pass == WF_CONV2D_BACKWARD_DATA,
+               gradient = pass == WF_CONV2D_BACKWARD_WEIGHTS;
+    wf_dnnl_const_md weights = dnnl_primitive_desc_query_md(
+        pd, gradient ? dnnl_query_diff_weights_md : dnnl_query_weights_md, 0);
+    wf_dnnl_const_md src =
+        dnnl_primitive_desc_query_md(pd, data ? dnnl_query_diff_src_md : dnnl_query_src_md, 0);
+    wf_dnnl_const_md dst = dnnl_primitive_desc_query_md(
+        pd, data || gradient ? dnnl_query_diff_dst_md : dnnl_query_dst_md, 0);
     wf_dnnl_const_md scratch = dnnl_primitive_desc_query_md(pd, dnnl_query_scratchpad_md, 0);
-    if (!weights || !scratch)
+    if (!weights || !scratch || !src || !dst)
         return false;
-    c->src = wf_dnnl_md_clone(o->src);
-    c->dst = wf_dnnl_md_clone(o->dst);
+    c->src = wf_dnnl_md_clone(src);
+    c->dst = wf_dnnl_md_clone(dst);
     c->weights = wf_dnnl_md_clone(weights);
     c->scratch = wf_dnnl_md_clone(scratch);
     c->bias = o->bias ? wf_dnnl_md_clone(o->bias) : NULL;
@@ -177,33 +185,35 @@ static bool settle(wf_dnnl_conv *c, const operands *o, dnnl_primitive_desc_t pd,
     return !dnnl_primitive_create(&c->primitive, pd);
 }
 
-/* See Note [oneDNN and threads]. Returns what one_thread_end puts back. */
-static int one_thread_begin(void)
+/* See Note [oneDNN and threads]. Returns what threads_end puts back. */
+static int threads_begin(int threads)
 {
     int was = omp_get_max_threads();
-    omp_set_num_threads(1);
+    omp_set_num_threads(threads);
     /* WEFT_MAX_ISA caps oneDNN too. It refuses, without harm, once it has made its choice. */
     if (wf_cpu_isa() == WEFT_ISA_AVX2)
         (void)dnnl_set_max_cpu_isa(dnnl_cpu_isa_avx2);
     return was;
 }
 
-static void one_thread_end(int was)
+static void threads_end(int was)
 {
     omp_set_num_threads(was);
 }
 
-bool wf_dnnl_conv_create(wf_dnnl_conv *c, dnnl_engine_t engine, const wf_conv2d_desc *d,
-                         wf_conv2d_pass pass, char *why, size_t size)
+/* threads 0: one image, one thread, our layouts; else a batch, so many threads, oneDNN's layouts. */
+static bool create(wf_dnnl_conv *c, dnnl_engine_t engine, const wf_conv2d_desc *d,
+                   wf_conv2d_pass pass, int batch_threads, char *why, size_t size)
 {
+    const bool batch = batch_threads > 0;
     operands o = {0};
     dnnl_primitive_desc_t hint = NULL, pd = NULL;
     const char *name = "";
     bool ok = false;
     memset(c, 0, sizeof *c);
     snprintf(why, size, "oneDNN has no kernel for it");
-    int threads = one_thread_begin();
-    if (!operands_init(&o, d)) {
+    int threads = threads_begin(batch ? batch_threads : 1);
+    if (!operands_init(&o, d, batch)) {
         snprintf(why, size, "out of memory");
         goto done;
     }
@@ -212,7 +222,7 @@ bool wf_dnnl_conv_create(wf_dnnl_conv *c, dnnl_engine_t engine, const wf_conv2d_
     if (describe(&pd, &o, engine, pass, hint) ||
         dnnl_primitive_desc_query(pd, dnnl_query_impl_info_str, 0, &name))
         goto done;
-    if (strstr(name, "ref")) {
+    if (!batch && strstr(name, "ref")) {
         snprintf(why, size, "oneDNN has only %s for it", name);
         goto done;
     }
@@ -228,8 +238,20 @@ done:
     if (hint)
         dnnl_primitive_desc_destroy(hint);
     operands_done(&o);
-    one_thread_end(threads);
+    threads_end(threads);
     return ok;
+}
+
+bool wf_dnnl_conv_create(wf_dnnl_conv *c, dnnl_engine_t engine, const wf_conv2d_desc *d,
+                         wf_conv2d_pass pass, char *why, size_t size)
+{
+    return create(c, engine, d, pass, 0, why, size);
+}
+
+bool wf_dnnl_conv_create_batch(wf_dnnl_conv *c, dnnl_engine_t engine, const wf_conv2d_desc *d,
+                               wf_conv2d_pass pass, int threads, char *why, size_t size)
+{
+    return create(c, engine, d, pass, threads, why, size);
 }
 
 void wf_dnnl_conv_destroy(wf_dnnl_conv *c)
@@ -249,12 +271,12 @@ dnnl_primitive_t wf_dnnl_reorder_create(dnnl_engine_t engine, wf_dnnl_const_md f
 {
     dnnl_primitive_desc_t pd = NULL;
     dnnl_primitive_t reorder = NULL;
-    int threads = one_thread_begin();
+    int threads = threads_begin(1);
     if (!dnnl_reorder_primitive_desc_create(&pd, from, engine, to, engine, NULL)) {
         if (dnnl_primitive_create(&reorder, pd))
             reorder = NULL;
         dnnl_primitive_desc_destroy(pd);
     }
-    one_thread_end(threads);
+    threads_end(threads);
     return reorder;
 }

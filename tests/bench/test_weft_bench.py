@@ -3,7 +3,9 @@
     test_weft_bench.py WEFT_BENCH
 """
 
+import csv
 import json
+import math
 import os
 import re
 import subprocess
@@ -72,6 +74,9 @@ class Bench(unittest.TestCase):
             (("--shapes", "/nonexistent"), "/nonexistent"),
             (("--machine", "--step", "fmnist_cnn"), "exclude"),
             (("--machine", "--batch", "3"), "--batch does not go with --machine"),
+            (("--csv", "-"), "--csv does not go with benchmarks"),
+            (("--layers", "vgg16", "--step", "fmnist_cnn"), "exclude"),
+            (("--layers", "vgg16", "--size", "3"), "--size does not go with --layers"),
             (("--machine", "--benchmark_filter=x"), "--benchmark_filter"),
             (("--machine=yes",), "takes no value"),
             (("--json", "-"), "--json"),
@@ -93,6 +98,67 @@ class Bench(unittest.TestCase):
         for args, words in cases:
             with self.subTest(args=args):
                 self.assert_one_error(bench(*args), words)
+
+    def layers(self, *args):
+        path = os.path.join(self.folder, "out.json")
+        self.output("--layers", *args, "--seconds", "0.002", "--json", path)
+        with open(path, encoding="utf-8") as f:
+            return json.load(f)
+
+    def test_layers_are_measured_pass_by_pass_beside_onednn(self):
+        shapes = self.file("net", 'mb2_ic16ih8oc16kh3ph1n"a, first"\n'
+                                  'mb2_ic3ih9oc16kh3sh2ph1n"stem"\n')
+        csv_path = os.path.join(self.folder, "out.csv")
+        found = self.layers(shapes, "--cold", "--scaling", "--csv", csv_path)
+        rows = found["rows"]
+        passes = {"a, first": set(PASSES), "stem": {"forward", "backward-weights"}}
+        for layer, expected in passes.items():
+            self.assertEqual({r["pass"] for r in rows if r["layer"] == layer}, expected)
+            for name in expected:
+                here = [r for r in rows if r["layer"] == layer and r["pass"] == name]
+                chosen = [r for r in here if r["chosen"]]
+                best = [r for r in here if r["implementation"] == "onednn-best"]
+                self.assertEqual((len(chosen), len(best)), (1, 1), here)
+                self.assertGreater(chosen[0]["expected_percent"], 0)
+                self.assertGreater(chosen[0]["one_thread_ms"], 0)
+                self.assertIsNone(best[0]["expected_percent"])
+                for r in here:
+                    self.assertAlmostEqual(r["ratio_to_onednn_best"], best[0]["ms"] / r["ms"], places=5)
+                    self.assertAlmostEqual(r["gflops"] / found["machine"]["peak_gflops"],
+                                           r["peak_percent"] / 100, places=5)
+        with open(csv_path, encoding="utf-8", newline="") as f:
+            table = list(csv.DictReader(f))
+        self.assertEqual([(t["layer"], t["pass"], t["implementation"]) for t in table],
+                         [(r["layer"], r["pass"], r["implementation"]) for r in rows])
+        self.assertAlmostEqual(float(table[0]["ms"]), rows[0]["ms"], places=5)
+        self.check_summary(found, "net")
+
+    def check_summary(self, found, network):
+        for s in found["summary"]:
+            chosen = [r for r in found["rows"] if r["chosen"] and s["pass"] in (r["pass"], "all")]
+            ratios = [r["ratio_to_onednn_best"] for r in chosen]
+            self.assertEqual((s["network"], s["layers"]), (network, len(chosen)))
+            self.assertAlmostEqual(s["geomean"], math.prod(ratios) ** (1 / len(ratios)), places=5)
+            self.assertAlmostEqual(s["lowest"], min(ratios), places=5)
+            self.assertEqual(s["below_0.95"], sum(x < 0.95 for x in ratios))
+            behind = [r["ms"] / min(o["ms"] for o in found["rows"]
+                                    if (o["layer"], o["pass"]) == (r["layer"], r["pass"])
+                                    and o["implementation"] != "onednn-best") for r in chosen]
+            self.assertAlmostEqual(s["untuned_behind_geomean"],
+                                   math.prod(behind) ** (1 / len(behind)), places=5)
+            self.assertAlmostEqual(s["untuned_behind_worst"], max(behind), places=5)
+        self.assertEqual(found["summary"][-1]["pass"], "all")
+
+    def test_layers_may_be_few_and_of_another_batch(self):
+        found = self.layers("vgg16", "--only", "features.24", "--batch", "1", "--threads", "1")
+        self.assertEqual({r["network"] for r in found["rows"]}, {"vgg16"})
+        self.assertTrue(all("features.24" in r["layer"] for r in found["rows"]))
+        self.assert_one_error_of_layers(("--layers", "vgg16", "--only", "nothing"), "no layer")
+
+    def assert_one_error_of_layers(self, args, words):
+        done = bench(*args)
+        self.assertEqual((done.returncode, done.stdout), (2, ""), done.stderr)
+        self.assertIn(words, done.stderr)
 
     def test_a_bad_shape_is_one_error_with_its_line(self):
         path = self.file("shapes", "mb1_ic8ih4oc8kh3ph1\n\nmb1_ic8ih4oc8kh9\n")
