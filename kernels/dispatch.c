@@ -6,17 +6,26 @@
 
 #include "kernels/select.h"
 
-bool wf_select_verbose(void)
+/* Whether one of the words of a comma-separated list is `name`, or its beginning where `part` says so. */
+static bool lists(const char *list, const char *name, bool part)
 {
-    const char *list = getenv("WEFT_VERBOSE");
-    const size_t length = strlen("select");
     while (list && *list) {
         size_t n = strcspn(list, ",");
-        if (n == length && strncmp(list, "select", length) == 0)
+        if (n > 0 && strncmp(list, name, n) == 0 && (part || !name[n]))
             return true;
         list += n + (list[n] == ',');
     }
     return false;
+}
+
+bool wf_select_verbose(void)
+{
+    return lists(getenv("WEFT_VERBOSE"), "select", false);
+}
+
+bool wf_select_avoids(const char *kernel)
+{
+    return lists(getenv("WEFT_AVOID"), kernel, true);
 }
 
 void wf_select_log_problem(const char *what)

@@ -14,6 +14,9 @@
 
 /* Whether WEFT_VERBOSE names `select` (a comma-separated list). */
 bool wf_select_verbose(void);
+/* Whether WEFT_AVOID names the kernel: a comma-separated list of how names begin ("winograd,gemm"). For
+ * comparisons; the reference is never avoided. */
+bool wf_select_avoids(const char *kernel);
 /* Lines on stderr: the problem, "weft: select: <what>"; then "weft: select:   <kernel>: ..." for the
  * choice and "weft: select:   not <kernel>: ..." for the rest, each with the cycles it expects (0: it
  * does not fit), the share of the peak that they mean, and why. */

@@ -96,6 +96,10 @@ static void ask_all(choice *c, const char *prefer)
         const wf_conv2d_impl *impl = wf_conv2d_impls[i];
         char why[160] = "";
         bool fits = wf_conv2d_fits(impl, c->d, c->pass, c->isa, why, sizeof why);
+        if (fits && i < N_IMPLS - 1 && wf_select_avoids(impl->name)) {
+            fits = false;
+            snprintf(why, sizeof why, "WEFT_AVOID");
+        }
         c->all[i] = (candidate){.impl = impl, .open = fits};
         if (!fits) {
             log_rejected(c, impl->name, why);

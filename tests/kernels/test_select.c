@@ -155,6 +155,26 @@ static void matmuls_are_chosen_alike(void **unused)
     }
 }
 
+static void avoided_kernels_are_passed_over(void **unused)
+{
+    for (int i = 0; i < n_shapes; i++)
+        for (int pass = 0; pass < 3; pass++) {
+            wf_conv2d_desc d = laid_out(&shapes[i]);
+            setenv("WEFT_AVOID", "winograd,gemm,direct,depthwise,onednn,ref", 1);
+            wf_conv2d *k = wf_conv2d_create(&d, pass, wf_cpu_isa(), 1, NULL);
+            unsetenv("WEFT_AVOID");
+            assert_non_null(k);
+            assert_string_equal(k->name, "ref");
+            wf_conv2d_destroy(k);
+        }
+    setenv("WEFT_AVOID", "wino,x", 1);
+    assert_true(wf_select_avoids("winograd:avx2"));
+    assert_false(wf_select_avoids("gemm:avx2"));
+    setenv("WEFT_AVOID", "", 1);
+    assert_false(wf_select_avoids("gemm:avx2"));
+    unsetenv("WEFT_AVOID");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -163,6 +183,7 @@ int main(void)
         cmocka_unit_test(what_is_asked_for_by_name_is_chosen_where_it_fits),
         cmocka_unit_test(different_problems_have_different_texts),
         cmocka_unit_test(matmuls_are_chosen_alike),
+        cmocka_unit_test(avoided_kernels_are_passed_over),
     };
     return cmocka_run_group_tests(tests, read_shapes, free_shapes);
 }
