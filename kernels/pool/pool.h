@@ -3,7 +3,8 @@
  * Max: a window's maximum; the first one wins, NaN wins over numbers and the last NaN over earlier
  * ones (torch's order of comparison). Its index is the position r*S + s in the window, stored by
  * groups of eight channels (Note [Groups of eight], norm.h): u8 where a window has at most 256
- * positions, i32 otherwise. Average: the sum in the image's type, row by row, then over rows.
+ * positions, i32 otherwise. Average: the sum in the image's type, row by row, then over rows (the
+ * whole image in one go where it is one window).
  * Inputs' padding channels are zero and those of outputs become zero.
  *
  * Threading: functions touch their arguments only. Letters: C channels, H W input, P Q output, R S

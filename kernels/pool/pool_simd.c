@@ -3,42 +3,12 @@
  * Letters: C channels, H W input, P Q output, R S window, cb channel block. */
 #include <math.h>
 
-#include "kernels/pool/pool.h"
-#include "kernels/simd/simd.h"
+#include "kernels/pool/pool_simd.h"
 
-/* The indices of a vector's channels: one group of eight, or two that lie `groups` bytes apart
- * (Note [Groups of eight], norm.h). */
-typedef struct index_place {
-    size_t apart;
-    bool two;
-} index_place;
-
-static index_place index_of_block(const wf_pool *g, int cb)
+static wf_index_place index_of_block(const wf_pool *g, int cb)
 {
-    return (index_place){(size_t)g->P * (size_t)g->Q * 8,
-                         WF_LANES > 8 && cb * WF_LANES + 8 < g->in.C};
-}
-WF_INLINE void put_index(uint8_t *at, index_place place, wf_vi k)
-{
-    uint8_t bytes[WF_LANES];
-    if (WF_LANES == 8) {
-        wf_vi_store_u8(at, k);
-        return;
-    }
-    wf_vi_store_u8(bytes, k);
-    memcpy(at, bytes, 8);
-    if (place.two)
-        memcpy(at + place.apart, bytes + WF_LANES - 8, 8);
-}
-WF_INLINE wf_vi get_index(const uint8_t *at, index_place place)
-{
-    uint8_t bytes[WF_LANES] = {0};
-    if (WF_LANES == 8)
-        return wf_vi_load_u8(at);
-    memcpy(bytes, at, 8);
-    if (place.two)
-        memcpy(bytes + WF_LANES - 8, at + place.apart, 8);
-    return wf_vi_load_u8(bytes);
+    return (wf_index_place){(size_t)g->P * (size_t)g->Q * 8,
+                            WF_LANES > 8 && cb * WF_LANES + 8 < g->in.C};
 }
 
 static int blocks_of(const wf_pool *g)
@@ -67,7 +37,7 @@ typedef struct max_block {
     const float *x;
     float *y;
     uint8_t *index; /* may be NULL */
-    index_place place;
+    wf_index_place place;
     wf_vf lowest;
 } max_block;
 
@@ -114,7 +84,7 @@ WF_INLINE void max_rows(const wf_pool *geometry, const max_block *block, int R, 
             }
             wf_vstore(b.y + pixel * WF_LANES, best);
             if (want_index)
-                put_index(b.index + pixel * 8, b.place, k);
+                wf_put_index(b.index + pixel * 8, b.place, k);
         }
     }
 }
@@ -126,14 +96,6 @@ static void max_rows_any(const wf_pool *g, const max_block *b)
     else
         max_rows(g, b, g->kernel[0], g->kernel[1], false);
 }
-static void max_rows_3x3(const wf_pool *g, const max_block *b)
-{
-    if (b->index)
-        max_rows(g, b, 3, 3, true);
-    else
-        max_rows(g, b, 3, 3, false);
-}
-
 /* 2x2 with stride 2 and no padding: windows do not meet. */
 static bool is_2x2(const wf_pool *g)
 {
@@ -165,7 +127,7 @@ static void max_2x2(const wf_pool *g, const max_block *b)
             take(wf_vload(top + row + WF_LANES), 3, &best, &k);
             wf_vstore(y, best);
             if (index) {
-                put_index(index, b->place, k);
+                wf_put_index(index, b->place, k);
                 index += 8;
             }
         }
@@ -174,9 +136,9 @@ static void max_2x2(const wf_pool *g, const max_block *b)
 
 static void max_forward(const wf_pool *g, const void *vx, void *vy, void *vindex)
 {
-    const bool two = is_2x2(g), three = g->kernel[0] == 3 && g->kernel[1] == 3;
+    const bool two = is_2x2(g), three = wf_pool_is_3x3(g);
     for (int cb = 0; cb < blocks_of(g); cb++) {
-        const index_place place = index_of_block(g, cb);
+        const wf_index_place place = index_of_block(g, cb);
         const size_t group = place.apart * (size_t)(cb * (WF_LANES / 8));
         const max_block b = {
             .x = (const float *)vx + (size_t)cb * in_floats(g),
@@ -188,7 +150,7 @@ static void max_forward(const wf_pool *g, const void *vx, void *vy, void *vindex
         if (two)
             max_2x2(g, &b);
         else if (three)
-            max_rows_3x3(g, &b);
+            WF_ISA_FN(wf_pool_3x3_max_forward)(g, b.x, b.lowest, b.y, b.index, place);
         else
             max_rows_any(g, &b);
     }
@@ -201,14 +163,14 @@ static void zero(float *p, size_t floats)
 
 /* Every input of a 2x2 window is written once; what no window covers is zeroed. */
 static void max_2x2_backward(const wf_pool *g, const float *dy, const uint8_t *index,
-                             index_place place, float *dx)
+                             wf_index_place place, float *dx)
 {
     const size_t row = (size_t)g->in.W * WF_LANES, used = (size_t)g->Q * 2 * WF_LANES;
     for (int p = 0; p < g->P; p++) {
         float *top = dx + (size_t)(2 * p) * row;
         for (int q = 0; q < g->Q; q++, top += 2 * WF_LANES, dy += WF_LANES, index += 8) {
             wf_vf d = wf_vload(dy);
-            wf_vi k = get_index(index, place);
+            wf_vi k = wf_get_index(index, place);
             wf_vstore(top, wf_vmaskz(wf_vi_eq(k, wf_vi_set1(0)), d));
             wf_vstore(top + WF_LANES, wf_vmaskz(wf_vi_eq(k, wf_vi_set1(1)), d));
             wf_vstore(top + row, wf_vmaskz(wf_vi_eq(k, wf_vi_set1(2)), d));
@@ -222,7 +184,7 @@ static void max_2x2_backward(const wf_pool *g, const float *dy, const uint8_t *i
 
 /* Windows that meet: dx accumulates, in the order of the outputs. */
 WF_INLINE void max_meeting_backward(const wf_pool *geometry, const float *dy, const uint8_t *index,
-                                    index_place place, float *dx, int S)
+                                    wf_index_place place, float *dx, int S)
 {
     const wf_pool g = *geometry; /* stores to dx may alias anything but a local */
     zero(dx, in_floats(&g));
@@ -231,7 +193,7 @@ WF_INLINE void max_meeting_backward(const wf_pool *geometry, const float *dy, co
         for (int q = 0; q < g.Q; q++, dy += WF_LANES, index += 8) {
             const wf_pool_span w = wf_pool_max_span(&g, 1, q);
             const wf_vf d = wf_vload(dy);
-            const wf_vi k = get_index(index, place);
+            const wf_vi k = wf_get_index(index, place);
             for (int r = h.k0; r < h.k1; r++) {
                 const int i = h.first + r * g.dilation[0];
                 float *row = dx + ((ptrdiff_t)i * g.in.W + w.first) * WF_LANES;
@@ -251,11 +213,13 @@ static void max_backward(const wf_pool *g, const void *vdy, const void *vindex, 
     for (int cb = 0; cb < blocks_of(g); cb++) {
         const float *dy = (const float *)vdy + (size_t)cb * out_floats(g);
         float *dx = (float *)vdx + (size_t)cb * in_floats(g);
-        const index_place place = index_of_block(g, cb);
+        const wf_index_place place = index_of_block(g, cb);
         const uint8_t *index =
             (const uint8_t *)vindex + place.apart * (size_t)(cb * (WF_LANES / 8));
         if (two)
             max_2x2_backward(g, dy, index, place, dx);
+        else if (wf_pool_is_3x3(g))
+            WF_ISA_FN(wf_pool_3x3_max_backward)(g, dy, index, place, dx);
         else
             max_meeting_backward(g, dy, index, place, dx, g->kernel[1]);
     }
@@ -263,7 +227,7 @@ static void max_backward(const wf_pool *g, const void *vdy, const void *vindex, 
 
 /* ---- average -------------------------------------------------------------------------------- */
 
-/* Four chains a row hide the latency of an addition; their order is part of the result. */
+/* Four chains hide the latency of an addition; their order is part of the result. */
 WF_INLINE wf_vf sum_row(const float *x, int n)
 {
     wf_vf a = wf_vzero(), b = wf_vzero(), c = wf_vzero(), d = wf_vzero();
@@ -279,12 +243,36 @@ WF_INLINE wf_vf sum_row(const float *x, int n)
     return wf_vadd(wf_vadd(a, b), wf_vadd(c, d));
 }
 
+/* One output over the whole image. */
+static bool is_global(const wf_pool *g)
+{
+    const wf_pool_range h = wf_pool_avg_range(g, 0, 0), w = wf_pool_avg_range(g, 1, 0);
+    return g->P == 1 && g->Q == 1 && h.end - h.begin == g->in.H && w.end - w.begin == g->in.W;
+}
+
+static wf_vf divisor(const wf_pool *g)
+{
+    return wf_vset1((float)wf_pool_avg_range(g, 0, 0).count *
+                    (float)wf_pool_avg_range(g, 1, 0).count);
+}
+
 static void avg_forward(const wf_pool *g, const void *vx, void *vy)
 {
     const size_t row = (size_t)g->in.W * WF_LANES;
+    const bool global = is_global(g);
     float *y = vy;
     for (int cb = 0; cb < blocks_of(g); cb++) {
         const float *x = (const float *)vx + (size_t)cb * in_floats(g);
+        if (global) {
+            wf_vstore(y, wf_vdiv(sum_row(x, g->in.H * g->in.W), divisor(g)));
+            y += WF_LANES;
+            continue;
+        }
+        if (wf_pool_is_3x3(g)) {
+            WF_ISA_FN(wf_pool_3x3_avg_forward)(g, x, y);
+            y += out_floats(g);
+            continue;
+        }
         for (int p = 0; p < g->P; p++) {
             const wf_pool_range h = wf_pool_avg_range(g, 0, p);
             for (int q = 0; q < g->Q; q++, y += WF_LANES) {
@@ -303,15 +291,19 @@ static void avg_backward(const wf_pool *g, const void *vdy, void *vdx)
 {
     const size_t row = (size_t)g->in.W * WF_LANES;
     const float *dy = vdy;
-    const bool whole = g->P == 1 && g->Q == 1; /* written, not added to, where it covers all */
+    const bool global = is_global(g);
     for (int cb = 0; cb < blocks_of(g); cb++) {
         float *dx = (float *)vdx + (size_t)cb * in_floats(g);
-        const wf_pool_range h0 = wf_pool_avg_range(g, 0, 0), w0 = wf_pool_avg_range(g, 1, 0);
-        if (whole && h0.end - h0.begin == g->in.H && w0.end - w0.begin == g->in.W) {
-            wf_vf d = wf_vdiv(wf_vload(dy), wf_vset1((float)h0.count * (float)w0.count));
+        if (global) {
+            const wf_vf d = wf_vdiv(wf_vload(dy), divisor(g));
             for (float *end = dx + in_floats(g); dx < end; dx += WF_LANES)
                 wf_vstore(dx, d);
             dy += WF_LANES;
+            continue;
+        }
+        if (wf_pool_is_3x3(g)) {
+            WF_ISA_FN(wf_pool_3x3_avg_backward)(g, dy, dx);
+            dy += out_floats(g);
             continue;
         }
         zero(dx, in_floats(g));
