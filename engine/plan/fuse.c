@@ -1,8 +1,12 @@
 /* Pass 2, fuse: rewrites of nodes that save passes over memory. (Tasks are chained in chain.c.)
  *
- * BatchNorm's apply, an optional residual add and ReLU become bn_act, which also yields the bit
- * mask of y > 0; in the backward pass ReLU's gradient disappears into BatchNorm's two ops, which
- * take the mask instead. Both compute the same bits as the ops apart. */
+ * BatchNorm's apply, an optional residual add and ReLU or ReLU6 become bn_act, which also yields the
+ * bit mask of where the derivative is 1; in the backward pass the activation's gradient disappears
+ * into BatchNorm's two ops, which take the mask instead. SiLU and Hardswish become bn_act, too, when
+ * their gradient can disappear: there BatchNorm's ops compute its input again, which then need not be
+ * stored. All compute the same bits as the ops apart. */
+#include <string.h>
+
 #include "engine/graph/ops/batch_norm.h"
 #include "engine/plan/plan.h"
 
@@ -24,12 +28,34 @@ static bool is(const wf_plan *p, int node, const wf_op *op)
     return node >= 0 && !p->nodes[node].dead && p->nodes[node].op == op;
 }
 
+/* Activations that join BatchNorm. */
+typedef struct activation {
+    const wf_op *op, *backward;
+    wf_norm_f f;
+} activation;
+static const activation activations[] = {
+    {&wf_op_relu, &wf_op_relu_backward, WF_NORM_RELU},
+    {&wf_op_relu6, &wf_op_relu6_backward, WF_NORM_RELU6},
+    {&wf_op_silu, &wf_op_silu_backward, WF_NORM_SILU},
+    {&wf_op_hardswish, &wf_op_hardswish_backward, WF_NORM_HARDSWISH},
+};
+
+/* Of a node: the activation it is, or whose gradient; NULL: of none. */
+static const activation *activation_of(const wf_plan *p, int node, bool backward)
+{
+    for (size_t i = 0; i < sizeof activations / sizeof activations[0]; i++)
+        if (is(p, node, backward ? activations[i].backward : activations[i].op))
+            return &activations[i];
+    return NULL;
+}
+
 /* ---- forward ---- */
 
 /* The nodes apply -> (add ->) relu, with the other operand of add. */
 typedef struct forward_match {
     int apply, add, relu; /* add: -1 when there is none */
     int residual;         /* value */
+    wf_norm_f f;
 } forward_match;
 
 static bool match_forward(const wf_plan *p, int apply, forward_match *m)
@@ -37,7 +63,7 @@ static bool match_forward(const wf_plan *p, int apply, forward_match *m)
     if (!is(p, apply, &wf_op_bn_apply))
         return false;
     int y = p->nodes[apply].out[0], next = only_user(p, y);
-    *m = (forward_match){apply, -1, next, -1};
+    *m = (forward_match){apply, -1, next, -1, WF_NORM_LINEAR};
     if (is(p, next, &wf_op_add)) {
         const wf_ir_node *add = &p->nodes[next];
         m->add = next;
@@ -46,7 +72,11 @@ static bool match_forward(const wf_plan *p, int apply, forward_match *m)
         if (!weft_shape_equal(p->values[m->residual].type.shape, p->values[y].type.shape))
             return false;
     }
-    return is(p, m->relu, &wf_op_relu);
+    const activation *a = activation_of(p, m->relu, false);
+    if (!a || wf_norm_recomputes(a->f))
+        return false;
+    m->f = a->f;
+    return true;
 }
 
 /* relu's place is taken by bn_act, so that the residual has been computed there. */
@@ -63,6 +93,7 @@ static weft_status rewrite_forward(wf_plan *p, const forward_match *m)
         return wf_plan_nomem(p);
     *attrs = *(const wf_bn_apply_attrs *)apply->attrs;
     attrs->residual = residual;
+    attrs->f = m->f;
     for (int i = 0; i < 5; i++)
         in[i] = apply->in[i];
     in[5] = m->residual;
@@ -159,6 +190,84 @@ static weft_status rewrite_backward(wf_plan *p, int back, int act, const backwar
     return WEFT_OK;
 }
 
+/* ---- activations whose input is computed again ---- */
+
+/* apply -> act, and where there is a backward pass, act's gradient `back` and BatchNorm's. */
+typedef struct again_match {
+    int apply, act, back; /* back: -1 when there is none */
+    wf_norm_f f;
+    backward_match to;
+} again_match;
+
+static bool match_again(const wf_plan *p, int act, again_match *m)
+{
+    const activation *a = activation_of(p, act, false);
+    if (!a || !wf_norm_recomputes(a->f))
+        return false;
+    const int z = p->nodes[act].in[0];
+    *m = (again_match){p->values[z].node, act, -1, a->f, {-1, -1, false}};
+    bool needed;
+    const int users = wf_ir_users(p, z, &needed);
+    if (!is(p, m->apply, &wf_op_bn_apply) || needed || users > 2)
+        return false;
+    for (int n = 0; n < p->n_nodes && users == 2; n++)
+        if (is(p, n, a->backward) && p->nodes[n].in[0] == z)
+            m->back = n;
+    if (users == 1)
+        return true;
+    return m->back >= 0 && match_backward(p, m->back, m->apply, &m->to) && !m->to.others;
+}
+
+static weft_status rewrite_again(wf_plan *p, const again_match *m)
+{
+    /* x, mean, invstd, gamma, beta */
+    const int *norm = p->nodes[m->apply].in;
+    wf_ir_node *act = &p->nodes[m->act];
+    wf_bn_apply_attrs *attrs = wf_bump_alloc(&p->bump, sizeof *attrs);
+    wf_bn_apply_attrs *back = wf_bump_alloc(&p->bump, sizeof *back);
+    int *reduce = wf_bump_alloc(&p->bump, 6 * sizeof *reduce);
+    int *apply = wf_bump_alloc(&p->bump, WF_MAX_IN * sizeof *apply);
+    if (!attrs || !back || !reduce || !apply)
+        return wf_plan_nomem(p);
+    *attrs = *(const wf_bn_apply_attrs *)p->nodes[m->apply].attrs;
+    attrs->f = m->f;
+    act->op = &wf_op_bn_act;
+    act->attrs = attrs;
+    act->in = p->nodes[m->apply].in;
+    act->n_in = 5;
+    act->path = p->nodes[m->apply].path;
+    p->nodes[m->apply].dead = true;
+    if (m->back < 0)
+        return WEFT_OK;
+    const int dy = p->nodes[m->back].in[1];
+    p->nodes[m->back].dead = true;
+    if (m->to.reduce >= 0) {
+        wf_ir_node *r = &p->nodes[m->to.reduce];
+        const int in[6] = {norm[0], dy, norm[1], norm[2], norm[3], norm[4]};
+        memcpy(reduce, in, sizeof in);
+        r->in = reduce;
+        r->n_in = 6;
+        r->attrs = attrs;
+    }
+    wf_ir_node *a = &p->nodes[m->to.apply];
+    const bool training = a->n_in == 7;
+    *back = *(const wf_bn_apply_attrs *)a->attrs;
+    back->f = m->f;
+    int n = 0;
+    apply[n++] = dy;
+    apply[n++] = norm[2];
+    apply[n++] = norm[3];
+    apply[n++] = norm[0];
+    apply[n++] = norm[1];
+    for (int i = 5; i < 7 && training; i++)
+        apply[n++] = a->in[i];
+    apply[n++] = norm[4];
+    a->in = apply;
+    a->n_in = n;
+    a->attrs = back;
+    return WEFT_OK;
+}
+
 weft_status wf_pass_fuse(wf_plan *p)
 {
     if ((p->passes_off & WEFT_PASS_FUSE) || p->keep_all)
@@ -169,7 +278,13 @@ weft_status wf_pass_fuse(wf_plan *p)
             WF_TRY(rewrite_forward(p, &m));
     }
     for (int n = 0; n < p->n_nodes; n++) {
-        if (!is(p, n, &wf_op_relu_backward))
+        again_match m;
+        if (match_again(p, n, &m))
+            WF_TRY(rewrite_again(p, &m));
+    }
+    for (int n = 0; n < p->n_nodes; n++) {
+        const activation *a = activation_of(p, n, true);
+        if (!a || wf_norm_recomputes(a->f))
             continue;
         int act = p->values[p->nodes[n].in[0]].node;
         backward_match m;
@@ -178,7 +293,8 @@ weft_status wf_pass_fuse(wf_plan *p)
     }
     for (int n = 0; n < p->n_nodes; n++) {
         bool needed;
-        if (is(p, n, &wf_op_bn_act) && wf_ir_users(p, p->nodes[n].out[1], &needed) == 0 && !needed)
+        if (is(p, n, &wf_op_bn_act) && p->nodes[n].n_out == 2 &&
+            wf_ir_users(p, p->nodes[n].out[1], &needed) == 0 && !needed)
             p->nodes[n].n_out = 1; /* nobody reads the mask: evaluation */
     }
     return WEFT_OK;

@@ -18,7 +18,7 @@ typedef enum wf_activation {
 
 /* y = f(x) */
 typedef void (*wf_activation_fn)(size_t n, double a, const void *x, void *y);
-/* dx = dy f'; saved is x or y, as the list says. */
+/* dx = dy f', and 0 where f' is, whatever dy; saved is x or y, as the list says. */
 typedef void (*wf_activation_backward_fn)(size_t n, double a, const void *saved, const void *dy,
                                           void *dx);
 

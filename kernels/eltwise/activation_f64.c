@@ -112,9 +112,10 @@ static double softplus_slope(double x, double a)
     }                                                                                              \
     static void name##_backward(size_t n, double a, const void *saved, const void *dy, void *dx)   \
     {                                                                                              \
-        for (size_t i = 0; i < n; i++)                                                             \
-            ((double *)dx)[i] =                                                                    \
-                ((const double *)dy)[i] * name##_slope(((const double *)saved)[i], a);             \
+        for (size_t i = 0; i < n; i++) {                                                           \
+            double slope = name##_slope(((const double *)saved)[i], a);                            \
+            ((double *)dx)[i] = slope != 0 ? ((const double *)dy)[i] * slope : 0;                  \
+        }                                                                                          \
     }
 #include "kernels/eltwise/activation.def"
 #undef WF_ACTIVATION

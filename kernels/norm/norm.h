@@ -38,20 +38,38 @@ static inline wf_act wf_norm_rows(int C, int rows)
     return (wf_act){.C = C, .H = rows, .W = 1, .block = C};
 }
 
-/* y = x*scale + shift (+ residual) (ReLU), scale = gamma*invstd, shift = beta - mean*scale. */
+/* The function f behind the normalisation. Where its derivative is 0 or 1, as ReLU's, the backward
+ * pass knows it from a mask; else it computes z = x*scale + shift again, and f' of it. */
+typedef enum wf_norm_f {
+    WF_NORM_LINEAR,
+    WF_NORM_RELU,
+    WF_NORM_RELU6,
+    WF_NORM_SILU,
+    WF_NORM_HARDSWISH
+} wf_norm_f;
+static inline bool wf_norm_recomputes(wf_norm_f f)
+{
+    return f == WF_NORM_SILU || f == WF_NORM_HARDSWISH;
+}
+
+/* y = f(x*scale + shift (+ residual)), scale = gamma*invstd, shift = beta - mean*scale. A residual
+ * only with LINEAR, RELU and RELU6. */
 typedef struct wf_norm_apply {
     wf_act act;
-    bool relu;
+    wf_norm_f f;
     const void *mean, *invstd, *gamma, *beta; /* (C) */
     const void *x, *residual;                 /* images; residual may be NULL */
     void *y;
-    uint8_t *mask; /* y > 0; NULL: not wanted. Only with relu */
+    uint8_t *mask; /* f' = 1; NULL: not wanted. Only with RELU and RELU6 */
 } wf_norm_apply;
 
-/* slot: sum of dy, sum of dy*(x-mean). With a mask, dy counts as zero where its bit is not set. */
+/* slot: sum of dy, sum of dy*(x-mean). With a mask, dy counts as zero where its bit is not set; with
+ * an f that recomputes, as dy*f'(z). */
 typedef struct wf_norm_reduce {
     wf_act act;
+    wf_norm_f f; /* LINEAR for masks, too */
     const void *mean;
+    const void *invstd, *gamma, *beta; /* only where f recomputes */
     const void *x, *dy;
     const uint8_t *mask; /* may be NULL */
     double *slot;
@@ -62,10 +80,13 @@ typedef struct wf_norm_reduce {
 typedef struct wf_norm_dx {
     wf_act act;
     bool training;
-    double count;                                       /* N*H*W */
-    const void *mean, *invstd, *gamma, *dgamma, *dbeta; /* mean, dgamma, dbeta: only in training */
-    const void *x, *dy;                                 /* x: only in training */
-    const uint8_t *mask;                                /* may be NULL */
+    wf_norm_f f;                     /* as above */
+    double count;                    /* N*H*W */
+    const void *invstd, *gamma, *dy; /* always; the rest: */
+    const void *x, *mean;            /* in training, and where f recomputes */
+    const void *dgamma, *dbeta;      /* in training */
+    const void *beta;                /* where f recomputes */
+    const uint8_t *mask;             /* may be NULL */
     void *dx;
     void *dresidual; /* dy under the mask; may be NULL */
 } wf_norm_dx;

@@ -28,6 +28,40 @@ static void FN(ref_pad)(wf_act act, void *image)
             ((REAL *)image)[wf_act_index(act, c, 0, 0) + (size_t)(p * act.block)] = 0;
 }
 
+static REAL FN(activate)(wf_norm_f f, REAL z)
+{
+    if (f == WF_NORM_RELU || f == WF_NORM_RELU6) {
+        z = z < 0 ? 0 : z; /* NaN stays */
+        return f == WF_NORM_RELU6 && z > 6 ? 6 : z;
+    }
+    if (wf_norm_recomputes(f))
+        activation_of(REAL_DTYPE, f).forward(1, 0, &z, &z);
+    return z;
+}
+
+/* Scale and shift of a channel, for z; and dy under f. */
+typedef struct FN(again) {
+    wf_norm_f f;
+    REAL scale, shift;
+} FN(again);
+static FN(again) FN(again_of)(wf_norm_f f, int c, const void *mean, const void *invstd,
+                              const void *gamma, const void *beta)
+{
+    FN(again) g = {f, 0, 0};
+    if (wf_norm_recomputes(f)) {
+        g.scale = ((const REAL *)gamma)[c] * ((const REAL *)invstd)[c];
+        g.shift = ((const REAL *)beta)[c] - ((const REAL *)mean)[c] * g.scale;
+    }
+    return g;
+}
+static REAL FN(under)(FN(again) g, REAL x, REAL dy)
+{
+    REAL z = x * g.scale + g.shift;
+    if (wf_norm_recomputes(g.f))
+        activation_of(REAL_DTYPE, g.f).backward(1, 0, &z, &dy, &dy);
+    return dy;
+}
+
 static void FN(ref_apply)(const wf_norm_apply *a)
 {
     const wf_act act = a->act;
@@ -44,12 +78,12 @@ static void FN(ref_apply)(const wf_norm_apply *a)
             REAL v = x[p * act.block] * scale + shift;
             if (res)
                 v += res[p * act.block];
-            if (a->relu)
-                v = v < 0 ? 0 : v; /* NaN stays */
+            v = FN(activate)(a->f, v);
             y[p * act.block] = v;
             if (mask) {
                 uint8_t before = c % 8 ? mask[p] : 0;
-                mask[p] = (uint8_t)(before | (v > 0) << (c % 8));
+                bool open = v > 0 && (a->f != WF_NORM_RELU6 || v < 6);
+                mask[p] = (uint8_t)(before | open << (c % 8));
             }
         }
     }
@@ -65,11 +99,12 @@ static void FN(ref_backward_reduce)(const wf_norm_reduce *a)
         const size_t first = wf_act_index(act, c, 0, 0);
         const REAL *x = (const REAL *)a->x + first, *dy = (const REAL *)a->dy + first;
         const double mean = (double)((const REAL *)a->mean)[c];
+        const FN(again) again = FN(again_of)(a->f, c, a->mean, a->invstd, a->gamma, a->beta);
         double sum = 0, dot = 0;
         for (int64_t p = 0; p < pixels; p++) {
             if (!mask_at(a->mask, c, pixels, p))
                 continue;
-            double d = (double)dy[p * act.block];
+            double d = (double)FN(under)(again, x[p * act.block], dy[p * act.block]);
             sum += d;
             dot += d * ((double)x[p * act.block] - mean);
         }
@@ -86,11 +121,12 @@ static void FN(ref_backward_apply)(const wf_norm_dx *a)
     const REAL *dgamma = a->dgamma, *dbeta = a->dbeta;
     for (int c = 0; c < act.C; c++) {
         const size_t first = wf_act_index(act, c, 0, 0);
-        const REAL *x = a->training ? (const REAL *)a->x + first : NULL;
+        const REAL *x = a->x ? (const REAL *)a->x + first : NULL;
         const REAL *dy = (const REAL *)a->dy + first;
         REAL *dx = (REAL *)a->dx + first;
         REAL *dres = a->dresidual ? (REAL *)a->dresidual + first : NULL;
         const REAL scale = gamma[c] * invstd[c];
+        const FN(again) again = FN(again_of)(a->f, c, mean, invstd, gamma, a->beta);
         REAL slope = 0, offset = 0, center = 0;
         if (a->training) {
             slope = -scale * invstd[c] * dgamma[c] / (REAL)a->count;
@@ -99,8 +135,10 @@ static void FN(ref_backward_apply)(const wf_norm_dx *a)
         }
         for (int64_t p = 0; p < pixels; p++) {
             REAL d = mask_at(a->mask, c, pixels, p) ? dy[p * act.block] : 0;
-            REAL v = scale * d;
             if (x)
+                d = FN(under)(again, x[p * act.block], d);
+            REAL v = scale * d;
+            if (a->training)
                 v += slope * (x[p * act.block] - center) + offset;
             if (dres)
                 dres[p * act.block] = d;

@@ -79,7 +79,7 @@ static weft_tensor *forward(weft_module *m, weft_tensor *x)
     x = weft_call(self->maxpool, weft_call(self->conv1, x));
     for (int i = 0; i < 3; i++)
         x = weft_call(self->stage[i], x);
-    x = weft_mean(weft_call(self->conv5, x), 0xc, false); /* over the pixels */
+    x = weft_flatten(weft_adaptive_avg_pool2d(weft_call(self->conv5, x), 1, 1), 1);
     return weft_call(self->fc, x);
 }
 

@@ -210,6 +210,25 @@ static void drop_params(params *q)
     free(q->beta);
 }
 
+static double f_of(wf_norm_f f, double z)
+{
+    switch (f) {
+    case WF_NORM_RELU: return fmax(z, 0);
+    case WF_NORM_RELU6: return fmin(fmax(z, 0), 6);
+    case WF_NORM_SILU: return z / (1 + exp(-z));
+    case WF_NORM_HARDSWISH: return z * fmin(fmax(z + 3, 0), 6) / 6;
+    default: return z;
+    }
+}
+/* f' of the two that recompute. */
+static double slope_of(wf_norm_f f, double z)
+{
+    const double s = 1 / (1 + exp(-z));
+    if (f == WF_NORM_SILU)
+        return s * (1 + z * (1 - s));
+    return z <= -3 ? 0 : z >= 3 ? 1 : z / 3 + 0.5;
+}
+
 static void check_apply(const wf_norm_fns *f, wf_act act, double offset)
 {
     const int64_t P = pixels(act);
@@ -218,12 +237,16 @@ static void check_apply(const wf_norm_fns *f, wf_act act, double offset)
     image x = make(act, f->dtype, 11, offset), res = make(act, f->dtype, 12, 0);
     uint8_t *mask = malloc(mask_bytes + 1);
     assert_non_null(mask);
-    for (int variant = 0; variant < 8; variant++) {
-        const bool relu = variant & 1, residual = variant & 2, want_mask = relu && variant & 4;
+    for (int variant = 0; variant < 20; variant++) {
+        const wf_norm_f fn = (wf_norm_f)(variant / 4);
+        const bool masks = fn == WF_NORM_RELU || fn == WF_NORM_RELU6;
+        const bool residual = variant & 1, want_mask = masks && variant & 2;
+        if (residual && wf_norm_recomputes(fn))
+            continue;
         image y = make(act, f->dtype, 0, 0);
         memset(mask, 0xa5, mask_bytes + 1);
         f->apply(&(wf_norm_apply){.act = act,
-                                  .relu = relu,
+                                  .f = fn,
                                   .mean = q.mean,
                                   .invstd = q.invstd,
                                   .gamma = q.gamma,
@@ -241,9 +264,13 @@ static void check_apply(const wf_norm_fns *f, wf_act act, double offset)
                 const double v = (xv - q.m[c]) * scale + q.b[c] + r;
                 const double size =
                     fabs(xv * scale) + fabs(q.m[c] * scale) + fabs(q.b[c]) + fabs(r);
-                near("y", f, c, got, relu && v < 0 ? 0 : v, 6 * half_ulp(f->dtype) * size);
+                /* slopes are below 1.5; SiLU and Hardswish round 16 times, as in their own test */
+                const double more =
+                    wf_norm_recomputes(fn) ? 16 * half_ulp(f->dtype) * (1 + size) : 0;
+                near("y", f, c, got, f_of(fn, v), 9 * half_ulp(f->dtype) * size + more);
                 if (want_mask)
-                    assert_int_equal(mask[c / 8 * P + p] >> (c % 8) & 1, got > 0);
+                    assert_int_equal(mask[c / 8 * P + p] >> (c % 8) & 1,
+                                     got > 0 && (fn == WF_NORM_RELU || got < 6));
             }
         for (int c = act.C; want_mask && c < wf_round_up(act.C, 8); c++)
             for (int64_t p = 0; p < P; p++)
@@ -271,6 +298,24 @@ static double masked(const uint8_t *mask, const image *dy, int c, int64_t p)
     return mask && !(mask[c / 8 * P + p] >> (c % 8) & 1) ? 0 : dy->value[c * P + p];
 }
 
+/* dy behind f, and how far off it may be: z is off by its roundings, the slope by as much (its own
+ * derivative is below 1) and by 16 of its own; at a kink it jumps by 0.5. */
+static double behind(wf_norm_f fn, const params *q, const image *x, const image *dy, int c,
+                     int64_t p, double *off)
+{
+    const int64_t P = pixels(dy->act);
+    const double d = dy->value[c * P + p], eps = half_ulp(dy->dtype);
+    *off = 0;
+    if (!wf_norm_recomputes(fn))
+        return d;
+    const double scale = q->g[c] * q->s[c], xv = x->value[c * P + p];
+    const double z = (xv - q->m[c]) * scale + q->b[c];
+    const double dz = 6 * eps * (fabs(xv * scale) + fabs(q->m[c] * scale) + fabs(q->b[c]));
+    const bool kink = fn == WF_NORM_HARDSWISH && fabs(fabs(z) - 3) <= dz;
+    *off = fabs(d) * (dz + 16 * eps * (1 + fabs(z)) + (kink ? 0.5 : 0));
+    return d * slope_of(fn, z);
+}
+
 static void check_backward_reduce(const wf_norm_fns *f, wf_act act, double offset)
 {
     const int64_t P = pixels(act);
@@ -281,23 +326,37 @@ static void check_backward_reduce(const wf_norm_fns *f, wf_act act, double offse
     uint8_t *bits = random_mask(act.C, P);
     double *slot = calloc(wf_norm_slot_count(act.C), sizeof *slot);
     assert_non_null(slot);
-    for (int k = 0; k < 2; k++) {
-        const uint8_t *mask = k ? bits : NULL;
-        f->backward_reduce(&(wf_norm_reduce){
-            .act = act, .mean = q.mean, .x = x.data, .dy = dy.data, .mask = mask, .slot = slot});
+    for (int k = 0; k < 4; k++) {
+        const uint8_t *mask = k == 1 ? bits : NULL;
+        const wf_norm_f fn = k < 2 ? WF_NORM_LINEAR : k == 2 ? WF_NORM_SILU : WF_NORM_HARDSWISH;
+        f->backward_reduce(&(wf_norm_reduce){.act = act,
+                                             .f = fn,
+                                             .mean = q.mean,
+                                             .invstd = q.invstd,
+                                             .gamma = q.gamma,
+                                             .beta = q.beta,
+                                             .x = x.data,
+                                             .dy = dy.data,
+                                             .mask = mask,
+                                             .slot = slot});
         for (int c = 0; c < act.C; c++) {
-            long double sum = 0, dot = 0, abs_sum = 0, abs_dot = 0;
+            long double sum = 0, dot = 0, abs_sum = 0, abs_dot = 0, off_sum = 0, off_dot = 0;
             for (int64_t p = 0; p < P; p++) {
-                long double d = (long double)masked(mask, &dy, c, p);
+                double off;
+                const double under = behind(fn, &q, &x, &dy, c, p, &off);
+                long double d = mask ? (long double)masked(mask, &dy, c, p) : (long double)under;
                 long double xc = (long double)x.value[c * P + p] - (long double)q.m[c];
                 sum += d;
                 dot += d * xc;
                 abs_sum += fabsl(d);
                 abs_dot += fabsl(d * xc);
+                off_sum += (long double)off;
+                off_dot += (long double)off * fabsl(xc);
             }
-            near("sum", f, c, slot[c], (double)sum, chain * eps * (double)abs_sum);
+            near("sum", f, c, slot[c], (double)sum,
+                 chain * eps * (double)abs_sum + (double)off_sum);
             near("dot", f, c, slot[wf_norm_slot_count(act.C) / 2 + (size_t)c], (double)dot,
-                 (chain + 2) * eps * (double)abs_dot);
+                 (chain + 2) * eps * (double)abs_dot + (double)off_dot);
         }
     }
     free(slot);
@@ -317,19 +376,25 @@ static void check_backward_apply(const wf_norm_fns *f, wf_act act, double offset
     void *dbeta = channel_array(act.C, f->dtype, 6, -1, db);
     image x = make(act, f->dtype, 31, offset), dy = make(act, f->dtype, 32, 0);
     uint8_t *bits = random_mask(act.C, P);
-    for (int variant = 0; variant < 8; variant++) {
-        const bool training = variant & 1, want_res = variant & 2;
-        const uint8_t *mask = variant & 4 ? bits : NULL;
+    for (int variant = 0; variant < 12; variant++) {
+        const wf_norm_f fn = variant < 8    ? WF_NORM_LINEAR
+                             : variant < 10 ? WF_NORM_SILU
+                                            : WF_NORM_HARDSWISH;
+        const bool training = variant & 1, again = wf_norm_recomputes(fn);
+        const bool want_res = !again && variant & 2;
+        const uint8_t *mask = !again && variant & 4 ? bits : NULL;
         image dx = make(act, f->dtype, 0, 0), dres = make(act, f->dtype, 0, 0);
         f->backward_apply(&(wf_norm_dx){.act = act,
                                         .training = training,
+                                        .f = fn,
                                         .count = count,
-                                        .mean = training ? q.mean : NULL,
+                                        .mean = training || again ? q.mean : NULL,
                                         .invstd = q.invstd,
                                         .gamma = q.gamma,
                                         .dgamma = training ? dgamma : NULL,
                                         .dbeta = training ? dbeta : NULL,
-                                        .x = training ? x.data : NULL,
+                                        .beta = again ? q.beta : NULL,
+                                        .x = training || again ? x.data : NULL,
                                         .dy = dy.data,
                                         .mask = mask,
                                         .dx = dx.data,
@@ -339,13 +404,15 @@ static void check_backward_apply(const wf_norm_fns *f, wf_act act, double offset
             read_back(&dres);
         for (int c = 0; c < act.C; c++)
             for (int64_t p = 0; p < P; p++) {
-                const double scale = q.g[c] * q.s[c], d = masked(mask, &dy, c, p);
+                double off;
+                const double under = behind(fn, &q, &x, &dy, c, p, &off);
+                const double scale = q.g[c] * q.s[c], d = mask ? masked(mask, &dy, c, p) : under;
                 const double a = scale * d;
                 const double b = training ? scale * db[c] / count : 0;
                 const double t =
                     training ? scale * (x.value[c * P + p] - q.m[c]) * q.s[c] * dg[c] / count : 0;
                 near("dx", f, c, dx.value[c * P + p], a - b - t,
-                     8 * half_ulp(f->dtype) * (fabs(a) + fabs(b) + fabs(t)));
+                     8 * half_ulp(f->dtype) * (fabs(a) + fabs(b) + fabs(t)) + off * fabs(scale));
                 if (want_res)
                     assert_true(dres.value[c * P + p] == d);
             }
@@ -364,7 +431,7 @@ static void statistics_of_an_image(void **state)
 {
     each(check_stats);
 }
-static void apply_with_residual_relu_and_mask(void **state)
+static void apply_with_residual_activation_and_mask(void **state)
 {
     each(check_apply);
 }
@@ -495,7 +562,7 @@ static void check_nan(const wf_norm_fns *f, wf_act act, double offset)
     const int64_t p = P / 2;
     set(x.data, f->dtype, at(&x, c, p), (double)NAN);
     f->apply(&(wf_norm_apply){.act = act,
-                              .relu = true,
+                              .f = WF_NORM_RELU,
                               .mean = q.mean,
                               .invstd = q.invstd,
                               .gamma = q.gamma,
@@ -520,7 +587,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(statistics_of_an_image),
-        cmocka_unit_test(apply_with_residual_relu_and_mask),
+        cmocka_unit_test(apply_with_residual_activation_and_mask),
         cmocka_unit_test(backward_sums),
         cmocka_unit_test(backward_data),
         cmocka_unit_test(slots_merge_to_the_minibatch),

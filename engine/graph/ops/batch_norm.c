@@ -150,7 +150,7 @@ static weft_status update_running(const bn_call *b, weft_tensor *mean, weft_tens
     return b->tracked ? wf_assign(b->tracked, out[2]) : WEFT_OK;
 }
 
-static weft_tensor *record(bn_call *b, bool act)
+static weft_tensor *record(bn_call *b, wf_norm_f f)
 {
     if (!b->x)
         return NULL;
@@ -182,8 +182,8 @@ static weft_tensor *record(bn_call *b, bool act)
     in[3] = b->gamma ? b->gamma : wf_record_fill(b->ctx, dtype, channels, 1);
     in[4] = b->beta ? b->beta : wf_record_fill(b->ctx, dtype, channels, 0);
     in[5] = b->residual;
-    wf_bn_apply_attrs attrs = {.training = batch, .residual = b->residual != NULL};
-    if (act)
+    wf_bn_apply_attrs attrs = {.training = batch, .residual = b->residual != NULL, .f = f};
+    if (f != WF_NORM_LINEAR)
         return wf_record(&wf_op_bn_act, &attrs, NULL, b->residual ? 6 : 5, in, NULL);
     return wf_record(&wf_op_bn_apply, &attrs, NULL, 5, in, NULL);
 }
@@ -200,13 +200,13 @@ weft_tensor *weft_batch_norm(weft_tensor *x, weft_tensor *gamma, weft_tensor *be
                  .tracked = num_batches_tracked};
     if (opts)
         b.opts = *opts;
-    return record(&b, false);
+    return record(&b, WF_NORM_LINEAR);
 }
 
 weft_tensor *wf_record_batch_norm_act(weft_tensor *x, weft_tensor *gamma, weft_tensor *beta,
                                       weft_tensor *running_mean, weft_tensor *running_var,
                                       weft_tensor *num_batches_tracked, weft_tensor *residual,
-                                      const weft_batch_norm_opts *opts)
+                                      wf_norm_f f, const weft_batch_norm_opts *opts)
 {
     bn_call b = {.x = x,
                  .gamma = gamma,
@@ -217,5 +217,5 @@ weft_tensor *wf_record_batch_norm_act(weft_tensor *x, weft_tensor *gamma, weft_t
                  .residual = residual};
     if (opts)
         b.opts = *opts;
-    return record(&b, true);
+    return record(&b, f);
 }

@@ -1,12 +1,13 @@
 /* bn_apply: y = x*scale + shift, scale = gamma*invstd, shift = beta - mean*scale; bn_act: the same,
- * plus a residual, under ReLU, and the mask of y > 0. Inputs of both: x, mean, invstd, gamma, beta;
- * bn_act may have a sixth, the residual. See batch_norm.h. */
+ * plus a residual, under an activation, and for ReLU and ReLU6 the mask of where its derivative is 1.
+ * Inputs of both: x, mean, invstd, gamma, beta; bn_act may have a sixth, the residual. See
+ * batch_norm.h. */
 #include "engine/graph/ops/batch_norm.h"
 
 typedef struct apply_args {
     wf_bn_slots slots;
     wf_buf in[6], y, mask; /* in[5] and mask: -1 when there is none */
-    bool relu;
+    wf_norm_f f;
     const wf_norm_fns *fns;
 } apply_args;
 
@@ -15,7 +16,7 @@ static void run(const wf_tile *t, const void *vargs, int64_t i)
     const apply_args *a = vargs;
     const wf_bn_slots *s = &a->slots;
     wf_norm_apply p = {.act = wf_bn_act_of(s, i),
-                       .relu = a->relu,
+                       .f = a->f,
                        .mean = wf_data(t, a->in[1]),
                        .invstd = wf_data(t, a->in[2]),
                        .gamma = wf_data(t, a->in[3]),
@@ -35,7 +36,7 @@ static weft_status lower(wf_lower *l)
                     .in = {-1, -1, -1, -1, -1, -1},
                     .y = wf_lower_out(l, 0).buf,
                     .mask = l->n_out == 2 ? wf_lower_out(l, 1).buf : -1,
-                    .relu = act,
+                    .f = (wf_norm_f)((const wf_bn_apply_attrs *)l->attrs)->f,
                     .fns = wf_bn_kernels(l, &x)};
     if (!a.fns)
         return WEFT_ERR_UNSUPPORTED;
@@ -66,6 +67,11 @@ static weft_status infer(wf_infer *f)
         return wf_infer_fail(f, WEFT_ERR_SHAPE, "the residual is %s %s, unlike the input",
                              weft_dtype_name(f->in[5].dtype),
                              weft_shape_format(f->in[5].shape, text, sizeof text));
+    if (wf_norm_recomputes((wf_norm_f)a->f)) {
+        if (a->residual)
+            return wf_infer_fail(f, WEFT_ERR_INVALID, "a residual under this activation");
+        f->n_out = 1;
+    }
     f->out[0] = *x;
     if (f->n_out == 2)
         f->out[1] = (wf_type){WEFT_U8,
@@ -81,20 +87,26 @@ static weft_status grad(wf_grad *g)
     weft_tensor *x = g->in[0], *mean = g->in[1], *invstd = g->in[2], *gamma = g->in[3];
     weft_tensor *dy = g->dout[0], *sums[WF_MAX_OUT] = {0}, *out[WF_MAX_OUT] = {0};
     const bool residual = attrs->residual && g->needs[5], dx = g->needs[0] || residual;
+    const bool again = wf_norm_recomputes((wf_norm_f)attrs->f),
+               training = attrs->training && g->needs[0];
+    wf_bn_apply_attrs back = {
+        .training = training, .residual = residual, .f = again ? attrs->f : WF_NORM_LINEAR};
     if (g->needs[3] || g->needs[4] || (g->needs[0] && attrs->training)) {
-        weft_tensor *in[] = {x, dy, mean, invstd, mask};
-        if (!wf_record(&wf_op_bn_backward_reduce, NULL, NULL, mask ? 5 : 4, in, sums))
+        weft_tensor *in[] = {x, dy, mean, invstd, again ? gamma : mask, g->in[4]};
+        if (!wf_record(&wf_op_bn_backward_reduce, &back, NULL, again ? 6 : mask ? 5 : 4, in, sums))
             return weft_error_status(g->ctx);
         g->din[3] = sums[0];
         g->din[4] = sums[1];
     }
     if (!dx)
         return WEFT_OK;
-    wf_bn_apply_attrs back = {.training = attrs->training && g->needs[0], .residual = residual};
-    weft_tensor *train[] = {dy, invstd, gamma, x, mean, sums[0], sums[1], mask};
-    weft_tensor *eval[] = {dy, invstd, gamma, mask};
-    if (!wf_record(&wf_op_bn_backward_apply, &back, NULL, (back.training ? 7 : 3) + (mask != NULL),
-                   back.training ? train : eval, out))
+    weft_tensor *in[WF_MAX_IN] = {dy, invstd, gamma, x, mean, sums[0], sums[1]};
+    int n = training ? 7 : again ? 5 : 3;
+    if (again)
+        in[n++] = g->in[4];
+    else if (mask)
+        in[n++] = mask;
+    if (!wf_record(&wf_op_bn_backward_apply, &back, NULL, n, in, out))
         return weft_error_status(g->ctx);
     g->din[0] = out[0];
     if (residual)
@@ -106,7 +118,8 @@ static weft_status grad(wf_grad *g)
  */
 
 typedef struct sample_user {
-    bool act, residual, training;
+    wf_norm_f f;
+    bool residual, training;
 } sample_user;
 
 static weft_tensor *apply(void *user, weft_tensor *const *in, int n)
@@ -114,10 +127,10 @@ static weft_tensor *apply(void *user, weft_tensor *const *in, int n)
     const sample_user *u = user;
     const weft_batch_norm_opts opts = {.training = u->training, .eps = 1e-3};
     weft_tensor *mean = u->training ? NULL : in[n - 2], *var = u->training ? NULL : in[n - 1];
-    if (!u->act)
+    if (u->f == WF_NORM_LINEAR)
         return weft_batch_norm(in[0], in[1], in[2], mean, var, NULL, &opts);
     return wf_record_batch_norm_act(in[0], in[1], in[2], mean, var, NULL,
-                                    u->residual ? in[3] : NULL, &opts);
+                                    u->residual ? in[3] : NULL, u->f, &opts);
 }
 
 static bool sample_from(weft_context *ctx, const wf_sample_case *cases, int n, int index,
@@ -180,15 +193,22 @@ static bool sample_apply(weft_context *ctx, int index, wf_sample *s)
 
 static bool sample_act(weft_context *ctx, int index, wf_sample *s)
 {
-    static const sample_user train = {.act = true, .training = true}, eval = {.act = true};
-    static const sample_user train_res = {.act = true, .training = true, .residual = true};
-    static const sample_user eval_res = {.act = true, .residual = true};
+    static const sample_user train = {WF_NORM_RELU, .training = true}, eval = {WF_NORM_RELU};
+    static const sample_user train_res = {WF_NORM_RELU, .training = true, .residual = true};
+    static const sample_user eval_res = {WF_NORM_RELU, .residual = true};
+    static const sample_user relu6 = {WF_NORM_RELU6, .training = true};
+    static const sample_user silu = {WF_NORM_SILU, .training = true}, silu_eval = {WF_NORM_SILU};
+    static const sample_user hardswish = {WF_NORM_HARDSWISH, .training = true};
     static const wf_sample_case cases[] = {
         {"training", 3, IMAGES, apply, &train},
         {"training, residual", 4, IMAGES, apply, &train_res},
         {"training, two slots of rows", 4, MANY_ROWS, apply, &train_res},
         {"evaluation", 3, IMAGES, apply, &eval},
         {"evaluation, residual, rows", 4, ROWS, apply, &eval_res},
+        {"ReLU6", 3, IMAGES, apply, &relu6},
+        {"SiLU", 3, IMAGES, apply, &silu},
+        {"SiLU, evaluation", 3, IMAGES, apply, &silu_eval},
+        {"Hardswish, rows", 3, ROWS, apply, &hardswish},
     };
     return sample_from(ctx, cases, sizeof cases / sizeof *cases, index, s);
 }
