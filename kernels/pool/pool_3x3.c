@@ -189,11 +189,9 @@ WF_INLINE void back_row(const bool MAX, const int N, const wf_pool *geometry,
         carry[0] = stride == 1 ? to[1] : stride == 2 ? to[2] : wf_vzero();
         carry[1] = stride == 1 ? to[2] : wf_vzero();
     }
-    for (int s = 0; s < 2; s++, w++)
+    for (int s = 0; s < 2; s++, w++) /* no more than two columns are left */
         if (w >= 0 && w < W)
             wf_vstore(dx + (ptrdiff_t)w * L, carry[s]);
-    for (w = w > 0 ? w : 0; w < W; w++)
-        wf_vstore(dx + (ptrdiff_t)w * L, wf_vzero());
 }
 
 WF_INLINE void back_rows(const bool MAX, const wf_pool *g, const back_plane *a, float *dx)
