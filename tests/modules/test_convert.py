@@ -8,6 +8,7 @@ it every test is skipped.
 """
 
 import contextlib
+import copy
 import io
 import os
 import subprocess
@@ -238,6 +239,49 @@ class Convert(unittest.TestCase):
         with torch.no_grad():
             want = self.net.eval()((images / 255 - shift[0]) / shift[1])
         self.assertLess(float((have - want).abs().max() / want.abs().max()), 1e-4)
+
+
+    def test_fine_tuning_moves_what_pytorchs_does(self):
+        """Two steps of SGD with layers frozen, and BatchNorm in either mode."""
+        frozen = ("conv1.", "layer1.")
+        images, labels = torch.randn(32, 3, 32, 32), torch.arange(32) % 4
+        save_file({"images": images, "labels": labels}, self.path("data.safetensors"))
+        save_file({n: t.clone() for n, t in self.state.items()}, self.path("start.safetensors"))
+        for mode in ([], ["--freeze-bn"]):
+            self.weft("train", "--model", "cifar_resnet20", "--weights",
+                      self.path("start.safetensors"), "--data-path", self.path("data.safetensors"),
+                      "-b", 16, "--no-shuffle", "--no-augment", "--opt", "sgd", "--momentum", 0.9,
+                      "--wd", 5e-4, "--lr", 1e-3, "--lr-scheduler", "constant",
+                      "--lr-warmup-epochs", 0, "--epochs", 1, "--freeze", "conv1,layer1.*", *mode,
+                      "--overwrite", "--output-dir", self.path("tuned"))
+            have = load_file(self.path("tuned/weights.safetensors"))
+            want = self.tuned(images, labels, frozen, bool(mode))
+            moved = 0
+            for name, before in self.state.items():
+                update = float((want[name] - before).abs().max())
+                error = float((have[name] - want[name]).abs().max())
+                with self.subTest(name, mode=mode):
+                    # Rounding, Winograd's above all, and a ReLU that it opens or shuts reach some
+                    # hundredths of the largest update; a layer that is not frozen, or a BatchNorm
+                    # in the other mode, all of it. Zero where nothing moves.
+                    self.assertLessEqual(error, 0.1 * update)
+                moved += update > 0
+            self.assertGreater(moved, 30)
+
+    def tuned(self, images, labels, frozen, freeze_bn):
+        """The state after two steps in PyTorch."""
+        net = copy.deepcopy(self.net).train()
+        for name, p in net.named_parameters():
+            p.requires_grad_(not name.startswith(frozen))
+        for m in net.modules():
+            m.train(m.training and not (freeze_bn and isinstance(m, torch.nn.BatchNorm2d)))
+        sgd = torch.optim.SGD([p for p in net.parameters() if p.requires_grad], lr=1e-3,
+                              momentum=0.9, weight_decay=5e-4)
+        for x, y in zip(images.split(16), labels.split(16)):
+            sgd.zero_grad()
+            torch.nn.functional.cross_entropy(net(x), y).backward()
+            sgd.step()
+        return net.state_dict()
 
 
 if __name__ == "__main__":
