@@ -315,6 +315,11 @@ static void sequential_appends_inserts_indexes_and_removes(void **state)
     assert_error(WEFT_ERR_INVALID, "index -5 of 4");
     assert_int_equal(weft_append(m, NULL), WEFT_ERR_INVALID);
     assert_error(WEFT_ERR_INVALID, "the module is NULL");
+    weft_module *half = WEFT_SEQUENTIAL(ctx, linear(1));
+    assert_int_equal(weft_append(half, linear(0)), WEFT_ERR_INVALID);
+    assert_null(
+        weft_module_ok(half)); /* what could not be appended fails the list, as a part would */
+    assert_error(WEFT_ERR_INVALID, "Linear(0, 2)");
     assert_null(WEFT_SEQUENTIAL(ctx, linear(1), linear(0), linear(2)));
     assert_error(WEFT_ERR_INVALID, "Linear(0, 2)");
     weft_module_unref(m);

@@ -137,6 +137,54 @@ static void every_model_takes_the_smallest_image_it_states_and_none_smaller(void
     }
 }
 
+/* The standard deviation of a parameter's initial values, and their mean 0. A uniform distribution's
+ * is its reach over sqrt(3); biases with 0 are zero. */
+static const struct {
+    const char *model, *parameter;
+    double deviation;
+} initial[] = {
+    {"mobilenet_v2", "features.18.0.weight", 0.0395285}, /* sqrt(2/1280): He, fan out */
+    {"mobilenet_v2", "classifier.1.weight", 0.01},
+    {"mobilenet_v2", "classifier.1.bias", 0},
+    {"mobilenet_v3_small", "features.4.block.2.fc1.bias", 0},
+    {"densenet121", "features.denseblock1.denselayer1.conv1.weight", 0.176777}, /* sqrt(2/64) */
+    {"densenet121", "classifier.weight", 0.0180422},                            /* 1/sqrt(3*1024) */
+    {"densenet121", "classifier.bias", 0},
+    {"shufflenet_v2_x1_0", "conv5.0.weight", 0.0268028}, /* 1/sqrt(3*464) */
+    {"shufflenet_v2_x1_0", "fc.weight", 0.0180422},
+    {"efficientnet_b0", "features.8.0.weight", 0.0395285},
+    {"efficientnet_b0", "classifier.1.weight", 0.0182574}, /* 1/sqrt(3*1000) */
+    {"efficientnet_b0", "classifier.1.bias", 0},
+};
+
+static void initial_values_are_torchvisions(void **state)
+{
+    weft_module *m = NULL;
+    const char *made = "";
+    for (size_t i = 0; i < sizeof(initial) / sizeof(initial[0]); i++) {
+        if (strcmp(made, initial[i].model) != 0) {
+            weft_module_unref(m);
+            m = weft_model_create(ctx, made = initial[i].model, NULL);
+        }
+        weft_tensor *t = weft_get_parameter(m, initial[i].parameter);
+        assert_non_null(t);
+        const int64_t n = weft_shape_count(weft_tensor_shape(t));
+        const float *x = weft_tensor_data(t);
+        double sum = 0, squares = 0;
+        for (int64_t k = 0; k < n; k++) {
+            sum += (double)x[k];
+            squares += (double)x[k] * (double)x[k];
+        }
+        const double want = initial[i].deviation, got = sqrt(squares / (double)n);
+        /* five standard errors: want/sqrt(n) of the mean, at most want/sqrt(2 n) of the deviation */
+        if (!(fabs(got - want) <= 5 * want / sqrt(2 * (double)n) + 1e-6 * want) ||
+            !(fabs(sum / (double)n) <= 5 * want / sqrt((double)n)))
+            fail_msg("%s %s: mean %g, deviation %g, expected 0, %g", initial[i].model,
+                     initial[i].parameter, sum / (double)n, got, want);
+    }
+    weft_module_unref(m);
+}
+
 static void images_that_are_too_small_are_an_error(void **state)
 {
     assert_null(weft_model_create(ctx, "fmnist_cnn", &(weft_model_opts){.height = 7, .width = 40}));
@@ -297,6 +345,7 @@ int main(void)
         TEST(an_unknown_model_lists_the_known_ones),
         TEST(every_model_is_as_large_as_published),
         TEST(every_model_takes_the_smallest_image_it_states_and_none_smaller),
+        TEST(initial_values_are_torchvisions),
         TEST(images_that_are_too_small_are_an_error),
         TEST(what_an_option_cannot_be_is_an_error),
         TEST(auxiliary_classifiers_have_their_place_in_the_state),
