@@ -3,10 +3,8 @@
  * BatchNorm's apply, an optional residual add and ReLU or ReLU6 become bn_act, which also yields the
  * bit mask of where the derivative is 1; in the backward pass the activation's gradient disappears
  * into BatchNorm's two ops, which take the mask instead. SiLU and Hardswish become bn_act, too, when
- * their gradient can disappear: there BatchNorm's ops compute its input again, which then need not be
- * stored. All compute the same bits as the ops apart. */
-#include <string.h>
-
+ * their gradient can come out of bn_backward_reduce: it computes their input again, which then need
+ * not be stored. All compute the same bits as the ops apart. */
 #include "engine/graph/ops/batch_norm.h"
 #include "engine/plan/plan.h"
 
@@ -192,12 +190,27 @@ static weft_status rewrite_backward(wf_plan *p, int back, int act, const backwar
 
 /* ---- activations whose input is computed again ---- */
 
-/* apply -> act, and where there is a backward pass, act's gradient `back` and BatchNorm's. */
+/* apply -> act, and where there is a backward pass, act's gradient `back` and what reduces it. */
 typedef struct again_match {
-    int apply, act, back; /* back: -1 when there is none */
+    int apply, act, back, reduce; /* the last two: -1 when there are none */
     wf_norm_f f;
-    backward_match to;
 } again_match;
+
+/* The bn_backward_reduce of this bn_apply that reads d, before anything else does; -1: none. */
+static int first_reduce(const wf_plan *p, int d, int apply)
+{
+    const int x = p->nodes[apply].in[0], invstd = p->nodes[apply].in[2];
+    for (int n = 0; n < p->n_nodes; n++) {
+        const wf_ir_node *node = &p->nodes[n];
+        for (int i = 0; i < node->n_in && !node->dead; i++)
+            if (node->in[i] == d)
+                return node->op == &wf_op_bn_backward_reduce && node->n_in == 4 && i == 1 &&
+                               node->in[0] == x && node->in[3] == invstd
+                           ? n
+                           : -1;
+    }
+    return -1;
+}
 
 static bool match_again(const wf_plan *p, int act, again_match *m)
 {
@@ -205,7 +218,7 @@ static bool match_again(const wf_plan *p, int act, again_match *m)
     if (!a || !wf_norm_recomputes(a->f))
         return false;
     const int z = p->nodes[act].in[0];
-    *m = (again_match){p->values[z].node, act, -1, a->f, {-1, -1, false}};
+    *m = (again_match){p->values[z].node, act, -1, -1, a->f};
     bool needed;
     const int users = wf_ir_users(p, z, &needed);
     if (!is(p, m->apply, &wf_op_bn_apply) || needed || users > 2)
@@ -213,58 +226,43 @@ static bool match_again(const wf_plan *p, int act, again_match *m)
     for (int n = 0; n < p->n_nodes && users == 2; n++)
         if (is(p, n, a->backward) && p->nodes[n].in[0] == z)
             m->back = n;
-    if (users == 1)
-        return true;
-    return m->back >= 0 && match_backward(p, m->back, m->apply, &m->to) && !m->to.others;
+    if (m->back >= 0)
+        m->reduce = first_reduce(p, p->nodes[m->back].out[0], m->apply);
+    return users == 1 || m->reduce >= 0;
 }
 
 static weft_status rewrite_again(wf_plan *p, const again_match *m)
 {
-    /* x, mean, invstd, gamma, beta */
-    const int *norm = p->nodes[m->apply].in;
-    wf_ir_node *act = &p->nodes[m->act];
+    const wf_ir_node *apply = &p->nodes[m->apply];
     wf_bn_apply_attrs *attrs = wf_bump_alloc(&p->bump, sizeof *attrs);
-    wf_bn_apply_attrs *back = wf_bump_alloc(&p->bump, sizeof *back);
-    int *reduce = wf_bump_alloc(&p->bump, 6 * sizeof *reduce);
-    int *apply = wf_bump_alloc(&p->bump, WF_MAX_IN * sizeof *apply);
-    if (!attrs || !back || !reduce || !apply)
+    int *in = wf_bump_alloc(&p->bump, 6 * sizeof *in);
+    if (!attrs || !in)
         return wf_plan_nomem(p);
-    *attrs = *(const wf_bn_apply_attrs *)p->nodes[m->apply].attrs;
+    *attrs = *(const wf_bn_apply_attrs *)apply->attrs;
     attrs->f = m->f;
+    wf_ir_node *act = &p->nodes[m->act];
     act->op = &wf_op_bn_act;
     act->attrs = attrs;
-    act->in = p->nodes[m->apply].in;
-    act->n_in = 5;
-    act->path = p->nodes[m->apply].path;
+    act->in = apply->in;
+    act->n_in = apply->n_in;
+    act->path = apply->path;
     p->nodes[m->apply].dead = true;
     if (m->back < 0)
         return WEFT_OK;
-    const int dy = p->nodes[m->back].in[1];
-    p->nodes[m->back].dead = true;
-    if (m->to.reduce >= 0) {
-        wf_ir_node *r = &p->nodes[m->to.reduce];
-        const int in[6] = {norm[0], dy, norm[1], norm[2], norm[3], norm[4]};
-        memcpy(reduce, in, sizeof in);
-        r->in = reduce;
-        r->n_in = 6;
-        r->attrs = attrs;
-    }
-    wf_ir_node *a = &p->nodes[m->to.apply];
-    const bool training = a->n_in == 7;
-    *back = *(const wf_bn_apply_attrs *)a->attrs;
-    back->f = m->f;
-    int n = 0;
-    apply[n++] = dy;
-    apply[n++] = norm[2];
-    apply[n++] = norm[3];
-    apply[n++] = norm[0];
-    apply[n++] = norm[1];
-    for (int i = 5; i < 7 && training; i++)
-        apply[n++] = a->in[i];
-    apply[n++] = norm[4];
-    a->in = apply;
-    a->n_in = n;
-    a->attrs = back;
+    wf_ir_node *back = &p->nodes[m->back], *reduce = &p->nodes[m->reduce];
+    for (int i = 0; i < 4; i++)
+        in[i] = reduce->in[i];
+    in[1] = back->in[1];  /* dy, instead of what came of it */
+    in[4] = apply->in[3]; /* gamma */
+    in[5] = apply->in[4]; /* beta */
+    reduce->in = in;
+    reduce->n_in = 6;
+    reduce->attrs = attrs;
+    reduce->out[2] = back->out[0];
+    reduce->n_out = 3;
+    p->values[back->out[0]].node = m->reduce;
+    p->values[back->out[0]].out = 2;
+    back->dead = true;
     return WEFT_OK;
 }
 

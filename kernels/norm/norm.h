@@ -39,7 +39,7 @@ static inline wf_act wf_norm_rows(int C, int rows)
 }
 
 /* The function f behind the normalisation. Where its derivative is 0 or 1, as ReLU's, the backward
- * pass knows it from a mask; else it computes z = x*scale + shift again, and f' of it. */
+ * pass knows it from a mask; else its first half computes z = x*scale + shift again, and f' of it. */
 typedef enum wf_norm_f {
     WF_NORM_LINEAR,
     WF_NORM_RELU,
@@ -64,12 +64,13 @@ typedef struct wf_norm_apply {
 } wf_norm_apply;
 
 /* slot: sum of dy, sum of dy*(x-mean). With a mask, dy counts as zero where its bit is not set; with
- * an f that recomputes, as dy*f'(z). */
+ * an f that recomputes, as dz = dy*f'(z), which is an output, too. */
 typedef struct wf_norm_reduce {
     wf_act act;
     wf_norm_f f; /* LINEAR for masks, too */
     const void *mean;
-    const void *invstd, *gamma, *beta; /* only where f recomputes */
+    const void *invstd, *gamma, *beta; /* only where f recomputes, as dz is; dz may be dy itself */
+    void *dz;
     const void *x, *dy;
     const uint8_t *mask; /* may be NULL */
     double *slot;
@@ -80,13 +81,10 @@ typedef struct wf_norm_reduce {
 typedef struct wf_norm_dx {
     wf_act act;
     bool training;
-    wf_norm_f f;                     /* as above */
-    double count;                    /* N*H*W */
-    const void *invstd, *gamma, *dy; /* always; the rest: */
-    const void *x, *mean;            /* in training, and where f recomputes */
-    const void *dgamma, *dbeta;      /* in training */
-    const void *beta;                /* where f recomputes */
-    const uint8_t *mask;             /* may be NULL */
+    double count;                                       /* N*H*W */
+    const void *mean, *invstd, *gamma, *dgamma, *dbeta; /* mean, dgamma, dbeta: only in training */
+    const void *x, *dy;                                 /* x: only in training */
+    const uint8_t *mask;                                /* may be NULL */
     void *dx;
     void *dresidual; /* dy under the mask; may be NULL */
 } wf_norm_dx;

@@ -17,18 +17,11 @@ static through through_of(wf_norm_f f, const uint8_t *mask)
     return mask ? MASK : NOTHING;
 }
 
-/* As apply has them. */
-static void scale_and_shift(lane_range r, const float *invstd, const float *gamma,
-                            const float *beta, wf_vf mean, wf_vf *scale, wf_vf *shift)
-{
-    *scale = wf_vmul(wf_vload_n(gamma + r.c, r.valid), wf_vload_n(invstd + r.c, r.valid));
-    *shift = wf_vfnma(mean, *scale, wf_vload_n(beta + r.c, r.valid));
-}
-
 /* ---- backward: sums ------------------------------------------------------------------------- */
 
 typedef struct reduce_lanes {
     const float *x, *dy;
+    float *dz;
     const uint8_t *mask;
     size_t stride;
     int64_t pixels;
@@ -44,15 +37,19 @@ WF_INLINE void reduce_pixel(const reduce_lanes *l, int64_t p, wf_vf *sum, wf_vf 
     wf_vf d = load(l->dy + at, l->n, full), x = load(l->x + at, l->n, full);
     if (f == MASK)
         d = wf_vmaskz(get_mask(l->mask, l->pixels, p, l->two), d);
-    else if (f != NOTHING)
+    if (f == SILU || f == HARDSWISH) {
         d = f_gradient((wf_norm_f)f, wf_vfma(x, l->scale, l->shift), d);
+        store(l->dz + at, d, l->n, full);
+    }
     *sum = wf_vadd(*sum, d);
     *dot = wf_vfma(d, wf_vsub(x, l->mean), *dot);
 }
 
 /* Leaves in float, added up in double in their order. */
-WF_INLINE void reduce_loop(const reduce_lanes *l, double *sums, double *dots, through f, bool full)
+WF_INLINE void reduce_loop(const reduce_lanes *lanes, double *sums, double *dots, through f,
+                           bool full)
 {
+    const reduce_lanes of = *lanes, *l = &of; /* stores to dz may alias anything but a local */
     wf_vd all_sum = wf_vd_set1(0), all_dot = wf_vd_set1(0);
     for (int64_t first = 0; first < l->pixels; first += WF_NORM_LEAF) {
         int64_t end = first + WF_NORM_LEAF < l->pixels ? first + WF_NORM_LEAF : l->pixels;
@@ -91,8 +88,12 @@ void WF_ISA_FN(wf_norm_backward_reduce)(const wf_norm_reduce *a)
             .mean = wf_vload_n((const float *)a->mean + c, r.valid),
         };
         const through f = through_of(a->f, a->mask);
-        if (wf_norm_recomputes(a->f))
-            scale_and_shift(r, a->invstd, a->gamma, a->beta, l.mean, &l.scale, &l.shift);
+        if (wf_norm_recomputes(a->f)) { /* as apply has them */
+            l.dz = (float *)a->dz + r.offset;
+            l.scale = wf_vmul(wf_vload_n((const float *)a->gamma + c, r.valid),
+                              wf_vload_n((const float *)a->invstd + c, r.valid));
+            l.shift = wf_vfnma(l.mean, l.scale, wf_vload_n((const float *)a->beta + c, r.valid));
+        }
         if (r.n < WF_LANES)
             reduce_loop(&l, sums + c, dots + c, f, false);
         else if (f == MASK)
@@ -117,23 +118,18 @@ typedef struct dx_lanes {
     int n;
     bool two;
     wf_vf scale, slope, offset, mean; /* dx = scale*dy + (slope*(x - mean) + offset) */
-    wf_vf shift;                      /* where f recomputes */
 } dx_lanes;
 
-WF_INLINE void dx_loop(const dx_lanes *lanes, bool training, through f, bool dresidual, bool full)
+WF_INLINE void dx_loop(const dx_lanes *lanes, bool training, bool mask, bool dresidual, bool full)
 {
     const dx_lanes l = *lanes;
-    const bool recomputes = f == SILU || f == HARDSWISH;
     for (int64_t p = 0; p < l.pixels; p++) {
         const size_t at = (size_t)p * l.stride;
         wf_vf d = load(l.dy + at, l.n, full), v;
-        if (f == MASK)
+        if (mask)
             d = wf_vmaskz(get_mask(l.mask, l.pixels, p, l.two), d);
-        wf_vf x = training || recomputes ? load(l.x + at, l.n, full) : wf_vzero();
-        if (recomputes)
-            d = f_gradient((wf_norm_f)f, wf_vfma(x, l.scale, l.shift), d);
         if (training) {
-            v = wf_vfma(l.slope, wf_vsub(x, l.mean), l.offset);
+            v = wf_vfma(l.slope, wf_vsub(load(l.x + at, l.n, full), l.mean), l.offset);
             v = wf_vfma(l.scale, d, v);
         } else {
             v = wf_vmul(l.scale, d);
@@ -147,23 +143,13 @@ WF_INLINE void dx_loop(const dx_lanes *lanes, bool training, through f, bool dre
 WF_INLINE void dx_variant(const dx_lanes *l, bool training, bool full)
 {
     if (l->dresidual && l->mask)
-        dx_loop(l, training, MASK, true, full);
+        dx_loop(l, training, true, true, full);
     else if (l->dresidual)
-        dx_loop(l, training, NOTHING, true, full);
+        dx_loop(l, training, false, true, full);
     else if (l->mask)
-        dx_loop(l, training, MASK, false, full);
+        dx_loop(l, training, true, false, full);
     else
-        dx_loop(l, training, NOTHING, false, full);
-}
-
-WF_INLINE void dx_f(const dx_lanes *l, wf_norm_f f, bool training, bool full)
-{
-    if (f == WF_NORM_SILU)
-        dx_loop(l, training, SILU, false, full);
-    else if (f == WF_NORM_HARDSWISH)
-        dx_loop(l, training, HARDSWISH, false, full);
-    else
-        dx_variant(l, training, full);
+        dx_loop(l, training, false, false, full);
 }
 
 void WF_ISA_FN(wf_norm_backward_apply)(const wf_norm_dx *a);
@@ -185,24 +171,19 @@ void WF_ISA_FN(wf_norm_backward_apply)(const wf_norm_dx *a)
             .two = r.two_groups,
             .scale = scale,
         };
-        const bool recomputes = wf_norm_recomputes(a->f);
-        if (a->training || recomputes) {
-            l.x = (const float *)a->x + r.offset;
-            l.mean = wf_vload_n((const float *)a->mean + c, r.valid);
-        }
-        if (recomputes)
-            scale_and_shift(r, a->invstd, a->gamma, a->beta, l.mean, &l.scale, &l.shift);
         if (!a->training) {
-            dx_f(&l, a->f, false, r.n == WF_LANES);
+            dx_variant(&l, false, r.n == WF_LANES);
             continue;
         }
         wf_vf share = wf_vdiv(wf_vneg(scale), wf_vset1((float)a->count));
         wf_vf dgamma = wf_vload_n((const float *)a->dgamma + c, r.valid);
+        l.x = (const float *)a->x + r.offset;
         l.slope = wf_vmul(share, wf_vmul(invstd, dgamma));
         l.offset = wf_vmul(share, wf_vload_n((const float *)a->dbeta + c, r.valid));
+        l.mean = wf_vload_n((const float *)a->mean + c, r.valid);
         if (r.n == WF_LANES)
-            dx_f(&l, a->f, true, true);
+            dx_variant(&l, true, true);
         else
-            dx_f(&l, a->f, true, false);
+            dx_variant(&l, true, false);
     }
 }

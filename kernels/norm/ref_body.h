@@ -104,13 +104,18 @@ static void FN(ref_backward_reduce)(const wf_norm_reduce *a)
         for (int64_t p = 0; p < pixels; p++) {
             if (!mask_at(a->mask, c, pixels, p))
                 continue;
-            double d = (double)FN(under)(again, x[p * act.block], dy[p * act.block]);
+            REAL dz = FN(under)(again, x[p * act.block], dy[p * act.block]);
+            double d = (double)dz;
+            if (wf_norm_recomputes(a->f))
+                ((REAL *)a->dz)[first + (size_t)(p * act.block)] = dz;
             sum += d;
             dot += d * ((double)x[p * act.block] - mean);
         }
         a->slot[c] = sum;
         a->slot[half + (size_t)c] = dot;
     }
+    if (wf_norm_recomputes(a->f))
+        FN(ref_pad)(act, a->dz);
 }
 
 static void FN(ref_backward_apply)(const wf_norm_dx *a)
@@ -121,12 +126,11 @@ static void FN(ref_backward_apply)(const wf_norm_dx *a)
     const REAL *dgamma = a->dgamma, *dbeta = a->dbeta;
     for (int c = 0; c < act.C; c++) {
         const size_t first = wf_act_index(act, c, 0, 0);
-        const REAL *x = a->x ? (const REAL *)a->x + first : NULL;
+        const REAL *x = a->training ? (const REAL *)a->x + first : NULL;
         const REAL *dy = (const REAL *)a->dy + first;
         REAL *dx = (REAL *)a->dx + first;
         REAL *dres = a->dresidual ? (REAL *)a->dresidual + first : NULL;
         const REAL scale = gamma[c] * invstd[c];
-        const FN(again) again = FN(again_of)(a->f, c, mean, invstd, gamma, a->beta);
         REAL slope = 0, offset = 0, center = 0;
         if (a->training) {
             slope = -scale * invstd[c] * dgamma[c] / (REAL)a->count;
@@ -135,10 +139,8 @@ static void FN(ref_backward_apply)(const wf_norm_dx *a)
         }
         for (int64_t p = 0; p < pixels; p++) {
             REAL d = mask_at(a->mask, c, pixels, p) ? dy[p * act.block] : 0;
-            if (x)
-                d = FN(under)(again, x[p * act.block], d);
             REAL v = scale * d;
-            if (a->training)
+            if (x)
                 v += slope * (x[p * act.block] - center) + offset;
             if (dres)
                 dres[p * act.block] = d;

@@ -4,8 +4,8 @@
  * Batch normalisation is recorded as bn_stats (mean, variance), bn_apply and bn_running (the
  * running statistics, a commit op); its gradient as bn_backward_reduce and bn_backward_apply.
  * bn_act is bn_apply, an optional residual and an activation in one pass. For ReLU and ReLU6 it has a
- * bit mask, which the backward ops take in their stead; for the others these compute the activation's
- * input again. It computes the same bits as the ops apart.
+ * bit mask, which the backward ops take in their stead; for the others bn_backward_reduce computes the
+ * activation's input again, and the gradient through it. It computes the same bits as the ops apart.
  *
  * Letters: N minibatch, C channels, P pixels of an image. A *slot* is one image of a rank-4 batch,
  * or WF_BN_ROWS rows of an (N, C) batch: one tile, and one slot of statistics. */
@@ -27,11 +27,11 @@ typedef struct wf_bn_running_attrs {
     int64_t cumulative; /* the momentum is 1/num_batches_tracked */
 } wf_bn_running_attrs;
 
-/* bn_apply, bn_act, bn_backward_reduce, bn_backward_apply */
+/* bn_apply, bn_act, bn_backward_reduce (f), bn_backward_apply */
 typedef struct wf_bn_apply_attrs {
     int64_t training; /* mean and invstd are those of x: the gradient passes through them */
     int64_t residual; /* bn_act: in[5]; bn_backward_apply: out[1] is its gradient */
-    int64_t f;        /* wf_norm_f; backward: LINEAR, or one that recomputes */
+    int64_t f;        /* wf_norm_f; bn_backward_reduce: LINEAR, or one that recomputes */
 } wf_bn_apply_attrs;
 
 typedef struct wf_bn_slots {

@@ -87,26 +87,28 @@ static weft_status grad(wf_grad *g)
     weft_tensor *x = g->in[0], *mean = g->in[1], *invstd = g->in[2], *gamma = g->in[3];
     weft_tensor *dy = g->dout[0], *sums[WF_MAX_OUT] = {0}, *out[WF_MAX_OUT] = {0};
     const bool residual = attrs->residual && g->needs[5], dx = g->needs[0] || residual;
-    const bool again = wf_norm_recomputes((wf_norm_f)attrs->f),
-               training = attrs->training && g->needs[0];
-    wf_bn_apply_attrs back = {
-        .training = training, .residual = residual, .f = again ? attrs->f : WF_NORM_LINEAR};
-    if (g->needs[3] || g->needs[4] || (g->needs[0] && attrs->training)) {
+    const bool again = wf_norm_recomputes((wf_norm_f)attrs->f);
+    const bool training = attrs->training && g->needs[0];
+    if (g->needs[3] || g->needs[4] || (g->needs[0] && attrs->training) || again) {
+        const wf_bn_apply_attrs reduce = {.f = again ? attrs->f : WF_NORM_LINEAR};
         weft_tensor *in[] = {x, dy, mean, invstd, again ? gamma : mask, g->in[4]};
-        if (!wf_record(&wf_op_bn_backward_reduce, &back, NULL, again ? 6 : mask ? 5 : 4, in, sums))
+        if (!wf_record(&wf_op_bn_backward_reduce, &reduce, NULL,
+                       again  ? 6
+                       : mask ? 5
+                              : 4,
+                       in, sums))
             return weft_error_status(g->ctx);
         g->din[3] = sums[0];
         g->din[4] = sums[1];
+        dy = again ? sums[2] : dy;
     }
     if (!dx)
         return WEFT_OK;
-    weft_tensor *in[WF_MAX_IN] = {dy, invstd, gamma, x, mean, sums[0], sums[1]};
-    int n = training ? 7 : again ? 5 : 3;
-    if (again)
-        in[n++] = g->in[4];
-    else if (mask)
-        in[n++] = mask;
-    if (!wf_record(&wf_op_bn_backward_apply, &back, NULL, n, in, out))
+    wf_bn_apply_attrs back = {.training = training, .residual = residual};
+    weft_tensor *train[] = {dy, invstd, gamma, x, mean, sums[0], sums[1], mask};
+    weft_tensor *eval[] = {dy, invstd, gamma, mask};
+    if (!wf_record(&wf_op_bn_backward_apply, &back, NULL, (training ? 7 : 3) + (mask != NULL),
+                   training ? train : eval, out))
         return weft_error_status(g->ctx);
     g->din[0] = out[0];
     if (residual)

@@ -1,6 +1,6 @@
 /* bn_backward_reduce: dgamma and dbeta; bn_backward_apply: dx, and the residual's gradient. Both
- * may have bn_act's mask as their last input, in place of ReLU's backward pass, or what computes
- * another activation's input again. See batch_norm.h.
+ * may have bn_act's mask as their last input, in place of ReLU's backward pass; other activations'
+ * comes with the first, which then has their gradient dz as a third output. See batch_norm.h.
  */
 #include "engine/graph/ops/batch_norm.h"
 
@@ -23,13 +23,13 @@ static weft_status infer_like_x(const wf_infer *f, int i)
     return WEFT_OK;
 }
 
-/* ---- bn_backward_reduce: x, dy, mean, invstd(, mask or gamma, beta) -> dgamma, dbeta --------------------------
+/* ---- bn_backward_reduce: x, dy, mean, invstd(, mask or gamma, beta) -> dgamma, dbeta(, dz) --------------------------
  */
 
 typedef struct reduce_args {
     wf_bn_slots slots;
     wf_buf x, dy, mean, invstd, sums, dgamma, dbeta;
-    wf_buf mask, gamma, beta; /* -1 where there is none */
+    wf_buf mask, gamma, beta, dz; /* -1 where there is none */
     wf_norm_f f;
     weft_dtype dtype;
     const wf_norm_fns *fns;
@@ -44,6 +44,7 @@ static void run_reduce(const wf_tile *t, const void *vargs, int64_t i)
                         .invstd = wf_data(t, a->invstd),
                         .gamma = a->gamma >= 0 ? wf_data(t, a->gamma) : NULL,
                         .beta = a->beta >= 0 ? wf_data(t, a->beta) : NULL,
+                        .dz = a->dz >= 0 ? wf_bn_slot(&a->slots, t, a->dz, i) : NULL,
                         .x = wf_bn_slot(&a->slots, t, a->x, i),
                         .dy = wf_bn_slot(&a->slots, t, a->dy, i),
                         .mask = a->mask >= 0 ? wf_image(t, a->mask, i) : NULL,
@@ -71,6 +72,7 @@ static weft_status lower_reduce(wf_lower *l)
                      .mask = l->n_in == 5 ? wf_lower_in(l, 4).buf : -1,
                      .gamma = l->n_in == 6 ? wf_lower_in(l, 4).buf : -1,
                      .beta = l->n_in == 6 ? wf_lower_in(l, 5).buf : -1,
+                     .dz = l->n_in == 6 ? wf_lower_out(l, 2).buf : -1,
                      .f = (wf_norm_f)((const wf_bn_apply_attrs *)l->attrs)->f,
                      .dgamma = wf_lower_out(l, 0).buf,
                      .dbeta = wf_lower_out(l, 1).buf,
@@ -93,7 +95,10 @@ static weft_status lower_reduce(wf_lower *l)
     if (a.mask >= 0)
         wf_reads(task, a.mask, WF_TILED);
     wf_writes(task, a.sums, WF_TILED);
-    wf_cost(task, 4 * elements, 2 * elements * (double)weft_dtype_size(x.dtype));
+    if (a.dz >= 0)
+        wf_writes(task, a.dz, a.slots.access);
+    wf_cost(task, (a.dz >= 0 ? 24 : 4) * elements,
+            (a.dz >= 0 ? 3 : 2) * elements * (double)weft_dtype_size(x.dtype));
 
     const int64_t tiles = wf_bn_channel_tiles(a.slots.act.C);
     task = wf_lower_task(l, "merge", run_combine, &a, sizeof a, tiles);
@@ -118,12 +123,14 @@ static weft_status infer_reduce(wf_infer *f)
     if (!again)
         WF_TRY(infer_mask(f, 4, &f->in[0].shape));
     f->out[0] = f->out[1] = wf_bn_channel_type(&f->in[0]);
+    f->out[2] = f->in[1];
+    f->n_out = again ? 3 : 2;
     return WEFT_OK;
 }
 
 const wf_op wf_op_bn_backward_reduce = {
     .name = "bn_backward_reduce",
-    .n_out = 2, /* dgamma, dbeta */
+    .n_out = 3, /* dgamma, dbeta, dz */
     .attr_size = sizeof(wf_bn_apply_attrs),
     .flags = WF_OP_KEEPS_ZERO,
     .layout_rule = WF_LAYOUT_SAME,
@@ -133,40 +140,13 @@ const wf_op wf_op_bn_backward_reduce = {
     .no_sample_reason = "the samples of bn_apply and bn_act run it",
 };
 
-/* ---- bn_backward_apply: dy, invstd, gamma(, x, mean)(, dgamma, dbeta)(, beta or mask) -> dx(,
- * dresidual): x and mean in training or where f recomputes, dgamma and dbeta in training, beta where
- * f recomputes. --- */
-
-typedef struct dx_inputs {
-    int x, dgamma, beta, mask; /* where each (pair) begins; -1: not there */
-    int n;                     /* without the mask */
-} dx_inputs;
-
-static dx_inputs dx_inputs_of(const wf_bn_apply_attrs *a, int n_in)
-{
-    const bool again = wf_norm_recomputes((wf_norm_f)a->f);
-    dx_inputs in = {-1, -1, -1, -1, 3};
-    if (a->training || again) {
-        in.x = in.n;
-        in.n += 2;
-    }
-    if (a->training) {
-        in.dgamma = in.n;
-        in.n += 2;
-    }
-    if (again)
-        in.beta = in.n++;
-    else if (n_in > in.n)
-        in.mask = in.n;
-    return in;
-}
+/* ---- bn_backward_apply: dy, invstd, gamma(, x, mean, dgamma, dbeta)(, mask) -> dx(, dresidual)
+ * --- */
 
 typedef struct dx_args {
     wf_bn_slots slots;
-    wf_buf in[WF_MAX_IN], dx, dresidual; /* dresidual: -1 when there is none */
-    dx_inputs at;
+    wf_buf in[8], mask, dx, dresidual; /* mask, dresidual: -1 when there is none */
     bool training;
-    wf_norm_f f;
     const wf_norm_fns *fns;
 } dx_args;
 
@@ -174,25 +154,20 @@ static void run_dx(const wf_tile *t, const void *vargs, int64_t i)
 {
     const dx_args *a = vargs;
     const wf_bn_slots *s = &a->slots;
-    const dx_inputs *at = &a->at;
     wf_norm_dx p = {.act = wf_bn_act_of(s, i),
                     .training = a->training,
-                    .f = a->f,
                     .count = (double)wf_bn_count(s),
                     .dy = wf_bn_slot(s, t, a->in[0], i),
                     .invstd = wf_data(t, a->in[1]),
                     .gamma = wf_data(t, a->in[2]),
-                    .beta = at->beta >= 0 ? wf_data(t, a->in[at->beta]) : NULL,
-                    .mask = at->mask >= 0 ? wf_image(t, a->in[at->mask], i) : NULL,
+                    .mask = a->mask >= 0 ? wf_image(t, a->mask, i) : NULL,
                     .dx = wf_bn_slot(s, t, a->dx, i),
                     .dresidual = a->dresidual >= 0 ? wf_bn_slot(s, t, a->dresidual, i) : NULL};
-    if (at->x >= 0) {
-        p.x = wf_bn_slot(s, t, a->in[at->x], i);
-        p.mean = wf_data(t, a->in[at->x + 1]);
-    }
-    if (at->dgamma >= 0) {
-        p.dgamma = wf_data(t, a->in[at->dgamma]);
-        p.dbeta = wf_data(t, a->in[at->dgamma + 1]);
+    if (a->training) {
+        p.x = wf_bn_slot(s, t, a->in[3], i);
+        p.mean = wf_data(t, a->in[4]);
+        p.dgamma = wf_data(t, a->in[5]);
+        p.dbeta = wf_data(t, a->in[6]);
     }
     a->fns->backward_apply(&p);
 }
@@ -201,45 +176,44 @@ static weft_status lower_dx(wf_lower *l)
 {
     const wf_bn_apply_attrs *attrs = l->attrs;
     wf_operand dy = wf_lower_in(l, 0);
+    const int fixed = attrs->training ? 7 : 3;
     dx_args a = {.slots = wf_bn_slots_of(&dy),
+                 .mask = l->n_in > fixed ? wf_lower_in(l, fixed).buf : -1,
                  .dx = wf_lower_out(l, 0).buf,
                  .dresidual = attrs->residual ? wf_lower_out(l, 1).buf : -1,
-                 .at = dx_inputs_of(attrs, l->n_in),
                  .training = attrs->training,
-                 .f = (wf_norm_f)attrs->f,
                  .fns = wf_bn_kernels(l, &dy)};
     if (!a.fns)
         return WEFT_ERR_UNSUPPORTED;
     for (int i = 0; i < l->n_in; i++)
         a.in[i] = wf_lower_in(l, i).buf;
     wf_task *task = wf_lower_task(l, a.fns->name, run_dx, &a, sizeof a, a.slots.n);
-    for (int i = 0; i < l->n_in; i++) {
-        const bool image = i == 0 || i == a.at.x;
-        wf_reads(task, a.in[i], i == a.at.mask ? WF_TILED : image ? a.slots.access : WF_WHOLE);
-    }
+    for (int i = 0; i < fixed; i++)
+        wf_reads(task, a.in[i], i == 0 || i == 3 ? a.slots.access : WF_WHOLE);
+    if (a.mask >= 0)
+        wf_reads(task, a.mask, WF_TILED);
     wf_writes(task, a.dx, a.slots.access);
     if (a.dresidual >= 0)
         wf_writes(task, a.dresidual, a.slots.access);
     const double n = (double)wf_operand_count(&dy), size = (double)weft_dtype_size(dy.dtype);
-    const double streams = (a.at.x >= 0 ? 3 : 2) + (a.dresidual >= 0);
-    wf_cost(task, (a.training ? 5 : 1) * n + (a.at.beta >= 0 ? 20 * n : 0), streams * n * size);
+    const double streams = (a.training ? 3 : 2) + (a.dresidual >= 0);
+    wf_cost(task, (a.training ? 5 : 1) * n, streams * n * size);
     return wf_lowered(l, task);
 }
 
 static weft_status infer_dx(wf_infer *f)
 {
     const wf_bn_apply_attrs *a = f->attrs;
-    const dx_inputs at = dx_inputs_of(a, f->n_in);
-    if (f->n_in != at.n + (at.mask >= 0))
+    const int fixed = a->training ? 7 : 3;
+    if (f->n_in != fixed && f->n_in != fixed + 1)
         return wf_infer_fail(f, WEFT_ERR_INVALID, "has %d inputs", f->n_in);
     WF_TRY(wf_bn_infer_x(f)); /* dy is as x */
     WF_TRY(wf_bn_infer_channels(f, 1, 3));
-    if (at.x >= 0) {
-        WF_TRY(infer_like_x(f, at.x));
-        WF_TRY(wf_bn_infer_channels(f, at.x + 1, at.n));
+    if (a->training) {
+        WF_TRY(infer_like_x(f, 3));
+        WF_TRY(wf_bn_infer_channels(f, 4, 7));
     }
-    if (at.mask >= 0)
-        WF_TRY(infer_mask(f, at.mask, &f->in[0].shape));
+    WF_TRY(infer_mask(f, fixed, &f->in[0].shape));
     f->n_out = a->residual ? 2 : 1;
     f->out[0] = f->out[1] = f->in[0];
     return WEFT_OK;
