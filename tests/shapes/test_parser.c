@@ -146,7 +146,7 @@ static void reads_every_file_of_the_tree(void **unused)
 {
     for (int i = 0; wf_shapes_files[i]; i++) {
         char why[256] = "";
-        int n = 0, least = i == WF_SHAPES_SMALL ? 40 : i == WF_SHAPES_ODD ? 300 : 9;
+        int n = 0, least = i == WF_SHAPES_SMALL ? 40 : i == WF_SHAPES_ODD ? 300 : 5;
         wf_shape_case *cases = wf_shapes_read(wf_shapes_files[i], &n, why, sizeof why);
         assert_string_equal(why, "");
         assert_true(n >= least);
