@@ -295,5 +295,5 @@ weft_status wf_pass_fuse(wf_plan *p)
             wf_ir_users(p, p->nodes[n].out[1], &needed) == 0 && !needed)
             p->nodes[n].n_out = 1; /* nobody reads the mask: evaluation */
     }
-    return WEFT_OK;
+    return wf_fuse_shuffle(p);
 }

@@ -2,7 +2,8 @@
  *
  * Passes, in order, each a file with one entry point:
  *   simplify.c   dead code
- *   fuse.c       rewrites nodes: BatchNorm apply + ReLU (+ residual)
+ *   fuse.c       rewrites nodes: BatchNorm apply + activation (+ residual)
+ *   fuse_shuffle.c   ... and channel shuffles
  *   precision.c  the storage type of each value
  *   layout.c     the block of each value; reorders at the borders
  *   select.c     every node becomes tasks of the best kernel that fits
@@ -203,6 +204,7 @@ void wf_plan_destroy(wf_plan *plan); /* NULL: no effect */
 
 weft_status wf_pass_simplify(wf_plan *p);
 weft_status wf_pass_fuse(wf_plan *p);
+weft_status wf_fuse_shuffle(wf_plan *p); /* part of it */
 weft_status wf_pass_precision(wf_plan *p);
 weft_status wf_pass_layout(wf_plan *p);
 weft_status wf_pass_select(wf_plan *p);

@@ -2,6 +2,8 @@
  * mid-step or not. */
 #include "small_net.h"
 
+#include "engine/graph/ops/reorder.h"
+
 enum { STEPS = 4 };
 
 static char *oracle(size_t *size)
@@ -113,6 +115,51 @@ static void explain_shows_units_kernels_and_memory(void **state)
     net_done(&net);
 }
 
+/* A ShuffleNet unit's moves on (2, 12, 3, 3), its value and gradient; the plan's text. */
+enum { UNIT = 2 * 12 * 9 };
+static void shuffled_unit(unsigned passes_off, bool block, float out[2 * UNIT], char *text,
+                          size_t size)
+{
+    weft_options o = {.threads = 2, .passes_off = passes_off};
+    weft_context *ctx;
+    assert_int_equal(weft_context_create(&ctx, &o, NULL), WEFT_OK);
+    float values[UNIT];
+    for (int i = 0; i < UNIT; i++)
+        values[i] = (float)(i % 37) - 18;
+    weft_tensor *x = weft_tensor_from(ctx, WEFT_F32, WEFT_SHAPE(2, 12, 3, 3), values);
+    weft_set_requires_grad(x, true);
+    wf_reorder_attrs blocks = {wf_isa_block(weft_context_isa(ctx))};
+    weft_tensor *in = block ? wf_record(&wf_op_reorder, &blocks, NULL, 1, &x, NULL) : x;
+    weft_tensor *half[2] = {NULL, NULL};
+    assert_int_equal(weft_chunk(in, 2, 1, half), WEFT_OK);
+    half[1] = weft_relu(half[1]);
+    weft_tensor *y = weft_channel_shuffle(weft_concat(half, 2, 1), 2);
+    weft_tensor *kept = weft_keep(y);
+    assert_int_equal(weft_backward(weft_sum(weft_mul(y, y), 0, false)), WEFT_OK);
+    FILE *f = fmemopen(text, size, "w");
+    assert_int_equal(weft_explain(ctx, f), WEFT_OK);
+    fclose(f);
+    assert_int_equal(weft_sync(ctx), WEFT_OK);
+    assert_int_equal(weft_read(kept, out, UNIT * sizeof *out), WEFT_OK);
+    assert_int_equal(weft_read(weft_grad(x), out + UNIT, UNIT * sizeof *out), WEFT_OK);
+    weft_tensor_unref(kept);
+    weft_tensor_unref(x);
+    weft_context_destroy(ctx);
+}
+
+static void a_shuffle_joins_the_copies_beside_it(void **state)
+{
+    float apart[2 * UNIT], joined[2 * UNIT];
+    static char text[2][20000];
+    for (int block = 0; block < 2; block++) {
+        shuffled_unit(WEFT_PASS_FUSE, block, apart, text[0], sizeof text[0]);
+        shuffled_unit(0, block, joined, text[1], sizeof text[1]);
+        assert_memory_equal(apart, joined, sizeof apart);
+        assert_non_null(strstr(text[0], "channel_shuffle"));
+        assert_null(strstr(text[1], "channel_shuffle"));
+    }
+}
+
 static void sharing_memory_makes_the_arena_smaller(void **state)
 {
     /* Bytes in use by arenas, with and without sharing. */
@@ -137,6 +184,7 @@ int main(void)
         cmocka_unit_test(reading_after_every_op_gives_the_same_bits),
         cmocka_unit_test(a_read_value_is_the_value_of_the_whole_run),
         cmocka_unit_test(a_schedule_does_not_recompile),
+        cmocka_unit_test(a_shuffle_joins_the_copies_beside_it),
         cmocka_unit_test(explain_shows_units_kernels_and_memory),
         cmocka_unit_test(sharing_memory_makes_the_arena_smaller),
     };

@@ -2,14 +2,10 @@
  * shuffle with C/groups groups. */
 #include "engine/graph/ops/gather.h"
 
-typedef struct shuffle_attrs {
-    int64_t groups;
-} shuffle_attrs;
-
 static weft_status infer(wf_infer *f)
 {
     char text[WF_SHAPE_TEXT];
-    const shuffle_attrs *a = f->attrs;
+    const wf_shuffle_attrs *a = f->attrs;
     const weft_shape *x = &f->in[0].shape;
     WF_TRY(wf_infer_float(f, 0));
     if (x->rank < 2)
@@ -24,19 +20,19 @@ static weft_status infer(wf_infer *f)
 
 static weft_status lower(wf_lower *l)
 {
-    const shuffle_attrs *a = l->attrs;
+    const wf_shuffle_attrs *a = l->attrs;
     wf_operand y = wf_lower_out(l, 0);
-    const int C = (int)y.shape.dim[1], groups = (int)a->groups, each = C / groups;
+    const int C = (int)y.shape.dim[1];
     wf_channel_from *from = wf_gather_channels(l, 0);
     for (int c = 0; from && c < C; c++)
-        from[c] = (wf_channel_from){0, c % groups * each + c / groups};
+        from[c] = (wf_channel_from){0, wf_shuffled(c, C, (int)a->groups)};
     return wf_lower_gather(l, 0, from);
 }
 
 static weft_status grad(wf_grad *g)
 {
-    const shuffle_attrs *a = g->attrs;
-    shuffle_attrs back = {weft_tensor_shape(g->in[0]).dim[1] / a->groups};
+    const wf_shuffle_attrs *a = g->attrs;
+    wf_shuffle_attrs back = {weft_tensor_shape(g->in[0]).dim[1] / a->groups};
     if (g->needs[0])
         g->din[0] = wf_record(&wf_op_channel_shuffle, &back, NULL, 1, g->dout, NULL);
     return WEFT_OK;
@@ -61,7 +57,7 @@ static bool sample(weft_context *ctx, int index, wf_sample *s)
 const wf_op wf_op_channel_shuffle = {
     .name = "channel_shuffle",
     .n_out = 1,
-    .attr_size = sizeof(shuffle_attrs),
+    .attr_size = sizeof(wf_shuffle_attrs),
     .flags = WF_OP_KEEPS_ZERO,
     .layout_rule = WF_LAYOUT_SAME,
     .infer = infer,
@@ -72,6 +68,6 @@ const wf_op wf_op_channel_shuffle = {
 
 weft_tensor *weft_channel_shuffle(weft_tensor *x, int groups)
 {
-    shuffle_attrs a = {groups};
+    wf_shuffle_attrs a = {groups};
     return wf_record(&wf_op_channel_shuffle, &a, NULL, 1, &x, NULL);
 }

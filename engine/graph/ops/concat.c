@@ -4,14 +4,10 @@
 #include "engine/graph/ops/gather.h"
 #include "engine/memory/alloc.h"
 
-typedef struct concat_attrs {
-    int64_t dim;
-} concat_attrs;
-
 static weft_status infer(wf_infer *f)
 {
     char x[WF_SHAPE_TEXT], y[WF_SHAPE_TEXT];
-    concat_attrs *a = f->attrs;
+    wf_concat_attrs *a = f->attrs;
     wf_type out = f->in[0];
     int dim = wf_infer_dim(f, a->dim, out.shape.rank);
     if (dim < 0)
@@ -47,14 +43,17 @@ static bool whole_blocks(const wf_lower *l)
     return true;
 }
 
-/* Channels of blocked inputs that begin inside a block. */
+/* Channels of blocked inputs that begin inside a block, or are shuffled. */
 static weft_status lower_channels(wf_lower *l)
 {
+    const int C = wf_lower_out(l, 0).act.C,
+              groups = (int)((const wf_concat_attrs *)l->attrs)->groups;
     wf_channel_from *from = wf_gather_channels(l, 0);
-    for (int k = 0, c = 0; k < l->n_in && from; k++) {
-        const int C = wf_lower_in(l, k).act.C;
-        for (int i = 0; i < C; i++)
-            from[c++] = (wf_channel_from){k, i};
+    for (int c = 0; c < C && from; c++) {
+        int input = 0, channel = wf_shuffled(c, C, groups);
+        for (int n; channel >= (n = wf_lower_in(l, input).act.C); input++)
+            channel -= n;
+        from[c] = (wf_channel_from){input, channel};
     }
     return wf_lower_gather(l, 0, from);
 }
@@ -120,11 +119,12 @@ static weft_status lower_stack(wf_lower *l, const wf_operand *y)
 
 static weft_status lower(wf_lower *l)
 {
-    int dim = (int)((const concat_attrs *)l->attrs)->dim;
+    const wf_concat_attrs *a = l->attrs;
+    int dim = (int)a->dim;
     wf_operand y = wf_lower_out(l, 0);
     if (dim == 0)
         return lower_stack(l, &y);
-    if (dim == 1 && !whole_blocks(l))
+    if (dim == 1 && (a->groups > 1 || !whole_blocks(l)))
         return lower_channels(l);
     concat_state *s = wf_zalloc(sizeof(*s) + (size_t)l->n_in * sizeof(s->in[0]));
     if (!s)
@@ -155,7 +155,7 @@ static weft_status lower(wf_lower *l)
 
 static weft_status grad(wf_grad *g)
 {
-    int dim = (int)((const concat_attrs *)g->attrs)->dim;
+    int dim = (int)((const wf_concat_attrs *)g->attrs)->dim;
     int64_t start = 0;
     for (int i = 0; i < g->n_in; i++) {
         int64_t length = weft_tensor_shape(g->in[i]).dim[dim];
@@ -187,7 +187,7 @@ static bool sample(weft_context *ctx, int index, wf_sample *s)
 const wf_op wf_op_concat = {
     .name = "concat",
     .n_out = 1,
-    .attr_size = sizeof(concat_attrs),
+    .attr_size = sizeof(wf_concat_attrs),
     .flags = WF_OP_KEEPS_ZERO,
     .layout_rule = WF_LAYOUT_SAME,
     .infer = infer,
@@ -198,6 +198,6 @@ const wf_op wf_op_concat = {
 
 weft_tensor *weft_concat(weft_tensor *const *x, int n, int dim)
 {
-    concat_attrs a = {dim};
+    wf_concat_attrs a = {dim, 1};
     return n > 0 ? wf_record(&wf_op_concat, &a, NULL, n, x, NULL) : NULL;
 }

@@ -1,10 +1,33 @@
-/* What ops that move whole channels share: a task that gathers an output's channels from the
- * inputs, in any layout. */
+/* What ops that move whole channels share: attributes, which the plan joins (fuse_shuffle.c), and a
+ * task that gathers an output's channels from the inputs, in any layout. */
 #ifndef WF_OPS_GATHER_H
 #define WF_OPS_GATHER_H
 
 #include "engine/graph/ops/common.h"
 #include "kernels/layout/layout.h"
+
+/* concat, whose channels are shuffled behind it where groups > 1 (the plan's doing). */
+typedef struct wf_concat_attrs {
+    int64_t dim;
+    int64_t groups;
+} wf_concat_attrs;
+
+/* narrow, of channels that are shuffled before it where groups > 1 (the plan's doing); pad. */
+typedef struct wf_narrow_attrs {
+    int64_t dim, start;
+    int64_t length; /* of the output along dim: the part, or for pad the whole */
+    int64_t groups;
+} wf_narrow_attrs;
+
+typedef struct wf_shuffle_attrs {
+    int64_t groups;
+} wf_shuffle_attrs;
+
+/* The channel that a shuffle of C channels in `groups` moves to c. */
+static inline int wf_shuffled(int c, int C, int groups)
+{
+    return c % groups * (C / groups) + c / groups;
+}
 
 /* Room for one entry for each channel of output `out`, to be filled; NULL with the error set. */
 wf_channel_from *wf_gather_channels(wf_lower *l, int out);

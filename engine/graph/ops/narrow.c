@@ -4,14 +4,9 @@
 
 #include "engine/graph/ops/gather.h"
 
-typedef struct narrow_attrs {
-    int64_t dim, start;
-    int64_t length; /* of the output along dim: the part, or for pad the whole */
-} narrow_attrs;
-
 static weft_status infer_narrow(wf_infer *f)
 {
-    narrow_attrs *a = f->attrs;
+    wf_narrow_attrs *a = f->attrs;
     wf_type out = f->in[0];
     int dim = wf_infer_dim(f, a->dim, out.shape.rank);
     if (dim < 0)
@@ -29,22 +24,22 @@ static weft_status infer_narrow(wf_infer *f)
 
 static weft_status infer_pad(wf_infer *f)
 {
-    const narrow_attrs *a = f->attrs;
+    const wf_narrow_attrs *a = f->attrs;
     f->out[0] = f->in[0];
     f->out[0].shape.dim[a->dim] = a->length;
     return WEFT_OK;
 }
 
-/* Channels of blocked images that do not fill blocks. */
+/* Channels of blocked images that do not fill blocks, or are shuffled. */
 static weft_status lower_channels(wf_lower *l, bool pad)
 {
-    const narrow_attrs *a = l->attrs;
-    const int n = wf_lower_out(l, 0).act.C, first = (int)a->start, part = wf_lower_in(l, 0).act.C;
+    const wf_narrow_attrs *a = l->attrs;
+    const int n = wf_lower_out(l, 0).act.C, first = (int)a->start, in = wf_lower_in(l, 0).act.C;
     wf_channel_from *from = wf_gather_channels(l, 0);
     for (int c = 0; c < n && from; c++) {
         if (!pad)
-            from[c] = (wf_channel_from){0, first + c};
-        else if (c >= first && c < first + part)
+            from[c] = (wf_channel_from){0, wf_shuffled(first + c, in, (int)a->groups)};
+        else if (c >= first && c < first + in)
             from[c] = (wf_channel_from){0, c - first};
         else
             from[c] = (wf_channel_from){-1, 0};
@@ -92,11 +87,12 @@ static void run(const wf_tile *t, const void *vargs, int64_t tile)
 
 static weft_status lower_any(wf_lower *l, bool pad)
 {
-    const narrow_attrs *a = l->attrs;
+    const wf_narrow_attrs *a = l->attrs;
     wf_operand x = wf_lower_in(l, 0), y = wf_lower_out(l, 0);
     const wf_operand *part = pad ? &x : &y, *whole = pad ? &y : &x;
     int dim = (int)a->dim, block = y.act.block;
-    if (dim == 1 && (a->start % block || part->act.C % block || whole->act.C % block))
+    if (dim == 1 &&
+        (a->groups > 1 || a->start % block || part->act.C % block || whole->act.C % block))
         return lower_channels(l, pad);
     narrow_args g = {.x = x.buf, .y = y.buf, .pad = pad, .images = dim == 0, .outer = 1};
     if (dim == 0) {
@@ -132,7 +128,7 @@ static weft_status lower_pad(wf_lower *l)
 
 static weft_status grad_narrow(wf_grad *g)
 {
-    narrow_attrs a = *(const narrow_attrs *)g->attrs;
+    wf_narrow_attrs a = *(const wf_narrow_attrs *)g->attrs;
     a.length = weft_tensor_shape(g->in[0]).dim[a.dim];
     if (g->needs[0])
         g->din[0] = wf_record(&wf_op_pad, &a, NULL, 1, g->dout, NULL);
@@ -160,7 +156,7 @@ static bool sample(weft_context *ctx, int index, wf_sample *s)
 const wf_op wf_op_narrow = {
     .name = "narrow",
     .n_out = 1,
-    .attr_size = sizeof(narrow_attrs),
+    .attr_size = sizeof(wf_narrow_attrs),
     .flags = WF_OP_KEEPS_ZERO,
     .layout_rule = WF_LAYOUT_SAME,
     .infer = infer_narrow,
@@ -172,7 +168,7 @@ const wf_op wf_op_narrow = {
 const wf_op wf_op_pad = {
     .name = "pad",
     .n_out = 1,
-    .attr_size = sizeof(narrow_attrs),
+    .attr_size = sizeof(wf_narrow_attrs),
     .flags = WF_OP_KEEPS_ZERO,
     .layout_rule = WF_LAYOUT_SAME,
     .infer = infer_pad,
@@ -183,6 +179,6 @@ const wf_op wf_op_pad = {
 
 weft_tensor *weft_narrow(weft_tensor *x, int dim, int64_t start, int64_t length)
 {
-    narrow_attrs a = {dim, start, length};
+    wf_narrow_attrs a = {dim, start, length, 1};
     return wf_record(&wf_op_narrow, &a, NULL, 1, &x, NULL);
 }

@@ -1,0 +1,76 @@
+/* Part of pass 2, fuse: a channel shuffle joins the copies beside it. Behind a concatenation the joined
+ * channels go to their shuffled places at once; before slices, as in its gradient, each slice takes
+ * its channels from where they were before. Values are moved, so the bits stay. */
+#include "engine/graph/ops/common.h"
+#include "engine/graph/ops/gather.h"
+#include "engine/plan/plan.h"
+
+static bool is(const wf_ir_node *node, const wf_op *op)
+{
+    return !node->dead && node->op == op;
+}
+
+/* concat -> shuffle, along channels, when nothing else reads what is between. */
+static weft_status join_concat(wf_plan *p, wf_ir_node *shuffle)
+{
+    const int joined = shuffle->in[0], n = p->values[joined].node;
+    bool needed;
+    if (n < 0 || !is(&p->nodes[n], &wf_op_concat) || wf_ir_users(p, joined, &needed) != 1 || needed)
+        return WEFT_OK;
+    wf_ir_node *concat = &p->nodes[n];
+    const wf_concat_attrs *old = concat->attrs;
+    if (old->dim != 1 || old->groups != 1)
+        return WEFT_OK;
+    wf_concat_attrs *attrs = wf_bump_alloc(&p->bump, sizeof *attrs);
+    if (!attrs)
+        return wf_plan_nomem(p);
+    *attrs = *old;
+    attrs->groups = ((const wf_shuffle_attrs *)shuffle->attrs)->groups;
+    concat->attrs = attrs;
+    concat->out[0] = shuffle->out[0];
+    p->values[shuffle->out[0]].node = n;
+    p->values[joined].node = -1;
+    shuffle->dead = true;
+    return WEFT_OK;
+}
+
+/* shuffle -> narrow, narrow, ..., along channels, when nothing else reads the shuffled channels. */
+static weft_status join_narrow(wf_plan *p, wf_ir_node *shuffle)
+{
+    const int shuffled = shuffle->out[0];
+    bool needed;
+    const int users = wf_ir_users(p, shuffled, &needed);
+    int slices = 0;
+    for (int n = 0; n < p->n_nodes; n++)
+        if (is(&p->nodes[n], &wf_op_narrow) && p->nodes[n].in[0] == shuffled) {
+            const wf_narrow_attrs *a = p->nodes[n].attrs;
+            slices += a->dim == 1 && a->groups == 1;
+        }
+    if (needed || slices == 0 || slices != users)
+        return WEFT_OK;
+    for (int n = 0; n < p->n_nodes; n++) {
+        wf_ir_node *narrow = &p->nodes[n];
+        if (!is(narrow, &wf_op_narrow) || narrow->in[0] != shuffled)
+            continue;
+        wf_narrow_attrs *attrs = wf_bump_alloc(&p->bump, sizeof *attrs);
+        if (!attrs)
+            return wf_plan_nomem(p);
+        *attrs = *(const wf_narrow_attrs *)narrow->attrs;
+        attrs->groups = ((const wf_shuffle_attrs *)shuffle->attrs)->groups;
+        narrow->attrs = attrs;
+        narrow->in = shuffle->in;
+    }
+    shuffle->dead = true;
+    return WEFT_OK;
+}
+
+weft_status wf_fuse_shuffle(wf_plan *p)
+{
+    for (int n = 0; n < p->n_nodes; n++) {
+        if (is(&p->nodes[n], &wf_op_channel_shuffle))
+            WF_TRY(join_concat(p, &p->nodes[n]));
+        if (is(&p->nodes[n], &wf_op_channel_shuffle))
+            WF_TRY(join_narrow(p, &p->nodes[n]));
+    }
+    return WEFT_OK;
+}
