@@ -16,6 +16,16 @@ static bool make_model(weft_module *net)
     return m != NULL;
 }
 
+/* With modules of modules. */
+static bool make_nested_model(weft_module *net)
+{
+    bool was = weft_init_skip_begin(ctx);
+    weft_module *m = weft_model_create(ctx, "squeezenet1_1", NULL);
+    weft_init_skip_end(ctx, was);
+    weft_module_unref(m);
+    return m != NULL && !was;
+}
+
 static bool clone(weft_module *net)
 {
     weft_module *m = weft_module_clone(net);
@@ -277,6 +287,7 @@ static void failed_allocations_are_clean_errors(void **state)
         bool (*run)(weft_module *net);
         bool records;
     } cases[] = {{"make_model", make_model},
+                 {"make_nested_model", make_nested_model},
                  {"clone", clone},
                  {"load_own_state", load_own_state},
                  {"list_everything", list_everything},
