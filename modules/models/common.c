@@ -74,12 +74,12 @@ weft_status wf_init_conv_fan_out(weft_module *m, void *user)
 {
     if (!wf_is_layer(m, "Conv2d"))
         return WEFT_OK;
-    WF_TRY(weft_init_kaiming_normal(weft_get_parameter(m, "weight"), 0, WEFT_FAN_OUT,
-                                    WEFT_GAIN_RELU));
+    WF_TRY(
+        weft_init_kaiming_normal(weft_get_parameter(m, "weight"), 0, WEFT_FAN_OUT, WEFT_GAIN_RELU));
     return zero_bias(m);
 }
 
-weft_status wf_init_mobilenet(weft_module *m, void *user)
+weft_status wf_init_conv_and_linear(weft_module *m, void *user)
 {
     if (!wf_is_layer(m, "Linear"))
         return wf_init_conv_fan_out(m, user);

@@ -70,7 +70,7 @@ weft_module *wf_model_mobilenet_v2(weft_context *ctx, const weft_model_opts *opt
         m, "classifier", &self->classifier,
         WEFT_SEQUENTIAL(ctx, weft_dropout_create(ctx, wf_model_number(ctx, opts, "dropout", 0.2)),
                         weft_linear_create(ctx, last, opts->num_classes, NULL)));
-    return wf_model_ok(m, wf_init_mobilenet);
+    return wf_model_ok(m, wf_init_conv_and_linear);
 }
 
 /* ---- MobileNetV3 ---- */
@@ -143,7 +143,7 @@ static weft_module *v3_create(weft_context *ctx, const weft_model_opts *opts,
                         weft_hardswish_create(ctx),
                         weft_dropout_create(ctx, wf_model_number(ctx, opts, "dropout", 0.2)),
                         weft_linear_create(ctx, hidden, opts->num_classes, NULL)));
-    return wf_model_ok(m, wf_init_mobilenet);
+    return wf_model_ok(m, wf_init_conv_and_linear);
 }
 
 weft_module *wf_model_mobilenet_v3_large(weft_context *ctx, const weft_model_opts *opts)

@@ -22,7 +22,7 @@ double wf_model_positive(weft_context *ctx, const weft_model_opts *opts, const c
 /* Sets initial values below m, for weft_module_apply: torchvision's loop over self.modules(). */
 weft_status wf_init_conv_fan_out(weft_module *m, void *user); /* Conv2d: normal, He, by fan out */
 /* Also Linear: normal with standard deviation 0.01. Biases become zero in both. */
-weft_status wf_init_mobilenet(weft_module *m, void *user);
+weft_status wf_init_conv_and_linear(weft_module *m, void *user);
 bool wf_is_layer(const weft_module *m, const char *name); /* the name of its class */
 
 /* What GoogLeNet and Inception v3 share. BasicConv2d: "conv", "bn" (eps 0.001) and ReLU; opts may be

@@ -51,7 +51,7 @@ static weft_module *create(weft_context *ctx, const weft_model_opts *opts, const
     if (self == NULL)
         return NULL;
     weft_module *m = &self->base;
-    bool was = weft_init_skip_begin(ctx); /* wf_init_mobilenet sets every layer's values */
+    bool was = weft_init_skip_begin(ctx); /* wf_init_conv_and_linear sets every layer's values */
     weft_register_module(m, "features", &self->features,
                          features_create(ctx, c, opts->in_channels));
     weft_register_module(m, "avgpool", &self->avgpool, weft_adaptive_avg_pool2d_create(ctx, 7, 7));
@@ -62,7 +62,7 @@ static weft_module *create(weft_context *ctx, const weft_model_opts *opts, const
                                          weft_relu_create(ctx), weft_dropout_create(ctx, dropout),
                                          weft_linear_create(ctx, 4096, opts->num_classes, NULL)));
     weft_init_skip_end(ctx, was);
-    return wf_model_ok(m, wf_init_mobilenet);
+    return wf_model_ok(m, wf_init_conv_and_linear);
 }
 
 #define VGG(name, ...)                                                                             \

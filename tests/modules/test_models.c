@@ -142,6 +142,7 @@ static void every_model_takes_the_smallest_image_it_states_and_none_smaller(void
 static const struct {
     const char *model, *parameter;
     double deviation;
+    weft_model_arg arg;
 } initial[] = {
     {"mobilenet_v2", "features.18.0.weight", 0.0395285}, /* sqrt(2/1280): He, fan out */
     {"mobilenet_v2", "classifier.1.weight", 0.01},
@@ -155,6 +156,19 @@ static const struct {
     {"efficientnet_b0", "features.8.0.weight", 0.0395285},
     {"efficientnet_b0", "classifier.1.weight", 0.0182574}, /* 1/sqrt(3*1000) */
     {"efficientnet_b0", "classifier.1.bias", 0},
+    {"squeezenet1_1", "features.3.expand3x3.weight", 0.117851}, /* sqrt(2/(16*9)): He, fan in */
+    {"squeezenet1_1", "features.3.expand3x3.bias", 0},
+    {"squeezenet1_1", "classifier.1.weight", 0.01},
+    {"squeezenet1_1", "classifier.1.bias", 0},
+    {"googlenet", "inception3a.branch2.1.conv.weight", 0.01, {"aux_logits", "true"}},
+    {"googlenet", "aux1.fc1.weight", 0.01, {"aux_logits", "true"}},
+    {"googlenet", "aux1.fc1.bias", 0.0127578, {"aux_logits", "true"}}, /* 1/sqrt(3*2048) */
+    {"googlenet", "fc.weight", 0.01, {"aux_logits", "true"}},
+    {"inception_v3", "Mixed_5b.branch1x1.conv.weight", 0.1, {"aux_logits", "true"}},
+    {"inception_v3", "AuxLogits.conv1.conv.weight", 0.1, {"aux_logits", "true"}},
+    {"inception_v3", "AuxLogits.fc.weight", 0.001, {"aux_logits", "true"}},
+    {"inception_v3", "fc.weight", 0.1, {"aux_logits", "true"}},
+    {"inception_v3", "fc.bias", 0.0127578, {"aux_logits", "true"}},
 };
 
 static void initial_values_are_torchvisions(void **state)
@@ -164,7 +178,8 @@ static void initial_values_are_torchvisions(void **state)
     for (size_t i = 0; i < sizeof(initial) / sizeof(initial[0]); i++) {
         if (strcmp(made, initial[i].model) != 0) {
             weft_module_unref(m);
-            m = weft_model_create(ctx, made = initial[i].model, NULL);
+            weft_model_opts opts = {.args = &initial[i].arg, .n_args = initial[i].arg.key != NULL};
+            m = weft_model_create(ctx, made = initial[i].model, &opts);
         }
         weft_tensor *t = weft_get_parameter(m, initial[i].parameter);
         assert_non_null(t);
