@@ -1,8 +1,9 @@
 /* Five training steps of whole networks against PyTorch, from the same weights.
  *
  * The expected numbers are golden.py's: PyTorch 2.13 in double. Weft must agree in double to what
- * five steps amplify of a rounding, and in float to 1e-5 of the loss. The logits after training are
- * those of evaluation mode, so BatchNorm's running statistics are part of the comparison. */
+ * five steps amplify of a rounding, and in float to what they make of float's roundings, which
+ * golden.py finds by adding such errors to every sum. The logits after training are those of
+ * evaluation mode, so BatchNorm's running statistics are part of the comparison. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -21,6 +22,11 @@ typedef struct parity_case {
     bool adamw;
     double loss[STEPS];
     double logits[LOGITS]; /* of the first image, after training */
+    /* What may differ in float, losses relatively. fmnist_cnn's logits differ most under AdamW: its
+     * step is lr times the gradient's sign wherever that is not below 1e-8, and rounding decides
+     * which way a weight with almost no gradient goes, by 2 lr a step; of golden.py's trials a
+     * quarter had such a weight, worth 1e-4 of a logit, the others none above 1e-5. */
+    double float_loss, float_logit;
 } parity_case;
 
 static const parity_case cases[] = {
@@ -28,20 +34,28 @@ static const parity_case cases[] = {
      false,
      {2.54309021621455, 0.727811915807982, 0.118086757384444, 0.0247387315341831,
       0.0084847573856333},
-     {0.428315178537241, 0.110127948782426, 0.274551716027541}},
+     {0.428315178537241, 0.110127948782426, 0.274551716027541},
+     1e-5,
+     1e-4},
     {"fmnist_cnn",
      true,
      {2.54309021621455, 0.668580747313147, 0.128439829875048, 0.0314213889901014,
       0.0104395867433786},
-     {0.0634186354649294, 0.0619667313295801, -0.0350395525670537}},
+     {0.0634186354649294, 0.0619667313295801, -0.0350395525670537},
+     1e-5,
+     8e-4},
     {"lenet",
      false,
      {2.30124807986211, 2.29055019948845, 2.27587948347017, 2.25986565915073, 2.24218637190903},
-     {0.0303591712478214, -0.190547400060766, 0.0401365452187566}},
+     {0.0303591712478214, -0.190547400060766, 0.0401365452187566},
+     3e-7,
+     3e-6},
     {"lenet",
      true,
      {2.30124807986211, 2.23263969562757, 2.17742143592888, 2.12946801079724, 2.08111893839295},
-     {0.325443418765031, 0.00448110832565246, 0.20938213930433}},
+     {0.325443418765031, 0.00448110832565246, 0.20938213930433},
+     4e-7,
+     6e-6},
 };
 
 /* Element i of golden.py's values(): a multiple of bound / 4096 in [-bound, bound). */
@@ -103,8 +117,10 @@ static void first_logits(weft_tensor *logits, double out[LOGITS])
         out[i] = f64 ? data.f64[i] : (double)data.f32[i];
 }
 
-static void train(const parity_case *c, weft_dtype dtype, double tolerance)
+static void train(const parity_case *c, weft_dtype dtype)
 {
+    double loss_tolerance = dtype == WEFT_F64 ? 1e-10 : c->float_loss;
+    double logit_tolerance = dtype == WEFT_F64 ? 1e-9 : c->float_logit;
     weft_context *ctx;
     assert_int_equal(weft_context_create(&ctx, NULL, NULL), WEFT_OK);
     weft_module *net = weft_model_create(ctx, c->model, NULL);
@@ -129,17 +145,13 @@ static void train(const parity_case *c, weft_dtype dtype, double tolerance)
         weft_backward(loss);
         if (weft_optimizer_step(o) != WEFT_OK)
             fail_msg("%s", weft_error_text(ctx));
-        check("loss", c, step, weft_item(loss), c->loss[step], tolerance * c->loss[step]);
+        check("loss", c, step, weft_item(loss), c->loss[step], loss_tolerance * c->loss[step]);
     }
     weft_module_eval(net);
     double logits[LOGITS];
     first_logits(weft_call(net, x), logits);
-    /* Logits are sums of terms of size 1 where the loss is a mean: 10 times as much. AdamW makes
-     * whole updates of gradients that are rounding noise (PyTorch's own float run is off by 5e-5 at
-     * batch 32): 10 times more. */
-    double allowed = tolerance * (c->adamw ? 100 : 10);
     for (int i = 0; i < LOGITS; i++)
-        check("logit", c, i, logits[i], c->logits[i], allowed);
+        check("logit", c, i, logits[i], c->logits[i], logit_tolerance);
     weft_tensor_unref(x);
     weft_tensor_unref(y);
     weft_optimizer_destroy(o);
@@ -150,13 +162,13 @@ static void train(const parity_case *c, weft_dtype dtype, double tolerance)
 static void five_steps_in_double_are_pytorchs(void **state)
 {
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++)
-        train(&cases[i], WEFT_F64, 1e-10);
+        train(&cases[i], WEFT_F64);
 }
 
 static void five_steps_in_float_are_pytorchs(void **state)
 {
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++)
-        train(&cases[i], WEFT_F32, 1e-5);
+        train(&cases[i], WEFT_F32);
 }
 
 int main(void)
