@@ -37,7 +37,7 @@ SMALL = {
     "efficientnet_b0": (64, 4, 5),
     "densenet121": (64, 4, 3),
     "googlenet": (64, 4, 3),
-    "inception_v3": (107, 4, 2),
+    "inception_v3": (107, 8, 1),
     "alexnet": (63, 4, 2),
     "vgg11": (32, 4, 2),
 }
