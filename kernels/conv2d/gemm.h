@@ -11,13 +11,18 @@
  * rows and columns. Letters as seen by the pass: I input channels, O output channels, per group IG
  * and OG; L channels in a vector.
  *
- * Note [How channels meet]. Three ways, by shape alone:
+ * Note [How channels meet]. Four ways, by shape alone:
  *   DENSE  a vector of outputs lies in one group: each of its input channels is broadcast to all
  *          lanes. A vector of inputs holds L channels of the group.
  *   PLAIN  the same from a plain input (src_block 1): a vector of inputs holds one channel.
  *   LANES  a vector of outputs spans several groups, or is cut by one: lane l meets input channel j
  *          of its own group. Vector j of the inputs is made for one vector of outputs: its lane l
  *          holds that channel. No product is wasted, as it would be on the zeros between groups.
+ *   ROTATE the same where groups have as many inputs as outputs and a vector holds whole groups (as
+ *          ResNeXt's): vector j of the inputs would be the input itself with the lanes of each group
+ *          rotated by j. So what is multiplied is the input, by weights of which lane (g, i) of vector j
+ *          belongs to output i - j of group g, into a sum for each j; and the sums are rotated, once, at
+ *          the end. In backward-weights it is ddst that is rotated, once for all taps.
  *
  * Note [Phases of backward-data]. With stride s, the input pixels h = a mod s receive from other
  * taps than those of another residue: backward-data is s dense convolutions of ddst, a phase each,
@@ -37,7 +42,7 @@ enum {
 
 #define GEMM_ISA (L == 16 ? WEFT_ISA_AVX512 : WEFT_ISA_AVX2)
 
-typedef enum gemm_kind { GEMM_DENSE, GEMM_PLAIN, GEMM_LANES } gemm_kind;
+typedef enum gemm_kind { GEMM_DENSE, GEMM_PLAIN, GEMM_LANES, GEMM_ROTATE } gemm_kind;
 
 /* Rows or columns of a phase. Output i of n lies at out + i * out_step and meets, with each of its
  * taps, the input at offset + i * in_step, which is position place + i of residue slot `slot` of a
@@ -96,7 +101,27 @@ size_t WF_ISA_FN(wf_gemm_tap)(const gemm_plan *p, const gemm_axis *h, const gemm
  * returns it, or the place in x. */
 const float *WF_ISA_FN(wf_gemm_frame)(const gemm_plan *p, const gemm_axis *h, const gemm_axis *w,
                                       gemm_part part, int rows, const float *x, float *frame);
-/* Input channel of vector v, position c (DENSE: 0..L-1, PLAIN: 0, LANES: the lane); -1: none. */
+/* Output vector b of a set: its first channel; and the end of the set's. */
+static inline int gemm_first(const gemm_plan *p, int set, int b)
+{
+    return set * (p->kind >= GEMM_LANES ? L : p->OG) + b * L;
+}
+static inline int gemm_end(const gemm_plan *p, int set)
+{
+    return p->kind >= GEMM_LANES ? p->out.C : (set + 1) * p->OG;
+}
+/* ROTATE: the output channel that input channel i meets in vector j. */
+static inline int gemm_output(const gemm_plan *p, int i, int j)
+{
+    return i / p->OG * p->OG + (i % p->OG + p->OG - j) % p->OG;
+}
+/* ROTATE: for each lane the one that lies `by` further in its group. */
+static inline void gemm_rotation(int OG, int by, int32_t from[L])
+{
+    for (int l = 0; l < L; l++)
+        from[l] = l / OG * OG + (l + by) % OG;
+}
+/* Input channel of vector v, position c (PLAIN: 0, else 0..L-1, LANES: the lane); -1: none. */
 int WF_ISA_FN(wf_gemm_channel)(const gemm_plan *p, int set, int v, int c);
 
 #define gemm_share WF_ISA_FN(wf_gemm_share)

@@ -14,6 +14,8 @@
 
 #include "kernels/conv2d/gemm.h"
 
+enum { MAX_J = 8 }; /* rotations: half a vector of the widest */
+
 typedef struct phase {
     const gemm_axis *h, *w;
     size_t weights;    /* where its weights start within those of an output vector */
@@ -27,6 +29,7 @@ typedef struct state {
     size_t *offsets; /* of all phases */
     int n_phases;
     int rows; /* of each phase at once */
+    int32_t rotation[MAX_J][L];
 } state;
 
 static bool fits(const wf_conv2d_desc *d, wf_conv2d_pass pass, char *why, size_t size)
@@ -92,6 +95,8 @@ static bool create(wf_conv2d *k, char *why, size_t size)
     s->offsets = calloc((size_t)p->chunk * taps, sizeof *s->offsets);
     if (!s->phases || !s->offsets)
         goto fail;
+    for (int j = 0; p->kind == GEMM_ROTATE && j < p->OG; j++)
+        gemm_rotation(p->OG, j, s->rotation[j]);
     size_t weights = 0, *offset = s->offsets;
     s->rows = p->row[0].n; /* the largest of all */
     for (int i = 0; i < s->n_phases; i++) {
@@ -157,20 +162,35 @@ static void pack_lane(const phase *f, int S, const float *w, size_t input, int n
         }
 }
 
+/* The same of ROTATE, lane l of each vector. */
+static void pack_rotated(const wf_conv2d *k, plain w, int i, float *block)
+{
+    const state *s = k->state;
+    const gemm_plan *p = s->plan;
+    for (int j = 0; j < p->depth; j++) {
+        const int o = gemm_output(p, i, j);
+        const float *from = w.w + (size_t)(o / p->OG) * w.group + (size_t)(o % p->OG) * w.output +
+                            (size_t)(i % p->IG) * w.input;
+        for (int f = 0; f < s->n_phases; f++)
+            pack_lane(&s->phases[f], k->desc.S, from, 0, 1, p->depth,
+                      block + s->phases[f].weights + (size_t)j * L + i % L);
+    }
+}
+
 /* An output vector: lane by lane, so that the plain weights are read as they lie. */
 static void pack(const wf_conv2d *k, int worker, const void *weights, void *packed, int tile)
 {
     const state *s = k->state;
     const gemm_plan *p = s->plan;
-    const bool lanes = p->kind == GEMM_LANES;
-    const int set = tile / p->blocks, S = k->desc.S;
-    const int first = set * (lanes ? L : p->OG) + tile % p->blocks * L;
-    const int end = lanes ? p->out.C : (set + 1) * p->OG, n = end - first < L ? end - first : L;
+    const int set = tile / p->blocks, first = gemm_first(p, set, tile % p->blocks);
+    const int left = gemm_end(p, set) - first, n = left < L ? left : L;
     const plain w = plain_of(k, p, weights);
     float *block = (float *)packed + (size_t)tile * packed_block(k);
     if (n < L || (p->kind == GEMM_DENSE && p->IG % L))
         memset(block, 0, packed_block(k) * sizeof *block);
-    for (int v = 0; v < p->vectors; v++) {
+    for (int l = 0; p->kind == GEMM_ROTATE && l < n; l++)
+        pack_rotated(k, w, first + l, block);
+    for (int v = 0; p->kind != GEMM_ROTATE && v < p->vectors; v++) {
         const int i = v * p->depth, inputs = p->IG - i < p->depth ? p->IG - i : p->depth;
         for (int l = 0; l < n; l++) {
             const int o = first + l;
@@ -179,7 +199,7 @@ static void pack(const wf_conv2d *k, int worker, const void *weights, void *pack
             for (int j = 0; j < s->n_phases; j++) {
                 const phase *f = &s->phases[j];
                 float *out = block + f->weights + (size_t)v * phase_taps(f) * (size_t)p->depth * L;
-                pack_lane(f, S, from, w.input, inputs, p->depth, out + l);
+                pack_lane(f, k->desc.S, from, w.input, inputs, p->depth, out + l);
             }
         }
     }
@@ -195,6 +215,7 @@ typedef struct product {
     size_t w_block;
     const float *bias; /* what the sums start with: GEMM_NV vectors; NULL: with y */
     size_t y_pixel, y_block;
+    const int32_t (*rotation)[L]; /* ROTATE: where lanes come from, by j */
 } product;
 
 /* What is brought into the second-level cache meanwhile: the lines at x + offset[t] and w + t * depth
@@ -268,6 +289,40 @@ WF_INLINE void multiply_lanes(const int N, const product *p, const float *x, flo
         wf_vstore(y + (size_t)i * p->y_pixel, sum[i]);
 }
 
+/* The same, rotated: y[i] = bias + sum over j of what terms of x[offset[t] + i * L] * w[t][j] add up to,
+ * rotated by j. J, the size of a group, is a constant, too. */
+WF_INLINE void multiply_rotated(const int N, const int J, const product *p, ahead next,
+                                const float *x, float *y)
+{
+    if (N * J > GEMM_SUMS)
+        return; /* is never asked for: no code */
+    for (int i = 0; i <= N * L; i += 16)
+        __builtin_prefetch(next.x + i, 0, 2);
+    wf_vf sum[GEMM_N][MAX_J];
+    for (int i = 0; i < N; i++)
+        for (int j = 0; j < J; j++)
+            sum[i][j] = j == 0 ? wf_vload(p->bias) : wf_vzero();
+    const float *w = p->w;
+    for (size_t t = 0; t < p->n; t++, w += J * L) {
+        const float *xt = x + p->offset[t];
+        wf_vf v[GEMM_N];
+        for (int i = 0; i < N; i++)
+            v[i] = wf_vload(xt + i * L);
+        for (int j = 0; j < J; j++) {
+            wf_vf f = wf_vload(w + j * L);
+            for (int i = 0; i < N; i++)
+                sum[i][j] = wf_vfma(v[i], f, sum[i][j]);
+        }
+    }
+    for (int j = 1; j < J; j++) {
+        wf_vi from = wf_vi_load(p->rotation[j]);
+        for (int i = 0; i < N; i++)
+            sum[i][0] = wf_vadd(sum[i][0], wf_vpermute(sum[i][j], from));
+    }
+    for (int i = 0; i < N; i++)
+        wf_vstore(y + (size_t)i * p->y_pixel, sum[i][0]);
+}
+
 WF_INLINE void multiply_n(const int KIND, const int NV, int n, const product *p, ahead next,
                           const float *x, float *y)
 {
@@ -275,6 +330,8 @@ WF_INLINE void multiply_n(const int KIND, const int NV, int n, const product *p,
     case N:                                                                                        \
         if (KIND == GEMM_LANES)                                                                    \
             multiply_lanes(N, p, x, y);                                                            \
+        else if (KIND == GEMM_ROTATE)                                                              \
+            multiply_rotated(N, NV, p, next, x, y);                                                \
         else                                                                                       \
             multiply(N, NV, KIND == GEMM_DENSE ? L : 1, KIND == GEMM_DENSE ? L : 1, p, next, x,    \
                      y);                                                                           \
@@ -339,10 +396,29 @@ static void lanes_1(int n, const product *p, ahead next, const float *x, float *
     multiply_n(GEMM_LANES, 1, n, p, next, x, y);
 }
 
-static multiply_fn *const multiply_fns[3][GEMM_NV + 1] = {
+static void rotate_1(int n, const product *p, ahead next, const float *x, float *y)
+{
+    multiply_n(GEMM_ROTATE, 1, n, p, next, x, y);
+}
+static void rotate_2(int n, const product *p, ahead next, const float *x, float *y)
+{
+    multiply_n(GEMM_ROTATE, 2, n, p, next, x, y);
+}
+static void rotate_4(int n, const product *p, ahead next, const float *x, float *y)
+{
+    multiply_n(GEMM_ROTATE, 4, n, p, next, x, y);
+}
+static void rotate_8(int n, const product *p, ahead next, const float *x, float *y)
+{
+    multiply_n(GEMM_ROTATE, 8, n, p, next, x, y);
+}
+
+/* By how many vectors each pixel has: of outputs, or of rotations. */
+static multiply_fn *const multiply_fns[][MAX_J + 1] = {
     [GEMM_DENSE] = {NULL, dense_1, dense_2, dense_3, dense_4},
     [GEMM_PLAIN] = {NULL, plain_1, plain_2, plain_3, plain_4},
     [GEMM_LANES] = {NULL, lanes_1},
+    [GEMM_ROTATE] = {[1] = rotate_1, [2] = rotate_2, [4] = rotate_4, [8] = rotate_8},
 };
 
 /* ---- one image ------------------------------------------------------------------------------- */
@@ -353,13 +429,8 @@ typedef struct image {
     size_t packed_block;
     int rows; /* what frames are laid out for */
     float *y, *frame;
+    const int32_t (*rotation)[L];
 } image;
-
-/* Output vector b of a set: its first channel. */
-static int first_channel(const gemm_plan *p, int set, int b)
-{
-    return set * (p->kind == GEMM_LANES ? L : p->OG) + b * L;
-}
 
 /* NV vectors of the bias, zero where there is none. */
 static void load_bias(const image *m, int channel, int NV, float *bias)
@@ -381,6 +452,43 @@ static const float *next_weights(const image *m, const phase *f, gemm_part part,
     return part.v1 < p->vectors ? w + (size_t)part.v1 * vector : w;
 }
 
+/* What is wanted soon, over the calls that one set of weights makes: the next weights, and where the
+ * input is the frame the next part's; for ROTATE, which passes over its input but once, the next set's. */
+typedef struct wanted {
+    const float *w;           /* of each of NV output vectors, its depth * L for each term */
+    const float *x;           /* NULL: nothing */
+    size_t x_row, x_pixel;    /* steps of it: ROTATE */
+    int64_t x_lines, x_calls; /* lines of each term, and calls among which they are shared out */
+} wanted;
+
+static wanted wanted_after(const image *m, const phase *f, gemm_part part, int b, int NV,
+                           const float *x)
+{
+    const gemm_plan *p = m->p;
+    wanted a = {.w = next_weights(m, f, part, b + NV)};
+    if (f->direct) {
+        a.x = x + (size_t)part.rows * (size_t)f->w->n * L;
+        a.x_lines = ((int64_t)part.rows * f->w->n * L + 15) / 16;
+    } else if (p->kind == GEMM_ROTATE && part.set + 1 < p->sets) {
+        a.x = m->x + wf_act_index(p->in, (part.set + 1) * L, part.first_row * f->h->in_step, 0);
+        a.x_row = (size_t)f->h->in_step * (size_t)p->in.W * L;
+        a.x_pixel = (size_t)f->w->in_step * L;
+    }
+    return a;
+}
+
+/* Call `call` of those that one set of weights makes; `done` are those of the part before. */
+static ahead bring(const image *m, const wanted *a, int NV, int64_t call, int64_t done,
+                   const product *q, const float *x)
+{
+    ahead next = {x, q->w};
+    if (a->x_lines)
+        next.x = a->x + (size_t)(a->x_lines * (done + call) / a->x_calls) * 16;
+    if (call < (int64_t)NV * m->p->depth * L / 16)
+        next.w = a->w + (size_t)(call % NV) * m->packed_block + (size_t)(call / NV) * 16;
+    return next;
+}
+
 /* One part of one phase, whose frame is x. */
 static void run_part(const image *m, const phase *f, gemm_part part, const float *x)
 {
@@ -388,41 +496,36 @@ static void run_part(const image *m, const phase *f, gemm_part part, const float
     const size_t taps = phase_taps(f), depth = (size_t)p->depth;
     const int lines = f->flat ? 1 : part.rows;
     const int pixels = f->flat ? part.rows * f->w->n : f->w->n;
-    const int most = p->NV;
-    const size_t x_row = gemm_row(p, f->h, f->w),
-                 y_row = (size_t)f->h->out_step * (size_t)p->out.W * L;
+    const size_t x_row = gemm_row(p, f->h, f->w);
+    const size_t y_row = (size_t)f->h->out_step * (size_t)p->out.W * L;
     product q = {.offset = f->offset, .n = (size_t)(part.v1 - part.v0) * taps};
     q.w_block = m->packed_block;
+    q.rotation = m->rotation;
     q.y_pixel = (size_t)f->w->out_step * L;
     q.y_block = (size_t)p->out.H * (size_t)p->out.W * L;
     for (int b = 0, NV; b < p->blocks; b += NV) {
         float bias[GEMM_NV * L];
-        NV = p->blocks - b < most ? p->blocks - b : most;
-        const int groups = gemm_groups(pixels, NV), channel = first_channel(p, part.set, b);
-        multiply_fn *fn = multiply_fns[p->kind][NV];
+        NV = p->blocks - b < p->NV ? p->blocks - b : p->NV;
+        const int width = p->kind == GEMM_ROTATE ? p->depth : NV;
+        const int groups = gemm_groups(pixels, width), channel = gemm_first(p, part.set, b);
+        multiply_fn *fn = multiply_fns[p->kind][width];
         load_bias(m, channel, NV, bias);
         q.bias = part.v0 == 0 ? bias : NULL;
         q.w = m->packed + (size_t)(part.set * p->blocks + b) * m->packed_block + f->weights +
               (size_t)part.v0 * taps * depth * L;
         float *y = m->y + wf_act_index(p->out, channel, f->h->out + part.first_row * f->h->out_step,
                                        f->w->out);
-        const float *next_w = next_weights(m, f, part, b + NV);
-        int call = 0, calls = lines * groups * ((p->blocks + NV - 1) / NV),
-            x_line = b / NV * lines * groups;
-        const int x_lines = f->direct ? (int)(((size_t)pixels * L + 15) / 16) : 0;
+        wanted a = wanted_after(m, f, part, b, NV, x);
+        a.x_calls = (int64_t)lines * groups * ((p->blocks + NV - 1) / NV);
         for (int i = 0; i < lines; i++)
-            for (int g = 0; g < groups; g++, call++, x_line++) {
-                int first = (int)((int64_t)pixels * g / groups);
-                int n = (int)((int64_t)pixels * (g + 1) / groups) - first;
-                ahead next = {x, q.w};
-                if (x_lines)
-                    next.x =
-                        x + (size_t)pixels * L + (size_t)((int64_t)x_lines * x_line / calls) * 16;
-                if (call / NV < (int)(depth * L / 16))
-                    next.w =
-                        next_w + (size_t)(call % NV) * m->packed_block + (size_t)(call / NV) * 16;
-                fn(n, &q, next, x + (size_t)i * x_row + (size_t)first * p->unit,
-                   y + (size_t)i * y_row + (size_t)first * q.y_pixel);
+            for (int g = 0, first = 0, n; g < groups; g++, first += n) {
+                const float *from = x + (size_t)i * x_row + (size_t)first * p->unit;
+                n = pixels / groups + (g < pixels % groups);
+                ahead next = bring(m, &a, NV, (int64_t)i * groups + g,
+                                   (int64_t)(b / NV) * lines * groups, &q, from);
+                if (a.x_pixel)
+                    next.x = a.x + (size_t)i * a.x_row + (size_t)first * a.x_pixel;
+                fn(n, &q, next, from, y + (size_t)i * y_row + (size_t)first * q.y_pixel);
             }
     }
 }
@@ -467,7 +570,7 @@ static void run(const wf_conv2d *k, const float *x, const float *packed, const f
                 float *y, float *scratch)
 {
     const state *s = k->state;
-    const image m = {s->plan, x, packed, bias, packed_block(k), s->rows, y, scratch};
+    const image m = {s->plan, x, packed, bias, packed_block(k), s->rows, y, scratch, s->rotation};
     for (int row = 0; row < s->phases[0].h->n; row += s->rows)
         for (int i = 0; i < s->n_phases; i++)
             run_rows(&m, &s->phases[i], row, s->rows);

@@ -143,8 +143,10 @@ double gemm_share(const wf_conv2d_desc *d, wf_conv2d_pass pass)
     const int step = data ? d->stride[1] : 1, Q = data ? d->W : d->Q;
     const int64_t pixels = d->S == 1 && step == 1 ? (int64_t)d->P * d->Q : (Q + step - 1) / step;
     const int n = pixels < 1000 ? (int)pixels : 1000;
-    if (d->groups > 1 && O % L != 0) /* lane by lane: a load for each product */
-        return 0.5 * 4 * n / term_cost(n, 1);
+    if (d->groups > 1 && O % L != 0) {
+        const bool rotates = I == O && L % O == 0 && d->src_block == L;
+        return rotates ? 0.7 : 0.4;
+    }
     const int blocks = (O + L - 1) / L, NV = best_vectors(n, blocks), rest = blocks % NV;
     const int inputs = d->src_block == 1 && !data ? I : wf_round_up(I, L);
     const double cost = blocks / NV * term_cost(n, NV) + (rest ? term_cost(n, rest) : 0);
@@ -163,17 +165,18 @@ gemm_plan *gemm_plan_create(const wf_conv2d_desc *d, wf_conv2d_pass pass)
     p->IG = p->in.C / d->groups;
     p->OG = p->out.C / d->groups;
     if (d->groups > 1 && p->OG % L != 0) {
-        p->kind = GEMM_LANES;
+        bool rotates = p->IG == p->OG && L % p->OG == 0 && p->in.block == L;
+        p->kind = rotates ? GEMM_ROTATE : GEMM_LANES;
         p->sets = (p->out.C + L - 1) / L;
         p->blocks = 1;
-        p->vectors = p->IG;
+        p->vectors = rotates ? 1 : p->IG;
     } else {
         p->kind = p->in.block == 1 ? GEMM_PLAIN : GEMM_DENSE;
         p->sets = d->groups;
         p->blocks = (p->OG + L - 1) / L;
         p->vectors = p->kind == GEMM_PLAIN ? p->IG : (p->IG + L - 1) / L;
     }
-    p->depth = p->kind == GEMM_DENSE ? L : 1;
+    p->depth = p->kind == GEMM_DENSE ? L : p->kind == GEMM_ROTATE ? p->OG : 1;
     p->unit = p->kind == GEMM_PLAIN ? 1 : L;
     p->rows = data ? d->stride[0] : 1;
     p->columns = data ? d->stride[1] : 1;
@@ -215,6 +218,8 @@ int gemm_channel(const gemm_plan *p, int set, int v, int c)
         int o = set * L + c;
         return o < p->out.C ? o / p->OG * p->IG + v : -1;
     }
+    if (p->kind == GEMM_ROTATE)
+        return set * L + c < p->in.C ? set * L + c : -1;
     int i = v * p->depth + c;
     return i < p->IG ? set * p->IG + i : -1;
 }

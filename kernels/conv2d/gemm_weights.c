@@ -25,7 +25,8 @@ enum {
     PART_VECTORS = 4,      /* input vectors of a part, at least; of frames half as many */
     MAX_NX = 16,
     MAX_TERMS = 9, /* a pointer each */
-    MAX_NB = 4
+    MAX_NB = 4,
+    MAX_J = 8 /* rotations: half a vector of the widest */
 };
 
 typedef struct tap {
@@ -44,6 +45,7 @@ typedef struct state {
     int vector_parts, group_parts;
     int taps; /* that meet the image, in the order of the weights */
     tap *tap;
+    int32_t rotation[MAX_J][L]; /* ROTATE: where ddst's lanes come from, by j */
 } state;
 
 static bool fits(const wf_conv2d_desc *d, wf_conv2d_pass pass, char *why, size_t size)
@@ -62,8 +64,11 @@ static bool fits(const wf_conv2d_desc *d, wf_conv2d_pass pass, char *why, size_t
 
 static double expect(const wf_conv2d_desc *d, wf_conv2d_pass pass, weft_isa isa)
 {
-    /* As measured; lanes' src has to be made for every product. */
-    return wf_conv2d_expect(d, GEMM_ISA, d->groups > 1 && d->K / d->groups % L ? 0.4 : 0.85);
+    /* As measured; where lanes meet, src has to be made for every product. */
+    const int IG = d->C / d->groups, OG = d->K / d->groups;
+    const bool rotates = IG == OG && L % OG == 0 && d->src_block == L;
+    const double share = d->groups == 1 || OG % L == 0 ? 0.85 : rotates ? 0.7 : 0.4;
+    return wf_conv2d_expect(d, GEMM_ISA, share);
 }
 
 static void destroy(wf_conv2d *k)
@@ -180,11 +185,13 @@ static bool create(wf_conv2d *k, char *why, size_t size)
     const gemm_plan *p = s->plan;
     s->in_place = p->kind == GEMM_DENSE && (p->groups == 1 || p->IG % L == 0) &&
                   d->stride[0] == 1 && d->stride[1] == 1;
-    s->NB = p->kind == GEMM_LANES ? 1 : p->kind == GEMM_PLAIN ? 4 : 3;
+    s->NB = p->kind >= GEMM_LANES ? 1 : p->kind == GEMM_PLAIN ? 4 : 3;
     s->groups = (p->blocks + s->NB - 1) / s->NB;
     cut_parts(s, k);
     cut_chunks(s, k);
     fill_taps(s, d);
+    for (int j = 0; p->kind == GEMM_ROTATE && j < p->OG; j++)
+        gemm_rotation(p->OG, p->OG - j, s->rotation[j]);
     k->parts = s->vector_parts * s->group_parts;
     k->slot_bytes = slot_block(d, p) * (size_t)(p->sets * p->blocks) * sizeof(float);
     k->reduce_tiles = p->sets * p->blocks;
@@ -314,6 +321,68 @@ static void lanes_product(int n, const pixels *p, const float *const *x, const f
     taps_n(1, L, n, p, x, dy, w, 0);
 }
 
+/* The same, rotated (ROTATE): w[i][j] += x[i] * what ddst is rotated by j. */
+WF_INLINE void rotated_product(const int NX, const int J, const pixels *p, const float *const *taps,
+                               const float *dy, const int32_t (*rotation)[L], float *w)
+{
+    if (NX * J > GEMM_SUMS)
+        return; /* is never asked for: no code */
+    wf_vf sum[MAX_TERMS][MAX_J];
+    wf_vi from[MAX_J];
+    for (int j = 0; j < J; j++)
+        from[j] = wf_vi_load(rotation[j]);
+    for (int i = 0; i < NX; i++)
+        for (int j = 0; j < J; j++)
+            sum[i][j] = wf_vload(w + (i * J + j) * L);
+    for (int n = 0; n < p->images; n++)
+        for (int r = 0; r < p->rows; r++) {
+            const float *x[MAX_TERMS];
+            for (int i = 0; i < NX; i++)
+                x[i] = taps[i] + (size_t)n * p->x_image + (size_t)r * p->x_row;
+            const float *dr = dy + (size_t)n * p->dy_image + (size_t)r * p->dy_row;
+            for (size_t c = 0; c < (size_t)p->columns; c++) {
+                wf_vf v[MAX_TERMS], d = wf_vload(dr + c * L);
+                for (int i = 0; i < NX; i++)
+                    v[i] = wf_vload(x[i] + c * L);
+                for (int j = 0; j < J; j++) {
+                    wf_vf dj = j == 0 ? d : wf_vpermute(d, from[j]);
+                    for (int i = 0; i < NX; i++)
+                        sum[i][j] = wf_vfma(v[i], dj, sum[i][j]);
+                }
+            }
+        }
+    for (int i = 0; i < NX; i++)
+        for (int j = 0; j < J; j++)
+            wf_vstore(w + (i * J + j) * L, sum[i][j]);
+}
+
+WF_INLINE void rotated_n(const int J, int n, const pixels *p, const float *const *x,
+                         const float *dy, const int32_t (*rotation)[L], float *w)
+{
+    switch (n) {
+    case 1: rotated_product(1, J, p, x, dy, rotation, w); break;
+    case 2: rotated_product(2, J, p, x, dy, rotation, w); break;
+    case 3: rotated_product(3, J, p, x, dy, rotation, w); break;
+    case 4: rotated_product(4, J, p, x, dy, rotation, w); break;
+    case 5: rotated_product(5, J, p, x, dy, rotation, w); break;
+    case 6: rotated_product(6, J, p, x, dy, rotation, w); break;
+    case 7: rotated_product(7, J, p, x, dy, rotation, w); break;
+    case 8: rotated_product(8, J, p, x, dy, rotation, w); break;
+    case 9: rotated_product(9, J, p, x, dy, rotation, w); break;
+    }
+}
+
+static void rotate_product(int J, int n, const pixels *p, const float *const *x, const float *dy,
+                           const int32_t (*rotation)[L], float *w)
+{
+    switch (J) {
+    case 1: rotated_n(1, n, p, x, dy, rotation, w); break;
+    case 2: rotated_n(2, n, p, x, dy, rotation, w); break;
+    case 4: rotated_n(4, n, p, x, dy, rotation, w); break;
+    case 8: rotated_n(8, n, p, x, dy, rotation, w); break;
+    }
+}
+
 /* ---- one chunk ------------------------------------------------------------------------------- */
 
 /* Some rows of some images, and the input vectors [v0, v1) of a set. */
@@ -398,7 +467,9 @@ static void run_taps(const chunk *c, int NB, const float *dy, float *w)
 {
     const gemm_plan *p = c->s->plan;
     const int taps = c->s->taps, terms = (c->v1 - c->v0) * taps;
-    const int most = even(terms, GEMM_SUMS / NB < MAX_TERMS ? GEMM_SUMS / NB : MAX_TERMS);
+    const bool rotates = p->kind == GEMM_ROTATE;
+    const int J = rotates ? p->depth : 1, room = GEMM_SUMS / (NB * J);
+    const int most = even(terms, room < MAX_TERMS ? room : MAX_TERMS);
     const size_t all = (size_t)c->d->R * (size_t)c->d->S;
     for (int done = 0, v = 0, t = 0; done < terms;) {
         const float *x[MAX_TERMS];
@@ -413,7 +484,9 @@ static void run_taps(const chunk *c, int NB, const float *dy, float *w)
             }
         }
         done += n;
-        if (p->kind == GEMM_LANES)
+        if (rotates)
+            rotate_product(J, n, &c->at, x, dy, c->s->rotation, w + first * (size_t)J * L);
+        else if (p->kind == GEMM_LANES)
             lanes_product(n, &c->at, x, dy, w + first * L);
         else
             plain_product(NB, n, &c->at, x, dy, w + first * L, c->block);
@@ -426,7 +499,7 @@ static void run_groups(const chunk *c, int g0, int g1)
     const gemm_plan *p = c->s->plan;
     for (int g = g0; g < g1; g++) {
         const int b = group_begin(c->s, g), NB = group_begin(c->s, g + 1) - b;
-        const int channel = c->set * (p->kind == GEMM_LANES ? L : p->OG) + b * L;
+        const int channel = gemm_first(p, c->set, b);
         const float *dy = c->ddst + wf_act_index(p->out, channel, c->row, 0);
         float *w = c->slot + (size_t)(c->set * p->blocks + b) * c->block;
         if (p->kind == GEMM_DENSE)
@@ -564,13 +637,22 @@ static void reduce(const wf_conv2d *k, int worker, void *slots, size_t slot_stri
     const wf_conv2d_desc *d = &k->desc;
     const gemm_plan *p = ((const state *)k->state)->plan;
     const size_t taps = (size_t)d->R * (size_t)d->S, block = slot_block(d, p);
-    const bool lanes = p->kind == GEMM_LANES;
-    const int set = tile / p->blocks;
-    const int first = set * (lanes ? L : p->OG) + tile % p->blocks * L;
-    const int end = lanes ? p->out.C : (set + 1) * p->OG;
+    const int set = tile / p->blocks, first = gemm_first(p, set, tile % p->blocks);
+    const int end = gemm_end(p, set);
     const float *w = (const float *)slots + (size_t)tile * block;
     wf_conv2d_sum_slots(WEFT_F32, (float *)slots + (size_t)tile * block, slot_stride, k->slots,
                         block);
+    if (p->kind == GEMM_ROTATE) {
+        for (int i = first; i < first + L && i < end; i++)
+            for (int j = 0; j < p->depth; j++) {
+                float *out =
+                    (float *)dweights +
+                    ((size_t)gemm_output(p, i, j) * (size_t)p->IG + (size_t)(i % p->IG)) * taps;
+                for (size_t t = 0; t < taps; t++)
+                    out[t] = w[(t * (size_t)p->depth + (size_t)j) * L + (size_t)(i % L)];
+            }
+        return;
+    }
     for (int v = 0; v < p->vectors; v++, w += taps * (size_t)p->depth * L) {
         const int i = v * p->depth, inputs = p->IG - i < p->depth ? p->IG - i : p->depth;
         for (int l = 0; l < L && first + l < end; l++) {
