@@ -14,7 +14,11 @@
 
 #include "kernels/conv2d/gemm.h"
 
-enum { MAX_J = 8 }; /* rotations: half a vector of the widest */
+enum {
+    MAX_J = 8,            /* rotations: half a vector of the widest */
+    TILES = 16,           /* that a small batch is cut into, if it is worth it */
+    PART_FLOPS = 2000000, /* of a part, at least */
+};
 
 typedef struct phase {
     const gemm_axis *h, *w;
@@ -28,7 +32,8 @@ typedef struct state {
     phase *phases;
     size_t *offsets; /* of all phases */
     int n_phases;
-    int rows; /* of each phase at once */
+    int rows;     /* of each phase at once */
+    bool by_rows; /* parts of an image are rows, not outputs */
     int32_t rotation[MAX_J][L];
 } state;
 
@@ -82,6 +87,26 @@ static size_t phase_taps(const phase *f)
     return (size_t)f->h->taps * (size_t)f->w->taps;
 }
 
+/* Groups of output vectors of a set. */
+static int gemm_units(const gemm_plan *p)
+{
+    return (p->blocks + p->NV - 1) / p->NV;
+}
+
+static int at_most(int n, int most)
+{
+    return n < most ? n : most;
+}
+
+/* Parts of an image, where there are too few images to keep many cores at work. With enough of them a
+ * tile is an image, which goes from layer to layer while it is in a cache. */
+static int parts_wanted(const wf_conv2d_desc *d)
+{
+    const double worth = wf_conv2d_flops(d) / d->N / PART_FLOPS;
+    const int few = (TILES + d->N - 1) / d->N;
+    return worth < 1 ? 1 : worth < few ? (int)worth : few;
+}
+
 static bool create(wf_conv2d *k, char *why, size_t size)
 {
     state *s = k->state = calloc(1, sizeof *s);
@@ -98,7 +123,14 @@ static bool create(wf_conv2d *k, char *why, size_t size)
     for (int j = 0; p->kind == GEMM_ROTATE && j < p->OG; j++)
         gemm_rotation(p->OG, j, s->rotation[j]);
     size_t weights = 0, *offset = s->offsets;
+    const int wanted = parts_wanted(&k->desc);
+    s->by_rows = wanted > 1 &&
+                 wf_act_count(p->in) + wf_act_count(p->out) > wf_conv2d_weights_count(&k->desc);
     s->rows = p->row[0].n; /* the largest of all */
+    if (s->by_rows) {
+        k->parts = at_most(wanted, s->rows);
+        s->rows = (s->rows + k->parts - 1) / k->parts;
+    }
     for (int i = 0; i < s->n_phases; i++) {
         int rows = gemm_rows(p, &p->row[i / p->columns], &p->column[i % p->columns]);
         s->rows = rows < s->rows && rows > 0 ? rows : s->rows;
@@ -117,6 +149,8 @@ static bool create(wf_conv2d *k, char *why, size_t size)
         if (!f->direct && frame > k->scratch_bytes)
             k->scratch_bytes = frame;
     }
+    if (!s->by_rows)
+        k->parts = at_most(wanted, p->sets * gemm_units(p));
     k->pack_tiles = p->sets * p->blocks;
     k->packed_bytes = (weights ? weights : L) * (size_t)k->pack_tiles * sizeof(float);
     return true;
@@ -427,7 +461,9 @@ typedef struct image {
     const gemm_plan *p;
     const float *x, *packed, *bias;
     size_t packed_block;
-    int rows; /* what frames are laid out for */
+    int rows;           /* what frames are laid out for */
+    int row, end;       /* of each phase: the part of the tile */
+    int unit, unit_end; /* groups of NV output vectors, counted through all sets: the same */
     float *y, *frame;
     const int32_t (*rotation)[L];
 } image;
@@ -503,7 +539,10 @@ static void run_part(const image *m, const phase *f, gemm_part part, const float
     q.rotation = m->rotation;
     q.y_pixel = (size_t)f->w->out_step * L;
     q.y_block = (size_t)p->out.H * (size_t)p->out.W * L;
-    for (int b = 0, NV; b < p->blocks; b += NV) {
+    const int units = gemm_units(p), unit = part.set * units;
+    const int end = m->unit_end - unit < units ? (m->unit_end - unit) * p->NV : p->blocks;
+    for (int b = m->unit > unit ? (m->unit - unit) * p->NV : 0, NV; b < end && b < p->blocks;
+         b += NV) {
         float bias[GEMM_NV * L];
         NV = p->blocks - b < p->NV ? p->blocks - b : p->NV;
         const int width = p->kind == GEMM_ROTATE ? p->depth : NV;
@@ -535,14 +574,18 @@ static void run_empty(const image *m, const phase *f, int first, int end)
 {
     const gemm_plan *p = m->p;
     const size_t pixel = (size_t)f->w->out_step * L;
-    for (int channel = 0; channel < p->out.C; channel += L) {
-        float bias[L];
-        load_bias(m, channel, 1, bias);
-        for (int i = first; i < end; i++) {
-            float *y =
-                m->y + wf_act_index(p->out, channel, f->h->out + i * f->h->out_step, f->w->out);
-            for (int j = 0; j < f->w->n; j++)
-                wf_vstore(y + (size_t)j * pixel, wf_vload(bias));
+    for (int unit = m->unit; unit < m->unit_end; unit++) {
+        const int set = unit / gemm_units(p), b0 = unit % gemm_units(p) * p->NV;
+        for (int b = b0; b < b0 + p->NV && b < p->blocks; b++) {
+            const int channel = gemm_first(p, set, b);
+            float bias[L];
+            load_bias(m, channel, 1, bias);
+            for (int i = first; i < end; i++) {
+                float *y =
+                    m->y + wf_act_index(p->out, channel, f->h->out + i * f->h->out_step, f->w->out);
+                for (int j = 0; j < f->w->n; j++)
+                    wf_vstore(y + (size_t)j * pixel, wf_vload(bias));
+            }
         }
     }
 }
@@ -551,13 +594,13 @@ static void run_empty(const image *m, const phase *f, int first, int end)
 static void run_rows(const image *m, const phase *f, int first, int rows)
 {
     const gemm_plan *p = m->p;
-    const int left = f->h->n - first;
+    const int left = (f->h->n < m->end ? f->h->n : m->end) - first, units = gemm_units(p);
     rows = rows < left ? rows : left;
     if (phase_taps(f) == 0) {
         run_empty(m, f, first, first + rows);
         return;
     }
-    for (int set = 0; rows > 0 && set < p->sets; set++)
+    for (int set = m->unit / units; rows > 0 && set * units < m->unit_end; set++)
         for (int v = 0; v < p->vectors; v += p->chunk) {
             gemm_part part = {set, v, v + p->chunk, first, rows};
             part.v1 = part.v1 < p->vectors ? part.v1 : p->vectors;
@@ -565,27 +608,37 @@ static void run_rows(const image *m, const phase *f, int first, int rows)
         }
 }
 
-/* The phases take turns, row by row: between them they write every line of the output. */
-static void run(const wf_conv2d *k, const float *x, const float *packed, const float *bias,
-                float *y, float *scratch)
+/* Part `part` of the images. The phases take turns, row by row: between them they write every line of
+ * the output. */
+static void run(const wf_conv2d *k, int worker, const wf_conv2d_io *io, int n, int part,
+                void *scratch)
 {
     const state *s = k->state;
-    const image m = {s->plan, x, packed, bias, packed_block(k), s->rows, y, scratch, s->rotation};
-    for (int row = 0; row < s->phases[0].h->n; row += s->rows)
-        for (int i = 0; i < s->n_phases; i++)
-            run_rows(&m, &s->phases[i], row, s->rows);
-}
-
-static void forward(const wf_conv2d *k, int worker, const void *src, const void *weights,
-                    const void *bias, void *dst, void *scratch)
-{
-    run(k, src, weights, bias, dst, scratch);
-}
-
-static void backward_data(const wf_conv2d *k, int worker, const void *ddst, const void *weights,
-                          void *dsrc, void *scratch)
-{
-    run(k, ddst, weights, NULL, dsrc, scratch);
+    const gemm_plan *p = s->plan;
+    const int rows = s->phases[0].h->n, units = p->sets * gemm_units(p);
+    image m = {.p = p,
+               .packed = io->weights,
+               .bias = io->bias,
+               .packed_block = packed_block(k),
+               .rows = s->rows,
+               .end = rows,
+               .unit_end = units,
+               .frame = scratch,
+               .rotation = s->rotation};
+    if (s->by_rows) {
+        m.row = (int)((int64_t)rows * part / k->parts);
+        m.end = (int)((int64_t)rows * (part + 1) / k->parts);
+    } else {
+        m.unit = (int)((int64_t)units * part / k->parts);
+        m.unit_end = (int)((int64_t)units * (part + 1) / k->parts);
+    }
+    for (int i = 0; i < n; i++) {
+        m.x = (const float *)((const char *)io->in + (size_t)i * io->in_stride);
+        m.y = (float *)((char *)io->out + (size_t)i * io->out_stride);
+        for (int row = m.row; row < m.end; row += s->rows)
+            for (int f = 0; f < s->n_phases; f++)
+                run_rows(&m, &s->phases[f], row, s->rows);
+    }
 }
 
 const wf_conv2d_impl WF_ISA_FN(wf_conv2d_gemm) = {
@@ -600,6 +653,5 @@ const wf_conv2d_impl WF_ISA_FN(wf_conv2d_gemm) = {
     .create = create,
     .destroy = destroy,
     .pack = pack,
-    .forward = forward,
-    .backward_data = backward_data,
+    .batch = run,
 };
