@@ -127,7 +127,8 @@ typedef struct weft_train_result {
 weft_tensor *weft_training_loss(weft_module *model, weft_tensor *images, weft_tensor *labels,
                                 const weft_cross_entropy_opts *opts, weft_tensor **logits);
 
-/* Trains `model`: each step is one plan of forward, cross-entropy, backward, update and metrics.
+/* Trains `model`: each step is one plan of forward, weft_training_loss, backward, update and metrics;
+ * the train_loss that is reported is that loss, label smoothing and auxiliary parts included.
  * A loss that is not finite ends it with WEFT_ERR_NUMERIC, which names epoch and step; the model
  * then is what it was before that step. WEFT_ERR_INTERRUPTED: the progress callback said stop.
  *
