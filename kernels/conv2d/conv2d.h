@@ -176,7 +176,12 @@ double wf_conv2d_cycles(const wf_conv2d_impl *impl, const wf_conv2d_desc *d, wf_
                         weft_isa isa);
 /* The share of the machine's multiply-add peak that k is expected to reach; Winograd may pass 1. */
 double wf_conv2d_expected_share(const wf_conv2d *k);
-/* For implementations: cycles of a kernel that reaches `share` of impl_isa's peak on every product of
+/* What a pass of few tiles loses to idle workers, as a factor: as two workers would wait for each
+ * other, however many there are. */
+double wf_conv2d_idle(const wf_conv2d *k);
+/* For implementations: cycles to pass over all operands once; */
+double wf_conv2d_expect_traffic(const wf_conv2d_desc *d);
+/* and cycles of a kernel that reaches `share` of impl_isa's peak on every product of
  * the pass, and passes over its operands once. */
 double wf_conv2d_expect(const wf_conv2d_desc *d, weft_isa impl_isa, double share);
 

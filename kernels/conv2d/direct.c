@@ -64,7 +64,13 @@ static size_t block_count(const wf_conv2d_desc *d)
 
 static double expect(const wf_conv2d_desc *d, wf_conv2d_pass pass, weft_isa isa)
 {
-    return wf_conv2d_expect(d, ISA, 0.75);
+    const bool point = d->R == 1 && d->S == 1, strided = d->stride[0] > 1 || d->stride[1] > 1;
+    double share = point ? 0.8 : d->S >= 5 ? 0.95 : 0.9; /* as measured, docs/kernels.md */
+    if (d->src_block == 1)
+        share = 0.78;
+    else if (strided)
+        share = point ? 0.56 : 0.8;
+    return wf_conv2d_expect(d, ISA, share);
 }
 
 static bool create(wf_conv2d *k, char *why, size_t size)

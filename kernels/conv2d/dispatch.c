@@ -93,6 +93,7 @@ wf_conv2d *wf_conv2d_create_impl(const wf_conv2d_impl *impl, const wf_conv2d_des
         free(k);
         return NULL;
     }
+    k->cycles *= wf_conv2d_idle(k);
     return k;
 }
 

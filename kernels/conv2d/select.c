@@ -31,14 +31,24 @@ const char *wf_conv2d_describe(const wf_conv2d_desc *d, wf_conv2d_pass pass, cha
     return text;
 }
 
-double wf_conv2d_expect(const wf_conv2d_desc *d, weft_isa impl_isa, double share)
+double wf_conv2d_expect_traffic(const wf_conv2d_desc *d)
 {
     double images = (double)wf_act_count(wf_conv2d_src(d)) * (double)weft_dtype_size(d->src_type) +
                     (double)wf_act_count(wf_conv2d_dst(d)) * (double)weft_dtype_size(d->dst_type);
     double weights =
         2.0 * (double)wf_conv2d_weights_count(d) * (double)weft_dtype_size(d->weights_type);
-    return wf_expect_fmas(wf_conv2d_flops(d) / 2, impl_isa, share) +
-           wf_expect_bytes(d->N * images + weights);
+    return wf_expect_bytes(d->N * images + weights);
+}
+
+double wf_conv2d_expect(const wf_conv2d_desc *d, weft_isa impl_isa, double share)
+{
+    return wf_expect_fmas(wf_conv2d_flops(d) / 2, impl_isa, share) + wf_conv2d_expect_traffic(d);
+}
+
+double wf_conv2d_idle(const wf_conv2d *k)
+{
+    int tiles = k->pass == WF_CONV2D_BACKWARD_WEIGHTS ? k->slots * k->parts : wf_conv2d_tiles(k);
+    return tiles < 8 ? (double)((tiles + 1) / 2 * 2) / tiles : 1;
 }
 
 double wf_conv2d_expected_share(const wf_conv2d *k)

@@ -122,7 +122,9 @@ static double expect(const wf_conv2d_desc *d, wf_conv2d_pass pass, weft_isa isa)
     double tiles = (double)d->N * p.cut.rows * p.cut.columns;
     return wf_expect_fmas(WINO_POINTS * tiles * p.I * p.blocks * L, WINO_ISA, WINO_SHARE) +
            tiles * (p.parts * p.I / L * WINO_INPUT_CYCLES + p.blocks * WINO_OUTPUT_CYCLES) +
-           (double)p.I * p.blocks * WINO_FILTER_CYCLES;
+           (double)p.I * p.blocks * WINO_FILTER_CYCLES + wf_conv2d_expect_traffic(d) +
+           /* the packed filter, written and read */
+           wf_expect_bytes(2.0 * (double)p.blocks * (double)p.u_block * sizeof(float));
 }
 
 static bool create(wf_conv2d *k, char *why, size_t size)

@@ -38,6 +38,7 @@ enum {
 /* What is expected of it, Note [Expected cost], as measured: the share of the multiply-add peak at the
  * points, and cycles of the transforms of one tile (of one filter tap vector) of a block. */
 #define WINO_SHARE 0.75
+#define WINO_WEIGHTS_SHARE 0.6 /* its sums are loaded and stored once a few tiles */
 #define WINO_INPUT_CYCLES 150
 #define WINO_OUTPUT_CYCLES 110
 #define WINO_FILTER_CYCLES 200

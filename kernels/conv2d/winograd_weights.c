@@ -69,9 +69,9 @@ static double expect(const wf_conv2d_desc *d, wf_conv2d_pass pass, weft_isa isa)
     int images = wf_conv2d_slot_images(d), slots = (d->N + images - 1) / images;
     double tiles = (double)d->N * p.cut.rows * p.cut.columns;
     double parts = (p.blocks + p.part_blocks - 1) / p.part_blocks;
-    return wf_expect_fmas(WINO_POINTS * tiles * p.C * p.blocks * L, WINO_ISA, WINO_SHARE) +
+    return wf_expect_fmas(WINO_POINTS * tiles * p.C * p.blocks * L, WINO_ISA, WINO_WEIGHTS_SHARE) +
            tiles * (parts * p.C / L * WINO_INPUT_CYCLES + p.blocks * WINO_OUTPUT_CYCLES) +
-           slots * (double)p.C * p.blocks * WINO_FILTER_CYCLES;
+           slots * (double)p.C * p.blocks * WINO_FILTER_CYCLES + wf_conv2d_expect_traffic(d);
 }
 
 static bool create(wf_conv2d *k, char *why, size_t size)
