@@ -64,10 +64,17 @@ static bool fits(const wf_conv2d_desc *d, wf_conv2d_pass pass, char *why, size_t
 
 static double expect(const wf_conv2d_desc *d, wf_conv2d_pass pass, weft_isa isa)
 {
-    /* As measured; where lanes meet, src has to be made for every product. */
+    /* As measured, docs/kernels.md; where lanes meet, src has to be made for every product. */
     const int IG = d->C / d->groups, OG = d->K / d->groups;
     const bool rotates = IG == OG && L % OG == 0 && d->src_block == L;
-    const double share = d->groups == 1 || OG % L == 0 ? 0.85 : rotates ? 0.7 : 0.4;
+    const bool strided = d->stride[0] > 1 || d->stride[1] > 1;
+    double share = d->S >= 5 ? 1 : d->S >= 3 ? 0.93 : 0.8;
+    if (d->groups > 1 && OG % L != 0)
+        share = rotates ? 0.7 : 0.4;
+    else if (d->src_block == 1)
+        share = 0.78;
+    else if (strided)
+        share *= d->groups > 1 ? 0.6 : 0.78;
     return wf_conv2d_expect(d, GEMM_ISA, share);
 }
 
