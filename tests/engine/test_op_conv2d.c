@@ -10,6 +10,7 @@
 
 #include <cmocka.h>
 
+#include "engine/graph/op.h"
 #include "weft/weft.h"
 
 static weft_context *context(int threads, weft_executor executor)
@@ -235,6 +236,71 @@ static void mistakes_are_named(void **unused)
     }
 }
 
+/* Nothing as large could be stored, but it can be recorded. */
+static void sizes_that_would_overflow_are_named(void **unused)
+{
+    static const struct {
+        weft_shape x, w;
+        weft_conv2d_opts opts;
+        const char *text;
+    } cases[] = {
+        {{4, {1, 1, 40000, 40000}},
+         {4, {1, 1, 3, 3}},
+         {.padding = {1, 1}},
+         "the padded image of 40002 x 40002 pixels is too large"},
+        {{4, {1, 1, 8, 8}},
+         {4, {1, 1, 3, 3}},
+         {.padding = {40000, 40000}},
+         "the padded image of 80008 x 80008 pixels is too large"},
+        {{4, {1 << 29, 1, 8, 8}},
+         {4, {1 << 29, 1, 1, 1}},
+         {.stride = {1, 1}},
+         "output [536870912, 536870912, 8, 8] is too large"},
+        {{4, {1 << 28, 1, 8, 8}},
+         {4, {1 << 28, 1, 1, 1}},
+         {.stride = {1, 1}},
+         "output [268435456, 268435456, 8, 8] is too large"},
+        {{4, {1, 1, 8, 8}}, {4, {1, 1, 3, 3}}, {.dilation = {2000000000, 1}}, "is too large"},
+        {{4, {1, 1, 8, 8}}, {4, {1, 1, 3, 3}}, {.stride = {2000000000, 1}}, "is too large"},
+        {{4, {((int64_t)1 << 30) + 1, 1, 8, 8}},
+         {4, {1, 1, 3, 3}},
+         {.stride = {1, 1}},
+         "cannot have 1073741825 images, 1 input and 1 output channels"},
+    };
+    weft_context *ctx = context(1, WEFT_EXECUTOR_PARALLEL);
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        weft_tensor *x = wf_record_fill(ctx, WEFT_F32, cases[i].x, 1);
+        weft_tensor *w = wf_record_fill(ctx, WEFT_F32, cases[i].w, 1);
+        assert_non_null(w);
+        assert_null(weft_conv2d(x, w, NULL, &cases[i].opts));
+        if (!strstr(weft_error_text(ctx), cases[i].text))
+            fail_msg("\"%s\" lacks \"%s\"", weft_error_text(ctx), cases[i].text);
+        assert_int_equal(weft_error_status(ctx), WEFT_ERR_SHAPE);
+        weft_error_clear(ctx);
+        weft_discard(ctx);
+    }
+    weft_tensor *a = wf_record_fill(ctx, WEFT_F32, WEFT_SHAPE((int64_t)1 << 40, 1), 1);
+    assert_null(weft_matmul(a, a, false, true));
+    assert_non_null(strstr(weft_error_text(ctx), "is empty or too large"));
+    weft_error_clear(ctx);
+    weft_discard(ctx);
+    weft_context_destroy(ctx);
+}
+
+static void there_are_no_empty_tensors_to_convolve(void **unused)
+{
+    weft_context *ctx = context(1, WEFT_EXECUTOR_PARALLEL);
+    for (int i = 0; i < 4; i++) {
+        weft_shape s = WEFT_SHAPE(1, 8, 4, 4);
+        s.dim[i] = 0;
+        weft_tensor *t = weft_tensor_create(ctx, WEFT_F32, s);
+        assert_null(t);
+        assert_int_equal(weft_error_status(ctx), WEFT_ERR_SHAPE);
+        weft_error_clear(ctx);
+    }
+    weft_context_destroy(ctx);
+}
+
 static void mistakes_of_products_are_named(void **unused)
 {
     weft_context *ctx = context(1, WEFT_EXECUTOR_PARALLEL);
@@ -270,6 +336,8 @@ int main(void)
         cmocka_unit_test(single_precision_follows_double),
         cmocka_unit_test(bits_do_not_depend_on_threads_or_executor),
         cmocka_unit_test(mistakes_are_named),
+        cmocka_unit_test(sizes_that_would_overflow_are_named),
+        cmocka_unit_test(there_are_no_empty_tensors_to_convolve),
         cmocka_unit_test(mistakes_of_products_are_named),
     };
     return cmocka_run_group_tests_name("op_conv2d", tests, NULL, NULL);

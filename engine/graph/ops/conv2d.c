@@ -9,7 +9,7 @@
 
 typedef wf_conv2d_attrs attrs;
 
-enum { LIMIT = 1 << 30 }; /* of every size, so that kernels' int arithmetic cannot overflow */
+enum { LIMIT = 1 << 30 }; /* of every size and of an image's pixels: kernels count them in ints */
 
 /* ---- recording ------------------------------------------------------------------------------ */
 
@@ -19,6 +19,7 @@ static weft_status output_size(const wf_infer *f, const int64_t in[2], const int
 {
     static const char *const side[2] = {"height", "width"};
     const attrs *a = f->attrs;
+    int64_t size[2]; /* of the padded image */
     for (int i = 0; i < 2; i++) {
         if (a->stride[i] < 1 || a->dilation[i] < 1 || a->padding[i] < 0)
             return wf_infer_fail(f, WEFT_ERR_INVALID,
@@ -42,7 +43,12 @@ static weft_status output_size(const wf_infer *f, const int64_t in[2], const int
                                  "kernel's %lld",
                                  side[i], (long long)in[i], a->padding[i], (long long)extent);
         out[i] = (padded - extent) / a->stride[i] + 1;
+        size[i] = padded;
     }
+    if (size[0] * size[1] > LIMIT) /* and so the kernel, which fits into it, is small enough */
+        return wf_infer_fail(f, WEFT_ERR_SHAPE,
+                             "the padded image of %lld x %lld pixels is too large",
+                             (long long)size[0], (long long)size[1]);
     return WEFT_OK;
 }
 
@@ -90,7 +96,8 @@ static weft_status check_channels(const wf_infer *f, int64_t N, int64_t C, int64
 static weft_status set_output(wf_infer *f, weft_shape shape)
 {
     char text[WF_SHAPE_TEXT];
-    if (weft_shape_count(shape) < 0)
+    int64_t bytes; /* of 16 channels for one, 4 bytes each, at most */
+    if (weft_shape_count(shape) < 0 || __builtin_mul_overflow(weft_shape_count(shape), 64, &bytes))
         return wf_infer_fail(f, WEFT_ERR_SHAPE, "output %s is too large",
                              weft_shape_format(shape, text, sizeof text));
     f->out[0] = (wf_type){f->in[0].dtype, shape};

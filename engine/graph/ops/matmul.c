@@ -41,7 +41,8 @@ static weft_status infer(wf_infer *f)
                              weft_shape_format(f->in[2].shape, a_text, sizeof a_text),
                              (long long)N);
     weft_shape out = WEFT_SHAPE(M, N);
-    if (weft_shape_count(out) < 1)
+    int64_t bytes;
+    if (weft_shape_count(out) < 1 || __builtin_mul_overflow(weft_shape_count(out), 8, &bytes))
         return wf_infer_fail(f, WEFT_ERR_SHAPE, "output [%lld, %lld] is empty or too large",
                              (long long)M, (long long)N);
     f->out[0] = (wf_type){f->in[0].dtype, out};
