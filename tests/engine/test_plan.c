@@ -1,5 +1,6 @@
 /* A planned run equals the interpreter's bit for bit: any passes, any threads, any schedule, read
  * mid-step or not. */
+#include "engine/graph/ops/common.h"
 #include "small_net.h"
 
 #include "engine/graph/ops/reorder.h"
@@ -175,6 +176,63 @@ static void sharing_memory_makes_the_arena_smaller(void **state)
     assert_true(used[0] < used[1]);
 }
 
+/* The gradient of the second of two convolutions with ReLU, recorded; images of more than a thousand
+ * pixels, so that each has a slot of its own. */
+enum { TALL = 36 };
+static weft_tensor *two_convolutions(weft_context *ctx, weft_tensor *x, weft_tensor *const w[2])
+{
+    weft_conv2d_opts pad = {.padding = {1, 1}};
+    weft_tensor *y = weft_relu(weft_conv2d(x, w[0], NULL, &pad));
+    y = weft_relu(weft_conv2d(y, w[1], NULL, &pad));
+    assert_int_equal(weft_backward(weft_sum(weft_mul(y, y), 0xf, false)), WEFT_OK);
+    return weft_grad(w[1]);
+}
+
+/* Runs it into grad; returns how many of the two weight gradients' tasks share a unit with the task that
+ * made what they read. */
+static int joined_weight_gradients(const weft_options *o, float *grad, size_t bytes)
+{
+    weft_error err = WEFT_ERROR_INIT;
+    weft_context *ctx;
+    int joined = 0;
+    assert_int_equal(weft_context_create(&ctx, o, &err), WEFT_OK);
+    weft_tensor *x = weft_randn(ctx, WEFT_SHAPE(4, 3, TALL, TALL));
+    weft_tensor *w[2] = {weft_randn(ctx, WEFT_SHAPE(8, 3, 3, 3)),
+                         weft_randn(ctx, WEFT_SHAPE(16, 8, 3, 3))};
+    for (int i = 0; i < 2; i++)
+        assert_int_equal(weft_set_requires_grad(w[i], true), WEFT_OK);
+    weft_tensor *g = two_convolutions(ctx, x, w);
+    wf_plan *plan = NULL;
+    assert_int_equal(wf_plan_of_recorded(ctx, &plan), WEFT_OK);
+    for (int i = 0; i < plan->n_tasks; i++) {
+        bool with = false;
+        for (int j = 0; j < plan->n_tasks; j++)
+            with |= plan->tasks[j]->op == &wf_op_relu_backward &&
+                    plan->tasks[j]->unit == plan->tasks[i]->unit;
+        joined += with && plan->tasks[i]->op == &wf_op_conv2d_backward_weights;
+    }
+    wf_plan_destroy(plan);
+    assert_int_equal(weft_read(g, grad, bytes), WEFT_OK);
+    weft_tensor_unref(x);
+    weft_tensor_unref(w[0]);
+    weft_tensor_unref(w[1]);
+    weft_context_destroy(ctx);
+    return joined;
+}
+
+static void a_weight_gradient_joins_what_made_its_input_where_images_abound(void **state)
+{
+    enum { COUNT = 16 * 8 * 9 };
+    static float want[COUNT], got[COUNT];
+    weft_options o = {.seed = 11, .executor = WEFT_EXECUTOR_INTERPRETER, .threads = 1};
+    joined_weight_gradients(&o, want, sizeof want);
+    o.executor = WEFT_EXECUTOR_PARALLEL;
+    for (o.threads = 1; o.threads <= 4; o.threads++) {
+        assert_int_equal(joined_weight_gradients(&o, got, sizeof got), o.threads <= 2 ? 2 : 0);
+        assert_memory_equal(got, want, sizeof want);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -187,6 +245,7 @@ int main(void)
         cmocka_unit_test(a_shuffle_joins_the_copies_beside_it),
         cmocka_unit_test(explain_shows_units_kernels_and_memory),
         cmocka_unit_test(sharing_memory_makes_the_arena_smaller),
+        cmocka_unit_test(a_weight_gradient_joins_what_made_its_input_where_images_abound),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

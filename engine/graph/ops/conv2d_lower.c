@@ -1,7 +1,8 @@
 /* conv2d and its gradients: how they are laid out, and the tasks they become.
  *
  * Forward and backward-data: one task that packs the weights, one tile an image. Backward-weights:
- * one task that fills the slots, one that adds them up; see Note [Weight gradient slots].
+ * one task that fills the slots, which joins what made dy where a slot is an image, and one that adds
+ * them up; see Note [Weight gradient slots].
  * Tile functions run on any worker, the rest on the recording thread. */
 #include "engine/graph/ops/common.h"
 #include "engine/graph/ops/conv2d_lower.h"
@@ -62,10 +63,18 @@ static void run_images(const wf_tile *t, const void *args, int64_t tile)
 static void run_backward_weights(const wf_tile *t, const void *args, int64_t tile)
 {
     const gradient_args *g = args;
-    wf_conv2d_backward_weights(g->k, t->worker, wf_data(t, g->src), t->bufs[g->src].image_stride,
-                               wf_data(t, g->ddst), t->bufs[g->ddst].image_stride,
-                               wf_data(t, g->slots), t->bufs[g->slots].image_stride, t->scratch,
-                               (int)tile);
+    wf_conv2d_backward_weights(g->k, t->worker, wf_image(t, g->src, 0),
+                               t->bufs[g->src].image_stride, wf_image(t, g->ddst, 0),
+                               t->bufs[g->ddst].image_stride, wf_data(t, g->slots),
+                               t->bufs[g->slots].image_stride, t->scratch, (int)tile);
+}
+
+/* A slot is an image: all of its parts. */
+static void run_image_weights(const wf_tile *t, const void *args, int64_t image)
+{
+    const int parts = ((const gradient_args *)args)->k->parts;
+    for (int i = 0; i < parts; i++)
+        run_backward_weights(t, args, image * parts + i);
 }
 
 static void run_reduce(const wf_tile *t, const void *args, int64_t tile)
@@ -188,11 +197,15 @@ weft_status wf_conv2d_lower_backward_weights(wf_lower *l)
         return WEFT_ERR_NOMEM;
     double slot_bytes = (double)k->slots * (double)k->slot_bytes;
     gradient_args g = {.k = k, .src = x.buf, .ddst = dy.buf, .slots = slots, .dweights = dw.buf};
-    wf_task *task =
-        wf_lower_task(l, k->name, run_backward_weights, &g, sizeof g, (int64_t)k->slots * k->parts);
-    wf_reads(task, x.buf, WF_WHOLE);
-    wf_reads(task, dy.buf, WF_WHOLE);
-    wf_writes(task, slots, WF_WHOLE);
+    /* Where a slot is an image, its gradient can be taken while what made dy has left it in cache; with
+     * few images for each worker, more and smaller tiles are worth more. */
+    const bool by_image = k->slots == d.N && d.N >= 2 * l->workers;
+    const wf_access access = by_image ? WF_TILED : WF_WHOLE;
+    wf_task *task = wf_lower_task(l, k->name, by_image ? run_image_weights : run_backward_weights,
+                                  &g, sizeof g, by_image ? k->slots : (int64_t)k->slots * k->parts);
+    wf_reads(task, x.buf, access);
+    wf_reads(task, dy.buf, access);
+    wf_writes(task, slots, access);
     wf_scratch(task, k->scratch_bytes);
     wf_cost(task, wf_conv2d_flops(&d), bytes_of(&x) + bytes_of(&dy) + slot_bytes);
     wf_expect(task, k->cycles, k->preferred);
