@@ -123,6 +123,8 @@ def execute(test, isa, xml_path, timeout):
     """Runs the executable. Returns its exit status (None after a timeout) and its output."""
     env = dict(os.environ)
     env.update(test.get("env") or {})
+    # Several tests share the cores: threads that spin at a region's end would take them from each other.
+    env.setdefault("OMP_WAIT_POLICY", "passive")
     env["WEFT_WISDOM"] = "none"  # what someone tuned on this machine must not change a test
     env["CMOCKA_MESSAGE_OUTPUT"] = "XML"
     env["CMOCKA_XML_FILE"] = xml_path
