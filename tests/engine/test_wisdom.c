@@ -171,7 +171,7 @@ static void nothing_is_lost_among_concurrent_writers(void **state)
         _exit(0);
     }
     for (int p = 0; p < WRITERS; p++) {
-        int status;
+        int status = 1;
         assert_true(child[p] > 0 && waitpid(child[p], &status, 0) == child[p]);
         assert_int_equal(status, 0);
     }
