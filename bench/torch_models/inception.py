@@ -172,6 +172,7 @@ class Inception3(nn.Module):
     """In training mode with aux_logits the output is (logits, the auxiliary ones)."""
 
     aux_loss_weight = 0.4
+    aux_smallest = 299  # image, for a map of 17x17
 
     def __init__(self, num_classes, channels, size, aux_logits=False, transform_input=False,
                  dropout=0.5):

@@ -51,26 +51,45 @@ weft_status wf_init_trunc_normal(weft_module *m, double std)
 /* ---- transform_input ---- */
 
 /* Images come normalised by ImageNet's mean and deviation; the networks were trained on pixels
- * normalised to mean 0.5 and deviation 0.5. */
+ * normalised to mean 0.5 and deviation 0.5. In the buffers' type, so that f64 has all digits. */
+static weft_status write_numbers(wf_input_transform *t)
+{
+    static const double mean[3] = {0.485, 0.456, 0.406}, std[3] = {0.229, 0.224, 0.225};
+    void *scale = weft_tensor_data(t->scale), *shift = weft_tensor_data(t->shift);
+    if (scale == NULL || shift == NULL)
+        return WEFT_ERR_STATE;
+    t->dtype = weft_tensor_dtype(t->scale);
+    for (int c = 0; c < 3; c++) {
+        double by = std[c] / 0.5, add = (mean[c] - 0.5) / 0.5;
+        if (t->dtype == WEFT_F64) {
+            ((double *)scale)[c] = by;
+            ((double *)shift)[c] = add;
+        } else {
+            ((float *)scale)[c] = (float)by;
+            ((float *)shift)[c] = (float)add;
+        }
+    }
+    return WEFT_OK;
+}
+
 weft_status wf_register_input_transform(weft_module *m, wf_input_transform *t, int channels)
 {
-    static const float mean[3] = {0.485f, 0.456f, 0.406f}, std[3] = {0.229f, 0.224f, 0.225f};
     if (channels != 3)
         return wf_fail(m->ctx, WEFT_ERR_INVALID, "transform_input: images have %d channels, not 3",
                        channels);
-    float scale[3], shift[3];
-    for (int c = 0; c < 3; c++) {
-        scale[c] = std[c] / 0.5f;
-        shift[c] = (mean[c] - 0.5f) / 0.5f;
-    }
     weft_shape shape = WEFT_SHAPE(3, 1, 1);
     WF_TRY(weft_register_buffer(m, "input_scale", &t->scale,
-                                weft_tensor_from(m->ctx, WEFT_F32, shape, scale), false));
-    return weft_register_buffer(m, "input_shift", &t->shift,
-                                weft_tensor_from(m->ctx, WEFT_F32, shape, shift), false);
+                                weft_tensor_create(m->ctx, WEFT_F32, shape), false));
+    WF_TRY(weft_register_buffer(m, "input_shift", &t->shift,
+                                weft_tensor_create(m->ctx, WEFT_F32, shape), false));
+    return write_numbers(t);
 }
 
-weft_tensor *wf_transform_input(const wf_input_transform *t, weft_tensor *x)
+weft_tensor *wf_transform_input(wf_input_transform *t, weft_tensor *x)
 {
-    return t->scale != NULL ? weft_add(weft_mul(x, t->scale), t->shift) : x;
+    if (t->scale == NULL)
+        return x;
+    if (weft_tensor_dtype(t->scale) != t->dtype && write_numbers(t) != WEFT_OK)
+        return NULL;
+    return weft_add(weft_mul(x, t->scale), t->shift);
 }

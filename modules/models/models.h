@@ -34,9 +34,10 @@ weft_status wf_init_trunc_normal(weft_module *m, double std); /* weights of Conv
  * buffers of m that are not saved. */
 typedef struct wf_input_transform {
     weft_tensor *scale, *shift; /* (3, 1, 1), both NULL: the input as it is */
+    weft_dtype dtype;           /* that their numbers were written in */
 } wf_input_transform;
 weft_status wf_register_input_transform(weft_module *m, wf_input_transform *t, int channels);
-weft_tensor *wf_transform_input(const wf_input_transform *t, weft_tensor *x);
+weft_tensor *wf_transform_input(wf_input_transform *t, weft_tensor *x);
 
 /* m if the whole constructor succeeded and its initial values could be set; else NULL, m gone. */
 weft_module *wf_model_ok(void *m, weft_status (*init)(weft_module *m, void *user));

@@ -309,31 +309,57 @@ static weft_status keep_input(void *user, weft_module *m, int n_in, weft_tensor 
     return WEFT_OK;
 }
 
+enum { TRANSFORMED = 3 * 15 * 15 };
+
+/* The image (1, 3, 15, 15) that a googlenet's first convolution gets. */
+static void first_input(weft_module *m, weft_dtype dtype, const double *image, double *got)
+{
+    float f[TRANSFORMED];
+    weft_tensor *seen = NULL, *x = weft_tensor_create(ctx, dtype, WEFT_SHAPE(1, 3, 15, 15));
+    for (int i = 0; i < TRANSFORMED; i++) {
+        if (dtype == WEFT_F64)
+            ((double *)weft_tensor_data(x))[i] = image[i];
+        else
+            ((float *)weft_tensor_data(x))[i] = (float)image[i];
+    }
+    weft_module *conv1 = weft_get_module(m, "conv1");
+    uint64_t hook = weft_register_forward_pre_hook(conv1, keep_input, &seen, 0);
+    assert_non_null(weft_call(m, x));
+    weft_hook_remove(conv1, hook);
+    void *to = dtype == WEFT_F64 ? (void *)got : f;
+    assert_int_equal(weft_read(seen, to, TRANSFORMED * weft_dtype_size(dtype)), WEFT_OK);
+    for (int i = 0; dtype == WEFT_F32 && i < TRANSFORMED; i++)
+        got[i] = (double)f[i];
+    weft_tensor_unref(seen);
+    weft_tensor_unref(x);
+}
+
 /* transform_input: images of ImageNet's mean and deviation become ones of 0.5 and 0.5. */
 static void a_transformed_input_is_the_image_normalised_otherwise(void **state)
 {
-    enum { S = 15, PIXELS = 3 * S * S };
     static const double mean[3] = {0.485, 0.456, 0.406}, std[3] = {0.229, 0.224, 0.225};
+    static const weft_dtype dtypes[] = {WEFT_F32, WEFT_F64, WEFT_F32};
     weft_model_arg arg = {"transform_input", "true"};
-    weft_model_opts opts = {.height = S, .width = S, .args = &arg, .n_args = 1};
-    weft_module *m = create_empty("googlenet", &opts);
+    weft_module *m = create_empty(
+        "googlenet", &(weft_model_opts){.height = 15, .width = 15, .args = &arg, .n_args = 1});
     assert_int_equal(place_of(m, "conv1.conv.weight"), 0); /* the numbers are not state */
-    weft_tensor *seen = NULL, *x = weft_randn(ctx, WEFT_SHAPE(1, 3, S, S));
-    weft_register_forward_pre_hook(weft_get_module(m, "conv1"), keep_input, &seen, 0);
     weft_module_eval(m);
-    assert_non_null(weft_call(m, x));
-    float got[PIXELS];
-    assert_int_equal(weft_read(seen, got, sizeof(got)), WEFT_OK);
-    const float *image = weft_tensor_data(x);
-    for (int i = 0; i < PIXELS; i++) {
-        int c = i / (S * S);
-        double scaled = image[i] * std[c] / 0.5, want = scaled + (mean[c] - 0.5) / 0.5;
-        /* two rounded numbers, a product and a sum */
-        if (!(fabs(got[i] - want) <= 0x1p-22 * (fabs(scaled) + fabs(want) + 0.2)))
-            fail_msg("element %d is %.9g, not %.9g", i, got[i], want);
+    for (int d = 0; d < 3; d++) {
+        double image[TRANSFORMED], got[TRANSFORMED];
+        for (int i = 0; i < TRANSFORMED; i++)
+            image[i] = (i * 37 % 101) / 25.0 - 2;
+        assert_int_equal(weft_module_to(m, dtypes[d]), WEFT_OK);
+        first_input(m, dtypes[d], image, got);
+        for (int i = 0; i < TRANSFORMED; i++) {
+            int c = i / (15 * 15);
+            double scaled = image[i] * std[c] / 0.5, want = scaled + (mean[c] - 0.5) / 0.5;
+            /* three rounded numbers, a product and a sum */
+            double eps = dtypes[d] == WEFT_F64 ? 0x1p-53 : 0x1p-24;
+            if (!(fabs(got[i] - want) <= 4 * eps * (fabs(scaled) + fabs(want) + 0.2)))
+                fail_msg("%s: element %d is %.17g, not %.17g", weft_dtype_name(dtypes[d]), i,
+                         got[i], want);
+        }
     }
-    weft_tensor_unref(seen);
-    weft_tensor_unref(x);
     weft_module_unref(m);
 }
 

@@ -46,10 +46,14 @@ class Failed(Exception):
     """Weft's half did not get through."""
 
 
-def dropped(model):
-    """The model's own options that turn dropout and stochastic depth off."""
+def options_of(model, size):
+    """The model's own: dropout and stochastic depth off; auxiliary classifiers on, where images are
+    large enough for them."""
     names = inspect.signature(model.build).parameters
-    return {name: 0.0 for name in names if "drop" in name or "stochastic" in name}
+    options = {name: 0.0 for name in names if "drop" in name or "stochastic" in name}
+    if "aux_logits" in names and size >= getattr(model.build, "aux_smallest", 1):
+        options["aux_logits"] = True
+    return options
 
 
 # ---- the two sides -------------------------------------------------------------------------------
@@ -71,6 +75,15 @@ def in_double(net):
     return truth
 
 
+def training_loss(net, x, y):
+    """Logits and loss; a network with auxiliary classifiers gives theirs behind its own."""
+    out = net(x)
+    if not isinstance(out, tuple):
+        return out, F.cross_entropy(out, y)
+    losses = [F.cross_entropy(logits, y) for logits in out]
+    return out[0], losses[0] + net.aux_loss_weight * sum(losses[1:])
+
+
 def run_torch(net, images, labels, lr):
     """What zoo_driver.c computes, in the network's type."""
     dtype = next(net.parameters()).dtype
@@ -83,8 +96,7 @@ def run_torch(net, images, labels, lr):
     losses = []
     for step, (x, y) in enumerate(zip(batches, labels)):
         sgd.zero_grad()
-        logits = net(x)
-        loss = F.cross_entropy(logits, y)
+        logits, loss = training_loss(net, x, y)
         loss.backward()
         if step == 0:
             result["train"] = logits.detach()
@@ -101,7 +113,7 @@ def learning_rate(net, x, y, steps):
     """At which all steps together, were the gradient always the first one, lowered the loss by
     FALL of it. So networks with steep and with flat losses are asked the same."""
     net = copy.deepcopy(net).train()
-    loss = F.cross_entropy(net(x), y)
+    loss = training_loss(net, x, y)[1]
     loss.backward()
     slope = sum(norm(p.grad) ** 2 for p in net.parameters() if p.grad is not None)
     path = sum((1 - MOMENTUM ** (t + 1)) / (1 - MOMENTUM) for t in range(steps))
@@ -200,7 +212,7 @@ def differences(net, result, state, keys, want):
 
 def compare(driver, case, folder):
     model = MODELS[case["model"]]
-    options = dropped(model)
+    options = options_of(model, case["size"])
     torch.manual_seed(1)
     net = model.create(size=case["size"], **options)
     shape = (model.channels, case["size"], case["size"])
