@@ -136,6 +136,10 @@ struct wf_lower {
 };
 wf_operand wf_lower_in(const wf_lower *l, int i);
 wf_operand wf_lower_out(const wf_lower *l, int i);
+/* Whether input i lies where output 0 has it, `at` bytes into each image; whether output 0 lies where
+ * input 0 has it. Then there is nothing to copy: see plan/slices.c. */
+bool wf_lower_in_place(const wf_lower *l, int i, size_t at);
+bool wf_lower_out_in_place(const wf_lower *l);
 /* Memory that lives from its first to its last task. `images` slices of `bytes` each; slice n is
  * wf_image(t, buf, n). The content is undefined at first. -1 on failure. */
 wf_buf wf_lower_temp(wf_lower *l, int64_t images, size_t bytes);
@@ -191,6 +195,8 @@ enum {
     WF_OP_KEEPS_ZERO = 1u << 1,  /* padding channels that are zero in every input are zero in the
                                    outputs; without this flag the op's kernel masks the tail itself */
     WF_OP_SIDE_EFFECT = 1u << 2, /* never dead code (a check) */
+    WF_OP_BY_IMAGE = 1u << 3, /* reaches every rank-4 operand (but weights) with wf_image, or by the
+                                    buffer's image_stride: it may be a slice of a larger value */
 };
 
 struct wf_op {

@@ -1,4 +1,4 @@
-/* Pass 6, chain: tasks become units. A task joins the unit of the task it depends on when its tile
+/* Pass 7, chain: tasks become units. A task joins the unit of the task it depends on when its tile
  * i needs only what that unit's tile i has made: then a tile runs the whole chain (BatchNorm apply,
  * ReLU, pooling, the next convolution, its statistics) on one image while it is in cache. Nothing
  * about the arithmetic changes. This is the other half of fusion. */
@@ -18,6 +18,7 @@ static double task_seconds(const wf_task *t)
 /* A use of a buffer by an earlier task. */
 typedef struct past_use {
     int task;
+    wf_buf buf; /* or a slice of it */
     bool write, tiled;
     struct past_use *next;
 } past_use;
@@ -44,14 +45,21 @@ static void add_edge(chaining *c, int from, int to)
         }
 }
 
+/* Whether two slices of one buffer have bytes in common. */
+static bool meet(const wf_plan *p, wf_buf a, wf_buf b)
+{
+    const wf_buffer *x = &p->buffers[a], *y = &p->buffers[b];
+    return a == b || (x->at < y->at + y->size && y->at < x->at + x->size);
+}
+
 /* Marks the units that task b depends on: reads after writes, writes after reads and writes. */
 static void find_hazards(chaining *c, const wf_task *b)
 {
     memset(c->pred, 0, (size_t)c->p->n_units + 1);
     memset(c->loose, 0, (size_t)c->p->n_units + 1);
     for (const wf_use *y = b->uses; y; y = y->next)
-        for (const past_use *x = c->past[y->buf]; x; x = x->next) {
-            if (!x->write && !y->write)
+        for (const past_use *x = c->past[wf_buffer_whole(c->p, y->buf)]; x; x = x->next) {
+            if ((!x->write && !y->write) || !meet(c->p, x->buf, y->buf))
                 continue;
             const wf_task *a = c->p->tasks[x->task];
             c->pred[a->unit] = 1;
@@ -65,8 +73,9 @@ static weft_status remember_uses(chaining *c, int task)
         past_use *x = wf_bump_alloc(&c->p->bump, sizeof *x);
         if (!x)
             return wf_plan_nomem(c->p);
-        *x = (past_use){task, u->write, u->access == WF_TILED, c->past[u->buf]};
-        c->past[u->buf] = x;
+        past_use **past = &c->past[wf_buffer_whole(c->p, u->buf)];
+        *x = (past_use){task, u->buf, u->write, u->access == WF_TILED, *past};
+        *past = x;
     }
     return WEFT_OK;
 }

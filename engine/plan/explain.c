@@ -45,7 +45,9 @@ static void print_buffer(const wf_plan *p, int b, FILE *out)
             layout = " nchw";
         }
     }
-    if (buf->bound)
+    if (buf->whole >= 0)
+        snprintf(place, sizeof place, "in buffer %d at %zu of each image", buf->whole, buf->at);
+    else if (buf->bound)
         snprintf(place, sizeof place, "stored");
     else if (buf->local)
         snprintf(place, sizeof place, "per worker at %zu", buf->offset);
@@ -98,7 +100,7 @@ weft_status wf_plan_explain(const wf_plan *p, FILE *out)
     }
     fprintf(out, "\nbuffers\n");
     for (int b = 0; b < p->n_buffers; b++)
-        if (p->buffers[b].first >= 0)
+        if (p->buffers[wf_buffer_whole(p, b)].first >= 0)
             print_buffer(p, b, out);
     return ferror(out) ? wf_fail(p->ctx, WEFT_ERR_IO, "explain: cannot write") : WEFT_OK;
 }

@@ -83,6 +83,7 @@ int wf_ir_new_value(wf_plan *p, wf_type type)
                                            .node = -1,
                                            .block = 1,
                                            .target = -1,
+                                           .slice_of = -1,
                                            .buf = -1};
     return p->n_values++;
 }
@@ -231,7 +232,7 @@ weft_status wf_plan_compile(weft_context *ctx, const wf_request *request, unsign
                             wf_plan **plan)
 {
     static weft_status (*const passes[])(wf_plan *) = {
-        wf_pass_simplify, wf_pass_fuse,  wf_pass_precision, wf_pass_layout,
+        wf_pass_simplify, wf_pass_fuse,  wf_pass_precision, wf_pass_layout, wf_pass_slices,
         wf_pass_select,   wf_pass_chain, wf_pass_order,     wf_pass_memory};
     wf_plan *p = wf_zalloc(sizeof *p);
     if (!p)

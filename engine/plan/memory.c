@@ -1,4 +1,4 @@
-/* Pass 8, memory: an offset in the arena for every buffer, and the successor lists.
+/* Pass 9, memory: an offset in the arena for every buffer, and the successor lists.
  *
  * Lifetimes are intervals in the linear order. Buffers whose intervals do not meet may share bytes;
  * since units run in any order their edges allow, sharing adds edges: all users of the earlier
@@ -18,7 +18,7 @@ static void find_lifetimes(wf_plan *p, const int *position)
 {
     for (int t = 0; t < p->n_tasks; t++)
         for (const wf_use *u = p->tasks[t]->uses; u; u = u->next) {
-            wf_buffer *b = &p->buffers[u->buf];
+            wf_buffer *b = &p->buffers[wf_buffer_whole(p, u->buf)];
             int at = position[p->tasks[t]->unit];
             b->first = b->first < 0 || at < b->first ? at : b->first;
             b->last = at > b->last ? at : b->last;
@@ -34,7 +34,7 @@ static void shrink_local(wf_plan *p)
     for (int t = 0; t < p->n_tasks; t++)
         for (const wf_use *u = p->tasks[t]->uses; u; u = u->next)
             if (u->access != WF_TILED)
-                p->buffers[u->buf].local = false;
+                p->buffers[wf_buffer_whole(p, u->buf)].local = false;
     for (int b = 0; b < p->n_buffers; b++) {
         wf_buffer *buf = &p->buffers[b];
         if (buf->local && buf->images <= p->ctx->threads)
@@ -122,7 +122,7 @@ static weft_status list_users(wf_plan *p, const int *position, users *list)
         }
         for (int t = 0; t < p->n_tasks; t++)
             for (const wf_use *u = p->tasks[t]->uses; u; u = u->next) {
-                users *l = &list[u->buf];
+                users *l = &list[wf_buffer_whole(p, u->buf)];
                 if (pass == 1)
                     l->at[l->n] = position[p->tasks[t]->unit];
                 l->n++;

@@ -6,6 +6,7 @@
  *   fuse_shuffle.c   ... and channel shuffles
  *   precision.c  the storage type of each value
  *   layout.c     the block of each value; reorders at the borders
+ *   slices.c     concatenations and slices without copies
  *   select.c     every node becomes tasks of the best kernel that fits
  *   chain.c      tasks whose tiles fit become one unit: data stays in cache
  *   order.c      edges, commit barrier, critical-path rank, linear order
@@ -77,7 +78,9 @@ typedef struct wf_ir_value {
     int node, out; /* producer */
     int block;     /* layout.c */
     bool keep;
-    int target; /* assignment written by the producer's kernel itself; -1: none */
+    int target;   /* assignment written by the producer's kernel itself; -1: none */
+    int slice_of; /* value that this one lies inside, slice_at bytes into each image; -1: none */
+    size_t slice_at;
     wf_buf buf;
 } wf_ir_value;
 
@@ -124,6 +127,8 @@ typedef struct wf_buffer {
     size_t offset;
     int first, last; /* positions in the linear order; -1: unused */
     int value;       /* IR value; -1: temporary */
+    wf_buf whole;    /* a slice: the buffer it lies in, which has the lifetime of all; -1: none */
+    size_t at, size; /* bytes into each image of that buffer, and how many */
 } wf_buffer;
 
 typedef struct wf_use {
@@ -207,6 +212,7 @@ weft_status wf_pass_fuse(wf_plan *p);
 weft_status wf_fuse_shuffle(wf_plan *p); /* part of it */
 weft_status wf_pass_precision(wf_plan *p);
 weft_status wf_pass_layout(wf_plan *p);
+weft_status wf_pass_slices(wf_plan *p);
 weft_status wf_pass_select(wf_plan *p);
 weft_status wf_pass_chain(wf_plan *p);
 weft_status wf_pass_order(wf_plan *p);
@@ -220,6 +226,11 @@ int wf_ir_new_node(wf_plan *p, const wf_op *op, const void *attrs, int n_in, con
 /* How many live nodes read the value, and whether something else needs it (kept, assigned). */
 int wf_ir_users(const wf_plan *p, int value, bool *needed);
 wf_buf wf_plan_buffer(wf_plan *p, int64_t images, size_t stride, int value);
+/* The buffer that owns b's memory: b itself unless it is a slice. */
+static inline wf_buf wf_buffer_whole(const wf_plan *p, wf_buf b)
+{
+    return p->buffers[b].whole >= 0 ? p->buffers[b].whole : b;
+}
 /* One image of a rank-4 value in its layout; others: see wf_operand. */
 wf_act wf_ir_act(const wf_ir_value *v);
 

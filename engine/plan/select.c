@@ -1,4 +1,4 @@
-/* Pass 5, select: buffers for every value, and every node lowered to tasks of the best kernel that
+/* Pass 6, select: buffers for every value, and every node lowered to tasks of the best kernel that
  * fits (each op asks its kernel family). Assignments end here too: a value goes into its stored
  * tensor by the producer's own hand where that is safe, by a copy otherwise. */
 #include <stdarg.h>
@@ -20,7 +20,9 @@ wf_buf wf_plan_buffer(wf_plan *p, int64_t images, size_t stride, int value)
                                            .bytes = (size_t)images * stride,
                                            .first = -1,
                                            .last = -1,
-                                           .value = value};
+                                           .value = value,
+                                           .whole = -1,
+                                           .size = stride};
     return p->n_buffers++;
 }
 
@@ -68,6 +70,17 @@ static bool writes_target(const wf_plan *p, const wf_ir_assign *a)
            !leaf_read_after(p, a->leaf, v->node);
 }
 
+/* Slices of slices lie in the outermost value's buffer. */
+static void make_slice(wf_plan *p, int value)
+{
+    wf_buffer *b = &p->buffers[p->values[value].buf];
+    for (int v = value; p->values[v].slice_of >= 0; v = p->values[v].slice_of) {
+        b->at += p->values[v].slice_at;
+        b->whole = p->values[p->values[v].slice_of].buf;
+    }
+    b->bytes = 0;
+}
+
 static weft_status make_buffers(wf_plan *p)
 {
     for (int i = 0; i < p->n_assigns; i++)
@@ -97,6 +110,9 @@ static weft_status make_buffers(wf_plan *p)
     for (int i = 0; i < p->n_values; i++)
         if (p->values[i].buf <= -2)
             p->values[i].buf = p->values[-2 - p->values[i].buf].buf;
+    for (int i = 0; i < p->n_values; i++)
+        if (p->values[i].slice_of >= 0 && p->values[i].buf >= 0)
+            make_slice(p, i);
     return WEFT_OK;
 }
 
@@ -121,6 +137,20 @@ wf_operand wf_lower_in(const wf_lower *l, int i)
 wf_operand wf_lower_out(const wf_lower *l, int i)
 {
     return operand(l->plan, ((const wf_ir_node *)l->view)->out[i]);
+}
+
+bool wf_lower_in_place(const wf_lower *l, int i, size_t at)
+{
+    const wf_plan *p = l->plan;
+    const wf_ir_node *n = l->view;
+    const wf_ir_value *v = &p->values[n->in[i]];
+    return v->slice_of == n->out[0] && v->slice_at == at;
+}
+
+bool wf_lower_out_in_place(const wf_lower *l)
+{
+    const wf_ir_node *n = l->view;
+    return ((const wf_plan *)l->plan)->values[n->out[0]].slice_of == n->in[0];
 }
 
 wf_buf wf_lower_temp(wf_lower *l, int64_t n, size_t bytes)

@@ -132,6 +132,13 @@ static weft_status bind_buffers(weft_context *ctx, const wf_plan *plan)
     }
     for (int i = 0; i < plan->n_bindings; i++)
         pool->bufs[plan->bindings[i].buf].base = bound_pointer(ctx, &plan->bindings[i]);
+    for (int i = 0; i < plan->n_buffers; i++) {
+        const wf_buffer *b = &plan->buffers[i];
+        if (b->whole >= 0) {
+            pool->bufs[i] = pool->bufs[b->whole];
+            pool->bufs[i].base += b->at;
+        }
+    }
     return WEFT_OK;
 }
 

@@ -161,6 +161,92 @@ static void a_shuffle_joins_the_copies_beside_it(void **state)
     }
 }
 
+/* A dense block: each layer's input is the block's and all layers' outputs, joined; the last layer adds
+ * channels that do not fill a block, and a slice in the middle is read, too. Results: the joined value
+ * and the gradients of the weights. */
+enum { DENSE_N = 3, DENSE_LAYERS = 3, DENSE_PIXELS = 36, DENSE_OUT = DENSE_N * 53 * DENSE_PIXELS };
+typedef struct dense {
+    float y[DENSE_OUT], dw[DENSE_LAYERS + 1][16 * 48 * 9];
+    char text[60000];
+} dense;
+
+static weft_tensor *dense_tensor(weft_context *ctx, weft_shape shape, int step)
+{
+    static float x[16 * 48 * 9];
+    for (int64_t i = 0; i < weft_shape_count(shape); i++)
+        x[i] = (float)(i * step % 41 - 20) / 64;
+    return weft_tensor_from(ctx, WEFT_F32, shape, x);
+}
+
+static void dense_block(unsigned passes_off, weft_executor executor, int threads, dense *d)
+{
+    weft_options o = {
+        .threads = threads, .executor = executor, .passes_off = passes_off, .schedule_seed = 9};
+    weft_context *ctx;
+    memset(d, 0, sizeof *d);
+    assert_int_equal(weft_context_create(&ctx, &o, NULL), WEFT_OK);
+    weft_conv2d_opts same = {.padding = {1, 1}};
+    weft_batch_norm_opts training = {.training = true};
+    weft_tensor *w[DENSE_LAYERS + 1], *x = dense_tensor(ctx, WEFT_SHAPE(DENSE_N, 5, 6, 6), 7);
+    for (int i = 0; i <= DENSE_LAYERS; i++) {
+        w[i] = dense_tensor(ctx, WEFT_SHAPE(i < DENSE_LAYERS ? 16 : 5, i ? 16 * i : 5, 3, 3),
+                            5 + 2 * i);
+        weft_set_requires_grad(w[i], true);
+    }
+    weft_tensor *y = weft_conv2d(x, w[0], NULL, &same);
+    for (int i = 1; i <= DENSE_LAYERS; i++) {
+        weft_tensor *in = weft_relu(weft_batch_norm(y, NULL, NULL, NULL, NULL, NULL, &training));
+        y = weft_concat((weft_tensor *[]){y, weft_conv2d(in, w[i], NULL, &same)}, 2, 1);
+    }
+    weft_tensor *middle = weft_relu(weft_narrow(y, 1, 16, 16)), *out = weft_relu(y);
+    weft_tensor *kept = weft_keep(out);
+    weft_tensor *loss = weft_add(weft_sum(weft_mul(out, out), 0, false),
+                                 weft_sum(weft_mul(middle, middle), 0, false));
+    assert_int_equal(weft_backward(loss), WEFT_OK);
+    FILE *f = fmemopen(d->text, sizeof d->text, "w");
+    assert_int_equal(weft_explain(ctx, f), WEFT_OK);
+    fclose(f);
+    assert_int_equal(weft_sync(ctx), WEFT_OK);
+    assert_int_equal(weft_read(kept, d->y, sizeof d->y), WEFT_OK);
+    for (int i = 0; i <= DENSE_LAYERS; i++) {
+        weft_tensor *g = weft_grad(w[i]);
+        assert_int_equal(weft_read(g, d->dw[i], (size_t)weft_shape_count(weft_tensor_shape(g)) * 4),
+                         WEFT_OK);
+        weft_tensor_unref(w[i]);
+    }
+    weft_tensor_unref(kept);
+    weft_tensor_unref(x);
+    weft_context_destroy(ctx);
+}
+
+/* How often the text has a task of the op. */
+static int tasks_of(const char *text, const char *op)
+{
+    int n = 0;
+    for (const char *at = text; (at = strstr(at, op)) != NULL; at++)
+        n++;
+    return n;
+}
+
+static void a_dense_block_is_joined_without_copies(void **state)
+{
+    dense *want = malloc(sizeof *want), *got = malloc(sizeof *got);
+    assert_true(want && got);
+    dense_block(WEFT_PASS_ALL, WEFT_EXECUTOR_INTERPRETER, 1, want);
+    assert_int_equal(tasks_of(want->text, " concat "), DENSE_LAYERS);
+    for (int e = 0; e < 3; e++)
+        for (int k = 0; k < 2; k++) {
+            dense_block(k ? WEFT_PASS_MEMORY : 0, (weft_executor)e, 1 + 2 * k, got);
+            if (memcmp(want->y, got->y, sizeof want->y) != 0 ||
+                memcmp(want->dw, got->dw, sizeof want->dw) != 0)
+                fail_msg("executor %d, variant %d", e, k);
+            assert_int_equal(tasks_of(got->text, " concat "), 0);
+            assert_int_equal(tasks_of(got->text, " narrow "), 0);
+        }
+    free(want);
+    free(got);
+}
+
 static void sharing_memory_makes_the_arena_smaller(void **state)
 {
     /* Bytes in use by arenas, with and without sharing. */
@@ -243,6 +329,7 @@ int main(void)
         cmocka_unit_test(a_read_value_is_the_value_of_the_whole_run),
         cmocka_unit_test(a_schedule_does_not_recompile),
         cmocka_unit_test(a_shuffle_joins_the_copies_beside_it),
+        cmocka_unit_test(a_dense_block_is_joined_without_copies),
         cmocka_unit_test(explain_shows_units_kernels_and_memory),
         cmocka_unit_test(sharing_memory_makes_the_arena_smaller),
         cmocka_unit_test(a_weight_gradient_joins_what_made_its_input_where_images_abound),

@@ -59,14 +59,14 @@ static weft_status lower_channels(wf_lower *l)
 }
 
 /* One image of every input to its place in the output's image: `outer` runs, each of which has
- * run[i] bytes of input i. */
+ * run[i] bytes of input i. Inputs that are there already are left out. */
 typedef struct concat_state {
     wf_buf y;
     int n;
     size_t outer, row; /* row: bytes of all inputs' runs together */
     struct {
         wf_buf buf;
-        size_t run;
+        size_t at, run; /* at: of the first run in the output's image */
     } in[];
 } concat_state;
 
@@ -82,8 +82,7 @@ static void run_images(const wf_tile *t, const void *vargs, int64_t tile)
         const char *x = wf_image(t, s->in[i].buf, tile);
         size_t run = s->in[i].run;
         for (size_t o = 0; o < s->outer; o++)
-            memcpy(y + o * s->row, x + o * run, run);
-        y += run;
+            memcpy(y + s->in[i].at + o * s->row, x + o * run, run);
     }
 }
 
@@ -130,7 +129,6 @@ static weft_status lower(wf_lower *l)
     if (!s)
         return wf_lower_fail(l, WEFT_ERR_NOMEM, "out of memory");
     s->y = y.buf;
-    s->n = l->n_in;
     /* Blocked images are (C/b, H, W, b): along H and W, blocks count as outer, channels as inner. */
     size_t size = weft_dtype_size(y.dtype);
     s->outer = (size_t)wf_dims_count(&y.shape, 1, dim);
@@ -139,14 +137,20 @@ static weft_status lower(wf_lower *l)
             s->outer / (size_t)y.act.C * (size_t)(wf_round_up(y.act.C, y.act.block) / y.act.block);
     for (int i = 0; i < l->n_in; i++) {
         wf_operand x = wf_lower_in(l, i);
-        s->in[i].buf = x.buf;
-        s->in[i].run = wf_act_count(x.act) * size / s->outer;
-        s->row += s->in[i].run;
+        const size_t at = s->row, run = wf_act_count(x.act) * size / s->outer;
+        s->row += run;
+        if (dim == 1 && wf_lower_in_place(l, i, at))
+            continue;
+        s->in[s->n].buf = x.buf;
+        s->in[s->n].at = at;
+        s->in[s->n++].run = run;
     }
     WF_TRY(wf_lower_own(l, s, wf_free));
+    if (s->n == 0)
+        return WEFT_OK;
     concat_args g = {s};
     wf_task *task = wf_lower_task(l, "copy", run_images, &g, sizeof(g), y.N);
-    for (int i = 0; i < l->n_in; i++)
+    for (int i = 0; i < s->n; i++)
         wf_reads(task, s->in[i].buf, WF_TILED);
     wf_writes(task, y.buf, WF_TILED);
     wf_cost(task, 0.0, 2.0 * (double)y.N * (double)y.image_bytes);
@@ -188,7 +192,7 @@ const wf_op wf_op_concat = {
     .name = "concat",
     .n_out = 1,
     .attr_size = sizeof(wf_concat_attrs),
-    .flags = WF_OP_KEEPS_ZERO,
+    .flags = WF_OP_KEEPS_ZERO | WF_OP_BY_IMAGE,
     .layout_rule = WF_LAYOUT_SAME,
     .infer = infer,
     .grad = grad,

@@ -135,7 +135,7 @@ static bool sample(weft_context *ctx, int index, wf_sample *s)
 const wf_op wf_op_mul_channels = {
     .name = "mul_channels",
     .n_out = 1,
-    .flags = WF_OP_KEEPS_ZERO,
+    .flags = WF_OP_KEEPS_ZERO | WF_OP_BY_IMAGE,
     .layout_rule = WF_LAYOUT_SAME,
     .inplace = {1},
     .infer = infer,
@@ -147,7 +147,7 @@ const wf_op wf_op_mul_channels = {
 const wf_op wf_op_mul_channels_backward = {
     .name = "mul_channels_backward",
     .n_out = 1,
-    .flags = WF_OP_KEEPS_ZERO,
+    .flags = WF_OP_KEEPS_ZERO | WF_OP_BY_IMAGE,
     .layout_rule = WF_LAYOUT_SAME,
     .infer = infer_dot,
     .no_grad_reason = "second derivatives are not built",

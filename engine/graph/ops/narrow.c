@@ -91,6 +91,8 @@ static weft_status lower_any(wf_lower *l, bool pad)
     wf_operand x = wf_lower_in(l, 0), y = wf_lower_out(l, 0);
     const wf_operand *part = pad ? &x : &y, *whole = pad ? &y : &x;
     int dim = (int)a->dim, block = y.act.block;
+    if (!pad && wf_lower_out_in_place(l))
+        return WEFT_OK;
     if (dim == 1 &&
         (a->groups > 1 || a->start % block || part->act.C % block || whole->act.C % block))
         return lower_channels(l, pad);
@@ -157,7 +159,7 @@ const wf_op wf_op_narrow = {
     .name = "narrow",
     .n_out = 1,
     .attr_size = sizeof(wf_narrow_attrs),
-    .flags = WF_OP_KEEPS_ZERO,
+    .flags = WF_OP_KEEPS_ZERO | WF_OP_BY_IMAGE,
     .layout_rule = WF_LAYOUT_SAME,
     .infer = infer_narrow,
     .grad = grad_narrow,

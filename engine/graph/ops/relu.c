@@ -44,7 +44,7 @@ static weft_status lower(wf_lower *l)
 const wf_op wf_op_relu_backward = {
     .name = "relu_backward",
     .n_out = 1,
-    .flags = WF_OP_KEEPS_ZERO,
+    .flags = WF_OP_KEEPS_ZERO | WF_OP_BY_IMAGE,
     .layout_rule = WF_LAYOUT_SAME,
     .inplace = {2},
     .infer = wf_infer_same,
@@ -78,7 +78,7 @@ static bool sample(weft_context *ctx, int index, wf_sample *s)
 const wf_op wf_op_relu = {
     .name = "relu",
     .n_out = 1,
-    .flags = WF_OP_KEEPS_ZERO,
+    .flags = WF_OP_KEEPS_ZERO | WF_OP_BY_IMAGE,
     .layout_rule = WF_LAYOUT_SAME,
     .inplace = {1},
     .infer = wf_infer_same,

@@ -1,0 +1,102 @@
+/* Pass 5, slices: concatenations and slices of channels without copies.
+ *
+ * A value that is joined to others along its channels is written where the joined value has it, and a
+ * narrowed value is read where the whole one has it, when their channels begin at whole blocks: then a
+ * part of an image is one run of bytes, at the same place in every image. Such a value is a *slice*: it
+ * has no buffer of its own. A dense block's features thus are one buffer, which every layer's input
+ * is the beginning of.
+ *
+ * Whoever reads or writes a slice must go from image to image by the buffer's stride
+ * (WF_OP_BY_IMAGE). Which bytes of an image a task touches is known, so that writers of different
+ * slices do not wait for each other (chain.c). */
+#include "engine/graph/ops/common.h"
+#include "engine/graph/ops/gather.h"
+#include "engine/plan/plan.h"
+
+static size_t image_bytes(const wf_ir_value *v)
+{
+    return wf_act_count(wf_ir_act(v)) * weft_dtype_size(v->storage);
+}
+
+static bool needed(const wf_plan *p, int value)
+{
+    for (int i = 0; i < p->n_assigns; i++)
+        if (p->assigns[i].value == value)
+            return true;
+    return p->values[value].keep;
+}
+
+/* Convolutions' weights are of rank 4 and no images. */
+static bool reads_by_image(const wf_ir_node *n, int i)
+{
+    const bool weights = n->op == &wf_op_conv2d || n->op == &wf_op_conv2d_backward_data;
+    return (n->op->flags & WF_OP_BY_IMAGE) && !(weights && i == 1);
+}
+static bool writes_by_image(const wf_ir_node *n)
+{
+    return (n->op->flags & WF_OP_BY_IMAGE) && n->op != &wf_op_conv2d_backward_weights;
+}
+
+/* Whether `value` can live inside another one, for all that read it. */
+static bool can_be_slice(const wf_plan *p, int value)
+{
+    const wf_ir_value *v = &p->values[value];
+    if (v->kind != WF_IR_NODE || v->node < 0 || v->slice_of >= 0 || v->type.shape.rank != 4 ||
+        needed(p, value))
+        return false;
+    for (int n = 0; n < p->n_nodes; n++)
+        for (int i = 0; i < p->nodes[n].n_in; i++)
+            if (p->nodes[n].in[i] == value && !reads_by_image(&p->nodes[n], i))
+                return false;
+    return true;
+}
+
+/* The inputs of a concatenation along channels become slices of its output. */
+static void place_inputs(wf_plan *p, const wf_ir_node *concat)
+{
+    const wf_concat_attrs *a = concat->attrs;
+    const int joined = concat->out[0];
+    const wf_ir_value *v = &p->values[joined];
+    if (a->dim != 1 || a->groups != 1 || v->type.shape.rank != 4 || needed(p, joined))
+        return;
+    for (int i = 0; i < concat->n_in - 1; i++)
+        if (p->values[concat->in[i]].type.shape.dim[1] % v->block != 0)
+            return; /* concat.c gathers */
+    size_t at = 0;
+    for (int i = 0; i < concat->n_in; i++) {
+        wf_ir_value *u = &p->values[concat->in[i]];
+        if (can_be_slice(p, concat->in[i]) && writes_by_image(&p->nodes[u->node])) {
+            u->slice_of = joined;
+            u->slice_at = at;
+        }
+        at += image_bytes(u);
+    }
+}
+
+/* The part that narrow takes of an image's channels becomes a slice of the whole. */
+static void place_output(wf_plan *p, const wf_ir_node *narrow)
+{
+    const wf_narrow_attrs *a = narrow->attrs;
+    const wf_ir_value *x = &p->values[narrow->in[0]];
+    wf_ir_value *u = &p->values[narrow->out[0]];
+    if (a->dim != 1 || a->groups != 1 || x->kind != WF_IR_NODE || needed(p, narrow->in[0]) ||
+        !can_be_slice(p, narrow->out[0]) || a->start % x->block != 0 ||
+        (a->length % x->block != 0 && a->start + a->length != x->type.shape.dim[1]))
+        return;
+    const size_t pixels = (size_t)x->type.shape.dim[2] * (size_t)x->type.shape.dim[3];
+    u->slice_of = narrow->in[0];
+    u->slice_at = (size_t)a->start * pixels * weft_dtype_size(x->storage);
+}
+
+weft_status wf_pass_slices(wf_plan *p)
+{
+    if ((p->passes_off & WEFT_PASS_SLICES) || p->keep_all)
+        return WEFT_OK;
+    for (int n = 0; n < p->n_nodes; n++) {
+        if (p->nodes[n].op == &wf_op_concat)
+            place_inputs(p, &p->nodes[n]);
+        else if (p->nodes[n].op == &wf_op_narrow)
+            place_output(p, &p->nodes[n]);
+    }
+    return WEFT_OK;
+}
