@@ -31,17 +31,21 @@ def both(result, what):
     return f"{short(ours)} ({short(theirs)})" if ours or theirs else "-"
 
 
+def name(result):
+    return f"`{result['model']}`" + (" with its auxiliary heads" if result["args"] else "")
+
+
 def images(result):
     return "{batch}x{size}x{size}".format(**result)
 
 
 def float_row(result):
-    return row(f"`{result['model']}`", images(result), str(result["steps"]),
+    return row(name(result), images(result), str(result["steps"]),
                *(both(result, what) for what in WHATS))
 
 
 def double_row(result):
-    return row(f"`{result['model']}`", images(result), str(result["steps"]),
+    return row(name(result), images(result), str(result["steps"]),
                *(short(result["weft_f64"][what]) for what in WHATS))
 
 

@@ -3,7 +3,8 @@
 
     zoo_torch.py DRIVER CASES_JSON
 
-A case: "model", "size", "batch", "steps", "double" (compare in f64 too). For each, makes weights
+A case: "model", "size", "batch", "steps", "double" (compare in f64 too), "args" (of
+the model's own). For each, makes weights
 and images, has the driver load and train them, does the same in PyTorch, and prints one line of
 JSON with how far they are apart. The truth is PyTorch in double; PyTorch's own f32 error stands
 beside Weft's, as the measure of what f32 can do on the network. The first line lists the
@@ -96,7 +97,11 @@ def run_torch(net, images, labels, lr):
     losses = []
     for step, (x, y) in enumerate(zip(batches, labels)):
         sgd.zero_grad()
-        logits, loss = training_loss(net, x, y)
+        out = net(x)
+        logits, *auxiliary = out if isinstance(out, tuple) else (out,)
+        loss = F.cross_entropy(logits, y)
+        for more in auxiliary:
+            loss = loss + net.aux_loss_weight * F.cross_entropy(more, y)
         loss.backward()
         if step == 0:
             result["train"] = logits.detach()
@@ -113,7 +118,8 @@ def learning_rate(net, x, y, steps):
     """At which all steps together, were the gradient always the first one, lowered the loss by
     FALL of it. So networks with steep and with flat losses are asked the same."""
     net = copy.deepcopy(net).train()
-    loss = training_loss(net, x, y)[1]
+    out = net(x)
+    loss = F.cross_entropy(out[0] if isinstance(out, tuple) else out, y)
     loss.backward()
     slope = sum(norm(p.grad) ** 2 for p in net.parameters() if p.grad is not None)
     path = sum((1 - MOMENTUM ** (t + 1)) / (1 - MOMENTUM) for t in range(steps))
@@ -123,7 +129,7 @@ def learning_rate(net, x, y, steps):
 def run_weft(driver, folder, model, dtype, classes, lr, options):
     """The driver's results, and the network's state after training with its keys in their order."""
     command = [driver, folder, model, dtype, str(classes), repr(lr), str(MOMENTUM),
-               *(f"{key}={value}" for key, value in options.items())]
+               *(f"{key}={str(value).lower()}" for key, value in options.items())]
     # In double through the reference kernels.
     env = dict(os.environ, **({"WEFT_MAX_ISA": "scalar"} if dtype == "f64" else {}))
     out = subprocess.run(command, text=True, capture_output=True, env=env)
@@ -212,7 +218,7 @@ def differences(net, result, state, keys, want):
 
 def compare(driver, case, folder):
     model = MODELS[case["model"]]
-    options = options_of(model, case["size"])
+    options = {**dropped(model), **case["args"]}
     torch.manual_seed(1)
     net = model.create(size=case["size"], **options)
     shape = (model.channels, case["size"], case["size"])
