@@ -38,7 +38,7 @@ SMALL = {
     "efficientnet_b0": (64, 4, 5),
     "densenet121": (64, 4, 3),
     "googlenet": (64, 4, 3),
-    "inception_v3": (107, 8, 1),
+    "inception_v3": (107, 4, 2),
     "alexnet": (63, 4, 2),
     "vgg11": (32, 4, 2),
 }
@@ -142,7 +142,12 @@ class Zoo(unittest.TestCase):
         wrong = []
         for r in self.results:
             errors = r.get("weft_" + dtype)
-            if errors and not errors[what] <= bound:
+            # Where units with equal inputs meet in a pooling, f32's gradients can be off by more
+            # than the bound, in PyTorch too: then Weft's may be as far off as PyTorch's, not more.
+            limit = bound
+            if ARGS.all or ARGS.models:
+                limit = max(bound, r.get("torch_f32", {}).get(what, 0) if dtype == "f32" else 0)
+            if errors and not errors[what] <= limit:
                 wrong.append(f"{r['model']}, {r['size']}x{r['size']}: {what} {errors[what]:.2e} in "
                              f"{dtype}, PyTorch's own f32 {r['torch_f32'][what]:.2e} "
                              f"({errors['where'].get(what, '')})")

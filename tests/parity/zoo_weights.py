@@ -19,10 +19,10 @@ def make_images(steps, batch, shape, classes):
     return images + 0.5 * torch.randn(images.shape, generator=g), labels
 
 
-def make_weights(net, images):
+def make_weights(net, images, shift=0.0):
     """Every parameter and statistic differs from what a new network has. BatchNorm's statistics are
     what it would have seen, changed at random: with statistics that do not fit, the activations of
-    deep networks in evaluation mode grow or vanish."""
+    deep networks in evaluation mode grow or vanish. shift: where BatchNorm's betas lie around."""
     g = torch.Generator().manual_seed(8)
 
     def uniform(like, low, high):
@@ -34,6 +34,7 @@ def make_weights(net, images):
         for module in net.modules():
             if isinstance(module, nn.BatchNorm2d):
                 module.weight.copy_(uniform(module.weight, 0.5, 1.5))
+                module.bias.add_(shift)
                 module.momentum = 1.0
             if getattr(module, "bias", None) is not None:
                 module.bias.add_(uniform(module.bias, -0.2, 0.2))
