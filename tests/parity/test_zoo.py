@@ -42,6 +42,8 @@ SMALL = {
     "alexnet": (63, 4, 2),
     "vgg11": (32, 4, 2),
 }
+# Of the images, where max pooling is everywhere: such that no pixels tie, see Note [Corners].
+SEED = {"googlenet": 19}
 # Compared in double with --all only: minutes with the reference kernels.
 SLOW_IN_DOUBLE = ("inception_v3", "vgg11")
 # --all: steps on images of this size, or larger where the network needs it, and one step on images
@@ -71,8 +73,9 @@ def which(c):
 
 
 def default_cases():
-    return [case(model, *small, ARGS.all or model not in SLOW_IN_DOUBLE,
-                 AUX if model == "googlenet" else None) for model, small in SMALL.items()]
+    return [dict(case(model, *small, ARGS.all or model not in SLOW_IN_DOUBLE,
+                      AUX if model == "googlenet" else None), seed=SEED.get(model, 7))
+            for model, small in SMALL.items()]
 
 
 def full_cases(sizes):

@@ -4,7 +4,7 @@
     zoo_torch.py DRIVER CASES_JSON
 
 A case: "model", "size", "batch", "steps", "double" (compare in f64 too), "args" (of
-the model's own). For each, makes weights
+the model's own), "seed" (of the images). For each, makes weights
 and images, has the driver load and train them, does the same in PyTorch, and prints one line of
 JSON with how far they are apart. The truth is PyTorch in double; PyTorch's own f32 error stands
 beside Weft's, as the measure of what f32 can do on the network. The first line lists the
@@ -30,7 +30,7 @@ from torch import nn
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.join(HERE, "..", "..", "bench"))
 from torch_models import FAMILIES, MODELS  # noqa: E402
-from zoo_weights import make_images, make_weights, nearest_corner  # noqa: E402
+from zoo_weights import make_images, make_weights, nearest  # noqa: E402
 
 MOMENTUM = 0.9
 # By how much all steps together would lower the loss if the gradient stayed what it is. From the
@@ -39,7 +39,7 @@ MOMENTUM = 0.9
 FALL = 0.1
 # Depth without shortcuts amplifies: with betas around 0 Inception's logits in training mode have
 # f32 errors of 1e-4, PyTorch's as Weft's. Betas above 0 leave more units on.
-SHIFT = {"inception_v3": 1.0}
+SHIFT = {"googlenet": 1.0, "inception_v3": 1.0}
 # A gradient whose norm is below this part of the whole gradient's in double is zero by
 # construction, such as that of a bias whose sum BatchNorm subtracts again: rounding alone, which is
 # compared on the scale of the whole gradient, like that of a dead unit.
@@ -225,7 +225,8 @@ def compare(driver, case, folder):
     torch.manual_seed(1)
     net = model.create(size=case["size"], **options)
     shape = (model.channels, case["size"], case["size"])
-    images, labels = make_images(case["steps"], case["batch"], shape, model.classes)
+    images, labels = make_images(case["steps"], case["batch"], shape, model.classes,
+                                 case.get("seed", 7))
     first = images[:case["batch"]].double()
     make_weights(net.double(), first, SHIFT.get(case["model"], 0.0))
     net.float()
@@ -233,7 +234,7 @@ def compare(driver, case, folder):
               os.path.join(folder, "init.safetensors"))
     save_file({"images": images, "labels": labels}, os.path.join(folder, "data.safetensors"))
     truth = in_double(net)
-    corner = nearest_corner(truth, first)
+    corner, tie = nearest(truth, first)
     lr = learning_rate(truth, first, labels[0], case["steps"])
     want = run_torch(truth, images, labels, lr)
     figures = {"torch_f32": errors_of(run_torch(net, images, labels, lr), want)}
@@ -249,6 +250,7 @@ def compare(driver, case, folder):
         "lr": lr,
         "loss": [want["losses"][0].item(), want["losses"][-1].item()],
         "corner": corner,
+        "tie": tie,
         "zeros": sorted(key[2:] for key in gradient_errors(want, want)[1]),
         "wrong": wrong,
     }

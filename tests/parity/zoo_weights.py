@@ -9,9 +9,9 @@ from torch import nn
 from torch.overrides import TorchFunctionMode
 
 
-def make_images(steps, batch, shape, classes):
+def make_images(steps, batch, shape, classes, seed=7):
     """A noisy pattern for each class, so that there is something to learn; a batch for each step."""
-    g = torch.Generator().manual_seed(7)
+    g = torch.Generator().manual_seed(seed)
     used = min(classes, 10)
     labels = torch.randint(0, used, (steps, batch), generator=g)
     patterns = torch.randn((used, *shape), generator=g)
@@ -55,8 +55,9 @@ def make_weights(net, images, shift=0.0):
 # n inputs flips about e*n of them: sqrt(e) in all, 1e-3 for 1e-6, however large the network. A test
 # of gradients to 1e-3 would thus test chance. Here every channel's bias is moved by up to a tenth
 # of the channel's spread to where no unit of the first batch is near a corner; the distance left is
-# tens of times the rounding, and "corner" in the figures. Gradients then differ by rounding alone
-# (but for max pooling: of two inputs that are equal but for rounding, either may be the largest).
+# tens of times the rounding, and "corner" in the figures. Gradients then differ by rounding alone.
+# Max pooling has corners too: of two inputs that are equal but for rounding, either may be the
+# largest. No bias parts them; a seed of the images may, where there are not too many windows.
 
 CORNERS = {
     F.relu: (0.0,),
@@ -77,11 +78,14 @@ class Corners(TorchFunctionMode):
         self.move = move
         self.bias = None  # of the last layer that has one
         self.nearest = math.inf  # in units of the channel's spread
+        self.tie = math.inf  # of two inputs of a max pooling, in the same units
 
     def __torch_function__(self, func, types, args=(), kwargs=None):
         kwargs = kwargs or {}
         if func in CORNERS:
             args = (self.at_corner(args[0], CORNERS[func]), *args[1:])
+        if func is F.max_pool2d:
+            self.tie = min(self.tie, nearest_tie(*args, **kwargs))
         result = func(*args, **kwargs)
         if func in BIAS_ARGUMENT:
             place = BIAS_ARGUMENT[func]
@@ -120,13 +124,31 @@ def distance(z, shifts, corners):
     return least
 
 
+def nearest_tie(x, kernel_size, stride=None, padding=0, dilation=1, ceil_mode=False, **_):
+    """Between the two largest of a window, in units of their channel's spread. What ReLU has made 0
+    does not count, it gets no gradient; nor do equal ones, an earlier pooling's copies of one."""
+    with torch._C.DisableTorchFunction():
+        x = x.detach()
+        kernel, stride, padding = (v if isinstance(v, int) else v[0]
+                                   for v in (kernel_size, stride or kernel_size, padding))
+        more = stride - 1 if ceil_mode else 0
+        windows = F.pad(x, (padding, padding + more) * 2)
+        windows = windows.unfold(2, kernel, stride).unfold(3, kernel, stride).flatten(4)
+        first = windows.amax(-1)
+        second = windows.masked_fill(windows == first.unsqueeze(-1), 0).amax(-1)
+        gaps = (first - second) / x.transpose(0, 1).flatten(1).std(1).view(1, -1, 1, 1)
+        gaps = gaps[second > 0]
+        return gaps.min().item() if gaps.numel() else math.inf
+
+
 def keep_from_corners(net, images):
     """Moves biases; statistics of BatchNorm layers become those of the images."""
     with torch.no_grad(), Corners(move=True):
         net(images)
 
 
-def nearest_corner(net, images):
+def nearest(net, images):
+    """To a corner, and to a tie, of any unit."""
     with torch.no_grad(), Corners(move=False) as corners:
         copy.deepcopy(net).train()(images)
-    return corners.nearest
+    return corners.nearest, corners.tie
