@@ -51,9 +51,6 @@ SLOW_IN_DOUBLE = ("inception_v3", "vgg11")
 SMALL_SIZE, SMALL_BATCH = 64, 8
 SIZES = {"inception_v3": 107}
 OWN_BATCH = 2
-# Networks with auxiliary classifiers, trained with them too, where the image is large enough.
-WITH_AUX = ("googlenet", "inception_v3")
-AUX = {"aux_logits": True}
 
 # Of the largest logit; of a gradient's norm; of the loss; of a statistic's norm. In double, all:
 # 1e-10.
@@ -63,19 +60,18 @@ DOUBLE_BOUND = 1e-10
 CORNER = 1e-4
 
 
-def case(model, size, batch, steps, double=False, args=None):
+def case(model, size, batch, steps, double=False):
     return {"model": model, "size": size, "batch": batch, "steps": steps, "double": double,
-            "args": args or {}}
+            "seed": 7}
 
 
 def which(c):
-    return c["model"], c["size"], c["batch"], c["steps"], str(c["args"])
+    return c["model"], c["size"], c["batch"], c["steps"]
 
 
 def default_cases():
-    return [dict(case(model, *small, ARGS.all or model not in SLOW_IN_DOUBLE,
-                      AUX if model == "googlenet" else None), seed=SEED.get(model, 7))
-            for model, small in SMALL.items()]
+    return [dict(case(model, *small, ARGS.all or model not in SLOW_IN_DOUBLE),
+                 seed=SEED.get(model, 7)) for model, small in SMALL.items()]
 
 
 def full_cases(sizes):
@@ -84,7 +80,7 @@ def full_cases(sizes):
         small = min(own, SIZES.get(model, SMALL_SIZE))
         cases.append(case(model, small, SMALL_BATCH, STEPS))
         if small != own:
-            cases.append(case(model, own, OWN_BATCH, 1, args=AUX if model in WITH_AUX else None))
+            cases.append(case(model, own, OWN_BATCH, 1))
     return cases
 
 
@@ -100,8 +96,7 @@ def run(driver, cases):
 
 def line_of(result):
     """A result in one line."""
-    text = "{model}{args}, {batch}x{size}x{size}, {steps} steps, {seconds:.0f} s:".format(
-        **{**result, "args": "".join(f" {key}={value}" for key, value in result["args"].items())})
+    text = "{model}, {batch}x{size}x{size}, {steps} steps, {seconds:.0f} s:".format(**result)
     for side in ("weft_f32", "torch_f32", "weft_f64"):
         if side in result:
             text += f" {side} " + " ".join(f"{result[side][what]:.1e}" for what in BOUNDS) + ";"

@@ -179,8 +179,7 @@ static void train_step(run *r, weft_optimizer *sgd, int64_t step)
     weft_tensor *y = weft_tensor_from(r->ctx, WEFT_I64, WEFT_SHAPE(r->batch),
                                       (const int64_t *)r->labels->data + step * r->batch);
     weft_optimizer_zero_grad(sgd);
-    weft_tensor *logits = NULL;
-    weft_tensor *loss = weft_training_loss(r->net, x, y, NULL, &logits);
+    weft_tensor *logits = NULL, *loss = weft_training_loss(r->net, x, y, NULL, &logits);
     weft_tensor *kept = step == 0 ? weft_keep(logits) : NULL;
     if (!loss || weft_backward(loss) != WEFT_OK || weft_optimizer_step(sgd) != WEFT_OK)
         die(r, "a training step");

@@ -32,7 +32,7 @@ def both(result, what):
 
 
 def name(result):
-    return f"`{result['model']}`" + (" with its auxiliary heads" if result["args"] else "")
+    return f"`{result['model']}`" + (" with its auxiliary heads" if result.get("aux") else "")
 
 
 def images(result):

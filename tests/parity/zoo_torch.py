@@ -3,8 +3,8 @@
 
     zoo_torch.py DRIVER CASES_JSON
 
-A case: "model", "size", "batch", "steps", "double" (compare in f64 too), "args" (of
-the model's own), "seed" (of the images). For each, makes weights
+A case: "model", "size", "batch", "steps", "double" (compare in f64 too), "seed" (of
+the images). For each, makes weights
 and images, has the driver load and train them, does the same in PyTorch, and prints one line of
 JSON with how far they are apart. The truth is PyTorch in double; PyTorch's own f32 error stands
 beside Weft's, as the measure of what f32 can do on the network. The first line lists the
@@ -100,11 +100,7 @@ def run_torch(net, images, labels, lr):
     losses = []
     for step, (x, y) in enumerate(zip(batches, labels)):
         sgd.zero_grad()
-        out = net(x)
-        logits, *auxiliary = out if isinstance(out, tuple) else (out,)
-        loss = F.cross_entropy(logits, y)
-        for more in auxiliary:
-            loss = loss + net.aux_loss_weight * F.cross_entropy(more, y)
+        logits, loss = training_loss(net, x, y)
         loss.backward()
         if step == 0:
             result["train"] = logits.detach()
@@ -121,8 +117,7 @@ def learning_rate(net, x, y, steps):
     """At which all steps together, were the gradient always the first one, lowered the loss by
     FALL of it. So networks with steep and with flat losses are asked the same."""
     net = copy.deepcopy(net).train()
-    out = net(x)
-    loss = F.cross_entropy(out[0] if isinstance(out, tuple) else out, y)
+    loss = training_loss(net, x, y)[1]
     loss.backward()
     slope = sum(norm(p.grad) ** 2 for p in net.parameters() if p.grad is not None)
     path = sum((1 - MOMENTUM ** (t + 1)) / (1 - MOMENTUM) for t in range(steps))
@@ -221,12 +216,12 @@ def differences(net, result, state, keys, want):
 
 def compare(driver, case, folder):
     model = MODELS[case["model"]]
-    options = {**dropped(model), **case["args"]}
+    options = options_of(model, case["size"])
     torch.manual_seed(1)
     net = model.create(size=case["size"], **options)
     shape = (model.channels, case["size"], case["size"])
     images, labels = make_images(case["steps"], case["batch"], shape, model.classes,
-                                 case.get("seed", 7))
+                                 case["seed"])
     first = images[:case["batch"]].double()
     make_weights(net.double(), first, SHIFT.get(case["model"], 0.0))
     net.float()
@@ -247,6 +242,7 @@ def compare(driver, case, folder):
     return {
         **case,
         **figures,
+        "aux": "aux_logits" in options,
         "lr": lr,
         "loss": [want["losses"][0].item(), want["losses"][-1].item()],
         "corner": corner,
