@@ -3,6 +3,7 @@
 
 #include <math.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <time.h>
 
 #include "engine/context/context.h"
@@ -31,10 +32,10 @@ static json_t *environment(weft_context *ctx)
     char onednn[32];
     wf_onednn_version(&dnnl[0], &dnnl[1], &dnnl[2]);
     snprintf(onednn, sizeof(onednn), "%d.%d.%d", dnnl[0], dnnl[1], dnnl[2]);
-    return json_pack("{s:s, s:s, s:s, s:s, s:i, s:s}", "weft", weft_version(), "onednn", onednn,
-                     "cpu", wf_topology_machine(ctx->topology)->cpu_model, "isa",
+    return json_pack("{s:s, s:s, s:s, s:s, s:i, s:s, s:s?}", "weft", weft_version(), "onednn",
+                     onednn, "cpu", wf_topology_machine(ctx->topology)->cpu_model, "isa",
                      weft_isa_name(weft_context_isa(ctx)), "threads", weft_threads(ctx), "wisdom",
-                     wisdom.hash);
+                     wisdom.hash, "avoid", getenv("WEFT_AVOID"));
 }
 
 json_t *wf_config_json(weft_context *ctx, const char *command, const weft_setting *settings, int n,

@@ -59,11 +59,6 @@ typedef struct plan {
     size_t v_point, m_point, m_pair, u_point, u_block;
 } plan;
 
-static bool is_staged(const geometry *g)
-{
-    return (int64_t)g->I * g->O > 96 * 96;
-}
-
 static plan plan_of(const wf_conv2d_desc *d, wf_conv2d_pass pass)
 {
     plan p = {.g = geometry_of(d, pass), .images = 1, .parts = 1};
@@ -73,7 +68,7 @@ static plan plan_of(const wf_conv2d_desc *d, wf_conv2d_pass pass)
     const int tiles = p.cut.rows * p.cut.columns;
     p.group = MAX_BLOCKS;
     p.capacity = wino_capacity(&p.cut, WINO_L2_FLOATS / (WINO_POINTS * p.I));
-    if (is_staged(&p.g)) {
+    if (wino_is_staged(d)) {
         int work = (int)(((int64_t)d->N * tiles + STAGED_TILES / 2) / STAGED_TILES);
         work = work < 1 ? 1 : work < d->N ? work : d->N;
         p.images = (d->N + work - 1) / work;

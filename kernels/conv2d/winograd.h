@@ -133,6 +133,13 @@ static inline int wino_capacity(const wino_tiles *t, int most)
     return most / t->columns < 1 ? t->columns : most / t->columns * t->columns;
 }
 
+/* Note [Staging] in winograd.c: whether the transformed filter, or its gradient, is too large for the
+ * second-level cache. */
+static inline bool wino_is_staged(const wf_conv2d_desc *d)
+{
+    return (int64_t)d->C * d->K > 96 * 96;
+}
+
 /* n rows of tiles of an image, from `first` on. */
 typedef struct wino_rows {
     int image, first, n;

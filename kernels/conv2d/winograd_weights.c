@@ -30,7 +30,7 @@ typedef struct plan {
 static plan plan_of(const wf_conv2d_desc *d)
 {
     plan p = {.cut = wino_cut(d->P, d->Q), .C = wf_round_up(d->C, L)};
-    const bool staged = (int64_t)d->C * d->K > 96 * 96;
+    const bool staged = wino_is_staged(d);
     p.blocks = (d->K + L - 1) / L;
     p.part_blocks = (staged ? STAGED_PART : PART) / L;
     p.part_blocks = p.part_blocks < p.blocks ? p.part_blocks : p.blocks;

@@ -461,5 +461,14 @@ def test_a_run_that_fails_reports_why(tmp):
     assert "did not finish: it failed" in page.text
 
 
+def test_a_run_says_which_kernels_it_was_told_to_avoid(tmp):
+    """Bits depend on it: WEFT_AVOID is part of the environment of config.json."""
+    args = ("train", *SMALL, "--max-steps", "1", "--output-dir")
+    done(*args, f"{tmp}/a", env={**os.environ, "WEFT_AVOID": "winograd,gemm"})
+    done(*args, f"{tmp}/b")
+    assert json.loads(read(f"{tmp}/a/config.json"))["environment"]["avoid"] == "winograd,gemm"
+    assert json.loads(read(f"{tmp}/b/config.json"))["environment"]["avoid"] is None
+
+
 if __name__ == "__main__":
     sys.exit(test_cli.main(sys.argv, globals()))
