@@ -12,8 +12,6 @@
 #include "kernels/conv2d/depthwise.h"
 #include "kernels/select.h"
 
-#define ISA (WF_LANES == 16 ? WEFT_ISA_AVX512 : WEFT_ISA_AVX2)
-
 enum {
     TILE_BLOCKS = 8,      /* channel blocks of one tile of packing and reducing */
     PART_FLOPS = 1000000, /* a tile of less is not worth handing out */
@@ -150,7 +148,7 @@ static wf_depthwise *plan_create(const wf_conv2d_desc *d, wf_conv2d_pass pass)
 static double expect(const wf_conv2d_desc *d, wf_conv2d_pass pass, weft_isa isa)
 {
     const bool fast = (d->S == 3 || d->S == 5) && d->stride[1] <= 2 && d->dilation[1] == 1;
-    return wf_conv2d_expect(d, ISA, fast ? 0.95 : 0.4);
+    return wf_conv2d_expect(d, WF_ISA, fast ? 0.95 : 0.4);
 }
 
 /* Tiles of one image when a batch alone would leave cores idle, by channel blocks; a tile of an image
@@ -288,12 +286,8 @@ static void reduce(const wf_conv2d *k, int worker, void *slots, size_t slot_stri
 }
 
 const wf_conv2d_impl WF_ISA_FN(wf_conv2d_depthwise) = {
-#if WF_LANES == 16
-    .name = "depthwise:avx512",
-#else
-    .name = "depthwise:avx2",
-#endif
-    .isa = ISA,
+    .name = "depthwise:" WF_ISA_NAME,
+    .isa = WF_ISA,
     .fits = fits,
     .expect = expect,
     .create = create,

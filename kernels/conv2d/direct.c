@@ -15,8 +15,6 @@
 #include "kernels/select.h"
 #include "kernels/simd/simd.h"
 
-#define ISA (WF_LANES == 16 ? WEFT_ISA_AVX512 : WEFT_ISA_AVX2)
-
 enum {
     L = WF_LANES,
     CHUNK = 200,         /* pixels that are taken through all taps before the next */
@@ -72,7 +70,7 @@ static double expect(const wf_conv2d_desc *d, wf_conv2d_pass pass, weft_isa isa)
         share = 0.78;
     else if (strided)
         share = point ? 0.56 : 0.8;
-    return wf_conv2d_expect(d, ISA, share);
+    return wf_conv2d_expect(d, WF_ISA, share);
 }
 
 static bool create(wf_conv2d *k, char *why, size_t size)
@@ -283,12 +281,8 @@ static void reduce(const wf_conv2d *k, int worker, void *slots, size_t slot_stri
 }
 
 const wf_conv2d_impl WF_ISA_FN(wf_conv2d_direct) = {
-#if WF_LANES == 16
-    .name = "direct:avx512",
-#else
-    .name = "direct:avx2",
-#endif
-    .isa = ISA,
+    .name = "direct:" WF_ISA_NAME,
+    .isa = WF_ISA,
     .fits = fits,
     .expect = expect,
     .create = create,

@@ -40,8 +40,6 @@ enum {
     GEMM_NV = 4                    /* vectors of outputs of a pixel */
 };
 
-#define GEMM_ISA (L == 16 ? WEFT_ISA_AVX512 : WEFT_ISA_AVX2)
-
 typedef enum gemm_kind { GEMM_DENSE, GEMM_PLAIN, GEMM_LANES, GEMM_ROTATE } gemm_kind;
 
 /* Rows or columns of a phase. Output i of n lies at out + i * out_step and meets, with each of its

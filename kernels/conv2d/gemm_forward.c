@@ -55,7 +55,7 @@ static bool fits(const wf_conv2d_desc *d, wf_conv2d_pass pass, char *why, size_t
 
 static double expect(const wf_conv2d_desc *d, wf_conv2d_pass pass, weft_isa isa)
 {
-    return wf_conv2d_expect(d, GEMM_ISA, gemm_share(d, pass));
+    return wf_conv2d_expect(d, WF_ISA, gemm_share(d, pass));
 }
 
 static void destroy(wf_conv2d *k)
@@ -642,12 +642,8 @@ static void run(const wf_conv2d *k, int worker, const wf_conv2d_io *io, int n, i
 }
 
 const wf_conv2d_impl WF_ISA_FN(wf_conv2d_gemm) = {
-#if WF_LANES == 16
-    .name = "gemm:avx512",
-#else
-    .name = "gemm:avx2",
-#endif
-    .isa = GEMM_ISA,
+    .name = "gemm:" WF_ISA_NAME,
+    .isa = WF_ISA,
     .fits = fits,
     .expect = expect,
     .create = create,

@@ -75,7 +75,7 @@ static double expect(const wf_conv2d_desc *d, wf_conv2d_pass pass, weft_isa isa)
         share = 0.78;
     else if (strided)
         share *= d->groups > 1 ? 0.6 : 0.78;
-    return wf_conv2d_expect(d, GEMM_ISA, share);
+    return wf_conv2d_expect(d, WF_ISA, share);
 }
 
 static void destroy(wf_conv2d *k)
@@ -673,12 +673,8 @@ static void reduce(const wf_conv2d *k, int worker, void *slots, size_t slot_stri
 }
 
 const wf_conv2d_impl WF_ISA_FN(wf_conv2d_gemm_weights) = {
-#if WF_LANES == 16
-    .name = "gemm:avx512",
-#else
-    .name = "gemm:avx2",
-#endif
-    .isa = GEMM_ISA,
+    .name = "gemm:" WF_ISA_NAME,
+    .isa = WF_ISA,
     .fits = fits,
     .expect = expect,
     .create = create,

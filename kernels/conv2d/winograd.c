@@ -115,7 +115,7 @@ static double expect(const wf_conv2d_desc *d, wf_conv2d_pass pass, weft_isa isa)
 {
     plan p = plan_of(d, pass);
     double tiles = (double)d->N * p.cut.rows * p.cut.columns;
-    return wf_expect_fmas(WINO_POINTS * tiles * p.I * p.blocks * L, WINO_ISA, WINO_SHARE) +
+    return wf_expect_fmas(WINO_POINTS * tiles * p.I * p.blocks * L, WF_ISA, WINO_SHARE) +
            tiles * (p.parts * p.I / L * WINO_INPUT_CYCLES + p.blocks * WINO_OUTPUT_CYCLES) +
            (double)p.I * p.blocks * WINO_FILTER_CYCLES + wf_conv2d_expect_traffic(d) +
            /* the packed filter, written and read */
@@ -337,12 +337,8 @@ static void batch(const wf_conv2d *k, int worker, const wf_conv2d_io *io, int n,
 }
 
 const wf_conv2d_impl WF_ISA_FN(wf_conv2d_winograd) = {
-#if WF_LANES == 16
-    .name = "winograd:avx512",
-#else
-    .name = "winograd:avx2",
-#endif
-    .isa = WINO_ISA,
+    .name = "winograd:" WF_ISA_NAME,
+    .isa = WF_ISA,
     .amplification = WF_WINOGRAD_AMPLIFICATION,
     .fits = fits,
     .expect = expect,

@@ -34,7 +34,6 @@ enum {
     WINO_SKEW = 16 /* floats between the points' arrays, so that they meet in no cache set */
 };
 
-#define WINO_ISA (WF_LANES == 16 ? WEFT_ISA_AVX512 : WEFT_ISA_AVX2)
 /* What is expected of it, Note [Expected cost], as measured: the share of the multiply-add peak at the
  * points, and cycles of the transforms of one tile (of one filter tap vector) of a block. */
 #define WINO_SHARE 0.75

@@ -69,7 +69,7 @@ static double expect(const wf_conv2d_desc *d, wf_conv2d_pass pass, weft_isa isa)
     int images = wf_conv2d_slot_images(d), slots = (d->N + images - 1) / images;
     double tiles = (double)d->N * p.cut.rows * p.cut.columns;
     double parts = (p.blocks + p.part_blocks - 1) / p.part_blocks;
-    return wf_expect_fmas(WINO_POINTS * tiles * p.C * p.blocks * L, WINO_ISA, WINO_WEIGHTS_SHARE) +
+    return wf_expect_fmas(WINO_POINTS * tiles * p.C * p.blocks * L, WF_ISA, WINO_WEIGHTS_SHARE) +
            tiles * (parts * p.C / L * WINO_INPUT_CYCLES + p.blocks * WINO_OUTPUT_CYCLES) +
            slots * (double)p.C * p.blocks * WINO_FILTER_CYCLES + wf_conv2d_expect_traffic(d) +
            /* the sums, cleared, added to and transformed back */
@@ -228,12 +228,8 @@ static void reduce(const wf_conv2d *k, int worker, void *slots, size_t slot_stri
 }
 
 const wf_conv2d_impl WF_ISA_FN(wf_conv2d_winograd_weights) = {
-#if WF_LANES == 16
-    .name = "winograd:avx512",
-#else
-    .name = "winograd:avx2",
-#endif
-    .isa = WINO_ISA,
+    .name = "winograd:" WF_ISA_NAME,
+    .isa = WF_ISA,
     .amplification = WF_WINOGRAD_WEIGHTS_AMPLIFICATION,
     .fits = fits,
     .expect = expect,

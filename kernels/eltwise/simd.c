@@ -158,7 +158,7 @@ static void mul_channels(wf_act a, const void *vx, const void *vs, void *vy)
 
 extern const wf_eltwise WF_ISA_FN(wf_eltwise_f32);
 const wf_eltwise WF_ISA_FN(wf_eltwise_f32) = {
-    .name = WF_LANES == 16 ? "eltwise:avx512:f32" : "eltwise:avx2:f32",
+    .name = "eltwise:" WF_ISA_NAME ":f32",
     .add = add,
     .mul = mul,
     .scale = scale,

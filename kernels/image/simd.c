@@ -22,6 +22,6 @@ static void normalize(int C, size_t pixels, const float *mean, const float *std,
 
 extern const wf_image_kernels WF_ISA_FN(wf_image);
 const wf_image_kernels WF_ISA_FN(wf_image) = {
-    WF_LANES == 16 ? "image:avx512" : "image:avx2",
+    "image:" WF_ISA_NAME,
     normalize,
 };

@@ -163,13 +163,8 @@ static void run(const wf_matmul_desc *d, int64_t m0, int64_t m1, int64_t n0, int
 }
 
 const wf_matmul_impl WF_ISA_FN(wf_matmul) = {
-#if WF_LANES == 16
-    .name = "avx512",
-    .isa = WEFT_ISA_AVX512,
-#else
-    .name = "avx2",
-    .isa = WEFT_ISA_AVX2,
-#endif
+    .name = WF_ISA_NAME,
+    .isa = WF_ISA,
     .tile_m = TILE_M,
     .tile_n = TILE_N,
     .scratch_bytes = (size_t)(TILE_M + TILE_N) * KC * sizeof(float),

@@ -71,7 +71,7 @@ static void adamw(size_t n, const wf_adamw *s, const void *vp, const void *vg, c
 
 extern const wf_optim WF_ISA_FN(wf_optim_f32);
 const wf_optim WF_ISA_FN(wf_optim_f32) = {
-    .name = WF_LANES == 16 ? "optim:avx512:f32" : "optim:avx2:f32",
+    .name = "optim:" WF_ISA_NAME ":f32",
     .sgd = sgd,
     .adamw = adamw,
 };

@@ -145,7 +145,7 @@ static void channels_dot(wf_act a, const void *x, const void *z, double *y)
 
 extern const wf_reduce WF_ISA_FN(wf_reduce_f32);
 const wf_reduce WF_ISA_FN(wf_reduce_f32) = {
-    .name = WF_LANES == 16 ? "reduce:avx512:f32" : "reduce:avx2:f32",
+    .name = "reduce:" WF_ISA_NAME ":f32",
     .run = run,
     .columns = columns,
     .channels = channels,
