@@ -11,22 +11,13 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
 #include "engine/memory/alloc.h"
+#include "tests/scratch.h"
 #include "weft/data.h"
 #include "weft/safetensors.h"
 
 #define COUNT(a) (sizeof(a) / sizeof *(a))
-
-static char dir[] = "/tmp/weft-dataset-XXXXXX";
-
-static const char *in_dir(const char *name)
-{
-    static char path[512];
-    snprintf(path, sizeof path, "%s/%s", dir, name);
-    return path;
-}
 
 /* ---- safetensors ---------------------------------------------------------------------------- */
 
@@ -47,7 +38,7 @@ static const char *write_tensors(const char *name, const weft_safetensors_entry 
                                  const char *classes)
 {
     const weft_safetensors_meta meta = {"classes", classes};
-    const char *path = in_dir(name);
+    const char *path = in_scratch(name);
     assert_int_equal(weft_safetensors_write(path, entries, n, &meta, classes != NULL, NULL),
                      WEFT_OK);
     return path;
@@ -90,13 +81,13 @@ static void safetensors_files_are_data_sets(void **state)
     assert_false(weft_dataset_get_info(ds)->only_split);
     weft_dataset_destroy(ds);
 
-    mkdir(in_dir("split"), 0777);
+    mkdir(in_scratch("split"), 0777);
     write_tensors("split/train.safetensors", one, 2, NULL);
     write_tensors("split/test.safetensors", two + 1, 1, NULL);
-    assert_int_equal(weft_dataset_open(in_dir("split"), WEFT_SPLIT_TRAIN, &ds, &err), WEFT_OK);
+    assert_int_equal(weft_dataset_open(in_scratch("split"), WEFT_SPLIT_TRAIN, &ds, &err), WEFT_OK);
     assert_false(weft_dataset_get_info(ds)->only_split);
     weft_dataset_destroy(ds);
-    assert_int_equal(weft_dataset_open(in_dir("split"), WEFT_SPLIT_TEST, &ds, &err),
+    assert_int_equal(weft_dataset_open(in_scratch("split"), WEFT_SPLIT_TEST, &ds, &err),
                      WEFT_ERR_NOT_FOUND);
     assert_non_null(strstr(err.text, "test.safetensors: has no tensor \"images\""));
 }
@@ -134,10 +125,10 @@ static void names_in_the_metadata_are_the_classes(void **state)
                                               {"classes", cases[i].classes}};
         weft_dataset *ds = NULL;
         weft_error err = WEFT_ERROR_INIT;
-        assert_int_equal(
-            weft_safetensors_write(in_dir("named"), two, 2, meta, cases[i].classes ? 2 : 1, NULL),
-            WEFT_OK);
-        weft_status status = weft_dataset_open(in_dir("named"), WEFT_SPLIT_TRAIN, &ds, &err);
+        assert_int_equal(weft_safetensors_write(in_scratch("named"), two, 2, meta,
+                                                cases[i].classes ? 2 : 1, NULL),
+                         WEFT_OK);
+        weft_status status = weft_dataset_open(in_scratch("named"), WEFT_SPLIT_TRAIN, &ds, &err);
         assert_int_equal(status, cases[i].expected ? WEFT_OK : WEFT_ERR_FORMAT);
         if (!cases[i].expected)
             continue;
@@ -159,7 +150,7 @@ static void unaligned_arrays_read_right(void **state)
     while (length % 4 != 3)
         header[length++] = ' ';
     uint64_t prefix = (uint64_t)length;
-    FILE *f = fopen(in_dir("odd"), "wb");
+    FILE *f = fopen(in_scratch("odd"), "wb");
     fwrite(&prefix, 8, 1, f);
     fwrite(header, 1, (size_t)length, f);
     fwrite(pixels_f32, sizeof pixels_f32, 1, f);
@@ -169,7 +160,7 @@ static void unaligned_arrays_read_right(void **state)
     weft_error err = WEFT_ERROR_INIT;
     float pixels[6], mean[3], std[3];
     int64_t label;
-    if (weft_dataset_open(in_dir("odd"), WEFT_SPLIT_TRAIN, &ds, &err) != WEFT_OK)
+    if (weft_dataset_open(in_scratch("odd"), WEFT_SPLIT_TRAIN, &ds, &err) != WEFT_OK)
         fail_msg("%s", err.text);
     assert_int_equal(weft_dataset_get(ds, 1, pixels, &label, &err), WEFT_OK);
     assert_memory_equal(pixels, pixels_f32 + 6, sizeof pixels);
@@ -432,18 +423,6 @@ static void every_failed_allocation_is_an_error(void **state)
         }
 }
 
-static int setup(void **state)
-{
-    return mkdtemp(dir) ? 0 : -1;
-}
-
-static int teardown(void **state)
-{
-    char command[128];
-    snprintf(command, sizeof command, "rm -r '%s'", dir);
-    return system(command);
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -459,5 +438,5 @@ int main(void)
         cmocka_unit_test(a_constant_channel_has_deviation_zero),
         cmocka_unit_test(every_failed_allocation_is_an_error),
     };
-    return cmocka_run_group_tests(tests, setup, teardown);
+    return cmocka_run_group_tests(tests, scratch_create, scratch_remove);
 }

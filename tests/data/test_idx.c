@@ -9,21 +9,19 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 #include <zlib.h>
 
 #include "engine/memory/alloc.h"
+#include "tests/scratch.h"
 #include "weft/data.h"
 
 #define COUNT(a) (sizeof(a) / sizeof *(a))
 
-static char dir[] = "/tmp/weft-idx-XXXXXX";
-
 static void write_file(const char *name, const void *bytes, size_t n, bool gz)
 {
     char path[512];
-    snprintf(path, sizeof path, "%s/%s%s", dir, name, gz ? ".gz" : "");
+    snprintf(path, sizeof path, "%s/%s%s", scratch_dir, name, gz ? ".gz" : "");
     if (gz) {
         gzFile f = gzopen(path, "wb");
         assert_int_equal(gzwrite(f, bytes, (unsigned)n), (int)n);
@@ -33,13 +31,6 @@ static void write_file(const char *name, const void *bytes, size_t n, bool gz)
         assert_int_equal(fwrite(bytes, 1, n, f), n);
         fclose(f);
     }
-}
-
-static int clean(void **state)
-{
-    char command[128];
-    snprintf(command, sizeof command, "rm -rf '%s'/*", dir);
-    return system(command);
 }
 
 /* Three images of 2x2 pixels: the pixels count up from 10. */
@@ -84,30 +75,30 @@ static void check_good(const char *path, weft_split split)
 static void plain_and_gzipped_files_read_alike(void **state)
 {
     for (int gz = 0; gz < 2; gz++) {
-        clean(NULL);
+        scratch_clean(NULL);
         write_good("train", gz);
         write_good("t10k", gz);
-        check_good(dir, WEFT_SPLIT_TRAIN);
-        check_good(dir, WEFT_SPLIT_TEST);
-        check_good(dir, WEFT_SPLIT_PREDICT);
+        check_good(scratch_dir, WEFT_SPLIT_TRAIN);
+        check_good(scratch_dir, WEFT_SPLIT_TEST);
+        check_good(scratch_dir, WEFT_SPLIT_PREDICT);
     }
 }
 
 static void torchvisions_folders_are_found_and_name_the_classes(void **state)
 {
     char path[512];
-    snprintf(path, sizeof path, "mkdir -p '%s/x/FashionMNIST/raw'", dir);
+    snprintf(path, sizeof path, "mkdir -p '%s/x/FashionMNIST/raw'", scratch_dir);
     assert_int_equal(system(path), 0);
     write_file("x/FashionMNIST/raw/train-images-idx3-ubyte", images, sizeof images, true);
     write_file("x/FashionMNIST/raw/train-labels-idx1-ubyte", labels, sizeof labels, false);
-    snprintf(path, sizeof path, "%s/x", dir);
+    snprintf(path, sizeof path, "%s/x", scratch_dir);
     check_good(path, WEFT_SPLIT_TRAIN);
     weft_dataset *ds = NULL;
     assert_int_equal(weft_dataset_open(path, WEFT_SPLIT_TRAIN, &ds, NULL), WEFT_OK);
     assert_string_equal(weft_dataset_get_info(ds)->class_names[9], "Ankle boot");
     weft_dataset_destroy(ds);
     write_good("train", false);
-    assert_int_equal(weft_dataset_open(dir, WEFT_SPLIT_TRAIN, &ds, NULL), WEFT_OK);
+    assert_int_equal(weft_dataset_open(scratch_dir, WEFT_SPLIT_TRAIN, &ds, NULL), WEFT_OK);
     assert_null(weft_dataset_get_info(ds)->class_names);
     weft_dataset_destroy(ds);
 }
@@ -125,7 +116,7 @@ static void a_list_beside_the_files_names_the_classes(void **state)
         weft_dataset *ds = NULL;
         weft_error err = WEFT_ERROR_INIT;
         write_file("classes.txt", cases[i].text, strlen(cases[i].text), false);
-        weft_status status = weft_dataset_open(dir, WEFT_SPLIT_TRAIN, &ds, &err);
+        weft_status status = weft_dataset_open(scratch_dir, WEFT_SPLIT_TRAIN, &ds, &err);
         assert_int_equal(status, cases[i].last ? WEFT_OK : WEFT_ERR_FORMAT);
         if (cases[i].last)
             assert_string_equal(weft_dataset_get_info(ds)->class_names[9], cases[i].last);
@@ -176,13 +167,13 @@ static void every_broken_file_is_one_clear_error(void **state)
         memcpy(bytes, b->in_labels ? labels : images, good);
         if (b->at >= 0)
             bytes[b->at] = (unsigned char)b->value;
-        clean(NULL);
+        scratch_clean(NULL);
         write_good("train", gz);
         write_file(b->in_labels ? "train-labels-idx1-ubyte" : "train-images-idx3-ubyte", bytes,
                    b->length < 0 ? good + (size_t)-b->length : (size_t)b->length, gz);
         weft_dataset *ds = NULL;
         weft_error err = WEFT_ERROR_INIT;
-        weft_status status = weft_dataset_open(dir, WEFT_SPLIT_TRAIN, &ds, &err);
+        weft_status status = weft_dataset_open(scratch_dir, WEFT_SPLIT_TRAIN, &ds, &err);
         if (status != WEFT_ERR_FORMAT || ds || !strstr(err.text, b->text))
             fail_msg("%s%s gives %s: %s\n  expected: %s", b->what, gz ? " (gz)" : "",
                      weft_status_string(status), err.text, b->text);
@@ -198,7 +189,7 @@ static void overflowing_dimensions_are_refused(void **state)
     write_file("train-images-idx3-ubyte", huge, sizeof huge, false);
     weft_dataset *ds = NULL;
     weft_error err = WEFT_ERROR_INIT;
-    assert_int_equal(weft_dataset_open(dir, WEFT_SPLIT_TRAIN, &ds, &err), WEFT_ERR_FORMAT);
+    assert_int_equal(weft_dataset_open(scratch_dir, WEFT_SPLIT_TRAIN, &ds, &err), WEFT_ERR_FORMAT);
     assert_non_null(strstr(err.text, " is 4294967295, which makes no sense"));
 }
 
@@ -206,7 +197,7 @@ static void damaged_gzip_data_is_refused(void **state)
 {
     unsigned char bytes[256];
     char path[512];
-    snprintf(path, sizeof path, "%s/train-images-idx3-ubyte.gz", dir);
+    snprintf(path, sizeof path, "%s/train-images-idx3-ubyte.gz", scratch_dir);
     write_good("train", true);
     FILE *f = fopen(path, "rb");
     size_t n = fread(bytes, 1, sizeof bytes, f);
@@ -231,7 +222,7 @@ static void damaged_gzip_data_is_refused(void **state)
         fclose(f);
         weft_dataset *ds = NULL;
         weft_error err = WEFT_ERROR_INIT;
-        weft_status status = weft_dataset_open(dir, WEFT_SPLIT_TRAIN, &ds, &err);
+        weft_status status = weft_dataset_open(scratch_dir, WEFT_SPLIT_TRAIN, &ds, &err);
         if (status != WEFT_ERR_FORMAT || !strstr(err.text, cases[i].text))
             fail_msg("case %zu gives %s: %s", i, weft_status_string(status), err.text);
     }
@@ -241,8 +232,8 @@ static void missing_data_says_how_to_get_it(void **state)
 {
     weft_dataset *ds = NULL;
     char path[512];
-    snprintf(path, sizeof path, "%s/none", dir);
-    const char *const paths[] = {dir, path, "", NULL};
+    snprintf(path, sizeof path, "%s/none", scratch_dir);
+    const char *const paths[] = {scratch_dir, path, "", NULL};
     for (size_t i = 0; i < COUNT(paths); i++) {
         weft_error err = WEFT_ERROR_INIT;
         assert_int_not_equal(weft_dataset_open(paths[i], WEFT_SPLIT_TRAIN, &ds, &err), WEFT_OK);
@@ -251,7 +242,8 @@ static void missing_data_says_how_to_get_it(void **state)
     }
     write_good("train", true);
     weft_error err = WEFT_ERROR_INIT;
-    assert_int_equal(weft_dataset_open(dir, WEFT_SPLIT_TEST, &ds, &err), WEFT_ERR_NOT_FOUND);
+    assert_int_equal(weft_dataset_open(scratch_dir, WEFT_SPLIT_TEST, &ds, &err),
+                     WEFT_ERR_NOT_FOUND);
     assert_non_null(strstr(err.text, "has no t10k-images-idx3-ubyte, with or without .gz"));
 }
 
@@ -262,7 +254,7 @@ static void every_failed_allocation_is_an_error(void **state)
         weft_dataset *ds = NULL;
         weft_error err = WEFT_ERROR_INIT;
         wf_alloc_fail_at(n);
-        weft_status status = weft_dataset_open(dir, WEFT_SPLIT_TRAIN, &ds, &err);
+        weft_status status = weft_dataset_open(scratch_dir, WEFT_SPLIT_TRAIN, &ds, &err);
         if (wf_alloc_fail_at(0) > 0) {
             assert_int_equal(status, WEFT_OK);
             assert_true(n > 5);
@@ -298,20 +290,9 @@ static void fashion_mnist_reads(void **state)
     }
 }
 
-static int setup(void **state)
-{
-    return mkdtemp(dir) ? 0 : -1;
-}
-
-static int teardown(void **state)
-{
-    clean(state);
-    return rmdir(dir);
-}
-
 int main(void)
 {
-#define TEST(f) cmocka_unit_test_teardown(f, clean)
+#define TEST(f) cmocka_unit_test_teardown(f, scratch_clean)
     const struct CMUnitTest tests[] = {
         TEST(plain_and_gzipped_files_read_alike),
         TEST(torchvisions_folders_are_found_and_name_the_classes),
@@ -323,5 +304,5 @@ int main(void)
         TEST(every_failed_allocation_is_an_error),
         TEST(fashion_mnist_reads),
     };
-    return cmocka_run_group_tests(tests, setup, teardown);
+    return cmocka_run_group_tests(tests, scratch_create, scratch_remove);
 }

@@ -18,20 +18,12 @@
 
 #include "engine/files/atomic_file.h"
 #include "engine/memory/alloc.h"
-
-static char dir[] = "/tmp/weft-atomic-XXXXXX";
-
-static const char *in_dir(const char *name)
-{
-    static char path[512];
-    snprintf(path, sizeof path, "%s/%s", dir, name);
-    return path;
-}
+#include "tests/scratch.h"
 
 static void assert_content(const char *name, const char *expected)
 {
     char text[64] = {0};
-    FILE *f = fopen(in_dir(name), "r");
+    FILE *f = fopen(in_scratch(name), "r");
     assert_non_null(f);
     assert_int_equal(fread(text, 1, sizeof text - 1, f), strlen(expected));
     fclose(f);
@@ -42,18 +34,11 @@ static void assert_content(const char *name, const char *expected)
 static int files(void)
 {
     int n = 0;
-    DIR *d = opendir(dir);
+    DIR *d = opendir(scratch_dir);
     for (struct dirent *e; (e = readdir(d));)
         n += e->d_name[0] != '.';
     closedir(d);
     return n;
-}
-
-static int clean(void **state)
-{
-    char command[128];
-    snprintf(command, sizeof command, "rm -rf '%s'/*", dir);
-    return system(command);
 }
 
 static weft_status write_text(const char *path, const char *text, weft_error *err)
@@ -74,9 +59,9 @@ static weft_status write_text(const char *path, const char *text, weft_error *er
 static void a_file_appears_at_commit_and_replaces_the_old_one(void **state)
 {
     wf_atomic_file *f = NULL;
-    assert_int_equal(write_text(in_dir("a"), "old", NULL), WEFT_OK);
+    assert_int_equal(write_text(in_scratch("a"), "old", NULL), WEFT_OK);
     assert_content("a", "old!");
-    assert_int_equal(wf_atomic_create(in_dir("a"), &f, NULL), WEFT_OK);
+    assert_int_equal(wf_atomic_create(in_scratch("a"), &f, NULL), WEFT_OK);
     assert_int_equal(wf_atomic_write(f, "new", 3, NULL), WEFT_OK);
     fflush(wf_atomic_stream(f));
     assert_content("a", "old!");
@@ -89,8 +74,8 @@ static void a_file_appears_at_commit_and_replaces_the_old_one(void **state)
 static void abort_leaves_what_was_there(void **state)
 {
     wf_atomic_file *f = NULL;
-    write_text(in_dir("a"), "old", NULL);
-    assert_int_equal(wf_atomic_create(in_dir("a"), &f, NULL), WEFT_OK);
+    write_text(in_scratch("a"), "old", NULL);
+    assert_int_equal(wf_atomic_create(in_scratch("a"), &f, NULL), WEFT_OK);
     wf_atomic_write(f, "new", 3, NULL);
     wf_atomic_abort(f);
     wf_atomic_abort(NULL);
@@ -102,19 +87,19 @@ static void the_mode_follows_the_umask(void **state)
 {
     struct stat st;
     mode_t was = umask(027);
-    write_text(in_dir("a"), "x", NULL);
+    write_text(in_scratch("a"), "x", NULL);
     umask(was);
-    assert_int_equal(stat(in_dir("a"), &st), 0);
+    assert_int_equal(stat(in_scratch("a"), &st), 0);
     assert_int_equal(st.st_mode & 0777, 0640);
 }
 
 static void a_symbolic_link_stays_one(void **state)
 {
     struct stat st;
-    write_text(in_dir("target"), "old", NULL);
-    assert_int_equal(symlink("target", in_dir("link")), 0);
-    assert_int_equal(write_text(in_dir("link"), "new", NULL), WEFT_OK);
-    assert_int_equal(lstat(in_dir("link"), &st), 0);
+    write_text(in_scratch("target"), "old", NULL);
+    assert_int_equal(symlink("target", in_scratch("link")), 0);
+    assert_int_equal(write_text(in_scratch("link"), "new", NULL), WEFT_OK);
+    assert_int_equal(lstat(in_scratch("link"), &st), 0);
     assert_true(S_ISLNK(st.st_mode));
     assert_content("target", "new!");
 }
@@ -124,7 +109,7 @@ static void what_cannot_be_written_is_one_clear_error(void **state)
     static const struct {
         const char *path, *text;
     } cases[] = {{"/dev/null", "/dev/null: exists and is not a regular file"},
-                 {dir, "exists and is not a regular file"},
+                 {scratch_dir, "exists and is not a regular file"},
                  {"/proc/x", "/proc/x: cannot be written: "},
                  {"/nonexistent-directory/x", "cannot be written: No such file or directory"},
                  {"", "cannot be written"}};
@@ -139,7 +124,7 @@ static void what_cannot_be_written_is_one_clear_error(void **state)
 /* A file size limit makes write(2) fail in the middle, as a full disk does. */
 static void a_failed_write_leaves_nothing_behind(void **state)
 {
-    write_text(in_dir("a"), "old", NULL);
+    write_text(in_scratch("a"), "old", NULL);
     struct rlimit was, small;
     signal(SIGXFSZ, SIG_IGN);
     assert_int_equal(getrlimit(RLIMIT_FSIZE, &was), 0);
@@ -149,7 +134,7 @@ static void a_failed_write_leaves_nothing_behind(void **state)
     for (int by_stream = 0; by_stream < 2; by_stream++) {
         weft_error err = WEFT_ERROR_INIT;
         wf_atomic_file *f = NULL;
-        assert_int_equal(wf_atomic_create(in_dir("a"), &f, &err), WEFT_OK);
+        assert_int_equal(wf_atomic_create(in_scratch("a"), &f, &err), WEFT_OK);
         setrlimit(RLIMIT_FSIZE, &small);
         weft_status status = WEFT_OK;
         for (int i = 0; i < 3; i++)
@@ -178,7 +163,7 @@ static void every_failed_allocation_is_an_error(void **state)
     for (long n = 1;; n++) {
         weft_error err = WEFT_ERROR_INIT;
         char path[512];
-        snprintf(path, sizeof path, "%s", in_dir("a"));
+        snprintf(path, sizeof path, "%s", in_scratch("a"));
         wf_alloc_fail_at(n);
         weft_status status = write_text(path, "x", &err);
         if (wf_alloc_fail_at(0) > 0) {
@@ -190,20 +175,9 @@ static void every_failed_allocation_is_an_error(void **state)
     }
 }
 
-static int setup(void **state)
-{
-    return mkdtemp(dir) ? 0 : -1;
-}
-
-static int teardown(void **state)
-{
-    clean(state);
-    return rmdir(dir);
-}
-
 int main(void)
 {
-#define TEST(f) cmocka_unit_test_teardown(f, clean)
+#define TEST(f) cmocka_unit_test_teardown(f, scratch_clean)
     const struct CMUnitTest tests[] = {
         TEST(a_file_appears_at_commit_and_replaces_the_old_one),
         TEST(abort_leaves_what_was_there),
@@ -213,5 +187,5 @@ int main(void)
         TEST(a_failed_write_leaves_nothing_behind),
         TEST(every_failed_allocation_is_an_error),
     };
-    return cmocka_run_group_tests(tests, setup, teardown);
+    return cmocka_run_group_tests(tests, scratch_create, scratch_remove);
 }

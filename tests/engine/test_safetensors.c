@@ -11,22 +11,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "engine/files/safetensors.h"
 #include "engine/memory/alloc.h"
+#include "tests/scratch.h"
 
 #define COUNT(a) (sizeof(a) / sizeof *(a))
-
-static char dir[] = "/tmp/weft-safetensors-XXXXXX";
-
-static const char *in_dir(const char *name)
-{
-    static char path[512];
-    snprintf(path, sizeof path, "%s/%s", dir, name);
-    return path;
-}
 
 /* length, header, data_bytes bytes; malloc'd exactly, so that a sanitizer sees every overrun. */
 static unsigned char *image(uint64_t length, const char *header, size_t data_bytes, size_t *size)
@@ -264,7 +255,7 @@ static const weft_safetensors_meta sample_meta[] = {{"format", "pt"}, {"note", "
 static void what_is_written_reads_back(void **state)
 {
     weft_error err = WEFT_ERROR_INIT;
-    const char *path = in_dir("round.safetensors");
+    const char *path = in_scratch("round.safetensors");
     weft_safetensors *file = NULL;
     if (weft_safetensors_write(path, sample, COUNT(sample), sample_meta, 2, &err) != WEFT_OK ||
         weft_safetensors_open(path, &file, &err) != WEFT_OK)
@@ -301,7 +292,7 @@ static void what_is_written_reads_back(void **state)
 
 static void arrays_are_aligned_for_any_length_of_the_header(void **state)
 {
-    const char *path = in_dir("aligned.safetensors");
+    const char *path = in_scratch("aligned.safetensors");
     for (int length = 0; length < 9; length++) {
         const weft_safetensors_meta meta = {"note", &"12345678"[length]};
         weft_safetensors *file = NULL;
@@ -336,7 +327,7 @@ static void the_writer_refuses_what_could_not_be_read(void **state)
         {{"b", WEFT_U8, {1, {1}}, bytes3}, {"k", "v"}, "two metadata keys are named \"k\""},
         {{"b", WEFT_U8, {1, {1}}, bytes3}, {"k2", "v\xff"}, "UTF-8"},
     };
-    const char *path = in_dir("refused.safetensors");
+    const char *path = in_scratch("refused.safetensors");
     for (size_t i = 0; i < COUNT(cases); i++) {
         weft_error err = WEFT_ERROR_INIT;
         weft_safetensors_entry entries[] = {one, cases[i].second};
@@ -352,16 +343,16 @@ static void files_that_cannot_be_opened_say_why(void **state)
 {
     weft_safetensors *file = NULL;
     weft_error err = WEFT_ERROR_INIT;
-    assert_int_equal(weft_safetensors_open(in_dir("none"), &file, &err), WEFT_ERR_NOT_FOUND);
+    assert_int_equal(weft_safetensors_open(in_scratch("none"), &file, &err), WEFT_ERR_NOT_FOUND);
     assert_non_null(strstr(err.text, "/none: cannot be read: No such file"));
     err = (weft_error)WEFT_ERROR_INIT;
-    assert_int_equal(weft_safetensors_open(dir, &file, &err), WEFT_ERR_IO);
+    assert_int_equal(weft_safetensors_open(scratch_dir, &file, &err), WEFT_ERR_IO);
     assert_non_null(strstr(err.text, "not a regular file"));
     err = (weft_error)WEFT_ERROR_INIT;
-    FILE *f = fopen(in_dir("short"), "w");
+    FILE *f = fopen(in_scratch("short"), "w");
     fputs("1234567", f);
     fclose(f);
-    assert_int_equal(weft_safetensors_open(in_dir("short"), &file, &err), WEFT_ERR_FORMAT);
+    assert_int_equal(weft_safetensors_open(in_scratch("short"), &file, &err), WEFT_ERR_FORMAT);
     assert_non_null(strstr(err.text, "truncated: 7 bytes"));
     assert_null(file);
 }
@@ -371,7 +362,7 @@ static void files_that_cannot_be_opened_say_why(void **state)
 static weft_status write_and_read(weft_error *err)
 {
     weft_safetensors *file = NULL;
-    const char *path = in_dir("memory.safetensors");
+    const char *path = in_scratch("memory.safetensors");
     weft_status status = weft_safetensors_write(path, sample, COUNT(sample), sample_meta, 2, err);
     if (status == WEFT_OK)
         status = weft_safetensors_open(path, &file, err);
@@ -385,7 +376,7 @@ static void every_failed_allocation_is_an_error_and_leaks_nothing(void **state)
     long n = 1;
     for (;; n++) {
         weft_error err = WEFT_ERROR_INIT;
-        unlink(in_dir("memory.safetensors"));
+        unlink(in_scratch("memory.safetensors"));
         wf_alloc_fail_at(n);
         weft_status status = write_and_read(&err);
         if (wf_alloc_fail_at(0) > 0) {
@@ -427,21 +418,21 @@ static void python_reads_and_writes_the_same(void **state)
     if (!python)
         skip();
     weft_error err = WEFT_ERROR_INIT;
-    snprintf(ours, sizeof ours, "%s", in_dir("ours.safetensors"));
-    snprintf(script, sizeof script, "%s", in_dir("check.py"));
+    snprintf(ours, sizeof ours, "%s", in_scratch("ours.safetensors"));
+    snprintf(script, sizeof script, "%s", in_scratch("check.py"));
     assert_int_equal(weft_safetensors_write(ours, sample, COUNT(sample), sample_meta, 2, &err),
                      WEFT_OK);
     FILE *f = fopen(script, "w");
     fputs(python_script, f);
     fclose(f);
     snprintf(command, sizeof command, "'%s' '%s' '%s' '%s'", python, script, ours,
-             in_dir("theirs.safetensors"));
+             in_scratch("theirs.safetensors"));
     int rc = system(command);
     if (WIFEXITED(rc) && WEXITSTATUS(rc) == 77)
         skip(); /* this Python has no safetensors */
     assert_int_equal(rc, 0);
     weft_safetensors *file = NULL;
-    if (weft_safetensors_open(in_dir("theirs.safetensors"), &file, &err) != WEFT_OK)
+    if (weft_safetensors_open(in_scratch("theirs.safetensors"), &file, &err) != WEFT_OK)
         fail_msg("%s", err.text);
     for (size_t i = 0; i < COUNT(sample); i++) {
         const weft_safetensors_entry *e = weft_safetensors_find(file, sample[i].name);
@@ -452,18 +443,6 @@ static void python_reads_and_writes_the_same(void **state)
     }
     assert_string_equal(weft_safetensors_meta_find(file, "format"), "pt");
     weft_safetensors_close(file);
-}
-
-static int setup(void **state)
-{
-    return mkdtemp(dir) ? 0 : -1;
-}
-
-static int teardown(void **state)
-{
-    char command[128];
-    snprintf(command, sizeof command, "rm -r '%s'", dir);
-    return system(command);
 }
 
 int main(void)
@@ -480,5 +459,5 @@ int main(void)
         cmocka_unit_test(every_failed_allocation_is_an_error_and_leaks_nothing),
         cmocka_unit_test(python_reads_and_writes_the_same),
     };
-    return cmocka_run_group_tests(tests, setup, teardown);
+    return cmocka_run_group_tests(tests, scratch_create, scratch_remove);
 }

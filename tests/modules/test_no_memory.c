@@ -2,11 +2,10 @@
  * this under the sanitizers to see leaks). */
 #include <math.h>
 #include <stdio.h>
-#include <stdlib.h>
-#include <unistd.h>
 
 #include "engine/memory/alloc.h"
 #include "tests/modules/fixture.h"
+#include "tests/scratch.h"
 
 /* Each makes something, uses it and drops it; false on failure. */
 static bool make_model(weft_module *net)
@@ -62,11 +61,10 @@ static bool print(weft_module *net)
     return ok;
 }
 
-static char path[] = "/tmp/weft-no-memory-XXXXXX";
-
 static bool save_and_load(weft_module *net)
 {
-    return weft_module_save(net, path) == WEFT_OK && weft_module_load(net, path, true) == WEFT_OK;
+    return weft_module_save(net, scratch_file) == WEFT_OK &&
+           weft_module_load(net, scratch_file, true) == WEFT_OK;
 }
 
 /* A refusal, whose message needs memory too, counts as success. */
@@ -88,8 +86,8 @@ static bool load_part_of_a_file(weft_module *net)
 {
     int left_out;
     weft_load_opts opts = {.except = "fc", .optional = "bn1 aux", .left_out = &left_out};
-    return weft_module_save(net, path) == WEFT_OK &&
-           weft_module_load_with(net, path, &opts) == WEFT_OK && left_out == 0;
+    return weft_module_save(net, scratch_file) == WEFT_OK &&
+           weft_module_load_with(net, scratch_file, &opts) == WEFT_OK && left_out == 0;
 }
 
 static bool freeze(weft_module *net)
@@ -330,11 +328,5 @@ int main(void)
         TEST(failed_allocations_are_clean_errors),
         TEST(a_step_without_memory_breaks_nothing),
     };
-    int fd = mkstemp(path);
-    if (fd < 0)
-        return 1;
-    close(fd);
-    int failed = cmocka_run_group_tests(tests, NULL, NULL);
-    unlink(path);
-    return failed;
+    return cmocka_run_group_tests(tests, scratch_create, scratch_remove);
 }
