@@ -18,8 +18,8 @@ import time
 import xml.etree.ElementTree
 import zlib
 
-import test_cli
-from test_cli import SMALL, done, refused, tensors_bytes, weft, write
+import weft_command
+from weft_command import SMALL, done, refused, tensors_bytes, weft, write
 
 VOID = {"meta", "img", "br", "link", "hr", "input"}
 
@@ -174,7 +174,7 @@ def test_figures_agree_with_predicted_logits(tmp):
                    tensors_bytes({"images": ("U8", [N, 1, SIZE, SIZE], make_pixels(1))}))
     done("predict", "--weights", f"{run}/weights.safetensors", "--input", images, "--output",
          f"{tmp}/logits", "--threads", 2)
-    _, tensors = test_cli.read_tensors(f"{tmp}/logits")
+    _, tensors = weft_command.read_tensors(f"{tmp}/logits")
     logits = array.array("f", tensors["logits"][2])
     labels = [(i * i + i // 3) % CLASSES for i in range(N)]
     rows = [logits[CLASSES * i:CLASSES * (i + 1)] for i in range(N)]
@@ -438,7 +438,7 @@ def test_reports_of_what_is_no_run_are_errors(tmp):
 
 def test_an_interrupted_run_reports_what_there_was(tmp):
     run = f"{tmp}/run"
-    p = subprocess.Popen([test_cli.WEFT, "train", *SMALL, "--epochs", "100000", "--output-dir",
+    p = subprocess.Popen([weft_command.WEFT, "train", *SMALL, "--epochs", "100000", "--output-dir",
                           run], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
     until = time.monotonic() + 60
     while time.monotonic() < until and not os.path.exists(f"{run}/evaluation.json"):
@@ -471,4 +471,4 @@ def test_a_run_says_which_kernels_it_was_told_to_avoid(tmp):
 
 
 if __name__ == "__main__":
-    sys.exit(test_cli.main(sys.argv, globals()))
+    sys.exit(weft_command.main(sys.argv, globals()))

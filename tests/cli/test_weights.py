@@ -11,8 +11,8 @@ import os
 import struct
 import sys
 
-import test_cli
-from test_cli import done, read_tensors, refused, tensors_bytes, weft, write
+import weft_command
+from weft_command import done, read_tensors, refused, tensors_bytes, weft, write
 
 TEN = ["--data-path", "synthetic:3x32x32:10:32", "-b", 16, "--threads", 2]
 FOUR = ["--data-path", "synthetic:3x32x32:4:32", "-b", 16, "--threads", 2]
@@ -288,4 +288,4 @@ def test_auxiliary_heads_in_a_file_are_left_out_where_there_are_none(tmp):
 
 
 if __name__ == "__main__":
-    sys.exit(test_cli.main(sys.argv, globals()))
+    sys.exit(weft_command.main(sys.argv, globals()))

@@ -1,5 +1,5 @@
 /* Batch normalisation as recorded: values against plain C in double, running statistics as torch's,
- * the fused op's bits, errors. Gradients: test_ops_gradcheck.c, test_ops_values.c.
+ * the fused op's bits, errors. Gradients: test_ops_gradcheck.c, test_ops_samples.c.
  * Letters: N minibatch, C channels, P pixels. */
 #include <math.h>
 #include <setjmp.h>

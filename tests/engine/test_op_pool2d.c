@@ -1,6 +1,6 @@
 /* Pooling as recorded: output shapes, errors, indices only where a gradient wants them, ties and
  * NaN, in every layout and by every executor. The kernels' arithmetic: kernels/test_pool.c;
- * gradients: test_ops_gradcheck.c, test_ops_values.c. */
+ * gradients: test_ops_gradcheck.c, test_ops_samples.c. */
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
