@@ -37,7 +37,8 @@ enum {
     L = WF_LANES,
     GEMM_SUMS = L == 16 ? 28 : 12, /* vectors of sums in registers, at most */
     GEMM_N = L == 16 ? 14 : 12,    /* pixels in a group */
-    GEMM_NV = 4                    /* vectors of outputs of a pixel */
+    GEMM_NV = 4,                   /* vectors of outputs of a pixel */
+    GEMM_J = L / 2                 /* rotations: a vector holds two groups at least */
 };
 
 typedef enum gemm_kind { GEMM_DENSE, GEMM_PLAIN, GEMM_LANES, GEMM_ROTATE } gemm_kind;

@@ -1,0 +1,207 @@
+/* Implicit im2col and matrix product, forward and backward-data: the products in registers. Pure. */
+#include "kernels/conv2d/gemm_forward.h"
+
+/* y[i][b] += sum over terms t and channels c of x[offset[t] + i * depth + c] * w[b][t][c], for N
+ * pixels and NV vectors. N, NV and DEPTH (channels of a term, and floats of a pixel) are constants where
+ * this is called, so that the sums stay in registers. */
+WF_INLINE void multiply(const int N, const int NV, const int DEPTH, const gemm_product *p,
+                        gemm_ahead next, const float *x, float *y)
+{
+    if (N * NV > GEMM_SUMS)
+        return; /* is never asked for: no code */
+    wf_vf sum[GEMM_N][GEMM_NV];
+    for (int i = 0; i < N; i++)
+        for (int b = 0; b < NV; b++)
+            sum[i][b] = wf_vload(p->bias ? p->bias + b * L
+                                         : y + (size_t)i * p->y_pixel + (size_t)b * p->y_block);
+    const float *w = p->w;
+    const size_t w_block = p->w_block;
+    for (size_t t = 0; t < p->n; t++) {
+        const float *xt = x + p->offset[t];
+        if (DEPTH > 1) {
+            __builtin_prefetch(next.x + p->offset[t], 0, 2);
+            __builtin_prefetch(next.w + t * (size_t)DEPTH * L, 0, 2);
+        }
+#pragma GCC unroll 4
+        for (int c = 0; c < DEPTH; c++, w += L) {
+            if (N < NV) {
+                wf_vf v[GEMM_N]; /* N < NV */
+                for (int i = 0; i < N; i++)
+                    v[i] = wf_vset1(xt[i * DEPTH + c]);
+                for (int b = 0; b < NV; b++) {
+                    wf_vf f = wf_vload(w + (size_t)b * w_block);
+                    for (int i = 0; i < N; i++)
+                        sum[i][b] = wf_vfma(v[i], f, sum[i][b]);
+                }
+            } else {
+                wf_vf f[GEMM_NV];
+                for (int b = 0; b < NV; b++)
+                    f[b] = wf_vload(w + (size_t)b * w_block);
+                for (int i = 0; i < N; i++) {
+                    wf_vf v = wf_vset1(xt[i * DEPTH + c]);
+                    for (int b = 0; b < NV; b++)
+                        sum[i][b] = wf_vfma(v, f[b], sum[i][b]);
+                }
+            }
+        }
+    }
+    for (int i = 0; i < N; i++)
+        for (int b = 0; b < NV; b++)
+            wf_vstore(y + (size_t)i * p->y_pixel + (size_t)b * p->y_block, sum[i][b]);
+}
+
+/* The same lane by lane: y[i] += sum over terms of x[offset[t] + i * L] * w[t]. */
+WF_INLINE void multiply_lanes(const int N, const gemm_product *p, const float *x, float *y)
+{
+    wf_vf sum[GEMM_N];
+    for (int i = 0; i < N; i++)
+        sum[i] = wf_vload(p->bias ? p->bias : y + (size_t)i * p->y_pixel);
+    for (size_t t = 0; t < p->n; t++) {
+        const float *xt = x + p->offset[t];
+        wf_vf f = wf_vload(p->w + t * L);
+        for (int i = 0; i < N; i++)
+            sum[i] = wf_vfma(wf_vload(xt + i * L), f, sum[i]);
+    }
+    for (int i = 0; i < N; i++)
+        wf_vstore(y + (size_t)i * p->y_pixel, sum[i]);
+}
+
+/* The same, rotated: y[i] = bias + sum over j of what terms of x[offset[t] + i * L] * w[t][j] add up to,
+ * rotated by j. J, the size of a group, is a constant, too. */
+WF_INLINE void multiply_rotated(const int N, const int J, const gemm_product *p, gemm_ahead next,
+                                const float *x, float *y)
+{
+    if (N * J > GEMM_SUMS)
+        return; /* is never asked for: no code */
+    for (int i = 0; i <= N * L; i += 16)
+        __builtin_prefetch(next.x + i, 0, 2);
+    wf_vf sum[GEMM_N][GEMM_J];
+    for (int i = 0; i < N; i++)
+        for (int j = 0; j < J; j++)
+            sum[i][j] = j == 0 ? wf_vload(p->bias) : wf_vzero();
+    const float *w = p->w;
+    for (size_t t = 0; t < p->n; t++, w += J * L) {
+        const float *xt = x + p->offset[t];
+        wf_vf v[GEMM_N];
+        for (int i = 0; i < N; i++)
+            v[i] = wf_vload(xt + i * L);
+        for (int j = 0; j < J; j++) {
+            wf_vf f = wf_vload(w + j * L);
+            for (int i = 0; i < N; i++)
+                sum[i][j] = wf_vfma(v[i], f, sum[i][j]);
+        }
+    }
+    for (int j = 1; j < J; j++) {
+        wf_vi from = wf_vi_load(p->rotation[j]);
+        for (int i = 0; i < N; i++)
+            sum[i][0] = wf_vadd(sum[i][0], wf_vpermute(sum[i][j], from));
+    }
+    for (int i = 0; i < N; i++)
+        wf_vstore(y + (size_t)i * p->y_pixel, sum[i][0]);
+}
+
+WF_INLINE void multiply_n(const int KIND, const int NV, int n, const gemm_product *p,
+                          gemm_ahead next, const float *x, float *y)
+{
+#define CASE(N)                                                                                    \
+    case N:                                                                                        \
+        if (KIND == GEMM_LANES)                                                                    \
+            multiply_lanes(N, p, x, y);                                                            \
+        else if (KIND == GEMM_ROTATE)                                                              \
+            multiply_rotated(N, NV, p, next, x, y);                                                \
+        else                                                                                       \
+            multiply(N, NV, KIND == GEMM_DENSE ? L : 1, p, next, x, y);                            \
+        break;
+    switch (n) {
+        CASE(1)
+        CASE(2)
+        CASE(3)
+        CASE(4)
+        CASE(5)
+        CASE(6)
+        CASE(7)
+        CASE(8)
+        CASE(9)
+        CASE(10)
+        CASE(11)
+        CASE(12)
+#if WF_LANES == 16
+        CASE(13)
+        CASE(14)
+#endif
+    }
+#undef CASE
+}
+
+static void dense_1(int n, const gemm_product *p, gemm_ahead next, const float *x, float *y)
+{
+    multiply_n(GEMM_DENSE, 1, n, p, next, x, y);
+}
+static void dense_2(int n, const gemm_product *p, gemm_ahead next, const float *x, float *y)
+{
+    multiply_n(GEMM_DENSE, 2, n, p, next, x, y);
+}
+static void dense_3(int n, const gemm_product *p, gemm_ahead next, const float *x, float *y)
+{
+    multiply_n(GEMM_DENSE, 3, n, p, next, x, y);
+}
+static void dense_4(int n, const gemm_product *p, gemm_ahead next, const float *x, float *y)
+{
+    multiply_n(GEMM_DENSE, 4, n, p, next, x, y);
+}
+static void plain_1(int n, const gemm_product *p, gemm_ahead next, const float *x, float *y)
+{
+    multiply_n(GEMM_PLAIN, 1, n, p, next, x, y);
+}
+static void plain_2(int n, const gemm_product *p, gemm_ahead next, const float *x, float *y)
+{
+    multiply_n(GEMM_PLAIN, 2, n, p, next, x, y);
+}
+static void plain_3(int n, const gemm_product *p, gemm_ahead next, const float *x, float *y)
+{
+    multiply_n(GEMM_PLAIN, 3, n, p, next, x, y);
+}
+static void plain_4(int n, const gemm_product *p, gemm_ahead next, const float *x, float *y)
+{
+    multiply_n(GEMM_PLAIN, 4, n, p, next, x, y);
+}
+static void lanes_1(int n, const gemm_product *p, gemm_ahead next, const float *x, float *y)
+{
+    multiply_n(GEMM_LANES, 1, n, p, next, x, y);
+}
+
+static void rotate_1(int n, const gemm_product *p, gemm_ahead next, const float *x, float *y)
+{
+    multiply_n(GEMM_ROTATE, 1, n, p, next, x, y);
+}
+static void rotate_2(int n, const gemm_product *p, gemm_ahead next, const float *x, float *y)
+{
+    multiply_n(GEMM_ROTATE, 2, n, p, next, x, y);
+}
+static void rotate_4(int n, const gemm_product *p, gemm_ahead next, const float *x, float *y)
+{
+    multiply_n(GEMM_ROTATE, 4, n, p, next, x, y);
+}
+#if WF_LANES == 16
+static void rotate_8(int n, const gemm_product *p, gemm_ahead next, const float *x, float *y)
+{
+    multiply_n(GEMM_ROTATE, 8, n, p, next, x, y);
+}
+#endif
+
+/* By how many vectors each pixel has: of outputs, or of rotations. */
+static gemm_product_fn *const products[][GEMM_J + 1] = {
+    [GEMM_DENSE] = {NULL, dense_1, dense_2, dense_3, dense_4},
+    [GEMM_PLAIN] = {NULL, plain_1, plain_2, plain_3, plain_4},
+    [GEMM_LANES] = {NULL, lanes_1},
+#if WF_LANES == 16
+    [GEMM_ROTATE] = {[1] = rotate_1, [2] = rotate_2, [4] = rotate_4, [8] = rotate_8},
+#else
+    [GEMM_ROTATE] = {[1] = rotate_1, [2] = rotate_2, [4] = rotate_4},
+#endif
+};
+
+gemm_product_fn *gemm_product_of(gemm_kind kind, int vectors)
+{
+    return products[kind][vectors];
+}
