@@ -50,24 +50,47 @@ static void make_folders(const char *path)
 
 /* ---- reading ---- */
 
+/* Larger than any machine's wisdom: not to be read into memory. */
+#define MOST_BYTES ((off_t)64 << 20)
+
+/* Opens what may be wisdom. Whatever is no plain file is left alone: reading a pipe waits forever, and a
+ * folder or a device is nobody's to move aside. */
+static weft_status open_plain(const char *path, FILE **file, weft_error *err)
+{
+    struct stat st;
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    if (fd < 0)
+        return wf_error_set(err, errno == ENOENT ? WEFT_ERR_NOT_FOUND : WEFT_ERR_IO,
+                            "cannot be read: %s", strerror(errno));
+    const bool plain = fstat(fd, &st) == 0 && S_ISREG(st.st_mode);
+    if (plain && st.st_size > 0 && st.st_size <= MOST_BYTES && (*file = fdopen(fd, "r")))
+        return WEFT_OK;
+    close(fd);
+    if (!plain)
+        return wf_error_set(err, WEFT_ERR_IO, "cannot be read: it is not a regular file");
+    if (st.st_size == 0) /* made by a writer that has just locked it */
+        return wf_error_set(err, WEFT_ERR_NOT_FOUND, "is empty");
+    if (st.st_size > MOST_BYTES)
+        return wf_error_set(err, WEFT_ERR_FORMAT, "is too large to be wisdom");
+    return wf_nomem(err, 0, "reading wisdom");
+}
+
 weft_status wf_wisdom_read(const char *path, json_t **root, weft_error *err)
 {
     json_error_t why;
-    FILE *file = fopen(path, "re");
-    if (!file)
-        return wf_error_set(err, errno == ENOENT ? WEFT_ERR_NOT_FOUND : WEFT_ERR_IO,
-                            "cannot be read: %s", strerror(errno));
-    int first = getc(file);
-    if (first == EOF && !ferror(file)) { /* made by a writer that has just locked it */
-        fclose(file);
-        return wf_error_set(err, WEFT_ERR_NOT_FOUND, "is empty");
-    }
-    ungetc(first, file);
+    FILE *file;
+    WF_TRY(open_plain(path, &file, err));
     json_t *read = json_loadf(file, JSON_REJECT_DUPLICATES, &why);
+    const bool failed = ferror(file) != 0; /* then what was read tells nothing about the file */
     fclose(file);
-    if (!read)
+    if (read)
+        *root = read;
+    else if (failed)
+        return wf_error_set(err, WEFT_ERR_IO, "cannot be read to its end");
+    else if (json_error_code(&why) == json_error_out_of_memory)
+        return wf_nomem(err, 0, "reading wisdom");
+    else
         return wf_error_set(err, WEFT_ERR_FORMAT, "is damaged: line %d: %s", why.line, why.text);
-    *root = read;
     return WEFT_OK;
 }
 
