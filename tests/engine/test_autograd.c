@@ -1,53 +1,6 @@
 /* Recording's traps and autograd's rules, each by a test named after it. Values are small integers,
  * so that they are exact. */
-#include <stdarg.h>
-#include <setjmp.h>
-#include <stdint.h>
-#include <stddef.h>
-#include <math.h>
-#include <string.h>
-#include <cmocka.h>
-
-#include "engine/context/context.h"
-#include "engine/graph/ops/internal.h"
-#include "weft/weft.h"
-
-static weft_context *ctx;
-
-static int setup(void **state)
-{
-    return weft_context_create(&ctx, &(weft_options){.threads = 2}, NULL) == WEFT_OK ? 0 : -1;
-}
-
-static int teardown(void **state)
-{
-    weft_context_destroy(ctx);
-    return 0;
-}
-
-static weft_tensor *vec(float a, float b, float c, bool grad)
-{
-    float v[3] = {a, b, c};
-    weft_tensor *t = weft_tensor_from(ctx, WEFT_F32, WEFT_SHAPE(3), v);
-    assert_non_null(t);
-    assert_int_equal(weft_set_requires_grad(t, grad), WEFT_OK);
-    return t;
-}
-
-static void expect(weft_tensor *t, float a, float b, float c)
-{
-    float v[3], want[3] = {a, b, c};
-    if (weft_read(t, v, sizeof v) != WEFT_OK)
-        fail_msg("%s", weft_error_text(ctx));
-    for (int i = 0; i < 3; i++)
-        if (v[i] != want[i])
-            fail_msg("element %d is %g, expected %g", i, v[i], want[i]);
-}
-
-static weft_tensor *total(weft_tensor *t)
-{
-    return weft_sum(t, 0, false);
-}
+#include "tests/engine/autograd.h"
 
 static void gradients_add_up_until_zeroed(void **state)
 {
@@ -292,24 +245,24 @@ static void item_needs_one_element(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(gradients_add_up_until_zeroed),
-        cmocka_unit_test(two_backward_passes_in_one_step_add_up),
-        cmocka_unit_test(a_second_forward_recorded_before_the_first_backward_stays_usable),
-        cmocka_unit_test(walking_a_graph_twice_needs_retain),
-        cmocka_unit_test(a_non_scalar_loss_needs_a_seed),
-        cmocka_unit_test(a_leafs_gradient_is_the_seed),
-        cmocka_unit_test(a_loss_without_trainable_inputs_is_an_error),
-        cmocka_unit_test(detach_cuts_the_graph),
-        cmocka_unit_test(gradients_that_meet_are_summed),
-        cmocka_unit_test(writing_a_tensor_runs_its_pending_readers_first),
-        cmocka_unit_test(a_gradient_through_overwritten_content_is_an_error),
-        cmocka_unit_test(an_assigned_value_is_what_later_reads_see),
-        cmocka_unit_test(a_stale_handle_is_a_clear_error),
-        cmocka_unit_test(the_loss_stays_readable_for_one_step),
-        cmocka_unit_test(the_first_error_stays_and_null_passes_through),
-        cmocka_unit_test(tensors_outlive_their_context),
-        cmocka_unit_test(a_failed_step_commits_nothing),
-        cmocka_unit_test(item_needs_one_element),
+        TEST(gradients_add_up_until_zeroed),
+        TEST(two_backward_passes_in_one_step_add_up),
+        TEST(a_second_forward_recorded_before_the_first_backward_stays_usable),
+        TEST(walking_a_graph_twice_needs_retain),
+        TEST(a_non_scalar_loss_needs_a_seed),
+        TEST(a_leafs_gradient_is_the_seed),
+        TEST(a_loss_without_trainable_inputs_is_an_error),
+        TEST(detach_cuts_the_graph),
+        TEST(gradients_that_meet_are_summed),
+        TEST(writing_a_tensor_runs_its_pending_readers_first),
+        TEST(a_gradient_through_overwritten_content_is_an_error),
+        TEST(an_assigned_value_is_what_later_reads_see),
+        TEST(a_stale_handle_is_a_clear_error),
+        TEST(the_loss_stays_readable_for_one_step),
+        TEST(the_first_error_stays_and_null_passes_through),
+        TEST(tensors_outlive_their_context),
+        TEST(a_failed_step_commits_nothing),
+        TEST(item_needs_one_element),
     };
-    return cmocka_run_group_tests(tests, setup, teardown);
+    return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,49 +1,17 @@
 /* Optimizers: the update formulas, groups, skipped parameters, state that resumes to the bit, and
  * that a failed step changes nothing. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <cmocka.h>
-
 #include <float.h>
 #include <math.h>
-#include <string.h>
 
-#include "weft/weft.h"
+#include "tests/modules/fixture.h"
 
 enum { N = 37 }; /* odd: kernels have tails */
-
-static weft_context *ctx;
-
-static int setup(void **state)
-{
-    weft_options options = {.threads = 1, .seed = 3};
-    return weft_context_create(&ctx, &options, NULL) == WEFT_OK ? 0 : -1;
-}
-
-static int teardown(void **state)
-{
-    weft_context_destroy(ctx);
-    ctx = NULL;
-    return 0;
-}
-
-#define TEST(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
 
 #define assert_ok(expr)                                                                            \
     do {                                                                                           \
         weft_status status_ = (expr);                                                              \
         if (status_ != WEFT_OK)                                                                    \
             fail_msg("%s: %s", #expr, weft_error_text(ctx));                                       \
-    } while (0)
-
-#define assert_error(want, part)                                                                   \
-    do {                                                                                           \
-        if (weft_error_status(ctx) != (want) || strstr(weft_error_text(ctx), (part)) == NULL)      \
-            fail_msg("status %d, text \"%s\": expected %d and \"%s\"", weft_error_status(ctx),     \
-                     weft_error_text(ctx), (want), (part));                                        \
-        weft_error_clear(ctx);                                                                     \
     } while (0)
 
 static const weft_module_class holder_class = {.name = "Holder", .size = sizeof(weft_module)};
