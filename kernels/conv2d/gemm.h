@@ -76,6 +76,7 @@ typedef struct gemm_part {
 /* The share of the peak that the inner loops of a pass are expected to reach on products that count. */
 double WF_ISA_FN(wf_gemm_share)(const wf_conv2d_desc *d, wf_conv2d_pass pass);
 
+gemm_kind WF_ISA_FN(wf_gemm_kind)(const wf_conv2d_desc *d, wf_conv2d_pass pass);
 /* NULL when memory runs out. */
 gemm_plan *WF_ISA_FN(wf_gemm_plan)(const wf_conv2d_desc *d, wf_conv2d_pass pass);
 void WF_ISA_FN(wf_gemm_plan_destroy)(gemm_plan *p);
@@ -124,6 +125,7 @@ static inline void gemm_rotation(int OG, int by, int32_t from[L])
 int WF_ISA_FN(wf_gemm_channel)(const gemm_plan *p, int set, int v, int c);
 
 #define gemm_share WF_ISA_FN(wf_gemm_share)
+#define gemm_kind_of WF_ISA_FN(wf_gemm_kind)
 #define gemm_plan_create WF_ISA_FN(wf_gemm_plan)
 #define gemm_plan_destroy WF_ISA_FN(wf_gemm_plan_destroy)
 #define gemm_direct WF_ISA_FN(wf_gemm_direct)

@@ -97,6 +97,16 @@ int gemm_groups(int n, int NV)
     return (n + most - 1) / most;
 }
 
+gemm_kind gemm_kind_of(const wf_conv2d_desc *d, wf_conv2d_pass pass)
+{
+    const bool data = pass == WF_CONV2D_BACKWARD_DATA;
+    const int IG = (data ? d->K : d->C) / d->groups, OG = (data ? d->C : d->K) / d->groups;
+    const int block = data ? d->dst_block : d->src_block;
+    if (d->groups > 1 && OG % L != 0)
+        return IG == OG && L % OG == 0 && block == L ? GEMM_ROTATE : GEMM_LANES;
+    return block == 1 ? GEMM_PLAIN : GEMM_DENSE;
+}
+
 /* Eighths of a cycle for one term of n pixels in a row and NV vectors of outputs: two multiply-adds
  * a cycle, hardly more than three loads in two, and no sum more often than every fourth; as measured
  * on Zen 3. */
@@ -143,12 +153,11 @@ double gemm_share(const wf_conv2d_desc *d, wf_conv2d_pass pass)
     const int step = data ? d->stride[1] : 1, Q = data ? d->W : d->Q;
     const int64_t pixels = d->S == 1 && step == 1 ? (int64_t)d->P * d->Q : (Q + step - 1) / step;
     const int n = pixels < 1000 ? (int)pixels : 1000;
-    if (d->groups > 1 && O % L != 0) {
-        const bool rotates = I == O && L % O == 0 && d->src_block == L;
-        return rotates ? 0.7 : 0.4;
-    }
+    const gemm_kind kind = gemm_kind_of(d, pass);
+    if (kind >= GEMM_LANES)
+        return kind == GEMM_ROTATE ? 0.7 : 0.4;
     const int blocks = (O + L - 1) / L, NV = best_vectors(n, blocks), rest = blocks % NV;
-    const int inputs = d->src_block == 1 && !data ? I : wf_round_up(I, L);
+    const int inputs = kind == GEMM_PLAIN ? I : wf_round_up(I, L);
     const double cost = blocks / NV * term_cost(n, NV) + (rest ? term_cost(n, rest) : 0);
     return 0.85 * 4.0 * n * O / L / cost * I / inputs;
 }
@@ -164,14 +173,12 @@ gemm_plan *gemm_plan_create(const wf_conv2d_desc *d, wf_conv2d_pass pass)
     p->groups = d->groups;
     p->IG = p->in.C / d->groups;
     p->OG = p->out.C / d->groups;
-    if (d->groups > 1 && p->OG % L != 0) {
-        bool rotates = p->IG == p->OG && L % p->OG == 0 && p->in.block == L;
-        p->kind = rotates ? GEMM_ROTATE : GEMM_LANES;
+    p->kind = gemm_kind_of(d, pass);
+    if (p->kind >= GEMM_LANES) {
         p->sets = (p->out.C + L - 1) / L;
         p->blocks = 1;
-        p->vectors = rotates ? 1 : p->IG;
+        p->vectors = p->kind == GEMM_ROTATE ? 1 : p->IG;
     } else {
-        p->kind = p->in.block == 1 ? GEMM_PLAIN : GEMM_DENSE;
         p->sets = d->groups;
         p->blocks = (p->OG + L - 1) / L;
         p->vectors = p->kind == GEMM_PLAIN ? p->IG : (p->IG + L - 1) / L;

@@ -1,0 +1,184 @@
+/* Implicit im2col and matrix product, backward-weights: the products in registers. Pure. */
+#include "kernels/conv2d/gemm_weights.h"
+
+/* w[i][b] += sum over pixels of x[i] * dy[b], for NX channels of an input vector and NB vectors of
+ * outputs; both are constants where this is called, so that the sums stay in registers. */
+WF_INLINE void channels_product(const int NX, const int NB, const gemm_pixels *p, const float *x,
+                                const float *dy, float *w, size_t w_block)
+{
+    wf_vf sum[L][GEMM_NV];
+    for (int i = 0; i < NX; i++)
+        for (int b = 0; b < NB; b++)
+            sum[i][b] = p->first ? wf_vzero() : wf_vload(w + i * L + (size_t)b * w_block);
+    for (int n = 0; n < p->images; n++)
+        for (int r = 0; r < p->rows; r++) {
+            const float *xr = x + (size_t)n * p->x_image + (size_t)r * p->x_row;
+            const float *dr = dy + (size_t)n * p->dy_image + (size_t)r * p->dy_row;
+            for (int c = 0; c < p->columns; c++, xr += L, dr += L) {
+                wf_vf v[GEMM_NV];
+                for (int b = 0; b < NB; b++)
+                    v[b] = wf_vload(dr + (size_t)b * p->dy_block);
+                for (int i = 0; i < NX; i++) {
+                    wf_vf xi = wf_vset1(xr[i]);
+                    for (int b = 0; b < NB; b++)
+                        sum[i][b] = wf_vfma(xi, v[b], sum[i][b]);
+                }
+            }
+        }
+    for (int i = 0; i < NX; i++)
+        for (int b = 0; b < NB; b++)
+            wf_vstore(w + i * L + (size_t)b * w_block, sum[i][b]);
+}
+
+void gemm_channels_product(int NB, const gemm_pixels *p, const float *x, const float *dy, float *w,
+                           size_t w_block)
+{
+    enum { SOME = L / 2, ALL = L };
+    switch (NB) {
+    case 1: channels_product(ALL, 1, p, x, dy, w, w_block); break;
+    case 2:
+        for (int i = 0; i < L; i += SOME)
+            channels_product(SOME, 2, p, x + i, dy, w + i * L, w_block);
+        break;
+    case 3:
+        for (int i = 0; i < L; i += SOME)
+            channels_product(SOME, 3, p, x + i, dy, w + i * L, w_block);
+        break;
+    }
+}
+
+/* The same for NX taps, whose src is at x[i]: single values, UNIT 1; or vectors, UNIT L, of which lane
+ * meets lane. */
+WF_INLINE void taps_product(const int NX, const int NB, const int UNIT, const gemm_pixels *p,
+                            const float *const *taps, const float *dy, float *w, size_t w_block)
+{
+    if (NX * NB > GEMM_SUMS)
+        return; /* is never asked for: no code */
+    wf_vf sum[GEMM_TERMS][GEMM_NV];
+    for (int i = 0; i < NX; i++)
+        for (int b = 0; b < NB; b++)
+            sum[i][b] = wf_vload(w + i * L + (size_t)b * w_block);
+    for (int n = 0; n < p->images; n++)
+        for (int r = 0; r < p->rows; r++) {
+            const float *x[GEMM_TERMS];
+            for (int i = 0; i < NX; i++)
+                x[i] = taps[i] + (size_t)n * p->x_image + (size_t)r * p->x_row;
+            const float *dr = dy + (size_t)n * p->dy_image + (size_t)r * p->dy_row;
+            for (size_t c = 0; c < (size_t)p->columns; c++) {
+                wf_vf v[GEMM_TERMS];
+                for (int i = 0; i < NX; i++)
+                    v[i] = UNIT == 1 ? wf_vset1(x[i][c]) : wf_vload(x[i] + c * L);
+                for (int b = 0; b < NB; b++) {
+                    wf_vf d = wf_vload(dr + c * L + (size_t)b * p->dy_block);
+                    for (int i = 0; i < NX; i++)
+                        sum[i][b] = wf_vfma(v[i], d, sum[i][b]);
+                }
+            }
+        }
+    for (int i = 0; i < NX; i++)
+        for (int b = 0; b < NB; b++)
+            wf_vstore(w + i * L + (size_t)b * w_block, sum[i][b]);
+}
+
+WF_INLINE void taps_n(const int NB, const int UNIT, int n, const gemm_pixels *p,
+                      const float *const *x, const float *dy, float *w, size_t w_block)
+{
+    switch (n) {
+    case 1: taps_product(1, NB, UNIT, p, x, dy, w, w_block); break;
+    case 2: taps_product(2, NB, UNIT, p, x, dy, w, w_block); break;
+    case 3: taps_product(3, NB, UNIT, p, x, dy, w, w_block); break;
+    case 4: taps_product(4, NB, UNIT, p, x, dy, w, w_block); break;
+    case 5: taps_product(5, NB, UNIT, p, x, dy, w, w_block); break;
+    case 6: taps_product(6, NB, UNIT, p, x, dy, w, w_block); break;
+    case 7: taps_product(7, NB, UNIT, p, x, dy, w, w_block); break;
+    case 8: taps_product(8, NB, UNIT, p, x, dy, w, w_block); break;
+    case 9: taps_product(9, NB, UNIT, p, x, dy, w, w_block); break;
+    }
+}
+
+static void plain_product(int NB, int n, const gemm_pixels *p, const float *const *x,
+                          const float *dy, float *w, size_t w_block)
+{
+    switch (NB) {
+    case 1: taps_n(1, 1, n, p, x, dy, w, w_block); break;
+    case 2: taps_n(2, 1, n, p, x, dy, w, w_block); break;
+    case 3: taps_n(3, 1, n, p, x, dy, w, w_block); break;
+    case 4: taps_n(4, 1, n, p, x, dy, w, w_block); break;
+    }
+}
+
+/* The same, rotated (ROTATE): w[i][j] += x[i] * what ddst is rotated by j. */
+WF_INLINE void rotated_product(const int NX, const int J, const gemm_pixels *p,
+                               const float *const *taps, const float *dy,
+                               const int32_t (*rotation)[L], float *w)
+{
+    if (NX * J > GEMM_SUMS)
+        return; /* is never asked for: no code */
+    wf_vf sum[GEMM_TERMS][GEMM_J];
+    wf_vi from[GEMM_J];
+    for (int j = 0; j < J; j++)
+        from[j] = wf_vi_load(rotation[j]);
+    for (int i = 0; i < NX; i++)
+        for (int j = 0; j < J; j++)
+            sum[i][j] = wf_vload(w + (i * J + j) * L);
+    for (int n = 0; n < p->images; n++)
+        for (int r = 0; r < p->rows; r++) {
+            const float *x[GEMM_TERMS];
+            for (int i = 0; i < NX; i++)
+                x[i] = taps[i] + (size_t)n * p->x_image + (size_t)r * p->x_row;
+            const float *dr = dy + (size_t)n * p->dy_image + (size_t)r * p->dy_row;
+            for (size_t c = 0; c < (size_t)p->columns; c++) {
+                wf_vf v[GEMM_TERMS], d = wf_vload(dr + c * L);
+                for (int i = 0; i < NX; i++)
+                    v[i] = wf_vload(x[i] + c * L);
+                for (int j = 0; j < J; j++) {
+                    wf_vf dj = j == 0 ? d : wf_vpermute(d, from[j]);
+                    for (int i = 0; i < NX; i++)
+                        sum[i][j] = wf_vfma(v[i], dj, sum[i][j]);
+                }
+            }
+        }
+    for (int i = 0; i < NX; i++)
+        for (int j = 0; j < J; j++)
+            wf_vstore(w + (i * J + j) * L, sum[i][j]);
+}
+
+WF_INLINE void rotated_n(const int J, int n, const gemm_pixels *p, const float *const *x,
+                         const float *dy, const int32_t (*rotation)[L], float *w)
+{
+    switch (n) {
+    case 1: rotated_product(1, J, p, x, dy, rotation, w); break;
+    case 2: rotated_product(2, J, p, x, dy, rotation, w); break;
+    case 3: rotated_product(3, J, p, x, dy, rotation, w); break;
+    case 4: rotated_product(4, J, p, x, dy, rotation, w); break;
+    case 5: rotated_product(5, J, p, x, dy, rotation, w); break;
+    case 6: rotated_product(6, J, p, x, dy, rotation, w); break;
+    case 7: rotated_product(7, J, p, x, dy, rotation, w); break;
+    case 8: rotated_product(8, J, p, x, dy, rotation, w); break;
+    case 9: rotated_product(9, J, p, x, dy, rotation, w); break;
+    }
+}
+
+static void rotate_product(int J, int n, const gemm_pixels *p, const float *const *x,
+                           const float *dy, const int32_t (*rotation)[L], float *w)
+{
+    switch (J) {
+    case 1: rotated_n(1, n, p, x, dy, rotation, w); break;
+    case 2: rotated_n(2, n, p, x, dy, rotation, w); break;
+    case 4: rotated_n(4, n, p, x, dy, rotation, w); break;
+#if WF_LANES == 16
+    case 8: rotated_n(8, n, p, x, dy, rotation, w); break;
+#endif
+    }
+}
+
+void gemm_taps_product(gemm_kind kind, int NB, int n, const gemm_pixels *p, const float *const *x,
+                       const float *dy, const int32_t (*rotation)[L], float *w, size_t w_block)
+{
+    if (kind == GEMM_ROTATE)
+        rotate_product(NB, n, p, x, dy, rotation, w);
+    else if (kind == GEMM_LANES)
+        taps_n(1, L, n, p, x, dy, w, 0);
+    else
+        plain_product(NB, n, p, x, dy, w, w_block);
+}

@@ -1,0 +1,245 @@
+/* Implicit im2col and matrix product, backward-weights: the loops around the products, from a part of a
+ * slot down to the taps of an input vector. A worker writes what no other does: its part of a slot, and its
+ * scratch, frames. */
+#include "kernels/conv2d/gemm_weights.h"
+
+/* Some rows of some images, and the input vectors [v0, v1) of a set. */
+typedef struct chunk {
+    const wf_conv2d_desc *d;
+    const gemm_weights *s;
+    const float *x; /* of frames, or of the first image, input vector v0 */
+    size_t vector;  /* floats of x from vector to vector */
+    int set, v0, v1;
+    int frame_row;     /* the output row that frames start with */
+    int row, end;      /* the output rows of the chunk */
+    gemm_pixels at;    /* all of them; x_row and x_image as x has them */
+    const float *ddst; /* of the first image */
+    float *slot;
+    size_t block; /* floats of a slot for one output vector */
+} chunk;
+
+/* Where tap t meets the first pixel of the chunk in frames. */
+static const float *tap_in_frame(const chunk *c, int t)
+{
+    return c->x + c->s->tap[t].frame + (size_t)(c->row - c->frame_row) * c->at.x_row;
+}
+
+/* Outputs of an axis, from `begin` to `end`, for which the tap at `offset` meets the input. */
+static void meeting(const gemm_axis *a, int offset, int *begin, int *end)
+{
+    int first = offset >= 0 ? 0 : (-offset + a->in_step - 1) / a->in_step;
+    int stop = offset >= a->in ? 0 : (a->in - 1 - offset) / a->in_step + 1;
+    *begin = first > *begin ? first : *begin;
+    *end = stop < *end ? stop : *end;
+}
+
+/* Tap t against the pixels of the chunk that it meets, without which padding would be multiplied: they
+ * are at *x of input vector v0 and `dy` floats behind the chunk's first. False: none. */
+static bool tap_pixels(const chunk *c, int t, gemm_pixels *at, const float **x, size_t *dy)
+{
+    const gemm_plan *p = c->s->plan;
+    const gemm_axis *h = p->row, *w = p->column;
+    const int oh = c->s->tap[t].row, ow = c->s->tap[t].column;
+    int row = c->row, end = c->end, column = 0, stop = w->n;
+    *at = c->at;
+    *dy = 0;
+    if (c->at.rows == 1 && c->end - c->row > 1) { /* flat */
+        *x = c->s->in_place ? c->x + (size_t)row * c->at.x_row : tap_in_frame(c, t);
+        return true;
+    }
+    meeting(h, oh, &row, &end);
+    meeting(w, ow, &column, &stop);
+    if (row >= end || column >= stop)
+        return false;
+    at->rows = end - row;
+    at->columns = stop - column;
+    *dy = (size_t)(row - c->row) * at->dy_row + (size_t)column * L;
+    *x = c->s->in_place
+             ? c->x + (size_t)(row + oh) * at->x_row + (size_t)(column + ow) * L
+             : tap_in_frame(c, t) + (size_t)(row - c->row) * at->x_row + (size_t)column * L;
+    return true;
+}
+
+static void run_dense(const chunk *c, int NB, const float *dy, float *w)
+{
+    const int taps = c->s->taps;
+    const size_t all = (size_t)c->d->R * (size_t)c->d->S;
+    for (int v = c->v0; v < c->v1; v++)
+        for (int t = 0; t < taps; t++) {
+            gemm_pixels at;
+            const float *x;
+            size_t first;
+            float *to = w + ((size_t)v * all + c->s->tap[t].place) * L * L;
+            for (int b = 0; b < NB; b++) /* the next sums */
+                for (int i = 0; i < L * L; i += 16)
+                    __builtin_prefetch(to + L * L + (size_t)b * c->block + i, 1, 2);
+            if (tap_pixels(c, t, &at, &x, &first))
+                gemm_channels_product(NB, &at, x + (size_t)(v - c->v0) * c->vector, dy + first, to,
+                                      c->block);
+        }
+}
+
+/* Input vector by input vector, as many taps at once as are neighbours among the weights and as the
+ * registers hold. */
+static void run_taps(const chunk *c, int NB, const float *dy, float *w)
+{
+    const gemm_plan *p = c->s->plan;
+    const int taps = c->s->taps, terms = (c->v1 - c->v0) * taps;
+    const int J = p->kind == GEMM_ROTATE ? p->depth : 1, room = GEMM_SUMS / (NB * J);
+    const int most = gemm_even(terms, room < GEMM_TERMS ? room : GEMM_TERMS);
+    const size_t all = (size_t)c->d->R * (size_t)c->d->S;
+    for (int done = 0, v = 0, t = 0; done < terms;) {
+        const float *x[GEMM_TERMS];
+        const size_t first = (size_t)(c->v0 + v) * all + c->s->tap[t].place;
+        int n = 0;
+        while (n < most && v < c->v1 - c->v0 &&
+               (size_t)(c->v0 + v) * all + c->s->tap[t].place == first + (size_t)n) {
+            x[n++] = tap_in_frame(c, t) + (size_t)v * c->vector;
+            if (++t == taps) {
+                t = 0;
+                v++;
+            }
+        }
+        done += n;
+        gemm_taps_product(p->kind, NB * J, n, &c->at, x, dy, c->s->rotation,
+                          w + first * (size_t)J * L, c->block);
+    }
+}
+
+/* Groups [g0, g1) of the set's output vectors. */
+static void run_groups(const chunk *c, int g0, int g1)
+{
+    const gemm_plan *p = c->s->plan;
+    for (int g = g0; g < g1; g++) {
+        const int b = gemm_group_begin(c->s, g), NB = gemm_group_begin(c->s, g + 1) - b;
+        const int channel = gemm_first(p, c->set, b);
+        const float *dy = c->ddst + wf_act_index(p->out, channel, c->row, 0);
+        float *w = c->slot + (size_t)(c->set * p->blocks + b) * c->block;
+        if (p->kind == GEMM_DENSE)
+            run_dense(c, NB, dy, w);
+        else
+            run_taps(c, NB, dy, w);
+    }
+}
+
+/* ---- one tile -------------------------------------------------------------------------------- */
+
+/* Some images, and a part of a slot. */
+typedef struct work {
+    const char *src, *ddst;
+    size_t src_stride, ddst_stride;
+    int images;
+    bool first;         /* of the slot's */
+    int v_begin, v_end; /* input vectors */
+    int g_begin, g_end; /* groups, counted through all sets */
+    float *slot, *scratch;
+} work;
+
+/* The frames of input vectors [c->v0, c->v1) from output row c->frame_row on, or where they are. */
+static void fill_frames(chunk *c, const work *m, int rows)
+{
+    const gemm_plan *p = c->s->plan;
+    const gemm_axis *h = p->row, *w = p->column;
+    if (c->s->in_place) {
+        c->x = (const float *)m->src + wf_act_index(p->in, c->set * p->IG + c->v0 * L, 0, 0);
+        return;
+    }
+    const gemm_part part = {c->set, c->v0, c->v1, c->frame_row, rows};
+    for (int i = 0; i < m->images; i++) {
+        const float *x = (const float *)(m->src + (size_t)i * m->src_stride);
+        gemm_frame(p, h, w, part, c->s->frame_rows, x, m->scratch + (size_t)i * c->at.x_image);
+    }
+    c->x = m->scratch;
+}
+
+/* The chunks of rows that frames from c->frame_row on have, for groups [g0, g1). */
+static void run_rows(chunk *c, const work *m, int g0, int g1)
+{
+    const gemm_plan *p = c->s->plan;
+    const int left = p->row->n - c->frame_row;
+    const int rows = left < c->s->frame_rows ? left : c->s->frame_rows;
+    const bool flat =
+        gemm_flat(p->row, p->column) && (!c->s->in_place || gemm_direct(p, p->row, p->column));
+    fill_frames(c, m, rows);
+    for (int row = 0; row < rows; row += c->s->rows) {
+        const int n = rows - row < c->s->rows ? rows - row : c->s->rows;
+        c->row = c->frame_row + row;
+        c->end = c->row + n;
+        c->at.rows = flat ? 1 : n;
+        c->at.columns = flat ? n * p->column->n : p->column->n;
+        c->at.first = m->first && c->row == 0;
+        run_groups(c, g0, g1);
+    }
+}
+
+static void run_images(const wf_conv2d *k, const work *m)
+{
+    const gemm_weights *s = k->state;
+    const gemm_plan *p = s->plan;
+    const size_t frame = gemm_vector(p, p->row, p->column, s->frame_rows);
+    chunk c = {.d = &k->desc, .s = s, .ddst = (const float *)m->ddst, .slot = m->slot};
+    c.block = gemm_slot_block(&k->desc, p);
+    c.vector = s->in_place ? (size_t)p->in.H * (size_t)p->in.W * L : frame;
+    c.at = (gemm_pixels){
+        .images = m->images,
+        .x_image = s->in_place ? m->src_stride / sizeof(float) : (size_t)p->chunk * frame,
+        .x_row = s->in_place ? (size_t)p->in.W * L : gemm_row(p, p->row, p->column),
+        .dy_image = m->ddst_stride / sizeof(float),
+        .dy_row = (size_t)p->out.W * L,
+        .dy_block = (size_t)p->out.H * (size_t)p->out.W * L};
+    for (c.frame_row = 0; c.frame_row < p->row->n; c.frame_row += s->frame_rows)
+        for (int g = m->g_begin, n; g < m->g_end; g += n) {
+            const int g0 = g % s->groups, left = m->g_end - g;
+            n = s->groups - g0 < left ? s->groups - g0 : left;
+            c.set = g / s->groups;
+            for (int v = m->v_begin; v < m->v_end; v += p->chunk) {
+                c.v0 = v;
+                c.v1 = v + p->chunk < m->v_end ? v + p->chunk : m->v_end;
+                run_rows(&c, m, g0, g0 + n);
+            }
+        }
+}
+
+/* Taps that never meet the image, and those that a chunk may leave out, start with zero. */
+static void clear(const wf_conv2d *k, const work *m)
+{
+    const gemm_weights *s = k->state;
+    const gemm_plan *p = s->plan;
+    const size_t block = gemm_slot_block(&k->desc, p), vector = block / (size_t)p->vectors;
+    for (int g = m->g_begin; g < m->g_end; g++) {
+        const int set = g / s->groups * p->blocks;
+        for (int b = gemm_group_begin(s, g % s->groups); b < gemm_group_begin(s, g % s->groups + 1);
+             b++)
+            memset(m->slot + (size_t)(set + b) * block + (size_t)m->v_begin * vector, 0,
+                   (size_t)(m->v_end - m->v_begin) * vector * sizeof(float));
+    }
+}
+
+void gemm_weights_run(const wf_conv2d *k, int worker, const void *src, size_t src_stride,
+                      const void *ddst, size_t ddst_stride, int n, void *slot, int part,
+                      void *scratch)
+{
+    const gemm_weights *s = k->state;
+    const gemm_plan *p = s->plan;
+    const int64_t groups = (int64_t)p->sets * s->groups, vectors = p->vectors;
+    const int v = part % s->vector_parts, g = part / s->vector_parts;
+    work m = {.src_stride = src_stride,
+              .ddst_stride = ddst_stride,
+              .v_begin = (int)(vectors * v / s->vector_parts),
+              .v_end = (int)(vectors * (v + 1) / s->vector_parts),
+              .g_begin = (int)(groups * g / s->group_parts),
+              .g_end = (int)(groups * (g + 1) / s->group_parts),
+              .slot = slot,
+              .scratch = scratch};
+    /* Otherwise the first chunk writes every weight. */
+    const bool cleared = k->desc.R * k->desc.S > 1 || !gemm_direct(p, p->row, p->column);
+    if (cleared)
+        clear(k, &m);
+    for (int i = 0; i < n && p->row->taps > 0 && p->column->taps > 0; i += s->images) {
+        m.src = (const char *)src + (size_t)i * src_stride;
+        m.ddst = (const char *)ddst + (size_t)i * ddst_stride;
+        m.images = n - i < s->images ? n - i : s->images;
+        m.first = i == 0 && !cleared;
+        run_images(k, &m);
+    }
+}
