@@ -309,6 +309,12 @@ static void print_default(const flag *f, const cli_options *defaults, FILE *out)
     }
 }
 
+const char *cli_argument(unsigned command)
+{
+    const flag *f = find_argument(command);
+    return f ? f->name : NULL;
+}
+
 void cli_print_flags(unsigned command, FILE *out)
 {
     cli_options defaults = cli_defaults();

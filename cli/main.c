@@ -21,8 +21,9 @@ typedef struct command {
 static const command commands[] = {
     {"train", CMD_TRAIN, cmd_train, "train a network",
      "Writes config.json, log.jsonl, summary.csv, weights.safetensors, weights_best.safetensors,\n"
-     "evaluation.json, curve.svg, report.html and result.json into the run's directory. u8 images are scaled to 0..1 and normalised with the training images' mean\n"
-     "and deviation, which the weights file carries along; f32 images are taken as they are."},
+     "evaluation.json, curve.svg, report.html and result.json into the run's directory.\n"
+     "u8 images are scaled to 0..1 and normalised with the training images' mean and deviation,\n"
+     "which the weights file carries along; f32 images are taken as they are."},
     {"eval", CMD_EVAL, cmd_eval, "loss and accuracy of weights on a data set", NULL},
     {"report", CMD_REPORT, cmd_report, "a run's report.html and curve.svg, made again",
      "RUN_DIR is what `weft train` left, or is still filling; summary.csv or log.jsonl is enough."},
@@ -32,8 +33,8 @@ static const command commands[] = {
     {"summary", CMD_SUMMARY, cmd_summary, "a network's layers, parameters and multiply-adds", NULL},
     {"explain", CMD_EXPLAIN, cmd_explain, "the plan of a training step, without running it", NULL},
     {"tune", CMD_TUNE, cmd_tune, "measure the fastest kernels for a training step, and keep them",
-     "Measures every kernel that fits each distinct convolution and matrix product of the step, on all\n"
-     "threads, and keeps the fastest in the wisdom file, which training uses from then on."},
+     "Measures every kernel that fits each distinct convolution and matrix product of the step, on\n"
+     "all threads, and keeps the fastest in the wisdom file, which training uses from then on."},
     {"models", CMD_MODELS, cmd_models, "the networks there are", NULL},
     {"version", CMD_VERSION, cmd_version, "the version", NULL},
 };
@@ -57,7 +58,9 @@ static void print_usage(FILE *out)
 
 static void print_help(const command *c, FILE *out)
 {
-    fprintf(out, "usage: weft %s [flags]\n\n%s\n", c->name, c->about);
+    const char *argument = cli_argument(c->bit);
+    fprintf(out, "usage: weft %s [flags]%s%s\n\n%s\n", c->name, argument ? " " : "",
+            argument ? argument : "", c->about);
     if (c->more)
         fprintf(out, "\n%s\n", c->more);
     fprintf(out, "\nflags:\n");

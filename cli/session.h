@@ -61,7 +61,8 @@ int session_freeze(session *s);
 /* Loader options for these images, in order and without augmentation: batch, workers, seed and, for
  * u8 images, s->norm. */
 int session_loader_opts(const session *s, const weft_dataset_info *info, weft_loader_opts *opts);
-/* The optimizer that --opt and its flags ask for, with the parameters that are trained; NULL: the context has the error. */
+/* The optimizer that --opt and its flags ask for, with the parameters that are trained; NULL: the
+ * context has the error. */
 weft_optimizer *session_optimizer(const session *s);
 
 /* A text from the weights' metadata, or NULL; a number, or `otherwise`. */

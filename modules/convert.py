@@ -56,6 +56,9 @@ def parse_args(argv):
     p.add_argument("--keep-prefix", action="store_true", help="leave names as they are")
     p.add_argument("--model", metavar="NAME",
                    help="Weft's name of the network, so that it needs no --model for the file")
+    p.add_argument("--model-arg", metavar="KEY=VALUE", action="append", default=[],
+                   help="an option of the network that the weights need, as `weft models` lists "
+                        "them, e.g. transform_input=true; may be repeated")
     p.add_argument("--mean", type=numbers, help="the training images' channel means on the scale "
                                                 "0..1, e.g. 0.485,0.456,0.406")
     p.add_argument("--std", type=numbers, help="and deviations, e.g. 0.229,0.224,0.225")
@@ -70,8 +73,14 @@ def parse_args(argv):
         p.error("--mean and --std go together")
     if args.mean and args.mean.count(",") != args.std.count(","):
         p.error("--mean and --std are lists of different lengths")
+    if args.model_arg and not args.model:
+        p.error("--model-arg goes with --model")
+    for pair in args.model_arg:
+        if not re.fullmatch("[^=,]+=[^,]*", pair):
+            p.error(f"--model-arg: {pair!r} is not of the form key=value")
     if args.back and (args.key or args.model or args.mean or args.keep_prefix):
-        p.error("--key, --keep-prefix, --model, --mean and --std are for making safetensors files")
+        p.error("--key, --keep-prefix, --model, --model-arg, --mean and --std are for making "
+                "safetensors files")
     return args
 
 
@@ -90,9 +99,9 @@ def load_checkpoint(torch, path):
         if not code:
             raise Problem(f"{path}: is no checkpoint of PyTorch's") from None
         raise Problem(
-            f"{path}: holds more than tensors ({code.group(1)}), and loading it would run code of its "
-            "own; where you trust it, save its state_dict alone: torch.save(model.state_dict(), PATH)"
-        ) from None
+            f"{path}: holds more than tensors ({code.group(1)}), and loading it would run code of "
+            "its own; where you trust it, save its state_dict alone: "
+            "torch.save(model.state_dict(), PATH)") from None
     except Exception as error:  # what a damaged archive raises is anything
         first = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise Problem(f"{path}: is no checkpoint of PyTorch's, or damaged: {first}") from None
@@ -210,6 +219,8 @@ def to_safetensors(args, torch):
     meta = {"format": "pt"}
     if args.model:
         meta["weft.model"] = args.model
+    if args.model_arg:
+        meta["weft.model_args"] = ",".join(args.model_arg)
     if args.mean:
         meta.update({"weft.mean": args.mean, "weft.std": args.std})
     write_whole(args.output, lambda path: save_file(tensors, path, metadata=meta))

@@ -50,9 +50,9 @@ typedef struct weft_options {
     weft_lint lint;
     bool anomaly;           /* weft_anomaly_begin from the start */
     const char *trace_path; /* write a Chrome trace of the replays here; NULL: none. Copied. */
-    const char
-        *wisdom; /* the file of tuned choices, weft/tune.h; "none"; NULL: as the environment's
-                               WEFT_WISDOM says, else weft/wisdom.json in the user's cache. Copied. */
+    /* The file of tuned choices, weft/tune.h; "none"; NULL: as the environment's WEFT_WISDOM says,
+     * else weft/wisdom.json in the user's cache. Copied. */
+    const char *wisdom;
 } weft_options;
 /* clang-format off */
 #define WEFT_OPTIONS_INIT {0}
@@ -71,7 +71,8 @@ int weft_threads(const weft_context *ctx);
 weft_isa weft_context_isa(const weft_context *ctx);
 
 /* The first error since the last clear: its status and its text (never NULL; several lines where
- * several things are at fault, as when a state does not fit). Functions keep failing while an error stands only where they need what failed (NULL tensors pass through). */
+ * several things are at fault, as when a state does not fit). Functions keep failing while an error
+ * stands only where they need what failed (NULL tensors pass through). */
 weft_status weft_error_status(const weft_context *ctx);
 const char *weft_error_text(const weft_context *ctx);
 void weft_error_clear(weft_context *ctx);

@@ -39,9 +39,9 @@ const weft_model_info *weft_model_find(const char *name); /* NULL when unknown *
  * cannot take, and keys or values that it does not know, are errors too. opts may be NULL. */
 weft_module *weft_model_create(weft_context *ctx, const char *name, const weft_model_opts *opts);
 
-/* Appends the layers whose outputs stand for the classes, under their paths: the last Linear or Conv2d
- * of the network, which comes first, and where it has auxiliary heads, of each of those. They are what fine-tuning for
- * other classes replaces. `name` is what m was made by. */
+/* Appends the layers whose outputs stand for the classes, under their paths: the last Linear or
+ * Conv2d of the network, which comes first, and where it has auxiliary heads, of each of those. They
+ * are what fine-tuning for other classes replaces. `name` is what m was made by. */
 weft_status weft_model_heads(weft_module *m, const char *name, weft_module_list *heads);
 
 #ifdef __cplusplus

@@ -281,8 +281,8 @@ weft_status weft_module_load(weft_module *m, const char *path, bool strict);
 typedef struct weft_load_opts {
     bool partial;   /* not strict: names may be missing and unexpected */
     bool allow_nan; /* take values as they are */
-    const char
-        *optional; /* what the file may hold beyond the module's names: weft_model_info has it */
+    /* What the file may hold beyond the module's names: weft_model_info has it. */
+    const char *optional;
     const char *except; /* these keep their values, whatever the file has or lacks of them */
     int *left_out;      /* receives how many optional tensors the module had no use for; or NULL */
 } weft_load_opts;
@@ -309,8 +309,8 @@ typedef struct weft_totals {
     int64_t parameters, trainable; /* elements */
     int64_t macs;
     int64_t input_bytes, parameter_bytes;
-    int64_t
-        activation_bytes; /* outputs of layers with parameters, and as much for their gradients */
+    /* Outputs of layers with parameters, and as much for their gradients. */
+    int64_t activation_bytes;
 } weft_totals;
 weft_status weft_module_totals(weft_module *m, weft_shape input, weft_totals *totals);
 

@@ -135,8 +135,9 @@ weft_tensor *weft_training_loss(weft_module *model, weft_tensor *images, weft_te
  * With a run, weights.safetensors holds the state after each epoch and at the end, also of an
  * interrupted run and of one that failed, provided that all weights are finite;
  * weights_best.safetensors that of best_epoch; evaluation.json the last evaluation; report.html and
- * curve.svg (report.h) what there was at the end; result.json is written by a finished run only. *result (may be NULL) is also set when interrupted; on other
- * failures it is untouched and err (may be NULL) says why. */
+ * curve.svg (report.h) what there was at the end; result.json is written by a finished run only.
+ * *result (may be NULL) is also set when interrupted; on other failures it is untouched and err (may
+ * be NULL) says why. */
 weft_status weft_train(weft_module *model, const weft_train_opts *opts, weft_train_result *result,
                        weft_error *err);
 

@@ -59,7 +59,12 @@ def test_help_names_every_flag_and_exits_0(tmp):
     commands = re.findall(r"^  (\w+) ", text, re.M)
     assert {"train", "eval", "predict", "info", "summary", "explain"} <= set(commands), commands
     for command in commands:
-        assert f"usage: weft {command}" in done(command, "--help")
+        text = done(command, "--help")
+        assert f"usage: weft {command}" in text
+        assert max(map(len, text.split("flags:")[0].splitlines())) <= 100, text
+    assert done("report", "--help").startswith("usage: weft report [flags] RUN_DIR\n")
+    assert done("models", "--help").startswith("usage: weft models [flags] [PATTERN]\n")
+    assert "synthetic:CxHxW:classes[:count]" in done("eval", "--help")
     text = done("train", "--help")
     for flag in ("--model", "--data-path", "-b, --batch-size", "-j, --workers", "--epochs",
                  "--max-steps", "--lr", "--momentum", "--wd, --weight-decay", "--opt",

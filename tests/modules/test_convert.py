@@ -168,6 +168,9 @@ class Convert(unittest.TestCase):
             ("go together", "a.pth", "b.safetensors", "--mean", "0.5"),
             ("different lengths", "a.pth", "b.safetensors", "--mean", "0.5", "--std", "1,1"),
             ("are for making safetensors", "a.safetensors", "b.pth", "--key", "x"),
+            ("--model-arg goes with --model", "a.pth", "b.safetensors", "--model-arg", "a=1"),
+            ("'a' is not of the form key=value", "a.pth", "b.safetensors", "--model", "m",
+             "--model-arg", "a"),
         ]:
             with self.subTest(pattern):
                 self.refused(pattern, *args, status=2)
@@ -240,6 +243,16 @@ class Convert(unittest.TestCase):
             want = self.net.eval()((images / 255 - shift[0]) / shift[1])
         self.assertLess(float((have - want).abs().max() / want.abs().max()), 1e-4)
 
+    def test_a_networks_own_options_are_in_the_converted_file(self):
+        """As torchvision's GoogLeNet needs: its images are normalised otherwise."""
+        net = torch_models.MODELS["googlenet"].create(num_classes=4, channels=3, size=32,
+                                                      transform_input=True)
+        out = self.path("googlenet.safetensors")
+        self.convert(self.saved(net.state_dict()), out, "--model", "googlenet", "--model-arg",
+                     "transform_input=true", "--model-arg", "dropout=0.1")
+        with safe_open(out, "pt") as f:
+            self.assertEqual(f.metadata()["weft.model_args"], "transform_input=true,dropout=0.1")
+        self.assert_same_logits(net, out, torch.randn(4, 3, 32, 32))
 
     def test_fine_tuning_moves_what_pytorchs_does(self):
         """Two steps of SGD with layers frozen, and BatchNorm in either mode."""
