@@ -68,3 +68,12 @@ void wf_measure(wf_entrant *e, int n, const wf_measure_opts *opts)
         if (!e[i].dropped)
             e[i].seconds = median(samples[i], done);
 }
+
+int wf_measure_winner(const wf_entrant *e, int n, int usual, double margin)
+{
+    int best = usual;
+    for (int i = 0; i < n; i++)
+        if (e[i].seconds < e[best].seconds)
+            best = i;
+    return e[best].seconds > (1 - margin) * e[usual].seconds ? usual : best;
+}

@@ -30,4 +30,7 @@ typedef struct wf_measure_opts {
 #define WF_MEASURE_ROUNDS 31
 void wf_measure(wf_entrant *e, int n, const wf_measure_opts *opts);
 
+/* After it: the fastest, or `usual` where that one is not behind by more than `margin` of its seconds. */
+int wf_measure_winner(const wf_entrant *e, int n, int usual, double margin);
+
 #endif

@@ -62,15 +62,11 @@ typedef struct verdict {
 
 static verdict judge(const contest *c)
 {
-    int best = 0, untuned = 0;
-    for (int i = 1; i < c->n; i++) {
-        if (c->entrant[i].seconds < c->entrant[best].seconds)
-            best = i;
+    int untuned = 0;
+    for (int i = 1; i < c->n; i++)
         if (c->trial[i].cycles < c->trial[untuned].cycles)
             untuned = i;
-    }
-    if (c->entrant[best].seconds > (1 - MARGIN) * c->entrant[untuned].seconds)
-        best = untuned;
+    const int best = wf_measure_winner(c->entrant, c->n, untuned, MARGIN);
     return (verdict){c->trial[best].impl, c->trial[untuned].impl, c->entrant[best].seconds,
                      c->entrant[untuned].seconds};
 }

@@ -361,7 +361,8 @@ static char *explained(weft_context *ctx)
 }
 
 typedef struct seen_problems {
-    int begun, ended, stop_after;
+    const wf_wisdom *kept; /* has what was told */
+    int begun, ended, better, stop_after;
 } seen_problems;
 
 static bool on_problem(void *user, const weft_tune_progress *p)
@@ -369,8 +370,11 @@ static bool on_problem(void *user, const weft_tune_progress *p)
     seen_problems *seen = user;
     assert_true(p->problem >= 1 && p->problem <= p->problems && *p->what);
     assert_int_equal(!p->kernel, !p->untuned);
-    if (p->kernel)
+    if (p->kernel) {
         assert_true(p->seconds > 0 && p->seconds <= p->untuned_seconds);
+        assert_string_equal(wf_wisdom_find(seen->kept, p->what), p->kernel);
+        seen->better += strcmp(p->kernel, p->untuned) != 0;
+    }
     seen->begun += !p->kernel;
     seen->ended += p->kernel != NULL;
     return !seen->stop_after || seen->ended < seen->stop_after;
@@ -390,12 +394,14 @@ static void tuning_measures_keeps_and_uses(void **state)
     weft_tune_opts opts = {.seconds = 0.002, .progress = on_problem, .user = &seen};
     weft_tune_result first, second;
     net_init(&net, &o);
+    seen.kept = &net.ctx->wisdom;
     record(&net);
     if (weft_tune(net.ctx, &opts, &first) != WEFT_OK)
         fail_msg("%s", weft_error_text(net.ctx));
     assert_int_equal(first.known, 0);
     assert_int_equal(first.measured, first.problems);
     assert_int_equal(seen.ended, first.measured);
+    assert_int_equal(seen.better, first.better);
     assert_true(first.step_seconds <= first.untuned_step_seconds);
     if (weft_context_isa(net.ctx) != WEFT_ISA_SCALAR) {
         assert_true(first.measured > 2);
@@ -427,12 +433,14 @@ static void a_stopped_tuning_keeps_what_it_has(void **state)
     weft_tune_opts opts = {.seconds = 0.001, .progress = on_problem, .user = &seen};
     weft_tune_result result = {0};
     net_init(&net, &o);
+    seen.kept = &net.ctx->wisdom;
     record(&net);
     weft_status status = weft_tune(net.ctx, &opts, &result);
-    if (result.problems > 0) {
-        assert_int_equal(status, WEFT_ERR_INTERRUPTED);
-        assert_int_equal(result.measured, 1);
-    }
+    const bool choice = wf_cpu_isa() != WEFT_ISA_SCALAR; /* else there is but one kernel */
+    assert_int_equal(result.problems > 1, choice);
+    assert_int_equal(status, choice ? WEFT_ERR_INTERRUPTED : WEFT_OK);
+    assert_int_equal(result.measured, choice);
+    assert_int_equal(net.ctx->wisdom.n, choice);
     weft_error_clear(net.ctx);
     weft_discard(net.ctx);
     net_done(&net);
@@ -508,6 +516,24 @@ static void medians_tell_the_faster_and_the_hopeless_is_dropped(void **state)
     assert_int_equal(s[0].last_set, 1);
 }
 
+static void the_fastest_wins_unless_the_usual_one_is_as_good(void **state)
+{
+    const struct {
+        double seconds[3];
+        int usual, winner;
+    } cases[] = {
+        {{3, 2, 4}, 0, 1},      {{3, 2, 4}, 2, 1},      {{3, 2, 4}, 1, 1},
+        {{1, 0.75, 0.5}, 0, 2}, {{1, 0.9375, 2}, 0, 0}, /* not behind by an eighth */
+        {{1, 0.5, 0.5}, 2, 2},  {{1, 0.5, 0.5}, 0, 1},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        wf_entrant e[3] = {{0}};
+        for (int k = 0; k < 3; k++)
+            e[k].seconds = cases[i].seconds[k];
+        assert_int_equal(wf_measure_winner(e, 3, cases[i].usual, 0.125), cases[i].winner);
+    }
+}
+
 #define CASE(name) cmocka_unit_test_setup_teardown(name, make_folder, remove_folder)
 
 int main(void)
@@ -527,6 +553,7 @@ int main(void)
         CASE(a_stopped_tuning_keeps_what_it_has),
         CASE(wisdom_decides_about_kernels_and_bits),
         CASE(medians_tell_the_faster_and_the_hopeless_is_dropped),
+        CASE(the_fastest_wins_unless_the_usual_one_is_as_good),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
