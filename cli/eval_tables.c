@@ -4,6 +4,8 @@
 #include <math.h>
 #include <string.h>
 
+#include "progress.h"
+
 enum { MOST_NAME = 24 };
 
 /* The characters of UTF-8 text: its bytes but for those that continue one. */
@@ -13,11 +15,6 @@ static int characters(const char *text)
     for (; *text; text++)
         n += ((unsigned char)*text & 0xc0) != 0x80;
     return n;
-}
-
-static int digits(int64_t n)
-{
-    return snprintf(NULL, 0, "%lld", (long long)n);
 }
 
 /* Names come with the data: what could move a terminal's cursor is not written. */
@@ -47,7 +44,7 @@ static int name_width(const weft_eval_result *r, const char *const *names)
 static void put_class(FILE *out, const weft_eval_result *r, const char *const *names, int k,
                       int width)
 {
-    fprintf(out, "%*d ", digits(r->classes - 1) + 2, k);
+    fprintf(out, "%*d ", cli_digits(r->classes - 1) + 2, k);
     if (names)
         put_name(out, names[k], width);
 }
@@ -70,14 +67,14 @@ static void put_scores(FILE *out, const weft_class_score *c)
 
 void print_classes(FILE *out, const weft_eval_result *r, const char *const *names)
 {
-    int width = name_width(r, names), label = digits(r->classes - 1) + 3 + width;
+    int width = name_width(r, names), label = cli_digits(r->classes - 1) + 3 + width;
     label = label < 7 ? 7 : label;
     fprintf(out, "\n  %-*s  %9s  %9s  %9s  %9s\n", label - 2, "class", "precision", "recall", "F1",
             "images");
     for (int k = 0; k < r->classes; k++) {
-        put_class(out, r, names, k, label - digits(r->classes - 1) - 3);
+        put_class(out, r, names, k, label - cli_digits(r->classes - 1) - 3);
         if (!names)
-            fprintf(out, "%*s", label - digits(r->classes - 1) - 3, "");
+            fprintf(out, "%*s", label - cli_digits(r->classes - 1) - 3, "");
         put_scores(out, &r->per_class[k]);
     }
     fprintf(out, "  %-*s", label - 2, "mean");
@@ -86,14 +83,14 @@ void print_classes(FILE *out, const weft_eval_result *r, const char *const *name
 
 void print_confusion(FILE *out, const weft_eval_result *r, const char *const *names, bool bold)
 {
-    int K = r->classes, width = name_width(r, names), cell = digits(K - 1);
+    int K = r->classes, width = name_width(r, names), cell = cli_digits(K - 1);
     int gap = K > 10 ? 1 : 2; /* many classes need the room */
     for (int64_t i = 0; i < (int64_t)K * K; i++) {
-        int n = digits(r->confusion[i]);
+        int n = cli_digits(r->confusion[i]);
         cell = n > cell ? n : cell;
     }
     fprintf(out, "\nconfusion (rows: true class, columns: predicted)\n%*s",
-            digits(K - 1) + 3 + width, "");
+            cli_digits(K - 1) + 3 + width, "");
     for (int k = 0; k < K; k++)
         fprintf(out, "%*d", cell + gap, k);
     fputc('\n', out);

@@ -58,7 +58,7 @@ void cli_duration(double seconds, char *text, size_t size)
         snprintf(text, size, "%lld:%02lld", s / 60, s % 60);
 }
 
-static int digits(int64_t n)
+int cli_digits(int64_t n)
 {
     return snprintf(NULL, 0, "%lld", (long long)n);
 }
@@ -71,7 +71,7 @@ static void format_fields(const weft_progress *r, char field[FIELDS][FIELD_SIZE]
     char left[32] = "-:--", loss[32];
     if (r->seconds_left >= 0)
         cli_duration(r->seconds_left, left, sizeof(left));
-    snprintf(field[0], FIELD_SIZE, " %*lld/%lld", digits(r->steps), (long long)r->step,
+    snprintf(field[0], FIELD_SIZE, " %*lld/%lld", cli_digits(r->steps), (long long)r->step,
              (long long)r->steps);
     field[1][0] = field[2][0] = '\0';
     if (isfinite(r->loss)) {
@@ -89,7 +89,7 @@ static int format_title(const weft_progress *r, char *text, size_t size)
     const char *what = r->phase == WEFT_PHASE_EVAL ? "eval " : "epoch";
     if (r->epochs <= 0)
         return snprintf(text, size, "%s", r->phase == WEFT_PHASE_EVAL ? "eval" : "step");
-    return snprintf(text, size, "%s %*lld/%lld", what, digits(r->epochs), (long long)r->epoch,
+    return snprintf(text, size, "%s %*lld/%lld", what, cli_digits(r->epochs), (long long)r->epoch,
                     (long long)r->epochs);
 }
 
@@ -166,7 +166,7 @@ void cli_progress_epoch(cli_progress *p, const weft_epoch *e)
     cli_loss(e->train_loss, train_loss, sizeof(train_loss));
     cli_loss(e->test_loss, test_loss, sizeof(test_loss));
     cli_progress_erase(p);
-    fprintf(p->out, "epoch %*lld/%lld  train loss %s acc %.2f%%", digits(e->epochs),
+    fprintf(p->out, "epoch %*lld/%lld  train loss %s acc %.2f%%", cli_digits(e->epochs),
             (long long)e->epoch, (long long)e->epochs, train_loss, e->train_acc1);
     if (isfinite(e->test_acc1))
         fprintf(p->out, "  test loss %s acc %.2f%%", test_loss, e->test_acc1);

@@ -6,6 +6,7 @@
 #define CLI_PROGRESS_H
 
 #include <stdbool.h>
+#include <stdint.h>
 #include <stdio.h>
 
 #include <weft/train.h>
@@ -32,6 +33,8 @@ void cli_progress_erase(cli_progress *p);
 void cli_progress_format(const weft_progress *record, int width, char *text, size_t size);
 /* "0.3123", "1.234e+17". */
 void cli_loss(double loss, char *text, size_t size);
+/* The characters of n in decimal, a minus included: a column's width. */
+int cli_digits(int64_t n);
 /* "0:42", "12:07", "1:02:33". */
 void cli_duration(double seconds, char *text, size_t size);
 

@@ -1,5 +1,5 @@
-/* Activation modules: ReLU6, SiLU, Hardsigmoid, Hardswish, Sigmoid, Tanh, LeakyReLU, GELU. Threading rule: the
- * context's. */
+/* Activation modules: ReLU6, SiLU, Hardsigmoid, Hardswish, Sigmoid, Tanh, LeakyReLU, GELU.
+ * Threading rule: the context's. */
 #include <stdio.h>
 
 #include "modules/internal.h"

@@ -34,7 +34,7 @@ weft_module *wf_conv_norm_create(weft_context *ctx, const wf_conv_norm *c)
     return weft_module_ok(m);
 }
 
-/* ---- SqueezeExcitation ---- */
+/* ---- SqueezeExcitation (Hu et al. 2018): channels times scale(fc2(activation(fc1(their means)))) */
 
 typedef struct squeeze_excitation {
     weft_module base;
@@ -54,8 +54,8 @@ static const weft_module_class squeeze_excitation_class = {.name = "SqueezeExcit
                                                            .version = 1,
                                                            .forward = excite};
 
-weft_module *wf_squeeze_excitation_create(weft_context *ctx, int channels, int squeezed,
-                                          wf_layer_fn activation, wf_layer_fn scale)
+static weft_module *squeeze_excitation_create(weft_context *ctx, int channels, int squeezed,
+                                              wf_layer_fn activation, wf_layer_fn scale)
 {
     squeeze_excitation *self = weft_module_create(ctx, &squeeze_excitation_class);
     if (self == NULL)
@@ -111,8 +111,8 @@ static weft_module *inverted_block(weft_context *ctx, const wf_inverted *c)
         weft_append(block, wf_conv_norm_create(ctx, &expand));
     weft_append(block, wf_conv_norm_create(ctx, &depthwise));
     if (c->squeezed != 0)
-        weft_append(block, wf_squeeze_excitation_create(ctx, c->expanded, c->squeezed,
-                                                        c->squeeze_activation, c->squeeze_scale));
+        weft_append(block, squeeze_excitation_create(ctx, c->expanded, c->squeezed,
+                                                     c->squeeze_activation, c->squeeze_scale));
     if (c->v2) {
         weft_append(block, weft_conv2d_create(ctx, c->expanded, c->out, 1,
                                               &(weft_conv2d_layer_opts){.no_bias = true}));

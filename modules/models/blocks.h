@@ -17,10 +17,6 @@ typedef struct wf_conv_norm {
 } wf_conv_norm;
 weft_module *wf_conv_norm_create(weft_context *ctx, const wf_conv_norm *c);
 
-/* SqueezeExcitation (Hu et al. 2018): channels times scale(fc2(activation(fc1(their means)))). */
-weft_module *wf_squeeze_excitation_create(weft_context *ctx, int channels, int squeezed,
-                                          wf_layer_fn activation, wf_layer_fn scale);
-
 /* 1x1 to `expanded` channels where that is more than `in`, depthwise, [squeeze and excitation],
  * 1x1 to `out` without an activation; plus the input where stride is 1 and in == out. */
 typedef struct wf_inverted {

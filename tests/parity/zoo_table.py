@@ -55,11 +55,15 @@ def figures(results):
     own = [r for r in done if r["steps"] == 1]
     double = [r for r in steps if "weft_f64" in r]
     first = ("model", "images", "steps")
-    return (f"\nSeveral steps on small images, {len(steps)} models:\n\n"
+
+    def models(rows):
+        return len({r["model"] for r in rows})
+
+    return (f"\nSeveral steps on small images, {models(steps)} models:\n\n"
             + table(first, steps, float_row)
-            + f"\nOne step on images of the model's own size, {len(own)} models:\n\n"
+            + f"\nOne step on images of the model's own size, {models(own)} models:\n\n"
             + table(first, own, float_row)
-            + f"\nIn double, Weft's reference kernels, {len(double)} models:\n\n"
+            + f"\nIn double, Weft's reference kernels, {models(double)} models:\n\n"
             + table(first, double, double_row) + "\n")
 
 
