@@ -16,13 +16,14 @@
 #include "kernels/conv2d/gemm_weights.h"
 
 enum {
-    CHUNK = 200,           /* pixels that are taken through all taps before the next, at most */
-    FIRST = 10 * 1024,     /* floats of src and ddst for those: in the first-level cache */
-    FRAMES = 32 * 1024,    /* floats of frames: in the second-level cache */
-    PART_FLOPS = 16000000, /* a tile that is worth its share of reading the operands */
-    LEAST_FLOPS = 2000000, /* one that is worth handing out */
-    TILES = 128,           /* cores that should find work */
-    PART_VECTORS = 4       /* input vectors of a part, at least; of frames half as many */
+    CHUNK = 200,              /* pixels that are taken through all taps before the next, at most */
+    FIRST = 10 * 1024,        /* floats of src and ddst for those: in the first-level cache */
+    FIRST_STRIDED = 7 * 1024, /* the same where src is read in strides, as measured */
+    FRAMES = 32 * 1024,       /* floats of frames: in the second-level cache */
+    PART_FLOPS = 16000000,    /* a tile that is worth its share of reading the operands */
+    LEAST_FLOPS = 2000000,    /* one that is worth handing out */
+    TILES = 128,              /* cores that should find work */
+    PART_VECTORS = 4          /* input vectors of a part, at least; of frames half as many */
 };
 
 static bool fits(const wf_conv2d_desc *d, wf_conv2d_pass pass, char *why, size_t size)
@@ -39,18 +40,27 @@ static bool fits(const wf_conv2d_desc *d, wf_conv2d_pass pass, char *why, size_t
     return !reason;
 }
 
+/* Whether src needs no frame: where it is read in strides, only if taps want what lies between. */
+static bool reads_in_place(const wf_conv2d_desc *d, gemm_kind kind)
+{
+    const int strides = d->stride[0] * d->stride[1];
+    return kind == GEMM_DENSE && (d->groups == 1 || d->C / d->groups % L == 0) &&
+           (strides == 1 || d->R * d->S > strides);
+}
+
 static double expect(const wf_conv2d_desc *d, wf_conv2d_pass pass, weft_isa isa)
 {
     /* As measured, docs/kernels.md; where lanes meet, src has to be made for every product. */
     const gemm_kind kind = gemm_kind_of(d, pass);
     const bool strided = d->stride[0] > 1 || d->stride[1] > 1;
-    double share = d->S >= 5 ? 1 : d->S >= 3 ? 0.93 : 0.8;
+    const bool small = d->R == 1 && d->S == 1 && d->Q <= 16 && !strided;
+    double share = d->S >= 5 ? 1 : d->S >= 3 ? 0.93 : small ? 0.92 : 0.8;
     if (kind >= GEMM_LANES)
         share = kind == GEMM_ROTATE ? 0.7 : 0.4;
     else if (kind == GEMM_PLAIN)
         share = 0.78;
     else if (strided)
-        share *= d->groups > 1 ? 0.6 : 0.78;
+        share *= d->groups > 1 ? 0.6 : reads_in_place(d, kind) ? 0.86 : 0.78;
     return wf_conv2d_expect(d, WF_ISA, share);
 }
 
@@ -99,7 +109,7 @@ static void cut_parts(gemm_weights *s, const wf_conv2d *k)
 static int64_t vector_of(const gemm_weights *s, const wf_conv2d *k, int rows)
 {
     const gemm_axis *h = s->plan->row, *w = s->plan->column;
-    return s->in_place ? (int64_t)(rows + h->span) * k->desc.W * L
+    return s->in_place ? (int64_t)(rows + h->span) * h->in_step * k->desc.W * L
                        : (int64_t)gemm_vector(s->plan, h, w, rows);
 }
 
@@ -108,13 +118,15 @@ static void cut_chunks(gemm_weights *s, const wf_conv2d *k)
     const wf_conv2d_desc *d = &k->desc;
     gemm_plan *p = s->plan;
     const int64_t pixels = (int64_t)d->P * d->Q, block = (int64_t)s->NB * L;
+    const bool strided = s->in_place && d->stride[0] * d->stride[1] > 1;
+    const int64_t first = strided ? FIRST_STRIDED : FIRST;
     int rows = d->Q < CHUNK ? CHUNK / d->Q : 1;
-    while (rows > 1 && rows * d->Q * block + vector_of(s, k, rows) > FIRST)
+    while (rows > 1 && rows * d->Q * block + vector_of(s, k, rows) > first)
         rows--;
     s->rows = gemm_even(d->P, rows);
     s->images = 1;
     if (s->rows == d->P)
-        s->images = (int)at_most(FIRST / (pixels * block + vector_of(s, k, rows)), CHUNK / pixels);
+        s->images = (int)at_most(first / (pixels * block + vector_of(s, k, rows)), CHUNK / pixels);
     s->images =
         s->images > 1 ? gemm_even(k->slot_images, (int)at_most(s->images, k->slot_images)) : 1;
     s->frame_rows = s->rows;
@@ -149,8 +161,7 @@ static bool create(wf_conv2d *k, char *why, size_t size)
         return false;
     }
     const gemm_plan *p = s->plan;
-    s->in_place = p->kind == GEMM_DENSE && (p->groups == 1 || p->IG % L == 0) &&
-                  d->stride[0] == 1 && d->stride[1] == 1;
+    s->in_place = reads_in_place(d, p->kind);
     s->NB = p->kind >= GEMM_LANES ? 1 : p->kind == GEMM_PLAIN ? GEMM_NV : 3;
     s->groups = (p->blocks + s->NB - 1) / s->NB;
     cut_parts(s, k);

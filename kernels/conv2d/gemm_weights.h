@@ -50,7 +50,8 @@ static inline int gemm_even(int n, int most)
 typedef struct gemm_pixels {
     int images, rows, columns;
     size_t x_image, x_row, dy_image, dy_row, dy_block;
-    bool first; /* DENSE: sums start with zero, not with what is there */
+    size_t x_column; /* DENSE; of the others it follows from their kind */
+    bool first;      /* DENSE: sums start with zero, not with what is there */
 } gemm_pixels;
 
 /* w[i][b] += sum over pixels of x[i] * dy[b], for the channels of an input vector and NB vectors of

@@ -14,7 +14,7 @@ WF_INLINE void channels_product(const int NX, const int NB, const gemm_pixels *p
         for (int r = 0; r < p->rows; r++) {
             const float *xr = x + (size_t)n * p->x_image + (size_t)r * p->x_row;
             const float *dr = dy + (size_t)n * p->dy_image + (size_t)r * p->dy_row;
-            for (int c = 0; c < p->columns; c++, xr += L, dr += L) {
+            for (int c = 0; c < p->columns; c++, xr += p->x_column, dr += L) {
                 wf_vf v[GEMM_NV];
                 for (int b = 0; b < NB; b++)
                     v[b] = wf_vload(dr + (size_t)b * p->dy_block);

@@ -55,7 +55,8 @@ static bool tap_pixels(const chunk *c, int t, gemm_pixels *at, const float **x, 
     at->columns = stop - column;
     *dy = (size_t)(row - c->row) * at->dy_row + (size_t)column * L;
     *x = c->s->in_place
-             ? c->x + (size_t)(row + oh) * at->x_row + (size_t)(column + ow) * L
+             ? c->x + (size_t)(row * h->in_step + oh) * (size_t)p->in.W * L +
+                   (size_t)(column * w->in_step + ow) * L
              : tap_in_frame(c, t) + (size_t)(row - c->row) * at->x_row + (size_t)column * L;
     return true;
 }
@@ -180,13 +181,15 @@ static void run_images(const wf_conv2d *k, const work *m)
     chunk c = {.d = &k->desc, .s = s, .ddst = (const float *)m->ddst, .slot = m->slot};
     c.block = gemm_slot_block(&k->desc, p);
     c.vector = s->in_place ? (size_t)p->in.H * (size_t)p->in.W * L : frame;
-    c.at = (gemm_pixels){
-        .images = m->images,
-        .x_image = s->in_place ? m->src_stride / sizeof(float) : (size_t)p->chunk * frame,
-        .x_row = s->in_place ? (size_t)p->in.W * L : gemm_row(p, p->row, p->column),
-        .dy_image = m->ddst_stride / sizeof(float),
-        .dy_row = (size_t)p->out.W * L,
-        .dy_block = (size_t)p->out.H * (size_t)p->out.W * L};
+    c.at = (gemm_pixels){.images = m->images,
+                         .x_image =
+                             s->in_place ? m->src_stride / sizeof(float) : (size_t)p->chunk * frame,
+                         .x_row = s->in_place ? (size_t)p->row->in_step * (size_t)p->in.W * L
+                                              : gemm_row(p, p->row, p->column),
+                         .x_column = s->in_place ? (size_t)p->column->in_step * L : L,
+                         .dy_image = m->ddst_stride / sizeof(float),
+                         .dy_row = (size_t)p->out.W * L,
+                         .dy_block = (size_t)p->out.H * (size_t)p->out.W * L};
     for (c.frame_row = 0; c.frame_row < p->row->n; c.frame_row += s->frame_rows)
         for (int g = m->g_begin, n; g < m->g_end; g += n) {
             const int g0 = g % s->groups, left = m->g_end - g;

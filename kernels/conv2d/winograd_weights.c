@@ -2,9 +2,9 @@
  *
  * A tile of work is a slot's images and up to 64 or 128 output channels. It transforms input and output
  * gradient of as many tiles as the second-level cache holds, adds their products at each of the 36
- * points, in the order of images and tiles, and transforms the sums back once, into a slot in the
- * format of direct.c, whose reduce it shares. winograd.h has the transforms. The bits follow from
- * shape and ISA. Stateless but for the plan.
+ * points, in the order of images and tiles, and transforms the sums back once, into a slot: output
+ * blocks, C/L, R, S, L input channels, L. winograd.h has the transforms. The bits follow from shape and
+ * ISA. Stateless but for the plan.
  *
  * V: points, tiles, C. D: points, tiles, output blocks, L. Sums: points, output blocks by twos, C,
  * two blocks, L. Both C and K are padded. */
@@ -12,8 +12,6 @@
 
 #include "kernels/conv2d/winograd.h"
 #include "kernels/select.h"
-
-extern const wf_conv2d_impl WF_ISA_FN(wf_conv2d_direct); /* for its reduce */
 
 /* Staged as in Note [Staging] of winograd.c: more tiles at once, and larger parts, for each of which
  * the input is transformed anew. */
@@ -171,7 +169,7 @@ static void accumulate_all(const plan *p, int tiles, int blocks, const float *v,
                              sums + (size_t)(b / PAIR) * p->s_pair);
 }
 
-/* The sums of one output block back to 3 x 3 weights, into direct.c's slot format. */
+/* The sums of one output block back to 3 x 3 weights, into a slot. */
 static void transform_back(const plan *p, const float *sums, float *w)
 {
     for (int c = 0; c < p->C; c++) {
@@ -221,10 +219,25 @@ static void backward_weights(const wf_conv2d *k, int worker, const void *src, si
                        (float *)slot + (size_t)(first + b) * w_block);
 }
 
+/* One output block. */
 static void reduce(const wf_conv2d *k, int worker, void *slots, size_t slot_stride, void *dweights,
                    int tile)
 {
-    WF_ISA_FN(wf_conv2d_direct).reduce(k, worker, slots, slot_stride, dweights, tile);
+    const wf_conv2d_desc *d = &k->desc;
+    const size_t block = (size_t)wf_round_up(d->C, L) * 9 * L;
+    const int outputs = d->K - tile * L < L ? d->K - tile * L : L;
+    const float *w = (const float *)slots + (size_t)tile * block;
+    float *out = (float *)dweights + (size_t)tile * L * (size_t)d->C * 9;
+    wf_conv2d_sum_slots(WEFT_F32, (float *)slots + (size_t)tile * block, slot_stride, k->slots,
+                        block);
+    for (int c0 = 0; c0 < d->C; c0 += L) {
+        const int inputs = d->C - c0 < L ? d->C - c0 : L;
+        for (int t = 0; t < 9; t++, w += L * L)
+            for (int o = 0; o < outputs; o++)
+                for (int c = 0; c < inputs; c++)
+                    out[((size_t)o * (size_t)d->C + (size_t)(c0 + c)) * 9 + (size_t)t] =
+                        w[c * L + o];
+    }
 }
 
 const wf_conv2d_impl WF_ISA_FN(wf_conv2d_winograd_weights) = {

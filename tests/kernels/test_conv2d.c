@@ -21,9 +21,8 @@
 #include "tests/shapes/shapes.h"
 
 /* 16 lanes in plain C */
-extern const wf_conv2d_impl wf_conv2d_direct_emul, wf_conv2d_winograd_emul,
-    wf_conv2d_winograd_weights_emul, wf_conv2d_gemm_emul, wf_conv2d_gemm_weights_emul,
-    wf_conv2d_depthwise_emul;
+extern const wf_conv2d_impl wf_conv2d_winograd_emul, wf_conv2d_winograd_weights_emul,
+    wf_conv2d_gemm_emul, wf_conv2d_gemm_weights_emul, wf_conv2d_depthwise_emul;
 
 enum { GUARD = 128, GUARD_BYTE = 0xA5, GAP = 64 };
 
@@ -313,7 +312,7 @@ static void check_weights_pass(const run *r, const problem *t)
 
 /* How often each implementation was tried on each pass. */
 static int tried[16][3];
-static int tried_emul[6][3];
+static int tried_emul[5][3];
 
 static void check_impl(const wf_conv2d_impl *impl, weft_isa isa, int *count, const problem *t,
                        wf_conv2d_desc d, bool exact, const char *name)
@@ -360,9 +359,9 @@ static void check_shape(const wf_shape_case *c, bool integers)
         d.src_block = l == 0 ? 16 : 1;
         d.dst_block = 16;
         const wf_conv2d_impl *const emul[] = {
-            &wf_conv2d_winograd_emul, &wf_conv2d_direct_emul,    &wf_conv2d_winograd_weights_emul,
-            &wf_conv2d_gemm_emul,     &wf_conv2d_depthwise_emul, &wf_conv2d_gemm_weights_emul};
-        for (int i = 0; i < 6; i++)
+            &wf_conv2d_winograd_emul, &wf_conv2d_winograd_weights_emul, &wf_conv2d_gemm_emul,
+            &wf_conv2d_depthwise_emul, &wf_conv2d_gemm_weights_emul};
+        for (int i = 0; i < 5; i++)
             check_impl(emul[i], WEFT_ISA_AVX512, tried_emul[i], &t, d, integers, c->name);
     }
     d.src_block = d.dst_block = 1;
@@ -436,13 +435,13 @@ static void every_kernel_was_tried(void **unused)
         if (wf_conv2d_impls[i]->isa <= wf_cpu_isa() && !replaced && sum == 0)
             fail_msg("%s never fits", wf_conv2d_impls[i]->name);
     }
-    assert_true(
-        wf_cpu_isa() < WEFT_ISA_AVX2 ||
-        (tried_emul[0][WF_CONV2D_FORWARD] && tried_emul[0][WF_CONV2D_BACKWARD_DATA] &&
-         tried_emul[1][WF_CONV2D_BACKWARD_WEIGHTS] && tried_emul[2][WF_CONV2D_BACKWARD_WEIGHTS] &&
-         tried_emul[3][WF_CONV2D_FORWARD] && tried_emul[3][WF_CONV2D_BACKWARD_DATA] &&
-         tried_emul[4][WF_CONV2D_FORWARD] && tried_emul[4][WF_CONV2D_BACKWARD_DATA] &&
-         tried_emul[5][WF_CONV2D_BACKWARD_WEIGHTS] && tried_emul[4][WF_CONV2D_BACKWARD_WEIGHTS]));
+    assert_true(wf_cpu_isa() < WEFT_ISA_AVX2 ||
+                (tried_emul[0][WF_CONV2D_FORWARD] && tried_emul[0][WF_CONV2D_BACKWARD_DATA] &&
+                 tried_emul[1][WF_CONV2D_BACKWARD_WEIGHTS] && tried_emul[2][WF_CONV2D_FORWARD] &&
+                 tried_emul[2][WF_CONV2D_BACKWARD_DATA] && tried_emul[3][WF_CONV2D_FORWARD] &&
+                 tried_emul[3][WF_CONV2D_BACKWARD_DATA] &&
+                 tried_emul[3][WF_CONV2D_BACKWARD_WEIGHTS] &&
+                 tried_emul[4][WF_CONV2D_BACKWARD_WEIGHTS]));
     int ref = wf_conv2d_n_impls - 1;
     assert_string_equal(wf_conv2d_impls[ref]->name, "ref");
     for (int pass = 0; pass < 3; pass++) /* three layouts and f64, both kinds of numbers */

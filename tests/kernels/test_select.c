@@ -112,7 +112,7 @@ static void what_is_asked_for_by_name_is_chosen_where_it_fits(void **unused)
     wf_conv2d_destroy(k);
     wf_conv2d *free_choice = wf_conv2d_create(&d, WF_CONV2D_FORWARD, wf_cpu_isa(), 1, NULL);
     const char *const useless[] = {"no such kernel", "",
-                                   "direct:avx2"}; /* the last: weights only */
+                                   "depthwise:avx2"}; /* the last: does not fit */
     for (size_t i = 0; i < sizeof useless / sizeof *useless; i++) {
         k = wf_conv2d_create(&d, WF_CONV2D_FORWARD, wf_cpu_isa(), 1, useless[i]);
         assert_ptr_equal(k->impl, free_choice->impl);
@@ -173,7 +173,7 @@ static void avoided_kernels_are_passed_over(void **unused)
     for (int i = 0; i < n_shapes; i++)
         for (int pass = 0; pass < 3; pass++) {
             wf_conv2d_desc d = laid_out(&shapes[i]);
-            setenv("WEFT_AVOID", "winograd,gemm,direct,depthwise,onednn,ref", 1);
+            setenv("WEFT_AVOID", "winograd,gemm,depthwise,onednn,ref", 1);
             wf_conv2d *k = wf_conv2d_create(&d, pass, wf_cpu_isa(), 1, NULL);
             unsetenv("WEFT_AVOID");
             assert_non_null(k);
