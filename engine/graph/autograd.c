@@ -111,6 +111,7 @@ static weft_status walk_node(walk *w, int n)
     if (node.op->n_scalars)
         memcpy(scalars, g->scalars + node.scalars, (size_t)node.op->n_scalars * sizeof *scalars);
     wf_grad rule = {.ctx = ctx,
+                    .op = node.op,
                     .attrs = attrs,
                     .scalars = scalars,
                     .n_in = node.n_in,

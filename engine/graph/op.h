@@ -66,6 +66,7 @@ weft_status wf_fail(weft_context *ctx, weft_status status, const char *format, .
  * din[i] NULL means zero. */
 typedef struct wf_grad {
     weft_context *ctx;
+    const wf_op *op;
     const void *attrs;
     const double *scalars;
     int n_in, n_out;

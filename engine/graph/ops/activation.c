@@ -132,7 +132,7 @@ static weft_tensor *leaky_relu_of_a_tenth(weft_tensor *x)
         .name = #f,                                                                                \
         .n_out = 1,                                                                                \
         .attr_size = sizeof(activation_attrs),                                                     \
-        .flags = keeps ? WF_OP_KEEPS_ZERO : 0,                                                     \
+        .flags = (keeps ? WF_OP_KEEPS_ZERO : 0) | WF_OP_BY_IMAGE,                                  \
         .layout_rule = WF_LAYOUT_SAME,                                                             \
         .inplace = {1},                                                                            \
         .infer = wf_infer_same,                                                                    \
@@ -144,7 +144,7 @@ static weft_tensor *leaky_relu_of_a_tenth(weft_tensor *x)
         .name = #f "_backward",                                                                    \
         .n_out = 1,                                                                                \
         .attr_size = sizeof(activation_attrs),                                                     \
-        .flags = WF_OP_KEEPS_ZERO,                                                                 \
+        .flags = WF_OP_KEEPS_ZERO | WF_OP_BY_IMAGE,                                                \
         .layout_rule = WF_LAYOUT_SAME,                                                             \
         .inplace = {2},                                                                            \
         .infer = wf_infer_same,                                                                    \

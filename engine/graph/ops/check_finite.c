@@ -7,10 +7,7 @@
 
 static weft_status infer(wf_infer *f)
 {
-    weft_dtype dtype = f->in[0].dtype;
-    if (dtype != WEFT_F32 && dtype != WEFT_F64)
-        return wf_infer_fail(f, WEFT_ERR_DTYPE, "input is %s, f32 or f64 expected",
-                             weft_dtype_name(dtype));
+    WF_TRY(wf_infer_float(f, 0));
     f->out[0] = f->in[0];
     return WEFT_OK;
 }
@@ -59,11 +56,8 @@ static weft_status lower(wf_lower *l)
 {
     wf_operand x = wf_lower_in(l, 0), y = wf_lower_out(l, 0);
     args a = {x.buf, y.buf, x.image_bytes, x.dtype == WEFT_F64};
-    wf_task *task = wf_lower_task(l, "ref", check_image, &a, sizeof(a), x.N);
-    wf_reads(task, x.buf, WF_TILED);
-    wf_writes(task, y.buf, WF_TILED);
-    wf_cost(task, 0, 2.0 * (double)x.image_bytes * (double)x.N);
-    return task ? WEFT_OK : WEFT_ERR_NOMEM;
+    const wf_cut cut = wf_cut_each_image(&y);
+    return wf_lowered(l, wf_lower_cut(l, "ref", check_image, &a, sizeof(a), &cut, 0.0));
 }
 
 static weft_tensor *apply_sample(void *user, weft_tensor *const *in, int n)
@@ -80,7 +74,7 @@ static bool sample(weft_context *ctx, int index, wf_sample *s)
 const wf_op wf_op_check_finite = {
     .name = "check_finite",
     .n_out = 1,
-    .flags = WF_OP_SIDE_EFFECT | WF_OP_KEEPS_ZERO,
+    .flags = WF_OP_SIDE_EFFECT | WF_OP_KEEPS_ZERO | WF_OP_BY_IMAGE,
     .layout_rule = WF_LAYOUT_SAME,
     .inplace = {1},
     .infer = infer,

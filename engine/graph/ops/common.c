@@ -9,14 +9,17 @@ wf_cut wf_cut_elements(const wf_operand *o)
     return (wf_cut){(total + WF_CHUNK - 1) / WF_CHUNK, WF_CHUNK, total, WF_WHOLE};
 }
 
+wf_cut wf_cut_each_image(const wf_operand *o)
+{
+    int64_t image = (int64_t)wf_act_count(o->act);
+    return (wf_cut){o->N, image, o->N * image, WF_TILED};
+}
+
 wf_cut wf_cut_images(const wf_operand *o)
 {
     /* An image of a rank-4 value may lie anywhere (blocked, a slice of a larger buffer). */
-    if (o->shape.rank == 4 || (o->shape.rank > 1 && o->image_bytes >= WF_LARGE_IMAGE)) {
-        int64_t image = (int64_t)wf_act_count(o->act);
-        return (wf_cut){o->N, image, o->N * image, WF_TILED};
-    }
-    return wf_cut_elements(o);
+    const bool large = o->shape.rank > 1 && o->image_bytes >= WF_LARGE_IMAGE;
+    return o->shape.rank == 4 || large ? wf_cut_each_image(o) : wf_cut_elements(o);
 }
 
 wf_act wf_channel_act(const wf_operand *o)

@@ -23,8 +23,9 @@ typedef struct wf_cut {
 
 enum { WF_CHUNK = 16384 /* elements */, WF_LARGE_IMAGE = 4096 /* bytes */ };
 
-wf_cut wf_cut_images(const wf_operand *o);   /* as said above */
-wf_cut wf_cut_elements(const wf_operand *o); /* always runs of WF_CHUNK: weights, optimizers */
+wf_cut wf_cut_images(const wf_operand *o);     /* as said above */
+wf_cut wf_cut_elements(const wf_operand *o);   /* always runs of WF_CHUNK: weights, optimizers */
+wf_cut wf_cut_each_image(const wf_operand *o); /* always images, of any rank and size */
 
 static inline void *wf_cut_ptr(const wf_cut *c, const wf_tile *t, wf_buf buf, size_t size,
                                int64_t tile)

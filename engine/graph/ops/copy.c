@@ -39,7 +39,7 @@ static weft_status infer(wf_infer *f)
 const wf_op wf_op_detach = {
     .name = "detach",
     .n_out = 1,
-    .flags = WF_OP_KEEPS_ZERO,
+    .flags = WF_OP_KEEPS_ZERO | WF_OP_BY_IMAGE,
     .layout_rule = WF_LAYOUT_SAME,
     .inplace = {1},
     .infer = infer,
@@ -69,7 +69,7 @@ static bool sample(weft_context *ctx, int index, wf_sample *s)
 const wf_op wf_op_copy = {
     .name = "copy",
     .n_out = 1,
-    .flags = WF_OP_KEEPS_ZERO,
+    .flags = WF_OP_KEEPS_ZERO | WF_OP_BY_IMAGE,
     .layout_rule = WF_LAYOUT_SAME,
     .inplace = {1},
     .infer = infer,
@@ -81,7 +81,7 @@ const wf_op wf_op_copy = {
 const wf_op wf_op_border = {
     .name = "border",
     .n_out = 1,
-    .flags = WF_OP_KEEPS_ZERO,
+    .flags = WF_OP_KEEPS_ZERO | WF_OP_BY_IMAGE,
     .layout_rule = WF_LAYOUT_SAME,
     .inplace = {1},
     .infer = infer,
