@@ -5,7 +5,8 @@
 
 The list of tests is meson's own, so a test is registered in one place. WEFT_MAX_ISA tells the
 library which kernels it may use; tests in meson's suite `once` do not depend on it and run a
-single time. If WEFT_MAX_ISA is set already, tests run on that set only.
+single time. If WEFT_MAX_ISA is set already, tests run on that set only. Those in meson's suite `long`
+count as skipped unless --long is there or a NAME is the whole name.
 
 What an executable reports is counted by test function:
 - cmocka writes XML, to a file, so that what tests print cannot disturb it (its TAP goes to stdout
@@ -65,8 +66,12 @@ def listed_tests(build_dir):
     return json.loads(text)
 
 
-def runs_once(test):
-    return any(suite.split(":")[-1] == "once" for suite in test["suite"])
+def in_suite(test, name):
+    return any(suite.split(":")[-1] == name for suite in test["suite"])
+
+
+def too_long(test, args):
+    return in_suite(test, "long") and not args.long and test["name"] not in args.names
 
 
 def selected(tests, names):
@@ -220,6 +225,7 @@ def parse_args(argv):
     p.add_argument(
         "-j", "--jobs", type=int, default=len(os.sched_getaffinity(0)), help="tests at a time"
     )
+    p.add_argument("--long", action="store_true", help="also the tests that take many minutes")
     p.add_argument(
         "--slow", type=float, default=1.0, metavar="FACTOR", help="multiplies every time limit"
     )
@@ -240,8 +246,13 @@ def main(argv):
     together = [t for t in tests if t.get("is_parallel", True)]
     alone = [t for t in tests if not t.get("is_parallel", True)]
     total = [0, 0, 0]
+    for test in tests:
+        if too_long(test, args):
+            print_result(test["name"], None, Result(0, 0, 1, [], "", "only with --long", 0.0))
+            total[2] += 1
     for group, jobs in ((together, max(1, args.jobs)), (alone, 1)):
-        work = [(t, isa) for t in group for isa in ([None] if runs_once(t) else isas)]
+        work = [(t, isa) for t in group if not too_long(t, args)
+                for isa in ([None] if in_suite(t, "once") else isas)]
         with concurrent.futures.ThreadPoolExecutor(jobs) as pool:
             futures = [
                 pool.submit(run_test, t, isa, time_limit(t, args.slow))

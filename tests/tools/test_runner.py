@@ -58,6 +58,19 @@ class Counting(unittest.TestCase):
         self.assertEqual(run.selected(tests, ["conv2d"]), tests[:2])
         self.assertEqual(run.selected(tests, ["nothing"]), [])
 
+    def test_long_tests_run_only_when_asked_for(self):
+        long = {"name": "cli_convergence", "suite": ["weft:once", "weft:long"]}
+        short = {"name": "cli_train", "suite": ["weft:once"]}
+
+        def left_out(test, *argv):
+            return run.too_long(test, run.parse_args(["build", *argv]))
+
+        self.assertTrue(left_out(long))
+        self.assertTrue(left_out(long, "cli"))
+        self.assertFalse(left_out(long, "--long"))
+        self.assertFalse(left_out(long, "cli_convergence"))
+        self.assertFalse(left_out(short))
+
 
 class Executing(unittest.TestCase):
     def result_of(self, script, isa=None, timeout=20):
