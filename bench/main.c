@@ -12,6 +12,7 @@
 #include "bench/machine.h"
 #include "bench/options.h"
 #include "bench/step.h"
+#include "engine/context/error.h"
 #include "engine/files/atomic_file.h"
 
 enum { FAILED = 1, BAD_USE = 2 };
@@ -144,6 +145,22 @@ static int write_layers(const bench_layers *l, const bench_machine *m, const ben
     return status;
 }
 
+/* What the machine itself gains by its threads: a layer gains no more. */
+static weft_status tell_machine_scaling(const bench_machine *m, const bench_peaks *all,
+                                        weft_error *err)
+{
+    bench_machine alone = *m;
+    bench_peaks one;
+    alone.threads = 1;
+    WF_TRY(bench_machine_measure(&alone, &one, err));
+    fprintf(stderr,
+            "one thread: FMA peak %.1f GFLOP/s, STREAM triad %.1f GB/s; all threads have %.2fx and "
+            "%.2fx of these\n",
+            one.gflops, one.triad_gb_per_s, all->gflops / one.gflops,
+            all->triad_gb_per_s / one.triad_gb_per_s);
+    return WEFT_OK;
+}
+
 static int run_layers(const bench_machine *m, const bench_options *options)
 {
     const bench_layers_spec spec = {options->layers, options->only,
@@ -157,6 +174,8 @@ static int run_layers(const bench_machine *m, const bench_options *options)
     if (bench_machine_measure(m, &before, &err))
         return complain(FAILED, err.text);
     print_machine(m, &before, stderr);
+    if (spec.scaling && tell_machine_scaling(m, &before, &err))
+        return complain(FAILED, err.text);
     weft_status status =
         bench_layers_measure(&spec, m, before.gflops, &l, quiet ? NULL : bench_layers_print, &err);
     int exit_status = 0;
