@@ -131,11 +131,12 @@ static bool add_shape(bench_conv2d *all, const wf_shape_case *c)
 {
     const int block = wf_isa_block(all->machine->isa);
     wf_conv2d_desc d = c->desc;
-    /* As the plan lays them out: the network's input, of few channels, stays plain. */
-    d.src_block = d.C < block ? 1 : block;
+    /* As the plan lays them out: the network's input, bytes or few channels, stays plain. */
+    const bool bytes = d.src_type == WEFT_U8;
+    d.src_block = bytes || d.C < block ? 1 : block;
     d.dst_block = block;
     return add_pass(all, c, &d, WF_CONV2D_FORWARD) &&
-           add_pass(all, c, &d, WF_CONV2D_BACKWARD_DATA) &&
+           (bytes || add_pass(all, c, &d, WF_CONV2D_BACKWARD_DATA)) &&
            add_pass(all, c, &d, WF_CONV2D_BACKWARD_WEIGHTS);
 }
 

@@ -76,9 +76,10 @@ static bool run(const wf_conv2d *k, void *src, void *weights, void *dst)
     char *slots = memory(gradient ? slot * (size_t)k->slots : 0);
     bool good = packed && scratch && slots;
     if (good && gradient) {
+        const wf_conv2d_gradient_io io = {
+            .src = src, .src_stride = src_stride, .ddst = dst, .ddst_stride = dst_stride};
         for (int i = 0; i < k->slots * k->parts; i++)
-            wf_conv2d_backward_weights(k, 0, src, src_stride, dst, dst_stride, slots, slot, scratch,
-                                       i);
+            wf_conv2d_backward_weights(k, 0, &io, slots, slot, scratch, i);
         for (int i = 0; i < k->reduce_tiles; i++)
             wf_conv2d_reduce(k, 0, slots, slot, weights, i);
     } else if (good) {

@@ -213,7 +213,7 @@ static weft_status layer(const state *s, const char *network, const wf_shape_cas
     wf_conv2d_desc d = c->desc;
     if (s->spec->batch)
         d.N = s->spec->batch;
-    d.src_block = d.C < block ? 1 : block; /* as the plan lays them out */
+    d.src_block = d.src_type == WEFT_U8 || d.C < block ? 1 : block; /* as the plan lays them out */
     d.dst_block = block;
     for (wf_conv2d_pass pass = WF_CONV2D_FORWARD; pass <= WF_CONV2D_BACKWARD_WEIGHTS; pass++) {
         bench_layers *l = s->out;

@@ -32,6 +32,7 @@ typedef struct wf_trial_data {
      * i * set_bytes further. */
     char *in, *out;
     float *weights, *dweights, *bias; /* conv2d; bias: matmul's, too */
+    float *table;                     /* conv2d of bytes; else NULL */
 } wf_trial_data;
 weft_status wf_trial_data_init(wf_trial_data *d, const wf_trial_place *place, const wf_problem *p,
                                weft_error *err);

@@ -16,18 +16,29 @@ static void fill_images(char *base, wf_act a, int images, uint32_t seed)
     }
 }
 
-static size_t batch_bytes(const wf_conv2d_desc *d, wf_act a)
+static void fill_bytes(uint8_t *p, size_t n)
 {
-    return wf_trial_aligned((size_t)d->N * wf_act_count(a) * sizeof(float));
+    for (size_t i = 0; i < n; i++)
+        p[i] = (uint8_t)(i * 2654435761u >> 13);
+}
+
+static size_t image_bytes(wf_act a, weft_dtype type)
+{
+    return wf_act_count(a) * weft_dtype_size(type);
 }
 
 weft_status wf_trial_data_conv2d(wf_trial_data *t, weft_error *err)
 {
     const wf_conv2d_desc *d = &t->problem.conv2d;
-    size_t src = batch_bytes(d, wf_conv2d_src(d)), dst = batch_bytes(d, wf_conv2d_dst(d));
+    const wf_act x = wf_conv2d_src(d), y = wf_conv2d_dst(d);
+    const bool bytes = d->src_type == WEFT_U8;
+    size_t src = wf_trial_aligned((size_t)d->N * image_bytes(x, d->src_type));
+    size_t dst = wf_trial_aligned((size_t)d->N * image_bytes(y, d->dst_type));
     size_t count = wf_conv2d_weights_count(d), weights = wf_trial_aligned(count * sizeof(float));
+    size_t bias = wf_trial_aligned((size_t)d->K * sizeof(float));
+    size_t table = bytes ? (size_t)d->C * WF_BYTES : 0;
     weft_status status =
-        wf_trial_alloc(t, src + dst, 2 * weights + (size_t)d->K * sizeof(float), err);
+        wf_trial_alloc(t, src + dst, 2 * weights + bias + table * sizeof(float), err);
     if (status != WEFT_OK)
         return status;
     t->in = t->block.data;
@@ -35,10 +46,16 @@ weft_status wf_trial_data_conv2d(wf_trial_data *t, weft_error *err)
     t->weights = (float *)(t->in + t->set_bytes * (size_t)t->sets);
     t->dweights = t->weights + weights / sizeof(float);
     t->bias = t->dweights + weights / sizeof(float);
+    t->table = bytes ? t->bias + bias / sizeof(float) : NULL;
     wf_trial_fill(t->weights, count, 1);
+    wf_trial_fill(t->table, table, 4);
     for (int i = 0; i < t->sets; i++) {
-        fill_images(t->in + (size_t)i * t->set_bytes, wf_conv2d_src(d), d->N, 2);
-        fill_images(t->out + (size_t)i * t->set_bytes, wf_conv2d_dst(d), d->N, 3);
+        char *in = t->in + (size_t)i * t->set_bytes;
+        if (bytes)
+            fill_bytes((uint8_t *)in, src);
+        else
+            fill_images(in, x, d->N, 2);
+        fill_images(t->out + (size_t)i * t->set_bytes, y, d->N, 3);
     }
     return WEFT_OK;
 }
@@ -50,14 +67,12 @@ static void pack(const wf_trial *t, int worker)
         wf_conv2d_pack(t->conv2d, worker, t->data->weights, t->packed, i);
 }
 
-static void gradient(const wf_trial *t, const char *src, size_t src_stride, const char *dst,
-                     size_t dst_stride, void *scratch, int worker)
+static void gradient(const wf_trial *t, const wf_conv2d_gradient_io *io, void *scratch, int worker)
 {
     const wf_conv2d *k = t->conv2d;
 #pragma omp for schedule(dynamic)
     for (int i = 0; i < k->slots * k->parts; i++)
-        wf_conv2d_backward_weights(k, worker, src, src_stride, dst, dst_stride, t->slots,
-                                   t->slot_stride, scratch, i);
+        wf_conv2d_backward_weights(k, worker, io, t->slots, t->slot_stride, scratch, i);
 #pragma omp for schedule(dynamic)
     for (int i = 0; i < k->reduce_tiles; i++)
         wf_conv2d_reduce(k, worker, t->slots, t->slot_stride, t->data->dweights, i);
@@ -68,16 +83,18 @@ static void tiles(const wf_trial *t, int set, int worker)
     const wf_conv2d *k = t->conv2d;
     const wf_trial_data *d = t->data;
     const bool forward = k->pass == WF_CONV2D_FORWARD;
-    size_t src_stride = wf_act_count(wf_conv2d_src(&k->desc)) * sizeof(float);
-    size_t dst_stride = wf_act_count(wf_conv2d_dst(&k->desc)) * sizeof(float);
+    size_t src_stride = image_bytes(wf_conv2d_src(&k->desc), k->desc.src_type);
+    size_t dst_stride = image_bytes(wf_conv2d_dst(&k->desc), k->desc.dst_type);
     char *src = d->in + (size_t)set * d->set_bytes, *dst = d->out + (size_t)set * d->set_bytes;
     char *scratch = t->scratch + (size_t)worker * t->scratch_stride;
     if (k->pass == WF_CONV2D_BACKWARD_WEIGHTS) {
-        gradient(t, src, src_stride, dst, dst_stride, scratch, worker);
+        const wf_conv2d_gradient_io io = {src, src_stride, d->table, dst, dst_stride};
+        gradient(t, &io, scratch, worker);
         return;
     }
     const wf_conv2d_io io = {.in = forward ? src : dst,
                              .in_stride = forward ? src_stride : dst_stride,
+                             .table = forward ? d->table : NULL,
                              .weights = k->packed_bytes ? (const void *)t->packed : d->weights,
                              .bias = k->desc.bias ? d->bias : NULL,
                              .out = forward ? dst : src,
@@ -93,9 +110,9 @@ bool wf_trial_conv2d(wf_trial *t, int i, char *why, size_t size)
 {
     const wf_trial_data *d = t->data;
     const wf_conv2d_desc *desc = &d->problem.conv2d;
-    if (desc->src_type != WEFT_F32 || desc->weights_type != WEFT_F32 ||
-        desc->dst_type != WEFT_F32) {
-        snprintf(why, size, "trials are in f32");
+    if ((desc->src_type != WEFT_F32 && desc->src_type != WEFT_U8) ||
+        desc->weights_type != WEFT_F32 || desc->dst_type != WEFT_F32) {
+        snprintf(why, size, "trials are in f32, src may be u8");
         return false;
     }
     wf_conv2d *k = wf_conv2d_create_impl(wf_conv2d_impls[i], desc, d->problem.pass, d->place.isa,

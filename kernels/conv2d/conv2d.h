@@ -27,7 +27,7 @@ typedef struct wf_conv2d_desc {
     int groups;
     int bias;                                    /* forward adds a bias (K) */
     int src_block, dst_block;                    /* channels per block; 1 is plain */
-    weft_dtype src_type, weights_type, dst_type; /* the bias is of weights_type */
+    weft_dtype src_type, weights_type, dst_type; /* bias and table are of weights_type */
 } wf_conv2d_desc;
 
 static inline wf_act wf_conv2d_src(const wf_conv2d_desc *d)
@@ -73,15 +73,32 @@ static inline void wf_conv2d_range(int in, int out, int stride, int padding, int
 
 typedef struct wf_conv2d wf_conv2d;
 
+/* Note [Bytes and what they stand for]
+ * Where src_type is u8, src is an image as files have it: a byte v of channel c stands for
+ * table[c * WF_BYTES + v], and padding for zero, not for table[c * WF_BYTES]. So a kernel that reads u8
+ * normalises as it loads, with the bits of whatever arithmetic made the table, and knows nothing of
+ * means and deviations. Forward and backward-weights only: bytes have no gradient. */
+#define WF_BYTES 256
+
 /* Operands of a forward or backward-data pass; strides in bytes, from image to image. */
 typedef struct wf_conv2d_io {
     const void *in; /* images read: src, or ddst in backward-data */
     size_t in_stride;
+    const void *table;   /* (C, WF_BYTES): what the bytes of a u8 src stand for; else NULL */
     const void *weights; /* packed ones, or plain ones where packed_bytes is 0 */
     const void *bias;    /* NULL unless the descriptor says so */
     void *out;           /* images written */
     size_t out_stride;
 } wf_conv2d_io;
+
+/* Operands of a backward-weights pass but the slots: images read. */
+typedef struct wf_conv2d_gradient_io {
+    const void *src;
+    size_t src_stride;
+    const void *table; /* as above */
+    const void *ddst;
+    size_t ddst_stride;
+} wf_conv2d_gradient_io;
 
 /* Of F(4x4, 3x3): the square of the largest row sum of |AT| ((|G| 1) * (|BT| 1)), winograd.h; and of
  * its weight gradient: |GT| ((|A| 1) * (|BT| 1)). */
@@ -117,10 +134,9 @@ typedef struct wf_conv2d_impl {
      * `part` of the outputs of images [0, n) at io. */
     void (*batch)(const wf_conv2d *k, int worker, const wf_conv2d_io *io, int n, int part,
                   void *scratch);
-    /* Images [0, n) at src and ddst into one part of a slot, whose old content is ignored. */
-    void (*backward_weights)(const wf_conv2d *k, int worker, const void *src, size_t src_stride,
-                             const void *ddst, size_t ddst_stride, int n, void *slot, int part,
-                             void *scratch);
+    /* Images [0, n) at io into one part of a slot, whose old content is ignored. */
+    void (*backward_weights)(const wf_conv2d *k, int worker, const wf_conv2d_gradient_io *io, int n,
+                             void *slot, int part, void *scratch);
     void (*reduce)(const wf_conv2d *k, int worker, void *slots, size_t slot_stride, void *dweights,
                    int tile);
 } wf_conv2d_impl;
@@ -195,11 +211,10 @@ void wf_conv2d_pack(const wf_conv2d *k, int worker, const void *weights, void *p
  * k->images and k->parts are 1, tile n reads and writes image n. */
 void wf_conv2d_run(const wf_conv2d *k, int worker, const wf_conv2d_io *io, void *scratch, int tile);
 int wf_conv2d_tiles(const wf_conv2d *k);
-/* Tile `tile` of slots * parts. src and ddst are the batch's first images, the strides bytes
- * between images, slot_stride bytes between slots (at least slot_bytes). */
-void wf_conv2d_backward_weights(const wf_conv2d *k, int worker, const void *src, size_t src_stride,
-                                const void *ddst, size_t ddst_stride, void *slots,
-                                size_t slot_stride, void *scratch, int tile);
+/* Tile `tile` of slots * parts; io is the whole batch, slot_stride bytes between slots (at least
+ * slot_bytes). */
+void wf_conv2d_backward_weights(const wf_conv2d *k, int worker, const wf_conv2d_gradient_io *io,
+                                void *slots, size_t slot_stride, void *scratch, int tile);
 /* Tile `tile` of reduce_tiles. The slots are used up. */
 void wf_conv2d_reduce(const wf_conv2d *k, int worker, void *slots, size_t slot_stride,
                       void *dweights, int tile);

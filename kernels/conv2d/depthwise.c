@@ -249,9 +249,8 @@ static void batch(const wf_conv2d *k, int worker, const wf_conv2d_io *io, int n,
         correlate(k, io, begin, end);
 }
 
-static void backward_weights(const wf_conv2d *k, int worker, const void *src, size_t src_stride,
-                             const void *ddst, size_t ddst_stride, int n, void *slot, int part,
-                             void *scratch)
+static void backward_weights(const wf_conv2d *k, int worker, const wf_conv2d_gradient_io *io, int n,
+                             void *slot, int part, void *scratch)
 {
     const wf_conv2d_desc *d = &k->desc;
     const int begin = first_block(k, part), end = first_block(k, part + 1);
@@ -259,10 +258,10 @@ static void backward_weights(const wf_conv2d *k, int worker, const void *src, si
     memset(sum, 0, (size_t)(end - begin) * weights_of(d) * sizeof *sum);
     for (int b = begin; b < end; b++, sum += weights_of(d)) {
         const wf_depthwise_images images = {
-            .x = (const float *)src + (size_t)b * wf_depthwise_plane(d->H, d->W),
-            .dy = (const float *)ddst + (size_t)b * wf_depthwise_plane(d->P, d->Q),
-            .x_stride = src_stride / sizeof(float),
-            .dy_stride = ddst_stride / sizeof(float),
+            .x = (const float *)io->src + (size_t)b * wf_depthwise_plane(d->H, d->W),
+            .dy = (const float *)io->ddst + (size_t)b * wf_depthwise_plane(d->P, d->Q),
+            .x_stride = io->src_stride / sizeof(float),
+            .dy_stride = io->ddst_stride / sizeof(float),
             .n = n};
         WF_ISA_FN(wf_depthwise_gradient)(k->state, &images, sum);
     }

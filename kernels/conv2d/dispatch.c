@@ -121,6 +121,7 @@ int wf_conv2d_tiles(const wf_conv2d *k)
 void wf_conv2d_run(const wf_conv2d *k, int worker, const wf_conv2d_io *io, void *scratch, int tile)
 {
     assert(k->pass != WF_CONV2D_BACKWARD_WEIGHTS && !k->desc.bias == !io->bias);
+    assert((k->desc.src_type == WEFT_U8) == (io->table != NULL));
     assert(tile >= 0 && tile < wf_conv2d_tiles(k) && worker < k->workers);
     const int first = tile / k->parts * k->images, left = k->desc.N - first;
     wf_conv2d_io at = *io;
@@ -135,18 +136,20 @@ void wf_conv2d_run(const wf_conv2d *k, int worker, const wf_conv2d_io *io, void 
         k->impl->backward_data(k, worker, at.in, at.weights, at.out, scratch);
 }
 
-void wf_conv2d_backward_weights(const wf_conv2d *k, int worker, const void *src, size_t src_stride,
-                                const void *ddst, size_t ddst_stride, void *slots,
-                                size_t slot_stride, void *scratch, int tile)
+void wf_conv2d_backward_weights(const wf_conv2d *k, int worker, const wf_conv2d_gradient_io *io,
+                                void *slots, size_t slot_stride, void *scratch, int tile)
 {
     assert(k->pass == WF_CONV2D_BACKWARD_WEIGHTS && worker < k->workers);
+    assert((k->desc.src_type == WEFT_U8) == (io->table != NULL));
     assert(tile >= 0 && tile < k->slots * k->parts && slot_stride >= k->slot_bytes);
     int slot = tile / k->parts;
     int first = slot * k->slot_images;
     int n = k->desc.N - first < k->slot_images ? k->desc.N - first : k->slot_images;
-    k->impl->backward_weights(k, worker, (const char *)src + (size_t)first * src_stride, src_stride,
-                              (const char *)ddst + (size_t)first * ddst_stride, ddst_stride, n,
-                              (char *)slots + (size_t)slot * slot_stride, tile % k->parts, scratch);
+    wf_conv2d_gradient_io at = *io;
+    at.src = (const char *)io->src + (size_t)first * io->src_stride;
+    at.ddst = (const char *)io->ddst + (size_t)first * io->ddst_stride;
+    k->impl->backward_weights(k, worker, &at, n, (char *)slots + (size_t)slot * slot_stride,
+                              tile % k->parts, scratch);
 }
 
 void wf_conv2d_reduce(const wf_conv2d *k, int worker, void *slots, size_t slot_stride,

@@ -68,10 +68,20 @@ typedef struct gemm_plan {
     int chunk; /* input vectors that are taken at once */
 } gemm_plan;
 
+/* An image that a pass reads, of floats; with a table, Note [Bytes and what they stand for]. */
+typedef struct gemm_input {
+    const void *x;
+    const float *table;
+} gemm_input;
+
 /* A part of a frame: `rows` output rows from `first_row` on, vectors [v0, v1) of a set. */
 typedef struct gemm_part {
     int set, v0, v1, first_row, rows;
 } gemm_part;
+
+/* Whether the types are among those that frames are made from. */
+bool WF_ISA_FN(wf_gemm_reads)(const wf_conv2d_desc *d, wf_conv2d_pass pass);
+#define GEMM_TYPES "f32 only, or a plain src of u8 in whole groups"
 
 /* The share of the peak that the inner loops of a pass are expected to reach on products that count. */
 double WF_ISA_FN(wf_gemm_share)(const wf_conv2d_desc *d, wf_conv2d_pass pass);
@@ -98,9 +108,9 @@ size_t WF_ISA_FN(wf_gemm_row)(const gemm_plan *p, const gemm_axis *h, const gemm
 size_t WF_ISA_FN(wf_gemm_tap)(const gemm_plan *p, const gemm_axis *h, const gemm_axis *w, int rows,
                               int r, int s);
 /* Fills the frame of a part, laid out for `rows` output rows, of which the part may have fewer;
- * returns it, or the place in x. */
+ * returns it, or the place in the image. */
 const float *WF_ISA_FN(wf_gemm_frame)(const gemm_plan *p, const gemm_axis *h, const gemm_axis *w,
-                                      gemm_part part, int rows, const float *x, float *frame);
+                                      gemm_part part, int rows, gemm_input in, float *frame);
 /* Output vector b of a set: its first channel; and the end of the set's. */
 static inline int gemm_first(const gemm_plan *p, int set, int b)
 {
@@ -124,6 +134,7 @@ static inline void gemm_rotation(int OG, int by, int32_t from[L])
 /* Input channel of vector v, position c (PLAIN: 0, else 0..L-1, LANES: the lane); -1: none. */
 int WF_ISA_FN(wf_gemm_channel)(const gemm_plan *p, int set, int v, int c);
 
+#define gemm_reads WF_ISA_FN(wf_gemm_reads)
 #define gemm_share WF_ISA_FN(wf_gemm_share)
 #define gemm_kind_of WF_ISA_FN(wf_gemm_kind)
 #define gemm_plan_create WF_ISA_FN(wf_gemm_plan)

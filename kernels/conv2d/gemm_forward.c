@@ -24,8 +24,8 @@ static bool fits(const wf_conv2d_desc *d, wf_conv2d_pass pass, char *why, size_t
     const char *reason = NULL;
     if (pass == WF_CONV2D_BACKWARD_WEIGHTS)
         reason = "forward and backward-data only";
-    else if (d->src_type != WEFT_F32 || d->weights_type != WEFT_F32 || d->dst_type != WEFT_F32)
-        reason = "f32 only";
+    else if (!gemm_reads(d, pass))
+        reason = GEMM_TYPES;
     else if (d->dst_block != L || (d->src_block != L && d->src_block != 1))
         reason = "needs dst in blocks of a vector, src in the same or plain";
     else if (d->src_block == 1 && pass == WF_CONV2D_BACKWARD_DATA)

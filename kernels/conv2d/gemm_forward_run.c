@@ -5,7 +5,8 @@
 
 typedef struct image {
     const gemm_plan *p;
-    const float *x, *packed, *bias;
+    gemm_input in;
+    const float *packed, *bias;
     size_t packed_block;
     int rows;           /* what frames are laid out for */
     int row, end;       /* of each phase: the part of the tile */
@@ -52,7 +53,8 @@ static wanted wanted_after(const image *m, const gemm_phase *f, gemm_part part, 
         a.x = x + (size_t)part.rows * (size_t)f->w->n * L;
         a.x_lines = ((int64_t)part.rows * f->w->n * L + 15) / 16;
     } else if (p->kind == GEMM_ROTATE && part.set + 1 < p->sets) {
-        a.x = m->x + wf_act_index(p->in, (part.set + 1) * L, part.first_row * f->h->in_step, 0);
+        a.x = (const float *)m->in.x +
+              wf_act_index(p->in, (part.set + 1) * L, part.first_row * f->h->in_step, 0);
         a.x_row = (size_t)f->h->in_step * (size_t)p->in.W * L;
         a.x_pixel = (size_t)f->w->in_step * L;
     }
@@ -149,7 +151,7 @@ static void run_rows(const image *m, const gemm_phase *f, int first, int rows)
         for (int v = 0; v < p->vectors; v += p->chunk) {
             gemm_part part = {set, v, v + p->chunk, first, rows};
             part.v1 = part.v1 < p->vectors ? part.v1 : p->vectors;
-            run_part(m, f, part, gemm_frame(p, f->h, f->w, part, m->rows, m->x, m->frame));
+            run_part(m, f, part, gemm_frame(p, f->h, f->w, part, m->rows, m->in, m->frame));
         }
 }
 
@@ -178,7 +180,7 @@ void gemm_forward_run(const wf_conv2d *k, int worker, const wf_conv2d_io *io, in
         m.unit_end = (int)((int64_t)units * (part + 1) / k->parts);
     }
     for (int i = 0; i < n; i++) {
-        m.x = (const float *)((const char *)io->in + (size_t)i * io->in_stride);
+        m.in = (gemm_input){(const char *)io->in + (size_t)i * io->in_stride, io->table};
         m.y = (float *)((char *)io->out + (size_t)i * io->out_stride);
         for (int row = m.row; row < m.end; row += s->rows)
             for (int f = 0; f < s->n_phases; f++)

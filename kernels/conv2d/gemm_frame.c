@@ -107,6 +107,14 @@ gemm_kind gemm_kind_of(const wf_conv2d_desc *d, wf_conv2d_pass pass)
     return block == 1 ? GEMM_PLAIN : GEMM_DENSE;
 }
 
+bool gemm_reads(const wf_conv2d_desc *d, wf_conv2d_pass pass)
+{
+    const bool bytes = d->src_type == WEFT_U8 && d->src_block == 1 &&
+                       pass != WF_CONV2D_BACKWARD_DATA && gemm_kind_of(d, pass) == GEMM_PLAIN;
+    return (d->src_type == WEFT_F32 || bytes) && d->weights_type == WEFT_F32 &&
+           d->dst_type == WEFT_F32;
+}
+
 /* Eighths of a cycle for one term of n pixels in a row and NV vectors of outputs: two multiply-adds
  * a cycle, hardly more than three loads in two, and no sum more often than every fourth; as measured
  * on Zen 3. */
@@ -279,7 +287,9 @@ size_t gemm_tap(const gemm_plan *p, const gemm_axis *h, const gemm_axis *w, int 
 
 /* Where the lanes of an input vector come from. */
 typedef struct source {
-    const float *x; /* of its channel block, image row 0 (PLAIN: of its channel) */
+    const float *x;       /* of its channel block, image row 0 (PLAIN: of its channel) */
+    const uint8_t *bytes; /* PLAIN, the same of an image of bytes; */
+    const float *table;   /* and what those of the channel stand for */
     enum { COPY, PERMUTE, GATHER } how;
     int32_t lane[L];   /* PERMUTE: the lane of the block */
     size_t element[L]; /* GATHER: offset at pixel 0 */
@@ -287,10 +297,16 @@ typedef struct source {
     size_t pixel; /* floats between neighbouring pixels */
 } source;
 
-static source source_of(const gemm_plan *p, int set, int v, const float *x)
+static source source_of(const gemm_plan *p, int set, int v, gemm_input in)
 {
+    const float *x = in.x;
     source s = {.how = COPY, .pixel = (size_t)p->in.block};
     int first = gemm_channel(p, set, v, 0), block = first / L;
+    if (p->kind == GEMM_PLAIN && in.table) {
+        s.bytes = (const uint8_t *)in.x + wf_act_index(p->in, first, 0, 0);
+        s.table = in.table + (size_t)first * WF_BYTES;
+        return s;
+    }
     if (p->kind == GEMM_PLAIN) {
         s.x = x + wf_act_index(p->in, first, 0, 0);
         return s;
@@ -314,9 +330,18 @@ static source source_of(const gemm_plan *p, int set, int v, const float *x)
     return s;
 }
 
-static void copy_pixels(const gemm_plan *p, const source *s, const float *x, size_t step, int n,
+/* n pixels from element `at` of the source on, `step` elements apart. */
+static void copy_pixels(const gemm_plan *p, const source *s, size_t at, size_t step, int n,
                         float *out)
 {
+    if (s->bytes) {
+        const uint8_t *bytes = s->bytes + at;
+        const float *table = s->table;
+        for (int i = 0; i < n; i++)
+            out[i] = table[bytes[(size_t)i * step]];
+        return;
+    }
+    const float *x = s->x + at;
     if (p->kind == GEMM_PLAIN) {
         if (step == 1)
             memcpy(out, x, (size_t)n * sizeof *out);
@@ -341,9 +366,8 @@ static void copy_pixels(const gemm_plan *p, const source *s, const float *x, siz
     }
 }
 
-/* One row of the frame from image row x. */
-static void fill_row(const gemm_plan *p, const gemm_axis *w, const source *s, const float *x,
-                     float *out)
+/* One row of the frame from the image row that starts at element `at` of the source. */
+static void fill_row(const gemm_plan *p, const gemm_axis *w, const source *s, size_t at, float *out)
 {
     const int length = (int)slot_length(w, w->n);
     for (int z = 0; z < w->slots; z++, out += (size_t)length * p->unit) {
@@ -354,22 +378,23 @@ static void fill_row(const gemm_plan *p, const gemm_axis *w, const source *s, co
         begin = begin < end ? begin : end;
         memset(out, 0, (size_t)begin * p->unit * sizeof *out);
         if (begin < end)
-            copy_pixels(p, s, x + (size_t)(first + begin * w->in_step) * s->pixel,
+            copy_pixels(p, s, at + (size_t)(first + begin * w->in_step) * s->pixel,
                         (size_t)w->in_step * s->pixel, end - begin, out + (size_t)begin * p->unit);
         memset(out + (size_t)end * p->unit, 0, (size_t)(length - end) * p->unit * sizeof *out);
     }
 }
 
 const float *gemm_frame(const gemm_plan *p, const gemm_axis *h, const gemm_axis *w, gemm_part part,
-                        int rows, const float *x, float *frame)
+                        int rows, gemm_input in, float *frame)
 {
     if (gemm_direct(p, h, w))
-        return x + wf_act_index(p->in, part.set * p->IG + part.v0 * L, part.first_row, 0);
+        return (const float *)in.x +
+               wf_act_index(p->in, part.set * p->IG + part.v0 * L, part.first_row, 0);
     const size_t row = gemm_row(p, h, w), image_row = (size_t)p->in.W * (size_t)p->in.block;
     const int length = (int)slot_length(h, rows), filled = (int)slot_length(h, part.rows);
     float *out = frame;
     for (int v = part.v0; v < part.v1; v++) {
-        source s = source_of(p, part.set, v, x);
+        source s = source_of(p, part.set, v, in);
         for (int z = 0; z < h->slots; z++)
             for (int i = 0; i < length; i++, out += row) {
                 if (i >= filled)
@@ -378,7 +403,7 @@ const float *gemm_frame(const gemm_plan *p, const gemm_axis *h, const gemm_axis 
                 if (at < 0 || at >= h->in)
                     memset(out, 0, row * sizeof *out);
                 else
-                    fill_row(p, w, &s, s.x + (size_t)at * image_row, out);
+                    fill_row(p, w, &s, (size_t)at * image_row, out);
             }
     }
     return frame;

@@ -65,9 +65,8 @@ void WF_ISA_FN(wf_gemm_taps_product)(gemm_kind kind, int NB, int n, const gemm_p
                                      const int32_t (*rotation)[L], float *w, size_t w_block);
 
 /* wf_conv2d_impl.backward_weights. */
-void WF_ISA_FN(wf_gemm_weights_run)(const wf_conv2d *k, int worker, const void *src,
-                                    size_t src_stride, const void *ddst, size_t ddst_stride, int n,
-                                    void *slot, int part, void *scratch);
+void WF_ISA_FN(wf_gemm_weights_run)(const wf_conv2d *k, int worker, const wf_conv2d_gradient_io *io,
+                                    int n, void *slot, int part, void *scratch);
 
 #define gemm_channels_product WF_ISA_FN(wf_gemm_channels_product)
 #define gemm_taps_product WF_ISA_FN(wf_gemm_taps_product)

@@ -129,6 +129,7 @@ static void run_groups(const chunk *c, int g0, int g1)
 typedef struct work {
     const char *src, *ddst;
     size_t src_stride, ddst_stride;
+    const float *table; /* of a src of bytes */
     int images;
     bool first;         /* of the slot's */
     int v_begin, v_end; /* input vectors */
@@ -147,7 +148,7 @@ static void fill_frames(chunk *c, const work *m, int rows)
     }
     const gemm_part part = {c->set, c->v0, c->v1, c->frame_row, rows};
     for (int i = 0; i < m->images; i++) {
-        const float *x = (const float *)(m->src + (size_t)i * m->src_stride);
+        const gemm_input x = {m->src + (size_t)i * m->src_stride, m->table};
         gemm_frame(p, h, w, part, c->s->frame_rows, x, m->scratch + (size_t)i * c->at.x_image);
     }
     c->x = m->scratch;
@@ -218,16 +219,16 @@ static void clear(const wf_conv2d *k, const work *m)
     }
 }
 
-void gemm_weights_run(const wf_conv2d *k, int worker, const void *src, size_t src_stride,
-                      const void *ddst, size_t ddst_stride, int n, void *slot, int part,
-                      void *scratch)
+void gemm_weights_run(const wf_conv2d *k, int worker, const wf_conv2d_gradient_io *io, int n,
+                      void *slot, int part, void *scratch)
 {
     const gemm_weights *s = k->state;
     const gemm_plan *p = s->plan;
     const int64_t groups = (int64_t)p->sets * s->groups, vectors = p->vectors;
     const int v = part % s->vector_parts, g = part / s->vector_parts;
-    work m = {.src_stride = src_stride,
-              .ddst_stride = ddst_stride,
+    work m = {.src_stride = io->src_stride,
+              .ddst_stride = io->ddst_stride,
+              .table = io->table,
               .v_begin = (int)(vectors * v / s->vector_parts),
               .v_end = (int)(vectors * (v + 1) / s->vector_parts),
               .g_begin = (int)(groups * g / s->group_parts),
@@ -239,8 +240,8 @@ void gemm_weights_run(const wf_conv2d *k, int worker, const void *src, size_t sr
     if (cleared)
         clear(k, &m);
     for (int i = 0; i < n && p->row->taps > 0 && p->column->taps > 0; i += s->images) {
-        m.src = (const char *)src + (size_t)i * src_stride;
-        m.ddst = (const char *)ddst + (size_t)i * ddst_stride;
+        m.src = (const char *)io->src + (size_t)i * io->src_stride;
+        m.ddst = (const char *)io->ddst + (size_t)i * io->ddst_stride;
         m.images = n - i < s->images ? n - i : s->images;
         m.first = i == 0 && !cleared;
         run_images(k, &m);

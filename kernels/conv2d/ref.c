@@ -2,6 +2,7 @@
  *
  * f32 accumulates in f32, f64 in f64. Each output is summed in the order channel, r, s; a weight
  * gradient over p, q within an image, then image by image. Stateless, so any thread may run it. */
+#include <stdio.h>
 #include <string.h>
 
 #include "kernels/conv2d/conv2d.h"
@@ -9,7 +10,10 @@
 
 static bool fits(const wf_conv2d_desc *d, wf_conv2d_pass pass, char *why, size_t size)
 {
-    return true;
+    if (pass != WF_CONV2D_BACKWARD_DATA || d->src_type != WEFT_U8)
+        return true;
+    snprintf(why, size, "bytes have no gradient");
+    return false;
 }
 
 static double expect(const wf_conv2d_desc *d, wf_conv2d_pass pass, weft_isa isa)
@@ -56,36 +60,32 @@ static bool is_f64(const wf_conv2d *k)
     return k->desc.weights_type == WEFT_F64;
 }
 
-static void forward(const wf_conv2d *k, int worker, const void *src, const void *weights,
-                    const void *bias, void *dst, void *scratch)
+/* forward and backward-data, an image at a time */
+static void batch(const wf_conv2d *k, int worker, const wf_conv2d_io *io, int n, int part,
+                  void *scratch)
 {
-    if (is_f64(k))
-        forward_f64(&k->desc, src, weights, bias, dst);
+    const bool forward = k->pass == WF_CONV2D_FORWARD;
+    if (is_f64(k) && forward)
+        forward_f64(&k->desc, io);
+    else if (is_f64(k))
+        backward_data_f64(&k->desc, io);
+    else if (forward)
+        forward_f32(&k->desc, io);
     else
-        forward_f32(&k->desc, src, weights, bias, dst);
+        backward_data_f32(&k->desc, io);
 }
 
-static void backward_data(const wf_conv2d *k, int worker, const void *ddst, const void *weights,
-                          void *dsrc, void *scratch)
-{
-    if (is_f64(k))
-        backward_data_f64(&k->desc, ddst, weights, dsrc);
-    else
-        backward_data_f32(&k->desc, ddst, weights, dsrc);
-}
-
-static void backward_weights(const wf_conv2d *k, int worker, const void *src, size_t src_stride,
-                             const void *ddst, size_t ddst_stride, int n, void *slot, int part,
-                             void *scratch)
+static void backward_weights(const wf_conv2d *k, int worker, const wf_conv2d_gradient_io *io, int n,
+                             void *slot, int part, void *scratch)
 {
     memset(slot, 0, k->slot_bytes);
     for (int i = 0; i < n; i++) {
-        const void *x = (const char *)src + (size_t)i * src_stride;
-        const void *dy = (const char *)ddst + (size_t)i * ddst_stride;
+        const void *x = (const char *)io->src + (size_t)i * io->src_stride;
+        const void *dy = (const char *)io->ddst + (size_t)i * io->ddst_stride;
         if (is_f64(k))
-            backward_weights_f64(&k->desc, x, dy, slot);
+            backward_weights_f64(&k->desc, x, io->table, dy, slot);
         else
-            backward_weights_f32(&k->desc, x, dy, slot);
+            backward_weights_f32(&k->desc, x, io->table, dy, slot);
     }
 }
 
@@ -105,8 +105,7 @@ const wf_conv2d_impl wf_conv2d_ref = {
     .fits = fits,
     .expect = expect,
     .create = create,
-    .forward = forward,
-    .backward_data = backward_data,
+    .batch = batch,
     .backward_weights = backward_weights,
     .reduce = reduce,
 };

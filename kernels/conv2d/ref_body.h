@@ -1,8 +1,18 @@
 /* The loops of ref.c for one element type: included there with T and FN defined, nowhere else.
- * x is src, y is dst; xe and ye are the steps between neighbouring pixels of a row. */
+ * x is src, y is dst, table what a src of bytes stands for; xe and ye are the steps between neighbouring pixels of a row. */
 
-static void FN(forward)(const wf_conv2d_desc *d, const T *x, const T *w, const T *bias, T *y)
+/* Element i of src, which belongs to channel c; table: Note [Bytes and what they stand for]. */
+static T FN(pixel)(const void *x, const void *table, int c, size_t i)
 {
+    if (!table)
+        return ((const T *)x)[i];
+    return ((const T *)table)[(size_t)c * WF_BYTES + ((const uint8_t *)x)[i]];
+}
+
+static void FN(forward)(const wf_conv2d_desc *d, const wf_conv2d_io *io)
+{
+    const T *w = io->weights, *bias = io->bias;
+    T *y = io->out;
     const wf_act xa = wf_conv2d_src(d), ya = wf_conv2d_dst(d);
     const int cg = d->C / d->groups, kg = d->K / d->groups;
     const size_t xe = (size_t)xa.block * (size_t)d->stride[1], ye = (size_t)ya.block;
@@ -17,18 +27,20 @@ static void FN(forward)(const wf_conv2d_desc *d, const T *x, const T *w, const T
                     const T f = *w++;
                     const tap t = tap_at(d, r, s);
                     for (int p = t.p0; p < t.p1; p++) {
-                        int h = t.h0 + (p - t.p0) * d->stride[0];
-                        const T *in = x + wf_act_index(xa, k / kg * cg + c, h, t.w0);
+                        int h = t.h0 + (p - t.p0) * d->stride[0], channel = k / kg * cg + c;
+                        size_t in = wf_act_index(xa, channel, h, t.w0);
                         T *out = y + wf_act_index(ya, k, p, t.q0);
                         for (int q = t.q0; q < t.q1; q++, in += xe, out += ye)
-                            *out += f * *in;
+                            *out += f * FN(pixel)(io->in, io->table, channel, in);
                     }
                 }
     }
 }
 
-static void FN(backward_data)(const wf_conv2d_desc *d, const T *dy, const T *w, T *dx)
+static void FN(backward_data)(const wf_conv2d_desc *d, const wf_conv2d_io *io)
 {
+    const T *dy = io->in, *w = io->weights;
+    T *dx = io->out;
     const wf_act xa = wf_conv2d_src(d), ya = wf_conv2d_dst(d);
     const int cg = d->C / d->groups, kg = d->K / d->groups;
     const size_t xe = (size_t)xa.block * (size_t)d->stride[1], ye = (size_t)ya.block;
@@ -50,7 +62,8 @@ static void FN(backward_data)(const wf_conv2d_desc *d, const T *dy, const T *w, 
 }
 
 /* Adds one image's gradient to dw. */
-static void FN(backward_weights)(const wf_conv2d_desc *d, const T *x, const T *dy, T *dw)
+static void FN(backward_weights)(const wf_conv2d_desc *d, const void *x, const void *table,
+                                 const T *dy, T *dw)
 {
     const wf_act xa = wf_conv2d_src(d), ya = wf_conv2d_dst(d);
     const int cg = d->C / d->groups, kg = d->K / d->groups;
@@ -62,11 +75,11 @@ static void FN(backward_weights)(const wf_conv2d_desc *d, const T *x, const T *d
                     const tap t = tap_at(d, r, s);
                     T sum = 0;
                     for (int p = t.p0; p < t.p1; p++) {
-                        int h = t.h0 + (p - t.p0) * d->stride[0];
-                        const T *in = x + wf_act_index(xa, k / kg * cg + c, h, t.w0);
+                        int h = t.h0 + (p - t.p0) * d->stride[0], channel = k / kg * cg + c;
+                        size_t in = wf_act_index(xa, channel, h, t.w0);
                         const T *out = dy + wf_act_index(ya, k, p, t.q0);
                         for (int q = t.q0; q < t.q1; q++, in += xe, out += ye)
-                            sum += *in * *out;
+                            sum += FN(pixel)(x, table, channel, in) * *out;
                     }
                     *dw++ += sum;
                 }

@@ -185,9 +185,8 @@ static void transform_back(const plan *p, const float *sums, float *w)
     }
 }
 
-static void backward_weights(const wf_conv2d *k, int worker, const void *src, size_t src_stride,
-                             const void *ddst, size_t ddst_stride, int n, void *slot, int part,
-                             void *scratch)
+static void backward_weights(const wf_conv2d *k, int worker, const wf_conv2d_gradient_io *io, int n,
+                             void *slot, int part, void *scratch)
 {
     const wf_conv2d_desc *d = &k->desc;
     const plan p = plan_of(d);
@@ -204,8 +203,8 @@ static void backward_weights(const wf_conv2d *k, int worker, const void *src, si
             tiles = 0;
         }
         at = wino_take(&p.cut, at, p.capacity - tiles);
-        const char *x = (const char *)src + (size_t)at.image * src_stride;
-        const char *dy = (const char *)ddst + (size_t)at.image * ddst_stride;
+        const char *x = (const char *)io->src + (size_t)at.image * io->src_stride;
+        const char *dy = (const char *)io->ddst + (size_t)at.image * io->ddst_stride;
         wino_transform_input(&p.cut, at, (const float *)x, d->H, d->W, d->padding, p.C, frame,
                              v + (size_t)tiles * (size_t)p.C, p.v_point);
         transform_gradient(d, &p, at,

@@ -274,9 +274,8 @@ static void backward_data(const wf_conv2d *k, int worker_index, const void *ddst
     execute(s->conv.primitive, w->stream, 4, args);
 }
 
-static void backward_weights(const wf_conv2d *k, int worker_index, const void *src,
-                             size_t src_stride, const void *ddst, size_t ddst_stride, int n,
-                             void *slot, int part, void *scratch)
+static void backward_weights(const wf_conv2d *k, int worker_index, const wf_conv2d_gradient_io *io,
+                             int n, void *slot, int part, void *scratch)
 {
     const state *s = k->state;
     worker *w = &s->workers[worker_index];
@@ -285,8 +284,8 @@ static void backward_weights(const wf_conv2d *k, int worker_index, const void *s
     size_t count = k->slot_bytes / sizeof(float);
     handle(w->scratch, scratch);
     for (int i = 0; i < n; i++) {
-        handle(w->src, (const char *)src + (size_t)i * src_stride);
-        handle(w->dst, (const char *)ddst + (size_t)i * ddst_stride);
+        handle(w->src, (const char *)io->src + (size_t)i * io->src_stride);
+        handle(w->dst, (const char *)io->ddst + (size_t)i * io->ddst_stride);
         handle(w->weights, i == 0 ? sum : one);
         dnnl_exec_arg_t args[] = {{DNNL_ARG_SRC, w->src},
                                   {DNNL_ARG_DIFF_WEIGHTS, w->weights},

@@ -4,8 +4,10 @@
  * Integers small enough that every sum is exact must come out to the bit; random numbers within
  * (L + 2) * eps * sum |a*b| of an accumulation of length L, which holds for any order of adding.
  * Kernels that work in a transformed domain have the bound of wf_conv2d_impl.amplification for both.
- * Outputs, scratch and packed weights start as NaN, padding channels must end as zero, and guard
- * bytes around every buffer and between the images of a strided batch must stay. */
+ * A plain src is given as bytes, too, which a table turns into the same numbers: to the bit what the
+ * same kernel makes of those. Outputs, scratch and packed weights start as NaN, padding channels must
+ * end as zero, and guard bytes around every buffer and between the images of a strided batch must
+ * stay. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -58,6 +60,8 @@ static bool region_check_free(region *r)
 
 typedef struct problem {
     wf_conv2d_desc d;
+    uint8_t *bytes;                  /* plain, whole batch */
+    double *table;                   /* what they stand for: x */
     double *x, *w, *b, *dy;          /* plain, whole batch */
     double *y, *dx, *dw;             /* the answers */
     double *y_abs, *dx_abs, *dw_abs; /* the same sums over absolute values */
@@ -127,7 +131,14 @@ static void problem_create(problem *t, const wf_conv2d_desc *d, bool integers)
     t->n_x = (size_t)d->N * d->C * d->H * d->W;
     t->n_w = wf_conv2d_weights_count(d);
     t->n_y = (size_t)d->N * d->K * d->P * d->Q;
-    t->x = values(t->n_x, integers);
+    t->bytes = malloc(t->n_x);
+    t->table = values((size_t)d->C * WF_BYTES, integers);
+    t->x = zeros(t->n_x);
+    assert_non_null(t->bytes);
+    for (size_t i = 0, plane = (size_t)d->H * d->W; i < t->n_x; i++) {
+        t->bytes[i] = (uint8_t)(int)(uniform() * 256);
+        t->x[i] = t->table[i / plane % (size_t)d->C * WF_BYTES + t->bytes[i]];
+    }
     t->w = values(t->n_w, integers);
     t->b = values((size_t)d->K, integers);
     t->dy = values(t->n_y, integers);
@@ -139,7 +150,9 @@ static void problem_create(problem *t, const wf_conv2d_desc *d, bool integers)
 
 static void problem_destroy(problem *t)
 {
-    double *all[] = {t->x, t->w, t->b, t->dy, t->y, t->dx, t->dw, t->y_abs, t->dx_abs, t->dw_abs};
+    double *all[] = {t->table, t->x,  t->w,     t->b,      t->dy,    t->y,
+                     t->dx,    t->dw, t->y_abs, t->dx_abs, t->dw_abs};
+    free(t->bytes);
     for (size_t i = 0; i < sizeof all / sizeof *all; i++)
         free(all[i]);
 }
@@ -148,8 +161,9 @@ static void problem_destroy(problem *t)
 
 typedef struct run {
     const wf_conv2d *k;
-    weft_dtype type;
-    bool exact;
+    weft_dtype type; /* of all but src, which may be bytes */
+    bool bytes, exact;
+    uint64_t bits;      /* of the output, hashed */
     double terms, term; /* of amplification's bound */
     char what[200];
 } run;
@@ -165,6 +179,8 @@ static double largest(const double *v, size_t n)
 static void set_terms(run *r, const problem *t, int pass)
 {
     const wf_conv2d_desc *d = &t->d;
+    if (r->k->impl->amplification == 0)
+        return;
     double x = largest(t->x, t->n_x), w = largest(t->w, t->n_w), dy = largest(t->dy, t->n_y);
     bool forward = pass == WF_CONV2D_FORWARD, data = pass == WF_CONV2D_BACKWARD_DATA;
     r->terms = forward ? d->C : data ? d->K : (double)d->N * ((d->P + 3) / 4) * ((d->Q + 3) / 4);
@@ -190,6 +206,19 @@ static size_t stride_of(const run *r, wf_act a)
     return wf_act_count(a) * weft_dtype_size(r->type) + GAP;
 }
 
+static size_t src_stride_of(const run *r)
+{
+    const wf_act a = wf_conv2d_src(&r->k->desc);
+    return r->bytes ? wf_act_count(a) + GAP : stride_of(r, a);
+}
+
+static void hash(run *r, const void *data, size_t bytes) /* FNV-1a */
+{
+    r->bits = 0xcbf29ce484222325u;
+    for (size_t i = 0; i < bytes; i++)
+        r->bits = (r->bits ^ ((const unsigned char *)data)[i]) * 0x100000001b3u;
+}
+
 static void *images_create(const run *r, region *m, wf_act a, int n, const double *plain)
 {
     size_t stride = stride_of(r, a);
@@ -205,33 +234,46 @@ static void *images_create(const run *r, region *m, wf_act a, int n, const doubl
     return base;
 }
 
-static void expect(const run *r, double got, double want, double sum_abs, double length,
-                   const char *where)
+/* src, in floats or as bytes. */
+static void *src_create(const run *r, region *m, const problem *t)
+{
+    const wf_conv2d_desc *d = &r->k->desc;
+    const size_t count = (size_t)d->C * d->H * d->W, stride = count + GAP;
+    if (!r->bytes)
+        return images_create(r, m, wf_conv2d_src(d), d->N, t->x);
+    char *base = region_create(m, stride * (size_t)d->N);
+    for (int i = 0; i < d->N; i++)
+        memcpy(base + (size_t)i * stride, t->bytes + (size_t)i * count, count);
+    return base;
+}
+
+static double bound_of(const run *r, double sum_abs, double length)
 {
     double eps = r->type == WEFT_F64 ? DBL_EPSILON : FLT_EPSILON;
     double bound = r->exact ? 0 : (length + 2) * eps * sum_abs;
     if (r->k->impl->amplification > 0)
         bound = 3 * sqrt(r->terms + 24) * eps / 2 * r->k->impl->amplification * r->terms * r->term;
-    if (!(fabs(got - want) <= bound))
-        fail_msg("%s: %s: %.9g instead of %.9g (bound %.3g)", r->what, where, got, want, bound);
+    return bound;
 }
 
 static void images_check(const run *r, const void *base, wf_act a, int n, const double *want,
                          const double *sum_abs, double length)
 {
     size_t stride = stride_of(r, a);
-    char where[80];
     for (int i = 0; i < n; i++) {
         const char *image = (const char *)base + (size_t)i * stride;
         for (int c = 0; c < wf_round_up(a.C, a.block); c++)
             for (int h = 0; h < a.H; h++)
                 for (int w = 0; w < a.W; w++) {
-                    double got = get(r, image, wf_act_index(a, c, h, w));
-                    snprintf(where, sizeof where, "image %d channel %d (%d, %d)", i, c, h, w);
-                    if (c >= a.C && got != 0)
-                        fail_msg("%s: %s: padding is %g", r->what, where, got);
-                    if (c < a.C)
-                        expect(r, got, *want++, *sum_abs++, length, where);
+                    double got = get(r, image, wf_act_index(a, c, h, w)), exact = 0, bound = 0;
+                    if (c < a.C) { /* else padding */
+                        exact = *want++;
+                        bound = bound_of(r, *sum_abs++, length);
+                    }
+                    if (!(fabs(got - exact) <= bound))
+                        fail_msg("%s: image %d channel %d (%d, %d): %.9g instead of %.9g "
+                                 "(bound %.3g)",
+                                 r->what, i, c, h, w, got, exact, bound);
                 }
         for (size_t j = stride - GAP; j < stride; j++)
             if ((unsigned char)image[j] != 0xff)
@@ -253,91 +295,121 @@ static void release(const run *r, region *m)
         fail_msg("%s: wrote outside a buffer", r->what);
 }
 
-static void check_images_pass(const run *r, const problem *t)
+static void check_images_pass(run *r, const problem *t)
 {
     const wf_conv2d *k = r->k;
     const wf_conv2d_desc *d = &k->desc;
     bool forward = k->pass == WF_CONV2D_FORWARD;
     wf_act in = forward ? wf_conv2d_src(d) : wf_conv2d_dst(d);
     wf_act out = forward ? wf_conv2d_dst(d) : wf_conv2d_src(d);
-    region m[6];
-    char *src = images_create(r, &m[0], in, d->N, forward ? t->x : t->dy);
+    region m[7];
+    char *src = forward ? src_create(r, &m[0], t) : images_create(r, &m[0], in, d->N, t->dy);
     char *dst = images_create(r, &m[1], out, d->N, NULL);
     void *w = plain_create(r, &m[2], t->n_w, t->w);
     void *bias = plain_create(r, &m[3], (size_t)d->K, t->b);
     void *packed = region_create(&m[4], k->packed_bytes);
     void *scratch = region_create(&m[5], k->scratch_bytes);
+    void *table = plain_create(r, &m[6], (size_t)d->C * WF_BYTES, t->table);
     for (int i = k->pack_tiles - 1; k->packed_bytes && i >= 0; i--) /* any order */
         wf_conv2d_pack(k, 1, w, packed, i);
     wf_conv2d_io io = {.in = src,
-                       .in_stride = stride_of(r, in),
+                       .in_stride = forward ? src_stride_of(r) : stride_of(r, in),
+                       .table = r->bytes ? table : NULL,
                        .weights = k->packed_bytes ? packed : w,
                        .bias = d->bias ? bias : NULL,
                        .out = dst,
                        .out_stride = stride_of(r, out)};
     for (int i = wf_conv2d_tiles(k) - 1; i >= 0; i--)
         wf_conv2d_run(k, i % 2, &io, scratch, i);
+    hash(r, dst, stride_of(r, out) * (size_t)d->N);
     double length = (double)(forward ? d->C : d->K) / d->groups * d->R * d->S + 1;
     images_check(r, dst, out, d->N, forward ? t->y : t->dx, forward ? t->y_abs : t->dx_abs, length);
-    for (int i = 0; i < 6; i++)
+    for (int i = 0; i < 7; i++)
         release(r, &m[i]);
 }
 
-static void check_weights_pass(const run *r, const problem *t)
+static void check_weights_pass(run *r, const problem *t)
 {
     const wf_conv2d *k = r->k;
     const wf_conv2d_desc *d = &k->desc;
-    wf_act xa = wf_conv2d_src(d), ya = wf_conv2d_dst(d);
-    region m[5];
-    void *x = images_create(r, &m[0], xa, d->N, t->x);
+    wf_act ya = wf_conv2d_dst(d);
+    region m[6];
+    void *x = src_create(r, &m[0], t);
     void *dy = images_create(r, &m[1], ya, d->N, t->dy);
     void *dw = plain_create(r, &m[2], t->n_w, NULL);
     size_t slot_stride = (k->slot_bytes + 63) / 64 * 64;
     void *slots = region_create(&m[3], slot_stride * (size_t)k->slots);
     void *scratch = region_create(&m[4], k->scratch_bytes);
+    void *table = plain_create(r, &m[5], (size_t)d->C * WF_BYTES, t->table);
+    const wf_conv2d_gradient_io io = {.src = x,
+                                      .src_stride = src_stride_of(r),
+                                      .table = r->bytes ? table : NULL,
+                                      .ddst = dy,
+                                      .ddst_stride = stride_of(r, ya)};
     for (int i = k->slots * k->parts - 1; i >= 0; i--)
-        wf_conv2d_backward_weights(k, i % 2, x, stride_of(r, xa), dy, stride_of(r, ya), slots,
-                                   slot_stride, scratch, i);
+        wf_conv2d_backward_weights(k, i % 2, &io, slots, slot_stride, scratch, i);
     for (int i = k->reduce_tiles - 1; i >= 0; i--)
         wf_conv2d_reduce(k, i % 2, slots, slot_stride, dw, i);
-    char where[40];
+    hash(r, dw, t->n_w * weft_dtype_size(r->type));
     double length = (double)d->N * d->P * d->Q;
     for (size_t i = 0; i < t->n_w; i++) {
-        snprintf(where, sizeof where, "weight %zu", i);
-        expect(r, get(r, dw, i), t->dw[i], t->dw_abs[i], length, where);
+        double got = get(r, dw, i), bound = bound_of(r, t->dw_abs[i], length);
+        if (!(fabs(got - t->dw[i]) <= bound))
+            fail_msg("%s: weight %zu: %.9g instead of %.9g (bound %.3g)", r->what, i, got, t->dw[i],
+                     bound);
     }
-    for (int i = 0; i < 5; i++)
+    for (int i = 0; i < 6; i++)
         release(r, &m[i]);
 }
 
-/* How often each implementation was tried on each pass. */
-static int tried[16][3];
-static int tried_emul[5][3];
+/* How often each implementation was tried on each pass: of floats, of bytes. */
+static int tried[2][16][3];
+static int tried_emul[2][5][3];
 
-static void check_impl(const wf_conv2d_impl *impl, weft_isa isa, int *count, const problem *t,
-                       wf_conv2d_desc d, bool exact, const char *name)
+/* Every pass that fits; the bits of each into `bits`, 0 where it does not fit. */
+static void check_passes(const wf_conv2d_impl *impl, weft_isa isa, int *count, const problem *t,
+                         wf_conv2d_desc d, bool exact, const char *name, uint64_t bits[3])
 {
     const int workers = 2;
     for (int pass = 0; pass < 3; pass++) {
         char why[160] = "";
-        run r = {.type = d.weights_type, .exact = exact};
+        run r = {.type = d.weights_type, .bytes = d.src_type == WEFT_U8, .exact = exact};
+        bits[pass] = 0;
         d.bias = t->d.bias && pass == WF_CONV2D_FORWARD;
         wf_conv2d *k = wf_conv2d_create_impl(impl, &d, pass, isa, workers, why, sizeof why);
         r.k = k;
-        set_terms(&r, t, pass);
         if (!k) {
             assert_string_not_equal(why, "");
             continue;
         }
-        snprintf(r.what, sizeof r.what, "%s %s \"%s\" blocks %d,%d", k->name,
-                 wf_conv2d_pass_name(pass), name, d.src_block, d.dst_block);
+        snprintf(r.what, sizeof r.what, "%s %s \"%s\" blocks %d,%d%s", k->name,
+                 wf_conv2d_pass_name(pass), name, d.src_block, d.dst_block,
+                 r.bytes ? ", from bytes" : "");
         count[pass]++;
+        set_terms(&r, t, pass);
         if (pass == WF_CONV2D_BACKWARD_WEIGHTS)
             check_weights_pass(&r, t);
         else
             check_images_pass(&r, t);
+        bits[pass] = r.bits;
         wf_conv2d_destroy(k);
     }
+}
+
+/* From floats; where src is plain, from bytes, too: what fits must give the same bits. */
+static void check_impl(const wf_conv2d_impl *impl, weft_isa isa, int (*count)[3], int n,
+                       const problem *t, wf_conv2d_desc d, bool exact, const char *name)
+{
+    uint64_t floats[3], bytes[3];
+    check_passes(impl, isa, count[0], t, d, exact, name, floats);
+    if (d.src_block > 1)
+        return;
+    d.src_type = WEFT_U8;
+    check_passes(impl, isa, count[n], t, d, exact, name, bytes);
+    for (int pass = 0; pass < 3; pass++)
+        if (bytes[pass] && bytes[pass] != floats[pass])
+            fail_msg("%s %s \"%s\": bytes and what they stand for give other bits", impl->name,
+                     wf_conv2d_pass_name(pass), name);
 }
 
 static void check_shape(const wf_shape_case *c, bool integers)
@@ -347,13 +419,15 @@ static void check_shape(const wf_shape_case *c, bool integers)
     problem t;
     wf_conv2d_desc d = c->desc;
     d.bias = 1;
+    d.src_type = WEFT_F32; /* bytes are tried besides */
     random_state = (uint64_t)d.C * 1000003u + (uint64_t)d.H;
     problem_create(&t, &d, integers);
     for (size_t l = 0; l < sizeof layouts / sizeof *layouts; l++)
         for (int i = 0; i < wf_conv2d_n_impls; i++) {
             d.src_block = layouts[l][0];
             d.dst_block = layouts[l][1];
-            check_impl(wf_conv2d_impls[i], wf_cpu_isa(), tried[i], &t, d, integers, c->name);
+            check_impl(wf_conv2d_impls[i], wf_cpu_isa(), &tried[0][i], 16, &t, d, integers,
+                       c->name);
         }
     for (int l = 0; l < 2 && wf_cpu_isa() >= WEFT_ISA_AVX2; l++) {
         d.src_block = l == 0 ? 16 : 1;
@@ -362,12 +436,12 @@ static void check_shape(const wf_shape_case *c, bool integers)
             &wf_conv2d_winograd_emul, &wf_conv2d_winograd_weights_emul, &wf_conv2d_gemm_emul,
             &wf_conv2d_depthwise_emul, &wf_conv2d_gemm_weights_emul};
         for (int i = 0; i < 5; i++)
-            check_impl(emul[i], WEFT_ISA_AVX512, tried_emul[i], &t, d, integers, c->name);
+            check_impl(emul[i], WEFT_ISA_AVX512, &tried_emul[0][i], 5, &t, d, integers, c->name);
     }
     d.src_block = d.dst_block = 1;
     d.src_type = d.weights_type = d.dst_type = WEFT_F64;
     for (int i = 0; i < wf_conv2d_n_impls; i++)
-        check_impl(wf_conv2d_impls[i], wf_cpu_isa(), tried[i], &t, d, integers, c->name);
+        check_impl(wf_conv2d_impls[i], wf_cpu_isa(), &tried[0][i], 16, &t, d, integers, c->name);
     problem_destroy(&t);
 }
 
@@ -429,23 +503,27 @@ static void every_kernel_was_tried(void **unused)
     if (getenv("WEFT_TEST_SHAPES"))
         skip();
     for (int i = 0; i < wf_conv2d_n_impls; i++) {
-        int sum = tried[i][0] + tried[i][1] + tried[i][2];
+        int sum = tried[0][i][0] + tried[0][i][1] + tried[0][i][2];
         bool replaced = wf_cpu_isa() == WEFT_ISA_AVX512 && /* its block is 8 */
                         strstr(wf_conv2d_impls[i]->name, ":avx2") != NULL;
         if (wf_conv2d_impls[i]->isa <= wf_cpu_isa() && !replaced && sum == 0)
             fail_msg("%s never fits", wf_conv2d_impls[i]->name);
     }
+    int(*const emul)[3] = tried_emul[0];
     assert_true(wf_cpu_isa() < WEFT_ISA_AVX2 ||
-                (tried_emul[0][WF_CONV2D_FORWARD] && tried_emul[0][WF_CONV2D_BACKWARD_DATA] &&
-                 tried_emul[1][WF_CONV2D_BACKWARD_WEIGHTS] && tried_emul[2][WF_CONV2D_FORWARD] &&
-                 tried_emul[2][WF_CONV2D_BACKWARD_DATA] && tried_emul[3][WF_CONV2D_FORWARD] &&
-                 tried_emul[3][WF_CONV2D_BACKWARD_DATA] &&
-                 tried_emul[3][WF_CONV2D_BACKWARD_WEIGHTS] &&
-                 tried_emul[4][WF_CONV2D_BACKWARD_WEIGHTS]));
+                (emul[0][WF_CONV2D_FORWARD] && emul[0][WF_CONV2D_BACKWARD_DATA] &&
+                 emul[1][WF_CONV2D_BACKWARD_WEIGHTS] && emul[2][WF_CONV2D_FORWARD] &&
+                 emul[2][WF_CONV2D_BACKWARD_DATA] && emul[3][WF_CONV2D_FORWARD] &&
+                 emul[3][WF_CONV2D_BACKWARD_DATA] && emul[3][WF_CONV2D_BACKWARD_WEIGHTS] &&
+                 emul[4][WF_CONV2D_BACKWARD_WEIGHTS] && tried_emul[1][2][WF_CONV2D_FORWARD] &&
+                 tried_emul[1][4][WF_CONV2D_BACKWARD_WEIGHTS]));
     int ref = wf_conv2d_n_impls - 1;
     assert_string_equal(wf_conv2d_impls[ref]->name, "ref");
-    for (int pass = 0; pass < 3; pass++) /* three layouts and f64, both kinds of numbers */
-        assert_int_equal(tried[ref][pass], n_shapes * 4 * 2);
+    for (int pass = 0; pass < 3; pass++) { /* three layouts and f64, both kinds of numbers */
+        assert_int_equal(tried[0][ref][pass], n_shapes * 4 * 2);
+        assert_int_equal(tried[1][ref][pass],
+                         pass == WF_CONV2D_BACKWARD_DATA ? 0 : n_shapes * 3 * 2);
+    }
 }
 
 static void the_choice_never_fails(void **unused)
@@ -455,6 +533,7 @@ static void the_choice_never_fails(void **unused)
         for (int pass = 0; pass < 3; pass++) {
             wf_conv2d_desc d = shapes[i].desc;
             d.src_block = d.dst_block = block;
+            d.src_type = WEFT_F32;
             wf_conv2d *k = wf_conv2d_create(&d, pass, wf_cpu_isa(), 1, NULL);
             assert_non_null(k);
             assert_true(k->slots >= 1 && k->slots * k->slot_images >= d.N);

@@ -86,10 +86,19 @@ static void step(data *t, const wf_conv2d_desc *d, int threads)
 {
     size_t n_x = wf_act_count(wf_conv2d_src(d)), n_y = wf_act_count(wf_conv2d_dst(d));
     const wf_conv2d *fw = t->forward, *bd = t->backward_data, *bw = t->backward_weights;
-    wf_conv2d_io forward = {t->x, n_x * sizeof(float), weights_of(fw, t->w, t->packed), NULL,
-                            t->y, n_y * sizeof(float)};
-    wf_conv2d_io backward = {t->y,  n_y * sizeof(float), weights_of(bd, t->w, t->packed_t), NULL,
-                             t->dx, n_x * sizeof(float)};
+    const size_t x_stride = n_x * sizeof(float), y_stride = n_y * sizeof(float);
+    const wf_conv2d_io forward = {.in = t->x,
+                                  .in_stride = x_stride,
+                                  .weights = weights_of(fw, t->w, t->packed),
+                                  .out = t->y,
+                                  .out_stride = y_stride};
+    const wf_conv2d_io backward = {.in = t->y,
+                                   .in_stride = y_stride,
+                                   .weights = weights_of(bd, t->w, t->packed_t),
+                                   .out = t->dx,
+                                   .out_stride = x_stride};
+    const wf_conv2d_gradient_io gradient = {
+        .src = t->x, .src_stride = x_stride, .ddst = t->y, .ddst_stride = y_stride};
 #pragma omp parallel num_threads(threads)
     {
         int me = omp_get_thread_num();
@@ -111,8 +120,7 @@ static void step(data *t, const wf_conv2d_desc *d, int threads)
             wf_conv2d_run(bd, me, &backward, scratch, i);
 #pragma omp for schedule(dynamic)
         for (int i = 0; i < bw->slots * bw->parts; i++)
-            wf_conv2d_backward_weights(bw, me, t->x, n_x * sizeof(float), t->y, n_y * sizeof(float),
-                                       t->slots, t->slot_stride, scratch, i);
+            wf_conv2d_backward_weights(bw, me, &gradient, t->slots, t->slot_stride, scratch, i);
 #pragma omp for schedule(dynamic)
         for (int i = 0; i < bw->reduce_tiles; i++)
             wf_conv2d_reduce(bw, me, t->slots, t->slot_stride, t->dw, i);

@@ -82,6 +82,36 @@ static bool read_keys(const char *text, int v[KEYS], char *name, size_t name_siz
     return true;
 }
 
+/* One option, at *p: advances behind it and white space. */
+static bool read_option(const char **p, weft_dtype *src, char *why, size_t size)
+{
+    static const struct {
+        const char *text;
+        weft_dtype src;
+    } options[] = {{"--reset", WEFT_F32},
+                   {"--dt=f32", WEFT_F32},
+                   {"--dt=f32:f32:f32", WEFT_F32},
+                   {"--dt=u8:f32:f32", WEFT_U8}};
+    const size_t length = strcspn(*p, " \t");
+    for (size_t i = 0; i < sizeof options / sizeof *options; i++)
+        if (strlen(options[i].text) == length && strncmp(*p, options[i].text, length) == 0) {
+            *src = options[i].src;
+            *p += length;
+            *p += strspn(*p, " \t");
+            return true;
+        }
+    snprintf(why, size, "unknown option \"%.*s\"", (int)length, *p);
+    return false;
+}
+
+static bool read_options(const char **p, weft_dtype *src, char *why, size_t size)
+{
+    while (strncmp(*p, "--", 2) == 0)
+        if (!read_option(p, src, why, size))
+            return false;
+    return true;
+}
+
 static void mirror(int v[KEYS], int h, int w)
 {
     if (v[w] == MISSING)
@@ -127,6 +157,9 @@ bool wf_shape_parse(const char *text, wf_shape_case *out, char *why, size_t size
 {
     int v[KEYS];
     wf_shape_case c = {0};
+    weft_dtype src = WEFT_F32;
+    if (!read_options(&text, &src, why, size))
+        return false;
     for (int i = 0; i < KEYS; i++)
         v[i] = MISSING;
     if (!read_keys(text, v, c.name, sizeof c.name, why, size))
@@ -169,7 +202,7 @@ bool wf_shape_parse(const char *text, wf_shape_case *out, char *why, size_t size
                               .groups = v[G],
                               .src_block = 1,
                               .dst_block = 1,
-                              .src_type = WEFT_F32,
+                              .src_type = src,
                               .weights_type = WEFT_F32,
                               .dst_type = WEFT_F32};
     *out = c;
@@ -193,13 +226,18 @@ wf_shape_case *wf_shapes_read(const char *path, int *n, char *why, size_t size)
     char line[512], reason[160];
     wf_shape_case *cases = NULL;
     int count = 0;
+    weft_dtype src = WEFT_F32;
     FILE *f = fopen(path, "r");
     if (!f) {
         snprintf(why, size, "%s: %s", path, strerror(errno));
         return NULL;
     }
     for (int at = 1; fgets(line, sizeof line, f); at++) {
-        char *text = trim(line);
+        const char *text = trim(line);
+        if (!read_options(&text, &src, reason, sizeof reason)) {
+            snprintf(why, size, "%s:%d: %s", path, at, reason);
+            goto fail;
+        }
         if (!*text)
             continue;
         wf_shape_case *more = realloc(cases, (size_t)(count + 1) * sizeof *cases);
@@ -212,6 +250,7 @@ wf_shape_case *wf_shapes_read(const char *path, int *n, char *why, size_t size)
             snprintf(why, size, "%s:%d: %s", path, at, reason);
             goto fail;
         }
+        cases[count].desc.src_type = src;
         count++;
     }
     if (count == 0) {

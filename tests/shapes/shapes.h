@@ -8,6 +8,10 @@
  * other way round; a missing padding follows from the output size, a missing output size from the
  * padding (0). The same padding goes on both sides; a given output size that does not follow from
  * the rest is an error.
+ *
+ * Options may stand before a descriptor, and hold for those after it, or on lines of their own:
+ * --dt=u8:f32:f32 (source, weights, destination; one type means all three; f32 or a source of u8),
+ * --reset (back to f32).
  */
 #ifndef WF_SHAPES_H
 #define WF_SHAPES_H
@@ -17,11 +21,11 @@
 #include "kernels/conv2d/conv2d.h"
 
 typedef struct wf_shape_case {
-    wf_conv2d_desc desc; /* blocks 1, types f32, no bias */
+    wf_conv2d_desc desc; /* blocks 1, no bias */
     char name[64];
 } wf_shape_case;
 
-/* One descriptor. On failure false and a reason. */
+/* One descriptor, perhaps behind options. On failure false and a reason. */
 bool wf_shape_parse(const char *text, wf_shape_case *out, char *why, size_t size);
 
 /* A file of one descriptor a line; empty lines and # comments are skipped. Returns an array for

@@ -17,6 +17,7 @@ static void reads_values_and_defaults(void **unused)
         const char *text;
         wf_conv2d_desc want; /* N, C, H, W, K, R, S, P, Q, stride, padding, dilation, groups */
         const char *name;
+        weft_dtype src; /* f32 is 0 */
     } cases[] = {
         {"mb16_ic64ih56oc64oh56kh3ph1n\"a b\"",
          {16, 64, 56, 56, 64, 3, 3, 56, 56, {1, 1}, {1, 1}, {1, 1}, 1},
@@ -28,11 +29,19 @@ static void reads_values_and_defaults(void **unused)
         {"ic8ih9iw8oc8kh3kw2sh2sw3dh0dw1ph1pw0",
          {2, 8, 9, 8, 8, 3, 2, 5, 2, {2, 3}, {1, 0}, {1, 2}, 1},
          ""},
+        {"--dt=u8:f32:f32 ic3ih8oc8kh3n\"a b\"",
+         {2, 3, 8, 8, 8, 3, 3, 6, 6, {1, 1}, {0, 0}, {1, 1}, 1},
+         "a b",
+         WEFT_U8},
+        {"--dt=u8:f32:f32 --reset ic3ih8oc8kh3",
+         {2, 3, 8, 8, 8, 3, 3, 6, 6, {1, 1}, {0, 0}, {1, 1}, 1},
+         ""},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         wf_conv2d_desc want = cases[i].want;
         want.src_block = want.dst_block = 1;
-        want.src_type = want.weights_type = want.dst_type = WEFT_F32;
+        want.src_type = cases[i].src;
+        want.weights_type = want.dst_type = WEFT_F32;
         wf_shape_case got;
         char why[160] = "";
         if (!wf_shape_parse(cases[i].text, &got, why, sizeof why))
@@ -61,6 +70,9 @@ static void names_each_mistake(void **unused)
         {"ic3ih224oc64oh112kh7sh2", "oh is 112"}, /* (112-1)*2+7-224 = 5: padding 2 gives 111 */
         {"ic8ih8oc8kh3n\"open", "the name must be quoted and come last"},
         {"ic8n\"x\"ih8oc8kh3", "the name must be quoted and come last"},
+        {"--dt=u8 ic8ih8oc8kh3", "unknown option \"--dt=u8\""}, /* weights and sums of u8 */
+        {"--dir=FWD_B ic8ih8oc8kh3", "unknown option \"--dir=FWD_B\""},
+        {"ic8ih8oc8kh3 --reset", "unknown field"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         wf_shape_case got;
@@ -88,6 +100,26 @@ static void names_file_and_line(void **unused)
     assert_non_null(strstr(why, path));
 }
 
+static void options_hold_until_others(void **unused)
+{
+    char path[] = "/tmp/weft-shapes-XXXXXX", why[256] = "";
+    int fd = mkstemp(path), n = 0;
+    assert_true(fd >= 0);
+    const char *text = "ic3ih8oc8kh3\n--dt=u8:f32:f32\nic3ih8oc8kh3\nic1ih8oc8kh3\n"
+                       "--dt=f32 ic3ih8oc8kh3\n--dt=u8:f32:f32 ic3ih8oc8kh3\n--reset # f32\n"
+                       "ic3ih8oc8kh3\n";
+    const weft_dtype want[] = {WEFT_F32, WEFT_U8, WEFT_U8, WEFT_F32, WEFT_U8, WEFT_F32};
+    assert_int_equal(write(fd, text, strlen(text)), (int)strlen(text));
+    close(fd);
+    wf_shape_case *cases = wf_shapes_read(path, &n, why, sizeof why);
+    unlink(path);
+    assert_string_equal(why, "");
+    assert_int_equal(n, sizeof want / sizeof *want);
+    for (int i = 0; i < n; i++)
+        assert_int_equal(cases[i].desc.src_type, want[i]);
+    free(cases);
+}
+
 static void reads_every_file_of_the_tree(void **unused)
 {
     for (int i = 0; wf_shapes_files[i]; i++) {
@@ -105,9 +137,8 @@ static void reads_every_file_of_the_tree(void **unused)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(reads_values_and_defaults),
-        cmocka_unit_test(names_each_mistake),
-        cmocka_unit_test(names_file_and_line),
+        cmocka_unit_test(reads_values_and_defaults),    cmocka_unit_test(names_each_mistake),
+        cmocka_unit_test(names_file_and_line),          cmocka_unit_test(options_hold_until_others),
         cmocka_unit_test(reads_every_file_of_the_tree),
     };
     return cmocka_run_group_tests_name("shapes_parser", tests, NULL, NULL);

@@ -30,16 +30,22 @@ int wf_conv2d_layout_backward_weights(const wf_lower *l, int i, const int *in_bl
     return i == 0 ? src_block(l, 0, block) : i == 1 ? block : 1;
 }
 
+enum { NONE = -1 /* no such buffer */ };
+
 typedef struct run_args {
     const wf_conv2d *k;
-    wf_buf in, weights, bias, out; /* in, out: the images read and written */
-    int has_bias;
+    wf_buf in, table, weights, bias, out; /* in, out: the images read and written */
 } run_args;
 
 typedef struct gradient_args {
     const wf_conv2d *k;
-    wf_buf src, ddst, slots, dweights;
+    wf_buf src, table, ddst, slots, dweights;
 } gradient_args;
+
+static const void *data_or_null(const wf_tile *t, wf_buf b)
+{
+    return b == NONE ? NULL : wf_data(t, b);
+}
 
 static void run_pack(const wf_tile *t, const void *args, int64_t tile)
 {
@@ -53,8 +59,9 @@ static void run_images(const wf_tile *t, const void *args, int64_t tile)
     const run_args *g = args;
     wf_conv2d_io io = {.in = wf_image(t, g->in, 0),
                        .in_stride = t->bufs[g->in].image_stride,
+                       .table = data_or_null(t, g->table),
                        .weights = wf_data(t, g->weights),
-                       .bias = g->has_bias ? wf_data(t, g->bias) : NULL,
+                       .bias = data_or_null(t, g->bias),
                        .out = wf_image(t, g->out, 0),
                        .out_stride = t->bufs[g->out].image_stride};
     wf_conv2d_run(g->k, t->worker, &io, t->scratch, (int)tile);
@@ -63,9 +70,12 @@ static void run_images(const wf_tile *t, const void *args, int64_t tile)
 static void run_backward_weights(const wf_tile *t, const void *args, int64_t tile)
 {
     const gradient_args *g = args;
-    wf_conv2d_backward_weights(g->k, t->worker, wf_image(t, g->src, 0),
-                               t->bufs[g->src].image_stride, wf_image(t, g->ddst, 0),
-                               t->bufs[g->ddst].image_stride, wf_data(t, g->slots),
+    wf_conv2d_gradient_io io = {.src = wf_image(t, g->src, 0),
+                                .src_stride = t->bufs[g->src].image_stride,
+                                .table = data_or_null(t, g->table),
+                                .ddst = wf_image(t, g->ddst, 0),
+                                .ddst_stride = t->bufs[g->ddst].image_stride};
+    wf_conv2d_backward_weights(g->k, t->worker, &io, wf_data(t, g->slots),
                                t->bufs[g->slots].image_stride, t->scratch, (int)tile);
 }
 
@@ -144,22 +154,24 @@ static wf_buf lower_pack(wf_lower *l, const wf_conv2d *k, const wf_operand *w)
     return task ? packed : -1;
 }
 
-/* forward and backward-data: from images of `in` to images of `out`. */
+/* forward and backward-data: from images of `in` to images of `out`; bias and table: or NONE. */
 static weft_status lower_images(wf_lower *l, const wf_conv2d *k, const wf_operand *in,
-                                const wf_operand *w, const wf_operand *bias, const wf_operand *out)
+                                const wf_operand *w, const wf_operand *out, wf_buf bias,
+                                wf_buf table)
 {
     wf_buf weights = lower_pack(l, k, w);
     if (weights < 0)
         return WEFT_ERR_NOMEM;
-    run_args g = {.k = k, .in = in->buf, .weights = weights, .out = out->buf};
-    g.bias = bias ? bias->buf : weights;
-    g.has_bias = bias != NULL;
+    run_args g = {
+        .k = k, .in = in->buf, .table = table, .weights = weights, .bias = bias, .out = out->buf};
     wf_access access = k->images == 1 && k->parts == 1 ? WF_TILED : WF_WHOLE;
     wf_task *task = wf_lower_task(l, k->name, run_images, &g, sizeof g, wf_conv2d_tiles(k));
     wf_reads(task, in->buf, access);
     wf_reads(task, weights, WF_WHOLE);
-    if (bias)
-        wf_reads(task, bias->buf, WF_WHOLE);
+    if (bias != NONE)
+        wf_reads(task, bias, WF_WHOLE);
+    if (table != NONE)
+        wf_reads(task, table, WF_WHOLE);
     wf_writes(task, out->buf, access);
     wf_scratch(task, k->scratch_bytes);
     wf_cost(task, wf_conv2d_flops(&k->desc), bytes_of(in) + bytes_of(w) + bytes_of(out));
@@ -167,14 +179,25 @@ static weft_status lower_images(wf_lower *l, const wf_conv2d *k, const wf_operan
     return wf_lowered(l, task);
 }
 
+/* Where the plan lets a convolution read bytes (plan/bytes.c), what they stand for is its last input. */
+static wf_buf table_of(const wf_lower *l)
+{
+    return wf_lower_in(l, 0).dtype == WEFT_U8 ? wf_lower_in(l, l->n_in - 1).buf : NONE;
+}
+
+static wf_conv2d_desc describe_forward(const wf_lower *l)
+{
+    wf_operand x = wf_lower_in(l, 0), w = wf_lower_in(l, 1), y = wf_lower_out(l, 0);
+    return describe(l->attrs, &x, &w, &y, l->n_in - (x.dtype == WEFT_U8) > 2);
+}
+
 weft_status wf_conv2d_lower_forward(wf_lower *l)
 {
-    wf_operand x = wf_lower_in(l, 0), w = wf_lower_in(l, 1), y = wf_lower_out(l, 0), bias = {0};
-    if (l->n_in > 2)
-        bias = wf_lower_in(l, 2);
-    wf_conv2d_desc d = describe(l->attrs, &x, &w, &y, l->n_in > 2);
+    wf_operand x = wf_lower_in(l, 0), w = wf_lower_in(l, 1), y = wf_lower_out(l, 0);
+    wf_conv2d_desc d = describe_forward(l);
     wf_conv2d *k = kernel_of(l, &d, WF_CONV2D_FORWARD);
-    return k ? lower_images(l, k, &x, &w, l->n_in > 2 ? &bias : NULL, &y) : WEFT_ERR_NOMEM;
+    wf_buf bias = d.bias ? wf_lower_in(l, 2).buf : NONE;
+    return k ? lower_images(l, k, &x, &w, &y, bias, table_of(l)) : WEFT_ERR_NOMEM;
 }
 
 weft_status wf_conv2d_lower_backward_data(wf_lower *l)
@@ -182,13 +205,19 @@ weft_status wf_conv2d_lower_backward_data(wf_lower *l)
     wf_operand dy = wf_lower_in(l, 0), w = wf_lower_in(l, 1), dx = wf_lower_out(l, 0);
     wf_conv2d_desc d = describe(l->attrs, &dx, &w, &dy, false);
     wf_conv2d *k = kernel_of(l, &d, WF_CONV2D_BACKWARD_DATA);
-    return k ? lower_images(l, k, &dy, &w, NULL, &dx) : WEFT_ERR_NOMEM;
+    return k ? lower_images(l, k, &dy, &w, &dx, NONE, NONE) : WEFT_ERR_NOMEM;
+}
+
+static wf_conv2d_desc describe_backward_weights(const wf_lower *l)
+{
+    wf_operand x = wf_lower_in(l, 0), dy = wf_lower_in(l, 1), dw = wf_lower_out(l, 0);
+    return describe(l->attrs, &x, &dw, &dy, false);
 }
 
 weft_status wf_conv2d_lower_backward_weights(wf_lower *l)
 {
     wf_operand x = wf_lower_in(l, 0), dy = wf_lower_in(l, 1), dw = wf_lower_out(l, 0);
-    wf_conv2d_desc d = describe(l->attrs, &x, &dw, &dy, false);
+    wf_conv2d_desc d = describe_backward_weights(l);
     wf_conv2d *k = kernel_of(l, &d, WF_CONV2D_BACKWARD_WEIGHTS);
     if (!k)
         return WEFT_ERR_NOMEM;
@@ -196,7 +225,12 @@ weft_status wf_conv2d_lower_backward_weights(wf_lower *l)
     if (slots < 0)
         return WEFT_ERR_NOMEM;
     double slot_bytes = (double)k->slots * (double)k->slot_bytes;
-    gradient_args g = {.k = k, .src = x.buf, .ddst = dy.buf, .slots = slots, .dweights = dw.buf};
+    gradient_args g = {.k = k,
+                       .src = x.buf,
+                       .table = table_of(l),
+                       .ddst = dy.buf,
+                       .slots = slots,
+                       .dweights = dw.buf};
     /* Where a slot is an image, its gradient can be taken while what made dy has left it in cache; with
      * few images for each worker, more and smaller tiles are worth more. */
     const bool by_image = k->slots == d.N && d.N >= 2 * l->workers;
@@ -204,6 +238,8 @@ weft_status wf_conv2d_lower_backward_weights(wf_lower *l)
     wf_task *task = wf_lower_task(l, k->name, by_image ? run_image_weights : run_backward_weights,
                                   &g, sizeof g, by_image ? k->slots : (int64_t)k->slots * k->parts);
     wf_reads(task, x.buf, access);
+    if (g.table != NONE)
+        wf_reads(task, g.table, WF_WHOLE);
     wf_reads(task, dy.buf, access);
     wf_writes(task, slots, access);
     wf_scratch(task, k->scratch_bytes);
