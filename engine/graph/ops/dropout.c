@@ -1,8 +1,31 @@
-/* dropout: y = x / (1 - p) where kept, else 0. The gradient is the same op with the same scalars:
- * no mask is stored. See Note [Dropout bits] in kernels/eltwise/eltwise.h. */
-#include "engine/graph/ops/dropout.h"
-
+/* dropout: y = x / (1 - p) where kept, else 0; stochastic_depth: the same of whole rows (images). The
+ * gradient of each is the same op with the same scalars: no mask is stored. See Note [Dropout bits] in
+ * kernels/eltwise/eltwise.h. */
 #include "engine/context/context.h"
+#include "engine/graph/ops/common.h"
+#include "kernels/eltwise/eltwise.h"
+
+/* Scalars; the seed is split because a double holds 53 bits. */
+enum { SEED_LOW, SEED_HIGH, STEP, OP, P, N_SCALARS };
+
+static wf_dropout drop_key(const double *scalars)
+{
+    return (wf_dropout){
+        .seed = (uint64_t)scalars[SEED_HIGH] << 32 | (uint64_t)scalars[SEED_LOW],
+        .step = (uint32_t)scalars[STEP],
+        .op = (uint32_t)scalars[OP],
+        .p = scalars[P],
+    };
+}
+
+static weft_status grad(wf_grad *g)
+{
+    if (g->needs[0])
+        g->din[0] = wf_record(g->op, NULL, g->scalars, 1, g->dout, NULL);
+    return WEFT_OK;
+}
+
+/* ---- dropout: an element takes the random word of its logical index ---- */
 
 typedef struct dropout_args {
     wf_act act;
@@ -12,74 +35,123 @@ typedef struct dropout_args {
     wf_dropout_fn fn;
 } dropout_args;
 
-static void run(const wf_tile *t, const void *vargs, int64_t tile)
+static void run_dropout(const wf_tile *t, const void *vargs, int64_t tile)
 {
     const dropout_args *g = vargs;
-    const wf_dropout d = wf_drop_key(t->scalars + g->scalar);
-    g->fn(&d, g->act, tile * g->logical, wf_image(t, g->x, tile), wf_image(t, g->y, tile));
+    const wf_dropout key = drop_key(t->scalars + g->scalar);
+    g->fn(&key, g->act, tile * g->logical, wf_image(t, g->x, tile), wf_image(t, g->y, tile));
 }
 
-static weft_status lower(wf_lower *l)
+static weft_status lower_dropout(wf_lower *l)
 {
-    wf_operand x = wf_lower_in(l, 0), y = wf_lower_out(l, 0);
+    wf_operand y = wf_lower_out(l, 0);
     dropout_args g = {
         .act = y.act,
         .logical = (int64_t)y.act.C * y.act.H * y.act.W,
-        .x = x.buf,
+        .x = wf_lower_in(l, 0).buf,
         .y = y.buf,
         .scalar = l->scalar,
         .fn = wf_dropout_get(y.dtype, l->isa),
     };
-    wf_task *task = wf_lower_task(l, "dropout:philox4x32", run, &g, sizeof(g), y.N);
-    wf_reads(task, x.buf, WF_TILED);
-    wf_writes(task, y.buf, WF_TILED);
-    double count = (double)wf_operand_count(&y);
-    wf_cost(task, 20.0 * count, 2.0 * count * (double)weft_dtype_size(y.dtype));
-    return wf_lowered(l, task);
+    const wf_cut cut = wf_cut_each_image(&y);
+    return wf_lowered(
+        l, wf_lower_cut(l, "dropout:philox4x32", run_dropout, &g, sizeof(g), &cut, 20.0));
 }
 
-static weft_status grad(wf_grad *g)
+/* ---- stochastic_depth: row n takes the random word of element n of a vector ---- */
+
+typedef struct depth_args {
+    wf_buf x, y;
+    size_t count; /* elements of an image */
+    int scalar;
+    wf_dropout_fn drop;
+    const wf_eltwise *kernels;
+} depth_args;
+
+static void run_depth(const wf_tile *t, const void *vargs, int64_t tile)
 {
-    if (g->needs[0])
-        g->din[0] = wf_record(&wf_op_dropout, NULL, g->scalars, 1, g->dout, NULL);
-    return WEFT_OK;
+    const depth_args *g = vargs;
+    const wf_dropout key = drop_key(t->scalars + g->scalar);
+    const double one = 1;
+    double factor; /* 1 / (1 - p), or 0 */
+    g->drop(&key, (wf_act){1, 1, 1, 1}, tile, &one, &factor);
+    if (factor != 0)
+        g->kernels->scale(g->count, wf_image(t, g->x, tile), factor, wf_image(t, g->y, tile));
+    else
+        g->kernels->fill(g->count, 0, wf_image(t, g->y, tile));
 }
+
+static weft_status lower_depth(wf_lower *l)
+{
+    wf_operand y = wf_lower_out(l, 0);
+    depth_args g = {
+        .x = wf_lower_in(l, 0).buf,
+        .y = y.buf,
+        .count = wf_act_count(y.act),
+        .scalar = l->scalar,
+        .drop = wf_dropout_get(WEFT_F64, l->isa),
+        .kernels = wf_eltwise_get(y.dtype, l->isa),
+    };
+    const wf_cut cut = wf_cut_each_image(&y);
+    return wf_lowered(l, wf_lower_cut(l, g.kernels->name, run_depth, &g, sizeof(g), &cut, 1.0));
+}
+
+/* ---- samples: with a key of their own, so that every evaluation drops the same ---- */
 
 static weft_tensor *apply(void *user, weft_tensor *const *in, int n)
 {
-    return wf_record_drop_fixed(&wf_op_dropout, in[0]);
+    const double scalars[N_SCALARS] = {[SEED_LOW] = 5, [STEP] = 1, [OP] = 2, [P] = 0.4};
+    return wf_record(user, NULL, scalars, 1, in, NULL);
 }
 
-static bool sample(weft_context *ctx, int index, wf_sample *s)
+static bool sample_dropout(weft_context *ctx, int index, wf_sample *s)
 {
     static const wf_sample_case cases[] = {
-        {"rank 4", 1, {{4, {2, 3, 3, 3}}}, apply, NULL},
-        {"rank 2", 1, {{2, {3, 7}}}, apply, NULL},
+        {"rank 4", 1, {{4, {2, 3, 3, 3}}}, apply, &wf_op_dropout},
+        {"rank 2", 1, {{2, {3, 7}}}, apply, &wf_op_dropout},
     };
     return wf_sample_from(ctx, cases, 2, index, s);
 }
 
+static bool sample_depth(weft_context *ctx, int index, wf_sample *s)
+{
+    static const wf_sample_case cases[] = {
+        {"rank 4", 1, {{4, {5, 3, 2, 2}}}, apply, &wf_op_stochastic_depth},
+        {"rank 2", 1, {{2, {7, 3}}}, apply, &wf_op_stochastic_depth},
+    };
+    return wf_sample_from(ctx, cases, 2, index, s);
+}
+
+/* ---- descriptors ---- */
+
 const wf_op wf_op_dropout = {
     .name = "dropout",
     .n_out = 1,
-    .n_scalars = WF_DROP_SCALARS,
+    .n_scalars = N_SCALARS,
     .flags = WF_OP_KEEPS_ZERO | WF_OP_BY_IMAGE,
     .layout_rule = WF_LAYOUT_SAME,
     .inplace = {1},
     .infer = wf_infer_same,
     .grad = grad,
-    .lower = lower,
-    .sample = sample,
+    .lower = lower_dropout,
+    .sample = sample_dropout,
 };
 
-weft_tensor *wf_record_drop_fixed(const wf_op *op, weft_tensor *x)
-{
-    const double scalars[WF_DROP_SCALARS] = {
-        [WF_DROP_SEED_LOW] = 5, [WF_DROP_STEP] = 1, [WF_DROP_OP] = 2, [WF_DROP_P] = 0.4};
-    return wf_record(op, NULL, scalars, 1, &x, NULL);
-}
+const wf_op wf_op_stochastic_depth = {
+    .name = "stochastic_depth",
+    .n_out = 1,
+    .n_scalars = N_SCALARS,
+    .flags = WF_OP_KEEPS_ZERO | WF_OP_BY_IMAGE,
+    .layout_rule = WF_LAYOUT_SAME,
+    .inplace = {1},
+    .infer = wf_infer_same,
+    .grad = grad,
+    .lower = lower_depth,
+    .sample = sample_depth,
+};
 
-weft_tensor *wf_record_drop(const wf_op *op, weft_tensor *x, double p, bool training)
+/* op on x with the scalars of this place in this step; x itself when not training. */
+static weft_tensor *record(const wf_op *op, weft_tensor *x, double p, bool training)
 {
     if (!x)
         return NULL;
@@ -92,19 +164,24 @@ weft_tensor *wf_record_drop(const wf_op *op, weft_tensor *x, double p, bool trai
     if (!training || p == 0.0)
         return x;
     if (!ctx) /* a stale handle: recording says so */
-        return wf_record(op, NULL, (double[WF_DROP_SCALARS]){0}, 1, &x, NULL);
+        return wf_record(op, NULL, (double[N_SCALARS]){0}, 1, &x, NULL);
     uint64_t seed = wf_context_seed(ctx);
-    const double scalars[WF_DROP_SCALARS] = {
-        [WF_DROP_SEED_LOW] = (double)(uint32_t)seed,
-        [WF_DROP_SEED_HIGH] = (double)(seed >> 32),
-        [WF_DROP_STEP] = (double)(uint32_t)wf_context_step(ctx),
-        [WF_DROP_OP] = (double)ctx->graph.n_nodes, /* the node's number in this step's graph */
-        [WF_DROP_P] = p,
+    const double scalars[N_SCALARS] = {
+        [SEED_LOW] = (double)(uint32_t)seed,
+        [SEED_HIGH] = (double)(seed >> 32),
+        [STEP] = (double)(uint32_t)wf_context_step(ctx),
+        [OP] = (double)ctx->graph.n_nodes, /* the node's number in this step's graph */
+        [P] = p,
     };
     return wf_record(op, NULL, scalars, 1, &x, NULL);
 }
 
 weft_tensor *weft_dropout(weft_tensor *x, double p, bool training)
 {
-    return wf_record_drop(&wf_op_dropout, x, p, training);
+    return record(&wf_op_dropout, x, p, training);
+}
+
+weft_tensor *weft_stochastic_depth(weft_tensor *x, double p, bool training)
+{
+    return record(&wf_op_stochastic_depth, x, p, training);
 }
