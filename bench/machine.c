@@ -10,6 +10,7 @@
 
 #include "bench/peak.h"
 #include "engine/context/error.h"
+#include "engine/tune/measure.h"
 #include "engine/tune/trial.h"
 
 enum { SAMPLES = 9 };
@@ -33,18 +34,6 @@ void bench_machine_done(bench_machine *m)
     wf_memory_destroy(m->memory);
     wf_topology_unref(m->topology);
     *m = (bench_machine){0};
-}
-
-static int by_value(const void *a, const void *b)
-{
-    double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
-}
-
-static double median(double *x, int n)
-{
-    qsort(x, (size_t)n, sizeof *x, by_value);
-    return n % 2 ? x[n / 2] : (x[n / 2 - 1] + x[n / 2]) / 2;
 }
 
 /* ---- arithmetic ------------------------------------------------------------------------------ */
@@ -79,7 +68,7 @@ static double measure_arithmetic(const bench_machine *m, bench_peak_fn fn)
         }
         wf_topology_unbind(&binding);
     }
-    return median(samples, SAMPLES);
+    return wf_median(samples, SAMPLES);
 }
 
 /* ---- memory ---------------------------------------------------------------------------------- */
@@ -138,7 +127,7 @@ static weft_status measure_triad(const bench_machine *m, double *gb_per_s, weft_
         wf_topology_unbind(&binding);
     }
     wf_memory_free(&block);
-    *gb_per_s = median(samples, SAMPLES);
+    *gb_per_s = wf_median(samples, SAMPLES);
     return WEFT_OK;
 }
 

@@ -9,6 +9,7 @@
 
 #include "bench/gbench.h"
 #include "engine/context/error.h"
+#include "engine/tune/measure.h"
 #include "weft/weft.h"
 
 /* As in torch_step.py. */
@@ -96,12 +97,6 @@ static double now(void)
     return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
-static int by_value(const void *a, const void *b)
-{
-    double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
-}
-
 /* The process's peak of resident memory. The kernel's own figure: that of getrusage includes the
  * parent's, from before exec. */
 static double peak_rss_mb(void)
@@ -158,12 +153,11 @@ weft_status bench_step_measure(const bench_step_spec *spec, double seconds,
         wf_error_set(err, status, "%s", weft_error_text(s.ctx));
         goto done;
     }
-    qsort(times, (size_t)n, sizeof *times, by_value);
     weft_shape shape = weft_tensor_shape(s.images);
     *result = (bench_step_result){.size = (int)shape.dim[2],
                                   .threads = weft_threads(s.ctx),
                                   .isa = weft_context_isa(s.ctx),
-                                  .median_step_s = (times[(n - 1) / 2] + times[n / 2]) / 2,
+                                  .median_step_s = wf_median(times, n),
                                   .steps = n,
                                   .rss_mb = peak_rss_mb()};
 done:

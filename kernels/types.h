@@ -49,6 +49,19 @@ static inline size_t wf_act_index(wf_act a, int c, int h, int w)
     return pixel * (size_t)a.block + (size_t)(c % a.block);
 }
 
+/* Element i of an array of f32 or f64, where speed does not matter. */
+static inline double wf_float_get(weft_dtype dtype, const void *p, int64_t i)
+{
+    return dtype == WEFT_F64 ? ((const double *)p)[i] : (double)((const float *)p)[i];
+}
+static inline void wf_float_set(weft_dtype dtype, void *p, int64_t i, double x)
+{
+    if (dtype == WEFT_F64)
+        ((double *)p)[i] = x;
+    else
+        ((float *)p)[i] = (float)x;
+}
+
 #define WF_CAT_(a, b) a##b
 #define WF_CAT(a, b) WF_CAT_(a, b)
 #define WF_ALIGN                                                                                   \

@@ -12,7 +12,7 @@ static int by_value(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
-static double median(double *x, int n)
+double wf_median(double *x, int n)
 {
     qsort(x, (size_t)n, sizeof *x, by_value);
     return n % 2 ? x[n / 2] : (x[n / 2 - 1] + x[n / 2]) / 2;
@@ -66,7 +66,7 @@ void wf_measure(wf_entrant *e, int n, const wf_measure_opts *opts)
     }
     for (int i = 0; i < n && done > 0; i++)
         if (!e[i].dropped)
-            e[i].seconds = median(samples[i], done);
+            e[i].seconds = wf_median(samples[i], done);
 }
 
 int wf_measure_winner(const wf_entrant *e, int n, int usual, double margin)

@@ -25,6 +25,9 @@ typedef struct wf_measure_opts {
     double hopeless; /* dropped when the first run took so many times the best's; 0: nobody is */
 } wf_measure_opts;
 
+/* Sorts x. */
+double wf_median(double *x, int n);
+
 /* n is at most WF_MEASURE_MAX. */
 #define WF_MEASURE_MAX 64
 #define WF_MEASURE_ROUNDS 31

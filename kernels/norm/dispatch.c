@@ -30,19 +30,6 @@ const wf_norm_fns *wf_norm_find(weft_isa isa, weft_dtype dtype, wf_act act)
     return NULL;
 }
 
-static double load(weft_dtype dtype, const void *p, int i)
-{
-    return dtype == WEFT_F64 ? ((const double *)p)[i] : (double)((const float *)p)[i];
-}
-
-static void store(weft_dtype dtype, void *p, int i, double x)
-{
-    if (dtype == WEFT_F64)
-        ((double *)p)[i] = x;
-    else
-        ((float *)p)[i] = (float)x;
-}
-
 void wf_norm_combine_stats(double *slots, int64_t n, int64_t pixels, int64_t last_pixels, int C,
                            int c0, int c1, double eps, weft_dtype dtype, void *mean, void *var,
                            void *invstd)
@@ -65,9 +52,9 @@ void wf_norm_combine_stats(double *slots, int64_t n, int64_t pixels, int64_t las
     double count = (double)((n - 1) * pixels + last_pixels);
     for (int c = c0; c < c1; c++) {
         double v = slots[half + c] / count;
-        store(dtype, mean, c, slots[c]);
-        store(dtype, var, c, v);
-        store(dtype, invstd, c, 1 / sqrt(v + eps));
+        wf_float_set(dtype, mean, c, slots[c]);
+        wf_float_set(dtype, var, c, v);
+        wf_float_set(dtype, invstd, c, 1 / sqrt(v + eps));
     }
 }
 
@@ -85,7 +72,7 @@ void wf_norm_combine_grads(double *slots, int64_t n, int C, int c0, int c1, weft
             }
         }
     for (int c = c0; c < c1; c++) {
-        store(dtype, dbeta, c, slots[c]);
-        store(dtype, dgamma, c, slots[half + c] * load(dtype, invstd, c));
+        wf_float_set(dtype, dbeta, c, slots[c]);
+        wf_float_set(dtype, dgamma, c, slots[half + c] * wf_float_get(dtype, invstd, c));
     }
 }

@@ -1,22 +1,15 @@
 /* Every matrix product against the formula in double: all transpositions, sizes around the tiles',
  * with and without bias. Integers must come out to the bit, random numbers within
  * (K + 2) * eps * sum |a*b|. Outputs and scratch start as NaN; guards around the output stay. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
+#include "guarded.h"
+
 #include <float.h>
 #include <math.h>
 #include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <cmocka.h>
 
 #include "kernels/matmul/matmul.h"
 
 extern const wf_matmul_impl wf_matmul_emul; /* 16 lanes in plain C */
-
-enum { GUARD = 32 };
 
 static uint64_t random_state;
 static double uniform(void) /* splitmix64: -1 .. 1 */
@@ -38,10 +31,7 @@ static array array_create(size_t n, weft_dtype type, bool integers)
     assert_true(a.value && a.data);
     for (size_t i = 0; i < n; i++) {
         a.value[i] = integers ? floor(uniform() * 3.5 + 0.5) : (double)(float)uniform();
-        if (type == WEFT_F64)
-            ((double *)a.data)[i] = a.value[i];
-        else
-            ((float *)a.data)[i] = (float)a.value[i];
+        test_set(type, a.data, i, a.value[i]);
     }
     return a;
 }
@@ -50,11 +40,6 @@ static void array_destroy(array a)
 {
     free(a.value);
     free(a.data);
-}
-
-static double at(const void *p, weft_dtype type, size_t i)
-{
-    return type == WEFT_F64 ? ((const double *)p)[i] : (double)((const float *)p)[i];
 }
 
 static void check(const wf_matmul_impl *k, const wf_matmul_desc *d, bool with_bias, bool integers)
@@ -82,7 +67,7 @@ static void check(const wf_matmul_impl *k, const wf_matmul_desc *d, bool with_bi
             }
             double eps = d->type == WEFT_F64 ? DBL_EPSILON : FLT_EPSILON;
             double bound = integers ? 0 : (double)(d->K + 2) * eps * sum_abs;
-            double got = at(c, d->type, (size_t)(m * d->N + n));
+            double got = test_get(d->type, c, (size_t)(m * d->N + n));
             if (!(fabs(got - want) <= bound))
                 fail_msg("%s m%dn%dk%d ta%d tb%d (%d, %d): %.9g instead of %.9g", k->name,
                          (int)d->M, (int)d->N, (int)d->K, d->transpose_a, d->transpose_b, (int)m,

@@ -1,15 +1,10 @@
 /* Every implementation of batch normalisation against sums in long double, in every layout it
  * takes: within bounds derived from the length of its chains, padding zero, nothing written past
  * the end. Letters: C channels, P pixels (H*W), eps half an ulp of 1. */
+#include "guarded.h"
+
 #include <float.h>
 #include <math.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <stdlib.h>
-#include <string.h>
-#include <cmocka.h>
 
 #include "kernels/norm/norm.h"
 
@@ -36,25 +31,12 @@ typedef struct image {
     double *value;
     void *data;
 } image;
-enum { GUARD = 32 };
 static const double GUARD_VALUE = -12345.0;
 
 static int64_t pixels(wf_act a)
 {
     return (int64_t)a.H * a.W;
 }
-static double get(const void *data, weft_dtype t, size_t i)
-{
-    return t == WEFT_F64 ? ((const double *)data)[i] : (double)((const float *)data)[i];
-}
-static void set(void *data, weft_dtype t, size_t i, double x)
-{
-    if (t == WEFT_F64)
-        ((double *)data)[i] = x;
-    else
-        ((float *)data)[i] = (float)x;
-}
-
 static double uniform(uint32_t *seed) /* [-1, 1) */
 {
     *seed = *seed * 1664525u + 1013904223u;
@@ -76,12 +58,12 @@ static image make(wf_act act, weft_dtype t, uint32_t seed, double offset)
     im.data = malloc((count + GUARD) * weft_dtype_size(t));
     assert_true(im.value && im.data);
     for (size_t i = 0; i < count + GUARD; i++)
-        set(im.data, t, i, i < count && seed ? 0 : GUARD_VALUE);
+        test_set(t, im.data, i, i < count && seed ? 0 : GUARD_VALUE);
     for (int c = 0; seed && c < act.C; c++)
         for (int64_t p = 0; p < P; p++) {
-            set(im.data, t, at(&im, c, p),
-                uniform(&seed) * (1 + c % 3) + offset * (c % 2 ? 1 : -1));
-            im.value[c * P + p] = get(im.data, t, at(&im, c, p)); /* as rounded */
+            test_set(t, im.data, at(&im, c, p),
+                     uniform(&seed) * (1 + c % 3) + offset * (c % 2 ? 1 : -1));
+            im.value[c * P + p] = test_get(t, im.data, at(&im, c, p)); /* as rounded */
         }
     return im;
 }
@@ -97,14 +79,14 @@ static void read_back(image *im)
     const int64_t P = pixels(im->act);
     for (int c = 0; c < wf_round_up(im->act.C, im->act.block); c++)
         for (int64_t p = 0; p < P; p++) {
-            double v = get(im->data, im->dtype, at(im, c, p));
+            double v = test_get(im->dtype, im->data, at(im, c, p));
             if (c < im->act.C)
                 im->value[c * P + p] = v;
             else if (v != 0)
                 fail_msg("padding channel %d is %g", c, v);
         }
     for (size_t i = 0; i < GUARD; i++)
-        assert_true(get(im->data, im->dtype, wf_act_count(im->act) + i) == GUARD_VALUE);
+        assert_true(test_get(im->dtype, im->data, wf_act_count(im->act) + i) == GUARD_VALUE);
 }
 
 static void *channel_array(int C, weft_dtype t, uint32_t seed, double center, double *value)
@@ -112,8 +94,8 @@ static void *channel_array(int C, weft_dtype t, uint32_t seed, double center, do
     char *p = malloc((size_t)C * weft_dtype_size(t)); /* exact: ASan sees reads past it */
     assert_non_null(p);
     for (int c = 0; c < C; c++) {
-        set(p, t, (size_t)c, center + 0.5 * uniform(&seed));
-        value[c] = get(p, t, (size_t)c);
+        test_set(t, p, (size_t)c, center + 0.5 * uniform(&seed));
+        value[c] = test_get(t, p, (size_t)c);
     }
     return p;
 }
@@ -560,7 +542,7 @@ static void check_nan(const wf_norm_fns *f, wf_act act, double offset)
     uint8_t *mask = calloc(1, wf_norm_mask_bytes(act.C, P));
     const int c = act.C - 1;
     const int64_t p = P / 2;
-    set(x.data, f->dtype, at(&x, c, p), (double)NAN);
+    test_set(f->dtype, x.data, at(&x, c, p), (double)NAN);
     f->apply(&(wf_norm_apply){.act = act,
                               .f = WF_NORM_RELU,
                               .mean = q.mean,

@@ -1,15 +1,10 @@
 /* Every implementation of pooling, in every layout it takes, against loops written from torch's
  * definition. Small integers make maxima, indices and their gradients exact; averages have a
  * bound from the number of additions. Letters: C channels, H W input, P Q output, R S window. */
+#include "guarded.h"
+
 #include <float.h>
 #include <math.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <stdlib.h>
-#include <string.h>
-#include <cmocka.h>
 
 #include "kernels/pool/pool.h"
 
@@ -56,20 +51,8 @@ enum { N_ADAPTIVE = sizeof ADAPTIVE / sizeof *ADAPTIVE };
 
 /* ---- images: buffers with zero padding channels and a guard ---------------------------------- */
 
-enum { GUARD = 32 };
 static const double GUARD_VALUE = -12345.0;
 
-static double get(const void *data, weft_dtype t, size_t i)
-{
-    return t == WEFT_F64 ? ((const double *)data)[i] : (double)((const float *)data)[i];
-}
-static void set(void *data, weft_dtype t, size_t i, double x)
-{
-    if (t == WEFT_F64)
-        ((double *)data)[i] = x;
-    else
-        ((float *)data)[i] = (float)x;
-}
 static size_t value_at(wf_act a, int c, int h, int w)
 {
     return ((size_t)c * (size_t)a.H + (size_t)h) * (size_t)a.W + (size_t)w;
@@ -82,11 +65,11 @@ static void *lay_out(wf_act a, weft_dtype t, const double *value)
     void *data = malloc((count + GUARD) * weft_dtype_size(t));
     assert_non_null(data);
     for (size_t i = 0; i < count + GUARD; i++)
-        set(data, t, i, value && i < count ? 0 : GUARD_VALUE);
+        test_set(t, data, i, value && i < count ? 0 : GUARD_VALUE);
     for (int c = 0; value && c < a.C; c++)
         for (int h = 0; h < a.H; h++)
             for (int w = 0; w < a.W; w++)
-                set(data, t, wf_act_index(a, c, h, w), value[value_at(a, c, h, w)]);
+                test_set(t, data, wf_act_index(a, c, h, w), value[value_at(a, c, h, w)]);
     return data;
 }
 
@@ -97,7 +80,7 @@ static void check_out(const char *what, const wf_pool_fns *f, wf_act a, weft_dty
     for (int c = 0; c < wf_round_up(a.C, a.block); c++)
         for (int h = 0; h < a.H; h++)
             for (int w = 0; w < a.W; w++) {
-                const double got = get(data, t, wf_act_index(a, c, h, w));
+                const double got = test_get(t, data, wf_act_index(a, c, h, w));
                 const size_t i = value_at(a, c, h, w);
                 const double expect = c < a.C ? want[i] : 0;
                 const double allowed = bound && c < a.C ? bound[i] : 0;
@@ -109,7 +92,7 @@ static void check_out(const char *what, const wf_pool_fns *f, wf_act a, weft_dty
                              f->name, what, a.block, a.C, a.H, a.W, c, h, w, got, expect, allowed);
             }
     for (size_t i = 0; i < GUARD; i++)
-        assert_true(get(data, t, wf_act_count(a) + i) == GUARD_VALUE);
+        assert_true(test_get(t, data, wf_act_count(a) + i) == GUARD_VALUE);
     free(data);
 }
 

@@ -15,14 +15,6 @@ static weft_status infer_mask(const wf_infer *f, int i, const weft_shape *x)
     return WEFT_OK;
 }
 
-static weft_status infer_like_x(const wf_infer *f, int i)
-{
-    if (f->in[i].dtype != f->in[0].dtype || !weft_shape_equal(f->in[i].shape, f->in[0].shape))
-        return wf_infer_fail(f, WEFT_ERR_SHAPE, "input %d differs from input 0 in type or shape",
-                             i);
-    return WEFT_OK;
-}
-
 /* ---- bn_backward_reduce: x, dy, mean, invstd(, mask or gamma, beta) -> dgamma, dbeta(, dz) --------------------------
  */
 
@@ -118,7 +110,7 @@ static weft_status infer_reduce(wf_infer *f)
     if (f->n_in < (again ? 6 : 4) || f->n_in > (again ? 6 : 5))
         return wf_infer_fail(f, WEFT_ERR_INVALID, "has %d inputs", f->n_in);
     WF_TRY(wf_bn_infer_x(f));
-    WF_TRY(infer_like_x(f, 1));
+    WF_TRY(wf_infer_like_first(f, 1));
     WF_TRY(wf_bn_infer_channels(f, 2, again ? 6 : 4));
     if (!again)
         WF_TRY(infer_mask(f, 4, &f->in[0].shape));
@@ -210,7 +202,7 @@ static weft_status infer_dx(wf_infer *f)
     WF_TRY(wf_bn_infer_x(f)); /* dy is as x */
     WF_TRY(wf_bn_infer_channels(f, 1, 3));
     if (a->training) {
-        WF_TRY(infer_like_x(f, 3));
+        WF_TRY(wf_infer_like_first(f, 3));
         WF_TRY(wf_bn_infer_channels(f, 4, 7));
     }
     WF_TRY(infer_mask(f, fixed, &f->in[0].shape));

@@ -97,24 +97,12 @@ typedef struct invstd_args {
     double eps;
 } invstd_args;
 
-static double get(weft_dtype dtype, const void *p, int64_t i)
-{
-    return dtype == WEFT_F64 ? ((const double *)p)[i] : (double)((const float *)p)[i];
-}
-static void set(weft_dtype dtype, void *p, int64_t i, double x)
-{
-    if (dtype == WEFT_F64)
-        ((double *)p)[i] = x;
-    else
-        ((float *)p)[i] = (float)x;
-}
-
 static void run_invstd(const wf_tile *t, const void *vargs, int64_t tile)
 {
     const invstd_args *a = vargs;
     for (int64_t c = 0; c < a->C; c++)
-        set(a->dtype, wf_data(t, a->invstd), c,
-            1 / sqrt(get(a->dtype, wf_data(t, a->var), c) + a->eps));
+        wf_float_set(a->dtype, wf_data(t, a->invstd), c,
+                     1 / sqrt(wf_float_get(a->dtype, wf_data(t, a->var), c) + a->eps));
 }
 
 static weft_status lower_invstd(wf_lower *l)
@@ -173,12 +161,12 @@ static void run_running(const wf_tile *t, const void *vargs, int64_t tile)
     }
     const double unbiased = (double)a->count / (double)(a->count - 1);
     for (int64_t c = 0; c < a->C; c++) {
-        double mean = get(a->dtype, wf_data(t, a->in[0]), c);
-        double var = get(a->dtype, wf_data(t, a->in[1]), c);
-        mean = (1 - m) * mean + m * get(a->dtype, wf_data(t, a->in[2]), c);
-        var = (1 - m) * var + m * unbiased * get(a->dtype, wf_data(t, a->in[3]), c);
-        set(a->dtype, wf_data(t, a->out[0]), c, mean);
-        set(a->dtype, wf_data(t, a->out[1]), c, var);
+        double mean = wf_float_get(a->dtype, wf_data(t, a->in[0]), c);
+        double var = wf_float_get(a->dtype, wf_data(t, a->in[1]), c);
+        mean = (1 - m) * mean + m * wf_float_get(a->dtype, wf_data(t, a->in[2]), c);
+        var = (1 - m) * var + m * unbiased * wf_float_get(a->dtype, wf_data(t, a->in[3]), c);
+        wf_float_set(a->dtype, wf_data(t, a->out[0]), c, mean);
+        wf_float_set(a->dtype, wf_data(t, a->out[1]), c, var);
     }
 }
 
@@ -213,9 +201,7 @@ static weft_status infer_running(wf_infer *f)
         return wf_infer_fail(f, WEFT_ERR_INVALID, "%d inputs, %lld values per channel", f->n_in,
                              (long long)a->count);
     for (int i = 1; i < 4; i++)
-        if (f->in[i].dtype != f->in[0].dtype || !weft_shape_equal(f->in[i].shape, f->in[0].shape))
-            return wf_infer_fail(f, WEFT_ERR_SHAPE,
-                                 "input %d differs from input 0 in type or shape", i);
+        WF_TRY(wf_infer_like_first(f, i));
     f->n_out = f->n_in - 2;
     f->out[0] = f->out[1] = f->in[0];
     if (f->n_in == 5)

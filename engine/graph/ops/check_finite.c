@@ -21,15 +21,15 @@ static weft_status grad(wf_grad *g)
 typedef struct args {
     wf_buf in, out;
     size_t image_bytes;
-    int64_t f64;
+    weft_dtype dtype;
 } args;
 
 /* The first element that is not finite, or -1. */
-static int64_t first_bad(const void *data, size_t bytes, bool f64)
+static int64_t first_bad(weft_dtype dtype, const void *data, size_t bytes)
 {
-    int64_t n = (int64_t)(bytes / (f64 ? sizeof(double) : sizeof(float)));
+    int64_t n = (int64_t)(bytes / weft_dtype_size(dtype));
     for (int64_t i = 0; i < n; i++)
-        if (f64 ? !isfinite(((const double *)data)[i]) : !isfinite(((const float *)data)[i]))
+        if (!isfinite(wf_float_get(dtype, data, i)))
             return i;
     return -1;
 }
@@ -40,9 +40,9 @@ static void check_image(const wf_tile *t, const void *arguments, int64_t image)
     const args *a = arguments;
     const void *in = wf_image(t, a->in, image);
     void *out = wf_image(t, a->out, image);
-    int64_t bad = first_bad(in, a->image_bytes, a->f64);
+    int64_t bad = first_bad(a->dtype, in, a->image_bytes);
     if (bad >= 0) {
-        double value = a->f64 ? ((const double *)in)[bad] : (double)((const float *)in)[bad];
+        double value = wf_float_get(a->dtype, in, bad);
         wf_tile_fail(t, WEFT_ERR_NUMERIC, "a value is %s",
                      isnan(value) ? "NaN"
                      : value > 0  ? "infinite"
@@ -55,7 +55,7 @@ static void check_image(const wf_tile *t, const void *arguments, int64_t image)
 static weft_status lower(wf_lower *l)
 {
     wf_operand x = wf_lower_in(l, 0), y = wf_lower_out(l, 0);
-    args a = {x.buf, y.buf, x.image_bytes, x.dtype == WEFT_F64};
+    args a = {x.buf, y.buf, x.image_bytes, x.dtype};
     const wf_cut cut = wf_cut_each_image(&y);
     return wf_lowered(l, wf_lower_cut(l, "ref", check_image, &a, sizeof(a), &cut, 0.0));
 }

@@ -58,21 +58,42 @@ weft_status wf_infer_float(const wf_infer *f, int i)
                          weft_dtype_name(dtype));
 }
 
-weft_status wf_infer_same(wf_infer *f)
+weft_status wf_infer_like_first(const wf_infer *f, int i)
 {
     char a[WF_SHAPE_TEXT], b[WF_SHAPE_TEXT];
+    const wf_type *type = &f->in[i], *first = &f->in[0];
+    if (type->dtype != first->dtype)
+        return wf_infer_fail(f, WEFT_ERR_DTYPE, "input %d is %s, input 0 is %s", i,
+                             weft_dtype_name(type->dtype), weft_dtype_name(first->dtype));
+    if (!weft_shape_equal(type->shape, first->shape))
+        return wf_infer_fail(f, WEFT_ERR_SHAPE, "input %d is %s, input 0 is %s", i,
+                             weft_shape_format(type->shape, a, sizeof(a)),
+                             weft_shape_format(first->shape, b, sizeof(b)));
+    return WEFT_OK;
+}
+
+weft_status wf_infer_same(wf_infer *f)
+{
     WF_TRY(wf_infer_float(f, 0));
-    for (int i = 1; i < f->n_in; i++) {
-        if (f->in[i].dtype != f->in[0].dtype)
-            return wf_infer_fail(f, WEFT_ERR_DTYPE, "input %d is %s, input 0 is %s", i,
-                                 weft_dtype_name(f->in[i].dtype), weft_dtype_name(f->in[0].dtype));
-        if (!weft_shape_equal(f->in[i].shape, f->in[0].shape))
-            return wf_infer_fail(f, WEFT_ERR_SHAPE, "input %d is %s, input 0 is %s", i,
-                                 weft_shape_format(f->in[i].shape, a, sizeof(a)),
-                                 weft_shape_format(f->in[0].shape, b, sizeof(b)));
-    }
+    for (int i = 1; i < f->n_in; i++)
+        WF_TRY(wf_infer_like_first(f, i));
     for (int o = 0; o < f->n_out; o++)
         f->out[o] = f->in[0];
+    return WEFT_OK;
+}
+
+weft_status wf_infer_logits_and_labels(const wf_infer *f)
+{
+    char x[WF_SHAPE_TEXT], y[WF_SHAPE_TEXT];
+    const weft_shape *logits = &f->in[0].shape, *labels = &f->in[1].shape;
+    WF_TRY(wf_infer_float(f, 0));
+    if (f->in[1].dtype != WEFT_I64)
+        return wf_infer_fail(f, WEFT_ERR_DTYPE, "labels are %s, expected i64",
+                             weft_dtype_name(f->in[1].dtype));
+    if (logits->rank != 2 || labels->rank != 1 || logits->dim[0] != labels->dim[0])
+        return wf_infer_fail(
+            f, WEFT_ERR_SHAPE, "logits are %s and labels %s, expected (N, K) and (N)",
+            weft_shape_format(*logits, x, sizeof(x)), weft_shape_format(*labels, y, sizeof(y)));
     return WEFT_OK;
 }
 

@@ -75,6 +75,10 @@ wf_task *wf_lower_cut(wf_lower *l, const char *kernel, wf_tile_fn fn, const void
 
 /* Input i is f32 or f64. */
 weft_status wf_infer_float(const wf_infer *f, int i);
+/* Input i has input 0's type and shape. */
+weft_status wf_infer_like_first(const wf_infer *f, int i);
+/* Inputs 0 and 1 are logits (N, K) and labels (N). */
+weft_status wf_infer_logits_and_labels(const wf_infer *f);
 /* All inputs are f32 or all f64, and of one shape; the outputs are like input 0. */
 weft_status wf_infer_same(wf_infer *f);
 /* "[2, 3]" of input i, in a buffer of the caller. */

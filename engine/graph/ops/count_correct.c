@@ -4,16 +4,7 @@
 
 static weft_status infer(wf_infer *f)
 {
-    char x[WF_SHAPE_TEXT], y[WF_SHAPE_TEXT];
-    const weft_shape *logits = &f->in[0].shape, *labels = &f->in[1].shape;
-    WF_TRY(wf_infer_float(f, 0));
-    if (f->in[1].dtype != WEFT_I64)
-        return wf_infer_fail(f, WEFT_ERR_DTYPE, "labels are %s, expected i64",
-                             weft_dtype_name(f->in[1].dtype));
-    if (logits->rank != 2 || labels->rank != 1 || logits->dim[0] != labels->dim[0])
-        return wf_infer_fail(
-            f, WEFT_ERR_SHAPE, "logits are %s and labels %s, expected (N, K) and (N)",
-            weft_shape_format(*logits, x, sizeof(x)), weft_shape_format(*labels, y, sizeof(y)));
+    WF_TRY(wf_infer_logits_and_labels(f));
     f->out[0] = (wf_type){WEFT_I64, WEFT_SCALAR};
     return WEFT_OK;
 }

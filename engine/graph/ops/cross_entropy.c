@@ -18,17 +18,10 @@ typedef struct cross_entropy_attrs {
  * holds the weights (K). */
 static weft_status check_inputs(const wf_infer *f, int weight)
 {
-    char x[WF_SHAPE_TEXT], y[WF_SHAPE_TEXT];
+    char x[WF_SHAPE_TEXT];
     const cross_entropy_attrs *a = f->attrs;
-    const weft_shape *logits = &f->in[0].shape, *labels = &f->in[1].shape;
-    WF_TRY(wf_infer_float(f, 0));
-    if (f->in[1].dtype != WEFT_I64)
-        return wf_infer_fail(f, WEFT_ERR_DTYPE, "labels are %s, expected i64",
-                             weft_dtype_name(f->in[1].dtype));
-    if (logits->rank != 2 || labels->rank != 1 || logits->dim[0] != labels->dim[0])
-        return wf_infer_fail(
-            f, WEFT_ERR_SHAPE, "logits are %s and labels %s, expected (N, K) and (N)",
-            weft_shape_format(*logits, x, sizeof(x)), weft_shape_format(*labels, y, sizeof(y)));
+    const weft_shape *logits = &f->in[0].shape;
+    WF_TRY(wf_infer_logits_and_labels(f));
     if (!a->weighted)
         return WEFT_OK;
     const wf_type *w = &f->in[weight];
@@ -66,14 +59,6 @@ typedef struct ce_args {
     const wf_loss *kernels;
 } ce_args;
 
-static void store(const ce_args *g, void *y, int64_t i, double value)
-{
-    if (g->dtype == WEFT_F32)
-        ((float *)y)[i] = (float)value;
-    else
-        ((double *)y)[i] = value;
-}
-
 static void merge_rows(const wf_tile *t, const ce_args *g)
 {
     const double *rows = wf_data(t, g->rows);
@@ -83,7 +68,7 @@ static void merge_rows(const wf_tile *t, const ce_args *g)
         wf_merge((size_t)g->N, 1, 1, rows + g->N, &total);
         *(double *)wf_data(t, g->total) = total;
     }
-    store(g, wf_data(t, g->loss), 0, sum / total);
+    wf_float_set(g->dtype, wf_data(t, g->loss), 0, sum / total);
 }
 
 static void run_merge(const wf_tile *t, const void *vargs, int64_t tile)
@@ -118,7 +103,7 @@ static void run(const wf_tile *t, const void *vargs, int64_t tile)
         merge_rows(t, g);
     if (!g->scalar)
         for (int64_t i = 0; i < n; i++)
-            store(g, wf_data(t, g->loss), first + i, rows[i]);
+            wf_float_set(g->dtype, wf_data(t, g->loss), first + i, rows[i]);
 }
 
 static ce_args common_args(const wf_lower *l)

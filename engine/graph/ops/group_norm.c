@@ -27,19 +27,6 @@ typedef struct gn_args {
     const wf_norm_fns *fns;
 } gn_args;
 
-static double get(weft_dtype dtype, const void *p, int i)
-{
-    return dtype == WEFT_F64 ? ((const double *)p)[i] : (double)((const float *)p)[i];
-}
-
-static void set(weft_dtype dtype, void *p, int i, double x)
-{
-    if (dtype == WEFT_F64)
-        ((double *)p)[i] = x;
-    else
-        ((float *)p)[i] = (float)x;
-}
-
 /* A worker's memory: a slot of statistics and four arrays of C numbers. */
 typedef struct scratch {
     double *slot;
@@ -98,11 +85,11 @@ static void run(const wf_tile *t, const void *vargs, int64_t n)
     for (int k = 0; k < g->groups; k++) {
         double mean, invstd;
         group_moments(g, s.slot, k * width, (k + 1) * width, &mean, &invstd);
-        set(g->dtype, wf_image(t, g->mean, n), k, mean);
-        set(g->dtype, wf_image(t, g->invstd, n), k, invstd);
+        wf_float_set(g->dtype, wf_image(t, g->mean, n), k, mean);
+        wf_float_set(g->dtype, wf_image(t, g->invstd, n), k, invstd);
         for (int c = k * width; c < (k + 1) * width; c++) {
-            set(g->dtype, s.a[0], c, mean);
-            set(g->dtype, s.a[1], c, invstd);
+            wf_float_set(g->dtype, s.a[0], c, mean);
+            wf_float_set(g->dtype, s.a[1], c, invstd);
         }
     }
     affine(g, s.a[0], s.a[1], wf_data(t, g->gamma), wf_data(t, g->beta), x, NULL,
@@ -124,28 +111,28 @@ static void run_backward(const wf_tile *t, const void *vargs, int64_t n)
     const void *x = wf_image(t, g->x, n), *dy = wf_image(t, g->dy, n);
     void *dx = wf_image(t, g->y, n);
     for (int c = 0; c < C; c++) {
-        set(g->dtype, mean, c, get(g->dtype, wf_image(t, g->mean, n), c / width));
-        set(g->dtype, one, c, 1);
+        wf_float_set(g->dtype, mean, c, wf_float_get(g->dtype, wf_image(t, g->mean, n), c / width));
+        wf_float_set(g->dtype, one, c, 1);
     }
     g->fns->backward_reduce(
         &(wf_norm_reduce){.act = g->act, .mean = mean, .x = x, .dy = dy, .slot = slot});
     for (int c = 0; c < C; c++) {
-        double invstd = get(g->dtype, wf_image(t, g->invstd, n), c / width);
+        double invstd = wf_float_get(g->dtype, wf_image(t, g->invstd, n), c / width);
         slot[half + (size_t)c] *= invstd;
-        set(g->dtype, scale, c, get(g->dtype, wf_data(t, g->gamma), c) * invstd);
-        set(g->dtype, shift, c, 0);
+        wf_float_set(g->dtype, scale, c, wf_float_get(g->dtype, wf_data(t, g->gamma), c) * invstd);
+        wf_float_set(g->dtype, shift, c, 0);
     }
     affine(g, shift, one, scale, shift, dy, NULL, dx);
     for (int k = 0; k < g->groups; k++) {
-        double invstd = get(g->dtype, wf_image(t, g->invstd, n), k), first = 0, second = 0;
+        double invstd = wf_float_get(g->dtype, wf_image(t, g->invstd, n), k), first = 0, second = 0;
         for (int c = k * width; c < (k + 1) * width; c++) {
-            double gamma = get(g->dtype, wf_data(t, g->gamma), c);
+            double gamma = wf_float_get(g->dtype, wf_data(t, g->gamma), c);
             first += gamma * slot[c];
             second += gamma * slot[half + (size_t)c];
         }
         for (int c = k * width; c < (k + 1) * width; c++) {
-            set(g->dtype, scale, c, -second * invstd * invstd / D);
-            set(g->dtype, shift, c, -first * invstd / D);
+            wf_float_set(g->dtype, scale, c, -second * invstd * invstd / D);
+            wf_float_set(g->dtype, shift, c, -first * invstd / D);
         }
     }
     affine(g, mean, one, scale, shift, x, dx, dx);
@@ -159,9 +146,9 @@ static void run_merge(const wf_tile *t, const void *vargs, int64_t tile)
     for (int c = 0; c < g->act.C; c++) {
         double sum;
         wf_merge((size_t)g->N, stride, 1, slots + c, &sum);
-        set(g->dtype, wf_data(t, g->dbeta), c, sum);
+        wf_float_set(g->dtype, wf_data(t, g->dbeta), c, sum);
         wf_merge((size_t)g->N, stride, 1, slots + stride / 2 + c, &sum);
-        set(g->dtype, wf_data(t, g->dgamma), c, sum);
+        wf_float_set(g->dtype, wf_data(t, g->dgamma), c, sum);
     }
 }
 

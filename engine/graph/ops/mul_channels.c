@@ -85,13 +85,8 @@ static void run_dot(const wf_tile *t, const void *vargs, int64_t n)
     double *sums = t->scratch;
     void *ds = wf_image(t, g->ds, n);
     g->kernels->channels_dot(g->act, wf_image(t, g->dy, n), wf_image(t, g->x, n), sums);
-    for (int c = 0; c < channels; c++) {
-        const double sum = c < g->act.C ? sums[c] : 0;
-        if (g->dtype == WEFT_F32)
-            ((float *)ds)[c] = (float)sum;
-        else
-            ((double *)ds)[c] = sum;
-    }
+    for (int c = 0; c < channels; c++)
+        wf_float_set(g->dtype, ds, c, c < g->act.C ? sums[c] : 0);
 }
 
 static weft_status lower_dot(wf_lower *l)

@@ -94,12 +94,8 @@ typedef struct sum_args {
 
 static void store(weft_dtype dtype, size_t n, const double *sums, double count, void *y, size_t at)
 {
-    for (size_t j = 0; j < n; j++) {
-        if (dtype == WEFT_F32)
-            ((float *)y)[at + j] = (float)(sums[j] / count);
-        else
-            ((double *)y)[at + j] = sums[j] / count;
-    }
+    for (size_t j = 0; j < n; j++)
+        wf_float_set(dtype, y, (int64_t)(at + j), sums[j] / count);
 }
 
 /* The sums of one image, g->kept doubles, into y (which has room for g->partial). */
