@@ -204,8 +204,8 @@ static void operands_destroy(operands *t)
         free(all[i]);
 }
 
-/* One line: the largest and the root mean square error over the root mean square of the output, both
- * in units of the last place of a float (2^-24). */
+/* One line: the largest and the root mean square error over the root mean square of the output,
+ * both in units of the last place of a float (2^-24). */
 static bool print_line(const operands *t, const wf_conv2d *k, const double *want, size_t n,
                        FILE *out)
 {

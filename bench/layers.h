@@ -1,5 +1,5 @@
-/* Layers of networks, pass by pass: every implementation, the one that is chosen, and oneDNN's own best,
- * measured in turns. bench/README.md says what the figures mean. One thread. */
+/* Layers of networks, pass by pass: every implementation, the one that is chosen, and oneDNN's own
+ * best, measured in turns. bench/README.md says what the figures mean. One thread. */
 #ifndef BENCH_LAYERS_H
 #define BENCH_LAYERS_H
 

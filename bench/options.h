@@ -38,8 +38,8 @@ typedef struct bench_options {
     bool list;         /* --benchmark_list_tests: nothing is measured */
 } bench_options;
 
-/* Takes what is ours out of argv, whose "key=value" texts it cuts in two. False, with one sentence in
- * `error`, on bad use. */
+/* Takes what is ours out of argv, whose "key=value" texts it cuts in two. False, with one
+ * sentence in `error`, on bad use. */
 bool bench_parse(int *argc, char **argv, bench_options *options, char *error, size_t size);
 void bench_usage(FILE *out);
 

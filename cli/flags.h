@@ -131,7 +131,8 @@ char *cli_join(const cli_list *list, char *text);
 /* The word of `words` nearest to `text`, or NULL when none is near enough to be a slip. */
 const char *cli_nearest(const char *text, const char *const *words, int n);
 
-/* The command's argument, for its usage: "RUN_DIR", or "[PATTERN]" where it may be missing; NULL. */
+/* The command's argument, for its usage: "RUN_DIR", or "[PATTERN]"
+ * where it may be missing; NULL. */
 const char *cli_argument(unsigned command);
 /* The flags of a command, one a line, with their defaults. */
 void cli_print_flags(unsigned command, FILE *out);

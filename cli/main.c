@@ -33,8 +33,8 @@ static const command commands[] = {
     {"summary", CMD_SUMMARY, cmd_summary, "a network's layers, parameters and multiply-adds", NULL},
     {"explain", CMD_EXPLAIN, cmd_explain, "the plan of a training step, without running it", NULL},
     {"tune", CMD_TUNE, cmd_tune, "measure the fastest kernels for a training step, and keep them",
-     "Measures every kernel that fits each distinct convolution and matrix product of the step, on\n"
-     "all threads, and keeps the fastest in the wisdom file, which training uses from then on."},
+     "Measures every kernel that fits each distinct convolution and matrix product of the step,\n"
+     "on all threads, and keeps the fastest in the wisdom file, which training uses from then on."},
     {"models", CMD_MODELS, cmd_models, "the networks there are", NULL},
     {"version", CMD_VERSION, cmd_version, "the version", NULL},
 };

@@ -25,8 +25,8 @@ static int check_model_name(const session *s)
 
 /* ---- options --------------------------------------------------------------------------------- */
 
-/* The pairs of a "key=value,key=value" text, as pointers into `text`, which is cut up. The length of
- * the list; -1 with *bad at what is no pair. */
+/* The pairs of a "key=value,key=value" text, as pointers into `text`, which is cut up. The length
+ * of the list; -1 with *bad at what is no pair. */
 static int split_args(char *text, weft_model_arg args[CLI_LIST_MAX], const char **bad)
 {
     int n = 0;
@@ -153,8 +153,8 @@ static bool trains(const session *s)
     return strcmp(s->command, "train") == 0;
 }
 
-/* Makes the model fit the classes that its weights are for, or says why it cannot. `classes`: of the
- * data; 0: not known. */
+/* Makes the model fit the classes that its weights are for, or says why it cannot.
+ * `classes`: of the data; 0: not known. */
 static int settle_classes(session *s, const weft_model_opts *sizes, const char *head, int classes)
 {
     weft_module *layer = weft_get_module(s->model, head);

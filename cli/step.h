@@ -5,8 +5,8 @@
 #include "session.h"
 
 /* Records forward, loss and backward for images of size C x H x W, then, unless it is NULL, the
- * optimizer's update, and calls `then` while the step is recorded. Nothing is run, and nothing of it stays. On
- * failure the context has the error. */
+ * optimizer's update, and calls `then` while the step is recorded. Nothing is run, and nothing of
+ * it stays. On failure the context has the error. */
 weft_status step_with(const session *s, const int size[3], weft_optimizer *optimizer,
                       weft_status (*then)(void *user), void *user);
 

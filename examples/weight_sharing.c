@@ -1,4 +1,5 @@
-/* Two layers that share one weight: one gradient, saved under both names: weight_sharing.py in C. */
+/* Two layers that share one weight: one gradient, saved under both
+ * names: weight_sharing.py in C. */
 #include <stdio.h>
 
 #include <weft/weft.h>

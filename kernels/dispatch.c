@@ -6,7 +6,8 @@
 
 #include "kernels/select.h"
 
-/* Whether one of the words of a comma-separated list is `name`, or its beginning where `part` says so. */
+/* Whether one of the words of a comma-separated list is `name`, or its
+ * beginning where `part` says so. */
 static bool lists(const char *list, const char *name, bool part)
 {
     while (list && *list) {

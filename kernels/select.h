@@ -1,12 +1,12 @@
 /* How kernels are chosen, in every family with a list; told on request: WEFT_VERBOSE=select.
  *
  * Note [Expected cost]
- * Each implementation says whether it can run a problem, and what it expects that to take: cycles of
- * one core that runs the whole problem (packing, every tile, adding up slots) at two vector
+ * Each implementation says whether it can run a problem, and what it expects that to take: cycles
+ * of one core that runs the whole problem (packing, every tile, adding up slots) at two vector
  * multiply-adds a cycle. The least expected cost is chosen; of equals the first of the list. The
- * estimate follows from the shape and the ISA alone, never from caches, clock or threads: the choice
- * decides about bits, and bits must not depend on those. It is a comparison, not a promise: where it
- * is wrong by more than a few per cent, weft-bench shows it and tuning corrects it. */
+ * estimate follows from the shape and the ISA alone, never from caches, clock or threads: the
+ * choice decides about bits, and bits must not depend on those. It is a comparison, not a promise:
+ * where it is wrong by more than a few per cent, weft-bench shows it and tuning corrects it. */
 #ifndef WF_KERNELS_SELECT_H
 #define WF_KERNELS_SELECT_H
 
@@ -14,12 +14,12 @@
 
 /* Whether WEFT_VERBOSE names `select` (a comma-separated list). */
 bool wf_select_verbose(void);
-/* Whether WEFT_AVOID names the kernel: a comma-separated list of how names begin ("winograd,gemm"). For
- * comparisons; the reference is never avoided. */
+/* Whether WEFT_AVOID names the kernel: a comma-separated list of how names begin ("winograd,gemm").
+ * For comparisons; the reference is never avoided. */
 bool wf_select_avoids(const char *kernel);
-/* Lines on stderr: the problem, "weft: select: <what>"; then "weft: select:   <kernel>: ..." for the
- * choice and "weft: select:   not <kernel>: ..." for the rest, each with the cycles it expects (0: it
- * does not fit), the share of the peak that they mean, and why. */
+/* Lines on stderr: the problem, "weft: select: <what>"; then "weft: select:   <kernel>: ..." for
+ * the choice and "weft: select:   not <kernel>: ..." for the rest, each with the cycles it expects
+ * (0: it does not fit), the share of the peak that they mean, and why. */
 void wf_select_log_problem(const char *what);
 void wf_select_log(const char *kernel, bool chosen, double cycles, double share, const char *why);
 

@@ -14,7 +14,8 @@ static bool matches(const freezer *f, const char *name)
     return name[0] != '\0' && fnmatch(f->pattern, name, 0) == 0;
 }
 
-/* Whether a module on the way down to `path`, itself included, matches: cuts the copy at its dots. */
+/* Whether a module on the way down to `path`, itself included,
+ * matches: cuts the copy at its dots. */
 static bool path_matches(const freezer *f, char *path)
 {
     for (;;) {

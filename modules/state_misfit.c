@@ -1,5 +1,5 @@
-/* What does not fit when a state is loaded, gathered and told in one message: a line that counts, then
- * one line a name, sorted. Threading rule: the context's. */
+/* What does not fit when a state is loaded, gathered and told in one message: a line that counts,
+ * then one line a name, sorted. Threading rule: the context's. */
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>

@@ -1,5 +1,6 @@
-/* A temporary folder for a group of tests: scratch_create makes it before them, scratch_remove takes it
- * and all that is in it away after. scratch_clean empties it, as a teardown of each test. */
+/* A temporary folder for a group of tests: scratch_create makes it before them,
+ * scratch_remove takes it and all that is in it away after. scratch_clean empties it,
+ * as a teardown of each test. */
 #ifndef TESTS_SCRATCH_H
 #define TESTS_SCRATCH_H
 

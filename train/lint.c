@@ -1,5 +1,6 @@
 /* What an optimizer's step tells: tensors in the loss that no optimizer has, and parameters of this
- * one that got no gradient, by name and with the reason. Once each. Threading rule: the context's. */
+ * one that got no gradient, by name and with the reason. Once each.
+ * Threading rule: the context's. */
 #include <stdio.h>
 
 #include "train/optimizer.h"

@@ -4,8 +4,8 @@
 
 #include "weft/train.h"
 
-/* Appends a line to log.jsonl; epochs_done is what has been trained by then, as 1.25. From the first
- * call on, the directory is kept. */
+/* Appends a line to log.jsonl; epochs_done is what has been trained by then, as 1.25. From the
+ * first call on, the directory is kept. */
 weft_status wf_run_log_step(weft_run *run, const weft_progress *p, int64_t total_steps,
                             double epochs_done, weft_error *err);
 /* Appends a line to log.jsonl and one to summary.csv. */

@@ -1,10 +1,10 @@
 /* Counts, losses and mistakes. See score.h.
  *
- * Note [Outputs that are not numbers]. Of an image whose outputs hold a NaN nothing is predicted: it
- * is wrong in every count, its loss is NaN (and so is the mean, as in PyTorch), and in the confusion
- * matrix it is in no column, so its row sums to less than the class's support. Infinities are
- * ordered as any other number; the loss of what they make of the softmax is PyTorch's: infinite for
- * -inf at the label, NaN for +inf anywhere. */
+ * Note [Outputs that are not numbers]. Of an image whose outputs hold a NaN nothing is predicted:
+ * it is wrong in every count, its loss is NaN (and so is the mean, as in PyTorch), and in the
+ * confusion matrix it is in no column, so its row sums to less than the class's support. Infinities
+ * are ordered as any other number; the loss of what they make of the softmax is PyTorch's: infinite
+ * for -inf at the label, NaN for +inf anywhere. */
 #include "train/score.h"
 
 #include <math.h>

@@ -1,8 +1,8 @@
 /* What a model's outputs are worth: counts and losses, image by image in the order given.
  *
- * Pure arithmetic on plain arrays, single-threaded. A score is a function of the outputs, the labels
- * and their order alone: how they are cut into batches changes no bit. Shape letters: N images, K
- * classes. Note [Outputs that are not numbers] is in score.c. */
+ * Pure arithmetic on plain arrays, single-threaded. A score is a function of the outputs, the
+ * labels and their order alone: how they are cut into batches changes no bit. Shape letters: N
+ * images, K classes. Note [Outputs that are not numbers] is in score.c. */
 #ifndef WF_TRAIN_SCORE_H
 #define WF_TRAIN_SCORE_H
 
@@ -28,7 +28,8 @@ weft_status wf_score_add(wf_score *s, int64_t N, int64_t K, const float *logits,
                          const int64_t *labels, const int64_t *samples, weft_error *err);
 double wf_score_loss(const wf_score *s); /* means over the images; NaN for none */
 double wf_score_percent(const wf_score *s, int64_t count);
-/* Fills the result's figures and gives it the arrays; `seconds` and `img_per_s` stay as they are. */
+/* Fills the result's figures and gives it the arrays; `seconds` and
+ * `img_per_s` stay as they are. */
 void wf_score_finish(wf_score *s, weft_eval_result *result);
 
 #endif

@@ -37,7 +37,8 @@ weft_status wf_lint(weft_context *ctx, const char *format, ...)
 void wf_tell(const weft_context *ctx, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 
-/* A backward pass gave the leaf `value` of the graph a gradient, and no optimizer has its tensor. */
+/* A backward pass gave the leaf `value` of the graph a gradient, and
+ * no optimizer has its tensor. */
 void wf_lint_loose(weft_context *ctx, int value);
 /* The user has asked for its gradient: it is no mistake. */
 void wf_lint_wanted(weft_context *ctx, const weft_tensor *t);

@@ -137,8 +137,8 @@ struct wf_lower {
 };
 wf_operand wf_lower_in(const wf_lower *l, int i);
 wf_operand wf_lower_out(const wf_lower *l, int i);
-/* Whether input i lies where output 0 has it, `at` bytes into each image; whether output 0 lies where
- * input 0 has it. Then there is nothing to copy: see plan/slices.c. */
+/* Whether input i lies where output 0 has it, `at` bytes into each image; whether output 0 lies
+ * where input 0 has it. Then there is nothing to copy: see plan/slices.c. */
 bool wf_lower_in_place(const wf_lower *l, int i, size_t at);
 bool wf_lower_out_in_place(const wf_lower *l);
 /* Memory that lives from its first to its last task. `images` slices of `bytes` each; slice n is
@@ -165,18 +165,18 @@ void wf_scratch(wf_task *task, size_t bytes_per_worker);
 /* Arithmetic and memory traffic of the whole task (all tiles), for rank and explain. */
 void wf_cost(wf_task *task, double flops, double bytes);
 
-/* For ops whose kernel is chosen among several by cost, kernels/select.h: registers the problem with the
- * plan and returns the name of the implementation that wisdom has for it; NULL: none. And what the chosen
- * one expects: `cycles`, and whether it is the one that was named. */
+/* For ops whose kernel is chosen among several by cost, kernels/select.h: registers the problem
+ * with the plan and returns the name of the implementation that wisdom has for it; NULL: none. And
+ * what the chosen one expects: `cycles`, and whether it is the one that was named. */
 typedef struct wf_problem wf_problem;
 weft_status wf_lower_prefer(wf_lower *l, const wf_problem *problem, const char **name);
 void wf_expect(wf_task *task, double cycles, bool by_wisdom);
 
 /* ---- the descriptor ------------------------------------------------------------------------- */
 
-/* How the op's rank-4 operands are laid out (f64 and i64 are always plain). SAME: all in one layout, blocked if any input
- * is. PLAIN: all row-major. OWN: as op->layout says. The plan inserts reorders where a value comes
- * in another layout. Values of other ranks are always plain. */
+/* How the op's rank-4 operands are laid out (f64 and i64 are always plain). SAME: all in one
+ * layout, blocked if any input is. PLAIN: all row-major. OWN: as op->layout says. The plan inserts
+ * reorders where a value comes in another layout. Values of other ranks are always plain. */
 typedef enum wf_layout_rule { WF_LAYOUT_SAME, WF_LAYOUT_PLAIN, WF_LAYOUT_OWN } wf_layout_rule;
 
 /* A sample for gradcheck and benchmarks: creates stored f64 inputs (up to WF_MAX_IN; those that
@@ -192,12 +192,16 @@ typedef struct wf_sample {
 
 /* wf_op.flags */
 enum {
-    WF_OP_COMMIT = 1u << 0,      /* runs in the commit phase (writes state) */
-    WF_OP_KEEPS_ZERO = 1u << 1,  /* padding channels that are zero in every input are zero in the
-                                   outputs; without this flag the op's kernel masks the tail itself */
-    WF_OP_SIDE_EFFECT = 1u << 2, /* never dead code (a check) */
-    WF_OP_BY_IMAGE = 1u << 3, /* reaches every rank-4 operand (but weights) with wf_image, or by the
-                                    buffer's image_stride: it may be a slice of a larger value */
+    /* Runs in the commit phase (writes state). */
+    WF_OP_COMMIT = 1u << 0,
+    /* Padding channels that are zero in every input are zero in the outputs; without this flag the
+     * op's kernel masks the tail itself. */
+    WF_OP_KEEPS_ZERO = 1u << 1,
+    /* Never dead code (a check). */
+    WF_OP_SIDE_EFFECT = 1u << 2,
+    /* Reaches every rank-4 operand (but weights) with wf_image, or by the buffer's image_stride: it
+     * may be a slice of a larger value. */
+    WF_OP_BY_IMAGE = 1u << 3,
 };
 
 struct wf_op {

@@ -1,9 +1,9 @@
 /* Memory of handles: things that users hold pointers to (stored tensors, modules).
  *
  * Note [Freed handles]. A handle that was given back stays readable, with whatever magic its owner
- * left in it, until the whole pool ends; so using it afterwards can be reported. It is reused, first
- * in first out, but only when HANDLES_AT_REST others of its size were given back after it. Memory
- * is what the most handles alive at once need, and those at rest: it does not grow.
+ * left in it, until the whole pool ends; so using it afterwards can be reported. It is reused,
+ * first in first out, but only when HANDLES_AT_REST others of its size were given back after it.
+ * Memory is what the most handles alive at once need, and those at rest: it does not grow.
  *
  * All functions may be called from any thread. */
 #ifndef WF_MEMORY_HANDLES_H

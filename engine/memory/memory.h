@@ -11,7 +11,8 @@
 #include "engine/topology/topology.h"
 #include "weft/status.h"
 
-/* Blocks of at least WF_HUGE_PAGE bytes start on a multiple of it, others on one of WF_SMALL_ALIGN. */
+/* Blocks of at least WF_HUGE_PAGE bytes start on a multiple of it,
+ * others on one of WF_SMALL_ALIGN. */
 #define WF_HUGE_PAGE ((size_t)2 << 20)
 #define WF_SMALL_ALIGN ((size_t)64)
 

@@ -7,7 +7,8 @@
 #include "engine/memory/alloc.h"
 #include "engine/plan/plan.h"
 
-/* Single-tile tasks up to this cost run in their predecessor's tile: a scheduling step costs more. */
+/* Single-tile tasks up to this cost run in their predecessor's tile: a
+ * scheduling step costs more. */
 #define SMALL_SECONDS 20e-6
 
 static double task_seconds(const wf_task *t)

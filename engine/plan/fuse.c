@@ -1,10 +1,10 @@
 /* Pass 2, fuse: rewrites of nodes that save passes over memory. (Tasks are chained in chain.c.)
  *
- * BatchNorm's apply, an optional residual add and ReLU or ReLU6 become bn_act, which also yields the
- * bit mask of where the derivative is 1; in the backward pass the activation's gradient disappears
- * into BatchNorm's two ops, which take the mask instead. SiLU and Hardswish become bn_act, too, when
- * their gradient can come out of bn_backward_reduce: it computes their input again, which then need
- * not be stored. All compute the same bits as the ops apart. */
+ * BatchNorm's apply, an optional residual add and ReLU or ReLU6 become bn_act, which also yields
+ * the bit mask of where the derivative is 1; in the backward pass the activation's gradient
+ * disappears into BatchNorm's two ops, which take the mask instead. SiLU and Hardswish become
+ * bn_act, too, when their gradient can come out of bn_backward_reduce: it computes their input
+ * again, which then need not be stored. All compute the same bits as the ops apart. */
 #include "engine/graph/ops/batch_norm.h"
 #include "engine/plan/plan.h"
 

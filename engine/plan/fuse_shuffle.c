@@ -1,6 +1,6 @@
-/* Part of pass 2, fuse: a channel shuffle joins the copies beside it. Behind a concatenation the joined
- * channels go to their shuffled places at once; before slices, as in its gradient, each slice takes
- * its channels from where they were before. Values are moved, so the bits stay. */
+/* Part of pass 2, fuse: a channel shuffle joins the copies beside it. Behind a concatenation the
+ * joined channels go to their shuffled places at once; before slices, as in its gradient, each
+ * slice takes its channels from where they were before. Values are moved, so the bits stay. */
 #include "engine/graph/ops/common.h"
 #include "engine/graph/ops/gather.h"
 #include "engine/plan/plan.h"

@@ -250,7 +250,8 @@ void wf_plan_cache_clear(wf_plan_cache *cache); /* kernels would be chosen other
 
 weft_status wf_plan_explain(const wf_plan *p, FILE *out);
 
-/* execute.c: the plan that all recorded work would run as, compiled afresh; the caller's to destroy. */
+/* execute.c: the plan that all recorded work would run as, compiled
+ * afresh; the caller's to destroy. */
 weft_status wf_plan_of_recorded(weft_context *ctx, wf_plan **plan);
 
 #endif

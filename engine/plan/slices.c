@@ -1,10 +1,10 @@
 /* Pass 5, slices: concatenations and slices of channels without copies.
  *
- * A value that is joined to others along its channels is written where the joined value has it, and a
- * narrowed value is read where the whole one has it, when their channels begin at whole blocks: then a
- * part of an image is one run of bytes, at the same place in every image. Such a value is a *slice*: it
- * has no buffer of its own. A dense block's features thus are one buffer, which every layer's input
- * is the beginning of.
+ * A value that is joined to others along its channels is written where the joined value has it, and
+ * a narrowed value is read where the whole one has it, when their channels begin at whole blocks:
+ * then a part of an image is one run of bytes, at the same place in every image. Such a value is a
+ * *slice*: it has no buffer of its own. A dense block's features thus are one buffer, which every
+ * layer's input is the beginning of.
  *
  * Whoever reads or writes a slice must go from image to image by the buffer's stride
  * (WF_OP_BY_IMAGE). Which bytes of an image a task touches is known, so that writers of different

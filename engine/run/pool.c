@@ -53,8 +53,8 @@ size_t wf_pool_arena_bytes(const wf_pool *pool)
 unsigned wf_denormals_off(void)
 {
     unsigned state = _mm_getcsr();
-    /* FTZ and DAZ, and for the rest what a new thread has: the caller's rounding mode must not reach
-     * the tiles that happen to run on its thread. */
+    /* FTZ and DAZ, and for the rest what a new thread has: the caller's rounding mode must not
+     * reach the tiles that happen to run on its thread. */
     _mm_setcsr(0x1f80 | 0x8040);
     return state;
 }

@@ -1,8 +1,8 @@
 /* The tile scheduler: one OpenMP parallel region per replay, inside it this worker loop.
  *
  * Ready units stand in a bitmap, one bit a position of the plan's linear order, so the lowest set
- * bit is the most urgent unit. A worker takes tiles of that unit: first from its own segment (tile i
- * of N goes to worker i*W/N, so an image stays with one cache and NUMA node), then from others'.
+ * bit is the most urgent unit. A worker takes tiles of that unit: first from its own segment (tile
+ * i of N goes to worker i*W/N, so an image stays with one cache and NUMA node), then from others'.
  * Whoever ends a unit's last tile lowers its successors' counters. Idle workers spin for a while,
  * then sleep; with more workers than cores nobody spins. */
 #include <omp.h>

@@ -1,5 +1,5 @@
-/* Fair timing of things that do the same work: in turns, so that a change of the machine's pace meets
- * all of them alike, and by medians.
+/* Fair timing of things that do the same work: in turns, so that a change of the machine's pace
+ * meets all of them alike, and by medians.
  *
  * One thread. */
 #ifndef WF_TUNE_MEASURE_H
@@ -33,7 +33,8 @@ double wf_median(double *x, int n);
 #define WF_MEASURE_ROUNDS 31
 void wf_measure(wf_entrant *e, int n, const wf_measure_opts *opts);
 
-/* After it: the fastest, or `usual` where that one is not behind by more than `margin` of its seconds. */
+/* After it: the fastest, or `usual` where that one is not behind by more
+ * than `margin` of its seconds. */
 int wf_measure_winner(const wf_entrant *e, int n, int usual, double margin);
 
 #endif

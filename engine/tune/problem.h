@@ -1,5 +1,5 @@
-/* What a kernel is chosen for: one pass of a convolution, or one matrix product, with everything that
- * decides about how it is computed. Plain data. */
+/* What a kernel is chosen for: one pass of a convolution, or one matrix product, with everything
+ * that decides about how it is computed. Plain data. */
 #ifndef WF_TUNE_PROBLEM_H
 #define WF_TUNE_PROBLEM_H
 
@@ -35,7 +35,8 @@ double wf_problem_flops(const wf_problem *p);
 /* The family's list of implementations. */
 int wf_problem_n_impls(const wf_problem *p);
 const char *wf_problem_impl_name(const wf_problem *p, int i);
-/* The cycles that implementation i expects, Note [Expected cost]; 0 where it does not fit, and why. */
+/* The cycles that implementation i expects, Note [Expected cost]; 0
+ * where it does not fit, and why. */
 double wf_problem_expects(const wf_problem *p, int i, weft_isa isa, char *why, size_t size);
 
 #endif

@@ -1,5 +1,5 @@
-/* One implementation on made-up data, run as a training step would run it: packing the weights, every
- * image or tile over all threads, adding up slots. For tuning and for benchmarks.
+/* One implementation on made-up data, run as a training step would run it: packing the weights,
+ * every image or tile over all threads, adding up slots. For tuning and for benchmarks.
  *
  * One thread at a time; a run starts as many threads as the place says. */
 #ifndef WF_TUNE_TRIAL_H
@@ -21,7 +21,8 @@ typedef struct wf_trial_place {
 /* Bytes of all last-level caches of the cores that the topology chose. */
 size_t wf_trial_cache_bytes(const wf_topology *topology);
 
-/* A problem's operands, which all its trials share: `sets` batches of activations, one of weights. */
+/* A problem's operands, which all its trials share: `sets` batches of
+ * activations, one of weights. */
 typedef struct wf_trial_data {
     wf_trial_place place;
     wf_problem problem;

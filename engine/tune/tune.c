@@ -12,13 +12,13 @@
 
 #define SECONDS 0.5
 #define ROUNDS 15
-/* A kernel that expects to take this many times what the best expects is not tried: the reference would
- * take minutes. */
+/* A kernel that expects to take this many times what the best expects is not tried: the
+ * reference would take minutes. */
 #define FAR_BEHIND 6.0
 /* One that is behind by that many times in its first run is not tried again. */
 #define HOPELESS 1.5
-/* By which the fastest must beat the one chosen without wisdom: less is noise, and choices that change
- * with each tuning help nobody. */
+/* By which the fastest must beat the one chosen without wisdom: less is noise, and choices that
+ * change with each tuning help nobody. */
 #define MARGIN 0.02
 #define COLD_MOST ((size_t)512 << 20)
 

@@ -1,5 +1,5 @@
-/* Wisdom: the kernel that was measured to be the fastest, by problem. A sorted table in memory, which
- * belongs to a context, and a file of JSON that many machines and processes share.
+/* Wisdom: the kernel that was measured to be the fastest, by problem. A sorted table in memory,
+ * which belongs to a context, and a file of JSON that many machines and processes share.
  *
  * Threading rule: the context's. The file is locked while it is rewritten. */
 #ifndef WF_TUNE_WISDOM_H
@@ -42,8 +42,9 @@ const char *wf_wisdom_hash(wf_wisdom *w);
 
 /* ---- the file's text ---- */
 
-/* Adds the section of `key` to w. WEFT_ERR_FORMAT, and why, when it is not wisdom, WEFT_ERR_UNSUPPORTED
- * when it is a later Weft's; WEFT_ERR_NOT_FOUND, and whom it is for, when it has no such section. */
+/* Adds the section of `key` to w. WEFT_ERR_FORMAT, and why, when it is not wisdom,
+ * WEFT_ERR_UNSUPPORTED when it is a later Weft's; WEFT_ERR_NOT_FOUND, and whom it is for,
+ * when it has no such section. */
 weft_status wf_wisdom_from_json(wf_wisdom *w, const json_t *root, const wf_wisdom_key *key,
                                 weft_error *err);
 /* Puts w's choices into root's section of `key`, beside those that are there; a NULL root is made.
@@ -52,8 +53,8 @@ json_t *wf_wisdom_to_json(json_t *root, const wf_wisdom *w, const wf_wisdom_key 
 
 /* ---- the file ---- */
 
-/* Where wisdom is kept: `asked`, or WEFT_WISDOM, or in $XDG_CACHE_HOME/weft or ~/.cache/weft. *path is
- * NULL for "none" and where there is no home. *asked_for: the user named it. */
+/* Where wisdom is kept: `asked`, or WEFT_WISDOM, or in $XDG_CACHE_HOME/weft or ~/.cache/weft. *path
+ * is NULL for "none" and where there is no home. *asked_for: the user named it. */
 weft_status wf_wisdom_path(const char *asked, char **path, bool *asked_for, weft_error *err);
 /* WEFT_ERR_NOT_FOUND: no such file. */
 weft_status wf_wisdom_read(const char *path, json_t **root, weft_error *err);

@@ -53,8 +53,8 @@ static void make_folders(const char *path)
 /* Larger than any machine's wisdom: not to be read into memory. */
 #define MOST_BYTES ((off_t)64 << 20)
 
-/* Opens what may be wisdom. Whatever is no plain file is left alone: reading a pipe waits forever, and a
- * folder or a device is nobody's to move aside. */
+/* Opens what may be wisdom. Whatever is no plain file is left alone: reading a pipe waits forever,
+ * and a folder or a device is nobody's to move aside. */
 static weft_status open_plain(const char *path, FILE **file, weft_error *err)
 {
     struct stat st;
@@ -96,9 +96,9 @@ weft_status wf_wisdom_read(const char *path, json_t **root, weft_error *err)
 
 /* ---- writing ---- */
 
-/* Locks the file, which is made if need be; writers replace it, so whoever had to wait looks whether it
- * still is the one of that name. Where locks do not work (some network file systems), or nothing can be
- * made, -1: two writers may then lose one's choices, never the file. */
+/* Locks the file, which is made if need be; writers replace it, so whoever had to wait looks
+ * whether it still is the one of that name. Where locks do not work (some network file systems), or
+ * nothing can be made, -1: two writers may then lose one's choices, never the file. */
 static int lock(const char *path)
 {
     for (int tries = 0; tries < 1000; tries++) {

@@ -2,7 +2,8 @@
  *
  *     {"format": "weft wisdom", "version": 1, "machines": [
  *       {"cpu": "AMD EPYC", "isa": "avx2", "lanes": 8, "weft": "0.1.0", "onednn": "2.6.3",
- *        "choices": {"conv2d forward g1mb64ic3...": {"kernel": "winograd:avx2", "ms": 1.25}, ...}}]}
+ *        "choices": {"conv2d forward g1mb64ic3...": {"kernel": "winograd:avx2", "ms": 1.25},
+ *                    ...}}]}
  *
  * A file may come from anywhere: everything in it is checked. Stateless. */
 #include <stdio.h>

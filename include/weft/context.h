@@ -61,7 +61,8 @@ typedef struct weft_options {
 /* options may be NULL. On failure returns a status and leaves *ctx untouched; err (may be NULL)
  * receives the message. */
 weft_status weft_context_create(weft_context **ctx, const weft_options *options, weft_error *err);
-/* A context with default options; NULL on failure. For small programs: weft_context_create says why. */
+/* A context with default options; NULL on failure. For small programs:
+ * weft_context_create says why. */
 weft_context *weft_context_default(void);
 /* Destroys the context. Tensors that are still referenced stay valid memory until their last
  * unref, but can no longer be recorded with. NULL: no effect. */
@@ -99,18 +100,18 @@ bool weft_grad_enabled(const weft_context *ctx); /* false inside such a scope */
 /* Anomaly mode, a scope of the same form: the outputs of every op recorded in it, forward and
  * backward, are checked when they are computed. The first op, in recording order, that gives a NaN
  * or an infinity fails the run (WEFT_ERR_NUMERIC) with its name, its module path and whether it was
- * forward or backward; nothing is committed. Such a step runs op by op on one thread, so it is slow;
- * its bits are those of any other run. */
+ * forward or backward; nothing is committed. Such a step runs op by op on one thread, so it is
+ * slow; its bits are those of any other run. */
 bool weft_anomaly_begin(weft_context *ctx);
 void weft_anomaly_end(weft_context *ctx, bool was);
 
-/* Messages about what runs, but is hardly meant, and about files that were ignored; each is told once
- * (and none without a handler):
- *   a tensor that requires a gradient and reaches the loss, but that no optimizer has: by shape and by
- *     the op and module where it entered, at the next optimizer step. A tensor whose weft_grad is
- *     asked for before that is taken to be meant so;
- *   a parameter of an optimizer that got no gradient: by name, with the reason (frozen, not reached,
- *     cut by no_grad or detach), at its step;
+/* Messages about what runs, but is hardly meant, and about files that were ignored; each is told
+ * once (and none without a handler):
+ *   a tensor that requires a gradient and reaches the loss, but that no optimizer has: by shape and
+ *     by the op and module where it entered, at the next optimizer step. A tensor whose weft_grad
+ *     is asked for before that is taken to be meant so;
+ *   a parameter of an optimizer that got no gradient: by name, with the reason (frozen, not
+ *     reached, cut by no_grad or detach), at its step;
  *   BatchNorm in training mode under no_grad after its state was loaded: by module path;
  *   a file of wisdom that is damaged, or that has nothing for this machine. */
 typedef void (*weft_message_fn)(void *user, const char *text);

@@ -52,8 +52,8 @@ typedef struct weft_custom_call {
     size_t message_size;
 } weft_custom_call;
 
-/* Shape inference: in[] to out[] (types and shapes; data is NULL). On failure returns a status, with
- * what is wrong in `message`. */
+/* Shape inference: in[] to out[] (types and shapes; data is NULL). On failure returns a status,
+ * with what is wrong in `message`. */
 typedef struct weft_custom_infer {
     const void *attrs;
     int n_in, n_out;
@@ -74,8 +74,8 @@ typedef struct weft_custom_op {
     /* How many tiles; NULL: one. Called with the types and shapes alone (data is NULL). */
     int64_t (*forward_tiles)(const weft_custom_call *c);
     int64_t (*backward_tiles)(const weft_custom_call *c);
-    /* backward is called once for up to four gradients asked for, so that an op with more inputs may
-     * be called twice, each time with the others' data NULL. */
+    /* backward is called once for up to four gradients asked for, so that an op with more inputs
+     * may be called twice, each time with the others' data NULL. */
 } weft_custom_op;
 
 /* Records the op on op->n_in inputs. attrs: op->attr_size bytes, copied, without uninitialised

@@ -35,8 +35,8 @@ typedef struct weft_dataset_info {
 /* Opens a data set. `path` is one of
  *   a directory with the four files of MNIST or Fashion-MNIST (train-images-idx3-ubyte and so on,
  *     .gz or not), or with train.safetensors and test.safetensors. The IDX files do not name their
- *     classes: classes.txt beside them does, one a line; without it, where the path has "fashion" in
- *     it, they are Fashion-MNIST's
+ *     classes: classes.txt beside them does, one a line; without it, where the path has "fashion"
+ *     in it, they are Fashion-MNIST's
  *   a safetensors file with "images" (N,C,H,W; u8 or f32) and "labels" (i64, N), and optionally
  *     "test_images" and "test_labels". Labels need not be there for WEFT_SPLIT_PREDICT. The number
  *     of classes is the metadata entry "classes" where there is one, else the number of names, else

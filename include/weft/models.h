@@ -27,8 +27,9 @@ typedef struct weft_model_info {
     const char *args;         /* keys that it takes, with spaces between; "" for none */
     weft_model_opts defaults; /* what zeros in the options stand for */
     int smallest;             /* height and width of images must be at least this */
-    /* Prefixes, with spaces between, of state that other makes of this network have and this one can
-     * do without: a file with "AuxLogits.fc.weight" loads all the same, without it. "": none. */
+    /* Prefixes, with spaces between, of state that other makes of this network have
+     * and this one can do without: a file with "AuxLogits.fc.weight" loads all the
+     * same, without it. "": none. */
     const char *optional_state;
 } weft_model_info;
 
@@ -40,8 +41,8 @@ const weft_model_info *weft_model_find(const char *name); /* NULL when unknown *
 weft_module *weft_model_create(weft_context *ctx, const char *name, const weft_model_opts *opts);
 
 /* Appends the layers whose outputs stand for the classes, under their paths: the last Linear or
- * Conv2d of the network, which comes first, and where it has auxiliary heads, of each of those. They
- * are what fine-tuning for other classes replaces. `name` is what m was made by. */
+ * Conv2d of the network, which comes first, and where it has auxiliary heads, of each of those.
+ * They are what fine-tuning for other classes replaces. `name` is what m was made by. */
 weft_status weft_model_heads(weft_module *m, const char *name, weft_module_list *heads);
 
 #ifdef __cplusplus

@@ -45,8 +45,8 @@ typedef struct weft_module_class {
     size_t size;      /* of the struct that embeds weft_module */
     int version;      /* of the saved form, 0 reads as 1; saved in the file's metadata */
 
-    /* Registers the parts of a new module, as __init__ does; NULL for a class whose constructor is a
-     * function with arguments. Nothing needs to be checked in it: a registration that fails makes
+    /* Registers the parts of a new module, as __init__ does; NULL for a class whose constructor is
+     * a function with arguments. Nothing needs to be checked in it: a registration that fails makes
      * weft_module_create fail. Not run for weft_module_init() and clones. */
     void (*init)(weft_module *self);
     /* One tensor in, one out. NULL on failure, with the context's error set. */
@@ -198,7 +198,8 @@ weft_status weft_module_requires_grad(weft_module *m, bool requires_grad);
  * move on in training mode. */
 weft_status weft_module_freeze(weft_module *m, const char *pattern, int *n);
 void weft_module_zero_grad(weft_module *m); /* gradients become absent */
-/* Floating-point parameters and buffers become `dtype` (f32 or f64); their gradients are dropped. */
+/* Floating-point parameters and buffers become `dtype` (f32 or f64);
+ * their gradients are dropped. */
 weft_status weft_module_to(weft_module *m, weft_dtype dtype);
 
 /* ---- calling --------------------------------------------------------------------------------- */
@@ -234,11 +235,11 @@ uint64_t weft_register_global_forward_hook(weft_context *ctx, weft_hook_fn fn, v
 void weft_global_hook_remove(weft_context *ctx, uint64_t handle);
 
 /* Hooks on the gradients of a module's call, as torch's full backward hooks. They run while
- * weft_backward records, on handles. A pre-hook runs when the gradients of all outputs are there and
- * may replace them; a hook runs when those of the inputs are and may replace them. NULL stands for a
- * tensor that gets no gradient, and cannot be replaced; a gradient may be replaced by NULL (zero).
- * When no input requires a gradient, hooks run with NULLs for all of them, after the pre-hooks.
- * *n_out and *n_in must stay what they are: another count is an error. */
+ * weft_backward records, on handles. A pre-hook runs when the gradients of all outputs are there
+ * and may replace them; a hook runs when those of the inputs are and may replace them. NULL stands
+ * for a tensor that gets no gradient, and cannot be replaced; a gradient may be replaced by NULL
+ * (zero). When no input requires a gradient, hooks run with NULLs for all of them, after the
+ * pre-hooks. *n_out and *n_in must stay what they are: another count is an error. */
 typedef weft_status (*weft_backward_pre_hook_fn)(void *user, weft_module *m, int *n_out,
                                                  weft_tensor **grad_output);
 typedef weft_status (*weft_backward_hook_fn)(void *user, weft_module *m, int *n_in,
@@ -271,13 +272,14 @@ weft_status weft_load_state_dict(weft_module *m, const weft_tensor_list *list, b
  * that are NaN or infinite, or would be in the module's type (WEFT_ERR_NUMERIC), and names the
  * tensors: such a network computes nothing. */
 weft_status weft_module_save(weft_module *m, const char *path);
-/* With metadata of the caller's beside it: n_meta entries, other than "format" and "weft.versions". */
+/* With metadata of the caller's beside it: n_meta entries, other than
+ * "format" and "weft.versions". */
 weft_status weft_module_save_with(weft_module *m, const char *path,
                                   const weft_safetensors_meta *meta, int64_t n_meta);
 weft_status weft_module_load(weft_module *m, const char *path, bool strict);
 
-/* How a file is loaded; zeros: as weft_module_load(m, path, true). The lists are names of tensors or
- * modules with spaces between, "fc layer4.1", or NULL. */
+/* How a file is loaded; zeros: as weft_module_load(m, path, true). The lists are names of tensors
+ * or modules with spaces between, "fc layer4.1", or NULL. */
 typedef struct weft_load_opts {
     bool partial;   /* not strict: names may be missing and unexpected */
     bool allow_nan; /* take values as they are */
@@ -303,8 +305,8 @@ typedef struct weft_summary_opts {
 weft_status weft_module_summary_with(weft_module *m, weft_shape input,
                                      const weft_summary_opts *opts, FILE *out);
 
-/* The same as numbers. Shared parameters count once, multiply-adds of convolutions and linear layers
- * as often as they are called, in evaluation mode. */
+/* The same as numbers. Shared parameters count once, multiply-adds of convolutions and linear
+ * layers as often as they are called, in evaluation mode. */
 typedef struct weft_totals {
     int64_t parameters, trainable; /* elements */
     int64_t macs;

@@ -67,8 +67,8 @@ weft_tensor *weft_batch_norm(weft_tensor *x, weft_tensor *gamma, weft_tensor *be
                              weft_tensor *running_mean, weft_tensor *running_var,
                              weft_tensor *num_batches_tracked, const weft_batch_norm_opts *opts);
 
-/* x (N, C, ...), C divisible by groups; gamma, beta (C), either may be NULL; eps 0 reads as 1e-5. As
- * torch's F.group_norm. Source: Wu and He 2018. */
+/* x (N, C, ...), C divisible by groups; gamma, beta (C), either may be NULL; eps 0 reads as 1e-5.
+ * As torch's F.group_norm. Source: Wu and He 2018. */
 weft_tensor *weft_group_norm(weft_tensor *x, int groups, weft_tensor *gamma, weft_tensor *beta,
                              double eps);
 
@@ -82,7 +82,8 @@ typedef struct weft_pool2d_opts {
 } weft_pool2d_opts;
 weft_tensor *weft_max_pool2d(weft_tensor *x, const weft_pool2d_opts *opts);
 weft_tensor *weft_avg_pool2d(weft_tensor *x, const weft_pool2d_opts *opts);
-/* (N, C, H, W) to (N, C, out_h, out_w); windows as torch: floor(i*H/out_h) .. ceil((i+1)*H/out_h) */
+/* (N, C, H, W) to (N, C, out_h, out_w); windows as torch:
+ * floor(i*H/out_h) .. ceil((i+1)*H/out_h) */
 weft_tensor *weft_adaptive_avg_pool2d(weft_tensor *x, int out_h, int out_w);
 
 /* One dimension may be -1. */
@@ -141,8 +142,8 @@ typedef struct weft_bce_opts {
     weft_tensor *pos_weight;  /* of the positive ones, or NULL; broadcasts to x */
     weft_reduction reduction; /* the mean is over the elements, whatever their weights */
 } weft_bce_opts;
-/* -pos_weight target log p - (1 - target) log(1 - p), p = sigmoid(x); target in x's shape, mostly in
- * 0 .. 1. opts or NULL. As torch's F.binary_cross_entropy_with_logits. */
+/* -pos_weight target log p - (1 - target) log(1 - p), p = sigmoid(x); target in x's shape, mostly
+ * in 0 .. 1. opts or NULL. As torch's F.binary_cross_entropy_with_logits. */
 weft_tensor *weft_bce_with_logits(weft_tensor *x, weft_tensor *target, const weft_bce_opts *opts);
 
 /* How many rows of logits (N, K) have their maximum at the label (first maximum wins): i64 scalar.

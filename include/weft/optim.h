@@ -1,6 +1,7 @@
 /* Optimizers: parameter groups, their state, and the step that runs everything recorded.
  *
- *     weft_optimizer *sgd = weft_sgd_create(ctx, net, &(weft_sgd_opts){.lr = 0.1, .momentum = 0.9});
+ *     const weft_sgd_opts opts = {.lr = 0.1, .momentum = 0.9};
+ *     weft_optimizer *sgd = weft_sgd_create(ctx, net, &opts);
  *     weft_optimizer_zero_grad(sgd);
  *     weft_backward(weft_cross_entropy(weft_call(net, x), y, NULL));
  *     weft_optimizer_step(sgd);
@@ -67,8 +68,8 @@ int64_t weft_optimizer_steps(const weft_optimizer *o); /* taken so far */
  * ops are recorded and run with the step, before anything is committed. Tensors without a gradient
  * are left out; each should be listed once.
  * By norm: all gradients are multiplied by min(1, max_norm / (norm + 1e-6)), where norm is the
- * Euclidean norm of all of them together. Returns it, an f64 scalar, readable as a loss is until the
- * next step ends. error_if_nonfinite: a norm that is NaN or infinite fails the step. NULL on
+ * Euclidean norm of all of them together. Returns it, an f64 scalar, readable as a loss is until
+ * the next step ends. error_if_nonfinite: a norm that is NaN or infinite fails the step. NULL on
  * failure, and then the step is over, as after weft_discard; NULL too for an empty list. */
 weft_tensor *weft_clip_grad_norm(const weft_tensor_list *params, double max_norm,
                                  bool error_if_nonfinite);

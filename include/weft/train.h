@@ -84,8 +84,8 @@ typedef struct weft_setting {
     double number;
     bool truth;
 } weft_setting;
-/* Writes config.json: the command line (NULL: not known), the settings under "options", versions, CPU,
- * ISA, threads and the hash of the wisdom in use (weft/tune.h) under "environment". */
+/* Writes config.json: the command line (NULL: not known), the settings under "options", versions,
+ * CPU, ISA, threads and the hash of the wisdom in use (weft/tune.h) under "environment". */
 weft_status weft_run_write_config(weft_run *run, weft_context *ctx, const char *command,
                                   const weft_setting *settings, int n, weft_error *err);
 
@@ -127,8 +127,9 @@ typedef struct weft_train_result {
 weft_tensor *weft_training_loss(weft_module *model, weft_tensor *images, weft_tensor *labels,
                                 const weft_cross_entropy_opts *opts, weft_tensor **logits);
 
-/* Trains `model`: each step is one plan of forward, weft_training_loss, backward, update and metrics;
- * the train_loss that is reported is that loss, label smoothing and auxiliary parts included.
+/* Trains `model`: each step is one plan of forward, weft_training_loss, backward,
+ * update and metrics; the train_loss that is reported is that loss, label
+ * smoothing and auxiliary parts included.
  * A loss that is not finite ends it with WEFT_ERR_NUMERIC, which names epoch and step; the model
  * then is what it was before that step. WEFT_ERR_INTERRUPTED: the progress callback said stop.
  *
@@ -136,16 +137,16 @@ weft_tensor *weft_training_loss(weft_module *model, weft_tensor *images, weft_te
  * interrupted run and of one that failed, provided that all weights are finite;
  * weights_best.safetensors that of best_epoch; evaluation.json the last evaluation; report.html and
  * curve.svg (report.h) what there was at the end; result.json is written by a finished run only.
- * *result (may be NULL) is also set when interrupted; on other failures it is untouched and err (may
- * be NULL) says why. */
+ * *result (may be NULL) is also set when interrupted; on other failures it is untouched and
+ * err (may be NULL) says why. */
 weft_status weft_train(weft_module *model, const weft_train_opts *opts, weft_train_result *result,
                        weft_error *err);
 
 /* ---- evaluation ------------------------------------------------------------------------------
  * In eval mode and without gradients; the model's mode is restored. Every figure is a function of
- * the model's outputs, summed in double in the loader's order: neither threads nor how images are cut
- * into batches change a bit. (The outputs themselves may be rounded otherwise in batches of another
- * size, where another kernel is the fastest.) */
+ * the model's outputs, summed in double in the loader's order: neither threads nor how images are
+ * cut into batches change a bit. (The outputs themselves may be rounded otherwise in batches of
+ * another size, where another kernel is the fastest.) */
 
 /* Larger confusion matrices are not counted. */
 #define WEFT_CONFUSION_CLASSES 1024

@@ -1,6 +1,7 @@
 /* Dropout of one image in one type: included once for each type by files that define T the element
  * type, U the unsigned integer of its size, FN(name) the name of a function and
- * philox_words(d, group, count, words), which may write up to 28 words more than count groups have. */
+ * philox_words(d, group, count, words), which may write up to 28 words
+ * more than count groups have. */
 
 static void FN(dropout)(const wf_dropout *d, wf_act a, int64_t first, const void *vx, void *vy)
 {

@@ -1,8 +1,8 @@
 /* Element-by-element kernels over contiguous ranges, and per-channel bias over one image.
  *
- * Owns: add, mul, scale, relu and its gradient, fill, per-channel bias and scale, type conversion, generic
- * broadcast, dropout. Threading: pure functions, any thread. Every implementation of a type gives
- * the same bits: each element sees the same rounded operations in the same order. Ranges may
+ * Owns: add, mul, scale, relu and its gradient, fill, per-channel bias and scale, type conversion,
+ * generic broadcast, dropout. Threading: pure functions, any thread. Every implementation of a type
+ * gives the same bits: each element sees the same rounded operations in the same order. Ranges may
  * start on any element boundary. An output may be one of the inputs, never overlap it otherwise.
  * Shape letters: n elements of a range; C channels, H height, W width of one image. */
 #ifndef WF_KERNELS_ELTWISE_H

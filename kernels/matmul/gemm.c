@@ -1,15 +1,15 @@
 /* Matrix product in registers: MR rows times two vectors of C.
  *
- * B is packed in the scratch, which makes every load of the inner loop contiguous and hides whether it
- * is transposed; zeros fill the tails. So is a transposed A; another one is read where it lies, a number
- * at a time from MR rows. K is taken in chunks of KC, whose sums are added to C (the bias, at first)
- * in order: a sum depends on K alone. After Goto and van de Geijn, "Anatomy of High-Performance Matrix
- * Multiplication" (2008), with one tile of C in place of the outer loops: 48 x 256 floats of A and
- * 256 x 64 of B, 112 KiB, live in L2.
+ * B is packed in the scratch, which makes every load of the inner loop contiguous and hides whether
+ * it is transposed; zeros fill the tails. So is a transposed A; another one is read where it lies,
+ * a number at a time from MR rows. K is taken in chunks of KC, whose sums are added to C (the bias,
+ * at first) in order: a sum depends on K alone. After Goto and van de Geijn, "Anatomy of
+ * High-Performance Matrix Multiplication" (2008), with one tile of C in place of the outer loops:
+ * 48 x 256 floats of A and 256 x 64 of B, 112 KiB, live in L2.
  *
  * A linear layer's weights are read once per batch, and are large where the layer is: what counts
- * then is to pack them at the pace of memory (8 x 8 transposes, the next chunk brought in ahead) and
- * not to read C, the gradient of the weights, before it is written. */
+ * then is to pack them at the pace of memory (8 x 8 transposes, the next chunk brought in ahead)
+ * and not to read C, the gradient of the weights, before it is written. */
 #include <stdio.h>
 
 #include "kernels/matmul/matmul.h"

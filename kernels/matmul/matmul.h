@@ -21,8 +21,8 @@ typedef struct wf_matmul_impl {
     int tile_m, tile_n;   /* of C */
     size_t scratch_bytes; /* for each worker, 64-byte aligned */
     bool (*fits)(const wf_matmul_desc *d, char *why, size_t size);
-    /* Note [Expected cost] in kernels/select.h, of a problem that fits, on a machine of this ISA. NULL:
-     * WF_EXPECT_SHARE of the peak. */
+    /* Note [Expected cost] in kernels/select.h, of a problem that fits, on a machine of this ISA.
+     * NULL: WF_EXPECT_SHARE of the peak. */
     double (*expect)(const wf_matmul_desc *d, weft_isa isa);
     /* Rows [m0, m1) and columns [n0, n1), at most one tile. */
     void (*run)(const wf_matmul_desc *d, int64_t m0, int64_t m1, int64_t n0, int64_t n1,
@@ -38,8 +38,8 @@ const char *wf_matmul_describe(const wf_matmul_desc *d, char *text, size_t size)
 extern const wf_matmul_impl *const wf_matmul_impls[];
 extern const int wf_matmul_n_impls;
 
-/* The implementation named `prefer` (NULL: none) if it fits, else the one of the least expected cost;
- * never NULL. Told with WEFT_VERBOSE=select. */
+/* The implementation named `prefer` (NULL: none) if it fits, else the one of the least expected
+ * cost; never NULL. Told with WEFT_VERBOSE=select. */
 const wf_matmul_impl *wf_matmul_select(const wf_matmul_desc *d, weft_isa isa, const char *prefer);
 /* Whether the implementation can run it on a machine of this ISA; where not, why. */
 bool wf_matmul_fits(const wf_matmul_impl *k, const wf_matmul_desc *d, weft_isa isa, char *why,

@@ -1,8 +1,8 @@
-/* What the vector kernels of batch normalisation share: the vectors of an image, masks, sums, f. For
- * norm_simd.c and norm_backward.c only.
+/* What the vector kernels of batch normalisation share: the vectors of an image, masks, sums, f.
+ * For norm_simd.c and norm_backward.c only.
  *
- * Channels go by vectors of WF_LANES; only a row range whose C is no multiple of it has a vector with
- * fewer lanes, and those loops are instantiated apart (full = false).
+ * Channels go by vectors of WF_LANES; only a row range whose C is no multiple of it has a vector
+ * with fewer lanes, and those loops are instantiated apart (full = false).
  * Letters: c first channel of the vector, n its lanes, p pixel, `stride` floats between pixels. */
 #ifndef WF_KERNELS_NORM_LANES_H
 #define WF_KERNELS_NORM_LANES_H

@@ -39,7 +39,8 @@ static inline wf_act wf_norm_rows(int C, int rows)
 }
 
 /* The function f behind the normalisation. Where its derivative is 0 or 1, as ReLU's, the backward
- * pass knows it from a mask; else its first half computes z = x*scale + shift again, and f' of it. */
+ * pass knows it from a mask; else its first half computes z = x*scale
+ * + shift again, and f' of it. */
 typedef enum wf_norm_f {
     WF_NORM_LINEAR,
     WF_NORM_RELU,
@@ -63,8 +64,8 @@ typedef struct wf_norm_apply {
     uint8_t *mask; /* f' = 1; NULL: not wanted. Only with RELU and RELU6 */
 } wf_norm_apply;
 
-/* slot: sum of dy, sum of dy*(x-mean). With a mask, dy counts as zero where its bit is not set; with
- * an f that recomputes, as dz = dy*f'(z), which is an output, too. */
+/* slot: sum of dy, sum of dy*(x-mean). With a mask, dy counts as zero where its bit is not set;
+ * with an f that recomputes, as dz = dy*f'(z), which is an output, too. */
 typedef struct wf_norm_reduce {
     wf_act act;
     wf_norm_f f; /* LINEAR for masks, too */

@@ -1,13 +1,13 @@
 /* Max and average pooling with windows of 3x3, any stride and padding: one channel block.
  *
- * Forward takes windows that lie inside the image without a test; the borders are one column and row
- * or two. A maximum is first taken as if there were no NaN, which a sum of a row's inputs would show: a
- * row that has one is done again with the test for it.
+ * Forward takes windows that lie inside the image without a test; the borders are one column and
+ * row or two. A maximum is first taken as if there were no NaN, which a sum of a row's inputs would
+ * show: a row that has one is done again with the test for it.
  *
  * Backward goes through the rows of dx, each once: what an output gives to the three columns of its
  * window is added up over the (at most three) rows of windows that meet the row of dx, and from one
- * output to the next the sums of the columns that the next window shares are carried on. See pool.h for
- * semantics and letters. */
+ * output to the next the sums of the columns that the next window shares are carried on. See
+ * pool.h for semantics and letters. */
 #include <math.h>
 
 #include "kernels/pool/pool_simd.h"
@@ -111,8 +111,8 @@ void WF_ISA_FN(wf_pool_3x3_max_forward)(const wf_pool *g, const float *x, wf_vf 
 
 /* ---- backward ------------------------------------------------------------------------------- */
 
-/* Windows of rows p .. p + n - 1 meet a row of dx, the first with its row r, each further one with a
- * row `stride` less. */
+/* Windows of rows p .. p + n - 1 meet a row of dx, the first with its row r, each further
+ * one with a row `stride` less. */
 typedef struct meeting {
     int p, r, n;
 } meeting;

@@ -26,7 +26,8 @@
 #include "kernels/types.h"
 
 /* Of vector functions, and of kernel templates that constant arguments specialise. The emulated
- * build is not for speed: inlining sixteen lanes everywhere takes a sanitizer's compiler minutes. */
+ * build is not for speed: inlining sixteen lanes everywhere takes a
+ * sanitizer's compiler minutes. */
 #if defined(WF_SIMD_EMULATE)
 #define WF_INLINE static inline
 #else

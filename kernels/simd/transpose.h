@@ -1,4 +1,5 @@
-/* 8 x 8 transposes of floats; the same on AVX-512, where loads and stores bound them, not shuffles. */
+/* 8 x 8 transposes of floats; the same on AVX-512, where loads and
+ * stores bound them, not shuffles. */
 #ifndef WF_SIMD_TRANSPOSE_H
 #define WF_SIMD_TRANSPOSE_H
 

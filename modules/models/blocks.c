@@ -34,7 +34,7 @@ weft_module *wf_conv_norm_create(weft_context *ctx, const wf_conv_norm *c)
     return weft_module_ok(m);
 }
 
-/* ---- SqueezeExcitation (Hu et al. 2018): channels times scale(fc2(activation(fc1(their means)))) */
+/* ---- SqueezeExcitation (Hu et al. 2018): channels * scale(fc2(activation(fc1(their means)))) - */
 
 typedef struct squeeze_excitation {
     weft_module base;

@@ -33,7 +33,8 @@ static weft_tensor *inception_forward(weft_module *m, weft_tensor *x)
 static const weft_module_class inception_class = {
     .name = "Inception", .size = sizeof(inception), .version = 1, .forward = inception_forward};
 
-/* width: output channels of branch 1, of branch 2's two convolutions, of branch 3's and of branch 4. */
+/* width: output channels of branch 1, of branch 2's two convolutions, of
+ * branch 3's and of branch 4. */
 static weft_module *inception_create(weft_context *ctx, int in, const int width[6])
 {
     inception *self = weft_module_create(ctx, &inception_class);

@@ -262,8 +262,8 @@ static int add_blocks(inception *self, bool with_aux, int classes)
     return channels;
 }
 
-/* Children come before their parents. torchvision gives the auxiliary conv1 a deviation of 0.01, but
- * in a place where it is not looked for. */
+/* Children come before their parents. torchvision gives the auxiliary conv1 a deviation of 0.01,
+ * but in a place where it is not looked for. */
 static weft_status init(weft_module *m, void *user)
 {
     if (m->cls == &aux_class)

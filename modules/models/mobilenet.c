@@ -24,7 +24,8 @@ static weft_tensor *forward(weft_module *m, weft_tensor *x)
 static const weft_module_class v2_class = {
     .name = "MobileNetV2", .size = sizeof(mobilenet), .version = 1, .forward = forward};
 
-/* Expansion t, output channels c, n blocks, of which the first has stride s: the paper's table 2. */
+/* Expansion t, output channels c, n blocks, of which the first has
+ * stride s: the paper's table 2. */
 static const struct {
     int t, c, n, s;
 } v2_stages[] = {{1, 16, 1, 1}, {6, 24, 2, 2},  {6, 32, 3, 2}, {6, 64, 4, 2},

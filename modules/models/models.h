@@ -1,5 +1,6 @@
 /* The constructors behind models.def, and what they share. Each constructor gets complete, checked
- * options: nothing is 0, images are not smaller than `smallest`, and every key is one of its own. */
+ * options: nothing is 0, images are not smaller than `smallest`, and
+ * every key is one of its own. */
 #ifndef WF_MODELS_MODELS_H
 #define WF_MODELS_MODELS_H
 
@@ -25,8 +26,8 @@ weft_status wf_init_conv_fan_out(weft_module *m, void *user); /* Conv2d: normal,
 weft_status wf_init_conv_and_linear(weft_module *m, void *user);
 bool wf_is_layer(const weft_module *m, const char *name); /* the name of its class */
 
-/* What GoogLeNet and Inception v3 share. BasicConv2d: "conv", "bn" (eps 0.001) and ReLU; opts may be
- * NULL. */
+/* What GoogLeNet and Inception v3 share. BasicConv2d: "conv", "bn" (eps 0.001)
+ * and ReLU; opts may be NULL. */
 weft_module *wf_basic_conv2d_create(weft_context *ctx, int in, int out, int kernel,
                                     const weft_conv2d_layer_opts *opts);
 weft_status wf_init_trunc_normal(weft_module *m, double std); /* weights of Conv2d and Linear */

@@ -50,8 +50,8 @@ static void add_conv(weft_module *m, int number, weft_module **conv, weft_module
 
 /* ---- the network ---- */
 
-/* small: the stem is 3x3 and nothing is pooled; else 7x7 with stride 2 and a pooling. Channels double
- * from stage to stage. */
+/* small: the stem is 3x3 and nothing is pooled; else 7x7 with stride 2 and a pooling. Channels
+ * double from stage to stage. */
 typedef struct config {
     bool bottleneck, small;
     int channels; /* of the stem and the first stage */

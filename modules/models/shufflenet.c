@@ -5,7 +5,7 @@
 #include "modules/models/models.h"
 #include "weft/layers.h"
 
-/* ---- a unit: half of the channels pass, or branch1 with stride 2; the others go through branch2 */
+/* ---- a unit: half of the channels pass, or branch1 with stride 2; the rest through branch2 --- */
 
 typedef struct unit {
     weft_module base;

@@ -1,5 +1,5 @@
-/* squeezenet1_1: torchvision's squeezenet.py (Iandola et al. 2016, with the changes of version 1.1).
- * Threading rule: the context's. */
+/* squeezenet1_1: torchvision's squeezenet.py (Iandola et al. 2016, with the changes of version
+ * 1.1). Threading rule: the context's. */
 #include "modules/internal.h"
 #include "modules/models/models.h"
 #include "weft/init.h"

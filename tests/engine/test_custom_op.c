@@ -87,7 +87,7 @@ static void a_custom_op_has_values_and_gradients(void **state)
     weft_tensor_unref(w);
 }
 
-/* ---- stretch: (R, C) and a bias (C), and further inputs that are added: (R, 2C) and row sums ---- */
+/* ---- stretch: (R, C), a bias (C) and further inputs that are added: (R, 2C) and row sums ---- */
 
 static weft_status stretch_infer(const weft_custom_infer *f)
 {

@@ -1,5 +1,6 @@
 /* conv2d, matmul and linear as ops: f32 in blocks against f64 in the plain layout through a small
- * network, the same bits from every executor and number of threads, and the messages of mistakes. */
+ * network, the same bits from every executor and number of threads,
+ * and the messages of mistakes. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

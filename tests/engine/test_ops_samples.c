@@ -1,4 +1,5 @@
-/* Every op's gradcheck samples again in f32, plain and blocked: values and gradients agree with f64. */
+/* Every op's gradcheck samples again in f32, plain and blocked: values
+ * and gradients agree with f64. */
 #include "tests/engine/values.h"
 
 enum { SAMPLE_MAX = 4096 };

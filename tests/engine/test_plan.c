@@ -161,9 +161,9 @@ static void a_shuffle_joins_the_copies_beside_it(void **state)
     }
 }
 
-/* A dense block: each layer's input is the block's and all layers' outputs, joined; the last layer adds
- * channels that do not fill a block, and a slice in the middle is read, too. Results: the joined value
- * and the gradients of the weights. */
+/* A dense block: each layer's input is the block's and all layers' outputs, joined; the last layer
+ * adds channels that do not fill a block, and a slice in the middle is read, too. Results: the
+ * joined value and the gradients of the weights. */
 enum { DENSE_N = 3, DENSE_LAYERS = 3, DENSE_PIXELS = 36, DENSE_OUT = DENSE_N * 53 * DENSE_PIXELS };
 typedef struct dense {
     float y[DENSE_OUT], dw[DENSE_LAYERS + 1][16 * 48 * 9];
@@ -262,8 +262,8 @@ static void sharing_memory_makes_the_arena_smaller(void **state)
     assert_true(used[0] < used[1]);
 }
 
-/* The gradient of the second of two convolutions with ReLU, recorded; images of more than a thousand
- * pixels, so that each has a slot of its own. */
+/* The gradient of the second of two convolutions with ReLU, recorded; images of more than a
+ * thousand pixels, so that each has a slot of its own. */
 enum { TALL = 36 };
 static weft_tensor *two_convolutions(weft_context *ctx, weft_tensor *x, weft_tensor *const w[2])
 {
@@ -274,8 +274,8 @@ static weft_tensor *two_convolutions(weft_context *ctx, weft_tensor *x, weft_ten
     return weft_grad(w[1]);
 }
 
-/* Runs it into grad; returns how many of the two weight gradients' tasks share a unit with the task that
- * made what they read. */
+/* Runs it into grad; returns how many of the two weight gradients' tasks share a unit with the
+ * task that made what they read. */
 static int joined_weight_gradients(const weft_options *o, float *grad, size_t bytes)
 {
     weft_error err = WEFT_ERROR_INIT;

@@ -1,6 +1,7 @@
-/* Concatenations and slices without copies (engine/plan/slices.c): every way in which values can lie in
- * one another gives the interpreter's bits, on any number of threads and in any order over poisoned
- * memory. Channels come in sixteens, whole blocks on every machine, where a case does not say otherwise. */
+/* Concatenations and slices without copies (engine/plan/slices.c): every way in which values
+ * can lie in one another gives the interpreter's bits, on any number of threads and in any
+ * order over poisoned memory. Channels come in sixteens, whole blocks on every machine, where a
+ * case does not say otherwise. */
 #include "small_net.h"
 
 #include <math.h>
@@ -114,7 +115,8 @@ static weft_tensor *a_leaf_alone(recording *r)
     return conv(r, join(r, x, x), 16);
 }
 
-/* The last input may end inside a block: padding channels are zero, and statistics do not see them. */
+/* The last input may end inside a block: padding channels are zero, and
+ * statistics do not see them. */
 static weft_tensor *an_end_inside_a_block(recording *r)
 {
     weft_tensor *x = image(r, 3), *y = join(r, conv(r, x, 16), conv(r, x, 5));
@@ -129,8 +131,8 @@ static weft_tensor *borders_inside_blocks(recording *r)
     return join(r, conv(r, part(r, y, 3, 9), 16), conv(r, part(r, y, 16, 5), 7));
 }
 
-/* A part that ends inside a block, where another channel stands in place of padding, is no slice: that
- * channel is infinite here, and zero weights do not make it vanish. */
+/* A part that ends inside a block, where another channel stands in place of padding, is no slice:
+ * that channel is infinite here, and zero weights do not make it vanish. */
 static weft_tensor *an_infinity_beside_a_part(recording *r)
 {
     const wf_reorder_attrs blocks = {wf_isa_block(weft_context_isa(r->ctx))};

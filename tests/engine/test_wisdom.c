@@ -1,5 +1,5 @@
-/* Tuning and wisdom: what is measured is kept, found again, shared between machines and processes, and
- * used; a file that is not right is told and ignored. */
+/* Tuning and wisdom: what is measured is kept, found again, shared between machines and processes,
+ * and used; a file that is not right is told and ignored. */
 #include "small_net.h"
 
 #include <stdio.h>

@@ -1,5 +1,5 @@
-/* A file of wisdom may hold anything: cut short, with bits that changed, too large, or no file at all.
- * Nothing of that is used, nothing else is touched, and a run goes on without it. */
+/* A file of wisdom may hold anything: cut short, with bits that changed, too large, or no file at
+ * all. Nothing of that is used, nothing else is touched, and a run goes on without it. */
 #include "small_net.h"
 
 #include <fcntl.h>

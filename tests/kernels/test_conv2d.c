@@ -1,13 +1,13 @@
-/* Every convolution kernel against plain formulas in double, over tests/shapes/conv2d_small and odd,
- * or the file WEFT_TEST_SHAPES names: every pass, layout and implementation that fits.
+/* Every convolution kernel against plain formulas in double, over tests/shapes/conv2d_small and
+ * odd, or the file WEFT_TEST_SHAPES names: every pass, layout and implementation that fits.
  *
  * Integers small enough that every sum is exact must come out to the bit; random numbers within
  * (L + 2) * eps * sum |a*b| of an accumulation of length L, which holds for any order of adding.
- * Kernels that work in a transformed domain have the bound of wf_conv2d_impl.amplification for both.
- * A plain src is given as bytes, too, which a table turns into the same numbers: to the bit what the
- * same kernel makes of those. Outputs, scratch and packed weights start as NaN, padding channels must
- * end as zero, and guard bytes around every buffer and between the images of a strided batch must
- * stay. */
+ * Kernels that work in a transformed domain have the bound of wf_conv2d_impl.amplification for
+ * both. A plain src is given as bytes, too, which a table turns into the same numbers: to the
+ * bit what the same kernel makes of those. Outputs, scratch and packed weights start as NaN,
+ * padding channels must end as zero, and guard bytes around every buffer and between the images
+ * of a strided batch must stay. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

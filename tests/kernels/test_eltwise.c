@@ -100,7 +100,8 @@ static void relu_passes_nan_on_and_its_gradient_stops_there(void **state)
     }
 }
 
-/* Per channel: y = x + b where b has the real channels only, y = x * s where s has the padding's. */
+/* Per channel: y = x + b where b has the real channels only, y = x *
+ * s where s has the padding's. */
 static void bias_and_mul_channels_work_per_channel_and_clear_the_padding(void **state)
 {
     static const wf_act cases[] = {{1, 1, 1, 1},   {3, 5, 7, 1},  {10, 1, 1, 1},

@@ -1,5 +1,6 @@
 /* Reorders: every implementation, any block to any block, moves each element to where
- * wf_act_index says and leaves zeros in the padding channels. Gathers: likewise, from three images. */
+ * wf_act_index says and leaves zeros in the padding channels. Gathers:
+ * likewise, from three images. */
 #include "guarded.h"
 
 #include "kernels/layout/layout.h"
@@ -90,7 +91,7 @@ static void check_gather(const wf_layout *kernels, size_t size, int which, wf_ac
                 memcpy(&got, y.data + wf_act_index(to, c, h, w) * size, size);
                 if (got != want)
                     fail_msg(
-                        "%s, %zu bytes: pattern %d of %d channels, block %d: channel %d, pixel (%d, %d)",
+                        "%s, %zu bytes: pattern %d of %d channels, block %d: channel %d, (%d, %d)",
                         kernels->gather_name, size, which, to.C, to.block, c, h, w);
             }
     for (int i = 0; i < 3; i++)

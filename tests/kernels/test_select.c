@@ -1,5 +1,5 @@
-/* How kernels are chosen: of those that fit, the least expected cost, the same each time. Everything
- * that is not chosen has a cost or a reason. */
+/* How kernels are chosen: of those that fit, the least expected cost, the same each time.
+ * Everything that is not chosen has a cost or a reason. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

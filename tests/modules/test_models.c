@@ -137,8 +137,8 @@ static void every_model_takes_the_smallest_image_it_states_and_none_smaller(void
     }
 }
 
-/* The standard deviation of a parameter's initial values, and their mean 0. A uniform distribution's
- * is its reach over sqrt(3); biases with 0 are zero. */
+/* The standard deviation of a parameter's initial values, and their mean 0. A uniform
+ * distribution's is its reach over sqrt(3); biases with 0 are zero. */
 static const struct {
     const char *model, *parameter;
     double deviation;
@@ -191,7 +191,8 @@ static void initial_values_are_torchvisions(void **state)
             squares += (double)x[k] * (double)x[k];
         }
         const double want = initial[i].deviation, got = sqrt(squares / (double)n);
-        /* five standard errors: want/sqrt(n) of the mean, at most want/sqrt(2 n) of the deviation */
+        /* five standard errors: want/sqrt(n) of the mean, at most
+         * want/sqrt(2 n) of the deviation */
         if (!(fabs(got - want) <= 5 * want / sqrt(2 * (double)n) + 1e-6 * want) ||
             !(fabs(sum / (double)n) <= 5 * want / sqrt((double)n)))
             fail_msg("%s %s: mean %g, deviation %g, expected 0, %g", initial[i].model,

@@ -81,8 +81,8 @@ static void all_errors_come_in_one_message_and_nothing_changes(void **state)
     weft_tensor_list_add(&list, "extra", three);
     assert_int_equal(weft_load_state_dict(m, &list, true), WEFT_ERR_NOT_FOUND);
     static const char whole[] =
-        "the state does not fit Sequential, nothing was loaded: 4 missing, 2 unexpected, 2 of another "
-        "shape, 1 of another type\n"
+        "the state does not fit Sequential, nothing was loaded: 4 missing, 2 unexpected, 2 of "
+        "another shape, 1 of another type\n"
         "  missing     1.running_mean\n"
         "  missing     1.running_var\n"
         "  missing     1.weight\n"

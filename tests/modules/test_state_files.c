@@ -1,5 +1,5 @@
-/* Files of states: what is saved comes back, what does not fit is told whole, half precision and wider
- * types, values that are no numbers, versions. */
+/* Files of states: what is saved comes back, what does not fit is told whole, half precision and
+ * wider types, values that are no numbers, versions. */
 #include <math.h>
 #include <stdio.h>
 

@@ -5,9 +5,9 @@
  *
  * Reads DIR/init.safetensors, strictly, and DIR/data.safetensors: "images" (steps*N, C, H, W) and
  * "labels" (steps, N), so many SGD steps. Writes DIR/weft_f32.safetensors (or f64) with "eval" and
- * "train", the logits of the first N images in both modes with the initial weights; "d/<parameter>",
- * the first step's gradients; "losses"; and DIR/weft_f32_weights.safetensors, the state after all
- * steps. KEY=VALUE are options of the model's own. */
+ * "train", the logits of the first N images in both modes with the initial weights;
+ * "d/<parameter>", the first step's gradients; "losses"; and DIR/weft_f32_weights.safetensors, the
+ * state after all steps. KEY=VALUE are options of the model's own. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

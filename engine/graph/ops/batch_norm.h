@@ -3,9 +3,10 @@
  *
  * Batch normalisation is recorded as bn_stats (mean, variance), bn_apply and bn_running (the
  * running statistics, a commit op); its gradient as bn_backward_reduce and bn_backward_apply.
- * bn_act is bn_apply, an optional residual and an activation in one pass. For ReLU and ReLU6 it has a
- * bit mask, which the backward ops take in their stead; for the others bn_backward_reduce computes the
- * activation's input again, and the gradient through it. It computes the same bits as the ops apart.
+ * bn_act is bn_apply, an optional residual and an activation in one pass. For ReLU and ReLU6
+ * it has a bit mask, which the backward ops take in their stead; for the others
+ * bn_backward_reduce computes the activation's input again, and the gradient through it. It
+ * computes the same bits as the ops apart.
  *
  * Letters: N minibatch, C channels, P pixels of an image. A *slot* is one image of a rank-4 batch,
  * or WF_BN_ROWS rows of an (N, C) batch: one tile, and one slot of statistics. */

@@ -1,7 +1,7 @@
 /* bn_apply: y = x*scale + shift, scale = gamma*invstd, shift = beta - mean*scale; bn_act: the same,
- * plus a residual, under an activation, and for ReLU and ReLU6 the mask of where its derivative is 1.
- * Inputs of both: x, mean, invstd, gamma, beta; bn_act may have a sixth, the residual. See
- * batch_norm.h. */
+ * plus a residual, under an activation, and for ReLU and ReLU6 the mask of where its
+ * derivative is 1. Inputs of both: x, mean, invstd, gamma, beta; bn_act may have a sixth, the
+ * residual. See batch_norm.h. */
 #include "engine/graph/ops/batch_norm.h"
 
 typedef struct apply_args {
@@ -116,8 +116,7 @@ static weft_status grad(wf_grad *g)
     return WEFT_OK;
 }
 
-/* ---- samples: in x, gamma, beta(, residual) and, for evaluation, the running statistics --------
- */
+/* ---- samples: in x, gamma, beta(, residual) and, for evaluation, the running statistics ------ */
 
 typedef struct sample_user {
     wf_norm_f f;

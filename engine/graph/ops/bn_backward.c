@@ -15,8 +15,7 @@ static weft_status infer_mask(const wf_infer *f, int i, const weft_shape *x)
     return WEFT_OK;
 }
 
-/* ---- bn_backward_reduce: x, dy, mean, invstd(, mask or gamma, beta) -> dgamma, dbeta(, dz) --------------------------
- */
+/* ---- bn_backward_reduce: x, dy, mean, invstd(, mask or gamma, beta) -> dgamma, dbeta(, dz) --- */
 
 typedef struct reduce_args {
     wf_bn_slots slots;
@@ -132,8 +131,7 @@ const wf_op wf_op_bn_backward_reduce = {
     .no_sample_reason = "the samples of bn_apply and bn_act run it",
 };
 
-/* ---- bn_backward_apply: dy, invstd, gamma(, x, mean, dgamma, dbeta)(, mask) -> dx(, dresidual)
- * --- */
+/* -- bn_backward_apply: dy, invstd, gamma(, x, mean, dgamma, dbeta)(, mask) -> dx(, dresidual) -- */
 
 typedef struct dx_args {
     wf_bn_slots slots;

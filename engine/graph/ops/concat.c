@@ -32,7 +32,8 @@ static weft_status infer(wf_infer *f)
     return WEFT_OK;
 }
 
-/* Along channels, whether every input but the last fills its blocks: then images are copied whole. */
+/* Along channels, whether every input but the last fills its blocks:
+ * then images are copied whole. */
 static bool whole_blocks(const wf_lower *l)
 {
     for (int k = 0; k < l->n_in - 1; k++) {
@@ -129,7 +130,8 @@ static weft_status lower(wf_lower *l)
     if (!s)
         return wf_lower_fail(l, WEFT_ERR_NOMEM, "out of memory");
     s->y = y.buf;
-    /* Blocked images are (C/b, H, W, b): along H and W, blocks count as outer, channels as inner. */
+    /* Blocked images are (C/b, H, W, b): along H and W, blocks count
+     * as outer, channels as inner. */
     size_t size = weft_dtype_size(y.dtype);
     s->outer = (size_t)wf_dims_count(&y.shape, 1, dim);
     if (y.act.block > 1 && dim > 1)

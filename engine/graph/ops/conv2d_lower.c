@@ -1,8 +1,8 @@
 /* conv2d and its gradients: how they are laid out, and the tasks they become.
  *
  * Forward and backward-data: one task that packs the weights, one tile an image. Backward-weights:
- * one task that fills the slots, which joins what made dy where a slot is an image, and one that adds
- * them up; see Note [Weight gradient slots].
+ * one task that fills the slots, which joins what made dy where a slot is an image, and one that
+ * adds them up; see Note [Weight gradient slots].
  * Tile functions run on any worker, the rest on the recording thread. */
 #include "engine/graph/ops/common.h"
 #include "engine/graph/ops/conv2d_lower.h"
@@ -179,7 +179,8 @@ static weft_status lower_images(wf_lower *l, const wf_conv2d *k, const wf_operan
     return wf_lowered(l, task);
 }
 
-/* Where the plan lets a convolution read bytes (plan/bytes.c), what they stand for is its last input. */
+/* Where the plan lets a convolution read bytes (plan/bytes.c), what they
+ * stand for is its last input. */
 static wf_buf table_of(const wf_lower *l)
 {
     return wf_lower_in(l, 0).dtype == WEFT_U8 ? wf_lower_in(l, l->n_in - 1).buf : NONE;
@@ -231,8 +232,8 @@ weft_status wf_conv2d_lower_backward_weights(wf_lower *l)
                        .ddst = dy.buf,
                        .slots = slots,
                        .dweights = dw.buf};
-    /* Where a slot is an image, its gradient can be taken while what made dy has left it in cache; with
-     * few images for each worker, more and smaller tiles are worth more. */
+    /* Where a slot is an image, its gradient can be taken while what made dy has left it in cache;
+     * with few images for each worker, more and smaller tiles are worth more. */
     const bool by_image = k->slots == d.N && d.N >= 2 * l->workers;
     const wf_access access = by_image ? WF_TILED : WF_WHOLE;
     wf_task *task = wf_lower_task(l, k->name, by_image ? run_image_weights : run_backward_weights,

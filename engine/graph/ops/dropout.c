@@ -1,6 +1,6 @@
-/* dropout: y = x / (1 - p) where kept, else 0; stochastic_depth: the same of whole rows (images). The
- * gradient of each is the same op with the same scalars: no mask is stored. See Note [Dropout bits] in
- * kernels/eltwise/eltwise.h. */
+/* dropout: y = x / (1 - p) where kept, else 0; stochastic_depth: the same of whole rows (images).
+ * The gradient of each is the same op with the same scalars: no mask is stored. See
+ * Note [Dropout bits] in kernels/eltwise/eltwise.h. */
 #include "engine/context/context.h"
 #include "engine/graph/ops/common.h"
 #include "kernels/eltwise/eltwise.h"

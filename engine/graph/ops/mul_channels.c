@@ -1,6 +1,6 @@
 /* mul_channels: x (N, C, H, W) times s (N, C, 1, 1), every image's channels by factors of their own
- * (squeeze and excitation); mul_channels_backward: the factors' gradient, the sums over pixels of dy
- * x, in the order of Note [Fixed reduction trees]. weft_mul records them. */
+ * (squeeze and excitation); mul_channels_backward: the factors' gradient, the sums over pixels of
+ * dy x, in the order of Note [Fixed reduction trees]. weft_mul records them. */
 #include "engine/graph/ops/common.h"
 #include "kernels/eltwise/eltwise.h"
 #include "kernels/reduce/reduce.h"

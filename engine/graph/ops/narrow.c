@@ -47,7 +47,8 @@ static weft_status lower_channels(wf_lower *l, bool pad)
     return wf_lower_gather(l, 0, from);
 }
 
-/* Per image, `outer` rows of which `part` bytes at `at` are the narrow side's, `whole` the other's. */
+/* Per image, `outer` rows of which `part` bytes at `at` are the narrow
+ * side's, `whole` the other's. */
 typedef struct narrow_args {
     wf_buf x, y;
     bool pad, images; /* images: dimension 0 is narrowed */

@@ -1,6 +1,6 @@
 /* softmax: exp(x) / sum exp(x) along one dimension; log_softmax: x - log sum exp(x); and their
- * gradients. Cut over (outer, K, inner) of a plain tensor, a tile being one image or a run of rows of
- * the outer dimension. */
+ * gradients. Cut over (outer, K, inner) of a plain tensor, a tile being one image or a run of
+ * rows of the outer dimension. */
 #include "engine/graph/ops/common.h"
 #include "kernels/loss/loss.h"
 
