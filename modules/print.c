@@ -3,6 +3,7 @@
  * Threading rule: the context's. */
 #include <string.h>
 
+#include "engine/context/c_locale.h"
 #include "modules/internal.h"
 
 static void add_module(wf_text *t, const weft_module *m, int indent);
@@ -68,7 +69,11 @@ weft_status weft_module_print(weft_module *m, FILE *out)
     if (wf_module_check(m, NULL, "weft_module_print") != WEFT_OK || out == NULL)
         return WEFT_ERR_STATE;
     wf_text text = {0};
+    wf_c_locale locale;
+    if (!wf_c_locale_begin(&locale))
+        return wf_module_nomem(m);
     add_module(&text, m, 0);
+    wf_c_locale_end(&locale);
     weft_status status = WEFT_OK;
     if (text.failed)
         status = wf_module_nomem(m);

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "engine/context/c_locale.h"
 #include "modules/summary.h"
 
 enum { COLUMNS = 5, NUMBERS = 3 /* from this column on texts are set to the right */ };
@@ -215,10 +216,14 @@ weft_status weft_module_summary_with(weft_module *m, weft_shape input,
     WF_TRY(wf_summary_make(&s, m, input));
     t.depth = t.depth < s.n ? t.depth : s.n; /* no tree is deeper */
     t.index = wf_zalloc_array((size_t)t.depth + 2, sizeof(*t.index));
-    weft_status status = WEFT_OK;
-    if (t.index != NULL)
+    wf_c_locale locale;
+    bool failed = t.index == NULL || !wf_c_locale_begin(&locale);
+    if (!failed) {
         add_table(&t, &text);
-    if (t.index == NULL || text.failed)
+        wf_c_locale_end(&locale);
+    }
+    weft_status status = WEFT_OK;
+    if (failed || text.failed)
         status = wf_module_nomem(m);
     else if (fwrite(text.text, 1, text.length, out) != text.length)
         status = wf_fail(m->ctx, WEFT_ERR_IO, "cannot write the summary of %s", m->cls->name);

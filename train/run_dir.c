@@ -14,10 +14,10 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "engine/context/c_locale.h"
 #include "engine/context/error.h"
 #include "engine/files/atomic_file.h"
 #include "engine/memory/alloc.h"
-#include "train/c_locale.h"
 #include "train/config.h"
 
 struct weft_run {

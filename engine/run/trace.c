@@ -4,6 +4,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "engine/context/c_locale.h"
 #include "engine/context/error.h"
 #include "engine/memory/alloc.h"
 #include "engine/run/run.h"
@@ -71,9 +72,14 @@ void wf_trace_slice(wf_trace *t, int worker, const wf_task *task, int64_t tile, 
 
 weft_status wf_trace_write(const wf_trace *t, const char *path, weft_error *err)
 {
+    wf_c_locale locale;
     FILE *f = fopen(path, "w");
     if (!f)
         return wf_error_set(err, WEFT_ERR_IO, "trace: cannot write %s: %s", path, strerror(errno));
+    if (!wf_c_locale_begin(&locale)) {
+        fclose(f);
+        return wf_error_set(err, WEFT_ERR_NOMEM, "out of memory for the trace %s", path);
+    }
     fputs("{\"displayTimeUnit\": \"ms\", \"traceEvents\": [\n", f);
     for (int w = 0; w < t->workers; w++) {
         fprintf(f,
@@ -90,6 +96,7 @@ weft_status wf_trace_write(const wf_trace *t, const char *path, weft_error *err)
         }
     }
     fputs("\n]}\n", f);
+    wf_c_locale_end(&locale);
     if (fclose(f) != 0)
         return wf_error_set(err, WEFT_ERR_IO, "trace: cannot write %s: %s", path, strerror(errno));
     return WEFT_OK;

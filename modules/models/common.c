@@ -1,7 +1,9 @@
 /* What the models share: options by key, initial values. Threading rule: the context's. */
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "engine/context/c_locale.h"
 #include "modules/internal.h"
 #include "modules/models/models.h"
 #include "weft/init.h"
@@ -29,15 +31,26 @@ bool wf_model_bool(weft_context *ctx, const weft_model_opts *opts, const char *k
     return missing;
 }
 
+/* The whole of `text`, with a point whatever the locale is; NaN where it is no number. */
+static double number_of(const char *text)
+{
+    wf_c_locale locale;
+    if (*text == '\0' || !wf_c_locale_begin(&locale))
+        return NAN;
+    char *end;
+    double x = strtod(text, &end);
+    wf_c_locale_end(&locale);
+    return *end == '\0' ? x : NAN;
+}
+
 double wf_model_number(weft_context *ctx, const weft_model_opts *opts, const char *key,
                        double missing)
 {
     const char *value = value_of(opts, key);
     if (value == NULL)
         return missing;
-    char *end;
-    double x = strtod(value, &end);
-    if (*value != '\0' && *end == '\0' && x >= 0 && x < 1)
+    double x = number_of(value);
+    if (x >= 0 && x < 1)
         return x;
     wf_fail(ctx, WEFT_ERR_INVALID, "%s: '%s' is not a number from 0 up to, not including, 1", key,
             value);
@@ -50,9 +63,8 @@ double wf_model_positive(weft_context *ctx, const weft_model_opts *opts, const c
     const char *value = value_of(opts, key);
     if (value == NULL)
         return missing;
-    char *end;
-    double x = strtod(value, &end);
-    if (*value != '\0' && *end == '\0' && x > 0 && x <= 100)
+    double x = number_of(value);
+    if (x > 0 && x <= 100)
         return x;
     wf_fail(ctx, WEFT_ERR_INVALID, "%s: '%s' is not a number above 0 and up to 100", key, value);
     return missing;

@@ -11,24 +11,15 @@
 #include "engine/tune/measure.h"
 #include "engine/tune/trial.h"
 #include "engine/tune/wisdom.h"
+#include "tests/scratch.h"
 
-static char folder[64], path[128], told[4096];
+static char path[128], told[4096];
 
-static int make_folder(void **state)
+static int start(void **state)
 {
-    snprintf(folder, sizeof folder, "/tmp/weft-wisdom-XXXXXX");
-    if (!mkdtemp(folder))
-        return -1;
-    snprintf(path, sizeof path, "%s/deep/wisdom.json", folder);
+    snprintf(path, sizeof path, "%s/deep/wisdom.json", scratch_dir);
     told[0] = '\0';
     return 0;
-}
-
-static int remove_folder(void **state)
-{
-    char command[128];
-    snprintf(command, sizeof command, "rm -r '%s'", folder);
-    return system(command);
 }
 
 static void hear(void *user, const char *text)
@@ -263,7 +254,7 @@ static void a_named_file_that_is_missing_is_told_an_unnamed_one_is_not(void **st
     weft_context_destroy(ctx);
     told[0] = '\0';
     unsetenv("WEFT_WISDOM");
-    setenv("XDG_CACHE_HOME", folder, 1);
+    setenv("XDG_CACHE_HOME", scratch_dir, 1);
     ctx = context_with(NULL);
     assert_int_equal(weft_wisdom_get_info(ctx, &info), WEFT_OK);
     assert_string_equal(told, "");
@@ -534,7 +525,7 @@ static void the_fastest_wins_unless_the_usual_one_is_as_good(void **state)
     }
 }
 
-#define CASE(name) cmocka_unit_test_setup_teardown(name, make_folder, remove_folder)
+#define CASE(name) cmocka_unit_test_setup_teardown(name, start, scratch_clean)
 
 int main(void)
 {
@@ -555,5 +546,5 @@ int main(void)
         CASE(medians_tell_the_faster_and_the_hopeless_is_dropped),
         CASE(the_fastest_wins_unless_the_usual_one_is_as_good),
     };
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    return cmocka_run_group_tests(tests, scratch_create, scratch_remove);
 }

@@ -8,24 +8,15 @@
 #include <unistd.h>
 
 #include "engine/tune/wisdom.h"
+#include "tests/scratch.h"
 
-static char folder[64], path[128];
+static char path[128];
 static const wf_wisdom_key here = {"Some CPU", "avx2", "1.2.3", "3.7.0", 8};
 
-static int make_folder(void **state)
+static int start(void **state)
 {
-    snprintf(folder, sizeof folder, "/tmp/weft-wisdom-XXXXXX");
-    if (!mkdtemp(folder))
-        return -1;
-    snprintf(path, sizeof path, "%s/wisdom.json", folder);
+    snprintf(path, sizeof path, "%s/wisdom.json", scratch_dir);
     return 0;
-}
-
-static int remove_folder(void **state)
-{
-    char command[128];
-    snprintf(command, sizeof command, "rm -r '%s'", folder);
-    return system(command);
 }
 
 static void write_bytes(const char *bytes, size_t size)
@@ -217,7 +208,7 @@ static void wisdom_that_names_no_kernel_changes_nothing(void **state)
     net_done(&net);
 }
 
-#define CASE(name) cmocka_unit_test_setup_teardown(name, make_folder, remove_folder)
+#define CASE(name) cmocka_unit_test_setup_teardown(name, start, scratch_clean)
 
 int main(void)
 {
@@ -230,5 +221,5 @@ int main(void)
         CASE(what_is_no_file_is_left_alone),
         CASE(wisdom_that_names_no_kernel_changes_nothing),
     };
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    return cmocka_run_group_tests(tests, scratch_create, scratch_remove);
 }

@@ -1,7 +1,6 @@
 /* The parts of reports: text, pictures, ticks, a run's numbers read back; and that a report that
  * cannot be made leaves the one before. Whole pages are tested from outside, tests/cli. */
 #include <dirent.h>
-#include <locale.h>
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -15,6 +14,7 @@
 #include <png.h>
 
 #include "engine/memory/alloc.h"
+#include "tests/scratch.h"
 #include "train/report/file_hash.h"
 #include "train/report/history.h"
 #include "train/report/markup.h"
@@ -24,26 +24,9 @@
 
 #define COUNT(a) (sizeof(a) / sizeof *(a))
 
-static char root[64];
-
-static int make_root(void **state)
-{
-    strcpy(root, "/tmp/weft-report-XXXXXX");
-    return mkdtemp(root) ? 0 : -1;
-}
-
-static int remove_root(void **state)
-{
-    char command[128];
-    snprintf(command, sizeof(command), "rm -rf '%s'", root);
-    return system(command);
-}
-
 static void put(const char *name, const char *text)
 {
-    char path[256];
-    snprintf(path, sizeof(path), "%s/%s", root, name);
-    FILE *out = fopen(path, "w");
+    FILE *out = fopen(in_scratch(name), "w");
     assert_non_null(out);
     fputs(text, out);
     fclose(out);
@@ -51,9 +34,7 @@ static void put(const char *name, const char *text)
 
 static char *get(const char *name)
 {
-    char path[256];
-    snprintf(path, sizeof(path), "%s/%s", root, name);
-    FILE *in = fopen(path, "r");
+    FILE *in = fopen(in_scratch(name), "r");
     assert_non_null(in);
     char *text = calloc(1, 1 << 20);
     assert_true(fread(text, 1, (1 << 20) - 1, in) > 0);
@@ -222,7 +203,7 @@ static void a_history_is_what_the_files_say(void **state)
         "{\"event\":\"step\",\"epoch\":1,\"epochs_done\":\"x\"}\n"
         "{\"event\":\"step\",\"epoch\":3,\"epochs_do");
     wf_history h = {0};
-    assert_int_equal(wf_history_read(root, &h, NULL), WEFT_OK);
+    assert_int_equal(wf_history_read(scratch_dir, &h, NULL), WEFT_OK);
     assert_int_equal(h.n_epochs, 3); /* the last line has no end */
     assert_true(h.epochs[0].at == 1.0 && h.epochs[1].at == 2.0);
     assert_true(h.epochs[2].at == 2.25); /* ended early */
@@ -242,7 +223,7 @@ static void what_comes_again_replaces_what_was(void **state)
                      "{\"event\":\"step\",\"epochs_done\":1.5,\"loss\":7}\n"
                      "{\"event\":\"end\",\"status\":\"failed\",\"message\":\"why\"}\n");
     wf_history h = {0};
-    assert_int_equal(wf_history_read(root, &h, NULL), WEFT_OK);
+    assert_int_equal(wf_history_read(scratch_dir, &h, NULL), WEFT_OK);
     assert_int_equal(h.n_epochs, 3);
     assert_true(h.epochs[0].train_loss == 5 && h.epochs[1].train_loss == 40 &&
                 h.epochs[2].train_loss == 30);
@@ -259,8 +240,8 @@ static void nothing_to_read_is_an_error(void **state)
     weft_error err = WEFT_ERROR_INIT;
     put("summary.csv", "epoch,train_loss\n");
     put("log.jsonl", "");
-    assert_int_equal(wf_history_read(root, &h, &err), WEFT_ERR_NOT_FOUND);
-    assert_int_equal(weft_run_write_report(root, &err), WEFT_ERR_NOT_FOUND);
+    assert_int_equal(wf_history_read(scratch_dir, &h, &err), WEFT_ERR_NOT_FOUND);
+    assert_int_equal(weft_run_write_report(scratch_dir, &err), WEFT_ERR_NOT_FOUND);
     assert_int_equal(weft_run_write_report(NULL, NULL), WEFT_ERR_INVALID);
     assert_int_equal(weft_eval_write_report(NULL, NULL, NULL, NULL), WEFT_ERR_INVALID);
     assert_int_equal(weft_eval_write_json("x", NULL, NULL, NULL), WEFT_ERR_INVALID);
@@ -271,10 +252,10 @@ static void a_files_hash_is_xxh128sums(void **state)
     char path[256], text[WF_FILE_HASH_TEXT];
     weft_error err = WEFT_ERROR_INIT;
     put("empty", "");
-    snprintf(path, sizeof(path), "%s/empty", root);
+    snprintf(path, sizeof(path), "%s/empty", scratch_dir);
     assert_int_equal(wf_file_hash(path, text, &err), WEFT_OK);
     assert_string_equal(text, "xxh128:99aa06d3014798d86001c324468d497f");
-    snprintf(path, sizeof(path), "%s/none", root);
+    snprintf(path, sizeof(path), "%s/none", scratch_dir);
     assert_int_equal(wf_file_hash(path, text, &err), WEFT_ERR_IO);
 }
 
@@ -296,7 +277,7 @@ static void put_run(void)
 static int files(void)
 {
     int n = 0;
-    DIR *dir = opendir(root);
+    DIR *dir = opendir(scratch_dir);
     assert_non_null(dir);
     while (readdir(dir))
         n++;
@@ -314,7 +295,7 @@ static void a_report_without_memory_leaves_the_one_before(void **state)
     for (long n = 1;; n++) {
         weft_error err = WEFT_ERROR_INIT;
         wf_alloc_fail_at(n);
-        weft_status status = weft_run_write_report(root, &err);
+        weft_status status = weft_run_write_report(scratch_dir, &err);
         if (wf_alloc_fail_at(0) > 0) {
             assert_int_equal(status, WEFT_OK);
             break;
@@ -337,30 +318,6 @@ static void a_report_without_memory_leaves_the_one_before(void **state)
     free(report);
 }
 
-static void coordinates_do_not_depend_on_the_locale(void **state)
-{
-    static const char *const commas[] = {"de_DE.UTF-8", "fr_FR.UTF-8", "de_DE", "ru_RU.UTF-8"};
-    put_run();
-    assert_int_equal(weft_run_write_report(root, NULL), WEFT_OK);
-    char *before = get("report.html");
-    bool found = false;
-    for (size_t i = 0; i < COUNT(commas) && !found; i++)
-        found = setlocale(LC_ALL, commas[i]) != NULL;
-    if (!found) {
-        free(before);
-        skip(); /* no such locale is installed */
-    }
-    assert_int_equal(weft_run_write_report(root, NULL), WEFT_OK);
-    char number[16];
-    snprintf(number, sizeof(number), "%.1f", 1.5);
-    setlocale(LC_ALL, "C");
-    assert_string_equal(number, "1,5");
-    char *after = get("report.html");
-    assert_string_equal(before, after);
-    free(before);
-    free(after);
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -375,7 +332,6 @@ int main(void)
         cmocka_unit_test(nothing_to_read_is_an_error),
         cmocka_unit_test(a_files_hash_is_xxh128sums),
         cmocka_unit_test(a_report_without_memory_leaves_the_one_before),
-        cmocka_unit_test(coordinates_do_not_depend_on_the_locale),
     };
-    return cmocka_run_group_tests(tests, make_root, remove_root);
+    return cmocka_run_group_tests(tests, scratch_create, scratch_remove);
 }

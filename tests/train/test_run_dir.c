@@ -15,29 +15,8 @@
 #include <jansson.h>
 
 #include "engine/memory/alloc.h"
+#include "tests/scratch.h"
 #include "train/run_dir.h"
-
-static char root[64];
-
-static int make_root(void **state)
-{
-    strcpy(root, "/tmp/weft-run-XXXXXX");
-    return mkdtemp(root) ? 0 : -1;
-}
-
-static int remove_root(void **state)
-{
-    char command[128];
-    snprintf(command, sizeof(command), "rm -rf '%s'", root);
-    return system(command);
-}
-
-static const char *in_root(const char *name)
-{
-    static char path[256];
-    snprintf(path, sizeof(path), "%s/%s", root, name);
-    return path;
-}
 
 static bool exists(const char *path)
 {
@@ -48,7 +27,7 @@ static weft_status create(const char *name, bool numbered, bool overwrite, weft_
                           weft_error *err)
 {
     *err = (weft_error)WEFT_ERROR_INIT;
-    return weft_run_create(&(weft_run_opts){in_root(name), numbered, overwrite}, run, err);
+    return weft_run_create(&(weft_run_opts){in_scratch(name), numbered, overwrite}, run, err);
 }
 
 /* A run with one epoch and, if so, a result. */
@@ -70,20 +49,20 @@ static void a_run_that_never_trained_leaves_nothing(void **state)
     weft_run *run = NULL;
     weft_error err;
     assert_int_equal(create("a/b/never", false, false, &run, &err), WEFT_OK);
-    assert_true(exists(in_root("a/b/never/log.jsonl")));
+    assert_true(exists(in_scratch("a/b/never/log.jsonl")));
     weft_run_destroy(run);
-    assert_false(exists(in_root("a/b/never")));
+    assert_false(exists(in_scratch("a/b/never")));
 }
 
 static void a_directory_of_others_is_not_removed(void **state)
 {
     weft_run *run = NULL;
     weft_error err;
-    assert_int_equal(mkdir(in_root("others"), 0777), 0);
+    assert_int_equal(mkdir(in_scratch("others"), 0777), 0);
     assert_int_equal(create("others", false, false, &run, &err), WEFT_OK);
     weft_run_destroy(run);
-    assert_true(exists(in_root("others")));
-    assert_false(exists(in_root("others/log.jsonl")));
+    assert_true(exists(in_scratch("others")));
+    assert_false(exists(in_scratch("others/log.jsonl")));
 }
 
 static void a_directory_with_a_run_is_refused(void **state)
@@ -94,7 +73,7 @@ static void a_directory_with_a_run_is_refused(void **state)
     assert_int_equal(create("taken", false, false, &run, &err), WEFT_ERR_STATE);
     assert_null(run);
     assert_non_null(strstr(err.text, "already holds a run"));
-    assert_true(exists(in_root("taken/result.json")));
+    assert_true(exists(in_scratch("taken/result.json")));
 }
 
 static void overwriting_starts_from_nothing(void **state)
@@ -103,10 +82,10 @@ static void overwriting_starts_from_nothing(void **state)
     weft_error err;
     make_run("again", true);
     assert_int_equal(create("again", false, true, &run, &err), WEFT_OK);
-    assert_false(exists(in_root("again/result.json")));
+    assert_false(exists(in_scratch("again/result.json")));
     wf_run_keep(run);
     weft_run_destroy(run);
-    FILE *summary = fopen(in_root("again/summary.csv"), "r");
+    FILE *summary = fopen(in_scratch("again/summary.csv"), "r");
     assert_non_null(summary);
     char line[256];
     assert_non_null(fgets(line, sizeof(line), summary));
@@ -121,14 +100,14 @@ static void numbered_runs_find_a_free_name(void **state)
     make_run("n", false);
     make_run("n-2", false);
     assert_int_equal(create("n", true, false, &run, &err), WEFT_OK);
-    assert_string_equal(weft_run_path(run), in_root("n-3"));
+    assert_string_equal(weft_run_path(run), in_scratch("n-3"));
     weft_run_destroy(run);
 }
 
 static void a_place_that_cannot_be_written_is_named(void **state)
 {
     static const char *const paths[] = {"file", "file/below", "file/below/that"};
-    FILE *file = fopen(in_root("file"), "w");
+    FILE *file = fopen(in_scratch("file"), "w");
     assert_non_null(file);
     fclose(file);
     for (int i = 0; i < 3; i++) {
@@ -136,7 +115,7 @@ static void a_place_that_cannot_be_written_is_named(void **state)
         weft_error err;
         assert_int_equal(create(paths[i], false, false, &run, &err), WEFT_ERR_IO);
         assert_null(run);
-        assert_non_null(strstr(err.text, in_root(paths[i])));
+        assert_non_null(strstr(err.text, in_scratch(paths[i])));
     }
 }
 
@@ -163,7 +142,7 @@ static void lines_and_documents_say_what_they_were_given(void **state)
     assert_int_equal(wf_run_write_result(run, &r, &err), WEFT_OK);
     weft_run_destroy(run);
 
-    FILE *log = fopen(in_root("said/log.jsonl"), "r");
+    FILE *log = fopen(in_scratch("said/log.jsonl"), "r");
     static const char *const events[] = {"step", "epoch", "end"};
     char line[1024];
     assert_non_null(log);
@@ -178,14 +157,14 @@ static void lines_and_documents_say_what_they_were_given(void **state)
     }
     fclose(log);
 
-    FILE *summary = fopen(in_root("said/summary.csv"), "r");
+    FILE *summary = fopen(in_scratch("said/summary.csv"), "r");
     assert_non_null(summary);
     assert_non_null(fgets(line, sizeof(line), summary));
     assert_non_null(fgets(line, sizeof(line), summary));
     assert_string_equal(line, "1,0.25,50,,,0.1,9,2\n");
     fclose(summary);
 
-    json_t *result = json_load_file(in_root("said/result.json"), 0, NULL);
+    json_t *result = json_load_file(in_scratch("said/result.json"), 0, NULL);
     assert_true(json_number_value(json_object_get(result, "test_acc1")) == 92.5);
     assert_int_equal(json_integer_value(json_object_get(result, "epochs")), 1);
     assert_true(json_is_null(json_object_get(result, "test_loss")));
@@ -215,7 +194,7 @@ static void memory_that_is_out_leaves_nothing(void **state)
             break;
         }
         assert_int_equal(err.status, status);
-        assert_false(exists(in_root("memory")));
+        assert_false(exists(in_scratch("memory")));
         failures += status != WEFT_OK;
     }
     assert_true(failures > 5);
@@ -233,5 +212,5 @@ int main(void)
         cmocka_unit_test(memory_that_is_out_leaves_nothing),
         cmocka_unit_test(lines_and_documents_say_what_they_were_given),
     };
-    return cmocka_run_group_tests(tests, make_root, remove_root);
+    return cmocka_run_group_tests(tests, scratch_create, scratch_remove);
 }

@@ -8,9 +8,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "engine/context/c_locale.h"
 #include "engine/context/error.h"
 #include "engine/memory/alloc.h"
-#include "train/c_locale.h"
 #include "train/report/markup.h"
 
 enum { MOST_ITEMS = 1 << 24 };

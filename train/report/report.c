@@ -3,10 +3,10 @@
 
 #include <unistd.h>
 
+#include "engine/context/c_locale.h"
 #include "engine/context/error.h"
 #include "engine/files/atomic_file.h"
 #include "engine/memory/alloc.h"
-#include "train/c_locale.h"
 #include "train/config.h"
 #include "train/report/evaluation.h"
 #include "train/report/figures.h"

@@ -1,7 +1,8 @@
-/* Files have points in their numbers, whatever the program's locale: it may have commas, and
- * printf and strtod follow it. For the calling thread only. */
-#ifndef WF_TRAIN_C_LOCALE_H
-#define WF_TRAIN_C_LOCALE_H
+/* Numbers in files, in arguments and in what PyTorch prints, too, have points, whatever the
+ * program's locale: it may have commas, and printf and strtod follow it. For the calling thread
+ * only. */
+#ifndef WF_CONTEXT_C_LOCALE_H
+#define WF_CONTEXT_C_LOCALE_H
 
 #include <locale.h>
 #include <stdbool.h>
