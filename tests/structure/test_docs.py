@@ -25,6 +25,7 @@ WEFT, WEFT_BENCH = sys.argv.pop(1), sys.argv.pop(1)
 ROOMS = ("bench", "cli", "comm", "data", "docs", "engine", "examples", "include", "kernels",
          "modules", "tests", "train")
 SOURCE = (".c", ".h", ".cc", ".def", ".py", ".build", ".map")
+SCRIPTS = {"./dev compare": "bench/compare.py", "./dev convert": "modules/convert.py"}
 FILE = re.compile(r"[\w<>*.-]+(?:/[\w<>*.-]+)*")
 NOTE = r"Note \[([^\]]+)\]"
 
@@ -99,8 +100,10 @@ def help_of(command):
         argv = [WEFT_BENCH, "--help"]
     elif program == "weft":
         argv = [WEFT, *rest.split(), "--help"]
+    elif rest:  # not by ./dev, which would build first
+        argv = [sys.executable, os.path.join(ROOT, SCRIPTS[command]), "--help"]
     else:
-        argv = [os.path.join(ROOT, "dev"), *(rest.split() or ["help"]), *(["--help"] if rest else [])]
+        argv = [os.path.join(ROOT, "dev"), "help"]
     run = subprocess.run(argv, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
                          timeout=60)
     return run.stdout if run.returncode == 0 else ""
@@ -137,7 +140,7 @@ def owner(words):
         return "weft-bench"
     if verb == "train":
         return "weft train"
-    return f"./dev {verb}" if verb in ("compare", "convert") else "./dev"
+    return f"./dev {verb}" if f"./dev {verb}" in SCRIPTS else "./dev"
 
 
 def flags(text):
@@ -188,8 +191,8 @@ class Docs(unittest.TestCase):
         weft, dev = commands()
         self.assertIn("train", weft)
         self.assertIn("torch-python", dev)
-        everything = [f"weft {name}" for name in weft] + ["weft", "weft-bench", "./dev", "./dev compare",
-                                                          "./dev convert", "tests/shapes/shapes.h"]
+        everything = [f"weft {name}" for name in weft] + [
+            "weft", "weft-bench", "./dev", "tests/shapes/shapes.h", *SCRIPTS]
         seen = 0
         for page, text in PAGES.items():
             scripts = [word for word in FILE.findall(text) if word in CODE and word.endswith(".py")]
