@@ -79,12 +79,12 @@ static inline const float *wf_column(const float *row, int w)
     return (const float *)((uintptr_t)row + (uintptr_t)((intptr_t)w * L * (int)sizeof *row));
 }
 
-/* Asks for n pixels, `ahead` of p, into the second-level cache: a plane of several bands comes from
- * far away, and the hardware fetches too little ahead of rows taken a piece at a time. */
+/* Asks for n pixels, `ahead` of p. */
 WF_INLINE void wf_depthwise_fetch(const float *p, int ahead, int n)
 {
+    p = wf_opaque(wf_column(p, ahead));
     for (int j = 0; j < n; j += L < 16 ? 16 / L : 1)
-        __builtin_prefetch(wf_column(p, ahead + j), 0, 2);
+        __builtin_prefetch(wf_column(p, j));
 }
 
 #endif

@@ -2,12 +2,19 @@
  *
  * A tile is up to eight neighbouring outputs of a row, whose sums stay in registers over all kernel
  * rows. Each input is loaded once per kernel row and goes to every output that wants it; the padding
- * is never loaded. A band of rows that fits the first-level cache is taken tile column by tile column,
- * so that what differs between tiles is decided once a column. An output's sum runs over r, then s,
- * whatever the tile. See depthwise.h. */
+ * is never loaded. Tiles are taken row by row, so that memory sees two streams, which are fetched ahead
+ * by hand: what a plane needs next is the next plane, which the hardware knows too late. An output's
+ * sum runs over r, then s, whatever the tile. See depthwise.h. */
 #include "kernels/conv2d/depthwise.h"
 
-enum { MAX_T = 8, MAX_S = 5 };
+enum {
+    MIN_T = 4, /* narrower images are rare and take the general way */
+    MAX_T = 8,
+    MAX_S = 5,
+    LEFT = 1, /* sides on which columns may be missing */
+    RIGHT = 2,
+    AHEAD = 48 /* outputs that are fetched ahead */
+};
 
 typedef struct plane {
     const float *x, *w;
@@ -15,14 +22,8 @@ typedef struct plane {
     float *y;
 } plane;
 
-/* Outputs [q, q + T) of rows [p0, p1). Columns [lo, hi) of those that they read, from w0 on, lie in
- * the image. */
-typedef struct column {
-    int p0, p1, q, T, w0, lo, hi;
-} column;
-
-/* One kernel row. S, STRIDE, T and EDGE are constants where this is called. */
-WF_INLINE void kernel_row(const int S, const int STRIDE, const int T, const bool EDGE,
+/* One kernel row. S, STRIDE, T and SIDES are constants where this is called. */
+WF_INLINE void kernel_row(const int S, const int STRIDE, const int T, const int SIDES,
                           const float *x, int lo, int hi, const float *w, wf_vf *sum)
 {
     const int N = (T - 1) * STRIDE + S;
@@ -33,7 +34,7 @@ WF_INLINE void kernel_row(const int S, const int STRIDE, const int T, const bool
     WF_UNROLL
     for (int j = 0; j < N; j++) {
         /* no more than S - 1 columns are missing on either side */
-        if (EDGE && ((j < S - 1 && j < lo) || (j > N - S && j >= hi)))
+        if ((SIDES & LEFT && j < S - 1 && j < lo) || (SIDES & RIGHT && j > N - S && j >= hi))
             continue;
         const wf_vf v = wf_vload(x + j * L);
         WF_UNROLL
@@ -43,112 +44,157 @@ WF_INLINE void kernel_row(const int S, const int STRIDE, const int T, const bool
     }
 }
 
-/* Every column that is read lies in the image where EDGE is false. */
-WF_INLINE void tiles(const int S, const int STRIDE, const int T, const bool EDGE,
-                     const wf_depthwise *g, const plane *a, const column *c)
+/* What all rows of outputs share. Vector stores may alias anything but locals, so it is made one. */
+typedef struct shared {
+    ptrdiff_t step; /* in x from one kernel row to the next */
+    int fetch[2];   /* what lies so many columns in front is fetched ahead; the strided row, too */
+    wf_vf bias;
+} shared;
+
+WF_INLINE shared shared_of(const int STRIDE, const wf_depthwise *g, const plane *a)
 {
-    const ptrdiff_t line = (ptrdiff_t)g->W * L, x_step = g->h_step * line;
-    const int lo = c->lo, hi = c->hi, W = g->W, Q = g->Q, rows = c->p1 - c->p0;
-    const int fetch_x = g->fetch[0], fetch_y = g->fetch[1];
-    const wf_depthwise_row *row = g->row + c->p0; /* vector stores may alias anything but locals */
-    const float *const x0 = wf_column(a->x, c->w0), *const w0 = a->w;
-    const wf_vf bias = a->bias;
-    float *y = a->y + ((size_t)c->p0 * (size_t)Q + (size_t)c->q) * L;
-    for (int p = 0; p < rows; p++, row++, y += (size_t)Q * L) {
-        const int taps = row->n;
-        const float *x = x0 + row->h * line, *w = w0 + (ptrdiff_t)row->r * S * L;
-        wf_vf sum[MAX_T];
-        if (fetch_y) {
-            wf_depthwise_fetch(y, fetch_y, T);
-            for (int r = 0; r < STRIDE; r++)
-                wf_depthwise_fetch(x, fetch_x + r * W, T * STRIDE);
-        }
-        WF_UNROLL
-        for (int t = 0; t < T; t++)
-            sum[t] = bias;
-        if (S == 3 && taps == 3) { /* one after the other: the short loop costs as much again */
-            kernel_row(S, STRIDE, T, EDGE, x, lo, hi, w, sum);
-            x = wf_opaque(x + x_step);
-            kernel_row(S, STRIDE, T, EDGE, x, lo, hi, w + S * L, sum);
-            x = wf_opaque(x + x_step);
-            kernel_row(S, STRIDE, T, EDGE, x, lo, hi, w + 2 * S * L, sum);
-        } else {
-            for (int r = 0; r < taps; r++, x = wf_opaque(x + x_step), w += S * L)
-                kernel_row(S, STRIDE, T, EDGE, x, lo, hi, w, sum);
-        }
-        WF_UNROLL
-        for (int t = 0; t < T; t++)
-            wf_vstore(y + t * L, sum[t]);
-    }
+    const int fetch = AHEAD * STRIDE + (g->R - 1) * g->W;
+    return (shared){(ptrdiff_t)g->h_step * g->W * L, {fetch, fetch + g->W}, a->bias};
 }
 
-WF_INLINE void tiles_of_any_width(const int S, const int STRIDE, const wf_depthwise *g,
-                                  const plane *a, const column *c)
+/* A row of outputs: n kernel rows, the first at w, meet the image, the first at x. */
+typedef struct strip {
+    const float *x, *w;
+    float *y;
+    int n;
+} strip;
+
+WF_INLINE strip strip_of(const int S, const plane *a, wf_depthwise_row row, int p, int W, int Q)
 {
-    const bool edge = c->lo > 0 || c->hi < (c->T - 1) * STRIDE + S;
-    switch (edge ? -c->T : c->T) {
-    case 8: tiles(S, STRIDE, 8, false, g, a, c); break;
-    case 7: tiles(S, STRIDE, 7, false, g, a, c); break;
-    case 6: tiles(S, STRIDE, 6, false, g, a, c); break;
-    case 5: tiles(S, STRIDE, 5, false, g, a, c); break;
-    case -8: tiles(S, STRIDE, 8, true, g, a, c); break;
-    case -7: tiles(S, STRIDE, 7, true, g, a, c); break;
-    case -6: tiles(S, STRIDE, 6, true, g, a, c); break;
-    case -5: tiles(S, STRIDE, 5, true, g, a, c); break;
-    case 4:
-    case -4: tiles(S, STRIDE, 4, true, g, a, c); break;
+    return (strip){a->x + (ptrdiff_t)row.h * W * L, a->w + (ptrdiff_t)row.r * S * L,
+                   a->y + (ptrdiff_t)p * Q * L, row.n};
+}
+
+/* Outputs [q, q + T), which read x from column v on: of those columns, [lo, hi) lie in the image. */
+WF_INLINE void tile(const int S, const int STRIDE, const int T, const int SIDES, const shared *all,
+                    strip a, int q, int v, int lo, int hi)
+{
+    const float *x = wf_column(a.x, v), *w = a.w;
+    float *y = a.y + q * L;
+    int n = a.n;
+    wf_vf sum[MAX_T];
+    wf_depthwise_fetch(y, AHEAD, T);
+    for (int r = 0; r < STRIDE; r++)
+        wf_depthwise_fetch(x, all->fetch[r], T * STRIDE);
+    WF_UNROLL
+    for (int t = 0; t < T; t++)
+        sum[t] = all->bias;
+    for (; n > 3; n--, x = wf_opaque(x + all->step), w += S * L)
+        kernel_row(S, STRIDE, T, SIDES, x, lo, hi, w, sum);
+    switch (n) { /* a loop over three would cost as much again */
     case 3:
-    case -3: tiles(S, STRIDE, 3, true, g, a, c); break;
+        kernel_row(S, STRIDE, T, SIDES, x, lo, hi, w, sum);
+        x = wf_opaque(x + all->step);
+        w = wf_opaque(w + S * L);
+        /* fall through */
     case 2:
-    case -2: tiles(S, STRIDE, 2, true, g, a, c); break;
-    case 1:
-    case -1: tiles(S, STRIDE, 1, true, g, a, c); break;
+        kernel_row(S, STRIDE, T, SIDES, x, lo, hi, w, sum);
+        x = wf_opaque(x + all->step);
+        w = wf_opaque(w + S * L);
+        /* fall through */
+    case 1: kernel_row(S, STRIDE, T, SIDES, x, lo, hi, w, sum);
+    }
+    WF_UNROLL
+    for (int t = 0; t < T; t++)
+        wf_vstore(y + t * L, sum[t]);
+}
+
+/* All rows where the kernel is centred, PAD = (S - 1) / 2, in tiles of T. Where Q is no multiple, some
+ * neighbours overlap by one output, which both compute alike. With several tiles T is at least 5, so
+ * that only the first and the last meet a border. */
+WF_INLINE void centred(const int S, const int STRIDE, const int T, const wf_depthwise *g,
+                       const plane *a)
+{
+    const int PAD = (S - 1) / 2, N = (T - 1) * STRIDE + S;
+    const int Q = g->Q, tiles = (Q + T - 1) / T, whole = Q - tiles * (T - 1);
+    const int last = STRIDE == 1 ? N - PAD : g->W + PAD - (Q - T) * STRIDE; /* hi of the last */
+    const shared all = shared_of(STRIDE, g, a);
+    const plane at = *a;
+    const wf_depthwise_row *const row = g->row;
+    const int P = g->P, W = g->W;
+    for (int p = 0; p < P && tiles == 1; p++) {
+        const strip m = strip_of(S, &at, row[p], p, W, Q);
+        tile(S, STRIDE, T, LEFT | RIGHT, &all, m, 0, -PAD, PAD, last);
+    }
+    for (int p = 0; p < P && tiles > 1; p++) {
+        const strip m = strip_of(S, &at, row[p], p, W, Q);
+        tile(S, STRIDE, T, LEFT, &all, m, 0, -PAD, PAD, N);
+        int q = whole > 1 ? T : T - 1; /* the first `whole` do not overlap the next */
+        for (int i = 1; i < tiles - 1; i++) {
+            tile(S, STRIDE, T, 0, &all, m, q, q * STRIDE - PAD, 0, N);
+            q += whole > i + 1 ? T : T - 1;
+        }
+        tile(S, STRIDE, T, RIGHT, &all, m, q, q * STRIDE - PAD, 0, last);
     }
 }
 
-typedef void tiles_fn(const wf_depthwise *g, const plane *a, const column *c);
+/* All rows, with any padding; tiles as above, or one of Q = T outputs. */
+WF_INLINE void shifted(const int S, const int STRIDE, const int T, const wf_depthwise *g,
+                       const plane *a)
+{
+    const int padding = g->padding[1], W = g->W, P = g->P, Q = g->Q;
+    const shared all = shared_of(STRIDE, g, a);
+    for (int p = 0; p < P; p++) {
+        const strip m = strip_of(S, a, g->row[p], p, W, Q);
+        for (int i = 0; i < Q; i += T) {
+            const int q = i + T < Q ? i : Q - T, v = q * STRIDE - padding;
+            tile(S, STRIDE, T, LEFT | RIGHT, &all, m, q, v, -v, W - v);
+        }
+    }
+}
 
-static void tiles_3(const wf_depthwise *g, const plane *a, const column *c)
+WF_INLINE void rows(const int S, const int STRIDE, const wf_depthwise *g, const plane *a)
 {
-    tiles_of_any_width(3, 1, g, a, c);
+    const wf_tiling cut = wf_tiling_of(g->Q, MAX_T);
+    const int T = cut.narrow + (cut.wide > 0);
+    const bool general = g->padding[1] != (S - 1) / 2 || T < MIN_T;
+    switch (general ? -(T < 4 ? T : 4) : T) {
+    case 8: centred(S, STRIDE, 8, g, a); break;
+    case 7: centred(S, STRIDE, 7, g, a); break;
+    case 6: centred(S, STRIDE, 6, g, a); break;
+    case 5: centred(S, STRIDE, 5, g, a); break;
+    case 4: centred(S, STRIDE, 4, g, a); break;
+    case -4: shifted(S, STRIDE, 4, g, a); break;
+    case -3: shifted(S, STRIDE, 3, g, a); break;
+    case -2: shifted(S, STRIDE, 2, g, a); break;
+    case -1: shifted(S, STRIDE, 1, g, a); break;
+    }
 }
-static void tiles_3_strided(const wf_depthwise *g, const plane *a, const column *c)
+
+typedef void rows_fn(const wf_depthwise *g, const plane *a);
+
+static void rows_3(const wf_depthwise *g, const plane *a)
 {
-    tiles_of_any_width(3, 2, g, a, c);
+    rows(3, 1, g, a);
 }
-static void tiles_5(const wf_depthwise *g, const plane *a, const column *c)
+static void rows_3_strided(const wf_depthwise *g, const plane *a)
 {
-    tiles_of_any_width(5, 1, g, a, c);
+    rows(3, 2, g, a);
 }
-static void tiles_5_strided(const wf_depthwise *g, const plane *a, const column *c)
+static void rows_5(const wf_depthwise *g, const plane *a)
 {
-    tiles_of_any_width(5, 2, g, a, c);
+    rows(5, 1, g, a);
+}
+static void rows_5_strided(const wf_depthwise *g, const plane *a)
+{
+    rows(5, 2, g, a);
 }
 
 /* NULL: none for this width of the kernel. */
-static tiles_fn *tiles_function(const wf_depthwise *g)
+static rows_fn *rows_function(const wf_depthwise *g)
 {
     if (g->dilation[1] != 1 || g->stride[1] > 2 || g->padding[1] < 0 || g->padding[1] >= g->S)
         return NULL;
     if (g->S == 3)
-        return g->stride[1] == 1 ? tiles_3 : tiles_3_strided;
+        return g->stride[1] == 1 ? rows_3 : rows_3_strided;
     if (g->S == 5)
-        return g->stride[1] == 1 ? tiles_5 : tiles_5_strided;
+        return g->stride[1] == 1 ? rows_5 : rows_5_strided;
     return NULL;
-}
-
-static void band(const wf_depthwise *g, tiles_fn *fn, const plane *a, int p0, int p1)
-{
-    const wf_tiling cut = wf_tiling_of(g->Q, MAX_T);
-    column c = {.p0 = p0, .p1 = p1, .w0 = -g->padding[1]};
-    for (int i = 0; i < cut.tiles; i++) {
-        c.T = cut.narrow + (i < cut.wide);
-        c.lo = -c.w0;
-        c.hi = g->W - c.w0;
-        fn(g, a, &c);
-        c.q += c.T;
-        c.w0 += c.T * g->stride[1];
-    }
 }
 
 /* ---- any kernel, stride, padding and dilation ------------------------------------------------ */
@@ -200,10 +246,10 @@ static void row_any(const wf_depthwise *g, const plane *a, int p)
 void WF_ISA_FN(wf_depthwise_correlate)(const wf_depthwise *g, const float *x, const float *w,
                                        wf_vf bias, float *y)
 {
-    tiles_fn *const fn = tiles_function(g);
+    rows_fn *const fn = rows_function(g);
     const plane a = {x, w, bias, y};
-    for (int p = 0; fn && p < g->P; p += g->band)
-        band(g, fn, &a, p, p + g->band < g->P ? p + g->band : g->P);
+    if (fn)
+        fn(g, &a);
     for (int p = 0; !fn && p < g->P; p++)
         row_any(g, &a, p);
 }
