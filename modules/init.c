@@ -1,11 +1,13 @@
 /* Initial values. Element i of a tensor depends on the context's seed, the number of the draw and i
- * alone (Philox4x32-10: Salmon et al. 2011, "Parallel random numbers: as easy as 1, 2, 3").
+ * alone (Philox4x32-10: Salmon et al. 2011, "Parallel random numbers: as easy as 1, 2, 3"), so the
+ * context's threads draw parts of it.
  *
  * Threading rule: the context's. */
 #include <math.h>
 
 #include <Random123/philox.h>
 
+#include "engine/run/workers.h"
 #include "modules/internal.h"
 #include "weft/init.h"
 
@@ -57,8 +59,42 @@ void weft_init_skip_end(weft_context *ctx, bool was)
     ctx->skip_init = was;
 }
 
-/* Fills t with a + b * u, where u is uniform in [0, 1) or standard normal (Box and Muller 1958);
- * TAIL: with the standard normal quantiles of these. */
+/* a + b * u, where u is uniform in [0, 1) or standard normal (Box and Muller 1958); TAIL: the
+ * standard normal quantiles of these. */
+typedef struct draw {
+    distribution d;
+    double a, b;
+    uint64_t seed, stream;
+    int64_t n;
+    weft_dtype dtype;
+    void *data;
+} draw;
+
+/* A worker's share of the pairs. */
+static void draw_share(void *user, int worker, int workers)
+{
+    const draw *w = user;
+    const int64_t pairs = (w->n + 1) / 2, end = pairs * (worker + 1) / workers;
+    for (int64_t pair = pairs * worker / workers; pair < end; pair++) {
+        philox4x32_ctr_t r = random_block(w->seed, w->stream, (uint64_t)pair);
+        double u[2];
+        two_uniforms(&r, u);
+        if (w->d == NORMAL) {
+            double radius = sqrt(-2.0 * log(1.0 - u[0])), angle = TWO_PI * u[1];
+            u[0] = radius * cos(angle);
+            u[1] = radius * sin(angle);
+        }
+        for (int k = 0; k < 2 && 2 * pair + k < w->n; k++) {
+            double value = w->a + w->b * u[k];
+            if (w->d == TAIL)
+                value = normal_quantile(value);
+            wf_float_set(w->dtype, w->data, 2 * pair + k, value);
+        }
+    }
+}
+
+enum { DRAWN_BY_ONE = 16384 /* waking the others takes longer */ };
+
 static weft_status fill(weft_tensor *t, distribution d, double a, double b, const char *what)
 {
     if (t == NULL)
@@ -74,26 +110,8 @@ static weft_status fill(weft_tensor *t, distribution d, double a, double b, cons
     void *data = weft_tensor_data(t);
     if (data == NULL)
         return weft_error_status(ctx);
-    int64_t n = weft_shape_count(weft_tensor_shape(t));
-    for (int64_t i = 0; i < n; i += 2) {
-        philox4x32_ctr_t r = random_block(seed, stream, (uint64_t)i / 2);
-        double u[2];
-        two_uniforms(&r, u);
-        if (d == NORMAL) {
-            double radius = sqrt(-2.0 * log(1.0 - u[0])), angle = TWO_PI * u[1];
-            u[0] = radius * cos(angle);
-            u[1] = radius * sin(angle);
-        }
-        for (int k = 0; k < 2 && i + k < n; k++) {
-            double value = a + b * u[k];
-            if (d == TAIL)
-                value = normal_quantile(value);
-            if (dtype == WEFT_F64)
-                ((double *)data)[i + k] = value;
-            else
-                ((float *)data)[i + k] = (float)value;
-        }
-    }
+    draw w = {d, a, b, seed, stream, weft_shape_count(weft_tensor_shape(t)), dtype, data};
+    wf_on_workers(ctx->topology, w.n > DRAWN_BY_ONE ? ctx->threads : 1, draw_share, &w);
     return WEFT_OK;
 }
 
@@ -127,14 +145,10 @@ weft_status weft_init_trunc_normal(weft_tensor *t, double mean, double std, doub
     if (weft_tensor_context(t)->skip_init)
         return WEFT_OK;
     void *data = weft_tensor_data(t);
+    const weft_dtype dtype = weft_tensor_dtype(t);
     for (int64_t i = 0, n = weft_shape_count(weft_tensor_shape(t)); i < n; i++) {
-        bool f32 = weft_tensor_dtype(t) == WEFT_F32;
-        double z = f32 ? (double)((float *)data)[i] : ((double *)data)[i];
-        double value = fmin(fmax(mean + std * z, low), high);
-        if (f32)
-            ((float *)data)[i] = (float)value;
-        else
-            ((double *)data)[i] = value;
+        double z = wf_float_get(dtype, data, i);
+        wf_float_set(dtype, data, i, fmin(fmax(mean + std * z, low), high));
     }
     return WEFT_OK;
 }

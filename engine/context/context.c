@@ -15,15 +15,15 @@ static weft_status start(weft_context *ctx)
     WF_TRY(wf_memory_create(&ctx->memory, ctx->topology, NULL, &ctx->error));
     WF_TRY(wf_ring_init(&ctx->ring, ctx, &ctx->error));
     WF_TRY(wf_plan_cache_create(ctx));
-    return wf_pool_create(ctx);
+    return wf_replay_create(ctx);
 }
 
 /* What only a living context has; the rest goes with the last tensor. */
 static void stop(weft_context *ctx)
 {
-    wf_pool_destroy(ctx->pool);
+    wf_replay_destroy(ctx->replay);
     wf_plan_cache_destroy(ctx->plans);
-    ctx->pool = NULL;
+    ctx->replay = NULL;
     ctx->plans = NULL;
 }
 
@@ -100,8 +100,8 @@ void weft_context_destroy(weft_context *ctx)
 {
     if (!ctx || ctx->closed)
         return;
-    if (ctx->pool && wf_pool_trace(ctx->pool))
-        wf_trace_write(wf_pool_trace(ctx->pool), ctx->trace_path, &ctx->error);
+    if (ctx->replay && wf_replay_trace(ctx->replay))
+        wf_trace_write(wf_replay_trace(ctx->replay), ctx->trace_path, &ctx->error);
     wf_graph_done(&ctx->graph);
     stop(ctx);
     ctx->closed = true;

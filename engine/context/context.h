@@ -12,7 +12,7 @@
 #include "engine/tune/wisdom.h"
 
 typedef struct wf_plan_cache wf_plan_cache;
-typedef struct wf_pool wf_pool;
+typedef struct wf_replay wf_replay;
 typedef struct wf_custom wf_custom;
 void wf_customs_free(wf_custom *first); /* engine/graph/custom_op.c */
 
@@ -42,7 +42,7 @@ struct weft_context {
     void *modules;      /* what the modules room keeps for this context, freed by wf_free */
     wf_custom *customs; /* ops from outside the library that were used */
     wf_plan_cache *plans;
-    wf_pool *pool;
+    wf_replay *replay;
 };
 
 /* Seed and streams of the counter-based generator: (seed, stream) keys one tensor's numbers. */

@@ -141,7 +141,7 @@ static weft_status run_request(weft_context *ctx, wf_request *r)
     wf_plan *plan;
     WF_TRY(wf_plan_lookup(ctx, r, off, &plan));
     WF_TRY(make_stores(ctx, plan));
-    return wf_pool_run(ctx, plan, check);
+    return wf_replay_run(ctx, plan, check);
 }
 
 /* After a run: what was assigned is the stored tensors' content, or, after a failure, gradients

@@ -5,6 +5,7 @@
 #define WF_RUN_RUN_H
 
 #include "engine/plan/plan.h"
+#include "engine/run/workers.h"
 
 /* One replay. */
 struct wf_run {
@@ -21,13 +22,13 @@ struct wf_run {
 };
 
 /* What lives as long as the context: arena, scratch, counters. */
-weft_status wf_pool_create(weft_context *ctx);
-void wf_pool_destroy(wf_pool *pool);
+weft_status wf_replay_create(weft_context *ctx);
+void wf_replay_destroy(wf_replay *replay);
 /* Binds buffers, grows the arena if needed, runs, reports a tile's failure as the context's error
  * (nothing is committed then). Values to be kept have their stores allocated already. `check`: the
  * interpreter runs it, and nodes recorded in anomaly mode must give finite numbers. */
-weft_status wf_pool_run(weft_context *ctx, const wf_plan *plan, bool check);
-size_t wf_pool_arena_bytes(const wf_pool *pool);
+weft_status wf_replay_run(weft_context *ctx, const wf_plan *plan, bool check);
+size_t wf_replay_arena_bytes(const wf_replay *replay);
 
 /* Executors. */
 typedef struct wf_scheduler wf_scheduler;
@@ -47,10 +48,6 @@ static inline bool wf_run_failed(wf_run *run)
     return atomic_load_explicit(&run->failed, memory_order_relaxed) != 0;
 }
 
-/* Denormals: flushed to zero by every worker, the thread's state restored on leaving. */
-unsigned wf_denormals_off(void);
-void wf_denormals_restore(unsigned state);
-
 /* ---- trace.c: a timeline in Chrome's trace format, one row a worker, one slice a tile ---- */
 typedef struct wf_trace wf_trace;
 wf_trace *wf_trace_create(int workers);
@@ -59,6 +56,6 @@ void wf_trace_slice(wf_trace *t, int worker, const wf_task *task, int64_t tile, 
 double wf_trace_now(void); /* seconds */
 weft_status wf_trace_write(const wf_trace *t, const char *path, weft_error *err);
 void wf_trace_destroy(wf_trace *t);
-wf_trace *wf_pool_trace(const wf_pool *pool); /* NULL: off */
+wf_trace *wf_replay_trace(const wf_replay *replay); /* NULL: off */
 
 #endif

@@ -1,12 +1,11 @@
 /* What the trials of all families share; see trial.h. */
 #include "engine/tune/trial.h"
 
-#include <omp.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "engine/context/error.h"
-#include "engine/run/run.h"
+#include "engine/run/workers.h"
 
 size_t wf_trial_cache_bytes(const wf_topology *topology)
 {
@@ -82,19 +81,19 @@ void wf_trial_done(wf_trial *t)
     *t = (wf_trial){0};
 }
 
+typedef struct trial_run {
+    const wf_trial *t;
+    int set;
+} trial_run;
+
+static void run_tiles(void *user, int worker, int workers)
+{
+    const trial_run *r = user;
+    r->t->tiles(r->t, r->set, worker);
+}
+
 void wf_trial_run(const wf_trial *t, int set)
 {
     const wf_trial_place *place = &t->data->place;
-    int caller_threads = omp_get_max_threads();
-#pragma omp parallel num_threads(place->threads) default(none) shared(t, place, set)
-    {
-        wf_saved_binding saved;
-        unsigned denormals = wf_denormals_off();
-        omp_set_num_threads(1); /* Note [oneDNN and threads] */
-        wf_topology_bind(place->topology, omp_get_thread_num(), &saved);
-        t->tiles(t, set, omp_get_thread_num());
-        wf_topology_unbind(&saved);
-        wf_denormals_restore(denormals);
-    }
-    omp_set_num_threads(caller_threads);
+    wf_on_workers(place->topology, place->threads, run_tiles, &(trial_run){t, set});
 }

@@ -94,10 +94,10 @@ static void forget(small_net *net)
     uint64_t gen = ctx->graph.gen;
     wf_graph_done(&ctx->graph);
     ctx->graph.gen = gen + 1;
-    wf_pool_destroy(ctx->pool);
+    wf_replay_destroy(ctx->replay);
     wf_plan_cache_destroy(ctx->plans);
     assert_int_equal(wf_plan_cache_create(ctx), WEFT_OK);
-    assert_int_equal(wf_pool_create(ctx), WEFT_OK);
+    assert_int_equal(wf_replay_create(ctx), WEFT_OK);
     for (int i = 0; i < NET_PARAMS; i++) {
         weft_tensor_unref(net->param[i]->grad);
         net->param[i]->grad = NULL;

@@ -186,6 +186,30 @@ static void layers_differ_and_a_seed_repeats_them(void **state)
     weft_context_destroy(again);
 }
 
+/* Large enough that the threads share it, and no multiple of their number. */
+static void initial_values_do_not_depend_on_the_number_of_threads(void **state)
+{
+    enum { LARGE = 40001 };
+    static float one[LARGE], many[LARGE];
+    for (int kind = 0; kind < 3; kind++) {
+        for (int threads = 1; threads <= 3; threads++) {
+            weft_options options = {.threads = threads, .seed = 7};
+            weft_context *other = NULL;
+            assert_int_equal(weft_context_create(&other, &options, NULL), WEFT_OK);
+            weft_tensor *t = weft_tensor_create(other, WEFT_F32, WEFT_SHAPE(LARGE));
+            weft_status status = kind == 0   ? weft_init_normal(t, 0, 0.5)
+                                 : kind == 1 ? weft_init_uniform(t, -1, 1)
+                                             : weft_init_trunc_normal(t, 0, 1, -1, 2);
+            assert_int_equal(status, WEFT_OK);
+            memcpy(threads == 1 ? one : many, weft_tensor_data(t), sizeof(one));
+            assert_true(threads == 1 || memcmp(one, many, sizeof(one)) == 0);
+            weft_tensor_unref(t);
+            weft_context_destroy(other);
+        }
+        assert_true(one[LARGE - 1] != 0 && one[LARGE - 1] != one[LARGE - 2]);
+    }
+}
+
 static void initialisers_have_the_moments_they_promise(void **state)
 {
     enum { N = 40000 };
@@ -373,6 +397,7 @@ int main(void)
         TEST(linear_and_conv2d_start_as_torchs),
         TEST(batch_norm_starts_with_ones_and_zeros),
         TEST(layers_differ_and_a_seed_repeats_them),
+        TEST(initial_values_do_not_depend_on_the_number_of_threads),
         TEST(initialisers_have_the_moments_they_promise),
         TEST(skipped_initial_values_are_zero_and_move_no_later_ones),
         TEST(sequential_appends_inserts_indexes_and_removes),
