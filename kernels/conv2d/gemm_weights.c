@@ -1,10 +1,13 @@
-/* Implicit im2col and matrix product: backward-weights, a weight's products summed in registers.
+/* Implicit im2col and matrix product, backward-weights: a weight's products summed in registers.
  *
- * A slot (Note [Weight gradient slots]) holds output vectors; input vectors; taps; channels of a
+ * A slot (Note [Weight gradient slots]) is cut into ranges of pixels, each with sums of its own, which
+ * reduce adds up before it adds the slots. Sums hold output vectors; input vectors; taps; channels of a
  * vector; L outputs: for blocked activations without groups K/L, C/L, R, S, L, L. A part is a range of
- * input vectors and a range of groups of up to GEMM_NV output vectors. Images come one after the other,
- * or several small ones at once, in chunks of rows: of a group's ddst the chunk stays in the
- * first-level cache while the part's input vectors, in frames (gemm.h) or where they are, pass by.
+ * pixels, a range of input vectors and one of groups of up to GEMM_NV output vectors. Images come one
+ * after the other, or several small ones at once, in chunks of rows: of a group's ddst the chunk stays in
+ * the first-level cache while the part's input vectors, in frames (gemm.h) or where they are, pass by.
+ * Of operands in planes a page and more apart the hardware foresees little: the products of one chunk
+ * bring in what the next one reads (gemm_weights_run.c).
  * Every weight adds its products in the order image, row, column, wherever the chunks end: the bits
  * follow from shape and ISA. Stateless but for the plan.
  *
@@ -19,11 +22,14 @@ enum {
     CHUNK = 200,              /* pixels that are taken through all taps before the next, at most */
     FIRST = 10 * 1024,        /* floats of src and ddst for those: in the first-level cache */
     FIRST_STRIDED = 7 * 1024, /* the same where src is read in strides, as measured */
-    FRAMES = 32 * 1024,       /* floats of frames: in the second-level cache */
+    FRAMES = 32 * 1024,       /* floats of frames: in the second-level cache; */
+    SUMS = 48 * 1024,         /* and of a part's sums, beside the operands of two steps */
+    OWN_SUMS = 6,             /* what sums of a range's own cost, as measured: passes over them */
+    FRAME = 3,                /* the same of a frame, over what is copied */
     PART_FLOPS = 16000000,    /* a tile that is worth its share of reading the operands */
     LEAST_FLOPS = 2000000,    /* one that is worth handing out */
     TILES = 128,              /* cores that should find work */
-    PART_VECTORS = 4          /* input vectors of a part, at least; of frames half as many */
+    PART_VECTORS = 2          /* input vectors of a part, at least */
 };
 
 static bool fits(const wf_conv2d_desc *d, wf_conv2d_pass pass, char *why, size_t size)
@@ -80,31 +86,6 @@ static int64_t at_most(int64_t n, int64_t most)
     return n < most ? n : most;
 }
 
-/* How a slot is cut into parts: into as many vectors of inputs as of outputs, so that a part reads
- * least; but frames are made once for each range of outputs. */
-static void cut_parts(gemm_weights *s, const wf_conv2d *k)
-{
-    const gemm_plan *p = s->plan;
-    const double flops = wf_conv2d_flops(&k->desc) / k->desc.N * k->slot_images;
-    double parts = flops / PART_FLOPS, wanted = (double)TILES / k->slots;
-    if (parts < wanted)
-        parts = flops / LEAST_FLOPS < wanted ? flops / LEAST_FLOPS : wanted;
-    const int64_t most = parts < 1 ? 1 : (int64_t)(parts < 4096 ? parts : 4096);
-    const int64_t groups = (int64_t)p->sets * s->groups;
-    /* Copying a pixel into frames costs as much as products with so many output vectors, ten times. */
-    const int taps = k->desc.R * k->desc.S, copies = p->row->slots * p->column->slots;
-    int64_t most_groups = s->in_place ? groups : groups * s->NB * taps / (16 * (copies + 1)) + 1;
-    most_groups = at_most(at_most(most_groups, groups), most);
-    s->vector_parts = 1;
-    if (p->kind == GEMM_DENSE)
-        while (p->vectors / (s->vector_parts + 1) >= PART_VECTORS / (s->in_place ? 1 : 2) &&
-               s->vector_parts *
-                       at_most(s->vector_parts * p->blocks / p->vectors + 1, most_groups) <
-                   most)
-            s->vector_parts++;
-    s->group_parts = (int)at_most((most + s->vector_parts - 1) / s->vector_parts, most_groups);
-}
-
 /* Floats of an input vector that a chunk of rows reads of one image. */
 static int64_t vector_of(const gemm_weights *s, const wf_conv2d *k, int rows)
 {
@@ -116,7 +97,6 @@ static int64_t vector_of(const gemm_weights *s, const wf_conv2d *k, int rows)
 static void cut_chunks(gemm_weights *s, const wf_conv2d *k)
 {
     const wf_conv2d_desc *d = &k->desc;
-    gemm_plan *p = s->plan;
     const int64_t pixels = (int64_t)d->P * d->Q, block = (int64_t)s->NB * L;
     const bool strided = s->in_place && d->stride[0] * d->stride[1] > 1;
     const int64_t first = strided ? FIRST_STRIDED : FIRST;
@@ -129,19 +109,73 @@ static void cut_chunks(gemm_weights *s, const wf_conv2d *k)
         s->images = (int)at_most(first / (pixels * block + vector_of(s, k, rows)), CHUNK / pixels);
     s->images =
         s->images > 1 ? gemm_even(k->slot_images, (int)at_most(s->images, k->slot_images)) : 1;
-    s->frame_rows = s->rows;
+}
+
+/* How a slot is cut into as many parts as are wanted: ranges of pixels, each with sums of its own, ranges of
+ * input vectors, ranges of groups. Of those ways the one that brings least into the second-level cache:
+ * either operand once for each range of the other's vectors, and the sums. */
+static void cut_parts(gemm_weights *s, const wf_conv2d *k)
+{
+    const wf_conv2d_desc *d = &k->desc;
+    const gemm_plan *p = s->plan;
+    const double flops = wf_conv2d_flops(d) / d->N * k->slot_images;
+    const double least = (double)TILES / k->slots, worth = flops / LEAST_FLOPS;
+    double most = flops / PART_FLOPS;
+    if (most < least)
+        most = worth < least ? worth : least;
+    most = most < 1 ? 1 : most < 4096 ? most : 4096;
+    const bool dense = p->kind == GEMM_DENSE;
+    const bool halo = !s->in_place && d->R * d->S > 1; /* which frames of every range would hold */
+    const int groups = p->sets * s->groups, row_steps = gemm_parts(d->P, s->rows);
+    const int steps = gemm_parts(k->slot_images, s->images) * row_steps;
+    /* In vectors. */
+    const double pixels = (double)k->slot_images * d->P * d->Q,
+                 outputs = (double)p->sets * p->blocks;
+    const double sums = outputs * p->vectors * d->R * d->S * p->depth;
+    const double src = pixels * p->sets * p->vectors * (s->in_place ? 1 : FRAME),
+                 dst = pixels * outputs;
+    double found = 0, cost = 0;
+    for (int v = 1; v == 1 || (dense && p->vectors / v >= PART_VECTORS); v++)
+        for (int g = 1; g <= groups && (g == 1 || v * g <= most); g++) {
+            const int wanted = halo ? 1 : (int)at_most((int64_t)(most / v / g + 0.5), steps);
+            const int ranges = wanted > 1 ? wanted : 1;
+            const double parts = (double)v * g * ranges, enough = 0.75 * most;
+            const bool streams = sums / v / g * L > SUMS; /* the sums pass by with every chunk */
+            const double again = g > p->sets ? (double)g / p->sets : 1;
+            const double passes = ranges * OWN_SUMS + (streams ? 2.0 * steps : 0);
+            const double bytes = src * again + dst * v + sums * passes;
+            const double has = parts < enough ? parts : enough;
+            if (has < found || (has == found && bytes >= cost))
+                continue;
+            found = has;
+            cost = bytes;
+            s->vector_parts = v;
+            s->group_parts = g;
+            s->ranges = ranges;
+        }
+}
+
+static void cut_frames(gemm_weights *s, const wf_conv2d *k)
+{
+    gemm_plan *p = s->plan;
     const int64_t vectors = (p->vectors + s->vector_parts - 1) / s->vector_parts;
-    int64_t most = FRAMES / (vector_of(s, k, s->rows) * s->images + 1);
+    const int64_t most = FRAMES / (vector_of(s, k, s->rows) * s->images + 1);
     p->chunk = gemm_even((int)vectors, (int)at_most(most > 1 ? most : 1, vectors));
-    while (!s->in_place && s->frame_rows < d->P &&
+    s->frame_rows = s->rows;
+    while (!s->in_place && s->ranges == 1 && s->frame_rows < p->row->n &&
            vector_of(s, k, s->frame_rows + s->rows) * p->chunk < FRAMES)
         s->frame_rows += s->rows;
+    s->row_steps = gemm_parts(p->row->n, s->frame_rows);
 }
 
 static void fill_taps(gemm_weights *s, const wf_conv2d_desc *d)
 {
     const gemm_plan *p = s->plan;
     const gemm_axis *h = p->row, *w = p->column;
+    for (int r = 0; r < h->taps; r++) {
+        s->row_first = r == 0 || h->offset[r] < s->row_first ? h->offset[r] : s->row_first;
+        s->row_last = r == 0 || h->offset[r] > s->row_last ? h->offset[r] : s->row_last;
+    }
     for (int r = 0; r < h->taps; r++)
         for (int t = 0; t < w->taps; t++)
             s->tap[s->taps++] = (gemm_weights_tap){.row = h->offset[r],
@@ -164,13 +198,15 @@ static bool create(wf_conv2d *k, char *why, size_t size)
     s->in_place = reads_in_place(d, p->kind);
     s->NB = p->kind >= GEMM_LANES ? 1 : p->kind == GEMM_PLAIN ? GEMM_NV : 3;
     s->groups = (p->blocks + s->NB - 1) / s->NB;
-    cut_parts(s, k);
     cut_chunks(s, k);
+    cut_parts(s, k);
+    cut_frames(s, k);
     fill_taps(s, d);
     for (int j = 0; p->kind == GEMM_ROTATE && j < p->OG; j++)
         gemm_rotation(p->OG, p->OG - j, s->rotation[j]);
-    k->parts = s->vector_parts * s->group_parts;
-    k->slot_bytes = gemm_slot_block(d, p) * (size_t)(p->sets * p->blocks) * sizeof(float);
+    k->parts = s->vector_parts * s->group_parts * s->ranges;
+    s->range = gemm_slot_block(d, p) * (size_t)(p->sets * p->blocks);
+    k->slot_bytes = s->range * (size_t)s->ranges * sizeof(float);
     k->reduce_tiles = p->sets * p->blocks;
     if (!s->in_place)
         k->scratch_bytes = (size_t)s->images * (size_t)p->chunk *
@@ -183,13 +219,16 @@ static void reduce(const wf_conv2d *k, int worker, void *slots, size_t slot_stri
                    int tile)
 {
     const wf_conv2d_desc *d = &k->desc;
-    const gemm_plan *p = ((const gemm_weights *)k->state)->plan;
+    const gemm_weights *s = k->state;
+    const gemm_plan *p = s->plan;
     const size_t taps = (size_t)d->R * (size_t)d->S, block = gemm_slot_block(d, p);
     const int set = tile / p->blocks, first = gemm_first(p, set, tile % p->blocks);
     const int end = gemm_end(p, set);
-    const float *w = (const float *)slots + (size_t)tile * block;
-    wf_conv2d_sum_slots(WEFT_F32, (float *)slots + (size_t)tile * block, slot_stride, k->slots,
-                        block);
+    float *w = (float *)slots + (size_t)tile * block;
+    for (int i = 0; i < k->slots; i++)
+        wf_conv2d_sum_slots(WEFT_F32, (char *)w + (size_t)i * slot_stride, s->range * sizeof(float),
+                            s->ranges, block);
+    wf_conv2d_sum_slots(WEFT_F32, w, slot_stride, k->slots, block);
     if (p->kind == GEMM_ROTATE) {
         for (int i = first; i < first + L && i < end; i++)
             for (int j = 0; j < p->depth; j++) {

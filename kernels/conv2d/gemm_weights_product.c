@@ -1,50 +1,81 @@
 /* Implicit im2col and matrix product, backward-weights: the products in registers. Pure. */
 #include "kernels/conv2d/gemm_weights.h"
 
-/* w[i][b] += sum over pixels of x[i] * dy[b], for NX channels of an input vector and NB vectors of
- * outputs; both are constants where this is called, so that the sums stay in registers. */
-WF_INLINE void channels_product(const int NX, const int NB, const gemm_pixels *p, const float *x,
-                                const float *dy, float *w, size_t w_block)
+/* sum[i][b] += x[i] * dy[b], for NX channels of an input vector and NB vectors of outputs. */
+WF_INLINE void pixel(const int NX, const int NB, const float *x, const float *dy, size_t dy_block,
+                     wf_vf sum[L][GEMM_NV])
+{
+    wf_vf v[GEMM_NV];
+    WF_UNROLL
+    for (int b = 0; b < NB; b++)
+        v[b] = wf_vload(dy + (size_t)b * dy_block);
+    WF_UNROLL
+    for (int i = 0; i < NX; i++) {
+        wf_vf xi = wf_vset1(x[i]);
+        WF_UNROLL
+        for (int b = 0; b < NB; b++)
+            sum[i][b] = wf_vfma(xi, v[b], sum[i][b]);
+    }
+}
+
+/* w[i][b] += sum over pixels of x[i] * dy[b]. NX, NB and whether anything is brought in AHEAD are
+ * constants where this is called, so that the sums stay in registers. */
+WF_INLINE void channels_product(const int NX, const int NB, const bool AHEAD, const gemm_pixels *p,
+                                const gemm_stretch *ahead, const float *x, const float *dy,
+                                float *w, size_t w_block)
 {
     wf_vf sum[L][GEMM_NV];
-    for (int i = 0; i < NX; i++)
+    const char *at = AHEAD ? ahead->at : NULL;
+    WF_UNROLL
+    for (int i = 0; i < NX; i++) {
+        WF_UNROLL
         for (int b = 0; b < NB; b++)
             sum[i][b] = p->first ? wf_vzero() : wf_vload(w + i * L + (size_t)b * w_block);
+    }
     for (int n = 0; n < p->images; n++)
         for (int r = 0; r < p->rows; r++) {
             const float *xr = x + (size_t)n * p->x_image + (size_t)r * p->x_row;
             const float *dr = dy + (size_t)n * p->dy_image + (size_t)r * p->dy_row;
             for (int c = 0; c < p->columns; c++, xr += p->x_column, dr += L) {
-                wf_vf v[GEMM_NV];
-                for (int b = 0; b < NB; b++)
-                    v[b] = wf_vload(dr + (size_t)b * p->dy_block);
-                for (int i = 0; i < NX; i++) {
-                    wf_vf xi = wf_vset1(xr[i]);
-                    for (int b = 0; b < NB; b++)
-                        sum[i][b] = wf_vfma(xi, v[b], sum[i][b]);
+                if (AHEAD) {
+                    __builtin_prefetch(at, 0, 2);
+                    at += ahead->step;
                 }
+                pixel(NX, NB, xr, dr, p->dy_block, sum);
             }
         }
-    for (int i = 0; i < NX; i++)
+    WF_UNROLL
+    for (int i = 0; i < NX; i++) {
+        WF_UNROLL
         for (int b = 0; b < NB; b++)
             wf_vstore(w + i * L + (size_t)b * w_block, sum[i][b]);
+    }
 }
 
-void gemm_channels_product(int NB, const gemm_pixels *p, const float *x, const float *dy, float *w,
-                           size_t w_block)
+WF_INLINE void channels(const bool AHEAD, int NB, const gemm_pixels *p, const gemm_stretch *ahead,
+                        const float *x, const float *dy, float *w, size_t w_block)
 {
-    enum { SOME = L / 2, ALL = L };
-    switch (NB) {
-    case 1: channels_product(ALL, 1, p, x, dy, w, w_block); break;
-    case 2:
-        for (int i = 0; i < L; i += SOME)
-            channels_product(SOME, 2, p, x + i, dy, w + i * L, w_block);
-        break;
-    case 3:
-        for (int i = 0; i < L; i += SOME)
-            channels_product(SOME, 3, p, x + i, dy, w + i * L, w_block);
-        break;
+    enum { HALF = L / 2 };
+    if (NB == 1) {
+        channels_product(L, 1, AHEAD, p, ahead, x, dy, w, w_block);
+        return;
     }
+    for (int i = 0; i < 2; i++, x += HALF, w += HALF * L) {
+        const gemm_stretch *half = AHEAD ? ahead + i : NULL;
+        if (NB == 2)
+            channels_product(HALF, 2, AHEAD, p, half, x, dy, w, w_block);
+        else
+            channels_product(HALF, 3, AHEAD, p, half, x, dy, w, w_block);
+    }
+}
+
+void gemm_channels_product(int NB, const gemm_pixels *p, const gemm_stretch ahead[2],
+                           const float *x, const float *dy, float *w, size_t w_block)
+{
+    if (ahead)
+        channels(true, NB, p, ahead, x, dy, w, w_block);
+    else
+        channels(false, NB, p, NULL, x, dy, w, w_block);
 }
 
 /* The same for NX taps, whose src is at x[i]: single values, UNIT 1; or vectors, UNIT L, of which lane

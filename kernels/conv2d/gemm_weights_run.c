@@ -1,6 +1,8 @@
 /* Implicit im2col and matrix product, backward-weights: the loops around the products, from a part of a
  * slot down to the taps of an input vector. A worker writes what no other does: its part of a slot, and its
  * scratch, frames. */
+#include <limits.h>
+
 #include "kernels/conv2d/gemm_weights.h"
 
 /* Some rows of some images, and the input vectors [v0, v1) of a set. */
@@ -16,6 +18,7 @@ typedef struct chunk {
     const float *ddst; /* of the first image */
     float *slot;
     size_t block; /* floats of a slot for one output vector */
+    gemm_ahead next;
 } chunk;
 
 /* Where tap t meets the first pixel of the chunk in frames. */
@@ -61,7 +64,7 @@ static bool tap_pixels(const chunk *c, int t, gemm_pixels *at, const float **x, 
     return true;
 }
 
-static void run_dense(const chunk *c, int NB, const float *dy, float *w)
+static void run_dense(chunk *c, int NB, const float *dy, float *w)
 {
     const int taps = c->s->taps;
     const size_t all = (size_t)c->d->R * (size_t)c->d->S;
@@ -74,9 +77,16 @@ static void run_dense(const chunk *c, int NB, const float *dy, float *w)
             for (int b = 0; b < NB; b++) /* the next sums */
                 for (int i = 0; i < L * L; i += 16)
                     __builtin_prefetch(to + L * L + (size_t)b * c->block + i, 1, 2);
-            if (tap_pixels(c, t, &at, &x, &first))
-                gemm_channels_product(NB, &at, x + (size_t)(v - c->v0) * c->vector, dy + first, to,
-                                      c->block);
+            if (!tap_pixels(c, t, &at, &x, &first))
+                continue;
+            x += (size_t)(v - c->v0) * c->vector;
+            if (t == 0 && c->next.current < c->next.count) {
+                const gemm_stretch next[2] = {gemm_next_stretch(&c->next),
+                                              gemm_next_stretch(&c->next)};
+                gemm_channels_product(NB, &at, next, x, dy + first, to, c->block);
+            } else {
+                gemm_channels_product(NB, &at, NULL, x, dy + first, to, c->block);
+            }
         }
 }
 
@@ -108,7 +118,7 @@ static void run_taps(const chunk *c, int NB, const float *dy, float *w)
 }
 
 /* Groups [g0, g1) of the set's output vectors. */
-static void run_groups(const chunk *c, int g0, int g1)
+static void run_groups(chunk *c, int g0, int g1)
 {
     const gemm_plan *p = c->s->plan;
     for (int g = g0; g < g1; g++) {
@@ -125,91 +135,146 @@ static void run_groups(const chunk *c, int g0, int g1)
 
 /* ---- one tile -------------------------------------------------------------------------------- */
 
-/* Some images, and a part of a slot. */
-typedef struct work {
-    const char *src, *ddst;
-    size_t src_stride, ddst_stride;
-    const float *table; /* of a src of bytes */
-    int images;
-    bool first;         /* of the slot's */
-    int v_begin, v_end; /* input vectors */
-    int g_begin, g_end; /* groups, counted through all sets */
-    float *slot, *scratch;
-} work;
+static gemm_step step_at(const gemm_tile *m, int i)
+{
+    const gemm_weights *s = m->k->state;
+    const gemm_plan *p = s->plan;
+    const int v = m->v_begin + i % m->chunks * p->chunk,
+              pixels = m->step_begin + i / m->chunks / m->sets;
+    const int set = m->g_begin / s->groups + i / m->chunks % m->sets;
+    const int image = pixels / s->row_steps * s->images,
+              row = pixels % s->row_steps * s->frame_rows;
+    const int g0 = set * s->groups, g1 = g0 + s->groups;
+    return (gemm_step){.src = (const char *)m->io->src + (size_t)image * m->io->src_stride,
+                       .ddst = (const char *)m->io->ddst + (size_t)image * m->io->ddst_stride,
+                       .images = m->images - image < s->images ? m->images - image : s->images,
+                       .row = row,
+                       .rows = p->row->n - row < s->frame_rows ? p->row->n - row : s->frame_rows,
+                       .set = set,
+                       .g0 = (m->g_begin > g0 ? m->g_begin : g0) - g0,
+                       .g1 = (m->g_end < g1 ? m->g_end : g1) - g0,
+                       .v0 = v,
+                       .v1 = v + p->chunk < m->v_end ? v + p->chunk : m->v_end,
+                       .first = pixels == m->step_begin && !m->cleared};
+}
 
-/* The frames of input vectors [c->v0, c->v1) from output row c->frame_row on, or where they are. */
-static void fill_frames(chunk *c, const work *m, int rows)
+/* The frames of a step, or where they are. */
+static void fill_frames(chunk *c, const gemm_tile *m, const gemm_step *t)
 {
     const gemm_plan *p = c->s->plan;
     const gemm_axis *h = p->row, *w = p->column;
     if (c->s->in_place) {
-        c->x = (const float *)m->src + wf_act_index(p->in, c->set * p->IG + c->v0 * L, 0, 0);
+        c->x = (const float *)t->src + wf_act_index(p->in, t->set * p->IG + t->v0 * L, 0, 0);
         return;
     }
-    const gemm_part part = {c->set, c->v0, c->v1, c->frame_row, rows};
-    for (int i = 0; i < m->images; i++) {
-        const gemm_input x = {m->src + (size_t)i * m->src_stride, m->table};
+    const gemm_part part = {t->set, t->v0, t->v1, t->row, t->rows};
+    for (int i = 0; i < t->images; i++) {
+        const gemm_input x = {t->src + (size_t)i * m->io->src_stride, m->io->table};
         gemm_frame(p, h, w, part, c->s->frame_rows, x, m->scratch + (size_t)i * c->at.x_image);
     }
     c->x = m->scratch;
 }
 
-/* The chunks of rows that frames from c->frame_row on have, for groups [g0, g1). */
-static void run_rows(chunk *c, const work *m, int g0, int g1)
+static void run_step(chunk *c, const gemm_tile *m, const gemm_step *t)
 {
     const gemm_plan *p = c->s->plan;
-    const int left = p->row->n - c->frame_row;
-    const int rows = left < c->s->frame_rows ? left : c->s->frame_rows;
     const bool flat =
         gemm_flat(p->row, p->column) && (!c->s->in_place || gemm_direct(p, p->row, p->column));
-    fill_frames(c, m, rows);
-    for (int row = 0; row < rows; row += c->s->rows) {
-        const int n = rows - row < c->s->rows ? rows - row : c->s->rows;
-        c->row = c->frame_row + row;
+    c->set = t->set;
+    c->v0 = t->v0;
+    c->v1 = t->v1;
+    c->frame_row = t->row;
+    c->ddst = (const float *)t->ddst;
+    c->at.images = t->images;
+    c->at.first = t->first;
+    fill_frames(c, m, t);
+    for (int row = 0; row < t->rows; row += c->s->rows) {
+        const int n = t->rows - row < c->s->rows ? t->rows - row : c->s->rows;
+        c->row = t->row + row;
         c->end = c->row + n;
         c->at.rows = flat ? 1 : n;
         c->at.columns = flat ? n * p->column->n : p->column->n;
-        c->at.first = m->first && c->row == 0;
-        run_groups(c, g0, g1);
+        run_groups(c, t->g0, t->g1);
+        c->at.first = false;
     }
 }
 
-static void run_images(const wf_conv2d *k, const work *m)
+static gemm_tile tile_of(const wf_conv2d *k, const wf_conv2d_gradient_io *io, int n, int part)
 {
     const gemm_weights *s = k->state;
     const gemm_plan *p = s->plan;
+    const int64_t groups = (int64_t)p->sets * s->groups, vectors = p->vectors;
+    const int64_t steps = (int64_t)gemm_parts(n, s->images) * s->row_steps;
+    const int v = part % s->vector_parts, g = part / s->vector_parts % s->group_parts;
+    const int range = part / (s->vector_parts * s->group_parts);
+    gemm_tile m = {.k = k,
+                   .io = io,
+                   .part = part,
+                   .images = n,
+                   .step_begin = (int)(steps * range / s->ranges),
+                   .step_end = (int)(steps * (range + 1) / s->ranges),
+                   .v_begin = (int)(vectors * v / s->vector_parts),
+                   .v_end = (int)(vectors * (v + 1) / s->vector_parts),
+                   .g_begin = (int)(groups * g / s->group_parts),
+                   .g_end = (int)(groups * (g + 1) / s->group_parts)};
+    if (p->row->taps == 0 || p->column->taps == 0)
+        m.step_end = m.step_begin;
+    m.sets = (m.g_end - 1) / s->groups - m.g_begin / s->groups + 1;
+    m.chunks = gemm_parts(m.v_end - m.v_begin, p->chunk);
+    /* Where each pixel meets each weight, the first step writes them all. */
+    m.cleared = p->kind != GEMM_DENSE || k->desc.R * k->desc.S > 1 || k->desc.padding[0] > 0 ||
+                k->desc.padding[1] > 0 || m.step_begin == m.step_end;
+    return m;
+}
+
+/* Step i of `steps`; after the last the first of the tile that this worker will probably claim next, of the
+ * same slot, as all claim one after the other. */
+static bool next_step(const gemm_tile *m, int i, int steps, gemm_step *next)
+{
+    if (i < steps) {
+        *next = step_at(m, i);
+        return true;
+    }
+    if (m->part + m->k->workers >= m->k->parts)
+        return false;
+    const gemm_tile other = tile_of(m->k, m->io, m->images, m->part + m->k->workers);
+    *next = step_at(&other, 0);
+    return other.step_begin < other.step_end;
+}
+
+static void run_steps(const gemm_tile *m)
+{
+    const gemm_weights *s = m->k->state;
+    const gemm_plan *p = s->plan;
     const size_t frame = gemm_vector(p, p->row, p->column, s->frame_rows);
-    chunk c = {.d = &k->desc, .s = s, .ddst = (const float *)m->ddst, .slot = m->slot};
-    c.block = gemm_slot_block(&k->desc, p);
+    chunk c = {.d = &m->k->desc, .s = s, .slot = m->slot};
+    c.block = gemm_slot_block(&m->k->desc, p);
     c.vector = s->in_place ? (size_t)p->in.H * (size_t)p->in.W * L : frame;
-    c.at = (gemm_pixels){.images = m->images,
-                         .x_image =
-                             s->in_place ? m->src_stride / sizeof(float) : (size_t)p->chunk * frame,
+    c.at = (gemm_pixels){.x_image = s->in_place ? m->io->src_stride / sizeof(float)
+                                                : (size_t)p->chunk * frame,
                          .x_row = s->in_place ? (size_t)p->row->in_step * (size_t)p->in.W * L
                                               : gemm_row(p, p->row, p->column),
                          .x_column = s->in_place ? (size_t)p->column->in_step * L : L,
-                         .dy_image = m->ddst_stride / sizeof(float),
+                         .dy_image = m->io->ddst_stride / sizeof(float),
                          .dy_row = (size_t)p->out.W * L,
                          .dy_block = (size_t)p->out.H * (size_t)p->out.W * L};
-    for (c.frame_row = 0; c.frame_row < p->row->n; c.frame_row += s->frame_rows)
-        for (int g = m->g_begin, n; g < m->g_end; g += n) {
-            const int g0 = g % s->groups, left = m->g_end - g;
-            n = s->groups - g0 < left ? s->groups - g0 : left;
-            c.set = g / s->groups;
-            for (int v = m->v_begin; v < m->v_end; v += p->chunk) {
-                c.v0 = v;
-                c.v1 = v + p->chunk < m->v_end ? v + p->chunk : m->v_end;
-                run_rows(&c, m, g0, g0 + n);
-            }
-        }
+    const int steps = (m->step_end - m->step_begin) * m->sets * m->chunks;
+    for (int i = 0; i < steps; i++) {
+        const gemm_step now = step_at(m, i);
+        c.next = (gemm_ahead){.count = 0};
+        gemm_step next;
+        if (p->kind == GEMM_DENSE && next_step(m, i + 1, steps, &next))
+            c.next = gemm_ahead_of(m, &now, &next);
+        run_step(&c, m, &now);
+    }
 }
 
 /* Taps that never meet the image, and those that a chunk may leave out, start with zero. */
-static void clear(const wf_conv2d *k, const work *m)
+static void clear(const gemm_tile *m)
 {
-    const gemm_weights *s = k->state;
+    const gemm_weights *s = m->k->state;
     const gemm_plan *p = s->plan;
-    const size_t block = gemm_slot_block(&k->desc, p), vector = block / (size_t)p->vectors;
+    const size_t block = gemm_slot_block(&m->k->desc, p), vector = block / (size_t)p->vectors;
     for (int g = m->g_begin; g < m->g_end; g++) {
         const int set = g / s->groups * p->blocks;
         for (int b = gemm_group_begin(s, g % s->groups); b < gemm_group_begin(s, g % s->groups + 1);
@@ -223,27 +288,11 @@ void gemm_weights_run(const wf_conv2d *k, int worker, const wf_conv2d_gradient_i
                       void *slot, int part, void *scratch)
 {
     const gemm_weights *s = k->state;
-    const gemm_plan *p = s->plan;
-    const int64_t groups = (int64_t)p->sets * s->groups, vectors = p->vectors;
-    const int v = part % s->vector_parts, g = part / s->vector_parts;
-    work m = {.src_stride = io->src_stride,
-              .ddst_stride = io->ddst_stride,
-              .table = io->table,
-              .v_begin = (int)(vectors * v / s->vector_parts),
-              .v_end = (int)(vectors * (v + 1) / s->vector_parts),
-              .g_begin = (int)(groups * g / s->group_parts),
-              .g_end = (int)(groups * (g + 1) / s->group_parts),
-              .slot = slot,
-              .scratch = scratch};
-    /* Otherwise the first chunk writes every weight. */
-    const bool cleared = k->desc.R * k->desc.S > 1 || !gemm_direct(p, p->row, p->column);
-    if (cleared)
-        clear(k, &m);
-    for (int i = 0; i < n && p->row->taps > 0 && p->column->taps > 0; i += s->images) {
-        m.src = (const char *)io->src + (size_t)i * io->src_stride;
-        m.ddst = (const char *)io->ddst + (size_t)i * io->ddst_stride;
-        m.images = n - i < s->images ? n - i : s->images;
-        m.first = i == 0 && !cleared;
-        run_images(k, &m);
-    }
+    gemm_tile m = tile_of(k, io, n, part);
+    const int range = part / (s->vector_parts * s->group_parts);
+    m.slot = (float *)slot + (size_t)range * s->range;
+    m.scratch = scratch;
+    if (m.cleared)
+        clear(&m);
+    run_steps(&m);
 }
