@@ -130,13 +130,8 @@ static weft_status lower(wf_lower *l)
     if (!s)
         return wf_lower_fail(l, WEFT_ERR_NOMEM, "out of memory");
     s->y = y.buf;
-    /* Blocked images are (C/b, H, W, b): along H and W, blocks count
-     * as outer, channels as inner. */
     size_t size = weft_dtype_size(y.dtype);
-    s->outer = (size_t)wf_dims_count(&y.shape, 1, dim);
-    if (y.act.block > 1 && dim > 1)
-        s->outer =
-            s->outer / (size_t)y.act.C * (size_t)(wf_round_up(y.act.C, y.act.block) / y.act.block);
+    s->outer = wf_image_runs(&y, dim);
     for (int i = 0; i < l->n_in; i++) {
         wf_operand x = wf_lower_in(l, i);
         const size_t at = s->row, run = wf_act_count(x.act) * size / s->outer;

@@ -25,6 +25,15 @@ static void run(const wf_tile *t, const void *vargs, int64_t tile)
     s->kernels->gather(s->act, s->from, x, wf_image(t, s->y, tile));
 }
 
+size_t wf_image_runs(const wf_operand *o, int dim)
+{
+    size_t runs = (size_t)wf_dims_count(&o->shape, 1, dim);
+    if (o->act.block == 1 || dim == 1)
+        return runs;
+    const int blocks = wf_round_up(o->act.C, o->act.block) / o->act.block;
+    return runs / (size_t)o->act.C * (size_t)blocks;
+}
+
 wf_channel_from *wf_gather_channels(wf_lower *l, int out)
 {
     const wf_operand y = wf_lower_out(l, out);

@@ -1,5 +1,5 @@
-/* What ops that move whole channels share: attributes, which the plan joins (fuse_shuffle.c), and a
- * task that gathers an output's channels from the inputs, in any layout. */
+/* What ops that move parts of images share: attributes, which the plan joins (fuse_shuffle.c), and
+ * a task that gathers an output's channels from the inputs, in any layout. */
 #ifndef WF_OPS_GATHER_H
 #define WF_OPS_GATHER_H
 
@@ -35,5 +35,9 @@ wf_channel_from *wf_gather_channels(wf_lower *l, int out);
  * and is taken over, on failure too; NULL fails. All operands have one layout, and dimensions 0 and
  * from 2 on in common. */
 weft_status wf_lower_gather(wf_lower *l, int out, wf_channel_from *from);
+
+/* How many runs of bytes an image is made of that go through dimension dim once; dim > 0. Blocked
+ * images are (C/b, H, W, b): along H and W, blocks count as outer, channels as inner. */
+size_t wf_image_runs(const wf_operand *o, int dim);
 
 #endif

@@ -104,10 +104,7 @@ static weft_status lower_any(wf_lower *l, bool pad)
         g.end = a->start + part->N;
     } else {
         size_t size = weft_dtype_size(y.dtype);
-        g.outer = (size_t)wf_dims_count(&y.shape, 1, dim);
-        if (y.act.block > 1 && dim > 1) /* (C/b, H, W, b) */
-            g.outer = g.outer / (size_t)y.act.C *
-                      (size_t)(wf_round_up(y.act.C, y.act.block) / y.act.block);
+        g.outer = wf_image_runs(&y, dim);
         g.part = wf_act_count(part->act) * size / g.outer;
         g.whole = wf_act_count(whole->act) * size / g.outer;
         g.at = g.whole / (size_t)whole->shape.dim[dim] * (size_t)a->start;
