@@ -9,6 +9,7 @@
 #include "bench/errors.h"
 #include "bench/gbench.h"
 #include "bench/layers.h"
+#include "bench/linear.h"
 #include "bench/machine.h"
 #include "bench/options.h"
 #include "bench/step.h"
@@ -217,6 +218,7 @@ static int run_suite(const bench_machine *m, const bench_options *options)
         bench_conv2d_register(options->shapes, options->cold, m, &before, why, sizeof why);
     if (!conv2d)
         return complain(BAD_USE, why);
+    bench_linear *linear = bench_linear_register(m, &before);
     bench_step_spec *steps = bench_step_register(m->threads);
     int status = FAILED;
     if (!options->list) {
@@ -243,6 +245,7 @@ done:
     if (err.status)
         complain(FAILED, err.text);
     bench_conv2d_destroy(conv2d);
+    bench_linear_destroy(linear);
     free(steps);
     return status;
 }

@@ -280,3 +280,28 @@ dnnl_primitive_t wf_dnnl_reorder_create(dnnl_engine_t engine, wf_dnnl_const_md f
     threads_end(threads);
     return reorder;
 }
+
+dnnl_primitive_t wf_dnnl_matmul_create(dnnl_engine_t engine, wf_dnnl_const_md a, wf_dnnl_const_md b,
+                                       wf_dnnl_const_md c, int threads, char *name, size_t size)
+{
+    dnnl_primitive_desc_t pd = NULL;
+    dnnl_primitive_t matmul = NULL;
+    const char *info = "";
+    int was = threads_begin(threads);
+#if V3
+    dnnl_status_t status = dnnl_matmul_primitive_desc_create(&pd, engine, a, b, NULL, c, NULL);
+#else
+    dnnl_matmul_desc_t md;
+    dnnl_status_t status = dnnl_matmul_desc_init(&md, a, b, NULL, c);
+    if (!status)
+        status = dnnl_primitive_desc_create(&pd, &md, NULL, engine, NULL);
+#endif
+    if (!status && dnnl_primitive_create(&matmul, pd))
+        matmul = NULL;
+    if (matmul && !dnnl_primitive_desc_query(pd, dnnl_query_impl_info_str, 0, (void *)&info))
+        snprintf(name, size, "%s", info);
+    if (pd)
+        dnnl_primitive_desc_destroy(pd);
+    threads_end(was);
+    return matmul;
+}

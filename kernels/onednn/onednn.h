@@ -50,6 +50,11 @@ bool wf_dnnl_conv_create_batch(wf_dnnl_conv *c, dnnl_engine_t engine, const wf_c
 dnnl_primitive_t wf_dnnl_reorder_create(dnnl_engine_t engine, wf_dnnl_const_md from,
                                         wf_dnnl_const_md to);
 
+/* c = a b on so many threads, never inside a parallel region; NULL on failure. name: of the
+ * implementation. */
+dnnl_primitive_t wf_dnnl_matmul_create(dnnl_engine_t engine, wf_dnnl_const_md a, wf_dnnl_const_md b,
+                                       wf_dnnl_const_md c, int threads, char *name, size_t size);
+
 /* The weights' dimensions (with groups: 5) and plain tag; returns the rank. */
 int wf_dnnl_weights_dims(const wf_conv2d_desc *d, int64_t dims[5], dnnl_format_tag_t *plain);
 

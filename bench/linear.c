@@ -1,0 +1,143 @@
+/* Linear layers' benchmarks; see linear.h. Data is warm: whatever of it the caches hold. */
+#include "bench/linear.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "bench/gbench.h"
+#include "engine/tune/trial.h"
+#include "kernels/onednn/best_matmul.h"
+
+static const struct {
+    const char *name;
+    int in, out;
+} layers[] = {{"resnet50.fc", 2048, 1000},
+              {"vgg16.classifier.0", 25088, 4096},
+              {"vgg16.classifier.3", 4096, 4096}};
+static const int batches[] = {1, 16, 64, 256};
+
+enum { FORWARD, BACKWARD_DATA, BACKWARD_WEIGHTS, PASSES };
+static const char *const passes[PASSES] = {"forward", "backward-data", "backward-weights"};
+
+typedef struct one {
+    wf_matmul_desc desc;
+    int index; /* of the implementation; -1: oneDNN's */
+    bool selected;
+    const bench_linear *all;
+} one;
+
+struct bench_linear {
+    const bench_machine *machine;
+    const bench_peaks *peaks;
+    int n;
+    one item[]; /* as many as there can be */
+};
+
+static void report(bench_state *state, const one *b, const char *kernel)
+{
+    const wf_problem problem = wf_problem_matmul(&b->desc);
+    const double seconds = bench_seconds(state),
+                 gflops = wf_problem_flops(&problem) / seconds * 1e-9;
+    const double M = (double)b->desc.M, N = (double)b->desc.N, K = (double)b->desc.K;
+    char label[64];
+    bench_counter(state, "GFLOP/s", gflops);
+    bench_counter(state, "%peak", 100 * gflops / b->all->peaks->gflops);
+    bench_counter(state, "GB/s", (M * K + K * N + M * N) * sizeof(float) / seconds * 1e-9);
+    snprintf(label, sizeof label, "%s%s", kernel, b->selected ? " (selected)" : "");
+    bench_label(state, label);
+}
+
+static void run_onednn(bench_state *state, void *user)
+{
+    const one *b = user;
+    wf_dnnl_best_matmul *best = wf_dnnl_best_matmul_create(&b->desc, b->all->machine->threads);
+    if (!best) {
+        bench_fail(state, "oneDNN has no kernel for it, or memory is out");
+        return;
+    }
+    wf_dnnl_best_matmul_run(best);
+    while (bench_next(state))
+        wf_dnnl_best_matmul_run(best);
+    report(state, b, wf_dnnl_best_matmul_name(best));
+    wf_dnnl_best_matmul_destroy(best);
+}
+
+static void run(bench_state *state, void *user)
+{
+    const one *b = user;
+    const bench_machine *m = b->all->machine;
+    const wf_trial_place place = {m->topology, m->memory, m->isa, m->threads, 0};
+    const wf_problem problem = wf_problem_matmul(&b->desc);
+    weft_error err = WEFT_ERROR_INIT;
+    wf_trial_data data;
+    wf_trial t;
+    char why[WEFT_ERROR_TEXT] = "";
+    if (wf_trial_data_init(&data, &place, &problem, &err)) {
+        bench_fail(state, err.text);
+        return;
+    }
+    if (!wf_trial_init(&t, &data, b->index, why, sizeof why)) {
+        wf_trial_data_done(&data);
+        bench_fail(state, why);
+        return;
+    }
+    wf_trial_run(&t, 0);
+    while (bench_next(state))
+        wf_trial_run(&t, 0);
+    report(state, b, t.name);
+    wf_trial_done(&t);
+    wf_trial_data_done(&data);
+}
+
+static wf_matmul_desc product(int pass, int batch, int in, int out)
+{
+    switch (pass) {
+    case FORWARD: return (wf_matmul_desc){batch, out, in, 0, 1, WEFT_F32};
+    case BACKWARD_DATA: return (wf_matmul_desc){batch, in, out, 0, 0, WEFT_F32};
+    default: return (wf_matmul_desc){out, in, batch, 1, 0, WEFT_F32};
+    }
+}
+
+/* All of one problem's; `name` is what they begin with. */
+static void add(bench_linear *all, const wf_matmul_desc *d, const char *name)
+{
+    const weft_isa isa = all->machine->isa;
+    const wf_matmul_impl *chosen = wf_matmul_select(d, isa, NULL);
+    for (int i = -1; i < wf_matmul_n_impls; i++) {
+        char text[160], why[80];
+        if (i >= 0 && !wf_matmul_fits(wf_matmul_impls[i], d, isa, why, sizeof why))
+            continue;
+        one *b = &all->item[all->n++];
+        *b = (one){*d, i, i >= 0 && wf_matmul_impls[i] == chosen, all};
+        snprintf(text, sizeof text, "%s/%s", name,
+                 i < 0 ? "onednn-best" : wf_matmul_impls[i]->name);
+        bench_register(text, i < 0 ? run_onednn : run, b);
+    }
+}
+
+bench_linear *bench_linear_register(const bench_machine *machine, const bench_peaks *peaks)
+{
+    const size_t n_layers = sizeof layers / sizeof *layers,
+                 n_batches = sizeof batches / sizeof *batches;
+    const size_t most = n_layers * n_batches * PASSES * (size_t)(1 + wf_matmul_n_impls);
+    bench_linear *all = calloc(1, sizeof *all + most * sizeof *all->item);
+    if (!all)
+        return NULL;
+    all->machine = machine;
+    all->peaks = peaks;
+    for (size_t l = 0; l < n_layers; l++)
+        for (size_t i = 0; i < n_batches; i++)
+            for (int pass = 0; pass < PASSES; pass++) {
+                wf_matmul_desc d = product(pass, batches[i], layers[l].in, layers[l].out);
+                char name[96];
+                snprintf(name, sizeof name, "linear/%s/b%d/%s", layers[l].name, batches[i],
+                         passes[pass]);
+                add(all, &d, name);
+            }
+    return all;
+}
+
+void bench_linear_destroy(bench_linear *all)
+{
+    free(all);
+}
