@@ -48,6 +48,9 @@ typedef struct wf_depthwise_images {
  * geometry and n fix. */
 void WF_ISA_FN(wf_depthwise_gradient)(const wf_depthwise *g, const wf_depthwise_images *images,
                                       float *sum);
+/* The same for 3x3 kernels where it is there: false, and nothing done, where it is not. */
+bool WF_ISA_FN(wf_depthwise_gradient_3x3)(const wf_depthwise *g, const wf_depthwise_images *images,
+                                          float *sum);
 
 /* A run of outputs cut into tiles of at most `most`, whose widths differ by one at most. */
 typedef struct wf_tiling {

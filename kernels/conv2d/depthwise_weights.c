@@ -1,13 +1,14 @@
-/* Depthwise weight gradient of one plane, over a run of images.
+/* Depthwise weight gradient of one plane, over a run of images: any kernel, and the way to the one for
+ * 3x3.
  *
  * A tile is up to four neighbouring outputs' gradients, held in registers while each input that they
- * meet is loaded once per kernel row; the padding is never loaded. The sums of up to three kernel rows
+ * meet is loaded once per kernel row; the padding is never loaded. The sums of up to two kernel rows
  * stay in registers over all rows of all images of a chunk that fits the first-level cache. One kernel
  * row alone has two sums per weight, of the even and the odd outputs of a tile, since the units would
  * wait for a chain of dependent multiply-adds: they are added at the end. See depthwise.h. */
 #include "kernels/conv2d/depthwise.h"
 
-enum { MAX_T = 4, MAX_S = 5, MAX_ROWS = 3, CHUNK_BYTES = 20480 };
+enum { MAX_T = 4, MAX_S = 5, MAX_ROWS = 2, CHUNK_BYTES = 20480 };
 
 /* Rows [p0, p1) of dy against the kernel rows from r on; all of these meet the image there. */
 typedef struct rows {
@@ -27,7 +28,7 @@ WF_INLINE void tile(const int S, const int STRIDE, const int ROWS, const int T, 
     WF_UNROLL
     for (int t = 0; t < T; t++)
         g[t] = wf_vload(dy + t * L);
-    const float *at[MAX_ROWS] = {x, wf_opaque(x + x_tap), wf_opaque(x + 2 * x_tap)};
+    const float *at[MAX_ROWS] = {x, wf_opaque(x + x_tap)};
     WF_UNROLL
     for (int j = 0; j < N; j++) {
         /* no more than S - 1 columns are missing on either side */
@@ -106,57 +107,6 @@ WF_INLINE void accumulate(const int S, const int STRIDE, const int ROWS, const w
         wf_vstore(w + i * L, sum.of[i / S][i % S]);
 }
 
-typedef void rows_fn(const wf_depthwise *g, const wf_depthwise_images *im, const rows *a, float *w);
-
-static void three_rows_3(const wf_depthwise *g, const wf_depthwise_images *im, const rows *a,
-                         float *w)
-{
-    accumulate(3, 1, 3, g, im, a, w);
-}
-static void two_rows_3(const wf_depthwise *g, const wf_depthwise_images *im, const rows *a,
-                       float *w)
-{
-    accumulate(3, 1, 2, g, im, a, w);
-}
-static void one_row_3(const wf_depthwise *g, const wf_depthwise_images *im, const rows *a, float *w)
-{
-    accumulate(3, 1, 1, g, im, a, w);
-}
-static void three_rows_3_strided(const wf_depthwise *g, const wf_depthwise_images *im,
-                                 const rows *a, float *w)
-{
-    accumulate(3, 2, 3, g, im, a, w);
-}
-static void two_rows_3_strided(const wf_depthwise *g, const wf_depthwise_images *im, const rows *a,
-                               float *w)
-{
-    accumulate(3, 2, 2, g, im, a, w);
-}
-static void one_row_3_strided(const wf_depthwise *g, const wf_depthwise_images *im, const rows *a,
-                              float *w)
-{
-    accumulate(3, 2, 1, g, im, a, w);
-}
-static void two_rows_5(const wf_depthwise *g, const wf_depthwise_images *im, const rows *a,
-                       float *w)
-{
-    accumulate(5, 1, 2, g, im, a, w);
-}
-static void one_row_5(const wf_depthwise *g, const wf_depthwise_images *im, const rows *a, float *w)
-{
-    accumulate(5, 1, 1, g, im, a, w);
-}
-static void two_rows_5_strided(const wf_depthwise *g, const wf_depthwise_images *im, const rows *a,
-                               float *w)
-{
-    accumulate(5, 2, 2, g, im, a, w);
-}
-static void one_row_5_strided(const wf_depthwise *g, const wf_depthwise_images *im, const rows *a,
-                              float *w)
-{
-    accumulate(5, 2, 1, g, im, a, w);
-}
-
 /* ---- any kernel, stride, padding and dilation ------------------------------------------------ */
 
 /* Kernel column s of row a->r, in one image; four chains. */
@@ -194,28 +144,37 @@ static void one_row_any(const wf_depthwise *g, const wf_depthwise_images *im, co
 
 /* ---- planes ---------------------------------------------------------------------------------- */
 
-/* By the number of kernel rows taken at once. */
-typedef struct functions {
-    int most;
-    rows_fn *of[MAX_ROWS + 1];
-} functions;
-
-static const functions *functions_of(const wf_depthwise *g)
+/* Of kernel rows that are taken at once. */
+static int most_rows(const wf_depthwise *g)
 {
-    static const functions any = {1, {NULL, one_row_any}};
-    static const functions three[2] = {
-        {3, {NULL, one_row_3, two_rows_3, three_rows_3}},
-        {3, {NULL, one_row_3_strided, two_rows_3_strided, three_rows_3_strided}}};
-    static const functions five[2] = {{2, {NULL, one_row_5, two_rows_5}},
-                                      {2, {NULL, one_row_5_strided, two_rows_5_strided}}};
-    if (g->dilation[1] != 1 || g->stride[1] > 2 || g->padding[1] >= g->S)
-        return &any;
-    return g->S == 3 ? &three[g->stride[1] - 1] : g->S == 5 ? &five[g->stride[1] - 1] : &any;
+    const bool fast = (g->S == 3 || g->S == 5) && g->dilation[1] == 1 && g->stride[1] <= 2 &&
+                      g->padding[1] < g->S;
+    return fast ? MAX_ROWS : 1;
+}
+
+/* Kernel rows [a->r, a->r + n). */
+static void accumulate_rows(const wf_depthwise *g, const wf_depthwise_images *im, const rows *a,
+                            int n, float *w)
+{
+    if (most_rows(g) == 1) {
+        one_row_any(g, im, a, w);
+        return;
+    }
+    switch (g->S * 100 + g->stride[1] * 10 + n) {
+    case 311: accumulate(3, 1, 1, g, im, a, w); break;
+    case 312: accumulate(3, 1, 2, g, im, a, w); break;
+    case 321: accumulate(3, 2, 1, g, im, a, w); break;
+    case 322: accumulate(3, 2, 2, g, im, a, w); break;
+    case 511: accumulate(5, 1, 1, g, im, a, w); break;
+    case 512: accumulate(5, 1, 2, g, im, a, w); break;
+    case 521: accumulate(5, 2, 1, g, im, a, w); break;
+    case 522: accumulate(5, 2, 2, g, im, a, w); break;
+    }
 }
 
 /* Rows [p0, p1) of dy against n kernel rows from r on: at once where all n meet the image, and row by
  * row of dy at the borders. */
-static void group(const wf_depthwise *g, const functions *fn, int r, int n, int p0, int p1,
+static void group(const wf_depthwise *g, int r, int n, int p0, int p1,
                   const wf_depthwise_images *im, float *sum)
 {
     int from, to, begin, end;
@@ -225,21 +184,23 @@ static void group(const wf_depthwise *g, const functions *fn, int r, int n, int 
     begin = begin > p0 ? begin : p0;
     end = end < p1 ? end : p1;
     if (begin < end)
-        fn->of[n](g, im, &(rows){begin, end, r}, sum);
+        accumulate_rows(g, im, &(rows){begin, end, r}, n, sum);
     for (int p = p0; p < p1; p++) {
         const wf_depthwise_row row = g->row[p];
         const int r0 = row.r > r ? row.r : r;
         const int r1 = row.r + row.n < r + n ? row.r + row.n : r + n;
         if (r0 < r1 && (p < begin || p >= end))
-            fn->of[r1 - r0](g, im, &(rows){p, p + 1, r0}, sum);
+            accumulate_rows(g, im, &(rows){p, p + 1, r0}, r1 - r0, sum);
     }
 }
 
 void WF_ISA_FN(wf_depthwise_gradient)(const wf_depthwise *g, const wf_depthwise_images *images,
                                       float *sum)
 {
-    const functions *fn = functions_of(g);
-    const int band = g->R <= fn->most ? g->P : g->band; /* rows are read once anyway */
+    if (WF_ISA_FN(wf_depthwise_gradient_3x3)(g, images, sum))
+        return;
+    const int most = most_rows(g);
+    const int band = g->R <= most ? g->P : g->band; /* rows are read once anyway */
     const size_t bytes =
         (wf_depthwise_plane(g->H, g->W) + wf_depthwise_plane(g->P, g->Q)) * sizeof(float);
     const int at_once = bytes < CHUNK_BYTES ? (int)(CHUNK_BYTES / bytes) : 1;
@@ -249,8 +210,8 @@ void WF_ISA_FN(wf_depthwise_gradient)(const wf_depthwise *g, const wf_depthwise_
         im.dy += (size_t)i * images->dy_stride;
         im.n = images->n - i < at_once ? images->n - i : at_once;
         for (int p = 0; p < g->P; p += band)
-            for (int r = 0; r < g->R; r += fn->most)
-                group(g, fn, r, g->R - r < fn->most ? g->R - r : fn->most, p,
-                      p + band < g->P ? p + band : g->P, &im, sum);
+            for (int r = 0; r < g->R; r += most)
+                group(g, r, g->R - r < most ? g->R - r : most, p, p + band < g->P ? p + band : g->P,
+                      &im, sum);
     }
 }
