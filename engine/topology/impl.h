@@ -22,4 +22,15 @@ struct wf_topology {
     char binds_why[128];
 };
 
+/* What creation works with. */
+typedef struct wf_topology_builder {
+    wf_topology *t;
+    const wf_topology_config *config;
+    hwloc_bitmap_t mask; /* hardware threads we may use */
+    bool mask_known;     /* it is this process's */
+} wf_topology_builder;
+
+/* machine.c: loads the topology, reads the mask, describes the machine and lists the cores. */
+weft_status wf_topology_read_machine(wf_topology_builder *b, weft_error *err);
+
 #endif
