@@ -82,13 +82,24 @@ WF_INLINE void multiply_rotated(const int N, const int J, const gemm_product *p,
     const float *w = p->w;
     for (size_t t = 0; t < p->n; t++, w += J * L) {
         const float *xt = x + p->offset[t];
-        wf_vf v[GEMM_N];
-        for (int i = 0; i < N; i++)
-            v[i] = wf_vload(xt + i * L);
-        for (int j = 0; j < J; j++) {
-            wf_vf f = wf_vload(w + j * L);
+        if (N < J) {
+            wf_vf v[GEMM_N]; /* N < J */
             for (int i = 0; i < N; i++)
-                sum[i][j] = wf_vfma(v[i], f, sum[i][j]);
+                v[i] = wf_vload(xt + i * L);
+            for (int j = 0; j < J; j++) {
+                wf_vf f = wf_vload(w + j * L);
+                for (int i = 0; i < N; i++)
+                    sum[i][j] = wf_vfma(v[i], f, sum[i][j]);
+            }
+        } else {
+            wf_vf f[GEMM_J];
+            for (int j = 0; j < J; j++)
+                f[j] = wf_vload(w + j * L);
+            for (int i = 0; i < N; i++) {
+                wf_vf v = wf_vload(xt + i * L);
+                for (int j = 0; j < J; j++)
+                    sum[i][j] = wf_vfma(v, f[j], sum[i][j]);
+            }
         }
     }
     for (int j = 1; j < J; j++) {

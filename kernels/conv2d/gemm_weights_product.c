@@ -96,13 +96,24 @@ WF_INLINE void taps_product(const int NX, const int NB, const int UNIT, const ge
                 x[i] = taps[i] + (size_t)n * p->x_image + (size_t)r * p->x_row;
             const float *dr = dy + (size_t)n * p->dy_image + (size_t)r * p->dy_row;
             for (size_t c = 0; c < (size_t)p->columns; c++) {
-                wf_vf v[GEMM_TERMS];
-                for (int i = 0; i < NX; i++)
-                    v[i] = UNIT == 1 ? wf_vset1(x[i][c]) : wf_vload(x[i] + c * L);
-                for (int b = 0; b < NB; b++) {
-                    wf_vf d = wf_vload(dr + c * L + (size_t)b * p->dy_block);
+                if (NX < NB) { /* the fewer stay in registers */
+                    wf_vf v[GEMM_TERMS];
                     for (int i = 0; i < NX; i++)
-                        sum[i][b] = wf_vfma(v[i], d, sum[i][b]);
+                        v[i] = UNIT == 1 ? wf_vset1(x[i][c]) : wf_vload(x[i] + c * L);
+                    for (int b = 0; b < NB; b++) {
+                        wf_vf d = wf_vload(dr + c * L + (size_t)b * p->dy_block);
+                        for (int i = 0; i < NX; i++)
+                            sum[i][b] = wf_vfma(v[i], d, sum[i][b]);
+                    }
+                } else {
+                    wf_vf d[GEMM_NV];
+                    for (int b = 0; b < NB; b++)
+                        d[b] = wf_vload(dr + c * L + (size_t)b * p->dy_block);
+                    for (int i = 0; i < NX; i++) {
+                        wf_vf v = UNIT == 1 ? wf_vset1(x[i][c]) : wf_vload(x[i] + c * L);
+                        for (int b = 0; b < NB; b++)
+                            sum[i][b] = wf_vfma(v, d[b], sum[i][b]);
+                    }
                 }
             }
         }
