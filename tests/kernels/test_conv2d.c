@@ -22,7 +22,7 @@
 
 #include "tests/shapes/shapes.h"
 
-/* 16 lanes in plain C */
+/* 16 lanes in plain C, in place of AVX-512: tried on AVX2. */
 extern const wf_conv2d_impl wf_conv2d_winograd_emul, wf_conv2d_winograd_weights_emul,
     wf_conv2d_gemm_emul, wf_conv2d_gemm_weights_emul, wf_conv2d_depthwise_emul;
 
@@ -429,7 +429,7 @@ static void check_shape(const wf_shape_case *c, bool integers)
             check_impl(wf_conv2d_impls[i], wf_cpu_isa(), &tried[0][i], 16, &t, d, integers,
                        c->name);
         }
-    for (int l = 0; l < 2 && wf_cpu_isa() >= WEFT_ISA_AVX2; l++) {
+    for (int l = 0; l < 2 && wf_cpu_isa() == WEFT_ISA_AVX2; l++) {
         d.src_block = l == 0 ? 16 : 1;
         d.dst_block = 16;
         const wf_conv2d_impl *const emul[] = {
@@ -510,7 +510,7 @@ static void every_kernel_was_tried(void **unused)
             fail_msg("%s never fits", wf_conv2d_impls[i]->name);
     }
     int(*const emul)[3] = tried_emul[0];
-    assert_true(wf_cpu_isa() < WEFT_ISA_AVX2 ||
+    assert_true(wf_cpu_isa() != WEFT_ISA_AVX2 ||
                 (emul[0][WF_CONV2D_FORWARD] && emul[0][WF_CONV2D_BACKWARD_DATA] &&
                  emul[1][WF_CONV2D_BACKWARD_WEIGHTS] && emul[2][WF_CONV2D_FORWARD] &&
                  emul[2][WF_CONV2D_BACKWARD_DATA] && emul[3][WF_CONV2D_FORWARD] &&
