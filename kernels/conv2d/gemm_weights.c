@@ -17,6 +17,7 @@
 #include <stdlib.h>
 
 #include "kernels/conv2d/gemm_weights.h"
+#include "kernels/simd/transpose.h"
 
 enum {
     CHUNK = 200,              /* pixels that are taken through all taps before the next, at most */
@@ -214,6 +215,30 @@ static bool create(wf_conv2d *k, char *why, size_t size)
     return true;
 }
 
+/* The sums of an input vector, [tap][channel][lane], to where plain weights have them: for each lane by
+ * channel and tap. */
+static void write_vector(const gemm_plan *p, const float *w, int taps, int inputs, int lanes,
+                         float *out)
+{
+    const size_t out_step = (size_t)p->IG * (size_t)taps;
+    const int n = inputs * taps;
+    for (int q = 0, t = 0, c = 0; q < n; q += 8) {
+        const int rows = n - q < 8 ? n - q : 8;
+        float row[8 * L];
+        for (int j = 0; j < rows; j++) {
+            wf_vstore(row + j * L, wf_vload(w + (t * p->depth + c) * L));
+            t = t + 1 == taps ? 0 : t + 1;
+            c += t == 0;
+        }
+        int l = 0;
+        for (; rows == 8 && l + 8 <= lanes; l += 8)
+            wf_transpose8(row + l, L, out + (size_t)l * out_step + q, out_step);
+        for (; l < lanes; l++)
+            for (int j = 0; j < rows; j++)
+                out[(size_t)l * out_step + (size_t)(q + j)] = row[j * L + l];
+    }
+}
+
 /* One output vector. */
 static void reduce(const wf_conv2d *k, int worker, void *slots, size_t slot_stride, void *dweights,
                    int tile)
@@ -240,15 +265,11 @@ static void reduce(const wf_conv2d *k, int worker, void *slots, size_t slot_stri
             }
         return;
     }
+    const int lanes = end - first < L ? end - first : L;
+    float *out = (float *)dweights + (size_t)first * (size_t)p->IG * taps;
     for (int v = 0; v < p->vectors; v++, w += taps * (size_t)p->depth * L) {
         const int i = v * p->depth, inputs = p->IG - i < p->depth ? p->IG - i : p->depth;
-        for (int l = 0; l < L && first + l < end; l++) {
-            float *out =
-                (float *)dweights + ((size_t)(first + l) * (size_t)p->IG + (size_t)i) * taps;
-            for (int c = 0; c < inputs; c++)
-                for (size_t t = 0; t < taps; t++)
-                    *out++ = w[(t * (size_t)p->depth + (size_t)c) * L + (size_t)l];
-        }
+        write_vector(p, w, (int)taps, inputs, lanes, out + (size_t)i * taps);
     }
 }
 
