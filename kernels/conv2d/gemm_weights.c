@@ -27,9 +27,12 @@ enum {
     SUMS = 48 * 1024,         /* and of a part's sums, beside the operands of two steps */
     OWN_SUMS = 6,             /* what sums of a range's own cost, as measured: passes over them */
     FRAME = 3,                /* the same of a frame, over what is copied */
-    PART_FLOPS = 16000000,    /* a tile that is worth its share of reading the operands */
-    LEAST_FLOPS = 2000000,    /* one that is worth handing out */
-    TILES = 128,              /* cores that should find work */
+    TILES = 64,               /* cores that should find work, if it takes them */
+    SMALL_FLOPS = 8000000,    /* so long: the smaller a tile, the more often operands are read; */
+    TILE_FLOPS = 16000000,    /* beyond that; */
+    FEW = 16,                 /* cores that should find work of */
+    LEAST_FLOPS = 2000000,    /* that little */
+    MOST = 4096,              /* tiles */
     PART_VECTORS = 2          /* input vectors of a part, at least */
 };
 
@@ -112,6 +115,16 @@ static void cut_chunks(gemm_weights *s, const wf_conv2d *k)
         s->images > 1 ? gemm_even(k->slot_images, (int)at_most(s->images, k->slot_images)) : 1;
 }
 
+static double wanted_tiles(double flops)
+{
+    double tiles = flops / TILE_FLOPS, most = flops / SMALL_FLOPS, few = flops / LEAST_FLOPS;
+    if (tiles < TILES)
+        tiles = most < TILES ? most : TILES;
+    if (tiles < FEW)
+        tiles = few < FEW ? few : FEW;
+    return tiles < MOST ? tiles : MOST;
+}
+
 /* How a slot is cut into as many parts as are wanted: ranges of pixels, each with sums of its own, ranges of
  * input vectors, ranges of groups. Of those ways the one that brings least into the second-level cache:
  * either operand once for each range of the other's vectors, and the sums. */
@@ -119,12 +132,7 @@ static void cut_parts(gemm_weights *s, const wf_conv2d *k)
 {
     const wf_conv2d_desc *d = &k->desc;
     const gemm_plan *p = s->plan;
-    const double flops = wf_conv2d_flops(d) / d->N * k->slot_images;
-    const double least = (double)TILES / k->slots, worth = flops / LEAST_FLOPS;
-    double most = flops / PART_FLOPS;
-    if (most < least)
-        most = worth < least ? worth : least;
-    most = most < 1 ? 1 : most < 4096 ? most : 4096;
+    const double most = wanted_tiles(wf_conv2d_flops(d)) / k->slots;
     const bool dense = p->kind == GEMM_DENSE;
     const bool halo = !s->in_place && d->R * d->S > 1; /* which frames of every range would hold */
     const int groups = p->sets * s->groups, row_steps = gemm_parts(d->P, s->rows);
