@@ -282,7 +282,7 @@ def main(argv):
     tests = []
     if args.names or not args.command:
         tests = [t for t in run.selected(run.listed_tests(args.build_dir), args.names)
-                 if not run.runs_once(t) and "python" not in os.path.basename(t["cmd"][0])]
+                 if run.in_suite(t, "isa") and "python" not in os.path.basename(t["cmd"][0])]
     work = os.path.abspath(args.work)
     iso = build_iso(args, work, tests)
     total = emulate(args, work, iso, tests)
