@@ -89,21 +89,21 @@ const wf_matmul_impl *wf_matmul_select(const wf_matmul_desc *d, weft_isa isa, co
     return best;
 }
 
-static int64_t columns(const wf_matmul_impl *k, const wf_matmul_desc *d)
-{
-    return (d->N + k->tile_n - 1) / k->tile_n;
-}
-
 int64_t wf_matmul_tiles(const wf_matmul_impl *k, const wf_matmul_desc *d)
 {
-    return (d->M + k->tile_m - 1) / k->tile_m * columns(k, d);
+    int m, n;
+    k->tile(d, &m, &n);
+    return wf_matmul_count(d, m, n);
 }
 
 void wf_matmul_run(const wf_matmul_impl *k, const wf_matmul_desc *d, int64_t tile, const void *a,
                    const void *b, const void *bias, void *c, void *scratch)
 {
-    int64_t m0 = tile / columns(k, d) * k->tile_m, n0 = tile % columns(k, d) * k->tile_n;
-    int64_t m1 = m0 + k->tile_m < d->M ? m0 + k->tile_m : d->M;
-    int64_t n1 = n0 + k->tile_n < d->N ? n0 + k->tile_n : d->N;
+    int m, n;
+    k->tile(d, &m, &n);
+    int64_t columns = (d->N + n - 1) / n;
+    int64_t m0 = tile / columns * m, n0 = tile % columns * n;
+    int64_t m1 = m0 + m < d->M ? m0 + m : d->M;
+    int64_t n1 = n0 + n < d->N ? n0 + n : d->N;
     k->run(d, m0, m1, n0, n1, a, b, bias, c, scratch);
 }

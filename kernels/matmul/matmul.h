@@ -17,8 +17,9 @@ typedef struct wf_matmul_desc {
 
 typedef struct wf_matmul_impl {
     const char *name;
-    weft_isa isa;         /* the least that it needs */
-    int tile_m, tile_n;   /* of C */
+    weft_isa isa; /* the least that it needs */
+    /* How much of C a tile is. It follows from the shape; no sum depends on it. */
+    void (*tile)(const wf_matmul_desc *d, int *m, int *n);
     size_t scratch_bytes; /* for each worker, 64-byte aligned */
     bool (*fits)(const wf_matmul_desc *d, char *why, size_t size);
     /* Note [Expected cost] in kernels/select.h, of a problem that fits, on a machine of this ISA.
@@ -53,5 +54,19 @@ double wf_matmul_expect(const wf_matmul_desc *d, weft_isa impl_isa, double share
 int64_t wf_matmul_tiles(const wf_matmul_impl *k, const wf_matmul_desc *d);
 void wf_matmul_run(const wf_matmul_impl *k, const wf_matmul_desc *d, int64_t tile, const void *a,
                    const void *b, const void *bias, void *c, void *scratch);
+
+/* For implementations: `total` cut into even pieces of at most `most`, all but the last a
+ * multiple of `unit`, which divides `most`: the size of a piece. And how many tiles of m x n
+ * there are. */
+static inline int wf_matmul_piece(int64_t total, int most, int unit)
+{
+    int64_t pieces = (total + most - 1) / most, size = (total + pieces - 1) / pieces;
+    return (int)((size + unit - 1) / unit * unit);
+}
+
+static inline int64_t wf_matmul_count(const wf_matmul_desc *d, int m, int n)
+{
+    return (d->M + m - 1) / m * ((d->N + n - 1) / n);
+}
 
 #endif

@@ -50,11 +50,16 @@ static void run(const wf_matmul_desc *d, int64_t m0, int64_t m1, int64_t n0, int
         run_f32(d, m0, m1, n0, n1, a, b, bias, c);
 }
 
+static void tile(const wf_matmul_desc *d, int *m, int *n)
+{
+    *m = 16;
+    *n = 64;
+}
+
 const wf_matmul_impl wf_matmul_ref = {
     .name = "ref",
     .isa = WEFT_ISA_SCALAR,
-    .tile_m = 16,
-    .tile_n = 64,
+    .tile = tile,
     .fits = fits,
     .expect = expect,
     .run = run,

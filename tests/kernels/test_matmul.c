@@ -9,7 +9,8 @@
 
 #include "kernels/matmul/matmul.h"
 
-extern const wf_matmul_impl wf_matmul_emul; /* 16 lanes in plain C */
+/* 16 lanes in plain C */
+extern const wf_matmul_impl wf_matmul_axpy_emul, wf_matmul_dot_emul, wf_matmul_gemm_emul;
 
 static uint64_t random_state;
 static double uniform(void) /* splitmix64: -1 .. 1 */
@@ -86,15 +87,22 @@ static void check(const wf_matmul_impl *k, const wf_matmul_desc *d, bool with_bi
 
 static void check_impl(const wf_matmul_impl *k, weft_dtype type)
 {
-    static const int sizes[][3] = {{1, 1, 1},    {1, 10, 7},    {7, 1, 300},  {6, 16, 256},
-                                   {48, 64, 33}, {49, 65, 257}, {100, 10, 5}, {13, 129, 64},
-                                   {5, 31, 513}, {50, 17, 9},   {9, 24, 40}};
+    static const int sizes[][3] = {{1, 1, 1},      {1, 10, 7},     {7, 1, 300},   {6, 16, 256},
+                                   {48, 64, 33},   {49, 65, 257},  {100, 10, 5},  {13, 129, 64},
+                                   {5, 31, 513},   {50, 17, 9},    {9, 24, 40},   {3, 30, 1027},
+                                   {31, 70, 2050}, {260, 140, 70}, {140, 400, 40}};
+    int ran = 0;
     for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++)
         for (int bits = 0; bits < 16; bits++) {
             wf_matmul_desc d = {sizes[i][0], sizes[i][1],   sizes[i][2],
                                 bits & 1,    bits >> 1 & 1, type};
+            char why[80];
+            if (!k->fits(&d, why, sizeof why))
+                continue;
             check(k, &d, bits & 4, bits & 8);
+            ran++;
         }
+    assert_true(ran >= (int)(sizeof sizes / sizeof *sizes) * 2);
 }
 
 static void every_kernel_matches_the_formula(void **unused)
@@ -105,7 +113,7 @@ static void every_kernel_matches_the_formula(void **unused)
             check_impl(wf_matmul_impls[i], WEFT_F32);
             ran++;
         }
-    assert_int_equal(ran, 1 + (int)wf_cpu_isa());
+    assert_int_equal(ran, 1 + 3 * (int)wf_cpu_isa());
     check_impl(wf_matmul_impls[wf_matmul_n_impls - 1], WEFT_F64);
 }
 
@@ -113,14 +121,25 @@ static void sixteen_lanes_match_the_formula(void **unused)
 {
     if (wf_cpu_isa() < WEFT_ISA_AVX2)
         skip();
-    check_impl(&wf_matmul_emul, WEFT_F32);
+    check_impl(&wf_matmul_gemm_emul, WEFT_F32);
+    check_impl(&wf_matmul_dot_emul, WEFT_F32);
+    check_impl(&wf_matmul_axpy_emul, WEFT_F32);
+}
+
+static void few_rows_have_kernels_of_their_own(void **unused)
+{
+    wf_matmul_desc few = {1, 4096, 4096, 0, 1, WEFT_F32}, many = {64, 4096, 4096, 0, 1, WEFT_F32};
+    assert_string_equal(wf_matmul_select(&few, WEFT_ISA_AVX2, NULL)->name, "dot:avx2");
+    assert_string_equal(wf_matmul_select(&many, WEFT_ISA_AVX2, NULL)->name, "gemm:avx2");
+    few.transpose_b = 0;
+    assert_string_equal(wf_matmul_select(&few, WEFT_ISA_AVX2, NULL)->name, "axpy:avx2");
 }
 
 static void the_choice_respects_type_and_isa(void **unused)
 {
-    wf_matmul_desc d = {4, 4, 4, 0, 0, WEFT_F32};
-    assert_string_equal(wf_matmul_select(&d, WEFT_ISA_AVX512, NULL)->name, "avx512");
-    assert_string_equal(wf_matmul_select(&d, WEFT_ISA_AVX2, NULL)->name, "avx2");
+    wf_matmul_desc d = {64, 64, 64, 0, 0, WEFT_F32};
+    assert_string_equal(wf_matmul_select(&d, WEFT_ISA_AVX512, NULL)->name, "gemm:avx512");
+    assert_string_equal(wf_matmul_select(&d, WEFT_ISA_AVX2, NULL)->name, "gemm:avx2");
     assert_string_equal(wf_matmul_select(&d, WEFT_ISA_SCALAR, NULL)->name, "ref");
     d.type = WEFT_F64;
     assert_string_equal(wf_matmul_select(&d, WEFT_ISA_AVX512, NULL)->name, "ref");
@@ -131,6 +150,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_kernel_matches_the_formula),
         cmocka_unit_test(sixteen_lanes_match_the_formula),
+        cmocka_unit_test(few_rows_have_kernels_of_their_own),
         cmocka_unit_test(the_choice_respects_type_and_isa),
     };
     return cmocka_run_group_tests_name("matmul", tests, NULL, NULL);

@@ -1,0 +1,101 @@
+/* Matrix product of a few rows of A and a B that is not transposed: the input's gradient of a
+ * linear layer with a batch of some samples.
+ *
+ * B, a layer's weights, streams by once, four rows at a time in pieces of some 4 KiB as they
+ * lie, times four numbers of each row of A, into sums that stay in the first-level cache. K is
+ * taken in chunks, whose sums are added to C (the bias, at first) in order: a sum depends on K
+ * alone. */
+#include <stdio.h>
+
+#include "kernels/matmul/matmul.h"
+#include "kernels/select.h"
+#include "kernels/simd/simd.h"
+
+enum {
+    L = WF_LANES,
+    MOST_M = 6,
+    MOST_N = 4096, /* of a tile */
+    LEAST_N = 1024,
+    ENOUGH_TILES = 16,
+    STEP = 4, /* rows of B at once */
+    KC = 256,
+};
+
+static bool fits(const wf_matmul_desc *d, char *why, size_t size)
+{
+    const char *reason = d->type != WEFT_F32 ? "f32 only"
+                         : d->transpose_b    ? "B as it is only"
+                         : d->M > MOST_M     ? "at most 6 rows of A"
+                                             : NULL;
+    if (reason)
+        snprintf(why, size, "%s", reason);
+    return !reason;
+}
+
+static double expect(const wf_matmul_desc *d, weft_isa isa)
+{
+    return wf_matmul_expect(d, WF_ISA, 0.4);
+}
+
+static void tile(const wf_matmul_desc *d, int *m, int *n)
+{
+    *m = MOST_M;
+    *n = wf_matmul_piece(d->N, MOST_N, L);
+    while (wf_matmul_count(d, *m, *n) < ENOUGH_TILES && *n > LEAST_N)
+        *n = wf_matmul_piece(d->N, *n / 2 < LEAST_N ? LEAST_N : wf_round_up(*n / 2, L), L);
+}
+
+/* sum[i][j] += the sum over S rows of B of a[i][s] * b[s][j], for m rows of sums MOST_N floats
+ * apart; S is a constant where this is called. */
+WF_INLINE void add_rows(const int S, int m, int n, const float *a, int64_t a_i, int64_t a_k,
+                        const float *b, int64_t N, bool ahead, float *sum)
+{
+    for (int j = 0; j < n; j += L) {
+        wf_vf y[STEP];
+        for (int s = 0; ahead && s < S; s++) /* a piece is too short for the hardware to foresee */
+            __builtin_prefetch(b + (S + s) * N + j);
+        for (int s = 0; s < S; s++)
+            y[s] = n - j < L ? wf_vload_n(b + s * N + j, n - j) : wf_vload(b + s * N + j);
+        for (int i = 0; i < m; i++) {
+            float *to = sum + i * MOST_N + j;
+            wf_vf x = wf_vload(to);
+            for (int s = 0; s < S; s++)
+                x = wf_vfma(wf_vset1(a[i * a_i + s * a_k]), y[s], x);
+            wf_vstore(to, x);
+        }
+    }
+}
+
+static void run(const wf_matmul_desc *d, int64_t m0, int64_t m1, int64_t n0, int64_t n1,
+                const void *av, const void *bv, const void *bias, void *cv, void *scratch)
+{
+    const int64_t a_i = d->transpose_a ? 1 : d->K, a_k = d->transpose_a ? d->M : 1;
+    const float *a = (const float *)av + m0 * a_i, *b = (const float *)bv + n0;
+    const int m = (int)(m1 - m0), n = (int)(n1 - n0);
+    float *c = (float *)cv + m0 * d->N + n0, *sum = scratch;
+    for (int64_t k0 = 0; k0 < d->K; k0 += KC) {
+        int64_t end = d->K - k0 < KC ? d->K : k0 + KC, k = k0;
+        memset(sum, 0, (size_t)(m * MOST_N) * sizeof *sum);
+        for (; k + STEP <= end; k += STEP)
+            add_rows(STEP, m, n, a + k * a_k, a_i, a_k, b + k * d->N, d->N, k + 2 * STEP <= d->K,
+                     sum);
+        for (; k < end; k++)
+            add_rows(1, m, n, a + k * a_k, a_i, a_k, b + k * d->N, d->N, false, sum);
+        for (int i = 0; i < m; i++)
+            for (int j = 0; j < n; j++)
+                c[i * d->N + j] = (k0     ? c[i * d->N + j]
+                                   : bias ? ((const float *)bias)[n0 + j]
+                                          : 0) +
+                                  sum[i * MOST_N + j];
+    }
+}
+
+const wf_matmul_impl WF_ISA_FN(wf_matmul_axpy) = {
+    .name = "axpy:" WF_ISA_NAME,
+    .isa = WF_ISA,
+    .tile = tile,
+    .scratch_bytes = MOST_M * MOST_N * sizeof(float),
+    .fits = fits,
+    .expect = expect,
+    .run = run,
+};
