@@ -58,19 +58,32 @@ static bool reads_in_place(const wf_conv2d_desc *d, gemm_kind kind)
            (strides == 1 || d->R * d->S > strides);
 }
 
+/* Of n outputs by kernel taps along an axis, the share that meets the input; the rest is left out. */
+static double meeting(int in, int out, int kernel, int stride, int padding, int dilation)
+{
+    double met = 0;
+    for (int t = 0; t < kernel; t++) {
+        int begin, end;
+        wf_conv2d_range(in, out, stride, padding, dilation, t, &begin, &end);
+        met += end - begin;
+    }
+    return met / ((double)out * kernel);
+}
+
 static double expect(const wf_conv2d_desc *d, wf_conv2d_pass pass, weft_isa isa)
 {
     /* As measured, docs/kernels.md; where lanes meet, src has to be made for every product. */
     const gemm_kind kind = gemm_kind_of(d, pass);
     const bool strided = d->stride[0] > 1 || d->stride[1] > 1;
-    const bool small = d->R == 1 && d->S == 1 && d->Q <= 16 && !strided;
-    double share = d->S >= 5 ? 1 : d->S >= 3 ? 0.93 : small ? 0.92 : 0.8;
+    double share = d->S >= 5 ? 0.82 : d->S >= 3 ? 0.88 : 0.95;
     if (kind >= GEMM_LANES)
-        share = kind == GEMM_ROTATE ? 0.7 : 0.4;
-    else if (kind == GEMM_PLAIN)
-        share = 0.78;
-    else if (strided)
-        share *= d->groups > 1 ? 0.6 : reads_in_place(d, kind) ? 0.86 : 0.78;
+        return wf_conv2d_expect(d, WF_ISA, kind == GEMM_ROTATE ? 0.7 : 0.4);
+    if (kind == GEMM_PLAIN)
+        return wf_conv2d_expect(d, WF_ISA, 0.78);
+    if (strided)
+        share *= d->groups > 1 ? 0.6 : reads_in_place(d, kind) ? 0.9 : 0.87;
+    share /= meeting(d->H, d->P, d->R, d->stride[0], d->padding[0], d->dilation[0]) *
+             meeting(d->W, d->Q, d->S, d->stride[1], d->padding[1], d->dilation[1]);
     return wf_conv2d_expect(d, WF_ISA, share);
 }
 
