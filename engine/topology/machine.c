@@ -1,4 +1,4 @@
-/* Reads the machine: hwloc's topology, the hardware threads we may use, and the cores that have some.
+/* Reads the machine: hwloc's topology, the hardware threads we may use, the cores that have some.
  *
  * Threading: runs while a topology is created, on one thread. */
 #include <errno.h>

@@ -131,7 +131,7 @@ const wf_op wf_op_bn_backward_reduce = {
     .no_sample_reason = "the samples of bn_apply and bn_act run it",
 };
 
-/* -- bn_backward_apply: dy, invstd, gamma(, x, mean, dgamma, dbeta)(, mask) -> dx(, dresidual) -- */
+/* -- bn_backward_apply: dy, invstd, gamma(, x, mean, dgamma, dbeta)(, mask) -> dx(, dresidual) - */
 
 typedef struct dx_args {
     wf_bn_slots slots;
