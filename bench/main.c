@@ -93,6 +93,7 @@ static int run_step(const bench_options *options)
                                   .batch = options->batch ? options->batch : 64,
                                   .size = options->size,
                                   .threads = options->threads,
+                                  .bytes = options->bytes,
                                   .trace = options->trace,
                                   .args = options->model_args,
                                   .n_args = options->n_model_args};
@@ -106,10 +107,11 @@ static int run_step(const bench_options *options)
         return complain(asked_wrong ? BAD_USE : FAILED, err.text);
     double img_per_s = spec.batch / r.median_step_s;
     if (!options->json) {
-        printf("%s, batch %d, %dx%d, f32, %d threads, %s: %.1f img/s, median step %.3f ms of %lld, "
+        printf("%s, batch %d, %dx%d, %s, %d threads, %s: %.1f img/s, median step %.3f ms of %lld, "
                "peak RSS %.0f MB\n",
-               spec.model, spec.batch, r.size, r.size, r.threads, weft_isa_name(r.isa), img_per_s,
-               1e3 * r.median_step_s, (long long)r.steps, r.rss_mb);
+               spec.model, spec.batch, r.size, r.size, spec.bytes ? "u8 to f32" : "f32", r.threads,
+               weft_isa_name(r.isa), img_per_s, 1e3 * r.median_step_s, (long long)r.steps,
+               r.rss_mb);
         return 0;
     }
     json_t *object =

@@ -61,6 +61,7 @@ static const flag flags[] = {
     {"--batch", "N", "images a step (64), or instead of the shape file's", COUNT, STEP | LAYERS,
      AT(batch)},
     {"--size", "S", "edge of the square image (the model's own)", COUNT, STEP, AT(size)},
+    {"--bytes", NULL, "images of bytes, normalised within the step", SWITCH, STEP, AT(bytes)},
     {"--seconds", "X", "time to measure, after warm-up (5), or a pass of a layer (0.3)", NUMBER,
      STEP | LAYERS, AT(seconds)},
     {"--trace", "FILE", "write the timeline of the steps, for Perfetto or trace.py", TEXT, STEP,
@@ -85,8 +86,8 @@ void bench_usage(FILE *out)
           "       weft-bench --layers NETWORKS [--only TEXT] [--batch N] [--cold] [--scaling]\n"
           "                  [--threads N] [--seconds X] [--csv FILE] [--json FILE]\n"
           "       weft-bench --step MODEL [--model-arg KEY=VALUE...] [--batch N] [--size S]\n"
-          "                  [--threads N] [--dtype f32] [--opt sgd] [--seconds X] [--trace FILE]\n"
-          "                  [--json FILE]\n\n",
+          "                  [--bytes] [--threads N] [--dtype f32] [--opt sgd] [--seconds X]\n"
+          "                  [--trace FILE] [--json FILE]\n\n",
           out);
     for (int i = 0; i < N_FLAGS; i++) {
         char left[32];

@@ -32,6 +32,7 @@ typedef struct bench_options {
     int n_model_args;
     int batch;         /* 0: 64, or the file's */
     int size;          /* 0: the model's own */
+    bool bytes;        /* of --step */
     double seconds;    /* 0: the mode's default */
     const char *trace; /* NULL: none */
     int threads;       /* 0: as the library chooses */

@@ -20,6 +20,7 @@ typedef struct step {
     weft_module *net;
     weft_optimizer *optimizer;
     weft_tensor *images, *labels;
+    weft_tensor *mean, *std; /* of images of bytes; else NULL */
 } step;
 
 static void step_done(step *s)
@@ -27,6 +28,8 @@ static void step_done(step *s)
     weft_optimizer_destroy(s->optimizer);
     weft_module_unref(s->net);
     weft_tensor_unref(s->images);
+    weft_tensor_unref(s->mean);
+    weft_tensor_unref(s->std);
     weft_tensor_unref(s->labels);
     weft_context_destroy(s->ctx);
     *s = (step){0};
@@ -39,6 +42,26 @@ static weft_tensor *some_labels(weft_context *ctx, int n, int classes)
     for (int i = 0; label && i < n; i++)
         label[i] = (int64_t)((uint32_t)i * 2654435761u >> 8) % classes;
     return t;
+}
+
+static weft_tensor *some_bytes(weft_context *ctx, weft_shape shape)
+{
+    weft_tensor *t = weft_tensor_create(ctx, WEFT_U8, shape);
+    uint8_t *pixel = t ? weft_tensor_data(t) : NULL;
+    for (int64_t i = 0; pixel && i < weft_shape_count(shape); i++)
+        pixel[i] = (uint8_t)((uint32_t)i * 2654435761u >> 13);
+    return t;
+}
+
+/* Deviates that a loader hands out as they are, or bytes with mean and deviation of even ones. */
+static bool make_images(step *s, weft_shape shape, bool bytes)
+{
+    if (bytes) {
+        s->mean = weft_tensor_full(s->ctx, WEFT_F32, WEFT_SHAPE(shape.dim[1]), 0.5);
+        s->std = weft_tensor_full(s->ctx, WEFT_F32, WEFT_SHAPE(shape.dim[1]), 0.29);
+    }
+    s->images = bytes ? some_bytes(s->ctx, shape) : weft_randn(s->ctx, shape);
+    return s->images && (!bytes || (s->mean && s->std));
 }
 
 static weft_status step_init(step *s, const bench_step_spec *spec, weft_error *err)
@@ -57,10 +80,10 @@ static weft_status step_init(step *s, const bench_step_spec *spec, weft_error *e
         goto fail;
     weft_shape images = WEFT_SHAPE(spec->batch, opts.in_channels, opts.height, opts.width);
     const weft_sgd_opts sgd = {.lr = 0.01, .momentum = 0.9, .weight_decay = 1e-4};
-    s->images = weft_randn(s->ctx, images);
+    const bool made = make_images(s, images, spec->bytes);
     s->labels = some_labels(s->ctx, spec->batch, opts.num_classes);
     s->optimizer = weft_sgd_create(s->ctx, s->net, &sgd);
-    if (s->images && s->labels && s->optimizer)
+    if (made && s->labels && s->optimizer)
         return WEFT_OK;
 fail:;
     weft_status status = weft_error_status(s->ctx);
@@ -73,7 +96,8 @@ fail:;
 static bool step_run(step *s)
 {
     weft_optimizer_zero_grad(s->optimizer);
-    weft_tensor *loss = weft_training_loss(s->net, s->images, s->labels, NULL, NULL);
+    weft_tensor *images = s->mean ? weft_normalize_images(s->images, s->mean, s->std) : s->images;
+    weft_tensor *loss = weft_training_loss(s->net, images, s->labels, NULL, NULL);
     if (!loss || weft_backward(loss) || weft_optimizer_step(s->optimizer))
         return false;
     weft_item(loss);

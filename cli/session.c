@@ -154,6 +154,7 @@ int session_loader_opts(const session *s, const weft_dataset_info *info, weft_lo
 {
     *opts = (weft_loader_opts){.batch = s->options->batch_size,
                                .workers = (int)s->options->workers,
+                               .bytes = true, /* normalised within the step */
                                .seed = (uint64_t)s->options->seed};
     if (info->dtype != WEFT_U8 || s->norm.channels == 0)
         return 0;

@@ -1,4 +1,5 @@
-/* A step recorded without data, and tuning by it. See step.h. */
+/* A step recorded without data, of images as most data sets have them, bytes; and tuning by it.
+ * See step.h. */
 #include "step.h"
 
 #include <string.h>
@@ -10,8 +11,10 @@ weft_status step_with(const session *s, const int size[3], weft_optimizer *optim
                       weft_status (*then)(void *user), void *user)
 {
     int64_t N = s->options->batch_size;
-    weft_tensor *images =
-        weft_tensor_create(s->ctx, WEFT_F32, WEFT_SHAPE(N, size[0], size[1], size[2]));
+    weft_tensor *bytes =
+        weft_tensor_create(s->ctx, WEFT_U8, WEFT_SHAPE(N, size[0], size[1], size[2]));
+    weft_tensor *mean = weft_tensor_full(s->ctx, WEFT_F32, WEFT_SHAPE(size[0]), 0.5);
+    weft_tensor *images = weft_normalize_images(bytes, mean, mean);
     weft_tensor *labels = weft_tensor_create(s->ctx, WEFT_I64, WEFT_SHAPE(N));
     weft_tensor *logits = NULL;
     weft_tensor *loss =
@@ -25,7 +28,8 @@ weft_status step_with(const session *s, const int size[3], weft_optimizer *optim
         status = then(user);
     weft_tensor_unref(kept_loss);
     weft_tensor_unref(kept_correct);
-    weft_tensor_unref(images);
+    weft_tensor_unref(bytes);
+    weft_tensor_unref(mean);
     weft_tensor_unref(labels);
     weft_discard(s->ctx);
     return status;

@@ -1,5 +1,8 @@
 /* Augmentation and normalisation of one sample. See augment.h. */
 #include "data/augment.h"
+
+#include <string.h>
+
 #include "data/random.h"
 #include "kernels/image/image.h"
 
@@ -12,20 +15,37 @@ wf_crop wf_augment_draw(bool flip, int shift, uint64_t seed, int64_t epoch, int6
                      .flip = flip && r.v[2] >> 31};
 }
 
-void wf_augment(float *y, const void *x, const weft_dataset_info *info, wf_crop crop,
-                const float *mean, const float *std, void *scratch)
+/* x cropped: in scratch, or x itself. */
+static const void *cropped(const void *x, const weft_dataset_info *info, wf_crop crop,
+                           void *scratch)
 {
     int C = info->channels, H = info->height, W = info->width;
-    size_t pixels = (size_t)H * (size_t)W, size = weft_dtype_size(info->dtype);
+    size_t size = weft_dtype_size(info->dtype), bytes = (size_t)C * (size_t)H * (size_t)W * size;
     if (crop.down || crop.right) {
         wf_image_shift(size, C, H, W, crop.down, crop.right, x, scratch);
         x = scratch;
     }
     if (crop.flip) {
-        void *flipped = (char *)scratch + (size_t)C * pixels * size;
+        void *flipped = (char *)scratch + bytes;
         wf_image_flip(size, C, H, W, x, flipped);
         x = flipped;
     }
+    return x;
+}
+
+void wf_augment_crop(void *y, const void *x, const weft_dataset_info *info, wf_crop crop,
+                     void *scratch)
+{
+    size_t pixels = (size_t)info->channels * (size_t)info->height * (size_t)info->width;
+    memcpy(y, cropped(x, info, crop, scratch), pixels * weft_dtype_size(info->dtype));
+}
+
+void wf_augment(float *y, const void *x, const weft_dataset_info *info, wf_crop crop,
+                const float *mean, const float *std, void *scratch)
+{
+    int C = info->channels;
+    size_t pixels = (size_t)info->height * (size_t)info->width;
+    x = cropped(x, info, crop, scratch);
     if (info->dtype == WEFT_U8) {
         wf_image_get(wf_cpu_isa())->normalize(C, pixels, mean, std, x, y);
         return;

@@ -23,5 +23,8 @@ wf_crop wf_augment_draw(bool flip, int shift, uint64_t seed, int64_t epoch, int6
  * 0..1 first. scratch: twice a sample's bytes, 64-byte aligned. std is not 0. */
 void wf_augment(float *y, const void *x, const weft_dataset_info *info, wf_crop crop,
                 const float *mean, const float *std, void *scratch);
+/* y (C, H, W) in the type of x: cropped only. */
+void wf_augment_crop(void *y, const void *x, const weft_dataset_info *info, wf_crop crop,
+                     void *scratch);
 
 #endif

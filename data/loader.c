@@ -25,7 +25,7 @@
 #define ALIGN 64
 
 typedef struct slot {
-    float *images;
+    void *images; /* f32, or bytes */
     int64_t *labels;
     bool ready;
     weft_error err; /* status OK: the batch is good */
@@ -72,14 +72,23 @@ static int64_t batch_size(const weft_loader *l, int64_t b)
     return left < l->opts.batch ? left : l->opts.batch;
 }
 
-static weft_status fill_sample(const weft_loader *l, int64_t sample, void *scratch, float *image,
+/* The type of batches. */
+static weft_dtype type_of(const weft_loader *l)
+{
+    return l->opts.bytes && l->ds->info.dtype == WEFT_U8 ? WEFT_U8 : WEFT_F32;
+}
+
+static weft_status fill_sample(const weft_loader *l, int64_t sample, void *scratch, void *image,
                                int64_t *label, weft_error *err)
 {
     const void *pixels;
     WF_TRY(l->ds->view(l->ds, sample, scratch, &pixels, label, err));
     wf_crop crop = wf_augment_draw(l->opts.flip, l->opts.shift, l->opts.seed, l->epoch, sample);
-    wf_augment(image, pixels, &l->ds->info, crop, l->mean, l->std,
-               (char *)scratch + l->scratch_stride);
+    char *cropped = (char *)scratch + l->scratch_stride;
+    if (type_of(l) == WEFT_U8)
+        wf_augment_crop(image, pixels, &l->ds->info, crop, cropped);
+    else
+        wf_augment(image, pixels, &l->ds->info, crop, l->mean, l->std, cropped);
     return WEFT_OK;
 }
 
@@ -87,14 +96,15 @@ static void fill(weft_loader *l, int64_t b, void *scratch)
 {
     slot *s = &l->slots[b % l->n_slots];
     const weft_dataset_info *info = &l->ds->info;
-    size_t pixels = (size_t)info->channels * (size_t)info->height * (size_t)info->width;
+    size_t bytes = (size_t)info->channels * (size_t)info->height * (size_t)info->width *
+                   weft_dtype_size(type_of(l));
     const int64_t *samples = l->order + b * l->opts.batch;
     s->err.status = WEFT_OK;
     s->err.text[0] = '\0';
     for (int64_t i = 0; i < batch_size(l, b); i++)
         if (atomic_load_explicit(&l->cancel, memory_order_relaxed) ||
-            fill_sample(l, samples[i], scratch, s->images + (size_t)i * pixels, &s->labels[i],
-                        &s->err) != WEFT_OK)
+            fill_sample(l, samples[i], scratch, (char *)s->images + (size_t)i * bytes,
+                        &s->labels[i], &s->err) != WEFT_OK)
             return;
 }
 
@@ -163,7 +173,7 @@ static bool allocate_pixels(weft_loader *l, size_t batch, size_t sample, size_t 
     size_t images, slots, total;
     l->scratch_stride = round_up(l->ds->sample_bytes);
     size_t scratch = l->scratch_stride + round_up(2 * l->ds->sample_bytes);
-    if (__builtin_mul_overflow(batch, sample * sizeof(float), &images) ||
+    if (__builtin_mul_overflow(batch, sample * weft_dtype_size(type_of(l)), &images) ||
         __builtin_mul_overflow(images = round_up(images), (size_t)l->n_slots, &slots) ||
         __builtin_add_overflow(slots, threads * scratch + ALIGN, &total))
         return false;
@@ -173,7 +183,7 @@ static bool allocate_pixels(weft_loader *l, size_t batch, size_t sample, size_t 
     char *at = l->pixels;
     at += round_up((uintptr_t)at) - (uintptr_t)at;
     for (int i = 0; i < l->n_slots; i++, at += images)
-        l->slots[i].images = (float *)at;
+        l->slots[i].images = at;
     for (size_t i = 0; i < threads; i++, at += scratch)
         l->workers[i] = (worker){.loader = l, .scratch = at};
     return true;
@@ -332,6 +342,12 @@ const weft_dataset_info *weft_loader_get_info(const weft_loader *l)
     return &l->ds->info;
 }
 
+void weft_loader_get_normalization(const weft_loader *l, const float **mean, const float **std)
+{
+    *mean = l->mean;
+    *std = l->std;
+}
+
 weft_status weft_loader_start(weft_loader *l, int64_t epoch, int64_t first_batch, weft_error *err)
 {
     if (epoch < 0 || epoch > UINT32_MAX || first_batch < 0 || first_batch > l->batches)
@@ -381,8 +397,12 @@ weft_status weft_loader_next(weft_loader *l, weft_batch *batch, weft_error *err)
     if (l->next_out < l->batches) {
         const slot *s = await(l);
         if (s->err.status == WEFT_OK)
-            next = (weft_batch){batch_size(l, l->next_out), l->next_out, s->images, s->labels,
-                                l->order + l->next_out * l->opts.batch};
+            next = (weft_batch){.count = batch_size(l, l->next_out),
+                                .index = l->next_out,
+                                .dtype = type_of(l),
+                                .images = s->images,
+                                .labels = s->labels,
+                                .samples = l->order + l->next_out * l->opts.batch};
         else
             status = wf_error_set(err, s->err.status, "%s", s->err.text);
     }

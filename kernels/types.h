@@ -18,6 +18,9 @@ typedef int64_t wf_dim;
 weft_isa wf_cpu_isa(void);
 weft_isa wf_cpu_best_isa(void); /* the same without the cap; for reports */
 
+/* What a byte can be: the entries of a table of what bytes stand for. */
+#define WF_BYTE_VALUES 256
+
 /* Channels per block of the blocked layout: 16 on AVX-512, 8 elsewhere. f64 stays plain (1). */
 static inline int wf_isa_block(weft_isa isa)
 {

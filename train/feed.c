@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "engine/context/error.h"
+#include "weft/ops.h"
 
 weft_status wf_take_error(const weft_context *ctx, weft_status otherwise, const char *what,
                           weft_error *err)
@@ -27,6 +28,9 @@ void wf_feed_done(wf_feed *feed)
 {
     slot_done(&feed->slot[0]);
     slot_done(&feed->slot[1]);
+    weft_tensor_unref(feed->mean);
+    weft_tensor_unref(feed->std);
+    feed->mean = feed->std = NULL;
 }
 
 static bool slot_fits(const wf_feed_slot *slot, int64_t count)
@@ -35,7 +39,7 @@ static bool slot_fits(const wf_feed_slot *slot, int64_t count)
 }
 
 /* The slot of this batch size: one that fits, an empty one, or the second made anew. */
-static wf_feed_slot *slot_for(wf_feed *feed, int64_t count)
+static wf_feed_slot *slot_for(wf_feed *feed, weft_dtype dtype, int64_t count)
 {
     for (int i = 0; i < 2; i++)
         if (slot_fits(&feed->slot[i], count))
@@ -43,10 +47,23 @@ static wf_feed_slot *slot_for(wf_feed *feed, int64_t count)
     wf_feed_slot *slot = &feed->slot[feed->slot[0].images != NULL];
     slot_done(slot);
     const weft_dataset_info *info = weft_loader_get_info(feed->loader);
-    slot->images = weft_tensor_create(feed->ctx, WEFT_F32,
+    slot->images = weft_tensor_create(feed->ctx, dtype,
                                       WEFT_SHAPE(count, info->channels, info->height, info->width));
     slot->labels = weft_tensor_create(feed->ctx, WEFT_I64, WEFT_SHAPE(count));
     return slot_fits(slot, count) ? slot : NULL;
+}
+
+static weft_tensor *normalized(wf_feed *feed, weft_tensor *images)
+{
+    if (!feed->mean || !feed->std) {
+        const float *mean, *std;
+        const weft_shape channels = WEFT_SHAPE(weft_loader_get_info(feed->loader)->channels);
+        weft_loader_get_normalization(feed->loader, &mean, &std);
+        weft_tensor_unref(feed->mean);
+        feed->mean = weft_tensor_from(feed->ctx, WEFT_F32, channels, mean);
+        feed->std = weft_tensor_from(feed->ctx, WEFT_F32, channels, std);
+    }
+    return weft_normalize_images(images, feed->mean, feed->std);
 }
 
 weft_status wf_feed_next(wf_feed *feed, wf_feed_slot *slot, int64_t *count, weft_error *err)
@@ -56,16 +73,21 @@ weft_status wf_feed_next(wf_feed *feed, wf_feed_slot *slot, int64_t *count, weft
     *count = batch.count;
     if (batch.count == 0)
         return WEFT_OK;
-    wf_feed_slot *s = slot_for(feed, batch.count);
+    wf_feed_slot *s = slot_for(feed, batch.dtype, batch.count);
     if (!s)
         return wf_take_error(feed->ctx, WEFT_ERR_NOMEM, NULL, err);
     size_t pixels = (size_t)weft_shape_count(weft_tensor_shape(s->images));
-    weft_status status = weft_write(s->images, batch.images, pixels * sizeof(float));
+    weft_status status = weft_write(s->images, batch.images, pixels * weft_dtype_size(batch.dtype));
     if (status == WEFT_OK)
         status = weft_write(s->labels, batch.labels, (size_t)batch.count * sizeof(int64_t));
     if (status != WEFT_OK)
         return wf_take_error(feed->ctx, status, NULL, err);
+    wf_feed_slot ready = *s;
+    if (batch.dtype == WEFT_U8)
+        ready.images = normalized(feed, s->images);
+    if (!ready.images)
+        return wf_take_error(feed->ctx, WEFT_ERR_NOMEM, NULL, err);
     feed->samples = batch.samples;
-    *slot = *s;
+    *slot = ready;
     return WEFT_OK;
 }

@@ -8,7 +8,7 @@
 /* Input tensors of one batch size. A full batch and a short last one have their own, so that
  * neither is made anew each epoch. */
 typedef struct wf_feed_slot {
-    weft_tensor *images; /* (N, C, H, W) f32 */
+    weft_tensor *images; /* (N, C, H, W), of the loader's type */
     weft_tensor *labels; /* (N) i64 */
 } wf_feed_slot;
 
@@ -16,10 +16,13 @@ typedef struct wf_feed {
     weft_context *ctx;
     weft_loader *loader;
     wf_feed_slot slot[2];
-    const int64_t *samples; /* (count) of the last batch: the numbers of its images */
+    weft_tensor *mean, *std; /* (C) f32; NULL until images come as bytes */
+    const int64_t *samples;  /* (count) of the last batch: the numbers of its images */
 } wf_feed;
 
-/* The next batch of the loader: its tensors in *slot, its size in *count (0: the epoch is over). */
+/* The next batch of the loader: what the model reads in *slot, its size in *count (0: the epoch is
+ * over). Images that come as bytes are normalised by the step itself: this records it, and
+ * slot->images is recorded, too. */
 weft_status wf_feed_next(wf_feed *feed, wf_feed_slot *slot, int64_t *count, weft_error *err);
 void wf_feed_done(wf_feed *feed);
 

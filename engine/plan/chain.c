@@ -1,4 +1,4 @@
-/* Pass 7, chain: tasks become units. A task joins the unit of the task it depends on when its tile
+/* Pass 8, chain: tasks become units. A task joins the unit of the task it depends on when its tile
  * i needs only what that unit's tile i has made: then a tile runs the whole chain (BatchNorm apply,
  * ReLU, pooling, the next convolution, its statistics) on one image while it is in cache. Nothing
  * about the arithmetic changes. This is the other half of fusion. */

@@ -1,4 +1,4 @@
-/* Pass 9, memory: an offset in the arena for every buffer, and the successor lists.
+/* Pass 10, memory: an offset in the arena for every buffer, and the successor lists.
  *
  * Lifetimes are intervals in the linear order. Buffers whose intervals do not meet may share bytes;
  * since units run in any order their edges allow, sharing adds edges: all users of the earlier

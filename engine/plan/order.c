@@ -1,4 +1,4 @@
-/* Pass 8, order: the commit barrier, critical-path ranks, and the linear order in which one worker
+/* Pass 9, order: the commit barrier, critical-path ranks, and the linear order in which one worker
  * would take the units. Weight gradients, being off the critical path, rank low and fill gaps. */
 #include "engine/memory/alloc.h"
 #include "engine/plan/plan.h"

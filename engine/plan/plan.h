@@ -7,6 +7,7 @@
  *   precision.c  the storage type of each value
  *   layout.c     the block of each value; reorders at the borders
  *   slices.c     concatenations and slices without copies
+ *   bytes.c      convolutions that read the images' bytes
  *   select.c     every node becomes tasks of the best kernel that fits
  *   chain.c      tasks whose tiles fit become one unit: data stays in cache
  *   order.c      edges, commit barrier, critical-path rank, linear order
@@ -213,6 +214,7 @@ weft_status wf_fuse_shuffle(wf_plan *p); /* part of it */
 weft_status wf_pass_precision(wf_plan *p);
 weft_status wf_pass_layout(wf_plan *p);
 weft_status wf_pass_slices(wf_plan *p);
+weft_status wf_pass_bytes(wf_plan *p);
 weft_status wf_pass_select(wf_plan *p);
 weft_status wf_pass_chain(wf_plan *p);
 weft_status wf_pass_order(wf_plan *p);

@@ -1,4 +1,4 @@
-/* Pass 6, select: buffers for every value, and every node lowered to tasks of the best kernel that
+/* Pass 7, select: buffers for every value, and every node lowered to tasks of the best kernel that
  * fits (each op asks its kernel family). Assignments end here too: a value goes into its stored
  * tensor by the producer's own hand where that is safe, by a copy otherwise. */
 #include <stdarg.h>

@@ -36,7 +36,7 @@ weft_status wf_trial_data_conv2d(wf_trial_data *t, weft_error *err)
     size_t dst = wf_trial_aligned((size_t)d->N * image_bytes(y, d->dst_type));
     size_t count = wf_conv2d_weights_count(d), weights = wf_trial_aligned(count * sizeof(float));
     size_t bias = wf_trial_aligned((size_t)d->K * sizeof(float));
-    size_t table = bytes ? (size_t)d->C * WF_BYTES : 0;
+    size_t table = bytes ? (size_t)d->C * WF_BYTE_VALUES : 0;
     weft_status status =
         wf_trial_alloc(t, src + dst, 2 * weights + bias + table * sizeof(float), err);
     if (status != WEFT_OK)

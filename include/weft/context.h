@@ -30,7 +30,8 @@ enum {
     WEFT_PASS_FUSE = 1u << 1,
     WEFT_PASS_MEMORY = 1u << 2, /* sharing of arena bytes */
     WEFT_PASS_SLICES = 1u << 3, /* concatenation without copies */
-    WEFT_PASS_ALL = 0xfu
+    WEFT_PASS_BYTES = 1u << 4,  /* convolutions of images that are not normalised first */
+    WEFT_PASS_ALL = 0x1fu
 };
 
 /* What to do about what is probably a mistake, see weft_set_message_handler. */

@@ -86,6 +86,8 @@ typedef struct weft_loader_opts {
     int shift;      /* move by up to so many pixels each way, the gap black (0, then normalised) */
     const float *mean;     /* C; NULL: 0. Copied. */
     const float *std;      /* C; NULL: 1; where 0, 1 is used. Copied. */
+    bool bytes;            /* u8 pixels stay u8: a quarter of the memory; whoever takes the batch
+                              normalises it (weft_normalize_images), as weft_train does */
     const void *cpu_mask;  /* CPUs its threads may use (a cpu_set_t); NULL: those of the thread */
     size_t cpu_mask_bytes; /*   that creates the loader and of OpenMP's places, where it is bound */
 } weft_loader_opts;
@@ -95,9 +97,10 @@ typedef struct weft_loader_opts {
 
 /* `images` is 64-byte aligned. Valid until the next call on the loader. */
 typedef struct weft_batch {
-    int64_t count;          /* samples in it; less than opts.batch only in a last one; 0: no more */
-    int64_t index;          /* of the batch in its epoch */
-    const float *images;    /* (count, C, H, W): (x - mean) / std, x in 0..1 for u8 pixels */
+    int64_t count;      /* samples in it; less than opts.batch only in a last one; 0: no more */
+    int64_t index;      /* of the batch in its epoch */
+    weft_dtype dtype;   /* of images: f32, or u8 where opts.bytes and the data set are */
+    const void *images; /* (count, C, H, W): (x - mean) / std, x in 0..1 for u8 pixels; or bytes */
     const int64_t *labels;  /* (count) */
     const int64_t *samples; /* (count): which samples of the data set */
 } weft_batch;
@@ -113,6 +116,10 @@ int64_t weft_loader_batches(const weft_loader *loader); /* in each epoch */
 /* The data set it loads, and what weft_dataset_get_info says of that. */
 const weft_dataset *weft_loader_get_dataset(const weft_loader *loader);
 const weft_dataset_info *weft_loader_get_info(const weft_loader *loader);
+/* (C) each: what f32 batches are normalised with, and batches of u8 are to be. Valid as long as the
+ * loader. */
+void weft_loader_get_normalization(const weft_loader *loader, const float **mean,
+                                   const float **std);
 /* Goes to batch `first_batch` (0 .. batches) of an epoch, whatever was left of the present one:
  * how an epoch starts, and how a resumed run continues. */
 weft_status weft_loader_start(weft_loader *loader, int64_t epoch, int64_t first_batch,

@@ -100,6 +100,13 @@ weft_tensor *weft_channel_shuffle(weft_tensor *x, int groups);
 /* Elements [start, start+length) of dimension dim. */
 weft_tensor *weft_narrow(weft_tensor *x, int dim, int64_t start, int64_t length);
 
+/* u8 images (N, C, H, W) to the type of mean and std, (C) each, f32 or f64: (x / 255 - mean[c]) /
+ * std[c], each operation rounded. To the bit what torchvision's ToTensor and Normalize give, and
+ * what a loader gives that hands out floats. Recorded in front of a network it costs next to
+ * nothing: a convolution that reads the images takes the bytes and normalises as it loads. No
+ * gradient. */
+weft_tensor *weft_normalize_images(weft_tensor *images, weft_tensor *mean, weft_tensor *std);
+
 /* Keeps each element with probability 1-p and divides it by 1-p; identity when not training.
  * Random numbers: Philox keyed by seed, step, op and logical element. 0 <= p < 1. */
 weft_tensor *weft_dropout(weft_tensor *x, double p, bool training);

@@ -75,16 +75,16 @@ typedef struct wf_conv2d wf_conv2d;
 
 /* Note [Bytes and what they stand for]
  * Where src_type is u8, src is an image as files have it: a byte v of channel c stands for
- * table[c * WF_BYTES + v], and padding for zero, not for table[c * WF_BYTES]. So a kernel that reads u8
- * normalises as it loads, with the bits of whatever arithmetic made the table, and knows nothing of
- * means and deviations. Forward and backward-weights only: bytes have no gradient. */
-#define WF_BYTES 256
+ * element (c, v) of a table (C, WF_BYTE_VALUES), and padding for zero, not for what a byte 0
+ * stands for. So a kernel that reads u8 normalises as it loads, with the bits of whatever
+ * arithmetic made the table, and knows nothing of means and deviations. Forward and
+ * backward-weights only: bytes have no gradient. */
 
 /* Operands of a forward or backward-data pass; strides in bytes, from image to image. */
 typedef struct wf_conv2d_io {
     const void *in; /* images read: src, or ddst in backward-data */
     size_t in_stride;
-    const void *table;   /* (C, WF_BYTES): what the bytes of a u8 src stand for; else NULL */
+    const void *table;   /* (C, WF_BYTE_VALUES): what the bytes of a u8 src stand for; else NULL */
     const void *weights; /* packed ones, or plain ones where packed_bytes is 0 */
     const void *bias;    /* NULL unless the descriptor says so */
     void *out;           /* images written */

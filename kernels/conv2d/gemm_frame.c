@@ -304,7 +304,7 @@ static source source_of(const gemm_plan *p, int set, int v, gemm_input in)
     int first = gemm_channel(p, set, v, 0), block = first / L;
     if (p->kind == GEMM_PLAIN && in.table) {
         s.bytes = (const uint8_t *)in.x + wf_act_index(p->in, first, 0, 0);
-        s.table = in.table + (size_t)first * WF_BYTES;
+        s.table = in.table + (size_t)first * WF_BYTE_VALUES;
         return s;
     }
     if (p->kind == GEMM_PLAIN) {

@@ -1,12 +1,13 @@
-/* The loops of ref.c for one element type: included there with T and FN defined, nowhere else.
- * x is src, y is dst, table what a src of bytes stands for; xe and ye are the steps between neighbouring pixels of a row. */
+/* The loops of ref.c for one element type: included there with T and FN defined, nowhere else. x
+ * is src, y is dst, table what a src of bytes stands for; xe and ye are the steps between
+ * neighbouring pixels of a row. */
 
 /* Element i of src, which belongs to channel c; table: Note [Bytes and what they stand for]. */
 static T FN(pixel)(const void *x, const void *table, int c, size_t i)
 {
     if (!table)
         return ((const T *)x)[i];
-    return ((const T *)table)[(size_t)c * WF_BYTES + ((const uint8_t *)x)[i]];
+    return ((const T *)table)[(size_t)c * WF_BYTE_VALUES + ((const uint8_t *)x)[i]];
 }
 
 static void FN(forward)(const wf_conv2d_desc *d, const wf_conv2d_io *io)

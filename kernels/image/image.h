@@ -1,4 +1,5 @@
-/* One image on its way into the network: normalise, flip, shift. Used by data loaders.
+/* One image on its way into the network: normalise, flip, shift. Used by data loaders, and by the
+ * op that normalises images.
  *
  * Threading: pure functions, any thread. Images are plain CHW. x and y must not overlap.
  * Shape letters: C channels, H height, W width. */
@@ -22,6 +23,10 @@ typedef struct wf_image_impl {
 extern const wf_image_impl wf_image_impls[]; /* kernels.def's order */
 extern const int wf_n_image_impls;
 const wf_image_kernels *wf_image_get(weft_isa isa);
+
+/* The same in f64. */
+void wf_image_normalize_f64(int C, size_t pixels, const double *mean, const double *std,
+                            const uint8_t *x, double *y);
 
 /* Mirrors each row. `size` bytes an element: 1, 2, 4 or 8. */
 void wf_image_flip(size_t size, int C, int H, int W, const void *x, void *y);

@@ -11,6 +11,14 @@ static void normalize(int C, size_t pixels, const float *mean, const float *std,
             *y = ((float)*x / 255.0f - mean[c]) / std[c];
 }
 
+void wf_image_normalize_f64(int C, size_t pixels, const double *mean, const double *std,
+                            const uint8_t *x, double *y)
+{
+    for (int c = 0; c < C; c++)
+        for (size_t p = 0; p < pixels; p++, x++, y++)
+            *y = ((double)*x / 255.0 - mean[c]) / std[c];
+}
+
 void wf_image_flip(size_t size, int C, int H, int W, const void *vx, void *vy)
 {
     const char *x = vx;

@@ -31,7 +31,7 @@ static void crops_move_mirror_and_normalise_to_the_bit(void **state)
     static const int sizes[][2] = {{28, 28}, {5, 17}, {1, 1}, {1, 33}, {32, 40}};
     static const float mean[C] = {0.48f, 0.1f, 0.0f}, std[C] = {0.22f, 1.0f, 3.0f};
     static uint8_t u8[C * MAX * MAX];
-    static float f32[C * MAX * MAX], y[C * MAX * MAX];
+    static float f32[C * MAX * MAX], y[C * MAX * MAX], z[C * MAX * MAX], cropped[C * MAX * MAX];
     static _Alignas(64) unsigned char scratch[2 * sizeof f32];
     for (int i = 0; i < C * MAX * MAX; i++) {
         u8[i] = (uint8_t)(i * 37 + i / 256);
@@ -49,12 +49,16 @@ static void crops_move_mirror_and_normalise_to_the_bit(void **state)
                         const void *x = type ? (const void *)f32 : u8;
                         wf_crop crop = {down, right, flip};
                         wf_augment(y, x, &info, crop, mean, std, scratch);
-                        const float *got = y;
+                        wf_augment_crop(cropped, x, &info, crop, scratch);
+                        wf_augment(z, cropped, &info, (wf_crop){0}, mean, std, scratch);
+                        const float *got = y, *in_two_steps = z;
                         for (int c = 0; c < C; c++)
                             for (int h = 0; h < info.height; h++)
-                                for (int w = 0; w < info.width; w++, got++)
+                                for (int w = 0; w < info.width; w++, got++, in_two_steps++) {
                                     assert_true(*got ==
                                                 expected(&info, x, crop, c, h, w, mean, std));
+                                    assert_true(*in_two_steps == *got);
+                                }
                     }
 }
 

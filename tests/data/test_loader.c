@@ -121,10 +121,10 @@ static void evaluation_sees_every_sample_once_with_a_short_last_batch(void **sta
                 assert_int_equal(b.samples[k], sample);
                 weft_dataset_get(ds, sample, pixels, &label, NULL);
                 assert_int_equal(b.labels[k], label);
+                const float *image = (const float *)b.images + k * SIZE;
                 for (int p = 0; p < SIZE; p++) /* a deviation of 0 reads as 1 */
-                    assert_true(b.images[k * SIZE + p] ==
-                                ((float)pixels[p] / 255.0f - mean[p / (H * W)]) /
-                                    (p < H * W ? 0.2f : 1.0f));
+                    assert_true(image[p] == ((float)pixels[p] / 255.0f - mean[p / (H * W)]) /
+                                                (p < H * W ? 0.2f : 1.0f));
             }
         }
         assert_int_equal(sample, N);
@@ -134,6 +134,51 @@ static void evaluation_sees_every_sample_once_with_a_short_last_batch(void **sta
         }
         weft_loader_destroy(l);
     }
+    weft_dataset_destroy(ds);
+}
+
+/* Whoever normalises them, with the mean and deviation that the loader names. */
+static void bytes_are_the_same_images(void **state)
+{
+    weft_dataset *ds = open_set();
+    for (int workers = 0; workers < 3; workers++) {
+        weft_loader_opts o = training(workers);
+        weft_loader *floats = create(ds, &o);
+        o.bytes = true;
+        weft_loader *bytes = create(ds, &o);
+        const float *m, *s;
+        weft_loader_get_normalization(bytes, &m, &s);
+        assert_true(m[0] == mean[0] && m[1] == mean[1] && s[0] == std_[0] && s[1] == 1.0f);
+        for (weft_batch f = {.count = 1}, b; f.count > 0;) {
+            assert_int_equal(weft_loader_next(floats, &f, NULL), WEFT_OK);
+            assert_int_equal(weft_loader_next(bytes, &b, NULL), WEFT_OK);
+            assert_int_equal(f.count, b.count);
+            assert_true(f.count == 0 || (f.dtype == WEFT_F32 && b.dtype == WEFT_U8));
+            for (int64_t i = 0; i < b.count * SIZE; i++) {
+                const int64_t c = i / (H * W) % C;
+                assert_true(((const float *)f.images)[i] ==
+                            ((float)((const uint8_t *)b.images)[i] / 255.0f - m[c]) / s[c]);
+            }
+            assert_memory_equal(f.labels, b.labels, (size_t)b.count * sizeof(int64_t));
+        }
+        weft_loader_destroy(floats);
+        weft_loader_destroy(bytes);
+    }
+    weft_dataset_destroy(ds);
+}
+
+static void images_of_floats_stay_floats(void **state)
+{
+    static const float pixels[] = {1, 2, 3, 4};
+    weft_dataset *ds = NULL;
+    weft_dataset_arrays a = {1, 1, 2, 2, 0, WEFT_F32, pixels, NULL};
+    assert_int_equal(weft_dataset_from_arrays(&a, &ds, NULL), WEFT_OK);
+    weft_loader *l = create(ds, &(weft_loader_opts){.batch = 1, .mean = mean, .bytes = true});
+    weft_batch b;
+    assert_int_equal(weft_loader_next(l, &b, NULL), WEFT_OK);
+    assert_int_equal(b.dtype, WEFT_F32);
+    assert_true(((const float *)b.images)[3] == 4.0f - mean[0]);
+    weft_loader_destroy(l);
     weft_dataset_destroy(ds);
 }
 
@@ -249,7 +294,8 @@ static void nothing_of_the_epoch_left_reaches_the_next(void **state)
             for (int64_t k = 0; k < b.count; k++) {
                 assert_int_equal(b.labels[k], b.samples[k]);
                 for (int p = 0; p < SIZE; p++)
-                    assert_true(b.images[k * SIZE + p] == (float)b.samples[k] / 255.0f);
+                    assert_true(((const float *)b.images)[k * SIZE + p] ==
+                                (float)b.samples[k] / 255.0f);
             }
         }
     }
@@ -469,6 +515,8 @@ int main(int argc, char **argv)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(any_number_of_threads_gives_the_same_bytes),
         cmocka_unit_test(evaluation_sees_every_sample_once_with_a_short_last_batch),
+        cmocka_unit_test(bytes_are_the_same_images),
+        cmocka_unit_test(images_of_floats_stay_floats),
         cmocka_unit_test(a_batch_may_exceed_the_data_set_only_when_the_last_may_be_short),
         cmocka_unit_test(resuming_in_the_middle_gives_the_rest_of_the_epoch),
         cmocka_unit_test(a_batch_stays_as_it_is_until_the_next_call),

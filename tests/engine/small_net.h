@@ -1,5 +1,6 @@
-/* A small network with everything that makes plans interesting: BatchNorm with running statistics,
- * a residual branch, a concat, pooling, a linear layer, a loss, SGD with momentum. */
+/* A small network with everything that makes plans interesting: images of bytes, BatchNorm with
+ * running statistics, a residual branch, a concat, pooling, a linear layer, a loss, SGD with
+ * momentum. */
 #ifndef SMALL_NET_H
 #define SMALL_NET_H
 
@@ -20,7 +21,7 @@ enum { NET_N = 5, NET_PARAMS = 12, NET_BUFFERS = 4 };
 
 typedef struct small_net {
     weft_context *ctx;
-    weft_tensor *x, *labels;
+    weft_tensor *x, *mean, *std, *labels; /* x: bytes */
     weft_tensor *param[NET_PARAMS], *momentum[NET_PARAMS];
     weft_tensor *running[NET_BUFFERS], *batches;
     int steps;
@@ -59,7 +60,12 @@ static inline void net_init(small_net *net, const weft_options *options)
     for (int i = 0; i < NET_BUFFERS; i++)
         net->running[i] = weft_tensor_full(net->ctx, WEFT_F32, WEFT_SHAPE(12), i % 2);
     net->batches = weft_tensor_create(net->ctx, WEFT_I64, WEFT_SCALAR);
-    net->x = weft_randn(net->ctx, WEFT_SHAPE(NET_N, 3, 9, 9));
+    uint8_t pixels[NET_N * 3 * 9 * 9];
+    for (size_t i = 0; i < sizeof pixels; i++)
+        pixels[i] = (uint8_t)(i * 2654435761u >> 11);
+    net->x = weft_tensor_from(net->ctx, WEFT_U8, WEFT_SHAPE(NET_N, 3, 9, 9), pixels);
+    net->mean = weft_tensor_from(net->ctx, WEFT_F32, WEFT_SHAPE(3), (float[]){0.4f, 0.5f, 0.6f});
+    net->std = weft_tensor_from(net->ctx, WEFT_F32, WEFT_SHAPE(3), (float[]){0.2f, 0.25f, 0.3f});
     int64_t labels[NET_N] = {0, 4, 2, 2, 1};
     net->labels = weft_tensor_from(net->ctx, WEFT_I64, WEFT_SHAPE(NET_N), labels);
     assert_non_null(net->labels);
@@ -75,6 +81,8 @@ static inline void net_done(small_net *net)
         weft_tensor_unref(net->running[i]);
     weft_tensor_unref(net->batches);
     weft_tensor_unref(net->x);
+    weft_tensor_unref(net->mean);
+    weft_tensor_unref(net->std);
     weft_tensor_unref(net->labels);
     weft_context_destroy(net->ctx);
 }
@@ -94,7 +102,8 @@ static inline weft_tensor *net_logits(small_net *net, bool training)
     weft_conv2d_opts pad = {.padding = {1, 1}}, half = {.stride = {2, 2}, .padding = {1, 1}};
     weft_batch_norm_opts bn = {.training = training};
     weft_pool2d_opts pool = {.kernel = {2, 2}, .padding = {1, 1}};
-    weft_tensor *a = seen(net, weft_conv2d(net->x, p[0], NULL, &pad));
+    weft_tensor *a = seen(net, weft_normalize_images(net->x, net->mean, net->std));
+    a = seen(net, weft_conv2d(a, p[0], NULL, &pad));
     a = seen(net, weft_batch_norm(a, p[1], p[2], r[0], r[1], net->batches, &bn));
     a = seen(net, weft_relu(a));
     a = seen(net, weft_max_pool2d(a, &pool));

@@ -132,12 +132,12 @@ static void problem_create(problem *t, const wf_conv2d_desc *d, bool integers)
     t->n_w = wf_conv2d_weights_count(d);
     t->n_y = (size_t)d->N * d->K * d->P * d->Q;
     t->bytes = malloc(t->n_x);
-    t->table = values((size_t)d->C * WF_BYTES, integers);
+    t->table = values((size_t)d->C * WF_BYTE_VALUES, integers);
     t->x = zeros(t->n_x);
     assert_non_null(t->bytes);
     for (size_t i = 0, plane = (size_t)d->H * d->W; i < t->n_x; i++) {
         t->bytes[i] = (uint8_t)(int)(uniform() * 256);
-        t->x[i] = t->table[i / plane % (size_t)d->C * WF_BYTES + t->bytes[i]];
+        t->x[i] = t->table[i / plane % (size_t)d->C * WF_BYTE_VALUES + t->bytes[i]];
     }
     t->w = values(t->n_w, integers);
     t->b = values((size_t)d->K, integers);
@@ -309,7 +309,7 @@ static void check_images_pass(run *r, const problem *t)
     void *bias = plain_create(r, &m[3], (size_t)d->K, t->b);
     void *packed = region_create(&m[4], k->packed_bytes);
     void *scratch = region_create(&m[5], k->scratch_bytes);
-    void *table = plain_create(r, &m[6], (size_t)d->C * WF_BYTES, t->table);
+    void *table = plain_create(r, &m[6], (size_t)d->C * WF_BYTE_VALUES, t->table);
     for (int i = k->pack_tiles - 1; k->packed_bytes && i >= 0; i--) /* any order */
         wf_conv2d_pack(k, 1, w, packed, i);
     wf_conv2d_io io = {.in = src,
@@ -340,7 +340,7 @@ static void check_weights_pass(run *r, const problem *t)
     size_t slot_stride = (k->slot_bytes + 63) / 64 * 64;
     void *slots = region_create(&m[3], slot_stride * (size_t)k->slots);
     void *scratch = region_create(&m[4], k->scratch_bytes);
-    void *table = plain_create(r, &m[5], (size_t)d->C * WF_BYTES, t->table);
+    void *table = plain_create(r, &m[5], (size_t)d->C * WF_BYTE_VALUES, t->table);
     const wf_conv2d_gradient_io io = {.src = x,
                                       .src_stride = src_stride_of(r),
                                       .table = r->bytes ? table : NULL,

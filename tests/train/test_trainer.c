@@ -355,6 +355,83 @@ static void evaluation_does_not_depend_on_batches_and_threads(void **state)
     weft_eval_result_done(&first);
 }
 
+/* What training and prediction come to with images of bytes or of floats: the state, the loss and
+ * the logits. A convolution comes first, which may read the bytes. */
+static void train_on(const weft_dataset *ds, bool bytes, const float *mean, const float *std,
+                     float *out, size_t n)
+{
+    enum { CHANNELS = 12 };
+    weft_error err = WEFT_ERROR_INIT;
+    weft_context *ctx = NULL;
+    weft_loader *train = NULL, *test = NULL;
+    weft_loader_opts load = {.batch = BATCH,
+                             .drop_last = true,
+                             .shuffle = true,
+                             .flip = true,
+                             .shift = 1,
+                             .mean = mean,
+                             .std = std,
+                             .bytes = bytes};
+    assert_int_equal(weft_context_create(&ctx, &(weft_options){.threads = 2}, &err), WEFT_OK);
+    assert_int_equal(weft_loader_create(ds, &load, &train, &err), WEFT_OK);
+    load = (weft_loader_opts){.batch = BATCH, .mean = mean, .std = std, .bytes = bytes};
+    assert_int_equal(weft_loader_create(ds, &load, &test, &err), WEFT_OK);
+    const weft_conv2d_layer_opts same = {.padding = {1, 1}};
+    weft_module *model = WEFT_SEQUENTIAL(ctx, weft_conv2d_create(ctx, 1, CHANNELS, 3, &same),
+                                         weft_relu_create(ctx), weft_flatten_create(ctx),
+                                         weft_linear_create(ctx, CHANNELS * PIXELS, K, NULL));
+    weft_optimizer *optimizer = weft_sgd_create(ctx, model, &(weft_sgd_opts){.lr = 0.05});
+    weft_train_opts opts = {.train = train, .test = test, .optimizer = optimizer, .epochs = 2};
+    weft_train_result r;
+    if (weft_train(model, &opts, &r, &err) != WEFT_OK)
+        fail_msg("%s", err.text);
+    float *logits = NULL;
+    weft_shape shape;
+    assert_int_equal(weft_predict(model, test, NULL, &logits, &shape, &err), WEFT_OK);
+    assert_int_equal(weft_shape_count(shape), N * K);
+    memset(out, 0, n * sizeof *out);
+    out[0] = (float)r.test_loss;
+    memcpy(out + 1, logits, N * K * sizeof *out);
+    weft_tensor_list all = WEFT_TENSOR_LIST_INIT;
+    assert_int_equal(weft_parameters(model, 0, &all), WEFT_OK);
+    float *at = out + 1 + N * K;
+    for (int i = 0; i < all.n; i++) {
+        const size_t count = (size_t)weft_shape_count(weft_tensor_shape(all.item[i].tensor));
+        assert_true(at + count <= out + n);
+        assert_int_equal(weft_read(all.item[i].tensor, at, count * sizeof *at), WEFT_OK);
+        at += count;
+    }
+    weft_tensor_list_done(&all);
+    free(logits);
+    weft_optimizer_destroy(optimizer);
+    weft_module_unref(model);
+    weft_context_destroy(ctx);
+    weft_loader_destroy(train);
+    weft_loader_destroy(test);
+}
+
+static void images_of_bytes_come_to_the_same_bits(void **state)
+{
+    enum { COUNT = 20000 };
+    static float of_floats[COUNT], of_bytes[COUNT];
+    static uint8_t pixels[N * PIXELS];
+    const float mean = 0.3f, std = 0.4f;
+    fixture *f = *state;
+    weft_dataset *ds = NULL;
+    weft_dataset_arrays arrays = {N, 1, S, S, K, WEFT_U8, pixels, f->labels};
+    for (size_t i = 0; i < sizeof pixels; i++)
+        pixels[i] = (uint8_t)(i * 2654435761u >> 13);
+    assert_int_equal(weft_dataset_from_arrays(&arrays, &ds, NULL), WEFT_OK);
+    for (int avoid = 0; avoid < 2; avoid++) { /* kernels that read bytes are chosen, or are not */
+        setenv("WEFT_AVOID", avoid ? "onednn" : "gemm", 1);
+        train_on(ds, false, &mean, &std, of_floats, COUNT);
+        train_on(ds, true, &mean, &std, of_bytes, COUNT);
+        assert_memory_equal(of_bytes, of_floats, sizeof of_bytes);
+    }
+    unsetenv("WEFT_AVOID");
+    weft_dataset_destroy(ds);
+}
+
 typedef struct history {
     double acc1[8];
     int64_t epoch[8];
@@ -444,6 +521,7 @@ int main(void)
         TEST(a_loss_that_is_not_finite_leaves_the_step_before_it),
         TEST(evaluation_agrees_with_the_predicted_logits),
         TEST(evaluation_does_not_depend_on_batches_and_threads),
+        TEST(images_of_bytes_come_to_the_same_bits),
         TEST(the_best_epoch_is_the_first_with_the_highest_accuracy),
         TEST(evaluation_changes_nothing),
         TEST(misuse_is_refused),

@@ -118,19 +118,24 @@ static wf_conv2d_desc describe(const wf_conv2d_attrs *a, const wf_operand *x, co
                             .dst_type = y->dtype};
 }
 
-/* The kernel of a pass, owned by the plan. NULL on failure. */
-static wf_conv2d *kernel_of(wf_lower *l, const wf_conv2d_desc *d, wf_conv2d_pass pass)
+/* The kernel of a pass, the caller's. NULL on failure. */
+static wf_conv2d *choose(wf_lower *l, const wf_conv2d_desc *d, wf_conv2d_pass pass)
 {
     const char *prefer;
     wf_problem problem = wf_problem_conv2d(d, pass);
     if (wf_lower_prefer(l, &problem, &prefer))
         return NULL;
     wf_conv2d *k = wf_conv2d_create(d, pass, l->isa, l->workers, prefer);
-    if (!k) {
+    if (!k)
         wf_lower_fail(l, WEFT_ERR_NOMEM, "no memory for a convolution kernel");
-        return NULL;
-    }
-    return wf_lower_own(l, k, wf_conv2d_destroy) ? NULL : k;
+    return k;
+}
+
+/* The same, owned by the plan. */
+static wf_conv2d *kernel_of(wf_lower *l, const wf_conv2d_desc *d, wf_conv2d_pass pass)
+{
+    wf_conv2d *k = choose(l, d, pass);
+    return k && wf_lower_own(l, k, wf_conv2d_destroy) == WEFT_OK ? k : NULL;
 }
 
 static double bytes_of(const wf_operand *o)
@@ -253,4 +258,23 @@ weft_status wf_conv2d_lower_backward_weights(wf_lower *l)
     wf_writes(task, dw.buf, WF_WHOLE);
     wf_cost(task, slot_bytes / 4, slot_bytes + bytes_of(&dw));
     return wf_lowered(l, task);
+}
+
+weft_status wf_conv2d_can_read_bytes(wf_lower *l, bool *can)
+{
+    const bool forward = l->op == &wf_op_conv2d;
+    const wf_conv2d_pass pass = forward ? WF_CONV2D_FORWARD : WF_CONV2D_BACKWARD_WEIGHTS;
+    wf_conv2d_desc d = forward ? describe_forward(l) : describe_backward_weights(l);
+    char why[160];
+    wf_conv2d *floats = choose(l, &d, pass), *bytes = NULL;
+    if (!floats)
+        return WEFT_ERR_NOMEM;
+    d.src_type = WEFT_U8;
+    const bool fits = wf_conv2d_fits(floats->impl, &d, pass, l->isa, why, sizeof why);
+    if (fits)
+        bytes = choose(l, &d, pass);
+    *can = bytes && bytes->impl == floats->impl;
+    wf_conv2d_destroy(floats);
+    wf_conv2d_destroy(bytes);
+    return fits && !bytes ? WEFT_ERR_NOMEM : WEFT_OK;
 }

@@ -17,4 +17,10 @@ weft_status wf_conv2d_lower_forward(wf_lower *l);
 weft_status wf_conv2d_lower_backward_data(wf_lower *l);
 weft_status wf_conv2d_lower_backward_weights(wf_lower *l);
 
+/* Of a node whose first input, the image that forward or backward-weights reads, is of floats:
+ * whether the kernel chosen for it is also the one chosen to read bytes in its place. With u8 as
+ * first input and a table, Note [Bytes and what they stand for], as one more, the node then gives
+ * the same bits. Registers the first problem, and perhaps the second. */
+weft_status wf_conv2d_can_read_bytes(wf_lower *l, bool *can);
+
 #endif

@@ -1,0 +1,119 @@
+/* Pass 6, bytes: convolutions that read the images' bytes. Of the readers of normalised images,
+ * those convolutions and weight gradients whose kernels can read bytes are given these, and a
+ * table of what the bytes of a channel stand for, which they look up as they load; and where
+ * nobody else reads them, the normalised images are never made. What the table says is what
+ * normalising gives, and the kernel is the one that would read the normalised image, so the bits
+ * are the same. */
+#include <string.h>
+
+#include "engine/graph/ops/common.h"
+#include "engine/graph/ops/conv2d_lower.h"
+#include "engine/plan/plan.h"
+
+/* Whether the node, a reader of `image`, could read its bytes. */
+static weft_status can_read(wf_plan *p, const wf_ir_node *node, int image, bool *can)
+{
+    wf_lower l = {.ctx = p->ctx,
+                  .op = node->op,
+                  .attrs = node->attrs,
+                  .n_in = node->n_in,
+                  .n_out = node->n_out,
+                  .isa = p->ctx->isa,
+                  .workers = p->ctx->threads,
+                  .plan = p,
+                  .view = node};
+    *can = (node->op == &wf_op_conv2d || node->op == &wf_op_conv2d_backward_weights) &&
+           node->in[0] == image;
+    for (int i = 1; i < node->n_in; i++)
+        *can &= node->in[i] != image;
+    if (!*can)
+        return WEFT_OK;
+    const int problems = p->n_problems;
+    WF_TRY(wf_conv2d_can_read_bytes(&l, can));
+    p->n_problems = problems + *can; /* tuning may still find a better kernel for the image */
+    return WEFT_OK;
+}
+
+/* Makes room for one node in front of node `at`. */
+static bool insert(wf_plan *p, int at)
+{
+    if (!wf_grow(&p->nodes, &p->cap_nodes, p->n_nodes, 1, sizeof *p->nodes))
+        return false;
+    memmove(&p->nodes[at + 1], &p->nodes[at], (size_t)(p->n_nodes++ - at) * sizeof *p->nodes);
+    for (int v = 0; v < p->n_values; v++)
+        p->values[v].node += p->values[v].node >= at;
+    return true;
+}
+
+static void remove_node(wf_plan *p, int at)
+{
+    p->values[p->nodes[at].out[0]].node = -1;
+    memmove(&p->nodes[at], &p->nodes[at + 1], (size_t)(--p->n_nodes - at) * sizeof *p->nodes);
+    for (int v = 0; v < p->n_values; v++)
+        p->values[v].node -= p->values[v].node > at;
+}
+
+/* The table's node, in front of the images'. Its value, or -1. */
+static int add_table(wf_plan *p, int normalize)
+{
+    const wf_ir_node *images = &p->nodes[normalize];
+    const wf_type type = p->values[images->out[0]].type;
+    const int table =
+        wf_ir_new_value(p, (wf_type){type.dtype, WEFT_SHAPE(type.shape.dim[1], WF_BYTE_VALUES)});
+    if (table < 0 || !insert(p, normalize))
+        return -1;
+    wf_ir_node *node = &p->nodes[normalize]; /* a copy of the one behind it */
+    node->op = &wf_op_byte_table;
+    node->source = -1;
+    node->in++; /* mean, std */
+    node->n_in--;
+    node->out[0] = table;
+    p->values[table].node = normalize;
+    return table;
+}
+
+static bool give_bytes(wf_plan *p, wf_ir_node *reader, int bytes, int table)
+{
+    int *in = wf_bump_alloc(&p->bump, (size_t)(reader->n_in + 1) * sizeof *in);
+    if (!in)
+        return false;
+    in[0] = bytes;
+    for (int i = 1; i < reader->n_in; i++)
+        in[i] = reader->in[i];
+    in[reader->n_in++] = table;
+    reader->in = in;
+    return true;
+}
+
+/* All that is done about one normalize_images; *n is its place, then where to go on. */
+static weft_status rewrite(wf_plan *p, int *n)
+{
+    const int bytes = p->nodes[*n].in[0], images = p->nodes[*n].out[0];
+    int table = -1;
+    for (int r = *n + 1; r < p->n_nodes; r++) {
+        bool can;
+        WF_TRY(can_read(p, &p->nodes[r], images, &can));
+        if (!can)
+            continue;
+        if (table < 0) {
+            table = add_table(p, (*n)++);
+            r++;
+        }
+        if (table < 0 || !give_bytes(p, &p->nodes[r], bytes, table))
+            return wf_plan_nomem(p);
+    }
+    bool needed;
+    if (table >= 0 && wf_ir_users(p, images, &needed) == 0 && !needed)
+        remove_node(p, (*n)--);
+    return WEFT_OK;
+}
+
+weft_status wf_pass_bytes(wf_plan *p)
+{
+    if ((p->passes_off & WEFT_PASS_BYTES) || p->keep_all)
+        return WEFT_OK;
+    for (int n = 0; n < p->n_nodes; n++)
+        if (p->nodes[n].op == &wf_op_normalize_images)
+            WF_TRY(rewrite(p, &n));
+    return WEFT_OK;
+}
