@@ -319,6 +319,64 @@ static void a_weight_gradient_joins_what_made_its_input_where_images_abound(void
     }
 }
 
+/* What follows a convolution: an epilogue. */
+typedef struct epilogue {
+    const char *name;
+    bool bias, norm, training, add;
+    const wf_op *ops[4]; /* in the convolution's unit */
+} epilogue;
+
+/* The unit of the convolution's images, its weights being packed in another; -1: none. */
+static int unit_of(const wf_plan *p, const wf_op *op, int64_t tiles)
+{
+    for (int i = 0; i < p->n_tasks; i++)
+        if (p->tasks[i]->op == op && p->tasks[i]->tiles == tiles)
+            return p->tasks[i]->unit;
+    return -1;
+}
+
+static void what_follows_a_convolution_runs_on_each_image_while_it_is_in_cache(void **state)
+{
+    enum { IMAGES = 6, CHANNELS = 8 };
+    static const epilogue cases[] = {
+        {"statistics", .norm = true, .training = true, .ops = {&wf_op_bn_stats}},
+        {"bias, residual, ReLU", .bias = true, .add = true, .ops = {&wf_op_add, &wf_op_relu}},
+        {"fixed statistics", .norm = true, .ops = {&wf_op_bn_act}},
+        {"fixed statistics, residual", .norm = true, .add = true, .ops = {&wf_op_bn_act}},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        const epilogue *c = &cases[i];
+        weft_context *ctx;
+        weft_options o = {.threads = 2};
+        assert_int_equal(weft_context_create(&ctx, &o, NULL), WEFT_OK);
+        weft_tensor *x = weft_randn(ctx, WEFT_SHAPE(IMAGES, CHANNELS, 10, 10));
+        weft_tensor *w = weft_randn(ctx, WEFT_SHAPE(CHANNELS, CHANNELS, 3, 3));
+        weft_tensor *b = weft_randn(ctx, WEFT_SHAPE(CHANNELS));
+        weft_tensor *var = weft_tensor_full(ctx, WEFT_F32, WEFT_SHAPE(CHANNELS), 1);
+        const weft_conv2d_opts same = {.padding = {1, 1}};
+        const weft_batch_norm_opts norm = {.training = c->training};
+        weft_tensor *y = weft_conv2d(x, w, c->bias ? b : NULL, &same);
+        if (c->norm)
+            y = weft_batch_norm(y, NULL, NULL, b, var, NULL, &norm);
+        if (c->add)
+            y = weft_add(y, x);
+        weft_tensor *kept = weft_keep(weft_relu(y));
+        wf_plan *plan = NULL;
+        assert_int_equal(wf_plan_of_recorded(ctx, &plan), WEFT_OK);
+        const int unit = unit_of(plan, &wf_op_conv2d, IMAGES);
+        assert_true(unit >= 0);
+        for (int k = 0; c->ops[k]; k++)
+            if (unit_of(plan, c->ops[k], IMAGES) != unit)
+                fail_msg("%s: %s is not in the convolution's unit", c->name, c->ops[k]->name);
+        wf_plan_destroy(plan);
+        weft_discard(ctx);
+        weft_tensor *const all[] = {x, w, b, var, kept};
+        for (size_t k = 0; k < sizeof all / sizeof *all; k++)
+            weft_tensor_unref(all[k]);
+        weft_context_destroy(ctx);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -332,6 +390,7 @@ int main(void)
         cmocka_unit_test(a_dense_block_is_joined_without_copies),
         cmocka_unit_test(explain_shows_units_kernels_and_memory),
         cmocka_unit_test(sharing_memory_makes_the_arena_smaller),
+        cmocka_unit_test(what_follows_a_convolution_runs_on_each_image_while_it_is_in_cache),
         cmocka_unit_test(a_weight_gradient_joins_what_made_its_input_where_images_abound),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
