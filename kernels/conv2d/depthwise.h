@@ -22,8 +22,8 @@ typedef struct wf_depthwise {
     int H, W, P, Q, R, S;
     int stride[2], padding[2], dilation[2];
     int h_step, r_step; /* from one kernel row that meets an output to the next */
-    int band;           /* rows of outputs that are taken column by column of tiles */
-    int fetch[2];       /* pixels of x and y that are fetched ahead of their use; 0: none */
+    int band;           /* rows of outputs that are taken together, where a pass does so */
+    int fetch[2];       /* spread: pixels of x and y fetched ahead of their use; 0: none */
     wf_depthwise_row row[];
 } wf_depthwise;
 

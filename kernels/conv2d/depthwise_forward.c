@@ -3,8 +3,9 @@
  * A tile is up to eight neighbouring outputs of a row, whose sums stay in registers over all kernel
  * rows. Each input is loaded once per kernel row and goes to every output that wants it; the padding
  * is never loaded. Tiles are taken row by row, so that memory sees two streams, which are fetched ahead
- * by hand: what a plane needs next is the next plane, which the hardware knows too late. An output's
- * sum runs over r, then s, whatever the tile. See depthwise.h. */
+ * by hand: what a plane needs next is the next plane, which the hardware knows too late. (The two input
+ * rows of a strided output row it keeps up with.) An output's sum runs over r, then s, whatever the
+ * tile. See depthwise.h. */
 #include "kernels/conv2d/depthwise.h"
 
 enum {
@@ -47,14 +48,13 @@ WF_INLINE void kernel_row(const int S, const int STRIDE, const int T, const int 
 /* What all rows of outputs share. Vector stores may alias anything but locals, so it is made one. */
 typedef struct shared {
     ptrdiff_t step; /* in x from one kernel row to the next */
-    int fetch[2];   /* what lies so many columns in front is fetched ahead; the strided row, too */
+    int fetch;      /* what lies so many columns in front is fetched ahead */
     wf_vf bias;
 } shared;
 
-WF_INLINE shared shared_of(const int STRIDE, const wf_depthwise *g, const plane *a)
+static inline shared shared_of(const wf_depthwise *g, const plane *a)
 {
-    const int fetch = AHEAD * STRIDE + (g->R - 1) * g->W;
-    return (shared){(ptrdiff_t)g->h_step * g->W * L, {fetch, fetch + g->W}, a->bias};
+    return (shared){(ptrdiff_t)g->h_step * g->W * L, AHEAD + (g->R - 1) * g->W, a->bias};
 }
 
 /* A row of outputs: n kernel rows, the first at w, meet the image, the first at x. */
@@ -79,14 +79,14 @@ WF_INLINE void tile(const int S, const int STRIDE, const int T, const int SIDES,
     int n = a.n;
     wf_vf sum[MAX_T];
     wf_depthwise_fetch(y, AHEAD, T);
-    for (int r = 0; r < STRIDE; r++)
-        wf_depthwise_fetch(x, all->fetch[r], T * STRIDE);
+    if (STRIDE == 1)
+        wf_depthwise_fetch(x, all->fetch, T);
     WF_UNROLL
     for (int t = 0; t < T; t++)
         sum[t] = all->bias;
-    for (; n > 3; n--, x = wf_opaque(x + all->step), w += S * L)
+    for (; S > 3 && n > 0; n--, x = wf_opaque(x + all->step), w += S * L)
         kernel_row(S, STRIDE, T, SIDES, x, lo, hi, w, sum);
-    switch (n) { /* a loop over three would cost as much again */
+    switch (S > 3 ? 0 : n) { /* a loop over three short rows would cost as much again */
     case 3:
         kernel_row(S, STRIDE, T, SIDES, x, lo, hi, w, sum);
         x = wf_opaque(x + all->step);
@@ -113,7 +113,7 @@ WF_INLINE void centred(const int S, const int STRIDE, const int T, const wf_dept
     const int PAD = (S - 1) / 2, N = (T - 1) * STRIDE + S;
     const int Q = g->Q, tiles = (Q + T - 1) / T, whole = Q - tiles * (T - 1);
     const int last = STRIDE == 1 ? N - PAD : g->W + PAD - (Q - T) * STRIDE; /* hi of the last */
-    const shared all = shared_of(STRIDE, g, a);
+    const shared all = shared_of(g, a);
     const plane at = *a;
     const wf_depthwise_row *const row = g->row;
     const int P = g->P, W = g->W;
@@ -138,7 +138,7 @@ WF_INLINE void shifted(const int S, const int STRIDE, const int T, const wf_dept
                        const plane *a)
 {
     const int padding = g->padding[1], W = g->W, P = g->P, Q = g->Q;
-    const shared all = shared_of(STRIDE, g, a);
+    const shared all = shared_of(g, a);
     for (int p = 0; p < P; p++) {
         const strip m = strip_of(S, a, g->row[p], p, W, Q);
         for (int i = 0; i < Q; i += T) {
@@ -185,12 +185,12 @@ static void rows_5_strided(const wf_depthwise *g, const plane *a)
     rows(5, 2, g, a);
 }
 
-/* NULL: none for this width of the kernel. */
+/* NULL: none for this kernel. */
 static rows_fn *rows_function(const wf_depthwise *g)
 {
     if (g->dilation[1] != 1 || g->stride[1] > 2 || g->padding[1] < 0 || g->padding[1] >= g->S)
         return NULL;
-    if (g->S == 3)
+    if (g->S == 3 && g->R <= 3)
         return g->stride[1] == 1 ? rows_3 : rows_3_strided;
     if (g->S == 5)
         return g->stride[1] == 1 ? rows_5 : rows_5_strided;
