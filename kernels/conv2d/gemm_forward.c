@@ -13,10 +13,16 @@
 #include <stdlib.h>
 
 #include "kernels/conv2d/gemm_forward.h"
+#include "kernels/simd/transpose.h"
 
 enum {
-    TILES = 16,          /* that a small batch is cut into, if it is worth it */
-    PART_FLOPS = 2000000 /* of a part, at least */
+    TILES = 16,           /* that a small batch is cut into, if it is worth it */
+    PART_FLOPS = 2000000, /* of a part, at least */
+    PANELS = 32 * 1024,   /* floats: with their weights and outputs inside a 512 KiB L2 */
+    PANEL_WEIGHTS =
+        6 * 1024,    /* floats that stay in the first-level cache, more or less, meanwhile */
+    PACKED = 16,     /* vectors of inputs that are packed at once: in the first-level cache */
+    PANEL_BLOCKS = 8 /* vectors of outputs from which on panels pay */
 };
 
 static bool fits(const wf_conv2d_desc *d, wf_conv2d_pass pass, char *why, size_t size)
@@ -48,20 +54,33 @@ static void destroy(wf_conv2d *k)
     gemm_plan_destroy(s->plan);
     free(s->phases);
     free(s->offsets);
+    free(s->places);
     free(s);
     k->state = NULL;
 }
 
-static void describe_phase(const gemm_plan *p, int rows, gemm_phase *f)
+static void describe_phase(const gemm_forward *s, gemm_phase *f)
 {
+    const gemm_plan *p = s->plan;
     f->direct = gemm_direct(p, f->h, f->w);
     f->flat = gemm_flat(f->h, f->w);
-    const size_t vector = gemm_vector(p, f->h, f->w, rows);
-    size_t *offset = f->offset;
-    for (int v = 0; v < p->chunk; v++)
+    const size_t vector = gemm_vector(p, f->h, f->w, s->rows);
+    size_t *offset = f->offset, term = 0;
+    for (int v = 0; v < f->chunk; v++)
         for (int r = 0; r < f->h->taps; r++)
-            for (int s = 0; s < f->w->taps; s++)
-                *offset++ = (size_t)v * vector + gemm_tap(p, f->h, f->w, rows, r, s);
+            for (int t = 0; t < f->w->taps; t++, term += (size_t)s->most * L)
+                *offset++ =
+                    s->most ? term : (size_t)v * vector + gemm_tap(p, f->h, f->w, s->rows, r, t);
+}
+
+/* Where each tap of each output is: `step` floats for an input. */
+static void place_axis(const gemm_axis *a, int step, int32_t *place)
+{
+    for (int t = 0; t < a->taps; t++)
+        for (int i = 0; i < a->n; i++) {
+            int at = a->offset[t] + i * a->in_step;
+            *place++ = at < 0 || at >= a->in ? GEMM_OUTSIDE : at * step;
+        }
 }
 
 static int at_most(int n, int most)
@@ -78,6 +97,59 @@ static int parts_wanted(const wf_conv2d_desc *d)
     return worth < 1 ? 1 : worth < few ? (int)worth : few;
 }
 
+/* Whether panels pay. Filling one takes as long as products with some two vectors of outputs. Of pixels
+ * that lie side by side in memory, a frame reads each once for all taps. */
+static bool panels_pay(const gemm_plan *p, const wf_conv2d_desc *d)
+{
+    const int64_t in = (int64_t)p->in.H * p->in.W * L, out = (int64_t)p->out.H * p->out.W * L;
+    return p->kind == GEMM_DENSE && (p->groups == 1 || p->IG % L == 0) &&
+           p->blocks >= PANEL_BLOCKS && d->stride[0] * d->stride[1] > 1 &&
+           d->R * d->S <= GEMM_TAPS && in < GEMM_PLANE && out < GEMM_PLANE;
+}
+
+/* Panels: the phases' places, and how many vectors and rows are taken at once. */
+static bool plan_panels(gemm_forward *s)
+{
+    const gemm_plan *p = s->plan;
+    size_t count = 0;
+    for (int i = 0; i < s->n_phases; i++)
+        count += (size_t)s->phases[i].h->n * (size_t)s->phases[i].h->taps +
+                 (size_t)s->phases[i].w->n * (size_t)s->phases[i].w->taps;
+    int32_t *place = s->places = calloc(count + 1, sizeof *s->places);
+    if (!place)
+        return false;
+    s->most = GEMM_SUMS / p->NV < GEMM_N ? GEMM_SUMS / p->NV : GEMM_N;
+    for (int i = 0; i < s->n_phases; i++) {
+        gemm_phase *f = &s->phases[i];
+        if (gemm_phase_taps(f) == 0)
+            continue;
+        f->row = place;
+        place_axis(f->h, p->in.W * L, f->row);
+        f->column = place += (size_t)f->h->n * (size_t)f->h->taps;
+        place_axis(f->w, L, f->column);
+        place += (size_t)f->w->n * (size_t)f->w->taps;
+        int64_t most = PANEL_WEIGHTS / ((int64_t)gemm_phase_taps(f) * L * L * p->NV);
+        int64_t one = (int64_t)gemm_phase_taps(f) * f->w->n * L;
+        most = most * one > PANELS ? PANELS / one : most;
+        int64_t chunks = (p->vectors + most - 1) / (most > 1 ? most : 1);
+        f->chunk = most > 1 ? (int)((p->vectors + chunks - 1) / chunks) : 1;
+        int64_t rows = PANELS / (one * f->chunk);
+        s->rows = at_most(s->rows, rows > 1 ? (int)(rows < f->h->n ? rows : f->h->n) : 1);
+    }
+    return true;
+}
+
+static void plan_frames(gemm_forward *s)
+{
+    const gemm_plan *p = s->plan;
+    for (int i = 0; i < s->n_phases; i++) {
+        gemm_phase *f = &s->phases[i];
+        f->chunk = p->chunk;
+        int rows = gemm_rows(p, f->h, f->w);
+        s->rows = rows < s->rows && rows > 0 ? rows : s->rows;
+    }
+}
+
 static bool create(wf_conv2d *k, char *why, size_t size)
 {
     gemm_forward *s = k->state = calloc(1, sizeof *s);
@@ -87,13 +159,12 @@ static bool create(wf_conv2d *k, char *why, size_t size)
     const gemm_plan *p = s->plan;
     s->n_phases = p->rows * p->columns;
     s->phases = calloc((size_t)s->n_phases, sizeof *s->phases);
-    const size_t taps = (size_t)k->desc.R * (size_t)k->desc.S; /* of all phases together, at most */
-    s->offsets = calloc((size_t)p->chunk * taps, sizeof *s->offsets);
-    if (!s->phases || !s->offsets)
+    if (!s->phases)
         goto fail;
     for (int j = 0; p->kind == GEMM_ROTATE && j < p->OG; j++)
         gemm_rotation(p->OG, j, s->rotation[j]);
-    size_t weights = 0, *offset = s->offsets;
+    for (int i = 0; i < s->n_phases; i++)
+        s->phases[i] = (gemm_phase){.h = &p->row[i / p->columns], .w = &p->column[i % p->columns]};
     const int wanted = parts_wanted(&k->desc);
     s->by_rows = wanted > 1 &&
                  wf_act_count(p->in) + wf_act_count(p->out) > wf_conv2d_weights_count(&k->desc);
@@ -102,28 +173,36 @@ static bool create(wf_conv2d *k, char *why, size_t size)
         k->parts = at_most(wanted, s->rows);
         s->rows = (s->rows + k->parts - 1) / k->parts;
     }
-    for (int i = 0; i < s->n_phases; i++) {
-        int rows = gemm_rows(p, &p->row[i / p->columns], &p->column[i % p->columns]);
-        s->rows = rows < s->rows && rows > 0 ? rows : s->rows;
-    }
+    if (!panels_pay(p, &k->desc))
+        plan_frames(s);
+    else if (!plan_panels(s))
+        goto fail;
+    size_t weights = 0, terms = 0;
+    for (int i = 0; i < s->n_phases; i++)
+        terms += gemm_phase_taps(&s->phases[i]) * (size_t)s->phases[i].chunk;
+    size_t *offset = s->offsets = calloc(terms + 1, sizeof *s->offsets);
+    if (!offset)
+        goto fail;
     for (int i = 0; i < s->n_phases; i++) {
         gemm_phase *f = &s->phases[i];
-        *f = (gemm_phase){.h = &p->row[i / p->columns], .w = &p->column[i % p->columns]};
         f->weights = weights;
         f->offset = offset;
         if (gemm_phase_taps(f) == 0)
             continue;
-        describe_phase(p, s->rows, f);
+        describe_phase(s, f);
         weights += gemm_phase_taps(f) * (size_t)p->vectors * (size_t)p->depth * L;
-        offset += gemm_phase_taps(f) * (size_t)p->chunk;
-        size_t frame = (size_t)p->chunk * gemm_vector(p, f->h, f->w, s->rows) * sizeof(float);
-        if (!f->direct && frame > k->scratch_bytes)
-            k->scratch_bytes = frame;
+        offset += gemm_phase_taps(f) * (size_t)f->chunk;
+        size_t frame = s->most     ? gemm_panels(s, f, s->rows)
+                       : f->direct ? 0
+                                   : (size_t)f->chunk * gemm_vector(p, f->h, f->w, s->rows);
+        if (frame * sizeof(float) > k->scratch_bytes)
+            k->scratch_bytes = frame * sizeof(float);
     }
     if (!s->by_rows)
         k->parts = at_most(wanted, p->sets * gemm_units(p));
-    k->pack_tiles = p->sets * p->blocks;
-    k->packed_bytes = (weights ? weights : L) * (size_t)k->pack_tiles * sizeof(float);
+    k->pack_tiles = p->sets * gemm_units(p);
+    s->packed_block = weights ? weights : L;
+    k->packed_bytes = s->packed_block * (size_t)p->sets * (size_t)p->blocks * sizeof(float);
     return true;
 fail:
     destroy(k);
@@ -149,15 +228,15 @@ static plain plain_of(const wf_conv2d *k, const gemm_plan *p, const float *w)
 }
 
 /* The taps of a phase, from those of one output and `n` input channels: out[tap][channel] is a lane
- * of a vector, the next channel's a vector further. */
+ * of a vector, the next channel's `step` further. */
 static void pack_lane(const gemm_phase *f, int S, const float *w, size_t input, int n, int depth,
-                      float *out)
+                      float *out, size_t step)
 {
     for (int r = 0; r < f->h->taps; r++)
-        for (int t = 0; t < f->w->taps; t++, out += depth * L) {
+        for (int t = 0; t < f->w->taps; t++, out += (size_t)depth * step) {
             const float *from = w + f->h->tap[r] * S + f->w->tap[t];
             for (int c = 0; c < n; c++)
-                out[c * L] = from[(size_t)c * input];
+                out[(size_t)c * step] = from[(size_t)c * input];
         }
 }
 
@@ -172,37 +251,74 @@ static void pack_rotated(const wf_conv2d *k, plain w, int i, float *block)
                             (size_t)(i % p->IG) * w.input;
         for (int f = 0; f < s->n_phases; f++)
             pack_lane(&s->phases[f], k->desc.S, from, 0, 1, p->depth,
-                      block + s->phases[f].weights + (size_t)j * L + i % L);
+                      block + s->phases[f].weights + (size_t)j * L + i % L, L);
     }
 }
 
-/* An output vector: lane by lane, so that the plain weights are read as they lie. */
+/* The only tap of L channels and L outputs, side by side in the plain weights either these or those:
+ * out[channel][output]. */
+static void pack_square(plain w, const float *from, float *out, size_t step)
+{
+    for (size_t i = 0; i < L; i += w.input == 1 ? 8 : 1) {
+        if (w.input == 1)
+            for (size_t c = 0; c < L; c += 8)
+                wf_transpose8(from + i * w.output + c, w.output, out + c * step + i, step);
+        else
+            wf_vstore(out + i * step, wf_vload(from + i * w.input));
+    }
+}
+
+/* Input vectors [v0, v1) of output vector b of a set: lane by lane, so that the plain weights are read as
+ * they lie. */
+static void pack_vectors(const wf_conv2d *k, plain w, int set, int b, int v0, int v1, float *block)
+{
+    const gemm_forward *s = k->state;
+    const gemm_plan *p = s->plan;
+    const int unit = gemm_unit_of(p, b);
+    const size_t NV = (size_t)(gemm_unit_first(p, unit + 1) - gemm_unit_first(p, unit));
+    const size_t step = NV * L;
+    const int first = gemm_first(p, set, b), left = gemm_end(p, set) - first;
+    const int n = left < L ? left : L;
+    const bool square = k->desc.R * k->desc.S == 1 &&
+                        s->packed_block == (size_t)p->vectors * L * L; /* the tap meets something */
+    for (int v = v0; v < v1; v++) {
+        const int i = v * p->depth, inputs = p->IG - i < p->depth ? p->IG - i : p->depth;
+        const float *from = w.w + (size_t)(first / p->OG) * w.group +
+                            (size_t)(first % p->OG) * w.output + (size_t)i * w.input;
+        if (square && n == L && inputs == L) {
+            pack_square(w, from, block + (size_t)v * L * step, step);
+            continue;
+        }
+        for (int j = 0; j < s->n_phases; j++) {
+            const gemm_phase *f = &s->phases[j];
+            const size_t at = f->weights + (size_t)v * gemm_phase_taps(f) * (size_t)p->depth * L;
+            for (int l = 0; l < n; l++) {
+                const int o = first + l;
+                from = w.w + (size_t)(o / p->OG) * w.group + (size_t)(o % p->OG) * w.output +
+                       (size_t)i * w.input;
+                pack_lane(f, k->desc.S, from, w.input, inputs, p->depth, block + at * NV + l, step);
+            }
+        }
+    }
+}
+
+/* A unit: its output vectors take turns, vector by vector. */
 static void pack(const wf_conv2d *k, int worker, const void *weights, void *packed, int tile)
 {
     const gemm_forward *s = k->state;
     const gemm_plan *p = s->plan;
-    const int set = tile / p->blocks, first = gemm_first(p, set, tile % p->blocks);
-    const int left = gemm_end(p, set) - first, n = left < L ? left : L;
+    const int set = tile / gemm_units(p), unit = tile % gemm_units(p);
+    const int begin = gemm_unit_first(p, unit), end = gemm_unit_first(p, unit + 1);
     const plain w = plain_of(k, p, weights);
-    float *block = (float *)packed + (size_t)tile * gemm_packed_block(k);
-    if (n < L || (p->kind == GEMM_DENSE && p->IG % L))
-        memset(block, 0, gemm_packed_block(k) * sizeof *block);
-    for (int l = 0; p->kind == GEMM_ROTATE && l < n; l++)
-        pack_rotated(k, w, first + l, block);
-    for (int v = 0; p->kind != GEMM_ROTATE && v < p->vectors; v++) {
-        const int i = v * p->depth, inputs = p->IG - i < p->depth ? p->IG - i : p->depth;
-        for (int l = 0; l < n; l++) {
-            const int o = first + l;
-            const float *from = w.w + (size_t)(o / p->OG) * w.group +
-                                (size_t)(o % p->OG) * w.output + (size_t)i * w.input;
-            for (int j = 0; j < s->n_phases; j++) {
-                const gemm_phase *f = &s->phases[j];
-                float *out =
-                    block + f->weights + (size_t)v * gemm_phase_taps(f) * (size_t)p->depth * L;
-                pack_lane(f, k->desc.S, from, w.input, inputs, p->depth, out + l);
-            }
-        }
-    }
+    float *to = (float *)packed + (size_t)(set * p->blocks + begin) * s->packed_block;
+    if (gemm_end(p, set) - gemm_first(p, set, end - 1) < L || (p->kind == GEMM_DENSE && p->IG % L))
+        memset(to, 0, (size_t)(end - begin) * s->packed_block * sizeof *to);
+    for (int l = 0; p->kind == GEMM_ROTATE && l < L; l++)
+        if (set * L + l < p->out.C)
+            pack_rotated(k, w, set * L + l, to);
+    for (int v = 0; p->kind != GEMM_ROTATE && v < p->vectors; v += PACKED)
+        for (int b = begin; b < end; b++)
+            pack_vectors(k, w, set, b, v, at_most(v + PACKED, p->vectors), to + (b - begin) * L);
 }
 
 const wf_conv2d_impl WF_ISA_FN(wf_conv2d_gemm) = {

@@ -1,53 +1,111 @@
 /* Implicit im2col and matrix product, forward and backward-data: the products in registers. Pure. */
 #include "kernels/conv2d/gemm_forward.h"
 
-/* y[i][b] += sum over terms t and channels c of x[offset[t] + i * depth + c] * w[b][t][c], for N
+/* Before the loops over sums: gcc keeps them in registers from the first to the last only if told to unroll
+ * those; clang does by itself, and does not if told. */
+#if defined(__clang__) || defined(WF_SIMD_EMULATE)
+#define UNROLL_SUMS
+#else
+#define UNROLL_SUMS _Pragma("GCC unroll 16")
+#endif
+
+static const float gemm_zero[L];
+
+/* How far the next group's panel is. */
+typedef struct filling {
+    float *panel;
+    const float *from;
+    const int32_t *at;
+} filling;
+
+WF_INLINE void fill_term(const int N, const gemm_ahead *next, filling *f)
+{
+    UNROLL_SUMS
+    for (int i = 0; i < N; i++)
+        wf_vstore(f->panel + i * L, wf_vload(f->at[i] < 0 ? gemm_zero : f->from + f->at[i]));
+    f->panel += (size_t)next->most * L;
+    f->at += next->most;
+    if (f->at == next->at + next->taps * next->most) {
+        f->at = next->at;
+        f->from += next->plane;
+    }
+}
+
+/* y[i][b] += sum over terms t and channels c of x[offset[t] + i * depth + c] * w[t][c][b], for N
  * pixels and NV vectors. N, NV and DEPTH (channels of a term, and floats of a pixel) are constants where
  * this is called, so that the sums stay in registers. */
-WF_INLINE void multiply(const int N, const int NV, const int DEPTH, const gemm_product *p,
-                        gemm_ahead next, const float *x, float *y)
+WF_INLINE void multiply(const int N, const int NV, const int DEPTH, const bool FILL,
+                        const gemm_product *p, const gemm_ahead *next, const float *x, float *y)
 {
     if (N * NV > GEMM_SUMS)
         return; /* is never asked for: no code */
     wf_vf sum[GEMM_N][GEMM_NV];
-    for (int i = 0; i < N; i++)
-        for (int b = 0; b < NV; b++)
-            sum[i][b] = wf_vload(p->bias ? p->bias + b * L
-                                         : y + (size_t)i * p->y_pixel + (size_t)b * p->y_block);
-    const float *w = p->w;
-    const size_t w_block = p->w_block;
-    for (size_t t = 0; t < p->n; t++) {
-        const float *xt = x + p->offset[t];
+    const size_t y_block = p->y_block, n = p->n;
+    const int32_t *y_at = p->y_at;
+    if (p->bias) {
+        UNROLL_SUMS
+        for (int i = 0; i < N; i++) {
+            UNROLL_SUMS
+            for (int b = 0; b < NV; b++) {
+                __builtin_prefetch(y + y_at[i] + (size_t)b * y_block, 1, 3);
+                sum[i][b] = wf_vload(p->bias + b * L);
+            }
+        }
+    } else {
+        UNROLL_SUMS
+        for (int i = 0; i < N; i++) {
+            UNROLL_SUMS
+            for (int b = 0; b < NV; b++)
+                sum[i][b] = wf_vload(y + y_at[i] + (size_t)b * y_block);
+        }
+    }
+    const size_t *offset = p->offset;
+    const float *w = p->w, *next_x = next->x, *next_w = next->w;
+    const size_t x_step = next->x_step;
+    filling f = {next->panel, next->from, next->at};
+    size_t t = 0;
+    do {
+        const float *xt = x + offset[t];
+        if (FILL)
+            fill_term(N, next, &f);
         if (DEPTH > 1) {
-            __builtin_prefetch(next.x + p->offset[t], 0, 2);
-            __builtin_prefetch(next.w + t * (size_t)DEPTH * L, 0, 2);
+            if (!FILL) /* the next group's */
+                for (int i = 0; i < N * L; i += 16)
+                    __builtin_prefetch(xt + N * L + i, 0, 3);
+            __builtin_prefetch(next_x, 0, 2);
+            __builtin_prefetch(next_w, 0, 2);
+            next_x += x_step;
+            next_w += 16;
         }
 #pragma GCC unroll 4
-        for (int c = 0; c < DEPTH; c++, w += L) {
+        for (int c = 0; c < DEPTH; c++, w += NV * L)
             if (N < NV) {
                 wf_vf v[GEMM_N]; /* N < NV */
                 for (int i = 0; i < N; i++)
                     v[i] = wf_vset1(xt[i * DEPTH + c]);
                 for (int b = 0; b < NV; b++) {
-                    wf_vf f = wf_vload(w + (size_t)b * w_block);
+                    wf_vf wb = wf_vload(w + b * L);
                     for (int i = 0; i < N; i++)
-                        sum[i][b] = wf_vfma(v[i], f, sum[i][b]);
+                        sum[i][b] = wf_vfma(v[i], wb, sum[i][b]);
                 }
             } else {
-                wf_vf f[GEMM_NV];
+                wf_vf v[GEMM_NV];
                 for (int b = 0; b < NV; b++)
-                    f[b] = wf_vload(w + (size_t)b * w_block);
+                    v[b] = wf_vload(w + b * L);
                 for (int i = 0; i < N; i++) {
-                    wf_vf v = wf_vset1(xt[i * DEPTH + c]);
+                    wf_vf xi = wf_vset1(xt[i * DEPTH + c]);
                     for (int b = 0; b < NV; b++)
-                        sum[i][b] = wf_vfma(v, f[b], sum[i][b]);
+                        sum[i][b] = wf_vfma(xi, v[b], sum[i][b]);
                 }
             }
-        }
-    }
-    for (int i = 0; i < N; i++)
+    } while (++t < n);
+    UNROLL_SUMS
+    for (int i = 0; i < N; i++) {
+        float *to = y + p->y_at[i];
+        UNROLL_SUMS
         for (int b = 0; b < NV; b++)
-            wf_vstore(y + (size_t)i * p->y_pixel + (size_t)b * p->y_block, sum[i][b]);
+            wf_vstore(to + (size_t)b * y_block, sum[i][b]);
+    }
 }
 
 /* The same lane by lane: y[i] += sum over terms of x[offset[t] + i * L] * w[t]. */
@@ -55,7 +113,7 @@ WF_INLINE void multiply_lanes(const int N, const gemm_product *p, const float *x
 {
     wf_vf sum[GEMM_N];
     for (int i = 0; i < N; i++)
-        sum[i] = wf_vload(p->bias ? p->bias : y + (size_t)i * p->y_pixel);
+        sum[i] = wf_vload(p->bias ? p->bias : y + p->y_at[i]);
     for (size_t t = 0; t < p->n; t++) {
         const float *xt = x + p->offset[t];
         wf_vf f = wf_vload(p->w + t * L);
@@ -63,18 +121,18 @@ WF_INLINE void multiply_lanes(const int N, const gemm_product *p, const float *x
             sum[i] = wf_vfma(wf_vload(xt + i * L), f, sum[i]);
     }
     for (int i = 0; i < N; i++)
-        wf_vstore(y + (size_t)i * p->y_pixel, sum[i]);
+        wf_vstore(y + p->y_at[i], sum[i]);
 }
 
 /* The same, rotated: y[i] = bias + sum over j of what terms of x[offset[t] + i * L] * w[t][j] add up to,
  * rotated by j. J, the size of a group, is a constant, too. */
-WF_INLINE void multiply_rotated(const int N, const int J, const gemm_product *p, gemm_ahead next,
-                                const float *x, float *y)
+WF_INLINE void multiply_rotated(const int N, const int J, const gemm_product *p,
+                                const gemm_ahead *next, const float *x, float *y)
 {
     if (N * J > GEMM_SUMS)
         return; /* is never asked for: no code */
     for (int i = 0; i <= N * L; i += 16)
-        __builtin_prefetch(next.x + i, 0, 2);
+        __builtin_prefetch(next->x + i, 0, 2);
     wf_vf sum[GEMM_N][GEMM_J];
     for (int i = 0; i < N; i++)
         for (int j = 0; j < J; j++)
@@ -108,11 +166,11 @@ WF_INLINE void multiply_rotated(const int N, const int J, const gemm_product *p,
             sum[i][0] = wf_vadd(sum[i][0], wf_vpermute(sum[i][j], from));
     }
     for (int i = 0; i < N; i++)
-        wf_vstore(y + (size_t)i * p->y_pixel, sum[i][0]);
+        wf_vstore(y + p->y_at[i], sum[i][0]);
 }
 
-WF_INLINE void multiply_n(const int KIND, const int NV, int n, const gemm_product *p,
-                          gemm_ahead next, const float *x, float *y)
+WF_INLINE void multiply_n(const int KIND, const int NV, const bool FILL, int n,
+                          const gemm_product *p, const gemm_ahead *next, const float *x, float *y)
 {
 #define CASE(N)                                                                                    \
     case N:                                                                                        \
@@ -121,7 +179,7 @@ WF_INLINE void multiply_n(const int KIND, const int NV, int n, const gemm_produc
         else if (KIND == GEMM_ROTATE)                                                              \
             multiply_rotated(N, NV, p, next, x, y);                                                \
         else                                                                                       \
-            multiply(N, NV, KIND == GEMM_DENSE ? L : 1, p, next, x, y);                            \
+            multiply(N, NV, KIND == GEMM_DENSE ? L : 1, FILL, p, next, x, y);                      \
         break;
     switch (n) {
         CASE(1)
@@ -144,59 +202,71 @@ WF_INLINE void multiply_n(const int KIND, const int NV, int n, const gemm_produc
 #undef CASE
 }
 
-static void dense_1(int n, const gemm_product *p, gemm_ahead next, const float *x, float *y)
+static void dense_1(int n, const gemm_product *p, const gemm_ahead *next, const float *x, float *y)
 {
-    multiply_n(GEMM_DENSE, 1, n, p, next, x, y);
+    if (next->panel)
+        multiply_n(GEMM_DENSE, 1, true, n, p, next, x, y);
+    else
+        multiply_n(GEMM_DENSE, 1, false, n, p, next, x, y);
 }
-static void dense_2(int n, const gemm_product *p, gemm_ahead next, const float *x, float *y)
+static void dense_2(int n, const gemm_product *p, const gemm_ahead *next, const float *x, float *y)
 {
-    multiply_n(GEMM_DENSE, 2, n, p, next, x, y);
+    if (next->panel)
+        multiply_n(GEMM_DENSE, 2, true, n, p, next, x, y);
+    else
+        multiply_n(GEMM_DENSE, 2, false, n, p, next, x, y);
 }
-static void dense_3(int n, const gemm_product *p, gemm_ahead next, const float *x, float *y)
+static void dense_3(int n, const gemm_product *p, const gemm_ahead *next, const float *x, float *y)
 {
-    multiply_n(GEMM_DENSE, 3, n, p, next, x, y);
+    if (next->panel)
+        multiply_n(GEMM_DENSE, 3, true, n, p, next, x, y);
+    else
+        multiply_n(GEMM_DENSE, 3, false, n, p, next, x, y);
 }
-static void dense_4(int n, const gemm_product *p, gemm_ahead next, const float *x, float *y)
+static void dense_4(int n, const gemm_product *p, const gemm_ahead *next, const float *x, float *y)
 {
-    multiply_n(GEMM_DENSE, 4, n, p, next, x, y);
+    if (next->panel)
+        multiply_n(GEMM_DENSE, 4, true, n, p, next, x, y);
+    else
+        multiply_n(GEMM_DENSE, 4, false, n, p, next, x, y);
 }
-static void plain_1(int n, const gemm_product *p, gemm_ahead next, const float *x, float *y)
+static void plain_1(int n, const gemm_product *p, const gemm_ahead *next, const float *x, float *y)
 {
-    multiply_n(GEMM_PLAIN, 1, n, p, next, x, y);
+    multiply_n(GEMM_PLAIN, 1, false, n, p, next, x, y);
 }
-static void plain_2(int n, const gemm_product *p, gemm_ahead next, const float *x, float *y)
+static void plain_2(int n, const gemm_product *p, const gemm_ahead *next, const float *x, float *y)
 {
-    multiply_n(GEMM_PLAIN, 2, n, p, next, x, y);
+    multiply_n(GEMM_PLAIN, 2, false, n, p, next, x, y);
 }
-static void plain_3(int n, const gemm_product *p, gemm_ahead next, const float *x, float *y)
+static void plain_3(int n, const gemm_product *p, const gemm_ahead *next, const float *x, float *y)
 {
-    multiply_n(GEMM_PLAIN, 3, n, p, next, x, y);
+    multiply_n(GEMM_PLAIN, 3, false, n, p, next, x, y);
 }
-static void plain_4(int n, const gemm_product *p, gemm_ahead next, const float *x, float *y)
+static void plain_4(int n, const gemm_product *p, const gemm_ahead *next, const float *x, float *y)
 {
-    multiply_n(GEMM_PLAIN, 4, n, p, next, x, y);
+    multiply_n(GEMM_PLAIN, 4, false, n, p, next, x, y);
 }
-static void lanes_1(int n, const gemm_product *p, gemm_ahead next, const float *x, float *y)
+static void lanes_1(int n, const gemm_product *p, const gemm_ahead *next, const float *x, float *y)
 {
-    multiply_n(GEMM_LANES, 1, n, p, next, x, y);
+    multiply_n(GEMM_LANES, 1, false, n, p, next, x, y);
 }
 
-static void rotate_1(int n, const gemm_product *p, gemm_ahead next, const float *x, float *y)
+static void rotate_1(int n, const gemm_product *p, const gemm_ahead *next, const float *x, float *y)
 {
-    multiply_n(GEMM_ROTATE, 1, n, p, next, x, y);
+    multiply_n(GEMM_ROTATE, 1, false, n, p, next, x, y);
 }
-static void rotate_2(int n, const gemm_product *p, gemm_ahead next, const float *x, float *y)
+static void rotate_2(int n, const gemm_product *p, const gemm_ahead *next, const float *x, float *y)
 {
-    multiply_n(GEMM_ROTATE, 2, n, p, next, x, y);
+    multiply_n(GEMM_ROTATE, 2, false, n, p, next, x, y);
 }
-static void rotate_4(int n, const gemm_product *p, gemm_ahead next, const float *x, float *y)
+static void rotate_4(int n, const gemm_product *p, const gemm_ahead *next, const float *x, float *y)
 {
-    multiply_n(GEMM_ROTATE, 4, n, p, next, x, y);
+    multiply_n(GEMM_ROTATE, 4, false, n, p, next, x, y);
 }
 #if WF_LANES == 16
-static void rotate_8(int n, const gemm_product *p, gemm_ahead next, const float *x, float *y)
+static void rotate_8(int n, const gemm_product *p, const gemm_ahead *next, const float *x, float *y)
 {
-    multiply_n(GEMM_ROTATE, 8, n, p, next, x, y);
+    multiply_n(GEMM_ROTATE, 8, false, n, p, next, x, y);
 }
 #endif
 
