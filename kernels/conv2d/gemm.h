@@ -83,8 +83,11 @@ typedef struct gemm_part {
 bool WF_ISA_FN(wf_gemm_reads)(const wf_conv2d_desc *d, wf_conv2d_pass pass);
 #define GEMM_TYPES "f32 only, or a plain src of u8 in whole groups"
 
-/* The share of the peak that the inner loops of a pass are expected to reach on products that count. */
-double WF_ISA_FN(wf_gemm_share)(const wf_conv2d_desc *d, wf_conv2d_pass pass);
+/* The share of the peak that the inner loops of a pass are expected to reach on products that count;
+ * through: where pixels are counted through the rows. */
+double WF_ISA_FN(wf_gemm_share)(const wf_conv2d_desc *d, wf_conv2d_pass pass, bool through);
+/* How many vectors of outputs to take at once, of `blocks`, for so many pixels in a row. */
+int WF_ISA_FN(wf_gemm_best_vectors)(int64_t pixels, int blocks);
 
 gemm_kind WF_ISA_FN(wf_gemm_kind)(const wf_conv2d_desc *d, wf_conv2d_pass pass);
 /* NULL when memory runs out. */
@@ -135,6 +138,7 @@ static inline void gemm_rotation(int OG, int by, int32_t from[L])
 int WF_ISA_FN(wf_gemm_channel)(const gemm_plan *p, int set, int v, int c);
 
 #define gemm_reads WF_ISA_FN(wf_gemm_reads)
+#define gemm_best_vectors WF_ISA_FN(wf_gemm_best_vectors)
 #define gemm_share WF_ISA_FN(wf_gemm_share)
 #define gemm_kind_of WF_ISA_FN(wf_gemm_kind)
 #define gemm_plan_create WF_ISA_FN(wf_gemm_plan)

@@ -1,14 +1,14 @@
 /* Implicit im2col and matrix product: forward, and backward-data as convolutions of ddst.
  *
  * Goto and van de Geijn's loops ("Anatomy of High-Performance Matrix Multiplication", 2008) around
- * a product in registers: for a chunk of output rows, whose frame (gemm.h) stays in the second-level
- * cache; for a chunk of input channels, whose weights for a few output vectors stay in the first;
- * for those output vectors; for the pixels in groups that fill the registers. A group's sums start
+ * a product in registers: for a chunk of output rows, whose frame (gemm.h) or panels (Note [Panels]) stay
+ * in the second-level cache; for a chunk of input channels, whose weights for a unit of output vectors stay
+ * in the first; for those units; for the pixels in groups that fill the registers. A group's sums start
  * as the bias, or go on where the last chunk of channels left them in the output: every output adds
  * its products in the order vector, tap, channel, wherever the chunks end, so the bits follow from
  * shape and ISA. Stateless but for the plan.
  *
- * Packed weights: output vectors; phases; input vectors; taps; channels of a vector; L outputs. */
+ * Packed weights: units; phases; input vectors; taps; channels of a vector; output vectors; L outputs. */
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -16,13 +16,12 @@
 #include "kernels/simd/transpose.h"
 
 enum {
-    TILES = 16,           /* that a small batch is cut into, if it is worth it */
-    PART_FLOPS = 2000000, /* of a part, at least */
-    PANELS = 32 * 1024,   /* floats: with their weights and outputs inside a 512 KiB L2 */
-    PANEL_WEIGHTS =
-        6 * 1024,    /* floats that stay in the first-level cache, more or less, meanwhile */
-    PACKED = 16,     /* vectors of inputs that are packed at once: in the first-level cache */
-    PANEL_BLOCKS = 8 /* vectors of outputs from which on panels pay */
+    TILES = 16,               /* that a small batch is cut into, if it is worth it */
+    PART_FLOPS = 2000000,     /* of a part, at least */
+    PANELS = 32 * 1024,       /* floats: with their weights and outputs inside a 512 KiB L2 */
+    PANEL_WEIGHTS = 6 * 1024, /* floats: for the most part in the first-level cache meanwhile */
+    PANEL_OUTPUTS = 64,       /* from which on panels pay */
+    PACKED = 16               /* vectors of inputs that are packed at once: in that cache, too */
 };
 
 static bool fits(const wf_conv2d_desc *d, wf_conv2d_pass pass, char *why, size_t size)
@@ -41,9 +40,25 @@ static bool fits(const wf_conv2d_desc *d, wf_conv2d_pass pass, char *why, size_t
     return !reason;
 }
 
+/* Note [Panels]: whether they pay. Filling one takes as long as products with some two vectors of outputs.
+ * Of pixels that lie side by side in memory, a frame reads each once for all taps. */
+static bool panels_pay(const wf_conv2d_desc *d, wf_conv2d_pass pass)
+{
+    const bool data = pass == WF_CONV2D_BACKWARD_DATA;
+    const int I = (data ? d->K : d->C) / d->groups, O = (data ? d->C : d->K) / d->groups;
+    return gemm_kind_of(d, pass) == GEMM_DENSE && (d->groups == 1 || I % L == 0) &&
+           O >= PANEL_OUTPUTS && d->stride[0] * d->stride[1] > 1 && d->R * d->S <= GEMM_TAPS &&
+           (int64_t)d->H * d->W < GEMM_PLANE / L && (int64_t)d->P * d->Q < GEMM_PLANE / L;
+}
+
 static double expect(const wf_conv2d_desc *d, wf_conv2d_pass pass, weft_isa isa)
 {
-    return wf_conv2d_expect(d, WF_ISA, gemm_share(d, pass));
+    const bool panels = panels_pay(d, pass);
+    const int O = (pass == WF_CONV2D_BACKWARD_DATA ? d->C : d->K) / d->groups;
+    const bool in_place = d->R * d->S * d->stride[0] * d->stride[1] == 1 && O > 64 &&
+                          gemm_kind_of(d, pass) == GEMM_DENSE;
+    const double better = panels ? 1.08 : in_place ? 1.05 : 1;
+    return wf_conv2d_expect(d, WF_ISA, gemm_share(d, pass, panels) * better);
 }
 
 static void destroy(wf_conv2d *k)
@@ -97,20 +112,11 @@ static int parts_wanted(const wf_conv2d_desc *d)
     return worth < 1 ? 1 : worth < few ? (int)worth : few;
 }
 
-/* Whether panels pay. Filling one takes as long as products with some two vectors of outputs. Of pixels
- * that lie side by side in memory, a frame reads each once for all taps. */
-static bool panels_pay(const gemm_plan *p, const wf_conv2d_desc *d)
-{
-    const int64_t in = (int64_t)p->in.H * p->in.W * L, out = (int64_t)p->out.H * p->out.W * L;
-    return p->kind == GEMM_DENSE && (p->groups == 1 || p->IG % L == 0) &&
-           p->blocks >= PANEL_BLOCKS && d->stride[0] * d->stride[1] > 1 &&
-           d->R * d->S <= GEMM_TAPS && in < GEMM_PLANE && out < GEMM_PLANE;
-}
-
 /* Panels: the phases' places, and how many vectors and rows are taken at once. */
 static bool plan_panels(gemm_forward *s)
 {
-    const gemm_plan *p = s->plan;
+    gemm_plan *p = s->plan;
+    p->NV = gemm_best_vectors((int64_t)p->row[0].n * p->column[0].n, p->blocks);
     size_t count = 0;
     for (int i = 0; i < s->n_phases; i++)
         count += (size_t)s->phases[i].h->n * (size_t)s->phases[i].h->taps +
@@ -173,7 +179,7 @@ static bool create(wf_conv2d *k, char *why, size_t size)
         k->parts = at_most(wanted, s->rows);
         s->rows = (s->rows + k->parts - 1) / k->parts;
     }
-    if (!panels_pay(p, &k->desc))
+    if (!panels_pay(&k->desc, k->pass))
         plan_frames(s);
     else if (!plan_panels(s))
         goto fail;

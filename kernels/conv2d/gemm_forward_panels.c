@@ -75,7 +75,8 @@ static source source_of(const gemm_image *m, const gemm_phase *f, gemm_part part
         return s;
     }
     const bool all = h->taps > 1 || h->in_step == 1; /* rows */
-    s.x = (const float *)m->in.x + (size_t)(part.set * p->IG / L + part.v0) * s.plane + (size_t)first * row;
+    s.x = (const float *)m->in.x + (size_t)(part.set * p->IG / L + part.v0) * s.plane +
+          (size_t)first * row;
     s.run = all ? (size_t)(end - first) * row : row;
     s.step = row * (size_t)h->in_step;
     s.rows = all ? 1 : (end - first + h->in_step - 1) / h->in_step;
@@ -123,7 +124,8 @@ void gemm_run_panels(const gemm_image *m, const gemm_phase *f, gemm_part part, g
     int32_t at[GEMM_TAPS * GEMM_N];
     gemm_ahead ahead = {.x_step = 16,
                         .plane = s.plane,
-                        .from = (const float *)m->in.x + (size_t)(part.set * p->IG / L + part.v0) * s.plane,
+                        .from = (const float *)m->in.x +
+                                (size_t)(part.set * p->IG / L + part.v0) * s.plane,
                         .at = at,
                         .taps = (int)gemm_phase_taps(f),
                         .most = most};

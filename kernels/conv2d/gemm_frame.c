@@ -138,10 +138,11 @@ static int64_t vectors_cost(int n, int blocks, int NV)
            (more ? (int64_t)more * term_cost(n, less + 1) : 0);
 }
 
-/* How many vectors of outputs to take at once, of `blocks`, for rows of n pixels. */
-static int best_vectors(int n, int blocks)
+/* How many vectors of outputs to take at once, of `blocks`, for so many pixels in a row. */
+int gemm_best_vectors(int64_t pixels, int blocks)
 {
     static const int order[GEMM_NV] = {3, 2, 4, 1}; /* of equals, what was measured to be best */
+    const int n = pixels < 1000 ? (int)pixels : 1000;
     int best = 1;
     int64_t best_cost = INT64_MAX;
     for (int i = 0; i < GEMM_NV; i++) {
@@ -163,19 +164,21 @@ static void most_taps(const gemm_plan *p, int *rows, int *columns)
         *columns = p->column[b].taps > *columns ? p->column[b].taps : *columns;
 }
 
-double gemm_share(const wf_conv2d_desc *d, wf_conv2d_pass pass)
+double gemm_share(const wf_conv2d_desc *d, wf_conv2d_pass pass, bool through)
 {
     const bool data = pass == WF_CONV2D_BACKWARD_DATA;
     const int I = (data ? d->K : d->C) / d->groups, O = (data ? d->C : d->K) / d->groups;
     const int step = data ? d->stride[1] : 1, Q = data ? d->W : d->Q;
-    const int64_t pixels = d->S == 1 && step == 1 ? (int64_t)d->P * d->Q : (Q + step - 1) / step;
+    const bool flat = through || (d->S == 1 && step == 1);
+    const int64_t rows = !flat ? 1 : data ? (d->H + step - 1) / step : d->P;
+    const int64_t pixels = rows * ((Q + step - 1) / step);
     const int n = pixels < 1000 ? (int)pixels : 1000;
     const gemm_kind kind = gemm_kind_of(d, pass);
     if (kind >= GEMM_LANES)
         return kind == GEMM_ROTATE ? 0.7 : 0.4;
     const int blocks = (O + L - 1) / L;
     const int inputs = kind == GEMM_PLAIN ? I : wf_round_up(I, L);
-    const double cost = (double)vectors_cost(n, blocks, best_vectors(n, blocks));
+    const double cost = (double)vectors_cost(n, blocks, gemm_best_vectors(n, blocks));
     return 0.85 * 4.0 * n * O / L / cost * I / inputs;
 }
 
@@ -214,7 +217,7 @@ gemm_plan *gemm_plan_create(const wf_conv2d_desc *d, wf_conv2d_pass pass)
     }
     const gemm_axis *h = &p->row[0], *w = &p->column[0]; /* all phases are much alike */
     int64_t pixels = gemm_flat(h, w) ? (int64_t)h->n * w->n : w->n;
-    p->NV = best_vectors(pixels < 1000 ? (int)pixels : 1000, p->blocks);
+    p->NV = gemm_best_vectors(pixels, p->blocks);
     int r, s;
     most_taps(p, &r, &s);
     int64_t most = WEIGHTS / ((int64_t)r * s * p->depth * p->NV * L);

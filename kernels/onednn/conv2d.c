@@ -55,9 +55,11 @@ static double share_avx2(const wf_conv2d_desc *d, wf_conv2d_pass pass)
     }
     if (d->groups > 1 && d->C / d->groups < 32 && pass == WF_CONV2D_FORWARD && !strided)
         return 0.6;
+    if (strided)
+        return tiny && !point ? 0.67 : 0.79;
     if (pass == WF_CONV2D_BACKWARD_DATA)
-        return strided ? 0.8 : 0.85;
-    return tiny && !point ? 0.74 : 0.83;
+        return point ? 0.81 : 0.85;
+    return tiny ? point ? 0.79 : 0.74 : 0.83;
 }
 
 static double expect(const wf_conv2d_desc *d, wf_conv2d_pass pass, weft_isa isa)
