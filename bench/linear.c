@@ -109,8 +109,7 @@ static void add(bench_linear *all, const wf_matmul_desc *d, const char *name)
             continue;
         one *b = &all->item[all->n++];
         *b = (one){*d, i, i >= 0 && wf_matmul_impls[i] == chosen, all};
-        snprintf(text, sizeof text, "%s/%s", name,
-                 i < 0 ? "onednn-best" : wf_matmul_impls[i]->name);
+        snprintf(text, sizeof text, "%s/%s", name, i < 0 ? "onednn" : wf_matmul_impls[i]->name);
         bench_register(text, i < 0 ? run_onednn : run, b);
     }
 }

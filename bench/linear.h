@@ -6,7 +6,7 @@
 
 typedef struct bench_linear bench_linear;
 
-/* Registers linear/<layer>/b<batch>/<pass>/<implementation>, oneDNN's own as onednn-best. machine
+/* Registers linear/<layer>/b<batch>/<pass>/<implementation>, oneDNN's own as onednn. machine
  * and peaks must outlive the run; peaks are read when a benchmark reports. NULL when memory runs
  * out. */
 bench_linear *bench_linear_register(const bench_machine *machine, const bench_peaks *peaks);

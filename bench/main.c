@@ -221,6 +221,10 @@ static int run_suite(const bench_machine *m, const bench_options *options)
     if (!conv2d)
         return complain(BAD_USE, why);
     bench_linear *linear = bench_linear_register(m, &before);
+    if (!linear) {
+        bench_conv2d_destroy(conv2d);
+        return complain(FAILED, "out of memory");
+    }
     bench_step_spec *steps = bench_step_register(m->threads);
     int status = FAILED;
     if (!options->list) {

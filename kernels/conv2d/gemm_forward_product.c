@@ -202,73 +202,32 @@ WF_INLINE void multiply_n(const int KIND, const int NV, const bool FILL, int n,
 #undef CASE
 }
 
-static void dense_1(int n, const gemm_product *p, const gemm_ahead *next, const float *x, float *y)
-{
-    if (next->panel)
-        multiply_n(GEMM_DENSE, 1, true, n, p, next, x, y);
-    else
-        multiply_n(GEMM_DENSE, 1, false, n, p, next, x, y);
-}
-static void dense_2(int n, const gemm_product *p, const gemm_ahead *next, const float *x, float *y)
-{
-    if (next->panel)
-        multiply_n(GEMM_DENSE, 2, true, n, p, next, x, y);
-    else
-        multiply_n(GEMM_DENSE, 2, false, n, p, next, x, y);
-}
-static void dense_3(int n, const gemm_product *p, const gemm_ahead *next, const float *x, float *y)
-{
-    if (next->panel)
-        multiply_n(GEMM_DENSE, 3, true, n, p, next, x, y);
-    else
-        multiply_n(GEMM_DENSE, 3, false, n, p, next, x, y);
-}
-static void dense_4(int n, const gemm_product *p, const gemm_ahead *next, const float *x, float *y)
-{
-    if (next->panel)
-        multiply_n(GEMM_DENSE, 4, true, n, p, next, x, y);
-    else
-        multiply_n(GEMM_DENSE, 4, false, n, p, next, x, y);
-}
-static void plain_1(int n, const gemm_product *p, const gemm_ahead *next, const float *x, float *y)
-{
-    multiply_n(GEMM_PLAIN, 1, false, n, p, next, x, y);
-}
-static void plain_2(int n, const gemm_product *p, const gemm_ahead *next, const float *x, float *y)
-{
-    multiply_n(GEMM_PLAIN, 2, false, n, p, next, x, y);
-}
-static void plain_3(int n, const gemm_product *p, const gemm_ahead *next, const float *x, float *y)
-{
-    multiply_n(GEMM_PLAIN, 3, false, n, p, next, x, y);
-}
-static void plain_4(int n, const gemm_product *p, const gemm_ahead *next, const float *x, float *y)
-{
-    multiply_n(GEMM_PLAIN, 4, false, n, p, next, x, y);
-}
-static void lanes_1(int n, const gemm_product *p, const gemm_ahead *next, const float *x, float *y)
-{
-    multiply_n(GEMM_LANES, 1, false, n, p, next, x, y);
-}
-
-static void rotate_1(int n, const gemm_product *p, const gemm_ahead *next, const float *x, float *y)
-{
-    multiply_n(GEMM_ROTATE, 1, false, n, p, next, x, y);
-}
-static void rotate_2(int n, const gemm_product *p, const gemm_ahead *next, const float *x, float *y)
-{
-    multiply_n(GEMM_ROTATE, 2, false, n, p, next, x, y);
-}
-static void rotate_4(int n, const gemm_product *p, const gemm_ahead *next, const float *x, float *y)
-{
-    multiply_n(GEMM_ROTATE, 4, false, n, p, next, x, y);
-}
+/* One function for each kind and number of vectors; only dense ones fill the next group's panel. */
+#define PRODUCT(name, KIND, NV)                                                                    \
+    static void name(int n, const gemm_product *p, const gemm_ahead *next, const float *x,         \
+                     float *y)                                                                     \
+    {                                                                                              \
+        if (KIND == GEMM_DENSE && next->panel)                                                     \
+            multiply_n(KIND, NV, KIND == GEMM_DENSE, n, p, next, x, y);                            \
+        else                                                                                       \
+            multiply_n(KIND, NV, false, n, p, next, x, y);                                         \
+    }
+PRODUCT(dense_1, GEMM_DENSE, 1)
+PRODUCT(dense_2, GEMM_DENSE, 2)
+PRODUCT(dense_3, GEMM_DENSE, 3)
+PRODUCT(dense_4, GEMM_DENSE, 4)
+PRODUCT(plain_1, GEMM_PLAIN, 1)
+PRODUCT(plain_2, GEMM_PLAIN, 2)
+PRODUCT(plain_3, GEMM_PLAIN, 3)
+PRODUCT(plain_4, GEMM_PLAIN, 4)
+PRODUCT(lanes_1, GEMM_LANES, 1)
+PRODUCT(rotate_1, GEMM_ROTATE, 1)
+PRODUCT(rotate_2, GEMM_ROTATE, 2)
+PRODUCT(rotate_4, GEMM_ROTATE, 4)
 #if WF_LANES == 16
-static void rotate_8(int n, const gemm_product *p, const gemm_ahead *next, const float *x, float *y)
-{
-    multiply_n(GEMM_ROTATE, 8, false, n, p, next, x, y);
-}
+PRODUCT(rotate_8, GEMM_ROTATE, 8)
 #endif
+#undef PRODUCT
 
 /* By how many vectors each pixel has: of outputs, or of rotations. */
 static gemm_product_fn *const products[][GEMM_J + 1] = {

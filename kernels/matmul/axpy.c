@@ -1,10 +1,10 @@
 /* Matrix product of a few rows of A and a B that is not transposed: the input's gradient of a
- * linear layer with a batch of some samples.
+ * linear layer with a batch of a few samples.
  *
- * B, a layer's weights, streams by once, four rows at a time in pieces of some 4 KiB as they
- * lie, times four numbers of each row of A, into sums that stay in the first-level cache. K is
- * taken in chunks, whose sums are added to C (the bias, at first) in order: a sum depends on K
- * alone. */
+ * B, a layer's weights, streams by once, four rows at a time in pieces of 4 to 16 KiB as they
+ * lie, times four numbers of each row of A, into sums that stay in the caches: for one row in
+ * the first, for six in the second. K is taken in chunks, whose sums are added to C (the bias,
+ * at first) in order: a sum depends on K alone. */
 #include <stdio.h>
 
 #include "kernels/matmul/matmul.h"

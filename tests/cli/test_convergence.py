@@ -3,7 +3,7 @@
 
     tests/cli/test_convergence.py WEFT
 
-Takes about twenty-five minutes on two cores, so `./dev test` runs it only with --long, or by its
+Takes some half an hour on two cores, so `./dev test` runs it only with --long, or by its
 whole name, cli_convergence.
 """
 
