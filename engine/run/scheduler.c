@@ -1,10 +1,13 @@
 /* The tile scheduler: one OpenMP parallel region per replay, inside it this worker loop.
  *
  * Ready units stand in a bitmap, one bit a position of the plan's linear order, so the lowest set
- * bit is the most urgent unit. A worker takes tiles of that unit: first from its own segment (tile
- * i of N goes to worker i*W/N, so an image stays with one cache and NUMA node), then from others'.
- * Whoever ends a unit's last tile lowers its successors' counters. Idle workers spin for a while,
- * then sleep; with more workers than cores nobody spins. */
+ * bit is the most urgent unit. A second bitmap has one bit for each word of the first that is not
+ * zero, so that a worker finds the lowest bit of 4,096 units in two loads. A worker takes tiles of
+ * that unit: first from its own segment (tile i of N goes to worker i*W/N, so an image stays with
+ * one cache and NUMA node), then from others'. After each tile it looks whether a more urgent unit
+ * has become ready, and goes there. Whoever ends a unit's last tile lowers its successors'
+ * counters. Idle workers spin for a while, then sleep; with more workers than cores nobody spins.
+ */
 #include <omp.h>
 #include <pthread.h>
 #include <immintrin.h>
@@ -36,8 +39,9 @@ struct wf_scheduler {
     int cap_segments, cap_units, cap_words;
     segment *segments;
     unit_state *units;
-    _Atomic uint64_t *ready;
-    int n_words;
+    _Atomic uint64_t *ready;   /* a bit for each unit, by position */
+    _Atomic uint64_t *summary; /* a bit for each word of `ready`; behind it in memory */
+    int n_words, n_summary;
     /* one replay */
     wf_run *run;
     int workers;
@@ -106,13 +110,16 @@ static weft_status reserve(wf_scheduler *s, const wf_plan *p)
     s->units = aligned(s->units_mem);
     s->segments = aligned(s->segments_mem);
     s->n_words = (p->n_units + 63) / 64;
-    if (s->n_words > s->cap_words) {
+    s->n_summary = (s->n_words + 63) / 64;
+    if (s->n_words + s->n_summary > s->cap_words) {
         wf_free((void *)s->ready);
-        s->ready = wf_zalloc_array((size_t)s->n_words, sizeof *s->ready);
-        s->cap_words = s->ready ? s->n_words : 0;
+        s->cap_words = 0;
+        s->ready = wf_zalloc_array((size_t)(s->n_words + s->n_summary), sizeof *s->ready);
         if (!s->ready)
             return wf_nomem(&s->ctx->error, 0, "the scheduler");
+        s->cap_words = s->n_words + s->n_summary;
     }
+    s->summary = s->ready + s->n_words;
     return WEFT_OK;
 }
 
@@ -126,6 +133,46 @@ static void wake_all(wf_scheduler *s)
         pthread_cond_broadcast(&s->wake);
         pthread_mutex_unlock(&s->lock);
     }
+}
+
+static uint64_t bit(int at)
+{
+    return (uint64_t)1 << (at % 64);
+}
+
+static void set_ready(wf_scheduler *s, int at)
+{
+    const int word = at / 64;
+    atomic_fetch_or(&s->ready[word], bit(at));
+    if (!(atomic_load(&s->summary[word / 64]) & bit(word)))
+        atomic_fetch_or(&s->summary[word / 64], bit(word));
+    wake_all(s);
+}
+
+/* A unit that becomes ready between the two clearings may be overlooked until the second look at
+ * its word, so others are woken again. */
+static void clear_ready(wf_scheduler *s, int at)
+{
+    const int word = at / 64;
+    if (atomic_fetch_and(&s->ready[word], ~bit(at)) & ~bit(at))
+        return;
+    atomic_fetch_and(&s->summary[word / 64], ~bit(word));
+    if (atomic_load(&s->ready[word]) == 0)
+        return;
+    atomic_fetch_or(&s->summary[word / 64], bit(word));
+    wake_all(s);
+}
+
+/* Whether a unit is ready whose position is before `at`. */
+static bool more_urgent(const wf_scheduler *s, int at)
+{
+    const int word = at / 64;
+    if (atomic_load_explicit(&s->ready[word], memory_order_acquire) & (bit(at) - 1))
+        return true;
+    for (int i = 0; i < word / 64; i++)
+        if (atomic_load_explicit(&s->summary[i], memory_order_acquire))
+            return true;
+    return atomic_load_explicit(&s->summary[word / 64], memory_order_acquire) & (bit(word) - 1);
 }
 
 static void end_unit(wf_scheduler *s, int u);
@@ -150,9 +197,7 @@ static void make_ready(wf_scheduler *s, int u)
         atomic_store_explicit(&seg[i].next, unit->tiles * i / w, memory_order_relaxed);
     }
     atomic_store_explicit(&s->units[u].left, unit->tiles, memory_order_relaxed);
-    int at = s->units[u].position;
-    atomic_fetch_or(&s->ready[at / 64], (uint64_t)1 << (at % 64));
-    wake_all(s);
+    set_ready(s, s->units[u].position);
 }
 
 static void end_unit(wf_scheduler *s, int u)
@@ -194,31 +239,35 @@ static bool work_on(wf_scheduler *s, int u, int worker)
             if (!wf_run_failed(s->run))
                 wf_run_tile(s->run, unit, tile, worker);
             if (atomic_fetch_sub_explicit(&s->units[u].left, 1, memory_order_acq_rel) == 1) {
-                atomic_fetch_and(&s->ready[at / 64], ~((uint64_t)1 << (at % 64)));
+                clear_ready(s, at);
                 end_unit(s, u);
                 return true;
             }
-            /* Something more urgent may have become ready. */
-            uint64_t word = atomic_load_explicit(&s->ready[at / 64], memory_order_acquire);
-            if (word & (((uint64_t)1 << (at % 64)) - 1))
+            if (more_urgent(s, at))
                 return true;
         }
     }
     /* All claimed, others still at work: no longer worth a look. */
-    atomic_fetch_and(&s->ready[at / 64], ~((uint64_t)1 << (at % 64)));
+    clear_ready(s, at);
     return any;
+}
+
+static bool find_work_in_word(wf_scheduler *s, int w, int worker)
+{
+    uint64_t word = atomic_load_explicit(&s->ready[w], memory_order_acquire);
+    for (; word; word &= word - 1)
+        if (work_on(s, s->run->plan->order[w * 64 + __builtin_ctzll(word)], worker))
+            return true;
+    return false;
 }
 
 static bool find_work(wf_scheduler *s, int worker)
 {
-    for (int w = 0; w < s->n_words; w++) {
-        uint64_t word = atomic_load_explicit(&s->ready[w], memory_order_acquire);
-        while (word) {
-            int bit = __builtin_ctzll(word);
-            word &= word - 1;
-            if (work_on(s, s->run->plan->order[w * 64 + bit], worker))
+    for (int i = 0; i < s->n_summary; i++) {
+        uint64_t words = atomic_load_explicit(&s->summary[i], memory_order_acquire);
+        for (; words; words &= words - 1)
+            if (find_work_in_word(s, i * 64 + __builtin_ctzll(words), worker))
                 return true;
-        }
     }
     return false;
 }
@@ -261,7 +310,7 @@ static void start(wf_scheduler *s, int workers)
 {
     const wf_plan *p = s->run->plan;
     s->workers = workers;
-    for (int i = 0; i < s->n_words; i++)
+    for (int i = 0; i < s->n_words + s->n_summary; i++)
         atomic_store(&s->ready[i], 0);
     for (int i = 0; i < p->n_units; i++) {
         s->units[p->order[i]].position = i;

@@ -251,12 +251,116 @@ static void nothing_is_committed_once_a_tile_has_failed(void **state)
     weft_context_destroy(ctx);
 }
 
+/* Two workers. One is held in unit 0 (the gate) until the other works on the last unit, which has
+ * many tiles. The gate's end makes unit 1 ready, which is more urgent, and its first tile is held
+ * until the second one has begun, too, or until the last unit is done. Units between them only take
+ * positions. */
+enum { LONG_TILES = 100, URGENT_TILES = 2 };
+
+typedef struct urgent_case {
+    atomic_int long_begun, urgent_begun;
+    int long_begun_before_second; /* tiles of the last unit, when unit 1's second tile began */
+    atomic_bool alone;            /* OpenMP gave one thread only: nothing to see */
+} urgent_case;
+
+static urgent_case *case_of(const void *args)
+{
+    urgent_case *c;
+    memcpy(&c, args, sizeof c);
+    return c;
+}
+
+static void gate_tile(const wf_tile *t, const void *args, int64_t i)
+{
+    urgent_case *c = case_of(args);
+    c->alone = omp_get_num_threads() == 1;
+    while (atomic_load(&c->long_begun) == 0 && !c->alone)
+        _mm_pause();
+}
+
+static void urgent_tile(const wf_tile *t, const void *args, int64_t i)
+{
+    urgent_case *c = case_of(args);
+    if (atomic_fetch_add(&c->urgent_begun, 1) + 1 == URGENT_TILES)
+        c->long_begun_before_second = atomic_load(&c->long_begun);
+    while (atomic_load(&c->urgent_begun) < URGENT_TILES &&
+           atomic_load(&c->long_begun) < LONG_TILES && !c->alone)
+        _mm_pause();
+}
+
+static void long_tile(const wf_tile *t, const void *args, int64_t i)
+{
+    urgent_case *c = case_of(args);
+    atomic_fetch_add(&c->long_begun, 1);
+    while (atomic_load(&c->urgent_begun) == 0 && !c->alone)
+        _mm_pause();
+}
+
+static void nothing_tile(const wf_tile *t, const void *args, int64_t i)
+{
+}
+
+static void a_worker_goes_to_a_more_urgent_unit_wherever_it_is(void **state)
+{
+    const int last_positions[] = {2, 63, 64, 200, 4095, 4096, 9000};
+    for (size_t i = 0; i < sizeof last_positions / sizeof last_positions[0]; i++) {
+        const int n = last_positions[i] + 1, last = n - 1;
+        weft_context *ctx = context(2);
+        wf_scheduler *s = NULL;
+        assert_int_equal(wf_scheduler_create(ctx, &s), WEFT_OK);
+        urgent_case c = {0}, *self = &c;
+        wf_unit *units = calloc((size_t)n, sizeof *units);
+        wf_task *tasks = calloc((size_t)n, sizeof *tasks), **list = calloc((size_t)n, sizeof *list);
+        int *order = calloc((size_t)n, sizeof *order),
+            *after_urgent = calloc((size_t)n, sizeof(int));
+        assert_true(units && tasks && list && order && after_urgent);
+        for (int u = 0; u < n; u++) {
+            order[u] = u;
+            list[u] = &tasks[u];
+            tasks[u] = (wf_task){.fn = nothing_tile, .args = &self, .unit = u};
+            units[u] = (wf_unit){.tasks = &order[u], .n_tasks = 1, .tiles = 1, .n_preds = 1};
+            if (u > 1 && u < last)
+                after_urgent[u - 2] = u;
+        }
+        tasks[0].fn = gate_tile;
+        tasks[1].fn = urgent_tile;
+        tasks[last].fn = long_tile;
+        units[0].n_preds = units[last].n_preds = 0;
+        units[0].succ = &order[1];
+        units[0].n_succ = 1;
+        units[1].succ = after_urgent;
+        units[1].n_succ = n - 3;
+        units[1].tiles = URGENT_TILES;
+        units[last].tiles = LONG_TILES;
+        wf_plan plan = {.tasks = list,
+                        .n_tasks = n,
+                        .units = units,
+                        .n_units = n,
+                        .order = order,
+                        .barrier = -1};
+        wf_run run = {.ctx = ctx, .plan = &plan};
+        assert_int_equal(wf_scheduler_run(s, &run), WEFT_OK);
+        assert_int_equal(atomic_load(&c.long_begun), LONG_TILES);
+        if (c.long_begun_before_second > 1 && !c.alone)
+            fail_msg("unit %d: %d tiles were begun before the more urgent unit's", last,
+                     c.long_begun_before_second);
+        free(units);
+        free(tasks);
+        free(list);
+        free(order);
+        free(after_urgent);
+        wf_scheduler_destroy(s);
+        weft_context_destroy(ctx);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_tile_runs_once_after_all_it_depends_on),
         cmocka_unit_test(a_scheduler_takes_one_plan_after_another),
         cmocka_unit_test(nothing_is_committed_once_a_tile_has_failed),
+        cmocka_unit_test(a_worker_goes_to_a_more_urgent_unit_wherever_it_is),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
