@@ -15,6 +15,7 @@ import subprocess
 import sys
 import tempfile
 import unittest
+import zipfile
 
 TORCH_PYTHON = os.environ.get("WEFT_TORCH_PYTHON")
 if TORCH_PYTHON and os.environ.get("WEFT_CONVERT_TEST") != "1":
@@ -174,6 +175,74 @@ class Convert(unittest.TestCase):
         ]:
             with self.subTest(pattern):
                 self.refused(pattern, *args, status=2)
+
+    def pickled(self, name, body):
+        """A checkpoint whose pickle is given as it is, for what torch.save cannot write."""
+        with zipfile.ZipFile(self.path(name), "w") as archive:
+            archive.writestr("archive/data.pkl", b"\x80\x02" + body + b".")
+            archive.writestr("archive/version", b"3\n")
+            archive.writestr("archive/byteorder", b"little")
+        return self.path(name)
+
+    def test_a_hostile_checkpoint_is_one_error(self):
+        out = self.path("out.safetensors")
+        own = {"w": torch.ones(2)}
+        own["state_dict"] = own
+        ring = {"state_dict": {"model": {}}}
+        ring["state_dict"]["model"]["net"] = ring["state_dict"]
+        key = b"X\x05\0\0\0model"
+        deep = b"}" + (key + b"}") * 100_000 + b"s" * 100_000
+        names = {f"{i}\x1b[2J": i for i in range(5000)}
+        with open(self.path("bomb.pth"), "wb") as f, \
+                zipfile.ZipFile(f, "w", zipfile.ZIP_DEFLATED) as archive:
+            archive.writestr("archive/data.pkl", bytes(200 << 20))
+        os.mkfifo(self.path("fifo.pth"))
+        os.mkfifo(self.path("fifo.safetensors"))
+        os.mkdir(self.path("folder.pth"))
+        repeated = torch.zeros(1 << 20)
+        cases = [
+            ("'state_dict' contains itself; --key says", self.saved(own, "own.pth")),
+            ("'state_dict.model.net' contains itself", self.saved(ring, "ring.pth")),
+            ("more than 16 dictionaries inside each other", self.pickled("deep.pth", deep)),
+            ("is no checkpoint|holds a list|too much", self.pickled("lists.pth", b"]" * 500_000 +
+                                                                   b"a" * 499_999)),
+            ("has a tensor under the int 0, where", self.saved({0: torch.ones(2)}, "int.pth")),
+            ("has a tensor under the tuple", self.saved({(1, "a"): torch.ones(2)}, "tuple.pth")),
+            ("has a tensor under the NoneType None, where",
+             self.saved({"state_dict": {None: torch.ones(2), "w": torch.ones(1)}}, "none.pth")),
+            ("cannot hold the name '__metadata__'",
+             self.saved({"__metadata__": torch.ones(2)}, "meta.pth")),
+            ("and stands for 400 GB of tensors that repeat or share memory, most of it 'w'",
+             self.saved({"w": torch.zeros(1).expand(10**11)}, "expand.pth")),
+            ("stands for 839 GB of .* most of it 'w0'",
+             self.saved({f"w{i}": repeated.expand(1000, -1) for i in range(200)}, "shared.pth")),
+            ("w is on the device meta, without values",
+             self.saved({"w": torch.empty(10**11, device="meta")}, "device.pth")),
+            ("that unpack to 210 MB", self.path("bomb.pth")),
+            ("it has: 0.x1b.2J, .*, and 4990 more; --key", self.saved(names, "names.pth")),
+            ("fifo.pth: cannot be read: is no regular file", self.path("fifo.pth")),
+            ("folder.pth: cannot be read: is no regular file", self.path("folder.pth")),
+        ]
+        for pattern, path in cases:
+            with self.subTest(pattern):
+                self.refused(pattern, path, out)
+        self.refused("fifo.safetensors: cannot be read: is no regular file",
+                     self.path("fifo.safetensors"), self.path("out.pth"))
+
+    def test_memory_stays_in_proportion_to_the_file(self):
+        # A reader that believes a length in the pickle: bytearray(10**12).
+        body = b"c__builtin__\nbytearray\n\x8a\x06" + (10**12).to_bytes(6, "little") + b"\x85R"
+        self.refused("is no checkpoint|too much memory|holds more than tensors",
+                     self.pickled("asks.pth", body), self.path("out.safetensors"))
+
+    def test_what_is_odd_but_sound_is_converted(self):
+        w = torch.arange(12.).reshape(3, 4)
+        value = {"state_dict": {"w": w, "tied": w, "turned": w.t(), "row": w[0].expand(5, -1),
+                                "none": w[:0], 7: "no tensor", "scalar": torch.tensor(2.)}}
+        out = self.path("out.safetensors")
+        text = self.convert(self.saved(value), out)
+        self.assertIn("left out, since no tensors: int 7", text)
+        self.assert_same(load_file(out), {n: t for n, t in value["state_dict"].items() if n != 7})
 
     def test_there_and_back_keeps_every_bit_and_the_order(self):
         state = {"b": torch.randn(3, 2, dtype=torch.float16), "a": torch.randn(2).bfloat16(),
