@@ -144,7 +144,7 @@ static int64_t outputs_in_file(const session *s, const char *path)
 {
     char name[256];
     snprintf(name, sizeof(name), "%s.weight", path);
-    const weft_safetensors_entry *e = weft_safetensors_find(s->weights, name);
+    const weft_safetensors_entry *e = weft_module_find_entry(s->model, s->weights, name);
     return e && e->shape.rank > 1 ? e->shape.dim[0] : 0;
 }
 

@@ -14,11 +14,16 @@ static void close_file(void *file)
     weft_safetensors_close(file);
 }
 
+static const char *type_name(const weft_safetensors_entry *e)
+{
+    return e->foreign ? e->foreign : weft_dtype_name(e->dtype);
+}
+
 static weft_status check_images(const char *path, const weft_safetensors_entry *e, weft_error *err)
 {
     if (e->dtype != WEFT_U8 && e->dtype != WEFT_F32)
         return wf_error_set(err, WEFT_ERR_DTYPE, "%s: \"%s\" is %s, expected u8 or f32", path,
-                            e->name, weft_dtype_name(e->dtype));
+                            e->name, type_name(e));
     char text[160];
     if (e->shape.rank != 4)
         return wf_error_set(err, WEFT_ERR_SHAPE,
@@ -35,7 +40,7 @@ static weft_status check_labels(const char *path, const weft_safetensors_entry *
     char text[160];
     if (e->dtype != WEFT_I64)
         return wf_error_set(err, WEFT_ERR_DTYPE, "%s: \"%s\" is %s, expected i64", path, e->name,
-                            weft_dtype_name(e->dtype));
+                            type_name(e));
     if (e->shape.rank != 1 || e->shape.dim[0] != n)
         return wf_error_set(err, WEFT_ERR_SHAPE,
                             "%s: \"%s\" has shape %s, expected [%" PRId64 "], one for each image",

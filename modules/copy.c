@@ -1,4 +1,4 @@
-/* Copies: tensors of another type, deep copies of module trees.
+/* Copies: of tensors, and deep ones of module trees.
  *
  * Threading rule: the context's. */
 #include <string.h>
@@ -6,71 +6,6 @@
 #include "modules/internal.h"
 
 /* ---- tensors ---- */
-
-static float as_float(uint32_t bits)
-{
-    float value;
-    memcpy(&value, &bits, sizeof(value));
-    return value;
-}
-
-/* IEEE 754 binary16: a sign, 5 bits of exponent with bias 15, 10 of fraction. */
-static float from_f16(uint16_t half)
-{
-    uint32_t sign = (uint32_t)(half & 0x8000) << 16, rest = half & 0x7fff;
-    if (rest < 0x400) /* subnormal */
-        return (sign != 0 ? -0x1p-24f : 0x1p-24f) * (float)rest;
-    uint32_t rebias = rest < 0x7c00 ? 127 - 15 : 255 - 31; /* infinity and NaN stay such */
-    return as_float(sign | ((rest << 13) + (rebias << 23)));
-}
-
-static float from_bf16(uint16_t half)
-{
-    return as_float((uint32_t)half << 16); /* the upper half of an f32 */
-}
-
-static bool floating(weft_dtype dtype)
-{
-    return dtype == WEFT_F32 || dtype == WEFT_F64;
-}
-
-bool wf_converts(weft_dtype from, weft_dtype to)
-{
-    bool half = from == WEFT_BF16 || from == WEFT_F16;
-    return from == to || (floating(to) && (floating(from) || half));
-}
-
-static void to_f32(float *to, const void *from, weft_dtype from_type, int64_t n)
-{
-    const uint16_t *half = from;
-    for (int64_t i = 0; i < n && from_type == WEFT_F64; i++)
-        to[i] = (float)((const double *)from)[i];
-    for (int64_t i = 0; i < n && from_type == WEFT_F16; i++)
-        to[i] = from_f16(half[i]);
-    for (int64_t i = 0; i < n && from_type == WEFT_BF16; i++)
-        to[i] = from_bf16(half[i]);
-}
-
-static void to_f64(double *to, const void *from, weft_dtype from_type, int64_t n)
-{
-    const uint16_t *half = from;
-    for (int64_t i = 0; i < n && from_type == WEFT_F32; i++)
-        to[i] = (double)((const float *)from)[i];
-    for (int64_t i = 0; i < n && from_type == WEFT_F16; i++)
-        to[i] = (double)from_f16(half[i]);
-    for (int64_t i = 0; i < n && from_type == WEFT_BF16; i++)
-        to[i] = (double)from_bf16(half[i]);
-}
-
-void wf_convert(void *to, weft_dtype to_type, const void *from, weft_dtype from_type, int64_t n)
-{
-    if (to_type == from_type)
-        memcpy(to, from, (size_t)n * weft_dtype_size(to_type));
-    else if (to_type == WEFT_F32)
-        to_f32(to, from, from_type, n);
-    else
-        to_f64(to, from, from_type, n);
-}
 
 weft_tensor *wf_tensor_copy(weft_tensor *t, weft_dtype dtype)
 {
@@ -208,7 +143,7 @@ static weft_status prepare(void *user, const char *path, weft_module *m)
     for (int i = 0; i < m->state->n_parts; i++) {
         const wf_part *p = &m->state->parts[i];
         weft_tensor *t = p->kind != WF_CHILD ? wf_part_tensor(p) : NULL;
-        if (t == NULL || !floating(weft_tensor_dtype(t)) || weft_tensor_dtype(t) == c->dtype ||
+        if (t == NULL || !wf_floating(weft_tensor_dtype(t)) || weft_tensor_dtype(t) == c->dtype ||
             wf_pointer_map_find(&c->made, t) != NULL)
             continue;
         weft_tensor *copy = wf_tensor_copy(t, c->dtype);
@@ -239,7 +174,7 @@ weft_status weft_module_to(weft_module *m, weft_dtype dtype)
 {
     if (wf_module_check(m, NULL, "weft_module_to") != WEFT_OK)
         return WEFT_ERR_STATE;
-    if (!floating(dtype))
+    if (!wf_floating(dtype))
         return wf_fail(m->ctx, WEFT_ERR_DTYPE, "weft_module_to: %s is not f32 or f64",
                        weft_dtype_name(dtype));
     conversion c = {.dtype = dtype, .new = WEFT_TENSOR_LIST_INIT};

@@ -139,8 +139,21 @@ weft_status wf_module_nomem(const weft_module *m);
 
 #define WF_EXTRA_STATE "_extra_state"
 
+/* For each entry of the file, the name in m's state that it is for, its own where there is none, or
+ * NULL, where it is to be left out: see Note [Names in files]. *names is the caller's, with as many
+ * texts as the file has entries. */
+weft_status wf_state_names(weft_module *m, const struct weft_safetensors *file,
+                           const char *optional, char ***names);
+void wf_state_names_done(char **names, int64_t n); /* NULL: no effect */
+
 /* Whether p is of this kind and part of the state. */
 bool wf_part_saved(const wf_part *p, wf_part_kind kind);
+
+/* A tensor of a file that Weft cannot hold. */
+typedef struct wf_foreign {
+    const char *name; /* the module's name for it, if it has one */
+    const char *what; /* "BOOL" */
+} wf_foreign;
 
 /* How a state is loaded. Lists are names of tensors or modules with spaces between. */
 typedef struct wf_load_rules {
@@ -148,6 +161,8 @@ typedef struct wf_load_rules {
     bool strict;                   /* no name may be missing or unexpected */
     bool finite;                   /* values must be numbers */
     const char *optional, *except; /* as in weft_load_opts; or NULL */
+    const wf_foreign *foreign;     /* n_foreign, beside the list's tensors */
+    int n_foreign;
 } wf_load_rules;
 weft_status wf_load_state(weft_module *m, const weft_tensor_list *list, const wf_load_rules *rules);
 /* Whether `name` is one of the prefixes or lies below one. */
@@ -159,13 +174,15 @@ typedef enum wf_misfit_kind {
     WF_UNEXPECTED,
     WF_OTHER_SHAPE,
     WF_OTHER_TYPE,
+    WF_OTHER_VALUE,
     WF_NOT_FINITE
 } wf_misfit_kind;
 typedef struct wf_misfit {
     wf_misfit_kind kind;
     const char *name;          /* borrowed, as all of it */
     weft_tensor *have, *given; /* the module's, the state's; or NULL */
-    int64_t bad, of;           /* elements */
+    const char *foreign;       /* what is given instead of a tensor; or NULL */
+    int64_t bad, of;           /* elements; of another value: the first */
 } wf_misfit;
 typedef struct wf_misfits {
     weft_module *m;
@@ -175,9 +192,7 @@ typedef struct wf_misfits {
     int n, capacity;
     bool failed; /* memory was out */
 } wf_misfits;
-void wf_misfit_add(wf_misfits *f, wf_misfit_kind kind, const char *name, weft_tensor *have,
-                   weft_tensor *given);
-void wf_misfit_add_values(wf_misfits *f, const char *name, int64_t bad, int64_t of);
+void wf_misfit_add(wf_misfits *f, wf_misfit misfit);
 /* Frees them; if there are any, their message becomes the context's error. */
 weft_status wf_misfits_end(wf_misfits *f);
 
@@ -204,9 +219,20 @@ extern const weft_module_class wf_module_list_class; /* its equal neighbours pri
 /* A new tensor like t, with its values as `dtype` (floating types convert) and its need for a
  * gradient. */
 weft_tensor *wf_tensor_copy(weft_tensor *t, weft_dtype dtype);
-/* Whether values of type `from` can be stored as `to`, and the conversion of n of them. */
+
+/* ---- values of one type as another ---- */
+
+/* f32 or f64: what layers compute in. */
+bool wf_floating(weft_dtype dtype);
+/* Whether type `from` can be stored as `to`: any, but for what is not floating as f16 or bf16. */
 bool wf_converts(weft_dtype from, weft_dtype to);
+/* The first of n values that `to` cannot hold: of a whole type what is out of range, no whole
+ * number, or NaN. -1: it holds them all; a floating type does, rounded. */
+int64_t wf_first_misfit(weft_dtype to, const void *from, weft_dtype from_type, int64_t n);
+/* Converts n values, all of which fit. */
 void wf_convert(void *to, weft_dtype to_type, const void *from, weft_dtype from_type, int64_t n);
+/* The i-th value as text; returns text. */
+const char *wf_format_value(const void *from, weft_dtype type, int64_t i, char *text, size_t size);
 
 /* As weft_module_create, without running the class's init. */
 void *wf_module_new(weft_context *ctx, const weft_module_class *cls);

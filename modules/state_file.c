@@ -127,34 +127,61 @@ weft_status weft_module_save(weft_module *m, const char *path)
     return weft_module_save_with(m, path, NULL, 0);
 }
 
-static weft_status read_entry(weft_context *ctx, const weft_safetensors_entry *e,
-                              weft_tensor_list *list)
+/* What was read of a file: tensors, what cannot be one, and whose names all of them have. */
+typedef struct contents {
+    weft_tensor_list list;
+    wf_foreign *foreign;
+    int n_foreign;
+    char **names; /* of the file's entries; `foreign` borrows them */
+    int64_t n_names;
+} contents;
+
+static void contents_done(contents *c)
 {
-    for (int k = 0; k < e->shape.rank; k++) {
-        if (e->shape.dim[k] == 0)
-            return wf_fail(ctx, WEFT_ERR_UNSUPPORTED, "'%s' is an empty tensor", e->name);
+    weft_tensor_list_done(&c->list);
+    wf_free(c->foreign);
+    wf_state_names_done(c->names, c->n_names);
+}
+
+static weft_status read_entry(weft_context *ctx, const weft_safetensors_entry *e, const char *name,
+                              contents *c)
+{
+    const char *what = e->foreign;
+    for (int k = 0; k < e->shape.rank && what == NULL; k++)
+        what = e->shape.dim[k] == 0 ? "an empty tensor" : NULL;
+    if (what != NULL) {
+        c->foreign[c->n_foreign++] = (wf_foreign){.name = name, .what = what};
+        return WEFT_OK;
     }
     weft_tensor *t = weft_tensor_from(ctx, e->dtype, e->shape, e->data);
     weft_status status =
-        t != NULL ? weft_tensor_list_add(list, e->name, t) : weft_error_status(ctx);
+        t != NULL ? weft_tensor_list_add(&c->list, name, t) : weft_error_status(ctx);
     weft_tensor_unref(t);
     return status;
 }
 
-/* Reads what the file's entries hold into `list`, without what is to be left out. */
+/* Reads what the file's entries hold, without what is to be left out. */
 static weft_status read_entries(weft_module *m, const weft_safetensors *file,
-                                const weft_load_opts *opts, weft_tensor_list *list)
+                                const weft_load_opts *opts, contents *c)
 {
     weft_tensor_list own = WEFT_TENSOR_LIST_INIT;
+    int64_t n = weft_safetensors_count(file);
+    WF_TRY(wf_state_names(m, file, opts->optional, &c->names));
+    c->n_names = n;
+    c->foreign = wf_zalloc_array((size_t)n + 1, sizeof(*c->foreign));
+    if (c->foreign == NULL)
+        return wf_module_nomem(m);
     weft_status status = opts->optional != NULL ? weft_state_dict(m, &own) : WEFT_OK;
     int left_out = 0;
-    for (int64_t i = 0; i < weft_safetensors_count(file) && status == WEFT_OK; i++) {
-        const weft_safetensors_entry *e = weft_safetensors_at(file, i);
+    for (int64_t i = 0; i < n && status == WEFT_OK; i++) {
+        const char *name = c->names[i];
+        if (name == NULL)
+            continue;
         bool more =
-            wf_names_cover(opts->optional, e->name) && weft_tensor_list_find(&own, e->name) == NULL;
+            wf_names_cover(opts->optional, name) && weft_tensor_list_find(&own, name) == NULL;
         left_out += more;
-        if (!more && !wf_names_cover(opts->except, e->name))
-            status = read_entry(m->ctx, e, list);
+        if (!more && !wf_names_cover(opts->except, name))
+            status = read_entry(m->ctx, weft_safetensors_at(file, i), name, c);
     }
     weft_tensor_list_done(&own);
     if (status == WEFT_OK && opts->left_out != NULL)
@@ -173,22 +200,24 @@ weft_status weft_module_load_with(weft_module *m, const char *path, const weft_l
     weft_status status = weft_safetensors_open(path, &file, &err);
     if (status != WEFT_OK)
         return wf_fail(m->ctx, status, "%s", err.text);
-    weft_tensor_list list = WEFT_TENSOR_LIST_INIT;
-    status = read_entries(m, file, opts, &list);
+    contents c = {.list = WEFT_TENSOR_LIST_INIT};
+    status = read_entries(m, file, opts, &c);
     if (status == WEFT_OK)
         status =
-            upgrade_state(m, weft_safetensors_meta_find(file, VERSIONS), &list, !opts->partial);
+            upgrade_state(m, weft_safetensors_meta_find(file, VERSIONS), &c.list, !opts->partial);
     weft_safetensors_close(file);
     wf_load_rules rules = {.what = path,
                            .strict = !opts->partial,
                            .finite = !opts->allow_nan,
                            .optional = opts->optional,
-                           .except = opts->except};
+                           .except = opts->except,
+                           .foreign = c.foreign,
+                           .n_foreign = c.n_foreign};
     if (status == WEFT_OK)
-        status = wf_load_state(m, &list, &rules);
+        status = wf_load_state(m, &c.list, &rules);
     else
         wf_fail(m->ctx, status, "%s: cannot be loaded: %s", path, weft_status_string(status));
-    weft_tensor_list_done(&list);
+    contents_done(&c);
     return status;
 }
 

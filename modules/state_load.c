@@ -111,19 +111,53 @@ static bool may_lack(const target *t)
            weft_tensor_dtype(t->tensor) == WEFT_I64;
 }
 
+/* A vector of one element goes into a scalar, and back, as torch's copy_ does: states from before
+ * torch 0.4 hold such. */
+static bool shapes_fit(weft_shape from, weft_shape to)
+{
+    bool one =
+        from.rank <= 1 && to.rank <= 1 && weft_shape_count(from) == 1 && weft_shape_count(to) == 1;
+    return one || weft_shape_equal(from, to);
+}
+
+static const wf_foreign *find_foreign(const load *l, const char *name)
+{
+    for (int i = 0; i < l->rules->n_foreign; i++) {
+        if (strcmp(l->rules->foreign[i].name, name) == 0)
+            return &l->rules->foreign[i];
+    }
+    return NULL;
+}
+
 static void compare_target(const load *l, const target *t, wf_misfits *misfits)
 {
     if (wf_names_cover(l->rules->except, t->name))
         return;
+    const wf_foreign *foreign = t->source == NULL ? find_foreign(l, t->name) : NULL;
+    if (foreign != NULL && t->tensor != NULL) {
+        wf_misfit_add(misfits, (wf_misfit){.kind = WF_OTHER_TYPE,
+                                           .name = t->name,
+                                           .have = t->tensor,
+                                           .foreign = foreign->what});
+        return;
+    }
     void **found = t->tensor != NULL ? wf_pointer_map_find(&l->places, t->tensor) : NULL;
     if (t->source == NULL && (found == NULL || *found == NULL) && l->rules->strict && !may_lack(t))
-        wf_misfit_add(misfits, WF_MISSING, t->name, NULL, NULL);
+        wf_misfit_add(misfits, (wf_misfit){.kind = WF_MISSING, .name = t->name});
     if (t->source == NULL || t->tensor == NULL)
         return;
-    if (!weft_shape_equal(weft_tensor_shape(t->source), weft_tensor_shape(t->tensor)))
-        wf_misfit_add(misfits, WF_OTHER_SHAPE, t->name, t->tensor, t->source);
-    else if (!wf_converts(weft_tensor_dtype(t->source), weft_tensor_dtype(t->tensor)))
-        wf_misfit_add(misfits, WF_OTHER_TYPE, t->name, t->tensor, t->source);
+    wf_misfit other = {.name = t->name, .have = t->tensor, .given = t->source};
+    bool fits = shapes_fit(weft_tensor_shape(t->source), weft_tensor_shape(t->tensor));
+    other.kind = fits ? WF_OTHER_TYPE : WF_OTHER_SHAPE;
+    if (!fits || !wf_converts(weft_tensor_dtype(t->source), weft_tensor_dtype(t->tensor)))
+        wf_misfit_add(misfits, other);
+}
+
+static void compare_given(const load *l, const char *name, wf_misfits *misfits)
+{
+    if (l->rules->strict && find_target(l, name) == NULL &&
+        !wf_names_cover(l->rules->optional, name) && !wf_names_cover(l->rules->except, name))
+        wf_misfit_add(misfits, (wf_misfit){.kind = WF_UNEXPECTED, .name = name});
 }
 
 /* Compares names, shapes and types; tells everything that is wrong at once. */
@@ -133,12 +167,10 @@ static weft_status compare(load *l)
     find_sources(l);
     for (int i = 0; i < l->n; i++)
         compare_target(l, &l->targets[i], &misfits);
-    for (int i = 0; i < l->list->n && l->rules->strict; i++) {
-        const char *name = l->list->item[i].name;
-        if (find_target(l, name) == NULL && !wf_names_cover(l->rules->optional, name) &&
-            !wf_names_cover(l->rules->except, name))
-            wf_misfit_add(&misfits, WF_UNEXPECTED, name, NULL, NULL);
-    }
+    for (int i = 0; i < l->list->n; i++)
+        compare_given(l, l->list->item[i].name, &misfits);
+    for (int i = 0; i < l->rules->n_foreign; i++)
+        compare_given(l, l->rules->foreign[i].name, &misfits);
     return wf_misfits_end(&misfits);
 }
 
@@ -182,18 +214,31 @@ static int64_t count_not_finite(const void *from, weft_dtype dtype, weft_dtype t
     return bad;
 }
 
+static void check_target_values(const load *l, const target *t, wf_misfits *misfits)
+{
+    weft_dtype to = weft_tensor_dtype(t->tensor), from = weft_tensor_dtype(t->source);
+    int64_t n = weft_shape_count(weft_tensor_shape(t->tensor));
+    int64_t at = wf_first_misfit(to, t->from, from, n);
+    if (at >= 0)
+        wf_misfit_add(misfits, (wf_misfit){.kind = WF_OTHER_VALUE,
+                                           .name = t->name,
+                                           .have = t->tensor,
+                                           .given = t->source,
+                                           .bad = at});
+    if (!l->rules->finite || (to != WEFT_F32 && to != WEFT_F64))
+        return;
+    int64_t bad = count_not_finite(t->from, from, to, n);
+    if (bad > 0)
+        wf_misfit_add(misfits,
+                      (wf_misfit){.kind = WF_NOT_FINITE, .name = t->name, .bad = bad, .of = n});
+}
+
 static weft_status check_values(const load *l)
 {
     wf_misfits misfits = {.m = l->m, .list = l->list, .rules = l->rules};
-    for (int i = 0; i < l->n && l->rules->finite; i++) {
-        const target *t = &l->targets[i];
-        weft_dtype to = t->from != NULL ? weft_tensor_dtype(t->tensor) : WEFT_I64;
-        if (to != WEFT_F32 && to != WEFT_F64)
-            continue;
-        int64_t n = weft_shape_count(weft_tensor_shape(t->tensor));
-        int64_t bad = count_not_finite(t->from, weft_tensor_dtype(t->source), to, n);
-        if (bad > 0)
-            wf_misfit_add_values(&misfits, t->name, bad, n);
+    for (int i = 0; i < l->n; i++) {
+        if (l->targets[i].from != NULL)
+            check_target_values(l, &l->targets[i], &misfits);
     }
     return wf_misfits_end(&misfits);
 }

@@ -14,37 +14,23 @@ static const struct {
     [WF_UNEXPECTED] = {"unexpected", "unexpected", WEFT_ERR_NOT_FOUND},
     [WF_OTHER_SHAPE] = {"shape", "of another shape", WEFT_ERR_SHAPE},
     [WF_OTHER_TYPE] = {"type", "of another type", WEFT_ERR_DTYPE},
+    [WF_OTHER_VALUE] = {"value", "with a value that does not fit", WEFT_ERR_DTYPE},
     [WF_NOT_FINITE] = {"values", "with NaN or infinite values", WEFT_ERR_NUMERIC},
 };
 enum { KINDS = sizeof(kinds) / sizeof(kinds[0]) };
 
-static wf_misfit *grow(wf_misfits *f)
+void wf_misfit_add(wf_misfits *f, wf_misfit misfit)
 {
     if (f->n == f->capacity) {
         int capacity = f->capacity == 0 ? 64 : 2 * f->capacity;
         wf_misfit *item = wf_realloc_array(f->item, (size_t)capacity, sizeof(*item));
         f->failed = f->failed || item == NULL;
         if (item == NULL)
-            return NULL;
+            return;
         f->item = item;
         f->capacity = capacity;
     }
-    return &f->item[f->n++];
-}
-
-void wf_misfit_add(wf_misfits *f, wf_misfit_kind kind, const char *name, weft_tensor *have,
-                   weft_tensor *given)
-{
-    wf_misfit *i = grow(f);
-    if (i != NULL)
-        *i = (wf_misfit){.kind = kind, .name = name, .have = have, .given = given};
-}
-
-void wf_misfit_add_values(wf_misfits *f, const char *name, int64_t bad, int64_t of)
-{
-    wf_misfit *i = grow(f);
-    if (i != NULL)
-        *i = (wf_misfit){.kind = WF_NOT_FINITE, .name = name, .bad = bad, .of = of};
+    f->item[f->n++] = misfit;
 }
 
 static int by_kind_and_name(const void *a, const void *b)
@@ -69,7 +55,13 @@ static void add_line(wf_text *text, const wf_misfit *i, int width)
     else if (i->kind == WF_OTHER_TYPE)
         wf_text_add(text, "%s in the network, %s given",
                     weft_dtype_name(weft_tensor_dtype(i->have)),
-                    weft_dtype_name(weft_tensor_dtype(i->given)));
+                    i->foreign != NULL ? i->foreign : weft_dtype_name(weft_tensor_dtype(i->given)));
+    else if (i->kind == WF_OTHER_VALUE)
+        wf_text_add(text, "%s in the network, %s given (element %" PRId64 ")",
+                    weft_dtype_name(weft_tensor_dtype(i->have)),
+                    wf_format_value(weft_tensor_data(i->given), weft_tensor_dtype(i->given), i->bad,
+                                    a, sizeof(a)),
+                    i->bad);
     else
         wf_text_add(text, "%" PRId64 " of %" PRId64 " not finite", i->bad, i->of);
 }

@@ -61,55 +61,70 @@ wf_st_quoted wf_st_quote(const char *name)
 
 /* ---- one entry ------------------------------------------------------------------------------ */
 
-static weft_status parse_dtype(const parser *p, const char *name, const json_t *value,
-                               weft_dtype *dtype)
+/* Types of the format that Weft does not have, and the bits of an element. */
+static const struct foreign_type {
+    const char *name;
+    int bits;
+} foreign_types[] = {{"BOOL", 8},    {"I8", 8},          {"I16", 16},    {"U16", 16},
+                     {"U32", 32},    {"U64", 64},        {"C64", 64},    {"F4", 4},
+                     {"F6_E2M3", 6}, {"F6_E3M2", 6},     {"F8_E4M3", 8}, {"F8_E4M3FNUZ", 8},
+                     {"F8_E5M2", 8}, {"F8_E5M2FNUZ", 8}, {"F8_E8M0", 8}};
+
+/* Sets e->dtype, or e->foreign, and *bits, those of an element. */
+static weft_status parse_dtype(const parser *p, const json_t *value, weft_safetensors_entry *e,
+                               int *bits)
 {
-    /* Types of the format that Weft does not have. */
-    static const char *const foreign[] = {"BOOL",    "I8",      "I16",    "U16",     "U32",
-                                          "U64",     "C64",     "F4",     "F6_E2M3", "F8_E4M3",
-                                          "F8_E5M2", "F6_E3M2", "F8_E8M0"};
     const char *text = json_string_value(value);
     if (!text)
         return wf_error_set(p->err, WEFT_ERR_FORMAT, "%s: tensor \"%s\": has no \"dtype\" text",
-                            p->label, QUOTE(name));
+                            p->label, QUOTE(e->name));
 #define X(id, bytes, dtype_text, st)                                                               \
     if (strcmp(text, st) == 0) {                                                                   \
-        *dtype = WEFT_##id;                                                                        \
+        e->dtype = WEFT_##id;                                                                      \
+        *bits = 8 * (bytes);                                                                       \
         return WEFT_OK;                                                                            \
     }
     WEFT_DTYPE_LIST(X)
 #undef X
-    for (size_t i = 0; i < sizeof foreign / sizeof *foreign; i++)
-        if (strcmp(text, foreign[i]) == 0)
-            return wf_error_set(p->err, WEFT_ERR_UNSUPPORTED,
-                                "%s: tensor \"%s\": element type %s is not supported", p->label,
-                                QUOTE(name), text);
+    for (size_t i = 0; i < sizeof foreign_types / sizeof *foreign_types; i++)
+        if (strcmp(text, foreign_types[i].name) == 0) {
+            e->foreign = foreign_types[i].name;
+            *bits = foreign_types[i].bits;
+            return WEFT_OK;
+        }
     return wf_error_set(p->err, WEFT_ERR_FORMAT, "%s: tensor \"%s\": unknown element type \"%s\"",
-                        p->label, QUOTE(name), QUOTE(text));
+                        p->label, QUOTE(e->name), QUOTE(text));
 }
 
-static weft_status parse_shape(const parser *p, const char *name, const json_t *value,
-                               weft_shape *shape)
+/* Sets e->shape, or e->foreign where it has too many dimensions, and *count, the elements; -1:
+ * more than 64 bits can count. */
+static weft_status parse_shape(const parser *p, const json_t *value, weft_safetensors_entry *e,
+                               int64_t *count)
 {
     if (!json_is_array(value))
         return wf_error_set(p->err, WEFT_ERR_FORMAT, "%s: tensor \"%s\": has no \"shape\" list",
-                            p->label, QUOTE(name));
+                            p->label, QUOTE(e->name));
     size_t rank = json_array_size(value);
-    if (rank > WEFT_MAX_RANK)
-        return wf_error_set(p->err, WEFT_ERR_UNSUPPORTED,
-                            "%s: tensor \"%s\": has %zu dimensions, at most %d are supported",
-                            p->label, QUOTE(name), rank, WEFT_MAX_RANK);
-    shape->rank = (int)rank;
+    bool overflows = false;
+    *count = 1;
     for (size_t i = 0; i < rank; i++) {
         const json_t *dim = json_array_get(value, i);
         if (!json_is_integer(dim) || json_integer_value(dim) < 0)
             return wf_error_set(p->err, WEFT_ERR_FORMAT,
                                 "%s: tensor \"%s\": dimension %zu is not a whole number >= 0",
-                                p->label, QUOTE(name), i);
-        shape->dim[i] = json_integer_value(dim);
+                                p->label, QUOTE(e->name), i);
+        if (i < WEFT_MAX_RANK)
+            e->shape.dim[i] = json_integer_value(dim);
+        overflows |= __builtin_mul_overflow(*count, json_integer_value(dim), count);
     }
+    if (overflows)
+        *count = -1;
+    e->shape.rank = rank < WEFT_MAX_RANK ? (int)rank : WEFT_MAX_RANK;
+    if (rank > WEFT_MAX_RANK)
+        e->foreign = "a tensor of more than 6 dimensions";
     return WEFT_OK;
 }
+_Static_assert(WEFT_MAX_RANK == 6, "the text says how many");
 
 static weft_status parse_offsets(const parser *p, const char *name, const json_t *value, span *s)
 {
@@ -139,23 +154,31 @@ static weft_status parse_entry(const parser *p, const char *name, const json_t *
     if (!json_is_object(value))
         return wf_error_set(p->err, WEFT_ERR_FORMAT, "%s: tensor \"%s\": entry is not an object",
                             p->label, QUOTE(name));
-    WF_TRY(parse_dtype(p, name, json_object_get(value, "dtype"), &e->dtype));
-    WF_TRY(parse_shape(p, name, json_object_get(value, "shape"), &e->shape));
-    WF_TRY(parse_offsets(p, name, json_object_get(value, "data_offsets"), s));
-    int64_t count = weft_shape_count(e->shape), bytes;
+    int64_t count = 0, bits;
+    int element_bits = 0;
     char text[160];
-    if (count < 0 || __builtin_mul_overflow(count, (int64_t)weft_dtype_size(e->dtype), &bytes))
+    e->name = name;
+    WF_TRY(parse_dtype(p, json_object_get(value, "dtype"), e, &element_bits));
+    const char *type = e->foreign ? e->foreign : weft_dtype_name(e->dtype);
+    WF_TRY(parse_shape(p, json_object_get(value, "shape"), e, &count));
+    WF_TRY(parse_offsets(p, name, json_object_get(value, "data_offsets"), s));
+    if (count < 0 || __builtin_mul_overflow(count, (int64_t)element_bits, &bits))
         return wf_error_set(p->err, WEFT_ERR_FORMAT, "%s: tensor \"%s\": shape %s overflows",
                             p->label, QUOTE(name), weft_shape_format(e->shape, text, sizeof text));
+    int64_t bytes = bits / 8 + (bits % 8 != 0);
     if (bytes != s->end - s->begin)
         return wf_error_set(p->err, WEFT_ERR_FORMAT,
                             "%s: tensor \"%s\": %s of shape %s needs %" PRId64
                             " bytes, offsets %" PRId64 "..%" PRId64 " give %" PRId64,
-                            p->label, QUOTE(name), weft_dtype_name(e->dtype),
+                            p->label, QUOTE(name), type,
                             weft_shape_format(e->shape, text, sizeof text), bytes, s->begin, s->end,
                             s->end - s->begin);
-    e->name = name;
     e->data = p->data + s->begin;
+    if (e->foreign) {
+        e->dtype = WEFT_DTYPE_COUNT;
+        e->shape = WEFT_SCALAR;
+        e->data = NULL;
+    }
     return WEFT_OK;
 }
 

@@ -65,6 +65,10 @@ typedef struct weft_module_class {
      * whose names begin with `prefix` ("layer1.0."; "" at the top) to those of this version. */
     weft_status (*upgrade)(weft_module *self, int version, const char *prefix,
                            weft_tensor_list *state);
+    /* What files from before versions call some tensors: writes the present name to `now`, of `size`
+     * bytes, where `name` is an older one. Both are below this module: "norm.1.weight" to
+     * "norm1.weight". Asked for names in files that the module lacks; false: no older name. */
+    bool (*old_name)(const weft_module *self, const char *name, char *now, size_t size);
     /* After clone has copied the struct and replaced registered fields: makes the copies of what
      * the struct owns beside them. */
     weft_status (*clone)(weft_module *copy, const weft_module *self);
@@ -264,13 +268,20 @@ uint64_t weft_register_global_backward_hook(weft_context *ctx, weft_backward_hoo
 weft_status weft_state_dict(weft_module *m, weft_tensor_list *list);
 /* Copies values in by name. All missing and unexpected names (strict only), wrong shapes and types
  * are told in one message, a line each, and then nothing has changed. Values become the module's
- * type from f32, f64, bf16 and f16. A shared tensor is missing only where all its names are. */
+ * type, as torch's copy_ converts them: a floating type takes any; of f64, f32, f16 and bf16 and of
+ * wider whole numbers a type of whole numbers takes those that it can hold, and another is an error
+ * that names tensor, element and value. A vector of one element goes into a scalar, and a scalar
+ * into such a vector. A shared tensor is missing only where all its names are. */
 weft_status weft_load_state_dict(weft_module *m, const weft_tensor_list *list, bool strict);
 /* The same from and to a safetensors file; a file is complete or not there. Its metadata has the
  * version of each module's class under "weft.versions": a file of a later version is refused
  * (strict only), one of an earlier version goes through the class's upgrade. Loading refuses values
  * that are NaN or infinite, or would be in the module's type (WEFT_ERR_NUMERIC), and names the
- * tensors: such a network computes nothing. */
+ * tensors: such a network computes nothing.
+ * Names that the module lacks are also taken for its own where they are older ones (old_name), or
+ * begin with what wrappers and trainers put there: module (anywhere in the name), _orig_mod, model,
+ * net, network, state_dict. What nobody asks for may be of a type that Weft does not have; strict
+ * loading still tells it as unexpected. */
 weft_status weft_module_save(weft_module *m, const char *path);
 /* With metadata of the caller's beside it: n_meta entries, other than
  * "format" and "weft.versions". */
@@ -289,6 +300,10 @@ typedef struct weft_load_opts {
     int *left_out;      /* receives how many optional tensors the module had no use for; or NULL */
 } weft_load_opts;
 weft_status weft_module_load_with(weft_module *m, const char *path, const weft_load_opts *opts);
+/* The entry of `file` that a load takes m's tensor `name` from, whatever the file calls it, valid
+ * as long as the file; NULL: there is none, or memory is out (then the context has the error). */
+const weft_safetensors_entry *weft_module_find_entry(weft_module *m, const weft_safetensors *file,
+                                                     const char *name);
 
 /* ---- text ------------------------------------------------------------------------------------ */
 

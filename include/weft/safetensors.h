@@ -20,6 +20,10 @@ typedef struct weft_safetensors_entry {
     weft_dtype dtype;
     weft_shape shape;
     const void *data; /* weft_shape_count(shape) elements */
+    /* Read: NULL; or, of an array that Weft cannot hold, what it is: "BOOL" (or I8, U16, F8_E4M3,
+     * ...: a type that Weft does not have), "a tensor of more than 6 dimensions". dtype then is
+     * WEFT_DTYPE_COUNT, shape a scalar's and data NULL. Ignored when writing. */
+    const char *foreign;
 } weft_safetensors_entry;
 
 /* One pair of the file's __metadata__ map. */
@@ -30,8 +34,8 @@ typedef struct weft_safetensors_meta {
 
 /* Maps a file and checks its header. On failure *file is untouched and err (may be NULL) names the
  * file, the tensor and the numbers: WEFT_ERR_IO (cannot be read), WEFT_ERR_FORMAT (truncated or
- * inconsistent), WEFT_ERR_UNSUPPORTED (a type or rank that Weft does not have). As with every
- * mapped file, another process that truncates it in place while it is open kills this one;
+ * inconsistent). An array of a type or rank that Weft does not have is no error: see
+ * weft_safetensors_entry. As with every mapped file, another process that truncates it in place while it is open kills this one;
  * replacing it by rename, as weft_safetensors_write does, is safe. */
 weft_status weft_safetensors_open(const char *path, weft_safetensors **file, weft_error *err);
 void weft_safetensors_close(weft_safetensors *file); /* NULL: no effect */

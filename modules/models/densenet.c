@@ -4,6 +4,7 @@
  * other. It is joined step by step, x = (x, new), which are the same channels as joining the whole
  * list anew for each layer, in as many ops as there are layers. */
 #include <stdio.h>
+#include <string.h>
 
 #include "modules/internal.h"
 #include "modules/models/models.h"
@@ -28,8 +29,24 @@ static weft_tensor *layer_forward(weft_module *m, weft_tensor *x)
     return self->drop_rate > 0 ? weft_dropout(x, self->drop_rate, m->training) : x;
 }
 
-static const weft_module_class layer_class = {
-    .name = "_DenseLayer", .size = sizeof(dense_layer), .version = 1, .forward = layer_forward};
+/* torchvision's published files have "norm.1" for norm1, "conv.2" for conv2: its densenet.py renames
+ * them too (pattern in _load_state_dict), but for counters, which those files lack. */
+static bool layer_old_name(const weft_module *m, const char *name, char *now, size_t size)
+{
+    static const char *const parts[] = {"norm", "relu", "conv"};
+    for (size_t i = 0; i < sizeof(parts) / sizeof(parts[0]); i++) {
+        if (strncmp(name, parts[i], 4) == 0 && name[4] == '.' &&
+            (name[5] == '1' || name[5] == '2') && name[6] == '.')
+            return snprintf(now, size, "%s%s", parts[i], name + 5) < (int)size;
+    }
+    return false;
+}
+
+static const weft_module_class layer_class = {.name = "_DenseLayer",
+                                              .size = sizeof(dense_layer),
+                                              .version = 1,
+                                              .forward = layer_forward,
+                                              .old_name = layer_old_name};
 
 static weft_module *layer_create(weft_context *ctx, int in, double drop_rate)
 {

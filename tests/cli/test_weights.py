@@ -58,7 +58,7 @@ def test_everything_that_does_not_fit_is_in_one_message(tmp):
     def change(t):
         t["fc.wait"] = t.pop("fc.weight")
         t["bn1.bias"] = ("F32", [2], b"\0" * 8)
-        t["layer1.0.bn1.bias"] = ("I64", [16], b"\0" * 128)
+        t["layer1.0.bn1.bias"] = ("BOOL", [16], b"\0" * 16)
         del t["layer2.1.conv1.weight"], t["conv1.weight"]
         t["extra"] = ("F32", [], b"\0" * 4)
 
@@ -80,7 +80,7 @@ def test_everything_that_does_not_fit_is_in_one_message(tmp):
         width = len("layer1.0.bn1.bias")
         want += ["  shape       " + "bn1.bias".ljust(width) + "  [16] in the network, [2] given"]
         want += shapes
-        want += ["  type        layer1.0.bn1.bias  f32 in the network, i64 given"]
+        want += ["  type        layer1.0.bn1.bias  f32 in the network, BOOL given"]
         assert lines[1:] == want, lines
         assert f"{bad} does not fit ResNet, nothing was loaded: " in lines[0], lines[0]
         assert lines[0].endswith("1 of another type"), lines[0]
@@ -135,6 +135,23 @@ def test_half_and_double_precision_load(tmp):
         result = done("eval", *TEN, "--weights", other)
         loss = [float(t.split("loss ")[1].split()[0]) for t in (text, result)]
         assert abs(loss[0] - loss[1]) <= 2e-3 * abs(loss[0]), (dtype, loss)
+
+
+def test_what_a_wrapper_put_before_names_is_seen_through(tmp):
+    """The number of classes, too, is found behind it."""
+    path = trained(tmp)
+    plain = done("eval", *TEN, "--weights", path)
+
+    def change(t):
+        for name in list(t):
+            t["module." + name] = t.pop(name)
+
+    wrapped = rewritten(path, f"{tmp}/wrapped.safetensors", change)
+    text = done("eval", "--model", "cifar_resnet20", *TEN, "--weights", wrapped)
+    assert text.split("top-1")[0] == plain.split("top-1")[0], (text, plain)
+    done("eval", "--model", "cifar_resnet20", *FOUR, "--weights", wrapped)  # made for ten classes
+    refused(1, "is for 10 classes, and the data have 4", "train", "--model", "cifar_resnet20", *FOUR,
+            "--weights", wrapped, "--output-dir", f"{tmp}/run")
 
 
 # ---- fine-tuning ---------------------------------------------------------------------------------
