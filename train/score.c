@@ -56,7 +56,7 @@ static weft_status open(wf_score *s, int64_t K, weft_error *err)
 typedef struct verdict {
     int64_t predicted; /* the first largest; -1: there is a NaN */
     bool in_top; /* the label is among the TOP largest; of equals the lower class comes first */
-    double lse;  /* log of the sum of the exponentials */
+    double top, log_sum; /* the largest logit; log of the sum of exp(logit - top) */
 } verdict;
 
 static verdict judge(const float *row, int64_t K, int64_t label)
@@ -72,12 +72,13 @@ static verdict judge(const float *row, int64_t K, int64_t label)
             v.predicted = k;
     }
     if (nan)
-        return (verdict){.predicted = -1, .lse = NAN};
+        return (verdict){.predicted = -1, .log_sum = NAN};
     double top = row[v.predicted], sum = 0;
     for (int64_t k = 0; k < K; k++)
         sum += exp((double)row[k] - top);
     v.in_top = before < TOP;
-    v.lse = top + log(sum);
+    v.top = top;
+    v.log_sum = log(sum);
     return v;
 }
 
@@ -116,7 +117,7 @@ weft_status wf_score_add(wf_score *s, int64_t N, int64_t K, const float *logits,
                                 (long long)samples[n], (long long)label, (long long)K);
         verdict v = judge(row, K, label);
         bool right = v.predicted == label, known = v.predicted >= 0;
-        double loss = v.lse - (double)row[label];
+        double loss = v.log_sum + (v.top - (double)row[label]);
         s->images++;
         s->loss_sum += loss;
         s->correct += right;
@@ -135,7 +136,7 @@ weft_status wf_score_add(wf_score *s, int64_t N, int64_t K, const float *logits,
                               .sample = samples[n],
                               .label = label,
                               .predicted = v.predicted,
-                              .probability = known ? exp((double)row[v.predicted] - v.lse) : NAN,
+                              .probability = known ? exp(-v.log_sum) : NAN,
                               .label_probability = known ? exp(-loss) : NAN,
                               .loss = loss,
                           });

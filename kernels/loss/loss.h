@@ -21,6 +21,13 @@ typedef struct wf_class_loss {
     bool log_probs; /* x holds log p already; the gradient is that of x */
 } wf_class_loss;
 
+/* What the gradient needs of a row x: its largest element and the sum over k of exp(x[k] - top).
+ * They are kept apart: top + log(sum) loses the sum's digits as the logits grow, and all of them
+ * where top is large (1e30 + log 2 is 1e30). */
+typedef struct wf_row_exp {
+    double top, sum;
+} wf_row_exp;
+
 /* The kernels of one element type; all floating operands but `losses`
  * and `counts` have it. */
 typedef struct wf_loss {
@@ -34,13 +41,14 @@ typedef struct wf_loss {
     void (*log_softmax_backward)(size_t outer, size_t K, size_t inner, const void *y,
                                  const void *dy, void *dx);
     /* losses[r] of each row; counts[r] = its label's weight, 0 where ignored, which means divide
-     * by; lse[r] = log sum exp x, which the backward pass needs. Returns the first row whose label
-     * is outside [0, K) and not ignored, whose and later rows' outputs are undefined, or -1. */
+     * by; exps[r]: for the backward pass. Returns the first row whose label is outside [0, K) and
+     * not ignored, whose and later rows' outputs are undefined, or -1. */
     int64_t (*cross_entropy)(const wf_class_loss *p, size_t rows, const void *x,
-                             const int64_t *labels, double *losses, double *counts, void *lse);
+                             const int64_t *labels, double *losses, double *counts,
+                             wf_row_exp *exps);
     /* dx = factor * dloss[r * dloss_step] * d losses[r] / dx. Labels as checked forward. */
     void (*cross_entropy_backward)(const wf_class_loss *p, size_t rows, const void *x,
-                                   const int64_t *labels, const void *lse, double factor,
+                                   const int64_t *labels, const wf_row_exp *exps, double factor,
                                    const void *dloss, size_t dloss_step, void *dx);
     /* *count = rows whose first maximum is at the label. Returns as cross_entropy. */
     int64_t (*count_correct)(size_t rows, size_t K, const void *x, const int64_t *labels,

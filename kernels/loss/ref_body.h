@@ -59,9 +59,9 @@ static void FN(log_softmax)(size_t outer, size_t K, size_t inner, const void *vx
             const T *x = (const T *)vx + o * K * inner + i;
             T *y = (T *)vy + o * K * inner + i;
             T top = FN(row_max)(K, inner, x);
-            double lse = (double)top + log(FN(row_sum_exp)(K, inner, x, top));
+            double log_sum = log(FN(row_sum_exp)(K, inner, x, top));
             for (size_t k = 0; k < K; k++)
-                y[k * inner] = (T)((double)x[k * inner] - lse);
+                y[k * inner] = (T)((double)x[k * inner] - (double)top - log_sum);
         }
 }
 
@@ -88,43 +88,45 @@ static double FN(weight)(const wf_class_loss *p, size_t k)
 }
 
 static int64_t FN(cross_entropy)(const wf_class_loss *p, size_t rows, const void *vx,
-                                 const int64_t *labels, double *losses, double *counts, void *vlse)
+                                 const int64_t *labels, double *losses, double *counts,
+                                 wf_row_exp *exps)
 {
     const size_t K = p->K;
     for (size_t r = 0; r < rows; r++) {
         const T *x = (const T *)vx + r * K;
-        double lse = 0.0;
+        double top = 0.0, log_sum = 0.0;
         losses[r] = counts[r] = 0.0;
-        ((T *)vlse)[r] = 0;
+        exps[r] = (wf_row_exp){0.0, 1.0};
         if (labels[r] == p->ignore)
             continue;
         if (labels[r] < 0 || (uint64_t)labels[r] >= K)
             return (int64_t)r;
         if (!p->log_probs) {
-            T top = FN(row_max)(K, 1, x);
-            lse = (double)top + log(FN(row_sum_exp)(K, 1, x, top));
-            ((T *)vlse)[r] = (T)lse;
+            T max = FN(row_max)(K, 1, x);
+            exps[r] = (wf_row_exp){(double)max, FN(row_sum_exp)(K, 1, x, max)};
+            top = exps[r].top;
+            log_sum = log(exps[r].sum);
         }
         counts[r] = FN(weight)(p, (size_t)labels[r]);
-        losses[r] = (1.0 - p->eps) * counts[r] * (lse - (double)x[labels[r]]);
+        losses[r] = (1.0 - p->eps) * counts[r] * (log_sum + (top - (double)x[labels[r]]));
         if (p->eps > 0.0) {
             double all = 0.0;
             for (size_t k = 0; k < K; k++)
-                all += FN(weight)(p, k) * (lse - (double)x[k]);
+                all += FN(weight)(p, k) * (log_sum + (top - (double)x[k]));
             losses[r] += p->eps / (double)K * all;
         }
     }
     return -1;
 }
 
-/* The loss is sum over k of target[k] (lse - x[k]), so its gradient is softmax(x) sum target -
- * target. Without weights the targets' sum is 1. */
+/* The loss is sum over k of target[k] -log p[k], so its gradient is softmax(x) sum target - target.
+ * Without weights the targets' sum is 1. */
 static void FN(cross_entropy_backward)(const wf_class_loss *p, size_t rows, const void *vx,
-                                       const int64_t *labels, const void *vlse, double factor,
+                                       const int64_t *labels, const wf_row_exp *exps, double factor,
                                        const void *vdloss, size_t dloss_step, void *vdx)
 {
     const size_t K = p->K;
-    const T *lse = vlse, *dloss = vdloss;
+    const T *dloss = vdloss;
     double even = p->eps / (double)K, weights = 0.0;
     for (size_t k = 0; p->weight && k < K; k++)
         weights += FN(weight)(p, k);
@@ -135,9 +137,11 @@ static void FN(cross_entropy_backward)(const wf_class_loss *p, size_t rows, cons
         double label = ignored ? 0.0 : (1.0 - p->eps) * FN(weight)(p, (size_t)labels[r]);
         T by = ignored ? 0 : (T)(factor * (double)dloss[r * dloss_step]);
         T all = p->log_probs ? 0 : p->weight ? (T)(label + even * weights) : 1;
+        T top = (T)exps[r].top;
+        double per_exp = (double)all / exps[r].sum;
         for (size_t k = 0; k < K; k++) {
             T target = (T)(even * FN(weight)(p, k)) + ((int64_t)k == labels[r] ? (T)label : 0);
-            T share = all == 0 ? 0 : all * EXP(x[k] - lse[r]);
+            T share = all == 0 ? 0 : (T)(per_exp * (double)EXP(x[k] - top));
             dx[k] = ignored ? 0 : by * (share - target);
         }
     }

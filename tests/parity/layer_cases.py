@@ -185,6 +185,37 @@ def list_layers():
     layer("Identity", (3, 4))
 
 
+def list_losses_of_large_logits():
+    """Where log(sum of exp) would lose its digits beside the largest logit; means over labels whose
+    weights sum to 0."""
+    def given(values):
+        return lambda dtype: torch.tensor(values, dtype=torch.float32).to(DTYPES[dtype])
+
+    def labels(values):
+        return lambda _: torch.tensor(values)
+
+    near = [[a, a + 1, a - 2, a + 0.5] for a in (0.0, 1e2, 1e4, 1e6)]
+    far = [[1e30, 1e30, 0.0], [3e38, 3e38, 3e38], [-3e38, -3e38, -3e38], [1e38, -1e38, 0.0]]
+    for rows, label in ((near, 1), (far, 0)):
+        y, w = labels([label] * 4), given([0.5, 2.0, 1.0, 4.0][:len(rows[0])])
+        for i, reduction in enumerate(REDUCTIONS):
+            loss("cross_entropy", [given(rows), y],
+                 lambda a, y, r=reduction: F.cross_entropy(a, y, reduction=r), reduction=i)
+            loss("cross_entropy", [given(rows[:3]), labels([label] * 3), w],
+                 lambda a, y, w, r=reduction: F.cross_entropy(a, y, w, reduction=r), reduction=i,
+                 weighted=1)
+        loss("cross_entropy", [given(near), y, given([0.5, 2.0, 1.0, 4.0])],
+             lambda a, y, w: F.cross_entropy(a, y, w, label_smoothing=0.1), weighted=1,
+             label_smoothing=0.1)
+        for call in ("softmax", "log_softmax"):
+            loss(call, [given(rows)], lambda a, c=call: getattr(F, c)(a, 1), dim=1)
+    for s in (0.0, 0.1, 1.0):
+        for y in ([0, 0], [0, -100]):
+            loss("cross_entropy", [given([[1, 2, 3], [1, 2, 4]]), labels(y), given([0, 1, 2])],
+                 lambda a, y, w, s=s: F.cross_entropy(a, y, w, label_smoothing=s), weighted=1,
+                 label_smoothing=s)
+
+
 def list_losses():
     def x(*shape):
         return lambda dtype: randn(shape, dtype, 2.0)
@@ -245,6 +276,7 @@ def list_losses():
                      (0, 1), label_smoothing=s, **{**options, "length": 8 * n + k})
         loss("cross_entropy", [x(3, 4), labels(3, 4, (0, 1, 2))],
              lambda a, y, r=reduction: F.cross_entropy(a, y, reduction=r), **how)
+    list_losses_of_large_logits()
     loss("abs", [x(9)], torch.abs)
     loss("mul", [x(3, 21, 5, 4), x(3, 21, 1, 1)], torch.mul, (0, 1))
     loss("softplus", [x(9)], F.softplus)

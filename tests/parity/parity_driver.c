@@ -246,6 +246,8 @@ static weft_tensor *loss(const run *r, weft_tensor *const *in)
         return weft_softplus(in[0]);
     if (is(r, "abs"))
         return weft_abs(in[0]);
+    if (is(r, "softmax"))
+        return weft_softmax(in[0], integer(r, "dim", 1));
     if (is(r, "log_softmax"))
         return weft_log_softmax(in[0], integer(r, "dim", 1));
     return NULL;

@@ -218,6 +218,15 @@ static void of_equal_outputs_the_first_is_predicted(void **state)
     weft_eval_result_done(&r);
 }
 
+static void outputs_near_the_largest_number_have_a_loss(void **state)
+{
+    const float logits[4] = {1e30f, 1e30f, -3e38f, -3e38f};
+    weft_eval_result r = score(&everything, 2, 2, 2, logits, (int64_t[]){0, 1});
+    assert_true(fabs(r.loss - log(2)) <= 4 * DBL_EPSILON);
+    assert_true(fabs(r.worst[0].probability - 0.5) <= 4 * DBL_EPSILON);
+    weft_eval_result_done(&r);
+}
+
 static void few_classes_have_no_top5(void **state)
 {
     const float logits[6] = {1};
@@ -327,6 +336,7 @@ int main(void)
         cmocka_unit_test(the_worst_mistakes_are_those_of_the_highest_loss),
         cmocka_unit_test(the_batch_size_changes_no_bit),
         cmocka_unit_test(of_equal_outputs_the_first_is_predicted),
+        cmocka_unit_test(outputs_near_the_largest_number_have_a_loss),
         cmocka_unit_test(few_classes_have_no_top5),
         cmocka_unit_test(images_with_nan_outputs_are_wrong_and_counted),
         cmocka_unit_test(nothing_is_counted_that_was_not_asked_for),

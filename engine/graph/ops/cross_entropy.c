@@ -2,6 +2,8 @@
  * smoothing, class weights and ignored labels, and its gradient; nll_loss: the same of rows of
  * log-probabilities. Rows are independent; their losses, and the weights that the mean divides by,
  * meet in fixed trees. Shape letters: N rows, K classes. */
+#include <math.h>
+
 #include "engine/graph/ops/losses.h"
 #include "kernels/loss/loss.h"
 #include "kernels/reduce/reduce.h"
@@ -38,7 +40,7 @@ static weft_status infer(wf_infer *f)
     WF_TRY(check_inputs(f, 2));
     f->n_out = a->reduction == WEFT_MEAN ? 3 : 2;
     f->out[0] = (wf_type){f->in[0].dtype, WEFT_SCALAR};
-    f->out[1] = (wf_type){f->in[0].dtype, f->in[1].shape};
+    f->out[1] = (wf_type){WEFT_F64, WEFT_SHAPE(f->in[1].shape.dim[0], 2)}; /* wf_row_exp */
     f->out[2] = (wf_type){WEFT_F64, WEFT_SCALAR};
     if (a->reduction == WEFT_NONE)
         f->out[0].shape = f->in[1].shape;
@@ -46,7 +48,7 @@ static weft_status infer(wf_infer *f)
 }
 
 typedef struct ce_args {
-    wf_buf x, labels, lse, loss;
+    wf_buf x, labels, exps, loss;
     wf_buf weight, total;  /* -1: there are none; the mean is over the sum `total` */
     wf_buf rows;           /* the rows' losses, then what each counts, in double */
     wf_buf dloss, dx;      /* backward */
@@ -66,6 +68,8 @@ static void merge_rows(const wf_tile *t, const ce_args *g)
     wf_merge((size_t)g->N, 1, 1, rows, &sum);
     if (g->total >= 0) {
         wf_merge((size_t)g->N, 1, 1, rows + g->N, &total);
+        if (total == 0.0) /* a mean over nothing, whatever smoothing adds to it */
+            total = NAN;
         *(double *)wf_data(t, g->total) = total;
     }
     wf_float_set(g->dtype, wf_data(t, g->loss), 0, sum / total);
@@ -93,7 +97,7 @@ static void run(const wf_tile *t, const void *vargs, int64_t tile)
     double *rows = (double *)wf_data(t, g->rows) + first;
     int64_t bad = g->kernels->cross_entropy(
         &p, (size_t)n, (const char *)wf_data(t, g->x) + (size_t)(first * g->K) * g->size, labels,
-        rows, rows + g->N, (char *)wf_data(t, g->lse) + (size_t)first * g->size);
+        rows, rows + g->N, (wf_row_exp *)wf_data(t, g->exps) + first);
     if (bad >= 0) {
         wf_tile_fail(t, WEFT_ERR_INVALID, "label %lld at row %lld is outside [0, %lld)",
                      (long long)labels[bad], (long long)(first + bad), (long long)g->K);
@@ -142,7 +146,7 @@ static weft_status lower(wf_lower *l)
     ce_args g = common_args(l);
     int64_t tiles = (g.N + g.per_tile - 1) / g.per_tile;
     g.loss = wf_lower_out(l, 0).buf;
-    g.lse = wf_lower_out(l, 1).buf;
+    g.exps = wf_lower_out(l, 1).buf;
     g.weight = l->n_in > 2 ? wf_lower_in(l, 2).buf : -1;
     g.total = l->n_out > 2 ? wf_lower_out(l, 2).buf : -1;
     g.merge = g.scalar && tiles == 1;
@@ -153,7 +157,7 @@ static weft_status lower(wf_lower *l)
     for (int i = 0; i < l->n_in; i++)
         wf_reads(task, wf_lower_in(l, i).buf, WF_WHOLE);
     wf_writes(task, g.rows, WF_WHOLE);
-    wf_writes(task, g.lse, WF_WHOLE);
+    wf_writes(task, g.exps, WF_WHOLE);
     if (g.merge || !g.scalar)
         writes_loss(task, &g);
     double count = (double)g.N * (double)g.K;
@@ -167,7 +171,7 @@ static weft_status lower(wf_lower *l)
     return wf_lowered(l, task);
 }
 
-/* ---- gradient: inputs logits, labels, lse, dloss(, weight)(, total) -------------------------- */
+/* ---- gradient: inputs logits, labels, exps, dloss(, weight)(, total) -------------------------- */
 
 static weft_status infer_backward(wf_infer *f)
 {
@@ -186,7 +190,7 @@ static void run_backward(const wf_tile *t, const void *vargs, int64_t tile)
     double factor = g->total >= 0 ? 1.0 / *(const double *)wf_data(t, g->total) : 1.0;
     g->kernels->cross_entropy_backward(&p, (size_t)n, (const char *)wf_data(t, g->x) + at,
                                        (const int64_t *)wf_data(t, g->labels) + first,
-                                       (const char *)wf_data(t, g->lse) + row, factor,
+                                       (const wf_row_exp *)wf_data(t, g->exps) + first, factor,
                                        (const char *)wf_data(t, g->dloss) + (g->scalar ? 0 : row),
                                        g->scalar ? 0 : 1, (char *)wf_data(t, g->dx) + at);
 }
@@ -195,7 +199,7 @@ static weft_status lower_backward(wf_lower *l)
 {
     const cross_entropy_attrs *a = l->attrs;
     ce_args g = common_args(l);
-    g.lse = wf_lower_in(l, 2).buf;
+    g.exps = wf_lower_in(l, 2).buf;
     g.dloss = wf_lower_in(l, 3).buf;
     g.weight = a->weighted ? wf_lower_in(l, 4).buf : -1;
     g.total = a->reduction == WEFT_MEAN ? wf_lower_in(l, l->n_in - 1).buf : -1;
@@ -303,7 +307,7 @@ static bool sample_nll(weft_context *ctx, int index, wf_sample *s)
     return wf_sample_from(ctx, cases, sizeof(cases) / sizeof(*cases), index, s);
 }
 
-/* Outputs: the loss, log sum exp of the rows for the gradient, and the mean's divisor. */
+/* Outputs: the loss, each row's wf_row_exp for the gradient, and the mean's divisor. */
 const wf_op wf_op_cross_entropy = {
     .name = "cross_entropy",
     .n_out = 3,

@@ -50,18 +50,18 @@ weft_tensor *weft_l1_loss(weft_tensor *x, weft_tensor *target, weft_reduction re
     return wf_reduce_losses("l1_loss", weft_abs(difference("l1_loss", x, target)), reduction);
 }
 
-/* 1 + factor x, in x's type and shape. */
-static weft_tensor *one_plus(weft_tensor *x, double factor)
+/* In x's type and shape. */
+static weft_tensor *one_minus(weft_tensor *x)
 {
     if (!x)
         return NULL;
-    return weft_add(
-        weft_scale(x, factor),
-        wf_record_fill(weft_tensor_context(x), weft_tensor_dtype(x), weft_tensor_shape(x), 1.0));
+    return weft_add(weft_scale(x, -1), wf_record_fill(weft_tensor_context(x), weft_tensor_dtype(x),
+                                                      weft_tensor_shape(x), 1.0));
 }
 
-/* (1 - t) x + (1 + (pos_weight - 1) t) softplus(-x), which is -pos_weight t log p - (1-t) log(1-p)
- * for p = sigmoid(x) without overflow. */
+/* (1 - t) softplus(x) + pos_weight t softplus(-x), which is -(1-t) log(1-p) - pos_weight t log p
+ * for p = sigmoid(x) without overflow. No difference of large numbers is taken, so loss and
+ * gradient, (1 - t) sigmoid(x) - pos_weight t sigmoid(-x), keep their digits on both sides. */
 weft_tensor *weft_bce_with_logits(weft_tensor *x, weft_tensor *target, const weft_bce_opts *opts)
 {
     static const char *const op = "bce_with_logits";
@@ -70,12 +70,11 @@ weft_tensor *weft_bce_with_logits(weft_tensor *x, weft_tensor *target, const wef
         o = *opts;
     if (!wf_same_shapes(op, x, target))
         return NULL;
-    weft_tensor *positive = weft_softplus(weft_scale(x, -1));
-    if (o.pos_weight) {
-        weft_tensor *more = weft_scale(one_plus(weft_scale(o.pos_weight, -1), 1), -1);
-        positive = weft_mul(positive, one_plus(weft_mul(target, more), 1));
-    }
-    weft_tensor *losses = weft_add(weft_mul(one_plus(target, -1), x), positive);
+    weft_tensor *negative = weft_mul(one_minus(target), weft_softplus(x));
+    weft_tensor *positive = weft_mul(target, weft_softplus(weft_scale(x, -1)));
+    if (o.pos_weight)
+        positive = weft_mul(positive, o.pos_weight);
+    weft_tensor *losses = weft_add(negative, positive);
     if (o.weight)
         losses = weft_mul(losses, o.weight);
     return wf_reduce_losses(op, losses, o.reduction);
