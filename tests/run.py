@@ -229,7 +229,7 @@ def parse_args(argv):
     p.add_argument(
         "--slow", type=float, default=1.0, metavar="FACTOR", help="multiplies every time limit"
     )
-    return p.parse_args(argv)
+    return p.parse_intermixed_args(argv)
 
 
 def main(argv):
