@@ -20,7 +20,7 @@ weft_status step_with(const session *s, const int size[3], weft_optimizer *optim
     weft_tensor *loss =
         weft_check_finite(weft_training_loss(s->model, images, labels, NULL, &logits));
     weft_tensor *kept_loss = weft_keep(loss);
-    weft_tensor *kept_correct = weft_keep(weft_count_correct(logits, labels));
+    weft_tensor *kept_correct = weft_keep(weft_count_correct(logits, labels, NULL, NULL));
     weft_status status = kept_loss && kept_correct ? weft_backward(loss) : WEFT_ERR_INTERNAL;
     if (status == WEFT_OK && optimizer)
         status = weft_optimizer_record(optimizer);

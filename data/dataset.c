@@ -86,6 +86,15 @@ static weft_status view_array(const weft_dataset *ds, int64_t index, void *scrat
     return WEFT_OK;
 }
 
+/* Labels of -1 without exception, as a data set without labels reads, are none. */
+static bool labels_missing(const void *labels, int64_t count)
+{
+    int64_t label = -1;
+    for (int64_t i = 0; labels && i < count && label == -1; i++)
+        memcpy(&label, (const char *)labels + (size_t)i * sizeof label, sizeof label);
+    return label == -1;
+}
+
 static weft_status check_labels(weft_dataset *ds, int classes, weft_error *err)
 {
     int64_t limit = classes ? classes : WF_MAX_CLASSES, largest = 0;
@@ -123,6 +132,8 @@ weft_status wf_dataset_over(const weft_dataset_arrays *a, const void *labels, co
         goto fail;
     d->source = wf_strdup(source);
     d->info.source = d->source;
+    if (labels_missing(labels, a->count))
+        labels = NULL;
     if (labels)
         d->labels = wf_alloc_array((size_t)a->count, sizeof *d->labels);
     if (!d->source || (labels && !d->labels)) {

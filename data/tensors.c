@@ -104,9 +104,13 @@ static weft_status open_arrays(const char *path, weft_split split, weft_safetens
     a.images = images->data;
     weft_dataset *d = NULL;
     WF_TRY(wf_dataset_over(&a, labels ? labels->data : NULL, path, file, close_file, &d, err));
+    if (!d->labels && split != WEFT_SPLIT_PREDICT)
+        status = wf_error_set(err, WEFT_ERR_FORMAT,
+                              "%s: every label of \"%s\" is -1, which means no labels", path,
+                              labels_name);
     d->info.only_split = !both;
     const char *names = weft_safetensors_meta_find(file, "class_names");
-    if (names && d->info.classes)
+    if (status == WEFT_OK && names && d->info.classes)
         status = wf_dataset_set_names(d, names, path, err);
     if (status == WEFT_OK)
         *ds = d;

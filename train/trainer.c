@@ -127,7 +127,7 @@ static weft_status run_step(trainer *t, wf_feed_slot batch, double *loss, int64_
     weft_tensor *loss_node = weft_check_finite(
         weft_training_loss(t->model, batch.images, batch.labels, &loss_opts, &logits));
     weft_tensor *kept_loss = weft_keep(loss_node);
-    weft_tensor *kept_correct = weft_keep(weft_count_correct(logits, batch.labels));
+    weft_tensor *kept_correct = weft_keep(weft_count_correct(logits, batch.labels, NULL, NULL));
     weft_status status = kept_loss && kept_correct ? weft_backward(loss_node) : WEFT_ERR_INTERNAL;
     if (status == WEFT_OK)
         status = weft_optimizer_step(t->opts->optimizer);

@@ -19,7 +19,7 @@ typedef struct weft_dataset weft_dataset;
 typedef enum weft_split {
     WEFT_SPLIT_TRAIN,
     WEFT_SPLIT_TEST,
-    WEFT_SPLIT_PREDICT /* as TEST, but labels may be missing (then they read as -1) */
+    WEFT_SPLIT_PREDICT /* as TEST, but labels may be missing, or all of them -1; they read as -1 */
 } weft_split;
 
 typedef struct weft_dataset_info {
@@ -55,7 +55,7 @@ typedef struct weft_dataset_arrays {
     int classes;           /* 0: the largest label + 1 */
     weft_dtype dtype;      /* of images: WEFT_U8 or WEFT_F32 */
     const void *images;    /* (N, C, H, W) */
-    const int64_t *labels; /* (N), checked; NULL: none */
+    const int64_t *labels; /* (N), checked; NULL, or all of them -1: none */
 } weft_dataset_arrays;
 weft_status weft_dataset_from_arrays(const weft_dataset_arrays *arrays, weft_dataset **ds,
                                      weft_error *err);

@@ -154,8 +154,11 @@ typedef struct weft_bce_opts {
 weft_tensor *weft_bce_with_logits(weft_tensor *x, weft_tensor *target, const weft_bce_opts *opts);
 
 /* How many rows of logits (N, K) have their maximum at the label (first maximum wins): i64 scalar.
- * No gradient. */
-weft_tensor *weft_count_correct(weft_tensor *logits, weft_tensor *labels);
+ * Rows with the label *ignore_index (NULL: -100, as in weft_cross_entropy) are left out; *counted
+ * (may be NULL) becomes how many rows are not, an i64 scalar: an accuracy is the one divided by the
+ * other. Any other label outside [0, K) fails the run. No gradient. */
+weft_tensor *weft_count_correct(weft_tensor *logits, weft_tensor *labels,
+                                const int64_t *ignore_index, weft_tensor **counted);
 /* x itself; but a value that is NaN or infinite fails the run (ERR_NUMERIC) before anything is
  * committed. */
 weft_tensor *weft_check_finite(weft_tensor *x);

@@ -50,9 +50,10 @@ typedef struct wf_loss {
     void (*cross_entropy_backward)(const wf_class_loss *p, size_t rows, const void *x,
                                    const int64_t *labels, const wf_row_exp *exps, double factor,
                                    const void *dloss, size_t dloss_step, void *dx);
-    /* *count = rows whose first maximum is at the label. Returns as cross_entropy. */
+    /* *counted = rows whose label is not `ignore`, *correct = those of them whose first maximum is
+     * at the label. Returns as cross_entropy. */
     int64_t (*count_correct)(size_t rows, size_t K, const void *x, const int64_t *labels,
-                             int64_t *count);
+                             int64_t ignore, int64_t *correct, int64_t *counted);
 } wf_loss;
 
 typedef struct wf_loss_impl {

@@ -148,19 +148,23 @@ static void FN(cross_entropy_backward)(const wf_class_loss *p, size_t rows, cons
 }
 
 static int64_t FN(count_correct)(size_t rows, size_t K, const void *vx, const int64_t *labels,
-                                 int64_t *count)
+                                 int64_t ignore, int64_t *correct, int64_t *counted)
 {
-    int64_t correct = 0;
+    int64_t right = 0, rows_counted = 0;
     for (size_t r = 0; r < rows; r++) {
         const T *x = (const T *)vx + r * K;
+        if (labels[r] == ignore)
+            continue;
         if (labels[r] < 0 || (uint64_t)labels[r] >= K)
             return (int64_t)r;
         size_t best = 0;
         for (size_t k = 1; k < K; k++)
             if (x[k] > x[best])
                 best = k;
-        correct += (int64_t)best == labels[r];
+        right += (int64_t)best == labels[r];
+        rows_counted++;
     }
-    *count = correct;
+    *correct = right;
+    *counted = rows_counted;
     return -1;
 }

@@ -36,6 +36,15 @@ def test_prediction_agrees_with_evaluation(tmp):
         dtype, shape, raw = tensors["logits"]
         assert (dtype, shape) == ("F32", [n, 4]), (dtype, shape)
         logits[batch] = array.array("f", raw)
+    none = write(f"{tmp}/none.safetensors", tensors_bytes({
+        "images": ("U8", [n, 1, size, size], pixels),
+        "labels": ("I64", [n], array.array("q", [-1] * n).tobytes()),
+    }))
+    done("predict", "--weights", weights, "--input", none, "--output", f"{tmp}/none.out", "-b", 70,
+         "--threads", 2)
+    with open(f"{tmp}/none.out", "rb") as a, open(f"{tmp}/logits70.safetensors", "rb") as b:
+        assert a.read() == b.read(), "labels of -1 are no labels"
+    refused(1, "every label of \"labels\" is -1", "eval", "--weights", weights, "--data-path", none)
     # Each image is computed on its own, whatever batch it is in.
     for batch in (32, 1):
         worst = max(abs(a - b) for a, b in zip(logits[70], logits[batch]))

@@ -92,19 +92,44 @@ static void safetensors_files_are_data_sets(void **state)
     assert_non_null(strstr(err.text, "test.safetensors: has no tensor \"images\""));
 }
 
+static void has_no_labels(const char *path)
+{
+    weft_dataset *ds = NULL;
+    int64_t label = 7;
+    assert_int_equal(weft_dataset_open(path, WEFT_SPLIT_PREDICT, &ds, NULL), WEFT_OK);
+    assert_int_equal(weft_dataset_get_info(ds)->classes, 0);
+    assert_int_equal(weft_dataset_get(ds, 0, NULL, &label, NULL), WEFT_OK);
+    assert_int_equal(label, -1);
+    weft_dataset_destroy(ds);
+}
+
 static void labels_may_be_missing_for_prediction_only(void **state)
 {
     const weft_safetensors_entry one[] = {IMAGES("images")};
     const char *path = write_tensors("unlabelled", one, 1, NULL);
     weft_dataset *ds = NULL;
     weft_error err = WEFT_ERROR_INIT;
-    int64_t label = 7;
     assert_int_equal(weft_dataset_open(path, WEFT_SPLIT_TEST, &ds, &err), WEFT_ERR_NOT_FOUND);
     assert_non_null(strstr(err.text, "has no tensor \"labels\""));
-    assert_int_equal(weft_dataset_open(path, WEFT_SPLIT_PREDICT, &ds, NULL), WEFT_OK);
+    has_no_labels(path);
+}
+
+static void labels_that_are_all_minus_one_are_missing(void **state)
+{
+    static const int64_t none[2] = {-1, -1};
+    const weft_safetensors_entry two[] = {IMAGES("images"), {"labels", WEFT_I64, {1, {2}}, none}};
+    const char *path = write_tensors("minus_one", two, 2, "4");
+    weft_dataset *ds = NULL;
+    weft_error err = WEFT_ERROR_INIT;
+    for (int split = WEFT_SPLIT_TRAIN; split <= WEFT_SPLIT_TEST; split++) {
+        assert_int_equal(weft_dataset_open(path, (weft_split)split, &ds, &err), WEFT_ERR_FORMAT);
+        assert_non_null(strstr(err.text, "every label of \"labels\" is -1"));
+        err = (weft_error)WEFT_ERROR_INIT;
+    }
+    has_no_labels(path);
+    const weft_dataset_arrays a = {2, 3, 1, 2, 0, WEFT_U8, pixels_u8, none};
+    assert_int_equal(weft_dataset_from_arrays(&a, &ds, &err), WEFT_OK);
     assert_int_equal(weft_dataset_get_info(ds)->classes, 0);
-    assert_int_equal(weft_dataset_get(ds, 0, NULL, &label, NULL), WEFT_OK);
-    assert_int_equal(label, -1);
     weft_dataset_destroy(ds);
 }
 
@@ -428,6 +453,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(safetensors_files_are_data_sets),
         cmocka_unit_test(labels_may_be_missing_for_prediction_only),
+        cmocka_unit_test(labels_that_are_all_minus_one_are_missing),
         cmocka_unit_test(names_in_the_metadata_are_the_classes),
         cmocka_unit_test(unaligned_arrays_read_right),
         cmocka_unit_test(wrong_tensors_are_one_clear_error),

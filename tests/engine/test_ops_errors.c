@@ -70,7 +70,7 @@ static void errors_name_the_numbers(void **state)
         case 14: y = weft_cross_entropy(a, four, NULL); break;
         case 15: y = weft_cross_entropy(a, i4, NULL); break;
         case 16: y = weft_cross_entropy(a, i2, &too_smooth); break;
-        case 17: y = weft_count_correct(a, i4); break;
+        case 17: y = weft_count_correct(a, i4, NULL, NULL); break;
         case 18: y = weft_sum(a, 4, false); break;
         case 19: y = weft_gelu(i2); break;
         case 20: y = weft_mse_loss(a, b, WEFT_MEAN); break;

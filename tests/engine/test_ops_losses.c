@@ -207,7 +207,42 @@ static void count_correct_counts(void **state)
         weft_context *ctx = context(WEFT_EXECUTOR_PARALLEL);
         weft_tensor *logits = stored(ctx, dtype, WEFT_SHAPE(4, 3), x);
         weft_tensor *y = weft_tensor_from(ctx, WEFT_I64, WEFT_SHAPE(4), labels);
-        assert_true(weft_item(weft_count_correct(logits, y)) == 3);
+        assert_true(weft_item(weft_count_correct(logits, y, NULL, NULL)) == 3);
+        weft_tensor_unref(logits);
+        weft_tensor_unref(y);
+        weft_context_destroy(ctx);
+    }
+}
+
+/* Beside a loss that ignores the same labels, in one step that runs to its end. */
+static void ignored_labels_are_neither_correct_nor_counted(void **state)
+{
+    static const double x[] = {1, 3, 2, 5, 5, 0, -1, -2, -1, 0, 0, 1};
+    static const int64_t outside = 255, inside = 2;
+    static const struct {
+        int64_t labels[4];
+        const int64_t *ignore;
+        double correct, counted;
+    } cases[] = {{{1, -100, 2, 2}, NULL, 2, 3},
+                 {{1, 255, 255, 2}, &outside, 2, 2},
+                 {{1, 0, 2, 2}, &inside, 2, 2},
+                 {{255, 255, 255, 255}, &outside, 0, 0}};
+    for (int c = 0; c < 4; c++) {
+        weft_context *ctx = context(WEFT_EXECUTOR_PARALLEL);
+        weft_tensor *logits = stored(ctx, WEFT_F32, WEFT_SHAPE(4, 3), x);
+        weft_tensor *y = weft_tensor_from(ctx, WEFT_I64, WEFT_SHAPE(4), cases[c].labels);
+        weft_cross_entropy_opts opts = {.reduction = WEFT_SUM, .ignore_index = cases[c].ignore};
+        weft_tensor *counted = NULL;
+        weft_set_requires_grad(logits, true);
+        weft_tensor *loss = weft_cross_entropy(logits, y, &opts);
+        weft_tensor *correct = weft_keep(weft_count_correct(logits, y, cases[c].ignore, &counted));
+        counted = weft_keep(counted);
+        assert_int_equal(weft_backward(loss), WEFT_OK);
+        assert_int_equal(weft_sync(ctx), WEFT_OK);
+        assert_true(weft_item(correct) == cases[c].correct);
+        assert_true(weft_item(counted) == cases[c].counted);
+        weft_tensor_unref(correct);
+        weft_tensor_unref(counted);
         weft_tensor_unref(logits);
         weft_tensor_unref(y);
         weft_context_destroy(ctx);
@@ -223,7 +258,8 @@ static void a_label_out_of_range_fails_the_run(void **state)
         weft_context *ctx = context(WEFT_EXECUTOR_PARALLEL);
         weft_tensor *logits = stored(ctx, WEFT_F32, WEFT_SHAPE(ROWS, K), x);
         weft_tensor *y = weft_tensor_from(ctx, WEFT_I64, WEFT_SHAPE(ROWS), labels);
-        weft_tensor *out = op ? weft_count_correct(logits, y) : weft_cross_entropy(logits, y, NULL);
+        weft_tensor *out =
+            op ? weft_count_correct(logits, y, NULL, NULL) : weft_cross_entropy(logits, y, NULL);
         assert_true(isnan(weft_item(out)));
         assert_int_equal(weft_error_status(ctx), WEFT_ERR_INVALID);
         assert_non_null(strstr(weft_error_text(ctx), "label 12 at row 2999 is outside [0, 10)"));
@@ -243,6 +279,7 @@ int main(void)
         cmocka_unit_test(binary_cross_entropy_keeps_its_digits_on_both_sides),
         cmocka_unit_test(the_mean_divides_by_the_weights_that_count),
         cmocka_unit_test(count_correct_counts),
+        cmocka_unit_test(ignored_labels_are_neither_correct_nor_counted),
         cmocka_unit_test(a_label_out_of_range_fails_the_run),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -204,15 +204,15 @@ static void a_label_out_of_range_names_its_row(void **state)
     float x[12] = {0};
     double y[12] = {0}, losses[4], counts[4];
     wf_row_exp exps[4];
-    int64_t count = 0;
+    int64_t correct = 0, counted = 0;
     for (size_t i = 0; i < sizeof(bad) / sizeof(*bad); i++) {
         const wf_loss *f = wf_loss_get(WEFT_F32, WEFT_ISA_AVX512);
         const wf_loss *d = wf_loss_get(WEFT_F64, WEFT_ISA_AVX512);
         const int64_t *labels = bad[i].labels;
         assert_int_equal(f->cross_entropy(&three, 4, x, labels, losses, counts, exps), bad[i].row);
         assert_int_equal(d->cross_entropy(&three, 4, y, labels, losses, counts, exps), bad[i].row);
-        assert_int_equal(f->count_correct(4, 3, x, labels, &count), bad[i].row);
-        assert_int_equal(d->count_correct(4, 3, y, labels, &count), bad[i].row);
+        assert_int_equal(f->count_correct(4, 3, x, labels, -100, &correct, &counted), bad[i].row);
+        assert_int_equal(d->count_correct(4, 3, y, labels, -100, &correct, &counted), bad[i].row);
     }
 }
 
@@ -220,13 +220,18 @@ static void count_correct_takes_the_first_maximum(void **state)
 {
     const float x[] = {1, 3, 2, 5, 5, 0, -1, -2, -1, 0, 0, 1};
     const struct {
-        int64_t labels[4], count;
-    } table[] = {{{1, 0, 0, 2}, 4}, {{1, 1, 2, 2}, 2}, {{0, 1, 1, 0}, 0}};
-    for (size_t i = 0; i < 3; i++) {
-        int64_t count = -5;
+        int64_t labels[4], ignore, correct, counted;
+    } table[] = {{{1, 0, 0, 2}, -100, 4, 4},    {{1, 1, 2, 2}, -100, 2, 4},
+                 {{0, 1, 1, 0}, -100, 0, 4},    {{1, -100, 0, 1}, -100, 2, 3},
+                 {{1, 255, 255, 2}, 255, 2, 2}, {{1, 0, 0, 2}, 0, 2, 2},
+                 {{7, 7, 7, 7}, 7, 0, 0}};
+    for (size_t i = 0; i < sizeof(table) / sizeof(*table); i++) {
+        int64_t correct = -5, counted = -5;
         const wf_loss *k = wf_loss_get(WEFT_F32, WEFT_ISA_SCALAR);
-        assert_int_equal(k->count_correct(4, 3, x, table[i].labels, &count), -1);
-        assert_int_equal(count, table[i].count);
+        assert_int_equal(
+            k->count_correct(4, 3, x, table[i].labels, table[i].ignore, &correct, &counted), -1);
+        assert_int_equal(correct, table[i].correct);
+        assert_int_equal(counted, table[i].counted);
     }
 }
 

@@ -141,7 +141,7 @@ static weft_tensor *gaps_forward(weft_module *m, weft_tensor *x)
     int64_t zeros[2] = {0};
     weft_tensor *labels = weft_tensor_from(c, WEFT_I64, WEFT_SHAPE(2), zeros);
     weft_mul(x, g->unreached);
-    weft_count_correct(g->counted, labels);
+    weft_count_correct(g->counted, labels, NULL, NULL);
     weft_tensor_unref(labels);
     bool was = weft_no_grad_begin(c);
     weft_tensor *inside = weft_relu(g->no_grad);

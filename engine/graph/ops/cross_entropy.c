@@ -337,7 +337,7 @@ static weft_tensor *record(const wf_op *op, weft_tensor *x, weft_tensor *labels,
 {
     cross_entropy_attrs a = {.smoothing = o->label_smoothing,
                              .reduction = o->reduction,
-                             .ignore = o->ignore_index ? *o->ignore_index : -100,
+                             .ignore = wf_ignored_label(o->ignore_index),
                              .weighted = o->weight != NULL,
                              .log_probs = op == &wf_op_nll_loss};
     if (!x || !labels || !wf_reduction_known(weft_tensor_context(x), op->name, o->reduction))
