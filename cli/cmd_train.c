@@ -45,7 +45,7 @@ static int open_data(training *t)
         return session_fail(s);
     opts.drop_last = true; /* one batch size, one plan */
     opts.shuffle = !t->options->no_shuffle;
-    opts.flip = !t->options->no_augment;
+    opts.hflip = t->options->hflip;
     opts.shift = t->options->no_augment ? 0 : (int)t->options->crop_padding;
     return weft_loader_create(t->train_data, &opts, &t->train, &s->err) ? session_fail(s) : 0;
 }
@@ -303,6 +303,8 @@ int cmd_train(const cli_options *options)
     int status = session_init(&t.s, "train", options);
     if (status == 0 && !options->data_path)
         status = session_usage(&t.s, "--data-path is needed");
+    if (status == 0 && options->no_augment && options->hflip > 0)
+        status = session_usage(&t.s, "--no-augment and --hflip exclude each other");
     if (status == 0)
         status = open_data(&t);
     if (status == 0)

@@ -50,6 +50,7 @@ typedef struct cli_options {
     int64_t max_steps; /* 0: no limit */
     int64_t eval_freq;
     int64_t crop_padding;
+    double hflip; /* probability */
     double lr;
     double momentum;
     double weight_decay;

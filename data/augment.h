@@ -1,6 +1,6 @@
 /* Random flips and shifts, and turning pixels into normalised floats.
  *
- * As torchvision's RandomCrop(padding=shift), RandomHorizontalFlip, ToTensor, Normalize: the gap
+ * As torchvision's RandomCrop(padding=shift), RandomHorizontalFlip(hflip), ToTensor, Normalize: the gap
  * that a shift leaves is black before it is normalised. Threads: all of it is pure. */
 #ifndef WF_DATA_AUGMENT_H
 #define WF_DATA_AUGMENT_H
@@ -16,8 +16,9 @@ typedef struct wf_crop {
     bool flip;
 } wf_crop;
 
-/* The crop of a sample in an epoch: down and right each in -shift .. shift, all alike. */
-wf_crop wf_augment_draw(bool flip, int shift, uint64_t seed, int64_t epoch, int64_t sample);
+/* The crop of a sample in an epoch: down and right each in -shift .. shift, all alike; mirrored with
+ * the probability hflip, 0 .. 1. */
+wf_crop wf_augment_draw(double hflip, int shift, uint64_t seed, int64_t epoch, int64_t sample);
 
 /* y (C, H, W) from x (C, H, W; u8 or f32): cropped, then (x - mean) / std per channel, u8 scaled to
  * 0..1 first. scratch: twice a sample's bytes, 64-byte aligned. std is not 0. */

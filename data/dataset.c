@@ -19,13 +19,14 @@
 static weft_status open_directory(const char *path, weft_split split, weft_dataset **ds,
                                   weft_error *err)
 {
-    if (wf_idx_is_there(path))
-        return wf_idx_open(path, split, ds, err);
+    bool there;
+    weft_status status = wf_idx_open(path, split, &there, ds, err);
+    if (status != WEFT_OK || there)
+        return status;
     char *file =
         wf_asprintf("%s/%s.safetensors", path, split == WEFT_SPLIT_TRAIN ? "train" : "test");
     if (!file)
         return wf_error_set(err, WEFT_ERR_NOMEM, "%s: out of memory", path);
-    weft_status status;
     if (access(file, F_OK) == 0) {
         status = wf_tensors_open(file, split, ds, err);
         if (status == WEFT_OK)
@@ -48,9 +49,15 @@ weft_status weft_dataset_open(const char *path, weft_split split, weft_dataset *
         return wf_error_set(err, WEFT_ERR_INVALID, "no data set named. " HOW_TO_GET);
     if (strncmp(path, WF_SYNTHETIC, strlen(WF_SYNTHETIC)) == 0)
         return wf_synthetic_open(path, split, ds, err);
-    if (stat(path, &st) != 0)
-        return wf_error_set(err, errno == ENOENT ? WEFT_ERR_NOT_FOUND : WEFT_ERR_IO,
-                            "%s: %s. " HOW_TO_GET, path, strerror(errno));
+    if (stat(path, &st) != 0) {
+        int why = errno;
+        bool there;
+        weft_status status = wf_idx_open(path, split, &there, ds, err);
+        if (status != WEFT_OK || there)
+            return status;
+        return wf_error_set(err, why == ENOENT ? WEFT_ERR_NOT_FOUND : WEFT_ERR_IO,
+                            "%s: %s. " HOW_TO_GET, path, strerror(why));
+    }
     if (S_ISDIR(st.st_mode))
         return open_directory(path, split, ds, err);
     return wf_tensors_open(path, split, ds, err);

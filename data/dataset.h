@@ -38,9 +38,10 @@ weft_status wf_dataset_set_names(weft_dataset *ds, const char *text, const char 
 /* How many names such text has. */
 int64_t wf_count_names(const char *text);
 
-/* The kinds. `path` exists (idx: a directory; safetensors: a file) or is a description. */
-weft_status wf_idx_open(const char *dir, weft_split split, weft_dataset **ds, weft_error *err);
-bool wf_idx_is_there(const char *dir);
+/* The kinds. `path` exists (safetensors: a file; idx: a directory, or one and what the names of the
+ * files begin with) or is a description. */
+weft_status wf_idx_open(const char *path, weft_split split, bool *there, weft_dataset **ds,
+                        weft_error *err); /* *there false: no such files, *ds is untouched */
 weft_status wf_tensors_open(const char *path, weft_split split, weft_dataset **ds, weft_error *err);
 weft_status wf_synthetic_open(const char *text, weft_split split, weft_dataset **ds,
                               weft_error *err);

@@ -1,12 +1,15 @@
-/* IDX directories: MNIST, Fashion-MNIST and what else has their four files and ten classes.
+/* IDX directories: MNIST, Fashion-MNIST, KMNIST, EMNIST and what else has their four files.
  *
  * A file is a big-endian magic number (two zero bytes, the type 8 for u8, the number of
  * dimensions), the dimensions, the bytes. Source: http://yann.lecun.com/exdb/mnist. zlib reads the
  * gzipped and the plain alike. Files are hostile input: nothing is allocated that the file's
- * length cannot hold. */
+ * length cannot hold.
+ *
+ * The files do not say how many classes there are: classes.txt beside them does, else the highest
+ * label of both splits. Labels stay as they are, from 1 too (EMNIST's letters: class 0 then has no
+ * images), but where the names are for 1 and up. */
 #include <errno.h>
 #include <inttypes.h>
-#include <limits.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -14,36 +17,11 @@
 #include <zlib.h>
 
 #include "data/dataset.h"
+#include "data/idx_find.h"
 #include "engine/context/error.h"
 #include "engine/memory/alloc.h"
 
-#define IDX_CLASSES 10
 #define MAX_DEFLATE 1032 /* deflate cannot do better than this ratio */
-
-static const char *const fashion_names[IDX_CLASSES] = {
-    "T-shirt/top", "Trouser", "Pullover", "Dress", "Coat",
-    "Sandal",      "Shirt",   "Sneaker",  "Bag",   "Ankle boot"};
-
-/* Where the files may be: in the directory named, or where torchvision puts them below it. */
-static const char *const folders[] = {"", "FashionMNIST/raw/", "MNIST/raw/"};
-
-/* Where `name` or `name`.gz is under dir. */
-static bool find(const char *dir, const char *name, char path[PATH_MAX])
-{
-    for (size_t i = 0; i < sizeof folders / sizeof *folders; i++)
-        for (int gz = 0; gz < 2; gz++) {
-            int n = snprintf(path, PATH_MAX, "%s/%s%s%s", dir, folders[i], name, gz ? ".gz" : "");
-            if (n < PATH_MAX && access(path, F_OK) == 0)
-                return true;
-        }
-    return false;
-}
-
-bool wf_idx_is_there(const char *dir)
-{
-    char path[PATH_MAX];
-    return find(dir, "train-images-idx3-ubyte", path) || find(dir, "t10k-images-idx3-ubyte", path);
-}
 
 /* ---- one file ------------------------------------------------------------------------------- */
 
@@ -140,13 +118,10 @@ static weft_status read_payload(idx_file *f, weft_error *err)
     return read_exactly(f, &extra, 0, err);
 }
 
-static weft_status read_file(const char *dir, const char *name, int rank, idx_file *f,
-                             weft_error *err)
+static weft_status read_file(const char *path, int rank, idx_file *f, weft_error *err)
 {
     struct stat st;
-    if (!find(dir, name, f->path))
-        return wf_error_set(err, WEFT_ERR_NOT_FOUND, "%s: has no %s, with or without .gz", dir,
-                            name);
+    snprintf(f->path, sizeof f->path, "%s", path);
     f->gz = gzopen(f->path, "rbe");
     if (!f->gz || stat(f->path, &st) != 0)
         return wf_error_set(err, WEFT_ERR_IO, "%s: cannot be read: %s", f->path, strerror(errno));
@@ -156,87 +131,170 @@ static weft_status read_file(const char *dir, const char *name, int rank, idx_fi
     return read_payload(f, err);
 }
 
+/* ---- labels and classes --------------------------------------------------------------------- */
+
+/* What the labels of a split are. */
+typedef struct label_range {
+    int lowest, highest;
+    int64_t first_highest; /* the first sample that has it */
+} label_range;
+
+static label_range range_of(const idx_file *labels)
+{
+    label_range r = {.lowest = 255, .highest = -1};
+    for (int64_t i = 0; i < labels->dims[0]; i++) {
+        int label = labels->bytes[i];
+        r.lowest = label < r.lowest ? label : r.lowest;
+        if (label > r.highest) {
+            r.highest = label;
+            r.first_highest = i;
+        }
+    }
+    return r;
+}
+
+/* Takes the labels of the other split into the range, if it is there. */
+static weft_status add_other(const wf_idx_files *files, weft_split split, label_range *range,
+                             weft_error *err)
+{
+    const char *path = files->labels[split == WEFT_SPLIT_TRAIN ? WEFT_SPLIT_TEST : 0];
+    idx_file other = {0};
+    if (!path[0])
+        return WEFT_OK;
+    weft_status status = read_file(path, 1, &other, err);
+    if (status == WEFT_OK) {
+        label_range r = range_of(&other);
+        range->lowest = r.lowest < range->lowest ? r.lowest : range->lowest;
+        range->highest = r.highest > range->highest ? r.highest : range->highest;
+    }
+    idx_done(&other);
+    return status;
+}
+
+/* The text of classes.txt beside `images`; NULL where there is none, or *status says why. */
+static char *read_names(const char *images, char path[PATH_MAX], weft_status *status,
+                        weft_error *err)
+{
+    enum { MOST = 1 << 14 };
+    int folder = (int)(strrchr(images, '/') - images);
+    *status = WEFT_OK;
+    if (snprintf(path, PATH_MAX, "%.*s/classes.txt", folder, images) >= PATH_MAX ||
+        access(path, F_OK) != 0)
+        return NULL;
+    FILE *in = fopen(path, "re");
+    if (!in) {
+        *status = wf_error_set(err, WEFT_ERR_IO, "%s: cannot be read: %s", path, strerror(errno));
+        return NULL;
+    }
+    char *text = wf_zalloc(MOST + 1);
+    if (!text)
+        *status = wf_error_set(err, WEFT_ERR_NOMEM, "%s: out of memory", path);
+    else if (fread(text, 1, MOST, in) == MOST || ferror(in))
+        *status = wf_error_set(err, WEFT_ERR_FORMAT, "%s: not a list of at most 256 names", path);
+    fclose(in);
+    if (*status == WEFT_OK)
+        return text;
+    wf_free(text);
+    return NULL;
+}
+
+/* Fashion-MNIST is known by its labels: their number and zlib's CRC-32. */
+static const char *fashion_names(const idx_file *labels)
+{
+    static const char names[] = "T-shirt/top\nTrouser\nPullover\nDress\nCoat\nSandal\nShirt\n"
+                                "Sneaker\nBag\nAnkle boot\n";
+    static const struct {
+        int64_t count;
+        unsigned long crc;
+    } splits[] = {{60000, 0x2ed6e46a}, {10000, 0x242bc73f}};
+    unsigned long crc = crc32(0, labels->bytes, (unsigned)labels->count);
+    for (int i = 0; i < 2; i++)
+        if (labels->count == splits[i].count && crc == splits[i].crc)
+            return names;
+    return NULL;
+}
+
 /* ---- the directory -------------------------------------------------------------------------- */
 
-static weft_status combine(idx_file *images, const idx_file *labels, weft_dataset **ds,
-                           weft_error *err)
+/* The data set of both files. `names`: one a line, or NULL; `where` holds them. */
+static weft_status combine(idx_file *images, const idx_file *labels, label_range range,
+                           const char *names, const char *where, weft_dataset **ds, weft_error *err)
 {
     int64_t n = images->dims[0];
-    if (n != labels->dims[0])
-        return wf_error_set(err, WEFT_ERR_FORMAT,
-                            "%s: %" PRId64 " labels for the %" PRId64 " images of %s", labels->path,
-                            labels->dims[0], n, images->path);
     size_t sample_bytes;
     WF_TRY(wf_dataset_geometry(images->path, n, 1, images->dims[1], images->dims[2], WEFT_U8,
                                &sample_bytes, err));
-    for (int64_t i = 0; i < n; i++)
-        if (labels->bytes[i] >= IDX_CLASSES)
-            return wf_error_set(err, WEFT_ERR_FORMAT,
-                                "%s: label %d of sample %" PRId64 " is out of range (0 to %d)",
-                                labels->path, labels->bytes[i], i, IDX_CLASSES - 1);
+    int classes = names ? (int)wf_count_names(names) : range.highest + 1;
+    int first = range.lowest > 0 && range.highest == classes; /* the names are for 1 and up */
+    if (classes < 1)
+        return wf_error_set(err, WEFT_ERR_FORMAT, "%s: no names; one a line is expected", where);
+    if (range.highest - first >= classes)
+        return wf_error_set(
+            err, WEFT_ERR_FORMAT,
+            "%s: label %d of sample %" PRId64 " is out of range: %s has %d names (0 to %d)",
+            labels->path, range.highest, range.first_highest, where, classes, classes - 1);
     int64_t *wide = wf_alloc_array((size_t)n, sizeof *wide);
     if (!wide)
         return wf_error_set(err, WEFT_ERR_NOMEM, "%s: out of memory", labels->path);
     for (int64_t i = 0; i < n; i++)
-        wide[i] = labels->bytes[i];
+        wide[i] = labels->bytes[i] - first;
     const weft_dataset_arrays arrays = {
-        n, 1, (int)images->dims[1], (int)images->dims[2], IDX_CLASSES, WEFT_U8, images->bytes};
+        n, 1, (int)images->dims[1], (int)images->dims[2], classes, WEFT_U8, images->bytes};
     void *owner = images->bytes;
     images->bytes = NULL; /* the data set's now */
-    weft_status status = wf_dataset_over(&arrays, wide, images->path, owner, wf_free, ds, err);
-    wf_free(wide);
-    return status;
-}
-
-/* The names in classes.txt beside the images, else Fashion-MNIST's where their place says so: the
- * files do not tell which of the family they are. */
-static weft_status name_classes(const char *images, weft_dataset *ds, weft_error *err)
-{
-    enum { MOST = 1 << 14 };
-    char path[PATH_MAX], *text = NULL;
-    int folder = (int)(strrchr(images, '/') - images);
-    if (snprintf(path, sizeof path, "%.*s/classes.txt", folder, images) >= PATH_MAX ||
-        access(path, F_OK) != 0) {
-        if (strcasestr(images, "fashion"))
-            ds->info.class_names = fashion_names;
-        return WEFT_OK;
-    }
-    FILE *in = fopen(path, "re");
-    if (!in)
-        return wf_error_set(err, WEFT_ERR_IO, "%s: cannot be read: %s", path, strerror(errno));
-    weft_status status = WEFT_OK;
-    text = wf_zalloc(MOST + 1);
-    if (!text)
-        status = wf_error_set(err, WEFT_ERR_NOMEM, "%s: out of memory", path);
-    else if (fread(text, 1, MOST, in) == MOST || ferror(in))
-        status =
-            wf_error_set(err, WEFT_ERR_FORMAT, "%s: not a list of %d names", path, IDX_CLASSES);
-    if (status == WEFT_OK)
-        status = wf_dataset_set_names(ds, text, path, err);
-    fclose(in);
-    wf_free(text);
-    return status;
-}
-
-weft_status wf_idx_open(const char *dir, weft_split split, weft_dataset **ds, weft_error *err)
-{
-    bool train = split == WEFT_SPLIT_TRAIN;
-    idx_file images = {0}, labels = {0};
     weft_dataset *d = NULL;
-    weft_status status = read_file(
-        dir, train ? "train-images-idx3-ubyte" : "t10k-images-idx3-ubyte", 3, &images, err);
-    if (status == WEFT_OK)
-        status = read_file(dir, train ? "train-labels-idx1-ubyte" : "t10k-labels-idx1-ubyte", 1,
-                           &labels, err);
-    if (status == WEFT_OK)
-        status = combine(&images, &labels, &d, err);
-    if (status == WEFT_OK)
-        status = name_classes(images.path, d, err);
+    weft_status status = wf_dataset_over(&arrays, wide, images->path, owner, wf_free, &d, err);
+    wf_free(wide);
+    if (status == WEFT_OK && names)
+        status = wf_dataset_set_names(d, names, where, err);
     if (status == WEFT_OK)
         *ds = d;
     else
         weft_dataset_destroy(d);
+    return status;
+}
+
+static weft_status open_split(const wf_idx_files *files, weft_split split, weft_dataset **ds,
+                              weft_error *err)
+{
+    int which = split == WEFT_SPLIT_TRAIN ? WEFT_SPLIT_TRAIN : WEFT_SPLIT_TEST;
+    idx_file images = {0}, labels = {0};
+    char where[PATH_MAX] = "", *text = NULL;
+    weft_status status = read_file(files->images[which], 3, &images, err);
+    if (status == WEFT_OK)
+        status = read_file(files->labels[which], 1, &labels, err);
+    if (status == WEFT_OK && images.dims[0] != labels.dims[0])
+        status = wf_error_set(err, WEFT_ERR_FORMAT,
+                              "%s: %" PRId64 " labels for the %" PRId64 " images of %s",
+                              labels.path, labels.dims[0], images.dims[0], images.path);
+    label_range range = {0};
+    if (status == WEFT_OK) {
+        range = range_of(&labels);
+        text = read_names(images.path, where, &status, err);
+    }
+    const char *names = text ? text : status == WEFT_OK ? fashion_names(&labels) : NULL;
+    if (status == WEFT_OK)
+        status = add_other(files, split, &range, err);
+    if (status == WEFT_OK)
+        status = combine(&images, &labels, range, names, where, ds, err);
+    wf_free(text);
     idx_done(&images);
     idx_done(&labels);
+    return status;
+}
+
+weft_status wf_idx_open(const char *path, weft_split split, bool *there, weft_dataset **ds,
+                        weft_error *err)
+{
+    wf_idx_files *files = wf_zalloc(sizeof *files); /* too large for a thread's stack */
+    *there = false;
+    if (!files)
+        return wf_error_set(err, WEFT_ERR_NOMEM, "%s: out of memory", path);
+    weft_status status = wf_idx_find(path, files, there, err);
+    if (status == WEFT_OK && *there)
+        status = wf_idx_need(path, files, split, err);
+    if (status == WEFT_OK && *there)
+        status = open_split(files, split, ds, err);
+    wf_free(files);
     return status;
 }

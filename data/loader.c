@@ -83,7 +83,7 @@ static weft_status fill_sample(const weft_loader *l, int64_t sample, void *scrat
 {
     const void *pixels;
     WF_TRY(l->ds->view(l->ds, sample, scratch, &pixels, label, err));
-    wf_crop crop = wf_augment_draw(l->opts.flip, l->opts.shift, l->opts.seed, l->epoch, sample);
+    wf_crop crop = wf_augment_draw(l->opts.hflip, l->opts.shift, l->opts.seed, l->epoch, sample);
     char *cropped = (char *)scratch + l->scratch_stride;
     if (type_of(l) == WEFT_U8)
         wf_augment_crop(image, pixels, &l->ds->info, crop, cropped);
@@ -156,6 +156,9 @@ static weft_status check_opts(const weft_dataset *ds, const weft_loader_opts *o,
     if (o->ahead < 0 || o->ahead > MAX_AHEAD)
         return wf_error_set(err, WEFT_ERR_INVALID, "loader: %d batches ahead, 0 to %d are allowed",
                             o->ahead, MAX_AHEAD);
+    if (!(o->hflip >= 0 && o->hflip <= 1))
+        return wf_error_set(err, WEFT_ERR_INVALID,
+                            "loader: mirroring with probability %g, 0 to 1 are allowed", o->hflip);
     if (o->shift < 0 || o->shift > side)
         return wf_error_set(err, WEFT_ERR_INVALID,
                             "loader: shift by %d pixels, 0 to %d are allowed", o->shift, side);

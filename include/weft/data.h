@@ -33,10 +33,15 @@ typedef struct weft_dataset_info {
 } weft_dataset_info;
 
 /* Opens a data set. `path` is one of
- *   a directory with the four files of MNIST or Fashion-MNIST (train-images-idx3-ubyte and so on,
- *     .gz or not), or with train.safetensors and test.safetensors. The IDX files do not name their
- *     classes: classes.txt beside them does, one a line; without it, where the path has "fashion"
- *     in it, they are Fashion-MNIST's
+ *   a directory with train.safetensors and test.safetensors
+ *   a directory with the four IDX files of MNIST and its like (train-images-idx3-ubyte or
+ *     train-images.idx3-ubyte, t10k or test, and so on, .gz or not). Where their names begin with
+ *     something else, as emnist-letters-train-images-idx3-ubyte does, that may be part of the path
+ *     (DIR/emnist-letters), and is where a directory has several such sets. The files do not name
+ *     their classes: classes.txt beside them does, one a line; Fashion-MNIST is known by its labels.
+ *     Without names there are as many classes as the highest label of both splits says, that is the
+ *     highest + 1; names that are as many as the highest label, where no label is 0, are for the
+ *     labels from 1, which then are lowered by 1
  *   a safetensors file with "images" (N,C,H,W; u8 or f32) and "labels" (i64, N), and optionally
  *     "test_images" and "test_labels". Labels need not be there for WEFT_SPLIT_PREDICT. The number
  *     of classes is the metadata entry "classes" where there is one, else the number of names, else
@@ -82,7 +87,7 @@ typedef struct weft_loader_opts {
     bool shuffle;   /* a new permutation each epoch */
     bool drop_last; /* leave out a last batch that is not full (training) */
     uint64_t seed;  /* of shuffling and augmentation */
-    bool flip;      /* mirror every other sample, at random */
+    double hflip;   /* mirror samples (left for right) with this probability; 0: none */
     int shift;      /* move by up to so many pixels each way, the gap black (0, then normalised) */
     const float *mean;     /* C; NULL: 0. Copied. */
     const float *std;      /* C; NULL: 1; where 0, 1 is used. Copied. */

@@ -138,11 +138,13 @@ def test_a_full_disk_fails_the_command(tmp):
 
 def test_bad_data_is_one_error_and_leaves_nothing(tmp):
     out = f"{tmp}/run"
+    os.mkdir(f"{tmp}/label")
+    write(f"{tmp}/label/classes.txt", b"0\n1\n2\n3\n4\n5\n6\n7\n8\n9\n")
     cases = [
         ("nowhere", f"{tmp}/nowhere"),
         ("cut", write_idx_folder(f"{tmp}/cut", cut=100)),
         ("magic", write_idx_folder(f"{tmp}/magic", magic=b"\1\2\3\4")),
-        ("label", write_idx_folder(f"{tmp}/label", label=200)),
+        ("label 200 of sample 5", write_idx_folder(f"{tmp}/label", label=200)),
         ("synthetic", "synthetic:1x12"),
         ("text.safetensors", write(f"{tmp}/text.safetensors", b"no tensors here, only text")),
     ]

@@ -175,6 +175,21 @@ def test_the_same_seed_gives_the_same_weights_with_any_threads(tmp):
     assert weights_hash(f"{tmp}/other") != hashes[1]
 
 
+def test_images_are_mirrored_only_when_asked_for(tmp):
+    """Digits and letters are not what they were in a mirror."""
+    hashes = {}
+    for name, args in (("default", []), ("none", ["--hflip", 0]), ("half", ["--hflip", 0.5])):
+        run = f"{tmp}/{name}"
+        done("train", *SMALL, "--max-steps", 3, *args, "--output-dir", run)
+        hashes[name] = weights_hash(run)
+        with open(f"{run}/config.json") as f:
+            assert json.load(f)["options"]["hflip"] == (0.5 if name == "half" else 0)
+    assert hashes["default"] == hashes["none"] != hashes["half"], hashes
+    assert re.search(r"--hflip P .*mirror images", done("train", "--help"))
+    refused(2, "--no-augment and --hflip exclude each other", "train", *SMALL, "--no-augment",
+            "--hflip", 0.5)
+
+
 def test_a_directory_with_a_run_is_not_overwritten_unless_asked(tmp):
     run = f"{tmp}/run"
     short = ["train", *SMALL, "--max-steps", 2, "--output-dir", run]

@@ -65,13 +65,13 @@ static void crops_move_mirror_and_normalise_to_the_bit(void **state)
 static void a_sample_draws_the_same_crop_each_time(void **state)
 {
     for (int64_t sample = 0; sample < 100; sample++) {
-        wf_crop a = wf_augment_draw(true, 4, 3, 7, sample);
-        wf_crop b = wf_augment_draw(true, 4, 3, 7, sample);
+        wf_crop a = wf_augment_draw(0.5, 4, 3, 7, sample);
+        wf_crop b = wf_augment_draw(0.5, 4, 3, 7, sample);
         assert_true(a.down == b.down && a.right == b.right && a.flip == b.flip);
         /* switching the flip off moves nothing */
-        wf_crop c = wf_augment_draw(false, 4, 3, 7, sample);
+        wf_crop c = wf_augment_draw(0, 4, 3, 7, sample);
         assert_true(c.down == a.down && c.right == a.right && !c.flip);
-        wf_crop none = wf_augment_draw(false, 0, 3, 7, sample);
+        wf_crop none = wf_augment_draw(0, 0, 3, 7, sample);
         assert_true(none.down == 0 && none.right == 0 && !none.flip);
     }
 }
@@ -83,7 +83,7 @@ static void all_crops_are_alike(void **state)
     for (int over_epochs = 0; over_epochs < 2; over_epochs++) {
         int hits[5][5][2] = {{{0}}};
         for (int64_t i = 0; i < 16200; i++) {
-            wf_crop crop = wf_augment_draw(true, 2, 11, over_epochs ? i : 4, over_epochs ? 6 : i);
+            wf_crop crop = wf_augment_draw(0.5, 2, 11, over_epochs ? i : 4, over_epochs ? 6 : i);
             assert_in_range(crop.down + 2, 0, 4);
             assert_in_range(crop.right + 2, 0, 4);
             hits[crop.down + 2][crop.right + 2][crop.flip]++;
@@ -95,12 +95,28 @@ static void all_crops_are_alike(void **state)
     }
 }
 
+/* 10,000 samples: p of them to five deviations, and none or all where p says so. */
+static void as_many_are_mirrored_as_asked_for(void **state)
+{
+    static const struct {
+        double p;
+        int least, most;
+    } cases[] = {{0, 0, 0}, {0.25, 2283, 2717}, {0.5, 4750, 5250}, {1, 10000, 10000}};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        int mirrored = 0;
+        for (int64_t sample = 0; sample < 10000; sample++)
+            mirrored += wf_augment_draw(cases[i].p, 0, 5, 2, sample).flip;
+        assert_in_range(mirrored, cases[i].least, cases[i].most);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(crops_move_mirror_and_normalise_to_the_bit),
         cmocka_unit_test(a_sample_draws_the_same_crop_each_time),
         cmocka_unit_test(all_crops_are_alike),
+        cmocka_unit_test(as_many_are_mirrored_as_asked_for),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -84,7 +84,7 @@ static void plain_and_gzipped_files_read_alike(void **state)
     }
 }
 
-static void torchvisions_folders_are_found_and_name_the_classes(void **state)
+static void torchvisions_folders_are_found(void **state)
 {
     char path[512];
     snprintf(path, sizeof path, "mkdir -p '%s/x/FashionMNIST/raw'", scratch_dir);
@@ -93,14 +93,140 @@ static void torchvisions_folders_are_found_and_name_the_classes(void **state)
     write_file("x/FashionMNIST/raw/train-labels-idx1-ubyte", labels, sizeof labels, false);
     snprintf(path, sizeof path, "%s/x", scratch_dir);
     check_good(path, WEFT_SPLIT_TRAIN);
-    weft_dataset *ds = NULL;
-    assert_int_equal(weft_dataset_open(path, WEFT_SPLIT_TRAIN, &ds, NULL), WEFT_OK);
-    assert_string_equal(weft_dataset_get_info(ds)->class_names[9], "Ankle boot");
-    weft_dataset_destroy(ds);
+}
+
+static weft_status open_path(const char *name, weft_split split, weft_dataset **ds, weft_error *err)
+{
+    *ds = NULL;
+    *err = (weft_error)WEFT_ERROR_INIT;
+    return weft_dataset_open(in_scratch(name), split, ds, err);
+}
+
+static void names_are_not_guessed_from_the_path(void **state)
+{
+    static const char *const folders[] = {"old-fashioned", "fashion-mnist", "FashionMNIST/raw"};
+    for (size_t i = 0; i < COUNT(folders); i++) {
+        char text[512];
+        weft_dataset *ds;
+        weft_error err;
+        snprintf(text, sizeof text, "mkdir -p '%s/%s'", scratch_dir, folders[i]);
+        assert_int_equal(system(text), 0);
+        snprintf(text, sizeof text, "%s/train-images-idx3-ubyte", folders[i]);
+        write_file(text, images, sizeof images, false);
+        snprintf(text, sizeof text, "%s/train-labels-idx1-ubyte", folders[i]);
+        write_file(text, labels, sizeof labels, false);
+        assert_int_equal(open_path(folders[i], WEFT_SPLIT_TRAIN, &ds, &err), WEFT_OK);
+        assert_null(weft_dataset_get_info(ds)->class_names);
+        weft_dataset_destroy(ds);
+    }
+}
+
+static void every_way_to_call_the_files_is_known(void **state)
+{
+    static const struct {
+        const char *images, *labels, *path;
+        weft_split split;
+    } cases[] = {
+        {"train-images.idx3-ubyte", "train-labels.idx1-ubyte", "", WEFT_SPLIT_TRAIN},
+        {"t10k-images.idx3-ubyte", "t10k-labels-idx1-ubyte", "", WEFT_SPLIT_TEST},
+        {"test-images-idx3-ubyte", "test-labels.idx1-ubyte", "", WEFT_SPLIT_TEST},
+        {"emnist-letters-train-images-idx3-ubyte", "emnist-letters-train-labels-idx1-ubyte", "",
+         WEFT_SPLIT_TRAIN},
+        {"emnist-letters-test-images-idx3-ubyte", "emnist-letters-test-labels-idx1-ubyte",
+         "emnist-letters", WEFT_SPLIT_TEST},
+    };
+    for (size_t i = 0; i < 4 * COUNT(cases); i++) {
+        scratch_clean(NULL);
+        weft_dataset *ds;
+        weft_error err;
+        int64_t label;
+        write_file(cases[i / 4].images, images, sizeof images, i & 1);
+        write_file(cases[i / 4].labels, labels, sizeof labels, i & 2);
+        if (open_path(cases[i / 4].path, cases[i / 4].split, &ds, &err) != WEFT_OK)
+            fail_msg("%s: %s", cases[i / 4].images, err.text);
+        assert_int_equal(weft_dataset_get(ds, 0, NULL, &label, &err), WEFT_OK);
+        assert_int_equal(label, 9);
+        weft_dataset_destroy(ds);
+    }
+}
+
+static void a_folder_of_several_data_sets_asks_for_one(void **state)
+{
+    static const char *const sets[] = {"emnist-letters", "emnist-digits"};
+    weft_dataset *ds;
+    weft_error err;
+    int64_t label;
+    unsigned char other[sizeof labels];
+    memcpy(other, labels, sizeof labels);
+    other[8] = 3;
+    for (int i = 0; i < 2; i++) {
+        char name[64];
+        snprintf(name, sizeof name, "%s-train-images-idx3-ubyte", sets[i]);
+        write_file(name, images, sizeof images, true);
+        snprintf(name, sizeof name, "%s-train-labels-idx1-ubyte", sets[i]);
+        write_file(name, i ? other : labels, sizeof labels, true);
+    }
+    assert_int_equal(open_path("", WEFT_SPLIT_TRAIN, &ds, &err), WEFT_ERR_INVALID);
+    assert_non_null(strstr(err.text, "holds several data sets, among them "));
+    assert_true(strstr(err.text, "/emnist-letters") && strstr(err.text, "/emnist-digits"));
+    for (int i = 0; i < 2; i++) {
+        assert_int_equal(open_path(sets[i], WEFT_SPLIT_TRAIN, &ds, &err), WEFT_OK);
+        assert_int_equal(weft_dataset_get(ds, 0, NULL, &label, &err), WEFT_OK);
+        assert_int_equal(label, i ? 3 : 9);
+        weft_dataset_destroy(ds);
+    }
+    assert_int_equal(open_path("emnist", WEFT_SPLIT_TRAIN, &ds, &err), WEFT_ERR_NOT_FOUND);
+}
+
+/* Both splits count: the test labels alone would say fewer. */
+static void there_are_as_many_classes_as_labels_say(void **state)
+{
+    static const struct {
+        int train, test, classes; /* the highest labels */
+    } cases[] = {{46, 45, 47}, {26, 26, 27}, {3, 9, 10}, {255, 9, 256}, {9, 9, 10}};
+    for (size_t i = 0; i < COUNT(cases); i++) {
+        unsigned char bytes[sizeof labels];
+        memcpy(bytes, labels, sizeof labels);
+        bytes[9] = 1;
+        for (int test = 0; test < 2; test++) {
+            bytes[8] = (unsigned char)(test ? cases[i].test : cases[i].train);
+            bytes[10] = 1;
+            write_good(test ? "t10k" : "train", false);
+            write_file(test ? "t10k-labels-idx1-ubyte" : "train-labels-idx1-ubyte", bytes,
+                       sizeof bytes, false);
+        }
+        for (int split = 0; split < 3; split++) {
+            weft_dataset *ds;
+            weft_error err;
+            assert_int_equal(open_path("", split, &ds, &err), WEFT_OK);
+            assert_int_equal(weft_dataset_get_info(ds)->classes, cases[i].classes);
+            weft_dataset_destroy(ds);
+        }
+    }
+}
+
+static void names_may_be_for_labels_from_one(void **state)
+{
+    static const unsigned char from_one[] = {0, 0, 8, 1, 0, 0, 0, 3, 3, 1, 2};
+    static const unsigned char from_zero[] = {0, 0, 8, 1, 0, 0, 0, 3, 3, 0, 2};
+    weft_dataset *ds;
+    weft_error err;
+    int64_t label;
     write_good("train", false);
-    assert_int_equal(weft_dataset_open(scratch_dir, WEFT_SPLIT_TRAIN, &ds, NULL), WEFT_OK);
-    assert_null(weft_dataset_get_info(ds)->class_names);
+    write_file("classes.txt", "a\nb\nc\n", 6, false);
+    write_file("train-labels-idx1-ubyte", from_one, sizeof from_one, false);
+    assert_int_equal(open_path("", WEFT_SPLIT_TRAIN, &ds, &err), WEFT_OK);
+    assert_int_equal(weft_dataset_get_info(ds)->classes, 3);
+    for (int i = 0; i < 3; i++) {
+        assert_int_equal(weft_dataset_get(ds, i, NULL, &label, &err), WEFT_OK);
+        assert_int_equal(label, from_one[8 + i] - 1);
+    }
     weft_dataset_destroy(ds);
+    write_file("train-labels-idx1-ubyte", from_zero, sizeof from_zero, false);
+    assert_int_equal(open_path("", WEFT_SPLIT_TRAIN, &ds, &err), WEFT_ERR_FORMAT);
+    assert_non_null(
+        strstr(err.text, "train-labels-idx1-ubyte: label 3 of sample 0 is out of range:"));
+    assert_non_null(strstr(err.text, "classes.txt has 3 names (0 to 2)"));
 }
 
 static void a_list_beside_the_files_names_the_classes(void **state)
@@ -121,7 +247,7 @@ static void a_list_beside_the_files_names_the_classes(void **state)
         if (cases[i].last)
             assert_string_equal(weft_dataset_get_info(ds)->class_names[9], cases[i].last);
         else
-            assert_non_null(strstr(err.text, "classes.txt: "));
+            assert_non_null(strstr(err.text, i == 2 ? "classes.txt has 2 names" : "classes.txt: "));
         weft_dataset_destroy(ds);
     }
 }
@@ -153,8 +279,6 @@ static const struct broken {
     {"no width", false, 15, 0, 28, "dimension 2 is 0"},
     {"a billion images", false, 4, 0x80, 28, "its header speaks of 8589934604 bytes, the file has"},
     {"more images than labels", true, 7, 2, 10, "2 labels for the 3 images of"},
-    {"label out of range", true, 9, 10, 11, "label 10 of sample 1 is out of range (0 to 9)"},
-    {"label far out of range", true, 10, 255, 11, "label 255 of sample 2 is out of range"},
 };
 
 static void every_broken_file_is_one_clear_error(void **state)
@@ -295,7 +419,12 @@ int main(void)
 #define TEST(f) cmocka_unit_test_teardown(f, scratch_clean)
     const struct CMUnitTest tests[] = {
         TEST(plain_and_gzipped_files_read_alike),
-        TEST(torchvisions_folders_are_found_and_name_the_classes),
+        TEST(torchvisions_folders_are_found),
+        TEST(names_are_not_guessed_from_the_path),
+        TEST(every_way_to_call_the_files_is_known),
+        TEST(a_folder_of_several_data_sets_asks_for_one),
+        TEST(there_are_as_many_classes_as_labels_say),
+        TEST(names_may_be_for_labels_from_one),
         TEST(a_list_beside_the_files_names_the_classes),
         TEST(every_broken_file_is_one_clear_error),
         TEST(overflowing_dimensions_are_refused),

@@ -72,7 +72,7 @@ static weft_loader_opts training(int workers)
                               .shuffle = true,
                               .drop_last = true,
                               .seed = 42,
-                              .flip = true,
+                              .hflip = 0.5,
                               .shift = 2,
                               .mean = mean,
                               .std = std_};

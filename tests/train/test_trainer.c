@@ -368,7 +368,7 @@ static void train_on(const weft_dataset *ds, bool bytes, const float *mean, cons
     weft_loader_opts load = {.batch = BATCH,
                              .drop_last = true,
                              .shuffle = true,
-                             .flip = true,
+                             .hflip = 0.5,
                              .shift = 1,
                              .mean = mean,
                              .std = std,
