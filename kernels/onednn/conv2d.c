@@ -33,13 +33,23 @@ static bool fits(const wf_conv2d_desc *d, wf_conv2d_pass pass, char *why, size_t
         snprintf(why, size, "f32 only");
         return false;
     }
+    /* Several of its kernels keep offsets within an image or the weights in 32 bits, not all of them
+     * with a check. */
+    const int64_t largest = INT32_MAX / (int64_t)sizeof(float);
+    if ((int64_t)wf_act_count(wf_conv2d_src(d)) > largest ||
+        (int64_t)wf_act_count(wf_conv2d_dst(d)) > largest ||
+        (int64_t)wf_conv2d_weights_count(d) > largest) {
+        snprintf(why, size,
+                 "an image or the weights have 2 GiB or more (32-bit offsets in oneDNN)");
+        return false;
+    }
     /* The library writes outside its scratchpad there (its issue 6035). */
     if (pass == WF_CONV2D_BACKWARD_WEIGHTS && d->R == 1 && d->S == 1 &&
         (d->stride[0] > 1 || d->stride[1] > 1) && d->C / d->groups < 16) {
         snprintf(why, size, "strided 1x1 backward-weights with few channels (oneDNN issue 6035)");
         return false;
     }
-    return true; /* the rest is oneDNN's to say, in create */
+    return true; /* the rest is oneDNN's to say, and admitted.c's, in create */
 }
 
 /* As measured over the layers of the networks in tests/shapes (docs/kernels.md): its AVX2 kernels are

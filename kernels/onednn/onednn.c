@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "kernels/onednn/admitted.h"
 #include "kernels/onednn/onednn.h"
 
 /* 2.6 holds operation descriptors by value and describes memory by structs; 3.x creates primitive
@@ -222,10 +223,9 @@ static bool create(wf_dnnl_conv *c, dnnl_engine_t engine, const wf_conv2d_desc *
     if (describe(&pd, &o, engine, pass, hint) ||
         dnnl_primitive_desc_query(pd, dnnl_query_impl_info_str, 0, &name))
         goto done;
-    if (!batch && strstr(name, "ref")) {
-        snprintf(why, size, "oneDNN has only %s for it", name);
+    const dnnl_version_t *v = dnnl_version();
+    if (!batch && !wf_dnnl_admits(v->major, v->minor, wf_cpu_isa(), name, d, pass, why, size))
         goto done;
-    }
     snprintf(c->name, sizeof c->name, "%s", name);
     ok = settle(c, &o, pd, pass);
     if (!ok) {

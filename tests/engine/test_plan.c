@@ -335,15 +335,18 @@ static int unit_of(const wf_plan *p, const wf_op *op, int64_t tiles)
     return -1;
 }
 
+/* With a kernel that takes an image at a time, which the reference does on every instruction set, and
+ * channels that fill the blocks of each. */
 static void what_follows_a_convolution_runs_on_each_image_while_it_is_in_cache(void **state)
 {
-    enum { IMAGES = 6, CHANNELS = 8 };
+    enum { IMAGES = 6, CHANNELS = 16 };
     static const epilogue cases[] = {
         {"statistics", .norm = true, .training = true, .ops = {&wf_op_bn_stats}},
         {"bias, residual, ReLU", .bias = true, .add = true, .ops = {&wf_op_add, &wf_op_relu}},
         {"fixed statistics", .norm = true, .ops = {&wf_op_bn_act}},
         {"fixed statistics, residual", .norm = true, .add = true, .ops = {&wf_op_bn_act}},
     };
+    setenv("WEFT_AVOID", "winograd,gemm,depthwise,onednn", 1);
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         const epilogue *c = &cases[i];
         weft_context *ctx;
@@ -375,6 +378,7 @@ static void what_follows_a_convolution_runs_on_each_image_while_it_is_in_cache(v
             weft_tensor_unref(all[k]);
         weft_context_destroy(ctx);
     }
+    unsetenv("WEFT_AVOID");
 }
 
 int main(void)

@@ -20,6 +20,8 @@
 #include <string.h>
 #include <cmocka.h>
 
+#include "kernels/onednn/admitted.h"
+#include "kernels/onednn/version.h"
 #include "tests/shapes/shapes.h"
 
 /* 16 lanes in plain C, in place of AVX-512: tried on AVX2. */
@@ -365,6 +367,29 @@ static void check_weights_pass(run *r, const problem *t)
 /* How often each implementation was tried on each pass: of floats, of bytes. */
 static int tried[2][16][3];
 static int tried_emul[2][5][3];
+static int n_complete; /* shapes gone through to the end, once for each kind of numbers */
+
+/* The features of the shapes that each entry of oneDNN's list ran, by pass. */
+enum { MAX_ENTRIES = 64 };
+static unsigned tried_onednn[MAX_ENTRIES][3];
+
+static bool of_this_machine(const wf_dnnl_entry *e)
+{
+    int major, minor, patch;
+    wf_onednn_version(&major, &minor, &patch);
+    return e->isa == wf_cpu_isa() && e->versions & wf_dnnl_version_bit(major, minor);
+}
+
+static void note_onednn(const wf_conv2d *k)
+{
+    assert_true(wf_dnnl_n_admitted <= MAX_ENTRIES);
+    for (int i = 0; i < wf_dnnl_n_admitted; i++) {
+        const wf_dnnl_entry *e = &wf_dnnl_admitted[i];
+        if (of_this_machine(e) && e->layout == wf_dnnl_layout_of(&k->desc, k->isa) &&
+            strcmp(k->name + strlen("onednn:"), e->name) == 0)
+            tried_onednn[i][k->pass] |= wf_dnnl_features(&k->desc);
+    }
+}
 
 /* Every pass that fits; the bits of each into `bits`, 0 where it does not fit. */
 static void check_passes(const wf_conv2d_impl *impl, weft_isa isa, int *count, const problem *t,
@@ -392,6 +417,8 @@ static void check_passes(const wf_conv2d_impl *impl, weft_isa isa, int *count, c
         else
             check_images_pass(&r, t);
         bits[pass] = r.bits;
+        if (strncmp(k->name, "onednn:", strlen("onednn:")) == 0)
+            note_onednn(k);
         wf_conv2d_destroy(k);
     }
 }
@@ -412,14 +439,17 @@ static void check_impl(const wf_conv2d_impl *impl, weft_isa isa, int (*count)[3]
                      wf_conv2d_pass_name(pass), name);
 }
 
+static wf_shape_case *shapes;
+static int n_shapes;
+
 static void check_shape(const wf_shape_case *c, bool integers)
 {
     int block = wf_isa_block(wf_cpu_isa());
     const int layouts[][2] = {{block, block}, {1, block}, {1, 1}};
     problem t;
     wf_conv2d_desc d = c->desc;
-    d.bias = 1;
-    d.src_type = WEFT_F32; /* bytes are tried besides */
+    d.bias = (c - shapes + integers) % 2; /* each shape once with, once without */
+    d.src_type = WEFT_F32;                /* bytes are tried besides */
     random_state = (uint64_t)d.C * 1000003u + (uint64_t)d.H;
     problem_create(&t, &d, integers);
     for (size_t l = 0; l < sizeof layouts / sizeof *layouts; l++)
@@ -443,12 +473,10 @@ static void check_shape(const wf_shape_case *c, bool integers)
     for (int i = 0; i < wf_conv2d_n_impls; i++)
         check_impl(wf_conv2d_impls[i], wf_cpu_isa(), &tried[0][i], 16, &t, d, integers, c->name);
     problem_destroy(&t);
+    n_complete++;
 }
 
 /* ---- tests ---------------------------------------------------------------------------------- */
-
-static wf_shape_case *shapes;
-static int n_shapes;
 
 static int add_shapes(const char *path)
 {
@@ -498,15 +526,39 @@ static void random_numbers_are_within_the_bound(void **unused)
         check_shape(&shapes[i], false);
 }
 
+static bool knows_this_onednn(void)
+{
+    for (int i = 0; i < wf_dnnl_n_admitted; i++)
+        if (of_this_machine(&wf_dnnl_admitted[i]))
+            return true;
+    return false;
+}
+
+/* Note [Admitted kernels] */
+static void what_onednn_may_run_was_tried(void **unused)
+{
+    if (getenv("WEFT_TEST_SHAPES") || n_complete < 2 * n_shapes || !knows_this_onednn())
+        skip();
+    for (int i = 0; i < wf_dnnl_n_admitted; i++)
+        for (int pass = 0; pass < 3; pass++) {
+            const wf_dnnl_entry *e = &wf_dnnl_admitted[i];
+            const unsigned missing = e->features[pass] & ~tried_onednn[i][pass];
+            if (of_this_machine(e) && missing)
+                fail_msg("no shape tried %s, entry %d, %s, %s", e->name, i,
+                         wf_conv2d_pass_name(pass), wf_dnnl_feature_name(missing));
+        }
+}
+
 static void every_kernel_was_tried(void **unused)
 {
-    if (getenv("WEFT_TEST_SHAPES"))
-        skip();
+    if (getenv("WEFT_TEST_SHAPES") || n_complete < 2 * n_shapes)
+        skip(); /* other shapes, or a test above has failed */
     for (int i = 0; i < wf_conv2d_n_impls; i++) {
         int sum = tried[0][i][0] + tried[0][i][1] + tried[0][i][2];
         bool replaced = wf_cpu_isa() == WEFT_ISA_AVX512 && /* its block is 8 */
                         strstr(wf_conv2d_impls[i]->name, ":avx2") != NULL;
-        if (wf_conv2d_impls[i]->isa <= wf_cpu_isa() && !replaced && sum == 0)
+        bool unknown = strcmp(wf_conv2d_impls[i]->name, "onednn") == 0 && !knows_this_onednn();
+        if (wf_conv2d_impls[i]->isa <= wf_cpu_isa() && !replaced && !unknown && sum == 0)
             fail_msg("%s never fits", wf_conv2d_impls[i]->name);
     }
     int(*const emul)[3] = tried_emul[0];
@@ -551,6 +603,7 @@ int main(void)
         cmocka_unit_test(integers_are_exact),
         cmocka_unit_test(random_numbers_are_within_the_bound),
         cmocka_unit_test(every_kernel_was_tried),
+        cmocka_unit_test(what_onednn_may_run_was_tried),
         cmocka_unit_test(the_choice_never_fails),
     };
     return cmocka_run_group_tests_name("conv2d", tests, read_shapes, free_shapes);

@@ -11,6 +11,7 @@
 
 #include "kernels/conv2d/conv2d.h"
 #include "kernels/matmul/matmul.h"
+#include "kernels/onednn/admitted.h"
 #include "kernels/select.h"
 #include "tests/shapes/shapes.h"
 
@@ -188,6 +189,91 @@ static void avoided_kernels_are_passed_over(void **unused)
     unsetenv("WEFT_AVOID");
 }
 
+/* Note [Admitted kernels] */
+static void of_onednn_only_what_was_tested_is_admitted(void **unused)
+{
+    static const struct {
+        int major, minor;
+        weft_isa isa;
+        const char *name;
+        int src_block, dst_block, dilation;
+        wf_conv2d_pass pass;
+        const char *reason; /* NULL: admitted */
+    } cases[] = {
+        {2, 6, WEFT_ISA_AVX2, "jit:avx2", 8, 8, 1, WF_CONV2D_FORWARD, NULL},
+        {3, 7, WEFT_ISA_AVX2, "jit:avx2", 8, 8, 1, WF_CONV2D_BACKWARD_WEIGHTS, NULL},
+        {3, 7, WEFT_ISA_AVX2, "jit:avx2", 8, 8, 2, WF_CONV2D_FORWARD, NULL},
+        {3, 7, WEFT_ISA_AVX2, "jit:avx2", 8, 8, 2, WF_CONV2D_BACKWARD_WEIGHTS, "dilated"},
+        {3, 8, WEFT_ISA_AVX2, "jit:avx2", 8, 8, 1, WF_CONV2D_FORWARD, "oneDNN 3.8"},
+        {2, 7, WEFT_ISA_AVX2, "jit:avx2", 8, 8, 1, WF_CONV2D_FORWARD, "oneDNN 2.7"},
+        {3, 7, WEFT_ISA_AVX2, "jit:avx512_core", 8, 8, 1, WF_CONV2D_FORWARD, "not tested"},
+        {3, 7, WEFT_ISA_AVX512, "jit:avx2", 16, 16, 1, WF_CONV2D_FORWARD, "not tested"},
+        {3, 7, WEFT_ISA_AVX512, "jit:avx512_core", 16, 16, 1, WF_CONV2D_FORWARD, NULL},
+        {3, 7, WEFT_ISA_AVX512, "jit:avx512_core", 16, 1, 1, WF_CONV2D_FORWARD, "not tested"},
+        /* wrong numbers: tests/shapes/odd, "kernel larger than the image" */
+        {3, 7, WEFT_ISA_AVX512, "jit_uni_ncsp_convolution:conv+brgconv:avx512_core", 1, 1, 1,
+         WF_CONV2D_FORWARD, "not tested"},
+        {3, 7, WEFT_ISA_AVX512, "ref:any", 16, 16, 1, WF_CONV2D_FORWARD, "not tested"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        const int dilation = cases[i].dilation;
+        char why[160] = "";
+        wf_conv2d_desc d = {.N = 1,
+                            .C = 32,
+                            .H = 9,
+                            .W = 9,
+                            .K = 32,
+                            .R = 3,
+                            .S = 3,
+                            .stride = {1, 1},
+                            .padding = {1, 1},
+                            .dilation = {dilation, dilation},
+                            .groups = 1,
+                            .src_block = cases[i].src_block,
+                            .dst_block = cases[i].dst_block};
+        assert_true(wf_conv2d_output(&d));
+        const bool admitted = wf_dnnl_admits(cases[i].major, cases[i].minor, cases[i].isa,
+                                             cases[i].name, &d, cases[i].pass, why, sizeof why);
+        if (admitted != !cases[i].reason || (!admitted && !strstr(why, cases[i].reason)))
+            fail_msg("case %zu: %s, \"%s\"", i, admitted ? "admitted" : "refused", why);
+    }
+}
+
+/* 32-bit offsets: the descriptor alone decides, so that nothing so large is made here. */
+static void images_of_two_gigabytes_are_not_onednns(void **unused)
+{
+    if (wf_cpu_isa() == WEFT_ISA_SCALAR)
+        skip();
+    wf_conv2d_desc d = {.N = 1,
+                        .C = 512,
+                        .H = 1024,
+                        .W = 1024,
+                        .K = 16,
+                        .R = 1,
+                        .S = 1,
+                        .stride = {1, 1},
+                        .dilation = {1, 1},
+                        .groups = 1,
+                        .src_block = wf_isa_block(wf_cpu_isa()),
+                        .dst_block = wf_isa_block(wf_cpu_isa()),
+                        .src_type = WEFT_F32,
+                        .weights_type = WEFT_F32,
+                        .dst_type = WEFT_F32};
+    assert_true(wf_conv2d_output(&d));
+    for (int i = 0; i < wf_conv2d_n_impls; i++) {
+        char why[160] = "";
+        if (strcmp(wf_conv2d_impls[i]->name, "onednn") != 0)
+            continue;
+        assert_false(wf_conv2d_fits(wf_conv2d_impls[i], &d, WF_CONV2D_FORWARD, wf_cpu_isa(), why,
+                                    sizeof why));
+        assert_non_null(strstr(why, "2 GiB"));
+        d.H /= 2;
+        assert_true(wf_conv2d_output(&d));
+        assert_true(wf_conv2d_fits(wf_conv2d_impls[i], &d, WF_CONV2D_FORWARD, wf_cpu_isa(), why,
+                                   sizeof why));
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -197,6 +283,8 @@ int main(void)
         cmocka_unit_test(different_problems_have_different_texts),
         cmocka_unit_test(matmuls_are_chosen_alike),
         cmocka_unit_test(avoided_kernels_are_passed_over),
+        cmocka_unit_test(of_onednn_only_what_was_tested_is_admitted),
+        cmocka_unit_test(images_of_two_gigabytes_are_not_onednns),
     };
     return cmocka_run_group_tests(tests, read_shapes, free_shapes);
 }
