@@ -205,6 +205,8 @@ typedef struct wf_text {
     bool failed;
 } wf_text;
 void wf_text_add(wf_text *t, const char *format, ...) __attribute__((format(printf, 2, 3)));
+/* Adds text from a file: quoted (weft_quote), then padded to `width` bytes. */
+void wf_text_add_quoted(wf_text *t, const char *text, int width);
 void wf_text_done(wf_text *t);
 
 /* Sequential's forward: a class that has it is a Sequential under another name, and may be made as

@@ -1,6 +1,7 @@
 /* What does not fit when a state is loaded, gathered and told in one message: a line that counts,
  * then one line a name, sorted. Threading rule: the context's. */
 #include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -44,10 +45,13 @@ static void add_line(wf_text *text, const wf_misfit *i, int width)
 {
     char a[96], b[96];
     if (i->kind == WF_MISSING || i->kind == WF_UNEXPECTED) {
-        wf_text_add(text, "\n  %-10s  %s", kinds[i->kind].label, i->name);
+        wf_text_add(text, "\n  %-10s  ", kinds[i->kind].label);
+        wf_text_add_quoted(text, i->name, 0);
         return;
     }
-    wf_text_add(text, "\n  %-10s  %-*s  ", kinds[i->kind].label, width, i->name);
+    wf_text_add(text, "\n  %-10s  ", kinds[i->kind].label);
+    wf_text_add_quoted(text, i->name, width);
+    wf_text_add(text, "  ");
     if (i->kind == WF_OTHER_SHAPE)
         wf_text_add(text, "%s in the network, %s given",
                     weft_shape_format(weft_tensor_shape(i->have), a, sizeof(a)),
@@ -80,8 +84,11 @@ static void add_hint(wf_text *text, const wf_misfits *f)
     for (int i = 0; i < f->n; i++) {
         if (f->item[i].kind == WF_MISSING && list->n > 0 &&
             strcmp(f->item[i].name, list->item[0].name + n) == 0) {
-            wf_text_add(text, "; every name given begins with '%.*s', the network's do not", (int)n,
-                        list->item[0].name);
+            char prefix[64];
+            snprintf(prefix, sizeof(prefix), "%.*s", (int)n, list->item[0].name);
+            wf_text_add(text, "; every name given begins with '");
+            wf_text_add_quoted(text, prefix, 0);
+            wf_text_add(text, "', the network's do not");
             return;
         }
     }
@@ -113,7 +120,8 @@ weft_status wf_misfits_end(wf_misfits *f)
         status = kinds[f->item[0].kind].status;
     }
     for (int i = 0; i < f->n; i++) {
-        int length = f->item[i].kind >= WF_OTHER_SHAPE ? (int)strlen(f->item[i].name) : 0;
+        int length =
+            f->item[i].kind >= WF_OTHER_SHAPE ? (int)weft_quote(f->item[i].name, NULL, 0) : 0;
         width = length > width ? length : width;
     }
     wf_text_add(&text, "%s %s %s, nothing was loaded", f->rules->what,

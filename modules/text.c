@@ -33,6 +33,19 @@ void wf_text_add(wf_text *t, const char *format, ...)
     t->length += (size_t)n;
 }
 
+void wf_text_add_quoted(wf_text *t, const char *text, int width)
+{
+    size_t size = weft_quote(text, NULL, 0) + 1;
+    char *quoted = wf_alloc(size);
+    if (quoted == NULL) {
+        t->failed = true;
+        return;
+    }
+    weft_quote(text, quoted, size);
+    wf_text_add(t, "%-*s", width, quoted);
+    wf_free(quoted);
+}
+
 void wf_text_done(wf_text *t)
 {
     wf_free(t->text);

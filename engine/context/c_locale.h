@@ -15,8 +15,7 @@ typedef struct wf_c_locale {
 static inline bool wf_c_locale_begin(wf_c_locale *l)
 {
     l->c = newlocale(LC_ALL_MASK, "C", (locale_t)0);
-    if (l->c)
-        l->before = uselocale(l->c);
+    l->before = l->c ? uselocale(l->c) : (locale_t)0;
     return l->c != (locale_t)0;
 }
 

@@ -2,8 +2,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "engine/context/c_locale.h"
 #include "engine/context/context.h"
 #include "engine/context/info.h"
+#include "engine/context/quote.h"
 #include "engine/memory/alloc.h"
 #include "engine/run/run.h"
 
@@ -96,12 +98,21 @@ weft_context *weft_context_default(void)
     return weft_context_create(&ctx, NULL, NULL) == WEFT_OK ? ctx : NULL;
 }
 
+weft_status weft_trace_write(weft_context *ctx)
+{
+    if (!ctx || ctx->closed)
+        return WEFT_ERR_INVALID;
+    wf_trace *trace = ctx->replay ? wf_replay_trace(ctx->replay) : NULL;
+    return trace ? wf_trace_write(trace, ctx->trace_path, &ctx->error) : WEFT_OK;
+}
+
 void weft_context_destroy(weft_context *ctx)
 {
     if (!ctx || ctx->closed)
         return;
-    if (ctx->replay && wf_replay_trace(ctx->replay))
-        wf_trace_write(wf_replay_trace(ctx->replay), ctx->trace_path, &ctx->error);
+    weft_error_clear(ctx);
+    if (weft_trace_write(ctx) != WEFT_OK)
+        wf_tell(ctx, "%s", weft_error_text(ctx));
     wf_graph_done(&ctx->graph);
     stop(ctx);
     ctx->closed = true;
@@ -152,7 +163,7 @@ weft_status weft_print_error(const weft_context *ctx, FILE *out)
     if (!ctx)
         fputs("there is no context\n", out);
     else if (ctx->error.status != WEFT_OK)
-        fprintf(out, "%s\n", weft_error_text(ctx));
+        wf_print_quoted_lines(weft_error_text(ctx), out);
     return ctx ? ctx->error.status : WEFT_ERR_INVALID;
 }
 
@@ -182,8 +193,14 @@ weft_status weft_info(weft_context *ctx, FILE *out)
 {
     if (!ctx || !out)
         return WEFT_ERR_INVALID;
+    wf_c_locale locale;
     WF_TRY(wf_wisdom_load(ctx));
-    return wf_info_write(ctx->topology, ctx->isa, ctx->threads, &ctx->wisdom, out, &ctx->error);
+    if (!wf_c_locale_begin(&locale))
+        return wf_nomem(&ctx->error, 0, "the text of weft_info");
+    weft_status status =
+        wf_info_write(ctx->topology, ctx->isa, ctx->threads, &ctx->wisdom, out, &ctx->error);
+    wf_c_locale_end(&locale);
+    return status;
 }
 
 const char *weft_version(void)

@@ -9,11 +9,20 @@
 #include <zlib.h>
 
 #include "engine/context/error.h"
+#include "engine/context/quote.h"
 #include "engine/memory/memory.h"
 #include "kernels/onednn/version.h"
 #include "kernels/types.h"
 
 #define ROW "%-16s" /* the column of names */
+
+/* A row whose text comes from outside. */
+static void write_text(const char *name, const char *text, FILE *out)
+{
+    fprintf(out, ROW, name);
+    wf_print_quoted(text, out);
+    fputc('\n', out);
+}
 
 static const char *plural(int n)
 {
@@ -22,7 +31,7 @@ static const char *plural(int n)
 
 static void write_machine(const wf_machine *m, FILE *out)
 {
-    fprintf(out, ROW "%s\n", "cpu", m->cpu_model[0] ? m->cpu_model : "unknown");
+    write_text("cpu", m->cpu_model[0] ? m->cpu_model : "unknown", out);
     fprintf(out, ROW "%d package%s, %d NUMA node%s, %d core%s, %d hardware thread%s\n", "machine",
             m->packages, plural(m->packages), m->nodes, plural(m->nodes), m->cores,
             plural(m->cores), m->hardware_threads, plural(m->hardware_threads));
@@ -85,10 +94,12 @@ static void write_threads(const wf_topology *t, int threads, FILE *out)
     const char *binding;
     wf_topology_binds(t, &binding);
     fprintf(out, ROW "%d\n", "threads", threads);
-    fprintf(out, ROW "%s\n", "  why", wf_topology_why(t));
+    write_text("  why", wf_topology_why(t), out);
     fprintf(out, ROW "%s\n", "  binding", binding);
     const char *settings = wf_topology_openmp(t);
-    fprintf(out, ROW "version %d, %s\n", "  OpenMP", _OPENMP, *settings ? settings : "no settings");
+    fprintf(out, ROW "version %d, ", "  OpenMP", _OPENMP);
+    wf_print_quoted(*settings ? settings : "no settings", out);
+    fputc('\n', out);
 }
 
 static void write_nodes(const wf_topology *t, FILE *out)
@@ -136,13 +147,18 @@ static void write_libraries(FILE *out)
 
 static void write_wisdom(wf_wisdom *w, FILE *out)
 {
+    fprintf(out, ROW, "wisdom");
     if (!w->path)
-        fprintf(out, ROW "off\n", "wisdom");
+        fputs("off", out);
     else if (w->n == 0)
-        fprintf(out, ROW "none in %s\n", "wisdom", w->path);
+        fputs("none in ", out);
     else
-        fprintf(out, ROW "%d choice%s for this machine in %s, hash %s\n", "wisdom", w->n,
-                plural(w->n), w->path, wf_wisdom_hash(w));
+        fprintf(out, "%d choice%s for this machine in ", w->n, plural(w->n));
+    if (w->path)
+        wf_print_quoted(w->path, out);
+    if (w->path && w->n > 0)
+        fprintf(out, ", hash %s", wf_wisdom_hash(w));
+    fputc('\n', out);
 }
 
 weft_status wf_info_write(const wf_topology *t, weft_isa isa, int threads, wf_wisdom *wisdom,

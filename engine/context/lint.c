@@ -51,7 +51,7 @@ weft_status wf_lint(weft_context *ctx, const char *format, ...)
     int n = ctx->graph.path_len ? snprintf(text, sizeof text, "%s: ", ctx->graph.path) : 0;
     va_list args;
     va_start(args, format);
-    vsnprintf(text + n, sizeof text - (size_t)n, format, args);
+    wf_vsnprintf(text + n, sizeof text - (size_t)n, format, args);
     va_end(args);
     if (ctx->lint.mode == WEFT_LINT_ERROR)
         return wf_error_set(&ctx->error, WEFT_ERR_STATE, "%s (WEFT_LINT makes this an error)",
@@ -68,7 +68,7 @@ void wf_tell(const weft_context *ctx, const char *format, ...)
     if (!ctx->lint.fn)
         return;
     va_start(args, format);
-    vsnprintf(text, sizeof text, format, args);
+    wf_vsnprintf(text, sizeof text, format, args);
     va_end(args);
     ctx->lint.fn(ctx->lint.user, text);
 }

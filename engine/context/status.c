@@ -2,6 +2,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 
+#include "engine/context/c_locale.h"
 #include "engine/context/error.h"
 
 const char *weft_status_string(weft_status status)
@@ -15,11 +16,21 @@ const char *weft_status_string(weft_status status)
     return "unknown status";
 }
 
+int wf_vsnprintf(char *text, size_t size, const char *format, va_list args)
+{
+    wf_c_locale locale;
+    bool points = wf_c_locale_begin(&locale); /* without memory a comma is better than no text */
+    int n = vsnprintf(text, size, format, args);
+    if (points)
+        wf_c_locale_end(&locale);
+    return n;
+}
+
 weft_status wf_error_vset(weft_error *err, weft_status status, const char *format, va_list args)
 {
     if (err && err->status == WEFT_OK && status != WEFT_OK) {
         err->status = status;
-        vsnprintf(err->text, sizeof err->text, format, args);
+        wf_vsnprintf(err->text, sizeof err->text, format, args);
     }
     return status;
 }

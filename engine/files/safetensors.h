@@ -17,7 +17,7 @@
 weft_status wf_safetensors_parse(const char *label, const void *bytes, size_t size,
                                  weft_safetensors **file, weft_error *err);
 
-/* A name from a file, fit for a message: cut to some 80 bytes, no control characters. */
+/* A name from a file, fit for a message: quoted (weft_quote) and cut to some 80 bytes. */
 typedef struct wf_st_quoted {
     char text[96];
 } wf_st_quoted;

@@ -43,17 +43,10 @@ typedef struct span {
 
 wf_st_quoted wf_st_quote(const char *name)
 {
+    enum { KEEP = 80 };
     wf_st_quoted q;
-    size_t n = 0, keep = 80;
-    for (; name[n] && n < keep; n++)
-        q.text[n] = (unsigned char)name[n] < 0x20 || name[n] == 0x7f ? '?' : name[n];
-    if (name[n]) {
-        while (n > 0 && ((unsigned char)name[n] & 0xc0) == 0x80)
-            n--; /* not in the middle of a UTF-8 character */
-        memcpy(q.text + n, "...", 3);
-        n += 3;
-    }
-    q.text[n] = '\0';
+    if (weft_quote(name, q.text, KEEP + 1) > KEEP)
+        strcat(q.text, "...");
     return q;
 }
 

@@ -213,7 +213,7 @@ weft_status wf_fail(weft_context *ctx, weft_status status, const char *format, .
     char text[WEFT_ERROR_TEXT];
     va_list args;
     va_start(args, format);
-    vsnprintf(text, sizeof text, format, args);
+    wf_vsnprintf(text, sizeof text, format, args);
     va_end(args);
     if (ctx->graph.path_len)
         return wf_error_set(&ctx->error, status, "%s: %s", ctx->graph.path, text);

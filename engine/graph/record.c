@@ -117,7 +117,7 @@ weft_status wf_infer_fail(const wf_infer *f, weft_status status, const char *for
     char text[WEFT_ERROR_TEXT];
     va_list args;
     va_start(args, format);
-    vsnprintf(text, sizeof text, format, args);
+    wf_vsnprintf(text, sizeof text, format, args);
     va_end(args);
     return wf_fail(f->ctx, status, "%s: %s", f->op->name, text);
 }

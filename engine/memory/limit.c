@@ -3,6 +3,7 @@
  * Threading: no state; any thread. */
 #include <inttypes.h>
 #include <limits.h>
+#include <math.h>
 #include <stdio.h>
 
 #include "engine/context/error.h"
@@ -21,7 +22,9 @@ const char *wf_bytes_text(char text[WF_BYTES_TEXT], uint64_t bytes)
     /* 1023.95 would print as 1024.0. */
     for (; value >= 1023.95 && unit < 5; unit++)
         value /= 1024;
-    snprintf(text, WF_BYTES_TEXT, "%.1f %s", value, units[unit]);
+    /* In whole tenths: printf would follow the program's locale, which may have commas. */
+    unsigned tenths = (unsigned)lrint(10 * value);
+    snprintf(text, WF_BYTES_TEXT, "%u.%u %s", tenths / 10, tenths % 10, units[unit]);
     return text;
 }
 

@@ -7,6 +7,7 @@
  * afterwards. */
 #include <string.h>
 
+#include "engine/context/c_locale.h"
 #include "engine/memory/alloc.h"
 #include "engine/run/run.h"
 
@@ -321,8 +322,13 @@ weft_status weft_explain(weft_context *ctx, FILE *out)
         return WEFT_ERR_INVALID;
     wf_plan *plan = NULL;
     weft_status status = wf_plan_of_recorded(ctx, &plan);
-    if (status == WEFT_OK)
+    wf_c_locale locale;
+    if (status == WEFT_OK && !wf_c_locale_begin(&locale))
+        status = wf_nomem(&ctx->error, 0, "the text of weft_explain");
+    if (status == WEFT_OK) {
         status = wf_plan_explain(plan, out);
+        wf_c_locale_end(&locale);
+    }
     wf_plan_destroy(plan);
     return status;
 }

@@ -1,6 +1,7 @@
 /* The plan as text: units in linear order with their tasks, kernels, tiles, layouts, offsets. */
 #include <stdio.h>
 
+#include "engine/context/quote.h"
 #include "engine/plan/plan.h"
 #include "kernels/select.h"
 #include "weft/tune.h"
@@ -17,9 +18,11 @@ static weft_status print_wisdom(const wf_plan *p, FILE *out)
     }
     fprintf(out, "kernels: %d chosen by expected cost, %d by wisdom", chosen - by_wisdom,
             by_wisdom);
-    if (info.choices)
-        fprintf(out, " (%d choices%s%s, hash %s)", info.choices, info.path ? " in " : "",
-                info.path ? info.path : "", info.hash);
+    if (info.choices) {
+        fprintf(out, " (%d choices%s", info.choices, info.path ? " in " : "");
+        wf_print_quoted(info.path ? info.path : "", out);
+        fprintf(out, ", hash %s)", info.hash);
+    }
     fputc('\n', out);
     return WEFT_OK;
 }

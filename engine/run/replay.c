@@ -57,7 +57,7 @@ void wf_tile_fail(const wf_tile *t, weft_status status, const char *format, ...)
         return;
     va_list args;
     va_start(args, format);
-    vsnprintf(run->text, sizeof run->text, format, args);
+    wf_vsnprintf(run->text, sizeof run->text, format, args);
     va_end(args);
     run->status = status;
     atomic_store(&run->failed, 2);

@@ -32,7 +32,7 @@ __attribute__((format(printf, 2, 3))) static void why(wf_topology *t, const char
         memcpy(t->why + used, "; ", 3);
         used += 2;
     }
-    vsnprintf(t->why + used, sizeof(t->why) - used, format, args);
+    wf_vsnprintf(t->why + used, sizeof(t->why) - used, format, args);
     va_end(args);
 }
 

@@ -65,6 +65,10 @@ weft_status weft_context_create(weft_context **ctx, const weft_options *options,
 /* A context with default options; NULL on failure. For small programs:
  * weft_context_create says why. */
 weft_context *weft_context_default(void);
+/* Writes the trace (weft_options.trace_path; without one nothing happens) of what has run so far.
+ * weft_context_destroy writes what is not written yet, but can only send a message that it cannot
+ * (weft_set_message_handler): who needs to know calls this before. */
+weft_status weft_trace_write(weft_context *ctx);
 /* Destroys the context. Tensors that are still referenced stay valid memory until their last
  * unref, but can no longer be recorded with. NULL: no effect. */
 void weft_context_destroy(weft_context *ctx);
@@ -79,7 +83,8 @@ weft_status weft_error_status(const weft_context *ctx);
 const char *weft_error_text(const weft_context *ctx);
 void weft_error_clear(weft_context *ctx);
 /* Writes the error that stands, and a newline, to `out` and returns its status; WEFT_OK and nothing
- * written where none does. A NULL context is an error that says so. */
+ * written where none does. A NULL context is an error that says so. Text from files and names is
+ * quoted (weft_quote); the newlines of a message with a list of names stay. */
 weft_status weft_print_error(const weft_context *ctx, FILE *out);
 /* Writes a tensor's shape, such as [1, 5], and a newline; nothing for NULL, whose context has an
  * error to tell. */
@@ -114,7 +119,8 @@ void weft_anomaly_end(weft_context *ctx, bool was);
  *   a parameter of an optimizer that got no gradient: by name, with the reason (frozen, not
  *     reached, cut by no_grad or detach), at its step;
  *   BatchNorm in training mode under no_grad after its state was loaded: by module path;
- *   a file of wisdom that is damaged, or that has nothing for this machine. */
+ *   a file of wisdom that is damaged, or that has nothing for this machine;
+ *   a trace that cannot be written when its context is destroyed. */
 typedef void (*weft_message_fn)(void *user, const char *text);
 void weft_set_message_handler(weft_context *ctx, weft_message_fn fn, void *user); /* NULL: none */
 
