@@ -1,4 +1,5 @@
 /* Atomic files: write next to the final name, fsync, rename. See atomic_file.h. */
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdbool.h>
@@ -9,12 +10,14 @@
 
 #include "engine/context/error.h"
 #include "engine/files/atomic_file.h"
+#include "engine/files/file_lock.h"
 #include "engine/memory/alloc.h"
 
 struct wf_atomic_file {
     FILE *stream;
     char *path; /* the final name */
     char *temp;
+    int lock; /* of the temporary file, a descriptor of its own: held from the first to the rename */
     int error; /* errno of the first failed write */
 };
 
@@ -27,13 +30,75 @@ static void destroy(wf_atomic_file *f)
         unlink(f->temp);
         wf_free(f->temp);
     }
+    if (f->lock >= 0)
+        close(f->lock);
     wf_free(f->path);
     wf_free(f);
 }
 
-/* Opens a name nobody has. The process id keeps processes apart, O_EXCL everything else (a file
- * left by a killed process of the same id is passed over). Not mkstemp: it gives mode 0600, and
- * reading the umask to repair that is not safe with threads. */
+/* ---- temporary files ---- */
+
+#define TEMP ".tmp-" /* NAME.tmp-PID-NUMBER */
+
+/* Whether `entry` is a temporary file of the file `name`. */
+static bool is_temp_of(const char *entry, const char *name)
+{
+    size_t length = strlen(name);
+    int end = -1;
+    return strncmp(entry, name, length) == 0 &&
+           sscanf(entry + length, TEMP "%*[0-9]-%*[0-9]%n", &end) == 0 && end > 0 &&
+           entry[length + (size_t)end] == '\0';
+}
+
+/* Removes the file where nobody writes it. */
+static void remove_dead(int dir, const char *entry)
+{
+    int fd = openat(dir, entry, O_WRONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+    if (fd < 0)
+        return;
+    if (wf_lock_file(fd) == WF_LOCKED)
+        unlinkat(dir, entry, 0);
+    close(fd);
+}
+
+void wf_atomic_clean(const char *folder, const char *const *names, int n)
+{
+    DIR *d = opendir(folder);
+    for (struct dirent *e; d && (e = readdir(d));)
+        for (int i = 0; i < n; i++)
+            if (is_temp_of(e->d_name, names[i]))
+                remove_dead(dirfd(d), e->d_name);
+    if (d)
+        closedir(d);
+}
+
+/* The same for the one file at `path`. False: memory is out. */
+static bool clean_beside(const char *path)
+{
+    const char *slash = strrchr(path, '/'), *name = slash ? slash + 1 : path;
+    char *folder = slash ? wf_asprintf("%.*s", (int)(slash - path) + 1, path) : wf_strdup(".");
+    if (folder)
+        wf_atomic_clean(folder, &name, 1);
+    wf_free(folder);
+    return folder != NULL;
+}
+
+/* Opens and locks a new file. 0; EEXIST where the name is taken, or is just being cleaned away by
+ * one who saw it before it was locked; else errno. */
+static int open_locked(const char *path, int *fd)
+{
+    *fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+    if (*fd < 0)
+        return errno;
+    wf_lock_result lock = wf_lock_file(*fd);
+    if (lock == WF_LOCK_NONE || (lock == WF_LOCKED && wf_lock_is_named(*fd, AT_FDCWD, path)))
+        return 0;
+    close(*fd);
+    return EEXIST;
+}
+
+/* Opens a name nobody has. The process id keeps processes apart, O_EXCL everything else. Not
+ * mkstemp: it gives mode 0600, and reading the umask to repair that is not safe with threads. */
 static int open_temp(wf_atomic_file *f)
 {
     size_t size = strlen(f->path) + 40;
@@ -42,13 +107,13 @@ static int open_temp(wf_atomic_file *f)
         return ENOMEM;
     int error = EEXIST;
     for (int i = 0; i < 1000 && error == EEXIST; i++) {
-        snprintf(f->temp, size, "%s.tmp-%ld-%d", f->path, (long)getpid(), i);
-        int fd = open(f->temp, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
-        if (fd < 0) {
-            error = errno;
+        int fd;
+        snprintf(f->temp, size, "%s" TEMP "%ld-%d", f->path, (long)getpid(), i);
+        error = open_locked(f->temp, &fd);
+        if (error)
             continue;
-        }
-        f->stream = fdopen(fd, "w");
+        f->lock = fcntl(fd, F_DUPFD_CLOEXEC, 0);
+        f->stream = f->lock >= 0 ? fdopen(fd, "w") : NULL;
         if (f->stream)
             return 0;
         error = errno;
@@ -69,10 +134,11 @@ weft_status wf_atomic_create(const char *path, wf_atomic_file **file, weft_error
     wf_atomic_file *f = wf_zalloc(sizeof *f);
     if (!f)
         return wf_error_set(err, WEFT_ERR_NOMEM, "%s: out of memory", path);
+    f->lock = -1;
     char *real = realpath(path, NULL); /* NULL where there is no such file yet */
     f->path = wf_strdup(real ? real : path);
     free(real);
-    int error = f->path ? open_temp(f) : ENOMEM;
+    int error = f->path && clean_beside(f->path) ? open_temp(f) : ENOMEM;
     if (error) {
         destroy(f);
         return wf_error_set(err, error == ENOMEM ? WEFT_ERR_NOMEM : WEFT_ERR_IO,

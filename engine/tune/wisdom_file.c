@@ -9,7 +9,7 @@
 #include <unistd.h>
 
 #include "engine/context/error.h"
-#include "engine/files/atomic_file.h"
+#include "engine/files/json_text.h"
 #include "engine/memory/alloc.h"
 #include "engine/tune/wisdom.h"
 
@@ -128,15 +128,7 @@ static bool move_aside(const char *path)
 
 static weft_status write_json(const char *path, const json_t *root, weft_error *err)
 {
-    wf_atomic_file *file;
-    const size_t flags = JSON_INDENT(1) | JSON_SORT_KEYS | JSON_REAL_PRECISION(6);
-    WF_TRY(wf_atomic_create(path, &file, err));
-    if (json_dumpf(root, wf_atomic_stream(file), flags) != 0 ||
-        fputc('\n', wf_atomic_stream(file)) == EOF) {
-        wf_atomic_abort(file);
-        return wf_error_set(err, WEFT_ERR_IO, "cannot write %s", path);
-    }
-    return wf_atomic_commit(file, err);
+    return wf_json_write(path, root, JSON_INDENT(1) | JSON_SORT_KEYS | JSON_REAL_PRECISION(6), err);
 }
 
 /* What is there, if it is wisdom; *root stays NULL where nothing is. */

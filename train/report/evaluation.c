@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "engine/context/error.h"
+#include "engine/files/json_text.h"
 #include "engine/memory/alloc.h"
 #include "train/report/markup.h"
 #include "train/report/png.h"

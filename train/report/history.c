@@ -10,6 +10,7 @@
 
 #include "engine/context/c_locale.h"
 #include "engine/context/error.h"
+#include "engine/files/json_text.h"
 #include "engine/memory/alloc.h"
 #include "train/report/markup.h"
 
@@ -186,7 +187,7 @@ static weft_status read_log(wf_history *h, char *text)
     char *line;
     bool good = true;
     while (good && (line = next_line(&text)) != NULL) {
-        json_t *o = json_loads(line, 0, NULL);
+        json_t *o = wf_json_loads(line);
         const char *event = wf_json_string(o, "event");
         h->status[0] = h->message[0] = '\0'; /* a run that goes on after its end was resumed */
         if (strcmp(event, "step") == 0)

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "engine/context/utf8.h"
 #include "engine/memory/alloc.h"
 
 #define REPLACEMENT "\xef\xbf\xbd"
@@ -14,40 +15,21 @@
 static const char uri_start[] = "data:image/png;base64,";
 static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 
-/* The bytes of the character at s and its code; 0 where there is no valid one. RFC 3629. */
-static int decode(const unsigned char *s, uint32_t *code)
-{
-    static const uint32_t lowest[] = {0, 0, 0x80, 0x800, 0x10000};
-    int n = s[0] < 0x80 ? 1 : s[0] < 0xc0 ? 0 : s[0] < 0xe0 ? 2 : s[0] < 0xf0 ? 3 : 4;
-    if (n <= 1) {
-        *code = s[0];
-        return n;
-    }
-    uint32_t c = s[0] & (0xffu >> (n + 1));
-    for (int i = 1; i < n; i++) {
-        if ((s[i] & 0xc0) != 0x80)
-            return 0;
-        c = c << 6 | (s[i] & 0x3fu);
-    }
-    *code = c;
-    bool good = c >= lowest[n] && c <= 0x10ffff && (c < 0xd800 || c > 0xdfff) && s[0] < 0xf8;
-    return good ? n : 0;
-}
-
-/* Whether XML's Char and HTML allow it: no controls, no noncharacters. */
+/* Whether XML's Char and HTML allow it: no controls, no noncharacters. Nor private characters, which
+ * stand for bytes that are not UTF-8 (engine/files/json_text.h). */
 static bool printable(uint32_t c)
 {
     return c == '\t' || c == '\n' ||
            (c >= 0x20 && !(c >= 0x7f && c <= 0x9f) && (c & 0xfffe) != 0xfffe &&
-            !(c >= 0xfdd0 && c <= 0xfdef));
+            !(c >= 0xfdd0 && c <= 0xfdef) && c < 0xf0000);
 }
 
 void wf_markup_text_cut(FILE *out, const char *text, int most)
 {
-    const unsigned char *s = (const unsigned char *)(text ? text : "");
+    const char *s = text ? text : "";
     for (int i = 0; *s; i++) {
         uint32_t c;
-        int n = decode(s, &c);
+        int n = wf_utf8(s, &c);
         if (i == most - 1 && s[n ? n : 1]) {
             fputs(ELLIPSIS, out);
             return;
@@ -65,27 +47,6 @@ void wf_markup_text_cut(FILE *out, const char *text, int most)
 void wf_markup_text(FILE *out, const char *text)
 {
     wf_markup_text_cut(out, text, INT_MAX);
-}
-
-json_t *wf_json_text(const char *text)
-{
-    if (!text)
-        return json_null();
-    size_t size = strlen(text);
-    char *clean = wf_alloc_array(size + 1, 3); /* one byte becomes three at most */
-    size_t length = 0;
-    if (!clean)
-        return NULL;
-    for (const unsigned char *s = (const unsigned char *)text; *s;) {
-        uint32_t c;
-        int n = decode(s, &c);
-        memcpy(clean + length, n ? (const char *)s : REPLACEMENT, (size_t)(n ? n : 3));
-        length += (size_t)(n ? n : 3);
-        s += n ? n : 1;
-    }
-    json_t *json = json_stringn(clean, length);
-    wf_free(clean);
-    return json;
 }
 
 json_t *wf_json_number(double value)

@@ -11,13 +11,11 @@
 
 #include "weft/status.h"
 
-/* Writes text as character data, fit for attribute values too. What is not UTF-8 and what neither
- * HTML nor XML allows becomes U+FFFD. NULL: nothing. */
+/* Writes text as character data, fit for attribute values too. What is not UTF-8, what neither
+ * HTML nor XML allows and private characters become U+FFFD. NULL: nothing. */
 void wf_markup_text(FILE *out, const char *text);
 /* The same, cut after so many characters, with an ellipsis then. */
 void wf_markup_text_cut(FILE *out, const char *text, int most);
-/* A JSON string of text, as valid UTF-8; NULL when memory is out. NULL: JSON's null. */
-json_t *wf_json_text(const char *text);
 /* JSON knows no NaN and no infinity: null. */
 json_t *wf_json_number(double value);
 /* NaN for what is no number. */

@@ -6,6 +6,7 @@
 #include "engine/context/c_locale.h"
 #include "engine/context/error.h"
 #include "engine/files/atomic_file.h"
+#include "engine/files/json_text.h"
 #include "engine/memory/alloc.h"
 #include "train/config.h"
 #include "train/report/evaluation.h"
@@ -45,22 +46,9 @@ static weft_status write_file(const char *path, write_fn write, const wf_page *p
 /* Takes over `document` (NULL: err says why). */
 static weft_status write_json(const char *path, json_t *document, weft_error *err)
 {
-    wf_atomic_file *file = NULL;
     if (!document)
         return err && err->status != WEFT_OK ? err->status : no_memory(err);
-    weft_status status = wf_atomic_create(path, &file, err);
-    if (status == WEFT_OK) {
-        FILE *out = wf_atomic_stream(file);
-        /* A failed write is the commit's to find; memory that is out is not. */
-        int failed = json_dumpf(document, out, JSON_COMPACT | JSON_REAL_PRECISION(9));
-        fputc('\n', out);
-        if (failed && !ferror(out)) {
-            wf_atomic_abort(file);
-            status = no_memory(err);
-        } else {
-            status = wf_atomic_commit(file, err);
-        }
-    }
+    weft_status status = wf_json_write(path, document, JSON_COMPACT | JSON_REAL_PRECISION(9), err);
     json_decref(document);
     return status;
 }
@@ -71,7 +59,7 @@ static weft_status load(const char *directory, const char *name, json_t **docume
     char *path = wf_asprintf("%s/%s", directory, name);
     if (!path)
         return no_memory(err);
-    json_t *loaded = json_load_file(path, 0, NULL);
+    json_t *loaded = wf_json_load_file(path);
     wf_free(path);
     if (json_is_object(loaded))
         *document = loaded;
