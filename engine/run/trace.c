@@ -1,11 +1,13 @@
 /* The timeline of replays, written in Chrome's trace event format (JSON; Perfetto reads it too). */
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
 #include "engine/context/c_locale.h"
 #include "engine/context/error.h"
+#include "engine/files/json_text.h"
 #include "engine/memory/alloc.h"
 #include "engine/run/run.h"
 
@@ -25,6 +27,7 @@ typedef struct row {
 struct wf_trace {
     double origin;
     int workers;
+    int written; /* the slices that the file has, and one; 0: there is no file yet */
     row rows[];
 };
 
@@ -70,34 +73,76 @@ void wf_trace_slice(wf_trace *t, int worker, const wf_task *task, int64_t tile, 
                                     start - t->origin, end - t->origin};
 }
 
-weft_status wf_trace_write(const wf_trace *t, const char *path, weft_error *err)
+/* Text as a JSON string. */
+static bool put_text(FILE *f, const char *text)
 {
-    wf_c_locale locale;
-    FILE *f = fopen(path, "w");
-    if (!f)
-        return wf_error_set(err, WEFT_ERR_IO, "trace: cannot write %s: %s", path, strerror(errno));
-    if (!wf_c_locale_begin(&locale)) {
-        fclose(f);
-        return wf_error_set(err, WEFT_ERR_NOMEM, "out of memory for the trace %s", path);
-    }
+    json_t *json = wf_json_text(text);
+    char *string = json ? wf_json_dumps(json, JSON_ENCODE_ANY) : NULL;
+    if (string)
+        fputs(string, f);
+    free(string);
+    json_decref(json);
+    return string != NULL;
+}
+
+static bool put_slice(FILE *f, int worker, const slice *s)
+{
+    fputs(",\n{\"name\": ", f);
+    bool good = put_text(f, s->op);
+    fprintf(f,
+            ", \"ph\": \"X\", \"pid\": 1, \"tid\": %d, \"ts\": %.3f, \"dur\": %.3f, "
+            "\"args\": {\"module\": ",
+            worker, s->start * 1e6, (s->end - s->start) * 1e6);
+    good = put_text(f, s->path) && good;
+    fprintf(f, ", \"tile\": %lld}}", (long long)s->tile);
+    return good;
+}
+
+/* False: memory was out. */
+static bool put_rows(FILE *f, const wf_trace *t)
+{
+    bool good = true;
     fputs("{\"displayTimeUnit\": \"ms\", \"traceEvents\": [\n", f);
     for (int w = 0; w < t->workers; w++) {
         fprintf(f,
                 "%s{\"name\": \"thread_name\", \"ph\": \"M\", \"pid\": 1, \"tid\": %d, "
                 "\"args\": {\"name\": \"worker %d\"}}",
                 w ? ",\n" : "", w, w);
-        for (int i = 0; i < t->rows[w].n; i++) {
-            const slice *s = &t->rows[w].slices[i];
-            fprintf(f,
-                    ",\n{\"name\": \"%s\", \"ph\": \"X\", \"pid\": 1, \"tid\": %d, "
-                    "\"ts\": %.3f, \"dur\": %.3f, \"args\": {\"module\": \"%s\", \"tile\": %lld}}",
-                    s->op, w, s->start * 1e6, (s->end - s->start) * 1e6, s->path,
-                    (long long)s->tile);
-        }
+        for (int i = 0; i < t->rows[w].n && good; i++)
+            good = put_slice(f, w, &t->rows[w].slices[i]);
     }
     fputs("\n]}\n", f);
-    wf_c_locale_end(&locale);
-    if (fclose(f) != 0)
+    return good;
+}
+
+weft_status wf_trace_write(wf_trace *t, const char *path, weft_error *err)
+{
+    wf_c_locale locale;
+    int slices = 0;
+    for (int w = 0; w < t->workers; w++)
+        slices += t->rows[w].n;
+    if (t->written == slices + 1)
+        return WEFT_OK;
+    FILE *f = fopen(path, "we");
+    if (!f)
         return wf_error_set(err, WEFT_ERR_IO, "trace: cannot write %s: %s", path, strerror(errno));
+    bool good = wf_c_locale_begin(&locale);
+    if (good) {
+        good = put_rows(f, t);
+        wf_c_locale_end(&locale);
+    }
+    errno = 0;
+    bool failed = fflush(f) != 0 || ferror(f);
+    int error = errno;
+    if (fclose(f) != 0 && !failed) {
+        failed = true;
+        error = errno;
+    }
+    if (!good)
+        return wf_error_set(err, WEFT_ERR_NOMEM, "out of memory for the trace %s", path);
+    if (failed)
+        return wf_error_set(err, WEFT_ERR_IO, "trace: cannot write %s: %s", path,
+                            strerror(error ? error : EIO));
+    t->written = slices + 1;
     return WEFT_OK;
 }
