@@ -12,13 +12,18 @@ weft_status wf_run_log_step(weft_run *run, const weft_progress *p, int64_t total
 weft_status wf_run_log_epoch(weft_run *run, const weft_epoch *epoch, weft_error *err);
 /* Appends the last line to log.jsonl: "finished", "interrupted" or "failed", and why. */
 weft_status wf_run_log_end(weft_run *run, const char *status, const char *message, weft_error *err);
+/* To be called once there are weights: until then an old run that is to be overwritten stays in the
+ * directory, and this one's files are in a folder of it. */
+weft_status wf_run_publish(weft_run *run, weft_error *err);
+/* Where the run's files are now. */
+const char *wf_run_folder(const weft_run *run);
 /* Marks the directory as worth keeping: a step was trained. */
 void wf_run_keep(weft_run *run);
 
 /* Writes result.json. NaN is written as null. */
 weft_status wf_run_write_result(weft_run *run, const weft_train_result *result, weft_error *err);
 
-/* "<directory>/<name>", owned by the caller (wf_free); NULL when memory is out. */
+/* "<folder>/<name>", owned by the caller (wf_free); NULL when memory is out. */
 char *wf_run_file(const weft_run *run, const char *name);
 
 #endif

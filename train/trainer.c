@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "engine/context/c_locale.h"
 #include "engine/context/error.h"
 #include "engine/memory/alloc.h"
 #include "train/feed.h"
@@ -151,9 +152,12 @@ static weft_status train_batch(trainer *t, wf_feed_slot batch, int64_t count, in
         char where[128];
         int n = snprintf(where, sizeof(where), "epoch %lld, step %lld", (long long)t->epoch,
                          (long long)step);
-        if (weft_error_status(t->ctx) == WEFT_ERR_NUMERIC)
+        wf_c_locale locale;
+        if (weft_error_status(t->ctx) == WEFT_ERR_NUMERIC && wf_c_locale_begin(&locale)) {
             snprintf(where + n, sizeof(where) - (size_t)n,
                      ": the loss is not finite (learning rate %g)", t->lr);
+            wf_c_locale_end(&locale);
+        }
         return wf_take_error(t->ctx, status, where, t->err);
     }
     t->done++;
@@ -219,7 +223,7 @@ static weft_status evaluate(trainer *t)
     t->tested = true;
     if (!t->opts->run)
         return WEFT_OK;
-    return wf_evaluation_write(weft_run_path(t->opts->run), &t->test,
+    return wf_evaluation_write(wf_run_folder(t->opts->run), &t->test,
                                weft_loader_get_dataset(t->opts->test), t->epoch, t->err);
 }
 
@@ -236,10 +240,10 @@ static weft_status save_weights(trainer *t, const char *name)
     if (!path)
         return wf_error_set(t->err, WEFT_ERR_NOMEM, "out of memory while saving weights");
     weft_status status = weft_module_save_with(t->model, path, t->opts->meta, t->opts->n_meta);
-    if (status != WEFT_OK)
-        wf_take_error(t->model->ctx, status, NULL, t->err);
     wf_free(path);
-    return status;
+    if (status != WEFT_OK)
+        return wf_take_error(t->model->ctx, status, NULL, t->err);
+    return wf_run_publish(t->opts->run, t->err);
 }
 
 /* The first of equals stays the best: it took the least training. */
@@ -313,7 +317,7 @@ static weft_status finish_run(trainer *t)
     weft_train_result r = result_of(t);
     WF_TRY(wf_run_log_end(t->opts->run, "finished", NULL, t->err));
     /* A report that cannot be written is an error, but the run is finished all the same. */
-    weft_status reported = weft_run_write_report(weft_run_path(t->opts->run), t->err);
+    weft_status reported = weft_run_write_report(wf_run_folder(t->opts->run), t->err);
     WF_TRY(wf_run_write_result(t->opts->run, &r, t->err));
     return reported;
 }
@@ -331,7 +335,7 @@ static void abandon_run(trainer *t, weft_status status)
     save_weights(t, "weights.safetensors");
     wf_run_log_end(t->opts->run, status == WEFT_ERR_INTERRUPTED ? "interrupted" : "failed",
                    err->text, &ignored);
-    weft_run_write_report(weft_run_path(t->opts->run), &ignored);
+    weft_run_write_report(wf_run_folder(t->opts->run), &ignored);
     t->err = err;
 }
 

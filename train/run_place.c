@@ -1,0 +1,267 @@
+/* Makes, locks and cleans a run's directory. See run_place.h. Single-threaded. */
+#include "train/run_place.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "engine/context/error.h"
+#include "engine/files/atomic_file.h"
+#include "engine/files/file_lock.h"
+#include "engine/memory/alloc.h"
+
+/* Everything a run may leave, result.json first: without it the rest is an unfinished run. */
+static const char *const run_files[] = {"result.json",         "config.json",
+                                        "log.jsonl",           "summary.csv",
+                                        "weights.safetensors", "weights_best.safetensors",
+                                        "evaluation.json",     "report.html",
+                                        "curve.svg",           "wisdom.json"};
+enum { N_RUN_FILES = sizeof(run_files) / sizeof(run_files[0]) };
+
+#define LOCK ".weft-lock"
+#define NEW_RUN ".weft-new"
+#define SWAP ".weft-swap"
+#define MOVE ".weft-move"
+
+static weft_status fail_io(weft_error *err, const char *what, const char *path)
+{
+    return wf_error_set(err, WEFT_ERR_IO, "cannot %s %s: %s", what, path, strerror(errno));
+}
+
+static weft_status fail_nomem(weft_error *err)
+{
+    return wf_error_set(err, WEFT_ERR_NOMEM, "out of memory while making the run's directory");
+}
+
+static int open_folder(int dir, const char *name)
+{
+    return openat(dir, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+}
+
+static bool exists(int dir, const char *name)
+{
+    return faccessat(dir, name, F_OK, AT_SYMLINK_NOFOLLOW) == 0;
+}
+
+/* ---- making ---------------------------------------------------------------------------------- */
+
+/* Sets *made when the last component did not exist before. */
+static int make_directories(char *path, bool *made)
+{
+    for (char *c = path + 1; *c; c++) {
+        if (*c != '/')
+            continue;
+        *c = '\0';
+        int failed = mkdir(path, 0777);
+        *c = '/';
+        if (failed && errno != EEXIST)
+            return -1;
+    }
+    *made = mkdir(path, 0777) == 0;
+    struct stat st;
+    if (!*made && errno != EEXIST)
+        return -1;
+    if (stat(path, &st) != 0)
+        return -1;
+    if (!S_ISDIR(st.st_mode)) {
+        errno = ENOTDIR;
+        return -1;
+    }
+    return 0;
+}
+
+/* The directory of opts, or, numbered, the first of path, path-2, ... that did not exist. */
+static weft_status make_directory(wf_run_place *p, const weft_run_opts *opts, weft_error *err)
+{
+    for (int i = 1; i < 10000; i++) {
+        wf_free(p->path);
+        p->path = i == 1 ? wf_strdup(opts->path) : wf_asprintf("%s-%d", opts->path, i);
+        if (!p->path)
+            return fail_nomem(err);
+        size_t n = strlen(p->path);
+        while (n > 1 && p->path[n - 1] == '/')
+            p->path[--n] = '\0';
+        if (make_directories(p->path, &p->made) != 0)
+            return fail_io(err, "make the directory", p->path);
+        if (!p->made && opts->numbered)
+            continue;
+        p->top = open(p->path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+        return p->top < 0 ? fail_io(err, "open the directory", p->path) : WEFT_OK;
+    }
+    return wf_error_set(err, WEFT_ERR_STATE, "%s and 9999 numbers after it exist", opts->path);
+}
+
+/* ---- locking --------------------------------------------------------------------------------- */
+
+/* Who holds the lock, for the error of those who come second. */
+static void sign(int fd)
+{
+    char host[65] = "", text[128];
+    gethostname(host, sizeof(host) - 1);
+    int n = snprintf(text, sizeof(text), "process %ld on %s", (long)getpid(), host);
+    if (ftruncate(fd, 0) != 0 || write(fd, text, (size_t)n) != n)
+        return; /* the lock holds all the same */
+}
+
+static weft_status in_use(const wf_run_place *p, int fd, weft_error *err)
+{
+    char holder[128];
+    ssize_t n = pread(fd, holder, sizeof(holder) - 1, 0);
+    holder[n > 0 ? n : 0] = '\0';
+    return wf_error_set(err, WEFT_ERR_STATE,
+                        "%s is in use by a run that is still going%s%s%s; choose another directory",
+                        p->path, *holder ? " (" : "", holder, *holder ? ")" : "");
+}
+
+/* Where no lock can be had (some network file systems; a directory that cannot be written, which
+ * the first file will tell) the run goes on without. */
+static weft_status lock(wf_run_place *p, weft_error *err)
+{
+    for (int tries = 0; tries < 1000; tries++) {
+        int fd = openat(p->top, LOCK, O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0666);
+        if (fd < 0)
+            return WEFT_OK;
+        wf_lock_result result = wf_lock_file(fd);
+        if (result == WF_LOCKED && wf_lock_is_named(fd, p->top, LOCK)) {
+            sign(fd);
+            p->lock = fd;
+            return WEFT_OK;
+        }
+        weft_status status = result == WF_LOCK_BUSY ? in_use(p, fd, err) : WEFT_OK;
+        if (result == WF_LOCK_NONE)
+            unlinkat(p->top, LOCK, 0);
+        close(fd);
+        if (result != WF_LOCKED)
+            return status;
+    }
+    return wf_error_set(err, WEFT_ERR_STATE, "%s is in use by other runs", p->path);
+}
+
+static void unlock(wf_run_place *p)
+{
+    if (p->lock < 0)
+        return;
+    unlinkat(p->top, LOCK, 0); /* while it is held: see wf_lock_is_named */
+    close(p->lock);
+    p->lock = -1;
+}
+
+/* ---- cleaning and replacing ------------------------------------------------------------------ */
+
+static void remove_folder(int top, const char *name)
+{
+    int dir = open_folder(top, name);
+    if (dir < 0)
+        return;
+    for (int i = 0; i < N_RUN_FILES; i++)
+        unlinkat(dir, run_files[i], 0);
+    close(dir);
+    unlinkat(top, name, AT_REMOVEDIR);
+}
+
+/* Finishes what wf_run_place_publish began; 0 or -1 with errno. */
+static int finish_swap(int top)
+{
+    int dir = open_folder(top, SWAP), failed = 0;
+    if (dir >= 0) {
+        for (int i = 0; i < N_RUN_FILES && !failed; i++)
+            if (!exists(dir, run_files[i]))
+                failed = unlinkat(top, run_files[i], 0) != 0 && errno != ENOENT;
+        close(dir);
+        failed = failed || renameat(top, SWAP, top, MOVE) != 0;
+    }
+    dir = failed ? -1 : open_folder(top, MOVE);
+    if (dir >= 0) {
+        for (int i = 0; i < N_RUN_FILES && !failed; i++)
+            failed = renameat(dir, run_files[i], top, run_files[i]) != 0 && errno != ENOENT;
+        close(dir);
+        if (!failed)
+            remove_folder(top, MOVE);
+    }
+    return failed ? -1 : 0;
+}
+
+/* What a killed run left; only with the lock, so that it is no live one's. */
+static void clean(const wf_run_place *p)
+{
+    char *inside = wf_asprintf("%s/" NEW_RUN, p->path);
+    wf_atomic_clean(p->path, run_files, N_RUN_FILES);
+    if (inside)
+        wf_atomic_clean(inside, run_files, N_RUN_FILES);
+    wf_free(inside);
+    remove_folder(p->top, NEW_RUN);
+    finish_swap(p->top);
+}
+
+/* Chooses where the files go: the directory, or, where it holds a run that is to be replaced, a
+ * folder of it. */
+static weft_status choose_folder(wf_run_place *p, bool overwrite, weft_error *err)
+{
+    int held = 0;
+    while (held < N_RUN_FILES && !exists(p->top, run_files[held]))
+        held++;
+    if (held < N_RUN_FILES && !overwrite)
+        return wf_error_set(
+            err, WEFT_ERR_STATE,
+            "%s already holds a run (%s); choose another directory, or overwrite it", p->path,
+            run_files[held]);
+    p->folder = held < N_RUN_FILES ? wf_asprintf("%s/" NEW_RUN, p->path) : wf_strdup(p->path);
+    if (!p->folder)
+        return fail_nomem(err);
+    if (held < N_RUN_FILES && mkdirat(p->top, NEW_RUN, 0777) != 0 && errno != EEXIST)
+        return fail_io(err, "make the directory", p->folder);
+    p->dir = openat(p->top, held < N_RUN_FILES ? NEW_RUN : ".",
+                    O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    p->ours = p->dir >= 0;
+    return p->ours ? WEFT_OK : fail_io(err, "open the directory", p->folder);
+}
+
+weft_status wf_run_place_open(wf_run_place *p, const weft_run_opts *opts, weft_error *err)
+{
+    *p = (wf_run_place){.top = -1, .dir = -1, .lock = -1};
+    weft_status status = make_directory(p, opts, err);
+    if (status == WEFT_OK)
+        status = lock(p, err);
+    if (status == WEFT_OK && p->lock >= 0)
+        clean(p);
+    if (status == WEFT_OK)
+        status = choose_folder(p, opts->overwrite, err);
+    if (status != WEFT_OK)
+        wf_run_place_close(p, false);
+    return status;
+}
+
+weft_status wf_run_place_publish(wf_run_place *p, weft_error *err)
+{
+    if (strcmp(p->folder, p->path) == 0)
+        return WEFT_OK;
+    if (renameat(p->top, NEW_RUN, p->top, SWAP) != 0)
+        return fail_io(err, "replace the run in", p->path);
+    p->ours = false; /* from here on nothing of it is taken back */
+    if (finish_swap(p->top) != 0)
+        return fail_io(err, "replace the run in", p->path);
+    strcpy(p->folder, p->path); /* the shorter of the two */
+    return WEFT_OK;
+}
+
+void wf_run_place_close(wf_run_place *p, bool keep)
+{
+    bool waits = p->folder && strcmp(p->folder, p->path) != 0;
+    for (int i = 0; i < N_RUN_FILES && p->ours && (waits || !keep); i++)
+        unlinkat(p->dir, run_files[i], 0);
+    if (waits && p->ours)
+        unlinkat(p->top, NEW_RUN, AT_REMOVEDIR);
+    unlock(p);
+    if (p->dir >= 0)
+        close(p->dir);
+    if (p->top >= 0)
+        close(p->top);
+    if (p->made && !keep)
+        rmdir(p->path); /* what it holds of others keeps it */
+    wf_free(p->folder);
+    wf_free(p->path);
+    *p = (wf_run_place){.top = -1, .dir = -1, .lock = -1};
+}
