@@ -13,6 +13,7 @@
 #include "engine/memory/alloc.h"
 
 #define DEFAULT_COUNT 4096
+#define MOST_IMAGES 10000000 /* made anew in each pass: more than this is a slip of the keyboard */
 #define GRID 4 /* the pattern has GRID x GRID cells a channel: Philox makes 16 bytes at a time */
 #define PATTERN_SEED 0x57656674u
 
@@ -60,6 +61,10 @@ weft_status wf_synthetic_open(const char *text, weft_split split, weft_dataset *
                             "%.200s: expected synthetic:CxHxW:classes or "
                             "synthetic:CxHxW:classes:count, as synthetic:3x32x32:10",
                             text);
+    if (count > MOST_IMAGES)
+        return wf_error_set(err, WEFT_ERR_INVALID,
+                            "%.200s: %" PRId64 " images; at most %d can be made up", text, count,
+                            MOST_IMAGES);
     if (split != WEFT_SPLIT_TRAIN)
         count = (count + 3) / 4;
     size_t sample_bytes;
