@@ -33,18 +33,18 @@ static void print_result(const session *s, const weft_dataset *ds, const weft_ev
     cli_loss(r->loss, loss, sizeof(loss));
     if (isfinite(r->acc5)) /* of five classes or fewer all images would count */
         snprintf(top5, sizeof(top5), "  top-5 %.2f%%", r->acc5);
-    printf("images %lld  loss %s  top-1 %.2f%%%s  %.0f img/s\n", (long long)r->images, loss,
-           r->acc1, top5, r->img_per_s);
+    cli_print(stdout, "images %lld  loss %s  top-1 %.2f%%%s  %.0f img/s\n", (long long)r->images,
+              loss, r->acc1, top5, r->img_per_s);
     if (r->nan_images)
-        printf("note  the outputs for %lld images hold a NaN: these count as wrong\n",
-               (long long)r->nan_images);
+        cli_print(stdout, "note  the outputs for %lld images hold a NaN: these count as wrong\n",
+                  (long long)r->nan_images);
     if (o->per_class || few)
         print_classes(stdout, r, names);
     if (r->confusion && (o->confusion || few))
         print_confusion(stdout, r, names, terminal);
     if (o->confusion && !r->confusion)
-        printf("note  no confusion matrix: %d classes, %d at most\n", r->classes,
-               WEFT_CONFUSION_CLASSES);
+        cli_print(stdout, "note  no confusion matrix: %d classes, %d at most\n", r->classes,
+                  WEFT_CONFUSION_CLASSES);
 }
 
 /* ---- files ----------------------------------------------------------------------------------- */
@@ -170,6 +170,5 @@ int cmd_eval(const cli_options *options)
     if (status == 0)
         status = eval_data(&s, ds);
     weft_dataset_destroy(ds);
-    session_done(&s);
-    return status;
+    return session_done(&s, status);
 }

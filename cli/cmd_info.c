@@ -8,12 +8,11 @@ int cmd_info(const cli_options *options)
     int status = session_open_context(&s);
     if (status == 0 && weft_info(s.ctx, stdout))
         status = session_fail(&s);
-    session_done(&s);
-    return status;
+    return session_done(&s, status);
 }
 
 int cmd_version(const cli_options *options)
 {
-    printf("weft %s\n", weft_version());
+    cli_print(stdout, "weft %s\n", weft_version());
     return 0;
 }

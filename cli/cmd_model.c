@@ -41,8 +41,7 @@ int cmd_summary(const cli_options *options)
         if (weft_module_summary_with(s.model, input, &opts, stdout))
             status = session_fail(&s);
     }
-    session_done(&s);
-    return status;
+    return session_done(&s, status);
 }
 
 static weft_status explain(void *user)
@@ -62,8 +61,7 @@ int cmd_explain(const cli_options *options)
             status = session_fail(&s);
     }
     weft_optimizer_destroy(optimizer);
-    session_done(&s);
-    return status;
+    return session_done(&s, status);
 }
 
 int cmd_tune(const cli_options *options)
@@ -74,6 +72,5 @@ int cmd_tune(const cli_options *options)
     int status = open_model(&s, "tune", options, size);
     if (status == 0)
         status = step_tune(&s, size, &result);
-    session_done(&s);
-    return status;
+    return session_done(&s, status);
 }

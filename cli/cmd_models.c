@@ -128,6 +128,5 @@ int cmd_models(const cli_options *options)
         print_json(rows, chosen);
     else if (status == 0)
         print_table(rows, chosen);
-    session_done(&s);
-    return status;
+    return session_done(&s, status);
 }

@@ -26,8 +26,8 @@ static int predict(session *s, weft_loader *loader)
         session_fail(s);
         return status == WEFT_ERR_INTERRUPTED ? 128 + signals_seen() : EXIT_FAILED;
     }
-    printf("%lld images, logits of %lld classes in %s\n", (long long)shape.dim[0],
-           (long long)shape.dim[1], s->options->output);
+    cli_print(stdout, "%lld images, logits of %lld classes in %s\n", (long long)shape.dim[0],
+              (long long)shape.dim[1], s->options->output);
     return 0;
 }
 
@@ -42,10 +42,10 @@ static int predict_data(session *s, const weft_dataset *ds)
     if (status)
         return status;
     if (info->dtype == WEFT_U8 && !opts.mean)
-        fprintf(stderr,
-                "weft predict: note: %s does not say how its images were normalised; "
-                "they are scaled to 0..1 only\n",
-                s->options->weights);
+        cli_print(stderr,
+                  "weft predict: note: %s does not say how its images were normalised; "
+                  "they are scaled to 0..1 only\n",
+                  s->options->weights);
     weft_loader *loader = NULL;
     if (weft_loader_create(ds, &opts, &loader, &s->err))
         return session_fail(s);
@@ -79,6 +79,5 @@ int cmd_predict(const cli_options *options)
     if (status == 0)
         status = predict_data(&s, ds);
     weft_dataset_destroy(ds);
-    session_done(&s);
-    return status;
+    return session_done(&s, status);
 }

@@ -10,6 +10,6 @@ int cmd_report(const cli_options *options)
     session failed = {.command = "report", .err = WEFT_ERROR_INIT};
     if (weft_run_write_report(options->run_dir, &failed.err))
         return session_fail(&failed);
-    printf("%s/report.html\n%s/curve.svg\n", options->run_dir, options->run_dir);
+    cli_print(stdout, "%s/report.html\n%s/curve.svg\n", options->run_dir, options->run_dir);
     return 0;
 }

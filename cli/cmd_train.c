@@ -152,20 +152,9 @@ static int read_wisdom(training *t)
         return session_fail(&t->s);
     snprintf(t->wisdom, sizeof t->wisdom, "%s", info.hash);
     if (info.choices)
-        printf("note  %d choices of kernels by wisdom, hash %s%s%s\n", info.choices, info.hash,
-               info.path ? ", from " : "", info.path ? info.path : "");
+        cli_print(stdout, "note  %d choices of kernels by wisdom, hash %s%s%s\n", info.choices,
+                  info.hash, info.path ? ", from " : "", info.path ? info.path : "");
     return 0;
-}
-
-/* The run's results depend on wisdom, so it keeps a copy: --wisdom RUN/wisdom.json repeats it. */
-static int write_wisdom(training *t)
-{
-    char path[4096];
-    weft_wisdom_info info;
-    if (weft_wisdom_get_info(t->s.ctx, &info))
-        return session_fail(&t->s);
-    snprintf(path, sizeof path, "%s/wisdom.json", weft_run_path(t->run));
-    return info.choices && weft_wisdom_save(t->s.ctx, path) ? session_fail(&t->s) : 0;
 }
 
 /* Measuring may fail to be kept, but that does not keep anyone from training. */
@@ -190,8 +179,16 @@ static int open_run(training *t)
         .path = asked ? asked : path, .numbered = !asked, .overwrite = t->options->overwrite};
     if (weft_run_create(&opts, &t->run, &t->s.err))
         return session_fail(&t->s);
-    int status = write_config(t);
-    return status ? status : write_wisdom(t);
+    return write_config(t);
+}
+
+/* A run that was asked to stop before its first step leaves no directory. */
+static int stopped_early(training *t)
+{
+    if (!signals_seen())
+        return 0;
+    cli_print(stderr, "weft train: interrupted before the first step\n");
+    return 128 + signals_seen();
 }
 
 /* ---- training -------------------------------------------------------------------------------- */
@@ -223,17 +220,18 @@ static void print_start(const training *t)
     const weft_dataset_info *test = weft_dataset_get_info(t->test_data);
     int64_t all = weft_parameter_count(t->s.model, false);
     int64_t trained = weft_parameter_count(t->s.model, true);
-    printf("model %s, %lld parameters", t->s.model_name, (long long)all);
+    cli_print(stdout, "model %s, %lld parameters", t->s.model_name, (long long)all);
     if (trained < all)
-        printf(", of which %lld are trained", (long long)trained);
-    printf("\n");
-    printf("data  %s: %lld training and %lld test images of %dx%dx%d, %d classes\n",
-           t->options->data_path, (long long)train->count, (long long)test->count, train->channels,
-           train->height, train->width, train->classes);
+        cli_print(stdout, ", of which %lld are trained", (long long)trained);
+    cli_print(stdout, "\n");
+    cli_print(stdout, "data  %s: %lld training and %lld test images of %dx%dx%d, %d classes\n",
+              t->options->data_path, (long long)train->count, (long long)test->count,
+              train->channels, train->height, train->width, train->classes);
     if (train->only_split)
-        printf("note  the data have one split: the test images are the training images\n");
-    printf("run   %s, %d threads, %s\n", weft_run_path(t->run), weft_threads(t->s.ctx),
-           weft_isa_name(weft_context_isa(t->s.ctx)));
+        cli_print(stdout,
+                  "note  the data have one split: the test images are the training images\n");
+    cli_print(stdout, "run   %s, %d threads, %s\n", weft_run_path(t->run), weft_threads(t->s.ctx),
+              weft_isa_name(weft_context_isa(t->s.ctx)));
     fflush(stdout);
 }
 
@@ -248,12 +246,13 @@ static int print_end(training *t, weft_status status, const weft_train_result *r
     }
     cli_loss(r->test_loss, loss, sizeof(loss));
     if (r->best_acc1 > r->test_acc1)
-        printf("best %.2f%% after epoch %lld: weights_best.safetensors\n", r->best_acc1,
-               (long long)r->best_epoch);
-    printf("report %s/report.html\n", weft_run_path(t->run));
-    printf("test accuracy %.2f%% (loss %s) after %lld epoch%s in %s, %.0f img/s; in %s\n",
-           r->test_acc1, loss, (long long)r->epochs, r->epochs == 1 ? "" : "s", took, r->img_per_s,
-           weft_run_path(t->run));
+        cli_print(stdout, "best %.2f%% after epoch %lld: weights_best.safetensors\n", r->best_acc1,
+                  (long long)r->best_epoch);
+    cli_print(stdout, "report %s/report.html\n", weft_run_path(t->run));
+    cli_print(stdout,
+              "test accuracy %.2f%% (loss %s) after %lld epoch%s in %s, %.0f img/s; in %s\n",
+              r->test_acc1, loss, (long long)r->epochs, r->epochs == 1 ? "" : "s", took,
+              r->img_per_s, weft_run_path(t->run));
     return 0;
 }
 
@@ -292,7 +291,6 @@ static int train(training *t)
     weft_train_result result = {0};
     print_start(t);
     cli_progress_init(&t->progress, stdout);
-    signals_catch();
     weft_status status = weft_train(t->s.model, &opts, &result, &t->s.err);
     return print_end(t, status, &result);
 }
@@ -313,8 +311,12 @@ int cmd_train(const cli_options *options)
         status = tune(&t);
     if (status == 0)
         status = read_wisdom(&t);
-    if (status == 0)
+    if (status == 0) {
+        signals_catch(); /* before there is anything to clean up, a signal may just end it */
         status = open_run(&t);
+    }
+    if (status == 0)
+        status = stopped_early(&t);
     if (status == 0)
         status = train(&t);
     weft_run_destroy(t.run);
@@ -323,6 +325,5 @@ int cmd_train(const cli_options *options)
     weft_loader_destroy(t.test);
     weft_dataset_destroy(t.train_data);
     weft_dataset_destroy(t.test_data);
-    session_done(&t.s);
-    return status;
+    return session_done(&t.s, status);
 }

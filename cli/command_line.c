@@ -1,9 +1,25 @@
-/* Quotes what a shell would not take as it is. */
+/* Quotes what a shell would not take as it is. Text with control characters or bytes that are not
+ * UTF-8 becomes $'...', as bash and zsh read it, so that the line can be shown and pasted. */
 #include "command_line.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+#include <weft/status.h>
+
+static void put_escaped(FILE *out, const char *word)
+{
+    fputs("$'", out);
+    for (; *word; word++) {
+        unsigned char c = (unsigned char)*word;
+        if (c < 0x20 || c >= 0x7f)
+            fprintf(out, "\\%03o", c); /* of a fixed length, whatever follows */
+        else
+            fprintf(out, c == '\'' || c == '\\' ? "\\%c" : "%c", c);
+    }
+    fputc('\'', out);
+}
 
 static void put(FILE *out, const char *word)
 {
@@ -11,6 +27,10 @@ static void put(FILE *out, const char *word)
                                 "_-+=:,./@%";
     if (*word && word[strspn(word, plain)] == '\0') {
         fputs(word, out);
+        return;
+    }
+    if (weft_quote(word, NULL, 0) != strlen(word)) {
+        put_escaped(out, word);
         return;
     }
     fputc('\'', out);

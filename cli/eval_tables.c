@@ -17,27 +17,37 @@ static int characters(const char *text)
     return n;
 }
 
-/* Names come with the data: what could move a terminal's cursor is not written. */
+/* A class's name as it is printed: quoted, of at most MOST_NAME characters. */
+typedef struct short_name {
+    char text[4 * MOST_NAME + 1];
+} short_name;
+
+static short_name shorten(const char *name)
+{
+    short_name l;
+    weft_quote(name, l.text, sizeof(l.text));
+    char *end = l.text;
+    for (int n = 0; *end && (n += (*end & 0xc0) != 0x80) <= MOST_NAME; end++)
+        ;
+    *end = '\0';
+    return l;
+}
+
 static void put_name(FILE *out, const char *name, int width)
 {
-    int n = 0;
-    for (const unsigned char *c = (const unsigned char *)name; *c; c++) {
-        n += (*c & 0xc0) != 0x80;
-        if (n > MOST_NAME)
-            break;
-        fputc(*c < 0x20 || *c == 0x7f ? '?' : *c, out);
-    }
-    fprintf(out, "%*s", width > n ? width - n : 0, "");
+    short_name l = shorten(name);
+    int n = characters(l.text);
+    fprintf(out, "%s%*s", l.text, width > n ? width - n : 0, "");
 }
 
 static int name_width(const weft_eval_result *r, const char *const *names)
 {
     int width = 0;
     for (int k = 0; names && k < r->classes; k++) {
-        int n = characters(names[k]);
+        int n = characters(shorten(names[k]).text);
         width = n > width ? n : width;
     }
-    return width > MOST_NAME ? MOST_NAME : width;
+    return width;
 }
 
 /* "  3 Dress      ": a class by number and, where there is one, name. */

@@ -1,14 +1,19 @@
 /* The `weft` command: finds the command, parses its flags, runs it.
  *
- * Exit status: 0 done; 1 it failed; 2 the command line makes no sense; 130 and 143 ended by SIGINT
- * and SIGTERM. Errors are one line on stderr. */
+ * Exit status: 0 done; 1 it failed; 2 the command line makes no sense; 128 and a signal's number:
+ * ended by it (signals.h). Errors are one line on stderr. */
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <weft/context.h>
 
 #include "commands.h"
 #include "session.h"
+#include "signals.h"
 
 typedef struct command {
     const char *name;
@@ -74,9 +79,9 @@ static int unknown_command(const char *name)
         names[i] = commands[i].name;
     const char *near = cli_nearest(name, names, N_COMMANDS);
     if (near)
-        fprintf(stderr, "weft: unknown command '%s'; did you mean %s?\n", name, near);
+        cli_print(stderr, "weft: unknown command '%s'; did you mean %s?\n", name, near);
     else
-        fprintf(stderr, "weft: unknown command '%s'; `weft help` lists them\n", name);
+        cli_print(stderr, "weft: unknown command '%s'; `weft help` lists them\n", name);
     return EXIT_USAGE;
 }
 
@@ -98,7 +103,7 @@ static int run(const command *c, int argc, char **argv)
     cli_options options;
     char error[512];
     if (!cli_parse(c->bit, argc - 2, argv + 2, &options, error, sizeof(error))) {
-        fprintf(stderr, "weft %s: %s\n", c->name, error);
+        cli_print(stderr, "weft %s: %s\n", c->name, error);
         return EXIT_USAGE;
     }
     if (options.help) {
@@ -110,9 +115,37 @@ static int run(const command *c, int argc, char **argv)
     return c->run(&options);
 }
 
+/* Started without stdin, stdout or stderr, the first files that are opened would get their numbers,
+ * and what is printed would end up in log.jsonl. */
+static bool open_standard_files(void)
+{
+    for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++)
+        if (fcntl(fd, F_GETFD) < 0 &&
+            open("/dev/null", fd == STDIN_FILENO ? O_RDONLY : O_WRONLY) != fd)
+            return false;
+    return true;
+}
+
+/* What was printed counts only once it is written; `status` where nothing was lost. Where nobody
+ * reads any more (`weft train | head -1`) the work has been done all the same. */
+static int flush_output(int status)
+{
+    errno = 0;
+    bool lost = fflush(stdout) != 0 || ferror(stdout);
+    int error = errno ? errno : EIO; /* a flush that failed before forgets why */
+    struct pollfd out = {.fd = STDOUT_FILENO};
+    if (!lost || status != 0 || (poll(&out, 1, 0) == 1 && (out.revents & POLLERR)))
+        return status;
+    cli_print(stderr, "weft: standard output: %s\n", strerror(error));
+    return EXIT_FAILED;
+}
+
 int main(int argc, char **argv)
 {
     int status;
+    if (!open_standard_files())
+        return EXIT_FAILED;
+    signals_begin();
     if (argc < 2) {
         print_usage(stderr);
         return EXIT_USAGE;
@@ -126,10 +159,5 @@ int main(int argc, char **argv)
         status = run(find(name), argc, argv);
     else
         return unknown_command(name);
-    /* What was printed counts only once it is written. */
-    if (fflush(stdout) != 0 && status == 0) {
-        perror("weft: standard output");
-        status = EXIT_FAILED;
-    }
-    return status;
+    return flush_output(status);
 }

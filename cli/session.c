@@ -14,19 +14,26 @@ int session_usage(const session *s, const char *format, ...)
 {
     va_list args;
     va_start(args, format);
-    fprintf(stderr, "weft %s: ", s->command);
-    vfprintf(stderr, format, args);
-    fputc('\n', stderr);
+    cli_print(stderr, "weft %s: ", s->command);
+    cli_vprint(stderr, format, args);
+    cli_print(stderr, "\n");
     va_end(args);
     return EXIT_USAGE;
 }
 
+void session_print_error(const session *s)
+{
+    cli_print(stderr, "weft %s: ", s->command);
+    weft_print_error(s->ctx, stderr); /* quotes it */
+}
+
 int session_fail(const session *s)
 {
-    const char *text = s->err.status != WEFT_OK                         ? s->err.text
-                       : s->ctx && weft_error_status(s->ctx) != WEFT_OK ? weft_error_text(s->ctx)
-                                                                        : "internal error";
-    fprintf(stderr, "weft %s: %s\n", s->command, text);
+    if (s->err.status == WEFT_OK && s->ctx && weft_error_status(s->ctx) != WEFT_OK)
+        session_print_error(s);
+    else
+        cli_print(stderr, "weft %s: %s\n", s->command,
+                  s->err.status != WEFT_OK ? s->err.text : "internal error");
     return EXIT_FAILED;
 }
 
@@ -81,13 +88,22 @@ int session_init(session *s, const char *command, const cli_options *options)
     return session_choose_model(s);
 }
 
-void session_done(session *s)
+int session_done(session *s, int status)
 {
     weft_module_unref(s->model);
+    if (s->ctx) {
+        weft_error_clear(s->ctx); /* it has been printed */
+        if (weft_trace_write(s->ctx) != WEFT_OK) {
+            session_print_error(s);
+            status = status ? status : EXIT_FAILED;
+        }
+        weft_set_message_handler(s->ctx, NULL, NULL); /* which would tell it again */
+    }
     weft_context_destroy(s->ctx);
     weft_safetensors_close(s->weights);
     free(s->norm.mean);
     free(s->norm.std);
+    return status;
 }
 
 int session_normalise(session *s, const weft_dataset *ds)
@@ -100,8 +116,8 @@ int session_normalise(session *s, const weft_dataset *ds)
         n->std = parse_floats(std, n->channels);
         if (n->mean && n->std)
             return 0;
-        fprintf(stderr, "weft %s: %s: weft.mean and weft.std are not lists of numbers\n",
-                s->command, s->options->weights);
+        cli_print(stderr, "weft %s: %s: weft.mean and weft.std are not lists of numbers\n",
+                  s->command, s->options->weights);
         return EXIT_FAILED;
     }
     if (!ds || weft_dataset_get_info(ds)->dtype != WEFT_U8)
@@ -110,7 +126,7 @@ int session_normalise(session *s, const weft_dataset *ds)
     n->mean = calloc((size_t)n->channels, sizeof(float));
     n->std = calloc((size_t)n->channels, sizeof(float));
     if (!n->mean || !n->std) {
-        fprintf(stderr, "weft %s: out of memory\n", s->command);
+        cli_print(stderr, "weft %s: out of memory\n", s->command);
         return EXIT_FAILED;
     }
     return weft_dataset_mean_std(ds, n->mean, n->std, &s->err) ? session_fail(s) : 0;
@@ -126,13 +142,13 @@ int session_check_output(const session *s, const char *path)
     free(folder);
     if (writable)
         return 0;
-    fprintf(stderr, "weft %s: cannot write %s: %s\n", s->command, path, strerror(errno));
+    cli_print(stderr, "weft %s: cannot write %s: %s\n", s->command, path, strerror(errno));
     return EXIT_FAILED;
 }
 
 static void print_message(void *user, const char *text)
 {
-    fprintf(stderr, "weft %s: warning: %s\n", ((const session *)user)->command, text);
+    cli_print(stderr, "weft %s: warning: %s\n", ((const session *)user)->command, text);
 }
 
 int session_open_context(session *s)
@@ -159,8 +175,8 @@ int session_loader_opts(const session *s, const weft_dataset_info *info, weft_lo
     if (info->dtype != WEFT_U8 || s->norm.channels == 0)
         return 0;
     if (s->norm.channels != info->channels) {
-        fprintf(stderr, "weft %s: %s was trained on images of %d channels, these have %d\n",
-                s->command, s->options->weights, s->norm.channels, info->channels);
+        cli_print(stderr, "weft %s: %s was trained on images of %d channels, these have %d\n",
+                  s->command, s->options->weights, s->norm.channels, info->channels);
         return EXIT_FAILED;
     }
     opts->mean = s->norm.mean;

@@ -6,6 +6,7 @@
 #include <weft/weft.h>
 
 #include "flags.h"
+#include "print.h"
 
 enum { EXIT_FAILED = 1, EXIT_USAGE = 2 };
 
@@ -35,6 +36,8 @@ typedef struct session {
 
 /* Prints "weft <command>: <message>" on stderr; returns the exit status. */
 int session_usage(const session *s, const char *format, ...) __attribute__((format(printf, 2, 3)));
+/* The same for the context's error, which may have several lines. */
+void session_print_error(const session *s);
 /* The same for the first error of s->err or the context. */
 int session_fail(const session *s);
 
@@ -44,7 +47,8 @@ int session_fail(const session *s);
 int session_check_output(const session *s, const char *path);
 /* Opens --weights, if given, and settles the model's name and options. */
 int session_init(session *s, const char *command, const cli_options *options);
-void session_done(session *s);
+/* Frees everything and writes the trace. Returns `status`, or, where only the trace failed, that. */
+int session_done(session *s, int status);
 /* Finds s->norm: from the weights' metadata, else from `ds` (may be NULL). */
 int session_normalise(session *s, const weft_dataset *ds);
 int session_open_context(session *s);

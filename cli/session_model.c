@@ -163,18 +163,18 @@ static int settle_classes(session *s, const weft_model_opts *sizes, const char *
         return 0; /* what else does not fit is for the loading to tell */
     if (!trains(s) && !s->options->num_classes && of_file >= classes && of_file <= 1000000)
         return make_model(s, sizes, (int)of_file);
-    fprintf(stderr, "weft %s: %s is for %lld classes, and %s %lld", s->command, s->options->weights,
-            (long long)of_file, s->options->num_classes ? "--num-classes says" : "the data have",
-            (long long)own);
+    cli_print(stderr, "weft %s: %s is for %lld classes, and %s %lld", s->command,
+              s->options->weights, (long long)of_file,
+              s->options->num_classes ? "--num-classes says" : "the data have", (long long)own);
     if (trains(s) && of_file >= classes)
-        fprintf(stderr,
-                "; --reset-head begins with a new classifier (%s), --num-classes %lld keeps "
-                "the old one\n",
-                head, (long long)of_file);
+        cli_print(stderr,
+                  "; --reset-head begins with a new classifier (%s), --num-classes %lld keeps "
+                  "the old one\n",
+                  head, (long long)of_file);
     else if (trains(s))
-        fprintf(stderr, "; --reset-head begins with a new classifier (%s)\n", head);
+        cli_print(stderr, "; --reset-head begins with a new classifier (%s)\n", head);
     else
-        fputc('\n', stderr);
+        cli_print(stderr, "\n");
     return EXIT_FAILED;
 }
 
@@ -207,23 +207,22 @@ static int load_weights(session *s, const weft_module_list *heads)
                            .left_out = &left_out};
     weft_status status = weft_module_load_with(s->model, s->options->weights, &opts);
     const char *of_file = session_meta(s, "weft.model");
-    if (status == WEFT_ERR_NUMERIC)
-        fprintf(stderr, "weft %s: %s\n  --allow-nan takes them as they are\n", s->command,
-                weft_error_text(s->ctx));
-    else if (status != WEFT_OK && of_file && strcmp(of_file, s->model_name) != 0)
-        fprintf(stderr, "weft %s: %s\n  the file says that it is of %s, not of %s\n", s->command,
-                weft_error_text(s->ctx), of_file, s->model_name);
-    else if (status != WEFT_OK)
-        session_fail(s);
-    if (status != WEFT_OK)
+    if (status != WEFT_OK) {
+        session_print_error(s);
+        if (status == WEFT_ERR_NUMERIC)
+            cli_print(stderr, "  --allow-nan takes them as they are\n");
+        else if (of_file && strcmp(of_file, s->model_name) != 0)
+            cli_print(stderr, "  the file says that it is of %s, not of %s\n", of_file,
+                      s->model_name);
         return EXIT_FAILED;
+    }
     if (left_out > 0) {
         char list[CLI_LIST_TEXT];
-        fprintf(stderr,
-                "weft %s: note: %s holds auxiliary heads (%s), %d tensors that %s is made "
-                "without here\n",
-                s->command, s->options->weights, list_of_prefixes(optional, list, sizeof(list)),
-                left_out, s->model_name);
+        cli_print(stderr,
+                  "weft %s: note: %s holds auxiliary heads (%s), %d tensors that %s is made "
+                  "without here\n",
+                  s->command, s->options->weights, list_of_prefixes(optional, list, sizeof(list)),
+                  left_out, s->model_name);
     }
     return 0;
 }

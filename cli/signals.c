@@ -1,23 +1,54 @@
-/* The one piece of global state: handlers cannot be given any. */
+/* The one piece of global state: handlers cannot be given any. See signals.h. */
 #include "signals.h"
 
 #include <signal.h>
 #include <stddef.h>
 
-static volatile sig_atomic_t seen;
+enum { INTERRUPTS_MEANT = 3 };
 
-static void note(int signal)
+static volatile sig_atomic_t seen, interrupts;
+
+/* Only what is async-signal-safe: two flags, signal and raise. */
+static void note(int number)
 {
-    seen = signal;
+    if (!seen)
+        seen = number;
+    if (number == SIGINT && interrupts < INTERRUPTS_MEANT)
+        interrupts = interrupts + 1;
+    if (interrupts == INTERRUPTS_MEANT) {
+        signal(SIGINT, SIG_DFL);
+        raise(SIGINT); /* blocked here: it ends the process when this returns */
+    }
+}
+
+/* Whoever started this process may have wanted it to go on after a signal. */
+static bool ignored_by_parent(int number)
+{
+    struct sigaction action;
+    return sigaction(number, NULL, &action) == 0 && action.sa_handler == SIG_IGN;
+}
+
+static void ignore(int number)
+{
+    struct sigaction action = {.sa_handler = SIG_IGN};
+    sigemptyset(&action.sa_mask);
+    sigaction(number, &action, NULL);
+}
+
+void signals_begin(void)
+{
+    ignore(SIGXFSZ);
 }
 
 void signals_catch(void)
 {
-    /* Reset on entry: whoever presses ^C twice means it. */
-    struct sigaction action = {.sa_handler = note, .sa_flags = (int)(SA_RESETHAND | SA_RESTART)};
+    static const int stops[] = {SIGINT, SIGTERM, SIGHUP, SIGUSR1, SIGUSR2, SIGXCPU};
+    struct sigaction action = {.sa_handler = note, .sa_flags = SA_RESTART};
     sigemptyset(&action.sa_mask);
-    sigaction(SIGINT, &action, NULL);
-    sigaction(SIGTERM, &action, NULL);
+    for (size_t i = 0; i < sizeof(stops) / sizeof(stops[0]); i++)
+        if (!ignored_by_parent(stops[i]))
+            sigaction(stops[i], &action, NULL);
+    ignore(SIGPIPE);
 }
 
 int signals_seen(void)

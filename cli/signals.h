@@ -1,10 +1,23 @@
-/* SIGINT and SIGTERM: noted, and acted on between two steps. */
+/* Signals: what ends a command between two steps, what it does not die of, what its parent chose.
+ *
+ * SIGINT, SIGTERM, SIGHUP, SIGUSR1, SIGUSR2 and SIGXCPU ask a command to stop: batch systems send
+ * any of them before the time is up. The first is noted; the command stops at the next step, saves,
+ * and exits with 128 and its number. What comes after it changes nothing, so that an impatient
+ * second SIGTERM does not lose what is just being saved; only the third SIGINT, a person at a
+ * terminal, ends the process at once, as SIGKILL does. A signal that the parent had ignored (nohup)
+ * stays ignored. */
 #ifndef CLI_SIGNALS_H
 #define CLI_SIGNALS_H
 
-/* Catches both from now on; a second signal ends the process as usual. */
+#include <stdbool.h>
+
+/* For every command, first of all: a write over the limit of a file's size (RLIMIT_FSIZE) fails
+ * with EFBIG, which is an error with a message, in place of SIGXFSZ, which is a death without. */
+void signals_begin(void);
+/* Catches the signals that ask to stop, from now on, and ignores SIGPIPE: the work goes on where
+ * nobody reads its output any more. */
 void signals_catch(void);
-/* The signal that came, or 0. */
+/* The first signal that came, or 0. */
 int signals_seen(void);
 
 #endif

@@ -45,13 +45,15 @@ static bool on_problem(void *user, const weft_tune_progress *p)
 {
     const bool terminal = isatty(STDERR_FILENO);
     if (p->kernel) {
-        fprintf(stderr, "%s%d/%d  %s: %s %.3f ms", terminal ? "\r\033[K" : "", p->problem,
-                p->problems, p->what, p->kernel, 1e3 * p->seconds);
+        if (terminal)
+            cli_print(stderr, "\r\033[K");
+        cli_print(stderr, "%d/%d  %s: %s %.3f ms", p->problem, p->problems, p->what, p->kernel,
+                  1e3 * p->seconds);
         if (strcmp(p->kernel, p->untuned) != 0)
-            fprintf(stderr, ", instead of %s %.3f ms", p->untuned, 1e3 * p->untuned_seconds);
-        fputc('\n', stderr);
+            cli_print(stderr, ", instead of %s %.3f ms", p->untuned, 1e3 * p->untuned_seconds);
+        cli_print(stderr, "\n");
     } else if (terminal) {
-        fprintf(stderr, "\r\033[K%d/%d  %.60s...", p->problem, p->problems, p->what);
+        cli_print(stderr, "\r\033[K%d/%d  %.60s...", p->problem, p->problems, p->what);
     }
     return !signals_seen();
 }
@@ -78,20 +80,21 @@ int step_tune(const session *s, const int size[3], weft_tune_result *result)
     weft_wisdom_info info;
     bool kept = result->measured == 0 || weft_wisdom_save(s->ctx, NULL) == WEFT_OK;
     if (!kept) {
-        fprintf(stderr, "weft %s: warning: what was measured is not kept: %s\n", s->command,
-                weft_error_text(s->ctx));
+        cli_print(stderr, "weft %s: warning: what was measured is not kept: %s\n", s->command,
+                  weft_error_text(s->ctx));
         weft_error_clear(s->ctx);
     }
     if (weft_wisdom_get_info(s->ctx, &info))
         return session_fail(s);
-    printf("tune  %d problems, %d known, %d measured in %.0f s; another kernel is faster for %d",
-           result->problems, result->known, result->measured, result->seconds, result->better);
+    cli_print(stdout,
+              "tune  %d problems, %d known, %d measured in %.0f s; another kernel is faster for %d",
+              result->problems, result->known, result->measured, result->seconds, result->better);
     if (result->measured)
-        printf(": %.2f -> %.2f ms a step", 1e3 * result->untuned_step_seconds,
-               1e3 * result->step_seconds);
+        cli_print(stdout, ": %.2f -> %.2f ms a step", 1e3 * result->untuned_step_seconds,
+                  1e3 * result->step_seconds);
     if (info.path && kept)
-        printf("; kept in %s", info.path);
-    printf("\n");
+        cli_print(stdout, "; kept in %s", info.path);
+    cli_print(stdout, "\n");
     fflush(stdout);
     return status == WEFT_ERR_INTERRUPTED ? 128 + signals_seen() : kept ? 0 : EXIT_FAILED;
 }
