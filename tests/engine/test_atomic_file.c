@@ -158,6 +158,26 @@ static void a_failed_write_leaves_nothing_behind(void **state)
     free(block);
 }
 
+static void what_killed_writers_left_is_removed_and_live_ones_are_not(void **state)
+{
+    static const char *const dead[] = {"a.tmp-1-0", "a.tmp-99999-12"};
+    static const char *const others[] = {"b.tmp-1-0", "a.tmp-1-", "a.tmp-1-0x", "a.tmp-x-0",
+                                         "a.tmp"};
+    wf_atomic_file *live = NULL;
+    for (int i = 0; i < 2; i++)
+        fclose(fopen(in_scratch(dead[i]), "w"));
+    for (int i = 0; i < 5; i++)
+        fclose(fopen(in_scratch(others[i]), "w"));
+    assert_int_equal(wf_atomic_create(in_scratch("a"), &live, NULL), WEFT_OK);
+    assert_int_equal(files(), 6);
+    assert_int_equal(write_text(in_scratch("a"), "second", NULL), WEFT_OK);
+    assert_int_equal(files(), 7);
+    assert_int_equal(wf_atomic_write(live, "first", 5, NULL), WEFT_OK);
+    assert_int_equal(wf_atomic_commit(live, NULL), WEFT_OK);
+    assert_content("a", "first");
+    assert_int_equal(files(), 6);
+}
+
 static void every_failed_allocation_is_an_error(void **state)
 {
     for (long n = 1;; n++) {
@@ -185,6 +205,7 @@ int main(void)
         TEST(a_symbolic_link_stays_one),
         TEST(what_cannot_be_written_is_one_clear_error),
         TEST(a_failed_write_leaves_nothing_behind),
+        TEST(what_killed_writers_left_is_removed_and_live_ones_are_not),
         TEST(every_failed_allocation_is_an_error),
     };
     return cmocka_run_group_tests(tests, scratch_create, scratch_remove);

@@ -145,6 +145,57 @@ static void files_have_the_same_bytes(void **state)
     }
 }
 
+/* What weft_info and weft_explain write, what a module prints and what errors say. */
+static char *texts(void)
+{
+    char *text = NULL;
+    size_t size;
+    FILE *out = open_memstream(&text, &size);
+    assert_non_null(out);
+    weft_context *ctx = weft_context_default();
+    assert_int_equal(weft_info(ctx, out), WEFT_OK);
+    weft_tensor *x = weft_randn(ctx, WEFT_SHAPE(64, 64));
+    weft_tensor *y = weft_keep(weft_matmul(x, x, false, false));
+    assert_int_equal(weft_explain(ctx, out), WEFT_OK);
+    weft_discard(ctx);
+    weft_tensor_unref(y);
+    weft_tensor_unref(x);
+    weft_module *net = some_model(ctx);
+    weft_error_clear(ctx);
+    assert_null(weft_sgd_create(ctx, net, &(weft_sgd_opts){.lr = -0.5}));
+    fprintf(out, "%s\n", weft_error_text(ctx));
+    weft_module_unref(net);
+    weft_context_destroy(ctx);
+    assert_int_equal(fclose(out), 0);
+    return text;
+}
+
+/* Memory that can be had changes from one moment to the next. */
+static void cut_memory(char *text)
+{
+    char *line = strstr(text, "\nmemory  ");
+    assert_non_null(line);
+    char *from = strstr(line, "of which "), *to = strstr(line, " can be had");
+    assert_true(from && to);
+    memmove(from, to, strlen(to) + 1);
+}
+
+static void texts_for_people_have_points(void **state)
+{
+    char *points = texts();
+    begin_commas();
+    char *commas = texts();
+    back_to_points();
+    assert_non_null(strstr(points, "-0.5"));
+    cut_memory(points);
+    cut_memory(commas);
+    for (size_t i = 0; points[i] || commas[i]; i++)
+        if (points[i] != commas[i])
+            fail_msg("%.80s\nis not\n%.80s", points + i, commas + i);
+    free(points);
+    free(commas);
+}
+
 static void a_trace_is_json(void **state)
 {
     char path[128];
@@ -204,6 +255,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_teardown(files_have_the_same_bytes, points),
+        cmocka_unit_test_teardown(texts_for_people_have_points, points),
         cmocka_unit_test_teardown(a_trace_is_json, points),
         cmocka_unit_test_teardown(arguments_of_models_are_read, points),
     };
