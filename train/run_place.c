@@ -184,6 +184,22 @@ static int finish_swap(int top)
     return failed ? -1 : 0;
 }
 
+/* Whether all there is was left by a run that was killed before it logged a step: it has no
+ * weights. */
+static bool never_stepped(int top)
+{
+    static const char *const beginnings[] = {"config.json", "log.jsonl", "summary.csv",
+                                             "wisdom.json"};
+    struct stat log;
+    int others = 0;
+    for (int i = 0; i < N_RUN_FILES; i++)
+        others += exists(top, run_files[i]);
+    for (int i = 0; i < 4; i++)
+        others -= exists(top, beginnings[i]);
+    return others == 0 && fstatat(top, "log.jsonl", &log, AT_SYMLINK_NOFOLLOW) == 0 &&
+           log.st_size == 0;
+}
+
 /* What a killed run left; only with the lock, so that it is no live one's. */
 static void clean(const wf_run_place *p)
 {
@@ -194,6 +210,8 @@ static void clean(const wf_run_place *p)
     wf_free(inside);
     remove_folder(p->top, NEW_RUN);
     finish_swap(p->top);
+    for (int i = 0, all = never_stepped(p->top); i < N_RUN_FILES && all; i++)
+        unlinkat(p->top, run_files[i], 0);
 }
 
 /* Chooses where the files go: the directory, or, where it holds a run that is to be replaced, a

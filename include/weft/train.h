@@ -63,7 +63,10 @@ typedef struct weft_run_opts {
     bool numbered;    /* where `path` exists, use path-2, path-3, ... */
     bool overwrite;   /* replace a run that `path` holds; without it that is an error */
 } weft_run_opts;
-/* Makes the directory and proves that it can be written, before any training. */
+/* Makes the directory and proves that it can be written, before any training. It is locked until
+ * weft_run_destroy: another run in it, of this process or not, is refused with WEFT_ERR_STATE; the
+ * lock goes with the process, and file systems without locks are used without. A run that is to be
+ * replaced stays until this one has weights; what killed runs left is removed. */
 weft_status weft_run_create(const weft_run_opts *opts, weft_run **run, weft_error *err);
 const char *weft_run_path(const weft_run *run);
 /* Closes the directory. One in which no step was ever trained is removed again, if it was made
@@ -85,7 +88,8 @@ typedef struct weft_setting {
     bool truth;
 } weft_setting;
 /* Writes config.json: the command line (NULL: not known), the settings under "options", versions,
- * CPU, ISA, threads and the hash of the wisdom in use (weft/tune.h) under "environment". */
+ * CPU, ISA, threads and the hash of the wisdom in use (weft/tune.h) under "environment". Where
+ * there is such wisdom, wisdom.json gets a copy of it. */
 weft_status weft_run_write_config(weft_run *run, weft_context *ctx, const char *command,
                                   const weft_setting *settings, int n, weft_error *err);
 

@@ -222,6 +222,11 @@ static void a_kill_releases_the_directory_and_its_leftovers_go(void **state)
     waitpid(child, &status, 0);
     close(ready[0]);
     close(ready[1]);
+    /* It was killed before it logged a step: its directory may be had. */
+    assert_int_equal(create("killed", false, false, &run, &err), WEFT_OK);
+    assert_int_equal(wf_run_log_epoch(run, &(weft_epoch){.epoch = 1}, &err), WEFT_OK);
+    weft_run_destroy(run);
+    assert_int_equal(create("killed", false, false, &run, &err), WEFT_ERR_STATE);
     make_file("killed/weights.safetensors.tmp-77-0", 9);
     make_file("killed/config.json.tmp-77-12", 9);
     make_file("killed/mine.tmp-77-0", 9); /* of others */
