@@ -8,12 +8,20 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "engine/context/quote.h"
 #include "engine/files/json_text.h"
+#include "tests/scratch.h"
 #include "weft/weft.h"
 
 #define COUNT(a) (sizeof(a) / sizeof *(a))
+
+static void count_message(void *user, const char *text)
+{
+    assert_non_null(strstr(text, "trace: cannot write"));
+    ++*(int *)user;
+}
 
 static void what_could_steer_a_terminal_is_an_escape(void **state)
 {
@@ -145,6 +153,75 @@ static void other_escapes_are_read_as_ever(void **state)
     assert_null(wf_json_loads(bad));
 }
 
+typedef struct net {
+    weft_module base;
+    weft_module *fc;
+} net;
+
+#define NAME "q\"\\\x1b\n\xff"
+
+static void net_init(weft_module *m)
+{
+    weft_register_module(m, NAME, &((net *)m)->fc, weft_linear_create(m->ctx, 4, 4, NULL));
+}
+
+static weft_tensor *net_forward(weft_module *m, weft_tensor *x)
+{
+    return weft_call(((net *)m)->fc, x);
+}
+
+/* One step of a module whose name is what JSON must escape, traced into `path`. */
+static weft_status run_traced(const char *path, int *messages)
+{
+    static const weft_module_class cls = {"Net", sizeof(net), .init = net_init,
+                                          .forward = net_forward};
+    weft_context *ctx = NULL;
+    weft_options options = WEFT_OPTIONS_INIT;
+    options.trace_path = path;
+    assert_int_equal(weft_context_create(&ctx, &options, NULL), WEFT_OK);
+    weft_set_message_handler(ctx, count_message, messages);
+    weft_module *m = weft_module_create(ctx, &cls);
+    weft_tensor *x = weft_randn(ctx, WEFT_SHAPE(2, 4));
+    weft_tensor *y = weft_keep(weft_call(m, x));
+    assert_non_null(y);
+    assert_int_equal(weft_sync(ctx), WEFT_OK);
+    weft_tensor_unref(y);
+    weft_tensor_unref(x);
+    weft_module_unref(m);
+    weft_status status = weft_trace_write(ctx);
+    if (status == WEFT_OK) { /* it is written: not again */
+        assert_int_equal(access(path, F_OK), 0);
+        assert_int_equal(rename(path, in_scratch("kept.json")), 0);
+    }
+    weft_context_destroy(ctx);
+    assert_int_equal(access(path, F_OK), strcmp(path, "/dev/full") == 0 ? 0 : -1);
+    return status;
+}
+
+static void a_trace_escapes_names_and_tells_when_it_is_lost(void **state)
+{
+    int messages = 0, found = 0;
+    char path[512];
+    snprintf(path, sizeof(path), "%s", in_scratch("trace.json"));
+    assert_int_equal(run_traced(path, &messages), WEFT_OK);
+    assert_int_equal(messages, 0);
+    json_t *trace = wf_json_load_file(in_scratch("kept.json")), *event;
+    assert_non_null(trace);
+    size_t i;
+    json_array_foreach(json_object_get(trace, "traceEvents"), i, event)
+    {
+        const char *module =
+            json_string_value(json_object_get(json_object_get(event, "args"), "module"));
+        found += module && strncmp(module, "q\"\\\x1b\n", 5) == 0;
+    }
+    assert_true(found > 0);
+    json_decref(trace);
+    if (access("/dev/full", W_OK) != 0)
+        skip();
+    assert_int_equal(run_traced("/dev/full", &messages), WEFT_ERR_IO);
+    assert_int_equal(messages, 1);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -153,6 +230,7 @@ int main(void)
         cmocka_unit_test(a_message_keeps_its_own_lines),
         cmocka_unit_test(bytes_that_are_not_utf8_survive_json),
         cmocka_unit_test(other_escapes_are_read_as_ever),
+        cmocka_unit_test(a_trace_escapes_names_and_tells_when_it_is_lost),
     };
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    return cmocka_run_group_tests(tests, scratch_create, scratch_remove);
 }

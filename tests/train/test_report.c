@@ -13,6 +13,7 @@
 #include <cmocka.h>
 #include <png.h>
 
+#include "engine/files/json_text.h"
 #include "engine/memory/alloc.h"
 #include "tests/scratch.h"
 #include "train/report/file_hash.h"
@@ -63,7 +64,8 @@ static void text_from_outside_is_only_text(void **state)
         {"\xed\xa0\x80", BAD BAD BAD, 99},                 /* half a surrogate pair */
         {"\xf4\x90\x80\x80", BAD BAD BAD BAD, 99},         /* above U+10FFFF */
         {"\xef\xbf\xbe", BAD, 99},                         /* U+FFFE */
-        {"\xc2\x85", BAD, 99},                             /* a C1 control */
+        {"\xf4\x8f\x9f\xbf", BAD, 99}, /* in a json_t: a byte that is not UTF-8 */
+        {"\xc2\x85", BAD, 99},         /* a C1 control */
         {"end\xe7\x8c", "end" BAD BAD, 99},
         {"abcdef", "abc\xe2\x80\xa6", 4},
         {"abcd", "abcd", 4},
