@@ -124,7 +124,8 @@ weft_status wf_misfits_end(wf_misfits *f)
             f->item[i].kind >= WF_OTHER_SHAPE ? (int)weft_quote(f->item[i].name, NULL, 0) : 0;
         width = length > width ? length : width;
     }
-    wf_text_add(&text, "%s %s %s, nothing was loaded", f->rules->what,
+    wf_text_add_quoted(&text, f->rules->what, 0);
+    wf_text_add(&text, " %s %s, nothing was loaded",
                 status == WEFT_ERR_NUMERIC ? "is no state for" : "does not fit", f->m->cls->name);
     add_counts(&text, f);
     add_hint(&text, f);
