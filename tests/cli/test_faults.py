@@ -211,13 +211,6 @@ def test_a_full_disk_leaves_whole_lines(tmp):
         subprocess.run(["umount", "-l", disk], check=True)
 
 
-def test_a_locale_with_commas_changes_no_output(tmp):
-    env = dict(os.environ, LC_ALL="de_DE.UTF-8")
-    text = done("info", env=env)
-    assert not re.search(r"\d,\d+ [KMGT]iB", text), text
-    assert "0.05" in done("train", "--help", env=env)
-
-
 def test_a_data_set_without_end_is_refused(tmp):
     refused(1, "100000000000 images; at most 10000000", "train", "--data-path",
             "synthetic:1x28x28:10:100000000000", "--output-dir", f"{tmp}/run")

@@ -79,7 +79,7 @@ static const struct hostile {
     {"{\"a\":{\"dtype\":3,\"shape\":[1],\"data_offsets\":[0,1]}}", 1, WEFT_ERR_FORMAT,
      "no \"dtype\" text"},
     {"{" ENTRY("a", "Q9\\u001b[31m", "[1]", "[0,1]") "}", 1, WEFT_ERR_FORMAT,
-     "\"a\": unknown element type \"Q9?[31m\""},
+     "\"a\": unknown element type \"Q9\\x1b[31m\""},
     {"{" ENTRY("a", "f32", "[1]", "[0,4]") "}", 4, WEFT_ERR_FORMAT, "unknown element type"},
     {"{" ENTRY("a", "U16", "[1]", "[0,1]") "}", 1, WEFT_ERR_FORMAT,
      "U16 of shape [1] needs 2 bytes, offsets 0..1 give 1"},
