@@ -121,11 +121,13 @@ static int evaluate(session *s, const weft_dataset *ds, weft_loader *loader)
     return failed;
 }
 
-static int eval_data(session *s, const weft_dataset *ds)
+static int eval_data(session *s, weft_dataset *ds)
 {
     const weft_dataset_info *info = weft_dataset_get_info(ds);
     weft_dataset *train = NULL;
-    int status = 0;
+    int status = session_match_data(s, ds);
+    if (status)
+        return status;
     /* Weights from elsewhere do not say how their images were normalised: as training here would,
      * with the training images' figures. */
     if (info->dtype == WEFT_U8 &&

@@ -18,8 +18,10 @@ static int predict(session *s, weft_loader *loader)
     signals_catch();
     weft_status status = weft_predict(s->model, loader, &opts, &logits, &shape, &s->err);
     if (status == WEFT_OK) {
-        weft_safetensors_entry entry = {"logits", WEFT_F32, shape, logits};
-        status = weft_safetensors_write(s->options->output, &entry, 1, NULL, 0, &s->err);
+        const weft_safetensors_entry entry = {"logits", WEFT_F32, shape, logits};
+        const weft_safetensors_meta names = {"class_names", session_meta(s, "weft.class_names")};
+        status = weft_safetensors_write(s->options->output, &entry, 1, &names, names.value != NULL,
+                                        &s->err);
     }
     free(logits);
     if (status != WEFT_OK) {
@@ -34,6 +36,7 @@ static int predict(session *s, weft_loader *loader)
 static int predict_data(session *s, const weft_dataset *ds)
 {
     const weft_dataset_info *info = weft_dataset_get_info(ds);
+    session_note_images(s, info);
     int status = session_normalise(s, NULL);
     if (status)
         return status;

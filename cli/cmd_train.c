@@ -28,6 +28,21 @@ typedef struct training {
 
 /* ---- opening --------------------------------------------------------------------------------- */
 
+/* A last batch that is not full is left out. Less than a hundredth is not worth a word, unless the
+ * images are the same each time. */
+static void note_left_out(const training *t)
+{
+    int64_t count = weft_dataset_get_info(t->train_data)->count, batch = t->options->batch_size;
+    int64_t left = count - batch * weft_loader_batches(t->train);
+    if (left == 0 || (100 * left < count && !t->options->no_shuffle))
+        return;
+    cli_print(stdout, "note  %lld of %lld training images are %s: they fill no batch of %lld\n",
+              (long long)left, (long long)count,
+              t->options->no_shuffle ? "never trained on"
+                                     : "left out of each epoch, others each time",
+              (long long)batch);
+}
+
 static int open_data(training *t)
 {
     session *s = &t->s;
@@ -35,7 +50,9 @@ static int open_data(training *t)
     if (weft_dataset_open(path, WEFT_SPLIT_TRAIN, &t->train_data, &s->err) ||
         weft_dataset_open(path, WEFT_SPLIT_TEST, &t->test_data, &s->err))
         return session_fail(s);
-    int status = session_normalise(s, t->train_data);
+    int status = session_match_splits(s, t->train_data, t->test_data);
+    if (status == 0)
+        status = session_normalise(s, t->train_data);
     weft_loader_opts opts;
     if (status == 0)
         status = session_loader_opts(s, weft_dataset_get_info(t->test_data), &opts);
@@ -47,7 +64,10 @@ static int open_data(training *t)
     opts.shuffle = !t->options->no_shuffle;
     opts.hflip = t->options->hflip;
     opts.shift = t->options->no_augment ? 0 : (int)t->options->crop_padding;
-    return weft_loader_create(t->train_data, &opts, &t->train, &s->err) ? session_fail(s) : 0;
+    if (weft_loader_create(t->train_data, &opts, &t->train, &s->err))
+        return session_fail(s);
+    note_left_out(t);
+    return 0;
 }
 
 static int64_t total_steps(const training *t)
@@ -259,13 +279,18 @@ static int print_end(training *t, weft_status status, const weft_train_result *r
 static int train(training *t)
 {
     enum { TEXT = 4096 };
-    char mean[TEXT], std[TEXT], classes[32];
+    char mean[TEXT], std[TEXT], classes[32], *names;
     const weft_dataset_info *info = weft_dataset_get_info(t->train_data);
     int64_t n_classes = t->options->num_classes ? t->options->num_classes : info->classes;
     snprintf(classes, sizeof(classes), "%lld", (long long)n_classes);
-    weft_safetensors_meta meta[6] = {
-        {"weft.model", t->s.model_name}, {"weft.classes", classes}, {"weft.wisdom", t->wisdom}};
-    int n_meta = 3;
+    weft_safetensors_meta meta[8] = {{"weft.model", t->s.model_name},
+                                     {"weft.classes", classes},
+                                     {"weft.wisdom", t->wisdom},
+                                     {"weft.images", weft_dtype_name(info->dtype)}};
+    int n_meta = 4;
+    names = session_class_names(info);
+    if (names)
+        meta[n_meta++] = (weft_safetensors_meta){"weft.class_names", names};
     if (t->s.model_args[0])
         meta[n_meta++] = (weft_safetensors_meta){"weft.model_args", t->s.model_args};
     if (info->dtype == WEFT_U8) {
@@ -292,6 +317,7 @@ static int train(training *t)
     print_start(t);
     cli_progress_init(&t->progress, stdout);
     weft_status status = weft_train(t->s.model, &opts, &result, &t->s.err);
+    free(names);
     return print_end(t, status, &result);
 }
 

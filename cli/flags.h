@@ -51,6 +51,7 @@ typedef struct cli_options {
     int64_t eval_freq;
     int64_t crop_padding;
     double hflip; /* probability */
+    bool ignore_class_names;
     double lr;
     double momentum;
     double weight_decay;

@@ -176,7 +176,8 @@ int session_loader_opts(const session *s, const weft_dataset_info *info, weft_lo
         return 0;
     if (s->norm.channels != info->channels) {
         cli_print(stderr, "weft %s: %s was trained on images of %d channels, these have %d\n",
-                  s->command, s->options->weights, s->norm.channels, info->channels);
+                  s->command, s->options->weights ? s->options->weights : "the network",
+                  s->norm.channels, info->channels);
         return EXIT_FAILED;
     }
     opts->mean = s->norm.mean;

@@ -62,6 +62,16 @@ int session_open_model(session *s, int channels, int height, int width, int clas
 /* Of session_open_model: --freeze and --freeze-bn. */
 int session_freeze(session *s);
 
+/* Says where weights and data differ in how images reach the network: u8 or f32. */
+void session_note_images(const session *s, const weft_dataset_info *info);
+/* Whether data fit the weights: labels are renumbered where the weights know the classes in another
+ * order, other classes are an error, and images of another type are told. */
+int session_match_data(session *s, weft_dataset *ds);
+/* Whether training and test data fit each other, and the weights; tells likely mistakes. */
+int session_match_splits(session *s, weft_dataset *train, weft_dataset *test);
+/* The class names, one a line, to travel in the weights; owned by the caller (free). NULL: none. */
+char *session_class_names(const weft_dataset_info *info);
+
 /* Loader options for these images, in order and without augmentation: batch, workers, seed and, for
  * u8 images, s->norm. */
 int session_loader_opts(const session *s, const weft_dataset_info *info, weft_loader_opts *opts);

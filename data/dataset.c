@@ -115,6 +115,7 @@ static weft_status check_labels(weft_dataset *ds, int classes, weft_error *err)
             largest = ds->labels[i];
     }
     ds->info.classes = classes ? classes : (int)largest + 1;
+    ds->classes_declared = classes > 0;
     return WEFT_OK;
 }
 
@@ -185,43 +186,6 @@ void weft_dataset_destroy(weft_dataset *ds)
     wf_free(ds->names);
     wf_free(ds->name_text);
     wf_free(ds);
-}
-
-/* ---- class names ---------------------------------------------------------------------------- */
-
-int64_t wf_count_names(const char *text)
-{
-    int64_t lines = 0;
-    size_t length = strlen(text);
-    for (const char *c = text; *c; c++)
-        lines += *c == '\n';
-    return lines + (length > 0 && text[length - 1] != '\n');
-}
-
-weft_status wf_dataset_set_names(weft_dataset *ds, const char *text, const char *where,
-                                 weft_error *err)
-{
-    int64_t n = wf_count_names(text), classes = ds->info.classes;
-    if (n != classes)
-        return wf_error_set(err, WEFT_ERR_FORMAT,
-                            "%s: %" PRId64 " names for %" PRId64 " classes; one a line is expected",
-                            where, n, classes);
-    char *copy = wf_strdup(text), *rest = copy;
-    const char **names = wf_alloc_array((size_t)classes, sizeof *names);
-    if (!copy || !names) {
-        wf_free(copy);
-        wf_free(names);
-        return wf_error_set(err, WEFT_ERR_NOMEM, "%s: out of memory for %" PRId64 " names", where,
-                            classes);
-    }
-    for (int64_t i = 0; i < classes; i++) {
-        char *name = strsep(&rest, "\n");
-        name[strcspn(name, "\r")] = '\0';
-        names[i] = name;
-    }
-    ds->name_text = copy;
-    ds->info.class_names = ds->names = names;
-    return WEFT_OK;
 }
 
 /* ---- looking at it -------------------------------------------------------------------------- */

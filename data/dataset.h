@@ -19,6 +19,7 @@ struct weft_dataset {
     char *source;                /* info.source. Owned. */
     char *name_text;             /* what info.class_names point into. Owned; NULL: not ours */
     const char **names;          /* info.class_names. Owned; NULL: not ours */
+    bool classes_declared;       /* their number was given, not taken from the labels */
     uint64_t key;                /* synthetic: tells the splits apart */
     void *owner;                 /* of images; release(owner) ends it */
     void (*release)(void *owner);
@@ -37,6 +38,13 @@ weft_status wf_dataset_set_names(weft_dataset *ds, const char *text, const char 
                                  weft_error *err);
 /* How many names such text has. */
 int64_t wf_count_names(const char *text);
+/* A class name in a message: quoted, and cut to fit. */
+typedef struct wf_class_name {
+    char text[96];
+} wf_class_name;
+wf_class_name wf_quote_class(const char *name);
+/* "a, b, c", or the first of many and their number; returns text. */
+const char *wf_format_names(const char *const *names, int n, char *text, size_t size);
 
 /* The kinds. `path` exists (safetensors: a file; idx: a directory, or one and what the names of the
  * files begin with) or is a description. */

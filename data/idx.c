@@ -245,6 +245,8 @@ static weft_status combine(idx_file *images, const idx_file *labels, label_range
     weft_dataset *d = NULL;
     weft_status status = wf_dataset_over(&arrays, wide, images->path, owner, wf_free, &d, err);
     wf_free(wide);
+    if (status == WEFT_OK)
+        d->classes_declared = names != NULL;
     if (status == WEFT_OK && names)
         status = wf_dataset_set_names(d, names, where, err);
     if (status == WEFT_OK)

@@ -75,6 +75,33 @@ weft_status weft_dataset_get(const weft_dataset *ds, int64_t index, void *pixels
  * Use the training split's for testing too. One pass over the data. */
 weft_status weft_dataset_mean_std(const weft_dataset *ds, float *mean, float *std, weft_error *err);
 
+/* ---- before training -------------------------------------------------------------------------
+ * What of data can be seen to be wrong before anything is trained on them. */
+
+/* Whether test images can stand beside training images: the same size and type, and no label beyond
+ * the training's classes, or beyond `classes` where that is more (0: as the training data have).
+ * An error says what differs, and at which image. */
+weft_status weft_dataset_check_splits(const weft_dataset *train, const weft_dataset *test,
+                                      int classes, weft_error *err);
+
+/* Makes the labels of ds follow `names` (n of them), those of other data or of trained weights: the
+ * same names in another order, or some of them, and the labels are renumbered; ds then has n classes
+ * of these names. A name of ds that is not among them is an error with both lists, which calls the
+ * others' `where`. *moved: labels were renumbered. Without names in ds, no effect. The one call that
+ * changes a data set: before any loader is made for it. */
+weft_status weft_dataset_follow_names(weft_dataset *ds, const char *const *names, int n,
+                                      const char *where, bool *moved, weft_error *err);
+
+/* Called with what is likely a mistake, a sentence without a full stop. */
+typedef void (*weft_note_fn)(void *user, const char *text);
+/* Looks for likely mistakes in training data: labels from 1, classes without images, all images of
+ * one class, two classes of one name, channels in the last place, f32 pixels of 0..255 or not
+ * finite, test images (NULL: none) that are the training images. Each is told in one line. A label so
+ * high that nearly none below it are used is an error, unless the data say how many classes there
+ * are. Passes over the labels and over f32 pixels, of which it reads at most some 1 GiB. */
+weft_status weft_dataset_check_training(const weft_dataset *train, const weft_dataset *test,
+                                        weft_note_fn note, void *user, weft_error *err);
+
 /* ---- loader ----------------------------------------------------------------------------------
  * Used by one thread at a time. */
 

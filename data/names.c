@@ -1,0 +1,184 @@
+/* Class names: reading them from text, and making one data set's labels follow another's names. */
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "data/dataset.h"
+#include "engine/context/error.h"
+#include "engine/memory/alloc.h"
+
+int64_t wf_count_names(const char *text)
+{
+    int64_t lines = 0;
+    size_t length = strlen(text);
+    for (const char *c = text; *c; c++)
+        lines += *c == '\n';
+    return lines + (length > 0 && text[length - 1] != '\n');
+}
+
+weft_status wf_dataset_set_names(weft_dataset *ds, const char *text, const char *where,
+                                 weft_error *err)
+{
+    int64_t n = wf_count_names(text), classes = ds->info.classes;
+    if (n != classes)
+        return wf_error_set(err, WEFT_ERR_FORMAT,
+                            "%s: %" PRId64 " names for %" PRId64 " classes; one a line is expected",
+                            where, n, classes);
+    char *copy = wf_strdup(text), *rest = copy;
+    const char **names = wf_alloc_array((size_t)classes, sizeof *names);
+    if (!copy || !names) {
+        wf_free(copy);
+        wf_free(names);
+        return wf_error_set(err, WEFT_ERR_NOMEM, "%s: out of memory for %" PRId64 " names", where,
+                            classes);
+    }
+    for (int64_t i = 0; i < classes; i++) {
+        char *name = strsep(&rest, "\n");
+        name[strcspn(name, "\r")] = '\0';
+        names[i] = name;
+    }
+    wf_free(ds->name_text);
+    wf_free(ds->names);
+    ds->name_text = copy;
+    ds->info.class_names = ds->names = names;
+    return WEFT_OK;
+}
+
+/* ---- following the names of others ---------------------------------------------------------- */
+
+typedef struct numbered {
+    const char *name;
+    int number;
+} numbered;
+
+static int by_name(const void *a, const void *b)
+{
+    return strcmp(((const numbered *)a)->name, ((const numbered *)b)->name);
+}
+
+/* The names sorted; NULL: no memory. *twice: a name that is there twice, or NULL. */
+static numbered *sorted(const char *const *names, int n, const char **twice)
+{
+    numbered *list = wf_alloc_array((size_t)n + 1, sizeof *list);
+    *twice = NULL;
+    if (!list)
+        return NULL;
+    for (int i = 0; i < n; i++)
+        list[i] = (numbered){names[i], i};
+    qsort(list, (size_t)n, sizeof *list, by_name);
+    for (int i = 1; i < n && !*twice; i++)
+        if (strcmp(list[i - 1].name, list[i].name) == 0)
+            *twice = list[i].name;
+    return list;
+}
+
+wf_class_name wf_quote_class(const char *name)
+{
+    wf_class_name q;
+    weft_quote(name, q.text, sizeof q.text);
+    return q;
+}
+
+const char *wf_format_names(const char *const *names, int n, char *text, size_t size)
+{
+    size_t at = 0;
+    int shown = 0;
+    text[0] = '\0';
+    for (; shown < n && at + 128 < size; shown++)
+        at += (size_t)snprintf(text + at, size - at, "%s%s", shown ? ", " : "",
+                               wf_quote_class(names[shown]).text);
+    if (shown < n)
+        snprintf(text + at, size - at, ", ... (%d in all)", n);
+    return text;
+}
+
+static weft_status refuse(const weft_dataset *ds, const char *const *names, int n,
+                          const char *where, weft_error *err)
+{
+    char ours[384], theirs[384];
+    return wf_error_set(err, WEFT_ERR_INVALID, "%s: its classes are %s; those of %s are %s",
+                        ds->source,
+                        wf_format_names(ds->info.class_names, ds->info.classes, ours, sizeof ours),
+                        where, wf_format_names(names, n, theirs, sizeof theirs));
+}
+
+/* map[k]: the number in `names` of the data set's class k. */
+static weft_status map_names(const weft_dataset *ds, const char *const *names, int n,
+                             const char *where, int64_t *map, weft_error *err)
+{
+    const char *twice, *twice_here;
+    numbered *theirs = sorted(names, n, &twice);
+    numbered *ours = sorted(ds->info.class_names, ds->info.classes, &twice_here);
+    weft_status status = WEFT_OK;
+    if (!theirs || !ours)
+        status = wf_error_set(err, WEFT_ERR_NOMEM, "%s: out of memory", ds->source);
+    for (int k = 0; k < ds->info.classes && status == WEFT_OK; k++) {
+        numbered key = {ds->info.class_names[k], 0};
+        const numbered *hit = bsearch(&key, theirs, (size_t)n, sizeof *theirs, by_name);
+        if (!hit)
+            status = refuse(ds, names, n, where, err);
+        else
+            map[k] = hit->number;
+    }
+    if (status == WEFT_OK && (twice || twice_here))
+        status = wf_error_set(err, WEFT_ERR_INVALID,
+                              "%s: its classes are in another order than those of %s, and two are "
+                              "named \"%s\"",
+                              ds->source, where, wf_quote_class(twice ? twice : twice_here).text);
+    wf_free(theirs);
+    wf_free(ours);
+    return status;
+}
+
+/* The names as text, one a line; NULL: no memory. */
+static char *join(const char *const *names, int n)
+{
+    size_t length = 1;
+    for (int i = 0; i < n; i++)
+        length += strlen(names[i]) + 1;
+    char *text = wf_alloc(length), *at = text;
+    for (int i = 0; text && i < n; i++) {
+        size_t k = strlen(names[i]);
+        memcpy(at, names[i], k);
+        at[k] = '\n';
+        at += k + 1;
+    }
+    if (text)
+        *at = '\0';
+    return text;
+}
+
+weft_status weft_dataset_follow_names(weft_dataset *ds, const char *const *names, int n,
+                                      const char *where, bool *moved, weft_error *err)
+{
+    *moved = false;
+    if (!ds->info.class_names || n < 1)
+        return WEFT_OK;
+    int classes = ds->info.classes, same = 0;
+    while (same < classes && same < n && strcmp(ds->info.class_names[same], names[same]) == 0)
+        same++;
+    if (same == classes && classes == n)
+        return WEFT_OK;
+    char *text = join(names, n);
+    int64_t *map = wf_alloc_array((size_t)classes, sizeof *map);
+    weft_status status = WEFT_OK;
+    if (!text || !map)
+        status = wf_error_set(err, WEFT_ERR_NOMEM, "%s: out of memory", ds->source);
+    if (status == WEFT_OK && same < classes)
+        status = map_names(ds, names, n, where, map, err);
+    if (status == WEFT_OK) {
+        ds->info.classes = n;
+        status = wf_dataset_set_names(ds, text, where, err);
+        if (status != WEFT_OK)
+            ds->info.classes = classes;
+    }
+    if (status == WEFT_OK && same < classes) {
+        for (int64_t i = 0; ds->labels && i < ds->info.count; i++)
+            ds->labels[i] = map[ds->labels[i]];
+        *moved = true;
+    }
+    wf_free(text);
+    wf_free(map);
+    return status;
+}
