@@ -33,7 +33,7 @@ weft_status wf_dataset_over(const weft_dataset_arrays *arrays, const void *label
                             weft_dataset **ds, weft_error *err);
 
 /* Sets info.class_names from text with one name a line, as many as there are classes. `where` is
- * for the error: what holds the text. */
+ * for the error: what holds the text. Names are quoted (weft_quote): valid UTF-8, fit for output. */
 weft_status wf_dataset_set_names(weft_dataset *ds, const char *text, const char *where,
                                  weft_error *err);
 /* How many names such text has. */

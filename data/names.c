@@ -25,10 +25,13 @@ weft_status wf_dataset_set_names(weft_dataset *ds, const char *text, const char 
         return wf_error_set(err, WEFT_ERR_FORMAT,
                             "%s: %" PRId64 " names for %" PRId64 " classes; one a line is expected",
                             where, n, classes);
-    char *copy = wf_strdup(text), *rest = copy;
+    enum { LONGEST_ESCAPE = 4 }; /* of a byte */
+    size_t size = (strlen(text) + 1) * LONGEST_ESCAPE;
+    char *copy = wf_strdup(text), *rest = copy, *kept = wf_alloc(size), *at = kept;
     const char **names = wf_alloc_array((size_t)classes, sizeof *names);
-    if (!copy || !names) {
+    if (!copy || !kept || !names) {
         wf_free(copy);
+        wf_free(kept);
         wf_free(names);
         return wf_error_set(err, WEFT_ERR_NOMEM, "%s: out of memory for %" PRId64 " names", where,
                             classes);
@@ -36,11 +39,14 @@ weft_status wf_dataset_set_names(weft_dataset *ds, const char *text, const char 
     for (int64_t i = 0; i < classes; i++) {
         char *name = strsep(&rest, "\n");
         name[strcspn(name, "\r")] = '\0';
-        names[i] = name;
+        /* Names travel in the weights' metadata, which must be UTF-8. */
+        names[i] = at;
+        at += weft_quote(name, at, size - (size_t)(at - kept)) + 1;
     }
+    wf_free(copy);
     wf_free(ds->name_text);
     wf_free(ds->names);
-    ds->name_text = copy;
+    ds->name_text = kept;
     ds->info.class_names = ds->names = names;
     return WEFT_OK;
 }

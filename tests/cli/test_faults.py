@@ -15,7 +15,8 @@ import time
 import unittest
 
 import weft_command
-from weft_command import SMALL, done, refused, tensors_bytes, weft, write
+from weft_command import (
+    SMALL, done, read_tensors, refused, tensors_bytes, weft, write, write_idx_folder)
 
 LENET = ["train", *SMALL, "--model", "lenet"]
 # A title, a cleared screen, a second line, a C1 control, one as UTF-8, text that runs backwards.
@@ -127,6 +128,18 @@ def test_any_bytes_are_a_path(tmp):
     # An error that names such a path goes into the log.
     r = raw("train", "--data-path", data, "-b", 4, "--model", "lenet", "--weights", f"{run}/none")
     assert r.returncode == 1, r
+
+
+def test_class_names_of_any_bytes_travel(tmp):
+    data = write_idx_folder(f"{tmp}/data")
+    names = [b"caf\xe9", b"\x1b[2J", b"\xc3\xbc"] + [b"n%d" % i for i in range(7)]
+    write(f"{data}/classes.txt", b"\n".join(names) + b"\n")
+    run = f"{tmp}/run"
+    done("train", "--data-path", data, "-b", 8, "--model", "lenet", "--max-steps", 2, "--output-dir", run)
+    meta, _ = read_tensors(f"{run}/weights.safetensors")
+    assert meta["weft.class_names"].split("\n")[:3] == ["caf\\xe9", "\\x1b[2J", "\u00fc"], meta
+    r = tame(raw("eval", "--weights", f"{run}/weights.safetensors", "--data-path", data), 0)
+    assert r.returncode == 0 and b"caf\\xe9" in r.stdout, r
 
 
 def test_closed_descriptors_do_not_become_files(tmp):
