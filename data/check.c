@@ -64,7 +64,7 @@ static void say(const notes *n, const char *format, ...)
     char text[WEFT_ERROR_TEXT];
     va_list args;
     va_start(args, format);
-    vsnprintf(text, sizeof text, format, args);
+    wf_vsnprintf(text, sizeof text, format, args);
     va_end(args);
     n->note(n->user, text);
 }

@@ -5,8 +5,10 @@
  * what is not. Threading rule: none needed. */
 #include <inttypes.h>
 #include <math.h>
+#include <stdarg.h>
 #include <string.h>
 
+#include "engine/context/error.h"
 #include "modules/internal.h"
 
 static float as_float(uint32_t bits)
@@ -96,12 +98,23 @@ int64_t wf_first_misfit(weft_dtype to, const void *from, weft_dtype from_type, i
     return -1;
 }
 
+/* As snprintf, in any locale. */
+static void format_number(char *text, size_t size, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+static void format_number(char *text, size_t size, const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    wf_vsnprintf(text, size, format, args);
+    va_end(args);
+}
+
 const char *wf_format_value(const void *from, weft_dtype type, int64_t i, char *text, size_t size)
 {
     if (whole(type))
-        snprintf(text, size, "%" PRId64, whole_at(from, type, i));
+        format_number(text, size, "%" PRId64, whole_at(from, type, i));
     else
-        snprintf(text, size, "%.9g", float_at(from, type, i));
+        format_number(text, size, "%.9g", float_at(from, type, i));
     return text;
 }
 
