@@ -11,6 +11,7 @@
 #include "engine/context/error.h"
 #include "engine/context/quote.h"
 #include "engine/memory/memory.h"
+#include "kernels/onednn/admitted.h"
 #include "kernels/onednn/version.h"
 #include "kernels/types.h"
 
@@ -141,8 +142,9 @@ static void write_libraries(FILE *out)
 {
     int dnnl[3];
     wf_onednn_version(&dnnl[0], &dnnl[1], &dnnl[2]);
-    fprintf(out, ROW "oneDNN %d.%d.%d, hwloc %s, jansson %s, zlib %s\n", "libraries", dnnl[0],
-            dnnl[1], dnnl[2], wf_hwloc_version(), jansson_version_str(), zlibVersion());
+    fprintf(out, ROW "oneDNN %d.%d.%d%s, hwloc %s, jansson %s, zlib %s\n", "libraries", dnnl[0],
+            dnnl[1], dnnl[2], wf_dnnl_version_note(dnnl[0], dnnl[1]), wf_hwloc_version(),
+            jansson_version_str(), zlibVersion());
 }
 
 static void write_wisdom(wf_wisdom *w, FILE *out)

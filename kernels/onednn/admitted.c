@@ -57,7 +57,7 @@ const wf_dnnl_entry wf_dnnl_admitted[] = {
      WEFT_ISA_AVX512,
      WF_DNNL_BLOCKED,
      "jit:avx512_core",
-     {DENSE | DILATED | GROUPED | BIAS, DENSE | DILATED | GROUPED, DENSE | GROUPED}},
+     {DENSE | DILATED | GROUPED | BIAS, DENSE | DILATED | GROUPED, DENSE | DILATED | GROUPED}},
     {V2_6 | V3_7,
      WEFT_ISA_AVX512,
      WF_DNNL_BLOCKED,
@@ -73,8 +73,8 @@ const wf_dnnl_entry wf_dnnl_admitted[] = {
      WEFT_ISA_AVX512,
      WF_DNNL_FROM_PLAIN,
      "jit:avx512_core",
-     {DENSE | DILATED | BIAS, 0, DENSE}},
-    {V2_6 | V3_7,
+     {DENSE | DILATED | BIAS, 0, DENSE | DILATED}},
+    {V2_6, /* 3.7 has jit_uni_ncsp_convolution there, which is wrong at times: README.md */
      WEFT_ISA_AVX512,
      WF_DNNL_PLAIN,
      "x64:gemm:jit",
@@ -130,6 +130,11 @@ unsigned wf_dnnl_version_bit(int major, int minor)
         if (versions[i].number == 100 * major + minor)
             return versions[i].bit;
     return 0;
+}
+
+const char *wf_dnnl_version_note(int major, int minor)
+{
+    return wf_dnnl_version_bit(major, minor) ? "" : " (not used: Weft is not tested with it)";
 }
 
 bool wf_dnnl_admits(int major, int minor, weft_isa isa, const char *name, const wf_conv2d_desc *d,

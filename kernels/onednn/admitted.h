@@ -47,6 +47,8 @@ extern const int wf_dnnl_n_admitted;
 
 /* The bit of a version in the list; 0: the list does not know it. */
 unsigned wf_dnnl_version_bit(int major, int minor);
+/* What a report says behind the version: "" or that it is not used. */
+const char *wf_dnnl_version_note(int major, int minor);
 /* Whether the list has it; if not, why not (at most size bytes). */
 bool wf_dnnl_admits(int major, int minor, weft_isa isa, const char *name, const wf_conv2d_desc *d,
                     wf_conv2d_pass pass, char *why, size_t size);

@@ -239,6 +239,14 @@ static void of_onednn_only_what_was_tested_is_admitted(void **unused)
     }
 }
 
+static void an_unknown_onednn_is_told(void **unused)
+{
+    assert_string_equal(wf_dnnl_version_note(2, 6), "");
+    assert_string_equal(wf_dnnl_version_note(3, 7), "");
+    assert_non_null(strstr(wf_dnnl_version_note(3, 8), "not used"));
+    assert_non_null(strstr(wf_dnnl_version_note(2, 7), "not used"));
+}
+
 /* 32-bit offsets: the descriptor alone decides, so that nothing so large is made here. */
 static void images_of_two_gigabytes_are_not_onednns(void **unused)
 {
@@ -284,6 +292,7 @@ int main(void)
         cmocka_unit_test(matmuls_are_chosen_alike),
         cmocka_unit_test(avoided_kernels_are_passed_over),
         cmocka_unit_test(of_onednn_only_what_was_tested_is_admitted),
+        cmocka_unit_test(an_unknown_onednn_is_told),
         cmocka_unit_test(images_of_two_gigabytes_are_not_onednns),
     };
     return cmocka_run_group_tests(tests, read_shapes, free_shapes);
