@@ -101,11 +101,15 @@ def stage_program(root, path):
         stage_file(root, library)
 
 
-def job(number, test, isa):
+def job(number, test, isa, largest):
     """The guest's shell lines that run one test, with marks for the host to find."""
     xml = f"/tmp/{number}.xml"
     env = dict(test.get("env") or {}, WEFT_MAX_ISA=isa)
-    env.update(CMOCKA_MESSAGE_OUTPUT="XML", CMOCKA_XML_FILE=xml, WEFT_TEST_SHAPES="/shapes")
+    env.update(CMOCKA_MESSAGE_OUTPUT="XML", CMOCKA_XML_FILE=xml)
+    if largest:
+        env["WEFT_TEST_SHAPES"] = "/shapes"
+    if "WEFT_AVOID" in os.environ:
+        env["WEFT_AVOID"] = os.environ["WEFT_AVOID"]
     words = " ".join(f"{key}={shlex.quote(value)}" for key, value in env.items())
     command = " ".join(map(shlex.quote, test["cmd"]))
     return (
@@ -132,7 +136,7 @@ def build_iso(args, work, tests):
             stage_file(root, path)
     small_shapes(root + "/shapes", args.largest)
     jobs = [f"echo '@@ command'\n{line}\necho \"@@ status $?\"\n" for line in args.command]
-    jobs += [job(i, test, args.isa) for i, test in enumerate(tests)]
+    jobs += [job(i, test, args.isa, args.largest) for i, test in enumerate(tests)]
     with open(root + "/jobs", "w", encoding="utf-8") as f:
         f.write("".join(jobs))
     with open(root + "/init", "w", encoding="utf-8") as f:
@@ -237,8 +241,8 @@ def emulate(args, work, iso, tests):
         threading.Thread(target=drain, args=(master,), daemon=True).start()
         try:
             while not ended:
-                ended = bochs.poll() is not None
                 text, now = read_console(console), time.monotonic()
+                ended = bochs.poll() is not None or "@@ done" in text
                 counts = report(text, tests, args.isa, now - last, seen)
                 if any(counts):
                     last = now
@@ -267,7 +271,7 @@ def main(argv):
     p.add_argument("--cpu", default="corei7_skylake_x", help="of those 'bochs --help cpu' lists")
     p.add_argument("--isa", default="avx512", help="WEFT_MAX_ISA for the tests")
     p.add_argument("--largest", type=float, default=30000, metavar="N",
-                   help="multiply-adds of a convolution that kernels_conv2d tries (%(default)g)")
+                   help="multiply-adds of a convolution that kernels_conv2d tries (%(default)g); 0: any")
     p.add_argument("--command", action="append", default=[], metavar="LINE",
                    help="for the guest's shell, before the tests; its output is shown")
     p.add_argument("--with-file", action="append", default=[], metavar="PATH",

@@ -1,5 +1,6 @@
 /* Every convolution kernel against plain formulas in double, over tests/shapes/conv2d_small and
- * odd, or the file WEFT_TEST_SHAPES names: every pass, layout and implementation that fits.
+ * odd, or the file WEFT_TEST_SHAPES names: every pass, layout and implementation that fits and that
+ * WEFT_AVOID does not name.
  *
  * Integers small enough that every sum is exact must come out to the bit; random numbers within
  * (L + 2) * eps * sum |a*b| of an accumulation of length L, which holds for any order of adding.
@@ -22,6 +23,7 @@
 
 #include "kernels/onednn/admitted.h"
 #include "kernels/onednn/version.h"
+#include "kernels/select.h"
 #include "tests/shapes/shapes.h"
 
 /* 16 lanes in plain C, in place of AVX-512: tried on AVX2. */
@@ -428,6 +430,8 @@ static void check_impl(const wf_conv2d_impl *impl, weft_isa isa, int (*count)[3]
                        const problem *t, wf_conv2d_desc d, bool exact, const char *name)
 {
     uint64_t floats[3], bytes[3];
+    if (wf_select_avoids(impl->name))
+        return;
     check_passes(impl, isa, count[0], t, d, exact, name, floats);
     if (d.src_block > 1)
         return;
@@ -551,8 +555,8 @@ static void what_onednn_may_run_was_tried(void **unused)
 
 static void every_kernel_was_tried(void **unused)
 {
-    if (getenv("WEFT_TEST_SHAPES") || n_complete < 2 * n_shapes)
-        skip(); /* other shapes, or a test above has failed */
+    if (getenv("WEFT_TEST_SHAPES") || getenv("WEFT_AVOID") || n_complete < 2 * n_shapes)
+        skip(); /* not all was to be tried, or a test above has failed */
     for (int i = 0; i < wf_conv2d_n_impls; i++) {
         int sum = tried[0][i][0] + tried[0][i][1] + tried[0][i][2];
         bool replaced = wf_cpu_isa() == WEFT_ISA_AVX512 && /* its block is 8 */
