@@ -157,7 +157,9 @@ def test_a_kill_while_overwriting_leaves_one_run_or_the_other(tmp):
             replaced += 1
             assert now.get("result.json", "none") != old.get("result.json"), now
             assert now["weights.safetensors"] != old["weights.safetensors"]
-            assert now["log.jsonl"] != old["log.jsonl"] and now["summary.csv"] != old["summary.csv"]
+            assert now["log.jsonl"] != old["log.jsonl"]
+            with open(f"{run}/summary.csv") as f:  # of two that were killed early, only the header
+                assert len(f.readlines()) == 1 or now["summary.csv"] != old["summary.csv"]
             old = now
     assert replaced < 20
 
