@@ -89,10 +89,15 @@ static bool give_bytes(wf_plan *p, wf_ir_node *reader, int bytes, int table)
 static weft_status rewrite(wf_plan *p, int *n)
 {
     const int bytes = p->nodes[*n].in[0], images = p->nodes[*n].out[0];
+    bool needed = p->values[images].keep;
+    for (int i = 0; i < p->n_assigns; i++)
+        needed |= p->assigns[i].value == images;
     int table = -1;
     for (int r = *n + 1; r < p->n_nodes; r++) {
         bool can;
         WF_TRY(can_read(p, &p->nodes[r], images, &can));
+        for (int i = 0; i < p->nodes[r].n_in && !can; i++)
+            needed |= p->nodes[r].in[i] == images;
         if (!can)
             continue;
         if (table < 0) {
@@ -102,8 +107,7 @@ static weft_status rewrite(wf_plan *p, int *n)
         if (table < 0 || !give_bytes(p, &p->nodes[r], bytes, table))
             return wf_plan_nomem(p);
     }
-    bool needed;
-    if (table >= 0 && wf_ir_users(p, images, &needed) == 0 && !needed)
+    if (table >= 0 && !needed)
         remove_node(p, (*n)--);
     return WEFT_OK;
 }

@@ -2,7 +2,7 @@
  * i needs only what that unit's tile i has made: then a tile runs the whole chain (BatchNorm apply,
  * ReLU, pooling, the next convolution, its statistics) on one image while it is in cache. Nothing
  * about the arithmetic changes. This is the other half of fusion. */
-#include <string.h>
+#include <stdlib.h>
 
 #include "engine/memory/alloc.h"
 #include "engine/plan/plan.h"
@@ -20,89 +20,217 @@ static double task_seconds(const wf_task *t)
 typedef struct past_use {
     int task;
     wf_buf buf; /* or a slice of it */
-    bool write, tiled;
+    bool tiled;
     struct past_use *next;
 } past_use;
+typedef struct past_uses {
+    past_use *reads, *writes; /* but those that a later write, of the same bytes and more, hides */
+} past_uses;
+
+/* Per unit. `level` grows along every edge inside a phase, so that a search for a path knows where
+ * to stop. */
+typedef struct unit_info {
+    int level;
+    int pred_of, loose_of; /* the task being placed depends on the unit; and not tile by tile */
+    int seen_by;           /* the search that was here last */
+} unit_info;
 
 typedef struct chaining {
     wf_plan *p;
-    int cap;
-    char *edges;
-    wf_bits reach;   /* unit to unit: there is a path */
-    past_use **past; /* per buffer */
-    char *pred;      /* per unit: the task being placed depends on it */
-    char *loose;     /* per unit: ... not tile by tile */
+    past_uses *past; /* per buffer */
+    unit_info *info; /* per unit */
+    int *preds;      /* units that the task being placed depends on, the newest first */
+    int n_preds;
+    int *stack; /* of a search */
+    int cap_stack, searches;
 } chaining;
 
-static void add_edge(chaining *c, int from, int to)
-{
-    c->edges[(size_t)from * (size_t)c->cap + (size_t)to] = 1;
-    if (wf_bits_get(&c->reach, from, to))
-        return;
-    for (int u = 0; u < c->p->n_units; u++)
-        if (u == from || wf_bits_get(&c->reach, u, from)) {
-            wf_bits_or(&c->reach, u, to);
-            wf_bits_set(&c->reach, u, to);
-        }
-}
-
-/* Whether two slices of one buffer have bytes in common. */
+/* Whether two slices of one buffer have bytes in common; whether b lies within a. */
 static bool meet(const wf_plan *p, wf_buf a, wf_buf b)
 {
     const wf_buffer *x = &p->buffers[a], *y = &p->buffers[b];
     return a == b || (x->at < y->at + y->size && y->at < x->at + x->size);
 }
-
-/* Marks the units that task b depends on: reads after writes, writes after reads and writes. */
-static void find_hazards(chaining *c, const wf_task *b)
+static bool within(const wf_plan *p, wf_buf a, wf_buf b)
 {
-    memset(c->pred, 0, (size_t)c->p->n_units + 1);
-    memset(c->loose, 0, (size_t)c->p->n_units + 1);
-    for (const wf_use *y = b->uses; y; y = y->next)
-        for (const past_use *x = c->past[wf_buffer_whole(c->p, y->buf)]; x; x = x->next) {
-            if ((!x->write && !y->write) || !meet(c->p, x->buf, y->buf))
-                continue;
-            const wf_task *a = c->p->tasks[x->task];
-            c->pred[a->unit] = 1;
-            c->loose[a->unit] |= !(x->tiled && y->access == WF_TILED && a->tiles == b->tiles);
-        }
+    const wf_buffer *x = &p->buffers[a], *y = &p->buffers[b];
+    return a == b || (x->at <= y->at && y->at + y->size <= x->at + x->size);
 }
 
-static weft_status remember_uses(chaining *c, int task)
+/* ---- paths ---- */
+
+static bool push(chaining *c, int *n, int unit)
 {
-    for (const wf_use *u = c->p->tasks[task]->uses; u; u = u->next) {
-        past_use *x = wf_bump_alloc(&c->p->bump, sizeof *x);
-        if (!x)
-            return wf_plan_nomem(c->p);
-        past_use **past = &c->past[wf_buffer_whole(c->p, u->buf)];
-        *x = (past_use){task, u->buf, u->write, u->access == WF_TILED, *past};
-        *past = x;
+    if (!wf_grow(&c->stack, &c->cap_stack, *n, 1, sizeof *c->stack))
+        return false;
+    c->stack[(*n)++] = unit;
+    return true;
+}
+
+/* Adds the edge and lifts the levels behind it. */
+static weft_status add_edge(chaining *c, int from, int to)
+{
+    wf_plan *p = c->p;
+    wf_edges *e = &p->edges;
+    if (p->units[from].commit && !p->units[to].commit)
+        return wf_fail(p->ctx, WEFT_ERR_INTERNAL,
+                       "plan: work before the commit phase depends on the phase");
+    if (p->units[from].commit != p->units[to].commit)
+        return WEFT_OK; /* the barrier is between them */
+    if (!wf_edges_add(e, from, to))
+        return wf_plan_nomem(p);
+    if (c->info[to].level > c->info[from].level)
+        return WEFT_OK;
+    c->info[to].level = c->info[from].level + 1;
+    int n = 0;
+    if (!push(c, &n, to))
+        return wf_plan_nomem(p);
+    while (n > 0) {
+        const int u = c->stack[--n];
+        for (int a = e->out[u]; a >= 0; a = e->edge[a].next_out) {
+            const int v = e->edge[a].to;
+            p->work++;
+            if (c->info[v].level > c->info[u].level)
+                continue;
+            c->info[v].level = c->info[u].level + 1;
+            if (!push(c, &n, v))
+                return wf_plan_nomem(p);
+        }
     }
     return WEFT_OK;
 }
 
-static bool may_join(chaining *c, const wf_task *b, int unit)
+/* Whether a path leads from `unit` to another unit that the task being placed depends on: a search
+ * back from those, down to the unit's level. */
+static weft_status others_wait_for(chaining *c, int unit, bool *wait)
 {
-    const wf_plan *p = c->p;
-    const wf_unit *u = &p->units[unit];
-    if (c->loose[unit] || u->commit != b->commit || u->tiles != b->tiles)
-        return false;
+    wf_plan *p = c->p;
+    const wf_edges *e = &p->edges;
+    const int level = c->info[unit].level, search = ++c->searches;
+    int n = 0;
+    *wait = false;
+    for (int i = 0; i < c->n_preds; i++) {
+        const int u = c->preds[i];
+        p->work++;
+        if (u != unit && c->info[u].level > level && p->units[u].commit == p->units[unit].commit) {
+            c->info[u].seen_by = search;
+            if (!push(c, &n, u))
+                return wf_plan_nomem(p);
+        }
+    }
+    while (n > 0 && !*wait) {
+        const int u = c->stack[--n];
+        for (int a = e->in[u]; a >= 0; a = e->edge[a].next_in) {
+            const int v = e->edge[a].from;
+            p->work++;
+            *wait |= v == unit;
+            if (c->info[v].seen_by == search || c->info[v].level <= level)
+                continue;
+            c->info[v].seen_by = search;
+            if (!push(c, &n, v))
+                return wf_plan_nomem(p);
+        }
+    }
+    return WEFT_OK;
+}
+
+/* ---- hazards ---- */
+
+static int newest_first(const void *a, const void *b)
+{
+    return *(const int *)b - *(const int *)a;
+}
+
+static void note_hazards(chaining *c, const wf_task *b, int task, const wf_use *y,
+                         const past_use *list)
+{
+    for (const past_use *x = list; x; x = x->next) {
+        c->p->work++;
+        if (!meet(c->p, x->buf, y->buf))
+            continue;
+        const wf_task *a = c->p->tasks[x->task];
+        unit_info *info = &c->info[a->unit];
+        if (info->pred_of != task)
+            c->preds[c->n_preds++] = a->unit;
+        info->pred_of = task;
+        if (!(x->tiled && y->access == WF_TILED && a->tiles == b->tiles))
+            info->loose_of = task;
+    }
+}
+
+/* Lists the units that a task depends on: reads after writes, writes after reads and writes. */
+static void find_hazards(chaining *c, const wf_task *b, int task)
+{
+    c->n_preds = 0;
+    for (const wf_use *y = b->uses; y; y = y->next) {
+        const past_uses *past = &c->past[wf_buffer_whole(c->p, y->buf)];
+        note_hazards(c, b, task, y, past->writes);
+        if (y->write)
+            note_hazards(c, b, task, y, past->reads);
+    }
+    if (c->n_preds > 1)
+        qsort(c->preds, (size_t)c->n_preds, sizeof *c->preds, newest_first);
+}
+
+/* Whoever meets a hidden use meets the write `by`, too, and what the write's unit has waited for
+ * or holds allows a later task the same and no more. */
+static void hide(chaining *c, past_use **list, wf_buf by)
+{
+    while (*list) {
+        if (within(c->p, by, (*list)->buf))
+            *list = (*list)->next;
+        else
+            list = &(*list)->next;
+    }
+}
+
+static weft_status remember_uses(chaining *c, int task)
+{
+    for (const wf_use *u = c->p->tasks[task]->uses; u; u = u->next)
+        if (u->write) {
+            past_uses *past = &c->past[wf_buffer_whole(c->p, u->buf)];
+            hide(c, &past->reads, u->buf);
+            hide(c, &past->writes, u->buf);
+        }
+    for (const wf_use *u = c->p->tasks[task]->uses; u; u = u->next) {
+        past_use *x = wf_bump_alloc(&c->p->bump, sizeof *x);
+        if (!x)
+            return wf_plan_nomem(c->p);
+        past_uses *past = &c->past[wf_buffer_whole(c->p, u->buf)];
+        past_use **list = u->write ? &past->writes : &past->reads;
+        *x = (past_use){task, u->buf, u->access == WF_TILED, *list};
+        *list = x;
+    }
+    return WEFT_OK;
+}
+
+/* ---- units ---- */
+
+static weft_status may_join(chaining *c, const wf_task *b, int task, int unit, bool *may)
+{
+    const wf_unit *u = &c->p->units[unit];
+    *may = false;
+    if (c->info[unit].loose_of == task || u->commit != b->commit || u->tiles != b->tiles)
+        return WEFT_OK;
     if (b->tiles == 1 && task_seconds(b) > SMALL_SECONDS)
-        return false;
+        return WEFT_OK;
     /* What else b waits for must not wait for this unit. */
-    for (int other = 0; other < p->n_units; other++)
-        if (other != unit && c->pred[other] && wf_bits_get(&c->reach, unit, other))
-            return false;
-    return true;
+    bool wait;
+    WF_TRY(others_wait_for(c, unit, &wait));
+    *may = !wait;
+    return WEFT_OK;
 }
 
 static weft_status add_to_unit(wf_plan *p, int unit, int task)
 {
     wf_unit *u = &p->units[unit];
-    int *grown = wf_realloc_array(u->tasks, (size_t)u->n_tasks + 1, sizeof *grown);
-    if (!grown)
-        return wf_plan_nomem(p);
-    u->tasks = grown;
+    if ((u->n_tasks & (u->n_tasks - 1)) == 0) { /* room for 1, 2, 4, ... */
+        int *grown =
+            wf_realloc_array(u->tasks, 2 * (size_t)u->n_tasks + (u->n_tasks == 0), sizeof *grown);
+        if (!grown)
+            return wf_plan_nomem(p);
+        u->tasks = grown;
+    }
     u->tasks[u->n_tasks++] = task;
     p->tasks[task]->unit = unit;
     return WEFT_OK;
@@ -112,21 +240,24 @@ static weft_status place(chaining *c, int task)
 {
     wf_plan *p = c->p;
     wf_task *b = p->tasks[task];
-    find_hazards(c, b);
+    find_hazards(c, b, task);
     int unit = -1;
-    if (!(p->passes_off & WEFT_PASS_FUSE))
-        for (int u = p->n_units - 1; u >= 0 && unit < 0; u--)
-            if (c->pred[u] && may_join(c, b, u))
-                unit = u;
+    for (int i = 0; i < c->n_preds && unit < 0 && !(p->passes_off & WEFT_PASS_FUSE); i++) {
+        bool may;
+        WF_TRY(may_join(c, b, task, c->preds[i], &may));
+        if (may)
+            unit = c->preds[i];
+    }
     if (unit < 0) {
         if (!wf_grow(&p->units, &p->cap_units, p->n_units, 1, sizeof *p->units))
             return wf_plan_nomem(p);
         unit = p->n_units++;
         p->units[unit] = (wf_unit){.tiles = b->tiles, .commit = b->commit};
+        c->info[unit] = (unit_info){.pred_of = -1, .loose_of = -1};
     }
-    for (int u = 0; u < p->n_units; u++)
-        if (c->pred[u] && u != unit)
-            add_edge(c, u, unit);
+    for (int i = 0; i < c->n_preds; i++)
+        if (c->preds[i] != unit)
+            WF_TRY(add_edge(c, c->preds[i], unit));
     p->units[unit].cost += task_seconds(b);
     WF_TRY(add_to_unit(p, unit, task));
     return remember_uses(c, task);
@@ -134,21 +265,20 @@ static weft_status place(chaining *c, int task)
 
 weft_status wf_pass_chain(wf_plan *p)
 {
-    chaining c = {.p = p, .cap = p->n_tasks + 1}; /* one more: the commit barrier */
-    size_t cap = (size_t)c.cap;
-    p->edges = c.edges = wf_zalloc_array(cap, cap);
-    c.pred = wf_zalloc(cap);
-    c.loose = wf_zalloc(cap);
-    c.past = wf_zalloc_array((size_t)p->n_buffers + 1, sizeof(past_use *));
-    bool room = wf_bits_init(&c.reach, c.cap);
+    const size_t units = (size_t)p->n_tasks + 1; /* one more: the commit barrier */
+    chaining c = {.p = p};
+    c.info = wf_alloc_array(units, sizeof *c.info);
+    c.preds = wf_alloc_array(units, sizeof *c.preds);
+    c.past = wf_zalloc_array((size_t)p->n_buffers + 1, sizeof *c.past);
+    const bool room = wf_edges_init(&p->edges, (int)units);
     weft_status status = WEFT_OK;
-    if (!c.edges || !c.pred || !c.loose || !c.past || !room)
+    if (!c.info || !c.preds || !c.past || !room)
         status = wf_plan_nomem(p);
     for (int t = 0; t < p->n_tasks && status == WEFT_OK; t++)
         status = place(&c, t);
-    wf_bits_done(&c.reach);
-    wf_free(c.pred);
-    wf_free(c.loose);
+    wf_free(c.info);
+    wf_free(c.preds);
     wf_free(c.past);
+    wf_free(c.stack);
     return status;
 }

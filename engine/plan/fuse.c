@@ -9,16 +9,28 @@
 #include "engine/plan/plan.h"
 
 /* The only live node that reads `value`, when nothing else needs it; -1: none or several. */
-static int only_user(const wf_plan *p, int value)
+static int only_user(const wf_plan *p, const wf_users *u, int value)
 {
     bool needed;
-    if (wf_ir_users(p, value, &needed) != 1 || needed)
+    if (wf_ir_users(p, u, value, &needed) != 1 || needed)
         return -1;
-    for (int n = 0; n < p->n_nodes; n++)
-        for (int i = 0; i < p->nodes[n].n_in && !p->nodes[n].dead; i++)
-            if (p->nodes[n].in[i] == value)
-                return n;
+    for (int i = wf_users_first(u, value); i >= 0; i = u->user[i].next)
+        if (wf_user_valid(p, &u->user[i], value))
+            return u->user[i].node;
     return -1;
+}
+
+/* The node reads other values now: what was noted of the old ones is out of date by itself. */
+static weft_status replace_inputs(wf_plan *p, wf_users *u, int node, int *in, int n_in)
+{
+    wf_ir_node *n = &p->nodes[node];
+    const int *old = n->in, n_old = n->n_in;
+    n->in = in;
+    n->n_in = n_in;
+    for (int i = 0; i < n_in; i++)
+        if (i >= n_old || old[i] != in[i])
+            WF_TRY(wf_users_add(p, u, node, i));
+    return WEFT_OK;
 }
 
 static bool is(const wf_plan *p, int node, const wf_op *op)
@@ -56,17 +68,17 @@ typedef struct forward_match {
     wf_norm_f f;
 } forward_match;
 
-static bool match_forward(const wf_plan *p, int apply, forward_match *m)
+static bool match_forward(const wf_plan *p, const wf_users *u, int apply, forward_match *m)
 {
     if (!is(p, apply, &wf_op_bn_apply))
         return false;
-    int y = p->nodes[apply].out[0], next = only_user(p, y);
+    int y = p->nodes[apply].out[0], next = only_user(p, u, y);
     *m = (forward_match){apply, -1, next, -1, WF_NORM_LINEAR};
     if (is(p, next, &wf_op_add)) {
         const wf_ir_node *add = &p->nodes[next];
         m->add = next;
         m->residual = add->in[0] == y ? add->in[1] : add->in[0];
-        m->relu = only_user(p, add->out[0]);
+        m->relu = only_user(p, u, add->out[0]);
         if (!weft_shape_equal(p->values[m->residual].type.shape, p->values[y].type.shape))
             return false;
     }
@@ -78,7 +90,7 @@ static bool match_forward(const wf_plan *p, int apply, forward_match *m)
 }
 
 /* relu's place is taken by bn_act, so that the residual has been computed there. */
-static weft_status rewrite_forward(wf_plan *p, const forward_match *m)
+static weft_status rewrite_forward(wf_plan *p, wf_users *u, const forward_match *m)
 {
     const wf_ir_node *apply = &p->nodes[m->apply];
     const bool residual = m->add >= 0;
@@ -98,8 +110,7 @@ static weft_status rewrite_forward(wf_plan *p, const forward_match *m)
     wf_ir_node *node = &p->nodes[m->relu];
     node->op = &wf_op_bn_act;
     node->attrs = attrs;
-    node->in = in;
-    node->n_in = residual ? 6 : 5;
+    WF_TRY(replace_inputs(p, u, m->relu, in, residual ? 6 : 5));
     node->out[1] = mask;
     node->n_out = 2;
     node->path = apply->path;
@@ -120,57 +131,57 @@ typedef struct backward_match {
     bool others;
 } backward_match;
 
-static bool match_backward(const wf_plan *p, int back, int act, backward_match *m)
+static bool match_backward(const wf_plan *p, const wf_users *u, int back, int act,
+                           backward_match *m)
 {
     /* Of two BatchNorms that meet in an add, this one is known by its input and its statistics. */
     const int d = p->nodes[back].out[0], x = p->nodes[act].in[0], invstd = p->nodes[act].in[2];
     *m = (backward_match){-1, -1, false};
     bool needed;
-    wf_ir_users(p, d, &needed);
+    wf_ir_users(p, u, d, &needed);
     if (needed)
         return false;
     int first_other = p->n_nodes;
-    for (int n = 0; n < p->n_nodes; n++) {
+    for (int k = wf_users_first(u, d); k >= 0; k = u->user[k].next) {
+        const int n = u->user[k].node, i = u->user[k].at;
         const wf_ir_node *node = &p->nodes[n];
-        for (int i = 0; i < node->n_in && !node->dead; i++) {
-            if (node->in[i] != d)
-                continue;
-            if (node->op == &wf_op_bn_backward_reduce && node->n_in == 4 && i == 1 &&
-                node->in[0] == x && node->in[3] == invstd) {
-                m->reduce = n;
-            } else if (node->op == &wf_op_bn_backward_apply && i == 0 && node->in[1] == invstd &&
-                       (node->n_in == 3 || (node->n_in == 7 && node->in[3] == x))) {
-                m->apply = n;
-            } else {
-                m->others = true;
-                first_other = n < first_other ? n : first_other;
-            }
+        if (!wf_user_valid(p, &u->user[k], d))
+            continue;
+        if (node->op == &wf_op_bn_backward_reduce && node->n_in == 4 && i == 1 &&
+            node->in[0] == x && node->in[3] == invstd) {
+            m->reduce = n > m->reduce ? n : m->reduce;
+        } else if (node->op == &wf_op_bn_backward_apply && i == 0 && node->in[1] == invstd &&
+                   (node->n_in == 3 || (node->n_in == 7 && node->in[3] == x))) {
+            m->apply = n > m->apply ? n : m->apply;
+        } else {
+            m->others = true;
+            first_other = n < first_other ? n : first_other;
         }
     }
     /* The residual's gradient comes out of bn_backward_apply, which must not come too late. */
     return m->apply >= 0 && first_other > m->apply;
 }
 
-static weft_status append_mask(wf_plan *p, int n, int dy_at, int dy, int mask)
+static weft_status append_mask(wf_plan *p, wf_users *u, int n, int dy_at, int dy, int mask)
 {
-    wf_ir_node *node = &p->nodes[n];
+    const wf_ir_node *node = &p->nodes[n];
     int *in = wf_bump_alloc(&p->bump, (size_t)(node->n_in + 1) * sizeof *in);
     if (!in)
         return wf_plan_nomem(p);
     for (int i = 0; i < node->n_in; i++)
         in[i] = node->in[i];
     in[dy_at] = dy;
-    in[node->n_in++] = mask;
-    node->in = in;
-    return WEFT_OK;
+    in[node->n_in] = mask;
+    return replace_inputs(p, u, n, in, node->n_in + 1);
 }
 
-static weft_status rewrite_backward(wf_plan *p, int back, int act, const backward_match *m)
+static weft_status rewrite_backward(wf_plan *p, wf_users *u, int back, int act,
+                                    const backward_match *m)
 {
     const int dz = p->nodes[back].in[1], d = p->nodes[back].out[0], mask = p->nodes[act].out[1];
     if (m->reduce >= 0)
-        WF_TRY(append_mask(p, m->reduce, 1, dz, mask));
-    WF_TRY(append_mask(p, m->apply, 0, dz, mask));
+        WF_TRY(append_mask(p, u, m->reduce, 1, dz, mask));
+    WF_TRY(append_mask(p, u, m->apply, 0, dz, mask));
     p->nodes[back].dead = true;
     if (!m->others)
         return WEFT_OK;
@@ -197,22 +208,28 @@ typedef struct again_match {
 } again_match;
 
 /* The bn_backward_reduce of this bn_apply that reads d, before anything else does; -1: none. */
-static int first_reduce(const wf_plan *p, int d, int apply)
+static int first_reduce(const wf_plan *p, const wf_users *u, int d, int apply)
 {
     const int x = p->nodes[apply].in[0], invstd = p->nodes[apply].in[2];
-    for (int n = 0; n < p->n_nodes; n++) {
-        const wf_ir_node *node = &p->nodes[n];
-        for (int i = 0; i < node->n_in && !node->dead; i++)
-            if (node->in[i] == d)
-                return node->op == &wf_op_bn_backward_reduce && node->n_in == 4 && i == 1 &&
-                               node->in[0] == x && node->in[3] == invstd
-                           ? n
-                           : -1;
+    int first = p->n_nodes, at = 0;
+    for (int k = wf_users_first(u, d); k >= 0; k = u->user[k].next) {
+        const wf_user *user = &u->user[k];
+        if (wf_user_valid(p, user, d) &&
+            (user->node < first || (user->node == first && user->at < at))) {
+            first = user->node;
+            at = user->at;
+        }
     }
-    return -1;
+    if (first == p->n_nodes)
+        return -1;
+    const wf_ir_node *node = &p->nodes[first];
+    return node->op == &wf_op_bn_backward_reduce && node->n_in == 4 && at == 1 &&
+                   node->in[0] == x && node->in[3] == invstd
+               ? first
+               : -1;
 }
 
-static bool match_again(const wf_plan *p, int act, again_match *m)
+static bool match_again(const wf_plan *p, const wf_users *u, int act, again_match *m)
 {
     const activation *a = activation_of(p, act, false);
     if (!a || !wf_norm_recomputes(a->f))
@@ -220,18 +237,19 @@ static bool match_again(const wf_plan *p, int act, again_match *m)
     const int z = p->nodes[act].in[0];
     *m = (again_match){p->values[z].node, act, -1, -1, a->f};
     bool needed;
-    const int users = wf_ir_users(p, z, &needed);
+    const int users = wf_ir_users(p, u, z, &needed);
     if (!is(p, m->apply, &wf_op_bn_apply) || needed || users > 2)
         return false;
-    for (int n = 0; n < p->n_nodes && users == 2; n++)
-        if (is(p, n, a->backward) && p->nodes[n].in[0] == z)
-            m->back = n;
+    for (int k = users == 2 ? wf_users_first(u, z) : -1; k >= 0; k = u->user[k].next)
+        if (u->user[k].at == 0 && wf_user_valid(p, &u->user[k], z) &&
+            is(p, u->user[k].node, a->backward) && u->user[k].node > m->back)
+            m->back = u->user[k].node;
     if (m->back >= 0)
-        m->reduce = first_reduce(p, p->nodes[m->back].out[0], m->apply);
+        m->reduce = first_reduce(p, u, p->nodes[m->back].out[0], m->apply);
     return users == 1 || m->reduce >= 0;
 }
 
-static weft_status rewrite_again(wf_plan *p, const again_match *m)
+static weft_status rewrite_again(wf_plan *p, wf_users *u, const again_match *m)
 {
     const wf_ir_node *apply = &p->nodes[m->apply];
     wf_bn_apply_attrs *attrs = wf_bump_alloc(&p->bump, sizeof *attrs);
@@ -243,8 +261,7 @@ static weft_status rewrite_again(wf_plan *p, const again_match *m)
     wf_ir_node *act = &p->nodes[m->act];
     act->op = &wf_op_bn_act;
     act->attrs = attrs;
-    act->in = apply->in;
-    act->n_in = apply->n_in;
+    WF_TRY(replace_inputs(p, u, m->act, apply->in, apply->n_in));
     act->path = apply->path;
     p->nodes[m->apply].dead = true;
     if (m->back < 0)
@@ -255,8 +272,7 @@ static weft_status rewrite_again(wf_plan *p, const again_match *m)
     in[1] = back->in[1];  /* dy, instead of what came of it */
     in[4] = apply->in[3]; /* gamma */
     in[5] = apply->in[4]; /* beta */
-    reduce->in = in;
-    reduce->n_in = 6;
+    WF_TRY(replace_inputs(p, u, m->reduce, in, 6));
     reduce->attrs = attrs;
     reduce->out[2] = back->out[0];
     reduce->n_out = 3;
@@ -266,19 +282,17 @@ static weft_status rewrite_again(wf_plan *p, const again_match *m)
     return WEFT_OK;
 }
 
-weft_status wf_pass_fuse(wf_plan *p)
+static weft_status fuse(wf_plan *p, wf_users *u)
 {
-    if ((p->passes_off & WEFT_PASS_FUSE) || p->keep_all)
-        return WEFT_OK;
     for (int n = 0; n < p->n_nodes; n++) {
         forward_match m;
-        if (match_forward(p, n, &m))
-            WF_TRY(rewrite_forward(p, &m));
+        if (match_forward(p, u, n, &m))
+            WF_TRY(rewrite_forward(p, u, &m));
     }
     for (int n = 0; n < p->n_nodes; n++) {
         again_match m;
-        if (match_again(p, n, &m))
-            WF_TRY(rewrite_again(p, &m));
+        if (match_again(p, u, n, &m))
+            WF_TRY(rewrite_again(p, u, &m));
     }
     for (int n = 0; n < p->n_nodes; n++) {
         const activation *a = activation_of(p, n, true);
@@ -286,14 +300,25 @@ weft_status wf_pass_fuse(wf_plan *p)
             continue;
         int act = p->values[p->nodes[n].in[0]].node;
         backward_match m;
-        if (is(p, act, &wf_op_bn_act) && match_backward(p, n, act, &m))
-            WF_TRY(rewrite_backward(p, n, act, &m));
+        if (is(p, act, &wf_op_bn_act) && match_backward(p, u, n, act, &m))
+            WF_TRY(rewrite_backward(p, u, n, act, &m));
     }
     for (int n = 0; n < p->n_nodes; n++) {
         bool needed;
         if (is(p, n, &wf_op_bn_act) && p->nodes[n].n_out == 2 &&
-            wf_ir_users(p, p->nodes[n].out[1], &needed) == 0 && !needed)
+            wf_ir_users(p, u, p->nodes[n].out[1], &needed) == 0 && !needed)
             p->nodes[n].n_out = 1; /* nobody reads the mask: evaluation */
     }
-    return wf_fuse_shuffle(p);
+    return wf_fuse_shuffle(p, u);
+}
+
+weft_status wf_pass_fuse(wf_plan *p)
+{
+    if ((p->passes_off & WEFT_PASS_FUSE) || p->keep_all)
+        return WEFT_OK;
+    wf_users u;
+    WF_TRY(wf_users_init(p, &u));
+    const weft_status status = fuse(p, &u);
+    wf_users_done(&u);
+    return status;
 }

@@ -11,11 +11,12 @@ static bool is(const wf_ir_node *node, const wf_op *op)
 }
 
 /* concat -> shuffle, along channels, when nothing else reads what is between. */
-static weft_status join_concat(wf_plan *p, wf_ir_node *shuffle)
+static weft_status join_concat(wf_plan *p, const wf_users *u, wf_ir_node *shuffle)
 {
     const int joined = shuffle->in[0], n = p->values[joined].node;
     bool needed;
-    if (n < 0 || !is(&p->nodes[n], &wf_op_concat) || wf_ir_users(p, joined, &needed) != 1 || needed)
+    if (n < 0 || !is(&p->nodes[n], &wf_op_concat) || wf_ir_users(p, u, joined, &needed) != 1 ||
+        needed)
         return WEFT_OK;
     wf_ir_node *concat = &p->nodes[n];
     const wf_concat_attrs *old = concat->attrs;
@@ -34,24 +35,32 @@ static weft_status join_concat(wf_plan *p, wf_ir_node *shuffle)
     return WEFT_OK;
 }
 
+/* The narrow node along channels that the note is about; -1: none. */
+static int narrow_of(const wf_plan *p, const wf_user *user, int shuffled)
+{
+    const wf_ir_node *n = &p->nodes[user->node];
+    return wf_user_valid(p, user, shuffled) && is(n, &wf_op_narrow) ? user->node : -1;
+}
+
 /* shuffle -> narrow, narrow, ..., along channels, when nothing else reads the shuffled channels. */
-static weft_status join_narrow(wf_plan *p, wf_ir_node *shuffle)
+static weft_status join_narrow(wf_plan *p, wf_users *u, wf_ir_node *shuffle)
 {
     const int shuffled = shuffle->out[0];
     bool needed;
-    const int users = wf_ir_users(p, shuffled, &needed);
+    const int users = wf_ir_users(p, u, shuffled, &needed);
     int slices = 0;
-    for (int n = 0; n < p->n_nodes; n++)
-        if (is(&p->nodes[n], &wf_op_narrow) && p->nodes[n].in[0] == shuffled) {
-            const wf_narrow_attrs *a = p->nodes[n].attrs;
-            slices += a->dim == 1 && a->groups == 1;
-        }
+    for (int i = wf_users_first(u, shuffled); i >= 0; i = u->user[i].next) {
+        const int n = narrow_of(p, &u->user[i], shuffled);
+        const wf_narrow_attrs *a = n >= 0 ? p->nodes[n].attrs : NULL;
+        slices += a && a->dim == 1 && a->groups == 1;
+    }
     if (needed || slices == 0 || slices != users)
         return WEFT_OK;
-    for (int n = 0; n < p->n_nodes; n++) {
-        wf_ir_node *narrow = &p->nodes[n];
-        if (!is(narrow, &wf_op_narrow) || narrow->in[0] != shuffled)
+    for (int i = wf_users_first(u, shuffled); i >= 0; i = u->user[i].next) {
+        const int n = narrow_of(p, &u->user[i], shuffled);
+        if (n < 0)
             continue;
+        wf_ir_node *narrow = &p->nodes[n];
         wf_narrow_attrs *attrs = wf_bump_alloc(&p->bump, sizeof *attrs);
         if (!attrs)
             return wf_plan_nomem(p);
@@ -59,18 +68,19 @@ static weft_status join_narrow(wf_plan *p, wf_ir_node *shuffle)
         attrs->groups = ((const wf_shuffle_attrs *)shuffle->attrs)->groups;
         narrow->attrs = attrs;
         narrow->in = shuffle->in;
+        WF_TRY(wf_users_add(p, u, n, 0));
     }
     shuffle->dead = true;
     return WEFT_OK;
 }
 
-weft_status wf_fuse_shuffle(wf_plan *p)
+weft_status wf_fuse_shuffle(wf_plan *p, wf_users *u)
 {
     for (int n = 0; n < p->n_nodes; n++) {
         if (is(&p->nodes[n], &wf_op_channel_shuffle))
-            WF_TRY(join_concat(p, &p->nodes[n]));
+            WF_TRY(join_concat(p, u, &p->nodes[n]));
         if (is(&p->nodes[n], &wf_op_channel_shuffle))
-            WF_TRY(join_narrow(p, &p->nodes[n]));
+            WF_TRY(join_narrow(p, u, &p->nodes[n]));
     }
     return WEFT_OK;
 }

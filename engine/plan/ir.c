@@ -39,29 +39,6 @@ void wf_bump_done(wf_bump *b)
     b->chunks = NULL;
 }
 
-/* ---- bits ---- */
-
-bool wf_bits_init(wf_bits *b, int n)
-{
-    b->per_row = ((size_t)n + 63) / 64;
-    b->words = wf_zalloc_array((size_t)n * b->per_row, sizeof *b->words);
-    return b->words != NULL;
-}
-
-void wf_bits_done(wf_bits *b)
-{
-    wf_free(b->words);
-    b->words = NULL;
-}
-
-void wf_bits_or(wf_bits *b, int into, int from)
-{
-    uint64_t *to = b->words + (size_t)into * b->per_row;
-    const uint64_t *row = b->words + (size_t)from * b->per_row;
-    for (size_t i = 0; i < b->per_row; i++)
-        to[i] |= row[i];
-}
-
 /* ---- building blocks ---- */
 
 weft_status wf_plan_nomem(wf_plan *p)
@@ -103,19 +80,6 @@ int wf_ir_new_node(wf_plan *p, const wf_op *op, const void *attrs, int n_in, con
     p->nodes[p->n_nodes] =
         (wf_ir_node){.op = op, .n_in = n_in, .in = copy, .attrs = bytes, .path = "", .source = -1};
     return p->n_nodes++;
-}
-
-int wf_ir_users(const wf_plan *p, int value, bool *needed)
-{
-    int users = 0;
-    *needed = p->values[value].keep;
-    for (int i = 0; i < p->n_assigns; i++)
-        *needed |= p->assigns[i].value == value;
-    for (int n = 0; n < p->n_nodes; n++)
-        if (!p->nodes[n].dead)
-            for (int i = 0; i < p->nodes[n].n_in; i++)
-                users += p->nodes[n].in[i] == value;
-    return users;
 }
 
 wf_act wf_ir_act(const wf_ir_value *v)
@@ -270,7 +234,7 @@ void wf_plan_destroy(wf_plan *p)
     wf_free(p->tasks);
     wf_free(p->owned);
     wf_free(p->units);
-    wf_free(p->edges);
+    wf_edges_done(&p->edges);
     wf_bump_done(&p->bump);
     wf_free(p);
 }

@@ -1,4 +1,5 @@
-/* Pass 10, memory: an offset in the arena for every buffer, and the successor lists.
+/* Pass 10, memory: an offset in the arena for every buffer (offsets.c), the edges that sharing
+ * bytes asks for, and the successor lists (reduce.c).
  *
  * Lifetimes are intervals in the linear order. Buffers whose intervals do not meet may share bytes;
  * since units run in any order their edges allow, sharing adds edges: all users of the earlier
@@ -8,11 +9,6 @@
 
 #include "engine/memory/alloc.h"
 #include "engine/plan/plan.h"
-
-static char *edge(const wf_plan *p, int from, int to)
-{
-    return &p->edges[(size_t)from * (size_t)(p->n_tasks + 1) + (size_t)to];
-}
 
 static void find_lifetimes(wf_plan *p, const int *position)
 {
@@ -46,77 +42,19 @@ static void shrink_local(wf_plan *p)
     }
 }
 
-typedef struct entry {
-    int buf;
-    size_t bytes;
-} entry;
+/* ---- sharing bytes ---- */
 
-static int larger_first(const void *a, const void *b)
-{
-    const entry *x = a, *y = b;
-    if (x->bytes != y->bytes)
-        return x->bytes < y->bytes ? 1 : -1;
-    return x->buf - y->buf;
-}
-
-static size_t padded(size_t bytes)
-{
-    return (bytes + WF_ALIGN - 1) / WF_ALIGN * WF_ALIGN + WF_ALIGN;
-}
-
-/* The lowest offset at which `b` meets no placed buffer that lives at the same time. */
-static size_t find_offset(const wf_plan *p, const entry *placed, int n, const wf_buffer *b,
-                          bool share)
-{
-    size_t offset = 0;
-    for (bool moved = true; moved;) {
-        moved = false;
-        for (int i = 0; i < n; i++) {
-            const wf_buffer *o = &p->buffers[placed[i].buf];
-            bool together = !share || (o->first <= b->last && b->first <= o->last);
-            if (together && offset < o->offset + padded(o->bytes) &&
-                o->offset < offset + padded(b->bytes)) {
-                offset = o->offset + padded(o->bytes);
-                moved = true;
-            }
-        }
-    }
-    return offset;
-}
-
-static weft_status assign_offsets(wf_plan *p)
-{
-    entry *list = wf_bump_alloc(&p->bump, (size_t)(p->n_buffers + 1) * sizeof *list);
-    if (!list)
-        return wf_plan_nomem(p);
-    int n = 0;
-    for (int b = 0; b < p->n_buffers; b++)
-        if (!p->buffers[b].bound && p->buffers[b].first >= 0) {
-            list[n++] = (entry){b, p->buffers[b].bytes};
-            p->unshared_bytes += padded(p->buffers[b].bytes);
-        }
-    qsort(list, (size_t)n, sizeof *list, larger_first);
-    bool share = !(p->passes_off & WEFT_PASS_MEMORY);
-    for (int i = 0; i < n; i++) {
-        wf_buffer *b = &p->buffers[list[i].buf];
-        b->offset = find_offset(p, list, i, b, share);
-        if (b->offset + padded(b->bytes) > p->arena_bytes)
-            p->arena_bytes = b->offset + padded(b->bytes);
-    }
-    return WEFT_OK;
-}
-
-/* Per buffer, the positions of the units that use it. */
+/* Per buffer, the units that use it; one may be there several times. */
 typedef struct users {
-    int *at, n;
+    int *unit, n;
 } users;
 
-static weft_status list_users(wf_plan *p, const int *position, users *list)
+static weft_status list_users(wf_plan *p, users *list)
 {
     for (int pass = 0; pass < 2; pass++) { /* count, then fill; a unit's tasks are not neighbours */
         for (int b = 0; b < p->n_buffers && pass == 1; b++) {
-            list[b].at = wf_bump_alloc(&p->bump, (size_t)list[b].n * sizeof *list[b].at);
-            if (!list[b].at)
+            list[b].unit = wf_bump_alloc(&p->bump, (size_t)list[b].n * sizeof *list[b].unit);
+            if (!list[b].unit)
                 return wf_plan_nomem(p);
             list[b].n = 0;
         }
@@ -124,80 +62,183 @@ static weft_status list_users(wf_plan *p, const int *position, users *list)
             for (const wf_use *u = p->tasks[t]->uses; u; u = u->next) {
                 users *l = &list[wf_buffer_whole(p, u->buf)];
                 if (pass == 1)
-                    l->at[l->n] = position[p->tasks[t]->unit];
+                    l->unit[l->n] = p->tasks[t]->unit;
                 l->n++;
             }
     }
     return WEFT_OK;
 }
 
-static weft_status add_share_edges(wf_plan *p, const int *position)
+/* What the search for sharing buffers needs. The arena is cut at all buffers' borders; `owner` is a
+ * tree over the pieces: a node's buffer, where all pieces below it were last used by the same one;
+ * -1: nobody yet; MIXED: the children say. */
+enum { MIXED = -2 };
+typedef struct sharing {
+    wf_plan *p;
+    users *list;
+    size_t *border;
+    int n_border;
+    int *owner, pieces; /* pieces: a power of two */
+    int *mark, marks;   /* per unit: of the buffer whose users are being looked at */
+    int *last_pair;     /* per buffer: the later buffer that it was joined to last */
+    int *scratch;       /* room for two lists of units */
+} sharing;
+
+static void mark_users(sharing *s, const users *l)
 {
-    users *list = wf_bump_alloc(&p->bump, (size_t)(p->n_buffers + 1) * sizeof *list);
-    if (!list)
-        return wf_plan_nomem(p);
-    WF_TRY(list_users(p, position, list));
-    for (int i = 0; i < p->n_buffers; i++)
-        for (int j = 0; j < p->n_buffers; j++) {
-            const wf_buffer *a = &p->buffers[i], *b = &p->buffers[j];
-            if (a->bound || b->bound || a->first < 0 || b->first < 0 || a->last >= b->first ||
-                a->offset >= b->offset + padded(b->bytes) ||
-                b->offset >= a->offset + padded(a->bytes))
-                continue;
-            for (int x = 0; x < list[i].n; x++)
-                for (int y = 0; y < list[j].n; y++)
-                    *edge(p, p->order[list[i].at[x]], p->order[list[j].at[y]]) = 1;
+    s->marks++;
+    for (int i = 0; i < l->n; i++)
+        s->mark[l->unit[i]] = s->marks;
+}
+
+/* Moves those of a buffer's users to the front that no other of its users follows (ends) or
+ * precedes (!ends) directly, each once: an edge from the ends of one buffer to the beginnings of
+ * another orders all users of both. */
+static int border_users(sharing *s, int buf, bool ends, int *out)
+{
+    const wf_edges *e = &s->p->edges;
+    const users *l = &s->list[buf];
+    int n = 0;
+    mark_users(s, l);
+    const int mark = s->marks;
+    for (int i = 0; i < l->n; i++) {
+        const int u = l->unit[i];
+        if (s->mark[u] != mark)
+            continue; /* seen */
+        bool inner = false;
+        int looked = 0;
+        for (int a = ends ? e->out[u] : e->in[u]; a >= 0 && !inner && looked < 64; looked++) {
+            const int other = ends ? e->edge[a].to : e->edge[a].from;
+            inner = s->mark[other] == mark || s->mark[other] == -mark;
+            a = ends ? e->edge[a].next_out : e->edge[a].next_in;
         }
+        s->p->work += (size_t)looked;
+        s->mark[u] = -mark;
+        if (!inner)
+            out[n++] = u;
+    }
+    return n;
+}
+
+static weft_status join(sharing *s, int before, int after)
+{
+    wf_plan *p = s->p;
+    if (s->last_pair[before] == after)
+        return WEFT_OK;
+    s->last_pair[before] = after;
+    int *ends = s->scratch, *begins = s->scratch + p->n_units;
+    const int n_ends = border_users(s, before, true, ends);
+    const int n_begins = border_users(s, after, false, begins);
+    for (int i = 0; i < n_ends; i++)
+        for (int j = 0; j < n_begins; j++)
+            if (p->units[ends[i]].commit == p->units[begins[j]].commit && /* else: the barrier */
+                !wf_edges_add(&p->edges, ends[i], begins[j]))
+                return wf_plan_nomem(p);
     return WEFT_OK;
 }
 
-/* Removes edges that a longer path implies: fewer counters to touch at run time. Walks the linear
- * order, which every edge follows. */
-static weft_status reduce_edges(wf_plan *p)
+/* `buf` takes the pieces [from, to) over; whoever had them comes before. The tree's node `at` has
+ * the pieces [low, low + count). */
+static weft_status take_over(sharing *s, int buf, int at, int low, int count, int from, int to)
 {
-    wf_bits reach;
-    if (!wf_bits_init(&reach, p->n_units))
-        return wf_plan_nomem(p);
-    for (int i = p->n_units - 1; i >= 0; i--) {
-        int u = p->order[i];
-        for (int j = i + 1; j < p->n_units; j++) {
-            int v = p->order[j];
-            if (!*edge(p, u, v))
-                continue;
-            if (wf_bits_get(&reach, u, v)) {
-                *edge(p, u, v) = 0;
-                continue;
-            }
-            wf_bits_set(&reach, u, v);
-            wf_bits_or(&reach, u, v);
-        }
+    const int was = s->owner[at];
+    s->p->work++;
+    if (to <= low || low + count <= from)
+        return WEFT_OK;
+    if (was != MIXED && was != -1)
+        WF_TRY(join(s, was, buf));
+    if (from <= low && low + count <= to && was != MIXED) {
+        s->owner[at] = buf;
+        return WEFT_OK;
     }
-    wf_bits_done(&reach);
+    if (was != MIXED)
+        s->owner[2 * at] = s->owner[2 * at + 1] = was;
+    WF_TRY(take_over(s, buf, 2 * at, low, count / 2, from, to));
+    WF_TRY(take_over(s, buf, 2 * at + 1, low + count / 2, count / 2, from, to));
+    s->owner[at] = from <= low && low + count <= to ? buf : MIXED;
     return WEFT_OK;
 }
 
-static weft_status list_successors(wf_plan *p)
+static int by_size(const void *a, const void *b)
 {
-    for (int u = 0; u < p->n_units; u++) {
-        wf_unit *unit = &p->units[u];
-        unit->n_succ = unit->n_preds = 0;
-        for (int v = 0; v < p->n_units; v++) {
-            unit->n_succ += *edge(p, u, v);
-            unit->n_preds += *edge(p, v, u);
-        }
-        unit->succ = wf_alloc_array((size_t)unit->n_succ, sizeof *unit->succ);
-        if (!unit->succ)
-            return wf_plan_nomem(p);
-        for (int v = 0, i = 0; v < p->n_units; v++)
-            if (*edge(p, u, v))
-                unit->succ[i++] = v;
-        for (int i = 0; i < unit->n_tasks; i++)
-            if (p->tasks[unit->tasks[i]]->scratch > p->scratch_bytes)
-                p->scratch_bytes = p->tasks[unit->tasks[i]]->scratch;
+    const size_t x = *(const size_t *)a, y = *(const size_t *)b;
+    return (x > y) - (x < y);
+}
+
+static int piece_at(const sharing *s, size_t offset)
+{
+    int low = 0, high = s->n_border;
+    while (low < high) {
+        const int middle = (low + high) / 2;
+        if (s->border[middle] < offset)
+            low = middle + 1;
+        else
+            high = middle;
     }
-    wf_free(p->edges);
-    p->edges = NULL;
+    return low;
+}
+
+typedef struct entry {
+    int buf, first;
+} entry;
+
+static int earlier_first(const void *a, const void *b)
+{
+    const entry *x = a, *y = b;
+    return x->first != y->first ? x->first - y->first : x->buf - y->buf;
+}
+
+static size_t end_of(const wf_buffer *b)
+{
+    return b->offset + wf_buffer_room(b->bytes);
+}
+
+static weft_status share(sharing *s, entry *entries)
+{
+    wf_plan *p = s->p;
+    int n = 0;
+    for (int b = 0; b < p->n_buffers; b++) {
+        const wf_buffer *buf = &p->buffers[b];
+        s->last_pair[b] = -1;
+        if (buf->bound || buf->first < 0)
+            continue;
+        entries[n++] = (entry){b, buf->first};
+        s->border[s->n_border++] = buf->offset;
+        s->border[s->n_border++] = end_of(buf);
+    }
+    qsort(entries, (size_t)n, sizeof *entries, earlier_first);
+    qsort(s->border, (size_t)s->n_border, sizeof *s->border, by_size);
+    for (s->pieces = 1; s->pieces < s->n_border;)
+        s->pieces *= 2;
+    s->owner = wf_bump_alloc(&p->bump, 2 * (size_t)s->pieces * sizeof *s->owner);
+    if (!s->owner)
+        return wf_plan_nomem(p);
+    for (int i = 0; i < 2 * s->pieces; i++)
+        s->owner[i] = -1;
+    for (int i = 0; i < n; i++) {
+        const wf_buffer *b = &p->buffers[entries[i].buf];
+        WF_TRY(take_over(s, entries[i].buf, 1, 0, s->pieces, piece_at(s, b->offset),
+                         piece_at(s, end_of(b))));
+    }
     return WEFT_OK;
+}
+
+/* All users of a buffer come before a later one that lies in its bytes is first written. Of the
+ * buffers that had some byte before, the last one is enough: its users wait for the others'. */
+static weft_status add_share_edges(wf_plan *p)
+{
+    const size_t buffers = (size_t)p->n_buffers + 1, units = (size_t)p->n_units + 1;
+    sharing s = {.p = p};
+    s.list = wf_bump_alloc(&p->bump, buffers * sizeof *s.list);
+    s.border = wf_bump_alloc(&p->bump, 2 * buffers * sizeof *s.border);
+    s.last_pair = wf_bump_alloc(&p->bump, buffers * sizeof *s.last_pair);
+    s.mark = wf_bump_alloc(&p->bump, units * sizeof *s.mark);
+    s.scratch = wf_bump_alloc(&p->bump, 2 * units * sizeof *s.scratch);
+    entry *entries = wf_bump_alloc(&p->bump, buffers * sizeof *entries);
+    if (!s.list || !s.border || !s.last_pair || !s.mark || !s.scratch || !entries)
+        return wf_plan_nomem(p);
+    WF_TRY(list_users(p, s.list));
+    return share(&s, entries);
 }
 
 weft_status wf_pass_memory(wf_plan *p)
@@ -210,9 +251,8 @@ weft_status wf_pass_memory(wf_plan *p)
     find_lifetimes(p, position);
     if (!(p->passes_off & WEFT_PASS_MEMORY))
         shrink_local(p);
-    WF_TRY(assign_offsets(p));
+    WF_TRY(wf_plan_assign_offsets(p));
     if (!(p->passes_off & WEFT_PASS_MEMORY))
-        WF_TRY(add_share_edges(p, position));
-    WF_TRY(reduce_edges(p));
-    return list_successors(p);
+        WF_TRY(add_share_edges(p));
+    return wf_plan_list_successors(p, position);
 }

@@ -3,15 +3,12 @@
 #include "engine/memory/alloc.h"
 #include "engine/plan/plan.h"
 
-static char *edge(const wf_plan *p, int from, int to)
-{
-    return &p->edges[(size_t)from * (size_t)(p->n_tasks + 1) + (size_t)to];
-}
-
-/* Every unit before the commit phase precedes the barrier, and the barrier every commit unit. */
+/* Every unit before the commit phase precedes the barrier, and the barrier every commit unit. Only
+ * the ends of the one and the beginnings of the other need an edge. */
 static weft_status add_barrier(wf_plan *p)
 {
-    int n = p->n_units, commits = 0;
+    const int n = p->n_units;
+    int commits = 0;
     for (int u = 0; u < n; u++)
         commits += p->units[u].commit;
     if (!commits)
@@ -22,70 +19,120 @@ static weft_status add_barrier(wf_plan *p)
     p->units[n] = (wf_unit){.barrier = true};
     p->n_units++;
     for (int u = 0; u < n; u++) {
-        for (int v = 0; v < n; v++)
-            if (*edge(p, u, v) && p->units[u].commit && !p->units[v].commit)
-                return wf_fail(p->ctx, WEFT_ERR_INTERNAL,
-                               "plan: work before the commit phase depends on the phase");
-        if (p->units[u].commit)
-            *edge(p, n, u) = 1;
-        else
-            *edge(p, u, n) = 1;
+        bool ok = true;
+        if (p->units[u].commit && p->edges.in[u] < 0)
+            ok = wf_edges_add(&p->edges, n, u);
+        else if (!p->units[u].commit && p->edges.out[u] < 0)
+            ok = wf_edges_add(&p->edges, u, n);
+        if (!ok)
+            return wf_plan_nomem(p);
     }
     return WEFT_OK;
+}
+
+static void count_preds(wf_plan *p, int *left)
+{
+    for (int u = 0; u < p->n_units; u++)
+        left[u] = 0;
+    for (int e = 0; e < p->edges.n; e++)
+        left[p->edges.edge[e].to]++;
+}
+
+static weft_status cycle(wf_plan *p)
+{
+    return wf_fail(p->ctx, WEFT_ERR_INTERNAL, "plan: a cycle among its units");
+}
+
+/* The units in some order that the edges allow. */
+static weft_status sort_units(wf_plan *p, int *sorted, int *left)
+{
+    const wf_edges *e = &p->edges;
+    int n = 0;
+    count_preds(p, left);
+    for (int u = 0; u < p->n_units; u++)
+        if (left[u] == 0)
+            sorted[n++] = u;
+    for (int i = 0; i < n; i++)
+        for (int a = e->out[sorted[i]]; a >= 0; a = e->edge[a].next_out)
+            if (--left[e->edge[a].to] == 0)
+                sorted[n++] = e->edge[a].to;
+    return n == p->n_units ? WEFT_OK : cycle(p);
 }
 
 /* Longest path to the end, in seconds of as many workers as the tiles can use. */
-static double rank(wf_plan *p, int u)
+static void rank(wf_plan *p, int u)
 {
     wf_unit *unit = &p->units[u];
-    if (unit->rank > 0)
-        return unit->rank;
+    const wf_edges *e = &p->edges;
     double after = 0;
-    for (int v = 0; v < p->n_units; v++)
-        if (*edge(p, u, v)) {
-            double r = rank(p, v);
-            after = r > after ? r : after;
-        }
+    for (int a = e->out[u]; a >= 0; a = e->edge[a].next_out) {
+        double r = p->units[e->edge[a].to].rank;
+        after = r > after ? r : after;
+    }
     int64_t width = unit->tiles < p->ctx->threads ? unit->tiles : p->ctx->threads;
-    return unit->rank = after + 1e-7 + unit->cost / (double)(width > 0 ? width : 1);
+    unit->rank = after + 1e-7 + unit->cost / (double)(width > 0 ? width : 1);
 }
 
-weft_status wf_plan_linearise(wf_plan *p)
+/* ---- the ready units, a heap: the highest rank first, of equals the lowest number ---- */
+
+static bool before(const wf_plan *p, int a, int b)
 {
-    int n = p->n_units;
-    for (int u = 0; u < n; u++) {
-        p->units[u].n_preds = 0;
-        for (int v = 0; v < n; v++)
-            p->units[u].n_preds += *edge(p, v, u);
+    double x = p->units[a].rank, y = p->units[b].rank;
+    return x > y || (x == y && a < b);
+}
+
+static void push(const wf_plan *p, int *heap, int *n, int unit)
+{
+    int i = (*n)++;
+    for (; i > 0 && before(p, unit, heap[(i - 1) / 2]); i = (i - 1) / 2)
+        heap[i] = heap[(i - 1) / 2];
+    heap[i] = unit;
+}
+
+static int pop(const wf_plan *p, int *heap, int *n)
+{
+    const int top = heap[0], last = heap[--*n];
+    int i = 0;
+    for (int child = 1; child < *n; child = 2 * i + 1) {
+        if (child + 1 < *n && before(p, heap[child + 1], heap[child]))
+            child++;
+        if (!before(p, heap[child], last))
+            break;
+        heap[i] = heap[child];
+        i = child;
     }
-    int *left = wf_bump_alloc(&p->bump, (size_t)(n + 1) * sizeof *left);
-    if (!left)
-        return wf_plan_nomem(p);
-    for (int u = 0; u < n; u++)
-        left[u] = p->units[u].n_preds;
-    for (int i = 0; i < n; i++) {
-        int best = -1;
-        for (int u = 0; u < n; u++)
-            if (left[u] == 0 && (best < 0 || p->units[u].rank > p->units[best].rank))
-                best = u;
-        if (best < 0)
-            return wf_fail(p->ctx, WEFT_ERR_INTERNAL, "plan: a cycle among its units");
-        p->order[i] = best;
-        left[best] = -1;
-        for (int v = 0; v < n; v++)
-            if (*edge(p, best, v))
-                left[v]--;
+    heap[i] = last;
+    return top;
+}
+
+static weft_status linearise(wf_plan *p, int *heap, int *left)
+{
+    const wf_edges *e = &p->edges;
+    int n_ready = 0, n = 0;
+    count_preds(p, left);
+    for (int u = 0; u < p->n_units; u++)
+        if (left[u] == 0)
+            push(p, heap, &n_ready, u);
+    while (n_ready > 0) {
+        const int u = p->order[n++] = pop(p, heap, &n_ready);
+        for (int a = e->out[u]; a >= 0; a = e->edge[a].next_out)
+            if (--left[e->edge[a].to] == 0)
+                push(p, heap, &n_ready, e->edge[a].to);
     }
-    return WEFT_OK;
+    p->work += (size_t)e->n + (size_t)n;
+    return n == p->n_units ? WEFT_OK : cycle(p);
 }
 
 weft_status wf_pass_order(wf_plan *p)
 {
     WF_TRY(add_barrier(p));
-    p->order = wf_bump_alloc(&p->bump, (size_t)(p->n_units + 1) * sizeof *p->order);
-    if (!p->order)
+    const size_t bytes = (size_t)(p->n_units + 1) * sizeof(int);
+    p->order = wf_bump_alloc(&p->bump, bytes);
+    int *sorted = wf_bump_alloc(&p->bump, bytes), *left = wf_bump_alloc(&p->bump, bytes);
+    if (!p->order || !sorted || !left)
         return wf_plan_nomem(p);
-    for (int u = 0; u < p->n_units; u++)
-        rank(p, u);
-    return wf_plan_linearise(p);
+    WF_TRY(sort_units(p, sorted, left));
+    for (int i = p->n_units - 1; i >= 0; i--)
+        rank(p, sorted[i]);
+    return linearise(p, sorted, left);
 }

@@ -11,7 +11,10 @@
  *   select.c     every node becomes tasks of the best kernel that fits
  *   chain.c      tasks whose tiles fit become one unit: data stays in cache
  *   order.c      edges, commit barrier, critical-path rank, linear order
- *   memory.c     offsets in one arena, and the edges that sharing bytes asks for
+ *   memory.c     offsets in one arena (offsets.c), the edges that sharing bytes asks for, and the
+ *                successor lists (reduce.c)
+ * Every pass takes time that grows about as the plan does: networks of 10,000 parameters compile in
+ * a second. So who reads a value is asked of an index (users.c), and edges are lists (edges.c).
  * A plan is compiled once per signature of the recorded work and replayed (execute.c, cache.c).
  * Threading rule: compiled on the recording thread; constant afterwards.
  *
@@ -36,23 +39,39 @@ typedef struct wf_bump {
 void *wf_bump_alloc(wf_bump *b, size_t size); /* zeroed, 64-byte aligned; NULL: out of memory */
 void wf_bump_done(wf_bump *b);
 
-/* ---- a square of bits, for reachability ---- */
+/* ---- edges between units, while the plan is compiled (edges.c) ---- */
 
-typedef struct wf_bits {
-    uint64_t *words;
-    size_t per_row;
-} wf_bits;
-bool wf_bits_init(wf_bits *b, int n); /* false: out of memory */
-void wf_bits_done(wf_bits *b);
-static inline bool wf_bits_get(const wf_bits *b, int row, int bit)
-{
-    return b->words[(size_t)row * b->per_row + (size_t)bit / 64] >> (bit % 64) & 1;
-}
-static inline void wf_bits_set(wf_bits *b, int row, int bit)
-{
-    b->words[(size_t)row * b->per_row + (size_t)bit / 64] |= (uint64_t)1 << (bit % 64);
-}
-void wf_bits_or(wf_bits *b, int into, int from); /* row |= row */
+typedef struct wf_edge {
+    int from, to;
+    int next_out, next_in; /* of the same `from`, of the same `to`; -1: the last */
+} wf_edge;
+/* Lists, so that work and memory grow with the edges, not with the square of the units. An edge
+ * may be there twice. */
+typedef struct wf_edges {
+    int *out, *in; /* per unit: its first edge; -1: none */
+    wf_edge *edge;
+    int n, cap;
+} wf_edges;
+bool wf_edges_init(wf_edges *e, int units); /* false: out of memory */
+bool wf_edges_add(wf_edges *e, int from, int to);
+void wf_edges_done(wf_edges *e);
+
+/* ---- who reads a value, for passes that rewrite nodes (users.c) ---- */
+
+typedef struct wf_user {
+    int node, at; /* nodes[node].in[at] was the value when this was noted */
+    int next;     /* -1: the last */
+} wf_user;
+/* Notes of readers by value. A note is out of date when the node died or reads something else
+ * there: wf_user_valid. */
+typedef struct wf_users {
+    int *first; /* per value */
+    int n_values, cap_first;
+    char *assigned; /* per value that was there at first: it becomes a stored tensor's content */
+    int n_assigned_values;
+    wf_user *user;
+    int n, cap;
+} wf_users;
 
 /* ---- what is to be run ---- */
 
@@ -197,11 +216,12 @@ typedef struct wf_plan {
 
     wf_unit *units;
     int n_units, cap_units;
-    char *edges; /* n_units x n_units; compile time */
-    int *order;  /* units in linear order: by rank, ready first */
-    int barrier; /* unit; -1: no commit phase */
+    wf_edges edges; /* compile time only */
+    int *order;     /* units in linear order: by rank, ready first */
+    int barrier;    /* unit; -1: no commit phase */
     size_t arena_bytes, scratch_bytes;
     size_t unshared_bytes; /* what the arena would be without sharing */
+    size_t work;           /* steps that passes over units and buffers took, for tests */
 } wf_plan;
 
 weft_status wf_plan_compile(weft_context *ctx, const wf_request *request, unsigned passes_off,
@@ -210,7 +230,7 @@ void wf_plan_destroy(wf_plan *plan); /* NULL: no effect */
 
 weft_status wf_pass_simplify(wf_plan *p);
 weft_status wf_pass_fuse(wf_plan *p);
-weft_status wf_fuse_shuffle(wf_plan *p); /* part of it */
+weft_status wf_fuse_shuffle(wf_plan *p, wf_users *u); /* part of it */
 weft_status wf_pass_precision(wf_plan *p);
 weft_status wf_pass_layout(wf_plan *p);
 weft_status wf_pass_slices(wf_plan *p);
@@ -225,8 +245,22 @@ weft_status wf_plan_nomem(wf_plan *p);
 int wf_ir_new_value(wf_plan *p, wf_type type);
 /* Appends a node at the end; `in` is copied. Passes that need another place reorder themselves. */
 int wf_ir_new_node(wf_plan *p, const wf_op *op, const void *attrs, int n_in, const int *in);
+/* Notes all readers of all values. The caller ends it with wf_users_done. */
+weft_status wf_users_init(wf_plan *p, wf_users *u);
+void wf_users_done(wf_users *u);
+/* Notes that input `at` of `node` is another value now. */
+weft_status wf_users_add(wf_plan *p, wf_users *u, int node, int at);
+static inline int wf_users_first(const wf_users *u, int value)
+{
+    return value < u->n_values ? u->first[value] : -1;
+}
+static inline bool wf_user_valid(const wf_plan *p, const wf_user *user, int value)
+{
+    const wf_ir_node *n = &p->nodes[user->node];
+    return !n->dead && user->at < n->n_in && n->in[user->at] == value;
+}
 /* How many live nodes read the value, and whether something else needs it (kept, assigned). */
-int wf_ir_users(const wf_plan *p, int value, bool *needed);
+int wf_ir_users(const wf_plan *p, const wf_users *u, int value, bool *needed);
 wf_buf wf_plan_buffer(wf_plan *p, int64_t images, size_t stride, int value);
 /* The buffer that owns b's memory: b itself unless it is a slice. */
 static inline wf_buf wf_buffer_whole(const wf_plan *p, wf_buf b)
@@ -236,8 +270,15 @@ static inline wf_buf wf_buffer_whole(const wf_plan *p, wf_buf b)
 /* One image of a rank-4 value in its layout; others: see wf_operand. */
 wf_act wf_ir_act(const wf_ir_value *v);
 
-/* order.c: fills p->order from the edges. */
-weft_status wf_plan_linearise(wf_plan *p);
+/* reduce.c: removes edges that a longer path implies and turns the others into successor lists. */
+weft_status wf_plan_list_successors(wf_plan *p, const int *position);
+/* What a buffer takes of the arena. */
+static inline size_t wf_buffer_room(size_t bytes)
+{
+    return (bytes + WF_ALIGN - 1) / WF_ALIGN * WF_ALIGN + WF_ALIGN;
+}
+/* offsets.c: offsets in the arena by lifetime, which `first` and `last` of the buffers give. */
+weft_status wf_plan_assign_offsets(wf_plan *p);
 
 /* ---- cache.c: plans by the signature of what is recorded ---- */
 

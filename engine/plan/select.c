@@ -45,19 +45,22 @@ static int64_t images(const wf_ir_value *v)
     return v->type.shape.rank ? v->type.shape.dim[0] : 1;
 }
 
-static bool leaf_read_after(const wf_plan *p, int leaf, int node)
+/* Per value, the last node that reads it; -1: none. NULL: out of memory. */
+static int *last_readers(wf_plan *p)
 {
-    for (int n = node + 1; n < p->n_nodes; n++)
+    int *last = wf_bump_alloc(&p->bump, (size_t)(p->n_values + 1) * sizeof *last);
+    for (int v = 0; v < p->n_values && last; v++)
+        last[v] = -1;
+    for (int n = 0; n < p->n_nodes && last; n++)
         for (int i = 0; i < p->nodes[n].n_in; i++)
-            if (p->nodes[n].in[i] == leaf)
-                return true;
-    return false;
+            last[p->nodes[n].in[i]] = n;
+    return last;
 }
 
 /* Whether the producer may write the assigned tensor itself. An update in place may when it runs in
  * the commit phase and nobody reads the old content later; a gradient or kept value may when the
  * tensor is not read at all. */
-static bool writes_target(const wf_plan *p, const wf_ir_assign *a)
+static bool writes_target(const wf_plan *p, const int *last_reader, const wf_ir_assign *a)
 {
     const wf_ir_value *v = &p->values[a->value];
     if (v->kind != WF_IR_NODE || v->target >= 0 || v->keep)
@@ -67,7 +70,7 @@ static bool writes_target(const wf_plan *p, const wf_ir_assign *a)
         return a->leaf < 0;
     int in = n->op->inplace[v->out] - 1;
     return a->leaf >= 0 && in >= 0 && (n->op->flags & WF_OP_COMMIT) && n->in[in] == a->leaf &&
-           !leaf_read_after(p, a->leaf, v->node);
+           last_reader[a->leaf] <= v->node;
 }
 
 /* Slices of slices lie in the outermost value's buffer. */
@@ -83,8 +86,11 @@ static void make_slice(wf_plan *p, int value)
 
 static weft_status make_buffers(wf_plan *p)
 {
+    const int *last_reader = last_readers(p);
+    if (!last_reader)
+        return wf_plan_nomem(p);
     for (int i = 0; i < p->n_assigns; i++)
-        if (writes_target(p, &p->assigns[i]))
+        if (writes_target(p, last_reader, &p->assigns[i]))
             p->values[p->assigns[i].value].target = i;
     for (int i = 0; i < p->n_values; i++) {
         wf_ir_value *v = &p->values[i];

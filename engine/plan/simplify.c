@@ -6,29 +6,34 @@
 
 /* The users of a pass-through node read its input. A stored tensor's content may be overwritten in
  * place once its readers have run, so there the node stays. */
-static void pass_through(wf_plan *p)
+static weft_status pass_through(wf_plan *p)
 {
+    char *needed = wf_bump_alloc(&p->bump, (size_t)p->n_values + 1);
+    int *stands_for = wf_bump_alloc(&p->bump, (size_t)(p->n_values + 1) * sizeof *stands_for);
+    if (!needed || !stands_for)
+        return wf_plan_nomem(p);
+    for (int v = 0; v < p->n_values; v++) {
+        needed[v] = p->values[v].keep;
+        stands_for[v] = v;
+    }
+    for (int i = 0; i < p->n_assigns; i++)
+        needed[p->assigns[i].value] = 1;
     for (int n = 0; n < p->n_nodes; n++) {
         const wf_ir_node *node = &p->nodes[n];
-        if (node->op != &wf_op_detach && node->op != &wf_op_border)
-            continue;
-        int in = node->in[0], out = node->out[0];
-        bool needed;
-        wf_ir_users(p, out, &needed);
-        if (needed || p->values[in].kind == WF_IR_LEAF)
-            continue;
-        for (int m = n + 1; m < p->n_nodes; m++)
-            for (int i = 0; i < p->nodes[m].n_in; i++)
-                if (p->nodes[m].in[i] == out)
-                    p->nodes[m].in[i] = in;
+        for (int i = 0; i < node->n_in; i++)
+            node->in[i] = stands_for[node->in[i]];
+        if ((node->op == &wf_op_detach || node->op == &wf_op_border) && !needed[node->out[0]] &&
+            p->values[node->in[0]].kind != WF_IR_LEAF)
+            stands_for[node->out[0]] = node->in[0];
     }
+    return WEFT_OK;
 }
 
 weft_status wf_pass_simplify(wf_plan *p)
 {
     if (p->passes_off & WEFT_PASS_SIMPLIFY)
         return WEFT_OK;
-    pass_through(p);
+    WF_TRY(pass_through(p));
     char *needed = wf_bump_alloc(&p->bump, (size_t)p->n_values + 1);
     if (!needed)
         return wf_plan_nomem(p);

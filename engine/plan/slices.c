@@ -18,12 +18,9 @@ static size_t image_bytes(const wf_ir_value *v)
     return wf_act_count(wf_ir_act(v)) * weft_dtype_size(v->storage);
 }
 
-static bool needed(const wf_plan *p, int value)
+static bool needed(const wf_plan *p, const wf_users *u, int value)
 {
-    for (int i = 0; i < p->n_assigns; i++)
-        if (p->assigns[i].value == value)
-            return true;
-    return p->values[value].keep;
+    return u->assigned[value] || p->values[value].keep;
 }
 
 /* Convolutions' weights are of rank 4 and no images. */
@@ -38,26 +35,25 @@ static bool writes_by_image(const wf_ir_node *n)
 }
 
 /* Whether `value` can live inside another one, for all that read it. */
-static bool can_be_slice(const wf_plan *p, int value)
+static bool can_be_slice(const wf_plan *p, const wf_users *u, int value)
 {
     const wf_ir_value *v = &p->values[value];
     if (v->kind != WF_IR_NODE || v->node < 0 || v->slice_of >= 0 || v->type.shape.rank != 4 ||
-        needed(p, value))
+        needed(p, u, value))
         return false;
-    for (int n = 0; n < p->n_nodes; n++)
-        for (int i = 0; i < p->nodes[n].n_in; i++)
-            if (p->nodes[n].in[i] == value && !reads_by_image(&p->nodes[n], i))
-                return false;
+    for (int i = wf_users_first(u, value); i >= 0; i = u->user[i].next)
+        if (!reads_by_image(&p->nodes[u->user[i].node], u->user[i].at))
+            return false;
     return true;
 }
 
 /* The inputs of a concatenation along channels become slices of its output. */
-static void place_inputs(wf_plan *p, const wf_ir_node *concat)
+static void place_inputs(wf_plan *p, const wf_users *users, const wf_ir_node *concat)
 {
     const wf_concat_attrs *a = concat->attrs;
     const int joined = concat->out[0];
     const wf_ir_value *v = &p->values[joined];
-    if (a->dim != 1 || a->groups != 1 || v->type.shape.rank != 4 || needed(p, joined))
+    if (a->dim != 1 || a->groups != 1 || v->type.shape.rank != 4 || needed(p, users, joined))
         return;
     for (int i = 0; i < concat->n_in - 1; i++)
         if (p->values[concat->in[i]].type.shape.dim[1] % v->block != 0)
@@ -65,7 +61,7 @@ static void place_inputs(wf_plan *p, const wf_ir_node *concat)
     size_t at = 0;
     for (int i = 0; i < concat->n_in; i++) {
         wf_ir_value *u = &p->values[concat->in[i]];
-        if (can_be_slice(p, concat->in[i]) && writes_by_image(&p->nodes[u->node])) {
+        if (can_be_slice(p, users, concat->in[i]) && writes_by_image(&p->nodes[u->node])) {
             u->slice_of = joined;
             u->slice_at = at;
         }
@@ -74,13 +70,13 @@ static void place_inputs(wf_plan *p, const wf_ir_node *concat)
 }
 
 /* The part that narrow takes of an image's channels becomes a slice of the whole. */
-static void place_output(wf_plan *p, const wf_ir_node *narrow)
+static void place_output(wf_plan *p, const wf_users *users, const wf_ir_node *narrow)
 {
     const wf_narrow_attrs *a = narrow->attrs;
     const wf_ir_value *x = &p->values[narrow->in[0]];
     wf_ir_value *u = &p->values[narrow->out[0]];
-    if (a->dim != 1 || a->groups != 1 || x->kind != WF_IR_NODE || needed(p, narrow->in[0]) ||
-        !can_be_slice(p, narrow->out[0]) || a->start % x->block != 0 ||
+    if (a->dim != 1 || a->groups != 1 || x->kind != WF_IR_NODE || needed(p, users, narrow->in[0]) ||
+        !can_be_slice(p, users, narrow->out[0]) || a->start % x->block != 0 ||
         (a->length % x->block != 0 && a->start + a->length != x->type.shape.dim[1]))
         return;
     const size_t pixels = (size_t)x->type.shape.dim[2] * (size_t)x->type.shape.dim[3];
@@ -92,11 +88,14 @@ weft_status wf_pass_slices(wf_plan *p)
 {
     if ((p->passes_off & WEFT_PASS_SLICES) || p->keep_all)
         return WEFT_OK;
+    wf_users users;
+    WF_TRY(wf_users_init(p, &users));
     for (int n = 0; n < p->n_nodes; n++) {
         if (p->nodes[n].op == &wf_op_concat)
-            place_inputs(p, &p->nodes[n]);
+            place_inputs(p, &users, &p->nodes[n]);
         else if (p->nodes[n].op == &wf_op_narrow)
-            place_output(p, &p->nodes[n]);
+            place_output(p, &users, &p->nodes[n]);
     }
+    wf_users_done(&users);
     return WEFT_OK;
 }
