@@ -41,6 +41,7 @@ typedef struct wf_hook {
 
 struct weft_module_state {
     int refs;
+    int places;          /* parts of modules that hold this one */
     bool owns_memory;    /* made by weft_module_create */
     bool loaded;         /* its state was loaded, by weft_load_state_dict */
     bool unowned;        /* half a clone: what the struct holds beside parts is the original's */

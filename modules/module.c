@@ -70,6 +70,10 @@ void wf_part_set_module(weft_module *m, wf_part *p, weft_module *child)
     weft_module **place = p->field.module != NULL ? p->field.module : &p->own.module;
     weft_module *old = *place;
     *place = child;
+    if (child != NULL)
+        child->state->places++;
+    if (old != NULL)
+        old->state->places--;
     if (child != NULL && child->state->parent == NULL)
         child->state->parent = m;
     /* A module that was here twice keeps its parent. */

@@ -146,7 +146,8 @@ static weft_status check_child(const weft_module *m, const char *name, weft_modu
     if (child->ctx != m->ctx)
         return wf_fail(m->ctx, WEFT_ERR_INVALID, "%s: module '%s' belongs to another context",
                        m->cls->name, name);
-    if (m == child || wf_child_count(child) > 0) {
+    /* A module that is part of no other one is not part of the child. */
+    if (m == child || (m->state->places != 0 && wf_child_count(child) > 0)) {
         weft_status status = wf_walk(child, 0, is_target, (void *)m);
         if (status == WEFT_ERR_STATE)
             return wf_fail(m->ctx, WEFT_ERR_STATE,

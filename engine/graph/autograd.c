@@ -166,9 +166,8 @@ weft_status wf_grad_replace(weft_tensor *t, weft_tensor *grad)
         return weft_error_status(t->ctx);
     wf_graph *g = &t->ctx->graph;
     bool state = true; /* a gradient that is there already changes in the commit phase */
-    for (int i = 0; i < g->n_assigned; i++)
-        if (g->assigned[i].stored == t->grad && g->assigned[i].value >= 0)
-            state = g->assigned[i].state;
+    if (t->grad->gen == g->gen && t->grad->pending >= 0)
+        state = g->assigned[t->grad->assignment].state;
     return wf_graph_assign(t->grad, grad, state);
 }
 

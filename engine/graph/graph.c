@@ -38,6 +38,7 @@ static void clear(wf_graph *g)
     }
     for (int i = 0; i < g->n_assigned; i++)
         weft_tensor_unref(g->assigned[i].stored);
+    g->n_executed = 0;
     g->n_values = g->n_nodes = g->n_operands = g->n_scalars = g->n_assigned = 0;
     g->n_bytes = 0;
     g->backwards = 0;
@@ -78,6 +79,7 @@ void wf_graph_done(wf_graph *g)
     wf_free(g->kept[0]);
     wf_free(g->kept[1]);
     wf_free(g->paths);
+    wf_free(g->path_table);
     wf_free(g->borders);
     wf_graph_init(g);
 }
@@ -87,7 +89,7 @@ static void enter(wf_graph *g, weft_tensor *t)
 {
     if (t->gen != g->gen) {
         t->gen = g->gen;
-        t->leaf = t->pending = -1;
+        t->leaf = t->leaves = t->pending = -1;
     }
 }
 
@@ -109,9 +111,10 @@ int wf_graph_value(weft_context *ctx, weft_tensor *t)
                                         .node = -1,
                                         .stored = weft_tensor_ref(t),
                                         .version = t->version,
+                                        .older = t->leaves,
                                         .requires_grad = t->requires_grad,
                                         .block = 1};
-    return t->leaf = g->n_values++;
+    return t->leaf = t->leaves = g->n_values++;
 }
 
 weft_tensor *wf_graph_handle(const wf_graph *g, int value)
@@ -139,6 +142,7 @@ weft_status wf_graph_assign(weft_tensor *stored, weft_tensor *value, bool state)
     if (!wf_grow(&g->assigned, &g->cap_assigned, g->n_assigned, 1, sizeof *g->assigned))
         return wf_nomem(&ctx->error, sizeof *g->assigned, "the graph");
     wf_graph_unassign(ctx, stored);
+    stored->assignment = g->n_assigned;
     g->assigned[g->n_assigned++] = (wf_assignment){weft_tensor_ref(stored), v, state};
     stored->pending = v;
     return WEFT_OK;
@@ -153,24 +157,62 @@ void wf_graph_unassign(weft_context *ctx, weft_tensor *t)
 {
     wf_graph *g = &ctx->graph;
     enter(g, t);
-    for (int i = 0; i < g->n_assigned; i++)
-        if (g->assigned[i].stored == t)
-            g->assigned[i].value = -1;
+    if (t->pending >= 0)
+        g->assigned[t->assignment].value = -1;
     t->pending = -1;
+}
+
+/* FNV-1a. */
+static uint32_t hash_path(const char *path)
+{
+    uint32_t h = 0x811c9dc5;
+    for (; *path; path++)
+        h = (h ^ (unsigned char)*path) * 0x01000193;
+    return h;
+}
+
+/* Where the path is in the table, or would be; the table has room. */
+static int *path_slot(const wf_graph *g, const char *path)
+{
+    const uint32_t mask = (uint32_t)g->cap_path_table - 1;
+    uint32_t i = hash_path(path) & mask;
+    while (g->path_table[i] && strcmp(g->paths[g->path_table[i] - 1], path) != 0)
+        i = (i + 1) & mask;
+    return &g->path_table[i];
+}
+
+/* The table is at most half full. */
+static bool grow_path_table(wf_graph *g)
+{
+    if (2 * (g->n_paths + 1) <= g->cap_path_table)
+        return true;
+    const int cap = g->cap_path_table ? 2 * g->cap_path_table : 64;
+    int *table = wf_zalloc_array((size_t)cap, sizeof *table);
+    if (!table)
+        return false;
+    wf_free(g->path_table);
+    g->path_table = table;
+    g->cap_path_table = cap;
+    for (int i = 0; i < g->n_paths; i++)
+        *path_slot(g, g->paths[i]) = i + 1;
+    return true;
 }
 
 /* Paths are interned, so that a node carries one pointer and steps do not grow. */
 const char *wf_path_intern(weft_context *ctx)
 {
     wf_graph *g = &ctx->graph;
-    for (int i = 0; i < g->n_paths; i++)
-        if (strcmp(g->paths[i], g->path) == 0)
-            return g->paths[i];
+    if (!grow_path_table(g))
+        return "";
+    int *slot = path_slot(g, g->path);
+    if (*slot)
+        return g->paths[*slot - 1];
     char *copy = wf_strdup(g->path);
     if (!copy || !wf_grow(&g->paths, &g->cap_paths, g->n_paths, 1, sizeof *g->paths)) {
         wf_free(copy);
         return "";
     }
+    *slot = g->n_paths + 1;
     return g->paths[g->n_paths++] = copy;
 }
 

@@ -14,6 +14,7 @@ typedef struct wf_value {
     int node, out;       /* producer; node -1: a leaf */
     weft_tensor *stored; /* leaf: the tensor (a reference is held) */
     uint64_t version;    /* leaf: of its content */
+    int older;           /* leaf: the tensor's one before; -1: none */
     bool requires_grad;
     weft_tensor *handle; /* recorded values: the handle the user has */
     /* After a partial run: the numbers, in the plan's layout. */
@@ -73,6 +74,7 @@ typedef struct wf_graph {
     int n_scalars, cap_scalars;
     wf_assignment *assigned;
     int n_assigned, cap_assigned;
+    int n_executed;   /* so many nodes at the front have all run */
     bool grad_off;    /* inside weft_no_grad_begin .. end */
     bool in_backward; /* nodes being recorded are a backward pass's */
     int backwards;    /* backward passes recorded and not yet run */
@@ -91,6 +93,8 @@ typedef struct wf_graph {
     int path_len, path_depth, path_lens[32];
     char **paths;
     int n_paths, cap_paths;
+    int *path_table; /* hashed: index in paths, and 1; 0: free */
+    int cap_path_table;
 } wf_graph;
 
 void wf_graph_init(wf_graph *g);

@@ -1,5 +1,6 @@
-/* Compiled plans, found by signature: everything recorded that shapes the plan, as bytes. Stored
- * tensors' addresses and scalars are not part of it, so a schedule, a new batch or a second model
+/* Compiled plans, found by signature: everything recorded that shapes the plan, as bytes, in the
+ * plan's own numbers. Stored tensors' addresses, scalars and the place in the step are not part of
+ * it, so a schedule, a new batch or a second model
  * of the same form replays the same plan. */
 #include <string.h>
 
@@ -85,38 +86,52 @@ static bool put_type(wf_plan_cache *c, const wf_type *t)
            put(c, t->shape.dim, (size_t)t->shape.rank * sizeof *t->shape.dim);
 }
 
-static bool put_node(wf_plan_cache *c, const wf_graph *g, const wf_node *n)
+/* A value that the request does not compute. */
+static bool put_given(wf_plan_cache *c, const wf_value *v)
 {
-    return put(c, &n->op, sizeof n->op) && put_int(c, n->n_in) && put_int(c, n->out) &&
-           put_int(c, n->scalars) && put(c, wf_node_in(g, n), (size_t)n->n_in * sizeof(int)) &&
+    return put_int(c, v->node < 0 ? 0 : v->block) && put_type(c, &v->type);
+}
+
+/* `seen`: how many of the request's values are in the signature already. */
+static bool put_node(wf_plan_cache *c, const wf_graph *g, const wf_request *r, int node, int *seen)
+{
+    const wf_node *n = &g->nodes[node];
+    bool ok = put(c, &n->op, sizeof n->op) && put_int(c, n->n_in) && put_int(c, n->n_out);
+    for (int i = 0; i < n->n_in && ok; i++) {
+        const int value = wf_node_in(g, n)[i], number = r->number[value];
+        ok = put_int(c, number);
+        if (number > *seen) {
+            ok = ok && put_given(c, &g->values[value]);
+            *seen = number;
+        }
+    }
+    *seen = n->n_out > 0 ? r->number[n->out + n->n_out - 1] : *seen;
+    return ok && put(c, r->keep + n->out, (size_t)n->n_out) &&
            put(c, g->bytes + n->attrs, n->op->attr_size);
+}
+
+static bool put_assignment(wf_plan_cache *c, const wf_graph *g, const wf_request *r,
+                           const wf_assignment *a, int *seen)
+{
+    const int number = r->number[a->value];
+    bool ok =
+        put_int(c, number) && put_int(c, a->state) && put_int(c, wf_request_leaf(g, r, a->stored));
+    if (number > *seen) {
+        ok = ok && put_given(c, &g->values[a->value]);
+        *seen = number;
+    }
+    return ok;
 }
 
 static bool sign(wf_plan_cache *c, const wf_graph *g, const wf_request *r, unsigned passes_off)
 {
     c->size = 0;
-    bool ok = put_int(c, passes_off) && put_int(c, r->keep_all) && put_int(c, g->n_values) &&
-              put(c, r->nodes, (size_t)g->n_nodes) && put(c, r->keep, (size_t)g->n_values);
-    for (int v = 0; v < g->n_values && ok; v++) {
-        const wf_value *value = &g->values[v];
-        if (value->node < 0)
-            ok = put_type(c, &value->type);
-        else if (value->store.data)
-            ok = put_int(c, v) && put_int(c, value->block) && put_type(c, &value->type);
-    }
-    for (int n = 0; n < g->n_nodes && ok; n++)
-        if (r->nodes[n])
-            ok = put_node(c, g, &g->nodes[n]);
-    for (int i = 0; i < g->n_assigned && ok; i++) {
-        const wf_assignment *a = &g->assigned[i];
-        if (!r->assigned[i] || a->value < 0)
-            continue;
-        int leaf = -1; /* which of the graph's leaves is overwritten, if any */
-        for (int v = 0; v < g->n_values && leaf < 0; v++)
-            if (g->values[v].stored == a->stored)
-                leaf = v;
-        ok = put_int(c, i) && put_int(c, leaf) && put_int(c, a->value) && put_int(c, a->state);
-    }
+    int seen = 0;
+    bool ok = put_int(c, passes_off) && put_int(c, r->keep_all) && put_int(c, r->n_nodes);
+    for (int i = 0; i < r->n_nodes && ok; i++)
+        ok = put_node(c, g, r, r->node[i], &seen);
+    for (int i = 0; i < r->n_assigned && ok; i++)
+        ok = put_assignment(c, g, r, &g->assigned[r->assignment[i]], &seen);
     return ok;
 }
 

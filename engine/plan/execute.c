@@ -18,13 +18,21 @@ static weft_status request_init(weft_context *ctx, wf_request *r)
     char *mem = wf_zalloc(n + v + a);
     if (!mem)
         return wf_nomem(&ctx->error, n + v + a, "a run");
-    *r = (wf_request){.nodes = mem, .keep = mem + n, .assigned = mem + n + v};
+    while (g->n_executed < g->n_nodes && g->nodes[g->n_executed].executed)
+        g->n_executed++;
+    *r = (wf_request){
+        .first_node = g->n_executed, .nodes = mem, .keep = mem + n, .assigned = mem + n + v};
     return WEFT_OK;
 }
 
 static void request_done(wf_request *r)
 {
     wf_free(r->nodes);
+    wf_free(r->node);
+    wf_free(r->value);
+    wf_free(r->number);
+    wf_free(r->assignment);
+    wf_free(r->scalars);
 }
 
 static void want_value(const wf_graph *g, wf_request *r, int value)
@@ -36,7 +44,7 @@ static void want_value(const wf_graph *g, wf_request *r, int value)
 
 static void want_readers(const wf_graph *g, wf_request *r, const weft_tensor *stored)
 {
-    for (int n = 0; n < g->n_nodes; n++) {
+    for (int n = r->first_node; n < g->n_nodes; n++) {
         if (g->nodes[n].executed)
             continue;
         for (int i = 0; i < g->nodes[n].n_in; i++)
@@ -51,13 +59,20 @@ static void want_assignment(const wf_graph *g, wf_request *r, int i)
     want_value(g, r, g->assigned[i].value);
 }
 
+/* Whether the value is a leaf whose tensor the request overwrites. */
+static bool overwritten(const wf_graph *g, const wf_request *r, int value)
+{
+    const weft_tensor *t = g->values[value].stored;
+    return t && t->pending >= 0 && r->assigned[t->assignment];
+}
+
 /* Adds all that the wanted nodes depend on. Overwriting a stored tensor takes its readers along. */
 static void close_over(const wf_graph *g, wf_request *r)
 {
-    for (int i = 0; i < g->n_assigned; i++)
-        if (r->assigned[i] && g->assigned[i].value >= 0)
-            want_readers(g, r, g->assigned[i].stored);
-    for (int n = g->n_nodes - 1; n >= 0; n--)
+    for (int n = r->first_node; n < g->n_nodes; n++)
+        for (int i = 0; i < g->nodes[n].n_in && !g->nodes[n].executed; i++)
+            r->nodes[n] |= overwritten(g, r, wf_node_in(g, &g->nodes[n])[i]);
+    for (int n = g->n_nodes - 1; n >= r->first_node; n--)
         if (r->nodes[n])
             for (int i = 0; i < g->nodes[n].n_in; i++)
                 want_value(g, r, wf_node_in(g, &g->nodes[n])[i]);
@@ -65,7 +80,7 @@ static void close_over(const wf_graph *g, wf_request *r)
 
 static bool empty(const wf_graph *g, const wf_request *r)
 {
-    for (int n = 0; n < g->n_nodes; n++)
+    for (int n = r->first_node; n < g->n_nodes; n++)
         if (r->nodes[n])
             return false;
     for (int i = 0; i < g->n_assigned; i++)
@@ -77,7 +92,7 @@ static bool empty(const wf_graph *g, const wf_request *r)
 static void keep_outputs(const wf_graph *g, wf_request *r)
 {
     r->keep_all = true;
-    for (int n = 0; n < g->n_nodes; n++)
+    for (int n = r->first_node; n < g->n_nodes; n++)
         if (r->nodes[n])
             memset(r->keep + g->nodes[n].out, 1, (size_t)g->nodes[n].n_out);
 }
@@ -86,7 +101,7 @@ static void keep_outputs(const wf_graph *g, wf_request *r)
  * graph may still be walked. */
 static void keep_live(const wf_graph *g, wf_request *r)
 {
-    for (int n = 0; n < g->n_nodes; n++) {
+    for (int n = r->first_node; n < g->n_nodes; n++) {
         const wf_node *node = &g->nodes[n];
         bool open = !node->consumed && !node->recorded_grad;
         for (int o = 0; o < node->n_out && r->nodes[n]; o++)
@@ -106,13 +121,13 @@ static void keep_live(const wf_graph *g, wf_request *r)
 }
 
 /* Room for the values to be kept, in the layout the plan chose. */
-static weft_status make_stores(weft_context *ctx, const wf_plan *plan)
+static weft_status make_stores(weft_context *ctx, const wf_plan *plan, const wf_request *r)
 {
     for (int i = 0; i < plan->n_bindings; i++) {
         const wf_binding *b = &plan->bindings[i];
         if (b->kind != WF_BIND_KEEP)
             continue;
-        wf_value *v = &ctx->graph.values[b->index];
+        wf_value *v = &ctx->graph.values[r->value[b->index]];
         const wf_buffer *buf = &plan->buffers[b->buf];
         wf_block_request request = {.size = (size_t)buf->images * buf->stride,
                                     .kind = WF_MEM_ARENA,
@@ -127,7 +142,7 @@ static weft_status make_stores(weft_context *ctx, const wf_plan *plan)
 /* Whether a node of the request was recorded in anomaly mode. */
 static bool to_check(const wf_graph *g, const wf_request *r)
 {
-    for (int n = 0; n < g->n_nodes; n++)
+    for (int n = r->first_node; n < g->n_nodes; n++)
         if (r->nodes[n] && g->nodes[n].check)
             return true;
     return false;
@@ -140,9 +155,10 @@ static weft_status run_request(weft_context *ctx, wf_request *r)
     if (check || ctx->options.executor == WEFT_EXECUTOR_INTERPRETER)
         off = WEFT_PASS_ALL & ~(unsigned)WEFT_PASS_SIMPLIFY;
     wf_plan *plan;
+    WF_TRY(wf_request_number(ctx, r));
     WF_TRY(wf_plan_lookup(ctx, r, off, &plan));
-    WF_TRY(make_stores(ctx, plan));
-    return wf_replay_run(ctx, plan, check);
+    WF_TRY(make_stores(ctx, plan, r));
+    return wf_replay_run(ctx, plan, r, check);
 }
 
 /* After a run: what was assigned is the stored tensors' content, or, after a failure, gradients
@@ -186,7 +202,7 @@ static weft_status run_part(weft_context *ctx, wf_request *r, bool live_only)
         keep_outputs(g, r);
     weft_status status = run_request(ctx, r);
     if (status == WEFT_OK) {
-        for (int n = 0; n < g->n_nodes; n++)
+        for (int n = r->first_node; n < g->n_nodes; n++)
             g->nodes[n].executed |= r->nodes[n];
         settle_assignments(ctx, r, status);
     } else {
@@ -219,9 +235,8 @@ weft_status wf_execute_assigned(weft_context *ctx, weft_tensor *stored)
     wf_graph *g = &ctx->graph;
     wf_request r;
     WF_TRY(request_init(ctx, &r));
-    for (int i = 0; i < g->n_assigned; i++)
-        if (g->assigned[i].stored == stored && g->assigned[i].value >= 0)
-            want_assignment(g, &r, i);
+    if (stored->gen == g->gen && stored->pending >= 0)
+        want_assignment(g, &r, stored->assignment);
     weft_status status = run_part(ctx, &r, false);
     request_done(&r);
     return status;
@@ -230,7 +245,7 @@ weft_status wf_execute_assigned(weft_context *ctx, weft_tensor *stored)
 weft_status wf_execute_readers(weft_context *ctx, weft_tensor *stored)
 {
     wf_graph *g = &ctx->graph;
-    if (g->n_nodes == 0 && g->n_assigned == 0)
+    if (stored->gen != g->gen) /* nothing recorded has seen it */
         return WEFT_OK;
     wf_request r;
     WF_TRY(request_init(ctx, &r));
@@ -266,12 +281,12 @@ static weft_status request_all(weft_context *ctx, wf_request *r)
     for (int i = 0; i < g->n_assigned; i++)
         if (g->assigned[i].value >= 0)
             want_assignment(g, r, i);
-    for (int n = 0; n < g->n_nodes; n++)
+    for (int n = r->first_node; n < g->n_nodes; n++)
         if (!g->nodes[n].executed && ((g->nodes[n].op->flags & WF_OP_SIDE_EFFECT) ||
                                       (ctx->options.passes_off & WEFT_PASS_SIMPLIFY)))
             r->nodes[n] = 1;
     /* The end of the step: dead readers need not run before their input is overwritten. */
-    for (int n = g->n_nodes - 1; n >= 0; n--)
+    for (int n = g->n_nodes - 1; n >= r->first_node; n--)
         if (r->nodes[n])
             for (int i = 0; i < g->nodes[n].n_in; i++)
                 want_value(g, r, wf_node_in(g, &g->nodes[n])[i]);
@@ -311,7 +326,9 @@ weft_status wf_plan_of_recorded(weft_context *ctx, wf_plan **plan)
 {
     wf_request r;
     WF_TRY(request_all(ctx, &r));
-    weft_status status = wf_plan_compile(ctx, &r, ctx->options.passes_off, plan);
+    weft_status status = wf_request_number(ctx, &r);
+    if (status == WEFT_OK)
+        status = wf_plan_compile(ctx, &r, ctx->options.passes_off, plan);
     request_done(&r);
     return status;
 }

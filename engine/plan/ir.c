@@ -56,7 +56,6 @@ int wf_ir_new_value(wf_plan *p, wf_type type)
     p->values[p->n_values] = (wf_ir_value){.type = type,
                                            .storage = type.dtype,
                                            .kind = WF_IR_NODE,
-                                           .source = -1,
                                            .node = -1,
                                            .block = 1,
                                            .target = -1,
@@ -93,64 +92,42 @@ wf_act wf_ir_act(const wf_ir_value *v)
 
 /* ---- from the graph ---- */
 
-static int import_value(wf_plan *p, int *map, int graph_value)
+static weft_status import_values(wf_plan *p, const wf_request *r)
 {
-    const wf_value *v = &p->ctx->graph.values[graph_value];
-    if (map[graph_value] >= 0)
-        return map[graph_value];
-    int id = wf_ir_new_value(p, v->type);
-    if (id < 0)
-        return -1;
-    wf_ir_value *ir = &p->values[id];
-    ir->source = graph_value;
-    if (v->node < 0) {
-        ir->kind = WF_IR_LEAF;
-    } else if (v->store.data) {
-        ir->kind = WF_IR_DATA;
-        ir->block = v->block;
+    for (int i = 0; i < r->n_values; i++) {
+        const wf_value *v = &p->ctx->graph.values[r->value[i]];
+        if (wf_ir_new_value(p, v->type) != i)
+            return WEFT_ERR_NOMEM;
+        if (v->node < 0) {
+            p->values[i].kind = WF_IR_LEAF;
+        } else if (v->store.data) {
+            p->values[i].kind = WF_IR_DATA;
+            p->values[i].block = v->block;
+        }
     }
-    return map[graph_value] = id;
+    return WEFT_OK;
 }
 
-static weft_status import_input(wf_plan *p, int *map, int graph_value, int *id)
-{
-    weft_context *ctx = p->ctx;
-    const wf_value *v = &ctx->graph.values[graph_value];
-    if (v->node < 0 && v->version != v->stored->version)
-        return wf_fail(ctx, WEFT_ERR_STATE,
-                       "a stored tensor was overwritten after recorded work read it and before "
-                       "its gradient was run");
-    if (v->node >= 0 && !v->store.data && ctx->graph.nodes[v->node].executed)
-        return wf_fail(ctx, WEFT_ERR_STATE,
-                       "a value of %s was freed after the backward pass that used it; weft_keep() "
-                       "it, or retain the graph",
-                       ctx->graph.nodes[v->node].op->name);
-    *id = import_value(p, map, graph_value);
-    return *id < 0 ? WEFT_ERR_NOMEM : WEFT_OK;
-}
-
-static weft_status import_node(wf_plan *p, const wf_request *r, int *map, int graph_node)
+static weft_status import_node(wf_plan *p, const wf_request *r, int number, int *scalars)
 {
     const wf_graph *g = &p->ctx->graph;
-    const wf_node *node = &g->nodes[graph_node];
+    const wf_node *node = &g->nodes[r->node[number]];
     int *in = wf_bump_alloc(&p->bump, (size_t)node->n_in * sizeof *in);
     if (!in)
         return wf_plan_nomem(p);
     for (int i = 0; i < node->n_in; i++)
-        WF_TRY(import_input(p, map, wf_node_in(g, node)[i], &in[i]));
+        in[i] = r->number[wf_node_in(g, node)[i]] - 1;
     int id = wf_ir_new_node(p, node->op, g->bytes + node->attrs, node->n_in, in);
     if (id < 0)
         return WEFT_ERR_NOMEM;
     wf_ir_node *n = &p->nodes[id];
-    n->scalars = node->scalars;
+    n->scalars = *scalars;
+    *scalars += node->op->n_scalars;
     n->path = node->path;
-    n->source = graph_node;
+    n->source = number;
     n->n_out = node->n_out;
     for (int o = 0; o < node->n_out; o++) {
-        int v = import_value(p, map, node->out + o);
-        if (v < 0)
-            return WEFT_ERR_NOMEM;
-        p->nodes[id].out[o] = v;
+        const int v = n->out[o] = r->number[node->out + o] - 1;
         p->values[v].node = id;
         p->values[v].out = o;
         p->values[v].keep = r->keep[node->out + o];
@@ -158,38 +135,26 @@ static weft_status import_node(wf_plan *p, const wf_request *r, int *map, int gr
     return WEFT_OK;
 }
 
-static weft_status import_assignments(wf_plan *p, const wf_request *r, int *map)
+static weft_status import_assignments(wf_plan *p, const wf_request *r)
 {
     const wf_graph *g = &p->ctx->graph;
-    p->assigns = wf_bump_alloc(&p->bump, (size_t)g->n_assigned * sizeof *p->assigns);
+    p->assigns = wf_bump_alloc(&p->bump, (size_t)r->n_assigned * sizeof *p->assigns);
     if (!p->assigns)
         return wf_plan_nomem(p);
-    for (int i = 0; i < g->n_assigned; i++) {
-        if (!r->assigned[i] || g->assigned[i].value < 0)
-            continue;
-        int value = -1, leaf = -1;
-        WF_TRY(import_input(p, map, g->assigned[i].value, &value));
-        for (int v = 0; v < p->n_values && leaf < 0; v++)
-            if (p->values[v].kind == WF_IR_LEAF &&
-                g->values[p->values[v].source].stored == g->assigned[i].stored)
-                leaf = v;
-        p->assigns[p->n_assigns++] = (wf_ir_assign){i, value, leaf, g->assigned[i].state};
+    for (int i = 0; i < r->n_assigned; i++) {
+        const wf_assignment *a = &g->assigned[r->assignment[i]];
+        p->assigns[p->n_assigns++] =
+            (wf_ir_assign){r->number[a->value] - 1, wf_request_leaf(g, r, a->stored) - 1, a->state};
     }
     return WEFT_OK;
 }
 
 static weft_status import_all(wf_plan *p, const wf_request *r)
 {
-    const wf_graph *g = &p->ctx->graph;
-    int *map = wf_bump_alloc(&p->bump, (size_t)(g->n_values + 1) * sizeof *map);
-    if (!map)
-        return wf_plan_nomem(p);
-    for (int v = 0; v < g->n_values; v++)
-        map[v] = -1;
-    for (int n = 0; n < g->n_nodes; n++)
-        if (r->nodes[n])
-            WF_TRY(import_node(p, r, map, n));
-    return import_assignments(p, r, map);
+    WF_TRY(import_values(p, r));
+    for (int i = 0, scalars = 0; i < r->n_nodes; i++)
+        WF_TRY(import_node(p, r, i, &scalars));
+    return import_assignments(p, r);
 }
 
 weft_status wf_plan_compile(weft_context *ctx, const wf_request *request, unsigned passes_off,

@@ -23,11 +23,22 @@ typedef struct span {
     taken whole, some;
 } span;
 
+/* What is taken at some part of the lifetime in question. */
+typedef struct set_in_time {
+    const taken *taken;
+    int next; /* the first interval that ends behind the offset in question */
+} set_in_time;
+
+/* Above a stack of a thousand buffers with holes that are taken at other times, the rest of the
+ * holes is left alone: looking through all of them for each buffer would take time that grows with
+ * the square of the plan. */
+enum { MAX_HOPS = 1000 };
+
 typedef struct placing {
     wf_plan *p;
     span *spans;
     int positions; /* a power of two */
-    const taken **in_time;
+    set_in_time *in_time;
     int n_in_time;
     int first, last; /* the lifetime in question */
     interval bytes;
@@ -73,10 +84,10 @@ static void list_in_time(placing *c, int at, int low, int count)
     if (c->last < low || low + count <= c->first)
         return;
     if (c->first <= low && low + count - 1 <= c->last) {
-        c->in_time[c->n_in_time++] = &c->spans[at].some;
+        c->in_time[c->n_in_time++] = (set_in_time){&c->spans[at].some, 0};
         return;
     }
-    c->in_time[c->n_in_time++] = &c->spans[at].whole;
+    c->in_time[c->n_in_time++] = (set_in_time){&c->spans[at].whole, 0};
     list_in_time(c, 2 * at, low, count / 2);
     list_in_time(c, 2 * at + 1, low + count / 2, count / 2);
 }
@@ -94,20 +105,48 @@ static bool take_in_time(placing *c, int at, int low, int count)
            take_in_time(c, 2 * at + 1, low + count / 2, count / 2);
 }
 
+/* The first interval of the set that ends behind `offset`, which only grows during one search: most
+ * often the next one. */
+static int advance(set_in_time *s, size_t offset)
+{
+    for (int i = 0; i < 4; i++, s->next++)
+        if (s->next >= s->taken->n || s->taken->at[s->next].to > offset)
+            return s->next;
+    return s->next = find(s->taken, offset);
+}
+
+/* Behind all that is taken. */
+static size_t top(const placing *c)
+{
+    size_t offset = 0;
+    for (int i = 0; i < c->n_in_time; i++) {
+        const taken *t = c->in_time[i].taken;
+        if (t->n > 0 && t->at[t->n - 1].to > offset)
+            offset = t->at[t->n - 1].to;
+    }
+    return offset;
+}
+
+/* Sets in the way come to the front, since they will be again. */
 static size_t lowest_offset(placing *c, size_t room)
 {
     size_t offset = 0;
+    int hops = 0;
     c->n_in_time = 0;
     list_in_time(c, 1, 0, c->positions);
-    for (int i = 0, free_in = 0; free_in < c->n_in_time; i = (i + 1) % c->n_in_time) {
-        const taken *t = c->in_time[i];
-        const int next = find(t, offset);
+    for (int i = 0; i < c->n_in_time; i++) {
+        set_in_time s = c->in_time[i];
+        const int next = advance(&s, offset);
         c->p->work++;
-        free_in++;
-        if (next < t->n && t->at[next].from < offset + room) {
-            offset = t->at[next].to;
-            free_in = 0;
-        }
+        c->in_time[i].next = next;
+        if (next == s.taken->n || s.taken->at[next].from >= offset + room)
+            continue;
+        if (++hops == MAX_HOPS)
+            return top(c);
+        offset = s.taken->at[next].to;
+        c->in_time[i] = c->in_time[0];
+        c->in_time[0] = s;
+        i = -1;
     }
     return offset;
 }
@@ -166,7 +205,7 @@ weft_status wf_plan_assign_offsets(wf_plan *p)
         wf_free(c.spans[i].some.at);
     }
     wf_free(c.spans);
-    wf_free((void *)c.in_time);
+    wf_free(c.in_time);
     wf_free(list);
     return status;
 }

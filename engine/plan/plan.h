@@ -76,11 +76,28 @@ typedef struct wf_users {
 /* ---- what is to be run ---- */
 
 typedef struct wf_request {
+    int first_node; /* all before have run in this step */
     char *nodes;    /* per graph node: run it */
     char *keep;     /* per graph value: its numbers must be there afterwards */
     char *assigned; /* per assignment: carry it out */
     bool keep_all;  /* every value computed is kept: no node is rewritten */
+    /* Note [Numbers of a plan]: what the plan's numbers stand for in this graph, by
+     * wf_request_number(). */
+    int *node, n_nodes;          /* graph nodes */
+    int *value, n_values;        /* graph values */
+    int *assignment, n_assigned; /* in graph.assigned */
+    double *scalars;             /* of the nodes, in turn */
+    int *number;                 /* per graph value: its number, and 1; 0: it has none */
 } wf_request;
+
+/* Note [Numbers of a plan]. A plan names nodes, values, assignments and scalars by the order in
+ * which the request comes upon them, not by their places in the graph. So the same work gets the
+ * same plan wherever in a step it is recorded: all micro-batches of an accumulation share one.
+ * Fails when a value is gone or a stored tensor was overwritten after recorded work read it. */
+weft_status wf_request_number(weft_context *ctx, wf_request *r);
+/* The number of the first value that is the stored tensor's content as it is now, and 1; 0: the
+ * request reads it nowhere. */
+int wf_request_leaf(const wf_graph *g, const wf_request *r, const weft_tensor *stored);
 
 /* ---- the intermediate form that passes rewrite ---- */
 
@@ -94,7 +111,6 @@ typedef struct wf_ir_value {
     wf_type type;
     weft_dtype storage; /* precision.c */
     wf_value_kind kind;
-    int source;    /* graph value; -1: made by a pass */
     int node, out; /* producer */
     int block;     /* layout.c */
     bool keep;
@@ -110,16 +126,15 @@ typedef struct wf_ir_node {
     int *in;
     int out[WF_MAX_OUT];
     const void *attrs;
-    int scalars; /* index in graph.scalars */
+    int scalars; /* index in the request's */
     const char *path;
-    int source; /* graph node; -1: made by a pass */
+    int source; /* the request's node; -1: made by a pass */
     bool dead;
 } wf_ir_node;
 
 typedef struct wf_ir_assign {
-    int assignment; /* index in graph.assigned */
-    int value;      /* IR value */
-    int leaf;       /* IR leaf of the same stored tensor; -1: none */
+    int value; /* IR value */
+    int leaf;  /* IR leaf of the same stored tensor; -1: none */
     bool state;
 } wf_ir_assign;
 
@@ -134,7 +149,7 @@ typedef enum wf_binding_kind {
 } wf_binding_kind;
 typedef struct wf_binding {
     wf_binding_kind kind;
-    int index; /* graph value, or assignment */
+    int index; /* the request's value, or assignment */
     wf_buf buf;
 } wf_binding;
 

@@ -105,13 +105,13 @@ static weft_status make_buffers(wf_plan *p)
         if (v->buf < 0)
             return WEFT_ERR_NOMEM;
         if (v->kind == WF_IR_LEAF)
-            WF_TRY(bind(p, v->buf, WF_BIND_LEAF, v->source));
+            WF_TRY(bind(p, v->buf, WF_BIND_LEAF, i));
         else if (v->kind == WF_IR_DATA)
-            WF_TRY(bind(p, v->buf, WF_BIND_DATA, v->source));
+            WF_TRY(bind(p, v->buf, WF_BIND_DATA, i));
         else if (a)
-            WF_TRY(bind(p, v->buf, WF_BIND_TARGET, a->assignment));
+            WF_TRY(bind(p, v->buf, WF_BIND_TARGET, v->target));
         else if (v->keep)
-            WF_TRY(bind(p, v->buf, WF_BIND_KEEP, v->source));
+            WF_TRY(bind(p, v->buf, WF_BIND_KEEP, i));
     }
     for (int i = 0; i < p->n_values; i++)
         if (p->values[i].buf <= -2)
@@ -303,7 +303,7 @@ static weft_status copy_assignment(wf_plan *p, const wf_ir_assign *a)
     if (to < 0)
         return WEFT_ERR_NOMEM;
     if (a->leaf < 0)
-        WF_TRY(bind(p, to, WF_BIND_TARGET, a->assignment));
+        WF_TRY(bind(p, to, WF_BIND_TARGET, (int)(a - p->assigns)));
     copy_args args = {v->buf, to, wf_type_bytes(v->type)};
     wf_task *t = add_task(p, NULL, -1, "", "copy", copy_tile, &args, sizeof args,
                           (int64_t)((args.bytes + COPY_CHUNK - 1) / COPY_CHUNK));

@@ -50,7 +50,8 @@ void wf_anomaly_check(wf_run *run, const wf_task *task)
     if (task->node < 0 || task->commit)
         return;
     const wf_ir_node *ir = &run->plan->nodes[task->node];
-    const wf_node *node = ir->source >= 0 ? &run->ctx->graph.nodes[ir->source] : NULL;
+    const wf_node *node =
+        ir->source >= 0 ? &run->ctx->graph.nodes[run->request->node[ir->source]] : NULL;
     if (!node || !node->check)
         return;
     for (int o = 0; o < ir->n_out; o++) {

@@ -93,19 +93,19 @@ static weft_status reserve(weft_context *ctx, wf_block *block, size_t bytes, wf_
     return wf_memory_alloc(ctx->memory, &request, block, &ctx->error);
 }
 
-static void *bound_pointer(const weft_context *ctx, const wf_binding *b)
+static void *bound_pointer(const weft_context *ctx, const wf_request *r, const wf_binding *b)
 {
     const wf_graph *g = &ctx->graph;
     switch (b->kind) {
-    case WF_BIND_LEAF: return g->values[b->index].stored->block.data;
-    case WF_BIND_TARGET: return g->assigned[b->index].stored->block.data;
+    case WF_BIND_LEAF: return g->values[r->value[b->index]].stored->block.data;
+    case WF_BIND_TARGET: return g->assigned[r->assignment[b->index]].stored->block.data;
     case WF_BIND_DATA:
-    case WF_BIND_KEEP: return g->values[b->index].store.data;
+    case WF_BIND_KEEP: return g->values[r->value[b->index]].store.data;
     }
     return NULL;
 }
 
-static weft_status bind_buffers(weft_context *ctx, const wf_plan *plan)
+static weft_status bind_buffers(weft_context *ctx, const wf_plan *plan, const wf_request *r)
 {
     wf_replay *replay = ctx->replay;
     if (!wf_grow(&replay->bufs, &replay->cap_bufs, 0, plan->n_buffers + 1, sizeof *replay->bufs))
@@ -116,7 +116,7 @@ static weft_status bind_buffers(weft_context *ctx, const wf_plan *plan)
                                       b->local ? 0 : b->stride, b->local ? b->stride : 0};
     }
     for (int i = 0; i < plan->n_bindings; i++)
-        replay->bufs[plan->bindings[i].buf].base = bound_pointer(ctx, &plan->bindings[i]);
+        replay->bufs[plan->bindings[i].buf].base = bound_pointer(ctx, r, &plan->bindings[i]);
     for (int i = 0; i < plan->n_buffers; i++) {
         const wf_buffer *b = &plan->buffers[i];
         if (b->whole >= 0) {
@@ -127,18 +127,20 @@ static weft_status bind_buffers(weft_context *ctx, const wf_plan *plan)
     return WEFT_OK;
 }
 
-weft_status wf_replay_run(weft_context *ctx, const wf_plan *plan, bool check)
+weft_status wf_replay_run(weft_context *ctx, const wf_plan *plan, const wf_request *request,
+                          bool check)
 {
     wf_replay *replay = ctx->replay;
     size_t stride = (plan->scratch_bytes + 4095) / 4096 * 4096;
     WF_TRY(reserve(ctx, &replay->arena, plan->arena_bytes, WF_MEM_ARENA, "the activation arena"));
     WF_TRY(reserve(ctx, &replay->scratch, stride * (size_t)ctx->threads, WF_MEM_WORKSPACE,
                    "kernels' workspace"));
-    WF_TRY(bind_buffers(ctx, plan));
+    WF_TRY(bind_buffers(ctx, plan, request));
     wf_run run = {.ctx = ctx,
                   .plan = plan,
                   .bufs = replay->bufs,
-                  .scalars = ctx->graph.scalars,
+                  .request = request,
+                  .scalars = request->scalars,
                   .scratch = replay->scratch.data,
                   .scratch_stride = stride,
                   .check = check};

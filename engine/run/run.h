@@ -12,6 +12,7 @@ struct wf_run {
     weft_context *ctx;
     const wf_plan *plan;
     const wf_bufptr *bufs;
+    const wf_request *request; /* what the plan's numbers stand for */
     const double *scalars;
     char *scratch; /* scratch_stride bytes per worker */
     size_t scratch_stride;
@@ -27,7 +28,8 @@ void wf_replay_destroy(wf_replay *replay);
 /* Binds buffers, grows the arena if needed, runs, reports a tile's failure as the context's error
  * (nothing is committed then). Values to be kept have their stores allocated already. `check`: the
  * interpreter runs it, and nodes recorded in anomaly mode must give finite numbers. */
-weft_status wf_replay_run(weft_context *ctx, const wf_plan *plan, bool check);
+weft_status wf_replay_run(weft_context *ctx, const wf_plan *plan, const wf_request *request,
+                          bool check);
 size_t wf_replay_arena_bytes(const wf_replay *replay);
 
 /* Executors. */

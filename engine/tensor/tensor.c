@@ -47,7 +47,7 @@ weft_tensor *weft_tensor_create(weft_context *ctx, weft_dtype dtype, weft_shape 
     }
     t->magic = WF_MAGIC_STORED;
     t->type = type;
-    t->leaf = t->pending = -1;
+    t->leaf = t->leaves = t->pending = -1;
     atomic_init(&t->refs, 1);
     t->ctx = ctx;
     wf_context_ref(ctx);

@@ -36,7 +36,9 @@ struct weft_tensor {
     bool grad_present; /* ... and then absent all the same */
     bool is_grad;      /* is itself some tensor's gradient: its owner frees it */
     int leaf;          /* value that stands for the present content in graph gen; -1: none */
+    int leaves;        /* the newest of all such values, in graph gen; -1: none */
     int pending;       /* value assigned when the step commits, in graph gen; -1: none */
+    int assignment;    /* its index in graph.assigned, while pending >= 0 */
 
     /* recorded */
     int value;         /* in the graph */
