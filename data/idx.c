@@ -12,13 +12,13 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 #include <zlib.h>
 
 #include "data/dataset.h"
 #include "data/idx_find.h"
 #include "engine/context/error.h"
+#include "engine/files/regular_file.h"
 #include "engine/memory/alloc.h"
 
 #define MAX_DEFLATE 1032 /* deflate cannot do better than this ratio */
@@ -120,13 +120,15 @@ static weft_status read_payload(idx_file *f, weft_error *err)
 
 static weft_status read_file(const char *path, int rank, idx_file *f, weft_error *err)
 {
-    struct stat st;
+    int fd;
     snprintf(f->path, sizeof f->path, "%s", path);
-    f->gz = gzopen(f->path, "rbe");
-    if (!f->gz || stat(f->path, &st) != 0)
-        return wf_error_set(err, WEFT_ERR_IO, "%s: cannot be read: %s", f->path, strerror(errno));
+    WF_TRY(wf_open_regular(path, 0, &fd, &f->size, err));
+    f->gz = gzdopen(fd, "rb");
+    if (!f->gz) {
+        close(fd);
+        return wf_error_set(err, WEFT_ERR_NOMEM, "%s: out of memory", f->path);
+    }
     gzbuffer(f->gz, 1 << 17);
-    f->size = st.st_size;
     WF_TRY(read_header(f, rank, err));
     return read_payload(f, err);
 }
@@ -181,11 +183,10 @@ static char *read_names(const char *images, char path[PATH_MAX], weft_status *st
     if (snprintf(path, PATH_MAX, "%.*s/classes.txt", folder, images) >= PATH_MAX ||
         access(path, F_OK) != 0)
         return NULL;
-    FILE *in = fopen(path, "re");
-    if (!in) {
-        *status = wf_error_set(err, WEFT_ERR_IO, "%s: cannot be read: %s", path, strerror(errno));
+    FILE *in;
+    *status = wf_fopen_regular(path, 0, &in, err);
+    if (*status != WEFT_OK)
         return NULL;
-    }
     char *text = wf_zalloc(MOST + 1);
     if (!text)
         *status = wf_error_set(err, WEFT_ERR_NOMEM, "%s: out of memory", path);

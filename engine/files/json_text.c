@@ -1,6 +1,8 @@
 /* Bytes that are not UTF-8 in JSON. See json_text.h. */
 #include "engine/files/json_text.h"
 
+#include "engine/files/regular_file.h"
+
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -136,11 +138,15 @@ json_t *wf_json_loads(char *text)
     return json_loads(text, 0, NULL);
 }
 
+/* Of a JSON file that Weft wrote. */
+#define MOST_BYTES ((int64_t)256 << 20)
+
 json_t *wf_json_load_file(const char *path)
 {
     char *text = NULL;
     size_t size = 0;
-    FILE *in = fopen(path, "re");
+    FILE *in = NULL;
+    wf_fopen_regular(path, MOST_BYTES, &in, NULL);
     ssize_t length = in ? getdelim(&text, &size, '\0', in) : -1;
     json_t *json = length >= 0 ? wf_json_loads(text) : NULL;
     free(text);

@@ -10,6 +10,7 @@
 
 #define WF_ST_PREFIX 8                /* bytes of the header length */
 #define WF_ST_MAX_HEADER 100000000u   /* as the reference implementation */
+#define WF_ST_MAX_VALUES 4000000u     /* in the header: some 400,000 arrays */
 #define WF_ST_METADATA "__metadata__" /* the one key that is not an array */
 
 /* As weft_safetensors_open, over `size` bytes in memory, which must outlive *file. `label` stands

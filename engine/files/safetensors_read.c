@@ -5,16 +5,15 @@
  * together (no overlap, no hole, nothing left over). After that every pointer given out is inside
  * the file. Threads: an open file is immutable. */
 #include <errno.h>
-#include <fcntl.h>
 #include <inttypes.h>
 #include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "engine/context/error.h"
+#include "engine/files/regular_file.h"
 #include "engine/files/safetensors.h"
 #include "engine/memory/alloc.h"
 
@@ -270,6 +269,15 @@ static weft_status parse_entries(const parser *p, weft_safetensors *f)
 
 /* ---- the file ------------------------------------------------------------------------------- */
 
+/* Whether parsing would make too many values: each takes some 40 bytes, however short its text. */
+static bool too_many_values(const char *header, size_t length)
+{
+    size_t values = 0;
+    for (size_t i = 0; i < length; i++)
+        values += header[i] == ',' || header[i] == '[' || header[i] == '{';
+    return values > WF_ST_MAX_VALUES;
+}
+
 static weft_status parse_header(const char *label, const void *bytes, size_t size,
                                 weft_safetensors *f, weft_error *err)
 {
@@ -292,6 +300,9 @@ static weft_status parse_header(const char *label, const void *bytes, size_t siz
     if (length == 0 || header[0] != '{')
         return wf_error_set(err, WEFT_ERR_FORMAT,
                             "%s: not a safetensors file: header does not start with {", label);
+    if (too_many_values(header, (size_t)length))
+        return wf_error_set(err, WEFT_ERR_FORMAT, "%s: header has more than %u values", label,
+                            WF_ST_MAX_VALUES);
     json_error_t why;
     f->root = json_loadb(header, (size_t)length, JSON_REJECT_DUPLICATES, &why);
     if (!f->root)
@@ -321,18 +332,12 @@ weft_status wf_safetensors_parse(const char *label, const void *bytes, size_t si
 /* Maps the file, or says why not. A file shorter than its prefix stays unmapped (*size says so). */
 static weft_status map_file(const char *path, void **map, size_t *size, weft_error *err)
 {
-    struct stat st;
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (fd < 0)
-        return wf_error_set(err, errno == ENOENT ? WEFT_ERR_NOT_FOUND : WEFT_ERR_IO,
-                            "%s: cannot be read: %s", path, strerror(errno));
+    int fd;
+    int64_t bytes;
+    WF_TRY(wf_open_regular(path, 0, &fd, &bytes, err));
     weft_status status = WEFT_OK;
-    if (fstat(fd, &st) != 0)
-        status = wf_error_set(err, WEFT_ERR_IO, "%s: cannot be read: %s", path, strerror(errno));
-    else if (!S_ISREG(st.st_mode))
-        status = wf_error_set(err, WEFT_ERR_IO, "%s: is not a regular file", path);
-    else if (st.st_size >= WF_ST_PREFIX) {
-        *map = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
+    if (bytes >= WF_ST_PREFIX) {
+        *map = mmap(NULL, (size_t)bytes, PROT_READ, MAP_PRIVATE, fd, 0);
         if (*map == MAP_FAILED) {
             *map = NULL;
             status =
@@ -340,7 +345,7 @@ static weft_status map_file(const char *path, void **map, size_t *size, weft_err
         }
     }
     if (status == WEFT_OK)
-        *size = (size_t)st.st_size;
+        *size = (size_t)bytes;
     close(fd);
     return status;
 }

@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "engine/files/safetensors.h"
@@ -499,6 +500,36 @@ static void python_reads_and_writes_the_same(void **state)
     weft_safetensors_close(file);
 }
 
+/* Some 40 bytes of memory a value, whose text may be two. */
+static void a_header_of_too_many_values_is_refused_before_it_is_parsed(void **state)
+{
+    enum { VALUES = 5000000 };
+    char *header = malloc(2 * VALUES + 64), *at = header;
+    assert_non_null(header);
+    at += sprintf(at, "{\"a\":[0");
+    for (int i = 1; i < VALUES; i++)
+        at = (char *)memcpy(at, ",0", 2) + 2;
+    strcpy(at, "]}");
+    weft_error err = WEFT_ERROR_INIT;
+    assert_int_equal(parse(header, 0, &err), WEFT_ERR_FORMAT);
+    assert_string_equal(err.text, "f: header has more than 4000000 values");
+    free(header);
+}
+
+static void what_is_no_regular_file_is_refused_at_once(void **state)
+{
+    char path[4096];
+    weft_safetensors *file = NULL;
+    snprintf(path, sizeof path, "%s/fifo", scratch_dir);
+    assert_int_equal(mkfifo(path, 0600), 0);
+    const char *paths[] = {path, "/dev/zero", scratch_dir};
+    for (size_t i = 0; i < COUNT(paths); i++) {
+        weft_error err = WEFT_ERROR_INIT;
+        assert_int_equal(weft_safetensors_open(paths[i], &file, &err), WEFT_ERR_IO);
+        assert_non_null(strstr(err.text, ": is not a regular file"));
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -513,6 +544,8 @@ int main(void)
         cmocka_unit_test(files_that_cannot_be_opened_say_why),
         cmocka_unit_test(every_failed_allocation_is_an_error_and_leaks_nothing),
         cmocka_unit_test(python_reads_and_writes_the_same),
+        cmocka_unit_test(a_header_of_too_many_values_is_refused_before_it_is_parsed),
+        cmocka_unit_test(what_is_no_regular_file_is_refused_at_once),
     };
     return cmocka_run_group_tests(tests, scratch_create, scratch_remove);
 }

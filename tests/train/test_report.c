@@ -9,6 +9,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 #include <png.h>
@@ -258,7 +260,26 @@ static void a_files_hash_is_xxh128sums(void **state)
     assert_int_equal(wf_file_hash(path, text, &err), WEFT_OK);
     assert_string_equal(text, "xxh128:99aa06d3014798d86001c324468d497f");
     snprintf(path, sizeof(path), "%s/none", scratch_dir);
-    assert_int_equal(wf_file_hash(path, text, &err), WEFT_ERR_IO);
+    assert_int_equal(wf_file_hash(path, text, &err), WEFT_ERR_NOT_FOUND);
+}
+
+/* A FIFO without a writer, and a device that never ends. */
+static void what_is_no_regular_file_is_not_read(void **state)
+{
+    char path[256], text[WF_FILE_HASH_TEXT];
+    snprintf(path, sizeof(path), "%s/summary.csv", scratch_dir);
+    for (int i = 0; i < 2; i++) {
+        wf_history h = {0};
+        weft_error err = WEFT_ERROR_INIT;
+        remove(path);
+        assert_int_equal(i == 0 ? mkfifo(path, 0600) : symlink("/dev/zero", path), 0);
+        assert_int_equal(wf_history_read(scratch_dir, &h, &err), WEFT_ERR_IO);
+        assert_non_null(strstr(err.text, "summary.csv: is not a regular file"));
+        err = (weft_error)WEFT_ERROR_INIT;
+        assert_int_equal(wf_file_hash(path, text, &err), WEFT_ERR_IO);
+        wf_history_done(&h);
+    }
+    remove(path);
 }
 
 /* ---- whole reports --------------------------------------------------------------------------- */
@@ -333,6 +354,7 @@ int main(void)
         cmocka_unit_test(what_comes_again_replaces_what_was),
         cmocka_unit_test(nothing_to_read_is_an_error),
         cmocka_unit_test(a_files_hash_is_xxh128sums),
+        cmocka_unit_test(what_is_no_regular_file_is_not_read),
         cmocka_unit_test(a_report_without_memory_leaves_the_one_before),
     };
     return cmocka_run_group_tests(tests, scratch_create, scratch_remove);

@@ -7,15 +7,15 @@
 #include <xxhash.h>
 
 #include "engine/context/error.h"
+#include "engine/files/regular_file.h"
 #include "engine/memory/alloc.h"
 
 enum { PIECE = 1 << 16 };
 
 weft_status wf_file_hash(const char *path, char text[WF_FILE_HASH_TEXT], weft_error *err)
 {
-    FILE *in = fopen(path, "re");
-    if (!in)
-        return wf_error_set(err, WEFT_ERR_IO, "cannot read %s: %s", path, strerror(errno));
+    FILE *in;
+    WF_TRY(wf_fopen_regular(path, 0, &in, err));
     XXH3_state_t *state = XXH3_createState();
     unsigned char *piece = wf_alloc(PIECE);
     weft_status status = WEFT_OK;

@@ -11,6 +11,7 @@
 #include "engine/context/c_locale.h"
 #include "engine/context/error.h"
 #include "engine/files/json_text.h"
+#include "engine/files/regular_file.h"
 #include "engine/memory/alloc.h"
 #include "train/report/markup.h"
 
@@ -64,6 +65,9 @@ static bool add_step(wf_history *h, const wf_history_step *s)
 
 /* ---- files ----------------------------------------------------------------------------------- */
 
+/* Of a file that training wrote. */
+#define MOST_BYTES ((int64_t)1 << 30)
+
 /* The whole file with a zero after it, owned by the caller; NULL with status OK where there is
  * none. */
 static weft_status read_text(const char *directory, const char *name, char **text, weft_error *err)
@@ -73,10 +77,13 @@ static weft_status read_text(const char *directory, const char *name, char **tex
     *text = NULL;
     if (!path)
         return wf_error_set(err, WEFT_ERR_NOMEM, "out of memory for %s", name);
-    FILE *in = fopen(path, "re");
-    weft_status status = WEFT_OK;
-    if (!in && errno != ENOENT)
-        status = wf_error_set(err, WEFT_ERR_IO, "cannot read %s: %s", path, strerror(errno));
+    FILE *in = NULL;
+    weft_error why = WEFT_ERROR_INIT;
+    weft_status status = wf_fopen_regular(path, MOST_BYTES, &in, &why);
+    if (status == WEFT_ERR_NOT_FOUND)
+        status = WEFT_OK;
+    else if (status != WEFT_OK)
+        wf_error_set(err, status, "%s", why.text);
     while (in && status == WEFT_OK) {
         if (capacity - size < 2) {
             capacity = capacity ? 2 * capacity : 1 << 16;

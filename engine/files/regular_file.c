@@ -1,0 +1,51 @@
+/* See regular_file.h. Threading: any thread. */
+#include "engine/files/regular_file.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "engine/context/error.h"
+
+weft_status wf_open_regular(const char *path, int64_t most, int *fd, int64_t *size, weft_error *err)
+{
+    struct stat st;
+    const int opened = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+    if (opened < 0)
+        return wf_error_set(err, errno == ENOENT ? WEFT_ERR_NOT_FOUND : WEFT_ERR_IO,
+                            "%s: cannot be read: %s", path, strerror(errno));
+    weft_status status = WEFT_OK;
+    if (fstat(opened, &st) != 0)
+        status = wf_error_set(err, WEFT_ERR_IO, "%s: cannot be read: %s", path, strerror(errno));
+    else if (!S_ISREG(st.st_mode))
+        status = wf_error_set(err, WEFT_ERR_IO, "%s: is not a regular file", path);
+    else if (most > 0 && st.st_size > most)
+        status = wf_error_set(err, WEFT_ERR_FORMAT,
+                              "%s: has %" PRId64 " bytes, at most %" PRId64 " are read", path,
+                              (int64_t)st.st_size, most);
+    if (status != WEFT_OK) {
+        close(opened);
+        return status;
+    }
+    *fd = opened;
+    *size = st.st_size;
+    return WEFT_OK;
+}
+
+weft_status wf_fopen_regular(const char *path, int64_t most, FILE **file, weft_error *err)
+{
+    int fd;
+    int64_t size;
+    weft_status status = wf_open_regular(path, most, &fd, &size, err);
+    if (status != WEFT_OK)
+        return status;
+    *file = fdopen(fd, "r");
+    if (*file)
+        return WEFT_OK;
+    status = wf_error_set(err, WEFT_ERR_IO, "%s: cannot be read: %s", path, strerror(errno));
+    close(fd);
+    return status;
+}

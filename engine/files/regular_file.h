@@ -1,0 +1,18 @@
+/* Opening what others have written: one place for what may be opened. */
+#ifndef WF_FILES_REGULAR_FILE_H
+#define WF_FILES_REGULAR_FILE_H
+
+#include <stdint.h>
+#include <stdio.h>
+
+#include "weft/status.h"
+
+/* Opens a file for reading and says its size. Only a regular file of at most `most` bytes (0: of
+ * any size) is opened: a FIFO would wait for a writer, a device may never end. Never waits.
+ * WEFT_ERR_NOT_FOUND, WEFT_ERR_IO or WEFT_ERR_FORMAT (too large), with "PATH: why" in err. */
+weft_status wf_open_regular(const char *path, int64_t most, int *fd, int64_t *size,
+                            weft_error *err);
+/* The same for the standard library's streams. */
+weft_status wf_fopen_regular(const char *path, int64_t most, FILE **file, weft_error *err);
+
+#endif
