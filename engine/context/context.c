@@ -213,6 +213,26 @@ uint64_t wf_context_seed(const weft_context *ctx)
     return ctx->options.seed;
 }
 
+weft_random_state weft_get_random_state(const weft_context *ctx)
+{
+    if (!ctx)
+        return (weft_random_state){0};
+    return (weft_random_state){ctx->options.seed, ctx->draws, ctx->next_stream};
+}
+
+weft_status weft_set_random_state(weft_context *ctx, weft_random_state state)
+{
+    if (!ctx)
+        return WEFT_ERR_INVALID;
+    if (ctx->graph.n_nodes > 0)
+        return wf_fail(ctx, WEFT_ERR_STATE,
+                       "the random state is set between steps: run or discard what is recorded");
+    ctx->options.seed = state.seed;
+    ctx->draws = state.draws;
+    ctx->next_stream = state.streams;
+    return WEFT_OK;
+}
+
 uint64_t wf_context_next_stream(weft_context *ctx)
 {
     return ctx->next_stream++;

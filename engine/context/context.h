@@ -30,6 +30,7 @@ struct weft_context {
     uint64_t next_stream; /* of random numbers: one per initialised tensor */
     bool skip_init;       /* initial values are not drawn: weft_init_skip_begin */
     uint64_t step;        /* steps committed */
+    uint64_t draws;       /* weft_random_state */
     uint64_t last_hook;   /* handle of the hook registered last, of any kind */
 
     wf_lint_state lint;
@@ -48,7 +49,7 @@ struct weft_context {
 /* Seed and streams of the counter-based generator: (seed, stream) keys one tensor's numbers. */
 uint64_t wf_context_seed(const weft_context *ctx);
 uint64_t wf_context_next_stream(weft_context *ctx);
-/* Steps committed so far: dropout's key. */
+/* Steps committed so far. */
 uint64_t wf_context_step(const weft_context *ctx);
 
 /* wf_fail for a text of any length, which it takes over (wf_free). */

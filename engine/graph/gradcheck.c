@@ -14,13 +14,21 @@ typedef struct check {
     int n;
     weft_tensor *seed; /* fixed weights that make a scalar of fn's output */
     weft_shape out_shape;
+    uint64_t draws; /* before the first evaluation */
 } check;
+
+/* fn's output. Each evaluation draws the same random numbers: fn is one function. */
+static weft_tensor *call(check *c)
+{
+    c->ctx->draws = c->draws;
+    return c->fn(c->user, c->inputs, c->n);
+}
 
 /* fn's output, as seen from outside, weighted by the seed and summed in double. */
 static weft_status evaluate(check *c, double *value)
 {
     bool was = weft_no_grad_begin(c->ctx);
-    weft_tensor *out = weft_keep(c->fn(c->user, c->inputs, c->n));
+    weft_tensor *out = weft_keep(call(c));
     weft_no_grad_end(c->ctx, was);
     if (!out)
         return weft_error_status(c->ctx);
@@ -40,7 +48,7 @@ static weft_status evaluate(check *c, double *value)
 /* A seed that weighs every output element differently, so that no error can cancel. */
 static weft_status make_seed(check *c)
 {
-    weft_tensor *out = c->fn(c->user, c->inputs, c->n);
+    weft_tensor *out = call(c);
     if (!out)
         return weft_error_status(c->ctx);
     if (out->type.dtype != WEFT_F64)
@@ -60,7 +68,7 @@ static weft_status gradients(check *c)
 {
     for (int i = 0; i < c->n; i++)
         weft_zero_grad(c->inputs[i]);
-    weft_tensor *out = c->fn(c->user, c->inputs, c->n);
+    weft_tensor *out = call(c);
     if (!out)
         return weft_error_status(c->ctx);
     WF_TRY(weft_backward_with(out, c->seed, false));
@@ -130,7 +138,7 @@ weft_status weft_gradcheck(weft_context *ctx, weft_gradcheck_fn fn, void *user,
     o.eps = o.eps > 0 ? o.eps : 1e-6;
     o.atol = o.atol > 0 ? o.atol : 1e-5;
     o.rtol = o.rtol > 0 ? o.rtol : 1e-3;
-    check c = {.ctx = ctx, .fn = fn, .user = user, .inputs = inputs, .n = n};
+    check c = {.ctx = ctx, .fn = fn, .user = user, .inputs = inputs, .n = n, .draws = ctx->draws};
     weft_status status = make_seed(&c);
     int checked = 0;
     for (int i = 0; i < n && status == WEFT_OK; i++) {

@@ -202,6 +202,8 @@ enum {
     /* Reaches every rank-4 operand (but weights) with wf_image, or by the buffer's image_stride: it
      * may be a slice of a larger value. */
     WF_OP_BY_IMAGE = 1u << 3,
+    /* Draws random numbers keyed by the context's count of draws: a run of it moves the count. */
+    WF_OP_DRAWS = 1u << 4,
 };
 
 struct wf_op {

@@ -108,7 +108,8 @@ weft_tensor *weft_narrow(weft_tensor *x, int dim, int64_t start, int64_t length)
 weft_tensor *weft_normalize_images(weft_tensor *images, weft_tensor *mean, weft_tensor *std);
 
 /* Keeps each element with probability 1-p and divides it by 1-p; identity when not training.
- * Random numbers: Philox keyed by seed, step, op and logical element. 0 <= p < 1. */
+ * Random numbers: Philox keyed by seed, run (weft_random_state), op and logical element, so every run
+ * drops others; a step's backward pass drops what its forward pass did. 0 <= p < 1. */
 weft_tensor *weft_dropout(weft_tensor *x, double p, bool training);
 /* The same with whole rows (dimension 0): torchvision's stochastic_depth, mode "row". Source: Huang
  * et al. 2016. */

@@ -128,7 +128,7 @@ static void fail_every_allocation(attempt run, const weft_options *o, bool fresh
     bool beyond = false;
     for (long n = 1; !beyond; n++) {
         net_restore(&net, before);
-        net.ctx->step = 0; /* dropout's key */
+        net.ctx->draws = 0; /* dropout's key */
         if (fresh)
             forget(&net);
         net.may_fail = true;

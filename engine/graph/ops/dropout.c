@@ -6,13 +6,13 @@
 #include "kernels/eltwise/eltwise.h"
 
 /* Scalars; the seed is split because a double holds 53 bits. */
-enum { SEED_LOW, SEED_HIGH, STEP, OP, P, N_SCALARS };
+enum { SEED_LOW, SEED_HIGH, DRAW, OP, P, N_SCALARS };
 
 static wf_dropout drop_key(const double *scalars)
 {
     return (wf_dropout){
         .seed = (uint64_t)scalars[SEED_HIGH] << 32 | (uint64_t)scalars[SEED_LOW],
-        .step = (uint32_t)scalars[STEP],
+        .draw = (uint32_t)scalars[DRAW],
         .op = (uint32_t)scalars[OP],
         .p = scalars[P],
     };
@@ -100,7 +100,7 @@ static weft_status lower_depth(wf_lower *l)
 
 static weft_tensor *apply(void *user, weft_tensor *const *in, int n)
 {
-    const double scalars[N_SCALARS] = {[SEED_LOW] = 5, [STEP] = 1, [OP] = 2, [P] = 0.4};
+    const double scalars[N_SCALARS] = {[SEED_LOW] = 5, [DRAW] = 1, [OP] = 2, [P] = 0.4};
     return wf_record(user, NULL, scalars, 1, in, NULL);
 }
 
@@ -128,7 +128,7 @@ const wf_op wf_op_dropout = {
     .name = "dropout",
     .n_out = 1,
     .n_scalars = N_SCALARS,
-    .flags = WF_OP_KEEPS_ZERO | WF_OP_BY_IMAGE,
+    .flags = WF_OP_KEEPS_ZERO | WF_OP_BY_IMAGE | WF_OP_DRAWS,
     .layout_rule = WF_LAYOUT_SAME,
     .inplace = {1},
     .infer = wf_infer_same,
@@ -141,7 +141,7 @@ const wf_op wf_op_stochastic_depth = {
     .name = "stochastic_depth",
     .n_out = 1,
     .n_scalars = N_SCALARS,
-    .flags = WF_OP_KEEPS_ZERO | WF_OP_BY_IMAGE,
+    .flags = WF_OP_KEEPS_ZERO | WF_OP_BY_IMAGE | WF_OP_DRAWS,
     .layout_rule = WF_LAYOUT_SAME,
     .inplace = {1},
     .infer = wf_infer_same,
@@ -150,7 +150,7 @@ const wf_op wf_op_stochastic_depth = {
     .sample = sample_depth,
 };
 
-/* op on x with the scalars of this place in this step; x itself when not training. */
+/* op on x with the scalars of this place in this run; x itself when not training. */
 static weft_tensor *record(const wf_op *op, weft_tensor *x, double p, bool training)
 {
     if (!x)
@@ -169,7 +169,7 @@ static weft_tensor *record(const wf_op *op, weft_tensor *x, double p, bool train
     const double scalars[N_SCALARS] = {
         [SEED_LOW] = (double)(uint32_t)seed,
         [SEED_HIGH] = (double)(seed >> 32),
-        [STEP] = (double)(uint32_t)wf_context_step(ctx),
+        [DRAW] = (double)(uint32_t)ctx->draws,
         [OP] = (double)ctx->graph.n_nodes, /* the node's number in this step's graph */
         [P] = p,
     };
