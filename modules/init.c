@@ -157,23 +157,9 @@ weft_status weft_init_constant(weft_tensor *t, double value)
 {
     if (t == NULL)
         return WEFT_ERR_INVALID;
-    void *data = weft_tensor_data(t);
-    if (data == NULL)
+    if (weft_tensor_data(t) == NULL) /* what reads the old content runs first */
         return weft_error_status(weft_tensor_context(t));
-    int64_t n = weft_shape_count(weft_tensor_shape(t));
-    for (int64_t i = 0; i < n; i++) {
-        switch (weft_tensor_dtype(t)) {
-        case WEFT_F32: ((float *)data)[i] = (float)value; break;
-        case WEFT_F64: ((double *)data)[i] = value; break;
-        case WEFT_I32: ((int32_t *)data)[i] = (int32_t)value; break;
-        case WEFT_I64: ((int64_t *)data)[i] = (int64_t)value; break;
-        case WEFT_U8: ((uint8_t *)data)[i] = (uint8_t)value; break;
-        default:
-            return wf_fail(weft_tensor_context(t), WEFT_ERR_DTYPE, "weft_init_constant: no %s",
-                           weft_dtype_name(weft_tensor_dtype(t)));
-        }
-    }
-    return WEFT_OK;
+    return wf_tensor_fill(t, "weft_init_constant", value);
 }
 
 /* Connections into and out of one unit. */

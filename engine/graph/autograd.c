@@ -105,7 +105,7 @@ static weft_status walk_node(walk *w, int n)
         }
     }
     /* Attributes and scalars are copied, since recording may move the arrays. */
-    _Alignas(16) char attrs[512];
+    void *attrs = wf_attrs_room();
     double scalars[WF_MAX_SCALARS];
     memcpy(attrs, g->bytes + node.attrs, node.op->attr_size);
     if (node.op->n_scalars)

@@ -27,7 +27,8 @@ typedef struct attrs_head {
     char user[];
 } attrs_head;
 
-_Static_assert(sizeof(attrs_head) + WEFT_CUSTOM_MAX_ATTRS <= 512, "wf_record copies no more");
+_Static_assert(sizeof(attrs_head) + WEFT_CUSTOM_MAX_ATTRS <= WF_ATTRS_ROOM,
+               "wf_record copies no more");
 
 static weft_array as_array(wf_type type)
 {
@@ -80,8 +81,7 @@ static weft_status infer_backward(wf_infer *f)
 static weft_status record_backward(wf_grad *g, const attrs_head *forward, uint32_t needs)
 {
     const weft_custom_op *op = &forward->op->user;
-    _Alignas(16) char bytes[512] = {0};
-    attrs_head *head = (attrs_head *)bytes;
+    attrs_head *head = memset(wf_attrs_room(), 0, WF_ATTRS_ROOM);
     *head = (attrs_head){.op = forward->op, .needs = needs};
     if (op->attr_size)
         memcpy(head->user, forward->user, op->attr_size);
@@ -153,7 +153,7 @@ static weft_custom_call call_of(const custom_args *a, const weft_array *arrays)
                               .tiles = a->tiles};
 }
 
-static void run(const wf_tile *t, const void *vargs, int64_t tile)
+static weft_status run(const wf_tile *t, const void *vargs, int64_t tile)
 {
     const custom_args *a = vargs;
     weft_array arrays[OPERANDS];
@@ -168,8 +168,8 @@ static void run(const wf_tile *t, const void *vargs, int64_t tile)
     const weft_custom_op *op = &a->head->op->user;
     weft_status status = a->backward ? op->backward(&call) : op->forward(&call);
     if (status != WEFT_OK)
-        wf_tile_fail(t, status, "%s%s%s", a->backward ? a->head->op->backward_name : op->name,
-                     *message ? ": " : " failed", message);
+        return wf_tile_fail(t, status, "%s", *message ? message : "failed");
+    return WEFT_OK;
 }
 
 static void place(custom_args *a, int at, wf_operand o)
@@ -326,8 +326,7 @@ weft_tensor *weft_custom(const weft_custom_op *op, const void *attrs, weft_tenso
     wf_custom *c = custom_find(ctx, op);
     if (!c)
         return NULL;
-    _Alignas(16) char bytes[512] = {0};
-    attrs_head *head = (attrs_head *)bytes;
+    attrs_head *head = memset(wf_attrs_room(), 0, WF_ATTRS_ROOM);
     head->op = c;
     if (op->attr_size)
         memcpy(head->user, attrs, op->attr_size);

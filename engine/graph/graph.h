@@ -112,6 +112,9 @@ void wf_graph_unassign(weft_context *ctx, weft_tensor *t);
 /* As wf_assign; state false: see wf_assignment. */
 weft_status wf_graph_assign(weft_tensor *stored, weft_tensor *value, bool state);
 
+/* Fails for inputs or outputs that the engine cannot count, Note [Sizes] in sizes.c. */
+weft_status wf_check_sizes(const wf_infer *f);
+
 /* t, recorded, stays readable for one step more, as a loss does. */
 weft_status wf_graph_keep(weft_context *ctx, weft_tensor *t);
 /* The gradient of t, which is there or recorded, becomes `grad` (NULL: the error stands). */

@@ -47,6 +47,10 @@ weft_status wf_infer_fail(const wf_infer *f, weft_status status, const char *for
  * context's error set, on failure; any NULL input gives NULL at once. */
 weft_tensor *wf_record(const wf_op *op, const void *attrs, const double *scalars, int n_in,
                        weft_tensor *const *in, weft_tensor **out);
+/* Room for any op's attributes, aligned for all, until the function returns. Of alloca, since an array
+ * of char must not be read as a struct; memory without a declared type is what was copied into it. */
+#define WF_ATTRS_ROOM 512
+#define wf_attrs_room() __builtin_alloca(WF_ATTRS_ROOM)
 /* A recorded constant: `value` everywhere (a plan input). */
 weft_tensor *wf_record_fill(weft_context *ctx, weft_dtype dtype, weft_shape shape, double value);
 
@@ -94,8 +98,11 @@ typedef struct wf_tile {
     void *scratch; /* as many bytes as wf_scratch asked for, 64-byte aligned, per worker */
     int worker;
     wf_run *run;
+    const wf_task *task; /* whose tile this is, for errors */
 } wf_tile;
-typedef void (*wf_tile_fn)(const wf_tile *t, const void *args, int64_t tile);
+/* What is not WEFT_OK fails the run: nothing is committed, and the context's error names the op, its
+ * module and its kernel. wf_tile_fail says more. */
+typedef weft_status (*wf_tile_fn)(const wf_tile *t, const void *args, int64_t tile);
 
 /* A buffer's first byte (buffers accessed as WF_WHOLE), and image n's (accessed as WF_TILED). */
 static inline void *wf_data(const wf_tile *t, wf_buf b)
@@ -107,8 +114,9 @@ static inline void *wf_image(const wf_tile *t, wf_buf b, int64_t n)
     const wf_bufptr *p = &t->bufs[b];
     return p->base + (size_t)n * p->image_stride + (size_t)t->worker * p->worker_stride;
 }
-/* Fails the run: nothing is committed; the first failure wins and reaches the context. */
-void wf_tile_fail(const wf_tile *t, weft_status status, const char *format, ...)
+/* Fails the run; the first failure wins and reaches the context, behind "<module path>: <op>: ".
+ * Returns status. */
+weft_status wf_tile_fail(const wf_tile *t, weft_status status, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 
 /* One input or output of the node being lowered. For rank 4, act describes one image in the

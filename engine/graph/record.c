@@ -122,17 +122,14 @@ weft_status wf_infer_fail(const wf_infer *f, weft_status status, const char *for
     return wf_fail(f->ctx, status, "%s: %s", f->op->name, text);
 }
 
-/* Attributes up to this size can be completed by infer without an allocation. */
-#define ATTRS_MAX 512
-
 static weft_tensor *record(weft_context *ctx, const wf_op *op, const void *attrs,
                            const double *scalars, int n_in, weft_tensor *const *in,
                            weft_tensor **out)
 {
     wf_type few_types[WF_MAX_IN], types[WF_MAX_OUT];
     int few_values[WF_MAX_IN];
-    _Alignas(16) char attr_copy[ATTRS_MAX];
-    if (op->attr_size > sizeof attr_copy || op->n_out > WF_MAX_OUT) {
+    void *attr_copy = wf_attrs_room(); /* infer may complete them */
+    if (op->attr_size > WF_ATTRS_ROOM || op->n_out > WF_MAX_OUT) {
         wf_fail(ctx, WEFT_ERR_INTERNAL, "%s: descriptor out of bounds", op->name);
         return NULL;
     }
@@ -164,7 +161,7 @@ static weft_tensor *record(weft_context *ctx, const wf_op *op, const void *attrs
                   .in = in_types,
                   .n_out = op->n_out,
                   .out = types};
-    if (op->infer(&f) == WEFT_OK)
+    if (op->infer(&f) == WEFT_OK && wf_check_sizes(&f) == WEFT_OK)
         first = append(ctx, op, attr_copy, scalars, n_in, values, types, f.n_out, out);
 done:
     if (in_types != few_types) {

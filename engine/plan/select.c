@@ -287,12 +287,13 @@ typedef struct copy_args {
 } copy_args;
 #define COPY_CHUNK ((size_t)1 << 18)
 
-static void copy_tile(const wf_tile *t, const void *args, int64_t tile)
+static weft_status copy_tile(const wf_tile *t, const void *args, int64_t tile)
 {
     const copy_args *a = args;
     size_t start = (size_t)tile * COPY_CHUNK, n = a->bytes - start;
     memcpy((char *)wf_data(t, a->to) + start, (const char *)wf_data(t, a->from) + start,
            n < COPY_CHUNK ? n : COPY_CHUNK);
+    return WEFT_OK;
 }
 
 static weft_status copy_assignment(wf_plan *p, const wf_ir_assign *a)

@@ -49,18 +49,24 @@ size_t wf_replay_arena_bytes(const wf_replay *replay)
     return replay->arena.size;
 }
 
-void wf_tile_fail(const wf_tile *t, weft_status status, const char *format, ...)
+weft_status wf_tile_fail(const wf_tile *t, weft_status status, const char *format, ...)
 {
     wf_run *run = t->run;
-    int none = 0;
+    const wf_task *task = t->task;
+    int none = 0, at = 0;
     if (!atomic_compare_exchange_strong(&run->failed, &none, 1))
-        return;
+        return status;
+    if (task && task->op)
+        at = snprintf(run->text, sizeof run->text, "%s%s%s: ", task->path ? task->path : "",
+                      task->path && *task->path ? ": " : "", task->op->name);
     va_list args;
     va_start(args, format);
-    wf_vsnprintf(run->text, sizeof run->text, format, args);
+    if (at < (int)sizeof run->text)
+        wf_vsnprintf(run->text + at, sizeof run->text - (size_t)at, format, args);
     va_end(args);
     run->status = status;
     atomic_store(&run->failed, 2);
+    return status;
 }
 
 void wf_run_tile(wf_run *run, const wf_unit *unit, int64_t tile, int worker)
@@ -74,9 +80,15 @@ void wf_run_tile(wf_run *run, const wf_unit *unit, int64_t tile, int worker)
     for (int i = 0; i < unit->n_tasks; i++) {
         const wf_task *task = run->plan->tasks[unit->tasks[i]];
         double start = trace ? wf_trace_now() : 0;
-        task->fn(&t, task->args, tile);
+        t.task = task;
+        weft_status status = task->fn(&t, task->args, tile);
         if (trace)
             wf_trace_slice(trace, worker, task, tile, start, wf_trace_now());
+        if (status != WEFT_OK) { /* no effect where the tile has said more */
+            wf_tile_fail(&t, status, "kernel %s failed: %s", task->kernel,
+                         weft_status_string(status));
+            return;
+        }
     }
 }
 

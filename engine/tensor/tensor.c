@@ -1,4 +1,5 @@
 /* Tensor handles: stored tensors' life, reading and writing, queries. */
+#include <float.h>
 #include <math.h>
 #include <string.h>
 
@@ -66,10 +67,33 @@ weft_tensor *weft_tensor_from(weft_context *ctx, weft_dtype dtype, weft_shape sh
 weft_tensor *weft_tensor_full(weft_context *ctx, weft_dtype dtype, weft_shape shape, double value)
 {
     weft_tensor *t = weft_tensor_create(ctx, dtype, shape);
-    if (!t)
+    if (t && wf_tensor_fill(t, "tensor_full", value) != WEFT_OK) {
+        weft_tensor_unref(t);
         return NULL;
-    int64_t n = weft_shape_count(shape);
+    }
+    return t;
+}
+
+/* Whether `value`, its fraction cut off for whole numbers, is a number of that type. */
+static bool value_fits(weft_dtype dtype, double value)
+{
+    switch (dtype) {
+    case WEFT_F32: return !isfinite(value) || fabs(value) <= (double)FLT_MAX;
+    case WEFT_U8: return value > -1 && value < 256;
+    case WEFT_I32: return value > -0x1p31 - 1 && value < 0x1p31;
+    case WEFT_I64: return value >= -0x1p63 && value < 0x1p63;
+    default: return true;
+    }
+}
+
+weft_status wf_tensor_fill(weft_tensor *t, const char *what, double value)
+{
+    const weft_dtype dtype = t->type.dtype;
+    const int64_t n = weft_shape_count(t->type.shape);
     void *data = t->block.data;
+    if (!value_fits(dtype, value))
+        return wf_fail(t->ctx, WEFT_ERR_INVALID, "%s: %g does not fit %s", what, value,
+                       weft_dtype_name(dtype));
     for (int64_t i = 0; i < n; i++)
         switch (dtype) {
         case WEFT_F32: ((float *)data)[i] = (float)value; break;
@@ -78,11 +102,10 @@ weft_tensor *weft_tensor_full(weft_context *ctx, weft_dtype dtype, weft_shape sh
         case WEFT_I32: ((int32_t *)data)[i] = (int32_t)value; break;
         case WEFT_I64: ((int64_t *)data)[i] = (int64_t)value; break;
         default:
-            wf_fail(ctx, WEFT_ERR_DTYPE, "tensor_full: %s is not possible", weft_dtype_name(dtype));
-            weft_tensor_unref(t);
-            return NULL;
+            return wf_fail(t->ctx, WEFT_ERR_DTYPE, "%s: %s is not possible", what,
+                           weft_dtype_name(dtype));
         }
-    return t;
+    return WEFT_OK;
 }
 
 weft_tensor *weft_tensor_ref(weft_tensor *t)
@@ -272,7 +295,13 @@ double weft_item(weft_tensor *t)
                 weft_shape_format(t->type.shape, text, sizeof text));
         return NAN;
     }
-    double room = 0; /* large enough for any element */
+    union {
+        float f32;
+        double f64;
+        uint8_t u8;
+        int32_t i32;
+        int64_t i64;
+    } room = {0}; /* for any element */
     weft_dtype dtype = t->type.dtype;
     if (weft_read(t, &room, weft_dtype_size(dtype)) != WEFT_OK)
         return NAN;

@@ -67,5 +67,8 @@ void wf_ring_next_step(wf_ring *ring);
 weft_context *wf_tensor_check(const weft_tensor *t, const char *what, bool kept_ok);
 /* The context of a handle, stale or not; NULL for NULL. */
 weft_context *wf_tensor_owner(const weft_tensor *t);
+/* Every element of a stored tensor becomes `value`, whose fraction whole numbers lose; an error that
+ * begins with `what`, and nothing written, where it does not fit the type. */
+weft_status wf_tensor_fill(weft_tensor *t, const char *what, double value);
 
 #endif

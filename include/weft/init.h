@@ -19,7 +19,8 @@ typedef enum weft_gain { WEFT_GAIN_LEAKY_RELU, WEFT_GAIN_RELU, WEFT_GAIN_LINEAR 
 bool weft_init_skip_begin(weft_context *ctx);
 void weft_init_skip_end(weft_context *ctx, bool was);
 
-weft_status weft_init_constant(weft_tensor *t, double value); /* any type */
+/* f32, f64, u8, i32 or i64; values as for weft_tensor_full. */
+weft_status weft_init_constant(weft_tensor *t, double value);
 weft_status weft_init_uniform(weft_tensor *t, double low, double high);
 weft_status weft_init_normal(weft_tensor *t, double mean, double std);
 /* The normal distribution cut off outside [low, high], which must hold some of it. */

@@ -62,7 +62,7 @@ static bool done(const dag *d, int u, uint64_t *sum)
     return all;
 }
 
-static void tile(const wf_tile *t, const void *args, int64_t i)
+static weft_status tile(const wf_tile *t, const void *args, int64_t i)
 {
     node *n;
     memcpy(&n, args, sizeof n);
@@ -80,7 +80,8 @@ static void tile(const wf_tile *t, const void *args, int64_t i)
     if (!ok)
         atomic_fetch_add(&d->errors, 1);
     if (n->unit == d->fail_unit && i == d->fail_tile)
-        wf_tile_fail(t, WEFT_ERR_NUMERIC, "unit %d", n->unit);
+        return wf_tile_fail(t, WEFT_ERR_NUMERIC, "unit %d", n->unit);
+    return WEFT_OK;
 }
 
 static void add_edge(dag *d, int from, int to)
@@ -270,15 +271,16 @@ static urgent_case *case_of(const void *args)
     return c;
 }
 
-static void gate_tile(const wf_tile *t, const void *args, int64_t i)
+static weft_status gate_tile(const wf_tile *t, const void *args, int64_t i)
 {
     urgent_case *c = case_of(args);
     c->alone = omp_get_num_threads() == 1;
     while (atomic_load(&c->long_begun) == 0 && !c->alone)
         _mm_pause();
+    return WEFT_OK;
 }
 
-static void urgent_tile(const wf_tile *t, const void *args, int64_t i)
+static weft_status urgent_tile(const wf_tile *t, const void *args, int64_t i)
 {
     urgent_case *c = case_of(args);
     if (atomic_fetch_add(&c->urgent_begun, 1) + 1 == URGENT_TILES)
@@ -286,18 +288,21 @@ static void urgent_tile(const wf_tile *t, const void *args, int64_t i)
     while (atomic_load(&c->urgent_begun) < URGENT_TILES &&
            atomic_load(&c->long_begun) < LONG_TILES && !c->alone)
         _mm_pause();
+    return WEFT_OK;
 }
 
-static void long_tile(const wf_tile *t, const void *args, int64_t i)
+static weft_status long_tile(const wf_tile *t, const void *args, int64_t i)
 {
     urgent_case *c = case_of(args);
     atomic_fetch_add(&c->long_begun, 1);
     while (atomic_load(&c->urgent_begun) == 0 && !c->alone)
         _mm_pause();
+    return WEFT_OK;
 }
 
-static void nothing_tile(const wf_tile *t, const void *args, int64_t i)
+static weft_status nothing_tile(const wf_tile *t, const void *args, int64_t i)
 {
+    return WEFT_OK;
 }
 
 static void a_worker_goes_to_a_more_urgent_unit_wherever_it_is(void **state)

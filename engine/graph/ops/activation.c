@@ -20,7 +20,7 @@ typedef struct activation_args {
     wf_activation_backward_fn backward;
 } activation_args;
 
-static void run(const wf_tile *t, const void *vargs, int64_t tile)
+static weft_status run(const wf_tile *t, const void *vargs, int64_t tile)
 {
     const activation_args *g = vargs;
     size_t n = wf_cut_count(&g->cut, tile);
@@ -28,14 +28,16 @@ static void run(const wf_tile *t, const void *vargs, int64_t tile)
     g->forward(n, g->a, wf_cut_ptr(&g->cut, t, g->in[0], g->size, tile), out);
     if (g->clear.C)
         wf_clear_padding(g->clear, g->size, out);
+    return WEFT_OK;
 }
 
-static void run_backward(const wf_tile *t, const void *vargs, int64_t tile)
+static weft_status run_backward(const wf_tile *t, const void *vargs, int64_t tile)
 {
     const activation_args *g = vargs;
     g->backward(wf_cut_count(&g->cut, tile), g->a, wf_cut_ptr(&g->cut, t, g->in[0], g->size, tile),
                 wf_cut_ptr(&g->cut, t, g->in[1], g->size, tile),
                 wf_cut_ptr(&g->cut, t, g->out, g->size, tile));
+    return WEFT_OK;
 }
 
 static weft_status lower(wf_lower *l)

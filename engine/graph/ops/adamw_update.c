@@ -14,7 +14,7 @@ typedef struct adamw_args {
     const wf_optim *kernels;
 } adamw_args;
 
-static void run(const wf_tile *t, const void *vargs, int64_t tile)
+static weft_status run(const wf_tile *t, const void *vargs, int64_t tile)
 {
     const adamw_args *a = vargs;
     const double *s = t->scalars + a->scalar;
@@ -34,6 +34,7 @@ static void run(const wf_tile *t, const void *vargs, int64_t tile)
         out[o] = wf_cut_ptr(&a->cut, t, a->out[o], a->size, tile);
     a->kernels->adamw(wf_cut_count(&a->cut, tile), &adamw, in[0], in[1], in[2], in[3], out[0],
                       out[1], out[2]);
+    return WEFT_OK;
 }
 
 static weft_status lower(wf_lower *l)

@@ -30,19 +30,20 @@ typedef struct bias_args {
     const wf_eltwise *kernels;
 } bias_args;
 
-static void run(const wf_tile *t, const void *vargs, int64_t tile)
+static weft_status run(const wf_tile *t, const void *vargs, int64_t tile)
 {
     const bias_args *g = vargs;
     const void *b = wf_data(t, g->b);
     if (g->tiled) {
         g->kernels->bias(g->act, wf_image(t, g->x, tile), b, wf_image(t, g->y, tile));
-        return;
+        return WEFT_OK;
     }
     int64_t end = (tile + 1) * g->per_tile < g->images ? (tile + 1) * g->per_tile : g->images;
     for (int64_t n = tile * g->per_tile; n < end; n++) {
         size_t at = (size_t)n * g->image_bytes;
         g->kernels->bias(g->act, (char *)wf_data(t, g->x) + at, b, (char *)wf_data(t, g->y) + at);
     }
+    return WEFT_OK;
 }
 
 static weft_status lower(wf_lower *l)

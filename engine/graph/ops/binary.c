@@ -8,11 +8,12 @@ typedef struct binary_args {
     wf_binary_fn fn;
 } binary_args;
 
-static void run(const wf_tile *t, const void *vargs, int64_t tile)
+static weft_status run(const wf_tile *t, const void *vargs, int64_t tile)
 {
     const binary_args *g = vargs;
     g->fn(wf_cut_count(&g->cut, tile), wf_cut_ptr(&g->cut, t, g->a, g->size, tile),
           wf_cut_ptr(&g->cut, t, g->b, g->size, tile), wf_cut_ptr(&g->cut, t, g->y, g->size, tile));
+    return WEFT_OK;
 }
 
 weft_status wf_binary_lower(wf_lower *l, const char *kernel, wf_binary_fn fn)

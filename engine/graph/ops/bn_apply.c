@@ -11,7 +11,7 @@ typedef struct apply_args {
     const wf_norm_fns *fns;
 } apply_args;
 
-static void run(const wf_tile *t, const void *vargs, int64_t i)
+static weft_status run(const wf_tile *t, const void *vargs, int64_t i)
 {
     const apply_args *a = vargs;
     const wf_bn_slots *s = &a->slots;
@@ -26,6 +26,7 @@ static void run(const wf_tile *t, const void *vargs, int64_t i)
                        .y = wf_bn_slot(s, t, a->y, i),
                        .mask = a->mask >= 0 ? wf_image(t, a->mask, i) : NULL};
     a->fns->apply(&p);
+    return WEFT_OK;
 }
 
 static weft_status lower(wf_lower *l)

@@ -26,7 +26,7 @@ typedef struct reduce_args {
     const wf_norm_fns *fns;
 } reduce_args;
 
-static void run_reduce(const wf_tile *t, const void *vargs, int64_t i)
+static weft_status run_reduce(const wf_tile *t, const void *vargs, int64_t i)
 {
     const reduce_args *a = vargs;
     wf_norm_reduce p = {.act = wf_bn_act_of(&a->slots, i),
@@ -41,15 +41,17 @@ static void run_reduce(const wf_tile *t, const void *vargs, int64_t i)
                         .mask = a->mask >= 0 ? wf_image(t, a->mask, i) : NULL,
                         .slot = wf_image(t, a->sums, i)};
     a->fns->backward_reduce(&p);
+    return WEFT_OK;
 }
 
-static void run_combine(const wf_tile *t, const void *vargs, int64_t tile)
+static weft_status run_combine(const wf_tile *t, const void *vargs, int64_t tile)
 {
     const reduce_args *a = vargs;
     const int C = a->slots.act.C, c0 = (int)tile * WF_BN_CHANNELS;
     const int c1 = c0 + WF_BN_CHANNELS < C ? c0 + WF_BN_CHANNELS : C;
     wf_norm_combine_grads(wf_data(t, a->sums), a->slots.n, C, c0, c1, a->dtype,
                           wf_data(t, a->invstd), wf_data(t, a->dgamma), wf_data(t, a->dbeta));
+    return WEFT_OK;
 }
 
 static weft_status lower_reduce(wf_lower *l)
@@ -140,7 +142,7 @@ typedef struct dx_args {
     const wf_norm_fns *fns;
 } dx_args;
 
-static void run_dx(const wf_tile *t, const void *vargs, int64_t i)
+static weft_status run_dx(const wf_tile *t, const void *vargs, int64_t i)
 {
     const dx_args *a = vargs;
     const wf_bn_slots *s = &a->slots;
@@ -160,6 +162,7 @@ static void run_dx(const wf_tile *t, const void *vargs, int64_t i)
         p.dbeta = wf_data(t, a->in[6]);
     }
     a->fns->backward_apply(&p);
+    return WEFT_OK;
 }
 
 static weft_status lower_dx(wf_lower *l)

@@ -14,14 +14,15 @@ typedef struct stats_args {
     const wf_norm_fns *fns;
 } stats_args;
 
-static void run_slot(const wf_tile *t, const void *vargs, int64_t i)
+static weft_status run_slot(const wf_tile *t, const void *vargs, int64_t i)
 {
     const stats_args *a = vargs;
     a->fns->stats(wf_bn_act_of(&a->slots, i), wf_bn_slot(&a->slots, t, a->x, i),
                   wf_image(t, a->moments, i));
+    return WEFT_OK;
 }
 
-static void run_combine(const wf_tile *t, const void *vargs, int64_t tile)
+static weft_status run_combine(const wf_tile *t, const void *vargs, int64_t tile)
 {
     const stats_args *a = vargs;
     const wf_bn_slots *s = &a->slots;
@@ -30,6 +31,7 @@ static void run_combine(const wf_tile *t, const void *vargs, int64_t tile)
     wf_norm_combine_stats(wf_data(t, a->moments), s->n, s->pixels, s->last_pixels, C, c0, c1,
                           a->eps, a->dtype, wf_data(t, a->mean), wf_data(t, a->var),
                           wf_data(t, a->invstd));
+    return WEFT_OK;
 }
 
 static weft_status lower_stats(wf_lower *l)
@@ -97,12 +99,13 @@ typedef struct invstd_args {
     double eps;
 } invstd_args;
 
-static void run_invstd(const wf_tile *t, const void *vargs, int64_t tile)
+static weft_status run_invstd(const wf_tile *t, const void *vargs, int64_t tile)
 {
     const invstd_args *a = vargs;
     for (int64_t c = 0; c < a->C; c++)
         wf_float_set(a->dtype, wf_data(t, a->invstd), c,
                      1 / sqrt(wf_float_get(a->dtype, wf_data(t, a->var), c) + a->eps));
+    return WEFT_OK;
 }
 
 static weft_status lower_invstd(wf_lower *l)
@@ -149,7 +152,7 @@ typedef struct running_args {
 } running_args;
 
 /* As torch: the running variance is the unbiased one; the counter includes this batch. */
-static void run_running(const wf_tile *t, const void *vargs, int64_t tile)
+static weft_status run_running(const wf_tile *t, const void *vargs, int64_t tile)
 {
     const running_args *a = vargs;
     double m = t->scalars[a->scalar];
@@ -168,6 +171,7 @@ static void run_running(const wf_tile *t, const void *vargs, int64_t tile)
         wf_float_set(a->dtype, wf_data(t, a->out[0]), c, mean);
         wf_float_set(a->dtype, wf_data(t, a->out[1]), c, var);
     }
+    return WEFT_OK;
 }
 
 static weft_status lower_running(wf_lower *l)

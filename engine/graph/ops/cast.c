@@ -21,11 +21,12 @@ typedef struct cast_args {
     wf_cast_fn cast;
 } cast_args;
 
-static void run(const wf_tile *t, const void *vargs, int64_t tile)
+static weft_status run(const wf_tile *t, const void *vargs, int64_t tile)
 {
     const cast_args *g = vargs;
     g->cast(wf_cut_count(&g->cut, tile), wf_cut_ptr(&g->cut, t, g->x, g->from, tile),
             wf_cut_ptr(&g->cut, t, g->y, g->to, tile));
+    return WEFT_OK;
 }
 
 static weft_status lower(wf_lower *l)

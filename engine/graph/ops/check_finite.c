@@ -35,7 +35,7 @@ static int64_t first_bad(weft_dtype dtype, const void *data, size_t bytes)
 }
 
 /* One image, padding channels included: they are zero, so finite. */
-static void check_image(const wf_tile *t, const void *arguments, int64_t image)
+static weft_status check_image(const wf_tile *t, const void *arguments, int64_t image)
 {
     const args *a = arguments;
     const void *in = wf_image(t, a->in, image);
@@ -43,13 +43,14 @@ static void check_image(const wf_tile *t, const void *arguments, int64_t image)
     int64_t bad = first_bad(a->dtype, in, a->image_bytes);
     if (bad >= 0) {
         double value = wf_float_get(a->dtype, in, bad);
-        wf_tile_fail(t, WEFT_ERR_NUMERIC, "a value is %s",
-                     isnan(value) ? "NaN"
-                     : value > 0  ? "infinite"
-                                  : "minus infinite");
+        return wf_tile_fail(t, WEFT_ERR_NUMERIC, "a value is %s",
+                            isnan(value) ? "NaN"
+                            : value > 0  ? "infinite"
+                                         : "minus infinite");
     }
     if (in != out)
         memcpy(out, in, a->image_bytes);
+    return WEFT_OK;
 }
 
 static weft_status lower(wf_lower *l)

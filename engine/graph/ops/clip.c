@@ -58,16 +58,17 @@ static double sum_squares_f64(size_t n, const double *x)
     return ((s[0] + s[4]) + (s[2] + s[6])) + ((s[1] + s[5]) + (s[3] + s[7]));
 }
 
-static void run_sum(const wf_tile *t, const void *vargs, int64_t tile)
+static weft_status run_sum(const wf_tile *t, const void *vargs, int64_t tile)
 {
     const clip_args *a = vargs;
     const void *x = wf_cut_ptr(&a->cut, t, a->x, a->size, tile);
     size_t n = wf_cut_count(&a->cut, tile);
     double *sum = wf_image(t, a->by, tile);
     *sum = a->dtype == WEFT_F32 ? sum_squares_f32(n, x) : sum_squares_f64(n, x);
+    return WEFT_OK;
 }
 
-static void run_merge(const wf_tile *t, const void *vargs, int64_t tile)
+static weft_status run_merge(const wf_tile *t, const void *vargs, int64_t tile)
 {
     const clip_args *a = vargs;
     wf_tree tree;
@@ -75,6 +76,7 @@ static void run_merge(const wf_tile *t, const void *vargs, int64_t tile)
     for (int64_t i = 0; i < a->cut.tiles; i++)
         wf_tree_push(&tree, *(const double *)wf_image(t, a->by, i));
     *(double *)wf_data(t, a->y) = wf_tree_sum(&tree);
+    return WEFT_OK;
 }
 
 static weft_status lower_sum(wf_lower *l)
@@ -121,7 +123,7 @@ typedef struct coefficient_args {
 } coefficient_args;
 
 /* As torch: min(1, max_norm / (norm + 1e-6)); NaN stays NaN. */
-static void run_coefficient(const wf_tile *t, const void *vargs, int64_t tile)
+static weft_status run_coefficient(const wf_tile *t, const void *vargs, int64_t tile)
 {
     const coefficient_args *a = *(const coefficient_args *const *)vargs;
     wf_tree tree;
@@ -131,6 +133,7 @@ static void run_coefficient(const wf_tile *t, const void *vargs, int64_t tile)
     double norm = sqrt(wf_tree_sum(&tree)), factor = t->scalars[a->scalar] / (norm + 1e-6);
     *(double *)wf_data(t, a->norm) = norm;
     *(double *)wf_data(t, a->factor) = factor > 1 ? 1 : factor;
+    return WEFT_OK;
 }
 
 static weft_status lower_coefficient(wf_lower *l)
@@ -168,15 +171,16 @@ static weft_status infer_first(wf_infer *f)
     return WEFT_OK;
 }
 
-static void run_scale(const wf_tile *t, const void *vargs, int64_t tile)
+static weft_status run_scale(const wf_tile *t, const void *vargs, int64_t tile)
 {
     const clip_args *a = vargs;
     a->kernels->scale(wf_cut_count(&a->cut, tile), wf_cut_ptr(&a->cut, t, a->x, a->size, tile),
                       *(const double *)wf_data(t, a->by),
                       wf_cut_ptr(&a->cut, t, a->y, a->size, tile));
+    return WEFT_OK;
 }
 
-static void run_clamp(const wf_tile *t, const void *vargs, int64_t tile)
+static weft_status run_clamp(const wf_tile *t, const void *vargs, int64_t tile)
 {
     const clip_args *a = vargs;
     size_t n = wf_cut_count(&a->cut, tile);
@@ -193,6 +197,7 @@ static void run_clamp(const wf_tile *t, const void *vargs, int64_t tile)
         for (size_t i = 0; i < n; i++)
             y[i] = x[i] > c ? c : x[i] < -c ? -c : x[i];
     }
+    return WEFT_OK;
 }
 
 static weft_status lower_element(wf_lower *l)

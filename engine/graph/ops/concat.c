@@ -75,7 +75,7 @@ typedef struct concat_args {
     const concat_state *state; /* the plan's */
 } concat_args;
 
-static void run_images(const wf_tile *t, const void *vargs, int64_t tile)
+static weft_status run_images(const wf_tile *t, const void *vargs, int64_t tile)
 {
     const concat_state *s = ((const concat_args *)vargs)->state;
     char *y = wf_image(t, s->y, tile);
@@ -85,6 +85,7 @@ static void run_images(const wf_tile *t, const void *vargs, int64_t tile)
         for (size_t o = 0; o < s->outer; o++)
             memcpy(y + s->in[i].at + o * s->row, x + o * run, run);
     }
+    return WEFT_OK;
 }
 
 /* Along dimension 0: image n of the input becomes image first + n. */
@@ -94,10 +95,11 @@ typedef struct stack_args {
     size_t bytes;
 } stack_args;
 
-static void run_stack(const wf_tile *t, const void *vargs, int64_t tile)
+static weft_status run_stack(const wf_tile *t, const void *vargs, int64_t tile)
 {
     const stack_args *g = vargs;
     memcpy(wf_image(t, g->y, g->first + tile), wf_image(t, g->x, tile), g->bytes);
+    return WEFT_OK;
 }
 
 static weft_status lower_stack(wf_lower *l, const wf_operand *y)

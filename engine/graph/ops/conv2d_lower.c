@@ -47,14 +47,14 @@ static const void *data_or_null(const wf_tile *t, wf_buf b)
     return b == NONE ? NULL : wf_data(t, b);
 }
 
-static void run_pack(const wf_tile *t, const void *args, int64_t tile)
+static weft_status run_pack(const wf_tile *t, const void *args, int64_t tile)
 {
     const run_args *g = args; /* in: plain weights; out: packed */
-    wf_conv2d_pack(g->k, t->worker, wf_data(t, g->in), wf_data(t, g->out), (int)tile);
+    return wf_conv2d_pack(g->k, t->worker, wf_data(t, g->in), wf_data(t, g->out), (int)tile);
 }
 
 /* forward and backward-data */
-static void run_images(const wf_tile *t, const void *args, int64_t tile)
+static weft_status run_images(const wf_tile *t, const void *args, int64_t tile)
 {
     const run_args *g = args;
     wf_conv2d_io io = {.in = wf_image(t, g->in, 0),
@@ -64,10 +64,10 @@ static void run_images(const wf_tile *t, const void *args, int64_t tile)
                        .bias = data_or_null(t, g->bias),
                        .out = wf_image(t, g->out, 0),
                        .out_stride = t->bufs[g->out].image_stride};
-    wf_conv2d_run(g->k, t->worker, &io, t->scratch, (int)tile);
+    return wf_conv2d_run(g->k, t->worker, &io, t->scratch, (int)tile);
 }
 
-static void run_backward_weights(const wf_tile *t, const void *args, int64_t tile)
+static weft_status run_backward_weights(const wf_tile *t, const void *args, int64_t tile)
 {
     const gradient_args *g = args;
     wf_conv2d_gradient_io io = {.src = wf_image(t, g->src, 0),
@@ -75,23 +75,25 @@ static void run_backward_weights(const wf_tile *t, const void *args, int64_t til
                                 .table = data_or_null(t, g->table),
                                 .ddst = wf_image(t, g->ddst, 0),
                                 .ddst_stride = t->bufs[g->ddst].image_stride};
-    wf_conv2d_backward_weights(g->k, t->worker, &io, wf_data(t, g->slots),
-                               t->bufs[g->slots].image_stride, t->scratch, (int)tile);
+    return wf_conv2d_backward_weights(g->k, t->worker, &io, wf_data(t, g->slots),
+                                      t->bufs[g->slots].image_stride, t->scratch, (int)tile);
 }
 
 /* A slot is an image: all of its parts. */
-static void run_image_weights(const wf_tile *t, const void *args, int64_t image)
+static weft_status run_image_weights(const wf_tile *t, const void *args, int64_t image)
 {
     const int parts = ((const gradient_args *)args)->k->parts;
-    for (int i = 0; i < parts; i++)
-        run_backward_weights(t, args, image * parts + i);
+    weft_status status = WEFT_OK;
+    for (int i = 0; i < parts && status == WEFT_OK; i++)
+        status = run_backward_weights(t, args, image * parts + i);
+    return status;
 }
 
-static void run_reduce(const wf_tile *t, const void *args, int64_t tile)
+static weft_status run_reduce(const wf_tile *t, const void *args, int64_t tile)
 {
     const gradient_args *g = args;
-    wf_conv2d_reduce(g->k, t->worker, wf_data(t, g->slots), t->bufs[g->slots].image_stride,
-                     wf_data(t, g->dweights), (int)tile);
+    return wf_conv2d_reduce(g->k, t->worker, wf_data(t, g->slots), t->bufs[g->slots].image_stride,
+                            wf_data(t, g->dweights), (int)tile);
 }
 
 static wf_conv2d_desc describe(const wf_conv2d_attrs *a, const wf_operand *x, const wf_operand *w,

@@ -11,11 +11,12 @@ typedef struct copy_args {
     size_t size;
 } copy_args;
 
-static void run(const wf_tile *t, const void *vargs, int64_t tile)
+static weft_status run(const wf_tile *t, const void *vargs, int64_t tile)
 {
     const copy_args *g = vargs;
     memmove(wf_cut_ptr(&g->cut, t, g->y, g->size, tile),
             wf_cut_ptr(&g->cut, t, g->x, g->size, tile), wf_cut_count(&g->cut, tile) * g->size);
+    return WEFT_OK;
 }
 
 static weft_status lower(wf_lower *l)

@@ -20,7 +20,7 @@ typedef struct count_args {
     const wf_loss *kernels;
 } count_args;
 
-static void run(const wf_tile *t, const void *vargs, int64_t tile)
+static weft_status run(const wf_tile *t, const void *vargs, int64_t tile)
 {
     const count_args *g = vargs;
     const int64_t *labels = wf_data(t, g->labels);
@@ -28,8 +28,9 @@ static void run(const wf_tile *t, const void *vargs, int64_t tile)
         g->kernels->count_correct((size_t)g->N, (size_t)g->K, wf_data(t, g->x), labels, g->ignore,
                                   wf_data(t, g->correct), wf_data(t, g->counted));
     if (bad >= 0)
-        wf_tile_fail(t, WEFT_ERR_INVALID, "label %lld at row %lld is outside [0, %lld)",
-                     (long long)labels[bad], (long long)bad, (long long)g->K);
+        return wf_tile_fail(t, WEFT_ERR_INVALID, "label %lld at row %lld is outside [0, %lld)",
+                            (long long)labels[bad], (long long)bad, (long long)g->K);
+    return WEFT_OK;
 }
 
 static weft_status lower(wf_lower *l)

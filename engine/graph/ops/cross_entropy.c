@@ -75,9 +75,10 @@ static void merge_rows(const wf_tile *t, const ce_args *g)
     wf_float_set(g->dtype, wf_data(t, g->loss), 0, sum / total);
 }
 
-static void run_merge(const wf_tile *t, const void *vargs, int64_t tile)
+static weft_status run_merge(const wf_tile *t, const void *vargs, int64_t tile)
 {
     merge_rows(t, vargs);
+    return WEFT_OK;
 }
 
 static wf_class_loss loss_of(const ce_args *g, const wf_tile *t)
@@ -87,7 +88,7 @@ static wf_class_loss loss_of(const ce_args *g, const wf_tile *t)
     return p;
 }
 
-static void run(const wf_tile *t, const void *vargs, int64_t tile)
+static weft_status run(const wf_tile *t, const void *vargs, int64_t tile)
 {
     const ce_args *g = vargs;
     const wf_class_loss p = loss_of(g, t);
@@ -99,15 +100,15 @@ static void run(const wf_tile *t, const void *vargs, int64_t tile)
         &p, (size_t)n, (const char *)wf_data(t, g->x) + (size_t)(first * g->K) * g->size, labels,
         rows, rows + g->N, (wf_row_exp *)wf_data(t, g->exps) + first);
     if (bad >= 0) {
-        wf_tile_fail(t, WEFT_ERR_INVALID, "label %lld at row %lld is outside [0, %lld)",
-                     (long long)labels[bad], (long long)(first + bad), (long long)g->K);
-        return;
+        return wf_tile_fail(t, WEFT_ERR_INVALID, "label %lld at row %lld is outside [0, %lld)",
+                            (long long)labels[bad], (long long)(first + bad), (long long)g->K);
     }
     if (g->merge)
         merge_rows(t, g);
     if (!g->scalar)
         for (int64_t i = 0; i < n; i++)
             wf_float_set(g->dtype, wf_data(t, g->loss), first + i, rows[i]);
+    return WEFT_OK;
 }
 
 static ce_args common_args(const wf_lower *l)
@@ -180,7 +181,7 @@ static weft_status infer_backward(wf_infer *f)
     return WEFT_OK;
 }
 
-static void run_backward(const wf_tile *t, const void *vargs, int64_t tile)
+static weft_status run_backward(const wf_tile *t, const void *vargs, int64_t tile)
 {
     const ce_args *g = vargs;
     const wf_class_loss p = loss_of(g, t);
@@ -193,6 +194,7 @@ static void run_backward(const wf_tile *t, const void *vargs, int64_t tile)
                                        (const wf_row_exp *)wf_data(t, g->exps) + first, factor,
                                        (const char *)wf_data(t, g->dloss) + (g->scalar ? 0 : row),
                                        g->scalar ? 0 : 1, (char *)wf_data(t, g->dx) + at);
+    return WEFT_OK;
 }
 
 static weft_status lower_backward(wf_lower *l)

@@ -35,11 +35,12 @@ typedef struct dropout_args {
     wf_dropout_fn fn;
 } dropout_args;
 
-static void run_dropout(const wf_tile *t, const void *vargs, int64_t tile)
+static weft_status run_dropout(const wf_tile *t, const void *vargs, int64_t tile)
 {
     const dropout_args *g = vargs;
     const wf_dropout key = drop_key(t->scalars + g->scalar);
     g->fn(&key, g->act, tile * g->logical, wf_image(t, g->x, tile), wf_image(t, g->y, tile));
+    return WEFT_OK;
 }
 
 static weft_status lower_dropout(wf_lower *l)
@@ -68,7 +69,7 @@ typedef struct depth_args {
     const wf_eltwise *kernels;
 } depth_args;
 
-static void run_depth(const wf_tile *t, const void *vargs, int64_t tile)
+static weft_status run_depth(const wf_tile *t, const void *vargs, int64_t tile)
 {
     const depth_args *g = vargs;
     const wf_dropout key = drop_key(t->scalars + g->scalar);
@@ -79,6 +80,7 @@ static void run_depth(const wf_tile *t, const void *vargs, int64_t tile)
         g->kernels->scale(g->count, wf_image(t, g->x, tile), factor, wf_image(t, g->y, tile));
     else
         g->kernels->fill(g->count, 0, wf_image(t, g->y, tile));
+    return WEFT_OK;
 }
 
 static weft_status lower_depth(wf_lower *l)

@@ -48,12 +48,13 @@ typedef struct expand_args {
     int64_t dim[WEFT_MAX_RANK], stride[WEFT_MAX_RANK];
 } expand_args;
 
-static void run(const wf_tile *t, const void *vargs, int64_t tile)
+static weft_status run(const wf_tile *t, const void *vargs, int64_t tile)
 {
     const expand_args *g = vargs;
     wf_broadcast(g->size, g->rank, g->dim, g->stride,
                  g->x_tiled ? wf_image(t, g->x, tile) : wf_data(t, g->x),
                  g->tiled ? wf_image(t, g->y, tile) : wf_data(t, g->y));
+    return WEFT_OK;
 }
 
 static weft_status lower(wf_lower *l)

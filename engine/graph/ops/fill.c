@@ -30,7 +30,7 @@ typedef struct fill_args {
     const wf_eltwise *kernels; /* NULL: i64 */
 } fill_args;
 
-static void run(const wf_tile *t, const void *vargs, int64_t tile)
+static weft_status run(const wf_tile *t, const void *vargs, int64_t tile)
 {
     const fill_args *g = vargs;
     void *y = wf_cut_ptr(&g->cut, t, g->y, g->size, tile);
@@ -40,6 +40,7 @@ static void run(const wf_tile *t, const void *vargs, int64_t tile)
     else
         for (size_t i = 0; i < n; i++)
             ((int64_t *)y)[i] = (int64_t)t->scalars[g->scalar];
+    return WEFT_OK;
 }
 
 static weft_status lower(wf_lower *l)

@@ -16,13 +16,14 @@ typedef struct gather_args {
     const gather_state *state; /* the plan's */
 } gather_args;
 
-static void run(const wf_tile *t, const void *vargs, int64_t tile)
+static weft_status run(const wf_tile *t, const void *vargs, int64_t tile)
 {
     const gather_state *s = ((const gather_args *)vargs)->state;
     const void **x = t->scratch;
     for (int i = 0; i < s->n; i++)
         x[i] = wf_image(t, s->x[i], tile);
     s->kernels->gather(s->act, s->from, x, wf_image(t, s->y, tile));
+    return WEFT_OK;
 }
 
 size_t wf_image_runs(const wf_operand *o, int dim)

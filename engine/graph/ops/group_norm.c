@@ -75,7 +75,7 @@ static void group_moments(const gn_args *g, const double *slot, int c0, int c1, 
     *invstd = 1 / sqrt(squares / (pixels * (c1 - c0)) + g->eps);
 }
 
-static void run(const wf_tile *t, const void *vargs, int64_t n)
+static weft_status run(const wf_tile *t, const void *vargs, int64_t n)
 {
     const gn_args *g = vargs;
     const int C = g->act.C, width = C / g->groups;
@@ -94,12 +94,13 @@ static void run(const wf_tile *t, const void *vargs, int64_t n)
     }
     affine(g, s.a[0], s.a[1], wf_data(t, g->gamma), wf_data(t, g->beta), x, NULL,
            wf_image(t, g->y, n));
+    return WEFT_OK;
 }
 
 /* With S = sum of dy per channel, T = sum of dy (x - mean): dx = gamma invstd dy - invstd/D sum of
  * gamma S - (x - mean) invstd^3/D sum of gamma T, sums over the group's channels. The slot keeps S
  * and invstd T, which summed over images are dbeta and dgamma. */
-static void run_backward(const wf_tile *t, const void *vargs, int64_t n)
+static weft_status run_backward(const wf_tile *t, const void *vargs, int64_t n)
 {
     const gn_args *g = vargs;
     const int C = g->act.C, width = C / g->groups;
@@ -136,9 +137,10 @@ static void run_backward(const wf_tile *t, const void *vargs, int64_t n)
         }
     }
     affine(g, mean, one, scale, shift, x, dx, dx);
+    return WEFT_OK;
 }
 
-static void run_merge(const wf_tile *t, const void *vargs, int64_t tile)
+static weft_status run_merge(const wf_tile *t, const void *vargs, int64_t tile)
 {
     const gn_args *g = vargs;
     const size_t stride = wf_norm_slot_count(g->act.C);
@@ -150,6 +152,7 @@ static void run_merge(const wf_tile *t, const void *vargs, int64_t tile)
         wf_merge((size_t)g->N, stride, 1, slots + stride / 2 + c, &sum);
         wf_float_set(g->dtype, wf_data(t, g->dgamma), c, sum);
     }
+    return WEFT_OK;
 }
 
 /* ---- lowering -------------------------------------------------------------------------------- */

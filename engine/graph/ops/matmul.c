@@ -71,11 +71,11 @@ typedef struct run_args {
     int has_bias;
 } run_args;
 
-static void run(const wf_tile *t, const void *args, int64_t tile)
+static weft_status run(const wf_tile *t, const void *args, int64_t tile)
 {
     const run_args *g = args;
-    wf_matmul_run(g->kernel, &g->desc, tile, wf_data(t, g->a), wf_data(t, g->b),
-                  g->has_bias ? wf_data(t, g->bias) : NULL, wf_data(t, g->y), t->scratch);
+    return wf_matmul_run(g->kernel, &g->desc, tile, wf_data(t, g->a), wf_data(t, g->b),
+                         g->has_bias ? wf_data(t, g->bias) : NULL, wf_data(t, g->y), t->scratch);
 }
 
 static weft_status lower(wf_lower *l)

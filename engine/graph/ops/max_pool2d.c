@@ -17,11 +17,12 @@ static wf_type index_type(const wf_pool2d_attrs *a, int64_t N, int64_t C)
 
 /* ---- backward: dy, index -> dx --------------------------------------------------------------- */
 
-static void run_backward(const wf_tile *t, const void *vargs, int64_t n)
+static weft_status run_backward(const wf_tile *t, const void *vargs, int64_t n)
 {
     const max_args *a = vargs;
     a->fns->max_backward(&a->g, wf_image(t, a->y, n), wf_image(t, a->index, n),
                          wf_image(t, a->x, n));
+    return WEFT_OK;
 }
 
 static weft_status lower_backward(wf_lower *l)
@@ -69,11 +70,12 @@ typedef struct max_attrs {
     int64_t want_index;
 } max_attrs;
 
-static void run(const wf_tile *t, const void *vargs, int64_t n)
+static weft_status run(const wf_tile *t, const void *vargs, int64_t n)
 {
     const max_args *a = vargs;
     a->fns->max_forward(&a->g, wf_image(t, a->x, n), wf_image(t, a->y, n),
                         a->index >= 0 ? wf_image(t, a->index, n) : NULL);
+    return WEFT_OK;
 }
 
 static weft_status lower(wf_lower *l)

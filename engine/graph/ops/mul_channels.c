@@ -30,11 +30,12 @@ typedef struct mul_args {
     const wf_eltwise *kernels;
 } mul_args;
 
-static void run(const wf_tile *t, const void *vargs, int64_t n)
+static weft_status run(const wf_tile *t, const void *vargs, int64_t n)
 {
     const mul_args *g = vargs;
     g->kernels->mul_channels(g->act, wf_image(t, g->x, n), wf_image(t, g->s, n),
                              wf_image(t, g->y, n));
+    return WEFT_OK;
 }
 
 static weft_status lower(wf_lower *l)
@@ -78,7 +79,7 @@ typedef struct dot_args {
     const wf_reduce *kernels;
 } dot_args;
 
-static void run_dot(const wf_tile *t, const void *vargs, int64_t n)
+static weft_status run_dot(const wf_tile *t, const void *vargs, int64_t n)
 {
     const dot_args *g = vargs;
     const int channels = wf_round_up(g->act.C, g->act.block);
@@ -87,6 +88,7 @@ static void run_dot(const wf_tile *t, const void *vargs, int64_t n)
     g->kernels->channels_dot(g->act, wf_image(t, g->dy, n), wf_image(t, g->x, n), sums);
     for (int c = 0; c < channels; c++)
         wf_float_set(g->dtype, ds, c, c < g->act.C ? sums[c] : 0);
+    return WEFT_OK;
 }
 
 static weft_status lower_dot(wf_lower *l)

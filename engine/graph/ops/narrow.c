@@ -56,7 +56,7 @@ typedef struct narrow_args {
     int64_t start, end; /* images only */
 } narrow_args;
 
-static void run(const wf_tile *t, const void *vargs, int64_t tile)
+static weft_status run(const wf_tile *t, const void *vargs, int64_t tile)
 {
     const narrow_args *g = vargs;
     if (g->images && g->pad) {
@@ -66,11 +66,11 @@ static void run(const wf_tile *t, const void *vargs, int64_t tile)
             memcpy(y, wf_image(t, g->x, tile - g->start), g->whole);
         else
             memset(y, 0, g->whole);
-        return;
+        return WEFT_OK;
     }
     if (g->images) {
         memcpy(wf_image(t, g->y, tile), wf_image(t, g->x, tile + g->start), g->whole);
-        return;
+        return WEFT_OK;
     }
     const char *x = wf_image(t, g->x, tile);
     char *y = wf_image(t, g->y, tile);
@@ -84,6 +84,7 @@ static void run(const wf_tile *t, const void *vargs, int64_t tile)
         memcpy(row + g->at, x + o * g->part, g->part);
         memset(row + g->at + g->part, 0, g->whole - g->at - g->part);
     }
+    return WEFT_OK;
 }
 
 static weft_status lower_any(wf_lower *l, bool pad)

@@ -42,11 +42,12 @@ static void normalize(const normalize_args *g, int C, size_t pixels, const void 
         g->kernels->normalize(C, pixels, mean, std, x, y);
 }
 
-static void run(const wf_tile *t, const void *args, int64_t n)
+static weft_status run(const wf_tile *t, const void *args, int64_t n)
 {
     const normalize_args *g = args;
     normalize(g, g->C, g->pixels, wf_data(t, g->mean), wf_data(t, g->std), wf_image(t, g->x, n),
               wf_image(t, g->y, n));
+    return WEFT_OK;
 }
 
 static const char *kernel_name(const normalize_args *g)
@@ -84,7 +85,7 @@ static weft_status infer_table(wf_infer *f)
     return WEFT_OK;
 }
 
-static void run_table(const wf_tile *t, const void *args, int64_t tile)
+static weft_status run_table(const wf_tile *t, const void *args, int64_t tile)
 {
     const normalize_args *g = args;
     const size_t size = weft_dtype_size(g->dtype);
@@ -96,6 +97,7 @@ static void run_table(const wf_tile *t, const void *args, int64_t tile)
     for (size_t c = 0; c < (size_t)g->C; c++)
         normalize(g, 1, WF_BYTE_VALUES, mean + c * size, std + c * size, bytes,
                   y + c * WF_BYTE_VALUES * size);
+    return WEFT_OK;
 }
 
 static weft_status lower_table(wf_lower *l)

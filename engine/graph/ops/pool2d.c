@@ -126,15 +126,17 @@ typedef struct avg_args {
     const wf_pool_fns *fns;
 } avg_args;
 
-static void run_forward(const wf_tile *t, const void *vargs, int64_t n)
+static weft_status run_forward(const wf_tile *t, const void *vargs, int64_t n)
 {
     const avg_args *a = vargs;
     a->fns->avg_forward(&a->g, wf_image(t, a->from, n), wf_image(t, a->to, n));
+    return WEFT_OK;
 }
-static void run_backward(const wf_tile *t, const void *vargs, int64_t n)
+static weft_status run_backward(const wf_tile *t, const void *vargs, int64_t n)
 {
     const avg_args *a = vargs;
     a->fns->avg_backward(&a->g, wf_image(t, a->from, n), wf_image(t, a->to, n));
+    return WEFT_OK;
 }
 
 static weft_status lower_avg(wf_lower *l, wf_tile_fn run)

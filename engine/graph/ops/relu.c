@@ -10,19 +10,21 @@ typedef struct relu_args {
     const wf_eltwise *kernels;
 } relu_args;
 
-static void run(const wf_tile *t, const void *vargs, int64_t tile)
+static weft_status run(const wf_tile *t, const void *vargs, int64_t tile)
 {
     const relu_args *g = vargs;
     g->kernels->relu(wf_cut_count(&g->cut, tile), wf_cut_ptr(&g->cut, t, g->x, g->size, tile),
                      wf_cut_ptr(&g->cut, t, g->y, g->size, tile));
+    return WEFT_OK;
 }
 
-static void run_backward(const wf_tile *t, const void *vargs, int64_t tile)
+static weft_status run_backward(const wf_tile *t, const void *vargs, int64_t tile)
 {
     const relu_args *g = vargs;
     g->kernels->relu_backward(
         wf_cut_count(&g->cut, tile), wf_cut_ptr(&g->cut, t, g->x, g->size, tile),
         wf_cut_ptr(&g->cut, t, g->y, g->size, tile), wf_cut_ptr(&g->cut, t, g->dx, g->size, tile));
+    return WEFT_OK;
 }
 
 static weft_status lower(wf_lower *l)

@@ -26,10 +26,11 @@ typedef struct reorder_args {
     const wf_layout *kernels;
 } reorder_args;
 
-static void run(const wf_tile *t, const void *vargs, int64_t tile)
+static weft_status run(const wf_tile *t, const void *vargs, int64_t tile)
 {
     const reorder_args *g = vargs;
     g->kernels->reorder(g->act, g->to_block, wf_image(t, g->x, tile), wf_image(t, g->y, tile));
+    return WEFT_OK;
 }
 
 static weft_status lower(wf_lower *l)

@@ -53,12 +53,13 @@ typedef struct reshape_args {
     const wf_layout *kernels;
 } reshape_args;
 
-static void run(const wf_tile *t, const void *vargs, int64_t tile)
+static weft_status run(const wf_tile *t, const void *vargs, int64_t tile)
 {
     const reshape_args *g = vargs;
     void *y = g->same_images ? wf_image(t, g->y, tile)
                              : (char *)wf_data(t, g->y) + (size_t)tile * g->out_bytes;
     g->kernels->reorder(g->act, g->to_block, wf_image(t, g->x, tile), y);
+    return WEFT_OK;
 }
 
 static weft_status lower(wf_lower *l)

@@ -10,11 +10,12 @@ typedef struct scale_args {
     const wf_eltwise *kernels;
 } scale_args;
 
-static void run(const wf_tile *t, const void *vargs, int64_t tile)
+static weft_status run(const wf_tile *t, const void *vargs, int64_t tile)
 {
     const scale_args *g = vargs;
     g->kernels->scale(wf_cut_count(&g->cut, tile), wf_cut_ptr(&g->cut, t, g->x, g->size, tile),
                       t->scalars[g->scalar], wf_cut_ptr(&g->cut, t, g->y, g->size, tile));
+    return WEFT_OK;
 }
 
 static weft_status lower(wf_lower *l)

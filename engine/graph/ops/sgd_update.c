@@ -25,7 +25,7 @@ typedef struct sgd_args {
     const wf_optim *kernels;
 } sgd_args;
 
-static void run(const wf_tile *t, const void *vargs, int64_t tile)
+static weft_status run(const wf_tile *t, const void *vargs, int64_t tile)
 {
     const sgd_args *a = vargs;
     const double *s = t->scalars + a->scalar;
@@ -43,6 +43,7 @@ static void run(const wf_tile *t, const void *vargs, int64_t tile)
                     buffer ? wf_cut_ptr(&a->cut, t, a->buf, a->size, tile) : NULL,
                     wf_cut_ptr(&a->cut, t, a->p_out, a->size, tile),
                     buffer ? wf_cut_ptr(&a->cut, t, a->buf_out, a->size, tile) : NULL);
+    return WEFT_OK;
 }
 
 static weft_status lower(wf_lower *l)

@@ -27,7 +27,7 @@ typedef struct softmax_args {
     void (*backward)(size_t outer, size_t K, size_t inner, const void *y, const void *dy, void *dx);
 } softmax_args;
 
-static void run(const wf_tile *t, const void *vargs, int64_t tile)
+static weft_status run(const wf_tile *t, const void *vargs, int64_t tile)
 {
     const softmax_args *g = vargs;
     size_t first = g->tiled ? 0 : (size_t)tile * g->per_tile;
@@ -37,10 +37,11 @@ static void run(const wf_tile *t, const void *vargs, int64_t tile)
     char *y = g->tiled ? wf_image(t, g->y, tile) : (char *)wf_data(t, g->y) + at;
     if (g->forward) {
         g->forward(outer, g->K, g->inner, x, y);
-        return;
+        return WEFT_OK;
     }
     char *dy = g->tiled ? wf_image(t, g->dy, tile) : (char *)wf_data(t, g->dy) + at;
     g->backward(outer, g->K, g->inner, x, dy, y);
+    return WEFT_OK;
 }
 
 static weft_status lower(wf_lower *l)

@@ -137,7 +137,7 @@ static void reduce_image(const sum_args *s, const void *x, double *y)
     }
 }
 
-static void run_image(const wf_tile *t, const void *vargs, int64_t tile)
+static weft_status run_image(const wf_tile *t, const void *vargs, int64_t tile)
 {
     const sum_args *s = vargs;
     double *sums = t->scratch;
@@ -146,10 +146,11 @@ static void run_image(const wf_tile *t, const void *vargs, int64_t tile)
         store(WEFT_F64, s->g.kept, sums, 1.0, wf_image(t, s->partial, tile), 0);
     else
         store(s->dtype, s->g.kept, sums, s->count, wf_image(t, s->y, tile), 0);
+    return WEFT_OK;
 }
 
 /* Partial sums of images to results. */
-static void run_merge(const wf_tile *t, const void *vargs, int64_t tile)
+static weft_status run_merge(const wf_tile *t, const void *vargs, int64_t tile)
 {
     const sum_args *s = vargs;
     double sums[256];
@@ -158,10 +159,11 @@ static void run_merge(const wf_tile *t, const void *vargs, int64_t tile)
     size_t stride = s->rows > 1 ? t->bufs[s->partial].image_stride / sizeof(double) : 0;
     wf_merge(s->rows, stride, n, (const double *)wf_data(t, s->partial) + at, sums);
     store(s->dtype, n, sums, s->count, wf_data(t, s->y), at);
+    return WEFT_OK;
 }
 
 /* Only dimension 0 is reduced: columns of the matrix (images, elements of one). */
-static void run_columns(const wf_tile *t, const void *vargs, int64_t tile)
+static weft_status run_columns(const wf_tile *t, const void *vargs, int64_t tile)
 {
     const sum_args *s = vargs;
     double sums[256];
@@ -173,6 +175,7 @@ static void run_columns(const wf_tile *t, const void *vargs, int64_t tile)
     else
         s->kernels->columns(s->rows, s->width, n, x + at * weft_dtype_size(s->dtype), sums);
     store(s->dtype, n, sums, s->count, wf_data(t, s->y), at);
+    return WEFT_OK;
 }
 
 static weft_status lower_columns(wf_lower *l, sum_args *s, const wf_operand *x)
