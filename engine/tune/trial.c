@@ -1,7 +1,6 @@
 /* What the trials of all families share; see trial.h. */
 #include "engine/tune/trial.h"
 
-#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -85,20 +84,16 @@ void wf_trial_done(wf_trial *t)
 typedef struct trial_run {
     const wf_trial *t;
     int set;
-    atomic_bool failed;
 } trial_run;
 
 static void run_tiles(void *user, int worker, int workers)
 {
-    trial_run *r = user;
-    if (r->t->tiles(r->t, r->set, worker) != WEFT_OK)
-        atomic_store(&r->failed, true);
+    const trial_run *r = user;
+    r->t->tiles(r->t, r->set, worker);
 }
 
-bool wf_trial_run(const wf_trial *t, int set)
+void wf_trial_run(const wf_trial *t, int set)
 {
     const wf_trial_place *place = &t->data->place;
-    trial_run r = {.t = t, .set = set};
-    wf_on_workers(place->topology, place->threads, run_tiles, &r);
-    return !atomic_load(&r.failed);
+    wf_on_workers(place->topology, place->threads, run_tiles, &(trial_run){t, set});
 }

@@ -115,6 +115,23 @@ weft_tensor *weft_dropout(weft_tensor *x, double p, bool training);
  * et al. 2016. */
 weft_tensor *weft_stochastic_depth(weft_tensor *x, double p, bool training);
 
+/* All that a context's random numbers depend on, beside what is asked for. A checkpoint that keeps
+ * the state lets a resumed run draw what the uninterrupted one would have. */
+typedef struct weft_random_state {
+    uint64_t seed; /* weft_options.seed */
+    /* Keys dropout and stochastic depth (its low 32 bits), together with the place in the step. It
+     * moves by one with every step that is run and had a backward pass or an update, or that drew:
+     * a training loop draws new numbers in each step, and so does a loop of forward passes (Monte
+     * Carlo dropout), whether it ends its steps with weft_sync, or reads and discards. A step that
+     * fails, or is discarded after its backward pass, does not move it: tried again, it draws the
+     * same. */
+    uint64_t draws;
+    uint64_t streams; /* tensors that an initialiser, weft_randn or the like has filled so far */
+} weft_random_state;
+weft_random_state weft_get_random_state(const weft_context *ctx); /* NULL: zeros */
+/* Between steps only: WEFT_ERR_STATE where work is recorded, and nothing changes. */
+weft_status weft_set_random_state(weft_context *ctx, weft_random_state state);
+
 weft_tensor *weft_softmax(weft_tensor *x, int dim); /* dim may be negative */
 weft_tensor *weft_log_softmax(weft_tensor *x, int dim);
 

@@ -65,8 +65,6 @@ weft_tensor *weft_tensor_create(weft_context *ctx, weft_dtype dtype, weft_shape 
 /* The same, with a copy of `data`: weft_shape_count(shape) elements, row-major. */
 weft_tensor *weft_tensor_from(weft_context *ctx, weft_dtype dtype, weft_shape shape,
                               const void *data);
-/* `value` everywhere. Whole numbers lose its fraction, as in PyTorch; what does not fit the type, such
- * as 300 in u8, is an error. */
 weft_tensor *weft_tensor_full(weft_context *ctx, weft_dtype dtype, weft_shape shape, double value);
 /* Standard normal values (f32 or f64), from the context's seeded counter-based generator. */
 weft_tensor *weft_randn(weft_context *ctx, weft_shape shape);

@@ -107,11 +107,10 @@ void wf_conv2d_destroy(void *kernel)
     free(k);
 }
 
-weft_status wf_conv2d_pack(const wf_conv2d *k, int worker, const void *weights, void *packed,
-                           int tile)
+void wf_conv2d_pack(const wf_conv2d *k, int worker, const void *weights, void *packed, int tile)
 {
     assert(k->packed_bytes && tile >= 0 && tile < k->pack_tiles && worker < k->workers);
-    return k->impl->pack(k, worker, weights, packed, tile);
+    k->impl->pack(k, worker, weights, packed, tile);
 }
 
 int wf_conv2d_tiles(const wf_conv2d *k)
@@ -119,8 +118,7 @@ int wf_conv2d_tiles(const wf_conv2d *k)
     return (k->desc.N + k->images - 1) / k->images * k->parts;
 }
 
-weft_status wf_conv2d_run(const wf_conv2d *k, int worker, const wf_conv2d_io *io, void *scratch,
-                          int tile)
+void wf_conv2d_run(const wf_conv2d *k, int worker, const wf_conv2d_io *io, void *scratch, int tile)
 {
     assert(k->pass != WF_CONV2D_BACKWARD_WEIGHTS && !k->desc.bias == !io->bias);
     assert((k->desc.src_type == WEFT_U8) == (io->table != NULL));
@@ -130,16 +128,16 @@ weft_status wf_conv2d_run(const wf_conv2d *k, int worker, const wf_conv2d_io *io
     at.in = (const char *)io->in + (size_t)first * io->in_stride;
     at.out = (char *)io->out + (size_t)first * io->out_stride;
     if (k->impl->batch)
-        return k->impl->batch(k, worker, &at, left < k->images ? left : k->images, tile % k->parts,
-                              scratch);
-    if (k->pass == WF_CONV2D_FORWARD)
-        return k->impl->forward(k, worker, at.in, at.weights, at.bias, at.out, scratch);
-    return k->impl->backward_data(k, worker, at.in, at.weights, at.out, scratch);
+        k->impl->batch(k, worker, &at, left < k->images ? left : k->images, tile % k->parts,
+                       scratch);
+    else if (k->pass == WF_CONV2D_FORWARD)
+        k->impl->forward(k, worker, at.in, at.weights, at.bias, at.out, scratch);
+    else
+        k->impl->backward_data(k, worker, at.in, at.weights, at.out, scratch);
 }
 
-weft_status wf_conv2d_backward_weights(const wf_conv2d *k, int worker,
-                                       const wf_conv2d_gradient_io *io, void *slots,
-                                       size_t slot_stride, void *scratch, int tile)
+void wf_conv2d_backward_weights(const wf_conv2d *k, int worker, const wf_conv2d_gradient_io *io,
+                                void *slots, size_t slot_stride, void *scratch, int tile)
 {
     assert(k->pass == WF_CONV2D_BACKWARD_WEIGHTS && worker < k->workers);
     assert((k->desc.src_type == WEFT_U8) == (io->table != NULL));
@@ -150,15 +148,15 @@ weft_status wf_conv2d_backward_weights(const wf_conv2d *k, int worker,
     wf_conv2d_gradient_io at = *io;
     at.src = (const char *)io->src + (size_t)first * io->src_stride;
     at.ddst = (const char *)io->ddst + (size_t)first * io->ddst_stride;
-    return k->impl->backward_weights(k, worker, &at, n, (char *)slots + (size_t)slot * slot_stride,
-                                     tile % k->parts, scratch);
+    k->impl->backward_weights(k, worker, &at, n, (char *)slots + (size_t)slot * slot_stride,
+                              tile % k->parts, scratch);
 }
 
-weft_status wf_conv2d_reduce(const wf_conv2d *k, int worker, void *slots, size_t slot_stride,
-                             void *dweights, int tile)
+void wf_conv2d_reduce(const wf_conv2d *k, int worker, void *slots, size_t slot_stride,
+                      void *dweights, int tile)
 {
     assert(k->pass == WF_CONV2D_BACKWARD_WEIGHTS && tile >= 0 && tile < k->reduce_tiles);
-    return k->impl->reduce(k, worker, slots, slot_stride, dweights, tile);
+    k->impl->reduce(k, worker, slots, slot_stride, dweights, tile);
 }
 
 /* A tree over the slots for a chunk that stays in the first-level cache. */
