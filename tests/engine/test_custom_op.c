@@ -282,7 +282,7 @@ static void errors_name_the_op(void **state)
 
     op = (weft_custom_op){.name = "silent", .n_in = 1, .n_out = 1, .forward = silent};
     assert_true(isnan(weft_item(total(weft_custom(&op, NULL, &w, NULL)))));
-    expect_error(WEFT_ERR_UNSUPPORTED, "silent failed");
+    expect_error(WEFT_ERR_UNSUPPORTED, "silent: failed");
     weft_discard(ctx);
 
     op.forward_tiles = no_tiles;
