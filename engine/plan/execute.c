@@ -293,16 +293,13 @@ static weft_status request_all(weft_context *ctx, wf_request *r)
     return WEFT_OK;
 }
 
-/* Moves the count of draws at the end of a step, so that the next one draws other numbers. A step
- * with a backward pass that did not run may be tried again: it will draw the same. One that was
- * only read has had its numbers. */
-static void count_draw(weft_context *ctx, bool training, bool ran)
+/* Whether the step, or what was run of it, draws random numbers. */
+static bool draws(const wf_graph *g, bool all)
 {
-    const wf_graph *g = &ctx->graph;
-    bool drew = false;
-    for (int n = 0; n < g->n_nodes && !drew; n++)
-        drew = (g->nodes[n].op->flags & WF_OP_DRAWS) && (ran || g->nodes[n].executed);
-    ctx->draws += ran ? training || drew : drew && g->backwards == 0;
+    for (int n = 0; n < g->n_nodes; n++)
+        if ((g->nodes[n].op->flags & WF_OP_DRAWS) && (all || g->nodes[n].executed))
+            return true;
+    return false;
 }
 
 weft_status wf_execute_all(weft_context *ctx)
@@ -324,15 +321,18 @@ weft_status wf_execute_all(weft_context *ctx)
     settle_assignments(ctx, &r, status);
     request_done(&r);
     ctx->step += status == WEFT_OK && step;
-    count_draw(ctx, step, status == WEFT_OK);
+    ctx->draws += status == WEFT_OK && (step || draws(g, true)); /* the next one draws others */
     wf_graph_reset(ctx);
     return status;
 }
 
 void wf_execute_none(weft_context *ctx)
 {
-    drop_results(&ctx->graph);
-    count_draw(ctx, false, false);
+    wf_graph *g = &ctx->graph;
+    drop_results(g);
+    /* A step that was only read has had its numbers. One that failed, or had a backward pass, may be
+     * tried again: it will draw the same. */
+    ctx->draws += ctx->error.status == WEFT_OK && g->backwards == 0 && draws(g, false);
     wf_graph_reset(ctx);
 }
 

@@ -123,8 +123,8 @@ typedef struct weft_random_state {
      * moves by one with every step that is run and had a backward pass or an update, or that drew:
      * a training loop draws new numbers in each step, and so does a loop of forward passes (Monte
      * Carlo dropout), whether it ends its steps with weft_sync, or reads and discards. A step that
-     * fails, or is discarded after its backward pass, does not move it: tried again, it draws the
-     * same. */
+     * fails, or is discarded after its backward pass or while an error stands, does not move it:
+     * tried again, it draws the same. */
     uint64_t draws;
     uint64_t streams; /* tensors that an initialiser, weft_randn or the like has filled so far */
 } weft_random_state;
