@@ -128,7 +128,6 @@ static weft_status call(weft_module *m, int n_in, weft_tensor **in, int *n_out, 
 {
     struct weft_module_state *s = m->state;
     uint64_t last = s->last_hook; /* those registered by a hook wait for the next call */
-    weft_module_ref(m);           /* a hook or the forward itself may drop the last reference */
     uint64_t last_global = wf_global_hooks_enter(m->ctx);
     s->calls++;
     wf_path_push(m->ctx, wf_module_path_name(m));
@@ -159,7 +158,6 @@ static weft_status call(weft_module *m, int n_in, weft_tensor **in, int *n_out, 
         sweep(&s->pre_hooks);
         sweep(&s->post_hooks);
     }
-    weft_module_unref(m);
     return status;
 }
 
@@ -198,13 +196,15 @@ weft_status weft_call_many(weft_module *m, int n_in, weft_tensor *const *in, int
         memcpy(inputs, in, (size_t)n_in * sizeof(*inputs));
     weft_tensor *outputs[WEFT_MODULE_MAX_OUT] = {NULL};
     int n = WEFT_MODULE_MAX_OUT;
+    weft_module_ref(m); /* a hook or the forward itself may drop the last reference */
     weft_status status = call(m, n_in, inputs, &n, outputs);
     if (inputs != few)
         wf_free(inputs);
+    if (status == WEFT_OK && (n < 0 || n > *n_out))
+        status = wf_fail(m->ctx, WEFT_ERR_INVALID, "%s gives %d tensors; there is room for %d",
+                         m->cls->name, n, *n_out);
+    weft_module_unref(m);
     WF_TRY(status);
-    if (n < 0 || n > *n_out)
-        return wf_fail(m->ctx, WEFT_ERR_INVALID, "%s gives %d tensors; there is room for %d",
-                       m->cls->name, n, *n_out);
     for (int i = 0; i < n; i++)
         out[i] = outputs[i];
     *n_out = n;
@@ -217,9 +217,9 @@ weft_tensor *weft_call(weft_module *m, weft_tensor *x)
         return NULL;
     weft_tensor *out = NULL;
     int n = 1;
-    if (weft_call_many(m, 1, &x, &n, &out) != WEFT_OK)
-        return NULL;
-    if (n != 1)
-        wf_fail(m->ctx, WEFT_ERR_INVALID, "%s gives no tensor", weft_module_name(m));
+    weft_module *held = wf_module_valid(m) ? weft_module_ref(m) : NULL;
+    if (weft_call_many(m, 1, &x, &n, &out) == WEFT_OK && n != 1)
+        wf_fail(m->ctx, WEFT_ERR_INVALID, "%s gives no tensor", m->cls->name);
+    weft_module_unref(held);
     return out;
 }

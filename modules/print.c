@@ -72,7 +72,9 @@ weft_status weft_module_print(weft_module *m, FILE *out)
     wf_c_locale locale;
     if (!wf_c_locale_begin(&locale))
         return wf_module_nomem(m);
+    weft_module_ref(m); /* extra_repr is the user's code */
     add_module(&text, m, 0);
+    weft_module_unref(m);
     wf_c_locale_end(&locale);
     weft_status status = WEFT_OK;
     if (text.failed)

@@ -12,8 +12,8 @@
 /* A place of the module that a load fills. */
 typedef struct target {
     char *name;
-    weft_tensor *tensor; /* borrowed from the module; NULL: extra state */
-    weft_module *module;
+    weft_tensor *tensor; /* held, as the module is: setting extra state runs the user's code */
+    weft_module *module; /* tensor NULL: its extra state */
     weft_tensor *source; /* borrowed from the list, or `staged`; NULL: missing, or left alone */
     weft_tensor *staged;
     void *to;
@@ -43,7 +43,8 @@ static weft_status add_target(load *l, const char *path, const char *name, weft_
     char *joined = wf_join_path(path, name);
     if (joined == NULL)
         return WEFT_ERR_NOMEM;
-    l->targets[l->n++] = (target){.name = joined, .tensor = t, .module = m};
+    l->targets[l->n++] =
+        (target){.name = joined, .tensor = weft_tensor_ref(t), .module = weft_module_ref(m)};
     if (t != NULL && wf_pointer_map_find(&l->places, t) == NULL &&
         !wf_pointer_map_add(&l->places, t, NULL))
         return WEFT_ERR_NOMEM;
@@ -290,6 +291,8 @@ weft_status wf_load_state(weft_module *m, const weft_tensor_list *list, const wf
         if (status == WEFT_OK && t->to != NULL)
             t->module->state->loaded = true;
         weft_tensor_unref(t->staged);
+        weft_tensor_unref(t->tensor);
+        weft_module_unref(t->module);
         wf_free(t->name);
     }
     if (status == WEFT_OK)

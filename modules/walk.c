@@ -66,6 +66,7 @@ typedef struct walker {
     void *user;
 } walker;
 
+/* w->fn may call the class's functions, which may drop any module: m is held. */
 static weft_status visit(walker *w, const char *path, weft_module *m)
 {
     if ((w->walk & WEFT_WALK_DUPLICATES) == 0) {
@@ -74,20 +75,20 @@ static weft_status visit(walker *w, const char *path, weft_module *m)
         if (!wf_pointer_map_add(&w->seen, m, NULL))
             return WEFT_ERR_NOMEM;
     }
-    WF_TRY(w->fn(w->user, path, m));
-    if ((w->walk & WEFT_WALK_SHALLOW) != 0)
-        return WEFT_OK;
-    for (int i = 0; i < m->state->n_parts; i++) {
+    weft_module_ref(m);
+    weft_status status = w->fn(w->user, path, m);
+    bool deep = (w->walk & WEFT_WALK_SHALLOW) == 0;
+    for (int i = 0; deep && status == WEFT_OK && i < m->state->n_parts; i++) {
         const wf_part *p = &m->state->parts[i];
         weft_module *child = p->kind == WF_CHILD ? wf_part_module(p) : NULL;
         if (child == NULL)
             continue;
         char *below = wf_join_path(path, p->name);
-        weft_status status = below != NULL ? visit(w, below, child) : WEFT_ERR_NOMEM;
+        status = below != NULL ? visit(w, below, child) : WEFT_ERR_NOMEM;
         wf_free(below);
-        WF_TRY(status);
     }
-    return WEFT_OK;
+    weft_module_unref(m);
+    return status;
 }
 
 weft_status wf_walk(weft_module *m, unsigned walk, wf_walk_fn fn, void *user)
@@ -278,20 +279,20 @@ weft_status weft_children(weft_module *m, weft_module_list *list)
 
 /* ---- on every module ---- */
 
-static weft_status apply(wf_pointer_map *seen, weft_module *m,
-                         weft_status (*fn)(weft_module *m, void *user), void *user)
+/* Appends m and all below, children before their parent, each once. */
+static weft_status list_children_first(wf_pointer_map *seen, weft_module *m, weft_module_list *list)
 {
     if (wf_pointer_map_find(seen, m) != NULL)
         return WEFT_OK;
     if (!wf_pointer_map_add(seen, m, NULL))
-        return wf_module_nomem(m);
+        return WEFT_ERR_NOMEM;
     for (int i = 0; i < m->state->n_parts; i++) {
         const wf_part *p = &m->state->parts[i];
         weft_module *child = p->kind == WF_CHILD ? wf_part_module(p) : NULL;
         if (child != NULL)
-            WF_TRY(apply(seen, child, fn, user));
+            WF_TRY(list_children_first(seen, child, list));
     }
-    return fn(m, user);
+    return wf_module_list_add(list, "", m);
 }
 
 weft_status weft_module_apply(weft_module *m, weft_status (*fn)(weft_module *m, void *user),
@@ -299,9 +300,18 @@ weft_status weft_module_apply(weft_module *m, weft_status (*fn)(weft_module *m, 
 {
     if (wf_module_check(m, NULL, "weft_module_apply") != WEFT_OK)
         return WEFT_ERR_STATE;
+    if (fn == NULL)
+        return wf_fail(m->ctx, WEFT_ERR_INVALID, "weft_module_apply: no function");
+    /* fn may register and remove modules: those that were there are listed, and held, before. */
     wf_pointer_map seen = {0};
-    weft_status status = apply(&seen, m, fn, user);
+    weft_module_list all = WEFT_MODULE_LIST_INIT;
+    weft_status status = list_children_first(&seen, m, &all);
     wf_pointer_map_done(&seen);
+    if (status != WEFT_OK)
+        wf_module_nomem(m);
+    for (int i = 0; i < all.n && status == WEFT_OK; i++)
+        status = fn(all.item[i].module, user);
+    weft_module_list_done(&all);
     return status;
 }
 

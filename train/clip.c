@@ -23,6 +23,7 @@ static weft_status gather(const weft_tensor_list *params, const char *what, doub
                                 : NULL};
     if (g->ctx == NULL)
         return WEFT_ERR_INVALID;
+    WF_TRY(wf_may_end_step(g->ctx, what)); /* it does when it fails */
     if (!(limit >= 0))
         return wf_fail(g->ctx, WEFT_ERR_INVALID, "%s: the limit is %g", what, limit);
     g->of = wf_alloc_array((size_t)params->n, 2 * sizeof(*g->of));

@@ -42,6 +42,14 @@ weft_optimizer *wf_optimizer_create(weft_context *ctx, const wf_optim_rule *rule
     return NULL;
 }
 
+/* A message handler must not change an optimizer that is recording its step. */
+static weft_status check_idle(const weft_optimizer *o, const char *what)
+{
+    if (o->recording)
+        return wf_fail(o->ctx, WEFT_ERR_STATE, "%s: not possible inside a callback", what);
+    return WEFT_OK;
+}
+
 static void drop_param(wf_optim_param *p)
 {
     wf_free(p->name);
@@ -53,7 +61,7 @@ static void drop_param(wf_optim_param *p)
 
 void weft_optimizer_destroy(weft_optimizer *o)
 {
-    if (o == NULL)
+    if (o == NULL || check_idle(o, "optimizer_destroy") != WEFT_OK)
         return;
     for (int i = 0; i < o->n_params; i++)
         drop_param(&o->params[i]);
@@ -114,6 +122,7 @@ weft_status weft_optimizer_add_group(weft_optimizer *o, const weft_tensor_list *
 {
     if (o == NULL || params == NULL)
         return WEFT_ERR_INVALID;
+    WF_TRY(check_idle(o, "optimizer_add_group"));
     if (lr < 0 || isinf(lr) || isinf(weight_decay))
         return wf_fail(o->ctx, WEFT_ERR_INVALID, "optimizer: learning rate %g, weight decay %g", lr,
                        weight_decay);
@@ -250,12 +259,15 @@ weft_status weft_optimizer_record(weft_optimizer *o)
 {
     if (o == NULL)
         return WEFT_ERR_INVALID;
+    WF_TRY(wf_may_end_step(o->ctx, "optimizer_record"));
     wf_optimizer_settle(o);
     if (o->pending)
         return wf_fail(o->ctx, WEFT_ERR_STATE,
                        "optimizer: this step's update is already recorded; run it first");
     bool was = weft_no_grad_begin(o->ctx);
+    o->recording = true;
     weft_status status = wf_optimizer_lint(o);
+    o->recording = false;
     for (int i = 0; i < o->n_params && status == WEFT_OK; i++) {
         wf_optim_param *p = &o->params[i];
         weft_tensor *grad = weft_grad(p->tensor);
@@ -283,6 +295,7 @@ weft_status weft_optimizer_step(weft_optimizer *o)
 {
     if (o == NULL)
         return WEFT_ERR_INVALID;
+    WF_TRY(wf_may_end_step(o->ctx, "optimizer_step"));
     wf_optimizer_settle(o);
     if (!o->pending)
         WF_TRY(weft_optimizer_record(o));

@@ -54,7 +54,8 @@ struct weft_optimizer {
     wf_optim_group *groups;
     int n_groups, cap_groups;
     int64_t steps;
-    bool pending; /* a step is recorded: in graph pending_gen, after pending_step commits */
+    bool recording; /* inside weft_optimizer_record, which may call the user's message handler */
+    bool pending;   /* a step is recorded: in graph pending_gen, after pending_step commits */
     uint64_t pending_gen, pending_step;
 };
 

@@ -106,9 +106,20 @@ weft_status weft_trace_write(weft_context *ctx)
     return trace ? wf_trace_write(trace, ctx->trace_path, &ctx->error) : WEFT_OK;
 }
 
+weft_status wf_may_end_step(weft_context *ctx, const char *what)
+{
+    if (ctx->closed)
+        return wf_fail(ctx, WEFT_ERR_STATE, "%s: the context was destroyed", what);
+    if (ctx->graph.in_backward)
+        return wf_fail(ctx, WEFT_ERR_STATE, "%s: a hook cannot end the step", what);
+    if (ctx->callbacks > 0)
+        return wf_fail(ctx, WEFT_ERR_STATE, "%s: not possible inside a callback", what);
+    return WEFT_OK;
+}
+
 void weft_context_destroy(weft_context *ctx)
 {
-    if (!ctx || ctx->closed)
+    if (!ctx || ctx->closed || wf_may_end_step(ctx, "context_destroy") != WEFT_OK)
         return;
     weft_error_clear(ctx);
     if (weft_trace_write(ctx) != WEFT_OK)
@@ -178,15 +189,18 @@ weft_status weft_sync(weft_context *ctx)
 {
     if (!ctx)
         return WEFT_ERR_INVALID;
-    if (ctx->graph.in_backward)
-        return wf_fail(ctx, WEFT_ERR_STATE, "sync: a hook cannot end the step");
+    WF_TRY(wf_may_end_step(ctx, "sync"));
     return wf_execute_all(ctx);
 }
 
 void weft_discard(weft_context *ctx)
 {
-    if (ctx && !ctx->closed)
+    if (!ctx || ctx->closed)
+        return;
+    if (wf_may_end_step(ctx, "discard") == WEFT_OK)
         wf_execute_none(ctx);
+    else
+        ctx->graph.unwanted = true;
 }
 
 weft_status weft_info(weft_context *ctx, FILE *out)

@@ -32,6 +32,7 @@ struct weft_context {
     uint64_t step;        /* steps committed */
     uint64_t draws;       /* weft_random_state */
     uint64_t last_hook;   /* handle of the hook registered last, of any kind */
+    int callbacks;        /* running now, of those that get messages and progress */
 
     wf_lint_state lint;
     wf_wisdom wisdom;
@@ -51,6 +52,11 @@ uint64_t wf_context_seed(const weft_context *ctx);
 uint64_t wf_context_next_stream(weft_context *ctx);
 /* Steps committed so far. */
 uint64_t wf_context_step(const weft_context *ctx);
+
+/* WEFT_ERR_STATE, and the error, where `what` would take the recorded step away under code that
+ * still walks it: inside a backward pass's hooks and inside callbacks; and once the context was
+ * destroyed. */
+weft_status wf_may_end_step(weft_context *ctx, const char *what);
 
 /* wf_fail for a text of any length, which it takes over (wf_free). */
 weft_status wf_fail_long(weft_context *ctx, weft_status status, char *text);

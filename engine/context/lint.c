@@ -45,6 +45,13 @@ bool wf_lint_on(const weft_context *ctx)
     return ctx->lint.mode == WEFT_LINT_ERROR || (ctx->lint.mode == WEFT_LINT_WARN && ctx->lint.fn);
 }
 
+static void call_handler(weft_context *ctx, const char *text)
+{
+    ctx->callbacks++;
+    ctx->lint.fn(ctx->lint.user, text);
+    ctx->callbacks--;
+}
+
 weft_status wf_lint(weft_context *ctx, const char *format, ...)
 {
     char text[WEFT_ERROR_TEXT];
@@ -57,11 +64,11 @@ weft_status wf_lint(weft_context *ctx, const char *format, ...)
         return wf_error_set(&ctx->error, WEFT_ERR_STATE, "%s (WEFT_LINT makes this an error)",
                             text);
     if (wf_lint_on(ctx))
-        ctx->lint.fn(ctx->lint.user, text);
+        call_handler(ctx, text);
     return WEFT_OK;
 }
 
-void wf_tell(const weft_context *ctx, const char *format, ...)
+void wf_tell(weft_context *ctx, const char *format, ...)
 {
     char text[WEFT_ERROR_TEXT];
     va_list args;
@@ -70,7 +77,7 @@ void wf_tell(const weft_context *ctx, const char *format, ...)
     va_start(args, format);
     wf_vsnprintf(text, sizeof text, format, args);
     va_end(args);
-    ctx->lint.fn(ctx->lint.user, text);
+    call_handler(ctx, text);
 }
 
 /* ---- tensors that no optimizer has ---- */
@@ -130,10 +137,11 @@ weft_status wf_lint_tell_loose(weft_context *ctx)
     wf_lint_state *lint = &ctx->lint;
     weft_status status = WEFT_OK;
     for (int i = lint->n_loose - 1; i >= 0; i--) {
-        if (lint->loose[i].told)
+        /* The handler may ask for gradients, which drops what was not told yet. */
+        if (i >= lint->n_loose || lint->loose[i].told)
             continue;
-        weft_status s = wf_lint(ctx, "%s", lint->loose[i].text);
         lint->loose[i].told = true;
+        weft_status s = wf_lint(ctx, "%s", lint->loose[i].text);
         if (s != WEFT_OK) { /* as long as it is wrong, each step fails */
             status = s;
             drop_loose(lint, i);

@@ -34,8 +34,7 @@ weft_status wf_lint(weft_context *ctx, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 
 /* A message that is no lint: it cannot be switched off or made an error. */
-void wf_tell(const weft_context *ctx, const char *format, ...)
-    __attribute__((format(printf, 2, 3)));
+void wf_tell(weft_context *ctx, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 /* A backward pass gave the leaf `value` of the graph a gradient, and
  * no optimizer has its tensor. */

@@ -205,6 +205,8 @@ static weft_status run_walk(walk *w, weft_tensor *loss, weft_tensor *seed)
             status = wf_border_cross(ctx, n, w->grads);
         if (status == WEFT_OK)
             status = walk_node(w, n);
+        if (g->unwanted && status == WEFT_OK)
+            status = WEFT_ERR_STATE;
     }
     wf_path_set(ctx, outer);
     for (int v = 0; v < w->n_values && status == WEFT_OK; v++) {
@@ -214,6 +216,8 @@ static weft_status run_walk(walk *w, weft_tensor *loss, weft_tensor *seed)
         if (leaf->optimizers == 0 && ctx->lint.optimizers > 0 && wf_lint_on(ctx))
             wf_lint_loose(ctx, v);
         status = store(ctx, leaf, w->grads[v]);
+        if (g->unwanted && status == WEFT_OK)
+            status = WEFT_ERR_STATE;
     }
     return status;
 }
@@ -228,6 +232,7 @@ weft_status weft_backward_with(weft_tensor *loss, weft_tensor *seed, bool retain
     char a[128], b[128];
     if (g->in_backward)
         return wf_fail(ctx, WEFT_ERR_STATE, "backward: a hook cannot begin another backward pass");
+    WF_TRY(wf_may_end_step(ctx, "backward")); /* it does when it fails */
     if (loss->magic == WF_MAGIC_STORED && loss->requires_grad && !g->grad_off) {
         loss = weft_scale(loss, 1); /* a leaf's gradient is the seed: a node to walk from */
         if (!loss)
@@ -262,6 +267,7 @@ weft_status weft_backward_with(weft_tensor *loss, weft_tensor *seed, bool retain
         weft_error before = ctx->error; /* an older error must not be taken for a rule's */
         weft_error_clear(ctx);
         g->in_backward = true;
+        g->unwanted = false;
         g->backwards++;
         g->walks++;
         status = run_walk(&w, loss, seed);

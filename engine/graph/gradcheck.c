@@ -134,6 +134,7 @@ weft_status weft_gradcheck(weft_context *ctx, weft_gradcheck_fn fn, void *user,
 {
     if (!ctx)
         return WEFT_ERR_INVALID;
+    WF_TRY(wf_may_end_step(ctx, "gradcheck"));
     weft_gradcheck_opts o = opts ? *opts : (weft_gradcheck_opts){0};
     o.eps = o.eps > 0 ? o.eps : 1e-6;
     o.atol = o.atol > 0 ? o.atol : 1e-5;

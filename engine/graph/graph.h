@@ -77,6 +77,7 @@ typedef struct wf_graph {
     int n_executed;   /* so many nodes at the front have all run */
     bool grad_off;    /* inside weft_no_grad_begin .. end */
     bool in_backward; /* nodes being recorded are a backward pass's */
+    bool unwanted;    /* a hook asked for the end of the step: the backward pass is to fail */
     int backwards;    /* backward passes recorded and not yet run */
     bool running;
     bool anomaly;        /* nodes being recorded are to be checked */

@@ -154,9 +154,12 @@ static weft_status collect(tuning *t)
 static weft_status tell(const tuning *t, int i, const char *text, const verdict *v)
 {
     weft_tune_progress p = {i + 1, t->n, text, v->best, v->untuned, v->seconds, v->untuned_seconds};
-    if (!t->opts.progress || t->opts.progress(t->opts.user, &p))
+    if (!t->opts.progress)
         return WEFT_OK;
-    return wf_fail(t->ctx, WEFT_ERR_INTERRUPTED, "tuning was stopped");
+    t->ctx->callbacks++;
+    bool go_on = t->opts.progress(t->opts.user, &p);
+    t->ctx->callbacks--;
+    return go_on ? WEFT_OK : wf_fail(t->ctx, WEFT_ERR_INTERRUPTED, "tuning was stopped");
 }
 
 static weft_status tune_one(tuning *t, int i)
@@ -186,6 +189,7 @@ weft_status weft_tune(weft_context *ctx, const weft_tune_opts *opts, weft_tune_r
 {
     if (!ctx)
         return WEFT_ERR_INVALID;
+    WF_TRY(wf_may_end_step(ctx, "tune"));
     double start = wf_trace_now();
     tuning t = {.ctx = ctx, .opts = opts ? *opts : (weft_tune_opts){0}};
     if (!(t.opts.seconds > 0))

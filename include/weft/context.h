@@ -70,7 +70,9 @@ weft_context *weft_context_default(void);
  * (weft_set_message_handler): who needs to know calls this before. */
 weft_status weft_trace_write(weft_context *ctx);
 /* Destroys the context. Tensors that are still referenced stay valid memory until their last
- * unref, but can no longer be recorded with. NULL: no effect. */
+ * unref, but can no longer be recorded with. NULL: no effect. Inside a backward hook or a callback
+ * that the context called, such as a message handler, it sets the context's error and does nothing
+ * else: see weft_discard. */
 void weft_context_destroy(weft_context *ctx);
 
 int weft_threads(const weft_context *ctx);
@@ -94,7 +96,13 @@ void weft_print_shape(const weft_tensor *t, FILE *out);
 weft_status weft_sync(weft_context *ctx);
 /* Ends the step without running what is recorded. Stored tensors keep what they hold; gradients
  * that were to be computed are absent. For going on after an error while recording, with
- * weft_error_clear: half a step must not run later. NULL: no effect. */
+ * weft_error_clear: half a step must not run later. NULL: no effect.
+ * Inside a backward hook (weft_register_grad_hook, weft_register_backward_hook and the like) nothing
+ * may end the step, which is still being walked: this call and every other that would end it
+ * (weft_sync, optimizer steps, clipping, weft_module_summary, weft_gradcheck, weft_context_destroy)
+ * is refused with WEFT_ERR_STATE. A hook that calls weft_discard also makes the backward pass fail,
+ * and so the step end, as soon as the hook returns. The same calls are refused inside a message
+ * handler and inside weft_tune's progress callback. */
 void weft_discard(weft_context *ctx);
 
 /* Gradient recording. Scopes nest; pass the returned value back to end the scope:

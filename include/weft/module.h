@@ -184,7 +184,9 @@ weft_status weft_buffers(weft_module *m, unsigned walk, weft_tensor_list *list);
 weft_status weft_modules(weft_module *m, unsigned walk, weft_module_list *list);
 weft_status weft_children(weft_module *m, weft_module_list *list); /* direct ones */
 
-/* Calls fn on every module below m, children before their parent, m last; stops at a failure. */
+/* Calls fn on every module below m, children before their parent, m last; stops at a failure. fn may
+ * register and remove modules: it is called for those that were there at the start, and each lives
+ * until the end. */
 weft_status weft_module_apply(weft_module *m, weft_status (*fn)(weft_module *m, void *user),
                               void *user);
 /* Elements in all parameters, shared ones counted once; -1 on failure. */
