@@ -77,27 +77,18 @@ static int freeze_parameters(session *s)
     return 0;
 }
 
-/* The trainer sets the whole model to training mode; this comes after that, at each call. */
-static weft_status keep_in_eval_mode(void *user, weft_module *m, int n_in, weft_tensor **in)
-{
-    m->training = false;
-    return WEFT_OK;
-}
-
+/* The trainer leaves each module in its mode. */
 static int freeze_batch_norm(session *s)
 {
     weft_module_list all = WEFT_MODULE_LIST_INIT;
     if (weft_modules(s->model, 0, &all))
         return session_fail(s);
-    int status = 0;
-    for (int i = 0; i < all.n && status == 0; i++) {
-        weft_module *m = all.item[i].module;
-        if (strcmp(weft_module_name(m), "BatchNorm2d") == 0 &&
-            weft_register_forward_pre_hook(m, keep_in_eval_mode, NULL, 0) == 0)
-            status = session_fail(s);
+    for (int i = 0; i < all.n; i++) {
+        if (strcmp(weft_module_name(all.item[i].module), "BatchNorm2d") == 0)
+            weft_module_eval(all.item[i].module);
     }
     weft_module_list_done(&all);
-    return status;
+    return 0;
 }
 
 int session_freeze(session *s)

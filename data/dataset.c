@@ -45,6 +45,8 @@ weft_status weft_dataset_open(const char *path, weft_split split, weft_dataset *
                               weft_error *err)
 {
     struct stat st;
+    if (!ds)
+        return wf_error_set(err, WEFT_ERR_INVALID, "data set: there is no place for the result");
     if (!path || !path[0])
         return wf_error_set(err, WEFT_ERR_INVALID, "no data set named. " HOW_TO_GET);
     if (strncmp(path, WF_SYNTHETIC, strlen(WF_SYNTHETIC)) == 0)
@@ -166,6 +168,9 @@ weft_status weft_dataset_from_arrays(const weft_dataset_arrays *a, weft_dataset 
                                      weft_error *err)
 {
     static const char source[] = "arrays in memory";
+    if (!a || !ds)
+        return wf_error_set(err, WEFT_ERR_INVALID, "%s: there is no %s", source,
+                            a ? "place for the result" : "description of them");
     if (!a->images || (a->dtype != WEFT_U8 && a->dtype != WEFT_F32))
         return wf_error_set(err, WEFT_ERR_INVALID, "%s: images of type u8 or f32 are needed",
                             source);
@@ -192,12 +197,14 @@ void weft_dataset_destroy(weft_dataset *ds)
 
 const weft_dataset_info *weft_dataset_get_info(const weft_dataset *ds)
 {
-    return &ds->info;
+    return ds ? &ds->info : NULL;
 }
 
 weft_status weft_dataset_get(const weft_dataset *ds, int64_t index, void *pixels, int64_t *label,
                              weft_error *err)
 {
+    if (!ds)
+        return wf_error_set(err, WEFT_ERR_INVALID, "sample %" PRId64 " of no data set", index);
     if (index < 0 || index >= ds->info.count)
         return wf_error_set(err, WEFT_ERR_INVALID,
                             "%s: sample %" PRId64 " of %" PRId64 " does not exist", ds->source,
@@ -278,6 +285,9 @@ static weft_status sum_all(const weft_dataset *ds, void *scratch, channel_sums *
 
 weft_status weft_dataset_mean_std(const weft_dataset *ds, float *mean, float *std, weft_error *err)
 {
+    if (!ds || !mean || !std)
+        return wf_error_set(err, WEFT_ERR_INVALID,
+                            "mean and deviation need a data set and room for both");
     int C = ds->info.channels;
     channel_sums *sums = wf_zalloc_array((size_t)C, sizeof *sums);
     void *scratch = wf_alloc(ds->sample_bytes);

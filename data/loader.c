@@ -13,6 +13,7 @@
 #include <signal.h>
 #include <stdatomic.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "data/augment.h"
 #include "data/dataset.h"
@@ -50,6 +51,7 @@ struct weft_loader {
     slot *slots;
     int n_workers;
     worker *workers; /* n_workers, or one without a thread */
+    pid_t process;   /* whose threads they are */
 
     pthread_mutex_t lock;
     pthread_cond_t work; /* something to take, or stop */
@@ -274,6 +276,9 @@ static weft_status start_threads(weft_loader *l, weft_error *err)
 weft_status weft_loader_create(const weft_dataset *ds, const weft_loader_opts *opts,
                                weft_loader **loader, weft_error *err)
 {
+    if (!ds || !opts || !loader)
+        return wf_error_set(err, WEFT_ERR_INVALID,
+                            "loader: it needs a data set, options and a place for the result");
     WF_TRY(check_opts(ds, opts, err));
     weft_loader *l = wf_zalloc(sizeof *l);
     if (!l)
@@ -281,6 +286,7 @@ weft_status weft_loader_create(const weft_dataset *ds, const weft_loader_opts *o
     l->ds = ds;
     l->opts = *opts;
     l->n_workers = opts->workers;
+    l->process = getpid();
     l->n_slots = 1; /* the one in the caller's hands */
     if (l->n_workers)
         l->n_slots += opts->ahead ? opts->ahead : opts->workers + 1;
@@ -302,10 +308,25 @@ weft_status weft_loader_create(const weft_dataset *ds, const weft_loader_opts *o
     return status;
 }
 
-void weft_loader_destroy(weft_loader *l)
+/* Whether the loader's threads stayed behind in the process that this one was forked from. Then the
+ * lock and what is under it are as those threads left them at that moment. */
+static bool threads_are_elsewhere(const weft_loader *l)
 {
-    if (!l)
-        return;
+    return l->n_workers > 0 && l->process != getpid();
+}
+
+static weft_status check_process(const weft_loader *l, weft_error *err)
+{
+    if (!threads_are_elsewhere(l))
+        return WEFT_OK;
+    return wf_error_set(err, WEFT_ERR_STATE,
+                        "loader: its %d threads belong to process %ld, which this one was forked "
+                        "from; create a loader here",
+                        l->n_workers, (long)l->process);
+}
+
+static void stop_threads(weft_loader *l)
+{
     pthread_mutex_lock(&l->lock);
     l->stop = true;
     atomic_store(&l->cancel, true);
@@ -314,11 +335,19 @@ void weft_loader_destroy(weft_loader *l)
     for (int i = 0; l->workers && i < l->n_workers; i++)
         if (l->workers[i].running)
             pthread_join(l->workers[i].thread, NULL);
-    for (int i = 0; l->slots && i < l->n_slots; i++)
-        wf_free(l->slots[i].labels);
     pthread_mutex_destroy(&l->lock);
     pthread_cond_destroy(&l->work);
     pthread_cond_destroy(&l->done);
+}
+
+void weft_loader_destroy(weft_loader *l)
+{
+    if (!l)
+        return;
+    if (!threads_are_elsewhere(l))
+        stop_threads(l);
+    for (int i = 0; l->slots && i < l->n_slots; i++)
+        wf_free(l->slots[i].labels);
     wf_free(l->pixels);
     wf_free(l->slots);
     wf_free(l->workers);
@@ -332,32 +361,37 @@ void weft_loader_destroy(weft_loader *l)
 
 int64_t weft_loader_batches(const weft_loader *l)
 {
-    return l->batches;
+    return l ? l->batches : 0;
 }
 
 const weft_dataset *weft_loader_get_dataset(const weft_loader *l)
 {
-    return l->ds;
+    return l ? l->ds : NULL;
 }
 
 const weft_dataset_info *weft_loader_get_info(const weft_loader *l)
 {
-    return &l->ds->info;
+    return l ? &l->ds->info : NULL;
 }
 
 void weft_loader_get_normalization(const weft_loader *l, const float **mean, const float **std)
 {
-    *mean = l->mean;
-    *std = l->std;
+    if (mean)
+        *mean = l ? l->mean : NULL;
+    if (std)
+        *std = l ? l->std : NULL;
 }
 
 weft_status weft_loader_start(weft_loader *l, int64_t epoch, int64_t first_batch, weft_error *err)
 {
+    if (!l)
+        return wf_error_set(err, WEFT_ERR_INVALID, "loader: there is none to start");
     if (epoch < 0 || epoch > UINT32_MAX || first_batch < 0 || first_batch > l->batches)
         return wf_error_set(err, WEFT_ERR_INVALID,
                             "loader: cannot start at epoch %" PRId64 ", batch %" PRId64
                             " (an epoch has %" PRId64 ")",
                             epoch, first_batch, l->batches);
+    WF_TRY(check_process(l, err));
     pthread_mutex_lock(&l->lock);
     l->next_fill = l->batches; /* nothing more to take; then wait for what is under way */
     atomic_store(&l->cancel, true);
@@ -390,7 +424,11 @@ static slot *await(weft_loader *l)
 weft_status weft_loader_next(weft_loader *l, weft_batch *batch, weft_error *err)
 {
     weft_status status = WEFT_OK;
+    if (!l || !batch)
+        return wf_error_set(err, WEFT_ERR_INVALID, "loader: there is %s",
+                            l ? "no place for a batch" : "none to take a batch from");
     weft_batch next = {.index = l->batches};
+    WF_TRY(check_process(l, err));
     pthread_mutex_lock(&l->lock);
     if (l->low < l->next_out) { /* the caller is done with the batch before */
         l->slots[l->low % l->n_slots].ready = false;

@@ -51,6 +51,10 @@ static struct wf_backward_hooks *grown(struct wf_backward_hooks *hooks)
 static uint64_t add(weft_context *ctx, struct wf_backward_hooks **place, backward_hook hook,
                     unsigned flags)
 {
+    if (hook.pre == NULL && hook.post == NULL) {
+        wf_fail(ctx, WEFT_ERR_INVALID, "a backward hook without a function");
+        return 0;
+    }
     struct wf_backward_hooks *hooks = *place;
     if (hooks == NULL || hooks->n == hooks->capacity) {
         hooks = grown(hooks);
@@ -72,7 +76,8 @@ static uint64_t add(weft_context *ctx, struct wf_backward_hooks **place, backwar
 uint64_t weft_register_backward_pre_hook(weft_module *m, weft_backward_pre_hook_fn fn, void *user,
                                          unsigned flags)
 {
-    if (wf_module_check(m, NULL, "weft_register_backward_pre_hook") != WEFT_OK || fn == NULL)
+    if (wf_module_check_with(m, (const void *)(uintptr_t)fn, "weft_register_backward_pre_hook") !=
+        WEFT_OK)
         return 0;
     return add(m->ctx, &m->state->backward, (backward_hook){.pre = fn, .user = user}, flags);
 }
@@ -80,7 +85,8 @@ uint64_t weft_register_backward_pre_hook(weft_module *m, weft_backward_pre_hook_
 uint64_t weft_register_backward_hook(weft_module *m, weft_backward_hook_fn fn, void *user,
                                      unsigned flags)
 {
-    if (wf_module_check(m, NULL, "weft_register_backward_hook") != WEFT_OK || fn == NULL)
+    if (wf_module_check_with(m, (const void *)(uintptr_t)fn, "weft_register_backward_hook") !=
+        WEFT_OK)
         return 0;
     return add(m->ctx, &m->state->backward, (backward_hook){.post = fn, .user = user}, flags);
 }
@@ -88,14 +94,14 @@ uint64_t weft_register_backward_hook(weft_module *m, weft_backward_hook_fn fn, v
 uint64_t weft_register_global_backward_pre_hook(weft_context *ctx, weft_backward_pre_hook_fn fn,
                                                 void *user)
 {
-    if (ctx == NULL || fn == NULL)
+    if (ctx == NULL)
         return 0;
     return add(ctx, &ctx->backward_hooks, (backward_hook){.pre = fn, .user = user}, 0);
 }
 
 uint64_t weft_register_global_backward_hook(weft_context *ctx, weft_backward_hook_fn fn, void *user)
 {
-    if (ctx == NULL || fn == NULL)
+    if (ctx == NULL)
         return 0;
     return add(ctx, &ctx->backward_hooks, (backward_hook){.post = fn, .user = user}, 0);
 }

@@ -28,14 +28,16 @@ static uint64_t add_hook(weft_module *m, wf_hook **list, wf_hook hook)
 uint64_t weft_register_forward_pre_hook(weft_module *m, weft_pre_hook_fn fn, void *user,
                                         unsigned flags)
 {
-    if (wf_module_check(m, NULL, "weft_register_forward_pre_hook") != WEFT_OK || fn == NULL)
+    if (wf_module_check_with(m, (const void *)(uintptr_t)fn, "weft_register_forward_pre_hook") !=
+        WEFT_OK)
         return 0;
     return add_hook(m, &m->state->pre_hooks, (wf_hook){.flags = flags, .pre = fn, .user = user});
 }
 
 uint64_t weft_register_forward_hook(weft_module *m, weft_hook_fn fn, void *user, unsigned flags)
 {
-    if (wf_module_check(m, NULL, "weft_register_forward_hook") != WEFT_OK || fn == NULL)
+    if (wf_module_check_with(m, (const void *)(uintptr_t)fn, "weft_register_forward_hook") !=
+        WEFT_OK)
         return 0;
     return add_hook(m, &m->state->post_hooks, (wf_hook){.flags = flags, .post = fn, .user = user});
 }

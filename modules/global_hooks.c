@@ -27,6 +27,10 @@ static struct wf_global_hooks *hooks_of(const weft_context *ctx)
 static uint64_t add(weft_context *ctx, global_hook hook)
 {
     struct wf_global_hooks *g = hooks_of(ctx);
+    if (hook.pre == NULL && hook.post == NULL) {
+        wf_fail(ctx, WEFT_ERR_INVALID, "a global hook without a function");
+        return 0;
+    }
     if (g == NULL || g->n == g->capacity) {
         int capacity = g == NULL ? 8 : 2 * g->capacity;
         struct wf_global_hooks *grown =
@@ -47,13 +51,13 @@ static uint64_t add(weft_context *ctx, global_hook hook)
 
 uint64_t weft_register_global_forward_pre_hook(weft_context *ctx, weft_pre_hook_fn fn, void *user)
 {
-    return ctx == NULL || fn == NULL ? 0 : add(ctx, (global_hook){.pre = fn, .user = user});
+    return ctx == NULL ? 0 : add(ctx, (global_hook){.pre = fn, .user = user});
 }
 
 uint64_t weft_register_global_forward_hook(weft_context *ctx, weft_hook_fn fn, void *user,
                                            unsigned flags)
 {
-    if (ctx == NULL || fn == NULL)
+    if (ctx == NULL)
         return 0;
     return add(ctx, (global_hook){.flags = flags, .post = fn, .user = user});
 }

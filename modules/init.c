@@ -49,14 +49,16 @@ static double normal_quantile(double p)
 
 bool weft_init_skip_begin(weft_context *ctx)
 {
-    bool was = ctx->skip_init;
-    ctx->skip_init = true;
+    bool was = ctx != NULL && ctx->skip_init;
+    if (ctx != NULL)
+        ctx->skip_init = true;
     return was;
 }
 
 void weft_init_skip_end(weft_context *ctx, bool was)
 {
-    ctx->skip_init = was;
+    if (ctx != NULL)
+        ctx->skip_init = was;
 }
 
 /* a + b * u, where u is uniform in [0, 1) or standard normal (Box and Muller 1958); TAIL: the
@@ -117,11 +119,17 @@ static weft_status fill(weft_tensor *t, distribution d, double a, double b, cons
 
 weft_status weft_init_uniform(weft_tensor *t, double low, double high)
 {
+    if (t != NULL && !(low <= high && isfinite(high - low)))
+        return wf_fail(weft_tensor_context(t), WEFT_ERR_INVALID,
+                       "weft_init_uniform: from %g to %g there is no range", low, high);
     return fill(t, UNIFORM, low, high - low, "weft_init_uniform");
 }
 
 weft_status weft_init_normal(weft_tensor *t, double mean, double std)
 {
+    if (t != NULL && !(std >= 0 && isfinite(std) && isfinite(mean)))
+        return wf_fail(weft_tensor_context(t), WEFT_ERR_INVALID,
+                       "weft_init_normal: mean %g, deviation %g", mean, std);
     return fill(t, NORMAL, mean, std, "weft_init_normal");
 }
 

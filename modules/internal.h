@@ -74,6 +74,9 @@ static inline bool wf_module_valid(const weft_module *m)
  * destroyed, else to `other` (may be NULL). */
 weft_status wf_module_check(const weft_module *m, weft_context *other, const char *what);
 
+/* The same, and WEFT_ERR_INVALID where an argument that must be there is NULL. */
+weft_status wf_module_check_with(const weft_module *m, const void *argument, const char *what);
+
 wf_part *wf_part_find(const weft_module *m, const char *name, size_t length);
 /* Appends an empty part that takes over `name`; NULL when memory is out. */
 wf_part *wf_part_append(weft_module *m, char *name, wf_part_kind kind);
@@ -236,6 +239,11 @@ int64_t wf_first_misfit(weft_dtype to, const void *from, weft_dtype from_type, i
 void wf_convert(void *to, weft_dtype to_type, const void *from, weft_dtype from_type, int64_t n);
 /* The i-th value as text; returns text. */
 const char *wf_format_value(const void *from, weft_dtype type, int64_t i, char *text, size_t size);
+
+/* Makes tensors, and their gradients, f32 or f64 in place; those of other types stay what they are.
+ * Recorded work that reads them is run first. On failure none has changed. */
+weft_status wf_tensors_change_type(weft_context *ctx, weft_tensor *const *t, int n,
+                                   weft_dtype dtype);
 
 /* As weft_module_create, without running the class's init. */
 void *wf_module_new(weft_context *ctx, const weft_module_class *cls);

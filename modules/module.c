@@ -29,6 +29,13 @@ weft_status wf_module_check(const weft_module *m, weft_context *other, const cha
                    what);
 }
 
+weft_status wf_module_check_with(const weft_module *m, const void *argument, const char *what)
+{
+    WF_TRY(wf_module_check(m, NULL, what));
+    return argument != NULL ? WEFT_OK
+                            : wf_fail(m->ctx, WEFT_ERR_INVALID, "%s: an argument is NULL", what);
+}
+
 /* ---- parts ---- */
 
 wf_part *wf_part_find(const weft_module *m, const char *name, size_t length)
@@ -130,8 +137,14 @@ const char *wf_module_path_name(const weft_module *m)
 
 weft_status weft_module_init(weft_module *m, weft_context *ctx, const weft_module_class *cls)
 {
-    if (ctx == NULL || m == NULL || cls == NULL)
+    if (ctx == NULL)
         return WEFT_ERR_INVALID;
+    if (m == NULL || cls == NULL)
+        return wf_fail(ctx, WEFT_ERR_INVALID, "weft_module_init: there is no %s",
+                       m == NULL ? "module" : "class");
+    if (ctx->closed)
+        return wf_fail(ctx, WEFT_ERR_STATE, "%s: the context was destroyed",
+                       cls->name != NULL ? cls->name : "module");
     if (cls->name == NULL || cls->size < sizeof(weft_module) ||
         (cls->forward != NULL && cls->forward_many != NULL))
         return wf_fail(ctx, WEFT_ERR_INVALID,
@@ -155,6 +168,8 @@ weft_status weft_module_init(weft_module *m, weft_context *ctx, const weft_modul
 /* A new module whose parts are not registered yet. */
 void *wf_module_new(weft_context *ctx, const weft_module_class *cls)
 {
+    if (ctx != NULL && cls == NULL)
+        wf_fail(ctx, WEFT_ERR_INVALID, "weft_module_create: there is no class");
     if (ctx == NULL || cls == NULL)
         return NULL;
     size_t size = cls->size < sizeof(weft_module) ? sizeof(weft_module) : cls->size;

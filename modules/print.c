@@ -66,8 +66,7 @@ static void add_module(wf_text *t, const weft_module *m, int indent)
 
 weft_status weft_module_print(weft_module *m, FILE *out)
 {
-    if (wf_module_check(m, NULL, "weft_module_print") != WEFT_OK || out == NULL)
-        return WEFT_ERR_STATE;
+    WF_TRY(wf_module_check_with(m, out, "weft_module_print"));
     wf_text text = {0};
     wf_c_locale locale;
     if (!wf_c_locale_begin(&locale))

@@ -8,8 +8,25 @@
 static const char *const kind_name[] = {
     [WF_PARAMETER] = "parameter", [WF_BUFFER] = "buffer", [WF_CHILD] = "module"};
 
-/* Finds or makes the part `name` of this kind, having checked everything about the name. */
-static weft_status claim(weft_module *m, const char *name, wf_part_kind kind, wf_part **part)
+/* A member of the struct holds one part only. */
+static weft_status check_field(const weft_module *m, const char *name, wf_part_kind kind,
+                               const void *field)
+{
+    for (int i = 0; field != NULL && i < m->state->n_parts; i++) {
+        const wf_part *p = &m->state->parts[i];
+        const void *its = p->kind == WF_CHILD ? (void *)p->field.module : (void *)p->field.tensor;
+        if (its == field && strcmp(p->name, name) != 0)
+            return wf_fail(m->ctx, WEFT_ERR_INVALID,
+                           "%s: the field given for %s '%s' already holds '%s'", m->cls->name,
+                           kind_name[kind], name, p->name);
+    }
+    return WEFT_OK;
+}
+
+/* Finds or makes the part `name` of this kind, having checked everything about the name and the
+ * field. */
+static weft_status claim(weft_module *m, const char *name, wf_part_kind kind, const void *field,
+                         wf_part **part)
 {
     const char *cls = m->cls->name, *what = kind_name[kind];
     if (name == NULL || name[0] == '\0')
@@ -21,6 +38,7 @@ static weft_status claim(weft_module *m, const char *name, wf_part_kind kind, wf
     if (p != NULL && p->kind != kind)
         return wf_fail(m->ctx, WEFT_ERR_STATE, "%s: cannot register %s '%s': there is a %s '%s'",
                        cls, what, name, kind_name[p->kind], name);
+    WF_TRY(check_field(m, name, kind, field));
     if (p == NULL) {
         char *copy = wf_strdup(name);
         p = copy != NULL ? wf_part_append(m, copy, kind) : NULL;
@@ -54,12 +72,14 @@ static weft_status check_tensor(const weft_module *m, const char *name, wf_part_
     return WEFT_OK;
 }
 
-/* Moves the part's value to the member `field`, if that is a new one. */
+/* Moves the part's value to the member `field`, if that is a new one; the old one holds NULL then. */
 static void bind_tensor(wf_part *p, weft_tensor **field)
 {
     if (field == NULL || field == p->field.tensor)
         return;
     weft_tensor *value = wf_part_tensor(p);
+    if (p->field.tensor != NULL)
+        *p->field.tensor = NULL;
     *field = value;
     p->field.tensor = field;
     p->own.tensor = NULL;
@@ -70,6 +90,8 @@ static void bind_module(wf_part *p, weft_module **field)
     if (field == NULL || field == p->field.module)
         return;
     weft_module *value = wf_part_module(p);
+    if (p->field.module != NULL)
+        *p->field.module = NULL;
     *field = value;
     p->field.module = field;
     p->own.module = NULL;
@@ -86,7 +108,7 @@ static weft_status register_tensor(weft_module *m, const char *name, weft_tensor
         status = value != NULL ? check_tensor(m, name != NULL ? name : "", kind, value)
                                : weft_error_status(m->ctx);
         if (status == WEFT_OK)
-            status = claim(m, name, kind, &p);
+            status = claim(m, name, kind, field, &p);
         if (status == WEFT_OK && kind == WF_PARAMETER && value != NULL)
             status = weft_set_requires_grad(value, true);
         if (status != WEFT_OK && m->state->failed == WEFT_OK)
@@ -117,7 +139,7 @@ weft_status weft_register_buffer(weft_module *m, const char *name, weft_tensor *
 weft_status wf_register_empty(weft_module *m, const char *name, weft_tensor **field)
 {
     wf_part *p = NULL;
-    weft_status status = claim(m, name, WF_PARAMETER, &p);
+    weft_status status = claim(m, name, WF_PARAMETER, field, &p);
     if (status != WEFT_OK) {
         m->state->failed = status;
         return status;
@@ -169,7 +191,7 @@ weft_status weft_register_module(weft_module *m, const char *name, weft_module *
         status = value != NULL ? check_child(m, name != NULL ? name : "", value)
                                : weft_error_status(m->ctx);
         if (status == WEFT_OK)
-            status = claim(m, name, WF_CHILD, &p);
+            status = claim(m, name, WF_CHILD, field, &p);
         if (status != WEFT_OK && m->state->failed == WEFT_OK)
             m->state->failed = status;
     }
@@ -213,10 +235,23 @@ static weft_module *descend(weft_module *m, const char *path, bool whole, const 
     return at;
 }
 
+/* Whether a path is names with single dots between them, or "". */
+static weft_status check_path(const weft_module *m, const char *path, const char *what)
+{
+    if (path == NULL)
+        return wf_fail(m->ctx, WEFT_ERR_INVALID, "%s: the path is NULL", what);
+    size_t n = strlen(path);
+    if (n > 0 && (path[0] == '.' || path[n - 1] == '.' || strstr(path, "..") != NULL))
+        return wf_fail(m->ctx, WEFT_ERR_NOT_FOUND, "%s: a name in the path '%s' is empty", what,
+                       path);
+    return WEFT_OK;
+}
+
 weft_module *weft_get_module(weft_module *m, const char *path)
 {
     const char *last;
-    if (wf_module_check(m, NULL, "weft_get_module") != WEFT_OK || path == NULL)
+    if (wf_module_check(m, NULL, "weft_get_module") != WEFT_OK ||
+        check_path(m, path, "weft_get_module") != WEFT_OK)
         return NULL;
     return descend(m, path, true, &last);
 }
@@ -225,7 +260,7 @@ static weft_tensor *get_tensor(weft_module *m, const char *path, wf_part_kind ki
 {
     const char *last;
     const char *what = kind == WF_PARAMETER ? "weft_get_parameter" : "weft_get_buffer";
-    if (wf_module_check(m, NULL, what) != WEFT_OK || path == NULL)
+    if (wf_module_check(m, NULL, what) != WEFT_OK || check_path(m, path, what) != WEFT_OK)
         return NULL;
     weft_module *at = descend(m, path, false, &last);
     if (at == NULL)

@@ -36,8 +36,7 @@ static weft_status add_state(void *user, const char *path, weft_module *m)
 
 weft_status weft_state_dict(weft_module *m, weft_tensor_list *list)
 {
-    if (wf_module_check(m, NULL, "weft_state_dict") != WEFT_OK || list == NULL)
-        return WEFT_ERR_STATE;
+    WF_TRY(wf_module_check_with(m, list, "weft_state_dict"));
     weft_tensor_list all = WEFT_TENSOR_LIST_INIT;
     weft_status status = wf_walk(m, WEFT_WALK_DUPLICATES, add_state, &all);
     for (int i = 0; i < all.n && status == WEFT_OK && list->n > 0; i++)

@@ -94,8 +94,9 @@ static weft_status list_entries(weft_module *m, const weft_tensor_list *list,
 weft_status weft_module_save_with(weft_module *m, const char *path,
                                   const weft_safetensors_meta *meta, int64_t n_meta)
 {
-    if (wf_module_check(m, NULL, "weft_module_save") != WEFT_OK)
-        return WEFT_ERR_STATE;
+    WF_TRY(wf_module_check_with(m, path, "weft_module_save"));
+    if (n_meta < 0 || (n_meta > 0 && meta == NULL))
+        return wf_fail(m->ctx, WEFT_ERR_INVALID, "weft_module_save: there is no metadata");
     weft_tensor_list list = WEFT_TENSOR_LIST_INIT;
     WF_TRY(weft_state_dict(m, &list));
     weft_safetensors_entry *entries = wf_zalloc_array((size_t)list.n, sizeof(*entries));
@@ -192,8 +193,7 @@ static weft_status read_entries(weft_module *m, const weft_safetensors *file,
 weft_status weft_module_load_with(weft_module *m, const char *path, const weft_load_opts *opts)
 {
     static const weft_load_opts plain = {0};
-    if (wf_module_check(m, NULL, "weft_module_load") != WEFT_OK)
-        return WEFT_ERR_STATE;
+    WF_TRY(wf_module_check_with(m, path, "weft_module_load"));
     opts = opts != NULL ? opts : &plain;
     weft_error err = WEFT_ERROR_INIT;
     weft_safetensors *file = NULL;

@@ -304,7 +304,6 @@ weft_status wf_load_state(weft_module *m, const weft_tensor_list *list, const wf
 
 weft_status weft_load_state_dict(weft_module *m, const weft_tensor_list *list, bool strict)
 {
-    if (wf_module_check(m, NULL, "weft_load_state_dict") != WEFT_OK || list == NULL)
-        return WEFT_ERR_STATE;
+    WF_TRY(wf_module_check_with(m, list, "weft_load_state_dict"));
     return wf_load_state(m, list, &(wf_load_rules){.strict = strict, .what = "the state"});
 }

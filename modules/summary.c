@@ -246,8 +246,7 @@ void wf_summary_done(wf_summary *s)
 
 weft_status weft_module_totals(weft_module *m, weft_shape input, weft_totals *totals)
 {
-    if (wf_module_check(m, NULL, "weft_module_totals") != WEFT_OK || totals == NULL)
-        return WEFT_ERR_STATE;
+    WF_TRY(wf_module_check_with(m, totals, "weft_module_totals"));
     wf_summary s;
     WF_TRY(wf_summary_make(&s, m, input));
     *totals = s.totals;

@@ -206,8 +206,7 @@ static void add_table(table *t, wf_text *text)
 weft_status weft_module_summary_with(weft_module *m, weft_shape input,
                                      const weft_summary_opts *opts, FILE *out)
 {
-    if (wf_module_check(m, NULL, "weft_module_summary") != WEFT_OK || out == NULL)
-        return WEFT_ERR_STATE;
+    WF_TRY(wf_module_check_with(m, out, "weft_module_summary"));
     wf_summary s;
     wf_text text = {0};
     table t = {.s = &s, .depth = opts != NULL && opts->depth > 0 ? opts->depth : 3};

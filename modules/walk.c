@@ -103,8 +103,11 @@ weft_status wf_walk(weft_module *m, unsigned walk, wf_walk_fn fn, void *user)
 
 weft_status weft_tensor_list_add(weft_tensor_list *list, const char *name, weft_tensor *tensor)
 {
+    weft_context *ctx = weft_tensor_context(tensor);
     if (list == NULL || name == NULL || tensor == NULL)
-        return WEFT_ERR_INVALID;
+        return ctx == NULL ? WEFT_ERR_INVALID
+                           : wf_fail(ctx, WEFT_ERR_INVALID, "weft_tensor_list_add: there is no %s",
+                                     list == NULL ? "list" : "name");
     char *copy = wf_strdup(name);
     if (copy == NULL)
         return WEFT_ERR_NOMEM;
@@ -124,7 +127,7 @@ weft_status weft_tensor_list_add(weft_tensor_list *list, const char *name, weft_
 
 weft_tensor *weft_tensor_list_find(const weft_tensor_list *list, const char *name)
 {
-    for (int i = 0; i < list->n; i++) {
+    for (int i = 0; list != NULL && name != NULL && i < list->n; i++) {
         if (strcmp(list->item[i].name, name) == 0)
             return list->item[i].tensor;
     }
@@ -147,7 +150,8 @@ static void tensor_list_cut(weft_tensor_list *list, int n)
 
 void weft_tensor_list_done(weft_tensor_list *list)
 {
-    tensor_list_cut(list, 0);
+    if (list != NULL)
+        tensor_list_cut(list, 0);
 }
 
 weft_status wf_module_list_add(weft_module_list *list, const char *name, weft_module *m)
@@ -184,7 +188,8 @@ static void module_list_cut(weft_module_list *list, int n)
 
 void weft_module_list_done(weft_module_list *list)
 {
-    module_list_cut(list, 0);
+    if (list != NULL)
+        module_list_cut(list, 0);
 }
 
 typedef struct collector {
@@ -220,8 +225,7 @@ static weft_status list_tensors(weft_module *m, unsigned walk, wf_part_kind kind
                                 weft_tensor_list *list)
 {
     const char *what = kind == WF_PARAMETER ? "weft_parameters" : "weft_buffers";
-    if (wf_module_check(m, NULL, what) != WEFT_OK || list == NULL)
-        return WEFT_ERR_STATE;
+    WF_TRY(wf_module_check_with(m, list, what));
     collector c = {.kind = kind, .walk = walk, .list = list};
     int before = list->n;
     weft_status status = wf_walk(m, walk, collect_tensors, &c);
@@ -249,8 +253,7 @@ static weft_status collect_module(void *user, const char *path, weft_module *m)
 
 weft_status weft_modules(weft_module *m, unsigned walk, weft_module_list *list)
 {
-    if (wf_module_check(m, NULL, "weft_modules") != WEFT_OK || list == NULL)
-        return WEFT_ERR_STATE;
+    WF_TRY(wf_module_check_with(m, list, "weft_modules"));
     int before = list->n;
     if (wf_walk(m, walk, collect_module, list) == WEFT_OK)
         return WEFT_OK;
@@ -260,8 +263,7 @@ weft_status weft_modules(weft_module *m, unsigned walk, weft_module_list *list)
 
 weft_status weft_children(weft_module *m, weft_module_list *list)
 {
-    if (wf_module_check(m, NULL, "weft_children") != WEFT_OK || list == NULL)
-        return WEFT_ERR_STATE;
+    WF_TRY(wf_module_check_with(m, list, "weft_children"));
     int before = list->n;
     for (int i = 0; i < m->state->n_parts; i++) {
         const wf_part *p = &m->state->parts[i];

@@ -67,8 +67,11 @@ weft_tensor *weft_clip_grad_norm(const weft_tensor_list *params, double max_norm
     bool was = weft_no_grad_begin(g.ctx);
     norm = g.n > 0 ? record_norm(&g, max_norm, &factor)
                    : wf_record_fill(g.ctx, WEFT_F64, WEFT_SCALAR, 0);
-    if (error_if_nonfinite)
+    if (error_if_nonfinite) {
+        wf_path_push(g.ctx, "clip_grad_norm"); /* for the message */
         norm = weft_check_finite(norm);
+        wf_path_pop(g.ctx);
+    }
     for (int i = 0; i < g.n && norm != NULL && status == WEFT_OK; i++)
         status = wf_grad_replace(g.of[i], wf_record(&wf_op_scale_by, NULL, NULL, 2,
                                                     (weft_tensor *[]){g.grad[i], factor}, NULL));

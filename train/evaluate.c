@@ -3,6 +3,7 @@
 #include "engine/context/error.h"
 #include "engine/memory/alloc.h"
 #include "train/feed.h"
+#include "train/modes.h"
 #include "train/score.h"
 #include "train/trainer.h"
 
@@ -74,7 +75,8 @@ weft_status wf_evaluate(weft_module *model, weft_loader *loader, const weft_eval
     wf_score score = wf_score_start(opts);
     double started = wf_seconds();
     int64_t steps = weft_loader_batches(loader), count = 0;
-    bool training = model->training;
+    wf_modes modes;
+    WF_TRY(wf_modes_save(model, &modes, err));
     weft_module_eval(model);
     weft_status status = weft_loader_start(loader, 0, 0, err);
     for (int64_t step = 1; status == WEFT_OK; step++) {
@@ -90,7 +92,7 @@ weft_status wf_evaluate(weft_module *model, weft_loader *loader, const weft_eval
         if (status == WEFT_OK && !report(opts, place, &score, started, step, steps))
             status = wf_error_set(err, WEFT_ERR_INTERRUPTED, "interrupted while evaluating");
     }
-    weft_module_train(model, training);
+    wf_modes_restore(&modes);
     wf_feed_done(&feed);
     if (status == WEFT_OK) {
         double seconds = wf_seconds() - started;
@@ -153,7 +155,8 @@ weft_status weft_predict(weft_module *model, weft_loader *loader, const weft_eva
     double started = wf_seconds();
     rows all = {0};
     int64_t steps = weft_loader_batches(loader);
-    bool training = model->training;
+    wf_modes modes;
+    WF_TRY(wf_modes_save(model, &modes, err));
     weft_module_eval(model);
     weft_status status = weft_loader_start(loader, 0, 0, err);
     for (int64_t step = 1; status == WEFT_OK; step++) {
@@ -171,7 +174,7 @@ weft_status weft_predict(weft_module *model, weft_loader *loader, const weft_eva
         if (status == WEFT_OK && !report(opts, &(wf_eval_place){0}, &nothing, started, step, steps))
             status = wf_error_set(err, WEFT_ERR_INTERRUPTED, "interrupted while predicting");
     }
-    weft_module_train(model, training);
+    wf_modes_restore(&modes);
     wf_feed_done(&feed);
     if (status != WEFT_OK) {
         wf_free(all.data);

@@ -7,7 +7,14 @@ weft_tensor *weft_training_loss(weft_module *model, weft_tensor *images, weft_te
 {
     weft_tensor *out[WEFT_MODULE_MAX_OUT];
     int n = WEFT_MODULE_MAX_OUT;
-    if (images == NULL || weft_call_many(model, 1, &images, &n, out) != WEFT_OK)
+    if (images == NULL || labels == NULL) {
+        weft_context *ctx = weft_tensor_context(images != NULL ? images : labels);
+        if (ctx != NULL)
+            wf_fail(ctx, WEFT_ERR_INVALID, "training loss: there are no %s",
+                    images == NULL ? "images" : "labels");
+        return NULL;
+    }
+    if (weft_call_many(model, 1, &images, &n, out) != WEFT_OK)
         return NULL;
     double weight = model->cls->aux_loss_weight;
     if (n < 1 || (n > 1 && weight == 0)) {

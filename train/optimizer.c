@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "engine/context/error.h"
+#include "modules/internal.h"
 #include "train/optimizer.h"
 
 static weft_status nomem(weft_optimizer *o)
@@ -17,6 +18,10 @@ static weft_status nomem(weft_optimizer *o)
 weft_optimizer *wf_optimizer_create(weft_context *ctx, const wf_optim_rule *rule, weft_module *m,
                                     const weft_optimizer *like)
 {
+    if (ctx->closed) {
+        wf_fail(ctx, WEFT_ERR_STATE, "optimizer %s: the context was destroyed", rule->name);
+        return NULL;
+    }
     weft_optimizer *o = wf_alloc(sizeof(*o));
     if (o == NULL) {
         wf_fail(ctx, WEFT_ERR_NOMEM, "out of memory creating optimizer %s", rule->name);
@@ -120,8 +125,10 @@ static weft_status add_param(weft_optimizer *o, const char *name, weft_tensor *t
 weft_status weft_optimizer_add_group(weft_optimizer *o, const weft_tensor_list *params, double lr,
                                      double weight_decay)
 {
-    if (o == NULL || params == NULL)
+    if (o == NULL)
         return WEFT_ERR_INVALID;
+    if (params == NULL)
+        return wf_fail(o->ctx, WEFT_ERR_INVALID, "optimizer: there is no list of parameters");
     WF_TRY(check_idle(o, "optimizer_add_group"));
     if (lr < 0 || isinf(lr) || isinf(weight_decay))
         return wf_fail(o->ctx, WEFT_ERR_INVALID, "optimizer: learning rate %g, weight decay %g", lr,
@@ -243,6 +250,17 @@ void wf_optimizer_settle(weft_optimizer *o)
         end_pending(o, false);
 }
 
+weft_status wf_optimizer_fit_slots(weft_optimizer *o)
+{
+    for (int i = 0; i < o->n_params; i++) {
+        const wf_optim_param *p = &o->params[i];
+        weft_dtype dtype = p->tensor->type.dtype;
+        if (p->slot[0] != NULL && p->slot[0]->type.dtype != dtype)
+            WF_TRY(wf_tensors_change_type(o->ctx, p->slot, WF_OPTIM_SLOTS, dtype));
+    }
+    return WEFT_OK;
+}
+
 weft_status wf_optimizer_make_slots(weft_optimizer *o, wf_optim_param *p, int n)
 {
     for (int i = 0; i < n; i++) {
@@ -264,6 +282,7 @@ weft_status weft_optimizer_record(weft_optimizer *o)
     if (o->pending)
         return wf_fail(o->ctx, WEFT_ERR_STATE,
                        "optimizer: this step's update is already recorded; run it first");
+    WF_TRY(wf_optimizer_fit_slots(o));
     bool was = weft_no_grad_begin(o->ctx);
     o->recording = true;
     weft_status status = wf_optimizer_lint(o);

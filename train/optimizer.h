@@ -66,6 +66,8 @@ weft_optimizer *wf_optimizer_create(weft_context *ctx, const wf_optim_rule *rule
 void wf_optimizer_settle(weft_optimizer *o);
 /* Tells what the step about to be recorded is probably not meant to be (lint.c). */
 weft_status wf_optimizer_lint(weft_optimizer *o);
+/* Slots become of their parameter's type, where weft_module_to has changed that. */
+weft_status wf_optimizer_fit_slots(weft_optimizer *o);
 /* Makes the slots of p that are missing. */
 weft_status wf_optimizer_make_slots(weft_optimizer *o, wf_optim_param *p, int n);
 

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "engine/context/error.h"
+#include "modules/internal.h"
 #include "train/optimizer.h"
 
 /* ---- out ---- */
@@ -38,9 +39,12 @@ static weft_status add_param_state(const weft_optimizer *o, const wf_optim_param
 
 weft_status weft_optimizer_state(weft_optimizer *o, weft_tensor_list *list)
 {
-    if (o == NULL || list == NULL)
+    if (o == NULL)
         return WEFT_ERR_INVALID;
+    if (list == NULL)
+        return wf_fail(o->ctx, WEFT_ERR_INVALID, "optimizer: there is no list");
     wf_optimizer_settle(o);
+    WF_TRY(wf_optimizer_fit_slots(o));
     weft_tensor_list all = WEFT_TENSOR_LIST_INIT;
     weft_tensor *steps = counter(o, o->steps);
     weft_status status =
@@ -86,8 +90,8 @@ static void problem(load *l, const char *kind, const char *name)
              name);
 }
 
-/* The entry "<name>.<part>" (or "<part>", name NULL) of this type and shape; NULL when it is not
- * there or does not fit. */
+/* The entry "<name>.<part>" (or "<part>", name NULL) of this shape and of a type that converts to
+ * this one; NULL when it is not there or does not fit. */
 static weft_status take(load *l, const char *name, const char *part, weft_dtype dtype,
                         weft_shape shape, bool required, weft_tensor **t)
 {
@@ -97,7 +101,9 @@ static weft_status take(load *l, const char *name, const char *part, weft_dtype 
     *t = weft_tensor_list_find(l->list, full);
     if (*t != NULL) {
         l->used++;
-        if (weft_tensor_dtype(*t) != dtype || !weft_shape_equal(weft_tensor_shape(*t), shape)) {
+        weft_dtype from = weft_tensor_dtype(*t);
+        bool fits = from == dtype || (wf_floating(from) && wf_floating(dtype));
+        if (!fits || !weft_shape_equal(weft_tensor_shape(*t), shape)) {
             problem(l, "wrong shape or type of", full);
             *t = NULL;
         }
@@ -173,11 +179,12 @@ static weft_status fill(load *l)
     for (int i = 0; i < o->n_params; i++) {
         wf_optim_param *p = &o->params[i];
         const found *f = &l->found[i];
-        size_t bytes = (size_t)weft_shape_count(weft_tensor_shape(p->tensor)) *
-                       weft_dtype_size(weft_tensor_dtype(p->tensor));
+        weft_dtype dtype = weft_tensor_dtype(p->tensor);
+        int64_t n = weft_shape_count(weft_tensor_shape(p->tensor));
         for (int s = 0; s < WF_OPTIM_SLOTS; s++) {
             if (f->slot[s] != NULL && f->slot[s] != p->slot[s])
-                memcpy(weft_tensor_data(p->slot[s]), weft_tensor_data(f->slot[s]), bytes);
+                wf_convert(weft_tensor_data(p->slot[s]), dtype, weft_tensor_data(f->slot[s]),
+                           weft_tensor_dtype(f->slot[s]), n);
         }
         p->steps = f->steps;
         p->has_state = f->slot[0] != NULL;
@@ -187,11 +194,14 @@ static weft_status fill(load *l)
 
 weft_status weft_optimizer_load_state(weft_optimizer *o, const weft_tensor_list *list)
 {
-    if (o == NULL || list == NULL)
+    if (o == NULL)
         return WEFT_ERR_INVALID;
+    if (list == NULL)
+        return wf_fail(o->ctx, WEFT_ERR_INVALID, "optimizer: there is no list");
     wf_optimizer_settle(o);
     if (o->pending)
         return wf_fail(o->ctx, WEFT_ERR_STATE, "optimizer: run the recorded step before loading");
+    WF_TRY(wf_optimizer_fit_slots(o));
     load l = {.o = o, .list = list};
     int64_t steps = 0;
     l.found = wf_zalloc_array((size_t)o->n_params, sizeof(*l.found));

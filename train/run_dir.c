@@ -126,7 +126,7 @@ weft_status weft_run_create(const weft_run_opts *opts, weft_run **run, weft_erro
 {
     static const char header[] =
         "epoch,train_loss,train_acc1,test_loss,test_acc1,lr,img_per_s,seconds\n";
-    if (!opts || !opts->path || !*opts->path)
+    if (!opts || !opts->path || !*opts->path || !run)
         return wf_error_set(err, WEFT_ERR_INVALID, "a run needs a directory");
     weft_run *r = wf_zalloc(sizeof(*r));
     if (!r)
@@ -152,7 +152,7 @@ weft_status weft_run_create(const weft_run_opts *opts, weft_run **run, weft_erro
 
 const char *weft_run_path(const weft_run *run)
 {
-    return run->place.path;
+    return run ? run->place.path : NULL;
 }
 
 void wf_run_keep(weft_run *run)
@@ -198,6 +198,8 @@ weft_status weft_run_write_config(weft_run *run, weft_context *ctx, const char *
 {
     weft_error local = WEFT_ERROR_INIT;
     err = err ? err : &local;
+    if (!run || !ctx || n < 0 || (n > 0 && !settings))
+        return wf_error_set(err, WEFT_ERR_INVALID, "config.json needs a run, a context, settings");
     json_t *config = wf_config_json(ctx, command, settings, n, err);
     weft_status status = config ? write_json(run, "config.json", config, err) : err->status;
     return status == WEFT_OK ? write_wisdom(run, ctx, err) : status;

@@ -53,6 +53,8 @@ static double one_cycle(const weft_schedule *s, int64_t step, double first, doub
 
 double weft_schedule_lr(const weft_schedule *s, int64_t step)
 {
+    if (s == NULL)
+        return NAN;
     step = step < 0 ? 0 : step;
     if (s->kind == WEFT_SCHEDULE_ONE_CYCLE) {
         double first = s->lr / or_default(s->div_factor, 25);
@@ -76,7 +78,8 @@ double weft_schedule_lr(const weft_schedule *s, int64_t step)
 
 double weft_schedule_momentum(const weft_schedule *s, int64_t step)
 {
-    if (s->kind != WEFT_SCHEDULE_ONE_CYCLE || (s->base_momentum == 0 && s->max_momentum == 0))
+    if (s == NULL || s->kind != WEFT_SCHEDULE_ONE_CYCLE ||
+        (s->base_momentum == 0 && s->max_momentum == 0))
         return NAN;
     step = step < 0 ? 0 : step;
     return one_cycle(s, step, s->max_momentum, s->base_momentum, s->max_momentum);

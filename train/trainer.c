@@ -10,6 +10,7 @@
 #include "engine/context/error.h"
 #include "engine/memory/alloc.h"
 #include "train/feed.h"
+#include "train/modes.h"
 #include "train/report/report.h"
 #include "train/run_dir.h"
 #include "train/trainer.h"
@@ -367,13 +368,17 @@ weft_status weft_train(weft_module *model, const weft_train_opts *opts, weft_tra
         t.epochs = (t.total + t.steps_per_epoch - 1) / t.steps_per_epoch;
     }
     t.started = wf_seconds();
-    weft_module_train(model, true);
+    wf_modes modes;
+    WF_TRY(wf_modes_save(model, &modes, err));
+    if (!model->training) /* as a whole: it was evaluated before */
+        weft_module_train(model, true);
     weft_status status = WEFT_OK;
     for (t.epoch = 1; t.epoch <= t.epochs; t.epoch++) {
         status = run_epoch(&t);
         if (status != WEFT_OK || t.epoch == t.epochs)
             break;
     }
+    wf_modes_restore(&modes);
     wf_feed_done(&t.feed);
     if (status == WEFT_OK)
         status = finish_run(&t);

@@ -6,6 +6,7 @@
 #include "engine/context/context.h"
 #include "engine/context/info.h"
 #include "engine/context/quote.h"
+#include "engine/context/stack.h"
 #include "engine/memory/alloc.h"
 #include "engine/run/run.h"
 
@@ -57,6 +58,7 @@ weft_status weft_context_create(weft_context **out, const weft_options *options,
 {
     if (!out)
         return wf_error_set(err, WEFT_ERR_INVALID, "context: no place for the result");
+    WF_TRY(wf_stack_check("context", err));
     weft_options o = options ? *options : (weft_options)WEFT_OPTIONS_INIT;
     if (o.threads < 0 || o.threads > 4096)
         return wf_error_set(err, WEFT_ERR_INVALID, "context: %d threads; 0 to 4096 are possible",
@@ -132,21 +134,25 @@ void weft_context_destroy(weft_context *ctx)
 
 int weft_threads(const weft_context *ctx)
 {
-    return ctx->threads;
+    return ctx ? ctx->threads : 0;
 }
 
 weft_isa weft_context_isa(const weft_context *ctx)
 {
-    return ctx->isa;
+    return ctx ? ctx->isa : WEFT_ISA_SCALAR;
 }
 
 weft_status weft_error_status(const weft_context *ctx)
 {
-    return ctx->error.status;
+    return ctx ? ctx->error.status : WEFT_ERR_INVALID;
 }
+
+static const char no_context[] = "there is no context";
 
 const char *weft_error_text(const weft_context *ctx)
 {
+    if (!ctx)
+        return no_context;
     /* Records are saved and restored by value; a long text is of the one that it begins like. */
     bool whole = ctx->long_error &&
                  strncmp(ctx->long_error, ctx->error.text, sizeof ctx->error.text - 1) == 0;
@@ -166,22 +172,21 @@ weft_status wf_fail_long(weft_context *ctx, weft_status status, char *text)
 
 void weft_error_clear(weft_context *ctx)
 {
-    ctx->error = (weft_error)WEFT_ERROR_INIT;
+    if (ctx)
+        ctx->error = (weft_error)WEFT_ERROR_INIT;
 }
 
 weft_status weft_print_error(const weft_context *ctx, FILE *out)
 {
-    if (!ctx)
-        fputs("there is no context\n", out);
-    else if (ctx->error.status != WEFT_OK)
+    if (out && weft_error_status(ctx) != WEFT_OK)
         wf_print_quoted_lines(weft_error_text(ctx), out);
-    return ctx ? ctx->error.status : WEFT_ERR_INVALID;
+    return weft_error_status(ctx);
 }
 
 void weft_print_shape(const weft_tensor *t, FILE *out)
 {
     char text[160];
-    if (t && wf_tensor_check(t, "print_shape", true))
+    if (t && out && wf_tensor_check(t, "print_shape", true))
         fprintf(out, "%s\n", weft_shape_format(t->type.shape, text, sizeof text));
 }
 
@@ -205,8 +210,10 @@ void weft_discard(weft_context *ctx)
 
 weft_status weft_info(weft_context *ctx, FILE *out)
 {
-    if (!ctx || !out)
+    if (!ctx)
         return WEFT_ERR_INVALID;
+    if (!out)
+        return wf_fail(ctx, WEFT_ERR_INVALID, "info: there is no file to write to");
     wf_c_locale locale;
     WF_TRY(wf_wisdom_load(ctx));
     if (!wf_c_locale_begin(&locale))

@@ -355,6 +355,9 @@ weft_status weft_safetensors_open(const char *path, weft_safetensors **file, wef
     void *map = NULL;
     size_t size = 0;
     weft_safetensors *f = NULL;
+    if (!path || !file)
+        return wf_error_set(err, WEFT_ERR_INVALID, "safetensors: there is no %s",
+                            path ? "place for the result" : "path");
     WF_TRY(map_file(path, &map, &size, err));
     weft_status status = wf_safetensors_parse(path, map, size, &f, err);
     if (status != WEFT_OK) {
@@ -385,16 +388,18 @@ void weft_safetensors_close(weft_safetensors *f)
 
 int64_t weft_safetensors_count(const weft_safetensors *f)
 {
-    return f->n;
+    return f ? f->n : 0;
 }
 
 const weft_safetensors_entry *weft_safetensors_at(const weft_safetensors *f, int64_t index)
 {
-    return index >= 0 && index < f->n ? &f->entries[index] : NULL;
+    return f && index >= 0 && index < f->n ? &f->entries[index] : NULL;
 }
 
 const weft_safetensors_entry *weft_safetensors_find(const weft_safetensors *f, const char *name)
 {
+    if (!f || !name)
+        return NULL;
     weft_safetensors_entry wanted = {.name = name};
     const weft_safetensors_entry *key = &wanted;
     const weft_safetensors_entry *const *hit =
@@ -404,17 +409,17 @@ const weft_safetensors_entry *weft_safetensors_find(const weft_safetensors *f, c
 
 int64_t weft_safetensors_meta_count(const weft_safetensors *f)
 {
-    return f->n_meta;
+    return f ? f->n_meta : 0;
 }
 
 const weft_safetensors_meta *weft_safetensors_meta_at(const weft_safetensors *f, int64_t index)
 {
-    return index >= 0 && index < f->n_meta ? &f->meta[index] : NULL;
+    return f && index >= 0 && index < f->n_meta ? &f->meta[index] : NULL;
 }
 
 const char *weft_safetensors_meta_find(const weft_safetensors *f, const char *key)
 {
-    for (int64_t i = 0; i < f->n_meta; i++)
+    for (int64_t i = 0; f && key && i < f->n_meta; i++)
         if (strcmp(f->meta[i].key, key) == 0)
             return f->meta[i].value;
     return NULL;

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "engine/context/context.h"
+#include "engine/context/stack.h"
 #include "engine/graph/ops/internal.h"
 #include "engine/memory/alloc.h"
 #include "weft/autograd.h"
@@ -140,6 +141,10 @@ done:
  * to one that is there already waits for the commit phase. */
 static weft_status store(weft_context *ctx, weft_tensor *leaf, weft_tensor *grad)
 {
+    if (leaf->type.dtype != grad->type.dtype)
+        return wf_fail(ctx, WEFT_ERR_STATE,
+                       "backward: a tensor became %s after recorded work had read it as %s",
+                       weft_dtype_name(leaf->type.dtype), weft_dtype_name(grad->type.dtype));
     if (leaf->hooks)
         WF_TRY(wf_grad_hooks_run(ctx, leaf, &grad));
     if (!leaf->grad) {
@@ -233,6 +238,7 @@ weft_status weft_backward_with(weft_tensor *loss, weft_tensor *seed, bool retain
     if (g->in_backward)
         return wf_fail(ctx, WEFT_ERR_STATE, "backward: a hook cannot begin another backward pass");
     WF_TRY(wf_may_end_step(ctx, "backward")); /* it does when it fails */
+    WF_TRY(wf_stack_check("backward", &ctx->error));
     if (loss->magic == WF_MAGIC_STORED && loss->requires_grad && !g->grad_off) {
         loss = weft_scale(loss, 1); /* a leaf's gradient is the seed: a node to walk from */
         if (!loss)
@@ -308,29 +314,33 @@ void weft_zero_grad(weft_tensor *t)
 
 bool weft_no_grad_begin(weft_context *ctx)
 {
-    bool was = ctx->graph.grad_off;
-    ctx->graph.grad_off = true;
+    bool was = ctx && ctx->graph.grad_off;
+    if (ctx)
+        ctx->graph.grad_off = true;
     return was;
 }
 
 void weft_no_grad_end(weft_context *ctx, bool was)
 {
-    ctx->graph.grad_off = was;
+    if (ctx)
+        ctx->graph.grad_off = was;
 }
 
 bool weft_grad_enabled(const weft_context *ctx)
 {
-    return !ctx->graph.grad_off;
+    return ctx && !ctx->graph.grad_off;
 }
 
 bool weft_anomaly_begin(weft_context *ctx)
 {
-    bool was = ctx->graph.anomaly;
-    ctx->graph.anomaly = true;
+    bool was = ctx && ctx->graph.anomaly;
+    if (ctx)
+        ctx->graph.anomaly = true;
     return was;
 }
 
 void weft_anomaly_end(weft_context *ctx, bool was)
 {
-    ctx->graph.anomaly = was;
+    if (ctx)
+        ctx->graph.anomaly = was;
 }

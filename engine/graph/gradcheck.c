@@ -24,6 +24,15 @@ static weft_tensor *call(check *c)
     return c->fn(c->user, c->inputs, c->n);
 }
 
+/* Of fn, which need not have said why. */
+static weft_status failed(const check *c)
+{
+    weft_status status = weft_error_status(c->ctx);
+    return status != WEFT_OK
+               ? status
+               : wf_fail(c->ctx, WEFT_ERR_INVALID, "gradcheck: the function gave no tensor");
+}
+
 /* fn's output, as seen from outside, weighted by the seed and summed in double. */
 static weft_status evaluate(check *c, double *value)
 {
@@ -31,7 +40,7 @@ static weft_status evaluate(check *c, double *value)
     weft_tensor *out = weft_keep(call(c));
     weft_no_grad_end(c->ctx, was);
     if (!out)
-        return weft_error_status(c->ctx);
+        return failed(c);
     weft_status status = weft_sync(c->ctx);
     if (status == WEFT_OK) {
         const double *y = out->block.data, *s = c->seed->block.data;
@@ -49,8 +58,8 @@ static weft_status evaluate(check *c, double *value)
 static weft_status make_seed(check *c)
 {
     weft_tensor *out = call(c);
-    if (!out)
-        return weft_error_status(c->ctx);
+    if (!out || !wf_tensor_check(out, "gradcheck", false))
+        return failed(c);
     if (out->type.dtype != WEFT_F64)
         return wf_fail(c->ctx, WEFT_ERR_DTYPE, "gradcheck: the function's output is %s, not f64",
                        weft_dtype_name(out->type.dtype));
@@ -70,7 +79,7 @@ static weft_status gradients(check *c)
         weft_zero_grad(c->inputs[i]);
     weft_tensor *out = call(c);
     if (!out)
-        return weft_error_status(c->ctx);
+        return failed(c);
     WF_TRY(weft_backward_with(out, c->seed, false));
     return weft_sync(c->ctx);
 }
@@ -136,6 +145,15 @@ weft_status weft_gradcheck(weft_context *ctx, weft_gradcheck_fn fn, void *user,
         return WEFT_ERR_INVALID;
     WF_TRY(wf_may_end_step(ctx, "gradcheck"));
     weft_gradcheck_opts o = opts ? *opts : (weft_gradcheck_opts){0};
+    if (!fn || n < 0 || (n > 0 && !inputs))
+        return wf_fail(ctx, WEFT_ERR_INVALID, "gradcheck: %s",
+                       fn ? "there are no inputs" : "there is no function");
+    if (!isfinite(o.eps) || !isfinite(o.atol) || !isfinite(o.rtol))
+        return wf_fail(ctx, WEFT_ERR_INVALID, "gradcheck: eps %g, atol %g, rtol %g", o.eps, o.atol,
+                       o.rtol);
+    for (int i = 0; i < n; i++)
+        if (inputs[i] && !weft_tensor_is_stored(inputs[i]))
+            return wf_fail(ctx, WEFT_ERR_INVALID, "gradcheck: input %d is not a stored tensor", i);
     o.eps = o.eps > 0 ? o.eps : 1e-6;
     o.atol = o.atol > 0 ? o.atol : 1e-5;
     o.rtol = o.rtol > 0 ? o.rtol : 1e-3;

@@ -103,6 +103,8 @@ int wf_graph_value(weft_context *ctx, weft_tensor *t)
         return t->pending;
     if (t->leaf >= 0)
         return t->leaf;
+    if (wf_tensor_check_given(ctx, t, "a recorded op's input") != WEFT_OK)
+        return -1;
     if (!wf_grow(&g->values, &g->cap_values, g->n_values, 1, sizeof *g->values)) {
         wf_nomem(&ctx->error, sizeof *g->values, "the graph");
         return -1;

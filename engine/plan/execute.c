@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "engine/context/c_locale.h"
+#include "engine/context/stack.h"
 #include "engine/memory/alloc.h"
 #include "engine/run/run.h"
 
@@ -150,6 +151,7 @@ static bool to_check(const wf_graph *g, const wf_request *r)
 
 static weft_status run_request(weft_context *ctx, wf_request *r)
 {
+    WF_TRY(wf_stack_check("a run", &ctx->error));
     unsigned off = ctx->options.passes_off;
     bool check = to_check(&ctx->graph, r);
     if (check || ctx->options.executor == WEFT_EXECUTOR_INTERPRETER)
@@ -172,6 +174,8 @@ static void settle_assignments(weft_context *ctx, const wf_request *r, weft_stat
             continue;
         a->value = -1;
         a->stored->leaf = a->stored->pending = -1;
+        if (status == WEFT_OK)
+            a->stored->awaited = false;
         if (status == WEFT_OK || !a->state)
             a->stored->version++;
     }
@@ -349,8 +353,11 @@ weft_status wf_plan_of_recorded(weft_context *ctx, wf_plan **plan)
 
 weft_status weft_explain(weft_context *ctx, FILE *out)
 {
-    if (!ctx || !out)
+    if (!ctx)
         return WEFT_ERR_INVALID;
+    if (!out || ctx->closed)
+        return wf_fail(ctx, out ? WEFT_ERR_STATE : WEFT_ERR_INVALID, "explain: %s",
+                       out ? "the context was destroyed" : "there is no file to write to");
     wf_plan *plan = NULL;
     weft_status status = wf_plan_of_recorded(ctx, &plan);
     wf_c_locale locale;

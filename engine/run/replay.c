@@ -167,6 +167,6 @@ weft_status wf_replay_run(weft_context *ctx, const wf_plan *plan, const wf_reque
         break;
     }
     if (status == WEFT_OK && atomic_load(&run.failed))
-        status = wf_fail(ctx, run.status, "%s", run.text);
+        status = wf_error_set(&ctx->error, run.status, "%s", run.text);
     return status;
 }

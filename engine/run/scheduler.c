@@ -8,7 +8,6 @@
  * has become ready, and goes there. Whoever ends a unit's last tile lowers its successors'
  * counters. Idle workers spin for a while, then sleep; with more workers than cores nobody spins.
  */
-#include <omp.h>
 #include <pthread.h>
 #include <immintrin.h>
 #include <string.h>
@@ -34,6 +33,7 @@ typedef struct unit_state {
 struct wf_scheduler {
     weft_context *ctx;
     bool spin;
+    bool stacks_checked; /* of the threads: once, since OpenMP keeps them */
     /* grown to the largest plan */
     char *segments_mem, *units_mem;
     int cap_segments, cap_units, cap_words;
@@ -326,19 +326,21 @@ static void start(wf_scheduler *s, int workers)
             make_ready(s, u);
 }
 
+static void start_and_work(void *user, int worker, int workers)
+{
+    wf_scheduler *s = user;
+#pragma omp single
+    start(s, workers);
+    work(s, worker);
+}
+
 weft_status wf_scheduler_run(wf_scheduler *s, wf_run *run)
 {
     s->run = run;
     WF_TRY(reserve(s, run->plan));
-    int caller_threads = omp_get_max_threads();
-#pragma omp parallel num_threads(s->ctx->threads) default(none) shared(s)
-    {
-        /* oneDNN and other OpenMP code inside a tile must find a team of one. */
-        omp_set_num_threads(1);
-#pragma omp single
-        start(s, omp_get_num_threads());
-        work(s, omp_get_thread_num());
-    }
-    omp_set_num_threads(caller_threads);
+    if (!s->stacks_checked)
+        WF_TRY(wf_workers_check_stacks(s->ctx->threads, &s->ctx->error));
+    s->stacks_checked = true;
+    wf_team_run(s->ctx->threads, start_and_work, s);
     return WEFT_OK;
 }

@@ -48,6 +48,8 @@ bool weft_shape_equal(weft_shape a, weft_shape b)
 
 char *weft_shape_format(weft_shape shape, char *text, size_t size)
 {
+    if (!text || size == 0)
+        return text;
     size_t used = (size_t)snprintf(text, size, "[");
     for (int i = 0; i < shape.rank && i < WEFT_MAX_RANK && used < size; i++)
         used += (size_t)snprintf(text + used, size - used, "%s%lld", i ? ", " : "",

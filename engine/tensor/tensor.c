@@ -9,6 +9,8 @@
 static weft_status check_creation(weft_context *ctx, weft_dtype dtype, weft_shape shape)
 {
     char text[128];
+    if (ctx->closed)
+        return wf_fail(ctx, WEFT_ERR_STATE, "tensor: the context was destroyed");
     if (!weft_dtype_size(dtype))
         return wf_fail(ctx, WEFT_ERR_DTYPE, "tensor: %d is not an element type", (int)dtype);
     if (shape.rank < 0 || shape.rank > WEFT_MAX_RANK)
@@ -58,6 +60,10 @@ weft_tensor *weft_tensor_create(weft_context *ctx, weft_dtype dtype, weft_shape 
 weft_tensor *weft_tensor_from(weft_context *ctx, weft_dtype dtype, weft_shape shape,
                               const void *data)
 {
+    if (ctx && !data) {
+        wf_fail(ctx, WEFT_ERR_INVALID, "tensor_from: there is no data");
+        return NULL;
+    }
     weft_tensor *t = weft_tensor_create(ctx, dtype, shape);
     if (t)
         memcpy(t->block.data, data, wf_type_bytes(t->type));
@@ -180,9 +186,19 @@ bool weft_tensor_is_stored(const weft_tensor *t)
     return t && t->magic == WF_MAGIC_STORED;
 }
 
-/* Makes a stored tensor's memory up to date. */
-static weft_status settle(weft_context *ctx, weft_tensor *t)
+weft_status wf_tensor_check_given(weft_context *ctx, const weft_tensor *t, const char *what)
 {
+    if (!t->awaited || (t->gen == ctx->graph.gen && t->pending >= 0))
+        return WEFT_OK;
+    return wf_fail(ctx, WEFT_ERR_STATE,
+                   "%s: there is no value: the step that it was kept of failed or was discarded",
+                   what);
+}
+
+/* Makes a stored tensor's memory up to date. */
+static weft_status settle(weft_context *ctx, weft_tensor *t, const char *what)
+{
+    WF_TRY(wf_tensor_check_given(ctx, t, what));
     if (t->gen == ctx->graph.gen && t->pending >= 0)
         return wf_execute_assigned(ctx, t);
     return WEFT_OK;
@@ -229,13 +245,23 @@ weft_status weft_read(weft_tensor *t, void *data, size_t bytes)
     if (t->magic == WF_MAGIC_RECORDED && (t->gen != ctx->graph.gen))
         t = t->kept;
     if (t->magic == WF_MAGIC_STORED) {
-        WF_TRY(settle(ctx, t));
+        WF_TRY(settle(ctx, t, "read"));
         memcpy(data, t->block.data, bytes);
         return WEFT_OK;
     }
     WF_TRY(wf_execute_value(ctx, t->value));
     read_value(&ctx->graph.values[t->value], data);
     return WEFT_OK;
+}
+
+void wf_tensor_set_content(weft_tensor *t, weft_dtype dtype, wf_block *block)
+{
+    wf_memory_free(&t->block);
+    t->block = *block;
+    *block = (wf_block)WF_BLOCK_INIT;
+    t->type.dtype = dtype;
+    t->version++;
+    t->leaf = -1;
 }
 
 weft_status weft_write(weft_tensor *t, const void *data, size_t bytes)
@@ -252,6 +278,7 @@ weft_status weft_write(weft_tensor *t, const void *data, size_t bytes)
     memcpy(t->block.data, data, bytes);
     t->version++;
     t->leaf = -1;
+    t->awaited = false;
     return WEFT_OK;
 }
 
@@ -318,6 +345,8 @@ weft_tensor *weft_keep(weft_tensor *t)
         weft_tensor_unref(kept);
         return NULL;
     }
+    if (kept)
+        kept->awaited = true;
     return kept;
 }
 

@@ -32,6 +32,7 @@ struct weft_tensor {
     atomic_int refs;
     wf_block block;
     uint64_t version;  /* counts the writes */
+    bool awaited;      /* weft_keep made it, and no step has given its value yet */
     weft_tensor *grad; /* owned; allocated with the first gradient, kept when zeroed */
     bool grad_present; /* ... and then absent all the same */
     bool is_grad;      /* is itself some tensor's gradient: its owner frees it */
@@ -49,6 +50,13 @@ static inline size_t wf_type_bytes(wf_type type)
 {
     return (size_t)weft_shape_count(type.shape) * weft_dtype_size(type.dtype);
 }
+
+/* WEFT_ERR_STATE where the stored tensor t's value was kept of a step that failed or was discarded. */
+weft_status wf_tensor_check_given(weft_context *ctx, const weft_tensor *t, const char *what);
+
+/* A stored tensor of another type and content from now on; takes over the block, which has the bytes
+ * that the type and t's shape need. What read t has been run. */
+void wf_tensor_set_content(weft_tensor *t, weft_dtype dtype, wf_block *block);
 
 /* The ring of recorded handles. */
 typedef struct wf_ring {

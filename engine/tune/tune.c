@@ -196,6 +196,8 @@ weft_status weft_tune(weft_context *ctx, const weft_tune_opts *opts, weft_tune_r
         t.opts.seconds = SECONDS;
     weft_status status = wf_wisdom_load(ctx);
     if (status == WEFT_OK)
+        status = wf_workers_check_stacks(ctx->threads, &ctx->error);
+    if (status == WEFT_OK)
         status = collect(&t);
     t.result.problems = t.n;
     for (int i = 0; i < t.n && status == WEFT_OK; i++)

@@ -141,8 +141,10 @@ weft_status wf_wisdom_load(weft_context *ctx)
 
 weft_status weft_wisdom_get_info(weft_context *ctx, weft_wisdom_info *info)
 {
-    if (!ctx || !info)
+    if (!ctx)
         return WEFT_ERR_INVALID;
+    if (!info)
+        return wf_fail(ctx, WEFT_ERR_INVALID, "wisdom: there is no place for the result");
     WF_TRY(wf_wisdom_load(ctx));
     wf_wisdom *w = &ctx->wisdom;
     *info = (weft_wisdom_info){

@@ -1,6 +1,15 @@
 /* The context: threads, memory, the graph being recorded, the first error.
  *
- * One thread at a time may use a context and the tensors that belong to it. */
+ * One thread at a time may use a context and the tensors that belong to it.
+ *
+ * Stacks: a thread that calls Weft needs 128 KiB of stack below it, and OpenMP's threads (OMP_STACKSIZE)
+ * a little more than 64 KiB each; the defaults of Linux, 8 MiB, are plenty. Creating a context, recording, backward
+ * passes and runs check it and fail with WEFT_ERR_STATE where there is less; a stack that the program
+ * made itself, such as a coroutine's, is not seen.
+ *
+ * fork: a child may go on with the contexts that it inherited, and may create others; what it runs,
+ * it runs on threads of its own, and gets the same bits. No other thread may be inside a call on the
+ * context at that moment. A loader that has threads (weft/data.h) cannot be used in the child. */
 #ifndef WEFT_CONTEXT_H
 #define WEFT_CONTEXT_H
 

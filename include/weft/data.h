@@ -103,7 +103,8 @@ weft_status weft_dataset_check_training(const weft_dataset *train, const weft_da
                                         weft_note_fn note, void *user, weft_error *err);
 
 /* ---- loader ----------------------------------------------------------------------------------
- * Used by one thread at a time. */
+ * Used by one thread at a time. A loader with threads works only in the process that created it: in
+ * a child made by fork it is refused (WEFT_ERR_STATE), and can only be destroyed. */
 
 typedef struct weft_loader weft_loader;
 

@@ -111,7 +111,8 @@ weft_module *weft_module_clone(weft_module *m);
  * weft_tensor_ref(t) to keep one, or to share a tensor between modules. A name is not empty, has
  * no '.', and no part of another kind bears it; registering the same kind of part again replaces
  * it. `field` (may be NULL) is the member of the embedding struct that always holds the part, also
- * after it is replaced or the module is cloned; it must live as long as the module. A NULL value
+ * after it is replaced or the module is cloned; it must live as long as the module. Registered again with
+ * another field, a part moves there, and the old field becomes NULL; one field cannot hold two parts. A NULL value
  * keeps the name with nothing in it. But while the context holds an error a NULL value is taken
  * for what failed, and the call fails too: so a constructor may check only at its end, with
  * weft_module_ok(). On failure the field is left alone. */
@@ -204,8 +205,10 @@ weft_status weft_module_requires_grad(weft_module *m, bool requires_grad);
  * move on in training mode. */
 weft_status weft_module_freeze(weft_module *m, const char *pattern, int *n);
 void weft_module_zero_grad(weft_module *m); /* gradients become absent */
-/* Floating-point parameters and buffers become `dtype` (f32 or f64);
- * their gradients are dropped. */
+/* Floating-point parameters and buffers become `dtype` (f32 or f64), and so do their gradients. They
+ * stay the same tensors: whoever holds one, such as an optimizer, whose state follows at its next
+ * step, goes on with it. Recorded work that reads them is run first. On failure nothing has
+ * changed. */
 weft_status weft_module_to(weft_module *m, weft_dtype dtype);
 
 /* ---- calling --------------------------------------------------------------------------------- */

@@ -94,7 +94,8 @@ double weft_item(weft_tensor *t);
 void *weft_tensor_data(weft_tensor *t);
 
 /* Keeps a recorded tensor's value past the step: returns a stored tensor, owned by the caller,
- * that receives the value when the step runs. */
+ * that receives the value when the step runs. Where the step fails or is discarded there is no value,
+ * and reading it is WEFT_ERR_STATE. */
 weft_tensor *weft_keep(weft_tensor *t);
 
 /* Leaf gradients. Only stored f32/f64 tensors may require a gradient. */

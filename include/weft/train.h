@@ -131,7 +131,11 @@ typedef struct weft_train_result {
 weft_tensor *weft_training_loss(weft_module *model, weft_tensor *images, weft_tensor *labels,
                                 const weft_cross_entropy_opts *opts, weft_tensor **logits);
 
-/* Trains `model`: each step is one plan of forward, weft_training_loss, backward,
+/* Each module keeps its own mode: one that was put in evaluation mode (weft_module_eval), such as a
+ * frozen BatchNorm, stays in it. A model that is in evaluation mode itself is trained with all its
+ * modules in training mode. Afterwards every module is in the mode that it was in before.
+ *
+ * Trains `model`: each step is one plan of forward, weft_training_loss, backward,
  * update and metrics; the train_loss that is reported is that loss, label
  * smoothing and auxiliary parts included.
  * A loss that is not finite ends it with WEFT_ERR_NUMERIC, which names epoch and step; the model
@@ -147,7 +151,7 @@ weft_status weft_train(weft_module *model, const weft_train_opts *opts, weft_tra
                        weft_error *err);
 
 /* ---- evaluation ------------------------------------------------------------------------------
- * In eval mode and without gradients; the model's mode is restored. Every figure is a function of
+ * In eval mode and without gradients; every module's own mode is restored. Every figure is a function of
  * the model's outputs, summed in double in the loader's order: neither threads nor how images are
  * cut into batches change a bit. (The outputs themselves may be rounded otherwise in batches of
  * another size, where another kernel is the fastest.) */

@@ -48,6 +48,12 @@ static weft_module **place(weft_module *m, int index)
 static weft_module *create(weft_context *ctx, const weft_module_class *cls, int n,
                            weft_module *const *modules)
 {
+    if (n < 0 || (n > 0 && modules == NULL)) {
+        if (ctx != NULL)
+            wf_fail(ctx, WEFT_ERR_INVALID, "%s of %d modules: %s", cls->name, n,
+                    n < 0 ? "there cannot be so many" : "the array is NULL");
+        return NULL;
+    }
     weft_module *m = weft_module_create(ctx, cls);
     weft_status status = m != NULL ? WEFT_OK : WEFT_ERR_NOMEM;
     for (int i = 0; i < n; i++) {

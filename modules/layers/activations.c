@@ -1,5 +1,6 @@
 /* Activation modules: ReLU6, SiLU, Hardsigmoid, Hardswish, Sigmoid, Tanh, LeakyReLU, GELU.
  * Threading rule: the context's. */
+#include <math.h>
 #include <stdio.h>
 
 #include "modules/internal.h"
@@ -71,6 +72,10 @@ static const weft_module_class leaky_relu_class = {.name = "LeakyReLU",
 
 weft_module *weft_leaky_relu_create(weft_context *ctx, double negative_slope)
 {
+    if (ctx != NULL && !isfinite(negative_slope)) {
+        wf_fail(ctx, WEFT_ERR_INVALID, "LeakyReLU: the slope is %g", negative_slope);
+        return NULL;
+    }
     leaky_relu *self = weft_module_create(ctx, &leaky_relu_class);
     if (self == NULL)
         return NULL;

@@ -1,4 +1,5 @@
 /* BatchNorm2d. Threading rule: the context's. */
+#include <math.h>
 #include <stdio.h>
 
 #include "modules/internal.h"
@@ -57,7 +58,7 @@ weft_module *weft_batch_norm2d_create(weft_context *ctx, int channels,
         return NULL;
     weft_batch_norm2d_opts none = {0};
     opts = opts != NULL ? opts : &none;
-    if (channels < 1 || opts->eps < 0 || opts->momentum > 1) {
+    if (channels < 1 || !(opts->eps >= 0 && isfinite(opts->eps)) || !(opts->momentum <= 1)) {
         wf_fail(ctx, WEFT_ERR_INVALID, "BatchNorm2d(%d, eps=%g, momentum=%g): out of range",
                 channels, opts->eps, opts->momentum);
         return NULL;

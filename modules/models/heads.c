@@ -28,8 +28,7 @@ static const char *auxiliary(const char *optional, const char *path, size_t *len
 weft_status weft_model_heads(weft_module *m, const char *name, weft_module_list *heads)
 {
     const weft_model_info *info = weft_model_find(name);
-    if (wf_module_check(m, NULL, "weft_model_heads") != WEFT_OK || heads == NULL)
-        return WEFT_ERR_STATE;
+    WF_TRY(wf_module_check_with(m, heads, "weft_model_heads"));
     if (info == NULL)
         return wf_fail(m->ctx, WEFT_ERR_NOT_FOUND, "unknown model '%s'", name != NULL ? name : "");
     weft_module_list all = WEFT_MODULE_LIST_INIT;

@@ -22,7 +22,8 @@ enum { MODELS = sizeof(infos) / sizeof(infos[0]) };
 
 const weft_model_info *weft_models(int *n)
 {
-    *n = MODELS;
+    if (n != NULL)
+        *n = MODELS;
     return infos;
 }
 

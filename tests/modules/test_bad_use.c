@@ -1,5 +1,7 @@
 /* Wrong use of modules and tensors is an error that says so, and never undefined: everything here
  * also runs under the address sanitizer. */
+#include <math.h>
+
 #include "tests/modules/fixture.h"
 
 /* ---- modules after their last unref ---- */
@@ -312,6 +314,131 @@ static void a_class_without_a_name_or_a_size_or_with_two_forwards_is_refused(voi
     }
 }
 
+/* ---- values that never came ---- */
+
+static void a_kept_value_of_a_discarded_step_cannot_be_read(void **state)
+{
+    weft_tensor *x = tensor(3);
+    weft_tensor *kept = weft_keep(weft_scale(x, 2));
+    float data[2];
+    weft_discard(ctx);
+    assert_int_equal(weft_read(kept, data, sizeof(data)), WEFT_ERR_STATE);
+    assert_error(WEFT_ERR_STATE, "read: there is no value: the step that it was kept of failed or");
+    assert_null(weft_relu(kept));
+    assert_error(WEFT_ERR_STATE, "there is no value");
+    weft_discard(ctx);
+    weft_tensor *one = weft_keep(weft_sum(x, 0, false));
+    weft_discard(ctx);
+    assert_true(weft_item(one) != weft_item(one)); /* NaN */
+    assert_error(WEFT_ERR_STATE, "there is no value");
+    /* A value that is given is there. */
+    assert_int_equal(weft_write(kept, (float[]){1, 2}, sizeof(data)), WEFT_OK);
+    assert_int_equal(weft_read(kept, data, sizeof(data)), WEFT_OK);
+    weft_tensor_unref(kept);
+    kept = weft_keep(weft_scale(x, 2));
+    assert_int_equal(weft_read(kept, data, sizeof(data)), WEFT_OK); /* in the middle of a step */
+    assert_true(data[0] == 6);
+    assert_int_equal(weft_sync(ctx), WEFT_OK);
+    assert_int_equal(weft_read(kept, data, sizeof(data)), WEFT_OK);
+    assert_no_error();
+    weft_tensor_unref(kept);
+    weft_tensor_unref(one);
+    weft_tensor_unref(x);
+}
+
+static void a_kept_value_of_a_step_that_failed_cannot_be_read(void **state)
+{
+    weft_tensor *x = tensor(3), *bad = tensor(1);
+    weft_write(bad, (float[]){1, INFINITY}, 8);
+    weft_tensor *kept = weft_keep(weft_scale(x, 2)), *checked = weft_keep(weft_check_finite(bad));
+    float data[2];
+    assert_int_equal(weft_sync(ctx), WEFT_ERR_NUMERIC);
+    weft_error_clear(ctx);
+    assert_int_equal(weft_read(kept, data, sizeof(data)), WEFT_ERR_STATE);
+    assert_error(WEFT_ERR_STATE, "there is no value");
+    weft_tensor_unref(kept);
+    weft_tensor_unref(checked);
+    weft_tensor_unref(x);
+    weft_tensor_unref(bad);
+}
+
+static void what_outlives_its_context_makes_nothing_more(void **state)
+{
+    weft_context *other;
+    assert_int_equal(weft_context_create(&other, &(weft_options){.threads = 1}, NULL), WEFT_OK);
+    weft_module *m = weft_linear_create(other, 2, 2, NULL);
+    weft_optimizer *sgd = weft_sgd_create(other, m, NULL);
+    weft_tensor *x = weft_tensor_create(other, WEFT_F32, WEFT_SHAPE(1, 2));
+    weft_context_destroy(other); /* its memory lives as long as they do */
+#define REFUSED(call)                                                                              \
+    do {                                                                                           \
+        if (call)                                                                                  \
+            fail_msg("%s succeeded", #call);                                                       \
+        assert_int_equal(weft_error_status(other), WEFT_ERR_STATE);                                \
+        assert_non_null(strstr(weft_error_text(other), "context was destroyed"));                  \
+        weft_error_clear(other);                                                                   \
+    } while (0)
+    REFUSED(weft_optimizer_step(sgd) == WEFT_OK);
+    REFUSED(weft_optimizer_record(sgd) == WEFT_OK);
+    REFUSED(weft_sync(other) == WEFT_OK);
+    REFUSED(weft_explain(other, stdout) == WEFT_OK);
+    REFUSED(weft_tune(other, NULL, NULL) == WEFT_OK);
+    REFUSED(weft_tensor_create(other, WEFT_F32, WEFT_SHAPE(1)) != NULL);
+    REFUSED(weft_relu_create(other) != NULL);
+    REFUSED(weft_sgd_create(other, m, NULL) != NULL);
+    REFUSED(weft_call(m, x) != NULL);
+#undef REFUSED
+    weft_discard(other);
+    weft_context_destroy(other);
+    weft_tensor_unref(x);
+    weft_optimizer_destroy(sgd);
+    weft_module_unref(m);
+}
+
+/* ---- errors of values name the op and the module ---- */
+
+static weft_tensor *check_forward(weft_module *m, weft_tensor *x)
+{
+    return weft_check_finite(x);
+}
+static const weft_module_class check_class = {
+    .name = "Check", .size = sizeof(weft_module), .forward = check_forward};
+
+static weft_tensor *loss_forward(weft_module *m, weft_tensor *x)
+{
+    int64_t labels[2] = {0, 2};
+    weft_tensor *y = weft_tensor_from(ctx, WEFT_I64, WEFT_SHAPE(2), labels);
+    weft_tensor *loss = weft_cross_entropy(x, y, NULL);
+    weft_tensor_unref(y);
+    return loss;
+}
+static const weft_module_class loss_class = {
+    .name = "Loss", .size = sizeof(weft_module), .forward = loss_forward};
+
+static void a_value_that_is_refused_is_refused_by_op_and_module(void **state)
+{
+    weft_module *net = bare(), *inner = bare();
+    weft_module *check = weft_module_create(ctx, &check_class);
+    weft_module *loss = weft_module_create(ctx, &loss_class);
+    weft_register_module(net, "inner", NULL, inner);
+    weft_register_module(inner, "check", NULL, check);
+    weft_register_module(inner, "loss", NULL, loss);
+    weft_module *path = WEFT_SEQUENTIAL(ctx, weft_module_ref(check), weft_module_ref(loss));
+    weft_tensor *x = weft_tensor_full(ctx, WEFT_F32, WEFT_SHAPE(2, 2), 1);
+    weft_tensor *kept = weft_keep(weft_call(path, x));
+    assert_int_equal(weft_sync(ctx), WEFT_ERR_INVALID);
+    assert_error(WEFT_ERR_INVALID, "loss: cross_entropy: label 2 at row 1 is outside [0, 2)");
+    weft_tensor_unref(kept);
+    weft_write(x, (float[]){1, 2, NAN, 1}, 16);
+    kept = weft_keep(weft_call(check, x));
+    assert_int_equal(weft_sync(ctx), WEFT_ERR_NUMERIC);
+    assert_error(WEFT_ERR_NUMERIC, "check: check_finite: a value is NaN");
+    weft_tensor_unref(kept);
+    weft_tensor_unref(x);
+    weft_module_unref(path);
+    weft_module_unref(net);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -329,6 +456,10 @@ int main(void)
         TEST(a_forward_of_one_tensor_refuses_two_and_none),
         TEST(a_forward_with_an_impossible_count_of_outputs_is_an_error),
         TEST(a_class_without_a_name_or_a_size_or_with_two_forwards_is_refused),
+        TEST(a_kept_value_of_a_discarded_step_cannot_be_read),
+        TEST(a_kept_value_of_a_step_that_failed_cannot_be_read),
+        TEST(what_outlives_its_context_makes_nothing_more),
+        TEST(a_value_that_is_refused_is_refused_by_op_and_module),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -202,7 +202,7 @@ static void lookup_of_what_is_missing_names_the_path(void **state)
         {'m', "left.w.x", "no module 'left.w' (in 'left.w.x'): it is not a module"},
         {'m', "middle", "no module 'middle'"},
         {'p', "", "no parameter ''"},
-        {'m', "left..deep", "no such part"},
+        {'m', "left..deep", "is empty"},
     };
     weft_module *root = tree();
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
@@ -215,6 +215,66 @@ static void lookup_of_what_is_missing_names_the_path(void **state)
         assert_error(WEFT_ERR_NOT_FOUND, cases[i].message);
     }
     weft_module_unref(root);
+}
+
+static void paths_with_an_empty_name_name_nothing(void **state)
+{
+    weft_module *root = tree();
+    static const char *const bad[] = {".",          "..", "left.", ".left",  "left..deep",
+                                      "left.deep.", "w.", ".w",    "left..w"};
+    for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+        assert_null(weft_get_module(root, bad[i]));
+        assert_error(WEFT_ERR_NOT_FOUND, "a name in the path '");
+        assert_null(weft_get_parameter(root, bad[i]));
+        assert_error(WEFT_ERR_NOT_FOUND, "a name in the path '");
+        assert_null(weft_get_buffer(root, bad[i]));
+        assert_error(WEFT_ERR_NOT_FOUND, "a name in the path '");
+    }
+    assert_ptr_equal(weft_get_module(root, ""), root);
+    assert_null(weft_get_parameter(root, ""));
+    assert_error(WEFT_ERR_NOT_FOUND, "there is no such part");
+    weft_module_unref(root);
+}
+
+typedef struct fields {
+    weft_module base;
+    weft_tensor *first, *second;
+    weft_module *child, *other;
+} fields;
+static const weft_module_class fields_class = {.name = "Fields", .size = sizeof(fields)};
+
+static void a_name_registered_again_with_another_field_leaves_none_dangling(void **state)
+{
+    fields *m = weft_module_create(ctx, &fields_class);
+    weft_tensor *new = tensor(2);
+    weft_module *child = bare();
+    weft_register_parameter(&m->base, "p", &m->first, tensor(1));
+    weft_register_parameter(&m->base, "p", &m->second, new);
+    assert_null(m->first);
+    assert_ptr_equal(m->second, new);
+    weft_register_module(&m->base, "c", &m->child, bare());
+    weft_register_module(&m->base, "c", &m->other, child);
+    assert_null(m->child);
+    assert_ptr_equal(m->other, child);
+    weft_register_parameter(&m->base, "p", NULL, tensor(3)); /* the field stays */
+    assert_ptr_equal(m->second, weft_get_parameter(&m->base, "p"));
+    assert_no_error();
+    weft_module_unref(&m->base);
+}
+
+static void a_field_holds_one_part_only(void **state)
+{
+    fields *m = weft_module_create(ctx, &fields_class);
+    weft_tensor *p = tensor(1);
+    weft_register_parameter(&m->base, "p", &m->first, p);
+    assert_int_equal(weft_register_buffer(&m->base, "b", &m->first, tensor(2), true),
+                     WEFT_ERR_INVALID);
+    assert_error(WEFT_ERR_INVALID, "the field given for buffer 'b' already holds 'p'");
+    assert_ptr_equal(m->first, p);
+    weft_register_module(&m->base, "c", &m->child, bare());
+    assert_int_equal(weft_register_module(&m->base, "d", &m->child, bare()), WEFT_ERR_INVALID);
+    assert_error(WEFT_ERR_INVALID, "the field given for module 'd' already holds 'c'");
+    weft_module_unref(&m->base);
 }
 
 int main(void)
@@ -232,6 +292,9 @@ int main(void)
         TEST(parts_of_another_context_are_refused),
         TEST(lookup_follows_dotted_paths),
         TEST(lookup_of_what_is_missing_names_the_path),
+        TEST(paths_with_an_empty_name_name_nothing),
+        TEST(a_name_registered_again_with_another_field_leaves_none_dangling),
+        TEST(a_field_holds_one_part_only),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

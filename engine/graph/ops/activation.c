@@ -2,6 +2,8 @@
  * kernels/eltwise/activation.def is an op and its backward op here.
  *
  * The gradient needs the input or the output, as the list says. */
+#include <math.h>
+
 #include "engine/graph/ops/common.h"
 #include "kernels/eltwise/activation.h"
 
@@ -197,6 +199,12 @@ weft_tensor *weft_relu6(weft_tensor *x)
 }
 weft_tensor *weft_leaky_relu(weft_tensor *x, double negative_slope)
 {
+    if (x && !isfinite(negative_slope)) {
+        weft_context *ctx = weft_tensor_context(x);
+        if (ctx)
+            wf_fail(ctx, WEFT_ERR_INVALID, "leaky_relu: the slope is %g", negative_slope);
+        return NULL;
+    }
     return record(&wf_op_leaky_relu, x, WF_ACT_leaky_relu, negative_slope);
 }
 weft_tensor *weft_abs(weft_tensor *x)

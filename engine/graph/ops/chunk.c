@@ -93,6 +93,8 @@ weft_status weft_chunk(weft_tensor *x, int n, int dim, weft_tensor **parts)
     if (!x)
         return WEFT_ERR_STATE; /* the context has the error */
     weft_context *ctx = weft_tensor_context(x);
+    if (ctx && !parts)
+        return wf_fail(ctx, WEFT_ERR_INVALID, "chunk: there is no place for the parts");
     const weft_shape shape = weft_tensor_shape(x);
     const int d = dim < 0 ? dim + shape.rank : dim;
     char text[WF_SHAPE_TEXT];

@@ -202,5 +202,5 @@ const wf_op wf_op_concat = {
 weft_tensor *weft_concat(weft_tensor *const *x, int n, int dim)
 {
     wf_concat_attrs a = {dim, 1};
-    return n > 0 ? wf_record(&wf_op_concat, &a, NULL, n, x, NULL) : NULL;
+    return x && n > 0 ? wf_record(&wf_op_concat, &a, NULL, n, x, NULL) : NULL;
 }
