@@ -191,6 +191,8 @@ static weft_status kaiming(weft_tensor *t, double a, weft_fan fan, weft_gain gai
                            double *std)
 {
     double in = 0, out = 0;
+    if (t != NULL && gain == WEFT_GAIN_LEAKY_RELU && !isfinite(a))
+        return wf_fail(weft_tensor_context(t), WEFT_ERR_INVALID, "%s: the slope is %g", what, a);
     WF_TRY(fans(t, what, &in, &out));
     double g = gain == WEFT_GAIN_RELU         ? sqrt(2.0)
                : gain == WEFT_GAIN_LEAKY_RELU ? sqrt(2.0 / (1.0 + a * a))

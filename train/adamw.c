@@ -1,4 +1,6 @@
 /* AdamW, as torch.optim.AdamW. Threading rule: the context's. */
+#include <math.h>
+
 #include "engine/context/error.h"
 #include "train/optimizer.h"
 
@@ -51,7 +53,7 @@ weft_optimizer *weft_adamw_create(weft_context *ctx, weft_module *m, const weft_
     a->eps = a->eps != 0 ? a->eps : 1e-8;
     a->weight_decay = a->weight_decay == 0 ? 0.01 : a->weight_decay < 0 ? 0 : a->weight_decay;
     if (!(a->lr > 0) || !(a->beta1 >= 0 && a->beta1 < 1) || !(a->beta2 >= 0 && a->beta2 < 1) ||
-        !(a->eps > 0)) {
+        !(a->eps > 0) || !isfinite(a->lr) || !isfinite(a->eps) || !isfinite(a->weight_decay)) {
         wf_fail(ctx, WEFT_ERR_INVALID, "AdamW: learning rate %g, betas %g and %g, eps %g", a->lr,
                 a->beta1, a->beta2, a->eps);
         return NULL;

@@ -1,4 +1,6 @@
 /* SGD with momentum, as torch.optim.SGD. Threading rule: the context's. */
+#include <math.h>
+
 #include "engine/context/error.h"
 #include "train/optimizer.h"
 
@@ -47,7 +49,8 @@ weft_optimizer *weft_sgd_create(weft_context *ctx, weft_module *m, const weft_sg
         like.opts.sgd = *opts;
     weft_sgd_opts *s = &like.opts.sgd;
     s->lr = s->lr != 0 ? s->lr : 0.001;
-    if (!(s->lr > 0) || !(s->momentum >= 0 && s->momentum < 1) || !(s->weight_decay >= 0)) {
+    if (!(s->lr > 0) || !(s->momentum >= 0 && s->momentum < 1) || !(s->weight_decay >= 0) ||
+        !isfinite(s->lr) || !isfinite(s->weight_decay) || !isfinite(s->dampening)) {
         wf_fail(ctx, WEFT_ERR_INVALID, "SGD: learning rate %g, momentum %g, weight decay %g", s->lr,
                 s->momentum, s->weight_decay);
         return NULL;

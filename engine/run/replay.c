@@ -49,20 +49,27 @@ size_t wf_replay_arena_bytes(const wf_replay *replay)
     return replay->arena.size;
 }
 
+/* "<module path>: <op>: " of a task's node; "" where a pass made it. Returns the length. */
+static size_t write_place(const wf_run *run, const wf_task *task, char *text, size_t size)
+{
+    int source = task && task->node >= 0 ? run->plan->nodes[task->node].source : -1;
+    if (source < 0)
+        return 0;
+    const wf_node *node = &run->ctx->graph.nodes[run->request->node[source]];
+    int n = snprintf(text, size, "%s%s%s: ", node->path, *node->path ? ": " : "", node->op->name);
+    return n > 0 && (size_t)n < size ? (size_t)n : 0;
+}
+
 weft_status wf_tile_fail(const wf_tile *t, weft_status status, const char *format, ...)
 {
     wf_run *run = t->run;
-    const wf_task *task = t->task;
-    int none = 0, at = 0;
+    int none = 0;
     if (!atomic_compare_exchange_strong(&run->failed, &none, 1))
         return status;
-    if (task && task->op)
-        at = snprintf(run->text, sizeof run->text, "%s%s%s: ", task->path ? task->path : "",
-                      task->path && *task->path ? ": " : "", task->op->name);
+    size_t n = write_place(run, t->task, run->text, sizeof run->text);
     va_list args;
     va_start(args, format);
-    if (at < (int)sizeof run->text)
-        wf_vsnprintf(run->text + at, sizeof run->text - (size_t)at, format, args);
+    wf_vsnprintf(run->text + n, sizeof run->text - n, format, args);
     va_end(args);
     run->status = status;
     atomic_store(&run->failed, 2);

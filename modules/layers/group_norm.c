@@ -1,4 +1,5 @@
 /* GroupNorm. Threading rule: the context's. */
+#include <math.h>
 #include <stdio.h>
 
 #include "modules/internal.h"
@@ -38,7 +39,8 @@ weft_module *weft_group_norm_create(weft_context *ctx, int groups, int channels,
         return NULL;
     weft_group_norm_opts none = {0};
     opts = opts != NULL ? opts : &none;
-    if (groups < 1 || channels < 1 || channels % groups != 0 || !(opts->eps >= 0)) {
+    if (groups < 1 || channels < 1 || channels % groups != 0 ||
+        !(opts->eps >= 0 && isfinite(opts->eps))) {
         wf_fail(ctx, WEFT_ERR_INVALID,
                 "GroupNorm(%d, %d, eps=%g): the channels must divide by the groups, eps not be "
                 "negative",

@@ -1,4 +1,6 @@
 /* weft_batch_norm: records batch normalisation; and what its ops share. See batch_norm.h. */
+#include <math.h>
+
 #include "engine/graph/ops/batch_norm.h"
 
 /* ---- what the ops share --------------------------------------------------------------------- */
@@ -121,7 +123,7 @@ static weft_status check(const bn_call *b, bool batch)
         (weft_tensor_dtype(b->tracked) != WEFT_I64 || weft_tensor_shape(b->tracked).rank != 0))
         return wf_fail(b->ctx, WEFT_ERR_INVALID,
                        "batch_norm: num_batches_tracked must be an i64 scalar");
-    if (!(b->opts.eps >= 0) || !(b->opts.momentum <= 1))
+    if (!(b->opts.eps >= 0 && isfinite(b->opts.eps)) || !(b->opts.momentum <= 1))
         return wf_fail(b->ctx, WEFT_ERR_INVALID,
                        "batch_norm: eps %g must not be negative, momentum %g not above 1",
                        b->opts.eps, b->opts.momentum);

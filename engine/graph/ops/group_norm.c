@@ -318,7 +318,7 @@ weft_tensor *weft_group_norm(weft_tensor *x, int groups, weft_tensor *gamma, wef
         return NULL;
     weft_context *ctx = weft_tensor_context(x);
     weft_shape shape = weft_tensor_shape(x);
-    if (!(eps >= 0) || shape.rank < 2) {
+    if (!(eps >= 0 && isfinite(eps)) || shape.rank < 2) {
         wf_fail(ctx, WEFT_ERR_INVALID,
                 "group_norm: eps %g, rank %d: eps must not be negative, "
                 "the rank at least 2",
