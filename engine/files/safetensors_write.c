@@ -127,15 +127,13 @@ weft_status weft_safetensors_write(const char *path, const weft_safetensors_entr
                                    int64_t n, const weft_safetensors_meta *meta, int64_t n_meta,
                                    weft_error *err)
 {
-    bool named = path != NULL;
-    for (int64_t i = 0; named && entries && i < n; i++)
-        named = entries[i].name && (entries[i].data || weft_shape_count(entries[i].shape) == 0);
-    for (int64_t i = 0; named && meta && i < n_meta; i++)
-        named = meta[i].key && meta[i].value;
-    if (!named || n < 0 || (n > 0 && !entries) || n_meta < 0 || (n_meta > 0 && !meta))
+    bool fit = path && n >= 0 && (entries || n == 0) && n_meta >= 0 && (meta || n_meta == 0);
+    for (int64_t i = 0; fit && i < n_meta; i++)
+        fit = meta[i].key && meta[i].value;
+    if (!fit)
         return wf_error_set(err, WEFT_ERR_INVALID,
-                            "%s: a file needs a path, entries with a name and data each, and "
-                            "metadata with a key and a value each",
+                            "%s: a file needs a path, its entries, and metadata with a key and a "
+                            "value each",
                             path ? path : "safetensors");
     wf_atomic_file *out = NULL;
     char *header = NULL;
