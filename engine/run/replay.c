@@ -49,14 +49,18 @@ size_t wf_replay_arena_bytes(const wf_replay *replay)
     return replay->arena.size;
 }
 
-/* "<module path>: <op>: " of a task's node; "" where a pass made it. Returns the length. */
+/* "<module path>: <op>: " of a task; "" where it belongs to no op. Several recordings may share the
+ * plan, so the path is that of the node as recorded this time. Returns the length. */
 static size_t write_place(const wf_run *run, const wf_task *task, char *text, size_t size)
 {
-    int source = task && task->node >= 0 ? run->plan->nodes[task->node].source : -1;
-    if (source < 0)
+    if (!task || !task->op)
         return 0;
-    const wf_node *node = &run->ctx->graph.nodes[run->request->node[source]];
-    int n = snprintf(text, size, "%s%s%s: ", node->path, *node->path ? ": " : "", node->op->name);
+    const int source = task->node >= 0 ? run->plan->nodes[task->node].source : -1;
+    const wf_node *node =
+        source >= 0 ? &run->ctx->graph.nodes[run->request->node[source]] : NULL;
+    const char *path = node ? node->path : task->path;
+    int n = snprintf(text, size, "%s%s%s: ", path, *path ? ": " : "",
+                     node ? node->op->name : task->op->name);
     return n > 0 && (size_t)n < size ? (size_t)n : 0;
 }
 
