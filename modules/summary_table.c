@@ -209,9 +209,10 @@ weft_status weft_module_summary_with(weft_module *m, weft_shape input,
     WF_TRY(wf_module_check_with(m, out, "weft_module_summary"));
     wf_summary s;
     wf_text text = {0};
-    table t = {.s = &s, .depth = opts != NULL && opts->depth > 0 ? opts->depth : 3};
-    if (opts != NULL && opts->depth < 0)
-        return wf_fail(m->ctx, WEFT_ERR_INVALID, "summary: depth %d is negative", opts->depth);
+    const weft_summary_opts usual = WEFT_SUMMARY_OPTS_INIT;
+    table t = {.s = &s, .depth = opts != NULL ? opts->depth : usual.depth};
+    if (t.depth < 0)
+        return wf_fail(m->ctx, WEFT_ERR_INVALID, "summary: depth %d is negative", t.depth);
     WF_TRY(wf_summary_make(&s, m, input));
     t.depth = t.depth < s.n ? t.depth : s.n; /* no tree is deeper */
     t.index = wf_zalloc_array((size_t)t.depth + 2, sizeof(*t.index));

@@ -43,21 +43,18 @@ weft_optimizer *weft_adamw_create(weft_context *ctx, weft_module *m, const weft_
 {
     if (ctx == NULL)
         return NULL;
-    weft_optimizer like = {0};
-    if (opts != NULL)
-        like.opts.adamw = *opts;
-    weft_adamw_opts *a = &like.opts.adamw;
-    a->lr = a->lr != 0 ? a->lr : 0.001;
-    a->beta1 = a->beta1 != 0 ? a->beta1 : 0.9;
-    a->beta2 = a->beta2 != 0 ? a->beta2 : 0.999;
-    a->eps = a->eps != 0 ? a->eps : 1e-8;
-    a->weight_decay = a->weight_decay == 0 ? 0.01 : a->weight_decay < 0 ? 0 : a->weight_decay;
-    if (!(a->lr > 0) || !(a->beta1 >= 0 && a->beta1 < 1) || !(a->beta2 >= 0 && a->beta2 < 1) ||
-        !(a->eps > 0) || !isfinite(a->lr) || !isfinite(a->eps) || !isfinite(a->weight_decay)) {
-        wf_fail(ctx, WEFT_ERR_INVALID, "AdamW: learning rate %g, betas %g and %g, eps %g", a->lr,
-                a->beta1, a->beta2, a->eps);
+    const weft_adamw_opts usual = WEFT_ADAMW_OPTS_INIT, *a = opts != NULL ? opts : &usual;
+    if (wf_optimizer_range(ctx, "AdamW", "learning rate", a->lr, INFINITY) != WEFT_OK ||
+        wf_optimizer_range(ctx, "AdamW", "beta1", a->beta1, 1) != WEFT_OK ||
+        wf_optimizer_range(ctx, "AdamW", "beta2", a->beta2, 1) != WEFT_OK ||
+        wf_optimizer_range(ctx, "AdamW", "eps", a->eps, INFINITY) != WEFT_OK ||
+        wf_optimizer_range(ctx, "AdamW", "weight decay", a->weight_decay, INFINITY) != WEFT_OK)
+        return NULL;
+    if (a->beta2 == 0 && a->eps == 0) {
+        wf_fail(ctx, WEFT_ERR_INVALID,
+                "AdamW: beta2 and eps are both 0; begin its options with WEFT_ADAMW_OPTS_INIT");
         return NULL;
     }
-    like.lr = a->lr;
+    const weft_optimizer like = {.opts.adamw = *a, .lr = a->lr};
     return wf_optimizer_create(ctx, &adamw_rule, m, &like);
 }

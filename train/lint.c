@@ -1,5 +1,6 @@
 /* What an optimizer's step tells: tensors in the loss that no optimizer has, and parameters of this
- * one that got no gradient, by name and with the reason. Once each.
+ * one that got no gradient, by name and with the reason; a learning rate of 0 that nobody set. Once
+ * each.
  * Threading rule: the context's. */
 #include <stdio.h>
 
@@ -31,11 +32,27 @@ static weft_status tell(weft_optimizer *o, const wf_gap *gap, wf_gap reason)
                    wf_gap_text[reason]);
 }
 
+/* Options that were begun without their initialiser, and not given a learning rate, train nothing. */
+static weft_status tell_rate(weft_optimizer *o)
+{
+    bool forgotten = !o->lr_set && o->n_groups > 0;
+    for (int i = 0; i < o->n_groups; i++)
+        forgotten = forgotten && o->groups[i].lr == 0;
+    if (!forgotten)
+        return WEFT_OK;
+    o->lr_set = o->ctx->lint.mode != WEFT_LINT_ERROR;
+    return wf_lint(o->ctx,
+                   "optimizer %s: its learning rate is 0 and was never set: it trains "
+                   "nothing",
+                   o->rule->name);
+}
+
 weft_status wf_optimizer_lint(weft_optimizer *o)
 {
     if (!wf_lint_on(o->ctx))
         return WEFT_OK;
     WF_TRY(wf_lint_tell_loose(o->ctx));
+    WF_TRY(tell_rate(o));
     int missing = 0;
     for (int i = 0; i < o->n_params; i++)
         missing += !o->params[i].told && !o->params[i].tensor->grad_present;

@@ -13,6 +13,15 @@ static weft_status nomem(weft_optimizer *o)
     return wf_fail(o->ctx, WEFT_ERR_NOMEM, "out of memory in optimizer %s", o->rule->name);
 }
 
+weft_status wf_optimizer_range(weft_context *ctx, const char *optimizer, const char *field,
+                               double value, double below)
+{
+    if (value >= 0 && value < below)
+        return WEFT_OK;
+    return wf_fail(ctx, WEFT_ERR_INVALID, "%s: %s %g is not in [0, %g)", optimizer, field, value,
+                   below);
+}
+
 /* ---- life ---- */
 
 weft_optimizer *wf_optimizer_create(weft_context *ctx, const wf_optim_rule *rule, weft_module *m,
@@ -130,9 +139,10 @@ weft_status weft_optimizer_add_group(weft_optimizer *o, const weft_tensor_list *
     if (params == NULL)
         return wf_fail(o->ctx, WEFT_ERR_INVALID, "optimizer: there is no list of parameters");
     WF_TRY(check_idle(o, "optimizer_add_group"));
-    if (lr < 0 || isinf(lr) || isinf(weight_decay))
-        return wf_fail(o->ctx, WEFT_ERR_INVALID, "optimizer: learning rate %g, weight decay %g", lr,
-                       weight_decay);
+    if (!isnan(lr))
+        WF_TRY(wf_optimizer_range(o->ctx, o->rule->name, "learning rate", lr, INFINITY));
+    if (!isnan(weight_decay))
+        WF_TRY(wf_optimizer_range(o->ctx, o->rule->name, "weight decay", weight_decay, INFINITY));
     if (o->n_groups == o->cap_groups) {
         int capacity = o->cap_groups == 0 ? 4 : 2 * o->cap_groups;
         wf_optim_group *groups = wf_realloc_array(o->groups, (size_t)capacity, sizeof(*groups));
@@ -168,8 +178,7 @@ static weft_status set_in_groups(weft_optimizer *o, int group, double value, con
         return WEFT_ERR_INVALID;
     if (group < -1 || group >= o->n_groups)
         return wf_fail(o->ctx, WEFT_ERR_NOT_FOUND, "optimizer: group %d of %d", group, o->n_groups);
-    if (!isfinite(value) || value < 0)
-        return wf_fail(o->ctx, WEFT_ERR_INVALID, "optimizer: %s %g", what, value);
+    WF_TRY(wf_optimizer_range(o->ctx, o->rule->name, what, value, INFINITY));
     for (int i = 0; i < o->n_groups; i++) {
         if (group == -1 || group == i)
             memcpy((char *)&o->groups[i] + offset, &value, sizeof(value));
@@ -185,7 +194,9 @@ static const wf_optim_group *group_at(const weft_optimizer *o, int group)
 
 weft_status weft_optimizer_set_lr(weft_optimizer *o, int group, double lr)
 {
-    return set_in_groups(o, group, lr, "learning rate", offsetof(wf_optim_group, lr));
+    WF_TRY(set_in_groups(o, group, lr, "learning rate", offsetof(wf_optim_group, lr)));
+    o->lr_set = true;
+    return WEFT_OK;
 }
 
 double weft_optimizer_lr(const weft_optimizer *o, int group)
@@ -210,9 +221,7 @@ weft_status weft_optimizer_set_momentum(weft_optimizer *o, double momentum)
 {
     if (o == NULL)
         return WEFT_ERR_INVALID;
-    if (!(momentum >= 0.0 && momentum < 1.0))
-        return wf_fail(o->ctx, WEFT_ERR_INVALID, "optimizer: momentum %g is not in [0, 1)",
-                       momentum);
+    WF_TRY(wf_optimizer_range(o->ctx, o->rule->name, "momentum", momentum, 1));
     *o->rule->momentum(o) = momentum;
     return WEFT_OK;
 }

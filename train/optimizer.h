@@ -47,8 +47,9 @@ struct weft_optimizer {
     union {
         weft_sgd_opts sgd;
         weft_adamw_opts adamw;
-    } opts;    /* complete: no zero stands for a default */
+    } opts;
     double lr; /* what new groups start with */
+    bool lr_set; /* by weft_optimizer_set_lr, if only to 0 */
     wf_optim_param *params;
     int n_params, cap_params;
     wf_optim_group *groups;
@@ -62,9 +63,13 @@ struct weft_optimizer {
 /* Makes an optimizer with m's parameters (m may be NULL) as group 0. */
 weft_optimizer *wf_optimizer_create(weft_context *ctx, const wf_optim_rule *rule, weft_module *m,
                                     const weft_optimizer *like);
+/* `value` of an optimizer's `field` must be in [0, below); `below` may be INFINITY. */
+weft_status wf_optimizer_range(weft_context *ctx, const char *optimizer, const char *field,
+                               double value, double below);
 /* Counts a recorded update that has been committed since. */
 void wf_optimizer_settle(weft_optimizer *o);
-/* Tells what the step about to be recorded is probably not meant to be (lint.c). */
+/* Tells what the step about to be recorded is probably not meant to be (lint.c): a learning rate
+ * that was forgotten, parameters without a gradient. */
 weft_status wf_optimizer_lint(weft_optimizer *o);
 /* Slots become of their parameter's type, where weft_module_to has changed that. */
 weft_status wf_optimizer_fit_slots(weft_optimizer *o);

@@ -44,21 +44,21 @@ weft_optimizer *weft_sgd_create(weft_context *ctx, weft_module *m, const weft_sg
 {
     if (ctx == NULL)
         return NULL;
-    weft_optimizer like = {0};
-    if (opts != NULL)
-        like.opts.sgd = *opts;
-    weft_sgd_opts *s = &like.opts.sgd;
-    s->lr = s->lr != 0 ? s->lr : 0.001;
-    if (!(s->lr > 0) || !(s->momentum >= 0 && s->momentum < 1) || !(s->weight_decay >= 0) ||
-        !isfinite(s->lr) || !isfinite(s->weight_decay) || !isfinite(s->dampening)) {
-        wf_fail(ctx, WEFT_ERR_INVALID, "SGD: learning rate %g, momentum %g, weight decay %g", s->lr,
-                s->momentum, s->weight_decay);
+    const weft_sgd_opts usual = WEFT_SGD_OPTS_INIT, *s = opts != NULL ? opts : &usual;
+    if (wf_optimizer_range(ctx, "SGD", "learning rate", s->lr, INFINITY) != WEFT_OK ||
+        wf_optimizer_range(ctx, "SGD", "momentum", s->momentum, 1) != WEFT_OK ||
+        wf_optimizer_range(ctx, "SGD", "weight decay", s->weight_decay, INFINITY) != WEFT_OK)
+        return NULL;
+    if (!isfinite(s->dampening)) {
+        wf_fail(ctx, WEFT_ERR_INVALID, "SGD: dampening %g is not finite", s->dampening);
         return NULL;
     }
     if (s->nesterov && (s->momentum == 0 || s->dampening != 0)) {
-        wf_fail(ctx, WEFT_ERR_INVALID, "SGD: nesterov needs momentum and no dampening");
+        wf_fail(ctx, WEFT_ERR_INVALID,
+                "SGD: nesterov needs a momentum above 0, it is %g, and dampening 0, it is %g",
+                s->momentum, s->dampening);
         return NULL;
     }
-    like.lr = s->lr;
+    const weft_optimizer like = {.opts.sgd = *s, .lr = s->lr};
     return wf_optimizer_create(ctx, &sgd_rule, m, &like);
 }

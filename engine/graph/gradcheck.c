@@ -144,19 +144,19 @@ weft_status weft_gradcheck(weft_context *ctx, weft_gradcheck_fn fn, void *user,
     if (!ctx)
         return WEFT_ERR_INVALID;
     WF_TRY(wf_may_end_step(ctx, "gradcheck"));
-    weft_gradcheck_opts o = opts ? *opts : (weft_gradcheck_opts){0};
     if (!fn || n < 0 || (n > 0 && !inputs))
         return wf_fail(ctx, WEFT_ERR_INVALID, "gradcheck: %s",
                        fn ? "there are no inputs" : "there is no function");
-    if (!isfinite(o.eps) || !isfinite(o.atol) || !isfinite(o.rtol))
-        return wf_fail(ctx, WEFT_ERR_INVALID, "gradcheck: eps %g, atol %g, rtol %g", o.eps, o.atol,
-                       o.rtol);
+    const weft_gradcheck_opts usual = WEFT_GRADCHECK_OPTS_INIT, o = opts ? *opts : usual;
+    if (!(o.eps > 0 && isfinite(o.eps)) || !(o.atol >= 0 && isfinite(o.atol)) ||
+        !(o.rtol >= 0 && isfinite(o.rtol)))
+        return wf_fail(ctx, WEFT_ERR_INVALID,
+                       "gradcheck: eps %g must be above 0, atol %g and rtol %g not negative "
+                       "(WEFT_GRADCHECK_OPTS_INIT has the defaults)",
+                       o.eps, o.atol, o.rtol);
     for (int i = 0; i < n; i++)
         if (inputs[i] && !weft_tensor_is_stored(inputs[i]))
             return wf_fail(ctx, WEFT_ERR_INVALID, "gradcheck: input %d is not a stored tensor", i);
-    o.eps = o.eps > 0 ? o.eps : 1e-6;
-    o.atol = o.atol > 0 ? o.atol : 1e-5;
-    o.rtol = o.rtol > 0 ? o.rtol : 1e-3;
     check c = {.ctx = ctx, .fn = fn, .user = user, .inputs = inputs, .n = n, .draws = ctx->draws};
     weft_status status = make_seed(&c);
     int checked = 0;

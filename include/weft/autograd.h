@@ -34,13 +34,18 @@ uint64_t weft_register_grad_hook(weft_tensor *t, weft_grad_hook_fn fn, void *use
 void weft_grad_hook_remove(weft_tensor *t, uint64_t handle);
 
 typedef struct weft_gradcheck_opts {
-    double eps;  /* 0 reads as 1e-6 */
-    double atol; /* 0 reads as 1e-5 */
-    double rtol; /* 0 reads as 1e-3 */
+    double eps;        /* by which an element is moved up and down; above 0 */
+    double atol, rtol; /* how far gradients may differ: atol + rtol |difference|; not negative */
 } weft_gradcheck_opts;
+/* torch.autograd.gradcheck's defaults, to begin options with. */
+#define WEFT_GRADCHECK_OPTS_INIT                                                                   \
+    {                                                                                              \
+        .eps = 1e-6, .atol = 1e-5, .rtol = 1e-3                                                    \
+    }
 typedef weft_tensor *(*weft_gradcheck_fn)(void *user, weft_tensor *const *inputs, int n);
 /* Compares the recorded gradients of fn (any output shape) with central differences, for each
- * stored f64 input that requires a gradient, and demands that repeated runs agree to the bit.
+ * stored f64 input that requires a gradient, and demands that repeated runs agree to the bit. opts
+ * may be NULL: the defaults.
  * WEFT_ERR_NUMERIC with the worst element in the context's error text when they differ. */
 weft_status weft_gradcheck(weft_context *ctx, weft_gradcheck_fn fn, void *user,
                            weft_tensor *const *inputs, int n, const weft_gradcheck_opts *opts);

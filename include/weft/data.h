@@ -111,7 +111,8 @@ typedef struct weft_loader weft_loader;
 typedef struct weft_loader_opts {
     int64_t batch;  /* samples a batch */
     int workers;    /* threads that prepare batches ahead; 0: the caller does it */
-    int ahead;      /* batches prepared ahead; 0 reads as workers + 1 */
+    int ahead;      /* batches prepared ahead; 0, which workers cannot do with, reads as
+                       workers + 1 */
     bool shuffle;   /* a new permutation each epoch */
     bool drop_last; /* leave out a last batch that is not full (training) */
     uint64_t seed;  /* of shuffling and augmentation */

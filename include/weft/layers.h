@@ -1,7 +1,8 @@
 /* The built-in modules. Arguments, defaults, part names and initial values are torch.nn's.
  *
  * Every constructor returns a new module with one reference, or NULL with the context's error
- * set. opts may be NULL everywhere. Shape letters as in ops.h. */
+ * set. opts may be NULL everywhere: the defaults. In options a 0 is a 0, except where 0 would be an
+ * error and the field says what it reads as. Shape letters as in ops.h. */
 #ifndef WEFT_LAYERS_H
 #define WEFT_LAYERS_H
 
@@ -20,7 +21,7 @@ typedef struct weft_linear_opts {
 weft_module *weft_linear_create(weft_context *ctx, int in, int out, const weft_linear_opts *opts);
 
 typedef struct weft_conv2d_layer_opts {
-    int kernel_w;  /* 0 reads as `kernel`, which then is the height only */
+    int kernel_w;  /* 0 reads as `kernel`, which else is the height only */
     int stride[2]; /* height, width; 0 reads as 1 */
     int padding[2];
     int dilation[2]; /* 0 reads as 1 */
@@ -32,19 +33,28 @@ weft_module *weft_conv2d_create(weft_context *ctx, int in, int out, int kernel,
                                 const weft_conv2d_layer_opts *opts);
 
 typedef struct weft_batch_norm2d_opts {
-    double eps;      /* 0 reads as 1e-5 */
-    double momentum; /* 0 reads as 0.1; < 0: cumulative average */
+    double eps;      /* above 0 in training, as torch's; in evaluation also 0 */
+    double momentum; /* 0: the running statistics stay; < 0: cumulative average */
     bool no_affine;  /* no weight and bias */
     bool no_running; /* no running statistics: always the batch's */
 } weft_batch_norm2d_opts;
+/* torch's defaults, to begin options with; eps and momentum both 0 are refused. */
+#define WEFT_BATCH_NORM2D_OPTS_INIT                                                                \
+    {                                                                                              \
+        .eps = 1e-5, .momentum = 0.1                                                               \
+    }
 /* weight (ones), bias (zeros); running_mean, running_var, num_batches_tracked. */
 weft_module *weft_batch_norm2d_create(weft_context *ctx, int channels,
                                       const weft_batch_norm2d_opts *opts);
 
 typedef struct weft_group_norm_opts {
-    double eps;     /* 0 reads as 1e-5 */
+    double eps;     /* above 0 */
     bool no_affine; /* no weight and bias */
 } weft_group_norm_opts;
+#define WEFT_GROUP_NORM_OPTS_INIT                                                                  \
+    {                                                                                              \
+        .eps = 1e-5                                                                                \
+    } /* torch's default, to begin options with */
 /* weight (ones), bias (zeros). */
 weft_module *weft_group_norm_create(weft_context *ctx, int groups, int channels,
                                     const weft_group_norm_opts *opts);

@@ -320,8 +320,12 @@ weft_status weft_module_print(weft_module *m, FILE *out);
  * frozen. Runs nothing; ends the step. In UTF-8. */
 weft_status weft_module_summary(weft_module *m, weft_shape input, FILE *out);
 typedef struct weft_summary_opts {
-    int depth; /* levels below the network; 0 reads as 3 */
+    int depth; /* levels below the network; 0: the network alone */
 } weft_summary_opts;
+#define WEFT_SUMMARY_OPTS_INIT                                                                     \
+    {                                                                                              \
+        .depth = 3                                                                                 \
+    }
 weft_status weft_module_summary_with(weft_module *m, weft_shape input,
                                      const weft_summary_opts *opts, FILE *out);
 

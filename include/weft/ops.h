@@ -56,18 +56,24 @@ weft_tensor *weft_conv2d(weft_tensor *x, weft_tensor *w, weft_tensor *bias,
 
 typedef struct weft_batch_norm_opts {
     bool training;   /* batch statistics, and the running ones are updated */
-    double eps;      /* 0 reads as 1e-5 */
-    double momentum; /* 0 reads as 0.1 (a plan input); < 0: cumulative average */
+    double eps;      /* above 0 where batch statistics are used, as torch's; else also 0 */
+    double momentum; /* a plan input. 0: running_* stay; < 0: cumulative average */
 } weft_batch_norm_opts;
+/* torch's defaults, in evaluation; to begin options with. eps and momentum both 0 are refused. */
+#define WEFT_BATCH_NORM_OPTS_INIT                                                                  \
+    {                                                                                              \
+        .eps = 1e-5, .momentum = 0.1                                                               \
+    }
 /* x (N, C, H, W) or (N, C); gamma, beta, running_mean, running_var (C); num_batches_tracked i64
  * scalar or NULL. gamma and beta may both be NULL. running_* may both be NULL (then batch
- * statistics are always used). As torch's F.batch_norm: the running variance is the unbiased one.
+ * statistics are always used). opts or NULL: the defaults. As torch's F.batch_norm: the running
+ * variance is the unbiased one.
  * Source: Ioffe and Szegedy 2015. */
 weft_tensor *weft_batch_norm(weft_tensor *x, weft_tensor *gamma, weft_tensor *beta,
                              weft_tensor *running_mean, weft_tensor *running_var,
                              weft_tensor *num_batches_tracked, const weft_batch_norm_opts *opts);
 
-/* x (N, C, ...), C divisible by groups; gamma, beta (C), either may be NULL; eps 0 reads as 1e-5.
+/* x (N, C, ...), C divisible by groups; gamma, beta (C), either may be NULL; eps > 0 (torch's: 1e-5).
  * As torch's F.group_norm. Source: Wu and He 2018. */
 weft_tensor *weft_group_norm(weft_tensor *x, int groups, weft_tensor *gamma, weft_tensor *beta,
                              double eps);

@@ -20,23 +20,39 @@ typedef struct weft_optimizer weft_optimizer;
 /* As torch.optim.SGD: g += weight_decay*p; v = momentum*v + (1-dampening)*g, the first time v = g;
  * p -= lr*v, or with nesterov p -= lr*(g + momentum*v). */
 typedef struct weft_sgd_opts {
-    double lr; /* 0 reads as 0.001; set 0 itself with weft_optimizer_set_lr */
-    double momentum;
+    double lr;       /* in [0, inf); 0 trains nothing until weft_optimizer_set_lr sets another */
+    double momentum; /* in [0, 1) */
     double dampening;
-    double weight_decay;
-    bool nesterov; /* needs momentum > 0 and dampening 0 */
+    double weight_decay; /* in [0, inf) */
+    bool nesterov;       /* needs momentum > 0 and dampening 0 */
 } weft_sgd_opts;
+/* torch's defaults. Only the learning rate is not 0, so options that give it need no more:
+ * (weft_sgd_opts){.lr = 0.1, .momentum = 0.9}. */
+#define WEFT_SGD_OPTS_INIT                                                                         \
+    {                                                                                              \
+        .lr = 1e-3                                                                                 \
+    }
 
 /* As torch.optim.AdamW (Loshchilov and Hutter 2019): weight decay apart from the gradient. */
 typedef struct weft_adamw_opts {
-    double lr;           /* 0 reads as 0.001 */
-    double beta1, beta2; /* 0 read as 0.9 and 0.999 */
-    double eps;          /* 0 reads as 1e-8 */
-    double weight_decay; /* 0 reads as 0.01; < 0: none */
+    double lr;           /* in [0, inf), as SGD's */
+    double beta1, beta2; /* in [0, 1) */
+    double eps;          /* in [0, inf); not 0 together with beta2 */
+    double weight_decay; /* in [0, inf) */
 } weft_adamw_opts;
+/* torch's defaults. Every value is taken as it stands, 0 too, so begin with these:
+ *     weft_adamw_opts opts = WEFT_ADAMW_OPTS_INIT;
+ *     opts.weight_decay = 0;
+ * beta2 and eps both 0, as in options begun without it, are refused: the update would be the
+ * gradient's sign, and 0/0 where there is no gradient. */
+#define WEFT_ADAMW_OPTS_INIT                                                                       \
+    {                                                                                              \
+        .lr = 1e-3, .beta1 = 0.9, .beta2 = 0.999, .eps = 1e-8, .weight_decay = 0.01                \
+    }
 
-/* `m` gives all its parameters to group 0; or NULL, then add groups. opts may be NULL. The
- * optimizer holds references to the parameters. NULL on failure. */
+/* `m` gives all its parameters to group 0; or NULL, then add groups. opts may be NULL: the
+ * defaults. The optimizer holds references to the parameters. NULL on failure; a value out of range
+ * is told with the range. */
 weft_optimizer *weft_sgd_create(weft_context *ctx, weft_module *m, const weft_sgd_opts *opts);
 weft_optimizer *weft_adamw_create(weft_context *ctx, weft_module *m, const weft_adamw_opts *opts);
 void weft_optimizer_destroy(weft_optimizer *o); /* NULL: no effect */

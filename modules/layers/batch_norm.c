@@ -56,8 +56,15 @@ weft_module *weft_batch_norm2d_create(weft_context *ctx, int channels,
 {
     if (ctx == NULL)
         return NULL;
-    weft_batch_norm2d_opts none = {0};
-    opts = opts != NULL ? opts : &none;
+    const weft_batch_norm2d_opts usual = WEFT_BATCH_NORM2D_OPTS_INIT;
+    opts = opts != NULL ? opts : &usual;
+    if (opts->eps == 0 && opts->momentum == 0) {
+        wf_fail(ctx, WEFT_ERR_INVALID,
+                "BatchNorm2d(%d, eps=0, momentum=0): begin options with "
+                "WEFT_BATCH_NORM2D_OPTS_INIT",
+                channels);
+        return NULL;
+    }
     if (channels < 1 || !(opts->eps >= 0 && isfinite(opts->eps)) || !(opts->momentum <= 1)) {
         wf_fail(ctx, WEFT_ERR_INVALID, "BatchNorm2d(%d, eps=%g, momentum=%g): out of range",
                 channels, opts->eps, opts->momentum);
@@ -68,8 +75,8 @@ weft_module *weft_batch_norm2d_create(weft_context *ctx, int channels,
         return NULL;
     weft_module *m = &self->base;
     self->channels = channels;
-    self->eps = opts->eps != 0 ? opts->eps : 1e-5;
-    self->momentum = opts->momentum != 0 ? opts->momentum : 0.1;
+    self->eps = opts->eps;
+    self->momentum = opts->momentum;
     weft_shape shape = WEFT_SHAPE(channels);
     wf_register_optional(m, "weight", &self->weight, !opts->no_affine, shape, 1.0);
     wf_register_optional(m, "bias", &self->bias, !opts->no_affine, shape, 0.0);

@@ -37,13 +37,13 @@ weft_module *weft_group_norm_create(weft_context *ctx, int groups, int channels,
 {
     if (ctx == NULL)
         return NULL;
-    weft_group_norm_opts none = {0};
-    opts = opts != NULL ? opts : &none;
+    const weft_group_norm_opts usual = WEFT_GROUP_NORM_OPTS_INIT;
+    opts = opts != NULL ? opts : &usual;
     if (groups < 1 || channels < 1 || channels % groups != 0 ||
-        !(opts->eps >= 0 && isfinite(opts->eps))) {
+        !(opts->eps > 0 && isfinite(opts->eps))) {
         wf_fail(ctx, WEFT_ERR_INVALID,
-                "GroupNorm(%d, %d, eps=%g): the channels must divide by the groups, eps not be "
-                "negative",
+                "GroupNorm(%d, %d, eps=%g): the channels must divide by the groups, eps be "
+                "above 0 (WEFT_GROUP_NORM_OPTS_INIT has the default)",
                 groups, channels, opts->eps);
         return NULL;
     }
@@ -52,7 +52,7 @@ weft_module *weft_group_norm_create(weft_context *ctx, int groups, int channels,
         return NULL;
     self->groups = groups;
     self->channels = channels;
-    self->eps = opts->eps != 0 ? opts->eps : 1e-5;
+    self->eps = opts->eps;
     weft_shape shape = WEFT_SHAPE(channels);
     wf_register_optional(&self->base, "weight", &self->weight, !opts->no_affine, shape, 1.0);
     wf_register_optional(&self->base, "bias", &self->bias, !opts->no_affine, shape, 0.0);

@@ -37,7 +37,7 @@ weft_module *wf_basic_conv2d_create(weft_context *ctx, int in, int out, int kern
     weft_init_skip_end(ctx, was);
     weft_register_module(
         m, "bn", &self->bn,
-        weft_batch_norm2d_create(ctx, out, &(weft_batch_norm2d_opts){.eps = 1e-3}));
+        weft_batch_norm2d_create(ctx, out, &(weft_batch_norm2d_opts){.eps = 1e-3, .momentum = 0.1}));
     return weft_module_ok(m);
 }
 

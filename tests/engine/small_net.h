@@ -100,7 +100,8 @@ static inline weft_tensor *net_logits(small_net *net, bool training)
 {
     weft_tensor **p = net->param, **r = net->running;
     weft_conv2d_opts pad = {.padding = {1, 1}}, half = {.stride = {2, 2}, .padding = {1, 1}};
-    weft_batch_norm_opts bn = {.training = training};
+    weft_batch_norm_opts bn = WEFT_BATCH_NORM_OPTS_INIT;
+    bn.training = training;
     weft_pool2d_opts pool = {.kernel = {2, 2}, .padding = {1, 1}};
     weft_tensor *a = seen(net, weft_normalize_images(net->x, net->mean, net->std));
     a = seen(net, weft_conv2d(a, p[0], NULL, &pad));

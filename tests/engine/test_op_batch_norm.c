@@ -90,7 +90,7 @@ static void check_values(weft_shape shape, bool training, bool affine, bool in_b
     weft_tensor *beta = values(ctx, WEFT_SHAPE(C), 0.3, 0, b);
     weft_tensor *mean = values(ctx, WEFT_SHAPE(C), 0.4, 3, rm);
     weft_tensor *var = values(ctx, WEFT_SHAPE(C), 0.5, 1.5, rv);
-    weft_batch_norm_opts opts = {.training = training, .eps = 1e-3};
+    weft_batch_norm_opts opts = {.training = training, .eps = 1e-3, .momentum = 0.1};
     weft_tensor *in = in_blocks ? blocked(tx) : tx;
     read_all(
         ctx,
@@ -145,11 +145,11 @@ static void check_running(weft_shape shape, double momentum, bool tracked, weft_
     }
     for (int step = 0; step < 3; step++) {
         weft_tensor *tx = values(ctx, shape, 0.1 * step, step, x);
-        weft_batch_norm_opts opts = {.training = true, .momentum = momentum};
+        weft_batch_norm_opts opts = {.training = true, .eps = 1e-5, .momentum = momentum};
         assert_non_null(weft_batch_norm(blocked(tx), NULL, NULL, mean, var, count, &opts));
         assert_int_equal(weft_sync(ctx), WEFT_OK);
         weft_tensor_unref(tx);
-        const double m = momentum < 0 ? 1.0 / (step + 1) : momentum == 0 ? 0.1 : momentum;
+        const double m = momentum < 0 ? 1.0 / (step + 1) : momentum;
         for (int64_t c = 0; c < C; c++) {
             double batch_mean, batch_var;
             moments(x, N, C, P, c, &batch_mean, &batch_var);
@@ -192,11 +192,11 @@ static void a_layer_used_twice_in_a_step_counts_twice(void **state)
     weft_tensor *var = weft_tensor_full(ctx, WEFT_F32, WEFT_SHAPE(3), 1);
     weft_tensor *count = weft_tensor_create(ctx, WEFT_I64, WEFT_SCALAR);
     weft_tensor *tx = values(ctx, WEFT_SHAPE(2, 3, 2, 2), 0.7, 2, x);
-    weft_batch_norm_opts opts = {.training = true, .momentum = 0.5};
+    weft_batch_norm_opts opts = {.training = true, .eps = 1e-5, .momentum = 0.5};
     for (int i = 0; i < 2; i++)
         assert_non_null(weft_batch_norm(tx, NULL, NULL, mean, var, count, &opts));
     /* evaluation later in the same step sees the update */
-    weft_batch_norm_opts eval = {.training = false};
+    weft_batch_norm_opts eval = WEFT_BATCH_NORM_OPTS_INIT;
     float y[24];
     read_all(ctx, weft_batch_norm(tx, NULL, NULL, mean, var, count, &eval), y);
     read_all(ctx, mean, got);
@@ -223,7 +223,7 @@ static void a_failed_step_leaves_running_statistics_alone(void **state)
     weft_tensor *mean = weft_tensor_full(ctx, WEFT_F32, WEFT_SHAPE(3), 0.25);
     weft_tensor *var = weft_tensor_full(ctx, WEFT_F32, WEFT_SHAPE(3), 1);
     weft_tensor *x = weft_tensor_full(ctx, WEFT_F32, WEFT_SHAPE(2, 3, 2, 2), (double)NAN);
-    weft_batch_norm_opts opts = {.training = true};
+    weft_batch_norm_opts opts = {.training = true, .eps = 1e-5, .momentum = 0.1};
     weft_tensor *y = weft_batch_norm(x, NULL, NULL, mean, var, NULL, &opts);
     assert_non_null(weft_check_finite(y));
     assert_int_equal(weft_sync(ctx), WEFT_ERR_NUMERIC);
@@ -271,7 +271,7 @@ static void step(weft_shape shape, wf_norm_f f, bool training, bool residual, bo
     weft_tensor *trained[] = {x, res, gamma, beta};
     for (int i = 0; i < 4; i++)
         weft_set_requires_grad(trained[i], true);
-    weft_batch_norm_opts opts = {.training = training};
+    weft_batch_norm_opts opts = {.training = training, .eps = 1e-5, .momentum = 0.1};
     weft_tensor *in = blocked(x), *skip = residual ? blocked(res) : NULL, *y;
     if (recorded) {
         y = wf_record_batch_norm_act(in, gamma, beta, mean, var, NULL, skip, f, &opts);
@@ -345,7 +345,8 @@ static void joined(int variant, weft_executor executor, unsigned passes_off, flo
         weft_set_requires_grad(own[0], !(variant >> i & 16));
         weft_set_requires_grad(own[1], !(variant >> i & 4));
         weft_set_requires_grad(own[2], !(variant >> i & 4));
-        const weft_batch_norm_opts opts = {.training = variant >> i & 1};
+        weft_batch_norm_opts opts = WEFT_BATCH_NORM_OPTS_INIT;
+        opts.training = variant >> i & 1;
         weft_tensor *x = blocked(own[0]);
         y[i] = weft_batch_norm(x, own[1], own[2], own[3], own[4], NULL, &opts);
     }
@@ -385,7 +386,23 @@ static void two_that_meet_in_an_add_are_told_apart(void **state)
 
 static void errors_name_the_numbers(void **state)
 {
-    enum { ROWS1, RANK3, WEIGHT, BIAS, MEAN, VAR, ONE, DTYPE, TRACKED, CUMULATIVE, EPS, TYPE, N };
+    enum {
+        ROWS1,
+        RANK3,
+        WEIGHT,
+        BIAS,
+        MEAN,
+        VAR,
+        ONE,
+        DTYPE,
+        TRACKED,
+        CUMULATIVE,
+        EPS,
+        EPS0,
+        NONE,
+        TYPE,
+        N
+    };
     static const char *const texts[N] = {
         [ROWS1] = ("batch_norm: expected more than 1 value per channel when training, got input "
                    "size [1, 3]"),
@@ -399,6 +416,10 @@ static void errors_name_the_numbers(void **state)
         [TRACKED] = "batch_norm: num_batches_tracked must be an i64 scalar",
         [CUMULATIVE] = "batch_norm: a cumulative average needs num_batches_tracked",
         [EPS] = "batch_norm: eps -1 must not be negative, momentum 0.1 not above 1",
+        [EPS0] = "batch_norm: eps 0 must be above 0 in training, momentum is 0.1 "
+                 "(WEFT_BATCH_NORM_OPTS_INIT has the defaults)",
+        [NONE] = "batch_norm: eps 0 must be above 0 in training, momentum is 0 "
+                 "(WEFT_BATCH_NORM_OPTS_INIT has the defaults)",
         [TYPE] = "bn_stats: input 0 is i64, expected f32 or f64",
     };
     weft_context *ctx = context(WEFT_EXECUTOR_PARALLEL, 1);
@@ -409,8 +430,10 @@ static void errors_name_the_numbers(void **state)
     weft_tensor *four = weft_tensor_create(ctx, WEFT_F32, WEFT_SHAPE(4));
     weft_tensor *d = weft_tensor_create(ctx, WEFT_F64, WEFT_SHAPE(3));
     weft_tensor *ints = weft_tensor_create(ctx, WEFT_I64, WEFT_SHAPE(2, 3));
-    const weft_batch_norm_opts train = {.training = true}, eps = {.training = true, .eps = -1};
-    const weft_batch_norm_opts cumulative = {.training = true, .momentum = -1};
+    const weft_batch_norm_opts train = {.training = true, .eps = 1e-5, .momentum = 0.1};
+    const weft_batch_norm_opts eps = {.training = true, .eps = -1, .momentum = 0.1};
+    const weft_batch_norm_opts cumulative = {.training = true, .eps = 1e-5, .momentum = -1};
+    const weft_batch_norm_opts eps0 = {.training = true, .momentum = 0.1}, none = {0};
     for (int i = 0; i < N; i++) {
         weft_tensor *y = x;
         weft_error_clear(ctx);
@@ -426,6 +449,8 @@ static void errors_name_the_numbers(void **state)
         case TRACKED: y = weft_batch_norm(x, NULL, NULL, three, three, four, &train); break;
         case CUMULATIVE: y = weft_batch_norm(x, NULL, NULL, three, three, NULL, &cumulative); break;
         case EPS: y = weft_batch_norm(x, NULL, NULL, NULL, NULL, NULL, &eps); break;
+        case EPS0: y = weft_batch_norm(x, NULL, NULL, NULL, NULL, NULL, &eps0); break;
+        case NONE: y = weft_batch_norm(x, NULL, NULL, three, three, NULL, &none); break;
         case TYPE: y = weft_batch_norm(ints, NULL, NULL, NULL, NULL, NULL, &train); break;
         }
         assert_null(y);

@@ -79,8 +79,8 @@ static void errors_name_the_numbers(void **state)
         case 23: y = weft_nll_loss(a, four, NULL); break;
         case 24: y = weft_cross_entropy(a, i2, &(weft_cross_entropy_opts){.weight = four}); break;
         case 25: y = weft_cross_entropy(a, b, NULL); break;
-        case 26: y = weft_group_norm(a, 2, NULL, NULL, 0); break;
-        case 27: y = weft_group_norm(a, 3, four, NULL, 0); break;
+        case 26: y = weft_group_norm(a, 2, NULL, NULL, 1e-5); break;
+        case 27: y = weft_group_norm(a, 3, four, NULL, 1e-5); break;
         case 28: y = weft_channel_shuffle(a, 2); break;
         case 29: y = weft_chunk(a, 2, 1, &y) == WEFT_ERR_SHAPE ? NULL : a; break;
         case 30: y = weft_stochastic_depth(a, -1, true); break;

@@ -186,7 +186,8 @@ static void dense_block(unsigned passes_off, weft_executor executor, int threads
     memset(d, 0, sizeof *d);
     assert_int_equal(weft_context_create(&ctx, &o, NULL), WEFT_OK);
     weft_conv2d_opts same = {.padding = {1, 1}};
-    weft_batch_norm_opts training = {.training = true};
+    weft_batch_norm_opts training = WEFT_BATCH_NORM_OPTS_INIT;
+    training.training = true;
     weft_tensor *w[DENSE_LAYERS + 1], *x = dense_tensor(ctx, WEFT_SHAPE(DENSE_N, 5, 6, 6), 7);
     for (int i = 0; i <= DENSE_LAYERS; i++) {
         w[i] = dense_tensor(ctx, WEFT_SHAPE(i < DENSE_LAYERS ? 16 : 5, i ? 16 * i : 5, 3, 3),
@@ -357,7 +358,8 @@ static void what_follows_a_convolution_runs_on_each_image_while_it_is_in_cache(v
         weft_tensor *b = weft_randn(ctx, WEFT_SHAPE(CHANNELS));
         weft_tensor *var = weft_tensor_full(ctx, WEFT_F32, WEFT_SHAPE(CHANNELS), 1);
         const weft_conv2d_opts same = {.padding = {1, 1}};
-        const weft_batch_norm_opts norm = {.training = c->training};
+        weft_batch_norm_opts norm = WEFT_BATCH_NORM_OPTS_INIT;
+        norm.training = c->training;
         weft_tensor *y = weft_conv2d(x, w, c->bias ? b : NULL, &same);
         if (c->norm)
             y = weft_batch_norm(y, NULL, NULL, b, var, NULL, &norm);

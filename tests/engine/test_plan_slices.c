@@ -52,7 +52,8 @@ static weft_tensor *conv(recording *r, weft_tensor *x, int channels)
 
 static weft_tensor *norm(recording *r, weft_tensor *x)
 {
-    const weft_batch_norm_opts training = {.training = true};
+    weft_batch_norm_opts training = WEFT_BATCH_NORM_OPTS_INIT;
+    training.training = true;
     const weft_shape channels = WEFT_SHAPE(weft_tensor_shape(x).dim[1]);
     weft_tensor *gamma = leaf(r, channels);
     return must(r, weft_batch_norm(x, gamma, leaf(r, channels), NULL, NULL, NULL, &training));

@@ -39,7 +39,8 @@ static void texts_are_pytorchs(void **state)
                         "BatchNorm2d(8, eps=1e-05, momentum=0.1, affine=True, bias=True, "
                         "track_running_stats=True)");
     assert_string_equal(printed(weft_batch_norm2d_create(
-                            ctx, 8, &(weft_batch_norm2d_opts){.momentum = -1, .no_affine = true})),
+                            ctx, 8, &(weft_batch_norm2d_opts){
+ .eps = 1e-5, .momentum = -1, .no_affine = true})),
                         "BatchNorm2d(8, eps=1e-05, momentum=None, affine=False, bias=False, "
                         "track_running_stats=True)");
     assert_string_equal(printed(weft_relu_create(ctx)), "ReLU()");
@@ -113,6 +114,10 @@ static void refused_arguments_say_why(void **state)
     assert_error(WEFT_ERR_INVALID, "kernel must be at least 1");
     assert_null(weft_batch_norm2d_create(ctx, 0, NULL));
     assert_error(WEFT_ERR_INVALID, "BatchNorm2d(0");
+    assert_null(weft_batch_norm2d_create(ctx, 8, &(weft_batch_norm2d_opts){.no_affine = true}));
+    assert_error(WEFT_ERR_INVALID, "begin options with WEFT_BATCH_NORM2D_OPTS_INIT");
+    assert_null(weft_group_norm_create(ctx, 2, 8, &(weft_group_norm_opts){.no_affine = true}));
+    assert_error(WEFT_ERR_INVALID, "WEFT_GROUP_NORM_OPTS_INIT");
     assert_null(weft_group_norm_create(ctx, 4, 6, NULL));
     assert_error(WEFT_ERR_INVALID, "must divide by the groups");
     assert_null(weft_max_pool2d_create(ctx, 3, &padding));

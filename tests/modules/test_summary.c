@@ -61,7 +61,7 @@ static void the_table_shows_every_call_and_what_is_not_called(void **state)
 {
     weft_module *m = weft_module_create(ctx, &odd_class);
     assert_int_equal(weft_module_freeze(m, "list.0", NULL), WEFT_OK);
-    assert_int_equal(summarise(m, WEFT_SHAPE(3, 4), 0), WEFT_OK);
+    assert_int_equal(summarise(m, WEFT_SHAPE(3, 4), 3), WEFT_OK);
     assert_text("==============================================================================\n"
                 "Layer (name): depth-index    Input Shape  Output Shape      Param #  Mult-Adds\n"
                 "==============================================================================\n"
@@ -92,6 +92,9 @@ static void the_table_shows_every_call_and_what_is_not_called(void **state)
 static void depth_folds_what_lies_deeper(void **state)
 {
     weft_module *m = weft_module_create(ctx, &odd_class);
+    assert_int_equal(summarise(m, WEFT_SHAPE(3, 4), 0), WEFT_OK); /* the network alone */
+    assert_non_null(strstr(text, "Odd "));
+    assert_null(strstr(text, "1-1"));
     assert_int_equal(summarise(m, WEFT_SHAPE(3, 4), 1), WEFT_OK);
     static const char row[] =
         "├─ModuleList (list): 1-3   --           --                     20         48";

@@ -227,6 +227,8 @@ static void every_small_model_learns_a_batch(void **state)
     enum { IMAGE = 32, FEW = 12000000, STEPS = 60 };
     int n;
     const weft_model_info *infos = weft_models(&n);
+    weft_adamw_opts adamw = WEFT_ADAMW_OPTS_INIT;
+    adamw.lr = 0.0003;
     for (int k = 0; k < n; k++) {
         int size = infos[k].smallest > IMAGE ? infos[k].smallest : IMAGE;
         weft_model_opts d = infos[k].defaults;
@@ -235,7 +237,7 @@ static void every_small_model_learns_a_batch(void **state)
         if (parameters_of(infos[k].name, &d) > FEW)
             continue;
         weft_module *m = weft_model_create(ctx, infos[k].name, &d);
-        weft_optimizer *o = weft_adamw_create(ctx, m, &(weft_adamw_opts){.lr = 0.0003});
+        weft_optimizer *o = weft_adamw_create(ctx, m, &adamw);
         weft_tensor *x = weft_randn(ctx, WEFT_SHAPE(4, d.in_channels, d.height, d.width));
         int64_t labels[4] = {1, 0, 3, 2};
         weft_tensor *y = weft_tensor_from(ctx, WEFT_I64, WEFT_SHAPE(4), labels);

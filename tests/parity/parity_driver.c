@@ -119,14 +119,14 @@ static weft_module *layer(const run *r)
     if (is(r, "BatchNorm2d"))
         return weft_batch_norm2d_create(
             ctx, integer(r, "num_features", 0),
-            &(weft_batch_norm2d_opts){.eps = number(r, "eps", 0),
-                                      .momentum = number(r, "momentum", 0),
+            &(weft_batch_norm2d_opts){.eps = number(r, "eps", 1e-5),
+                                      .momentum = number(r, "momentum", 0.1),
                                       .no_affine = !integer(r, "affine", 1),
                                       .no_running = !integer(r, "track_running_stats", 1)});
     if (is(r, "GroupNorm"))
         return weft_group_norm_create(
             ctx, integer(r, "num_groups", 0), integer(r, "num_channels", 0),
-            &(weft_group_norm_opts){number(r, "eps", 0), !integer(r, "affine", 1)});
+            &(weft_group_norm_opts){number(r, "eps", 1e-5), !integer(r, "affine", 1)});
     if (is(r, "MaxPool2d") || is(r, "AvgPool2d")) {
         weft_pool2d_opts o = {.ceil_mode = integer(r, "ceil_mode", 0),
                               .exclude_padding = !integer(r, "count_include_pad", 1)};
@@ -310,10 +310,10 @@ static void optimizer(run *r)
                                                .nesterov = integer(r, "nesterov", 0)})
             : weft_adamw_create(r->ctx, NULL,
                                 &(weft_adamw_opts){.lr = number(r, "lr", 0),
-                                                   .beta1 = number(r, "beta1", 0),
-                                                   .beta2 = number(r, "beta2", 0),
-                                                   .eps = number(r, "eps", 0),
-                                                   .weight_decay = decay > 0 ? decay : -1});
+                                                   .beta1 = number(r, "beta1", 0.9),
+                                                   .beta2 = number(r, "beta2", 0.999),
+                                                   .eps = number(r, "eps", 1e-8),
+                                                   .weight_decay = decay});
     weft_set_requires_grad(p, true);
     weft_tensor_list_add(&params, "p", p);
     if (!o || weft_optimizer_add_group(o, &params, NAN, NAN) != WEFT_OK)

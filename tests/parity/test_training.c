@@ -133,7 +133,7 @@ static void train(const parity_case *c, weft_dtype dtype)
     for (int i = 0; i < BATCH; i++)
         labels[i] = (i * 7 + 3) % CLASSES;
     weft_tensor *y = weft_tensor_from(ctx, WEFT_I64, WEFT_SHAPE(BATCH), labels);
-    weft_optimizer *o = c->adamw ? weft_adamw_create(ctx, net, &(weft_adamw_opts){.lr = 0.001})
+    weft_optimizer *o = c->adamw ? weft_adamw_create(ctx, net, NULL)
                                  : weft_sgd_create(ctx, net,
                                                    &(weft_sgd_opts){.lr = 0.01,
                                                                     .momentum = 0.9,

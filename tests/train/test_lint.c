@@ -129,6 +129,29 @@ static void a_second_optimizer_may_have_it(void **state)
     weft_context_destroy(ctx);
 }
 
+static void a_learning_rate_that_was_left_out_is_told(void **state)
+{
+    open_context(WEFT_LINT_WARN);
+    weft_tensor *x = weft_tensor_create(ctx, WEFT_F32, WEFT_SHAPE(2, 3)), *w = trainable();
+    weft_module *net = forgetful_net(w);
+    weft_set_requires_grad(w, false);
+    weft_optimizer *o = weft_sgd_create(ctx, net, &(weft_sgd_opts){.momentum = 0.9});
+    assert_int_equal(step(o, net, x), WEFT_OK);
+    assert_heard("optimizer SGD: its learning rate is 0 and was never set: it trains nothing\n");
+    assert_int_equal(step(o, net, x), WEFT_OK); /* once */
+    assert_heard("");
+    weft_optimizer_destroy(o);
+    o = weft_sgd_create(ctx, net, &(weft_sgd_opts){.momentum = 0.9});
+    assert_int_equal(weft_optimizer_set_lr(o, -1, 0), WEFT_OK); /* as a warm-up may */
+    assert_int_equal(step(o, net, x), WEFT_OK);
+    assert_heard("");
+    weft_optimizer_destroy(o);
+    weft_module_unref(net);
+    weft_tensor_unref(w);
+    weft_tensor_unref(x);
+    weft_context_destroy(ctx);
+}
+
 /* Parameters that miss their gradients for one reason each. */
 typedef struct gaps {
     weft_module base;
@@ -332,6 +355,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_tensor_that_no_optimizer_has_is_told_by_shape_and_place),
         cmocka_unit_test(a_second_optimizer_may_have_it),
+        cmocka_unit_test(a_learning_rate_that_was_left_out_is_told),
         cmocka_unit_test(a_parameter_without_a_gradient_is_told_with_the_reason),
         cmocka_unit_test(many_names_share_one_message),
         cmocka_unit_test(batch_norm_in_training_mode_when_a_loaded_model_is_evaluated),

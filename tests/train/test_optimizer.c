@@ -108,13 +108,14 @@ static void sgd_follows_torchs_formula(void **state)
 
 static void adamw_follows_torchs_formula(void **state)
 {
+    /* Zeros are zeros: no decay, no first moment, no second, no eps. */
     static const weft_adamw_opts cases[] = {
-        {.lr = 0.01}, {.lr = 0.01, .weight_decay = -1}, {.lr = 0.1, .beta1 = 0.5, .beta2 = 0.9}};
+        WEFT_ADAMW_OPTS_INIT,    {0.01, 0.9, 0.999, 1e-8, 0}, {0.1, 0.5, 0.9, 1e-8, 0.1},
+        {0.01, 0, 0.9, 1e-8, 0}, {0.01, 0.9, 0, 1e-3, 0.1},   {0.01, 0.9, 0.999, 0, 0.01}};
     enum { STEPS = 4 };
     for (size_t c = 0; c < sizeof(cases) / sizeof(cases[0]); c++) {
-        double lr = cases[c].lr, wd = cases[c].weight_decay < 0 ? 0 : 0.01;
-        double b1 = cases[c].beta1 != 0 ? cases[c].beta1 : 0.9;
-        double b2 = cases[c].beta2 != 0 ? cases[c].beta2 : 0.999;
+        double lr = cases[c].lr, wd = cases[c].weight_decay;
+        double b1 = cases[c].beta1, b2 = cases[c].beta2;
         weft_module *m = holder();
         weft_optimizer *o = weft_adamw_create(ctx, m, &cases[c]);
         assert_non_null(o);
@@ -130,7 +131,7 @@ static void adamw_follows_torchs_formula(void **state)
                 first[i] = b1 * first[i] + (1 - b1) * g[i];
                 second[i] = b2 * second[i] + (1 - b2) * g[i] * g[i];
                 p[i] -= lr * first[i] / (1 - pow(b1, step)) /
-                        (sqrt(second[i] / (1 - pow(b2, step))) + 1e-8);
+                        (sqrt(second[i] / (1 - pow(b2, step))) + cases[c].eps);
             }
         }
         train(o, m, 0, STEPS);
@@ -226,17 +227,59 @@ static void groups_have_a_rate_and_a_decay_of_their_own(void **state)
 
 static void impossible_settings_are_refused(void **state)
 {
-    static const weft_sgd_opts cases[] = {
-        {.lr = -1},         {.lr = NAN},
-        {.momentum = 1},    {.weight_decay = -1},
-        {.nesterov = true}, {.momentum = 0.9, .dampening = 0.1, .nesterov = true}};
-    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
-        assert_null(weft_sgd_create(ctx, NULL, &cases[i]));
-        assert_error(WEFT_ERR_INVALID, "SGD: ");
+    static const struct {
+        weft_sgd_opts opts;
+        const char *text;
+    } sgd[] = {{{.lr = -1}, "SGD: learning rate -1 is not in [0, inf)"},
+               {{.lr = NAN}, "SGD: learning rate nan is not in [0, inf)"},
+               {{.momentum = 1}, "SGD: momentum 1 is not in [0, 1)"},
+               {{.weight_decay = -1}, "SGD: weight decay -1 is not in [0, inf)"},
+               {{.dampening = INFINITY}, "SGD: dampening inf is not finite"},
+               {{.nesterov = true}, "SGD: nesterov needs a momentum above 0, it is 0"},
+               {{.momentum = 0.9, .dampening = 0.1, .nesterov = true}, "dampening 0, it is 0.1"}};
+    for (size_t i = 0; i < sizeof(sgd) / sizeof(sgd[0]); i++) {
+        assert_null(weft_sgd_create(ctx, NULL, &sgd[i].opts));
+        assert_error(WEFT_ERR_INVALID, sgd[i].text);
     }
-    assert_null(weft_adamw_create(ctx, NULL, &(weft_adamw_opts){.beta1 = 1}));
-    assert_error(WEFT_ERR_INVALID, "AdamW: ");
+    static const struct {
+        size_t at;
+        double value;
+        const char *text;
+    } adamw[] = {
+        {offsetof(weft_adamw_opts, lr), -1, "AdamW: learning rate -1 is not in [0, inf)"},
+        {offsetof(weft_adamw_opts, beta1), 1, "AdamW: beta1 1 is not in [0, 1)"},
+        {offsetof(weft_adamw_opts, beta2), NAN, "AdamW: beta2 nan is not in [0, 1)"},
+        {offsetof(weft_adamw_opts, eps), -1, "AdamW: eps -1 is not in [0, inf)"},
+        {offsetof(weft_adamw_opts, weight_decay), -1, "AdamW: weight decay -1 is not in [0, inf)"}};
+    for (size_t i = 0; i < sizeof(adamw) / sizeof(adamw[0]); i++) {
+        weft_adamw_opts opts = WEFT_ADAMW_OPTS_INIT;
+        memcpy((char *)&opts + adamw[i].at, &adamw[i].value, sizeof(double));
+        assert_null(weft_adamw_create(ctx, NULL, &opts));
+        assert_error(WEFT_ERR_INVALID, adamw[i].text);
+    }
+    /* Begun without the initialiser, and so not AdamW at all. */
+    assert_null(weft_adamw_create(ctx, NULL, &(weft_adamw_opts){.lr = 0.1, .beta1 = 0.9}));
+    assert_error(WEFT_ERR_INVALID, "WEFT_ADAMW_OPTS_INIT");
     weft_optimizer_destroy(NULL);
+}
+
+static void a_learning_rate_of_zero_is_one(void **state)
+{
+    weft_module *m = holder();
+    weft_optimizer *o = weft_sgd_create(ctx, m, &(weft_sgd_opts){.momentum = 0.9});
+    assert_true(weft_optimizer_lr(o, -1) == 0);
+    float before[N], after[N];
+    read_parameter(m, "w", before);
+    train(o, m, 0, 2);
+    read_parameter(m, "w", after);
+    assert_memory_equal(before, after, sizeof(before));
+    weft_optimizer_destroy(o);
+    weft_module_unref(m);
+    o = weft_sgd_create(ctx, NULL, NULL);
+    weft_tensor_list none = WEFT_TENSOR_LIST_INIT;
+    assert_ok(weft_optimizer_add_group(o, &none, NAN, NAN));
+    assert_true(weft_optimizer_lr(o, -1) == 0.001);
+    weft_optimizer_destroy(o);
 }
 
 static weft_optimizer *create(int kind, weft_module *m)
@@ -359,6 +402,7 @@ int main(void)
         TEST(gradients_of_two_backward_passes_add_up),
         TEST(groups_have_a_rate_and_a_decay_of_their_own),
         TEST(impossible_settings_are_refused),
+        TEST(a_learning_rate_of_zero_is_one),
         TEST(a_resumed_run_gives_the_same_bits),
         TEST(a_state_that_does_not_fit_is_refused_whole),
         TEST(a_failed_step_changes_nothing),

@@ -6,6 +6,7 @@
 #include <cmocka.h>
 
 #include <math.h>
+#include <string.h>
 
 #include "weft/schedule.h"
 
@@ -16,101 +17,115 @@ static void assert_near(double got, double want)
         fail_msg("%.17g instead of %.17g", got, want);
 }
 
-static const weft_schedule one_cycle = {.kind = WEFT_SCHEDULE_ONE_CYCLE,
-                                        .lr = 0.1,
-                                        .total_steps = 100,
-                                        .base_momentum = 0.85,
-                                        .max_momentum = 0.95};
-static const weft_schedule steeper = {.kind = WEFT_SCHEDULE_ONE_CYCLE,
-                                      .lr = 0.2,
-                                      .total_steps = 40,
-                                      .pct_start = 0.25,
-                                      .div_factor = 10,
-                                      .final_div_factor = 100};
-static const weft_schedule cosine = {
-    .kind = WEFT_SCHEDULE_COSINE, .lr = 0.1, .total_steps = 50, .min_lr = 0.001};
-static const weft_schedule step = {
-    .kind = WEFT_SCHEDULE_STEP, .lr = 0.1, .step_size = 10, .gamma = 0.5};
-static const weft_schedule constant = {.kind = WEFT_SCHEDULE_CONSTANT, .lr = 0.3};
+/* Whole trainings, made by schedules_of_torch.py: both ends of each are there. */
+static const struct {
+    weft_schedule schedule;
+    double lr[9], momentum[9];
+} trainings[] = {
+#include "tests/train/schedules_of_torch.def"
+};
 
-static void schedules_have_torchs_values(void **state)
+static void every_step_has_torchs_values(void **state)
 {
-    static const struct {
-        const weft_schedule *schedule;
-        int64_t step;
-        double lr;
-    } cases[] = {
-        {&one_cycle, 0, 0.0040000000000000036},
-        {&one_cycle, 1, 0.0042813780565907483},
-        {&one_cycle, 10, 0.029516394846410082},
-        {&one_cycle, 29, 0.1},
-        {&one_cycle, 30, 0.099949653528452434},
-        {&one_cycle, 50, 0.079389345057573196},
-        {&one_cycle, 98, 5.0746471547578801e-05},
-        {&one_cycle, 99, 4e-7},
-        {&one_cycle, 100, 4e-7},
-        {&steeper, 0, 0.02},
-        {&steeper, 3, 0.065},
-        {&steeper, 9, 0.2},
-        {&steeper, 20, 0.14073299064327247},
-        {&steeper, 39, 0.0002},
-        {&cosine, 0, 0.1},
-        {&cosine, 1, 0.099902323057199441},
-        {&cosine, 25, 0.0505},
-        {&cosine, 50, 0.001},
-        {&cosine, 60, 0.001},
-        {&step, 0, 0.1},
-        {&step, 9, 0.1},
-        {&step, 10, 0.05},
-        {&step, 19, 0.05},
-        {&step, 20, 0.025},
-        {&step, 49, 0.00625},
-        {&constant, 12345, 0.3},
-    };
-    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++)
-        assert_near(weft_schedule_lr(cases[i].schedule, cases[i].step), cases[i].lr);
+    for (size_t i = 0; i < sizeof(trainings) / sizeof(trainings[0]); i++) {
+        const weft_schedule *s = &trainings[i].schedule;
+        for (int64_t step = 0; step < s->total_steps; step++) {
+            assert_near(weft_schedule_lr(s, step), trainings[i].lr[step]);
+            if (s->cycle_momentum)
+                assert_near(weft_schedule_momentum(s, step), trainings[i].momentum[step]);
+            else
+                assert_true(isnan(weft_schedule_momentum(s, step)));
+        }
+    }
 }
 
-static void one_cycle_moves_momentum_against_the_rate(void **state)
+static weft_schedule schedule_of(weft_schedule_kind kind, int64_t total)
 {
-    assert_near(weft_schedule_momentum(&one_cycle, 0), 0.95);
-    assert_near(weft_schedule_momentum(&one_cycle, 10), 0.92342042203498953);
-    assert_near(weft_schedule_momentum(&one_cycle, 29), 0.85);
-    assert_near(weft_schedule_momentum(&one_cycle, 50), 0.87061073738537631);
-    assert_near(weft_schedule_momentum(&one_cycle, 99), 0.95);
-    assert_true(isnan(weft_schedule_momentum(&steeper, 3)));
-    assert_true(isnan(weft_schedule_momentum(&cosine, 3)));
+    weft_schedule s = WEFT_SCHEDULE_INIT;
+    s.kind = kind;
+    s.lr = 0.1;
+    s.total_steps = total;
+    s.step_size = 10;
+    return s;
 }
 
-static void warm_up_is_linear_and_meets_the_schedule(void **state)
+static void a_zero_is_a_zero(void **state)
 {
-    weft_schedule s = cosine;
-    s.warmup_steps = 10;
-    s.total_steps = 60;
-    s.warmup_start = 0.1;
-    assert_near(weft_schedule_lr(&s, 0), 0.01);
-    assert_near(weft_schedule_lr(&s, 5), 0.055);
-    assert_near(weft_schedule_lr(&s, 10), 0.1);
-    assert_near(weft_schedule_lr(&s, 11), 0.099902323057199441);
-    assert_near(weft_schedule_lr(&s, 60), 0.001);
-    s = step;
+    weft_schedule s = schedule_of(WEFT_SCHEDULE_STEP, 50);
+    s.gamma = 0;
+    assert_true(weft_schedule_lr(&s, 9) == 0.1 && weft_schedule_lr(&s, 10) == 0);
+    s = schedule_of(WEFT_SCHEDULE_COSINE, 50);
     s.warmup_steps = 4;
-    assert_near(weft_schedule_lr(&s, 13), 0.1);
-    assert_near(weft_schedule_lr(&s, 14), 0.05);
-    assert_near(weft_schedule_lr(&s, 0), 0.001);
+    s.warmup_start = 0;
+    assert_true(weft_schedule_lr(&s, 0) == 0 && weft_schedule_lr(&s, 2) == 0.05);
+    s = schedule_of(WEFT_SCHEDULE_ONE_CYCLE, 50);
+    s.cycle_momentum = true;
+    s.base_momentum = 0;
+    s.pct_start = 0.5;
+    assert_true(weft_schedule_momentum(&s, 24) == 0);
+    s.pct_start = 0; /* falls from the first step on */
+    assert_true(weft_schedule_lr(&s, 0) < 0.1 && weft_schedule_lr(&s, 0) > weft_schedule_lr(&s, 1));
 }
 
-static void degenerate_lengths_stay_finite(void **state)
+/* Longer than the training or than all its warm-up. */
+static void later_steps_keep_the_last_value(void **state)
 {
     for (int kind = WEFT_SCHEDULE_CONSTANT; kind <= WEFT_SCHEDULE_ONE_CYCLE; kind++) {
-        for (int64_t total = 0; total < 4; total++) {
-            weft_schedule s = {.kind = (weft_schedule_kind)kind, .lr = 0.1, .total_steps = total};
-            for (int64_t i = -1; i < 6; i++) {
-                double lr = weft_schedule_lr(&s, i);
-                assert_true(lr >= 0 && lr <= 0.1 * (1 + 1e-15));
+        for (int64_t total = 1; total < 4; total++) {
+            for (int64_t warmup = 0; warmup < 5; warmup++) {
+                weft_schedule s = schedule_of((weft_schedule_kind)kind, total);
+                s.warmup_steps = warmup;
+                for (int64_t i = -1; i < 8; i++) {
+                    double lr = weft_schedule_lr(&s, i);
+                    assert_true(lr >= 0 && lr <= 0.1 * (1 + 1e-15));
+                }
+                assert_true(weft_schedule_lr(&s, 6) == weft_schedule_lr(&s, 7));
             }
         }
     }
+}
+
+static void what_is_out_of_range_is_named(void **state)
+{
+    enum { CONSTANT, STEP, COSINE, CYCLE };
+    static const struct {
+        size_t at; /* of a double */
+        int kind;
+        double value;
+        const char *text;
+    } cases[] = {
+        {offsetof(weft_schedule, lr), CONSTANT, -1, "schedule: lr -1 is not in [0, inf)"},
+        {offsetof(weft_schedule, lr), COSINE, NAN, "schedule: lr nan is not in [0, inf)"},
+        {offsetof(weft_schedule, gamma), STEP, -0.5, "schedule: gamma -0.5 is not in [0, inf)"},
+        {offsetof(weft_schedule, min_lr), COSINE, -2, "schedule: min_lr -2 is not in [0, inf)"},
+        {offsetof(weft_schedule, warmup_start), STEP, 2,
+         "schedule: warmup_start 2 is not in [0, 1]"},
+        {offsetof(weft_schedule, pct_start), CYCLE, 1.5,
+         "schedule: pct_start 1.5 is not in [0, 1]"},
+        {offsetof(weft_schedule, div_factor), CONSTANT, 0,
+         "schedule: div_factor 0 is not in (0, inf); begin with WEFT_SCHEDULE_INIT"},
+        {offsetof(weft_schedule, final_div_factor), CYCLE, 0,
+         "schedule: final_div_factor 0 is not in (0, inf); begin with WEFT_SCHEDULE_INIT"},
+    };
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        weft_error err = WEFT_ERROR_INIT;
+        weft_schedule s = schedule_of((weft_schedule_kind)cases[i].kind, 5);
+        assert_int_equal(weft_schedule_check(&s, &err), WEFT_OK);
+        memcpy((char *)&s + cases[i].at, &cases[i].value, sizeof(double));
+        assert_int_equal(weft_schedule_check(&s, &err), WEFT_ERR_INVALID);
+        assert_string_equal(err.text, cases[i].text);
+        assert_true(isnan(weft_schedule_lr(&s, 0)));
+    }
+    weft_schedule s = schedule_of(WEFT_SCHEDULE_COSINE, 0);
+    weft_error err = WEFT_ERROR_INIT;
+    assert_int_equal(weft_schedule_check(&s, &err), WEFT_ERR_INVALID);
+    assert_string_equal(err.text, "schedule: total_steps 0 is not at least 1");
+    s = schedule_of(WEFT_SCHEDULE_STEP, 0);
+    s.step_size = 0;
+    assert_int_equal(weft_schedule_check(&s, NULL), WEFT_ERR_INVALID);
+    s = (weft_schedule){.kind = (weft_schedule_kind)9, .div_factor = 1, .final_div_factor = 1};
+    assert_int_equal(weft_schedule_check(&s, NULL), WEFT_ERR_INVALID);
+    assert_int_equal(weft_schedule_check(NULL, NULL), WEFT_ERR_INVALID);
 }
 
 static void names_go_both_ways(void **state)
@@ -124,10 +139,10 @@ static void names_go_both_ways(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(schedules_have_torchs_values),
-        cmocka_unit_test(one_cycle_moves_momentum_against_the_rate),
-        cmocka_unit_test(warm_up_is_linear_and_meets_the_schedule),
-        cmocka_unit_test(degenerate_lengths_stay_finite),
+        cmocka_unit_test(every_step_has_torchs_values),
+        cmocka_unit_test(a_zero_is_a_zero),
+        cmocka_unit_test(later_steps_keep_the_last_value),
+        cmocka_unit_test(what_is_out_of_range_is_named),
         cmocka_unit_test(names_go_both_ways),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -164,8 +164,11 @@ static void records_cover_every_step_and_the_schedule_is_followed(void **state)
 {
     fixture *f = *state;
     weft_error err = WEFT_ERROR_INIT;
-    weft_schedule cosine = {
-        .kind = WEFT_SCHEDULE_COSINE, .lr = 0.2, .total_steps = 25, .warmup_steps = 5};
+    weft_schedule cosine = WEFT_SCHEDULE_INIT;
+    cosine.kind = WEFT_SCHEDULE_COSINE;
+    cosine.lr = 0.2;
+    cosine.total_steps = 25;
+    cosine.warmup_steps = 5;
     seen s = {.schedule = &cosine};
     weft_train_opts opts = {.train = f->train,
                             .test = f->test,
@@ -252,7 +255,8 @@ static void a_loss_that_is_not_finite_leaves_the_step_before_it(void **state)
 {
     fixture *f = *state;
     weft_error err = WEFT_ERROR_INIT;
-    weft_train_opts opts = {.train = f->train, .optimizer = f->optimizer, .max_steps = 2};
+    weft_train_opts opts = {
+        .train = f->train, .optimizer = f->optimizer, .epochs = 1, .max_steps = 2};
     assert_int_equal(weft_train(f->model, &opts, NULL, &err), WEFT_OK);
     int64_t n_before, n_after;
     float *before = snapshot(f->model, &n_before);
@@ -301,7 +305,8 @@ static void evaluation_agrees_with_the_predicted_logits(void **state)
 {
     fixture *f = *state;
     weft_error err = WEFT_ERROR_INIT;
-    weft_train_opts train = {.train = f->train, .optimizer = f->optimizer, .max_steps = 2};
+    weft_train_opts train = {
+        .train = f->train, .optimizer = f->optimizer, .epochs = 1, .max_steps = 2};
     assert_int_equal(weft_train(f->model, &train, NULL, &err), WEFT_OK);
     float *logits = NULL;
     weft_shape shape;
@@ -516,8 +521,16 @@ static void misuse_is_refused(void **state)
     weft_train_opts opts = {.train = f->train, .optimizer = f->optimizer};
     assert_int_equal(weft_train(NULL, &opts, NULL, NULL), WEFT_ERR_INVALID);
     assert_int_equal(weft_train(f->model, NULL, NULL, NULL), WEFT_ERR_INVALID);
-    opts.epochs = -1;
-    assert_int_equal(weft_train(f->model, &opts, NULL, NULL), WEFT_ERR_INVALID);
+    weft_error err = WEFT_ERROR_INIT;
+    assert_int_equal(weft_train(f->model, &opts, NULL, &err), WEFT_ERR_INVALID);
+    assert_string_equal(err.text,
+                        "training: epochs 0 must be at least 1 (WEFT_TRAIN_OPTS_INIT begins "
+                        "options), eval_freq 0 and max_steps 0 not negative");
+    opts.epochs = 1;
+    opts.schedule = &(weft_schedule){.kind = WEFT_SCHEDULE_STEP, .lr = 0.1, .step_size = 3};
+    err = (weft_error)WEFT_ERROR_INIT;
+    assert_int_equal(weft_train(f->model, &opts, NULL, &err), WEFT_ERR_INVALID);
+    assert_non_null(strstr(err.text, "WEFT_SCHEDULE_INIT"));
     opts = (weft_train_opts){.train = f->train};
     assert_int_equal(weft_train(f->model, &opts, NULL, NULL), WEFT_ERR_INVALID);
     assert_int_equal(weft_evaluate(f->model, NULL, NULL, NULL, NULL), WEFT_ERR_INVALID);

@@ -123,6 +123,11 @@ static weft_status check(const bn_call *b, bool batch)
         (weft_tensor_dtype(b->tracked) != WEFT_I64 || weft_tensor_shape(b->tracked).rank != 0))
         return wf_fail(b->ctx, WEFT_ERR_INVALID,
                        "batch_norm: num_batches_tracked must be an i64 scalar");
+    if (b->opts.eps == 0 && (batch || b->opts.momentum == 0))
+        return wf_fail(b->ctx, WEFT_ERR_INVALID,
+                       "batch_norm: eps 0 must be above 0 in training, momentum is %g "
+                       "(WEFT_BATCH_NORM_OPTS_INIT has the defaults)",
+                       b->opts.momentum);
     if (!(b->opts.eps >= 0 && isfinite(b->opts.eps)) || !(b->opts.momentum <= 1))
         return wf_fail(b->ctx, WEFT_ERR_INVALID,
                        "batch_norm: eps %g must not be negative, momentum %g not above 1",
@@ -158,10 +163,6 @@ static weft_tensor *record(bn_call *b, wf_norm_f f)
         return NULL;
     b->ctx = weft_tensor_context(b->x);
     b->shape = weft_tensor_shape(b->x);
-    if (b->opts.eps == 0)
-        b->opts.eps = 1e-5;
-    if (b->opts.momentum == 0)
-        b->opts.momentum = 0.1;
     const bool batch = b->opts.training || !b->running_mean;
     if (weft_error_status(b->ctx) != WEFT_OK || check(b, batch) != WEFT_OK)
         return NULL;
@@ -199,7 +200,8 @@ weft_tensor *weft_batch_norm(weft_tensor *x, weft_tensor *gamma, weft_tensor *be
                  .beta = beta,
                  .running_mean = running_mean,
                  .running_var = running_var,
-                 .tracked = num_batches_tracked};
+                 .tracked = num_batches_tracked,
+                 .opts = WEFT_BATCH_NORM_OPTS_INIT};
     if (opts)
         b.opts = *opts;
     return record(&b, WF_NORM_LINEAR);
@@ -216,7 +218,8 @@ weft_tensor *wf_record_batch_norm_act(weft_tensor *x, weft_tensor *gamma, weft_t
                  .running_mean = running_mean,
                  .running_var = running_var,
                  .tracked = num_batches_tracked,
-                 .residual = residual};
+                 .residual = residual,
+                 .opts = WEFT_BATCH_NORM_OPTS_INIT};
     if (opts)
         b.opts = *opts;
     return record(&b, f);

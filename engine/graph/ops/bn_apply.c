@@ -127,7 +127,7 @@ typedef struct sample_user {
 static weft_tensor *apply(void *user, weft_tensor *const *in, int n)
 {
     const sample_user *u = user;
-    const weft_batch_norm_opts opts = {.training = u->training, .eps = 1e-3};
+    const weft_batch_norm_opts opts = {.training = u->training, .eps = 1e-3, .momentum = 0.1};
     weft_tensor *mean = u->training ? NULL : in[n - 2], *var = u->training ? NULL : in[n - 1];
     if (u->f == WF_NORM_LINEAR)
         return weft_batch_norm(in[0], in[1], in[2], mean, var, NULL, &opts);

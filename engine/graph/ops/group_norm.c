@@ -318,14 +318,14 @@ weft_tensor *weft_group_norm(weft_tensor *x, int groups, weft_tensor *gamma, wef
         return NULL;
     weft_context *ctx = weft_tensor_context(x);
     weft_shape shape = weft_tensor_shape(x);
-    if (!(eps >= 0 && isfinite(eps)) || shape.rank < 2) {
+    if (!(eps > 0 && isfinite(eps)) || shape.rank < 2) {
         wf_fail(ctx, WEFT_ERR_INVALID,
-                "group_norm: eps %g, rank %d: eps must not be negative, "
+                "group_norm: eps %g, rank %d: eps must be above 0, "
                 "the rank at least 2",
                 eps, shape.rank);
         return NULL;
     }
-    group_norm_attrs a = {groups, eps > 0 ? eps : 1e-5};
+    group_norm_attrs a = {groups, eps};
     weft_shape channels = WEFT_SHAPE(shape.dim[1]);
     if (!gamma)
         gamma = wf_record_fill(ctx, weft_tensor_dtype(x), channels, 1.0);
