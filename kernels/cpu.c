@@ -2,7 +2,7 @@
  * WEFT_MAX_ISA. Read once; thread-safe because every racing writer stores the same value. */
 #include <stdatomic.h>
 #include <stdlib.h>
-#include <string.h>
+#include <strings.h>
 
 #include "kernels/types.h"
 
@@ -34,7 +34,7 @@ static weft_isa capped(weft_isa isa)
     const char *cap = getenv("WEFT_MAX_ISA");
     if (cap)
         for (weft_isa i = WEFT_ISA_SCALAR; i < isa; i++)
-            if (strcmp(cap, weft_isa_name(i)) == 0)
+            if (strcasecmp(cap, weft_isa_name(i)) == 0)
                 isa = i;
     return isa;
 }

@@ -4,6 +4,7 @@
 
 #include "engine/context/c_locale.h"
 #include "engine/context/context.h"
+#include "engine/context/environment.h"
 #include "engine/context/info.h"
 #include "engine/context/quote.h"
 #include "engine/context/stack.h"
@@ -63,6 +64,7 @@ weft_status weft_context_create(weft_context **out, const weft_options *options,
     if (o.threads < 0 || o.threads > 4096)
         return wf_error_set(err, WEFT_ERR_INVALID, "context: %d threads; 0 to 4096 are possible",
                             o.threads);
+    WF_TRY(wf_environment_check(err));
     weft_context *ctx = wf_zalloc(sizeof *ctx);
     if (!ctx)
         return wf_nomem(err, sizeof *ctx, "the context");

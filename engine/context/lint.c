@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #include "engine/context/context.h"
 #include "engine/graph/ops/internal.h"
@@ -14,9 +15,9 @@ enum { LOOSE_MAX = 64 }; /* different texts; enough to see what is wrong */
 static weft_lint mode_of_environment(void)
 {
     const char *text = getenv("WEFT_LINT");
-    if (text && strcmp(text, "error") == 0)
+    if (text && strcasecmp(text, "error") == 0)
         return WEFT_LINT_ERROR;
-    return text && strcmp(text, "off") == 0 ? WEFT_LINT_OFF : WEFT_LINT_WARN;
+    return text && strcasecmp(text, "off") == 0 ? WEFT_LINT_OFF : WEFT_LINT_WARN;
 }
 
 void wf_lint_init(wf_lint_state *lint, weft_lint mode)

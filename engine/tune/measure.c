@@ -29,14 +29,17 @@ static double time_runs(wf_entrant *e, int times)
     return (wf_trace_now() - start) / times;
 }
 
-/* The first run pays for pages and code; the second tells how many fit a sample. */
-static void warm_up(wf_entrant *e, int n, double hopeless)
+/* The first run pays for pages and code; the second, where there is time for it, tells how many fit
+ * a sample. Returns what it took. */
+static double warm_up(wf_entrant *e, int n, const wf_measure_opts *opts)
 {
+    const double start = wf_trace_now(), patience = WF_MEASURE_PATIENCE * opts->seconds;
+    const double hopeless = opts->hopeless;
     double best = 0;
     for (int i = 0; i < n; i++) {
         e[i].set = 0;
         e[i].first = time_runs(&e[i], 1);
-        if (e[i].first < 0.1)
+        if (e[i].first < 0.1 && wf_trace_now() - start < patience)
             e[i].first = time_runs(&e[i], 1);
         best = i == 0 || e[i].first < best ? e[i].first : best;
     }
@@ -44,6 +47,7 @@ static void warm_up(wf_entrant *e, int n, double hopeless)
         e[i].dropped = hopeless > 0 && e[i].first > hopeless * best;
         e[i].seconds = e[i].first;
     }
+    return wf_trace_now() - start;
 }
 
 void wf_measure(wf_entrant *e, int n, const wf_measure_opts *opts)
@@ -51,7 +55,8 @@ void wf_measure(wf_entrant *e, int n, const wf_measure_opts *opts)
     double samples[WF_MEASURE_MAX][WF_MEASURE_ROUNDS];
     int rounds = opts->rounds < WF_MEASURE_ROUNDS ? opts->rounds : WF_MEASURE_ROUNDS, done = 0;
     assert(n <= WF_MEASURE_MAX);
-    warm_up(e, n, opts->hopeless);
+    if (warm_up(e, n, opts) > WF_MEASURE_PATIENCE * opts->seconds)
+        return;
     double start = wf_trace_now(), last = 0;
     for (; done < rounds; done++) {
         double now = wf_trace_now() - start;

@@ -19,11 +19,14 @@ typedef struct wf_entrant {
 } wf_entrant;
 
 typedef struct wf_measure_opts {
-    int rounds;      /* at most; at least 3 are made, 1 where that takes longer than `seconds` */
+    int rounds; /* at most; at least 3 are made, 1 where that takes longer than `seconds`, none where
+                   running each once takes WF_MEASURE_PATIENCE times as long: then that run is what counts */
     double seconds;  /* after which no further round begins */
     double sample;   /* a sample repeats short runs until it has lasted about so long */
     double hopeless; /* dropped when the first run took so many times the best's; 0: nobody is */
 } wf_measure_opts;
+
+#define WF_MEASURE_PATIENCE 4
 
 /* Sorts x. */
 double wf_median(double *x, int n);

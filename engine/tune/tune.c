@@ -1,6 +1,7 @@
 /* weft_tune: the distinct problems of what is recorded, each measured, the best of each kept. */
 #include "weft/tune.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -21,6 +22,9 @@
  * change with each tuning help nobody. */
 #define MARGIN 0.02
 #define COLD_MOST ((size_t)512 << 20)
+/* Memory is filled at about this pace before a problem is measured: what takes longer than the
+ * measurement is left out. */
+#define COLD_BYTES_A_SECOND 4e9
 
 /* ---- one problem ---- */
 
@@ -75,6 +79,8 @@ static verdict judge(const contest *c)
 static weft_status measure(weft_context *ctx, const wf_problem *p, double seconds, verdict *v)
 {
     size_t cold = wf_trial_cache_bytes(ctx->topology);
+    if ((double)cold > seconds * COLD_BYTES_A_SECOND)
+        cold = (size_t)(seconds * COLD_BYTES_A_SECOND);
     wf_trial_place place = {.topology = ctx->topology,
                             .memory = ctx->memory,
                             .isa = ctx->isa,
@@ -192,9 +198,12 @@ weft_status weft_tune(weft_context *ctx, const weft_tune_opts *opts, weft_tune_r
     WF_TRY(wf_may_end_step(ctx, "tune"));
     double start = wf_trace_now();
     tuning t = {.ctx = ctx, .opts = opts ? *opts : (weft_tune_opts){0}};
-    if (!(t.opts.seconds > 0))
+    if (t.opts.seconds == 0)
         t.opts.seconds = SECONDS;
-    weft_status status = wf_wisdom_load(ctx);
+    if (!(t.opts.seconds > 0 && isfinite(t.opts.seconds)))
+        return wf_fail(ctx, WEFT_ERR_INVALID, "tuning: %g seconds a problem are not in [0, inf)",
+                       t.opts.seconds);
+    weft_status status = wf_wisdom_load_or_begin(ctx);
     if (status == WEFT_OK)
         status = wf_workers_check_stacks(ctx->threads, &ctx->error);
     if (status == WEFT_OK)

@@ -103,7 +103,7 @@ wf_wisdom_key wf_wisdom_key_of(const weft_context *ctx)
     return key;
 }
 
-static weft_status load(weft_context *ctx, wf_wisdom *w)
+static weft_status load(weft_context *ctx, wf_wisdom *w, bool begins)
 {
     bool asked_for;
     json_t *root = NULL;
@@ -113,7 +113,7 @@ static weft_status load(weft_context *ctx, wf_wisdom *w)
     if (!w->path)
         return WEFT_OK;
     weft_status status = wf_wisdom_read(w->path, &root, &err);
-    if (status == WEFT_ERR_NOT_FOUND && !asked_for)
+    if (status == WEFT_ERR_NOT_FOUND && (!asked_for || begins))
         return WEFT_OK;
     if (status == WEFT_OK)
         status = wf_wisdom_from_json(w, root, &key, &err);
@@ -126,17 +126,27 @@ static weft_status load(weft_context *ctx, wf_wisdom *w)
     return WEFT_OK;
 }
 
-weft_status wf_wisdom_load(weft_context *ctx)
+static weft_status load_once(weft_context *ctx, bool begins)
 {
     wf_wisdom *w = &ctx->wisdom;
     if (w->loaded)
         return WEFT_OK;
-    weft_status status = load(ctx, w);
+    weft_status status = load(ctx, w, begins);
     if (status != WEFT_OK)
         wf_wisdom_done(w); /* the next call tries again */
     else
         w->loaded = true;
     return status;
+}
+
+weft_status wf_wisdom_load(weft_context *ctx)
+{
+    return load_once(ctx, false);
+}
+
+weft_status wf_wisdom_load_or_begin(weft_context *ctx)
+{
+    return load_once(ctx, true);
 }
 
 weft_status weft_wisdom_get_info(weft_context *ctx, weft_wisdom_info *info)
@@ -152,17 +162,30 @@ weft_status weft_wisdom_get_info(weft_context *ctx, weft_wisdom_info *info)
     return WEFT_OK;
 }
 
-weft_status weft_wisdom_save(weft_context *ctx, const char *path)
+/* Where `path`, NULL: the context's own, is; the wisdom is loaded. */
+static weft_status place_of(weft_context *ctx, const char *path, const char **to)
 {
     if (!ctx)
         return WEFT_ERR_INVALID;
-    WF_TRY(wf_wisdom_load(ctx));
+    WF_TRY(wf_wisdom_load_or_begin(ctx));
+    *to = path ? path : ctx->wisdom.path;
+    return *to ? WEFT_OK : wf_fail(ctx, WEFT_ERR_STATE, "wisdom is off, and no file was named");
+}
+
+weft_status weft_wisdom_can_save(weft_context *ctx, const char *path)
+{
+    const char *to;
+    WF_TRY(place_of(ctx, path, &to));
+    return wf_wisdom_probe(to, &ctx->error);
+}
+
+weft_status weft_wisdom_save(weft_context *ctx, const char *path)
+{
+    const char *to;
+    WF_TRY(place_of(ctx, path, &to));
     wf_wisdom *w = &ctx->wisdom;
     bool moved = false;
     wf_wisdom_key key = wf_wisdom_key_of(ctx);
-    if (!path && !w->path)
-        return wf_fail(ctx, WEFT_ERR_STATE, "wisdom is off, and no file was named");
-    const char *to = path ? path : w->path;
     WF_TRY(wf_wisdom_write(to, w, &key, &moved, &ctx->error));
     if (moved)
         wf_tell(ctx, "%s was not wisdom: it is %s.damaged now", to, to);

@@ -58,6 +58,8 @@ json_t *wf_wisdom_to_json(json_t *root, const wf_wisdom *w, const wf_wisdom_key 
 weft_status wf_wisdom_path(const char *asked, char **path, bool *asked_for, weft_error *err);
 /* WEFT_ERR_NOT_FOUND: no such file. */
 weft_status wf_wisdom_read(const char *path, json_t **root, weft_error *err);
+/* Whether the file could be written; makes the folders above it. */
+weft_status wf_wisdom_probe(const char *path, weft_error *err);
 /* Merges w into the file. `moved`: what stood there was no wisdom and is PATH.damaged now. */
 weft_status wf_wisdom_write(const char *path, const wf_wisdom *w, const wf_wisdom_key *key,
                             bool *moved, weft_error *err);
@@ -66,5 +68,7 @@ weft_status wf_wisdom_write(const char *path, const wf_wisdom *w, const wf_wisdo
 
 /* Reads the context's file, once. A file that cannot be used is told and ignored. */
 weft_status wf_wisdom_load(weft_context *ctx);
+/* The same for who is about to make the file: that there is none is not told. */
+weft_status wf_wisdom_load_or_begin(weft_context *ctx);
 
 #endif

@@ -152,6 +152,18 @@ static weft_status there(const char *path, const wf_wisdom_key *key, json_t **ro
     return wf_error_set(err, status, "%s: %s", path, why.text);
 }
 
+weft_status wf_wisdom_probe(const char *path, weft_error *err)
+{
+    struct stat st;
+    wf_atomic_file *file;
+    make_folders(path);
+    if (stat(path, &st) == 0 && !S_ISREG(st.st_mode))
+        return wf_error_set(err, WEFT_ERR_IO, "%s is not a regular file", path);
+    WF_TRY(wf_atomic_create(path, &file, err));
+    wf_atomic_abort(file);
+    return WEFT_OK;
+}
+
 weft_status wf_wisdom_write(const char *path, const wf_wisdom *w, const wf_wisdom_key *key,
                             bool *moved, weft_error *err)
 {

@@ -69,7 +69,7 @@ typedef struct weft_options {
 /* clang-format on */
 
 /* options may be NULL. On failure returns a status and leaves *ctx untouched; err (may be NULL)
- * receives the message. */
+ * receives the message. A word in Weft's environment variables that means nothing is an error. */
 weft_status weft_context_create(weft_context **ctx, const weft_options *options, weft_error *err);
 /* A context with default options; NULL on failure. For small programs:
  * weft_context_create says why. */
@@ -133,6 +133,7 @@ void weft_anomaly_end(weft_context *ctx, bool was);
  *   a tensor that requires a gradient and reaches the loss, but that no optimizer has: by shape and
  *     by the op and module where it entered, at the next optimizer step. A tensor whose weft_grad
  *     is asked for before that is taken to be meant so;
+ *   an optimizer whose learning rate is 0 since its options left it out: at its step;
  *   a parameter of an optimizer that got no gradient: by name, with the reason (frozen, not
  *     reached, cut by no_grad or detach), at its step;
  *   BatchNorm in training mode under no_grad after its state was loaded: by module path;

@@ -25,7 +25,8 @@ typedef struct weft_tune_progress {
 } weft_tune_progress;
 
 typedef struct weft_tune_opts {
-    double seconds; /* to measure a problem, about; 0: half a second */
+    double seconds; /* to measure a problem, about; 0, in which nothing can be measured, reads as
+                       half a second */
     bool again;     /* measure what wisdom knows already, too */
     /* Called before and after each problem; false: stop, and keep what was found. Or NULL. */
     bool (*progress)(void *user, const weft_tune_progress *p);
@@ -53,6 +54,9 @@ weft_status weft_tune(weft_context *ctx, const weft_tune_opts *opts, weft_tune_r
  * WEFT_ERR_STATE where wisdom is off and there is no path. What stands at the path and is
  * not wisdom is moved to PATH.damaged. */
 weft_status weft_wisdom_save(weft_context *ctx, const char *path);
+/* Whether weft_wisdom_save could write there, as far as can be told without writing: worth asking
+ * before measuring. Makes the folders above the file. */
+weft_status weft_wisdom_can_save(weft_context *ctx, const char *path);
 
 /* The wisdom in use: its file (NULL: none, or there is no such file), how many choices for this
  * machine it holds, and a hash over them, of 16 hexadecimal digits ("none" without any). The texts

@@ -1,0 +1,65 @@
+/* Whether Weft's environment variables say what they can say: one that is misspelt would else be
+ * ignored, and results be others than asked for. Reads the environment only. */
+#include "engine/context/environment.h"
+
+#include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+#include "engine/context/error.h"
+#include "kernels/conv2d/conv2d.h"
+
+/* One of `words` in any case, or empty. */
+static weft_status check_word(const char *variable, const char *const *words, int n,
+                              const char *all, weft_error *err)
+{
+    const char *value = getenv(variable);
+    for (int i = 0; value && *value && i < n; i++)
+        if (strcasecmp(value, words[i]) == 0)
+            return WEFT_OK;
+    if (!value || !*value)
+        return WEFT_OK;
+    return wf_error_set(err, WEFT_ERR_INVALID, "%s=%.80s in the environment: it can be %s",
+                        variable, value, all);
+}
+
+static bool is_select(const char *word, size_t length)
+{
+    return length == strlen("select") && strncmp(word, "select", length) == 0;
+}
+
+static bool begins_a_kernel(const char *word, size_t length)
+{
+    for (int i = 0; i < wf_conv2d_n_impls; i++)
+        if (strncmp(wf_conv2d_impls[i]->name, word, length) == 0)
+            return true;
+    return false;
+}
+
+/* Words with commas between, each of which `known` knows. */
+static weft_status check_list(const char *variable, bool (*known)(const char *, size_t),
+                              const char *all, weft_error *err)
+{
+    for (const char *at = getenv(variable); at && *at;) {
+        size_t length = strcspn(at, ",");
+        if (length > 0 && !known(at, length))
+            return wf_error_set(err, WEFT_ERR_INVALID, "%s in the environment: '%.*s' is not %s",
+                                variable, length < 80 ? (int)length : 80, at, all);
+        at += length + (at[length] == ',');
+    }
+    return WEFT_OK;
+}
+
+weft_status wf_environment_check(weft_error *err)
+{
+    static const char *const lints[] = {"off", "warn", "error"};
+    const char *isas[] = {weft_isa_name(WEFT_ISA_SCALAR), weft_isa_name(WEFT_ISA_AVX2),
+                          weft_isa_name(WEFT_ISA_AVX512)};
+    WF_TRY(check_word("WEFT_MAX_ISA", isas, 3, "scalar, avx2 or avx512", err));
+    WF_TRY(check_word("WEFT_LINT", lints, 3, "off, warn or error", err));
+    WF_TRY(check_list("WEFT_VERBOSE", is_select, "\"select\", the one thing it can ask for", err));
+    return check_list("WEFT_AVOID", begins_a_kernel,
+                      "how a convolution kernel's name begins (WEFT_VERBOSE=select lists them)",
+                      err);
+}
