@@ -21,6 +21,8 @@ typedef struct training {
     weft_loader *train, *test;
     weft_optimizer *optimizer;
     weft_schedule schedule;
+    double warmup_epochs; /* as used */
+    char note[256];       /* about the warm-up; "": nothing to tell */
     weft_run *run;
     char wisdom[32]; /* its hash */
     cli_progress progress;
@@ -77,18 +79,40 @@ static int64_t total_steps(const training *t)
     return most && most < steps ? most : steps;
 }
 
-static weft_schedule make_schedule(const training *t)
+/* The steps of the warm-up. One that nobody asked for is cut to half the training where it would
+ * fill it; one that was asked for is what was asked for. */
+static int64_t warmup_steps(training *t, int64_t total)
+{
+    double batches = (double)weft_loader_batches(t->train);
+    t->warmup_epochs = t->options->lr_warmup_epochs;
+    int64_t steps = llround(fmin(t->warmup_epochs * batches, 9e15)); /* exact in a double */
+    if (steps < total || cli_given(CMD_TRAIN, t->options, "lr-warmup-epochs"))
+        return steps;
+    t->warmup_epochs = (double)(total / 2) / batches;
+    snprintf(
+        t->note, sizeof(t->note),
+        "the training is no longer than the default warm-up of %g epoch%s, which is cut to half "
+        "of it: %lld steps",
+        t->options->lr_warmup_epochs, t->options->lr_warmup_epochs == 1 ? "" : "s",
+        (long long)(total / 2));
+    return total / 2;
+}
+
+static weft_schedule make_schedule(training *t)
 {
     const cli_options *o = t->options;
-    double steps = (double)weft_loader_batches(t->train);
-    int64_t total = total_steps(t);
-    weft_schedule s = {.lr = o->lr, .total_steps = total};
-    int64_t warmup = (int64_t)llround(o->lr_warmup_epochs * steps);
-    warmup = warmup < total ? warmup : total;
+    const int64_t total = total_steps(t), warmup = warmup_steps(t, total);
+    weft_schedule s = WEFT_SCHEDULE_INIT;
+    s.lr = o->lr;
+    s.total_steps = total;
     if (strcmp(o->lr_scheduler, "onecycle") == 0) {
         s.kind = WEFT_SCHEDULE_ONE_CYCLE;
-        if (warmup > 0 && warmup < total)
-            s.pct_start = (double)warmup / (double)total;
+        s.pct_start = fmin((double)warmup / (double)total, 1);
+        if (warmup >= total)
+            snprintf(t->note, sizeof(t->note),
+                     "--lr-warmup-epochs %g is the whole training: the learning rate rises to its "
+                     "end and does not fall",
+                     t->warmup_epochs);
         return s;
     }
     s.kind = strcmp(o->lr_scheduler, "cosine") == 0 ? WEFT_SCHEDULE_COSINE
@@ -98,6 +122,12 @@ static weft_schedule make_schedule(const training *t)
     s.step_size = o->lr_step_size * weft_loader_batches(t->train);
     s.gamma = o->lr_gamma;
     s.min_lr = o->lr_min;
+    if (warmup >= total)
+        snprintf(
+            t->note, sizeof(t->note),
+            "--lr-warmup-epochs %g is the whole training: the learning rate ends at %.4g, below "
+            "--lr %g",
+            t->warmup_epochs, weft_schedule_lr(&s, total - 1), o->lr);
     return s;
 }
 
@@ -129,6 +159,8 @@ static int write_config(training *t)
             continue;
         weft_setting *s = &settings[n++];
         *s = (weft_setting){.name = f->name};
+        if (f->kind != FLAG_BOOL && !cli_applies(CMD_TRAIN, t->options, f))
+            continue; /* null: it had no part in the training */
         switch (f->kind) {
         case FLAG_INT:
             s->kind = WEFT_SETTING_INT;
@@ -137,6 +169,8 @@ static int write_config(training *t)
         case FLAG_NUMBER:
             s->kind = WEFT_SETTING_NUMBER;
             s->number = *(const double *)field;
+            if (strcmp(f->name, "lr-warmup-epochs") == 0)
+                s->number = t->warmup_epochs;
             break;
         case FLAG_BOOL:
             s->kind = WEFT_SETTING_BOOL;
@@ -250,6 +284,8 @@ static void print_start(const training *t)
     if (train->only_split)
         cli_print(stdout,
                   "note  the data have one split: the test images are the training images\n");
+    if (t->note[0])
+        cli_print(stdout, "note  %s\n", t->note);
     cli_print(stdout, "run   %s, %d threads, %s\n", weft_run_path(t->run), weft_threads(t->s.ctx),
               weft_isa_name(weft_context_isa(t->s.ctx)));
     fflush(stdout);

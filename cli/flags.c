@@ -1,4 +1,4 @@
-/* Parses arguments against the flag table; finds the nearest known word; prints the flags. */
+/* Parses arguments against the flag table; prints the flags. */
 #include "flags.h"
 
 #include <errno.h>
@@ -6,6 +6,8 @@
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
+
+#include "words.h"
 
 static bool fail(char *error, size_t size, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
@@ -16,55 +18,6 @@ static bool fail(char *error, size_t size, const char *format, ...)
     vsnprintf(error, size, format, args);
     va_end(args);
     return false;
-}
-
-/* ---- the nearest word ------------------------------------------------------------------------ */
-
-enum { WORD_MAX = 64 };
-
-/* Levenshtein's distance, with swapped neighbours counted once (optimal string alignment). */
-static int distance(const char *a, const char *b)
-{
-    int rows[3][WORD_MAX + 1];
-    int na = (int)strlen(a), nb = (int)strlen(b);
-    if (na > WORD_MAX || nb > WORD_MAX)
-        return WORD_MAX;
-    for (int j = 0; j <= nb; j++)
-        rows[0][j] = j;
-    for (int i = 1; i <= na; i++) {
-        int *row = rows[i % 3], *up = rows[(i + 2) % 3], *up2 = rows[(i + 1) % 3];
-        row[0] = i;
-        for (int j = 1; j <= nb; j++) {
-            int best = up[j - 1] + (a[i - 1] != b[j - 1]);
-            if (up[j] + 1 < best)
-                best = up[j] + 1;
-            if (row[j - 1] + 1 < best)
-                best = row[j - 1] + 1;
-            if (i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1] &&
-                up2[j - 2] + 1 < best)
-                best = up2[j - 2] + 1;
-            row[j] = best;
-        }
-    }
-    return rows[na % 3][nb];
-}
-
-const char *cli_nearest(const char *text, const char *const *words, int n)
-{
-    const char *nearest = NULL;
-    int best = WORD_MAX;
-    size_t length = strlen(text);
-    for (int i = 0; i < n; i++) {
-        int d = distance(text, words[i]);
-        /* A slip is a letter or two of a word, or a word cut short or drawn out. */
-        bool prefix = length >= 3 && (strncmp(text, words[i], length) == 0 ||
-                                      strncmp(text, words[i], strlen(words[i])) == 0);
-        if ((d <= 1 + (int)length / 4 || prefix) && d < best) {
-            best = d;
-            nearest = words[i];
-        }
-    }
-    return nearest;
 }
 
 /* ---- one flag -------------------------------------------------------------------------------- */
@@ -80,7 +33,7 @@ static bool name_is(const char *name, const char *text, size_t length)
     return name && strlen(name) == length && strncmp(name, text, length) == 0;
 }
 
-static const flag *find_long(unsigned command, const char *text, size_t length)
+const flag *cli_find_flag(unsigned command, const char *text, size_t length)
 {
     for (int i = 0; i < cli_n_flags; i++) {
         const flag *f = &cli_flags[i];
@@ -107,34 +60,7 @@ static const flag *find_argument(unsigned command)
     return NULL;
 }
 
-static bool unknown_flag(unsigned command, spelling s, char *error, size_t error_size)
-{
-    const char *names[128];
-    int n = 0;
-    for (int i = 0; i < cli_n_flags && n + 2 <= 128; i++) {
-        const flag *f = &cli_flags[i];
-        if (!(f->commands & command) || f->kind == FLAG_REFUSED || f->kind == FLAG_ARGUMENT)
-            continue;
-        names[n++] = f->name;
-        if (f->alias)
-            names[n++] = f->alias;
-    }
-    const char *near = NULL;
-    if (s.length > 2 && s.length - 2 < WORD_MAX && s.text[1] == '-') {
-        char text[WORD_MAX];
-        snprintf(text, sizeof(text), "%.*s", s.length - 2, s.text + 2);
-        /* Underscores for dashes is no slip of a letter, so it is undone first. */
-        for (char *c = text; *c; c++)
-            if (*c == '_')
-                *c = '-';
-        near = cli_nearest(text, names, n);
-    }
-    if (near)
-        return fail(error, error_size, "unknown flag %.*s; did you mean --%s?", s.length, s.text,
-                    near);
-    return fail(error, error_size, "unknown flag %.*s", s.length, s.text);
-}
-
+/* Whether `text` is one of the words of `choices`. */
 static bool is_choice(const char *choices, const char *text)
 {
     size_t length = strlen(text);
@@ -145,6 +71,43 @@ static bool is_choice(const char *choices, const char *text)
             return true;
     }
     return false;
+}
+
+/* The flag that other trainers call `text`, or the one whose name is near to it; or NULL. */
+static const char *meant(unsigned command, const char *text)
+{
+    const char *names[2 * CLI_FLAGS_MAX];
+    int n = 0;
+    for (int i = 0; i < cli_n_flags; i++) {
+        const flag *f = &cli_flags[i];
+        if (!(f->commands & command) || f->kind == FLAG_REFUSED || f->kind == FLAG_ARGUMENT)
+            continue;
+        if (is_choice(f->elsewhere, text))
+            return f->name;
+        names[n++] = f->name;
+        if (f->alias)
+            names[n++] = f->alias;
+    }
+    return cli_nearest(text, names, n);
+}
+
+static bool unknown_flag(unsigned command, spelling s, char *error, size_t error_size)
+{
+    const char *near = NULL;
+    int dashes = s.text[1] == '-' ? 2 : 1; /* "-lr" is meant for a long name, too */
+    if (s.length > dashes && s.length - dashes < WORD_MAX) {
+        char text[WORD_MAX];
+        snprintf(text, sizeof(text), "%.*s", s.length - dashes, s.text + dashes);
+        /* Underscores for dashes is no slip of a letter, so it is undone first. */
+        for (char *c = text; *c; c++)
+            if (*c == '_')
+                *c = '-';
+        near = meant(command, text);
+    }
+    if (near)
+        return fail(error, error_size, "unknown flag %.*s; did you mean --%s?", s.length, s.text,
+                    near);
+    return fail(error, error_size, "unknown flag %.*s", s.length, s.text);
 }
 
 static bool set_int(const flag *f, spelling s, const char *text, int64_t *value, char *error,
@@ -169,6 +132,9 @@ static bool set_number(const flag *f, spelling s, const char *text, double *valu
     double parsed = strtod(text, &end);
     if (end == text || *end != '\0' || !isfinite(parsed))
         return fail(error, error_size, "%.*s: '%s' is not a number", s.length, s.text, text);
+    if (f->below && !(parsed >= f->min && parsed < f->max))
+        return fail(error, error_size, "%.*s: %s is not at least %g and below %g", s.length, s.text,
+                    text, f->min, f->max);
     if (parsed < f->min || parsed > f->max)
         return fail(error, error_size, "%.*s: %s is not between %g and %g", s.length, s.text, text,
                     f->min, f->max);
@@ -239,10 +205,15 @@ static bool set_argument(unsigned command, const char *arg, cli_options *options
 bool cli_parse(unsigned command, int argc, char **argv, cli_options *options, char *error,
                size_t error_size)
 {
+    bool flags_ended = false; /* by "--" */
     *options = cli_defaults();
     for (int i = 0; i < argc; i++) {
         const char *arg = argv[i], *value = NULL;
-        if (!looks_like_flag(arg)) {
+        if (!flags_ended && strcmp(arg, "--") == 0) {
+            flags_ended = true;
+            continue;
+        }
+        if (flags_ended || !looks_like_flag(arg)) {
             if (!set_argument(command, arg, options, error, error_size))
                 return false;
             continue;
@@ -253,7 +224,7 @@ bool cli_parse(unsigned command, int argc, char **argv, cli_options *options, ch
             value = strchr(arg, '=');
             if (value)
                 s.length = (int)(value++ - arg);
-            f = find_long(command, arg + 2, (size_t)s.length - 2);
+            f = cli_find_flag(command, arg + 2, (size_t)s.length - 2);
         } else {
             f = find_letter(command, arg[1]);
             if (f && arg[2] != '\0') {
@@ -265,6 +236,7 @@ bool cli_parse(unsigned command, int argc, char **argv, cli_options *options, ch
             return unknown_flag(command, s, error, error_size);
         if (f->kind == FLAG_REFUSED)
             return fail(error, error_size, "%.*s: %s", s.length, s.text, f->help);
+        options->given[f - cli_flags] = true;
         if (f->kind == FLAG_BOOL && !value) {
             *(bool *)((char *)options + f->offset) = true;
             continue;
@@ -277,7 +249,7 @@ bool cli_parse(unsigned command, int argc, char **argv, cli_options *options, ch
         if (!set_value(f, s, value, options, error, error_size))
             return false;
     }
-    return true;
+    return options->help || cli_check_rules(command, options, error, error_size);
 }
 
 char *cli_join(const cli_list *list, char *text)

@@ -34,10 +34,14 @@ typedef struct cli_list {
     const char *item[CLI_LIST_MAX];
 } cli_list;
 
+/* At least as many as cli_n_flags. */
+enum { CLI_FLAGS_MAX = 96 };
+
 typedef struct cli_options {
-    const char *model;   /* NULL: as the weights say, else the default */
-    cli_list model_args; /* "key=value" */
-    int64_t num_classes; /* 0: as the data say */
+    bool given[CLI_FLAGS_MAX]; /* by place in cli_flags: the command line has it */
+    const char *model;         /* NULL: as the weights say, else the default */
+    cli_list model_args;       /* "key=value" */
+    int64_t num_classes;       /* 0: as the data say */
     const char *data_path;
     const char *weights; /* NULL: none */
     bool allow_nan;
@@ -113,10 +117,16 @@ typedef struct flag {
     flag_kind kind;
     size_t offset; /* into cli_options */
     double min, max;
+    bool below;          /* max itself is too much */
     const char *choices; /* words separated by one space */
     const char *value;   /* what help calls the value */
     unsigned commands;
     const char *help;
+    /* Names that users of other trainers type for it, separated by spaces. They are suggested. */
+    const char *elsewhere;
+    /* What else must be so for it to mean anything: "lr-scheduler=step", "weights" (given, or on),
+     * "!no-augment" (not on). NULL: nothing. */
+    const char *needs;
 } flag;
 
 extern const flag cli_flags[];
@@ -127,11 +137,18 @@ extern const int cli_n_flags;
 bool cli_parse(unsigned command, int argc, char **argv, cli_options *options, char *error,
                size_t error_size);
 
+/* Whether the command line has the flag of this name. */
+bool cli_given(unsigned command, const cli_options *options, const char *name);
+/* Of cli_parse: the command's flag `name`, or NULL. */
+const flag *cli_find_flag(unsigned command, const char *name, size_t length);
+/* Whether what the flag needs is so. */
+bool cli_applies(unsigned command, const cli_options *options, const flag *f);
+/* Of cli_parse: false, with one sentence in `error`, where flags that were given contradict each
+ * other or mean nothing beside the others. */
+bool cli_check_rules(unsigned command, const cli_options *options, char *error, size_t error_size);
+
 /* "a,b,c" into `text`, which has CLI_LIST_TEXT bytes; returns text. */
 char *cli_join(const cli_list *list, char *text);
-
-/* The word of `words` nearest to `text`, or NULL when none is near enough to be a slip. */
-const char *cli_nearest(const char *text, const char *const *words, int n);
 
 /* The command's argument, for its usage: "RUN_DIR", or "[PATTERN]"
  * where it may be missing; NULL. */

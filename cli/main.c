@@ -14,6 +14,7 @@
 #include "commands.h"
 #include "session.h"
 #include "signals.h"
+#include "words.h"
 
 typedef struct command {
     const char *name;

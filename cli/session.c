@@ -132,8 +132,21 @@ int session_normalise(session *s, const weft_dataset *ds)
     return weft_dataset_mean_std(ds, n->mean, n->std, &s->err) ? session_fail(s) : 0;
 }
 
+/* Whether `path` is that of a file in the folder `folder`, as they are written. */
+static bool is_in(const char *path, const char *folder)
+{
+    size_t n = strlen(folder);
+    while (n > 1 && folder[n - 1] == '/')
+        n--;
+    return strncmp(path, folder, n) == 0 && path[n] == '/' &&
+           strchr(path + n + strspn(path + n, "/"), '/') == NULL;
+}
+
 int session_check_output(const session *s, const char *path)
 {
+    const char *made_later = s->options->output_dir; /* of training, which says if it cannot be */
+    if (made_later && access(made_later, F_OK) != 0 && is_in(path, made_later))
+        return 0;
     const char *slash = strrchr(path, '/');
     char *folder = slash == path ? strdup("/")
                    : slash       ? strndup(path, (size_t)(slash - path))
@@ -204,21 +217,20 @@ weft_optimizer *session_optimizer(const session *s)
 {
     const cli_options *o = s->options;
     weft_optimizer *optimizer;
-    if (strcmp(o->opt, "adamw") == 0)
-        optimizer = weft_adamw_create(
-            s->ctx, NULL,
-            &(weft_adamw_opts){.beta1 = o->momentum,
-                               .weight_decay = o->weight_decay > 0 ? o->weight_decay : -1});
-    else
-        optimizer = weft_sgd_create(
-            s->ctx, NULL,
-            &(weft_sgd_opts){.momentum = o->momentum,
-                             .weight_decay = o->weight_decay,
-                             /* without momentum the two are one */
-                             .nesterov = o->momentum > 0 && strcmp(o->opt, "sgd") != 0});
-    /* Zero is a learning rate too, so it is set rather than given as an option. */
-    if (optimizer &&
-        (add_parameters(s, optimizer) || weft_optimizer_set_lr(optimizer, -1, o->lr) != WEFT_OK)) {
+    if (strcmp(o->opt, "adamw") == 0) {
+        weft_adamw_opts adamw = WEFT_ADAMW_OPTS_INIT;
+        adamw.lr = o->lr;
+        adamw.beta1 = o->momentum;
+        adamw.weight_decay = o->weight_decay;
+        optimizer = weft_adamw_create(s->ctx, NULL, &adamw);
+    } else {
+        optimizer = weft_sgd_create(s->ctx, NULL,
+                                    &(weft_sgd_opts){.lr = o->lr,
+                                                     .momentum = o->momentum,
+                                                     .weight_decay = o->weight_decay,
+                                                     .nesterov = strcmp(o->opt, "sgd") != 0});
+    }
+    if (optimizer && add_parameters(s, optimizer) != WEFT_OK) {
         weft_optimizer_destroy(optimizer);
         optimizer = NULL;
     }

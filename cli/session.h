@@ -43,7 +43,8 @@ int session_fail(const session *s);
 
 /* Everything below returns 0, or the exit status once the error is printed. */
 
-/* Whether a file can be made at `path` is worth knowing before the work. */
+/* Whether a file can be made at `path` is worth knowing before the work. The folder that
+ * --output-dir names may be made yet. */
 int session_check_output(const session *s, const char *path);
 /* Opens --weights, if given, and settles the model's name and options. */
 int session_init(session *s, const char *command, const cli_options *options);

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "session.h"
+#include "words.h"
 
 /* Names of all modules and parameters, for suggestions. */
 typedef struct names {

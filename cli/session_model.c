@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "session.h"
+#include "words.h"
 
 /* ---- the name -------------------------------------------------------------------------------- */
 
@@ -245,8 +246,6 @@ int session_open_model(session *s, int channels, int height, int width, int clas
     weft_model_opts sizes = {.in_channels = channels, .height = height, .width = width};
     if (asked && asked < classes)
         return session_usage(s, "--num-classes: the data have %d classes", classes);
-    if (s->options->reset_head && !s->weights)
-        return session_usage(s, "--reset-head goes with --weights");
     int status = make_model(s, &sizes, asked ? (int)asked : classes);
     if (status == 0 && s->weights)
         status = use_weights(s, &sizes, classes);

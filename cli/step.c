@@ -71,6 +71,17 @@ int step_tune(const session *s, const int size[3], weft_tune_result *result)
 {
     tuning t = {s, result};
     *result = (weft_tune_result){0};
+    /* Before the time is spent on measuring: training goes on, with what it measured for itself. */
+    bool kept = weft_wisdom_can_save(s->ctx, NULL) == WEFT_OK;
+    if (!kept && strcmp(s->command, "train") != 0) {
+        cli_print(stderr, "weft %s: what is measured cannot be kept: %s\n", s->command,
+                  weft_error_text(s->ctx));
+        return EXIT_FAILED;
+    }
+    if (!kept)
+        cli_print(stderr, "weft %s: warning: what is measured will not be kept: %s\n", s->command,
+                  weft_error_text(s->ctx));
+    weft_error_clear(s->ctx);
     signals_catch();
     weft_status status = step_with(s, size, NULL, tune, &t);
     if (status != WEFT_OK && status != WEFT_ERR_INTERRUPTED)
@@ -78,8 +89,8 @@ int step_tune(const session *s, const int size[3], weft_tune_result *result)
     if (status == WEFT_ERR_INTERRUPTED)
         weft_error_clear(s->ctx);
     weft_wisdom_info info;
-    bool kept = result->measured == 0 || weft_wisdom_save(s->ctx, NULL) == WEFT_OK;
-    if (!kept) {
+    if (kept && result->measured > 0 && weft_wisdom_save(s->ctx, NULL) != WEFT_OK) {
+        kept = false;
         cli_print(stderr, "weft %s: warning: what was measured is not kept: %s\n", s->command,
                   weft_error_text(s->ctx));
         weft_error_clear(s->ctx);
