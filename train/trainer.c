@@ -222,6 +222,13 @@ static weft_status evaluate(trainer *t)
     weft_eval_result_done(&t->test);
     t->test = result;
     t->tested = true;
+    if (!isfinite(result.loss))
+        return wf_error_set(
+            t->err, WEFT_ERR_NUMERIC,
+            "epoch %lld, step %lld: the loss of the test images is not finite: %lld "
+            "of %lld gave outputs that are no numbers (learning rate %g)",
+            (long long)t->epoch, (long long)t->done, (long long)result.nan_images,
+            (long long)result.images, t->lr);
     if (!t->opts->run)
         return WEFT_OK;
     return wf_evaluation_write(wf_run_folder(t->opts->run), &t->test,
@@ -345,8 +352,14 @@ static weft_status check(const weft_module *model, const weft_train_opts *opts, 
     if (!model || !opts || !opts->train || !opts->optimizer)
         return wf_error_set(err, WEFT_ERR_INVALID,
                             "training needs a model, a loader and an optimizer");
-    if (opts->epochs < 0 || opts->max_steps < 0 || opts->eval_freq < 0)
-        return wf_error_set(err, WEFT_ERR_INVALID, "epochs and steps cannot be negative");
+    if (opts->epochs < 1 || opts->max_steps < 0 || opts->eval_freq < 0)
+        return wf_error_set(err, WEFT_ERR_INVALID,
+                            "training: epochs %lld must be at least 1 (WEFT_TRAIN_OPTS_INIT begins "
+                            "options), eval_freq %lld and max_steps %lld not negative",
+                            (long long)opts->epochs, (long long)opts->eval_freq,
+                            (long long)opts->max_steps);
+    if (opts->schedule)
+        WF_TRY(weft_schedule_check(opts->schedule, err));
     if (weft_loader_batches(opts->train) < 1)
         return wf_error_set(err, WEFT_ERR_INVALID, "the training loader has no batch");
     return WEFT_OK;
@@ -360,7 +373,7 @@ weft_status weft_train(weft_module *model, const weft_train_opts *opts, weft_tra
     WF_TRY(check(model, opts, err));
     trainer t = {.model = model, .ctx = model->ctx, .opts = opts, .err = err};
     t.feed = (wf_feed){.ctx = model->ctx, .loader = opts->train};
-    t.epochs = opts->epochs ? opts->epochs : 1;
+    t.epochs = opts->epochs;
     t.steps_per_epoch = weft_loader_batches(opts->train);
     t.total = t.epochs * t.steps_per_epoch;
     if (opts->max_steps && opts->max_steps < t.total) {

@@ -100,9 +100,10 @@ typedef struct weft_train_opts {
     weft_loader *test; /* NULL: no evaluation */
     weft_optimizer *optimizer;
     const weft_schedule *schedule; /* by step; NULL: what the optimizer has */
-    int64_t epochs;                /* 0 reads as 1 */
+    int64_t epochs;                /* at least 1 */
     int64_t max_steps;             /* 0: no limit; the last epoch then ends early */
-    int64_t eval_freq; /* evaluate every so many epochs, and after the last; 0 reads as 1 */
+    int64_t eval_freq; /* evaluate every so many epochs, and after the last; 0, which no epoch
+                          is a multiple of, reads as 1 */
     double label_smoothing;
     weft_run *run; /* NULL: nothing is written */
     /* Metadata of the weights file; "format": "pt" is added. */
@@ -112,6 +113,11 @@ typedef struct weft_train_opts {
     weft_epoch_fn epoch;       /* after each epoch; or NULL */
     void *user;
 } weft_train_opts;
+/* To begin options with; .train and .optimizer are needed besides. */
+#define WEFT_TRAIN_OPTS_INIT                                                                       \
+    {                                                                                              \
+        .epochs = 1, .eval_freq = 1                                                                \
+    }
 
 typedef struct weft_train_result {
     int64_t epochs; /* begun */
@@ -138,8 +144,8 @@ weft_tensor *weft_training_loss(weft_module *model, weft_tensor *images, weft_te
  * Trains `model`: each step is one plan of forward, weft_training_loss, backward,
  * update and metrics; the train_loss that is reported is that loss, label
  * smoothing and auxiliary parts included.
- * A loss that is not finite ends it with WEFT_ERR_NUMERIC, which names epoch and step; the model
- * then is what it was before that step. WEFT_ERR_INTERRUPTED: the progress callback said stop.
+ * A loss that is not finite, in training or in an evaluation, ends it with WEFT_ERR_NUMERIC, which
+ * names epoch and step; in training the model then is what it was before that step. WEFT_ERR_INTERRUPTED: the progress callback said stop.
  *
  * With a run, weights.safetensors holds the state after each epoch and at the end, also of an
  * interrupted run and of one that failed, provided that all weights are finite;
