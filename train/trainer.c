@@ -225,10 +225,10 @@ static weft_status evaluate(trainer *t)
     if (!isfinite(result.loss))
         return wf_error_set(
             t->err, WEFT_ERR_NUMERIC,
-            "epoch %lld, step %lld: the loss of the test images is not finite: %lld "
-            "of %lld gave outputs that are no numbers (learning rate %g)",
-            (long long)t->epoch, (long long)t->done, (long long)result.nan_images,
-            (long long)result.images, t->lr);
+            "epoch %lld, step %lld: the test loss is not finite; of %lld images %lld have "
+            "outputs that are NaN (learning rate %g)",
+            (long long)t->epoch, (long long)t->done, (long long)result.images,
+            (long long)result.nan_images, t->lr);
     if (!t->opts->run)
         return WEFT_OK;
     return wf_evaluation_write(wf_run_folder(t->opts->run), &t->test,

@@ -42,11 +42,50 @@ def test_mistakes_on_the_command_line_exit_2(tmp):
          ["train", *SMALL, "--model-arg", "aux=1", "--model", "lenet"]),
         ("not of the form CxHxW", ["summary", "--input-size", "3x4"]),
         ("unexpected argument 'x'", ["info", "x"]),
+        ("--momentum: 1 is not at least 0 and below 1", ["train", "--momentum", 1]),
+        ("--momentum 0: Nesterov's momentum must be above 0; --opt sgd", ["train", "--momentum", 0]),
+        ("--lr-gamma goes with --lr-scheduler step; here it is cosine", ["train", "--lr-gamma", 0]),
+        ("--lr-step-size goes with --lr-scheduler step; here it is onecycle",
+         ["train", "--lr-scheduler", "onecycle", "--lr-step-size", 3]),
+        ("--lr-min goes with --lr-scheduler cosine", ["train", "--lr-scheduler=step", "--lr-min=0"]),
+        ("--allow-nan goes with --weights", ["eval", "--allow-nan"]),
+        ("--reset-head goes with --weights", ["train", "--reset-head"]),
+        ("--tune-seconds goes with --tune", ["train", "--tune-seconds", 1]),
+        ("--overwrite goes with --output-dir", ["train", "--overwrite"]),
+        ("--crop-padding means nothing with --no-augment",
+         ["train", "--no-augment", "--crop-padding", 2]),
         ("unexpected argument 'y'", ["models", "x", "y"]),
     ]
     for pattern, args in cases:
         refused(2, pattern, *args, cwd=tmp)
     assert os.listdir(tmp) == []
+
+
+def test_environment_variables_that_mean_nothing_are_errors(tmp):
+    cases = [
+        ("WEFT_MAX_ISA", "avx3", "WEFT_MAX_ISA=avx3 in the environment: it can be scalar, avx2 or avx512"),
+        ("WEFT_LINT", "wibble", "WEFT_LINT=wibble in the environment: it can be off, warn or error"),
+        ("WEFT_VERBOSE", "select,all", "WEFT_VERBOSE in the environment: 'all' is not \"select\""),
+        ("WEFT_AVOID", "gemm, winograd", "WEFT_AVOID in the environment: ' winograd' is not how a "
+                                         "convolution kernel's name begins"),
+    ]
+    for name, value, text in cases:
+        r = weft("info", env=dict(os.environ, **{name: value}))
+        assert r.returncode == 1 and r.stdout == "", (name, r.stdout)
+        assert r.stderr.startswith(f"weft info: {text}"), r.stderr
+        assert len(r.stderr.splitlines()) == 1
+    for name, value in (("WEFT_MAX_ISA", "SCALAR"), ("WEFT_MAX_ISA", ""), ("WEFT_LINT", "Error"),
+                        ("WEFT_LINT", ""), ("WEFT_AVOID", "winograd,gemm:avx512,"),
+                        ("WEFT_VERBOSE", "select")):
+        text = done("info", env=dict(os.environ, **{name: value}))
+        if value == "SCALAR":
+            assert re.search(r"isa +scalar", text, re.I), text
+
+
+def test_a_run_whose_name_begins_with_a_dash_can_be_named(tmp):
+    refused(1, "-run: no run there", "report", "--", "-run", cwd=tmp)
+    done("train", *SMALL, "--model", "lenet", "--max-steps", 1, "--output-dir=-run", cwd=tmp)
+    assert done("report", "--", "-run", cwd=tmp).startswith("-run/report.html\n")
 
 
 def test_no_command_prints_the_usage(tmp):

@@ -95,6 +95,11 @@ static void one_argument_without_a_name_arrives_where_it_is_taken(void **state)
     assert_false(parse(CMD_MODELS, two, &o, error));
     assert_string_equal(error, "unexpected argument 'b'");
     assert_false(parse(CMD_TRAIN, args, &o, error));
+    static const char *const dash[] = {"--", "-x", NULL}, *const given[] = {"--lr", "0", NULL};
+    assert_true(parse(CMD_MODELS, dash, &o, error));
+    assert_string_equal(o.pattern, "-x");
+    assert_true(parse(CMD_TRAIN, given, &o, error));
+    assert_true(cli_given(CMD_TRAIN, &o, "lr") && !cli_given(CMD_TRAIN, &o, "wd"));
 }
 
 /* Flag by flag, since the bytes between the members may differ. */
@@ -125,7 +130,18 @@ static void mistakes_are_named(void **state)
         {{"--bacth-size=3"}, "unknown flag --bacth-size; did you mean --batch-size?"},
         {{"--data_path", "x"}, "unknown flag --data_path; did you mean --data-path?"},
         {{"--weight-decy=1"}, "unknown flag --weight-decy; did you mean --weight-decay?"},
+        {{"--num-workers", "2"}, "unknown flag --num-workers; did you mean --workers?"},
+        {{"--learning_rate=1"}, "unknown flag --learning_rate; did you mean --lr?"},
+        {{"-lr", "1"}, "unknown flag -lr; did you mean --lr?"},
+        {{"--bs", "1"}, "unknown flag --bs; did you mean --batch-size?"},
+        {{"--optimizer=sgd"}, "unknown flag --optimizer; did you mean --opt?"},
+        {{"--sched", "x"}, "unknown flag --sched; did you mean --lr-scheduler?"},
+        {{"--min-lr", "0"}, "unknown flag --min-lr; did you mean --lr-min?"},
+        {{"--smoothing", "0"}, "unknown flag --smoothing; did you mean --label-smoothing?"},
+        {{"--arch", "x"}, "unknown flag --arch; did you mean --model?"},
+        {{"--data-dir", "x"}, "unknown flag --data-dir; did you mean --data-path?"},
         {{"--zzzzzz"}, "unknown flag --zzzzzz"},
+        {{"--", "--epochs", "3"}, "unexpected argument '--epochs'"},
         {{"-q"}, "unknown flag -q"},
         {{"--input", "x"}, "unknown flag --input"},
         {{"stray"}, "unexpected argument 'stray'"},
@@ -169,6 +185,7 @@ static void flags_belong_to_their_commands(void **state)
 
 static void the_table_is_consistent(void **state)
 {
+    assert_true(cli_n_flags <= CLI_FLAGS_MAX);
     for (int i = 0; i < cli_n_flags; i++) {
         const flag *f = &cli_flags[i];
         assert_true(f->commands != 0);
@@ -177,6 +194,12 @@ static void the_table_is_consistent(void **state)
         assert_true((f->kind == FLAG_BOOL || f->kind == FLAG_REFUSED) == (f->value == NULL));
         if (f->kind == FLAG_INT || f->kind == FLAG_NUMBER)
             assert_true(f->min < f->max);
+        char names[512];
+        snprintf(names, sizeof names, "%s", f->elsewhere ? f->elsewhere : "");
+        for (char *rest = names, *name; (name = strsep(&rest, " ")) != NULL;)
+            for (unsigned command = 1; *name && command <= CMD_TUNE; command <<= 1)
+                if (f->commands & command && cli_find_flag(command, name, strlen(name)))
+                    fail_msg("--%s is a flag, and suggested as --%s", name, f->name);
         for (int j = 0; j < i; j++) {
             if (!(f->commands & cli_flags[j].commands))
                 continue;

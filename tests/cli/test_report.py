@@ -391,12 +391,40 @@ def test_the_curve_is_a_file_of_its_own(tmp):
     run = train(tmp, make_data(tmp))
     tree = xml.etree.ElementTree.parse(f"{run}/curve.svg").getroot()
     assert tree.tag == "{http://www.w3.org/2000/svg}svg"
-    assert float(tree.get("width")) > 900
+    # As wide as its window, whatever that is, and no wider than it is drawn for.
+    assert tree.get("width") == "100%" and tree.get("height") is None
+    assert re.fullmatch(r"max-width:\d+px", tree.get("style"))
+    assert re.fullmatch(r"0 0 \d+ \d+", tree.get("viewBox"))
     text = " ".join(tree.itertext())
     for word in ("Loss", "Top-1 accuracy, %", "Learning rate", "epoch", "train", "test", "best "):
         assert word in text, word
     without = read(f"{run}/curve.svg").replace("http://www.w3.org/2000/svg", "")
     assert "://" not in without and "<script" not in without
+
+
+def panel(page_text, title):
+    """The drawing of the plot with this title."""
+    return next(d for d in re.findall(r"<svg.*?</svg>", page_text, re.S)
+                if f"Course of training: {title}" in d)
+
+
+def test_the_plots_of_a_single_epoch_are_not_empty(tmp):
+    run = train(tmp, make_data(tmp), "--epochs", 1)
+    rate = panel(read(f"{run}/report.html"), "Throughput")
+    line = re.search(r'<path class="line other faint" d="(.*?)"', rate).group(1)
+    assert len(re.findall("[ML]", line)) > 1, rate  # the steps'
+    os.remove(f"{run}/log.jsonl")  # now there is nothing but the epoch
+    done("report", run)
+    text = read(f"{run}/report.html")
+    for title, unit in (("Throughput", " images/s"), ("Loss", ""), ("Top-1", " %")):
+        assert re.search(rf'<text class="note"[^>]*>[\d.e+]+{unit}<', panel(text, title)), title
+
+
+def test_a_pages_plots_stand_below_each_other_where_it_is_narrow(tmp):
+    run = train(tmp, make_data(tmp))
+    text = read(f"{run}/report.html")
+    assert len(re.findall(r'<svg viewBox="[^"]*" role="img">\n<title>Course of training: ', text)) == 4
+    assert re.search(r"\.curves\{display:grid;grid-template-columns:repeat\(auto-fit", text)
 
 
 # ---- runs ----------------------------------------------------------------------------------------

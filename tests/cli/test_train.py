@@ -126,10 +126,81 @@ def test_bad_wisdom_is_a_warning_and_an_unwritable_place_too(tmp):
     nowhere = with_cache(bad)
     r = weft("train", *SMALL, "--max-steps", 1, "--model", "lenet", "--tune", "--tune-seconds", 0.001,
              "--output-dir", f"{tmp}/run", env=nowhere)
-    assert r.returncode == 0 and "warning: what was measured is not kept" in r.stderr, r.stderr
+    assert r.returncode == 0 and "warning: what is measured will not be kept" in r.stderr, r.stderr
     assert os.path.exists(f"{tmp}/run/wisdom.json")
     r = weft("tune", "--model", "lenet", "-b", 1, "--tune-seconds", 0.001, env=nowhere)
-    assert r.returncode == 1 and "is not kept" in r.stderr, r.stderr
+    # Told before anything is measured.
+    assert r.returncode == 1 and len(r.stderr.splitlines()) == 1, r.stderr
+    assert "what is measured cannot be kept" in r.stderr and r.stdout == "", r.stderr
+    r = weft("tune", "--model", "lenet", "-b", 1, "--wisdom", "none")
+    assert r.returncode == 1 and "wisdom is off" in r.stderr and r.stdout == "", r.stderr
+
+
+def test_the_first_tuning_does_not_warn_about_the_file_it_makes(tmp):
+    file = f"{tmp}/new/wisdom.json"
+    r = weft("tune", "--model", "lenet", "-b", 1, "--tune-seconds", 0.001, "--wisdom", file)
+    assert r.returncode == 0 and "warning" not in r.stderr, r.stderr
+    assert os.path.exists(file)
+
+
+def logged(run, key):
+    with open(f"{run}/log.jsonl") as f:
+        return [e[key] for e in map(json.loads, f) if e["event"] == "step"]
+
+
+def options(run):
+    with open(f"{run}/config.json") as f:
+        return json.load(f)["options"]
+
+
+def test_a_zero_that_is_given_is_used(tmp):
+    two = ["train", *SMALL, "--max-steps", 2, "--model", "lenet"]
+    adamw = [*two, "--opt", "adamw", "--lr", 0.001, "--lr-warmup-epochs", 0]
+    runs = {"default": [], "momentum": ["--momentum", 0], "wd": ["--wd", 0]}
+    for name, flags in runs.items():
+        done(*adamw, *flags, "--output-dir", f"{tmp}/{name}")
+    assert options(f"{tmp}/momentum")["momentum"] == 0 and options(f"{tmp}/wd")["wd"] == 0
+    assert len({weights_hash(f"{tmp}/{name}") for name in runs}) == 3
+    done(*two, "--lr", 0, "--wd", 0, "--output-dir", f"{tmp}/lr")
+    assert set(logged(f"{tmp}/lr", "lr")) == {0}
+    done("train", *SMALL, "--model", "lenet", "--epochs", 2, "--lr-scheduler", "step",
+         "--lr-step-size", 1, "--lr-gamma", 0, "--lr-warmup-epochs", 0, "--output-dir", f"{tmp}/gamma")
+    lr = logged(f"{tmp}/gamma", "lr")
+    assert set(lr[:16]) == {0.05} and set(lr[16:]) == {0}, lr
+    done("train", *SMALL, "--model", "lenet", "--epochs", 1, "--lr-scheduler", "onecycle",
+         "--lr-warmup-epochs", 0, "--output-dir", f"{tmp}/cycle")
+    lr = logged(f"{tmp}/cycle", "lr")
+    assert lr == sorted(lr, reverse=True) and lr[0] > 0.04, lr  # it never rises
+    done(*two, "--seed", 0, "--workers", 0, "--crop-padding", 0, "--label-smoothing", 0, "--lr-min", 0,
+         "--max-steps", 0, "--epochs", 1, "--num-classes", 0, "--output-dir", f"{tmp}/zeros")
+    assert len(logged(f"{tmp}/zeros", "lr")) == 16  # no limit
+
+
+def test_a_warm_up_as_long_as_the_training_is_told(tmp):
+    one = ["train", *SMALL, "--model", "lenet", "--epochs", 1, "--lr", 0.04]
+    text = done(*one, "--output-dir", f"{tmp}/cosine")
+    assert re.search(r"^note  .* default warm-up of 1 epoch, .* half of it: 8 steps$", text, re.M), text
+    lr = logged(f"{tmp}/cosine", "lr")
+    assert max(lr) == lr[8] == 0.04 and lr[-1] < 0.01 and options(f"{tmp}/cosine")[
+        "lr-warmup-epochs"] == 0.5, lr
+    text = done(*one, "--lr-warmup-epochs", 2, "--output-dir", f"{tmp}/asked")
+    assert re.search(r"^note  --lr-warmup-epochs 2 is the whole training: .* --lr 0.04$", text, re.M), text
+    assert options(f"{tmp}/asked")["lr-warmup-epochs"] == 2 and max(logged(f"{tmp}/asked", "lr")) < 0.02
+    text = done(*one, "--lr-scheduler", "onecycle", "--lr-warmup-epochs", 1, "--output-dir",
+                f"{tmp}/cycle")
+    assert re.search(r"^note  --lr-warmup-epochs 1 is the whole training: the learning rate rises", text,
+                     re.M), text
+    lr = logged(f"{tmp}/cycle", "lr")
+    assert lr == sorted(lr) and abs(lr[-1] - 0.04) < 1e-12, lr
+    text = done("train", *SMALL, "--model", "lenet", "--epochs", 2, "--output-dir", f"{tmp}/two")
+    assert "warm-up" not in text, text
+
+
+def test_a_trace_may_lie_in_the_run_that_it_is_of(tmp):
+    done("train", *SMALL, "--model", "lenet", "--max-steps", 1, "--output-dir", f"{tmp}/run/",
+         "--trace", f"{tmp}/run/t.json")
+    with open(f"{tmp}/run/t.json") as f:
+        assert json.load(f)
 
 
 def test_on_a_terminal_there_is_a_bar(tmp):
@@ -238,6 +309,13 @@ def test_a_run_that_diverges_is_one_error(tmp):
         for name, (dtype, _, raw) in tensors.items():
             if dtype == "F32":
                 assert all(v - v == 0 for v in array.array("f", raw)), name
+
+
+def test_an_evaluation_without_numbers_is_an_error(tmp):
+    refused(1, r"epoch 1, step 1: the test loss is not finite; of 128 images [1-9]\d* have",
+            "train", *SMALL, "--max-steps", 1, "--lr", 1e6, "--lr-warmup-epochs", 0,
+            "--output-dir", f"{tmp}/run")
+    assert not os.path.exists(f"{tmp}/run/result.json")
 
 
 def interrupt(tmp, number):

@@ -185,6 +185,18 @@ static void medians_tell_the_faster_and_the_hopeless_is_dropped(void **state)
     assert_int_equal(s[0].last_set, 1);
 }
 
+static void without_time_each_runs_once(void **state)
+{
+    sleeper s[2] = {{1000}, {20000}};
+    wf_entrant e[2];
+    for (int i = 0; i < 2; i++)
+        e[i] = (wf_entrant){.run = nap, .user = &s[i], .sets = 2};
+    const wf_measure_opts opts = {.rounds = 15, .seconds = 1e-6, .sample = 1e-3};
+    wf_measure(e, 2, &opts);
+    assert_true(s[0].runs == 1 && s[1].runs == 1);
+    assert_true(e[0].seconds > 0 && e[1].seconds >= 0.02);
+}
+
 static void the_fastest_wins_unless_the_usual_one_is_as_good(void **state)
 {
     const struct {
@@ -213,6 +225,7 @@ int main(void)
         CASE(a_stopped_tuning_keeps_what_it_has),
         CASE(wisdom_decides_about_kernels_and_bits),
         CASE(medians_tell_the_faster_and_the_hopeless_is_dropped),
+        CASE(without_time_each_runs_once),
         CASE(the_fastest_wins_unless_the_usual_one_is_as_good),
     };
     return cmocka_run_group_tests(tests, scratch_create, scratch_remove);

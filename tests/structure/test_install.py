@@ -90,6 +90,11 @@ class Install(unittest.TestCase):
         output = run([command, "--help"], env=dict(os.environ, LD_LIBRARY_PATH=self.libdir))
         self.assertIn("weft", output)
 
+    def test_the_benchmark_runs(self):
+        command = os.path.join(self.prefix, "bin", "weft-bench")
+        self.assertTrue(os.path.exists(command), "bin/weft-bench is not installed")
+        self.assertIn("weft-bench", run([command, "--help"]))
+
 
 if __name__ == "__main__":
     if len(sys.argv) < 3:

@@ -1,4 +1,5 @@
-/* The figure of a run's course: four panels. See figures.h. */
+/* The figure of a run's course: four panels; in a page each in a drawing of its own, which the page
+ * places as its width allows. See figures.h. */
 #include <math.h>
 #include <stdio.h>
 
@@ -24,15 +25,25 @@ int wf_best_epoch(const wf_history *h)
 typedef struct columns {
     double *memory;
     double *epoch_at, *step_at;
-    double *values[8];
+    double *values[9];
 } columns;
 
-enum { TRAIN_LOSS, TEST_LOSS, TRAIN_ACC, TEST_ACC, EPOCH_RATE, STEP_LOSS, STEP_ACC, STEP_LR };
+enum {
+    TRAIN_LOSS,
+    TEST_LOSS,
+    TRAIN_ACC,
+    TEST_ACC,
+    EPOCH_RATE,
+    STEP_LOSS,
+    STEP_ACC,
+    STEP_LR,
+    STEP_RATE
+};
 
 static bool fill(columns *c, const wf_history *h)
 {
     size_t E = (size_t)h->n_epochs, S = (size_t)h->n_steps;
-    c->memory = wf_alloc_array(6 * E + 4 * S + 1, sizeof(double));
+    c->memory = wf_alloc_array(6 * E + 5 * S + 1, sizeof(double));
     if (!c->memory)
         return false;
     double *at = c->memory;
@@ -40,7 +51,7 @@ static bool fill(columns *c, const wf_history *h)
     for (int k = 0; k < STEP_LOSS; k++)
         c->values[k] = at += E;
     c->step_at = at += E;
-    for (int k = STEP_LOSS; k <= STEP_LR; k++)
+    for (int k = STEP_LOSS; k <= STEP_RATE; k++)
         c->values[k] = at += S;
     for (size_t i = 0; i < E; i++) {
         const wf_history_epoch *e = &h->epochs[i];
@@ -52,9 +63,9 @@ static bool fill(columns *c, const wf_history *h)
     }
     for (size_t i = 0; i < S; i++) {
         const wf_history_step *s = &h->steps[i];
-        const double row[] = {s->loss, s->acc1, s->lr};
+        const double row[] = {s->loss, s->acc1, s->lr, s->img_per_s};
         c->step_at[i] = s->at;
-        for (int k = STEP_LOSS; k <= STEP_LR; k++)
+        for (int k = STEP_LOSS; k <= STEP_RATE; k++)
             c->values[k][i] = row[k - STEP_LOSS];
     }
     return true;
@@ -92,57 +103,58 @@ static void add_lines(wf_plot *p, const columns *c, const wf_history *h, int ste
                                                .points = true};
 }
 
-static void write_panels(FILE *out, const wf_history *h, const columns *c, double top)
+/* Loss, accuracy, learning rate and throughput, in reading order, below `top`. `note` is the text of
+ * the best epoch's mark, of 64 bytes. */
+static void make_panels(wf_plot panels[4], const wf_history *h, const columns *c, double top,
+                        char *note)
 {
     int best = wf_best_epoch(h);
     double x_max = h->n_epochs ? h->epochs[h->n_epochs - 1].at : 0;
-    char note[64] = "";
-    const wf_plot panel = {.width = PANEL_W,
-                           .height = PANEL_H,
-                           .x_max = x_max,
-                           .from_zero = true,
-                           .y_ceiling = INFINITY,
-                           .unit = "",
-                           .mark = -1};
-    wf_plot loss = panel, accuracy = panel, lr = panel, rate = panel;
-    loss.title = "Loss";
-    loss.may_log = true;
-    loss.y = top;
-    add_lines(&loss, c, h, STEP_LOSS, TRAIN_LOSS, TEST_LOSS);
+    wf_plot *loss = &panels[0], *accuracy = &panels[1], *lr = &panels[2], *rate = &panels[3];
+    for (int i = 0; i < 4; i++)
+        panels[i] = (wf_plot){.x = i % 2 * (PANEL_W + GAP_X),
+                              .y = top + i / 2 * (PANEL_H + GAP_Y),
+                              .width = PANEL_W,
+                              .height = PANEL_H,
+                              .x_max = x_max,
+                              .from_zero = true,
+                              .y_ceiling = INFINITY,
+                              .unit = "",
+                              .mark = -1};
+    loss->title = "Loss";
+    loss->may_log = true;
+    add_lines(loss, c, h, STEP_LOSS, TRAIN_LOSS, TEST_LOSS);
 
-    accuracy.title = "Top-1 accuracy, %";
-    accuracy.unit = " %";
-    accuracy.x = PANEL_W + GAP_X;
-    accuracy.y = top;
-    accuracy.from_zero = false;
-    accuracy.y_ceiling = 100;
-    add_lines(&accuracy, c, h, STEP_ACC, TRAIN_ACC, TEST_ACC);
+    accuracy->title = "Top-1 accuracy, %";
+    accuracy->unit = " %";
+    accuracy->from_zero = false;
+    accuracy->y_ceiling = 100;
+    add_lines(accuracy, c, h, STEP_ACC, TRAIN_ACC, TEST_ACC);
     if (best >= 0) {
-        snprintf(note, sizeof(note), "best %.2f %%, epoch %.0f", h->epochs[best].test_acc1,
+        snprintf(note, 64, "best %.2f %%, epoch %.0f", h->epochs[best].test_acc1,
                  h->epochs[best].epoch);
-        accuracy.mark = best;
-        accuracy.mark_line = accuracy.n_lines - 1;
-        accuracy.mark_text = note;
+        accuracy->mark = best;
+        accuracy->mark_line = accuracy->n_lines - 1;
+        accuracy->mark_text = note;
     }
 
-    lr.title = "Learning rate";
-    lr.y = top + PANEL_H + GAP_Y;
-    lr.line[lr.n_lines++] =
+    lr->title = "Learning rate";
+    lr->line[lr->n_lines++] =
         (wf_plot_line){.css = "other", .x = c->step_at, .y = c->values[STEP_LR], .n = h->n_steps};
 
-    rate.title = "Throughput of training, images/s";
-    rate.unit = " images/s";
-    rate.x = PANEL_W + GAP_X;
-    rate.y = lr.y;
-    rate.line[rate.n_lines++] = (wf_plot_line){.css = "other",
-                                               .x = c->epoch_at,
-                                               .y = c->values[EPOCH_RATE],
-                                               .n = h->n_epochs,
-                                               .points = true};
-    wf_plot_write(out, &loss);
-    wf_plot_write(out, &accuracy);
-    wf_plot_write(out, &lr);
-    wf_plot_write(out, &rate);
+    rate->title = "Throughput of training, images/s";
+    rate->unit = " images/s";
+    if (any(c->values[STEP_RATE], h->n_steps))
+        rate->line[rate->n_lines++] = (wf_plot_line){.css = "other",
+                                                     .x = c->step_at,
+                                                     .y = c->values[STEP_RATE],
+                                                     .n = h->n_steps,
+                                                     .faint = true};
+    rate->line[rate->n_lines++] = (wf_plot_line){.css = "other",
+                                                 .x = c->epoch_at,
+                                                 .y = c->values[EPOCH_RATE],
+                                                 .n = h->n_epochs,
+                                                 .points = true};
 }
 
 /* What the figure shows, in words. */
@@ -171,30 +183,62 @@ static void write_description(FILE *out, const wf_history *h)
     fputs("</desc>\n", out);
 }
 
+/* As wide as there is room for, and no wider than it is drawn for. */
+static void write_figure(FILE *out, const wf_history *h, const wf_plot panels[4], const char *title,
+                         double top)
+{
+    fprintf(out,
+            "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"100%%\" viewBox=\"0 0 %d %g\" "
+            "preserveAspectRatio=\"xMidYMin meet\" style=\"max-width:%dpx\" role=\"img\">\n<title>",
+            WIDTH, HEIGHT + top, WIDTH);
+    wf_markup_text(out, title);
+    fputs("</title>\n", out);
+    write_description(out, h);
+    fprintf(out, "<style>%s</style>\n<rect class=\"back\" width=\"100%%\" height=\"100%%\"/>\n",
+            wf_plot_style);
+    fprintf(out, "<text class=\"title\" x=\"56\" y=\"22\">");
+    wf_markup_text(out, title);
+    fputs("</text>\n", out);
+    for (int i = 0; i < 4; i++)
+        wf_plot_write(out, &panels[i]);
+    fputs("</svg>\n", out);
+}
+
+/* The panels one by one: a page shows them in pairs, or on a narrow screen below each other. */
+static void write_drawings(FILE *out, const wf_history *h, const wf_plot panels[4],
+                           const char *title)
+{
+    fputs("<div class=\"curves\">\n", out);
+    for (int i = 0; i < 4; i++) {
+        const wf_plot *p = &panels[i];
+        fprintf(out, "<svg viewBox=\"%g %g %g %g\" role=\"img\">\n<title>", p->x, p->y, p->width,
+                p->height);
+        wf_markup_text(out, title);
+        fputs(": ", out);
+        wf_markup_text(out, p->title);
+        fputs("</title>\n", out);
+        if (i == 0)
+            write_description(out, h);
+        wf_plot_write(out, p);
+        fputs("</svg>\n", out);
+    }
+    fputs("</div>\n", out);
+}
+
 weft_status wf_curves_write(FILE *out, const wf_history *h, const char *title, bool alone,
                             weft_error *err)
 {
     double top = alone ? 34 : 0;
+    char note[64] = "";
     columns c = {0};
+    wf_plot panels[4];
     if (!fill(&c, h))
         return wf_nomem(err, (size_t)(h->n_epochs + h->n_steps), "the curves of a run");
-    fputs("<svg ", out);
+    make_panels(panels, h, &c, top, note);
     if (alone)
-        fprintf(out, "xmlns=\"http://www.w3.org/2000/svg\" width=\"%d\" height=\"%g\" ", WIDTH,
-                HEIGHT + top);
-    fprintf(out, "viewBox=\"0 0 %d %g\" role=\"img\">\n<title>", WIDTH, HEIGHT + top);
-    wf_markup_text(out, title);
-    fputs("</title>\n", out);
-    write_description(out, h);
-    if (alone) {
-        fprintf(out, "<style>%s</style>\n<rect class=\"back\" width=\"100%%\" height=\"100%%\"/>\n",
-                wf_plot_style);
-        fprintf(out, "<text class=\"title\" x=\"56\" y=\"22\">");
-        wf_markup_text(out, title);
-        fputs("</text>\n", out);
-    }
-    write_panels(out, h, &c, top);
-    fputs("</svg>\n", out);
+        write_figure(out, h, panels, title, top);
+    else
+        write_drawings(out, h, panels, title);
     wf_free(c.memory);
     return WEFT_OK;
 }

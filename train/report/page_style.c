@@ -27,6 +27,8 @@ const char wf_page_style[] =
     ".tiles small{display:block;font-size:13px;font-weight:400;color:var(--mute)}\n"
     "figure{margin:0}\n"
     "svg{display:block;width:100%;height:auto}\n"
+    ".curves{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,400px),1fr));"
+    "gap:24px 36px}\n"
     "table{border-collapse:collapse;font-size:14px;width:100%}\n"
     "caption{padding-bottom:6px}\n"
     "th,td{padding:4px 10px;text-align:left;border-bottom:1px solid var(--rule);"

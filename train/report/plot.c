@@ -233,6 +233,34 @@ static void write_points(FILE *out, const wf_plot *p, const wf_plot_line *l, con
     }
 }
 
+static int count_usable(const wf_plot_line *l)
+{
+    int n = 0;
+    for (int i = 0; i < l->n; i++)
+        n += usable(l, i);
+    return n;
+}
+
+/* Points without a line, as of a single epoch, say their values: nothing else in the plot does. The
+ * first stands above its point, the second below. */
+static void write_values(FILE *out, const wf_plot *p, const axis *x, const axis *y)
+{
+    for (int k = 0; k < p->n_lines; k++)
+        if (count_usable(&p->line[k]) > 1)
+            return;
+    int above = 0;
+    for (int k = 0; k < p->n_lines; k++)
+        for (int i = 0; i < p->line[k].n; i++) {
+            const wf_plot_line *l = &p->line[k];
+            if (!l->points || !usable(l, i))
+                continue;
+            fprintf(out, "<text class=\"note\" x=\"%.1f\" y=\"%.1f\" text-anchor=\"end\">%.4g",
+                    place(x, l->x[i]) - 8, place(y, l->y[i]) + (above++ == 0 ? -8 : 18), l->y[i]);
+            wf_markup_text(out, p->unit);
+            fputs("</text>\n", out);
+        }
+}
+
 static void write_mark(FILE *out, const wf_plot *p, const axis *x, const axis *y)
 {
     const wf_plot_line *l = &p->line[p->mark_line];
@@ -263,5 +291,6 @@ void wf_plot_write(FILE *out, const wf_plot *p)
     for (int k = 0; k < p->n_lines; k++)
         if (p->line[k].points)
             write_points(out, p, &p->line[k], &x, &y);
+    write_values(out, p, &x, &y);
     write_mark(out, p, &x, &y);
 }
