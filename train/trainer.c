@@ -222,13 +222,16 @@ static weft_status evaluate(trainer *t)
     weft_eval_result_done(&t->test);
     t->test = result;
     t->tested = true;
-    if (!isfinite(result.loss))
+    if (!isfinite(result.loss)) {
+        char nan[96] = "";
+        if (result.nan_images > 0)
+            snprintf(nan, sizeof(nan), "; the outputs of %lld of %lld images are NaN",
+                     (long long)result.nan_images, (long long)result.images);
         return wf_error_set(
             t->err, WEFT_ERR_NUMERIC,
-            "epoch %lld, step %lld: the test loss is not finite; of %lld images %lld have "
-            "outputs that are NaN (learning rate %g)",
-            (long long)t->epoch, (long long)t->done, (long long)result.images,
-            (long long)result.nan_images, t->lr);
+            "epoch %lld, step %lld: the test loss is not finite (learning rate %g)%s",
+            (long long)t->epoch, (long long)t->done, t->lr, nan);
+    }
     if (!t->opts->run)
         return WEFT_OK;
     return wf_evaluation_write(wf_run_folder(t->opts->run), &t->test,

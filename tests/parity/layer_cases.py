@@ -289,8 +289,8 @@ def list_optimizers():
     optimizer("SGD", lr=0.1, momentum=0.9, dampening=0.3)
     optimizer("SGD", lr=0.1, momentum=0.8, nesterov=True, weight_decay=0.1)
     optimizer("AdamW", lr=0.01, weight_decay=0.0)
-    optimizer("AdamW", lr=0.01, weight_decay=0.01, beta1=0.0)
-    optimizer("AdamW", lr=0.01, weight_decay=0.0, beta2=0.0)
+    optimizer("AdamW", lr=0.01, weight_decay=0.01, beta1=0.0, beta2=0.999)
+    optimizer("AdamW", lr=0.01, weight_decay=0.0, beta1=0.9, beta2=0.0)
     optimizer("AdamW", lr=0.01, weight_decay=0.0, eps=0.0)
     optimizer("AdamW", lr=0.01, weight_decay=0.1, beta1=0.8, beta2=0.99, eps=1e-6)
 

@@ -108,10 +108,13 @@ static void sgd_follows_torchs_formula(void **state)
 
 static void adamw_follows_torchs_formula(void **state)
 {
-    /* Zeros are zeros: no decay, no first moment, no second, no eps. */
-    static const weft_adamw_opts cases[] = {
-        WEFT_ADAMW_OPTS_INIT,    {0.01, 0.9, 0.999, 1e-8, 0}, {0.1, 0.5, 0.9, 1e-8, 0.1},
-        {0.01, 0, 0.9, 1e-8, 0}, {0.01, 0.9, 0, 1e-3, 0.1},   {0.01, 0.9, 0.999, 0, 0.01}};
+    /* Zeros are zeros: no decay, no first moment, no second.
+     * (Without eps a gradient of 0 is 0/0, as in torch: tests/parity has that case.) */
+    static const weft_adamw_opts cases[] = {WEFT_ADAMW_OPTS_INIT,
+                                            {0.01, 0.9, 0.999, 1e-8, 0},
+                                            {0.1, 0.5, 0.9, 1e-8, 0.1},
+                                            {0.01, 0, 0.9, 1e-8, 0},
+                                            {0.01, 0.9, 0, 1e-3, 0.1}};
     enum { STEPS = 4 };
     for (size_t c = 0; c < sizeof(cases) / sizeof(cases[0]); c++) {
         double lr = cases[c].lr, wd = cases[c].weight_decay;
