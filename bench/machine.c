@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "bench/peak.h"
+#include "engine/context/environment.h"
 #include "engine/context/error.h"
 #include "engine/tune/measure.h"
 #include "engine/tune/trial.h"
@@ -18,6 +19,7 @@ enum { SAMPLES = 9 };
 weft_status bench_machine_init(bench_machine *m, int threads, weft_error *err)
 {
     *m = (bench_machine){.isa = wf_cpu_isa()};
+    WF_TRY(wf_environment_check(err));
     WF_TRY(wf_topology_create(&m->topology, &(wf_topology_config){.threads = threads}, err));
     weft_status status = wf_memory_create(&m->memory, m->topology, NULL, err);
     if (status != WEFT_OK) {

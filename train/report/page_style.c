@@ -34,13 +34,14 @@ const char wf_page_style[] =
     "th,td{padding:4px 10px;text-align:left;border-bottom:1px solid var(--rule);"
     "vertical-align:top}\n"
     "thead th{font-weight:600;color:var(--mute);border-bottom-color:var(--mute)}\n"
+    "th{overflow-wrap:break-word}\n" /* a column as narrow as a letter is no column */
     "tbody th{font-weight:400}\n"
     "tfoot th,tfoot td{border-bottom:0;font-weight:600}\n"
     ".n{text-align:right;font-variant-numeric:tabular-nums;white-space:nowrap}\n"
     ".bar{background:linear-gradient(90deg,var(--bar) var(--v),transparent var(--v)) no-repeat "
     "0 3px/100% calc(100% - 6px)}\n"
     ".pair{display:flex;flex-wrap:wrap;gap:8px 40px}\n"
-    ".pair>*{flex:1 1 400px;min-width:0}\n"
+    ".pair>*{flex:1 1 400px;min-width:0;overflow-x:auto}\n"
     ".pair table{max-width:660px}\n"
     "table.short{width:auto}\n"
     ".facts th{width:190px;color:var(--mute)}\n"
@@ -53,7 +54,7 @@ const char wf_page_style[] =
     "pre,code{font:13px/1.5 ui-monospace,'DejaVu Sans Mono',monospace}\n"
     "pre{background:var(--soft);border-radius:6px;padding:10px 14px;margin:0 0 14px;"
     "white-space:pre-wrap}\n"
-    "details{margin:14px 0}\n"
+    "details{margin:14px 0;overflow-x:auto}\n"
     "summary{cursor:pointer;color:var(--mute)}\n"
     ".mistakes{display:grid;grid-template-columns:repeat(auto-fill,minmax(164px,1fr));gap:16px;"
     "list-style:none;margin:0;padding:0}\n"
@@ -71,4 +72,4 @@ const char wf_page_style[] =
     "svg.heat image{image-rendering:pixelated}\n"
     "svg .corner{font-size:11px}\n"
     "footer{margin-top:56px}\n"
-    "@media (max-width:700px){.two{columns:1}}\n";
+    "@media (max-width:700px){.two{columns:1}main{padding:24px 16px 48px}th,td{padding:4px 6px}}\n";

@@ -66,7 +66,7 @@ static void write_tick(FILE *out, double value, double step)
         value = 0;
     if (step < 1e-4 && value != 0)
         fprintf(out, "%.3g", value);
-    else if (step >= 1000)
+    else if (step >= 1000 && value != 0)
         fprintf(out, "%gk", value / 1000);
     else
         fprintf(out, "%.*f", step < 1 ? (int)ceil(-log10(step) - 1e-9) : 0, value);
@@ -242,12 +242,12 @@ static int count_usable(const wf_plot_line *l)
 }
 
 /* Points without a line, as of a single epoch, say their values: nothing else in the plot does. The
- * first stands above its point, the second below. */
-static void write_values(FILE *out, const wf_plot *p, const axis *x, const axis *y)
+ * first stands above its point, the second below. False: there are lines. */
+static bool write_values(FILE *out, const wf_plot *p, const axis *x, const axis *y)
 {
     for (int k = 0; k < p->n_lines; k++)
         if (count_usable(&p->line[k]) > 1)
-            return;
+            return false;
     int above = 0;
     for (int k = 0; k < p->n_lines; k++)
         for (int i = 0; i < p->line[k].n; i++) {
@@ -259,6 +259,7 @@ static void write_values(FILE *out, const wf_plot *p, const axis *x, const axis 
             wf_markup_text(out, p->unit);
             fputs("</text>\n", out);
         }
+    return true;
 }
 
 static void write_mark(FILE *out, const wf_plot *p, const axis *x, const axis *y)
@@ -291,6 +292,6 @@ void wf_plot_write(FILE *out, const wf_plot *p)
     for (int k = 0; k < p->n_lines; k++)
         if (p->line[k].points)
             write_points(out, p, &p->line[k], &x, &y);
-    write_values(out, p, &x, &y);
-    write_mark(out, p, &x, &y);
+    if (!write_values(out, p, &x, &y))
+        write_mark(out, p, &x, &y);
 }
