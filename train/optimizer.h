@@ -48,7 +48,7 @@ struct weft_optimizer {
         weft_sgd_opts sgd;
         weft_adamw_opts adamw;
     } opts;
-    double lr; /* what new groups start with */
+    double lr;   /* what new groups start with */
     bool lr_set; /* by weft_optimizer_set_lr, if only to 0 */
     wf_optim_param *params;
     int n_params, cap_params;

@@ -19,8 +19,9 @@ typedef struct wf_entrant {
 } wf_entrant;
 
 typedef struct wf_measure_opts {
-    int rounds; /* at most; at least 3 are made, 1 where that takes longer than `seconds`, none where
-                   running each once takes WF_MEASURE_PATIENCE times as long: then that run is what counts */
+    /* At most; at least 3 are made, 1 where that takes longer than `seconds`, none where the first
+     * runs take WF_MEASURE_PATIENCE times as long: then those are what counts. */
+    int rounds;
     double seconds;  /* after which no further round begins */
     double sample;   /* a sample repeats short runs until it has lasted about so long */
     double hopeless; /* dropped when the first run took so many times the best's; 0: nobody is */

@@ -35,9 +35,9 @@ weft_module *wf_basic_conv2d_create(weft_context *ctx, int in, int out, int kern
     bool was = weft_init_skip_begin(ctx); /* wf_init_trunc_normal draws the weight */
     weft_register_module(m, "conv", &self->conv, weft_conv2d_create(ctx, in, out, kernel, &o));
     weft_init_skip_end(ctx, was);
-    weft_register_module(
-        m, "bn", &self->bn,
-        weft_batch_norm2d_create(ctx, out, &(weft_batch_norm2d_opts){.eps = 1e-3, .momentum = 0.1}));
+    weft_register_module(m, "bn", &self->bn,
+                         weft_batch_norm2d_create(
+                             ctx, out, &(weft_batch_norm2d_opts){.eps = 1e-3, .momentum = 0.1}));
     return weft_module_ok(m);
 }
 

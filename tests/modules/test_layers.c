@@ -38,11 +38,11 @@ static void texts_are_pytorchs(void **state)
     assert_string_equal(printed(weft_batch_norm2d_create(ctx, 8, NULL)),
                         "BatchNorm2d(8, eps=1e-05, momentum=0.1, affine=True, bias=True, "
                         "track_running_stats=True)");
-    assert_string_equal(printed(weft_batch_norm2d_create(
-                            ctx, 8, &(weft_batch_norm2d_opts){
- .eps = 1e-5, .momentum = -1, .no_affine = true})),
-                        "BatchNorm2d(8, eps=1e-05, momentum=None, affine=False, bias=False, "
-                        "track_running_stats=True)");
+    assert_string_equal(
+        printed(weft_batch_norm2d_create(
+            ctx, 8, &(weft_batch_norm2d_opts){.eps = 1e-5, .momentum = -1, .no_affine = true})),
+        "BatchNorm2d(8, eps=1e-05, momentum=None, affine=False, bias=False, "
+        "track_running_stats=True)");
     assert_string_equal(printed(weft_relu_create(ctx)), "ReLU()");
     assert_string_equal(printed(weft_identity_create(ctx)), "Identity()");
     assert_string_equal(printed(weft_max_pool2d_create(ctx, 3, &pool)),
