@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "engine/context/error.h"
+#include "engine/files/atomic_file.h"
 #include "engine/files/json_text.h"
 #include "engine/memory/alloc.h"
 #include "engine/tune/wisdom.h"
