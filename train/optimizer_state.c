@@ -171,8 +171,8 @@ static weft_status fill(load *l)
             const found *f = &l->found[i];
             if (f->slot[s] != NULL)
                 WF_TRY(wf_optimizer_make_slots(o, &o->params[i], s + 1));
-            if (f->slot[s] != NULL && (weft_tensor_data(f->slot[s]) == NULL ||
-                                       weft_tensor_data(o->params[i].slot[s]) == NULL))
+            if (f->slot[s] != NULL && (weft_tensor_const_data(f->slot[s]) == NULL ||
+                                       wf_tensor_writable(o->params[i].slot[s]) == NULL))
                 return weft_error_status(o->ctx);
         }
     }
@@ -183,7 +183,7 @@ static weft_status fill(load *l)
         int64_t n = weft_shape_count(weft_tensor_shape(p->tensor));
         for (int s = 0; s < WF_OPTIM_SLOTS; s++) {
             if (f->slot[s] != NULL && f->slot[s] != p->slot[s])
-                wf_convert(weft_tensor_data(p->slot[s]), dtype, weft_tensor_data(f->slot[s]),
+                wf_convert(wf_tensor_writable(p->slot[s]), dtype, weft_tensor_const_data(f->slot[s]),
                            weft_tensor_dtype(f->slot[s]), n);
         }
         p->steps = f->steps;
