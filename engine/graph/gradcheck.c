@@ -25,12 +25,9 @@ static weft_tensor *call(check *c)
 }
 
 /* Of fn, which need not have said why. */
-static weft_status failed(const check *c)
+static weft_status no_output(const check *c)
 {
-    weft_status status = weft_error_status(c->ctx);
-    return status != WEFT_OK
-               ? status
-               : wf_fail(c->ctx, WEFT_ERR_INVALID, "gradcheck: the function gave no tensor");
+    return wf_fail_step(c->ctx, WEFT_ERR_INVALID, "gradcheck: the function gave no tensor");
 }
 
 /* fn's output, as seen from outside, weighted by the seed and summed in double. */
@@ -40,7 +37,7 @@ static weft_status evaluate(check *c, double *value)
     weft_tensor *out = weft_keep(call(c));
     weft_no_grad_end(c->ctx, was);
     if (!out)
-        return failed(c);
+        return no_output(c);
     weft_status status = weft_sync(c->ctx);
     if (status == WEFT_OK) {
         const double *y = out->block.data, *s = c->seed->block.data;
@@ -59,7 +56,7 @@ static weft_status make_seed(check *c)
 {
     weft_tensor *out = call(c);
     if (!out || !wf_tensor_check(out, "gradcheck", false))
-        return failed(c);
+        return no_output(c);
     if (out->type.dtype != WEFT_F64)
         return wf_fail(c->ctx, WEFT_ERR_DTYPE, "gradcheck: the function's output is %s, not f64",
                        weft_dtype_name(out->type.dtype));
@@ -79,7 +76,7 @@ static weft_status gradients(check *c)
         weft_zero_grad(c->inputs[i]);
     weft_tensor *out = call(c);
     if (!out)
-        return failed(c);
+        return no_output(c);
     WF_TRY(weft_backward_with(out, c->seed, false));
     return weft_sync(c->ctx);
 }
@@ -158,6 +155,7 @@ weft_status weft_gradcheck(weft_context *ctx, weft_gradcheck_fn fn, void *user,
         if (inputs[i] && !weft_tensor_is_stored(inputs[i]))
             return wf_fail(ctx, WEFT_ERR_INVALID, "gradcheck: input %d is not a stored tensor", i);
     check c = {.ctx = ctx, .fn = fn, .user = user, .inputs = inputs, .n = n, .draws = ctx->draws};
+    WF_TRY(wf_step_status(ctx));
     weft_status status = make_seed(&c);
     int checked = 0;
     for (int i = 0; i < n && status == WEFT_OK; i++) {
@@ -173,5 +171,7 @@ weft_status weft_gradcheck(weft_context *ctx, weft_gradcheck_fn fn, void *user,
     if (status == WEFT_OK && !checked)
         status = wf_fail(ctx, WEFT_ERR_INVALID, "gradcheck: no input requires a gradient");
     weft_tensor_unref(c.seed);
+    if (status != WEFT_OK)
+        weft_discard(ctx); /* what the function recorded must not run later */
     return status;
 }

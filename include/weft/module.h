@@ -115,7 +115,7 @@ weft_module *weft_module_clone(weft_module *m);
  * another field, a part moves there, and the old field becomes NULL; one field cannot hold two parts. A NULL value
  * keeps the name with nothing in it. But while the context holds an error a NULL value is taken
  * for what failed, and the call fails too: so a constructor may check only at its end, with
- * weft_module_ok(). On failure the field is left alone. */
+ * weft_module_ok(). In a class's init only errors of that init count. On failure the field is left alone. */
 
 /* A trainable tensor: stored, f32 or f64. Registering it makes it require a gradient. */
 weft_status weft_register_parameter(weft_module *m, const char *name, weft_tensor **field,
