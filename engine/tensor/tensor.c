@@ -295,7 +295,7 @@ static weft_context *check_stored(const weft_tensor *t)
 const void *weft_tensor_const_data(weft_tensor *t)
 {
     weft_context *ctx = check_stored(t);
-    return ctx && settle(ctx, t) == WEFT_OK ? t->block.data : NULL;
+    return ctx && settle(ctx, t, "tensor_data") == WEFT_OK ? t->block.data : NULL;
 }
 
 void *wf_tensor_writable(weft_tensor *t)
