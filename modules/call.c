@@ -120,7 +120,7 @@ static weft_status run_forward(weft_module *m, int n_in, weft_tensor *const *in,
     *n_out = 1;
     if (out[0] != NULL)
         return WEFT_OK;
-    weft_status status = weft_error_status(m->ctx);
+    weft_status status = wf_step_status(m->ctx);
     return status != WEFT_OK ? status : WEFT_ERR_STATE;
 }
 
@@ -151,8 +151,8 @@ static weft_status call(weft_module *m, int n_in, weft_tensor **in, int *n_out, 
             status = WEFT_ERR_STATE;
     }
     status = wf_backward_leave(crossed, status, *n_out, out);
-    if (status != WEFT_OK && weft_error_status(m->ctx) == WEFT_OK)
-        wf_fail(m->ctx, status, "%s: forward failed without saying why", m->cls->name);
+    if (status != WEFT_OK)
+        wf_fail_step(m->ctx, status, "%s: forward failed without saying why", m->cls->name);
     wf_path_pop(m->ctx);
     wf_global_hooks_leave(m->ctx, last_global);
     if (--s->calls == 0) {
@@ -175,20 +175,12 @@ static weft_status check_input(const weft_module *m, int i, const weft_tensor *t
     return wf_tensor_check(t, m->cls->name, true) != NULL ? WEFT_OK : WEFT_ERR_STATE;
 }
 
-weft_status weft_call_many(weft_module *m, int n_in, weft_tensor *const *in, int *n_out,
-                           weft_tensor **out)
+static weft_status call_checked(weft_module *m, int n_in, weft_tensor *const *in, int *n_out,
+                                weft_tensor **out)
 {
-    weft_context *other =
-        n_in > 0 && in != NULL && in[0] != NULL ? weft_tensor_context(in[0]) : NULL;
-    WF_TRY(wf_module_check(m, other, "weft_call"));
     if (n_in < 0 || (n_in > 0 && in == NULL) || n_out == NULL || out == NULL)
         return wf_fail(m->ctx, WEFT_ERR_INVALID, "%s: weft_call_many: invalid arguments",
                        m->cls->name);
-    /* A NULL input is what failed before; with no error standing the caller left it out. */
-    for (int i = 0; i < n_in; i++) {
-        if (in[i] == NULL && weft_error_status(m->ctx) != WEFT_OK)
-            return weft_error_status(m->ctx);
-    }
     for (int i = 0; i < n_in; i++)
         WF_TRY(check_input(m, i, in[i]));
     weft_tensor *few[8], **inputs = few; /* a copy, because pre-hooks replace inputs */
@@ -211,15 +203,32 @@ weft_status weft_call_many(weft_module *m, int n_in, weft_tensor *const *in, int
     return WEFT_OK;
 }
 
+weft_status weft_call_many(weft_module *m, int n_in, weft_tensor *const *in, int *n_out,
+                           weft_tensor **out)
+{
+    weft_context *ctx = NULL; /* for a module that has none, the inputs' */
+    for (int i = 0; i < n_in && in != NULL && ctx == NULL; i++)
+        ctx = weft_tensor_context(in[i]);
+    weft_status status = wf_module_check(m, ctx, "weft_call");
+    if (status == WEFT_OK)
+        ctx = m->ctx;
+    if (ctx == NULL)
+        return status;
+    WF_TRY(wf_step_status(ctx)); /* then a NULL input is not one that was left out */
+    if (status == WEFT_OK)
+        status = call_checked(m, n_in, in, n_out, out);
+    return status == WEFT_OK ? WEFT_OK : wf_step_fail(ctx, status);
+}
+
 weft_tensor *weft_call(weft_module *m, weft_tensor *x)
 {
-    if (x == NULL)
-        return NULL;
     weft_tensor *out = NULL;
     int n = 1;
-    if (weft_call_many(m, 1, &x, &n, &out) != WEFT_OK)
+    if (x == NULL && wf_module_valid(m))
+        wf_fail_step(m->ctx, WEFT_ERR_INVALID, "%s: the input is NULL", m->cls->name);
+    if (x == NULL || weft_call_many(m, 1, &x, &n, &out) != WEFT_OK)
         return NULL;
     if (n != 1)
-        wf_fail(m->ctx, WEFT_ERR_INVALID, "%s gives no tensor", weft_module_name(m));
+        wf_fail_step(m->ctx, WEFT_ERR_INVALID, "%s gives no tensor", weft_module_name(m));
     return out;
 }

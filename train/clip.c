@@ -55,44 +55,63 @@ static weft_tensor *record_norm(const gradients *g, double max_norm, weft_tensor
     return out[0];
 }
 
+/* Records the clipping by norm; the norm, or NULL. */
+static weft_tensor *clip_norm(const gradients *g, double max_norm, bool error_if_nonfinite)
+{
+    weft_tensor *factor = NULL;
+    weft_tensor *norm = g->n > 0 ? record_norm(g, max_norm, &factor)
+                                 : wf_record_fill(g->ctx, WEFT_F64, WEFT_SCALAR, 0);
+    if (error_if_nonfinite)
+        norm = weft_check_finite(norm);
+    for (int i = 0; i < g->n && norm != NULL; i++) {
+        weft_tensor *in[] = {g->grad[i], factor};
+        if (wf_grad_replace(g->of[i], wf_record(&wf_op_scale_by, NULL, NULL, 2, in, NULL)))
+            return NULL;
+    }
+    return norm != NULL && wf_graph_keep(g->ctx, norm) == WEFT_OK ? norm : NULL;
+}
+
+/* Some gradients clipped and others not must not run: the step is over, and has failed. */
+static weft_status end(gradients *g, weft_status status)
+{
+    wf_free(g->of);
+    if (g->ctx == NULL || status == WEFT_OK)
+        return status;
+    weft_discard(g->ctx);
+    return wf_step_fail(g->ctx, status);
+}
+
 weft_tensor *weft_clip_grad_norm(const weft_tensor_list *params, double max_norm,
                                  bool error_if_nonfinite)
 {
     gradients g;
-    weft_tensor *norm = NULL, *factor = NULL;
+    weft_tensor *norm = NULL;
     weft_status status = gather(params, "clip_grad_norm", max_norm, &g);
-    if (status != WEFT_OK)
-        return NULL;
-    bool was = weft_no_grad_begin(g.ctx);
-    norm = g.n > 0 ? record_norm(&g, max_norm, &factor)
-                   : wf_record_fill(g.ctx, WEFT_F64, WEFT_SCALAR, 0);
-    if (error_if_nonfinite)
-        norm = weft_check_finite(norm);
-    for (int i = 0; i < g.n && norm != NULL && status == WEFT_OK; i++)
-        status = wf_grad_replace(g.of[i], wf_record(&wf_op_scale_by, NULL, NULL, 2,
-                                                    (weft_tensor *[]){g.grad[i], factor}, NULL));
-    if (norm != NULL && status == WEFT_OK)
-        status = wf_graph_keep(g.ctx, norm);
-    weft_no_grad_end(g.ctx, was);
-    wf_free(g.of);
-    if (status == WEFT_OK)
-        return norm;
-    weft_discard(g.ctx); /* some gradients clipped and others not must not run */
-    return NULL;
+    if (status == WEFT_OK) {
+        bool was = weft_no_grad_begin(g.ctx);
+        norm = clip_norm(&g, max_norm, error_if_nonfinite);
+        weft_no_grad_end(g.ctx, was);
+        status = wf_step_status(g.ctx);
+    }
+    return end(&g, status) == WEFT_OK ? norm : NULL;
+}
+
+static weft_status clip_values(const gradients *g, double limit)
+{
+    for (int i = 0; i < g->n; i++)
+        WF_TRY(wf_grad_replace(g->of[i],
+                               wf_record(&wf_op_clip_value, NULL, &limit, 1, &g->grad[i], NULL)));
+    return WEFT_OK;
 }
 
 weft_status weft_clip_grad_value(const weft_tensor_list *params, double limit)
 {
     gradients g;
-    WF_TRY(gather(params, "clip_grad_value", limit, &g));
-    weft_status status = WEFT_OK;
-    bool was = weft_no_grad_begin(g.ctx);
-    for (int i = 0; i < g.n && status == WEFT_OK; i++)
-        status = wf_grad_replace(g.of[i],
-                                 wf_record(&wf_op_clip_value, NULL, &limit, 1, &g.grad[i], NULL));
-    weft_no_grad_end(g.ctx, was);
-    wf_free(g.of);
-    if (status != WEFT_OK)
-        weft_discard(g.ctx);
-    return status;
+    weft_status status = gather(params, "clip_grad_value", limit, &g);
+    if (status == WEFT_OK) {
+        bool was = weft_no_grad_begin(g.ctx);
+        status = clip_values(&g, limit);
+        weft_no_grad_end(g.ctx, was);
+    }
+    return end(&g, status);
 }

@@ -11,9 +11,9 @@ weft_tensor *weft_training_loss(weft_module *model, weft_tensor *images, weft_te
         return NULL;
     double weight = model->cls->aux_loss_weight;
     if (n < 1 || (n > 1 && weight == 0)) {
-        wf_fail(model->ctx, WEFT_ERR_INVALID,
-                "training needs one output; %s gives %d, and its class has no aux_loss_weight",
-                weft_module_name(model), n);
+        wf_fail_step(model->ctx, WEFT_ERR_INVALID,
+                     "training needs one output; %s gives %d, and its class has no aux_loss_weight",
+                     weft_module_name(model), n);
         return NULL;
     }
     weft_tensor *loss = weft_cross_entropy(out[0], labels, opts);

@@ -254,6 +254,7 @@ weft_status weft_optimizer_record(weft_optimizer *o)
     if (o->pending)
         return wf_fail(o->ctx, WEFT_ERR_STATE,
                        "optimizer: this step's update is already recorded; run it first");
+    WF_TRY(wf_step_status(o->ctx));
     bool was = weft_no_grad_begin(o->ctx);
     weft_status status = wf_optimizer_lint(o);
     for (int i = 0; i < o->n_params && status == WEFT_OK; i++) {
@@ -267,11 +268,11 @@ weft_status weft_optimizer_record(weft_optimizer *o)
         p->pending = status == WEFT_OK;
     }
     weft_no_grad_end(o->ctx, was);
-    if (status != WEFT_OK) { /* half an update must not run later */
+    if (status != WEFT_OK) { /* neither half an update nor the step without it may run later */
         for (int i = 0; i < o->n_params; i++)
             o->params[i].pending = false;
         wf_execute_none(o->ctx);
-        return status;
+        return wf_step_fail(o->ctx, status);
     }
     o->pending = true;
     o->pending_gen = o->ctx->graph.gen;
@@ -287,7 +288,10 @@ weft_status weft_optimizer_step(weft_optimizer *o)
     if (!o->pending)
         WF_TRY(weft_optimizer_record(o));
     weft_status status = weft_sync(o->ctx);
-    end_pending(o, status == WEFT_OK);
+    if (status == WEFT_OK)
+        end_pending(o, true);
+    else
+        wf_optimizer_settle(o); /* a failed step may not have ended: Note [Failed steps] */
     return status;
 }
 

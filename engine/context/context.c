@@ -156,6 +156,7 @@ weft_status wf_fail_long(weft_context *ctx, weft_status status, char *text)
 void weft_error_clear(weft_context *ctx)
 {
     ctx->error = (weft_error)WEFT_ERROR_INIT;
+    ctx->graph.failed = WEFT_OK;
 }
 
 weft_status weft_print_error(const weft_context *ctx, FILE *out)

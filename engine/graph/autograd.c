@@ -65,7 +65,7 @@ static weft_status gather(walk *w, int value, weft_tensor *grad)
             weft_dtype_name(v->type.dtype), weft_shape_format(v->type.shape, b, sizeof b));
     }
     w->grads[value] = w->grads[value] ? weft_add(w->grads[value], grad) : grad;
-    return w->grads[value] ? WEFT_OK : weft_error_status(w->ctx);
+    return w->grads[value] ? WEFT_OK : wf_step_status(w->ctx);
 }
 
 /* Applies one node's gradient rule and hands the results to its inputs. */
@@ -124,7 +124,7 @@ static weft_status walk_node(walk *w, int n)
     g->rule = node.op;
     status = node.op->grad(&rule);
     if (status == WEFT_OK) /* NULL for a gradient may mean zero, or that an op failed */
-        status = weft_error_status(ctx);
+        status = wf_step_status(ctx);
     for (int i = 0; i < node.n_in && status == WEFT_OK; i++)
         if (needs[i] && din[i])
             status = gather(w, values[i], din[i]);
@@ -134,6 +134,14 @@ done:
     wf_free(needs);
     wf_free(values);
     return status;
+}
+
+/* Whether a new value of a gradient has to wait for the commit phase, since one is there that must
+ * outlive a step that fails. */
+static bool grad_waits(const wf_graph *g, const weft_tensor *grad)
+{
+    bool pending = grad->gen == g->gen && grad->pending >= 0;
+    return !pending || g->assigned[grad->assignment].state;
 }
 
 /* Adds a leaf's gradient to its tensor's. A first gradient is written where it is computed; adding
@@ -150,10 +158,10 @@ static weft_status store(weft_context *ctx, weft_tensor *leaf, weft_tensor *grad
     }
     bool state = false;
     if (leaf->grad_present) {
-        state = !(leaf->grad->gen == ctx->graph.gen && leaf->grad->pending >= 0);
+        state = grad_waits(&ctx->graph, leaf->grad);
         grad = weft_add(leaf->grad, grad);
         if (!grad)
-            return weft_error_status(ctx);
+            return wf_step_status(ctx);
     }
     WF_TRY(wf_graph_assign(leaf->grad, grad, state));
     leaf->grad_present = true;
@@ -163,12 +171,8 @@ static weft_status store(weft_context *ctx, weft_tensor *leaf, weft_tensor *grad
 weft_status wf_grad_replace(weft_tensor *t, weft_tensor *grad)
 {
     if (!grad)
-        return weft_error_status(t->ctx);
-    wf_graph *g = &t->ctx->graph;
-    bool state = true; /* a gradient that is there already changes in the commit phase */
-    if (t->grad->gen == g->gen && t->grad->pending >= 0)
-        state = g->assigned[t->grad->assignment].state;
-    return wf_graph_assign(t->grad, grad, state);
+        return wf_step_status(t->ctx);
+    return wf_graph_assign(t->grad, grad, grad_waits(&t->ctx->graph, t->grad));
 }
 
 weft_status wf_graph_keep(weft_context *ctx, weft_tensor *t)
@@ -180,7 +184,7 @@ weft_status wf_graph_keep(weft_context *ctx, weft_tensor *t)
         return wf_nomem(&ctx->error, sizeof *g->kept[0], "a kept value");
     weft_tensor *kept = weft_keep(t);
     if (!kept)
-        return weft_error_status(ctx);
+        return wf_step_status(ctx);
     t->kept = g->kept[0][g->n_kept[0]++] = kept;
     return WEFT_OK;
 }
@@ -193,7 +197,7 @@ static weft_status run_walk(walk *w, weft_tensor *loss, weft_tensor *seed)
     if (!seed)
         seed = wf_record_fill(ctx, loss->type.dtype, loss->type.shape, 1.0);
     if (!seed)
-        return weft_error_status(ctx);
+        return wf_step_status(ctx);
     w->grads[loss->value] = seed;
     const char *outer = wf_path_intern(ctx);
     weft_status status = WEFT_OK;
@@ -218,12 +222,8 @@ static weft_status run_walk(walk *w, weft_tensor *loss, weft_tensor *seed)
     return status;
 }
 
-weft_status weft_backward_with(weft_tensor *loss, weft_tensor *seed, bool retain)
+static weft_status backward(weft_context *ctx, weft_tensor *loss, weft_tensor *seed, bool retain)
 {
-    weft_context *ctx = wf_tensor_check(loss, "backward", false);
-    if (!ctx || (seed && !wf_tensor_check(seed, "backward", false)))
-        return loss && wf_tensor_owner(loss) ? weft_error_status(wf_tensor_owner(loss))
-                                             : WEFT_ERR_INVALID;
     wf_graph *g = &ctx->graph;
     char a[128], b[128];
     if (g->in_backward)
@@ -231,7 +231,7 @@ weft_status weft_backward_with(weft_tensor *loss, weft_tensor *seed, bool retain
     if (loss->magic == WF_MAGIC_STORED && loss->requires_grad && !g->grad_off) {
         loss = weft_scale(loss, 1); /* a leaf's gradient is the seed: a node to walk from */
         if (!loss)
-            return weft_error_status(ctx);
+            return wf_step_status(ctx);
     }
     if (loss->magic != WF_MAGIC_RECORDED || !g->values[loss->value].requires_grad)
         return wf_fail(ctx, WEFT_ERR_STATE,
@@ -259,8 +259,6 @@ weft_status weft_backward_with(weft_tensor *loss, weft_tensor *seed, bool retain
         status = mark(&w, g->values[loss->value].node);
     }
     if (status == WEFT_OK) {
-        weft_error before = ctx->error; /* an older error must not be taken for a rule's */
-        weft_error_clear(ctx);
         g->in_backward = true;
         g->backwards++;
         g->walks++;
@@ -268,12 +266,23 @@ weft_status weft_backward_with(weft_tensor *loss, weft_tensor *seed, bool retain
         g->in_backward = false;
         if (status != WEFT_OK) /* half a backward pass must not run */
             wf_execute_none(ctx);
-        if (before.status != WEFT_OK)
-            ctx->error = before;
     }
     wf_free(w.grads);
     wf_free(w.reached);
     return status;
+}
+
+weft_status weft_backward_with(weft_tensor *loss, weft_tensor *seed, bool retain)
+{
+    weft_tensor *operands[] = {loss, seed};
+    weft_context *owner = wf_tensor_owner(loss ? loss : seed);
+    if (!owner)
+        return WEFT_ERR_INVALID; /* the loss was not recorded: its step has failed */
+    weft_context *ctx = wf_record_context("backward", seed ? 2 : 1, operands);
+    if (!ctx)
+        return wf_step_status(owner);
+    weft_status status = backward(ctx, loss, seed, retain);
+    return status == WEFT_OK ? WEFT_OK : wf_step_fail(ctx, status);
 }
 
 weft_status weft_backward(weft_tensor *loss)

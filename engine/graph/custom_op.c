@@ -98,7 +98,7 @@ static weft_status record_backward(wf_grad *g, const attrs_head *forward, uint32
         in[n++] = g->dout[o];
     }
     if (!wf_record(&forward->op->backward, head, NULL, n, in, din))
-        return weft_error_status(g->ctx);
+        return wf_step_status(g->ctx);
     for (int i = 0, k = 0; i < g->n_in; i++)
         if (needs >> i & 1)
             g->din[i] = din[k++];
@@ -306,26 +306,28 @@ static wf_custom *custom_find(weft_context *ctx, const weft_custom_op *op)
 weft_tensor *weft_custom(const weft_custom_op *op, const void *attrs, weft_tensor *const *in,
                          weft_tensor **out)
 {
-    weft_tensor *first = in ? in[0] : NULL;
-    if (!first)
-        return NULL;
-    weft_context *ctx = wf_tensor_check(first, op && op->name ? op->name : "custom op", false);
+    int n_in = op && op->n_in > 1 && op->n_in <= WEFT_CUSTOM_MAX_IN ? op->n_in : 1;
+    weft_context *ctx =
+        in ? wf_record_context(op && op->name ? op->name : "custom op", n_in, in) : NULL;
     if (!ctx)
         return NULL;
     bool ok = op && op->name && op->forward && op->n_in >= 1 && op->n_in <= WEFT_CUSTOM_MAX_IN &&
               op->n_out >= 1 && op->n_out <= WEFT_CUSTOM_MAX_OUT &&
               op->attr_size <= WEFT_CUSTOM_MAX_ATTRS && (op->attr_size == 0 || attrs);
     if (!ok) {
-        wf_fail(ctx, WEFT_ERR_INVALID,
-                "custom op %s: it needs a name, forward, 1 to %d inputs, 1 to %d outputs, and the "
-                "attributes it announces, at most %d bytes",
-                op && op->name ? op->name : "without a name", WEFT_CUSTOM_MAX_IN,
-                WEFT_CUSTOM_MAX_OUT, WEFT_CUSTOM_MAX_ATTRS);
+        wf_fail_step(
+            ctx, WEFT_ERR_INVALID,
+            "custom op %s: it needs a name, forward, 1 to %d inputs, 1 to %d outputs, and the "
+            "attributes it announces, at most %d bytes",
+            op && op->name ? op->name : "without a name", WEFT_CUSTOM_MAX_IN, WEFT_CUSTOM_MAX_OUT,
+            WEFT_CUSTOM_MAX_ATTRS);
         return NULL;
     }
     wf_custom *c = custom_find(ctx, op);
-    if (!c)
+    if (!c) {
+        wf_step_fail(ctx, WEFT_ERR_NOMEM);
         return NULL;
+    }
     _Alignas(16) char bytes[512] = {0};
     attrs_head *head = (attrs_head *)bytes;
     head->op = c;

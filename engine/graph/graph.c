@@ -51,6 +51,7 @@ void wf_graph_reset(weft_context *ctx)
 {
     wf_graph *g = &ctx->graph;
     clear(g);
+    g->failed = WEFT_OK;
     weft_tensor **kept = g->kept[1];
     int cap = g->cap_kept[1];
     g->kept[1] = g->kept[0];
@@ -123,12 +124,12 @@ weft_tensor *wf_graph_handle(const wf_graph *g, int value)
     return v->node < 0 ? v->stored : v->handle;
 }
 
-weft_status wf_graph_assign(weft_tensor *stored, weft_tensor *value, bool state)
+/* Whether `value` may become the content of `stored`; *v: its number in the graph. */
+static weft_status check_assignment(weft_context *ctx, weft_tensor *stored, weft_tensor *value,
+                                    int *v)
 {
-    weft_context *ctx = wf_tensor_check(stored, "assign", false);
-    if (!ctx || !wf_tensor_check(value, "assign", false))
+    if (!wf_tensor_check(stored, "assign", false) || !wf_tensor_check(value, "assign", false))
         return WEFT_ERR_STATE;
-    wf_graph *g = &ctx->graph;
     char a[128], b[128];
     if (stored->type.dtype != value->type.dtype ||
         !weft_shape_equal(stored->type.shape, value->type.shape))
@@ -136,21 +137,52 @@ weft_status wf_graph_assign(weft_tensor *stored, weft_tensor *value, bool state)
             ctx, WEFT_ERR_SHAPE, "assign: %s %s to %s %s", weft_dtype_name(value->type.dtype),
             weft_shape_format(value->type.shape, a, sizeof a), weft_dtype_name(stored->type.dtype),
             weft_shape_format(stored->type.shape, b, sizeof b));
-    int v = wf_graph_value(ctx, value);
-    if (v < 0)
-        return weft_error_status(ctx);
-    if (!wf_grow(&g->assigned, &g->cap_assigned, g->n_assigned, 1, sizeof *g->assigned))
-        return wf_nomem(&ctx->error, sizeof *g->assigned, "the graph");
-    wf_graph_unassign(ctx, stored);
-    stored->assignment = g->n_assigned;
-    g->assigned[g->n_assigned++] = (wf_assignment){weft_tensor_ref(stored), v, state};
-    stored->pending = v;
+    *v = wf_graph_value(ctx, value);
+    return *v < 0 ? WEFT_ERR_NOMEM : WEFT_OK;
+}
+
+static weft_status assign(weft_context *ctx, int n, weft_tensor *const *stored,
+                          weft_tensor *const *value, bool state)
+{
+    wf_graph *g = &ctx->graph;
+    int v[WF_MAX_OUT];
+    for (int i = 0; i < n; i++)
+        WF_TRY(check_assignment(ctx, stored[i], value[i], &v[i]));
+    if (!wf_grow(&g->assigned, &g->cap_assigned, g->n_assigned, n, sizeof *g->assigned))
+        return wf_nomem(&ctx->error, (size_t)n * sizeof *g->assigned, "the graph");
+    for (int i = 0; i < n; i++) { /* nothing can fail any more: all or none */
+        wf_graph_unassign(ctx, stored[i]);
+        stored[i]->assignment = g->n_assigned;
+        g->assigned[g->n_assigned++] = (wf_assignment){weft_tensor_ref(stored[i]), v[i], state};
+        stored[i]->pending = v[i];
+    }
     return WEFT_OK;
+}
+
+static weft_status assign_in_step(int n, weft_tensor *const *stored, weft_tensor *const *value,
+                                  bool state)
+{
+    weft_context *ctx = wf_tensor_owner(stored[0]);
+    if (!ctx)
+        return WEFT_ERR_INVALID;
+    WF_TRY(wf_step_status(ctx));
+    weft_status status = assign(ctx, n, stored, value, state);
+    return status == WEFT_OK ? WEFT_OK : wf_step_fail(ctx, status);
+}
+
+weft_status wf_graph_assign(weft_tensor *stored, weft_tensor *value, bool state)
+{
+    return assign_in_step(1, &stored, &value, state);
 }
 
 weft_status wf_assign(weft_tensor *stored, weft_tensor *value)
 {
-    return wf_graph_assign(stored, value, true);
+    return assign_in_step(1, &stored, &value, true);
+}
+
+weft_status wf_assign_all(int n, weft_tensor *const *stored, weft_tensor *const *values)
+{
+    return assign_in_step(n, stored, values, true);
 }
 
 void wf_graph_unassign(weft_context *ctx, weft_tensor *t)
@@ -250,14 +282,41 @@ void wf_path_set(weft_context *ctx, const char *path)
         g->path_len = (int)sizeof g->path - 1;
 }
 
-weft_status wf_fail(weft_context *ctx, weft_status status, const char *format, ...)
+static weft_status vfail(weft_context *ctx, weft_status status, const char *format, va_list args)
 {
     char text[WEFT_ERROR_TEXT];
-    va_list args;
-    va_start(args, format);
     wf_vsnprintf(text, sizeof text, format, args);
-    va_end(args);
     if (ctx->graph.path_len)
         return wf_error_set(&ctx->error, status, "%s: %s", ctx->graph.path, text);
     return wf_error_set(&ctx->error, status, "%s", text);
+}
+
+weft_status wf_fail(weft_context *ctx, weft_status status, const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    vfail(ctx, status, format, args);
+    va_end(args);
+    return status;
+}
+
+weft_status wf_fail_step(weft_context *ctx, weft_status status, const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    vfail(ctx, status, format, args);
+    va_end(args);
+    return wf_step_fail(ctx, status);
+}
+
+weft_status wf_step_fail(weft_context *ctx, weft_status status)
+{
+    if (ctx->graph.failed == WEFT_OK)
+        ctx->graph.failed = status;
+    return ctx->graph.failed;
+}
+
+weft_status wf_step_status(const weft_context *ctx)
+{
+    return ctx->graph.failed;
 }

@@ -2,7 +2,15 @@
  *
  * SSA: a value is written once. A *leaf* is a stored tensor's content as of one version; every
  * other value is a node's output. `wf_assign` makes a value the stored tensor's next content, which
- * it becomes when the step commits. Threading rule: the context's. */
+ * it becomes when the step commits. Threading rule: the context's.
+ *
+ * Note [Failed steps]. A caller need not look at what each call returns: a loop may check once, at
+ * its end. So a recording that fails marks the step as failed, and from then on nothing is recorded
+ * and nothing runs: no loss is missing from a step that is committed all the same, and a NULL that
+ * stands for a failed operand is not taken for one that was left out. weft_discard ends such a step;
+ * weft_error_clear goes on with it, without what failed. Whatever only asks or copies (a look-up, a
+ * read, a write) marks nothing. Code that means "did an op I recorded fail" asks wf_step_status, not
+ * the context's error, which may be an older one that has nothing to do with it. */
 #ifndef WF_GRAPH_GRAPH_H
 #define WF_GRAPH_GRAPH_H
 
@@ -62,6 +70,7 @@ typedef struct wf_border {
 
 typedef struct wf_graph {
     uint64_t gen;
+    weft_status failed; /* of the first recording that failed: Note [Failed steps] */
     wf_value *values;
     int n_values, cap_values;
     wf_node *nodes;
@@ -111,6 +120,9 @@ weft_tensor *wf_graph_handle(const wf_graph *g, int value);
 void wf_graph_unassign(weft_context *ctx, weft_tensor *t);
 /* As wf_assign; state false: see wf_assignment. */
 weft_status wf_graph_assign(weft_tensor *stored, weft_tensor *value, bool state);
+
+/* Marks the step as failed; returns the status it failed with first. See Note [Failed steps]. */
+weft_status wf_step_fail(weft_context *ctx, weft_status status);
 
 /* t, recorded, stays readable for one step more, as a loss does. */
 weft_status wf_graph_keep(weft_context *ctx, weft_tensor *t);

@@ -43,10 +43,14 @@ weft_status wf_infer_fail(const wf_infer *f, weft_status status, const char *for
 /* Records a node. `attrs`: op->attr_size bytes without uninitialised padding (they are hashed and
  * compared as bytes: use same-sized integer and double fields, memset first when in doubt), NULL
  * when attr_size is 0. `scalars`: op->n_scalars plan inputs, not part of the plan's signature (a
- * learning rate, a seed). Returns out[0]; `out` (may be NULL) receives all outputs. NULL, with the
- * context's error set, on failure; any NULL input gives NULL at once. */
+ * learning rate, a seed). Returns out[0]; `out` (may be NULL) receives all outputs. NULL on failure,
+ * as for a NULL input: the context has the error and the step has failed. */
 weft_tensor *wf_record(const wf_op *op, const void *attrs, const double *scalars, int n_in,
                        weft_tensor *const *in, weft_tensor **out);
+/* For functions that record several ops, or look at their operands first: the context of n operands,
+ * none of which may be NULL. NULL, with the step failed where its context is known, when one is NULL
+ * or stale, when they are of two contexts, and when the step has failed already. */
+weft_context *wf_record_context(const char *what, int n, weft_tensor *const *in);
 /* A recorded constant: `value` everywhere (a plan input). */
 weft_tensor *wf_record_fill(weft_context *ctx, weft_dtype dtype, weft_shape shape, double value);
 
@@ -54,10 +58,17 @@ weft_tensor *wf_record_fill(weft_context *ctx, weft_dtype dtype, weft_shape shap
  * of `stored` see `value`. Ops whose output may overwrite an input (op->inplace) do so without a
  * copy when that input is `stored` itself. See Note [Commit phase]. */
 weft_status wf_assign(weft_tensor *stored, weft_tensor *value);
+/* The same for n <= WF_MAX_OUT tensors: all of them or, on failure, none. */
+weft_status wf_assign_all(int n, weft_tensor *const *stored, weft_tensor *const *values);
 
 /* Sets the context's first error: "<module path>: <message>". Returns status. */
 weft_status wf_fail(weft_context *ctx, weft_status status, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
+/* The same for what cannot be recorded: the step has failed. See Note [Failed steps] in graph.h. */
+weft_status wf_fail_step(weft_context *ctx, weft_status status, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+/* WEFT_OK, or the status of the first recording of this step that failed. */
+weft_status wf_step_status(const weft_context *ctx);
 
 /* ---- gradient ------------------------------------------------------------------------------- */
 

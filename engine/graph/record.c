@@ -49,22 +49,18 @@ static bool is_float(weft_dtype dtype)
     return dtype == WEFT_F32 || dtype == WEFT_F64 || dtype == WEFT_BF16;
 }
 
-static weft_tensor *append(weft_context *ctx, const wf_op *op, const void *attrs,
-                           const double *scalars, int n_in, const int *in, const wf_type *types,
-                           int n_out, weft_tensor **out)
+static weft_status append(weft_context *ctx, const wf_op *op, const void *attrs,
+                          const double *scalars, int n_in, const int *in, const wf_type *types,
+                          int n_out, weft_tensor **out)
 {
     wf_graph *g = &ctx->graph;
-    if (!reserve(g, op, n_in, n_out)) {
-        wf_nomem(&ctx->error, sizeof(wf_node), "the graph");
-        return NULL;
-    }
+    if (!reserve(g, op, n_in, n_out))
+        return wf_nomem(&ctx->error, sizeof(wf_node), "the graph");
     weft_tensor *handles[WF_MAX_OUT];
     for (int o = 0; o < n_out; o++) {
         handles[o] = wf_ring_new(&ctx->ring);
-        if (!handles[o]) {
-            wf_fail(ctx, WEFT_ERR_STATE, "%s: too many ops in one step", op->name);
-            return NULL;
-        }
+        if (!handles[o])
+            return wf_fail(ctx, WEFT_ERR_STATE, "%s: too many ops in one step", op->name);
     }
     bool grad = false;
     for (int i = 0; i < n_in; i++)
@@ -105,11 +101,10 @@ static weft_tensor *append(weft_context *ctx, const wf_op *op, const void *attrs
                                               .requires_grad = grad && is_float(types[o].dtype),
                                               .handle = handles[o],
                                               .block = 1};
-        if (out)
-            out[o] = handles[o];
+        out[o] = handles[o];
     }
     g->n_nodes++;
-    return handles[0];
+    return WEFT_OK;
 }
 
 weft_status wf_infer_fail(const wf_infer *f, weft_status status, const char *format, ...)
@@ -125,35 +120,32 @@ weft_status wf_infer_fail(const wf_infer *f, weft_status status, const char *for
 /* Attributes up to this size can be completed by infer without an allocation. */
 #define ATTRS_MAX 512
 
-static weft_tensor *record(weft_context *ctx, const wf_op *op, const void *attrs,
-                           const double *scalars, int n_in, weft_tensor *const *in,
-                           weft_tensor **out)
+static weft_status record(weft_context *ctx, const wf_op *op, const void *attrs,
+                          const double *scalars, int n_in, weft_tensor *const *in,
+                          weft_tensor **out)
 {
     wf_type few_types[WF_MAX_IN], types[WF_MAX_OUT];
     int few_values[WF_MAX_IN];
     _Alignas(16) char attr_copy[ATTRS_MAX];
-    if (op->attr_size > sizeof attr_copy || op->n_out > WF_MAX_OUT) {
-        wf_fail(ctx, WEFT_ERR_INTERNAL, "%s: descriptor out of bounds", op->name);
-        return NULL;
-    }
+    if (op->attr_size > sizeof attr_copy || op->n_out > WF_MAX_OUT)
+        return wf_fail(ctx, WEFT_ERR_INTERNAL, "%s: descriptor out of bounds", op->name);
     wf_type *in_types = few_types;
     int *values = few_values;
-    weft_tensor *first = NULL;
+    weft_status status = WEFT_OK;
     if (n_in > WF_MAX_IN) {
         in_types = wf_alloc_array((size_t)n_in, sizeof *in_types);
         values = wf_alloc_array((size_t)n_in, sizeof *values);
         if (!in_types || !values) {
-            wf_nomem(&ctx->error, (size_t)n_in * sizeof *in_types, op->name);
+            status = wf_nomem(&ctx->error, (size_t)n_in * sizeof *in_types, op->name);
             goto done;
         }
     }
-    if (settle_updates(ctx, op, in, n_in) != WEFT_OK)
-        goto done;
-    for (int i = 0; i < n_in; i++) {
+    status = settle_updates(ctx, op, in, n_in);
+    for (int i = 0; i < n_in && status == WEFT_OK; i++) {
         in_types[i] = in[i]->type;
         values[i] = wf_graph_value(ctx, in[i]);
         if (values[i] < 0)
-            goto done;
+            status = WEFT_ERR_NOMEM;
     }
     if (op->attr_size)
         memcpy(attr_copy, attrs, op->attr_size);
@@ -164,39 +156,67 @@ static weft_tensor *record(weft_context *ctx, const wf_op *op, const void *attrs
                   .in = in_types,
                   .n_out = op->n_out,
                   .out = types};
-    if (op->infer(&f) == WEFT_OK)
-        first = append(ctx, op, attr_copy, scalars, n_in, values, types, f.n_out, out);
+    if (status == WEFT_OK)
+        status = op->infer(&f);
+    if (status == WEFT_OK)
+        status = append(ctx, op, attr_copy, scalars, n_in, values, types, f.n_out, out);
 done:
     if (in_types != few_types) {
         wf_free(in_types);
         wf_free(values);
     }
-    return first;
+    return status;
+}
+
+/* Every recording passes here: in a step that has failed nothing is recorded, and a recording that
+ * fails fails the step. */
+static weft_tensor *record_in_step(weft_context *ctx, const wf_op *op, const void *attrs,
+                                   const double *scalars, int n_in, weft_tensor *const *in,
+                                   weft_tensor **out)
+{
+    weft_tensor *results[WF_MAX_OUT];
+    if (wf_step_status(ctx) != WEFT_OK)
+        return NULL;
+    weft_status status = record(ctx, op, attrs, scalars, n_in, in, out ? out : results);
+    if (status == WEFT_OK)
+        return out ? out[0] : results[0];
+    wf_step_fail(ctx, status);
+    return NULL;
+}
+
+weft_context *wf_record_context(const char *what, int n, weft_tensor *const *in)
+{
+    weft_context *ctx = NULL;
+    for (int i = 0; i < n && !ctx; i++)
+        ctx = wf_tensor_owner(in[i]);
+    if (!ctx || wf_step_status(ctx) != WEFT_OK)
+        return NULL; /* all are NULL: nobody is there to tell */
+    weft_status status = WEFT_OK;
+    for (int i = 0; i < n && status == WEFT_OK; i++) {
+        if (!in[i])
+            status = wf_fail(ctx, WEFT_ERR_INVALID, "%s: input %d is NULL", what, i);
+        else if (wf_tensor_owner(in[i]) != ctx)
+            status = wf_fail(ctx, WEFT_ERR_INVALID, "%s: inputs of two contexts", what);
+        else if (!wf_tensor_check(in[i], what, false))
+            status = WEFT_ERR_STATE;
+    }
+    if (status == WEFT_OK)
+        return ctx;
+    wf_step_fail(ctx, status);
+    return NULL;
 }
 
 weft_tensor *wf_record(const wf_op *op, const void *attrs, const double *scalars, int n_in,
                        weft_tensor *const *in, weft_tensor **out)
 {
-    weft_context *ctx = NULL;
-    for (int i = 0; i < n_in; i++) {
-        if (!in[i])
-            return NULL; /* the context already holds why */
-        weft_context *c = wf_tensor_check(in[i], op->name, false);
-        if (!c)
-            return NULL;
-        if (ctx && c != ctx) {
-            wf_fail(ctx, WEFT_ERR_INVALID, "%s: inputs of two contexts", op->name);
-            return NULL;
-        }
-        ctx = c;
-    }
-    return ctx ? record(ctx, op, attrs, scalars, n_in, in, out) : NULL;
+    weft_context *ctx = wf_record_context(op->name, n_in, in);
+    return ctx ? record_in_step(ctx, op, attrs, scalars, n_in, in, out) : NULL;
 }
 
 weft_tensor *wf_record_source(weft_context *ctx, const wf_op *op, const void *attrs,
                               const double *scalars)
 {
-    return record(ctx, op, attrs, scalars, 0, NULL, NULL);
+    return record_in_step(ctx, op, attrs, scalars, 0, NULL, NULL);
 }
 
 weft_tensor *wf_record_fill(weft_context *ctx, weft_dtype dtype, weft_shape shape, double value)

@@ -178,12 +178,15 @@ static void settle_assignments(weft_context *ctx, const wf_request *r, weft_stat
 }
 
 /* What a step that did not run to its end would have given is absent: nobody may take half of the
- * gradients for a whole, or a loss that was never computed for a number. */
+ * gradients for a whole, or a loss that was never computed for a number. A gradient that an earlier
+ * step gave, and this one was to add to, stays as it was. */
 static void drop_results(wf_graph *g)
 {
     for (int v = 0; v < g->n_values; v++) {
         weft_tensor *t = g->values[v].stored;
-        if (t && t->grad && t->grad->gen == g->gen && t->grad->pending >= 0)
+        weft_tensor *grad = t ? t->grad : NULL;
+        if (grad && grad->gen == g->gen && grad->pending >= 0 &&
+            !g->assigned[grad->assignment].state)
             t->grad_present = false;
         if (g->values[v].handle)
             g->values[v].handle->kept = NULL;
@@ -196,6 +199,7 @@ static weft_status run_part(weft_context *ctx, wf_request *r, bool live_only)
     close_over(g, r);
     if (empty(g, r))
         return WEFT_OK;
+    WF_TRY(wf_step_status(ctx));
     if (live_only)
         keep_live(g, r);
     else
@@ -277,6 +281,7 @@ weft_status wf_execute_pending(weft_context *ctx)
 static weft_status request_all(weft_context *ctx, wf_request *r)
 {
     wf_graph *g = &ctx->graph;
+    WF_TRY(wf_step_status(ctx));
     WF_TRY(request_init(ctx, r));
     for (int i = 0; i < g->n_assigned; i++)
         if (g->assigned[i].value >= 0)
@@ -297,6 +302,7 @@ weft_status wf_execute_all(weft_context *ctx)
 {
     wf_graph *g = &ctx->graph;
     wf_request r;
+    WF_TRY(wf_step_status(ctx)); /* such a step ends with weft_discard */
     weft_status status = request_all(ctx, &r);
     if (status != WEFT_OK) {
         wf_execute_none(ctx);

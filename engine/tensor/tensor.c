@@ -281,11 +281,13 @@ double weft_item(weft_tensor *t)
 
 weft_tensor *weft_keep(weft_tensor *t)
 {
-    weft_context *ctx = wf_tensor_check(t, "keep", false);
+    weft_context *ctx = wf_record_context("keep", 1, &t);
     if (!ctx)
         return NULL;
     weft_tensor *kept = weft_tensor_create(ctx, t->type.dtype, t->type.shape);
-    if (kept && wf_graph_assign(kept, t, false) != WEFT_OK) {
+    if (!kept) {
+        wf_step_fail(ctx, WEFT_ERR_NOMEM);
+    } else if (wf_graph_assign(kept, t, false) != WEFT_OK) {
         weft_tensor_unref(kept);
         return NULL;
     }

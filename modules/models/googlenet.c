@@ -117,7 +117,7 @@ static weft_status forward(weft_module *m, int n_in, weft_tensor *const *in, int
     x = weft_flatten(weft_call(self->avgpool, x), 1);
     out[0] = weft_call(self->fc, weft_call(self->dropout, x));
     *n_out = with_aux ? 3 : 1;
-    return weft_error_status(m->ctx);
+    return wf_step_status(m->ctx);
 }
 
 static const weft_module_class googlenet_class = {.name = "GoogLeNet",

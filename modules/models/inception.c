@@ -208,7 +208,7 @@ static weft_status forward(weft_module *m, int n_in, weft_tensor *const *in, int
     x = weft_call(self->dropout, weft_call(self->avgpool, x));
     out[0] = weft_call(self->fc, weft_flatten(x, 1));
     *n_out = with_aux ? 2 : 1;
-    return weft_error_status(m->ctx);
+    return wf_step_status(m->ctx);
 }
 
 static const weft_module_class inception_class = {.name = "Inception3",

@@ -81,8 +81,6 @@ weft_status wf_record_adamw_update(weft_tensor *param, weft_tensor *grad, weft_t
         return WEFT_ERR_INVALID;
     if (!wf_record(&wf_op_adamw_update, NULL, scalars, 4, (weft_tensor *[]){param, grad, m, v},
                    out))
-        return weft_error_status(weft_tensor_context(param));
-    WF_TRY(wf_assign(param, out[0]));
-    WF_TRY(wf_assign(m, out[1]));
-    return wf_assign(v, out[2]);
+        return wf_step_status(weft_tensor_context(param));
+    return wf_assign_all(3, (weft_tensor *[]){param, m, v}, out);
 }

@@ -92,13 +92,13 @@ static weft_status check_channels(const bn_call *b, const char *what, weft_tenso
         return WEFT_OK;
     weft_shape s = weft_tensor_shape(t);
     if (weft_tensor_dtype(t) != weft_tensor_dtype(b->x))
-        return wf_fail(b->ctx, WEFT_ERR_DTYPE, "batch_norm: %s is %s, input is %s", what,
-                       weft_dtype_name(weft_tensor_dtype(t)),
-                       weft_dtype_name(weft_tensor_dtype(b->x)));
+        return wf_fail_step(b->ctx, WEFT_ERR_DTYPE, "batch_norm: %s is %s, input is %s", what,
+                            weft_dtype_name(weft_tensor_dtype(t)),
+                            weft_dtype_name(weft_tensor_dtype(b->x)));
     if (!weft_shape_equal(s, WEFT_SHAPE(b->shape.dim[1])))
-        return wf_fail(b->ctx, WEFT_ERR_SHAPE,
-                       "batch_norm: %s has shape %s, input has %lld channels", what,
-                       weft_shape_format(s, text, sizeof text), (long long)b->shape.dim[1]);
+        return wf_fail_step(b->ctx, WEFT_ERR_SHAPE,
+                            "batch_norm: %s has shape %s, input has %lld channels", what,
+                            weft_shape_format(s, text, sizeof text), (long long)b->shape.dim[1]);
     return WEFT_OK;
 }
 
@@ -107,29 +107,30 @@ static weft_status check(const bn_call *b, bool batch)
     char text[WF_SHAPE_TEXT];
     const weft_shape *s = &b->shape;
     if (s->rank != 2 && s->rank != 4)
-        return wf_fail(b->ctx, WEFT_ERR_SHAPE,
-                       "batch_norm: input is %s, expected (N, C) or (N, C, H, W)",
-                       weft_shape_format(*s, text, sizeof text));
+        return wf_fail_step(b->ctx, WEFT_ERR_SHAPE,
+                            "batch_norm: input is %s, expected (N, C) or (N, C, H, W)",
+                            weft_shape_format(*s, text, sizeof text));
     WF_TRY(check_channels(b, "weight", b->gamma));
     WF_TRY(check_channels(b, "bias", b->beta));
     WF_TRY(check_channels(b, "running_mean", b->running_mean));
     WF_TRY(check_channels(b, "running_var", b->running_var));
     if (!b->running_mean != !b->running_var)
-        return wf_fail(b->ctx, WEFT_ERR_INVALID,
-                       "batch_norm: running_mean and running_var must both be given, or neither");
+        return wf_fail_step(
+            b->ctx, WEFT_ERR_INVALID,
+            "batch_norm: running_mean and running_var must both be given, or neither");
     if (b->tracked &&
         (weft_tensor_dtype(b->tracked) != WEFT_I64 || weft_tensor_shape(b->tracked).rank != 0))
-        return wf_fail(b->ctx, WEFT_ERR_INVALID,
-                       "batch_norm: num_batches_tracked must be an i64 scalar");
+        return wf_fail_step(b->ctx, WEFT_ERR_INVALID,
+                            "batch_norm: num_batches_tracked must be an i64 scalar");
     if (!(b->opts.eps >= 0) || !(b->opts.momentum <= 1))
-        return wf_fail(b->ctx, WEFT_ERR_INVALID,
-                       "batch_norm: eps %g must not be negative, momentum %g not above 1",
-                       b->opts.eps, b->opts.momentum);
+        return wf_fail_step(b->ctx, WEFT_ERR_INVALID,
+                            "batch_norm: eps %g must not be negative, momentum %g not above 1",
+                            b->opts.eps, b->opts.momentum);
     if (batch && weft_shape_count(*s) == s->dim[1])
-        return wf_fail(b->ctx, WEFT_ERR_SHAPE,
-                       "batch_norm: expected more than 1 value per channel when training, got "
-                       "input size %s",
-                       weft_shape_format(*s, text, sizeof text));
+        return wf_fail_step(b->ctx, WEFT_ERR_SHAPE,
+                            "batch_norm: expected more than 1 value per channel when training, got "
+                            "input size %s",
+                            weft_shape_format(*s, text, sizeof text));
     return WEFT_OK;
 }
 
@@ -141,27 +142,39 @@ static weft_status update_running(const bn_call *b, weft_tensor *mean, weft_tens
     weft_tensor *in[] = {b->running_mean, b->running_var, mean, var, b->tracked};
     weft_tensor *out[WF_MAX_OUT];
     if (attrs.cumulative && !b->tracked)
-        return wf_fail(b->ctx, WEFT_ERR_INVALID,
-                       "batch_norm: a cumulative average needs num_batches_tracked");
+        return wf_fail_step(b->ctx, WEFT_ERR_INVALID,
+                            "batch_norm: a cumulative average needs num_batches_tracked");
     if (!wf_record(&wf_op_bn_running, &attrs, &b->opts.momentum, b->tracked ? 5 : 4, in, out))
-        return weft_error_status(b->ctx);
-    WF_TRY(wf_assign(b->running_mean, out[0]));
-    WF_TRY(wf_assign(b->running_var, out[1]));
-    return b->tracked ? wf_assign(b->tracked, out[2]) : WEFT_OK;
+        return wf_step_status(b->ctx);
+    weft_tensor *running[] = {b->running_mean, b->running_var, b->tracked};
+    return wf_assign_all(b->tracked ? 3 : 2, running, out);
+}
+
+/* The context of all operands that were given; NULL when one of them cannot be recorded with. */
+static weft_context *context_of(const bn_call *b)
+{
+    weft_tensor *const optional[] = {b->gamma,       b->beta,    b->running_mean,
+                                     b->running_var, b->tracked, b->residual};
+    weft_tensor *given[7] = {b->x};
+    int n = 1;
+    for (int i = 0; i < 6; i++)
+        if (optional[i])
+            given[n++] = optional[i];
+    return wf_record_context("batch_norm", n, given);
 }
 
 static weft_tensor *record(bn_call *b, wf_norm_f f)
 {
-    if (!b->x)
+    b->ctx = context_of(b);
+    if (!b->ctx)
         return NULL;
-    b->ctx = weft_tensor_context(b->x);
     b->shape = weft_tensor_shape(b->x);
     if (b->opts.eps == 0)
         b->opts.eps = 1e-5;
     if (b->opts.momentum == 0)
         b->opts.momentum = 0.1;
     const bool batch = b->opts.training || !b->running_mean;
-    if (weft_error_status(b->ctx) != WEFT_OK || check(b, batch) != WEFT_OK)
+    if (check(b, batch) != WEFT_OK)
         return NULL;
     const weft_dtype dtype = weft_tensor_dtype(b->x);
     const weft_shape channels = WEFT_SHAPE(b->shape.dim[1]);

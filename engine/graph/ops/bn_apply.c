@@ -97,7 +97,7 @@ static weft_status grad(wf_grad *g)
                        : mask ? 5
                               : 4,
                        in, sums))
-            return weft_error_status(g->ctx);
+            return wf_step_status(g->ctx);
         g->din[3] = sums[0];
         g->din[4] = sums[1];
         dy = again ? sums[2] : dy;
@@ -109,7 +109,7 @@ static weft_status grad(wf_grad *g)
     weft_tensor *eval[] = {dy, invstd, gamma, mask};
     if (!wf_record(&wf_op_bn_backward_apply, &back, NULL, (training ? 7 : 3) + (mask != NULL),
                    training ? train : eval, out))
-        return weft_error_status(g->ctx);
+        return wf_step_status(g->ctx);
     g->din[0] = out[0];
     if (residual)
         g->din[5] = out[1];

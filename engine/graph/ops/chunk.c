@@ -97,19 +97,19 @@ weft_status weft_chunk(weft_tensor *x, int n, int dim, weft_tensor **parts)
     const int d = dim < 0 ? dim + shape.rank : dim;
     char text[WF_SHAPE_TEXT];
     if (d < 0 || d >= shape.rank || n < 1 || n > WF_MAX_OUT || shape.dim[d] % n != 0)
-        return wf_fail(ctx, WEFT_ERR_SHAPE,
-                       "chunk: %s in %d equal parts along dimension %d (1 to "
-                       "%d parts)",
-                       weft_shape_format(shape, text, sizeof(text)), n, dim, WF_MAX_OUT);
+        return wf_fail_step(ctx, WEFT_ERR_SHAPE,
+                            "chunk: %s in %d equal parts along dimension %d (1 to "
+                            "%d parts)",
+                            weft_shape_format(shape, text, sizeof(text)), n, dim, WF_MAX_OUT);
     weft_tensor *out[WF_MAX_OUT];
     if (d == 1 && !wf_record(&wf_op_chunk, &(chunk_attrs){n}, NULL, 1, &x, out))
-        return weft_error_status(ctx);
+        return wf_step_status(ctx);
     for (int i = 0; i < n; i++) {
         const int64_t length = shape.dim[d] / n;
         if (d != 1)
             out[i] = weft_narrow(x, d, i * length, length);
         if (!out[i])
-            return weft_error_status(ctx);
+            return wf_step_status(ctx);
     }
     for (int i = 0; i < n; i++)
         parts[i] = out[i];

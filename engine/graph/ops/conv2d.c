@@ -203,7 +203,7 @@ static weft_status grad_forward(wf_grad *g)
         g->din[1] = record_weights(g->attrs, g->in[0], g->dout[0], g->in[1]);
     if (g->n_in > 2 && g->needs[2])
         g->din[2] = weft_sum(g->dout[0], 0xd, false); /* over N, P, Q */
-    return weft_error_status(g->ctx);
+    return wf_step_status(g->ctx);
 }
 
 static weft_status grad_backward_data(wf_grad *g) /* in: dy, w; dout: of dx */
@@ -212,7 +212,7 @@ static weft_status grad_backward_data(wf_grad *g) /* in: dy, w; dout: of dx */
         g->din[0] = record(&wf_op_conv2d, g->attrs, 0, 0, g->dout[0], g->in[1]);
     if (g->needs[1])
         g->din[1] = record_weights(g->attrs, g->dout[0], g->in[0], g->in[1]);
-    return weft_error_status(g->ctx);
+    return wf_step_status(g->ctx);
 }
 
 static weft_status grad_backward_weights(wf_grad *g) /* in: x, dy; dout: of dw */
@@ -221,7 +221,7 @@ static weft_status grad_backward_weights(wf_grad *g) /* in: x, dy; dout: of dw *
         g->din[0] = record_data(g->attrs, g->in[1], g->dout[0], g->in[0]);
     if (g->needs[1])
         g->din[1] = record(&wf_op_conv2d, g->attrs, 0, 0, g->in[0], g->dout[0]);
-    return weft_error_status(g->ctx);
+    return wf_step_status(g->ctx);
 }
 
 /* ---- samples and descriptors ---------------------------------------------------------------- */

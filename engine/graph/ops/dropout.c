@@ -158,7 +158,8 @@ static weft_tensor *record(const wf_op *op, weft_tensor *x, double p, bool train
     weft_context *ctx = weft_tensor_context(x);
     if (!(p >= 0.0 && p < 1.0)) {
         if (ctx)
-            wf_fail(ctx, WEFT_ERR_INVALID, "%s: probability %g is outside [0, 1)", op->name, p);
+            wf_fail_step(ctx, WEFT_ERR_INVALID, "%s: probability %g is outside [0, 1)", op->name,
+                         p);
         return NULL;
     }
     if (!training || p == 0.0)

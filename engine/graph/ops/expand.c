@@ -126,8 +126,8 @@ weft_tensor *weft_expand(weft_tensor *x, weft_shape shape)
     if (!x)
         return NULL;
     if (shape.rank < 0 || shape.rank > WEFT_MAX_RANK) {
-        wf_fail(weft_tensor_context(x), WEFT_ERR_SHAPE, "expand: rank %d is outside [0, %d]",
-                shape.rank, WEFT_MAX_RANK);
+        wf_fail_step(weft_tensor_context(x), WEFT_ERR_SHAPE, "expand: rank %d is outside [0, %d]",
+                     shape.rank, WEFT_MAX_RANK);
         return NULL;
     }
     if (weft_shape_equal(weft_tensor_shape(x), shape))
@@ -140,7 +140,7 @@ weft_tensor *weft_expand(weft_tensor *x, weft_shape shape)
 
 bool wf_record_broadcast(const char *op, weft_tensor *pair[2])
 {
-    if (!pair[0] || !pair[1])
+    if (!wf_record_context(op, 2, pair))
         return false;
     weft_shape a = weft_tensor_shape(pair[0]), b = weft_tensor_shape(pair[1]);
     if (weft_shape_equal(a, b))
@@ -150,10 +150,10 @@ bool wf_record_broadcast(const char *op, weft_tensor *pair[2])
         int64_t x = i <= a.rank ? a.dim[a.rank - i] : 1, y = i <= b.rank ? b.dim[b.rank - i] : 1;
         if (x != y && x != 1 && y != 1) {
             char ta[WF_SHAPE_TEXT], tb[WF_SHAPE_TEXT];
-            wf_fail(weft_tensor_context(pair[0]), WEFT_ERR_SHAPE,
-                    "%s: %s and %s do not broadcast (%lld and %lld)", op,
-                    weft_shape_format(a, ta, sizeof(ta)), weft_shape_format(b, tb, sizeof(tb)),
-                    (long long)x, (long long)y);
+            wf_fail_step(weft_tensor_context(pair[0]), WEFT_ERR_SHAPE,
+                         "%s: %s and %s do not broadcast (%lld and %lld)", op,
+                         weft_shape_format(a, ta, sizeof(ta)), weft_shape_format(b, tb, sizeof(tb)),
+                         (long long)x, (long long)y);
             return false;
         }
         to.dim[to.rank - i] = x > y ? x : y;

@@ -273,7 +273,7 @@ static weft_status grad(wf_grad *g)
     if (!g->dout[0])
         return WEFT_OK;
     if (!wf_record(&wf_op_group_norm_backward, g->attrs, NULL, 5, in, out))
-        return weft_error_status(g->ctx);
+        return wf_step_status(g->ctx);
     for (int i = 0; i < 3; i++)
         g->din[i] = g->needs[i] ? out[i] : NULL;
     return WEFT_OK;
@@ -311,15 +311,15 @@ const wf_op wf_op_group_norm = {
 weft_tensor *weft_group_norm(weft_tensor *x, int groups, weft_tensor *gamma, weft_tensor *beta,
                              double eps)
 {
-    if (!x)
+    weft_context *ctx = wf_record_context("group_norm", 1, &x);
+    if (!ctx)
         return NULL;
-    weft_context *ctx = weft_tensor_context(x);
     weft_shape shape = weft_tensor_shape(x);
     if (!(eps >= 0) || shape.rank < 2) {
-        wf_fail(ctx, WEFT_ERR_INVALID,
-                "group_norm: eps %g, rank %d: eps must not be negative, "
-                "the rank at least 2",
-                eps, shape.rank);
+        wf_fail_step(ctx, WEFT_ERR_INVALID,
+                     "group_norm: eps %g, rank %d: eps must not be negative, "
+                     "the rank at least 2",
+                     eps, shape.rank);
         return NULL;
     }
     group_norm_attrs a = {groups, eps > 0 ? eps : 1e-5};

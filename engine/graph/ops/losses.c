@@ -7,7 +7,7 @@ bool wf_reduction_known(weft_context *ctx, const char *op, weft_reduction reduct
 {
     if (reduction >= WEFT_MEAN && reduction <= WEFT_NONE)
         return true;
-    wf_fail(ctx, WEFT_ERR_INVALID, "%s: no reduction has the number %d", op, (int)reduction);
+    wf_fail_step(ctx, WEFT_ERR_INVALID, "%s: no reduction has the number %d", op, (int)reduction);
     return false;
 }
 
@@ -29,13 +29,13 @@ static weft_tensor *difference(const char *op, weft_tensor *x, weft_tensor *y)
 bool wf_same_shapes(const char *op, weft_tensor *x, weft_tensor *y)
 {
     char a[WF_SHAPE_TEXT], b[WF_SHAPE_TEXT];
-    if (!x || !y)
+    if (!wf_record_context(op, 2, (weft_tensor *[]){x, y}))
         return false;
     weft_shape xs = weft_tensor_shape(x), ys = weft_tensor_shape(y);
     if (weft_shape_equal(xs, ys))
         return true;
-    wf_fail(weft_tensor_context(x), WEFT_ERR_SHAPE, "%s: input is %s, target is %s", op,
-            weft_shape_format(xs, a, sizeof(a)), weft_shape_format(ys, b, sizeof(b)));
+    wf_fail_step(weft_tensor_context(x), WEFT_ERR_SHAPE, "%s: input is %s, target is %s", op,
+                 weft_shape_format(xs, a, sizeof(a)), weft_shape_format(ys, b, sizeof(b)));
     return false;
 }
 
@@ -90,8 +90,9 @@ weft_tensor *wf_cross_entropy_of_probabilities(weft_tensor *x, weft_tensor *targ
     if (!wf_same_shapes(op, x, target))
         return NULL;
     if (shape.rank != 2 || o->ignore_index) {
-        wf_fail(ctx, WEFT_ERR_INVALID,
-                "%s: labels that are probabilities need logits (N, K) and no ignore_index", op);
+        wf_fail_step(ctx, WEFT_ERR_INVALID,
+                     "%s: labels that are probabilities need logits (N, K) and no ignore_index",
+                     op);
         return NULL;
     }
     if (o->label_smoothing > 0) {

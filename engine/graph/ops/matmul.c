@@ -61,7 +61,7 @@ static weft_status grad(wf_grad *g)
                                    : weft_matmul(a, dy, !t->transpose_a, false);
     if (g->n_in > 2 && g->needs[2])
         g->din[2] = weft_sum(dy, 1, false);
-    return weft_error_status(g->ctx);
+    return wf_step_status(g->ctx);
 }
 
 typedef struct run_args {
@@ -119,20 +119,20 @@ weft_tensor *weft_matmul(weft_tensor *a, weft_tensor *b, bool transpose_a, bool 
 weft_tensor *weft_linear(weft_tensor *x, weft_tensor *w, weft_tensor *bias)
 {
     const attrs t = {0, 1};
-    if (!x || !w)
+    weft_context *ctx = wf_record_context("linear", 2, (weft_tensor *[]){x, w});
+    if (!ctx)
         return NULL;
-    weft_context *ctx = weft_tensor_context(x);
     weft_shape s = weft_tensor_shape(x), ws = weft_tensor_shape(w);
     if (s.rank < 1 || ws.rank != 2) {
-        wf_fail(ctx, WEFT_ERR_SHAPE,
-                "linear: input needs at least 1 dimension and has %d, weight "
-                "2 and has %d",
-                s.rank, ws.rank);
+        wf_fail_step(ctx, WEFT_ERR_SHAPE,
+                     "linear: input needs at least 1 dimension and has %d, weight "
+                     "2 and has %d",
+                     s.rank, ws.rank);
         return NULL;
     }
     if (s.dim[s.rank - 1] != ws.dim[1]) {
-        wf_fail(ctx, WEFT_ERR_SHAPE, "linear: input has %lld features, weight expects %lld",
-                (long long)s.dim[s.rank - 1], (long long)ws.dim[1]);
+        wf_fail_step(ctx, WEFT_ERR_SHAPE, "linear: input has %lld features, weight expects %lld",
+                     (long long)s.dim[s.rank - 1], (long long)ws.dim[1]);
         return NULL;
     }
     if (s.rank != 2)

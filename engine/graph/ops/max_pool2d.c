@@ -115,7 +115,7 @@ static weft_status grad(wf_grad *g)
     weft_tensor *in[] = {g->dout[0], g->out[1]};
     if (g->needs[0])
         g->din[0] = wf_record(&wf_op_max_pool2d_backward, &a->pool, NULL, 2, in, NULL);
-    return weft_error_status(g->ctx);
+    return wf_step_status(g->ctx);
 }
 
 weft_tensor *weft_max_pool2d(weft_tensor *x, const weft_pool2d_opts *opts)

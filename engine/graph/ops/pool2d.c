@@ -165,5 +165,5 @@ weft_status wf_pool2d_grad_avg(wf_grad *g)
 {
     if (g->needs[0])
         g->din[0] = wf_record(&wf_op_avg_pool2d_backward, g->attrs, NULL, 1, &g->dout[0], NULL);
-    return weft_error_status(g->ctx);
+    return wf_step_status(g->ctx);
 }

@@ -94,7 +94,6 @@ weft_status wf_record_sgd_update(weft_tensor *param, weft_tensor *grad, weft_ten
         return WEFT_ERR_INVALID;
     if (!wf_record(&wf_op_sgd_update, &attrs, scalars, buffer ? 3 : 2,
                    (weft_tensor *[]){param, grad, buffer}, out))
-        return weft_error_status(weft_tensor_context(param));
-    WF_TRY(wf_assign(param, out[0]));
-    return buffer ? wf_assign(buffer, out[1]) : WEFT_OK;
+        return wf_step_status(weft_tensor_context(param));
+    return wf_assign_all(buffer ? 2 : 1, (weft_tensor *[]){param, buffer}, out);
 }

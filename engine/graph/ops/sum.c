@@ -248,7 +248,7 @@ static weft_status spread(wf_grad *g, weft_tensor *dy)
             kept.dim[i] = 1;
     weft_tensor *shaped = wf_record_reshape(dy, kept);
     g->din[0] = shaped ? weft_expand(shaped, x) : NULL;
-    return g->din[0] ? WEFT_OK : weft_error_status(g->ctx);
+    return g->din[0] ? WEFT_OK : wf_step_status(g->ctx);
 }
 
 static weft_status grad_sum(wf_grad *g)
