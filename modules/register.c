@@ -184,9 +184,10 @@ weft_status weft_register_module(weft_module *m, const char *name, weft_module *
 
 /* ---- looking up ---- */
 
-/* Walks to the module that `path` names up to its last `keep` components from the end (0 or 1) and
- * sets *last to the rest. */
-static weft_module *descend(weft_module *m, const char *path, bool whole, const char **last)
+/* Walks to the module that `path` names, or where not `whole` to the one that holds its last
+ * component, and sets *last to the rest. NULL: there is none; `tell`: an error says so. */
+static weft_module *descend(weft_module *m, const char *path, bool whole, bool tell,
+                            const char **last)
 {
     weft_module *at = m;
     const char *rest = path;
@@ -196,6 +197,8 @@ static weft_module *descend(weft_module *m, const char *path, bool whole, const 
             break;
         const wf_part *p = wf_part_find(at, rest, length);
         weft_module *child = p != NULL && p->kind == WF_CHILD ? wf_part_module(p) : NULL;
+        if (child == NULL && !tell)
+            return NULL;
         if (child == NULL) {
             const char *why = p == NULL             ? "there is no such part"
                               : p->kind == WF_CHILD ? "that module is empty (NULL)"
@@ -218,7 +221,7 @@ weft_module *weft_get_module(weft_module *m, const char *path)
     const char *last;
     if (wf_module_check(m, NULL, "weft_get_module") != WEFT_OK || path == NULL)
         return NULL;
-    return descend(m, path, true, &last);
+    return descend(m, path, true, true, &last);
 }
 
 static weft_tensor *get_tensor(weft_module *m, const char *path, wf_part_kind kind)
@@ -227,7 +230,7 @@ static weft_tensor *get_tensor(weft_module *m, const char *path, wf_part_kind ki
     const char *what = kind == WF_PARAMETER ? "weft_get_parameter" : "weft_get_buffer";
     if (wf_module_check(m, NULL, what) != WEFT_OK || path == NULL)
         return NULL;
-    weft_module *at = descend(m, path, false, &last);
+    weft_module *at = descend(m, path, false, true, &last);
     if (at == NULL)
         return NULL;
     const wf_part *p = wf_part_find(at, last, strlen(last));
@@ -254,4 +257,31 @@ weft_tensor *weft_get_parameter(weft_module *m, const char *path)
 weft_tensor *weft_get_buffer(weft_module *m, const char *path)
 {
     return get_tensor(m, path, WF_BUFFER);
+}
+
+/* ---- asking ---- */
+
+static bool has_tensor(weft_module *m, const char *path, wf_part_kind kind)
+{
+    const char *last;
+    weft_module *at =
+        wf_module_valid(m) && path != NULL ? descend(m, path, false, false, &last) : NULL;
+    const wf_part *p = at != NULL ? wf_part_find(at, last, strlen(last)) : NULL;
+    return p != NULL && p->kind == kind && wf_part_tensor(p) != NULL;
+}
+
+bool weft_has_parameter(weft_module *m, const char *path)
+{
+    return has_tensor(m, path, WF_PARAMETER);
+}
+
+bool weft_has_buffer(weft_module *m, const char *path)
+{
+    return has_tensor(m, path, WF_BUFFER);
+}
+
+bool weft_has_module(weft_module *m, const char *path)
+{
+    const char *last;
+    return wf_module_valid(m) && path != NULL && descend(m, path, true, false, &last) != NULL;
 }

@@ -137,6 +137,11 @@ void *weft_module_ok(void *m);
 weft_tensor *weft_get_parameter(weft_module *m, const char *path);
 weft_tensor *weft_get_buffer(weft_module *m, const char *path);
 weft_module *weft_get_module(weft_module *m, const char *path); /* "" is m itself */
+/* Whether the calls above would find something. These leave no error; false where m is NULL or not a
+ * module. */
+bool weft_has_parameter(weft_module *m, const char *path);
+bool weft_has_buffer(weft_module *m, const char *path);
+bool weft_has_module(weft_module *m, const char *path);
 
 /* ---- traversal ------------------------------------------------------------------------------- */
 
