@@ -10,7 +10,9 @@ extern "C" {
 
 /* Records the gradients of the scalar `loss` with respect to every stored tensor that requires
  * one, and adds them to those tensors' gradients. `loss` stays readable after the step. When this
- * fails after it has begun to record (memory is out), the step is over, as after weft_discard. */
+ * fails the step has failed; after it has begun to record (a hook fails, memory is out), what was
+ * recorded is gone too. Gradients that an earlier step gave outlive that, and any step that fails or
+ * is discarded. */
 weft_status weft_backward(weft_tensor *loss);
 /* As weft_backward, for any shape: `seed` (the gradient of what follows, loss's shape) is needed
  * unless loss has one element. retain: the graph may be walked again. */

@@ -77,8 +77,15 @@ int weft_threads(const weft_context *ctx);
 weft_isa weft_context_isa(const weft_context *ctx);
 
 /* The first error since the last clear: its status and its text (never NULL; several lines where
- * several things are at fault, as when a state does not fit). Functions keep failing while an error
- * stands only where they need what failed (NULL tensors pass through). */
+ * several things are at fault, as when a state does not fit).
+ *
+ * What records (ops, weft_call, weft_keep, weft_backward, clipping, an optimizer's update) is part of
+ * a step, and a step that lacks a part must not run. So once a recording has failed the whole step
+ * has: nothing more is recorded (ops give NULL), and whatever would run it fails with the same
+ * status, so that nothing is committed: reads of recorded tensors, weft_sync, weft_optimizer_step.
+ * weft_discard ends such a step; weft_error_clear goes on with it, without what failed. A loop may
+ * therefore check once, at its end. Errors of other calls (a look-up, a read, a file) fail nothing
+ * else. */
 weft_status weft_error_status(const weft_context *ctx);
 const char *weft_error_text(const weft_context *ctx);
 void weft_error_clear(weft_context *ctx);
@@ -92,9 +99,10 @@ void weft_print_shape(const weft_tensor *t, FILE *out);
 
 /* Runs all recorded work, with every pass, and ends the step: recorded handles become stale. */
 weft_status weft_sync(weft_context *ctx);
-/* Ends the step without running what is recorded. Stored tensors keep what they hold; gradients
- * that were to be computed are absent. For going on after an error while recording, with
- * weft_error_clear: half a step must not run later. NULL: no effect. */
+/* Ends the step, one that has failed too, without running what is recorded. Stored tensors keep what
+ * they hold; gradients that were to be computed are absent, and one that was to be added to stays.
+ * For going on after an error while recording, with weft_error_clear, since the error stays the
+ * first. NULL: no effect. */
 void weft_discard(weft_context *ctx);
 
 /* Gradient recording. Scopes nest; pass the returned value back to end the scope:

@@ -214,9 +214,10 @@ weft_status weft_module_to(weft_module *m, weft_dtype dtype);
 /* ---- calling --------------------------------------------------------------------------------- */
 
 /* Runs m's forward, with its hooks and its name in error messages. Call modules through this,
- * never through cls->forward. A NULL m or x gives NULL. */
+ * never through cls->forward. A NULL m or x is an error, and gives NULL. On failure the step has failed, as with
+ * ops. */
 weft_tensor *weft_call(weft_module *m, weft_tensor *x);
-/* Several inputs or outputs: *n_out is the room in out[] (at most WEFT_MODULE_MAX_OUT are given)
+/* Several inputs, which may be NULL where they are left out, or outputs: *n_out is the room in out[] (at most WEFT_MODULE_MAX_OUT are given)
  * and becomes the number of outputs. */
 weft_status weft_call_many(weft_module *m, int n_in, weft_tensor *const *in, int *n_out,
                            weft_tensor **out);

@@ -1,8 +1,10 @@
 /* Recorded operations.
  *
  * Every function records a node and returns its output, owned by the context. Shapes are inferred
- * and checked at once. On failure it returns NULL and the context holds the first error with the
- * module path; a NULL input returns NULL. Ops nest: weft_relu(weft_add(a, b)).
+ * and checked at once. On failure it returns NULL, the context holds the first error with the module
+ * path, and the step has failed (weft_error_status in context.h). A NULL operand that may not be left
+ * out is such a failure; all operands NULL: NULL. One that may be left out is only taken so while the
+ * step has not failed. Ops nest: weft_relu(weft_add(a, b)).
  * Shape letters: N minibatch, C input channels, H height, W width, K output channels, R S kernel
  * height and width, P Q output height and width. Types: f32 or f64 unless said otherwise. */
 #ifndef WEFT_OPS_H

@@ -57,7 +57,8 @@ weft_status weft_optimizer_set_momentum(weft_optimizer *o, double momentum);
 double weft_optimizer_momentum(const weft_optimizer *o);
 
 /* Records the update of every parameter that has a gradient, runs the whole recorded step and ends
- * it (weft_sync). On failure neither parameters nor state have changed. */
+ * it (weft_sync). On failure neither parameters nor state have changed; a step of which a recording
+ * failed stays so until weft_discard. */
 weft_status weft_optimizer_step(weft_optimizer *o);
 /* As weft_optimizer_step but only records: for work that shall join the same step. */
 weft_status weft_optimizer_record(weft_optimizer *o);
@@ -70,7 +71,7 @@ int64_t weft_optimizer_steps(const weft_optimizer *o); /* taken so far */
  * By norm: all gradients are multiplied by min(1, max_norm / (norm + 1e-6)), where norm is the
  * Euclidean norm of all of them together. Returns it, an f64 scalar, readable as a loss is until
  * the next step ends. error_if_nonfinite: a norm that is NaN or infinite fails the step. NULL on
- * failure, and then the step is over, as after weft_discard; NULL too for an empty list. */
+ * failure, and then what was recorded is gone and the step has failed; NULL too for an empty list. */
 weft_tensor *weft_clip_grad_norm(const weft_tensor_list *params, double max_norm,
                                  bool error_if_nonfinite);
 /* By value: every element is limited to [-limit, limit]. */

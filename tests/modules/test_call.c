@@ -24,12 +24,13 @@ static void errors_carry_the_modules_path(void **state)
     weft_module_unref(net);
 }
 
-static void null_passes_through(void **state)
+static void a_null_module_or_input_is_an_error(void **state)
 {
     weft_module *m = weft_relu_create(ctx);
-    assert_null(weft_call(m, NULL));
-    assert_null(weft_call(NULL, NULL));
+    assert_null(weft_call(NULL, NULL)); /* there is no context to tell */
     assert_no_error();
+    assert_null(weft_call(m, NULL));
+    assert_error(WEFT_ERR_INVALID, "ReLU: the input is NULL");
     weft_tensor *x = input(4);
     assert_null(weft_call(NULL, x));
     assert_error(WEFT_ERR_STATE, "weft_call: the module is NULL");
@@ -300,7 +301,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(errors_carry_the_modules_path),
-        TEST(null_passes_through),
+        TEST(a_null_module_or_input_is_an_error),
         TEST(a_forward_that_gives_nothing_is_an_error),
         TEST(several_tensors_go_in_and_come_out),
         TEST(hooks_run_in_order_and_can_be_removed),
