@@ -7,7 +7,7 @@
 static bool equal(weft_tensor *a, weft_tensor *b)
 {
     size_t bytes = sizeof(float) * (size_t)weft_shape_count(weft_tensor_shape(a));
-    return memcmp(weft_tensor_data(a), weft_tensor_data(b), bytes) == 0;
+    return memcmp(weft_tensor_const_data(a), weft_tensor_const_data(b), bytes) == 0;
 }
 
 int main(void)

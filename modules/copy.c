@@ -10,10 +10,10 @@
 weft_tensor *wf_tensor_copy(weft_tensor *t, weft_dtype dtype)
 {
     weft_shape shape = weft_tensor_shape(t);
-    const void *from = weft_tensor_data(t);
+    const void *from = weft_tensor_const_data(t);
     weft_tensor *copy =
         from != NULL ? weft_tensor_create(weft_tensor_context(t), dtype, shape) : NULL;
-    void *to = copy != NULL ? weft_tensor_data(copy) : NULL;
+    void *to = copy != NULL ? wf_tensor_writable(copy) : NULL;
     if (to == NULL) {
         weft_tensor_unref(copy);
         return NULL;

@@ -107,7 +107,7 @@ static weft_status fill(weft_tensor *t, distribution d, double a, double b, cons
     uint64_t seed = wf_context_seed(ctx), stream = wf_context_next_stream(ctx);
     if (ctx->skip_init)
         return WEFT_OK;
-    void *data = weft_tensor_data(t);
+    void *data = wf_tensor_writable(t);
     if (data == NULL)
         return weft_error_status(ctx);
     draw w = {d, a, b, seed, stream, weft_shape_count(weft_tensor_shape(t)), dtype, data};
@@ -144,7 +144,7 @@ weft_status weft_init_trunc_normal(weft_tensor *t, double mean, double std, doub
     WF_TRY(fill(t, TAIL, from, to - from, "weft_init_trunc_normal"));
     if (weft_tensor_context(t)->skip_init)
         return WEFT_OK;
-    void *data = weft_tensor_data(t);
+    void *data = wf_tensor_writable(t);
     const weft_dtype dtype = weft_tensor_dtype(t);
     for (int64_t i = 0, n = weft_shape_count(weft_tensor_shape(t)); i < n; i++) {
         double z = wf_float_get(dtype, data, i);
@@ -157,7 +157,7 @@ weft_status weft_init_constant(weft_tensor *t, double value)
 {
     if (t == NULL)
         return WEFT_ERR_INVALID;
-    void *data = weft_tensor_data(t);
+    void *data = wf_tensor_writable(t);
     if (data == NULL)
         return weft_error_status(weft_tensor_context(t));
     int64_t n = weft_shape_count(weft_tensor_shape(t));

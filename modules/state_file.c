@@ -83,7 +83,7 @@ static weft_status list_entries(weft_module *m, const weft_tensor_list *list,
         entries[i] = (weft_safetensors_entry){.name = list->item[i].name,
                                               .dtype = weft_tensor_dtype(t),
                                               .shape = weft_tensor_shape(t),
-                                              .data = weft_tensor_data(t)};
+                                              .data = weft_tensor_const_data(t)};
         if (entries[i].data == NULL)
             return wf_fail(m->ctx, WEFT_ERR_STATE, "%s: cannot read '%s'", m->cls->name,
                            list->item[i].name);

@@ -185,8 +185,8 @@ static weft_status stage(load *l)
             t->staged = wf_tensor_copy(t->source, weft_tensor_dtype(t->source));
             t->source = t->staged;
         }
-        t->from = t->source != NULL ? weft_tensor_data(t->source) : NULL;
-        t->to = weft_tensor_data(t->tensor);
+        t->from = t->source != NULL ? weft_tensor_const_data(t->source) : NULL;
+        t->to = wf_tensor_writable(t->tensor);
         if (t->from == NULL || t->to == NULL)
             return wf_fail(l->m->ctx, WEFT_ERR_STATE, "%s: cannot read '%s'", l->m->cls->name,
                            t->name);

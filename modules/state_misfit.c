@@ -63,8 +63,8 @@ static void add_line(wf_text *text, const wf_misfit *i, int width)
     else if (i->kind == WF_OTHER_VALUE)
         wf_text_add(text, "%s in the network, %s given (element %" PRId64 ")",
                     weft_dtype_name(weft_tensor_dtype(i->have)),
-                    wf_format_value(weft_tensor_data(i->given), weft_tensor_dtype(i->given), i->bad,
-                                    a, sizeof(a)),
+                    wf_format_value(weft_tensor_const_data(i->given), weft_tensor_dtype(i->given),
+                                    i->bad, a, sizeof(a)),
                     i->bad);
     else
         wf_text_add(text, "%" PRId64 " of %" PRId64 " not finite", i->bad, i->of);

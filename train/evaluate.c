@@ -33,8 +33,8 @@ static weft_status score_batch(wf_score *score, weft_tensor *logits, const wf_fe
                                const wf_feed_slot *batch, int64_t count, weft_error *err)
 {
     weft_shape shape = weft_tensor_shape(logits);
-    const float *values = weft_tensor_data(logits);
-    const int64_t *labels = weft_tensor_data(batch->labels);
+    const float *values = weft_tensor_const_data(logits);
+    const int64_t *labels = weft_tensor_const_data(batch->labels);
     if (!values || !labels)
         return wf_take_error(feed->ctx, WEFT_ERR_INTERNAL, NULL, err);
     if (shape.dim[0] != count || (score->classes && score->classes != shape.dim[1]))

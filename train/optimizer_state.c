@@ -165,8 +165,8 @@ static weft_status fill(load *l)
             const found *f = &l->found[i];
             if (f->slot[s] != NULL)
                 WF_TRY(wf_optimizer_make_slots(o, &o->params[i], s + 1));
-            if (f->slot[s] != NULL && (weft_tensor_data(f->slot[s]) == NULL ||
-                                       weft_tensor_data(o->params[i].slot[s]) == NULL))
+            if (f->slot[s] != NULL && (weft_tensor_const_data(f->slot[s]) == NULL ||
+                                       wf_tensor_writable(o->params[i].slot[s]) == NULL))
                 return weft_error_status(o->ctx);
         }
     }
@@ -177,7 +177,7 @@ static weft_status fill(load *l)
                        weft_dtype_size(weft_tensor_dtype(p->tensor));
         for (int s = 0; s < WF_OPTIM_SLOTS; s++) {
             if (f->slot[s] != NULL && f->slot[s] != p->slot[s])
-                memcpy(weft_tensor_data(p->slot[s]), weft_tensor_data(f->slot[s]), bytes);
+                memcpy(wf_tensor_writable(p->slot[s]), weft_tensor_const_data(f->slot[s]), bytes);
         }
         p->steps = f->steps;
         p->has_state = f->slot[0] != NULL;

@@ -6,7 +6,7 @@
 static bool all_finite(weft_tensor *t)
 {
     int64_t n = weft_shape_count(weft_tensor_shape(t));
-    const void *data = weft_tensor_data(t);
+    const void *data = weft_tensor_const_data(t);
     bool finite = data != NULL;
     if (weft_tensor_dtype(t) == WEFT_F32)
         for (int64_t i = 0; i < n && finite; i++)

@@ -41,6 +41,7 @@ static void clear(wf_graph *g)
     g->n_executed = 0;
     g->n_values = g->n_nodes = g->n_operands = g->n_scalars = g->n_assigned = 0;
     g->n_bytes = 0;
+    g->watching = false;
     g->backwards = 0;
     for (int i = 0; i < g->n_kept[1]; i++)
         weft_tensor_unref(g->kept[1][i]);
@@ -115,6 +116,7 @@ int wf_graph_value(weft_context *ctx, weft_tensor *t)
                                         .older = t->leaves,
                                         .requires_grad = t->requires_grad,
                                         .block = 1};
+    wf_watch(ctx, &g->values[g->n_values]);
     return t->leaf = t->leaves = g->n_values++;
 }
 

@@ -24,6 +24,8 @@ typedef struct wf_value {
     uint64_t version;    /* leaf: of its content */
     int older;           /* leaf: the tensor's one before; -1: none */
     bool requires_grad;
+    bool watched; /* leaf: `sum` is of its bytes, when they were first recorded with */
+    uint64_t sum;
     weft_tensor *handle; /* recorded values: the handle the user has */
     /* After a partial run: the numbers, in the plan's layout. */
     wf_block store;
@@ -90,6 +92,7 @@ typedef struct wf_graph {
     bool running;
     bool anomaly;        /* nodes being recorded are to be checked */
     const wf_op *rule;   /* the op whose gradient rule is recording; NULL: none */
+    bool watching;       /* a leaf is watched */
     bool hooked;         /* a recorded handle has gradient hooks */
     uint64_t walks;      /* backward passes ever begun */
     wf_border **borders; /* in order of their nodes */
@@ -162,6 +165,14 @@ weft_status wf_record_border(weft_context *ctx, int n, weft_tensor **t, wf_borde
 weft_status wf_border_cross(weft_context *ctx, int node, weft_tensor **grads);
 /* Frees all borders and recorded handles' hooks: the step ends. */
 void wf_graph_drop_hooks(wf_graph *g);
+
+/* ---- unannounced writes (watch.c) ---- */
+
+/* A leaf enters the graph: its bytes are remembered, where that is wanted. */
+void wf_watch(weft_context *ctx, wf_value *leaf);
+/* Nodes for which nodes[n] is set are about to run: tells of leaves they read whose bytes have
+ * changed since; an error with WEFT_LINT_ERROR and in anomaly mode. */
+weft_status wf_watch_check(weft_context *ctx, const char *nodes);
 
 /* ---- running (engine/plan/execute.c) ---- */
 

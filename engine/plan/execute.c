@@ -155,6 +155,7 @@ static weft_status run_request(weft_context *ctx, wf_request *r)
     if (check || ctx->options.executor == WEFT_EXECUTOR_INTERPRETER)
         off = WEFT_PASS_ALL & ~(unsigned)WEFT_PASS_SIMPLIFY;
     wf_plan *plan;
+    WF_TRY(wf_watch_check(ctx, r->nodes));
     WF_TRY(wf_request_number(ctx, r));
     WF_TRY(wf_plan_lookup(ctx, r, off, &plan));
     WF_TRY(make_stores(ctx, plan, r));

@@ -19,7 +19,8 @@ static weft_status number_input(weft_context *ctx, wf_request *r, int value)
     if (v->node < 0 && v->version != v->stored->version)
         return wf_fail(ctx, WEFT_ERR_STATE,
                        "a stored tensor was overwritten after recorded work read it and before "
-                       "its gradient was run");
+                       "its gradient was run (weft_tensor_data counts as writing; to read, use "
+                       "weft_tensor_const_data)");
     if (v->node >= 0 && !v->store.data && g->nodes[v->node].executed)
         return wf_fail(ctx, WEFT_ERR_STATE,
                        "a value of %s was freed after the backward pass that used it; weft_keep() "

@@ -232,21 +232,38 @@ weft_status weft_write(weft_tensor *t, const void *data, size_t bytes)
     return WEFT_OK;
 }
 
-void *weft_tensor_data(weft_tensor *t)
+static weft_context *check_stored(const weft_tensor *t)
 {
     weft_context *ctx = wf_tensor_check(t, "tensor_data", false);
-    if (!ctx)
-        return NULL;
-    if (t->magic != WF_MAGIC_STORED) {
+    if (ctx && t->magic != WF_MAGIC_STORED) {
         wf_fail(ctx, WEFT_ERR_STATE, "tensor_data: a recorded tensor has no memory of its own");
         return NULL;
     }
-    /* The caller may write through the pointer, so readers go first, as in weft_write. */
-    if (wf_execute_readers(ctx, t) != WEFT_OK)
+    return ctx;
+}
+
+const void *weft_tensor_const_data(weft_tensor *t)
+{
+    weft_context *ctx = check_stored(t);
+    return ctx && settle(ctx, t) == WEFT_OK ? t->block.data : NULL;
+}
+
+void *wf_tensor_writable(weft_tensor *t)
+{
+    weft_context *ctx = check_stored(t);
+    if (!ctx || wf_execute_readers(ctx, t) != WEFT_OK)
         return NULL;
     t->version++;
     t->leaf = -1;
     return t->block.data;
+}
+
+void *weft_tensor_data(weft_tensor *t)
+{
+    void *data = wf_tensor_writable(t);
+    if (data)
+        t->exposed = true;
+    return data;
 }
 
 static double element(weft_dtype dtype, const void *data)

@@ -34,6 +34,7 @@ struct weft_tensor {
     uint64_t version;  /* counts the writes */
     weft_tensor *grad; /* owned; allocated with the first gradient, kept when zeroed */
     bool grad_present; /* ... and then absent all the same */
+    bool exposed;      /* weft_tensor_data gave a pointer that its holder may write through */
     bool is_grad;      /* is itself some tensor's gradient: its owner frees it */
     int leaf;          /* value that stands for the present content in graph gen; -1: none */
     int leaves;        /* the newest of all such values, in graph gen; -1: none */
@@ -44,6 +45,9 @@ struct weft_tensor {
     int value;         /* in the graph */
     weft_tensor *kept; /* stored tensor that receives the value (the loss); owned by the context */
 };
+
+/* weft_tensor_data for writers inside the library, which keep no pointer. */
+void *wf_tensor_writable(weft_tensor *t);
 
 static inline size_t wf_type_bytes(wf_type type)
 {

@@ -126,6 +126,8 @@ void weft_anomaly_end(weft_context *ctx, bool was);
  *     is asked for before that is taken to be meant so;
  *   a parameter of an optimizer that got no gradient: by name, with the reason (frozen, not
  *     reached, cut by no_grad or detach), at its step;
+ *   a tensor written through an old pointer of weft_tensor_data after an op was recorded that reads
+ *     it: by that op and its shape;
  *   BatchNorm in training mode under no_grad after its state was loaded: by module path;
  *   a file of wisdom that is damaged, or that has nothing for this machine;
  *   a trace that cannot be written when its context is destroyed. */

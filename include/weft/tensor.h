@@ -88,9 +88,15 @@ weft_status weft_write(weft_tensor *t, const void *data, size_t bytes);
 /* The value of a one-element tensor as a double; NaN on failure (the context has the error). */
 double weft_item(weft_tensor *t);
 
-/* Direct access to a stored tensor's memory, row-major; pending work that concerns it is run
- * first. Valid until the tensor is destroyed; do not hold it across recorded work that writes the
- * tensor. NULL for recorded tensors (with an error). */
+/* Direct access to a stored tensor's memory, row-major, to read it; its pending assignment is run
+ * first. Valid until the tensor is destroyed, its content until recorded work that writes the tensor
+ * runs. NULL for recorded tensors (with an error). */
+const void *weft_tensor_const_data(weft_tensor *t);
+/* The same, to write it: counts as a weft_write, so recorded work that reads the tensor is run first,
+ * and a backward pass through such work that is recorded later fails. Ask again whenever the tensor
+ * has been recorded with since: writing through an older pointer changes what recorded work reads
+ * when it runs. That is told where messages are heard (weft_set_message_handler), an error with
+ * WEFT_LINT_ERROR and in anomaly mode, and else not noticed. */
 void *weft_tensor_data(weft_tensor *t);
 
 /* Keeps a recorded tensor's value past the step: returns a stored tensor, owned by the caller,

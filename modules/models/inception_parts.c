@@ -55,7 +55,7 @@ weft_status wf_init_trunc_normal(weft_module *m, double std)
 static weft_status write_numbers(wf_input_transform *t)
 {
     static const double mean[3] = {0.485, 0.456, 0.406}, std[3] = {0.229, 0.224, 0.225};
-    void *scale = weft_tensor_data(t->scale), *shift = weft_tensor_data(t->shift);
+    void *scale = wf_tensor_writable(t->scale), *shift = wf_tensor_writable(t->shift);
     if (scale == NULL || shift == NULL)
         return WEFT_ERR_STATE;
     t->dtype = weft_tensor_dtype(t->scale);
