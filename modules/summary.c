@@ -138,15 +138,18 @@ static void remove_hooks(wf_summary *s)
 static weft_status record(wf_summary *s, weft_module *m)
 {
     weft_context *ctx = m->ctx;
+    WF_TRY(wf_step_status(ctx));
     weft_status status = add_hooks(s);
     if (status == WEFT_OK) {
         bool was = weft_no_grad_begin(ctx);
         weft_tensor *x = weft_tensor_create(ctx, s->dtype, s->input);
         if (weft_call(m, x) == NULL)
-            status = weft_error_status(ctx);
+            status = wf_step_status(ctx);
         weft_no_grad_end(ctx, was);
-        weft_status ended = weft_sync(ctx); /* all of it is dead code */
-        status = status != WEFT_OK ? status : ended;
+        if (status == WEFT_OK)
+            status = weft_sync(ctx); /* all of it is dead code */
+        else
+            weft_discard(ctx);
         weft_tensor_unref(x);
     }
     remove_hooks(s);

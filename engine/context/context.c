@@ -153,6 +153,18 @@ weft_status wf_fail_long(weft_context *ctx, weft_status status, char *text)
     return wf_error_set(&ctx->error, status, "%s", text);
 }
 
+void wf_error_set_aside(weft_context *ctx, weft_error *older)
+{
+    *older = ctx->error;
+    ctx->error = (weft_error)WEFT_ERROR_INIT;
+}
+
+void wf_error_put_back(weft_context *ctx, const weft_error *older)
+{
+    if (older->status != WEFT_OK)
+        ctx->error = *older;
+}
+
 void weft_error_clear(weft_context *ctx)
 {
     ctx->error = (weft_error)WEFT_ERROR_INIT;

@@ -51,6 +51,12 @@ uint64_t wf_context_next_stream(weft_context *ctx);
 /* Steps committed so far: dropout's key. */
 uint64_t wf_context_step(const weft_context *ctx);
 
+/* Between these two calls the context's error is of what happens there: a NULL that is registered
+ * stands for something that failed there, not for an older error. That one is put back, and stays the
+ * first. */
+void wf_error_set_aside(weft_context *ctx, weft_error *older);
+void wf_error_put_back(weft_context *ctx, const weft_error *older);
+
 /* wf_fail for a text of any length, which it takes over (wf_free). */
 weft_status wf_fail_long(weft_context *ctx, weft_status status, char *text);
 

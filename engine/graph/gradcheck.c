@@ -16,6 +16,11 @@ typedef struct check {
     weft_shape out_shape;
 } check;
 
+static weft_status no_output(const check *c)
+{
+    return wf_fail_step(c->ctx, WEFT_ERR_INVALID, "gradcheck: the function gave no tensor");
+}
+
 /* fn's output, as seen from outside, weighted by the seed and summed in double. */
 static weft_status evaluate(check *c, double *value)
 {
@@ -23,7 +28,7 @@ static weft_status evaluate(check *c, double *value)
     weft_tensor *out = weft_keep(c->fn(c->user, c->inputs, c->n));
     weft_no_grad_end(c->ctx, was);
     if (!out)
-        return weft_error_status(c->ctx);
+        return no_output(c);
     weft_status status = weft_sync(c->ctx);
     if (status == WEFT_OK) {
         const double *y = out->block.data, *s = c->seed->block.data;
@@ -42,7 +47,7 @@ static weft_status make_seed(check *c)
 {
     weft_tensor *out = c->fn(c->user, c->inputs, c->n);
     if (!out)
-        return weft_error_status(c->ctx);
+        return no_output(c);
     if (out->type.dtype != WEFT_F64)
         return wf_fail(c->ctx, WEFT_ERR_DTYPE, "gradcheck: the function's output is %s, not f64",
                        weft_dtype_name(out->type.dtype));
@@ -62,7 +67,7 @@ static weft_status gradients(check *c)
         weft_zero_grad(c->inputs[i]);
     weft_tensor *out = c->fn(c->user, c->inputs, c->n);
     if (!out)
-        return weft_error_status(c->ctx);
+        return no_output(c);
     WF_TRY(weft_backward_with(out, c->seed, false));
     return weft_sync(c->ctx);
 }
@@ -131,6 +136,7 @@ weft_status weft_gradcheck(weft_context *ctx, weft_gradcheck_fn fn, void *user,
     o.atol = o.atol > 0 ? o.atol : 1e-5;
     o.rtol = o.rtol > 0 ? o.rtol : 1e-3;
     check c = {.ctx = ctx, .fn = fn, .user = user, .inputs = inputs, .n = n};
+    WF_TRY(wf_step_status(ctx));
     weft_status status = make_seed(&c);
     int checked = 0;
     for (int i = 0; i < n && status == WEFT_OK; i++) {
@@ -146,5 +152,7 @@ weft_status weft_gradcheck(weft_context *ctx, weft_gradcheck_fn fn, void *user,
     if (status == WEFT_OK && !checked)
         status = wf_fail(ctx, WEFT_ERR_INVALID, "gradcheck: no input requires a gradient");
     weft_tensor_unref(c.seed);
+    if (status != WEFT_OK)
+        weft_discard(ctx); /* what the function recorded must not run later */
     return status;
 }

@@ -114,7 +114,7 @@ weft_module *weft_module_clone(weft_module *m);
  * after it is replaced or the module is cloned; it must live as long as the module. A NULL value
  * keeps the name with nothing in it. But while the context holds an error a NULL value is taken
  * for what failed, and the call fails too: so a constructor may check only at its end, with
- * weft_module_ok(). On failure the field is left alone. */
+ * weft_module_ok(). In a class's init only errors of that init count. On failure the field is left alone. */
 
 /* A trainable tensor: stored, f32 or f64. Registering it makes it require a gradient. */
 weft_status weft_register_parameter(weft_module *m, const char *name, weft_tensor **field,

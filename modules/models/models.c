@@ -107,5 +107,11 @@ weft_module *weft_model_create(weft_context *ctx, const char *name, const weft_m
                 name, o.height, o.width, smallest, smallest);
         return NULL;
     }
-    return check_args(ctx, &infos[i], &o) == WEFT_OK ? constructors[i](ctx, &o) : NULL;
+    if (check_args(ctx, &infos[i], &o) != WEFT_OK)
+        return NULL;
+    weft_error older; /* wf_model_ok asks for an error of this constructor */
+    wf_error_set_aside(ctx, &older);
+    weft_module *m = constructors[i](ctx, &o);
+    wf_error_put_back(ctx, &older);
+    return m;
 }

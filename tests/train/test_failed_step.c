@@ -356,6 +356,77 @@ static void older_errors_of_other_calls_fail_no_step(void **state)
     net_done(&n);
 }
 
+/* A class whose constructor leaves a name empty. */
+static void init_without_bias(weft_module *m)
+{
+    weft_register_parameter(m, "weight", NULL, weft_tensor_full(ctx, WEFT_F32, WEFT_SHAPE(2), 1));
+    weft_register_parameter(m, "bias", NULL, NULL);
+}
+static void init_that_fails(weft_module *m)
+{
+    weft_register_parameter(m, "bias", NULL, weft_tensor_create(ctx, WEFT_F32, WEFT_SHAPE(0)));
+}
+
+static void older_errors_fail_no_constructor(void **state)
+{
+    static const weft_module_class good = {
+        .name = "Good", .size = sizeof(weft_module), .init = init_without_bias};
+    static const weft_module_class bad = {
+        .name = "Bad", .size = sizeof(weft_module), .init = init_that_fails};
+    weft_module *relu = weft_relu_create(ctx);
+    assert_null(weft_get_buffer(relu, "x"));
+    weft_module *m = weft_module_create(ctx, &good);
+    assert_non_null(m);
+    assert_true(weft_has_parameter(m, "weight") && !weft_has_parameter(m, "bias"));
+    assert_null(weft_module_create(ctx, &bad));
+    weft_module_unref(m);
+    m = weft_model_create(ctx, "squeezenet1_1", NULL);
+    assert_non_null(m);
+    weft_module_unref(m);
+    weft_model_opts wrong = {.args = (weft_model_arg[]){{"dropout", "all"}}, .n_args = 1};
+    assert_null(weft_model_create(ctx, "squeezenet1_1", &wrong));
+    assert_error(WEFT_ERR_NOT_FOUND, "no buffer 'x'"); /* the first stays */
+    weft_module_unref(relu);
+}
+
+/* Networks with several outputs. */
+static void older_errors_fail_no_call(void **state)
+{
+    weft_module *m = weft_model_create(ctx, "googlenet", NULL);
+    weft_tensor *x = weft_tensor_create(ctx, WEFT_F32, WEFT_SHAPE(2, 3, 64, 64));
+    weft_tensor *out[3], *in[] = {x};
+    int n = 3;
+    assert_null(weft_get_buffer(m, "x"));
+    assert_int_equal(weft_call_many(m, 1, in, &n, out), WEFT_OK);
+    assert_int_equal(n, 3);
+    weft_discard(ctx);
+    weft_error_clear(ctx);
+    weft_tensor_unref(x);
+    weft_module_unref(m);
+}
+
+static weft_tensor *no_tensor(void *user, weft_tensor *const *in, int n)
+{
+    return user ? weft_add(in[0], user) : NULL;
+}
+
+static void gradcheck_and_summary_leave_no_failed_step(void **state)
+{
+    net n = net_create();
+    weft_tensor *x = weft_tensor_full(ctx, WEFT_F64, WEFT_SHAPE(2), 1), *in[] = {x};
+    assert_int_equal(weft_set_requires_grad(x, true), WEFT_OK);
+    assert_int_equal(weft_gradcheck(ctx, no_tensor, NULL, in, 1, NULL), WEFT_ERR_INVALID);
+    assert_error(WEFT_ERR_INVALID, "gradcheck: the function gave no tensor");
+    assert_int_equal(weft_gradcheck(ctx, no_tensor, n.x, in, 1, NULL), WEFT_ERR_SHAPE);
+    weft_totals totals;
+    assert_int_equal(weft_module_totals(n.model, WEFT_SHAPE(1, C + 1, SIDE, SIDE), &totals),
+                     WEFT_ERR_SHAPE);
+    assert_int_equal(step(&n, n.y), WEFT_OK);
+    weft_error_clear(ctx);
+    weft_tensor_unref(x);
+    net_done(&n);
+}
+
 /* A hook that asks for what is not there, in the forward and in the backward pass. */
 static weft_status ask(void *user, weft_module *m, int n_in, weft_tensor **in)
 {
@@ -503,6 +574,9 @@ int main(void)
         TEST(whatever_cannot_be_recorded_fails_the_step),
         TEST(optional_operands_that_failed_are_refused),
         TEST(older_errors_of_other_calls_fail_no_step),
+        TEST(older_errors_fail_no_constructor),
+        TEST(older_errors_fail_no_call),
+        TEST(gradcheck_and_summary_leave_no_failed_step),
         TEST(hooks_may_ask_for_what_is_not_there),
         TEST(stored_tensors_stay_readable_in_a_failed_step),
         TEST(has_asks_without_an_error),
