@@ -278,7 +278,7 @@ weft_status weft_backward_with(weft_tensor *loss, weft_tensor *seed, bool retain
     weft_context *owner = wf_tensor_owner(loss ? loss : seed);
     if (!owner)
         return WEFT_ERR_INVALID; /* the loss was not recorded: its step has failed */
-    weft_context *ctx = wf_record_context("backward", seed ? 2 : 1, operands);
+    weft_context *ctx = wf_record_context("backward", 1, 2, operands);
     if (!ctx)
         return wf_step_status(owner);
     weft_status status = backward(ctx, loss, seed, retain);

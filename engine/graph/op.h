@@ -48,9 +48,10 @@ weft_status wf_infer_fail(const wf_infer *f, weft_status status, const char *for
 weft_tensor *wf_record(const wf_op *op, const void *attrs, const double *scalars, int n_in,
                        weft_tensor *const *in, weft_tensor **out);
 /* For functions that record several ops, or look at their operands first: the context of n operands,
- * none of which may be NULL. NULL, with the step failed where its context is known, when one is NULL
- * or stale, when they are of two contexts, and when the step has failed already. */
-weft_context *wf_record_context(const char *what, int n, weft_tensor *const *in);
+ * of which the first `needed` may not be NULL. NULL, with the step failed where its context is known,
+ * when one of these is or one is stale, when they are of two contexts, and when the step has failed
+ * already. */
+weft_context *wf_record_context(const char *what, int needed, int n, weft_tensor *const *in);
 /* A recorded constant: `value` everywhere (a plan input). */
 weft_tensor *wf_record_fill(weft_context *ctx, weft_dtype dtype, weft_shape shape, double value);
 

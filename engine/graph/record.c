@@ -184,7 +184,7 @@ static weft_tensor *record_in_step(weft_context *ctx, const wf_op *op, const voi
     return NULL;
 }
 
-weft_context *wf_record_context(const char *what, int n, weft_tensor *const *in)
+weft_context *wf_record_context(const char *what, int needed, int n, weft_tensor *const *in)
 {
     weft_context *ctx = NULL;
     for (int i = 0; i < n && !ctx; i++)
@@ -193,6 +193,8 @@ weft_context *wf_record_context(const char *what, int n, weft_tensor *const *in)
         return NULL; /* all are NULL: nobody is there to tell */
     weft_status status = WEFT_OK;
     for (int i = 0; i < n && status == WEFT_OK; i++) {
+        if (!in[i] && i >= needed)
+            continue;
         if (!in[i])
             status = wf_fail(ctx, WEFT_ERR_INVALID, "%s: input %d is NULL", what, i);
         else if (wf_tensor_owner(in[i]) != ctx)
@@ -209,7 +211,7 @@ weft_context *wf_record_context(const char *what, int n, weft_tensor *const *in)
 weft_tensor *wf_record(const wf_op *op, const void *attrs, const double *scalars, int n_in,
                        weft_tensor *const *in, weft_tensor **out)
 {
-    weft_context *ctx = wf_record_context(op->name, n_in, in);
+    weft_context *ctx = wf_record_context(op->name, n_in, n_in, in);
     return ctx ? record_in_step(ctx, op, attrs, scalars, n_in, in, out) : NULL;
 }
 

@@ -298,7 +298,7 @@ double weft_item(weft_tensor *t)
 
 weft_tensor *weft_keep(weft_tensor *t)
 {
-    weft_context *ctx = wf_record_context("keep", 1, &t);
+    weft_context *ctx = wf_record_context("keep", 1, 1, &t);
     if (!ctx)
         return NULL;
     weft_tensor *kept = weft_tensor_create(ctx, t->type.dtype, t->type.shape);

@@ -150,22 +150,11 @@ static weft_status update_running(const bn_call *b, weft_tensor *mean, weft_tens
     return wf_assign_all(b->tracked ? 3 : 2, running, out);
 }
 
-/* The context of all operands that were given; NULL when one of them cannot be recorded with. */
-static weft_context *context_of(const bn_call *b)
-{
-    weft_tensor *const optional[] = {b->gamma,       b->beta,    b->running_mean,
-                                     b->running_var, b->tracked, b->residual};
-    weft_tensor *given[7] = {b->x};
-    int n = 1;
-    for (int i = 0; i < 6; i++)
-        if (optional[i])
-            given[n++] = optional[i];
-    return wf_record_context("batch_norm", n, given);
-}
-
 static weft_tensor *record(bn_call *b, wf_norm_f f)
 {
-    b->ctx = context_of(b);
+    weft_tensor *operands[] = {b->x,           b->gamma,   b->beta,    b->running_mean,
+                               b->running_var, b->tracked, b->residual};
+    b->ctx = wf_record_context("batch_norm", 1, 7, operands);
     if (!b->ctx)
         return NULL;
     b->shape = weft_tensor_shape(b->x);

@@ -340,7 +340,7 @@ static weft_tensor *record(const wf_op *op, weft_tensor *x, weft_tensor *labels,
                              .ignore = wf_ignored_label(o->ignore_index),
                              .weighted = o->weight != NULL,
                              .log_probs = op == &wf_op_nll_loss};
-    weft_context *ctx = wf_record_context(op->name, 2, (weft_tensor *[]){x, labels});
+    weft_context *ctx = wf_record_context(op->name, 2, 3, (weft_tensor *[]){x, labels, o->weight});
     if (!ctx || !wf_reduction_known(ctx, op->name, o->reduction))
         return NULL;
     return wf_record(op, &a, NULL, o->weight ? 3 : 2, (weft_tensor *[]){x, labels, o->weight},
@@ -353,7 +353,7 @@ weft_tensor *weft_cross_entropy(weft_tensor *logits, weft_tensor *labels,
     weft_cross_entropy_opts o = {0};
     if (opts)
         o = *opts;
-    weft_context *ctx = wf_record_context("cross_entropy", 2, (weft_tensor *[]){logits, labels});
+    weft_context *ctx = wf_record_context("cross_entropy", 2, 2, (weft_tensor *[]){logits, labels});
     if (!ctx)
         return NULL;
     if (!(o.label_smoothing >= 0.0 && o.label_smoothing <= 1.0)) {

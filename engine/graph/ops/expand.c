@@ -140,7 +140,7 @@ weft_tensor *weft_expand(weft_tensor *x, weft_shape shape)
 
 bool wf_record_broadcast(const char *op, weft_tensor *pair[2])
 {
-    if (!wf_record_context(op, 2, pair))
+    if (!wf_record_context(op, 2, 2, pair))
         return false;
     weft_shape a = weft_tensor_shape(pair[0]), b = weft_tensor_shape(pair[1]);
     if (weft_shape_equal(a, b))

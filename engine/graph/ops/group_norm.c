@@ -311,7 +311,7 @@ const wf_op wf_op_group_norm = {
 weft_tensor *weft_group_norm(weft_tensor *x, int groups, weft_tensor *gamma, weft_tensor *beta,
                              double eps)
 {
-    weft_context *ctx = wf_record_context("group_norm", 1, &x);
+    weft_context *ctx = wf_record_context("group_norm", 1, 3, (weft_tensor *[]){x, gamma, beta});
     if (!ctx)
         return NULL;
     weft_shape shape = weft_tensor_shape(x);

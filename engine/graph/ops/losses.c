@@ -29,7 +29,7 @@ static weft_tensor *difference(const char *op, weft_tensor *x, weft_tensor *y)
 bool wf_same_shapes(const char *op, weft_tensor *x, weft_tensor *y)
 {
     char a[WF_SHAPE_TEXT], b[WF_SHAPE_TEXT];
-    if (!wf_record_context(op, 2, (weft_tensor *[]){x, y}))
+    if (!wf_record_context(op, 2, 2, (weft_tensor *[]){x, y}))
         return false;
     weft_shape xs = weft_tensor_shape(x), ys = weft_tensor_shape(y);
     if (weft_shape_equal(xs, ys))

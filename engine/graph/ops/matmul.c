@@ -119,7 +119,7 @@ weft_tensor *weft_matmul(weft_tensor *a, weft_tensor *b, bool transpose_a, bool 
 weft_tensor *weft_linear(weft_tensor *x, weft_tensor *w, weft_tensor *bias)
 {
     const attrs t = {0, 1};
-    weft_context *ctx = wf_record_context("linear", 2, (weft_tensor *[]){x, w});
+    weft_context *ctx = wf_record_context("linear", 2, 3, (weft_tensor *[]){x, w, bias});
     if (!ctx)
         return NULL;
     weft_shape s = weft_tensor_shape(x), ws = weft_tensor_shape(w);
