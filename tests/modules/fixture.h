@@ -58,7 +58,7 @@ static inline weft_tensor *tensor(float value)
 
 static inline float first(weft_tensor *t)
 {
-    return ((const float *)weft_tensor_data(t))[0];
+    return ((const float *)weft_tensor_const_data(t))[0];
 }
 
 /* root: parameter "w", buffer "b"; children "left" and "right" (each "w"), "left" with a child

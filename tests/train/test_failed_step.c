@@ -392,7 +392,8 @@ static void older_errors_fail_no_constructor(void **state)
 /* Networks with several outputs. */
 static void older_errors_fail_no_call(void **state)
 {
-    weft_module *m = weft_model_create(ctx, "googlenet", NULL);
+    weft_model_opts with_heads = {.args = (weft_model_arg[]){{"aux_logits", "true"}}, .n_args = 1};
+    weft_module *m = weft_model_create(ctx, "googlenet", &with_heads);
     weft_tensor *x = weft_tensor_create(ctx, WEFT_F32, WEFT_SHAPE(2, 3, 64, 64));
     weft_tensor *out[3], *in[] = {x};
     int n = 3;
