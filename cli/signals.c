@@ -3,6 +3,7 @@
 
 #include <signal.h>
 #include <stddef.h>
+#include <unistd.h>
 
 enum { INTERRUPTS_MEANT = 3 };
 
@@ -35,8 +36,20 @@ static void ignore(int number)
     sigaction(number, &action, NULL);
 }
 
+/* Weights are mapped while they are loaded. */
+static void tell_cut_off(int number)
+{
+    static const char text[] = "weft: a file was cut off while it was read, or its disk failed\n";
+    ssize_t written = write(STDERR_FILENO, text, sizeof(text) - 1);
+    (void)written;
+    raise(number); /* SA_RESETHAND: it ends the process when this returns */
+}
+
 void signals_begin(void)
 {
+    struct sigaction cut_off = {.sa_handler = tell_cut_off, .sa_flags = (int)SA_RESETHAND};
+    sigemptyset(&cut_off.sa_mask);
+    sigaction(SIGBUS, &cut_off, NULL);
     ignore(SIGXFSZ);
 }
 

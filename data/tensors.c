@@ -1,5 +1,6 @@
 /* Data sets in safetensors files: "images" (N,C,H,W; u8 or f32), "labels" (i64, N), and the same
- * for testing with "test_" before. The pixels stay mapped, they are not copied. */
+ * for testing with "test_" before. The pixels stay in the file: each sample is read when it is
+ * looked at, so that a file that is cut off while a network trains on it is an error. */
 #include <errno.h>
 #include <inttypes.h>
 #include <stdlib.h>
@@ -7,11 +8,20 @@
 
 #include "data/dataset.h"
 #include "engine/context/error.h"
-#include "weft/safetensors.h"
+#include "engine/files/safetensors.h"
 
 static void close_file(void *file)
 {
     weft_safetensors_close(file);
+}
+
+static weft_status view_file(const weft_dataset *ds, int64_t index, void *scratch,
+                             const void **pixels, int64_t *label, weft_error *err)
+{
+    *pixels = scratch;
+    *label = ds->labels ? ds->labels[index] : -1;
+    return wf_safetensors_read(ds->owner, ds->images + (size_t)index * ds->sample_bytes,
+                               ds->sample_bytes, scratch, err);
 }
 
 static const char *type_name(const weft_safetensors_entry *e)
@@ -108,6 +118,7 @@ static weft_status open_arrays(const char *path, weft_split split, weft_safetens
         status = wf_error_set(err, WEFT_ERR_FORMAT,
                               "%s: every label of \"%s\" is -1, which means no labels", path,
                               labels_name);
+    d->view = view_file;
     d->info.only_split = !both;
     const char *names = weft_safetensors_meta_find(file, "class_names");
     if (status == WEFT_OK && names && d->info.classes)

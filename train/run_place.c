@@ -13,12 +13,14 @@
 #include "engine/files/file_lock.h"
 #include "engine/memory/alloc.h"
 
+#define WEIGHTS "weights.safetensors"
+
 /* Everything a run may leave, result.json first: without it the rest is an unfinished run. */
-static const char *const run_files[] = {"result.json",         "config.json",
-                                        "log.jsonl",           "summary.csv",
-                                        "weights.safetensors", "weights_best.safetensors",
-                                        "evaluation.json",     "report.html",
-                                        "curve.svg",           "wisdom.json"};
+static const char *const run_files[] = {"result.json",     "config.json",
+                                        "log.jsonl",       "summary.csv",
+                                        WEIGHTS,           "weights_best.safetensors",
+                                        "evaluation.json", "report.html",
+                                        "curve.svg",       "wisdom.json"};
 enum { N_RUN_FILES = sizeof(run_files) / sizeof(run_files[0]) };
 
 #define LOCK ".weft-lock"
@@ -200,6 +202,17 @@ static bool never_stepped(int top)
            log.st_size == 0;
 }
 
+/* Whether .weft-swap is none that a run left: it has no weights. All of the old run would go for
+ * it. */
+static bool is_strange_swap(int top)
+{
+    int dir = open_folder(top, SWAP);
+    bool strange = dir >= 0 && !exists(dir, WEIGHTS);
+    if (dir >= 0)
+        close(dir);
+    return strange;
+}
+
 /* What a killed run left; only with the lock, so that it is no live one's. */
 static void clean(const wf_run_place *p)
 {
@@ -209,9 +222,31 @@ static void clean(const wf_run_place *p)
         wf_atomic_clean(inside, run_files, N_RUN_FILES);
     wf_free(inside);
     remove_folder(p->top, NEW_RUN);
-    finish_swap(p->top);
+    if (!is_strange_swap(p->top))
+        finish_swap(p->top);
     for (int i = 0, all = never_stepped(p->top); i < N_RUN_FILES && all; i++)
         unlinkat(p->top, run_files[i], 0);
+}
+
+/* Whether publishing could not go through: what clean left under the names that it needs is not of
+ * runs, or is of one that may be going where there are no locks. Found before anything is trained;
+ * nothing of it is removed, since it may be someone's. */
+static weft_status check_replaceable(const wf_run_place *p, weft_error *err)
+{
+    static const char *const needed[] = {NEW_RUN, SWAP, MOVE};
+    struct stat st;
+    for (int i = 0; i < 3; i++)
+        if (exists(p->top, needed[i]))
+            return wf_error_set(err, WEFT_ERR_STATE,
+                                "cannot replace the run in %s: %s is in the way; move it elsewhere",
+                                p->path, needed[i]);
+    for (int i = 0; i < N_RUN_FILES; i++)
+        if (fstatat(p->top, run_files[i], &st, AT_SYMLINK_NOFOLLOW) == 0 && S_ISDIR(st.st_mode))
+            return wf_error_set(
+                err, WEFT_ERR_STATE,
+                "cannot replace the run in %s: %s is a directory; move it elsewhere", p->path,
+                run_files[i]);
+    return WEFT_OK;
 }
 
 /* Chooses where the files go: the directory, or, where it holds a run that is to be replaced, a
@@ -226,10 +261,12 @@ static weft_status choose_folder(wf_run_place *p, bool overwrite, weft_error *er
             err, WEFT_ERR_STATE,
             "%s already holds a run (%s); choose another directory, or overwrite it", p->path,
             run_files[held]);
+    if (held < N_RUN_FILES)
+        WF_TRY(check_replaceable(p, err));
     p->folder = held < N_RUN_FILES ? wf_asprintf("%s/" NEW_RUN, p->path) : wf_strdup(p->path);
     if (!p->folder)
         return fail_nomem(err);
-    if (held < N_RUN_FILES && mkdirat(p->top, NEW_RUN, 0777) != 0 && errno != EEXIST)
+    if (held < N_RUN_FILES && mkdirat(p->top, NEW_RUN, 0777) != 0)
         return fail_io(err, "make the directory", p->folder);
     p->dir = openat(p->top, held < N_RUN_FILES ? NEW_RUN : ".",
                     O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);

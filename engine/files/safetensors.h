@@ -18,6 +18,12 @@
 weft_status wf_safetensors_parse(const char *label, const void *bytes, size_t size,
                                  weft_safetensors **file, weft_error *err);
 
+/* Copies bytes of an array, from `data` on, out of a file that weft_safetensors_open opened. Unlike
+ * a look at the bytes themselves, which are mapped, it fails where the file has been cut off since,
+ * or its disk fails, and raises no SIGBUS. Any number of threads at once. */
+weft_status wf_safetensors_read(const weft_safetensors *file, const void *data, size_t bytes,
+                                void *to, weft_error *err);
+
 /* A name from a file, fit for a message: quoted (weft_quote) and cut to some 80 bytes. */
 typedef struct wf_st_quoted {
     char text[96];

@@ -20,6 +20,8 @@
 struct weft_safetensors {
     void *map; /* NULL: the bytes are the caller's */
     size_t map_size;
+    int fd;       /* of the file that is mapped */
+    char *path;   /* its name */
     json_t *root; /* owns every name, key and value below */
     int64_t n, n_meta;
     weft_safetensors_entry *entries;        /* n, in the header's order */
@@ -330,44 +332,63 @@ weft_status wf_safetensors_parse(const char *label, const void *bytes, size_t si
 }
 
 /* Maps the file, or says why not. A file shorter than its prefix stays unmapped (*size says so). */
-static weft_status map_file(const char *path, void **map, size_t *size, weft_error *err)
+static weft_status map_file(const char *path, int *fd, void **map, size_t *size, weft_error *err)
 {
-    int fd;
     int64_t bytes;
-    WF_TRY(wf_open_regular(path, 0, &fd, &bytes, err));
-    weft_status status = WEFT_OK;
-    if (bytes >= WF_ST_PREFIX) {
-        *map = mmap(NULL, (size_t)bytes, PROT_READ, MAP_PRIVATE, fd, 0);
-        if (*map == MAP_FAILED) {
-            *map = NULL;
-            status =
-                wf_error_set(err, WEFT_ERR_IO, "%s: cannot be mapped: %s", path, strerror(errno));
-        }
-    }
-    if (status == WEFT_OK)
-        *size = (size_t)bytes;
-    close(fd);
-    return status;
+    WF_TRY(wf_open_regular(path, 0, fd, &bytes, err));
+    *size = (size_t)bytes;
+    if (bytes < WF_ST_PREFIX)
+        return WEFT_OK;
+    *map = mmap(NULL, *size, PROT_READ, MAP_PRIVATE, *fd, 0);
+    if (*map != MAP_FAILED)
+        return WEFT_OK;
+    *map = NULL;
+    close(*fd);
+    return wf_error_set(err, WEFT_ERR_IO, "%s: cannot be mapped: %s", path, strerror(errno));
 }
 
 weft_status weft_safetensors_open(const char *path, weft_safetensors **file, weft_error *err)
 {
+    int fd;
     void *map = NULL;
     size_t size = 0;
     weft_safetensors *f = NULL;
     if (!path || !file)
         return wf_error_set(err, WEFT_ERR_INVALID, "safetensors: there is no %s",
                             path ? "place for the result" : "path");
-    WF_TRY(map_file(path, &map, &size, err));
+    WF_TRY(map_file(path, &fd, &map, &size, err));
     weft_status status = wf_safetensors_parse(path, map, size, &f, err);
+    char *name = status == WEFT_OK ? wf_strdup(path) : NULL;
+    if (status == WEFT_OK && !name)
+        status = wf_error_set(err, WEFT_ERR_NOMEM, "%s: out of memory", path);
     if (status != WEFT_OK) {
+        weft_safetensors_close(f);
         if (map)
             munmap(map, size);
+        close(fd);
         return status;
     }
     f->map = map;
     f->map_size = size;
+    f->fd = fd;
+    f->path = name;
     *file = f;
+    return WEFT_OK;
+}
+
+weft_status wf_safetensors_read(const weft_safetensors *f, const void *data, size_t bytes, void *to,
+                                weft_error *err)
+{
+    off_t at = (const char *)data - (const char *)f->map;
+    for (size_t done = 0; done < bytes;) {
+        ssize_t n = pread(f->fd, (char *)to + done, bytes - done, at + (off_t)done);
+        if (n == 0)
+            return wf_error_set(err, WEFT_ERR_IO, "%s: was cut off while it was in use", f->path);
+        if (n < 0 && errno != EINTR)
+            return wf_error_set(err, WEFT_ERR_IO, "%s: cannot be read: %s", f->path,
+                                strerror(errno));
+        done += n > 0 ? (size_t)n : 0;
+    }
     return WEFT_OK;
 }
 
@@ -375,8 +396,11 @@ void weft_safetensors_close(weft_safetensors *f)
 {
     if (!f)
         return;
-    if (f->map)
+    if (f->map) {
         munmap(f->map, f->map_size);
+        close(f->fd);
+    }
+    wf_free(f->path);
     json_decref(f->root);
     wf_free(f->entries);
     wf_free(f->by_name);

@@ -35,8 +35,9 @@ typedef struct weft_safetensors_meta {
 /* Maps a file and checks its header. On failure *file is untouched and err (may be NULL) names the
  * file, the tensor and the numbers: WEFT_ERR_IO (cannot be read), WEFT_ERR_FORMAT (truncated or
  * inconsistent). An array of a type or rank that Weft does not have is no error: see
- * weft_safetensors_entry. As with every mapped file, another process that truncates it in place while it is open kills this one;
- * replacing it by rename, as weft_safetensors_write does, is safe. */
+ * weft_safetensors_entry. As with every mapped file, a look at the arrays' data is a SIGBUS where
+ * another process has truncated it in place; replacing it by rename, as weft_safetensors_write
+ * does, is safe. (Data sets do not look at mapped pixels: there it is an error.) */
 weft_status weft_safetensors_open(const char *path, weft_safetensors **file, weft_error *err);
 void weft_safetensors_close(weft_safetensors *file); /* NULL: no effect */
 

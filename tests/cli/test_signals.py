@@ -63,6 +63,31 @@ def test_every_signal_of_a_batch_system_is_a_stop(tmp):
         stopped_well(run)
 
 
+def test_data_that_are_cut_off_end_a_run_that_keeps_its_weights(tmp):
+    images = bytes(range(256)) * 256
+    labels = b"".join(i.to_bytes(8, "little") for i in [0, 1] * 32)
+    data = f"{tmp}/data.safetensors"
+    write(data, tensors_bytes({"images": ("U8", [64, 1, 32, 32], images),
+                               "labels": ("I64", [64], labels)}))
+    p = start("train", "--data-path", data, "--model", "lenet", "-b", 16, "--epochs", 100000,
+              "--output-dir", f"{tmp}/run")
+    wait_for(f"{tmp}/run/weights.safetensors", p)
+    os.truncate(data, 0)
+    status, err = end(p)
+    assert status == 1, err
+    assert err == f"weft train: {data}: was cut off while it was in use\n", err
+    read_tensors(f"{tmp}/run/weights.safetensors")
+
+
+def test_a_bus_error_is_a_death_with_a_message(tmp):
+    p = start(*LENET, "--output-dir", f"{tmp}/run")
+    wait_for(f"{tmp}/run/weights.safetensors", p)
+    p.send_signal(signal.SIGBUS)
+    status, err = end(p)
+    assert status == -signal.SIGBUS, (status, err)
+    assert len(err.splitlines()) == 1 and "was cut off" in err, err
+
+
 def test_more_signals_do_not_lose_what_is_being_saved(tmp):
     for i, delay in enumerate((0, 0.001, 0.002, 0.005, 0.005, 0.01, 0.02)):
         run = f"{tmp}/{i}"

@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "engine/memory/alloc.h"
 #include "tests/scratch.h"
@@ -191,6 +192,25 @@ static void unaligned_arrays_read_right(void **state)
     assert_memory_equal(pixels, pixels_f32 + 6, sizeof pixels);
     assert_int_equal(weft_dataset_mean_std(ds, mean, std, &err), WEFT_OK);
     assert_true(mean[0] == 3.5f && mean[1] == 5.5f && mean[2] == 7.5f);
+    weft_dataset_destroy(ds);
+}
+
+/* A look at a mapped page behind the end of its file is a SIGBUS, which no library may catch. */
+static void a_file_that_is_cut_off_while_it_is_open_is_an_error(void **state)
+{
+    const weft_safetensors_entry tensors[] = {IMAGES("images"), LABELS("labels")};
+    const char *path = write_tensors("cut", tensors, 2, NULL);
+    weft_dataset *ds = NULL;
+    weft_error err = WEFT_ERROR_INIT;
+    float pixels[6], mean[3], std[3];
+    int64_t label;
+    assert_int_equal(weft_dataset_open(path, WEFT_SPLIT_TRAIN, &ds, &err), WEFT_OK);
+    assert_int_equal(weft_dataset_get(ds, 1, pixels, &label, &err), WEFT_OK);
+    assert_memory_equal(pixels, pixels_f32 + 6, sizeof(pixels));
+    assert_int_equal(truncate(path, 0), 0);
+    assert_int_equal(weft_dataset_get(ds, 1, pixels, &label, &err), WEFT_ERR_IO);
+    assert_non_null(strstr(err.text, "cut: was cut off while it was in use"));
+    assert_int_equal(weft_dataset_mean_std(ds, mean, std, &err), WEFT_ERR_IO);
     weft_dataset_destroy(ds);
 }
 
@@ -456,6 +476,7 @@ int main(void)
         cmocka_unit_test(labels_that_are_all_minus_one_are_missing),
         cmocka_unit_test(names_in_the_metadata_are_the_classes),
         cmocka_unit_test(unaligned_arrays_read_right),
+        cmocka_unit_test(a_file_that_is_cut_off_while_it_is_open_is_an_error),
         cmocka_unit_test(wrong_tensors_are_one_clear_error),
         cmocka_unit_test(synthetic_descriptions_are_checked),
         cmocka_unit_test(synthetic_images_are_the_same_each_time_and_learnable),

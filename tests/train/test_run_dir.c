@@ -180,6 +180,44 @@ static void a_replacement_that_was_cut_short_is_finished(void **state)
     }
 }
 
+/* Every name that replacing a run needs, taken by what is not of a run: refused at once, and both
+ * the old run and what is in the way stay. */
+static void what_is_in_the_way_of_a_replacement_is_told_at_once(void **state)
+{
+    static const char *const names[] = {".weft-new", ".weft-swap", ".weft-move",
+                                        "weights.safetensors"};
+    enum { FILE_OF_OTHERS, FOLDER_OF_OTHERS, LINK, KINDS };
+    for (int i = 0; i < 4; i++)
+        for (int kind = 0; kind < KINDS; kind++) {
+            weft_run *run = NULL;
+            weft_error err;
+            char folder[32], name[64], inside[80];
+            if (i == 3 && kind != FOLDER_OF_OTHERS)
+                continue; /* a file or a link there is the old run's */
+            snprintf(folder, sizeof(folder), "blocked-%d-%d", i, kind);
+            snprintf(name, sizeof(name), "%s/%s", folder, names[i]);
+            snprintf(inside, sizeof(inside), "%s/notes", name);
+            make_run(folder, true);
+            if (kind == FILE_OF_OTHERS)
+                make_file(name, 3);
+            if (kind == FOLDER_OF_OTHERS) {
+                assert_int_equal(mkdir(in_scratch(name), 0777), 0);
+                make_file(inside, 3);
+            }
+            if (kind == LINK)
+                assert_int_equal(symlink("elsewhere", in_scratch(name)), 0);
+            for (int again = 0; again < 2; again++) {
+                assert_int_equal(create(folder, false, true, &run, &err), WEFT_ERR_STATE);
+                assert_null(run);
+                assert_non_null(strstr(err.text, "cannot replace the run in "));
+                assert_non_null(strstr(err.text, "move it elsewhere"));
+            }
+            snprintf(name, sizeof(name), "%s/result.json", folder);
+            assert_true(exists(in_scratch(name)));
+            assert_int_equal(exists(in_scratch(inside)), kind == FOLDER_OF_OTHERS);
+        }
+}
+
 static void a_live_run_is_left_alone(void **state)
 {
     weft_run *run = NULL, *second = NULL;
@@ -410,6 +448,7 @@ int main(void)
         cmocka_unit_test(overwriting_starts_from_nothing),
         cmocka_unit_test(an_old_run_stays_until_the_new_one_has_weights),
         cmocka_unit_test(a_replacement_that_was_cut_short_is_finished),
+        cmocka_unit_test(what_is_in_the_way_of_a_replacement_is_told_at_once),
         cmocka_unit_test(a_live_run_is_left_alone),
         cmocka_unit_test(a_kill_releases_the_directory_and_its_leftovers_go),
         cmocka_unit_test(a_line_that_does_not_fit_leaves_no_half),
