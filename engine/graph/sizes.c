@@ -2,26 +2,18 @@
  *
  * Note [Sizes]. Kernels count dimensions, and the elements of one image, in int. So that no size is
  * cut on its way to them, recording refuses what an int cannot count: a dimension, or an image (all
- * that lies behind dimension 0) with its channels in blocks, of 2^31 elements or more. How many
- * images there are, and how many bytes, is counted in 64 bits everywhere; all bytes together stay
+ * that lies behind dimension 0), of 2^31 elements or more. How many images there are, and how many
+ * bytes, is counted in 64 bits everywhere; all bytes together stay
  * below 2^63. Every (int) of a dimension in the engine relies on this check. */
 #include "engine/context/context.h"
 
-/* The largest block of channels, kernels/types.h. */
-enum { MOST_CHANNELS = 16 };
-
-/* Elements behind dimension 0, channels in blocks where a plan may lay them out so; -1: too many to
- * count. */
+/* Elements behind dimension 0; -1: too many to count. */
 static int64_t image_elements(const weft_shape *s)
 {
     int64_t n = 1;
-    for (int i = 1; i < s->rank; i++) {
-        int64_t size = s->dim[i];
-        if (i == 1 && s->rank == 4)
-            size = (size + MOST_CHANNELS - 1) / MOST_CHANNELS * MOST_CHANNELS;
-        if (__builtin_mul_overflow(n, size, &n))
+    for (int i = 1; i < s->rank; i++)
+        if (__builtin_mul_overflow(n, s->dim[i], &n))
             return -1;
-    }
     return n;
 }
 
@@ -41,9 +33,8 @@ static weft_status check(const wf_infer *f, const wf_type *t)
     if (image < 0 || image > INT32_MAX)
         return wf_infer_fail(f, WEFT_ERR_SHAPE,
                              "%s is too large: at most %d elements behind dimension 0 are "
-                             "possible%s",
-                             weft_shape_format(*s, text, sizeof text), INT32_MAX,
-                             s->rank == 4 ? ", channels in blocks of 16" : "");
+                             "possible",
+                             weft_shape_format(*s, text, sizeof text), INT32_MAX);
     if (__builtin_mul_overflow(s->rank ? s->dim[0] : 1, image, &bytes) ||
         __builtin_mul_overflow(bytes, (int64_t)weft_dtype_size(t->dtype), &bytes))
         return wf_infer_fail(f, WEFT_ERR_SHAPE, "%s is too large: more bytes than can be counted",
