@@ -183,8 +183,8 @@ static weft_status fill(load *l)
         int64_t n = weft_shape_count(weft_tensor_shape(p->tensor));
         for (int s = 0; s < WF_OPTIM_SLOTS; s++) {
             if (f->slot[s] != NULL && f->slot[s] != p->slot[s])
-                wf_convert(wf_tensor_writable(p->slot[s]), dtype, weft_tensor_const_data(f->slot[s]),
-                           weft_tensor_dtype(f->slot[s]), n);
+                wf_convert(wf_tensor_writable(p->slot[s]), dtype,
+                           weft_tensor_const_data(f->slot[s]), weft_tensor_dtype(f->slot[s]), n);
         }
         p->steps = f->steps;
         p->has_state = f->slot[0] != NULL;

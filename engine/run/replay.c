@@ -56,8 +56,7 @@ static size_t write_place(const wf_run *run, const wf_task *task, char *text, si
     if (!task || !task->op)
         return 0;
     const int source = task->node >= 0 ? run->plan->nodes[task->node].source : -1;
-    const wf_node *node =
-        source >= 0 ? &run->ctx->graph.nodes[run->request->node[source]] : NULL;
+    const wf_node *node = source >= 0 ? &run->ctx->graph.nodes[run->request->node[source]] : NULL;
     const char *path = node ? node->path : task->path;
     int n = snprintf(text, size, "%s%s%s: ", path, *path ? ": " : "",
                      node ? node->op->name : task->op->name);
