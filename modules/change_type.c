@@ -49,10 +49,24 @@ static weft_status convert(changes *c, change *item)
     return WEFT_OK;
 }
 
+/* Inside a backward hook the recorded step is still being walked: tensors that it has seen stay as
+ * they are. */
+static weft_status check_free(const changes *c)
+{
+    const wf_graph *g = &c->ctx->graph;
+    for (int i = 0; i < c->n && g->in_backward; i++)
+        if (c->item[i].tensor->gen == g->gen)
+            return wf_fail(c->ctx, WEFT_ERR_STATE,
+                           "weft_module_to: a hook cannot change the type of what the step uses");
+    return WEFT_OK;
+}
+
 /* Runs what is recorded and reads them, then makes all new contents, then sets them: on failure none
  * has changed. Ends c. */
 static weft_status commit(changes *c, weft_status status)
 {
+    if (status == WEFT_OK)
+        status = check_free(c);
     for (int i = 0; i < c->n && status == WEFT_OK; i++)
         status = wf_execute_readers(c->ctx, c->item[i].tensor);
     for (int i = 0; i < c->n && status == WEFT_OK; i++)
@@ -97,8 +111,6 @@ weft_status weft_module_to(weft_module *m, weft_dtype dtype)
     if (!wf_floating(dtype))
         return wf_fail(m->ctx, WEFT_ERR_DTYPE, "weft_module_to: %s is not f32 or f64",
                        weft_dtype_name(dtype));
-    if (m->ctx->graph.in_backward)
-        return wf_fail(m->ctx, WEFT_ERR_STATE, "weft_module_to: a hook cannot change types");
     changes c = {.ctx = m->ctx, .dtype = dtype};
     return commit(&c, wf_walk(m, 0, add_parts, &c));
 }

@@ -18,12 +18,13 @@ typedef struct gradients {
 static weft_status gather(const weft_tensor_list *params, const char *what, double limit,
                           gradients *g)
 {
-    *g = (gradients){.ctx = params != NULL && params->n > 0
-                                ? weft_tensor_context(params->item[0].tensor)
-                                : NULL};
-    if (g->ctx == NULL)
+    weft_context *ctx =
+        params != NULL && params->n > 0 ? weft_tensor_context(params->item[0].tensor) : NULL;
+    *g = (gradients){.ctx = NULL};
+    if (ctx == NULL)
         return WEFT_ERR_INVALID;
-    WF_TRY(wf_may_end_step(g->ctx, what)); /* it does when it fails */
+    WF_TRY(wf_may_end_step(ctx, what)); /* it does when it fails */
+    g->ctx = ctx;
     if (!(limit >= 0))
         return wf_fail(g->ctx, WEFT_ERR_INVALID, "%s: the limit is %g", what, limit);
     g->of = wf_alloc_array((size_t)params->n, 2 * sizeof(*g->of));

@@ -10,7 +10,9 @@ static void make(bool adam, weft_dtype dtype)
 {
     net = weft_linear_create(ctx, 2, 1, NULL);
     x = weft_tensor_full(ctx, dtype, WEFT_SHAPE(3, 2), 1);
-    optimizer = adam ? weft_adamw_create(ctx, net, &(weft_adamw_opts){.lr = 0.25})
+    weft_adamw_opts adamw = WEFT_ADAMW_OPTS_INIT;
+    adamw.lr = 0.25;
+    optimizer = adam ? weft_adamw_create(ctx, net, &adamw)
                      : weft_sgd_create(ctx, net, &(weft_sgd_opts){.lr = 0.25, .momentum = 0.5});
     assert_no_error();
 }
@@ -150,7 +152,8 @@ static void a_backward_pass_over_what_was_read_in_the_other_type_is_refused(void
 static weft_status to_hook(void *user, weft_tensor *t, weft_tensor **grad)
 {
     assert_int_equal(weft_module_to(net, WEFT_F64), WEFT_ERR_STATE);
-    assert_error(WEFT_ERR_STATE, "weft_module_to: a hook cannot change types");
+    assert_error(WEFT_ERR_STATE,
+                 "weft_module_to: a hook cannot change the type of what the step uses");
     return WEFT_OK;
 }
 

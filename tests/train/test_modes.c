@@ -109,7 +109,10 @@ static void modes_come_back_after_a_failure_too(void **state)
     assert_int_equal(weft_evaluate(net, loader, &opts, &result, NULL), WEFT_ERR_INTERRUPTED);
     expect_modes(true, false, true);
     weft_optimizer *sgd = weft_sgd_create(ctx, net, NULL);
-    weft_train_opts train_opts = {.train = loader, .optimizer = sgd, .progress = stop};
+    weft_train_opts train_opts = WEFT_TRAIN_OPTS_INIT;
+    train_opts.train = loader;
+    train_opts.optimizer = sgd;
+    train_opts.progress = stop;
     assert_int_equal(weft_train(net, &train_opts, NULL, NULL), WEFT_ERR_INTERRUPTED);
     expect_modes(true, false, true);
     weft_optimizer_destroy(sgd);
