@@ -117,7 +117,7 @@ typedef struct weft_loader_opts {
     double hflip;   /* mirror samples (left for right) with this probability; 0: none */
     int shift;      /* move by up to so many pixels each way, the gap black (0, then normalised) */
     const float *mean;     /* C; NULL: 0. Copied. */
-    const float *std;      /* C; NULL: 1; where 0, 1 is used. Copied. */
+    const float *std;      /* C, none negative; NULL: 1; where 0, 1 is used. Copied. */
     bool bytes;            /* u8 pixels stay u8: a quarter of the memory; whoever takes the batch
                               normalises it (weft_normalize_images), as weft_train does */
     const void *cpu_mask;  /* CPUs its threads may use (a cpu_set_t); NULL: those of the thread */
