@@ -84,7 +84,8 @@ static int count_floats(const char *text)
 int session_init(session *s, const char *command, const cli_options *options)
 {
     *s = (session){.command = command, .options = options, .err = WEFT_ERROR_INIT};
-    if (options->weights && weft_safetensors_open(options->weights, &s->weights, &s->err))
+    if (options->weights &&
+        weft_safetensors_open_header(options->weights, &s->weights, &s->err) != WEFT_OK)
         return session_fail(s);
     return session_choose_model(s);
 }

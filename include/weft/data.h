@@ -48,6 +48,8 @@ typedef struct weft_dataset_info {
  *     the largest label + 1; the names are the entry "class_names", one a line
  *   synthetic:CxHxW:classes[:count], made up but learnable: `count` training samples (default
  *     4096), a quarter as many for testing
+ * Files are regular files: no pipe, no device. IDX images are read into memory as they are stored;
+ * those of a safetensors file are read from it one by one: it must stay as it is.
  * On failure *ds is untouched and err (may be NULL) says what is wrong with which file, and how to
  * get the data where there is none. */
 weft_status weft_dataset_open(const char *path, weft_split split, weft_dataset **ds,
