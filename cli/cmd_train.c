@@ -286,8 +286,9 @@ static void print_start(const training *t)
                   "note  the data have one split: the test images are the training images\n");
     if (t->note[0])
         cli_print(stdout, "note  %s\n", t->note);
-    cli_print(stdout, "run   %s, %d threads, %s\n", weft_run_path(t->run), weft_threads(t->s.ctx),
-              weft_isa_name(weft_context_isa(t->s.ctx)));
+    int threads = weft_threads(t->s.ctx);
+    cli_print(stdout, "run   %s, %d thread%s, %s\n", weft_run_path(t->run), threads,
+              threads == 1 ? "" : "s", weft_isa_name(weft_context_isa(t->s.ctx)));
     fflush(stdout);
 }
 

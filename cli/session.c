@@ -6,6 +6,7 @@
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 /* ---- errors ---------------------------------------------------------------------------------- */
@@ -83,7 +84,8 @@ static int count_floats(const char *text)
 int session_init(session *s, const char *command, const cli_options *options)
 {
     *s = (session){.command = command, .options = options, .err = WEFT_ERROR_INIT};
-    if (options->weights && weft_safetensors_open(options->weights, &s->weights, &s->err))
+    if (options->weights &&
+        weft_safetensors_open_header(options->weights, &s->weights, &s->err) != WEFT_OK)
         return session_fail(s);
     return session_choose_model(s);
 }
@@ -153,6 +155,12 @@ int session_check_output(const session *s, const char *path)
                                  : strdup(".");
     bool writable = folder && access(folder, W_OK | X_OK) == 0;
     free(folder);
+    struct stat st;
+    if (writable && stat(path, &st) == 0 &&
+        (S_ISDIR(st.st_mode) || (!S_ISREG(st.st_mode) && path != s->options->trace))) {
+        cli_print(stderr, "weft %s: %s: exists and is not a regular file\n", s->command, path);
+        return EXIT_FAILED; /* only a trace may go to a device: other files appear whole */
+    }
     if (writable)
         return 0;
     cli_print(stderr, "weft %s: cannot write %s: %s\n", s->command, path, strerror(errno));
@@ -188,9 +196,9 @@ int session_loader_opts(const session *s, const weft_dataset_info *info, weft_lo
     if (info->dtype != WEFT_U8 || s->norm.channels == 0)
         return 0;
     if (s->norm.channels != info->channels) {
-        cli_print(stderr, "weft %s: %s was trained on images of %d channels, these have %d\n",
+        cli_print(stderr, "weft %s: %s was trained on images of %d channel%s, these have %d\n",
                   s->command, s->options->weights ? s->options->weights : "the network",
-                  s->norm.channels, info->channels);
+                  s->norm.channels, s->norm.channels == 1 ? "" : "s", info->channels);
         return EXIT_FAILED;
     }
     opts->mean = s->norm.mean;

@@ -36,7 +36,7 @@ static void ignore(int number)
     sigaction(number, &action, NULL);
 }
 
-/* Weights are mapped while they are loaded. */
+/* Weft maps no file; a library that it uses, or a program file on a failing disk, may still end so. */
 static void tell_cut_off(int number)
 {
     static const char text[] = "weft: a file was cut off while it was read, or its disk failed\n";

@@ -41,6 +41,13 @@ static void idx_done(idx_file *f)
     wf_free(f->bytes);
 }
 
+/* zlib begins its text with the file's name, which of a descriptor is "<fd:3>". */
+static const char *without_name(const char *text)
+{
+    const char *end = text[0] == '<' ? strstr(text, ">: ") : NULL;
+    return end ? end + 3 : text;
+}
+
 /* Reads exactly n bytes, or says what came instead. */
 static weft_status read_exactly(idx_file *f, void *to, int64_t n, weft_error *err)
 {
@@ -62,7 +69,8 @@ static weft_status read_exactly(idx_file *f, void *to, int64_t n, weft_error *er
         return wf_error_set(err, WEFT_ERR_FORMAT, "%s: truncated: its gzip data has no end",
                             f->path);
     if (code != Z_OK && code != Z_BUF_ERROR) /* the latter: cut off, see below */
-        return wf_error_set(err, WEFT_ERR_FORMAT, "%s: damaged gzip data: %s", f->path, why);
+        return wf_error_set(err, WEFT_ERR_FORMAT, "%s: damaged gzip data: %s", f->path,
+                            without_name(why));
     if (done < n)
         return wf_error_set(err, WEFT_ERR_FORMAT,
                             "%s: truncated: %" PRId64 " bytes where %" PRId64 " are needed",
@@ -187,10 +195,11 @@ static char *read_names(const char *images, char path[PATH_MAX], weft_status *st
     *status = wf_fopen_regular(path, 0, &in, err);
     if (*status != WEFT_OK)
         return NULL;
+    size_t n;
     char *text = wf_zalloc(MOST + 1);
     if (!text)
         *status = wf_error_set(err, WEFT_ERR_NOMEM, "%s: out of memory", path);
-    else if (fread(text, 1, MOST, in) == MOST || ferror(in))
+    else if ((n = fread(text, 1, MOST, in)) == MOST || ferror(in) || strlen(text) != n)
         *status = wf_error_set(err, WEFT_ERR_FORMAT, "%s: not a list of at most 256 names", path);
     fclose(in);
     if (*status == WEFT_OK)

@@ -7,6 +7,7 @@
  *
  * Threads are created once and destroyed once; between epochs they sleep. */
 #include <inttypes.h>
+#include <math.h>
 #include <omp.h>
 #include <pthread.h>
 #include <sched.h>
@@ -164,6 +165,14 @@ static weft_status check_opts(const weft_dataset *ds, const weft_loader_opts *o,
     if (o->shift < 0 || o->shift > side)
         return wf_error_set(err, WEFT_ERR_INVALID,
                             "loader: shift by %d pixels, 0 to %d are allowed", o->shift, side);
+    for (int c = 0; c < info->channels; c++) {
+        float mean = o->mean ? o->mean[c] : 0.0f, std = o->std ? o->std[c] : 1.0f;
+        if (!isfinite(mean) || !(std >= 0) || !isfinite(std) || (std > 0 && !isfinite(1.0f / std)))
+            return wf_error_set(err, WEFT_ERR_INVALID,
+                                "loader: channel %d has mean %g and standard deviation %g, by "
+                                "which no image can be normalised",
+                                c, (double)mean, (double)std);
+    }
     return WEFT_OK;
 }
 

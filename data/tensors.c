@@ -9,19 +9,29 @@
 #include "data/dataset.h"
 #include "engine/context/error.h"
 #include "engine/files/safetensors.h"
+#include "engine/memory/alloc.h"
 
-static void close_file(void *file)
+/* What a data set owns. */
+typedef struct source {
+    weft_safetensors *file; /* without the images */
+    const weft_safetensors_entry *images;
+} source;
+
+static void close_source(void *owner)
 {
-    weft_safetensors_close(file);
+    source *s = owner;
+    weft_safetensors_close(s->file);
+    wf_free(s);
 }
 
 static weft_status view_file(const weft_dataset *ds, int64_t index, void *scratch,
                              const void **pixels, int64_t *label, weft_error *err)
 {
+    const source *s = ds->owner;
     *pixels = scratch;
     *label = ds->labels ? ds->labels[index] : -1;
-    return wf_safetensors_read(ds->owner, ds->images + (size_t)index * ds->sample_bytes,
-                               ds->sample_bytes, scratch, err);
+    return wf_safetensors_read(s->file, s->images, index * (int64_t)ds->sample_bytes,
+                               (int64_t)ds->sample_bytes, scratch, err);
 }
 
 static const char *type_name(const weft_safetensors_entry *e)
@@ -81,13 +91,31 @@ static weft_status classes_of(const char *path, const weft_safetensors *file, in
     return WEFT_OK;
 }
 
+static bool is_test(const weft_safetensors *file, weft_split split)
+{
+    return weft_safetensors_find(file, "test_images") && split != WEFT_SPLIT_TRAIN;
+}
+
+static const char *images_of(const weft_safetensors *file, weft_split split)
+{
+    return is_test(file, split) ? "test_images" : "images";
+}
+
+static const char *labels_of(const weft_safetensors *file, weft_split split)
+{
+    return is_test(file, split) ? "test_labels" : "labels";
+}
+
+static bool is_labels(const weft_safetensors *file, const char *name, const void *split)
+{
+    return strcmp(name, labels_of(file, *(const weft_split *)split)) == 0;
+}
+
 static weft_status open_arrays(const char *path, weft_split split, weft_safetensors *file,
                                weft_dataset **ds, weft_error *err)
 {
-    bool both = weft_safetensors_find(file, "test_images") != NULL;
-    bool test = both && split != WEFT_SPLIT_TRAIN;
-    const char *images_name = test ? "test_images" : "images";
-    const char *labels_name = test ? "test_labels" : "labels";
+    const bool both = weft_safetensors_find(file, "test_images") != NULL;
+    const char *images_name = images_of(file, split), *labels_name = labels_of(file, split);
     const weft_safetensors_entry *images = weft_safetensors_find(file, images_name);
     const weft_safetensors_entry *labels = weft_safetensors_find(file, labels_name);
     weft_dataset_arrays a = {0};
@@ -111,9 +139,14 @@ static weft_status open_arrays(const char *path, weft_split split, weft_safetens
     a.height = (int)dim[2];
     a.width = (int)dim[3];
     a.dtype = images->dtype;
-    a.images = images->data;
+    source *owner = wf_alloc(sizeof *owner);
+    if (!owner) {
+        weft_safetensors_close(file);
+        return wf_error_set(err, WEFT_ERR_NOMEM, "%s: out of memory", path);
+    }
+    *owner = (source){file, images};
     weft_dataset *d = NULL;
-    WF_TRY(wf_dataset_over(&a, labels ? labels->data : NULL, path, file, close_file, &d, err));
+    WF_TRY(wf_dataset_over(&a, labels ? labels->data : NULL, path, owner, close_source, &d, err));
     if (!d->labels && split != WEFT_SPLIT_PREDICT)
         status = wf_error_set(err, WEFT_ERR_FORMAT,
                               "%s: every label of \"%s\" is -1, which means no labels", path,
@@ -133,6 +166,6 @@ static weft_status open_arrays(const char *path, weft_split split, weft_safetens
 weft_status wf_tensors_open(const char *path, weft_split split, weft_dataset **ds, weft_error *err)
 {
     weft_safetensors *file = NULL;
-    WF_TRY(weft_safetensors_open(path, &file, err));
+    WF_TRY(wf_safetensors_open_some(path, is_labels, &split, &file, err));
     return open_arrays(path, split, file, ds, err);
 }

@@ -35,6 +35,23 @@ weft_status wf_open_regular(const char *path, int64_t most, int *fd, int64_t *si
     return WEFT_OK;
 }
 
+weft_status wf_read_at(int fd, const char *path, void *to, int64_t bytes, int64_t offset,
+                       weft_error *err)
+{
+    for (int64_t done = 0; done < bytes;) {
+        const ssize_t got =
+            pread(fd, (char *)to + done, (size_t)(bytes - done), (off_t)(offset + done));
+        if (got < 0 && errno == EINTR)
+            continue;
+        if (got < 0)
+            return wf_error_set(err, WEFT_ERR_IO, "%s: cannot be read: %s", path, strerror(errno));
+        if (got == 0)
+            return wf_error_set(err, WEFT_ERR_IO, "%s: was cut off while it was in use", path);
+        done += got;
+    }
+    return WEFT_OK;
+}
+
 weft_status wf_fopen_regular(const char *path, int64_t most, FILE **file, weft_error *err)
 {
     int fd;

@@ -6,6 +6,9 @@
 #ifndef WF_FILES_SAFETENSORS_H
 #define WF_FILES_SAFETENSORS_H
 
+#include <jansson.h>
+#include <stdbool.h>
+
 #include "weft/safetensors.h"
 
 #define WF_ST_PREFIX 8                /* bytes of the header length */
@@ -13,16 +16,44 @@
 #define WF_ST_MAX_VALUES 4000000u     /* in the header: some 400,000 arrays */
 #define WF_ST_METADATA "__metadata__" /* the one key that is not an array */
 
+struct weft_safetensors {
+    char *bytes;  /* the array section; NULL: the caller's, or not read */
+    char *path;   /* NULL: the file is closed */
+    int fd;       /* of `path` */
+    int64_t data; /* where in the file the array section begins */
+    json_t *root; /* owns every name, key and value below */
+    int64_t n, n_meta;
+    weft_safetensors_entry *entries;        /* n, in the header's order */
+    int64_t *begins;                        /* n: where in the array section each begins */
+    const weft_safetensors_entry **by_name; /* n, sorted */
+    weft_safetensors_meta *meta;            /* n_meta */
+};
+
+/* The header's length, from the first WF_ST_PREFIX bytes of a file of `size` bytes (which are not
+ * looked at where the file is shorter). */
+weft_status wf_st_header_length(const char *label, const void *prefix, int64_t size,
+                                int64_t *length, weft_error *err);
+/* Checks a header of `length` bytes before `data_size` bytes of arrays. The entries of *file have
+ * no data yet. */
+weft_status wf_st_parse_header(const char *label, const char *header, int64_t length,
+                               int64_t data_size, weft_safetensors **file, weft_error *err);
+/* Orders pointers to entries by name, for qsort and bsearch. */
+int wf_st_compare_names(const void *a, const void *b);
+
+/* Whether the array `name` of the file, whose header has been checked, is to be read. */
+typedef bool (*wf_st_wanted)(const weft_safetensors *file, const char *name, const void *user);
+/* As weft_safetensors_open, but the file stays open for wf_safetensors_read. Of arrays that are not
+ * wanted, `data` is NULL and costs no memory. */
+weft_status wf_safetensors_open_some(const char *path, wf_st_wanted wanted, const void *user,
+                                     weft_safetensors **file, weft_error *err);
+/* Reads `bytes` bytes of an array from its byte `offset` on. Fails where the file has been cut off
+ * since it was opened, or its disk fails. Any number of threads at once. */
+weft_status wf_safetensors_read(const weft_safetensors *file, const weft_safetensors_entry *e,
+                                int64_t offset, int64_t bytes, void *to, weft_error *err);
 /* As weft_safetensors_open, over `size` bytes in memory, which must outlive *file. `label` stands
  * for the file's name in messages. */
 weft_status wf_safetensors_parse(const char *label, const void *bytes, size_t size,
                                  weft_safetensors **file, weft_error *err);
-
-/* Copies bytes of an array, from `data` on, out of a file that weft_safetensors_open opened. Unlike
- * a look at the bytes themselves, which are mapped, it fails where the file has been cut off since,
- * or its disk fails, and raises no SIGBUS. Any number of threads at once. */
-weft_status wf_safetensors_read(const weft_safetensors *file, const void *data, size_t bytes,
-                                void *to, weft_error *err);
 
 /* A name from a file, fit for a message: quoted (weft_quote) and cut to some 80 bytes. */
 typedef struct wf_st_quoted {

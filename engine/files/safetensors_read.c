@@ -2,38 +2,21 @@
  *
  * Order of the checks: sizes of file and header; JSON (UTF-8, no duplicate keys, nothing behind
  * it); each entry alone (type, shape, offsets inside the file, size of both equal); all entries
- * together (no overlap, no hole, nothing left over). After that every pointer given out is inside
- * the file. Threads: an open file is immutable. */
-#include <errno.h>
+ * together (no overlap, no hole, nothing left over). After that every offset is inside the file.
+ * safetensors_open.c reads the bytes. Threads: any, a file each. */
 #include <inttypes.h>
 #include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <unistd.h>
 
 #include "engine/context/error.h"
-#include "engine/files/regular_file.h"
 #include "engine/files/safetensors.h"
 #include "engine/memory/alloc.h"
-
-struct weft_safetensors {
-    void *map; /* NULL: the bytes are the caller's */
-    size_t map_size;
-    int fd;       /* of the file that is mapped */
-    char *path;   /* its name */
-    json_t *root; /* owns every name, key and value below */
-    int64_t n, n_meta;
-    weft_safetensors_entry *entries;        /* n, in the header's order */
-    const weft_safetensors_entry **by_name; /* n, sorted */
-    weft_safetensors_meta *meta;            /* n_meta */
-};
 
 /* The state of one parse. */
 typedef struct parser {
     const char *label;
-    const char *data; /* the array section */
-    int64_t data_size;
+    int64_t data_size; /* of the array section */
     weft_error *err;
 } parser;
 
@@ -167,11 +150,9 @@ static weft_status parse_entry(const parser *p, const char *name, const json_t *
                             p->label, QUOTE(name), type,
                             weft_shape_format(e->shape, text, sizeof text), bytes, s->begin, s->end,
                             s->end - s->begin);
-    e->data = p->data + s->begin;
     if (e->foreign) {
         e->dtype = WEFT_DTYPE_COUNT;
         e->shape = WEFT_SCALAR;
-        e->data = NULL;
     }
     return WEFT_OK;
 }
@@ -213,7 +194,7 @@ static weft_status check_cover(const parser *p, span *spans, int64_t n)
     return WEFT_OK;
 }
 
-static int compare_names(const void *a, const void *b)
+int wf_st_compare_names(const void *a, const void *b)
 {
     const weft_safetensors_entry *const *x = a, *const *y = b;
     return strcmp((*x)->name, (*y)->name);
@@ -248,9 +229,10 @@ static weft_status parse_entries(const parser *p, weft_safetensors *f)
     size_t n = json_object_size(f->root) - (map != NULL);
     f->entries = wf_zalloc_array(n + 1, sizeof *f->entries);
     f->by_name = wf_zalloc_array(n + 1, sizeof *f->by_name);
+    f->begins = wf_alloc_array(n + 1, sizeof *f->begins);
     span *spans = wf_zalloc_array(n + 1, sizeof *spans);
     weft_status status = WEFT_OK;
-    if (!f->entries || !f->by_name || !spans)
+    if (!f->entries || !f->by_name || !f->begins || !spans)
         status = wf_error_set(p->err, WEFT_ERR_NOMEM, "%s: out of memory", p->label);
     for (void *it = json_object_iter(f->root); it && status == WEFT_OK;
          it = json_object_iter_next(f->root, it)) {
@@ -258,13 +240,14 @@ static weft_status parse_entries(const parser *p, weft_safetensors *f)
         if (value == map)
             continue;
         status = parse_entry(p, json_object_iter_key(it), value, &f->entries[f->n], &spans[f->n]);
+        f->begins[f->n] = spans[f->n].begin;
         f->by_name[f->n] = &f->entries[f->n];
         f->n++;
     }
     if (status == WEFT_OK)
         status = check_cover(p, spans, f->n);
     if (status == WEFT_OK)
-        qsort(f->by_name, (size_t)f->n, sizeof *f->by_name, compare_names);
+        qsort(f->by_name, (size_t)f->n, sizeof *f->by_name, wf_st_compare_names);
     wf_free(spans);
     return status;
 }
@@ -280,171 +263,61 @@ static bool too_many_values(const char *header, size_t length)
     return values > WF_ST_MAX_VALUES;
 }
 
-static weft_status parse_header(const char *label, const void *bytes, size_t size,
-                                weft_safetensors *f, weft_error *err)
+weft_status wf_st_header_length(const char *label, const void *prefix, int64_t size,
+                                int64_t *length, weft_error *err)
 {
-    uint64_t length;
+    uint64_t n;
     if (size < WF_ST_PREFIX)
         return wf_error_set(err, WEFT_ERR_FORMAT,
-                            "%s: truncated: %zu bytes, a safetensors file has at least %d", label,
-                            size, WF_ST_PREFIX);
-    memcpy(&length, bytes, sizeof length);
-    if (length > WF_ST_MAX_HEADER)
+                            "%s: truncated: %" PRId64 " bytes, a safetensors file has at least %d",
+                            label, size, WF_ST_PREFIX);
+    memcpy(&n, prefix, sizeof n);
+    if (n > WF_ST_MAX_HEADER)
         return wf_error_set(err, WEFT_ERR_FORMAT,
                             "%s: not a safetensors file: header of %" PRIu64
                             " bytes, at most %u are allowed",
-                            label, length, WF_ST_MAX_HEADER);
-    if (length > size - WF_ST_PREFIX)
+                            label, n, WF_ST_MAX_HEADER);
+    if ((int64_t)n > size - WF_ST_PREFIX)
         return wf_error_set(err, WEFT_ERR_FORMAT,
-                            "%s: truncated: header of %" PRIu64 " bytes in a file of %zu", label,
-                            length, size);
-    const char *header = (const char *)bytes + WF_ST_PREFIX;
-    if (length == 0 || header[0] != '{')
-        return wf_error_set(err, WEFT_ERR_FORMAT,
-                            "%s: not a safetensors file: header does not start with {", label);
-    if (too_many_values(header, (size_t)length))
-        return wf_error_set(err, WEFT_ERR_FORMAT, "%s: header has more than %u values", label,
-                            WF_ST_MAX_VALUES);
-    json_error_t why;
-    f->root = json_loadb(header, (size_t)length, JSON_REJECT_DUPLICATES, &why);
-    if (!f->root)
-        return json_error_code(&why) == json_error_out_of_memory
-                   ? wf_error_set(err, WEFT_ERR_NOMEM, "%s: out of memory", label)
-                   : wf_error_set(err, WEFT_ERR_FORMAT,
-                                  "%s: header is not JSON in UTF-8: byte %d: %s", label,
-                                  why.position, QUOTE(why.text));
-    parser p = {label, header + length, (int64_t)(size - WF_ST_PREFIX - (size_t)length), err};
-    return parse_entries(&p, f);
+                            "%s: truncated: header of %" PRIu64 " bytes in a file of %" PRId64,
+                            label, n, size);
+    *length = (int64_t)n;
+    return WEFT_OK;
 }
 
-weft_status wf_safetensors_parse(const char *label, const void *bytes, size_t size,
-                                 weft_safetensors **file, weft_error *err)
+static weft_status parse_json(const parser *p, const char *header, size_t length,
+                              weft_safetensors *f)
 {
+    if (length == 0 || header[0] != '{')
+        return wf_error_set(p->err, WEFT_ERR_FORMAT,
+                            "%s: not a safetensors file: header does not start with {", p->label);
+    if (too_many_values(header, length))
+        return wf_error_set(p->err, WEFT_ERR_FORMAT, "%s: header has more than %u values", p->label,
+                            WF_ST_MAX_VALUES);
+    json_error_t why;
+    f->root = json_loadb(header, length, JSON_REJECT_DUPLICATES, &why);
+    if (f->root)
+        return WEFT_OK;
+    return json_error_code(&why) == json_error_out_of_memory
+               ? wf_error_set(p->err, WEFT_ERR_NOMEM, "%s: out of memory", p->label)
+               : wf_error_set(p->err, WEFT_ERR_FORMAT,
+                              "%s: header is not JSON in UTF-8: byte %d: %s", p->label,
+                              why.position, QUOTE(why.text));
+}
+
+weft_status wf_st_parse_header(const char *label, const char *header, int64_t length,
+                               int64_t data_size, weft_safetensors **file, weft_error *err)
+{
+    const parser p = {label, data_size, err};
     weft_safetensors *f = wf_zalloc(sizeof *f);
     if (!f)
         return wf_error_set(err, WEFT_ERR_NOMEM, "%s: out of memory", label);
-    weft_status status = parse_header(label, bytes, size, f, err);
+    weft_status status = parse_json(&p, header, (size_t)length, f);
+    if (status == WEFT_OK)
+        status = parse_entries(&p, f);
     if (status == WEFT_OK)
         *file = f;
     else
         weft_safetensors_close(f);
     return status;
-}
-
-/* Maps the file, or says why not. A file shorter than its prefix stays unmapped (*size says so). */
-static weft_status map_file(const char *path, int *fd, void **map, size_t *size, weft_error *err)
-{
-    int64_t bytes;
-    WF_TRY(wf_open_regular(path, 0, fd, &bytes, err));
-    *size = (size_t)bytes;
-    if (bytes < WF_ST_PREFIX)
-        return WEFT_OK;
-    *map = mmap(NULL, *size, PROT_READ, MAP_PRIVATE, *fd, 0);
-    if (*map != MAP_FAILED)
-        return WEFT_OK;
-    *map = NULL;
-    close(*fd);
-    return wf_error_set(err, WEFT_ERR_IO, "%s: cannot be mapped: %s", path, strerror(errno));
-}
-
-weft_status weft_safetensors_open(const char *path, weft_safetensors **file, weft_error *err)
-{
-    int fd;
-    void *map = NULL;
-    size_t size = 0;
-    weft_safetensors *f = NULL;
-    if (!path || !file)
-        return wf_error_set(err, WEFT_ERR_INVALID, "safetensors: there is no %s",
-                            path ? "place for the result" : "path");
-    WF_TRY(map_file(path, &fd, &map, &size, err));
-    weft_status status = wf_safetensors_parse(path, map, size, &f, err);
-    char *name = status == WEFT_OK ? wf_strdup(path) : NULL;
-    if (status == WEFT_OK && !name)
-        status = wf_error_set(err, WEFT_ERR_NOMEM, "%s: out of memory", path);
-    if (status != WEFT_OK) {
-        weft_safetensors_close(f);
-        if (map)
-            munmap(map, size);
-        close(fd);
-        return status;
-    }
-    f->map = map;
-    f->map_size = size;
-    f->fd = fd;
-    f->path = name;
-    *file = f;
-    return WEFT_OK;
-}
-
-weft_status wf_safetensors_read(const weft_safetensors *f, const void *data, size_t bytes, void *to,
-                                weft_error *err)
-{
-    off_t at = (const char *)data - (const char *)f->map;
-    for (size_t done = 0; done < bytes;) {
-        ssize_t n = pread(f->fd, (char *)to + done, bytes - done, at + (off_t)done);
-        if (n == 0)
-            return wf_error_set(err, WEFT_ERR_IO, "%s: was cut off while it was in use", f->path);
-        if (n < 0 && errno != EINTR)
-            return wf_error_set(err, WEFT_ERR_IO, "%s: cannot be read: %s", f->path,
-                                strerror(errno));
-        done += n > 0 ? (size_t)n : 0;
-    }
-    return WEFT_OK;
-}
-
-void weft_safetensors_close(weft_safetensors *f)
-{
-    if (!f)
-        return;
-    if (f->map) {
-        munmap(f->map, f->map_size);
-        close(f->fd);
-    }
-    wf_free(f->path);
-    json_decref(f->root);
-    wf_free(f->entries);
-    wf_free(f->by_name);
-    wf_free(f->meta);
-    wf_free(f);
-}
-
-/* ---- looking at it -------------------------------------------------------------------------- */
-
-int64_t weft_safetensors_count(const weft_safetensors *f)
-{
-    return f ? f->n : 0;
-}
-
-const weft_safetensors_entry *weft_safetensors_at(const weft_safetensors *f, int64_t index)
-{
-    return f && index >= 0 && index < f->n ? &f->entries[index] : NULL;
-}
-
-const weft_safetensors_entry *weft_safetensors_find(const weft_safetensors *f, const char *name)
-{
-    if (!f || !name)
-        return NULL;
-    weft_safetensors_entry wanted = {.name = name};
-    const weft_safetensors_entry *key = &wanted;
-    const weft_safetensors_entry *const *hit =
-        bsearch(&key, f->by_name, (size_t)f->n, sizeof *f->by_name, compare_names);
-    return hit ? *hit : NULL;
-}
-
-int64_t weft_safetensors_meta_count(const weft_safetensors *f)
-{
-    return f ? f->n_meta : 0;
-}
-
-const weft_safetensors_meta *weft_safetensors_meta_at(const weft_safetensors *f, int64_t index)
-{
-    return f && index >= 0 && index < f->n_meta ? &f->meta[index] : NULL;
-}
-
-const char *weft_safetensors_meta_find(const weft_safetensors *f, const char *key)
-{
-    for (int64_t i = 0; f && key && i < f->n_meta; i++)
-        if (strcmp(f->meta[i].key, key) == 0)
-            return f->meta[i].value;
-    return NULL;
 }

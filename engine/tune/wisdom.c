@@ -112,17 +112,16 @@ static weft_status load(weft_context *ctx, wf_wisdom *w, bool begins)
     WF_TRY(wf_wisdom_path(ctx->options.wisdom, &w->path, &asked_for, &ctx->error));
     if (!w->path)
         return WEFT_OK;
-    weft_status status = wf_wisdom_read(w->path, &root, &err);
-    if (status == WEFT_ERR_NOT_FOUND && (!asked_for || begins))
-        return WEFT_OK;
-    if (status == WEFT_OK)
-        status = wf_wisdom_from_json(w, root, &key, &err);
+    weft_status status = wf_wisdom_read_for(w->path, &key, w, &root, &err);
+    const bool missing = status == WEFT_ERR_NOT_FOUND && !root;
     json_decref(root);
+    if (missing && (!asked_for || begins))
+        return WEFT_OK;
     if (status == WEFT_ERR_NOMEM)
         return wf_error_set(&ctx->error, status, "%s", err.text);
     w->found = status == WEFT_OK;
     if (status != WEFT_OK)
-        wf_tell(ctx, "%s: %s; going on without it", w->path, err.text);
+        wf_tell(ctx, "%s; going on without it", err.text);
     return WEFT_OK;
 }
 

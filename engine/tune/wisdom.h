@@ -56,10 +56,13 @@ json_t *wf_wisdom_to_json(json_t *root, const wf_wisdom *w, const wf_wisdom_key 
 /* Where wisdom is kept: `asked`, or WEFT_WISDOM, or in $XDG_CACHE_HOME/weft or ~/.cache/weft. *path
  * is NULL for "none" and where there is no home. *asked_for: the user named it. */
 weft_status wf_wisdom_path(const char *asked, char **path, bool *asked_for, weft_error *err);
-/* WEFT_ERR_NOT_FOUND: no such file. */
+/* WEFT_ERR_NOT_FOUND: no such file, or an empty one. Messages name the file. */
 weft_status wf_wisdom_read(const char *path, json_t **root, weft_error *err);
 /* Whether the file could be written; makes the folders above it. */
 weft_status wf_wisdom_probe(const char *path, weft_error *err);
+/* The same, and wf_wisdom_from_json: *root is set, and the caller's, whenever it is JSON. */
+weft_status wf_wisdom_read_for(const char *path, const wf_wisdom_key *key, wf_wisdom *w,
+                               json_t **root, weft_error *err);
 /* Merges w into the file. `moved`: what stood there was no wisdom and is PATH.damaged now. */
 weft_status wf_wisdom_write(const char *path, const wf_wisdom *w, const wf_wisdom_key *key,
                             bool *moved, weft_error *err);

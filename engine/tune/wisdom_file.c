@@ -11,6 +11,7 @@
 #include "engine/context/error.h"
 #include "engine/files/atomic_file.h"
 #include "engine/files/json_text.h"
+#include "engine/files/regular_file.h"
 #include "engine/memory/alloc.h"
 #include "engine/tune/wisdom.h"
 
@@ -52,47 +53,41 @@ static void make_folders(const char *path)
 /* ---- reading ---- */
 
 /* Larger than any machine's wisdom: not to be read into memory. */
-#define MOST_BYTES ((off_t)64 << 20)
-
-/* Opens what may be wisdom. Whatever is no plain file is left alone: reading a pipe waits forever,
- * and a folder or a device is nobody's to move aside. */
-static weft_status open_plain(const char *path, FILE **file, weft_error *err)
-{
-    struct stat st;
-    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-    if (fd < 0)
-        return wf_error_set(err, errno == ENOENT ? WEFT_ERR_NOT_FOUND : WEFT_ERR_IO,
-                            "cannot be read: %s", strerror(errno));
-    const bool plain = fstat(fd, &st) == 0 && S_ISREG(st.st_mode);
-    if (plain && st.st_size > 0 && st.st_size <= MOST_BYTES && (*file = fdopen(fd, "r")))
-        return WEFT_OK;
-    close(fd);
-    if (!plain)
-        return wf_error_set(err, WEFT_ERR_IO, "cannot be read: it is not a regular file");
-    if (st.st_size == 0) /* made by a writer that has just locked it */
-        return wf_error_set(err, WEFT_ERR_NOT_FOUND, "is empty");
-    if (st.st_size > MOST_BYTES)
-        return wf_error_set(err, WEFT_ERR_FORMAT, "is too large to be wisdom");
-    return wf_nomem(err, 0, "reading wisdom");
-}
+#define MOST_BYTES ((int64_t)64 << 20)
 
 weft_status wf_wisdom_read(const char *path, json_t **root, weft_error *err)
 {
     json_error_t why;
     FILE *file;
-    WF_TRY(open_plain(path, &file, err));
+    WF_TRY(wf_fopen_regular(path, MOST_BYTES, &file, err));
+    const int first = getc(file);
+    if (first == EOF && !ferror(file)) { /* made by a writer that has just locked it */
+        fclose(file);
+        return wf_error_set(err, WEFT_ERR_NOT_FOUND, "%s: is empty", path);
+    }
+    ungetc(first, file);
     json_t *read = json_loadf(file, JSON_REJECT_DUPLICATES, &why);
     const bool failed = ferror(file) != 0; /* then what was read tells nothing about the file */
     fclose(file);
     if (read)
         *root = read;
     else if (failed)
-        return wf_error_set(err, WEFT_ERR_IO, "cannot be read to its end");
+        return wf_error_set(err, WEFT_ERR_IO, "%s: cannot be read to its end", path);
     else if (json_error_code(&why) == json_error_out_of_memory)
         return wf_nomem(err, 0, "reading wisdom");
     else
-        return wf_error_set(err, WEFT_ERR_FORMAT, "is damaged: line %d: %s", why.line, why.text);
+        return wf_error_set(err, WEFT_ERR_FORMAT, "%s: is damaged: line %d: %s", path, why.line,
+                            why.text);
     return WEFT_OK;
+}
+
+weft_status wf_wisdom_read_for(const char *path, const wf_wisdom_key *key, wf_wisdom *w,
+                               json_t **root, weft_error *err)
+{
+    weft_error why = WEFT_ERROR_INIT;
+    WF_TRY(wf_wisdom_read(path, root, err));
+    weft_status status = wf_wisdom_from_json(w, *root, key, &why);
+    return status ? wf_error_set(err, status, "%s: %s", path, why.text) : WEFT_OK;
 }
 
 /* ---- writing ---- */
@@ -138,9 +133,7 @@ static weft_status there(const char *path, const wf_wisdom_key *key, json_t **ro
 {
     wf_wisdom ignored = {0};
     weft_error why = WEFT_ERROR_INIT;
-    weft_status status = wf_wisdom_read(path, root, &why);
-    if (status == WEFT_OK)
-        status = wf_wisdom_from_json(&ignored, *root, key, &why);
+    weft_status status = wf_wisdom_read_for(path, key, &ignored, root, &why);
     wf_wisdom_done(&ignored);
     if (status == WEFT_OK || status == WEFT_ERR_NOT_FOUND) /* nothing for us: others' wisdom */
         return WEFT_OK;
@@ -150,7 +143,7 @@ static weft_status there(const char *path, const wf_wisdom_key *key, json_t **ro
         *moved = true;
         return WEFT_OK;
     }
-    return wf_error_set(err, status, "%s: %s", path, why.text);
+    return wf_error_set(err, status, "%s", why.text);
 }
 
 weft_status wf_wisdom_probe(const char *path, weft_error *err)

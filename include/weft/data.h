@@ -48,6 +48,8 @@ typedef struct weft_dataset_info {
  *     the largest label + 1; the names are the entry "class_names", one a line
  *   synthetic:CxHxW:classes[:count], made up but learnable: `count` training samples (default
  *     4096), a quarter as many for testing
+ * Files are regular files: no pipe, no device. IDX images are read into memory as they are stored;
+ * those of a safetensors file are read from it one by one: it must stay as it is.
  * On failure *ds is untouched and err (may be NULL) says what is wrong with which file, and how to
  * get the data where there is none. */
 weft_status weft_dataset_open(const char *path, weft_split split, weft_dataset **ds,
@@ -119,7 +121,7 @@ typedef struct weft_loader_opts {
     double hflip;   /* mirror samples (left for right) with this probability; 0: none */
     int shift;      /* move by up to so many pixels each way, the gap black (0, then normalised) */
     const float *mean;     /* C; NULL: 0. Copied. */
-    const float *std;      /* C; NULL: 1; where 0, 1 is used. Copied. */
+    const float *std;      /* C, none negative; NULL: 1; where 0, 1 is used. Copied. */
     bool bytes;            /* u8 pixels stay u8: a quarter of the memory; whoever takes the batch
                               normalises it (weft_normalize_images), as weft_train does */
     const void *cpu_mask;  /* CPUs its threads may use (a cpu_set_t); NULL: those of the thread */

@@ -11,7 +11,7 @@
 extern "C" {
 #endif
 
-typedef struct weft_safetensors weft_safetensors; /* an open file */
+typedef struct weft_safetensors weft_safetensors; /* an open file, or its header */
 
 /* One named array, row-major, little-endian. Read: `data` lives until the file is closed and may
  * be unaligned for its type in files that others wrote (copy it). A dimension may be 0. */
@@ -32,13 +32,17 @@ typedef struct weft_safetensors_meta {
     const char *value;
 } weft_safetensors_meta;
 
-/* Maps a file and checks its header. On failure *file is untouched and err (may be NULL) names the
- * file, the tensor and the numbers: WEFT_ERR_IO (cannot be read), WEFT_ERR_FORMAT (truncated or
- * inconsistent). An array of a type or rank that Weft does not have is no error: see
- * weft_safetensors_entry. As with every mapped file, a look at the arrays' data is a SIGBUS where
- * another process has truncated it in place; replacing it by rename, as weft_safetensors_write
- * does, is safe. (Data sets do not look at mapped pixels: there it is an error.) */
+/* Checks a file's header and reads its arrays into memory, which takes as many bytes as the file has
+ * until it is closed. On failure *file is untouched and err (may be NULL) names the file, the tensor
+ * and the numbers: WEFT_ERR_NOT_FOUND (no such file), WEFT_ERR_IO (cannot be read, is no regular
+ * file, or was cut or written to while it was read), WEFT_ERR_FORMAT (truncated or inconsistent, a
+ * header of more than 100,000,000 bytes or 4,000,000 values), WEFT_ERR_NOMEM. An array of a type or
+ * rank that Weft does not have is no error: see weft_safetensors_entry. What happens to the file
+ * afterwards, truncation too, does not change what was read. */
 weft_status weft_safetensors_open(const char *path, weft_safetensors **file, weft_error *err);
+/* The same of the header alone, without the memory for the arrays: `data` of every entry is NULL. */
+weft_status weft_safetensors_open_header(const char *path, weft_safetensors **file,
+                                         weft_error *err);
 void weft_safetensors_close(weft_safetensors *file); /* NULL: no effect */
 
 /* Entries in the order of the header; NULL where there is none. */

@@ -213,6 +213,20 @@ def test_an_output_that_cannot_be_written_is_found_before_training(tmp):
     assert os.listdir(tmp) == ["file"]
 
 
+def test_an_output_that_is_no_file_is_found_before_the_work(tmp):
+    run = f"{tmp}/run"
+    refused(1, "regular file", "train", *SMALL, "--trace", tmp, "--output-dir", run)
+    assert os.listdir(tmp) == []
+    done("train", *SMALL, "--max-steps", 1, "--output-dir", run)
+    weights = ["--weights", f"{run}/weights.safetensors"]
+    for flag in ("--json", "--report"):
+        for path in (tmp, "/dev/full"):
+            r = weft("eval", *weights, *SMALL, flag, path)
+            assert r.returncode == 1 and "regular file" in r.stderr and r.stdout == "", r
+    for path in (tmp, "/dev/full"):
+        refused(1, "regular file", "predict", *weights, "--input", SMALL[1], "--output", path)
+
+
 def test_a_trace_that_cannot_be_written_is_found_before_training(tmp):
     refused(1, "nowhere/trace.json", "train", *SMALL, "--trace", f"{tmp}/nowhere/trace.json",
             "--output-dir", f"{tmp}/run")

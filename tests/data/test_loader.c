@@ -9,6 +9,7 @@
 #include <dirent.h>
 #include <pthread.h>
 #include <sched.h>
+#include <math.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -373,16 +374,23 @@ static void an_error_comes_at_its_batch_and_stays_until_restart(void **state)
 static void options_out_of_range_are_refused(void **state)
 {
     weft_dataset *ds = open_set();
+    static const float negative[C] = {1, -0.5f}, tiny[C] = {1e-40f, 1}, nan_[C] = {0, NAN},
+                       infinite[C] = {INFINITY, 1};
     static const struct {
         weft_loader_opts opts;
         const char *text;
-    } cases[] = {{{.batch = 0}, "batch size 0"},
-                 {{.batch = -3}, "batch size -3"},
-                 {{.batch = 1, .workers = -1}, "-1 threads"},
-                 {{.batch = 1, .workers = 100000}, "100000 threads"},
-                 {{.batch = 1, .ahead = -1}, "-1 batches ahead"},
-                 {{.batch = 1, .shift = -1}, "shift by -1 pixels"},
-                 {{.batch = 1, .shift = 7}, "shift by 7 pixels, 0 to 6 are allowed"}};
+    } cases[] = {
+        {{.batch = 1, .std = negative}, "channel 1 has mean 0 and standard deviation -0.5"},
+        {{.batch = 1, .std = tiny}, "channel 0 has mean 0 and standard deviation 9.99"},
+        {{.batch = 1, .std = infinite}, "channel 0 has mean 0 and standard deviation inf"},
+        {{.batch = 1, .mean = nan_}, "channel 1 has mean nan"},
+        {{.batch = 0}, "batch size 0"},
+        {{.batch = -3}, "batch size -3"},
+        {{.batch = 1, .workers = -1}, "-1 threads"},
+        {{.batch = 1, .workers = 100000}, "100000 threads"},
+        {{.batch = 1, .ahead = -1}, "-1 batches ahead"},
+        {{.batch = 1, .shift = -1}, "shift by -1 pixels"},
+        {{.batch = 1, .shift = 7}, "shift by 7 pixels, 0 to 6 are allowed"}};
     for (size_t i = 0; i < COUNT(cases); i++) {
         weft_loader *l = NULL;
         weft_error err = WEFT_ERROR_INIT;

@@ -14,6 +14,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "engine/files/regular_file.h"
 #include "engine/files/safetensors.h"
 #include "engine/memory/alloc.h"
 #include "tests/scratch.h"
@@ -530,6 +531,102 @@ static void what_is_no_regular_file_is_refused_at_once(void **state)
     }
 }
 
+/* A mapped file would end the process with SIGBUS here. */
+static void what_was_read_stays_when_the_file_is_cut(void **state)
+{
+    enum { N = 1 << 20 };
+    weft_safetensors *file = NULL;
+    weft_error err = WEFT_ERROR_INIT;
+    char path[512];
+    int64_t *numbers = malloc(N * sizeof *numbers);
+    assert_non_null(numbers);
+    for (int64_t i = 0; i < N; i++)
+        numbers[i] = i;
+    const weft_safetensors_entry one = {"n", WEFT_I64, {1, {N}}, numbers};
+    snprintf(path, sizeof path, "%s", in_scratch("cut.safetensors"));
+    assert_int_equal(weft_safetensors_write(path, &one, 1, NULL, 0, NULL), WEFT_OK);
+    assert_int_equal(weft_safetensors_open(path, &file, &err), WEFT_OK);
+    assert_int_equal(truncate(path, 100), 0);
+    assert_memory_equal(weft_safetensors_find(file, "n")->data, numbers, N * sizeof *numbers);
+    weft_safetensors_close(file);
+    file = NULL;
+    assert_int_equal(weft_safetensors_open(path, &file, &err), WEFT_ERR_FORMAT);
+    assert_null(file);
+    free(numbers);
+}
+
+static void a_file_that_ends_before_its_size_became_shorter(void **state)
+{
+    int fd;
+    int64_t size;
+    char path[512], to[64];
+    weft_error err = WEFT_ERROR_INIT;
+    snprintf(path, sizeof path, "%s", in_scratch("shrinks"));
+    FILE *f = fopen(path, "w");
+    fputs("0123456789", f);
+    fclose(f);
+    assert_int_equal(wf_open_regular(path, 0, &fd, &size, &err), WEFT_OK);
+    assert_int_equal(size, 10);
+    assert_int_equal(wf_read_at(fd, path, to, 7, 3, &err), WEFT_OK);
+    assert_memory_equal(to, "3456789", 7);
+    assert_int_equal(truncate(path, 5), 0);
+    assert_int_equal(wf_read_at(fd, path, to, size, 0, &err), WEFT_ERR_IO);
+    assert_non_null(strstr(err.text, "/shrinks: was cut off while it was in use"));
+    close(fd);
+}
+
+static void the_header_alone_has_names_and_shapes(void **state)
+{
+    weft_safetensors *file = NULL;
+    weft_error err = WEFT_ERROR_INIT;
+    char path[512];
+    snprintf(path, sizeof path, "%s", in_scratch("header.safetensors"));
+    assert_int_equal(
+        weft_safetensors_write(path, sample, COUNT(sample), sample_meta, COUNT(sample_meta), &err),
+        WEFT_OK);
+    assert_int_equal(weft_safetensors_open_header(path, &file, &err), WEFT_OK);
+    assert_int_equal(weft_safetensors_count(file), COUNT(sample));
+    for (size_t i = 0; i < COUNT(sample); i++) {
+        const weft_safetensors_entry *e = weft_safetensors_find(file, sample[i].name);
+        assert_non_null(e);
+        assert_true(e->dtype == sample[i].dtype && weft_shape_equal(e->shape, sample[i].shape));
+        assert_null(e->data);
+    }
+    assert_string_equal(weft_safetensors_meta_find(file, "format"), "pt");
+    weft_safetensors_close(file);
+    file = NULL;
+    assert_int_equal(truncate(path, 1000), 0); /* longer than it was */
+    assert_int_equal(weft_safetensors_open_header(path, &file, &err), WEFT_ERR_FORMAT);
+    assert_non_null(strstr(err.text, "bytes behind the last tensor"));
+    assert_null(file);
+}
+
+/* A sparse file costs nothing to make; its arrays would take all memory. */
+static void an_array_larger_than_memory_is_one_error(void **state)
+{
+    const int64_t size = (int64_t)1 << 42;
+    char path[512], header[256];
+    weft_safetensors *file = NULL;
+    weft_error err = WEFT_ERROR_INIT;
+    snprintf(path, sizeof path, "%s", in_scratch("huge.safetensors"));
+    const uint64_t length = (uint64_t)sprintf(header,
+                                              "{\"a\":{\"dtype\":\"U8\",\"shape\":[%lld],"
+                                              "\"data_offsets\":[0,%lld]}}",
+                                              (long long)size, (long long)size);
+    FILE *f = fopen(path, "w");
+    fwrite(&length, sizeof length, 1, f);
+    fputs(header, f);
+    fclose(f);
+    if (truncate(path, (off_t)(8 + (int64_t)length + size)) != 0)
+        skip(); /* this file system has a lower limit */
+    assert_int_equal(weft_safetensors_open(path, &file, &err), WEFT_ERR_NOMEM);
+    assert_non_null(strstr(err.text, "/huge.safetensors: out of memory"));
+    assert_null(file);
+    assert_int_equal(weft_safetensors_open_header(path, &file, &err), WEFT_OK);
+    assert_int_equal(weft_safetensors_at(file, 0)->shape.dim[0], size);
+    weft_safetensors_close(file);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -546,6 +643,10 @@ int main(void)
         cmocka_unit_test(python_reads_and_writes_the_same),
         cmocka_unit_test(a_header_of_too_many_values_is_refused_before_it_is_parsed),
         cmocka_unit_test(what_is_no_regular_file_is_refused_at_once),
+        cmocka_unit_test(what_was_read_stays_when_the_file_is_cut),
+        cmocka_unit_test(a_file_that_ends_before_its_size_became_shorter),
+        cmocka_unit_test(the_header_alone_has_names_and_shapes),
+        cmocka_unit_test(an_array_larger_than_memory_is_one_error),
     };
     return cmocka_run_group_tests(tests, scratch_create, scratch_remove);
 }
