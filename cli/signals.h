@@ -12,8 +12,8 @@
 #include <stdbool.h>
 
 /* For every command, first of all: a write over the limit of a file's size (RLIMIT_FSIZE) fails
- * with EFBIG, which is an error with a message, in place of SIGXFSZ, which is a death without; a mapped file that is cut off
- * while it is read is a death (SIGBUS) with a message. */
+ * with EFBIG, which is an error with a message, in place of SIGXFSZ, which is a death without; a
+ * SIGBUS is a death with a message. */
 void signals_begin(void);
 /* Catches the signals that ask to stop, from now on, and ignores SIGPIPE: the work goes on where
  * nobody reads its output any more. */

@@ -13,7 +13,7 @@
 
 #define WF_ST_PREFIX 8                /* bytes of the header length */
 #define WF_ST_MAX_HEADER 100000000u   /* as the reference implementation */
-#define WF_ST_MAX_VALUES 4000000u     /* in the header: some 400,000 arrays */
+#define WF_ST_MAX_VALUES 1000000u     /* in the header: some 100,000 arrays */
 #define WF_ST_METADATA "__metadata__" /* the one key that is not an array */
 
 struct weft_safetensors {

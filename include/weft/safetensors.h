@@ -36,7 +36,7 @@ typedef struct weft_safetensors_meta {
  * until it is closed. On failure *file is untouched and err (may be NULL) names the file, the tensor
  * and the numbers: WEFT_ERR_NOT_FOUND (no such file), WEFT_ERR_IO (cannot be read, is no regular
  * file, or was cut or written to while it was read), WEFT_ERR_FORMAT (truncated or inconsistent, a
- * header of more than 100,000,000 bytes or 4,000,000 values), WEFT_ERR_NOMEM. An array of a type or
+ * header of more than 100,000,000 bytes or 1,000,000 values), WEFT_ERR_NOMEM. An array of a type or
  * rank that Weft does not have is no error: see weft_safetensors_entry. What happens to the file
  * afterwards, truncation too, does not change what was read. */
 weft_status weft_safetensors_open(const char *path, weft_safetensors **file, weft_error *err);

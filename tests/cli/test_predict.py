@@ -81,6 +81,20 @@ def test_bad_prediction_input_is_one_error_and_writes_nothing(tmp):
             out)
     done("predict", "--weights", weights, "--input", good, "--output", out)
 
+def test_a_pipe_is_refused_wherever_a_file_is_read(tmp):
+    """As the shell's <(command) makes one."""
+    run = f"{tmp}/run"
+    done("train", *SMALL, "--max-steps", 1, "--output-dir", run)
+    weights, pipe, out = f"{run}/weights.safetensors", f"{tmp}/pipe", f"{tmp}/out"
+    os.mkfifo(pipe)
+    refused(1, f"{pipe}: is not a regular file", "predict", "--weights", pipe, "--input", weights,
+            "--output", out)
+    refused(1, f"{pipe}: is not a regular file", "predict", "--weights", weights, "--input", pipe,
+            "--output", out)
+    refused(1, f"{pipe}: is not a regular file", "eval", "--weights", weights, "--data-path", pipe)
+    assert not os.path.exists(out)
+
+
 
 if __name__ == "__main__":
     sys.exit(weft_command.main(sys.argv, globals()))
