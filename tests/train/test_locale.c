@@ -128,6 +128,19 @@ static void write_files(const char *folder)
     weft_context_destroy(ctx);
 }
 
+/* Times of day, "12:34:56", become zeros: the second run may begin a second later. */
+static void without_times(char *text)
+{
+    static const char form[] = "dd:dd:dd";
+    for (char *at = text; *at; at++) {
+        int n = 0;
+        while (form[n] && (form[n] == 'd' ? at[n] >= '0' && at[n] <= '9' : at[n] == form[n]))
+            n++;
+        for (int i = 0; i < n && !form[n]; i++)
+            at[i] = form[i] == 'd' ? '0' : at[i];
+    }
+}
+
 static void files_have_the_same_bytes(void **state)
 {
     static const char *const names[] = {"config.json", "log.jsonl", "summary.csv", "result.json",
@@ -138,6 +151,8 @@ static void files_have_the_same_bytes(void **state)
     back_to_points();
     for (size_t i = 0; i < COUNT(names); i++) {
         char *want = text_of("points", names[i]), *got = text_of("commas-run", names[i]);
+        without_times(want);
+        without_times(got);
         if (strcmp(want, got) != 0)
             fail_msg("%s differs:\n%s\n%s", names[i], want, got);
         free(want);
