@@ -79,19 +79,19 @@ static bool run(const wf_conv2d *k, void *src, void *weights, void *dst)
         const wf_conv2d_gradient_io io = {
             .src = src, .src_stride = src_stride, .ddst = dst, .ddst_stride = dst_stride};
         for (int i = 0; i < k->slots * k->parts; i++)
-            wf_conv2d_backward_weights(k, 0, &io, slots, slot, scratch, i);
+            good &= wf_conv2d_backward_weights(k, 0, &io, slots, slot, scratch, i) == WEFT_OK;
         for (int i = 0; i < k->reduce_tiles; i++)
-            wf_conv2d_reduce(k, 0, slots, slot, weights, i);
+            good &= wf_conv2d_reduce(k, 0, slots, slot, weights, i) == WEFT_OK;
     } else if (good) {
         for (int i = 0; k->packed_bytes && i < k->pack_tiles; i++)
-            wf_conv2d_pack(k, 0, weights, packed, i);
+            good &= wf_conv2d_pack(k, 0, weights, packed, i) == WEFT_OK;
         wf_conv2d_io io = {.in = forward ? src : dst,
                            .in_stride = forward ? src_stride : dst_stride,
                            .weights = k->packed_bytes ? packed : weights,
                            .out = forward ? dst : src,
                            .out_stride = forward ? dst_stride : src_stride};
         for (int i = 0; i < wf_conv2d_tiles(k); i++)
-            wf_conv2d_run(k, 0, &io, scratch, i);
+            good &= wf_conv2d_run(k, 0, &io, scratch, i) == WEFT_OK;
     }
     free(packed);
     free(scratch);

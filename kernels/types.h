@@ -1,7 +1,8 @@
 /* What every kernel family shares: instruction sets, activation geometry, blocks.
  *
  * Kernels know pointers, sizes, strides and tiles. They allocate nothing, start no threads and
- * report no errors; what they cannot do they say when asked whether they fit. */
+ * report no errors; what they cannot do they say when asked whether they fit, and what fails all the
+ * same, as a library's kernel may, by a status that fails the run. */
 #ifndef WF_KERNELS_TYPES_H
 #define WF_KERNELS_TYPES_H
 
@@ -12,6 +13,9 @@
 #include "weft/context.h" /* weft_isa, weft_dtype: enums only */
 
 typedef int64_t wf_dim;
+
+/* Of functions that run a kernel: a status that nobody looks at would let wrong numbers through. */
+#define WF_MUST_CHECK __attribute__((warn_unused_result))
 
 /* The best instruction set this CPU has, capped by WEFT_MAX_ISA (scalar, avx2, avx512). avx2 asks
  * for AVX2+FMA, avx512 for F, BW, DQ, VL. Read once. */

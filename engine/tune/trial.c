@@ -1,6 +1,7 @@
 /* What the trials of all families share; see trial.h. */
 #include "engine/tune/trial.h"
 
+#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -84,16 +85,20 @@ void wf_trial_done(wf_trial *t)
 typedef struct trial_run {
     const wf_trial *t;
     int set;
+    atomic_bool failed;
 } trial_run;
 
 static void run_tiles(void *user, int worker, int workers)
 {
-    const trial_run *r = user;
-    r->t->tiles(r->t, r->set, worker);
+    trial_run *r = user;
+    if (r->t->tiles(r->t, r->set, worker) != WEFT_OK)
+        atomic_store(&r->failed, true);
 }
 
-void wf_trial_run(const wf_trial *t, int set)
+bool wf_trial_run(const wf_trial *t, int set)
 {
     const wf_trial_place *place = &t->data->place;
-    wf_on_workers(place->topology, place->threads, run_tiles, &(trial_run){t, set});
+    trial_run r = {.t = t, .set = set};
+    wf_on_workers(place->topology, place->threads, run_tiles, &r);
+    return !atomic_load(&r.failed);
 }

@@ -45,19 +45,20 @@ struct wf_trial {
     const char *impl; /* the name in the list */
     char name[48];    /* of the kernel: "onednn:jit:avx2" */
     double cycles;    /* expected */
+    bool failed;      /* for the caller: a run failed */
     /* private */
     wf_conv2d *conv2d;
     const wf_matmul_impl *matmul;
     wf_block block;
     char *packed, *slots, *scratch;
     size_t slot_stride, scratch_stride;
-    void (*tiles)(const wf_trial *t, int set, int worker); /* this thread's share */
+    weft_status (*tiles)(const wf_trial *t, int set, int worker); /* this thread's share */
 };
 /* Implementation i of the family's list. False, and why, where it does not fit or memory is out. */
 bool wf_trial_init(wf_trial *t, const wf_trial_data *d, int i, char *why, size_t size);
 void wf_trial_done(wf_trial *t);
-/* The whole problem once, on set `set` (0 to sets - 1). */
-void wf_trial_run(const wf_trial *t, int set);
+/* The whole problem once, on set `set` (0 to sets - 1); false where the kernel failed. */
+bool wf_trial_run(const wf_trial *t, int set);
 
 /* ---- between trial.c and the families' files ---- */
 

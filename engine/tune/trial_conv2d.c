@@ -60,25 +60,38 @@ weft_status wf_trial_data_conv2d(wf_trial_data *t, weft_error *err)
     return WEFT_OK;
 }
 
-static void pack(const wf_trial *t, int worker)
+/* The first failure of this thread's tiles. */
+static void note(weft_status *first, weft_status status)
 {
+    if (*first == WEFT_OK)
+        *first = status;
+}
+
+static weft_status pack(const wf_trial *t, int worker)
+{
+    weft_status status = WEFT_OK;
 #pragma omp for schedule(dynamic)
     for (int i = 0; i < t->conv2d->pack_tiles; i++)
-        wf_conv2d_pack(t->conv2d, worker, t->data->weights, t->packed, i);
+        note(&status, wf_conv2d_pack(t->conv2d, worker, t->data->weights, t->packed, i));
+    return status;
 }
 
-static void gradient(const wf_trial *t, const wf_conv2d_gradient_io *io, void *scratch, int worker)
+static weft_status gradient(const wf_trial *t, const wf_conv2d_gradient_io *io, void *scratch,
+                            int worker)
 {
     const wf_conv2d *k = t->conv2d;
+    weft_status status = WEFT_OK;
 #pragma omp for schedule(dynamic)
     for (int i = 0; i < k->slots * k->parts; i++)
-        wf_conv2d_backward_weights(k, worker, io, t->slots, t->slot_stride, scratch, i);
+        note(&status,
+             wf_conv2d_backward_weights(k, worker, io, t->slots, t->slot_stride, scratch, i));
 #pragma omp for schedule(dynamic)
     for (int i = 0; i < k->reduce_tiles; i++)
-        wf_conv2d_reduce(k, worker, t->slots, t->slot_stride, t->data->dweights, i);
+        note(&status, wf_conv2d_reduce(k, worker, t->slots, t->slot_stride, t->data->dweights, i));
+    return status;
 }
 
-static void tiles(const wf_trial *t, int set, int worker)
+static weft_status tiles(const wf_trial *t, int set, int worker)
 {
     const wf_conv2d *k = t->conv2d;
     const wf_trial_data *d = t->data;
@@ -89,8 +102,7 @@ static void tiles(const wf_trial *t, int set, int worker)
     char *scratch = t->scratch + (size_t)worker * t->scratch_stride;
     if (k->pass == WF_CONV2D_BACKWARD_WEIGHTS) {
         const wf_conv2d_gradient_io io = {src, src_stride, d->table, dst, dst_stride};
-        gradient(t, &io, scratch, worker);
-        return;
+        return gradient(t, &io, scratch, worker);
     }
     const wf_conv2d_io io = {.in = forward ? src : dst,
                              .in_stride = forward ? src_stride : dst_stride,
@@ -99,11 +111,11 @@ static void tiles(const wf_trial *t, int set, int worker)
                              .bias = k->desc.bias ? d->bias : NULL,
                              .out = forward ? dst : src,
                              .out_stride = forward ? dst_stride : src_stride};
-    if (k->packed_bytes)
-        pack(t, worker);
+    weft_status status = k->packed_bytes ? pack(t, worker) : WEFT_OK;
 #pragma omp for schedule(dynamic)
     for (int i = 0; i < wf_conv2d_tiles(k); i++)
-        wf_conv2d_run(k, worker, &io, scratch, i);
+        note(&status, wf_conv2d_run(k, worker, &io, scratch, i));
+    return status;
 }
 
 bool wf_trial_conv2d(wf_trial *t, int i, char *why, size_t size)

@@ -24,17 +24,21 @@ weft_status wf_trial_data_matmul(wf_trial_data *t, weft_error *err)
     return WEFT_OK;
 }
 
-static void tiles(const wf_trial *t, int set, int worker)
+static weft_status tiles(const wf_trial *t, int set, int worker)
 {
     const wf_trial_data *d = t->data;
     const wf_matmul_desc *desc = &d->problem.matmul;
     const char *a = d->in + (size_t)set * d->set_bytes;
     int64_t n = wf_matmul_tiles(t->matmul, desc);
+    weft_status first = WEFT_OK;
 #pragma omp for schedule(dynamic)
-    for (int64_t i = 0; i < n; i++)
-        wf_matmul_run(t->matmul, desc, i, a, a + a_bytes(desc), NULL,
-                      d->out + (size_t)set * d->set_bytes,
-                      t->scratch + (size_t)worker * t->scratch_stride);
+    for (int64_t i = 0; i < n; i++) {
+        weft_status status = wf_matmul_run(t->matmul, desc, i, a, a + a_bytes(desc), NULL,
+                                           d->out + (size_t)set * d->set_bytes,
+                                           t->scratch + (size_t)worker * t->scratch_stride);
+        first = first == WEFT_OK ? status : first;
+    }
+    return first;
 }
 
 bool wf_trial_matmul(wf_trial *t, int i, char *why, size_t size)

@@ -36,7 +36,8 @@ typedef struct contest {
 
 static void run_trial(void *user, int set)
 {
-    wf_trial_run(user, set);
+    wf_trial *t = user;
+    t->failed |= !wf_trial_run(t, set);
 }
 
 /* Those worth a trial, in the list's order. */
@@ -64,13 +65,20 @@ typedef struct verdict {
     double seconds, untuned_seconds;
 } verdict;
 
-static verdict judge(const contest *c)
+/* A kernel that failed does not win. */
+static verdict judge(contest *c)
 {
     int untuned = 0;
+    for (int i = 0; i < c->n; i++)
+        if (c->trial[i].failed)
+            c->entrant[i].seconds = (double)INFINITY;
     for (int i = 1; i < c->n; i++)
         if (c->trial[i].cycles < c->trial[untuned].cycles)
             untuned = i;
     const int best = wf_measure_winner(c->entrant, c->n, untuned, MARGIN);
+    if (c->trial[best].failed)
+        return (verdict){0};
+    untuned = c->trial[untuned].failed ? best : untuned;
     return (verdict){c->trial[best].impl, c->trial[untuned].impl, c->entrant[best].seconds,
                      c->entrant[untuned].seconds};
 }

@@ -124,21 +124,23 @@ typedef struct wf_conv2d_impl {
      * out that the kernel is slower than expected. On failure says why and leaves nothing behind. */
     bool (*create)(wf_conv2d *k, char *why, size_t size);
     void (*destroy)(wf_conv2d *k); /* may be NULL */
-    /* Only those of its passes need be there. */
-    void (*pack)(const wf_conv2d *k, int worker, const void *weights, void *packed, int tile);
-    void (*forward)(const wf_conv2d *k, int worker, const void *src, const void *weights,
-                    const void *bias, void *dst, void *scratch);
-    void (*backward_data)(const wf_conv2d *k, int worker, const void *ddst, const void *weights,
-                          void *dsrc, void *scratch);
+    /* Only those of its passes need be there. What is not WEFT_OK fails the run: nothing that was
+     * computed counts. */
+    weft_status (*pack)(const wf_conv2d *k, int worker, const void *weights, void *packed,
+                        int tile);
+    weft_status (*forward)(const wf_conv2d *k, int worker, const void *src, const void *weights,
+                           const void *bias, void *dst, void *scratch);
+    weft_status (*backward_data)(const wf_conv2d *k, int worker, const void *ddst,
+                                 const void *weights, void *dsrc, void *scratch);
     /* In place of the two by kernels that take several images at once or part of the channels: part
      * `part` of the outputs of images [0, n) at io. */
-    void (*batch)(const wf_conv2d *k, int worker, const wf_conv2d_io *io, int n, int part,
-                  void *scratch);
+    weft_status (*batch)(const wf_conv2d *k, int worker, const wf_conv2d_io *io, int n, int part,
+                         void *scratch);
     /* Images [0, n) at io into one part of a slot, whose old content is ignored. */
-    void (*backward_weights)(const wf_conv2d *k, int worker, const wf_conv2d_gradient_io *io, int n,
-                             void *slot, int part, void *scratch);
-    void (*reduce)(const wf_conv2d *k, int worker, void *slots, size_t slot_stride, void *dweights,
-                   int tile);
+    weft_status (*backward_weights)(const wf_conv2d *k, int worker, const wf_conv2d_gradient_io *io,
+                                    int n, void *slot, int part, void *scratch);
+    weft_status (*reduce)(const wf_conv2d *k, int worker, void *slots, size_t slot_stride,
+                          void *dweights, int tile);
 } wf_conv2d_impl;
 
 /* A planned pass. Read-only once created. */
@@ -205,19 +207,24 @@ double wf_conv2d_expect(const wf_conv2d_desc *d, weft_isa impl_isa, double share
 extern const wf_conv2d_impl *const wf_conv2d_impls[];
 extern const int wf_conv2d_n_impls;
 
-/* Tile `tile` of k->pack_tiles: plain weights into the packed format. */
-void wf_conv2d_pack(const wf_conv2d *k, int worker, const void *weights, void *packed, int tile);
+/* What runs returns WEFT_OK, or why the pass could not run: a kernel of a library may refuse.
+ *
+ * Tile `tile` of k->pack_tiles: plain weights into the packed format. */
+WF_MUST_CHECK weft_status wf_conv2d_pack(const wf_conv2d *k, int worker, const void *weights,
+                                         void *packed, int tile);
 /* Tile `tile` of wf_conv2d_tiles(k) of a forward or backward-data pass; io is the whole batch. Where
  * k->images and k->parts are 1, tile n reads and writes image n. */
-void wf_conv2d_run(const wf_conv2d *k, int worker, const wf_conv2d_io *io, void *scratch, int tile);
+WF_MUST_CHECK weft_status wf_conv2d_run(const wf_conv2d *k, int worker, const wf_conv2d_io *io,
+                                        void *scratch, int tile);
 int wf_conv2d_tiles(const wf_conv2d *k);
 /* Tile `tile` of slots * parts; io is the whole batch, slot_stride bytes between slots (at least
  * slot_bytes). */
-void wf_conv2d_backward_weights(const wf_conv2d *k, int worker, const wf_conv2d_gradient_io *io,
-                                void *slots, size_t slot_stride, void *scratch, int tile);
+WF_MUST_CHECK weft_status wf_conv2d_backward_weights(const wf_conv2d *k, int worker,
+                                                     const wf_conv2d_gradient_io *io, void *slots,
+                                                     size_t slot_stride, void *scratch, int tile);
 /* Tile `tile` of reduce_tiles. The slots are used up. */
-void wf_conv2d_reduce(const wf_conv2d *k, int worker, void *slots, size_t slot_stride,
-                      void *dweights, int tile);
+WF_MUST_CHECK weft_status wf_conv2d_reduce(const wf_conv2d *k, int worker, void *slots,
+                                           size_t slot_stride, void *dweights, int tile);
 
 /* For implementations: adds the `slots` arrays of `count` elements, slot_stride bytes apart, into
  * the first, pairwise (0+1, 2+3, ..., then 0+2, ...). */

@@ -198,7 +198,7 @@ static int first_block(const wf_conv2d *k, int part)
     return (int)((int64_t)blocks_of(&k->desc) * part / k->parts);
 }
 
-static void pack(const wf_conv2d *k, int worker, const void *weights, void *packed, int tile)
+static weft_status pack(const wf_conv2d *k, int worker, const void *weights, void *packed, int tile)
 {
     const wf_conv2d_desc *d = &k->desc;
     const size_t taps = (size_t)d->R * (size_t)d->S;
@@ -211,6 +211,7 @@ static void pack(const wf_conv2d *k, int worker, const void *weights, void *pack
         for (size_t t = 0; t < taps; t++)
             to[t * L] = c >= d->K ? 0 : from[turn ? taps - 1 - t : t];
     }
+    return WEFT_OK;
 }
 
 static void correlate(const wf_conv2d *k, const wf_conv2d_io *io, int begin, int end)
@@ -239,18 +240,19 @@ static void spread(const wf_conv2d *k, const wf_conv2d_io *io, int begin, int en
     }
 }
 
-static void batch(const wf_conv2d *k, int worker, const wf_conv2d_io *io, int n, int part,
-                  void *scratch)
+static weft_status batch(const wf_conv2d *k, int worker, const wf_conv2d_io *io, int n, int part,
+                         void *scratch)
 {
     const int begin = first_block(k, part), end = first_block(k, part + 1);
     if (spreads(&k->desc, k->pass))
         spread(k, io, begin, end);
     else
         correlate(k, io, begin, end);
+    return WEFT_OK;
 }
 
-static void backward_weights(const wf_conv2d *k, int worker, const wf_conv2d_gradient_io *io, int n,
-                             void *slot, int part, void *scratch)
+static weft_status backward_weights(const wf_conv2d *k, int worker, const wf_conv2d_gradient_io *io,
+                                    int n, void *slot, int part, void *scratch)
 {
     const wf_conv2d_desc *d = &k->desc;
     const int begin = first_block(k, part), end = first_block(k, part + 1);
@@ -265,10 +267,11 @@ static void backward_weights(const wf_conv2d *k, int worker, const wf_conv2d_gra
             .n = n};
         WF_ISA_FN(wf_depthwise_gradient)(k->state, &images, sum);
     }
+    return WEFT_OK;
 }
 
-static void reduce(const wf_conv2d *k, int worker, void *slots, size_t slot_stride, void *dweights,
-                   int tile)
+static weft_status reduce(const wf_conv2d *k, int worker, void *slots, size_t slot_stride,
+                          void *dweights, int tile)
 {
     const wf_conv2d_desc *d = &k->desc;
     const size_t taps = (size_t)d->R * (size_t)d->S;
@@ -282,6 +285,7 @@ static void reduce(const wf_conv2d *k, int worker, void *slots, size_t slot_stri
         for (size_t t = 0; t < taps; t++)
             to[t] = from[t * L];
     }
+    return WEFT_OK;
 }
 
 const wf_conv2d_impl WF_ISA_FN(wf_conv2d_depthwise) = {

@@ -107,10 +107,11 @@ void wf_conv2d_destroy(void *kernel)
     free(k);
 }
 
-void wf_conv2d_pack(const wf_conv2d *k, int worker, const void *weights, void *packed, int tile)
+weft_status wf_conv2d_pack(const wf_conv2d *k, int worker, const void *weights, void *packed,
+                           int tile)
 {
     assert(k->packed_bytes && tile >= 0 && tile < k->pack_tiles && worker < k->workers);
-    k->impl->pack(k, worker, weights, packed, tile);
+    return k->impl->pack(k, worker, weights, packed, tile);
 }
 
 int wf_conv2d_tiles(const wf_conv2d *k)
@@ -118,7 +119,8 @@ int wf_conv2d_tiles(const wf_conv2d *k)
     return (k->desc.N + k->images - 1) / k->images * k->parts;
 }
 
-void wf_conv2d_run(const wf_conv2d *k, int worker, const wf_conv2d_io *io, void *scratch, int tile)
+weft_status wf_conv2d_run(const wf_conv2d *k, int worker, const wf_conv2d_io *io, void *scratch,
+                          int tile)
 {
     assert(k->pass != WF_CONV2D_BACKWARD_WEIGHTS && !k->desc.bias == !io->bias);
     assert((k->desc.src_type == WEFT_U8) == (io->table != NULL));
@@ -128,16 +130,16 @@ void wf_conv2d_run(const wf_conv2d *k, int worker, const wf_conv2d_io *io, void 
     at.in = (const char *)io->in + (size_t)first * io->in_stride;
     at.out = (char *)io->out + (size_t)first * io->out_stride;
     if (k->impl->batch)
-        k->impl->batch(k, worker, &at, left < k->images ? left : k->images, tile % k->parts,
-                       scratch);
-    else if (k->pass == WF_CONV2D_FORWARD)
-        k->impl->forward(k, worker, at.in, at.weights, at.bias, at.out, scratch);
-    else
-        k->impl->backward_data(k, worker, at.in, at.weights, at.out, scratch);
+        return k->impl->batch(k, worker, &at, left < k->images ? left : k->images, tile % k->parts,
+                              scratch);
+    if (k->pass == WF_CONV2D_FORWARD)
+        return k->impl->forward(k, worker, at.in, at.weights, at.bias, at.out, scratch);
+    return k->impl->backward_data(k, worker, at.in, at.weights, at.out, scratch);
 }
 
-void wf_conv2d_backward_weights(const wf_conv2d *k, int worker, const wf_conv2d_gradient_io *io,
-                                void *slots, size_t slot_stride, void *scratch, int tile)
+weft_status wf_conv2d_backward_weights(const wf_conv2d *k, int worker,
+                                       const wf_conv2d_gradient_io *io, void *slots,
+                                       size_t slot_stride, void *scratch, int tile)
 {
     assert(k->pass == WF_CONV2D_BACKWARD_WEIGHTS && worker < k->workers);
     assert((k->desc.src_type == WEFT_U8) == (io->table != NULL));
@@ -148,15 +150,15 @@ void wf_conv2d_backward_weights(const wf_conv2d *k, int worker, const wf_conv2d_
     wf_conv2d_gradient_io at = *io;
     at.src = (const char *)io->src + (size_t)first * io->src_stride;
     at.ddst = (const char *)io->ddst + (size_t)first * io->ddst_stride;
-    k->impl->backward_weights(k, worker, &at, n, (char *)slots + (size_t)slot * slot_stride,
-                              tile % k->parts, scratch);
+    return k->impl->backward_weights(k, worker, &at, n, (char *)slots + (size_t)slot * slot_stride,
+                                     tile % k->parts, scratch);
 }
 
-void wf_conv2d_reduce(const wf_conv2d *k, int worker, void *slots, size_t slot_stride,
-                      void *dweights, int tile)
+weft_status wf_conv2d_reduce(const wf_conv2d *k, int worker, void *slots, size_t slot_stride,
+                             void *dweights, int tile)
 {
     assert(k->pass == WF_CONV2D_BACKWARD_WEIGHTS && tile >= 0 && tile < k->reduce_tiles);
-    k->impl->reduce(k, worker, slots, slot_stride, dweights, tile);
+    return k->impl->reduce(k, worker, slots, slot_stride, dweights, tile);
 }
 
 /* A tree over the slots for a chunk that stays in the first-level cache. */

@@ -309,7 +309,7 @@ static void pack_vectors(const wf_conv2d *k, plain w, int set, int b, int v0, in
 }
 
 /* A unit: its output vectors take turns, vector by vector. */
-static void pack(const wf_conv2d *k, int worker, const void *weights, void *packed, int tile)
+static weft_status pack(const wf_conv2d *k, int worker, const void *weights, void *packed, int tile)
 {
     const gemm_forward *s = k->state;
     const gemm_plan *p = s->plan;
@@ -325,6 +325,7 @@ static void pack(const wf_conv2d *k, int worker, const void *weights, void *pack
     for (int v = 0; p->kind != GEMM_ROTATE && v < p->vectors; v += PACKED)
         for (int b = begin; b < end; b++)
             pack_vectors(k, w, set, b, v, at_most(v + PACKED, p->vectors), to + (b - begin) * L);
+    return WEFT_OK;
 }
 
 const wf_conv2d_impl WF_ISA_FN(wf_conv2d_gemm) = {

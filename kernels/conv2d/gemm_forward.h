@@ -115,8 +115,8 @@ void WF_ISA_FN(wf_gemm_run_panels)(const gemm_image *m, const gemm_phase *f, gem
                                    gemm_part next);
 
 /* wf_conv2d_impl.batch. */
-void WF_ISA_FN(wf_gemm_forward_run)(const wf_conv2d *k, int worker, const wf_conv2d_io *io, int n,
-                                    int part, void *scratch);
+weft_status WF_ISA_FN(wf_gemm_forward_run)(const wf_conv2d *k, int worker, const wf_conv2d_io *io,
+                                           int n, int part, void *scratch);
 
 #define gemm_product_of WF_ISA_FN(wf_gemm_product_of)
 #define gemm_load_bias WF_ISA_FN(wf_gemm_load_bias)

@@ -177,8 +177,8 @@ static void run_rows(const gemm_image *m, const gemm_phase *f, int first)
 
 /* Part `part` of the images. The phases take turns, row by row: between them they write every line of
  * the output. */
-void gemm_forward_run(const wf_conv2d *k, int worker, const wf_conv2d_io *io, int n, int part,
-                      void *scratch)
+weft_status gemm_forward_run(const wf_conv2d *k, int worker, const wf_conv2d_io *io, int n,
+                             int part, void *scratch)
 {
     const gemm_forward *s = k->state;
     const gemm_plan *p = s->plan;
@@ -204,4 +204,5 @@ void gemm_forward_run(const wf_conv2d *k, int worker, const wf_conv2d_io *io, in
             for (int f = 0; f < s->n_phases; f++)
                 run_rows(&m, &s->phases[f], row);
     }
+    return WEFT_OK;
 }

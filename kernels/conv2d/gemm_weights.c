@@ -261,8 +261,8 @@ static void write_vector(const gemm_plan *p, const float *w, int taps, int input
 }
 
 /* One output vector. */
-static void reduce(const wf_conv2d *k, int worker, void *slots, size_t slot_stride, void *dweights,
-                   int tile)
+static weft_status reduce(const wf_conv2d *k, int worker, void *slots, size_t slot_stride,
+                          void *dweights, int tile)
 {
     const wf_conv2d_desc *d = &k->desc;
     const gemm_weights *s = k->state;
@@ -284,7 +284,7 @@ static void reduce(const wf_conv2d *k, int worker, void *slots, size_t slot_stri
                 for (size_t t = 0; t < taps; t++)
                     out[t] = w[(t * (size_t)p->depth + (size_t)j) * L + (size_t)(i % L)];
             }
-        return;
+        return WEFT_OK;
     }
     const int lanes = end - first < L ? end - first : L;
     float *out = (float *)dweights + (size_t)first * (size_t)p->IG * taps;
@@ -292,6 +292,7 @@ static void reduce(const wf_conv2d *k, int worker, void *slots, size_t slot_stri
         const int i = v * p->depth, inputs = p->IG - i < p->depth ? p->IG - i : p->depth;
         write_vector(p, w, (int)taps, inputs, lanes, out + (size_t)i * taps);
     }
+    return WEFT_OK;
 }
 
 const wf_conv2d_impl WF_ISA_FN(wf_conv2d_gemm_weights) = {

@@ -146,8 +146,9 @@ static inline gemm_stretch gemm_next_stretch(gemm_ahead *a)
 }
 
 /* wf_conv2d_impl.backward_weights. */
-void WF_ISA_FN(wf_gemm_weights_run)(const wf_conv2d *k, int worker, const wf_conv2d_gradient_io *io,
-                                    int n, void *slot, int part, void *scratch);
+weft_status WF_ISA_FN(wf_gemm_weights_run)(const wf_conv2d *k, int worker,
+                                           const wf_conv2d_gradient_io *io, int n, void *slot,
+                                           int part, void *scratch);
 
 #define gemm_channels_product WF_ISA_FN(wf_gemm_channels_product)
 #define gemm_taps_product WF_ISA_FN(wf_gemm_taps_product)

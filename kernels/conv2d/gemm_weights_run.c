@@ -284,8 +284,8 @@ static void clear(const gemm_tile *m)
     }
 }
 
-void gemm_weights_run(const wf_conv2d *k, int worker, const wf_conv2d_gradient_io *io, int n,
-                      void *slot, int part, void *scratch)
+weft_status gemm_weights_run(const wf_conv2d *k, int worker, const wf_conv2d_gradient_io *io, int n,
+                             void *slot, int part, void *scratch)
 {
     const gemm_weights *s = k->state;
     gemm_tile m = tile_of(k, io, n, part);
@@ -295,4 +295,5 @@ void gemm_weights_run(const wf_conv2d *k, int worker, const wf_conv2d_gradient_i
     if (m.cleared)
         clear(&m);
     run_steps(&m);
+    return WEFT_OK;
 }

@@ -61,8 +61,8 @@ static bool is_f64(const wf_conv2d *k)
 }
 
 /* forward and backward-data, an image at a time */
-static void batch(const wf_conv2d *k, int worker, const wf_conv2d_io *io, int n, int part,
-                  void *scratch)
+static weft_status batch(const wf_conv2d *k, int worker, const wf_conv2d_io *io, int n, int part,
+                         void *scratch)
 {
     const bool forward = k->pass == WF_CONV2D_FORWARD;
     if (is_f64(k) && forward)
@@ -73,10 +73,11 @@ static void batch(const wf_conv2d *k, int worker, const wf_conv2d_io *io, int n,
         forward_f32(&k->desc, io);
     else
         backward_data_f32(&k->desc, io);
+    return WEFT_OK;
 }
 
-static void backward_weights(const wf_conv2d *k, int worker, const wf_conv2d_gradient_io *io, int n,
-                             void *slot, int part, void *scratch)
+static weft_status backward_weights(const wf_conv2d *k, int worker, const wf_conv2d_gradient_io *io,
+                                    int n, void *slot, int part, void *scratch)
 {
     memset(slot, 0, k->slot_bytes);
     for (int i = 0; i < n; i++) {
@@ -87,16 +88,18 @@ static void backward_weights(const wf_conv2d *k, int worker, const wf_conv2d_gra
         else
             backward_weights_f32(&k->desc, x, io->table, dy, slot);
     }
+    return WEFT_OK;
 }
 
-static void reduce(const wf_conv2d *k, int worker, void *slots, size_t slot_stride, void *dweights,
-                   int tile)
+static weft_status reduce(const wf_conv2d *k, int worker, void *slots, size_t slot_stride,
+                          void *dweights, int tile)
 {
     size_t count = wf_conv2d_weights_count(&k->desc) / (size_t)k->desc.K;
     size_t bytes = count * weft_dtype_size(k->desc.weights_type);
     char *first = (char *)slots + (size_t)tile * bytes;
     wf_conv2d_sum_slots(k->desc.weights_type, first, slot_stride, k->slots, count);
     memcpy((char *)dweights + (size_t)tile * bytes, first, bytes);
+    return WEFT_OK;
 }
 
 const wf_conv2d_impl wf_conv2d_ref = {

@@ -164,7 +164,7 @@ static void put_point(float *out, const float *some, int n, bool past)
     }
 }
 
-static void pack(const wf_conv2d *k, int worker, const void *weights, void *packed, int tile)
+static weft_status pack(const wf_conv2d *k, int worker, const void *weights, void *packed, int tile)
 {
     const plan p = plan_of(&k->desc, k->pass);
     const int left = p.g.O - tile * L, lanes = left < L ? left : L;
@@ -193,6 +193,7 @@ static void pack(const wf_conv2d *k, int worker, const void *weights, void *pack
     }
     if (past)
         wf_vstream_end();
+    return WEFT_OK;
 }
 
 /* m[t][b] (+)= sum over channels of v[t][c] * u[b][c], for NT tiles and NB blocks: constants where
@@ -309,8 +310,8 @@ static void output_group(const plan *p, const wf_conv2d_io *io, wino_rows at, in
     }
 }
 
-static void batch(const wf_conv2d *k, int worker, const wf_conv2d_io *io, int n, int part,
-                  void *scratch)
+static weft_status batch(const wf_conv2d *k, int worker, const wf_conv2d_io *io, int n, int part,
+                         void *scratch)
 {
     const plan p = plan_of(&k->desc, k->pass);
     const int begin = p.blocks * part / p.parts, end = p.blocks * (part + 1) / p.parts;
@@ -334,6 +335,7 @@ static void batch(const wf_conv2d *k, int worker, const wf_conv2d_io *io, int n,
             output_group(&p, io, from, tiles, b, blocks, m);
         }
     }
+    return WEFT_OK;
 }
 
 const wf_conv2d_impl WF_ISA_FN(wf_conv2d_winograd) = {

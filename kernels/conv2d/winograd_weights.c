@@ -185,8 +185,8 @@ static void transform_back(const plan *p, const float *sums, float *w)
     }
 }
 
-static void backward_weights(const wf_conv2d *k, int worker, const wf_conv2d_gradient_io *io, int n,
-                             void *slot, int part, void *scratch)
+static weft_status backward_weights(const wf_conv2d *k, int worker, const wf_conv2d_gradient_io *io,
+                                    int n, void *slot, int part, void *scratch)
 {
     const wf_conv2d_desc *d = &k->desc;
     const plan p = plan_of(d);
@@ -216,11 +216,12 @@ static void backward_weights(const wf_conv2d *k, int worker, const wf_conv2d_gra
     for (int b = 0; b < blocks; b++)
         transform_back(&p, sums + (size_t)(b / PAIR) * p.s_pair + b % PAIR * L,
                        (float *)slot + (size_t)(first + b) * w_block);
+    return WEFT_OK;
 }
 
 /* One output block. */
-static void reduce(const wf_conv2d *k, int worker, void *slots, size_t slot_stride, void *dweights,
-                   int tile)
+static weft_status reduce(const wf_conv2d *k, int worker, void *slots, size_t slot_stride,
+                          void *dweights, int tile)
 {
     const wf_conv2d_desc *d = &k->desc;
     const size_t block = (size_t)wf_round_up(d->C, L) * 9 * L;
@@ -237,6 +238,7 @@ static void reduce(const wf_conv2d *k, int worker, void *slots, size_t slot_stri
                     out[((size_t)o * (size_t)d->C + (size_t)(c0 + c)) * 9 + (size_t)t] =
                         w[c * L + o];
     }
+    return WEFT_OK;
 }
 
 const wf_conv2d_impl WF_ISA_FN(wf_conv2d_winograd_weights) = {

@@ -13,7 +13,7 @@ static void philox_words(const wf_dropout *d, int64_t group, int64_t count, uint
     philox4x32_key_t key = {{(uint32_t)d->seed, (uint32_t)(d->seed >> 32)}};
     for (int64_t i = 0; i < count; i++) {
         uint64_t g = (uint64_t)(group + i);
-        philox4x32_ctr_t counter = {{(uint32_t)g, (uint32_t)(g >> 32), d->step, d->op}};
+        philox4x32_ctr_t counter = {{(uint32_t)g, (uint32_t)(g >> 32), d->draw, d->op}};
         philox4x32_ctr_t r = philox4x32(counter, key);
         memcpy(words + 4 * i, r.v, sizeof(r.v));
     }

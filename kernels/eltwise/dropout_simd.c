@@ -42,7 +42,7 @@ static void philox_words(const wf_dropout *d, int64_t group, int64_t count, uint
             high[j] = (uint32_t)(g >> 32);
         }
         __m256i c[4] = {_mm256_loadu_si256((const __m256i *)low),
-                        _mm256_loadu_si256((const __m256i *)high), _mm256_set1_epi32((int)d->step),
+                        _mm256_loadu_si256((const __m256i *)high), _mm256_set1_epi32((int)d->draw),
                         _mm256_set1_epi32((int)d->op)};
         philox(c, (uint32_t)d->seed, (uint32_t)(d->seed >> 32));
         /* word w of group g is lane g of c[w] and goes to 4 g + w */

@@ -50,11 +50,11 @@ void wf_broadcast(size_t size, int rank, const int64_t *dim, const int64_t *stri
                   void *y);
 
 /* Dropout's random numbers. Note [Dropout bits]: element i of the logical NCHW tensor takes word
- * i % 4 of Philox4x32-10 with key (seed) and counter (i / 4, step, op), so that the bits depend
+ * i % 4 of Philox4x32-10 with key (seed) and counter (i / 4, draw, op), so that the bits depend
  * neither on the layout, nor on tiles, nor on threads. Source: Salmon et al. 2011 (Random123). */
 typedef struct wf_dropout {
     uint64_t seed;
-    uint32_t step, op;
+    uint32_t draw, op;
     double p; /* 0 <= p < 1: the probability of dropping */
 } wf_dropout;
 /* One image: y = x / (1 - p) where kept, else 0. `first` is the logical index of the image's first

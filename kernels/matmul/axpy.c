@@ -66,8 +66,8 @@ WF_INLINE void add_rows(const int S, int m, int n, const float *a, int64_t a_i, 
     }
 }
 
-static void run(const wf_matmul_desc *d, int64_t m0, int64_t m1, int64_t n0, int64_t n1,
-                const void *av, const void *bv, const void *bias, void *cv, void *scratch)
+static weft_status run(const wf_matmul_desc *d, int64_t m0, int64_t m1, int64_t n0, int64_t n1,
+                       const void *av, const void *bv, const void *bias, void *cv, void *scratch)
 {
     const int64_t a_i = d->transpose_a ? 1 : d->K, a_k = d->transpose_a ? d->M : 1;
     const float *a = (const float *)av + m0 * a_i, *b = (const float *)bv + n0;
@@ -88,6 +88,7 @@ static void run(const wf_matmul_desc *d, int64_t m0, int64_t m1, int64_t n0, int
                                           : 0) +
                                   sum[i * MOST_N + j];
     }
+    return WEFT_OK;
 }
 
 const wf_matmul_impl WF_ISA_FN(wf_matmul_axpy) = {

@@ -96,8 +96,8 @@ int64_t wf_matmul_tiles(const wf_matmul_impl *k, const wf_matmul_desc *d)
     return wf_matmul_count(d, m, n);
 }
 
-void wf_matmul_run(const wf_matmul_impl *k, const wf_matmul_desc *d, int64_t tile, const void *a,
-                   const void *b, const void *bias, void *c, void *scratch)
+weft_status wf_matmul_run(const wf_matmul_impl *k, const wf_matmul_desc *d, int64_t tile,
+                          const void *a, const void *b, const void *bias, void *c, void *scratch)
 {
     int m, n;
     k->tile(d, &m, &n);
@@ -105,5 +105,5 @@ void wf_matmul_run(const wf_matmul_impl *k, const wf_matmul_desc *d, int64_t til
     int64_t m0 = tile / columns * m, n0 = tile % columns * n;
     int64_t m1 = m0 + m < d->M ? m0 + m : d->M;
     int64_t n1 = n0 + n < d->N ? n0 + n : d->N;
-    k->run(d, m0, m1, n0, n1, a, b, bias, c, scratch);
+    return k->run(d, m0, m1, n0, n1, a, b, bias, c, scratch);
 }

@@ -96,8 +96,8 @@ static void strip(const wf_matmul_desc *d, int m, int n, int kc, const float *a,
     }
 }
 
-static void run(const wf_matmul_desc *d, int64_t m0, int64_t m1, int64_t n0, int64_t n1,
-                const void *av, const void *bv, const void *bias, void *cv, void *scratch)
+static weft_status run(const wf_matmul_desc *d, int64_t m0, int64_t m1, int64_t n0, int64_t n1,
+                       const void *av, const void *bv, const void *bias, void *cv, void *scratch)
 {
     for (int64_t k0 = 0; k0 < d->K; k0 += KC) {
         int kc = d->K - k0 < KC ? (int)(d->K - k0) : KC;
@@ -107,6 +107,7 @@ static void run(const wf_matmul_desc *d, int64_t m0, int64_t m1, int64_t n0, int
                   n + 2 * BR <= n1, k0 == 0, bias ? (const float *)bias + n : NULL,
                   (float *)cv + m0 * d->N + n);
     }
+    return WEFT_OK;
 }
 
 const wf_matmul_impl WF_ISA_FN(wf_matmul_dot) = {

@@ -260,8 +260,8 @@ static void multiply(const chunk *c, int groups)
         }
 }
 
-static void run(const wf_matmul_desc *d, int64_t m0, int64_t m1, int64_t n0, int64_t n1,
-                const void *av, const void *bv, const void *bias, void *cv, void *scratch)
+static weft_status run(const wf_matmul_desc *d, int64_t m0, int64_t m1, int64_t n0, int64_t n1,
+                       const void *av, const void *bv, const void *bias, void *cv, void *scratch)
 {
     const float *a = (const float *)av + (d->transpose_a ? m0 : m0 * d->K);
     const float *b = (const float *)bv + (d->transpose_b ? n0 * d->K : n0);
@@ -294,6 +294,7 @@ static void run(const wf_matmul_desc *d, int64_t m0, int64_t m1, int64_t n0, int
     }
     if (c.t.past)
         wf_vstream_end();
+    return WEFT_OK;
 }
 
 const wf_matmul_impl WF_ISA_FN(wf_matmul_gemm) = {

@@ -26,8 +26,8 @@ typedef struct wf_matmul_impl {
      * NULL: WF_EXPECT_SHARE of the peak. */
     double (*expect)(const wf_matmul_desc *d, weft_isa isa);
     /* Rows [m0, m1) and columns [n0, n1), at most one tile. */
-    void (*run)(const wf_matmul_desc *d, int64_t m0, int64_t m1, int64_t n0, int64_t n1,
-                const void *a, const void *b, const void *bias, void *c, void *scratch);
+    weft_status (*run)(const wf_matmul_desc *d, int64_t m0, int64_t m1, int64_t n0, int64_t n1,
+                       const void *a, const void *b, const void *bias, void *c, void *scratch);
 } wf_matmul_impl;
 
 /* The problem in words: "m64n10k512 at bt f32". Different problems have different texts: wisdom is
@@ -52,8 +52,10 @@ double wf_matmul_expected_share(const wf_matmul_impl *k, const wf_matmul_desc *d
  * and passes over its operands once. */
 double wf_matmul_expect(const wf_matmul_desc *d, weft_isa impl_isa, double share);
 int64_t wf_matmul_tiles(const wf_matmul_impl *k, const wf_matmul_desc *d);
-void wf_matmul_run(const wf_matmul_impl *k, const wf_matmul_desc *d, int64_t tile, const void *a,
-                   const void *b, const void *bias, void *c, void *scratch);
+/* WEFT_OK, or why it could not run: that fails the run. */
+WF_MUST_CHECK weft_status wf_matmul_run(const wf_matmul_impl *k, const wf_matmul_desc *d,
+                                        int64_t tile, const void *a, const void *b,
+                                        const void *bias, void *c, void *scratch);
 
 /* For implementations: `total` cut into even pieces of at most `most`, all but the last a
  * multiple of `unit`, which divides `most`: the size of a piece. And how many tiles of m x n

@@ -41,13 +41,14 @@ static void run_f64(const wf_matmul_desc *d, int64_t m0, int64_t m1, int64_t n0,
         }
 }
 
-static void run(const wf_matmul_desc *d, int64_t m0, int64_t m1, int64_t n0, int64_t n1,
-                const void *a, const void *b, const void *bias, void *c, void *scratch)
+static weft_status run(const wf_matmul_desc *d, int64_t m0, int64_t m1, int64_t n0, int64_t n1,
+                       const void *a, const void *b, const void *bias, void *c, void *scratch)
 {
     if (d->type == WEFT_F64)
         run_f64(d, m0, m1, n0, n1, a, b, bias, c);
     else
         run_f32(d, m0, m1, n0, n1, a, b, bias, c);
+    return WEFT_OK;
 }
 
 static void tile(const wf_matmul_desc *d, int *m, int *n)

@@ -3,7 +3,6 @@
  * Threading: Note [oneDNN and threads] in onednn.h. A weight gradient is always computed image by
  * image and added up here, so that its bits do not depend on how far apart the images lie (over a
  * strided batch oneDNN has only its reference kernel). */
-#include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -217,110 +216,115 @@ fail:
     return false;
 }
 
-/* oneDNN's functions fail only on bad arguments, which creation has ruled out. */
-static void handle(dnnl_memory_t memory, const void *p)
+static weft_status status_of(dnnl_status_t status)
 {
-    dnnl_status_t status = dnnl_memory_set_data_handle(memory, (void *)(uintptr_t)p);
-    assert(status == dnnl_success);
-    (void)status;
+    return status == dnnl_success         ? WEFT_OK
+           : status == dnnl_out_of_memory ? WEFT_ERR_NOMEM
+           : status == dnnl_unimplemented ? WEFT_ERR_UNSUPPORTED
+                                          : WEFT_ERR_INTERNAL;
 }
 
-static void execute(dnnl_primitive_t primitive, dnnl_stream_t stream, int n,
-                    const dnnl_exec_arg_t *args)
+/* A worker's memory object and what it is to stand for. */
+typedef struct operand {
+    dnnl_memory_t memory;
+    const void *data;
+    int arg; /* DNNL_ARG_ */
+} operand;
+
+enum { MAX_OPERANDS = 5 };
+
+static weft_status execute(dnnl_primitive_t primitive, dnnl_stream_t stream, int n,
+                           const operand *operands)
 {
-    dnnl_status_t status = dnnl_primitive_execute(primitive, stream, n, args);
-    assert(status == dnnl_success);
-    (void)status;
+    dnnl_exec_arg_t args[MAX_OPERANDS];
+    dnnl_status_t status = dnnl_success;
+    for (int i = 0; i < n && status == dnnl_success; i++) {
+        args[i] = (dnnl_exec_arg_t){operands[i].arg, operands[i].memory};
+        status =
+            dnnl_memory_set_data_handle(operands[i].memory, (void *)(uintptr_t)operands[i].data);
+    }
+    if (status == dnnl_success)
+        status = dnnl_primitive_execute(primitive, stream, n, args);
+    return status_of(status);
 }
 
-static void copy_tile(const state *s, int worker_index, const void *plain, const void *blocked,
-                      bool to_plain)
+static weft_status copy_tile(const state *s, int worker_index, const void *plain,
+                             const void *blocked, bool to_plain)
 {
     worker *w = &s->workers[worker_index];
-    handle(w->from, plain);
-    handle(w->to, blocked);
-    dnnl_exec_arg_t args[] = {{DNNL_ARG_FROM, to_plain ? w->to : w->from},
-                              {DNNL_ARG_TO, to_plain ? w->from : w->to}};
-    execute(s->reorder, w->stream, 2, args);
+    const operand operands[] = {{w->from, plain, to_plain ? DNNL_ARG_TO : DNNL_ARG_FROM},
+                                {w->to, blocked, to_plain ? DNNL_ARG_FROM : DNNL_ARG_TO}};
+    return execute(s->reorder, w->stream, 2, operands);
 }
 
-static void pack(const wf_conv2d *k, int worker_index, const void *weights, void *packed, int tile)
+static weft_status pack(const wf_conv2d *k, int worker_index, const void *weights, void *packed,
+                        int tile)
 {
     const state *s = k->state;
-    copy_tile(s, worker_index, (const char *)weights + (size_t)tile * s->plain_tile_bytes,
-              (char *)packed + (size_t)tile * s->tile_bytes, false);
+    return copy_tile(s, worker_index, (const char *)weights + (size_t)tile * s->plain_tile_bytes,
+                     (char *)packed + (size_t)tile * s->tile_bytes, false);
 }
 
-static void forward(const wf_conv2d *k, int worker_index, const void *src, const void *weights,
-                    const void *bias, void *dst, void *scratch)
-{
-    const state *s = k->state;
-    worker *w = &s->workers[worker_index];
-    handle(w->src, src);
-    handle(w->weights, weights);
-    handle(w->dst, dst);
-    handle(w->scratch, scratch);
-    if (bias)
-        handle(w->bias, bias);
-    dnnl_exec_arg_t args[] = {{DNNL_ARG_SRC, w->src},
-                              {DNNL_ARG_WEIGHTS, w->weights},
-                              {DNNL_ARG_DST, w->dst},
-                              {DNNL_ARG_SCRATCHPAD, w->scratch},
-                              {DNNL_ARG_BIAS, w->bias}};
-    execute(s->conv.primitive, w->stream, bias ? 5 : 4, args);
-}
-
-static void backward_data(const wf_conv2d *k, int worker_index, const void *ddst,
-                          const void *weights, void *dsrc, void *scratch)
+static weft_status forward(const wf_conv2d *k, int worker_index, const void *src,
+                           const void *weights, const void *bias, void *dst, void *scratch)
 {
     const state *s = k->state;
     worker *w = &s->workers[worker_index];
-    handle(w->src, dsrc);
-    handle(w->weights, weights);
-    handle(w->dst, ddst);
-    handle(w->scratch, scratch);
-    dnnl_exec_arg_t args[] = {{DNNL_ARG_DIFF_SRC, w->src},
-                              {DNNL_ARG_WEIGHTS, w->weights},
-                              {DNNL_ARG_DIFF_DST, w->dst},
-                              {DNNL_ARG_SCRATCHPAD, w->scratch}};
-    execute(s->conv.primitive, w->stream, 4, args);
+    const operand operands[] = {{w->src, src, DNNL_ARG_SRC},
+                                {w->weights, weights, DNNL_ARG_WEIGHTS},
+                                {w->dst, dst, DNNL_ARG_DST},
+                                {w->scratch, scratch, DNNL_ARG_SCRATCHPAD},
+                                {w->bias, bias, DNNL_ARG_BIAS}};
+    return execute(s->conv.primitive, w->stream, bias ? 5 : 4, operands);
 }
 
-static void backward_weights(const wf_conv2d *k, int worker_index, const wf_conv2d_gradient_io *io,
-                             int n, void *slot, int part, void *scratch)
+static weft_status backward_data(const wf_conv2d *k, int worker_index, const void *ddst,
+                                 const void *weights, void *dsrc, void *scratch)
+{
+    const state *s = k->state;
+    worker *w = &s->workers[worker_index];
+    const operand operands[] = {{w->src, dsrc, DNNL_ARG_DIFF_SRC},
+                                {w->weights, weights, DNNL_ARG_WEIGHTS},
+                                {w->dst, ddst, DNNL_ARG_DIFF_DST},
+                                {w->scratch, scratch, DNNL_ARG_SCRATCHPAD}};
+    return execute(s->conv.primitive, w->stream, 4, operands);
+}
+
+static weft_status backward_weights(const wf_conv2d *k, int worker_index,
+                                    const wf_conv2d_gradient_io *io, int n, void *slot, int part,
+                                    void *scratch)
 {
     const state *s = k->state;
     worker *w = &s->workers[worker_index];
     size_t pad = ((size_t)WF_ALIGN - s->conv.scratch_bytes % WF_ALIGN) % WF_ALIGN;
     float *sum = slot, *one = (float *)((char *)scratch + s->conv.scratch_bytes + pad);
     size_t count = k->slot_bytes / sizeof(float);
-    handle(w->scratch, scratch);
-    for (int i = 0; i < n; i++) {
-        handle(w->src, (const char *)io->src + (size_t)i * io->src_stride);
-        handle(w->dst, (const char *)io->ddst + (size_t)i * io->ddst_stride);
-        handle(w->weights, i == 0 ? sum : one);
-        dnnl_exec_arg_t args[] = {{DNNL_ARG_SRC, w->src},
-                                  {DNNL_ARG_DIFF_WEIGHTS, w->weights},
-                                  {DNNL_ARG_DIFF_DST, w->dst},
-                                  {DNNL_ARG_SCRATCHPAD, w->scratch}};
-        execute(s->conv.primitive, w->stream, 4, args);
-        for (size_t j = 0; i > 0 && j < count; j++)
+    weft_status status = WEFT_OK;
+    for (int i = 0; i < n && status == WEFT_OK; i++) {
+        const operand operands[] = {
+            {w->src, (const char *)io->src + (size_t)i * io->src_stride, DNNL_ARG_SRC},
+            {w->weights, i == 0 ? sum : one, DNNL_ARG_DIFF_WEIGHTS},
+            {w->dst, (const char *)io->ddst + (size_t)i * io->ddst_stride, DNNL_ARG_DIFF_DST},
+            {w->scratch, scratch, DNNL_ARG_SCRATCHPAD}};
+        status = execute(s->conv.primitive, w->stream, 4, operands);
+        for (size_t j = 0; i > 0 && status == WEFT_OK && j < count; j++)
             sum[j] += one[j];
     }
+    return status;
 }
 
-static void reduce(const wf_conv2d *k, int worker_index, void *slots, size_t slot_stride,
-                   void *dweights, int tile)
+static weft_status reduce(const wf_conv2d *k, int worker_index, void *slots, size_t slot_stride,
+                          void *dweights, int tile)
 {
     const state *s = k->state;
     char *first = (char *)slots + (size_t)tile * s->tile_bytes;
     char *plain = (char *)dweights + (size_t)tile * s->plain_tile_bytes;
     wf_conv2d_sum_slots(WEFT_F32, first, slot_stride, k->slots, s->tile_bytes / sizeof(float));
     if (s->reorder)
-        copy_tile(s, worker_index, plain, first, true);
-    else
-        for (size_t i = 0; i < s->tile_bytes / sizeof(float); i++)
-            ((float *)plain)[i] = ((const float *)first)[i];
+        return copy_tile(s, worker_index, plain, first, true);
+    for (size_t i = 0; i < s->tile_bytes / sizeof(float); i++)
+        ((float *)plain)[i] = ((const float *)first)[i];
+    return WEFT_OK;
 }
 
 const wf_conv2d_impl wf_conv2d_onednn = {

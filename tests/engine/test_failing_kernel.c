@@ -1,8 +1,13 @@
-/* A kernel that fails while it runs, of an op made for it: the step fails, commits nothing, and names
- * the module, the op and the kernel. */
+/* A kernel that fails while it runs: the step fails, commits nothing, and names the module, the op
+ * and the kernel. One of an op made for it, and oneDNN's, whose run function is replaced here. */
 #include "tests/engine/values.h"
 
-#include "engine/context/context.h"
+#include <dlfcn.h>
+#include <stdatomic.h>
+
+#include "engine/plan/plan.h"
+#include "engine/tune/wisdom.h"
+#include "kernels/conv2d/conv2d.h"
 
 /* ---- an op whose kernel fails from its tile `bad` on ---- */
 
@@ -84,10 +89,111 @@ static void a_failing_kernel_commits_nothing_and_is_named(void **state)
     }
 }
 
+/* ---- oneDNN ---- */
+
+enum { DNNL_RUNTIME_ERROR = 5 };
+static atomic_int fail_after = -1; /* so many executions succeed; -1: all */
+
+/* In place of the library's, which it calls. */
+int dnnl_primitive_execute(const void *primitive, void *stream, int n, const void *args);
+int dnnl_primitive_execute(const void *primitive, void *stream, int n, const void *args)
+{
+    union {
+        void *pointer;
+        int (*call)(const void *, void *, int, const void *);
+    } real = {.pointer = dlsym(RTLD_NEXT, "dnnl_primitive_execute")};
+    if (atomic_load(&fail_after) >= 0 && atomic_fetch_sub(&fail_after, 1) <= 0) {
+        atomic_store(&fail_after, 0);
+        return DNNL_RUNTIME_ERROR;
+    }
+    return real.call(primitive, stream, n, args);
+}
+
+static int n_onednn(const wf_plan *plan)
+{
+    int n = 0;
+    for (int i = 0; i < plan->n_tasks; i++)
+        n += strncmp(plan->tasks[i]->kernel, "onednn", 6) == 0;
+    return n;
+}
+
+/* One step of a convolution whose weights w follow their gradient. */
+static void record(weft_context *ctx, weft_tensor *x, weft_tensor *w)
+{
+    weft_conv2d_opts same = {.padding = {1, 1}};
+    weft_zero_grad(w);
+    wf_path_push(ctx, "features.0");
+    weft_tensor *y = weft_conv2d(x, w, NULL, &same);
+    wf_path_pop(ctx);
+    assert_int_equal(weft_backward(weft_sum(weft_mul(y, y), 0, false)), WEFT_OK);
+    assert_int_equal(wf_assign(w, weft_add(w, weft_grad(w))), WEFT_OK);
+}
+
+/* Wisdom that asks for oneDNN wherever it fits; how many tasks run it. */
+static int prefer_onednn(weft_context *ctx)
+{
+    wf_plan *plan = NULL;
+    char text[WF_PROBLEM_TEXT];
+    assert_int_equal(wf_plan_of_recorded(ctx, &plan), WEFT_OK);
+    for (int i = 0; i < plan->n_problems; i++)
+        assert_true(wf_wisdom_put(
+            &ctx->wisdom, wf_problem_text(&plan->problems[i], text, sizeof text), "onednn", 1e-3));
+    wf_plan_destroy(plan);
+    wf_plan_cache_clear(ctx->plans);
+    assert_int_equal(wf_plan_of_recorded(ctx, &plan), WEFT_OK);
+    int n = n_onednn(plan);
+    wf_plan_destroy(plan);
+    return n;
+}
+
+static void onednns_failure_fails_the_step(void **state)
+{
+    enum { N = 3, C = 32, SIDE = 14 };
+    static double x[N * C * SIDE * SIDE], w[C * C * 9], now[C * C * 9], was[C * C * 9];
+    weft_options options = {.threads = 2, .wisdom = "none"};
+    weft_context *ctx = NULL;
+    assert_int_equal(weft_context_create(&ctx, &options, NULL), WEFT_OK);
+    make_input(0, WEFT_SHAPE(N, C, SIDE, SIDE), x);
+    make_input(1, WEFT_SHAPE(C, C, 3, 3), w);
+    weft_tensor *images = stored(ctx, WEFT_F32, WEFT_SHAPE(N, C, SIDE, SIDE), x);
+    weft_tensor *weights = stored(ctx, WEFT_F32, WEFT_SHAPE(C, C, 3, 3), w);
+    weft_set_requires_grad(images, true);
+    weft_set_requires_grad(weights, true);
+    record(ctx, images, weights);
+    if (prefer_onednn(ctx) == 0) { /* as where the instruction set is scalar */
+        weft_discard(ctx);
+    } else {
+        assert_int_equal(weft_sync(ctx), WEFT_OK);
+        read_all(ctx, weights, was);
+        for (int good = 0, failed = 1; failed; good++) { /* the first one fails, the second, ... */
+            record(ctx, images, weights);
+            atomic_store(&fail_after, good);
+            weft_status status = weft_sync(ctx);
+            failed = atomic_exchange(&fail_after, -1) == 0 && status != WEFT_OK;
+            if (!failed) {
+                assert_int_equal(status, WEFT_OK);
+                assert_true(good >= N);
+                break;
+            }
+            assert_int_equal(status, WEFT_ERR_INTERNAL);
+            assert_non_null(strstr(weft_error_text(ctx), "features.0: conv2d"));
+            assert_non_null(strstr(weft_error_text(ctx), ": kernel onednn"));
+            weft_discard(ctx);
+            weft_error_clear(ctx);
+            read_all(ctx, weights, now);
+            assert_memory_equal(now, was, sizeof(now));
+        }
+    }
+    weft_tensor_unref(images);
+    weft_tensor_unref(weights);
+    weft_context_destroy(ctx);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_failing_kernel_commits_nothing_and_is_named),
+        cmocka_unit_test(onednns_failure_fails_the_step),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -315,7 +315,7 @@ static void check_images_pass(run *r, const problem *t)
     void *scratch = region_create(&m[5], k->scratch_bytes);
     void *table = plain_create(r, &m[6], (size_t)d->C * WF_BYTE_VALUES, t->table);
     for (int i = k->pack_tiles - 1; k->packed_bytes && i >= 0; i--) /* any order */
-        wf_conv2d_pack(k, 1, w, packed, i);
+        assert_int_equal(wf_conv2d_pack(k, 1, w, packed, i), WEFT_OK);
     wf_conv2d_io io = {.in = src,
                        .in_stride = forward ? src_stride_of(r) : stride_of(r, in),
                        .table = r->bytes ? table : NULL,
@@ -324,7 +324,7 @@ static void check_images_pass(run *r, const problem *t)
                        .out = dst,
                        .out_stride = stride_of(r, out)};
     for (int i = wf_conv2d_tiles(k) - 1; i >= 0; i--)
-        wf_conv2d_run(k, i % 2, &io, scratch, i);
+        assert_int_equal(wf_conv2d_run(k, i % 2, &io, scratch, i), WEFT_OK);
     hash(r, dst, stride_of(r, out) * (size_t)d->N);
     double length = (double)(forward ? d->C : d->K) / d->groups * d->R * d->S + 1;
     images_check(r, dst, out, d->N, forward ? t->y : t->dx, forward ? t->y_abs : t->dx_abs, length);
@@ -351,9 +351,10 @@ static void check_weights_pass(run *r, const problem *t)
                                       .ddst = dy,
                                       .ddst_stride = stride_of(r, ya)};
     for (int i = k->slots * k->parts - 1; i >= 0; i--)
-        wf_conv2d_backward_weights(k, i % 2, &io, slots, slot_stride, scratch, i);
+        assert_int_equal(wf_conv2d_backward_weights(k, i % 2, &io, slots, slot_stride, scratch, i),
+                         WEFT_OK);
     for (int i = k->reduce_tiles - 1; i >= 0; i--)
-        wf_conv2d_reduce(k, i % 2, slots, slot_stride, dw, i);
+        assert_int_equal(wf_conv2d_reduce(k, i % 2, slots, slot_stride, dw, i), WEFT_OK);
     hash(r, dw, t->n_w * weft_dtype_size(r->type));
     double length = (double)d->N * d->P * d->Q;
     for (size_t i = 0; i < t->n_w; i++) {

@@ -99,7 +99,8 @@ static void step(data *t, const wf_conv2d_desc *d, int threads)
                                    .out_stride = x_stride};
     const wf_conv2d_gradient_io gradient = {
         .src = t->x, .src_stride = x_stride, .ddst = t->y, .ddst_stride = y_stride};
-#pragma omp parallel num_threads(threads)
+    int failed = 0;
+#pragma omp parallel num_threads(threads) reduction(+ : failed)
     {
         int me = omp_get_thread_num();
         char *scratch = t->scratch + (size_t)me * t->scratch_bytes;
@@ -107,24 +108,26 @@ static void step(data *t, const wf_conv2d_desc *d, int threads)
 #pragma omp for schedule(dynamic)
         for (int i = 0; i < fw->pack_tiles; i++)
             if (fw->packed_bytes)
-                wf_conv2d_pack(fw, me, t->w, t->packed, i);
+                failed += wf_conv2d_pack(fw, me, t->w, t->packed, i) != WEFT_OK;
 #pragma omp for schedule(dynamic)
         for (int i = 0; i < bd->pack_tiles; i++)
             if (bd->packed_bytes)
-                wf_conv2d_pack(bd, me, t->w, t->packed_t, i);
+                failed += wf_conv2d_pack(bd, me, t->w, t->packed_t, i) != WEFT_OK;
 #pragma omp for schedule(dynamic)
         for (int i = 0; i < wf_conv2d_tiles(fw); i++)
-            wf_conv2d_run(fw, me, &forward, scratch, i);
+            failed += wf_conv2d_run(fw, me, &forward, scratch, i) != WEFT_OK;
 #pragma omp for schedule(dynamic) nowait /* the two run side by side */
         for (int i = 0; i < wf_conv2d_tiles(bd); i++)
-            wf_conv2d_run(bd, me, &backward, scratch, i);
+            failed += wf_conv2d_run(bd, me, &backward, scratch, i) != WEFT_OK;
 #pragma omp for schedule(dynamic)
         for (int i = 0; i < bw->slots * bw->parts; i++)
-            wf_conv2d_backward_weights(bw, me, &gradient, t->slots, t->slot_stride, scratch, i);
+            failed += wf_conv2d_backward_weights(bw, me, &gradient, t->slots, t->slot_stride,
+                                                 scratch, i) != WEFT_OK;
 #pragma omp for schedule(dynamic)
         for (int i = 0; i < bw->reduce_tiles; i++)
-            wf_conv2d_reduce(bw, me, t->slots, t->slot_stride, t->dw, i);
+            failed += wf_conv2d_reduce(bw, me, t->slots, t->slot_stride, t->dw, i) != WEFT_OK;
     }
+    assert_int_equal(failed, 0);
 }
 
 static void any_number_of_workers_gives_the_same_bits(void **unused)

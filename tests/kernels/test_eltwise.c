@@ -227,7 +227,7 @@ static void dropout_bits_depend_on_the_logical_element_only(void **state)
 {
     static const wf_act cases[] = {{3, 5, 7, 1},  {3, 5, 7, 8}, {13, 3, 3, 16},
                                    {13, 3, 3, 1}, {1, 1, 1, 1}, {2, 20, 31, 8}};
-    wf_dropout d = {.seed = 0x123456789abcdefu, .step = 7, .op = 3, .p = 0.3};
+    wf_dropout d = {.seed = 0x123456789abcdefu, .draw = 7, .op = 3, .p = 0.3};
     philox4x32_key_t key = {{0x89abcdefu, 0x01234567u}};
     for (size_t k = 0; k < sizeof(cases) / sizeof(*cases); k++)
         for (weft_dtype dtype = WEFT_F32; dtype <= WEFT_F64; dtype++) {

@@ -56,7 +56,9 @@ static void check(const wf_matmul_impl *k, const wf_matmul_desc *d, bool with_bi
     memset(scratch, 0xff, scratch_bytes);
     memset(raw, 0xff, (count + 2 * GUARD) * size);
     for (int64_t i = wf_matmul_tiles(k, d) - 1; i >= 0; i--)
-        wf_matmul_run(k, d, i, a.data, b.data, with_bias ? bias.data : NULL, c, scratch);
+        assert_int_equal(
+            wf_matmul_run(k, d, i, a.data, b.data, with_bias ? bias.data : NULL, c, scratch),
+            WEFT_OK);
     for (int64_t m = 0; m < d->M; m++)
         for (int64_t n = 0; n < d->N; n++) {
             double want = with_bias ? bias.value[n] : 0, sum_abs = fabs(want);

@@ -50,8 +50,7 @@ static const void *data_or_null(const wf_tile *t, wf_buf b)
 static weft_status run_pack(const wf_tile *t, const void *args, int64_t tile)
 {
     const run_args *g = args; /* in: plain weights; out: packed */
-    wf_conv2d_pack(g->k, t->worker, wf_data(t, g->in), wf_data(t, g->out), (int)tile);
-    return WEFT_OK;
+    return wf_conv2d_pack(g->k, t->worker, wf_data(t, g->in), wf_data(t, g->out), (int)tile);
 }
 
 /* forward and backward-data */
@@ -65,8 +64,7 @@ static weft_status run_images(const wf_tile *t, const void *args, int64_t tile)
                        .bias = data_or_null(t, g->bias),
                        .out = wf_image(t, g->out, 0),
                        .out_stride = t->bufs[g->out].image_stride};
-    wf_conv2d_run(g->k, t->worker, &io, t->scratch, (int)tile);
-    return WEFT_OK;
+    return wf_conv2d_run(g->k, t->worker, &io, t->scratch, (int)tile);
 }
 
 static weft_status run_backward_weights(const wf_tile *t, const void *args, int64_t tile)
@@ -77,9 +75,8 @@ static weft_status run_backward_weights(const wf_tile *t, const void *args, int6
                                 .table = data_or_null(t, g->table),
                                 .ddst = wf_image(t, g->ddst, 0),
                                 .ddst_stride = t->bufs[g->ddst].image_stride};
-    wf_conv2d_backward_weights(g->k, t->worker, &io, wf_data(t, g->slots),
-                               t->bufs[g->slots].image_stride, t->scratch, (int)tile);
-    return WEFT_OK;
+    return wf_conv2d_backward_weights(g->k, t->worker, &io, wf_data(t, g->slots),
+                                      t->bufs[g->slots].image_stride, t->scratch, (int)tile);
 }
 
 /* A slot is an image: all of its parts. */
@@ -95,9 +92,8 @@ static weft_status run_image_weights(const wf_tile *t, const void *args, int64_t
 static weft_status run_reduce(const wf_tile *t, const void *args, int64_t tile)
 {
     const gradient_args *g = args;
-    wf_conv2d_reduce(g->k, t->worker, wf_data(t, g->slots), t->bufs[g->slots].image_stride,
-                     wf_data(t, g->dweights), (int)tile);
-    return WEFT_OK;
+    return wf_conv2d_reduce(g->k, t->worker, wf_data(t, g->slots), t->bufs[g->slots].image_stride,
+                            wf_data(t, g->dweights), (int)tile);
 }
 
 static wf_conv2d_desc describe(const wf_conv2d_attrs *a, const wf_operand *x, const wf_operand *w,

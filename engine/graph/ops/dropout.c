@@ -12,7 +12,7 @@ static wf_dropout drop_key(const double *scalars)
 {
     return (wf_dropout){
         .seed = (uint64_t)scalars[SEED_HIGH] << 32 | (uint64_t)scalars[SEED_LOW],
-        .step = (uint32_t)scalars[DRAW],
+        .draw = (uint32_t)scalars[DRAW],
         .op = (uint32_t)scalars[OP],
         .p = scalars[P],
     };

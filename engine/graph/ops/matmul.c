@@ -74,9 +74,8 @@ typedef struct run_args {
 static weft_status run(const wf_tile *t, const void *args, int64_t tile)
 {
     const run_args *g = args;
-    wf_matmul_run(g->kernel, &g->desc, tile, wf_data(t, g->a), wf_data(t, g->b),
-                  g->has_bias ? wf_data(t, g->bias) : NULL, wf_data(t, g->y), t->scratch);
-    return WEFT_OK;
+    return wf_matmul_run(g->kernel, &g->desc, tile, wf_data(t, g->a), wf_data(t, g->b),
+                         g->has_bias ? wf_data(t, g->bias) : NULL, wf_data(t, g->y), t->scratch);
 }
 
 static weft_status lower(wf_lower *l)
