@@ -18,7 +18,24 @@ extern "C" {
 
 /* Element by element, NumPy broadcasting. */
 weft_tensor *weft_add(weft_tensor *a, weft_tensor *b);
+weft_tensor *weft_sub(weft_tensor *a, weft_tensor *b);
 weft_tensor *weft_mul(weft_tensor *a, weft_tensor *b);
+weft_tensor *weft_div(weft_tensor *a, weft_tensor *b);
+/* The greater and the lesser one; NaN where either is. The gradient goes to the operand that was
+ * taken, half to each where they are equal. */
+weft_tensor *weft_maximum(weft_tensor *a, weft_tensor *b);
+weft_tensor *weft_minimum(weft_tensor *a, weft_tensor *b);
+/* Comparisons: 1 where true, else 0, in the operands' type (there is no type for truths). As in
+ * C, all but weft_ne are false where either operand is NaN. No gradient. */
+weft_tensor *weft_eq(weft_tensor *a, weft_tensor *b);
+weft_tensor *weft_ne(weft_tensor *a, weft_tensor *b);
+weft_tensor *weft_lt(weft_tensor *a, weft_tensor *b);
+weft_tensor *weft_le(weft_tensor *a, weft_tensor *b);
+weft_tensor *weft_gt(weft_tensor *a, weft_tensor *b);
+weft_tensor *weft_ge(weft_tensor *a, weft_tensor *b);
+/* a where the condition is not 0, else b; the three broadcast. The condition, in the type of a and
+ * b, takes no gradient. */
+weft_tensor *weft_where(weft_tensor *condition, weft_tensor *a, weft_tensor *b);
 weft_tensor *weft_scale(weft_tensor *x, double factor); /* factor is a plan input: no recompile */
 weft_tensor *weft_relu(weft_tensor *x);
 weft_tensor *weft_relu6(weft_tensor *x);

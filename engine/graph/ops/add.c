@@ -17,10 +17,7 @@ static weft_status grad(wf_grad *g)
 
 weft_tensor *weft_add(weft_tensor *a, weft_tensor *b)
 {
-    weft_tensor *in[2] = {a, b};
-    if (!wf_record_broadcast("add", in))
-        return NULL;
-    return wf_record(&wf_op_add, NULL, NULL, 2, in, NULL);
+    return wf_record_pair(&wf_op_add, NULL, a, b);
 }
 
 static weft_tensor *apply(void *user, weft_tensor *const *in, int n)

@@ -86,9 +86,11 @@ enum { WF_SHAPE_TEXT = 160 };
 /* dim counted from the front; -1 with the error set when it is outside the rank. */
 int wf_infer_dim(const wf_infer *f, int64_t dim, int rank);
 
-/* x and y broadcast to their common shape (NumPy's rules), in place; false on failure, and when
- * one is NULL. `op` names the caller in messages. */
-bool wf_record_broadcast(const char *op, weft_tensor *pair[2]);
+/* The n tensors (at most 3) broadcast to their common shape (NumPy's rules), in place; false on
+ * failure, and when one is NULL. `op` names the caller in messages. */
+bool wf_record_broadcast(const char *op, weft_tensor **in, int n);
+/* Records op over a and b broadcast to their common shape; NULL on failure. */
+weft_tensor *wf_record_pair(const wf_op *op, const void *attrs, weft_tensor *a, weft_tensor *b);
 /* x shaped as `shape` (same count); x itself where it has that shape. */
 weft_tensor *wf_record_reshape(weft_tensor *x, weft_shape shape);
 

@@ -139,27 +139,51 @@ weft_tensor *weft_expand(weft_tensor *x, weft_shape shape)
     return wf_record(&wf_op_expand, &a, NULL, 1, &x, NULL);
 }
 
-bool wf_record_broadcast(const char *op, weft_tensor *pair[2])
+/* Widens `to` by NumPy's rules so that `from` broadcasts to it; where it cannot, false and the two
+ * sizes that clash. */
+static bool widen(weft_shape *to, const weft_shape *from, int64_t clash[2])
 {
-    if (!wf_record_context(op, 2, 2, pair))
-        return false;
-    weft_shape a = weft_tensor_shape(pair[0]), b = weft_tensor_shape(pair[1]);
-    if (weft_shape_equal(a, b))
-        return true;
-    weft_shape to = {.rank = a.rank > b.rank ? a.rank : b.rank};
-    for (int i = 1; i <= to.rank; i++) {
-        int64_t x = i <= a.rank ? a.dim[a.rank - i] : 1, y = i <= b.rank ? b.dim[b.rank - i] : 1;
+    weft_shape all = {.rank = to->rank > from->rank ? to->rank : from->rank};
+    for (int i = 1; i <= all.rank; i++) {
+        int64_t x = i <= to->rank ? to->dim[to->rank - i] : 1;
+        int64_t y = i <= from->rank ? from->dim[from->rank - i] : 1;
         if (x != y && x != 1 && y != 1) {
-            char ta[WF_SHAPE_TEXT], tb[WF_SHAPE_TEXT];
-            wf_fail_step(weft_tensor_context(pair[0]), WEFT_ERR_SHAPE,
-                         "%s: %s and %s do not broadcast (%lld and %lld)", op,
-                         weft_shape_format(a, ta, sizeof(ta)), weft_shape_format(b, tb, sizeof(tb)),
-                         (long long)x, (long long)y);
+            clash[0] = x;
+            clash[1] = y;
             return false;
         }
-        to.dim[to.rank - i] = x > y ? x : y;
+        all.dim[all.rank - i] = x > y ? x : y;
     }
-    for (int i = 0; i < 2; i++)
-        pair[i] = weft_expand(pair[i], to);
-    return pair[0] && pair[1];
+    *to = all;
+    return true;
+}
+
+bool wf_record_broadcast(const char *op, weft_tensor **in, int n)
+{
+    weft_context *ctx = wf_record_context(op, n, n, in);
+    if (!ctx)
+        return false;
+    weft_shape to = weft_tensor_shape(in[0]);
+    for (int i = 1; i < n; i++) {
+        weft_shape from = weft_tensor_shape(in[i]);
+        int64_t clash[2];
+        if (!widen(&to, &from, clash)) {
+            char ta[WF_SHAPE_TEXT], tb[WF_SHAPE_TEXT];
+            wf_fail_step(ctx, WEFT_ERR_SHAPE,
+                    "%s: %s and %s do not broadcast (%lld and %lld)", op,
+                    weft_shape_format(to, ta, sizeof(ta)), weft_shape_format(from, tb, sizeof(tb)),
+                    (long long)clash[0], (long long)clash[1]);
+            return false;
+        }
+    }
+    for (int i = 0; i < n; i++)
+        if (!(in[i] = weft_expand(in[i], to)))
+            return false;
+    return true;
+}
+
+weft_tensor *wf_record_pair(const wf_op *op, const void *attrs, weft_tensor *a, weft_tensor *b)
+{
+    weft_tensor *in[2] = {a, b};
+    return wf_record_broadcast(op->name, in, 2) ? wf_record(op, attrs, NULL, 2, in, NULL) : NULL;
 }

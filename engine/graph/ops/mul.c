@@ -32,7 +32,7 @@ weft_tensor *weft_mul(weft_tensor *a, weft_tensor *b)
         return wf_record(&wf_op_mul_channels, NULL, NULL, 2, in, NULL);
     if (a && b && scales_channels(b, a))
         return wf_record(&wf_op_mul_channels, NULL, NULL, 2, (weft_tensor *[]){b, a}, NULL);
-    if (!wf_record_broadcast("mul", in))
+    if (!wf_record_broadcast("mul", in, 2))
         return NULL;
     return wf_record(&wf_op_mul, NULL, NULL, 2, in, NULL);
 }

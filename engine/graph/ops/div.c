@@ -1,0 +1,46 @@
+/* div: y = a / b, element by element. Broadcasting is done by recorded expands. */
+#include "engine/graph/ops/binary.h"
+#include "engine/graph/ops/pointwise.h"
+
+static weft_status lower(wf_lower *l)
+{
+    return wf_pointwise_lower(l, WF_PW_div);
+}
+
+/* da = dy / b, db = -da y */
+static weft_status grad(wf_grad *g)
+{
+    weft_tensor *da = weft_div(g->dout[0], g->in[1]);
+    if (g->needs[0])
+        g->din[0] = da;
+    if (g->needs[1])
+        g->din[1] = weft_scale(weft_mul(da, g->out[0]), -1);
+    return WEFT_OK;
+}
+
+weft_tensor *weft_div(weft_tensor *a, weft_tensor *b)
+{
+    return wf_record_pair(&wf_op_div, NULL, a, b);
+}
+
+static weft_tensor *apply(void *user, weft_tensor *const *in, int n)
+{
+    return weft_div(in[0], in[n - 1]); /* n == 1: the same tensor twice */
+}
+
+static bool sample(weft_context *ctx, int index, wf_sample *s)
+{
+    return wf_binary_sample(ctx, index, s, apply);
+}
+
+const wf_op wf_op_div = {
+    .name = "div",
+    .n_out = 1,
+    .flags = WF_OP_BY_IMAGE,
+    .layout_rule = WF_LAYOUT_SAME,
+    .inplace = {1},
+    .infer = wf_infer_same,
+    .grad = grad,
+    .lower = lower,
+    .sample = sample,
+};

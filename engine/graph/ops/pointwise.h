@@ -1,0 +1,11 @@
+/* What ops over the functions of kernels/eltwise/pointwise.def share: lowering. */
+#ifndef WF_OPS_POINTWISE_H
+#define WF_OPS_POINTWISE_H
+
+#include "engine/graph/ops/common.h"
+#include "kernels/eltwise/pointwise.h"
+
+/* Output 0 = f(inputs), all of one shape; padding channels end up zero. */
+weft_status wf_pointwise_lower(wf_lower *l, wf_pointwise f);
+
+#endif

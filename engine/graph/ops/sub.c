@@ -1,0 +1,44 @@
+/* sub: y = a - b, element by element. Broadcasting is done by recorded expands. */
+#include "engine/graph/ops/binary.h"
+#include "engine/graph/ops/pointwise.h"
+
+static weft_status lower(wf_lower *l)
+{
+    return wf_pointwise_lower(l, WF_PW_sub);
+}
+
+static weft_status grad(wf_grad *g)
+{
+    if (g->needs[0])
+        g->din[0] = g->dout[0];
+    if (g->needs[1])
+        g->din[1] = weft_scale(g->dout[0], -1);
+    return WEFT_OK;
+}
+
+weft_tensor *weft_sub(weft_tensor *a, weft_tensor *b)
+{
+    return wf_record_pair(&wf_op_sub, NULL, a, b);
+}
+
+static weft_tensor *apply(void *user, weft_tensor *const *in, int n)
+{
+    return weft_sub(in[0], in[n - 1]); /* n == 1: the same tensor twice */
+}
+
+static bool sample(weft_context *ctx, int index, wf_sample *s)
+{
+    return wf_binary_sample(ctx, index, s, apply);
+}
+
+const wf_op wf_op_sub = {
+    .name = "sub",
+    .n_out = 1,
+    .flags = WF_OP_KEEPS_ZERO | WF_OP_BY_IMAGE,
+    .layout_rule = WF_LAYOUT_SAME,
+    .inplace = {1},
+    .infer = wf_infer_same,
+    .grad = grad,
+    .lower = lower,
+    .sample = sample,
+};
