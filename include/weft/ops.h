@@ -47,7 +47,20 @@ weft_tensor *weft_gelu(weft_tensor *x);      /* x Phi(x), with erf */
 weft_tensor *weft_gelu_tanh(weft_tensor *x); /* torch's approximate='tanh' */
 weft_tensor *weft_hardsigmoid(weft_tensor *x);
 weft_tensor *weft_hardswish(weft_tensor *x);
+weft_tensor *weft_elu(weft_tensor *x, double alpha); /* x > 0 ? x : alpha (exp(x) - 1) */
+weft_tensor *weft_mish(weft_tensor *x);              /* x tanh(log(1 + exp(x))) */
+weft_tensor *weft_neg(weft_tensor *x);
 weft_tensor *weft_abs(weft_tensor *x);
+weft_tensor *weft_exp(weft_tensor *x);
+weft_tensor *weft_log(weft_tensor *x); /* natural; -infinity at 0, NaN below */
+weft_tensor *weft_sqrt(weft_tensor *x);
+weft_tensor *weft_rsqrt(weft_tensor *x);      /* 1 / sqrt(x) */
+weft_tensor *weft_reciprocal(weft_tensor *x); /* 1 / x */
+/* x^exponent, a finite number, rounded to x's type: C's pow for zeros, infinities and negative x. */
+weft_tensor *weft_pow(weft_tensor *x, double exponent);
+/* min(max(x, min), max); the bounds may be infinite, and where min > max the result is max. NaN
+ * stays. The gradient passes where min <= x <= max. As torch.clamp. */
+weft_tensor *weft_clamp(weft_tensor *x, double min, double max);
 weft_tensor *weft_softplus(weft_tensor *x); /* log(1 + exp(x)) */
 /* Adds b (C) along dimension 1 of x (N, C, ...). */
 weft_tensor *weft_bias(weft_tensor *x, weft_tensor *b);
@@ -115,6 +128,11 @@ weft_tensor *weft_adaptive_avg_pool2d(weft_tensor *x, int out_h, int out_w);
 weft_tensor *weft_reshape(weft_tensor *x, weft_shape shape);
 /* Dimensions start_dim and after become one (torch.flatten). */
 weft_tensor *weft_flatten(weft_tensor *x, int start_dim);
+/* Dimension i of the result is dimension dims[i] of x (negative ones count from the end); dims is
+ * each of x's n dimensions once. A copy, as torch's permute(...).contiguous(). */
+weft_tensor *weft_permute(weft_tensor *x, const int *dims, int n);
+/* x with two dimensions swapped. */
+weft_tensor *weft_transpose(weft_tensor *x, int dim0, int dim1);
 /* n >= 1 tensors of equal shape but for dimension `dim`. */
 weft_tensor *weft_concat(weft_tensor *const *x, int n, int dim);
 /* x in n parts of equal size along dim, which n divides, 1 <= n <= 4; parts[0..n) are set. */

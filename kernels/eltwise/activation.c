@@ -5,41 +5,42 @@
 #include "kernels/eltwise/activation.h"
 #include "kernels/eltwise/activation_lanes.h"
 
-typedef wf_vf (*lane_fn)(wf_vf x, wf_vf a);
+typedef wf_vf (*lane_fn)(wf_vf x, wf_vf a, wf_vf b);
 
-WF_INLINE void forward(lane_fn f, size_t n, double da, const float *x, float *y)
+WF_INLINE void forward(lane_fn f, size_t n, double da, double db, const float *x, float *y)
 {
-    wf_vf a = wf_vset1((float)da);
+    wf_vf a = wf_vset1((float)da), b = wf_vset1((float)db);
     size_t i = 0;
     for (; i + WF_LANES <= n; i += WF_LANES)
-        wf_vstore(y + i, f(wf_vload(x + i), a));
+        wf_vstore(y + i, f(wf_vload(x + i), a, b));
     int rest = (int)(n - i);
     if (rest)
-        wf_vstore_n(y + i, f(wf_vload_n(x + i, rest), a), rest);
+        wf_vstore_n(y + i, f(wf_vload_n(x + i, rest), a, b), rest);
 }
 
-WF_INLINE void backward(lane_fn slope, size_t n, double da, const float *saved, const float *dy,
-                        float *dx)
+WF_INLINE void backward(lane_fn slope, size_t n, double da, double db, const float *saved,
+                        const float *dy, float *dx)
 {
-    wf_vf a = wf_vset1((float)da);
+    wf_vf a = wf_vset1((float)da), b = wf_vset1((float)db);
     size_t i = 0;
     for (; i + WF_LANES <= n; i += WF_LANES)
-        wf_vstore(dx + i, wf_lane_gradient(slope(wf_vload(saved + i), a), wf_vload(dy + i)));
+        wf_vstore(dx + i, wf_lane_gradient(slope(wf_vload(saved + i), a, b), wf_vload(dy + i)));
     int rest = (int)(n - i);
     if (rest) {
-        wf_vf f = slope(wf_vload_n(saved + i, rest), a);
+        wf_vf f = slope(wf_vload_n(saved + i, rest), a, b);
         wf_vstore_n(dx + i, wf_lane_gradient(f, wf_vload_n(dy + i, rest)), rest);
     }
 }
 
-#define WF_ACTIVATION(name, from, keeps)                                                           \
-    static void name##_forward(size_t n, double a, const void *x, void *y)                         \
+#define WF_ACTIVATION(name, from, zero, flat)                                                      \
+    static void name##_forward(size_t n, double a, double b, const void *x, void *y)               \
     {                                                                                              \
-        forward(wf_lane_##name##_value, n, a, x, y);                                               \
+        forward(wf_lane_##name##_value, n, a, b, x, y);                                            \
     }                                                                                              \
-    static void name##_backward(size_t n, double a, const void *saved, const void *dy, void *dx)   \
+    static void name##_backward(size_t n, double a, double b, const void *saved, const void *dy,   \
+                                void *dx)                                                          \
     {                                                                                              \
-        backward(wf_lane_##name##_slope, n, a, saved, dy, dx);                                     \
+        backward(wf_lane_##name##_slope, n, a, b, saved, dy, dx);                                  \
     }
 #include "kernels/eltwise/activation.def"
 #undef WF_ACTIVATION
@@ -51,7 +52,7 @@ const wf_activations WF_ISA_FN(wf_activations_f32) = {
     .dtype = WEFT_F32,
     .fn =
         {
-#define WF_ACTIVATION(name, from, keeps) {name##_forward, name##_backward},
+#define WF_ACTIVATION(name, from, zero, flat) {name##_forward, name##_backward},
 #include "kernels/eltwise/activation.def"
 #undef WF_ACTIVATION
         },

@@ -10,17 +10,17 @@
 #include "kernels/types.h"
 
 typedef enum wf_activation {
-#define WF_ACTIVATION(name, from, keeps) WF_ACT_##name,
+#define WF_ACTIVATION(name, from, zero, flat) WF_ACT_##name,
 #include "kernels/eltwise/activation.def"
 #undef WF_ACTIVATION
     WF_N_ACTIVATIONS
 } wf_activation;
 
 /* y = f(x) */
-typedef void (*wf_activation_fn)(size_t n, double a, const void *x, void *y);
+typedef void (*wf_activation_fn)(size_t n, double a, double b, const void *x, void *y);
 /* dx = dy f', and 0 where f' is, whatever dy; saved is x or y, as the list says. */
-typedef void (*wf_activation_backward_fn)(size_t n, double a, const void *saved, const void *dy,
-                                          void *dx);
+typedef void (*wf_activation_backward_fn)(size_t n, double a, double b, const void *saved,
+                                          const void *dy, void *dx);
 
 /* The kernels of one element type (f32 or f64; every operand has that type). */
 typedef struct wf_activations {
@@ -41,6 +41,8 @@ const wf_activations *wf_activation_get(weft_dtype dtype, weft_isa isa);
 const char *wf_activation_name(wf_activation f);
 bool wf_activation_saves_output(wf_activation f);
 bool wf_activation_keeps_zero(wf_activation f);
+/* Whether backward gives 0 where dy and what was saved are 0. */
+bool wf_activation_backward_keeps_zero(wf_activation f);
 
 /* Zeroes the padding channels of one image; `size` bytes an element. */
 void wf_clear_padding(wf_act a, size_t size, void *y);

@@ -1,12 +1,13 @@
 /* The activations of one vector, f and its derivative: one source for every ISA, with one lane for
- * CPUs without any. Formulas of activation.def; `a` is the parameter of those that have one. The
- * derivative takes the input or the output, as the list says. For kernel files only: they include
+ * CPUs without any. Formulas of activation.def, a and b being the parameters of those that have
+ * any. The derivative takes the input or the output, as the list says. For kernel files only: they include
  * simd.h first.
  *
  * Comparisons and minima put x second where NaN must stay, as simd.h says. */
 #ifndef WF_KERNELS_ACTIVATION_LANES_H
 #define WF_KERNELS_ACTIVATION_LANES_H
 
+#include "kernels/simd/math.h"
 #include "kernels/simd/simd.h"
 
 #define WF_SQRT_2_PI 0.797884561f /* sqrt(2/pi) */
@@ -65,40 +66,40 @@ WF_INLINE wf_vf wf_lane_normal(wf_vf x, wf_vf *density)
     return wf_vblend(wf_vgt(x, wf_vzero()), wf_vsub(one, tail), tail);
 }
 
-WF_INLINE wf_vf wf_lane_sigmoid_value(wf_vf x, wf_vf a)
+WF_INLINE wf_vf wf_lane_sigmoid_value(wf_vf x, wf_vf a, wf_vf b)
 {
     wf_vf one = wf_vset1(1.0f);
     return wf_vdiv(one, wf_vadd(one, wf_vexp(wf_vneg(x))));
 }
-WF_INLINE wf_vf wf_lane_sigmoid_slope(wf_vf y, wf_vf a)
+WF_INLINE wf_vf wf_lane_sigmoid_slope(wf_vf y, wf_vf a, wf_vf b)
 {
     return wf_vmul(y, wf_vsub(wf_vset1(1.0f), y));
 }
-WF_INLINE wf_vf wf_lane_tanh_value(wf_vf x, wf_vf a)
+WF_INLINE wf_vf wf_lane_tanh_value(wf_vf x, wf_vf a, wf_vf b)
 {
     wf_vf e = wf_lane_expm1_negative(wf_vmul(wf_vabs(x), wf_vset1(-2.0f)));
     wf_vf y = wf_vdiv(wf_vneg(e), wf_vadd(e, wf_vset1(2.0f)));
     return wf_vor(y, wf_vand(x, wf_vset1(-0.0f)));
 }
-WF_INLINE wf_vf wf_lane_tanh_slope(wf_vf y, wf_vf a)
+WF_INLINE wf_vf wf_lane_tanh_slope(wf_vf y, wf_vf a, wf_vf b)
 {
     return wf_vfnma(y, y, wf_vset1(1.0f));
 }
-WF_INLINE wf_vf wf_lane_silu_value(wf_vf x, wf_vf a)
+WF_INLINE wf_vf wf_lane_silu_value(wf_vf x, wf_vf a, wf_vf b)
 {
     return wf_vdiv(x, wf_vadd(wf_vset1(1.0f), wf_vexp(wf_vneg(x))));
 }
-WF_INLINE wf_vf wf_lane_silu_slope(wf_vf x, wf_vf a)
+WF_INLINE wf_vf wf_lane_silu_slope(wf_vf x, wf_vf a, wf_vf b)
 {
-    wf_vf s = wf_lane_sigmoid_value(x, a), one = wf_vset1(1.0f);
+    wf_vf s = wf_lane_sigmoid_value(x, a, b), one = wf_vset1(1.0f);
     return wf_vmul(s, wf_vfma(x, wf_vsub(one, s), one));
 }
-WF_INLINE wf_vf wf_lane_gelu_value(wf_vf x, wf_vf a)
+WF_INLINE wf_vf wf_lane_gelu_value(wf_vf x, wf_vf a, wf_vf b)
 {
     wf_vf density;
     return wf_vmul(x, wf_lane_normal(x, &density));
 }
-WF_INLINE wf_vf wf_lane_gelu_slope(wf_vf x, wf_vf a)
+WF_INLINE wf_vf wf_lane_gelu_slope(wf_vf x, wf_vf a, wf_vf b)
 {
     wf_vf density, integral = wf_lane_normal(x, &density);
     return wf_vfma(wf_vmul(x, wf_vset1(0.398942280f)), density, integral); /* 1/sqrt(2 pi) */
@@ -108,73 +109,161 @@ WF_INLINE wf_vf wf_lane_gelu_tanh_gate(wf_vf x, wf_vf x2)
 {
     wf_vf u = wf_vmul(
         x, wf_vfma(x2, wf_vset1(2 * WF_SQRT_2_PI * WF_GELU_CUBIC), wf_vset1(2 * WF_SQRT_2_PI)));
-    return wf_lane_sigmoid_value(u, u);
+    return wf_lane_sigmoid_value(u, u, u);
 }
-WF_INLINE wf_vf wf_lane_gelu_tanh_value(wf_vf x, wf_vf a)
+WF_INLINE wf_vf wf_lane_gelu_tanh_value(wf_vf x, wf_vf a, wf_vf b)
 {
     return wf_vmul(x, wf_lane_gelu_tanh_gate(x, wf_vmul(x, x)));
 }
-WF_INLINE wf_vf wf_lane_gelu_tanh_slope(wf_vf x, wf_vf a)
+WF_INLINE wf_vf wf_lane_gelu_tanh_slope(wf_vf x, wf_vf a, wf_vf b)
 {
     wf_vf x2 = wf_vmul(x, x), s = wf_lane_gelu_tanh_gate(x, x2);
     wf_vf inner =
         wf_vfma(x2, wf_vset1(6 * WF_SQRT_2_PI * WF_GELU_CUBIC), wf_vset1(2 * WF_SQRT_2_PI));
-    return wf_vfma(wf_vmul(x, inner), wf_lane_sigmoid_slope(s, a), s);
+    return wf_vfma(wf_vmul(x, inner), wf_lane_sigmoid_slope(s, a, b), s);
 }
-WF_INLINE wf_vf wf_lane_hardsigmoid_value(wf_vf x, wf_vf a)
+WF_INLINE wf_vf wf_lane_hardsigmoid_value(wf_vf x, wf_vf a, wf_vf b)
 {
     wf_vf gate = wf_vmax(wf_vzero(), wf_vadd(x, wf_vset1(3.0f)));
     return wf_vdiv(wf_vmin(wf_vset1(6.0f), gate), wf_vset1(6.0f));
 }
-WF_INLINE wf_vf wf_lane_hardsigmoid_slope(wf_vf x, wf_vf a)
+WF_INLINE wf_vf wf_lane_hardsigmoid_slope(wf_vf x, wf_vf a, wf_vf b)
 {
     wf_vm inside = wf_vm_and(wf_vgt(x, wf_vset1(-3.0f)), wf_vgt(wf_vset1(3.0f), x));
     return wf_vmaskz(inside, wf_vset1(1.0f / 6));
 }
-WF_INLINE wf_vf wf_lane_hardswish_value(wf_vf x, wf_vf a)
+WF_INLINE wf_vf wf_lane_hardswish_value(wf_vf x, wf_vf a, wf_vf b)
 {
     wf_vf gate = wf_vmax(wf_vzero(), wf_vadd(x, wf_vset1(3.0f)));
     return wf_vdiv(wf_vmul(x, wf_vmin(wf_vset1(6.0f), gate)), wf_vset1(6.0f));
 }
-WF_INLINE wf_vf wf_lane_hardswish_slope(wf_vf x, wf_vf a)
+WF_INLINE wf_vf wf_lane_hardswish_slope(wf_vf x, wf_vf a, wf_vf b)
 {
     wf_vf y = wf_vadd(wf_vdiv(x, wf_vset1(3.0f)), wf_vset1(0.5f));
     y = wf_vblend(wf_vge(x, wf_vset1(3.0f)), wf_vset1(1.0f), y);
     return wf_vblend(wf_vge(wf_vset1(-3.0f), x), wf_vzero(), y);
 }
-WF_INLINE wf_vf wf_lane_relu6_value(wf_vf x, wf_vf a)
+WF_INLINE wf_vf wf_lane_relu6_value(wf_vf x, wf_vf a, wf_vf b)
 {
     return wf_vmin(wf_vset1(6.0f), wf_vmax(wf_vzero(), x));
 }
-WF_INLINE wf_vf wf_lane_relu6_slope(wf_vf y, wf_vf a)
+WF_INLINE wf_vf wf_lane_relu6_slope(wf_vf y, wf_vf a, wf_vf b)
 {
     wf_vm inside = wf_vm_and(wf_vgt(y, wf_vzero()), wf_vgt(wf_vset1(6.0f), y));
     return wf_vmaskz(inside, wf_vset1(1.0f));
 }
-WF_INLINE wf_vf wf_lane_leaky_relu_value(wf_vf x, wf_vf a)
+WF_INLINE wf_vf wf_lane_leaky_relu_value(wf_vf x, wf_vf a, wf_vf b)
 {
     return wf_vblend(wf_vgt(x, wf_vzero()), x, wf_vmul(x, a));
 }
-WF_INLINE wf_vf wf_lane_leaky_relu_slope(wf_vf x, wf_vf a)
+WF_INLINE wf_vf wf_lane_leaky_relu_slope(wf_vf x, wf_vf a, wf_vf b)
 {
     return wf_vblend(wf_vgt(x, wf_vzero()), wf_vset1(1.0f), a);
 }
-WF_INLINE wf_vf wf_lane_abs_value(wf_vf x, wf_vf a)
+WF_INLINE wf_vf wf_lane_elu_value(wf_vf x, wf_vf a, wf_vf b)
+{
+    wf_vf low = wf_vmul(a, wf_lane_expm1_negative(wf_vmin(wf_vzero(), x)));
+    return wf_vblend(wf_vgt(x, wf_vzero()), x, low);
+}
+WF_INLINE wf_vf wf_lane_elu_slope(wf_vf x, wf_vf a, wf_vf b)
+{
+    wf_vf low = wf_vmul(a, wf_vexp(wf_vmin(wf_vzero(), x)));
+    return wf_vblend(wf_vgt(x, wf_vzero()), wf_vset1(1.0f), low);
+}
+/* With e = exp(x) and n = e (e + 2): tanh(log(1 + e)) = n / (n + 2), without cancellation. From
+ * x = 20 on that is 1. */
+WF_INLINE wf_vf wf_lane_mish_e(wf_vf x)
+{
+    return wf_vexp(wf_vmin(wf_vset1(20.0f), x));
+}
+WF_INLINE wf_vf wf_lane_mish_value(wf_vf x, wf_vf a, wf_vf b)
+{
+    wf_vf e = wf_lane_mish_e(x), two = wf_vset1(2.0f), n = wf_vmul(e, wf_vadd(e, two));
+    return wf_vmul(x, wf_vdiv(n, wf_vadd(n, two)));
+}
+/* n / (n + 2) + x 4 e (1 + e) / (n + 2)^2 */
+WF_INLINE wf_vf wf_lane_mish_slope(wf_vf x, wf_vf a, wf_vf b)
+{
+    wf_vf e = wf_lane_mish_e(x), two = wf_vset1(2.0f), n = wf_vmul(e, wf_vadd(e, two));
+    wf_vf d = wf_vadd(n, two), t = wf_vdiv(n, d);
+    wf_vf rise = wf_vmul(wf_vmul(wf_vset1(4.0f), e), wf_vadd(wf_vset1(1.0f), e));
+    wf_vf slope = wf_vadd(t, wf_vmul(x, wf_vdiv(rise, wf_vmul(d, d))));
+    return wf_vblend(wf_vgt(x, wf_vset1(20.0f)), wf_vset1(1.0f), slope);
+}
+WF_INLINE wf_vf wf_lane_abs_value(wf_vf x, wf_vf a, wf_vf b)
 {
     return wf_vabs(x);
 }
-WF_INLINE wf_vf wf_lane_abs_slope(wf_vf x, wf_vf a)
+WF_INLINE wf_vf wf_lane_abs_slope(wf_vf x, wf_vf a, wf_vf b)
 {
     wf_vf up = wf_vmaskz(wf_vgt(x, wf_vzero()), wf_vset1(1.0f));
     return wf_vblend(wf_vgt(wf_vzero(), x), wf_vset1(-1.0f), up);
 }
-WF_INLINE wf_vf wf_lane_softplus_value(wf_vf x, wf_vf a)
+WF_INLINE wf_vf wf_lane_softplus_value(wf_vf x, wf_vf a, wf_vf b)
 {
     return wf_vadd(wf_vmax(wf_vzero(), x), wf_lane_log1p_unit(wf_vexp(wf_vneg(wf_vabs(x)))));
 }
-WF_INLINE wf_vf wf_lane_softplus_slope(wf_vf x, wf_vf a)
+WF_INLINE wf_vf wf_lane_softplus_slope(wf_vf x, wf_vf a, wf_vf b)
 {
-    return wf_lane_sigmoid_value(x, a);
+    return wf_lane_sigmoid_value(x, a, b);
+}
+
+WF_INLINE wf_vf wf_lane_clamp_value(wf_vf x, wf_vf a, wf_vf b)
+{
+    return wf_vmin(b, wf_vmax(a, x));
+}
+WF_INLINE wf_vf wf_lane_clamp_slope(wf_vf x, wf_vf a, wf_vf b)
+{
+    return wf_vmaskz(wf_vm_and(wf_vge(x, a), wf_vge(b, x)), wf_vset1(1.0f));
+}
+WF_INLINE wf_vf wf_lane_exp_value(wf_vf x, wf_vf a, wf_vf b)
+{
+    return wf_vexp(x);
+}
+WF_INLINE wf_vf wf_lane_exp_slope(wf_vf y, wf_vf a, wf_vf b)
+{
+    return y;
+}
+WF_INLINE wf_vf wf_lane_log_value(wf_vf x, wf_vf a, wf_vf b)
+{
+    return wf_vlog(x);
+}
+WF_INLINE wf_vf wf_lane_log_slope(wf_vf x, wf_vf a, wf_vf b)
+{
+    return wf_vdiv(wf_vset1(1.0f), x);
+}
+WF_INLINE wf_vf wf_lane_sqrt_value(wf_vf x, wf_vf a, wf_vf b)
+{
+    return wf_vsqrt(x);
+}
+WF_INLINE wf_vf wf_lane_sqrt_slope(wf_vf y, wf_vf a, wf_vf b)
+{
+    return wf_vdiv(wf_vset1(0.5f), y);
+}
+WF_INLINE wf_vf wf_lane_rsqrt_value(wf_vf x, wf_vf a, wf_vf b)
+{
+    return wf_vdiv(wf_vset1(1.0f), wf_vsqrt(x));
+}
+WF_INLINE wf_vf wf_lane_rsqrt_slope(wf_vf y, wf_vf a, wf_vf b)
+{
+    return wf_vmul(wf_vmul(wf_vset1(-0.5f), y), wf_vmul(y, y));
+}
+WF_INLINE wf_vf wf_lane_reciprocal_value(wf_vf x, wf_vf a, wf_vf b)
+{
+    return wf_vdiv(wf_vset1(1.0f), x);
+}
+WF_INLINE wf_vf wf_lane_reciprocal_slope(wf_vf y, wf_vf a, wf_vf b)
+{
+    return wf_vneg(wf_vmul(y, y));
+}
+WF_INLINE wf_vf wf_lane_pow_value(wf_vf x, wf_vf a, wf_vf b)
+{
+    return wf_vpow(x, a);
+}
+/* 0 for a = 0, also at x = 0 */
+WF_INLINE wf_vf wf_lane_pow_slope(wf_vf x, wf_vf a, wf_vf b)
+{
+    return wf_vmaskz(wf_vne(a, wf_vzero()), wf_vmul(a, wf_vpow(x, b)));
 }
 
 /* dy times the slope, and zero where the slope is, whatever dy. */

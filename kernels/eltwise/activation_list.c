@@ -14,9 +14,9 @@ const wf_activations *const wf_activation_list[] = {
 enum { IN, OUT };
 static const struct {
     const char *name;
-    bool saves_output, keeps_zero;
+    bool saves_output, keeps_zero, flat;
 } facts[] = {
-#define WF_ACTIVATION(name, from, keeps) {#name, from == OUT, keeps},
+#define WF_ACTIVATION(name, from, zero, flat) {#name, from == OUT, zero, flat},
 #include "kernels/eltwise/activation.def"
 #undef WF_ACTIVATION
 };
@@ -42,6 +42,11 @@ bool wf_activation_saves_output(wf_activation f)
 bool wf_activation_keeps_zero(wf_activation f)
 {
     return facts[f].keeps_zero;
+}
+
+bool wf_activation_backward_keeps_zero(wf_activation f)
+{
+    return facts[f].flat;
 }
 
 void wf_clear_padding(wf_act a, size_t size, void *y)

@@ -99,9 +99,9 @@ WF_INLINE wf_vf f_value(wf_norm_f f, wf_vf z)
 {
     switch (f) {
     case WF_NORM_RELU: return wf_vmax(wf_vzero(), z); /* z second: NaN stays */
-    case WF_NORM_RELU6: return wf_lane_relu6_value(z, z);
-    case WF_NORM_SILU: return wf_lane_silu_value(z, z);
-    case WF_NORM_HARDSWISH: return wf_lane_hardswish_value(z, z);
+    case WF_NORM_RELU6: return wf_lane_relu6_value(z, z, z);
+    case WF_NORM_SILU: return wf_lane_silu_value(z, z, z);
+    case WF_NORM_HARDSWISH: return wf_lane_hardswish_value(z, z, z);
     default: return z;
     }
 }
@@ -115,7 +115,7 @@ WF_INLINE wf_vm f_open(wf_norm_f f, wf_vf y)
 WF_INLINE wf_vf f_gradient(wf_norm_f f, wf_vf z, wf_vf dy)
 {
     return wf_lane_gradient(
-        f == WF_NORM_SILU ? wf_lane_silu_slope(z, z) : wf_lane_hardswish_slope(z, z), dy);
+        f == WF_NORM_SILU ? wf_lane_silu_slope(z, z, z) : wf_lane_hardswish_slope(z, z, z), dy);
 }
 
 #endif

@@ -35,7 +35,7 @@ static REAL FN(activate)(wf_norm_f f, REAL z)
         return f == WF_NORM_RELU6 && z > 6 ? 6 : z;
     }
     if (wf_norm_recomputes(f))
-        activation_of(REAL_DTYPE, f).forward(1, 0, &z, &z);
+        activation_of(REAL_DTYPE, f).forward(1, 0, 0, &z, &z);
     return z;
 }
 
@@ -58,7 +58,7 @@ static REAL FN(under)(FN(again) g, REAL x, REAL dy)
 {
     REAL z = x * g.scale + g.shift;
     if (wf_norm_recomputes(g.f))
-        activation_of(REAL_DTYPE, g.f).backward(1, 0, &z, &dy, &dy);
+        activation_of(REAL_DTYPE, g.f).backward(1, 0, 0, &z, &dy, &dy);
     return dy;
 }
 

@@ -40,6 +40,10 @@ static void errors_name_the_numbers(void **state)
         "channel_shuffle: 3 channels do not divide by 2 groups",
         "chunk: [2, 3] in 2 equal parts along dimension 1 (1 to 4 parts)",
         "stochastic_depth: probability -1 is outside [0, 1)",
+        "where: [2, 3] and [2, 4] do not broadcast (3 and 4)",
+        "maximum: input 1 is f64, input 0 is f32",
+        "pow: exponent inf is not finite",
+        "clamp: bounds 0 and nan",
     };
     weft_context *ctx = context(WEFT_EXECUTOR_PARALLEL);
     weft_tensor *a = weft_tensor_create(ctx, WEFT_F32, WEFT_SHAPE(2, 3));
@@ -84,6 +88,10 @@ static void errors_name_the_numbers(void **state)
         case 28: y = weft_channel_shuffle(a, 2); break;
         case 29: y = weft_chunk(a, 2, 1, &y) == WEFT_ERR_SHAPE ? NULL : a; break;
         case 30: y = weft_stochastic_depth(a, -1, true); break;
+        case 31: y = weft_where(a, a, b); break;
+        case 32: y = weft_maximum(a, d); break;
+        case 33: y = weft_pow(a, INFINITY); break;
+        case 34: y = weft_clamp(a, 0, (double)NAN); break;
         }
         assert_null(y);
         assert_string_equal(weft_error_text(ctx), texts[i]);

@@ -159,6 +159,35 @@ static void padding_stays_zero(void **state)
     weft_context_destroy(ctx);
 }
 
+/* log and sqrt have an infinite slope at the 0 that stands in padding channels: times a zero
+ * gradient that is NaN, which the convolution below would read. */
+static void padding_of_gradients_stays_zero(void **state)
+{
+    static weft_tensor *(*const f[])(weft_tensor *) = {weft_log, weft_sqrt};
+    double ones[5 * 8];
+    for (int i = 0; i < 5 * 8; i++)
+        ones[i] = 1;
+    for (int k = 0; k < 2; k++) {
+        weft_context *ctx = context(WEFT_EXECUTOR_PARALLEL);
+        weft_tensor *x = stored(ctx, WEFT_F32, WEFT_SHAPE(2, 2, 2, 2), ones);
+        weft_tensor *w1 = stored(ctx, WEFT_F32, WEFT_SHAPE(5, 2, 1, 1), ones);
+        weft_tensor *w2 = stored(ctx, WEFT_F32, WEFT_SHAPE(3, 5, 1, 1), ones);
+        assert_int_equal(weft_set_requires_grad(x, true), WEFT_OK);
+        weft_tensor *y = f[k](weft_conv2d(x, w1, NULL, NULL));
+        assert_int_equal(weft_backward(weft_sum(weft_conv2d(y, w2, NULL, NULL), 0, false)),
+                         WEFT_OK);
+        double dx[16];
+        read_all(ctx, weft_grad(x), dx);
+        /* 5 channels of 2, each with slope 1/2 (log) or 1/(2 sqrt(2)), read by 3 outputs */
+        for (int i = 0; i < 16; i++)
+            assert_true(fabs(dx[i] - (k == 0 ? 7.5 : 15 / (2 * sqrt(2)))) < 1e-5);
+        weft_tensor_unref(x);
+        weft_tensor_unref(w1);
+        weft_tensor_unref(w2);
+        weft_context_destroy(ctx);
+    }
+}
+
 static void where_takes_by_the_condition_and_broadcasts(void **state)
 {
     weft_context *ctx = context(WEFT_EXECUTOR_PARALLEL);
@@ -222,6 +251,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(pairs_match_plain_c_in_every_layout),
         cmocka_unit_test(padding_stays_zero),
+        cmocka_unit_test(padding_of_gradients_stays_zero),
         cmocka_unit_test(where_takes_by_the_condition_and_broadcasts),
         cmocka_unit_test(equal_operands_share_the_gradient),
         cmocka_unit_test(a_comparison_stops_gradients_and_takes_no_rule),

@@ -9,7 +9,29 @@
 extern const wf_activations wf_activations_f32_emul, wf_activations_f32_scalar;
 
 enum { N = 1003 };
-static const double A = 0.25; /* leaky ReLU's slope */
+
+/* The parameters that the tests give function f. */
+static double a_of(wf_activation f)
+{
+    return f == WF_ACT_pow ? -0.75 : 0.25;
+}
+static double b_of(wf_activation f)
+{
+    return f == WF_ACT_pow ? -1.75 : 2;
+}
+
+/* x in f's domain, where f is near nothing infinite. */
+static double argument(wf_activation f, double x)
+{
+    switch (f) {
+    case WF_ACT_log:
+    case WF_ACT_sqrt:
+    case WF_ACT_rsqrt:
+    case WF_ACT_pow: return fabs(x) + 0.125;
+    case WF_ACT_reciprocal: return x < 0 ? x - 0.125 : x + 0.125;
+    default: return x;
+    }
+}
 
 /* The first implementation from i on that this machine may run; NULL behind the last. */
 static const wf_activations *impl_at(int *i)
@@ -34,6 +56,7 @@ static double normal(double x)
 
 static double value(wf_activation f, double x)
 {
+    const double a = a_of(f), b = b_of(f);
     switch (f) {
     case WF_ACT_sigmoid: return sigmoid(x);
     case WF_ACT_tanh: return tanh(x);
@@ -43,9 +66,18 @@ static double value(wf_activation f, double x)
     case WF_ACT_hardsigmoid: return fmin(fmax(x + 3, 0), 6) / 6;
     case WF_ACT_hardswish: return x * fmin(fmax(x + 3, 0), 6) / 6;
     case WF_ACT_relu6: return fmin(fmax(x, 0), 6);
-    case WF_ACT_leaky_relu: return x > 0 ? x : A * x;
+    case WF_ACT_leaky_relu: return x > 0 ? x : a * x;
     case WF_ACT_abs: return fabs(x);
     case WF_ACT_softplus: return log1p(exp(-fabs(x))) + fmax(x, 0);
+    case WF_ACT_elu: return x > 0 ? x : a * expm1(x);
+    case WF_ACT_mish: return x * tanh(log1p(exp(-fabs(x))) + fmax(x, 0));
+    case WF_ACT_clamp: return fmin(fmax(x, a), b);
+    case WF_ACT_exp: return exp(x);
+    case WF_ACT_log: return log(x);
+    case WF_ACT_sqrt: return sqrt(x);
+    case WF_ACT_rsqrt: return 1 / sqrt(x);
+    case WF_ACT_reciprocal: return 1 / x;
+    case WF_ACT_pow: return pow(x, a);
     case WF_N_ACTIVATIONS: break;
     }
     return NAN;
@@ -54,6 +86,7 @@ static double value(wf_activation f, double x)
 /* The derivative; at kinks PyTorch's choice. */
 static double slope(wf_activation f, double x)
 {
+    const double a = a_of(f), b = b_of(f);
     double s = sigmoid(x), u = tanh(sqrt(2 / M_PI) * (x + 0.044715 * x * x * x));
     switch (f) {
     case WF_ACT_sigmoid: return s * (1 - s);
@@ -65,28 +98,37 @@ static double slope(wf_activation f, double x)
     case WF_ACT_hardsigmoid: return x > -3 && x < 3 ? 1.0 / 6 : 0;
     case WF_ACT_hardswish: return x <= -3 ? 0 : x >= 3 ? 1 : x / 3 + 0.5;
     case WF_ACT_relu6: return x > 0 && x < 6;
-    case WF_ACT_leaky_relu: return x > 0 ? 1 : A;
+    case WF_ACT_leaky_relu: return x > 0 ? 1 : a;
     case WF_ACT_abs: return (x > 0) - (x < 0);
     case WF_ACT_softplus: return s;
+    case WF_ACT_elu: return x > 0 ? 1 : a * exp(x);
+    case WF_ACT_mish: u = tanh(log1p(exp(-fabs(x))) + fmax(x, 0)); return u + x * s * (1 - u * u);
+    case WF_ACT_clamp: return x >= a && x <= b;
+    case WF_ACT_exp: return exp(x);
+    case WF_ACT_log: return 1 / x;
+    case WF_ACT_sqrt: return 0.5 / sqrt(x);
+    case WF_ACT_rsqrt: return -0.5 / (x * sqrt(x));
+    case WF_ACT_reciprocal: return -1 / (x * x);
+    case WF_ACT_pow: return a * pow(x, b);
     case WF_N_ACTIVATIONS: break;
     }
     return NAN;
 }
 
 /* Random numbers in +-9, the kinks, and the far ends. */
-static void fill(weft_dtype dtype, void *x, size_t n)
+static void fill(wf_activation f, weft_dtype dtype, void *x, size_t n)
 {
     static const double special[] = {0, -0.0, 3, -3, 6, 1e-8, -1e-8, 30, -30, 80, -80, 1e-3};
     for (size_t i = 0; i < n; i++)
-        test_set(dtype, x, i, i < 12 ? special[i] : 9 * test_uniform(3, i));
+        test_set(dtype, x, i, argument(f, i < 12 ? special[i] : 9 * test_uniform(3, i)));
 }
 
 /* Roundings of a result of size max(1, |x|): exp turns an argument off by eps x into a value off
  * by x times as much, but where x is large the value is flat: |x| exp(-|x|) < 1. The formulas have
  * at most 12 operations behind that. */
-static double bound(weft_dtype dtype, double x)
+static double bound(weft_dtype dtype, double x, double want)
 {
-    return 16 * test_epsilon(dtype) * fmax(1, fabs(x));
+    return 16 * test_epsilon(dtype) * fmax(1, fabs(x)) * fmax(1, fabs(want));
 }
 
 static void check(const wf_activations *k, wf_activation f, size_t n, bool in_place)
@@ -94,21 +136,21 @@ static void check(const wf_activations *k, wf_activation f, size_t n, bool in_pl
     size_t size = weft_dtype_size(k->dtype);
     guarded x = guarded_new(n * size, size), y = guarded_new(n * size, size);
     guarded dy = test_random(k->dtype, n, 5), dx = guarded_new(n * size, size);
-    fill(k->dtype, x.data, n);
+    fill(f, k->dtype, x.data, n);
     memcpy(y.data, x.data, n * size);
     memcpy(dx.data, dy.data, n * size);
-    k->fn[f].forward(n, A, in_place ? y.data : x.data, y.data);
-    k->fn[f].backward(n, A, wf_activation_saves_output(f) ? y.data : x.data,
+    k->fn[f].forward(n, a_of(f), b_of(f), in_place ? y.data : x.data, y.data);
+    k->fn[f].backward(n, a_of(f), b_of(f), wf_activation_saves_output(f) ? y.data : x.data,
                       in_place ? dx.data : dy.data, dx.data);
     for (size_t i = 0; i < n; i++) {
         double at = test_get(k->dtype, x.data, i), d = test_get(k->dtype, dy.data, i);
         double got = test_get(k->dtype, y.data, i), want = value(f, at);
-        if (!(fabs(got - want) <= bound(k->dtype, at)))
+        if (!(fabs(got - want) <= bound(k->dtype, at, want)))
             fail_msg("%s %s(%g): %.17g, expected %.17g", k->name, wf_activation_name(f), at, got,
                      want);
         got = test_get(k->dtype, dx.data, i);
         want = d * slope(f, at);
-        if (!(fabs(got - want) <= bound(k->dtype, at)))
+        if (!(fabs(got - want) <= bound(k->dtype, at, want)))
             fail_msg("%s %s'(%g): %.17g, expected %.17g", k->name, wf_activation_name(f), at, got,
                      want);
     }
@@ -138,7 +180,7 @@ static void nan_stays_nan_and_zero_stays_zero_where_it_should(void **state)
             test_set(k->dtype, x, 0, (double)NAN);
             test_set(k->dtype, x, 1, 0);
             test_set(k->dtype, x, 2, 1);
-            k->fn[f].forward(3, A, x, y);
+            k->fn[f].forward(3, a_of((wf_activation)f), b_of((wf_activation)f), x, y);
             if (!isnan(test_get(k->dtype, y, 0)))
                 fail_msg("%s %s(NaN) is %g", k->name, wf_activation_name((wf_activation)f),
                          test_get(k->dtype, y, 0));
@@ -152,18 +194,53 @@ static void float_has_the_same_bits_on_every_isa(void **state)
     if (wf_cpu_isa() < WEFT_ISA_AVX2)
         skip();
     static float x[N], dy[N], y[3][N], dx[3][N];
-    fill(WEFT_F32, x, N);
     for (size_t i = 0; i < N; i++)
         dy[i] = (float)test_uniform(8, i);
     const wf_activations *k[] = {&wf_activations_f32_scalar, &wf_activations_f32_emul,
                                  wf_activation_get(WEFT_F32, wf_cpu_isa())};
-    for (int f = 0; f < WF_N_ACTIVATIONS; f++) {
+    for (int n = 0; n < WF_N_ACTIVATIONS; n++) {
+        const wf_activation f = (wf_activation)n;
+        fill(f, WEFT_F32, x, N);
         for (int i = 0; i < 3; i++) {
-            k[i]->fn[f].forward(N, A, x, y[i]);
-            k[i]->fn[f].backward(N, A, wf_activation_saves_output((wf_activation)f) ? y[i] : x, dy,
+            k[i]->fn[f].forward(N, a_of(f), b_of(f), x, y[i]);
+            k[i]->fn[f].backward(N, a_of(f), b_of(f), wf_activation_saves_output(f) ? y[i] : x, dy,
                                  dx[i]);
             assert_memory_equal(y[0], y[i], sizeof(y[0]));
             assert_memory_equal(dx[0], dx[i], sizeof(dx[0]));
+        }
+    }
+}
+
+/* Zeros, infinities, negative numbers, both ends of the range, and powers that multiplying gives. */
+static void logarithms_and_powers_are_c_s(void **state)
+{
+    static const float x[] = {0.0f,   -0.0f,    1.0f,      -1.0f,   2.0f,  -2.0f, 0.5f,  -0.5f,
+                              1e30f,  -1e30f,   1e-30f,    -1e-30f, 3.25f, 0.1f,  1e38f, 1.5e-38f,
+                              0.999f, INFINITY, -INFINITY, 1.0001f, 7.0f,  NAN};
+    static const double powers[] = {0, 1, 2,   3,       -1,       0.5,   -0.5, 2.5, -2,   -3,
+                                    4, 5, 0.1, 1.0 / 3, 16777216, -1e10, 30,   -31, 100.5};
+    enum { X = sizeof(x) / sizeof(*x), P = sizeof(powers) / sizeof(*powers) };
+    const wf_activations *k;
+    float y[X];
+    for (int i = 0; (k = impl_at(&i)); i++) {
+        if (k->dtype != WEFT_F32)
+            continue;
+        for (int p = -1; p < P; p++) {
+            const float a = p < 0 ? 0 : (float)powers[p];
+            k->fn[p < 0 ? WF_ACT_log : WF_ACT_pow].forward(X, (double)a, (double)a - 1, x, y);
+            for (int j = 0; j < X; j++) {
+                const double exact = p < 0 ? log((double)x[j]) : pow((double)x[j], (double)a);
+                const float want = (float)exact;
+                /* within 3 ulp; what is below the least normal number may be 0 */
+                const double ulp = fabs(exact) * 0x1p-23, tiny = 0x1p-126;
+                const bool good = isnan(want)   ? isnan(y[j])
+                                  : isinf(want) ? y[j] == want || fabs(exact) < 0x1.00001p128
+                                                : fabs((double)y[j] - exact) <=
+                                                      3 * ulp + (fabs(exact) < tiny ? tiny : 0);
+                if (!good || (want != 0 && !isnan(want) && signbit(y[j]) != signbit(want)))
+                    fail_msg("%s: %g to the power %g (or its logarithm): %.9g, expected %.9g",
+                             k->name, (double)x[j], (double)a, (double)y[j], exact);
+            }
         }
     }
 }
@@ -196,6 +273,7 @@ int main(void)
         cmocka_unit_test(every_implementation_matches_the_formula),
         cmocka_unit_test(nan_stays_nan_and_zero_stays_zero_where_it_should),
         cmocka_unit_test(float_has_the_same_bits_on_every_isa),
+        cmocka_unit_test(logarithms_and_powers_are_c_s),
         cmocka_unit_test(padding_is_cleared_and_nothing_else),
         cmocka_unit_test(dispatch_prefers_the_best_that_runs),
     };

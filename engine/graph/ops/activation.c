@@ -8,16 +8,16 @@
 #include "kernels/eltwise/activation.h"
 
 typedef struct activation_attrs {
-    int64_t f; /* wf_activation */
-    double a;  /* its parameter, 0 where it has none */
+    int64_t f;   /* wf_activation */
+    double a, b; /* its parameters, 0 where it has none */
 } activation_attrs;
 
 typedef struct activation_args {
     wf_cut cut;
     wf_buf in[2], out; /* x; or backward: what was saved, dy */
     size_t size;
-    double a;
-    wf_act clear; /* forward: images whose padding f does not leave zero, C = 0: none */
+    double a, b;
+    wf_act clear; /* images whose padding the function does not leave zero; C = 0: none */
     wf_activation_fn forward;
     wf_activation_backward_fn backward;
 } activation_args;
@@ -27,7 +27,7 @@ static weft_status run(const wf_tile *t, const void *vargs, int64_t tile)
     const activation_args *g = vargs;
     size_t n = wf_cut_count(&g->cut, tile);
     void *out = wf_cut_ptr(&g->cut, t, g->out, g->size, tile);
-    g->forward(n, g->a, wf_cut_ptr(&g->cut, t, g->in[0], g->size, tile), out);
+    g->forward(n, g->a, g->b, wf_cut_ptr(&g->cut, t, g->in[0], g->size, tile), out);
     if (g->clear.C)
         wf_clear_padding(g->clear, g->size, out);
     return WEFT_OK;
@@ -36,9 +36,12 @@ static weft_status run(const wf_tile *t, const void *vargs, int64_t tile)
 static weft_status run_backward(const wf_tile *t, const void *vargs, int64_t tile)
 {
     const activation_args *g = vargs;
-    g->backward(wf_cut_count(&g->cut, tile), g->a, wf_cut_ptr(&g->cut, t, g->in[0], g->size, tile),
-                wf_cut_ptr(&g->cut, t, g->in[1], g->size, tile),
-                wf_cut_ptr(&g->cut, t, g->out, g->size, tile));
+    void *dx = wf_cut_ptr(&g->cut, t, g->out, g->size, tile);
+    g->backward(wf_cut_count(&g->cut, tile), g->a, g->b,
+                wf_cut_ptr(&g->cut, t, g->in[0], g->size, tile),
+                wf_cut_ptr(&g->cut, t, g->in[1], g->size, tile), dx);
+    if (g->clear.C)
+        wf_clear_padding(g->clear, g->size, dx);
     return WEFT_OK;
 }
 
@@ -55,10 +58,13 @@ static weft_status lower(wf_lower *l)
         .out = out.buf,
         .size = weft_dtype_size(out.dtype),
         .a = attrs->a,
+        .b = attrs->b,
         .forward = kernels->fn[f].forward,
         .backward = kernels->fn[f].backward,
     };
-    if (!backward && !wf_activation_keeps_zero(f) && out.shape.rank == 4)
+    const bool keeps =
+        backward ? wf_activation_backward_keeps_zero(f) : wf_activation_keeps_zero(f);
+    if (!keeps && out.shape.rank == 4)
         g.clear = out.act;
     return wf_lowered(l, wf_lower_cut(l, kernels->name, backward ? run_backward : run, &g,
                                       sizeof(g), &g.cut, 20.0));
@@ -76,10 +82,16 @@ static weft_status grad(wf_grad *g)
     return WEFT_OK;
 }
 
+static weft_tensor *record_with(const wf_op *op, weft_tensor *x, wf_activation f, double a,
+                                double b)
+{
+    activation_attrs attrs = {f, a, b};
+    return wf_record(op, &attrs, NULL, 1, &x, NULL);
+}
+
 static weft_tensor *record(const wf_op *op, weft_tensor *x, wf_activation f, double a)
 {
-    activation_attrs attrs = {f, a};
-    return wf_record(op, &attrs, NULL, 1, &x, NULL);
+    return record_with(op, x, f, a, 0);
 }
 
 /* Samples bring their function as `user`. The values -1.9 to 1.9 are stretched to reach the kinks
@@ -112,7 +124,41 @@ static weft_tensor *leaky_relu_of_a_tenth(weft_tensor *x)
 {
     return weft_leaky_relu(x, 0.1);
 }
+static weft_tensor *elu_of_two(weft_tensor *x)
+{
+    return weft_elu(x, 2);
+}
+static weft_tensor *clamp_around_one(weft_tensor *x)
+{
+    return weft_clamp(x, -0.5, 1.05);
+}
+/* x^2, for functions of positive numbers. */
+static weft_tensor *log_of_square(weft_tensor *x)
+{
+    return weft_log(weft_mul(x, x));
+}
+static weft_tensor *sqrt_of_square(weft_tensor *x)
+{
+    return weft_sqrt(weft_mul(x, x));
+}
+static weft_tensor *rsqrt_of_square(weft_tensor *x)
+{
+    return weft_rsqrt(weft_mul(x, x));
+}
+static weft_tensor *power_of_square(weft_tensor *x)
+{
+    return weft_pow(weft_mul(x, x), 1.3);
+}
 #define APPLY_leaky_relu leaky_relu_of_a_tenth
+#define APPLY_elu elu_of_two
+#define APPLY_mish weft_mish
+#define APPLY_clamp clamp_around_one
+#define APPLY_exp weft_exp
+#define APPLY_log log_of_square
+#define APPLY_sqrt sqrt_of_square
+#define APPLY_rsqrt rsqrt_of_square
+#define APPLY_reciprocal weft_reciprocal
+#define APPLY_pow power_of_square
 #define APPLY_sigmoid weft_sigmoid
 #define APPLY_tanh weft_tanh
 #define APPLY_silu weft_silu
@@ -125,8 +171,8 @@ static weft_tensor *leaky_relu_of_a_tenth(weft_tensor *x)
 #define APPLY_softplus weft_softplus
 
 /* Two descriptors a row: wf_op_<name>, wf_op_<name>_backward. A backward op gives zero where dy is
- * zero, so it keeps the padding. */
-#define WF_ACTIVATION(f, from, keeps)                                                              \
+ * zero, so it keeps the padding, but where the slope is infinite there. */
+#define WF_ACTIVATION(f, from, zero, flat)                                                         \
     static bool sample_##f(weft_context *ctx, int index, wf_sample *s)                             \
     {                                                                                              \
         static const sample_user user = {APPLY_##f};                                               \
@@ -136,7 +182,7 @@ static weft_tensor *leaky_relu_of_a_tenth(weft_tensor *x)
         .name = #f,                                                                                \
         .n_out = 1,                                                                                \
         .attr_size = sizeof(activation_attrs),                                                     \
-        .flags = (keeps ? WF_OP_KEEPS_ZERO : 0) | WF_OP_BY_IMAGE,                                  \
+        .flags = (zero ? WF_OP_KEEPS_ZERO : 0) | WF_OP_BY_IMAGE,                                   \
         .layout_rule = WF_LAYOUT_SAME,                                                             \
         .inplace = {1},                                                                            \
         .infer = wf_infer_same,                                                                    \
@@ -148,7 +194,7 @@ static weft_tensor *leaky_relu_of_a_tenth(weft_tensor *x)
         .name = #f "_backward",                                                                    \
         .n_out = 1,                                                                                \
         .attr_size = sizeof(activation_attrs),                                                     \
-        .flags = WF_OP_KEEPS_ZERO | WF_OP_BY_IMAGE,                                                \
+        .flags = (flat ? WF_OP_KEEPS_ZERO : 0) | WF_OP_BY_IMAGE,                                   \
         .layout_rule = WF_LAYOUT_SAME,                                                             \
         .inplace = {2},                                                                            \
         .infer = wf_infer_same,                                                                    \
@@ -160,7 +206,7 @@ static weft_tensor *leaky_relu_of_a_tenth(weft_tensor *x)
 #undef WF_ACTIVATION
 
 static const wf_op *const backward_op[WF_N_ACTIVATIONS] = {
-#define WF_ACTIVATION(f, from, keeps) &wf_op_##f##_backward,
+#define WF_ACTIVATION(f, from, zero, flat) &wf_op_##f##_backward,
 #include "kernels/eltwise/activation.def"
 #undef WF_ACTIVATION
 };
@@ -214,4 +260,55 @@ weft_tensor *weft_abs(weft_tensor *x)
 weft_tensor *weft_softplus(weft_tensor *x)
 {
     return record(&wf_op_softplus, x, WF_ACT_softplus, 0);
+}
+weft_tensor *weft_elu(weft_tensor *x, double alpha)
+{
+    return record(&wf_op_elu, x, WF_ACT_elu, alpha);
+}
+weft_tensor *weft_mish(weft_tensor *x)
+{
+    return record(&wf_op_mish, x, WF_ACT_mish, 0);
+}
+weft_tensor *weft_exp(weft_tensor *x)
+{
+    return record(&wf_op_exp, x, WF_ACT_exp, 0);
+}
+weft_tensor *weft_log(weft_tensor *x)
+{
+    return record(&wf_op_log, x, WF_ACT_log, 0);
+}
+weft_tensor *weft_sqrt(weft_tensor *x)
+{
+    return record(&wf_op_sqrt, x, WF_ACT_sqrt, 0);
+}
+weft_tensor *weft_rsqrt(weft_tensor *x)
+{
+    return record(&wf_op_rsqrt, x, WF_ACT_rsqrt, 0);
+}
+weft_tensor *weft_reciprocal(weft_tensor *x)
+{
+    return record(&wf_op_reciprocal, x, WF_ACT_reciprocal, 0);
+}
+
+/* These two look at their parameters, which shape inference of the others leaves alone. */
+weft_tensor *weft_pow(weft_tensor *x, double exponent)
+{
+    if (x && !isfinite(exponent)) {
+        wf_fail(weft_tensor_context(x), WEFT_ERR_INVALID, "pow: exponent %g is not finite",
+                exponent);
+        return NULL;
+    }
+    return record_with(&wf_op_pow, x, WF_ACT_pow, exponent, exponent - 1);
+}
+weft_tensor *weft_clamp(weft_tensor *x, double min, double max)
+{
+    if (x && (isnan(min) || isnan(max))) {
+        wf_fail(weft_tensor_context(x), WEFT_ERR_INVALID, "clamp: bounds %g and %g", min, max);
+        return NULL;
+    }
+    return record_with(&wf_op_clamp, x, WF_ACT_clamp, min, max);
+}
+weft_tensor *weft_neg(weft_tensor *x)
+{
+    return weft_scale(x, -1);
 }
