@@ -124,6 +124,16 @@ weft_tensor *weft_avg_pool2d(weft_tensor *x, const weft_pool2d_opts *opts);
  * floor(i*H/out_h) .. ceil((i+1)*H/out_h) */
 weft_tensor *weft_adaptive_avg_pool2d(weft_tensor *x, int out_h, int out_w);
 
+typedef enum weft_upsample_mode {
+    WEFT_UPSAMPLE_NEAREST,
+    WEFT_UPSAMPLE_BILINEAR
+} weft_upsample_mode;
+/* Images (N, C, H, W) at another size, larger or smaller: (N, C, out_h, out_w). As torch's
+ * F.interpolate(x, size=(out_h, out_w)) without antialiasing; align_corners is for the bilinear
+ * mode. */
+weft_tensor *weft_upsample2d(weft_tensor *x, int out_h, int out_w, weft_upsample_mode mode,
+                             bool align_corners);
+
 /* One dimension may be -1. */
 weft_tensor *weft_reshape(weft_tensor *x, weft_shape shape);
 /* Dimensions start_dim and after become one (torch.flatten). */
