@@ -293,17 +293,22 @@ weft_tensor *weft_reciprocal(weft_tensor *x)
 /* These two look at their parameters, which shape inference of the others leaves alone. */
 weft_tensor *weft_pow(weft_tensor *x, double exponent)
 {
-    if (x && !isfinite(exponent)) {
-        wf_fail(weft_tensor_context(x), WEFT_ERR_INVALID, "pow: exponent %g is not finite",
-                exponent);
+    weft_context *ctx = wf_record_context("pow", 1, 1, &x);
+    if (!ctx)
+        return NULL;
+    if (!isfinite(exponent)) {
+        wf_fail_step(ctx, WEFT_ERR_INVALID, "pow: exponent %g is not finite", exponent);
         return NULL;
     }
     return record_with(&wf_op_pow, x, WF_ACT_pow, exponent, exponent - 1);
 }
 weft_tensor *weft_clamp(weft_tensor *x, double min, double max)
 {
-    if (x && (isnan(min) || isnan(max))) {
-        wf_fail(weft_tensor_context(x), WEFT_ERR_INVALID, "clamp: bounds %g and %g", min, max);
+    weft_context *ctx = wf_record_context("clamp", 1, 1, &x);
+    if (!ctx)
+        return NULL;
+    if (isnan(min) || isnan(max)) {
+        wf_fail_step(ctx, WEFT_ERR_INVALID, "clamp: bounds %g and %g", min, max);
         return NULL;
     }
     return record_with(&wf_op_clamp, x, WF_ACT_clamp, min, max);

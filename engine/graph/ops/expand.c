@@ -169,10 +169,10 @@ bool wf_record_broadcast(const char *op, weft_tensor **in, int n)
         int64_t clash[2];
         if (!widen(&to, &from, clash)) {
             char ta[WF_SHAPE_TEXT], tb[WF_SHAPE_TEXT];
-            wf_fail_step(ctx, WEFT_ERR_SHAPE,
-                    "%s: %s and %s do not broadcast (%lld and %lld)", op,
-                    weft_shape_format(to, ta, sizeof(ta)), weft_shape_format(from, tb, sizeof(tb)),
-                    (long long)clash[0], (long long)clash[1]);
+            wf_fail_step(ctx, WEFT_ERR_SHAPE, "%s: %s and %s do not broadcast (%lld and %lld)", op,
+                         weft_shape_format(to, ta, sizeof(ta)),
+                         weft_shape_format(from, tb, sizeof(tb)), (long long)clash[0],
+                         (long long)clash[1]);
             return false;
         }
     }

@@ -43,13 +43,13 @@ typedef struct permute_args {
     int64_t dim[WEFT_MAX_RANK], stride[WEFT_MAX_RANK];
 } permute_args;
 
-static void run(const wf_tile *t, const void *vargs, int64_t tile)
+static weft_status run(const wf_tile *t, const void *vargs, int64_t tile)
 {
     const permute_args *g = vargs;
     if (g->by_image) {
         wf_permute(g->size, g->rank - 1, g->dim + 1, g->stride + 1, wf_image(t, g->x, tile),
                    wf_image(t, g->y, tile));
-        return;
+        return WEFT_OK;
     }
     const int64_t first = tile * g->rows, left = g->dim[0] - first;
     int64_t dim[WEFT_MAX_RANK];
@@ -59,6 +59,7 @@ static void run(const wf_tile *t, const void *vargs, int64_t tile)
     wf_permute(g->size, g->rank, dim, g->stride,
                (const char *)wf_data(t, g->x) + (size_t)(first * g->stride[0]) * g->size,
                (char *)wf_data(t, g->y) + (size_t)(first * g->below) * g->size);
+    return WEFT_OK;
 }
 
 /* Steps of the result's dimension 0 in a tile: enough for a tile of WF_CHUNK elements, and for
@@ -140,11 +141,12 @@ const wf_op wf_op_permute = {
 
 weft_tensor *weft_permute(weft_tensor *x, const int *dims, int n)
 {
-    if (!x)
+    weft_context *ctx = wf_record_context("permute", 1, 1, &x);
+    if (!ctx)
         return NULL;
     if (n < 0 || n > WEFT_MAX_RANK || (n > 0 && !dims)) {
-        wf_fail(weft_tensor_context(x), WEFT_ERR_INVALID, "permute: %d dimensions%s", n,
-                n > 0 && !dims ? ", but none are given" : "");
+        wf_fail_step(ctx, WEFT_ERR_INVALID, "permute: %d dimensions%s", n,
+                     n > 0 && !dims ? ", but none are given" : "");
         return NULL;
     }
     permute_attrs a = {.rank = n};
@@ -155,13 +157,14 @@ weft_tensor *weft_permute(weft_tensor *x, const int *dims, int n)
 
 weft_tensor *weft_transpose(weft_tensor *x, int dim0, int dim1)
 {
-    if (!x)
+    weft_context *ctx = wf_record_context("transpose", 1, 1, &x);
+    if (!ctx)
         return NULL;
     const int rank = weft_tensor_shape(x).rank;
     const int a = dim0 < 0 ? dim0 + rank : dim0, b = dim1 < 0 ? dim1 + rank : dim1;
     if (a < 0 || b < 0 || a >= rank || b >= rank) {
-        wf_fail(weft_tensor_context(x), WEFT_ERR_SHAPE,
-                "transpose: dimensions %d and %d of a tensor of rank %d", dim0, dim1, rank);
+        wf_fail_step(ctx, WEFT_ERR_SHAPE, "transpose: dimensions %d and %d of a tensor of rank %d",
+                     dim0, dim1, rank);
         return NULL;
     }
     int dims[WEFT_MAX_RANK];

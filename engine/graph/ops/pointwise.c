@@ -11,7 +11,7 @@ typedef struct pointwise_args {
     wf_pointwise_fn fn;
 } pointwise_args;
 
-static void run(const wf_tile *t, const void *vargs, int64_t tile)
+static weft_status run(const wf_tile *t, const void *vargs, int64_t tile)
 {
     const pointwise_args *g = vargs;
     void *y = wf_cut_ptr(&g->cut, t, g->y, g->size, tile);
@@ -21,6 +21,7 @@ static void run(const wf_tile *t, const void *vargs, int64_t tile)
     g->fn(wf_cut_count(&g->cut, tile), in[0], in[1], in[2], y);
     if (g->clear.C)
         wf_clear_padding(g->clear, g->size, y);
+    return WEFT_OK;
 }
 
 weft_status wf_pointwise_lower(wf_lower *l, wf_pointwise f)

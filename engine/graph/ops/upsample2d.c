@@ -44,10 +44,11 @@ typedef struct upsample_args {
     void (*run)(const wf_upsample *g, const void *from, void *to);
 } upsample_args;
 
-static void run(const wf_tile *t, const void *vargs, int64_t tile)
+static weft_status run(const wf_tile *t, const void *vargs, int64_t tile)
 {
     const upsample_args *a = vargs;
     a->run(&a->g, wf_image(t, a->from, tile), wf_image(t, a->to, tile));
+    return WEFT_OK;
 }
 
 static weft_status lower_either(wf_lower *l, bool backward)
@@ -148,16 +149,16 @@ const wf_op wf_op_upsample2d_backward = {
 weft_tensor *weft_upsample2d(weft_tensor *x, int out_h, int out_w, weft_upsample_mode mode,
                              bool align_corners)
 {
-    if (!x)
+    weft_context *ctx = wf_record_context("upsample2d", 1, 1, &x);
+    if (!ctx)
         return NULL;
     if (mode != WEFT_UPSAMPLE_NEAREST && mode != WEFT_UPSAMPLE_BILINEAR) {
-        wf_fail(weft_tensor_context(x), WEFT_ERR_INVALID, "upsample2d: no mode has the number %d",
-                (int)mode);
+        wf_fail_step(ctx, WEFT_ERR_INVALID, "upsample2d: no mode has the number %d", (int)mode);
         return NULL;
     }
     if (align_corners && mode == WEFT_UPSAMPLE_NEAREST) {
-        wf_fail(weft_tensor_context(x), WEFT_ERR_INVALID,
-                "upsample2d: corners are aligned by the bilinear mode only");
+        wf_fail_step(ctx, WEFT_ERR_INVALID,
+                     "upsample2d: corners are aligned by the bilinear mode only");
         return NULL;
     }
     upsample_attrs a = {.out = {out_h, out_w},
