@@ -234,6 +234,10 @@ def parse_args(argv):
 
 def main(argv):
     args = parse_args(argv)
+    # A shell starts what runs in the background with SIGINT ignored, and the command leaves ignored
+    # signals ignored: its tests of SIGINT want the usual state.
+    if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     tests = selected(listed_tests(args.build_dir), args.names)
     if not tests:
         print(f"no test's name contains {' or '.join(map(shlex.quote, args.names))}"

@@ -62,16 +62,11 @@ const wf_op wf_op_where = {
 };
 
 #define TAKEN(f)                                                                                   \
-    const wf_op wf_op_where_##f = {                                                                \
-        .name = "where_" #f,                                                                       \
-        .n_out = 1,                                                                                \
-        .flags = WF_OP_KEEPS_ZERO | WF_OP_BY_IMAGE,                                                \
-        .layout_rule = WF_LAYOUT_SAME,                                                             \
-        .inplace = {2},                                                                            \
-        .infer = wf_infer_same,                                                                    \
-        .no_grad_reason = "second derivatives are not built",                                      \
-        .lower = lower_##f,                                                                        \
+    {                                                                                              \
+        .name = "where_" #f, .n_out = 1, .flags = WF_OP_KEEPS_ZERO | WF_OP_BY_IMAGE,               \
+        .layout_rule = WF_LAYOUT_SAME, .inplace = {2}, .infer = wf_infer_same,                     \
+        .no_grad_reason = "second derivatives are not built", .lower = lower_##f,                  \
         .no_sample_reason = "where's samples run it",                                              \
-    };
-TAKEN(true)
-TAKEN(false)
+    }
+const wf_op wf_op_where_true = TAKEN(true);
+const wf_op wf_op_where_false = TAKEN(false);
