@@ -99,7 +99,8 @@ def test_more_signals_do_not_lose_what_is_being_saved(tmp):
             if p.poll() is None:
                 p.send_signal(number)
         status, err = end(p)
-        assert status == 143, (delay, status, err)
+        # Of signals that arrive together the kernel may deliver another one first.
+        assert status in (143, 129, 130), (delay, status, err)
         stopped_well(run)
 
 
