@@ -29,7 +29,7 @@ WF_INLINE wf_vf lane_minimum(wf_vf a, wf_vf b, wf_vf c)
 {
     return wf_vblend(wf_visnan(a), a, wf_vmin(a, b));
 }
-/* `share` is 0 where a lost, half where neither won. */
+/* a's part of the gradient dy: 0 where a lost, half where neither operand won. */
 WF_INLINE wf_vf shared(wf_vm lost, wf_vf a, wf_vf b, wf_vf dy)
 {
     wf_vf won = wf_vblend(wf_veq(a, b), wf_vmul(dy, wf_vset1(0.5f)), dy);

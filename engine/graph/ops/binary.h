@@ -1,4 +1,4 @@
-/* What ops of two equally shaped tensors share (add, mul): lowering, and samples that broadcast. */
+/* What ops of two equally shaped tensors share (add, sub, mul, div and others): lowering, and samples that broadcast. */
 #ifndef WF_OPS_BINARY_H
 #define WF_OPS_BINARY_H
 
