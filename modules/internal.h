@@ -5,6 +5,7 @@
 #define WF_MODULES_INTERNAL_H
 
 #include "engine/context/context.h"
+#include "engine/context/name_map.h"
 #include "engine/memory/alloc.h"
 #include "weft/module.h"
 
@@ -134,6 +135,9 @@ weft_status wf_walk(weft_module *m, unsigned walk, wf_walk_fn fn, void *user);
 /* "path.name", or "name" for the path "". NULL when memory is out. */
 char *wf_join_path(const char *path, const char *name);
 
+/* Adds the list's names, which the map borrows, each with its place; of equal ones the first counts.
+ * false when memory is out. */
+bool wf_tensor_list_names(const weft_tensor_list *list, wf_name_map *map);
 weft_status wf_module_list_add(weft_module_list *list, const char *name, weft_module *m);
 
 /* WEFT_ERR_NOMEM, in m's context. */

@@ -173,17 +173,20 @@ static weft_status read_entries(weft_module *m, const weft_safetensors *file,
     if (c->foreign == NULL)
         return wf_module_nomem(m);
     weft_status status = opts->optional != NULL ? weft_state_dict(m, &own) : WEFT_OK;
+    wf_name_map own_names = {0};
+    if (!wf_tensor_list_names(&own, &own_names))
+        status = wf_module_nomem(m);
     int left_out = 0;
     for (int64_t i = 0; i < n && status == WEFT_OK; i++) {
         const char *name = c->names[i];
         if (name == NULL)
             continue;
-        bool more =
-            wf_names_cover(opts->optional, name) && weft_tensor_list_find(&own, name) == NULL;
+        bool more = wf_names_cover(opts->optional, name) && wf_name_map_find(&own_names, name) < 0;
         left_out += more;
         if (!more && !wf_names_cover(opts->except, name))
             status = read_entry(m->ctx, weft_safetensors_at(file, i), name, c);
     }
+    wf_name_map_done(&own_names);
     weft_tensor_list_done(&own);
     if (status == WEFT_OK && opts->left_out != NULL)
         *opts->left_out = left_out;

@@ -27,6 +27,7 @@ typedef struct load {
     target *targets;
     int n, capacity;
     wf_pointer_map places; /* the module's tensors, each to a source found for it */
+    wf_name_map names;     /* of the targets */
 } load;
 
 static weft_status add_target(load *l, const char *path, const char *name, weft_tensor *t,
@@ -78,28 +79,25 @@ bool wf_names_cover(const char *prefixes, const char *name)
     return false;
 }
 
-static const target *find_target(const load *l, const char *name)
-{
-    for (int i = 0; i < l->n; i++) {
-        if (strcmp(l->targets[i].name, name) == 0)
-            return &l->targets[i];
-    }
-    return NULL;
-}
-
 /* The sources of the targets. A shared tensor needs only one of its names: safetensors' save_model
  * writes one. */
-static void find_sources(load *l)
+static weft_status find_sources(load *l)
 {
-    for (int i = 0; i < l->n; i++) {
+    wf_name_map given = {0};
+    bool listed = wf_tensor_list_names(l->list, &given);
+    for (int i = 0; i < l->n && listed; i++) {
         target *t = &l->targets[i];
+        listed = wf_name_map_add(&l->names, t->name, i);
         if (wf_names_cover(l->rules->except, t->name))
             continue;
-        t->source = weft_tensor_list_find(l->list, t->name);
+        int at = wf_name_map_find(&given, t->name);
+        t->source = at >= 0 ? l->list->item[at].tensor : NULL;
         void **found = t->tensor != NULL ? wf_pointer_map_find(&l->places, t->tensor) : NULL;
         if (found != NULL && *found == NULL)
             *found = t->source;
     }
+    wf_name_map_done(&given);
+    return listed ? WEFT_OK : wf_module_nomem(l->m);
 }
 
 /* BatchNorm's counter, which states from before torch 0.4.1 lack: torch's strict loading does not
@@ -156,7 +154,7 @@ static void compare_target(const load *l, const target *t, wf_misfits *misfits)
 
 static void compare_given(const load *l, const char *name, wf_misfits *misfits)
 {
-    if (l->rules->strict && find_target(l, name) == NULL &&
+    if (l->rules->strict && wf_name_map_find(&l->names, name) < 0 &&
         !wf_names_cover(l->rules->optional, name) && !wf_names_cover(l->rules->except, name))
         wf_misfit_add(misfits, (wf_misfit){.kind = WF_UNEXPECTED, .name = name});
 }
@@ -165,7 +163,7 @@ static void compare_given(const load *l, const char *name, wf_misfits *misfits)
 static weft_status compare(load *l)
 {
     wf_misfits misfits = {.m = l->m, .list = l->list, .rules = l->rules};
-    find_sources(l);
+    WF_TRY(find_sources(l));
     for (int i = 0; i < l->n; i++)
         compare_target(l, &l->targets[i], &misfits);
     for (int i = 0; i < l->list->n; i++)
@@ -298,6 +296,7 @@ weft_status wf_load_state(weft_module *m, const weft_tensor_list *list, const wf
     if (status == WEFT_OK)
         m->ctx->lint.batch_norm_told = false;
     wf_free(l.targets);
+    wf_name_map_done(&l.names);
     wf_pointer_map_done(&l.places);
     return status;
 }

@@ -134,6 +134,15 @@ weft_tensor *weft_tensor_list_find(const weft_tensor_list *list, const char *nam
     return NULL;
 }
 
+bool wf_tensor_list_names(const weft_tensor_list *list, wf_name_map *map)
+{
+    for (int i = 0; i < list->n; i++) {
+        if (!wf_name_map_add(map, list->item[i].name, i))
+            return false;
+    }
+    return true;
+}
+
 /* An empty list holds no memory, so a list that failed to be made needs no done. */
 static void tensor_list_cut(weft_tensor_list *list, int n)
 {

@@ -8,7 +8,7 @@
 #include "modules/internal.h"
 #include "train/optimizer.h"
 
-static weft_status nomem(weft_optimizer *o)
+weft_status wf_optimizer_nomem(const weft_optimizer *o)
 {
     return wf_fail(o->ctx, WEFT_ERR_NOMEM, "out of memory in optimizer %s", o->rule->name);
 }
@@ -88,7 +88,9 @@ void weft_optimizer_destroy(weft_optimizer *o)
 
 /* ---- groups ---- */
 
-static weft_status check_param(weft_optimizer *o, const char *name, const weft_tensor *t)
+/* names: of the parameters that are there. */
+static weft_status check_param(const weft_optimizer *o, const wf_name_map *names, const char *name,
+                               const weft_tensor *t)
 {
     if (weft_tensor_context(t) != o->ctx)
         return wf_fail(o->ctx, WEFT_ERR_INVALID, "optimizer: '%s' belongs to another context",
@@ -98,33 +100,45 @@ static weft_status check_param(weft_optimizer *o, const char *name, const weft_t
     if (weft_tensor_dtype(t) != WEFT_F32 && weft_tensor_dtype(t) != WEFT_F64)
         return wf_fail(o->ctx, WEFT_ERR_DTYPE, "optimizer: '%s' is %s; it must be f32 or f64", name,
                        weft_dtype_name(weft_tensor_dtype(t)));
-    for (int i = 0; i < o->n_params; i++) {
+    for (int i = 0; t->optimizers > 0 && i < o->n_params; i++) {
         if (o->params[i].tensor == t)
             return wf_fail(o->ctx, WEFT_ERR_INVALID,
                            "optimizer: '%s' is already in group %d, as '%s'", name,
                            o->params[i].group, o->params[i].name);
-        if (strcmp(o->params[i].name, name) == 0)
-            return wf_fail(o->ctx, WEFT_ERR_INVALID,
-                           "optimizer: group %d has another parameter named '%s'",
-                           o->params[i].group, name);
+    }
+    int same = wf_name_map_find(names, name);
+    return same < 0 ? WEFT_OK
+                    : wf_fail(o->ctx, WEFT_ERR_INVALID,
+                              "optimizer: group %d has another parameter named '%s'",
+                              o->params[same].group, name);
+}
+
+weft_status wf_optimizer_names(const weft_optimizer *o, wf_name_map *names)
+{
+    for (int i = 0; i < o->n_params; i++) {
+        if (!wf_name_map_add(names, o->params[i].name, i))
+            return wf_optimizer_nomem(o);
     }
     return WEFT_OK;
 }
 
-static weft_status add_param(weft_optimizer *o, const char *name, weft_tensor *t, int group)
+static weft_status add_param(weft_optimizer *o, wf_name_map *names, const char *name,
+                             weft_tensor *t, int group)
 {
-    WF_TRY(check_param(o, name, t));
+    WF_TRY(check_param(o, names, name, t));
     if (o->n_params == o->cap_params) {
         int capacity = o->cap_params == 0 ? 32 : 2 * o->cap_params;
         wf_optim_param *params = wf_realloc_array(o->params, (size_t)capacity, sizeof(*params));
         if (params == NULL)
-            return nomem(o);
+            return wf_optimizer_nomem(o);
         o->params = params;
         o->cap_params = capacity;
     }
     char *copy = wf_strdup(name);
-    if (copy == NULL)
-        return nomem(o);
+    if (copy == NULL || !wf_name_map_add(names, copy, o->n_params)) {
+        wf_free(copy);
+        return wf_optimizer_nomem(o);
+    }
     t->optimizers++;
     o->params[o->n_params++] =
         (wf_optim_param){.name = copy, .tensor = weft_tensor_ref(t), .group = group};
@@ -147,14 +161,16 @@ weft_status weft_optimizer_add_group(weft_optimizer *o, const weft_tensor_list *
         int capacity = o->cap_groups == 0 ? 4 : 2 * o->cap_groups;
         wf_optim_group *groups = wf_realloc_array(o->groups, (size_t)capacity, sizeof(*groups));
         if (groups == NULL)
-            return nomem(o);
+            return wf_optimizer_nomem(o);
         o->groups = groups;
         o->cap_groups = capacity;
     }
     int before = o->n_params;
-    weft_status status = WEFT_OK;
+    wf_name_map names = {0};
+    weft_status status = wf_optimizer_names(o, &names);
     for (int i = 0; i < params->n && status == WEFT_OK; i++)
-        status = add_param(o, params->item[i].name, params->item[i].tensor, o->n_groups);
+        status = add_param(o, &names, params->item[i].name, params->item[i].tensor, o->n_groups);
+    wf_name_map_done(&names);
     if (status != WEFT_OK) {
         while (o->n_params > before)
             drop_param(&o->params[--o->n_params]);

@@ -8,6 +8,7 @@
 #define WF_TRAIN_OPTIMIZER_H
 
 #include "engine/context/context.h"
+#include "engine/context/name_map.h"
 #include "engine/graph/ops/internal.h"
 #include "engine/memory/alloc.h"
 #include "weft/optim.h"
@@ -59,6 +60,11 @@ struct weft_optimizer {
     bool pending;   /* a step is recorded: in graph pending_gen, after pending_step commits */
     uint64_t pending_gen, pending_step;
 };
+
+/* WEFT_ERR_NOMEM, in o's context. */
+weft_status wf_optimizer_nomem(const weft_optimizer *o);
+/* Adds o's parameters' names, which the map borrows, each with its place in params. */
+weft_status wf_optimizer_names(const weft_optimizer *o, wf_name_map *names);
 
 /* Makes an optimizer with m's parameters (m may be NULL) as group 0. */
 weft_optimizer *wf_optimizer_create(weft_context *ctx, const wf_optim_rule *rule, weft_module *m,

@@ -77,6 +77,7 @@ typedef struct found {
 typedef struct load {
     weft_optimizer *o;
     const weft_tensor_list *list;
+    wf_name_map names; /* of the list */
     found *found;
     int used; /* entries of the list that were asked for */
     int problems;
@@ -98,7 +99,8 @@ static weft_status take(load *l, const char *name, const char *part, weft_dtype 
     char *full = name != NULL ? wf_asprintf("%s.%s", name, part) : wf_strdup(part);
     if (full == NULL)
         return wf_fail(l->o->ctx, WEFT_ERR_NOMEM, "out of memory loading an optimizer's state");
-    *t = weft_tensor_list_find(l->list, full);
+    int at = wf_name_map_find(&l->names, full);
+    *t = at >= 0 ? l->list->item[at].tensor : NULL;
     if (*t != NULL) {
         l->used++;
         weft_dtype from = weft_tensor_dtype(*t);
@@ -142,24 +144,39 @@ static weft_status take_param(load *l, const wf_optim_param *p, found *f)
     return WEFT_OK;
 }
 
-/* Reports entries of the list that nothing asked for. */
-static void find_unexpected(load *l)
+/* Whether `name` is "<parameter>.step" or "<parameter>.<slot>". */
+static weft_status of_a_param(const load *l, const wf_name_map *params, const char *name, bool *yes)
 {
-    for (int i = 0; i < l->list->n && l->used < l->list->n; i++) {
+    const char *dot = strrchr(name, '.');
+    *yes = dot != NULL && strcmp(dot + 1, "step") == 0;
+    for (int s = 0; s < WF_OPTIM_SLOTS && l->o->rule->slot_names[s] != NULL && dot != NULL; s++)
+        *yes = *yes || strcmp(dot + 1, l->o->rule->slot_names[s]) == 0;
+    if (!*yes)
+        return WEFT_OK;
+    char *param = wf_asprintf("%.*s", (int)(dot - name), name);
+    if (param == NULL)
+        return wf_optimizer_nomem(l->o);
+    *yes = wf_name_map_find(params, param) >= 0;
+    wf_free(param);
+    return WEFT_OK;
+}
+
+/* Reports entries of the list that nothing asked for. */
+static weft_status find_unexpected(load *l)
+{
+    if (l->used == l->list->n)
+        return WEFT_OK;
+    wf_name_map params = {0};
+    weft_status status = wf_optimizer_names(l->o, &params);
+    for (int i = 0; i < l->list->n && status == WEFT_OK; i++) {
         const char *name = l->list->item[i].name;
-        bool known = strcmp(name, "steps") == 0;
-        for (int k = 0; k < l->o->n_params && !known; k++) {
-            const char *param = l->o->params[k].name;
-            size_t n = strlen(param);
-            if (strncmp(name, param, n) != 0 || name[n] != '.')
-                continue;
-            known = strcmp(name + n + 1, "step") == 0;
-            for (int s = 0; s < WF_OPTIM_SLOTS && l->o->rule->slot_names[s] != NULL; s++)
-                known = known || strcmp(name + n + 1, l->o->rule->slot_names[s]) == 0;
-        }
-        if (!known)
+        bool known = false;
+        status = of_a_param(l, &params, name, &known);
+        if (status == WEFT_OK && !known && strcmp(name, "steps") != 0)
             problem(l, "unexpected", name);
     }
+    wf_name_map_done(&params);
+    return status;
 }
 
 /* Copies into the slots; everything was checked, so only running pending work can fail. */
@@ -205,22 +222,22 @@ weft_status weft_optimizer_load_state(weft_optimizer *o, const weft_tensor_list 
     load l = {.o = o, .list = list};
     int64_t steps = 0;
     l.found = wf_zalloc_array((size_t)o->n_params, sizeof(*l.found));
-    if (l.found == NULL)
-        return wf_fail(o->ctx, WEFT_ERR_NOMEM, "out of memory loading an optimizer's state");
-    weft_status status = take_counter(&l, NULL, "steps", &steps);
+    weft_status status = l.found != NULL && wf_tensor_list_names(list, &l.names)
+                             ? take_counter(&l, NULL, "steps", &steps)
+                             : wf_optimizer_nomem(o);
     for (int i = 0; i < o->n_params && status == WEFT_OK; i++)
         status = take_param(&l, &o->params[i], &l.found[i]);
-    if (status == WEFT_OK) {
-        find_unexpected(&l);
-        if (l.problems > 0)
-            status = wf_fail(o->ctx, WEFT_ERR_INVALID,
-                             "the state does not fit optimizer %s, nothing was loaded: %s",
-                             o->rule->name, l.text);
-    }
+    if (status == WEFT_OK)
+        status = find_unexpected(&l);
+    if (status == WEFT_OK && l.problems > 0)
+        status = wf_fail(o->ctx, WEFT_ERR_INVALID,
+                         "the state does not fit optimizer %s, nothing was loaded: %s",
+                         o->rule->name, l.text);
     if (status == WEFT_OK)
         status = fill(&l);
     if (status == WEFT_OK)
         o->steps = steps;
+    wf_name_map_done(&l.names);
     wf_free(l.found);
     return status;
 }
