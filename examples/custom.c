@@ -52,7 +52,7 @@ int main(void)
     weft_module *model = weft_module_create(ctx, &net_class);
     weft_tensor *x = weft_randn(ctx, WEFT_SHAPE(2, 10));
     weft_tensor *y = weft_call(model, x);
-    weft_backward(weft_mean(y, 0, false));
+    weft_backward(weft_mean(y, WEFT_ALL_DIMS, false));
     weft_tensor_list parameters = WEFT_TENSOR_LIST_INIT;
     weft_parameters(model, 0, &parameters);
     for (int i = 0; i < parameters.n; i++) {

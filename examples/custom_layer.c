@@ -43,7 +43,7 @@ int main(void)
                                        layer_scale_create(ctx, 8, 0.1));
     weft_module_print(net, stdout);
     weft_tensor *x = weft_tensor_full(ctx, WEFT_F32, WEFT_SHAPE(2, 3, 4, 4), 1);
-    weft_backward(weft_sum(weft_call(net, x), 0, false));
+    weft_backward(weft_sum(weft_call(net, x), WEFT_ALL_DIMS, false));
     weft_tensor_list parameters = WEFT_TENSOR_LIST_INIT;
     weft_parameters(net, 0, &parameters);
     for (int i = 0; i < parameters.n; i++) {

@@ -6,7 +6,7 @@
 
 static weft_tensor *loss_fn(weft_tensor *logits, weft_tensor *labels, double penalty)
 {
-    weft_tensor *square = weft_mean(weft_mul(logits, logits), 0, false);
+    weft_tensor *square = weft_mean(weft_mul(logits, logits), WEFT_ALL_DIMS, false);
     return weft_add(weft_cross_entropy(logits, labels, NULL), weft_scale(square, penalty));
 }
 

@@ -52,7 +52,7 @@ int main(void)
     weft_tensor *x = weft_tensor_from(ctx, WEFT_F64, WEFT_SHAPE(3), (double[]){1, 2, 3});
     weft_set_requires_grad(x, true);
     double g[3] = {0};
-    weft_backward(weft_sum(weft_custom(&cube_op, NULL, &x, NULL), 0, false));
+    weft_backward(weft_sum(weft_custom(&cube_op, NULL, &x, NULL), WEFT_ALL_DIMS, false));
     weft_read(weft_grad(x), g, sizeof(g));
     printf("%g %g %g\n", g[0], g[1], g[2]);
     weft_status status = weft_gradcheck(ctx, apply, NULL, &x, 1, NULL);

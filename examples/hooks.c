@@ -15,7 +15,7 @@ static weft_status log_output(void *user, weft_module *m, int n_in, weft_tensor 
 {
     log_entry *entry = user;
     entry->shape = weft_tensor_shape(out[0]);
-    entry->mean = weft_keep(weft_mean(out[0], 0, false));
+    entry->mean = weft_keep(weft_mean(out[0], WEFT_ALL_DIMS, false));
     return entry->mean != NULL ? WEFT_OK : weft_error_status(m->ctx);
 }
 

@@ -46,7 +46,7 @@ int main(void)
     weft_tensor *weight = weft_get_parameter(net, "second.weight");
     weft_init_constant(weight, 0.5);
     weft_tensor *x = weft_tensor_full(ctx, WEFT_F32, WEFT_SHAPE(1, 2), 1);
-    weft_tensor *y = weft_sum(weft_call(net, x), 0, false);
+    weft_tensor *y = weft_sum(weft_call(net, x), WEFT_ALL_DIMS, false);
     weft_backward(y);
     float g[4] = {0};
     weft_read(weft_grad(weight), g, sizeof(g));

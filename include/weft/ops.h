@@ -138,9 +138,9 @@ weft_tensor *weft_upsample2d(weft_tensor *x, int out_h, int out_w, weft_upsample
 weft_tensor *weft_reshape(weft_tensor *x, weft_shape shape);
 /* Dimensions start_dim and after become one (torch.flatten). */
 weft_tensor *weft_flatten(weft_tensor *x, int start_dim);
-/* Dimension i of the result is dimension dims[i] of x (negative ones count from the end); dims is
- * each of x's n dimensions once. A copy, as torch's permute(...).contiguous(). */
-weft_tensor *weft_permute(weft_tensor *x, const int *dims, int n);
+/* Dimension i of the result is dimension dims.dim[i] of x; dims names each of x's dimensions once.
+ * A copy, as torch's permute(...).contiguous(). */
+weft_tensor *weft_permute(weft_tensor *x, weft_dims dims);
 /* x with two dimensions swapped. */
 weft_tensor *weft_transpose(weft_tensor *x, int dim0, int dim1);
 /* n >= 1 tensors of equal shape but for dimension `dim`. */
@@ -185,8 +185,9 @@ weft_random_state weft_get_random_state(const weft_context *ctx); /* NULL: zeros
 /* Between steps only: WEFT_ERR_STATE where work is recorded, and nothing changes. */
 weft_status weft_set_random_state(weft_context *ctx, weft_random_state state);
 
-weft_tensor *weft_softmax(weft_tensor *x, int dim); /* dim may be negative */
-weft_tensor *weft_log_softmax(weft_tensor *x, int dim);
+/* Over all elements along `dims` together (torch's: one dimension). Of a scalar: 1, and 0. */
+weft_tensor *weft_softmax(weft_tensor *x, weft_dims dims);
+weft_tensor *weft_log_softmax(weft_tensor *x, weft_dims dims);
 
 typedef enum weft_reduction { WEFT_MEAN, WEFT_SUM, WEFT_NONE } weft_reduction;
 typedef struct weft_cross_entropy_opts {
@@ -234,10 +235,9 @@ weft_tensor *weft_count_correct(weft_tensor *logits, weft_tensor *labels,
  * committed. */
 weft_tensor *weft_check_finite(weft_tensor *x);
 
-/* Over the dimensions named by the bits of `dims` (bit i: dimension i; 0: all). keep: the reduced
- * dimensions stay with size 1. */
-weft_tensor *weft_sum(weft_tensor *x, unsigned dims, bool keep);
-weft_tensor *weft_mean(weft_tensor *x, unsigned dims, bool keep);
+/* Over `dims`, such as WEFT_DIMS(2, 3) or WEFT_ALL_DIMS. keep: these dimensions stay with size 1. */
+weft_tensor *weft_sum(weft_tensor *x, weft_dims dims, bool keep);
+weft_tensor *weft_mean(weft_tensor *x, weft_dims dims, bool keep);
 
 #ifdef __cplusplus
 }

@@ -53,6 +53,17 @@ typedef struct weft_shape {
     ((weft_shape){(int)(sizeof((int64_t[]){__VA_ARGS__}) / sizeof(int64_t)), {__VA_ARGS__}})
 #define WEFT_SCALAR ((weft_shape){0, {0}})
 
+/* Dimensions of a tensor, negative ones counted from the end: WEFT_DIMS(2, -1) names two,
+ * WEFT_ALL_DIMS every one, whatever the rank. None at all is refused wherever dimensions are
+ * taken, so that {0} is no trap. */
+typedef struct weft_dims {
+    int n;
+    int dim[WEFT_MAX_RANK];
+} weft_dims;
+#define WEFT_DIMS(...)                                                                             \
+    ((weft_dims){(int)(sizeof((int[]){__VA_ARGS__}) / sizeof(int)), {__VA_ARGS__}})
+#define WEFT_ALL_DIMS ((weft_dims){-1, {0}})
+
 int64_t
 weft_shape_count(weft_shape shape); /* elements; 1 for a scalar; -1 on overflow or dim < 0 */
 bool weft_shape_equal(weft_shape a, weft_shape b);

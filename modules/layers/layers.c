@@ -148,7 +148,7 @@ typedef struct softmax {
 
 static weft_tensor *softmax_forward(weft_module *m, weft_tensor *x)
 {
-    return weft_softmax(x, ((softmax *)m)->dim);
+    return weft_softmax(x, WEFT_DIMS(((softmax *)m)->dim));
 }
 
 static void softmax_repr(const weft_module *m, char *text, size_t size)

@@ -51,7 +51,7 @@ static inline void expect(weft_tensor *t, float a, float b, float c)
 
 static inline weft_tensor *total(weft_tensor *t)
 {
-    return weft_sum(t, 0, false);
+    return weft_sum(t, WEFT_ALL_DIMS, false);
 }
 
 /* The status is `want`, the context's error text contains `part`; clears the error. */

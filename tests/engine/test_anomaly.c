@@ -81,7 +81,7 @@ static void a_step_in_anomaly_mode_has_the_bits_of_any_other(void **state)
         weft_tensor *k = weft_randn(c, WEFT_SHAPE(4, 3, 3, 3));
         weft_set_requires_grad(k, true);
         weft_tensor *y = weft_relu(weft_conv2d(x, k, NULL, NULL));
-        assert_int_equal(weft_backward(weft_mean(weft_mul(y, y), 0, false)), WEFT_OK);
+        assert_int_equal(weft_backward(weft_mean(weft_mul(y, y), WEFT_ALL_DIMS, false)), WEFT_OK);
         assert_int_equal(weft_sync(c), WEFT_OK);
         assert_int_equal(weft_read(weft_grad(k), bits[mode], sizeof bits[mode]), WEFT_OK);
         weft_tensor_unref(x);

@@ -230,7 +230,7 @@ static void run_net(const weft_options *options, float *out)
     weft_tensor *k = weft_randn(c, WEFT_SHAPE(16, 3, 3, 3));
     weft_set_requires_grad(k, true);
     weft_tensor *y = record_power(weft_relu(weft_conv2d(x, k, NULL, NULL)), 0.5, 100);
-    assert_int_equal(weft_backward(weft_mean(weft_mul(y, y), 0, false)), WEFT_OK);
+    assert_int_equal(weft_backward(weft_mean(weft_mul(y, y), WEFT_ALL_DIMS, false)), WEFT_OK);
     assert_int_equal(weft_sync(c), WEFT_OK);
     assert_int_equal(weft_read(weft_grad(k), out, 432 * sizeof *out), WEFT_OK);
     weft_tensor_unref(x);

@@ -63,7 +63,7 @@ static void a_failing_kernel_commits_nothing_and_is_named(void **state)
         wf_path_push(ctx, "layer1");
         weft_tensor *y = wf_record(&broken, NULL, NULL, 1, &w, NULL);
         wf_path_pop(ctx);
-        weft_tensor *loss = weft_sum(y, 0, false), *kept = weft_keep(loss);
+        weft_tensor *loss = weft_sum(y, WEFT_ALL_DIMS, false), *kept = weft_keep(loss);
         assert_int_equal(weft_backward(loss), WEFT_OK);
         assert_int_equal(wf_assign(w, weft_scale(w, 2)), WEFT_OK);
         assert_int_equal(weft_sync(ctx), says_why ? WEFT_ERR_NUMERIC : WEFT_ERR_UNSUPPORTED);
@@ -125,7 +125,7 @@ static void record(weft_context *ctx, weft_tensor *x, weft_tensor *w)
     wf_path_push(ctx, "features.0");
     weft_tensor *y = weft_conv2d(x, w, NULL, &same);
     wf_path_pop(ctx);
-    assert_int_equal(weft_backward(weft_sum(weft_mul(y, y), 0, false)), WEFT_OK);
+    assert_int_equal(weft_backward(weft_sum(weft_mul(y, y), WEFT_ALL_DIMS, false)), WEFT_OK);
     assert_int_equal(wf_assign(w, weft_add(w, weft_grad(w))), WEFT_OK);
 }
 

@@ -94,7 +94,7 @@ static weft_status bad_hook(void *user, weft_tensor *t, weft_tensor **grad)
 {
     const char *what = user;
     if (what[0] == 's')
-        *grad = weft_sum(*grad, 0, false);
+        *grad = weft_sum(*grad, WEFT_ALL_DIMS, false);
     if (what[0] == 'n')
         *grad = NULL;
     if (what[0] == 'y')

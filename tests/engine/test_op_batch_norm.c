@@ -351,7 +351,8 @@ static void joined(int variant, weft_executor executor, unsigned passes_off, flo
         y[i] = weft_batch_norm(x, own[1], own[2], own[3], own[4], NULL, &opts);
     }
     weft_tensor *w = values(ctx, WEFT_SHAPE(1, 5, 3, 4), 0.7, 0, NULL);
-    weft_tensor *loss = weft_sum(weft_mul(weft_relu(weft_add(y[0], y[1])), blocked(w)), 0, false);
+    weft_tensor *loss =
+        weft_sum(weft_mul(weft_relu(weft_add(y[0], y[1])), blocked(w)), WEFT_ALL_DIMS, false);
     assert_non_null(loss);
     memset(grads, 0, JOINED * sizeof *grads);
     if ((variant & 60) != 60 && weft_backward(loss) != WEFT_OK)

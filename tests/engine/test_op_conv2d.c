@@ -84,7 +84,7 @@ static outcome network(weft_dtype dtype, int threads, weft_executor executor)
     weft_tensor *kept = weft_keep(y);
     if (!y)
         fail_msg("%s", weft_error_text(ctx));
-    if (weft_backward(weft_mean(weft_mul(y, y), 0, false)) || weft_sync(ctx))
+    if (weft_backward(weft_mean(weft_mul(y, y), WEFT_ALL_DIMS, false)) || weft_sync(ctx))
         fail_msg("%s", weft_error_text(ctx));
     take(kept, &o.value[0], &o.count[0]);
     for (int i = 0; i < N_PARAMS; i++) {

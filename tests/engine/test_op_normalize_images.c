@@ -151,9 +151,9 @@ static void run_case(const net_case *c, const weft_options *o, result *r)
     if (c->besides == READ)
         read_all(ctx, images, r->image);
     weft_tensor *y = weft_conv2d(images, w, c->bias ? b : NULL, &c->opts);
-    weft_tensor *loss = weft_mean(weft_mul(y, y), 0, false);
+    weft_tensor *loss = weft_mean(weft_mul(y, y), WEFT_ALL_DIMS, false);
     if (c->besides == RELU)
-        loss = weft_add(loss, weft_mean(weft_relu(images), 0, false));
+        loss = weft_add(loss, weft_mean(weft_relu(images), WEFT_ALL_DIMS, false));
     if (!loss || weft_backward(loss))
         fail_msg("%s: %s", c->name, weft_error_text(ctx));
     FILE *f = fmemopen(r->explain, sizeof r->explain, "w");

@@ -27,7 +27,7 @@ static void errors_name_the_numbers(void **state)
         "cross_entropy: logits are [2, 3] and labels [4], expected (N, K) and (N)",
         "cross_entropy: label smoothing 1.5 is outside [0, 1]",
         "count_correct: logits are [2, 3] and labels [4], expected (N, K) and (N)",
-        "sum: dimensions 0x4 of a tensor of rank 2",
+        "sum: dimension 2 of a tensor of rank 2",
         "gelu: input 0 is i64, expected f32 or f64",
         "mse_loss: input is [2, 3], target is [2, 4]",
         "bce_with_logits: input is [2, 3], target is [2, 4]",
@@ -44,6 +44,10 @@ static void errors_name_the_numbers(void **state)
         "maximum: input 1 is f64, input 0 is f32",
         "pow: exponent inf is not finite",
         "clamp: bounds 0 and nan",
+        "sum: 0 dimensions; WEFT_ALL_DIMS names all",
+        "mean: dimension 1 is named twice",
+        "softmax: 7 dimensions",
+        "log_softmax: dimension -2 of a tensor of rank 0",
     };
     weft_context *ctx = context(WEFT_EXECUTOR_PARALLEL);
     weft_tensor *a = weft_tensor_create(ctx, WEFT_F32, WEFT_SHAPE(2, 3));
@@ -52,6 +56,7 @@ static void errors_name_the_numbers(void **state)
     weft_tensor *five = weft_tensor_create(ctx, WEFT_F32, WEFT_SHAPE(5));
     weft_tensor *four = weft_tensor_create(ctx, WEFT_F32, WEFT_SHAPE(4));
     weft_tensor *i2 = ints(ctx, 2), *i4 = ints(ctx, 4);
+    weft_tensor *one = weft_tensor_create(ctx, WEFT_F32, WEFT_SCALAR);
     weft_cross_entropy_opts too_smooth = {.label_smoothing = 1.5};
     for (size_t i = 0; i < sizeof(texts) / sizeof(*texts); i++) {
         weft_tensor *y = a;
@@ -69,13 +74,13 @@ static void errors_name_the_numbers(void **state)
         case 9: y = weft_narrow(a, 1, 1, 3); break;
         case 10: y = weft_narrow(a, 5, 0, 1); break;
         case 11: y = weft_dropout(a, 1.0, true); break;
-        case 12: y = weft_softmax(a, -3); break;
-        case 13: y = weft_log_softmax(a, 2); break;
+        case 12: y = weft_softmax(a, WEFT_DIMS(-3)); break;
+        case 13: y = weft_log_softmax(a, WEFT_DIMS(2)); break;
         case 14: y = weft_cross_entropy(a, four, NULL); break;
         case 15: y = weft_cross_entropy(a, i4, NULL); break;
         case 16: y = weft_cross_entropy(a, i2, &too_smooth); break;
         case 17: y = weft_count_correct(a, i4, NULL, NULL); break;
-        case 18: y = weft_sum(a, 4, false); break;
+        case 18: y = weft_sum(a, WEFT_DIMS(2), false); break;
         case 19: y = weft_gelu(i2); break;
         case 20: y = weft_mse_loss(a, b, WEFT_MEAN); break;
         case 21: y = weft_bce_with_logits(a, b, NULL); break;
@@ -92,12 +97,16 @@ static void errors_name_the_numbers(void **state)
         case 32: y = weft_maximum(a, d); break;
         case 33: y = weft_pow(a, INFINITY); break;
         case 34: y = weft_clamp(a, 0, (double)NAN); break;
+        case 35: y = weft_sum(a, (weft_dims){0}, false); break;
+        case 36: y = weft_mean(a, WEFT_DIMS(1, -1), true); break;
+        case 37: y = weft_softmax(a, (weft_dims){.n = 7}); break;
+        case 38: y = weft_log_softmax(one, WEFT_DIMS(-2)); break;
         }
         assert_null(y);
         assert_string_equal(weft_error_text(ctx), texts[i]);
     }
-    weft_tensor *all[] = {a, b, d, five, four, i2, i4};
-    for (int i = 0; i < 7; i++)
+    weft_tensor *all[] = {a, b, d, five, four, i2, i4, one};
+    for (size_t i = 0; i < sizeof(all) / sizeof(*all); i++)
         weft_tensor_unref(all[i]);
     weft_context_destroy(ctx);
 }

@@ -56,8 +56,9 @@ static double gradient_of(weft_dtype dtype, int64_t n, int64_t k, const double *
     weft_cross_entropy_opts sum = {.reduction = WEFT_SUM};
     weft_nll_opts nll_sum = {.reduction = WEFT_SUM};
     weft_set_requires_grad(logits, true);
-    weft_tensor *loss = by_log_softmax ? weft_nll_loss(weft_log_softmax(logits, 1), y, &nll_sum)
-                                       : weft_cross_entropy(logits, y, &sum);
+    weft_tensor *loss = by_log_softmax
+                            ? weft_nll_loss(weft_log_softmax(logits, WEFT_DIMS(1)), y, &nll_sum)
+                            : weft_cross_entropy(logits, y, &sum);
     assert_int_equal(weft_backward(loss), WEFT_OK);
     read_all(ctx, weft_grad(logits), dx);
     double value = weft_item(loss);
@@ -159,7 +160,7 @@ static void binary_cross_entropy_keeps_its_digits_on_both_sides(void **state)
         weft_bce_opts none = {.reduction = WEFT_NONE};
         weft_set_requires_grad(logits, true);
         weft_tensor *losses = weft_keep(weft_bce_with_logits(logits, target, &none));
-        assert_int_equal(weft_backward(weft_sum(losses, 0, false)), WEFT_OK);
+        assert_int_equal(weft_backward(weft_sum(losses, WEFT_ALL_DIMS, false)), WEFT_OK);
         read_all(ctx, weft_grad(logits), dx);
         read_all(ctx, losses, y);
         for (int i = 0; i < M; i++) {

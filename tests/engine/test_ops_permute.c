@@ -28,7 +28,9 @@ static void check(weft_context *ctx, weft_shape shape, const int *dims, weft_dty
     assert_true(n <= MAX);
     make_input(0, shape, x);
     weft_tensor *t = stored(ctx, dtype, shape, x);
-    weft_tensor *p = weft_permute(block ? blocked(t) : t, dims, shape.rank);
+    weft_dims order = {.n = shape.rank};
+    memcpy(order.dim, dims, (size_t)shape.rank * sizeof *dims);
+    weft_tensor *p = weft_permute(block ? blocked(t) : t, order);
     read_all(ctx, p, y);
     for (int64_t i = 0; i < n; i++)
         if (y[i] != x[source(&shape, dims, i)])
@@ -89,7 +91,7 @@ static void a_gradient_goes_back_the_way_it_came(void **state)
     make_input(1, turned, dy);
     weft_tensor *t = stored(ctx, WEFT_F32, shape, x), *seed = stored(ctx, WEFT_F32, turned, dy);
     assert_int_equal(weft_set_requires_grad(t, true), WEFT_OK);
-    weft_tensor *y = weft_permute(t, (const int[]){2, -3, 1}, 3);
+    weft_tensor *y = weft_permute(t, WEFT_DIMS(2, -3, 1));
     assert_int_equal(weft_backward_with(y, seed, false), WEFT_OK);
     read_all(ctx, weft_grad(t), dx);
     for (int64_t i = 0; i < 24; i++)
@@ -117,28 +119,24 @@ static void transpose_swaps_two(void **state)
 static void orders_that_are_none_are_refused(void **state)
 {
     static const struct {
-        int n, dims[4];
+        weft_dims dims;
         const char *text;
     } cases[] = {
-        {1, {0}, "permute: 1 dimensions for a tensor of rank 2"},
-        {2, {0, 0}, "permute: dimension 0 of [2, 3] is named twice"},
-        {2, {0, -2}, "permute: dimension 0 of [2, 3] is named twice"},
-        {2, {0, 2}, "permute: dimension 2 of a tensor of rank 2"},
-        {7, {0}, "permute: 7 dimensions"},
-        {-1, {0}, "permute: -1 dimensions"},
+        {{1, {0}}, "permute: 1 dimensions for a tensor of rank 2"},
+        {{2, {0, 0}}, "permute: dimension 0 of [2, 3] is named twice"},
+        {{2, {0, -2}}, "permute: dimension 0 of [2, 3] is named twice"},
+        {{2, {0, 2}}, "permute: dimension 2 of a tensor of rank 2"},
+        {{7, {0}}, "permute: 7 dimensions"},
+        {{-1, {0}}, "permute: -1 dimensions"},
     };
     weft_context *ctx = context(WEFT_EXECUTOR_PARALLEL);
     weft_tensor *t = weft_tensor_create(ctx, WEFT_F32, WEFT_SHAPE(2, 3));
     for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
-        assert_null(weft_permute(t, cases[i].dims, cases[i].n));
+        assert_null(weft_permute(t, cases[i].dims));
         assert_string_equal(weft_error_text(ctx), cases[i].text);
         weft_discard(ctx);
         weft_error_clear(ctx);
     }
-    assert_null(weft_permute(t, NULL, 2));
-    assert_string_equal(weft_error_text(ctx), "permute: 2 dimensions, but none are given");
-    weft_discard(ctx);
-    weft_error_clear(ctx);
     assert_null(weft_transpose(t, 0, 2));
     assert_string_equal(weft_error_text(ctx),
                         "transpose: dimensions 0 and 2 of a tensor of rank 2");

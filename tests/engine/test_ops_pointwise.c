@@ -174,8 +174,8 @@ static void padding_of_gradients_stays_zero(void **state)
         weft_tensor *w2 = stored(ctx, WEFT_F32, WEFT_SHAPE(3, 5, 1, 1), ones);
         assert_int_equal(weft_set_requires_grad(x, true), WEFT_OK);
         weft_tensor *y = f[k](weft_conv2d(x, w1, NULL, NULL));
-        assert_int_equal(weft_backward(weft_sum(weft_conv2d(y, w2, NULL, NULL), 0, false)),
-                         WEFT_OK);
+        assert_int_equal(
+            weft_backward(weft_sum(weft_conv2d(y, w2, NULL, NULL), WEFT_ALL_DIMS, false)), WEFT_OK);
         double dx[16];
         read_all(ctx, weft_grad(x), dx);
         /* 5 channels of 2, each with slope 1/2 (log) or 1/(2 sqrt(2)), read by 3 outputs */
@@ -217,7 +217,7 @@ static void equal_operands_share_the_gradient(void **state)
                              stored(ctx, WEFT_F32, WEFT_SHAPE(4), b)};
         for (int i = 0; i < 2; i++)
             assert_int_equal(weft_set_requires_grad(t[i], true), WEFT_OK);
-        assert_int_equal(weft_backward(weft_sum(fn[f](t[0], t[1]), 0, false)), WEFT_OK);
+        assert_int_equal(weft_backward(weft_sum(fn[f](t[0], t[1]), WEFT_ALL_DIMS, false)), WEFT_OK);
         for (int i = 0; i < 2; i++) {
             double g[4];
             read_all(ctx, weft_grad(t[i]), g);
@@ -236,7 +236,8 @@ static void a_comparison_stops_gradients_and_takes_no_rule(void **state)
     weft_tensor *x = stored(ctx, WEFT_F32, WEFT_SHAPE(3), a),
                 *z = stored(ctx, WEFT_F32, WEFT_SHAPE(3), b);
     assert_int_equal(weft_set_requires_grad(x, true), WEFT_OK);
-    assert_int_equal(weft_backward(weft_sum(weft_mul(weft_gt(x, z), x), 0, false)), WEFT_OK);
+    assert_int_equal(weft_backward(weft_sum(weft_mul(weft_gt(x, z), x), WEFT_ALL_DIMS, false)),
+                     WEFT_OK);
     double g[3];
     read_all(ctx, weft_grad(x), g);
     const double want[3] = {1, 0, 1};

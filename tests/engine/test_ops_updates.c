@@ -40,7 +40,7 @@ static void two_masks(const drop_case *d, int threads, weft_executor executor, u
     assert_int_equal(weft_set_requires_grad(x, true), WEFT_OK);
     weft_tensor *ya = weft_keep(weft_detach(d->drop(x, 0.25, true)));
     weft_tensor *y = d->drop(x, 0.25, true), *yb = weft_keep(y);
-    assert_int_equal(weft_backward(weft_sum(y, 0, false)), WEFT_OK);
+    assert_int_equal(weft_backward(weft_sum(y, WEFT_ALL_DIMS, false)), WEFT_OK);
     assert_int_equal(weft_read(weft_grad(x), db, COUNT * sizeof(*db)), WEFT_OK);
     assert_int_equal(weft_read(ya, a, COUNT * sizeof(*a)), WEFT_OK);
     assert_int_equal(weft_read(yb, b, COUNT * sizeof(*b)), WEFT_OK);

@@ -155,28 +155,28 @@ static void narrow3_expect(const double *const *in, double *out)
         for (int w = 1; w < 3; w++)
             *out++ = in[0][r * 3 + w];
 }
-APPLY(sum_all_apply, weft_sum(in[0], 0, false))
+APPLY(sum_all_apply, weft_sum(in[0], WEFT_ALL_DIMS, false))
 static void sum_all_expect(const double *const *in, double *out)
 {
     *out = 0;
     for (int i = 0; i < 3 * 11 * 99; i++)
         *out += in[0][i];
 }
-APPLY(mean_all_apply, weft_mean(in[0], 0, true))
+APPLY(mean_all_apply, weft_mean(in[0], WEFT_ALL_DIMS, true))
 static void mean_all_expect(const double *const *in, double *out)
 {
     sum_all_expect(in, out);
     *out /= 3 * 11 * 99;
 }
 /* (3, 11, 9, 11) */
-APPLY(sum_channel_apply, weft_sum(in[0], 0xd, false))
+APPLY(sum_channel_apply, weft_sum(in[0], WEFT_DIMS(0, 2, 3), false))
 static void sum_channel_expect(const double *const *in, double *out)
 {
     memset(out, 0, 11 * sizeof(*out));
     for (int i = 0; i < 3 * 11 * 99; i++)
         out[i / 99 % 11] += in[0][i];
 }
-APPLY(mean_pixels_apply, weft_mean(in[0], 0xc, true))
+APPLY(mean_pixels_apply, weft_mean(in[0], WEFT_DIMS(2, 3), true))
 static void mean_pixels_expect(const double *const *in, double *out)
 {
     for (int nc = 0; nc < 33; nc++) {
@@ -185,28 +185,28 @@ static void mean_pixels_expect(const double *const *in, double *out)
             out[nc] += in[0][nc * 99 + p] / 99;
     }
 }
-APPLY(sum_02_apply, weft_sum(in[0], 5, false)) /* (11, 11) remains */
+APPLY(sum_02_apply, weft_sum(in[0], WEFT_DIMS(0, 2), false)) /* (11, 11) remains */
 static void sum_02_expect(const double *const *in, double *out)
 {
     memset(out, 0, 121 * sizeof(*out));
     for (int i = 0; i < 3 * 11 * 99; i++)
         out[i / 99 % 11 * 11 + i % 11] += in[0][i];
 }
-APPLY(sum_13_apply, weft_sum(in[0], 10, false)) /* (3, 9) remains */
+APPLY(sum_13_apply, weft_sum(in[0], WEFT_DIMS(1, 3), false)) /* (3, 9) remains */
 static void sum_13_expect(const double *const *in, double *out)
 {
     memset(out, 0, 27 * sizeof(*out));
     for (int i = 0; i < 3 * 11 * 99; i++)
         out[i / 1089 * 9 + i / 11 % 9] += in[0][i];
 }
-APPLY(sum_columns_apply, weft_sum(in[0], 1, true)) /* (100, 300) */
+APPLY(sum_columns_apply, weft_sum(in[0], WEFT_DIMS(0), true)) /* (100, 300) */
 static void sum_columns_expect(const double *const *in, double *out)
 {
     memset(out, 0, 300 * sizeof(*out));
     for (int i = 0; i < 30000; i++)
         out[i % 300] += in[0][i];
 }
-APPLY(softmax_apply, weft_softmax(in[0], 1))
+APPLY(softmax_apply, weft_softmax(in[0], WEFT_DIMS(1)))
 static void softmax_expect(const double *const *in, double *out)
 {
     for (int n = 0; n < 2; n++)
@@ -218,7 +218,26 @@ static void softmax_expect(const double *const *in, double *out)
                 out[n * 30 + c * 10 + p] = exp(in[0][n * 30 + c * 10 + p]) / sum;
         }
 }
-APPLY(log_softmax_apply, weft_log_softmax(in[0], -1))
+/* (2, 3, 10) with the pixels in one: over images and pixels, which are no neighbours. */
+APPLY(softmax_02_apply, weft_softmax(in[0], WEFT_DIMS(2, 0, 3)))
+static void softmax_02_expect(const double *const *in, double *out)
+{
+    double sum[3] = {0};
+    for (int i = 0; i < 60; i++)
+        sum[i / 10 % 3] += exp(in[0][i]);
+    for (int i = 0; i < 60; i++)
+        out[i] = exp(in[0][i]) / sum[i / 10 % 3];
+}
+APPLY(log_softmax_all_apply, weft_log_softmax(in[0], WEFT_ALL_DIMS))
+static void log_softmax_all_expect(const double *const *in, double *out)
+{
+    double sum = 0;
+    for (int i = 0; i < 60; i++)
+        sum += exp(in[0][i]);
+    for (int i = 0; i < 60; i++)
+        out[i] = in[0][i] - log(sum);
+}
+APPLY(log_softmax_apply, weft_log_softmax(in[0], WEFT_DIMS(-1)))
 static void log_softmax_expect(const double *const *in, double *out)
 {
     for (int r = 0; r < 3000; r++) {
@@ -307,6 +326,8 @@ static const value_case cases[] = {
     {"sum of columns", 1, {{2, {100, 300}}}, sum_columns_apply, sum_columns_expect, 128, 128},
     /* exp of |x - top| <= 4: as in the kernel's test */
     {"softmax", 1, {S60}, softmax_apply, softmax_expect, 24, 1},
+    {"softmax over dimensions 0, 2, 3", 1, {S60}, softmax_02_apply, softmax_02_expect, 24, 1},
+    {"log_softmax of everything", 1, {S60}, log_softmax_all_apply, log_softmax_all_expect, 24, 8},
     {"log_softmax", 1, {{2, {3000, 10}}}, log_softmax_apply, log_softmax_expect, 24, 4},
 };
 enum { N_CASES = sizeof(cases) / sizeof(cases[0]) };

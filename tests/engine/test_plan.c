@@ -136,7 +136,7 @@ static void shuffled_unit(unsigned passes_off, bool block, float out[2 * UNIT], 
     half[1] = weft_relu(half[1]);
     weft_tensor *y = weft_channel_shuffle(weft_concat(half, 2, 1), 2);
     weft_tensor *kept = weft_keep(y);
-    assert_int_equal(weft_backward(weft_sum(weft_mul(y, y), 0, false)), WEFT_OK);
+    assert_int_equal(weft_backward(weft_sum(weft_mul(y, y), WEFT_ALL_DIMS, false)), WEFT_OK);
     FILE *f = fmemopen(text, size, "w");
     assert_int_equal(weft_explain(ctx, f), WEFT_OK);
     fclose(f);
@@ -201,8 +201,8 @@ static void dense_block(unsigned passes_off, weft_executor executor, int threads
     }
     weft_tensor *middle = weft_relu(weft_narrow(y, 1, 16, 16)), *out = weft_relu(y);
     weft_tensor *kept = weft_keep(out);
-    weft_tensor *loss = weft_add(weft_sum(weft_mul(out, out), 0, false),
-                                 weft_sum(weft_mul(middle, middle), 0, false));
+    weft_tensor *loss = weft_add(weft_sum(weft_mul(out, out), WEFT_ALL_DIMS, false),
+                                 weft_sum(weft_mul(middle, middle), WEFT_ALL_DIMS, false));
     assert_int_equal(weft_backward(loss), WEFT_OK);
     FILE *f = fmemopen(d->text, sizeof d->text, "w");
     assert_int_equal(weft_explain(ctx, f), WEFT_OK);
@@ -271,7 +271,8 @@ static weft_tensor *two_convolutions(weft_context *ctx, weft_tensor *x, weft_ten
     weft_conv2d_opts pad = {.padding = {1, 1}};
     weft_tensor *y = weft_relu(weft_conv2d(x, w[0], NULL, &pad));
     y = weft_relu(weft_conv2d(y, w[1], NULL, &pad));
-    assert_int_equal(weft_backward(weft_sum(weft_mul(y, y), 0xf, false)), WEFT_OK);
+    assert_int_equal(weft_backward(weft_sum(weft_mul(y, y), WEFT_DIMS(0, 1, 2, 3), false)),
+                     WEFT_OK);
     return weft_grad(w[1]);
 }
 

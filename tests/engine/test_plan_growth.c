@@ -55,7 +55,7 @@ static void record(chain *c)
     weft_tensor *y = c->x;
     for (int i = 0; i < c->params.n; i++)
         y = weft_mul(y, c->params.item[i].tensor);
-    if (weft_backward(weft_mean(y, 0, false)) != WEFT_OK)
+    if (weft_backward(weft_mean(y, WEFT_ALL_DIMS, false)) != WEFT_OK)
         fail_msg("%s", weft_error_text(c->ctx));
 }
 
@@ -111,8 +111,9 @@ static void a_chain_of_many_ops_needs_no_deep_stack(void **state)
     weft_tensor *x = weft_tensor_full(ctx, WEFT_F32, WEFT_SHAPE(3, 40000), -1), *y = x;
     assert_int_equal(weft_set_requires_grad(x, true), WEFT_OK);
     for (int i = 0; i < 20000; i++) /* sums of all elements: tasks that are not chained */
-        y = i % 1000 == 999 ? weft_expand(weft_sum(y, 0, false), WEFT_SHAPE(3, 4)) : weft_relu(y);
-    if (weft_backward(weft_sum(y, 0, false)) != WEFT_OK || weft_sync(ctx) != WEFT_OK)
+        y = i % 1000 == 999 ? weft_expand(weft_sum(y, WEFT_ALL_DIMS, false), WEFT_SHAPE(3, 4))
+                            : weft_relu(y);
+    if (weft_backward(weft_sum(y, WEFT_ALL_DIMS, false)) != WEFT_OK || weft_sync(ctx) != WEFT_OK)
         fail_msg("%s", weft_error_text(ctx));
     weft_tensor_unref(x);
     weft_context_destroy(ctx);

@@ -204,7 +204,7 @@ static weft_tensor *two_backward_passes(recording *r)
     weft_tensor *x = image(r, 3), *y = join(r, conv(r, x, 16), conv(r, x, 16));
     weft_tensor *z = join(r, y, conv(r, part(r, y, 16, 16), 16));
     weft_tensor *out = weft_relu(conv(r, z, 16));
-    if (weft_backward_with(weft_sum(out, 0xf, false), NULL, true) != WEFT_OK)
+    if (weft_backward_with(weft_sum(out, WEFT_DIMS(0, 1, 2, 3), false), NULL, true) != WEFT_OK)
         fail_msg("%s", weft_error_text(r->ctx));
     return join(r, out, conv(r, y, 16));
 }
@@ -334,7 +334,7 @@ static int run(const slice_case *c, const weft_options *o, result *out)
         fail_msg("%s", err.text);
     weft_tensor *y = must(&r, c->record(&r));
     keep(&r, y);
-    if (weft_backward(weft_sum(weft_mul(y, y), 0xf, false)) != WEFT_OK)
+    if (weft_backward(weft_sum(weft_mul(y, y), WEFT_DIMS(0, 1, 2, 3), false)) != WEFT_OK)
         fail_msg("%s", weft_error_text(r.ctx));
     wf_plan *plan = NULL;
     int slices = 0;

@@ -91,7 +91,7 @@ static void train_step(weft_context *ctx, weft_tensor *x, drop_fn drop, bool rea
         weft_check_finite(weft_mul(huge, huge));
         weft_tensor_unref(huge);
     }
-    assert_int_equal(weft_backward(weft_sum(out, 0, false)), WEFT_OK);
+    assert_int_equal(weft_backward(weft_sum(out, WEFT_ALL_DIMS, false)), WEFT_OK);
     if (how == DISCARD) {
         weft_discard(ctx);
     } else if (how == FAIL) {

@@ -70,12 +70,12 @@ static weft_tensor *loss_of(branches *b)
     for (int i = 0; i < BRANCHES; i++) {
         weft_tensor *y = weft_relu(weft_linear(b->x, b->param[i], NULL));
         if (i % 3 == 0)
-            y = weft_mul(weft_softmax(y, 1), y);
-        ends[i] = weft_sum(y, 0, true);
+            y = weft_mul(weft_softmax(y, WEFT_DIMS(1)), y);
+        ends[i] = weft_sum(y, WEFT_ALL_DIMS, true);
         if (i % 4 == 0)
             sum = sum ? weft_add(sum, weft_scale(ends[i], 0.01)) : ends[i];
     }
-    weft_tensor *met = weft_mean(weft_concat(ends, BRANCHES, 1), 0, false);
+    weft_tensor *met = weft_mean(weft_concat(ends, BRANCHES, 1), WEFT_ALL_DIMS, false);
     weft_tensor *entropy =
         weft_cross_entropy(weft_linear(b->x, b->param[BRANCHES], NULL), b->labels, NULL);
     return weft_add(weft_add(entropy, met), weft_reshape(sum, WEFT_SCALAR));

@@ -75,7 +75,7 @@ static weft_module *scaled_create(float w)
 static weft_status backward(weft_tensor *y)
 {
     log_text[0] = '\0';
-    return weft_backward(weft_sum(y, 0, false));
+    return weft_backward(weft_sum(y, WEFT_ALL_DIMS, false));
 }
 
 static void prehooks_replace_grad_output_and_hooks_grad_input(void **state)
@@ -152,7 +152,7 @@ static weft_status give_one(void *user, weft_module *m, int *n_in, weft_tensor *
 static weft_status give_sum(void *user, weft_module *m, int *n_in, weft_tensor **grads, int n_out,
                             weft_tensor *const *grad_out)
 {
-    grads[0] = weft_sum(grads[0], 0, false);
+    grads[0] = weft_sum(grads[0], WEFT_ALL_DIMS, false);
     return WEFT_OK;
 }
 
@@ -262,7 +262,7 @@ static void they_hold_for_each_backward_pass_and_only_where_one_arrives(void **s
     weft_tensor *x = trainable(5);
     hook after = {'h', 1};
     weft_register_backward_hook(m, post, &after, 0);
-    weft_tensor *loss = weft_sum(weft_call(m, x), 0, false);
+    weft_tensor *loss = weft_sum(weft_call(m, x), WEFT_ALL_DIMS, false);
     log_text[0] = '\0';
     assert_int_equal(weft_backward_with(loss, NULL, true), WEFT_OK);
     assert_int_equal(weft_backward_with(loss, NULL, false), WEFT_OK);

@@ -327,7 +327,7 @@ static void a_kept_value_of_a_discarded_step_cannot_be_read(void **state)
     assert_null(weft_relu(kept));
     assert_error(WEFT_ERR_STATE, "there is no value");
     weft_discard(ctx);
-    weft_tensor *one = weft_keep(weft_sum(x, 0, false));
+    weft_tensor *one = weft_keep(weft_sum(x, WEFT_ALL_DIMS, false));
     weft_discard(ctx);
     assert_true(weft_item(one) != weft_item(one)); /* NaN */
     assert_error(WEFT_ERR_STATE, "there is no value");

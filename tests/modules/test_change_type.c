@@ -33,7 +33,7 @@ static void end(void)
 static void step(void)
 {
     weft_optimizer_zero_grad(optimizer);
-    assert_int_equal(weft_backward(weft_mean(weft_call(net, x), 0, false)), WEFT_OK);
+    assert_int_equal(weft_backward(weft_mean(weft_call(net, x), WEFT_ALL_DIMS, false)), WEFT_OK);
     assert_int_equal(weft_optimizer_step(optimizer), WEFT_OK);
     assert_no_error();
 }
@@ -118,7 +118,7 @@ static void gradients_hooks_and_sharing_stay(void **state)
     weft_register_parameter(a, "w", NULL, weft_tensor_ref(w));
     weft_register_parameter(b, "w", NULL, weft_tensor_ref(w));
     assert_int_not_equal(weft_register_grad_hook(w, count_hook, &hooks), 0);
-    assert_int_equal(weft_backward(weft_sum(weft_mul(w, w), 0, false)), WEFT_OK);
+    assert_int_equal(weft_backward(weft_sum(weft_mul(w, w), WEFT_ALL_DIMS, false)), WEFT_OK);
     assert_int_equal(weft_module_to(a, WEFT_F64), WEFT_OK); /* runs what is recorded */
     assert_ptr_equal(weft_get_parameter(b, "w"), w);
     weft_tensor *grad = weft_grad(w);
@@ -126,7 +126,7 @@ static void gradients_hooks_and_sharing_stay(void **state)
     double values[2];
     assert_int_equal(weft_read(grad, values, sizeof(values)), WEFT_OK);
     assert_true(values[0] == 6 && values[1] == 6);
-    assert_int_equal(weft_backward(weft_sum(w, 0, false)), WEFT_OK);
+    assert_int_equal(weft_backward(weft_sum(w, WEFT_ALL_DIMS, false)), WEFT_OK);
     assert_int_equal(weft_sync(ctx), WEFT_OK);
     assert_int_equal(weft_read(weft_grad(w), values, sizeof(values)), WEFT_OK);
     assert_true(values[0] == 7 && hooks == 2);
@@ -139,7 +139,8 @@ static void gradients_hooks_and_sharing_stay(void **state)
 static void a_backward_pass_over_what_was_read_in_the_other_type_is_refused(void **state)
 {
     make(false, WEFT_F32);
-    weft_tensor *loss = weft_mean(weft_mul(weft_call(net, x), weft_call(net, x)), 0, false);
+    weft_tensor *loss =
+        weft_mean(weft_mul(weft_call(net, x), weft_call(net, x)), WEFT_ALL_DIMS, false);
     assert_int_equal(weft_module_to(net, WEFT_F64), WEFT_OK);
     assert_int_equal(weft_backward(loss), WEFT_ERR_STATE);
     assert_error(WEFT_ERR_STATE, "became f64 after recorded work had read it as f32");

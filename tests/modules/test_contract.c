@@ -112,7 +112,7 @@ static void a_custom_module_gets_everything_for_nothing(void **state)
     assert_non_null(strstr(repr, "  (0): Gate(\n    channels=3\n    (conv): Conv2d(3, 3, "));
     free(repr);
     weft_tensor *x = weft_randn(ctx, WEFT_SHAPE(2, 3, 4, 4));
-    assert_int_equal(weft_backward(weft_sum(weft_call(m, x), 0, false)), WEFT_OK);
+    assert_int_equal(weft_backward(weft_sum(weft_call(m, x), WEFT_ALL_DIMS, false)), WEFT_OK);
     assert_non_null(weft_grad(g->gain));
     assert_non_null(weft_grad(weft_get_parameter(m, "0.conv.weight")));
     weft_module_eval(m);
@@ -244,7 +244,7 @@ static void a_clone_has_no_hooks_and_no_gradients_and_stays_as_frozen(void **sta
     weft_register_buffer(m, "b", NULL, tensor(5), false);
     weft_tensor *x = weft_tensor_full(ctx, WEFT_F32, WEFT_SHAPE(1, 3), 1);
     weft_register_forward_hook(m, count_calls, &one, 0);
-    assert_int_equal(weft_backward(weft_sum(weft_call(m, x), 0, false)), WEFT_OK);
+    assert_int_equal(weft_backward(weft_sum(weft_call(m, x), WEFT_ALL_DIMS, false)), WEFT_OK);
     assert_int_equal(weft_sync(ctx), WEFT_OK);
     weft_set_requires_grad(weft_get_parameter(m, "bias"), false);
     weft_module *copy = weft_module_clone(m);

@@ -13,7 +13,7 @@ static weft_optimizer *optimizer;
 
 static weft_tensor *no_function(void *user, weft_tensor *const *inputs, int n)
 {
-    return weft_sum(inputs[0], 0, false);
+    return weft_sum(inputs[0], WEFT_ALL_DIMS, false);
 }
 
 static weft_tensor_list parameters(void)
@@ -137,7 +137,7 @@ static weft_status backward_with_hook_at(int place)
     if (place == ON_RECORDED)
         assert_int_not_equal(weft_register_grad_hook(y, grad_hook, NULL), 0);
     weft_optimizer_zero_grad(optimizer);
-    weft_status status = weft_backward(weft_sum(y, 0, false));
+    weft_status status = weft_backward(weft_sum(y, WEFT_ALL_DIMS, false));
     if (place == ON_PARAMETER)
         weft_grad_hook_remove(weight, handle);
     else if (handle != 0)
@@ -166,7 +166,7 @@ static void a_backward_hook_cannot_end_the_step_by_any_call(void **state)
             assert_no_error();
         }
     }
-    assert_int_equal(weft_backward(weft_sum(weft_call(net, input), 0, false)), WEFT_OK);
+    assert_int_equal(weft_backward(weft_sum(weft_call(net, input), WEFT_ALL_DIMS, false)), WEFT_OK);
     assert_int_equal(weft_optimizer_step(optimizer), WEFT_OK);
     assert_no_error();
     weft_optimizer_destroy(optimizer);
@@ -202,11 +202,11 @@ static void a_message_handler_cannot_end_the_step_that_it_hears_of(void **state)
     optimizer = weft_sgd_create(ctx, net, NULL);
     input = weft_tensor_full(ctx, WEFT_F32, WEFT_SHAPE(2, 3), 1);
     weft_tensor *loose[4] = {NULL};
-    weft_tensor *loss = weft_sum(weft_call(net, input), 0, false);
+    weft_tensor *loss = weft_sum(weft_call(net, input), WEFT_ALL_DIMS, false);
     for (int i = 0; i < 3; i++) { /* tensors that no optimizer has, of three shapes */
         loose[i] = weft_tensor_full(ctx, WEFT_F32, WEFT_SHAPE(i + 1), 1);
         assert_int_equal(weft_set_requires_grad(loose[i], true), WEFT_OK);
-        loss = weft_add(loss, weft_sum(loose[i], 0, false));
+        loss = weft_add(loss, weft_sum(loose[i], WEFT_ALL_DIMS, false));
     }
     messages = 0;
     weft_set_message_handler(ctx, handler, loose);

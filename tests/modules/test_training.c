@@ -142,7 +142,7 @@ static void gradients_appear_and_become_absent(void **state)
     weft_tensor *x = weft_randn(ctx, WEFT_SHAPE(5, 3));
     weft_tensor *w = weft_get_parameter(m, "2.weight");
     assert_null(weft_grad(w));
-    assert_int_equal(weft_backward(weft_sum(weft_call(m, x), 0, false)), WEFT_OK);
+    assert_int_equal(weft_backward(weft_sum(weft_call(m, x), WEFT_ALL_DIMS, false)), WEFT_OK);
     assert_non_null(weft_grad(w));
     assert_true(weft_shape_equal(weft_tensor_shape(weft_grad(w)), weft_tensor_shape(w)));
     weft_module_zero_grad(m);
@@ -157,12 +157,12 @@ static void frozen_modules_get_no_gradient(void **state)
     weft_module *m = two_linears();
     weft_tensor *x = weft_randn(ctx, WEFT_SHAPE(5, 3));
     assert_int_equal(weft_module_requires_grad(weft_at(m, 0), false), WEFT_OK);
-    assert_int_equal(weft_backward(weft_sum(weft_call(m, x), 0, false)), WEFT_OK);
+    assert_int_equal(weft_backward(weft_sum(weft_call(m, x), WEFT_ALL_DIMS, false)), WEFT_OK);
     assert_null(weft_grad(weft_get_parameter(m, "0.weight")));
     assert_non_null(weft_grad(weft_get_parameter(m, "2.weight")));
     weft_sync(ctx);
     weft_module_requires_grad(m, false);
-    assert_int_not_equal(weft_backward(weft_sum(weft_call(m, x), 0, false)), WEFT_OK);
+    assert_int_not_equal(weft_backward(weft_sum(weft_call(m, x), WEFT_ALL_DIMS, false)), WEFT_OK);
     weft_error_clear(ctx);
     weft_tensor_unref(x);
     weft_module_unref(m);
@@ -181,7 +181,7 @@ static void a_shared_parameter_gets_one_summed_gradient(void **state)
     weft_module *m = WEFT_SEQUENTIAL(ctx, a, b);
     assert_int_equal(weft_parameter_count(m, false), 1);
     weft_tensor *y = weft_call(m, x);
-    assert_int_equal(weft_backward(weft_sum(y, 0, false)), WEFT_OK);
+    assert_int_equal(weft_backward(weft_sum(y, WEFT_ALL_DIMS, false)), WEFT_OK);
     assert_true(weft_item(weft_grad(w)) == 30);
     weft_tensor_unref(x);
     weft_module_unref(m);
@@ -201,7 +201,7 @@ static void a_hook_sees_and_changes_what_is_recorded(void **state)
     weft_init_constant(w, 3);
     weft_tensor *x = weft_tensor_full(ctx, WEFT_F32, WEFT_SHAPE(1, 1), 5);
     weft_register_forward_hook(m, double_output, NULL, 0);
-    weft_tensor *y = weft_sum(weft_call(m, x), 0, false);
+    weft_tensor *y = weft_sum(weft_call(m, x), WEFT_ALL_DIMS, false);
     assert_int_equal(weft_backward(y), WEFT_OK);
     assert_true(weft_item(y) == 30);
     assert_true(weft_item(weft_grad(w)) == 10);

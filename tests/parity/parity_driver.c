@@ -247,9 +247,9 @@ static weft_tensor *loss(const run *r, weft_tensor *const *in)
     if (is(r, "abs"))
         return weft_abs(in[0]);
     if (is(r, "softmax"))
-        return weft_softmax(in[0], integer(r, "dim", 1));
+        return weft_softmax(in[0], WEFT_DIMS(integer(r, "dim", 1)));
     if (is(r, "log_softmax"))
-        return weft_log_softmax(in[0], integer(r, "dim", 1));
+        return weft_log_softmax(in[0], WEFT_DIMS(integer(r, "dim", 1)));
     return NULL;
 }
 
@@ -320,7 +320,7 @@ static void optimizer(run *r)
     for (int64_t i = 0; i < weft_tensor_shape(g).dim[0]; i++) {
         weft_optimizer_zero_grad(o);
         weft_tensor *row = weft_narrow(g, 0, i, 1);
-        if (weft_backward(weft_sum(weft_mul(p, row), 0, false)) != WEFT_OK ||
+        if (weft_backward(weft_sum(weft_mul(p, row), WEFT_ALL_DIMS, false)) != WEFT_OK ||
             weft_optimizer_step(o) != WEFT_OK)
             die(r, "a step");
     }

@@ -15,7 +15,7 @@ int main(void)
     const float values[] = {-1, 2, 3};
     float sum = 0;
     weft_tensor *x = weft_tensor_from(ctx, WEFT_F32, WEFT_SHAPE(3), values);
-    weft_status status = weft_read(weft_sum(weft_relu(x), 0, false), &sum, sizeof(sum));
+    weft_status status = weft_read(weft_sum(weft_relu(x), WEFT_ALL_DIMS, false), &sum, sizeof(sum));
     if (status == WEFT_OK)
         printf("weft %s, %d threads, sum %g\n", weft_version(), weft_threads(ctx), sum);
     else

@@ -251,11 +251,11 @@ static weft_tensor *depth(weft_tensor *t)
 }
 static weft_tensor *soft(weft_tensor *t)
 {
-    return weft_softmax(t, 0);
+    return weft_softmax(t, WEFT_DIMS(0));
 }
 static weft_tensor *log_soft(weft_tensor *t)
 {
-    return weft_log_softmax(t, 0);
+    return weft_log_softmax(t, WEFT_DIMS(0));
 }
 static weft_tensor *shuffle(weft_tensor *t)
 {
@@ -279,11 +279,11 @@ static weft_tensor *expand(weft_tensor *t)
 }
 static weft_tensor *sum(weft_tensor *t)
 {
-    return weft_sum(t, 0, false);
+    return weft_sum(t, WEFT_ALL_DIMS, false);
 }
 static weft_tensor *mean(weft_tensor *t)
 {
-    return weft_mean(t, 0, false);
+    return weft_mean(t, WEFT_ALL_DIMS, false);
 }
 static weft_tensor *max_pool(weft_tensor *t)
 {
@@ -385,7 +385,7 @@ static void ops(void **state)
     GIVES_NOTHING(weft_narrow(x, 5, 0, 1));
     GIVES_NOTHING(weft_adaptive_avg_pool2d(images, 0, -1));
     GIVES_NOTHING(weft_channel_shuffle(images, 0));
-    GIVES_NOTHING(weft_softmax(x, 5));
+    GIVES_NOTHING(weft_softmax(x, WEFT_DIMS(5)));
     GIVES_NOTHING(weft_flatten(x, 5));
     GIVES_NOTHING(weft_group_norm(images, 0, NULL, NULL, 1e-5));
     const weft_custom_op op = {.name = "op", .n_in = 1, .n_out = 1, .forward = fine};

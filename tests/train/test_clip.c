@@ -56,7 +56,8 @@ static void backward(int n, double scale)
             else
                 ((double *)data)[i] = value_at(p, i);
         }
-        weft_tensor *part = weft_scale(weft_sum(weft_mul(param[p], g), 0, false), scale);
+        weft_tensor *part =
+            weft_scale(weft_sum(weft_mul(param[p], g), WEFT_ALL_DIMS, false), scale);
         loss = loss ? weft_add(loss, part) : part;
         weft_tensor_unref(g);
     }
@@ -206,7 +207,8 @@ static void the_bits_are_those_of_any_number_of_threads(void **state)
     for (int k = 0; k < 2; k++) {
         open_context(WEFT_F32, k ? 3 : 1);
         weft_tensor *x = weft_randn(ctx, WEFT_SHAPE(N));
-        assert_int_equal(weft_backward(weft_sum(weft_mul(x, param[0]), 0, false)), WEFT_OK);
+        assert_int_equal(weft_backward(weft_sum(weft_mul(x, param[0]), WEFT_ALL_DIMS, false)),
+                         WEFT_OK);
         assert_non_null(weft_clip_grad_norm(&list, 0.3, true));
         assert_int_equal(weft_read(weft_grad(param[0]), grads[k], sizeof(grads[k])), WEFT_OK);
         weft_sync(ctx);

@@ -153,19 +153,19 @@ static void null_into_a_module(void)
 }
 static void loss_without_gradient(void)
 {
-    weft_backward(weft_sum(at->x, 0, false));
+    weft_backward(weft_sum(at->x, WEFT_ALL_DIMS, false));
 }
 static void stale_loss(void)
 {
     static weft_tensor *stale;
-    stale = weft_sum(weft_call(at->model, at->x), 0, false);
+    stale = weft_sum(weft_call(at->model, at->x), WEFT_ALL_DIMS, false);
     weft_discard(ctx);
     weft_call(at->model, at->x);
     weft_backward(stale);
 }
 static void walked_twice(void)
 {
-    weft_tensor *loss = weft_sum(weft_call(at->model, at->x), 0, false);
+    weft_tensor *loss = weft_sum(weft_call(at->model, at->x), WEFT_ALL_DIMS, false);
     weft_backward(loss);
     weft_backward(loss);
 }
@@ -180,7 +180,7 @@ static void clip_by_nan(void)
 {
     weft_tensor_list list = WEFT_TENSOR_LIST_INIT;
     weft_parameters(at->model, 0, &list);
-    weft_backward(weft_sum(weft_call(at->model, at->x), 0, false));
+    weft_backward(weft_sum(weft_call(at->model, at->x), WEFT_ALL_DIMS, false));
     assert_null(weft_clip_grad_norm(&list, NAN, false));
     weft_tensor_list_done(&list);
 }
@@ -188,7 +188,7 @@ static void clip_by_less_than_nothing(void)
 {
     weft_tensor_list list = WEFT_TENSOR_LIST_INIT;
     weft_parameters(at->model, 0, &list);
-    weft_backward(weft_sum(weft_call(at->model, at->x), 0, false));
+    weft_backward(weft_sum(weft_call(at->model, at->x), WEFT_ALL_DIMS, false));
     weft_clip_grad_value(&list, -1);
     weft_tensor_list_done(&list);
 }
@@ -210,7 +210,7 @@ static void failing_gradient_hook(void)
 {
     weft_tensor *bias = weft_get_parameter(at->model, "4.bias");
     uint64_t hook = weft_register_grad_hook(bias, refuse_gradient, NULL);
-    weft_backward(weft_sum(weft_call(at->model, at->x), 0, false));
+    weft_backward(weft_sum(weft_call(at->model, at->x), WEFT_ALL_DIMS, false));
     weft_grad_hook_remove(bias, hook);
 }
 static weft_tensor *silent_forward(weft_module *m, weft_tensor *x)
@@ -320,7 +320,9 @@ static void optional_operands_that_failed_are_refused(void **state)
         case 8: y = weft_nll_loss(x2, labels, &(weft_nll_opts){.weight = failed}); break;
         case 9: y = weft_bce_with_logits(x2, x2, &(weft_bce_opts){.weight = failed}); break;
         case 10: y = weft_bce_with_logits(x2, x2, &(weft_bce_opts){.pos_weight = failed}); break;
-        case 11: status = weft_backward_with(weft_sum(loss, 0, false), failed, false); break;
+        case 11:
+            status = weft_backward_with(weft_sum(loss, WEFT_ALL_DIMS, false), failed, false);
+            break;
         default:
             for (int k = 0; k < 7; k++)
                 weft_tensor_unref((weft_tensor *[]){x4, x2, w, w4, c, five, labels}[k]);
@@ -501,7 +503,7 @@ static weft_tensor *with_gradient(float first)
 {
     weft_tensor *w = tensor(1);
     assert_int_equal(weft_set_requires_grad(w, true), WEFT_OK);
-    assert_int_equal(weft_backward(weft_sum(weft_scale(w, first), 0, false)), WEFT_OK);
+    assert_int_equal(weft_backward(weft_sum(weft_scale(w, first), WEFT_ALL_DIMS, false)), WEFT_OK);
     assert_int_equal(weft_sync(ctx), WEFT_OK);
     return w;
 }
@@ -519,7 +521,8 @@ static void an_accumulated_gradient_outlives_a_step_that_fails(void **state)
             assert_int_equal(weft_backward(weft_cross_entropy(rows, bad, NULL)), WEFT_OK);
             assert_int_equal(weft_sync(ctx), WEFT_ERR_INVALID);
         } else {
-            assert_int_equal(weft_backward(weft_sum(weft_scale(rows, 2), 0, false)), WEFT_OK);
+            assert_int_equal(weft_backward(weft_sum(weft_scale(rows, 2), WEFT_ALL_DIMS, false)),
+                             WEFT_OK);
         }
         if (how == 2) { /* an op after it fails */
             assert_null(weft_add(w, bad));
@@ -530,7 +533,8 @@ static void an_accumulated_gradient_outlives_a_step_that_fails(void **state)
         }
         if (how == 4) { /* a third pass fails, once it has run the second one */
             uint64_t hook = weft_register_grad_hook(w, refuse_gradient, NULL);
-            assert_int_equal(weft_backward(weft_sum(w, 0, false)), WEFT_ERR_UNSUPPORTED);
+            assert_int_equal(weft_backward(weft_sum(w, WEFT_ALL_DIMS, false)),
+                             WEFT_ERR_UNSUPPORTED);
             weft_grad_hook_remove(w, hook);
         }
         weft_discard(ctx); /* case 1: this is all that happens to it */
@@ -540,7 +544,7 @@ static void an_accumulated_gradient_outlives_a_step_that_fails(void **state)
         if (first(weft_grad(w)) != stays)
             fail_msg("case %d: the gradient is %g", how, (double)first(weft_grad(w)));
         /* It goes on from there. */
-        assert_int_equal(weft_backward(weft_sum(weft_scale(w, 4), 0, false)), WEFT_OK);
+        assert_int_equal(weft_backward(weft_sum(weft_scale(w, 4), WEFT_ALL_DIMS, false)), WEFT_OK);
         assert_int_equal(weft_sync(ctx), WEFT_OK);
         assert_true(first(weft_grad(w)) == stays + 4);
         weft_tensor_list_done(&list);
@@ -553,13 +557,13 @@ static void the_first_pass_of_a_step_outlives_the_second_once_it_has_run(void **
 {
     weft_tensor *w = tensor(1);
     assert_int_equal(weft_set_requires_grad(w, true), WEFT_OK);
-    assert_int_equal(weft_backward(weft_sum(weft_scale(w, 3), 0, false)), WEFT_OK);
-    assert_int_equal(weft_backward(weft_sum(weft_scale(w, 2), 0, false)), WEFT_OK);
+    assert_int_equal(weft_backward(weft_sum(weft_scale(w, 3), WEFT_ALL_DIMS, false)), WEFT_OK);
+    assert_int_equal(weft_backward(weft_sum(weft_scale(w, 2), WEFT_ALL_DIMS, false)), WEFT_OK);
     weft_discard(ctx);
     assert_non_null(weft_grad(w));
     assert_true(first(weft_grad(w)) == 3);
     weft_zero_grad(w); /* and one that was zeroed before is absent */
-    assert_int_equal(weft_backward(weft_sum(weft_scale(w, 2), 0, false)), WEFT_OK);
+    assert_int_equal(weft_backward(weft_sum(weft_scale(w, 2), WEFT_ALL_DIMS, false)), WEFT_OK);
     weft_discard(ctx);
     assert_null(weft_grad(w));
     assert_no_error();

@@ -55,7 +55,7 @@ static weft_status step(world *w)
     if (y && !weft_register_grad_hook(y, halve, w->ctx))
         y = NULL;
     y = weft_mul(weft_custom(&copy_op, NULL, &y, NULL), w->loose);
-    y = weft_sum(y, 0, false);
+    y = weft_sum(y, WEFT_ALL_DIMS, false);
     weft_status status = y ? weft_backward(y) : weft_error_status(w->ctx);
     if (status == WEFT_OK && !weft_clip_grad_norm(&w->params, 0.5, true))
         status = weft_error_status(w->ctx);

@@ -74,7 +74,7 @@ static weft_module *forgetful_net(weft_tensor *forgotten)
 static weft_status step(weft_optimizer *o, weft_module *net, weft_tensor *x)
 {
     weft_optimizer_zero_grad(o);
-    assert_int_equal(weft_backward(weft_sum(weft_call(net, x), 0, false)), WEFT_OK);
+    assert_int_equal(weft_backward(weft_sum(weft_call(net, x), WEFT_ALL_DIMS, false)), WEFT_OK);
     return weft_optimizer_step(o);
 }
 
@@ -96,7 +96,7 @@ static void a_tensor_that_no_optimizer_has_is_told_by_shape_and_place(void **sta
     weft_set_requires_grad(x, true);
     weft_set_requires_grad(forgotten, false);
     weft_optimizer_zero_grad(o);
-    assert_int_equal(weft_backward(weft_sum(weft_call(net, x), 0, false)), WEFT_OK);
+    assert_int_equal(weft_backward(weft_sum(weft_call(net, x), WEFT_ALL_DIMS, false)), WEFT_OK);
     assert_non_null(weft_grad(x));
     assert_int_equal(weft_optimizer_step(o), WEFT_OK);
     assert_heard("");

@@ -219,7 +219,7 @@ static void a_trace_is_json(void **state)
     weft_context *ctx = NULL;
     assert_int_equal(weft_context_create(&ctx, &(weft_options){.trace_path = path}, NULL), WEFT_OK);
     weft_tensor *x = weft_randn(ctx, WEFT_SHAPE(4, 4));
-    weft_tensor *sum = weft_keep(weft_sum(x, 0, false));
+    weft_tensor *sum = weft_keep(weft_sum(x, WEFT_ALL_DIMS, false));
     assert_int_equal(weft_sync(ctx), WEFT_OK);
     weft_tensor_unref(sum);
     weft_tensor_unref(x);

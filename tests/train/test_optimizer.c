@@ -41,7 +41,8 @@ static void gradient(int step, float g[N])
 static void backward(weft_module *m, const char *name, const float g[N])
 {
     weft_tensor *c = weft_tensor_from(ctx, WEFT_F32, WEFT_SHAPE(N), g);
-    assert_ok(weft_backward(weft_sum(weft_mul(weft_get_parameter(m, name), c), 0, false)));
+    assert_ok(
+        weft_backward(weft_sum(weft_mul(weft_get_parameter(m, name), c), WEFT_ALL_DIMS, false)));
     weft_tensor_unref(c);
 }
 
@@ -165,7 +166,7 @@ static void parameters_without_a_gradient_are_left_alone(void **state)
     /* Frozen ones get no gradient. */
     assert_ok(weft_set_requires_grad(weft_get_parameter(m, "w"), false));
     weft_tensor *sum = weft_add(weft_get_parameter(m, "w"), weft_get_parameter(m, "v"));
-    assert_ok(weft_backward(weft_sum(sum, 0, false)));
+    assert_ok(weft_backward(weft_sum(sum, WEFT_ALL_DIMS, false)));
     assert_ok(weft_optimizer_step(o));
     read_parameter(m, "w", after);
     assert_memory_equal(before, after, sizeof(before));

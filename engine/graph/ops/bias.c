@@ -78,7 +78,7 @@ static weft_status grad(wf_grad *g)
         g->din[0] = g->dout[0];
     if (g->needs[1]) {
         int rank = weft_tensor_shape(g->in[0]).rank;
-        g->din[1] = weft_sum(g->dout[0], ((1u << rank) - 1) & ~2u, false);
+        g->din[1] = weft_sum(g->dout[0], wf_dims_of(((1u << rank) - 1) & ~2u), false);
     }
     return WEFT_OK;
 }

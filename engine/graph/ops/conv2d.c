@@ -202,7 +202,7 @@ static weft_status grad_forward(wf_grad *g)
     if (g->needs[1])
         g->din[1] = record_weights(g->attrs, g->in[0], g->dout[0], g->in[1]);
     if (g->n_in > 2 && g->needs[2])
-        g->din[2] = weft_sum(g->dout[0], 0xd, false); /* over N, P, Q */
+        g->din[2] = weft_sum(g->dout[0], WEFT_DIMS(0, 2, 3), false); /* over N, P, Q */
     return wf_step_status(g->ctx);
 }
 

@@ -89,7 +89,7 @@ static weft_status grad(wf_grad *g)
         if (j < 0 || from.dim[j] != to.dim[i])
             dims |= 1u << i;
     }
-    weft_tensor *sum = dims ? weft_sum(g->dout[0], dims, true) : g->dout[0];
+    weft_tensor *sum = dims ? weft_sum(g->dout[0], wf_dims_of(dims), true) : g->dout[0];
     g->din[0] = sum ? wf_record_reshape(sum, from) : NULL;
     return sum ? WEFT_OK : WEFT_ERR_NOMEM;
 }

@@ -17,7 +17,8 @@ weft_tensor *wf_reduce_losses(const char *op, weft_tensor *losses, weft_reductio
         return NULL;
     if (reduction == WEFT_NONE)
         return losses;
-    return reduction == WEFT_SUM ? weft_sum(losses, 0, false) : weft_mean(losses, 0, false);
+    return reduction == WEFT_SUM ? weft_sum(losses, WEFT_ALL_DIMS, false)
+                                 : weft_mean(losses, WEFT_ALL_DIMS, false);
 }
 
 /* x - y; the shapes must be equal: broadcasting a loss's target is mostly a mistake. */
@@ -102,6 +103,7 @@ weft_tensor *wf_cross_entropy_of_probabilities(weft_tensor *x, weft_tensor *targ
     }
     if (o->weight)
         target = weft_mul(target, o->weight);
-    weft_tensor *rows = weft_sum(weft_mul(weft_log_softmax(x, 1), target), 1u << 1, false);
+    weft_tensor *rows =
+        weft_sum(weft_mul(weft_log_softmax(x, WEFT_DIMS(1)), target), WEFT_DIMS(1), false);
     return wf_reduce_losses(op, weft_scale(rows, -1), o->reduction);
 }

@@ -60,7 +60,7 @@ static weft_status grad(wf_grad *g)
         g->din[1] = t->transpose_b ? weft_matmul(dy, a, true, t->transpose_a)
                                    : weft_matmul(a, dy, !t->transpose_a, false);
     if (g->n_in > 2 && g->needs[2])
-        g->din[2] = weft_sum(dy, 1, false);
+        g->din[2] = weft_sum(dy, WEFT_DIMS(0), false);
     return wf_step_status(g->ctx);
 }
 

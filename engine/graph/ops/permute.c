@@ -113,17 +113,18 @@ static weft_status grad(wf_grad *g)
 
 static weft_tensor *apply(void *user, weft_tensor *const *in, int n)
 {
-    return weft_permute(in[0], user, weft_tensor_shape(in[0]).rank);
+    return weft_permute(in[0], *(const weft_dims *)user);
 }
 
 static bool sample(weft_context *ctx, int index, wf_sample *s)
 {
-    static const int to[][4] = {{1, 0}, {0, 2, 3, 1}, {-1, 0, 1}, {3, 2, 1, 0}};
+    static const weft_dims to[] = {
+        {2, {1, 0}}, {4, {0, 2, 3, 1}}, {3, {-1, 0, 1}}, {4, {3, 2, 1, 0}}};
     static const wf_sample_case cases[] = {
-        {"transpose", 1, {{2, {3, 5}}}, apply, to[0]},
-        {"channels last", 1, {{4, {2, 3, 2, 4}}}, apply, to[1]},
-        {"rank 3", 1, {{3, {2, 3, 4}}}, apply, to[2]},
-        {"reversed", 1, {{4, {2, 3, 4, 2}}}, apply, to[3]},
+        {"transpose", 1, {{2, {3, 5}}}, apply, &to[0]},
+        {"channels last", 1, {{4, {2, 3, 2, 4}}}, apply, &to[1]},
+        {"rank 3", 1, {{3, {2, 3, 4}}}, apply, &to[2]},
+        {"reversed", 1, {{4, {2, 3, 4, 2}}}, apply, &to[3]},
     };
     return wf_sample_from(ctx, cases, 4, index, s);
 }
@@ -139,19 +140,18 @@ const wf_op wf_op_permute = {
     .sample = sample,
 };
 
-weft_tensor *weft_permute(weft_tensor *x, const int *dims, int n)
+weft_tensor *weft_permute(weft_tensor *x, weft_dims dims)
 {
     weft_context *ctx = wf_record_context("permute", 1, 1, &x);
     if (!ctx)
         return NULL;
-    if (n < 0 || n > WEFT_MAX_RANK || (n > 0 && !dims)) {
-        wf_fail_step(ctx, WEFT_ERR_INVALID, "permute: %d dimensions%s", n,
-                     n > 0 && !dims ? ", but none are given" : "");
+    if (dims.n < 0 || dims.n > WEFT_MAX_RANK) {
+        wf_fail_step(ctx, WEFT_ERR_INVALID, "permute: %d dimensions", dims.n);
         return NULL;
     }
-    permute_attrs a = {.rank = n};
-    for (int i = 0; i < n; i++)
-        a.dim[i] = dims[i];
+    permute_attrs a = {.rank = dims.n};
+    for (int i = 0; i < dims.n; i++)
+        a.dim[i] = dims.dim[i];
     return wf_record(&wf_op_permute, &a, NULL, 1, &x, NULL);
 }
 
@@ -167,8 +167,8 @@ weft_tensor *weft_transpose(weft_tensor *x, int dim0, int dim1)
                      dim0, dim1, rank);
         return NULL;
     }
-    int dims[WEFT_MAX_RANK];
+    weft_dims dims = {.n = rank};
     for (int i = 0; i < rank; i++)
-        dims[i] = i == a ? b : i == b ? a : i;
-    return weft_permute(x, dims, rank);
+        dims.dim[i] = i == a ? b : i == b ? a : i;
+    return weft_permute(x, dims);
 }

@@ -86,15 +86,61 @@ static weft_status grad(wf_grad *g)
 static bool sample_of(weft_context *ctx, int index, wf_sample *s,
                       weft_tensor *(*apply)(void *user, weft_tensor *const *in, int n))
 {
-    /* `user` of apply points to the dimension. */
-    static const int dims[] = {0, 1, 2, -1};
+    /* `user` of apply points to the dimensions. */
+    static const weft_dims dims[] = {{1, {0}},    {1, {1}},     {1, {2}},  {1, {-1}},
+                                     {2, {3, 2}}, {2, {-2, 0}}, {-1, {0}}, {1, {0}}};
     const wf_sample_case cases[] = {
         {"rows", 1, {{2, {3, 5}}}, apply, &dims[3]},
         {"channels", 1, {{4, {2, 4, 2, 1}}}, apply, &dims[1]},
         {"height", 1, {{4, {2, 2, 3, 2}}}, apply, &dims[2]},
         {"dimension 0", 1, {{3, {4, 2, 2}}}, apply, &dims[0]},
+        {"pixels", 1, {{4, {2, 2, 3, 2}}}, apply, &dims[4]},
+        {"dimensions 0 and 1", 1, {{3, {2, 3, 2}}}, apply, &dims[5]},
+        {"dimensions 0 and 2", 1, {{4, {2, 3, 2, 2}}}, apply, &dims[5]},
+        {"everything", 1, {{3, {2, 3, 2}}}, apply, &dims[6]},
+        {"a scalar", 1, {{0, {0}}}, apply, &dims[7]},
     };
     return wf_sample_from(ctx, cases, sizeof(cases) / sizeof(*cases), index, s);
+}
+
+/* ---- several dimensions ---- */
+
+/* Dimensions [first, first + n) of x are one, of shape x otherwise: along that one. */
+static weft_tensor *record_merged(const wf_op *op, weft_tensor *x, int first, int n)
+{
+    const weft_shape from = weft_tensor_shape(x);
+    weft_shape to = {.rank = from.rank - n + 1};
+    for (int i = 0; i < to.rank; i++)
+        to.dim[i] = from.dim[i <= first ? i : i + n - 1];
+    to.dim[first] = wf_dims_count(&from, first, first + n);
+    x = wf_record_reshape(x, to);
+    if (!x)
+        return NULL;
+    return wf_record_reshape(wf_record(op, &(softmax_attrs){first}, NULL, 1, &x, NULL), from);
+}
+
+/* Dimensions that are no neighbours are brought behind the others, and back. */
+static weft_tensor *record_apart(const wf_op *op, weft_tensor *x, unsigned bits)
+{
+    const int rank = weft_tensor_shape(x).rank, n = __builtin_popcount(bits);
+    weft_dims behind = {.n = rank}, back = {.n = rank};
+    for (int i = 0, kept = 0, last = rank - n; i < rank; i++)
+        behind.dim[bits >> i & 1 ? last++ : kept++] = i;
+    for (int i = 0; i < rank; i++)
+        back.dim[behind.dim[i]] = i;
+    x = weft_permute(x, behind);
+    x = x ? record_merged(op, x, rank - n, n) : NULL;
+    return x ? weft_permute(x, back) : NULL;
+}
+
+static weft_tensor *record(const wf_op *op, weft_tensor *x, weft_dims dims)
+{
+    unsigned bits = 0;
+    if (!wf_record_dims(op->name, x, dims, &bits))
+        return NULL;
+    const int first = bits ? __builtin_ctz(bits) : 0, n = __builtin_popcount(bits);
+    const bool neighbours = bits >> first == (1u << n) - 1;
+    return neighbours ? record_merged(op, x, first, n) : record_apart(op, x, bits);
 }
 
 /* ---- softmax ---- */
@@ -114,7 +160,7 @@ const wf_op wf_op_softmax_backward = {
 
 static weft_tensor *apply_softmax(void *user, weft_tensor *const *in, int n)
 {
-    return weft_softmax(in[0], *(const int *)user);
+    return weft_softmax(in[0], *(const weft_dims *)user);
 }
 
 static bool sample_softmax(weft_context *ctx, int index, wf_sample *s)
@@ -134,9 +180,9 @@ const wf_op wf_op_softmax = {
     .sample = sample_softmax,
 };
 
-weft_tensor *weft_softmax(weft_tensor *x, int dim)
+weft_tensor *weft_softmax(weft_tensor *x, weft_dims dims)
 {
-    return wf_record(&wf_op_softmax, &(softmax_attrs){dim}, NULL, 1, &x, NULL);
+    return record(&wf_op_softmax, x, dims);
 }
 
 /* ---- log_softmax ---- */
@@ -156,7 +202,7 @@ const wf_op wf_op_log_softmax_backward = {
 
 static weft_tensor *apply_log_softmax(void *user, weft_tensor *const *in, int n)
 {
-    return weft_log_softmax(in[0], *(const int *)user);
+    return weft_log_softmax(in[0], *(const weft_dims *)user);
 }
 
 static bool sample_log_softmax(weft_context *ctx, int index, wf_sample *s)
@@ -176,7 +222,7 @@ const wf_op wf_op_log_softmax = {
     .sample = sample_log_softmax,
 };
 
-weft_tensor *weft_log_softmax(weft_tensor *x, int dim)
+weft_tensor *weft_log_softmax(weft_tensor *x, weft_dims dims)
 {
-    return wf_record(&wf_op_log_softmax, &(softmax_attrs){dim}, NULL, 1, &x, NULL);
+    return record(&wf_op_log_softmax, x, dims);
 }

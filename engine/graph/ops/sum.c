@@ -8,7 +8,7 @@
 #include "kernels/reduce/reduce.h"
 
 typedef struct sum_attrs {
-    int64_t dims; /* bits; infer replaces 0 by all */
+    int64_t dims; /* bits */
     int64_t keep;
 } sum_attrs;
 
@@ -19,15 +19,9 @@ static bool reduced(int64_t dims, int i)
 
 static weft_status infer(wf_infer *f)
 {
-    sum_attrs *a = f->attrs;
+    const sum_attrs *a = f->attrs;
     WF_TRY(wf_infer_float(f, 0));
     const weft_shape *x = &f->in[0].shape;
-    int64_t all = ((int64_t)1 << x->rank) - 1;
-    if (a->dims & ~all)
-        return wf_infer_fail(f, WEFT_ERR_SHAPE, "dimensions 0x%llx of a tensor of rank %d",
-                             (long long)a->dims, x->rank);
-    if (a->dims == 0)
-        a->dims = all;
     weft_shape y = {0};
     for (int i = 0; i < x->rank; i++) {
         if (!reduced(a->dims, i))
@@ -269,7 +263,7 @@ static weft_status grad_mean(wf_grad *g)
 }
 
 typedef struct sum_case {
-    unsigned dims;
+    weft_dims dims;
     bool keep;
 } sum_case;
 
@@ -285,8 +279,9 @@ static weft_tensor *apply_mean(void *user, weft_tensor *const *in, int n)
     return weft_mean(in[0], c->dims, c->keep);
 }
 
-static const sum_case case_all = {0, false}, case_keep = {0xd, true}, case_2 = {4, false};
-static const sum_case case_013 = {0xb, false}, case_1 = {2, false}, case_0 = {1, false};
+static const sum_case case_all = {{-1, {0}}, false}, case_keep = {{3, {0, 2, 3}}, true},
+                      case_2 = {{1, {2}}, false}, case_013 = {{3, {0, -2, -4}}, false},
+                      case_1 = {{1, {-1}}, false}, case_0 = {{1, {0}}, false};
 
 static bool sample_sum(weft_context *ctx, int index, wf_sample *s)
 {
@@ -336,14 +331,20 @@ const wf_op wf_op_mean = {
     .sample = sample_mean,
 };
 
-weft_tensor *weft_sum(weft_tensor *x, unsigned dims, bool keep)
+static weft_tensor *record(const wf_op *op, weft_tensor *x, weft_dims dims, bool keep)
 {
-    sum_attrs a = {dims, keep};
-    return wf_record(&wf_op_sum, &a, NULL, 1, &x, NULL);
+    unsigned bits = 0;
+    if (!wf_record_dims(op->name, x, dims, &bits))
+        return NULL;
+    return wf_record(op, &(sum_attrs){bits, keep}, NULL, 1, &x, NULL);
 }
 
-weft_tensor *weft_mean(weft_tensor *x, unsigned dims, bool keep)
+weft_tensor *weft_sum(weft_tensor *x, weft_dims dims, bool keep)
 {
-    sum_attrs a = {dims, keep};
-    return wf_record(&wf_op_mean, &a, NULL, 1, &x, NULL);
+    return record(&wf_op_sum, x, dims, keep);
+}
+
+weft_tensor *weft_mean(weft_tensor *x, weft_dims dims, bool keep)
+{
+    return record(&wf_op_mean, x, dims, keep);
 }
