@@ -81,9 +81,12 @@ weft_status wf_tile_fail(const wf_tile *t, weft_status status, const char *forma
 
 void wf_run_tile(wf_run *run, const wf_unit *unit, int64_t tile, int worker)
 {
+    /* Without scratch its address is NULL, which takes no offset, not even 0. */
     wf_tile t = {.bufs = run->bufs,
                  .scalars = run->scalars,
-                 .scratch = run->scratch + (size_t)worker * run->scratch_stride,
+                 .scratch = run->scratch_stride > 0
+                                ? run->scratch + (size_t)worker * run->scratch_stride
+                                : NULL,
                  .worker = worker,
                  .run = run};
     wf_trace *trace = wf_replay_trace(run->ctx->replay);
@@ -134,7 +137,8 @@ static weft_status bind_buffers(weft_context *ctx, const wf_plan *plan, const wf
         return wf_nomem(&ctx->error, (size_t)plan->n_buffers * sizeof *replay->bufs, "buffers");
     for (int i = 0; i < plan->n_buffers; i++) {
         const wf_buffer *b = &plan->buffers[i];
-        replay->bufs[i] = (wf_bufptr){(char *)replay->arena.data + b->offset,
+        char *arena = replay->arena.data; /* NULL where nothing needs memory */
+        replay->bufs[i] = (wf_bufptr){arena != NULL ? arena + b->offset : NULL,
                                       b->local ? 0 : b->stride, b->local ? b->stride : 0};
     }
     for (int i = 0; i < plan->n_bindings; i++)

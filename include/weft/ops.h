@@ -238,6 +238,14 @@ weft_tensor *weft_check_finite(weft_tensor *x);
 /* Over `dims`, such as WEFT_DIMS(2, 3) or WEFT_ALL_DIMS. keep: these dimensions stay with size 1. */
 weft_tensor *weft_sum(weft_tensor *x, weft_dims dims, bool keep);
 weft_tensor *weft_mean(weft_tensor *x, weft_dims dims, bool keep);
+/* The greatest and the least; NaN where there is one. The gradient is shared evenly by the elements
+ * that are equal to the result. As torch.amax and torch.amin. */
+weft_tensor *weft_max(weft_tensor *x, weft_dims dims, bool keep);
+weft_tensor *weft_min(weft_tensor *x, weft_dims dims, bool keep);
+/* Where the first of them is, i64: its place along the one dimension, or, for WEFT_ALL_DIMS, in the
+ * flattened x. A NaN counts as further than every number. No gradient. */
+weft_tensor *weft_argmax(weft_tensor *x, weft_dims dims, bool keep);
+weft_tensor *weft_argmin(weft_tensor *x, weft_dims dims, bool keep);
 
 #ifdef __cplusplus
 }

@@ -1,4 +1,4 @@
-/* Sums: of runs, of columns, of channels.
+/* Sums: of runs, of columns, of channels. The greatest and the least of many.
  *
  * Note [Fixed reduction trees]. A sum is cut into leaves of at most 64 values. A leaf is added in
  * the element type, the leaves are merged in double: pairwise, neighbours first, so leaf 2i with
@@ -16,6 +16,11 @@
 
 enum { WF_LEAF = 64, WF_LEAF_SLOTS = 16 };
 
+/* Where the values lie that are reduced: see extreme. */
+typedef struct wf_strides {
+    size_t outer, K, stride, n;
+} wf_strides;
+
 /* The kernels of one element type, f32 or f64. Results are doubles, to be merged or rounded. */
 typedef struct wf_reduce {
     const char *name;
@@ -27,6 +32,12 @@ typedef struct wf_reduce {
     void (*channels)(wf_act a, const void *x, double *y);
     /* The same of x's products with z, each rounded to the element type. */
     void (*channels_dot)(wf_act a, const void *x, const void *z, double *y);
+    /* y[o * n + j] = the greatest (least: the least) of x[(o * K + k) * stride + j] over k < K, for
+     * o < outer and j < n; K > 0. NaN where one is NaN, and -0 is below 0: the same bits in any
+     * order. */
+    void (*extreme)(wf_strides s, bool least, const void *x, void *y);
+    /* The k of that value: the first of equal ones (-0 and 0 are equal), or of the first NaN. */
+    void (*arg)(wf_strides s, bool least, const void *x, int64_t *y);
 } wf_reduce;
 
 typedef struct wf_reduce_impl {
@@ -65,6 +76,12 @@ static inline double wf_tree_sum(const wf_tree *t)
             sum = t->sum[k] + sum;
     return sum;
 }
+/* The vector extremes of this ISA; the reference's arg serves all. */
+void wf_extreme_avx512(wf_strides s, bool least, const void *x, void *y);
+void wf_extreme_avx2(wf_strides s, bool least, const void *x, void *y);
+void wf_extreme_emul(wf_strides s, bool least, const void *x, void *y);
+void wf_arg_f32(wf_strides s, bool least, const void *x, int64_t *y);
+
 /* y[j] = the merged x[i * stride + j] over i < n, for j < width: partial sums of images. */
 void wf_merge(size_t n, size_t stride, size_t width, const double *x, double *y);
 

@@ -1,5 +1,7 @@
-/* The reference sums, f32 and f64, and the merging of partial sums. Pure functions, any thread. */
+/* The reference, f32 and f64, and the merging of partial sums. Pure functions, any thread. */
 #include "kernels/reduce/reduce.h"
+
+#include "kernels/reduce/extreme_key.h"
 
 #define T float
 #define FN(name) name##_f32
@@ -13,10 +15,15 @@
 #undef FN
 
 extern const wf_reduce wf_reduce_f32_ref, wf_reduce_f64_ref;
-const wf_reduce wf_reduce_f32_ref = {"reduce:ref:f32", run_f32, columns_f32, channels_f32,
-                                     channels_dot_f32};
-const wf_reduce wf_reduce_f64_ref = {"reduce:ref:f64", run_f64, columns_f64, channels_f64,
-                                     channels_dot_f64};
+const wf_reduce wf_reduce_f32_ref = {"reduce:ref:f32", run_f32,     columns_f32, channels_f32,
+                                     channels_dot_f32, extreme_f32, wf_arg_f32};
+const wf_reduce wf_reduce_f64_ref = {"reduce:ref:f64", run_f64,     columns_f64, channels_f64,
+                                     channels_dot_f64, extreme_f64, arg_f64};
+
+void wf_arg_f32(wf_strides s, bool least, const void *x, int64_t *y)
+{
+    arg_f32(s, least, x, y);
+}
 
 void wf_merge(size_t n, size_t stride, size_t width, const double *x, double *y)
 {

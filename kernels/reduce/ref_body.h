@@ -1,4 +1,4 @@
-/* The reference sums of one type: included by ref.c once for f32 and once for f64, with T the
+/* The reference of one type: included by ref.c once for f32 and once for f64, with T the
  * element type and FN(name) the name of a function. */
 
 /* One leaf of n <= WF_LEAF values, or products where there is a z, `step` elements apart. */
@@ -61,4 +61,43 @@ static void FN(channels)(wf_act a, const void *x, double *y)
 static void FN(channels_dot)(wf_act a, const void *x, const void *z, double *y)
 {
     FN(channels_of)(a, x, z, y);
+}
+
+static void FN(extreme)(wf_strides s, bool least, const void *vx, void *vy)
+{
+    const T *x = vx;
+    T *y = vy;
+    for (size_t o = 0; o < s.outer; o++)
+        for (size_t j = 0; j < s.n; j++) {
+            const T *from = x + o * s.K * s.stride + j;
+            T most = FN(wf_further)(least, from[0], from[0]);
+            for (size_t k = 1; k < s.K; k++)
+                most = FN(wf_further)(least, most, from[k * s.stride]);
+            y[o * s.n + j] = most;
+        }
+}
+
+static void FN(arg)(wf_strides s, bool least, const void *vx, int64_t *y)
+{
+    enum { TOGETHER = 16 }; /* neighbours, which share cache lines */
+    for (size_t o = 0; o < s.outer; o++)
+        for (size_t j0 = 0; j0 < s.n; j0 += TOGETHER) {
+            const T *x = (const T *)vx + o * s.K * s.stride + j0;
+            const size_t n = s.n - j0 < TOGETHER ? s.n - j0 : TOGETHER;
+            T most[TOGETHER];
+            int64_t at[TOGETHER] = {0};
+            for (size_t j = 0; j < n; j++)
+                most[j] = x[j];
+            for (size_t k = 1; k < s.K; k++)
+                for (size_t j = 0; j < n; j++) {
+                    const T value = x[k * s.stride + j];
+                    const bool further = least ? value < most[j] : value > most[j];
+                    if (further || (value != value && most[j] == most[j])) {
+                        most[j] = value;
+                        at[j] = (int64_t)k;
+                    }
+                }
+            for (size_t j = 0; j < n; j++)
+                y[o * s.n + j0 + j] = at[j];
+        }
 }

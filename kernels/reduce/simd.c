@@ -150,4 +150,6 @@ const wf_reduce WF_ISA_FN(wf_reduce_f32) = {
     .columns = columns,
     .channels = channels,
     .channels_dot = channels_dot,
+    .extreme = WF_ISA_FN(wf_extreme),
+    .arg = wf_arg_f32,
 };

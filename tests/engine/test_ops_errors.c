@@ -48,6 +48,9 @@ static void errors_name_the_numbers(void **state)
         "mean: dimension 1 is named twice",
         "softmax: 7 dimensions",
         "log_softmax: dimension -2 of a tensor of rank 0",
+        "max: dimension 2 of a tensor of rank 2",
+        "min: input 0 is i64, expected f32 or f64",
+        "argmax: 2 dimensions, expected one or WEFT_ALL_DIMS",
     };
     weft_context *ctx = context(WEFT_EXECUTOR_PARALLEL);
     weft_tensor *a = weft_tensor_create(ctx, WEFT_F32, WEFT_SHAPE(2, 3));
@@ -100,6 +103,9 @@ static void errors_name_the_numbers(void **state)
         case 35: y = weft_sum(a, (weft_dims){0}, false); break;
         case 36: y = weft_mean(a, WEFT_DIMS(1, -1), true); break;
         case 37: y = weft_softmax(a, (weft_dims){.n = 7}); break;
+        case 39: y = weft_max(a, WEFT_DIMS(2), false); break;
+        case 40: y = weft_min(i2, WEFT_ALL_DIMS, false); break;
+        case 41: y = weft_argmax(a, WEFT_DIMS(0, 1), false); break;
         case 38: y = weft_log_softmax(one, WEFT_DIMS(-2)); break;
         }
         assert_null(y);

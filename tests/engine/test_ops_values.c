@@ -206,6 +206,48 @@ static void sum_columns_expect(const double *const *in, double *out)
     for (int i = 0; i < 30000; i++)
         out[i % 300] += in[0][i];
 }
+APPLY(max_all_apply, weft_max(in[0], WEFT_ALL_DIMS, false))
+static void max_all_expect(const double *const *in, double *out)
+{
+    *out = in[0][0];
+    for (int i = 1; i < 3 * 11 * 99; i++)
+        *out = in[0][i] > *out ? in[0][i] : *out;
+}
+APPLY(max_13_apply, weft_max(in[0], WEFT_DIMS(-1, 1), true)) /* (3, 1, 9, 1) */
+static void max_13_expect(const double *const *in, double *out)
+{
+    for (int i = 0; i < 27; i++)
+        out[i] = -INFINITY;
+    for (int i = 0; i < 3 * 11 * 99; i++) {
+        double *most = &out[i / 1089 * 9 + i / 11 % 9];
+        *most = in[0][i] > *most ? in[0][i] : *most;
+    }
+}
+APPLY(min_columns_apply, weft_min(in[0], WEFT_DIMS(0), false)) /* (100, 300) */
+static void min_columns_expect(const double *const *in, double *out)
+{
+    for (int i = 0; i < 30000; i++)
+        out[i % 300] = i < 300 || in[0][i] < out[i % 300] ? in[0][i] : out[i % 300];
+}
+APPLY(argmax_pixels_apply,
+      weft_argmax(weft_reshape(in[0], WEFT_SHAPE(3, 11, 99)), WEFT_DIMS(2), true))
+static void argmax_pixels_expect(const double *const *in, double *out)
+{
+    for (int nc = 0; nc < 33; nc++) {
+        out[nc] = 0;
+        for (int p = 1; p < 99; p++)
+            if (in[0][nc * 99 + p] > in[0][nc * 99 + (int)out[nc]])
+                out[nc] = p;
+    }
+}
+APPLY(argmin_all_apply, weft_argmin(in[0], WEFT_ALL_DIMS, false))
+static void argmin_all_expect(const double *const *in, double *out)
+{
+    *out = 0;
+    for (int i = 1; i < 3 * 11 * 99; i++)
+        if (in[0][i] < in[0][(int)*out])
+            *out = i;
+}
 APPLY(softmax_apply, weft_softmax(in[0], WEFT_DIMS(1)))
 static void softmax_expect(const double *const *in, double *out)
 {
@@ -324,6 +366,11 @@ static const value_case cases[] = {
     {"sum over dimensions 0, 2", 1, {SUMS}, sum_02_apply, sum_02_expect, 27 + 1, 54},
     {"sum over dimensions 1, 3", 1, {SUMS}, sum_13_apply, sum_13_expect, 8 * 11 + 1, 22},
     {"sum of columns", 1, {{2, {100, 300}}}, sum_columns_apply, sum_columns_expect, 128, 128},
+    {"max of everything", 1, {SUMS}, max_all_apply, max_all_expect, 0, 1},
+    {"max over dimensions 1, 3", 1, {SUMS}, max_13_apply, max_13_expect, 0, 1},
+    {"min of columns", 1, {{2, {100, 300}}}, min_columns_apply, min_columns_expect, 0, 1},
+    {"argmax of pixels", 1, {SUMS}, argmax_pixels_apply, argmax_pixels_expect, 0, 1},
+    {"argmin of everything", 1, {SUMS}, argmin_all_apply, argmin_all_expect, 0, 1},
     /* exp of |x - top| <= 4: as in the kernel's test */
     {"softmax", 1, {S60}, softmax_apply, softmax_expect, 24, 1},
     {"softmax over dimensions 0, 2, 3", 1, {S60}, softmax_02_apply, softmax_02_expect, 24, 1},

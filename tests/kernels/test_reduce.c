@@ -147,6 +147,78 @@ static void merging_pairs_neighbours(void **state)
     assert_true(sums[0] == 6 && sums[1] == 60);
 }
 
+/* Values that are equal, zeros of both signs, infinities, denormals; NaN in some columns. */
+static guarded extreme_values(weft_dtype dtype, size_t count, size_t seed)
+{
+    static const double special[] = {0.0,      -0.0,      INFINITY, -INFINITY,
+                                     0x1p-140, -0x1p-140, 0.5,      -0.5};
+    guarded x = test_random(dtype, count, seed);
+    for (size_t i = 0; i < count; i++) {
+        const size_t dice = (i * 2654435761u + seed * 40503u) >> 7 & 31;
+        if (dice < 8)
+            test_set(dtype, x.data, i, special[dice]);
+        else if (dice == 8 && i % 5 == seed % 5)
+            test_set(dtype, x.data, i, (double)NAN);
+        else if (seed % 3 == 0) /* many ties */
+            test_set(dtype, x.data, i, floor(4 * test_get(dtype, x.data, i)) / 4);
+    }
+    return x;
+}
+
+/* In the order of doubles, where -0 is below 0 and NaN is further than all; *at: the first one of
+ * those that compare equal. */
+static double plain_extreme(const wf_strides *s, bool least, weft_dtype dtype, const void *x,
+                            size_t o, size_t j, int64_t *at)
+{
+    double most = 0;
+    *at = -1;
+    for (size_t k = 0; k < s->K; k++) {
+        const double v = test_get(dtype, x, (o * s->K + k) * s->stride + j);
+        const bool further = least ? v < most : v > most;
+        if (*at < 0 || (!isnan(most) && (further || isnan(v)))) {
+            most = v;
+            *at = (int64_t)k;
+        } else if (v == most && (least ? signbit(v) : !signbit(v))) {
+            most = v; /* another zero */
+        }
+    }
+    return most;
+}
+
+static void extremes_of_every_shape(void **state)
+{
+    static const size_t Ks[] = {1, 2, 15, 63, 64, 65, 200}, ns[] = {1, 7, 8, 16, 17, 64, 100};
+    wf_reduce_impl impl;
+    for (int i = 0; i <= wf_n_reduce_impls; i++) {
+        for (int c = 0; c < 7 * 7 * 2 && impl_at(i, &impl); c++) {
+            const bool least = c % 2;
+            /* A row of its own, and columns of wider rows. */
+            const size_t n = ns[c / 2 % 7], K = Ks[c / 14], outer = c % 3 ? 1 : 3;
+            const wf_strides s = {outer, K, outer == 1 ? n + (c % 3 == 2 ? 3 : 0) : n, n};
+            const size_t size = weft_dtype_size(impl.dtype);
+            guarded x = extreme_values(impl.dtype, outer * K * s.stride, (size_t)c);
+            guarded y = guarded_new(outer * n * size, size), at = guarded_new(outer * n * 8, 8);
+            impl.kernels->extreme(s, least, x.data, y.data);
+            impl.kernels->arg(s, least, x.data, (int64_t *)at.data);
+            for (size_t e = 0; e < outer * n; e++) {
+                int64_t first;
+                const double got = test_get(impl.dtype, y.data, e);
+                const double want =
+                    plain_extreme(&s, least, impl.dtype, x.data, e / n, e % n, &first);
+                const bool same = isnan(want) ? isnan(got) && !signbit(got)
+                                              : got == want && signbit(got) == signbit(want);
+                if (!same || ((int64_t *)at.data)[e] != first)
+                    fail_msg("%s K=%zu n=%zu outer=%zu %s [%zu]: %g at %lld, expected %g at %lld",
+                             impl.kernels->name, K, n, outer, least ? "least" : "greatest", e, got,
+                             (long long)((int64_t *)at.data)[e], want, (long long)first);
+            }
+            guarded_free(&x);
+            guarded_free(&y);
+            guarded_free(&at);
+        }
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -154,6 +226,7 @@ int main(void)
         cmocka_unit_test(columns_of_every_width),
         cmocka_unit_test(channels_give_the_same_bits_in_every_layout),
         cmocka_unit_test(merging_pairs_neighbours),
+        cmocka_unit_test(extremes_of_every_shape),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

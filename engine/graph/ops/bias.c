@@ -1,5 +1,6 @@
 /* bias: y = x + b along dimension 1; x (N, C, ...), b (C). */
 #include "engine/graph/ops/common.h"
+#include "engine/graph/ops/dims.h"
 #include "kernels/eltwise/eltwise.h"
 
 static weft_status infer(wf_infer *f)

@@ -105,44 +105,6 @@ int wf_infer_dim(const wf_infer *f, int64_t dim, int rank)
     return -1;
 }
 
-bool wf_record_dims(const char *op, weft_tensor *x, weft_dims dims, unsigned *bits)
-{
-    weft_context *ctx = wf_record_context(op, 1, 1, &x);
-    if (!ctx)
-        return false;
-    const int rank = weft_tensor_shape(x).rank, n = dims.n < 0 ? 0 : dims.n;
-    *bits = dims.n == WEFT_ALL_DIMS.n ? (1u << rank) - 1 : 0;
-    if (dims.n == 0 || dims.n > WEFT_MAX_RANK || dims.n < WEFT_ALL_DIMS.n) {
-        wf_fail_step(ctx, WEFT_ERR_INVALID, "%s: %d dimensions%s", op, dims.n,
-                     dims.n == 0 ? "; WEFT_ALL_DIMS names all" : "");
-        return false;
-    }
-    for (int i = 0; i < n; i++) {
-        const int limit = rank > 0 ? rank : 1;
-        const int dim = dims.dim[i] < 0 ? dims.dim[i] + limit : dims.dim[i];
-        if (dim < 0 || dim >= limit) {
-            wf_fail_step(ctx, WEFT_ERR_SHAPE, "%s: dimension %d of a tensor of rank %d", op,
-                         dims.dim[i], rank);
-            return false;
-        }
-        if (*bits & 1u << dim || (rank == 0 && i > 0)) {
-            wf_fail_step(ctx, WEFT_ERR_SHAPE, "%s: dimension %d is named twice", op, dim);
-            return false;
-        }
-        *bits |= rank > 0 ? 1u << dim : 0;
-    }
-    return true;
-}
-
-weft_dims wf_dims_of(unsigned bits)
-{
-    weft_dims dims = {0};
-    for (int i = 0; i < WEFT_MAX_RANK; i++)
-        if (bits >> i & 1)
-            dims.dim[dims.n++] = i;
-    return dims.n > 0 ? dims : WEFT_ALL_DIMS;
-}
-
 bool wf_sample_from(weft_context *ctx, const wf_sample_case *cases, int n, int index,
                     wf_sample *sample)
 {

@@ -86,13 +86,6 @@ enum { WF_SHAPE_TEXT = 160 };
 /* dim counted from the front; -1 with the error set when it is outside the rank. */
 int wf_infer_dim(const wf_infer *f, int64_t dim, int rank);
 
-/* The dimensions of x that `dims` names, as bits (bit i: dimension i; none of a scalar); false on
- * failure, and when x is NULL. As in torch, a scalar has dimensions 0 and -1 to name. `op` names the
- * caller in messages. */
-bool wf_record_dims(const char *op, weft_tensor *x, weft_dims dims, unsigned *bits);
-/* The dimensions whose bits are set. */
-weft_dims wf_dims_of(unsigned bits);
-
 /* The n tensors (at most 3) broadcast to their common shape (NumPy's rules), in place; false on
  * failure, and when one is NULL. `op` names the caller in messages. */
 bool wf_record_broadcast(const char *op, weft_tensor **in, int n);

@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "engine/graph/ops/common.h"
+#include "engine/graph/ops/dims.h"
 #include "kernels/eltwise/eltwise.h"
 
 typedef struct expand_attrs {

@@ -2,6 +2,7 @@
  * gradients. Cut over (outer, K, inner) of a plain tensor, a tile being one image or a run of
  * rows of the outer dimension. */
 #include "engine/graph/ops/common.h"
+#include "engine/graph/ops/dims.h"
 #include "kernels/loss/loss.h"
 
 typedef struct softmax_attrs {
@@ -103,44 +104,17 @@ static bool sample_of(weft_context *ctx, int index, wf_sample *s,
     return wf_sample_from(ctx, cases, sizeof(cases) / sizeof(*cases), index, s);
 }
 
-/* ---- several dimensions ---- */
-
-/* Dimensions [first, first + n) of x are one, of shape x otherwise: along that one. */
-static weft_tensor *record_merged(const wf_op *op, weft_tensor *x, int first, int n)
-{
-    const weft_shape from = weft_tensor_shape(x);
-    weft_shape to = {.rank = from.rank - n + 1};
-    for (int i = 0; i < to.rank; i++)
-        to.dim[i] = from.dim[i <= first ? i : i + n - 1];
-    to.dim[first] = wf_dims_count(&from, first, first + n);
-    x = wf_record_reshape(x, to);
-    if (!x)
-        return NULL;
-    return wf_record_reshape(wf_record(op, &(softmax_attrs){first}, NULL, 1, &x, NULL), from);
-}
-
-/* Dimensions that are no neighbours are brought behind the others, and back. */
-static weft_tensor *record_apart(const wf_op *op, weft_tensor *x, unsigned bits)
-{
-    const int rank = weft_tensor_shape(x).rank, n = __builtin_popcount(bits);
-    weft_dims behind = {.n = rank}, back = {.n = rank};
-    for (int i = 0, kept = 0, last = rank - n; i < rank; i++)
-        behind.dim[bits >> i & 1 ? last++ : kept++] = i;
-    for (int i = 0; i < rank; i++)
-        back.dim[behind.dim[i]] = i;
-    x = weft_permute(x, behind);
-    x = x ? record_merged(op, x, rank - n, n) : NULL;
-    return x ? weft_permute(x, back) : NULL;
-}
-
+/* Over several dimensions it is that over one that holds them all. */
 static weft_tensor *record(const wf_op *op, weft_tensor *x, weft_dims dims)
 {
     unsigned bits = 0;
+    int dim = 0;
     if (!wf_record_dims(op->name, x, dims, &bits))
         return NULL;
-    const int first = bits ? __builtin_ctz(bits) : 0, n = __builtin_popcount(bits);
-    const bool neighbours = bits >> first == (1u << n) - 1;
-    return neighbours ? record_merged(op, x, first, n) : record_apart(op, x, bits);
+    const weft_shape shape = weft_tensor_shape(x);
+    x = wf_record_one_dim(x, bits, &dim);
+    weft_tensor *y = x ? wf_record(op, &(softmax_attrs){dim}, NULL, 1, &x, NULL) : NULL;
+    return wf_record_dims_back(y, bits, shape);
 }
 
 /* ---- softmax ---- */

@@ -5,6 +5,7 @@
  * reduced ones. The last reduced group is summed in the element type's leaves, earlier ones by
  * merging the doubles that result. */
 #include "engine/graph/ops/common.h"
+#include "engine/graph/ops/dims.h"
 #include "kernels/reduce/reduce.h"
 
 typedef struct sum_attrs {
@@ -22,14 +23,7 @@ static weft_status infer(wf_infer *f)
     const sum_attrs *a = f->attrs;
     WF_TRY(wf_infer_float(f, 0));
     const weft_shape *x = &f->in[0].shape;
-    weft_shape y = {0};
-    for (int i = 0; i < x->rank; i++) {
-        if (!reduced(a->dims, i))
-            y.dim[y.rank++] = x->dim[i];
-        else if (a->keep)
-            y.dim[y.rank++] = 1;
-    }
-    f->out[0] = (wf_type){f->in[0].dtype, y};
+    f->out[0] = (wf_type){f->in[0].dtype, wf_shape_kept(*x, (unsigned)a->dims, a->keep)};
     return WEFT_OK;
 }
 
