@@ -7,7 +7,7 @@
 
 /* Names of all modules and parameters, for suggestions. */
 typedef struct names {
-    weft_module_list modules;
+    weft_named_modules modules;
     weft_tensor_list parameters;
     const char **all;
     int n;
@@ -16,13 +16,13 @@ typedef struct names {
 static void names_done(names *n)
 {
     free(n->all);
-    weft_module_list_done(&n->modules);
+    weft_named_modules_done(&n->modules);
     weft_tensor_list_done(&n->parameters);
 }
 
 static bool names_init(names *n, weft_module *m)
 {
-    *n = (names){.modules = WEFT_MODULE_LIST_INIT, .parameters = WEFT_TENSOR_LIST_INIT};
+    *n = (names){.modules = WEFT_NAMED_MODULES_INIT, .parameters = WEFT_TENSOR_LIST_INIT};
     if (weft_modules(m, 0, &n->modules) || weft_parameters(m, 0, &n->parameters))
         return false;
     n->all = calloc((size_t)(n->modules.n + n->parameters.n), sizeof(*n->all));
@@ -38,7 +38,7 @@ static bool names_init(names *n, weft_module *m)
 /* The model's own parts: "conv1 bn1 layer1 fc". */
 static void list_parts(weft_module *m, char *text, size_t size)
 {
-    weft_module_list parts = WEFT_MODULE_LIST_INIT;
+    weft_named_modules parts = WEFT_NAMED_MODULES_INIT;
     size_t n = 0;
     text[0] = '\0';
     if (weft_children(m, &parts))
@@ -46,7 +46,7 @@ static void list_parts(weft_module *m, char *text, size_t size)
     for (int i = 0; i < parts.n && n < size; i++)
         if (weft_parameter_count(parts.item[i].module, false) > 0)
             n += (size_t)snprintf(text + n, size - n, " %s", parts.item[i].name);
-    weft_module_list_done(&parts);
+    weft_named_modules_done(&parts);
 }
 
 static int no_match(session *s, const char *pattern)
@@ -81,14 +81,14 @@ static int freeze_parameters(session *s)
 /* The trainer leaves each module in its mode. */
 static int freeze_batch_norm(session *s)
 {
-    weft_module_list all = WEFT_MODULE_LIST_INIT;
+    weft_named_modules all = WEFT_NAMED_MODULES_INIT;
     if (weft_modules(s->model, 0, &all))
         return session_fail(s);
     for (int i = 0; i < all.n; i++) {
         if (strcmp(weft_module_name(all.item[i].module), "BatchNorm2d") == 0)
             weft_module_eval(all.item[i].module);
     }
-    weft_module_list_done(&all);
+    weft_named_modules_done(&all);
     return 0;
 }
 

@@ -194,7 +194,7 @@ static const char *list_of_prefixes(const char *prefixes, char *text, size_t siz
 }
 
 /* Loads the weights into the model, all but the layers in `heads` where those begin anew. */
-static int load_weights(session *s, const weft_module_list *heads)
+static int load_weights(session *s, const weft_named_modules *heads)
 {
     char except[CLI_LIST_TEXT] = "";
     size_t n = 0;
@@ -230,13 +230,13 @@ static int load_weights(session *s, const weft_module_list *heads)
 
 static int use_weights(session *s, const weft_model_opts *sizes, int classes)
 {
-    weft_module_list heads = WEFT_MODULE_LIST_INIT;
+    weft_named_modules heads = WEFT_NAMED_MODULES_INIT;
     if (weft_model_heads(s->model, s->model_name, &heads))
         return session_fail(s);
     int status = heads.n > 0 ? settle_classes(s, sizes, heads.item[0].name, classes) : 0;
     if (status == 0)
         status = load_weights(s, &heads);
-    weft_module_list_done(&heads);
+    weft_named_modules_done(&heads);
     return status;
 }
 

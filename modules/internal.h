@@ -138,7 +138,7 @@ char *wf_join_path(const char *path, const char *name);
 /* Adds the list's names, which the map borrows, each with its place; of equal ones the first counts.
  * false when memory is out. */
 bool wf_tensor_list_names(const weft_tensor_list *list, wf_name_map *map);
-weft_status wf_module_list_add(weft_module_list *list, const char *name, weft_module *m);
+weft_status wf_named_modules_add(weft_named_modules *list, const char *name, weft_module *m);
 
 /* WEFT_ERR_NOMEM, in m's context. */
 weft_status wf_module_nomem(const weft_module *m);

@@ -219,7 +219,7 @@ static void add_up(wf_summary *s, weft_module *m)
 weft_status wf_summary_make(wf_summary *s, weft_module *m, weft_shape input)
 {
     weft_tensor_list parameters = WEFT_TENSOR_LIST_INIT;
-    *s = (wf_summary){.modules = WEFT_MODULE_LIST_INIT, .input = input, .top = -1};
+    *s = (wf_summary){.modules = WEFT_NAMED_MODULES_INIT, .input = input, .top = -1};
     WF_TRY(wf_may_end_step(m->ctx, "summary"));
     WF_TRY(weft_parameters(m, 0, &parameters));
     s->dtype = parameters.n > 0 ? weft_tensor_dtype(parameters.item[0].tensor) : WEFT_F32;
@@ -241,10 +241,10 @@ weft_status wf_summary_make(wf_summary *s, weft_module *m, weft_shape input)
 
 void wf_summary_done(wf_summary *s)
 {
-    weft_module_list_done(&s->modules);
+    weft_named_modules_done(&s->modules);
     wf_free(s->places);
     wf_free(s->nodes);
-    *s = (wf_summary){.modules = WEFT_MODULE_LIST_INIT};
+    *s = (wf_summary){.modules = WEFT_NAMED_MODULES_INIT};
 }
 
 weft_status weft_module_totals(weft_module *m, weft_shape input, weft_totals *totals)

@@ -17,8 +17,8 @@ typedef struct wf_summary_node {
 typedef struct wf_summary_place wf_summary_place; /* what a module's hooks know */
 
 typedef struct wf_summary {
-    weft_module_list modules; /* the first is the network itself, node 0 */
-    wf_summary_place *places; /* one a module */
+    weft_named_modules modules; /* the first is the network itself, node 0 */
+    wf_summary_place *places;   /* one a module */
     int hooked;
     wf_summary_node *nodes; /* in the order of the calls */
     int n, capacity;

@@ -163,7 +163,7 @@ void weft_tensor_list_done(weft_tensor_list *list)
         tensor_list_cut(list, 0);
 }
 
-weft_status wf_module_list_add(weft_module_list *list, const char *name, weft_module *m)
+weft_status wf_named_modules_add(weft_named_modules *list, const char *name, weft_module *m)
 {
     char *copy = wf_strdup(name);
     if (copy == NULL)
@@ -182,7 +182,7 @@ weft_status wf_module_list_add(weft_module_list *list, const char *name, weft_mo
     return WEFT_OK;
 }
 
-static void module_list_cut(weft_module_list *list, int n)
+static void module_list_cut(weft_named_modules *list, int n)
 {
     while (list->n > n) {
         list->n--;
@@ -191,11 +191,11 @@ static void module_list_cut(weft_module_list *list, int n)
     }
     if (n == 0) {
         wf_free(list->item);
-        *list = (weft_module_list)WEFT_MODULE_LIST_INIT;
+        *list = (weft_named_modules)WEFT_NAMED_MODULES_INIT;
     }
 }
 
-void weft_module_list_done(weft_module_list *list)
+void weft_named_modules_done(weft_named_modules *list)
 {
     if (list != NULL)
         module_list_cut(list, 0);
@@ -257,10 +257,10 @@ weft_status weft_buffers(weft_module *m, unsigned walk, weft_tensor_list *list)
 
 static weft_status collect_module(void *user, const char *path, weft_module *m)
 {
-    return wf_module_list_add(user, path, m);
+    return wf_named_modules_add(user, path, m);
 }
 
-weft_status weft_modules(weft_module *m, unsigned walk, weft_module_list *list)
+weft_status weft_modules(weft_module *m, unsigned walk, weft_named_modules *list)
 {
     WF_TRY(wf_module_check_with(m, list, "weft_modules"));
     int before = list->n;
@@ -270,7 +270,7 @@ weft_status weft_modules(weft_module *m, unsigned walk, weft_module_list *list)
     return wf_module_nomem(m);
 }
 
-weft_status weft_children(weft_module *m, weft_module_list *list)
+weft_status weft_children(weft_module *m, weft_named_modules *list)
 {
     WF_TRY(wf_module_check_with(m, list, "weft_children"));
     int before = list->n;
@@ -280,7 +280,7 @@ weft_status weft_children(weft_module *m, weft_module_list *list)
         bool listed = child == NULL;
         for (int k = before; k < list->n && !listed; k++)
             listed = list->item[k].module == child;
-        if (!listed && wf_module_list_add(list, p->name, child) != WEFT_OK) {
+        if (!listed && wf_named_modules_add(list, p->name, child) != WEFT_OK) {
             module_list_cut(list, before);
             return wf_module_nomem(m);
         }
@@ -291,7 +291,8 @@ weft_status weft_children(weft_module *m, weft_module_list *list)
 /* ---- on every module ---- */
 
 /* Appends m and all below, children before their parent, each once. */
-static weft_status list_children_first(wf_pointer_map *seen, weft_module *m, weft_module_list *list)
+static weft_status list_children_first(wf_pointer_map *seen, weft_module *m,
+                                       weft_named_modules *list)
 {
     if (wf_pointer_map_find(seen, m) != NULL)
         return WEFT_OK;
@@ -303,7 +304,7 @@ static weft_status list_children_first(wf_pointer_map *seen, weft_module *m, wef
         if (child != NULL)
             WF_TRY(list_children_first(seen, child, list));
     }
-    return wf_module_list_add(list, "", m);
+    return wf_named_modules_add(list, "", m);
 }
 
 weft_status weft_module_apply(weft_module *m, weft_status (*fn)(weft_module *m, void *user),
@@ -315,14 +316,14 @@ weft_status weft_module_apply(weft_module *m, weft_status (*fn)(weft_module *m, 
         return wf_fail(m->ctx, WEFT_ERR_INVALID, "weft_module_apply: no function");
     /* fn may register and remove modules: those that were there are listed, and held, before. */
     wf_pointer_map seen = {0};
-    weft_module_list all = WEFT_MODULE_LIST_INIT;
+    weft_named_modules all = WEFT_NAMED_MODULES_INIT;
     weft_status status = list_children_first(&seen, m, &all);
     wf_pointer_map_done(&seen);
     if (status != WEFT_OK)
         wf_module_nomem(m);
     for (int i = 0; i < all.n && status == WEFT_OK; i++)
         status = fn(all.item[i].module, user);
-    weft_module_list_done(&all);
+    weft_named_modules_done(&all);
     return status;
 }
 

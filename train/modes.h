@@ -5,8 +5,8 @@
 #include "weft/module.h"
 
 typedef struct wf_modes {
-    weft_module_list modules; /* of the whole model; references are held */
-    bool *training;           /* as each was */
+    weft_named_modules modules; /* of the whole model; references are held */
+    bool *training;             /* as each was */
 } wf_modes;
 
 weft_status wf_modes_save(weft_module *model, wf_modes *modes, weft_error *err);

@@ -43,7 +43,7 @@ weft_module *weft_model_create(weft_context *ctx, const char *name, const weft_m
 /* Appends the layers whose outputs stand for the classes, under their paths: the last Linear or
  * Conv2d of the network, which comes first, and where it has auxiliary heads, of each of those.
  * They are what fine-tuning for other classes replaces. `name` is what m was made by. */
-weft_status weft_model_heads(weft_module *m, const char *name, weft_module_list *heads);
+weft_status weft_model_heads(weft_module *m, const char *name, weft_named_modules *heads);
 
 #ifdef __cplusplus
 }

@@ -168,15 +168,15 @@ typedef struct weft_module_entry {
     char *name;
     weft_module *module;
 } weft_module_entry;
-typedef struct weft_module_list {
+typedef struct weft_named_modules {
     int n;
     weft_module_entry *item; /* holds references */
     int capacity;
-} weft_module_list;
+} weft_named_modules;
 /* clang-format off */
-#define WEFT_MODULE_LIST_INIT {0, NULL, 0}
+#define WEFT_NAMED_MODULES_INIT {0, NULL, 0}
 /* clang-format on */
-void weft_module_list_done(weft_module_list *list);
+void weft_named_modules_done(weft_named_modules *list);
 
 /* All of these walk pre-order, parts in the order of their registration, and list an object once,
  * under its first name. They append to *list; on failure it is as it was. */
@@ -187,8 +187,8 @@ enum {
 weft_status weft_parameters(weft_module *m, unsigned walk, weft_tensor_list *list);
 weft_status weft_buffers(weft_module *m, unsigned walk, weft_tensor_list *list);
 /* m itself is the first, with the name "". */
-weft_status weft_modules(weft_module *m, unsigned walk, weft_module_list *list);
-weft_status weft_children(weft_module *m, weft_module_list *list); /* direct ones */
+weft_status weft_modules(weft_module *m, unsigned walk, weft_named_modules *list);
+weft_status weft_children(weft_module *m, weft_named_modules *list); /* direct ones */
 
 /* Calls fn on every module below m, children before their parent, m last; stops at a failure. fn may
  * register and remove modules: it is called for those that were there at the start, and each lives

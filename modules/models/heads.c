@@ -25,13 +25,13 @@ static const char *auxiliary(const char *optional, const char *path, size_t *len
     return NULL;
 }
 
-weft_status weft_model_heads(weft_module *m, const char *name, weft_module_list *heads)
+weft_status weft_model_heads(weft_module *m, const char *name, weft_named_modules *heads)
 {
     const weft_model_info *info = weft_model_find(name);
     WF_TRY(wf_module_check_with(m, heads, "weft_model_heads"));
     if (info == NULL)
         return wf_fail(m->ctx, WEFT_ERR_NOT_FOUND, "unknown model '%s'", name != NULL ? name : "");
-    weft_module_list all = WEFT_MODULE_LIST_INIT;
+    weft_named_modules all = WEFT_NAMED_MODULES_INIT;
     WF_TRY(weft_modules(m, 0, &all));
     weft_status status = WEFT_OK;
     for (int i = all.n - 1; i >= 0 && status == WEFT_OK; i--) {
@@ -43,8 +43,8 @@ weft_status weft_model_heads(weft_module *m, const char *name, weft_module_list 
             later = is_layer(all.item[k].module) &&
                     auxiliary(info->optional_state, all.item[k].name, &length) == of;
         if (!later)
-            status = wf_module_list_add(heads, path, all.item[i].module);
+            status = wf_named_modules_add(heads, path, all.item[i].module);
     }
-    weft_module_list_done(&all);
+    weft_named_modules_done(&all);
     return status == WEFT_OK ? WEFT_OK : wf_module_nomem(m);
 }

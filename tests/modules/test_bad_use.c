@@ -30,7 +30,7 @@ static void a_destroyed_module_is_reported_by_every_function(void **state)
     weft_module *m = dead_module(), *parent = bare();
     weft_tensor *x = tensor(1);
     weft_tensor_list list = WEFT_TENSOR_LIST_INIT;
-    weft_module_list modules = WEFT_MODULE_LIST_INIT;
+    weft_named_modules modules = WEFT_NAMED_MODULES_INIT;
     int visited = 0;
 #define REPORTED(call, name)                                                                       \
     do {                                                                                           \

@@ -71,7 +71,7 @@ static void every_model_has_a_head(void **state)
     bool was = weft_init_skip_begin(ctx);
     for (int i = 0; i < n; i++) {
         weft_model_opts opts = {.num_classes = 37};
-        weft_module_list heads = WEFT_MODULE_LIST_INIT;
+        weft_named_modules heads = WEFT_NAMED_MODULES_INIT;
         weft_module *m = weft_model_create(ctx, infos[i].name, &opts);
         assert_non_null(m);
         assert_int_equal(weft_model_heads(m, infos[i].name, &heads), WEFT_OK);
@@ -79,7 +79,7 @@ static void every_model_has_a_head(void **state)
         weft_tensor *weight = weft_get_parameter(heads.item[0].module, "weight");
         assert_int_equal(weft_tensor_shape(weight).dim[0], 37);
         assert_ptr_equal(weft_get_module(m, heads.item[0].name), heads.item[0].module);
-        weft_module_list_done(&heads);
+        weft_named_modules_done(&heads);
         weft_module_unref(m);
     }
     weft_init_skip_end(ctx, was);
@@ -88,7 +88,7 @@ static void every_model_has_a_head(void **state)
 static void heads_of_an_unknown_model_are_an_error(void **state)
 {
     weft_module *m = tree();
-    weft_module_list heads = WEFT_MODULE_LIST_INIT;
+    weft_named_modules heads = WEFT_NAMED_MODULES_INIT;
     assert_int_equal(weft_model_heads(m, "no_such", &heads), WEFT_ERR_NOT_FOUND);
     assert_error(WEFT_ERR_NOT_FOUND, "unknown model 'no_such'");
     /* A network without a layer of the kind has none. */

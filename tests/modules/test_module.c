@@ -7,7 +7,7 @@ static void traversal_is_pre_order_in_order_of_registration(void **state)
 {
     weft_module *root = tree();
     weft_tensor_list list = WEFT_TENSOR_LIST_INIT;
-    weft_module_list modules = WEFT_MODULE_LIST_INIT, children = WEFT_MODULE_LIST_INIT;
+    weft_named_modules modules = WEFT_NAMED_MODULES_INIT, children = WEFT_NAMED_MODULES_INIT;
     char text[128];
     assert_int_equal(weft_parameters(root, 0, &list), WEFT_OK);
     assert_string_equal(names(&list, text, sizeof(text)), "w left.w left.deep.w right.w");
@@ -23,11 +23,11 @@ static void traversal_is_pre_order_in_order_of_registration(void **state)
     assert_string_equal(modules.item[0].name, "");
     assert_string_equal(modules.item[2].name, "left.deep");
     assert_string_equal(modules.item[3].name, "right");
-    weft_module_list_done(&modules);
+    weft_named_modules_done(&modules);
     assert_int_equal(weft_children(root, &children), WEFT_OK);
     assert_int_equal(children.n, 2);
     assert_string_equal(children.item[1].name, "right");
-    weft_module_list_done(&children);
+    weft_named_modules_done(&children);
     weft_module_unref(root);
 }
 
@@ -40,7 +40,7 @@ static void shared_objects_are_listed_once_unless_asked(void **state)
     weft_register_module(root, "b", NULL, shared);
     weft_register_parameter(root, "tied", NULL, w);
     weft_tensor_list list = WEFT_TENSOR_LIST_INIT;
-    weft_module_list modules = WEFT_MODULE_LIST_INIT;
+    weft_named_modules modules = WEFT_NAMED_MODULES_INIT;
     char text[64];
     assert_int_equal(weft_parameters(root, 0, &list), WEFT_OK);
     assert_string_equal(names(&list, text, sizeof(text)), "tied");
@@ -52,7 +52,7 @@ static void shared_objects_are_listed_once_unless_asked(void **state)
     assert_int_equal(modules.n, 2);
     assert_int_equal(weft_modules(root, WEFT_WALK_DUPLICATES, &modules), WEFT_OK);
     assert_int_equal(modules.n, 5);
-    weft_module_list_done(&modules);
+    weft_named_modules_done(&modules);
     assert_int_equal(weft_parameter_count(root, false), 2);
     weft_module_unref(root);
 }

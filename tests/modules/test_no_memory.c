@@ -44,11 +44,11 @@ static bool load_own_state(weft_module *net)
 static bool list_everything(weft_module *net)
 {
     weft_tensor_list list = WEFT_TENSOR_LIST_INIT;
-    weft_module_list modules = WEFT_MODULE_LIST_INIT;
+    weft_named_modules modules = WEFT_NAMED_MODULES_INIT;
     bool ok = weft_parameters(net, 0, &list) == WEFT_OK && weft_buffers(net, 0, &list) == WEFT_OK &&
               weft_modules(net, 0, &modules) == WEFT_OK && weft_children(net, &modules) == WEFT_OK;
     weft_tensor_list_done(&list);
-    weft_module_list_done(&modules);
+    weft_named_modules_done(&modules);
     return ok;
 }
 
@@ -100,9 +100,9 @@ static bool freeze(weft_module *net)
 
 static bool find_heads(weft_module *net)
 {
-    weft_module_list heads = WEFT_MODULE_LIST_INIT;
+    weft_named_modules heads = WEFT_NAMED_MODULES_INIT;
     bool ok = weft_model_heads(net, "fmnist_cnn", &heads) == WEFT_OK && heads.n == 1;
-    weft_module_list_done(&heads);
+    weft_named_modules_done(&heads);
     return ok;
 }
 

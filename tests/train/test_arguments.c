@@ -407,7 +407,7 @@ static weft_status pre_hook(void *user, weft_module *m, int n_in, weft_tensor **
 static void module_functions(void **state)
 {
     weft_tensor_list list = WEFT_TENSOR_LIST_INIT;
-    weft_module_list modules = WEFT_MODULE_LIST_INIT;
+    weft_named_modules modules = WEFT_NAMED_MODULES_INIT;
     weft_module raw;
     NOTHING_QUIETLY(weft_module_create(NULL, &bare_class));
     GIVES_NOTHING(weft_module_create(ctx, NULL));
@@ -438,7 +438,7 @@ static void module_functions(void **state)
     NOTHING_QUIETLY(weft_tensor_list_find(NULL, "x"));
     NOTHING_QUIETLY(weft_tensor_list_find(&list, NULL));
     weft_tensor_list_done(NULL);
-    weft_module_list_done(NULL);
+    weft_named_modules_done(NULL);
     FAILS_QUIETLY(weft_parameters(NULL, 0, &list));
     FAILS(weft_parameters(net, 0, NULL));
     FAILS_QUIETLY(weft_buffers(NULL, 0, &list));
@@ -509,7 +509,7 @@ static void module_functions(void **state)
 
 static void containers_and_models(void **state)
 {
-    weft_module_list heads = WEFT_MODULE_LIST_INIT;
+    weft_named_modules heads = WEFT_NAMED_MODULES_INIT;
     NOTHING_QUIETLY(weft_sequential_create(NULL, 0, NULL));
     GIVES_NOTHING(weft_sequential_create(ctx, -1, NULL));
     GIVES_NOTHING(weft_sequential_create(ctx, 2, NULL));

@@ -9,7 +9,7 @@ enum { CLASSES = 3 };
 /* Freezes all of m but its heads; the names of those, with spaces between and behind. */
 static void freeze_all_but(weft_module *m, const char *model, char *heads, size_t size)
 {
-    weft_module_list list = WEFT_MODULE_LIST_INIT;
+    weft_named_modules list = WEFT_NAMED_MODULES_INIT;
     size_t n = 0;
     assert_int_equal(weft_model_heads(m, model, &list), WEFT_OK);
     assert_int_equal(weft_module_freeze(m, "*", NULL), WEFT_OK);
@@ -18,7 +18,7 @@ static void freeze_all_but(weft_module *m, const char *model, char *heads, size_
         n += (size_t)snprintf(heads + n, size - n, "%s ", list.item[i].name);
         assert_int_equal(weft_module_requires_grad(list.item[i].module, true), WEFT_OK);
     }
-    weft_module_list_done(&list);
+    weft_named_modules_done(&list);
 }
 
 static weft_status step(weft_module *m, weft_optimizer *optimizer, int channels, int size)
