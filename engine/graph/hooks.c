@@ -163,9 +163,10 @@ weft_status wf_border_cross(weft_context *ctx, int node, weft_tensor **grads)
     if (!b || b->walk == g->walks)
         return WEFT_OK;
     b->walk = g->walks;
-    weft_tensor **now = wf_zalloc_array((size_t)b->n, 2 * sizeof *now), **was = now + b->n;
+    weft_tensor **now = wf_zalloc_array((size_t)b->n, 2 * sizeof *now);
     if (!now)
         return wf_nomem(&ctx->error, (size_t)b->n * sizeof *now, "backward hooks");
+    weft_tensor **was = now + b->n;
     for (int i = 0; i < b->n; i++)
         now[i] = was[i] = b->values[i] >= 0 ? grads[b->values[i]] : NULL;
     weft_status status = b->fn(b->user, b->n, now);

@@ -57,9 +57,11 @@ void wf_trial_data_done(wf_trial_data *d)
 bool wf_trial_workspace(wf_trial *t, size_t bytes, char *why, size_t size)
 {
     weft_error err = WEFT_ERROR_INIT;
-    wf_block_request request = {
-        .size = bytes, .kind = WF_MEM_WORKSPACE, .zero = true, .what = "a kernel's trial"};
-    if (bytes == 0 || wf_memory_alloc(t->data->place.memory, &request, &t->block, &err) == WEFT_OK)
+    wf_block_request request = {.size = bytes > 0 ? bytes : 1,
+                                .kind = WF_MEM_WORKSPACE,
+                                .zero = true,
+                                .what = "a kernel's trial"};
+    if (wf_memory_alloc(t->data->place.memory, &request, &t->block, &err) == WEFT_OK)
         return true;
     snprintf(why, size, "%s", err.text);
     return false;

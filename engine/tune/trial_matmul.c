@@ -33,10 +33,9 @@ static weft_status tiles(const wf_trial *t, int set, int worker)
     weft_status first = WEFT_OK;
 #pragma omp for schedule(dynamic)
     for (int64_t i = 0; i < n; i++) {
-        char *scratch =
-            t->scratch_stride > 0 ? t->scratch + (size_t)worker * t->scratch_stride : NULL;
         weft_status status = wf_matmul_run(t->matmul, desc, i, a, a + a_bytes(desc), NULL,
-                                           d->out + (size_t)set * d->set_bytes, scratch);
+                                           d->out + (size_t)set * d->set_bytes,
+                                           t->scratch + (size_t)worker * t->scratch_stride);
         first = first == WEFT_OK ? status : first;
     }
     return first;

@@ -40,6 +40,8 @@ static tap tap_at(const wf_conv2d_desc *d, int r, int s)
     wf_conv2d_range(d->W, d->Q, d->stride[1], d->padding[1], d->dilation[1], s, &t.q0, &t.q1);
     t.h0 = t.p0 * d->stride[0] + r * d->dilation[0] - d->padding[0];
     t.w0 = t.q0 * d->stride[1] + s * d->dilation[1] - d->padding[1];
+    if (t.q0 >= t.q1) /* meets no pixel: w0 is none either */
+        t.p1 = t.p0;
     return t;
 }
 

@@ -271,7 +271,7 @@ static uint8_t *random_mask(int C, int64_t P)
     uint32_t seed = 99;
     assert_non_null(mask);
     for (size_t i = 0; i < wf_norm_mask_bytes(C, P); i++)
-        mask[i] = (uint8_t)(uniform(&seed) * 128);
+        mask[i] = (uint8_t)((uniform(&seed) + 1) * 128);
     return mask;
 }
 static double masked(const uint8_t *mask, const image *dy, int c, int64_t p)
