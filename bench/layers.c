@@ -37,11 +37,11 @@ static void run_yardstick(void *user, int set)
 }
 
 static weft_status yardstick_init(yardstick *y, const wf_trial_place *place, const wf_problem *p,
-                                  weft_error *err)
+                                  bool no_winograd, weft_error *err)
 {
     char why[160];
-    *y = (yardstick){.best =
-                         wf_dnnl_best_create(&p->conv2d, p->pass, place->threads, why, sizeof why)};
+    *y = (yardstick){.best = wf_dnnl_best_create(&p->conv2d, p->pass, place->threads, no_winograd,
+                                                 why, sizeof why)};
     if (!y->best)
         return WEFT_OK; /* it has none */
     y->set_bytes = wf_dnnl_best_set_bytes(y->best);
@@ -105,7 +105,8 @@ static bool enter(contest *c, char *why, size_t size)
     return c->chosen >= 0;
 }
 
-static void fill_rows(const contest *c, bench_row *rows, double peak_gflops)
+static void fill_rows(const contest *c, bench_row *rows, const bench_layers_spec *spec,
+                      double peak_gflops)
 {
     const double flops = wf_problem_flops(&c->data.problem);
     double best = c->entrant[0].seconds;
@@ -120,7 +121,11 @@ static void fill_rows(const contest *c, bench_row *rows, double peak_gflops)
         r->seconds = c->entrant[i].seconds;
         r->share = flops / r->seconds * 1e-9 / peak_gflops;
         r->ratio = compared ? c->entrant[c->n].seconds / r->seconds : 0;
-        snprintf(r->impl, sizeof r->impl, "%s", t ? t->impl : "onednn-best");
+        r->yardstick = !t;
+        snprintf(r->impl, sizeof r->impl, "%s",
+                 t                   ? t->impl
+                 : spec->no_winograd ? "onednn-without-winograd"
+                                     : "onednn-best");
         snprintf(r->kernel, sizeof r->kernel, "%s",
                  t ? t->name : wf_dnnl_best_name(c->yardstick.best));
         if (t)
@@ -150,7 +155,7 @@ static int measure(const wf_trial_place *place, const wf_problem *p, const bench
         wf_error_set(err, WEFT_ERR_INTERNAL, "%s", why);
         goto done;
     }
-    if (yardstick_init(&c->yardstick, place, p, err))
+    if (yardstick_init(&c->yardstick, place, p, spec->no_winograd, err))
         goto done;
     int all = c->n;
     if (c->yardstick.best)
@@ -165,7 +170,7 @@ static int measure(const wf_trial_place *place, const wf_problem *p, const bench
                 (wf_entrant){.run = run_trial, .user = &c->one, .sets = c->data.sets};
     }
     wf_measure(c->entrant, all, &opts);
-    fill_rows(c, rows, peak_gflops);
+    fill_rows(c, rows, spec, peak_gflops);
     n = c->n + (c->yardstick.best != NULL);
 done:
     yardstick_done(&c->yardstick);
@@ -239,6 +244,7 @@ static weft_status layer(const state *s, const char *network, const wf_shape_cas
         for (int i = 0; i < n; i++) {
             snprintf(rows[i].network, sizeof rows[i].network, "%.63s", network);
             snprintf(rows[i].layer, sizeof rows[i].layer, "%s", c->name);
+            rows[i].count = c->count;
         }
         l->n += n;
         if (s->told)

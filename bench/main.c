@@ -125,7 +125,7 @@ static int run_step(const bench_options *options)
 /* ---- --layers -------------------------------------------------------------------------------- */
 
 static int write_layers(const bench_layers *l, const bench_machine *m, const bench_peaks *peaks,
-                        const bench_options *options)
+                        const bench_layers_spec *spec, const bench_options *options)
 {
     enum { MOST = 256 };
     bench_summary *s = calloc(MOST, sizeof *s);
@@ -136,12 +136,16 @@ static int write_layers(const bench_layers *l, const bench_machine *m, const ben
     int n = bench_layers_summarise(l, m->threads, s, MOST);
     bool to_stdout = (options->csv && strcmp(options->csv, "-") == 0) ||
                      (options->json && strcmp(options->json, "-") == 0);
-    bench_layers_print_summary(s, n, options->scaling, to_stdout ? stderr : stdout);
+    FILE *text = to_stdout ? stderr : stdout;
+    bench_layers_print_shares(l, text);
+    bench_layers_print_summary(s, n, spec, text);
     if (options->csv && bench_layers_write_csv(l, options->csv, &err))
         status = complain(FAILED, err.text);
     if (options->json && !status) {
         json_t *object = bench_layers_json(l, s, n);
         json_object_set_new(object, "machine", machine_json(m, peaks));
+        json_object_set_new(object, "against",
+                            json_string(bench_layers_against(spec->no_winograd)));
         status = write_json(object, options->json);
     }
     free(s);
@@ -166,9 +170,14 @@ static weft_status tell_machine_scaling(const bench_machine *m, const bench_peak
 
 static int run_layers(const bench_machine *m, const bench_options *options)
 {
-    const bench_layers_spec spec = {options->layers, options->only,
-                                    options->batch,  options->seconds > 0 ? options->seconds : 0.3,
-                                    options->cold,   options->scaling};
+    const bench_layers_spec spec = {.networks = options->layers,
+                                    .only = options->only,
+                                    .batch = options->batch,
+                                    .seconds = options->seconds > 0 ? options->seconds : 0.3,
+                                    .cold = options->cold,
+                                    .scaling = options->scaling,
+                                    .no_winograd = options->against &&
+                                                   strcmp(options->against, "oneDNN") != 0};
     const bool quiet = options->csv || options->json;
     bench_peaks before, after;
     bench_layers l;
@@ -188,8 +197,10 @@ static int run_layers(const bench_machine *m, const bench_options *options)
         exit_status = complain(BAD_USE, "no layer of that name");
     else if (bench_machine_measure(m, &after, &err))
         exit_status = complain(FAILED, err.text);
-    else
-        exit_status = write_layers(&l, m, &before, options);
+    else {
+        bench_layers_share(&l);
+        exit_status = write_layers(&l, m, &before, &spec, options);
+    }
     if (exit_status == 0 && !bench_machine_was_quiet(&before, &after, why, sizeof why))
         fprintf(stderr, "warning: %s\n", why);
     bench_layers_done(&l);

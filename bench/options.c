@@ -20,7 +20,7 @@ static bool fail(char *error, size_t size, const char *format, ...)
     return false;
 }
 
-typedef enum kind { SWITCH, TEXT, COUNT, NUMBER, WORD, PAIR } kind;
+typedef enum kind { SWITCH, TEXT, COUNT, NUMBER, WORD, CHOICE, PAIR } kind;
 
 /* Which modes a flag means something in, as bits. */
 enum {
@@ -36,7 +36,7 @@ typedef struct flag {
     kind kind;
     unsigned modes;
     size_t offset;
-    const char *word; /* WORD: the only value that works today */
+    const char *word; /* WORD: the only value that works today; CHOICE: all, commas between */
     const char *refusal;
 } flag;
 
@@ -55,6 +55,8 @@ static const flag flags[] = {
      AT(layers)},
     {"--only", "TEXT", "layers with this in their name, or one pass", TEXT, LAYERS, AT(only)},
     {"--scaling", NULL, "time the chosen kernels on one thread, too", SWITCH, LAYERS, AT(scaling)},
+    {"--against", "WHAT", "oneDNN (its best), or oneDNN-without-winograd: PyTorch's situation",
+     CHOICE, LAYERS, AT(against), "oneDNN,oneDNN-without-winograd"},
     {"--step", "MODEL", "time one training step, nothing else", TEXT, STEP, AT(model)},
     {"--model-arg", "KEY=VALUE", "an option of the model's own; may be repeated", PAIR, STEP,
      NO_OFFSET},
@@ -80,15 +82,16 @@ enum { N_FLAGS = sizeof flags / sizeof *flags };
 
 void bench_usage(FILE *out)
 {
-    fputs("usage: weft-bench [--shapes FILE] [--cold] [--threads N] [--benchmark_FLAG=VALUE...]\n"
-          "       weft-bench --machine [--threads N] [--json FILE]\n"
-          "       weft-bench --errors\n"
-          "       weft-bench --layers NETWORKS [--only TEXT] [--batch N] [--cold] [--scaling]\n"
-          "                  [--threads N] [--seconds X] [--csv FILE] [--json FILE]\n"
-          "       weft-bench --step MODEL [--model-arg KEY=VALUE...] [--batch N] [--size S]\n"
-          "                  [--bytes] [--threads N] [--dtype f32] [--opt sgd] [--seconds X]\n"
-          "                  [--trace FILE] [--json FILE]\n\n",
-          out);
+    fputs(
+        "usage: weft-bench [--shapes FILE] [--cold] [--threads N] [--benchmark_FLAG=VALUE...]\n"
+        "       weft-bench --machine [--threads N] [--json FILE]\n"
+        "       weft-bench --errors\n"
+        "       weft-bench --layers NETWORKS [--only TEXT] [--batch N] [--cold] [--scaling]\n"
+        "                  [--against WHAT] [--threads N] [--seconds X] [--csv FILE] [--json FILE]\n"
+        "       weft-bench --step MODEL [--model-arg KEY=VALUE...] [--batch N] [--size S]\n"
+        "                  [--bytes] [--threads N] [--dtype f32] [--opt sgd] [--seconds X]\n"
+        "                  [--trace FILE] [--json FILE]\n\n",
+        out);
     for (int i = 0; i < N_FLAGS; i++) {
         char left[32];
         snprintf(left, sizeof left, "%s %s", flags[i].name, flags[i].value ? flags[i].value : "");
@@ -123,6 +126,18 @@ static bool read_pair(const flag *f, char *value, bench_options *options, char *
     return true;
 }
 
+static bool is_among(const char *word, const char *list)
+{
+    const size_t length = strlen(word);
+    for (const char *at = list; length > 0; at += strcspn(at, ",") + 1) {
+        if (strcspn(at, ",") == length && strncmp(at, word, length) == 0)
+            return true;
+        if (!strchr(at, ','))
+            break;
+    }
+    return false;
+}
+
 static bool read_value(const flag *f, char *value, bench_options *options, char *error, size_t size)
 {
     char *end;
@@ -136,6 +151,11 @@ static bool read_value(const flag *f, char *value, bench_options *options, char 
     case TEXT:
         if (!*value)
             return fail(error, size, "%s needs a value", f->name);
+        *(const char **)to = value;
+        return true;
+    case CHOICE:
+        if (!is_among(value, f->word))
+            return fail(error, size, "%s: '%s' is not among %s", f->name, value, f->word);
         *(const char **)to = value;
         return true;
     case PAIR: return read_pair(f, value, options, error, size);

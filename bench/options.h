@@ -25,8 +25,9 @@ typedef struct bench_options {
     bool cold;
     const char *layers, *only; /* --layers; NULL: all of them */
     bool scaling;
-    const char *json; /* NULL: text on stdout; "-": stdout */
-    const char *csv;  /* of --layers; the same */
+    const char *against; /* of --layers: NULL or a word of bench_against */
+    const char *json;    /* NULL: text on stdout; "-": stdout */
+    const char *csv;     /* of --layers; the same */
     const char *model;
     weft_model_arg model_args[BENCH_MODEL_ARGS]; /* --model-arg, as often as given */
     int n_model_args;

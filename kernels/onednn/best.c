@@ -51,7 +51,7 @@ static bool make_memory(wf_dnnl_best *b)
 }
 
 wf_dnnl_best *wf_dnnl_best_create(const wf_conv2d_desc *d, wf_conv2d_pass pass, int threads,
-                                  char *why, size_t size)
+                                  bool no_winograd, char *why, size_t size)
 {
     wf_dnnl_best *b = calloc(1, sizeof *b);
     snprintf(why, size, "oneDNN has no CPU engine, or no memory");
@@ -60,7 +60,7 @@ wf_dnnl_best *wf_dnnl_best_create(const wf_conv2d_desc *d, wf_conv2d_pass pass, 
         goto fail;
     b->pass = pass;
     b->threads = threads;
-    if (!wf_dnnl_conv_create_batch(&b->conv, b->engine, d, pass, threads, why, size))
+    if (!wf_dnnl_conv_create_batch(&b->conv, b->engine, d, pass, threads, no_winograd, why, size))
         goto fail;
     if (make_memory(b))
         return b;

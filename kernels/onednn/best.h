@@ -1,6 +1,6 @@
 /* A convolution as oneDNN does it best when it may: the whole batch at once, all threads in a parallel
  * region of its own, source, weights and destination in whatever layouts it likes, Winograd where it
- * has that. No reorder is part of it. The yardstick of the benchmarks, and used nowhere else: the engine
+ * has that (unless asked not to). No reorder is part of it. The yardstick of the benchmarks, and used nowhere else: the engine
  * runs oneDNN one image at a time (kernels/onednn/conv2d.c).
  *
  * Threading: create, run and destroy outside any parallel region, one thread at a time. */
@@ -11,9 +11,10 @@
 
 typedef struct wf_dnnl_best wf_dnnl_best;
 
-/* d's layouts are ignored. NULL and a reason where oneDNN cannot. */
+/* d's layouts are ignored. no_winograd: its direct kernels only, the only ones that oneDNN 3 has and
+ * PyTorch asks for. NULL and a reason where oneDNN cannot. */
 wf_dnnl_best *wf_dnnl_best_create(const wf_conv2d_desc *d, wf_conv2d_pass pass, int threads,
-                                  char *why, size_t size);
+                                  bool no_winograd, char *why, size_t size);
 void wf_dnnl_best_destroy(wf_dnnl_best *b);           /* NULL: no effect */
 const char *wf_dnnl_best_name(const wf_dnnl_best *b); /* "jit:avx2" */
 

@@ -79,13 +79,14 @@ typedef struct operands {
     dnnl_primitive_attr_t attr;
 } operands;
 
-static bool operands_init(operands *o, const wf_conv2d_desc *d, bool batch)
+static bool operands_init(operands *o, const wf_conv2d_desc *d, bool batch,
+                          dnnl_alg_kind_t algorithm)
 {
     int64_t weights[5], bias[1] = {d->K};
     const int n = batch ? d->N : 1;
     const int64_t src[4] = {n, d->C, d->H, d->W}, dst[4] = {n, d->K, d->P, d->Q};
     dnnl_format_tag_t plain;
-    o->algorithm = batch ? dnnl_convolution_auto : dnnl_convolution_direct;
+    o->algorithm = algorithm;
     int rank = wf_dnnl_weights_dims(d, weights, &plain);
     for (int i = 0; i < 2; i++) {
         o->stride[i] = d->stride[i];
@@ -204,7 +205,8 @@ static void threads_end(int was)
 
 /* threads 0: one image, one thread, our layouts; else a batch, so many threads, oneDNN's layouts. */
 static bool create(wf_dnnl_conv *c, dnnl_engine_t engine, const wf_conv2d_desc *d,
-                   wf_conv2d_pass pass, int batch_threads, char *why, size_t size)
+                   wf_conv2d_pass pass, int batch_threads, dnnl_alg_kind_t algorithm, char *why,
+                   size_t size)
 {
     const bool batch = batch_threads > 0;
     operands o = {0};
@@ -214,7 +216,7 @@ static bool create(wf_dnnl_conv *c, dnnl_engine_t engine, const wf_conv2d_desc *
     memset(c, 0, sizeof *c);
     snprintf(why, size, "oneDNN has no kernel for it");
     int threads = threads_begin(batch ? batch_threads : 1);
-    if (!operands_init(&o, d, batch)) {
+    if (!operands_init(&o, d, batch, algorithm)) {
         snprintf(why, size, "out of memory");
         goto done;
     }
@@ -245,13 +247,15 @@ done:
 bool wf_dnnl_conv_create(wf_dnnl_conv *c, dnnl_engine_t engine, const wf_conv2d_desc *d,
                          wf_conv2d_pass pass, char *why, size_t size)
 {
-    return create(c, engine, d, pass, 0, why, size);
+    return create(c, engine, d, pass, 0, dnnl_convolution_direct, why, size);
 }
 
 bool wf_dnnl_conv_create_batch(wf_dnnl_conv *c, dnnl_engine_t engine, const wf_conv2d_desc *d,
-                               wf_conv2d_pass pass, int threads, char *why, size_t size)
+                               wf_conv2d_pass pass, int threads, bool no_winograd, char *why,
+                               size_t size)
 {
-    return create(c, engine, d, pass, threads, why, size);
+    return create(c, engine, d, pass, threads,
+                  no_winograd ? dnnl_convolution_direct : dnnl_convolution_auto, why, size);
 }
 
 void wf_dnnl_conv_destroy(wf_dnnl_conv *c)

@@ -41,10 +41,12 @@ typedef struct wf_dnnl_conv {
 bool wf_dnnl_conv_create(wf_dnnl_conv *c, dnnl_engine_t engine, const wf_conv2d_desc *d,
                          wf_conv2d_pass pass, char *why, size_t size);
 void wf_dnnl_conv_destroy(wf_dnnl_conv *c);
-/* The whole batch on so many threads, every operand in the format oneDNN likes best: the yardstick of
- * best.h, never run inside a parallel region. The reference is accepted. */
+/* The whole batch on so many threads, every operand in the format oneDNN likes best, by Winograd unless
+ * no_winograd: the yardstick of best.h, never run inside a parallel region. The reference is
+ * accepted. */
 bool wf_dnnl_conv_create_batch(wf_dnnl_conv *c, dnnl_engine_t engine, const wf_conv2d_desc *d,
-                               wf_conv2d_pass pass, int threads, char *why, size_t size);
+                               wf_conv2d_pass pass, int threads, bool no_winograd, char *why,
+                               size_t size);
 
 /* A copy from one format to another; NULL on failure. */
 dnnl_primitive_t wf_dnnl_reorder_create(dnnl_engine_t engine, wf_dnnl_const_md from,

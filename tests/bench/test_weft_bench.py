@@ -75,6 +75,9 @@ class Bench(unittest.TestCase):
             (("--machine", "--step", "fmnist_cnn"), "exclude"),
             (("--machine", "--batch", "3"), "--batch does not go with --machine"),
             (("--csv", "-"), "--csv does not go with benchmarks"),
+            (("--layers", "vgg16", "--against", "oneDN"), "--against: 'oneDN' is not among oneDNN,"),
+            (("--layers", "vgg16", "--against", ""), "--against: ''"),
+            (("--machine", "--against", "oneDNN"), "--against does not go with --machine"),
             (("--layers", "vgg16", "--step", "fmnist_cnn"), "exclude"),
             (("--layers", "vgg16", "--size", "3"), "--size does not go with --layers"),
             (("--machine", "--benchmark_filter=x"), "--benchmark_filter"),
@@ -107,7 +110,7 @@ class Bench(unittest.TestCase):
 
     def test_layers_are_measured_pass_by_pass_beside_onednn(self):
         shapes = self.file("net", 'mb2_ic16ih8oc16kh3ph1n"a, first"\n'
-                                  'mb2_ic3ih9oc16kh3sh2ph1n"stem"\n')
+                                  'mb2_ic3ih9oc16kh3sh2ph1n"stem*3"\n')
         csv_path = os.path.join(self.folder, "out.csv")
         found = self.layers(shapes, "--cold", "--scaling", "--csv", csv_path)
         rows = found["rows"]
@@ -131,6 +134,11 @@ class Bench(unittest.TestCase):
         self.assertEqual([(t["layer"], t["pass"], t["implementation"]) for t in table],
                          [(r["layer"], r["pass"], r["implementation"]) for r in rows])
         self.assertAlmostEqual(float(table[0]["ms"]), rows[0]["ms"], places=5)
+        self.assertEqual({(r["layer"], r["count"]) for r in rows}, {("a, first", 1), ("stem", 3)})
+        step = sum(r["count"] * r["ms"] for r in rows if r["chosen"])
+        for r, t in zip(rows, table):
+            self.assertAlmostEqual(r["step_percent"], 100 * r["count"] * r["ms"] / step, places=5)
+            self.assertAlmostEqual(float(t["step_percent"]), r["step_percent"], places=3)
         self.check_summary(found, "net")
 
     def check_summary(self, found, network):
@@ -139,6 +147,10 @@ class Bench(unittest.TestCase):
             ratios = [r["ratio_to_onednn_best"] for r in chosen]
             self.assertEqual((s["network"], s["layers"]), (network, len(chosen)))
             self.assertAlmostEqual(s["geomean"], math.prod(ratios) ** (1 / len(ratios)), places=5)
+            ours = sum(r["count"] * r["ms"] for r in chosen)
+            theirs = sum(r["count"] * r["ms"] * r["ratio_to_onednn_best"] for r in chosen)
+            self.assertAlmostEqual(s["by_time"], theirs / ours, places=5)
+            self.assertAlmostEqual(s["step_percent"], sum(r["step_percent"] for r in chosen), places=5)
             self.assertAlmostEqual(s["lowest"], min(ratios), places=5)
             self.assertEqual(s["below_0.95"], sum(x < 0.95 for x in ratios))
             behind = [r["ms"] / min(o["ms"] for o in found["rows"]
@@ -148,6 +160,22 @@ class Bench(unittest.TestCase):
                                    math.prod(behind) ** (1 / len(behind)), places=5)
             self.assertAlmostEqual(s["untuned_behind_worst"], max(behind), places=5)
         self.assertEqual(found["summary"][-1]["pass"], "all")
+
+    def test_layers_may_be_compared_with_onednn_without_its_winograd(self):
+        """And a step's shares, with the networks' counts, are told as text, too."""
+        shapes = self.file("net", 'mb2_ic64ih14oc64kh3ph1n"a*2"\nmb2_ic16ih8oc16kh1n"b"\n')
+        found = self.layers(shapes, "--against", "oneDNN-without-winograd")
+        theirs = [r for r in found["rows"] if r["implementation"] == "onednn-without-winograd"]
+        self.assertEqual(found["against"], "oneDNN without Winograd")
+        self.assertEqual(len(theirs), 6)
+        for r in theirs:
+            self.assertNotIn("wino", r["kernel"])
+        self.assertEqual(self.layers(shapes)["against"], "oneDNN's best")
+        text = self.output("--layers", shapes, "--seconds", "0.002")
+        table = [line.split() for line in text.splitlines()]
+        table = {words[0]: words for words in table if len(words) == 7 and words[0] in ("a", "b")}
+        self.assertEqual((table["a"][1], table["b"][1]), ("2", "1"), text)
+        self.assertAlmostEqual(float(table["a"][5]) + float(table["b"][5]), 100, delta=0.02)
 
     def test_layers_may_be_few_and_of_another_batch(self):
         found = self.layers("vgg16", "--only", "features.24", "--batch", "1", "--threads", "1")

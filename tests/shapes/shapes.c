@@ -43,6 +43,23 @@ static int number(const char **p)
     return value <= 1000000 ? (int)value : MISSING;
 }
 
+/* Cuts "*N" off the name. */
+static bool read_count(wf_shape_case *c, char *why, size_t size)
+{
+    char *star = strrchr(c->name, '*');
+    c->count = 1;
+    if (!star)
+        return true;
+    const char *p = star + 1;
+    c->count = number(&p);
+    if (c->count < 1 || *p) {
+        snprintf(why, size, "behind * in the name stands how many layers have the shape");
+        return false;
+    }
+    *star = '\0';
+    return true;
+}
+
 static bool read_keys(const char *text, int v[KEYS], char *name, size_t name_size, char *why,
                       size_t size)
 {
@@ -162,7 +179,7 @@ bool wf_shape_parse(const char *text, wf_shape_case *out, char *why, size_t size
         return false;
     for (int i = 0; i < KEYS; i++)
         v[i] = MISSING;
-    if (!read_keys(text, v, c.name, sizeof c.name, why, size))
+    if (!read_keys(text, v, c.name, sizeof c.name, why, size) || !read_count(&c, why, size))
         return false;
     set_default(v, G, 1);
     set_default(v, MB, 2);

@@ -7,7 +7,8 @@
  * between. Defaults as benchdnn's: g 1, mb 2, stride 1, dilation 0; a missing width is the height
  * and the other way round; a missing padding follows from the output size, a missing output size
  * from the padding (0). The same padding goes on both sides; a given output size that does not
- * follow from the rest is an error.
+ * follow from the rest is an error. A name may end in "*N", as in benchdnn's files of networks: the
+ * network has N layers of this shape.
  *
  * Options may stand before a descriptor, and hold for those after it, or on lines of their own:
  * --dt=u8:f32:f32 (source, weights, destination; one type means all three; f32 or a source of u8),
@@ -22,7 +23,8 @@
 
 typedef struct wf_shape_case {
     wf_conv2d_desc desc; /* blocks 1, no bias */
-    char name[64];
+    char name[64];       /* without "*N" */
+    int count;           /* N; 1 where there is none */
 } wf_shape_case;
 
 /* One descriptor, perhaps behind options. On failure false and a reason. */

@@ -18,6 +18,7 @@ static void reads_values_and_defaults(void **unused)
         wf_conv2d_desc want; /* N, C, H, W, K, R, S, P, Q, stride, padding, dilation, groups */
         const char *name;
         weft_dtype src; /* f32 is 0 */
+        int count;      /* 0: 1 */
     } cases[] = {
         {"mb16_ic64ih56oc64oh56kh3ph1n\"a b\"",
          {16, 64, 56, 56, 64, 3, 3, 56, 56, {1, 1}, {1, 1}, {1, 1}, 1},
@@ -33,6 +34,10 @@ static void reads_values_and_defaults(void **unused)
          {2, 3, 8, 8, 8, 3, 3, 6, 6, {1, 1}, {0, 0}, {1, 1}, 1},
          "a b",
          WEFT_U8},
+        {"ic3ih8oc8kh3n\"a*b*12\"",
+         {2, 3, 8, 8, 8, 3, 3, 6, 6, {1, 1}, {0, 0}, {1, 1}, 1},
+         "a*b",
+         .count = 12},
         {"--dt=u8:f32:f32 --reset ic3ih8oc8kh3",
          {2, 3, 8, 8, 8, 3, 3, 6, 6, {1, 1}, {0, 0}, {1, 1}, 1},
          ""},
@@ -48,6 +53,7 @@ static void reads_values_and_defaults(void **unused)
             fail_msg("%s: %s", cases[i].text, why);
         assert_memory_equal(&got.desc, &want, sizeof want);
         assert_string_equal(got.name, cases[i].name);
+        assert_int_equal(got.count, cases[i].count ? cases[i].count : 1);
     }
 }
 
@@ -57,6 +63,8 @@ static void names_each_mistake(void **unused)
         const char *text, *reason;
     } cases[] = {
         {"ic8ih8kh3", "oc is missing"},
+        {"ic8ih8oc8kh3n\"a*0\"", "how many layers"},
+        {"ic8ih8oc8kh3n\"a*2b\"", "how many layers"},
         {"ic8oc8kh3", "ih is missing"},
         {"ic8ih8oc8kh3zz4", "unknown field at \"zz4\""},
         {"ic8ih8oc8khx", "kh needs a number"},
