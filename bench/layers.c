@@ -5,13 +5,13 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "bench/networks.h"
 #include "engine/context/error.h"
 #include "engine/memory/alloc.h"
 #include "engine/tune/measure.h"
 #include "engine/tune/trial.h"
 #include "kernels/onednn/best.h"
 #include "kernels/select.h"
-#include "tests/shapes/shapes.h"
 
 enum { ROUNDS = 21 };
 /* An implementation that expects so many times the least is left out: the reference would take
@@ -185,111 +185,53 @@ done:
 
 /* ---- all of them ---- */
 
-static const char *base_name(const char *path)
-{
-    const char *slash = strrchr(path, '/');
-    return slash ? slash + 1 : path;
-}
-
-/* "resnet50" is one of this tree's files, everything else a path. */
-static const char *find_file(const char *name)
-{
-    for (int i = 0; wf_shapes_files[i] && !strchr(name, '/'); i++)
-        if (strcmp(base_name(wf_shapes_files[i]), name) == 0)
-            return wf_shapes_files[i];
-    return name;
-}
-
 typedef struct state {
     const bench_layers_spec *spec;
     const bench_machine *machine;
     double peak_gflops;
     bench_layers *out;
     void (*told)(const bench_row *rows, int n);
-    weft_error *err;
 } state;
 
-static weft_status layer(const state *s, const char *network, const wf_shape_case *c)
+static weft_status layer(void *user, const bench_layer *at, weft_error *err)
 {
+    const state *s = user;
     const bench_machine *m = s->machine;
-    const int block = wf_isa_block(m->isa);
     const wf_trial_place place = {m->topology, m->memory, m->isa, m->threads,
                                   s->spec->cold ? 2 * m->last_level_bytes : 0};
-    wf_conv2d_desc d = c->desc;
-    if (s->spec->batch)
-        d.N = s->spec->batch;
-    d.src_block = d.src_type == WEFT_U8 || d.C < block ? 1 : block; /* as the plan lays them out */
-    d.dst_block = block;
-    for (wf_conv2d_pass pass = WF_CONV2D_FORWARD; pass <= WF_CONV2D_BACKWARD_WEIGHTS; pass++) {
-        bench_layers *l = s->out;
-        if (pass == WF_CONV2D_BACKWARD_DATA && d.src_block == 1)
-            continue; /* the images' gradient, which no training step computes */
-        if (s->spec->only && !strstr(c->name, s->spec->only) &&
-            strcmp(wf_conv2d_pass_name(pass), s->spec->only) != 0)
-            continue;
-        if (l->n + WF_MEASURE_MAX > l->capacity) {
-            int capacity = 2 * l->capacity + WF_MEASURE_MAX;
-            bench_row *more = wf_realloc_array(l->row, (size_t)capacity, sizeof *more);
-            if (!more)
-                return wf_nomem(s->err, (size_t)capacity * sizeof *more, "results");
-            l->row = more;
-            l->capacity = capacity;
-        }
-        bench_row *rows = &l->row[l->n];
-        memset(rows, 0, WF_MEASURE_MAX * sizeof *rows);
-        wf_problem problem = wf_problem_conv2d(&d, pass);
-        int n = measure(&place, &problem, s->spec, s->peak_gflops, rows, s->err);
-        if (n < 0)
-            return s->err->status;
-        for (int i = 0; i < n; i++) {
-            snprintf(rows[i].network, sizeof rows[i].network, "%.63s", network);
-            snprintf(rows[i].layer, sizeof rows[i].layer, "%s", c->name);
-            rows[i].count = c->count;
-        }
-        l->n += n;
-        if (s->told)
-            s->told(rows, n);
+    bench_layers *l = s->out;
+    if (l->n + WF_MEASURE_MAX > l->capacity) {
+        int capacity = 2 * l->capacity + WF_MEASURE_MAX;
+        bench_row *more = wf_realloc_array(l->row, (size_t)capacity, sizeof *more);
+        if (!more)
+            return wf_nomem(err, (size_t)capacity * sizeof *more, "results");
+        l->row = more;
+        l->capacity = capacity;
     }
+    bench_row *rows = &l->row[l->n];
+    memset(rows, 0, WF_MEASURE_MAX * sizeof *rows);
+    wf_problem problem = wf_problem_conv2d(&at->desc, at->pass);
+    int n = measure(&place, &problem, s->spec, s->peak_gflops, rows, err);
+    if (n < 0)
+        return err->status;
+    for (int i = 0; i < n; i++) {
+        snprintf(rows[i].network, sizeof rows[i].network, "%.63s", at->network);
+        snprintf(rows[i].layer, sizeof rows[i].layer, "%s", at->name);
+        rows[i].count = at->count;
+    }
+    l->n += n;
+    if (s->told)
+        s->told(rows, n);
     return WEFT_OK;
-}
-
-static weft_status network(const state *s, const char *path)
-{
-    int n = 0;
-    char why[WEFT_ERROR_TEXT];
-    wf_shape_case *cases = wf_shapes_read(path, &n, why, sizeof why);
-    if (!cases)
-        return wf_error_set(s->err, WEFT_ERR_INVALID, "%s", why);
-    weft_status status = WEFT_OK;
-    for (int i = 0; i < n && status == WEFT_OK; i++) {
-        if (!*cases[i].name)
-            snprintf(cases[i].name, sizeof cases[i].name, "line %d", i + 1);
-        status = layer(s, base_name(path), &cases[i]);
-    }
-    free(cases);
-    return status;
 }
 
 weft_status bench_layers_measure(const bench_layers_spec *spec, const bench_machine *m,
                                  double peak_gflops, bench_layers *out,
                                  void (*told)(const bench_row *rows, int n), weft_error *err)
 {
-    const state s = {spec, m, peak_gflops, out, told, err};
-    weft_status status = WEFT_OK;
+    state s = {spec, m, peak_gflops, out, told};
     *out = (bench_layers){0};
-    if (strcmp(spec->networks, "all") == 0) {
-        for (int i = WF_SHAPES_NETWORKS; wf_shapes_files[i] && status == WEFT_OK; i++)
-            status = network(&s, wf_shapes_files[i]);
-        return status;
-    }
-    char *names = wf_strdup(spec->networks), *rest = NULL;
-    if (!names)
-        return wf_nomem(err, strlen(spec->networks), "names");
-    for (char *name = strtok_r(names, ",", &rest); name && status == WEFT_OK;
-         name = strtok_r(NULL, ",", &rest))
-        status = network(&s, find_file(name));
-    wf_free(names);
-    return status;
+    return bench_networks_visit(spec->networks, spec->only, spec->batch, m->isa, layer, &s, err);
 }
 
 void bench_layers_done(bench_layers *l)

@@ -21,6 +21,7 @@ weft_status bench_machine_init(bench_machine *m, int threads, weft_error *err)
     *m = (bench_machine){.isa = wf_cpu_isa()};
     WF_TRY(wf_environment_check(err));
     WF_TRY(wf_topology_create(&m->topology, &(wf_topology_config){.threads = threads}, err));
+    wf_topology_tell(m->topology);
     weft_status status = wf_memory_create(&m->memory, m->topology, NULL, err);
     if (status != WEFT_OK) {
         bench_machine_done(m);

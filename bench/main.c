@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "bench/conv2d.h"
+#include "bench/costs.h"
 #include "bench/errors.h"
 #include "bench/gbench.h"
 #include "bench/layers.h"
@@ -15,6 +16,7 @@
 #include "bench/step.h"
 #include "engine/context/error.h"
 #include "engine/files/atomic_file.h"
+#include "kernels/machine.h"
 
 enum { FAILED = 1, BAD_USE = 2 };
 
@@ -57,10 +59,11 @@ static int write_json(json_t *object, const char *path)
 
 static json_t *machine_json(const bench_machine *m, const bench_peaks *p)
 {
-    return json_pack("{s:f, s:o, s:f, s:i, s:s, s:i}", "peak_gflops", p->gflops, "peak_bf16_gflops",
-                     p->bf16_gflops > 0 ? json_real(p->bf16_gflops) : json_null(), "triad_gb_per_s",
-                     p->triad_gb_per_s, "threads", m->threads, "isa", weft_isa_name(m->isa),
-                     "cores", wf_topology_cores(m->topology));
+    return json_pack(
+        "{s:f, s:o, s:f, s:i, s:s, s:s, s:i}", "peak_gflops", p->gflops, "peak_bf16_gflops",
+        p->bf16_gflops > 0 ? json_real(p->bf16_gflops) : json_null(), "triad_gb_per_s",
+        p->triad_gb_per_s, "threads", m->threads, "isa", weft_isa_name(m->isa), "class",
+        wf_machine_class_now()->name, "cores", wf_topology_cores(m->topology));
 }
 
 /* "2 threads on 2 cores, avx2: FMA peak 201.1 GFLOP/s, STREAM triad 29.3 GB/s" */
@@ -207,6 +210,17 @@ static int run_layers(const bench_machine *m, const bench_options *options)
     return exit_status;
 }
 
+/* ---- --costs --------------------------------------------------------------------------------- */
+
+static int run_costs(const bench_machine *m, const bench_options *options)
+{
+    weft_error err = {0};
+    weft_status status =
+        bench_costs_serve(options->costs, options->batch, m->isa, stdin, stdout, &err);
+    return status == WEFT_OK ? 0
+                             : complain(status == WEFT_ERR_INVALID ? BAD_USE : FAILED, err.text);
+}
+
 /* ---- the suite ------------------------------------------------------------------------------- */
 
 static void add_context(const bench_machine *m, const bench_peaks *p)
@@ -289,6 +303,7 @@ int main(int argc, char **argv)
         return complain(FAILED, err.text);
     int status = options.mode == BENCH_MACHINE  ? run_machine(&machine, &options)
                  : options.mode == BENCH_LAYERS ? run_layers(&machine, &options)
+                 : options.mode == BENCH_COSTS  ? run_costs(&machine, &options)
                                                 : run_suite(&machine, &options);
     bench_machine_done(&machine);
     return status;

@@ -28,6 +28,7 @@ enum {
     MACHINE = 1u << BENCH_MACHINE,
     ERRORS = 1u << BENCH_ERRORS,
     LAYERS = 1u << BENCH_LAYERS,
+    COSTS = 1u << BENCH_COSTS,
     STEP = 1u << BENCH_STEP
 };
 
@@ -57,11 +58,13 @@ static const flag flags[] = {
     {"--scaling", NULL, "time the chosen kernels on one thread, too", SWITCH, LAYERS, AT(scaling)},
     {"--against", "WHAT", "oneDNN (its best), or oneDNN-without-winograd: PyTorch's situation",
      CHOICE, LAYERS, AT(against), "oneDNN,oneDNN-without-winograd"},
+    {"--costs", "NETWORKS", "what kernels expect of these layers, for bench/fit_costs.py", TEXT,
+     COSTS, AT(costs)},
     {"--step", "MODEL", "time one training step, nothing else", TEXT, STEP, AT(model)},
     {"--model-arg", "KEY=VALUE", "an option of the model's own; may be repeated", PAIR, STEP,
      NO_OFFSET},
-    {"--batch", "N", "images a step (64), or instead of the shape file's", COUNT, STEP | LAYERS,
-     AT(batch)},
+    {"--batch", "N", "images a step (64), or instead of the shape file's", COUNT,
+     STEP | LAYERS | COSTS, AT(batch)},
     {"--size", "S", "edge of the square image (the model's own)", COUNT, STEP, AT(size)},
     {"--bytes", NULL, "images of bytes, normalised within the step", SWITCH, STEP, AT(bytes)},
     {"--seconds", "X", "time to measure, after warm-up (5), or a pass of a layer (0.3)", NUMBER,
@@ -198,6 +201,7 @@ static const flag *find(char *arg, char **value)
 static bench_mode mode_of(const flag *f)
 {
     return f->offset == AT(layers)  ? BENCH_LAYERS
+           : f->offset == AT(costs) ? BENCH_COSTS
            : f->offset == AT(model) ? BENCH_STEP
            : f->modes == MACHINE    ? BENCH_MACHINE
            : f->modes == ERRORS     ? BENCH_ERRORS
@@ -236,7 +240,7 @@ bool bench_parse(int *argc, char **argv, bench_options *options, char *error, si
         if (mode != BENCH_SUITE) {
             if (options->mode != BENCH_SUITE && options->mode != mode)
                 return fail(error, size,
-                            "--machine, --errors, --layers and --step exclude each other");
+                            "--machine, --errors, --layers, --costs and --step exclude each other");
             options->mode = mode;
         }
         seen |= 1u << (f - flags);
@@ -247,10 +251,12 @@ bool bench_parse(int *argc, char **argv, bench_options *options, char *error, si
                         options->mode == BENCH_MACHINE  ? "--machine"
                         : options->mode == BENCH_ERRORS ? "--errors"
                         : options->mode == BENCH_LAYERS ? "--layers"
+                        : options->mode == BENCH_COSTS  ? "--costs"
                         : options->mode == BENCH_STEP   ? "--step"
                                                         : "benchmarks: add --machine or --step");
     if (library && options->mode != BENCH_SUITE)
-        return fail(error, size, "%s goes with none of --machine, --errors, --layers and --step",
+        return fail(error, size,
+                    "%s goes with none of --machine, --errors, --layers, --costs and --step",
                     library);
     argv[kept] = NULL;
     *argc = kept;

@@ -13,6 +13,7 @@ typedef enum bench_mode {
     BENCH_MACHINE, /* --machine: its peaks alone */
     BENCH_ERRORS,  /* --errors: of the convolution kernels */
     BENCH_LAYERS,  /* --layers: convolutions of networks beside oneDNN's best */
+    BENCH_COSTS,   /* --costs: what kernels expect, under constants that stdin gives */
     BENCH_STEP,    /* --step: one training step, alone in its process */
     BENCH_HELP
 } bench_mode;
@@ -24,6 +25,7 @@ typedef struct bench_options {
     const char *shapes; /* NULL: the built-in ones */
     bool cold;
     const char *layers, *only; /* --layers; NULL: all of them */
+    const char *costs;         /* networks of --costs */
     bool scaling;
     const char *against; /* of --layers: NULL or a word of bench_against */
     const char *json;    /* NULL: text on stdout; "-": stdout */

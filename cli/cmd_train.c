@@ -320,11 +320,12 @@ static int train(training *t)
     const weft_dataset_info *info = weft_dataset_get_info(t->train_data);
     int64_t n_classes = t->options->num_classes ? t->options->num_classes : info->classes;
     snprintf(classes, sizeof(classes), "%lld", (long long)n_classes);
-    weft_safetensors_meta meta[8] = {{"weft.model", t->s.model_name},
+    weft_safetensors_meta meta[9] = {{"weft.model", t->s.model_name},
                                      {"weft.classes", classes},
                                      {"weft.wisdom", t->wisdom},
+                                     {"weft.machine", weft_context_machine(t->s.ctx)},
                                      {"weft.images", weft_dtype_name(info->dtype)}};
-    int n_meta = 4;
+    int n_meta = 5;
     names = session_class_names(info);
     if (names)
         meta[n_meta++] = (weft_safetensors_meta){"weft.class_names", names};

@@ -1,10 +1,10 @@
 /* Which instruction set to use: what the CPU and the operating system offer, capped by
- * WEFT_MAX_ISA. Read once; thread-safe because every racing writer stores the same value. */
+ * WEFT_MAX_ISA and by the class of machine that WEFT_MACHINE names. Read once; thread-safe because every racing writer stores the same value. */
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <strings.h>
 
-#include "kernels/types.h"
+#include "kernels/machine.h"
 
 const char *weft_isa_name(weft_isa isa)
 {
@@ -36,7 +36,8 @@ static weft_isa capped(weft_isa isa)
         for (weft_isa i = WEFT_ISA_SCALAR; i < isa; i++)
             if (strcasecmp(cap, weft_isa_name(i)) == 0)
                 isa = i;
-    return isa;
+    const wf_machine_class *asked = wf_machine_class_asked();
+    return asked && asked->isa < isa ? asked->isa : isa;
 }
 
 weft_isa wf_cpu_isa(void)

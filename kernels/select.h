@@ -4,13 +4,14 @@
  * Each implementation says whether it can run a problem, and what it expects that to take: cycles
  * of one core that runs the whole problem (packing, every tile, adding up slots) at two vector
  * multiply-adds a cycle. The least expected cost is chosen; of equals the first of the list. The
- * estimate follows from the shape and the ISA alone, never from caches, clock or threads: the
- * choice decides about bits, and bits must not depend on those. It is a comparison, not a promise:
- * where it is wrong by more than a few per cent, weft-bench shows it and tuning corrects it. */
+ * estimate follows from the shape and the class of machine alone, Note [Machine classes] in machine.h,
+ * never from clock or threads: the choice decides about bits, and bits must not depend on those. Its
+ * constants are the class's column in costs.def. It is a comparison, not a promise: where it is wrong
+ * by more than a few per cent, weft-bench shows it, and fitting or tuning corrects it. */
 #ifndef WF_KERNELS_SELECT_H
 #define WF_KERNELS_SELECT_H
 
-#include "kernels/types.h"
+#include "kernels/machine.h"
 
 /* Whether WEFT_VERBOSE names `select` (a comma-separated list). */
 bool wf_select_verbose(void);
@@ -38,7 +39,7 @@ static inline double wf_expect_fmas(double fmas, weft_isa isa, double share)
 /* Cycles for bytes that come from, or go to, memory once. */
 static inline double wf_expect_bytes(double bytes)
 {
-    return bytes / 8;
+    return bytes / wf_machine_class_now()->cost->traffic_bytes;
 }
 
 /* Where an implementation does not know better: this share of the peak. */

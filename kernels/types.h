@@ -17,10 +17,10 @@ typedef int64_t wf_dim;
 /* Of functions that run a kernel: a status that nobody looks at would let wrong numbers through. */
 #define WF_MUST_CHECK __attribute__((warn_unused_result))
 
-/* The best instruction set this CPU has, capped by WEFT_MAX_ISA (scalar, avx2, avx512). avx2 asks
- * for AVX2+FMA, avx512 for F, BW, DQ, VL. Read once. */
+/* The best instruction set this CPU has, capped by WEFT_MAX_ISA (scalar, avx2, avx512) and by the class
+ * that WEFT_MACHINE names (machine.h). avx2 asks for AVX2+FMA, avx512 for F, BW, DQ, VL. Read once. */
 weft_isa wf_cpu_isa(void);
-weft_isa wf_cpu_best_isa(void); /* the same without the cap; for reports */
+weft_isa wf_cpu_best_isa(void); /* the same without the caps; for reports */
 
 /* What a byte can be: the entries of a table of what bytes stand for. */
 #define WF_BYTE_VALUES 256

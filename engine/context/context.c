@@ -10,11 +10,13 @@
 #include "engine/context/stack.h"
 #include "engine/memory/alloc.h"
 #include "engine/run/run.h"
+#include "kernels/machine.h"
 
 static weft_status start(weft_context *ctx)
 {
     wf_topology_config config = {.threads = ctx->options.threads};
     WF_TRY(wf_topology_create(&ctx->topology, &config, &ctx->error));
+    wf_topology_tell(ctx->topology);
     ctx->threads = wf_topology_threads(ctx->topology);
     WF_TRY(wf_memory_create(&ctx->memory, ctx->topology, NULL, &ctx->error));
     WF_TRY(wf_ring_init(&ctx->ring, ctx, &ctx->error));
@@ -142,6 +144,11 @@ int weft_threads(const weft_context *ctx)
 weft_isa weft_context_isa(const weft_context *ctx)
 {
     return ctx ? ctx->isa : WEFT_ISA_SCALAR;
+}
+
+const char *weft_context_machine(const weft_context *ctx)
+{
+    return ctx ? wf_machine_class_now()->name : "";
 }
 
 weft_status weft_error_status(const weft_context *ctx)

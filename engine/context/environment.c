@@ -3,12 +3,14 @@
 #include "engine/context/environment.h"
 
 #include <stdbool.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 
 #include "engine/context/error.h"
 #include "kernels/conv2d/conv2d.h"
+#include "kernels/machine.h"
 
 /* One of `words` in any case, or empty. */
 static weft_status check_word(const char *variable, const char *const *words, int n,
@@ -22,6 +24,32 @@ static weft_status check_word(const char *variable, const char *const *words, in
         return WEFT_OK;
     return wf_error_set(err, WEFT_ERR_INVALID, "%s=%.80s in the environment: it can be %s",
                         variable, value, all);
+}
+
+/* A class of machine whose instructions there are. */
+static weft_status check_machine(weft_error *err)
+{
+    const char *name = getenv("WEFT_MACHINE");
+    const wf_machine_class *c = wf_machine_class_asked();
+    if (!name || !*name)
+        return WEFT_OK;
+    if (c && c->isa > wf_cpu_isa())
+        return wf_error_set(err, WEFT_ERR_INVALID,
+                            "WEFT_MACHINE=%.80s in the environment: its kernels need %s, but %s is "
+                            "what %s",
+                            name, weft_isa_name(c->isa), weft_isa_name(wf_cpu_isa()),
+                            c->isa > wf_cpu_best_isa() ? "this cpu has" : "WEFT_MAX_ISA allows");
+    if (c)
+        return WEFT_OK;
+    char names[256] = "";
+    for (int i = 0; (c = wf_machine_class_at(i)); i++)
+        snprintf(names + strlen(names), sizeof names - strlen(names), "%s%s",
+                 i == 0                       ? ""
+                 : wf_machine_class_at(i + 1) ? ", "
+                                              : " or ",
+                 c->name);
+    return wf_error_set(err, WEFT_ERR_INVALID,
+                        "WEFT_MACHINE=%.80s in the environment: it can be %s", name, names);
 }
 
 static bool is_select(const char *word, size_t length)
@@ -57,6 +85,7 @@ weft_status wf_environment_check(weft_error *err)
     const char *isas[] = {weft_isa_name(WEFT_ISA_SCALAR), weft_isa_name(WEFT_ISA_AVX2),
                           weft_isa_name(WEFT_ISA_AVX512)};
     WF_TRY(check_word("WEFT_MAX_ISA", isas, 3, "scalar, avx2 or avx512", err));
+    WF_TRY(check_machine(err));
     WF_TRY(check_word("WEFT_LINT", lints, 3, "off, warn or error", err));
     WF_TRY(check_list("WEFT_VERBOSE", is_select, "\"select\", the one thing it can ask for", err));
     return check_list("WEFT_AVOID", begins_a_kernel,

@@ -5,15 +5,16 @@
 
 #include <jansson.h>
 #include <omp.h>
+#include <stdlib.h>
 #include <string.h>
 #include <zlib.h>
 
 #include "engine/context/error.h"
 #include "engine/context/quote.h"
 #include "engine/memory/memory.h"
+#include "kernels/machine.h"
 #include "kernels/onednn/admitted.h"
 #include "kernels/onednn/version.h"
-#include "kernels/types.h"
 
 #define ROW "%-16s" /* the column of names */
 
@@ -65,9 +66,21 @@ static void write_isa(weft_isa isa, FILE *out)
     weft_isa best = wf_cpu_best_isa();
     fprintf(out, ROW "%s", "instructions", weft_isa_name(isa));
     if (isa < best)
-        fprintf(out, ", capped by WEFT_MAX_ISA; this cpu has %s\n", weft_isa_name(best));
+        fprintf(out, ", capped by %s; this cpu has %s\n",
+                getenv("WEFT_MACHINE") ? "WEFT_MACHINE or WEFT_MAX_ISA" : "WEFT_MAX_ISA",
+                weft_isa_name(best));
     else
         fprintf(out, ", the best this cpu has\n");
+}
+
+/* What kernels are chosen and blocked for. */
+static void write_class(FILE *out)
+{
+    const wf_machine_class *c = wf_machine_class_now();
+    char l1[WF_BYTES_TEXT], l2[WF_BYTES_TEXT];
+    fprintf(out, ROW "%s: L1d %s, L2 %s; %s\n", "machine class", c->name,
+            wf_bytes_text(l1, c->l1_bytes), wf_bytes_text(l2, c->l2_bytes),
+            wf_machine_class_asked() ? "set by WEFT_MACHINE" : "the nearest to this machine");
 }
 
 /* The operating system's numbers of the chosen cores of a node: "0-7,16". */
@@ -171,6 +184,7 @@ weft_status wf_info_write(const wf_topology *t, weft_isa isa, int threads, wf_wi
     write_machine(m, out);
     write_caches(m, out);
     write_isa(isa, out);
+    write_class(out);
     write_threads(t, threads, out);
     write_nodes(t, out);
     write_memory(out);

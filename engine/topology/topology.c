@@ -14,6 +14,7 @@
 #include "engine/memory/alloc.h"
 #include "engine/topology/cgroup.h"
 #include "engine/topology/impl.h"
+#include "kernels/machine.h"
 
 static const char *env(const wf_topology_builder *b, const char *name)
 {
@@ -250,4 +251,16 @@ const char *wf_hwloc_version(void)
 const wf_machine *wf_topology_machine(const wf_topology *t)
 {
     return &t->machine;
+}
+
+/* Of a cache that several cores share each has its part. */
+static size_t part(size_t bytes, int sharers)
+{
+    return sharers > 1 ? bytes / (size_t)sharers : bytes;
+}
+
+void wf_topology_tell(const wf_topology *t)
+{
+    const wf_machine *m = &t->machine;
+    wf_machine_tell(part(m->l1d, m->l1d_sharers), part(m->l2, m->l2_sharers));
 }

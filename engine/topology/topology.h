@@ -65,6 +65,9 @@ typedef struct wf_machine {
     int l1d_sharers, l2_sharers, l3_sharers; /* cores under one */
 } wf_machine;
 const wf_machine *wf_topology_machine(const wf_topology *t);
+/* Tells kernels/ the caches of a core, which decide about the class of machine in use: Note [Machine
+ * classes] in kernels/machine.h. The first call of the process counts. */
+void wf_topology_tell(const wf_topology *t);
 uint64_t wf_topology_node_memory(const wf_topology *t, int node); /* bytes; 0: unknown */
 
 /* Whether workers should be bound: only when the user leaves that to us (no OMP_PROC_BIND,

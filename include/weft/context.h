@@ -86,6 +86,9 @@ void weft_context_destroy(weft_context *ctx);
 
 int weft_threads(const weft_context *ctx);
 weft_isa weft_context_isa(const weft_context *ctx);
+/* The class of machine that kernels are chosen for, on which bits depend: "avx512-l2-1m"; "" without a
+ * context. The environment's WEFT_MACHINE names another. */
+const char *weft_context_machine(const weft_context *ctx);
 
 /* The first error since the last clear: its status and its text (never NULL; several lines where
  * several things are at fault, as when a state does not fit).

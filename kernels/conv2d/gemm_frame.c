@@ -3,6 +3,7 @@
 #include <stdlib.h>
 
 #include "kernels/conv2d/gemm.h"
+#include "kernels/machine.h"
 
 enum {
     FRAME = 32 * 1024, /* floats of a frame: with its weights and outputs inside a 512 KiB L2 */
@@ -174,12 +175,16 @@ double gemm_share(const wf_conv2d_desc *d, wf_conv2d_pass pass, bool through)
     const int64_t pixels = rows * ((Q + step - 1) / step);
     const int n = pixels < 1000 ? (int)pixels : 1000;
     const gemm_kind kind = gemm_kind_of(d, pass);
+    const wf_costs *c = wf_machine_class_of(WF_ISA)->cost;
     if (kind >= GEMM_LANES)
-        return kind == GEMM_ROTATE ? 0.7 : 0.4;
+        return kind == GEMM_ROTATE ? c->gemm_rotate : c->gemm_lanes;
     const int blocks = (O + L - 1) / L;
     const int inputs = kind == GEMM_PLAIN ? I : wf_round_up(I, L);
     const double cost = (double)vectors_cost(n, blocks, gemm_best_vectors(n, blocks));
-    return 0.85 * 4.0 * n * O / L / cost * I / inputs;
+    const double share = kind == GEMM_PLAIN ? c->gemm_forward_plain
+                         : data             ? c->gemm_data
+                                            : c->gemm_forward;
+    return share * 4.0 * n * O / L / cost * I / inputs;
 }
 
 gemm_plan *gemm_plan_create(const wf_conv2d_desc *d, wf_conv2d_pass pass)

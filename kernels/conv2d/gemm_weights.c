@@ -17,6 +17,7 @@
 #include <stdlib.h>
 
 #include "kernels/conv2d/gemm_weights.h"
+#include "kernels/machine.h"
 #include "kernels/simd/transpose.h"
 
 enum {
@@ -72,16 +73,22 @@ static double meeting(int in, int out, int kernel, int stride, int padding, int 
 
 static double expect(const wf_conv2d_desc *d, wf_conv2d_pass pass, weft_isa isa)
 {
-    /* As measured, docs/kernels.md; where lanes meet, src has to be made for every product. */
+    /* Where lanes meet, src has to be made for every product. */
+    const wf_costs *c = wf_machine_class_of(WF_ISA)->cost;
     const gemm_kind kind = gemm_kind_of(d, pass);
     const bool strided = d->stride[0] > 1 || d->stride[1] > 1;
-    double share = d->S >= 5 ? 0.82 : d->S >= 3 ? 0.88 : 0.95;
+    double share = d->S >= 5   ? c->gemm_weights_5
+                   : d->S >= 3 ? c->gemm_weights_3
+                               : c->gemm_weights_point;
     if (kind >= GEMM_LANES)
-        return wf_conv2d_expect(d, WF_ISA, kind == GEMM_ROTATE ? 0.7 : 0.4);
+        return wf_conv2d_expect(
+            d, WF_ISA, kind == GEMM_ROTATE ? c->gemm_weights_rotate : c->gemm_weights_lanes);
     if (kind == GEMM_PLAIN)
-        return wf_conv2d_expect(d, WF_ISA, 0.78);
+        return wf_conv2d_expect(d, WF_ISA, c->gemm_weights_plain);
     if (strided)
-        share *= d->groups > 1 ? 0.6 : reads_in_place(d, kind) ? 0.9 : 0.87;
+        share *= d->groups > 1             ? c->gemm_weights_strided_grouped
+                 : reads_in_place(d, kind) ? c->gemm_weights_strided_in_place
+                                           : c->gemm_weights_strided;
     share /= meeting(d->H, d->P, d->R, d->stride[0], d->padding[0], d->dilation[0]) *
              meeting(d->W, d->Q, d->S, d->stride[1], d->padding[1], d->dilation[1]);
     return wf_conv2d_expect(d, WF_ISA, share);

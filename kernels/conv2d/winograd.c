@@ -114,12 +114,15 @@ static bool fits(const wf_conv2d_desc *d, wf_conv2d_pass pass, char *why, size_t
 static double expect(const wf_conv2d_desc *d, wf_conv2d_pass pass, weft_isa isa)
 {
     plan p = plan_of(d, pass);
+    const wf_costs *c = wf_machine_class_of(WF_ISA)->cost;
     double tiles = (double)d->N * p.cut.rows * p.cut.columns;
-    return wf_expect_fmas(WINO_POINTS * tiles * p.I * p.blocks * L, WF_ISA, WINO_SHARE) +
-           tiles * (p.parts * p.I / L * WINO_INPUT_CYCLES + p.blocks * WINO_OUTPUT_CYCLES) +
-           (double)p.I * p.blocks * WINO_FILTER_CYCLES + wf_conv2d_expect_traffic(d) +
+    double share = pass == WF_CONV2D_FORWARD ? c->winograd_forward : c->winograd_data;
+    return wf_expect_fmas(WINO_POINTS * tiles * p.I * p.blocks * L, WF_ISA, share) +
+           tiles * (p.parts * p.I / L * c->winograd_input + p.blocks * c->winograd_output) +
+           (double)p.I * p.blocks * c->winograd_filter + wf_conv2d_expect_traffic(d) +
            /* the packed filter, written and read */
-           wf_expect_bytes(2.0 * (double)p.blocks * (double)p.u_block * sizeof(float));
+           wf_expect_bytes(c->winograd_packed * (double)p.blocks * (double)p.u_block *
+                           sizeof(float));
 }
 
 static bool create(wf_conv2d *k, char *why, size_t size)

@@ -34,14 +34,6 @@ enum {
     WINO_SKEW = 16 /* floats between the points' arrays, so that they meet in no cache set */
 };
 
-/* What is expected of it, Note [Expected cost], as measured: the share of the multiply-add peak at the
- * points, and cycles of the transforms of one tile (of one filter tap vector) of a block. */
-#define WINO_SHARE 0.75
-#define WINO_WEIGHTS_SHARE 0.6 /* its sums are loaded and stored once a few tiles */
-#define WINO_INPUT_CYCLES 150
-#define WINO_OUTPUT_CYCLES 110
-#define WINO_FILTER_CYCLES 200
-
 /* t = BT d; elements `step` apart. */
 WF_INLINE void wino_input(const wf_vf *d, wf_vf *t, int step)
 {

@@ -67,11 +67,13 @@ static double expect(const wf_conv2d_desc *d, wf_conv2d_pass pass, weft_isa isa)
     int images = wf_conv2d_slot_images(d), slots = (d->N + images - 1) / images;
     double tiles = (double)d->N * p.cut.rows * p.cut.columns;
     double parts = (p.blocks + p.part_blocks - 1) / p.part_blocks;
-    return wf_expect_fmas(WINO_POINTS * tiles * p.C * p.blocks * L, WF_ISA, WINO_WEIGHTS_SHARE) +
-           tiles * (parts * p.C / L * WINO_INPUT_CYCLES + p.blocks * WINO_OUTPUT_CYCLES) +
-           slots * (double)p.C * p.blocks * WINO_FILTER_CYCLES + wf_conv2d_expect_traffic(d) +
-           /* the sums, cleared, added to and transformed back; as measured, twice: all cores at once */
-           wf_expect_bytes(8.0 * slots * WINO_POINTS * p.C * p.blocks * L * sizeof(float));
+    const wf_costs *c = wf_machine_class_of(WF_ISA)->cost;
+    return wf_expect_fmas(WINO_POINTS * tiles * p.C * p.blocks * L, WF_ISA, c->winograd_weights) +
+           tiles * (parts * p.C / L * c->winograd_input + p.blocks * c->winograd_output) +
+           slots * (double)p.C * p.blocks * c->winograd_filter + wf_conv2d_expect_traffic(d) +
+           /* the sums, cleared, added to and transformed back */
+           wf_expect_bytes(c->winograd_weights_sums * slots * WINO_POINTS * p.C * p.blocks * L *
+                           sizeof(float));
 }
 
 static bool create(wf_conv2d *k, char *why, size_t size)

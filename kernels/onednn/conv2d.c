@@ -51,31 +51,56 @@ static bool fits(const wf_conv2d_desc *d, wf_conv2d_pass pass, char *why, size_t
     return true; /* the rest is oneDNN's to say, and admitted.c's, in create */
 }
 
-/* As measured over the layers of the networks in tests/shapes (docs/kernels.md): its AVX2 kernels are
- * near the peak, but for weight gradients, short rows and groups of few channels. */
-static double share_avx2(const wf_conv2d_desc *d, wf_conv2d_pass pass)
+static double share_weights(const wf_costs *c, const wf_conv2d_desc *d, bool point, bool strided)
 {
-    const bool point = d->R == 1 && d->S == 1, strided = d->stride[0] > 1 || d->stride[1] > 1;
-    const bool tiny = d->Q < 8;
-    if (pass == WF_CONV2D_BACKWARD_WEIGHTS) {
-        if (point)
-            return strided ? 0.82 : 0.92;
-        return d->S >= 5 && d->src_block > 1 ? 0.85 : tiny ? 0.58 : 0.7;
-    }
-    if (d->groups > 1 && d->C / d->groups < 32 && pass == WF_CONV2D_FORWARD && !strided)
-        return 0.6;
-    if (strided)
-        return tiny && !point ? 0.67 : 0.79;
-    if (pass == WF_CONV2D_BACKWARD_DATA)
-        return point ? 0.81 : 0.85;
-    return tiny ? point ? 0.79 : 0.74 : 0.83;
+    if (point)
+        return strided ? c->onednn_weights_point_strided : c->onednn_weights_point;
+    if (d->S >= 5 && d->src_block > 1)
+        return c->onednn_weights_wide;
+    return d->Q < 8            ? c->onednn_weights_tiny
+           : d->src_block == 1 ? c->onednn_weights_plain
+                               : c->onednn_weights;
 }
 
+static double share_data(const wf_costs *c, const wf_conv2d_desc *d, bool point, bool strided)
+{
+    const bool tiny = d->Q < 8;
+    const double share = strided
+                             ? tiny && !point ? c->onednn_data_strided_tiny : c->onednn_data_strided
+                         : point ? c->onednn_data_point
+                                 : c->onednn_data;
+    return tiny ? share * c->onednn_data_tiny : share;
+}
+
+static double share_forward(const wf_costs *c, const wf_conv2d_desc *d, bool point, bool strided)
+{
+    const bool tiny = d->Q < 8;
+    if (d->groups > 1 && d->C / d->groups < 32 && !strided)
+        return c->onednn_forward_grouped;
+    if (strided)
+        return tiny && !point ? c->onednn_forward_strided_tiny : c->onednn_forward_strided;
+    if (tiny)
+        return point ? c->onednn_forward_tiny_point : c->onednn_forward_tiny;
+    return point ? c->onednn_forward_point : c->onednn_forward;
+}
+
+/* By what its kernels are good at: most are near the peak, but for weight gradients, short rows and
+ * groups of few channels. */
 static double expect(const wf_conv2d_desc *d, wf_conv2d_pass pass, weft_isa isa)
 {
-    if (isa < WEFT_ISA_AVX512)
-        return wf_conv2d_expect(d, isa, share_avx2(d, pass));
-    return wf_conv2d_expect(d, isa, pass == WF_CONV2D_BACKWARD_WEIGHTS ? 0.8 : 0.88);
+    const wf_costs *c = wf_machine_class_of(isa)->cost;
+    const bool point = d->R == 1 && d->S == 1, strided = d->stride[0] > 1 || d->stride[1] > 1;
+    const bool weights = pass == WF_CONV2D_BACKWARD_WEIGHTS;
+    double share = weights                           ? share_weights(c, d, point, strided)
+                   : pass == WF_CONV2D_BACKWARD_DATA ? share_data(c, d, point, strided)
+                                                     : share_forward(c, d, point, strided);
+    if (pass == WF_CONV2D_FORWARD && d->src_block == 1)
+        share *= c->onednn_forward_plain;
+    if (point && strided && !weights)
+        share *= c->onednn_strided_point;
+    if (d->groups > 1 && d->groups == d->C)
+        share *= weights ? c->onednn_depthwise_weights : c->onednn_depthwise;
+    return wf_conv2d_expect(d, isa, share);
 }
 
 static void destroy(wf_conv2d *k)

@@ -64,6 +64,8 @@ def test_mistakes_on_the_command_line_exit_2(tmp):
 def test_environment_variables_that_mean_nothing_are_errors(tmp):
     cases = [
         ("WEFT_MAX_ISA", "avx3", "WEFT_MAX_ISA=avx3 in the environment: it can be scalar, avx2 or avx512"),
+        ("WEFT_MACHINE", "zen9", "WEFT_MACHINE=zen9 in the environment: it can be scalar, avx2-l2-512k, "
+                                 "avx512-l2-1m or avx512-l2-2m"),
         ("WEFT_LINT", "wibble", "WEFT_LINT=wibble in the environment: it can be off, warn or error"),
         ("WEFT_VERBOSE", "select,all", "WEFT_VERBOSE in the environment: 'all' is not \"select\""),
         ("WEFT_AVOID", "gemm, winograd", "WEFT_AVOID in the environment: ' winograd' is not how a "
@@ -76,10 +78,13 @@ def test_environment_variables_that_mean_nothing_are_errors(tmp):
         assert len(r.stderr.splitlines()) == 1
     for name, value in (("WEFT_MAX_ISA", "SCALAR"), ("WEFT_MAX_ISA", ""), ("WEFT_LINT", "Error"),
                         ("WEFT_LINT", ""), ("WEFT_AVOID", "winograd,gemm:avx512,"),
-                        ("WEFT_VERBOSE", "select")):
+                        ("WEFT_VERBOSE", "select"), ("WEFT_MACHINE", ""), ("WEFT_MACHINE", "Scalar")):
         text = done("info", env=dict(os.environ, **{name: value}))
-        if value == "SCALAR":
+        if value.lower() == "scalar":
             assert re.search(r"instructions +scalar", text), text
+            assert re.search(r"machine class +scalar: ", text), text
+    r = weft("info", env=dict(os.environ, WEFT_MAX_ISA="scalar", WEFT_MACHINE="avx2-l2-512k"))
+    assert r.returncode == 1 and "its kernels need avx2, but scalar is what " in r.stderr, r.stderr
 
 
 def test_a_run_whose_name_begins_with_a_dash_can_be_named(tmp):

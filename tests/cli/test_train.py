@@ -29,6 +29,9 @@ def check_run(run, epochs):
     assert config["options"]["output-dir"] == run
     assert config["environment"]["threads"] == 2
     assert config["environment"]["isa"] in ("scalar", "avx2", "avx512")
+    assert config["environment"]["machine"].startswith(config["environment"]["isa"])
+    meta = read_tensors(f"{run}/weights.safetensors")[0]
+    assert meta["weft.machine"] == config["environment"]["machine"]
     with open(f"{run}/log.jsonl") as f:
         log = [json.loads(line) for line in f]
     assert [e["epoch"] for e in log if e["event"] == "epoch"] == list(range(1, epochs + 1))
@@ -97,6 +100,25 @@ def test_tuned_choices_are_kept_and_used(tmp):
     assert "by wisdom " not in done("explain", *step, "--wisdom", "none", env=env).split("units,")[1]
     assert "wisdom          off" in done("info", "--wisdom", "none", env=env)
     assert "wisdom          off" in done("info", env=dict(env, WEFT_WISDOM="none"))
+
+
+def test_a_run_is_repeated_for_the_class_of_machine_it_names(tmp):
+    """WEFT_MACHINE caps the instruction set, too, and the number of threads is none of its business."""
+    hashes = {}
+    for name in ("scalar", re.search(r"machine class +(\S+):", done("info")).group(1)):
+        runs = []
+        for threads in (1, 2):
+            run = f"{tmp}/{name}-{threads}"
+            done("train", *SMALL, "--model", "lenet", "--max-steps", 2, "--threads", threads,
+                 "--output-dir", run, env=dict(os.environ, WEFT_MACHINE=name))
+            with open(f"{run}/config.json") as f:
+                environment = json.load(f)["environment"]
+            assert environment["machine"] == name and name.startswith(environment["isa"])
+            runs.append(weights_hash(run))
+        assert runs[0] == runs[1]
+        hashes[name] = runs[0]
+    done("train", *SMALL, "--model", "lenet", "--max-steps", 2, "--output-dir", f"{tmp}/free")
+    assert weights_hash(f"{tmp}/free") == hashes[name]
 
 
 def test_a_run_names_and_keeps_its_wisdom(tmp):

@@ -108,6 +108,7 @@ static void context_functions(void **state)
     weft_context_destroy(NULL);
     assert_int_equal(weft_threads(NULL), 0);
     assert_int_equal(weft_context_isa(NULL), WEFT_ISA_SCALAR);
+    assert_string_equal(weft_context_machine(NULL), "");
     assert_int_equal(weft_error_status(NULL), WEFT_ERR_INVALID);
     assert_string_equal(weft_error_text(NULL), "there is no context");
     weft_error_clear(NULL);

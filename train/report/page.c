@@ -261,6 +261,7 @@ static void write_origin(FILE *out, const wf_page *page)
     write_fact(out, "oneDNN", wf_json_string(environment, "onednn"));
     write_fact(out, "CPU", wf_json_string(environment, "cpu"));
     write_fact(out, "Instruction set", wf_json_string(environment, "isa"));
+    write_fact(out, "Machine class", wf_json_string(environment, "machine"));
     if (isfinite(threads))
         fprintf(out, "<tr><th scope=\"row\">Threads</th><td>%.0f</td></tr>\n", threads);
     fputs("</tbody>\n</table>\n", out);
