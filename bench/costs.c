@@ -7,7 +7,7 @@
 #include "bench/networks.h"
 #include "engine/context/error.h"
 #include "engine/memory/alloc.h"
-#include "kernels/machine.h"
+#include "kernels/select.h"
 
 /* One implementation of one pass of one layer. */
 typedef struct row {
@@ -110,8 +110,8 @@ static weft_status answer(const table *t, FILE *in, FILE *out, weft_error *err)
     char *line = NULL;
     size_t size = 0;
     weft_status status = WEFT_OK;
-    write_line(json_pack("{s:s, s:o, s:O}", "class", mine->name, "constants",
-                         constants_json(&costs), "rows", t->names),
+    write_line(json_pack("{s:s, s:f, s:o, s:O}", "class", mine->name, "peak", wf_peak_fmas(t->isa),
+                         "constants", constants_json(&costs), "rows", t->names),
                out);
     changed.cost = &costs;
     const wf_machine_class *was = wf_machine_class_use(&changed);

@@ -5,6 +5,7 @@
 #include <strings.h>
 
 #include "kernels/machine.h"
+#include "kernels/types.h"
 
 const char *weft_isa_name(weft_isa isa)
 {

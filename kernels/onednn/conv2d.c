@@ -84,11 +84,23 @@ static double share_forward(const wf_costs *c, const wf_conv2d_desc *d, bool poi
     return point ? c->onednn_forward_point : c->onednn_forward;
 }
 
+/* Such a pass is bound by memory as much as by arithmetic: the factor is on all of it. */
+static double depthwise_pace(const wf_machine_class *m, const wf_conv2d_desc *d, bool weights)
+{
+    if (!weights)
+        return m->cost->onednn_depthwise;
+    const size_t image = wf_act_count(wf_conv2d_src(d)) + wf_act_count(wf_conv2d_dst(d));
+    return image * sizeof(float) > 3 * m->l2_bytes ? m->cost->onednn_depthwise_weights_large
+           : d->Q < 8                              ? m->cost->onednn_depthwise_weights_tiny
+                                                   : m->cost->onednn_depthwise_weights;
+}
+
 /* By what its kernels are good at: most are near the peak, but for weight gradients, short rows and
  * groups of few channels. */
 static double expect(const wf_conv2d_desc *d, wf_conv2d_pass pass, weft_isa isa)
 {
-    const wf_costs *c = wf_machine_class_of(isa)->cost;
+    const wf_machine_class *m = wf_machine_class_of(isa);
+    const wf_costs *c = m->cost;
     const bool point = d->R == 1 && d->S == 1, strided = d->stride[0] > 1 || d->stride[1] > 1;
     const bool weights = pass == WF_CONV2D_BACKWARD_WEIGHTS;
     double share = weights                           ? share_weights(c, d, point, strided)
@@ -98,9 +110,8 @@ static double expect(const wf_conv2d_desc *d, wf_conv2d_pass pass, weft_isa isa)
         share *= c->onednn_forward_plain;
     if (point && strided && !weights)
         share *= c->onednn_strided_point;
-    if (d->groups > 1 && d->groups == d->C)
-        share *= weights ? c->onednn_depthwise_weights : c->onednn_depthwise;
-    return wf_conv2d_expect(d, isa, share);
+    const double cycles = wf_conv2d_expect(d, isa, share);
+    return d->groups > 1 && d->groups == d->C ? cycles / depthwise_pace(m, d, weights) : cycles;
 }
 
 static void destroy(wf_conv2d *k)
