@@ -79,6 +79,7 @@ class Model:
 
     def close(self):
         self.child.stdin.close()
+        self.child.stdout.close()
         self.child.wait()
 
 
