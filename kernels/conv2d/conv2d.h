@@ -7,7 +7,7 @@
  * Letters: N minibatch; C, H, W input; K, P, Q output; R, S kernel; G groups. Pointers are to one
  * image in the layout the descriptor names (kernels/types.h). Plain weights are K, C/G, R, S.
  *
- * The order of every sum follows from the descriptor, the ISA and the kernel, never from the number
+ * The order of every sum follows from the descriptor, the class of machine and the kernel, never from the number
  * of workers: see Note [Weight gradient slots]. */
 #ifndef WF_CONV2D_H
 #define WF_CONV2D_H
