@@ -19,14 +19,13 @@
  *          of its own group. Vector j of the inputs is made for one vector of outputs: its lane l
  *          holds that channel. No product is wasted, as it would be on the zeros between groups.
  *   ROTATE the same where groups have as many inputs as outputs and a vector holds whole groups (as
- *          ResNeXt's): vector j of the inputs would be the input itself with the lanes of each group
- *          rotated by j. So what is multiplied is the input, by weights of which lane (g, i) of vector j
- *          belongs to output i - j of group g, into a sum for each j; and the sums are rotated, once, at
- *          the end. In backward-weights it is ddst that is rotated, once for all taps.
+ *          ResNeXt's): vector j of the inputs is the input itself with the lanes of each group rotated
+ *          by j, in a register, once for up to three taps of a row. In backward-weights it is ddst that is
+ *          rotated, once for all taps.
  *
  * Note [Phases of backward-data]. With stride s, the input pixels h = a mod s receive from other
  * taps than those of another residue: backward-data is s dense convolutions of ddst, a phase each,
- * whose outputs lie s apart. Forward and backward-weights have one phase. */
+ * whose outputs lie s apart, over one frame. Forward and backward-weights have one phase. */
 #ifndef WF_CONV2D_GEMM_H
 #define WF_CONV2D_GEMM_H
 
@@ -38,7 +37,9 @@ enum {
     GEMM_SUMS = L == 16 ? 28 : 12, /* vectors of sums in registers, at most */
     GEMM_N = L == 16 ? 14 : 12,    /* pixels in a group */
     GEMM_NV = 4,                   /* vectors of outputs of a pixel */
-    GEMM_J = L / 2                 /* rotations: a vector holds two groups at least */
+    GEMM_J = L / 2,                /* rotations: a vector holds two groups at least */
+    /* Floats of the second-level cache that blocking reckons with: 512 KiB with AVX2, 1 MiB with AVX-512. */
+    GEMM_L2 = L == 16 ? 256 * 1024 : 128 * 1024
 };
 
 typedef enum gemm_kind { GEMM_DENSE, GEMM_PLAIN, GEMM_LANES, GEMM_ROTATE } gemm_kind;
@@ -48,6 +49,7 @@ typedef enum gemm_kind { GEMM_DENSE, GEMM_PLAIN, GEMM_LANES, GEMM_ROTATE } gemm_
  * frame; position 0 of a slot is input first[slot]. Taps that never meet the input are left out. */
 typedef struct gemm_axis {
     int n, out, out_step, in, in_step;
+    int room;              /* outputs that a frame has room for: the largest n of all phases */
     int taps, slots, span; /* span: the largest place */
     int *tap, *offset, *slot, *place;
     int *first;

@@ -17,12 +17,12 @@
 #include "kernels/simd/transpose.h"
 
 enum {
-    TILES = 16,               /* that a small batch is cut into, if it is worth it */
-    PART_FLOPS = 2000000,     /* of a part, at least */
-    PANELS = 32 * 1024,       /* floats: with their weights and outputs inside a 512 KiB L2 */
-    PANEL_WEIGHTS = 6 * 1024, /* floats: for the most part in the first-level cache meanwhile */
-    PANEL_OUTPUTS = 64,       /* from which on panels pay */
-    PACKED = 16               /* vectors of inputs that are packed at once: in that cache, too */
+    TILES = 16,                       /* that a small batch is cut into, if it is worth it */
+    PART_FLOPS = 2000000,             /* of a part, at least */
+    PANELS = 32 * 1024,               /* floats, in the second-level cache: with their outputs; */
+    PANEL_WEIGHTS = GEMM_L2 * 3 / 16, /* and with the weights that pass by */
+    PANEL_OUTPUTS = 64,               /* from which on panels pay */
+    PACKED = 16 /* vectors of inputs that are packed at once: in the first-level cache */
 };
 
 static bool fits(const wf_conv2d_desc *d, wf_conv2d_pass pass, char *why, size_t size)
@@ -253,18 +253,17 @@ static void pack_lane(const gemm_phase *f, int S, const float *w, size_t input, 
         }
 }
 
-/* The same of ROTATE, lane l of each vector. */
-static void pack_rotated(const wf_conv2d *k, plain w, int i, float *block)
+/* The same of ROTATE, output o's lane of each vector. */
+static void pack_rotated(const wf_conv2d *k, plain w, int o, float *block)
 {
     const gemm_forward *s = k->state;
     const gemm_plan *p = s->plan;
     for (int j = 0; j < p->depth; j++) {
-        const int o = gemm_output(p, i, j);
         const float *from = w.w + (size_t)(o / p->OG) * w.group + (size_t)(o % p->OG) * w.output +
-                            (size_t)(i % p->IG) * w.input;
+                            (size_t)((o + j) % p->IG) * w.input;
         for (int f = 0; f < s->n_phases; f++)
             pack_lane(&s->phases[f], k->desc.S, from, 0, 1, p->depth,
-                      block + s->phases[f].weights + (size_t)j * L + i % L, L);
+                      block + s->phases[f].weights + (size_t)j * L + o % L, L);
     }
 }
 
@@ -281,6 +280,59 @@ static void pack_square(plain w, const float *from, float *out, size_t step)
     }
 }
 
+/* Where each tap's weights of input vector v are in a block for one output vector, by its place in the
+ * kernel; negative: it meets nothing. */
+static void place_taps(const gemm_forward *s, const wf_conv2d_desc *d, int v,
+                       int64_t place[GEMM_TAPS])
+{
+    for (int t = 0; t < d->R * d->S; t++)
+        place[t] = -1;
+    for (int j = 0; j < s->n_phases; j++) {
+        const gemm_phase *f = &s->phases[j];
+        int64_t at = (int64_t)(f->weights + (size_t)v * gemm_phase_taps(f) * L * L);
+        for (int r = 0; r < f->h->taps; r++)
+            for (int t = 0; t < f->w->taps; t++, at += L * L)
+                place[f->h->tap[r] * d->S + f->w->tap[t]] = at;
+    }
+}
+
+/* Of L outputs `output` floats apart 8 neighbours, from tap t of channel c on, to where place has them. */
+static void pack_eight(const float *from, size_t output, int taps, int c, int t,
+                       const int64_t place[GEMM_TAPS], size_t NV, float *block)
+{
+    float row[8 * L];
+    for (size_t l = 0; l < L; l += 8)
+        wf_transpose8(from + l * output, output, row + l, L);
+    for (int i = 0; i < 8; i++) {
+        if (place[t] >= 0)
+            wf_vstore(block + ((size_t)place[t] + (size_t)c * L) * NV, wf_vload(row + i * L));
+        if (++t == taps) {
+            t = 0;
+            c++;
+        }
+    }
+}
+
+/* All taps of L channels and L outputs: either the channels of an output are side by side in the plain
+ * weights, or of each channel the outputs; in either the taps, 8 at least in the second. */
+static void pack_taps(const wf_conv2d *k, plain w, int v, const float *from, size_t NV,
+                      float *block)
+{
+    const int taps = k->desc.R * k->desc.S;
+    int64_t place[GEMM_TAPS];
+    place_taps(k->state, &k->desc, v, place);
+    if (w.input == (size_t)taps) {
+        for (int q = 0; q < L * taps; q += 8)
+            pack_eight(from + q, w.output, taps, q / taps, q % taps, place, NV, block);
+        return;
+    }
+    for (int c = 0; c < L; c++, from += w.input)
+        for (int t = 0; t < taps; t += 8) {
+            const int first = at_most(t, taps - 8); /* the last ones once more */
+            pack_eight(from + first, w.output, taps, c, first, place, NV, block);
+        }
+}
+
 /* Input vectors [v0, v1) of output vector b of a set: lane by lane, so that the plain weights are read as
  * they lie. */
 static void pack_vectors(const wf_conv2d *k, plain w, int set, int b, int v0, int v1, float *block)
@@ -292,14 +344,21 @@ static void pack_vectors(const wf_conv2d *k, plain w, int set, int b, int v0, in
     const size_t step = NV * L;
     const int first = gemm_first(p, set, b), left = gemm_end(p, set) - first;
     const int n = left < L ? left : L;
-    const bool square = k->desc.R * k->desc.S == 1 &&
-                        s->packed_block == (size_t)p->vectors * L * L; /* the tap meets something */
+    const int taps = k->desc.R * k->desc.S;
+    const bool square =
+        taps == 1 && s->packed_block == (size_t)p->vectors * L * L; /* the tap meets something */
+    const bool dense =
+        p->kind == GEMM_DENSE && taps <= GEMM_TAPS && (w.input == (size_t)taps || taps >= 8);
     for (int v = v0; v < v1; v++) {
         const int i = v * p->depth, inputs = p->IG - i < p->depth ? p->IG - i : p->depth;
         const float *from = w.w + (size_t)(first / p->OG) * w.group +
                             (size_t)(first % p->OG) * w.output + (size_t)i * w.input;
         if (square && n == L && inputs == L) {
             pack_square(w, from, block + (size_t)v * L * step, step);
+            continue;
+        }
+        if (dense && n == L && inputs == L) {
+            pack_taps(k, w, v, from, NV, block);
             continue;
         }
         for (int j = 0; j < s->n_phases; j++) {

@@ -78,6 +78,8 @@ typedef struct gemm_product {
 typedef struct gemm_ahead {
     const float *x, *w;
     size_t x_step;
+    const float *more; /* `lines` from there on, too, before the terms */
+    int lines;
     float *panel;      /* NULL: none */
     const float *from; /* the plane of the first vector */
     size_t plane;      /* floats from vector to vector */
@@ -102,6 +104,22 @@ typedef struct gemm_image {
     float *y, *frame;
 } gemm_image;
 
+/* Goes over the input of a part, line by line, vector by vector: what is brought into the second-level
+ * cache while the part before is multiplied. */
+typedef struct gemm_source {
+    const float *x;       /* of this vector */
+    size_t run, step, at; /* floats of a run of lines, from run to run, in this one */
+    size_t plane;
+    int row, rows, left; /* the run; of each vector; vectors that are left */
+} gemm_source;
+
+/* Of the phase that reads most of it. */
+gemm_source WF_ISA_FN(wf_gemm_source)(const gemm_image *m, const gemm_phase *f, gemm_part part);
+/* The place of the next n lines; `none` when all have been there. */
+const float *WF_ISA_FN(wf_gemm_lines_after)(gemm_source *s, size_t n, const float *none);
+/* Calls of that until then, n lines each. */
+int64_t WF_ISA_FN(wf_gemm_calls_for)(const gemm_source *s, size_t n);
+
 /* NV vectors of the bias, zero where there is none. */
 void WF_ISA_FN(wf_gemm_load_bias)(const gemm_image *m, int channel, int NV, float *bias);
 /* The weights of vectors from v on for a unit of a set. */
@@ -119,6 +137,9 @@ weft_status WF_ISA_FN(wf_gemm_forward_run)(const wf_conv2d *k, int worker, const
                                            int n, int part, void *scratch);
 
 #define gemm_product_of WF_ISA_FN(wf_gemm_product_of)
+#define gemm_source_of WF_ISA_FN(wf_gemm_source)
+#define gemm_lines_after WF_ISA_FN(wf_gemm_lines_after)
+#define gemm_calls_for WF_ISA_FN(wf_gemm_calls_for)
 #define gemm_load_bias WF_ISA_FN(wf_gemm_load_bias)
 #define gemm_weights_of WF_ISA_FN(wf_gemm_weights_of)
 #define gemm_panels WF_ISA_FN(wf_gemm_panels)

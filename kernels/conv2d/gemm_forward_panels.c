@@ -46,67 +46,6 @@ static void fill(const gemm_ahead *a, int vectors)
             wf_vstore(panel, wf_vload(a->at[t] < 0 ? zero : x + a->at[t]));
 }
 
-/* Goes over the input of a part, line by line, vector by vector: what is brought into the second-level
- * cache while the part before is multiplied. */
-typedef struct source {
-    const float *x;       /* of this vector */
-    size_t run, step, at; /* floats of a run of lines, from run to run, in this one */
-    size_t plane;
-    int row, rows, left; /* the run; of each vector; vectors that are left */
-} source;
-
-static source source_of(const gemm_image *m, const gemm_phase *f, gemm_part part)
-{
-    const gemm_plan *p = m->p;
-    const gemm_axis *h = f->h;
-    const size_t row = (size_t)p->in.W * L;
-    source s = {.plane = (size_t)p->in.H * row, .left = part.v1 - part.v0};
-    int first = p->in.H, end = 0;
-    for (int r = 0; r < h->taps && part.rows > 0; r++) {
-        int from = h->offset[r] + part.first_row * h->in_step;
-        int to = from + (part.rows - 1) * h->in_step + 1;
-        first = from < first ? from : first;
-        end = to > end ? to : end;
-    }
-    first = first > 0 ? first : 0;
-    end = end < p->in.H ? end : p->in.H;
-    if (first >= end) {
-        s.left = 0;
-        return s;
-    }
-    const bool all = h->taps > 1 || h->in_step == 1; /* rows */
-    s.x = (const float *)m->in.x + (size_t)(part.set * p->IG / L + part.v0) * s.plane +
-          (size_t)first * row;
-    s.run = all ? (size_t)(end - first) * row : row;
-    s.step = row * (size_t)h->in_step;
-    s.rows = all ? 1 : (end - first + h->in_step - 1) / h->in_step;
-    return s;
-}
-
-/* The place of the next n lines; `none` when all have been there. */
-static const float *lines_after(source *s, size_t n, const float *none)
-{
-    if (s->left == 0)
-        return none;
-    const float *x = s->x + (size_t)s->row * s->step + s->at;
-    s->at += n * 16;
-    if (s->at >= s->run) {
-        s->at = 0;
-        if (++s->row == s->rows) {
-            s->row = 0;
-            s->x += s->plane;
-            s->left--;
-        }
-    }
-    return x;
-}
-
-/* Calls that it takes, n lines each. */
-static int64_t calls_for(const source *s, size_t n)
-{
-    return (int64_t)((s->run / 16 + n - 1) / n) * s->rows * s->left;
-}
-
 void gemm_run_panels(const gemm_image *m, const gemm_phase *f, gemm_part part, gemm_part next)
 {
     const gemm_plan *p = m->p;
@@ -119,8 +58,8 @@ void gemm_run_panels(const gemm_image *m, const gemm_phase *f, gemm_part part, g
     int32_t *y_at = (int32_t *)(m->frame + (size_t)groups * panel);
     gemm_product q = {
         .offset = f->offset, .n = terms, .y_block = (size_t)p->out.H * (size_t)p->out.W * L};
-    source s = source_of(m, f, next);
-    int64_t wait = (int64_t)(end - begin) * groups - 2 * calls_for(&s, terms);
+    gemm_source s = gemm_source_of(m, f, next);
+    int64_t wait = (int64_t)(end - begin) * groups - 2 * gemm_calls_for(&s, terms);
     int32_t at[GEMM_TAPS * GEMM_N];
     gemm_ahead ahead = {.x_step = 16,
                         .plane = s.plane,
@@ -145,7 +84,7 @@ void gemm_run_panels(const gemm_image *m, const gemm_phase *f, gemm_part part, g
         float *x = m->frame;
         for (int g = 0, first = 0, n; g < groups; g++, first += n, x += panel) {
             n = pixels / groups + (g < pixels % groups);
-            ahead.x = --wait >= 0 ? x : lines_after(&s, terms, x);
+            ahead.x = --wait >= 0 ? x : gemm_lines_after(&s, terms, x);
             ahead.w = g < p->NV * L * L / 16 ? w + (size_t)g * terms * 16 : q.w;
             ahead.panel = NULL;
             if (unit == begin && g == 0) {

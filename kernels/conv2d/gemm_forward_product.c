@@ -11,6 +11,8 @@
 
 static const float gemm_zero[L];
 
+enum { GEMM_RUN = 3 /* neighbouring taps that a rotated pixel is multiplied with */ };
+
 /* How far the next group's panel is. */
 typedef struct filling {
     float *panel;
@@ -112,61 +114,66 @@ WF_INLINE void multiply(const int N, const int NV, const int DEPTH, const bool F
 WF_INLINE void multiply_lanes(const int N, const gemm_product *p, const float *x, float *y)
 {
     wf_vf sum[GEMM_N];
+    UNROLL_SUMS
     for (int i = 0; i < N; i++)
         sum[i] = wf_vload(p->bias ? p->bias : y + p->y_at[i]);
     for (size_t t = 0; t < p->n; t++) {
         const float *xt = x + p->offset[t];
         wf_vf f = wf_vload(p->w + t * L);
+        UNROLL_SUMS
         for (int i = 0; i < N; i++)
             sum[i] = wf_vfma(wf_vload(xt + i * L), f, sum[i]);
     }
+    UNROLL_SUMS
     for (int i = 0; i < N; i++)
         wf_vstore(y + p->y_at[i], sum[i]);
 }
 
-/* The same, rotated: y[i] = bias + sum over j of what terms of x[offset[t] + i * L] * w[t][j] add up to,
- * rotated by j. J, the size of a group, is a constant, too. */
-WF_INLINE void multiply_rotated(const int N, const int J, const gemm_product *p,
-                                const gemm_ahead *next, const float *x, float *y)
+/* The terms of T taps that are neighbours in a row, rotated: each of their pixels is rotated once by each j. */
+WF_INLINE void rotated_taps(const int N, const int J, const int T, const int32_t (*rotation)[L],
+                            const float *x, const float *w, wf_vf sum[GEMM_N])
 {
-    if (N * J > GEMM_SUMS)
-        return; /* is never asked for: no code */
-    for (int i = 0; i <= N * L; i += 16)
-        __builtin_prefetch(next->x + i, 0, 2);
-    wf_vf sum[GEMM_N][GEMM_J];
-    for (int i = 0; i < N; i++)
-        for (int j = 0; j < J; j++)
-            sum[i][j] = j == 0 ? wf_vload(p->bias) : wf_vzero();
-    const float *w = p->w;
-    for (size_t t = 0; t < p->n; t++, w += J * L) {
-        const float *xt = x + p->offset[t];
-        if (N < J) {
-            wf_vf v[GEMM_N]; /* N < J */
-            for (int i = 0; i < N; i++)
-                v[i] = wf_vload(xt + i * L);
-            for (int j = 0; j < J; j++) {
-                wf_vf f = wf_vload(w + j * L);
-                for (int i = 0; i < N; i++)
-                    sum[i][j] = wf_vfma(v[i], f, sum[i][j]);
-            }
-        } else {
-            wf_vf f[GEMM_J];
-            for (int j = 0; j < J; j++)
-                f[j] = wf_vload(w + j * L);
-            for (int i = 0; i < N; i++) {
-                wf_vf v = wf_vload(xt + i * L);
-                for (int j = 0; j < J; j++)
-                    sum[i][j] = wf_vfma(v, f[j], sum[i][j]);
-            }
+#pragma GCC unroll 1
+    for (int j = 0; j < J; j++, w += L) {
+        const wf_vi from = wf_vi_load(rotation[j]);
+        wf_vf wt[GEMM_RUN];
+        UNROLL_SUMS
+        for (int t = 0; t < T; t++)
+            wt[t] = wf_vload(w + t * J * L);
+        UNROLL_SUMS
+        for (int i = 0; i < N + T - 1; i++) {
+            const wf_vf v = wf_vpermute(wf_vload(x + i * L), from);
+            UNROLL_SUMS
+            for (int t = 0; t < T; t++)
+                if (i >= t && i - t < N)
+                    sum[i - t] = wf_vfma(v, wt[t], sum[i - t]);
         }
     }
-    for (int j = 1; j < J; j++) {
-        wf_vi from = wf_vi_load(p->rotation[j]);
-        for (int i = 0; i < N; i++)
-            sum[i][0] = wf_vadd(sum[i][0], wf_vpermute(sum[i][j], from));
-    }
+}
+
+/* The same, rotated: y[i] += sum over terms t and j of x[offset[t] + i * L], rotated by j, * w[t][j]. J,
+ * the size of a group, is a constant, too. */
+WF_INLINE void multiply_rotated(const int N, const int J, const gemm_product *p, const float *x,
+                                float *y)
+{
+    wf_vf sum[GEMM_N];
+    UNROLL_SUMS
     for (int i = 0; i < N; i++)
-        wf_vstore(y + p->y_at[i], sum[i][0]);
+        sum[i] = wf_vload(p->bias ? p->bias : y + p->y_at[i]);
+    const float *w = p->w;
+    for (size_t t = 0, run; t < p->n; t += run, w += run * J * L) {
+        const size_t *at = p->offset + t, left = p->n - t;
+        run = left > 1 && at[1] == at[0] + L ? left > 2 && at[2] == at[0] + 2 * L ? 3 : 2 : 1;
+        if (run == 3)
+            rotated_taps(N, J, 3, p->rotation, x + *at, w, sum);
+        else if (run == 2)
+            rotated_taps(N, J, 2, p->rotation, x + *at, w, sum);
+        else
+            rotated_taps(N, J, 1, p->rotation, x + *at, w, sum);
+    }
+    UNROLL_SUMS
+    for (int i = 0; i < N; i++)
+        wf_vstore(y + p->y_at[i], sum[i]);
 }
 
 WF_INLINE void multiply_n(const int KIND, const int NV, const bool FILL, int n,
@@ -177,7 +184,7 @@ WF_INLINE void multiply_n(const int KIND, const int NV, const bool FILL, int n,
         if (KIND == GEMM_LANES)                                                                    \
             multiply_lanes(N, p, x, y);                                                            \
         else if (KIND == GEMM_ROTATE)                                                              \
-            multiply_rotated(N, NV, p, next, x, y);                                                \
+            multiply_rotated(N, NV, p, x, y);                                                      \
         else                                                                                       \
             multiply(N, NV, KIND == GEMM_DENSE ? L : 1, FILL, p, next, x, y);                      \
         break;
@@ -207,6 +214,8 @@ WF_INLINE void multiply_n(const int KIND, const int NV, const bool FILL, int n,
     static void name(int n, const gemm_product *p, const gemm_ahead *next, const float *x,         \
                      float *y)                                                                     \
     {                                                                                              \
+        for (int i = 0; i < next->lines; i++)                                                      \
+            __builtin_prefetch(next->more + i * 16, 0, 2);                                         \
         if (KIND == GEMM_DENSE && next->panel)                                                     \
             multiply_n(KIND, NV, KIND == GEMM_DENSE, n, p, next, x, y);                            \
         else                                                                                       \

@@ -29,13 +29,12 @@ static const float *next_weights(const gemm_image *m, const gemm_phase *f, gemm_
 }
 
 /* What is wanted soon, over the calls that one set of weights makes: the next weights, and where the
- * input is the frame the next part's; for ROTATE, which passes over its input but once, the next set's. */
+ * input is the frame the next part's. */
 typedef struct wanted {
     const float *w;           /* one after the other */
     int64_t w_calls;          /* that they are brought by */
     const float *x;           /* NULL: nothing */
     size_t x_step;            /* from term to term */
-    size_t x_row, x_pixel;    /* steps of it: ROTATE */
     int64_t x_lines, x_calls; /* lines of each term, and calls among which they are shared out */
 } wanted;
 
@@ -48,11 +47,6 @@ static wanted wanted_after(const gemm_image *m, const gemm_phase *f, gemm_part p
         a.x = x + (size_t)part.rows * (size_t)f->w->n * L;
         a.x_step = (size_t)p->in.H * (size_t)p->in.W * L;
         a.x_lines = ((int64_t)part.rows * f->w->n * L + 15) / 16;
-    } else if (p->kind == GEMM_ROTATE && part.set + 1 < p->sets) {
-        a.x = (const float *)m->in.x +
-              wf_act_index(p->in, (part.set + 1) * L, part.first_row * f->h->in_step, 0);
-        a.x_row = (size_t)f->h->in_step * (size_t)p->in.W * L;
-        a.x_pixel = (size_t)f->w->in_step * L;
     }
     return a;
 }
@@ -69,8 +63,21 @@ static gemm_ahead bring(const wanted *a, int64_t call, int64_t done, const gemm_
     return next;
 }
 
+/* Groups of pixels that a row is cut into; lines that are rows are one after the other. */
+static int groups_of(const gemm_plan *p, int pixels, int NV)
+{
+    return gemm_groups(pixels, p->kind == GEMM_ROTATE ? 1 : NV);
+}
+
+/* What the frame of the next part is made from, as the products of this one bring it in. */
+typedef struct coming {
+    gemm_source from;
+    int lines; /* a call */
+} coming;
+
 /* One part of one phase, whose frame is x. */
-static void run_part(const gemm_image *m, const gemm_phase *f, gemm_part part, const float *x)
+static void run_part(const gemm_image *m, const gemm_phase *f, gemm_part part, const float *x,
+                     coming *c)
 {
     const gemm_plan *p = m->p;
     const int lines = f->flat ? 1 : part.rows;
@@ -90,9 +97,8 @@ static void run_part(const gemm_image *m, const gemm_phase *f, gemm_part part, c
     for (int unit = m->unit > first_unit ? m->unit - first_unit : 0; unit < end; unit++) {
         float bias[GEMM_NV * L];
         const int b = gemm_unit_first(p, unit), NV = gemm_unit_first(p, unit + 1) - b;
-        const int width = p->kind == GEMM_ROTATE ? p->depth : NV;
-        const int groups = gemm_groups(pixels, width), channel = gemm_first(p, part.set, b);
-        gemm_product_fn *fn = gemm_product_of(p->kind, width);
+        const int groups = groups_of(p, pixels, NV), channel = gemm_first(p, part.set, b);
+        gemm_product_fn *fn = gemm_product_of(p->kind, p->kind == GEMM_ROTATE ? p->depth : NV);
         gemm_load_bias(m, channel, NV, bias);
         q.bias = part.v0 == 0 ? bias : NULL;
         q.w = gemm_weights_of(m, f, part.set, unit, part.v0);
@@ -106,8 +112,10 @@ static void run_part(const gemm_image *m, const gemm_phase *f, gemm_part part, c
                 n = pixels / groups + (g < pixels % groups);
                 gemm_ahead next =
                     bring(&a, (int64_t)i * groups + g, (int64_t)unit * lines * groups, &q, from);
-                if (a.x_pixel)
-                    next.x = a.x + (size_t)i * a.x_row + (size_t)first * a.x_pixel;
+                if (!f->direct && c->from.left > 0) {
+                    next.more = gemm_lines_after(&c->from, (size_t)c->lines, from);
+                    next.lines = c->lines;
+                }
                 fn(n, &q, &next, from, y + (size_t)i * y_row + (size_t)first * y_pixel);
             }
     }
@@ -154,29 +162,102 @@ static gemm_part part_after(const gemm_image *m, const gemm_phase *f, gemm_part 
     return next;
 }
 
-/* Rows [first, first + rows) of a phase, or as many as there are. */
-static void run_rows(const gemm_image *m, const gemm_phase *f, int first)
+/* Rows of a phase from `first` on, of those that are taken at once. */
+static int rows_from(const gemm_image *m, const gemm_phase *f, int first)
+{
+    const int left = (f->h->n < m->end ? f->h->n : m->end) - first;
+    return m->s->rows < left ? m->s->rows : left;
+}
+
+static gemm_part part_of(const gemm_image *m, const gemm_phase *f, int set, int v, int first)
+{
+    const int V = m->p->vectors;
+    return (gemm_part){set, v, v + f->chunk < V ? v + f->chunk : V, first, rows_from(m, f, first)};
+}
+
+/* What to bring in for the part that comes after this one, among the calls that its phases make. */
+static coming coming_after(const gemm_image *m, gemm_part part)
 {
     const gemm_plan *p = m->p;
-    const int left = (f->h->n < m->end ? f->h->n : m->end) - first, units = gemm_units(p);
-    const int rows = m->s->rows < left ? m->s->rows : left;
-    if (gemm_phase_taps(f) == 0) {
-        run_empty(m, f, first, first + rows);
-        return;
+    const gemm_phase *most = &m->s->phases[0];
+    int64_t calls = 0;
+    for (int i = 0; i < m->s->n_phases; i++) {
+        const gemm_phase *f = &m->s->phases[i];
+        most = gemm_phase_taps(f) > gemm_phase_taps(most) ? f : most;
+        if (f->direct || gemm_phase_taps(f) == 0)
+            continue;
+        const int pixels = f->flat ? part.rows * f->w->n : f->w->n;
+        calls += (int64_t)(f->flat ? 1 : rows_from(m, f, part.first_row)) *
+                 groups_of(p, pixels, p->NV) * gemm_units(p);
     }
-    for (int set = m->unit / units; rows > 0 && set * units < m->unit_end; set++)
-        for (int v = 0; v < p->vectors; v += f->chunk) {
-            gemm_part part = {set, v, v + f->chunk, first, rows};
-            part.v1 = part.v1 < p->vectors ? part.v1 : p->vectors;
-            if (m->s->most)
+    const bool vectors =
+        p->kind == GEMM_ROTATE || (p->kind == GEMM_DENSE && (p->groups == 1 || p->IG % L == 0));
+    coming c = {.lines = 1};
+    if (calls <= 0 || !vectors)
+        return c;
+    c.from = gemm_source_of(m, most, part_after(m, most, part));
+    c.lines = (int)((gemm_calls_for(&c.from, 1) + calls - 1) / calls);
+    return c;
+}
+
+/* Rows of all phases from `first` on, in panels. */
+static void run_in_panels(const gemm_image *m, int first)
+{
+    const gemm_plan *p = m->p;
+    const int units = gemm_units(p);
+    for (int i = 0; i < m->s->n_phases; i++) {
+        const gemm_phase *f = &m->s->phases[i];
+        if (gemm_phase_taps(f) == 0 || rows_from(m, f, first) <= 0)
+            continue;
+        for (int set = m->unit / units; set * units < m->unit_end; set++)
+            for (int v = 0; v < p->vectors; v += f->chunk) {
+                const gemm_part part = part_of(m, f, set, v, first);
                 gemm_run_panels(m, f, part, part_after(m, f, part));
-            else
-                run_part(m, f, part, gemm_frame(p, f->h, f->w, part, m->s->rows, m->in, m->frame));
+            }
+    }
+}
+
+/* The same over frames, of which all phases share one; the first phase has the most rows. */
+static void run_in_frames(const gemm_image *m, int first)
+{
+    const gemm_plan *p = m->p;
+    const int units = gemm_units(p);
+    for (int set = m->unit / units; set * units < m->unit_end; set++)
+        for (int v = 0; v < p->vectors; v += p->chunk) {
+            const gemm_part all = part_of(m, &m->s->phases[0], set, v, first);
+            coming c = coming_after(m, all);
+            const float *frame = NULL;
+            for (int i = 0; i < m->s->n_phases; i++) {
+                const gemm_phase *f = &m->s->phases[i];
+                const gemm_part part = part_of(m, f, set, v, first);
+                if (gemm_phase_taps(f) == 0 || part.rows <= 0)
+                    continue;
+                const float *x = frame;
+                if (f->direct || !frame)
+                    x = gemm_frame(p, f->h, f->w, f->direct ? part : all, m->s->rows, m->in,
+                                   m->frame);
+                if (!f->direct)
+                    frame = x;
+                run_part(m, f, part, x, &c);
+            }
         }
 }
 
-/* Part `part` of the images. The phases take turns, row by row: between them they write every line of
- * the output. */
+/* Rows of all phases from `first` on: between them they write every line of the output. */
+static void run_rows(const gemm_image *m, int first)
+{
+    for (int i = 0; i < m->s->n_phases; i++) {
+        const gemm_phase *f = &m->s->phases[i];
+        if (gemm_phase_taps(f) == 0)
+            run_empty(m, f, first, first + rows_from(m, f, first));
+    }
+    if (m->s->most)
+        run_in_panels(m, first);
+    else
+        run_in_frames(m, first);
+}
+
+/* Part `part` of the images. */
 weft_status gemm_forward_run(const wf_conv2d *k, int worker, const wf_conv2d_io *io, int n,
                              int part, void *scratch)
 {
@@ -201,8 +282,7 @@ weft_status gemm_forward_run(const wf_conv2d *k, int worker, const wf_conv2d_io 
         m.in = (gemm_input){(const char *)io->in + (size_t)i * io->in_stride, io->table};
         m.y = (float *)((char *)io->out + (size_t)i * io->out_stride);
         for (int row = m.row; row < m.end; row += s->rows)
-            for (int f = 0; f < s->n_phases; f++)
-                run_rows(&m, &s->phases[f], row);
+            run_rows(&m, row);
     }
     return WEFT_OK;
 }

@@ -1,13 +1,14 @@
 /* The geometry of gemm_*.c, and the frames that stand in for an im2col matrix. See gemm.h.
  * Plans are made on the planning thread and constant afterwards; filling a frame is pure. */
+#include <limits.h>
 #include <stdlib.h>
 
 #include "kernels/conv2d/gemm.h"
 #include "kernels/machine.h"
 
 enum {
-    FRAME = 32 * 1024, /* floats of a frame: with its weights and outputs inside a 512 KiB L2 */
-    WEIGHTS = 5 * 1024 /* floats of weights that stay in the first-level cache meanwhile */
+    FRAME = GEMM_L2 / 4,       /* floats of a frame: in the second-level cache */
+    WEIGHTS = GEMM_L2 * 3 / 32 /* floats of weights that are there, too, with what passes by */
 };
 
 /* ---- axes ------------------------------------------------------------------------------------ */
@@ -19,6 +20,45 @@ static void add_tap(gemm_axis *a, int tap, int offset)
         return;
     a->tap[a->taps] = tap;
     a->offset[a->taps++] = offset;
+}
+
+/* Puts taps of a slot side by side, in the order of their places. */
+static void sort_taps(gemm_axis *a)
+{
+    for (int i = 1; i < a->taps; i++)
+        for (int t = i; t > 0; t--) {
+            const int slot = a->slot[t] - a->slot[t - 1];
+            if (slot > 0 || (slot == 0 && a->place[t] >= a->place[t - 1]))
+                break;
+            int *const of[] = {a->tap, a->offset, a->slot, a->place};
+            for (int j = 0; j < 4; j++) {
+                const int other = of[j][t];
+                of[j][t] = of[j][t - 1];
+                of[j][t - 1] = other;
+            }
+        }
+}
+
+/* Lets all phases of backward-data have one frame: of each the first place is where the least offset is. */
+static void share_frame(gemm_axis *axes, int count)
+{
+    int first = INT_MAX, last = INT_MIN;
+    for (int i = 0; i < count; i++) {
+        axes[i].room = axes[0].n;
+        for (int t = 0; t < axes[i].taps; t++) {
+            first = axes[i].offset[t] < first ? axes[i].offset[t] : first;
+            last = axes[i].offset[t] > last ? axes[i].offset[t] : last;
+        }
+    }
+    for (int i = 0; i < count; i++) {
+        gemm_axis *a = &axes[i];
+        if (a->taps == 0)
+            continue;
+        for (int t = 0; t < a->taps; t++)
+            a->place[t] = a->offset[t] - first;
+        a->first[0] = first;
+        a->span = last - first;
+    }
 }
 
 /* Gives every tap its slot and place, now that all are there. */
@@ -42,9 +82,10 @@ static void place_taps(gemm_axis *a)
 
 /* The axes of one dimension: of forward and backward-weights one, of backward-data one for each
  * residue of the stride. `in` and `out` as the pass sees them. NULL when memory runs out. */
-static gemm_axis *axes_create(bool data, int in, int out, int kernel, int stride, int padding,
-                              int dilation)
+static gemm_axis *axes_create(wf_conv2d_pass pass, int in, int out, int kernel, int stride,
+                              int padding, int dilation)
 {
+    const bool data = pass == WF_CONV2D_BACKWARD_DATA;
     const int count = data ? stride : 1;
     gemm_axis *axes = calloc((size_t)count, sizeof *axes);
     int *store = calloc((size_t)count * (size_t)kernel, 5 * sizeof *store);
@@ -73,8 +114,13 @@ static gemm_axis *axes_create(bool data, int in, int out, int kernel, int stride
             else if (offset % stride == 0)
                 add_tap(a, t, offset / stride);
         }
+        a->room = a->n;
         place_taps(a);
+        if (pass != WF_CONV2D_BACKWARD_WEIGHTS)
+            sort_taps(a);
     }
+    if (data)
+        share_frame(axes, count);
     return axes;
 }
 
@@ -213,9 +259,9 @@ gemm_plan *gemm_plan_create(const wf_conv2d_desc *d, wf_conv2d_pass pass)
     p->rows = data ? d->stride[0] : 1;
     p->columns = data ? d->stride[1] : 1;
     p->row =
-        axes_create(data, p->in.H, p->out.H, d->R, d->stride[0], d->padding[0], d->dilation[0]);
+        axes_create(pass, p->in.H, p->out.H, d->R, d->stride[0], d->padding[0], d->dilation[0]);
     p->column =
-        axes_create(data, p->in.W, p->out.W, d->S, d->stride[1], d->padding[1], d->dilation[1]);
+        axes_create(pass, p->in.W, p->out.W, d->S, d->stride[1], d->padding[1], d->dilation[1]);
     if (!p->row || !p->column) {
         gemm_plan_destroy(p);
         return NULL;
@@ -272,7 +318,9 @@ static size_t slot_length(const gemm_axis *a, int n)
 
 size_t gemm_row(const gemm_plan *p, const gemm_axis *h, const gemm_axis *w)
 {
-    return (size_t)w->slots * slot_length(w, w->n) * p->unit;
+    if (gemm_direct(p, h, w))
+        return (size_t)p->in.W * L;
+    return (size_t)w->slots * slot_length(w, w->room) * p->unit;
 }
 
 size_t gemm_vector(const gemm_plan *p, const gemm_axis *h, const gemm_axis *w, int rows)
@@ -298,7 +346,7 @@ size_t gemm_tap(const gemm_plan *p, const gemm_axis *h, const gemm_axis *w, int 
     if (gemm_direct(p, h, w))
         return 0;
     size_t row = (size_t)h->slot[r] * slot_length(h, rows) + (size_t)h->place[r];
-    size_t column = (size_t)w->slot[s] * slot_length(w, w->n) + (size_t)w->place[s];
+    size_t column = (size_t)w->slot[s] * slot_length(w, w->room) + (size_t)w->place[s];
     return row * gemm_row(p, h, w) + column * p->unit;
 }
 
@@ -386,7 +434,7 @@ static void copy_pixels(const gemm_plan *p, const source *s, size_t at, size_t s
 /* One row of the frame from the image row that starts at element `at` of the source. */
 static void fill_row(const gemm_plan *p, const gemm_axis *w, const source *s, size_t at, float *out)
 {
-    const int length = (int)slot_length(w, w->n);
+    const int length = (int)slot_length(w, w->room);
     for (int z = 0; z < w->slots; z++, out += (size_t)length * p->unit) {
         int first = w->first[z];
         int begin = first >= 0 ? 0 : (-first + w->in_step - 1) / w->in_step;
