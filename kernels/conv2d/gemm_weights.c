@@ -21,20 +21,22 @@
 #include "kernels/simd/transpose.h"
 
 enum {
-    CHUNK = 200,              /* pixels that are taken through all taps before the next, at most */
-    FIRST = 10 * 1024,        /* floats of src and ddst for those: in the first-level cache */
-    FIRST_STRIDED = 7 * 1024, /* the same where src is read in strides, as measured */
-    FRAMES = 32 * 1024,       /* floats of frames: in the second-level cache; */
-    SUMS = 48 * 1024,         /* and of a part's sums, beside the operands of two steps */
-    OWN_SUMS = 6,             /* what sums of a range's own cost, as measured: passes over them */
-    FRAME = 3,                /* the same of a frame, over what is copied */
-    TILES = 64,               /* cores that should find work, if it takes them */
-    SMALL_FLOPS = 8000000,    /* so long: the smaller a tile, the more often operands are read; */
-    TILE_FLOPS = 16000000,    /* beyond that; */
-    FEW = 16,                 /* cores that should find work of */
-    LEAST_FLOPS = 2000000,    /* that little */
-    MOST = 4096,              /* tiles */
-    PART_VECTORS = 2          /* input vectors of a part, at least */
+    /* Pixels that are taken through all taps before the next, at most; */
+    CHUNK = L == 16 ? 400 : 200,
+    /* floats of src and ddst for those, near the first-level cache; and where src is read in strides. */
+    FIRST = L == 16 ? 16 * 1024 : 10 * 1024,
+    FIRST_STRIDED = L == 16 ? FIRST : 7 * 1024,
+    FRAMES = 32 * 1024,    /* floats of frames: in the second-level cache; */
+    SUMS = 48 * 1024,      /* and of a part's sums, beside the operands of two steps */
+    OWN_SUMS = 6,          /* what sums of a range's own cost, as measured: passes over them */
+    FRAME = 3,             /* the same of a frame, over what is copied */
+    TILES = 64,            /* cores that should find work, if it takes them */
+    SMALL_FLOPS = 8000000, /* so long: the smaller a tile, the more often operands are read; */
+    TILE_FLOPS = 16000000, /* beyond that; */
+    FEW = 16,              /* cores that should find work of */
+    LEAST_FLOPS = 2000000, /* that little */
+    MOST = 4096,           /* tiles */
+    PART_VECTORS = 2       /* input vectors of a part, at least */
 };
 
 static bool fits(const wf_conv2d_desc *d, wf_conv2d_pass pass, char *why, size_t size)

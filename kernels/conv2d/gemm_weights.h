@@ -55,6 +55,14 @@ static inline int gemm_even(int n, int most)
     return gemm_parts(n, gemm_parts(n, most));
 }
 
+/* Of so many taps and vectors of src those that are taken at once, where channels do not meet densely, for NB
+ * vectors of outputs. */
+static inline int gemm_taps_at_once(const gemm_weights *s, int NB, int terms)
+{
+    const int J = s->plan->kind == GEMM_ROTATE ? s->plan->depth : 1, room = GEMM_SUMS / (NB * J);
+    return gemm_even(terms, room < GEMM_TERMS ? room : GEMM_TERMS);
+}
+
 /* The pixels of a chunk as a frame and ddst have them; steps in floats. */
 typedef struct gemm_pixels {
     int images, rows, columns;
@@ -75,10 +83,11 @@ typedef struct gemm_stretch {
 void WF_ISA_FN(wf_gemm_channels_product)(int NB, const gemm_pixels *p, const gemm_stretch ahead[2],
                                          const float *x, const float *dy, float *w, size_t w_block);
 /* The same for n taps, whose src is at x[i], and the ways of meeting other than DENSE: PLAIN for NB vectors
- * of outputs, LANES for one, ROTATE for one in NB rotations, w[i][j]. */
+ * of outputs, LANES for one, ROTATE for one in NB rotations, w[i][j], and with both stretches. */
 void WF_ISA_FN(wf_gemm_taps_product)(gemm_kind kind, int NB, int n, const gemm_pixels *p,
-                                     const float *const *x, const float *dy,
-                                     const int32_t (*rotation)[L], float *w, size_t w_block);
+                                     const gemm_stretch ahead[2], const float *const *x,
+                                     const float *dy, const int32_t (*rotation)[L], float *w,
+                                     size_t w_block);
 
 /* A part of a slot, and what it is summed over. Its steps are frames, the innermost by vectors. */
 typedef struct gemm_tile {
@@ -123,7 +132,7 @@ typedef struct gemm_ahead {
     int current, count;
 } gemm_ahead;
 
-/* What `next` reads and `now` does not, for the products of one tap of `now` to bring in. */
+/* What `next` reads and `now` does not, for the products of `now` to bring in. */
 gemm_ahead WF_ISA_FN(wf_gemm_ahead)(const gemm_tile *m, const gemm_step *now,
                                     const gemm_step *next);
 void WF_ISA_FN(wf_gemm_next_row)(gemm_ahead *a);

@@ -41,7 +41,7 @@ static gemm_region src_region(const gemm_tile *m, const gemm_step *t)
     const int first = t->row * in_step + s->row_first;
     const int last = first + (t->rows - 1) * in_step + extent - 1;
     const int begin = first > 0 ? first : 0, end = last < p->in.H ? last + 1 : p->in.H;
-    const int channel = t->set * p->IG + t->v0 * L;
+    const int channel = gemm_channel(p, t->set, t->v0, 0);
     gemm_region r = {.at = t->src + wf_act_index(p->in, channel, begin, 0) * sizeof(float),
                      .bytes = begin < end ? row * (size_t)(end - begin) : 0,
                      .n = {1, t->v1 - t->v0, t->images},
@@ -83,6 +83,16 @@ static void cut_region(gemm_region *r, int64_t products, int pixels)
     r->step = r->part / (size_t)pixels + 1;
 }
 
+/* Stretches that the products of a step have room for. */
+static int64_t stretches_of(const gemm_weights *s, const gemm_step *t)
+{
+    const int chunks = gemm_parts(t->rows, s->rows), vectors = t->v1 - t->v0;
+    if (s->plan->kind == GEMM_ROTATE)
+        return (int64_t)chunks * gemm_parts(s->taps, gemm_taps_at_once(s, 1, s->taps)) * 2;
+    const int halves = gemm_group_begin(s, 1) > 1 ? 2 : 1;
+    return (int64_t)chunks * (t->g1 - t->g0) * vectors * s->taps * halves;
+}
+
 gemm_ahead gemm_ahead_of(const gemm_tile *m, const gemm_step *now, const gemm_step *next)
 {
     const gemm_weights *s = m->k->state;
@@ -91,8 +101,7 @@ gemm_ahead gemm_ahead_of(const gemm_tile *m, const gemm_step *now, const gemm_st
     gemm_ahead a = {
         .region = {[GEMM_SRC] = src_region(m, next), [GEMM_DDST] = ddst_region(m, next)},
         .count = same ? GEMM_DDST : GEMM_REGIONS};
-    const int chunks = gemm_parts(now->rows, s->rows), vectors = now->v1 - now->v0;
-    const int64_t products = (int64_t)chunks * (now->g1 - now->g0) * vectors * 2;
+    const int64_t products = stretches_of(s, now);
     const int pixels = now->images * s->rows * s->plan->column->n;
     int64_t rows = 0;
     for (int i = 0; i < a.count; i++)

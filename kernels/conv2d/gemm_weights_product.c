@@ -151,11 +151,12 @@ static void plain_product(int NB, int n, const gemm_pixels *p, const float *cons
 
 /* The same, rotated (ROTATE): w[i][j] += x[i] * what ddst is rotated by j. */
 WF_INLINE void rotated_product(const int NX, const int J, const gemm_pixels *p,
-                               const float *const *taps, const float *dy,
-                               const int32_t (*rotation)[L], float *w)
+                               const gemm_stretch ahead[2], const float *const *taps,
+                               const float *dy, const int32_t (*rotation)[L], float *w)
 {
     if (NX * J > GEMM_SUMS)
         return; /* is never asked for: no code */
+    const char *at[2] = {ahead[0].at, ahead[1].at};
     wf_vf sum[GEMM_TERMS][GEMM_J];
     wf_vi from[GEMM_J];
     for (int j = 0; j < J; j++)
@@ -170,6 +171,10 @@ WF_INLINE void rotated_product(const int NX, const int J, const gemm_pixels *p,
                 x[i] = taps[i] + (size_t)n * p->x_image + (size_t)r * p->x_row;
             const float *dr = dy + (size_t)n * p->dy_image + (size_t)r * p->dy_row;
             for (size_t c = 0; c < (size_t)p->columns; c++) {
+                for (int i = 0; i < 2; i++) {
+                    __builtin_prefetch(at[i], 0, 2);
+                    at[i] += ahead[i].step;
+                }
                 wf_vf v[GEMM_TERMS], d = wf_vload(dr + c * L);
                 for (int i = 0; i < NX; i++)
                     v[i] = wf_vload(x[i] + c * L);
@@ -185,40 +190,43 @@ WF_INLINE void rotated_product(const int NX, const int J, const gemm_pixels *p,
             wf_vstore(w + (i * J + j) * L, sum[i][j]);
 }
 
-WF_INLINE void rotated_n(const int J, int n, const gemm_pixels *p, const float *const *x,
-                         const float *dy, const int32_t (*rotation)[L], float *w)
+WF_INLINE void rotated_n(const int J, int n, const gemm_pixels *p, const gemm_stretch ahead[2],
+                         const float *const *x, const float *dy, const int32_t (*rotation)[L],
+                         float *w)
 {
     switch (n) {
-    case 1: rotated_product(1, J, p, x, dy, rotation, w); break;
-    case 2: rotated_product(2, J, p, x, dy, rotation, w); break;
-    case 3: rotated_product(3, J, p, x, dy, rotation, w); break;
-    case 4: rotated_product(4, J, p, x, dy, rotation, w); break;
-    case 5: rotated_product(5, J, p, x, dy, rotation, w); break;
-    case 6: rotated_product(6, J, p, x, dy, rotation, w); break;
-    case 7: rotated_product(7, J, p, x, dy, rotation, w); break;
-    case 8: rotated_product(8, J, p, x, dy, rotation, w); break;
-    case 9: rotated_product(9, J, p, x, dy, rotation, w); break;
+    case 1: rotated_product(1, J, p, ahead, x, dy, rotation, w); break;
+    case 2: rotated_product(2, J, p, ahead, x, dy, rotation, w); break;
+    case 3: rotated_product(3, J, p, ahead, x, dy, rotation, w); break;
+    case 4: rotated_product(4, J, p, ahead, x, dy, rotation, w); break;
+    case 5: rotated_product(5, J, p, ahead, x, dy, rotation, w); break;
+    case 6: rotated_product(6, J, p, ahead, x, dy, rotation, w); break;
+    case 7: rotated_product(7, J, p, ahead, x, dy, rotation, w); break;
+    case 8: rotated_product(8, J, p, ahead, x, dy, rotation, w); break;
+    case 9: rotated_product(9, J, p, ahead, x, dy, rotation, w); break;
     }
 }
 
-static void rotate_product(int J, int n, const gemm_pixels *p, const float *const *x,
-                           const float *dy, const int32_t (*rotation)[L], float *w)
+static void rotate_product(int J, int n, const gemm_pixels *p, const gemm_stretch ahead[2],
+                           const float *const *x, const float *dy, const int32_t (*rotation)[L],
+                           float *w)
 {
     switch (J) {
-    case 1: rotated_n(1, n, p, x, dy, rotation, w); break;
-    case 2: rotated_n(2, n, p, x, dy, rotation, w); break;
-    case 4: rotated_n(4, n, p, x, dy, rotation, w); break;
+    case 1: rotated_n(1, n, p, ahead, x, dy, rotation, w); break;
+    case 2: rotated_n(2, n, p, ahead, x, dy, rotation, w); break;
+    case 4: rotated_n(4, n, p, ahead, x, dy, rotation, w); break;
 #if WF_LANES == 16
-    case 8: rotated_n(8, n, p, x, dy, rotation, w); break;
+    case 8: rotated_n(8, n, p, ahead, x, dy, rotation, w); break;
 #endif
     }
 }
 
-void gemm_taps_product(gemm_kind kind, int NB, int n, const gemm_pixels *p, const float *const *x,
-                       const float *dy, const int32_t (*rotation)[L], float *w, size_t w_block)
+void gemm_taps_product(gemm_kind kind, int NB, int n, const gemm_pixels *p,
+                       const gemm_stretch ahead[2], const float *const *x, const float *dy,
+                       const int32_t (*rotation)[L], float *w, size_t w_block)
 {
     if (kind == GEMM_ROTATE)
-        rotate_product(NB, n, p, x, dy, rotation, w);
+        rotate_product(NB, n, p, ahead, x, dy, rotation, w);
     else if (kind == GEMM_LANES)
         taps_n(1, L, n, p, x, dy, w, 0);
     else

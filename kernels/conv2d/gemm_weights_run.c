@@ -80,9 +80,10 @@ static void run_dense(chunk *c, int NB, const float *dy, float *w)
             if (!tap_pixels(c, t, &at, &x, &first))
                 continue;
             x += (size_t)(v - c->v0) * c->vector;
-            if (t == 0 && c->next.current < c->next.count) {
-                const gemm_stretch next[2] = {gemm_next_stretch(&c->next),
-                                              gemm_next_stretch(&c->next)};
+            if (c->next.current < c->next.count) {
+                gemm_stretch next[2] = {gemm_next_stretch(&c->next)};
+                if (NB > 1)
+                    next[1] = gemm_next_stretch(&c->next);
                 gemm_channels_product(NB, &at, next, x, dy + first, to, c->block);
             } else {
                 gemm_channels_product(NB, &at, NULL, x, dy + first, to, c->block);
@@ -92,12 +93,12 @@ static void run_dense(chunk *c, int NB, const float *dy, float *w)
 
 /* Input vector by input vector, as many taps at once as are neighbours among the weights and as the
  * registers hold. */
-static void run_taps(const chunk *c, int NB, const float *dy, float *w)
+static void run_taps(chunk *c, int NB, const float *dy, float *w)
 {
     const gemm_plan *p = c->s->plan;
     const int taps = c->s->taps, terms = (c->v1 - c->v0) * taps;
-    const int J = p->kind == GEMM_ROTATE ? p->depth : 1, room = GEMM_SUMS / (NB * J);
-    const int most = gemm_even(terms, room < GEMM_TERMS ? room : GEMM_TERMS);
+    const int J = p->kind == GEMM_ROTATE ? p->depth : 1;
+    const int most = gemm_taps_at_once(c->s, NB, terms);
     const size_t all = (size_t)c->d->R * (size_t)c->d->S;
     for (int done = 0, v = 0, t = 0; done < terms;) {
         const float *x[GEMM_TERMS];
@@ -112,7 +113,10 @@ static void run_taps(const chunk *c, int NB, const float *dy, float *w)
             }
         }
         done += n;
-        gemm_taps_product(p->kind, NB * J, n, &c->at, x, dy, c->s->rotation,
+        gemm_stretch next[2] = {{.at = (const char *)dy}, {.at = (const char *)dy}};
+        for (int i = 0; i < 2 && c->next.current < c->next.count; i++)
+            next[i] = gemm_next_stretch(&c->next);
+        gemm_taps_product(p->kind, NB * J, n, &c->at, next, x, dy, c->s->rotation,
                           w + first * (size_t)J * L, c->block);
     }
 }
@@ -263,7 +267,7 @@ static void run_steps(const gemm_tile *m)
         const gemm_step now = step_at(m, i);
         c.next = (gemm_ahead){.count = 0};
         gemm_step next;
-        if (p->kind == GEMM_DENSE && next_step(m, i + 1, steps, &next))
+        if ((p->kind == GEMM_DENSE || p->kind == GEMM_ROTATE) && next_step(m, i + 1, steps, &next))
             c.next = gemm_ahead_of(m, &now, &next);
         run_step(&c, m, &now);
     }
