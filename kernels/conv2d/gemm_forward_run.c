@@ -121,23 +121,33 @@ static void run_part(const gemm_image *m, const gemm_phase *f, gemm_part part, c
     }
 }
 
-/* Rows of a phase without taps: the bias alone. */
-static void run_empty(const gemm_image *m, const gemm_phase *f, int first, int end)
+/* Row i of the phases without taps, of the output vector at channel: the bias alone. */
+static void run_empty_row(const gemm_image *m, int channel, int i, wf_vf bias)
 {
     const gemm_plan *p = m->p;
-    const size_t pixel = (size_t)f->w->out_step * L;
+    for (int j = 0; j < m->s->n_phases; j++) {
+        const gemm_phase *f = &m->s->phases[j];
+        if (gemm_phase_taps(f) > 0 || i >= f->h->n)
+            continue;
+        const size_t pixel = (size_t)f->w->out_step * L;
+        float *y = m->y + wf_act_index(p->out, channel, f->h->out + i * f->h->out_step, f->w->out);
+        for (int l = 0; l < f->w->n; l++, y += pixel)
+            wf_vstore(y, bias);
+    }
+}
+
+/* Rows of the phases without taps: side by side, since memory comes in more than a line. */
+static void run_empty(const gemm_image *m, int first, int end)
+{
+    const gemm_plan *p = m->p;
     for (int unit = m->unit; unit < m->unit_end; unit++) {
         const int set = unit / gemm_units(p), u = unit % gemm_units(p);
         for (int b = gemm_unit_first(p, u); b < gemm_unit_first(p, u + 1); b++) {
             const int channel = gemm_first(p, set, b);
             float bias[L];
             gemm_load_bias(m, channel, 1, bias);
-            for (int i = first; i < end; i++) {
-                float *y =
-                    m->y + wf_act_index(p->out, channel, f->h->out + i * f->h->out_step, f->w->out);
-                for (int j = 0; j < f->w->n; j++)
-                    wf_vstore(y + (size_t)j * pixel, wf_vload(bias));
-            }
+            for (int i = first; i < end; i++)
+                run_empty_row(m, channel, i, wf_vload(bias));
         }
     }
 }
@@ -246,11 +256,11 @@ static void run_in_frames(const gemm_image *m, int first)
 /* Rows of all phases from `first` on: between them they write every line of the output. */
 static void run_rows(const gemm_image *m, int first)
 {
-    for (int i = 0; i < m->s->n_phases; i++) {
-        const gemm_phase *f = &m->s->phases[i];
-        if (gemm_phase_taps(f) == 0)
-            run_empty(m, f, first, first + rows_from(m, f, first));
-    }
+    bool empty = false;
+    for (int i = 0; i < m->s->n_phases; i++)
+        empty |= gemm_phase_taps(&m->s->phases[i]) == 0;
+    if (empty)
+        run_empty(m, first, first + rows_from(m, &m->s->phases[0], first));
     if (m->s->most)
         run_in_panels(m, first);
     else

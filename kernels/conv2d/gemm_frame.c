@@ -7,8 +7,9 @@
 #include "kernels/machine.h"
 
 enum {
-    FRAME = GEMM_L2 / 4,       /* floats of a frame: in the second-level cache */
-    WEIGHTS = GEMM_L2 * 3 / 32 /* floats of weights that are there, too, with what passes by */
+    FRAME = GEMM_L2 / 4, /* floats of a frame: in the second-level cache */
+    /* Floats of weights that are there, too, or, with half as many lanes to a load, in the first-level one. */
+    WEIGHTS = L == 16 ? GEMM_L2 * 3 / 32 : 5 * 1024
 };
 
 /* ---- axes ------------------------------------------------------------------------------------ */

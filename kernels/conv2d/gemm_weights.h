@@ -130,6 +130,7 @@ typedef struct gemm_ahead {
     int extra;   /* rows that go with a part, all at once: there are more rows than products */
     gemm_region region[GEMM_REGIONS];
     int current, count;
+    int taps; /* DENSE: whose products bring something in */
 } gemm_ahead;
 
 /* What `next` reads and `now` does not, for the products of `now` to bring in. */

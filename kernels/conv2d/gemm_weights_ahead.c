@@ -83,14 +83,14 @@ static void cut_region(gemm_region *r, int64_t products, int pixels)
     r->step = r->part / (size_t)pixels + 1;
 }
 
-/* Stretches that the products of a step have room for. */
+/* Stretches that the products of a step have room for: where channels meet densely, of one tap. */
 static int64_t stretches_of(const gemm_weights *s, const gemm_step *t)
 {
     const int chunks = gemm_parts(t->rows, s->rows), vectors = t->v1 - t->v0;
     if (s->plan->kind == GEMM_ROTATE)
         return (int64_t)chunks * gemm_parts(s->taps, gemm_taps_at_once(s, 1, s->taps)) * 2;
     const int halves = gemm_group_begin(s, 1) > 1 ? 2 : 1;
-    return (int64_t)chunks * (t->g1 - t->g0) * vectors * s->taps * halves;
+    return (int64_t)chunks * (t->g1 - t->g0) * vectors * halves;
 }
 
 gemm_ahead gemm_ahead_of(const gemm_tile *m, const gemm_step *now, const gemm_step *next)
@@ -101,11 +101,15 @@ gemm_ahead gemm_ahead_of(const gemm_tile *m, const gemm_step *now, const gemm_st
     gemm_ahead a = {
         .region = {[GEMM_SRC] = src_region(m, next), [GEMM_DDST] = ddst_region(m, next)},
         .count = same ? GEMM_DDST : GEMM_REGIONS};
-    const int64_t products = stretches_of(s, now);
     const int pixels = now->images * s->rows * s->plan->column->n;
-    int64_t rows = 0;
-    for (int i = 0; i < a.count; i++)
+    int64_t products = stretches_of(s, now), rows = 0, lines = 0;
+    for (int i = 0; i < a.count; i++) {
         rows += rows_of(&a.region[i]);
+        lines += rows_of(&a.region[i]) * (int64_t)(a.region[i].bytes / GEMM_LINE + 1);
+    }
+    a.taps = (int)(2 * lines / (products * pixels)) + 1; /* those at borders meet fewer pixels */
+    a.taps = a.taps < s->taps ? a.taps : s->taps;
+    products *= s->plan->kind == GEMM_DENSE ? a.taps : 1;
     for (int i = 0; i < a.count; i++)
         cut_region(&a.region[i], products * rows_of(&a.region[i]) / rows, pixels);
     a.extra = (int)((rows - 1) / products);

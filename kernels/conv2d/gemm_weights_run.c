@@ -80,7 +80,7 @@ static void run_dense(chunk *c, int NB, const float *dy, float *w)
             if (!tap_pixels(c, t, &at, &x, &first))
                 continue;
             x += (size_t)(v - c->v0) * c->vector;
-            if (c->next.current < c->next.count) {
+            if (t < c->next.taps && c->next.current < c->next.count) {
                 gemm_stretch next[2] = {gemm_next_stretch(&c->next)};
                 if (NB > 1)
                     next[1] = gemm_next_stretch(&c->next);
