@@ -24,7 +24,7 @@ enum {
     /* Pixels that are taken through all taps before the next, at most; */
     CHUNK = L == 16 ? 400 : 200,
     /* floats of src and ddst for those, near the first-level cache; and where src is read in strides. */
-    FIRST = L == 16 ? 16 * 1024 : 10 * 1024,
+    FIRST = L == 16 ? 24 * 1024 : 10 * 1024,
     FIRST_STRIDED = L == 16 ? FIRST : 7 * 1024,
     FRAMES = 32 * 1024,    /* floats of frames: in the second-level cache; */
     SUMS = 48 * 1024,      /* and of a part's sums, beside the operands of two steps */
@@ -132,7 +132,8 @@ static void cut_chunks(gemm_weights *s, const wf_conv2d *k)
     s->rows = gemm_even(d->P, rows);
     s->images = 1;
     if (s->rows == d->P)
-        s->images = (int)at_most(first / (pixels * block + vector_of(s, k, rows)), CHUNK / pixels);
+        s->images =
+            (int)at_most(first / (pixels * block + vector_of(s, k, s->rows)), CHUNK / pixels);
     s->images =
         s->images > 1 ? gemm_even(k->slot_images, (int)at_most(s->images, k->slot_images)) : 1;
 }
