@@ -2,39 +2,44 @@
  *
  * A tile of work is a few images and a range of output channels. It takes as many 4 x 4 tiles as keep
  * the filter's way from memory short: transforms their input for all channels, multiplies at each of
- * the 36 points by the filter for a group of output-channel blocks, and transforms those back.
- * winograd.h has the transforms. Small filters: V stays in the second-level cache and a group is two
- * blocks. Large ones (Note [Staging]): more tiles, all blocks in one group, point by point.
+ * the 36 points by the filter for a pair of output-channel blocks, and transforms those back.
+ * winograd.h has the transforms. Small filters: V stays in the second-level cache. Large ones:
+ * Note [Staging].
  *
  * A product sums over channels in order, whatever is taken together: the bits follow from shape and
  * ISA. Stateless but for the plan.
  *
- * Packed weights: output blocks, 36 points, input channels, L outputs. V: points, tiles, channels. M:
- * points, pairs of blocks, tiles, two blocks, L.
+ * Packed weights: output blocks, 36 points, input channels, L outputs. V: chunks of channels, points,
+ * tiles, WINO_CHUNK channels. M: points, tiles, two blocks, L.
  * Letters as seen by the pass: I input channels, O output channels, H W input, P Q output. */
+#include <math.h>
 #include <stdio.h>
 
 #include "kernels/conv2d/winograd.h"
 #include "kernels/select.h"
+#include "kernels/simd/transpose.h"
 
 /* Note [Staging]
- * From 128 channels a side on the transformed filter (36 C K floats) no longer stays in the
- * second-level cache, and each group of tiles reads it anew from the third level or from memory. So
- * the group must be large: STAGED_TILES tiles do 2 STAGED_TILES / 4 = 28 operations for each byte of
- * filter, whatever the channels. V and M of that many tiles no longer fit the second level themselves
- * and are staged through the third; but at one point V is T I floats and U I O floats, each read
- * once from there and then reused from the second level. Where an image has fewer tiles, several
- * are taken together; where that leaves few tiles of work, output channels are split, at the price of
- * transforming the input once for each part. */
+ * From 128 channels a side on the transformed filter (36 C K floats) no longer stays in the second-level
+ * cache, so as many tiles are taken together as leave room there for M of one pair of output blocks
+ * and as much again. V waits in the third level. Where an image has fewer tiles, several images are
+ * taken together; where that leaves few tiles of work, output channels are split, at the price of
+ * transforming the input once for each part. There are two orders:
+ *
+ * Packed: point by point, all output blocks, so that a point's V and filter are read from the third level
+ * once; then all blocks are transformed back. Plain: a transformed filter has four times the bytes of
+ * the plain one. Where that is past the third level, or used less than PACKED_TIMES, it never exists
+ * whole: pair by pair of output blocks, each chunk of the plain filter is transformed into the second-level
+ * cache and used at once for all tiles there. V streams by in the order it lies in. */
 enum {
-    MAX_TILES = 6,
-    MAX_BLOCKS = 2,
-    STAGED_TILES = 56,
-    STAGED_CHANNELS = 256, /* of a panel of the filter that the first-level cache holds */
-    PART_CHANNELS = 128,   /* output channels of a part, at least: 7 % for another transform */
-    ENOUGH_TILES = 32,     /* of work */
-    PACK_CHANNELS = 16,
-    PAST_CACHES = 16 << 20 /* bytes of a filter */
+    V_BYTES = 192 << 10,     /* of V that stay in the second-level cache */
+    STAGED_PERCENT = 28,     /* of the second-level cache for M; for the filter's chunk as much */
+    PACKED_BYTES = 16 << 20, /* of a filter that the third-level cache holds */
+    PACKED_TIMES = 5, /* that it is used, at least: storing it costs as much as four transforms */
+    PANEL_CHANNELS = 256, /* of a pair of blocks of the packed filter, in the first-level cache */
+    PART_CHANNELS = 128,  /* output channels of a part, at least: 7 % for another transform */
+    ENOUGH_TILES = 32,    /* of work */
+    GATHER = 16           /* input channels gathered at once */
 };
 
 /* A pass as a forward convolution. */
@@ -53,39 +58,47 @@ typedef struct plan {
     geometry g;
     wino_tiles cut;
     int I, blocks;     /* padded input channels; output blocks */
+    bool packed;       /* the filter is transformed once, by tasks of its own: Note [Staging] */
     int capacity;      /* tiles taken at once */
     int group;         /* output blocks multiplied before they are transformed back */
     int images, parts; /* of a tile of work */
-    size_t v_point, m_point, m_pair, u_point, u_block;
+    size_t v_point, v_chunk, m_point, m_pair;
+    size_t u_point, u_block; /* of the packed filter, or of a staged chunk of it */
 } plan;
+
+static void plan_staged(plan *p, int N)
+{
+    const int tiles = p->cut.rows * p->cut.columns, most = wino_tiles_in_l2(STAGED_PERCENT);
+    int work = (int)(((int64_t)N * tiles + most / 2) / most);
+    work = work < 1 ? 1 : work < N ? work : N;
+    p->images = (N + work - 1) / work;
+    work = (N + p->images - 1) / p->images;
+    int most_parts = p->blocks * L / PART_CHANNELS;
+    p->parts = (ENOUGH_TILES + work - 1) / work;
+    p->parts = p->parts < most_parts ? p->parts : most_parts > 1 ? most_parts : 1;
+    p->capacity = wino_capacity(&p->cut, p->images > 1 ? p->images * tiles : most);
+    p->packed = (int64_t)p->I * p->blocks * L * WINO_POINTS * (int)sizeof(float) <= PACKED_BYTES &&
+                (int64_t)N * tiles >= (int64_t)PACKED_TIMES * p->capacity;
+}
 
 static plan plan_of(const wf_conv2d_desc *d, wf_conv2d_pass pass)
 {
-    plan p = {.g = geometry_of(d, pass), .images = 1, .parts = 1};
+    plan p = {.g = geometry_of(d, pass), .images = 1, .parts = 1, .packed = true};
     p.I = wf_round_up(p.g.I, L);
     p.blocks = (p.g.O + L - 1) / L;
     p.cut = wino_cut(p.g.P, p.g.Q);
-    const int tiles = p.cut.rows * p.cut.columns;
-    p.group = MAX_BLOCKS;
-    p.capacity = wino_capacity(&p.cut, WINO_L2_FLOATS / (WINO_POINTS * p.I));
-    if (wino_is_staged(d)) {
-        int work = (int)(((int64_t)d->N * tiles + STAGED_TILES / 2) / STAGED_TILES);
-        work = work < 1 ? 1 : work < d->N ? work : d->N;
-        p.images = (d->N + work - 1) / work;
-        work = (d->N + p.images - 1) / p.images;
-        int most = p.blocks * L / PART_CHANNELS;
-        p.parts = (ENOUGH_TILES + work - 1) / work;
-        p.parts = p.parts < most ? p.parts : most > 1 ? most : 1;
-        p.group = (p.blocks + p.parts - 1) / p.parts;
-        p.capacity = wino_capacity(&p.cut, p.images > 1 ? p.images * tiles : STAGED_TILES);
-    }
-    if (p.capacity > p.images * tiles)
-        p.capacity = p.images * tiles;
-    p.v_point = (size_t)p.capacity * (size_t)p.I + WINO_SKEW;
-    p.u_point = (size_t)p.I * L + WINO_SKEW;
+    p.capacity = wino_capacity(&p.cut, V_BYTES / (WINO_POINTS * p.I * (int)sizeof(float)));
+    if (wino_is_staged(d))
+        plan_staged(&p, d->N);
+    if (p.capacity > p.images * p.cut.rows * p.cut.columns)
+        p.capacity = p.images * p.cut.rows * p.cut.columns;
+    p.v_point = wino_v_point(p.capacity);
+    p.v_chunk = wino_v_chunk(p.capacity);
+    p.u_point = (size_t)(p.packed ? p.I : WINO_CHUNK) * L + WINO_SKEW;
     p.u_block = WINO_POINTS * p.u_point;
-    p.m_pair = (size_t)p.capacity * MAX_BLOCKS * L;
-    p.m_point = p.m_pair * (size_t)((p.group + 1) / MAX_BLOCKS) + WINO_SKEW;
+    p.group = p.packed && wino_is_staged(d) ? (p.blocks + p.parts - 1) / p.parts : WINO_PAIR;
+    p.m_pair = (size_t)p.capacity * WINO_PAIR * L;
+    p.m_point = p.m_pair * (size_t)((p.group + 1) / WINO_PAIR) + WINO_SKEW;
     return p;
 }
 
@@ -117,155 +130,216 @@ static double expect(const wf_conv2d_desc *d, wf_conv2d_pass pass, weft_isa isa)
     const wf_costs *c = wf_machine_class_of(WF_ISA)->cost;
     double tiles = (double)d->N * p.cut.rows * p.cut.columns;
     double share = pass == WF_CONV2D_FORWARD ? c->winograd_forward : c->winograd_data;
+    double filters = p.packed ? 1 : ceil(tiles / p.capacity); /* transforms of it */
+    double packed = p.packed ? (double)p.blocks * (double)p.u_block * sizeof(float) : 0;
     return wf_expect_fmas(WINO_POINTS * tiles * p.I * p.blocks * L, WF_ISA, share) +
            tiles * (p.parts * p.I / L * c->winograd_input + p.blocks * c->winograd_output) +
-           (double)p.I * p.blocks * c->winograd_filter + wf_conv2d_expect_traffic(d) +
+           filters * p.I * p.blocks * c->winograd_filter + wf_conv2d_expect_traffic(d) +
            /* the packed filter, written and read */
-           wf_expect_bytes(c->winograd_packed * (double)p.blocks * (double)p.u_block *
-                           sizeof(float));
+           wf_expect_bytes(c->winograd_packed * packed);
 }
 
 static bool create(wf_conv2d *k, char *why, size_t size)
 {
     plan p = plan_of(&k->desc, k->pass);
-    k->packed_bytes = (size_t)p.blocks * p.u_block * sizeof(float);
+    size_t filter = p.packed ? 0 : WINO_PAIR * p.u_block;
+    k->packed_bytes = p.packed ? (size_t)p.blocks * p.u_block * sizeof(float) : 0;
     k->pack_tiles = p.blocks;
     k->images = p.images;
     k->parts = p.parts;
     k->scratch_bytes =
-        (wino_frame_count(&p.cut, p.capacity) + WINO_POINTS * (p.v_point + p.m_point)) *
-        sizeof(float);
+        (wino_v_count(p.capacity, p.I) + WINO_POINTS * p.m_point + filter) * sizeof(float);
     return true;
 }
 
-/* taps[s][l] = tap s from input channel i to output channel `first` + l, as the pass sees them. */
-static void gather(const wf_conv2d *k, const float *weights, int first, int lanes, int i,
-                   float taps[9][L])
+/* out[j][l] = in[l * in_step + j], of n vectors and `lanes` lanes. */
+static void transpose(const float *in, size_t in_step, int lanes, int n, float out[][L])
 {
-    const size_t row = (size_t)k->desc.C * 9;
-    if (k->pass == WF_CONV2D_FORWARD) {
-        const float *w = weights + (size_t)first * row + (size_t)i * 9;
-        for (int l = 0; l < lanes; l++, w += row)
-            for (int s = 0; s < 9; s++)
-                taps[s][l] = w[s];
-    } else {
-        const float *w = weights + (size_t)i * row + (size_t)first * 9;
-        for (int l = 0; l < lanes; l++, w += 9)
-            for (int s = 0; s < 9; s++)
-                taps[s][l] = w[8 - s];
-    }
+    for (int l = 0; l < lanes; l += 8)
+        for (int j = 0; j < n; j += 8) {
+            const float *from = in + (size_t)l * in_step + j;
+            if (lanes - l >= 8 && n - j >= 8) {
+                wf_transpose8(from, in_step, &out[j][l], L);
+                continue;
+            }
+            for (int s = 0; s < n - j && s < 8; s++)
+                for (int t = 0; t < lanes - l && t < 8; t++)
+                    out[j + s][l + t] = from[(size_t)t * in_step + s];
+        }
 }
 
-/* n vectors; past the caches where the whole filter would only push others out of them. */
-static void put_point(float *out, const float *some, int n, bool past)
+/* taps[i * 9 + s][l] = tap s from input channel first + i to output channel `output` + l, zero where
+ * there is none; in backward-data, tap 8 - s. */
+static void gather(const wf_conv2d *k, const geometry *g, const float *weights, int output,
+                   int first, float taps[GATHER * 9][L])
 {
-    for (int i = 0; i < n * L; i += L) {
-        if (past)
-            wf_vstream(out + i, wf_vload(some + i));
-        else
-            wf_vstore(out + i, wf_vload(some + i));
+    const size_t row = (size_t)k->desc.C * 9;
+    const int lanes = g->O - output < L ? g->O - output : L;
+    const int n = g->I - first < GATHER ? g->I - first : GATHER;
+    if (lanes < L || n < GATHER)
+        memset(taps, 0, GATHER * 9 * sizeof *taps);
+    if (k->pass == WF_CONV2D_FORWARD) {
+        transpose(weights + (size_t)output * row + (size_t)first * 9, row, lanes, n * 9, taps);
+        return;
+    }
+    for (int i = 0; i < n; i++)
+        transpose(weights + (size_t)(first + i) * row + (size_t)output * 9, 9, lanes, 9,
+                  taps + i * 9);
+}
+
+/* Input channels [first, first + n) of an output block, n a multiple of L: points, `point` floats
+ * apart, of n vectors. */
+static void transform_filter(const wf_conv2d *k, const geometry *g, const float *weights, int block,
+                             int first, int n, float *u, size_t point)
+{
+    const bool rotated = k->pass == WF_CONV2D_BACKWARD_DATA;
+    _Alignas(64) float taps[GATHER * 9][L];
+    for (int i = 0; i < n; i++, u += L) {
+        wf_vf f[9], t[18], a[WINO_POINTS];
+        if (i % GATHER == 0)
+            gather(k, g, weights, block * L, first + i, taps);
+        for (int s = 0; s < 9; s++)
+            f[s] = wf_vload(taps[i % GATHER * 9 + (rotated ? 8 - s : s)]);
+        for (int s = 0; s < 3; s++)
+            wino_filter(f + s, t + s, 3, 3);
+        for (int r = 0; r < WINO_IN; r++)
+            wino_filter(t + r * 3, a + r * WINO_IN, 1, 1);
+        for (int j = 0; j < WINO_POINTS; j++)
+            wf_vstore(u + (size_t)j * point, a[j]);
     }
 }
 
 static weft_status pack(const wf_conv2d *k, int worker, const void *weights, void *packed, int tile)
 {
     const plan p = plan_of(&k->desc, k->pass);
-    const int left = p.g.O - tile * L, lanes = left < L ? left : L;
-    const bool past = k->packed_bytes > PAST_CACHES;
-    float *out = (float *)packed + (size_t)tile * p.u_block, taps[9][L] = {{0}};
-    _Alignas(64) float some[WINO_POINTS][PACK_CHANNELS * L];
-    for (int first = 0; first < p.I; first += PACK_CHANNELS) {
-        int n = p.I - first < PACK_CHANNELS ? p.I - first : PACK_CHANNELS;
-        for (int i = 0; i < n; i++) {
-            wf_vf f[9], t[18], u[WINO_POINTS];
-            if (first + i < p.g.I)
-                gather(k, weights, tile * L, lanes, first + i, taps);
-            else
-                memset(taps, 0, sizeof taps);
-            for (int s = 0; s < 9; s++)
-                f[s] = wf_vload(taps[s]);
-            for (int s = 0; s < 3; s++)
-                wino_filter(f + s, t + s, 3, 3);
-            for (int r = 0; r < WINO_IN; r++)
-                wino_filter(t + r * 3, u + r * WINO_IN, 1, 1);
-            for (int j = 0; j < WINO_POINTS; j++)
-                wf_vstore(some[j] + i * L, u[j]);
-        }
-        for (int j = 0; j < WINO_POINTS; j++)
-            put_point(out + (size_t)j * p.u_point + (size_t)first * L, some[j], n, past);
-    }
-    if (past)
-        wf_vstream_end();
+    transform_filter(k, &p.g, weights, tile, 0, p.I, (float *)packed + (size_t)tile * p.u_block,
+                     p.u_point);
     return WEFT_OK;
 }
 
+/* Channels of V and the filter to multiply. */
+typedef struct operands {
+    const float *v, *u;
+    size_t v_chunk, u_block;
+    int channels;
+    bool more;
+} operands;
+
 /* m[t][b] (+)= sum over channels of v[t][c] * u[b][c], for NT tiles and NB blocks: constants where
  * this is called. more: m holds the sum over earlier channels. */
-WF_INLINE void multiply(const int NT, const int NB, bool more, int channels, const float *v,
-                        size_t v_step, const float *u, size_t u_block, float *m)
+WF_INLINE void multiply(const int NT, const int NB, const operands *a, const float *v, float *m)
 {
-    wf_vf sum[MAX_TILES][MAX_BLOCKS];
+    const float *u = a->u;
+    wf_vf sum[WINO_ROWS][WINO_PAIR];
+    WF_UNROLL
     for (int t = 0; t < NT; t++)
         for (int b = 0; b < NB; b++)
-            sum[t][b] = more ? wf_vload(m + (t * MAX_BLOCKS + b) * L) : wf_vzero();
-    for (int c = 0; c < channels; c++, u += L) {
-        wf_vf w[MAX_BLOCKS];
-        for (int b = 0; b < NB; b++)
-            w[b] = wf_vload(u + (size_t)b * u_block);
-        for (int t = 0; t < NT; t++) {
-            wf_vf x = wf_vset1(v[(size_t)t * v_step + (size_t)c]);
+            sum[t][b] = a->more ? wf_vload(m + (t * WINO_PAIR + b) * L) : wf_vzero();
+    for (int left = a->channels; left > 0; left -= WINO_CHUNK, v += a->v_chunk) {
+        const int n = left < WINO_CHUNK ? left : WINO_CHUNK;
+        const float *x = v;
+        for (int c = 0; c < n; c++, u += L, x++) {
+            wf_vf w[WINO_PAIR];
             for (int b = 0; b < NB; b++)
-                sum[t][b] = wf_vfma(x, w[b], sum[t][b]);
+                w[b] = wf_vload(u + (size_t)b * a->u_block);
+            WF_UNROLL
+            for (int t = 0; t < NT; t++) {
+                wf_vf y = wf_vset1(x[t * WINO_CHUNK]);
+                for (int b = 0; b < NB; b++)
+                    sum[t][b] = wf_vfma(y, w[b], sum[t][b]);
+            }
         }
     }
+    WF_UNROLL
     for (int t = 0; t < NT; t++)
         for (int b = 0; b < NB; b++)
-            wf_vstore(m + (t * MAX_BLOCKS + b) * L, sum[t][b]);
+            wf_vstore(m + (t * WINO_PAIR + b) * L, sum[t][b]);
 }
 
-/* One point and pair of blocks: `tiles` tiles in even groups of at most MAX_TILES. */
-static void multiply_pair(int tiles, int blocks, bool more, int channels, const float *v,
-                          size_t v_step, const float *u, size_t u_block, float *m)
+WF_INLINE void multiply_rows(const int NB, int tiles, const operands *a, const float *v, float *m)
 {
-    int groups = (tiles + MAX_TILES - 1) / MAX_TILES;
+    switch (tiles) {
+    case 1: multiply(1, NB, a, v, m); break;
+    case 2: multiply(2, NB, a, v, m); break;
+    case 3: multiply(3, NB, a, v, m); break;
+    case 4: multiply(4, NB, a, v, m); break;
+    case 5: multiply(5, NB, a, v, m); break;
+    case 6: multiply(6, NB, a, v, m); break;
+#if WF_LANES == 16
+    case 7: multiply(7, NB, a, v, m); break;
+    case 8: multiply(8, NB, a, v, m); break;
+    case 9: multiply(9, NB, a, v, m); break;
+    case 10: multiply(10, NB, a, v, m); break;
+    case 11: multiply(11, NB, a, v, m); break;
+    case 12: multiply(12, NB, a, v, m); break;
+    case 13: multiply(13, NB, a, v, m); break;
+    case 14: multiply(14, NB, a, v, m); break;
+#endif
+    }
+}
+
+/* One point and pair of blocks: `tiles` tiles in even groups of at most WINO_ROWS. */
+static void multiply_pair(int tiles, int blocks, const operands *a, float *m)
+{
+    int groups = (tiles + WINO_ROWS - 1) / WINO_ROWS;
     for (int i = 0; i < groups; i++) {
         int first = tiles * i / groups, n = tiles * (i + 1) / groups - first;
-        const float *x = v + (size_t)first * v_step;
-        float *y = m + (size_t)first * MAX_BLOCKS * L;
-        switch (blocks * 8 + n) {
-        case 8 + 1: multiply(1, 1, more, channels, x, v_step, u, u_block, y); break;
-        case 8 + 2: multiply(2, 1, more, channels, x, v_step, u, u_block, y); break;
-        case 8 + 3: multiply(3, 1, more, channels, x, v_step, u, u_block, y); break;
-        case 8 + 4: multiply(4, 1, more, channels, x, v_step, u, u_block, y); break;
-        case 8 + 5: multiply(5, 1, more, channels, x, v_step, u, u_block, y); break;
-        case 8 + 6: multiply(6, 1, more, channels, x, v_step, u, u_block, y); break;
-        case 16 + 1: multiply(1, 2, more, channels, x, v_step, u, u_block, y); break;
-        case 16 + 2: multiply(2, 2, more, channels, x, v_step, u, u_block, y); break;
-        case 16 + 3: multiply(3, 2, more, channels, x, v_step, u, u_block, y); break;
-        case 16 + 4: multiply(4, 2, more, channels, x, v_step, u, u_block, y); break;
-        case 16 + 5: multiply(5, 2, more, channels, x, v_step, u, u_block, y); break;
-        case 16 + 6: multiply(6, 2, more, channels, x, v_step, u, u_block, y); break;
-        }
+        const float *v = a->v + (size_t)first * WINO_CHUNK;
+        float *y = m + (size_t)first * WINO_PAIR * L;
+        if (blocks == 1)
+            multiply_rows(1, n, a, v, y);
+        else
+            multiply_rows(2, n, a, v, y);
     }
 }
 
-/* Every point, for the group of n output blocks whose filter is at u. */
-static void multiply_group(const plan *p, int tiles, int n, const float *v, const float *u,
-                           float *m)
+/* One point, for n output blocks. */
+static void multiply_point(const plan *p, int tiles, int n, operands a, float *m)
 {
-    for (int i = 0; i < WINO_POINTS; i++, u += p->u_point, v += p->v_point, m += p->m_point)
-        for (int c = 0; c < p->I; c += STAGED_CHANNELS) {
-            int channels = p->I - c < STAGED_CHANNELS ? p->I - c : STAGED_CHANNELS;
-            for (int b = 0; b < n; b += MAX_BLOCKS)
-                multiply_pair(tiles, n - b < MAX_BLOCKS ? 1 : MAX_BLOCKS, c > 0, channels, v + c,
-                              (size_t)p->I, u + (size_t)b * p->u_block + (size_t)c * L, p->u_block,
-                              m + (size_t)(b / MAX_BLOCKS) * p->m_pair);
+    for (int b = 0; b < n; b += WINO_PAIR, a.u += WINO_PAIR * p->u_block, m += p->m_pair)
+        multiply_pair(tiles, n - b < WINO_PAIR ? 1 : WINO_PAIR, &a, m);
+}
+
+/* Every point, for n output blocks of the packed filter, which are at u. */
+static void multiply_packed(const plan *p, int tiles, int n, const float *v, const float *u,
+                            float *m)
+{
+    for (int i = 0; i < WINO_POINTS; i++, v += p->v_point, u += p->u_point, m += p->m_point)
+        for (int c = 0; c < p->I; c += PANEL_CHANNELS) {
+            operands a = {v + (size_t)(c / WINO_CHUNK) * p->v_chunk,
+                          u + (size_t)c * L,
+                          p->v_chunk,
+                          p->u_block,
+                          p->I - c < PANEL_CHANNELS ? p->I - c : PANEL_CHANNELS,
+                          c > 0};
+            multiply_point(p, tiles, n, a, m);
         }
+}
+
+/* The same of the plain filter, for the n blocks from `block` on: chunk by chunk transformed into u. */
+static void multiply_plain(const wf_conv2d *k, const plan *p, int tiles, int block, int n,
+                           const float *v, const float *weights, float *u, float *m)
+{
+    for (int c = 0; c < p->I; c += WINO_CHUNK, v += p->v_chunk) {
+        const int channels = p->I - c < WINO_CHUNK ? p->I - c : WINO_CHUNK;
+        for (int b = 0; b < n; b++)
+            transform_filter(k, &p->g, weights, block + b, c, channels, u + (size_t)b * p->u_block,
+                             p->u_point);
+        for (int i = 0; i < WINO_POINTS; i++) {
+            operands a = {v + (size_t)i * p->v_point,
+                          u + (size_t)i * p->u_point,
+                          p->v_chunk,
+                          p->u_block,
+                          channels,
+                          c > 0};
+            multiply_point(p, tiles, n, a, m + (size_t)i * p->m_point);
+        }
+    }
 }
 
 /* Transforms one tile's products back, adds the bias, and stores what lies inside the image. */
-static void tile_output(const float *m, size_t point, wf_vf bias, float *y, int rows, int columns,
-                        size_t y_row)
+WF_INLINE void tile_output(const bool whole, const float *m, size_t point, wf_vf bias, float *y,
+                           int rows, int columns, size_t y_row)
 {
     wf_vf p[WINO_POINTS], t[WINO_OUT * WINO_IN], o[WINO_OUT * WINO_OUT];
     for (int i = 0; i < WINO_POINTS; i++)
@@ -276,9 +350,18 @@ static void tile_output(const float *m, size_t point, wf_vf bias, float *y, int 
         wino_output(t + i * WINO_IN, o + i * WINO_OUT, 1, 1);
     for (int i = 0; i < WINO_OUT; i++)
         for (int j = 0; j < WINO_OUT; j++)
-            if (i < rows && j < columns)
+            if (whole || (i < rows && j < columns))
                 wf_vstore(y + (size_t)i * y_row + (size_t)j * L,
                           wf_vadd(o[i * WINO_OUT + j], bias));
+}
+
+/* Asks for the lines that the tile two to the right of `y` is to be stored in. */
+WF_INLINE void fetch_output(const float *y, size_t y_row)
+{
+    const char *p = (const char *)((uintptr_t)y + 2 * WINO_OUT * L * sizeof(float));
+    for (int i = 0; i < WINO_OUT; i++, p += y_row * sizeof(float))
+        for (int j = 0; j < WINO_OUT; j += 64 / (L * (int)sizeof(float)))
+            __builtin_prefetch(p + (size_t)j * L * sizeof(float), 1);
 }
 
 /* The rows of tiles `r` of an image y, of which m is the first tile's products. */
@@ -286,10 +369,14 @@ static void output_rows(const plan *p, wino_rows r, const float *m, wf_vf bias, 
 {
     const size_t y_row = (size_t)p->g.Q * L;
     for (int i = 0; i < r.n; i++)
-        for (int j = 0; j < p->cut.columns; j++, m += MAX_BLOCKS * L) {
+        for (int j = 0; j < p->cut.columns; j++, m += WINO_PAIR * L) {
             int top = (r.first + i) * WINO_OUT, left = j * WINO_OUT;
-            tile_output(m, p->m_point, bias, y + (size_t)top * y_row + (size_t)left * L,
-                        p->g.P - top, p->g.Q - left, y_row);
+            float *at = y + (size_t)top * y_row + (size_t)left * L;
+            fetch_output(at, y_row);
+            if (top + WINO_OUT <= p->g.P && left + WINO_OUT <= p->g.Q)
+                tile_output(true, m, p->m_point, bias, at, WINO_OUT, WINO_OUT, y_row);
+            else
+                tile_output(false, m, p->m_point, bias, at, p->g.P - top, p->g.Q - left, y_row);
         }
 }
 
@@ -306,8 +393,8 @@ static void output_group(const plan *p, const wf_conv2d_io *io, wino_rows at, in
             int o = (block + b) * L, inside = p->g.O - o < L ? p->g.O - o : L;
             wf_vf add = io->bias ? wf_vload_n((const float *)io->bias + o, inside) : wf_vzero();
             output_rows(p, at,
-                        m + (size_t)(b / MAX_BLOCKS) * p->m_pair +
-                            (size_t)(done * MAX_BLOCKS + b % MAX_BLOCKS) * L,
+                        m + (size_t)(b / WINO_PAIR) * p->m_pair +
+                            (size_t)(done * WINO_PAIR + b % WINO_PAIR) * L,
                         add, y + (size_t)(block + b) * y_plane);
         }
     }
@@ -318,8 +405,7 @@ static weft_status batch(const wf_conv2d *k, int worker, const wf_conv2d_io *io,
 {
     const plan p = plan_of(&k->desc, k->pass);
     const int begin = p.blocks * part / p.parts, end = p.blocks * (part + 1) / p.parts;
-    float *frame = scratch, *v = frame + wino_frame_count(&p.cut, p.capacity);
-    float *m = v + WINO_POINTS * p.v_point;
+    float *v = scratch, *m = v + wino_v_count(p.capacity, p.I), *u = m + WINO_POINTS * p.m_point;
     for (wino_rows at = {0}, from; at.image < n;) {
         int tiles = 0;
         from = at;
@@ -327,14 +413,17 @@ static weft_status batch(const wf_conv2d *k, int worker, const wf_conv2d_io *io,
             const char *x = (const char *)io->in + (size_t)at.image * io->in_stride;
             at = wino_take(&p.cut, at, p.capacity - tiles);
             wino_transform_input(&p.cut, at, (const float *)x, p.g.H, p.g.W, p.g.padding, p.I,
-                                 frame, v + (size_t)tiles * (size_t)p.I, p.v_point);
+                                 v + (size_t)tiles * WINO_CHUNK, p.v_point, p.v_chunk);
             tiles += at.n * p.cut.columns;
             at = wino_after(&p.cut, at);
         }
         for (int b = begin; b < end; b += p.group) {
-            int blocks = end - b < p.group ? end - b : p.group;
-            multiply_group(&p, tiles, blocks, v, (const float *)io->weights + (size_t)b * p.u_block,
-                           m);
+            const int blocks = end - b < p.group ? end - b : p.group;
+            const float *w = io->weights;
+            if (p.packed)
+                multiply_packed(&p, tiles, blocks, v, w + (size_t)b * p.u_block, m);
+            else
+                multiply_plain(k, &p, tiles, b, blocks, v, w, u, m);
             output_group(&p, io, from, tiles, b, blocks, m);
         }
     }

@@ -20,6 +20,7 @@
 #define WF_CONV2D_WINOGRAD_H
 
 #include "kernels/conv2d/conv2d.h"
+#include "kernels/machine.h"
 #include "kernels/simd/simd.h"
 
 #define WINO_A 0.70710678118654752f
@@ -30,9 +31,24 @@ enum {
     WINO_IN = 6,  /* input pixels of a tile, one way */
     WINO_OUT = 4, /* output pixels */
     WINO_POINTS = 36,
-    WINO_L2_FLOATS = 49152, /* of V that stay in the second-level cache: 192 KiB */
+    WINO_CHUNK = 64, /* input channels of V that lie together; a constant, so that addresses are */
+    WINO_PAIR = 2,   /* output blocks in registers */
+    WINO_ROWS = L == 16 ? 14 : 6, /* of sums in registers, of two vectors each */
     WINO_SKEW = 16 /* floats between the points' arrays, so that they meet in no cache set */
 };
+
+/* The second-level cache that blocking counts on, in bytes: of the class of machines, Note [Machine
+ * classes], since where a reduction is cut decides about bits. */
+static inline int wino_l2(void)
+{
+    return (int)wf_machine_class_of(WF_ISA)->l2_bytes;
+}
+
+/* Tiles whose products of one pair of output blocks, at all points, take `percent` of it. */
+static inline int wino_tiles_in_l2(int percent)
+{
+    return wino_l2() / 100 * percent / (WINO_POINTS * WINO_PAIR * L * (int)sizeof(float));
+}
 
 /* t = BT d; elements `step` apart. */
 WF_INLINE void wino_input(const wf_vf *d, wf_vf *t, int step)
@@ -106,15 +122,11 @@ WF_INLINE void wino_filter_t(const wf_vf *u, wf_vf *g, int u_step, int g_step)
 /* An image cut into tiles of 4 x 4 outputs, taken by whole rows of tiles. */
 typedef struct wino_tiles {
     int rows, columns; /* of tiles */
-    size_t frame_row;  /* floats of a row of the frame, which holds the input of some rows */
 } wino_tiles;
 
 static inline wino_tiles wino_cut(int P, int Q)
 {
-    wino_tiles t = {.rows = (P + WINO_OUT - 1) / WINO_OUT,
-                    .columns = (Q + WINO_OUT - 1) / WINO_OUT};
-    t.frame_row = ((size_t)t.columns * WINO_OUT + 2) * L;
-    return t;
+    return (wino_tiles){(P + WINO_OUT - 1) / WINO_OUT, (Q + WINO_OUT - 1) / WINO_OUT};
 }
 
 /* Tiles to take at once: about `most`, at least 12, in whole rows. */
@@ -150,40 +162,44 @@ static inline wino_rows wino_after(const wino_tiles *t, wino_rows r)
     return (wino_rows){r.image + last, last ? 0 : r.first + r.n, 0};
 }
 
-/* Floats of the frame when `capacity` tiles are taken at once. */
-static inline size_t wino_frame_count(const wino_tiles *t, int capacity)
+/* The size x size pixels from (top, left) on of a plane (H x W x L); zeros where that lies outside. */
+WF_INLINE void wino_load(const int size, const bool whole, const float *plane, int H, int W,
+                         int top, int left, wf_vf *d)
 {
-    int rows = capacity / t->columns < t->rows ? capacity / t->columns : t->rows;
-    return ((size_t)rows * WINO_OUT + 2) * t->frame_row;
-}
-
-/* Copies what rows `r` of tiles read of one channel block (H x W x L) into the frame, zeros around
- * it. */
-static inline void wino_fill_frame(const wino_tiles *t, wino_rows r, const float *x, int H, int W,
-                                   const int padding[2], float *frame)
-{
-    const int width = t->columns * WINO_OUT + 2, height = r.n * WINO_OUT + 2;
-    const int left = padding[1] < width ? padding[1] : width;
-    const int inside = W < width - left ? W : width - left;
-    for (int i = 0; i < height; i++, frame += t->frame_row) {
-        int h = r.first * WINO_OUT + i - padding[0];
-        if (h < 0 || h >= H) {
-            memset(frame, 0, t->frame_row * sizeof *frame);
-            continue;
-        }
-        memset(frame, 0, (size_t)left * L * sizeof *frame);
-        memcpy(frame + left * L, x + (size_t)h * (size_t)W * L, (size_t)inside * L * sizeof *frame);
-        memset(frame + (left + inside) * L, 0, (size_t)(width - left - inside) * L * sizeof *frame);
+    static const float zeros[WINO_IN * L];
+    const ptrdiff_t row = (ptrdiff_t)W * L;
+    const float *at = plane + top * row + (ptrdiff_t)left * L;
+    int lanes[WINO_IN];
+    for (int j = 0; j < size; j++)
+        lanes[j] = left + j >= 0 && left + j < W ? L : 0;
+    for (int i = 0; i < size; i++, at += row) {
+        const float *p = whole || (top + i >= 0 && top + i < H) ? at : zeros;
+        for (int j = 0; j < size; j++)
+            d[i * size + j] = whole ? wf_vload(p + j * L) : wf_vload_n(p + j * L, lanes[j]);
     }
 }
 
-/* Transforms the 6 x 6 pixels at `frame` and stores point i at v + i * point. */
-WF_INLINE void wino_tile_input(const float *frame, size_t frame_row, float *v, size_t point)
+static inline bool wino_is_whole(int size, int H, int W, int top, int left)
+{
+    return top >= 0 && left >= 0 && top + size <= H && left + size <= W;
+}
+
+/* Brings 4 x 4 pixels, `ahead` floats behind those at `at`, into the second-level cache: the planes of a
+ * channel block lie apart, and six rows read among 36 written are more than the hardware follows. */
+WF_INLINE void wino_fetch(const float *at, ptrdiff_t ahead, int W)
+{
+    const char *p = (const char *)((uintptr_t)at + (uintptr_t)ahead * sizeof(float));
+    for (int i = 0; i < WINO_OUT; i++, p += (size_t)W * L * sizeof(float))
+        for (int j = 0; j < WINO_OUT; j += 64 / (L * (int)sizeof(float)))
+            __builtin_prefetch(p + (size_t)j * L * sizeof(float), 0, 2);
+}
+
+/* Transforms the 6 x 6 pixels at (top, left) and stores point i at v + i * point. */
+WF_INLINE void wino_tile_input(const bool whole, const float *x, int H, int W, int top, int left,
+                               float *v, size_t point)
 {
     wf_vf d[WINO_POINTS], t[WINO_POINTS];
-    for (int i = 0; i < WINO_IN; i++)
-        for (int j = 0; j < WINO_IN; j++)
-            d[i * WINO_IN + j] = wf_vload(frame + (size_t)i * frame_row + (size_t)j * L);
+    wino_load(WINO_IN, whole, x, H, W, top, left, d);
     for (int j = 0; j < WINO_IN; j++)
         wino_input(d + j, t + j, WINO_IN);
     for (int i = 0; i < WINO_IN; i++)
@@ -192,20 +208,50 @@ WF_INLINE void wino_tile_input(const float *frame, size_t frame_row, float *v, s
         wf_vstore(v + (size_t)i * point, d[i]);
 }
 
-/* Transforms rows `r` of tiles of an image x of `channels` (a multiple of L) into
- * v[point][tile][channel]. */
+/* Floats from a pixel to what is read next in its place: the next channel block, or, behind the last,
+ * the next rows of tiles of the first. */
+static inline ptrdiff_t wino_ahead(wino_rows r, bool more, int blocks, int H, int W)
+{
+    const ptrdiff_t plane = (ptrdiff_t)H * W * L;
+    return more ? plane : (ptrdiff_t)r.n * WINO_OUT * W * L - (blocks - 1) * plane;
+}
+
+/* Transforms rows `r` of tiles of `channels` channels (a multiple of L) of an image x into V: chunks of
+ * channels `chunk` floats apart, points, tiles, WINO_CHUNK channels. */
 static inline void wino_transform_input(const wino_tiles *t, wino_rows r, const float *x, int H,
-                                        int W, const int padding[2], int channels, float *frame,
-                                        float *v, size_t point)
+                                        int W, const int padding[2], int channels, float *v,
+                                        size_t point, size_t chunk)
 {
     for (int c = 0; c < channels; c += L, x += (size_t)H * (size_t)W * L) {
-        wino_fill_frame(t, r, x, H, W, padding, frame);
+        float *out = v + (size_t)(c / WINO_CHUNK) * chunk + c % WINO_CHUNK;
+        const ptrdiff_t ahead = wino_ahead(r, c + L < channels, channels / L, H, W);
         for (int i = 0; i < r.n; i++)
-            for (int j = 0; j < t->columns; j++)
-                wino_tile_input(
-                    frame + (size_t)i * WINO_OUT * t->frame_row + (size_t)j * WINO_OUT * L,
-                    t->frame_row, v + (size_t)(i * t->columns + j) * (size_t)channels + c, point);
+            for (int j = 0; j < t->columns; j++, out += WINO_CHUNK) {
+                int top = (r.first + i) * WINO_OUT - padding[0], left = j * WINO_OUT - padding[1];
+                wino_fetch(x + ((ptrdiff_t)(top + padding[0]) * W + left + padding[1]) * L, ahead,
+                           W);
+                if (wino_is_whole(WINO_IN, H, W, top, left))
+                    wino_tile_input(true, x, H, W, top, left, out, point);
+                else
+                    wino_tile_input(false, x, H, W, top, left, out, point);
+            }
     }
+}
+
+/* Floats of V for so many tiles and channels; and from chunk to chunk, point to point. */
+static inline size_t wino_v_point(int tiles)
+{
+    return (size_t)tiles * WINO_CHUNK + WINO_SKEW;
+}
+
+static inline size_t wino_v_chunk(int tiles)
+{
+    return WINO_POINTS * wino_v_point(tiles);
+}
+
+static inline size_t wino_v_count(int tiles, int channels)
+{
+    return (size_t)((channels + WINO_CHUNK - 1) / WINO_CHUNK) * wino_v_chunk(tiles);
 }
 
 #endif

@@ -1,44 +1,85 @@
 /* Winograd F(4x4, 3x3), backward-weights: dW = GT [sum over tiles of (A dy AT) * (BT x B)] G.
  *
- * A tile of work is a slot's images and up to 64 or 128 output channels. It transforms input and output
- * gradient of as many tiles as the second-level cache holds, adds their products at each of the 36
- * points, in the order of images and tiles, and transforms the sums back once, into a slot: output
- * blocks, C/L, R, S, L input channels, L. winograd.h has the transforms. The bits follow from shape and
- * ISA. Stateless but for the plan.
+ * A tile of work is a slot's images and a range of input and of output channels. It transforms input
+ * and output gradient of some tiles, adds their products at each of the 36 points, in the order of
+ * images and tiles, and transforms the sums back once, into a slot: output blocks, C, R, S, L.
+ * winograd.h has the transforms. The bits follow from shape and ISA. Stateless but for the plan.
  *
- * V: points, tiles, C. D: points, tiles, output blocks, L. Sums: points, output blocks by twos, C,
- * two blocks, L. Both C and K are padded. */
+ * V: chunks of channels, points, tiles, WINO_CHUNK channels. D: pairs of output blocks, points, tiles, two
+ * blocks. Sums: points, pairs, chunks, channels of a chunk, two blocks. Both C and K are padded. */
+#include <math.h>
 #include <stdio.h>
 
 #include "kernels/conv2d/winograd.h"
 #include "kernels/select.h"
+#include "kernels/simd/transpose.h"
 
-/* Staged as in Note [Staging] of winograd.c: more tiles at once, and larger parts, for each of which
- * the input is transformed anew. */
-enum { MAX_CHANNELS = 6, PAIR = 2, PART = 64, STAGED_PART = 128, STAGED_TILES = 64 };
+/* Staged as in Note [Staging] of winograd.c: V and D of many tiles, and the sums where those are not
+ * all of the slot's, wait in the third-level cache. A part's input and gradient are transformed
+ * for it alone, so parts are as large as that cache's share of a core allows. */
+enum {
+    V_BYTES = 192 << 10, /* of V that stay in the second-level cache */
+    PART = 64,           /* output channels of a part */
+    STAGED_TILES = 128,
+    STAGED_BYTES = 7 << 20,
+    STAGED_PART = 256,                /* channels either way, or half of it */
+    SUMS = WINO_CHUNK * WINO_PAIR * L /* of a point, chunk of channels and pair of blocks */
+};
 
 typedef struct plan {
     wino_tiles cut;
     int C, blocks; /* padded channels; output blocks */
     int capacity;  /* tiles that V and D hold */
-    int part_blocks;
-    size_t v_point, d_point, d_step, s_pair, s_point;
+    int part_channels, part_blocks;
+    int c_parts, o_parts;
+    bool once; /* the tiles of a slot are taken all at once: one pair and chunk of sums at a time */
+    int pieces; /* chunks by pairs whose sums are there at a time */
+    size_t v_point, v_chunk, d_point, d_pair, s_point;
 } plan;
+
+/* Bytes that wait for a part of so many input and output channels. */
+static int64_t staged_bytes(const plan *p, int64_t inputs, int64_t outputs)
+{
+    int64_t sums = p->once ? 0 : inputs * outputs;
+    return (int64_t)sizeof(float) * WINO_POINTS * (p->capacity * (inputs + outputs) + sums);
+}
+
+static int min(int a, int b)
+{
+    return a < b ? a : b;
+}
 
 static plan plan_of(const wf_conv2d_desc *d)
 {
     plan p = {.cut = wino_cut(d->P, d->Q), .C = wf_round_up(d->C, L)};
-    const bool staged = wino_is_staged(d);
+    const int64_t tiles = (int64_t)wf_conv2d_slot_images(d) * p.cut.rows * p.cut.columns;
     p.blocks = (d->K + L - 1) / L;
-    p.part_blocks = (staged ? STAGED_PART : PART) / L;
-    p.part_blocks = p.part_blocks < p.blocks ? p.part_blocks : p.blocks;
-    p.capacity =
-        wino_capacity(&p.cut, staged ? STAGED_TILES : WINO_L2_FLOATS / (WINO_POINTS * p.C));
-    p.v_point = (size_t)p.capacity * (size_t)p.C + WINO_SKEW;
-    p.d_step = (size_t)p.part_blocks * L;
-    p.d_point = (size_t)p.capacity * p.d_step + WINO_SKEW;
-    p.s_pair = (size_t)p.C * PAIR * L;
-    p.s_point = (size_t)((p.part_blocks + PAIR - 1) / PAIR) * p.s_pair;
+    p.part_channels = p.C;
+    p.part_blocks = PART / L;
+    p.capacity = wino_capacity(&p.cut, V_BYTES / (WINO_POINTS * p.C * (int)sizeof(float)));
+    if (wino_is_staged(d))
+        p.capacity = wino_capacity(&p.cut, STAGED_TILES);
+    p.once = tiles <= p.capacity;
+    if (p.once)
+        p.capacity = (int)tiles;
+    if (wino_is_staged(d)) {
+        p.part_channels = p.once ? STAGED_PART : STAGED_PART / 2;
+        p.part_blocks =
+            (staged_bytes(&p, p.part_channels, STAGED_PART) > STAGED_BYTES ? STAGED_PART / 2
+                                                                           : STAGED_PART) /
+            L;
+    }
+    p.part_channels = min(p.part_channels, p.C);
+    p.part_blocks = min(p.part_blocks, p.blocks);
+    p.c_parts = (p.C + p.part_channels - 1) / p.part_channels;
+    p.o_parts = (p.blocks + p.part_blocks - 1) / p.part_blocks;
+    p.v_point = wino_v_point(p.capacity);
+    p.v_chunk = wino_v_chunk(p.capacity);
+    p.d_point = (size_t)p.capacity * WINO_PAIR * L + WINO_SKEW;
+    p.d_pair = WINO_POINTS * p.d_point;
+    const int chunks = (p.part_channels + WINO_CHUNK - 1) / WINO_CHUNK;
+    p.pieces = p.once ? 1 : chunks * ((p.part_blocks + WINO_PAIR - 1) / WINO_PAIR);
+    p.s_point = (size_t)p.pieces * SUMS + WINO_SKEW;
     return p;
 }
 
@@ -66,180 +107,250 @@ static double expect(const wf_conv2d_desc *d, wf_conv2d_pass pass, weft_isa isa)
     plan p = plan_of(d);
     int images = wf_conv2d_slot_images(d), slots = (d->N + images - 1) / images;
     double tiles = (double)d->N * p.cut.rows * p.cut.columns;
-    double parts = (p.blocks + p.part_blocks - 1) / p.part_blocks;
     const wf_costs *c = wf_machine_class_of(WF_ISA)->cost;
+    /* The slots; and, of tiles that are not taken at once, the sums, cleared, added to and transformed
+     * back. */
+    double passed = p.once ? 2.0 * 9 : c->winograd_weights_sums * WINO_POINTS;
     return wf_expect_fmas(WINO_POINTS * tiles * p.C * p.blocks * L, WF_ISA, c->winograd_weights) +
-           tiles * (parts * p.C / L * c->winograd_input + p.blocks * c->winograd_output) +
+           tiles * ((double)p.o_parts * p.C / L * c->winograd_input +
+                    (double)p.c_parts * p.blocks * c->winograd_output) +
            slots * (double)p.C * p.blocks * c->winograd_filter + wf_conv2d_expect_traffic(d) +
-           /* the sums, cleared, added to and transformed back */
-           wf_expect_bytes(c->winograd_weights_sums * slots * WINO_POINTS * p.C * p.blocks * L *
-                           sizeof(float));
+           wf_expect_bytes(passed * slots * p.C * p.blocks * L * sizeof(float));
+}
+
+static size_t d_count(const plan *p)
+{
+    return (size_t)((p->part_blocks + WINO_PAIR - 1) / WINO_PAIR) * p->d_pair;
 }
 
 static bool create(wf_conv2d *k, char *why, size_t size)
 {
     plan p = plan_of(&k->desc);
-    k->parts = (p.blocks + p.part_blocks - 1) / p.part_blocks;
+    k->parts = p.c_parts * p.o_parts;
     k->slot_bytes = (size_t)p.blocks * L * (size_t)p.C * 9 * sizeof(float);
     k->reduce_tiles = p.blocks;
     k->scratch_bytes =
-        (wino_frame_count(&p.cut, p.capacity) + WINO_POINTS * (p.v_point + p.d_point + p.s_point)) *
+        (wino_v_count(p.capacity, p.part_channels) + d_count(&p) + WINO_POINTS * p.s_point) *
         sizeof(float);
     return true;
 }
 
-/* The 4 x 4 gradients at `frame`, transformed, point i at d + i * point. */
-static void tile_gradient(const float *frame, size_t frame_row, float *d, size_t point)
+/* The 4 x 4 gradients at (top, left), transformed, point i at z + i * point. */
+WF_INLINE void tile_gradient(const bool whole, const float *dy, int P, int Q, int top, int left,
+                             float *z, size_t point)
 {
-    wf_vf y[WINO_OUT * WINO_OUT], t[WINO_IN * WINO_OUT], z[WINO_POINTS];
-    for (int i = 0; i < WINO_OUT; i++)
-        for (int j = 0; j < WINO_OUT; j++)
-            y[i * WINO_OUT + j] = wf_vload(frame + (size_t)i * frame_row + (size_t)j * L);
+    wf_vf y[WINO_OUT * WINO_OUT], t[WINO_IN * WINO_OUT], a[WINO_POINTS];
+    wino_load(WINO_OUT, whole, dy, P, Q, top, left, y);
     for (int j = 0; j < WINO_OUT; j++)
         wino_output_t(y + j, t + j, WINO_OUT, WINO_OUT);
     for (int i = 0; i < WINO_IN; i++)
-        wino_output_t(t + i * WINO_OUT, z + i * WINO_IN, 1, 1);
+        wino_output_t(t + i * WINO_OUT, a + i * WINO_IN, 1, 1);
     for (int i = 0; i < WINO_POINTS; i++)
-        wf_vstore(d + (size_t)i * point, z[i]);
+        wf_vstore(z + (size_t)i * point, a[i]);
 }
 
-static void transform_gradient(const wf_conv2d_desc *desc, const plan *p, wino_rows r,
-                               const float *dy, int blocks, float *frame, float *d)
+static void transform_gradient(const wf_conv2d_desc *d, const plan *p, wino_rows r, const float *dy,
+                               int blocks, float *z)
 {
-    static const int none[2] = {0, 0};
-    const wino_tiles *t = &p->cut;
-    for (int b = 0; b < blocks; b++, dy += (size_t)desc->P * (size_t)desc->Q * L) {
-        wino_fill_frame(t, r, dy, desc->P, desc->Q, none, frame);
+    for (int b = 0; b < blocks; b++, dy += (size_t)d->P * (size_t)d->Q * L) {
+        float *out = z + (size_t)(b / WINO_PAIR) * p->d_pair + b % WINO_PAIR * L;
+        const ptrdiff_t ahead = wino_ahead(r, b + 1 < blocks, blocks, d->P, d->Q);
         for (int i = 0; i < r.n; i++)
-            for (int j = 0; j < t->columns; j++)
-                tile_gradient(
-                    frame + (size_t)i * WINO_OUT * t->frame_row + (size_t)j * WINO_OUT * L,
-                    t->frame_row, d + (size_t)(i * t->columns + j) * p->d_step + (size_t)b * L,
-                    p->d_point);
+            for (int j = 0; j < p->cut.columns; j++, out += WINO_PAIR * L) {
+                int top = (r.first + i) * WINO_OUT, left = j * WINO_OUT;
+                wino_fetch(dy + ((ptrdiff_t)top * d->Q + left) * L, ahead, d->Q);
+                if (wino_is_whole(WINO_OUT, d->P, d->Q, top, left))
+                    tile_gradient(true, dy, d->P, d->Q, top, left, out, p->d_point);
+                else
+                    tile_gradient(false, dy, d->P, d->Q, top, left, out, p->d_point);
+            }
     }
 }
 
-/* s[c][b] += sum over tiles of v[t][c] * d[t][b], for NC channels and NB blocks: constants where
- * this is called. */
-WF_INLINE void accumulate(const int NC, const int NB, int tiles, const float *v, size_t v_step,
-                          const float *d, size_t d_step, float *s)
+/* s[c][b] (+)= sum over tiles of v[t][c] * d[t][b], for NC channels and NB blocks: constants where
+ * this is called. more: s holds the sum over earlier tiles. */
+WF_INLINE void accumulate(const int NC, const int NB, bool more, int tiles, const float *v,
+                          const float *d, float *s)
 {
-    wf_vf sum[MAX_CHANNELS][PAIR];
+    wf_vf sum[WINO_ROWS][WINO_PAIR];
+    WF_UNROLL
     for (int c = 0; c < NC; c++)
         for (int b = 0; b < NB; b++)
-            sum[c][b] = wf_vload(s + (c * PAIR + b) * L);
-    for (int t = 0; t < tiles; t++, v += v_step, d += d_step) {
-        wf_vf y[PAIR];
+            sum[c][b] = more ? wf_vload(s + (c * WINO_PAIR + b) * L) : wf_vzero();
+    for (int t = 0; t < tiles; t++, v += WINO_CHUNK, d += WINO_PAIR * L) {
+        wf_vf y[WINO_PAIR];
         for (int b = 0; b < NB; b++)
             y[b] = wf_vload(d + b * L);
+        WF_UNROLL
         for (int c = 0; c < NC; c++) {
             wf_vf x = wf_vset1(v[c]);
             for (int b = 0; b < NB; b++)
                 sum[c][b] = wf_vfma(x, y[b], sum[c][b]);
         }
     }
+    WF_UNROLL
     for (int c = 0; c < NC; c++)
         for (int b = 0; b < NB; b++)
-            wf_vstore(s + (c * PAIR + b) * L, sum[c][b]);
+            wf_vstore(s + (c * WINO_PAIR + b) * L, sum[c][b]);
 }
 
-/* One point and pair of blocks, channels by sixes, then fours and twos (C is a multiple of 8). */
-static void accumulate_point(const plan *p, int tiles, int blocks, const float *v, const float *d,
-                             float *s)
+WF_INLINE void accumulate_rows(const int NB, int channels, bool more, int tiles, const float *v,
+                               const float *d, float *s)
 {
-    for (int c = 0; c < p->C;) {
-        int left = p->C - c, n = left >= 6 && left != 8 ? 6 : left >= 4 ? 4 : 2;
-        float *sc = s + (size_t)c * PAIR * L;
-        switch (blocks * 8 + n) {
-        case 16 + 6: accumulate(6, 2, tiles, v + c, (size_t)p->C, d, p->d_step, sc); break;
-        case 16 + 4: accumulate(4, 2, tiles, v + c, (size_t)p->C, d, p->d_step, sc); break;
-        case 16 + 2: accumulate(2, 2, tiles, v + c, (size_t)p->C, d, p->d_step, sc); break;
-        case 8 + 6: accumulate(6, 1, tiles, v + c, (size_t)p->C, d, p->d_step, sc); break;
-        case 8 + 4: accumulate(4, 1, tiles, v + c, (size_t)p->C, d, p->d_step, sc); break;
-        case 8 + 2: accumulate(2, 1, tiles, v + c, (size_t)p->C, d, p->d_step, sc); break;
-        }
-        c += n;
+    switch (channels) {
+    case 1: accumulate(1, NB, more, tiles, v, d, s); break;
+    case 2: accumulate(2, NB, more, tiles, v, d, s); break;
+    case 3: accumulate(3, NB, more, tiles, v, d, s); break;
+    case 4: accumulate(4, NB, more, tiles, v, d, s); break;
+    case 5: accumulate(5, NB, more, tiles, v, d, s); break;
+    case 6: accumulate(6, NB, more, tiles, v, d, s); break;
+#if WF_LANES == 16
+    case 7: accumulate(7, NB, more, tiles, v, d, s); break;
+    case 8: accumulate(8, NB, more, tiles, v, d, s); break;
+    case 9: accumulate(9, NB, more, tiles, v, d, s); break;
+    case 10: accumulate(10, NB, more, tiles, v, d, s); break;
+    case 11: accumulate(11, NB, more, tiles, v, d, s); break;
+    case 12: accumulate(12, NB, more, tiles, v, d, s); break;
+    case 13: accumulate(13, NB, more, tiles, v, d, s); break;
+    case 14: accumulate(14, NB, more, tiles, v, d, s); break;
+#endif
     }
 }
 
-static void accumulate_all(const plan *p, int tiles, int blocks, const float *v, const float *d,
-                           float *sums)
+/* One point of a chunk of channels and pair of blocks; channels in even groups of at most WINO_ROWS. */
+static void accumulate_point(int tiles, int channels, int blocks, bool more, const float *v,
+                             const float *z, float *sums)
 {
-    for (int i = 0; i < WINO_POINTS; i++, v += p->v_point, d += p->d_point, sums += p->s_point)
-        for (int b = 0; b < blocks; b += PAIR)
-            accumulate_point(p, tiles, blocks - b < PAIR ? 1 : PAIR, v, d + b * L,
-                             sums + (size_t)(b / PAIR) * p->s_pair);
+    const int groups = (channels + WINO_ROWS - 1) / WINO_ROWS;
+    for (int g = 0; g < groups; g++) {
+        int c = channels * g / groups, n = channels * (g + 1) / groups - c;
+        float *s = sums + (size_t)c * WINO_PAIR * L;
+        if (blocks == 1)
+            accumulate_rows(1, n, more, tiles, v + c, z, s);
+        else
+            accumulate_rows(2, n, more, tiles, v + c, z, s);
+    }
 }
 
-/* The sums of one output block back to 3 x 3 weights, into a slot. */
-static void transform_back(const plan *p, const float *sums, float *w)
+/* One channel's sums of an output block back to 3 x 3 weights, into a slot. */
+static void transform_back(const float *sums, size_t point, float *w)
 {
-    for (int c = 0; c < p->C; c++) {
-        wf_vf u[WINO_POINTS], t[18], g[9];
-        for (int i = 0; i < WINO_POINTS; i++)
-            u[i] = wf_vload(sums + (size_t)i * p->s_point + (size_t)c * PAIR * L);
-        for (int j = 0; j < WINO_IN; j++)
-            wino_filter_t(u + j, t + j, WINO_IN, WINO_IN);
-        for (int r = 0; r < 3; r++)
-            wino_filter_t(t + r * WINO_IN, g + r * 3, 1, 1);
-        for (int s = 0; s < 9; s++)
-            wf_vstore(w + ((size_t)(c / L * 9 + s) * L + (size_t)(c % L)) * L, g[s]);
+    wf_vf u[WINO_POINTS], t[18], g[9];
+    for (int i = 0; i < WINO_POINTS; i++)
+        u[i] = wf_vload(sums + (size_t)i * point);
+    for (int j = 0; j < WINO_IN; j++)
+        wino_filter_t(u + j, t + j, WINO_IN, WINO_IN);
+    for (int r = 0; r < 3; r++)
+        wino_filter_t(t + r * WINO_IN, g + r * 3, 1, 1);
+    for (int s = 0; s < 9; s++)
+        wf_vstore(w + s * L, g[s]);
+}
+
+/* What is worked on: a part, tiles taken, whether there were some before, whether these are the last. */
+typedef struct part {
+    int channel, channels, block, blocks;
+    bool more, last;
+} part;
+
+/* Points [first, end) of a chunk of channels and pair of output blocks. */
+static void accumulate_pair(const plan *p, const part *a, int tiles, int first, int end, int chunk,
+                            int pair, const float *v, const float *z, float *sums)
+{
+    const int channels = min(a->channels - chunk * WINO_CHUNK, WINO_CHUNK);
+    const int blocks = min(a->blocks - pair * WINO_PAIR, WINO_PAIR);
+    for (int i = first; i < end; i++)
+        accumulate_point(tiles, channels, blocks, a->more,
+                         v + (size_t)chunk * p->v_chunk + (size_t)i * p->v_point,
+                         z + (size_t)pair * p->d_pair + (size_t)i * p->d_point,
+                         sums + (size_t)i * p->s_point);
+}
+
+static void back_pair(const plan *p, const part *a, int chunk, int pair, const float *sums,
+                      float *slot)
+{
+    const int channels = min(a->channels - chunk * WINO_CHUNK, WINO_CHUNK);
+    const int blocks = min(a->blocks - pair * WINO_PAIR, WINO_PAIR);
+    float *w = slot + ((size_t)(a->block + pair * WINO_PAIR) * (size_t)p->C +
+                       (size_t)(a->channel + chunk * WINO_CHUNK)) *
+                          9 * L;
+    for (int c = 0; c < channels; c++)
+        for (int i = 0; i < blocks; i++)
+            transform_back(sums + (c * WINO_PAIR + i) * L, p->s_point,
+                           w + ((size_t)i * (size_t)p->C + (size_t)c) * 9 * L);
+}
+
+/* Taken at once, all points of a chunk and pair, and those back, before the next; else point by point,
+ * so that V and D of a point are read from the third-level cache once. */
+static void accumulate_all(const plan *p, const part *a, int tiles, const float *v, const float *z,
+                           float *sums, float *slot)
+{
+    const int chunks = (a->channels + WINO_CHUNK - 1) / WINO_CHUNK;
+    const int pairs = (a->blocks + WINO_PAIR - 1) / WINO_PAIR;
+    for (int i = 0; i < (p->once ? 0 : WINO_POINTS); i++)
+        for (int j = 0; j < pairs * chunks; j++)
+            accumulate_pair(p, a, tiles, i, i + 1, j % chunks, j / chunks, v, z,
+                            sums + (size_t)j * SUMS);
+    for (int j = 0; a->last && j < pairs * chunks; j++) {
+        float *s = sums + (p->once ? 0 : (size_t)j * SUMS);
+        if (p->once)
+            accumulate_pair(p, a, tiles, 0, WINO_POINTS, j % chunks, j / chunks, v, z, s);
+        back_pair(p, a, j % chunks, j / chunks, s, slot);
     }
 }
 
 static weft_status backward_weights(const wf_conv2d *k, int worker, const wf_conv2d_gradient_io *io,
-                                    int n, void *slot, int part, void *scratch)
+                                    int n, void *slot, int tile, void *scratch)
 {
     const wf_conv2d_desc *d = &k->desc;
     const plan p = plan_of(d);
-    const int first = part * p.part_blocks;
-    const int blocks = p.blocks - first < p.part_blocks ? p.blocks - first : p.part_blocks;
-    const size_t w_block = (size_t)p.C * 9 * L;
-    float *frame = scratch, *v = frame + wino_frame_count(&p.cut, p.capacity);
-    float *z = v + WINO_POINTS * p.v_point, *sums = z + WINO_POINTS * p.d_point;
+    part a = {.channel = tile % p.c_parts * p.part_channels,
+              .block = tile / p.c_parts * p.part_blocks};
+    a.channels = min(p.C - a.channel, p.part_channels);
+    a.blocks = min(p.blocks - a.block, p.part_blocks);
+    const size_t x_first = (size_t)a.channel * (size_t)d->H * (size_t)d->W;
+    const size_t dy_first = (size_t)a.block * (size_t)d->P * (size_t)d->Q * L;
+    float *v = scratch, *z = v + wino_v_count(p.capacity, p.part_channels), *sums = z + d_count(&p);
     int tiles = 0;
-    memset(sums, 0, WINO_POINTS * p.s_point * sizeof *sums);
     for (wino_rows at = {0}; at.image < n; at = wino_after(&p.cut, at)) {
         if (tiles + p.cut.columns > p.capacity) {
-            accumulate_all(&p, tiles, blocks, v, z, sums);
+            accumulate_all(&p, &a, tiles, v, z, sums, slot);
+            a.more = true;
             tiles = 0;
         }
         at = wino_take(&p.cut, at, p.capacity - tiles);
         const char *x = (const char *)io->src + (size_t)at.image * io->src_stride;
         const char *dy = (const char *)io->ddst + (size_t)at.image * io->ddst_stride;
-        wino_transform_input(&p.cut, at, (const float *)x, d->H, d->W, d->padding, p.C, frame,
-                             v + (size_t)tiles * (size_t)p.C, p.v_point);
-        transform_gradient(d, &p, at,
-                           (const float *)dy + (size_t)first * (size_t)d->P * (size_t)d->Q * L,
-                           blocks, frame, z + (size_t)tiles * p.d_step);
+        wino_transform_input(&p.cut, at, (const float *)x + x_first, d->H, d->W, d->padding,
+                             a.channels, v + (size_t)tiles * WINO_CHUNK, p.v_point, p.v_chunk);
+        transform_gradient(d, &p, at, (const float *)dy + dy_first, a.blocks,
+                           z + (size_t)tiles * WINO_PAIR * L);
         tiles += at.n * p.cut.columns;
     }
-    accumulate_all(&p, tiles, blocks, v, z, sums);
-    for (int b = 0; b < blocks; b++)
-        transform_back(&p, sums + (size_t)(b / PAIR) * p.s_pair + b % PAIR * L,
-                       (float *)slot + (size_t)(first + b) * w_block);
+    a.last = true;
+    accumulate_all(&p, &a, tiles, v, z, sums, slot);
     return WEFT_OK;
 }
 
-/* One output block. */
+/* One output block: from channels, taps, L outputs to outputs, channels, taps. */
 static weft_status reduce(const wf_conv2d *k, int worker, void *slots, size_t slot_stride,
                           void *dweights, int tile)
 {
     const wf_conv2d_desc *d = &k->desc;
-    const size_t block = (size_t)wf_round_up(d->C, L) * 9 * L;
-    const int outputs = d->K - tile * L < L ? d->K - tile * L : L;
-    const float *w = (const float *)slots + (size_t)tile * block;
-    float *out = (float *)dweights + (size_t)tile * L * (size_t)d->C * 9;
-    wf_conv2d_sum_slots(WEFT_F32, (float *)slots + (size_t)tile * block, slot_stride, k->slots,
-                        block);
-    for (int c0 = 0; c0 < d->C; c0 += L) {
-        const int inputs = d->C - c0 < L ? d->C - c0 : L;
-        for (int t = 0; t < 9; t++, w += L * L)
-            for (int o = 0; o < outputs; o++)
-                for (int c = 0; c < inputs; c++)
-                    out[((size_t)o * (size_t)d->C + (size_t)(c0 + c)) * 9 + (size_t)t] =
-                        w[c * L + o];
-    }
+    const size_t block = (size_t)wf_round_up(d->C, L) * 9 * L, row = (size_t)d->C * 9;
+    const int outputs = min(d->K - tile * L, L);
+    float *w = (float *)slots + (size_t)tile * block;
+    float *out = (float *)dweights + (size_t)tile * L * row;
+    wf_conv2d_sum_slots(WEFT_F32, w, slot_stride, k->slots, block);
+    for (size_t i = 0; i < row; i += 8)
+        for (int o = 0; o < outputs; o += 8) {
+            if (outputs - o >= 8 && row - i >= 8) {
+                wf_transpose8(w + i * L + o, L, out + (size_t)o * row + i, row);
+                continue;
+            }
+            for (int j = o; j < outputs && j < o + 8; j++)
+                for (size_t s = i; s < row && s < i + 8; s++)
+                    out[(size_t)j * row + s] = w[s * L + (size_t)j];
+        }
     return WEFT_OK;
 }
 
