@@ -32,6 +32,20 @@ typedef struct weft_conv2d_layer_opts {
 weft_module *weft_conv2d_create(weft_context *ctx, int in, int out, int kernel,
                                 const weft_conv2d_layer_opts *opts);
 
+typedef struct weft_conv_transpose2d_layer_opts {
+    int kernel_w;  /* 0 reads as `kernel`, which else is the height only */
+    int stride[2]; /* height, width; 0 reads as 1 */
+    int padding[2];
+    int output_padding[2];
+    int dilation[2]; /* 0 reads as 1 */
+    int groups;      /* 0 reads as 1 */
+    bool no_bias;
+} weft_conv_transpose2d_layer_opts;
+/* weight (in, out/groups, R, S), bias (out); both start uniform in +-1/sqrt(out/groups * R * S),
+ * torch's fan of such a weight. */
+weft_module *weft_conv_transpose2d_create(weft_context *ctx, int in, int out, int kernel,
+                                          const weft_conv_transpose2d_layer_opts *opts);
+
 typedef struct weft_batch_norm2d_opts {
     double eps;      /* above 0 in training, as torch's; in evaluation also 0 */
     double momentum; /* 0: the running statistics stay; < 0: cumulative average */

@@ -86,6 +86,19 @@ typedef struct weft_conv2d_opts {
 weft_tensor *weft_conv2d(weft_tensor *x, weft_tensor *w, weft_tensor *bias,
                          const weft_conv2d_opts *opts);
 
+typedef struct weft_conv_transpose2d_opts {
+    int stride[2];  /* 0 reads as 1; order is height, width */
+    int padding[2]; /* of the convolution that this is the transpose of: shrinks the output */
+    int output_padding[2]; /* extends the output; below the stride or the dilation */
+    int dilation[2];       /* 0 reads as 1 */
+    int groups;            /* 0 reads as 1 */
+} weft_conv_transpose2d_opts;
+/* x (N, C, H, W), w (C, K/groups, R, S), bias (K) or NULL, opts or NULL: (N, K, P, Q),
+ * P = (H - 1)*stride - 2*padding + dilation*(R-1) + output_padding + 1. As torch's
+ * F.conv_transpose2d: the gradient of weft_conv2d's input. */
+weft_tensor *weft_conv_transpose2d(weft_tensor *x, weft_tensor *w, weft_tensor *bias,
+                                   const weft_conv_transpose2d_opts *opts);
+
 typedef struct weft_batch_norm_opts {
     bool training;   /* batch statistics, and the running ones are updated */
     double eps;      /* above 0 where batch statistics are used, as torch's; else also 0 */
@@ -145,11 +158,23 @@ weft_tensor *weft_permute(weft_tensor *x, weft_dims dims);
 weft_tensor *weft_transpose(weft_tensor *x, int dim0, int dim1);
 /* n >= 1 tensors of equal shape but for dimension `dim`. */
 weft_tensor *weft_concat(weft_tensor *const *x, int n, int dim);
-/* x in n parts of equal size along dim, which n divides, 1 <= n <= 4; parts[0..n) are set. */
+/* n >= 1 tensors of equal shape along a new dimension `dim`. As torch.stack. */
+weft_tensor *weft_stack(weft_tensor *const *x, int n, int dim);
+/* x in n parts along dim, which have these sizes (above 0) and leave nothing over; parts[0..n) are
+ * set. As torch.split with a list of sizes. */
+weft_status weft_split_with_sizes(weft_tensor *x, int n, const int64_t *sizes, int dim,
+                                  weft_tensor **parts);
+/* The same in parts of ceil(size / n) elements, the last one smaller where n does not divide the
+ * dimension's size; 1 <= n <= size. As torch.chunk, which then may return fewer parts than n: here
+ * the last of parts[0..n) are NULL. */
 weft_status weft_chunk(weft_tensor *x, int n, int dim, weft_tensor **parts);
 /* Channel j*groups + k of the result is channel k*(C/groups) + j of x (N, C, ...): dimension 1 as
  * (groups, C/groups), transposed. groups divides C. As torch's F.channel_shuffle. */
 weft_tensor *weft_channel_shuffle(weft_tensor *x, int groups);
+/* Of dimension dim, elements start, start + step, ... before stop, as Python's x[start:stop:step]:
+ * negative bounds count from the end, and bounds end where the dimension does (INT64_MAX: all).
+ * step >= 1, and something must be left. Of everything: x itself. */
+weft_tensor *weft_slice(weft_tensor *x, int dim, int64_t start, int64_t stop, int64_t step);
 /* Elements [start, start+length) of dimension dim. */
 weft_tensor *weft_narrow(weft_tensor *x, int dim, int64_t start, int64_t length);
 
@@ -231,6 +256,9 @@ weft_tensor *weft_bce_with_logits(weft_tensor *x, weft_tensor *target, const wef
  * other. Any other label outside [0, K) fails the run. No gradient. */
 weft_tensor *weft_count_correct(weft_tensor *logits, weft_tensor *labels,
                                 const int64_t *ignore_index, weft_tensor **counted);
+/* Labels (...) i64 as (..., num_classes): 1 at the label, else 0, in f32, f64, i64, i32 or u8. As
+ * torch's F.one_hot, which gives i64. A label outside [0, num_classes) fails the run. No gradient. */
+weft_tensor *weft_one_hot(weft_tensor *labels, int num_classes, weft_dtype dtype);
 /* x itself; but a value that is NaN or infinite fails the run (ERR_NUMERIC) before anything is
  * committed. */
 weft_tensor *weft_check_finite(weft_tensor *x);

@@ -38,7 +38,7 @@ static void errors_name_the_numbers(void **state)
         "group_norm: 3 channels do not divide by 2 groups",
         "group_norm: the weight is f32 [4], expected f32 [3]",
         "channel_shuffle: 3 channels do not divide by 2 groups",
-        "chunk: [2, 3] in 2 equal parts along dimension 1 (1 to 4 parts)",
+        "chunk: [2, 3] in 4 parts along dimension 1",
         "stochastic_depth: probability -1 is outside [0, 1)",
         "where: [2, 3] and [2, 4] do not broadcast (3 and 4)",
         "maximum: input 1 is f64, input 0 is f32",
@@ -94,7 +94,7 @@ static void errors_name_the_numbers(void **state)
         case 26: y = weft_group_norm(a, 2, NULL, NULL, 1e-5); break;
         case 27: y = weft_group_norm(a, 3, four, NULL, 1e-5); break;
         case 28: y = weft_channel_shuffle(a, 2); break;
-        case 29: y = weft_chunk(a, 2, 1, &y) == WEFT_ERR_SHAPE ? NULL : a; break;
+        case 29: y = weft_chunk(a, 4, 1, &y) == WEFT_ERR_SHAPE ? NULL : a; break;
         case 30: y = weft_stochastic_depth(a, -1, true); break;
         case 31: y = weft_where(a, a, b); break;
         case 32: y = weft_maximum(a, d); break;
@@ -117,10 +117,124 @@ static void errors_name_the_numbers(void **state)
     weft_context_destroy(ctx);
 }
 
+/* x (2, 4, 3, 3), w (4, 2, 2, 2), b (3), the same in f64 */
+static weft_tensor *transpose(weft_context *ctx, int i, weft_tensor *x, weft_tensor *w,
+                              weft_tensor *b, weft_tensor *d)
+{
+    typedef weft_conv_transpose2d_opts opts;
+    switch (i) {
+    case 0: return weft_conv_transpose2d(b, w, NULL, NULL);
+    case 1: return weft_conv_transpose2d(x, x, NULL, NULL);
+    case 2: return weft_conv_transpose2d(x, w, NULL, &(opts){.groups = 3});
+    case 3: return weft_conv_transpose2d(x, w, b, NULL);
+    case 4: return weft_conv_transpose2d(x, w, d, NULL);
+    case 5: return weft_conv_transpose2d(x, w, NULL, &(opts){.stride = {1, -2}});
+    case 6: return weft_conv_transpose2d(x, w, NULL, &(opts){.output_padding = {0, 1}});
+    case 7: return weft_conv_transpose2d(x, w, NULL, &(opts){.padding = {2, 2}});
+    case 8: return weft_conv_transpose2d(x, w, NULL, &(opts){.stride = {1 << 30, 1}});
+    default: return weft_conv_transpose2d(x, d, NULL, NULL);
+    }
+}
+
+/* x (2, 3), y (3, 2) */
+static weft_tensor *slices(int i, weft_tensor *x, weft_tensor *y, weft_tensor *labels)
+{
+    weft_tensor *parts[4] = {NULL}, *deep = weft_reshape(x, WEFT_SHAPE(1, 1, 1, 1, 2, 3));
+    switch (i) {
+    case 0: weft_split_with_sizes(x, 2, (const int64_t[]){1, 3}, 1, parts); break;
+    case 1: weft_split_with_sizes(x, 2, (const int64_t[]){1, 1}, -1, parts); break;
+    case 2: weft_split_with_sizes(x, 2, (const int64_t[]){0, 3}, 1, parts); break;
+    case 3: weft_split_with_sizes(x, 1, (const int64_t[]){3}, 2, parts); break;
+    case 4: weft_split_with_sizes(x, 0, NULL, 0, parts); break;
+    case 5: weft_chunk(x, 2, -3, parts); break;
+    case 6: return weft_slice(x, 2, 0, 1, 1);
+    case 7: return weft_slice(x, -1, 0, 3, 0);
+    case 8: return weft_slice(x, 1, 2, -1, 1);
+    case 9: return weft_stack((weft_tensor *[]){x, y}, 2, 0);
+    case 10: return weft_stack((weft_tensor *[]){x, x}, 2, 3);
+    case 11: return weft_stack(&deep, 1, 0);
+    case 12: return weft_one_hot(x, 4, WEFT_F32);
+    case 13: return weft_one_hot(labels, 0, WEFT_F32);
+    default: return weft_one_hot(labels, 4, WEFT_BF16);
+    }
+    return parts[0];
+}
+
+static void errors_of_slices(void **state)
+{
+    static const char *const texts[] = {
+        "split_with_sizes: part 1 has 3 elements, where dimension 1 of [2, 3] has 2 left",
+        "split_with_sizes: 2 parts leave 1 elements of dimension 1 of [2, 3]",
+        "split_with_sizes: part 0 has 0 elements, where dimension 1 of [2, 3] has 3 left",
+        "split_with_sizes: dimension 2 of a tensor of rank 2",
+        "split_with_sizes: 0 parts, without sizes",
+        "chunk: dimension -3 of a tensor of rank 2",
+        "slice: dimension 2 of a tensor of rank 2",
+        "slice: [0:3:0] of dimension 1 of [2, 3]: the step must be at least 1, and something must "
+        "be left",
+        "slice: [2:-1:1] of dimension 1 of [2, 3]: the step must be at least 1, and something must "
+        "be left",
+        "stack: input 1 is [3, 2], input 0 is [2, 3]",
+        "stack: dimension 3 of tensors of rank 2 (at most 5)",
+        "stack: dimension 0 of tensors of rank 6 (at most 5)",
+        "one_hot: labels are f32, expected i64",
+        "one_hot: 0 classes",
+        "one_hot: the result cannot be bf16",
+    };
+    weft_context *ctx = context(WEFT_EXECUTOR_PARALLEL);
+    weft_tensor *x = weft_tensor_create(ctx, WEFT_F32, WEFT_SHAPE(2, 3));
+    weft_tensor *y = weft_tensor_create(ctx, WEFT_F32, WEFT_SHAPE(3, 2));
+    weft_tensor *labels = ints(ctx, 5);
+    for (int i = 0; i < (int)(sizeof(texts) / sizeof(*texts)); i++) {
+        weft_error_clear(ctx);
+        assert_null(slices(i, x, y, labels));
+        assert_string_equal(weft_error_text(ctx), texts[i]);
+    }
+    weft_tensor_unref(x);
+    weft_tensor_unref(y);
+    weft_tensor_unref(labels);
+    weft_context_destroy(ctx);
+}
+
+static void errors_of_transposed_convolutions(void **state)
+{
+    static const char *const texts[] = {
+        "conv_transpose2d: input [3] and weight [4, 2, 2, 2], expected (N, C, H, W) and "
+        "(C, K/groups, R, S)",
+        "conv_transpose2d: input has 4 channels, weight expects 2",
+        "conv_transpose2d: 3 groups do not divide 4 input channels",
+        "conv_transpose2d: bias has shape [3], the output 2 channels",
+        "conv_transpose2d: the bias is f64, the input f32",
+        "conv_transpose2d: stride -2, dilation 1 and groups 1 must be at least 1, padding 0 at "
+        "least 0",
+        "conv_transpose2d: output padding 1 must be at least 0 and below stride 1 or dilation 1",
+        "conv_transpose2d: the output is empty: height 3 with kernel 2, stride 1 and padding 2",
+        "conv_transpose2d: height 3 with kernel 2, stride 1073741824, padding 0 and dilation 1 is "
+        "too large",
+        "conv_transpose2d: the second input is f64, the first input is f32",
+    };
+    weft_context *ctx = context(WEFT_EXECUTOR_PARALLEL);
+    weft_tensor *x = weft_tensor_create(ctx, WEFT_F32, WEFT_SHAPE(2, 4, 3, 3));
+    weft_tensor *w = weft_tensor_create(ctx, WEFT_F32, WEFT_SHAPE(4, 2, 2, 2));
+    weft_tensor *b = weft_tensor_create(ctx, WEFT_F32, WEFT_SHAPE(3));
+    weft_tensor *d = weft_tensor_create(ctx, WEFT_F64, WEFT_SHAPE(4, 2, 2, 2));
+    for (int i = 0; i < (int)(sizeof(texts) / sizeof(*texts)); i++) {
+        weft_error_clear(ctx);
+        assert_null(transpose(ctx, i, x, w, b, d));
+        assert_string_equal(weft_error_text(ctx), texts[i]);
+    }
+    weft_tensor *all[] = {x, w, b, d};
+    for (size_t i = 0; i < sizeof(all) / sizeof(*all); i++)
+        weft_tensor_unref(all[i]);
+    weft_context_destroy(ctx);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(errors_name_the_numbers),
+        cmocka_unit_test(errors_of_transposed_convolutions),
+        cmocka_unit_test(errors_of_slices),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

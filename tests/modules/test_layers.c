@@ -24,6 +24,13 @@ static void texts_are_pytorchs(void **state)
                                    .dilation = {2, 1},
                                    .groups = 2,
                                    .no_bias = true};
+    weft_conv_transpose2d_layer_opts up = {.kernel_w = 3,
+                                           .stride = {2, 2},
+                                           .padding = {0, 1},
+                                           .output_padding = {1, 0},
+                                           .dilation = {1, 2},
+                                           .groups = 2,
+                                           .no_bias = true};
     weft_pool2d_opts pool = {.stride = {2, 2}, .padding = {1, 1}};
     weft_pool2d_opts wide = {.kernel = {2, 4}};
     assert_string_equal(printed(weft_linear_create(ctx, 10, 20, NULL)),
@@ -35,6 +42,11 @@ static void texts_are_pytorchs(void **state)
     assert_string_equal(printed(weft_conv2d_create(ctx, 4, 8, 3, &conv)),
                         "Conv2d(4, 8, kernel_size=(3, 5), stride=(2, 2), padding=(1, 2), "
                         "dilation=(2, 1), groups=2, bias=False)");
+    assert_string_equal(printed(weft_conv_transpose2d_create(ctx, 8, 4, 2, &up)),
+                        "ConvTranspose2d(8, 4, kernel_size=(2, 3), stride=(2, 2), padding=(0, 1), "
+                        "dilation=(1, 2), output_padding=(1, 0), groups=2, bias=False)");
+    assert_string_equal(printed(weft_conv_transpose2d_create(ctx, 8, 4, 2, NULL)),
+                        "ConvTranspose2d(8, 4, kernel_size=(2, 2), stride=(1, 1))");
     assert_string_equal(printed(weft_batch_norm2d_create(ctx, 8, NULL)),
                         "BatchNorm2d(8, eps=1e-05, momentum=0.1, affine=True, bias=True, "
                         "track_running_stats=True)");
@@ -112,6 +124,12 @@ static void refused_arguments_say_why(void **state)
     assert_error(WEFT_ERR_INVALID, "stride -1");
     assert_null(weft_conv2d_create(ctx, 4, 6, 0, NULL));
     assert_error(WEFT_ERR_INVALID, "kernel must be at least 1");
+    assert_null(weft_conv_transpose2d_create(
+        ctx, 4, 6, 3, &(weft_conv_transpose2d_layer_opts){.output_padding = {0, 1}}));
+    assert_error(WEFT_ERR_INVALID, "output padding 1, dilation 1: out of range");
+    assert_null(weft_conv_transpose2d_create(ctx, 4, 6, 3,
+                                             &(weft_conv_transpose2d_layer_opts){.groups = 4}));
+    assert_error(WEFT_ERR_INVALID, "ConvTranspose2d(4, 6): channels do not divide by 4 groups");
     assert_null(weft_batch_norm2d_create(ctx, 0, NULL));
     assert_error(WEFT_ERR_INVALID, "BatchNorm2d(0");
     assert_null(weft_batch_norm2d_create(ctx, 8, &(weft_batch_norm2d_opts){.no_affine = true}));
@@ -158,8 +176,15 @@ static void linear_and_conv2d_start_as_torchs(void **state)
     assert_true(weft_shape_equal(shape, WEFT_SHAPE(64, 4, 3, 3)));
     assert_uniform(weft_get_parameter(conv, "weight"), 1 / sqrt(36.0));
     assert_uniform(weft_get_parameter(conv, "bias"), 1 / sqrt(36.0));
+    weft_module *up = weft_conv_transpose2d_create(
+        ctx, 64, 8, 3, &(weft_conv_transpose2d_layer_opts){.groups = 2});
+    shape = weft_tensor_shape(weft_get_parameter(up, "weight"));
+    assert_true(weft_shape_equal(shape, WEFT_SHAPE(64, 4, 3, 3)));
+    assert_uniform(weft_get_parameter(up, "weight"), 1 / sqrt(36.0));
+    assert_uniform(weft_get_parameter(up, "bias"), 1 / sqrt(36.0));
     weft_module_unref(linear);
     weft_module_unref(conv);
+    weft_module_unref(up);
 }
 
 static void batch_norm_starts_with_ones_and_zeros(void **state)

@@ -149,6 +149,16 @@ def list_layers():
               kernel_size=(3, 3), **options)
     layer("Conv2d", (2, 3, 7, 7), 2 * 49, in_channels=3, out_channels=5, kernel_size=(1, 1))
     layer("Conv2d", (2, 1, 12, 12), 2 * 144, in_channels=1, out_channels=6, kernel_size=(5, 3))
+    for options in ({"stride": (2, 2)}, {"stride": (2, 2), "bias": False},
+                    {"stride": (2, 3), "padding": (1, 1), "output_padding": (1, 2)},
+                    {"groups": 4, "padding": (1, 2)}, {"dilation": (2, 1), "stride": (1, 2)},
+                    {"dilation": (3, 2), "stride": (1, 2), "padding": (1, 1),
+                     "output_padding": (2, 1)}, {"groups": 16, "stride": (2, 2)}):
+        for kernel in ((2, 2), (3, 3)):
+            layer("ConvTranspose2d", (3, 16, 5, 4), 3 * 200 + 16 * 9, in_channels=16,
+                  out_channels=32, kernel_size=kernel, **options)
+    layer("ConvTranspose2d", (2, 3, 7, 7), 2 * 225, in_channels=3, out_channels=5,
+          kernel_size=(2, 2), stride=(2, 2))
     for options in ({}, {"momentum": 0.3, "eps": 1e-3}, {"affine": False},
                     {"track_running_stats": False}):
         layer("BatchNorm2d", (4, 19, 5, 6), 4 * 30, num_features=19, **options)

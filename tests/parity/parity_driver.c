@@ -116,6 +116,19 @@ static weft_module *layer(const run *r)
         return weft_conv2d_create(ctx, integer(r, "in_channels", 0), integer(r, "out_channels", 0),
                                   kernel[0], &o);
     }
+    if (is(r, "ConvTranspose2d")) {
+        int kernel[2];
+        weft_conv_transpose2d_layer_opts o = {.groups = integer(r, "groups", 1),
+                                              .no_bias = no_bias};
+        pair(r, "kernel_size", kernel);
+        pair(r, "stride", o.stride);
+        pair(r, "padding", o.padding);
+        pair(r, "output_padding", o.output_padding);
+        pair(r, "dilation", o.dilation);
+        o.kernel_w = kernel[1];
+        return weft_conv_transpose2d_create(ctx, integer(r, "in_channels", 0),
+                                            integer(r, "out_channels", 0), kernel[0], &o);
+    }
     if (is(r, "BatchNorm2d"))
         return weft_batch_norm2d_create(
             ctx, integer(r, "num_features", 0),

@@ -352,6 +352,8 @@ static void ops(void **state)
     NOTHING_QUIETLY(weft_linear(NULL, x, NULL));
     NOTHING_QUIETLY(weft_conv2d(images, NULL, NULL, NULL));
     NOTHING_QUIETLY(weft_conv2d(NULL, w, NULL, NULL));
+    NOTHING_QUIETLY(weft_conv_transpose2d(images, NULL, NULL, NULL));
+    NOTHING_QUIETLY(weft_conv_transpose2d(NULL, w, NULL, NULL));
     GIVES_NOTHING(weft_batch_norm(images, NULL, NULL, x, NULL, NULL, NULL));
     NOTHING_QUIETLY(weft_batch_norm(NULL, NULL, NULL, NULL, NULL, NULL, NULL));
     NOTHING_QUIETLY(weft_group_norm(NULL, 1, NULL, NULL, 1e-5));
@@ -368,6 +370,16 @@ static void ops(void **state)
     FAILS(weft_chunk(x, 1, 0, NULL));
     FAILS(weft_chunk(x, -1, 0, parts));
     FAILS(weft_chunk(x, INT32_MAX, 0, parts));
+    FAILS_QUIETLY(weft_split_with_sizes(NULL, 1, (const int64_t[]){1}, 0, parts));
+    FAILS(weft_split_with_sizes(x, 1, NULL, 0, parts));
+    FAILS(weft_split_with_sizes(x, 1, (const int64_t[]){1}, 0, NULL));
+    FAILS(weft_split_with_sizes(x, 2, (const int64_t[]){INT64_MAX, 1}, 0, parts));
+    NOTHING_QUIETLY(weft_stack(NULL, 2, 0));
+    NOTHING_QUIETLY(weft_one_hot(NULL, 2, WEFT_F32));
+    NOTHING_QUIETLY(weft_stack((weft_tensor *[]){x, NULL}, 2, 0));
+    GIVES_NOTHING(weft_stack((weft_tensor *[]){x, x}, 2, INT32_MIN));
+    NOTHING_QUIETLY(weft_slice(NULL, 0, 0, 1, 1));
+    GIVES_NOTHING(weft_slice(x, 0, INT64_MIN, INT64_MIN, INT64_MAX));
     NOTHING_QUIETLY(weft_normalize_images(images, NULL, x));
     NOTHING_QUIETLY(weft_normalize_images(images, x, NULL));
     NOTHING_QUIETLY(weft_cross_entropy(logits, NULL, NULL));

@@ -204,3 +204,44 @@ weft_tensor *weft_concat(weft_tensor *const *x, int n, int dim)
     wf_concat_attrs a = {dim, 1};
     return x && n > 0 ? wf_record(&wf_op_concat, &a, NULL, n, x, NULL) : NULL;
 }
+
+/* Neighbours in memory along dimension d lie as a concatenation along it lays them: only its shape is
+ * another. */
+weft_tensor *weft_stack(weft_tensor *const *x, int n, int dim)
+{
+    char a[WF_SHAPE_TEXT], b[WF_SHAPE_TEXT];
+    weft_context *ctx = x && n > 0 ? wf_record_context("stack", n, n, x) : NULL;
+    if (!ctx)
+        return NULL;
+    const weft_shape from = weft_tensor_shape(x[0]);
+    const int rank = from.rank, d = dim < 0 ? dim + rank + 1 : dim;
+    if (d < 0 || d > rank || rank == WEFT_MAX_RANK) {
+        wf_fail_step(ctx, WEFT_ERR_SHAPE, "stack: dimension %d of tensors of rank %d (at most %d)",
+                     dim, rank, WEFT_MAX_RANK - 1);
+        return NULL;
+    }
+    for (int i = 1; i < n; i++) {
+        const weft_shape s = weft_tensor_shape(x[i]);
+        if (!weft_shape_equal(s, from)) {
+            wf_fail_step(ctx, WEFT_ERR_SHAPE, "stack: input %d is %s, input 0 is %s", i,
+                         weft_shape_format(s, a, sizeof(a)), weft_shape_format(from, b, sizeof(b)));
+            return NULL;
+        }
+    }
+    weft_shape to = {.rank = rank + 1};
+    for (int i = 0; i <= rank; i++)
+        to.dim[i] = i == d ? n : from.dim[i < d ? i : i - 1];
+    if (d < rank)
+        return wf_record_reshape(weft_concat(x, n, d), to);
+    weft_tensor **columns = wf_alloc_array((size_t)n, sizeof(*columns)), *y = NULL;
+    weft_shape column = to;
+    column.dim[d] = 1;
+    if (!columns)
+        wf_fail_step(ctx, WEFT_ERR_NOMEM, "stack: no memory for %d inputs", n);
+    for (int i = 0; columns && i < n; i++)
+        columns[i] = wf_record_reshape(x[i], column);
+    if (columns)
+        y = weft_concat(columns, n, d);
+    wf_free(columns);
+    return y;
+}

@@ -9,7 +9,7 @@
 
 typedef wf_conv2d_attrs attrs;
 
-enum { LIMIT = 1 << 30 }; /* of every size and of an image's pixels: kernels count them in ints */
+enum { LIMIT = WF_CONV2D_LIMIT };
 
 /* ---- recording ------------------------------------------------------------------------------ */
 
@@ -121,7 +121,7 @@ static weft_status infer_forward(wf_infer *f)
     return set_output(f, WEFT_SHAPE(x[0], w[0], out[0], out[1]));
 }
 
-static weft_status infer_backward_data(wf_infer *f)
+weft_status wf_conv2d_infer_backward_data(wf_infer *f)
 {
     const attrs *a = f->attrs;
     const int64_t *dy = f->in[0].shape.dim, *w = f->in[1].shape.dim;
@@ -206,7 +206,7 @@ static weft_status grad_forward(wf_grad *g)
     return wf_step_status(g->ctx);
 }
 
-static weft_status grad_backward_data(wf_grad *g) /* in: dy, w; dout: of dx */
+weft_status wf_conv2d_grad_backward_data(wf_grad *g) /* in: dy, w; dout: of dx */
 {
     if (g->needs[0])
         g->din[0] = record(&wf_op_conv2d, g->attrs, 0, 0, g->dout[0], g->in[1]);
@@ -300,8 +300,8 @@ const wf_op wf_op_conv2d_backward_data = {
     .flags = WF_OP_BY_IMAGE,
     .layout_rule = WF_LAYOUT_OWN,
     .layout = wf_conv2d_layout_backward_data,
-    .infer = infer_backward_data,
-    .grad = grad_backward_data,
+    .infer = wf_conv2d_infer_backward_data,
+    .grad = wf_conv2d_grad_backward_data,
     .lower = wf_conv2d_lower_backward_data,
     .sample = sample_backward_data,
 };

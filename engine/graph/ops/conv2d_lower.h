@@ -1,14 +1,21 @@
-/* What conv2d.c and conv2d_lower.c share: the attributes of the three ops, layouts and lowering. */
+/* What conv2d.c, conv2d_lower.c and conv_transpose2d.c share: the attributes of the ops, layouts and
+ * lowering. */
 #ifndef WF_OPS_CONV2D_LOWER_H
 #define WF_OPS_CONV2D_LOWER_H
 
 #include "engine/graph/op.h"
+
+enum { WF_CONV2D_LIMIT = 1 << 30 }; /* of every size and of an image's pixels: kernels use ints */
 
 /* size is what a gradient's shape cannot be inferred from: H and W of backward-data, R and S of
  * backward-weights, 0 of conv2d. */
 typedef struct wf_conv2d_attrs {
     int32_t stride[2], padding[2], dilation[2], groups, size[2];
 } wf_conv2d_attrs;
+
+/* Those of backward-data, for the transposed convolution, which is the same function. */
+weft_status wf_conv2d_infer_backward_data(wf_infer *f);
+weft_status wf_conv2d_grad_backward_data(wf_grad *g);
 
 int wf_conv2d_layout_forward(const wf_lower *l, int i, const int *in_block, int block);
 int wf_conv2d_layout_backward_data(const wf_lower *l, int i, const int *in_block, int block);

@@ -36,6 +36,9 @@ wf_channel_from *wf_gather_channels(wf_lower *l, int out);
  * from 2 on in common. */
 weft_status wf_lower_gather(wf_lower *l, int out, wf_channel_from *from);
 
+/* Output `out` is this part of input 0, in whatever layout the two have: narrow's tasks (narrow.c). */
+weft_status wf_lower_narrow(wf_lower *l, int out, const wf_narrow_attrs *a);
+
 /* How many runs of bytes an image is made of that go through dimension dim once; dim > 0. Blocked
  * images are (C/b, H, W, b): along H and W, blocks count as outer, channels as inner. */
 size_t wf_image_runs(const wf_operand *o, int dim);

@@ -31,11 +31,11 @@ static weft_status infer_pad(wf_infer *f)
 }
 
 /* Channels of blocked images that do not fill blocks, or are shuffled. */
-static weft_status lower_channels(wf_lower *l, bool pad)
+static weft_status lower_channels(wf_lower *l, int out, const wf_narrow_attrs *a, bool pad)
 {
-    const wf_narrow_attrs *a = l->attrs;
-    const int n = wf_lower_out(l, 0).act.C, first = (int)a->start, in = wf_lower_in(l, 0).act.C;
-    wf_channel_from *from = wf_gather_channels(l, 0);
+    const int n = (int)wf_lower_out(l, out).shape.dim[1], first = (int)a->start,
+              in = (int)wf_lower_in(l, 0).shape.dim[1];
+    wf_channel_from *from = wf_gather_channels(l, out);
     for (int c = 0; c < n && from; c++) {
         if (!pad)
             from[c] = (wf_channel_from){0, wf_shuffled(first + c, in, (int)a->groups)};
@@ -44,7 +44,7 @@ static weft_status lower_channels(wf_lower *l, bool pad)
         else
             from[c] = (wf_channel_from){-1, 0};
     }
-    return wf_lower_gather(l, 0, from);
+    return wf_lower_gather(l, out, from);
 }
 
 /* Per image, `outer` rows of which `part` bytes at `at` are the narrow
@@ -87,17 +87,14 @@ static weft_status run(const wf_tile *t, const void *vargs, int64_t tile)
     return WEFT_OK;
 }
 
-static weft_status lower_any(wf_lower *l, bool pad)
+static weft_status lower_any(wf_lower *l, int out, const wf_narrow_attrs *a, bool pad)
 {
-    const wf_narrow_attrs *a = l->attrs;
-    wf_operand x = wf_lower_in(l, 0), y = wf_lower_out(l, 0);
+    wf_operand x = wf_lower_in(l, 0), y = wf_lower_out(l, out);
     const wf_operand *part = pad ? &x : &y, *whole = pad ? &y : &x;
     int dim = (int)a->dim, block = y.act.block;
-    if (!pad && wf_lower_out_in_place(l))
-        return WEFT_OK;
     if (dim == 1 &&
         (a->groups > 1 || a->start % block || part->act.C % block || whole->act.C % block))
-        return lower_channels(l, pad);
+        return lower_channels(l, out, a, pad);
     narrow_args g = {.x = x.buf, .y = y.buf, .pad = pad, .images = dim == 0, .outer = 1};
     if (dim == 0) {
         g.whole = y.image_bytes;
@@ -117,14 +114,19 @@ static weft_status lower_any(wf_lower *l, bool pad)
     return wf_lowered(l, task);
 }
 
+weft_status wf_lower_narrow(wf_lower *l, int out, const wf_narrow_attrs *a)
+{
+    return lower_any(l, out, a, false);
+}
+
 static weft_status lower_narrow(wf_lower *l)
 {
-    return lower_any(l, false);
+    return wf_lower_out_in_place(l) ? WEFT_OK : lower_any(l, 0, l->attrs, false);
 }
 
 static weft_status lower_pad(wf_lower *l)
 {
-    return lower_any(l, true);
+    return lower_any(l, 0, l->attrs, true);
 }
 
 static weft_status grad_narrow(wf_grad *g)
