@@ -73,6 +73,20 @@ typedef struct weft_group_norm_opts {
 weft_module *weft_group_norm_create(weft_context *ctx, int groups, int channels,
                                     const weft_group_norm_opts *opts);
 
+typedef struct weft_layer_norm_opts {
+    double eps;     /* above 0 */
+    bool no_affine; /* no weight and bias */
+    bool no_bias;
+} weft_layer_norm_opts;
+#define WEFT_LAYER_NORM_OPTS_INIT                                                                  \
+    {                                                                                              \
+        .eps = 1e-5                                                                                \
+    } /* torch's default, to begin options with */
+/* Over the last dimensions of the input, which are `shape`: WEFT_SHAPE(96). weight (ones), bias
+ * (zeros), both of that shape. */
+weft_module *weft_layer_norm_create(weft_context *ctx, weft_shape shape,
+                                    const weft_layer_norm_opts *opts);
+
 weft_module *weft_relu_create(weft_context *ctx);
 weft_module *weft_relu6_create(weft_context *ctx);
 weft_module *weft_silu_create(weft_context *ctx);

@@ -123,6 +123,12 @@ weft_tensor *weft_batch_norm(weft_tensor *x, weft_tensor *gamma, weft_tensor *be
 weft_tensor *weft_group_norm(weft_tensor *x, int groups, weft_tensor *gamma, weft_tensor *beta,
                              double eps);
 
+/* What the last n_dims dimensions of x hold, normalised by its own mean and variance, times gamma plus
+ * beta, which have the shape of these dimensions and may be NULL; eps > 0 (torch's: 1e-5). As torch's
+ * F.layer_norm. Source: Ba, Kiros and Hinton 2016. */
+weft_tensor *weft_layer_norm(weft_tensor *x, int n_dims, weft_tensor *gamma, weft_tensor *beta,
+                             double eps);
+
 typedef struct weft_pool2d_opts {
     int kernel[2];        /* height, width */
     int stride[2];        /* 0 reads as the kernel */

@@ -155,7 +155,10 @@ static weft_tensor *slices(int i, weft_tensor *x, weft_tensor *y, weft_tensor *l
     case 11: return weft_stack(&deep, 1, 0);
     case 12: return weft_one_hot(x, 4, WEFT_F32);
     case 13: return weft_one_hot(labels, 0, WEFT_F32);
-    default: return weft_one_hot(labels, 4, WEFT_BF16);
+    case 14: return weft_one_hot(labels, 4, WEFT_BF16);
+    case 15: return weft_layer_norm(x, 1, labels, NULL, 1e-5);
+    case 16: return weft_layer_norm(x, 2, NULL, y, 1e-5);
+    default: return weft_layer_norm(x, 3, NULL, NULL, 1e-5);
     }
     return parts[0];
 }
@@ -180,6 +183,10 @@ static void errors_of_slices(void **state)
         "one_hot: labels are f32, expected i64",
         "one_hot: 0 classes",
         "one_hot: the result cannot be bf16",
+        "layer_norm: the weight is i64 [5], expected f32 [3]",
+        "layer_norm: the bias is f32 [3, 2], expected f32 [2, 3]",
+        "layer_norm: eps 1e-05, the last 3 dimensions of rank 2: eps must be above 0, the dimensions "
+        "1 to the rank",
     };
     weft_context *ctx = context(WEFT_EXECUTOR_PARALLEL);
     weft_tensor *x = weft_tensor_create(ctx, WEFT_F32, WEFT_SHAPE(2, 3));

@@ -290,6 +290,34 @@ static void log_softmax_expect(const double *const *in, double *out)
             out[r * 10 + k] = in[0][r * 10 + k] - log(sum);
     }
 }
+/* rows of D numbers, of which there are more than a tile has; gamma and beta (D) */
+static void normalise_rows(int rows, int D, const double *const *in, double *out)
+{
+    for (int r = 0; r < rows; r++) {
+        const double *x = in[0] + r * D;
+        double mean = 0, var = 0;
+        for (int j = 0; j < D; j++)
+            mean += x[j] / D;
+        for (int j = 0; j < D; j++)
+            var += (x[j] - mean) * (x[j] - mean) / D;
+        for (int j = 0; j < D; j++)
+            *out++ = (x[j] - mean) / sqrt(var + 1e-3) * in[1][j] + in[2][j];
+    }
+}
+APPLY(layer_norm_apply, weft_layer_norm(in[0], 1, in[1], in[2], 1e-3))
+static void layer_norm_expect(const double *const *in, double *out)
+{
+    normalise_rows(2 * 40 * 3, 8, in, out);
+}
+static void layer_norm_rows_expect(const double *const *in, double *out)
+{
+    normalise_rows(3000, 10, in, out);
+}
+APPLY(layer_norm_2_apply, weft_layer_norm(in[0], 2, in[1], in[2], 1e-3))
+static void layer_norm_2_expect(const double *const *in, double *out)
+{
+    normalise_rows(70, 340, in, out);
+}
 
 #define S60                                                                                        \
     {                                                                                              \
@@ -375,6 +403,28 @@ static const value_case cases[] = {
     {"softmax", 1, {S60}, softmax_apply, softmax_expect, 24, 1},
     {"softmax over dimensions 0, 2, 3", 1, {S60}, softmax_02_apply, softmax_02_expect, 24, 1},
     {"log_softmax of everything", 1, {S60}, log_softmax_all_apply, log_softmax_all_expect, 24, 8},
+    /* |xhat| <= sqrt(D), the two roundings of x - mean and three more; the variance's are in double */
+    {"layer_norm of images",
+     3,
+     {{4, {2, 40, 3, 8}}, {1, {8}}, {1, {8}}},
+     layer_norm_apply,
+     layer_norm_expect,
+     16,
+     8},
+    {"layer_norm of rows",
+     3,
+     {{2, {3000, 10}}, {1, {10}}, {1, {10}}},
+     layer_norm_apply,
+     layer_norm_rows_expect,
+     16,
+     8},
+    {"layer_norm of two dimensions",
+     3,
+     {{3, {70, 17, 20}}, {2, {17, 20}}, {2, {17, 20}}},
+     layer_norm_2_apply,
+     layer_norm_2_expect,
+     16,
+     40},
     {"log_softmax", 1, {{2, {3000, 10}}}, log_softmax_apply, log_softmax_expect, 24, 4},
 };
 enum { N_CASES = sizeof(cases) / sizeof(cases[0]) };

@@ -71,6 +71,12 @@ static void texts_are_pytorchs(void **state)
     assert_string_equal(printed(weft_softmax_create(ctx, 1)), "Softmax(dim=1)");
     assert_string_equal(printed(weft_group_norm_create(ctx, 3, 6, NULL)),
                         "GroupNorm(3, 6, eps=1e-05, affine=True, bias=True)");
+    assert_string_equal(printed(weft_layer_norm_create(ctx, WEFT_SHAPE(5), NULL)),
+                        "LayerNorm((5,), eps=1e-05, elementwise_affine=True, bias=True)");
+    assert_string_equal(
+        printed(weft_layer_norm_create(ctx, WEFT_SHAPE(4, 5),
+                                       &(weft_layer_norm_opts){.eps = 1e-3, .no_affine = true})),
+        "LayerNorm((4, 5), eps=0.001, elementwise_affine=False, bias=False)");
     assert_string_equal(printed(weft_relu6_create(ctx)), "ReLU6()");
     assert_string_equal(printed(weft_silu_create(ctx)), "SiLU()");
     assert_string_equal(printed(weft_hardswish_create(ctx)), "Hardswish()");
@@ -138,6 +144,10 @@ static void refused_arguments_say_why(void **state)
     assert_error(WEFT_ERR_INVALID, "WEFT_GROUP_NORM_OPTS_INIT");
     assert_null(weft_group_norm_create(ctx, 4, 6, NULL));
     assert_error(WEFT_ERR_INVALID, "must divide by the groups");
+    assert_null(weft_layer_norm_create(ctx, WEFT_SHAPE(4), &(weft_layer_norm_opts){.eps = 0}));
+    assert_error(WEFT_ERR_INVALID, "LayerNorm([4], eps=0)");
+    assert_null(weft_layer_norm_create(ctx, WEFT_SCALAR, NULL));
+    assert_error(WEFT_ERR_INVALID, "the shape must hold something");
     assert_null(weft_max_pool2d_create(ctx, 3, &padding));
     assert_error(WEFT_ERR_INVALID, "at most half the kernel");
     assert_null(weft_adaptive_avg_pool2d_create(ctx, 0, 1));

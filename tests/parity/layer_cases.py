@@ -168,6 +168,11 @@ def list_layers():
             if len(shape) > 2 or groups < channels:  # one value a group has no variance
                 layer("GroupNorm", shape, 20 * channels, num_groups=groups, num_channels=channels)
     layer("GroupNorm", (3, 8, 5, 4), 160, num_groups=2, num_channels=8, affine=False, eps=1e-3)
+    for shape, last in (((5, 7), 1), ((3, 4, 96), 1), ((2, 3, 5, 33), 2), ((2, 40, 3, 8), 1),
+                        ((4, 300), 1), ((2, 3, 4), 3)):
+        for options in ({}, {"bias": False}, {"elementwise_affine": False, "eps": 1e-3}):
+            layer("LayerNorm", shape, 4 * math.prod(shape), normalized_shape=shape[-last:],
+                  **options)
     edge = [0.0, 3.0, -3.0, 6.0, -0.0, 1e-4, -1e-4, 20.0, -20.0, 5.5, 0.5, -0.5, 2.999, -2.999]
     for call, options in (("ReLU", {}), ("ReLU6", {}), ("LeakyReLU", {}), ("SiLU", {}),
                           ("LeakyReLU", {"negative_slope": 0.2}), ("Hardswish", {}),

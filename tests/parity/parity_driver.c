@@ -140,6 +140,18 @@ static weft_module *layer(const run *r)
         return weft_group_norm_create(
             ctx, integer(r, "num_groups", 0), integer(r, "num_channels", 0),
             &(weft_group_norm_opts){number(r, "eps", 1e-5), !integer(r, "affine", 1)});
+    if (is(r, "LayerNorm")) {
+        const json_t *dims = json_object_get(r->c, "normalized_shape");
+        weft_shape shape = {.rank = (int)json_array_size(dims)};
+        for (int i = 0; i < shape.rank; i++)
+            shape.dim[i] = json_integer_value(json_array_get(dims, (size_t)i));
+        return weft_layer_norm_create(ctx, shape,
+                                      &(weft_layer_norm_opts){
+                                          .eps = number(r, "eps", 1e-5),
+                                          .no_affine = !integer(r, "elementwise_affine", 1),
+                                          .no_bias = no_bias,
+                                      });
+    }
     if (is(r, "MaxPool2d") || is(r, "AvgPool2d")) {
         weft_pool2d_opts o = {.ceil_mode = integer(r, "ceil_mode", 0),
                               .exclude_padding = !integer(r, "count_include_pad", 1)};

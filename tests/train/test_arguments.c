@@ -357,6 +357,7 @@ static void ops(void **state)
     GIVES_NOTHING(weft_batch_norm(images, NULL, NULL, x, NULL, NULL, NULL));
     NOTHING_QUIETLY(weft_batch_norm(NULL, NULL, NULL, NULL, NULL, NULL, NULL));
     NOTHING_QUIETLY(weft_group_norm(NULL, 1, NULL, NULL, 1e-5));
+    NOTHING_QUIETLY(weft_layer_norm(NULL, 1, NULL, NULL, 1e-5));
     GIVES_NOTHING(weft_max_pool2d(images, NULL));
     GIVES_NOTHING(weft_avg_pool2d(images, NULL));
     NOTHING_QUIETLY(weft_concat(NULL, 2, 0));

@@ -1,0 +1,270 @@
+/* layer_norm: what the last dimensions hold, normalised by its own mean and variance, then scaled and
+ * shifted per element (Ba, Kiros and Hinton 2016), and its gradient. A tile is a run of rows, or one
+ * image where it holds some: then it chains with its neighbours while the image is in cache.
+ *
+ * Letters: rows of D elements, which are the last dimensions together. */
+#include <math.h>
+
+#include "engine/graph/ops/common.h"
+#include "kernels/norm/layer_norm.h"
+#include "kernels/reduce/reduce.h"
+
+enum {
+    ROWS = 32,                  /* at least, where sums are kept for a tile: else they cost more */
+    LARGEST_IMAGE = 256 * 1024, /* elements of a tile */
+    COLUMNS = 64,               /* of a tile that merges sums */
+};
+
+typedef struct layer_norm_attrs {
+    int64_t n_dims;
+    double eps;
+} layer_norm_attrs;
+
+typedef struct ln_args {
+    wf_buf x, gamma, beta, y; /* y: backward dx */
+    wf_buf moments;
+    wf_buf dy, sums, dgamma, dbeta; /* backward; sums: a slot a tile */
+    bool tiled;
+    int64_t rows, per_tile, tiles, D;
+    double eps;
+    weft_dtype dtype;
+    const wf_layer_norm_fns *fns;
+} ln_args;
+
+/* The first row of a tile in a buffer of rows. */
+static void *rows_at(const ln_args *g, const wf_tile *t, wf_buf buf, int64_t tile)
+{
+    const size_t row = (size_t)g->D * weft_dtype_size(g->dtype);
+    return g->tiled ? wf_image(t, buf, tile)
+                    : (char *)wf_data(t, buf) + (size_t)(tile * g->per_tile) * row;
+}
+
+static size_t count(const ln_args *g, int64_t tile)
+{
+    const int64_t left = g->rows - tile * g->per_tile;
+    return (size_t)(left < g->per_tile ? left : g->per_tile);
+}
+
+static weft_status run(const wf_tile *t, const void *vargs, int64_t tile)
+{
+    const ln_args *g = vargs;
+    g->fns->forward(count(g, tile), (size_t)g->D, g->eps, rows_at(g, t, g->x, tile),
+                    wf_data(t, g->gamma), wf_data(t, g->beta), rows_at(g, t, g->y, tile),
+                    (wf_row_moments *)wf_data(t, g->moments) + tile * g->per_tile);
+    return WEFT_OK;
+}
+
+static weft_status run_backward(const wf_tile *t, const void *vargs, int64_t tile)
+{
+    const ln_args *g = vargs;
+    const size_t slot = wf_layer_norm_sums((size_t)g->D);
+    double *sums = (double *)wf_data(t, g->sums) + (size_t)tile * slot;
+    for (size_t j = 0; j < slot; j++)
+        sums[j] = 0;
+    g->fns->backward(count(g, tile), (size_t)g->D, rows_at(g, t, g->x, tile),
+                     rows_at(g, t, g->dy, tile), wf_data(t, g->gamma),
+                     (const wf_row_moments *)wf_data(t, g->moments) + tile * g->per_tile,
+                     rows_at(g, t, g->y, tile), sums);
+    return WEFT_OK;
+}
+
+static weft_status run_merge(const wf_tile *t, const void *vargs, int64_t tile)
+{
+    const ln_args *g = vargs;
+    const size_t slot = wf_layer_norm_sums((size_t)g->D);
+    const int64_t first = tile * COLUMNS;
+    const size_t n = (size_t)(g->D - first < COLUMNS ? g->D - first : COLUMNS);
+    const wf_buf to[2] = {g->dbeta, g->dgamma};
+    for (int i = 0; i < 2; i++) {
+        double sum[COLUMNS];
+        wf_merge((size_t)g->tiles, slot, n,
+                 (const double *)wf_data(t, g->sums) + (size_t)i * slot / 2 + first, sum);
+        for (size_t j = 0; j < n; j++)
+            wf_float_set(g->dtype, wf_data(t, to[i]), first + (int64_t)j, sum[j]);
+    }
+    return WEFT_OK;
+}
+
+/* ---- lowering -------------------------------------------------------------------------------- */
+
+static ln_args args_of(const wf_lower *l)
+{
+    const layer_norm_attrs *a = l->attrs;
+    const wf_operand x = wf_lower_in(l, 0);
+    const int rank = x.shape.rank, first = rank - (int)a->n_dims;
+    ln_args g = {.x = x.buf,
+                 .y = wf_lower_out(l, 0).buf,
+                 .rows = wf_dims_count(&x.shape, 0, first),
+                 .D = wf_dims_count(&x.shape, first, rank),
+                 .eps = a->eps,
+                 .dtype = x.dtype,
+                 .fns = wf_layer_norm_find(l->isa, x.dtype)};
+    const int64_t of_image = first > 0 ? g.rows / x.N : 0, some = WF_CHUNK / g.D;
+    g.tiled = of_image >= ROWS && of_image * g.D <= LARGEST_IMAGE;
+    g.per_tile = g.tiled ? of_image : some > ROWS ? some : ROWS;
+    g.tiles = (g.rows + g.per_tile - 1) / g.per_tile;
+    return g;
+}
+
+static double bytes_of(const ln_args *g, int operands)
+{
+    return operands * (double)g->rows * (double)g->D * (double)weft_dtype_size(g->dtype);
+}
+
+/* x, gamma, beta -> y, moments */
+static weft_status lower(wf_lower *l)
+{
+    ln_args g = args_of(l);
+    g.gamma = wf_lower_in(l, 1).buf;
+    g.beta = wf_lower_in(l, 2).buf;
+    g.moments = wf_lower_out(l, 1).buf;
+    const wf_access access = g.tiled ? WF_TILED : WF_WHOLE;
+    wf_task *task = wf_lower_task(l, g.fns->name, run, &g, sizeof(g), g.tiles);
+    wf_reads(task, g.x, access);
+    wf_reads(task, g.gamma, WF_WHOLE);
+    wf_reads(task, g.beta, WF_WHOLE);
+    wf_writes(task, g.y, access);
+    wf_writes(task, g.moments, WF_WHOLE);
+    wf_cost(task, 8 * (double)g.rows * (double)g.D, bytes_of(&g, 2));
+    return wf_lowered(l, task);
+}
+
+/* x, dy, moments, gamma -> dx, dgamma, dbeta */
+static weft_status lower_backward(wf_lower *l)
+{
+    ln_args g = args_of(l);
+    g.dy = wf_lower_in(l, 1).buf;
+    g.moments = wf_lower_in(l, 2).buf;
+    g.gamma = wf_lower_in(l, 3).buf;
+    g.dgamma = wf_lower_out(l, 1).buf;
+    g.dbeta = wf_lower_out(l, 2).buf;
+    const size_t slot_bytes = wf_layer_norm_sums((size_t)g.D) * sizeof(double);
+    g.sums = wf_lower_temp(l, 1, (size_t)g.tiles * slot_bytes);
+    if (g.sums < 0)
+        return WEFT_ERR_NOMEM;
+    const wf_access access = g.tiled ? WF_TILED : WF_WHOLE;
+    wf_task *task = wf_lower_task(l, g.fns->name, run_backward, &g, sizeof(g), g.tiles);
+    wf_reads(task, g.x, access);
+    wf_reads(task, g.dy, access);
+    wf_reads(task, g.moments, WF_WHOLE);
+    wf_reads(task, g.gamma, WF_WHOLE);
+    wf_writes(task, g.y, access);
+    wf_writes(task, g.sums, WF_WHOLE);
+    wf_cost(task, 16 * (double)g.rows * (double)g.D, bytes_of(&g, 3));
+
+    task = wf_lower_task(l, "merge", run_merge, &g, sizeof(g), (g.D + COLUMNS - 1) / COLUMNS);
+    wf_reads(task, g.sums, WF_WHOLE);
+    wf_writes(task, g.dgamma, WF_WHOLE);
+    wf_writes(task, g.dbeta, WF_WHOLE);
+    wf_cost(task, (double)g.tiles * 2 * (double)g.D, (double)g.tiles * (double)slot_bytes);
+    return wf_lowered(l, task);
+}
+
+/* ---- recording ------------------------------------------------------------------------------- */
+
+static weft_status infer(wf_infer *f)
+{
+    char a[WF_SHAPE_TEXT], b[WF_SHAPE_TEXT];
+    const weft_shape *x = &f->in[0].shape;
+    const int n = (int)((const layer_norm_attrs *)f->attrs)->n_dims;
+    WF_TRY(wf_infer_float(f, 0));
+    weft_shape last = {.rank = n};
+    for (int i = 0; i < n; i++)
+        last.dim[i] = x->dim[x->rank - n + i];
+    for (int i = 1; i < 3; i++)
+        if (f->in[i].dtype != f->in[0].dtype || !weft_shape_equal(f->in[i].shape, last))
+            return wf_infer_fail(
+                f, WEFT_ERR_SHAPE, "the %s is %s %s, expected %s %s", i == 1 ? "weight" : "bias",
+                weft_dtype_name(f->in[i].dtype), weft_shape_format(f->in[i].shape, a, sizeof(a)),
+                weft_dtype_name(f->in[0].dtype), weft_shape_format(last, b, sizeof(b)));
+    f->out[0] = f->in[0];
+    f->out[1] = (wf_type){WEFT_F64, WEFT_SHAPE(wf_dims_count(x, 0, x->rank - n), 2)};
+    return WEFT_OK;
+}
+
+static weft_status infer_backward(wf_infer *f)
+{
+    f->out[0] = f->in[0];
+    f->out[1] = f->out[2] = f->in[3];
+    return WEFT_OK;
+}
+
+static weft_status grad(wf_grad *g)
+{
+    weft_tensor *out[WF_MAX_OUT];
+    weft_tensor *in[] = {g->in[0], g->dout[0], g->out[1], g->in[1]};
+    if (!g->dout[0])
+        return WEFT_OK;
+    if (!wf_record(&wf_op_layer_norm_backward, g->attrs, NULL, 4, in, out))
+        return wf_step_status(g->ctx);
+    for (int i = 0; i < 3; i++)
+        g->din[i] = g->needs[i] ? out[i] : NULL;
+    return WEFT_OK;
+}
+
+static weft_tensor *apply(void *user, weft_tensor *const *in, int n)
+{
+    return weft_layer_norm(in[0], *(const int *)user, n > 1 ? in[1] : NULL, n > 2 ? in[2] : NULL,
+                           1e-3);
+}
+
+static bool sample(weft_context *ctx, int index, wf_sample *s)
+{
+    static const int one = 1, two = 2, three = 3;
+    static const wf_sample_case cases[] = {
+        {"rows", 3, {{2, {5, 7}}, {1, {7}}, {1, {7}}}, apply, &one},
+        {"rows of images", 3, {{4, {2, 3, 2, 5}}, {1, {5}}, {1, {5}}}, apply, &one},
+        {"two dimensions", 3, {{3, {3, 2, 9}}, {2, {2, 9}}, {2, {2, 9}}}, apply, &two},
+        {"everything", 3, {{3, {2, 2, 9}}, {3, {2, 2, 9}}, {3, {2, 2, 9}}}, apply, &three},
+        {"without bias", 2, {{2, {3, 20}}, {1, {20}}}, apply, &one},
+        {"as it is", 1, {{2, {3, 6}}}, apply, &one},
+    };
+    return wf_sample_from(ctx, cases, sizeof(cases) / sizeof(*cases), index, s);
+}
+
+const wf_op wf_op_layer_norm_backward = {
+    .name = "layer_norm_backward",
+    .n_out = 3, /* dx, dgamma, dbeta */
+    .attr_size = sizeof(layer_norm_attrs),
+    .layout_rule = WF_LAYOUT_PLAIN,
+    .infer = infer_backward,
+    .no_grad_reason = "second derivatives are not built",
+    .lower = lower_backward,
+    .no_sample_reason = "layer_norm's samples run it",
+};
+
+const wf_op wf_op_layer_norm = {
+    .name = "layer_norm",
+    .n_out = 2, /* y, moments */
+    .attr_size = sizeof(layer_norm_attrs),
+    .layout_rule = WF_LAYOUT_PLAIN,
+    .infer = infer,
+    .grad = grad,
+    .lower = lower,
+    .sample = sample,
+};
+
+weft_tensor *weft_layer_norm(weft_tensor *x, int n_dims, weft_tensor *gamma, weft_tensor *beta,
+                             double eps)
+{
+    weft_context *ctx = wf_record_context("layer_norm", 1, 3, (weft_tensor *[]){x, gamma, beta});
+    if (!ctx)
+        return NULL;
+    const weft_shape shape = weft_tensor_shape(x);
+    if (!(eps > 0 && isfinite(eps)) || n_dims < 1 || n_dims > shape.rank) {
+        wf_fail_step(ctx, WEFT_ERR_INVALID,
+                     "layer_norm: eps %g, the last %d dimensions of rank %d: eps must be above 0, "
+                     "the dimensions 1 to the rank",
+                     eps, n_dims, shape.rank);
+        return NULL;
+    }
+    weft_shape last = {.rank = n_dims};
+    for (int i = 0; i < n_dims; i++)
+        last.dim[i] = shape.dim[shape.rank - n_dims + i];
+    if (!gamma)
+        gamma = wf_record_fill(ctx, weft_tensor_dtype(x), last, 1.0);
+    if (!beta)
+        beta = wf_record_fill(ctx, weft_tensor_dtype(x), last, 0.0);
+    const layer_norm_attrs a = {n_dims, eps};
+    return wf_record(&wf_op_layer_norm, &a, NULL, 3, (weft_tensor *[]){x, gamma, beta}, NULL);
+}
