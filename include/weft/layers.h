@@ -95,12 +95,18 @@ weft_module *weft_hardswish_create(weft_context *ctx);
 weft_module *weft_sigmoid_create(weft_context *ctx);
 weft_module *weft_tanh_create(weft_context *ctx);
 weft_module *weft_leaky_relu_create(weft_context *ctx, double negative_slope); /* torch's: 0.01 */
+weft_module *weft_elu_create(weft_context *ctx, double alpha);                 /* torch's: 1 */
+weft_module *weft_mish_create(weft_context *ctx);
+weft_module *weft_softplus_create(weft_context *ctx, double beta, double threshold); /* 1, 20 */
+/* weight (parameters), each `init` (torch's: 1, 0.25): one for all, or one a channel. */
+weft_module *weft_prelu_create(weft_context *ctx, int parameters, double init);
 weft_module *weft_gelu_create(weft_context *ctx, bool approximate); /* true: approximate='tanh' */
 /* opts->kernel is overruled by `kernel` where kernel > 0. */
 weft_module *weft_max_pool2d_create(weft_context *ctx, int kernel, const weft_pool2d_opts *opts);
 weft_module *weft_avg_pool2d_create(weft_context *ctx, int kernel, const weft_pool2d_opts *opts);
 weft_module *weft_adaptive_avg_pool2d_create(weft_context *ctx, int out_h, int out_w);
-weft_module *weft_dropout_create(weft_context *ctx, double p); /* 0 <= p < 1 */
+weft_module *weft_dropout_create(weft_context *ctx, double p); /* 0 <= p <= 1 */
+weft_module *weft_alpha_dropout_create(weft_context *ctx, double p);
 /* torchvision.ops.StochasticDepth(p, mode="row"): drops whole images. */
 weft_module *weft_stochastic_depth_create(weft_context *ctx, double p);
 weft_module *weft_channel_shuffle_create(weft_context *ctx, int groups);

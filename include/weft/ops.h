@@ -61,7 +61,11 @@ weft_tensor *weft_pow(weft_tensor *x, double exponent);
 /* min(max(x, min), max); the bounds may be infinite, and where min > max the result is max. NaN
  * stays. The gradient passes where min <= x <= max. As torch.clamp. */
 weft_tensor *weft_clamp(weft_tensor *x, double min, double max);
-weft_tensor *weft_softplus(weft_tensor *x); /* log(1 + exp(x)) */
+/* log(1 + exp(beta x)) / beta, and x itself where beta x > threshold; beta > 0, the threshold may be
+ * INFINITY. torch's: 1, 20. */
+weft_tensor *weft_softplus(weft_tensor *x, double beta, double threshold);
+/* x where x > 0, else weight x; weight (1), or (C) along dimension 1 of x (N, C, ...). */
+weft_tensor *weft_prelu(weft_tensor *x, weft_tensor *weight);
 /* Adds b (C) along dimension 1 of x (N, C, ...). */
 weft_tensor *weft_bias(weft_tensor *x, weft_tensor *b);
 /* x broadcast to `shape` (NumPy rules). */
@@ -193,11 +197,15 @@ weft_tensor *weft_normalize_images(weft_tensor *images, weft_tensor *mean, weft_
 
 /* Keeps each element with probability 1-p and divides it by 1-p; identity when not training.
  * Random numbers: Philox keyed by seed, run (weft_random_state), op and logical element, so every run
- * drops others; a step's backward pass drops what its forward pass did. 0 <= p < 1. */
+ * drops others; a step's backward pass drops what its forward pass did. 0 <= p <= 1: 1 gives zeros. */
 weft_tensor *weft_dropout(weft_tensor *x, double p, bool training);
 /* The same with whole rows (dimension 0): torchvision's stochastic_depth, mode "row". Source: Huang
  * et al. 2016. */
 weft_tensor *weft_stochastic_depth(weft_tensor *x, double p, bool training);
+
+/* Dropout for SELU: what is dropped becomes -1.758..., SELU's least value, then all is scaled and shifted
+ * so that mean and variance stay 0 and 1. As torch's F.alpha_dropout. Source: Klambauer et al. 2017. */
+weft_tensor *weft_alpha_dropout(weft_tensor *x, double p, bool training);
 
 /* All that a context's random numbers depend on, beside what is asked for. A checkpoint that keeps
  * the state lets a resumed run draw what the uninterrupted one would have. */

@@ -97,11 +97,12 @@ static double abs_slope(double x, double a, double b)
 }
 static double softplus_value(double x, double a, double b)
 {
-    return (x > 0 ? x : 0) + log1p(exp(-fabs(x)));
+    const double t = a * x;
+    return t > b ? x : ((t > 0 ? t : 0) + log1p(exp(-fabs(t)))) / a;
 }
 static double softplus_slope(double x, double a, double b)
 {
-    return sigmoid_value(x, a, b);
+    return a * x > b ? 1 : sigmoid_value(a * x, a, b);
 }
 static double elu_value(double x, double a, double b)
 {

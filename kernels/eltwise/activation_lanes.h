@@ -201,11 +201,13 @@ WF_INLINE wf_vf wf_lane_abs_slope(wf_vf x, wf_vf a, wf_vf b)
 }
 WF_INLINE wf_vf wf_lane_softplus_value(wf_vf x, wf_vf a, wf_vf b)
 {
-    return wf_vadd(wf_vmax(wf_vzero(), x), wf_lane_log1p_unit(wf_vexp(wf_vneg(wf_vabs(x)))));
+    const wf_vf t = wf_vmul(a, x), rest = wf_lane_log1p_unit(wf_vexp(wf_vneg(wf_vabs(t))));
+    return wf_vblend(wf_vgt(t, b), x, wf_vdiv(wf_vadd(wf_vmax(wf_vzero(), t), rest), a));
 }
 WF_INLINE wf_vf wf_lane_softplus_slope(wf_vf x, wf_vf a, wf_vf b)
 {
-    return wf_lane_sigmoid_value(x, a, b);
+    const wf_vf t = wf_vmul(a, x);
+    return wf_vblend(wf_vgt(t, b), wf_vset1(1.0f), wf_lane_sigmoid_value(t, a, b));
 }
 
 WF_INLINE wf_vf wf_lane_clamp_value(wf_vf x, wf_vf a, wf_vf b)

@@ -1,6 +1,6 @@
 /* Element-by-element kernels over contiguous ranges, and per-channel bias over one image.
  *
- * Owns: add, mul, scale, relu and its gradient, fill, per-channel bias and scale, type conversion,
+ * Owns: add, mul, scale, relu and prelu and their gradients, fill, per-channel bias and scale, type conversion,
  * generic broadcast, dropout. Threading: pure functions, any thread. Every implementation of a type
  * gives the same bits: each element sees the same rounded operations in the same order. Ranges may
  * start on any element boundary. An output may be one of the inputs, never overlap it otherwise.
@@ -25,6 +25,11 @@ typedef struct wf_eltwise {
     void (*bias)(wf_act a, const void *x, const void *b, void *y);
     /* y = x * s per channel, one image; s has values for the padding channels, too. */
     void (*mul_channels)(wf_act a, const void *x, const void *s, void *y);
+    /* y = x where x > 0, else w x; one image; w has a.C values. Padding that is zero stays so. */
+    void (*prelu)(wf_act a, const void *x, const void *w, void *y);
+    /* dx = dy where x > 0, else w dy; products = 0 and x dy: summed per channel they are dw. */
+    void (*prelu_backward)(wf_act a, const void *x, const void *w, const void *dy, void *dx,
+                           void *products);
 } wf_eltwise;
 
 /* One implementation of kernels.def. */

@@ -26,6 +26,8 @@ const wf_eltwise wf_eltwise_f32_ref = {
     .fill = fill_f32,
     .bias = bias_f32,
     .mul_channels = mul_channels_f32,
+    .prelu = prelu_f32,
+    .prelu_backward = prelu_backward_f32,
 };
 const wf_eltwise wf_eltwise_f64_ref = {
     .name = "eltwise:ref:f64",
@@ -37,6 +39,8 @@ const wf_eltwise wf_eltwise_f64_ref = {
     .fill = fill_f64,
     .bias = bias_f64,
     .mul_channels = mul_channels_f64,
+    .prelu = prelu_f64,
+    .prelu_backward = prelu_backward_f64,
 };
 
 void wf_broadcast(size_t size, int rank, const int64_t *dim, const int64_t *stride, const void *x,

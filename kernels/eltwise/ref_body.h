@@ -69,3 +69,29 @@ static void FN(mul_channels)(wf_act a, const void *vx, const void *vs, void *vy)
             for (int c = c0; c < c0 + a.block; c++, i++)
                 y[i] = x[i] * s[c];
 }
+
+static void FN(prelu)(wf_act a, const void *vx, const void *vw, void *vy)
+{
+    const T *x = vx, *w = vw;
+    T *y = vy;
+    size_t pixels = (size_t)a.H * (size_t)a.W, i = 0;
+    for (int c0 = 0; c0 < a.C; c0 += a.block)
+        for (size_t p = 0; p < pixels; p++)
+            for (int c = c0; c < c0 + a.block; c++, i++)
+                y[i] = x[i] > 0 ? x[i] : (c < a.C ? w[c] : 0) * x[i];
+}
+
+static void FN(prelu_backward)(wf_act a, const void *vx, const void *vw, const void *vdy, void *vdx,
+                               void *vproducts)
+{
+    const T *x = vx, *w = vw, *dy = vdy;
+    T *dx = vdx, *products = vproducts;
+    size_t pixels = (size_t)a.H * (size_t)a.W, i = 0;
+    for (int c0 = 0; c0 < a.C; c0 += a.block)
+        for (size_t p = 0; p < pixels; p++)
+            for (int c = c0; c < c0 + a.block; c++, i++) {
+                const T d = dy[i];
+                products[i] = x[i] > 0 ? 0 : x[i] * d;
+                dx[i] = x[i] > 0 ? d : (c < a.C ? w[c] : 0) * d;
+            }
+}

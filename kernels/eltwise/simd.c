@@ -156,6 +156,66 @@ static void mul_channels(wf_act a, const void *vx, const void *vs, void *vy)
         }
 }
 
+/* What a PReLU reads and writes; dy: NULL for the forward pass, whose y is dx then. */
+typedef struct prelu_of {
+    const float *x, *dy;
+    float *y, *products;
+} prelu_of;
+
+/* n lanes at `at`, whose weights are w. */
+WF_INLINE void prelu_lanes(const prelu_of *o, wf_vf w, size_t at, int n)
+{
+    const bool full = n == WF_LANES;
+    const wf_vf x = full ? wf_vload(o->x + at) : wf_vload_n(o->x + at, n);
+    const wf_vm on = wf_vgt(x, wf_vzero());
+    wf_vf d = x, products = x;
+    if (o->dy) {
+        d = full ? wf_vload(o->dy + at) : wf_vload_n(o->dy + at, n);
+        products = wf_vmaskz(wf_vm_not(on), wf_vmul(x, d));
+    }
+    d = wf_vblend(on, d, wf_vmul(w, d));
+    if (full)
+        wf_vstore(o->y + at, d);
+    else
+        wf_vstore_n(o->y + at, d, n);
+    if (o->dy && full)
+        wf_vstore(o->products + at, products);
+    else if (o->dy)
+        wf_vstore_n(o->products + at, products, n);
+}
+
+/* Plain: a channel is a run of pixels. Else groups of lanes go through the pixels. */
+WF_INLINE void prelu_image(wf_act a, const float *w, const prelu_of *o)
+{
+    const size_t pixels = (size_t)a.H * (size_t)a.W;
+    for (int c = 0; c < a.C && a.block == 1; c++) {
+        const wf_vf wc = wf_vset1(w[c]);
+        for (size_t i = 0; i < pixels; i += WF_LANES)
+            prelu_lanes(o, wc, (size_t)c * pixels + i,
+                        pixels - i < WF_LANES ? (int)(pixels - i) : WF_LANES);
+    }
+    for (int c0 = 0; c0 < a.C && a.block > 1; c0 += a.block)
+        for (int j = 0; j < a.block; j += WF_LANES) {
+            const int width = a.block - j < WF_LANES ? a.block - j : WF_LANES;
+            const int lanes = a.C - c0 - j < width ? a.C - c0 - j : width;
+            const wf_vf wc = lanes > 0 ? wf_vload_n(w + c0 + j, lanes) : wf_vzero();
+            size_t at = (size_t)c0 * pixels + (size_t)j;
+            for (size_t p = 0; p < pixels; p++, at += (size_t)a.block)
+                prelu_lanes(o, wc, at, width);
+        }
+}
+
+static void prelu(wf_act a, const void *x, const void *w, void *y)
+{
+    prelu_image(a, w, &(prelu_of){.x = x, .y = y});
+}
+
+static void prelu_backward(wf_act a, const void *x, const void *w, const void *dy, void *dx,
+                           void *products)
+{
+    prelu_image(a, w, &(prelu_of){.x = x, .dy = dy, .y = dx, .products = products});
+}
+
 extern const wf_eltwise WF_ISA_FN(wf_eltwise_f32);
 const wf_eltwise WF_ISA_FN(wf_eltwise_f32) = {
     .name = "eltwise:" WF_ISA_NAME ":f32",
@@ -167,4 +227,6 @@ const wf_eltwise WF_ISA_FN(wf_eltwise_f32) = {
     .fill = fill,
     .bias = bias,
     .mul_channels = mul_channels,
+    .prelu = prelu,
+    .prelu_backward = prelu_backward,
 };

@@ -1,4 +1,5 @@
-/* Activation modules: ReLU6, SiLU, Hardsigmoid, Hardswish, Sigmoid, Tanh, LeakyReLU, GELU.
+/* Activation modules: ReLU6, SiLU, Hardsigmoid, Hardswish, Sigmoid, Tanh, Mish, LeakyReLU, ELU,
+ * Softplus, PReLU, GELU.
  * Threading rule: the context's. */
 #include <math.h>
 #include <stdio.h>
@@ -21,6 +22,7 @@ PLAIN_CLASS(hardsigmoid, "Hardsigmoid")
 PLAIN_CLASS(hardswish, "Hardswish")
 PLAIN_CLASS(sigmoid, "Sigmoid")
 PLAIN_CLASS(tanh, "Tanh")
+PLAIN_CLASS(mish, "Mish")
 
 weft_module *weft_relu6_create(weft_context *ctx)
 {
@@ -45,6 +47,11 @@ weft_module *weft_sigmoid_create(weft_context *ctx)
 weft_module *weft_tanh_create(weft_context *ctx)
 {
     return weft_module_create(ctx, &tanh_class);
+}
+
+weft_module *weft_mish_create(weft_context *ctx)
+{
+    return weft_module_create(ctx, &mish_class);
 }
 
 /* ---- LeakyReLU ---- */
@@ -81,6 +88,125 @@ weft_module *weft_leaky_relu_create(weft_context *ctx, double negative_slope)
         return NULL;
     self->negative_slope = negative_slope;
     return &self->base;
+}
+
+/* ---- ELU ---- */
+
+typedef struct elu {
+    weft_module base;
+    double alpha;
+} elu;
+
+static weft_tensor *elu_forward(weft_module *m, weft_tensor *x)
+{
+    return weft_elu(x, ((elu *)m)->alpha);
+}
+
+static void elu_repr(const weft_module *m, char *text, size_t size)
+{
+    snprintf(text, size, "alpha=%s", wf_float(((const elu *)m)->alpha).text);
+}
+
+static const weft_module_class elu_class = {.name = "ELU",
+                                            .size = sizeof(elu),
+                                            .version = 1,
+                                            .forward = elu_forward,
+                                            .extra_repr = elu_repr};
+
+weft_module *weft_elu_create(weft_context *ctx, double alpha)
+{
+    if (ctx != NULL && !isfinite(alpha)) {
+        wf_fail(ctx, WEFT_ERR_INVALID, "ELU: alpha is %g", alpha);
+        return NULL;
+    }
+    elu *self = weft_module_create(ctx, &elu_class);
+    if (self == NULL)
+        return NULL;
+    self->alpha = alpha;
+    return &self->base;
+}
+
+/* ---- Softplus ---- */
+
+typedef struct softplus {
+    weft_module base;
+    double beta, threshold;
+} softplus;
+
+static weft_tensor *softplus_forward(weft_module *m, weft_tensor *x)
+{
+    return weft_softplus(x, ((softplus *)m)->beta, ((softplus *)m)->threshold);
+}
+
+static void softplus_repr(const weft_module *m, char *text, size_t size)
+{
+    const softplus *self = (const softplus *)m;
+    snprintf(text, size, "beta=%s, threshold=%s", wf_float(self->beta).text,
+             wf_float(self->threshold).text);
+}
+
+static const weft_module_class softplus_class = {.name = "Softplus",
+                                                 .size = sizeof(softplus),
+                                                 .version = 1,
+                                                 .forward = softplus_forward,
+                                                 .extra_repr = softplus_repr};
+
+weft_module *weft_softplus_create(weft_context *ctx, double beta, double threshold)
+{
+    if (ctx != NULL && (!(beta > 0 && isfinite(beta)) || isnan(threshold))) {
+        wf_fail(ctx, WEFT_ERR_INVALID,
+                "Softplus: beta %g, threshold %g: beta must be above 0 and finite", beta,
+                threshold);
+        return NULL;
+    }
+    softplus *self = weft_module_create(ctx, &softplus_class);
+    if (self == NULL)
+        return NULL;
+    self->beta = beta;
+    self->threshold = threshold;
+    return &self->base;
+}
+
+/* ---- PReLU ---- */
+
+typedef struct prelu {
+    weft_module base;
+    weft_tensor *weight; /* (1) or (C) */
+    int parameters;
+} prelu;
+
+static weft_tensor *prelu_forward(weft_module *m, weft_tensor *x)
+{
+    return weft_prelu(x, ((prelu *)m)->weight);
+}
+
+static void prelu_repr(const weft_module *m, char *text, size_t size)
+{
+    snprintf(text, size, "num_parameters=%d", ((const prelu *)m)->parameters);
+}
+
+static const weft_module_class prelu_class = {.name = "PReLU",
+                                              .size = sizeof(prelu),
+                                              .version = 1,
+                                              .forward = prelu_forward,
+                                              .extra_repr = prelu_repr};
+
+weft_module *weft_prelu_create(weft_context *ctx, int parameters, double init)
+{
+    if (ctx == NULL)
+        return NULL;
+    if (parameters < 1 || !isfinite(init)) {
+        wf_fail(ctx, WEFT_ERR_INVALID, "PReLU(%d, %g): there must be parameters, finite ones",
+                parameters, init);
+        return NULL;
+    }
+    prelu *self = weft_module_create(ctx, &prelu_class);
+    if (self == NULL)
+        return NULL;
+    self->parameters = parameters;
+    weft_register_parameter(&self->base, "weight", &self->weight,
+                            weft_tensor_full(ctx, WEFT_F32, WEFT_SHAPE(parameters), init));
+    return weft_module_ok(&self->base);
 }
 
 /* ---- GELU ---- */

@@ -1,6 +1,7 @@
-/* Helpers that the layers share, and the layers without parts: ReLU, Dropout, StochasticDepth,
+/* Helpers that the layers share, and the layers without parts: ReLU, Dropout, AlphaDropout, StochasticDepth,
  * Flatten, Identity, Softmax, ChannelShuffle. Threading rule: the context's. */
 #include <stdio.h>
+#include <string.h>
 
 #include "modules/internal.h"
 #include "modules/layers/layers.h"
@@ -27,6 +28,15 @@ wf_pair_text wf_pair(const int pair[2])
     if (pair[0] != pair[1])
         return wf_tuple(pair);
     snprintf(t.text, sizeof(t.text), "%d", pair[0]);
+    return t;
+}
+
+wf_pair_text wf_float(double number)
+{
+    wf_pair_text t;
+    const int n = snprintf(t.text, sizeof(t.text), "%.12g", number);
+    if (strspn(t.text, "-0123456789") == (size_t)n)
+        snprintf(t.text + n, sizeof(t.text) - (size_t)n, ".0");
     return t;
 }
 
@@ -86,8 +96,8 @@ typedef struct dropout {
 
 static weft_module *dropout_create(weft_context *ctx, const weft_module_class *cls, double p)
 {
-    if (ctx != NULL && !(p >= 0.0 && p < 1.0)) {
-        wf_fail(ctx, WEFT_ERR_INVALID, "%s: the probability %g is not in [0, 1)", cls->name, p);
+    if (ctx != NULL && !(p >= 0.0 && p <= 1.0)) {
+        wf_fail(ctx, WEFT_ERR_INVALID, "%s: the probability %g is not in [0, 1]", cls->name, p);
         return NULL;
     }
     dropout *self = weft_module_create(ctx, cls);
@@ -104,7 +114,7 @@ static weft_tensor *dropout_forward(weft_module *m, weft_tensor *x)
 
 static void dropout_repr(const weft_module *m, char *text, size_t size)
 {
-    snprintf(text, size, "p=%.12g, inplace=False", ((const dropout *)m)->p);
+    snprintf(text, size, "p=%s, inplace=False", wf_float(((const dropout *)m)->p).text);
 }
 
 static const weft_module_class dropout_class = {.name = "Dropout",
@@ -116,6 +126,22 @@ static const weft_module_class dropout_class = {.name = "Dropout",
 weft_module *weft_dropout_create(weft_context *ctx, double p)
 {
     return dropout_create(ctx, &dropout_class, p);
+}
+
+static weft_tensor *alpha_forward(weft_module *m, weft_tensor *x)
+{
+    return weft_alpha_dropout(x, ((dropout *)m)->p, m->training);
+}
+
+static const weft_module_class alpha_class = {.name = "AlphaDropout",
+                                              .size = sizeof(dropout),
+                                              .version = 1,
+                                              .forward = alpha_forward,
+                                              .extra_repr = dropout_repr};
+
+weft_module *weft_alpha_dropout_create(weft_context *ctx, double p)
+{
+    return dropout_create(ctx, &alpha_class, p);
 }
 
 static weft_tensor *depth_forward(weft_module *m, weft_tensor *x)

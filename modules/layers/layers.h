@@ -19,5 +19,6 @@ typedef struct wf_pair_text {
 } wf_pair_text;
 wf_pair_text wf_pair(const int pair[2]);  /* shortest form */
 wf_pair_text wf_tuple(const int pair[2]); /* always "(3, 3)" */
+wf_pair_text wf_float(double number);     /* as Python shows a float: "1.0", "0.25" */
 
 #endif

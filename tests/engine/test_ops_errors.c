@@ -20,7 +20,7 @@ static void errors_name_the_numbers(void **state)
         "concat: input 1 is [2, 4], input 0 is [2, 3]: they may differ in dimension 0 only",
         "narrow: 3 elements from 1 on of dimension 1, which has 3",
         "narrow: dimension 5 of a tensor of rank 2",
-        "dropout: probability 1 is outside [0, 1)",
+        "dropout: probability 1.5 is outside [0, 1]",
         "softmax: dimension -3 of a tensor of rank 2",
         "log_softmax: dimension 2 of a tensor of rank 2",
         "cross_entropy: labels are f32, expected i64",
@@ -39,7 +39,7 @@ static void errors_name_the_numbers(void **state)
         "group_norm: the weight is f32 [4], expected f32 [3]",
         "channel_shuffle: 3 channels do not divide by 2 groups",
         "chunk: [2, 3] in 4 parts along dimension 1",
-        "stochastic_depth: probability -1 is outside [0, 1)",
+        "stochastic_depth: probability -1 is outside [0, 1]",
         "where: [2, 3] and [2, 4] do not broadcast (3 and 4)",
         "maximum: input 1 is f64, input 0 is f32",
         "pow: exponent inf is not finite",
@@ -76,7 +76,7 @@ static void errors_name_the_numbers(void **state)
         case 8: y = weft_concat((weft_tensor *[]){a, b}, 2, 0); break;
         case 9: y = weft_narrow(a, 1, 1, 3); break;
         case 10: y = weft_narrow(a, 5, 0, 1); break;
-        case 11: y = weft_dropout(a, 1.0, true); break;
+        case 11: y = weft_dropout(a, 1.5, true); break;
         case 12: y = weft_softmax(a, WEFT_DIMS(-3)); break;
         case 13: y = weft_log_softmax(a, WEFT_DIMS(2)); break;
         case 14: y = weft_cross_entropy(a, four, NULL); break;
@@ -158,7 +158,11 @@ static weft_tensor *slices(int i, weft_tensor *x, weft_tensor *y, weft_tensor *l
     case 14: return weft_one_hot(labels, 4, WEFT_BF16);
     case 15: return weft_layer_norm(x, 1, labels, NULL, 1e-5);
     case 16: return weft_layer_norm(x, 2, NULL, y, 1e-5);
-    default: return weft_layer_norm(x, 3, NULL, NULL, 1e-5);
+    case 17: return weft_layer_norm(x, 3, NULL, NULL, 1e-5);
+    case 18: return weft_prelu(x, y);
+    case 19: return weft_prelu(x, labels);
+    case 20: return weft_softplus(x, 0, 20);
+    default: return weft_alpha_dropout(x, 2, false);
     }
     return parts[0];
 }
@@ -187,6 +191,10 @@ static void errors_of_slices(void **state)
         "layer_norm: the bias is f32 [3, 2], expected f32 [2, 3]",
         "layer_norm: eps 1e-05, the last 3 dimensions of rank 2: eps must be above 0, the dimensions "
         "1 to the rank",
+        "prelu: input [2, 3] and weight [3, 2], expected (N, C, ...) and (C), or (1)",
+        "prelu: input is f32, weight is i64",
+        "softplus: beta 0, threshold 20: beta must be above 0 and finite",
+        "alpha_dropout: probability 2 is outside [0, 1]",
     };
     weft_context *ctx = context(WEFT_EXECUTOR_PARALLEL);
     weft_tensor *x = weft_tensor_create(ctx, WEFT_F32, WEFT_SHAPE(2, 3));

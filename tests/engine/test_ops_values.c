@@ -290,6 +290,28 @@ static void log_softmax_expect(const double *const *in, double *out)
             out[r * 10 + k] = in[0][r * 10 + k] - log(sum);
     }
 }
+/* (2, 21, 3, 2) by (21); (2000, 17) by (17); 40000 by (1) */
+APPLY(prelu_apply, weft_prelu(in[0], in[1]))
+static void prelu_expect(const double *const *in, double *out)
+{
+    for (int i = 0; i < 2 * 21 * 6; i++)
+        out[i] = in[0][i] > 0 ? in[0][i] : in[1][i / 6 % 21] * in[0][i];
+}
+static void prelu_rows_expect(const double *const *in, double *out)
+{
+    for (int i = 0; i < 2000 * 17; i++)
+        out[i] = in[0][i] > 0 ? in[0][i] : in[1][i % 17] * in[0][i];
+}
+static void prelu_one_expect(const double *const *in, double *out)
+{
+    for (int i = 0; i < 40000; i++)
+        out[i] = in[0][i] > 0 ? in[0][i] : in[1][0] * in[0][i];
+}
+APPLY(dropout_all_apply, weft_dropout(in[0], 1, true))
+static void zeros_expect(const double *const *in, double *out)
+{
+    memset(out, 0, 60 * sizeof(*out));
+}
 /* rows of D numbers, of which there are more than a tile has; gamma and beta (D) */
 static void normalise_rows(int rows, int D, const double *const *in, double *out)
 {
@@ -403,6 +425,10 @@ static const value_case cases[] = {
     {"softmax", 1, {S60}, softmax_apply, softmax_expect, 24, 1},
     {"softmax over dimensions 0, 2, 3", 1, {S60}, softmax_02_apply, softmax_02_expect, 24, 1},
     {"log_softmax of everything", 1, {S60}, log_softmax_all_apply, log_softmax_all_expect, 24, 8},
+    {"prelu of channels", 2, {{4, {2, 21, 3, 2}}, {1, {21}}}, prelu_apply, prelu_expect, 1, 4},
+    {"prelu of rows", 2, {{2, {2000, 17}}, {1, {17}}}, prelu_apply, prelu_rows_expect, 1, 4},
+    {"prelu with one weight", 2, {{1, {40000}}, {1, {1}}}, prelu_apply, prelu_one_expect, 1, 4},
+    {"dropout of everything", 1, {S60}, dropout_all_apply, zeros_expect, 0, 1},
     /* |xhat| <= sqrt(D), the two roundings of x - mean and three more; the variance's are in double */
     {"layer_norm of images",
      3,

@@ -68,7 +68,7 @@ static double value(wf_activation f, double x)
     case WF_ACT_relu6: return fmin(fmax(x, 0), 6);
     case WF_ACT_leaky_relu: return x > 0 ? x : a * x;
     case WF_ACT_abs: return fabs(x);
-    case WF_ACT_softplus: return log1p(exp(-fabs(x))) + fmax(x, 0);
+    case WF_ACT_softplus: return a * x > b ? x : (log1p(exp(-fabs(a * x))) + fmax(a * x, 0)) / a;
     case WF_ACT_elu: return x > 0 ? x : a * expm1(x);
     case WF_ACT_mish: return x * tanh(log1p(exp(-fabs(x))) + fmax(x, 0));
     case WF_ACT_clamp: return fmin(fmax(x, a), b);
@@ -100,7 +100,7 @@ static double slope(wf_activation f, double x)
     case WF_ACT_relu6: return x > 0 && x < 6;
     case WF_ACT_leaky_relu: return x > 0 ? 1 : a;
     case WF_ACT_abs: return (x > 0) - (x < 0);
-    case WF_ACT_softplus: return s;
+    case WF_ACT_softplus: return a * x > b ? 1 : sigmoid(a * x);
     case WF_ACT_elu: return x > 0 ? 1 : a * exp(x);
     case WF_ACT_mish: u = tanh(log1p(exp(-fabs(x))) + fmax(x, 0)); return u + x * s * (1 - u * u);
     case WF_ACT_clamp: return x >= a && x <= b;

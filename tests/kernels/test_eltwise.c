@@ -261,12 +261,60 @@ static void dropout_bits_depend_on_the_logical_element_only(void **state)
         }
 }
 
+/* Against the formula, in every layout, rows of channels included, to the bit; dx in dy's place. */
+static void prelu_works_per_channel_and_keeps_the_padding(void **state)
+{
+    static const wf_act cases[] = {{1, 1, 1, 1},   {3, 5, 7, 1},   {1, 99, 1, 1},
+                                   {8, 3, 3, 8},   {13, 3, 3, 8},  {24, 2, 3, 16},
+                                   {19, 1, 5, 16}, {21, 4, 1, 21}, {3, 6, 1, 3}};
+    wf_eltwise_impl impl;
+    for (int i = 0; i <= wf_n_eltwise_impls; i++)
+        for (size_t k = 0; impl_at(i, &impl) && k < sizeof(cases) / sizeof(*cases); k++) {
+            const wf_act a = cases[k];
+            const weft_dtype t = impl.dtype;
+            const size_t n = wf_act_count(a), size = weft_dtype_size(t);
+            guarded x = test_random(t, n, 3), w = test_random(t, (size_t)a.C, 4);
+            guarded dy = test_random(t, n, 5), y = guarded_new(n * size, size);
+            guarded dx = guarded_new(n * size, size), products = guarded_new(n * size, size);
+            for (int c = a.C; c < wf_round_up(a.C, a.block); c++)
+                for (int p = 0; p < a.H * a.W; p++) {
+                    test_set(t, x.data, wf_act_index(a, c, p / a.W, p % a.W), 0);
+                    test_set(t, dy.data, wf_act_index(a, c, p / a.W, p % a.W), 0);
+                }
+            memcpy(dx.data, dy.data, n * size);
+            impl.kernels->prelu(a, x.data, w.data, y.data);
+            impl.kernels->prelu_backward(a, x.data, w.data, dx.data, dx.data, products.data);
+            for (int c = 0; c < wf_round_up(a.C, a.block); c++)
+                for (int p = 0; p < a.H * a.W; p++) {
+                    const size_t at = wf_act_index(a, c, p / a.W, p % a.W);
+                    const double v = test_get(t, x.data, at), d = test_get(t, dy.data, at);
+                    const double s = c < a.C ? test_get(t, w.data, (size_t)c) : 0;
+                    const double want[3] = {v > 0 ? v : s * v, v > 0 ? d : s * d,
+                                            v > 0 ? 0 : v * d};
+                    const guarded *got[3] = {&y, &dx, &products};
+                    for (int o = 0; o < 3; o++) {
+                        const double rounded = t == WEFT_F32 ? (double)(float)want[o] : want[o];
+                        if (test_get(t, got[o]->data, at) != rounded)
+                            fail_msg("%s prelu, output %d, C=%d block %d c=%d p=%d: %g for %g",
+                                     impl.kernels->name, o, a.C, a.block, c, p,
+                                     test_get(t, got[o]->data, at), rounded);
+                    }
+                }
+            guarded *all[] = {&x, &w, &dy, &y, &dx, &products};
+            for (size_t o = 0; o < sizeof(all) / sizeof(*all); o++) {
+                guarded_check(all[o]);
+                guarded_free(all[o]);
+            }
+        }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_length_and_in_place),
         cmocka_unit_test(relu_passes_nan_on_and_its_gradient_stops_there),
         cmocka_unit_test(bias_and_mul_channels_work_per_channel_and_clear_the_padding),
+        cmocka_unit_test(prelu_works_per_channel_and_keeps_the_padding),
         cmocka_unit_test(dispatch_prefers_the_best_that_runs),
         cmocka_unit_test(casts_round_to_nearest_even),
         cmocka_unit_test(broadcast_repeats_where_the_stride_is_zero),

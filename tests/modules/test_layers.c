@@ -84,6 +84,14 @@ static void texts_are_pytorchs(void **state)
     assert_string_equal(printed(weft_tanh_create(ctx)), "Tanh()");
     assert_string_equal(printed(weft_leaky_relu_create(ctx, 0.01)),
                         "LeakyReLU(negative_slope=0.01)");
+    assert_string_equal(printed(weft_elu_create(ctx, 1)), "ELU(alpha=1.0)");
+    assert_string_equal(printed(weft_mish_create(ctx)), "Mish()");
+    assert_string_equal(printed(weft_softplus_create(ctx, 0.5, 20)),
+                        "Softplus(beta=0.5, threshold=20.0)");
+    assert_string_equal(printed(weft_prelu_create(ctx, 3, 0.25)), "PReLU(num_parameters=3)");
+    assert_string_equal(printed(weft_alpha_dropout_create(ctx, 0.5)),
+                        "AlphaDropout(p=0.5, inplace=False)");
+    assert_string_equal(printed(weft_dropout_create(ctx, 1)), "Dropout(p=1.0, inplace=False)");
     assert_string_equal(printed(weft_gelu_create(ctx, false)), "GELU(approximate='none')");
     assert_string_equal(printed(weft_gelu_create(ctx, true)), "GELU(approximate='tanh')");
 }
@@ -152,10 +160,18 @@ static void refused_arguments_say_why(void **state)
     assert_error(WEFT_ERR_INVALID, "at most half the kernel");
     assert_null(weft_adaptive_avg_pool2d_create(ctx, 0, 1));
     assert_error(WEFT_ERR_INVALID, "AdaptiveAvgPool2d(0, 1)");
-    assert_null(weft_dropout_create(ctx, 1.0));
-    assert_error(WEFT_ERR_INVALID, "not in [0, 1)");
+    assert_null(weft_dropout_create(ctx, 1.5));
+    assert_error(WEFT_ERR_INVALID, "not in [0, 1]");
+    assert_null(weft_elu_create(ctx, INFINITY));
+    assert_error(WEFT_ERR_INVALID, "ELU: alpha is inf");
+    assert_null(weft_softplus_create(ctx, 0, 20));
+    assert_error(WEFT_ERR_INVALID, "Softplus: beta 0");
+    assert_null(weft_prelu_create(ctx, 0, 0.25));
+    assert_error(WEFT_ERR_INVALID, "PReLU(0, 0.25)");
+    assert_null(weft_alpha_dropout_create(ctx, -0.5));
+    assert_error(WEFT_ERR_INVALID, "AlphaDropout: the probability -0.5 is not in [0, 1]");
     assert_null(weft_dropout_create(ctx, NAN));
-    assert_error(WEFT_ERR_INVALID, "not in [0, 1)");
+    assert_error(WEFT_ERR_INVALID, "not in [0, 1]");
 }
 
 /* All values within the bound, and the largest close to it: for n uniform values the chance that

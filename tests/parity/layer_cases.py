@@ -177,7 +177,9 @@ def list_layers():
     for call, options in (("ReLU", {}), ("ReLU6", {}), ("LeakyReLU", {}), ("SiLU", {}),
                           ("LeakyReLU", {"negative_slope": 0.2}), ("Hardswish", {}),
                           ("Hardsigmoid", {}),
-                          ("Sigmoid", {}), ("Tanh", {}), ("GELU", {}),
+                          ("Sigmoid", {}), ("Tanh", {}), ("GELU", {}), ("Mish", {}),
+                          ("ELU", {}), ("ELU", {"alpha": 0.5}), ("Softplus", {}), ("PReLU", {}),
+                          ("Softplus", {"beta": 2.0, "threshold": 3.0}),
                           ("GELU", {"approximate": "tanh"})):
         layer(call, (2, 19, 5, 3), **options)
         layer(call, (7,), **options)
@@ -195,7 +197,12 @@ def list_layers():
         layer("ChannelShuffle", (2, channels, 3, 4), groups=groups)
     for dim in (0, 1, -1):
         layer("Softmax", (3, 10, 4), dim=dim)
+    for shape in ((2, 19, 5, 3), (4, 19), (2, 19, 7)):
+        layer("PReLU", shape, 2 * 64, num_parameters=19)
     layer("Dropout", (3, 10), training=False, p=0.3)
+    layer("AlphaDropout", (3, 10), training=False, p=0.3)
+    for call in ("Dropout", "AlphaDropout"):
+        layer(call, (3, 10), p=1.0)
     layer("Flatten", (3, 4, 2, 5))
     layer("Identity", (3, 4))
 

@@ -173,6 +173,14 @@ static weft_module *layer(const run *r)
         const char *how = json_string_value(json_object_get(r->c, "approximate"));
         return weft_gelu_create(ctx, how && strcmp(how, "tanh") == 0);
     }
+    if (is(r, "ELU"))
+        return weft_elu_create(ctx, number(r, "alpha", 1));
+    if (is(r, "Softplus"))
+        return weft_softplus_create(ctx, number(r, "beta", 1), number(r, "threshold", 20));
+    if (is(r, "PReLU"))
+        return weft_prelu_create(ctx, integer(r, "num_parameters", 1), 0.25);
+    if (is(r, "AlphaDropout"))
+        return weft_alpha_dropout_create(ctx, number(r, "p", 0.5));
     if (is(r, "Dropout"))
         return weft_dropout_create(ctx, number(r, "p", 0.5));
     if (is(r, "ChannelShuffle"))
@@ -189,6 +197,7 @@ static weft_module *layer(const run *r)
                  {"Hardsigmoid", weft_hardsigmoid_create},
                  {"Sigmoid", weft_sigmoid_create},
                  {"Tanh", weft_tanh_create},
+                 {"Mish", weft_mish_create},
                  {"Flatten", weft_flatten_create},
                  {"Identity", weft_identity_create}};
     for (size_t i = 0; i < sizeof(plain) / sizeof(plain[0]); i++)
@@ -268,7 +277,7 @@ static weft_tensor *loss(const run *r, weft_tensor *const *in)
     if (is(r, "mul"))
         return weft_mul(in[0], in[1]);
     if (is(r, "softplus"))
-        return weft_softplus(in[0]);
+        return weft_softplus(in[0], 1, 20);
     if (is(r, "abs"))
         return weft_abs(in[0]);
     if (is(r, "softmax"))

@@ -304,37 +304,23 @@ static weft_status fine(const weft_custom_call *c)
     return WEFT_OK;
 }
 
+static weft_tensor *softplus(weft_tensor *t)
+{
+    return weft_softplus(t, 1, 20);
+}
+static weft_tensor *alpha_drop(weft_tensor *t)
+{
+    return weft_alpha_dropout(t, 0.5, true);
+}
+
 static void ops(void **state)
 {
-    weft_tensor *(*const unary[])(weft_tensor *) = {weft_relu,
-                                                    weft_relu6,
-                                                    weft_sigmoid,
-                                                    weft_tanh,
-                                                    weft_silu,
-                                                    weft_gelu,
-                                                    weft_abs,
-                                                    weft_gelu_tanh,
-                                                    weft_hardswish,
-                                                    weft_detach,
-                                                    scale,
-                                                    leaky,
-                                                    drop,
-                                                    weft_hardsigmoid,
-                                                    weft_softplus,
-                                                    depth,
-                                                    soft,
-                                                    log_soft,
-                                                    shuffle,
-                                                    flatten,
-                                                    narrow,
-                                                    reshape,
-                                                    expand,
-                                                    sum,
-                                                    mean,
-                                                    max_pool,
-                                                    avg_pool,
-                                                    adaptive,
-                                                    weft_check_finite};
+    weft_tensor *(*const unary[])(weft_tensor *) = {
+        weft_relu, alpha_drop, weft_relu6,       weft_sigmoid,   weft_tanh,   weft_silu,
+        weft_gelu, weft_abs,   weft_gelu_tanh,   weft_hardswish, weft_detach, scale,
+        leaky,     drop,       weft_hardsigmoid, softplus,       depth,       soft,
+        log_soft,  shuffle,    flatten,          narrow,         reshape,     expand,
+        sum,       mean,       max_pool,         avg_pool,       adaptive,    weft_check_finite};
     for (size_t i = 0; i < sizeof(unary) / sizeof(unary[0]); i++)
         NOTHING_QUIETLY(unary[i](NULL));
     weft_tensor *(*const binary[])(weft_tensor *, weft_tensor *) = {weft_add, weft_mul, weft_bias};
@@ -350,6 +336,8 @@ static void ops(void **state)
     NOTHING_QUIETLY(weft_linear(NULL, NULL, NULL));
     NOTHING_QUIETLY(weft_linear(x, NULL, NULL));
     NOTHING_QUIETLY(weft_linear(NULL, x, NULL));
+    NOTHING_QUIETLY(weft_prelu(images, NULL));
+    NOTHING_QUIETLY(weft_prelu(NULL, w));
     NOTHING_QUIETLY(weft_conv2d(images, NULL, NULL, NULL));
     NOTHING_QUIETLY(weft_conv2d(NULL, w, NULL, NULL));
     NOTHING_QUIETLY(weft_conv_transpose2d(images, NULL, NULL, NULL));

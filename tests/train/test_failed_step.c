@@ -237,9 +237,9 @@ static void another_contexts_tensor(void)
     weft_tensor_unref(x);
     weft_context_destroy(other);
 }
-static void dropout_of_everything(void)
+static void dropout_of_more_than_everything(void)
 {
-    weft_dropout(at->x, 1, true);
+    weft_dropout(at->x, 2, true);
 }
 static void chunks_that_do_not_fit(void)
 {
@@ -268,7 +268,7 @@ static void whatever_cannot_be_recorded_fails_the_step(void **state)
         {silent_module, WEFT_ERR_STATE},
         {not_a_module, WEFT_ERR_STATE},
         {another_contexts_tensor, WEFT_ERR_INVALID},
-        {dropout_of_everything, WEFT_ERR_INVALID},
+        {dropout_of_more_than_everything, WEFT_ERR_INVALID},
         {chunks_that_do_not_fit, WEFT_ERR_SHAPE},
     };
     net n = net_create();

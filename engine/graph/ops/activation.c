@@ -128,6 +128,10 @@ static weft_tensor *elu_of_two(weft_tensor *x)
 {
     return weft_elu(x, 2);
 }
+static weft_tensor *softplus_of_two(weft_tensor *x)
+{
+    return weft_softplus(x, 2, 9);
+}
 static weft_tensor *clamp_around_one(weft_tensor *x)
 {
     return weft_clamp(x, -0.5, 1.05);
@@ -168,7 +172,7 @@ static weft_tensor *power_of_square(weft_tensor *x)
 #define APPLY_hardswish weft_hardswish
 #define APPLY_relu6 weft_relu6
 #define APPLY_abs weft_abs
-#define APPLY_softplus weft_softplus
+#define APPLY_softplus softplus_of_two
 
 /* Two descriptors a row: wf_op_<name>, wf_op_<name>_backward. A backward op gives zero where dy is
  * zero, so it keeps the padding, but where the slope is infinite there. */
@@ -257,10 +261,6 @@ weft_tensor *weft_abs(weft_tensor *x)
 {
     return record(&wf_op_abs, x, WF_ACT_abs, 0);
 }
-weft_tensor *weft_softplus(weft_tensor *x)
-{
-    return record(&wf_op_softplus, x, WF_ACT_softplus, 0);
-}
 weft_tensor *weft_elu(weft_tensor *x, double alpha)
 {
     return record(&wf_op_elu, x, WF_ACT_elu, alpha);
@@ -290,7 +290,7 @@ weft_tensor *weft_reciprocal(weft_tensor *x)
     return record(&wf_op_reciprocal, x, WF_ACT_reciprocal, 0);
 }
 
-/* These two look at their parameters, which shape inference of the others leaves alone. */
+/* These three look at their parameters, which shape inference of the others leaves alone. */
 weft_tensor *weft_pow(weft_tensor *x, double exponent)
 {
     weft_context *ctx = wf_record_context("pow", 1, 1, &x);
@@ -312,6 +312,19 @@ weft_tensor *weft_clamp(weft_tensor *x, double min, double max)
         return NULL;
     }
     return record_with(&wf_op_clamp, x, WF_ACT_clamp, min, max);
+}
+weft_tensor *weft_softplus(weft_tensor *x, double beta, double threshold)
+{
+    weft_context *ctx = wf_record_context("softplus", 1, 1, &x);
+    if (!ctx)
+        return NULL;
+    if (!(beta > 0 && isfinite(beta)) || isnan(threshold)) {
+        wf_fail_step(ctx, WEFT_ERR_INVALID,
+                     "softplus: beta %g, threshold %g: beta must be above 0 and finite", beta,
+                     threshold);
+        return NULL;
+    }
+    return record_with(&wf_op_softplus, x, WF_ACT_softplus, beta, threshold);
 }
 weft_tensor *weft_neg(weft_tensor *x)
 {

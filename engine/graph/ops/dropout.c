@@ -1,8 +1,12 @@
-/* dropout: y = x / (1 - p) where kept, else 0; stochastic_depth: the same of whole rows (images).
- * The gradient of each is the same op with the same scalars: no mask is stored. See
- * Note [Dropout bits] in kernels/eltwise/eltwise.h. */
+/* dropout: y = x / (1 - p) where kept, else 0; stochastic_depth: the same of whole rows (images);
+ * alpha_dropout: what is dropped takes SELU's least value, and all of it is scaled and shifted back to
+ * the mean and variance of before. The gradients are dropout and stochastic_depth with the same
+ * scalars: no mask is stored. See Note [Dropout bits] in kernels/eltwise/eltwise.h. */
+#include <math.h>
+
 #include "engine/context/context.h"
 #include "engine/graph/ops/common.h"
+#include "kernels/eltwise/activation.h"
 #include "kernels/eltwise/eltwise.h"
 
 /* Scalars; the seed is split because a double holds 53 bits. */
@@ -98,6 +102,79 @@ static weft_status lower_depth(wf_lower *l)
     return wf_lowered(l, wf_lower_cut(l, g.kernels->name, run_depth, &g, sizeof(g), &cut, 1.0));
 }
 
+/* ---- alpha_dropout: y = a (1 - p) dropout(x + alpha) - a (1 - p) alpha ---- */
+
+#define ALPHA 1.7580993408473766 /* SELU's scale times its alpha: Klambauer et al. 2017 */
+
+static double alpha_factor(double p)
+{
+    return (1 - p) / sqrt((ALPHA * ALPHA * p + 1) * (1 - p));
+}
+
+typedef struct alpha_args {
+    wf_act act;
+    int64_t logical; /* elements of an image */
+    size_t count;    /* the same with padding */
+    wf_buf x, y;
+    int scalar;
+    size_t size;
+    wf_dropout_fn drop;
+    const wf_eltwise *kernels;
+} alpha_args;
+
+/* y = x + value, through a chunk of scratch that holds the value. */
+static void shift(const alpha_args *g, void *scratch, double value, const char *x, char *y)
+{
+    const size_t chunk = g->count < WF_CHUNK ? g->count : WF_CHUNK;
+    g->kernels->fill(chunk, value, scratch);
+    for (size_t i = 0; i < g->count; i += chunk)
+        g->kernels->add(g->count - i < chunk ? g->count - i : chunk, x + i * g->size, scratch,
+                        y + i * g->size);
+}
+
+static weft_status run_alpha(const wf_tile *t, const void *vargs, int64_t tile)
+{
+    const alpha_args *g = vargs;
+    const wf_dropout key = drop_key(t->scalars + g->scalar);
+    const double factor = alpha_factor(key.p);
+    char *y = wf_image(t, g->y, tile);
+    shift(g, t->scratch, ALPHA, wf_image(t, g->x, tile), y);
+    g->drop(&key, g->act, tile * g->logical, y, y);
+    g->kernels->scale(g->count, y, factor, y);
+    shift(g, t->scratch, -ALPHA * factor, y, y);
+    wf_clear_padding(g->act, g->size, y);
+    return WEFT_OK;
+}
+
+static weft_status lower_alpha(wf_lower *l)
+{
+    wf_operand y = wf_lower_out(l, 0);
+    alpha_args g = {
+        .act = y.act,
+        .logical = (int64_t)y.act.C * y.act.H * y.act.W,
+        .count = wf_act_count(y.act),
+        .x = wf_lower_in(l, 0).buf,
+        .y = y.buf,
+        .scalar = l->scalar,
+        .size = weft_dtype_size(y.dtype),
+        .drop = wf_dropout_get(y.dtype, l->isa),
+        .kernels = wf_eltwise_get(y.dtype, l->isa),
+    };
+    const wf_cut cut = wf_cut_each_image(&y);
+    wf_task *task = wf_lower_cut(l, "dropout:philox4x32", run_alpha, &g, sizeof(g), &cut, 24.0);
+    wf_scratch(task, (g.count < WF_CHUNK ? g.count : WF_CHUNK) * g.size);
+    return wf_lowered(l, task);
+}
+
+static weft_status grad_alpha(wf_grad *g)
+{
+    if (!g->needs[0])
+        return WEFT_OK;
+    weft_tensor *kept = wf_record(&wf_op_dropout, NULL, g->scalars, 1, g->dout, NULL);
+    g->din[0] = kept ? weft_scale(kept, alpha_factor(g->scalars[P])) : NULL;
+    return wf_step_status(g->ctx);
+}
+
 /* ---- samples: with a key of their own, so that every evaluation drops the same ---- */
 
 static weft_tensor *apply(void *user, weft_tensor *const *in, int n)
@@ -111,6 +188,15 @@ static bool sample_dropout(weft_context *ctx, int index, wf_sample *s)
     static const wf_sample_case cases[] = {
         {"rank 4", 1, {{4, {2, 3, 3, 3}}}, apply, &wf_op_dropout},
         {"rank 2", 1, {{2, {3, 7}}}, apply, &wf_op_dropout},
+    };
+    return wf_sample_from(ctx, cases, 2, index, s);
+}
+
+static bool sample_alpha(weft_context *ctx, int index, wf_sample *s)
+{
+    static const wf_sample_case cases[] = {
+        {"rank 4", 1, {{4, {2, 3, 3, 3}}}, apply, &wf_op_alpha_dropout},
+        {"rank 2", 1, {{2, {3, 7}}}, apply, &wf_op_alpha_dropout},
     };
     return wf_sample_from(ctx, cases, 2, index, s);
 }
@@ -152,20 +238,35 @@ const wf_op wf_op_stochastic_depth = {
     .sample = sample_depth,
 };
 
+const wf_op wf_op_alpha_dropout = {
+    .name = "alpha_dropout",
+    .n_out = 1,
+    .n_scalars = N_SCALARS,
+    .flags = WF_OP_BY_IMAGE | WF_OP_DRAWS,
+    .layout_rule = WF_LAYOUT_SAME,
+    .inplace = {1},
+    .infer = wf_infer_same,
+    .grad = grad_alpha,
+    .lower = lower_alpha,
+    .sample = sample_alpha,
+};
+
 /* op on x with the scalars of this place in this run; x itself when not training. */
 static weft_tensor *record(const wf_op *op, weft_tensor *x, double p, bool training)
 {
     if (!x)
         return NULL;
     weft_context *ctx = weft_tensor_context(x);
-    if (!(p >= 0.0 && p < 1.0)) {
+    if (!(p >= 0.0 && p <= 1.0)) {
         if (ctx)
-            wf_fail_step(ctx, WEFT_ERR_INVALID, "%s: probability %g is outside [0, 1)", op->name,
+            wf_fail_step(ctx, WEFT_ERR_INVALID, "%s: probability %g is outside [0, 1]", op->name,
                          p);
         return NULL;
     }
     if (!training || p == 0.0)
         return x;
+    if (p == 1.0) /* as torch: zeros, with a gradient of zeros; NaN stays */
+        return weft_scale(x, 0.0);
     if (!ctx) /* a stale handle: recording says so */
         return wf_record(op, NULL, (double[N_SCALARS]){0}, 1, &x, NULL);
     uint64_t seed = wf_context_seed(ctx);
@@ -187,4 +288,9 @@ weft_tensor *weft_dropout(weft_tensor *x, double p, bool training)
 weft_tensor *weft_stochastic_depth(weft_tensor *x, double p, bool training)
 {
     return record(&wf_op_stochastic_depth, x, p, training);
+}
+
+weft_tensor *weft_alpha_dropout(weft_tensor *x, double p, bool training)
+{
+    return record(&wf_op_alpha_dropout, x, p, training);
 }

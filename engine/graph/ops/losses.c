@@ -3,6 +3,8 @@
  * whatever takes part, targets and weights too. */
 #include "engine/graph/ops/losses.h"
 
+#include <math.h>
+
 bool wf_reduction_known(weft_context *ctx, const char *op, weft_reduction reduction)
 {
     if (reduction >= WEFT_MEAN && reduction <= WEFT_NONE)
@@ -71,8 +73,8 @@ weft_tensor *weft_bce_with_logits(weft_tensor *x, weft_tensor *target, const wef
         o = *opts;
     if (!wf_same_shapes(op, x, target))
         return NULL;
-    weft_tensor *negative = weft_mul(one_minus(target), weft_softplus(x));
-    weft_tensor *positive = weft_mul(target, weft_softplus(weft_scale(x, -1)));
+    weft_tensor *negative = weft_mul(one_minus(target), weft_softplus(x, 1, INFINITY));
+    weft_tensor *positive = weft_mul(target, weft_softplus(weft_scale(x, -1), 1, INFINITY));
     if (o.pos_weight)
         positive = weft_mul(positive, o.pos_weight);
     weft_tensor *losses = weft_add(negative, positive);
