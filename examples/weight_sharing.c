@@ -19,7 +19,7 @@ static const weft_module_class tied_class = {"Tied", sizeof(tied), .forward = fo
 
 static weft_module *tied_create(weft_context *ctx)
 {
-    tied *self = weft_module_create(ctx, &tied_class);
+    tied *self = weft_module_create(ctx, &tied_class, NULL);
     if (self == NULL)
         return NULL;
     weft_linear_opts no_bias = {.no_bias = true};

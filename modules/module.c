@@ -187,14 +187,14 @@ void *wf_module_new(weft_context *ctx, const weft_module_class *cls)
     return m;
 }
 
-void *weft_module_create(weft_context *ctx, const weft_module_class *cls)
+void *weft_module_create(weft_context *ctx, const weft_module_class *cls, const void *args)
 {
     weft_module *m = wf_module_new(ctx, cls);
     if (m == NULL || cls->init == NULL)
         return m;
     weft_error older;
     wf_error_set_aside(ctx, &older);
-    cls->init(m);
+    cls->init(m, args);
     wf_error_put_back(ctx, &older);
     return weft_module_ok(m);
 }

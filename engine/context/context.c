@@ -206,6 +206,13 @@ weft_status weft_print_error(const weft_context *ctx, FILE *out)
     return weft_error_status(ctx);
 }
 
+weft_status weft_context_finish(weft_context *ctx, FILE *out)
+{
+    const weft_status status = weft_print_error(ctx, out);
+    weft_context_destroy(ctx);
+    return status;
+}
+
 void weft_print_shape(const weft_tensor *t, FILE *out)
 {
     char text[160];

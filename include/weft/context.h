@@ -107,6 +107,8 @@ void weft_error_clear(weft_context *ctx);
  * written where none does. A NULL context is an error that says so. Text from files and names is
  * quoted (weft_quote); the newlines of a message with a list of names stay. */
 weft_status weft_print_error(const weft_context *ctx, FILE *out);
+/* The end of a small program: weft_print_error, then weft_context_destroy. */
+weft_status weft_context_finish(weft_context *ctx, FILE *out);
 /* Writes a tensor's shape, such as [1, 5], and a newline; nothing for NULL, whose context has an
  * error to tell. */
 void weft_print_shape(const weft_tensor *t, FILE *out);

@@ -1,23 +1,24 @@
 /* Modules: parameters, buffers and children under names, a forward, and what follows from that:
  * traversal, train and eval, state dictionaries, hooks, printing. As torch.nn.Module.
  *
- * A custom module embeds weft_module as its first member and describes itself in a class:
+ * A custom module is a struct that begins with a weft_module, and a class that describes it.
+ * WEFT_MODULE writes both, where one tensor goes in and one comes out:
  *
- *     typedef struct net {
- *         weft_module base;
- *         weft_module *fc1, *fc2;
- *     } net;
- *     static weft_tensor *net_forward(weft_module *m, weft_tensor *x)
+ *     WEFT_MODULE(net, "Net", weft_module *fc1, *fc2;)
+ *
+ *     static void net_init(net *self, const void *args)
  *     {
- *         net *self = (net *)m;
+ *         weft_context *ctx = self->base.ctx;
+ *         WEFT_REGISTER_MODULE(self, fc1, weft_linear_create(ctx, 8, 16, NULL));
+ *         WEFT_REGISTER_MODULE(self, fc2, weft_linear_create(ctx, 16, 4, NULL));
+ *     }
+ *
+ *     static weft_tensor *net_forward(net *self, weft_tensor *x)
+ *     {
  *         return weft_call(self->fc2, weft_relu(weft_call(self->fc1, x)));
  *     }
- *     static const weft_module_class net_class = {
- *         .name = "Net", .size = sizeof(net), .forward = net_forward};
  *
- *     net *self = weft_module_create(ctx, &net_class);
- *     weft_register_module(&self->base, "fc1", &self->fc1, weft_linear_create(ctx, 8, 16, NULL));
- *     weft_register_module(&self->base, "fc2", &self->fc2, weft_linear_create(ctx, 16, 4, NULL));
+ *     weft_module *m = weft_module_create(ctx, &net_class, NULL);
  *
  * Modules and tensors are reference counted; registering hands the caller's reference to the
  * parent. A module belongs to its context's thread. */
@@ -45,10 +46,11 @@ typedef struct weft_module_class {
     size_t size;      /* of the struct that embeds weft_module */
     int version;      /* of the saved form, 0 reads as 1; saved in the file's metadata */
 
-    /* Registers the parts of a new module, as __init__ does; NULL for a class whose constructor is
-     * a function with arguments. Nothing needs to be checked in it: a registration that fails makes
-     * weft_module_create fail. Not run for weft_module_init() and clones. */
-    void (*init)(weft_module *self);
+    /* Registers the parts of a new module, as __init__ does; `args` is what weft_module_create was
+     * given. NULL for a class whose constructor is a function of its own. Nothing needs to be
+     * checked in it: a registration that fails makes weft_module_create fail. Not run for
+     * weft_module_init() and clones. */
+    void (*init)(weft_module *self, const void *args);
     /* One tensor in, one out. NULL on failure, with the context's error set. */
     weft_tensor *(*forward)(weft_module *self, weft_tensor *x);
     /* Several tensors in or out; used where `forward` is NULL. *n_out is the room in out[] and
@@ -81,6 +83,38 @@ typedef struct weft_module_class {
     double aux_loss_weight;
 } weft_module_class;
 
+/* WEFT_MODULE_CLASS(type, class_name, ...) defines the class `type_class`, called class_name, of a
+ * struct `type` that begins with the weft_module `base`. It has two functions, which it declares and
+ * the same file defines:
+ *
+ *     static void type_init(type *self, const void *args);
+ *     static weft_tensor *type_forward(type *self, weft_tensor *x);
+ *
+ * and the members named behind class_name, if any: .extra_repr = show. */
+#define WEFT_MODULE_CLASS(type, class_name, ...)                                                   \
+    static void type##_init(type *self, const void *args);                                         \
+    static weft_tensor *type##_forward(type *self, weft_tensor *x);                                \
+    static void type##_class_init(weft_module *m, const void *args)                                \
+    {                                                                                              \
+        type##_init((type *)m, args);                                                              \
+    }                                                                                              \
+    static weft_tensor *type##_class_forward(weft_module *m, weft_tensor *x)                       \
+    {                                                                                              \
+        return type##_forward((type *)m, x);                                                       \
+    }                                                                                              \
+    static const weft_module_class type##_class = {.name = class_name,                             \
+                                                   .size = sizeof(type),                           \
+                                                   .init = type##_class_init,                      \
+                                                   .forward = type##_class_forward,                \
+                                                   __VA_ARGS__};
+/* The same, and the struct, whose further members stand behind class_name, each with a semicolon. */
+#define WEFT_MODULE(type, class_name, ...)                                                         \
+    typedef struct type {                                                                          \
+        weft_module base;                                                                          \
+        __VA_ARGS__                                                                                \
+    } type;                                                                                        \
+    WEFT_MODULE_CLASS(type, class_name, )
+
 /* Read `training`, `cls` and `ctx` freely; the rest is the library's. */
 struct weft_module {
     uint64_t magic; /* tells an initialised module from raw memory */
@@ -94,7 +128,7 @@ struct weft_module {
 
 /* A new module of cls->size zeroed bytes with one reference, in training mode, on which the class's
  * init has run. NULL on failure. */
-void *weft_module_create(weft_context *ctx, const weft_module_class *cls);
+void *weft_module_create(weft_context *ctx, const weft_module_class *cls, const void *args);
 /* The same for a struct in memory of the caller's, which must outlive its last reference. */
 weft_status weft_module_init(weft_module *m, weft_context *ctx, const weft_module_class *cls);
 weft_module *weft_module_ref(weft_module *m); /* returns m; NULL: no effect */
@@ -126,6 +160,15 @@ weft_status weft_register_buffer(weft_module *m, const char *name, weft_tensor *
 /* A child. It may have several parents; a cycle is an error. */
 weft_status weft_register_module(weft_module *m, const char *name, weft_module **field,
                                  weft_module *value);
+
+/* The same where the member is called as the part is: `self.name = value` in Python. `self` is the
+ * struct that begins with the weft_module `base`. */
+#define WEFT_REGISTER_PARAMETER(self, name, value)                                                 \
+    weft_register_parameter(&(self)->base, #name, &(self)->name, value)
+#define WEFT_REGISTER_BUFFER(self, name, value, persistent)                                        \
+    weft_register_buffer(&(self)->base, #name, &(self)->name, value, persistent)
+#define WEFT_REGISTER_MODULE(self, name, value)                                                    \
+    weft_register_module(&(self)->base, #name, &(self)->name, value)
 
 /* Ends a constructor: m if every registration on it succeeded, else m is destroyed and NULL
  * returned (the context has the error). NULL: NULL. */

@@ -36,7 +36,9 @@ weft_tensor *weft_ge(weft_tensor *a, weft_tensor *b);
 /* a where the condition is not 0, else b; the three broadcast. The condition, in the type of a and
  * b, takes no gradient. */
 weft_tensor *weft_where(weft_tensor *condition, weft_tensor *a, weft_tensor *b);
-weft_tensor *weft_scale(weft_tensor *x, double factor); /* factor is a plan input: no recompile */
+/* x times, and plus, a number, which is a plan input: another one needs no new plan. */
+weft_tensor *weft_scale(weft_tensor *x, double factor);
+weft_tensor *weft_add_scalar(weft_tensor *x, double value);
 weft_tensor *weft_relu(weft_tensor *x);
 weft_tensor *weft_relu6(weft_tensor *x);
 weft_tensor *weft_leaky_relu(weft_tensor *x, double negative_slope);

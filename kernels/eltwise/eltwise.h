@@ -17,6 +17,7 @@ typedef struct wf_eltwise {
     void (*add)(size_t n, const void *a, const void *b, void *y); /* also accumulates: y == a */
     void (*mul)(size_t n, const void *a, const void *b, void *y);
     void (*scale)(size_t n, const void *x, double factor, void *y);
+    void (*add_scalar)(size_t n, const void *x, double value, void *y);
     void (*relu)(size_t n, const void *x, void *y); /* NaN stays NaN */
     /* dx = dy where y > 0, else 0; y is relu's output (or input). */
     void (*relu_backward)(size_t n, const void *y, const void *dy, void *dx);

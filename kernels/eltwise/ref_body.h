@@ -25,6 +25,14 @@ static void FN(scale)(size_t n, const void *vx, double factor, void *vy)
         y[i] = x[i] * f;
 }
 
+static void FN(add_scalar)(size_t n, const void *vx, double value, void *vy)
+{
+    const T *x = vx, v = (T)value;
+    T *y = vy;
+    for (size_t i = 0; i < n; i++)
+        y[i] = x[i] + v;
+}
+
 static void FN(relu)(size_t n, const void *vx, void *vy)
 {
     const T *x = vx;

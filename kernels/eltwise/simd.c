@@ -41,6 +41,19 @@ static void scale(size_t n, const void *vx, double factor, void *vy)
         wf_vstore_n(y + i, wf_vmul(wf_vload_n(x + i, rest), f), rest);
 }
 
+static void add_scalar(size_t n, const void *vx, double value, void *vy)
+{
+    const float *x = vx;
+    float *y = vy;
+    wf_vf v = wf_vset1((float)value);
+    size_t i = 0;
+    for (; i + WF_LANES <= n; i += WF_LANES)
+        wf_vstore(y + i, wf_vadd(wf_vload(x + i), v));
+    int rest = (int)(n - i);
+    if (rest)
+        wf_vstore_n(y + i, wf_vadd(wf_vload_n(x + i, rest), v), rest);
+}
+
 static void relu(size_t n, const void *vx, void *vy)
 {
     const float *x = vx;
@@ -222,6 +235,7 @@ const wf_eltwise WF_ISA_FN(wf_eltwise_f32) = {
     .add = add,
     .mul = mul,
     .scale = scale,
+    .add_scalar = add_scalar,
     .relu = relu,
     .relu_backward = relu_backward,
     .fill = fill,

@@ -54,7 +54,7 @@ static weft_module *create(weft_context *ctx, const weft_module_class *cls, int 
                     n < 0 ? "there cannot be so many" : "the array is NULL");
         return NULL;
     }
-    weft_module *m = weft_module_create(ctx, cls);
+    weft_module *m = weft_module_create(ctx, cls, NULL);
     weft_status status = m != NULL ? WEFT_OK : WEFT_ERR_NOMEM;
     for (int i = 0; i < n; i++) {
         if (status == WEFT_OK)
@@ -86,7 +86,7 @@ weft_module *weft_module_list_create(weft_context *ctx, int n, weft_module *cons
 
 weft_module *weft_module_dict_create(weft_context *ctx)
 {
-    return weft_module_create(ctx, &dict_class);
+    return weft_module_create(ctx, &dict_class, NULL);
 }
 
 /* ---- Sequential and ModuleList ---- */

@@ -26,27 +26,27 @@ PLAIN_CLASS(mish, "Mish")
 
 weft_module *weft_relu6_create(weft_context *ctx)
 {
-    return weft_module_create(ctx, &relu6_class);
+    return weft_module_create(ctx, &relu6_class, NULL);
 }
 weft_module *weft_silu_create(weft_context *ctx)
 {
-    return weft_module_create(ctx, &silu_class);
+    return weft_module_create(ctx, &silu_class, NULL);
 }
 weft_module *weft_hardsigmoid_create(weft_context *ctx)
 {
-    return weft_module_create(ctx, &hardsigmoid_class);
+    return weft_module_create(ctx, &hardsigmoid_class, NULL);
 }
 weft_module *weft_hardswish_create(weft_context *ctx)
 {
-    return weft_module_create(ctx, &hardswish_class);
+    return weft_module_create(ctx, &hardswish_class, NULL);
 }
 weft_module *weft_sigmoid_create(weft_context *ctx)
 {
-    return weft_module_create(ctx, &sigmoid_class);
+    return weft_module_create(ctx, &sigmoid_class, NULL);
 }
 weft_module *weft_tanh_create(weft_context *ctx)
 {
-    return weft_module_create(ctx, &tanh_class);
+    return weft_module_create(ctx, &tanh_class, NULL);
 }
 
 weft_module *weft_mish_create(weft_context *ctx)
@@ -83,7 +83,7 @@ weft_module *weft_leaky_relu_create(weft_context *ctx, double negative_slope)
         wf_fail(ctx, WEFT_ERR_INVALID, "LeakyReLU: the slope is %g", negative_slope);
         return NULL;
     }
-    leaky_relu *self = weft_module_create(ctx, &leaky_relu_class);
+    leaky_relu *self = weft_module_create(ctx, &leaky_relu_class, NULL);
     if (self == NULL)
         return NULL;
     self->negative_slope = negative_slope;
@@ -234,7 +234,7 @@ static const weft_module_class gelu_class = {.name = "GELU",
 
 weft_module *weft_gelu_create(weft_context *ctx, bool approximate)
 {
-    gelu *self = weft_module_create(ctx, &gelu_class);
+    gelu *self = weft_module_create(ctx, &gelu_class, NULL);
     if (self == NULL)
         return NULL;
     self->approximate = approximate;

@@ -70,7 +70,7 @@ weft_module *weft_batch_norm2d_create(weft_context *ctx, int channels,
                 channels, opts->eps, opts->momentum);
         return NULL;
     }
-    batch_norm *self = weft_module_create(ctx, &batch_norm_class);
+    batch_norm *self = weft_module_create(ctx, &batch_norm_class, NULL);
     if (self == NULL)
         return NULL;
     weft_module *m = &self->base;

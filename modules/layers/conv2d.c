@@ -85,7 +85,7 @@ weft_module *weft_conv2d_create(weft_context *ctx, int in, int out, int kernel,
     }
     if (check(ctx, in, out, size, &o) != WEFT_OK)
         return NULL;
-    conv2d *self = weft_module_create(ctx, &conv2d_class);
+    conv2d *self = weft_module_create(ctx, &conv2d_class, NULL);
     if (self == NULL)
         return NULL;
     weft_module *m = &self->base;

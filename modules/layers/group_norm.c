@@ -47,7 +47,7 @@ weft_module *weft_group_norm_create(weft_context *ctx, int groups, int channels,
                 groups, channels, opts->eps);
         return NULL;
     }
-    group_norm *self = weft_module_create(ctx, &group_norm_class);
+    group_norm *self = weft_module_create(ctx, &group_norm_class, NULL);
     if (self == NULL)
         return NULL;
     self->groups = groups;

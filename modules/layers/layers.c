@@ -74,17 +74,17 @@ static const weft_module_class identity_class = {
 
 weft_module *weft_relu_create(weft_context *ctx)
 {
-    return weft_module_create(ctx, &relu_class);
+    return weft_module_create(ctx, &relu_class, NULL);
 }
 
 weft_module *weft_flatten_create(weft_context *ctx)
 {
-    return weft_module_create(ctx, &flatten_class);
+    return weft_module_create(ctx, &flatten_class, NULL);
 }
 
 weft_module *weft_identity_create(weft_context *ctx)
 {
-    return weft_module_create(ctx, &identity_class);
+    return weft_module_create(ctx, &identity_class, NULL);
 }
 
 /* ---- Dropout, StochasticDepth ---- */
@@ -100,7 +100,7 @@ static weft_module *dropout_create(weft_context *ctx, const weft_module_class *c
         wf_fail(ctx, WEFT_ERR_INVALID, "%s: the probability %g is not in [0, 1]", cls->name, p);
         return NULL;
     }
-    dropout *self = weft_module_create(ctx, cls);
+    dropout *self = weft_module_create(ctx, cls, NULL);
     if (self == NULL)
         return NULL;
     self->p = p;
@@ -190,7 +190,7 @@ static const weft_module_class softmax_class = {.name = "Softmax",
 
 weft_module *weft_softmax_create(weft_context *ctx, int dim)
 {
-    softmax *self = weft_module_create(ctx, &softmax_class);
+    softmax *self = weft_module_create(ctx, &softmax_class, NULL);
     if (self == NULL)
         return NULL;
     self->dim = dim;
@@ -226,7 +226,7 @@ weft_module *weft_channel_shuffle_create(weft_context *ctx, int groups)
         wf_fail(ctx, WEFT_ERR_INVALID, "ChannelShuffle: %d groups: must be at least 1", groups);
         return NULL;
     }
-    channel_shuffle *self = weft_module_create(ctx, &shuffle_class);
+    channel_shuffle *self = weft_module_create(ctx, &shuffle_class, NULL);
     if (self == NULL)
         return NULL;
     self->groups = groups;

@@ -58,7 +58,7 @@ weft_module *weft_linear_create(weft_context *ctx, int in, int out, const weft_l
         wf_fail(ctx, WEFT_ERR_INVALID, "Linear(%d, %d): sizes must be at least 1", in, out);
         return NULL;
     }
-    linear *self = weft_module_create(ctx, &linear_class);
+    linear *self = weft_module_create(ctx, &linear_class, NULL);
     if (self == NULL)
         return NULL;
     weft_module *m = &self->base;

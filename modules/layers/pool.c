@@ -66,7 +66,7 @@ static weft_module *pool_create(weft_context *ctx, const weft_module_class *cls,
             return NULL;
         }
     }
-    pool2d *self = weft_module_create(ctx, cls);
+    pool2d *self = weft_module_create(ctx, cls, NULL);
     if (self == NULL)
         return NULL;
     self->opts = o;
@@ -114,7 +114,7 @@ weft_module *weft_adaptive_avg_pool2d_create(weft_context *ctx, int out_h, int o
                 out_w);
         return NULL;
     }
-    adaptive *self = weft_module_create(ctx, &adaptive_class);
+    adaptive *self = weft_module_create(ctx, &adaptive_class, NULL);
     if (self == NULL)
         return NULL;
     self->out[0] = out_h;

@@ -33,7 +33,7 @@ static weft_module *pool(weft_context *ctx)
 weft_module *wf_model_alexnet(weft_context *ctx, const weft_model_opts *opts)
 {
     double dropout = wf_model_number(ctx, opts, "dropout", 0.5);
-    alexnet *self = weft_module_create(ctx, &alexnet_class);
+    alexnet *self = weft_module_create(ctx, &alexnet_class, NULL);
     if (self == NULL)
         return NULL;
     weft_module *m = &self->base;

@@ -57,7 +57,7 @@ static const weft_module_class squeeze_excitation_class = {.name = "SqueezeExcit
 static weft_module *squeeze_excitation_create(weft_context *ctx, int channels, int squeezed,
                                               wf_layer_fn activation, wf_layer_fn scale)
 {
-    squeeze_excitation *self = weft_module_create(ctx, &squeeze_excitation_class);
+    squeeze_excitation *self = weft_module_create(ctx, &squeeze_excitation_class, NULL);
     if (self == NULL)
         return NULL;
     weft_module *m = &self->base;
@@ -126,7 +126,7 @@ static weft_module *inverted_block(weft_context *ctx, const wf_inverted *c)
 weft_module *wf_inverted_residual_create(weft_context *ctx, const wf_inverted *c)
 {
     inverted_residual *self =
-        weft_module_create(ctx, c->stochastic ? &mbconv_class : &inverted_residual_class);
+        weft_module_create(ctx, c->stochastic ? &mbconv_class : &inverted_residual_class, NULL);
     if (self == NULL)
         return NULL;
     weft_module *m = &self->base;

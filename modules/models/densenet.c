@@ -50,7 +50,7 @@ static const weft_module_class layer_class = {.name = "_DenseLayer",
 
 static weft_module *layer_create(weft_context *ctx, int in, double drop_rate)
 {
-    dense_layer *self = weft_module_create(ctx, &layer_class);
+    dense_layer *self = weft_module_create(ctx, &layer_class, NULL);
     if (self == NULL)
         return NULL;
     weft_module *m = &self->base;
@@ -83,7 +83,7 @@ static const weft_module_class block_class = {
 
 static weft_module *block_create(weft_context *ctx, int in, int layers, double drop_rate)
 {
-    weft_module *m = weft_module_create(ctx, &block_class);
+    weft_module *m = weft_module_create(ctx, &block_class, NULL);
     for (int i = 0; m != NULL && i < layers; i++) {
         char name[24];
         snprintf(name, sizeof(name), "denselayer%d", i + 1);
@@ -172,7 +172,7 @@ static weft_module *features_create(weft_context *ctx, int in_channels, const in
 
 static weft_module *create(weft_context *ctx, const weft_model_opts *opts, const int layers[BLOCKS])
 {
-    densenet *self = weft_module_create(ctx, &densenet_class);
+    densenet *self = weft_module_create(ctx, &densenet_class, NULL);
     if (self == NULL)
         return NULL;
     weft_module *m = &self->base;

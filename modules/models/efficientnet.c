@@ -82,7 +82,7 @@ static weft_status init(weft_module *m, void *user)
 
 weft_module *wf_model_efficientnet_b0(weft_context *ctx, const weft_model_opts *opts)
 {
-    efficientnet *self = weft_module_create(ctx, &efficientnet_class);
+    efficientnet *self = weft_module_create(ctx, &efficientnet_class, NULL);
     if (self == NULL)
         return NULL;
     weft_module *m = &self->base;

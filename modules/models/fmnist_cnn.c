@@ -31,7 +31,7 @@ static const weft_module_class fmnist_cnn_class = {
 weft_module *wf_model_fmnist_cnn(weft_context *ctx, const weft_model_opts *opts)
 {
     int h = opts->height / 2 / 2 / 2, w = opts->width / 2 / 2 / 2;
-    fmnist_cnn *self = weft_module_create(ctx, &fmnist_cnn_class);
+    fmnist_cnn *self = weft_module_create(ctx, &fmnist_cnn_class, NULL);
     if (self == NULL)
         return NULL;
     weft_module *m = &self->base;

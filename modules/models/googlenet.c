@@ -37,7 +37,7 @@ static const weft_module_class inception_class = {
  * branch 3's and of branch 4. */
 static weft_module *inception_create(weft_context *ctx, int in, const int width[6])
 {
-    inception *self = weft_module_create(ctx, &inception_class);
+    inception *self = weft_module_create(ctx, &inception_class, NULL);
     if (self == NULL)
         return NULL;
     weft_module *m = &self->base;
@@ -75,7 +75,7 @@ static const weft_module_class aux_class = {
 
 static weft_module *aux_create(weft_context *ctx, int in, int classes, double dropout)
 {
-    aux *self = weft_module_create(ctx, &aux_class);
+    aux *self = weft_module_create(ctx, &aux_class, NULL);
     if (self == NULL)
         return NULL;
     weft_module *m = &self->base;
@@ -178,7 +178,7 @@ weft_module *wf_model_googlenet(weft_context *ctx, const weft_model_opts *opts)
     bool with_aux = wf_model_bool(ctx, opts, "aux_logits", false);
     bool transform = wf_model_bool(ctx, opts, "transform_input", false);
     int classes = opts->num_classes;
-    googlenet *self = weft_module_create(ctx, &googlenet_class);
+    googlenet *self = weft_module_create(ctx, &googlenet_class, NULL);
     if (self == NULL)
         return NULL;
     weft_module *m = &self->base;

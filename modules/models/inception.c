@@ -129,7 +129,7 @@ static weft_module *conv(weft_context *ctx, int in, int out, const step *s)
 static weft_module *block_create(weft_context *ctx, const block_kind *kind, int width,
                                  int *channels)
 {
-    block *self = weft_module_create(ctx, &kind->cls);
+    block *self = weft_module_create(ctx, &kind->cls, NULL);
     if (self == NULL)
         return NULL;
     self->steps = kind->steps;
@@ -167,7 +167,7 @@ static const weft_module_class aux_class = {
 
 static weft_module *aux_create(weft_context *ctx, int in, int classes)
 {
-    aux *self = weft_module_create(ctx, &aux_class);
+    aux *self = weft_module_create(ctx, &aux_class, NULL);
     if (self == NULL)
         return NULL;
     weft_module *m = &self->base;
@@ -283,7 +283,7 @@ weft_module *wf_model_inception_v3(weft_context *ctx, const weft_model_opts *opt
                 opts->height, opts->width, AUX_SMALLEST, AUX_SMALLEST);
         return NULL;
     }
-    inception *self = weft_module_create(ctx, &inception_class);
+    inception *self = weft_module_create(ctx, &inception_class, NULL);
     if (self == NULL)
         return NULL;
     weft_module *m = &self->base;

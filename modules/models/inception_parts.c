@@ -26,7 +26,7 @@ static const weft_module_class basic_conv2d_class = {.name = "BasicConv2d",
 weft_module *wf_basic_conv2d_create(weft_context *ctx, int in, int out, int kernel,
                                     const weft_conv2d_layer_opts *opts)
 {
-    basic_conv2d *self = weft_module_create(ctx, &basic_conv2d_class);
+    basic_conv2d *self = weft_module_create(ctx, &basic_conv2d_class, NULL);
     if (self == NULL)
         return NULL;
     weft_module *m = &self->base;

@@ -26,7 +26,7 @@ static const weft_module_class lenet_class = {
 weft_module *wf_model_lenet(weft_context *ctx, const weft_model_opts *opts)
 {
     int h = (opts->height / 2 - 4) / 2, w = (opts->width / 2 - 4) / 2;
-    lenet *self = weft_module_create(ctx, &lenet_class);
+    lenet *self = weft_module_create(ctx, &lenet_class, NULL);
     if (self == NULL)
         return NULL;
     weft_module *m = &self->base;

@@ -61,7 +61,7 @@ weft_module *wf_model_mobilenet_v2(weft_context *ctx, const weft_model_opts *opt
 {
     double width = wf_model_positive(ctx, opts, "width_mult", 1.0);
     int last = wf_divisible_by_8(1280 * (width > 1 ? width : 1));
-    mobilenet *self = weft_module_create(ctx, &v2_class);
+    mobilenet *self = weft_module_create(ctx, &v2_class, NULL);
     if (self == NULL)
         return NULL;
     weft_module *m = &self->base;
@@ -131,7 +131,7 @@ static weft_module *v3_features(weft_context *ctx, int in_channels, const v3_blo
 static weft_module *v3_create(weft_context *ctx, const weft_model_opts *opts,
                               const v3_block *blocks, int n, int hidden)
 {
-    mobilenet *self = weft_module_create(ctx, &v3_class);
+    mobilenet *self = weft_module_create(ctx, &v3_class, NULL);
     if (self == NULL)
         return NULL;
     weft_module *m = &self->base;

@@ -64,7 +64,8 @@ static weft_module *block_create(weft_context *ctx, const config *c, int in, int
     int groups = c->groups != 0 ? c->groups : 1;
     int per_group = c->width_per_group != 0 ? c->width_per_group : 64;
     int width = planes * per_group / 64 * groups, out = c->bottleneck ? 4 * planes : planes;
-    block *self = weft_module_create(ctx, c->bottleneck ? &bottleneck_class : &basic_block_class);
+    block *self =
+        weft_module_create(ctx, c->bottleneck ? &bottleneck_class : &basic_block_class, NULL);
     if (self == NULL)
         return NULL;
     weft_module *m = &self->base;
@@ -118,7 +119,7 @@ static const weft_module_class resnet_class = {
 
 static weft_module *create(weft_context *ctx, const weft_model_opts *opts, const config *c)
 {
-    resnet *self = weft_module_create(ctx, &resnet_class);
+    resnet *self = weft_module_create(ctx, &resnet_class, NULL);
     if (self == NULL)
         return NULL;
     weft_module *m = &self->base;

@@ -44,7 +44,7 @@ static void add_conv_norm(weft_module *list, int in, int out, int kernel, int st
 
 static weft_module *unit_create(weft_context *ctx, int in, int out, int stride)
 {
-    unit *self = weft_module_create(ctx, &unit_class);
+    unit *self = weft_module_create(ctx, &unit_class, NULL);
     if (self == NULL)
         return NULL;
     weft_module *m = &self->base, *list[2];
@@ -99,7 +99,7 @@ weft_module *wf_model_shufflenet_v2_x1_0(weft_context *ctx, const weft_model_opt
 {
     static const int units[3] = {4, 8, 4}, channels[3] = {116, 232, 464};
     enum { FIRST = 24, LAST = 1024 };
-    shufflenet *self = weft_module_create(ctx, &shufflenet_class);
+    shufflenet *self = weft_module_create(ctx, &shufflenet_class, NULL);
     if (self == NULL)
         return NULL;
     weft_module *m = &self->base;

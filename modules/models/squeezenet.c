@@ -27,7 +27,7 @@ static const weft_module_class fire_class = {
 /* (N, in, H, W) to (N, 2*expand, H, W). */
 static weft_module *fire_create(weft_context *ctx, int in, int squeeze, int expand)
 {
-    fire *self = weft_module_create(ctx, &fire_class);
+    fire *self = weft_module_create(ctx, &fire_class, NULL);
     if (self == NULL)
         return NULL;
     weft_module *m = &self->base;
@@ -80,7 +80,7 @@ static weft_status init(weft_module *m, void *user)
 weft_module *wf_model_squeezenet1_1(weft_context *ctx, const weft_model_opts *opts)
 {
     double dropout = wf_model_number(ctx, opts, "dropout", 0.5);
-    squeezenet *self = weft_module_create(ctx, &squeezenet_class);
+    squeezenet *self = weft_module_create(ctx, &squeezenet_class, NULL);
     if (self == NULL)
         return NULL;
     weft_module *m = &self->base;

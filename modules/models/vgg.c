@@ -47,7 +47,7 @@ static weft_module *features_create(weft_context *ctx, const config *c, int in)
 static weft_module *create(weft_context *ctx, const weft_model_opts *opts, const config *c)
 {
     double dropout = wf_model_number(ctx, opts, "dropout", 0.5);
-    vgg *self = weft_module_create(ctx, &vgg_class);
+    vgg *self = weft_module_create(ctx, &vgg_class, NULL);
     if (self == NULL)
         return NULL;
     weft_module *m = &self->base;

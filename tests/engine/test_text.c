@@ -160,7 +160,7 @@ typedef struct net {
 
 #define NAME "q\"\\\x1b\n\xff"
 
-static void net_init(weft_module *m)
+static void net_init(weft_module *m, const void *args)
 {
     weft_register_module(m, NAME, &((net *)m)->fc, weft_linear_create(m->ctx, 4, 4, NULL));
 }
@@ -180,7 +180,7 @@ static weft_status run_traced(const char *path, int *messages)
     options.trace_path = path;
     assert_int_equal(weft_context_create(&ctx, &options, NULL), WEFT_OK);
     weft_set_message_handler(ctx, count_message, messages);
-    weft_module *m = weft_module_create(ctx, &cls);
+    weft_module *m = weft_module_create(ctx, &cls, NULL);
     weft_tensor *x = weft_randn(ctx, WEFT_SHAPE(2, 4));
     weft_tensor *y = weft_keep(weft_call(m, x));
     assert_non_null(y);

@@ -46,7 +46,7 @@ static const weft_module_class bare_class = {.name = "Bare", .size = sizeof(weft
 
 static inline weft_module *bare(void)
 {
-    weft_module *m = weft_module_create(ctx, &bare_class);
+    weft_module *m = weft_module_create(ctx, &bare_class, NULL);
     assert_non_null(m);
     return m;
 }

@@ -14,7 +14,7 @@ static const weft_module_class bag_class = {.name = "Bag", .size = sizeof(weft_m
 
 static weft_module *net_create(weft_context *ctx)
 {
-    weft_module *m = weft_module_create(ctx, &bag_class);
+    weft_module *m = weft_module_create(ctx, &bag_class, NULL);
     weft_register_module(m, "features", NULL,
                          WEFT_SEQUENTIAL(ctx, weft_conv2d_create(ctx, 3, 4, 3, NULL),
                                          weft_batch_norm2d_create(ctx, 4, NULL),

@@ -67,7 +67,7 @@ static const weft_module_class scaled_class = {
 
 static weft_module *scaled_create(float w)
 {
-    scaled *s = weft_module_create(ctx, &scaled_class);
+    scaled *s = weft_module_create(ctx, &scaled_class, NULL);
     weft_register_parameter(&s->base, "w", &s->w, tensor(w));
     return weft_module_ok(s);
 }
@@ -237,7 +237,7 @@ static const weft_module_class swap_class = {
 
 static void gradients_of_several_tensors_arrive_together(void **state)
 {
-    weft_module *m = weft_module_create(ctx, &swap_class);
+    weft_module *m = weft_module_create(ctx, &swap_class, NULL);
     weft_tensor *in[2] = {trainable(5), tensor(7)}, *out[3];
     hook before = {'p', 2}, after = {'h', 3};
     weft_register_backward_pre_hook(m, pre, &before, 0);

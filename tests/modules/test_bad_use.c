@@ -130,7 +130,7 @@ static const weft_module_class suicidal_class = {
 
 static void a_module_may_drop_its_last_reference_in_its_own_forward(void **state)
 {
-    weft_module *m = weft_module_create(ctx, &suicidal_class);
+    weft_module *m = weft_module_create(ctx, &suicidal_class, NULL);
     weft_tensor *x = tensor(1);
     assert_non_null(weft_call(m, x));
     assert_no_error();
@@ -148,7 +148,7 @@ static const weft_module_class reviving_class = {
 
 static void a_destroy_that_refs_and_unrefs_its_module_runs_once(void **state)
 {
-    weft_module *m = weft_module_create(ctx, &reviving_class);
+    weft_module *m = weft_module_create(ctx, &reviving_class, NULL);
     weft_module_unref(m);
     assert_no_error();
     assert_null(weft_module_ref(m));
@@ -279,7 +279,7 @@ static const weft_module_class claim_class = {
 
 static void a_forward_with_an_impossible_count_of_outputs_is_an_error(void **state)
 {
-    weft_module *m = weft_module_create(ctx, &claim_class);
+    weft_module *m = weft_module_create(ctx, &claim_class, NULL);
     weft_tensor *x = tensor(1), *out[2] = {NULL, NULL};
     for (int i = 0; i < 2; i++) {
         int n = 2;
@@ -309,7 +309,7 @@ static void a_class_without_a_name_or_a_size_or_with_two_forwards_is_refused(voi
          .forward_many = claim_forward},
     };
     for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
-        assert_null(weft_module_create(ctx, &bad[i]));
+        assert_null(weft_module_create(ctx, &bad[i], NULL));
         assert_error(WEFT_ERR_INVALID, "it needs a name, the size");
     }
 }
@@ -418,8 +418,8 @@ static const weft_module_class loss_class = {
 static void a_value_that_is_refused_is_refused_by_op_and_module(void **state)
 {
     weft_module *net = bare(), *inner = bare();
-    weft_module *check = weft_module_create(ctx, &check_class);
-    weft_module *loss = weft_module_create(ctx, &loss_class);
+    weft_module *check = weft_module_create(ctx, &check_class, NULL);
+    weft_module *loss = weft_module_create(ctx, &loss_class, NULL);
     weft_register_module(net, "inner", NULL, inner);
     weft_register_module(inner, "check", NULL, check);
     weft_register_module(inner, "loss", NULL, loss);

@@ -47,7 +47,7 @@ static const weft_module_class silent_class = {
 
 static void a_forward_that_gives_nothing_is_an_error(void **state)
 {
-    weft_module *m = weft_module_create(ctx, &silent_class);
+    weft_module *m = weft_module_create(ctx, &silent_class, NULL);
     weft_tensor *x = input(4);
     assert_null(weft_call(m, x));
     assert_error(WEFT_ERR_STATE, "Silent: forward failed without saying why");
@@ -74,7 +74,7 @@ static const weft_module_class three_class = {
 
 static void several_tensors_go_in_and_come_out(void **state)
 {
-    weft_module *m = weft_module_create(ctx, &three_class);
+    weft_module *m = weft_module_create(ctx, &three_class, NULL);
     weft_tensor *in[2] = {input(2), input(2)}, *out[4] = {NULL};
     int n = 4;
     assert_int_equal(weft_call_many(m, 2, in, &n, out), WEFT_OK);

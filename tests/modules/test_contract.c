@@ -32,7 +32,7 @@ static const weft_module_class gate_class = {
 
 static weft_module *gate_create(int channels)
 {
-    gate *self = weft_module_create(ctx, &gate_class);
+    gate *self = weft_module_create(ctx, &gate_class, NULL);
     assert_non_null(self);
     self->channels = channels;
     weft_module *m = &self->base;
@@ -61,13 +61,13 @@ static char *printed(weft_module *m)
 
 /* ---- init ---- */
 
-static void pair_init(weft_module *m)
+static void pair_init(weft_module *m, const void *args)
 {
     weft_register_module(m, "fc", NULL, weft_linear_create(m->ctx, 3, 2, NULL));
     weft_register_parameter(m, "gain", NULL, weft_tensor_full(m->ctx, WEFT_F32, WEFT_SHAPE(2), 1));
 }
 
-static void bad_init(weft_module *m)
+static void bad_init(weft_module *m, const void *args)
 {
     weft_register_module(m, "fc", NULL, weft_linear_create(m->ctx, 3, 2, NULL));
     weft_register_parameter(m, "a.b", NULL, weft_tensor_full(m->ctx, WEFT_F32, WEFT_SHAPE(2), 1));
@@ -76,7 +76,7 @@ static void bad_init(weft_module *m)
 static void a_class_may_register_its_parts_in_init(void **state)
 {
     static const weft_module_class pair = {"Pair", sizeof(weft_module), .init = pair_init};
-    weft_module *m = weft_module_create(ctx, &pair);
+    weft_module *m = weft_module_create(ctx, &pair, NULL);
     assert_non_null(m);
     assert_int_equal(weft_parameter_count(m, false), 3 * 2 + 2 + 2);
     weft_module *copy = weft_module_clone(m); /* init is not run again over the copied parts */
@@ -89,7 +89,7 @@ static void a_class_may_register_its_parts_in_init(void **state)
 static void a_registration_that_fails_in_init_fails_the_module(void **state)
 {
     static const weft_module_class bad = {"Bad", sizeof(weft_module), .init = bad_init};
-    assert_null(weft_module_create(ctx, &bad));
+    assert_null(weft_module_create(ctx, &bad, NULL));
     assert_non_null(strstr(weft_error_text(ctx), "a.b"));
     weft_error_clear(ctx);
 }
@@ -226,7 +226,7 @@ static const weft_module_class failing_class = {
 
 static void a_forward_that_gives_null_keeps_the_error_that_stands(void **state)
 {
-    weft_module *m = WEFT_SEQUENTIAL(ctx, weft_module_create(ctx, &failing_class));
+    weft_module *m = WEFT_SEQUENTIAL(ctx, weft_module_create(ctx, &failing_class, NULL));
     weft_tensor *x = weft_tensor_create(ctx, WEFT_F32, WEFT_SHAPE(2, 3));
     assert_null(weft_call(m, x));
     assert_null(strstr(weft_error_text(ctx), "without saying why"));

@@ -119,7 +119,7 @@ static const weft_module_class counted_class = {
 static void a_shared_child_dies_with_its_last_parent(void **state)
 {
     destroyed = 0;
-    weft_module *a = bare(), *b = bare(), *child = weft_module_create(ctx, &counted_class);
+    weft_module *a = bare(), *b = bare(), *child = weft_module_create(ctx, &counted_class, NULL);
     weft_register_module(a, "x", NULL, weft_module_ref(child));
     weft_register_module(b, "x", NULL, child);
     weft_module_unref(a);
@@ -147,7 +147,7 @@ static const weft_module_class pair_class = {.name = "Pair", .size = sizeof(pair
 
 static void a_clone_shares_no_storage_and_keeps_what_was_shared_inside(void **state)
 {
-    pair *p = weft_module_create(ctx, &pair_class);
+    pair *p = weft_module_create(ctx, &pair_class, NULL);
     p->number = 42;
     weft_register_module(&p->base, "a", &p->a, weft_linear_create(ctx, 3, 2, NULL));
     weft_register_module(&p->base, "b", &p->b, weft_module_ref(p->a));
@@ -174,7 +174,7 @@ static void a_clone_shares_no_storage_and_keeps_what_was_shared_inside(void **st
 
 static void a_class_with_a_destroy_needs_a_clone(void **state)
 {
-    weft_module *m = weft_module_create(ctx, &counted_class);
+    weft_module *m = weft_module_create(ctx, &counted_class, NULL);
     assert_null(weft_module_clone(m));
     assert_error(WEFT_ERR_UNSUPPORTED, "Counted cannot be cloned");
     weft_module_unref(m);

@@ -146,7 +146,7 @@ static const weft_module_class custom_class = {.name = "Custom", .size = sizeof(
 
 static bool build_custom(weft_module *net)
 {
-    custom *self = weft_module_create(ctx, &custom_class);
+    custom *self = weft_module_create(ctx, &custom_class, NULL);
     if (self == NULL)
         return false;
     weft_module *m = &self->base;

@@ -337,7 +337,7 @@ static const weft_module_class restless_class = {.name = "Restless",
 
 static weft_module *restless_tree(void)
 {
-    restless *child = weft_module_create(ctx, &restless_class);
+    restless *child = weft_module_create(ctx, &restless_class, NULL);
     weft_module *parent = weft_module_list_create(
         ctx, 2, (weft_module *[]){&child->base, weft_linear_create(ctx, 2, 2, NULL)});
     child->parent = parent;

@@ -245,7 +245,7 @@ static const weft_module_class fields_class = {.name = "Fields", .size = sizeof(
 
 static void a_name_registered_again_with_another_field_leaves_none_dangling(void **state)
 {
-    fields *m = weft_module_create(ctx, &fields_class);
+    fields *m = weft_module_create(ctx, &fields_class, NULL);
     weft_tensor *new = tensor(2);
     weft_module *child = bare();
     weft_register_parameter(&m->base, "p", &m->first, tensor(1));
@@ -264,7 +264,7 @@ static void a_name_registered_again_with_another_field_leaves_none_dangling(void
 
 static void a_field_holds_one_part_only(void **state)
 {
-    fields *m = weft_module_create(ctx, &fields_class);
+    fields *m = weft_module_create(ctx, &fields_class, NULL);
     weft_tensor *p = tensor(1);
     weft_register_parameter(&m->base, "p", &m->first, p);
     assert_int_equal(weft_register_buffer(&m->base, "b", &m->first, tensor(2), true),

@@ -255,7 +255,7 @@ static const weft_module_class set_only_class = {
 static weft_module *holder(const weft_module_class *cls, int64_t value)
 {
     weft_module *m = bare();
-    extra *e = weft_module_create(ctx, cls);
+    extra *e = weft_module_create(ctx, cls, NULL);
     e->value = value;
     weft_register_module(m, "e", NULL, &e->base);
     weft_register_parameter(m, "w", NULL, tensor((float)value));
@@ -293,10 +293,10 @@ static void half_an_extra_state_is_missing_or_unexpected(void **state)
 static void a_refused_extra_state_changes_nothing(void **state)
 {
     weft_module *a = holder(&extra_class, 3), *b = holder(&extra_class, 4);
-    extra *second = weft_module_create(ctx, &extra_class);
+    extra *second = weft_module_create(ctx, &extra_class, NULL);
     second->value = -1;
     weft_register_module(a, "f", NULL, &second->base);
-    extra *mine = weft_module_create(ctx, &extra_class);
+    extra *mine = weft_module_create(ctx, &extra_class, NULL);
     mine->value = 6;
     weft_register_module(b, "f", NULL, &mine->base);
     weft_tensor_list list = state_of(a);

@@ -193,7 +193,7 @@ static const weft_module_class versions[] = {
 
 static weft_module *versioned(int version, const char *name, float value)
 {
-    weft_module *m = bare(), *child = weft_module_create(ctx, &versions[version - 1]);
+    weft_module *m = bare(), *child = weft_module_create(ctx, &versions[version - 1], NULL);
     weft_register_parameter(child, name, NULL, tensor(value));
     weft_register_module(m, "c", NULL, child);
     assert_no_error();

@@ -39,7 +39,7 @@ static weft_tensor *odd_forward(weft_module *m, weft_tensor *x)
     return weft_call(self->last, weft_mul(x, self->scale));
 }
 
-static void odd_init(weft_module *m)
+static void odd_init(weft_module *m, const void *args)
 {
     odd *self = (odd *)m;
     weft_register_parameter(m, "scale", &self->scale,
@@ -59,7 +59,7 @@ static const weft_module_class odd_class = {
 
 static void the_table_shows_every_call_and_what_is_not_called(void **state)
 {
-    weft_module *m = weft_module_create(ctx, &odd_class);
+    weft_module *m = weft_module_create(ctx, &odd_class, NULL);
     assert_int_equal(weft_module_freeze(m, "list.0", NULL), WEFT_OK);
     assert_int_equal(summarise(m, WEFT_SHAPE(3, 4), 3), WEFT_OK);
     assert_text("==============================================================================\n"
@@ -91,7 +91,7 @@ static void the_table_shows_every_call_and_what_is_not_called(void **state)
 
 static void depth_folds_what_lies_deeper(void **state)
 {
-    weft_module *m = weft_module_create(ctx, &odd_class);
+    weft_module *m = weft_module_create(ctx, &odd_class, NULL);
     assert_int_equal(summarise(m, WEFT_SHAPE(3, 4), 0), WEFT_OK); /* the network alone */
     assert_non_null(strstr(text, "Odd "));
     assert_null(strstr(text, "1-1"));

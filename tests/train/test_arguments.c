@@ -411,8 +411,8 @@ static void module_functions(void **state)
     weft_tensor_list list = WEFT_TENSOR_LIST_INIT;
     weft_named_modules modules = WEFT_NAMED_MODULES_INIT;
     weft_module raw;
-    NOTHING_QUIETLY(weft_module_create(NULL, &bare_class));
-    GIVES_NOTHING(weft_module_create(ctx, NULL));
+    NOTHING_QUIETLY(weft_module_create(NULL, &bare_class, NULL));
+    GIVES_NOTHING(weft_module_create(ctx, NULL, NULL));
     FAILS_QUIETLY(weft_module_init(&raw, NULL, &bare_class));
     FAILS(weft_module_init(NULL, ctx, &bare_class));
     FAILS(weft_module_init(&raw, ctx, NULL));

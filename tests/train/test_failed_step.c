@@ -221,7 +221,7 @@ static void silent_module(void)
 {
     static const weft_module_class silent = {
         .name = "Silent", .size = sizeof(weft_module), .forward = silent_forward};
-    weft_module *m = weft_module_create(ctx, &silent);
+    weft_module *m = weft_module_create(ctx, &silent, NULL);
     weft_call(m, at->x);
     weft_module_unref(m);
 }
@@ -359,12 +359,12 @@ static void older_errors_of_other_calls_fail_no_step(void **state)
 }
 
 /* A class whose constructor leaves a name empty. */
-static void init_without_bias(weft_module *m)
+static void init_without_bias(weft_module *m, const void *args)
 {
     weft_register_parameter(m, "weight", NULL, weft_tensor_full(ctx, WEFT_F32, WEFT_SHAPE(2), 1));
     weft_register_parameter(m, "bias", NULL, NULL);
 }
-static void init_that_fails(weft_module *m)
+static void init_that_fails(weft_module *m, const void *args)
 {
     weft_register_parameter(m, "bias", NULL, weft_tensor_create(ctx, WEFT_F32, WEFT_SHAPE(0)));
 }
@@ -377,10 +377,10 @@ static void older_errors_fail_no_constructor(void **state)
         .name = "Bad", .size = sizeof(weft_module), .init = init_that_fails};
     weft_module *relu = weft_relu_create(ctx);
     assert_null(weft_get_buffer(relu, "x"));
-    weft_module *m = weft_module_create(ctx, &good);
+    weft_module *m = weft_module_create(ctx, &good, NULL);
     assert_non_null(m);
     assert_true(weft_has_parameter(m, "weight") && !weft_has_parameter(m, "bias"));
-    assert_null(weft_module_create(ctx, &bad));
+    assert_null(weft_module_create(ctx, &bad, NULL));
     weft_module_unref(m);
     m = weft_model_create(ctx, "squeezenet1_1", NULL);
     assert_non_null(m);

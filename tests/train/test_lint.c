@@ -65,7 +65,7 @@ static const weft_module_class forgetful_class = {
 /* Sequential(Forgetful): parameter "0.w"; the forgotten tensor belongs to the caller. */
 static weft_module *forgetful_net(weft_tensor *forgotten)
 {
-    forgetful *f = weft_module_create(ctx, &forgetful_class);
+    forgetful *f = weft_module_create(ctx, &forgetful_class, NULL);
     weft_register_parameter(&f->base, "w", &f->w, trainable());
     f->forgotten = forgotten;
     return WEFT_SEQUENTIAL(ctx, weft_module_ok(f));
@@ -177,7 +177,7 @@ static const weft_module_class gaps_class = {
 
 static weft_module *gaps_net(void)
 {
-    gaps *g = weft_module_create(ctx, &gaps_class);
+    gaps *g = weft_module_create(ctx, &gaps_class, NULL);
     weft_module *m = &g->base;
     weft_register_parameter(m, "good", &g->good, trainable());
     weft_register_parameter(m, "frozen", &g->frozen, trainable());

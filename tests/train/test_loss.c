@@ -31,7 +31,7 @@ static const weft_module_class weightless = {
 
 static weft_module *create(const weft_module_class *cls)
 {
-    net *self = weft_module_create(ctx, cls);
+    net *self = weft_module_create(ctx, cls, NULL);
     assert_non_null(self);
     weft_module *m = &self->base;
     weft_register_module(m, "trunk", &self->trunk, weft_linear_create(ctx, IN, IN, NULL));

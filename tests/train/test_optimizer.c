@@ -19,7 +19,7 @@ static const weft_module_class holder_class = {.name = "Holder", .size = sizeof(
 /* A module with parameters "w" and "v" of N values. */
 static weft_module *holder(void)
 {
-    weft_module *m = weft_module_create(ctx, &holder_class);
+    weft_module *m = weft_module_create(ctx, &holder_class, NULL);
     assert_ok(weft_register_parameter(m, "w", NULL, weft_randn(ctx, WEFT_SHAPE(N))));
     assert_ok(weft_register_parameter(m, "v", NULL, weft_randn(ctx, WEFT_SHAPE(N))));
     return m;
