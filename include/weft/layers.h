@@ -122,10 +122,21 @@ weft_module *weft_softmax_create(weft_context *ctx, int dim); /* may be negative
 /* Calls its children in order. A NULL among `modules` fails. */
 weft_module *weft_sequential_create(weft_context *ctx, int n, weft_module *const *modules);
 /* WEFT_SEQUENTIAL(ctx, a, b, c) */
+#ifndef __cplusplus
 #define WEFT_SEQUENTIAL(ctx, ...)                                                                  \
     weft_sequential_create(ctx,                                                                    \
                            (int)(sizeof((weft_module *[]){__VA_ARGS__}) / sizeof(weft_module *)),  \
                            (weft_module *[]){__VA_ARGS__})
+#else
+extern "C++" {
+template <typename... T> inline weft_module *weft_sequential_of(weft_context *ctx, T... module)
+{
+    weft_module *const all[] = {static_cast<weft_module *>(module)...};
+    return weft_sequential_create(ctx, static_cast<int>(sizeof...(module)), all);
+}
+}
+#define WEFT_SEQUENTIAL(ctx, ...) weft_sequential_of(ctx, __VA_ARGS__)
+#endif
 /* A list without a forward: call its children yourself. */
 weft_module *weft_module_list_create(weft_context *ctx, int n, weft_module *const *modules);
 

@@ -48,21 +48,38 @@ typedef struct weft_shape {
     int64_t dim[WEFT_MAX_RANK];
 } weft_shape;
 
-/* WEFT_SHAPE(64, 1, 28, 28) is a weft_shape; WEFT_SCALAR has rank 0. */
+/* Dimensions of a tensor, negative ones counted from the end. None at all is refused wherever
+ * dimensions are taken, so that {0} is no trap. */
+typedef struct weft_dims {
+    int n; /* -1: every dimension, whatever the rank */
+    int dim[WEFT_MAX_RANK];
+} weft_dims;
+
+/* WEFT_SHAPE(64, 1, 28, 28) is a weft_shape; WEFT_SCALAR has rank 0. WEFT_DIMS(2, -1) names two
+ * dimensions, WEFT_ALL_DIMS every one. */
+#ifndef __cplusplus
 #define WEFT_SHAPE(...)                                                                            \
     ((weft_shape){(int)(sizeof((int64_t[]){__VA_ARGS__}) / sizeof(int64_t)), {__VA_ARGS__}})
 #define WEFT_SCALAR ((weft_shape){0, {0}})
-
-/* Dimensions of a tensor, negative ones counted from the end: WEFT_DIMS(2, -1) names two,
- * WEFT_ALL_DIMS every one, whatever the rank. None at all is refused wherever dimensions are
- * taken, so that {0} is no trap. */
-typedef struct weft_dims {
-    int n;
-    int dim[WEFT_MAX_RANK];
-} weft_dims;
 #define WEFT_DIMS(...)                                                                             \
     ((weft_dims){(int)(sizeof((int[]){__VA_ARGS__}) / sizeof(int)), {__VA_ARGS__}})
 #define WEFT_ALL_DIMS ((weft_dims){-1, {0}})
+#else
+extern "C++" {
+template <typename... T> inline weft_shape weft_shape_of(T... dim)
+{
+    return weft_shape{static_cast<int>(sizeof...(dim)), {static_cast<int64_t>(dim)...}};
+}
+template <typename... T> inline weft_dims weft_dims_of(T... dim)
+{
+    return weft_dims{static_cast<int>(sizeof...(dim)), {static_cast<int>(dim)...}};
+}
+}
+#define WEFT_SHAPE(...) weft_shape_of(__VA_ARGS__)
+#define WEFT_SCALAR (weft_shape{0, {0}})
+#define WEFT_DIMS(...) weft_dims_of(__VA_ARGS__)
+#define WEFT_ALL_DIMS (weft_dims{-1, {0}})
+#endif
 
 int64_t
 weft_shape_count(weft_shape shape); /* elements; 1 for a scalar; -1 on overflow or dim < 0 */

@@ -25,18 +25,58 @@ def public_headers():
     return sorted(os.path.basename(p) for p in glob.glob(os.path.join(INCLUDE, "weft", "*.h")))
 
 
-def compile_text(compiler, language, text):
+def compile_text(compiler, language, text, *options):
     """What the compiler complains about, "" if nothing."""
     with tempfile.TemporaryDirectory() as folder:
         source = os.path.join(folder, "one.c" if language == "c" else "one.cc")
         with open(source, "w", encoding="utf-8") as f:
             f.write(text)
         command = shlex.split(compiler) + [
-            "-std=c17" if language == "c" else "-std=c++17", *WARNINGS, "-fsyntax-only",
+            "-std=c17" if language == "c" else "-std=c++17", *WARNINGS, *options, "-fsyntax-only",
             "-I", INCLUDE, source]
         done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
                               universal_newlines=True, check=False)
     return "" if done.returncode == 0 else done.stdout or f"exit status {done.returncode}"
+
+
+# What a C user writes, for both languages. C++ casts what weft_module_create returns.
+MACROS = """
+#include <weft/weft.h>
+
+WEFT_MODULE(net, "Net", weft_module *fc, *bn; weft_tensor *gain, *count;)
+
+static void net_init(net *self, const void *args)
+{
+    (void)args;
+    weft_context *ctx = self->base.ctx;
+    WEFT_REGISTER_MODULE(self, fc, weft_linear_create(ctx, 10, 5, NULL));
+    WEFT_REGISTER_MODULE(self, bn, WEFT_SEQUENTIAL(ctx, weft_relu_create(ctx)));
+    WEFT_REGISTER_PARAMETER(self, gain, weft_tensor_full(ctx, WEFT_F32, WEFT_SHAPE(5, 1, 1), 1));
+    WEFT_REGISTER_BUFFER(self, count, weft_tensor_full(ctx, WEFT_I64, WEFT_SCALAR, 0), true);
+}
+
+static weft_tensor *net_forward(net *self, weft_tensor *x)
+{
+    x = weft_sum(weft_call(self->fc, x), WEFT_DIMS(-1, 1), false);
+    return weft_mean(weft_permute(x, WEFT_DIMS(1, 0)), WEFT_ALL_DIMS, false);
+}
+
+weft_module *make(weft_context *ctx);
+weft_module *make(weft_context *ctx)
+{
+    return (weft_module *)weft_module_create(ctx, &net_class, NULL);
+}
+"""
+
+
+def initialisers():
+    """A line of C for each WEFT_..._INIT: it begins a variable of the type of its name."""
+    lines = []
+    for header in public_headers():
+        with open(os.path.join(INCLUDE, "weft", header), encoding="utf-8") as f:
+            for name in re.findall(r"#define WEFT_(\w+)_INIT\b", f.read()):
+                lines.append(f"weft_{name.lower()} a_{name.lower()} = WEFT_{name}_INIT;")
+    return lines
 
 
 class Headers(unittest.TestCase):
@@ -54,6 +94,15 @@ class Headers(unittest.TestCase):
 
     def test_each_compiles_as_cxx(self):
         self.compile_each(self.cxx, "c++")
+
+    def test_what_the_macros_make_compiles_as_both(self):
+        # C++20 has the initialisers by name that the macros expand to; C++ compilers warn of members
+        # that are left out, as C's do not.
+        text = MACROS + "\n".join(initialisers()) + "\n"
+        self.assertGreater(len(initialisers()), 8)
+        self.assertEqual(compile_text(self.cc, "c", text), "")
+        self.assertEqual(compile_text(self.cxx, "c++", text, "-std=c++20",
+                                      "-Wno-missing-field-initializers"), "")
 
     def test_a_bad_header_would_be_noticed(self):
         self.assertNotEqual(compile_text(self.cc, "c", "static int unused(int x) {}\n"), "")
