@@ -19,14 +19,12 @@ weft_status wf_module_check(const weft_module *m, weft_context *other, const cha
     if (m != NULL && m->magic == WF_MODULE_DEAD)
         return wf_fail(m->ctx, WEFT_ERR_STATE,
                        "%s: the module was destroyed: its last reference was dropped", what);
+    static const char null[] = "%s: the module is NULL",
+                      raw[] = "%s: the module is not initialised; create it with "
+                              "weft_module_create() or call weft_module_init() first";
     if (other == NULL)
-        return WEFT_ERR_STATE;
-    if (m == NULL)
-        return wf_fail(other, WEFT_ERR_STATE, "%s: the module is NULL", what);
-    return wf_fail(other, WEFT_ERR_STATE,
-                   "%s: the module is not initialised; create it with weft_module_create() or call "
-                   "weft_module_init() first",
-                   what);
+        return wf_fail_stray(WEFT_ERR_STATE, m == NULL ? null : raw, what);
+    return wf_fail(other, WEFT_ERR_STATE, m == NULL ? null : raw, what);
 }
 
 weft_status wf_module_check_with(const weft_module *m, const void *argument, const char *what)

@@ -88,9 +88,7 @@ void weft_optimizer_destroy(weft_optimizer *o)
 
 /* ---- groups ---- */
 
-/* names: of the parameters that are there. */
-static weft_status check_param(const weft_optimizer *o, const wf_name_map *names, const char *name,
-                               const weft_tensor *t)
+static weft_status check_param(const weft_optimizer *o, const char *name, const weft_tensor *t)
 {
     if (weft_tensor_context(t) != o->ctx)
         return wf_fail(o->ctx, WEFT_ERR_INVALID, "optimizer: '%s' belongs to another context",
@@ -106,11 +104,18 @@ static weft_status check_param(const weft_optimizer *o, const wf_name_map *names
                            "optimizer: '%s' is already in group %d, as '%s'", name,
                            o->params[i].group, o->params[i].name);
     }
-    int same = wf_name_map_find(names, name);
-    return same < 0 ? WEFT_OK
-                    : wf_fail(o->ctx, WEFT_ERR_INVALID,
-                              "optimizer: group %d has another parameter named '%s'",
-                              o->params[same].group, name);
+    return WEFT_OK;
+}
+
+/* The name under which the state is saved: the given one, or, where another group has it, that
+ * behind the group's number. A copy; NULL when memory is out. */
+static char *name_in_state(const weft_optimizer *o, const wf_name_map *names, const char *name,
+                           int group)
+{
+    const int same = wf_name_map_find(names, name);
+    if (same >= 0 && o->params[same].group != group)
+        return wf_asprintf("%d:%s", group, name);
+    return wf_strdup(name);
 }
 
 weft_status wf_optimizer_names(const weft_optimizer *o, wf_name_map *names)
@@ -125,7 +130,7 @@ weft_status wf_optimizer_names(const weft_optimizer *o, wf_name_map *names)
 static weft_status add_param(weft_optimizer *o, wf_name_map *names, const char *name,
                              weft_tensor *t, int group)
 {
-    WF_TRY(check_param(o, names, name, t));
+    WF_TRY(check_param(o, name, t));
     if (o->n_params == o->cap_params) {
         int capacity = o->cap_params == 0 ? 32 : 2 * o->cap_params;
         wf_optim_param *params = wf_realloc_array(o->params, (size_t)capacity, sizeof(*params));
@@ -134,10 +139,20 @@ static weft_status add_param(weft_optimizer *o, wf_name_map *names, const char *
         o->params = params;
         o->cap_params = capacity;
     }
-    char *copy = wf_strdup(name);
-    if (copy == NULL || !wf_name_map_add(names, copy, o->n_params)) {
-        wf_free(copy);
+    char *copy = name_in_state(o, names, name, group);
+    if (copy == NULL)
         return wf_optimizer_nomem(o);
+    const int same = wf_name_map_find(names, copy);
+    weft_status status = WEFT_OK;
+    if (same >= 0)
+        status = wf_fail(o->ctx, WEFT_ERR_INVALID,
+                         "optimizer: group %d has another parameter named '%s'",
+                         o->params[same].group, copy);
+    else if (!wf_name_map_add(names, copy, o->n_params))
+        status = wf_optimizer_nomem(o);
+    if (status != WEFT_OK) {
+        wf_free(copy);
+        return status;
     }
     t->optimizers++;
     o->params[o->n_params++] =

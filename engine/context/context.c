@@ -1,4 +1,5 @@
 /* The context's life. */
+#include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -156,12 +157,22 @@ weft_status weft_error_status(const weft_context *ctx)
     return ctx ? ctx->error.status : WEFT_ERR_INVALID;
 }
 
-static const char no_context[] = "there is no context";
+/* The last error of this thread that no context could take. */
+static _Thread_local char stray[WEFT_ERROR_TEXT] = "there is no context";
+
+weft_status wf_fail_stray(weft_status status, const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    vsnprintf(stray, sizeof stray, format, args);
+    va_end(args);
+    return status;
+}
 
 const char *weft_error_text(const weft_context *ctx)
 {
     if (!ctx)
-        return no_context;
+        return stray;
     /* Records are saved and restored by value; a long text is of the one that it begins like. */
     bool whole = ctx->long_error &&
                  strncmp(ctx->long_error, ctx->error.text, sizeof ctx->error.text - 1) == 0;

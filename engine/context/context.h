@@ -66,6 +66,9 @@ void wf_error_put_back(weft_context *ctx, const weft_error *older);
 
 /* wf_fail for a text of any length, which it takes over (wf_free). */
 weft_status wf_fail_long(weft_context *ctx, weft_status status, char *text);
+/* An error that has no context to go to: weft_error_text(NULL) of this thread. Returns status. */
+weft_status wf_fail_stray(weft_status status, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
 
 void wf_context_ref(weft_context *ctx);
 void wf_context_unref(weft_context *ctx);

@@ -101,6 +101,8 @@ const char *weft_context_machine(const weft_context *ctx);
  * therefore check once, at its end. Errors of other calls (a look-up, a read, a file) fail nothing
  * else. */
 weft_status weft_error_status(const weft_context *ctx);
+/* Of NULL: the last error of this thread that had no context to go to, such as the use of a module
+ * before its weft_module_init. */
 const char *weft_error_text(const weft_context *ctx);
 void weft_error_clear(weft_context *ctx);
 /* Writes the error that stands, and a newline, to `out` and returns its status; WEFT_OK and nothing

@@ -58,8 +58,9 @@ weft_optimizer *weft_adamw_create(weft_context *ctx, weft_module *m, const weft_
 void weft_optimizer_destroy(weft_optimizer *o); /* NULL: no effect */
 
 /* A further group of parameters with a learning rate and weight decay of its own (NAN: as the
- * optimizer was created with). Names are those of the saved state. A parameter can be in one group
- * only, once. */
+ * optimizer was created with). Names are those of the saved state; in a
+ * group that is not the first to use a name, as lists of two submodules' parameters may, it is the
+ * name behind the group's number, "1:weight". A parameter can be in one group only, once. */
 weft_status weft_optimizer_add_group(weft_optimizer *o, const weft_tensor_list *params, double lr,
                                      double weight_decay);
 int weft_optimizer_groups(const weft_optimizer *o);

@@ -14,6 +14,14 @@ static void an_uninitialised_module_is_an_error_that_says_so(void **state)
     assert_int_equal(weft_register_module(&raw, "w", NULL, bare()), WEFT_ERR_STATE);
     assert_error(WEFT_ERR_STATE, "not initialised");
     assert_int_equal(weft_register_parameter(&raw, "w", NULL, NULL), WEFT_ERR_STATE);
+    /* No argument brings a context: the error is the thread's. */
+    assert_string_equal(weft_error_text(NULL),
+                        "weft_register_parameter: the module is not initialised; create it with "
+                        "weft_module_create() or call weft_module_init() first");
+    assert_int_equal(weft_module_requires_grad(&raw, false), WEFT_ERR_STATE);
+    assert_non_null(strstr(weft_error_text(NULL), "requires_grad: the module is not initialised"));
+    assert_int_equal(weft_module_save(NULL, "x"), WEFT_ERR_STATE);
+    assert_non_null(strstr(weft_error_text(NULL), "save: the module is NULL"));
     assert_int_equal(weft_module_init(&raw, ctx, &bare_class), WEFT_OK);
     assert_int_equal(weft_register_parameter(&raw, "w", NULL, tensor(1)), WEFT_OK);
     weft_module_unref(&raw);

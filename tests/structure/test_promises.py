@@ -40,11 +40,12 @@ class Promises(unittest.TestCase):
 
     def test_the_network_in_c_compiles(self):
         blocks = re.findall(r"```c\n(.*?)```", PAGE, re.S)
-        network = next(b for b in blocks if "net_create" in b)
-        definitions, use = network.split("weft_module *m = net_create(ctx, 10);")
+        create = "weft_module *m = weft_module_create(ctx, &net_class, &(int){10});"
+        network = next(b for b in blocks if create in b)
+        definitions, use = network.split(create)
         source = ("#include <weft/weft.h>\nbool next_batch(weft_tensor **, weft_tensor **);\n"
                   + definitions + "void use(weft_context *ctx);\nvoid use(weft_context *ctx)\n{\n"
-                  "weft_tensor *images, *labels;\nweft_module *m = net_create(ctx, 10);" + use + "}\n")
+                  f"weft_tensor *images, *labels;\n{create}{use}}}\n")
         with tempfile.TemporaryDirectory() as folder:
             path = os.path.join(folder, "net.c")
             with open(path, "w", encoding="utf-8") as f:

@@ -349,10 +349,25 @@ static void nothing_is_told_when_it_is_off_or_nobody_listens(void **state)
     }
 }
 
+static void a_freeze_pattern_that_matches_nothing_is_told(void **state)
+{
+    open_context(WEFT_LINT_WARN);
+    weft_module *net = WEFT_SEQUENTIAL(ctx, weft_linear_create(ctx, 2, 3, NULL));
+    int n = -1;
+    assert_int_equal(weft_module_freeze(net, "fc.*", &n), WEFT_OK);
+    assert_int_equal(n, 0);
+    assert_heard("weft_module_freeze: 'fc.*' matches nothing in Sequential\n");
+    assert_int_equal(weft_module_freeze(net, "0.*", &n), WEFT_OK);
+    assert_heard("");
+    weft_module_unref(net);
+    weft_context_destroy(ctx);
+}
+
 int main(void)
 {
     unsetenv("WEFT_LINT");
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_freeze_pattern_that_matches_nothing_is_told),
         cmocka_unit_test(a_tensor_that_no_optimizer_has_is_told_by_shape_and_place),
         cmocka_unit_test(a_second_optimizer_may_have_it),
         cmocka_unit_test(a_learning_rate_that_was_left_out_is_told),

@@ -191,6 +191,37 @@ static void gradients_of_two_backward_passes_add_up(void **state)
     weft_module_unref(m);
 }
 
+/* Lists of two modules' parameters, whose names are the same: as torch's groups, they do not meet. */
+static void groups_may_use_the_same_names(void **state)
+{
+    weft_module *m[2] = {holder(), holder()};
+    weft_optimizer *o = weft_sgd_create(ctx, NULL, &(weft_sgd_opts){.lr = 0.5, .momentum = 0.5});
+    weft_tensor_list twice = WEFT_TENSOR_LIST_INIT, list = WEFT_TENSOR_LIST_INIT;
+    for (int i = 0; i < 2; i++) {
+        weft_tensor_list own = WEFT_TENSOR_LIST_INIT;
+        assert_ok(weft_parameters(m[i], 0, &own));
+        assert_ok(weft_optimizer_add_group(o, &own, NAN, NAN));
+        weft_tensor_list_done(&own);
+    }
+    for (int i = 0; i < 2; i++)
+        train(o, m[i], 0, 1);
+    assert_ok(weft_optimizer_state(o, &list));
+    assert_non_null(weft_tensor_list_find(&list, "w.momentum_buffer"));
+    assert_non_null(weft_tensor_list_find(&list, "1:w.momentum_buffer"));
+    assert_ok(weft_optimizer_load_state(o, &list));
+    weft_tensor_list_done(&list);
+    weft_module *third = holder();
+    assert_ok(weft_tensor_list_add(&twice, "u", weft_get_parameter(third, "w")));
+    assert_ok(weft_tensor_list_add(&twice, "u", weft_get_parameter(third, "v")));
+    assert_int_equal(weft_optimizer_add_group(o, &twice, NAN, NAN), WEFT_ERR_INVALID);
+    assert_error(WEFT_ERR_INVALID, "group 2 has another parameter named 'u'");
+    weft_tensor_list_done(&twice);
+    weft_optimizer_destroy(o);
+    for (int i = 0; i < 2; i++)
+        weft_module_unref(m[i]);
+    weft_module_unref(third);
+}
+
 static void groups_have_a_rate_and_a_decay_of_their_own(void **state)
 {
     weft_module *m = holder();
@@ -405,6 +436,7 @@ int main(void)
         TEST(parameters_without_a_gradient_are_left_alone),
         TEST(gradients_of_two_backward_passes_add_up),
         TEST(groups_have_a_rate_and_a_decay_of_their_own),
+        TEST(groups_may_use_the_same_names),
         TEST(impossible_settings_are_refused),
         TEST(a_learning_rate_of_zero_is_one),
         TEST(a_resumed_run_gives_the_same_bits),
