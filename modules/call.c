@@ -132,6 +132,7 @@ static weft_status call(weft_module *m, int n_in, weft_tensor **in, int *n_out, 
     uint64_t last = s->last_hook; /* those registered by a hook wait for the next call */
     uint64_t last_global = wf_global_hooks_enter(m->ctx);
     s->calls++;
+    const wf_call_mark begin = wf_lint_call_begins(m->ctx);
     wf_path_push(m->ctx, wf_module_path_name(m));
     weft_status status = wf_global_pre_hooks(m, last_global, n_in, in);
     if (status == WEFT_OK)
@@ -154,6 +155,8 @@ static weft_status call(weft_module *m, int n_in, weft_tensor **in, int *n_out, 
     status = wf_backward_leave(crossed, status, *n_out, out);
     if (status != WEFT_OK)
         wf_fail_step(m->ctx, status, "%s: forward failed without saying why", m->cls->name);
+    else if (*n_out == 1)
+        wf_lint_call_ends(m->ctx, begin, m, out[0]);
     wf_path_pop(m->ctx);
     wf_global_hooks_leave(m->ctx, last_global);
     if (--s->calls == 0) {

@@ -201,3 +201,52 @@ wf_gap wf_lint_gap(weft_context *ctx, const weft_tensor *t)
     wf_free(tainted);
     return gap;
 }
+
+/* ---- the order of calls ---- */
+
+wf_call_mark wf_lint_call_begins(const weft_context *ctx)
+{
+    return (wf_call_mark){ctx->graph.n_nodes, ctx->graph.n_assigned};
+}
+
+void wf_lint_call_ends(weft_context *ctx, wf_call_mark begin, const void *module,
+                       const weft_tensor *out)
+{
+    const wf_graph *g = &ctx->graph;
+    wf_lint_state *lint = &ctx->lint;
+    bool counts = g->n_assigned > begin.assigned;
+    for (int i = begin.nodes; i < g->n_nodes && !counts; i++)
+        counts = g->nodes[i].op->flags & WF_OP_DRAWS;
+    if (counts)
+        lint->called[lint->n_called++ % 8] = (wf_called){module, out, g->gen};
+}
+
+/* How many calls ago `t` came from one of those that count; -1: it did not. */
+static int calls_ago(const weft_context *ctx, const weft_tensor *t, const void **module)
+{
+    const wf_lint_state *lint = &ctx->lint;
+    for (unsigned i = 0; i < 8 && i < lint->n_called; i++) {
+        const wf_called *c = &lint->called[(lint->n_called - 1 - i) % 8];
+        if (c->out == t && c->gen == ctx->graph.gen) {
+            *module = c->module;
+            return (int)i;
+        }
+    }
+    return -1;
+}
+
+weft_status wf_lint_order(weft_context *ctx, const char *op, int n_in, weft_tensor *const *in)
+{
+    const void *module = NULL, *before = NULL;
+    for (int i = 1, last = calls_ago(ctx, in[0], &before); i < n_in; i++) {
+        const int ago = calls_ago(ctx, in[i], &module);
+        if (last >= 0 && ago > last && module == before)
+            return wf_lint(ctx,
+                           "%s: a module was called for operand %d before operand %d; C does not "
+                           "order arguments: give each call a statement of its own",
+                           op, i, i - 1);
+        last = ago;
+        before = module;
+    }
+    return WEFT_OK;
+}

@@ -14,8 +14,18 @@ typedef struct wf_loose {
     bool told; /* then nothing of this text is told again */
 } wf_loose;
 
+/* A module's call that changed a state or drew random numbers: its place among the module's calls
+ * counts. Pointers are compared only. */
+typedef struct wf_called {
+    const void *module;
+    const weft_tensor *out;
+    uint64_t gen; /* of the graph */
+} wf_called;
+
 typedef struct wf_lint_state {
-    weft_lint mode; /* never WEFT_LINT_DEFAULT */
+    weft_lint mode;      /* never WEFT_LINT_DEFAULT */
+    wf_called called[8]; /* the last ones; the newest is [(n_called - 1) % 8] */
+    unsigned n_called;
     weft_message_fn fn;
     void *user;
     int optimizers;       /* that exist in the context */
@@ -42,6 +52,16 @@ void wf_lint_loose(weft_context *ctx, int value);
 /* The user has asked for its gradient: it is no mistake. */
 void wf_lint_wanted(weft_context *ctx, const weft_tensor *t);
 weft_status wf_lint_tell_loose(weft_context *ctx);
+
+/* What a call of `module` begins with; and its end, with the output. */
+typedef struct wf_call_mark {
+    int nodes, assigned;
+} wf_call_mark;
+wf_call_mark wf_lint_call_begins(const weft_context *ctx);
+void wf_lint_call_ends(weft_context *ctx, wf_call_mark begin, const void *module,
+                       const weft_tensor *out);
+/* Tells of an op whose operands one module gave, a later operand first: C does not order arguments. */
+weft_status wf_lint_order(weft_context *ctx, const char *op, int n_in, weft_tensor *const *in);
 
 /* Why a tensor has no gradient although backward passes were recorded. */
 typedef enum wf_gap {

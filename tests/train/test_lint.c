@@ -349,6 +349,34 @@ static void nothing_is_told_when_it_is_off_or_nobody_listens(void **state)
     }
 }
 
+/* What weft_add(weft_call(bn, a), weft_call(bn, b)) does under a compiler that begins at the right. */
+static void a_module_called_for_a_later_operand_first_is_told(void **state)
+{
+    open_context(WEFT_LINT_WARN);
+    weft_module *bn = weft_batch_norm2d_create(ctx, 3, NULL);
+    weft_module *fc = weft_linear_create(ctx, 2, 3, NULL);
+    weft_tensor *x = weft_tensor_full(ctx, WEFT_F32, WEFT_SHAPE(2, 3, 2, 2), 1);
+    weft_tensor *v = weft_tensor_full(ctx, WEFT_F32, WEFT_SHAPE(4, 2), 1);
+    weft_tensor *b = weft_call(bn, x), *a = weft_call(bn, x);
+    assert_non_null(weft_add(b, a));
+    assert_heard("");
+    assert_non_null(weft_add(a, b));
+    assert_heard("add: a module was called for operand 1 before operand 0; C does not order "
+                 "arguments: give each call a statement of its own\n");
+    weft_module_eval(bn); /* nothing depends on the order */
+    b = weft_call(bn, x), a = weft_call(bn, x);
+    assert_non_null(weft_add(a, b));
+    b = weft_call(fc, v), a = weft_call(fc, v);
+    assert_non_null(weft_sub(a, b));
+    assert_heard("");
+    weft_discard(ctx);
+    weft_tensor_unref(x);
+    weft_tensor_unref(v);
+    weft_module_unref(bn);
+    weft_module_unref(fc);
+    weft_context_destroy(ctx);
+}
+
 static void a_freeze_pattern_that_matches_nothing_is_told(void **state)
 {
     open_context(WEFT_LINT_WARN);
@@ -368,6 +396,7 @@ int main(void)
     unsetenv("WEFT_LINT");
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_freeze_pattern_that_matches_nothing_is_told),
+        cmocka_unit_test(a_module_called_for_a_later_operand_first_is_told),
         cmocka_unit_test(a_tensor_that_no_optimizer_has_is_told_by_shape_and_place),
         cmocka_unit_test(a_second_optimizer_may_have_it),
         cmocka_unit_test(a_learning_rate_that_was_left_out_is_told),
