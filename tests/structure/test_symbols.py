@@ -77,6 +77,21 @@ class Symbols(unittest.TestCase):
             self.fail("exported but in no public header:\n  " + "\n  ".join(extra))
 
 
+class Version(unittest.TestCase):
+    """While the version is 0.x, each x has a soname and a version node of its own."""
+
+    def test_soname_and_node_are_the_projects(self):
+        with open(os.path.join(ROOT, "meson.build"), encoding="utf-8") as f:
+            version = re.search(r"version: '(\d+\.\d+)\.\d+'", f.read()).group(1)
+        library = Symbols.library
+        dynamic = subprocess.run(["readelf", "-dW", library], check=True, stdout=subprocess.PIPE,
+                                 universal_newlines=True).stdout
+        self.assertIn(f"[libweft.so.{version}]", dynamic)
+        names = subprocess.run(["nm", "-D", "--defined-only", library], check=True,
+                               stdout=subprocess.PIPE, universal_newlines=True).stdout
+        self.assertIn(f"weft_context_create@@WEFT_{version}\n", names)
+
+
 class Parser(unittest.TestCase):
     def test_declarations_are_found(self):
         text = """
