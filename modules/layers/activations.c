@@ -51,7 +51,7 @@ weft_module *weft_tanh_create(weft_context *ctx)
 
 weft_module *weft_mish_create(weft_context *ctx)
 {
-    return weft_module_create(ctx, &mish_class);
+    return weft_module_create(ctx, &mish_class, NULL);
 }
 
 /* ---- LeakyReLU ---- */
@@ -119,7 +119,7 @@ weft_module *weft_elu_create(weft_context *ctx, double alpha)
         wf_fail(ctx, WEFT_ERR_INVALID, "ELU: alpha is %g", alpha);
         return NULL;
     }
-    elu *self = weft_module_create(ctx, &elu_class);
+    elu *self = weft_module_create(ctx, &elu_class, NULL);
     if (self == NULL)
         return NULL;
     self->alpha = alpha;
@@ -159,7 +159,7 @@ weft_module *weft_softplus_create(weft_context *ctx, double beta, double thresho
                 threshold);
         return NULL;
     }
-    softplus *self = weft_module_create(ctx, &softplus_class);
+    softplus *self = weft_module_create(ctx, &softplus_class, NULL);
     if (self == NULL)
         return NULL;
     self->beta = beta;
@@ -200,7 +200,7 @@ weft_module *weft_prelu_create(weft_context *ctx, int parameters, double init)
                 parameters, init);
         return NULL;
     }
-    prelu *self = weft_module_create(ctx, &prelu_class);
+    prelu *self = weft_module_create(ctx, &prelu_class, NULL);
     if (self == NULL)
         return NULL;
     self->parameters = parameters;

@@ -92,7 +92,7 @@ weft_module *weft_conv_transpose2d_create(weft_context *ctx, int in, int out, in
     }
     if (check(ctx, in, out, size, &o) != WEFT_OK)
         return NULL;
-    conv_transpose2d *self = weft_module_create(ctx, &conv_transpose2d_class);
+    conv_transpose2d *self = weft_module_create(ctx, &conv_transpose2d_class, NULL);
     if (self == NULL)
         return NULL;
     weft_module *m = &self->base;

@@ -68,7 +68,7 @@ weft_module *weft_layer_norm_create(weft_context *ctx, weft_shape shape,
                 opts->eps);
         return NULL;
     }
-    layer_norm *self = weft_module_create(ctx, &layer_norm_class);
+    layer_norm *self = weft_module_create(ctx, &layer_norm_class, NULL);
     if (self == NULL)
         return NULL;
     self->shape = shape;

@@ -28,6 +28,7 @@ EXPECTED = {
         "[8, 1, 1]\n"
     ),
     "example_custom_loss": "loss 0.8029, of the first logit 0.0982\n",
+    "example_unet": "[2, 2, 8, 8]\nloss 0.8277\nloss 0.7300\n",
     "example_custom_op": "3 12 27\ngradcheck: ok\n",
     "example_weight_sharing": (
         "y 2.0, gradient 2.0\n"
@@ -47,7 +48,7 @@ EXPECTED = {
     ),
 }
 TORCH_PYTHON = os.environ.get("WEFT_TORCH_PYTHON")
-ORIGINALS = ["linear", "custom", "sequential", "custom_layer", "custom_loss", "weight_sharing", "fine_tuning", "hooks"]
+ORIGINALS = ["linear", "custom", "sequential", "custom_layer", "custom_loss", "unet", "weight_sharing", "fine_tuning", "hooks"]
 MOST_LINES = {"linear": 20, "custom": 32, "custom_layer": 36, "custom_loss": 22}
 EXECUTABLES = {os.path.basename(path): path for path in sys.argv[1:]}
 
@@ -75,6 +76,9 @@ class Examples(unittest.TestCase):
 
     def test_a_custom_op(self):
         self.check("example_custom_op")
+
+    def test_a_unet(self):
+        self.check("example_unet")
 
     def test_a_shared_weight(self):
         self.check("example_weight_sharing")
