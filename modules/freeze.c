@@ -66,7 +66,7 @@ weft_status weft_module_freeze(weft_module *m, const char *pattern, int *n)
         return wf_module_nomem(m);
     if (status == WEFT_OK && n != NULL)
         *n = f.n;
-    if (status == WEFT_OK && f.n == 0)
+    if (status == WEFT_OK && f.n == 0 && n == NULL)
         status = wf_lint(m->ctx, "weft_module_freeze: '%s' matches nothing in %s", pattern,
                          m->cls->name);
     return status;

@@ -249,7 +249,7 @@ void weft_module_eval(weft_module *m);                 /* weft_module_train(m, f
 weft_status weft_module_requires_grad(weft_module *m, bool requires_grad);
 /* Freezes the parameters whose dotted name matches a glob, or that lie in a module whose name does:
  * "layer1" and "layer1.*" mean the same, '*' crosses dots, and [] and ? are the shell's. *n (may be
- * NULL) receives how many tensors matched; none is told (weft_lint). BatchNorm's running statistics are no parameters: they
+ * NULL) receives how many tensors matched; where it is NULL, none is told (weft_lint). BatchNorm's running statistics are no parameters: they
  * move on in training mode. */
 weft_status weft_module_freeze(weft_module *m, const char *pattern, int *n);
 void weft_module_zero_grad(weft_module *m); /* gradients become absent */
