@@ -124,8 +124,12 @@ static void *live(void *user)
     return NULL;
 }
 
-/* Sanitizers make frames several times as large. */
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+/* Sanitizers make frames several times as large. gcc defines macros, clang has features. */
+#ifndef __has_feature
+#define __has_feature(name) 0
+#endif
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__) ||                               \
+    __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
 #define LARGE_FRAMES true
 #else
 #define LARGE_FRAMES false
