@@ -49,6 +49,14 @@ static int min(int a, int b)
     return a < b ? a : b;
 }
 
+/* What a part has of `all` in as few parts as can be, of at most `most` (a multiple of `unit`). They
+ * are as even as whole units allow: each is some worker's, and the others wait for the largest. */
+static int even_part(int all, int most, int unit)
+{
+    const int parts = (all + most - 1) / most;
+    return min(wf_round_up((all + parts - 1) / parts, unit), all);
+}
+
 static plan plan_of(const wf_conv2d_desc *d)
 {
     plan p = {.cut = wino_cut(d->P, d->Q), .C = wf_round_up(d->C, L)};
@@ -69,8 +77,8 @@ static plan plan_of(const wf_conv2d_desc *d)
                                                                            : STAGED_PART) /
             L;
     }
-    p.part_channels = min(p.part_channels, p.C);
-    p.part_blocks = min(p.part_blocks, p.blocks);
+    p.part_channels = even_part(p.C, p.part_channels, WINO_CHUNK);
+    p.part_blocks = even_part(p.blocks, p.part_blocks, WINO_PAIR);
     p.c_parts = (p.C + p.part_channels - 1) / p.part_channels;
     p.o_parts = (p.blocks + p.part_blocks - 1) / p.part_blocks;
     p.v_point = wino_v_point(p.capacity);
