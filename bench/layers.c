@@ -141,7 +141,8 @@ static void fill_rows(const contest *c, bench_row *rows, const bench_layers_spec
 static int measure(const wf_trial_place *place, const wf_problem *p, const bench_layers_spec *spec,
                    double peak_gflops, bench_row *rows, weft_error *err)
 {
-    const wf_measure_opts opts = {.rounds = ROUNDS, .seconds = spec->seconds, .sample = SAMPLE};
+    const wf_measure_opts opts = {
+        .rounds = ROUNDS, .seconds = spec->seconds, .patient = true, .sample = SAMPLE};
     char why[WEFT_ERROR_TEXT] = "no implementation";
     contest *c = wf_zalloc(sizeof *c);
     int n = -1;

@@ -55,7 +55,7 @@ void wf_measure(wf_entrant *e, int n, const wf_measure_opts *opts)
     double samples[WF_MEASURE_MAX][WF_MEASURE_ROUNDS];
     int rounds = opts->rounds < WF_MEASURE_ROUNDS ? opts->rounds : WF_MEASURE_ROUNDS, done = 0;
     assert(n <= WF_MEASURE_MAX);
-    if (warm_up(e, n, opts) > WF_MEASURE_PATIENCE * opts->seconds)
+    if (warm_up(e, n, opts) > WF_MEASURE_PATIENCE * opts->seconds && !opts->patient)
         return;
     double start = wf_trace_now(), last = 0;
     for (; done < rounds; done++) {

@@ -24,6 +24,7 @@ typedef struct wf_measure_opts {
     int rounds;
     double seconds;  /* after which no further round begins */
     double sample;   /* a sample repeats short runs until it has lasted about so long */
+    bool patient;    /* however long the first runs take, they do not count: one round is made */
     double hopeless; /* dropped when the first run took so many times the best's; 0: nobody is */
 } wf_measure_opts;
 
