@@ -4,7 +4,8 @@
 
 #include "weft/status.h"
 
-/* WEFT_ERR_INVALID where WEFT_MAX_ISA, WEFT_MACHINE, WEFT_LINT, WEFT_VERBOSE or WEFT_AVOID says what it cannot:
+/* WEFT_ERR_INVALID where WEFT_MAX_ISA, WEFT_MACHINE, WEFT_LINT, WEFT_VERBOSE or WEFT_AVOID says what
+ * it cannot:
  * the text names the variable, the word and what it could be. Unset and empty are the same.
  * (WEFT_WISDOM is a path: what is wrong with its file is told when it is read.) */
 weft_status wf_environment_check(weft_error *err);

@@ -144,7 +144,8 @@ static weft_status record(weft_context *ctx, const wf_op *op, const void *attrs,
         if (values[i] < 0)
             status = WEFT_ERR_NOMEM;
     }
-    if (status == WEFT_OK && n_in > 1 && wf_lint_on(ctx))
+    /* Gradient rules take operands in an order of their own. */
+    if (status == WEFT_OK && n_in > 1 && !ctx->graph.in_backward && wf_lint_on(ctx))
         status = wf_lint_order(ctx, op->name, n_in, in);
     if (op->attr_size)
         memcpy(attr_copy, attrs, op->attr_size);
