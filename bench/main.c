@@ -98,6 +98,7 @@ static int run_step(const bench_options *options)
                                   .threads = options->threads,
                                   .bytes = options->bytes,
                                   .trace = options->trace,
+                                  .bf16 = options->dtype && strcmp(options->dtype, "bf16") == 0,
                                   .args = options->model_args,
                                   .n_args = options->n_model_args};
     bench_step_result r;
@@ -108,18 +109,19 @@ static int run_step(const bench_options *options)
                        status == WEFT_ERR_NOT_FOUND; /* an unknown model, a size it cannot take */
     if (status != WEFT_OK)
         return complain(asked_wrong ? BAD_USE : FAILED, err.text);
-    double img_per_s = spec.batch / r.median_step_s;
+    const double img_per_s = spec.batch / r.median_step_s;
+    const char *dtype = spec.bf16 ? "bf16" : "f32";
     if (!options->json) {
         printf("%s, batch %d, %dx%d, %s, %d threads, %s: %.1f img/s, median step %.3f ms of %lld, "
                "peak RSS %.0f MB\n",
-               spec.model, spec.batch, r.size, r.size, spec.bytes ? "u8 to f32" : "f32", r.threads,
+               spec.model, spec.batch, r.size, r.size, spec.bytes ? spec.bf16 ? "u8 to bf16" : "u8 to f32" : dtype, r.threads,
                weft_isa_name(r.isa), img_per_s, 1e3 * r.median_step_s, (long long)r.steps,
                r.rss_mb);
         return 0;
     }
     json_t *object =
         json_pack("{s:s, s:i, s:i, s:s, s:f, s:f, s:I, s:f, s:i, s:s}", "model", spec.model,
-                  "batch", spec.batch, "size", r.size, "dtype", "f32", "img_per_s", img_per_s,
+                  "batch", spec.batch, "size", r.size, "dtype", dtype, "img_per_s", img_per_s,
                   "median_step_s", r.median_step_s, "steps", (json_int_t)r.steps, "rss_mb",
                   r.rss_mb, "threads", r.threads, "isa", weft_isa_name(r.isa));
     return write_json(object, options->json);

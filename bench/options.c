@@ -71,8 +71,8 @@ static const flag flags[] = {
      STEP | LAYERS, AT(seconds)},
     {"--trace", "FILE", "write the timeline of the steps, for Perfetto or trace.py", TEXT, STEP,
      AT(trace)},
-    {"--dtype", "TYPE", "f32", WORD, STEP, NO_OFFSET, "f32",
-     "is not possible: this version trains in f32 only"},
+    {"--dtype", "TYPE", "f32, or bf16: mixed precision, as --amp bf16", CHOICE, STEP, AT(dtype),
+     "f32,bf16"},
     {"--opt", "NAME", "sgd: momentum 0.9, weight decay 1e-4", WORD, STEP, NO_OFFSET, "sgd",
      "is not a known optimizer; known: sgd"},
     {"--json", "FILE", "one JSON object instead of text; - is stdout", TEXT,
@@ -92,7 +92,7 @@ void bench_usage(FILE *out)
         "       weft-bench --layers NETWORKS [--only TEXT] [--batch N] [--cold] [--scaling]\n"
         "                  [--against WHAT] [--threads N] [--seconds X] [--csv FILE] [--json FILE]\n"
         "       weft-bench --step MODEL [--model-arg KEY=VALUE...] [--batch N] [--size S]\n"
-        "                  [--bytes] [--threads N] [--dtype f32] [--opt sgd] [--seconds X]\n"
+        "                  [--bytes] [--threads N] [--dtype TYPE] [--opt sgd] [--seconds X]\n"
         "                  [--trace FILE] [--json FILE]\n\n",
         out);
     for (int i = 0; i < N_FLAGS; i++) {

@@ -37,6 +37,7 @@ typedef struct bench_options {
     int size;          /* 0: the model's own */
     bool bytes;        /* of --step */
     double seconds;    /* 0: the mode's default */
+    const char *dtype; /* NULL: f32 */
     const char *trace; /* NULL: none */
     int threads;       /* 0: as the library chooses */
     bool list;         /* --benchmark_list_tests: nothing is measured */

@@ -12,6 +12,7 @@ typedef struct bench_step_spec {
     int batch;
     int size; /* 0: the model's own */
     int threads;
+    bool bf16;                  /* mixed precision */
     bool bytes;                 /* images of bytes, normalised within the step; else of floats */
     const char *trace;          /* where to write the timeline; NULL: nowhere */
     const weft_model_arg *args; /* the model's own options */

@@ -155,7 +155,7 @@ static int write_config(training *t)
     for (int i = 0; i < cli_n_flags && n < MOST; i++) {
         const flag *f = &cli_flags[i];
         const void *field = (const char *)t->options + f->offset;
-        if (!(f->commands & CMD_TRAIN) || f->kind == FLAG_REFUSED || strcmp(f->name, "help") == 0)
+        if (!(f->commands & CMD_TRAIN) || strcmp(f->name, "help") == 0)
             continue;
         weft_setting *s = &settings[n++];
         *s = (weft_setting){.name = f->name};

@@ -142,8 +142,11 @@ const flag cli_flags[] = {
      .elsewhere = "profile profiler"},
     {"[PATTERN]", NULL, 0, FLAG_ARGUMENT, AT(pattern), .value = "", .commands = CMD_MODELS,
      .help = "only the models whose names match, e.g. 'resnet*'"},
-    {"amp", NULL, 0, FLAG_REFUSED, AT(amp), .commands = CMD_TRAIN | CMD_EVAL | CMD_PREDICT,
-     .help = "mixed precision (bf16) is not there yet; this version computes in f32"},
+    {"amp", NULL, 0, FLAG_CHOICE, AT(amp), .choices = "off bf16 auto", .value = "TYPE",
+     .commands = CMD_TRAIN | CMD_EVAL | CMD_PREDICT | CMD_EXPLAIN,
+     .help = "mixed precision: activations are stored as bf16; auto: where the machine has bf16 "
+             "arithmetic",
+     .elsewhere = "bf16 dtype precision mixed-precision amp-dtype autocast"},
     {"help", NULL, 'h', FLAG_BOOL, AT(help), .commands = ~0u, .help = "this text"},
 };
 const int cli_n_flags = sizeof(cli_flags) / sizeof(cli_flags[0]);
@@ -156,6 +159,7 @@ cli_options cli_defaults(void)
         .summary_batch = 1,
         .depth = 3,
         .workers = 1,
+        .amp = "off",
         .epochs = 8,
         .eval_freq = 1,
         .crop_padding = 1,

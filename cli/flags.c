@@ -80,7 +80,7 @@ static const char *meant(unsigned command, const char *text)
     int n = 0;
     for (int i = 0; i < cli_n_flags; i++) {
         const flag *f = &cli_flags[i];
-        if (!(f->commands & command) || f->kind == FLAG_REFUSED || f->kind == FLAG_ARGUMENT)
+        if (!(f->commands & command) || f->kind == FLAG_ARGUMENT)
             continue;
         if (is_choice(f->elsewhere, text))
             return f->name;
@@ -176,8 +176,7 @@ static bool set_value(const flag *f, spelling s, const char *text, cli_options *
         return true;
     case FLAG_LIST: return add_item(s, text, field, error, error_size);
     case FLAG_ARGUMENT:
-    case FLAG_BOOL:
-    case FLAG_REFUSED: break;
+    case FLAG_BOOL: break;
     }
     return fail(error, error_size, "%.*s takes no value", s.length, s.text);
 }
@@ -234,8 +233,6 @@ bool cli_parse(unsigned command, int argc, char **argv, cli_options *options, ch
         }
         if (!f)
             return unknown_flag(command, s, error, error_size);
-        if (f->kind == FLAG_REFUSED)
-            return fail(error, error_size, "%.*s: %s", s.length, s.text, f->help);
         options->given[f - cli_flags] = true;
         if (f->kind == FLAG_BOOL && !value) {
             *(bool *)((char *)options + f->offset) = true;
@@ -276,8 +273,7 @@ static void print_default(const flag *f, const cli_options *defaults, FILE *out)
         break;
     case FLAG_LIST:
     case FLAG_ARGUMENT:
-    case FLAG_BOOL:
-    case FLAG_REFUSED: break;
+    case FLAG_BOOL: break;
     }
 }
 
@@ -293,7 +289,7 @@ void cli_print_flags(unsigned command, FILE *out)
     for (int i = 0; i < cli_n_flags; i++) {
         const flag *f = &cli_flags[i];
         char left[80];
-        if (!(f->commands & command) || f->kind == FLAG_REFUSED)
+        if (!(f->commands & command))
             continue;
         int n = f->letter ? snprintf(left, sizeof(left), "-%c, ", f->letter) : 0;
         snprintf(left + n, sizeof(left) - (size_t)n, "%s%s%s%s%s%s",

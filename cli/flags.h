@@ -90,7 +90,7 @@ typedef struct cli_options {
     bool confusion;
     bool brief;
     const char *run_dir;
-    bool amp;
+    const char *amp;
     bool help;
     int argc; /* the whole command line, for the records */
     char *const *argv;
@@ -106,8 +106,7 @@ typedef enum flag_kind {
     FLAG_TEXT,     /* const char *, not empty */
     FLAG_CHOICE,   /* const char *, one of the words of `choices` */
     FLAG_LIST,     /* cli_list of texts, not empty */
-    FLAG_ARGUMENT, /* const char *: no flag, but the command's one argument without a name */
-    FLAG_REFUSED   /* known, but not possible yet: `help` says why */
+    FLAG_ARGUMENT  /* const char *: no flag, but the command's one argument without a name */
 } flag_kind;
 
 typedef struct flag {

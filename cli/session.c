@@ -181,6 +181,9 @@ int session_open_context(session *s)
     options.seed = (uint64_t)s->options->seed;
     options.trace_path = s->options->trace;
     options.wisdom = s->options->wisdom;
+    options.amp = strcmp(s->options->amp, "bf16") == 0   ? WEFT_AMP_BF16
+                  : strcmp(s->options->amp, "auto") == 0 ? WEFT_AMP_AUTO
+                                                         : WEFT_AMP_OFF;
     if (weft_context_create(&s->ctx, &options, &s->err))
         return session_fail(s);
     weft_set_message_handler(s->ctx, print_message, s);

@@ -56,6 +56,16 @@ static inline size_t wf_act_index(wf_act a, int c, int h, int w)
     return pixel * (size_t)a.block + (size_t)(c % a.block);
 }
 
+/* What a bf16 number is: the upper half of a float. */
+static inline float wf_bf16_value(uint16_t bits)
+{
+    const union {
+        uint32_t u;
+        float f;
+    } x = {(uint32_t)bits << 16};
+    return x.f;
+}
+
 /* Element i of an array of f32 or f64, where speed does not matter. */
 static inline double wf_float_get(weft_dtype dtype, const void *p, int64_t i)
 {

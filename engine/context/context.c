@@ -67,6 +67,8 @@ weft_status weft_context_create(weft_context **out, const weft_options *options,
     if (o.threads < 0 || o.threads > 4096)
         return wf_error_set(err, WEFT_ERR_INVALID, "context: %d threads; 0 to 4096 are possible",
                             o.threads);
+    if (o.amp < WEFT_AMP_OFF || o.amp > WEFT_AMP_AUTO)
+        return wf_error_set(err, WEFT_ERR_INVALID, "context: %d is no value of weft_amp", o.amp);
     WF_TRY(wf_environment_check(err));
     weft_context *ctx = wf_zalloc(sizeof *ctx);
     if (!ctx)
@@ -75,6 +77,8 @@ weft_status weft_context_create(weft_context **out, const weft_options *options,
     ctx->handles = (wf_handles)WF_HANDLES_INIT;
     ctx->options = o;
     ctx->isa = wf_cpu_isa();
+    if (o.amp == WEFT_AMP_AUTO)
+        ctx->options.amp = WEFT_AMP_OFF;
     wf_lint_init(&ctx->lint, o.lint);
     wf_graph_init(&ctx->graph);
     ctx->graph.anomaly = o.anomaly;
@@ -150,6 +154,11 @@ weft_isa weft_context_isa(const weft_context *ctx)
 const char *weft_context_machine(const weft_context *ctx)
 {
     return ctx ? wf_machine_class_now()->name : "";
+}
+
+weft_amp weft_context_amp(const weft_context *ctx)
+{
+    return ctx ? ctx->options.amp : WEFT_AMP_OFF;
 }
 
 weft_status weft_error_status(const weft_context *ctx)

@@ -30,6 +30,7 @@ typedef struct wf_value {
     /* After a partial run: the numbers, in the plan's layout. */
     wf_block store;
     int block;
+    weft_dtype storage; /* their type there: bf16 may stand for f32 */
 } wf_value;
 
 struct wf_node {

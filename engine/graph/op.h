@@ -210,6 +210,21 @@ typedef struct wf_sample {
     void *user; /* static data */
 } wf_sample;
 
+/* How an op's *wide* outputs, f32 images of rank 4 with more than one pixel, are stored under
+ * weft_options.amp; see plan/precision.c. */
+typedef enum wf_precision {
+    /* As recorded; inputs come as f32. Losses, softmax, optimizers, reductions; what nobody has
+     * thought about. PyTorch's autocast: the list of f32. */
+    WF_PRECISION_F32,
+    /* bf16, unless a wide input is f32: then f32, and all wide inputs come as f32. autocast: the widest
+     * type of the inputs. Element-wise ops, pooling, what moves elements. */
+    WF_PRECISION_FOLLOW,
+    /* bf16, whatever the inputs are. Convolutions. autocast: the list of bf16. */
+    WF_PRECISION_BF16,
+    /* As recorded, whatever the inputs are: the op reads either. Weight gradients. */
+    WF_PRECISION_F32_OUT,
+} wf_precision;
+
 /* wf_op.flags */
 enum {
     /* Runs in the commit phase (writes state). */
@@ -222,6 +237,12 @@ enum {
     /* Reaches every rank-4 operand (but weights) with wf_image, or by the buffer's image_stride: it
      * may be a slice of a larger value. */
     WF_OP_BY_IMAGE = 1u << 3,
+    /* Has kernels for wide operands of bf16: where the rule is FOLLOW all of them are bf16 or none, else
+     * each is what it is. All other operands stay as recorded. Without this flag the op never
+     * meets bf16. */
+    WF_OP_BF16 = 1u << 5,
+    /* The same of ops that move elements: where all f32 operands are wide. */
+    WF_OP_MOVES_BF16 = 1u << 6,
     /* Draws random numbers keyed by the context's count of draws: a run of it moves the count. */
     WF_OP_DRAWS = 1u << 4,
 };
@@ -233,6 +254,7 @@ struct wf_op {
     int n_scalars;
     unsigned flags;
     wf_layout_rule layout_rule;
+    wf_precision precision;
     /* OWN: the block (1, or the plan's `block`) for input i (i < n_in) or output i - n_in, given
      * the inputs' present blocks in in_block. */
     int (*layout)(const wf_lower *l, int i, const int *in_block, int block);

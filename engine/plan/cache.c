@@ -89,7 +89,8 @@ static bool put_type(wf_plan_cache *c, const wf_type *t)
 /* A value that the request does not compute. */
 static bool put_given(wf_plan_cache *c, const wf_value *v)
 {
-    return put_int(c, v->node < 0 ? 0 : v->block) && put_type(c, &v->type);
+    return put_int(c, v->node < 0 ? 0 : v->block) &&
+           put_int(c, v->node < 0 ? 0 : (int64_t)v->storage) && put_type(c, &v->type);
 }
 
 /* `seen`: how many of the request's values are in the signature already. */

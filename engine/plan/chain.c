@@ -4,6 +4,7 @@
  * about the arithmetic changes. This is the other half of fusion. */
 #include <stdlib.h>
 
+#include "engine/graph/ops/internal.h"
 #include "engine/memory/alloc.h"
 #include "engine/plan/plan.h"
 
@@ -158,18 +159,16 @@ static void note_hazards(chaining *c, const wf_task *b, int task, const wf_use *
     }
 }
 
-/* Lists the units that a task depends on: reads after writes, writes after reads and writes. */
+/* Adds the units that a task depends on: reads after writes, writes after reads and writes. `task` is
+ * the one that is being placed, with this one. */
 static void find_hazards(chaining *c, const wf_task *b, int task)
 {
-    c->n_preds = 0;
     for (const wf_use *y = b->uses; y; y = y->next) {
         const past_uses *past = &c->past[wf_buffer_whole(c->p, y->buf)];
         note_hazards(c, b, task, y, past->writes);
         if (y->write)
             note_hazards(c, b, task, y, past->reads);
     }
-    if (c->n_preds > 1)
-        qsort(c->preds, (size_t)c->n_preds, sizeof *c->preds, newest_first);
 }
 
 /* Whoever meets a hidden use meets the write `by`, too, and what the write's unit has waited for
@@ -236,11 +235,16 @@ static weft_status add_to_unit(wf_plan *p, int unit, int task)
     return WEFT_OK;
 }
 
-static weft_status place(chaining *c, int task)
+/* Puts tasks [first, task] into one unit: `task`, and the casts that go with it. */
+static weft_status place(chaining *c, int first, int task)
 {
     wf_plan *p = c->p;
     wf_task *b = p->tasks[task];
-    find_hazards(c, b, task);
+    c->n_preds = 0;
+    for (int t = first; t <= task; t++)
+        find_hazards(c, p->tasks[t], task);
+    if (c->n_preds > 1)
+        qsort(c->preds, (size_t)c->n_preds, sizeof *c->preds, newest_first);
     int unit = -1;
     for (int i = 0; i < c->n_preds && unit < 0 && !(p->passes_off & WEFT_PASS_FUSE); i++) {
         bool may;
@@ -258,9 +262,45 @@ static weft_status place(chaining *c, int task)
     for (int i = 0; i < c->n_preds; i++)
         if (c->preds[i] != unit)
             WF_TRY(add_edge(c, c->preds[i], unit));
-    p->units[unit].cost += task_seconds(b);
-    WF_TRY(add_to_unit(p, unit, task));
-    return remember_uses(c, task);
+    for (int t = first; t <= task; t++) {
+        p->units[unit].cost += task_seconds(p->tasks[t]);
+        WF_TRY(add_to_unit(p, unit, t));
+        WF_TRY(remember_uses(c, t));
+    }
+    return WEFT_OK;
+}
+
+/* The f32 copy of a value stored as bf16, made for one reader. */
+static bool is_copy(const wf_plan *p, int task)
+{
+    const int node = p->tasks[task]->node;
+    return node >= 0 && p->nodes[node].op == &wf_op_cast && p->nodes[node].source < 0 &&
+           p->values[p->nodes[node].out[0]].storage == WEFT_F32;
+}
+
+/* Whether `reader` reads what `writer` writes, each tile what the same tile has written. */
+static bool follows(const wf_task *reader, const wf_task *writer)
+{
+    for (const wf_use *y = reader->uses; y; y = y->next)
+        for (const wf_use *x = writer->uses; x; x = x->next)
+            if (x->buf == y->buf && x->write && !y->write)
+                return reader->tiles == writer->tiles && x->access == WF_TILED &&
+                       y->access == WF_TILED;
+    return false;
+}
+
+/* The task that goes with the copies from `task` on; `task` itself where there are none, or where
+ * not all of them are read tile by tile. With its reader a copy is short-lived; alone it would join
+ * the unit of what it copies, which for a backward pass is long before. */
+static int reader_of(const wf_plan *p, int task)
+{
+    int reader = task;
+    while (reader + 1 < p->n_tasks && is_copy(p, reader))
+        reader++;
+    for (int t = task; t < reader; t++)
+        if (!follows(p->tasks[reader], p->tasks[t]))
+            return task;
+    return p->passes_off & WEFT_PASS_FUSE ? task : reader;
 }
 
 weft_status wf_pass_chain(wf_plan *p)
@@ -274,8 +314,10 @@ weft_status wf_pass_chain(wf_plan *p)
     weft_status status = WEFT_OK;
     if (!c.info || !c.preds || !c.past || !room)
         status = wf_plan_nomem(p);
-    for (int t = 0; t < p->n_tasks && status == WEFT_OK; t++)
-        status = place(&c, t);
+    for (int t = 0, last; t < p->n_tasks && status == WEFT_OK; t = last + 1) {
+        last = reader_of(p, t);
+        status = place(&c, t, last);
+    }
     wf_free(c.info);
     wf_free(c.preds);
     wf_free(c.past);

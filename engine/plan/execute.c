@@ -136,6 +136,7 @@ static weft_status make_stores(weft_context *ctx, const wf_plan *plan, const wf_
                                     .what = "a value read before the step's end"};
         WF_TRY(wf_memory_alloc(ctx->memory, &request, &v->store, &ctx->error));
         v->block = plan->values[buf->value].block;
+        v->storage = plan->values[buf->value].storage;
     }
     return WEFT_OK;
 }

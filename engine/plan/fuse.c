@@ -1,4 +1,4 @@
-/* Pass 2, fuse: rewrites of nodes that save passes over memory. (Tasks are chained in chain.c.)
+/* Pass 3, fuse: rewrites of nodes that save passes over memory. (Tasks are chained in chain.c.)
  *
  * BatchNorm's apply, an optional residual add and ReLU or ReLU6 become bn_act, which also yields
  * the bit mask of where the derivative is 1; in the backward pass the activation's gradient

@@ -2,9 +2,9 @@
  *
  * Passes, in order, each a file with one entry point:
  *   simplify.c   dead code
+ *   precision.c  the storage type of each value; casts at the borders
  *   fuse.c       rewrites nodes: BatchNorm apply + activation (+ residual)
  *   fuse_shuffle.c   ... and channel shuffles
- *   precision.c  the storage type of each value
  *   layout.c     the block of each value; reorders at the borders
  *   slices.c     concatenations and slices without copies
  *   bytes.c      convolutions that read the images' bytes
@@ -244,9 +244,9 @@ weft_status wf_plan_compile(weft_context *ctx, const wf_request *request, unsign
 void wf_plan_destroy(wf_plan *plan); /* NULL: no effect */
 
 weft_status wf_pass_simplify(wf_plan *p);
+weft_status wf_pass_precision(wf_plan *p);
 weft_status wf_pass_fuse(wf_plan *p);
 weft_status wf_fuse_shuffle(wf_plan *p, wf_users *u); /* part of it */
-weft_status wf_pass_precision(wf_plan *p);
 weft_status wf_pass_layout(wf_plan *p);
 weft_status wf_pass_slices(wf_plan *p);
 weft_status wf_pass_bytes(wf_plan *p);

@@ -1,10 +1,170 @@
-/* Pass 3, precision: the storage type of each value. Without --amp every value is stored in the
- * type it was recorded with; bf16 storage of f32 activations is chosen here. */
+/* Pass 2, precision: the storage type of each value, and the casts between.
+ *
+ * With weft_options.amp, a *wide* value, an f32 image of rank 4 with more than one pixel, is stored
+ * as bf16 where the op that makes it allows that (wf_op.precision), which follows the lists of
+ * PyTorch's autocast. Everything else stays as it was recorded: parameters, their gradients,
+ * optimizer state, statistics, losses, values of one pixel, which are small. Sums and other
+ * arithmetic are f32 in every kernel: an op rounds once, as it stores.
+ *
+ * The choice is local: it follows from the op that makes a value and that op's inputs, never from
+ * what is done with the value later, so that a step run piece by piece has the same numbers. See
+ * Note [Reading mid-step] in execute.c. It comes before fuse, so that ops between which a cast
+ * stands are not made one.
+ *
+ * An op that has no bf16 kernel (WF_OP_BF16) gets its inputs through casts of its own and gives its
+ * outputs to casts. They are made for each reader, so that the f32 copy lives for a short time:
+ * image by image, in the unit of the op, see chain.c. */
+#include "engine/graph/ops/common.h"
+#include "engine/graph/ops/internal.h"
 #include "engine/plan/plan.h"
+
+static bool is_wide(const wf_ir_value *v)
+{
+    const weft_shape *s = &v->type.shape;
+    return v->type.dtype == WEFT_F32 && s->rank == 4 && s->dim[2] * s->dim[3] > 1;
+}
+
+/* Appends a cast of `from` that gives `to`. */
+static weft_status cast(wf_plan *p, int from, int to, const char *path)
+{
+    const wf_cast_attrs attrs = {p->values[to].storage};
+    const int node = wf_ir_new_node(p, &wf_op_cast, &attrs, 1, &from);
+    if (node < 0)
+        return WEFT_ERR_NOMEM;
+    p->values[to].kind = WF_IR_NODE;
+    p->values[to].node = node;
+    p->values[to].out = 0;
+    p->nodes[node].out[0] = to;
+    p->nodes[node].n_out = 1;
+    p->nodes[node].path = path;
+    return WEFT_OK;
+}
+
+/* A copy of the value in the type it was recorded with. -1: out of memory. */
+static int widen(wf_plan *p, int value, const char *path)
+{
+    const int copy = wf_ir_new_value(p, p->values[value].type);
+    return copy >= 0 && cast(p, value, copy, path) == WEFT_OK ? copy : -1;
+}
+
+/* Whether a wide input of the node is stored in type t. */
+static bool reads(const wf_plan *p, const wf_ir_node *n, weft_dtype t)
+{
+    for (int i = 0; i < n->n_in; i++)
+        if (is_wide(&p->values[n->in[i]]) && p->values[n->in[i]].storage == t)
+            return true;
+    return false;
+}
+
+/* Whether the node's wide outputs are stored as bf16. */
+static bool stores_bf16(const wf_plan *p, const wf_ir_node *n)
+{
+    switch (n->op->precision) {
+    case WF_PRECISION_BF16: return true;
+    case WF_PRECISION_FOLLOW: return !reads(p, n, WEFT_F32);
+    default: return false;
+    }
+}
+
+/* The node reads f32 copies of what is stored as bf16. */
+static weft_status widen_inputs(wf_plan *p, wf_ir_node *n)
+{
+    for (int i = 0; i < n->n_in; i++) {
+        const int value = n->in[i];
+        if (p->values[value].storage == p->values[value].type.dtype)
+            continue;
+        const int copy = widen(p, value, n->path);
+        if (copy < 0)
+            return WEFT_ERR_NOMEM;
+        for (int j = i; j < n->n_in; j++)
+            if (n->in[j] == value)
+                n->in[j] = copy;
+    }
+    return WEFT_OK;
+}
+
+static bool all_wide(const wf_plan *p, const int *value, int n)
+{
+    for (int i = 0; i < n; i++)
+        if (p->values[value[i]].type.dtype == WEFT_F32 && !is_wide(&p->values[value[i]]))
+            return false;
+    return true;
+}
+
+/* Whether the node's op has kernels for its operands as they are stored. */
+static bool takes_bf16(const wf_plan *p, const wf_ir_node *n)
+{
+    const wf_op *op = n->op;
+    if (op->precision == WF_PRECISION_BF16 || op->precision == WF_PRECISION_F32_OUT)
+        return op->flags & WF_OP_BF16;
+    if (reads(p, n, WEFT_F32))
+        return false;
+    if (op->flags & WF_OP_MOVES_BF16)
+        return all_wide(p, n->in, n->n_in) && all_wide(p, n->out, n->n_out);
+    return op->flags & WF_OP_BF16;
+}
+
+static weft_status place(wf_plan *p, wf_ir_node node)
+{
+    const bool low = stores_bf16(p, &node), takes = takes_bf16(p, &node);
+    int narrow[WF_MAX_OUT]; /* the value of an output that a cast gives; -1: none */
+    if (!takes)
+        WF_TRY(widen_inputs(p, &node));
+    for (int o = 0; o < node.n_out; o++) {
+        narrow[o] = -1;
+        if (!low || !is_wide(&p->values[node.out[o]]))
+            continue;
+        p->values[node.out[o]].storage = WEFT_BF16;
+        if (takes)
+            continue;
+        narrow[o] = node.out[o];
+        node.out[o] = wf_ir_new_value(p, p->values[narrow[o]].type);
+        if (node.out[o] < 0)
+            return WEFT_ERR_NOMEM;
+    }
+    if (!wf_grow(&p->nodes, &p->cap_nodes, p->n_nodes, 1, sizeof *p->nodes))
+        return wf_plan_nomem(p);
+    for (int o = 0; o < node.n_out; o++) {
+        p->values[node.out[o]].node = p->n_nodes;
+        p->values[node.out[o]].out = o;
+    }
+    p->nodes[p->n_nodes++] = node;
+    for (int o = 0; o < node.n_out; o++)
+        if (narrow[o] >= 0)
+            WF_TRY(cast(p, node.out[o], narrow[o], node.path));
+    return WEFT_OK;
+}
+
+/* What a stored tensor is given has the tensor's type. */
+static weft_status widen_assigned(wf_plan *p)
+{
+    for (int i = 0; i < p->n_assigns; i++) {
+        const int value = p->assigns[i].value;
+        if (p->values[value].storage == p->values[value].type.dtype)
+            continue;
+        const int copy = widen(p, value, "");
+        if (copy < 0)
+            return WEFT_ERR_NOMEM;
+        p->assigns[i].value = copy;
+    }
+    return WEFT_OK;
+}
 
 weft_status wf_pass_precision(wf_plan *p)
 {
+    if (p->ctx->options.amp != WEFT_AMP_BF16)
+        return WEFT_OK;
+    const int n_old = p->n_nodes;
+    wf_ir_node *old = wf_bump_alloc(&p->bump, (size_t)(n_old + 1) * sizeof *old);
+    if (!old)
+        return wf_plan_nomem(p);
+    for (int n = 0; n < n_old; n++)
+        old[n] = p->nodes[n];
     for (int v = 0; v < p->n_values; v++)
-        p->values[v].storage = p->values[v].type.dtype;
-    return WEFT_OK;
+        p->values[v].node = -1; /* dead values stay so */
+    p->n_nodes = 0;             /* the list is written anew, with the casts in their places */
+    for (int n = 0; n < n_old; n++)
+        if (!old[n].dead)
+            WF_TRY(place(p, old[n]));
+    return widen_assigned(p);
 }

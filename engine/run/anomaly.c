@@ -4,6 +4,7 @@
 #include <math.h>
 
 #include "engine/run/run.h"
+#include "kernels/types.h"
 
 static const char *text_of(double value)
 {
@@ -22,6 +23,12 @@ static const char *find_bad(const void *data, size_t bytes, weft_dtype dtype)
         for (size_t i = 0; i < n; i++)
             if (!isfinite(((const double *)data)[i]))
                 return text_of(((const double *)data)[i]);
+    } else if (dtype == WEFT_BF16) {
+        for (size_t i = 0; i < n; i++) {
+            const float f = wf_bf16_value(((const uint16_t *)data)[i]);
+            if (!isfinite(f))
+                return text_of(f);
+        }
     }
     return NULL;
 }

@@ -5,6 +5,7 @@
 
 #include "engine/context/context.h"
 #include "engine/memory/alloc.h"
+#include "kernels/eltwise/eltwise.h"
 
 static weft_status check_creation(weft_context *ctx, weft_dtype dtype, weft_shape shape)
 {
@@ -214,23 +215,32 @@ static weft_status check_bytes(weft_context *ctx, const char *what, wf_type type
     return WEFT_OK;
 }
 
-/* Copies a computed value out of the plan's layout. */
+/* Copies a computed value out of the plan's layout and storage type. */
 static void read_value(const wf_value *v, void *data)
 {
-    size_t size = weft_dtype_size(v->type.dtype);
+    const size_t size = weft_dtype_size(v->type.dtype), from = weft_dtype_size(v->storage);
+    const wf_cast_fn cast = wf_cast_get(v->storage, v->type.dtype);
     if (v->type.shape.rank != 4 || v->block <= 1) {
-        memcpy(data, v->store.data, wf_type_bytes(v->type));
+        if (v->storage == v->type.dtype)
+            memcpy(data, v->store.data, wf_type_bytes(v->type));
+        else
+            cast((size_t)weft_shape_count(v->type.shape), v->store.data, data);
         return;
     }
     const int64_t *d = v->type.shape.dim;
     wf_act act = {(int)d[1], (int)d[2], (int)d[3], v->block};
     char *to = data;
     for (int64_t n = 0; n < d[0]; n++) {
-        const char *image = (const char *)v->store.data + (size_t)n * wf_act_count(act) * size;
+        const char *image = (const char *)v->store.data + (size_t)n * wf_act_count(act) * from;
         for (int c = 0; c < act.C; c++)
             for (int h = 0; h < act.H; h++)
-                for (int w = 0; w < act.W; w++, to += size)
-                    memcpy(to, image + wf_act_index(act, c, h, w) * size, size);
+                for (int w = 0; w < act.W; w++, to += size) {
+                    const char *x = image + wf_act_index(act, c, h, w) * from;
+                    if (v->storage == v->type.dtype)
+                        memcpy(to, x, size);
+                    else
+                        cast(1, x, to);
+                }
     }
 }
 

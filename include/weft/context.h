@@ -43,6 +43,19 @@ enum {
     WEFT_PASS_ALL = 0x1fu
 };
 
+/* Mixed precision, as PyTorch's autocast with bfloat16. Activations and their gradients, values of
+ * shape (N, C, H, W) with more than one pixel, are stored as bf16 from one op to the next, by
+ * autocast's lists: convolutions give bf16; element-wise ops, BatchNorm's output, pooling and the like
+ * what they are given; losses, softmax and the optimizer are f32. Parameters, their gradients,
+ * optimizer state, running statistics and every sum stay f32; no loss scaling is needed, since bf16
+ * has f32's range. The types that tensors are recorded with, and what weft_read gives, do not
+ * change. */
+typedef enum weft_amp {
+    WEFT_AMP_OFF,
+    WEFT_AMP_BF16,
+    WEFT_AMP_AUTO /* bf16 where the machine has bf16 arithmetic, else off */
+} weft_amp;
+
 /* What to do about what is probably a mistake, see weft_set_message_handler. */
 typedef enum weft_lint {
     WEFT_LINT_DEFAULT, /* as the environment's WEFT_LINT says: off, warn or error; else warn */
@@ -57,6 +70,7 @@ typedef struct weft_options {
     weft_executor executor; /* default: parallel */
     unsigned passes_off;    /* WEFT_PASS_ bits to switch off */
     uint64_t schedule_seed; /* of the random scheduler */
+    weft_amp amp;           /* default: off */
     weft_lint lint;
     bool anomaly;           /* weft_anomaly_begin from the start */
     const char *trace_path; /* write a Chrome trace of the replays here; NULL: none. Copied. */
@@ -89,6 +103,8 @@ weft_isa weft_context_isa(const weft_context *ctx);
 /* The class of machine that kernels are chosen for, on which bits depend: "avx512-l2-1m"; "" without a
  * context. The environment's WEFT_MACHINE names another. */
 const char *weft_context_machine(const weft_context *ctx);
+/* WEFT_AMP_OFF or WEFT_AMP_BF16: what weft_options.amp came to. */
+weft_amp weft_context_amp(const weft_context *ctx);
 
 /* The first error since the last clear: its status and its text (never NULL; several lines where
  * several things are at fault, as when a state does not fit).

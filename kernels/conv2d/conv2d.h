@@ -143,6 +143,14 @@ typedef struct wf_conv2d_impl {
                           void *dweights, int tile);
 } wf_conv2d_impl;
 
+/* Note [Staged images]: the images' own types, where the kernel's descriptor says f32 in their stead. */
+typedef struct wf_conv2d_stage {
+    bool src, dst;            /* is bf16 and staged */
+    int parts;                /* of the kernel, which a tile runs one after the other */
+    size_t scratch;           /* bytes of the kernel's own; the f32 images are behind */
+    size_t in_bytes, out_bytes; /* of an f32 image that is read, or written, there; 0: not staged */
+} wf_conv2d_stage;
+
 /* A planned pass. Read-only once created. */
 struct wf_conv2d {
     const wf_conv2d_impl *impl;
@@ -164,8 +172,15 @@ struct wf_conv2d {
     int parts;       /* a slot, or a tile's images, are filled by this many independent tiles */
     size_t slot_bytes;
     int reduce_tiles;
+    wf_conv2d_stage stage;
     void *state; /* the implementation's */
 };
+
+/* Note [Staged images]
+ * Images of bf16 are read and written by kernels that know f32 only, too: a tile converts its images
+ * to f32 in its scratch, runs the kernel on them, and rounds what comes out. So every kernel serves both
+ * types, at the cost of a pass over an image in cache. A kernel that reads and writes bf16 itself fits
+ * the descriptor as it is, and is not staged. */
 
 /* Note [Weight gradient slots]
  * A weight gradient is a sum over N*P*Q pixels. It is cut into `slots` sums over fixed ranges of
@@ -190,6 +205,9 @@ void wf_conv2d_destroy(void *k); /* NULL: no effect */
  * it; where not, why. And Note [Expected cost] of one that can. */
 bool wf_conv2d_fits(const wf_conv2d_impl *impl, const wf_conv2d_desc *d, wf_conv2d_pass pass,
                     weft_isa isa, char *why, size_t size);
+/* The same without Note [Staged images]. */
+bool wf_conv2d_fits_itself(const wf_conv2d_impl *impl, const wf_conv2d_desc *d,
+                           wf_conv2d_pass pass, weft_isa isa, char *why, size_t size);
 double wf_conv2d_cycles(const wf_conv2d_impl *impl, const wf_conv2d_desc *d, wf_conv2d_pass pass,
                         weft_isa isa);
 /* The share of the machine's multiply-add peak that k is expected to reach; Winograd may pass 1. */
@@ -222,6 +240,17 @@ int wf_conv2d_tiles(const wf_conv2d *k);
 WF_MUST_CHECK weft_status wf_conv2d_backward_weights(const wf_conv2d *k, int worker,
                                                      const wf_conv2d_gradient_io *io, void *slots,
                                                      size_t slot_stride, void *scratch, int tile);
+/* staged.c, for dispatch.c and select.c: the descriptor with f32 in place of bf16 images; false where
+ * there are none. What conversions add to the expected cycles. Completes a kernel that was created for
+ * `staged`, in place of d. The runs of a staged kernel. */
+bool wf_conv2d_staged(const wf_conv2d_desc *d, wf_conv2d_desc *staged);
+double wf_conv2d_stage_cycles(const wf_conv2d_desc *d);
+void wf_conv2d_stage_complete(wf_conv2d *k, const wf_conv2d_desc *d);
+weft_status wf_conv2d_stage_run(const wf_conv2d *k, int worker, const wf_conv2d_io *io, int n,
+                                void *scratch);
+weft_status wf_conv2d_stage_weights(const wf_conv2d *k, int worker, const wf_conv2d_gradient_io *io,
+                                    int n, void *slot, int part, void *scratch);
+
 /* Tile `tile` of reduce_tiles. The slots are used up. */
 WF_MUST_CHECK weft_status wf_conv2d_reduce(const wf_conv2d *k, int worker, void *slots,
                                            size_t slot_stride, void *dweights, int tile);

@@ -71,15 +71,18 @@ wf_conv2d *wf_conv2d_create_impl(const wf_conv2d_impl *impl, const wf_conv2d_des
                                  wf_conv2d_pass pass, weft_isa isa, int workers, char *why,
                                  size_t size)
 {
+    wf_conv2d_desc staged;
     if (!wf_conv2d_fits(impl, d, pass, isa, why, size))
         return NULL;
+    const bool stage = !wf_conv2d_fits_itself(impl, d, pass, isa, why, size);
+    wf_conv2d_staged(d, &staged);
     wf_conv2d *k = calloc(1, sizeof *k);
     if (!k) {
         snprintf(why, size, "out of memory");
         return NULL;
     }
     k->impl = impl;
-    k->desc = *d;
+    k->desc = stage ? staged : *d;
     k->pass = pass;
     k->isa = isa;
     k->workers = workers;
@@ -87,12 +90,14 @@ wf_conv2d *wf_conv2d_create_impl(const wf_conv2d_impl *impl, const wf_conv2d_des
     k->slot_images = wf_conv2d_slot_images(d);
     k->slots = (d->N + k->slot_images - 1) / k->slot_images;
     k->slot_bytes = wf_conv2d_weights_count(d) * weft_dtype_size(d->weights_type);
-    k->cycles = wf_conv2d_cycles(impl, d, pass, isa);
+    k->cycles = wf_conv2d_cycles(impl, &k->desc, pass, isa);
     snprintf(k->name, sizeof k->name, "%s", impl->name);
     if (!impl->create(k, why, size)) {
         free(k);
         return NULL;
     }
+    if (stage)
+        wf_conv2d_stage_complete(k, d);
     k->cycles *= wf_conv2d_idle(k);
     return k;
 }
@@ -129,6 +134,8 @@ weft_status wf_conv2d_run(const wf_conv2d *k, int worker, const wf_conv2d_io *io
     wf_conv2d_io at = *io;
     at.in = (const char *)io->in + (size_t)first * io->in_stride;
     at.out = (char *)io->out + (size_t)first * io->out_stride;
+    if (k->stage.parts)
+        return wf_conv2d_stage_run(k, worker, &at, left < k->images ? left : k->images, scratch);
     if (k->impl->batch)
         return k->impl->batch(k, worker, &at, left < k->images ? left : k->images, tile % k->parts,
                               scratch);
@@ -150,8 +157,10 @@ weft_status wf_conv2d_backward_weights(const wf_conv2d *k, int worker,
     wf_conv2d_gradient_io at = *io;
     at.src = (const char *)io->src + (size_t)first * io->src_stride;
     at.ddst = (const char *)io->ddst + (size_t)first * io->ddst_stride;
-    return k->impl->backward_weights(k, worker, &at, n, (char *)slots + (size_t)slot * slot_stride,
-                                     tile % k->parts, scratch);
+    char *to = (char *)slots + (size_t)slot * slot_stride;
+    return k->stage.parts
+               ? wf_conv2d_stage_weights(k, worker, &at, n, to, tile % k->parts, scratch)
+               : k->impl->backward_weights(k, worker, &at, n, to, tile % k->parts, scratch);
 }
 
 weft_status wf_conv2d_reduce(const wf_conv2d *k, int worker, void *slots, size_t slot_stride,

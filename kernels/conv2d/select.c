@@ -56,8 +56,8 @@ double wf_conv2d_expected_share(const wf_conv2d *k)
     return wf_conv2d_flops(&k->desc) / 2 / (k->cycles * wf_peak_fmas(k->isa));
 }
 
-bool wf_conv2d_fits(const wf_conv2d_impl *impl, const wf_conv2d_desc *d, wf_conv2d_pass pass,
-                    weft_isa isa, char *why, size_t size)
+bool wf_conv2d_fits_itself(const wf_conv2d_impl *impl, const wf_conv2d_desc *d,
+                           wf_conv2d_pass pass, weft_isa isa, char *why, size_t size)
 {
     if (impl->isa <= isa)
         return impl->fits(d, pass, why, size);
@@ -65,11 +65,28 @@ bool wf_conv2d_fits(const wf_conv2d_impl *impl, const wf_conv2d_desc *d, wf_conv
     return false;
 }
 
+bool wf_conv2d_fits(const wf_conv2d_impl *impl, const wf_conv2d_desc *d, wf_conv2d_pass pass,
+                    weft_isa isa, char *why, size_t size)
+{
+    wf_conv2d_desc staged;
+    return wf_conv2d_fits_itself(impl, d, pass, isa, why, size) ||
+           (wf_conv2d_staged(d, &staged) &&
+            wf_conv2d_fits_itself(impl, &staged, pass, isa, why, size));
+}
+
 double wf_conv2d_cycles(const wf_conv2d_impl *impl, const wf_conv2d_desc *d, wf_conv2d_pass pass,
                         weft_isa isa)
 {
-    return impl->expect ? impl->expect(d, pass, isa)
-                        : wf_conv2d_expect(d, impl->isa, WF_EXPECT_SHARE);
+    wf_conv2d_desc staged;
+    char why[160];
+    double more = 0;
+    if (wf_conv2d_staged(d, &staged) &&
+        !wf_conv2d_fits_itself(impl, d, pass, isa, why, sizeof why)) {
+        more = wf_conv2d_stage_cycles(d);
+        d = &staged;
+    }
+    return more + (impl->expect ? impl->expect(d, pass, isa)
+                                : wf_conv2d_expect(d, impl->isa, WF_EXPECT_SHARE));
 }
 
 typedef struct candidate {

@@ -95,7 +95,7 @@ class Bench(unittest.TestCase):
             (("--machine", "--trace", "x"), "--trace does not go with --machine"),
             (("--step", "fmnist_cnn", "--seconds", "nan"), "--seconds: 'nan'"),
             (("--step", "fmnist_cnn", "--seconds", "inf"), "--seconds: 'inf'"),
-            (("--step", "fmnist_cnn", "--dtype", "bf16"), "'bf16' is not possible"),
+            (("--step", "fmnist_cnn", "--dtype", "f16"), "'f16' is not among f32,bf16"),
             (("--step", "fmnist_cnn", "--opt", "lion"), "'lion' is not a known optimizer"),
         ]
         for args, words in cases:

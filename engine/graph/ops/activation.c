@@ -188,6 +188,7 @@ static weft_tensor *power_of_square(weft_tensor *x)
         .attr_size = sizeof(activation_attrs),                                                     \
         .flags = (zero ? WF_OP_KEEPS_ZERO : 0) | WF_OP_BY_IMAGE,                                   \
         .layout_rule = WF_LAYOUT_SAME,                                                             \
+        .precision = WF_PRECISION_FOLLOW,                                                          \
         .inplace = {1},                                                                            \
         .infer = wf_infer_same,                                                                    \
         .grad = grad,                                                                              \
@@ -200,6 +201,7 @@ static weft_tensor *power_of_square(weft_tensor *x)
         .attr_size = sizeof(activation_attrs),                                                     \
         .flags = (flat ? WF_OP_KEEPS_ZERO : 0) | WF_OP_BY_IMAGE,                                   \
         .layout_rule = WF_LAYOUT_SAME,                                                             \
+        .precision = WF_PRECISION_FOLLOW,                                                          \
         .inplace = {2},                                                                            \
         .infer = wf_infer_same,                                                                    \
         .no_grad_reason = "second derivatives are not built",                                      \

@@ -31,6 +31,7 @@ const wf_op wf_op_adaptive_avg_pool2d = {
     .attr_size = sizeof(wf_pool2d_attrs),
     .flags = WF_OP_KEEPS_ZERO | WF_OP_BY_IMAGE,
     .layout_rule = WF_LAYOUT_SAME,
+    .precision = WF_PRECISION_FOLLOW,
     .infer = wf_pool2d_infer,
     .grad = wf_pool2d_grad_avg,
     .lower = wf_pool2d_lower_avg,

@@ -103,6 +103,7 @@ const wf_op wf_op_bias = {
     .name = "bias",
     .n_out = 1,
     .layout_rule = WF_LAYOUT_SAME,
+    .precision = WF_PRECISION_FOLLOW,
     .inplace = {1},
     .infer = infer,
     .grad = grad,

@@ -69,7 +69,7 @@ static weft_status lower_reduce(wf_lower *l)
                      .f = (wf_norm_f)((const wf_bn_apply_attrs *)l->attrs)->f,
                      .dgamma = wf_lower_out(l, 0).buf,
                      .dbeta = wf_lower_out(l, 1).buf,
-                     .dtype = x.dtype,
+                     .dtype = wf_lower_out(l, 0).dtype,
                      .fns = wf_bn_kernels(l, &x)};
     if (!a.fns)
         return WEFT_ERR_UNSUPPORTED;
@@ -127,6 +127,7 @@ const wf_op wf_op_bn_backward_reduce = {
     .attr_size = sizeof(wf_bn_apply_attrs),
     .flags = WF_OP_KEEPS_ZERO | WF_OP_BY_IMAGE,
     .layout_rule = WF_LAYOUT_SAME,
+    .precision = WF_PRECISION_FOLLOW,
     .infer = infer_reduce,
     .no_grad_reason = "second derivatives are not built",
     .lower = lower_reduce,
@@ -218,6 +219,7 @@ const wf_op wf_op_bn_backward_apply = {
     .attr_size = sizeof(wf_bn_apply_attrs),
     .flags = WF_OP_KEEPS_ZERO | WF_OP_BY_IMAGE,
     .layout_rule = WF_LAYOUT_SAME,
+    .precision = WF_PRECISION_FOLLOW,
     .inplace = {1},
     .infer = infer_dx,
     .no_grad_reason = "second derivatives are not built",

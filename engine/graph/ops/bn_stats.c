@@ -43,7 +43,7 @@ static weft_status lower_stats(wf_lower *l)
                     .mean = wf_lower_out(l, 0).buf,
                     .var = wf_lower_out(l, 1).buf,
                     .invstd = wf_lower_out(l, 2).buf,
-                    .dtype = x.dtype,
+                    .dtype = wf_lower_out(l, 0).dtype,
                     .eps = attrs->eps,
                     .fns = wf_bn_kernels(l, &x)};
     if (!a.fns)

@@ -1,4 +1,5 @@
-/* cast (internal): conversion between f32, f64 and bf16. */
+/* cast (internal): conversion between f32, f64 and bf16. Recorded for assignments to tensors of
+ * another type; made by the precision pass between values that are stored as f32 and bf16. */
 #include "engine/graph/ops/common.h"
 #include "engine/graph/ops/internal.h"
 #include "kernels/eltwise/eltwise.h"
@@ -66,8 +67,9 @@ const wf_op wf_op_cast = {
     .name = "cast",
     .n_out = 1,
     .attr_size = sizeof(wf_cast_attrs),
-    .flags = WF_OP_KEEPS_ZERO,
-    .layout_rule = WF_LAYOUT_PLAIN,
+    .flags = WF_OP_KEEPS_ZERO | WF_OP_BY_IMAGE | WF_OP_BF16,
+    .layout_rule = WF_LAYOUT_SAME,
+    .precision = WF_PRECISION_FOLLOW,
     .infer = infer,
     .grad = grad,
     .lower = lower,

@@ -38,6 +38,7 @@ const wf_op wf_op_div = {
     .n_out = 1,
     .flags = WF_OP_BY_IMAGE,
     .layout_rule = WF_LAYOUT_SAME,
+    .precision = WF_PRECISION_FOLLOW,
     .inplace = {1},
     .infer = wf_infer_same,
     .grad = grad,

@@ -117,6 +117,7 @@ const wf_op wf_op_expand = {
     .n_out = 1,
     .attr_size = sizeof(expand_attrs),
     .layout_rule = WF_LAYOUT_PLAIN,
+    .precision = WF_PRECISION_FOLLOW,
     .infer = infer,
     .grad = grad,
     .lower = lower,

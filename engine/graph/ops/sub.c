@@ -36,6 +36,7 @@ const wf_op wf_op_sub = {
     .n_out = 1,
     .flags = WF_OP_KEEPS_ZERO | WF_OP_BY_IMAGE,
     .layout_rule = WF_LAYOUT_SAME,
+    .precision = WF_PRECISION_FOLLOW,
     .inplace = {1},
     .infer = wf_infer_same,
     .grad = grad,

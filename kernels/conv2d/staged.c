@@ -1,0 +1,113 @@
+/* Kernels of f32 over images of bf16: Note [Staged images]. Pure functions, any thread. */
+#include "kernels/conv2d/conv2d.h"
+#include "kernels/eltwise/eltwise.h"
+#include "kernels/select.h"
+
+static size_t aligned(size_t bytes)
+{
+    return (bytes + WF_ALIGN - 1) / WF_ALIGN * WF_ALIGN;
+}
+
+bool wf_conv2d_staged(const wf_conv2d_desc *d, wf_conv2d_desc *staged)
+{
+    *staged = *d;
+    if (d->src_type == WEFT_BF16)
+        staged->src_type = WEFT_F32;
+    if (d->dst_type == WEFT_BF16)
+        staged->dst_type = WEFT_F32;
+    return d->src_type == WEFT_BF16 || d->dst_type == WEFT_BF16;
+}
+
+double wf_conv2d_stage_cycles(const wf_conv2d_desc *d)
+{
+    double count = 0;
+    if (d->src_type == WEFT_BF16)
+        count += (double)wf_act_count(wf_conv2d_src(d));
+    if (d->dst_type == WEFT_BF16)
+        count += (double)wf_act_count(wf_conv2d_dst(d));
+    return wf_expect_bytes(d->N * count * (sizeof(uint16_t) + sizeof(float)));
+}
+
+void wf_conv2d_stage_complete(wf_conv2d *k, const wf_conv2d_desc *d)
+{
+    const bool weights = k->pass == WF_CONV2D_BACKWARD_WEIGHTS;
+    const bool backward = k->pass == WF_CONV2D_BACKWARD_DATA;
+    const size_t images = (size_t)(weights ? k->slot_images : k->images);
+    const size_t src = aligned(wf_act_count(wf_conv2d_src(d)) * sizeof(float));
+    const size_t dst = aligned(wf_act_count(wf_conv2d_dst(d)) * sizeof(float));
+    wf_conv2d_stage *s = &k->stage;
+    s->src = d->src_type == WEFT_BF16;
+    s->dst = d->dst_type == WEFT_BF16;
+    s->parts = 1;
+    s->scratch = aligned(k->scratch_bytes);
+    s->in_bytes = backward ? (s->dst ? dst : 0) : s->src ? src : 0;
+    s->out_bytes = backward ? (s->src ? src : 0) : s->dst ? dst : 0;
+    k->scratch_bytes = s->scratch + images * (s->in_bytes + s->out_bytes);
+    k->cycles += wf_conv2d_stage_cycles(d) * (weights ? k->parts : 1);
+    if (!weights) { /* who writes which part of an image is the kernel's affair */
+        s->parts = k->parts;
+        k->parts = 1;
+    }
+}
+
+static void convert(weft_dtype from, weft_dtype to, size_t count, int n, const char *x,
+                    size_t x_stride, char *y, size_t y_stride)
+{
+    const wf_cast_fn cast = wf_cast_get(from, to);
+    for (int i = 0; i < n; i++)
+        cast(count, x + (size_t)i * x_stride, y + (size_t)i * y_stride);
+}
+
+weft_status wf_conv2d_stage_run(const wf_conv2d *k, int worker, const wf_conv2d_io *io, int n,
+                                void *scratch)
+{
+    const wf_conv2d_stage *s = &k->stage;
+    const bool forward = k->pass == WF_CONV2D_FORWARD;
+    const size_t src = wf_act_count(wf_conv2d_src(&k->desc));
+    const size_t dst = wf_act_count(wf_conv2d_dst(&k->desc));
+    char *in = (char *)scratch + s->scratch, *out = in + (size_t)k->images * s->in_bytes;
+    wf_conv2d_io at = *io;
+    if (s->in_bytes) {
+        convert(WEFT_BF16, WEFT_F32, forward ? src : dst, n, io->in, io->in_stride, in, s->in_bytes);
+        at.in = in;
+        at.in_stride = s->in_bytes;
+    }
+    if (s->out_bytes) {
+        at.out = out;
+        at.out_stride = s->out_bytes;
+    }
+    weft_status status = WEFT_OK;
+    for (int part = 0; part < s->parts && status == WEFT_OK; part++) {
+        if (k->impl->batch)
+            status = k->impl->batch(k, worker, &at, n, part, scratch);
+        else if (forward)
+            status = k->impl->forward(k, worker, at.in, at.weights, at.bias, at.out, scratch);
+        else
+            status = k->impl->backward_data(k, worker, at.in, at.weights, at.out, scratch);
+    }
+    if (s->out_bytes && status == WEFT_OK)
+        convert(WEFT_F32, WEFT_BF16, forward ? dst : src, n, out, s->out_bytes, io->out,
+                io->out_stride);
+    return status;
+}
+
+weft_status wf_conv2d_stage_weights(const wf_conv2d *k, int worker, const wf_conv2d_gradient_io *io,
+                                    int n, void *slot, int part, void *scratch)
+{
+    const wf_conv2d_stage *s = &k->stage;
+    char *src = (char *)scratch + s->scratch, *ddst = src + (size_t)k->slot_images * s->in_bytes;
+    wf_conv2d_gradient_io at = *io;
+    if (s->src) {
+        convert(WEFT_BF16, WEFT_F32, wf_act_count(wf_conv2d_src(&k->desc)), n, io->src,
+                io->src_stride, src, s->in_bytes);
+        at.src = src;
+        at.src_stride = s->in_bytes;
+    }
+    if (s->dst) {
+        convert(WEFT_BF16, WEFT_F32, wf_act_count(wf_conv2d_dst(&k->desc)), n, io->ddst,
+                io->ddst_stride, ddst, s->out_bytes);
+        at.ddst = ddst;
+        at.ddst_stride = s->out_bytes;
+    }
+    return k->impl->backward_weights(k, worker, &at, n, slot, part, scratch);
+}

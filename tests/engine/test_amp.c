@@ -1,0 +1,240 @@
+/* Mixed precision: what is stored as bf16, and that a planned run still equals the interpreter's bit
+ * for bit, whatever is fused, cast or read mid-step. */
+#include <math.h>
+
+#include "engine/graph/ops/common.h"
+#include "engine/run/run.h"
+#include "small_net.h"
+
+enum { STEPS = 3 };
+
+static void expect_same_state(const weft_options *want, const weft_options *got,
+                              void (*probe)(small_net *, weft_tensor *))
+{
+    size_t want_size, size;
+    char *a = net_train(want, STEPS, &want_size, NULL), *b = net_train(got, STEPS, &size, probe);
+    assert_int_equal(size, want_size);
+    for (size_t i = 0; i < size; i += sizeof(float))
+        if (memcmp(a + i, b + i, sizeof(float)) != 0)
+            fail_msg("state differs at float %zu", i / sizeof(float));
+    free(a);
+    free(b);
+}
+
+static const weft_options oracle = {
+    .seed = 11, .executor = WEFT_EXECUTOR_INTERPRETER, .threads = 1, .amp = WEFT_AMP_BF16};
+
+static void equals_the_interpreter_with_any_number_of_threads(void **state)
+{
+    const int threads[] = {1, 2, 3, 7, 16};
+    for (size_t i = 0; i < sizeof threads / sizeof threads[0]; i++) {
+        weft_options o = {.seed = 11, .threads = threads[i], .amp = WEFT_AMP_BF16};
+        expect_same_state(&oracle, &o, NULL);
+    }
+}
+
+static void equals_the_interpreter_with_any_pass_off(void **state)
+{
+    for (unsigned off = 0; off <= WEFT_PASS_ALL; off++) {
+        weft_options o = {.seed = 11, .threads = 2, .passes_off = off, .amp = WEFT_AMP_BF16};
+        expect_same_state(&oracle, &o, NULL);
+    }
+}
+
+static void equals_the_interpreter_in_random_order_over_poisoned_memory(void **state)
+{
+    for (uint64_t seed = 1; seed <= 6; seed++) {
+        weft_options o = {.seed = 11,
+                          .threads = 3,
+                          .executor = WEFT_EXECUTOR_RANDOM,
+                          .schedule_seed = seed,
+                          .amp = WEFT_AMP_BF16};
+        expect_same_state(&oracle, &o, NULL);
+    }
+}
+
+static void read_it(small_net *net, weft_tensor *t)
+{
+    size_t bytes = wf_type_bytes(t->type);
+    char *data = malloc(bytes);
+    if (weft_read(t, data, bytes) != WEFT_OK)
+        fail_msg("%s", weft_error_text(net->ctx));
+    free(data);
+}
+
+static void reading_after_every_op_gives_the_same_bits(void **state)
+{
+    weft_options o = {.seed = 11, .threads = 2, .amp = WEFT_AMP_BF16};
+    expect_same_state(&oracle, &o, read_it);
+}
+
+/* ---- networks of the zoo --------------------------------------------------------------------- */
+
+/* The sum of all parameters' bits after two steps of a network. */
+static uint64_t trained(const char *model, int size, const weft_options *options, double *loss)
+{
+    weft_context *ctx;
+    assert_int_equal(weft_context_create(&ctx, options, NULL), WEFT_OK);
+    weft_model_opts opts = weft_model_find(model)->defaults;
+    opts.height = opts.width = size;
+    opts.num_classes = 10;
+    weft_module *net = weft_model_create(ctx, model, &opts);
+    weft_sgd_opts sgd = {.lr = 0.01, .momentum = 0.9};
+    weft_optimizer *optimizer = weft_sgd_create(ctx, net, &sgd);
+    weft_tensor *x = weft_randn(ctx, WEFT_SHAPE(4, opts.in_channels, size, size));
+    weft_tensor *labels =
+        weft_tensor_from(ctx, WEFT_I64, WEFT_SHAPE(4), (int64_t[]){3, 1, 4, 1});
+    if (!net || !optimizer || !labels)
+        fail_msg("%s", weft_error_text(ctx));
+    for (int i = 0; i < 2; i++) {
+        weft_optimizer_zero_grad(optimizer);
+        weft_tensor *l = weft_training_loss(net, x, labels, NULL, NULL);
+        if (!l || weft_backward(l) || weft_optimizer_step(optimizer))
+            fail_msg("%s", weft_error_text(ctx));
+        *loss = weft_item(l);
+    }
+    weft_tensor_list all = WEFT_TENSOR_LIST_INIT;
+    assert_int_equal(weft_parameters(net, 0, &all), WEFT_OK);
+    uint64_t sum = 0;
+    for (int i = 0; i < all.n; i++) {
+        const uint32_t *bits = weft_tensor_const_data(all.item[i].tensor);
+        const int64_t n = weft_shape_count(weft_tensor_shape(all.item[i].tensor));
+        for (int64_t j = 0; j < n; j++)
+            sum = sum * 6364136223846793005u + bits[j];
+    }
+    weft_tensor_list_done(&all);
+    weft_optimizer_destroy(optimizer);
+    weft_module_unref(net);
+    weft_tensor_unref(x);
+    weft_tensor_unref(labels);
+    weft_context_destroy(ctx);
+    return sum;
+}
+
+static void networks_equal_the_interpreter(void **state)
+{
+    static const struct {
+        const char *model;
+        int size;
+    } nets[] = {{"resnet18", 33},           {"mobilenet_v3_small", 32}, {"efficientnet_b0", 32},
+                {"shufflenet_v2_x0_5", 32}, {"googlenet", 32},          {"densenet121", 32},
+                {"vgg11", 32},              {"squeezenet1_1", 48}};
+    for (size_t i = 0; i < sizeof nets / sizeof nets[0]; i++) {
+        weft_options o = {.seed = 3, .threads = 2, .amp = WEFT_AMP_BF16}, in_order = oracle;
+        double want, got, f32;
+        in_order.seed = 3;
+        const uint64_t a = trained(nets[i].model, nets[i].size, &in_order, &want);
+        const uint64_t b = trained(nets[i].model, nets[i].size, &o, &got);
+        if (a != b)
+            fail_msg("%s: losses %.9g and %.9g", nets[i].model, want, got);
+        o.amp = WEFT_AMP_OFF;
+        trained(nets[i].model, nets[i].size, &o, &f32);
+        if (!(fabs(f32 - got) < 0.5)) /* the step was not another one: 10 classes, a loss near 2.3 */
+            fail_msg("%s: loss %.9g in bf16, %.9g in f32", nets[i].model, got, f32);
+    }
+}
+
+/* ---- what is stored how ---------------------------------------------------------------------- */
+
+static void images_are_bf16_and_all_else_is_as_recorded(void **state)
+{
+    weft_options o = {.threads = 2, .amp = WEFT_AMP_BF16};
+    small_net net;
+    net_init(&net, &o);
+    assert_int_equal(weft_backward(net_loss(&net)), WEFT_OK);
+    net_update(&net);
+    wf_plan *plan;
+    assert_int_equal(wf_plan_of_recorded(net.ctx, &plan), WEFT_OK);
+    int images = 0;
+    for (int v = 0; v < plan->n_values; v++) {
+        const wf_ir_value *value = &plan->values[v];
+        const weft_shape *s = &value->type.shape;
+        if (value->storage == value->type.dtype)
+            continue;
+        images++;
+        assert_int_equal(value->storage, WEFT_BF16);
+        assert_int_equal(value->type.dtype, WEFT_F32);
+        assert_int_equal(value->kind, WF_IR_NODE);
+        assert_int_equal(s->rank, 4);
+        assert_int_equal(s->dim[0], NET_N); /* no weights, no gradients of weights */
+        assert_true(s->dim[2] * s->dim[3] > 1);
+    }
+    assert_true(images >= 12);
+    for (int i = 0; i < plan->n_assigns; i++)
+        assert_int_equal(plan->values[plan->assigns[i].value].storage,
+                         plan->values[plan->assigns[i].value].type.dtype);
+    wf_plan_destroy(plan);
+    net_done(&net);
+}
+
+/* x (2, 3, 2, 2) of halves: what an op of f32 alone gives, then one that follows it. */
+static void a_wide_input_of_f32_keeps_an_op_in_f32(void **state)
+{
+    weft_options o = {.threads = 1, .amp = WEFT_AMP_BF16};
+    weft_context *ctx;
+    assert_int_equal(weft_context_create(&ctx, &o, NULL), WEFT_OK);
+    weft_tensor *x = weft_tensor_full(ctx, WEFT_F32, WEFT_SHAPE(2, 3, 2, 2), 1 + 0x1p-12);
+    float got[24];
+    assert_int_equal(weft_read(weft_relu(weft_scale(x, 2)), got, sizeof got), WEFT_OK);
+    assert_true(got[0] == 2 + 0x1p-11f); /* an image that a user gives is no activation */
+    weft_sync(ctx);
+    weft_tensor *w = weft_tensor_full(ctx, WEFT_F32, WEFT_SHAPE(3, 3, 1, 1), 1);
+    float once[24], sum[24];
+    weft_tensor *y = weft_conv2d(x, w, NULL, NULL); /* 3 (1 + 2^-12): bf16 gives 3 */
+    weft_tensor *z = weft_add(y, x);                /* of bf16 and f32: f32 */
+    assert_int_equal(weft_read(y, once, sizeof once), WEFT_OK);
+    assert_int_equal(weft_read(z, sum, sizeof sum), WEFT_OK);
+    assert_true(once[0] == 3 && sum[0] == 4 + 0x1p-12f);
+    weft_tensor_unref(x);
+    weft_tensor_unref(w);
+    weft_context_destroy(ctx);
+}
+
+static void auto_asks_the_machine_and_others_are_refused(void **state)
+{
+    weft_options o = {.amp = WEFT_AMP_AUTO};
+    weft_context *ctx;
+    assert_int_equal(weft_context_create(&ctx, &o, NULL), WEFT_OK);
+    assert_int_equal(weft_context_amp(ctx), wf_cpu_bf16() == WF_BF16_STORAGE ? WEFT_AMP_OFF
+                                                                             : WEFT_AMP_BF16);
+    weft_context_destroy(ctx);
+    weft_error err = WEFT_ERROR_INIT;
+    o.amp = (weft_amp)3;
+    assert_int_equal(weft_context_create(&ctx, &o, &err), WEFT_ERR_INVALID);
+    assert_string_equal(err.text, "context: 3 is no value of weft_amp");
+    assert_int_equal(weft_context_amp(NULL), WEFT_AMP_OFF);
+}
+
+/* bf16 has f32's range, so what overflows overflows in f32, too; 3.4e38 rounds up to infinity. */
+static void anomaly_mode_names_the_op_that_overflows(void **state)
+{
+    weft_options o = {.threads = 2, .amp = WEFT_AMP_BF16, .anomaly = true};
+    weft_context *ctx;
+    assert_int_equal(weft_context_create(&ctx, &o, NULL), WEFT_OK);
+    weft_tensor *x = weft_tensor_full(ctx, WEFT_F32, WEFT_SHAPE(1, 1, 2, 2), 0x1.ffffp127);
+    weft_tensor *w = weft_tensor_full(ctx, WEFT_F32, WEFT_SHAPE(1, 1, 1, 1), 1);
+    weft_tensor *y = weft_keep(weft_relu(weft_conv2d(x, w, NULL, NULL)));
+    assert_int_equal(weft_sync(ctx), WEFT_ERR_NUMERIC);
+    assert_string_equal(weft_error_text(ctx),
+                        "anomaly: conv2d (forward) gave infinity, output of shape [1, 1, 2, 2]");
+    weft_tensor_unref(y);
+    weft_tensor_unref(x);
+    weft_tensor_unref(w);
+    weft_context_destroy(ctx);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(equals_the_interpreter_with_any_number_of_threads),
+        cmocka_unit_test(equals_the_interpreter_with_any_pass_off),
+        cmocka_unit_test(equals_the_interpreter_in_random_order_over_poisoned_memory),
+        cmocka_unit_test(reading_after_every_op_gives_the_same_bits),
+        cmocka_unit_test(networks_equal_the_interpreter),
+        cmocka_unit_test(images_are_bf16_and_all_else_is_as_recorded),
+        cmocka_unit_test(a_wide_input_of_f32_keeps_an_op_in_f32),
+        cmocka_unit_test(auto_asks_the_machine_and_others_are_refused),
+        cmocka_unit_test(anomaly_mode_names_the_op_that_overflows),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
