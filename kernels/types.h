@@ -17,10 +17,31 @@ typedef int64_t wf_dim;
 /* Of functions that run a kernel: a status that nobody looks at would let wrong numbers through. */
 #define WF_MUST_CHECK __attribute__((warn_unused_result))
 
-/* The best instruction set this CPU has, capped by WEFT_MAX_ISA (scalar, avx2, avx512) and by the class
- * that WEFT_MACHINE names (machine.h). avx2 asks for AVX2+FMA, avx512 for F, BW, DQ, VL. Read once. */
+/* The best instruction set this CPU has, capped by WEFT_MAX_ISA (scalar, avx2, avx512; the two names
+ * beyond cap nothing here) and by the class that WEFT_MACHINE names (machine.h). avx2 asks for
+ * AVX2+FMA, avx512 for F, BW, DQ, VL. Read once. */
 weft_isa wf_cpu_isa(void);
 weft_isa wf_cpu_best_isa(void); /* the same without the caps; for reports */
+
+/* What arithmetic there is on bf16. Every level stores bf16; storage computes in f32. Each level has
+ * bits of its own: VDPBF16PS and TDPBF16PS round differently (kernels/simd/README.md), so what
+ * depends on the level must say so in explain and in wisdom's problems. Which one is the fastest
+ * does not follow from the order. */
+typedef enum wf_bf16 {
+    WF_BF16_STORAGE, /* no instructions */
+    WF_BF16_DOT,     /* AVX512_BF16: VDPBF16PS, VCVTNE2PS2BF16 */
+    WF_BF16_AMX,     /* AMX-BF16 tiles as well: TDPBF16PS */
+} wf_bf16;
+const char *wf_bf16_name(wf_bf16 level); /* "storage", "avx512_bf16", "amx" */
+
+/* The level to use: storage unless wf_cpu_isa() is avx512; capped by WEFT_MAX_ISA (avx512,
+ * avx512_bf16, amx). Where nothing caps AMX, the first call asks the operating system for the tile
+ * registers on behalf of the whole process; if it refuses, the level is WF_BF16_DOT. With the
+ * permission, alternate signal stacks must be at least getauxval(AT_MINSIGSTKSZ) bytes. Read once. */
+wf_bf16 wf_cpu_bf16(void);
+wf_bf16 wf_cpu_best_bf16(void); /* what CPU and XCR0 have, without caps or asking; for reports */
+/* errno with which the operating system refused the tile registers; 0: it did not, or nobody asked. */
+int wf_cpu_amx_refused(void);
 
 /* What a byte can be: the entries of a table of what bytes stand for. */
 #define WF_BYTE_VALUES 256

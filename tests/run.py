@@ -5,7 +5,8 @@
 
 The list of tests is meson's own, so a test is registered in one place. WEFT_MAX_ISA tells the
 library which kernels it may use; tests in meson's suite `once` do not depend on it and run a
-single time. If WEFT_MAX_ISA is set already, tests run on that set only. Those in meson's suite `long`
+single time. Those in the suite `bf16` run on the levels of bf16 arithmetic, too; for the others
+these levels change nothing. If WEFT_MAX_ISA is set already, tests run on that set only. Those in meson's suite `long`
 count as skipped unless --long is there or a NAME is the whole name.
 
 What an executable reports is counted by test function:
@@ -30,13 +31,16 @@ import tempfile
 import time
 
 EXIT_SKIPPED = 77
-ISAS = ("scalar", "avx2", "avx512")
-# What the avx2 and avx512 kernels are compiled for, in /proc/cpuinfo's words.
+ISAS = ("scalar", "avx2", "avx512", "avx512_bf16", "amx")
+BF16_ISAS = ("avx512_bf16", "amx")
+# What the kernels are compiled for, in /proc/cpuinfo's words.
 ISA_FLAGS = {
     "scalar": (),
     "avx2": ("avx2", "fma"),
     "avx512": ("avx2", "fma", "avx512f", "avx512bw", "avx512dq", "avx512vl"),
 }
+ISA_FLAGS["avx512_bf16"] = ISA_FLAGS["avx512"] + ("avx512_bf16",)
+ISA_FLAGS["amx"] = ISA_FLAGS["avx512_bf16"] + ("amx_bf16", "amx_tile", "amx_int8")
 
 Result = collections.namedtuple("Result", "passed failed skipped messages output note seconds")
 
@@ -68,6 +72,14 @@ def listed_tests(build_dir):
 
 def in_suite(test, name):
     return any(suite.split(":")[-1] == name for suite in test["suite"])
+
+
+def isas_of(test, isas):
+    """Those of the machine's instruction sets that make a difference to a test."""
+    if in_suite(test, "once"):
+        return [None]
+    # A set that was asked for by name is the only one.
+    return [isa for isa in isas if in_suite(test, "bf16") or isa not in BF16_ISAS or len(isas) == 1]
 
 
 def too_long(test, args):
@@ -208,7 +220,7 @@ def print_result(name, isa, result):
     if result.skipped:
         counts.append(f"{result.skipped} skipped")
     note = f"  ({result.note})" if result.note else ""
-    print(f"{verdict:4} {name:36} {isa or '-':7} {result.seconds:6.1f}s  {', '.join(counts)}{note}")
+    print(f"{verdict:4} {name:36} {isa or '-':11} {result.seconds:6.1f}s  {', '.join(counts)}{note}")
     if result.failed:
         for message in result.messages:
             print("     " + message.replace("\n", "\n     "))
@@ -256,7 +268,7 @@ def main(argv):
             total[2] += 1
     for group, jobs in ((together, max(1, args.jobs)), (alone, 1)):
         work = [(t, isa) for t in group if not too_long(t, args)
-                for isa in ([None] if in_suite(t, "once") else isas)]
+                for isa in isas_of(t, isas)]
         with concurrent.futures.ThreadPoolExecutor(jobs) as pool:
             futures = [
                 pool.submit(run_test, t, isa, time_limit(t, args.slow))

@@ -83,8 +83,9 @@ weft_status wf_environment_check(weft_error *err)
 {
     static const char *const lints[] = {"off", "warn", "error"};
     const char *isas[] = {weft_isa_name(WEFT_ISA_SCALAR), weft_isa_name(WEFT_ISA_AVX2),
-                          weft_isa_name(WEFT_ISA_AVX512)};
-    WF_TRY(check_word("WEFT_MAX_ISA", isas, 3, "scalar, avx2 or avx512", err));
+                          weft_isa_name(WEFT_ISA_AVX512), wf_bf16_name(WF_BF16_DOT),
+                          wf_bf16_name(WF_BF16_AMX)};
+    WF_TRY(check_word("WEFT_MAX_ISA", isas, 5, "scalar, avx2, avx512, avx512_bf16 or amx", err));
     WF_TRY(check_machine(err));
     WF_TRY(check_word("WEFT_LINT", lints, 3, "off, warn or error", err));
     WF_TRY(check_list("WEFT_VERBOSE", is_select, "\"select\", the one thing it can ask for", err));

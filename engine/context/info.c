@@ -61,16 +61,39 @@ static void write_caches(const wf_machine *m, FILE *out)
     fprintf(out, written ? "\n" : "unknown\n");
 }
 
+/* The end of a row about instructions. */
+static void write_cap(bool capped, const char *best, FILE *out)
+{
+    if (capped)
+        fprintf(out, ", capped by %s; this cpu has %s\n",
+                getenv("WEFT_MACHINE") ? "WEFT_MACHINE or WEFT_MAX_ISA" : "WEFT_MAX_ISA", best);
+    else
+        fprintf(out, ", the best this cpu has\n");
+}
+
 static void write_isa(weft_isa isa, FILE *out)
 {
     weft_isa best = wf_cpu_best_isa();
     fprintf(out, ROW "%s", "instructions", weft_isa_name(isa));
-    if (isa < best)
-        fprintf(out, ", capped by %s; this cpu has %s\n",
-                getenv("WEFT_MACHINE") ? "WEFT_MACHINE or WEFT_MAX_ISA" : "WEFT_MAX_ISA",
-                weft_isa_name(best));
+    write_cap(isa < best, weft_isa_name(best), out);
+}
+
+/* What computes on bf16, for a context of instruction set `isa`. */
+static void write_bf16(weft_isa isa, FILE *out)
+{
+    static const char *const text[] = {
+        [WF_BF16_STORAGE] = "storage only, arithmetic in f32",
+        [WF_BF16_DOT] = "avx512_bf16",
+        [WF_BF16_AMX] = "amx",
+    };
+    wf_bf16 best = wf_cpu_best_bf16(),
+            level = isa < WEFT_ISA_AVX512 ? WF_BF16_STORAGE : wf_cpu_bf16();
+    fprintf(out, ROW "%s", "bf16", text[level]);
+    if (level == WF_BF16_DOT && wf_cpu_amx_refused())
+        fprintf(out, "; this cpu has amx, but the system refuses its tile registers: %s\n",
+                strerror(wf_cpu_amx_refused()));
     else
-        fprintf(out, ", the best this cpu has\n");
+        write_cap(level < best, wf_bf16_name(best), out);
 }
 
 /* What kernels are chosen and blocked for. */
@@ -184,6 +207,7 @@ weft_status wf_info_write(const wf_topology *t, weft_isa isa, int threads, wf_wi
     write_machine(m, out);
     write_caches(m, out);
     write_isa(isa, out);
+    write_bf16(isa, out);
     write_class(out);
     write_threads(t, threads, out);
     write_nodes(t, out);

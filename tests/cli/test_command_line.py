@@ -63,7 +63,7 @@ def test_mistakes_on_the_command_line_exit_2(tmp):
 
 def test_environment_variables_that_mean_nothing_are_errors(tmp):
     cases = [
-        ("WEFT_MAX_ISA", "avx3", "WEFT_MAX_ISA=avx3 in the environment: it can be scalar, avx2 or avx512"),
+        ("WEFT_MAX_ISA", "avx3", "WEFT_MAX_ISA=avx3 in the environment: it can be scalar, avx2, avx512, avx512_bf16 or amx"),
         ("WEFT_MACHINE", "zen9", "WEFT_MACHINE=zen9 in the environment: it can be scalar, avx2-l2-512k, "
                                  "avx512-l2-1m or avx512-l2-2m"),
         ("WEFT_LINT", "wibble", "WEFT_LINT=wibble in the environment: it can be off, warn or error"),
@@ -76,12 +76,14 @@ def test_environment_variables_that_mean_nothing_are_errors(tmp):
         assert r.returncode == 1 and r.stdout == "", (name, r.stdout)
         assert r.stderr.startswith(f"weft info: {text}"), r.stderr
         assert len(r.stderr.splitlines()) == 1
-    for name, value in (("WEFT_MAX_ISA", "SCALAR"), ("WEFT_MAX_ISA", ""), ("WEFT_LINT", "Error"),
+    for name, value in (("WEFT_MAX_ISA", "SCALAR"), ("WEFT_MAX_ISA", ""), ("WEFT_MAX_ISA", "AMX"),
+                        ("WEFT_MAX_ISA", "avx512_bf16"), ("WEFT_LINT", "Error"),
                         ("WEFT_LINT", ""), ("WEFT_AVOID", "winograd,gemm:avx512,"),
                         ("WEFT_VERBOSE", "select"), ("WEFT_MACHINE", ""), ("WEFT_MACHINE", "Scalar")):
         text = done("info", env=dict(os.environ, **{name: value}))
         if value.lower() == "scalar":
             assert re.search(r"instructions +scalar", text), text
+            assert re.search(r"bf16 +storage only", text), text
             assert re.search(r"machine class +scalar: ", text), text
     r = weft("info", env=dict(os.environ, WEFT_MAX_ISA="scalar", WEFT_MACHINE="avx2-l2-512k"))
     assert r.returncode == 1 and "its kernels need avx2, but scalar is what " in r.stderr, r.stderr

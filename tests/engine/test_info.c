@@ -38,6 +38,7 @@ static void test_the_report_says_what_and_why(void **state)
         "\nmachine         1 package, 3 NUMA nodes, 8 cores, 16 hardware threads\n",
         "\ncaches          L1d 32.0 KiB per core, L2 512.0 KiB per core, L3 8.0 MiB per 4 cores\n",
         "\ninstructions    scalar",
+        "\nbf16            storage only, arithmetic in f32, ",
         "\nmachine class   ",
         "\nthreads         4\n",
         "\n  why           7 of 16 hardware threads are in the affinity mask; one per core: 4; ",

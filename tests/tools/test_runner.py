@@ -71,6 +71,13 @@ class Counting(unittest.TestCase):
         self.assertFalse(left_out(long, "cli_convergence"))
         self.assertFalse(left_out(short))
 
+    def test_levels_of_bf16_are_for_those_that_depend_on_them(self):
+        isas = ["scalar", "avx512", "avx512_bf16", "amx"]
+        self.assertEqual(run.isas_of({"suite": ["weft:isa"]}, isas), isas[:2])
+        self.assertEqual(run.isas_of({"suite": ["weft:isa", "weft:bf16"]}, isas), isas)
+        self.assertEqual(run.isas_of({"suite": ["weft:once"]}, isas), [None])
+        self.assertEqual(run.isas_of({"suite": ["weft:isa"]}, ["amx"]), ["amx"])
+
 
 class Executing(unittest.TestCase):
     def result_of(self, script, isa=None, timeout=20):
