@@ -1,4 +1,4 @@
-/* 2-D convolution: forward, backward-data, backward-weights, in f32 and f64.
+/* 2-D convolution: forward, backward-data, backward-weights, in f32 and f64, and over bf16 images.
  *
  * A convolution is planned once (wf_conv2d_create, one thread at a time: libraries generate code
  * there) and then run by any number of workers at once. Every call below names its worker, which
@@ -72,6 +72,12 @@ static inline void wf_conv2d_range(int in, int out, int stride, int padding, int
 }
 
 typedef struct wf_conv2d wf_conv2d;
+
+/* Note [Images of bf16]
+ * src_type and dst_type may be WEFT_BF16, each by itself; weights, bias and weight gradients are f32
+ * then. Sums are f32, and an output of bf16 is rounded once, to nearest even, from its whole sum. An
+ * implementation may round the weights to bf16 as it packs them: one that multiplies bf16 must, one
+ * that multiplies f32 need not. */
 
 /* Note [Bytes and what they stand for]
  * Where src_type is u8, src is an image as files have it: a byte v of channel c stands for

@@ -1,7 +1,8 @@
 /* Reference convolution: every shape, layout and type the family knows, in plain loops.
  *
- * f32 accumulates in f32, f64 in f64. Each output is summed in the order channel, r, s; a weight
- * gradient over p, q within an image, then image by image. Stateless, so any thread may run it. */
+ * f32 and bf16 accumulate in f32, f64 in f64. Each output is summed in the order channel, r, s; a weight
+ * gradient over p, q within an image, then image by image. An output of bf16 is summed in scratch and
+ * rounded once; weights stay f32. Stateless, so any thread may run it. */
 #include <stdio.h>
 #include <string.h>
 
@@ -21,10 +22,42 @@ static double expect(const wf_conv2d_desc *d, wf_conv2d_pass pass, weft_isa isa)
     return wf_conv2d_expect(d, WEFT_ISA_SCALAR, 0.02);
 }
 
+static wf_act output_of(const wf_conv2d *k)
+{
+    return k->pass == WF_CONV2D_FORWARD ? wf_conv2d_dst(&k->desc) : wf_conv2d_src(&k->desc);
+}
+
+static bool writes_bf16(const wf_conv2d *k)
+{
+    return k->pass == WF_CONV2D_FORWARD         ? k->desc.dst_type == WEFT_BF16
+           : k->pass == WF_CONV2D_BACKWARD_DATA ? k->desc.src_type == WEFT_BF16
+                                                : false;
+}
+
 static bool create(wf_conv2d *k, char *why, size_t size)
 {
     k->reduce_tiles = k->desc.K;
+    if (writes_bf16(k))
+        k->scratch_bytes = wf_act_count(output_of(k)) * sizeof(float);
     return true;
+}
+
+static float from_bf16(uint16_t x)
+{
+    const uint32_t bits = (uint32_t)x << 16;
+    float f;
+    memcpy(&f, &bits, sizeof f);
+    return f;
+}
+
+/* To nearest, ties to even; NaN stays NaN. */
+static uint16_t to_bf16(float x)
+{
+    uint32_t bits;
+    memcpy(&bits, &x, sizeof bits);
+    if (x != x)
+        return (uint16_t)(bits >> 16 | 0x40);
+    return (uint16_t)((bits + 0x7fff + (bits >> 16 & 1)) >> 16);
 }
 
 /* Where kernel tap (r, s) meets the image: outputs [p0, p1) x [q0, q1), whose first input pixel is
@@ -66,15 +99,18 @@ static bool is_f64(const wf_conv2d *k)
 static weft_status batch(const wf_conv2d *k, int worker, const wf_conv2d_io *io, int n, int part,
                          void *scratch)
 {
-    const bool forward = k->pass == WF_CONV2D_FORWARD;
+    const bool forward = k->pass == WF_CONV2D_FORWARD, rounds = writes_bf16(k);
+    float *const sums = rounds ? scratch : io->out;
     if (is_f64(k) && forward)
-        forward_f64(&k->desc, io);
+        forward_f64(&k->desc, io, io->out);
     else if (is_f64(k))
-        backward_data_f64(&k->desc, io);
+        backward_data_f64(&k->desc, io, io->out);
     else if (forward)
-        forward_f32(&k->desc, io);
+        forward_f32(&k->desc, io, sums);
     else
-        backward_data_f32(&k->desc, io);
+        backward_data_f32(&k->desc, io, sums);
+    for (size_t i = 0; rounds && i < wf_act_count(output_of(k)); i++)
+        ((uint16_t *)io->out)[i] = to_bf16(sums[i]);
     return WEFT_OK;
 }
 

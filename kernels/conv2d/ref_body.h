@@ -1,19 +1,24 @@
 /* The loops of ref.c for one element type: included there with T and FN defined, nowhere else. x
  * is src, y is dst, table what a src of bytes stands for; xe and ye are the steps between
- * neighbouring pixels of a row. */
+ * neighbouring pixels of a row. Images that are read may be of bf16; those that are written are of T. */
+
+/* Element i of an image of T or bf16. */
+static T FN(element)(weft_dtype type, const void *x, size_t i)
+{
+    return type == WEFT_BF16 ? (T)from_bf16(((const uint16_t *)x)[i]) : ((const T *)x)[i];
+}
 
 /* Element i of src, which belongs to channel c; table: Note [Bytes and what they stand for]. */
-static T FN(pixel)(const void *x, const void *table, int c, size_t i)
+static T FN(pixel)(const wf_conv2d_desc *d, const void *x, const void *table, int c, size_t i)
 {
     if (!table)
-        return ((const T *)x)[i];
+        return FN(element)(d->src_type, x, i);
     return ((const T *)table)[(size_t)c * WF_BYTE_VALUES + ((const uint8_t *)x)[i]];
 }
 
-static void FN(forward)(const wf_conv2d_desc *d, const wf_conv2d_io *io)
+static void FN(forward)(const wf_conv2d_desc *d, const wf_conv2d_io *io, T *y)
 {
     const T *w = io->weights, *bias = io->bias;
-    T *y = io->out;
     const wf_act xa = wf_conv2d_src(d), ya = wf_conv2d_dst(d);
     const int cg = d->C / d->groups, kg = d->K / d->groups;
     const size_t xe = (size_t)xa.block * (size_t)d->stride[1], ye = (size_t)ya.block;
@@ -32,16 +37,15 @@ static void FN(forward)(const wf_conv2d_desc *d, const wf_conv2d_io *io)
                         size_t in = wf_act_index(xa, channel, h, t.w0);
                         T *out = y + wf_act_index(ya, k, p, t.q0);
                         for (int q = t.q0; q < t.q1; q++, in += xe, out += ye)
-                            *out += f * FN(pixel)(io->in, io->table, channel, in);
+                            *out += f * FN(pixel)(d, io->in, io->table, channel, in);
                     }
                 }
     }
 }
 
-static void FN(backward_data)(const wf_conv2d_desc *d, const wf_conv2d_io *io)
+static void FN(backward_data)(const wf_conv2d_desc *d, const wf_conv2d_io *io, T *dx)
 {
-    const T *dy = io->in, *w = io->weights;
-    T *dx = io->out;
+    const T *w = io->weights;
     const wf_act xa = wf_conv2d_src(d), ya = wf_conv2d_dst(d);
     const int cg = d->C / d->groups, kg = d->K / d->groups;
     const size_t xe = (size_t)xa.block * (size_t)d->stride[1], ye = (size_t)ya.block;
@@ -55,16 +59,16 @@ static void FN(backward_data)(const wf_conv2d_desc *d, const wf_conv2d_io *io)
                     for (int p = t.p0; p < t.p1; p++) {
                         int h = t.h0 + (p - t.p0) * d->stride[0];
                         T *in = dx + wf_act_index(xa, k / kg * cg + c, h, t.w0);
-                        const T *out = dy + wf_act_index(ya, k, p, t.q0);
+                        size_t out = wf_act_index(ya, k, p, t.q0);
                         for (int q = t.q0; q < t.q1; q++, in += xe, out += ye)
-                            *in += f * *out;
+                            *in += f * FN(element)(d->dst_type, io->in, out);
                     }
                 }
 }
 
 /* Adds one image's gradient to dw. */
 static void FN(backward_weights)(const wf_conv2d_desc *d, const void *x, const void *table,
-                                 const T *dy, T *dw)
+                                 const void *dy, T *dw)
 {
     const wf_act xa = wf_conv2d_src(d), ya = wf_conv2d_dst(d);
     const int cg = d->C / d->groups, kg = d->K / d->groups;
@@ -78,9 +82,10 @@ static void FN(backward_weights)(const wf_conv2d_desc *d, const void *x, const v
                     for (int p = t.p0; p < t.p1; p++) {
                         int h = t.h0 + (p - t.p0) * d->stride[0], channel = k / kg * cg + c;
                         size_t in = wf_act_index(xa, channel, h, t.w0);
-                        const T *out = dy + wf_act_index(ya, k, p, t.q0);
+                        size_t out = wf_act_index(ya, k, p, t.q0);
                         for (int q = t.q0; q < t.q1; q++, in += xe, out += ye)
-                            sum += FN(pixel)(x, table, channel, in) * *out;
+                            sum += FN(pixel)(d, x, table, channel, in) *
+                                   FN(element)(d->dst_type, dy, out);
                     }
                     *dw++ += sum;
                 }

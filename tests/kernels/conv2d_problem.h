@@ -66,12 +66,24 @@ static double uniform(void) /* splitmix64: -1 .. 1 */
     return (double)(int64_t)(z ^ z >> 31) * 0x1p-63;
 }
 
-static double *values(size_t n, bool integers)
+typedef enum numbers { FLOATS, INTEGERS, BF16S } numbers; /* -1 .. 1; -3 .. 3; -1 .. 1 */
+
+/* To nearest, ties to even, for what is normal in bf16: 8 bits of significand. */
+static double to_bf16(double x)
+{
+    int exponent;
+    const double m = frexp(x, &exponent); /* 1/2 <= |m| < 1 */
+    return ldexp(nearbyint(ldexp(m, 8)), exponent - 8);
+}
+
+static double *values(size_t n, numbers kind)
 {
     double *v = malloc(n * sizeof *v);
     assert_non_null(v);
-    for (size_t i = 0; i < n; i++) /* floats either way, so that every kernel reads the same */
-        v[i] = integers ? floor(uniform() * 3.5 + 0.5) : (double)(float)uniform();
+    for (size_t i = 0; i < n; i++) /* so that every kernel reads the same */
+        v[i] = kind == INTEGERS ? floor(uniform() * 3.5 + 0.5)
+               : kind == BF16S  ? to_bf16(uniform())
+                                : (double)(float)uniform();
     return v;
 }
 
@@ -114,23 +126,23 @@ static void problem_solve(problem *t)
                 }
 }
 
-static void problem_create(problem *t, const wf_conv2d_desc *d, bool integers)
+static void problem_create(problem *t, const wf_conv2d_desc *d, numbers kind)
 {
     t->d = *d;
     t->n_x = (size_t)d->N * d->C * d->H * d->W;
     t->n_w = wf_conv2d_weights_count(d);
     t->n_y = (size_t)d->N * d->K * d->P * d->Q;
     t->bytes = malloc(t->n_x);
-    t->table = values((size_t)d->C * WF_BYTE_VALUES, integers);
+    t->table = values((size_t)d->C * WF_BYTE_VALUES, kind);
     t->x = zeros(t->n_x);
     assert_non_null(t->bytes);
     for (size_t i = 0, plane = (size_t)d->H * d->W; i < t->n_x; i++) {
         t->bytes[i] = (uint8_t)(int)(uniform() * 256);
         t->x[i] = t->table[i / plane % (size_t)d->C * WF_BYTE_VALUES + t->bytes[i]];
     }
-    t->w = values(t->n_w, integers);
-    t->b = values((size_t)d->K, integers);
-    t->dy = values(t->n_y, integers);
+    t->w = values(t->n_w, kind);
+    t->b = values((size_t)d->K, kind);
+    t->dy = values(t->n_y, kind);
     t->y = zeros(t->n_y), t->y_abs = zeros(t->n_y);
     t->dx = zeros(t->n_x), t->dx_abs = zeros(t->n_x);
     t->dw = zeros(t->n_w), t->dw_abs = zeros(t->n_w);

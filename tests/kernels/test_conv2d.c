@@ -326,7 +326,7 @@ static void check_shape(const wf_shape_case *c, bool integers)
     d.bias = (c - shapes + integers) % 2; /* each shape once with, once without */
     d.src_type = WEFT_F32;                /* bytes are tried besides */
     random_state = (uint64_t)d.C * 1000003u + (uint64_t)d.H;
-    problem_create(&t, &d, integers);
+    problem_create(&t, &d, integers ? INTEGERS : FLOATS);
     for (size_t l = 0; l < sizeof layouts / sizeof *layouts; l++)
         for (int i = 0; i < wf_conv2d_n_impls; i++) {
             d.src_block = layouts[l][0];

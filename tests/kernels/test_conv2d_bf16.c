@@ -1,0 +1,359 @@
+/* Convolution kernels over bf16 images, Note [Images of bf16], against plain formulas in double, over
+ * tests/shapes/conv2d_small and odd, or the file WEFT_TEST_SHAPES names: every pass, layout, mixture of
+ * types and implementation that fits and that WEFT_AVOID does not name.
+ *
+ * Images, weights and bias hold bf16 numbers, so that it does not matter whether a kernel rounds its
+ * weights. Small integers must come out to the bit: sums are exact, and rounded once. Random numbers
+ * must lie within (L + 2) * eps * sum |a*b| of an accumulation of length L in f32, in any order; an
+ * output of bf16 within half a unit in its last place of that, 2^-8 of the number. Memory is guarded
+ * as in test_conv2d.c. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <float.h>
+#include <math.h>
+#include <omp.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <cmocka.h>
+
+#include "kernels/select.h"
+#include "tests/kernels/conv2d_problem.h"
+#include "tests/shapes/shapes.h"
+
+/* ---- operands ------------------------------------------------------------------------------- */
+
+typedef struct images {
+    region memory;
+    char *base;
+    wf_act act;
+    weft_dtype type;
+    size_t stride; /* bytes: a gap of NaN behind each image */
+} images;
+
+static void put(weft_dtype type, void *p, size_t i, double v)
+{
+    const float f = (float)v;
+    uint32_t bits;
+    memcpy(&bits, &f, sizeof bits);
+    if (type == WEFT_BF16)
+        ((uint16_t *)p)[i] = (uint16_t)(bits >> 16); /* exact */
+    else
+        ((float *)p)[i] = f;
+}
+
+static double get(weft_dtype type, const void *p, size_t i)
+{
+    if (type == WEFT_F32)
+        return (double)((const float *)p)[i];
+    const uint32_t bits = (uint32_t)((const uint16_t *)p)[i] << 16;
+    float f;
+    memcpy(&f, &bits, sizeof f);
+    return (double)f;
+}
+
+static images images_create(wf_act act, weft_dtype type, int n, const double *plain)
+{
+    images m = {.act = act, .type = type};
+    m.stride = wf_act_count(act) * weft_dtype_size(type) + GAP;
+    m.base = region_create(&m.memory, m.stride * (size_t)n);
+    for (int i = 0; plain && i < n; i++) {
+        char *image = m.base + (size_t)i * m.stride;
+        memset(image, 0, m.stride - GAP);
+        for (int c = 0; c < act.C; c++)
+            for (int h = 0; h < act.H; h++)
+                for (int w = 0; w < act.W; w++)
+                    put(type, image, wf_act_index(act, c, h, w), *plain++);
+    }
+    return m;
+}
+
+static images bytes_create(const wf_conv2d_desc *d, const uint8_t *bytes)
+{
+    images m = {.act = wf_conv2d_src(d), .type = WEFT_U8};
+    const size_t count = wf_act_count(m.act);
+    m.stride = count + GAP;
+    m.base = region_create(&m.memory, m.stride * (size_t)d->N);
+    for (int i = 0; i < d->N; i++)
+        memcpy(m.base + (size_t)i * m.stride, bytes + (size_t)i * count, count);
+    return m;
+}
+
+static float *floats_create(region *m, size_t n, const double *from)
+{
+    float *p = region_create(m, n * sizeof *p);
+    for (size_t i = 0; from && i < n; i++)
+        put(WEFT_F32, p, i, from[i]);
+    return p;
+}
+
+/* ---- one kernel ----------------------------------------------------------------------------- */
+
+typedef struct run {
+    const wf_conv2d *k;
+    const problem *t;
+    bool exact;
+    uint64_t bits; /* of the output, hashed */
+    char what[200];
+} run;
+
+static void hash(run *r, const void *data, size_t bytes) /* FNV-1a */
+{
+    r->bits = 0xcbf29ce484222325u;
+    for (size_t i = 0; i < bytes; i++)
+        r->bits = (r->bits ^ ((const unsigned char *)data)[i]) * 0x100000001b3u;
+}
+
+static void release(const run *r, region *m)
+{
+    if (!region_check_free(m))
+        fail_msg("%s: wrote outside a buffer", r->what);
+}
+
+/* A sum of `length` products against what it is exactly. */
+static void check_number(const run *r, weft_dtype type, double got, double want, double sum_abs,
+                         double length, size_t at)
+{
+    double bound = r->exact ? 0 : (length + 2) * FLT_EPSILON * sum_abs;
+    if (type == WEFT_BF16 && r->exact)
+        want = to_bf16(want);
+    else if (type == WEFT_BF16)
+        bound += (fabs(want) + bound) * 0x1p-8;
+    if (!(fabs(got - want) <= bound))
+        fail_msg("%s: element %zu: %.9g instead of %.9g (bound %.3g)", r->what, at, got, want,
+                 bound);
+}
+
+static void check_images(const run *r, const images *m, int n, const double *want,
+                         const double *sum_abs, double length)
+{
+    const wf_act a = m->act;
+    for (int i = 0; i < n; i++) {
+        const char *image = m->base + (size_t)i * m->stride;
+        for (int c = 0; c < wf_round_up(a.C, a.block); c++)
+            for (int h = 0; h < a.H; h++)
+                for (int w = 0; w < a.W; w++) {
+                    const size_t at = wf_act_index(a, c, h, w);
+                    const double got = get(m->type, image, at);
+                    if (c < a.C)
+                        check_number(r, m->type, got, *want++, *sum_abs++, length, at);
+                    else
+                        check_number(r, m->type, got, 0, 0, 0, at); /* padding */
+                }
+        for (size_t j = m->stride - GAP; j < m->stride; j++)
+            if ((unsigned char)image[j] != 0xff)
+                fail_msg("%s: wrote behind image %d", r->what, i);
+    }
+}
+
+static images src_create(const run *r)
+{
+    const wf_conv2d_desc *d = &r->k->desc;
+    return d->src_type == WEFT_U8 ? bytes_create(d, r->t->bytes)
+                                  : images_create(wf_conv2d_src(d), d->src_type, d->N, r->t->x);
+}
+
+static void check_images_pass(run *r)
+{
+    const wf_conv2d *k = r->k;
+    const wf_conv2d_desc *d = &k->desc;
+    const problem *t = r->t;
+    const bool forward = k->pass == WF_CONV2D_FORWARD;
+    images in = forward ? src_create(r) : images_create(wf_conv2d_dst(d), d->dst_type, d->N, t->dy);
+    images out = images_create(forward ? wf_conv2d_dst(d) : wf_conv2d_src(d),
+                               forward ? d->dst_type : d->src_type, d->N, NULL);
+    region m[5];
+    float *w = floats_create(&m[0], t->n_w, t->w);
+    float *bias = floats_create(&m[1], (size_t)d->K, t->b);
+    void *packed = region_create(&m[2], k->packed_bytes);
+    void *scratch = region_create(&m[3], k->scratch_bytes);
+    float *table = floats_create(&m[4], (size_t)d->C * WF_BYTE_VALUES, t->table);
+    for (int i = k->pack_tiles - 1; k->packed_bytes && i >= 0; i--) /* any order */
+        assert_int_equal(wf_conv2d_pack(k, 1, w, packed, i), WEFT_OK);
+    const wf_conv2d_io io = {.in = in.base,
+                             .in_stride = in.stride,
+                             .table = in.type == WEFT_U8 ? table : NULL,
+                             .weights = k->packed_bytes ? packed : w,
+                             .bias = d->bias ? bias : NULL,
+                             .out = out.base,
+                             .out_stride = out.stride};
+    for (int i = wf_conv2d_tiles(k) - 1; i >= 0; i--)
+        assert_int_equal(wf_conv2d_run(k, i % 2, &io, scratch, i), WEFT_OK);
+    hash(r, out.base, out.stride * (size_t)d->N);
+    const double length = (double)(forward ? d->C : d->K) / d->groups * d->R * d->S + 1;
+    check_images(r, &out, d->N, forward ? t->y : t->dx, forward ? t->y_abs : t->dx_abs, length);
+    release(r, &in.memory);
+    release(r, &out.memory);
+    for (int i = 0; i < 5; i++)
+        release(r, &m[i]);
+}
+
+static void check_weights_pass(run *r)
+{
+    const wf_conv2d *k = r->k;
+    const wf_conv2d_desc *d = &k->desc;
+    const problem *t = r->t;
+    images x = src_create(r);
+    images dy = images_create(wf_conv2d_dst(d), d->dst_type, d->N, t->dy);
+    const size_t slot_stride = (k->slot_bytes + 63) / 64 * 64;
+    region m[4];
+    float *dw = floats_create(&m[0], t->n_w, NULL);
+    void *slots = region_create(&m[1], slot_stride * (size_t)k->slots);
+    void *scratch = region_create(&m[2], k->scratch_bytes);
+    float *table = floats_create(&m[3], (size_t)d->C * WF_BYTE_VALUES, t->table);
+    const wf_conv2d_gradient_io io = {.src = x.base,
+                                      .src_stride = x.stride,
+                                      .table = x.type == WEFT_U8 ? table : NULL,
+                                      .ddst = dy.base,
+                                      .ddst_stride = dy.stride};
+    for (int i = k->slots * k->parts - 1; i >= 0; i--)
+        assert_int_equal(wf_conv2d_backward_weights(k, i % 2, &io, slots, slot_stride, scratch, i),
+                         WEFT_OK);
+    for (int i = k->reduce_tiles - 1; i >= 0; i--)
+        assert_int_equal(wf_conv2d_reduce(k, i % 2, slots, slot_stride, dw, i), WEFT_OK);
+    hash(r, dw, t->n_w * sizeof *dw);
+    const double length = (double)d->N * d->P * d->Q;
+    for (size_t i = 0; i < t->n_w; i++)
+        check_number(r, WEFT_F32, (double)dw[i], t->dw[i], t->dw_abs[i], length, i);
+    release(r, &x.memory);
+    release(r, &dy.memory);
+    for (int i = 0; i < 4; i++)
+        release(r, &m[i]);
+}
+
+/* Every pass that fits; the bits of each into `bits`, 0 where it does not fit. */
+static void check_passes(const wf_conv2d_impl *impl, weft_isa isa, int count[3], const problem *t,
+                         wf_conv2d_desc d, bool exact, const char *name, uint64_t bits[3])
+{
+    for (int pass = 0; pass < 3; pass++) {
+        char why[160] = "";
+        bits[pass] = 0;
+        d.bias = t->d.bias && pass == WF_CONV2D_FORWARD;
+        wf_conv2d *k = wf_conv2d_create_impl(impl, &d, pass, isa, 2, why, sizeof why);
+        if (!k) {
+            assert_string_not_equal(why, "");
+            continue;
+        }
+        run r = {.k = k, .t = t, .exact = exact};
+        snprintf(r.what, sizeof r.what, "%s %s \"%s\" %s in blocks of %d, %s of %d", k->name,
+                 wf_conv2d_pass_name(pass), name, weft_dtype_name(d.src_type), d.src_block,
+                 weft_dtype_name(d.dst_type), d.dst_block);
+        count[pass]++;
+        if (pass == WF_CONV2D_BACKWARD_WEIGHTS)
+            check_weights_pass(&r);
+        else
+            check_images_pass(&r);
+        bits[pass] = r.bits;
+        wf_conv2d_destroy(k);
+    }
+}
+
+/* ---- all of them ---------------------------------------------------------------------------- */
+
+static wf_shape_case *shapes;
+static int n_shapes, n_complete;
+static int tried[16][3];
+
+static void check_types(const wf_shape_case *c, const problem *t, wf_conv2d_desc d, bool exact)
+{
+    uint64_t bits[3];
+    for (int i = 0; i < wf_conv2d_n_impls; i++)
+        if (!wf_select_avoids(wf_conv2d_impls[i]->name))
+            check_passes(wf_conv2d_impls[i], wf_cpu_isa(), tried[i], t, d, exact, c->name, bits);
+}
+
+static void check_shape(const wf_shape_case *c, bool integers)
+{
+    static const weft_dtype types[][2] = {
+        {WEFT_BF16, WEFT_BF16}, {WEFT_BF16, WEFT_F32}, {WEFT_F32, WEFT_BF16}};
+    const int block = wf_isa_block(wf_cpu_isa());
+    problem t;
+    wf_conv2d_desc d = c->desc;
+    d.bias = (c - shapes + integers) % 2; /* each shape once with, once without */
+    random_state = (uint64_t)d.C * 1000003u + (uint64_t)d.H;
+    problem_create(&t, &d, integers ? INTEGERS : BF16S);
+    for (int i = 0; i < 3; i++) {
+        d.src_type = types[i][0];
+        d.dst_type = types[i][1];
+        d.src_block = d.dst_block = block;
+        check_types(c, &t, d, integers);
+    }
+    d.src_block = 1; /* a network's input */
+    d.dst_type = WEFT_BF16;
+    d.src_type = WEFT_F32;
+    check_types(c, &t, d, integers);
+    d.src_type = WEFT_U8;
+    check_types(c, &t, d, integers);
+    problem_destroy(&t);
+    n_complete++;
+}
+
+static int add_shapes(const char *path)
+{
+    char why[400];
+    int n = 0;
+    wf_shape_case *more = wf_shapes_read(path, &n, why, sizeof why);
+    wf_shape_case *all = more ? realloc(shapes, (size_t)(n_shapes + n) * sizeof *shapes) : NULL;
+    if (!all) {
+        fprintf(stderr, "%s\n", more ? "out of memory" : why);
+        free(more);
+        return -1;
+    }
+    memcpy(all + n_shapes, more, (size_t)n * sizeof *more);
+    free(more);
+    shapes = all;
+    n_shapes += n;
+    return 0;
+}
+
+static int read_shapes(void **unused)
+{
+    const char *path = getenv("WEFT_TEST_SHAPES");
+    omp_set_num_threads(1); /* as in every worker: Note [oneDNN and threads] */
+    if (path)
+        return add_shapes(path);
+    return add_shapes(wf_shapes_files[WF_SHAPES_SMALL]) ||
+                   add_shapes(wf_shapes_files[WF_SHAPES_ODD])
+               ? -1
+               : 0;
+}
+
+static int free_shapes(void **unused)
+{
+    free(shapes);
+    return 0;
+}
+
+static void integers_are_exact_and_rounded_once(void **unused)
+{
+    for (int i = 0; i < n_shapes; i++)
+        check_shape(&shapes[i], true);
+}
+
+static void random_numbers_are_within_the_bound(void **unused)
+{
+    for (int i = 0; i < n_shapes; i++)
+        check_shape(&shapes[i], false);
+}
+
+static void the_reference_takes_every_shape(void **unused)
+{
+    if (getenv("WEFT_AVOID") || n_complete < 2 * n_shapes)
+        skip(); /* not all was to be tried, or a test above has failed */
+    const int ref = wf_conv2d_n_impls - 1;
+    for (int pass = 0; pass < 3; pass++) /* bytes have no gradient */
+        assert_int_equal(tried[ref][pass],
+                         n_shapes * 2 * (pass == WF_CONV2D_BACKWARD_DATA ? 4 : 5));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(integers_are_exact_and_rounded_once),
+        cmocka_unit_test(random_numbers_are_within_the_bound),
+        cmocka_unit_test(the_reference_takes_every_shape),
+    };
+    return cmocka_run_group_tests_name("conv2d_bf16", tests, read_shapes, free_shapes);
+}
