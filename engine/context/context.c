@@ -78,7 +78,7 @@ weft_status weft_context_create(weft_context **out, const weft_options *options,
     ctx->options = o;
     ctx->isa = wf_cpu_isa();
     if (o.amp == WEFT_AMP_AUTO)
-        ctx->options.amp = WEFT_AMP_OFF;
+        ctx->options.amp = wf_cpu_bf16() == WF_BF16_STORAGE ? WEFT_AMP_OFF : WEFT_AMP_BF16;
     wf_lint_init(&ctx->lint, o.lint);
     wf_graph_init(&ctx->graph);
     ctx->graph.anomaly = o.anomaly;
