@@ -80,6 +80,12 @@ WF_INLINE wf_vf wf_vload_bf16(const uint16_t *p)
     __m256i wide = _mm256_cvtepu16_epi32(_mm_loadu_si128((const __m128i *)p));
     return _mm256_castsi256_ps(_mm256_slli_epi32(wide, 16));
 }
+WF_INLINE wf_vf wf_vload_bf16_n(const uint16_t *p, int n)
+{
+    uint16_t all[8] = {0};
+    memcpy(all, p, (size_t)n * sizeof *p);
+    return wf_vload_bf16(all);
+}
 WF_INLINE void wf_vstore(float *p, wf_vf a)
 {
     _mm256_storeu_ps(p, a);
@@ -97,16 +103,35 @@ WF_INLINE void wf_vstream_end(void)
 {
     _mm_sfence();
 }
+/* The rounded bf16 in the upper half of each lane, whatever in the lower. */
+WF_INLINE __m256i wf_bf16_above(wf_vf a)
+{
+    __m256i u = _mm256_castps_si256(a);
+    __m256i odd = _mm256_and_si256(_mm256_srli_epi32(u, 16), _mm256_set1_epi32(1));
+    __m256i even = _mm256_add_epi32(u, _mm256_add_epi32(odd, _mm256_set1_epi32(0x7fff)));
+    __m256i nan = _mm256_or_si256(u, _mm256_set1_epi32(0x400000));
+    return wf_vi_blend(wf_vne(a, a), nan, even);
+}
+WF_INLINE __m128i wf_bf16_packed(wf_vf a)
+{
+    __m256i wide = _mm256_srli_epi32(wf_bf16_above(a), 16);
+    wide = _mm256_packus_epi32(wide, wide); /* quads 0 and 2 hold the values */
+    return _mm256_castsi256_si128(_mm256_permute4x64_epi64(wide, 0x08));
+}
 WF_INLINE void wf_vstore_bf16(uint16_t *p, wf_vf a)
 {
-    __m256i u = _mm256_castps_si256(a), top = _mm256_srli_epi32(u, 16);
-    __m256i odd = _mm256_and_si256(top, _mm256_set1_epi32(1));
-    __m256i even = _mm256_add_epi32(u, _mm256_add_epi32(odd, _mm256_set1_epi32(0x7fff)));
-    __m256i nan = _mm256_or_si256(top, _mm256_set1_epi32(0x40));
-    __m256i wide = wf_vi_blend(wf_vne(a, a), nan, _mm256_srli_epi32(even, 16));
-    __m256i packed = _mm256_packus_epi32(wide, wide); /* quads 0 and 2 hold the values */
-    packed = _mm256_permute4x64_epi64(packed, 0x08);
-    _mm_storeu_si128((__m128i *)p, _mm256_castsi256_si128(packed));
+    _mm_storeu_si128((__m128i *)p, wf_bf16_packed(a));
+}
+WF_INLINE void wf_vstore_bf16_n(uint16_t *p, wf_vf a, int n)
+{
+    uint16_t all[8];
+    wf_vstore_bf16(all, a);
+    memcpy(p, all, (size_t)n * sizeof *p);
+}
+WF_INLINE wf_vf wf_vround_bf16(wf_vf a)
+{
+    __m256i upper = _mm256_set1_epi32((int)0xffff0000);
+    return _mm256_castsi256_ps(_mm256_and_si256(wf_bf16_above(a), upper));
 }
 
 /* arithmetic */

@@ -77,6 +77,11 @@ WF_INLINE wf_vf wf_vload_bf16(const uint16_t *p)
     __m512i wide = _mm512_cvtepu16_epi32(_mm256_loadu_si256((const __m256i *)p));
     return _mm512_castsi512_ps(_mm512_slli_epi32(wide, 16));
 }
+WF_INLINE wf_vf wf_vload_bf16_n(const uint16_t *p, int n)
+{
+    __m512i wide = _mm512_cvtepu16_epi32(_mm256_maskz_loadu_epi16(wf_vm_first(n), p));
+    return _mm512_castsi512_ps(_mm512_slli_epi32(wide, 16));
+}
 WF_INLINE void wf_vstore(float *p, wf_vf a)
 {
     _mm512_storeu_ps(p, a);
@@ -94,14 +99,31 @@ WF_INLINE void wf_vstream_end(void)
 {
     _mm_sfence();
 }
+/* The rounded bf16 in the upper half of each lane, whatever in the lower. */
+WF_INLINE __m512i wf_bf16_above(wf_vf a)
+{
+    __m512i u = _mm512_castps_si512(a);
+    __mmask16 odd = _mm512_test_epi32_mask(u, _mm512_set1_epi32(0x10000));
+    __m512i even = _mm512_add_epi32(u, _mm512_set1_epi32(0x7fff));
+    even = _mm512_mask_add_epi32(even, odd, u, _mm512_set1_epi32(0x8000));
+    return _mm512_mask_or_epi32(even, wf_vne(a, a), u, _mm512_set1_epi32(0x400000));
+}
+WF_INLINE __m256i wf_bf16_packed(wf_vf a)
+{
+    return _mm512_cvtepi32_epi16(_mm512_srli_epi32(wf_bf16_above(a), 16));
+}
 WF_INLINE void wf_vstore_bf16(uint16_t *p, wf_vf a)
 {
-    __m512i u = _mm512_castps_si512(a), top = _mm512_srli_epi32(u, 16);
-    __m512i odd = _mm512_and_si512(top, _mm512_set1_epi32(1));
-    __m512i even = _mm512_add_epi32(u, _mm512_add_epi32(odd, _mm512_set1_epi32(0x7fff)));
-    __m512i nan = _mm512_or_si512(top, _mm512_set1_epi32(0x40));
-    __m512i wide = wf_vi_blend(wf_vne(a, a), nan, _mm512_srli_epi32(even, 16));
-    _mm256_storeu_si256((__m256i *)p, _mm512_cvtepi32_epi16(wide));
+    _mm256_storeu_si256((__m256i *)p, wf_bf16_packed(a));
+}
+WF_INLINE void wf_vstore_bf16_n(uint16_t *p, wf_vf a, int n)
+{
+    _mm256_mask_storeu_epi16(p, wf_vm_first(n), wf_bf16_packed(a));
+}
+WF_INLINE wf_vf wf_vround_bf16(wf_vf a)
+{
+    __m512i upper = _mm512_set1_epi32((int)0xffff0000);
+    return _mm512_castsi512_ps(_mm512_and_si512(wf_bf16_above(a), upper));
 }
 
 /* arithmetic */
@@ -259,6 +281,15 @@ WF_INLINE wf_vi wf_vf_as_i(wf_vf a)
 {
     return _mm512_castps_si512(a);
 }
+
+#if defined(WF_SIMD_DOT)
+/* dot products of pairs of bf16 */
+#define WF_HAS_DOT
+WF_INLINE wf_vf wf_vdot_bf16(wf_vf acc, wf_vi a, wf_vi b)
+{
+    return _mm512_dpbf16_ps(acc, (__m512bh)a, (__m512bh)b);
+}
+#endif
 
 /* doubles: as many as there are float lanes */
 WF_INLINE wf_vd wf_vd_load(const double *p)

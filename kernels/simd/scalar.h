@@ -2,6 +2,8 @@
  * Included by simd.h only; simd.h documents the semantics. */
 #include <math.h>
 
+#include "kernels/simd/bf16_emul.h"
+
 typedef struct wf_vf {
     float v[WF_LANES];
 } wf_vf;
@@ -26,26 +28,6 @@ typedef struct wf_vm {
         return y;                                                                                  \
     }
 
-WF_INLINE uint32_t wf_bits_of(float x)
-{
-    uint32_t u;
-    memcpy(&u, &x, sizeof u);
-    return u;
-}
-WF_INLINE float wf_float_of(uint32_t u)
-{
-    float x;
-    memcpy(&x, &u, sizeof x);
-    return x;
-}
-/* Rounds to even as the vector units do, whatever the libm does. */
-WF_INLINE uint16_t wf_to_bf16(float x)
-{
-    uint32_t u = wf_bits_of(x);
-    if (x != x)
-        return (uint16_t)(u >> 16 | 0x40);
-    return (uint16_t)((u + 0x7fff + (u >> 16 & 1)) >> 16);
-}
 /* x86's conversion: what does not fit becomes INT32_MIN. */
 WF_INLINE int32_t wf_to_i32(float rounded)
 {
@@ -56,7 +38,8 @@ WF_INLINE int32_t wf_to_i32(float rounded)
 WF_LANEWISE(wf_vf, wf_vload, (const float *p), p[i])
 WF_LANEWISE(wf_vf, wf_vload_n, (const float *p, int n), i < n ? p[i] : 0.0f)
 WF_LANEWISE(wf_vf, wf_vload_u8, (const uint8_t *p), p[i])
-WF_LANEWISE(wf_vf, wf_vload_bf16, (const uint16_t *p), wf_float_of((uint32_t)p[i] << 16))
+WF_LANEWISE(wf_vf, wf_vload_bf16, (const uint16_t *p), wf_from_bf16(p[i]))
+WF_LANEWISE(wf_vf, wf_vload_bf16_n, (const uint16_t *p, int n), i < n ? wf_from_bf16(p[i]) : 0.0f)
 WF_INLINE void wf_vstore(float *p, wf_vf a)
 {
     WF_EACH(i) p[i] = a.v[i];
@@ -77,6 +60,12 @@ WF_INLINE void wf_vstore_bf16(uint16_t *p, wf_vf a)
 {
     WF_EACH(i) p[i] = wf_to_bf16(a.v[i]);
 }
+WF_INLINE void wf_vstore_bf16_n(uint16_t *p, wf_vf a, int n)
+{
+    for (int i = 0; i < n; i++)
+        p[i] = wf_to_bf16(a.v[i]);
+}
+WF_LANEWISE(wf_vf, wf_vround_bf16, (wf_vf a), wf_from_bf16(wf_to_bf16(a.v[i])))
 
 /* arithmetic */
 WF_LANEWISE(wf_vf, wf_vzero, (void), 0.0f)
@@ -157,6 +146,11 @@ WF_LANEWISE(wf_vf, wf_vcvt_f, (wf_vi a), (float)a.v[i])
 WF_LANEWISE(wf_vf, wf_vi_as_f, (wf_vi a), wf_float_of((uint32_t)a.v[i]))
 WF_LANEWISE(wf_vf, wf_vpermute, (wf_vf a, wf_vi from), a.v[from.v[i]])
 WF_LANEWISE(wf_vi, wf_vf_as_i, (wf_vf a), (int32_t)wf_bits_of(a.v[i]))
+
+/* dot products of pairs of bf16 */
+#define WF_HAS_DOT
+WF_LANEWISE(wf_vf, wf_vdot_bf16, (wf_vf acc, wf_vi a, wf_vi b),
+            wf_dot_bf16(acc.v[i], (uint32_t)a.v[i], (uint32_t)b.v[i]))
 
 /* doubles */
 WF_LANEWISE(wf_vd, wf_vd_load, (const double *p), p[i])

@@ -14,9 +14,19 @@
  * variant needs, WF_ISA_NAME its name for explain. A file with intrinsics of its own
  * goes into kernel_isa_src (no emulated build).
  *
+ * Code that needs dot products of bf16, wf_vdot_bf16, goes into kernel_dot_src. It is compiled twice:
+ * as name_avx512_bf16 (WF_SIMD_DOT: 16 lanes, AVX-512 with AVX512_BF16; dispatch asks for
+ * wf_cpu_bf16() >= WF_BF16_DOT) and as name_emul, with the same bits. A wf_vi then holds a pair of
+ * bf16 in each lane, the even one in the low half: wf_vi_load((const int32_t *)p) loads 2 * WF_LANES
+ * values of bf16, wf_vi_set1 repeats a pair. wf_vdot_bf16(acc, a, b) adds to each lane of acc first
+ * the odd, then the even product, each with one rounding, and takes denormals of a, b and acc, and
+ * results too small, for zero (bf16_emul.h). WF_HAS_DOT is defined where there is wf_vdot_bf16.
+ *
  * Semantics are x86's and the same on every ISA: wf_vmax(a, b) is a > b ? a : b, so b where either
  * is NaN; wf_vfma rounds once; horizontal sums go by halves (lane i + lane i+L/2, and so on).
  * Comparisons with NaN are false, but for wf_vne. Lane counts n of the _n functions: 0..WF_LANES.
+ * wf_vstore_bf16 and wf_vround_bf16 (to bf16 and back to f32) round to nearest even by integers: NaN
+ * becomes quiet and keeps its sign, denormals stay.
  * Nothing needs alignment but wf_vstream. */
 #ifndef WF_SIMD_H
 #define WF_SIMD_H
@@ -52,9 +62,14 @@
 #include "kernels/simd/scalar.h"
 #elif defined(WF_SIMD_AVX512)
 #define WF_LANES 16
-#define WF_ISA_FN(name) WF_CAT(name, _avx512)
 #define WF_ISA WEFT_ISA_AVX512
+#if defined(WF_SIMD_DOT)
+#define WF_ISA_FN(name) WF_CAT(name, _avx512_bf16)
+#define WF_ISA_NAME "avx512_bf16"
+#else
+#define WF_ISA_FN(name) WF_CAT(name, _avx512)
 #define WF_ISA_NAME "avx512"
+#endif
 #include "kernels/simd/avx512.h"
 #elif defined(WF_SIMD_AVX2)
 #define WF_LANES 8

@@ -8,6 +8,8 @@
 #include <stdlib.h>
 #include <cmocka.h>
 
+#include "kernels/bf16_edges.h"
+#include "kernels/simd/bf16_emul.h"
 #include "kernels/simd/simd.h"
 #include "simd_cases.h"
 
@@ -256,34 +258,128 @@ static void doubles(void)
     EACH(i) same(g[i], (float)a[i]);
 }
 
+/* Nearest bf16 of a number that is no NaN, ties to even, by plain arithmetic: the numbers between two
+ * bf16 lie on one line, also where the upper one is infinity (2^128 stands for it). */
+static uint32_t nearest_bf16(uint32_t u)
+{
+    uint32_t below = u >> 16, low = u & 0xffff;
+    double lower = 0, upper = 0x1p16, x = (double)low;
+    if (x - lower == upper - x)
+        return below + (below & 1);
+    return x - lower < upper - x ? below : below + 1;
+}
+
+/* Every bf16 with every neighbourhood above it where rounding changes. */
 static void bf16(void)
 {
+    static const uint32_t LOW[] = {0, 1, 0x7fff, 0x8000, 0x8001, 0xffff};
     uint16_t h[L];
-    float back[L];
-    /* every bf16 value survives, and float values around each go to the nearest, ties to even */
-    for (uint32_t base = 0; base < 0x10000; base += L) {
-        float f[L];
-        EACH(i)
-        {
-            uint32_t u = (base + (uint32_t)i) << 16;
-            memcpy(&f[i], &u, sizeof u);
+    float f[L], back[L], rounded[L];
+    for (size_t k = 0; k < sizeof LOW / sizeof *LOW; k++)
+        for (uint32_t base = 0; base < 0x10000; base += L) {
+            EACH(i)
+            {
+                uint32_t u = (base + (uint32_t)i) << 16 | LOW[k];
+                memcpy(&f[i], &u, sizeof u);
+            }
+            wf_vstore_bf16(h, wf_vload(f));
+            wf_vstore(back, wf_vload_bf16(h));
+            wf_vstore(rounded, wf_vround_bf16(wf_vload(f)));
+            EACH(i)
+            {
+                const uint32_t u = bits_of(f[i]), is_nan = (u & 0x7fffffff) > 0x7f800000;
+                assert_int_equal(h[i], is_nan ? (u >> 16 | 0x40) : nearest_bf16(u));
+                assert_int_equal(bits_of(back[i]), (uint32_t)h[i] << 16);
+                assert_int_equal(bits_of(rounded[i]), (uint32_t)h[i] << 16);
+                assert_int_equal(wf_to_bf16(f[i]), h[i]);
+                assert_int_equal(bits_of(wf_from_bf16(h[i])), bits_of(back[i]));
+            }
         }
-        wf_vstore_bf16(h, wf_vload(f));
-        wf_vstore(back, wf_vload_bf16(h));
-        EACH(i) same(back[i], f[i]);
-    }
-    static const struct {
-        uint32_t from, to;
-    } ROUND[] = {{0x3f808000, 0x3f80}, {0x3f808001, 0x3f81}, {0x3f818000, 0x3f82},
-                 {0x3f817fff, 0x3f81}, {0x7f7fffff, 0x7f80}, {0xbf818000, 0xbf82},
-                 {0x7f800001, 0x7fc0}, {0xff800001, 0xffc0}};
-    for (size_t k = 0; k < sizeof ROUND / sizeof *ROUND; k++) {
-        float f;
-        memcpy(&f, &ROUND[k].from, sizeof f);
-        wf_vstore_bf16(h, wf_vset1(f));
-        EACH(i) assert_int_equal(h[i], ROUND[k].to);
+    uint16_t in[3 * L], out[3 * L];
+    for (int i = 0; i < 3 * L; i++)
+        in[i] = (uint16_t)(0x3f80 + i);
+    for (int n = 0; n <= L; n++) {
+        wf_vstore(back, wf_vload_bf16_n(in + 1, n));
+        EACH(i) same(back[i], i < n ? wf_from_bf16(in[i + 1]) : 0.0f);
+        for (int i = 0; i < 3 * L; i++)
+            out[i] = 7;
+        wf_vstore_bf16_n(out + L, wf_vload_bf16(in), n);
+        for (int i = 0; i < 3 * L; i++)
+            assert_int_equal(out[i], i >= L && i < L + n ? in[i - L] : 7);
     }
 }
+
+#if defined(WF_HAS_DOT)
+/* One lane as Intel's manual has it; MXCSR has EDGES_DAZ_FTZ. */
+static float manual_dot(float acc, uint32_t a, uint32_t b)
+{
+    acc = edges_fma(wf_float_of(a & 0xffff0000), wf_float_of(b & 0xffff0000), acc);
+    return edges_fma(wf_float_of(a << 16), wf_float_of(b << 16), acc);
+}
+
+/* Beside the least normal number, where x86 tells too small by a rounding of its own: sums of
+ * +-2^-126 and products that reach far below or just over half of the last place. */
+static void check_dot(const uint32_t *acc, const uint32_t *a, const uint32_t *b)
+{
+    float want[L], got[2][L], from[L];
+    int32_t as[L], bs[L];
+    EACH(i)
+    {
+        from[i] = wf_float_of(acc[i]);
+        as[i] = (int32_t)a[i];
+        bs[i] = (int32_t)b[i];
+    }
+    const unsigned mxcsr = _mm_getcsr();
+    /* Denormals are zero whatever MXCSR says. */
+    _mm_setcsr(mxcsr & ~(unsigned)EDGES_DAZ_FTZ);
+    wf_vstore(got[0], wf_vdot_bf16(wf_vload(from), wf_vi_load(as), wf_vi_load(bs)));
+    _mm_setcsr(mxcsr | EDGES_DAZ_FTZ);
+    wf_vstore(got[1], wf_vdot_bf16(wf_vload(from), wf_vi_load(as), wf_vi_load(bs)));
+    EACH(i) want[i] = manual_dot(from[i], a[i], b[i]);
+    _mm_setcsr(mxcsr);
+    for (int k = 0; k < 2; k++)
+        EACH(i)
+    if (bits_of(got[k][i]) != bits_of(want[i]) && !(isnan(got[k][i]) && isnan(want[i])))
+        fail_msg("%08x + %08x . %08x: got %a, want %a", acc[i], a[i], b[i], (double)got[k][i],
+                 (double)want[i]);
+}
+
+static void dots(void)
+{
+    enum { RANDOM = 3000000 };
+    uint64_t state = 88172645463325252u;
+    uint32_t acc[L], a[L], b[L];
+    if (!__builtin_cpu_supports("fma"))
+        return;
+    for (int k = 0; k < RANDOM / L; k++) {
+        EACH(i)
+        {
+            acc[i] = edges_f32(&state);
+            a[i] = edges_bf16_pair(&state);
+            b[i] = edges_bf16_pair(&state);
+        }
+        check_dot(acc, a, b);
+    }
+    /* The least normal number and products from 2^-252 to 2^-120, of each significand once. */
+    for (uint32_t exponent = 1; exponent < 134; exponent += L)
+        for (uint32_t significand = 0; significand < 128; significand++)
+            for (uint32_t signs = 0; signs < 4; signs++)
+                for (uint32_t low = 0; low < 2; low++) {
+                    EACH(i)
+                    {
+                        const uint32_t e = exponent + (uint32_t)i;
+                        acc[i] = (signs & 1) << 31 | 0x00800000 | low;
+                        a[i] = e / 2 << 7 | significand;
+                        b[i] = (signs & 2) << 14 | (e + 1) / 2 << 7 | (significand * 7 & 127);
+                        if (low) { /* the odd pair */
+                            a[i] <<= 16;
+                            b[i] <<= 16;
+                        }
+                    }
+                    check_dot(acc, a, b);
+                }
+}
+#endif
 
 static float exp1(float x)
 {
@@ -334,4 +430,7 @@ const simd_cases WF_ISA_FN(simd_cases) = {.lanes = L,
                                           .integers = integers,
                                           .doubles = doubles,
                                           .bf16 = bf16,
+#if defined(WF_HAS_DOT)
+                                          .dots = dots,
+#endif
                                           .exponential = exponential};

@@ -12,8 +12,10 @@ typedef struct simd_cases {
     void (*integers)(void);
     void (*doubles)(void);
     void (*bf16)(void);
+    void (*dots)(void); /* NULL: the set has none */
     void (*exponential)(void);
 } simd_cases;
 
-extern const simd_cases simd_cases_scalar, simd_cases_avx2, simd_cases_avx512, simd_cases_emul;
+extern const simd_cases simd_cases_scalar, simd_cases_avx2, simd_cases_avx512, simd_cases_emul,
+    simd_cases_avx512_bf16;
 #endif
