@@ -58,6 +58,7 @@ typedef struct plan {
     geometry g;
     wino_tiles cut;
     int I, blocks;     /* padded input channels; output blocks */
+    bool low_in, low_out; /* images of bf16 */
     bool packed;       /* the filter is transformed once, by tasks of its own: Note [Staging] */
     int capacity;      /* tiles taken at once */
     int group;         /* output blocks multiplied before they are transformed back */
@@ -84,6 +85,8 @@ static void plan_staged(plan *p, int N)
 static plan plan_of(const wf_conv2d_desc *d, wf_conv2d_pass pass)
 {
     plan p = {.g = geometry_of(d, pass), .images = 1, .parts = 1, .packed = true};
+    p.low_in = (pass == WF_CONV2D_FORWARD ? d->src_type : d->dst_type) == WEFT_BF16;
+    p.low_out = (pass == WF_CONV2D_FORWARD ? d->dst_type : d->src_type) == WEFT_BF16;
     p.I = wf_round_up(p.g.I, L);
     p.blocks = (p.g.O + L - 1) / L;
     p.cut = wino_cut(p.g.P, p.g.Q);
@@ -108,8 +111,9 @@ static bool fits(const wf_conv2d_desc *d, wf_conv2d_pass pass, char *why, size_t
     const char *reason = NULL;
     if (pass == WF_CONV2D_BACKWARD_WEIGHTS)
         reason = "forward and backward-data only";
-    else if (d->src_type != WEFT_F32 || d->weights_type != WEFT_F32 || d->dst_type != WEFT_F32)
-        reason = "f32 only";
+    else if (!wino_is_image(d->src_type) || d->weights_type != WEFT_F32 ||
+             !wino_is_image(d->dst_type))
+        reason = "weights of f32, images of f32 or bf16 only";
     else if (d->R != 3 || d->S != 3 || d->stride[0] != 1 || d->stride[1] != 1 ||
              d->dilation[0] != 1 || d->dilation[1] != 1 || d->groups != 1)
         reason = "3x3, stride 1, dense, one group only";
@@ -337,9 +341,10 @@ static void multiply_plain(const wf_conv2d *k, const plan *p, int tiles, int blo
     }
 }
 
-/* Transforms one tile's products back, adds the bias, and stores what lies inside the image. */
-WF_INLINE void tile_output(const bool whole, const float *m, size_t point, wf_vf bias, float *y,
-                           int rows, int columns, size_t y_row)
+/* Transforms one tile's products back, adds the bias, and stores what lies inside the image: bf16 if
+ * LOW. y_row: bytes of an image's row. */
+WF_INLINE void tile_output(const bool LOW, const bool whole, const float *m, size_t point,
+                           wf_vf bias, char *y, int rows, int columns, size_t y_row)
 {
     wf_vf p[WINO_POINTS], t[WINO_OUT * WINO_IN], o[WINO_OUT * WINO_OUT];
     for (int i = 0; i < WINO_POINTS; i++)
@@ -349,34 +354,42 @@ WF_INLINE void tile_output(const bool whole, const float *m, size_t point, wf_vf
     for (int i = 0; i < WINO_OUT; i++)
         wino_output(t + i * WINO_IN, o + i * WINO_OUT, 1, 1);
     for (int i = 0; i < WINO_OUT; i++)
-        for (int j = 0; j < WINO_OUT; j++)
-            if (whole || (i < rows && j < columns))
-                wf_vstore(y + (size_t)i * y_row + (size_t)j * L,
-                          wf_vadd(o[i * WINO_OUT + j], bias));
+        for (int j = 0; j < WINO_OUT; j++) {
+            char *to = y + (size_t)i * y_row + j * WINO_VECTOR(LOW);
+            const wf_vf value = wf_vadd(o[i * WINO_OUT + j], bias);
+            if (!whole && (i >= rows || j >= columns))
+                continue;
+            if (LOW)
+                wf_vstore_bf16((uint16_t *)to, value);
+            else
+                wf_vstore((float *)to, value);
+        }
 }
 
 /* Asks for the lines that the tile two to the right of `y` is to be stored in. */
-WF_INLINE void fetch_output(const float *y, size_t y_row)
+WF_INLINE void fetch_output(const bool LOW, const char *y, size_t y_row)
 {
-    const char *p = (const char *)((uintptr_t)y + 2 * WINO_OUT * L * sizeof(float));
-    for (int i = 0; i < WINO_OUT; i++, p += y_row * sizeof(float))
-        for (int j = 0; j < WINO_OUT; j += 64 / (L * (int)sizeof(float)))
-            __builtin_prefetch(p + (size_t)j * L * sizeof(float), 1);
+    const char *p = (const char *)((uintptr_t)y + 2 * WINO_OUT * WINO_VECTOR(LOW));
+    for (int i = 0; i < WINO_OUT; i++, p += y_row)
+        for (ptrdiff_t j = 0; j < WINO_OUT * WINO_VECTOR(LOW); j += 64)
+            __builtin_prefetch(p + j, 1);
 }
 
 /* The rows of tiles `r` of an image y, of which m is the first tile's products. */
-static void output_rows(const plan *p, wino_rows r, const float *m, wf_vf bias, float *y)
+WF_INLINE void output_rows(const bool LOW, const plan *p, wino_rows r, const float *m, wf_vf bias,
+                           char *y)
 {
-    const size_t y_row = (size_t)p->g.Q * L;
+    const size_t y_row = (size_t)p->g.Q * WINO_VECTOR(LOW);
     for (int i = 0; i < r.n; i++)
         for (int j = 0; j < p->cut.columns; j++, m += WINO_PAIR * L) {
             int top = (r.first + i) * WINO_OUT, left = j * WINO_OUT;
-            float *at = y + (size_t)top * y_row + (size_t)left * L;
-            fetch_output(at, y_row);
+            char *at = y + (size_t)top * y_row + left * WINO_VECTOR(LOW);
+            fetch_output(LOW, at, y_row);
             if (top + WINO_OUT <= p->g.P && left + WINO_OUT <= p->g.Q)
-                tile_output(true, m, p->m_point, bias, at, WINO_OUT, WINO_OUT, y_row);
+                tile_output(LOW, true, m, p->m_point, bias, at, WINO_OUT, WINO_OUT, y_row);
             else
-                tile_output(false, m, p->m_point, bias, at, p->g.P - top, p->g.Q - left, y_row);
+                tile_output(LOW, false, m, p->m_point, bias, at, p->g.P - top, p->g.Q - left,
+                            y_row);
         }
 }
 
@@ -385,17 +398,20 @@ static void output_rows(const plan *p, wino_rows r, const float *m, wf_vf bias, 
 static void output_group(const plan *p, const wf_conv2d_io *io, wino_rows at, int tiles, int block,
                          int n, const float *m)
 {
-    const size_t y_plane = (size_t)p->g.P * (size_t)p->g.Q * L;
+    const size_t y_plane =
+        (size_t)p->g.P * (size_t)p->g.Q * (p->low_out ? WINO_VECTOR(true) : WINO_VECTOR(false));
     for (int done = 0; done < tiles; done += at.n * p->cut.columns, at = wino_after(&p->cut, at)) {
         at = wino_take(&p->cut, at, tiles - done);
-        float *y = (float *)((char *)io->out + (size_t)at.image * io->out_stride);
+        char *y = (char *)io->out + (size_t)at.image * io->out_stride;
         for (int b = 0; b < n; b++) {
             int o = (block + b) * L, inside = p->g.O - o < L ? p->g.O - o : L;
             wf_vf add = io->bias ? wf_vload_n((const float *)io->bias + o, inside) : wf_vzero();
-            output_rows(p, at,
-                        m + (size_t)(b / WINO_PAIR) * p->m_pair +
-                            (size_t)(done * WINO_PAIR + b % WINO_PAIR) * L,
-                        add, y + (size_t)(block + b) * y_plane);
+            const float *from = m + (size_t)(b / WINO_PAIR) * p->m_pair +
+                                (size_t)(done * WINO_PAIR + b % WINO_PAIR) * L;
+            if (p->low_out)
+                output_rows(true, p, at, from, add, y + (size_t)(block + b) * y_plane);
+            else
+                output_rows(false, p, at, from, add, y + (size_t)(block + b) * y_plane);
         }
     }
 }
@@ -412,7 +428,7 @@ static weft_status batch(const wf_conv2d *k, int worker, const wf_conv2d_io *io,
         while (at.image < n && tiles + p.cut.columns <= p.capacity) {
             const char *x = (const char *)io->in + (size_t)at.image * io->in_stride;
             at = wino_take(&p.cut, at, p.capacity - tiles);
-            wino_transform_input(&p.cut, at, (const float *)x, p.g.H, p.g.W, p.g.padding, p.I,
+            wino_transform_input(p.low_in, &p.cut, at, x, p.g.H, p.g.W, p.g.padding, p.I,
                                  v + (size_t)tiles * WINO_CHUNK, p.v_point, p.v_chunk);
             tiles += at.n * p.cut.columns;
             at = wino_after(&p.cut, at);

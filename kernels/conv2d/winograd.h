@@ -162,20 +162,34 @@ static inline wino_rows wino_after(const wino_tiles *t, wino_rows r)
     return (wino_rows){r.image + last, last ? 0 : r.first + r.n, 0};
 }
 
-/* The size x size pixels from (top, left) on of a plane (H x W x L); zeros where that lies outside. */
-WF_INLINE void wino_load(const int size, const bool whole, const float *plane, int H, int W,
-                         int top, int left, wf_vf *d)
+/* A whole vector, or its first n lanes, of floats or of bf16 (LOW). */
+WF_INLINE wf_vf wino_vector(const bool LOW, const bool whole, const char *p, int n)
+{
+    const uint16_t *low = (const uint16_t *)p;
+    const float *f = (const float *)p;
+    if (LOW)
+        return whole ? wf_vload_bf16(low) : wf_vload_bf16_n(low, n);
+    return whole ? wf_vload(f) : wf_vload_n(f, n);
+}
+
+/* Bytes of a vector in an image. */
+#define WINO_VECTOR(LOW) (L * ((LOW) ? (ptrdiff_t)sizeof(uint16_t) : (ptrdiff_t)sizeof(float)))
+
+/* The size x size pixels from (top, left) on of a plane (H x W x L), of bf16 if LOW; zeros where that lies
+ * outside. */
+WF_INLINE void wino_load(const bool LOW, const int size, const bool whole, const char *plane, int H,
+                         int W, int top, int left, wf_vf *d)
 {
     static const float zeros[WINO_IN * L];
-    const ptrdiff_t row = (ptrdiff_t)W * L;
-    const float *at = plane + top * row + (ptrdiff_t)left * L;
+    const ptrdiff_t vector = WINO_VECTOR(LOW), row = W * vector;
+    const char *at = plane + top * row + left * vector;
     int lanes[WINO_IN];
     for (int j = 0; j < size; j++)
         lanes[j] = left + j >= 0 && left + j < W ? L : 0;
     for (int i = 0; i < size; i++, at += row) {
-        const float *p = whole || (top + i >= 0 && top + i < H) ? at : zeros;
+        const char *p = whole || (top + i >= 0 && top + i < H) ? at : (const char *)zeros;
         for (int j = 0; j < size; j++)
-            d[i * size + j] = whole ? wf_vload(p + j * L) : wf_vload_n(p + j * L, lanes[j]);
+            d[i * size + j] = wino_vector(LOW, whole, p + j * vector, lanes[j]);
     }
 }
 
@@ -184,22 +198,23 @@ static inline bool wino_is_whole(int size, int H, int W, int top, int left)
     return top >= 0 && left >= 0 && top + size <= H && left + size <= W;
 }
 
-/* Brings 4 x 4 pixels, `ahead` floats behind those at `at`, into the second-level cache: the planes of a
+/* Brings 4 x 4 pixels, `ahead` vectors behind those at `at`, into the second-level cache: the planes of a
  * channel block lie apart, and six rows read among 36 written are more than the hardware follows. */
-WF_INLINE void wino_fetch(const float *at, ptrdiff_t ahead, int W)
+WF_INLINE void wino_fetch(const bool LOW, const char *at, ptrdiff_t ahead, int W)
 {
-    const char *p = (const char *)((uintptr_t)at + (uintptr_t)ahead * sizeof(float));
-    for (int i = 0; i < WINO_OUT; i++, p += (size_t)W * L * sizeof(float))
-        for (int j = 0; j < WINO_OUT; j += 64 / (L * (int)sizeof(float)))
-            __builtin_prefetch(p + (size_t)j * L * sizeof(float), 0, 2);
+    const ptrdiff_t vector = WINO_VECTOR(LOW);
+    const char *p = (const char *)((uintptr_t)at + (uintptr_t)(ahead * vector));
+    for (int i = 0; i < WINO_OUT; i++, p += W * vector)
+        for (ptrdiff_t j = 0; j < WINO_OUT * vector; j += 64)
+            __builtin_prefetch(p + j, 0, 2);
 }
 
 /* Transforms the 6 x 6 pixels at (top, left) and stores point i at v + i * point. */
-WF_INLINE void wino_tile_input(const bool whole, const float *x, int H, int W, int top, int left,
-                               float *v, size_t point)
+WF_INLINE void wino_tile_input(const bool LOW, const bool whole, const char *x, int H, int W,
+                               int top, int left, float *v, size_t point)
 {
     wf_vf d[WINO_POINTS], t[WINO_POINTS];
-    wino_load(WINO_IN, whole, x, H, W, top, left, d);
+    wino_load(LOW, WINO_IN, whole, x, H, W, top, left, d);
     for (int j = 0; j < WINO_IN; j++)
         wino_input(d + j, t + j, WINO_IN);
     for (int i = 0; i < WINO_IN; i++)
@@ -208,34 +223,52 @@ WF_INLINE void wino_tile_input(const bool whole, const float *x, int H, int W, i
         wf_vstore(v + (size_t)i * point, d[i]);
 }
 
-/* Floats from a pixel to what is read next in its place: the next channel block, or, behind the last,
+/* Vectors from a pixel to what is read next in its place: the next channel block, or, behind the last,
  * the next rows of tiles of the first. */
 static inline ptrdiff_t wino_ahead(wino_rows r, bool more, int blocks, int H, int W)
 {
-    const ptrdiff_t plane = (ptrdiff_t)H * W * L;
-    return more ? plane : (ptrdiff_t)r.n * WINO_OUT * W * L - (blocks - 1) * plane;
+    const ptrdiff_t plane = (ptrdiff_t)H * W;
+    return more ? plane : (ptrdiff_t)r.n * WINO_OUT * W - (blocks - 1) * plane;
 }
 
-/* Transforms rows `r` of tiles of `channels` channels (a multiple of L) of an image x into V: chunks of
- * channels `chunk` floats apart, points, tiles, WINO_CHUNK channels. */
-static inline void wino_transform_input(const wino_tiles *t, wino_rows r, const float *x, int H,
-                                        int W, const int padding[2], int channels, float *v,
-                                        size_t point, size_t chunk)
+WF_INLINE void wino_transform_planes(const bool LOW, const wino_tiles *t, wino_rows r,
+                                     const char *x, int H, int W, const int padding[2],
+                                     int channels, float *v, size_t point, size_t chunk)
 {
-    for (int c = 0; c < channels; c += L, x += (size_t)H * (size_t)W * L) {
+    const ptrdiff_t vector = WINO_VECTOR(LOW);
+    for (int c = 0; c < channels; c += L, x += (ptrdiff_t)H * W * vector) {
         float *out = v + (size_t)(c / WINO_CHUNK) * chunk + c % WINO_CHUNK;
         const ptrdiff_t ahead = wino_ahead(r, c + L < channels, channels / L, H, W);
         for (int i = 0; i < r.n; i++)
             for (int j = 0; j < t->columns; j++, out += WINO_CHUNK) {
                 int top = (r.first + i) * WINO_OUT - padding[0], left = j * WINO_OUT - padding[1];
-                wino_fetch(x + ((ptrdiff_t)(top + padding[0]) * W + left + padding[1]) * L, ahead,
-                           W);
+                wino_fetch(LOW,
+                           x + ((ptrdiff_t)(top + padding[0]) * W + left + padding[1]) * vector,
+                           ahead, W);
                 if (wino_is_whole(WINO_IN, H, W, top, left))
-                    wino_tile_input(true, x, H, W, top, left, out, point);
+                    wino_tile_input(LOW, true, x, H, W, top, left, out, point);
                 else
-                    wino_tile_input(false, x, H, W, top, left, out, point);
+                    wino_tile_input(LOW, false, x, H, W, top, left, out, point);
             }
     }
+}
+
+/* Transforms rows `r` of tiles of `channels` channels (a multiple of L) of an image x, of bf16 if `low`,
+ * into V: chunks of channels `chunk` floats apart, points, tiles, WINO_CHUNK channels. */
+static inline void wino_transform_input(bool low, const wino_tiles *t, wino_rows r, const char *x,
+                                        int H, int W, const int padding[2], int channels, float *v,
+                                        size_t point, size_t chunk)
+{
+    if (low)
+        wino_transform_planes(true, t, r, x, H, W, padding, channels, v, point, chunk);
+    else
+        wino_transform_planes(false, t, r, x, H, W, padding, channels, v, point, chunk);
+}
+
+/* Whether an operand's type is one that these kernels read and write. */
+static inline bool wino_is_image(weft_dtype type)
+{
+    return type == WEFT_F32 || type == WEFT_BF16;
 }
 
 /* Floats of V for so many tiles and channels; and from chunk to chunk, point to point. */

@@ -96,8 +96,9 @@ static bool fits(const wf_conv2d_desc *d, wf_conv2d_pass pass, char *why, size_t
     const char *reason = NULL;
     if (pass != WF_CONV2D_BACKWARD_WEIGHTS)
         reason = "backward-weights only";
-    else if (d->src_type != WEFT_F32 || d->weights_type != WEFT_F32 || d->dst_type != WEFT_F32)
-        reason = "f32 only";
+    else if (!wino_is_image(d->src_type) || d->weights_type != WEFT_F32 ||
+             !wino_is_image(d->dst_type))
+        reason = "weights of f32, images of f32 or bf16 only";
     else if (d->R != 3 || d->S != 3 || d->stride[0] != 1 || d->stride[1] != 1 ||
              d->dilation[0] != 1 || d->dilation[1] != 1 || d->groups != 1)
         reason = "3x3, stride 1, dense, one group only";
@@ -144,11 +145,11 @@ static bool create(wf_conv2d *k, char *why, size_t size)
 }
 
 /* The 4 x 4 gradients at (top, left), transformed, point i at z + i * point. */
-WF_INLINE void tile_gradient(const bool whole, const float *dy, int P, int Q, int top, int left,
-                             float *z, size_t point)
+WF_INLINE void tile_gradient(const bool LOW, const bool whole, const char *dy, int P, int Q,
+                             int top, int left, float *z, size_t point)
 {
     wf_vf y[WINO_OUT * WINO_OUT], t[WINO_IN * WINO_OUT], a[WINO_POINTS];
-    wino_load(WINO_OUT, whole, dy, P, Q, top, left, y);
+    wino_load(LOW, WINO_OUT, whole, dy, P, Q, top, left, y);
     for (int j = 0; j < WINO_OUT; j++)
         wino_output_t(y + j, t + j, WINO_OUT, WINO_OUT);
     for (int i = 0; i < WINO_IN; i++)
@@ -157,20 +158,21 @@ WF_INLINE void tile_gradient(const bool whole, const float *dy, int P, int Q, in
         wf_vstore(z + (size_t)i * point, a[i]);
 }
 
-static void transform_gradient(const wf_conv2d_desc *d, const plan *p, wino_rows r, const float *dy,
-                               int blocks, float *z)
+WF_INLINE void transform_gradient(const bool LOW, const wf_conv2d_desc *d, const plan *p,
+                                  wino_rows r, const char *dy, int blocks, float *z)
 {
-    for (int b = 0; b < blocks; b++, dy += (size_t)d->P * (size_t)d->Q * L) {
+    const ptrdiff_t vector = WINO_VECTOR(LOW);
+    for (int b = 0; b < blocks; b++, dy += (ptrdiff_t)d->P * d->Q * vector) {
         float *out = z + (size_t)(b / WINO_PAIR) * p->d_pair + b % WINO_PAIR * L;
         const ptrdiff_t ahead = wino_ahead(r, b + 1 < blocks, blocks, d->P, d->Q);
         for (int i = 0; i < r.n; i++)
             for (int j = 0; j < p->cut.columns; j++, out += WINO_PAIR * L) {
                 int top = (r.first + i) * WINO_OUT, left = j * WINO_OUT;
-                wino_fetch(dy + ((ptrdiff_t)top * d->Q + left) * L, ahead, d->Q);
+                wino_fetch(LOW, dy + ((ptrdiff_t)top * d->Q + left) * vector, ahead, d->Q);
                 if (wino_is_whole(WINO_OUT, d->P, d->Q, top, left))
-                    tile_gradient(true, dy, d->P, d->Q, top, left, out, p->d_point);
+                    tile_gradient(LOW, true, dy, d->P, d->Q, top, left, out, p->d_point);
                 else
-                    tile_gradient(false, dy, d->P, d->Q, top, left, out, p->d_point);
+                    tile_gradient(LOW, false, dy, d->P, d->Q, top, left, out, p->d_point);
             }
     }
 }
@@ -315,8 +317,11 @@ static weft_status backward_weights(const wf_conv2d *k, int worker, const wf_con
               .block = tile / p.c_parts * p.part_blocks};
     a.channels = min(p.C - a.channel, p.part_channels);
     a.blocks = min(p.blocks - a.block, p.part_blocks);
-    const size_t x_first = (size_t)a.channel * (size_t)d->H * (size_t)d->W;
-    const size_t dy_first = (size_t)a.block * (size_t)d->P * (size_t)d->Q * L;
+    const bool low_x = d->src_type == WEFT_BF16, low_dy = d->dst_type == WEFT_BF16;
+    const size_t x_first =
+        (size_t)a.channel * (size_t)d->H * (size_t)d->W * weft_dtype_size(d->src_type);
+    const size_t dy_first =
+        (size_t)a.block * (size_t)d->P * (size_t)d->Q * L * weft_dtype_size(d->dst_type);
     float *v = scratch, *z = v + wino_v_count(p.capacity, p.part_channels), *sums = z + d_count(&p);
     int tiles = 0;
     for (wino_rows at = {0}; at.image < n; at = wino_after(&p.cut, at)) {
@@ -328,10 +333,13 @@ static weft_status backward_weights(const wf_conv2d *k, int worker, const wf_con
         at = wino_take(&p.cut, at, p.capacity - tiles);
         const char *x = (const char *)io->src + (size_t)at.image * io->src_stride;
         const char *dy = (const char *)io->ddst + (size_t)at.image * io->ddst_stride;
-        wino_transform_input(&p.cut, at, (const float *)x + x_first, d->H, d->W, d->padding,
-                             a.channels, v + (size_t)tiles * WINO_CHUNK, p.v_point, p.v_chunk);
-        transform_gradient(d, &p, at, (const float *)dy + dy_first, a.blocks,
-                           z + (size_t)tiles * WINO_PAIR * L);
+        wino_transform_input(low_x, &p.cut, at, x + x_first, d->H, d->W, d->padding, a.channels,
+                             v + (size_t)tiles * WINO_CHUNK, p.v_point, p.v_chunk);
+        float *to = z + (size_t)tiles * WINO_PAIR * L;
+        if (low_dy)
+            transform_gradient(true, d, &p, at, dy + dy_first, a.blocks, to);
+        else
+            transform_gradient(false, d, &p, at, dy + dy_first, a.blocks, to);
         tiles += at.n * p.cut.columns;
     }
     a.last = true;
