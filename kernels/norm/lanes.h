@@ -3,11 +3,11 @@
  *
  * Channels go by vectors of WF_LANES; only a row range whose C is no multiple of it has a vector
  * with fewer lanes, and those loops are instantiated apart (full = false).
- * Letters: c first channel of the vector, n its lanes, p pixel, `stride` floats between pixels. */
+ * Letters: c first channel of the vector, n its lanes, p pixel, `stride` elements between pixels. */
 #ifndef WF_KERNELS_NORM_LANES_H
 #define WF_KERNELS_NORM_LANES_H
 
-#include "kernels/simd/simd.h"
+#include "kernels/simd/element.h"
 
 #include "kernels/eltwise/activation_lanes.h"
 #include "kernels/norm/norm.h"
@@ -41,16 +41,24 @@ static inline bool lanes_at(wf_act act, int c, lane_range *r)
     return true;
 }
 
-WF_INLINE wf_vf load(const float *p, int n, bool full)
+WF_INLINE wf_vf load(const wf_element *p, int n, bool full)
 {
-    return full ? wf_vload(p) : wf_vload_n(p, n);
+    return full ? wf_eload(p) : wf_eload_n(p, n);
 }
-WF_INLINE void store(float *p, wf_vf v, int n, bool full)
+WF_INLINE void store(wf_element *p, wf_vf v, int n, bool full)
 {
     if (full)
-        wf_vstore(p, v);
+        wf_estore(p, v);
     else
-        wf_vstore_n(p, v, n);
+        wf_estore_n(p, v, n);
+}
+/* Of what is an element already. */
+WF_INLINE void store_exact(wf_element *p, wf_vf v, int n, bool full)
+{
+    if (full)
+        wf_estore_exact(p, v);
+    else
+        wf_estore_exact_n(p, v, n);
 }
 
 /* Masks are stored by groups of eight: see Note [Groups of eight]. `m` is the first group's. */

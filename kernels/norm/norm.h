@@ -7,8 +7,13 @@
  *
  * Statistics travel in slots of doubles, one slot an image: wf_norm_slot_count(C) of them, first
  * the C first moments, then the C second ones, each half padded to 16 channels. A slot is filled
- * by leaves of at most WF_NORM_LEAF pixels in the image's type, merged pairwise in double; slots
+ * by leaves of at most WF_NORM_LEAF pixels in the per-channel type, merged pairwise in double; slots
  * are merged pairwise over the minibatch. Both trees depend on the shape alone.
+ *
+ * bf16 images: arithmetic is that of f32 images. Each value is rounded to nearest even where the op of
+ * its own would have stored it, so that BatchNorm, addition and f have the same bits in one pass as
+ * in three: z = x*scale + shift is rounded, z + residual is rounded, f of it is rounded. The backward
+ * sums are of the rounded dz.
  *
  * Note [Groups of eight]. Bit masks (here) and the indices of max pooling must not depend on the
  * layout the plan gives an activation, which may differ between forward and backward. So both are
@@ -94,7 +99,7 @@ typedef struct wf_norm_dx {
 typedef struct wf_norm_fns {
     const char *name;
     weft_isa isa;
-    weft_dtype dtype; /* of images and per-channel arrays */
+    weft_dtype dtype; /* of images */
     int lanes;        /* 0: any layout; else that block, and ranges of rows */
     void (*stats)(wf_act act, const void *x, double *slot);
     void (*apply)(const wf_norm_apply *p);

@@ -1,5 +1,5 @@
-/* Batch normalisation's backward pass over blocked images and ranges of rows, f32, one source for
- * every vector ISA. Letters as in lanes.h. */
+/* Batch normalisation's backward pass over blocked images and ranges of rows, f32 and bf16 (Note
+ * [Elements] in element.h), one source for every vector ISA. Letters as in lanes.h. */
 #include "kernels/norm/lanes.h"
 
 /* How dy comes through f; constant in every loop. */
@@ -20,8 +20,8 @@ static through through_of(wf_norm_f f, const uint8_t *mask)
 /* ---- backward: sums ------------------------------------------------------------------------- */
 
 typedef struct reduce_lanes {
-    const float *x, *dy;
-    float *dz;
+    const wf_element *x, *dy;
+    wf_element *dz;
     const uint8_t *mask;
     size_t stride;
     int64_t pixels;
@@ -38,8 +38,9 @@ WF_INLINE void reduce_pixel(const reduce_lanes *l, int64_t p, wf_vf *sum, wf_vf 
     if (f == MASK)
         d = wf_vmaskz(get_mask(l->mask, l->pixels, p, l->two), d);
     if (f == SILU || f == HARDSWISH) {
-        d = f_gradient((wf_norm_f)f, wf_vfma(x, l->scale, l->shift), d);
-        store(l->dz + at, d, l->n, full);
+        /* z and dz as apply and f's own gradient would have stored them */
+        d = wf_eround(f_gradient((wf_norm_f)f, wf_eround(wf_vfma(x, l->scale, l->shift)), d));
+        store_exact(l->dz + at, d, l->n, full);
     }
     *sum = wf_vadd(*sum, d);
     *dot = wf_vfma(d, wf_vsub(x, l->mean), *dot);
@@ -70,16 +71,16 @@ WF_INLINE void reduce_loop(const reduce_lanes *lanes, double *sums, double *dots
     wf_vd_store(dots, all_dot);
 }
 
-void WF_ISA_FN(wf_norm_backward_reduce)(const wf_norm_reduce *a);
-void WF_ISA_FN(wf_norm_backward_reduce)(const wf_norm_reduce *a)
+void WF_ELEMENT_FN(wf_norm_backward_reduce)(const wf_norm_reduce *a);
+void WF_ELEMENT_FN(wf_norm_backward_reduce)(const wf_norm_reduce *a)
 {
     const wf_act act = a->act;
     double *sums = a->slot, *dots = a->slot + wf_norm_slot_count(act.C) / 2;
     lane_range r;
     for (int c = 0; lanes_at(act, c, &r); c += WF_LANES) {
         reduce_lanes l = {
-            .x = (const float *)a->x + r.offset,
-            .dy = (const float *)a->dy + r.offset,
+            .x = (const wf_element *)a->x + r.offset,
+            .dy = (const wf_element *)a->dy + r.offset,
             .mask = a->mask ? a->mask + c / 8 * pixels_of(act) : NULL,
             .stride = (size_t)act.block,
             .pixels = pixels_of(act),
@@ -89,7 +90,7 @@ void WF_ISA_FN(wf_norm_backward_reduce)(const wf_norm_reduce *a)
         };
         const through f = through_of(a->f, a->mask);
         if (wf_norm_recomputes(a->f)) { /* as apply has them */
-            l.dz = (float *)a->dz + r.offset;
+            l.dz = (wf_element *)a->dz + r.offset;
             l.scale = wf_vmul(wf_vload_n((const float *)a->gamma + c, r.valid),
                               wf_vload_n((const float *)a->invstd + c, r.valid));
             l.shift = wf_vfnma(l.mean, l.scale, wf_vload_n((const float *)a->beta + c, r.valid));
@@ -110,9 +111,9 @@ void WF_ISA_FN(wf_norm_backward_reduce)(const wf_norm_reduce *a)
 /* ---- backward: dx --------------------------------------------------------------------------- */
 
 typedef struct dx_lanes {
-    const float *x, *dy;
+    const wf_element *x, *dy;
     const uint8_t *mask;
-    float *dx, *dresidual;
+    wf_element *dx, *dresidual;
     size_t stride;
     int64_t pixels;
     int n;
@@ -135,7 +136,7 @@ WF_INLINE void dx_loop(const dx_lanes *lanes, bool training, bool mask, bool dre
             v = wf_vmul(l.scale, d);
         }
         if (dresidual)
-            store(l.dresidual + at, d, l.n, full);
+            store_exact(l.dresidual + at, d, l.n, full);
         store(l.dx + at, v, l.n, full);
     }
 }
@@ -152,8 +153,8 @@ WF_INLINE void dx_variant(const dx_lanes *l, bool training, bool full)
         dx_loop(l, training, false, false, full);
 }
 
-void WF_ISA_FN(wf_norm_backward_apply)(const wf_norm_dx *a);
-void WF_ISA_FN(wf_norm_backward_apply)(const wf_norm_dx *a)
+void WF_ELEMENT_FN(wf_norm_backward_apply)(const wf_norm_dx *a);
+void WF_ELEMENT_FN(wf_norm_backward_apply)(const wf_norm_dx *a)
 {
     const wf_act act = a->act;
     lane_range r;
@@ -161,10 +162,10 @@ void WF_ISA_FN(wf_norm_backward_apply)(const wf_norm_dx *a)
         wf_vf invstd = wf_vload_n((const float *)a->invstd + c, r.valid);
         wf_vf scale = wf_vmul(wf_vload_n((const float *)a->gamma + c, r.valid), invstd);
         dx_lanes l = {
-            .dy = (const float *)a->dy + r.offset,
+            .dy = (const wf_element *)a->dy + r.offset,
             .mask = a->mask ? a->mask + c / 8 * pixels_of(act) : NULL,
-            .dx = (float *)a->dx + r.offset,
-            .dresidual = a->dresidual ? (float *)a->dresidual + r.offset : NULL,
+            .dx = (wf_element *)a->dx + r.offset,
+            .dresidual = a->dresidual ? (wf_element *)a->dresidual + r.offset : NULL,
             .stride = (size_t)act.block,
             .pixels = pixels_of(act),
             .n = r.n,
@@ -177,7 +178,7 @@ void WF_ISA_FN(wf_norm_backward_apply)(const wf_norm_dx *a)
         }
         wf_vf share = wf_vdiv(wf_vneg(scale), wf_vset1((float)a->count));
         wf_vf dgamma = wf_vload_n((const float *)a->dgamma + c, r.valid);
-        l.x = (const float *)a->x + r.offset;
+        l.x = (const wf_element *)a->x + r.offset;
         l.slope = wf_vmul(share, wf_vmul(invstd, dgamma));
         l.offset = wf_vmul(share, wf_vload_n((const float *)a->dbeta + c, r.valid));
         l.mean = wf_vload_n((const float *)a->mean + c, r.valid);

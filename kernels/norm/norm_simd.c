@@ -1,5 +1,5 @@
-/* Batch normalisation over blocked images and ranges of rows, f32, one source for every vector
- * ISA: statistics and apply. The backward pass is in norm_backward.c. Letters as in lanes.h. */
+/* Batch normalisation over blocked images and ranges of rows, f32 and bf16 (Note [Elements] in
+ * element.h), one source for every vector ISA: statistics and apply. The backward pass is in norm_backward.c. Letters as in lanes.h. */
 #include "kernels/norm/lanes.h"
 
 /* ---- statistics ----------------------------------------------------------------------------- */
@@ -15,10 +15,10 @@ WF_INLINE wf_vf add_square(wf_vf sum, wf_vf x, wf_vf mean)
 }
 
 /* At most WF_NORM_LEAF pixels, two passes in float. */
-WF_INLINE moments stats_leaf(const float *x, size_t stride, int pixels, int n, bool full)
+WF_INLINE moments stats_leaf(const wf_element *x, size_t stride, int pixels, int n, bool full)
 {
     chains sum = chains_zero(), m2 = chains_zero();
-    const float *at = x;
+    const wf_element *at = x;
     int p = 0;
     for (; p + 4 <= pixels; p += 4, at += 4 * stride) {
         sum.a = wf_vadd(sum.a, load(at, n, full));
@@ -42,7 +42,7 @@ WF_INLINE moments stats_leaf(const float *x, size_t stride, int pixels, int n, b
 }
 
 /* The leaves' pairwise merge, in double (the formulas are those of wf_norm_combine_stats). */
-static moments stats_tree(const float *x, size_t stride, int64_t pixels, int n)
+static moments stats_tree(const wf_element *x, size_t stride, int64_t pixels, int n)
 {
     if (pixels <= WF_NORM_LEAF)
         return n == WF_LANES ? stats_leaf(x, stride, (int)pixels, WF_LANES, true)
@@ -64,7 +64,7 @@ static void stats(wf_act act, const void *image, double *slot)
     const size_t half = wf_norm_slot_count(act.C) / 2;
     lane_range r;
     for (int c = 0; lanes_at(act, c, &r); c += WF_LANES) {
-        const float *x = (const float *)image + r.offset;
+        const wf_element *x = (const wf_element *)image + r.offset;
         moments m = stats_tree(x, (size_t)act.block, pixels_of(act), r.n);
         wf_vd_store(slot + c, m.mean); /* slots are padded */
         wf_vd_store(slot + half + c, m.m2);
@@ -74,8 +74,8 @@ static void stats(wf_act act, const void *image, double *slot)
 /* ---- apply ---------------------------------------------------------------------------------- */
 
 typedef struct apply_lanes {
-    const float *x, *residual;
-    float *y;
+    const wf_element *x, *residual;
+    wf_element *y;
     uint8_t *mask;
     size_t stride;
     int64_t pixels;
@@ -88,10 +88,14 @@ WF_INLINE wf_vf apply_pixel(const apply_lanes *l, int64_t p, bool residual, wf_n
 {
     const size_t at = (size_t)p * l->stride;
     wf_vf v = wf_vfma(load(l->x + at, l->n, full), l->scale, l->shift);
+    v = wf_eround(v); /* where the ops that this one stands for store: the same bits */
     if (residual)
-        v = wf_vadd(v, load(l->residual + at, l->n, full));
+        v = wf_eround(wf_vadd(v, load(l->residual + at, l->n, full)));
     v = f_value(f, v);
-    store(l->y + at, v, l->n, full);
+    if (f == WF_NORM_SILU || f == WF_NORM_HARDSWISH)
+        store(l->y + at, v, l->n, full);
+    else
+        store_exact(l->y + at, v, l->n, full);
     return v;
 }
 
@@ -149,9 +153,9 @@ static void apply(const wf_norm_apply *a)
         wf_vf mean = wf_vload_n((const float *)a->mean + c, r.valid);
         wf_vf beta = wf_vload_n((const float *)a->beta + c, r.valid);
         const apply_lanes l = {
-            .x = (const float *)a->x + r.offset,
-            .residual = a->residual ? (const float *)a->residual + r.offset : NULL,
-            .y = (float *)a->y + r.offset,
+            .x = (const wf_element *)a->x + r.offset,
+            .residual = a->residual ? (const wf_element *)a->residual + r.offset : NULL,
+            .y = (wf_element *)a->y + r.offset,
             .mask = a->mask ? a->mask + c / 8 * pixels_of(act) : NULL,
             .stride = (size_t)act.block,
             .pixels = pixels_of(act),
@@ -167,15 +171,16 @@ static void apply(const wf_norm_apply *a)
     }
 }
 
-void WF_ISA_FN(wf_norm_backward_reduce)(const wf_norm_reduce *a); /* norm_backward.c */
-void WF_ISA_FN(wf_norm_backward_apply)(const wf_norm_dx *a);
+void WF_ELEMENT_FN(wf_norm_backward_reduce)(const wf_norm_reduce *a); /* norm_backward.c */
+void WF_ELEMENT_FN(wf_norm_backward_apply)(const wf_norm_dx *a);
 
-extern const wf_norm_fns WF_ISA_FN(wf_norm_fns);
-const wf_norm_fns WF_ISA_FN(wf_norm_fns) = {.name = WF_ISA_NAME,
-                                            .isa = WF_ISA,
-                                            .dtype = WEFT_F32,
-                                            .lanes = WF_LANES,
-                                            .stats = stats,
-                                            .apply = apply,
-                                            .backward_reduce = WF_ISA_FN(wf_norm_backward_reduce),
-                                            .backward_apply = WF_ISA_FN(wf_norm_backward_apply)};
+extern const wf_norm_fns WF_ELEMENT_FN(wf_norm_fns);
+const wf_norm_fns WF_ELEMENT_FN(wf_norm_fns) = {
+    .name = WF_ISA_NAME ":" WF_ELEMENT_NAME,
+    .isa = WF_ISA,
+    .dtype = WF_ELEMENT_DTYPE,
+    .lanes = WF_LANES,
+    .stats = stats,
+    .apply = apply,
+    .backward_reduce = WF_ELEMENT_FN(wf_norm_backward_reduce),
+    .backward_apply = WF_ELEMENT_FN(wf_norm_backward_apply)};

@@ -1,17 +1,19 @@
-/* The reference for one type: included by ref.c with REAL, REAL_DTYPE and FN(name). */
+/* The reference for one type: included by ref.c with T (DTYPE, NAME), what images hold; REAL
+ * (REAL_DTYPE), what per-channel arrays hold and arithmetic is in; GET(p, i) and PUT(p, i, v), element i of an
+ * image; ROUND(v), v as an image would hold it; and FN(name). */
 
 static void FN(ref_stats)(wf_act act, const void *image, double *slot)
 {
     const size_t half = wf_norm_slot_count(act.C) / 2;
     const int64_t pixels = (int64_t)act.H * act.W;
     for (int c = 0; c < act.C; c++) {
-        const REAL *x = (const REAL *)image + wf_act_index(act, c, 0, 0);
+        const T *x = (const T *)image + wf_act_index(act, c, 0, 0);
         double sum = 0, m2 = 0;
         for (int64_t p = 0; p < pixels; p++)
-            sum += (double)x[p * act.block];
+            sum += (double)GET(x, p * act.block);
         double mean = sum / (double)pixels;
         for (int64_t p = 0; p < pixels; p++) {
-            double d = (double)x[p * act.block] - mean;
+            double d = (double)GET(x, p * act.block) - mean;
             m2 += d * d;
         }
         slot[c] = mean;
@@ -25,7 +27,7 @@ static void FN(ref_pad)(wf_act act, void *image)
     const int64_t pixels = (int64_t)act.H * act.W;
     for (int c = act.C; c < wf_round_up(act.C, act.block); c++)
         for (int64_t p = 0; p < pixels; p++)
-            ((REAL *)image)[wf_act_index(act, c, 0, 0) + (size_t)(p * act.block)] = 0;
+            ((T *)image)[wf_act_index(act, c, 0, 0) + (size_t)(p * act.block)] = 0;
 }
 
 static REAL FN(activate)(wf_norm_f f, REAL z)
@@ -56,9 +58,11 @@ static FN(again) FN(again_of)(wf_norm_f f, int c, const void *mean, const void *
 }
 static REAL FN(under)(FN(again) g, REAL x, REAL dy)
 {
-    REAL z = x * g.scale + g.shift;
-    if (wf_norm_recomputes(g.f))
+    REAL z = ROUND(x * g.scale + g.shift);
+    if (wf_norm_recomputes(g.f)) {
         activation_of(REAL_DTYPE, g.f).backward(1, 0, 0, &z, &dy, &dy);
+        dy = ROUND(dy);
+    }
     return dy;
 }
 
@@ -69,17 +73,17 @@ static void FN(ref_apply)(const wf_norm_apply *a)
     const REAL *mean = a->mean, *invstd = a->invstd, *gamma = a->gamma, *beta = a->beta;
     for (int c = 0; c < act.C; c++) {
         const size_t first = wf_act_index(act, c, 0, 0);
-        const REAL *x = (const REAL *)a->x + first;
-        const REAL *res = a->residual ? (const REAL *)a->residual + first : NULL;
-        REAL *y = (REAL *)a->y + first;
+        const T *x = (const T *)a->x + first;
+        const T *res = a->residual ? (const T *)a->residual + first : NULL;
+        T *y = (T *)a->y + first;
         uint8_t *mask = a->mask ? a->mask + c / 8 * pixels : NULL;
         REAL scale = gamma[c] * invstd[c], shift = beta[c] - mean[c] * scale;
         for (int64_t p = 0; p < pixels; p++) {
-            REAL v = x[p * act.block] * scale + shift;
+            REAL v = ROUND(GET(x, p * act.block) * scale + shift);
             if (res)
-                v += res[p * act.block];
+                v = ROUND(v + GET(res, p * act.block));
             v = FN(activate)(a->f, v);
-            y[p * act.block] = v;
+            PUT(y, p * act.block, v);
             if (mask) {
                 uint8_t before = c % 8 ? mask[p] : 0;
                 bool open = v > 0 && (a->f != WF_NORM_RELU6 || v < 6);
@@ -97,19 +101,20 @@ static void FN(ref_backward_reduce)(const wf_norm_reduce *a)
     const int64_t pixels = (int64_t)act.H * act.W;
     for (int c = 0; c < act.C; c++) {
         const size_t first = wf_act_index(act, c, 0, 0);
-        const REAL *x = (const REAL *)a->x + first, *dy = (const REAL *)a->dy + first;
+        const T *x = (const T *)a->x + first, *dy = (const T *)a->dy + first;
         const double mean = (double)((const REAL *)a->mean)[c];
         const FN(again) again = FN(again_of)(a->f, c, a->mean, a->invstd, a->gamma, a->beta);
         double sum = 0, dot = 0;
         for (int64_t p = 0; p < pixels; p++) {
             if (!mask_at(a->mask, c, pixels, p))
                 continue;
-            REAL dz = FN(under)(again, x[p * act.block], dy[p * act.block]);
+            const REAL at = GET(x, p * act.block);
+            REAL dz = FN(under)(again, at, GET(dy, p * act.block));
             double d = (double)dz;
             if (wf_norm_recomputes(a->f))
-                ((REAL *)a->dz)[first + (size_t)(p * act.block)] = dz;
+                PUT((T *)a->dz, first + (size_t)(p * act.block), dz);
             sum += d;
-            dot += d * ((double)x[p * act.block] - mean);
+            dot += d * ((double)at - mean);
         }
         a->slot[c] = sum;
         a->slot[half + (size_t)c] = dot;
@@ -126,10 +131,10 @@ static void FN(ref_backward_apply)(const wf_norm_dx *a)
     const REAL *dgamma = a->dgamma, *dbeta = a->dbeta;
     for (int c = 0; c < act.C; c++) {
         const size_t first = wf_act_index(act, c, 0, 0);
-        const REAL *x = a->training ? (const REAL *)a->x + first : NULL;
-        const REAL *dy = (const REAL *)a->dy + first;
-        REAL *dx = (REAL *)a->dx + first;
-        REAL *dres = a->dresidual ? (REAL *)a->dresidual + first : NULL;
+        const T *x = a->training ? (const T *)a->x + first : NULL;
+        const T *dy = (const T *)a->dy + first;
+        T *dx = (T *)a->dx + first;
+        T *dres = a->dresidual ? (T *)a->dresidual + first : NULL;
         const REAL scale = gamma[c] * invstd[c];
         REAL slope = 0, offset = 0, center = 0;
         if (a->training) {
@@ -138,13 +143,13 @@ static void FN(ref_backward_apply)(const wf_norm_dx *a)
             center = mean[c];
         }
         for (int64_t p = 0; p < pixels; p++) {
-            REAL d = mask_at(a->mask, c, pixels, p) ? dy[p * act.block] : 0;
+            REAL d = mask_at(a->mask, c, pixels, p) ? GET(dy, p * act.block) : 0;
             REAL v = scale * d;
             if (x)
-                v += slope * (x[p * act.block] - center) + offset;
+                v += slope * (GET(x, p * act.block) - center) + offset;
             if (dres)
-                dres[p * act.block] = d;
-            dx[p * act.block] = v;
+                PUT(dres, p * act.block, d);
+            PUT(dx, p * act.block, v);
         }
     }
     FN(ref_pad)(act, a->dx);
@@ -153,9 +158,9 @@ static void FN(ref_backward_apply)(const wf_norm_dx *a)
 }
 
 extern const wf_norm_fns FN(wf_norm_fns_ref);
-const wf_norm_fns FN(wf_norm_fns_ref) = {.name = "ref",
+const wf_norm_fns FN(wf_norm_fns_ref) = {.name = "ref:" NAME,
                                          .isa = WEFT_ISA_SCALAR,
-                                         .dtype = REAL_DTYPE,
+                                         .dtype = DTYPE,
                                          .lanes = 0,
                                          .stats = FN(ref_stats),
                                          .apply = FN(ref_apply),

@@ -112,20 +112,30 @@ WF_INLINE __m256i wf_bf16_above(wf_vf a)
     __m256i nan = _mm256_or_si256(u, _mm256_set1_epi32(0x400000));
     return wf_vi_blend(wf_vne(a, a), nan, even);
 }
-WF_INLINE __m128i wf_bf16_packed(wf_vf a)
+WF_INLINE __m128i wf_upper_halves(__m256i a)
 {
-    __m256i wide = _mm256_srli_epi32(wf_bf16_above(a), 16);
+    __m256i wide = _mm256_srli_epi32(a, 16);
     wide = _mm256_packus_epi32(wide, wide); /* quads 0 and 2 hold the values */
     return _mm256_castsi256_si128(_mm256_permute4x64_epi64(wide, 0x08));
 }
 WF_INLINE void wf_vstore_bf16(uint16_t *p, wf_vf a)
 {
-    _mm_storeu_si128((__m128i *)p, wf_bf16_packed(a));
+    _mm_storeu_si128((__m128i *)p, wf_upper_halves(wf_bf16_above(a)));
+}
+WF_INLINE void wf_vstore_bf16_exact(uint16_t *p, wf_vf a)
+{
+    _mm_storeu_si128((__m128i *)p, wf_upper_halves(_mm256_castps_si256(a)));
 }
 WF_INLINE void wf_vstore_bf16_n(uint16_t *p, wf_vf a, int n)
 {
     uint16_t all[8];
     wf_vstore_bf16(all, a);
+    memcpy(p, all, (size_t)n * sizeof *p);
+}
+WF_INLINE void wf_vstore_bf16_exact_n(uint16_t *p, wf_vf a, int n)
+{
+    uint16_t all[8];
+    wf_vstore_bf16_exact(all, a);
     memcpy(p, all, (size_t)n * sizeof *p);
 }
 WF_INLINE wf_vf wf_vround_bf16(wf_vf a)

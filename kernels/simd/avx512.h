@@ -108,17 +108,25 @@ WF_INLINE __m512i wf_bf16_above(wf_vf a)
     even = _mm512_mask_add_epi32(even, odd, u, _mm512_set1_epi32(0x8000));
     return _mm512_mask_or_epi32(even, wf_vne(a, a), u, _mm512_set1_epi32(0x400000));
 }
-WF_INLINE __m256i wf_bf16_packed(wf_vf a)
+WF_INLINE __m256i wf_upper_halves(__m512i a)
 {
-    return _mm512_cvtepi32_epi16(_mm512_srli_epi32(wf_bf16_above(a), 16));
+    return _mm512_cvtepi32_epi16(_mm512_srli_epi32(a, 16));
 }
 WF_INLINE void wf_vstore_bf16(uint16_t *p, wf_vf a)
 {
-    _mm256_storeu_si256((__m256i *)p, wf_bf16_packed(a));
+    _mm256_storeu_si256((__m256i *)p, wf_upper_halves(wf_bf16_above(a)));
+}
+WF_INLINE void wf_vstore_bf16_exact(uint16_t *p, wf_vf a)
+{
+    _mm256_storeu_si256((__m256i *)p, wf_upper_halves(_mm512_castps_si512(a)));
 }
 WF_INLINE void wf_vstore_bf16_n(uint16_t *p, wf_vf a, int n)
 {
-    _mm256_mask_storeu_epi16(p, wf_vm_first(n), wf_bf16_packed(a));
+    _mm256_mask_storeu_epi16(p, wf_vm_first(n), wf_upper_halves(wf_bf16_above(a)));
+}
+WF_INLINE void wf_vstore_bf16_exact_n(uint16_t *p, wf_vf a, int n)
+{
+    _mm256_mask_storeu_epi16(p, wf_vm_first(n), wf_upper_halves(_mm512_castps_si512(a)));
 }
 WF_INLINE wf_vf wf_vround_bf16(wf_vf a)
 {

@@ -65,6 +65,15 @@ WF_INLINE void wf_vstore_bf16_n(uint16_t *p, wf_vf a, int n)
     for (int i = 0; i < n; i++)
         p[i] = wf_to_bf16(a.v[i]);
 }
+WF_INLINE void wf_vstore_bf16_exact_n(uint16_t *p, wf_vf a, int n)
+{
+    for (int i = 0; i < n; i++)
+        p[i] = (uint16_t)(wf_bits_of(a.v[i]) >> 16);
+}
+WF_INLINE void wf_vstore_bf16_exact(uint16_t *p, wf_vf a)
+{
+    wf_vstore_bf16_exact_n(p, a, WF_LANES);
+}
 WF_LANEWISE(wf_vf, wf_vround_bf16, (wf_vf a), wf_from_bf16(wf_to_bf16(a.v[i])))
 
 /* arithmetic */

@@ -26,7 +26,8 @@
  * is NaN; wf_vfma rounds once; horizontal sums go by halves (lane i + lane i+L/2, and so on).
  * Comparisons with NaN are false, but for wf_vne. Lane counts n of the _n functions: 0..WF_LANES.
  * wf_vstore_bf16 and wf_vround_bf16 (to bf16 and back to f32) round to nearest even by integers: NaN
- * becomes quiet and keeps its sign, denormals stay.
+ * becomes quiet and keeps its sign, denormals stay. wf_vstore_bf16_exact stores what is a bf16 already.
+ * Images of either type are read and written by element.h.
  * Nothing needs alignment but wf_vstream. */
 #ifndef WF_SIMD_H
 #define WF_SIMD_H

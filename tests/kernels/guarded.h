@@ -11,6 +11,7 @@
 
 #include <cmocka.h>
 
+#include "kernels/simd/bf16_emul.h"
 #include "kernels/types.h"
 
 enum { GUARD = 128, GUARD_BYTE = 0xa5 };
@@ -64,15 +65,19 @@ static inline double test_uniform(uint64_t seed, uint64_t i)
     return (double)(int32_t)(test_bits(seed, i) & 0xffffff) / 8388608.0 - 1.0;
 }
 
-/* Element i of a buffer of f32 or f64. */
+/* Element i of a buffer of f32, f64 or bf16. */
 static inline double test_get(weft_dtype dtype, const void *p, size_t i)
 {
+    if (dtype == WEFT_BF16)
+        return (double)wf_from_bf16(((const uint16_t *)p)[i]);
     return dtype == WEFT_F32 ? (double)((const float *)p)[i] : ((const double *)p)[i];
 }
 
 static inline void test_set(weft_dtype dtype, void *p, size_t i, double value)
 {
-    if (dtype == WEFT_F32)
+    if (dtype == WEFT_BF16)
+        ((uint16_t *)p)[i] = wf_to_bf16((float)value);
+    else if (dtype == WEFT_F32)
         ((float *)p)[i] = (float)value;
     else
         ((double *)p)[i] = value;
@@ -80,15 +85,27 @@ static inline void test_set(weft_dtype dtype, void *p, size_t i, double value)
 
 static inline guarded test_random(weft_dtype dtype, size_t n, uint64_t seed)
 {
-    guarded g = guarded_new(n * (dtype == WEFT_F32 ? 4 : 8), dtype == WEFT_F32 ? 4 : 8);
+    const size_t size = weft_dtype_size(dtype);
+    guarded g = guarded_new(n * size, size);
     for (size_t i = 0; i < n; i++)
         test_set(dtype, g.data, i, test_uniform(seed, i));
     return g;
 }
 
-static inline double test_epsilon(weft_dtype dtype) /* half an ulp of 1: one rounding */
+/* Half an ulp of 1: the relative error of one rounding, where it is stored. */
+static inline double test_epsilon(weft_dtype dtype)
 {
-    return dtype == WEFT_F32 ? 0x1p-24 : 0x1p-53;
+    return dtype == WEFT_BF16 ? 0x1p-8 : dtype == WEFT_F32 ? 0x1p-24 : 0x1p-53;
+}
+/* What a kernel of images of dtype computes in, and what its per-channel arrays hold. */
+static inline weft_dtype test_arithmetic(weft_dtype dtype)
+{
+    return dtype == WEFT_BF16 ? WEFT_F32 : dtype;
+}
+/* The relative error of a store beyond arithmetic's own: 0 for types that are computed in. */
+static inline double test_storing(weft_dtype dtype)
+{
+    return dtype == WEFT_BF16 ? test_epsilon(dtype) : 0;
 }
 
 #endif

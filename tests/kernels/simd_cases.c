@@ -273,7 +273,7 @@ static uint32_t nearest_bf16(uint32_t u)
 static void bf16(void)
 {
     static const uint32_t LOW[] = {0, 1, 0x7fff, 0x8000, 0x8001, 0xffff};
-    uint16_t h[L];
+    uint16_t h[L], exact[L];
     float f[L], back[L], rounded[L];
     for (size_t k = 0; k < sizeof LOW / sizeof *LOW; k++)
         for (uint32_t base = 0; base < 0x10000; base += L) {
@@ -285,12 +285,14 @@ static void bf16(void)
             wf_vstore_bf16(h, wf_vload(f));
             wf_vstore(back, wf_vload_bf16(h));
             wf_vstore(rounded, wf_vround_bf16(wf_vload(f)));
+            wf_vstore_bf16_exact(exact, wf_vload(rounded));
             EACH(i)
             {
                 const uint32_t u = bits_of(f[i]), is_nan = (u & 0x7fffffff) > 0x7f800000;
                 assert_int_equal(h[i], is_nan ? (u >> 16 | 0x40) : nearest_bf16(u));
                 assert_int_equal(bits_of(back[i]), (uint32_t)h[i] << 16);
                 assert_int_equal(bits_of(rounded[i]), (uint32_t)h[i] << 16);
+                assert_int_equal(exact[i], h[i]);
                 assert_int_equal(wf_to_bf16(f[i]), h[i]);
                 assert_int_equal(bits_of(wf_from_bf16(h[i])), bits_of(back[i]));
             }
@@ -304,6 +306,11 @@ static void bf16(void)
         for (int i = 0; i < 3 * L; i++)
             out[i] = 7;
         wf_vstore_bf16_n(out + L, wf_vload_bf16(in), n);
+        for (int i = 0; i < 3 * L; i++)
+            assert_int_equal(out[i], i >= L && i < L + n ? in[i - L] : 7);
+        for (int i = 0; i < 3 * L; i++)
+            out[i] = 7;
+        wf_vstore_bf16_exact_n(out + L, wf_vload_bf16(in), n);
         for (int i = 0; i < 3 * L; i++)
             assert_int_equal(out[i], i >= L && i < L + n ? in[i - L] : 7);
     }
