@@ -1,34 +1,35 @@
-/* The activations in float: one source for every ISA over kernels/simd, and with one lane for CPUs
- * without any. Pure functions, any thread. */
-#include "kernels/simd/simd.h"
+/* The activations in float, over images of f32 and bf16 (Note [Elements] in element.h): one source for
+ * every ISA over kernels/simd, and with one lane for CPUs without any. Pure functions, any thread. */
+#include "kernels/simd/element.h"
 
 #include "kernels/eltwise/activation.h"
 #include "kernels/eltwise/activation_lanes.h"
 
 typedef wf_vf (*lane_fn)(wf_vf x, wf_vf a, wf_vf b);
 
-WF_INLINE void forward(lane_fn f, size_t n, double da, double db, const float *x, float *y)
+WF_INLINE void forward(lane_fn f, size_t n, double da, double db, const wf_element *x,
+                       wf_element *y)
 {
     wf_vf a = wf_vset1((float)da), b = wf_vset1((float)db);
     size_t i = 0;
     for (; i + WF_LANES <= n; i += WF_LANES)
-        wf_vstore(y + i, f(wf_vload(x + i), a, b));
+        wf_estore(y + i, f(wf_eload(x + i), a, b));
     int rest = (int)(n - i);
     if (rest)
-        wf_vstore_n(y + i, f(wf_vload_n(x + i, rest), a, b), rest);
+        wf_estore_n(y + i, f(wf_eload_n(x + i, rest), a, b), rest);
 }
 
-WF_INLINE void backward(lane_fn slope, size_t n, double da, double db, const float *saved,
-                        const float *dy, float *dx)
+WF_INLINE void backward(lane_fn slope, size_t n, double da, double db, const wf_element *saved,
+                        const wf_element *dy, wf_element *dx)
 {
     wf_vf a = wf_vset1((float)da), b = wf_vset1((float)db);
     size_t i = 0;
     for (; i + WF_LANES <= n; i += WF_LANES)
-        wf_vstore(dx + i, wf_lane_gradient(slope(wf_vload(saved + i), a, b), wf_vload(dy + i)));
+        wf_estore(dx + i, wf_lane_gradient(slope(wf_eload(saved + i), a, b), wf_eload(dy + i)));
     int rest = (int)(n - i);
     if (rest) {
-        wf_vf f = slope(wf_vload_n(saved + i, rest), a, b);
-        wf_vstore_n(dx + i, wf_lane_gradient(f, wf_vload_n(dy + i, rest)), rest);
+        wf_vf f = slope(wf_eload_n(saved + i, rest), a, b);
+        wf_estore_n(dx + i, wf_lane_gradient(f, wf_eload_n(dy + i, rest)), rest);
     }
 }
 
@@ -45,11 +46,11 @@ WF_INLINE void backward(lane_fn slope, size_t n, double da, double db, const flo
 #include "kernels/eltwise/activation.def"
 #undef WF_ACTIVATION
 
-extern const wf_activations WF_ISA_FN(wf_activations_f32);
-const wf_activations WF_ISA_FN(wf_activations_f32) = {
-    .name = "activation:" WF_ISA_NAME ":f32",
+extern const wf_activations WF_ISA_FN(WF_CAT(wf_activations_, WF_ELEMENT));
+const wf_activations WF_ISA_FN(WF_CAT(wf_activations_, WF_ELEMENT)) = {
+    .name = "activation:" WF_ISA_NAME ":" WF_ELEMENT_NAME,
     .isa = WF_ISA,
-    .dtype = WEFT_F32,
+    .dtype = WF_ELEMENT_DTYPE,
     .fn =
         {
 #define WF_ACTIVATION(name, from, zero, flat) {name##_forward, name##_backward},

@@ -1,7 +1,8 @@
 /* Activation functions and their derivatives over contiguous ranges: one list, activation.def.
  *
  * Threading: pure functions, any thread. f32 is one source over kernels/simd for every ISA, one
- * lane included, and gives the same bits on all of them; f64 is plain C with libm. Results are
+ * lane included, and gives the same bits on all of them; f64 is plain C with libm. bf16
+ * is f32's arithmetic, rounded once where it is stored. Results are
  * within a few ulp of the largest term of the formula. NaN stays NaN. Ranges may start on any
  * element boundary. An output may be one of the inputs, never overlap it otherwise. */
 #ifndef WF_KERNELS_ACTIVATION_H
@@ -22,7 +23,7 @@ typedef void (*wf_activation_fn)(size_t n, double a, double b, const void *x, vo
 typedef void (*wf_activation_backward_fn)(size_t n, double a, double b, const void *saved,
                                           const void *dy, void *dx);
 
-/* The kernels of one element type (f32 or f64; every operand has that type). */
+/* The kernels of one element type (f32, f64 or bf16; every operand has that type). */
 typedef struct wf_activations {
     const char *name;
     weft_isa isa; /* the least it needs */
@@ -35,7 +36,7 @@ typedef struct wf_activations {
 
 /* All of them, best first, ending in NULL. */
 extern const wf_activations *const wf_activation_list[];
-/* The best for dtype that runs on isa; NULL for types other than f32 and f64. */
+/* The best for dtype that runs on isa; NULL for types without any. */
 const wf_activations *wf_activation_get(weft_dtype dtype, weft_isa isa);
 
 const char *wf_activation_name(wf_activation f);

@@ -5,11 +5,14 @@
 #include "kernels/eltwise/activation.h"
 
 extern const wf_activations wf_activations_f32_avx512, wf_activations_f32_avx2,
-    wf_activations_f32_scalar, wf_activations_f64;
+    wf_activations_f32_scalar, wf_activations_bf16_avx512, wf_activations_bf16_avx2,
+    wf_activations_bf16_scalar, wf_activations_f64;
 
 const wf_activations *const wf_activation_list[] = {
-    &wf_activations_f32_avx512, &wf_activations_f32_avx2, &wf_activations_f32_scalar,
-    &wf_activations_f64, NULL};
+    &wf_activations_f32_avx512, &wf_activations_f32_avx2,
+    &wf_activations_f32_scalar, &wf_activations_bf16_avx512,
+    &wf_activations_bf16_avx2,  &wf_activations_bf16_scalar,
+    &wf_activations_f64,        NULL};
 
 enum { IN, OUT };
 static const struct {

@@ -1,24 +1,9 @@
-/* Conversions between f32, f64 and bf16. Pure functions, any thread. */
+/* Conversions between f32, f64 and bf16. Those between f32 and bf16 are vector kernels, cast_simd.c.
+ * Pure functions, any thread. */
 #include <string.h>
 
-#include "kernels/eltwise/eltwise.h"
-
-static float bf16_to_f32(uint16_t h)
-{
-    uint32_t bits = (uint32_t)h << 16;
-    float f;
-    memcpy(&f, &bits, sizeof(f));
-    return f;
-}
-
-static uint16_t f32_to_bf16(float f)
-{
-    uint32_t bits;
-    memcpy(&bits, &f, sizeof(bits));
-    if ((bits & 0x7fffffffu) > 0x7f800000u)
-        return (uint16_t)(bits >> 16 | 0x40u);
-    return (uint16_t)((bits + 0x7fffu + (bits >> 16 & 1u)) >> 16); /* to nearest even */
-}
+#include "kernels/eltwise/cast.h"
+#include "kernels/simd/bf16_emul.h"
 
 /* Straight to bf16 with one rounding: going through f32 to nearest could round twice. */
 static uint16_t f64_to_bf16(double d)
@@ -37,7 +22,7 @@ static uint16_t f64_to_bf16(double d)
             bits--;
         memcpy(&f, &bits, sizeof(f));
     }
-    return f32_to_bf16(f);
+    return wf_to_bf16(f);
 }
 
 static void copy_2(size_t n, const void *x, void *y)
@@ -71,22 +56,6 @@ static void f64_f32(size_t n, const void *vx, void *vy)
         y[i] = (float)x[i];
 }
 
-static void f32_bf16(size_t n, const void *vx, void *vy)
-{
-    const float *x = vx;
-    uint16_t *y = vy;
-    for (size_t i = 0; i < n; i++)
-        y[i] = f32_to_bf16(x[i]);
-}
-
-static void bf16_f32(size_t n, const void *vx, void *vy)
-{
-    const uint16_t *x = vx;
-    float *y = vy;
-    for (size_t i = 0; i < n; i++)
-        y[i] = bf16_to_f32(x[i]);
-}
-
 static void f64_bf16(size_t n, const void *vx, void *vy)
 {
     const double *x = vx;
@@ -100,16 +69,20 @@ static void bf16_f64(size_t n, const void *vx, void *vy)
     const uint16_t *x = vx;
     double *y = vy;
     for (size_t i = 0; i < n; i++)
-        y[i] = (double)bf16_to_f32(x[i]);
+        y[i] = (double)wf_from_bf16(x[i]);
 }
 
 wf_cast_fn wf_cast_get(weft_dtype from, weft_dtype to)
 {
-    static const wf_cast_fn table[3][3] = {
+    const weft_isa isa = wf_cpu_isa();
+    const wf_casts *lanes = isa == WEFT_ISA_AVX512 ? &wf_casts_avx512
+                            : isa == WEFT_ISA_AVX2 ? &wf_casts_avx2
+                                                   : &wf_casts_scalar;
+    const wf_cast_fn table[3][3] = {
         /* f32, f64, bf16, as in WEFT_DTYPE_LIST */
-        [WEFT_F32] = {copy_4, f32_f64, f32_bf16},
+        [WEFT_F32] = {copy_4, f32_f64, lanes->f32_bf16},
         [WEFT_F64] = {f64_f32, copy_8, f64_bf16},
-        [WEFT_BF16] = {bf16_f32, bf16_f64, copy_2},
+        [WEFT_BF16] = {lanes->bf16_f32, bf16_f64, copy_2},
     };
     if (from > WEFT_BF16 || to > WEFT_BF16)
         return NULL;

@@ -10,8 +10,9 @@
 
 #include "kernels/types.h"
 
-/* The kernels of one element type (f32 or f64; every operand has that type). Scalars are doubles,
- * rounded to the type once. */
+/* The kernels of one element type: f32, f64 or bf16. Every operand has that type, but for bias's b and
+ * prelu's w, which are f32 where images are bf16. Scalars are doubles, rounded once to the type of
+ * arithmetic, which is f32 for bf16; each result is rounded to bf16 once, where it is stored. */
 typedef struct wf_eltwise {
     const char *name; /* for explain and traces: "eltwise:avx2" */
     void (*add)(size_t n, const void *a, const void *b, void *y); /* also accumulates: y == a */
@@ -42,10 +43,11 @@ typedef struct wf_eltwise_impl {
 extern const wf_eltwise_impl wf_eltwise_impls[]; /* kernels.def's order */
 extern const int wf_n_eltwise_impls;
 
-/* The best implementation for dtype that runs on isa; NULL for types other than f32 and f64. */
+/* The best implementation for dtype that runs on isa; NULL for types without any. */
 const wf_eltwise *wf_eltwise_get(weft_dtype dtype, weft_isa isa);
 
-/* Conversion of n elements. f32 or f64 to bf16 rounds to nearest even; NaN stays (quiet) NaN. */
+/* Conversion of n elements. f32 or f64 to bf16 rounds to nearest even, denormals as well; NaN stays
+ * NaN, quiet and of its sign. */
 typedef void (*wf_cast_fn)(size_t n, const void *x, void *y);
 /* NULL unless both types are floating point. Equal types give a copy. */
 wf_cast_fn wf_cast_get(weft_dtype from, weft_dtype to);

@@ -1,8 +1,8 @@
-/* The pointwise functions in float: one source for every ISA over kernels/simd, and with one lane
- * for CPUs without any. Formulas of pointwise.def. Pure functions, any thread.
+/* The pointwise functions in float, over images of f32 and bf16 (Note [Elements] in element.h): one
+ * source for every ISA over kernels/simd, and with one lane for CPUs without any. Formulas of pointwise.def. Pure functions, any thread.
  *
  * wf_vmax(a, b) is b where either is NaN (simd.h), so maximum takes a where a is NaN. */
-#include "kernels/simd/simd.h"
+#include "kernels/simd/element.h"
 
 #include "kernels/eltwise/pointwise.h"
 
@@ -81,18 +81,18 @@ WF_INLINE wf_vf lane_where_false(wf_vf a, wf_vf b, wf_vf c)
 }
 
 /* `operands` is a constant of each caller: with two, c is not read. */
-WF_INLINE void run(lane_fn f, int operands, size_t n, const float *a, const float *b,
-                   const float *c, float *y)
+WF_INLINE void run(lane_fn f, int operands, size_t n, const wf_element *a, const wf_element *b,
+                   const wf_element *c, wf_element *y)
 {
     size_t i = 0;
     for (; i + WF_LANES <= n; i += WF_LANES)
-        wf_vstore(y + i,
-                  f(wf_vload(a + i), wf_vload(b + i), operands > 2 ? wf_vload(c + i) : wf_vzero()));
+        wf_estore(y + i,
+                  f(wf_eload(a + i), wf_eload(b + i), operands > 2 ? wf_eload(c + i) : wf_vzero()));
     int rest = (int)(n - i);
     if (rest)
-        wf_vstore_n(y + i,
-                    f(wf_vload_n(a + i, rest), wf_vload_n(b + i, rest),
-                      operands > 2 ? wf_vload_n(c + i, rest) : wf_vzero()),
+        wf_estore_n(y + i,
+                    f(wf_eload_n(a + i, rest), wf_eload_n(b + i, rest),
+                      operands > 2 ? wf_eload_n(c + i, rest) : wf_vzero()),
                     rest);
 }
 
@@ -104,11 +104,11 @@ WF_INLINE void run(lane_fn f, int operands, size_t n, const float *a, const floa
 #include "kernels/eltwise/pointwise.def"
 #undef WF_POINTWISE
 
-extern const wf_pointwise_table WF_ISA_FN(wf_pointwise_f32);
-const wf_pointwise_table WF_ISA_FN(wf_pointwise_f32) = {
-    .name = "pointwise:" WF_ISA_NAME ":f32",
+extern const wf_pointwise_table WF_ISA_FN(WF_CAT(wf_pointwise_, WF_ELEMENT));
+const wf_pointwise_table WF_ISA_FN(WF_CAT(wf_pointwise_, WF_ELEMENT)) = {
+    .name = "pointwise:" WF_ISA_NAME ":" WF_ELEMENT_NAME,
     .isa = WF_ISA,
-    .dtype = WEFT_F32,
+    .dtype = WF_ELEMENT_DTYPE,
     .fn =
         {
 #define WF_POINTWISE(name, operands, zero) name##_run,

@@ -1,7 +1,7 @@
 /* Functions of two or three operands over contiguous ranges: one list, pointwise.def.
  *
  * Threading: pure functions, any thread. f32 is one source over kernels/simd for every ISA, one
- * lane included; f64 is plain C. Each element sees one IEEE operation or a choice between
+ * lane included; f64 is plain C; bf16 is f32's arithmetic, rounded where it is stored. Each element sees one IEEE operation or a choice between
  * operands, so every implementation of a type gives the same bits. Ranges may start on any element
  * boundary. The output may be one of the operands, never overlap it otherwise. */
 #ifndef WF_KERNELS_POINTWISE_H
@@ -19,7 +19,7 @@ typedef enum wf_pointwise {
 /* y = f(a, b) or f(a, b, c); c is not read by functions of two operands. */
 typedef void (*wf_pointwise_fn)(size_t n, const void *a, const void *b, const void *c, void *y);
 
-/* The kernels of one element type (f32 or f64; every operand has that type). */
+/* The kernels of one element type (f32, f64 or bf16; every operand has that type). */
 typedef struct wf_pointwise_table {
     const char *name;
     weft_isa isa; /* the least it needs */
@@ -29,7 +29,7 @@ typedef struct wf_pointwise_table {
 
 /* All of them, best first, ending in NULL. */
 extern const wf_pointwise_table *const wf_pointwise_list[];
-/* The best for dtype that runs on isa; NULL for types other than f32 and f64. */
+/* The best for dtype that runs on isa; NULL for types without any. */
 const wf_pointwise_table *wf_pointwise_get(weft_dtype dtype, weft_isa isa);
 
 const char *wf_pointwise_name(wf_pointwise f);

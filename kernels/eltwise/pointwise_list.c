@@ -3,11 +3,14 @@
 #include "kernels/eltwise/pointwise.h"
 
 extern const wf_pointwise_table wf_pointwise_f32_avx512, wf_pointwise_f32_avx2,
-    wf_pointwise_f32_scalar, wf_pointwise_f64;
+    wf_pointwise_f32_scalar, wf_pointwise_bf16_avx512, wf_pointwise_bf16_avx2,
+    wf_pointwise_bf16_scalar, wf_pointwise_f64;
 
 const wf_pointwise_table *const wf_pointwise_list[] = {
-    &wf_pointwise_f32_avx512, &wf_pointwise_f32_avx2, &wf_pointwise_f32_scalar, &wf_pointwise_f64,
-    NULL};
+    &wf_pointwise_f32_avx512, &wf_pointwise_f32_avx2,
+    &wf_pointwise_f32_scalar, &wf_pointwise_bf16_avx512,
+    &wf_pointwise_bf16_avx2,  &wf_pointwise_bf16_scalar,
+    &wf_pointwise_f64,        NULL};
 
 static const struct {
     const char *name;

@@ -1,130 +1,133 @@
-/* The vector element-by-element kernels, f32: one source for every ISA over kernels/simd. Pure
- * functions, any thread. */
-#include "kernels/simd/simd.h"
+/* The vector element-by-element kernels, f32 and bf16 (Note [Elements] in element.h): one source for
+ * every ISA over kernels/simd, with one lane for bf16 on CPUs without any. Pure functions, any thread. */
+#include "kernels/simd/element.h"
 
 #include "kernels/eltwise/eltwise.h"
 
 static void add(size_t n, const void *va, const void *vb, void *vy)
 {
-    const float *a = va, *b = vb;
-    float *y = vy;
+    const wf_element *a = va, *b = vb;
+    wf_element *y = vy;
     size_t i = 0;
     for (; i + WF_LANES <= n; i += WF_LANES)
-        wf_vstore(y + i, wf_vadd(wf_vload(a + i), wf_vload(b + i)));
+        wf_estore(y + i, wf_vadd(wf_eload(a + i), wf_eload(b + i)));
     int rest = (int)(n - i);
     if (rest)
-        wf_vstore_n(y + i, wf_vadd(wf_vload_n(a + i, rest), wf_vload_n(b + i, rest)), rest);
+        wf_estore_n(y + i, wf_vadd(wf_eload_n(a + i, rest), wf_eload_n(b + i, rest)), rest);
 }
 
 static void mul(size_t n, const void *va, const void *vb, void *vy)
 {
-    const float *a = va, *b = vb;
-    float *y = vy;
+    const wf_element *a = va, *b = vb;
+    wf_element *y = vy;
     size_t i = 0;
     for (; i + WF_LANES <= n; i += WF_LANES)
-        wf_vstore(y + i, wf_vmul(wf_vload(a + i), wf_vload(b + i)));
+        wf_estore(y + i, wf_vmul(wf_eload(a + i), wf_eload(b + i)));
     int rest = (int)(n - i);
     if (rest)
-        wf_vstore_n(y + i, wf_vmul(wf_vload_n(a + i, rest), wf_vload_n(b + i, rest)), rest);
+        wf_estore_n(y + i, wf_vmul(wf_eload_n(a + i, rest), wf_eload_n(b + i, rest)), rest);
 }
 
-static void scale(size_t n, const void *vx, double factor, void *vy)
+static void scale_by(size_t n, const wf_element *x, wf_vf f, wf_element *y)
 {
-    const float *x = vx;
-    float *y = vy;
-    wf_vf f = wf_vset1((float)factor);
     size_t i = 0;
     for (; i + WF_LANES <= n; i += WF_LANES)
-        wf_vstore(y + i, wf_vmul(wf_vload(x + i), f));
+        wf_estore(y + i, wf_vmul(wf_eload(x + i), f));
     int rest = (int)(n - i);
     if (rest)
-        wf_vstore_n(y + i, wf_vmul(wf_vload_n(x + i, rest), f), rest);
+        wf_estore_n(y + i, wf_vmul(wf_eload_n(x + i, rest), f), rest);
+}
+
+static void scale(size_t n, const void *x, double factor, void *y)
+{
+    scale_by(n, x, wf_vset1((float)factor), y);
 }
 
 static void add_scalar(size_t n, const void *vx, double value, void *vy)
 {
-    const float *x = vx;
-    float *y = vy;
+    const wf_element *x = vx;
+    wf_element *y = vy;
     wf_vf v = wf_vset1((float)value);
     size_t i = 0;
     for (; i + WF_LANES <= n; i += WF_LANES)
-        wf_vstore(y + i, wf_vadd(wf_vload(x + i), v));
+        wf_estore(y + i, wf_vadd(wf_eload(x + i), v));
     int rest = (int)(n - i);
     if (rest)
-        wf_vstore_n(y + i, wf_vadd(wf_vload_n(x + i, rest), v), rest);
+        wf_estore_n(y + i, wf_vadd(wf_eload_n(x + i, rest), v), rest);
 }
 
 static void relu(size_t n, const void *vx, void *vy)
 {
-    const float *x = vx;
-    float *y = vy;
+    const wf_element *x = vx;
+    wf_element *y = vy;
     size_t i = 0;
     for (; i + WF_LANES <= n; i += WF_LANES)
-        wf_vstore(y + i, wf_vmax(wf_vzero(), wf_vload(x + i))); /* x second: NaN stays */
+        wf_estore_exact(y + i, wf_vmax(wf_vzero(), wf_eload(x + i))); /* x second: NaN stays */
     int rest = (int)(n - i);
     if (rest)
-        wf_vstore_n(y + i, wf_vmax(wf_vzero(), wf_vload_n(x + i, rest)), rest);
+        wf_estore_exact_n(y + i, wf_vmax(wf_vzero(), wf_eload_n(x + i, rest)), rest);
 }
 
 static void relu_backward(size_t n, const void *vy, const void *vdy, void *vdx)
 {
-    const float *y = vy, *dy = vdy;
-    float *dx = vdx;
+    const wf_element *y = vy, *dy = vdy;
+    wf_element *dx = vdx;
     size_t i = 0;
     for (; i + WF_LANES <= n; i += WF_LANES)
-        wf_vstore(dx + i, wf_vmaskz(wf_vgt(wf_vload(y + i), wf_vzero()), wf_vload(dy + i)));
+        wf_estore_exact(dx + i, wf_vmaskz(wf_vgt(wf_eload(y + i), wf_vzero()), wf_eload(dy + i)));
     int rest = (int)(n - i);
     if (rest) {
-        wf_vm on = wf_vgt(wf_vload_n(y + i, rest), wf_vzero());
-        wf_vstore_n(dx + i, wf_vmaskz(on, wf_vload_n(dy + i, rest)), rest);
+        wf_vm on = wf_vgt(wf_eload_n(y + i, rest), wf_vzero());
+        wf_estore_exact_n(dx + i, wf_vmaskz(on, wf_eload_n(dy + i, rest)), rest);
     }
 }
 
 static void fill(size_t n, double value, void *vy)
 {
-    float *y = vy;
+    wf_element *y = vy;
     wf_vf v = wf_vset1((float)value);
     size_t i = 0;
     for (; i + WF_LANES <= n; i += WF_LANES)
-        wf_vstore(y + i, v);
+        wf_estore(y + i, v);
     if (i < n)
-        wf_vstore_n(y + i, v, (int)(n - i));
+        wf_estore_n(y + i, v, (int)(n - i));
 }
 
 /* Plain: one channel is one run of pixels. */
-static void bias_plain(wf_act a, const float *x, const float *b, float *y)
+static void bias_plain(wf_act a, const wf_element *x, const float *b, wf_element *y)
 {
     size_t pixels = (size_t)a.H * (size_t)a.W;
     for (int c = 0; c < a.C; c++, x += pixels, y += pixels) {
         wf_vf bc = wf_vset1(b[c]);
         size_t i = 0;
         for (; i + WF_LANES <= pixels; i += WF_LANES)
-            wf_vstore(y + i, wf_vadd(wf_vload(x + i), bc));
+            wf_estore(y + i, wf_vadd(wf_eload(x + i), bc));
         int rest = (int)(pixels - i);
         if (rest)
-            wf_vstore_n(y + i, wf_vadd(wf_vload_n(x + i, rest), bc), rest);
+            wf_estore_n(y + i, wf_vadd(wf_eload_n(x + i, rest), bc), rest);
     }
 }
 
 /* One group of at most WF_LANES channels, `lanes` of which exist; pixels lie `block` apart. */
-static void bias_lanes(size_t pixels, int block, int width, int lanes, const float *x,
-                       const float *b, float *y)
+static void bias_lanes(size_t pixels, int block, int width, int lanes, const wf_element *x,
+                       const float *b, wf_element *y)
 {
     wf_vf bc = wf_vload_n(b, lanes);
     if (lanes == WF_LANES) { /* masked stores are slow on some CPUs */
         for (size_t p = 0; p < pixels; p++, x += block, y += block)
-            wf_vstore(y, wf_vadd(wf_vload(x), bc));
+            wf_estore(y, wf_vadd(wf_eload(x), bc));
         return;
     }
     wf_vm real = wf_vm_first(lanes);
     for (size_t p = 0; p < pixels; p++, x += block, y += block)
-        wf_vstore_n(y, wf_vmaskz(real, wf_vadd(wf_vload_n(x, width), bc)), width);
+        wf_estore_n(y, wf_vmaskz(real, wf_vadd(wf_eload_n(x, width), bc)), width);
 }
 
 static void bias(wf_act a, const void *vx, const void *vb, void *vy)
 {
-    const float *x = vx, *b = vb;
-    float *y = vy;
+    const wf_element *x = vx;
+    const float *b = vb;
+    wf_element *y = vy;
     if (a.block == 1) {
         bias_plain(a, x, b, y);
         return;
@@ -141,26 +144,26 @@ static void bias(wf_act a, const void *vx, const void *vb, void *vy)
 }
 
 /* One group of `width` channels, as above. */
-static void mul_lanes(size_t pixels, size_t block, int width, const float *x, const float *s,
-                      float *y)
+static void mul_lanes(size_t pixels, size_t block, int width, const wf_element *x,
+                      const wf_element *s, wf_element *y)
 {
-    wf_vf by = wf_vload_n(s, width);
+    wf_vf by = wf_eload_n(s, width);
     if (width == WF_LANES) {
         for (size_t at = 0; at < pixels * block; at += block)
-            wf_vstore(y + at, wf_vmul(wf_vload(x + at), by));
+            wf_estore(y + at, wf_vmul(wf_eload(x + at), by));
         return;
     }
     for (size_t at = 0; at < pixels * block; at += block)
-        wf_vstore_n(y + at, wf_vmul(wf_vload_n(x + at, width), by), width);
+        wf_estore_n(y + at, wf_vmul(wf_eload_n(x + at, width), by), width);
 }
 
 static void mul_channels(wf_act a, const void *vx, const void *vs, void *vy)
 {
-    const float *x = vx, *s = vs;
-    float *y = vy;
+    const wf_element *x = vx, *s = vs;
+    wf_element *y = vy;
     const size_t pixels = (size_t)a.H * (size_t)a.W;
     for (int c = 0; c < a.C && a.block == 1; c++)
-        scale(pixels, x + (size_t)c * pixels, (double)s[c], y + (size_t)c * pixels);
+        scale_by(pixels, x + (size_t)c * pixels, wf_eload1(s + c), y + (size_t)c * pixels);
     for (int c0 = 0; c0 < a.C && a.block > 1; c0 += a.block)
         for (int j = 0; j < a.block; j += WF_LANES) {
             const int width = a.block - j < WF_LANES ? a.block - j : WF_LANES;
@@ -171,30 +174,30 @@ static void mul_channels(wf_act a, const void *vx, const void *vs, void *vy)
 
 /* What a PReLU reads and writes; dy: NULL for the forward pass, whose y is dx then. */
 typedef struct prelu_of {
-    const float *x, *dy;
-    float *y, *products;
+    const wf_element *x, *dy;
+    wf_element *y, *products;
 } prelu_of;
 
 /* n lanes at `at`, whose weights are w. */
 WF_INLINE void prelu_lanes(const prelu_of *o, wf_vf w, size_t at, int n)
 {
     const bool full = n == WF_LANES;
-    const wf_vf x = full ? wf_vload(o->x + at) : wf_vload_n(o->x + at, n);
+    const wf_vf x = full ? wf_eload(o->x + at) : wf_eload_n(o->x + at, n);
     const wf_vm on = wf_vgt(x, wf_vzero());
     wf_vf d = x, products = x;
     if (o->dy) {
-        d = full ? wf_vload(o->dy + at) : wf_vload_n(o->dy + at, n);
+        d = full ? wf_eload(o->dy + at) : wf_eload_n(o->dy + at, n);
         products = wf_vmaskz(wf_vm_not(on), wf_vmul(x, d));
     }
     d = wf_vblend(on, d, wf_vmul(w, d));
     if (full)
-        wf_vstore(o->y + at, d);
+        wf_estore(o->y + at, d);
     else
-        wf_vstore_n(o->y + at, d, n);
+        wf_estore_n(o->y + at, d, n);
     if (o->dy && full)
-        wf_vstore(o->products + at, products);
+        wf_estore(o->products + at, products);
     else if (o->dy)
-        wf_vstore_n(o->products + at, products, n);
+        wf_estore_n(o->products + at, products, n);
 }
 
 /* Plain: a channel is a run of pixels. Else groups of lanes go through the pixels. */
@@ -229,9 +232,9 @@ static void prelu_backward(wf_act a, const void *x, const void *w, const void *d
     prelu_image(a, w, &(prelu_of){.x = x, .dy = dy, .y = dx, .products = products});
 }
 
-extern const wf_eltwise WF_ISA_FN(wf_eltwise_f32);
-const wf_eltwise WF_ISA_FN(wf_eltwise_f32) = {
-    .name = "eltwise:" WF_ISA_NAME ":f32",
+extern const wf_eltwise WF_ISA_FN(WF_CAT(wf_eltwise_, WF_ELEMENT));
+const wf_eltwise WF_ISA_FN(WF_CAT(wf_eltwise_, WF_ELEMENT)) = {
+    .name = "eltwise:" WF_ISA_NAME ":" WF_ELEMENT_NAME,
     .add = add,
     .mul = mul,
     .scale = scale,

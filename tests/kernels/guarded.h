@@ -92,6 +92,15 @@ static inline guarded test_random(weft_dtype dtype, size_t n, uint64_t seed)
     return g;
 }
 
+/* An exact result as a kernel of images of dtype stores it: rounded to what it computes in, then to
+ * what it stores. */
+static inline double test_rounded(weft_dtype dtype, double exact)
+{
+    if (dtype == WEFT_BF16)
+        return (double)wf_from_bf16(wf_to_bf16((float)exact));
+    return dtype == WEFT_F32 ? (double)(float)exact : exact;
+}
+
 /* Half an ulp of 1: the relative error of one rounding, where it is stored. */
 static inline double test_epsilon(weft_dtype dtype)
 {

@@ -7,17 +7,23 @@
 
 #include <Random123/philox.h>
 
+#include "kernels/eltwise/cast.h"
 #include "kernels/eltwise/eltwise.h"
 
-extern const wf_eltwise wf_eltwise_f32_emul;
+extern const wf_eltwise wf_eltwise_f32_emul, wf_eltwise_bf16_emul;
+extern const wf_casts wf_casts_emul;
 
-/* Implementation i that this machine may run; the emulated one comes last. */
+enum { EMULATED = 2 };
+
+/* Implementation i that this machine may run; the emulated ones come last. */
 static bool impl_at(int i, wf_eltwise_impl *impl)
 {
     if (i < wf_n_eltwise_impls)
         *impl = wf_eltwise_impls[i];
-    else
+    else if (i == wf_n_eltwise_impls)
         *impl = (wf_eltwise_impl){&wf_eltwise_f32_emul, WEFT_ISA_AVX2, WEFT_F32};
+    else
+        *impl = (wf_eltwise_impl){&wf_eltwise_bf16_emul, WEFT_ISA_AVX2, WEFT_BF16};
     return impl->isa <= wf_cpu_isa();
 }
 
@@ -55,7 +61,7 @@ static void every_length_and_in_place(void **state)
 {
     static const size_t lengths[] = {0, 1, 2, 7, 8, 9, 15, 16, 17, 31, 33, 64, 1000, 1003};
     wf_eltwise_impl impl;
-    for (int i = 0; i <= wf_n_eltwise_impls; i++) {
+    for (int i = 0; i < wf_n_eltwise_impls + EMULATED; i++) {
         if (!impl_at(i, &impl))
             continue;
         for (size_t l = 0; l < sizeof(lengths) / sizeof(*lengths); l++)
@@ -72,7 +78,7 @@ static void every_length_and_in_place(void **state)
                                                test_get(impl.dtype, b.data, j));
                         double got = test_get(impl.dtype, y.data, j);
                         /* one rounding of a result below 2 */
-                        double bound = impl.dtype == WEFT_F32 ? 2 * test_epsilon(WEFT_F32) : 0.0;
+                        double bound = impl.dtype == WEFT_F64 ? 0.0 : 2 * test_epsilon(impl.dtype);
                         if (!(fabs(got - want) <= bound))
                             fail_msg("%s %s n=%zu [%zu]: %g, expected %g", impl.kernels->name,
                                      op_name[op], n, j, got, want);
@@ -87,7 +93,7 @@ static void every_length_and_in_place(void **state)
 static void relu_passes_nan_on_and_its_gradient_stops_there(void **state)
 {
     wf_eltwise_impl impl;
-    for (int i = 0; i <= wf_n_eltwise_impls; i++) {
+    for (int i = 0; i < wf_n_eltwise_impls + EMULATED; i++) {
         if (!impl_at(i, &impl))
             continue;
         double x[17], y[17];
@@ -111,14 +117,15 @@ static void bias_and_mul_channels_work_per_channel_and_clear_the_padding(void **
                                    {8, 3, 3, 8},   {13, 3, 3, 8}, {5, 4, 2, 16},
                                    {24, 2, 3, 16}, {3, 2, 2, 4},  {19, 1, 5, 16}};
     wf_eltwise_impl impl;
-    for (int i = 0; i <= wf_n_eltwise_impls; i++) {
+    for (int i = 0; i < wf_n_eltwise_impls + EMULATED; i++) {
         if (!impl_at(i, &impl))
             continue;
         for (size_t k = 0; k < sizeof(cases) / sizeof(*cases); k++) {
             wf_act a = cases[k];
             size_t n = wf_act_count(a), size = weft_dtype_size(impl.dtype);
             guarded x = test_random(impl.dtype, n, 3);
-            guarded b = test_random(impl.dtype, (size_t)a.C, 4), y = guarded_new(n * size, size);
+            const weft_dtype real = test_arithmetic(impl.dtype);
+            guarded b = test_random(real, (size_t)a.C, 4), y = guarded_new(n * size, size);
             guarded s = test_random(impl.dtype, (size_t)wf_round_up(a.C, a.block), 5);
             guarded z = guarded_new(n * size, size);
             for (int c = a.C; c < wf_round_up(a.C, a.block); c++)
@@ -131,8 +138,7 @@ static void bias_and_mul_channels_work_per_channel_and_clear_the_padding(void **
                     size_t at = wf_act_index(a, c, p / a.W, p % a.W);
                     double got = test_get(impl.dtype, y.data, at), want = 0;
                     if (c < a.C)
-                        want = test_get(impl.dtype, x.data, at) +
-                               test_get(impl.dtype, b.data, (size_t)c);
+                        want = test_get(impl.dtype, x.data, at) + test_get(real, b.data, (size_t)c);
                     if (!(fabs(got - want) <= 2 * test_epsilon(impl.dtype)))
                         fail_msg("%s C=%d block %d c=%d p=%d: %g, expected %g", impl.kernels->name,
                                  a.C, a.block, c, p, got, want);
@@ -158,6 +164,7 @@ static void dispatch_prefers_the_best_that_runs(void **state)
         assert_non_null(strstr(wf_eltwise_get(WEFT_F32, isa)->name,
                                isa == WEFT_ISA_SCALAR ? "ref" : weft_isa_name(isa)));
         assert_string_equal(wf_eltwise_get(WEFT_F64, isa)->name, "eltwise:ref:f64");
+        assert_non_null(strstr(wf_eltwise_get(WEFT_BF16, isa)->name, weft_isa_name(isa)));
     }
     assert_null(wf_eltwise_get(WEFT_U8, WEFT_ISA_AVX512));
 }
@@ -202,6 +209,49 @@ static void casts_round_to_nearest_even(void **state)
     wf_cast_get(WEFT_F64, WEFT_BF16)(1, &nan, &h);
     assert_true((h & 0x7f80) == 0x7f80 && (h & 0x7f) != 0);
     assert_null(wf_cast_get(WEFT_U8, WEFT_F32));
+}
+
+/* Every bf16, and f32 on both sides of every boundary of rounding, in arrays of every length of a
+ * vector's rest; f64's conversion, which rounds by itself, agrees. */
+static void casts_of_every_bf16_agree_on_every_isa(void **state)
+{
+    enum { N = 0x10000 };
+    static const uint32_t low[] = {0, 1, 0x7fff, 0x8000, 0x8001, 0xffff};
+    static float x[N], back[N];
+    static uint16_t h[N];
+    const wf_casts *all[] = {&wf_casts_scalar, &wf_casts_avx2, &wf_casts_emul, &wf_casts_avx512};
+    for (size_t i = 0; i < sizeof(all) / sizeof(*all); i++) {
+        if (all[i]->isa > wf_cpu_isa())
+            continue;
+        for (size_t k = 0; k < sizeof(low) / sizeof(*low); k++) {
+            for (uint32_t u = 0; u < N; u++)
+                x[u] = wf_float_of(u << 16 | low[k]);
+            all[i]->f32_bf16(N, x, h);
+            all[i]->bf16_f32(N, h, back);
+            for (uint32_t u = 0; u < N; u++) {
+                const bool nan = (u & 0x7fff) > 0x7f80 || ((u & 0x7fff) == 0x7f80 && low[k]);
+                const bool up = low[k] > 0x8000 || (low[k] == 0x8000 && u & 1);
+                assert_int_equal(h[u], nan ? u | 0x40 : u + up);
+                assert_int_equal(wf_bits_of(back[u]), (uint32_t)h[u] << 16);
+                const double d = (double)x[u];
+                uint16_t from_double;
+                wf_cast_get(WEFT_F64, WEFT_BF16)(1, &d, &from_double);
+                assert_int_equal(from_double, h[u]);
+            }
+        }
+        for (size_t n = 0; n < 40; n++) {
+            guarded f = test_random(WEFT_F32, n, 5), b = guarded_new(2 * n, 2);
+            guarded f2 = guarded_new(4 * n, 4);
+            all[i]->f32_bf16(n, f.data, b.data);
+            all[i]->bf16_f32(n, b.data, f2.data);
+            for (size_t j = 0; j < n; j++)
+                assert_true(test_get(WEFT_F32, f2.data, j) ==
+                            test_rounded(WEFT_BF16, test_get(WEFT_F32, f.data, j)));
+            guarded_free(&f);
+            guarded_free(&b);
+            guarded_free(&f2);
+        }
+    }
 }
 
 static void broadcast_repeats_where_the_stride_is_zero(void **state)
@@ -271,12 +321,12 @@ static void prelu_works_per_channel_and_keeps_the_padding(void **state)
                                    {8, 3, 3, 8},   {13, 3, 3, 8},  {24, 2, 3, 16},
                                    {19, 1, 5, 16}, {21, 4, 1, 21}, {3, 6, 1, 3}};
     wf_eltwise_impl impl;
-    for (int i = 0; i <= wf_n_eltwise_impls; i++)
+    for (int i = 0; i < wf_n_eltwise_impls + EMULATED; i++)
         for (size_t k = 0; impl_at(i, &impl) && k < sizeof(cases) / sizeof(*cases); k++) {
             const wf_act a = cases[k];
             const weft_dtype t = impl.dtype;
             const size_t n = wf_act_count(a), size = weft_dtype_size(t);
-            guarded x = test_random(t, n, 3), w = test_random(t, (size_t)a.C, 4);
+            guarded x = test_random(t, n, 3), w = test_random(test_arithmetic(t), (size_t)a.C, 4);
             guarded dy = test_random(t, n, 5), y = guarded_new(n * size, size);
             guarded dx = guarded_new(n * size, size), products = guarded_new(n * size, size);
             for (int c = a.C; c < wf_round_up(a.C, a.block); c++)
@@ -291,12 +341,12 @@ static void prelu_works_per_channel_and_keeps_the_padding(void **state)
                 for (int p = 0; p < a.H * a.W; p++) {
                     const size_t at = wf_act_index(a, c, p / a.W, p % a.W);
                     const double v = test_get(t, x.data, at), d = test_get(t, dy.data, at);
-                    const double s = c < a.C ? test_get(t, w.data, (size_t)c) : 0;
+                    const double s = c < a.C ? test_get(test_arithmetic(t), w.data, (size_t)c) : 0;
                     const double want[3] = {v > 0 ? v : s * v, v > 0 ? d : s * d,
                                             v > 0 ? 0 : v * d};
                     const guarded *got[3] = {&y, &dx, &products};
                     for (int o = 0; o < 3; o++) {
-                        const double rounded = t == WEFT_F32 ? (double)(float)want[o] : want[o];
+                        const double rounded = test_rounded(t, want[o]);
                         if (test_get(t, got[o]->data, at) != rounded)
                             fail_msg("%s prelu, output %d, C=%d block %d c=%d p=%d: %g for %g",
                                      impl.kernels->name, o, a.C, a.block, c, p,
@@ -320,6 +370,7 @@ int main(void)
         cmocka_unit_test(prelu_works_per_channel_and_keeps_the_padding),
         cmocka_unit_test(dispatch_prefers_the_best_that_runs),
         cmocka_unit_test(casts_round_to_nearest_even),
+        cmocka_unit_test(casts_of_every_bf16_agree_on_every_isa),
         cmocka_unit_test(broadcast_repeats_where_the_stride_is_zero),
         cmocka_unit_test(dropout_bits_depend_on_the_logical_element_only),
     };

@@ -6,6 +6,8 @@
 #include <float.h>
 #include <math.h>
 
+#include "kernels/eltwise/activation.h"
+#include "kernels/eltwise/eltwise.h"
 #include "kernels/norm/norm.h"
 
 extern const wf_norm_fns wf_norm_fns_emul, wf_norm_fns_bf16_emul;
@@ -547,6 +549,66 @@ static void the_best_fitting_implementation_is_found(void **state)
     }
 }
 
+/* BatchNorm, residual and f in one pass have the bits that three passes over stored images have. */
+static void check_fusion(const wf_norm_fns *f, wf_act act, double offset)
+{
+    const weft_dtype t = f->dtype;
+    const size_t n = wf_act_count(act), bytes = n * weft_dtype_size(t);
+    params q = make_params(act.C, test_arithmetic(t), offset);
+    const wf_eltwise *e = wf_eltwise_get(t, wf_cpu_isa());
+    image x = make(act, t, 11, offset), res = make(act, t, 12, 0), dy = make(act, t, 13, 0);
+    image z = make(act, t, 0, 0), fused = make(act, t, 0, 0), apart = make(act, t, 0, 0);
+    wf_norm_apply p = {.act = act,
+                       .mean = q.mean,
+                       .invstd = q.invstd,
+                       .gamma = q.gamma,
+                       .beta = q.beta,
+                       .x = x.data,
+                       .y = z.data};
+    f->apply(&p);
+    p.f = WF_NORM_RELU;
+    p.residual = res.data;
+    p.y = fused.data;
+    f->apply(&p);
+    e->add(n, z.data, res.data, apart.data);
+    e->relu(n, apart.data, apart.data);
+    assert_memory_equal(fused.data, apart.data, bytes);
+    p.residual = NULL;
+    for (int k = 0; k < 2; k++) {
+        const wf_norm_f fn = k ? WF_NORM_HARDSWISH : WF_NORM_SILU;
+        const wf_activations *all = wf_activation_get(t, wf_cpu_isa());
+        const wf_activation which = k ? WF_ACT_hardswish : WF_ACT_silu;
+        double slot[2 * 64];
+        p.f = fn;
+        f->apply(&p);
+        all->fn[which].forward(n, 0, 0, z.data, apart.data);
+        assert_memory_equal(fused.data, apart.data, bytes);
+        f->backward_reduce(&(wf_norm_reduce){.act = act,
+                                             .f = fn,
+                                             .mean = q.mean,
+                                             .invstd = q.invstd,
+                                             .gamma = q.gamma,
+                                             .beta = q.beta,
+                                             .dz = fused.data,
+                                             .x = x.data,
+                                             .dy = dy.data,
+                                             .slot = slot});
+        all->fn[which].backward(n, 0, 0, z.data, dy.data, apart.data);
+        assert_memory_equal(fused.data, apart.data, bytes);
+    }
+    drop(&x);
+    drop(&res);
+    drop(&dy);
+    drop(&z);
+    drop(&fused);
+    drop(&apart);
+    drop_params(&q);
+}
+static void one_pass_has_the_bits_of_three(void **state)
+{
+    each(check_fusion);
+}
+
 static void check_nan(const wf_norm_fns *f, wf_act act, double offset)
 {
     params q = make_params(act.C, test_arithmetic(f->dtype), 0);
@@ -588,6 +650,7 @@ int main(void)
         cmocka_unit_test(slots_merge_to_the_minibatch),
         cmocka_unit_test(vector_width_does_not_change_the_statistics),
         cmocka_unit_test(the_best_fitting_implementation_is_found),
+        cmocka_unit_test(one_pass_has_the_bits_of_three),
         cmocka_unit_test(nan_passes_relu),
     };
     return cmocka_run_group_tests_name("norm", tests, NULL, NULL);

@@ -7,7 +7,8 @@
 
 #include "kernels/eltwise/pointwise.h"
 
-extern const wf_pointwise_table wf_pointwise_f32_emul, wf_pointwise_f32_scalar;
+extern const wf_pointwise_table wf_pointwise_f32_emul, wf_pointwise_f32_scalar,
+    wf_pointwise_bf16_emul, wf_pointwise_bf16_scalar;
 
 enum { N = 1003 };
 
@@ -25,7 +26,7 @@ static double value(wf_pointwise f, weft_dtype dtype, double a, double b, double
 {
     switch (f) {
     case WF_PW_sub: return a - b;
-    case WF_PW_div: return dtype == WEFT_F32 ? (double)((float)a / (float)b) : a / b;
+    case WF_PW_div: return dtype == WEFT_F64 ? a / b : (double)((float)a / (float)b);
     case WF_PW_maximum: return isnan(a) || isnan(b) ? NAN : fmax(a, b);
     case WF_PW_minimum: return isnan(a) || isnan(b) ? NAN : fmin(a, b);
     case WF_PW_maximum_share: return a < b ? 0 : a == b ? c / 2 : c;
@@ -73,7 +74,7 @@ static void check(const wf_pointwise_table *k, wf_pointwise f, size_t n, int ali
         const double a = test_get(k->dtype, in[0].data, i), b = test_get(k->dtype, in[1].data, i);
         const double want = value(f, k->dtype, a, b, test_get(k->dtype, in[2].data, i));
         const double got = test_get(k->dtype, y.data, i);
-        const double rounded = k->dtype == WEFT_F32 ? (double)(float)want : want;
+        const double rounded = test_rounded(k->dtype, want);
         if (!(got == rounded || (isnan(got) && isnan(rounded))))
             fail_msg("%s %s(%g, %g) [%zu of %zu]: %.9g, expected %.9g", k->name,
                      wf_pointwise_name(f), a, b, i, n, got, rounded);
@@ -135,11 +136,31 @@ static void float_has_the_same_bits_on_every_isa(void **state)
         }
 }
 
+static void bf16_has_the_same_bits_on_every_isa(void **state)
+{
+    if (wf_cpu_isa() < WEFT_ISA_AVX2)
+        skip();
+    static uint16_t in[3][N], y[3][N];
+    for (int i = 0; i < 3; i++)
+        fill(WEFT_BF16, in[i], N, 5 + (uint64_t)i);
+    const wf_pointwise_table *k[] = {&wf_pointwise_bf16_scalar, &wf_pointwise_bf16_emul,
+                                     wf_pointwise_get(WEFT_BF16, wf_cpu_isa())};
+    for (int f = 0; f < WF_N_POINTWISE; f++)
+        for (int i = 0; i < 3; i++) {
+            k[i]->fn[f](N, in[0], in[1], in[2], y[i]);
+            for (int j = 0; j < N; j++)
+                if ((y[i][j] & 0x7fff) > 0x7f80)
+                    y[i][j] = 0x7fc0;
+            assert_memory_equal(y[0], y[i], sizeof(y[0]));
+        }
+}
+
 static void dispatch_prefers_the_best_that_runs(void **state)
 {
     for (weft_isa isa = WEFT_ISA_SCALAR; isa <= WEFT_ISA_AVX512; isa++) {
         assert_non_null(strstr(wf_pointwise_get(WEFT_F32, isa)->name, weft_isa_name(isa)));
         assert_string_equal(wf_pointwise_get(WEFT_F64, isa)->name, "pointwise:ref:f64");
+        assert_non_null(strstr(wf_pointwise_get(WEFT_BF16, isa)->name, weft_isa_name(isa)));
     }
     assert_null(wf_pointwise_get(WEFT_U8, WEFT_ISA_AVX512));
 }
@@ -151,6 +172,7 @@ int main(void)
         cmocka_unit_test(functions_of_two_operands_do_not_read_a_third),
         cmocka_unit_test(zeros_give_zero_where_the_list_says_so),
         cmocka_unit_test(float_has_the_same_bits_on_every_isa),
+        cmocka_unit_test(bf16_has_the_same_bits_on_every_isa),
         cmocka_unit_test(dispatch_prefers_the_best_that_runs),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
