@@ -23,6 +23,9 @@
 #include "tests/kernels/conv2d_problem.h"
 #include "tests/shapes/shapes.h"
 
+/* 16 lanes in plain C, in place of AVX512_BF16: the same bits. */
+extern const wf_conv2d_impl wf_conv2d_dot_emul;
+
 /* ---- operands ------------------------------------------------------------------------------- */
 
 typedef struct images {
@@ -254,7 +257,8 @@ static void check_passes(const wf_conv2d_impl *impl, weft_isa isa, int count[3],
 
 static wf_shape_case *shapes;
 static int n_shapes, n_complete;
-static int tried[16][3];
+static int tried[16][3], tried_emul[1][3];
+static const wf_conv2d_impl *const emul[] = {&wf_conv2d_dot_emul};
 
 static void check_types(const wf_shape_case *c, const problem *t, wf_conv2d_desc d, bool exact)
 {
@@ -262,6 +266,27 @@ static void check_types(const wf_shape_case *c, const problem *t, wf_conv2d_desc
     for (int i = 0; i < wf_conv2d_n_impls; i++)
         if (!wf_select_avoids(wf_conv2d_impls[i]->name))
             check_passes(wf_conv2d_impls[i], wf_cpu_isa(), tried[i], t, d, exact, c->name, bits);
+}
+
+/* Emulated kernels, which need AVX2, and the bits of those that they stand for. */
+static void check_emul(const wf_shape_case *c, const problem *t, wf_conv2d_desc d, bool exact)
+{
+    uint64_t bits[3], native[3];
+    if (wf_cpu_isa() == WEFT_ISA_SCALAR)
+        return;
+    for (size_t i = 0; i < sizeof emul / sizeof *emul; i++) {
+        check_passes(emul[i], WEFT_ISA_AVX512, tried_emul[i], t, d, exact, c->name, bits);
+        for (int j = 0; j < wf_conv2d_n_impls; j++) {
+            int other[3];
+            if (strcmp(wf_conv2d_impls[j]->name, "dot:avx512_bf16") != 0)
+                continue;
+            check_passes(wf_conv2d_impls[j], wf_cpu_isa(), other, t, d, exact, c->name, native);
+            for (int pass = 0; pass < 3; pass++)
+                if (bits[pass] && native[pass] && bits[pass] != native[pass])
+                    fail_msg("%s %s \"%s\": emulated, it gives other bits",
+                             wf_conv2d_impls[j]->name, wf_conv2d_pass_name(pass), c->name);
+        }
+    }
 }
 
 static void check_shape(const wf_shape_case *c, bool integers)
@@ -279,8 +304,11 @@ static void check_shape(const wf_shape_case *c, bool integers)
         d.dst_type = types[i][1];
         d.src_block = d.dst_block = block;
         check_types(c, &t, d, integers);
+        d.src_block = d.dst_block = 16;
+        check_emul(c, &t, d, integers);
     }
     d.src_block = 1; /* a network's input */
+    d.dst_block = block;
     d.dst_type = WEFT_BF16;
     d.src_type = WEFT_F32;
     check_types(c, &t, d, integers);
@@ -348,12 +376,24 @@ static void the_reference_takes_every_shape(void **unused)
                          n_shapes * 2 * (pass == WF_CONV2D_BACKWARD_DATA ? 4 : 5));
 }
 
+static void dot_products_were_tried(void **unused)
+{
+    if (getenv("WEFT_TEST_SHAPES") || getenv("WEFT_AVOID") || n_complete < 2 * n_shapes)
+        skip();
+    for (int pass = 0; pass < 2; pass++)
+        assert_true(wf_cpu_isa() == WEFT_ISA_SCALAR || tried_emul[0][pass] > n_shapes);
+    for (int i = 0; i < wf_conv2d_n_impls && wf_cpu_bf16() >= WF_BF16_DOT; i++)
+        if (strcmp(wf_conv2d_impls[i]->name, "dot:avx512_bf16") == 0)
+            assert_true(tried[i][0] + tried[i][1] + tried[i][2] > n_shapes);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(integers_are_exact_and_rounded_once),
         cmocka_unit_test(random_numbers_are_within_the_bound),
         cmocka_unit_test(the_reference_takes_every_shape),
+        cmocka_unit_test(dot_products_were_tried),
     };
     return cmocka_run_group_tests_name("conv2d_bf16", tests, read_shapes, free_shapes);
 }
