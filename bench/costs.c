@@ -134,7 +134,7 @@ weft_status bench_costs_serve(const char *networks, int batch, weft_isa isa, FIL
                               weft_error *err)
 {
     table t = {.isa = isa, .names = json_array()};
-    weft_status status = bench_networks_visit(networks, NULL, batch, isa, visit, &t, err);
+    weft_status status = bench_networks_visit(networks, NULL, batch, WEFT_F32, isa, visit, &t, err);
     if (status == WEFT_OK)
         status = answer(&t, in, out, err);
     json_decref(t.names);

@@ -106,8 +106,10 @@ static bool enter(contest *c, char *why, size_t size)
 }
 
 static void fill_rows(const contest *c, bench_row *rows, const bench_layers_spec *spec,
-                      double peak_gflops)
+                      const bench_peaks *peaks)
 {
+    const double peak_gflops =
+        spec->images == WEFT_BF16 && peaks->bf16_gflops > 0 ? peaks->bf16_gflops : peaks->gflops;
     const double flops = wf_problem_flops(&c->data.problem);
     double best = c->entrant[0].seconds;
     for (int i = 1; i < c->n; i++)
@@ -129,7 +131,8 @@ static void fill_rows(const contest *c, bench_row *rows, const bench_layers_spec
         snprintf(r->kernel, sizeof r->kernel, "%s",
                  t ? t->name : wf_dnnl_best_name(c->yardstick.best));
         if (t)
-            r->expected_share = flops / 2 / (t->cycles * wf_peak_fmas(c->data.place.isa));
+            r->expected_share = flops / 2 / (t->cycles * wf_peak_fmas(c->data.place.isa)) *
+                                peaks->gflops / peak_gflops;
         r->chosen = i == c->chosen;
         r->behind = r->chosen ? r->seconds / best : 0;
         if (r->chosen && c->has_one)
@@ -139,7 +142,7 @@ static void fill_rows(const contest *c, bench_row *rows, const bench_layers_spec
 
 /* Returns how many rows were filled; -1 with the error set. */
 static int measure(const wf_trial_place *place, const wf_problem *p, const bench_layers_spec *spec,
-                   double peak_gflops, bench_row *rows, weft_error *err)
+                   const bench_peaks *peaks, bench_row *rows, weft_error *err)
 {
     const wf_measure_opts opts = {
         .rounds = ROUNDS, .seconds = spec->seconds, .patient = true, .sample = SAMPLE};
@@ -171,7 +174,7 @@ static int measure(const wf_trial_place *place, const wf_problem *p, const bench
                 (wf_entrant){.run = run_trial, .user = &c->one, .sets = c->data.sets};
     }
     wf_measure(c->entrant, all, &opts);
-    fill_rows(c, rows, spec, peak_gflops);
+    fill_rows(c, rows, spec, peaks);
     n = c->n + (c->yardstick.best != NULL);
 done:
     yardstick_done(&c->yardstick);
@@ -189,7 +192,7 @@ done:
 typedef struct state {
     const bench_layers_spec *spec;
     const bench_machine *machine;
-    double peak_gflops;
+    const bench_peaks *peaks;
     bench_layers *out;
     void (*told)(const bench_row *rows, int n);
 } state;
@@ -212,7 +215,7 @@ static weft_status layer(void *user, const bench_layer *at, weft_error *err)
     bench_row *rows = &l->row[l->n];
     memset(rows, 0, WF_MEASURE_MAX * sizeof *rows);
     wf_problem problem = wf_problem_conv2d(&at->desc, at->pass);
-    int n = measure(&place, &problem, s->spec, s->peak_gflops, rows, err);
+    int n = measure(&place, &problem, s->spec, s->peaks, rows, err);
     if (n < 0)
         return err->status;
     for (int i = 0; i < n; i++) {
@@ -227,12 +230,13 @@ static weft_status layer(void *user, const bench_layer *at, weft_error *err)
 }
 
 weft_status bench_layers_measure(const bench_layers_spec *spec, const bench_machine *m,
-                                 double peak_gflops, bench_layers *out,
+                                 const bench_peaks *peaks, bench_layers *out,
                                  void (*told)(const bench_row *rows, int n), weft_error *err)
 {
-    state s = {spec, m, peak_gflops, out, told};
+    state s = {spec, m, peaks, out, told};
     *out = (bench_layers){0};
-    return bench_networks_visit(spec->networks, spec->only, spec->batch, m->isa, layer, &s, err);
+    return bench_networks_visit(spec->networks, spec->only, spec->batch, spec->images, m->isa,
+                                layer, &s, err);
 }
 
 void bench_layers_done(bench_layers *l)

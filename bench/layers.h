@@ -13,6 +13,7 @@ typedef struct bench_layers_spec {
     const char *only;     /* part of the names of layers or passes; NULL: all */
     int batch;            /* instead of the files'; 0: theirs */
     double seconds;       /* to measure one pass of a layer */
+    weft_dtype images;    /* WEFT_F32 or WEFT_BF16 */
     bool cold;            /* activations rotate through more than the last-level cache */
     bool scaling;         /* the chosen kernel on one thread, too */
     bool no_winograd;     /* the yardstick is oneDNN's best without its Winograd */
@@ -25,7 +26,7 @@ typedef struct bench_row {
     int count;      /* layers of this shape in the network */
     wf_conv2d_pass pass;
     double seconds, flops;
-    double share, expected_share; /* of the FMA peak; expected: 0 for oneDNN's best */
+    double share, expected_share; /* of the peak; expected: 0 for oneDNN's best */
     bool chosen;
     double ratio;      /* the yardstick's time by this one; 0: oneDNN cannot */
     double one_thread; /* seconds of the chosen kernel on one thread; 0: not asked for */
@@ -39,9 +40,9 @@ typedef struct bench_layers {
     int n, capacity;
 } bench_layers;
 
-/* Measures everything; told: called for each layer and pass as it ends (or NULL). */
+/* Measures everything, by the peak of the images' type where the machine has it; told: called for each layer and pass as it ends (or NULL). */
 weft_status bench_layers_measure(const bench_layers_spec *spec, const bench_machine *m,
-                                 double peak_gflops, bench_layers *out,
+                                 const bench_peaks *peaks, bench_layers *out,
                                  void (*told)(const bench_row *rows, int n), weft_error *err);
 void bench_layers_done(bench_layers *l);
 

@@ -98,7 +98,7 @@ static int run_step(const bench_options *options)
                                   .threads = options->threads,
                                   .bytes = options->bytes,
                                   .trace = options->trace,
-                                  .bf16 = options->dtype && strcmp(options->dtype, "bf16") == 0,
+                                  .bf16 = bench_is_bf16(options),
                                   .args = options->model_args,
                                   .n_args = options->n_model_args};
     bench_step_result r;
@@ -179,6 +179,7 @@ static int run_layers(const bench_machine *m, const bench_options *options)
                                     .only = options->only,
                                     .batch = options->batch,
                                     .seconds = options->seconds > 0 ? options->seconds : 0.3,
+                                    .images = bench_is_bf16(options) ? WEFT_BF16 : WEFT_F32,
                                     .cold = options->cold,
                                     .scaling = options->scaling,
                                     .no_winograd = options->against &&
@@ -194,7 +195,7 @@ static int run_layers(const bench_machine *m, const bench_options *options)
     if (spec.scaling && tell_machine_scaling(m, &before, &err))
         return complain(FAILED, err.text);
     weft_status status =
-        bench_layers_measure(&spec, m, before.gflops, &l, quiet ? NULL : bench_layers_print, &err);
+        bench_layers_measure(&spec, m, &before, &l, quiet ? NULL : bench_layers_print, &err);
     int exit_status = 0;
     if (status != WEFT_OK)
         exit_status = complain(status == WEFT_ERR_INVALID ? BAD_USE : FAILED, err.text);

@@ -12,6 +12,7 @@
 typedef struct walk {
     const char *only;
     int batch;
+    weft_dtype images;
     weft_isa isa;
     bench_visit visit;
     void *user;
@@ -41,6 +42,9 @@ static weft_status layer(const walk *w, const char *network, const wf_shape_case
         at.desc.N = w->batch;
     at.desc.src_block = at.desc.src_type == WEFT_U8 || at.desc.C < block ? 1 : block;
     at.desc.dst_block = block;
+    at.desc.dst_type = w->images;
+    if (at.desc.src_block > 1)
+        at.desc.src_type = w->images;
     for (at.pass = WF_CONV2D_FORWARD; at.pass <= WF_CONV2D_BACKWARD_WEIGHTS; at.pass++) {
         if (at.pass == WF_CONV2D_BACKWARD_DATA && at.desc.src_block == 1)
             continue;
@@ -69,10 +73,11 @@ static weft_status network(const walk *w, const char *path)
     return status;
 }
 
-weft_status bench_networks_visit(const char *networks, const char *only, int batch, weft_isa isa,
-                                 bench_visit visit, void *user, weft_error *err)
+weft_status bench_networks_visit(const char *networks, const char *only, int batch,
+                                 weft_dtype images, weft_isa isa, bench_visit visit, void *user,
+                                 weft_error *err)
 {
-    const walk w = {only, batch, isa, visit, user, err};
+    const walk w = {only, batch, images, isa, visit, user, err};
     weft_status status = WEFT_OK;
     if (strcmp(networks, "all") == 0) {
         for (int i = WF_SHAPES_NETWORKS; wf_shapes_files[i] && status == WEFT_OK; i++)

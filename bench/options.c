@@ -71,7 +71,7 @@ static const flag flags[] = {
      STEP | LAYERS, AT(seconds)},
     {"--trace", "FILE", "write the timeline of the steps, for Perfetto or trace.py", TEXT, STEP,
      AT(trace)},
-    {"--dtype", "TYPE", "f32, or bf16: mixed precision, as --amp bf16", CHOICE, STEP, AT(dtype),
+    {"--dtype", "TYPE", "f32, or bf16: mixed precision, as --amp bf16", CHOICE, STEP | LAYERS, AT(dtype),
      "f32,bf16"},
     {"--opt", "NAME", "sgd: momentum 0.9, weight decay 1e-4", WORD, STEP, NO_OFFSET, "sgd",
      "is not a known optimizer; known: sgd"},
@@ -85,16 +85,16 @@ enum { N_FLAGS = sizeof flags / sizeof *flags };
 
 void bench_usage(FILE *out)
 {
-    fputs(
-        "usage: weft-bench [--shapes FILE] [--cold] [--threads N] [--benchmark_FLAG=VALUE...]\n"
-        "       weft-bench --machine [--threads N] [--json FILE]\n"
-        "       weft-bench --errors\n"
-        "       weft-bench --layers NETWORKS [--only TEXT] [--batch N] [--cold] [--scaling]\n"
-        "                  [--against WHAT] [--threads N] [--seconds X] [--csv FILE] [--json FILE]\n"
-        "       weft-bench --step MODEL [--model-arg KEY=VALUE...] [--batch N] [--size S]\n"
-        "                  [--bytes] [--threads N] [--dtype TYPE] [--opt sgd] [--seconds X]\n"
-        "                  [--trace FILE] [--json FILE]\n\n",
-        out);
+    fputs("usage: weft-bench [--shapes FILE] [--cold] [--threads N] [--benchmark_FLAG=VALUE...]\n"
+          "       weft-bench --machine [--threads N] [--json FILE]\n"
+          "       weft-bench --errors\n"
+          "       weft-bench --layers NETWORKS [--only TEXT] [--batch N] [--cold] [--scaling]\n"
+          "                  [--against WHAT] [--dtype f32|bf16] [--threads N] [--seconds X]\n"
+          "                  [--csv FILE] [--json FILE]\n"
+          "       weft-bench --step MODEL [--model-arg KEY=VALUE...] [--batch N] [--size S]\n"
+          "                  [--bytes] [--threads N] [--dtype f32|bf16] [--opt sgd] [--seconds X]\n"
+          "                  [--trace FILE] [--json FILE]\n\n",
+          out);
     for (int i = 0; i < N_FLAGS; i++) {
         char left[32];
         snprintf(left, sizeof left, "%s %s", flags[i].name, flags[i].value ? flags[i].value : "");

@@ -5,6 +5,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "weft/models.h"
 
@@ -27,6 +28,7 @@ typedef struct bench_options {
     const char *layers, *only; /* --layers; NULL: all of them */
     const char *costs;         /* networks of --costs */
     bool scaling;
+    const char *dtype;   /* of --step, or of the images of --layers; NULL: f32 */
     const char *against; /* of --layers: NULL or a word of bench_against */
     const char *json;    /* NULL: text on stdout; "-": stdout */
     const char *csv;     /* of --layers; the same */
@@ -37,7 +39,6 @@ typedef struct bench_options {
     int size;          /* 0: the model's own */
     bool bytes;        /* of --step */
     double seconds;    /* 0: the mode's default */
-    const char *dtype; /* NULL: f32 */
     const char *trace; /* NULL: none */
     int threads;       /* 0: as the library chooses */
     bool list;         /* --benchmark_list_tests: nothing is measured */
@@ -47,5 +48,9 @@ typedef struct bench_options {
  * sentence in `error`, on bad use. */
 bool bench_parse(int *argc, char **argv, bench_options *options, char *error, size_t size);
 void bench_usage(FILE *out);
+static inline bool bench_is_bf16(const bench_options *options)
+{
+    return options->dtype && strcmp(options->dtype, "bf16") == 0;
+}
 
 #endif

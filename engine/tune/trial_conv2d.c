@@ -1,18 +1,36 @@
 /* Convolutions on trial: see trial.h. Letters: kernels/conv2d/conv2d.h. */
 #include <stdio.h>
+#include <string.h>
 
 #include "engine/tune/trial.h"
 
-/* Padding channels are zero, as kernels may expect. */
-static void fill_images(char *base, wf_act a, int images, uint32_t seed)
+/* The same of bf16, cut off. */
+static void fill_bf16(uint16_t *p, size_t n, uint32_t seed)
 {
-    float *p = (float *)base;
-    size_t count = wf_act_count(a), block = (size_t)a.block, pixels = (size_t)a.H * (size_t)a.W;
-    for (int n = 0; n < images; n++, p += count) {
-        wf_trial_fill(p, count, seed + (uint32_t)n);
-        for (size_t i = 0; a.C % a.block && i < pixels; i++)
-            for (size_t c = (size_t)(a.C % a.block); c < block; c++)
-                p[count - pixels * block + i * block + c] = 0;
+    for (size_t i = 0; i < n; i++) {
+        float x;
+        uint32_t bits;
+        seed = seed * 1664525u + 1013904223u;
+        x = (float)(int32_t)seed * 0x1p-31f;
+        memcpy(&bits, &x, sizeof bits);
+        p[i] = (uint16_t)(bits >> 16);
+    }
+}
+
+/* Padding channels are zero, as kernels may expect. */
+static void fill_images(char *p, wf_act a, weft_dtype type, int images, uint32_t seed)
+{
+    const size_t count = wf_act_count(a), pixels = (size_t)a.H * (size_t)a.W;
+    const size_t block = (size_t)a.block, left = (size_t)(a.C % a.block);
+    const size_t size = weft_dtype_size(type);
+    for (int n = 0; n < images; n++, p += count * size) {
+        if (type == WEFT_BF16)
+            fill_bf16((uint16_t *)p, count, seed + (uint32_t)n);
+        else
+            wf_trial_fill((float *)p, count, seed + (uint32_t)n);
+        for (size_t i = 0; left && i < pixels; i++)
+            memset(p + (count - pixels * block + i * block + left) * size, 0,
+                   (block - left) * size);
     }
 }
 
@@ -54,8 +72,8 @@ weft_status wf_trial_data_conv2d(wf_trial_data *t, weft_error *err)
         if (bytes)
             fill_bytes((uint8_t *)in, src);
         else
-            fill_images(in, x, d->N, 2);
-        fill_images(t->out + (size_t)i * t->set_bytes, y, d->N, 3);
+            fill_images(in, x, d->src_type, d->N, 2);
+        fill_images(t->out + (size_t)i * t->set_bytes, y, d->dst_type, d->N, 3);
     }
     return WEFT_OK;
 }
@@ -122,9 +140,9 @@ bool wf_trial_conv2d(wf_trial *t, int i, char *why, size_t size)
 {
     const wf_trial_data *d = t->data;
     const wf_conv2d_desc *desc = &d->problem.conv2d;
-    if ((desc->src_type != WEFT_F32 && desc->src_type != WEFT_U8) ||
-        desc->weights_type != WEFT_F32 || desc->dst_type != WEFT_F32) {
-        snprintf(why, size, "trials are in f32, src may be u8");
+    if (desc->weights_type != WEFT_F32 || desc->src_type == WEFT_F64 ||
+        desc->dst_type == WEFT_F64) {
+        snprintf(why, size, "no trials in f64");
         return false;
     }
     wf_conv2d *k = wf_conv2d_create_impl(wf_conv2d_impls[i], desc, d->problem.pass, d->place.isa,

@@ -12,22 +12,28 @@
  * descriptors directly and hides memory descriptors. */
 #define V3 (DNNL_VERSION_MAJOR >= 3)
 
-wf_dnnl_md wf_dnnl_md_create(int rank, const int64_t *dims, dnnl_format_tag_t tag)
+static wf_dnnl_md md_create(int rank, const int64_t *dims, dnnl_data_type_t type,
+                            dnnl_format_tag_t tag)
 {
     dnnl_dims_t d = {0};
     for (int i = 0; i < rank; i++)
         d[i] = dims[i];
 #if V3
     wf_dnnl_md md = NULL;
-    return dnnl_memory_desc_create_with_tag(&md, rank, d, dnnl_f32, tag) ? NULL : md;
+    return dnnl_memory_desc_create_with_tag(&md, rank, d, type, tag) ? NULL : md;
 #else
     wf_dnnl_md md = malloc(sizeof *md);
-    if (md && dnnl_memory_desc_init_by_tag(md, rank, d, dnnl_f32, tag)) {
+    if (md && dnnl_memory_desc_init_by_tag(md, rank, d, type, tag)) {
         free(md);
         md = NULL;
     }
     return md;
 #endif
+}
+
+wf_dnnl_md wf_dnnl_md_create(int rank, const int64_t *dims, dnnl_format_tag_t tag)
+{
+    return md_create(rank, dims, dnnl_f32, tag);
 }
 
 wf_dnnl_md wf_dnnl_md_clone(wf_dnnl_const_md md)
@@ -71,7 +77,8 @@ static dnnl_format_tag_t act_tag(int block)
     return block == 16 ? dnnl_nChw16c : block == 8 ? dnnl_nChw8c : dnnl_nchw;
 }
 
-/* One image as we lay it out, or a batch in whatever format oneDNN likes; weights always in that. */
+/* One image as we lay it out, or a batch in whatever format oneDNN likes; weights always in that. Where
+ * dst is of bf16, everything but the bias is. */
 typedef struct operands {
     dnnl_alg_kind_t algorithm;
     wf_dnnl_md src, weights, bias, dst;
@@ -85,6 +92,7 @@ static bool operands_init(operands *o, const wf_conv2d_desc *d, bool batch,
     int64_t weights[5], bias[1] = {d->K};
     const int n = batch ? d->N : 1;
     const int64_t src[4] = {n, d->C, d->H, d->W}, dst[4] = {n, d->K, d->P, d->Q};
+    const dnnl_data_type_t type = d->dst_type == WEFT_BF16 ? dnnl_bf16 : dnnl_f32;
     dnnl_format_tag_t plain;
     o->algorithm = algorithm;
     int rank = wf_dnnl_weights_dims(d, weights, &plain);
@@ -93,9 +101,9 @@ static bool operands_init(operands *o, const wf_conv2d_desc *d, bool batch,
         o->dilation[i] = d->dilation[i] - 1;
         o->padding[i] = d->padding[i];
     }
-    o->src = wf_dnnl_md_create(4, src, batch ? dnnl_format_tag_any : act_tag(d->src_block));
-    o->dst = wf_dnnl_md_create(4, dst, batch ? dnnl_format_tag_any : act_tag(d->dst_block));
-    o->weights = wf_dnnl_md_create(rank, weights, dnnl_format_tag_any);
+    o->src = md_create(4, src, type, batch ? dnnl_format_tag_any : act_tag(d->src_block));
+    o->dst = md_create(4, dst, type, batch ? dnnl_format_tag_any : act_tag(d->dst_block));
+    o->weights = md_create(rank, weights, type, dnnl_format_tag_any);
     o->bias = d->bias ? wf_dnnl_md_create(1, bias, dnnl_a) : NULL;
     return o->src && o->dst && o->weights && (o->bias || !d->bias) &&
            !dnnl_primitive_attr_create(&o->attr) &&

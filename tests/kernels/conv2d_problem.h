@@ -149,6 +149,29 @@ static void problem_create(problem *t, const wf_conv2d_desc *d, numbers kind)
     problem_solve(t);
 }
 
+static double largest(const double *v, size_t n)
+{
+    double most = 0;
+    for (size_t i = 0; i < n; i++)
+        most = fmax(most, fabs(v[i]));
+    return most;
+}
+
+/* The bound of wf_conv2d_impl.amplification for a pass; 0: the kernel has none. u: half an epsilon of
+ * its arithmetic. */
+static double transformed_bound(const wf_conv2d_impl *impl, const problem *t, int pass, double u)
+{
+    const wf_conv2d_desc *d = &t->d;
+    if (impl->amplification == 0)
+        return 0;
+    const double x = largest(t->x, t->n_x), w = largest(t->w, t->n_w), dy = largest(t->dy, t->n_y);
+    const bool forward = pass == WF_CONV2D_FORWARD, data = pass == WF_CONV2D_BACKWARD_DATA;
+    const double terms =
+        forward ? d->C : data ? d->K : (double)d->N * ((d->P + 3) / 4) * ((d->Q + 3) / 4);
+    const double term = forward ? x * w : data ? dy * w : x * dy;
+    return 3 * sqrt(terms + 24) * u * impl->amplification * terms * term;
+}
+
 static void problem_destroy(problem *t)
 {
     double *all[] = {t->table, t->x,  t->w,     t->b,      t->dy,    t->y,

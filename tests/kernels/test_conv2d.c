@@ -38,28 +38,9 @@ typedef struct run {
     weft_dtype type; /* of all but src, which may be bytes */
     bool bytes, exact;
     uint64_t bits;      /* of the output, hashed */
-    double terms, term; /* of amplification's bound */
+    double transformed; /* the bound of a kernel with an amplification; 0: it has none */
     char what[200];
 } run;
-
-static double largest(const double *v, size_t n)
-{
-    double most = 0;
-    for (size_t i = 0; i < n; i++)
-        most = fmax(most, fabs(v[i]));
-    return most;
-}
-
-static void set_terms(run *r, const problem *t, int pass)
-{
-    const wf_conv2d_desc *d = &t->d;
-    if (r->k->impl->amplification == 0)
-        return;
-    double x = largest(t->x, t->n_x), w = largest(t->w, t->n_w), dy = largest(t->dy, t->n_y);
-    bool forward = pass == WF_CONV2D_FORWARD, data = pass == WF_CONV2D_BACKWARD_DATA;
-    r->terms = forward ? d->C : data ? d->K : (double)d->N * ((d->P + 3) / 4) * ((d->Q + 3) / 4);
-    r->term = forward ? x * w : data ? dy * w : x * dy;
-}
 
 static void put(const run *r, void *p, size_t i, double v)
 {
@@ -125,9 +106,7 @@ static double bound_of(const run *r, double sum_abs, double length)
 {
     double eps = r->type == WEFT_F64 ? DBL_EPSILON : FLT_EPSILON;
     double bound = r->exact ? 0 : (length + 2) * eps * sum_abs;
-    if (r->k->impl->amplification > 0)
-        bound = 3 * sqrt(r->terms + 24) * eps / 2 * r->k->impl->amplification * r->terms * r->term;
-    return bound;
+    return r->transformed > 0 ? r->transformed : bound;
 }
 
 static void images_check(const run *r, const void *base, wf_act a, int n, const double *want,
@@ -284,7 +263,8 @@ static void check_passes(const wf_conv2d_impl *impl, weft_isa isa, int *count, c
                  wf_conv2d_pass_name(pass), name, d.src_block, d.dst_block,
                  r.bytes ? ", from bytes" : "");
         count[pass]++;
-        set_terms(&r, t, pass);
+        r.transformed = transformed_bound(
+            impl, t, pass, (r.type == WEFT_F64 ? DBL_EPSILON : (double)FLT_EPSILON) / 2);
         if (pass == WF_CONV2D_BACKWARD_WEIGHTS)
             check_weights_pass(&r, t);
         else

@@ -98,6 +98,7 @@ typedef struct run {
     const wf_conv2d *k;
     const problem *t;
     bool exact;
+    double transformed; /* the bound of a kernel with an amplification, wf_conv2d_impl; 0: none */
     uint64_t bits; /* of the output, hashed */
     char what[200];
 } run;
@@ -119,8 +120,10 @@ static void release(const run *r, region *m)
 static void check_number(const run *r, weft_dtype type, double got, double want, double sum_abs,
                          double length, size_t at)
 {
-    double bound = r->exact ? 0 : (length + 2) * FLT_EPSILON * sum_abs;
-    if (type == WEFT_BF16 && r->exact)
+    double bound = r->transformed > 0 ? r->transformed
+                   : r->exact         ? 0
+                                      : (length + 2) * FLT_EPSILON * sum_abs;
+    if (type == WEFT_BF16 && r->exact && r->transformed == 0)
         want = to_bf16(want);
     else if (type == WEFT_BF16)
         bound += (fabs(want) + bound) * 0x1p-8;
@@ -239,7 +242,10 @@ static void check_passes(const wf_conv2d_impl *impl, weft_isa isa, int count[3],
             assert_string_not_equal(why, "");
             continue;
         }
-        run r = {.k = k, .t = t, .exact = exact};
+        run r = {.k = k,
+                 .t = t,
+                 .exact = exact,
+                 .transformed = transformed_bound(impl, t, pass, (double)FLT_EPSILON / 2)};
         snprintf(r.what, sizeof r.what, "%s %s \"%s\" %s in blocks of %d, %s of %d", k->name,
                  wf_conv2d_pass_name(pass), name, weft_dtype_name(d.src_type), d.src_block,
                  weft_dtype_name(d.dst_type), d.dst_block);
@@ -257,8 +263,14 @@ static void check_passes(const wf_conv2d_impl *impl, weft_isa isa, int count[3],
 
 static wf_shape_case *shapes;
 static int n_shapes, n_complete;
-static int tried[16][3], tried_emul[1][3];
-static const wf_conv2d_impl *const emul[] = {&wf_conv2d_dot_emul};
+static const struct {
+    const wf_conv2d_impl *impl;
+    const char *native;
+} emul[] = {{&wf_conv2d_dot_emul, "dot:avx512_bf16"},
+            {&wf_conv2d_winograd_emul, "winograd:avx512"},
+            {&wf_conv2d_winograd_weights_emul, "winograd:avx512"}};
+enum { N_EMUL = sizeof emul / sizeof *emul };
+static int tried[16][3], tried_emul[N_EMUL][3];
 
 static void check_types(const wf_shape_case *c, const problem *t, wf_conv2d_desc d, bool exact)
 {
@@ -274,11 +286,11 @@ static void check_emul(const wf_shape_case *c, const problem *t, wf_conv2d_desc 
     uint64_t bits[3], native[3];
     if (wf_cpu_isa() == WEFT_ISA_SCALAR)
         return;
-    for (size_t i = 0; i < sizeof emul / sizeof *emul; i++) {
-        check_passes(emul[i], WEFT_ISA_AVX512, tried_emul[i], t, d, exact, c->name, bits);
+    for (int i = 0; i < N_EMUL; i++) {
+        check_passes(emul[i].impl, WEFT_ISA_AVX512, tried_emul[i], t, d, exact, c->name, bits);
         for (int j = 0; j < wf_conv2d_n_impls; j++) {
             int other[3];
-            if (strcmp(wf_conv2d_impls[j]->name, "dot:avx512_bf16") != 0)
+            if (strcmp(wf_conv2d_impls[j]->name, emul[i].native) != 0)
                 continue;
             check_passes(wf_conv2d_impls[j], wf_cpu_isa(), other, t, d, exact, c->name, native);
             for (int pass = 0; pass < 3; pass++)
