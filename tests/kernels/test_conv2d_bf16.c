@@ -24,7 +24,8 @@
 #include "tests/shapes/shapes.h"
 
 /* 16 lanes in plain C, in place of AVX512_BF16: the same bits. */
-extern const wf_conv2d_impl wf_conv2d_dot_emul;
+extern const wf_conv2d_impl wf_conv2d_dot_emul, wf_conv2d_winograd_emul,
+    wf_conv2d_winograd_weights_emul;
 
 /* ---- operands ------------------------------------------------------------------------------- */
 

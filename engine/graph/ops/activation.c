@@ -186,7 +186,7 @@ static weft_tensor *power_of_square(weft_tensor *x)
         .name = #f,                                                                                \
         .n_out = 1,                                                                                \
         .attr_size = sizeof(activation_attrs),                                                     \
-        .flags = (zero ? WF_OP_KEEPS_ZERO : 0) | WF_OP_BY_IMAGE,                                   \
+        .flags = (zero ? WF_OP_KEEPS_ZERO : 0) | WF_OP_BY_IMAGE | WF_OP_BF16,                      \
         .layout_rule = WF_LAYOUT_SAME,                                                             \
         .precision = WF_PRECISION_FOLLOW,                                                          \
         .inplace = {1},                                                                            \
@@ -199,7 +199,7 @@ static weft_tensor *power_of_square(weft_tensor *x)
         .name = #f "_backward",                                                                    \
         .n_out = 1,                                                                                \
         .attr_size = sizeof(activation_attrs),                                                     \
-        .flags = (flat ? WF_OP_KEEPS_ZERO : 0) | WF_OP_BY_IMAGE,                                   \
+        .flags = (flat ? WF_OP_KEEPS_ZERO : 0) | WF_OP_BY_IMAGE | WF_OP_BF16,                      \
         .layout_rule = WF_LAYOUT_SAME,                                                             \
         .precision = WF_PRECISION_FOLLOW,                                                          \
         .inplace = {2},                                                                            \
