@@ -24,8 +24,8 @@
 #include "tests/shapes/shapes.h"
 
 /* 16 lanes in plain C, in place of AVX512_BF16: the same bits. */
-extern const wf_conv2d_impl wf_conv2d_dot_emul, wf_conv2d_winograd_emul,
-    wf_conv2d_winograd_weights_emul;
+extern const wf_conv2d_impl wf_conv2d_dot_emul, wf_conv2d_dot_weights_emul,
+    wf_conv2d_winograd_emul, wf_conv2d_winograd_weights_emul;
 
 /* ---- operands ------------------------------------------------------------------------------- */
 
@@ -268,6 +268,7 @@ static const struct {
     const wf_conv2d_impl *impl;
     const char *native;
 } emul[] = {{&wf_conv2d_dot_emul, "dot:avx512_bf16"},
+            {&wf_conv2d_dot_weights_emul, "dot:avx512_bf16"},
             {&wf_conv2d_winograd_emul, "winograd:avx512"},
             {&wf_conv2d_winograd_weights_emul, "winograd:avx512"}};
 enum { N_EMUL = sizeof emul / sizeof *emul };
@@ -393,8 +394,8 @@ static void dot_products_were_tried(void **unused)
 {
     if (getenv("WEFT_TEST_SHAPES") || getenv("WEFT_AVOID") || n_complete < 2 * n_shapes)
         skip();
-    for (int pass = 0; pass < 2; pass++)
-        assert_true(wf_cpu_isa() == WEFT_ISA_SCALAR || tried_emul[0][pass] > n_shapes);
+    for (int pass = 0; pass < 3; pass++)
+        assert_true(wf_cpu_isa() == WEFT_ISA_SCALAR || tried_emul[pass / 2][pass] > n_shapes);
     for (int i = 0; i < wf_conv2d_n_impls && wf_cpu_bf16() >= WF_BF16_DOT; i++)
         if (strcmp(wf_conv2d_impls[i]->name, "dot:avx512_bf16") == 0)
             assert_true(tried[i][0] + tried[i][1] + tried[i][2] > n_shapes);
