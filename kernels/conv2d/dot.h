@@ -67,6 +67,19 @@ WF_INLINE wf_vi dot_pairs(const uint16_t *a, const uint16_t *b)
 #endif
 }
 
+/* The same of neighbouring pixels. */
+WF_INLINE wf_vi dot_neighbours(const uint16_t *a)
+{
+#if defined(WF_SIMD_DOT)
+    static const uint16_t from[2 * L] = {0,  16, 1,  17, 2,  18, 3,  19, 4,  20, 5,
+                                         21, 6,  22, 7,  23, 8,  24, 9,  25, 10, 26,
+                                         11, 27, 12, 28, 13, 29, 14, 30, 15, 31};
+    return _mm512_permutexvar_epi16(_mm512_loadu_si512(from), _mm512_loadu_si512(a));
+#else
+    return dot_pairs(a, a + L);
+#endif
+}
+
 WF_INLINE void dot_copy(uint16_t *to, const uint16_t *from)
 {
     memcpy(to, from, L * sizeof *to);

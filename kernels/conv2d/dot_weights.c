@@ -16,7 +16,8 @@ enum {
     DDST_BYTES = 512 * 1024, /* of a chunk's panels, in the second-level cache */
     LEAST_CHUNK = 128,       /* pixels; below, loading and storing sums costs more */
     TILES = 64,              /* cores that should find work, if it takes them */
-    TILE_FLOPS = 8000000     /* so long */
+    TILE_FLOPS = 8000000,    /* so long */
+    OWN_SUMS = 4 /* what sums of a range's own cost, in copies of a pair's block for a vector */
 };
 
 static bool fits(const wf_conv2d_desc *d, wf_conv2d_pass pass, char *why, size_t size)
@@ -57,44 +58,49 @@ static int even(int n, int most)
     return parts_of(n, parts_of(n, most));
 }
 
-/* How a slot is cut into as many parts as are wanted; of those ways the one that copies least: either
- * operand's panels once for each range of the other's blocks. */
+/* How a slot is cut into as many parts as are wanted: ranges of chunks, each with sums of its own, ranges of
+ * input blocks, ranges of units. Of those ways the one that copies least: either operand's panels once for
+ * each range of the other's blocks, and the sums. */
 static void cut_parts(dot_weights *s, const wf_conv2d *k)
 {
     const wf_conv2d_desc *d = &k->desc;
     const double flops = wf_conv2d_flops(d) / TILE_FLOPS;
     const double most = (flops < TILES ? flops : TILES) / k->slots, enough = 0.75 * most;
-    const int units = d->groups * s->units;
+    const int units = d->groups * s->units, taps = d->R * d->S;
+    const int chunks = parts_of(k->slot_images, s->images) * s->row_chunks;
+    const double pairs = (double)k->slot_images * d->P * d->Q / 2; /* the rest is of a group */
+    const double sums = (double)s->vectors * s->blocks * taps * L;
     double found = 0, cost = 0;
     for (int v = 1; v <= s->vectors && (v == 1 || v <= most); v++)
         for (int u = 1; u <= units && (u == 1 || (double)v * u <= most); u++) {
-            const double again = u > d->groups ? (double)u / d->groups : 1;
+            const double wanted = most / v / u + 0.5, again = (double)u / d->groups;
+            const int ranges = wanted < 1 ? 1 : wanted < chunks ? (int)wanted : chunks;
             const double copies =
-                again * s->vectors * d->R * d->S + (double)v * s->blocks; /* of a group */
-            const double has = (double)v * u < enough ? (double)v * u : enough;
+                pairs * ((again > 1 ? again : 1) * s->vectors * taps + (double)v * s->blocks) +
+                sums * ranges * OWN_SUMS;
+            const double parts = (double)v * u * ranges, has = parts < enough ? parts : enough;
             if (has < found || (has == found && copies >= cost))
                 continue;
             found = has;
             cost = copies;
             s->vector_parts = v;
             s->unit_parts = u;
+            s->ranges = ranges;
         }
 }
 
+/* As if all of a group's output blocks were in one part. */
 static void cut_chunks(dot_weights *s, const wf_conv2d *k)
 {
     const wf_conv2d_desc *d = &k->desc;
-    const int units = parts_of(d->groups * s->units, s->unit_parts);
-    const int blocks = units * parts_of(s->blocks, s->units);
-    const int room = DDST_BYTES / (blocks * L * (int)sizeof(uint16_t));
+    const int room = DDST_BYTES / (s->blocks * L * (int)sizeof(uint16_t));
     const int pixels = room > CHUNK ? CHUNK : room > LEAST_CHUNK ? room : LEAST_CHUNK;
     s->rows = even(d->P, d->Q < pixels ? pixels / d->Q : 1);
     s->images = 1;
     if (s->rows == d->P && d->P * d->Q < pixels)
         s->images = even(k->slot_images, pixels / (d->P * d->Q));
     s->pairs = (int)(((int64_t)s->rows * s->images * d->Q + 1) / 2);
-    s->src_bytes = (size_t)s->pairs * 2 * L * sizeof(uint16_t);
-    s->ddst_bytes = s->src_bytes * (size_t)blocks;
+    s->row_chunks = parts_of(d->P, s->rows);
 }
 
 static bool create(wf_conv2d *k, char *why, size_t size)
@@ -110,10 +116,14 @@ static bool create(wf_conv2d *k, char *why, size_t size)
     s->vectors = parts_of(s->IG, L);
     s->blocks = parts_of(s->OG, L);
     s->units = parts_of(s->blocks, DOT_NB);
-    cut_parts(s, k);
     cut_chunks(s, k);
-    k->parts = s->vector_parts * s->unit_parts;
-    k->slot_bytes = dot_slot_block(d, s) * (size_t)(d->groups * s->blocks) * sizeof(float);
+    cut_parts(s, k);
+    const int units = parts_of(d->groups * s->units, s->unit_parts);
+    s->src_bytes = (size_t)s->pairs * 2 * L * sizeof(uint16_t);
+    s->ddst_bytes = s->src_bytes * (size_t)(units * parts_of(s->blocks, s->units));
+    k->parts = s->vector_parts * s->unit_parts * s->ranges;
+    s->range = dot_slot_block(d, s) * (size_t)(d->groups * s->blocks);
+    k->slot_bytes = s->range * (size_t)s->ranges * sizeof(float);
     k->reduce_tiles = d->groups * s->blocks;
     k->scratch_bytes =
         s->src_bytes + s->ddst_bytes + ((size_t)s->pairs * 2 + 1) * sizeof(const uint16_t *);
@@ -155,6 +165,9 @@ static weft_status reduce(const wf_conv2d *k, int worker, void *slots, size_t sl
     const int lanes = s->OG - first < L ? s->OG - first : L;
     float *w = (float *)slots + (size_t)tile * block;
     float *out = (float *)dweights + ((size_t)group * (size_t)s->OG + (size_t)first) * output;
+    for (int i = 0; i < k->slots; i++)
+        wf_conv2d_sum_slots(WEFT_F32, (char *)w + (size_t)i * slot_stride, s->range * sizeof(float),
+                            s->ranges, block);
     wf_conv2d_sum_slots(WEFT_F32, w, slot_stride, k->slots, block);
     for (int v = 0; v < s->vectors; v++, w += taps * DOT_SQUARE) {
         const int left = s->IG - v * L;

@@ -21,6 +21,9 @@ typedef struct dot_weights {
     int rows, images;    /* of a chunk, at most */
     int pairs;           /* room for those of a chunk */
     int vector_parts, unit_parts;
+    int ranges;                   /* of chunks, of a slot: each is a sum of its own, */
+    size_t range;                 /* so many floats */
+    int row_chunks;               /* of an image */
     size_t src_bytes, ddst_bytes; /* of scratch: panels; then places */
 } dot_weights;
 
@@ -35,10 +38,18 @@ static inline size_t dot_slot_block(const wf_conv2d_desc *d, const dot_weights *
     return (size_t)s->vectors * (size_t)d->R * (size_t)d->S * DOT_SQUARE;
 }
 
+/* Lines that a product brings into the second-level cache meanwhile, one with each pair, for a later one; in
+ * both halves of its inputs, where it is done in two. */
+typedef struct dot_stretch {
+    const char *at;
+    size_t step; /* 0: none */
+} dot_stretch;
+
 /* w[i][b] += sum over pairs of x[i] . dy[b] for 16 inputs and NB output blocks w_block floats apart, or
  * `first`: = that. */
 void WF_ISA_FN(wf_dot_weights_product)(int NB, bool first, int pairs, const uint16_t *x,
-                                       const uint16_t *dy, float *w, size_t w_block);
+                                       const uint16_t *dy, float *w, size_t w_block,
+                                       const dot_stretch ahead[2]);
 
 weft_status WF_ISA_FN(wf_dot_weights_run)(const wf_conv2d *k, int worker,
                                           const wf_conv2d_gradient_io *io, int n, void *slot,

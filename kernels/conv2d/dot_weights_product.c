@@ -3,7 +3,7 @@
 
 /* NX inputs and NB blocks are constants where this is called, so that the sums stay in registers. */
 WF_INLINE void multiply(const int NX, const int NB, bool first, int pairs, const uint16_t *x,
-                        const uint16_t *dy, float *w, size_t w_block)
+                        const uint16_t *dy, float *w, size_t w_block, dot_stretch ahead)
 {
     wf_vf sum[L][DOT_NB];
     WF_UNROLL
@@ -12,8 +12,11 @@ WF_INLINE void multiply(const int NX, const int NB, bool first, int pairs, const
         for (int b = 0; b < NB; b++)
             sum[i][b] = first ? wf_vzero() : wf_vload(w + i * L + (size_t)b * w_block);
     }
+    const char *next = ahead.at;
     for (int p = 0; p < pairs; p++, x += 2 * L, dy += NB * 2 * L) {
         wf_vi v[DOT_NB];
+        __builtin_prefetch(next, 0, 2);
+        next += ahead.step;
         WF_UNROLL
         for (int b = 0; b < NB; b++)
             v[b] = wf_vi_load((const int32_t *)(dy + b * 2 * L));
@@ -36,15 +39,15 @@ WF_INLINE void multiply(const int NX, const int NB, bool first, int pairs, const
 }
 
 void dot_weights_product(int NB, bool first, int pairs, const uint16_t *x, const uint16_t *dy,
-                         float *w, size_t w_block)
+                         float *w, size_t w_block, const dot_stretch ahead[2])
 {
     if (NB == 1) {
-        multiply(L, 1, first, pairs, x, dy, w, w_block);
+        multiply(L, 1, first, pairs, x, dy, w, w_block, ahead[0]);
         return;
     }
     for (int i = 0; i < L; i += DOT_HALF)
         if (NB == 2)
-            multiply(DOT_HALF, 2, first, pairs, x + 2 * i, dy, w + i * L, w_block);
+            multiply(DOT_HALF, 2, first, pairs, x + 2 * i, dy, w + i * L, w_block, ahead[i > 0]);
         else
-            multiply(DOT_HALF, 3, first, pairs, x + 2 * i, dy, w + i * L, w_block);
+            multiply(DOT_HALF, 3, first, pairs, x + 2 * i, dy, w + i * L, w_block, ahead[i > 0]);
 }
