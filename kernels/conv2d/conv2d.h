@@ -149,12 +149,11 @@ typedef struct wf_conv2d_impl {
                           void *dweights, int tile);
 } wf_conv2d_impl;
 
-/* Note [Staged images]: the images' own types, where the kernel's descriptor says f32 in their stead. */
+/* Note [Staged images]: how a tile does it. */
 typedef struct wf_conv2d_stage {
-    bool src, dst;            /* is bf16 and staged */
-    int parts;                /* of the kernel, which a tile runs one after the other */
-    size_t scratch;           /* bytes of the kernel's own; the f32 images are behind */
-    size_t in_bytes, out_bytes; /* of an f32 image that is read, or written, there; 0: not staged */
+    wf_conv2d *inner;           /* the pass over f32 images; NULL: nothing is staged */
+    size_t scratch;             /* bytes of its own; the f32 images are behind */
+    size_t in_bytes, out_bytes; /* of an f32 image of in or src, out or ddst; 0: it is not staged */
 } wf_conv2d_stage;
 
 /* A planned pass. Read-only once created. */
@@ -186,7 +185,8 @@ struct wf_conv2d {
  * Images of bf16 are read and written by kernels that know f32 only, too: a tile converts its images
  * to f32 in its scratch, runs the kernel on them, and rounds what comes out. So every kernel serves both
  * types, at the cost of a pass over an image in cache. A kernel that reads and writes bf16 itself fits
- * the descriptor as it is, and is not staged. */
+ * the descriptor as it is, and is not staged. A tile runs all parts of its images, since only the
+ * kernel knows which outputs a part has. */
 
 /* Note [Weight gradient slots]
  * A weight gradient is a sum over N*P*Q pixels. It is cut into `slots` sums over fixed ranges of
@@ -246,12 +246,17 @@ int wf_conv2d_tiles(const wf_conv2d *k);
 WF_MUST_CHECK weft_status wf_conv2d_backward_weights(const wf_conv2d *k, int worker,
                                                      const wf_conv2d_gradient_io *io, void *slots,
                                                      size_t slot_stride, void *scratch, int tile);
-/* staged.c, for dispatch.c and select.c: the descriptor with f32 in place of bf16 images; false where
- * there are none. What conversions add to the expected cycles. Completes a kernel that was created for
- * `staged`, in place of d. The runs of a staged kernel. */
+/* staged.c, for dispatch.c and select.c. The descriptor with f32 in place of bf16 images; false where
+ * there are none. */
 bool wf_conv2d_staged(const wf_conv2d_desc *d, wf_conv2d_desc *staged);
+/* What conversions add to the expected cycles. */
 double wf_conv2d_stage_cycles(const wf_conv2d_desc *d);
-void wf_conv2d_stage_complete(wf_conv2d *k, const wf_conv2d_desc *d);
+/* The pass of descriptor d by way of `inner`, which it owns from now on; NULL when memory runs out. */
+wf_conv2d *wf_conv2d_stage_create(const wf_conv2d_desc *d, wf_conv2d *inner);
+/* Part `part` of images [0, n) at io, in scratch of k->scratch_bytes. */
+weft_status wf_conv2d_run_images(const wf_conv2d *k, int worker, const wf_conv2d_io *io, int n,
+                                 int part, void *scratch);
+/* The runs of a staged one: images [0, n) at io, as wf_conv2d_impl.batch and backward_weights have them. */
 weft_status wf_conv2d_stage_run(const wf_conv2d *k, int worker, const wf_conv2d_io *io, int n,
                                 void *scratch);
 weft_status wf_conv2d_stage_weights(const wf_conv2d *k, int worker, const wf_conv2d_gradient_io *io,

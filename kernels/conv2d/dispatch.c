@@ -74,15 +74,23 @@ wf_conv2d *wf_conv2d_create_impl(const wf_conv2d_impl *impl, const wf_conv2d_des
     wf_conv2d_desc staged;
     if (!wf_conv2d_fits(impl, d, pass, isa, why, size))
         return NULL;
-    const bool stage = !wf_conv2d_fits_itself(impl, d, pass, isa, why, size);
-    wf_conv2d_staged(d, &staged);
+    if (!wf_conv2d_fits_itself(impl, d, pass, isa, why, size)) {
+        wf_conv2d_staged(d, &staged);
+        wf_conv2d *inner = wf_conv2d_create_impl(impl, &staged, pass, isa, workers, why, size);
+        wf_conv2d *outer = inner ? wf_conv2d_stage_create(d, inner) : NULL;
+        if (inner && !outer) {
+            snprintf(why, size, "out of memory");
+            wf_conv2d_destroy(inner);
+        }
+        return outer;
+    }
     wf_conv2d *k = calloc(1, sizeof *k);
     if (!k) {
         snprintf(why, size, "out of memory");
         return NULL;
     }
     k->impl = impl;
-    k->desc = stage ? staged : *d;
+    k->desc = *d;
     k->pass = pass;
     k->isa = isa;
     k->workers = workers;
@@ -90,14 +98,12 @@ wf_conv2d *wf_conv2d_create_impl(const wf_conv2d_impl *impl, const wf_conv2d_des
     k->slot_images = wf_conv2d_slot_images(d);
     k->slots = (d->N + k->slot_images - 1) / k->slot_images;
     k->slot_bytes = wf_conv2d_weights_count(d) * weft_dtype_size(d->weights_type);
-    k->cycles = wf_conv2d_cycles(impl, &k->desc, pass, isa);
+    k->cycles = wf_conv2d_cycles(impl, d, pass, isa);
     snprintf(k->name, sizeof k->name, "%s", impl->name);
     if (!impl->create(k, why, size)) {
         free(k);
         return NULL;
     }
-    if (stage)
-        wf_conv2d_stage_complete(k, d);
     k->cycles *= wf_conv2d_idle(k);
     return k;
 }
@@ -107,7 +113,9 @@ void wf_conv2d_destroy(void *kernel)
     wf_conv2d *k = kernel;
     if (!k)
         return;
-    if (k->impl->destroy)
+    if (k->stage.inner)
+        wf_conv2d_destroy(k->stage.inner);
+    else if (k->impl->destroy)
         k->impl->destroy(k);
     free(k);
 }
@@ -116,12 +124,24 @@ weft_status wf_conv2d_pack(const wf_conv2d *k, int worker, const void *weights, 
                            int tile)
 {
     assert(k->packed_bytes && tile >= 0 && tile < k->pack_tiles && worker < k->workers);
-    return k->impl->pack(k, worker, weights, packed, tile);
+    return k->impl->pack(k->stage.inner ? k->stage.inner : k, worker, weights, packed, tile);
 }
 
 int wf_conv2d_tiles(const wf_conv2d *k)
 {
     return (k->desc.N + k->images - 1) / k->images * k->parts;
+}
+
+weft_status wf_conv2d_run_images(const wf_conv2d *k, int worker, const wf_conv2d_io *io, int n,
+                                 int part, void *scratch)
+{
+    if (k->stage.inner)
+        return wf_conv2d_stage_run(k, worker, io, n, scratch);
+    if (k->impl->batch)
+        return k->impl->batch(k, worker, io, n, part, scratch);
+    if (k->pass == WF_CONV2D_FORWARD)
+        return k->impl->forward(k, worker, io->in, io->weights, io->bias, io->out, scratch);
+    return k->impl->backward_data(k, worker, io->in, io->weights, io->out, scratch);
 }
 
 weft_status wf_conv2d_run(const wf_conv2d *k, int worker, const wf_conv2d_io *io, void *scratch,
@@ -134,14 +154,8 @@ weft_status wf_conv2d_run(const wf_conv2d *k, int worker, const wf_conv2d_io *io
     wf_conv2d_io at = *io;
     at.in = (const char *)io->in + (size_t)first * io->in_stride;
     at.out = (char *)io->out + (size_t)first * io->out_stride;
-    if (k->stage.parts)
-        return wf_conv2d_stage_run(k, worker, &at, left < k->images ? left : k->images, scratch);
-    if (k->impl->batch)
-        return k->impl->batch(k, worker, &at, left < k->images ? left : k->images, tile % k->parts,
-                              scratch);
-    if (k->pass == WF_CONV2D_FORWARD)
-        return k->impl->forward(k, worker, at.in, at.weights, at.bias, at.out, scratch);
-    return k->impl->backward_data(k, worker, at.in, at.weights, at.out, scratch);
+    return wf_conv2d_run_images(k, worker, &at, left < k->images ? left : k->images,
+                                tile % k->parts, scratch);
 }
 
 weft_status wf_conv2d_backward_weights(const wf_conv2d *k, int worker,
@@ -158,7 +172,7 @@ weft_status wf_conv2d_backward_weights(const wf_conv2d *k, int worker,
     at.src = (const char *)io->src + (size_t)first * io->src_stride;
     at.ddst = (const char *)io->ddst + (size_t)first * io->ddst_stride;
     char *to = (char *)slots + (size_t)slot * slot_stride;
-    return k->stage.parts
+    return k->stage.inner
                ? wf_conv2d_stage_weights(k, worker, &at, n, to, tile % k->parts, scratch)
                : k->impl->backward_weights(k, worker, &at, n, to, tile % k->parts, scratch);
 }
@@ -167,7 +181,8 @@ weft_status wf_conv2d_reduce(const wf_conv2d *k, int worker, void *slots, size_t
                              void *dweights, int tile)
 {
     assert(k->pass == WF_CONV2D_BACKWARD_WEIGHTS && tile >= 0 && tile < k->reduce_tiles);
-    return k->impl->reduce(k, worker, slots, slot_stride, dweights, tile);
+    return k->impl->reduce(k->stage.inner ? k->stage.inner : k, worker, slots, slot_stride,
+                           dweights, tile);
 }
 
 /* A tree over the slots for a chunk that stays in the first-level cache. */

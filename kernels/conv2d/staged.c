@@ -1,4 +1,6 @@
 /* Kernels of f32 over images of bf16: Note [Staged images]. Pure functions, any thread. */
+#include <stdlib.h>
+
 #include "kernels/conv2d/conv2d.h"
 #include "kernels/eltwise/eltwise.h"
 #include "kernels/select.h"
@@ -28,26 +30,33 @@ double wf_conv2d_stage_cycles(const wf_conv2d_desc *d)
     return wf_expect_bytes(d->N * count * (sizeof(uint16_t) + sizeof(float)));
 }
 
-void wf_conv2d_stage_complete(wf_conv2d *k, const wf_conv2d_desc *d)
+wf_conv2d *wf_conv2d_stage_create(const wf_conv2d_desc *d, wf_conv2d *inner)
 {
+    wf_conv2d *k = malloc(sizeof *k);
+    if (!k)
+        return NULL;
+    *k = *inner;
+    k->desc = *d;
+    k->state = NULL;
     const bool weights = k->pass == WF_CONV2D_BACKWARD_WEIGHTS;
-    const bool backward = k->pass == WF_CONV2D_BACKWARD_DATA;
     const size_t images = (size_t)(weights ? k->slot_images : k->images);
-    const size_t src = aligned(wf_act_count(wf_conv2d_src(d)) * sizeof(float));
-    const size_t dst = aligned(wf_act_count(wf_conv2d_dst(d)) * sizeof(float));
-    wf_conv2d_stage *s = &k->stage;
-    s->src = d->src_type == WEFT_BF16;
-    s->dst = d->dst_type == WEFT_BF16;
-    s->parts = 1;
-    s->scratch = aligned(k->scratch_bytes);
-    s->in_bytes = backward ? (s->dst ? dst : 0) : s->src ? src : 0;
-    s->out_bytes = backward ? (s->src ? src : 0) : s->dst ? dst : 0;
-    k->scratch_bytes = s->scratch + images * (s->in_bytes + s->out_bytes);
-    k->cycles += wf_conv2d_stage_cycles(d) * (weights ? k->parts : 1);
-    if (!weights) { /* who writes which part of an image is the kernel's affair */
-        s->parts = k->parts;
+    const size_t src = d->src_type == WEFT_BF16
+                           ? aligned(wf_act_count(wf_conv2d_src(d)) * sizeof(float))
+                           : 0;
+    const size_t dst = d->dst_type == WEFT_BF16
+                           ? aligned(wf_act_count(wf_conv2d_dst(d)) * sizeof(float))
+                           : 0;
+    const bool backward = k->pass == WF_CONV2D_BACKWARD_DATA;
+    k->stage = (wf_conv2d_stage){.inner = inner,
+                                 .scratch = aligned(inner->scratch_bytes),
+                                 .in_bytes = backward ? dst : src,
+                                 .out_bytes = backward ? src : dst};
+    k->scratch_bytes = k->stage.scratch + images * (k->stage.in_bytes + k->stage.out_bytes);
+    if (!weights)
         k->parts = 1;
-    }
+    k->cycles *= wf_conv2d_idle(k) / wf_conv2d_idle(inner);
+    k->cycles += wf_conv2d_stage_cycles(d) * k->parts;
+    return k;
 }
 
 static void convert(weft_dtype from, weft_dtype to, size_t count, int n, const char *x,
@@ -62,6 +71,7 @@ weft_status wf_conv2d_stage_run(const wf_conv2d *k, int worker, const wf_conv2d_
                                 void *scratch)
 {
     const wf_conv2d_stage *s = &k->stage;
+    const wf_conv2d *inner = s->inner;
     const bool forward = k->pass == WF_CONV2D_FORWARD;
     const size_t src = wf_act_count(wf_conv2d_src(&k->desc));
     const size_t dst = wf_act_count(wf_conv2d_dst(&k->desc));
@@ -77,14 +87,8 @@ weft_status wf_conv2d_stage_run(const wf_conv2d *k, int worker, const wf_conv2d_
         at.out_stride = s->out_bytes;
     }
     weft_status status = WEFT_OK;
-    for (int part = 0; part < s->parts && status == WEFT_OK; part++) {
-        if (k->impl->batch)
-            status = k->impl->batch(k, worker, &at, n, part, scratch);
-        else if (forward)
-            status = k->impl->forward(k, worker, at.in, at.weights, at.bias, at.out, scratch);
-        else
-            status = k->impl->backward_data(k, worker, at.in, at.weights, at.out, scratch);
-    }
+    for (int part = 0; part < inner->parts && status == WEFT_OK; part++)
+        status = wf_conv2d_run_images(inner, worker, &at, n, part, scratch);
     if (s->out_bytes && status == WEFT_OK)
         convert(WEFT_F32, WEFT_BF16, forward ? dst : src, n, out, s->out_bytes, io->out,
                 io->out_stride);
@@ -97,17 +101,17 @@ weft_status wf_conv2d_stage_weights(const wf_conv2d *k, int worker, const wf_con
     const wf_conv2d_stage *s = &k->stage;
     char *src = (char *)scratch + s->scratch, *ddst = src + (size_t)k->slot_images * s->in_bytes;
     wf_conv2d_gradient_io at = *io;
-    if (s->src) {
+    if (s->in_bytes) {
         convert(WEFT_BF16, WEFT_F32, wf_act_count(wf_conv2d_src(&k->desc)), n, io->src,
                 io->src_stride, src, s->in_bytes);
         at.src = src;
         at.src_stride = s->in_bytes;
     }
-    if (s->dst) {
+    if (s->out_bytes) {
         convert(WEFT_BF16, WEFT_F32, wf_act_count(wf_conv2d_dst(&k->desc)), n, io->ddst,
                 io->ddst_stride, ddst, s->out_bytes);
         at.ddst = ddst;
         at.ddst_stride = s->out_bytes;
     }
-    return k->impl->backward_weights(k, worker, &at, n, slot, part, scratch);
+    return k->impl->backward_weights(s->inner, worker, &at, n, slot, part, scratch);
 }
