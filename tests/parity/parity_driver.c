@@ -1,10 +1,11 @@
 /* Weft's half of the layer parity test: runs a list of cases and writes what came out.
  *
- *     parity_driver CASES.json IN.safetensors OUT.safetensors
+ *     parity_driver CASES.json IN.safetensors OUT.safetensors [bf16]
  *
  * A case is an object: "name", "call" (a layer, loss, optimizer or initialiser), its options, "in"
  * (names of inputs), "grad" (those whose gradients are wanted). Input i of case c is tensor "c/i";
- * a layer's state is "c/state/<key>", the seed of the backward pass "c/dy". Written are "c/y",
+ * a layer's state is "c/state/<key>", the seed of the backward pass "c/dy"; "c/pre" and "c/post", where
+ * they are, are weights of convolutions before and behind it. Written are "c/y",
  * gradients "c/d/<input or parameter>", buffers "c/b/<buffer>", and each layer's text as metadata.
  * Everything runs on one thread, in the type of the first input. */
 #include <math.h>
@@ -306,7 +307,11 @@ static void layer_or_loss(run *r)
         weft_module_train(m, integer(r, "training", 1));
         layer_text(r, m);
     }
-    y = m ? weft_call(m, in[0]) : loss(r, in);
+    weft_tensor *pre = input(r, "pre"), *post = input(r, "post");
+    weft_tensor *x = pre ? weft_conv2d(in[0], pre, NULL, NULL) : in[0];
+    y = m ? weft_call(m, x) : loss(r, in);
+    if (post)
+        y = weft_conv2d(y, post, NULL, NULL);
     if (y == in[0]) /* Identity: a leaf has no gradient of itself */
         y = weft_scale(y, 1);
     weft_tensor *kept = weft_keep(y);
@@ -321,6 +326,8 @@ static void layer_or_loss(run *r)
         layer_results(r, m);
     weft_tensor_unref(kept);
     weft_tensor_unref(dy);
+    weft_tensor_unref(pre);
+    weft_tensor_unref(post);
     weft_module_unref(m);
     for (int i = 0; i < n; i++)
         weft_tensor_unref(in[i]);
@@ -394,8 +401,9 @@ int main(int argc, char **argv)
     weft_options options = {.threads = 1, .seed = 11};
     weft_error error;
     json_error_t where;
-    if (argc != 4)
-        die(&r, "usage: parity_driver CASES.json IN.safetensors OUT.safetensors");
+    if (argc < 4 || argc > 5 || (argc == 5 && strcmp(argv[4], "bf16") != 0))
+        die(&r, "usage: parity_driver CASES.json IN.safetensors OUT.safetensors [bf16]");
+    options.amp = argc == 5 ? WEFT_AMP_BF16 : WEFT_AMP_OFF;
     json_t *cases = json_load_file(argv[1], 0, &where);
     if (!cases || weft_context_create(&r.ctx, &options, NULL) != WEFT_OK ||
         weft_safetensors_open(argv[2], &r.inputs, &error) != WEFT_OK)

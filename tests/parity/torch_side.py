@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
 """PyTorch's half of test_parity.py. Prints one JSON object.
 
-    torch_side.py train --model M --dir D --steps N --recipe JSON
-        writes D/init.safetensors and D/data.safetensors, trains, prints the losses
+    torch_side.py train --model M --dir D --steps N --recipe JSON [--batch B] [--shape C,H,W]
+        writes D/init.safetensors and D/data.safetensors, trains, prints the losses; with
+        --both from the same weights once more, under autocast to bfloat16: "bf16_losses"
     torch_side.py logits --model M --dir D --weights F
         compares D/logits.safetensors with the logits of F for D/data.safetensors
 """
@@ -18,14 +19,11 @@ from safetensors.torch import load_file, save_file
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "bench"))
 import torch_models  # noqa: E402
 
-BATCH = 64
-
-
-def make_data(steps, shape, classes):
+def make_data(n, shape, classes):
     g = torch.Generator().manual_seed(7)
-    labels = torch.randint(0, classes, (BATCH * steps,), generator=g)
+    labels = torch.randint(0, classes, (n,), generator=g)
     patterns = torch.randn((classes, *shape), generator=g)
-    images = patterns[labels] + 0.5 * torch.randn((BATCH * steps, *shape), generator=g)
+    images = patterns[labels] + 0.5 * torch.randn((n, *shape), generator=g)
     return images.contiguous(), labels
 
 
@@ -36,29 +34,40 @@ def make_optimizer(model, r):
                            weight_decay=r["wd"], nesterov=r["opt"] == "sgd_nesterov")
 
 
-def create(name):
-    return torch_models.MODELS[name].create()
+def create(name, options=None):
+    return torch_models.MODELS[name].create(**(options or {}))
 
 
-def train(args):
-    r = json.loads(args.recipe)
-    torch.manual_seed(1)
-    model = create(args.model)
-    images, labels = make_data(args.steps, (1, 28, 28), 10)
-    save_file({k: v.contiguous() for k, v in model.state_dict().items()},
-              os.path.join(args.dir, "init.safetensors"))
-    save_file({"images": images, "labels": labels}, os.path.join(args.dir, "data.safetensors"))
-    loss_of = torch.nn.CrossEntropyLoss(label_smoothing=r["smoothing"])
-    optimizer = make_optimizer(model, r)
+def steps(args, model, images, labels, recipe, bf16):
+    """The losses of the steps."""
+    loss_of = torch.nn.CrossEntropyLoss(label_smoothing=recipe["smoothing"])
+    optimizer = make_optimizer(model, recipe)
     losses = []
     for i in range(args.steps):
         optimizer.zero_grad()
-        part = slice(i * BATCH, (i + 1) * BATCH)
-        loss = loss_of(model(images[part]), labels[part])
+        part = slice(i * args.batch, (i + 1) * args.batch)
+        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=bf16):
+            loss = loss_of(model(images[part]), labels[part])
         loss.backward()
         optimizer.step()
         losses.append(loss.item())
-    return {"losses": losses}
+    return losses
+
+
+def train(args):
+    recipe = json.loads(args.recipe)
+    shape = tuple(map(int, args.shape.split(",")))
+    torch.manual_seed(1)
+    model = create(args.model, {"num_classes": 10, "size": shape[1]})
+    images, labels = make_data(args.batch * args.steps, shape, 10)
+    init = {k: v.clone().contiguous() for k, v in model.state_dict().items()}
+    save_file(init, os.path.join(args.dir, "init.safetensors"))
+    save_file({"images": images, "labels": labels}, os.path.join(args.dir, "data.safetensors"))
+    result = {"losses": steps(args, model, images, labels, recipe, False)}
+    if args.both:
+        model.load_state_dict(init)
+        result["bf16_losses"] = steps(args, model, images, labels, recipe, True)
+    return result
 
 
 def logits(args):
@@ -79,6 +88,9 @@ def main():
     p.add_argument("--dir", required=True)
     p.add_argument("--steps", type=int, default=5)
     p.add_argument("--recipe")
+    p.add_argument("--batch", type=int, default=64)
+    p.add_argument("--shape", default="1,28,28")
+    p.add_argument("--both", action="store_true")
     p.add_argument("--weights")
     args = p.parse_args()
     torch.set_num_threads(2)
