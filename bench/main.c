@@ -9,6 +9,7 @@
 #include "bench/costs.h"
 #include "bench/errors.h"
 #include "bench/gbench.h"
+#include "bench/images.h"
 #include "bench/layers.h"
 #include "bench/linear.h"
 #include "bench/machine.h"
@@ -249,8 +250,11 @@ static int run_suite(const bench_machine *m, const bench_options *options)
     if (!conv2d)
         return complain(BAD_USE, why);
     bench_linear *linear = bench_linear_register(m, &before);
-    if (!linear) {
+    bench_images *images = bench_images_register(m);
+    if (!linear || !images) {
         bench_conv2d_destroy(conv2d);
+        bench_linear_destroy(linear);
+        bench_images_destroy(images);
         return complain(FAILED, "out of memory");
     }
     bench_step_spec *steps = bench_step_register(m->threads);
@@ -280,6 +284,7 @@ done:
         complain(FAILED, err.text);
     bench_conv2d_destroy(conv2d);
     bench_linear_destroy(linear);
+    bench_images_destroy(images);
     free(steps);
     return status;
 }

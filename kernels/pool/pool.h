@@ -3,8 +3,9 @@
  * Max: a window's maximum; the first one wins, NaN wins over numbers and the last NaN over earlier
  * ones (torch's order of comparison). Its index is the position r*S + s in the window, stored by
  * groups of eight channels (Note [Groups of eight], norm.h): u8 where a window has at most 256
- * positions, i32 otherwise. Average: the sum in the image's type, row by row, then over rows (the
- * whole image in one go where it is one window).
+ * positions, i32 otherwise. Average: the sum in the image's type (f32 for bf16), row by row, then over
+ * rows (the whole image in one go where it is one window). Gradients of windows that meet are added up
+ * in the order of the outputs. Each value of a bf16 image is computed in f32 and rounded once.
  * Inputs' padding channels are zero and those of outputs become zero.
  *
  * Threading: functions touch their arguments only. Letters: C channels, H W input, P Q output, R S
@@ -80,6 +81,22 @@ static inline wf_pool_range wf_pool_avg_range(const wf_pool *g, int dim, int o)
     begin = begin > 0 ? begin : 0;
     end = end < size ? end : size;
     return (wf_pool_range){begin, end, g->exclude_padding ? end - begin : padded};
+}
+
+/* The outputs [begin, end) along one dimension whose windows meet input element i; under dilation, whose
+ * windows reach over it. count is not set. */
+static inline wf_pool_range wf_pool_outputs_over(const wf_pool *g, int dim, int i)
+{
+    const int64_t size = dim ? g->in.W : g->in.H, out = dim ? g->Q : g->P;
+    if (g->adaptive) {
+        int64_t end = (((int64_t)i + 1) * out - 1) / size + 1;
+        return (wf_pool_range){.begin = (int)(i * out / size), .end = (int)(end < out ? end : out)};
+    }
+    const int64_t reach = (int64_t)(g->kernel[dim] - 1) * (g->average ? 1 : g->dilation[dim]);
+    const int64_t last = (int64_t)i + g->padding[dim], first = last - reach;
+    const int64_t end = last / g->stride[dim] + 1;
+    const int64_t begin = first <= 0 ? 0 : (first + g->stride[dim] - 1) / g->stride[dim];
+    return (wf_pool_range){.begin = (int)begin, .end = (int)(end < out ? end : out)};
 }
 
 static inline weft_dtype wf_pool_index_dtype(int R, int S)

@@ -1,4 +1,5 @@
-/* Max and average pooling with windows of 3x3, any stride and padding: one channel block.
+/* Max and average pooling with windows of 3x3, any stride and padding, over f32 and bf16: one channel
+ * block.
  *
  * Forward takes windows that lie inside the image without a test; the borders are one column and
  * row or two. A maximum is first taken as if there were no NaN, which a sum of a row's inputs would
@@ -12,7 +13,7 @@
 
 #include "kernels/pool/pool_simd.h"
 
-enum { L = WF_LANES, FAR_FLOATS = 16384 /* planes of which more is fetched ahead */ };
+enum { L = WF_LANES, FAR_BYTES = 65536 /* planes of which more is fetched ahead */ };
 
 /* Positions [k0, k1) of the three of an output's window lie inside the image; the first is element
  * `first`. */
@@ -39,8 +40,8 @@ WF_INLINE void take(const bool NANS, wf_vf v, int k, wf_vf *best, wf_vi *best_k,
 }
 
 typedef struct max_plane {
-    const float *x;
-    float *y;
+    const wf_element *x;
+    wf_element *y;
     uint8_t *index;
     wf_index_place place;
     wf_vf lowest;
@@ -56,8 +57,8 @@ WF_INLINE wf_vf max_row(const bool NANS, const bool INDEX, const wf_pool *geomet
     const ptrdiff_t line = (ptrdiff_t)g.in.W * L;
     const size_t pixel = (size_t)p * (size_t)g.Q;
     const bool rows = h.k0 == 0 && h.k1 == 3;
-    const bool far = (size_t)g.in.H * (size_t)g.in.W * L > FAR_FLOATS;
-    float *y = a.y + pixel * L;
+    const bool far = (size_t)g.in.H * (size_t)g.in.W * L * sizeof(wf_element) > FAR_BYTES;
+    wf_element *y = a.y + pixel * L;
     uint8_t *index = INDEX ? a.index + pixel * 8 : NULL;
     wf_vf seen[3] = {wf_vzero(), wf_vzero(), wf_vzero()};
     for (int q = 0; q < g.Q; q++, y += L) {
@@ -65,24 +66,24 @@ WF_INLINE wf_vf max_row(const bool NANS, const bool INDEX, const wf_pool *geomet
         wf_vf best = a.lowest;
         wf_vi k = wf_vi_set1(h.k0 * 3 + w.k0);
         if (rows && w.k0 == 0 && w.k1 == 3) {
-            const float *x = a.x + h.first * line + (ptrdiff_t)w.first * L;
-            const float *const row[3] = {x, x + line, x + 2 * line};
+            const wf_element *x = a.x + h.first * line + (ptrdiff_t)w.first * L;
+            const wf_element *const row[3] = {x, x + line, x + 2 * line};
             for (int r = 0; far && r < g.stride[0]; r++) /* of the row after the next */
                 for (int s = 0; s < g.stride[1]; s += 2)
                     __builtin_prefetch(x + (2 * g.stride[0] + 1 + r) * line + s * L, 0, 2);
-            best = wf_vload(x);
+            best = wf_eload(x);
             if (!NANS)
                 seen[0] = wf_vadd(seen[0], best);
             WF_UNROLL
             for (int i = 1; i < 9; i++)
-                take(NANS, wf_vload(row[i / 3] + i % 3 * L), i, &best, &k, &seen[i / 3]);
+                take(NANS, wf_eload(row[i / 3] + i % 3 * L), i, &best, &k, &seen[i / 3]);
         } else {
             for (int r = h.k0; r < h.k1; r++)
                 for (int s = w.k0; s < w.k1; s++)
-                    take(NANS, wf_vload(a.x + (h.first + r) * line + (ptrdiff_t)(w.first + s) * L),
+                    take(NANS, wf_eload(a.x + (h.first + r) * line + (ptrdiff_t)(w.first + s) * L),
                          r * 3 + s, &best, &k, &seen[0]);
         }
-        wf_vstore(y, best);
+        wf_estore_exact(y, best);
         if (INDEX) {
             wf_put_index(index, a.place, k);
             index += 8;
@@ -99,8 +100,8 @@ WF_INLINE void max_rows(const bool INDEX, const wf_pool *g, const max_plane *a)
             max_row(true, INDEX, g, a, p);
 }
 
-void WF_ISA_FN(wf_pool_3x3_max_forward)(const wf_pool *g, const float *x, wf_vf lowest, float *y,
-                                        uint8_t *index, wf_index_place place)
+void WF_ELEMENT_FN(wf_pool_3x3_max_forward)(const wf_pool *g, const wf_element *x, wf_vf lowest,
+                                            wf_element *y, uint8_t *index, wf_index_place place)
 {
     const max_plane a = {x, y, index, place, lowest};
     if (index)
@@ -126,7 +127,7 @@ static meeting meet(const wf_pool *g, int h)
 }
 
 typedef struct back_plane {
-    const float *dy;
+    const wf_element *dy;
     const uint8_t *index; /* NULL: average */
     wf_index_place place;
 } back_plane;
@@ -144,7 +145,7 @@ WF_INLINE void give(const bool MAX, const int N, const wf_pool *g, const back_pl
     WF_UNROLL
     for (int j = 0; j < N; j++) {
         const size_t pixel = (size_t)(m.p + j) * (size_t)g->Q + (size_t)q;
-        wf_vf d = wf_vload(a->dy + pixel * L);
+        wf_vf d = wf_eload(a->dy + pixel * L);
         if (MAX) {
             const wf_vi k = wf_get_index(a->index + pixel * 8, a->place);
             const int first = 3 * (m.r - j * g->stride[0]);
@@ -164,7 +165,7 @@ WF_INLINE void give(const bool MAX, const int N, const wf_pool *g, const back_pl
 
 /* A row of dx from N rows of windows. */
 WF_INLINE void back_row(const bool MAX, const int N, const wf_pool *geometry,
-                        const back_plane *plane, meeting m, float *dx)
+                        const back_plane *plane, meeting m, wf_element *dx)
 {
     const wf_pool g = *geometry; /* vector stores may alias anything but a local */
     const back_plane a = *plane;
@@ -183,18 +184,18 @@ WF_INLINE void back_row(const bool MAX, const int N, const wf_pool *geometry,
         to[1] = wf_vadd(to[1], carry[1]);
         for (int s = 0; s < 3 && s < stride; s++) /* columns that no later window meets */
             if (w + s >= 0 && w + s < W)
-                wf_vstore(dx + (ptrdiff_t)(w + s) * L, to[s]);
+                wf_estore(dx + (ptrdiff_t)(w + s) * L, to[s]);
         for (int s = 3; s < stride && w + s < W; s++)
-            wf_vstore(dx + (ptrdiff_t)(w + s) * L, wf_vzero());
+            wf_estore(dx + (ptrdiff_t)(w + s) * L, wf_vzero());
         carry[0] = stride == 1 ? to[1] : stride == 2 ? to[2] : wf_vzero();
         carry[1] = stride == 1 ? to[2] : wf_vzero();
     }
     for (int s = 0; s < 2; s++, w++) /* no more than two columns are left */
         if (w >= 0 && w < W)
-            wf_vstore(dx + (ptrdiff_t)w * L, carry[s]);
+            wf_estore(dx + (ptrdiff_t)w * L, carry[s]);
 }
 
-WF_INLINE void back_rows(const bool MAX, const wf_pool *g, const back_plane *a, float *dx)
+WF_INLINE void back_rows(const bool MAX, const wf_pool *g, const back_plane *a, wf_element *dx)
 {
     for (int h = 0; h < g->in.H; h++, dx += (size_t)g->in.W * L) {
         const meeting m = meet(g, h);
@@ -207,13 +208,14 @@ WF_INLINE void back_rows(const bool MAX, const wf_pool *g, const back_plane *a, 
     }
 }
 
-void WF_ISA_FN(wf_pool_3x3_max_backward)(const wf_pool *g, const float *dy, const uint8_t *index,
-                                         wf_index_place place, float *dx)
+void WF_ELEMENT_FN(wf_pool_3x3_max_backward)(const wf_pool *g, const wf_element *dy,
+                                             const uint8_t *index, wf_index_place place,
+                                             wf_element *dx)
 {
     back_rows(true, g, &(back_plane){dy, index, place}, dx);
 }
 
-void WF_ISA_FN(wf_pool_3x3_avg_backward)(const wf_pool *g, const float *dy, float *dx)
+void WF_ELEMENT_FN(wf_pool_3x3_avg_backward)(const wf_pool *g, const wf_element *dy, wf_element *dx)
 {
     back_rows(false, g, &(back_plane){.dy = dy}, dx);
 }
@@ -221,19 +223,20 @@ void WF_ISA_FN(wf_pool_3x3_avg_backward)(const wf_pool *g, const float *dy, floa
 /* ---- average -------------------------------------------------------------------------------- */
 
 /* Row by row, then over rows. */
-WF_INLINE wf_vf sum_window(const float *x, ptrdiff_t line, int rows, int columns)
+WF_INLINE wf_vf sum_window(const wf_element *x, ptrdiff_t line, int rows, int columns)
 {
     wf_vf sum = wf_vzero();
     for (int r = 0; r < rows; r++, x += line) {
-        wf_vf row = wf_vload(x);
+        wf_vf row = wf_eload(x);
         for (int s = 1; s < columns; s++)
-            row = wf_vadd(row, wf_vload(x + s * L));
+            row = wf_vadd(row, wf_eload(x + s * L));
         sum = r == 0 ? row : wf_vadd(sum, row);
     }
     return sum;
 }
 
-void WF_ISA_FN(wf_pool_3x3_avg_forward)(const wf_pool *geometry, const float *x, float *y)
+void WF_ELEMENT_FN(wf_pool_3x3_avg_forward)(const wf_pool *geometry, const wf_element *x,
+                                            wf_element *y)
 {
     const wf_pool g = *geometry; /* vector stores may alias anything but a local */
     const ptrdiff_t line = (ptrdiff_t)g.in.W * L;
@@ -243,14 +246,14 @@ void WF_ISA_FN(wf_pool_3x3_avg_forward)(const wf_pool *geometry, const float *x,
         int first = -g.padding[1];
         for (int q = 0; q < g.Q; q++, y += L, first += g.stride[1]) {
             if (h.end - h.begin == 3 && first >= 0 && first + 3 <= g.in.W) {
-                const float *at = x + h.begin * line + (ptrdiff_t)first * L;
-                wf_vstore(y, wf_vdiv(sum_window(at, line, 3, 3), inner));
+                const wf_element *at = x + h.begin * line + (ptrdiff_t)first * L;
+                wf_estore(y, wf_vdiv(sum_window(at, line, 3, 3), inner));
                 continue;
             }
             const wf_pool_range w = wf_pool_avg_range(&g, 1, q);
             const wf_vf sum = sum_window(x + h.begin * line + (ptrdiff_t)w.begin * L, line,
                                          h.end - h.begin, w.end - w.begin);
-            wf_vstore(y, wf_vdiv(sum, wf_vset1((float)h.count * (float)w.count)));
+            wf_estore(y, wf_vdiv(sum, wf_vset1((float)h.count * (float)w.count)));
         }
     }
 }

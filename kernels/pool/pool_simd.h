@@ -4,7 +4,7 @@
 #define WF_POOL_SIMD_H
 
 #include "kernels/pool/pool.h"
-#include "kernels/simd/simd.h"
+#include "kernels/simd/element.h"
 
 /* The indices of a vector's channels: one group of eight, or two that lie `groups` bytes apart
  * (Note [Groups of eight], norm.h). */
@@ -25,15 +25,10 @@ WF_INLINE void wf_put_index(uint8_t *at, wf_index_place place, wf_vi k)
     if (place.two)
         memcpy(at + place.apart, bytes + WF_LANES - 8, 8);
 }
+/* Without a second group its lanes are padding, whose gradient is 0 whatever the index. */
 WF_INLINE wf_vi wf_get_index(const uint8_t *at, wf_index_place place)
 {
-    uint8_t bytes[WF_LANES] = {0};
-    if (WF_LANES == 8)
-        return wf_vi_load_u8(at);
-    memcpy(bytes, at, 8);
-    if (place.two)
-        memcpy(bytes + WF_LANES - 8, at + place.apart, 8);
-    return wf_vi_load_u8(bytes);
+    return wf_vi_load_u8_two(at, place.two ? at + place.apart : at);
 }
 
 /* Windows of 3x3 without dilation, of any stride and padding: pool_3x3.c. */
@@ -44,11 +39,13 @@ static inline bool wf_pool_is_3x3(const wf_pool *g)
 }
 /* One channel block of each of the four. index may be NULL: not wanted. `lowest` is what a maximum
  * starts from. */
-void WF_ISA_FN(wf_pool_3x3_max_forward)(const wf_pool *g, const float *x, wf_vf lowest, float *y,
-                                        uint8_t *index, wf_index_place place);
-void WF_ISA_FN(wf_pool_3x3_max_backward)(const wf_pool *g, const float *dy, const uint8_t *index,
-                                         wf_index_place place, float *dx);
-void WF_ISA_FN(wf_pool_3x3_avg_forward)(const wf_pool *g, const float *x, float *y);
-void WF_ISA_FN(wf_pool_3x3_avg_backward)(const wf_pool *g, const float *dy, float *dx);
+void WF_ELEMENT_FN(wf_pool_3x3_max_forward)(const wf_pool *g, const wf_element *x, wf_vf lowest,
+                                            wf_element *y, uint8_t *index, wf_index_place place);
+void WF_ELEMENT_FN(wf_pool_3x3_max_backward)(const wf_pool *g, const wf_element *dy,
+                                             const uint8_t *index, wf_index_place place,
+                                             wf_element *dx);
+void WF_ELEMENT_FN(wf_pool_3x3_avg_forward)(const wf_pool *g, const wf_element *x, wf_element *y);
+void WF_ELEMENT_FN(wf_pool_3x3_avg_backward)(const wf_pool *g, const wf_element *dy,
+                                             wf_element *dx);
 
 #endif

@@ -1,8 +1,9 @@
-/* The reference: any layout and window, f32 and f64, plain loops. */
+/* The reference: any layout and window, f32, f64 and bf16, plain loops. */
 #include <math.h>
 #include <string.h>
 
 #include "kernels/pool/pool.h"
+#include "kernels/simd/bf16_emul.h"
 
 /* See Note [Groups of eight] (kernels/norm/norm.h). */
 static size_t index_at(const wf_pool *g, int c, int p, int q)
@@ -26,15 +27,39 @@ static int get_index(const wf_pool *g, const void *index, size_t at)
     return wide_index(g) ? ((const int32_t *)index)[at] : ((const uint8_t *)index)[at];
 }
 
+#define T float
 #define REAL float
-#define REAL_DTYPE WEFT_F32
+#define DTYPE WEFT_F32
+#define NAME "f32"
 #define FN(name) name##_f32
+#define GET(p, i) ((p)[i])
+#define PUT(p, i, v) ((p)[i] = (v))
 #include "kernels/pool/ref_body.h"
+#undef T
 #undef REAL
-#undef REAL_DTYPE
+#undef DTYPE
+#undef NAME
 #undef FN
 
+#define T double
 #define REAL double
-#define REAL_DTYPE WEFT_F64
+#define DTYPE WEFT_F64
+#define NAME "f64"
 #define FN(name) name##_f64
+#include "kernels/pool/ref_body.h"
+#undef T
+#undef REAL
+#undef DTYPE
+#undef NAME
+#undef FN
+#undef GET
+#undef PUT
+
+#define T uint16_t
+#define REAL float
+#define DTYPE WEFT_BF16
+#define NAME "bf16"
+#define FN(name) name##_bf16
+#define GET(p, i) wf_from_bf16((p)[i])
+#define PUT(p, i, v) ((p)[i] = wf_to_bf16(v))
 #include "kernels/pool/ref_body.h"

@@ -227,6 +227,10 @@ WF_INLINE wf_vi wf_vi_load_u8(const uint8_t *p)
 {
     return _mm256_cvtepu8_epi32(_mm_loadl_epi64((const __m128i *)p));
 }
+WF_INLINE wf_vi wf_vi_load_u8_two(const uint8_t *p, const uint8_t *q)
+{
+    return wf_vi_load_u8(p);
+}
 WF_INLINE void wf_vi_store(int32_t *p, wf_vi a)
 {
     _mm256_storeu_si256((__m256i *)p, a);

@@ -72,15 +72,21 @@ WF_INLINE wf_vf wf_vload_u8(const uint8_t *p)
 {
     return _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(_mm_loadu_si128((const __m128i *)p)));
 }
+/* One permutation of words in place of a conversion and a shift. */
+WF_INLINE wf_vf wf_bf16_widened(__m256i h)
+{
+    const __m512i word = _mm512_set_epi16(15, 15, 14, 14, 13, 13, 12, 12, 11, 11, 10, 10, 9, 9, 8,
+                                          8, 7, 7, 6, 6, 5, 5, 4, 4, 3, 3, 2, 2, 1, 1, 0, 0);
+    return _mm512_castsi512_ps(
+        _mm512_maskz_permutexvar_epi16(0xaaaaaaaa, word, _mm512_castsi256_si512(h)));
+}
 WF_INLINE wf_vf wf_vload_bf16(const uint16_t *p)
 {
-    __m512i wide = _mm512_cvtepu16_epi32(_mm256_loadu_si256((const __m256i *)p));
-    return _mm512_castsi512_ps(_mm512_slli_epi32(wide, 16));
+    return wf_bf16_widened(_mm256_loadu_si256((const __m256i *)p));
 }
 WF_INLINE wf_vf wf_vload_bf16_n(const uint16_t *p, int n)
 {
-    __m512i wide = _mm512_cvtepu16_epi32(_mm256_maskz_loadu_epi16(wf_vm_first(n), p));
-    return _mm512_castsi512_ps(_mm512_slli_epi32(wide, 16));
+    return wf_bf16_widened(_mm256_maskz_loadu_epi16(wf_vm_first(n), p));
 }
 WF_INLINE void wf_vstore(float *p, wf_vf a)
 {
@@ -106,11 +112,15 @@ WF_INLINE __m512i wf_bf16_above(wf_vf a)
     __mmask16 odd = _mm512_test_epi32_mask(u, _mm512_set1_epi32(0x10000));
     __m512i even = _mm512_add_epi32(u, _mm512_set1_epi32(0x7fff));
     even = _mm512_mask_add_epi32(even, odd, u, _mm512_set1_epi32(0x8000));
-    return _mm512_mask_or_epi32(even, wf_vne(a, a), u, _mm512_set1_epi32(0x400000));
+    /* Where a is a quiet or signalling NaN, classes 0 and 1 of the table: 2, a made quiet. */
+    return _mm512_castps_si512(
+        _mm512_fixupimm_ps(_mm512_castsi512_ps(even), a, _mm512_set1_epi32(0x22), 0));
 }
 WF_INLINE __m256i wf_upper_halves(__m512i a)
 {
-    return _mm512_cvtepi32_epi16(_mm512_srli_epi32(a, 16));
+    const __m512i word = _mm512_set_epi16(0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 31, 29,
+                                          27, 25, 23, 21, 19, 17, 15, 13, 11, 9, 7, 5, 3, 1);
+    return _mm512_castsi512_si256(_mm512_permutexvar_epi16(word, a));
 }
 WF_INLINE void wf_vstore_bf16(uint16_t *p, wf_vf a)
 {
@@ -218,6 +228,11 @@ WF_INLINE wf_vi wf_vi_load(const int32_t *p)
 WF_INLINE wf_vi wf_vi_load_u8(const uint8_t *p)
 {
     return _mm512_cvtepu8_epi32(_mm_loadu_si128((const __m128i *)p));
+}
+WF_INLINE wf_vi wf_vi_load_u8_two(const uint8_t *p, const uint8_t *q)
+{
+    return _mm512_cvtepu8_epi32(_mm_unpacklo_epi64(_mm_loadl_epi64((const __m128i *)p),
+                                                   _mm_loadl_epi64((const __m128i *)q)));
 }
 WF_INLINE void wf_vi_store(int32_t *p, wf_vi a)
 {

@@ -132,6 +132,7 @@ WF_INLINE unsigned wf_vm_bits(wf_vm m)
 /* integers */
 WF_LANEWISE(wf_vi, wf_vi_load, (const int32_t *p), p[i])
 WF_LANEWISE(wf_vi, wf_vi_load_u8, (const uint8_t *p), p[i])
+WF_LANEWISE(wf_vi, wf_vi_load_u8_two, (const uint8_t *p, const uint8_t *q), i < 8 ? p[i] : q[i - 8])
 WF_INLINE void wf_vi_store(int32_t *p, wf_vi a)
 {
     WF_EACH(i) p[i] = a.v[i];

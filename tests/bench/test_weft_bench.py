@@ -227,6 +227,13 @@ class Bench(unittest.TestCase):
             self.assertGreater(result["GB/s"], 0)
             self.assertNotIn("error_occurred", result)
 
+    def test_memory_bound_kernels_are_there_for_both_types(self):
+        results = self.suite("--benchmark_filter=images/(norm_apply_relu|add)/.*/cached")
+        self.assertEqual(len(results), 4)
+        for result in results.values():
+            self.assertGreater(result["GB/s"], 0)
+            self.assertNotIn("error_occurred", result)
+
     def test_a_benchmark_that_cannot_run_fails_the_run(self):
         shapes = self.file("shapes", "mb1000000_ic64ih1000oc64kh1n\"huge\"\n")
         done = bench("--shapes", shapes, "--benchmark_filter=huge/forward/ref",

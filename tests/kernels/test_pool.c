@@ -8,7 +8,7 @@
 
 #include "kernels/pool/pool.h"
 
-extern const wf_pool_fns wf_pool_fns_emul;
+extern const wf_pool_fns wf_pool_fns_emul, wf_pool_fns_bf16_emul;
 
 typedef struct pool_case {
     int C, H, W;
@@ -51,7 +51,7 @@ enum { N_ADAPTIVE = sizeof ADAPTIVE / sizeof *ADAPTIVE };
 
 /* ---- images: buffers with zero padding channels and a guard ---------------------------------- */
 
-static const double GUARD_VALUE = -12345.0;
+static const double GUARD_VALUE = -12288.0; /* in bf16, too */
 
 static size_t value_at(wf_act a, int c, int h, int w)
 {
@@ -120,8 +120,10 @@ static void each_layout(const wf_pool *g, check_fn check)
 {
     static const int BLOCKS[] = {1, 8, 16};
     const bool wide = !g->average && wf_pool_index_dtype(g->kernel[0], g->kernel[1]) != WEFT_U8;
-    for (int i = -1; i < 0 || wf_pool_list[i]; i++) {
-        const wf_pool_fns *f = i < 0 ? &wf_pool_fns_emul : wf_pool_list[i];
+    for (int i = -2; i < 0 || wf_pool_list[i]; i++) {
+        const wf_pool_fns *f = i == -2   ? &wf_pool_fns_bf16_emul
+                               : i == -1 ? &wf_pool_fns_emul
+                                         : wf_pool_list[i];
         if (f->isa > wf_cpu_isa() || (f->lanes && wide))
             continue;
         for (int b = 0; b < 3; b++)
@@ -270,7 +272,7 @@ static void check_avg(const wf_pool_fns *f, const wf_pool *g)
     assert_true(x && y && dy && dx && y_bound && dx_bound);
     uint32_t seed = 9;
     for (size_t i = 0; i < n_in; i++)
-        x[i] = (double)(float)(next(&seed) / 8388608.0 - 1);
+        x[i] = test_rounded(f->dtype, (double)(float)(next(&seed) / 8388608.0 - 1));
     for (int c = 0; c < g->in.C; c++)
         for (int p = 0; p < g->P; p++)
             for (int q = 0; q < g->Q; q++) {
@@ -280,7 +282,7 @@ static void check_avg(const wf_pool_fns *f, const wf_pool *g)
                 const size_t o = value_at(out, c, p, q);
                 torch_range(g, 0, p, &h0, &h1, &hc);
                 torch_range(g, 1, q, &w0, &w1, &wc);
-                dy[o] = (double)(float)(next(&seed) / 8388608.0 - 1);
+                dy[o] = test_rounded(f->dtype, (double)(float)(next(&seed) / 8388608.0 - 1));
                 for (int h = h0; h < h1; h++)
                     for (int w = w0; w < w1; w++) {
                         const size_t i = value_at(g->in, c, h, w);
@@ -292,8 +294,11 @@ static void check_avg(const wf_pool_fns *f, const wf_pool *g)
                     }
                 y[o] = (double)(sum / hc / wc);
                 /* a row, the rows, the division */
-                y_bound[o] = ((w1 - w0) + (h1 - h0) + 2) * eps * size / hc / wc;
+                y_bound[o] = ((w1 - w0) + (h1 - h0) + 2) * eps * size / hc / wc +
+                             1.01 * test_storing(f->dtype) * fabs(y[o]);
             }
+    for (size_t i = 0; i < n_in; i++) /* stored once */
+        dx_bound[i] += 1.01 * test_storing(f->dtype) * fabs(dx[i]);
     void *vx = lay_out(g->in, f->dtype, x), *vy = lay_out(out, f->dtype, NULL);
     f->avg_forward(g, vx, vy);
     check_out("average", f, out, f->dtype, vy, y, y_bound);
@@ -363,15 +368,17 @@ static void the_best_fitting_implementation_is_found(void **state)
     wf_pool large = small, average = small;
     large.kernel[0] = average.kernel[0] = 200;
     average.average = true;
-    assert_string_equal(wf_pool_find(WEFT_ISA_AVX512, WEFT_F32, &small)->name, "avx2");
-    assert_string_equal(wf_pool_find(WEFT_ISA_SCALAR, WEFT_F32, &small)->name, "ref");
-    assert_string_equal(wf_pool_find(WEFT_ISA_AVX2, WEFT_F32, &large)->name, "ref");
-    assert_string_equal(wf_pool_find(WEFT_ISA_AVX2, WEFT_F32, &average)->name, "avx2");
-    assert_string_equal(wf_pool_find(WEFT_ISA_AVX2, WEFT_F64, &small)->name, "ref");
+    assert_string_equal(wf_pool_find(WEFT_ISA_AVX512, WEFT_F32, &small)->name, "avx2:f32");
+    assert_string_equal(wf_pool_find(WEFT_ISA_SCALAR, WEFT_F32, &small)->name, "ref:f32");
+    assert_string_equal(wf_pool_find(WEFT_ISA_AVX2, WEFT_F32, &large)->name, "ref:f32");
+    assert_string_equal(wf_pool_find(WEFT_ISA_AVX2, WEFT_F32, &average)->name, "avx2:f32");
+    assert_string_equal(wf_pool_find(WEFT_ISA_AVX2, WEFT_F64, &small)->name, "ref:f64");
+    assert_string_equal(wf_pool_find(WEFT_ISA_AVX2, WEFT_BF16, &small)->name, "avx2:bf16");
+    assert_string_equal(wf_pool_find(WEFT_ISA_SCALAR, WEFT_BF16, &small)->name, "ref:bf16");
     assert_null(wf_pool_find(WEFT_ISA_AVX2, WEFT_I64, &small));
     small.in.block = 16;
-    assert_string_equal(wf_pool_find(WEFT_ISA_AVX512, WEFT_F32, &small)->name, "avx512");
-    assert_string_equal(wf_pool_find(WEFT_ISA_AVX2, WEFT_F32, &small)->name, "ref");
+    assert_string_equal(wf_pool_find(WEFT_ISA_AVX512, WEFT_F32, &small)->name, "avx512:f32");
+    assert_string_equal(wf_pool_find(WEFT_ISA_AVX2, WEFT_F32, &small)->name, "ref:f32");
 }
 
 int main(void)

@@ -1,0 +1,279 @@
+/* Memory-bound kernels' benchmarks; see images.h. Every thread has images of its own: `cached` ones,
+ * all of which its second-level cache holds, or a batch of `memory` ones, more than the last-level
+ * caches hold. */
+#include "bench/images.h"
+
+#include <omp.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "bench/gbench.h"
+#include "kernels/eltwise/activation.h"
+#include "kernels/eltwise/eltwise.h"
+#include "kernels/norm/norm.h"
+#include "kernels/pool/pool.h"
+
+enum { CHANNELS = 64, IMAGES = 5 }; /* operands */
+
+/* The operands of one call, one image each; and what several kernels share. */
+typedef struct operands {
+    wf_act act;
+    weft_dtype dtype;
+    weft_isa isa;
+    char *image[IMAGES];
+    uint8_t *bytes; /* a mask, or indices */
+    double slot[2 * CHANNELS];
+    float channel[CHANNELS];
+} operands;
+
+static size_t count_of(const operands *o)
+{
+    return wf_act_count(o->act);
+}
+
+static void run_stats(operands *o)
+{
+    wf_norm_find(o->isa, o->dtype, o->act)->stats(o->act, o->image[0], o->slot);
+}
+static void run_apply(operands *o)
+{
+    const wf_norm_apply p = {.act = o->act,
+                             .f = WF_NORM_RELU,
+                             .mean = o->channel,
+                             .invstd = o->channel,
+                             .gamma = o->channel,
+                             .beta = o->channel,
+                             .x = o->image[0],
+                             .y = o->image[1],
+                             .mask = o->bytes};
+    wf_norm_find(o->isa, o->dtype, o->act)->apply(&p);
+}
+static void run_apply_residual(operands *o)
+{
+    const wf_norm_apply p = {.act = o->act,
+                             .f = WF_NORM_RELU,
+                             .mean = o->channel,
+                             .invstd = o->channel,
+                             .gamma = o->channel,
+                             .beta = o->channel,
+                             .x = o->image[0],
+                             .residual = o->image[2],
+                             .y = o->image[1],
+                             .mask = o->bytes};
+    wf_norm_find(o->isa, o->dtype, o->act)->apply(&p);
+}
+static void run_apply_silu(operands *o)
+{
+    const wf_norm_apply p = {.act = o->act,
+                             .f = WF_NORM_SILU,
+                             .mean = o->channel,
+                             .invstd = o->channel,
+                             .gamma = o->channel,
+                             .beta = o->channel,
+                             .x = o->image[0],
+                             .y = o->image[1]};
+    wf_norm_find(o->isa, o->dtype, o->act)->apply(&p);
+}
+static void run_reduce(operands *o)
+{
+    const wf_norm_reduce p = {.act = o->act,
+                              .mean = o->channel,
+                              .x = o->image[0],
+                              .dy = o->image[1],
+                              .mask = o->bytes,
+                              .slot = o->slot};
+    wf_norm_find(o->isa, o->dtype, o->act)->backward_reduce(&p);
+}
+static void run_dx(operands *o)
+{
+    const wf_norm_dx p = {.act = o->act,
+                          .training = true,
+                          .count = 1000,
+                          .mean = o->channel,
+                          .invstd = o->channel,
+                          .gamma = o->channel,
+                          .dgamma = o->channel,
+                          .dbeta = o->channel,
+                          .x = o->image[0],
+                          .dy = o->image[1],
+                          .mask = o->bytes,
+                          .dx = o->image[2]};
+    wf_norm_find(o->isa, o->dtype, o->act)->backward_apply(&p);
+}
+static void run_add(operands *o)
+{
+    wf_eltwise_get(o->dtype, o->isa)->add(count_of(o), o->image[0], o->image[1], o->image[2]);
+}
+static void run_relu(operands *o)
+{
+    wf_eltwise_get(o->dtype, o->isa)->relu(count_of(o), o->image[0], o->image[1]);
+}
+static void run_silu(operands *o)
+{
+    wf_activation_get(o->dtype, o->isa)
+        ->fn[WF_ACT_silu]
+        .forward(count_of(o), 0, 0, o->image[0], o->image[1]);
+}
+static void run_silu_backward(operands *o)
+{
+    wf_activation_get(o->dtype, o->isa)
+        ->fn[WF_ACT_silu]
+        .backward(count_of(o), 0, 0, o->image[0], o->image[1], o->image[2]);
+}
+
+/* A window of ResNet's, stride 2. */
+static wf_pool pool_of(const operands *o, bool average)
+{
+    return (wf_pool){.in = o->act,
+                     .P = o->act.H / 2,
+                     .Q = o->act.W / 2,
+                     .average = average,
+                     .kernel = {3, 3},
+                     .stride = {2, 2},
+                     .padding = {1, 1},
+                     .dilation = {1, 1}};
+}
+static void run_max_pool(operands *o)
+{
+    const wf_pool g = pool_of(o, false);
+    wf_pool_find(o->isa, o->dtype, &g)->max_forward(&g, o->image[0], o->image[1], o->bytes);
+}
+static void run_max_pool_backward(operands *o)
+{
+    const wf_pool g = pool_of(o, false);
+    wf_pool_find(o->isa, o->dtype, &g)->max_backward(&g, o->image[1], o->bytes, o->image[2]);
+}
+static void run_avg_pool(operands *o)
+{
+    const wf_pool g = pool_of(o, true);
+    wf_pool_find(o->isa, o->dtype, &g)->avg_forward(&g, o->image[0], o->image[1]);
+}
+
+static const struct {
+    const char *name;
+    void (*run)(operands *o);
+    double images; /* that are read or written, for GB/s */
+} kernels[] = {
+    {"norm_stats", run_stats, 1},
+    {"norm_apply_relu", run_apply, 2},
+    {"norm_apply_residual_relu", run_apply_residual, 3},
+    {"norm_apply_silu", run_apply_silu, 2},
+    {"norm_backward_reduce", run_reduce, 2},
+    {"norm_backward_apply", run_dx, 3},
+    {"add", run_add, 3},
+    {"relu", run_relu, 2},
+    {"silu", run_silu, 2},
+    {"silu_backward", run_silu_backward, 3},
+    {"max_pool", run_max_pool, 1.25},
+    {"max_pool_backward", run_max_pool_backward, 1.25},
+    {"avg_pool", run_avg_pool, 1.25},
+};
+enum { N_KERNELS = sizeof kernels / sizeof *kernels };
+
+typedef struct one {
+    int kernel;
+    weft_dtype dtype;
+    bool cached;
+    const bench_machine *machine;
+} one;
+
+struct bench_images {
+    one item[N_KERNELS * 4];
+};
+
+/* A thread's share: sets of operands in one block, 64-byte aligned. */
+typedef struct share {
+    void *memory;
+    operands *set;
+    int n;
+} share;
+
+static bool share_init(share *s, const one *b)
+{
+    const int side = b->cached ? 14 : 56;
+    const wf_act act = {CHANNELS, side, side, wf_isa_block(b->machine->isa)};
+    const size_t image = wf_act_count(act) * weft_dtype_size(b->dtype);
+    const size_t bytes = image * IMAGES + wf_act_count(act);
+    const double wanted = 2.0 * (double)b->machine->last_level_bytes / b->machine->threads;
+    s->n = b->cached ? 1 : 1 + (int)(wanted / (double)image);
+    s->memory = aligned_alloc(WF_ALIGN, bytes * (size_t)s->n);
+    s->set = calloc((size_t)s->n, sizeof *s->set);
+    if (!s->memory || !s->set)
+        return false;
+    memset(s->memory, 0, bytes * (size_t)s->n);
+    for (int i = 0; i < s->n; i++) {
+        operands *o = &s->set[i];
+        char *at = (char *)s->memory + (size_t)i * bytes;
+        o->act = act;
+        o->dtype = b->dtype;
+        o->isa = b->machine->isa;
+        for (int k = 0; k < IMAGES; k++)
+            o->image[k] = at + (size_t)k * image;
+        o->bytes = (uint8_t *)at + IMAGES * image;
+        for (int c = 0; c < CHANNELS; c++)
+            o->channel[c] = 0.5f + (float)c / CHANNELS;
+    }
+    return true;
+}
+
+static void run(bench_state *state, void *user)
+{
+    enum { CALLS = 200 }; /* of cached images, in each of the timed rounds */
+    const one *b = user;
+    const int threads = b->machine->threads;
+    share *all = calloc((size_t)threads, sizeof *all);
+    bool good = all != NULL;
+#pragma omp parallel num_threads(threads) if (good)
+    {
+        const bool mine = share_init(&all[omp_get_thread_num()], b);
+#pragma omp critical
+        good = good && mine;
+    }
+    if (!good)
+        bench_fail(state, "out of memory");
+    while (good && bench_next(state)) {
+#pragma omp parallel num_threads(threads)
+        {
+            share *s = &all[omp_get_thread_num()];
+            for (int i = 0, n = b->cached ? CALLS : s->n; i < n; i++)
+                kernels[b->kernel].run(&s->set[b->cached ? 0 : i]);
+        }
+    }
+    if (good) {
+        const operands *o = &all[0].set[0];
+        const double calls = (double)threads * (b->cached ? CALLS : all[0].n);
+        const double elements = calls * (double)count_of(o) * kernels[b->kernel].images;
+        bench_counter(state, "Gelem/s", elements / bench_seconds(state) * 1e-9);
+        bench_counter(state, "GB/s",
+                      elements * (double)weft_dtype_size(b->dtype) / bench_seconds(state) * 1e-9);
+    }
+    for (int i = 0; all && i < threads; i++) {
+        free(all[i].memory);
+        free(all[i].set);
+    }
+    free(all);
+}
+
+bench_images *bench_images_register(const bench_machine *machine)
+{
+    bench_images *all = calloc(1, sizeof *all);
+    if (!all)
+        return NULL;
+    one *at = all->item;
+    for (int k = 0; k < N_KERNELS; k++)
+        for (int place = 0; place < 2; place++)
+            for (int type = 0; type < 2; type++, at++) {
+                char name[96];
+                *at = (one){k, type ? WEFT_BF16 : WEFT_F32, place == 0, machine};
+                snprintf(name, sizeof name, "images/%s/%s/%s", kernels[k].name,
+                         weft_dtype_name(at->dtype), at->cached ? "cached" : "memory");
+                bench_register(name, run, at);
+            }
+    return all;
+}
+
+void bench_images_destroy(bench_images *all)
+{
+    free(all);
+}
