@@ -123,10 +123,24 @@ WF_INLINE wf_vf wf_vload_u8_n(const uint8_t *p, int n)
     return wf_vload_u8(all);
 }
 
+/* p * 2^n, rounded once, for 2^n that may be no normal number; nf is n as floats. Two factors, each a
+ * normal number, of which only the second can round. */
+WF_INLINE wf_vf wf_vscale2(wf_vf p, wf_vi n, wf_vf nf)
+{
+#if defined(WF_SIMD_AVX512) && !defined(WF_SIMD_EMULATE)
+    return _mm512_scalef_ps(p, nf);
+#else
+    wf_vi half = wf_vi_sar(n, 1), rest = wf_vi_sub(n, half);
+    wf_vi bias = wf_vi_set1(127);
+    p = wf_vmul(p, wf_vi_as_f(wf_vi_shl(wf_vi_add(half, bias), 23)));
+    return wf_vmul(p, wf_vi_as_f(wf_vi_shl(wf_vi_add(rest, bias), 23)));
+#endif
+}
+
 /* exp(x) within 2 ulp; overflows to infinity, underflows to denormals and 0 (0 under FTZ), NaN
  * stays NaN. Range reduction x = n ln2 + r, |r| <= ln2/2, after Cody and Waite, "Software Manual
  * for the Elementary Functions" (1980), with ln2 split in two so that n*hi is exact; Taylor to
- * degree 7, whose remainder r^8/8! is below 2^-27; 2^n in two factors, each a normal number. */
+ * degree 7, whose remainder r^8/8! is below 2^-27. */
 WF_INLINE wf_vf wf_vexp(wf_vf x)
 {
     x = wf_vmax(wf_vset1(-105.0f), wf_vmin(wf_vset1(90.0f), x)); /* x second: NaN stays */
@@ -142,9 +156,6 @@ WF_INLINE wf_vf wf_vexp(wf_vf x)
     p = wf_vfma(p, r, wf_vset1(0.5f));
     p = wf_vfma(p, r, wf_vset1(1.0f));
     p = wf_vfma(p, r, wf_vset1(1.0f));
-    wf_vi half = wf_vi_sar(n, 1), rest = wf_vi_sub(n, half);
-    wf_vi bias = wf_vi_set1(127);
-    p = wf_vmul(p, wf_vi_as_f(wf_vi_shl(wf_vi_add(half, bias), 23)));
-    return wf_vmul(p, wf_vi_as_f(wf_vi_shl(wf_vi_add(rest, bias), 23)));
+    return wf_vscale2(p, n, nf);
 }
 #endif
