@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "kernels/eltwise/eltwise.h"
+#include "kernels/simd/bf16_emul.h"
 
 enum { DROPOUT_CHUNK = 256 }; /* elements whose random words are made at a time */
 
@@ -19,30 +20,49 @@ static void philox_words(const wf_dropout *d, int64_t group, int64_t count, uint
     }
 }
 
+#define GET(p, i) ((p)[i])
+#define PUT(p, i, v) ((p)[i] = (v))
 #define T float
+#define REAL float
 #define U uint32_t
 #define FN(name) name##_f32
 #include "kernels/eltwise/dropout_body.h"
 #undef T
+#undef REAL
 #undef U
 #undef FN
 #define T double
+#define REAL double
 #define U uint64_t
 #define FN(name) name##_f64
 #include "kernels/eltwise/dropout_body.h"
 #undef T
+#undef REAL
+#undef U
+#undef FN
+#undef GET
+#undef PUT
+#define GET(p, i) wf_from_bf16((p)[i])
+#define PUT(p, i, v) ((p)[i] = wf_to_bf16(v))
+#define T uint16_t
+#define REAL float
+#define U uint32_t
+#define FN(name) name##_bf16
+#include "kernels/eltwise/dropout_body.h"
+#undef T
+#undef REAL
 #undef U
 #undef FN
 
-extern const wf_dropout_fn wf_dropout_fns_avx2[2], wf_dropout_fns_avx512[2];
-static const wf_dropout_fn wf_dropout_fns_ref[2] = {dropout_f32, dropout_f64};
+extern const wf_dropout_fn wf_dropout_fns_avx2[3], wf_dropout_fns_avx512[3];
+static const wf_dropout_fn wf_dropout_fns_ref[3] = {dropout_f32, dropout_f64, dropout_bf16};
 
 wf_dropout_fn wf_dropout_get(weft_dtype dtype, weft_isa isa)
 {
-    if (dtype != WEFT_F32 && dtype != WEFT_F64)
+    if (dtype > WEFT_BF16) /* f32, f64, bf16, as in WEFT_DTYPE_LIST */
         return NULL;
     const wf_dropout_fn *fns = isa == WEFT_ISA_AVX512 ? wf_dropout_fns_avx512
                                : isa == WEFT_ISA_AVX2 ? wf_dropout_fns_avx2
                                                       : wf_dropout_fns_ref;
-    return fns[dtype == WEFT_F64];
+    return fns[dtype];
 }

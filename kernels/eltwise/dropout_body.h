@@ -1,11 +1,12 @@
 /* Dropout of one image in one type: included once for each type by files that define T the element
- * type, U the unsigned integer of its size, FN(name) the name of a function and
- * philox_words(d, group, count, words), which may write up to 28 words
+ * type, REAL what is computed in, U the unsigned integer of REAL's size, GET(p, i) and PUT(p, i, v), element i of an
+ * image, FN(name) the name of a function and philox_words(d, group, count, words), which may write up to 28 words
  * more than count groups have. */
 
 static void FN(dropout)(const wf_dropout *d, wf_act a, int64_t first, const void *vx, void *vy)
 {
-    const T *x = vx, keep = (T)(1.0 / (1.0 - d->p));
+    const T *x = vx;
+    const REAL keep = (REAL)(1.0 / (1.0 - d->p));
     T *y = vy;
     const uint32_t least = (uint32_t)(d->p * 4294967296.0); /* words below it are dropped */
     const int64_t pixels = (int64_t)a.H * a.W;
@@ -25,12 +26,13 @@ static void FN(dropout)(const wf_dropout *d, wf_act a, int64_t first, const void
             const uint32_t *w = words + index % 4;
             for (int64_t i = 0; i < n; i++) {
                 size_t at = (size_t)((p0 + i) * a.block);
-                T value = xc[at] * keep;
+                REAL value = GET(xc, at) * keep;
                 U bits;
                 memcpy(&bits, &value, sizeof(bits));
                 bits &=
                     (U)0 - (U)(w[i] >= least); /* a branch would be guessed wrong half the time */
-                memcpy(&yc[at], &bits, sizeof(bits));
+                memcpy(&value, &bits, sizeof(bits));
+                PUT(yc, at, value);
             }
         }
     }

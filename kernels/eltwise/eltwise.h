@@ -66,8 +66,8 @@ typedef struct wf_dropout {
     double p; /* 0 <= p < 1: the probability of dropping */
 } wf_dropout;
 /* One image: y = x / (1 - p) where kept, else 0. `first` is the logical index of the image's first
- * element, n * C * H * W. Forward and backward are the same function. dtype f32 or f64. Every
- * ISA gives the same bits. */
+ * element, n * C * H * W. Forward and backward are the same function. dtype f32, f64 or
+ * bf16, computed in f32. Every ISA gives the same bits. */
 typedef void (*wf_dropout_fn)(const wf_dropout *d, wf_act a, int64_t first, const void *x, void *y);
 wf_dropout_fn wf_dropout_get(weft_dtype dtype, weft_isa isa);
 

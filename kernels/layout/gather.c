@@ -1,17 +1,18 @@
-/* Gathering of channels in blocks of WF_LANES, 4-byte elements: a vector of the result is put
+/* Gathering of channels in blocks of WF_LANES, elements of 4 and 2 bytes (Note [Elements] in element.h;
+ * what the elements are does not matter): a vector of the result is put
  * together from the few source vectors that its channels lie in, each permuted and masked. Pure
  * functions, any thread.
  *
  * Concatenation and slices at any channel have two sources a vector, a shuffle of two groups four:
  * their loops are instantiated with constant counts. */
-#include "kernels/simd/simd.h"
+#include "kernels/simd/element.h"
 
 #include "kernels/layout/layout.h"
 
 /* One source of a block: where its pixels begin, for each lane of the result the source's lane, and
  * all bits set where the lane is wanted. */
 typedef struct source {
-    const float *x;
+    const wf_element *x;
     int32_t lane[WF_LANES], wanted[WF_LANES];
 } source;
 
@@ -25,7 +26,8 @@ static int find_sources(wf_act a, const wf_channel_from *from, int c0, const voi
         if (f->image < 0)
             continue;
         const int lane = f->channel % WF_LANES;
-        const float *block = (const float *)x[f->image] + wf_act_index(a, f->channel - lane, 0, 0);
+        const wf_element *block =
+            (const wf_element *)x[f->image] + wf_act_index(a, f->channel - lane, 0, 0);
         int k = 0;
         while (k < n && s[k].x != block)
             k++;
@@ -48,9 +50,9 @@ static bool is_copy(const source *s, int real)
     return real == WF_LANES;
 }
 
-WF_INLINE void blend(const source *s, int n, size_t pixels, float *y)
+WF_INLINE void blend(const source *s, int n, size_t pixels, wf_element *y)
 {
-    const float *x[WF_LANES]; /* in locals: stores to y might change what s points to */
+    const wf_element *x[WF_LANES]; /* in locals: stores to y might change what s points to */
     wf_vi lane[WF_LANES];
     wf_vf wanted[WF_LANES];
     for (int k = 0; k < n; k++) {
@@ -61,20 +63,22 @@ WF_INLINE void blend(const source *s, int n, size_t pixels, float *y)
     for (size_t p = 0; p < pixels * WF_LANES; p += WF_LANES) {
         wf_vf v = wf_vzero();
         for (int k = 0; k < n; k++)
-            v = wf_vor(v, wf_vand(wf_vpermute(wf_vload(x[k] + p), lane[k]), wanted[k]));
-        wf_vstore(y + p, v);
+            v = wf_vor(v, wf_vand(wf_vpermute(wf_eload(x[k] + p), lane[k]), wanted[k]));
+        wf_estore_exact(y + p, v);
     }
 }
 
-void WF_ISA_FN(wf_gather_4)(wf_act a, const wf_channel_from *from, const void *const *x, void *y);
-void WF_ISA_FN(wf_gather_4)(wf_act a, const wf_channel_from *from, const void *const *x, void *vy)
+void WF_ISA_FN(WF_CAT(wf_gather_, WF_ELEMENT_BYTES))(wf_act a, const wf_channel_from *from,
+                                                     const void *const *x, void *y);
+void WF_ISA_FN(WF_CAT(wf_gather_, WF_ELEMENT_BYTES))(wf_act a, const wf_channel_from *from,
+                                                     const void *const *x, void *vy)
 {
     if (a.block != WF_LANES) {
-        wf_gather_any(4, a, from, x, vy);
+        wf_gather_any(WF_ELEMENT_BYTES, a, from, x, vy);
         return;
     }
     const size_t pixels = (size_t)a.H * (size_t)a.W;
-    float *y = vy;
+    wf_element *y = vy;
     for (int c0 = 0; c0 < a.C; c0 += WF_LANES, y += pixels * WF_LANES) {
         source s[WF_LANES];
         const int n = find_sources(a, from, c0, x, s);

@@ -18,6 +18,7 @@
 
 #if defined(WF_ELEMENT_BF16)
 #define WF_ELEMENT bf16
+#define WF_ELEMENT_BYTES 2
 #define WF_ELEMENT_NAME "bf16"
 #define WF_ELEMENT_DTYPE WEFT_BF16
 #define WF_ELEMENT_FN(name) WF_ISA_FN(WF_CAT(name, _bf16))
@@ -58,6 +59,7 @@ WF_INLINE wf_vf wf_eload1(const wf_element *p)
 }
 #else
 #define WF_ELEMENT f32
+#define WF_ELEMENT_BYTES 4
 #define WF_ELEMENT_NAME "f32"
 #define WF_ELEMENT_DTYPE WEFT_F32
 #define WF_ELEMENT_FN(name) WF_ISA_FN(name)

@@ -1,4 +1,4 @@
-/* 8 x 8 transposes of floats; the same on AVX-512, where loads and
+/* 8 x 8 transposes of floats, and of words; the same on AVX-512, where loads and
  * stores bound them, not shuffles. */
 #ifndef WF_SIMD_TRANSPOSE_H
 #define WF_SIMD_TRANSPOSE_H
@@ -23,6 +23,24 @@ WF_INLINE void wf_transpose_rows(__m256 row[8])
     for (int i = 0; i < 4; i++) {
         row[i] = _mm256_permute2f128_ps(quad[i], quad[i + 4], 0x20);
         row[i + 4] = _mm256_permute2f128_ps(quad[i], quad[i + 4], 0x31);
+    }
+}
+
+/* The same of 8 x 8 words. */
+WF_INLINE void wf_transpose_word_rows(__m128i row[8])
+{
+    __m128i pair[8], quad[8];
+    for (int i = 0; i < 4; i++) {
+        pair[2 * i] = _mm_unpacklo_epi16(row[i], row[i + 4]);
+        pair[2 * i + 1] = _mm_unpackhi_epi16(row[i], row[i + 4]);
+    }
+    for (int i = 0; i < 4; i++) {
+        quad[2 * i] = _mm_unpacklo_epi16(pair[i], pair[i + 4]);
+        quad[2 * i + 1] = _mm_unpackhi_epi16(pair[i], pair[i + 4]);
+    }
+    for (int i = 0; i < 4; i++) {
+        row[2 * i] = _mm_unpacklo_epi16(quad[i], quad[i + 4]);
+        row[2 * i + 1] = _mm_unpackhi_epi16(quad[i], quad[i + 4]);
     }
 }
 

@@ -3,10 +3,12 @@
 
 #include "kernels/upsample/upsample.h"
 
-extern const wf_upsample_fns wf_upsample_avx512, wf_upsample_avx2, wf_upsample_f32, wf_upsample_f64;
+extern const wf_upsample_fns wf_upsample_avx512, wf_upsample_avx2, wf_upsample_f32,
+    wf_upsample_bf16_avx512, wf_upsample_bf16_avx2, wf_upsample_bf16_scalar, wf_upsample_f64;
 
-const wf_upsample_fns *const wf_upsample_list[] = {&wf_upsample_avx512, &wf_upsample_avx2,
-                                                   &wf_upsample_f32, &wf_upsample_f64, NULL};
+const wf_upsample_fns *const wf_upsample_list[] = {
+    &wf_upsample_avx512,    &wf_upsample_avx2,        &wf_upsample_f32, &wf_upsample_bf16_avx512,
+    &wf_upsample_bf16_avx2, &wf_upsample_bf16_scalar, &wf_upsample_f64, NULL};
 
 const wf_upsample_fns *wf_upsample_find(weft_isa isa, weft_dtype dtype, int block)
 {
@@ -20,8 +22,8 @@ const wf_upsample_fns *wf_upsample_find(weft_isa isa, weft_dtype dtype, int bloc
 
 static wf_upsample_tap nearest_tap(weft_dtype dtype, int in, int out, int o)
 {
-    const int at = dtype == WEFT_F32 ? (int)floorf((float)o * ((float)in / (float)out))
-                                     : (int)floor((double)o * ((double)in / (double)out));
+    const int at = dtype == WEFT_F64 ? (int)floor((double)o * ((double)in / (double)out))
+                                     : (int)floorf((float)o * ((float)in / (float)out));
     const int from = at < in - 1 ? at : in - 1;
     return (wf_upsample_tap){{from, from}, {1, 0}};
 }

@@ -1,6 +1,7 @@
-/* Resampling of images in channel blocks, a multiple of WF_LANES wide, f32: one source for every ISA
- * over kernels/simd, with the reference's operations in its order. Pure functions, any thread. */
-#include "kernels/simd/simd.h"
+/* Resampling of images in channel blocks, a multiple of WF_LANES wide, f32 and bf16 (Note [Elements] in
+ * element.h): one source for every ISA over kernels/simd, with one lane for bf16 in any layout, and
+ * with the reference's operations in its order. Pure functions, any thread. */
+#include "kernels/simd/element.h"
 
 #include "kernels/upsample/upsample.h"
 
@@ -16,59 +17,110 @@ WF_INLINE corners corners_of(const wf_upsample_tap *k, size_t block)
                      wf_vset1((float)k->w[0]), wf_vset1((float)k->w[1])};
 }
 
-WF_INLINE wf_vf mix(corners k, const float *row, size_t l)
+WF_INLINE wf_vf mix(corners k, const wf_element *row, size_t l)
 {
-    return wf_vadd(wf_vmul(k.c0, wf_vload(row + k.at0 + l)),
-                   wf_vmul(k.c1, wf_vload(row + k.at1 + l)));
+    return wf_vadd(wf_vmul(k.c0, wf_eload(row + k.at0 + l)),
+                   wf_vmul(k.c1, wf_eload(row + k.at1 + l)));
 }
 
-static void forward_row(const wf_upsample *g, const wf_upsample_tap *r, const float *x, float *y)
+static void forward_row(const wf_upsample *g, const wf_upsample_tap *r, const wf_element *x,
+                        wf_element *y)
 {
     const size_t b = (size_t)g->in.block, row = (size_t)g->in.W * b;
-    const float *low = x + (size_t)r->from[0] * row, *high = x + (size_t)r->from[1] * row;
+    const wf_element *low = x + (size_t)r->from[0] * row, *high = x + (size_t)r->from[1] * row;
     const wf_vf r0 = wf_vset1((float)r->w[0]), r1 = wf_vset1((float)r->w[1]);
     for (int q = 0; q < g->Q; q++, y += b) {
         const corners k = corners_of(&g->cols[q], b);
         for (size_t l = 0; l < b; l += WF_LANES)
-            wf_vstore(y + l, g->nearest ? wf_vload(low + k.at0 + l)
-                                        : wf_vadd(wf_vmul(r0, mix(k, low, l)),
-                                                  wf_vmul(r1, mix(k, high, l))));
+            if (g->nearest)
+                wf_estore_exact(y + l, wf_eload(low + k.at0 + l));
+            else
+                wf_estore(y + l,
+                          wf_vadd(wf_vmul(r0, mix(k, low, l)), wf_vmul(r1, mix(k, high, l))));
     }
 }
 
 static void forward(const wf_upsample *g, const void *vx, void *vy)
 {
     const size_t b = (size_t)g->in.block, image = (size_t)g->in.H * (size_t)g->in.W * b;
-    const float *x = vx;
-    float *y = vy;
+    const wf_element *x = vx;
+    wf_element *y = vy;
     for (int c = 0; c < wf_round_up(g->in.C, g->in.block); c += g->in.block, x += image)
         for (int p = 0; p < g->P; p++, y += (size_t)g->Q * b)
             forward_row(g, &g->rows[p], x, y);
 }
 
-WF_INLINE void add_to(float *to, wf_vf v)
+/* ---- backward: a row of dx is added up in float, PIXELS of it at a time, and stored once ------- */
+
+enum { PIXELS = 64 };
+
+/* The outputs [begin, end) with a tap in [i0, i1): taps go up with the outputs. */
+typedef struct outputs {
+    int begin, end;
+} outputs;
+
+static outputs outputs_over(const wf_upsample_tap *taps, int n, int i0, int i1)
 {
-    wf_vstore(to, wf_vadd(wf_vload(to), v));
+    int low = 0, high = n; /* the first with from[1] >= i0 */
+    while (low < high) {
+        const int middle = (low + high) / 2;
+        if (taps[middle].from[1] < i0)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    int end = low;
+    while (end < n && taps[end].from[0] < i1)
+        end++;
+    return (outputs){low, end};
 }
 
-static void backward_row(const wf_upsample *g, const wf_upsample_tap *r, const float *dy, float *dx)
+/* Adds factor times d to the pixels of [j0, j1) that tap k names. */
+WF_INLINE void give(const wf_upsample_tap *k, wf_vf d, int j0, int j1, wf_vf *sums)
 {
-    const size_t b = (size_t)g->in.block, row = (size_t)g->in.W * b;
-    float *low = dx + (size_t)r->from[0] * row, *high = dx + (size_t)r->from[1] * row;
-    const wf_vf r0 = wf_vset1((float)r->w[0]), r1 = wf_vset1((float)r->w[1]);
-    for (int q = 0; q < g->Q; q++, dy += b) {
-        const corners k = corners_of(&g->cols[q], b);
-        for (size_t l = 0; l < b; l += WF_LANES) {
-            const wf_vf d = wf_vload(dy + l);
-            if (g->nearest) {
-                add_to(low + k.at0 + l, d);
-                continue;
-            }
-            const wf_vf d0 = wf_vmul(r0, d), d1 = wf_vmul(r1, d);
-            add_to(low + k.at0 + l, wf_vmul(k.c0, d0));
-            add_to(low + k.at1 + l, wf_vmul(k.c1, d0));
-            add_to(high + k.at0 + l, wf_vmul(k.c0, d1));
-            add_to(high + k.at1 + l, wf_vmul(k.c1, d1));
+    for (int e = 0; e < 2; e++)
+        if (k->from[e] >= j0 && k->from[e] < j1) {
+            wf_vf *at = &sums[k->from[e] - j0];
+            *at = wf_vadd(*at, wf_vmul(wf_vset1((float)k->w[e]), d));
+        }
+}
+
+/* What row p of the outputs gives to pixels [j0, j1) of row i. dy: the lanes' first element. */
+static void row_gives(const wf_upsample *g, const wf_element *dy, int p, int i, int j0, int j1,
+                      wf_vf *sums)
+{
+    const size_t b = (size_t)g->in.block;
+    const wf_upsample_tap *r = &g->rows[p];
+    const outputs columns = outputs_over(g->cols, g->Q, j0, j1);
+    dy += ((size_t)p * (size_t)g->Q + (size_t)columns.begin) * b;
+    for (int q = columns.begin; q < columns.end; q++, dy += b) {
+        const wf_vf d = wf_eload(dy);
+        const wf_upsample_tap *k = &g->cols[q];
+        if (g->nearest) {
+            if (r->from[0] == i && k->from[0] >= j0 && k->from[0] < j1)
+                sums[k->from[0] - j0] = wf_vadd(sums[k->from[0] - j0], d);
+            continue;
+        }
+        for (int e = 0; e < 2; e++)
+            if (r->from[e] == i)
+                give(k, wf_vmul(wf_vset1((float)r->w[e]), d), j0, j1, sums);
+    }
+}
+
+/* One vector of channels; steps of a block between pixels. */
+static void backward_lanes(const wf_upsample *g, const wf_element *dy, wf_element *dx)
+{
+    wf_vf sums[PIXELS];
+    for (int i = 0; i < g->in.H; i++) {
+        const outputs rows = outputs_over(g->rows, g->P, i, i + 1);
+        for (int j0 = 0; j0 < g->in.W; j0 += PIXELS) {
+            const int j1 = j0 + PIXELS < g->in.W ? j0 + PIXELS : g->in.W;
+            for (int j = j0; j < j1; j++)
+                sums[j - j0] = wf_vzero();
+            for (int p = rows.begin; p < rows.end; p++)
+                row_gives(g, dy, p, i, j0, j1, sums);
+            for (int j = j0; j < j1; j++, dx += g->in.block)
+                wf_estore(dx, sums[j - j0]);
         }
     }
 }
@@ -76,18 +128,20 @@ static void backward_row(const wf_upsample *g, const wf_upsample_tap *r, const f
 static void backward(const wf_upsample *g, const void *vdy, void *vdx)
 {
     const size_t b = (size_t)g->in.block, image = (size_t)g->in.H * (size_t)g->in.W * b;
-    const float *dy = vdy;
-    float *dx = vdx;
-    memset(dx, 0, wf_act_count(g->in) * sizeof(*dx));
-    for (int c = 0; c < wf_round_up(g->in.C, g->in.block); c += g->in.block, dx += image)
-        for (int p = 0; p < g->P; p++, dy += (size_t)g->Q * b)
-            backward_row(g, &g->rows[p], dy, dx);
+    const wf_element *dy = vdy;
+    wf_element *dx = vdx;
+    for (int c = 0; c < wf_round_up(g->in.C, g->in.block); c += g->in.block, dx += image) {
+        for (size_t l = 0; l < b; l += WF_LANES)
+            backward_lanes(g, dy + l, dx + l);
+        dy += (size_t)g->P * (size_t)g->Q * b;
+    }
 }
 
-extern const wf_upsample_fns WF_ISA_FN(wf_upsample);
-const wf_upsample_fns WF_ISA_FN(wf_upsample) = {.name = "upsample:" WF_ISA_NAME,
-                                                .isa = WF_ISA,
-                                                .dtype = WEFT_F32,
-                                                .lanes = WF_LANES,
-                                                .forward = forward,
-                                                .backward = backward};
+extern const wf_upsample_fns WF_ELEMENT_FN(wf_upsample);
+const wf_upsample_fns WF_ELEMENT_FN(wf_upsample) = {.name = "upsample:" WF_ISA_NAME
+                                                            ":" WF_ELEMENT_NAME,
+                                                    .isa = WF_ISA,
+                                                    .dtype = WF_ELEMENT_DTYPE,
+                                                    .lanes = WF_LANES,
+                                                    .forward = forward,
+                                                    .backward = backward};

@@ -1,7 +1,8 @@
 /* Resampling of one image per call, nearest or bilinear, and its gradient.
  *
  * Along each dimension an output element is w[0] x[from[0]] + w[1] x[from[1]] of the input; nearest
- * has from[0] alone. Padding channels are zero and stay zero.
+ * has from[0] alone. Padding channels are zero and stay zero. Images of bf16 are computed in f32, sums
+ * of gradients too, and each value is rounded once.
  *
  * Threading: functions touch their arguments only. Letters: C channels, H W input, P Q output. */
 #ifndef WF_KERNELS_UPSAMPLE_H
@@ -11,7 +12,7 @@
 
 typedef struct wf_upsample_tap {
     int from[2];
-    double w[2]; /* rounded to the images' type once */
+    double w[2]; /* rounded once to the images' type, f32 for bf16 */
 } wf_upsample_tap;
 
 typedef struct wf_upsample {
@@ -22,7 +23,8 @@ typedef struct wf_upsample {
 } wf_upsample;
 
 /* The taps of one dimension, `in` to `out` elements, as torch.nn.functional.interpolate has them
- * where a size is given. Nearest: floor(o * (in / out)), computed in dtype as PyTorch does.
+ * where a size is given. Nearest: floor(o * (in / out)), computed in dtype, or f32 for bf16, as
+ * PyTorch does.
  * Bilinear: the centre of output o lies at (o + 1/2) in/out - 1/2, not below 0, or with
  * align_corners at o (in - 1)/(out - 1). */
 void wf_upsample_taps(bool nearest, bool align_corners, weft_dtype dtype, int in, int out,

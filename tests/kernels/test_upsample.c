@@ -6,7 +6,8 @@
 
 #include "kernels/upsample/upsample.h"
 
-extern const wf_upsample_fns wf_upsample_emul, wf_upsample_f32;
+extern const wf_upsample_fns wf_upsample_emul, wf_upsample_f32, wf_upsample_bf16_emul,
+    wf_upsample_bf16_scalar;
 
 typedef struct shape_case {
     int C, H, W, P, Q;
@@ -35,8 +36,8 @@ static double position(const shape_case *c, int in, int out, int o)
 static double weight(const shape_case *c, weft_dtype dtype, int in, int out, int o, int i)
 {
     if (c->nearest) {
-        const double at = dtype == WEFT_F32 ? (double)floorf((float)o * ((float)in / (float)out))
-                                            : floor(o * ((double)in / out));
+        const double at = dtype == WEFT_F64 ? floor(o * ((double)in / out))
+                                            : (double)floorf((float)o * ((float)in / (float)out));
         return i == (at < in - 1 ? at : in - 1);
     }
     const double at = position(c, in, out, o), low = floor(at), part = at - low;
@@ -63,7 +64,8 @@ static void check(const wf_upsample_fns *k, const shape_case *c, int block)
     k->backward(&g, dy.data, dx.data);
     /* Eight roundings of values below 1, and of the weights; the gradient of an element adds up
      * those of all outputs near it. */
-    const double bound = 16 * test_epsilon(k->dtype);
+    const double bound = 16 * test_epsilon(test_arithmetic(k->dtype));
+    const double store = 1.01 * test_storing(k->dtype);
     const double near = (2.0 * c->P / c->H + 2) * (2.0 * c->Q / c->W + 2);
     for (int ch = 0; ch < wf_round_up(c->C, block); ch++) {
         for (int p = 0; p < c->P; p++)
@@ -75,7 +77,7 @@ static void check(const wf_upsample_fns *k, const shape_case *c, int block)
                                 weight(c, k->dtype, c->W, c->Q, q, w) *
                                 test_get(k->dtype, x.data, wf_act_index(g.in, ch, h, w));
                 const double got = test_get(k->dtype, y.data, wf_act_index(out, ch, p, q));
-                if (!(fabs(got - want) <= (c->nearest ? 0 : bound)))
+                if (!(fabs(got - want) <= (c->nearest ? 0 : bound + store * fabs(want))))
                     fail_msg("%s block %d, case %d: y(%d, %d, %d) is %.9g, expected %.9g", k->name,
                              block, (int)(c - cases), ch, p, q, got, want);
             }
@@ -88,7 +90,7 @@ static void check(const wf_upsample_fns *k, const shape_case *c, int block)
                                 weight(c, k->dtype, c->W, c->Q, q, w) *
                                 test_get(k->dtype, dy.data, wf_act_index(out, ch, p, q));
                 const double got = test_get(k->dtype, dx.data, wf_act_index(g.in, ch, h, w));
-                if (!(fabs(got - want) <= bound * near))
+                if (!(fabs(got - want) <= bound * near + store * fabs(want)))
                     fail_msg("%s block %d, case %d: dx(%d, %d, %d) is %.9g, expected %.9g", k->name,
                              block, (int)(c - cases), ch, h, w, got, want);
             }
@@ -108,6 +110,8 @@ static void every_implementation_matches_the_formula(void **state)
                 if (wf_upsample_list[i]->isa <= wf_cpu_isa() &&
                     blocks[b] % wf_upsample_list[i]->lanes == 0)
                     check(wf_upsample_list[i], &cases[c], blocks[b]);
+    for (int c = 0; c < N_CASES && wf_cpu_isa() >= WEFT_ISA_AVX2; c++)
+        check(&wf_upsample_bf16_emul, &cases[c], 16);
 }
 
 static void float_has_the_same_bits_on_every_isa(void **state)
@@ -141,11 +145,41 @@ static void float_has_the_same_bits_on_every_isa(void **state)
     }
 }
 
+static void bf16_has_the_same_bits_on_every_isa(void **state)
+{
+    if (wf_cpu_isa() < WEFT_ISA_AVX2)
+        skip();
+    enum { MAX = 32 * 100 * 31 };
+    static uint16_t x[MAX], from[MAX], to[3][MAX];
+    for (int i = 0; i < MAX; i++)
+        x[i] = wf_to_bf16((float)test_uniform(1, (uint64_t)i));
+    for (int n = 0; n < N_CASES; n++) {
+        const shape_case *c = &cases[n];
+        wf_upsample_tap rows[MAX_SIDE], cols[MAX_SIDE];
+        wf_upsample_taps(c->nearest, c->align_corners, WEFT_BF16, c->H, c->P, rows);
+        wf_upsample_taps(c->nearest, c->align_corners, WEFT_BF16, c->W, c->Q, cols);
+        const wf_upsample g = {{c->C, c->H, c->W, 16}, c->P, c->Q, c->nearest, rows, cols};
+        const size_t ny = wf_act_count((wf_act){c->C, c->P, c->Q, 16});
+        const wf_upsample_fns *k[] = {&wf_upsample_bf16_scalar, &wf_upsample_bf16_emul,
+                                      wf_upsample_find(wf_cpu_isa(), WEFT_BF16, 16)};
+        for (int i = 0; i < 3; i++) {
+            k[i]->forward(&g, x, to[i]);
+            assert_memory_equal(to[0], to[i], ny * sizeof(**to));
+        }
+        memcpy(from, to[0], ny * sizeof(*from));
+        for (int i = 0; i < 3; i++) {
+            k[i]->backward(&g, from, to[i]);
+            assert_memory_equal(to[0], to[i], wf_act_count(g.in) * sizeof(**to));
+        }
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_implementation_matches_the_formula),
         cmocka_unit_test(float_has_the_same_bits_on_every_isa),
+        cmocka_unit_test(bf16_has_the_same_bits_on_every_isa),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
