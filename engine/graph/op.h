@@ -241,8 +241,9 @@ enum {
      * each is what it is. All other operands stay as recorded. Without this flag the op never
      * meets bf16. */
     WF_OP_BF16 = 1u << 5,
-    /* The same of ops that move elements: where all f32 operands are wide. */
-    WF_OP_MOVES_BF16 = 1u << 6,
+    /* The same of ops whose f32 operands have one type, such as those that move elements: where all of
+     * them are wide. */
+    WF_OP_ALL_BF16 = 1u << 6,
     /* Draws random numbers keyed by the context's count of draws: a run of it moves the count. */
     WF_OP_DRAWS = 1u << 4,
 };

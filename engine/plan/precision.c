@@ -99,7 +99,7 @@ static bool takes_bf16(const wf_plan *p, const wf_ir_node *n)
         return op->flags & WF_OP_BF16;
     if (reads(p, n, WEFT_F32))
         return false;
-    if (op->flags & WF_OP_MOVES_BF16)
+    if (op->flags & WF_OP_ALL_BF16)
         return all_wide(p, n->in, n->n_in) && all_wide(p, n->out, n->n_out);
     return op->flags & WF_OP_BF16;
 }

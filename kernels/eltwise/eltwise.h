@@ -10,8 +10,8 @@
 
 #include "kernels/types.h"
 
-/* The kernels of one element type: f32, f64 or bf16. Every operand has that type, but for bias's b and
- * prelu's w, which are f32 where images are bf16. Scalars are doubles, rounded once to the type of
+/* The kernels of one element type: f32, f64 or bf16. Every operand has that type, but for bias's b,
+ * mul_channels' s and prelu's w, which are f32 where images are bf16. Scalars are doubles, rounded once to the type of
  * arithmetic, which is f32 for bf16; each result is rounded to bf16 once, where it is stored. */
 typedef struct wf_eltwise {
     const char *name; /* for explain and traces: "eltwise:avx2" */

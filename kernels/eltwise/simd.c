@@ -145,9 +145,9 @@ static void bias(wf_act a, const void *vx, const void *vb, void *vy)
 
 /* One group of `width` channels, as above. */
 static void mul_lanes(size_t pixels, size_t block, int width, const wf_element *x,
-                      const wf_element *s, wf_element *y)
+                      const float *s, wf_element *y)
 {
-    wf_vf by = wf_eload_n(s, width);
+    wf_vf by = wf_vload_n(s, width);
     if (width == WF_LANES) {
         for (size_t at = 0; at < pixels * block; at += block)
             wf_estore(y + at, wf_vmul(wf_eload(x + at), by));
@@ -159,11 +159,12 @@ static void mul_lanes(size_t pixels, size_t block, int width, const wf_element *
 
 static void mul_channels(wf_act a, const void *vx, const void *vs, void *vy)
 {
-    const wf_element *x = vx, *s = vs;
+    const wf_element *x = vx;
+    const float *s = vs;
     wf_element *y = vy;
     const size_t pixels = (size_t)a.H * (size_t)a.W;
     for (int c = 0; c < a.C && a.block == 1; c++)
-        scale_by(pixels, x + (size_t)c * pixels, wf_eload1(s + c), y + (size_t)c * pixels);
+        scale_by(pixels, x + (size_t)c * pixels, wf_vset1(s[c]), y + (size_t)c * pixels);
     for (int c0 = 0; c0 < a.C && a.block > 1; c0 += a.block)
         for (int j = 0; j < a.block; j += WF_LANES) {
             const int width = a.block - j < WF_LANES ? a.block - j : WF_LANES;

@@ -126,7 +126,7 @@ static void bias_and_mul_channels_work_per_channel_and_clear_the_padding(void **
             guarded x = test_random(impl.dtype, n, 3);
             const weft_dtype real = test_arithmetic(impl.dtype);
             guarded b = test_random(real, (size_t)a.C, 4), y = guarded_new(n * size, size);
-            guarded s = test_random(impl.dtype, (size_t)wf_round_up(a.C, a.block), 5);
+            guarded s = test_random(real, (size_t)wf_round_up(a.C, a.block), 5);
             guarded z = guarded_new(n * size, size);
             for (int c = a.C; c < wf_round_up(a.C, a.block); c++)
                 for (int p = 0; p < a.H * a.W; p++)
@@ -143,8 +143,7 @@ static void bias_and_mul_channels_work_per_channel_and_clear_the_padding(void **
                         fail_msg("%s C=%d block %d c=%d p=%d: %g, expected %g", impl.kernels->name,
                                  a.C, a.block, c, p, got, want);
                     got = test_get(impl.dtype, z.data, at);
-                    want =
-                        test_get(impl.dtype, x.data, at) * test_get(impl.dtype, s.data, (size_t)c);
+                    want = test_get(impl.dtype, x.data, at) * test_get(real, s.data, (size_t)c);
                     if (!(fabs(got - want) <= test_epsilon(impl.dtype)))
                         fail_msg("%s mul_channels C=%d block %d c=%d p=%d: %g, expected %g",
                                  impl.kernels->name, a.C, a.block, c, p, got, want);

@@ -40,7 +40,7 @@ static weft_status infer(wf_infer *f)
 const wf_op wf_op_detach = {
     .name = "detach",
     .n_out = 1,
-    .flags = WF_OP_KEEPS_ZERO | WF_OP_BY_IMAGE | WF_OP_MOVES_BF16,
+    .flags = WF_OP_KEEPS_ZERO | WF_OP_BY_IMAGE | WF_OP_ALL_BF16,
     .layout_rule = WF_LAYOUT_SAME,
     .precision = WF_PRECISION_FOLLOW,
     .inplace = {1},
@@ -71,7 +71,7 @@ static bool sample(weft_context *ctx, int index, wf_sample *s)
 const wf_op wf_op_copy = {
     .name = "copy",
     .n_out = 1,
-    .flags = WF_OP_KEEPS_ZERO | WF_OP_BY_IMAGE | WF_OP_MOVES_BF16,
+    .flags = WF_OP_KEEPS_ZERO | WF_OP_BY_IMAGE | WF_OP_ALL_BF16,
     .layout_rule = WF_LAYOUT_SAME,
     .precision = WF_PRECISION_FOLLOW,
     .inplace = {1},
@@ -84,7 +84,7 @@ const wf_op wf_op_copy = {
 const wf_op wf_op_border = {
     .name = "border",
     .n_out = 1,
-    .flags = WF_OP_KEEPS_ZERO | WF_OP_BY_IMAGE | WF_OP_MOVES_BF16,
+    .flags = WF_OP_KEEPS_ZERO | WF_OP_BY_IMAGE | WF_OP_ALL_BF16,
     .layout_rule = WF_LAYOUT_SAME,
     .precision = WF_PRECISION_FOLLOW,
     .inplace = {1},

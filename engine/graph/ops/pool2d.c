@@ -1,6 +1,8 @@
 /* What the ops of 2-D pooling share: see pool2d.h. */
 #include "engine/graph/ops/pool2d.h"
 
+#include "kernels/eltwise/eltwise.h"
+
 enum { LIMIT = 1 << 28 }; /* of every size, so that kernels' int arithmetic cannot overflow */
 
 wf_pool2d_attrs wf_pool2d_from(const weft_pool2d_opts *opts)
@@ -122,45 +124,57 @@ const wf_pool_fns *wf_pool2d_kernels(wf_lower *l, const wf_pool *g, weft_dtype d
 
 typedef struct avg_args {
     wf_pool g;
-    wf_buf from, to; /* x, y or dy, dx */
-    const wf_pool_fns *fns;
+    wf_buf from, to;    /* x, y or dy, dx */
+    wf_cast_fn in, out; /* where one side is one pixel, of f32, beside images of bf16; else NULL */
+    size_t narrow;      /* elements of that side */
+    void (*run)(const wf_pool *g, const void *from, void *to);
 } avg_args;
 
-static weft_status run_forward(const wf_tile *t, const void *vargs, int64_t n)
+static weft_status run_avg(const wf_tile *t, const void *vargs, int64_t n)
 {
     const avg_args *a = vargs;
-    a->fns->avg_forward(&a->g, wf_image(t, a->from, n), wf_image(t, a->to, n));
-    return WEFT_OK;
-}
-static weft_status run_backward(const wf_tile *t, const void *vargs, int64_t n)
-{
-    const avg_args *a = vargs;
-    a->fns->avg_backward(&a->g, wf_image(t, a->from, n), wf_image(t, a->to, n));
+    const void *from = wf_image(t, a->from, n);
+    void *to = wf_image(t, a->to, n);
+    if (a->in)
+        a->in(a->narrow, from, t->scratch);
+    a->run(&a->g, a->in ? t->scratch : from, a->out ? t->scratch : to);
+    if (a->out)
+        a->out(a->narrow, t->scratch, to);
     return WEFT_OK;
 }
 
-static weft_status lower_avg(wf_lower *l, wf_tile_fn run)
+static weft_status lower_avg(wf_lower *l, bool backward)
 {
     wf_operand from = wf_lower_in(l, 0), to = wf_lower_out(l, 0);
-    avg_args a = {wf_pool2d_geometry(l->attrs, from.act, true), from.buf, to.buf, NULL};
-    a.fns = wf_pool2d_kernels(l, &a.g, from.dtype);
-    if (!a.fns)
+    const bool mixed = from.dtype != to.dtype;
+    const wf_operand *wide = from.dtype == WEFT_BF16 ? &from : &to;
+    const wf_operand *narrow = wide == &from ? &to : &from;
+    avg_args a = {.g = wf_pool2d_geometry(l->attrs, from.act, true), .from = from.buf, .to = to.buf};
+    const wf_pool_fns *fns = wf_pool2d_kernels(l, &a.g, mixed ? wide->dtype : from.dtype);
+    if (!fns)
         return WEFT_ERR_UNSUPPORTED;
-    wf_task *task = wf_lower_task(l, a.fns->name, run, &a, sizeof a, from.N);
+    a.run = backward ? fns->avg_backward : fns->avg_forward;
+    if (mixed) {
+        a.narrow = wf_act_count(narrow->act);
+        a.in = narrow == &from ? wf_cast_get(narrow->dtype, wide->dtype) : NULL;
+        a.out = narrow == &to ? wf_cast_get(wide->dtype, narrow->dtype) : NULL;
+    }
+    wf_task *task = wf_lower_task(l, fns->name, run_avg, &a, sizeof a, from.N);
     wf_reads(task, from.buf, WF_TILED);
     wf_writes(task, to.buf, WF_TILED);
+    wf_scratch(task, a.narrow * weft_dtype_size(wide->dtype));
     const double n = (double)(wf_operand_count(&from) + wf_operand_count(&to));
-    wf_cost(task, n, n * (double)weft_dtype_size(from.dtype));
+    wf_cost(task, n, (double)from.N * (double)(from.image_bytes + to.image_bytes));
     return wf_lowered(l, task);
 }
 
 weft_status wf_pool2d_lower_avg(wf_lower *l)
 {
-    return lower_avg(l, run_forward);
+    return lower_avg(l, false);
 }
 weft_status wf_pool2d_lower_avg_backward(wf_lower *l)
 {
-    return lower_avg(l, run_backward);
+    return lower_avg(l, true);
 }
 
 weft_status wf_pool2d_grad_avg(wf_grad *g)
