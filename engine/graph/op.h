@@ -256,6 +256,8 @@ struct wf_op {
     unsigned flags;
     wf_layout_rule layout_rule;
     wf_precision precision;
+    /* i + 1: input i is of rank 4, but weights and no images: plain, as recorded, whole. 0: none. */
+    signed char weights;
     /* OWN: the block (1, or the plan's `block`) for input i (i < n_in) or output i - n_in, given
      * the inputs' present blocks in in_block. */
     int (*layout)(const wf_lower *l, int i, const int *in_block, int block);

@@ -66,19 +66,21 @@ static bool stores_bf16(const wf_plan *p, const wf_ir_node *n)
     }
 }
 
-/* The node reads f32 copies of what is stored as bf16. */
-static weft_status widen_inputs(wf_plan *p, wf_ir_node *n)
+/* The node reads f32 copies of what is stored as bf16; only of weights where it takes bf16. */
+static weft_status widen_inputs(wf_plan *p, wf_ir_node *n, bool takes)
 {
     for (int i = 0; i < n->n_in; i++) {
         const int value = n->in[i];
-        if (p->values[value].storage == p->values[value].type.dtype)
+        if (p->values[value].storage == p->values[value].type.dtype ||
+            (takes && n->op->weights != i + 1))
             continue;
         const int copy = widen(p, value, n->path);
         if (copy < 0)
             return WEFT_ERR_NOMEM;
         for (int j = i; j < n->n_in; j++)
-            if (n->in[j] == value)
+            if (n->in[j] == value && !takes)
                 n->in[j] = copy;
+        n->in[i] = copy;
     }
     return WEFT_OK;
 }
@@ -108,8 +110,7 @@ static weft_status place(wf_plan *p, wf_ir_node node)
 {
     const bool low = stores_bf16(p, &node), takes = takes_bf16(p, &node);
     int narrow[WF_MAX_OUT]; /* the value of an output that a cast gives; -1: none */
-    if (!takes)
-        WF_TRY(widen_inputs(p, &node));
+    WF_TRY(widen_inputs(p, &node, takes));
     for (int o = 0; o < node.n_out; o++) {
         narrow[o] = -1;
         if (!low || !is_wide(&p->values[node.out[o]]))

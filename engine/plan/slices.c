@@ -23,12 +23,9 @@ static bool needed(const wf_plan *p, const wf_users *u, int value)
     return u->assigned[value] || p->values[value].keep;
 }
 
-/* Convolutions' weights are of rank 4 and no images. */
 static bool reads_by_image(const wf_ir_node *n, int i)
 {
-    const bool weights = n->op == &wf_op_conv2d || n->op == &wf_op_conv2d_backward_data ||
-                         n->op == &wf_op_conv_transpose2d;
-    return (n->op->flags & WF_OP_BY_IMAGE) && !(weights && i == 1);
+    return (n->op->flags & WF_OP_BY_IMAGE) && n->op->weights != i + 1;
 }
 static bool writes_by_image(const wf_ir_node *n)
 {

@@ -181,6 +181,7 @@ const wf_op wf_op_conv_transpose2d = {
     .flags = WF_OP_BY_IMAGE | WF_OP_BF16,
     .layout_rule = WF_LAYOUT_OWN,
     .precision = WF_PRECISION_BF16,
+    .weights = 2,
     .layout = wf_conv2d_layout_backward_data,
     .infer = wf_conv2d_infer_backward_data,
     .grad = wf_conv2d_grad_backward_data,
