@@ -50,9 +50,10 @@ static void forward(const wf_upsample *g, const void *vx, void *vy)
             forward_row(g, &g->rows[p], x, y);
 }
 
-/* ---- backward: a row of dx is added up in float, PIXELS of it at a time, and stored once ------- */
+/* ---- backward: ROWS x PIXELS of dx are added up in float and stored once. Several rows at a time,
+ * since each output's row gives to two, whose additions need not wait for each other. ---- */
 
-enum { PIXELS = 64 };
+enum { ROWS = 4, PIXELS = 64 };
 
 /* The outputs [begin, end) with a tap in [i0, i1): taps go up with the outputs. */
 typedef struct outputs {
@@ -75,52 +76,63 @@ static outputs outputs_over(const wf_upsample_tap *taps, int n, int i0, int i1)
     return (outputs){low, end};
 }
 
-/* Adds factor times d to the pixels of [j0, j1) that tap k names. */
-WF_INLINE void give(const wf_upsample_tap *k, wf_vf d, int j0, int j1, wf_vf *sums)
+/* Adds d, times its weight, to each pixel of [j0, j1) that tap k names. */
+WF_INLINE void give(const wf_upsample_tap *k, wf_vf c0, wf_vf c1, wf_vf d, int j0, int j1,
+                    wf_vf *sums)
 {
-    for (int e = 0; e < 2; e++)
-        if (k->from[e] >= j0 && k->from[e] < j1) {
-            wf_vf *at = &sums[k->from[e] - j0];
-            *at = wf_vadd(*at, wf_vmul(wf_vset1((float)k->w[e]), d));
-        }
+    const int low = k->from[0] - j0, high = k->from[1] - j0;
+    if (low >= 0)
+        sums[low] = wf_vadd(sums[low], wf_vmul(c0, d));
+    if (high < j1 - j0)
+        sums[high] = wf_vadd(sums[high], wf_vmul(c1, d));
 }
 
-/* What row p of the outputs gives to pixels [j0, j1) of row i. dy: the lanes' first element. */
-static void row_gives(const wf_upsample *g, const wf_element *dy, int p, int i, int j0, int j1,
-                      wf_vf *sums)
+/* What row p of the outputs gives to pixels [j0, j1) of rows [i0, i1). dy: the lanes' first element. */
+WF_INLINE void row_gives(const bool NEAREST, const wf_upsample *g, const wf_element *dy, int p,
+                         int i0, int i1, int j0, int j1, wf_vf (*sums)[PIXELS])
 {
     const size_t b = (size_t)g->in.block;
-    const wf_upsample_tap *r = &g->rows[p];
-    const outputs columns = outputs_over(g->cols, g->Q, j0, j1);
+    const wf_upsample_tap *r = &g->rows[p], *k = g->cols;
+    const outputs columns = outputs_over(k, g->Q, j0, j1);
+    const wf_vf r0 = wf_vset1((float)r->w[0]), r1 = wf_vset1((float)r->w[1]);
+    wf_vf *const low = r->from[0] >= i0 ? sums[r->from[0] - i0] : NULL;
+    wf_vf *const high = r->from[1] < i1 ? sums[r->from[1] - i0] : NULL;
     dy += ((size_t)p * (size_t)g->Q + (size_t)columns.begin) * b;
     for (int q = columns.begin; q < columns.end; q++, dy += b) {
         const wf_vf d = wf_eload(dy);
-        const wf_upsample_tap *k = &g->cols[q];
-        if (g->nearest) {
-            if (r->from[0] == i && k->from[0] >= j0 && k->from[0] < j1)
-                sums[k->from[0] - j0] = wf_vadd(sums[k->from[0] - j0], d);
+        if (NEAREST) {
+            low[k[q].from[0] - j0] = wf_vadd(low[k[q].from[0] - j0], d);
             continue;
         }
-        for (int e = 0; e < 2; e++)
-            if (r->from[e] == i)
-                give(k, wf_vmul(wf_vset1((float)r->w[e]), d), j0, j1, sums);
+        const wf_vf c0 = wf_vset1((float)k[q].w[0]), c1 = wf_vset1((float)k[q].w[1]);
+        if (low)
+            give(&k[q], c0, c1, wf_vmul(r0, d), j0, j1, low);
+        if (high)
+            give(&k[q], c0, c1, wf_vmul(r1, d), j0, j1, high);
     }
 }
 
 /* One vector of channels; steps of a block between pixels. */
 static void backward_lanes(const wf_upsample *g, const wf_element *dy, wf_element *dx)
 {
-    wf_vf sums[PIXELS];
-    for (int i = 0; i < g->in.H; i++) {
-        const outputs rows = outputs_over(g->rows, g->P, i, i + 1);
+    wf_vf sums[ROWS][PIXELS];
+    for (int i0 = 0; i0 < g->in.H; i0 += ROWS) {
+        const int i1 = i0 + ROWS < g->in.H ? i0 + ROWS : g->in.H;
+        const outputs rows = outputs_over(g->rows, g->P, i0, i1);
         for (int j0 = 0; j0 < g->in.W; j0 += PIXELS) {
             const int j1 = j0 + PIXELS < g->in.W ? j0 + PIXELS : g->in.W;
-            for (int j = j0; j < j1; j++)
-                sums[j - j0] = wf_vzero();
+            for (int i = 0; i < ROWS; i++)
+                for (int j = 0; j < j1 - j0; j++)
+                    sums[i][j] = wf_vzero();
             for (int p = rows.begin; p < rows.end; p++)
-                row_gives(g, dy, p, i, j0, j1, sums);
-            for (int j = j0; j < j1; j++, dx += g->in.block)
-                wf_estore(dx, sums[j - j0]);
+                if (g->nearest)
+                    row_gives(true, g, dy, p, i0, i1, j0, j1, sums);
+                else
+                    row_gives(false, g, dy, p, i0, i1, j0, j1, sums);
+            for (int i = i0; i < i1; i++)
+                for (int j = j0; j < j1; j++)
+                    wf_estore(dx + ((size_t)i * (size_t)g->in.W + (size_t)j) * (size_t)g->in.block,
+                              sums[i - i0][j - j0]);
         }
     }
 }
