@@ -1,4 +1,4 @@
-/* Depthwise convolution, three passes: a group for each channel, blocked activations.
+/* Depthwise convolution, three passes: a group for each channel, blocked activations of f32 or of bf16.
  *
  * These layers are bound by memory wherever a layer's activations leave the caches, and by
  * multiply-adds where they do not; so each plane (one channel block of an image) is read and written
@@ -25,8 +25,9 @@ enum {
 static bool fits(const wf_conv2d_desc *d, wf_conv2d_pass pass, char *why, size_t size)
 {
     const char *reason = NULL;
-    if (d->src_type != WEFT_F32 || d->weights_type != WEFT_F32 || d->dst_type != WEFT_F32)
-        reason = "f32 only";
+    if (d->src_type != WF_ELEMENT_DTYPE || d->weights_type != WEFT_F32 ||
+        d->dst_type != WF_ELEMENT_DTYPE)
+        reason = "images of " WF_ELEMENT_NAME " and weights of f32 only";
     else if (d->groups != d->C || d->C != d->K)
         reason = "a group for each channel only";
     else if (d->src_block != L || d->dst_block != L)
@@ -102,8 +103,8 @@ static wf_depthwise_row meeting_spread(const wf_depthwise *g, int p)
 /* The band is what of both planes fits the first-level cache. */
 static void set_band(wf_depthwise *g)
 {
-    const double bytes =
-        (double)(wf_depthwise_plane(g->H, g->W) + wf_depthwise_plane(g->P, g->Q)) * sizeof(float);
+    const double bytes = (double)(wf_depthwise_plane(g->H, g->W) + wf_depthwise_plane(g->P, g->Q)) *
+                         sizeof(wf_element);
     const int rows = (int)(BAND_BYTES / bytes * g->P);
     g->band = rows < MIN_BAND ? MIN_BAND : rows < g->P ? rows : g->P;
     if (bytes > FAR_BYTES) {
@@ -223,13 +224,14 @@ static void correlate(const wf_conv2d *k, const wf_conv2d_io *io, int begin, int
     const wf_depthwise *g = k->state;
     const int K = k->desc.K;
     for (int b = begin; b < end; b++) {
-        const float *x = (const float *)io->in + (size_t)b * wf_depthwise_plane(g->H, g->W);
+        const wf_element *x =
+            (const wf_element *)io->in + (size_t)b * wf_depthwise_plane(g->H, g->W);
         const float *w = (const float *)io->weights + (size_t)b * weights_of(&k->desc);
-        float *y = (float *)io->out + (size_t)b * wf_depthwise_plane(g->P, g->Q);
+        wf_element *y = (wf_element *)io->out + (size_t)b * wf_depthwise_plane(g->P, g->Q);
         wf_vf bias = wf_vzero();
         if (io->bias)
             bias = wf_vload_n((const float *)io->bias + b * L, K - b * L < L ? K - b * L : L);
-        WF_ISA_FN(wf_depthwise_correlate)(g, x, w, bias, y);
+        WF_ELEMENT_FN(wf_depthwise_correlate)(g, x, w, bias, y);
     }
 }
 
@@ -237,10 +239,11 @@ static void spread(const wf_conv2d *k, const wf_conv2d_io *io, int begin, int en
 {
     const wf_depthwise *g = k->state;
     for (int b = begin; b < end; b++) {
-        const float *x = (const float *)io->in + (size_t)b * wf_depthwise_plane(g->H, g->W);
+        const wf_element *x =
+            (const wf_element *)io->in + (size_t)b * wf_depthwise_plane(g->H, g->W);
         const float *w = (const float *)io->weights + (size_t)b * weights_of(&k->desc);
-        float *y = (float *)io->out + (size_t)b * wf_depthwise_plane(g->P, g->Q);
-        WF_ISA_FN(wf_depthwise_spread)(g, x, w, y);
+        wf_element *y = (wf_element *)io->out + (size_t)b * wf_depthwise_plane(g->P, g->Q);
+        WF_ELEMENT_FN(wf_depthwise_spread)(g, x, w, y);
     }
 }
 
@@ -264,12 +267,12 @@ static weft_status backward_weights(const wf_conv2d *k, int worker, const wf_con
     memset(sum, 0, (size_t)(end - begin) * weights_of(d) * sizeof *sum);
     for (int b = begin; b < end; b++, sum += weights_of(d)) {
         const wf_depthwise_images images = {
-            .x = (const float *)io->src + (size_t)b * wf_depthwise_plane(d->H, d->W),
-            .dy = (const float *)io->ddst + (size_t)b * wf_depthwise_plane(d->P, d->Q),
-            .x_stride = io->src_stride / sizeof(float),
-            .dy_stride = io->ddst_stride / sizeof(float),
+            .x = (const wf_element *)io->src + (size_t)b * wf_depthwise_plane(d->H, d->W),
+            .dy = (const wf_element *)io->ddst + (size_t)b * wf_depthwise_plane(d->P, d->Q),
+            .x_stride = io->src_stride / sizeof(wf_element),
+            .dy_stride = io->ddst_stride / sizeof(wf_element),
             .n = n};
-        WF_ISA_FN(wf_depthwise_gradient)(k->state, &images, sum);
+        WF_ELEMENT_FN(wf_depthwise_gradient)(k->state, &images, sum);
     }
     return WEFT_OK;
 }
@@ -292,8 +295,8 @@ static weft_status reduce(const wf_conv2d *k, int worker, void *slots, size_t sl
     return WEFT_OK;
 }
 
-const wf_conv2d_impl WF_ISA_FN(wf_conv2d_depthwise) = {
-    .name = "depthwise:" WF_ISA_NAME,
+const wf_conv2d_impl WF_ELEMENT_FN(wf_conv2d_depthwise) = {
+    .name = "depthwise:" WF_ISA_NAME WF_ELEMENT_TAG,
     .isa = WF_ISA,
     .fits = fits,
     .expect = expect,

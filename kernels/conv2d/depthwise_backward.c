@@ -12,8 +12,9 @@
 enum { MAX_PAIRS = 4, MAX_S = 5 };
 
 typedef struct plane {
-    const float *x, *w;
-    float *y;
+    const wf_element *x;
+    const float *w;
+    wf_element *y;
 } plane;
 
 /* Pairs [j, j + T) of rows [p0, p1). Columns [lo, hi) of those that they read, from w0 on, lie in
@@ -24,8 +25,8 @@ typedef struct column {
 
 /* One kernel row for T pairs. S, ODD (the padding's parity), T and EDGE are constants where this is
  * called. */
-WF_INLINE void kernel_row(const int S, const int ODD, const int T, const bool EDGE, const float *x,
-                          int lo, int hi, const float *w, wf_vf *sum)
+WF_INLINE void kernel_row(const int S, const int ODD, const int T, const bool EDGE,
+                          const wf_element *x, int lo, int hi, const float *w, wf_vf *sum)
 {
     const int REACH = (S - 1) / 2;
     wf_vf f[MAX_S];
@@ -36,7 +37,7 @@ WF_INLINE void kernel_row(const int S, const int ODD, const int T, const bool ED
     for (int j = 0; j < T + REACH; j++) {
         if (EDGE && (j < lo || j >= hi))
             continue;
-        const wf_vf v = wf_vload(x + j * L);
+        const wf_vf v = wf_eload(x + j * L);
         WF_UNROLL
         for (int t = 0; t < 2 * T; t++) {
             const int s = t % 2 - ODD + S - 1 - 2 * (j - t / 2);
@@ -55,11 +56,13 @@ WF_INLINE void tiles(const int S, const int ODD, const int T, const bool EDGE,
     const int lo = c->lo, hi = c->hi, outputs = c->outputs, Q = g->Q, rows = c->p1 - c->p0;
     const int fetch_x = g->fetch[0], fetch_y = g->fetch[1];
     const wf_depthwise_row *row = g->row + c->p0; /* vector stores may alias anything but locals */
-    const float *const x0 = wf_column(a->x, c->w0), *const w0 = a->w;
-    float *y = a->y + ((size_t)c->p0 * (size_t)Q + (size_t)c->j * 2) * L;
+    const wf_element *const x0 = wf_column(a->x, c->w0);
+    const float *const w0 = a->w;
+    wf_element *y = a->y + ((size_t)c->p0 * (size_t)Q + (size_t)c->j * 2) * L;
     for (int p = 0; p < rows; p++, row++, y += (size_t)Q * L) {
         const int taps = row->n;
-        const float *x = x0 + row->h * line, *w = w0 + (ptrdiff_t)row->r * S * L;
+        const wf_element *x = x0 + row->h * line;
+        const float *w = w0 + (ptrdiff_t)row->r * S * L;
         wf_vf sum[2 * MAX_PAIRS];
         if (fetch_y) {
             wf_depthwise_fetch(y, fetch_y, 2 * T);
@@ -76,7 +79,7 @@ WF_INLINE void tiles(const int S, const int ODD, const int T, const bool EDGE,
         WF_UNROLL
         for (int t = 0; t < 2 * T; t++)
             if (!EDGE || t < outputs)
-                wf_vstore(y + t * L, sum[t]);
+                wf_estore(y + t * L, sum[t]);
     }
 }
 
@@ -144,30 +147,44 @@ static void band(const wf_depthwise *g, tiles_fn *fn, const plane *a, int p0, in
 
 /* ---- any kernel, stride, padding and dilation ------------------------------------------------ */
 
-/* Adds input by input: the row is zero at first. */
-static void row_any(const wf_depthwise *g, const plane *a, int p)
+enum { PIXELS = 64 }; /* outputs of a row that are added up at a time */
+
+/* Input by input, outputs [q0, q1) of a row. */
+static void run_any(const wf_depthwise *g, const plane *a, int p, int q0, int q1)
 {
     const wf_depthwise_row row = g->row[p];
-    float *y = a->y + (size_t)p * (size_t)g->Q * L;
-    memset(y, 0, (size_t)g->Q * L * sizeof *y);
+    const int stride = g->stride[1];
+    wf_vf sum[PIXELS];
+    for (int q = q0; q < q1; q++)
+        sum[q - q0] = wf_vzero();
     for (int r = 0; r < row.n; r++) {
-        const float *x = a->x + ((ptrdiff_t)row.h + r * g->h_step) * g->W * L;
+        const wf_element *x = a->x + ((ptrdiff_t)row.h + r * g->h_step) * g->W * L;
         const float *w = a->w + ((ptrdiff_t)row.r + r * g->r_step) * g->S * L;
         for (int s = 0; s < g->S; s++) {
             int begin, end; /* of the inputs that kernel column s carries into the image */
-            wf_conv2d_range(g->Q, g->W, g->stride[1], g->padding[1], g->dilation[1], s, &begin,
-                            &end);
+            wf_conv2d_range(g->Q, g->W, stride, g->padding[1], g->dilation[1], s, &begin, &end);
             const wf_vf f = wf_vload(w + (size_t)s * L);
             const ptrdiff_t first = (ptrdiff_t)s * g->dilation[1] - g->padding[1];
-            for (int j = begin; j < end; j++) {
-                float *at = y + (first + (ptrdiff_t)j * g->stride[1]) * L;
-                wf_vstore(at, wf_vfma(wf_vload(x + (size_t)j * L), f, wf_vload(at)));
+            if (first + (ptrdiff_t)begin * stride < q0)
+                begin = (int)((q0 - first + stride - 1) / stride);
+            for (ptrdiff_t j = begin; j < end && first + j * stride < q1; j++) {
+                wf_vf *at = &sum[first + j * stride - q0];
+                *at = wf_vfma(wf_eload(x + j * L), f, *at);
             }
         }
     }
+    for (int q = q0; q < q1; q++)
+        wf_estore(a->y + ((size_t)p * (size_t)g->Q + (size_t)q) * L, sum[q - q0]);
 }
 
-void WF_ISA_FN(wf_depthwise_spread)(const wf_depthwise *g, const float *x, const float *w, float *y)
+static void row_any(const wf_depthwise *g, const plane *a, int p)
+{
+    for (int q = 0; q < g->Q; q += PIXELS)
+        run_any(g, a, p, q, q + PIXELS < g->Q ? q + PIXELS : g->Q);
+}
+
+void WF_ELEMENT_FN(wf_depthwise_spread)(const wf_depthwise *g, const wf_element *x, const float *w,
+                                        wf_element *y)
 {
     tiles_fn *const fn = tiles_function(g);
     const plane a = {x, w, y};

@@ -18,14 +18,15 @@ enum {
 };
 
 typedef struct plane {
-    const float *x, *w;
+    const wf_element *x;
+    const float *w;
     wf_vf bias;
-    float *y;
+    wf_element *y;
 } plane;
 
 /* One kernel row. S, STRIDE, T and SIDES are constants where this is called. */
 WF_INLINE void kernel_row(const int S, const int STRIDE, const int T, const int SIDES,
-                          const float *x, int lo, int hi, const float *w, wf_vf *sum)
+                          const wf_element *x, int lo, int hi, const float *w, wf_vf *sum)
 {
     const int N = (T - 1) * STRIDE + S;
     wf_vf f[MAX_S];
@@ -37,7 +38,7 @@ WF_INLINE void kernel_row(const int S, const int STRIDE, const int T, const int 
         /* no more than S - 1 columns are missing on either side */
         if ((SIDES & LEFT && j < S - 1 && j < lo) || (SIDES & RIGHT && j > N - S && j >= hi))
             continue;
-        const wf_vf v = wf_vload(x + j * L);
+        const wf_vf v = wf_eload(x + j * L);
         WF_UNROLL
         for (int t = 0; t < T; t++)
             if (j >= t * STRIDE && j < t * STRIDE + S)
@@ -59,8 +60,9 @@ static inline shared shared_of(const wf_depthwise *g, const plane *a)
 
 /* A row of outputs: n kernel rows, the first at w, meet the image, the first at x. */
 typedef struct strip {
-    const float *x, *w;
-    float *y;
+    const wf_element *x;
+    const float *w;
+    wf_element *y;
     int n;
 } strip;
 
@@ -74,8 +76,9 @@ WF_INLINE strip strip_of(const int S, const plane *a, wf_depthwise_row row, int 
 WF_INLINE void tile(const int S, const int STRIDE, const int T, const int SIDES, const shared *all,
                     strip a, int q, int v, int lo, int hi)
 {
-    const float *x = wf_column(a.x, v), *w = a.w;
-    float *y = a.y + q * L;
+    const wf_element *x = wf_column(a.x, v);
+    const float *w = a.w;
+    wf_element *y = a.y + q * L;
     int n = a.n;
     wf_vf sum[MAX_T];
     wf_depthwise_fetch(y, AHEAD, T);
@@ -101,7 +104,7 @@ WF_INLINE void tile(const int S, const int STRIDE, const int T, const int SIDES,
     }
     WF_UNROLL
     for (int t = 0; t < T; t++)
-        wf_vstore(y + t * L, sum[t]);
+        wf_estore(y + t * L, sum[t]);
 }
 
 /* All rows where the kernel is centred, PAD = (S - 1) / 2, in tiles of T. Where Q is no multiple, some
@@ -205,22 +208,22 @@ WF_INLINE void tile_any(const int T, const wf_depthwise *g, const plane *a, int 
 {
     const wf_depthwise_row row = g->row[p];
     const ptrdiff_t w0 = (ptrdiff_t)q * g->stride[1] - g->padding[1];
-    float *y = a->y + ((size_t)p * (size_t)g->Q + (size_t)q) * L;
+    wf_element *y = a->y + ((size_t)p * (size_t)g->Q + (size_t)q) * L;
     wf_vf sum[4];
     for (int t = 0; t < T; t++)
         sum[t] = a->bias;
     for (int r = 0; r < row.n; r++) {
-        const float *x = a->x + ((ptrdiff_t)row.h + r * g->h_step) * g->W * L;
+        const wf_element *x = a->x + ((ptrdiff_t)row.h + r * g->h_step) * g->W * L;
         const float *w = a->w + (ptrdiff_t)(row.r + r) * g->S * L;
         for (int s = s0; s < s1; s++) {
             const wf_vf f = wf_vload(w + (size_t)s * L);
             const ptrdiff_t v = w0 + (ptrdiff_t)s * g->dilation[1];
             for (int t = 0; t < T; t++)
-                sum[t] = wf_vfma(wf_vload(x + (v + (ptrdiff_t)t * g->stride[1]) * L), f, sum[t]);
+                sum[t] = wf_vfma(wf_eload(x + (v + (ptrdiff_t)t * g->stride[1]) * L), f, sum[t]);
         }
     }
     for (int t = 0; t < T; t++)
-        wf_vstore(y + t * L, sum[t]);
+        wf_estore(y + t * L, sum[t]);
 }
 
 static void row_any(const wf_depthwise *g, const plane *a, int p)
@@ -243,8 +246,8 @@ static void row_any(const wf_depthwise *g, const plane *a, int p)
     }
 }
 
-void WF_ISA_FN(wf_depthwise_correlate)(const wf_depthwise *g, const float *x, const float *w,
-                                       wf_vf bias, float *y)
+void WF_ELEMENT_FN(wf_depthwise_correlate)(const wf_depthwise *g, const wf_element *x,
+                                           const float *w, wf_vf bias, wf_element *y)
 {
     rows_fn *const fn = rows_function(g);
     const plane a = {x, w, bias, y};

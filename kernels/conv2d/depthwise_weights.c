@@ -21,14 +21,15 @@ typedef struct sums {
 
 /* S, STRIDE, ROWS, T and EDGE are constants where this is called. */
 WF_INLINE void tile(const int S, const int STRIDE, const int ROWS, const int T, const bool EDGE,
-                    const float *x, ptrdiff_t x_tap, int lo, int hi, const float *dy, sums *sum)
+                    const wf_element *x, ptrdiff_t x_tap, int lo, int hi, const wf_element *dy,
+                    sums *sum)
 {
     const int N = (T - 1) * STRIDE + S;
     wf_vf g[MAX_T];
     WF_UNROLL
     for (int t = 0; t < T; t++)
-        g[t] = wf_vload(dy + t * L);
-    const float *at[MAX_ROWS] = {x, wf_opaque(x + x_tap)};
+        g[t] = wf_eload(dy + t * L);
+    const wf_element *at[MAX_ROWS] = {x, wf_opaque(x + x_tap)};
     WF_UNROLL
     for (int j = 0; j < N; j++) {
         /* no more than S - 1 columns are missing on either side */
@@ -36,7 +37,7 @@ WF_INLINE void tile(const int S, const int STRIDE, const int ROWS, const int T, 
             continue;
         WF_UNROLL
         for (int r = 0; r < ROWS; r++) {
-            const wf_vf v = wf_vload(at[r] + j * L);
+            const wf_vf v = wf_eload(at[r] + j * L);
             WF_UNROLL
             for (int t = 0; t < T; t++) {
                 const int s = j - t * STRIDE;
@@ -53,8 +54,8 @@ WF_INLINE void tile(const int S, const int STRIDE, const int ROWS, const int T, 
 
 /* One row of dy. */
 WF_INLINE void tiles_of_row(const int S, const int STRIDE, const int ROWS, const wf_depthwise *g,
-                            wf_tiling cut, const float *x, ptrdiff_t x_tap, const float *dy,
-                            sums *sum)
+                            wf_tiling cut, const wf_element *x, ptrdiff_t x_tap,
+                            const wf_element *dy, sums *sum)
 {
     int lo = g->padding[1], hi = g->W + g->padding[1];
     x = wf_column(x, -g->padding[1]);
@@ -93,8 +94,9 @@ WF_INLINE void accumulate(const int S, const int STRIDE, const int ROWS, const w
     for (int s = 0; s < S; s++)
         sum.odd[s] = wf_vzero();
     for (int i = 0; i < im->n; i++) {
-        const float *x = im->x + (size_t)i * im->x_stride + h * line;
-        const float *dy = im->dy + (size_t)i * im->dy_stride + (size_t)a->p0 * (size_t)g->Q * L;
+        const wf_element *x = im->x + (size_t)i * im->x_stride + h * line;
+        const wf_element *dy =
+            im->dy + (size_t)i * im->dy_stride + (size_t)a->p0 * (size_t)g->Q * L;
         for (int p = a->p0; p < a->p1; p++, x += g->stride[0] * line, dy += (ptrdiff_t)g->Q * L)
             tiles_of_row(S, STRIDE, ROWS, g, cut, x, x_tap, dy, &sum);
     }
@@ -110,8 +112,8 @@ WF_INLINE void accumulate(const int S, const int STRIDE, const int ROWS, const w
 /* ---- any kernel, stride, padding and dilation ------------------------------------------------ */
 
 /* Kernel column s of row a->r, in one image; four chains. */
-static wf_vf tap_any(const wf_depthwise *g, const float *x, const float *dy, const rows *a, int s,
-                     wf_vf first)
+static wf_vf tap_any(const wf_depthwise *g, const wf_element *x, const wf_element *dy,
+                     const rows *a, int s, wf_vf first)
 {
     const size_t step = (size_t)g->stride[1] * L;
     const ptrdiff_t h = (ptrdiff_t)a->p0 * g->stride[0] - g->padding[0] + a->r * g->dilation[0];
@@ -120,14 +122,14 @@ static wf_vf tap_any(const wf_depthwise *g, const float *x, const float *dy, con
     wf_conv2d_range(g->W, g->Q, g->stride[1], g->padding[1], g->dilation[1], s, &begin, &end);
     for (int p = a->p0; p < a->p1 && begin < end; p++) {
         const ptrdiff_t v = (ptrdiff_t)begin * g->stride[1] - g->padding[1] + s * g->dilation[1];
-        const float *xp = x + ((h + (ptrdiff_t)(p - a->p0) * g->stride[0]) * g->W + v) * L;
-        const float *dyp = dy + ((ptrdiff_t)p * g->Q + begin) * L;
+        const wf_element *xp = x + ((h + (ptrdiff_t)(p - a->p0) * g->stride[0]) * g->W + v) * L;
+        const wf_element *dyp = dy + ((ptrdiff_t)p * g->Q + begin) * L;
         int q = begin;
         for (; q + 4 <= end; q += 4, xp += 4 * step, dyp += 4 * L)
             for (size_t i = 0; i < 4; i++)
-                sum[i] = wf_vfma(wf_vload(xp + i * step), wf_vload(dyp + i * L), sum[i]);
+                sum[i] = wf_vfma(wf_eload(xp + i * step), wf_eload(dyp + i * L), sum[i]);
         for (; q < end; q++, xp += step, dyp += L)
-            sum[0] = wf_vfma(wf_vload(xp), wf_vload(dyp), sum[0]);
+            sum[0] = wf_vfma(wf_eload(xp), wf_eload(dyp), sum[0]);
     }
     return wf_vadd(wf_vadd(sum[0], sum[1]), wf_vadd(sum[2], sum[3]));
 }
@@ -194,15 +196,15 @@ static void group(const wf_depthwise *g, int r, int n, int p0, int p1,
     }
 }
 
-void WF_ISA_FN(wf_depthwise_gradient)(const wf_depthwise *g, const wf_depthwise_images *images,
-                                      float *sum)
+void WF_ELEMENT_FN(wf_depthwise_gradient)(const wf_depthwise *g, const wf_depthwise_images *images,
+                                          float *sum)
 {
-    if (WF_ISA_FN(wf_depthwise_gradient_3x3)(g, images, sum))
+    if (WF_ELEMENT_FN(wf_depthwise_gradient_3x3)(g, images, sum))
         return;
     const int most = most_rows(g);
     const int band = g->R <= most ? g->P : g->band; /* rows are read once anyway */
     const size_t bytes =
-        (wf_depthwise_plane(g->H, g->W) + wf_depthwise_plane(g->P, g->Q)) * sizeof(float);
+        (wf_depthwise_plane(g->H, g->W) + wf_depthwise_plane(g->P, g->Q)) * sizeof(wf_element);
     const int at_once = bytes < CHUNK_BYTES ? (int)(CHUNK_BYTES / bytes) : 1;
     for (int i = 0; i < images->n; i += at_once) {
         wf_depthwise_images im = *images;

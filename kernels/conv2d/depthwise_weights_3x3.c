@@ -16,7 +16,7 @@ typedef struct sums {
 
 /* Row p of an image: dy's, and x's of the kernel's middle row. */
 typedef struct strip {
-    const float *x, *dy;
+    const wf_element *x, *dy;
 } strip;
 
 /* What all rows share. */
@@ -32,22 +32,22 @@ WF_INLINE void tile(const int STRIDE, const int R0, const int R1, const int N, c
                     const shared *all, strip at, int q, sums *sum)
 {
     const int READS = (N - 1) * STRIDE + S;
-    const float *dy = at.dy + q * L, *x = wf_column(at.x, q * STRIDE - 1);
-    const float *const line[S] = {x - all->line, x, wf_opaque(x + all->line)};
+    const wf_element *dy = at.dy + q * L, *x = wf_column(at.x, q * STRIDE - 1);
+    const wf_element *const line[S] = {x - all->line, x, wf_opaque(x + all->line)};
     wf_vf g[T];
     wf_depthwise_fetch(dy + all->dy_ahead, 0, N);
     for (int r = 0; r < STRIDE; r++)
         wf_depthwise_fetch(line[1 + r] + all->x_ahead, 0, N * STRIDE);
     WF_UNROLL
     for (int t = 0; t < N; t++)
-        g[t] = wf_vload(dy + t * L);
+        g[t] = wf_eload(dy + t * L);
     WF_UNROLL
     for (int j = 0; j < READS; j++) {
         if ((SIDES & LEFT && j == 0) || (SIDES & RIGHT && j == READS - 1 && j >= all->last))
             continue;
         WF_UNROLL
         for (int r = R0; r < R1; r++) {
-            const wf_vf v = wf_vload(line[r] + j * L);
+            const wf_vf v = wf_eload(line[r] + j * L);
             WF_UNROLL
             for (int t = 0; t < N; t++)
                 if (j >= t * STRIDE && j < t * STRIDE + S)
@@ -72,7 +72,7 @@ WF_INLINE void images_of(const int STRIDE, const int REST, const wf_depthwise *g
                          const wf_depthwise_images *im, float *w)
 {
     const size_t bytes =
-        (wf_depthwise_plane(g->H, g->W) + wf_depthwise_plane(g->P, g->Q)) * sizeof(float);
+        (wf_depthwise_plane(g->H, g->W) + wf_depthwise_plane(g->P, g->Q)) * sizeof(wf_element);
     const bool small = bytes < SMALL_BYTES && im->n > 1; /* else what follows in memory is next */
     const ptrdiff_t line = (ptrdiff_t)g->W * L, strided = STRIDE * line;
     const int P = g->P, Q = g->Q, END = REST ? REST : T;
@@ -104,8 +104,8 @@ WF_INLINE void images_of(const int STRIDE, const int REST, const wf_depthwise *g
         wf_vstore(w + i * L, sum.of[i / S][i % S]);
 }
 
-bool WF_ISA_FN(wf_depthwise_gradient_3x3)(const wf_depthwise *g, const wf_depthwise_images *images,
-                                          float *sum)
+bool WF_ELEMENT_FN(wf_depthwise_gradient_3x3)(const wf_depthwise *g,
+                                              const wf_depthwise_images *images, float *sum)
 {
     const bool centred = g->R == S && g->S == S && g->padding[0] == 1 && g->padding[1] == 1 &&
                          g->dilation[0] == 1 && g->dilation[1] == 1;

@@ -20,6 +20,7 @@
 #define WF_ELEMENT bf16
 #define WF_ELEMENT_BYTES 2
 #define WF_ELEMENT_NAME "bf16"
+#define WF_ELEMENT_TAG ":bf16" /* behind names that say nothing of f32 */
 #define WF_ELEMENT_DTYPE WEFT_BF16
 #define WF_ELEMENT_FN(name) WF_ISA_FN(WF_CAT(name, _bf16))
 typedef uint16_t wf_element;
@@ -61,6 +62,7 @@ WF_INLINE wf_vf wf_eload1(const wf_element *p)
 #define WF_ELEMENT f32
 #define WF_ELEMENT_BYTES 4
 #define WF_ELEMENT_NAME "f32"
+#define WF_ELEMENT_TAG ""
 #define WF_ELEMENT_DTYPE WEFT_F32
 #define WF_ELEMENT_FN(name) WF_ISA_FN(name)
 typedef float wf_element;

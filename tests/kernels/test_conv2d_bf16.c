@@ -24,8 +24,8 @@
 #include "tests/shapes/shapes.h"
 
 /* 16 lanes in plain C, in place of AVX512_BF16: the same bits. */
-extern const wf_conv2d_impl wf_conv2d_dot_emul, wf_conv2d_dot_weights_emul,
-    wf_conv2d_winograd_emul, wf_conv2d_winograd_weights_emul;
+extern const wf_conv2d_impl wf_conv2d_dot_emul, wf_conv2d_dot_weights_emul, wf_conv2d_winograd_emul,
+    wf_conv2d_winograd_weights_emul, wf_conv2d_depthwise_bf16_emul;
 
 /* ---- operands ------------------------------------------------------------------------------- */
 
@@ -100,7 +100,7 @@ typedef struct run {
     const problem *t;
     bool exact;
     double transformed; /* the bound of a kernel with an amplification, wf_conv2d_impl; 0: none */
-    uint64_t bits; /* of the output, hashed */
+    uint64_t bits;      /* of the output, hashed */
     char what[200];
 } run;
 
@@ -270,9 +270,10 @@ static const struct {
 } emul[] = {{&wf_conv2d_dot_emul, "dot:avx512_bf16"},
             {&wf_conv2d_dot_weights_emul, "dot:avx512_bf16"},
             {&wf_conv2d_winograd_emul, "winograd:avx512"},
-            {&wf_conv2d_winograd_weights_emul, "winograd:avx512"}};
+            {&wf_conv2d_winograd_weights_emul, "winograd:avx512"},
+            {&wf_conv2d_depthwise_bf16_emul, "depthwise:avx512:bf16"}};
 enum { N_EMUL = sizeof emul / sizeof *emul };
-static int tried[16][3], tried_emul[N_EMUL][3];
+static int tried[32][3], tried_emul[N_EMUL][3];
 
 static void check_types(const wf_shape_case *c, const problem *t, wf_conv2d_desc d, bool exact)
 {
@@ -390,10 +391,18 @@ static void the_reference_takes_every_shape(void **unused)
                          n_shapes * 2 * (pass == WF_CONV2D_BACKWARD_DATA ? 4 : 5));
 }
 
-static void dot_products_were_tried(void **unused)
+static void dot_products_and_depthwise_were_tried(void **unused)
 {
     if (getenv("WEFT_TEST_SHAPES") || getenv("WEFT_AVOID") || n_complete < 2 * n_shapes)
         skip();
+    for (int pass = 0; pass < 3 && wf_cpu_isa() > WEFT_ISA_SCALAR; pass++) {
+        int listed = 0;
+        assert_true(tried_emul[N_EMUL - 1][pass] > 20); /* depthwise */
+        for (int i = 0; i < wf_conv2d_n_impls; i++)
+            if (strncmp(wf_conv2d_impls[i]->name, "depthwise:", 10) == 0)
+                listed += tried[i][pass];
+        assert_true(listed > 20);
+    }
     for (int pass = 0; pass < 3; pass++)
         assert_true(wf_cpu_isa() == WEFT_ISA_SCALAR || tried_emul[pass / 2][pass] > n_shapes);
     for (int i = 0; i < wf_conv2d_n_impls && wf_cpu_bf16() >= WF_BF16_DOT; i++)
@@ -407,7 +416,7 @@ int main(void)
         cmocka_unit_test(integers_are_exact_and_rounded_once),
         cmocka_unit_test(random_numbers_are_within_the_bound),
         cmocka_unit_test(the_reference_takes_every_shape),
-        cmocka_unit_test(dot_products_were_tried),
+        cmocka_unit_test(dot_products_and_depthwise_were_tried),
     };
     return cmocka_run_group_tests_name("conv2d_bf16", tests, read_shapes, free_shapes);
 }
