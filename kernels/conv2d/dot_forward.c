@@ -15,6 +15,7 @@ enum {
     TILES = 16,           /* that a small batch is cut into, if it is worth it */
     PART_FLOPS = 4000000, /* of a part, at least */
     PANELS = 384 * 1024,  /* bytes, in the second-level cache beside the weights of a unit */
+    FRAME_ROW = 7,        /* pixels of a row, from which on frames pay */
     OUTPUTS = 4096        /* pixels whose places are there at once, where terms are read in place */
 };
 
@@ -87,49 +88,117 @@ static int32_t *place_axis(const dot_axis *a, int step, int32_t *place)
     return place;
 }
 
-static bool plan_places(dot_forward *s)
+static void plan_direct(dot_forward *s, dot_phase *f, int32_t *place)
 {
-    size_t count = 1;
+    f->tap = place;
+    f->tap[0] = 0;
+    f->vector = (size_t)s->in.H * (size_t)s->in.W * L;
+    f->at_once = at_most(((int64_t)f->h->n * f->w->n + DOT_N - 1) / DOT_N, OUTPUTS / DOT_N);
+}
+
+static int least(const int *v, int n)
+{
+    int x = v[0];
+    for (int i = 1; i < n; i++)
+        x = v[i] < x ? v[i] : x;
+    return x;
+}
+
+static int largest(const int *v, int n)
+{
+    int x = v[0];
+    for (int i = 1; i < n; i++)
+        x = v[i] > x ? v[i] : x;
+    return x;
+}
+
+static void plan_frame(dot_forward *s, dot_phase *f, int32_t *place)
+{
+    const dot_axis *h = f->h, *w = f->w;
+    f->first_row = least(h->offset, h->taps);
+    f->first_column = least(w->offset, w->taps);
+    f->row_span = largest(h->offset, h->taps) - f->first_row;
+    f->pitch = (size_t)(w->n + largest(w->offset, w->taps) - f->first_column) * L;
+    f->tap = place;
+    for (int t = 0; t < f->taps; t++)
+        f->tap[t] = (int32_t)((size_t)(h->offset[t / w->taps] - f->first_row) * f->pitch) +
+                    (w->offset[t % w->taps] - f->first_column) * L;
+    const size_t row = f->pitch * (size_t)s->vectors * sizeof(uint16_t);
+    const int64_t rows = PANELS / (int64_t)row - f->row_span;
+    f->at_once = rows < 1 ? 1 : at_most(h->n, rows);
+    f->vector = (size_t)(f->at_once + f->row_span) * f->pitch;
+    const size_t bytes = f->vector * (size_t)s->vectors * sizeof(uint16_t);
+    s->x_bytes = bytes > s->x_bytes ? bytes : s->x_bytes;
+}
+
+static void plan_panel(dot_forward *s, dot_phase *f, int32_t *place)
+{
+    f->row = place;
+    f->column = place = place_axis(f->h, s->in.W * L, place);
+    f->tap = place = place_axis(f->w, L, place);
+    for (int t = 0; t < f->taps; t++)
+        f->tap[t] = t * DOT_N * L;
+    f->vector = (size_t)f->taps * DOT_N * L;
+    const size_t panel = f->vector * (size_t)s->vectors * sizeof(uint16_t);
+    const int64_t room = PANELS / (int64_t)panel;
+    f->at_once = room < 1 ? 1 : at_most(((int64_t)f->h->n * f->w->n + DOT_N - 1) / DOT_N, room);
+    const size_t bytes = panel * (size_t)f->at_once, index = (size_t)f->taps * DOT_N * 4;
+    s->x_bytes = bytes > s->x_bytes ? bytes : s->x_bytes;
+    s->index_bytes = index > s->index_bytes ? index : s->index_bytes;
+}
+
+/* Where packed weights are. */
+static void plan_weights(dot_forward *s, dot_phase *f, int S)
+{
+    f->weights = s->packed_block;
+    for (int t = 0; t < f->taps; t++)
+        s->tap[f->h->tap[t / f->w->taps] * S + f->w->tap[t % f->w->taps]] =
+            (dot_place){.start = (int64_t)f->weights + (int64_t)t * DOT_SQUARE,
+                        .step = (int64_t)f->taps * DOT_SQUARE};
+    s->packed_block += (size_t)f->taps * (size_t)s->vectors * DOT_SQUARE;
+}
+
+/* Integers that describe a phase. */
+static size_t places_of(const dot_phase *f)
+{
+    return (size_t)f->taps + (size_t)f->h->n * (size_t)f->h->taps +
+           (size_t)f->w->n * (size_t)f->w->taps;
+}
+
+static dot_how how_of(const dot_phase *f)
+{
+    const dot_axis *h = f->h, *w = f->w;
+    if (h->in_step > 1 || w->in_step > 1)
+        return DOT_PANEL;
+    if (f->taps == 1 && h->offset[0] == 0 && w->offset[0] == 0 && h->n <= h->in && w->n == w->in)
+        return DOT_DIRECT;
+    return w->n >= FRAME_ROW ? DOT_FRAME : DOT_PANEL;
+}
+
+static bool plan_phases(wf_conv2d *k, dot_forward *s)
+{
+    size_t count = 1, outputs = DOT_N;
     for (int i = 0; i < s->n_phases; i++)
-        count += (size_t)s->phases[i].h->n * (size_t)s->phases[i].h->taps +
-                 (size_t)s->phases[i].w->n * (size_t)s->phases[i].w->taps;
+        count += places_of(&s->phases[i]);
     int32_t *place = s->places = malloc(count * sizeof *place);
     if (!place)
         return false;
     for (int i = 0; i < s->n_phases; i++) {
         dot_phase *f = &s->phases[i];
-        f->row = place;
-        f->column = place = place_axis(f->h, s->in.W * L, place);
-        place = place_axis(f->w, L, place);
-    }
-    return true;
-}
-
-/* Where packed weights are; how many panels are there at once, and the scratch for them. */
-static void plan_phases(wf_conv2d *k, dot_forward *s)
-{
-    size_t outputs = 0;
-    for (int i = 0; i < s->n_phases; i++) {
-        dot_phase *f = &s->phases[i];
-        const size_t terms = (size_t)f->taps * (size_t)s->vectors;
-        const size_t panel = f->direct ? 0 : terms * DOT_N * L * sizeof(uint16_t);
-        const int64_t groups = ((int64_t)f->h->n * f->w->n + DOT_N - 1) / DOT_N;
-        const int64_t room = panel ? PANELS / (int64_t)panel : OUTPUTS / DOT_N;
-        f->weights = s->packed_block;
-        for (int t = 0; t < f->taps; t++)
-            s->tap[f->h->tap[t / f->w->taps] * k->desc.S + f->w->tap[t % f->w->taps]] =
-                (dot_place){.start = (int64_t)f->weights + (int64_t)t * DOT_SQUARE,
-                            .step = (int64_t)f->taps * DOT_SQUARE};
-        s->packed_block += terms * DOT_SQUARE;
-        f->at_once = room < 1 ? 1 : at_most(groups, room);
-        if ((size_t)f->at_once * panel > s->panel_bytes)
-            s->panel_bytes = (size_t)f->at_once * panel;
-        if ((size_t)f->taps * DOT_N * sizeof(int32_t) > s->index_bytes)
-            s->index_bytes = (size_t)f->taps * DOT_N * sizeof(int32_t);
-        if ((size_t)f->at_once * DOT_N > outputs)
+        f->at_once = 1;
+        if (f->taps == 0)
+            continue;
+        plan_weights(s, f, k->desc.S);
+        f->how = how_of(f);
+        (f->how == DOT_DIRECT  ? plan_direct
+         : f->how == DOT_FRAME ? plan_frame
+                               : plan_panel)(s, f, place);
+        place += places_of(f);
+        if (f->how != DOT_FRAME && (size_t)f->at_once * DOT_N > outputs)
             outputs = (size_t)f->at_once * DOT_N;
     }
-    k->scratch_bytes = s->panel_bytes + s->index_bytes + outputs * sizeof(int32_t);
+    k->scratch_bytes = s->x_bytes + s->index_bytes + outputs * sizeof(int32_t);
+    return true;
 }
 
 static bool create(wf_conv2d *k, char *why, size_t size)
@@ -163,12 +232,10 @@ static bool create(wf_conv2d *k, char *why, size_t size)
         s->tap[t].start = -1;
     for (int i = 0; i < s->n_phases; i++) {
         const dot_axis *h = &s->rows[i / columns], *w = &s->columns[i % columns];
-        s->phases[i] =
-            (dot_phase){.h = h, .w = w, .taps = h->taps * w->taps, .direct = in_place(d)};
+        s->phases[i] = (dot_phase){.h = h, .w = w, .taps = h->taps * w->taps};
     }
-    if (!plan_places(s))
+    if (!plan_phases(k, s))
         goto fail;
-    plan_phases(k, s);
     const int wanted = parts_wanted(d);
     s->by_pixels =
         wanted > 1 && wf_act_count(s->in) + wf_act_count(s->out) > wf_conv2d_weights_count(d);

@@ -9,6 +9,8 @@
 #define UNROLL_SUMS _Pragma("GCC unroll 16")
 #endif
 
+enum { LINE = 64 /* bytes */ };
+
 WF_INLINE wf_vi repeat(const uint16_t *pair)
 {
     int32_t both;
@@ -26,21 +28,37 @@ WF_INLINE void multiply(const int N, const int NV, const dot_product *p)
         for (int b = 0; b < NV; b++)
             sum[i][b] = wf_vload(p->bias + b * L);
     }
-    const uint16_t *x = p->x, *w = p->w;
-    for (size_t t = 0; t < p->terms; t++, x += p->x_step) {
+    const uint16_t *xv = p->x, *wv = p->w + (size_t)p->t0 * NV * DOT_SQUARE;
+    const char *next_x = p->next_x, *next_w = p->next_w;
+    for (int v = 0; v < p->vectors; v++) {
+        const uint16_t *w = wv;
+        const char *x_line = next_x;
+        UNROLL_SUMS
+        for (int i = 0; i < N; i += 2) /* the next block's first pixels */
+            __builtin_prefetch(xv + p->vector + i * L, 0, 3);
+        for (int t = p->t0; t < p->t1; t++) {
+            const uint16_t *x = xv + p->tap[t];
+            for (int i = 0; i < p->next_x_lines; i++, x_line += LINE)
+                __builtin_prefetch(x_line, 0, 2);
+            for (int i = 0; i < p->next_w_lines; i++, next_w += LINE)
+                __builtin_prefetch(next_w, 0, 2);
 #pragma GCC unroll 4
-        for (int c = 0; c < DOT_PAIRS; c++, w += NV * 2 * L) {
-            wf_vi v[DOT_NV];
-            for (int b = 0; b < NV; b++)
-                v[b] = wf_vi_load((const int32_t *)(w + b * 2 * L));
-            UNROLL_SUMS
-            for (int i = 0; i < N; i++) {
-                const wf_vi xi = repeat(x + i * L + 2 * c);
+            for (int c = 0; c < DOT_PAIRS; c++, w += NV * 2 * L) {
+                wf_vi b[DOT_NV];
+                for (int j = 0; j < NV; j++)
+                    b[j] = wf_vi_load((const int32_t *)(w + j * 2 * L));
                 UNROLL_SUMS
-                for (int b = 0; b < NV; b++)
-                    sum[i][b] = wf_vdot_bf16(sum[i][b], xi, v[b]);
+                for (int i = 0; i < N; i++) {
+                    const wf_vi a = repeat(x + i * L + 2 * c);
+                    UNROLL_SUMS
+                    for (int j = 0; j < NV; j++)
+                        sum[i][j] = wf_vdot_bf16(sum[i][j], a, b[j]);
+                }
             }
         }
+        xv += p->vector;
+        wv += (size_t)p->taps * NV * DOT_SQUARE;
+        next_x += p->next_vector;
     }
     UNROLL_SUMS
     for (int i = 0; i < N; i++) {
@@ -77,9 +95,9 @@ WF_INLINE void multiply_n(const int NV, int n, const dot_product *p)
 #undef CASE
 }
 
-void dot_product_of(int n, int vectors, const dot_product *p)
+void dot_product_of(int n, int NV, const dot_product *p)
 {
-    if (vectors == 1)
+    if (NV == 1)
         multiply_n(1, n, p);
     else
         multiply_n(2, n, p);
