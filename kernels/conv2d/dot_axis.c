@@ -59,7 +59,8 @@ dot_axis *dot_axes(wf_conv2d_pass pass, int in, int out, int kernel, int stride,
                         .in_step = data ? 1 : stride,
                         .tap = store,
                         .offset = store + kernel};
-        for (int t = 0; t < kernel; t++) {
+        for (int j = 0; j < kernel; j++) { /* by offset: memory is read forward */
+            const int t = data ? kernel - 1 - j : j;
             const int offset = data ? i + padding - t * dilation : t * dilation - padding;
             if (!data)
                 add_tap(a, t, offset);

@@ -240,7 +240,7 @@ static bool create(wf_conv2d *k, char *why, size_t size)
     s->by_pixels =
         wanted > 1 && wf_act_count(s->in) + wf_act_count(s->out) > wf_conv2d_weights_count(d);
     k->parts = at_most(wanted, s->by_pixels ? s->rows[0].n : s->groups * s->units);
-    k->pack_tiles = s->groups * s->units;
+    k->pack_tiles = s->groups * dot_pack_tiles(s, k->pass);
     k->packed_bytes = (size_t)s->groups * (size_t)s->blocks * s->packed_block * sizeof(uint16_t);
     if (k->packed_bytes == 0) /* the kernel meets nothing */
         k->packed_bytes = L;

@@ -59,6 +59,12 @@ static inline int dot_unit_first(const dot_forward *s, int unit)
     return (int)((int64_t)unit * s->blocks / s->units);
 }
 
+/* Tiles of packing, of a group. */
+static inline int dot_pack_tiles(const dot_forward *s, wf_conv2d_pass pass)
+{
+    return pass == WF_CONV2D_FORWARD ? s->units : s->vectors;
+}
+
 /* What a group of pixels is summed from; steps in elements. */
 typedef struct dot_product {
     const uint16_t *x; /* of input block v, tap t, pixel i at x + v * vector + tap[t] + i * L */

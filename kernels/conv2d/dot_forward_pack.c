@@ -1,5 +1,5 @@
-/* Forward and backward-data over bf16: the packed weights. A tile is a unit of output blocks; it reads the
- * plain f32 weights as they lie and rounds each once. */
+/* Forward and backward-data over bf16: the packed weights. A tile reads the plain f32 weights as
+ * they lie and rounds each once. */
 #include "kernels/conv2d/dot_forward.h"
 #include "kernels/simd/transpose.h"
 
@@ -61,10 +61,10 @@ static void load_rows(plain w, const float *from, int taps, int t0, int n, int c
 
 static void store_pair(const float *even, const float *odd, uint16_t *to)
 {
-    uint16_t half[2][L];
-    wf_vstore_bf16(half[0], wf_vload(even));
-    wf_vstore_bf16(half[1], wf_vload(odd));
-    wf_vi_store((int32_t *)to, dot_pairs(half[0], half[1]));
+    const wf_vi low = wf_vi_sar(wf_vf_as_i(wf_vround_bf16(wf_vload(even))), 16);
+    const wf_vf mask = wf_vi_as_f(wf_vi_set1(0xffff));
+    const wf_vf both = wf_vor(wf_vand(wf_vi_as_f(low), mask), wf_vround_bf16(wf_vload(odd)));
+    wf_vi_store((int32_t *)to, wf_vf_as_i(both));
 }
 
 /* Input block v of output block b of a group; its vectors lie `step` elements apart from `to` on. */
@@ -91,16 +91,28 @@ static void pack_square(const dot_forward *s, int taps, plain w, int v, int b, s
         }
 }
 
+/* Input blocks [v0, v1) of unit `unit` of a group. */
+static void pack_unit(const wf_conv2d *k, plain w, int group, int unit, int v0, int v1,
+                      uint16_t *packed)
+{
+    const dot_forward *s = k->state;
+    const int begin = dot_unit_first(s, unit), end = dot_unit_first(s, unit + 1);
+    uint16_t *to = packed + (size_t)(group * s->blocks + begin) * s->packed_block;
+    for (int b = begin; b < end; b++)
+        for (int v = v0; v < v1; v++)
+            pack_square(s, k->desc.R * k->desc.S, w, v, b, (size_t)(end - begin) * 2 * L,
+                        to + (b - begin) * 2 * L);
+}
+
+/* A tile reads whole rows of the plain weights: of forward a unit's outputs, of backward-data an input
+ * block. */
 weft_status dot_pack(const wf_conv2d *k, int worker, const void *weights, void *packed, int tile)
 {
     const dot_forward *s = k->state;
-    const int group = tile / s->units, unit = tile % s->units;
-    const int begin = dot_unit_first(s, unit), end = dot_unit_first(s, unit + 1);
+    const bool forward = k->pass == WF_CONV2D_FORWARD;
+    const int tiles = dot_pack_tiles(s, k->pass), group = tile / tiles, at = tile % tiles;
     const plain w = plain_of(k, weights, group);
-    uint16_t *to = (uint16_t *)packed + (size_t)(group * s->blocks + begin) * s->packed_block;
-    for (int v = 0; v < s->vectors; v++)
-        for (int b = begin; b < end; b++)
-            pack_square(s, k->desc.R * k->desc.S, w, v, b, (size_t)(end - begin) * 2 * L,
-                        to + (b - begin) * 2 * L);
+    for (int unit = forward ? at : 0; unit < (forward ? at + 1 : s->units); unit++)
+        pack_unit(k, w, group, unit, forward ? 0 : at, forward ? s->vectors : at + 1, packed);
     return WEFT_OK;
 }
