@@ -25,8 +25,9 @@ static inline wf_problem wf_problem_matmul(const wf_matmul_desc *d)
     return (wf_problem){.family = WF_FAMILY_MATMUL, .matmul = *d};
 }
 
-/* "conv2d forward g1mb64ic3...", "matmul m64n10k512 bt f32": the key of wisdom. Returns text. */
-#define WF_PROBLEM_TEXT (WF_CONV2D_TEXT + 16)
+/* "conv2d forward g1mb64ic3...", "matmul m64n10k512 bt f32": the key of wisdom.
+ * Convolutions of bf16 images end in the level of bf16 arithmetic, "avx512_bf16". Returns text. */
+#define WF_PROBLEM_TEXT (WF_CONV2D_TEXT + 32)
 const char *wf_problem_text(const wf_problem *p, char *text, size_t size);
 
 /* Floating-point operations, 2 a multiply-add. */

@@ -206,8 +206,10 @@ WF_INLINE void max_row_gives(const wf_pool *g, const wf_element *dy, const uint8
             s++;
         while (first + (s_end - 1) * step >= j1)
             s_end--;
-        for (wf_vf *at = sums + first + s * step - j0; s < s_end; s++, at += step)
-            *at = wf_vadd(*at, wf_vmaskz(wf_vi_eq(k, wf_vi_set1(r * S + s)), d));
+        for (int at = first + s * step - j0; s < s_end; s++, at += step) {
+            const wf_vm here = wf_vi_eq(k, wf_vi_set1(r * S + s));
+            sums[at] = wf_vadd(sums[at], wf_vmaskz(here, d));
+        }
     }
 }
 

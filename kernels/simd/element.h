@@ -53,11 +53,6 @@ WF_INLINE wf_vf wf_eround(wf_vf v)
 {
     return wf_vround_bf16(v);
 }
-/* One element, repeated. */
-WF_INLINE wf_vf wf_eload1(const wf_element *p)
-{
-    return wf_vi_as_f(wf_vi_set1((int32_t)((uint32_t)*p << 16)));
-}
 #else
 #define WF_ELEMENT f32
 #define WF_ELEMENT_BYTES 4
@@ -94,10 +89,6 @@ WF_INLINE void wf_estore_exact_n(wf_element *p, wf_vf v, int n)
 WF_INLINE wf_vf wf_eround(wf_vf v)
 {
     return v;
-}
-WF_INLINE wf_vf wf_eload1(const wf_element *p)
-{
-    return wf_vset1(*p);
 }
 #endif
 
