@@ -1,7 +1,7 @@
 /* Sums: of runs, of columns, of channels. The greatest and the least of many.
  *
  * Note [Fixed reduction trees]. A sum is cut into leaves of at most 64 values. A leaf is added in
- * the element type, the leaves are merged in double: pairwise, neighbours first, so leaf 2i with
+ * the element type (bf16's in f32), the leaves are merged in double: pairwise, neighbours first, so leaf 2i with
  * leaf 2i + 1, the results likewise; at the end the partial sums left over are added from the
  * smallest to the largest. A leaf of a run of pixels adds value i into slot i % 16, in order, and
  * then the slots by halves (slot j + slot j + 8, then 4, 2, 1); a leaf of a column adds its rows
@@ -21,7 +21,8 @@ typedef struct wf_strides {
     size_t outer, K, stride, n;
 } wf_strides;
 
-/* The kernels of one element type, f32 or f64. Results are doubles, to be merged or rounded. */
+/* The kernels of one element type, f32, f64 or bf16. Results are doubles, to be merged or rounded; only
+ * the extremes are of the element type, and those bf16 has not. */
 typedef struct wf_reduce {
     const char *name;
     /* The sum of n contiguous values. */
@@ -30,11 +31,11 @@ typedef struct wf_reduce {
     void (*columns)(size_t rows, size_t stride, size_t n, const void *x, double *y);
     /* y[c] = the sum over the pixels of channel c, c < a.C; one image, plain or blocked. */
     void (*channels)(wf_act a, const void *x, double *y);
-    /* The same of x's products with z, each rounded to the element type. */
+    /* The same of x's products with z, each rounded to the element type (f32 for bf16). */
     void (*channels_dot)(wf_act a, const void *x, const void *z, double *y);
     /* y[o * n + j] = the greatest (least: the least) of x[(o * K + k) * stride + j] over k < K, for
      * o < outer and j < n; K > 0. NaN where one is NaN, and -0 is below 0: the same bits in any
-     * order. */
+     * order. NULL for bf16, as arg is. */
     void (*extreme)(wf_strides s, bool least, const void *x, void *y);
     /* The k of that value: the first of equal ones (-0 and 0 are equal), or of the first NaN. */
     void (*arg)(wf_strides s, bool least, const void *x, int64_t *y);
@@ -48,7 +49,7 @@ typedef struct wf_reduce_impl {
 extern const wf_reduce_impl wf_reduce_impls[]; /* kernels.def's order */
 extern const int wf_n_reduce_impls;
 
-/* The best implementation for dtype on isa; NULL for types other than f32 and f64. */
+/* The best implementation for dtype on isa; NULL for types without any. */
 const wf_reduce *wf_reduce_get(weft_dtype dtype, weft_isa isa);
 
 /* Merging of partial sums as Note [Fixed reduction trees] says: push them in order, then finish. */

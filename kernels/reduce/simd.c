@@ -1,21 +1,24 @@
-/* The vector sums, f32: one source for every ISA over kernels/simd, the same bits as the
- * reference (Note [Fixed reduction trees]). Pure functions, any thread. */
-#include "kernels/simd/simd.h"
+/* The vector sums, f32 and bf16 (Note [Elements] in element.h): one source for every ISA over
+ * kernels/simd, the same bits as the reference (Note [Fixed reduction trees]), which for bf16 is this
+ * source with one lane. Pure functions, any thread. */
+#include "kernels/simd/element.h"
 
 #include "kernels/reduce/reduce.h"
 
-enum { REGS = WF_LEAF_SLOTS / WF_LANES }; /* registers that hold a leaf's slots: 2 or 1 */
+enum {
+    REGS = WF_LEAF_SLOTS / WF_LANES
+}; /* registers that hold a leaf's slots: 2 or 1; 16 of one lane */
 
 /* n values of x, or products where there is a z. */
-WF_INLINE wf_vf values(const float *x, const float *z, size_t at, int n)
+WF_INLINE wf_vf values(const wf_element *x, const wf_element *z, size_t at, int n)
 {
     if (n == WF_LANES)
-        return z ? wf_vmul(wf_vload(x + at), wf_vload(z + at)) : wf_vload(x + at);
-    return z ? wf_vmul(wf_vload_n(x + at, n), wf_vload_n(z + at, n)) : wf_vload_n(x + at, n);
+        return z ? wf_vmul(wf_eload(x + at), wf_eload(z + at)) : wf_eload(x + at);
+    return z ? wf_vmul(wf_eload_n(x + at, n), wf_eload_n(z + at, n)) : wf_eload_n(x + at, n);
 }
 
 /* One leaf of n <= WF_LEAF contiguous values. */
-WF_INLINE double leaf(size_t n, const float *x, const float *z)
+WF_INLINE double leaf(size_t n, const wf_element *x, const wf_element *z)
 {
     wf_vf slot[REGS];
     for (int k = 0; k < REGS; k++)
@@ -26,12 +29,13 @@ WF_INLINE double leaf(size_t n, const float *x, const float *z)
             slot[k] = wf_vadd(slot[k], values(x, z, i + (size_t)k * WF_LANES, WF_LANES));
     for (int k = 0; k < REGS && i < n; k++, i += WF_LANES)
         slot[k] = wf_vadd(slot[k], values(x, z, i, n - i < WF_LANES ? (int)(n - i) : WF_LANES));
-    for (int k = 1; k < REGS; k++)
-        slot[0] = wf_vadd(slot[0], slot[k]);
+    for (int half = REGS / 2; half > 0; half /= 2)
+        for (int k = 0; k < half; k++)
+            slot[k] = wf_vadd(slot[k], slot[k + half]);
     return (double)wf_vsum(slot[0]); /* by halves, as simd.h promises */
 }
 
-WF_INLINE double run_of(size_t n, const float *x, const float *z)
+WF_INLINE double run_of(size_t n, const wf_element *x, const wf_element *z)
 {
     wf_tree tree;
     wf_tree_init(&tree);
@@ -78,7 +82,7 @@ static void lanes_sum(const lanes_tree *t, int n, double *y)
 
 static void columns(size_t rows, size_t stride, size_t n, const void *vx, double *y)
 {
-    const float *x = vx;
+    const wf_element *x = vx;
     for (size_t j = 0; j < n; j += WF_LANES) {
         int lanes = n - j < WF_LANES ? (int)(n - j) : WF_LANES;
         lanes_tree tree; /* not zeroed: it is large */
@@ -87,7 +91,7 @@ static void columns(size_t rows, size_t stride, size_t n, const void *vx, double
             size_t end = rows - r0 < WF_LEAF ? rows : r0 + WF_LEAF;
             wf_vf sum = wf_vzero();
             for (size_t r = r0; r < end; r++)
-                sum = wf_vadd(sum, wf_vload_n(x + r * stride + j, lanes));
+                sum = wf_vadd(sum, wf_eload_n(x + r * stride + j, lanes));
             lanes_push(&tree, sum);
         }
         lanes_sum(&tree, lanes, y + j);
@@ -95,7 +99,8 @@ static void columns(size_t rows, size_t stride, size_t n, const void *vx, double
 }
 
 /* One leaf of n <= WF_LEAF pixels of WF_LANES channels (or `lanes`), `block` elements apart. */
-WF_INLINE wf_vf leaf_blocked(size_t n, size_t block, int lanes, const float *x, const float *z)
+WF_INLINE wf_vf leaf_blocked(size_t n, size_t block, int lanes, const wf_element *x,
+                             const wf_element *z)
 {
     wf_vf slot[WF_LEAF_SLOTS];
     for (size_t j = 0; j < WF_LEAF_SLOTS; j++)
@@ -109,7 +114,7 @@ WF_INLINE wf_vf leaf_blocked(size_t n, size_t block, int lanes, const float *x, 
     return slot[0];
 }
 
-WF_INLINE void channels_of(wf_act a, const float *x, const float *z, double *y)
+WF_INLINE void channels_of(wf_act a, const wf_element *x, const wf_element *z, double *y)
 {
     size_t pixels = (size_t)a.H * (size_t)a.W, block = (size_t)a.block;
     if (a.block == 1) {
@@ -143,13 +148,16 @@ static void channels_dot(wf_act a, const void *x, const void *z, double *y)
     channels_of(a, x, z, y);
 }
 
-extern const wf_reduce WF_ISA_FN(wf_reduce_f32);
-const wf_reduce WF_ISA_FN(wf_reduce_f32) = {
-    .name = "reduce:" WF_ISA_NAME ":f32",
+#define TABLE WF_ISA_FN(WF_CAT(wf_reduce_, WF_ELEMENT))
+extern const wf_reduce TABLE;
+const wf_reduce TABLE = {
+    .name = "reduce:" WF_ISA_NAME ":" WF_ELEMENT_NAME,
     .run = run,
     .columns = columns,
     .channels = channels,
     .channels_dot = channels_dot,
+#if !defined(WF_ELEMENT_BF16)
     .extreme = WF_ISA_FN(wf_extreme),
     .arg = wf_arg_f32,
+#endif
 };

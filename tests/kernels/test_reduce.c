@@ -7,14 +7,18 @@
 #include "kernels/layout/layout.h"
 #include "kernels/reduce/reduce.h"
 
-extern const wf_reduce wf_reduce_f32_emul;
+extern const wf_reduce wf_reduce_f32_emul, wf_reduce_bf16_emul;
+
+enum { EMULATED = 2 };
 
 static bool impl_at(int i, wf_reduce_impl *impl)
 {
     if (i < wf_n_reduce_impls)
         *impl = wf_reduce_impls[i];
-    else
+    else if (i == wf_n_reduce_impls)
         *impl = (wf_reduce_impl){&wf_reduce_f32_emul, WEFT_ISA_AVX2, WEFT_F32};
+    else
+        *impl = (wf_reduce_impl){&wf_reduce_bf16_emul, WEFT_ISA_AVX2, WEFT_BF16};
     return impl->isa <= wf_cpu_isa();
 }
 
@@ -23,7 +27,7 @@ static bool impl_at(int i, wf_reduce_impl *impl)
 static double bound(weft_dtype dtype, size_t n, int roundings)
 {
     double merged = (double)n * 0x1p-53 * 64;
-    return (double)n * test_epsilon(dtype) * roundings + merged;
+    return (double)n * test_epsilon(test_arithmetic(dtype)) * roundings + merged;
 }
 
 static void runs_of_every_length(void **state)
@@ -31,7 +35,7 @@ static void runs_of_every_length(void **state)
     static const size_t lengths[] = {0,  1,  7,  15,  16,  17,  31,  63,   64,
                                      65, 80, 96, 127, 128, 129, 448, 1000, 12345};
     wf_reduce_impl impl;
-    for (int i = 0; i <= wf_n_reduce_impls; i++) {
+    for (int i = 0; i < wf_n_reduce_impls + EMULATED; i++) {
         if (!impl_at(i, &impl))
             continue;
         for (size_t l = 0; l < sizeof(lengths) / sizeof(*lengths); l++) {
@@ -42,8 +46,7 @@ static void runs_of_every_length(void **state)
                 want += test_get(impl.dtype, x.data, j);
             if (!(fabs(got - want) <= bound(impl.dtype, n, 8)))
                 fail_msg("%s n=%zu: %.17g, expected %.17g", impl.kernels->name, n, got, want);
-            if (impl.dtype == WEFT_F32)
-                assert_true(got == wf_reduce_get(WEFT_F32, WEFT_ISA_SCALAR)->run(n, x.data));
+            assert_true(got == wf_reduce_get(impl.dtype, WEFT_ISA_SCALAR)->run(n, x.data));
             guarded_free(&x);
         }
     }
@@ -53,7 +56,7 @@ static void columns_of_every_width(void **state)
 {
     static const size_t rows[] = {1, 2, 63, 64, 65, 200}, widths[] = {1, 7, 8, 10, 16, 17, 40};
     wf_reduce_impl impl;
-    for (int i = 0; i <= wf_n_reduce_impls; i++) {
+    for (int i = 0; i < wf_n_reduce_impls + EMULATED; i++) {
         if (!impl_at(i, &impl))
             continue;
         const wf_reduce *ref = wf_reduce_get(impl.dtype, WEFT_ISA_SCALAR);
@@ -86,7 +89,7 @@ static void channels_give_the_same_bits_in_every_layout(void **state)
                                    {13, 9, 15, 1}, {40, 3, 3, 1}, {17, 1, 67, 1}};
     static const int blocks[] = {1, 4, 8, 16, 32};
     wf_reduce_impl impl;
-    for (int i = 0; i <= wf_n_reduce_impls; i++) {
+    for (int i = 0; i < wf_n_reduce_impls + EMULATED; i++) {
         if (!impl_at(i, &impl))
             continue;
         for (size_t k = 0; k < sizeof(cases) / sizeof(*cases); k++)
@@ -99,9 +102,11 @@ static void channels_give_the_same_bits_in_every_layout(void **state)
                 guarded y = guarded_new((size_t)a.C * 8, 8), dot = guarded_new((size_t)a.C * 8, 8);
                 guarded q = test_random(impl.dtype, wf_act_count(plain), k + 40);
                 guarded z = guarded_new(wf_act_count(a) * size, size);
-                guarded products = guarded_new(wf_act_count(plain) * size, size);
+                const weft_dtype real = test_arithmetic(impl.dtype);
+                const size_t real_size = weft_dtype_size(real);
+                guarded products = guarded_new(wf_act_count(plain) * real_size, real_size);
                 for (size_t j = 0; j < wf_act_count(plain); j++) /* rounded to the type */
-                    test_set(impl.dtype, products.data, j,
+                    test_set(real, products.data, j,
                              test_get(impl.dtype, p.data, j) * test_get(impl.dtype, q.data, j));
                 wf_reorder_any(size, plain, a.block, p.data, x.data);
                 wf_reorder_any(size, plain, a.block, q.data, z.data);
@@ -117,7 +122,9 @@ static void channels_give_the_same_bits_in_every_layout(void **state)
                     const wf_reduce *ref = wf_reduce_get(impl.dtype, WEFT_ISA_SCALAR);
                     assert_true(got == ref->run(pixels, p.data + (size_t)c * pixels * size));
                     got = ((double *)dot.data)[c];
-                    assert_true(got == ref->run(pixels, products.data + (size_t)c * pixels * size));
+                    const wf_reduce *ref_real = wf_reduce_get(real, WEFT_ISA_SCALAR);
+                    assert_true(got == ref_real->run(pixels, products.data +
+                                                                 (size_t)c * pixels * real_size));
                 }
                 guarded_free(&q);
                 guarded_free(&z);
@@ -189,8 +196,8 @@ static void extremes_of_every_shape(void **state)
 {
     static const size_t Ks[] = {1, 2, 15, 63, 64, 65, 200}, ns[] = {1, 7, 8, 16, 17, 64, 100};
     wf_reduce_impl impl;
-    for (int i = 0; i <= wf_n_reduce_impls; i++) {
-        for (int c = 0; c < 7 * 7 * 2 && impl_at(i, &impl); c++) {
+    for (int i = 0; i < wf_n_reduce_impls + EMULATED; i++) {
+        for (int c = 0; c < 7 * 7 * 2 && impl_at(i, &impl) && impl.kernels->extreme; c++) {
             const bool least = c % 2;
             /* A row of its own, and columns of wider rows. */
             const size_t n = ns[c / 2 % 7], K = Ks[c / 14], outer = c % 3 ? 1 : 3;
