@@ -287,8 +287,9 @@ static void print_start(const training *t)
     if (t->note[0])
         cli_print(stdout, "note  %s\n", t->note);
     int threads = weft_threads(t->s.ctx);
-    cli_print(stdout, "run   %s, %d thread%s, %s\n", weft_run_path(t->run), threads,
-              threads == 1 ? "" : "s", weft_isa_name(weft_context_isa(t->s.ctx)));
+    cli_print(stdout, "run   %s, %d thread%s, %s%s\n", weft_run_path(t->run), threads,
+              threads == 1 ? "" : "s", weft_isa_name(weft_context_isa(t->s.ctx)),
+              weft_context_amp(t->s.ctx) == WEFT_AMP_BF16 ? ", images stored as bf16" : "");
     fflush(stdout);
 }
 

@@ -33,9 +33,11 @@ static json_t *environment(weft_context *ctx)
     char onednn[32];
     wf_onednn_version(&dnnl[0], &dnnl[1], &dnnl[2]);
     snprintf(onednn, sizeof(onednn), "%d.%d.%d", dnnl[0], dnnl[1], dnnl[2]);
-    return json_pack("{s:s, s:s, s:o, s:s, s:s, s:i, s:s, s:o}", "weft", weft_version(), "onednn",
-                     onednn, "cpu", wf_json_text(wf_topology_machine(ctx->topology)->cpu_model),
-                     "isa", weft_isa_name(weft_context_isa(ctx)), "machine",
+    return json_pack("{s:s, s:s, s:o, s:s, s:s, s:s, s:i, s:s, s:o}", "weft", weft_version(),
+                     "onednn", onednn, "cpu",
+                     wf_json_text(wf_topology_machine(ctx->topology)->cpu_model), "isa",
+                     weft_isa_name(weft_context_isa(ctx)), "amp",
+                     weft_context_amp(ctx) == WEFT_AMP_BF16 ? "bf16" : "off", "machine",
                      weft_context_machine(ctx), "threads", weft_threads(ctx), "wisdom", wisdom.hash,
                      "avoid", wf_json_text(getenv("WEFT_AVOID")));
 }
