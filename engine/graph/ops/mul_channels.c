@@ -94,7 +94,7 @@ static weft_status run_dot(const wf_tile *t, const void *vargs, int64_t n)
 static weft_status lower_dot(wf_lower *l)
 {
     wf_operand dy = wf_lower_in(l, 0), x = wf_lower_in(l, 1), ds = wf_lower_out(l, 0);
-    dot_args g = {x.act, dy.buf, x.buf, ds.buf, x.dtype, wf_reduce_get(x.dtype, l->isa)};
+    dot_args g = {x.act, dy.buf, x.buf, ds.buf, ds.dtype, wf_reduce_get(x.dtype, l->isa)};
     wf_task *task = wf_lower_task(l, g.kernels->name, run_dot, &g, sizeof(g), x.N);
     wf_reads(task, dy.buf, WF_TILED);
     wf_reads(task, x.buf, WF_TILED);
@@ -145,7 +145,7 @@ const wf_op wf_op_mul_channels = {
 const wf_op wf_op_mul_channels_backward = {
     .name = "mul_channels_backward",
     .n_out = 1,
-    .flags = WF_OP_KEEPS_ZERO | WF_OP_BY_IMAGE,
+    .flags = WF_OP_KEEPS_ZERO | WF_OP_BY_IMAGE | WF_OP_BF16,
     .layout_rule = WF_LAYOUT_SAME,
     .precision = WF_PRECISION_FOLLOW,
     .infer = infer_dot,

@@ -73,7 +73,7 @@ typedef struct sum_args {
     groups g;
     wf_act act; /* per channel: the image as it lies */
     bool by_channel;
-    weft_dtype dtype;
+    weft_dtype from, dtype; /* of x, of y */
     double count;                 /* the divisor: 1 for sums */
     size_t rows, stride, columns; /* second pass: images, elements between, columns a tile */
     size_t width;                 /* columns in all */
@@ -100,7 +100,7 @@ static void reduce_image(const sum_args *s, const void *x, double *y)
         wf_act rows = {(int)g->partial, (int)g->size[n], 1, 1};
         s->kernels->channels(rows, x, y);
     } else { /* ends in a kept group, behind a reduced one */
-        size_t rows = g->size[n - 2], columns = g->size[n - 1], size = weft_dtype_size(s->dtype);
+        size_t rows = g->size[n - 2], columns = g->size[n - 1], size = weft_dtype_size(s->from);
         size_t outer = g->partial / columns;
         for (size_t o = 0; o < outer; o++)
             s->kernels->columns(rows, columns, columns, (const char *)x + o * rows * columns * size,
@@ -161,7 +161,7 @@ static weft_status run_columns(const wf_tile *t, const void *vargs, int64_t tile
     if (s->width == 1)
         sums[0] = s->kernels->run(s->rows, x);
     else
-        s->kernels->columns(s->rows, s->width, n, x + at * weft_dtype_size(s->dtype), sums);
+        s->kernels->columns(s->rows, s->width, n, x + at * weft_dtype_size(s->from), sums);
     store(s->dtype, n, sums, s->count, wf_data(t, s->y), at);
     return WEFT_OK;
 }
@@ -187,7 +187,8 @@ static weft_status lower_any(wf_lower *l, int64_t dims, bool mean)
         .g = group_dims(&x.shape, dims),
         .act = x.act,
         .by_channel = per_channel(&x.shape, dims),
-        .dtype = x.dtype,
+        .from = x.dtype,
+        .dtype = y.dtype,
         .count = mean ? (double)weft_shape_count(x.shape) / (double)weft_shape_count(y.shape) : 1.0,
         .rows = (size_t)x.N,
         .columns = 256,
@@ -305,6 +306,7 @@ const wf_op wf_op_sum = {
     .name = "sum",
     .n_out = 1,
     .attr_size = sizeof(sum_attrs),
+    .flags = WF_OP_BF16,
     .layout_rule = WF_LAYOUT_OWN,
     .layout = layout,
     .infer = infer,
@@ -317,6 +319,7 @@ const wf_op wf_op_mean = {
     .name = "mean",
     .n_out = 1,
     .attr_size = sizeof(sum_attrs),
+    .flags = WF_OP_BF16,
     .layout_rule = WF_LAYOUT_OWN,
     .layout = layout,
     .infer = infer,
