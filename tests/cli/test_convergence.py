@@ -1,9 +1,10 @@
 #!/usr/bin/env python3
-"""Winograd does not change what a network learns: ResNet-20 on Fashion-MNIST, with and without.
+"""What a network learns does not change with the arithmetic: ResNet-20 on Fashion-MNIST, with and without
+Winograd, in f32 and with images stored as bf16.
 
     tests/cli/test_convergence.py WEFT
 
-Takes some half an hour on two cores, so `./dev test` runs it only with --long, or by its
+Takes some two hours on two cores, so `./dev test` runs it only with --long, or by its
 whole name, cli_convergence.
 """
 
@@ -25,24 +26,40 @@ RECIPE = ["--data-path", DATA, "--model", "cifar_resnet20", "--batch-size", "128
 TOLERANCE = 0.3
 
 
-def train(run, avoid):
-    done("train", *RECIPE, "--output-dir", run, env={**os.environ, "WEFT_AVOID": avoid},
+def train(run, *args, avoid=""):
+    done("train", *RECIPE, "--output-dir", run, *args, env={**os.environ, "WEFT_AVOID": avoid},
          timeout=7200)
     with open(os.path.join(run, "config.json"), encoding="utf-8") as f:
         assert json.load(f)["environment"]["avoid"] == avoid
     with open(os.path.join(run, "summary.csv"), encoding="utf-8") as f:
         last = list(csv.DictReader(f))[-1]
-    print(f"WEFT_AVOID={avoid}: test top-1 {last['test_acc1']} %, loss {last['test_loss']}", flush=True)
+    print(f"WEFT_AVOID={avoid} {' '.join(args)}: test top-1 {last['test_acc1']} %, "
+          f"loss {last['test_loss']}", flush=True)
     return float(last["test_acc1"])
 
 
-def test_winograd_on_and_off_end_alike(tmp):
+def needs_data():
     if not os.path.isdir(DATA):
         raise unittest.SkipTest(f"{DATA}: not installed")
-    on = train(os.path.join(tmp, "on"), "")
-    off = train(os.path.join(tmp, "off"), "winograd")
+
+
+def test_winograd_on_and_off_end_alike(tmp):
+    needs_data()
+    on = train(os.path.join(tmp, "on"))
+    off = train(os.path.join(tmp, "off"), avoid="winograd")
     assert min(on, off) > 92, f"{on} % and {off} %: learns less than it did"
     assert abs(on - off) <= TOLERANCE, f"{on} % with Winograd, {off} % without"
+
+
+def test_bf16_and_f32_end_alike(tmp):
+    """The means of three seeds each."""
+    needs_data()
+    mean = {}
+    for amp in ("off", "bf16"):
+        ends = [train(os.path.join(tmp, f"{amp}{seed}"), "--amp", amp, "--seed", str(seed))
+                for seed in (1, 2, 3)]
+        mean[amp] = sum(ends) / len(ends)
+    assert abs(mean["off"] - mean["bf16"]) <= TOLERANCE, mean
 
 
 if __name__ == "__main__":
