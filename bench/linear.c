@@ -1,4 +1,4 @@
-/* Linear layers' benchmarks; see linear.h. Data is warm: whatever of it the caches hold. */
+/* Benchmarks of linear layers and of batches of products; see linear.h. Data is warm: whatever of it the caches hold. */
 #include "bench/linear.h"
 
 #include <stdio.h>
@@ -15,6 +15,17 @@ static const struct {
               {"vgg16.classifier.0", 25088, 4096},
               {"vgg16.classifier.3", 4096, 4096}};
 static const int batches[] = {1, 16, 64, 256};
+
+/* What attention on images multiplies, on 7x7 and 14x14 pixels and ViT-B/16's 197 tokens, heads of 64
+ * numbers: scores q kT, and their product with v; and a linear layer of all tokens. */
+static const struct {
+    const char *name;
+    int64_t batch, M, N, K;
+    int transpose_b;
+} batched[] = {{"scores49", 192, 49, 49, 64, 1},   {"values49", 192, 49, 64, 49, 0},
+               {"scores196", 96, 196, 196, 64, 1}, {"values196", 96, 196, 64, 196, 0},
+               {"scores197", 64, 197, 197, 64, 1}, {"values197", 64, 197, 64, 197, 0},
+               {"grouped14", 128, 32, 196, 32, 0}, {"tokens197", 1, 16 * 197, 768, 768, 1}};
 
 enum { FORWARD, BACKWARD_DATA, BACKWARD_WEIGHTS, PASSES };
 static const char *const passes[PASSES] = {"forward", "backward-data", "backward-weights"};
@@ -42,7 +53,9 @@ static void report(bench_state *state, const one *b, const char *kernel)
     char label[64];
     bench_counter(state, "GFLOP/s", gflops);
     bench_counter(state, "%peak", 100 * gflops / b->all->peaks->gflops);
-    bench_counter(state, "GB/s", (M * K + K * N + M * N) * sizeof(float) / seconds * 1e-9);
+    bench_counter(state, "GB/s",
+                  (double)wf_matmul_items(&b->desc) * (M * K + K * N + M * N) * sizeof(float) /
+                      seconds * 1e-9);
     snprintf(label, sizeof label, "%s%s", kernel, b->selected ? " (selected)" : "");
     bench_label(state, label);
 }
@@ -98,6 +111,20 @@ static wf_matmul_desc product(int pass, int batch, int in, int out)
     }
 }
 
+/* A batch's: dA and dB as they lie. */
+static wf_matmul_desc of_batch(int pass, int i)
+{
+    const int64_t n = batched[i].batch, M = batched[i].M, N = batched[i].N, K = batched[i].K;
+    const int tb = batched[i].transpose_b;
+    switch (pass) {
+    case FORWARD: return (wf_matmul_desc){M, N, K, 0, tb, WEFT_F32, .batch = n};
+    case BACKWARD_DATA: return (wf_matmul_desc){M, K, N, 0, !tb, WEFT_F32, .batch = n};
+    default:
+        return tb ? (wf_matmul_desc){N, K, M, 1, 0, WEFT_F32, .batch = n}
+                  : (wf_matmul_desc){K, N, M, 1, 0, WEFT_F32, .batch = n};
+    }
+}
+
 /* All of one problem's; `name` is what they begin with. */
 static void add(bench_linear *all, const wf_matmul_desc *d, const char *name)
 {
@@ -117,8 +144,10 @@ static void add(bench_linear *all, const wf_matmul_desc *d, const char *name)
 bench_linear *bench_linear_register(const bench_machine *machine, const bench_peaks *peaks)
 {
     const size_t n_layers = sizeof layers / sizeof *layers,
-                 n_batches = sizeof batches / sizeof *batches;
-    const size_t most = n_layers * n_batches * PASSES * (size_t)(1 + wf_matmul_n_impls);
+                 n_batches = sizeof batches / sizeof *batches,
+                 n_batched = sizeof batched / sizeof *batched;
+    const size_t most =
+        (n_layers * n_batches + n_batched) * PASSES * (size_t)(1 + wf_matmul_n_impls);
     bench_linear *all = calloc(1, sizeof *all + most * sizeof *all->item);
     if (!all)
         return NULL;
@@ -133,6 +162,14 @@ bench_linear *bench_linear_register(const bench_machine *machine, const bench_pe
                          passes[pass]);
                 add(all, &d, name);
             }
+    for (int i = 0; i < (int)n_batched; i++)
+        for (int pass = 0; pass < PASSES; pass++) {
+            wf_matmul_desc d = of_batch(pass, i);
+            char name[96];
+            snprintf(name, sizeof name, "matmul/%s/b%d/%s", batched[i].name, (int)batched[i].batch,
+                     passes[pass]);
+            add(all, &d, name);
+        }
     return all;
 }
 

@@ -1,4 +1,5 @@
-/* Linear layers: every matrix product that fits, and oneDNN's, by batch and pass. */
+/* Linear layers, and batches of products: every implementation that fits, and oneDNN's, by batch and
+ * pass. */
 #ifndef BENCH_LINEAR_H
 #define BENCH_LINEAR_H
 
@@ -6,7 +7,8 @@
 
 typedef struct bench_linear bench_linear;
 
-/* Registers linear/<layer>/b<batch>/<pass>/<implementation>, oneDNN's own as onednn. machine
+/* Registers linear/<layer>/b<batch>/<pass>/<implementation>, oneDNN's own as onednn, and matmul/<name>/...
+ * alike. machine
  * and peaks must outlive the run; peaks are read when a benchmark reports. NULL when memory runs
  * out. */
 bench_linear *bench_linear_register(const bench_machine *machine, const bench_peaks *peaks);

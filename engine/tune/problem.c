@@ -24,8 +24,9 @@ const char *wf_problem_text(const wf_problem *p, char *text, size_t size)
 double wf_problem_flops(const wf_problem *p)
 {
     const wf_matmul_desc *m = &p->matmul;
-    return p->family == WF_FAMILY_CONV2D ? wf_conv2d_flops(&p->conv2d)
-                                         : 2.0 * (double)m->M * (double)m->N * (double)m->K;
+    return p->family == WF_FAMILY_CONV2D
+               ? wf_conv2d_flops(&p->conv2d)
+               : 2.0 * (double)wf_matmul_items(m) * (double)m->M * (double)m->N * (double)m->K;
 }
 
 int wf_problem_n_impls(const wf_problem *p)

@@ -1,18 +1,25 @@
-/* Matrix products on trial: see trial.h. Letters: kernels/matmul/matmul.h. */
+/* Matrix products on trial: see trial.h. A batch's matrices follow each other. Letters:
+ * kernels/matmul/matmul.h. */
 #include <stdio.h>
 
 #include "engine/tune/trial.h"
+#include "kernels/matmul/batch.h"
+
+static size_t matrices(const wf_matmul_desc *d, int64_t rows, int64_t columns)
+{
+    return wf_trial_aligned((size_t)wf_matmul_items(d) * (size_t)rows * (size_t)columns *
+                            sizeof(float));
+}
 
 static size_t a_bytes(const wf_matmul_desc *d)
 {
-    return wf_trial_aligned((size_t)d->M * (size_t)d->K * sizeof(float));
+    return matrices(d, d->M, d->K);
 }
 
 weft_status wf_trial_data_matmul(wf_trial_data *t, weft_error *err)
 {
     const wf_matmul_desc *d = &t->problem.matmul;
-    size_t in = a_bytes(d) + wf_trial_aligned((size_t)d->K * (size_t)d->N * sizeof(float));
-    size_t out = wf_trial_aligned((size_t)d->M * (size_t)d->N * sizeof(float));
+    size_t in = a_bytes(d) + matrices(d, d->K, d->N), out = matrices(d, d->M, d->N);
     weft_status status = wf_trial_alloc(t, in + out, (size_t)d->N * sizeof(float), err);
     if (status != WEFT_OK)
         return status;
@@ -29,13 +36,17 @@ static weft_status tiles(const wf_trial *t, int set, int worker)
     const wf_trial_data *d = t->data;
     const wf_matmul_desc *desc = &d->problem.matmul;
     const char *a = d->in + (size_t)set * d->set_bytes;
-    int64_t n = wf_matmul_tiles(t->matmul, desc);
+    const wf_matmul_dim one_by_one = {wf_matmul_items(desc), desc->M * desc->K, desc->K * desc->N,
+                                      desc->M * desc->N};
+    wf_matmul_batch batch;
+    wf_matmul_batch_init(&batch, desc, 1, &one_by_one, true); /* as it is: nothing changes places */
+    int64_t n = wf_matmul_batch_tiles(t->matmul, &batch);
     weft_status first = WEFT_OK;
 #pragma omp for schedule(dynamic)
     for (int64_t i = 0; i < n; i++) {
-        weft_status status = wf_matmul_run(t->matmul, desc, i, a, a + a_bytes(desc), NULL,
-                                           d->out + (size_t)set * d->set_bytes,
-                                           t->scratch + (size_t)worker * t->scratch_stride);
+        weft_status status = wf_matmul_batch_run(t->matmul, &batch, i, a, a + a_bytes(desc), NULL,
+                                                 d->out + (size_t)set * d->set_bytes,
+                                                 t->scratch + (size_t)worker * t->scratch_stride);
         first = first == WEFT_OK ? status : first;
     }
     return first;

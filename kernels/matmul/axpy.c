@@ -83,9 +83,9 @@ static weft_status run(const wf_matmul_desc *d, int64_t m0, int64_t m1, int64_t 
             add_rows(1, m, n, a + k * a_k, a_i, a_k, b + k * d->N, d->N, false, sum);
         for (int i = 0; i < m; i++)
             for (int j = 0; j < n; j++)
-                c[i * d->N + j] = (k0     ? c[i * d->N + j]
-                                   : bias ? ((const float *)bias)[n0 + j]
-                                          : 0) +
+                c[i * d->N + j] = (k0 || d->add ? c[i * d->N + j]
+                                   : bias       ? ((const float *)bias)[n0 + j]
+                                                : 0) +
                                   sum[i * MOST_N + j];
     }
     return WEFT_OK;

@@ -18,7 +18,8 @@ const int wf_matmul_n_impls = (int)(sizeof wf_matmul_impls / sizeof *wf_matmul_i
 
 const char *wf_matmul_describe(const wf_matmul_desc *d, char *text, size_t size)
 {
-    snprintf(text, size, "m%lldn%lldk%lld%s%s %s", (long long)d->M, (long long)d->N,
+    int n = wf_matmul_items(d) > 1 ? snprintf(text, size, "b%lld ", (long long)d->batch) : 0;
+    snprintf(text + n, size - (size_t)n, "m%lldn%lldk%lld%s%s %s", (long long)d->M, (long long)d->N,
              (long long)d->K, d->transpose_a ? " at" : "", d->transpose_b ? " bt" : "",
              weft_dtype_name(d->type));
     return text;
@@ -31,15 +32,23 @@ double wf_matmul_expect(const wf_matmul_desc *d, weft_isa impl_isa, double share
            wf_expect_bytes((M * K + K * N + M * N) * (double)weft_dtype_size(d->type));
 }
 
+static bool is_empty(const wf_matmul_desc *d)
+{
+    return d->M == 0 || d->N == 0 || d->K == 0;
+}
+
 double wf_matmul_cycles(const wf_matmul_impl *k, const wf_matmul_desc *d, weft_isa isa)
 {
-    return k->expect ? k->expect(d, isa) : wf_matmul_expect(d, k->isa, WF_EXPECT_SHARE);
+    if (is_empty(d))
+        return 0;
+    return (double)wf_matmul_items(d) *
+           (k->expect ? k->expect(d, isa) : wf_matmul_expect(d, k->isa, WF_EXPECT_SHARE));
 }
 
 double wf_matmul_expected_share(const wf_matmul_impl *k, const wf_matmul_desc *d, weft_isa isa)
 {
-    double fmas = (double)d->M * (double)d->N * (double)d->K;
-    return fmas / (wf_matmul_cycles(k, d, isa) * wf_peak_fmas(isa));
+    double fmas = (double)wf_matmul_items(d) * (double)d->M * (double)d->N * (double)d->K;
+    return is_empty(d) ? 0 : fmas / (wf_matmul_cycles(k, d, isa) * wf_peak_fmas(isa));
 }
 
 bool wf_matmul_fits(const wf_matmul_impl *k, const wf_matmul_desc *d, weft_isa isa, char *why,
@@ -92,8 +101,19 @@ const wf_matmul_impl *wf_matmul_select(const wf_matmul_desc *d, weft_isa isa, co
 int64_t wf_matmul_tiles(const wf_matmul_impl *k, const wf_matmul_desc *d)
 {
     int m, n;
+    if (d->M == 0 || d->N == 0)
+        return 0;
     k->tile(d, &m, &n);
-    return wf_matmul_count(d, m, n);
+    return wf_matmul_count(d, m, n) / wf_matmul_items(d);
+}
+
+/* What is left of a product where there is nothing to sum. */
+static void no_products(const wf_matmul_desc *d, int64_t m0, int64_t m1, int64_t n0, int64_t n1,
+                        const void *bias, void *c)
+{
+    for (int64_t m = m0; m < m1 && !d->add; m++)
+        for (int64_t n = n0; n < n1; n++)
+            wf_float_set(d->type, c, m * d->N + n, bias ? wf_float_get(d->type, bias, n) : 0);
 }
 
 weft_status wf_matmul_run(const wf_matmul_impl *k, const wf_matmul_desc *d, int64_t tile,
@@ -105,5 +125,8 @@ weft_status wf_matmul_run(const wf_matmul_impl *k, const wf_matmul_desc *d, int6
     int64_t m0 = tile / columns * m, n0 = tile % columns * n;
     int64_t m1 = m0 + m < d->M ? m0 + m : d->M;
     int64_t n1 = n0 + n < d->N ? n0 + n : d->N;
-    return k->run(d, m0, m1, n0, n1, a, b, bias, c, scratch);
+    if (d->K > 0)
+        return k->run(d, m0, m1, n0, n1, a, b, bias, c, scratch);
+    no_products(d, m0, m1, n0, n1, bias, c);
+    return WEFT_OK;
 }

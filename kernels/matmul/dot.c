@@ -35,9 +35,13 @@ static bool fits(const wf_matmul_desc *d, char *why, size_t size)
     return !reason;
 }
 
+/* The lanes of each sum are added up once a chunk. */
 static double expect(const wf_matmul_desc *d, weft_isa isa)
 {
-    return wf_matmul_expect(d, WF_ISA, wf_machine_class_of(WF_ISA)->cost->matmul_dot);
+    const wf_costs *c = wf_machine_class_of(WF_ISA)->cost;
+    const double chunks = (double)((d->K + KC - 1) / KC);
+    return wf_matmul_expect(d, WF_ISA, c->matmul_dot) +
+           (double)d->M * (double)d->N * chunks * c->matmul_dot_sum;
 }
 
 static void tile(const wf_matmul_desc *d, int *m, int *n)
@@ -104,7 +108,7 @@ static weft_status run(const wf_matmul_desc *d, int64_t m0, int64_t m1, int64_t 
         for (int64_t n = n0; n < n1; n += BR)
             strip(d, (int)(m1 - m0), n1 - n < BR ? (int)(n1 - n) : BR, kc,
                   (const float *)av + m0 * d->K + k0, (const float *)bv + n * d->K + k0,
-                  n + 2 * BR <= n1, k0 == 0, bias ? (const float *)bias + n : NULL,
+                  n + 2 * BR <= n1, k0 == 0 && !d->add, bias ? (const float *)bias + n : NULL,
                   (float *)cv + m0 * d->N + n);
     }
     return WEFT_OK;

@@ -1,5 +1,5 @@
-/* Reference matrix product, f32 and f64: each element starts at the bias and adds its products in
- * the order of k, in its own type. Stateless. */
+/* Reference matrix product, f32 and f64: each element starts at the bias, or at what C holds, and
+ * adds its products in the order of k, in its own type. Stateless. */
 #include "kernels/matmul/matmul.h"
 #include "kernels/select.h"
 
@@ -20,7 +20,7 @@ static void run_f32(const wf_matmul_desc *d, int64_t m0, int64_t m1, int64_t n0,
     int64_t b_row = d->transpose_b ? 1 : d->N, b_col = d->transpose_b ? d->K : 1;
     for (int64_t m = m0; m < m1; m++)
         for (int64_t n = n0; n < n1; n++) {
-            float sum = bias ? bias[n] : 0;
+            float sum = d->add ? c[m * d->N + n] : bias ? bias[n] : 0;
             for (int64_t k = 0; k < d->K; k++)
                 sum += a[m * a_row + k * a_col] * b[k * b_row + n * b_col];
             c[m * d->N + n] = sum;
@@ -34,7 +34,7 @@ static void run_f64(const wf_matmul_desc *d, int64_t m0, int64_t m1, int64_t n0,
     int64_t b_row = d->transpose_b ? 1 : d->N, b_col = d->transpose_b ? d->K : 1;
     for (int64_t m = m0; m < m1; m++)
         for (int64_t n = n0; n < n1; n++) {
-            double sum = bias ? bias[n] : 0;
+            double sum = d->add ? c[m * d->N + n] : bias ? bias[n] : 0;
             for (int64_t k = 0; k < d->K; k++)
                 sum += a[m * a_row + k * a_col] * b[k * b_row + n * b_col];
             c[m * d->N + n] = sum;

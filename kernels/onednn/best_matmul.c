@@ -47,14 +47,16 @@ static void make_memory(wf_dnnl_best_matmul *b, int i, wf_dnnl_const_md md)
 
 wf_dnnl_best_matmul *wf_dnnl_best_matmul_create(const wf_matmul_desc *d, int threads)
 {
-    const int64_t dims[OPERANDS][2] = {{d->M, d->K}, {d->K, d->N}, {d->M, d->N}};
+    const int64_t n = wf_matmul_items(d);
+    const int64_t dims[OPERANDS][3] = {{n, d->M, d->K}, {n, d->K, d->N}, {n, d->M, d->N}};
     const int transposed[OPERANDS] = {d->transpose_a, d->transpose_b, 0};
     wf_dnnl_md md[OPERANDS] = {NULL};
     wf_dnnl_best_matmul *b = calloc(1, sizeof *b);
     bool good = b && !dnnl_engine_create(&b->engine, dnnl_cpu, 0) &&
                 !dnnl_stream_create(&b->stream, b->engine, dnnl_stream_default_flags);
     for (int i = 0; good && i < OPERANDS; i++) {
-        md[i] = wf_dnnl_md_create(2, dims[i], transposed[i] ? dnnl_ba : dnnl_ab);
+        md[i] = n > 1 ? wf_dnnl_md_create(3, dims[i], transposed[i] ? dnnl_acb : dnnl_abc)
+                      : wf_dnnl_md_create(2, dims[i] + 1, transposed[i] ? dnnl_ba : dnnl_ab);
         good = md[i] != NULL;
         if (good)
             make_memory(b, i, md[i]);

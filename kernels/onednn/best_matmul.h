@@ -1,4 +1,4 @@
-/* oneDNN's matrix product, all threads in a parallel region of its own, operands laid out as ours
+/* oneDNN's matrix product, or a batch of them, all threads in a parallel region of its own, operands laid out as ours
  * are: the yardstick of the benchmarks, and used nowhere else.
  *
  * Threading: create, run and destroy outside any parallel region, one thread at a time. */
