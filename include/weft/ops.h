@@ -75,10 +75,20 @@ weft_tensor *weft_expand(weft_tensor *x, weft_shape shape);
 /* The same value, cut from the gradient graph. */
 weft_tensor *weft_detach(weft_tensor *x);
 
-/* Matrix product of a (M, K) and b (K, N); the flags read a as (K, M), b as (N, K). */
+/* Matrix product of a (..., M, K) and b (..., K, N): (..., M, N). The flags read a as (..., K, M), b
+ * as (..., N, K), where they lie. The dimensions in front broadcast as NumPy's. A vector a (K) is one
+ * row, a vector b (K) one column, without that dimension in the result: of two vectors a scalar. A
+ * vector has nothing to transpose. K may be summed in any order that depends on the shapes alone. As
+ * torch.matmul. */
 weft_tensor *weft_matmul(weft_tensor *a, weft_tensor *b, bool transpose_a, bool transpose_b);
-/* x (N, in) times w (out, in) transposed, plus bias (out) or NULL: (N, out). As torch's F.linear;
- * x of another rank (..., in) is taken as (product, in) and the result shaped back. */
+/* The same of factors of these ranks only: a (K), b (K); a (M, K), x (K); a (B, M, K), b (B, K, N). As
+ * torch.dot, torch.mv, torch.bmm. */
+weft_tensor *weft_dot(weft_tensor *a, weft_tensor *b);
+weft_tensor *weft_mv(weft_tensor *a, weft_tensor *x);
+weft_tensor *weft_bmm(weft_tensor *a, weft_tensor *b);
+/* a (M) as a column by b (N) as a row: (M, N). As torch.outer. */
+weft_tensor *weft_outer(weft_tensor *a, weft_tensor *b);
+/* x (..., in) times w (out, in) transposed, plus bias (out) or NULL: (..., out). As torch's F.linear. */
 weft_tensor *weft_linear(weft_tensor *x, weft_tensor *w, weft_tensor *bias);
 
 typedef struct weft_conv2d_opts {

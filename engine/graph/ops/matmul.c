@@ -1,20 +1,64 @@
-/* matmul: y = op(a) op(b) + bias, all of rank 2 but the bias (N); and linear, which records it.
+/* matmul: y = op(a) op(b) + bias, for every matrix of a batch whose dimensions broadcast; and linear,
+ * dot, mv, bmm and outer, which record it. Lowering: matmul_lower.c.
  *
- * infer, grad and lower run on the recording thread, tile functions on any worker. y is M x N,
- * op(a) M x K, op(b) K x N. */
-#include <string.h>
+ * A gradient is a product, too: where its operand was shared by several of the batch, their products
+ * are summed as they are computed. infer and grad run on the recording thread. y is M x N, op(a)
+ * M x K, op(b) K x N. */
+#include "engine/graph/ops/matmul_lower.h"
 
 #include "engine/graph/ops/common.h"
-#include "engine/tune/problem.h"
-#include "kernels/matmul/matmul.h"
 
-typedef struct attrs {
-    int32_t transpose_a, transpose_b;
-} attrs;
+static const int64_t BY_RANK = -1;
+
+/* Factors of rank 1 are a row and a column, whose dimension y does not have. */
+static weft_status view_by_rank(wf_infer *f, const char *a_text, const char *b_text)
+{
+    wf_matmul_attrs *t = f->attrs;
+    for (int i = 0; i < 2; i++) {
+        const int rank = f->in[i].shape.rank;
+        if (rank < 1)
+            return wf_infer_fail(f, WEFT_ERR_SHAPE,
+                                 "factors need at least 1 dimension, have shapes %s and %s", a_text,
+                                 b_text);
+        if (rank == 1 && t->transpose[i])
+            return wf_infer_fail(f, WEFT_ERR_SHAPE,
+                                 "a vector cannot be transposed: the %s factor has shape %s",
+                                 i == 0 ? "first" : "second", i == 0 ? a_text : b_text);
+        t->dims[i] = rank == 1 ? 1 : 2;
+    }
+    t->dims[WF_MATMUL_Y] = t->dims[0] + t->dims[1] - 2;
+    if (t->dims[1] == 1) {
+        t->transpose[1] = 1;
+        t->column = t->dims[0] == 2;
+    }
+    return WEFT_OK;
+}
+
+/* y's batch dimensions, as a's and b's broadcast. */
+static weft_status broadcast(wf_infer *f, const char *a_text, const char *b_text, int a_rank,
+                             int b_rank)
+{
+    wf_matmul_attrs *t = f->attrs;
+    const int rank = a_rank > b_rank ? a_rank : b_rank;
+    if (t->batch_rank == BY_RANK)
+        t->batch_rank = rank;
+    else
+        return WEFT_OK;
+    for (int i = 0; i < rank; i++) {
+        int64_t x = wf_matmul_batch_dim(f->in[0].shape.dim, a_rank, i),
+                y = wf_matmul_batch_dim(f->in[1].shape.dim, b_rank, i);
+        if (x != y && x != 1 && y != 1)
+            return wf_infer_fail(f, WEFT_ERR_SHAPE,
+                                 "batch dimensions of %s and %s do not broadcast (%lld and %lld)",
+                                 a_text, b_text, (long long)x, (long long)y);
+        t->batch[rank - 1 - i] = x == 1 ? y : x;
+    }
+    return WEFT_OK;
+}
 
 static weft_status infer(wf_infer *f)
 {
-    const attrs *t = f->attrs;
+    wf_matmul_attrs *t = f->attrs;
     const weft_shape *a = &f->in[0].shape, *b = &f->in[1].shape;
     char a_text[WF_SHAPE_TEXT], b_text[WF_SHAPE_TEXT];
     for (int i = 0; i < f->n_in; i++) {
@@ -26,99 +70,143 @@ static weft_status infer(wf_infer *f)
     }
     weft_shape_format(*a, a_text, sizeof a_text);
     weft_shape_format(*b, b_text, sizeof b_text);
-    if (a->rank != 2 || b->rank != 2)
-        return wf_infer_fail(f, WEFT_ERR_SHAPE, "factors must be matrices, have shapes %s and %s",
-                             a_text, b_text);
-    int64_t M = a->dim[t->transpose_a], K = a->dim[!t->transpose_a];
-    int64_t N = b->dim[!t->transpose_b];
-    if (K != b->dim[t->transpose_b])
+    if (t->dims[WF_MATMUL_A] == BY_RANK)
+        WF_TRY(view_by_rank(f, a_text, b_text));
+    const wf_matmul_view va = wf_matmul_view_of(a, t->dims[0], t->transpose[0]),
+                         vb = wf_matmul_view_of(b, t->dims[1], t->transpose[1]);
+    if (va.columns != vb.rows)
         return wf_infer_fail(f, WEFT_ERR_SHAPE, "cannot multiply %s%s by %s%s: %lld is not %lld",
-                             a_text, t->transpose_a ? " transposed" : "", b_text,
-                             t->transpose_b ? " transposed" : "", (long long)K,
-                             (long long)b->dim[t->transpose_b]);
-    if (f->n_in > 2 && !weft_shape_equal(f->in[2].shape, WEFT_SHAPE(N)))
+                             a_text, t->dims[0] == 2 && t->transpose[0] ? " transposed" : "",
+                             b_text, t->dims[1] == 2 && t->transpose[1] ? " transposed" : "",
+                             (long long)va.columns, (long long)vb.rows);
+    if (f->n_in > 2 && !weft_shape_equal(f->in[2].shape, WEFT_SHAPE(vb.columns)))
         return wf_infer_fail(f, WEFT_ERR_SHAPE, "bias has shape %s, the output %lld columns",
                              weft_shape_format(f->in[2].shape, a_text, sizeof a_text),
-                             (long long)N);
-    weft_shape out = WEFT_SHAPE(M, N);
-    int64_t bytes;
-    if (weft_shape_count(out) < 1 || __builtin_mul_overflow(weft_shape_count(out), 8, &bytes))
-        return wf_infer_fail(f, WEFT_ERR_SHAPE, "output [%lld, %lld] is empty or too large",
-                             (long long)M, (long long)N);
-    f->out[0] = (wf_type){f->in[0].dtype, out};
+                             (long long)vb.columns);
+    WF_TRY(broadcast(f, a_text, b_text, va.batch_rank, vb.batch_rank));
+    weft_shape y = {.rank = (int)t->batch_rank};
+    for (int i = 0; i < y.rank; i++)
+        y.dim[i] = t->batch[i];
+    if (t->dims[WF_MATMUL_Y] == 2)
+        y.dim[y.rank++] = va.rows;
+    if (t->dims[WF_MATMUL_Y] >= 1)
+        y.dim[y.rank++] = t->column ? va.rows : vb.columns;
+    f->out[0] = (wf_type){f->in[0].dtype, y};
     return WEFT_OK;
+}
+
+/* ---- gradient ---- */
+
+typedef struct factor {
+    weft_tensor *x;
+    int64_t dims;
+    bool transposed;
+} factor;
+
+/* x y in the shape of input i, summed over what that had once for several. What it has several of
+ * and x and y one (where the product summed itself) is the same for all. */
+static weft_tensor *gradient(const wf_grad *g, int i, factor x, factor y)
+{
+    const wf_matmul_attrs *t = g->attrs;
+    const weft_shape like = weft_tensor_shape(g->in[i]), xs = weft_tensor_shape(x.x),
+                     ys = weft_tensor_shape(y.x);
+    wf_matmul_attrs n = {.transpose = {x.transposed, y.transposed},
+                         .dims = {x.dims, y.dims, t->dims[i]},
+                         .batch_rank = like.rank - t->dims[i]};
+    for (int j = 0; j < n.batch_rank; j++) {
+        const int back = (int)n.batch_rank - 1 - j;
+        bool once = wf_matmul_batch_dim(xs.dim, xs.rank - x.dims, back) == 1 &&
+                    wf_matmul_batch_dim(ys.dim, ys.rank - y.dims, back) == 1;
+        n.batch[j] = once ? 1 : like.dim[j];
+    }
+    weft_tensor *d = wf_record(&wf_op_matmul, &n, NULL, 2, (weft_tensor *[]){x.x, y.x}, NULL);
+    return d ? weft_expand(d, like) : NULL;
 }
 
 static weft_status grad(wf_grad *g)
 {
-    const attrs *t = g->attrs;
-    weft_tensor *a = g->in[0], *b = g->in[1], *dy = g->dout[0];
+    const wf_matmul_attrs *t = g->attrs;
+    const bool ta = t->transpose[0], tb = t->transpose[1], column = t->column;
+    const factor a = {g->in[0], t->dims[0], ta}, b = {g->in[1], t->dims[1], tb};
+    const factor a_t = {a.x, a.dims, !ta}, b_t = {b.x, b.dims, !tb};
+    const factor dy = {g->dout[0], t->dims[WF_MATMUL_Y], column}, dy_t = {dy.x, dy.dims, !column};
     if (g->needs[0])
-        g->din[0] = t->transpose_a ? weft_matmul(b, dy, t->transpose_b, true)
-                                   : weft_matmul(dy, b, false, !t->transpose_b);
+        g->din[0] = ta ? gradient(g, 0, b, dy_t) : gradient(g, 0, dy, b_t);
     if (g->needs[1])
-        g->din[1] = t->transpose_b ? weft_matmul(dy, a, true, t->transpose_a)
-                                   : weft_matmul(a, dy, !t->transpose_a, false);
-    if (g->n_in > 2 && g->needs[2])
-        g->din[2] = weft_sum(dy, WEFT_DIMS(0), false);
+        g->din[1] = tb ? gradient(g, 1, dy_t, a) : gradient(g, 1, a_t, dy);
+    if (g->n_in > 2 && g->needs[2]) {
+        weft_dims rows = {.n = weft_tensor_shape(dy.x).rank - 1};
+        for (int i = 0; i < rows.n; i++)
+            rows.dim[i] = i;
+        g->din[2] = rows.n ? weft_sum(dy.x, rows, false) : dy.x;
+    }
     return wf_step_status(g->ctx);
 }
 
-typedef struct run_args {
-    const wf_matmul_impl *kernel;
-    wf_matmul_desc desc;
-    wf_buf a, b, bias, y;
-    int has_bias;
-} run_args;
+/* ---- recording ---- */
 
-static weft_status run(const wf_tile *t, const void *args, int64_t tile)
+static weft_tensor *product(bool transpose_a, bool transpose_b, int n, weft_tensor *const *in)
 {
-    const run_args *g = args;
-    return wf_matmul_run(g->kernel, &g->desc, tile, wf_data(t, g->a), wf_data(t, g->b),
-                         g->has_bias ? wf_data(t, g->bias) : NULL, wf_data(t, g->y), t->scratch);
-}
-
-static weft_status lower(wf_lower *l)
-{
-    const attrs *t = l->attrs;
-    wf_operand a = wf_lower_in(l, 0), b = wf_lower_in(l, 1), y = wf_lower_out(l, 0);
-    run_args g = {.a = a.buf, .b = b.buf, .y = y.buf, .has_bias = l->n_in > 2};
-    g.desc = (wf_matmul_desc){.M = y.shape.dim[0],
-                              .N = y.shape.dim[1],
-                              .K = a.shape.dim[!t->transpose_a],
-                              .transpose_a = t->transpose_a,
-                              .transpose_b = t->transpose_b,
-                              .type = y.dtype};
-    const char *prefer;
-    wf_problem problem = wf_problem_matmul(&g.desc);
-    WF_TRY(wf_lower_prefer(l, &problem, &prefer));
-    g.kernel = wf_matmul_select(&g.desc, l->isa, prefer);
-    if (g.has_bias)
-        g.bias = wf_lower_in(l, 2).buf;
-    wf_task *task =
-        wf_lower_task(l, g.kernel->name, run, &g, sizeof g, wf_matmul_tiles(g.kernel, &g.desc));
-    wf_reads(task, a.buf, WF_WHOLE);
-    wf_reads(task, b.buf, WF_WHOLE);
-    if (g.has_bias)
-        wf_reads(task, g.bias, WF_WHOLE);
-    wf_writes(task, y.buf, WF_WHOLE);
-    wf_scratch(task, g.kernel->scratch_bytes);
-    double M = (double)g.desc.M, N = (double)g.desc.N, K = (double)g.desc.K;
-    wf_cost(task, 2 * M * N * K, (M * K + K * N + M * N) * (double)weft_dtype_size(y.dtype));
-    wf_expect(task, wf_matmul_cycles(g.kernel, &g.desc, l->isa),
-              prefer && strcmp(prefer, g.kernel->name) == 0);
-    return wf_lowered(l, task);
+    const wf_matmul_attrs t = {.transpose = {transpose_a, transpose_b},
+                               .dims = {BY_RANK, BY_RANK, BY_RANK},
+                               .batch_rank = BY_RANK};
+    return wf_record(&wf_op_matmul, &t, NULL, n, in, NULL);
 }
 
 weft_tensor *weft_matmul(weft_tensor *a, weft_tensor *b, bool transpose_a, bool transpose_b)
 {
-    attrs t = {transpose_a, transpose_b};
-    return wf_record(&wf_op_matmul, &t, NULL, 2, (weft_tensor *[]){a, b}, NULL);
+    return product(transpose_a, transpose_b, 2, (weft_tensor *[]){a, b});
+}
+
+/* Whether a and b have these ranks; else the step has failed. */
+static bool have_ranks(const char *op, weft_tensor *a, int a_rank, weft_tensor *b, int b_rank)
+{
+    char a_text[WF_SHAPE_TEXT], b_text[WF_SHAPE_TEXT];
+    weft_context *ctx = wf_record_context(op, 2, 2, (weft_tensor *[]){a, b});
+    if (!ctx)
+        return false;
+    const weft_shape as = weft_tensor_shape(a), bs = weft_tensor_shape(b);
+    if (as.rank == a_rank && bs.rank == b_rank)
+        return true;
+    wf_fail_step(ctx, WEFT_ERR_SHAPE,
+                 "%s: factors of ranks %d and %d expected, have shapes %s and %s", op, a_rank,
+                 b_rank, weft_shape_format(as, a_text, sizeof a_text),
+                 weft_shape_format(bs, b_text, sizeof b_text));
+    return false;
+}
+
+weft_tensor *weft_dot(weft_tensor *a, weft_tensor *b)
+{
+    return have_ranks("dot", a, 1, b, 1) ? weft_matmul(a, b, false, false) : NULL;
+}
+
+weft_tensor *weft_mv(weft_tensor *a, weft_tensor *x)
+{
+    return have_ranks("mv", a, 2, x, 1) ? weft_matmul(a, x, false, false) : NULL;
+}
+
+weft_tensor *weft_bmm(weft_tensor *a, weft_tensor *b)
+{
+    if (!have_ranks("bmm", a, 3, b, 3))
+        return NULL;
+    const int64_t n = weft_tensor_shape(a).dim[0], m = weft_tensor_shape(b).dim[0];
+    if (n == m)
+        return weft_matmul(a, b, false, false);
+    wf_fail_step(weft_tensor_context(a), WEFT_ERR_SHAPE,
+                 "bmm: %lld matrices by %lld; weft_matmul broadcasts", (long long)n, (long long)m);
+    return NULL;
+}
+
+weft_tensor *weft_outer(weft_tensor *a, weft_tensor *b)
+{
+    const wf_matmul_attrs column_by_row = {.transpose = {1, 0}, .dims = {1, 1, 2}};
+    if (!have_ranks("outer", a, 1, b, 1))
+        return NULL;
+    return wf_record(&wf_op_matmul, &column_by_row, NULL, 2, (weft_tensor *[]){a, b}, NULL);
 }
 
 weft_tensor *weft_linear(weft_tensor *x, weft_tensor *w, weft_tensor *bias)
 {
-    const attrs t = {0, 1};
     weft_context *ctx = wf_record_context("linear", 2, 3, (weft_tensor *[]){x, w, bias});
     if (!ctx)
         return NULL;
@@ -135,17 +223,20 @@ weft_tensor *weft_linear(weft_tensor *x, weft_tensor *w, weft_tensor *bias)
                      (long long)s.dim[s.rank - 1], (long long)ws.dim[1]);
         return NULL;
     }
-    if (s.rank != 2)
-        x = weft_reshape(x, WEFT_SHAPE(-1, ws.dim[1]));
-    x = wf_record(&wf_op_matmul, &t, NULL, bias ? 3 : 2, (weft_tensor *[]){x, w, bias}, NULL);
-    s.dim[s.rank - 1] = ws.dim[0];
-    return s.rank == 2 ? x : weft_reshape(x, s);
+    return product(false, true, bias ? 3 : 2, (weft_tensor *[]){x, w, bias});
 }
+
+/* ---- samples ---- */
 
 static weft_tensor *apply(void *user, weft_tensor *const *in, int n)
 {
-    const attrs *t = user;
-    return weft_matmul(in[0], in[1], t->transpose_a, t->transpose_b);
+    const bool *t = user;
+    return weft_matmul(in[0], in[1], t[0], t[1]);
+}
+
+static weft_tensor *apply_outer(void *user, weft_tensor *const *in, int n)
+{
+    return weft_outer(in[0], in[1]);
 }
 
 static weft_tensor *apply_linear(void *user, weft_tensor *const *in, int n)
@@ -155,15 +246,34 @@ static weft_tensor *apply_linear(void *user, weft_tensor *const *in, int n)
 
 static bool sample(weft_context *ctx, int index, wf_sample *s)
 {
-    static const attrs nn = {0, 0}, nt = {0, 1}, tn = {1, 0}, tt = {1, 1};
+    static const bool nn[] = {0, 0}, nt[] = {0, 1}, tn[] = {1, 0}, tt[] = {1, 1};
     static const wf_sample_case cases[] = {
-        {"a b", 2, {{2, {3, 4}}, {2, {4, 2}}}, apply, &nn},
-        {"a bT", 2, {{2, {3, 4}}, {2, {2, 4}}}, apply, &nt},
-        {"aT b", 2, {{2, {4, 3}}, {2, {4, 2}}}, apply, &tn},
-        {"aT bT", 2, {{2, {4, 3}}, {2, {2, 4}}}, apply, &tt},
+        {"a b", 2, {{2, {3, 4}}, {2, {4, 2}}}, apply, nn},
+        {"a bT", 2, {{2, {3, 4}}, {2, {2, 4}}}, apply, nt},
+        {"aT b", 2, {{2, {4, 3}}, {2, {4, 2}}}, apply, tn},
+        {"aT bT", 2, {{2, {4, 3}}, {2, {2, 4}}}, apply, tt},
         {"linear", 3, {{2, {3, 4}}, {2, {5, 4}}, {1, {5}}}, apply_linear, NULL},
         {"linear of rank 3", 3, {{3, {2, 2, 4}}, {2, {3, 4}}, {1, {3}}}, apply_linear, NULL},
         {"linear of rank 1", 2, {{1, {4}}, {2, {3, 4}}}, apply_linear, NULL},
+        {"linear of rank 1, bias", 3, {{1, {4}}, {2, {3, 4}}, {1, {3}}}, apply_linear, NULL},
+        {"vector by vector", 2, {{1, {4}}, {1, {4}}}, apply, nn},
+        {"matrix by vector", 2, {{2, {3, 4}}, {1, {4}}}, apply, nn},
+        {"matrixT by vector", 2, {{2, {4, 3}}, {1, {4}}}, apply, tn},
+        {"vector by matrix", 2, {{1, {4}}, {2, {4, 3}}}, apply, nn},
+        {"vector by matrixT", 2, {{1, {4}}, {2, {3, 4}}}, apply, nt},
+        {"batch", 2, {{3, {2, 3, 4}}, {3, {2, 4, 2}}}, apply, nn},
+        {"batch, a bT", 2, {{3, {2, 3, 4}}, {3, {2, 2, 4}}}, apply, nt},
+        {"batch, aT b", 2, {{3, {2, 4, 3}}, {3, {2, 4, 2}}}, apply, tn},
+        {"batch, aT bT", 2, {{3, {2, 4, 3}}, {3, {2, 2, 4}}}, apply, tt},
+        {"batch by one", 2, {{3, {2, 3, 4}}, {2, {4, 2}}}, apply, nn},
+        {"batch, aT by one", 2, {{3, {2, 4, 3}}, {2, {4, 2}}}, apply, tn},
+        {"one by batch", 2, {{2, {3, 4}}, {3, {2, 4, 2}}}, apply, nn},
+        {"one by batch, bT", 2, {{3, {1, 3, 4}}, {3, {2, 2, 4}}}, apply, nt},
+        {"batch by vector", 2, {{3, {2, 3, 4}}, {1, {4}}}, apply, nn},
+        {"vector by batch", 2, {{1, {4}}, {3, {2, 4, 3}}}, apply, nn},
+        {"both broadcast", 2, {{4, {2, 1, 2, 3}}, {4, {1, 3, 3, 2}}}, apply, nn},
+        {"both broadcast, aT bT", 2, {{5, {2, 1, 2, 3, 2}}, {4, {3, 1, 2, 3}}}, apply, tt},
+        {"outer", 2, {{1, {3}}, {1, {4}}}, apply_outer, NULL},
     };
     return wf_sample_from(ctx, cases, sizeof cases / sizeof *cases, index, s);
 }
@@ -171,10 +281,10 @@ static bool sample(weft_context *ctx, int index, wf_sample *s)
 const wf_op wf_op_matmul = {
     .name = "matmul",
     .n_out = 1,
-    .attr_size = sizeof(attrs),
+    .attr_size = sizeof(wf_matmul_attrs),
     .layout_rule = WF_LAYOUT_PLAIN,
     .infer = infer,
     .grad = grad,
-    .lower = lower,
+    .lower = wf_matmul_lower,
     .sample = sample,
 };

@@ -1,0 +1,153 @@
+/* Lowering of matmul to the batched products of kernels/matmul.
+ *
+ * wf_matmul_lower runs on the recording thread, tile functions on any worker. y is M x N, op(a)
+ * M x K, op(b) K x N, for each of the batch. */
+#include "engine/graph/ops/matmul_lower.h"
+
+#include <string.h>
+
+#include "engine/graph/ops/common.h"
+#include "engine/tune/problem.h"
+#include "kernels/eltwise/eltwise.h"
+#include "kernels/matmul/batch.h"
+
+_Static_assert(WEFT_MAX_RANK <= WF_MATMUL_DIMS, "the kernel takes every rank");
+
+wf_matmul_view wf_matmul_view_of(const weft_shape *s, int64_t dims, bool transposed)
+{
+    int64_t rows = dims == 2 ? s->dim[s->rank - 2] : 1;
+    int64_t columns = dims >= 1 ? s->dim[s->rank - 1] : 1;
+    return (wf_matmul_view){transposed ? columns : rows, transposed ? rows : columns,
+                            s->rank - (int)dims};
+}
+
+/* The step of the operand along the next batch dimension, counted from the last one: 0 where it
+ * has one of several. *step is that of the dimension, and becomes the one before it. */
+static int64_t next_step(int64_t size, int64_t all, int64_t *step)
+{
+    int64_t this = size == 1 && all != 1 ? 0 : *step;
+    *step *= size;
+    return this;
+}
+
+/* The products, as kernels take them. */
+static void make_work(const wf_lower *l, wf_matmul_batch *work)
+{
+    const wf_matmul_attrs *t = l->attrs;
+    const weft_shape a = wf_lower_in(l, 0).shape, b = wf_lower_in(l, 1).shape,
+                     y = wf_lower_out(l, 0).shape;
+    const wf_matmul_view va = wf_matmul_view_of(&a, t->dims[WF_MATMUL_A], t->transpose[0]),
+                         vb = wf_matmul_view_of(&b, t->dims[WF_MATMUL_B], t->transpose[1]);
+    const wf_matmul_desc d = {.M = va.rows,
+                              .N = vb.columns,
+                              .K = va.columns,
+                              .transpose_a = (int)t->transpose[0],
+                              .transpose_b = (int)t->transpose[1],
+                              .type = wf_lower_out(l, 0).dtype};
+    wf_matmul_dim dim[WEFT_MAX_RANK];
+    int64_t step_a = d.M * d.K, step_b = d.K * d.N, step_y = d.M * d.N;
+    int n = va.batch_rank > vb.batch_rank ? va.batch_rank : vb.batch_rank;
+    for (int i = 0; i < n; i++) {
+        int64_t size_a = wf_matmul_batch_dim(a.dim, va.batch_rank, i),
+                size_b = wf_matmul_batch_dim(b.dim, vb.batch_rank, i),
+                size_y = wf_matmul_batch_dim(y.dim, t->batch_rank, i);
+        wf_matmul_dim *to = &dim[n - 1 - i];
+        to->size = size_a == 1 ? size_b : size_a;
+        to->a = next_step(size_a, to->size, &step_a);
+        to->b = next_step(size_b, to->size, &step_b);
+        to->c = next_step(size_y, to->size, &step_y);
+    }
+    wf_matmul_batch_init(work, &d, n, dim, l->n_in > 2);
+}
+
+typedef struct run_args {
+    const wf_matmul_impl *kernel;
+    wf_matmul_batch work;
+    wf_buf a, b, bias, y;
+    int has_bias;
+} run_args;
+
+static weft_status run(const wf_tile *t, const void *args, int64_t tile)
+{
+    const run_args *g = args;
+    return wf_matmul_batch_run(g->kernel, &g->work, tile, wf_data(t, g->a), wf_data(t, g->b),
+                               g->has_bias ? wf_data(t, g->bias) : NULL, wf_data(t, g->y),
+                               t->scratch);
+}
+
+/* ---- adding up slots: Note [Slots of terms] in kernels/matmul/batch.h ---- */
+
+typedef struct sum_args {
+    const wf_eltwise *kernels;
+    wf_cut cut;
+    wf_buf slots, y;
+    int64_t n;
+    size_t size; /* of an element */
+} sum_args;
+
+static weft_status run_sum(const wf_tile *t, const void *args, int64_t tile)
+{
+    const sum_args *g = args;
+    const size_t n = wf_cut_count(&g->cut, tile), begin = (size_t)(tile * g->cut.chunk) * g->size;
+    const char *slots = (const char *)wf_data(t, g->slots) + begin;
+    const size_t slot_bytes = (size_t)g->cut.total * g->size;
+    char *y = (char *)wf_data(t, g->y) + begin;
+    g->kernels->add(n, slots, slots + slot_bytes, y);
+    for (int64_t i = 2; i < g->n; i++)
+        g->kernels->add(n, y, slots + (size_t)i * slot_bytes, y);
+    return WEFT_OK;
+}
+
+static weft_status lower_sum(wf_lower *l, wf_buf slots, int64_t n)
+{
+    const wf_operand y = wf_lower_out(l, 0);
+    const sum_args g = {wf_eltwise_get(y.dtype, l->isa), wf_cut_elements(&y), slots, y.buf, n,
+                        weft_dtype_size(y.dtype)};
+    wf_task *task = wf_lower_task(l, g.kernels->name, run_sum, &g, sizeof g, g.cut.tiles);
+    wf_reads(task, slots, WF_WHOLE);
+    wf_writes(task, y.buf, WF_WHOLE);
+    const double count = (double)n * (double)g.cut.total;
+    wf_cost(task, count, count * (double)g.size);
+    return wf_lowered(l, task);
+}
+
+weft_status wf_matmul_lower(wf_lower *l)
+{
+    wf_operand a = wf_lower_in(l, 0), b = wf_lower_in(l, 1), y = wf_lower_out(l, 0);
+    const size_t size = weft_dtype_size(y.dtype);
+    const int64_t count = wf_operand_count(&y);
+    run_args g;
+    memset(&g, 0, sizeof g);
+    g.a = a.buf;
+    g.b = b.buf;
+    g.y = y.buf;
+    g.has_bias = l->n_in > 2;
+    make_work(l, &g.work);
+    const wf_matmul_desc *d = &g.work.desc;
+    const char *prefer = NULL;
+    wf_problem problem = wf_problem_matmul(d);
+    if (wf_problem_flops(&problem) > 0)
+        WF_TRY(wf_lower_prefer(l, &problem, &prefer));
+    g.kernel = wf_matmul_select(d, l->isa, prefer);
+    const int64_t slots = wf_matmul_batch_slots(g.kernel, &g.work);
+    if (slots > 1)
+        g.y = wf_lower_temp(l, 1, (size_t)slots * (size_t)count * size);
+    if (g.y < 0)
+        return WEFT_ERR_NOMEM;
+    if (g.has_bias)
+        g.bias = wf_lower_in(l, 2).buf;
+    const int64_t tiles = wf_matmul_batch_tiles(g.kernel, &g.work);
+    wf_task *task =
+        wf_lower_task(l, g.kernel->name, run, &g, sizeof g, tiles > 0 ? tiles : 1 /* empty */);
+    wf_reads(task, a.buf, WF_WHOLE);
+    wf_reads(task, b.buf, WF_WHOLE);
+    if (g.has_bias)
+        wf_reads(task, g.bias, WF_WHOLE);
+    wf_writes(task, g.y, WF_WHOLE);
+    wf_scratch(task, g.kernel->scratch_bytes);
+    wf_cost(task, wf_problem_flops(&problem),
+            (double)(wf_operand_count(&a) + wf_operand_count(&b) + slots * count) * (double)size);
+    wf_expect(task, wf_matmul_cycles(g.kernel, d, l->isa),
+              prefer && strcmp(prefer, g.kernel->name) == 0);
+    return slots > 1 ? lower_sum(l, g.y, slots) : wf_lowered(l, task);
+}
