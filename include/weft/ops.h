@@ -44,13 +44,15 @@ weft_tensor *weft_relu6(weft_tensor *x);
 weft_tensor *weft_leaky_relu(weft_tensor *x, double negative_slope);
 weft_tensor *weft_sigmoid(weft_tensor *x);
 weft_tensor *weft_tanh(weft_tensor *x);
-weft_tensor *weft_silu(weft_tensor *x);      /* x sigmoid(x) */
-weft_tensor *weft_gelu(weft_tensor *x);      /* x Phi(x), with erf */
-weft_tensor *weft_gelu_tanh(weft_tensor *x); /* torch's approximate='tanh' */
+weft_tensor *weft_silu(weft_tensor *x); /* x sigmoid(x) */
+weft_tensor *weft_gelu(weft_tensor *x); /* x Phi(x), with erf */
+/* torch's approximate='tanh'; but the gradient at infinity passes, as at large x: torch has NaN. */
+weft_tensor *weft_gelu_tanh(weft_tensor *x);
 weft_tensor *weft_hardsigmoid(weft_tensor *x);
 weft_tensor *weft_hardswish(weft_tensor *x);
 weft_tensor *weft_elu(weft_tensor *x, double alpha); /* x > 0 ? x : alpha (exp(x) - 1) */
-weft_tensor *weft_mish(weft_tensor *x);              /* x tanh(log(1 + exp(x))) */
+/* x tanh(log(1 + exp(x))). The gradient at infinity passes, as at large x; torch has NaN there. */
+weft_tensor *weft_mish(weft_tensor *x);
 weft_tensor *weft_neg(weft_tensor *x);
 weft_tensor *weft_abs(weft_tensor *x);
 weft_tensor *weft_exp(weft_tensor *x);
@@ -58,13 +60,14 @@ weft_tensor *weft_log(weft_tensor *x); /* natural; -infinity at 0, NaN below */
 weft_tensor *weft_sqrt(weft_tensor *x);
 weft_tensor *weft_rsqrt(weft_tensor *x);      /* 1 / sqrt(x) */
 weft_tensor *weft_reciprocal(weft_tensor *x); /* 1 / x */
-/* x^exponent, a finite number, rounded to x's type: C's pow for zeros, infinities and negative x. */
+/* x^exponent, a finite number, rounded to x's type: C's pow for zeros, infinities and negative x, but
+ * weft_sqrt and weft_rsqrt for exponents 0.5 and -0.5, as torch. */
 weft_tensor *weft_pow(weft_tensor *x, double exponent);
 /* min(max(x, min), max); the bounds may be infinite, and where min > max the result is max. NaN
  * stays. The gradient passes where min <= x <= max. As torch.clamp. */
 weft_tensor *weft_clamp(weft_tensor *x, double min, double max);
 /* log(1 + exp(beta x)) / beta, and x itself where beta x > threshold; beta > 0, the threshold may be
- * INFINITY. torch's: 1, 20. */
+ * INFINITY. torch's: 1, 20. Where torch's exp(beta x) overflows this does not: it is x there. */
 weft_tensor *weft_softplus(weft_tensor *x, double beta, double threshold);
 /* x where x > 0, else weight x; weight (1), or (C) along dimension 1 of x (N, C, ...). */
 weft_tensor *weft_prelu(weft_tensor *x, weft_tensor *weight);
@@ -128,7 +131,8 @@ typedef struct weft_batch_norm_opts {
 /* x (N, C, H, W) or (N, C); gamma, beta, running_mean, running_var (C); num_batches_tracked i64
  * scalar or NULL. gamma and beta may both be NULL. running_* may both be NULL (then batch
  * statistics are always used). opts or NULL: the defaults. As torch's F.batch_norm: the running
- * variance is the unbiased one.
+ * variance is the unbiased one; but of a batch with an infinite x the running mean may be NaN where
+ * torch's is infinite.
  * Source: Ioffe and Szegedy 2015. */
 weft_tensor *weft_batch_norm(weft_tensor *x, weft_tensor *gamma, weft_tensor *beta,
                              weft_tensor *running_mean, weft_tensor *running_var,

@@ -42,15 +42,20 @@ static double gelu_slope(double x, double a, double b)
     double density = exp(-0.5 * x * x) * (0.5 * SQRT_HALF * M_2_SQRTPI);
     return 0.5 * erfc(-x * SQRT_HALF) + x * density;
 }
+/* (1 + tanh u)/2 = sigmoid(2u), which has all digits where tanh u is near -1. */
+static double gelu_tanh_gate(double x)
+{
+    return 1 / (1 + exp(-2 * SQRT_2_PI * (x + CUBIC * x * x * x)));
+}
 static double gelu_tanh_value(double x, double a, double b)
 {
-    return 0.5 * x * (1 + tanh(SQRT_2_PI * (x + CUBIC * x * x * x)));
+    return x * gelu_tanh_gate(x);
 }
 static double gelu_tanh_slope(double x, double a, double b)
 {
-    double t = tanh(SQRT_2_PI * (x + CUBIC * x * x * x));
-    double inner = SQRT_2_PI * (1 + 3 * CUBIC * x * x);
-    return 0.5 * (1 + t) + 0.5 * x * (1 - t * t) * inner;
+    x = x > 40 ? 40 : x < -40 ? -40 : x; /* as activation_lanes.h */
+    double s = gelu_tanh_gate(x), inner = 2 * SQRT_2_PI * (1 + 3 * CUBIC * x * x);
+    return s + x * s * (1 - s) * inner;
 }
 static double hardsigmoid_value(double x, double a, double b)
 {
@@ -172,13 +177,17 @@ static double reciprocal_slope(double y, double a, double b)
 {
     return -(y * y);
 }
+static double power(double x, double a)
+{
+    return a == 0.5 ? sqrt(x) : a == -0.5 ? 1 / sqrt(x) : pow(x, a); /* as PyTorch's */
+}
 static double pow_value(double x, double a, double b)
 {
-    return pow(x, a);
+    return power(x, a);
 }
 static double pow_slope(double x, double a, double b)
 {
-    return a != 0 ? a * pow(x, b) : 0;
+    return a != 0 ? a * power(x, b) : 0;
 }
 
 #define WF_ACTIVATION(name, from, zero, flat)                                                      \

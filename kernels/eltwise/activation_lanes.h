@@ -117,6 +117,8 @@ WF_INLINE wf_vf wf_lane_gelu_tanh_value(wf_vf x, wf_vf a, wf_vf b)
 }
 WF_INLINE wf_vf wf_lane_gelu_tanh_slope(wf_vf x, wf_vf a, wf_vf b)
 {
+    /* Farther out the gate is 0 or 1 to the last bit, and inner would overflow. */
+    x = wf_vmax(wf_vset1(-16.0f), wf_vmin(wf_vset1(16.0f), x));
     wf_vf x2 = wf_vmul(x, x), s = wf_lane_gelu_tanh_gate(x, x2);
     wf_vf inner =
         wf_vfma(x2, wf_vset1(6 * WF_SQRT_2_PI * WF_GELU_CUBIC), wf_vset1(2 * WF_SQRT_2_PI));

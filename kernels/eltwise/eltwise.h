@@ -20,7 +20,7 @@ typedef struct wf_eltwise {
     void (*scale)(size_t n, const void *x, double factor, void *y);
     void (*add_scalar)(size_t n, const void *x, double value, void *y);
     void (*relu)(size_t n, const void *x, void *y); /* NaN stays NaN */
-    /* dx = dy where y > 0, else 0; y is relu's output (or input). */
+    /* dx = 0 where y <= 0, else dy (where y is NaN too); y is relu's output (or input). */
     void (*relu_backward)(size_t n, const void *y, const void *dy, void *dx);
     void (*fill)(size_t n, double value, void *y);
     /* y = x + b per channel, one image; b has a.C values. Padding channels become zero. */

@@ -46,7 +46,7 @@ static void FN(relu_backward)(size_t n, const void *vy, const void *vdy, void *v
     const T *y = vy, *dy = vdy;
     T *dx = vdx;
     for (size_t i = 0; i < n; i++)
-        dx[i] = y[i] > 0 ? dy[i] : 0;
+        dx[i] = y[i] <= 0 ? 0 : dy[i];
 }
 
 static void FN(fill)(size_t n, double value, void *vy)

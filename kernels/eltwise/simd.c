@@ -74,10 +74,10 @@ static void relu_backward(size_t n, const void *vy, const void *vdy, void *vdx)
     wf_element *dx = vdx;
     size_t i = 0;
     for (; i + WF_LANES <= n; i += WF_LANES)
-        wf_estore_exact(dx + i, wf_vmaskz(wf_vgt(wf_eload(y + i), wf_vzero()), wf_eload(dy + i)));
+        wf_estore_exact(dx + i, wf_vmaskz(wf_vnle(wf_eload(y + i), wf_vzero()), wf_eload(dy + i)));
     int rest = (int)(n - i);
     if (rest) {
-        wf_vm on = wf_vgt(wf_eload_n(y + i, rest), wf_vzero());
+        wf_vm on = wf_vnle(wf_eload_n(y + i, rest), wf_vzero());
         wf_estore_exact_n(dx + i, wf_vmaskz(on, wf_eload_n(dy + i, rest)), rest);
     }
 }

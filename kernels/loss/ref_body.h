@@ -142,7 +142,9 @@ static void FN(cross_entropy_backward)(const wf_class_loss *p, size_t rows, cons
         for (size_t k = 0; k < K; k++) {
             T target = (T)(even * FN(weight)(p, k)) + ((int64_t)k == labels[r] ? (T)label : 0);
             T share = all == 0 ? 0 : (T)(per_exp * (double)EXP(x[k] - top));
-            dx[k] = ignored ? 0 : by * (share - target);
+            /* A class that nll_loss does not read has no gradient, even of a loss that is NaN. */
+            const bool unread = ignored || (p->log_probs && (int64_t)k != labels[r]);
+            dx[k] = unread ? 0 : by * (share - target);
         }
     }
 }

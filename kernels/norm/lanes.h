@@ -113,11 +113,12 @@ WF_INLINE wf_vf f_value(wf_norm_f f, wf_vf z)
     default: return z;
     }
 }
-/* Where f' is 1, of y = f(z); RELU and RELU6. */
+/* Where f' is 1, of y = f(z); RELU (there NaN is) and RELU6. */
 WF_INLINE wf_vm f_open(wf_norm_f f, wf_vf y)
 {
-    wf_vm open = wf_vgt(y, wf_vzero());
-    return f == WF_NORM_RELU6 ? wf_vm_and(open, wf_vgt(wf_vset1(6.0f), y)) : open;
+    if (f == WF_NORM_RELU6)
+        return wf_vm_and(wf_vgt(y, wf_vzero()), wf_vgt(wf_vset1(6.0f), y));
+    return wf_vnle(y, wf_vzero());
 }
 /* dy f'(z); those that recompute. */
 WF_INLINE wf_vf f_gradient(wf_norm_f f, wf_vf z, wf_vf dy)

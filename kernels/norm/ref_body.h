@@ -86,7 +86,7 @@ static void FN(ref_apply)(const wf_norm_apply *a)
             PUT(y, p * act.block, v);
             if (mask) {
                 uint8_t before = c % 8 ? mask[p] : 0;
-                bool open = v > 0 && (a->f != WF_NORM_RELU6 || v < 6);
+                bool open = a->f == WF_NORM_RELU6 ? v > 0 && v < 6 : !(v <= 0);
                 mask[p] = (uint8_t)(before | open << (c % 8));
             }
         }

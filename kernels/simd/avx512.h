@@ -22,6 +22,10 @@ WF_INLINE wf_vm wf_vge(wf_vf a, wf_vf b)
 {
     return _mm512_cmp_ps_mask(a, b, _CMP_GE_OQ);
 }
+WF_INLINE wf_vm wf_vnle(wf_vf a, wf_vf b)
+{
+    return _mm512_cmp_ps_mask(a, b, _CMP_NLE_UQ);
+}
 WF_INLINE wf_vm wf_veq(wf_vf a, wf_vf b)
 {
     return _mm512_cmp_ps_mask(a, b, _CMP_EQ_OQ);

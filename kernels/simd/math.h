@@ -83,7 +83,8 @@ WF_INLINE wf_vf wf_vexp_of_double(wf_vd t)
 
 /* x^a within 3 ulp, a finite and in every lane the same; C's pow decides for zeros, infinities and
  * negative x: x^0 = 1 for every x; a negative x to a power that is no whole number is NaN. Whole
- * powers of up to 3 and the square root are what multiplying and wf_vsqrt give. */
+ * powers of up to 3 are what multiplying gives. Powers 1/2 and -1/2 are wf_vsqrt(x) and 1 / wf_vsqrt(x),
+ * as in PyTorch: NaN of -infinity, where C's pow has infinity and 0, and -infinity of -0 to -1/2. */
 WF_INLINE wf_vf wf_vpow(wf_vf x, wf_vf a)
 {
     const wf_vf one = wf_vset1(1.0f), zero = wf_vzero(), inf = wf_vset1(__builtin_inff());
@@ -97,6 +98,10 @@ WF_INLINE wf_vf wf_vpow(wf_vf x, wf_vf a)
         return wf_vmul(wf_vmul(x, x), x);
     if (wf_vm_bits(wf_veq(a, wf_vset1(-1.0f))))
         return wf_vdiv(one, x);
+    if (wf_vm_bits(wf_veq(a, wf_vset1(0.5f))))
+        return wf_vsqrt(x);
+    if (wf_vm_bits(wf_veq(a, wf_vset1(-0.5f))))
+        return wf_vdiv(one, wf_vsqrt(x));
 
     const wf_vf size = wf_vabs(x), half = wf_vmul(a, wf_vset1(0.5f));
     const wf_vm large = wf_vge(wf_vabs(a), wf_vset1(0x1p24f)); /* an even whole number */

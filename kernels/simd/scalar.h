@@ -113,6 +113,7 @@ WF_INLINE float wf_vhmax(wf_vf a)
 /* masks */
 WF_LANEWISE(wf_vm, wf_vgt, (wf_vf a, wf_vf b), a.v[i] > b.v[i])
 WF_LANEWISE(wf_vm, wf_vge, (wf_vf a, wf_vf b), a.v[i] >= b.v[i])
+WF_LANEWISE(wf_vm, wf_vnle, (wf_vf a, wf_vf b), !(a.v[i] <= b.v[i]))
 WF_LANEWISE(wf_vm, wf_veq, (wf_vf a, wf_vf b), a.v[i] == b.v[i])
 WF_LANEWISE(wf_vm, wf_vne, (wf_vf a, wf_vf b), a.v[i] != b.v[i])
 WF_LANEWISE(wf_vf, wf_vblend, (wf_vm m, wf_vf a, wf_vf b), m.v[i] ? a.v[i] : b.v[i])

@@ -24,7 +24,8 @@
  *
  * Semantics are x86's and the same on every ISA: wf_vmax(a, b) is a > b ? a : b, so b where either
  * is NaN; wf_vfma rounds once; horizontal sums go by halves (lane i + lane i+L/2, and so on).
- * Comparisons with NaN are false, but for wf_vne. Lane counts n of the _n functions: 0..WF_LANES.
+ * Comparisons with NaN are false, but for wf_vne and wf_vnle (not a <= b). Lane counts n of the _n
+ * functions: 0..WF_LANES.
  * wf_vstore_bf16 and wf_vround_bf16 (to bf16 and back to f32) round to nearest even by integers: NaN
  * becomes quiet and keeps its sign, denormals stay. wf_vstore_bf16_exact stores what is a bf16 already.
  * Images of either type are read and written by element.h. wf_vi_load_u8_two takes lanes from 8 on from q.

@@ -117,13 +117,14 @@ static void masks(void)
     for (int s = 0; s < N_SPECIAL; s++)
         for (int t = 0; t < N_SPECIAL; t++) {
             float a[L], b[L], y[L];
-            unsigned gt = 0, ge = 0, eq = 0, ne = 0, nan = 0;
+            unsigned gt = 0, ge = 0, nle = 0, eq = 0, ne = 0, nan = 0;
             EACH(i)
             {
                 a[i] = SPECIAL[(s + i) % N_SPECIAL];
                 b[i] = SPECIAL[(t + (i % 3 ? 5 * i : i + s - t + N_SPECIAL)) % N_SPECIAL];
                 gt |= (unsigned)(a[i] > b[i]) << i;
                 ge |= (unsigned)(a[i] >= b[i]) << i;
+                nle |= (unsigned)!(a[i] <= b[i]) << i;
                 eq |= (unsigned)(a[i] == b[i]) << i;
                 ne |= (unsigned)(a[i] != b[i]) << i;
                 nan |= (unsigned)(a[i] != a[i]) << i;
@@ -131,6 +132,7 @@ static void masks(void)
             wf_vf va = wf_vload(a), vb = wf_vload(b);
             assert_int_equal(wf_vm_bits(wf_vgt(va, vb)), gt);
             assert_int_equal(wf_vm_bits(wf_vge(va, vb)), ge);
+            assert_int_equal(wf_vm_bits(wf_vnle(va, vb)), nle);
             assert_int_equal(wf_vm_bits(wf_veq(va, vb)), eq);
             assert_int_equal(wf_vm_bits(wf_vne(va, vb)), ne);
             assert_int_equal(wf_vm_bits(wf_visnan(va)), nan);

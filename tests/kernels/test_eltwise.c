@@ -90,7 +90,7 @@ static void every_length_and_in_place(void **state)
     }
 }
 
-static void relu_passes_nan_on_and_its_gradient_stops_there(void **state)
+static void relu_and_its_gradient_pass_at_nan(void **state)
 {
     wf_eltwise_impl impl;
     for (int i = 0; i < wf_n_eltwise_impls + EMULATED; i++) {
@@ -99,13 +99,16 @@ static void relu_passes_nan_on_and_its_gradient_stops_there(void **state)
         double x[17], y[17];
         for (int j = 0; j < 17; j++)
             test_set(impl.dtype, x, (size_t)j, j % 2 ? (double)NAN : -1.0);
+        double dy[17];
+        for (int j = 0; j < 17; j++)
+            test_set(impl.dtype, dy, (size_t)j, 0.5);
         impl.kernels->relu(17, x, y);
         for (size_t j = 0; j < 17; j++)
             assert_true(j % 2 ? isnan(test_get(impl.dtype, y, j))
                               : test_get(impl.dtype, y, j) == 0.0);
-        impl.kernels->relu_backward(17, y, x, y);
+        impl.kernels->relu_backward(17, y, dy, y); /* as PyTorch's */
         for (size_t j = 0; j < 17; j++)
-            assert_true(test_get(impl.dtype, y, j) == 0.0);
+            assert_true(test_get(impl.dtype, y, j) == (j % 2 ? 0.5 : 0.0));
     }
 }
 
@@ -366,7 +369,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_length_and_in_place),
-        cmocka_unit_test(relu_passes_nan_on_and_its_gradient_stops_there),
+        cmocka_unit_test(relu_and_its_gradient_pass_at_nan),
         cmocka_unit_test(bias_and_mul_channels_work_per_channel_and_clear_the_padding),
         cmocka_unit_test(prelu_works_per_channel_and_keeps_the_padding),
         cmocka_unit_test(dispatch_prefers_the_best_that_runs),

@@ -7,14 +7,13 @@ static weft_status lower(wf_lower *l)
     return wf_pointwise_lower(l, WF_PW_div);
 }
 
-/* da = dy / b, db = -da y */
+/* da = dy / b, db = -dy (y / b), in this order as in PyTorch: dy / b may underflow where y is infinite. */
 static weft_status grad(wf_grad *g)
 {
-    weft_tensor *da = weft_div(g->dout[0], g->in[1]);
     if (g->needs[0])
-        g->din[0] = da;
+        g->din[0] = weft_div(g->dout[0], g->in[1]);
     if (g->needs[1])
-        g->din[1] = weft_scale(weft_mul(da, g->out[0]), -1);
+        g->din[1] = weft_scale(weft_mul(g->dout[0], weft_div(g->out[0], g->in[1])), -1);
     return WEFT_OK;
 }
 

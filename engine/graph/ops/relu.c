@@ -1,4 +1,5 @@
-/* relu: y = max(x, 0), NaN stays; relu_backward: dx = dy where y > 0, else 0. */
+/* relu: y = max(x, 0), NaN stays; relu_backward: dx = 0 where y <= 0, else dy,
+ * so that dy passes a NaN. */
 #include "engine/graph/ops/common.h"
 #include "kernels/eltwise/eltwise.h"
 
