@@ -63,6 +63,11 @@ weft_tensor *weft_reciprocal(weft_tensor *x); /* 1 / x */
 /* x^exponent, a finite number, rounded to x's type: C's pow for zeros, infinities and negative x, but
  * weft_sqrt and weft_rsqrt for exponents 0.5 and -0.5, as torch. */
 weft_tensor *weft_pow(weft_tensor *x, double exponent);
+/* x^exponent, element by element, the two broadcast: C's pow for zeros, infinities, NaN and negative
+ * x, so x^0 and 1^y are 1. Gradients as torch's: that of x is 0 where the exponent is 0; that of the
+ * exponent, dy x^exponent ln x, is 0 where x is 0 and the exponent is not negative, and NaN where x is
+ * negative. As torch.pow of two tensors. */
+weft_tensor *weft_pow_tensor(weft_tensor *x, weft_tensor *exponent);
 /* min(max(x, min), max); the bounds may be infinite, and where min > max the result is max. NaN
  * stays. The gradient passes where min <= x <= max. As torch.clamp. */
 weft_tensor *weft_clamp(weft_tensor *x, double min, double max);

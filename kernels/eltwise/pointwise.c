@@ -3,6 +3,7 @@
  *
  * wf_vmax(a, b) is b where either is NaN (simd.h), so maximum takes a where a is NaN. */
 #include "kernels/simd/element.h"
+#include "kernels/simd/math.h"
 
 #include "kernels/eltwise/pointwise.h"
 
@@ -42,6 +43,20 @@ WF_INLINE wf_vf lane_maximum_share(wf_vf a, wf_vf b, wf_vf c)
 WF_INLINE wf_vf lane_minimum_share(wf_vf a, wf_vf b, wf_vf c)
 {
     return shared(wf_vgt(a, b), a, b, c);
+}
+WF_INLINE wf_vf lane_pow(wf_vf a, wf_vf b, wf_vf c)
+{
+    return wf_vpow_each(a, b);
+}
+WF_INLINE wf_vf lane_pow_base(wf_vf a, wf_vf b, wf_vf c)
+{
+    const wf_vf power = wf_vpow_each(a, wf_vsub(b, wf_vset1(1.0f)));
+    return wf_vmaskz(wf_vne(b, wf_vzero()), wf_vmul(c, wf_vmul(b, power)));
+}
+WF_INLINE wf_vf lane_pow_log(wf_vf a, wf_vf b, wf_vf c)
+{
+    const wf_vm flat = wf_vm_and(wf_veq(a, wf_vzero()), wf_vge(b, wf_vzero()));
+    return wf_vblend(flat, wf_vzero(), wf_vmul(c, wf_vlog(a)));
 }
 WF_INLINE wf_vf lane_eq(wf_vf a, wf_vf b, wf_vf c)
 {

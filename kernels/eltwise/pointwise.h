@@ -1,9 +1,10 @@
 /* Functions of two or three operands over contiguous ranges: one list, pointwise.def.
  *
  * Threading: pure functions, any thread. f32 is one source over kernels/simd for every ISA, one
- * lane included; f64 is plain C; bf16 is f32's arithmetic, rounded where it is stored. Each element sees one IEEE operation or a choice between
- * operands, so every implementation of a type gives the same bits. Ranges may start on any element
- * boundary. The output may be one of the operands, never overlap it otherwise. */
+ * lane included; f64 is plain C; bf16 is f32's arithmetic, rounded where it is stored. Each element
+ * sees one IEEE operation or a choice between operands, in f32 powers and logarithms of
+ * kernels/simd/math.h, so every implementation of a type gives the same bits. Ranges may start on any
+ * element boundary. The output may be one of the operands, never overlap it otherwise. */
 #ifndef WF_KERNELS_POINTWISE_H
 #define WF_KERNELS_POINTWISE_H
 

@@ -10,6 +10,9 @@
 #define VALUE_minimum(a, b, c) isnan(a) || a < b ? a : b
 #define VALUE_maximum_share(a, b, c) a < b ? 0 : a == b ? c * 0.5 : c
 #define VALUE_minimum_share(a, b, c) a > b ? 0 : a == b ? c * 0.5 : c
+#define VALUE_pow(a, b, c) pow(a, b)
+#define VALUE_pow_base(a, b, c) b == 0 ? 0 : c *(b * pow(a, b - 1))
+#define VALUE_pow_log(a, b, c) a == 0 && b >= 0 ? 0 : c *log(a)
 #define VALUE_eq(a, b, c) a == b
 #define VALUE_ne(a, b, c) a != b
 #define VALUE_lt(a, b, c) a < b

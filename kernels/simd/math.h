@@ -43,7 +43,7 @@ WF_INLINE wf_vf wf_vlog(wf_vf x)
     return wf_vblend(wf_vge(x, wf_vzero()), y, wf_vset1(__builtin_nanf("")));
 }
 
-/* a ln|x| in double, for finite x but 0: its error, below 2^-36 of the largest value that counts,
+/* a ln|x| in double, for finite a, and finite x but 0: its error, below 2^-36 of the largest value that counts,
  * is what keeps x^a right to the last bits of a float. */
 WF_INLINE wf_vd wf_vpow_exponent(wf_vf x, wf_vf a)
 {
@@ -81,14 +81,42 @@ WF_INLINE wf_vf wf_vexp_of_double(wf_vd t)
     return wf_vblend(wf_vgt(wf_vset1(-104.5f), whole), wf_vzero(), p);
 }
 
-/* x^a within 3 ulp, a finite and in every lane the same; C's pow decides for zeros, infinities and
- * negative x: x^0 = 1 for every x; a negative x to a power that is no whole number is NaN. Whole
- * powers of up to 3 are what multiplying gives. Powers 1/2 and -1/2 are wf_vsqrt(x) and 1 / wf_vsqrt(x),
- * as in PyTorch: NaN of -infinity, where C's pow has infinity and 0, and -infinity of -0 to -1/2. */
-WF_INLINE wf_vf wf_vpow(wf_vf x, wf_vf a)
+/* x^a within 3 ulp; C's pow decides for zeros, infinities, NaN and negative x: x^0 and 1^a are 1
+ * whatever the other one is; a negative x to a power that is no whole number is NaN. Whole powers of
+ * up to 3 are what multiplying gives. */
+WF_INLINE wf_vf wf_vpow_each(wf_vf x, wf_vf a)
 {
     const wf_vf one = wf_vset1(1.0f), zero = wf_vzero(), inf = wf_vset1(__builtin_inff());
-    if (wf_vm_bits(wf_veq(a, zero)))
+    const wf_vf size = wf_vabs(x), half = wf_vmul(a, wf_vset1(0.5f)), square = wf_vmul(x, x);
+    const wf_vm large =
+        wf_vge(wf_vabs(a), wf_vset1(0x1p24f)); /* an even whole number, or infinite */
+    const wf_vm whole = wf_vm_or(large, wf_veq(wf_vcvt_f(wf_vcvt_i_trunc(a)), a));
+    const wf_vm odd = wf_vm_and(wf_vm_and(whole, wf_vm_not(large)),
+                                wf_vne(wf_vcvt_f(wf_vcvt_i_trunc(half)), half));
+    const wf_vm rises = wf_vgt(a, zero);
+    wf_vf y = wf_vexp_of_double(wf_vpow_exponent(x, a));
+    y = wf_vblend(wf_veq(size, one), one, y); /* the logarithm is 0, times an infinity perhaps */
+    y = wf_vblend(wf_veq(size, zero), wf_vblend(rises, zero, inf), y);
+    y = wf_vblend(wf_veq(size, inf), wf_vblend(rises, inf, zero), y);
+    /* The sign bit of x, -0 included, where a is odd. */
+    y = wf_vblend(odd, wf_vor(y, wf_vand(x, wf_vset1(-0.0f))), y);
+    const wf_vm root = wf_vm_and(wf_vm_not(whole), wf_vm_and(wf_vgt(zero, x), wf_vgt(inf, size)));
+    y = wf_vblend(root, wf_vset1(__builtin_nanf("")), y);
+    y = wf_vblend(wf_visnan(a), a, wf_vblend(wf_visnan(x), x, y));
+    y = wf_vblend(wf_veq(a, one), x, y);
+    y = wf_vblend(wf_veq(a, wf_vset1(2.0f)), square, y);
+    y = wf_vblend(wf_veq(a, wf_vset1(3.0f)), wf_vmul(square, x), y);
+    y = wf_vblend(wf_veq(a, wf_vset1(-1.0f)), wf_vdiv(one, x), y);
+    return wf_vblend(wf_vm_or(wf_veq(x, one), wf_veq(a, zero)), one, y);
+}
+
+/* The same, a finite and in every lane the same; but powers 1/2 and -1/2 are wf_vsqrt(x) and
+ * 1 / wf_vsqrt(x), as in PyTorch: NaN of -infinity, where C's pow has infinity and 0, and -infinity of
+ * -0 to -1/2. */
+WF_INLINE wf_vf wf_vpow(wf_vf x, wf_vf a)
+{
+    const wf_vf one = wf_vset1(1.0f);
+    if (wf_vm_bits(wf_veq(a, wf_vzero())))
         return one;
     if (wf_vm_bits(wf_veq(a, one)))
         return x;
@@ -102,21 +130,7 @@ WF_INLINE wf_vf wf_vpow(wf_vf x, wf_vf a)
         return wf_vsqrt(x);
     if (wf_vm_bits(wf_veq(a, wf_vset1(-0.5f))))
         return wf_vdiv(one, wf_vsqrt(x));
-
-    const wf_vf size = wf_vabs(x), half = wf_vmul(a, wf_vset1(0.5f));
-    const wf_vm large = wf_vge(wf_vabs(a), wf_vset1(0x1p24f)); /* an even whole number */
-    const wf_vm whole = wf_vm_or(large, wf_veq(wf_vcvt_f(wf_vcvt_i_trunc(a)), a));
-    const wf_vm odd = wf_vm_and(wf_vm_and(whole, wf_vm_not(large)),
-                                wf_vne(wf_vcvt_f(wf_vcvt_i_trunc(half)), half));
-    const wf_vm rises = wf_vgt(a, zero);
-    wf_vf y = wf_vexp_of_double(wf_vpow_exponent(x, a));
-    y = wf_vblend(wf_veq(size, zero), wf_vblend(rises, zero, inf), y);
-    y = wf_vblend(wf_veq(size, inf), wf_vblend(rises, inf, zero), y);
-    /* The sign bit of x, -0 included, where a is odd. */
-    y = wf_vblend(odd, wf_vor(y, wf_vand(x, wf_vset1(-0.0f))), y);
-    const wf_vm root = wf_vm_and(wf_vm_not(whole), wf_vm_and(wf_vgt(zero, x), wf_vgt(inf, size)));
-    y = wf_vblend(root, wf_vset1(__builtin_nanf("")), y);
-    return wf_vblend(wf_visnan(x), x, y);
+    return wf_vpow_each(x, a);
 }
 
 #endif

@@ -51,6 +51,7 @@ static void errors_name_the_numbers(void **state)
         "max: dimension 2 of a tensor of rank 2",
         "min: input 0 is i64, expected f32 or f64",
         "argmax: 2 dimensions, expected one or WEFT_ALL_DIMS",
+        "pow_tensor: [2, 3] and [5] do not broadcast (3 and 5)",
     };
     weft_context *ctx = context(WEFT_EXECUTOR_PARALLEL);
     weft_tensor *a = weft_tensor_create(ctx, WEFT_F32, WEFT_SHAPE(2, 3));
@@ -105,6 +106,7 @@ static void errors_name_the_numbers(void **state)
         case 37: y = weft_softmax(a, (weft_dims){.n = 7}); break;
         case 39: y = weft_max(a, WEFT_DIMS(2), false); break;
         case 40: y = weft_min(i2, WEFT_ALL_DIMS, false); break;
+        case 42: y = weft_pow_tensor(a, five); break;
         case 41: y = weft_argmax(a, WEFT_DIMS(0, 1), false); break;
         case 38: y = weft_log_softmax(one, WEFT_DIMS(-2)); break;
         }

@@ -8,6 +8,7 @@ typedef struct pair_case {
     const char *name;
     pair_fn apply;
     double (*expect)(double a, double b);
+    int ulps; /* of float, that it may be off in f32 */
 } pair_case;
 
 #define EXPECT(name, expression)                                                                   \
@@ -21,6 +22,7 @@ EXPECT(mul, a *b)
 EXPECT(div, a / b)
 EXPECT(maximum, isnan(a) || isnan(b) ? NAN : fmax(a, b))
 EXPECT(minimum, isnan(a) || isnan(b) ? NAN : fmin(a, b))
+EXPECT(pow_tensor, pow(a, b))
 EXPECT(eq, a == b)
 EXPECT(ne, a != b)
 EXPECT(lt, a < b)
@@ -35,6 +37,7 @@ static const pair_case pairs[] = {
     {"div", weft_div, div_expect},
     {"maximum", weft_maximum, maximum_expect},
     {"minimum", weft_minimum, minimum_expect},
+    {"pow_tensor", weft_pow_tensor, pow_tensor_expect, 3},
     {"eq", weft_eq, eq_expect},
     {"ne", weft_ne, ne_expect},
     {"lt", weft_lt, lt_expect},
@@ -98,7 +101,8 @@ static void check_pair(weft_context *ctx, const pair_case *c, weft_shape sa, wef
     for (int64_t i = 0; i < weft_shape_count(sy); i++) {
         const double va = a[source(&sa, &sy, i)], vb = b[source(&sb, &sy, i)];
         const double want = rounded(dtype, c->expect(va, vb));
-        if (!same(got[i], want))
+        const double off = dtype == WEFT_F32 ? c->ulps * 0x1p-23 * fabs(want) : 0;
+        if (!same(got[i], want) && !(fabs(got[i] - want) <= off))
             fail_msg("%s, %s%s: %s(%g, %g) is %g, expected %g", c->name, weft_dtype_name(dtype),
                      block ? " blocked" : "", c->name, va, vb, got[i], want);
     }

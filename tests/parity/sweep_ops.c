@@ -294,6 +294,7 @@ static const entry entries[] = {
     BINARY(div),
     BINARY(maximum),
     BINARY(minimum),
+    BINARY(pow_tensor),
     BINARY(eq),
     BINARY(ne),
     BINARY(lt),
