@@ -105,8 +105,7 @@ void wf_lint_loose(weft_context *ctx, int value)
              "a tensor of shape %s (%s) that requires a gradient reaches the loss through %s%s%s, "
              "but no optimizer has it",
              weft_shape_format(t->type.shape, shape, sizeof shape), weft_dtype_name(t->type.dtype),
-             by ? by->op->name : "nothing", in_module ? " in module " : "",
-             in_module ? by->path : "");
+             by ? by->title : "nothing", in_module ? " in module " : "", in_module ? by->path : "");
     for (int i = 0; i < lint->n_loose; i++)
         if (strcmp(lint->loose[i].text, text) == 0)
             return;

@@ -45,7 +45,7 @@ static weft_status mark(walk *w, int loss_node)
             return wf_fail(w->ctx, WEFT_ERR_STATE,
                            "backward: %s%s%s was already walked by a backward pass; use "
                            "weft_backward_with(retain) there to walk the graph again",
-                           node->path, *node->path ? ": " : "", node->op->name);
+                           node->path, *node->path ? ": " : "", node->title);
         for (int i = 0; i < node->n_in; i++) {
             const wf_value *v = &g->values[wf_node_in(g, node)[i]];
             if (v->node >= 0 && v->requires_grad)

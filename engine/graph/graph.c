@@ -286,13 +286,21 @@ void wf_path_set(weft_context *ctx, const char *path)
         g->path_len = (int)sizeof g->path - 1;
 }
 
+/* The message behind "<op>: ", where the text begins so. */
+static const char *behind_name(const char *text)
+{
+    size_t n = strspn(text, "abcdefghijklmnopqrstuvwxyz_0123456789");
+    return n > 0 && text[n] == ':' && text[n + 1] == ' ' ? text + n + 2 : text;
+}
+
 static weft_status vfail(weft_context *ctx, weft_status status, const char *format, va_list args)
 {
     char text[WEFT_ERROR_TEXT];
+    const wf_graph *g = &ctx->graph;
     wf_vsnprintf(text, sizeof text, format, args);
-    if (ctx->graph.path_len)
-        return wf_error_set(&ctx->error, status, "%s: %s", ctx->graph.path, text);
-    return wf_error_set(&ctx->error, status, "%s", text);
+    return wf_error_set(&ctx->error, status, "%s%s%s%s%s", g->path, g->path_len ? ": " : "",
+                        g->said ? g->said : "", g->said ? ": " : "",
+                        g->said ? behind_name(text) : text);
 }
 
 weft_status wf_fail(weft_context *ctx, weft_status status, const char *format, ...)

@@ -46,6 +46,7 @@ struct wf_node {
     bool recorded_grad;   /* was recorded by a backward pass */
     bool no_grad;         /* was recorded inside weft_no_grad_begin .. end */
     bool check;           /* was recorded in anomaly mode: its outputs must be finite */
+    const char *title;    /* what the user called: Note [Names that the user wrote] in op.h */
     const wf_op *grad_of; /* recorded_grad: the op whose gradient rule recorded it; or NULL */
 };
 
@@ -94,6 +95,7 @@ typedef struct wf_graph {
     bool running;
     bool anomaly;        /* nodes being recorded are to be checked */
     const wf_op *rule;   /* the op whose gradient rule is recording; NULL: none */
+    const char *said;    /* the public function that is recording; NULL: none that has said so */
     bool watching;       /* a leaf is watched */
     bool hooked;         /* a recorded handle has gradient hooks */
     uint64_t walks;      /* backward passes ever begun */

@@ -56,6 +56,20 @@ weft_tensor *wf_record(const wf_op *op, const void *attrs, const double *scalars
  * when one of these is or one is stale, when they are of two contexts, and when the step has failed
  * already. */
 weft_context *wf_record_context(const char *what, int needed, int n, weft_tensor *const *in);
+/* Note [Names that the user wrote]. A public function that records several ops, or an op of another
+ * name, begins with WF_SAY("name", x, y): until it returns, errors, lints and nodes bear this name in
+ * place of those of the ops it records; of such functions within each other the outermost counts. The
+ * tensors, the user's operands in order, tell the context and are linted; all may be NULL. Gradient
+ * rules record under the ops' own names. */
+typedef struct wf_said {
+    weft_context *ctx; /* NULL: nothing was set */
+} wf_said;
+wf_said wf_said_begin(const char *name, int n, weft_tensor *const *in);
+void wf_said_end(wf_said *said);
+#define WF_SAY(name, ...)                                                                          \
+    __attribute__((cleanup(wf_said_end), unused)) wf_said wf_said_here =                           \
+        wf_said_begin(name, (int)(sizeof((weft_tensor *[]){__VA_ARGS__}) / sizeof(weft_tensor *)), \
+                      (weft_tensor *[]){__VA_ARGS__})
 /* A recorded constant: `value` everywhere (a plan input). */
 weft_tensor *wf_record_fill(weft_context *ctx, weft_dtype dtype, weft_shape shape, double value);
 

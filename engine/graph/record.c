@@ -79,6 +79,7 @@ static weft_status append(weft_context *ctx, const wf_op *op, const void *attrs,
                       .recorded_grad = g->in_backward,
                       .no_grad = g->grad_off,
                       .check = g->anomaly,
+                      .title = g->said ? g->said : op->name,
                       .grad_of = g->rule};
     if (op->attr_size)
         memcpy(g->bytes + g->n_bytes, attrs, op->attr_size);
@@ -145,7 +146,8 @@ static weft_status record(weft_context *ctx, const wf_op *op, const void *attrs,
             status = WEFT_ERR_NOMEM;
     }
     /* Gradient rules take operands in an order of their own. */
-    if (status == WEFT_OK && n_in > 1 && !ctx->graph.in_backward && wf_lint_on(ctx))
+    if (status == WEFT_OK && n_in > 1 && !ctx->graph.said && !ctx->graph.in_backward &&
+        wf_lint_on(ctx))
         status = wf_lint_order(ctx, op->name, n_in, in);
     if (op->attr_size)
         memcpy(attr_copy, attrs, op->attr_size);
@@ -184,6 +186,29 @@ static weft_tensor *record_in_step(weft_context *ctx, const wf_op *op, const voi
         return out ? out[0] : results[0];
     wf_step_fail(ctx, status);
     return NULL;
+}
+
+wf_said wf_said_begin(const char *name, int n, weft_tensor *const *in)
+{
+    weft_context *ctx = NULL;
+    for (int i = 0; i < n && !ctx; i++)
+        ctx = wf_tensor_owner(in[i]);
+    if (!ctx || ctx->graph.said || ctx->graph.rule)
+        return (wf_said){NULL};
+    /* The order of the user's operands: of those that the function makes of them none is known. */
+    if (n > 1 && !ctx->graph.in_backward && wf_lint_on(ctx)) {
+        weft_status status = wf_lint_order(ctx, name, n, in);
+        if (status != WEFT_OK)
+            wf_step_fail(ctx, status);
+    }
+    ctx->graph.said = name;
+    return (wf_said){ctx};
+}
+
+void wf_said_end(wf_said *said)
+{
+    if (said->ctx)
+        said->ctx->graph.said = NULL;
 }
 
 weft_context *wf_record_context(const char *what, int needed, int n, weft_tensor *const *in)

@@ -36,7 +36,7 @@ static weft_status tell(weft_context *ctx, const wf_value *leaf, const wf_node *
     snprintf(text, sizeof text,
              "%s%s%s: its input of shape %s was written through an old pointer of "
              "weft_tensor_data after it was recorded; ask for the pointer again, or use weft_write",
-             by->path, *by->path ? ": " : "", by->op->name,
+             by->path, *by->path ? ": " : "", by->title,
              weft_shape_format(leaf->type.shape, shape, sizeof shape));
     return by->check ? wf_fail(ctx, WEFT_ERR_STATE, "%s", text) : wf_lint(ctx, "%s", text);
 }

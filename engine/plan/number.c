@@ -25,7 +25,7 @@ static weft_status number_input(weft_context *ctx, wf_request *r, int value)
         return wf_fail(ctx, WEFT_ERR_STATE,
                        "a value of %s was freed after the backward pass that used it; weft_keep() "
                        "it, or retain the graph",
-                       g->nodes[v->node].op->name);
+                       g->nodes[v->node].title);
     number_value(r, value);
     return WEFT_OK;
 }

@@ -76,7 +76,7 @@ void wf_anomaly_check(wf_run *run, const wf_task *task)
         wf_tile_fail(
             &(wf_tile){.run = run}, WEFT_ERR_NUMERIC,
             "anomaly: %s%s%s (%s) gave %s, output of shape %s%s", node->path,
-            *node->path ? ": " : "", node->op->name, rule, bad,
+            *node->path ? ": " : "", node->title, rule, bad,
             weft_shape_format(run->plan->values[ir->out[o]].type.shape, shape, sizeof shape), from);
         return;
     }

@@ -59,7 +59,7 @@ static size_t write_place(const wf_run *run, const wf_task *task, char *text, si
     const wf_node *node = source >= 0 ? &run->ctx->graph.nodes[run->request->node[source]] : NULL;
     const char *path = node ? node->path : task->path;
     int n = snprintf(text, size, "%s%s%s: ", path, *path ? ": " : "",
-                     node ? node->op->name : task->op->name);
+                     node ? node->title : task->op->name);
     return n > 0 && (size_t)n < size ? (size_t)n : 0;
 }
 

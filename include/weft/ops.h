@@ -106,7 +106,8 @@ typedef struct weft_conv2d_opts {
     int groups;      /* 0 reads as 1 */
 } weft_conv2d_opts;
 /* x (N, C, H, W), w (K, C/groups, R, S), bias (K) or NULL, opts or NULL: (N, K, P, Q),
- * P = (H + 2*padding - dilation*(R-1) - 1)/stride + 1. */
+ * P = (H + 2*padding - dilation*(R-1) - 1)/stride + 1. An x (C, H, W) is a minibatch of one, and the
+ * result (K, P, Q); so it is with weft_conv_transpose2d and pooling, as in torch. */
 weft_tensor *weft_conv2d(weft_tensor *x, weft_tensor *w, weft_tensor *bias,
                          const weft_conv2d_opts *opts);
 
@@ -162,9 +163,10 @@ typedef struct weft_pool2d_opts {
     bool ceil_mode;       /* as torch: the last window must start inside the input or left pad */
     bool exclude_padding; /* average pooling: count_include_pad=False */
 } weft_pool2d_opts;
+/* x (N, C, H, W) or (C, H, W), which keeps its rank. */
 weft_tensor *weft_max_pool2d(weft_tensor *x, const weft_pool2d_opts *opts);
 weft_tensor *weft_avg_pool2d(weft_tensor *x, const weft_pool2d_opts *opts);
-/* (N, C, H, W) to (N, C, out_h, out_w); windows as torch:
+/* (N, C, H, W) to (N, C, out_h, out_w), or the same without N; windows as torch:
  * floor(i*H/out_h) .. ceil((i+1)*H/out_h) */
 weft_tensor *weft_adaptive_avg_pool2d(weft_tensor *x, int out_h, int out_w);
 
@@ -173,8 +175,8 @@ typedef enum weft_upsample_mode {
     WEFT_UPSAMPLE_BILINEAR
 } weft_upsample_mode;
 /* Images (N, C, H, W) at another size, larger or smaller: (N, C, out_h, out_w). As torch's
- * F.interpolate(x, size=(out_h, out_w)) without antialiasing; align_corners is for the bilinear
- * mode. */
+ * F.interpolate(x, size=(out_h, out_w)) without antialiasing, which does not take (C, H, W) either;
+ * align_corners is for the bilinear mode. */
 weft_tensor *weft_upsample2d(weft_tensor *x, int out_h, int out_w, weft_upsample_mode mode,
                              bool align_corners);
 

@@ -421,7 +421,7 @@ static void errors_name_the_numbers(void **state)
                  "(WEFT_BATCH_NORM_OPTS_INIT has the defaults)",
         [NONE] = "batch_norm: eps 0 must be above 0 in training, momentum is 0 "
                  "(WEFT_BATCH_NORM_OPTS_INIT has the defaults)",
-        [TYPE] = "bn_stats: input 0 is i64, expected f32 or f64",
+        [TYPE] = "batch_norm: input 0 is i64, expected f32 or f64",
     };
     weft_context *ctx = context(WEFT_EXECUTOR_PARALLEL, 1);
     weft_tensor *x = weft_tensor_create(ctx, WEFT_F32, WEFT_SHAPE(2, 3, 4, 4));

@@ -160,12 +160,12 @@ static void mistakes_are_named(void **unused)
          {.stride = {1, 1}},
          WEFT_ERR_SHAPE,
          "conv2d: input has 128 channels, weight expects 64"},
-        {{3, {8, 8, 8}},
+        {{2, {8, 8}},
          {4, {8, 8, 3, 3}},
          {1, {8}},
          {.stride = {1, 1}},
          WEFT_ERR_SHAPE,
-         "input must have 4 dimensions, has shape [8, 8, 8]"},
+         "conv2d: input is [8, 8], expected (N, C, H, W) or (C, H, W)"},
         {{4, {1, 8, 8, 8}},
          {2, {8, 8}},
          {1, {8}},
@@ -312,7 +312,7 @@ static void mistakes_of_products_are_named(void **unused)
     static const char *const texts[] = {
         "matmul: cannot multiply [2, 3] by [2, 4]: 3 is not 2",
         "linear: input has 3 features, weight expects 4",
-        "matmul: bias has shape [3], the output 2 columns",
+        "linear: bias has shape [3], the output 2 columns",
         "matmul: the second factor is f64, the first factor is f32",
     };
     for (int i = 0; i < 4; i++) {

@@ -124,14 +124,14 @@ static void outputs_are_shaped_as_torchs_and_errors_name_the_numbers(void **stat
 static void operands_are_checked(void **state)
 {
     weft_context *ctx = context(WEFT_EXECUTOR_PARALLEL, 1);
-    weft_tensor *flat = weft_tensor_create(ctx, WEFT_F32, WEFT_SHAPE(2, 3, 4));
+    weft_tensor *flat = weft_tensor_create(ctx, WEFT_F32, WEFT_SHAPE(3, 4));
     weft_tensor *ints = weft_tensor_create(ctx, WEFT_I64, WEFT_SHAPE(2, 3, 4, 4));
     weft_tensor *x = weft_tensor_create(ctx, WEFT_F32, WEFT_SHAPE(2, 3, 4, 4));
     const weft_pool2d_opts two = {.kernel = {2, 2}};
     static const char *const texts[] = {
-        "max_pool2d: input is [2, 3, 4], expected (N, C, H, W)",
+        "max_pool2d: input is [3, 4], expected (N, C, H, W) or (C, H, W)",
         "avg_pool2d: input 0 is i64, expected f32 or f64",
-        "adaptive_avg_pool2d: input is [2, 3, 4], expected (N, C, H, W)",
+        "adaptive_avg_pool2d: input is [3, 4], expected (N, C, H, W) or (C, H, W)",
         "adaptive_avg_pool2d: output width 0 must be at least 1",
         ("max_pool2d: kernel 0, stride 0 and dilation 1 must be at least 1, padding 0 at least 0 "
          "(height)"),

@@ -216,8 +216,8 @@ static void errors_of_slices(void **state)
 static void errors_of_transposed_convolutions(void **state)
 {
     static const char *const texts[] = {
-        "conv_transpose2d: input [3] and weight [4, 2, 2, 2], expected (N, C, H, W) and "
-        "(C, K/groups, R, S)",
+        "conv_transpose2d: input [3] and weight [4, 2, 2, 2], expected (N, C, H, W) or "
+        "(C, H, W), and (C, K/groups, R, S)",
         "conv_transpose2d: input has 4 channels, weight expects 2",
         "conv_transpose2d: 3 groups do not divide 4 input channels",
         "conv_transpose2d: bias has shape [3], the output 2 channels",

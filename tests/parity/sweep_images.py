@@ -14,6 +14,11 @@ def images(r, largest=9, channels=6):
     return [r.integer(1, 3), r.integer(1, channels), r.integer(1, largest), r.integer(1, largest)]
 
 
+def unbatched(r, images):
+    """In some cases, one image (C, H, W)."""
+    return images[0] if r.chance(0.15) else images
+
+
 def pair(r, low, high):
     return [r.integer(low, high), r.integer(low, high)]
 
@@ -54,7 +59,7 @@ def conv2d(r):
     reach = [d * (k - 1) + 1 for k, d in zip(kernel, dilation)]
     size = [max(reach[i] - 2 * padding[i], 1) + r.integer(0, 6) for i in range(2)]
     outputs = groups * r.choice([1, 2, 3, 8])
-    x = r.normal([r.integer(1, 3), groups * per_group, *size])
+    x = unbatched(r, r.normal([r.integer(1, 3), groups * per_group, *size]))
     w = r.normal([outputs, per_group, *kernel])
     inputs = [x, w] + ([r.normal([outputs])] if r.chance(0.6) else [])
 
@@ -76,8 +81,8 @@ def conv_transpose2d(r):
     for i in range(2):
         grown = (size[i] - 1) * stride[i] + dilation[i] * (kernel[i] - 1) + more[i] + 1
         padding[i] = min(padding[i], (grown - 1) // 2)
-    inputs = [r.normal([r.integer(1, 3), groups * r.integer(1, 3), *size])]
-    inputs.append(r.normal([inputs[0].shape[1], per_group, *kernel]))
+    inputs = [unbatched(r, r.normal([r.integer(1, 3), groups * r.integer(1, 3), *size]))]
+    inputs.append(r.normal([inputs[0].shape[-3], per_group, *kernel]))
     if r.chance(0.6):
         inputs.append(r.normal([groups * per_group]))
 
@@ -119,7 +124,7 @@ def max_pool2d(r):
         return [(0, y[0]), (windows, gradients(lambda x: F.max_pool2d(
             x, kernel, stride, padding, dilation, ceil), [x[0]], np.abs(dy[0]))[1])]
 
-    return Case("max_pool2d", [r.values(shape, [0, 1])],
+    return Case("max_pool2d", [unbatched(r, r.values(shape, [0, 1]))],
                 lambda x: F.max_pool2d(x, kernel, stride, padding, dilation, ceil),
                 [*kernel, *stride, *padding, *dilation, ceil, 1], tolerance=tolerance)
 
@@ -132,7 +137,7 @@ def avg_pool2d(r):
     def function(x):
         return F.avg_pool2d(x, kernel, stride, padding, ceil, count)
 
-    return Case("avg_pool2d", [r.normal(shape)], function,
+    return Case("avg_pool2d", [unbatched(r, r.normal(shape))], function,
                 [*kernel, *stride, *padding, 1, 1, ceil, count],
                 tolerance=averaging(function, kernel[0] * kernel[1]))
 
@@ -148,7 +153,7 @@ def averaging(function, n):
 def adaptive_avg_pool2d(r):
     shape, size = images(r), pair(r, 1, 9)
     n = max(shape[2] * shape[3], size[0] * size[1])
-    return Case("adaptive_avg_pool2d", [r.normal(shape)], lambda x: F.adaptive_avg_pool2d(x, size),
+    return Case("adaptive_avg_pool2d", [unbatched(r, r.normal(shape))], lambda x: F.adaptive_avg_pool2d(x, size),
                 size, tolerance=averaging(lambda x: F.adaptive_avg_pool2d(x, size), n))
 
 

@@ -4,8 +4,11 @@
 
 weft_tensor *weft_adaptive_avg_pool2d(weft_tensor *x, int out_h, int out_w)
 {
+    WF_SAY("adaptive_avg_pool2d", x);
+    bool one;
     wf_pool2d_attrs a = {.adaptive = 1, .out = {out_h, out_w}};
-    return wf_record(&wf_op_adaptive_avg_pool2d, &a, NULL, 1, &x, NULL);
+    x = wf_record_batched(x, &one);
+    return wf_record_unbatched(wf_record(&wf_op_adaptive_avg_pool2d, &a, NULL, 1, &x, NULL), one);
 }
 
 static weft_tensor *apply(void *user, weft_tensor *const *in, int n)

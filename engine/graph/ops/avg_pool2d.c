@@ -17,9 +17,12 @@ const wf_op wf_op_avg_pool2d_backward = {
 
 weft_tensor *weft_avg_pool2d(weft_tensor *x, const weft_pool2d_opts *opts)
 {
+    WF_SAY("avg_pool2d", x);
+    bool one;
     wf_pool2d_attrs a = wf_pool2d_from(opts);
     a.dilation[0] = a.dilation[1] = 1;
-    return wf_record(&wf_op_avg_pool2d, &a, NULL, 1, &x, NULL);
+    x = wf_record_batched(x, &one);
+    return wf_record_unbatched(wf_record(&wf_op_avg_pool2d, &a, NULL, 1, &x, NULL), one);
 }
 
 static weft_tensor *apply(void *user, weft_tensor *const *in, int n)

@@ -94,6 +94,11 @@ weft_tensor *wf_record_pair(const wf_op *op, const void *attrs, weft_tensor *a, 
 /* x shaped as `shape` (same count); x itself where it has that shape. */
 weft_tensor *wf_record_reshape(weft_tensor *x, weft_shape shape);
 
+/* Of ops over images (N, C, H, W) that take a single one (C, H, W), too: x as a minibatch of one and
+ * *one set, or x itself; and the result without its minibatch. NULL stays NULL. */
+weft_tensor *wf_record_batched(weft_tensor *x, bool *one);
+weft_tensor *wf_record_unbatched(weft_tensor *y, bool one);
+
 /* ---- samples ---------------------------------------------------------------------------------*/
 
 /* One row of an op's table of gradcheck cases. */

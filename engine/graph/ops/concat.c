@@ -214,6 +214,7 @@ weft_tensor *weft_stack(weft_tensor *const *x, int n, int dim)
     weft_context *ctx = x && n > 0 ? wf_record_context("stack", n, n, x) : NULL;
     if (!ctx)
         return NULL;
+    __attribute__((cleanup(wf_said_end), unused)) wf_said here = wf_said_begin("stack", n, x);
     const weft_shape from = weft_tensor_shape(x[0]);
     const int rank = from.rank, d = dim < 0 ? dim + rank + 1 : dim;
     if (d < 0 || d > rank || rank == WEFT_MAX_RANK) {

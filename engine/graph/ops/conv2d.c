@@ -109,7 +109,11 @@ static weft_status infer_forward(wf_infer *f)
     const int64_t *x = f->in[0].shape.dim, *w = f->in[1].shape.dim;
     int64_t out[2];
     WF_TRY(check_types(f));
-    WF_TRY(check_rank(f, "input", f->in[0].shape, 4));
+    if (f->in[0].shape.rank != 4) {
+        char text[WF_SHAPE_TEXT];
+        return wf_infer_fail(f, WEFT_ERR_SHAPE, "input is %s, expected (N, C, H, W) or (C, H, W)",
+                             weft_shape_format(f->in[0].shape, text, sizeof text));
+    }
     WF_TRY(check_rank(f, "weight", f->in[1].shape, 4));
     WF_TRY(check_channels(f, x[0], x[1], w[0], w[1]));
     if (f->n_in > 2 && !weft_shape_equal(f->in[2].shape, WEFT_SHAPE(w[0]))) {
@@ -156,8 +160,10 @@ static weft_status infer_backward_weights(wf_infer *f)
 weft_tensor *weft_conv2d(weft_tensor *x, weft_tensor *w, weft_tensor *bias,
                          const weft_conv2d_opts *opts)
 {
+    WF_SAY("conv2d", x, w, bias);
     static const weft_conv2d_opts none;
-    weft_tensor *in[] = {x, w, bias};
+    bool one;
+    weft_tensor *in[] = {wf_record_batched(x, &one), w, bias};
     attrs a = {.groups = 1};
     if (!opts)
         opts = &none;
@@ -168,7 +174,7 @@ weft_tensor *weft_conv2d(weft_tensor *x, weft_tensor *w, weft_tensor *bias,
     }
     if (opts->groups)
         a.groups = opts->groups;
-    return wf_record(&wf_op_conv2d, &a, NULL, bias ? 3 : 2, in, NULL);
+    return wf_record_unbatched(wf_record(&wf_op_conv2d, &a, NULL, bias ? 3 : 2, in, NULL), one);
 }
 
 /* ---- gradients ------------------------------------------------------------------------------ */

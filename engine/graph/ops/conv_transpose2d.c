@@ -36,7 +36,8 @@ static bool refuse_shapes(weft_context *ctx, const weft_shape *x, const weft_sha
     char a[WF_SHAPE_TEXT], b[WF_SHAPE_TEXT];
     if (x->rank != 4 || w->rank != 4)
         wf_fail_step(ctx, WEFT_ERR_SHAPE,
-                     "conv_transpose2d: input %s and weight %s, expected (N, C, H, W) and "
+                     "conv_transpose2d: input %s and weight %s, expected (N, C, H, W) or "
+                     "(C, H, W), and "
                      "(C, K/groups, R, S)",
                      weft_shape_format(*x, a, sizeof a), weft_shape_format(*w, b, sizeof b));
     else if (x->dim[1] != w->dim[0])
@@ -125,8 +126,10 @@ static weft_conv_transpose2d_opts completed(const weft_conv_transpose2d_opts *op
 weft_tensor *weft_conv_transpose2d(weft_tensor *x, weft_tensor *w, weft_tensor *bias,
                                    const weft_conv_transpose2d_opts *opts)
 {
+    WF_SAY("conv_transpose2d", x, w, bias);
     weft_context *ctx = wf_record_context("conv_transpose2d", 2, 3, (weft_tensor *[]){x, w, bias});
-    if (!ctx)
+    bool one;
+    if (!ctx || !(x = wf_record_batched(x, &one)))
         return NULL;
     const weft_conv_transpose2d_opts o = completed(opts);
     const weft_shape xs = weft_tensor_shape(x), ws = weft_tensor_shape(w);
@@ -144,7 +147,7 @@ weft_tensor *weft_conv_transpose2d(weft_tensor *x, weft_tensor *w, weft_tensor *
     x = with_zeros(ctx, x, &o);
     weft_tensor *y =
         x ? wf_record(&wf_op_conv_transpose2d, &a, NULL, 2, (weft_tensor *[]){x, w}, NULL) : NULL;
-    return y && bias ? weft_bias(y, bias) : y;
+    return wf_record_unbatched(y && bias ? weft_bias(y, bias) : y, one);
 }
 
 /* ---- samples and the descriptor ------------------------------------------------------------- */

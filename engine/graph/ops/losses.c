@@ -44,12 +44,14 @@ bool wf_same_shapes(const char *op, weft_tensor *x, weft_tensor *y)
 
 weft_tensor *weft_mse_loss(weft_tensor *x, weft_tensor *target, weft_reduction reduction)
 {
+    WF_SAY("mse_loss", x, target);
     weft_tensor *d = difference("mse_loss", x, target);
     return wf_reduce_losses("mse_loss", weft_mul(d, d), reduction);
 }
 
 weft_tensor *weft_l1_loss(weft_tensor *x, weft_tensor *target, weft_reduction reduction)
 {
+    WF_SAY("l1_loss", x, target);
     return wf_reduce_losses("l1_loss", weft_abs(difference("l1_loss", x, target)), reduction);
 }
 
@@ -67,6 +69,7 @@ static weft_tensor *one_minus(weft_tensor *x)
  * gradient, (1 - t) sigmoid(x) - pos_weight t sigmoid(-x), keep their digits on both sides. */
 weft_tensor *weft_bce_with_logits(weft_tensor *x, weft_tensor *target, const weft_bce_opts *opts)
 {
+    WF_SAY("bce_with_logits", x, target);
     static const char *const op = "bce_with_logits";
     weft_bce_opts o = {0};
     if (opts)

@@ -207,6 +207,7 @@ weft_tensor *weft_outer(weft_tensor *a, weft_tensor *b)
 
 weft_tensor *weft_linear(weft_tensor *x, weft_tensor *w, weft_tensor *bias)
 {
+    WF_SAY("linear", x, w, bias);
     weft_context *ctx = wf_record_context("linear", 2, 3, (weft_tensor *[]){x, w, bias});
     if (!ctx)
         return NULL;

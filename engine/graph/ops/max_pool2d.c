@@ -123,10 +123,12 @@ static weft_status grad(wf_grad *g)
 
 weft_tensor *weft_max_pool2d(weft_tensor *x, const weft_pool2d_opts *opts)
 {
-    if (!x)
+    WF_SAY("max_pool2d", x);
+    bool one;
+    if (!(x = wf_record_batched(x, &one)))
         return NULL;
     max_attrs a = {.pool = wf_pool2d_from(opts), .want_index = weft_requires_grad(x)};
-    return wf_record(&wf_op_max_pool2d, &a, NULL, 1, &x, NULL);
+    return wf_record_unbatched(wf_record(&wf_op_max_pool2d, &a, NULL, 1, &x, NULL), one);
 }
 
 static weft_tensor *apply(void *user, weft_tensor *const *in, int n)

@@ -57,7 +57,7 @@ static weft_status check_rank(const wf_infer *f)
     const weft_shape *x = &f->in[0].shape;
     WF_TRY(wf_infer_float(f, 0));
     if (x->rank != 4)
-        return wf_infer_fail(f, WEFT_ERR_SHAPE, "input is %s, expected (N, C, H, W)",
+        return wf_infer_fail(f, WEFT_ERR_SHAPE, "input is %s, expected (N, C, H, W) or (C, H, W)",
                              weft_shape_format(*x, text, sizeof text));
     if (x->dim[1] > LIMIT || x->dim[2] > LIMIT || x->dim[3] > LIMIT)
         return wf_infer_fail(f, WEFT_ERR_SHAPE, "input %s is too large",

@@ -107,6 +107,7 @@ static bool sample_of(weft_context *ctx, int index, wf_sample *s,
 /* Over several dimensions it is that over one that holds them all. */
 static weft_tensor *record(const wf_op *op, weft_tensor *x, weft_dims dims)
 {
+    WF_SAY(op->name, x);
     unsigned bits = 0;
     int dim = 0;
     if (!wf_record_dims(op->name, x, dims, &bits))
