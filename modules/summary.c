@@ -221,6 +221,10 @@ weft_status wf_summary_make(wf_summary *s, weft_module *m, weft_shape input)
     weft_tensor_list parameters = WEFT_TENSOR_LIST_INIT;
     *s = (wf_summary){.modules = WEFT_NAMED_MODULES_INIT, .input = input, .top = -1};
     WF_TRY(wf_may_end_step(m->ctx, "summary"));
+    char text[160];
+    if (weft_shape_count(input) == 0)
+        return wf_fail(m->ctx, WEFT_ERR_SHAPE, "summary: the input %s is empty",
+                       weft_shape_format(input, text, sizeof(text)));
     WF_TRY(weft_parameters(m, 0, &parameters));
     s->dtype = parameters.n > 0 ? weft_tensor_dtype(parameters.item[0].tensor) : WEFT_F32;
     weft_tensor_list_done(&parameters);

@@ -118,6 +118,19 @@ weft_status wf_infer_fail(const wf_infer *f, weft_status status, const char *for
     return wf_fail(f->ctx, status, "%s: %s", f->op->name, text);
 }
 
+/* Note [Empty tensors] in op.h. */
+static weft_status check_empty(const wf_infer *f)
+{
+    char text[128];
+    if (f->op->of_nothing != WF_EMPTY_REFUSED)
+        return WEFT_OK;
+    for (int i = 0; i < f->n_in; i++)
+        if (weft_shape_count(f->in[i].shape) == 0)
+            return wf_infer_fail(f, WEFT_ERR_SHAPE, "input %d is %s, which is empty", i,
+                                 weft_shape_format(f->in[i].shape, text, sizeof text));
+    return WEFT_OK;
+}
+
 static weft_status record(weft_context *ctx, const wf_op *op, const void *attrs,
                           const double *scalars, int n_in, weft_tensor *const *in,
                           weft_tensor **out)
@@ -158,6 +171,8 @@ static weft_status record(weft_context *ctx, const wf_op *op, const void *attrs,
                   .in = in_types,
                   .n_out = op->n_out,
                   .out = types};
+    if (status == WEFT_OK)
+        status = check_empty(&f);
     if (status == WEFT_OK)
         status = op->infer(&f);
     if (status == WEFT_OK)

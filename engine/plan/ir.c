@@ -1,6 +1,8 @@
 /* The intermediate form: built from the recorded graph, and the passes' building blocks. */
 #include <string.h>
 
+#include "engine/graph/ops/common.h"
+#include "engine/graph/ops/of_nothing.h"
 #include "engine/memory/alloc.h"
 #include "engine/plan/plan.h"
 
@@ -87,7 +89,7 @@ wf_act wf_ir_act(const wf_ir_value *v)
     if (s->rank == 4)
         return (wf_act){(int)s->dim[1], (int)s->dim[2], (int)s->dim[3], v->block};
     int64_t count = weft_shape_count(*s), n = s->rank ? s->dim[0] : 1;
-    return (wf_act){(int)(count / n), 1, 1, 1};
+    return (wf_act){n ? (int)(count / n) : 0, 1, 1, 1};
 }
 
 /* ---- from the graph ---- */
@@ -109,6 +111,40 @@ static weft_status import_values(wf_plan *p, const wf_request *r)
     return WEFT_OK;
 }
 
+static bool is_empty(const wf_value *v)
+{
+    return weft_shape_count(v->type.shape) == 0;
+}
+
+/* The op, attributes and inputs that a node gets in the plan: its own, where nothing is empty. See
+ * Note [Empty tensors] in op.h. */
+typedef struct node_form {
+    const wf_op *op;
+    const void *attrs;
+    int n_in, *in;
+} node_form;
+
+static void without_empty(const wf_graph *g, const wf_node *node, node_form *form)
+{
+    static const wf_of_nothing_attrs zero = {0}, nan = {__builtin_nan("")};
+    bool any = is_empty(&g->values[node->out]);
+    const bool out = any;
+    int n = 0;
+    for (int i = 0; i < node->n_in; i++) {
+        const bool empty = is_empty(&g->values[wf_node_in(g, node)[i]]);
+        any |= empty;
+        if (!empty)
+            form->in[n++] = form->in[i];
+    }
+    if (node->op == &wf_op_concat && !out) {
+        form->n_in = n;
+    } else if (any) {
+        form->op = &wf_op_of_nothing;
+        form->attrs = node->op->of_nothing == WF_EMPTY_NAN ? &nan : &zero;
+        form->n_in = 0;
+    }
+}
+
 static weft_status import_node(wf_plan *p, const wf_request *r, int number, int *scalars)
 {
     const wf_graph *g = &p->ctx->graph;
@@ -118,7 +154,9 @@ static weft_status import_node(wf_plan *p, const wf_request *r, int number, int 
         return wf_plan_nomem(p);
     for (int i = 0; i < node->n_in; i++)
         in[i] = r->number[wf_node_in(g, node)[i]] - 1;
-    int id = wf_ir_new_node(p, node->op, g->bytes + node->attrs, node->n_in, in);
+    node_form form = {node->op, g->bytes + node->attrs, node->n_in, in};
+    without_empty(g, node, &form);
+    int id = wf_ir_new_node(p, form.op, form.attrs, form.n_in, form.in);
     if (id < 0)
         return WEFT_ERR_NOMEM;
     wf_ir_node *n = &p->nodes[id];

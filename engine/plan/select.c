@@ -299,6 +299,8 @@ static weft_status copy_tile(const wf_tile *t, const void *args, int64_t tile)
 static weft_status copy_assignment(wf_plan *p, const wf_ir_assign *a)
 {
     const wf_ir_value *v = &p->values[a->value];
+    if (weft_shape_count(v->type.shape) == 0)
+        return WEFT_OK; /* nothing to copy */
     wf_buf to =
         a->leaf >= 0 ? p->values[a->leaf].buf : wf_plan_buffer(p, images(v), image_bytes(v), -1);
     if (to < 0)

@@ -18,8 +18,8 @@ static weft_status check_creation(weft_context *ctx, weft_dtype dtype, weft_shap
         return wf_fail(ctx, WEFT_ERR_SHAPE, "tensor: rank %d, at most %d is possible", shape.rank,
                        WEFT_MAX_RANK);
     for (int i = 0; i < shape.rank; i++)
-        if (shape.dim[i] < 1)
-            return wf_fail(ctx, WEFT_ERR_SHAPE, "tensor: dimension %d of %s is not positive", i,
+        if (shape.dim[i] < 0)
+            return wf_fail(ctx, WEFT_ERR_SHAPE, "tensor: dimension %d of %s is negative", i,
                            weft_shape_format(shape, text, sizeof text));
     int64_t count = weft_shape_count(shape), bytes;
     if (count < 0 || __builtin_mul_overflow(count, (int64_t)weft_dtype_size(dtype), &bytes))

@@ -5,6 +5,11 @@
  * path, and the step has failed (weft_error_status in context.h). A NULL operand that may not be left
  * out is such a failure; all operands NULL: NULL. One that may be left out is only taken so while the
  * step has not failed. Ops nest: weft_relu(weft_add(a, b)).
+ * Empty tensors, of which a dimension is 0, go through element-wise ops, reductions, softmax, products,
+ * convolutions, pooling, layer_norm, group_norm and what moves elements, as in torch: a sum of nothing is
+ * 0, a mean NaN, the greatest and the least of nothing an error. Batch statistics, cross_entropy,
+ * nll_loss, updates of empty parameters and custom ops refuse them, and so do parts of size 0 in
+ * weft_split_with_sizes and weft_slice.
  * Shape letters: N minibatch, C input channels, H height, W width, K output channels, R S kernel
  * height and width, P Q output height and width. Types: f32 or f64 unless said otherwise. */
 #ifndef WEFT_OPS_H

@@ -88,7 +88,7 @@ bool weft_shape_equal(weft_shape a, weft_shape b);
 char *weft_shape_format(weft_shape shape, char *text, size_t size);
 
 /* A new stored tensor, zero-filled, owned by the caller (weft_tensor_unref). NULL on failure, the
- * context has the error. Every dimension must be at least 1. */
+ * context has the error. A dimension may be 0: such a tensor has no elements (weft/ops.h). */
 weft_tensor *weft_tensor_create(weft_context *ctx, weft_dtype dtype, weft_shape shape);
 /* The same, with a copy of `data`: weft_shape_count(shape) elements, row-major. */
 weft_tensor *weft_tensor_from(weft_context *ctx, weft_dtype dtype, weft_shape shape,

@@ -15,6 +15,7 @@ import subprocess
 import torch
 
 import sweep_binary
+import sweep_empty
 import sweep_images
 import sweep_losses
 import sweep_norms
@@ -25,7 +26,7 @@ from sweep_case import F32, F64, Random, Sweep
 
 FAMILIES = [("unary", sweep_unary), ("binary", sweep_binary), ("reduce", sweep_reduce),
             ("shapes", sweep_shapes), ("images", sweep_images), ("norms", sweep_norms),
-            ("losses", sweep_losses)]
+            ("losses", sweep_losses), ("empty", sweep_empty)]
 
 
 def run_driver(driver, paths, isa):

@@ -71,6 +71,9 @@ class Sweep(unittest.TestCase):
     def test_losses(self):
         self.check("losses")
 
+    def test_empty(self):
+        self.check("empty")
+
 
 if __name__ == "__main__":
     counted.main()

@@ -68,7 +68,7 @@ static void tensor_functions(void **state)
     GIVES_NOTHING(weft_tensor_from(ctx, WEFT_F32, shape, NULL));
     NOTHING_QUIETLY(weft_tensor_full(NULL, WEFT_F32, shape, 1));
     NOTHING_QUIETLY(weft_randn(NULL, shape));
-    const weft_shape bad[] = {WEFT_SHAPE(0),
+    const weft_shape bad[] = {WEFT_SHAPE(0, -2),
                               WEFT_SHAPE(-1),
                               {.rank = -1},
                               {.rank = 1 << 20},

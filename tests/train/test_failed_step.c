@@ -350,7 +350,7 @@ static void older_errors_of_other_calls_fail_no_step(void **state)
     assert_int_equal(weft_write(n.x, few, sizeof(few)), WEFT_ERR_INVALID);
     assert_int_equal(weft_set_requires_grad(n.y, true), WEFT_ERR_DTYPE);
     assert_true(isnan(weft_item(n.x)));
-    assert_null(weft_tensor_create(ctx, WEFT_F32, WEFT_SHAPE(0)));
+    assert_null(weft_tensor_create(ctx, WEFT_F32, WEFT_SHAPE(-1)));
     assert_int_equal(weft_module_load(n.model, "/nowhere/at/all", true), WEFT_ERR_NOT_FOUND);
     assert_int_equal(step(&n, n.y), WEFT_OK); /* BatchNorm among others */
     assert_int_equal(batches_seen(&n), 1);
@@ -366,7 +366,7 @@ static void init_without_bias(weft_module *m, const void *args)
 }
 static void init_that_fails(weft_module *m, const void *args)
 {
-    weft_register_parameter(m, "bias", NULL, weft_tensor_create(ctx, WEFT_F32, WEFT_SHAPE(0)));
+    weft_register_parameter(m, "bias", NULL, weft_tensor_create(ctx, WEFT_F32, WEFT_SHAPE(-1)));
 }
 
 static void older_errors_fail_no_constructor(void **state)

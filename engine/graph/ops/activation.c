@@ -184,6 +184,7 @@ static weft_tensor *power_of_square(weft_tensor *x)
     }                                                                                              \
     const wf_op wf_op_##f = {                                                                      \
         .name = #f,                                                                                \
+        .of_nothing = WF_EMPTY_ZERO,                                                               \
         .n_out = 1,                                                                                \
         .attr_size = sizeof(activation_attrs),                                                     \
         .flags = (zero ? WF_OP_KEEPS_ZERO : 0) | WF_OP_BY_IMAGE | WF_OP_BF16,                      \
@@ -197,6 +198,7 @@ static weft_tensor *power_of_square(weft_tensor *x)
     };                                                                                             \
     const wf_op wf_op_##f##_backward = {                                                           \
         .name = #f "_backward",                                                                    \
+        .of_nothing = WF_EMPTY_ZERO,                                                               \
         .n_out = 1,                                                                                \
         .attr_size = sizeof(activation_attrs),                                                     \
         .flags = (flat ? WF_OP_KEEPS_ZERO : 0) | WF_OP_BY_IMAGE | WF_OP_BF16,                      \

@@ -217,6 +217,7 @@ static bool sample_act(weft_context *ctx, int index, wf_sample *s)
 
 const wf_op wf_op_bn_apply = {
     .name = "bn_apply",
+    .of_nothing = WF_EMPTY_ZERO,
     .n_out = 1,
     .attr_size = sizeof(wf_bn_apply_attrs),
     .flags = WF_OP_KEEPS_ZERO | WF_OP_BY_IMAGE | WF_OP_BF16,

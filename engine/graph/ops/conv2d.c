@@ -79,7 +79,7 @@ static weft_status check_channels(const wf_infer *f, int64_t N, int64_t C, int64
     const attrs *a = f->attrs;
     if (a->groups < 1)
         return wf_infer_fail(f, WEFT_ERR_INVALID, "groups must be at least 1, is %d", a->groups);
-    if (N < 1 || N > LIMIT || C < 1 || C > LIMIT || K < 1 || K > LIMIT)
+    if (N < 0 || N > LIMIT || C < 1 || C > LIMIT || K < 1 || K > LIMIT)
         return wf_infer_fail(f, WEFT_ERR_SHAPE,
                              "cannot have %lld images, %lld input and %lld output channels",
                              (long long)N, (long long)C, (long long)K);
@@ -288,6 +288,7 @@ static bool sample_backward_weights(weft_context *ctx, int index, wf_sample *s)
 
 const wf_op wf_op_conv2d = {
     .name = "conv2d",
+    .of_nothing = WF_EMPTY_ZERO,
     .n_out = 1,
     .attr_size = sizeof(attrs),
     .flags = WF_OP_BY_IMAGE | WF_OP_BF16,
@@ -303,6 +304,7 @@ const wf_op wf_op_conv2d = {
 
 const wf_op wf_op_conv2d_backward_data = {
     .name = "conv2d_backward_data",
+    .of_nothing = WF_EMPTY_ZERO,
     .n_out = 1,
     .attr_size = sizeof(attrs),
     .flags = WF_OP_BY_IMAGE | WF_OP_BF16,
@@ -318,6 +320,7 @@ const wf_op wf_op_conv2d_backward_data = {
 
 const wf_op wf_op_conv2d_backward_weights = {
     .name = "conv2d_backward_weights",
+    .of_nothing = WF_EMPTY_ZERO,
     .n_out = 1,
     .attr_size = sizeof(attrs),
     .flags = WF_OP_BY_IMAGE | WF_OP_BF16,

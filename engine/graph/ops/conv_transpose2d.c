@@ -179,6 +179,7 @@ static bool sample(weft_context *ctx, int index, wf_sample *s)
 
 const wf_op wf_op_conv_transpose2d = {
     .name = "conv_transpose2d",
+    .of_nothing = WF_EMPTY_ZERO,
     .n_out = 1,
     .attr_size = sizeof(wf_conv2d_attrs),
     .flags = WF_OP_BY_IMAGE | WF_OP_BF16,

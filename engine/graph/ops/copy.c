@@ -39,6 +39,7 @@ static weft_status infer(wf_infer *f)
 
 const wf_op wf_op_detach = {
     .name = "detach",
+    .of_nothing = WF_EMPTY_ZERO,
     .n_out = 1,
     .flags = WF_OP_KEEPS_ZERO | WF_OP_BY_IMAGE | WF_OP_ALL_BF16,
     .layout_rule = WF_LAYOUT_SAME,
@@ -70,6 +71,7 @@ static bool sample(weft_context *ctx, int index, wf_sample *s)
 
 const wf_op wf_op_copy = {
     .name = "copy",
+    .of_nothing = WF_EMPTY_ZERO,
     .n_out = 1,
     .flags = WF_OP_KEEPS_ZERO | WF_OP_BY_IMAGE | WF_OP_ALL_BF16,
     .layout_rule = WF_LAYOUT_SAME,
@@ -83,6 +85,7 @@ const wf_op wf_op_copy = {
 
 const wf_op wf_op_border = {
     .name = "border",
+    .of_nothing = WF_EMPTY_ZERO,
     .n_out = 1,
     .flags = WF_OP_KEEPS_ZERO | WF_OP_BY_IMAGE | WF_OP_ALL_BF16,
     .layout_rule = WF_LAYOUT_SAME,

@@ -214,6 +214,7 @@ static bool sample_depth(weft_context *ctx, int index, wf_sample *s)
 
 const wf_op wf_op_dropout = {
     .name = "dropout",
+    .of_nothing = WF_EMPTY_ZERO,
     .n_out = 1,
     .n_scalars = N_SCALARS,
     .flags = WF_OP_KEEPS_ZERO | WF_OP_BY_IMAGE | WF_OP_DRAWS | WF_OP_ALL_BF16,
@@ -228,6 +229,7 @@ const wf_op wf_op_dropout = {
 
 const wf_op wf_op_stochastic_depth = {
     .name = "stochastic_depth",
+    .of_nothing = WF_EMPTY_ZERO,
     .n_out = 1,
     .n_scalars = N_SCALARS,
     .flags = WF_OP_KEEPS_ZERO | WF_OP_BY_IMAGE | WF_OP_DRAWS | WF_OP_ALL_BF16,
@@ -242,6 +244,7 @@ const wf_op wf_op_stochastic_depth = {
 
 const wf_op wf_op_alpha_dropout = {
     .name = "alpha_dropout",
+    .of_nothing = WF_EMPTY_ZERO,
     .n_out = 1,
     .n_scalars = N_SCALARS,
     .flags = WF_OP_BY_IMAGE | WF_OP_DRAWS,

@@ -16,7 +16,7 @@ static weft_status infer(wf_infer *f)
     const weft_shape *from = &f->in[0].shape;
     weft_shape to = {.rank = (int)a->rank};
     memcpy(to.dim, a->dim, sizeof(to.dim));
-    bool fits = from->rank <= to.rank && weft_shape_count(to) > 0;
+    bool fits = from->rank <= to.rank && weft_shape_count(to) >= 0;
     for (int i = 0; i < from->rank && fits; i++) {
         int64_t size = from->dim[from->rank - 1 - i];
         fits = size == 1 || size == to.dim[to.rank - 1 - i];
@@ -114,6 +114,7 @@ static bool sample(weft_context *ctx, int index, wf_sample *s)
 
 const wf_op wf_op_expand = {
     .name = "expand",
+    .of_nothing = WF_EMPTY_ZERO,
     .n_out = 1,
     .attr_size = sizeof(expand_attrs),
     .layout_rule = WF_LAYOUT_PLAIN,
@@ -154,7 +155,7 @@ static bool widen(weft_shape *to, const weft_shape *from, int64_t clash[2])
             clash[1] = y;
             return false;
         }
-        all.dim[all.rank - i] = x > y ? x : y;
+        all.dim[all.rank - i] = x == 1 ? y : x;
     }
     *to = all;
     return true;

@@ -12,7 +12,7 @@ static weft_status infer(wf_infer *f)
     const wf_fill_attrs *a = f->attrs;
     weft_shape shape = {.rank = (int)a->rank};
     memcpy(shape.dim, a->dim, sizeof(shape.dim));
-    if (a->rank < 0 || a->rank > WEFT_MAX_RANK || weft_shape_count(shape) < 1)
+    if (a->rank < 0 || a->rank > WEFT_MAX_RANK || weft_shape_count(shape) < 0)
         return wf_infer_fail(f, WEFT_ERR_SHAPE, "no tensor has the shape %s",
                              weft_shape_format(shape, text, sizeof(text)));
     if (a->dtype != WEFT_F32 && a->dtype != WEFT_F64 && a->dtype != WEFT_I64)
@@ -59,6 +59,7 @@ static weft_status lower(wf_lower *l)
 
 const wf_op wf_op_fill = {
     .name = "fill",
+    .of_nothing = WF_EMPTY_ZERO,
     .n_out = 1,
     .attr_size = sizeof(wf_fill_attrs),
     .n_scalars = 1,

@@ -259,6 +259,7 @@ static weft_status infer_backward(wf_infer *f)
 
 const wf_op wf_op_group_norm_backward = {
     .name = "group_norm_backward",
+    .of_nothing = WF_EMPTY_ZERO,
     .n_out = 3, /* dx, dgamma, dbeta */
     .attr_size = sizeof(group_norm_attrs),
     .flags = WF_OP_KEEPS_ZERO,
@@ -302,6 +303,7 @@ static bool sample(weft_context *ctx, int index, wf_sample *s)
 
 const wf_op wf_op_group_norm = {
     .name = "group_norm",
+    .of_nothing = WF_EMPTY_ZERO,
     .n_out = 3, /* y, mean, invstd */
     .attr_size = sizeof(group_norm_attrs),
     .flags = WF_OP_KEEPS_ZERO,

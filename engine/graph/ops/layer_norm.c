@@ -224,6 +224,7 @@ static bool sample(weft_context *ctx, int index, wf_sample *s)
 
 const wf_op wf_op_layer_norm_backward = {
     .name = "layer_norm_backward",
+    .of_nothing = WF_EMPTY_ZERO,
     .n_out = 3, /* dx, dgamma, dbeta */
     .attr_size = sizeof(layer_norm_attrs),
     .layout_rule = WF_LAYOUT_PLAIN,
@@ -236,6 +237,7 @@ const wf_op wf_op_layer_norm_backward = {
 
 const wf_op wf_op_layer_norm = {
     .name = "layer_norm",
+    .of_nothing = WF_EMPTY_ZERO,
     .n_out = 2, /* y, moments */
     .attr_size = sizeof(layer_norm_attrs),
     .layout_rule = WF_LAYOUT_PLAIN,

@@ -91,6 +91,10 @@ static weft_status infer(wf_infer *f)
         y.dim[y.rank++] = va.rows;
     if (t->dims[WF_MATMUL_Y] >= 1)
         y.dim[y.rank++] = t->column ? va.rows : vb.columns;
+    int64_t bytes;
+    if (weft_shape_count(y) < 0 || __builtin_mul_overflow(weft_shape_count(y), 8, &bytes))
+        return wf_infer_fail(f, WEFT_ERR_SHAPE, "output %s is too large",
+                             weft_shape_format(y, a_text, sizeof a_text));
     f->out[0] = (wf_type){f->in[0].dtype, y};
     return WEFT_OK;
 }
@@ -224,7 +228,9 @@ weft_tensor *weft_linear(weft_tensor *x, weft_tensor *w, weft_tensor *bias)
                      (long long)s.dim[s.rank - 1], (long long)ws.dim[1]);
         return NULL;
     }
-    return product(false, true, bias ? 3 : 2, (weft_tensor *[]){x, w, bias});
+    const bool fused = bias && ws.dim[1] > 0; /* a product of no columns is of_nothing's zeros */
+    weft_tensor *y = product(false, true, fused ? 3 : 2, (weft_tensor *[]){x, w, bias});
+    return bias && !fused ? weft_add(y, bias) : y;
 }
 
 /* ---- samples ---- */
@@ -281,6 +287,7 @@ static bool sample(weft_context *ctx, int index, wf_sample *s)
 
 const wf_op wf_op_matmul = {
     .name = "matmul",
+    .of_nothing = WF_EMPTY_ZERO,
     .n_out = 1,
     .attr_size = sizeof(wf_matmul_attrs),
     .layout_rule = WF_LAYOUT_PLAIN,

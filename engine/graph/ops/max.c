@@ -176,6 +176,7 @@ static bool sample_min(weft_context *ctx, int index, wf_sample *s)
 
 const wf_op wf_op_max = {
     .name = "max",
+    .of_nothing = WF_EMPTY_ZERO,
     .n_out = 1,
     .attr_size = sizeof(max_attrs),
     .layout_rule = WF_LAYOUT_PLAIN,
@@ -187,6 +188,7 @@ const wf_op wf_op_max = {
 
 const wf_op wf_op_min = {
     .name = "min",
+    .of_nothing = WF_EMPTY_ZERO,
     .n_out = 1,
     .attr_size = sizeof(max_attrs),
     .layout_rule = WF_LAYOUT_PLAIN,
@@ -198,6 +200,7 @@ const wf_op wf_op_min = {
 
 const wf_op wf_op_argmax = {
     .name = "argmax",
+    .of_nothing = WF_EMPTY_ZERO,
     .n_out = 1,
     .attr_size = sizeof(max_attrs),
     .layout_rule = WF_LAYOUT_PLAIN,
@@ -209,6 +212,7 @@ const wf_op wf_op_argmax = {
 
 const wf_op wf_op_argmin = {
     .name = "argmin",
+    .of_nothing = WF_EMPTY_ZERO,
     .n_out = 1,
     .attr_size = sizeof(max_attrs),
     .layout_rule = WF_LAYOUT_PLAIN,

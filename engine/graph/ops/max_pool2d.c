@@ -53,6 +53,7 @@ static weft_status infer_backward(wf_infer *f)
 
 const wf_op wf_op_max_pool2d_backward = {
     .name = "max_pool2d_backward",
+    .of_nothing = WF_EMPTY_ZERO,
     .n_out = 1,
     .attr_size = sizeof(wf_pool2d_attrs),
     .flags = WF_OP_KEEPS_ZERO | WF_OP_BY_IMAGE | WF_OP_ALL_BF16,
@@ -157,6 +158,7 @@ static bool sample(weft_context *ctx, int index, wf_sample *s)
 
 const wf_op wf_op_max_pool2d = {
     .name = "max_pool2d",
+    .of_nothing = WF_EMPTY_ZERO,
     .n_out = 2, /* y, index */
     .attr_size = sizeof(max_attrs),
     .flags = WF_OP_KEEPS_ZERO | WF_OP_BY_IMAGE | WF_OP_ALL_BF16,

@@ -59,8 +59,8 @@ static bool sample_minimum(weft_context *ctx, int index, wf_sample *s)
 
 #define EXTREMUM(f)                                                                                \
     {                                                                                              \
-        .name = #f, .n_out = 1, .flags = WF_OP_KEEPS_ZERO | WF_OP_BY_IMAGE | WF_OP_BF16,           \
-        .precision = WF_PRECISION_FOLLOW,                                                          \
+        .name = #f, .of_nothing = WF_EMPTY_ZERO, .n_out = 1,                                       \
+        .flags = WF_OP_KEEPS_ZERO | WF_OP_BY_IMAGE | WF_OP_BF16, .precision = WF_PRECISION_FOLLOW, \
         .layout_rule = WF_LAYOUT_SAME, .inplace = {1}, .infer = wf_infer_same, .grad = grad,       \
         .lower = lower_##f, .sample = sample_##f,                                                  \
     }
@@ -69,8 +69,8 @@ const wf_op wf_op_minimum = EXTREMUM(minimum);
 
 #define SHARE(f)                                                                                   \
     {                                                                                              \
-        .name = #f "_share", .n_out = 1, .precision = WF_PRECISION_FOLLOW,                         \
-        .flags = WF_OP_KEEPS_ZERO | WF_OP_BY_IMAGE | WF_OP_BF16,                                   \
+        .name = #f "_share", .of_nothing = WF_EMPTY_ZERO, .n_out = 1,                              \
+        .precision = WF_PRECISION_FOLLOW, .flags = WF_OP_KEEPS_ZERO | WF_OP_BY_IMAGE | WF_OP_BF16, \
         .layout_rule = WF_LAYOUT_SAME, .inplace = {3}, .infer = wf_infer_same,                     \
         .no_grad_reason = "second derivatives are not built", .lower = lower_##f##_share,          \
         .no_sample_reason = #f "'s samples run it",                                                \

@@ -12,7 +12,7 @@ static weft_status infer_narrow(wf_infer *f)
     if (dim < 0)
         return WEFT_ERR_SHAPE;
     int64_t size = out.shape.dim[dim];
-    if (a->start < 0 || a->length < 1 || a->start > size || a->length > size - a->start)
+    if (a->start < 0 || a->length < 0 || a->start > size || a->length > size - a->start)
         return wf_infer_fail(f, WEFT_ERR_SHAPE,
                              "%lld elements from %lld on of dimension %d, which has %lld",
                              (long long)a->length, (long long)a->start, dim, (long long)size);
@@ -158,6 +158,7 @@ static bool sample(weft_context *ctx, int index, wf_sample *s)
 
 const wf_op wf_op_narrow = {
     .name = "narrow",
+    .of_nothing = WF_EMPTY_ZERO,
     .n_out = 1,
     .attr_size = sizeof(wf_narrow_attrs),
     .flags = WF_OP_KEEPS_ZERO | WF_OP_BY_IMAGE | WF_OP_ALL_BF16,
@@ -171,6 +172,7 @@ const wf_op wf_op_narrow = {
 
 const wf_op wf_op_pad = {
     .name = "pad",
+    .of_nothing = WF_EMPTY_ZERO,
     .n_out = 1,
     .attr_size = sizeof(wf_narrow_attrs),
     .flags = WF_OP_KEEPS_ZERO | WF_OP_BY_IMAGE | WF_OP_ALL_BF16,

@@ -114,6 +114,7 @@ static weft_status lower(wf_lower *l)
 
 const wf_op wf_op_one_hot = {
     .name = "one_hot",
+    .of_nothing = WF_EMPTY_ZERO,
     .n_out = 1,
     .attr_size = sizeof(one_hot_attrs),
     .layout_rule = WF_LAYOUT_PLAIN,

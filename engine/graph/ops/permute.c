@@ -131,6 +131,7 @@ static bool sample(weft_context *ctx, int index, wf_sample *s)
 
 const wf_op wf_op_permute = {
     .name = "permute",
+    .of_nothing = WF_EMPTY_ZERO,
     .n_out = 1,
     .attr_size = sizeof(permute_attrs),
     .flags = WF_OP_ALL_BF16,

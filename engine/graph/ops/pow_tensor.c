@@ -49,6 +49,7 @@ static bool sample(weft_context *ctx, int index, wf_sample *s)
 
 const wf_op wf_op_pow_tensor = {
     .name = "pow_tensor",
+    .of_nothing = WF_EMPTY_ZERO,
     .n_out = 1,
     .flags = WF_OP_BY_IMAGE,
     .layout_rule = WF_LAYOUT_SAME,
@@ -61,6 +62,7 @@ const wf_op wf_op_pow_tensor = {
 
 const wf_op wf_op_pow_tensor_base = {
     .name = "pow_tensor_base",
+    .of_nothing = WF_EMPTY_ZERO,
     .n_out = 1,
     .flags = WF_OP_KEEPS_ZERO | WF_OP_BY_IMAGE,
     .layout_rule = WF_LAYOUT_SAME,
@@ -73,6 +75,7 @@ const wf_op wf_op_pow_tensor_base = {
 
 const wf_op wf_op_pow_tensor_log = {
     .name = "pow_tensor_log",
+    .of_nothing = WF_EMPTY_ZERO,
     .n_out = 1,
     .flags = WF_OP_KEEPS_ZERO | WF_OP_BY_IMAGE,
     .layout_rule = WF_LAYOUT_SAME,

@@ -139,6 +139,7 @@ static bool sample(weft_context *ctx, int index, wf_sample *s)
 /* Inputs: x, w, dy. Outputs: dx, and x dy where x is not above 0, which adds up to dw. */
 const wf_op wf_op_prelu_backward = {
     .name = "prelu_backward",
+    .of_nothing = WF_EMPTY_ZERO,
     .n_out = 2,
     .flags = WF_OP_KEEPS_ZERO | WF_OP_BY_IMAGE,
     .layout_rule = WF_LAYOUT_SAME,
@@ -152,6 +153,7 @@ const wf_op wf_op_prelu_backward = {
 
 const wf_op wf_op_prelu = {
     .name = "prelu",
+    .of_nothing = WF_EMPTY_ZERO,
     .n_out = 1,
     .flags = WF_OP_KEEPS_ZERO | WF_OP_BY_IMAGE,
     .layout_rule = WF_LAYOUT_SAME,

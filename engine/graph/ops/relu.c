@@ -46,6 +46,7 @@ static weft_status lower(wf_lower *l)
 
 const wf_op wf_op_relu_backward = {
     .name = "relu_backward",
+    .of_nothing = WF_EMPTY_ZERO,
     .n_out = 1,
     .flags = WF_OP_KEEPS_ZERO | WF_OP_BY_IMAGE | WF_OP_BF16,
     .layout_rule = WF_LAYOUT_SAME,
@@ -81,6 +82,7 @@ static bool sample(weft_context *ctx, int index, wf_sample *s)
 
 const wf_op wf_op_relu = {
     .name = "relu",
+    .of_nothing = WF_EMPTY_ZERO,
     .n_out = 1,
     .flags = WF_OP_KEEPS_ZERO | WF_OP_BY_IMAGE | WF_OP_BF16,
     .layout_rule = WF_LAYOUT_SAME,

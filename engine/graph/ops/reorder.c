@@ -61,6 +61,7 @@ static weft_status grad(wf_grad *g)
 
 const wf_op wf_op_reorder = {
     .name = "reorder",
+    .of_nothing = WF_EMPTY_ZERO,
     .n_out = 1,
     .attr_size = sizeof(wf_reorder_attrs),
     .flags = WF_OP_KEEPS_ZERO | WF_OP_BY_IMAGE,

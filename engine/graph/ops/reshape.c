@@ -22,10 +22,10 @@ static weft_status infer(wf_infer *f)
     for (int i = 0; i < to.rank && valid; i++) {
         if (to.dim[i] == -1 && open < 0)
             open = i;
-        else if (to.dim[i] < 1 || __builtin_mul_overflow(known, to.dim[i], &known))
+        else if (to.dim[i] < 0 || __builtin_mul_overflow(known, to.dim[i], &known))
             valid = false;
     }
-    if (valid && open >= 0 && count % known == 0)
+    if (valid && open >= 0 && known > 0 && count % known == 0)
         to.dim[open] = count / known;
     if (!valid || weft_shape_count(to) != count)
         return wf_infer_fail(f, WEFT_ERR_SHAPE, "%s has %lld elements, which do not fit %s",
@@ -116,6 +116,7 @@ static bool sample(weft_context *ctx, int index, wf_sample *s)
 
 const wf_op wf_op_reshape = {
     .name = "reshape",
+    .of_nothing = WF_EMPTY_ZERO,
     .n_out = 1,
     .attr_size = sizeof(reshape_attrs),
     .flags = WF_OP_ALL_BF16,

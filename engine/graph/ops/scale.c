@@ -62,6 +62,7 @@ static bool sample(weft_context *ctx, int index, wf_sample *s)
 
 const wf_op wf_op_scale = {
     .name = "scale",
+    .of_nothing = WF_EMPTY_ZERO,
     .n_out = 1,
     .n_scalars = 1,
     .flags = WF_OP_KEEPS_ZERO | WF_OP_BY_IMAGE | WF_OP_BF16,
@@ -103,6 +104,7 @@ static bool sample_add_scalar(weft_context *ctx, int index, wf_sample *s)
 
 const wf_op wf_op_add_scalar = {
     .name = "add_scalar",
+    .of_nothing = WF_EMPTY_ZERO,
     .n_out = 1,
     .n_scalars = 1,
     .flags = WF_OP_BY_IMAGE | WF_OP_BF16,

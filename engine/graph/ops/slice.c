@@ -154,6 +154,7 @@ static bool sample(weft_context *ctx, int index, wf_sample *s)
 
 const wf_op wf_op_slice = {
     .name = "slice",
+    .of_nothing = WF_EMPTY_ZERO,
     .n_out = 1,
     .attr_size = sizeof(slice_attrs),
     .layout_rule = WF_LAYOUT_PLAIN,
@@ -166,6 +167,7 @@ const wf_op wf_op_slice = {
 
 const wf_op wf_op_slice_backward = {
     .name = "slice_backward",
+    .of_nothing = WF_EMPTY_ZERO,
     .n_out = 1,
     .attr_size = sizeof(slice_attrs),
     .layout_rule = WF_LAYOUT_PLAIN,

@@ -123,6 +123,7 @@ static weft_tensor *record(const wf_op *op, weft_tensor *x, weft_dims dims)
 /* Inputs: the forward output, its gradient. */
 const wf_op wf_op_softmax_backward = {
     .name = "softmax_backward",
+    .of_nothing = WF_EMPTY_ZERO,
     .n_out = 1,
     .attr_size = sizeof(softmax_attrs),
     .layout_rule = WF_LAYOUT_PLAIN,
@@ -145,6 +146,7 @@ static bool sample_softmax(weft_context *ctx, int index, wf_sample *s)
 
 const wf_op wf_op_softmax = {
     .name = "softmax",
+    .of_nothing = WF_EMPTY_ZERO,
     .n_out = 1,
     .attr_size = sizeof(softmax_attrs),
     .layout_rule = WF_LAYOUT_PLAIN,
@@ -165,6 +167,7 @@ weft_tensor *weft_softmax(weft_tensor *x, weft_dims dims)
 /* Inputs: the forward output, its gradient. */
 const wf_op wf_op_log_softmax_backward = {
     .name = "log_softmax_backward",
+    .of_nothing = WF_EMPTY_ZERO,
     .n_out = 1,
     .attr_size = sizeof(softmax_attrs),
     .layout_rule = WF_LAYOUT_PLAIN,
@@ -187,6 +190,7 @@ static bool sample_log_softmax(weft_context *ctx, int index, wf_sample *s)
 
 const wf_op wf_op_log_softmax = {
     .name = "log_softmax",
+    .of_nothing = WF_EMPTY_ZERO,
     .n_out = 1,
     .attr_size = sizeof(softmax_attrs),
     .layout_rule = WF_LAYOUT_PLAIN,

@@ -88,6 +88,7 @@ static bool sample(weft_context *ctx, int index, wf_sample *s)
 
 const wf_op wf_op_split = {
     .name = "split",
+    .of_nothing = WF_EMPTY_ZERO,
     .n_out = PARTS,
     .attr_size = sizeof(split_attrs),
     .flags = WF_OP_KEEPS_ZERO | WF_OP_BY_IMAGE | WF_OP_ALL_BF16,

@@ -304,6 +304,7 @@ static bool sample_mean(weft_context *ctx, int index, wf_sample *s)
 
 const wf_op wf_op_sum = {
     .name = "sum",
+    .of_nothing = WF_EMPTY_ZERO,
     .n_out = 1,
     .attr_size = sizeof(sum_attrs),
     .flags = WF_OP_BF16,
@@ -317,6 +318,7 @@ const wf_op wf_op_sum = {
 
 const wf_op wf_op_mean = {
     .name = "mean",
+    .of_nothing = WF_EMPTY_NAN,
     .n_out = 1,
     .attr_size = sizeof(sum_attrs),
     .flags = WF_OP_BF16,

@@ -124,6 +124,7 @@ static bool sample(weft_context *ctx, int index, wf_sample *s)
 
 const wf_op wf_op_upsample2d = {
     .name = "upsample2d",
+    .of_nothing = WF_EMPTY_ZERO,
     .n_out = 1,
     .attr_size = sizeof(upsample_attrs),
     .flags = WF_OP_KEEPS_ZERO | WF_OP_BY_IMAGE | WF_OP_ALL_BF16,
@@ -137,6 +138,7 @@ const wf_op wf_op_upsample2d = {
 
 const wf_op wf_op_upsample2d_backward = {
     .name = "upsample2d_backward",
+    .of_nothing = WF_EMPTY_ZERO,
     .n_out = 1,
     .attr_size = sizeof(upsample_attrs),
     .flags = WF_OP_KEEPS_ZERO | WF_OP_BY_IMAGE | WF_OP_ALL_BF16,

@@ -52,6 +52,7 @@ static bool sample(weft_context *ctx, int index, wf_sample *s)
 
 const wf_op wf_op_where = {
     .name = "where",
+    .of_nothing = WF_EMPTY_ZERO,
     .n_out = 1,
     .flags = WF_OP_KEEPS_ZERO | WF_OP_BY_IMAGE | WF_OP_BF16,
     .layout_rule = WF_LAYOUT_SAME,
@@ -65,8 +66,8 @@ const wf_op wf_op_where = {
 
 #define TAKEN(f)                                                                                   \
     {                                                                                              \
-        .name = "where_" #f, .n_out = 1, .precision = WF_PRECISION_FOLLOW,                         \
-        .flags = WF_OP_KEEPS_ZERO | WF_OP_BY_IMAGE | WF_OP_BF16,                                   \
+        .name = "where_" #f, .of_nothing = WF_EMPTY_ZERO, .n_out = 1,                              \
+        .precision = WF_PRECISION_FOLLOW, .flags = WF_OP_KEEPS_ZERO | WF_OP_BY_IMAGE | WF_OP_BF16, \
         .layout_rule = WF_LAYOUT_SAME, .inplace = {2}, .infer = wf_infer_same,                     \
         .no_grad_reason = "second derivatives are not built", .lower = lower_##f,                  \
         .no_sample_reason = "where's samples run it",                                              \
