@@ -1,5 +1,6 @@
-/* Every public function of contexts, tensors, gradients and ops, with NULL for each pointer and
- * other arguments that cannot be meant. Those of modules and training: test_arguments_modules.c. */
+/* Every public function of contexts, tensors and gradients, with NULL for each pointer and other
+ * arguments that cannot be meant. Ops: test_arguments_ops.c; modules and training:
+ * test_arguments_modules.c. */
 #include "tests/train/arguments.h"
 
 static void statuses_have_texts(void **state)
@@ -154,174 +155,6 @@ static void gradient_functions(void **state)
     weft_tensor_unref(t);
 }
 
-/* Ops that take one tensor. */
-static weft_tensor *scale(weft_tensor *t)
-{
-    return weft_scale(t, 2);
-}
-static weft_tensor *leaky(weft_tensor *t)
-{
-    return weft_leaky_relu(t, 0.1);
-}
-static weft_tensor *drop(weft_tensor *t)
-{
-    return weft_dropout(t, 0.5, true);
-}
-static weft_tensor *depth(weft_tensor *t)
-{
-    return weft_stochastic_depth(t, 0.5, true);
-}
-static weft_tensor *soft(weft_tensor *t)
-{
-    return weft_softmax(t, WEFT_DIMS(0));
-}
-static weft_tensor *log_soft(weft_tensor *t)
-{
-    return weft_log_softmax(t, WEFT_DIMS(0));
-}
-static weft_tensor *shuffle(weft_tensor *t)
-{
-    return weft_channel_shuffle(t, 1);
-}
-static weft_tensor *flatten(weft_tensor *t)
-{
-    return weft_flatten(t, 0);
-}
-static weft_tensor *narrow(weft_tensor *t)
-{
-    return weft_narrow(t, 0, 0, 1);
-}
-static weft_tensor *reshape(weft_tensor *t)
-{
-    return weft_reshape(t, WEFT_SHAPE(6));
-}
-static weft_tensor *expand(weft_tensor *t)
-{
-    return weft_expand(t, WEFT_SHAPE(2, 3));
-}
-static weft_tensor *sum(weft_tensor *t)
-{
-    return weft_sum(t, WEFT_ALL_DIMS, false);
-}
-static weft_tensor *mean(weft_tensor *t)
-{
-    return weft_mean(t, WEFT_ALL_DIMS, false);
-}
-static weft_tensor *max_pool(weft_tensor *t)
-{
-    return weft_max_pool2d(t, &(weft_pool2d_opts){.kernel = {2, 2}});
-}
-static weft_tensor *avg_pool(weft_tensor *t)
-{
-    return weft_avg_pool2d(t, &(weft_pool2d_opts){.kernel = {2, 2}});
-}
-static weft_tensor *adaptive(weft_tensor *t)
-{
-    return weft_adaptive_avg_pool2d(t, 1, 1);
-}
-
-static weft_status fine(const weft_custom_call *c)
-{
-    return WEFT_OK;
-}
-
-static weft_tensor *softplus(weft_tensor *t)
-{
-    return weft_softplus(t, 1, 20);
-}
-static weft_tensor *alpha_drop(weft_tensor *t)
-{
-    return weft_alpha_dropout(t, 0.5, true);
-}
-
-static void ops(void **state)
-{
-    weft_tensor *(*const unary[])(weft_tensor *) = {
-        weft_relu, alpha_drop, weft_relu6,       weft_sigmoid,   weft_tanh,   weft_silu,
-        weft_gelu, weft_abs,   weft_gelu_tanh,   weft_hardswish, weft_detach, scale,
-        leaky,     drop,       weft_hardsigmoid, softplus,       depth,       soft,
-        log_soft,  shuffle,    flatten,          narrow,         reshape,     expand,
-        sum,       mean,       max_pool,         avg_pool,       adaptive,    weft_check_finite};
-    for (size_t i = 0; i < sizeof(unary) / sizeof(unary[0]); i++)
-        NOTHING_QUIETLY(unary[i](NULL));
-    weft_tensor *(*const binary[])(weft_tensor *, weft_tensor *) = {weft_add, weft_mul, weft_bias};
-    for (size_t i = 0; i < sizeof(binary) / sizeof(binary[0]); i++) {
-        NOTHING_QUIETLY(binary[i](NULL, NULL));
-        NOTHING_QUIETLY(binary[i](x, NULL));
-        NOTHING_QUIETLY(binary[i](NULL, x));
-    }
-    NOTHING_QUIETLY(weft_count_correct(logits, NULL, NULL, NULL));
-    NOTHING_QUIETLY(weft_count_correct(NULL, labels, NULL, NULL));
-    NOTHING_QUIETLY(weft_matmul(x, NULL, false, false));
-    NOTHING_QUIETLY(weft_matmul(NULL, x, false, false));
-    NOTHING_QUIETLY(weft_linear(NULL, NULL, NULL));
-    NOTHING_QUIETLY(weft_linear(x, NULL, NULL));
-    NOTHING_QUIETLY(weft_linear(NULL, x, NULL));
-    NOTHING_QUIETLY(weft_prelu(images, NULL));
-    NOTHING_QUIETLY(weft_prelu(NULL, w));
-    NOTHING_QUIETLY(weft_conv2d(images, NULL, NULL, NULL));
-    NOTHING_QUIETLY(weft_conv2d(NULL, w, NULL, NULL));
-    NOTHING_QUIETLY(weft_conv_transpose2d(images, NULL, NULL, NULL));
-    NOTHING_QUIETLY(weft_conv_transpose2d(NULL, w, NULL, NULL));
-    GIVES_NOTHING(weft_batch_norm(images, NULL, NULL, x, NULL, NULL, NULL));
-    NOTHING_QUIETLY(weft_batch_norm(NULL, NULL, NULL, NULL, NULL, NULL, NULL));
-    NOTHING_QUIETLY(weft_group_norm(NULL, 1, NULL, NULL, 1e-5));
-    NOTHING_QUIETLY(weft_layer_norm(NULL, 1, NULL, NULL, 1e-5));
-    GIVES_NOTHING(weft_max_pool2d(images, NULL));
-    GIVES_NOTHING(weft_avg_pool2d(images, NULL));
-    NOTHING_QUIETLY(weft_concat(NULL, 2, 0));
-    NOTHING_QUIETLY(weft_concat(NULL, 0, 0));
-    NOTHING_QUIETLY(weft_concat((weft_tensor *[]){x, NULL}, 2, 0));
-    NOTHING_QUIETLY(weft_concat((weft_tensor *[]){NULL, x}, 2, 0));
-    NOTHING_QUIETLY(weft_concat((weft_tensor *[]){x, x}, -1, 0));
-    GIVES_NOTHING(weft_concat((weft_tensor *[]){x, x}, 2, 7));
-    weft_tensor *parts[4];
-    FAILS_QUIETLY(weft_chunk(NULL, 1, 0, parts));
-    FAILS(weft_chunk(x, 1, 0, NULL));
-    FAILS(weft_chunk(x, -1, 0, parts));
-    FAILS(weft_chunk(x, INT32_MAX, 0, parts));
-    FAILS_QUIETLY(weft_split_with_sizes(NULL, 1, (const int64_t[]){1}, 0, parts));
-    FAILS(weft_split_with_sizes(x, 1, NULL, 0, parts));
-    FAILS(weft_split_with_sizes(x, 1, (const int64_t[]){1}, 0, NULL));
-    FAILS(weft_split_with_sizes(x, 2, (const int64_t[]){INT64_MAX, 1}, 0, parts));
-    NOTHING_QUIETLY(weft_stack(NULL, 2, 0));
-    NOTHING_QUIETLY(weft_one_hot(NULL, 2, WEFT_F32));
-    NOTHING_QUIETLY(weft_stack((weft_tensor *[]){x, NULL}, 2, 0));
-    GIVES_NOTHING(weft_stack((weft_tensor *[]){x, x}, 2, INT32_MIN));
-    NOTHING_QUIETLY(weft_slice(NULL, 0, 0, 1, 1));
-    GIVES_NOTHING(weft_slice(x, 0, INT64_MIN, INT64_MIN, INT64_MAX));
-    NOTHING_QUIETLY(weft_normalize_images(images, NULL, x));
-    NOTHING_QUIETLY(weft_normalize_images(images, x, NULL));
-    NOTHING_QUIETLY(weft_cross_entropy(logits, NULL, NULL));
-    NOTHING_QUIETLY(weft_cross_entropy(NULL, labels, NULL));
-    NOTHING_QUIETLY(weft_cross_entropy(NULL, NULL, NULL));
-    NOTHING_QUIETLY(weft_nll_loss(logits, NULL, NULL));
-    NOTHING_QUIETLY(weft_nll_loss(NULL, labels, NULL));
-    NOTHING_QUIETLY(weft_mse_loss(x, NULL, WEFT_MEAN));
-    NOTHING_QUIETLY(weft_mse_loss(NULL, x, WEFT_MEAN));
-    NOTHING_QUIETLY(weft_l1_loss(x, NULL, WEFT_MEAN));
-    NOTHING_QUIETLY(weft_bce_with_logits(x, NULL, NULL));
-    NOTHING_QUIETLY(weft_bce_with_logits(NULL, x, NULL));
-    GIVES_NOTHING(weft_mse_loss(x, x, (weft_reduction)9));
-    GIVES_NOTHING(weft_narrow(x, 0, -1, 1));
-    GIVES_NOTHING(weft_narrow(x, 0, INT64_MAX, INT64_MAX));
-    GIVES_NOTHING(weft_narrow(x, 5, 0, 1));
-    GIVES_NOTHING(weft_adaptive_avg_pool2d(images, 0, -1));
-    GIVES_NOTHING(weft_channel_shuffle(images, 0));
-    GIVES_NOTHING(weft_softmax(x, WEFT_DIMS(5)));
-    GIVES_NOTHING(weft_flatten(x, 5));
-    GIVES_NOTHING(weft_group_norm(images, 0, NULL, NULL, 1e-5));
-    const weft_custom_op op = {.name = "op", .n_in = 1, .n_out = 1, .forward = fine};
-    weft_custom_op without_forward = op, huge = op;
-    without_forward.forward = NULL;
-    huge.attr_size = SIZE_MAX;
-    NOTHING_QUIETLY(weft_custom(&op, NULL, NULL, NULL));
-    NOTHING_QUIETLY(weft_custom(NULL, NULL, NULL, NULL));
-    GIVES_NOTHING(weft_custom(NULL, NULL, &x, NULL));
-    GIVES_NOTHING(weft_custom(&without_forward, NULL, &x, NULL));
-    GIVES_NOTHING(weft_custom(&huge, NULL, &x, NULL));
-}
-
 /* ---- numbers that are none ---- */
 
 static void numeric_options(void **state)
@@ -391,11 +224,8 @@ static void numeric_options(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(statuses_have_texts),
-        TEST_WITH_PARTS(context_functions),
-        TEST_WITH_PARTS(tensor_functions),
-        TEST_WITH_PARTS(gradient_functions),
-        TEST_WITH_PARTS(ops),
+        cmocka_unit_test(statuses_have_texts), TEST_WITH_PARTS(context_functions),
+        TEST_WITH_PARTS(tensor_functions),     TEST_WITH_PARTS(gradient_functions),
         TEST_WITH_PARTS(numeric_options),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -251,14 +251,18 @@ weft_tensor *weft_relu6(weft_tensor *x)
 {
     return record(&wf_op_relu6, x, WF_ACT_relu6, 0);
 }
+/* A number that the function takes is finite; else the step fails. */
+static bool refuse_number(weft_tensor *x, const char *op, const char *what, double value)
+{
+    weft_context *ctx = wf_record_context(op, 1, 1, &x);
+    if (ctx && !isfinite(value))
+        wf_fail_step(ctx, WEFT_ERR_INVALID, "%s: %s is %g", op, what, value);
+    return !ctx || !isfinite(value);
+}
 weft_tensor *weft_leaky_relu(weft_tensor *x, double negative_slope)
 {
-    if (x && !isfinite(negative_slope)) {
-        weft_context *ctx = weft_tensor_context(x);
-        if (ctx)
-            wf_fail(ctx, WEFT_ERR_INVALID, "leaky_relu: the slope is %g", negative_slope);
+    if (refuse_number(x, "leaky_relu", "the slope", negative_slope))
         return NULL;
-    }
     return record(&wf_op_leaky_relu, x, WF_ACT_leaky_relu, negative_slope);
 }
 weft_tensor *weft_abs(weft_tensor *x)
@@ -267,6 +271,8 @@ weft_tensor *weft_abs(weft_tensor *x)
 }
 weft_tensor *weft_elu(weft_tensor *x, double alpha)
 {
+    if (refuse_number(x, "elu", "alpha", alpha))
+        return NULL;
     return record(&wf_op_elu, x, WF_ACT_elu, alpha);
 }
 weft_tensor *weft_mish(weft_tensor *x)

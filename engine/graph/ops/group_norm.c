@@ -332,9 +332,11 @@ weft_tensor *weft_group_norm(weft_tensor *x, int groups, weft_tensor *gamma, wef
     }
     group_norm_attrs a = {groups, eps};
     weft_shape channels = WEFT_SHAPE(shape.dim[1]);
+    /* Of another type nothing is made: x is refused. */
+    const weft_dtype like = weft_tensor_dtype(x) == WEFT_F64 ? WEFT_F64 : WEFT_F32;
     if (!gamma)
-        gamma = wf_record_fill(ctx, weft_tensor_dtype(x), channels, 1.0);
+        gamma = wf_record_fill(ctx, like, channels, 1.0);
     if (!beta)
-        beta = wf_record_fill(ctx, weft_tensor_dtype(x), channels, 0.0);
+        beta = wf_record_fill(ctx, like, channels, 0.0);
     return wf_record(&wf_op_group_norm, &a, NULL, 3, (weft_tensor *[]){x, gamma, beta}, NULL);
 }

@@ -266,10 +266,12 @@ weft_tensor *weft_layer_norm(weft_tensor *x, int n_dims, weft_tensor *gamma, wef
     weft_shape last = {.rank = n_dims};
     for (int i = 0; i < n_dims; i++)
         last.dim[i] = shape.dim[shape.rank - n_dims + i];
+    /* Of another type nothing is made: x is refused. */
+    const weft_dtype like = weft_tensor_dtype(x) == WEFT_F64 ? WEFT_F64 : WEFT_F32;
     if (!gamma)
-        gamma = wf_record_fill(ctx, weft_tensor_dtype(x), last, 1.0);
+        gamma = wf_record_fill(ctx, like, last, 1.0);
     if (!beta)
-        beta = wf_record_fill(ctx, weft_tensor_dtype(x), last, 0.0);
+        beta = wf_record_fill(ctx, like, last, 0.0);
     const layer_norm_attrs a = {n_dims, eps};
     return wf_record(&wf_op_layer_norm, &a, NULL, 3, (weft_tensor *[]){x, gamma, beta}, NULL);
 }
