@@ -103,7 +103,7 @@ static double abs_slope(double x, double a, double b)
 static double softplus_value(double x, double a, double b)
 {
     const double t = a * x;
-    return t > b ? x : ((t > 0 ? t : 0) + log1p(exp(-fabs(t)))) / a;
+    return t > b ? x : (x > 0 ? x : 0) + log1p(exp(-fabs(t))) / a;
 }
 static double softplus_slope(double x, double a, double b)
 {

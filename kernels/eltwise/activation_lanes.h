@@ -204,7 +204,9 @@ WF_INLINE wf_vf wf_lane_abs_slope(wf_vf x, wf_vf a, wf_vf b)
 WF_INLINE wf_vf wf_lane_softplus_value(wf_vf x, wf_vf a, wf_vf b)
 {
     const wf_vf t = wf_vmul(a, x), rest = wf_lane_log1p_unit(wf_vexp(wf_vneg(wf_vabs(t))));
-    return wf_vblend(wf_vgt(t, b), x, wf_vdiv(wf_vadd(wf_vmax(wf_vzero(), t), rest), a));
+    /* x itself, not t / a: t may overflow. */
+    const wf_vf y = wf_vadd(wf_vmax(wf_vzero(), x), wf_vdiv(rest, a));
+    return wf_vblend(wf_vgt(t, b), x, y);
 }
 WF_INLINE wf_vf wf_lane_softplus_slope(wf_vf x, wf_vf a, wf_vf b)
 {

@@ -11,8 +11,8 @@ below the smallest normal number, times what the formula multiplies it by, count
 cases, f32's denormals stand for double's.
 
 Infinities and NaN must be where PyTorch has them. Signs of zeros are not compared. Where PyTorch's
-own f32 is not finite but its double is, something overflowed on the way in float: there Weft may be
-right, or overflow as well.
+own f32 is not finite but its double is, or its f32 NaN and its double infinite, something overflowed
+on the way in float: there Weft may be right, or overflow as well.
 """
 
 import math
@@ -160,13 +160,13 @@ class Sweep:
         for k, (name, want) in enumerate(zip(names, y + (dx if pairs else []) + state)):
             self.expect(name, want, tolerance[k] if tolerance else None, floor)
             if k in overflow:
-                last = self.tolerance[-1]
-                last[overflow[k].ravel() & ~np.isnan(last)] = math.inf
+                last, single = self.tolerance[-1], overflow[k]
+                last[~np.isfinite(single) & ~np.isnan(last)] = math.inf
+                last[np.isnan(single) & np.isinf(self.expected[-1])] = math.nan
         self.write(case, arrays, seeds if pairs else [])
 
     def overflows(self, case, tensors, pairs):
-        """{number of a result: where PyTorch's f32 is not finite}, for f32 cases of numbers that may
-        overflow."""
+        """{number of a result: PyTorch's f32}, for f32 cases of numbers that may overflow."""
         floats = [t.detach() for t in tensors if t.is_floating_point()]
         extreme = [((t.abs() > 1e6) | ((t != 0) & (t.abs() < 1e-6))).any() for t in floats]
         if self.dtype != F32 or not any(extreme):
@@ -182,8 +182,7 @@ class Sweep:
             results += torch.autograd.grad([t for t in y if t.requires_grad],
                                            [single[i] for i in case.grad],
                                            [s.float() for s in seeds], allow_unused=True)
-        bad = {k: ~torch.isfinite(t).numpy() for k, t in enumerate(results) if t is not None}
-        return {k: b for k, b in bad.items() if b.any()}
+        return {k: t.numpy().ravel() for k, t in enumerate(results) if t is not None}
 
     def expect(self, name, want, tolerance, floor):
         self.parts.append((len(self.cases) - 1, name, want.shape))

@@ -28,6 +28,8 @@ from run import machine_isas  # noqa: E402
 DRIVER = sys.argv.pop(1)
 TORCH_PYTHON = os.environ.get("WEFT_TORCH_PYTHON")
 CASES = 2000  # a family
+# avx512_bf16 has avx512's kernels for f32.
+ISAS = [isa for isa in machine_isas() if isa != "avx512_bf16"] or ["avx512"]
 
 
 @unittest.skipUnless(TORCH_PYTHON, "WEFT_TORCH_PYTHON is not set")
@@ -37,7 +39,7 @@ class Sweep(unittest.TestCase):
         with tempfile.TemporaryDirectory() as folder:
             out = subprocess.run(
                 [TORCH_PYTHON, os.path.join(HERE, "sweep_torch.py"), DRIVER, folder,
-                 ",".join(reversed(machine_isas())), "--cases", str(CASES)],
+                 ",".join(reversed(ISAS)), "--cases", str(CASES)],
                 text=True, capture_output=True, timeout=500)
         if out.returncode != 0:
             raise AssertionError(out.stdout + out.stderr)
