@@ -33,9 +33,9 @@ static bool fits(const wf_conv2d_desc *d, wf_conv2d_pass pass, char *why, size_t
     return !reason;
 }
 
-static bool in_place(const wf_conv2d_desc *d)
+static bool in_place(const wf_conv2d_desc *d, bool data)
 {
-    return d->R * d->S * d->stride[0] * d->stride[1] == 1 && d->padding[0] == 0 &&
+    return d->R * d->S == 1 && (data || d->stride[0] * d->stride[1] == 1) && d->padding[0] == 0 &&
            d->padding[1] == 0;
 }
 
@@ -45,8 +45,9 @@ static double expect(const wf_conv2d_desc *d, wf_conv2d_pass pass, weft_isa isa)
     const int I = (data ? d->K : d->C) / d->groups, O = (data ? d->C : d->K) / d->groups;
     const double waste = (double)wf_round_up(I, L) / I * wf_round_up(O, L) / O;
     const wf_costs *c = wf_machine_class_of(WEFT_ISA_AVX512)->cost;
-    const double filled = 1 + c->dot_panel / O; /* for each output a panel's element */
-    const double share = in_place(d) ? c->dot_point : c->dot_forward / filled;
+    const bool panels = !data && d->stride[0] * d->stride[1] > 1; /* a frame serves all taps */
+    const double copies = c->dot_copy / (panels ? O : (double)O * d->R * d->S);
+    const double share = in_place(d, data) ? c->dot_point : c->dot_forward / (1 + copies);
     return dot_expect(d, wf_conv2d_flops(d) / 2 * waste, share);
 }
 

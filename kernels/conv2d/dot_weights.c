@@ -37,8 +37,8 @@ static double expect(const wf_conv2d_desc *d, wf_conv2d_pass pass, weft_isa isa)
     const int I = d->C / d->groups, O = d->K / d->groups;
     const double waste = (double)wf_round_up(I, L) / I * wf_round_up(O, L) / O;
     const wf_costs *c = wf_machine_class_of(WEFT_ISA_AVX512)->cost;
-    const double filled = 1 + c->dot_panel / O + c->dot_panel / (I * d->R * d->S);
-    return dot_expect(d, wf_conv2d_flops(d) / 2 * waste, c->dot_weights / filled);
+    const double copies = c->dot_pairs / O + c->dot_pairs / ((double)I * d->R * d->S);
+    return dot_expect(d, wf_conv2d_flops(d) / 2 * waste, c->dot_weights / (1 + copies));
 }
 
 static void destroy(wf_conv2d *k)

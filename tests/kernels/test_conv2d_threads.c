@@ -1,6 +1,6 @@
 /* Note [oneDNN and threads]: kernels created where OpenMP offers several threads and run by several
  * workers at once give the bits of one worker. Without the care of kernels/onednn a weight gradient
- * is silently wrong here. */
+ * is silently wrong here. The same of kernels over bf16 images. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -16,8 +16,9 @@ enum { MAX_WORKERS = 4 };
 
 typedef struct data {
     wf_conv2d *forward, *backward_data, *backward_weights;
-    float *x, *w, *y, *dx, *dw, *packed, *packed_t, *slots;
-    char *scratch;
+    float *w, *dw, *packed, *packed_t, *slots;
+    char *x, *y, *dx, *scratch;
+    size_t x_bytes, y_bytes; /* of an image */
     size_t scratch_bytes, slot_stride;
 } data;
 
@@ -39,9 +40,21 @@ static float *noise(size_t n, unsigned seed)
     return p;
 }
 
+static char *images(size_t n, weft_dtype type, unsigned seed)
+{
+    float *p = noise(n, seed);
+    uint32_t *bits = (uint32_t *)(void *)p;
+    uint16_t *halves = (uint16_t *)(void *)p;
+    for (size_t i = 0; type == WEFT_BF16 && i < n; i++)
+        halves[i] = (uint16_t)(bits[i] >> 16);
+    return (char *)p;
+}
+
 static void create(data *t, const wf_conv2d_desc *d)
 {
     size_t n_x = wf_act_count(wf_conv2d_src(d)), n_y = wf_act_count(wf_conv2d_dst(d));
+    t->x_bytes = n_x * weft_dtype_size(d->src_type);
+    t->y_bytes = n_y * weft_dtype_size(d->dst_type);
     t->forward = wf_conv2d_create(d, WF_CONV2D_FORWARD, wf_cpu_isa(), MAX_WORKERS, NULL);
     t->backward_data =
         wf_conv2d_create(d, WF_CONV2D_BACKWARD_DATA, wf_cpu_isa(), MAX_WORKERS, NULL);
@@ -57,10 +70,10 @@ static void create(data *t, const wf_conv2d_desc *d)
     t->scratch = memory(t->scratch_bytes * MAX_WORKERS);
     t->slot_stride = (t->backward_weights->slot_bytes + 63) / 64 * 64;
     t->slots = memory(t->slot_stride * (size_t)t->backward_weights->slots);
-    t->x = noise(n_x * (size_t)d->N, 1);
+    t->x = images(n_x * (size_t)d->N, d->src_type, 1);
     t->w = noise(wf_conv2d_weights_count(d), 2);
-    t->y = noise(n_y * (size_t)d->N, 3);
-    t->dx = memory(n_x * (size_t)d->N * sizeof(float));
+    t->y = images(n_y * (size_t)d->N, d->dst_type, 3);
+    t->dx = memory(t->x_bytes * (size_t)d->N);
     t->dw = memory(wf_conv2d_weights_count(d) * sizeof(float));
     t->packed = memory(t->forward->packed_bytes);
     t->packed_t = memory(t->backward_data->packed_bytes);
@@ -84,9 +97,8 @@ static const float *weights_of(const wf_conv2d *k, const float *plain, const flo
 /* forward into y, backward-data of y into dx, backward-weights of x and y into dw. */
 static void step(data *t, const wf_conv2d_desc *d, int threads)
 {
-    size_t n_x = wf_act_count(wf_conv2d_src(d)), n_y = wf_act_count(wf_conv2d_dst(d));
     const wf_conv2d *fw = t->forward, *bd = t->backward_data, *bw = t->backward_weights;
-    const size_t x_stride = n_x * sizeof(float), y_stride = n_y * sizeof(float);
+    const size_t x_stride = t->x_bytes, y_stride = t->y_bytes;
     const wf_conv2d_io forward = {.in = t->x,
                                   .in_stride = x_stride,
                                   .weights = weights_of(fw, t->w, t->packed),
@@ -130,7 +142,7 @@ static void step(data *t, const wf_conv2d_desc *d, int threads)
     assert_int_equal(failed, 0);
 }
 
-static void any_number_of_workers_gives_the_same_bits(void **unused)
+static void check(weft_dtype type)
 {
     int block = wf_isa_block(wf_cpu_isa());
     const wf_conv2d_desc shapes[] = {
@@ -145,6 +157,7 @@ static void any_number_of_workers_gives_the_same_bits(void **unused)
         d.stride[0] = d.stride[1] = i == 3 ? 2 : 1;
         d.dilation[0] = d.dilation[1] = d.groups = 1;
         d.src_block = d.dst_block = block;
+        d.src_type = d.dst_type = type;
         assert_true(wf_conv2d_output(&d));
         omp_set_num_threads(MAX_WORKERS); /* what creation must not be misled by */
         data t, one;
@@ -154,10 +167,8 @@ static void any_number_of_workers_gives_the_same_bits(void **unused)
         step(&one, &d, 1);
         for (int threads = 2; threads <= MAX_WORKERS; threads++) {
             step(&t, &d, threads);
-            size_t n_x = wf_act_count(wf_conv2d_src(&d)) * (size_t)d.N * sizeof(float);
-            size_t n_y = wf_act_count(wf_conv2d_dst(&d)) * (size_t)d.N * sizeof(float);
-            assert_memory_equal(t.y, one.y, n_y);
-            assert_memory_equal(t.dx, one.dx, n_x);
+            assert_memory_equal(t.y, one.y, t.y_bytes * (size_t)d.N);
+            assert_memory_equal(t.dx, one.dx, t.x_bytes * (size_t)d.N);
             assert_memory_equal(t.dw, one.dw, wf_conv2d_weights_count(&d) * sizeof(float));
         }
         destroy(&t);
@@ -166,10 +177,21 @@ static void any_number_of_workers_gives_the_same_bits(void **unused)
     omp_set_num_threads(was);
 }
 
+static void any_number_of_workers_gives_the_same_bits(void **unused)
+{
+    check(WEFT_F32);
+}
+
+static void and_so_over_images_of_bf16(void **unused)
+{
+    check(WEFT_BF16);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(any_number_of_workers_gives_the_same_bits),
+        cmocka_unit_test(and_so_over_images_of_bf16),
     };
     return cmocka_run_group_tests_name("conv2d_threads", tests, NULL, NULL);
 }
