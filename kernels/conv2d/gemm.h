@@ -30,6 +30,7 @@
 #define WF_CONV2D_GEMM_H
 
 #include "kernels/conv2d/conv2d.h"
+#include "kernels/machine.h"
 #include "kernels/simd/simd.h"
 
 enum {
@@ -37,10 +38,18 @@ enum {
     GEMM_SUMS = L == 16 ? 28 : 12, /* vectors of sums in registers, at most */
     GEMM_N = L == 16 ? 14 : 12,    /* pixels in a group */
     GEMM_NV = 4,                   /* vectors of outputs of a pixel */
-    GEMM_J = L / 2,                /* rotations: a vector holds two groups at least */
-    /* Floats of the second-level cache that blocking reckons with: 512 KiB with AVX2, 1 MiB with AVX-512. */
-    GEMM_L2 = L == 16 ? 256 * 1024 : 128 * 1024
+    GEMM_J = L / 2                 /* rotations: a vector holds two groups at least */
 };
+
+/* Floats of a core's caches in the class of machines, by which blocking goes: Note [Machine classes]. */
+static inline int64_t gemm_l1(void)
+{
+    return (int64_t)(wf_machine_class_of(WF_ISA)->l1_bytes / sizeof(float));
+}
+static inline int64_t gemm_l2(void)
+{
+    return (int64_t)(wf_machine_class_of(WF_ISA)->l2_bytes / sizeof(float));
+}
 
 typedef enum gemm_kind { GEMM_DENSE, GEMM_PLAIN, GEMM_LANES, GEMM_ROTATE } gemm_kind;
 

@@ -17,13 +17,22 @@
 #include "kernels/simd/transpose.h"
 
 enum {
-    TILES = 16,                       /* that a small batch is cut into, if it is worth it */
-    PART_FLOPS = 2000000,             /* of a part, at least */
-    PANELS = 32 * 1024,               /* floats, in the second-level cache: with their outputs; */
-    PANEL_WEIGHTS = GEMM_L2 * 3 / 16, /* and with the weights that pass by */
-    PANEL_OUTPUTS = 64,               /* from which on panels pay */
-    PACKED = 16 /* vectors of inputs that are packed at once: in the first-level cache */
+    TILES = 16,           /* that a small batch is cut into, if it is worth it */
+    PART_FLOPS = 2000000, /* of a part, at least */
+    PANEL_OUTPUTS = 64,   /* from which on panels pay */
+    PACKED = 16           /* vectors of inputs that are packed at once: in the first-level cache */
 };
+
+/* Floats of panels, in the second-level cache: with their outputs; */
+static int64_t panels_floats(void)
+{
+    return gemm_l2() / (L == 16 ? 8 : 4);
+}
+/* and with the weights that pass by. */
+static int64_t panel_weights(void)
+{
+    return gemm_l2() * 3 / 16;
+}
 
 static bool fits(const wf_conv2d_desc *d, wf_conv2d_pass pass, char *why, size_t size)
 {
@@ -141,12 +150,12 @@ static bool plan_panels(gemm_forward *s)
         f->column = place += (size_t)f->h->n * (size_t)f->h->taps;
         place_axis(f->w, L, f->column);
         place += (size_t)f->w->n * (size_t)f->w->taps;
-        int64_t most = PANEL_WEIGHTS / ((int64_t)gemm_phase_taps(f) * L * L * p->NV);
+        int64_t most = panel_weights() / ((int64_t)gemm_phase_taps(f) * L * L * p->NV);
         int64_t one = (int64_t)gemm_phase_taps(f) * f->w->n * L;
-        most = most * one > PANELS ? PANELS / one : most;
+        most = most * one > panels_floats() ? panels_floats() / one : most;
         int64_t chunks = (p->vectors + most - 1) / (most > 1 ? most : 1);
         f->chunk = most > 1 ? (int)((p->vectors + chunks - 1) / chunks) : 1;
-        int64_t rows = PANELS / (one * f->chunk);
+        int64_t rows = panels_floats() / (one * f->chunk);
         s->rows = at_most(s->rows, rows > 1 ? (int)(rows < f->h->n ? rows : f->h->n) : 1);
     }
     return true;
@@ -205,7 +214,7 @@ static bool create(wf_conv2d *k, char *why, size_t size)
         describe_phase(s, f);
         weights += gemm_phase_taps(f) * (size_t)p->vectors * (size_t)p->depth * L;
         offset += gemm_phase_taps(f) * (size_t)f->chunk;
-        size_t frame = s->most     ? gemm_panels(s, f, s->rows)
+        size_t frame = s->most     ? gemm_panel_floats(s, f, s->rows)
                        : f->direct ? 0
                                    : (size_t)f->chunk * gemm_vector(p, f->h, f->w, s->rows);
         if (frame * sizeof(float) > k->scratch_bytes)

@@ -127,7 +127,7 @@ const float *WF_ISA_FN(wf_gemm_weights_of)(const gemm_image *m, const gemm_phase
                                            int unit, int v);
 
 /* Floats of scratch that panels of a phase take for `rows` rows. */
-size_t WF_ISA_FN(wf_gemm_panels)(const gemm_forward *s, const gemm_phase *f, int rows);
+size_t WF_ISA_FN(wf_gemm_panel_floats)(const gemm_forward *s, const gemm_phase *f, int rows);
 /* The products of a part in panels; `next` is the part that comes after it. */
 void WF_ISA_FN(wf_gemm_run_panels)(const gemm_image *m, const gemm_phase *f, gemm_part part,
                                    gemm_part next);
@@ -142,7 +142,7 @@ weft_status WF_ISA_FN(wf_gemm_forward_run)(const wf_conv2d *k, int worker, const
 #define gemm_calls_for WF_ISA_FN(wf_gemm_calls_for)
 #define gemm_load_bias WF_ISA_FN(wf_gemm_load_bias)
 #define gemm_weights_of WF_ISA_FN(wf_gemm_weights_of)
-#define gemm_panels WF_ISA_FN(wf_gemm_panels)
+#define gemm_panel_floats WF_ISA_FN(wf_gemm_panel_floats)
 #define gemm_run_panels WF_ISA_FN(wf_gemm_run_panels)
 #define gemm_forward_run WF_ISA_FN(wf_gemm_forward_run)
 

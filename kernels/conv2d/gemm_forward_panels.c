@@ -2,7 +2,7 @@
  * gemm_forward.h. The panels are the worker's own; nothing else is written but its part of the outputs. */
 #include "kernels/conv2d/gemm_forward.h"
 
-size_t gemm_panels(const gemm_forward *s, const gemm_phase *f, int rows)
+size_t gemm_panel_floats(const gemm_forward *s, const gemm_phase *f, int rows)
 {
     const size_t pixels = (size_t)rows * (size_t)f->w->n, most = (size_t)s->most;
     const size_t groups = (pixels + most - 1) / most;

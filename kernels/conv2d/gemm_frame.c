@@ -4,13 +4,17 @@
 #include <stdlib.h>
 
 #include "kernels/conv2d/gemm.h"
-#include "kernels/machine.h"
 
-enum {
-    FRAME = GEMM_L2 / 4, /* floats of a frame: in the second-level cache */
-    /* Floats of weights that are there, too, or, with half as many lanes to a load, in the first-level one. */
-    WEIGHTS = L == 16 ? GEMM_L2 * 3 / 32 : 5 * 1024
-};
+/* Floats of a frame, in the second-level cache; */
+static int64_t frame_floats(void)
+{
+    return gemm_l2() / 4;
+}
+/* of weights that are there, too, or, with half as many lanes to a load, in the first-level one. */
+static int64_t weights_floats(void)
+{
+    return L == 16 ? gemm_l2() * 3 / 32 : gemm_l1() * 5 / 8;
+}
 
 /* ---- axes ------------------------------------------------------------------------------------ */
 
@@ -272,11 +276,11 @@ gemm_plan *gemm_plan_create(const wf_conv2d_desc *d, wf_conv2d_pass pass)
     p->NV = gemm_best_vectors(pixels, p->blocks);
     int r, s;
     most_taps(p, &r, &s);
-    int64_t most = WEIGHTS / ((int64_t)r * s * p->depth * p->NV * L);
+    int64_t most = weights_floats() / ((int64_t)r * s * p->depth * p->NV * L);
     most = most > 1 ? most : 1;
     int64_t one = (int64_t)gemm_vector(p, h, w, 1); /* the frame of a row should fit, too */
-    if (most * one > FRAME && !gemm_direct(p, h, w))
-        most = FRAME / one > 1 ? FRAME / one : 1;
+    if (most * one > frame_floats() && !gemm_direct(p, h, w))
+        most = frame_floats() / one > 1 ? frame_floats() / one : 1;
     int64_t chunks = (p->vectors + most - 1) / most;
     p->chunk = (int)((p->vectors + chunks - 1) / chunks);
     return p;
@@ -334,7 +338,7 @@ size_t gemm_vector(const gemm_plan *p, const gemm_axis *h, const gemm_axis *w, i
 int gemm_rows(const gemm_plan *p, const gemm_axis *h, const gemm_axis *w)
 {
     size_t all = (size_t)p->chunk * gemm_row(p, h, w) * (size_t)h->slots; /* of one position */
-    size_t most = all ? FRAME / all : 1, span = (size_t)h->span;
+    size_t most = all ? (size_t)frame_floats() / all : 1, span = (size_t)h->span;
     most = most > span + 1 ? most - span : 1;
     if (most >= (size_t)h->n)
         return h->n;

@@ -21,23 +21,34 @@
 #include "kernels/simd/transpose.h"
 
 enum {
-    /* Pixels that are taken through all taps before the next, at most; */
-    CHUNK = L == 16 ? 400 : 200,
-    /* floats of src and ddst for those, near the first-level cache; and where src is read in strides. */
-    FIRST = L == 16 ? 24 * 1024 : 10 * 1024,
-    FIRST_STRIDED = L == 16 ? FIRST : 7 * 1024,
-    FRAMES = 32 * 1024,    /* floats of frames: in the second-level cache; */
-    SUMS = 48 * 1024,      /* and of a part's sums, beside the operands of two steps */
-    OWN_SUMS = 6,          /* what sums of a range's own cost, as measured: passes over them */
-    FRAME = 3,             /* the same of a frame, over what is copied */
-    TILES = 64,            /* cores that should find work, if it takes them */
-    SMALL_FLOPS = 8000000, /* so long: the smaller a tile, the more often operands are read; */
-    TILE_FLOPS = 16000000, /* beyond that; */
-    FEW = 16,              /* cores that should find work of */
-    LEAST_FLOPS = 2000000, /* that little */
-    MOST = 4096,           /* tiles */
-    PART_VECTORS = 2       /* input vectors of a part, at least */
+    CHUNK =
+        L == 16 ? 400 : 200, /* pixels that are taken through all taps before the next, at most */
+    OWN_SUMS = 6,            /* what sums of a range's own cost, as measured: passes over them */
+    FRAME = 3,               /* the same of a frame, over what is copied */
+    TILES = 64,              /* cores that should find work, if it takes them */
+    SMALL_FLOPS = 8000000,   /* so long: the smaller a tile, the more often operands are read; */
+    TILE_FLOPS = 16000000,   /* beyond that; */
+    FEW = 16,                /* cores that should find work of */
+    LEAST_FLOPS = 2000000,   /* that little */
+    MOST = 4096,             /* tiles */
+    PART_VECTORS = 2         /* input vectors of a part, at least */
 };
+
+/* Floats of src and ddst of a chunk, near the first-level cache; */
+static int64_t chunk_floats(bool strided)
+{
+    return L == 16 ? gemm_l1() * 3 : gemm_l1() * (strided ? 7 : 10) / 8;
+}
+/* of frames, in the second-level cache; */
+static int64_t frames_floats(void)
+{
+    return gemm_l2() / (L == 16 ? 8 : 4);
+}
+/* and of a part's sums there, beside the operands of two steps. */
+static int64_t sums_floats(void)
+{
+    return gemm_l2() * 3 / (L == 16 ? 16 : 8);
+}
 
 static bool fits(const wf_conv2d_desc *d, wf_conv2d_pass pass, char *why, size_t size)
 {
@@ -125,7 +136,7 @@ static void cut_chunks(gemm_weights *s, const wf_conv2d *k)
     const wf_conv2d_desc *d = &k->desc;
     const int64_t pixels = (int64_t)d->P * d->Q, block = (int64_t)s->NB * L;
     const bool strided = s->in_place && d->stride[0] * d->stride[1] > 1;
-    const int64_t first = strided ? FIRST_STRIDED : FIRST;
+    const int64_t first = chunk_floats(strided);
     int rows = d->Q < CHUNK ? CHUNK / d->Q : 1;
     while (rows > 1 && rows * d->Q * block + vector_of(s, k, rows) > first)
         rows--;
@@ -172,7 +183,8 @@ static void cut_parts(gemm_weights *s, const wf_conv2d *k)
             const int wanted = halo ? 1 : (int)at_most((int64_t)(most / v / g + 0.5), steps);
             const int ranges = wanted > 1 ? wanted : 1;
             const double parts = (double)v * g * ranges, enough = 0.75 * most;
-            const bool streams = sums / v / g * L > SUMS; /* the sums pass by with every chunk */
+            const bool streams =
+                sums / v / g * L > (double)sums_floats(); /* the sums pass by with every chunk */
             const double again = g > p->sets ? (double)g / p->sets : 1;
             const double passes = ranges * OWN_SUMS + (streams ? 2.0 * steps : 0);
             const double bytes = src * again + dst * v + sums * passes;
@@ -191,11 +203,11 @@ static void cut_frames(gemm_weights *s, const wf_conv2d *k)
 {
     gemm_plan *p = s->plan;
     const int64_t vectors = (p->vectors + s->vector_parts - 1) / s->vector_parts;
-    const int64_t most = FRAMES / (vector_of(s, k, s->rows) * s->images + 1);
+    const int64_t most = frames_floats() / (vector_of(s, k, s->rows) * s->images + 1);
     p->chunk = gemm_even((int)vectors, (int)at_most(most > 1 ? most : 1, vectors));
     s->frame_rows = s->rows;
     while (!s->in_place && s->ranges == 1 && s->frame_rows < p->row->n &&
-           vector_of(s, k, s->frame_rows + s->rows) * p->chunk < FRAMES)
+           vector_of(s, k, s->frame_rows + s->rows) * p->chunk < frames_floats())
         s->frame_rows += s->rows;
     s->row_steps = gemm_parts(p->row->n, s->frame_rows);
 }
