@@ -21,17 +21,18 @@
 #include "kernels/simd/transpose.h"
 
 enum {
-    CHUNK =
-        L == 16 ? 400 : 200, /* pixels that are taken through all taps before the next, at most */
-    OWN_SUMS = 6,            /* what sums of a range's own cost, as measured: passes over them */
-    FRAME = 3,               /* the same of a frame, over what is copied */
-    TILES = 64,              /* cores that should find work, if it takes them */
-    SMALL_FLOPS = 8000000,   /* so long: the smaller a tile, the more often operands are read; */
-    TILE_FLOPS = 16000000,   /* beyond that; */
-    FEW = 16,                /* cores that should find work of */
-    LEAST_FLOPS = 2000000,   /* that little */
-    MOST = 4096,             /* tiles */
-    PART_VECTORS = 2         /* input vectors of a part, at least */
+    /* Pixels that are taken through all taps before the next, at most. */
+    CHUNK = L == 16 ? 400 : 200,
+    /* What sums of a range's own cost, as measured: passes over them; the same of a frame, over what is copied. */
+    OWN_SUMS = L == 16 ? 12 : 6,
+    FRAME = L == 16 ? 8 : 3,
+    TILES = 64,            /* cores that should find work, if it takes them */
+    SMALL_FLOPS = 8000000, /* so long: the smaller a tile, the more often operands are read; */
+    TILE_FLOPS = 16000000, /* beyond that; */
+    FEW = 16,              /* cores that should find work of */
+    LEAST_FLOPS = 2000000, /* that little */
+    MOST = L == 16 ? 128 : 4096, /* tiles */
+    PART_VECTORS = 2             /* input vectors of a part, at least */
 };
 
 /* Floats of src and ddst of a chunk, near the first-level cache; */
@@ -149,6 +150,11 @@ static void cut_chunks(gemm_weights *s, const wf_conv2d *k)
         s->images > 1 ? gemm_even(k->slot_images, (int)at_most(s->images, k->slot_images)) : 1;
 }
 
+static bool has_halo(const gemm_weights *s, const wf_conv2d_desc *d)
+{
+    return !s->in_place && d->R * d->S > 1;
+}
+
 static double wanted_tiles(double flops)
 {
     double tiles = flops / TILE_FLOPS, most = flops / SMALL_FLOPS, few = flops / LEAST_FLOPS;
@@ -168,7 +174,8 @@ static void cut_parts(gemm_weights *s, const wf_conv2d *k)
     const gemm_plan *p = s->plan;
     const double most = wanted_tiles(wf_conv2d_flops(d)) / k->slots;
     const bool dense = p->kind == GEMM_DENSE;
-    const bool halo = !s->in_place && d->R * d->S > 1; /* which frames of every range would hold */
+    /* Frames of every range would hold a halo: there are ranges only as long as a core may lack work. */
+    const double split = has_halo(s, d) ? at_most((int64_t)most, TILES / k->slots) : most;
     const int groups = p->sets * s->groups, row_steps = gemm_parts(d->P, s->rows);
     const int steps = gemm_parts(k->slot_images, s->images) * row_steps;
     /* In vectors. */
@@ -180,11 +187,11 @@ static void cut_parts(gemm_weights *s, const wf_conv2d *k)
     double found = 0, cost = 0;
     for (int v = 1; v == 1 || (dense && p->vectors / v >= PART_VECTORS); v++)
         for (int g = 1; g <= groups && (g == 1 || v * g <= most); g++) {
-            const int wanted = halo ? 1 : (int)at_most((int64_t)(most / v / g + 0.5), steps);
+            const int wanted = (int)at_most((int64_t)(split / v / g + 0.5), steps);
             const int ranges = wanted > 1 ? wanted : 1;
             const double parts = (double)v * g * ranges, enough = 0.75 * most;
-            const bool streams =
-                sums / v / g * L > (double)sums_floats(); /* the sums pass by with every chunk */
+            /* The sums pass by with every chunk. */
+            const bool streams = sums / v / g * L > (double)sums_floats();
             const double again = g > p->sets ? (double)g / p->sets : 1;
             const double passes = ranges * OWN_SUMS + (streams ? 2.0 * steps : 0);
             const double bytes = src * again + dst * v + sums * passes;
@@ -206,7 +213,9 @@ static void cut_frames(gemm_weights *s, const wf_conv2d *k)
     const int64_t most = frames_floats() / (vector_of(s, k, s->rows) * s->images + 1);
     p->chunk = gemm_even((int)vectors, (int)at_most(most > 1 ? most : 1, vectors));
     s->frame_rows = s->rows;
-    while (!s->in_place && s->ranges == 1 && s->frame_rows < p->row->n &&
+    const int steps = gemm_parts(k->slot_images, s->images);
+    while (!s->in_place && (s->ranges == 1 || has_halo(s, &k->desc)) && s->frame_rows < p->row->n &&
+           steps * gemm_parts(p->row->n, s->frame_rows + s->rows) >= s->ranges &&
            vector_of(s, k, s->frame_rows + s->rows) * p->chunk < frames_floats())
         s->frame_rows += s->rows;
     s->row_steps = gemm_parts(p->row->n, s->frame_rows);
@@ -273,6 +282,8 @@ static void write_vector(const gemm_plan *p, const float *w, int taps, int input
             t = t + 1 == taps ? 0 : t + 1;
             c += t == 0;
         }
+        for (int l = 0; l < lanes; l++) /* more rows than the hardware follows */
+            __builtin_prefetch(out + (size_t)l * out_step + q + 32, 1, 3);
         int l = 0;
         for (; rows == 8 && l + 8 <= lanes; l += 8)
             wf_transpose8(row + l, L, out + (size_t)l * out_step + q, out_step);

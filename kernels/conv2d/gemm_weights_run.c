@@ -74,7 +74,8 @@ static void run_dense(chunk *c, int NB, const float *dy, float *w)
             const float *x;
             size_t first;
             float *to = w + ((size_t)v * all + c->s->tap[t].place) * L * L;
-            for (int b = 0; b < NB; b++) /* the next sums */
+            for (int b = 0; L == 8 && b < NB;
+                 b++) /* the next sums; on AVX-512 it costs more than it saves */
                 for (int i = 0; i < L * L; i += 16)
                     __builtin_prefetch(to + L * L + (size_t)b * c->block + i, 1, 2);
             if (!tap_pixels(c, t, &at, &x, &first))

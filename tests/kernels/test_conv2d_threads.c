@@ -187,11 +187,53 @@ static void and_so_over_images_of_bf16(void **unused)
     check(WEFT_BF16);
 }
 
+/* A first layer has one vector of input channels for each channel, and frames with a halo: its pixels are
+ * cut until 64 cores have work, as often for one worker as for many. */
+static void a_first_layer_has_work_for_many_cores(void **unused)
+{
+    const int block = wf_isa_block(wf_cpu_isa());
+    const wf_conv2d_desc d = {.N = 16,
+                              .C = 3,
+                              .H = 224,
+                              .W = 224,
+                              .K = 64,
+                              .R = 7,
+                              .S = 7,
+                              .P = 112,
+                              .Q = 112,
+                              .stride = {2, 2},
+                              .padding = {3, 3},
+                              .dilation = {1, 1},
+                              .groups = 1,
+                              .src_block = 1,
+                              .dst_block = block,
+                              .src_type = WEFT_F32,
+                              .weights_type = WEFT_F32,
+                              .dst_type = WEFT_F32};
+    for (int i = 0; i < wf_conv2d_n_impls; i++) {
+        char why[160];
+        const wf_conv2d_impl *impl = wf_conv2d_impls[i];
+        if (strncmp(impl->name, "gemm", 4) != 0 || impl->isa != wf_cpu_isa())
+            continue;
+        wf_conv2d *k[2];
+        for (int j = 0; j < 2; j++)
+            k[j] = wf_conv2d_create_impl(impl, &d, WF_CONV2D_BACKWARD_WEIGHTS, wf_cpu_isa(),
+                                         j ? 64 : 1, why, sizeof why);
+        if (k[0] && k[1]) {
+            assert_true(k[0]->slots * k[0]->parts >= 64);
+            assert_int_equal(k[0]->parts, k[1]->parts);
+        }
+        wf_conv2d_destroy(k[0]);
+        wf_conv2d_destroy(k[1]);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(any_number_of_workers_gives_the_same_bits),
         cmocka_unit_test(and_so_over_images_of_bf16),
+        cmocka_unit_test(a_first_layer_has_work_for_many_cores),
     };
     return cmocka_run_group_tests_name("conv2d_threads", tests, NULL, NULL);
 }
