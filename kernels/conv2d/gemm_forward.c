@@ -276,17 +276,27 @@ static void pack_rotated(const wf_conv2d *k, plain w, int o, float *block)
     }
 }
 
-/* The only tap of L channels and L outputs, side by side in the plain weights either these or those:
- * out[channel][output]. */
+/* The only tap of L channels and L outputs, of each output the channels side by side in the plain weights:
+ * out[channel][output]. What comes next is fetched: more rows than the hardware follows. */
 static void pack_square(plain w, const float *from, float *out, size_t step)
 {
-    for (size_t i = 0; i < L; i += w.input == 1 ? 8 : 1) {
-        if (w.input == 1)
-            for (size_t c = 0; c < L; c += 8)
-                wf_transpose8(from + i * w.output + c, w.output, out + c * step + i, step);
-        else
-            wf_vstore(out + i * step, wf_vload(from + i * w.input));
-    }
+    for (size_t i = 0; i < L; i++)
+        __builtin_prefetch(from + i * w.output + 2 * L, 0, 3);
+    for (size_t i = 0; i < L; i += 8)
+        for (size_t c = 0; c < L; c += 8)
+            wf_transpose8(from + i * w.output + c, w.output, out + c * step + i, step);
+}
+
+/* The only tap of NV * L outputs, of each of n channels side by side in the plain weights, too. */
+static void pack_rows(plain w, const float *from, int n, int NV, float *out)
+{
+    enum { AHEAD = 16 };
+    for (int c = 0; c < n; c++, from += w.input, out += NV * L)
+        for (int b = 0; b < NV * L; b += L) {
+            if (c + AHEAD < n)
+                __builtin_prefetch(from + AHEAD * w.input + b, 0, 3);
+            wf_vstore(out + b, wf_vload(from + b));
+        }
 }
 
 /* Where each tap's weights of input vector v are in a block for one output vector, by its place in the
@@ -342,6 +352,13 @@ static void pack_taps(const wf_conv2d *k, plain w, int v, const float *from, siz
         }
 }
 
+/* Whether the kernel has one tap, and that meets something. */
+static bool one_tap(const wf_conv2d *k)
+{
+    const gemm_forward *s = k->state;
+    return k->desc.R * k->desc.S == 1 && s->packed_block == (size_t)s->plan->vectors * L * L;
+}
+
 /* Input vectors [v0, v1) of output vector b of a set: lane by lane, so that the plain weights are read as
  * they lie. */
 static void pack_vectors(const wf_conv2d *k, plain w, int set, int b, int v0, int v1, float *block)
@@ -354,8 +371,7 @@ static void pack_vectors(const wf_conv2d *k, plain w, int set, int b, int v0, in
     const int first = gemm_first(p, set, b), left = gemm_end(p, set) - first;
     const int n = left < L ? left : L;
     const int taps = k->desc.R * k->desc.S;
-    const bool square =
-        taps == 1 && s->packed_block == (size_t)p->vectors * L * L; /* the tap meets something */
+    const bool square = one_tap(k) && w.input == 1;
     const bool dense =
         p->kind == GEMM_DENSE && taps <= GEMM_TAPS && (w.input == (size_t)taps || taps >= 8);
     for (int v = v0; v < v1; v++) {
@@ -392,6 +408,14 @@ static weft_status pack(const wf_conv2d *k, int worker, const void *weights, voi
     const int begin = gemm_unit_first(p, unit), end = gemm_unit_first(p, unit + 1);
     const plain w = plain_of(k, p, weights);
     float *to = (float *)packed + (size_t)(set * p->blocks + begin) * s->packed_block;
+    const int first = gemm_first(p, set, begin), NV = end - begin;
+    if (p->kind == GEMM_DENSE && one_tap(k) && w.output == 1 &&
+        first + NV * L <= gemm_end(p, set)) {
+        memset(to + (size_t)p->IG * (size_t)(NV * L), 0,
+               (size_t)(p->vectors * L - p->IG) * (size_t)(NV * L) * sizeof *to);
+        pack_rows(w, (const float *)weights + (size_t)set * w.group + first % p->OG, p->IG, NV, to);
+        return WEFT_OK;
+    }
     if (gemm_end(p, set) - gemm_first(p, set, end - 1) < L || (p->kind == GEMM_DENSE && p->IG % L))
         memset(to, 0, (size_t)(end - begin) * s->packed_block * sizeof *to);
     for (int l = 0; p->kind == GEMM_ROTATE && l < L; l++)
