@@ -115,7 +115,8 @@ static int run_step(const bench_options *options)
     if (!options->json) {
         printf("%s, batch %d, %dx%d, %s, %d threads, %s: %.1f img/s, median step %.3f ms of %lld, "
                "peak RSS %.0f MB\n",
-               spec.model, spec.batch, r.size, r.size, spec.bytes ? spec.bf16 ? "u8 to bf16" : "u8 to f32" : dtype, r.threads,
+               spec.model, spec.batch, r.size, r.size,
+               spec.bytes ? spec.bf16 ? "u8 to bf16" : "u8 to f32" : dtype, r.threads,
                weft_isa_name(r.isa), img_per_s, 1e3 * r.median_step_s, (long long)r.steps,
                r.rss_mb);
         return 0;

@@ -67,7 +67,8 @@ static bool make_images(step *s, weft_shape shape, bool bytes)
 static weft_status step_init(step *s, const bench_step_spec *spec, weft_error *err)
 {
     *s = (step){0};
-    weft_options options = {.threads = spec->threads, .trace_path = spec->trace,
+    weft_options options = {.threads = spec->threads,
+                            .trace_path = spec->trace,
                             .amp = spec->bf16 ? WEFT_AMP_BF16 : WEFT_AMP_OFF};
     WF_TRY(weft_context_create(&s->ctx, &options, err));
     const weft_model_info *info = weft_model_find(spec->model);

@@ -100,13 +100,13 @@ typedef struct cli_options {
 cli_options cli_defaults(void);
 
 typedef enum flag_kind {
-    FLAG_BOOL,     /* no value; bool */
-    FLAG_INT,      /* int64_t in [min, max] */
-    FLAG_NUMBER,   /* finite double in [min, max] */
-    FLAG_TEXT,     /* const char *, not empty */
-    FLAG_CHOICE,   /* const char *, one of the words of `choices` */
-    FLAG_LIST,     /* cli_list of texts, not empty */
-    FLAG_ARGUMENT  /* const char *: no flag, but the command's one argument without a name */
+    FLAG_BOOL,    /* no value; bool */
+    FLAG_INT,     /* int64_t in [min, max] */
+    FLAG_NUMBER,  /* finite double in [min, max] */
+    FLAG_TEXT,    /* const char *, not empty */
+    FLAG_CHOICE,  /* const char *, one of the words of `choices` */
+    FLAG_LIST,    /* cli_list of texts, not empty */
+    FLAG_ARGUMENT /* const char *: no flag, but the command's one argument without a name */
 } flag_kind;
 
 typedef struct flag {

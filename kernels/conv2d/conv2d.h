@@ -212,8 +212,8 @@ void wf_conv2d_destroy(void *k); /* NULL: no effect */
 bool wf_conv2d_fits(const wf_conv2d_impl *impl, const wf_conv2d_desc *d, wf_conv2d_pass pass,
                     weft_isa isa, char *why, size_t size);
 /* The same without Note [Staged images]. */
-bool wf_conv2d_fits_itself(const wf_conv2d_impl *impl, const wf_conv2d_desc *d,
-                           wf_conv2d_pass pass, weft_isa isa, char *why, size_t size);
+bool wf_conv2d_fits_itself(const wf_conv2d_impl *impl, const wf_conv2d_desc *d, wf_conv2d_pass pass,
+                           weft_isa isa, char *why, size_t size);
 double wf_conv2d_cycles(const wf_conv2d_impl *impl, const wf_conv2d_desc *d, wf_conv2d_pass pass,
                         weft_isa isa);
 /* The share of the machine's multiply-add peak that k is expected to reach; Winograd may pass 1. */

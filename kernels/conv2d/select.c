@@ -56,8 +56,8 @@ double wf_conv2d_expected_share(const wf_conv2d *k)
     return wf_conv2d_flops(&k->desc) / 2 / (k->cycles * wf_peak_fmas(k->isa));
 }
 
-bool wf_conv2d_fits_itself(const wf_conv2d_impl *impl, const wf_conv2d_desc *d,
-                           wf_conv2d_pass pass, weft_isa isa, char *why, size_t size)
+bool wf_conv2d_fits_itself(const wf_conv2d_impl *impl, const wf_conv2d_desc *d, wf_conv2d_pass pass,
+                           weft_isa isa, char *why, size_t size)
 {
     if (impl->isa <= isa)
         return impl->fits(d, pass, why, size);

@@ -40,12 +40,10 @@ wf_conv2d *wf_conv2d_stage_create(const wf_conv2d_desc *d, wf_conv2d *inner)
     k->state = NULL;
     const bool weights = k->pass == WF_CONV2D_BACKWARD_WEIGHTS;
     const size_t images = (size_t)(weights ? k->slot_images : k->images);
-    const size_t src = d->src_type == WEFT_BF16
-                           ? aligned(wf_act_count(wf_conv2d_src(d)) * sizeof(float))
-                           : 0;
-    const size_t dst = d->dst_type == WEFT_BF16
-                           ? aligned(wf_act_count(wf_conv2d_dst(d)) * sizeof(float))
-                           : 0;
+    const size_t src =
+        d->src_type == WEFT_BF16 ? aligned(wf_act_count(wf_conv2d_src(d)) * sizeof(float)) : 0;
+    const size_t dst =
+        d->dst_type == WEFT_BF16 ? aligned(wf_act_count(wf_conv2d_dst(d)) * sizeof(float)) : 0;
     const bool backward = k->pass == WF_CONV2D_BACKWARD_DATA;
     k->stage = (wf_conv2d_stage){.inner = inner,
                                  .scratch = aligned(inner->scratch_bytes),
@@ -78,7 +76,8 @@ weft_status wf_conv2d_stage_run(const wf_conv2d *k, int worker, const wf_conv2d_
     char *in = (char *)scratch + s->scratch, *out = in + (size_t)k->images * s->in_bytes;
     wf_conv2d_io at = *io;
     if (s->in_bytes) {
-        convert(WEFT_BF16, WEFT_F32, forward ? src : dst, n, io->in, io->in_stride, in, s->in_bytes);
+        convert(WEFT_BF16, WEFT_F32, forward ? src : dst, n, io->in, io->in_stride, in,
+                s->in_bytes);
         at.in = in;
         at.in_stride = s->in_bytes;
     }

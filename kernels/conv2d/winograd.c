@@ -57,12 +57,12 @@ static geometry geometry_of(const wf_conv2d_desc *d, wf_conv2d_pass pass)
 typedef struct plan {
     geometry g;
     wino_tiles cut;
-    int I, blocks;     /* padded input channels; output blocks */
+    int I, blocks;        /* padded input channels; output blocks */
     bool low_in, low_out; /* images of bf16 */
-    bool packed;       /* the filter is transformed once, by tasks of its own: Note [Staging] */
-    int capacity;      /* tiles taken at once */
-    int group;         /* output blocks multiplied before they are transformed back */
-    int images, parts; /* of a tile of work */
+    bool packed;          /* the filter is transformed once, by tasks of its own: Note [Staging] */
+    int capacity;         /* tiles taken at once */
+    int group;            /* output blocks multiplied before they are transformed back */
+    int images, parts;    /* of a tile of work */
     size_t v_point, v_chunk, m_point, m_pair;
     size_t u_point, u_block; /* of the packed filter, or of a staged chunk of it */
 } plan;

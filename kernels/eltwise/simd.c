@@ -144,8 +144,8 @@ static void bias(wf_act a, const void *vx, const void *vb, void *vy)
 }
 
 /* One group of `width` channels, as above. */
-static void mul_lanes(size_t pixels, size_t block, int width, const wf_element *x,
-                      const float *s, wf_element *y)
+static void mul_lanes(size_t pixels, size_t block, int width, const wf_element *x, const float *s,
+                      wf_element *y)
 {
     wf_vf by = wf_vload_n(s, width);
     if (width == WF_LANES) {

@@ -82,8 +82,7 @@ static uint64_t trained(const char *model, int size, const weft_options *options
     weft_sgd_opts sgd = {.lr = 0.01, .momentum = 0.9};
     weft_optimizer *optimizer = weft_sgd_create(ctx, net, &sgd);
     weft_tensor *x = weft_randn(ctx, WEFT_SHAPE(4, opts.in_channels, size, size));
-    weft_tensor *labels =
-        weft_tensor_from(ctx, WEFT_I64, WEFT_SHAPE(4), (int64_t[]){3, 1, 4, 1});
+    weft_tensor *labels = weft_tensor_from(ctx, WEFT_I64, WEFT_SHAPE(4), (int64_t[]){3, 1, 4, 1});
     if (!net || !optimizer || !labels)
         fail_msg("%s", weft_error_text(ctx));
     for (int i = 0; i < 2; i++) {
@@ -117,9 +116,10 @@ static void networks_equal_the_interpreter(void **state)
     static const struct {
         const char *model;
         int size;
-    } nets[] = {{"resnet18", 33},           {"mobilenet_v3_small", 32}, {"efficientnet_b0", 32},
-                {"shufflenet_v2_x1_0", 32}, {"googlenet", 32},          {"densenet121", 32},
-                {"vgg11", 32},              {"squeezenet1_1", 48}};
+    } nets[] = {{"resnet18", 33},        {"mobilenet_v3_small", 32},
+                {"efficientnet_b0", 32}, {"shufflenet_v2_x1_0", 32},
+                {"googlenet", 32},       {"densenet121", 32},
+                {"vgg11", 32},           {"squeezenet1_1", 48}};
     for (size_t i = 0; i < sizeof nets / sizeof nets[0]; i++) {
         weft_options o = {.seed = 3, .threads = 2, .amp = WEFT_AMP_BF16}, in_order = oracle;
         double want, got;
@@ -194,8 +194,8 @@ static void auto_asks_the_machine_and_others_are_refused(void **state)
     weft_options o = {.amp = WEFT_AMP_AUTO};
     weft_context *ctx;
     assert_int_equal(weft_context_create(&ctx, &o, NULL), WEFT_OK);
-    assert_int_equal(weft_context_amp(ctx), wf_cpu_bf16() == WF_BF16_STORAGE ? WEFT_AMP_OFF
-                                                                             : WEFT_AMP_BF16);
+    assert_int_equal(weft_context_amp(ctx),
+                     wf_cpu_bf16() == WF_BF16_STORAGE ? WEFT_AMP_OFF : WEFT_AMP_BF16);
     weft_context_destroy(ctx);
     weft_error err = WEFT_ERROR_INIT;
     o.amp = (weft_amp)3;

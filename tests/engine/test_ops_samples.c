@@ -31,8 +31,8 @@ static weft_tensor *through_bf16(weft_context *ctx, weft_tensor *x, weft_tensor 
 }
 
 /* The sample's output and gradients, in dtype. Returns the number of doubles written to out. */
-static int64_t run_sample(weft_context *ctx, const wf_op *op, int index, weft_dtype dtype,
-                          form how, bool round_inputs, double *out)
+static int64_t run_sample(weft_context *ctx, const wf_op *op, int index, weft_dtype dtype, form how,
+                          bool round_inputs, double *out)
 {
     wf_sample s = {0};
     int64_t n = -1;
@@ -53,7 +53,7 @@ static int64_t run_sample(weft_context *ctx, const wf_op *op, int index, weft_dt
         for (int i = 0; i < s.n_in; i++)
             use[i] = how == BLOCKED ? blocked(in[i])
                      : how == BF16  ? through_bf16(ctx, in[i], &identity[i])
-                                     : in[i];
+                                    : in[i];
         weft_tensor *y = s.apply(s.user, use, s.n_in);
         if (!y)
             fail_msg("%s, %s: %s", op->name, s.name, weft_error_text(ctx));

@@ -166,8 +166,9 @@ static double transformed_bound(const wf_conv2d_impl *impl, const problem *t, in
         return 0;
     const double x = largest(t->x, t->n_x), w = largest(t->w, t->n_w), dy = largest(t->dy, t->n_y);
     const bool forward = pass == WF_CONV2D_FORWARD, data = pass == WF_CONV2D_BACKWARD_DATA;
-    const double terms =
-        forward ? d->C : data ? d->K : (double)d->N * ((d->P + 3) / 4) * ((d->Q + 3) / 4);
+    const double terms = forward ? d->C
+                         : data  ? d->K
+                                 : (double)d->N * ((d->P + 3) / 4) * ((d->Q + 3) / 4);
     const double term = forward ? x * w : data ? dy * w : x * dy;
     return 3 * sqrt(terms + 24) * u * impl->amplification * terms * term;
 }

@@ -149,7 +149,8 @@ static weft_status lower_avg(wf_lower *l, bool backward)
     const bool mixed = from.dtype != to.dtype;
     const wf_operand *wide = from.dtype == WEFT_BF16 ? &from : &to;
     const wf_operand *narrow = wide == &from ? &to : &from;
-    avg_args a = {.g = wf_pool2d_geometry(l->attrs, from.act, true), .from = from.buf, .to = to.buf};
+    avg_args a = {
+        .g = wf_pool2d_geometry(l->attrs, from.act, true), .from = from.buf, .to = to.buf};
     const wf_pool_fns *fns = wf_pool2d_kernels(l, &a.g, mixed ? wide->dtype : from.dtype);
     if (!fns)
         return WEFT_ERR_UNSUPPORTED;

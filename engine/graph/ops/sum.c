@@ -73,7 +73,7 @@ typedef struct sum_args {
     groups g;
     wf_act act; /* per channel: the image as it lies */
     bool by_channel;
-    weft_dtype from, dtype; /* of x, of y */
+    weft_dtype from, dtype;       /* of x, of y */
     double count;                 /* the divisor: 1 for sums */
     size_t rows, stride, columns; /* second pass: images, elements between, columns a tile */
     size_t width;                 /* columns in all */
