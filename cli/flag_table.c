@@ -143,7 +143,7 @@ const flag cli_flags[] = {
     {"[PATTERN]", NULL, 0, FLAG_ARGUMENT, AT(pattern), .value = "", .commands = CMD_MODELS,
      .help = "only the models whose names match, e.g. 'resnet*'"},
     {"amp", NULL, 0, FLAG_CHOICE, AT(amp), .choices = "off bf16 auto", .value = "TYPE",
-     .commands = CMD_TRAIN | CMD_EVAL | CMD_PREDICT | CMD_EXPLAIN,
+     .commands = CMD_TRAIN | CMD_EVAL | CMD_PREDICT | CMD_EXPLAIN | CMD_TUNE,
      .help = "mixed precision: activations are stored as bf16; auto: where the machine has bf16 "
              "arithmetic",
      .elsewhere = "bf16 dtype precision mixed-precision amp-dtype autocast"},
