@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Mixed precision beside PyTorch's autocast to bfloat16.
 
-    test_amp.py WEFT PARITY_DRIVER
+    test_amp.py WEFT PARITY_DRIVER [Layers|Training]
 
 Rounding to bf16 makes errors of its own, so the measure is the distance that PyTorch's bf16 keeps from
 full precision: Weft's may not be larger. Needs a Python with PyTorch, named by WEFT_TORCH_PYTHON
@@ -28,15 +28,16 @@ TORCH_PYTHON = os.environ.get("WEFT_TORCH_PYTHON")
 # it; two correct roundings of one number differ by a unit.
 ROUNDING = 2.0 ** -8
 STEPS = 20
-RECIPE = {"opt": "sgd", "lr": 0.02, "momentum": 0.9, "wd": 5e-4, "smoothing": 0}
+# A rate at which the difference between two orders of summing, Weft's f32 and PyTorch's, stays well below
+# what bf16 makes: at larger ones chaos is all that is measured.
+RECIPE = {"opt": "sgd", "lr": 0.001, "momentum": 0.9, "wd": 5e-4, "smoothing": 0}
 
 
 def rms(values):
     return math.sqrt(sum(v * v for v in values) / len(values))
 
 
-@unittest.skipUnless(TORCH_PYTHON, "WEFT_TORCH_PYTHON is not set")
-class Amp(unittest.TestCase):
+class BesideTorch(unittest.TestCase):
     def setUp(self):
         self.dir = tempfile.TemporaryDirectory()
         self.addCleanup(self.dir.cleanup)
@@ -47,6 +48,9 @@ class Amp(unittest.TestCase):
         self.assertEqual(out.returncode, 0, out.stdout + out.stderr)
         return json.loads(out.stdout.splitlines()[-1])
 
+
+@unittest.skipUnless(TORCH_PYTHON, "WEFT_TORCH_PYTHON is not set")
+class Layers(BesideTorch):
     def test_layers_are_as_near_to_double_as_autocasts(self):
         results = self.torch("amp_cases.py", DRIVER, self.dir.name)
         self.assertGreater(len(results), 80)
@@ -56,6 +60,9 @@ class Amp(unittest.TestCase):
               f"PyTorch {largest[1]:.1e}")
         self.assertEqual(wrong, [])
 
+
+@unittest.skipUnless(TORCH_PYTHON, "WEFT_TORCH_PYTHON is not set")
+class Training(BesideTorch):
     def losses(self, amp, batch):
         run = os.path.join(self.dir.name, amp)
         out = subprocess.run(
