@@ -115,8 +115,8 @@ static void samples_in_f32_agree_with_f64_in_every_layout(void **state)
     weft_context_destroy(ctx);
 }
 
-/* From the same bf16 numbers. Each stored image is rounded once, by 2^-9 of it at most; the
- * samples' gradients pass through some three of them, and are sums of such numbers. */
+/* From the same bf16 numbers. Each stored image is rounded once, by 2^-8 of it at most; the
+ * samples' outputs and gradients pass through four of them. */
 static void samples_of_bf16_images_agree_with_f64(void **state)
 {
     weft_options options = {.threads = 2, .amp = WEFT_AMP_BF16};

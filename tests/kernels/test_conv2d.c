@@ -25,7 +25,7 @@
 #include "kernels/onednn/version.h"
 #include "kernels/select.h"
 #include "tests/kernels/conv2d_problem.h"
-#include "tests/shapes/shapes.h"
+#include "tests/kernels/conv2d_shapes.h"
 
 /* 16 lanes in plain C, in place of AVX-512: tried on AVX2. */
 extern const wf_conv2d_impl wf_conv2d_winograd_emul, wf_conv2d_winograd_weights_emul,
@@ -294,9 +294,6 @@ static void check_impl(const wf_conv2d_impl *impl, weft_isa isa, int (*count)[3]
                      wf_conv2d_pass_name(pass), name);
 }
 
-static wf_shape_case *shapes;
-static int n_shapes;
-
 static void check_shape(const wf_shape_case *c, bool integers)
 {
     int block = wf_isa_block(wf_cpu_isa());
@@ -332,42 +329,6 @@ static void check_shape(const wf_shape_case *c, bool integers)
 }
 
 /* ---- tests ---------------------------------------------------------------------------------- */
-
-static int add_shapes(const char *path)
-{
-    char why[400];
-    int n = 0;
-    wf_shape_case *more = wf_shapes_read(path, &n, why, sizeof why);
-    wf_shape_case *all = more ? realloc(shapes, (size_t)(n_shapes + n) * sizeof *shapes) : NULL;
-    if (!all) {
-        fprintf(stderr, "%s\n", more ? "out of memory" : why);
-        free(more);
-        return -1;
-    }
-    memcpy(all + n_shapes, more, (size_t)n * sizeof *more);
-    free(more);
-    shapes = all;
-    n_shapes += n;
-    return 0;
-}
-
-static int read_shapes(void **unused)
-{
-    const char *path = getenv("WEFT_TEST_SHAPES");
-    omp_set_num_threads(1); /* as in every worker: Note [oneDNN and threads] */
-    if (path)
-        return add_shapes(path);
-    return add_shapes(wf_shapes_files[WF_SHAPES_SMALL]) ||
-                   add_shapes(wf_shapes_files[WF_SHAPES_ODD])
-               ? -1
-               : 0;
-}
-
-static int free_shapes(void **unused)
-{
-    free(shapes);
-    return 0;
-}
 
 static void integers_are_exact(void **unused)
 {

@@ -21,7 +21,7 @@
 
 #include "kernels/select.h"
 #include "tests/kernels/conv2d_problem.h"
-#include "tests/shapes/shapes.h"
+#include "tests/kernels/conv2d_shapes.h"
 
 /* 16 lanes in plain C, in place of AVX512_BF16: the same bits. */
 extern const wf_conv2d_impl wf_conv2d_dot_emul, wf_conv2d_dot_weights_emul, wf_conv2d_winograd_emul,
@@ -262,8 +262,7 @@ static void check_passes(const wf_conv2d_impl *impl, weft_isa isa, int count[3],
 
 /* ---- all of them ---------------------------------------------------------------------------- */
 
-static wf_shape_case *shapes;
-static int n_shapes, n_complete;
+static int n_complete;
 static const struct {
     const wf_conv2d_impl *impl;
     const char *native;
@@ -331,42 +330,6 @@ static void check_shape(const wf_shape_case *c, bool integers)
     check_types(c, &t, d, integers);
     problem_destroy(&t);
     n_complete++;
-}
-
-static int add_shapes(const char *path)
-{
-    char why[400];
-    int n = 0;
-    wf_shape_case *more = wf_shapes_read(path, &n, why, sizeof why);
-    wf_shape_case *all = more ? realloc(shapes, (size_t)(n_shapes + n) * sizeof *shapes) : NULL;
-    if (!all) {
-        fprintf(stderr, "%s\n", more ? "out of memory" : why);
-        free(more);
-        return -1;
-    }
-    memcpy(all + n_shapes, more, (size_t)n * sizeof *more);
-    free(more);
-    shapes = all;
-    n_shapes += n;
-    return 0;
-}
-
-static int read_shapes(void **unused)
-{
-    const char *path = getenv("WEFT_TEST_SHAPES");
-    omp_set_num_threads(1); /* as in every worker: Note [oneDNN and threads] */
-    if (path)
-        return add_shapes(path);
-    return add_shapes(wf_shapes_files[WF_SHAPES_SMALL]) ||
-                   add_shapes(wf_shapes_files[WF_SHAPES_ODD])
-               ? -1
-               : 0;
-}
-
-static int free_shapes(void **unused)
-{
-    free(shapes);
-    return 0;
 }
 
 static void integers_are_exact_and_rounded_once(void **unused)

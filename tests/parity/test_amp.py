@@ -24,8 +24,7 @@ import counted  # noqa: E402
 WEFT, DRIVER = sys.argv.pop(1), sys.argv.pop(1)
 TORCH_PYTHON = os.environ.get("WEFT_TORCH_PYTHON")
 
-# A result that is rounded once is off by half a unit in the last place of its largest value, 2^-9 of
-# it; two correct roundings of one number differ by a unit.
+# What one rounding may cost: half a unit in the last of bf16's 8 digits, 2^-8 of the largest value.
 ROUNDING = 2.0 ** -8
 STEPS = 20
 # A rate at which the difference between two orders of summing, Weft's f32 and PyTorch's, stays well below
