@@ -5,8 +5,8 @@
 #include <stdlib.h>
 
 #include "bench/networks.h"
-#include "engine/context/error.h"
-#include "engine/memory/alloc.h"
+#include "engine/base/error.h"
+#include "engine/base/alloc.h"
 #include "kernels/select.h"
 
 /* One implementation of one pass of one layer. */

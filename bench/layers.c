@@ -6,8 +6,8 @@
 #include <string.h>
 
 #include "bench/networks.h"
-#include "engine/context/error.h"
-#include "engine/memory/alloc.h"
+#include "engine/base/error.h"
+#include "engine/base/alloc.h"
 #include "engine/tune/measure.h"
 #include "engine/tune/trial.h"
 #include "kernels/onednn/best.h"

@@ -4,7 +4,7 @@
 #include <string.h>
 
 #include "bench/layers.h"
-#include "engine/context/error.h"
+#include "engine/base/error.h"
 #include "engine/files/atomic_file.h"
 
 #define LONG_SECONDS 5e-3 /* from which on a layer must scale */

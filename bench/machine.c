@@ -9,8 +9,8 @@
 #include <string.h>
 
 #include "bench/peak.h"
-#include "engine/context/environment.h"
-#include "engine/context/error.h"
+#include "engine/step/environment.h"
+#include "engine/base/error.h"
 #include "engine/tune/measure.h"
 #include "engine/tune/trial.h"
 

@@ -6,8 +6,8 @@
 
 #include <stdbool.h>
 
-#include "engine/memory/memory.h"
-#include "engine/topology/topology.h"
+#include "engine/machine/memory.h"
+#include "engine/machine/topology.h"
 #include "kernels/types.h"
 
 /* Where and how measurements run. */

@@ -15,7 +15,7 @@
 #include "bench/machine.h"
 #include "bench/options.h"
 #include "bench/step.h"
-#include "engine/context/error.h"
+#include "engine/base/error.h"
 #include "engine/files/atomic_file.h"
 #include "kernels/machine.h"
 

@@ -8,7 +8,7 @@
 #include <time.h>
 
 #include "bench/gbench.h"
-#include "engine/context/error.h"
+#include "engine/base/error.h"
 #include "engine/tune/measure.h"
 #include "weft/weft.h"
 

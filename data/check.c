@@ -7,8 +7,8 @@
 #include <string.h>
 
 #include "data/dataset.h"
-#include "engine/context/error.h"
-#include "engine/memory/alloc.h"
+#include "engine/base/error.h"
+#include "engine/base/alloc.h"
 
 /* Floating pixels are looked at in so many bytes of images, spread over all of them. */
 #define MOST_PIXEL_BYTES ((int64_t)1 << 30)

@@ -7,8 +7,8 @@
 #include <unistd.h>
 
 #include "data/dataset.h"
-#include "engine/context/error.h"
-#include "engine/memory/alloc.h"
+#include "engine/base/error.h"
+#include "engine/base/alloc.h"
 
 #define HOW_TO_GET                                                                                 \
     "Fashion-MNIST comes with Debian and Ubuntu: apt install dataset-fashion-mnist, then use "     \

@@ -17,9 +17,9 @@
 
 #include "data/dataset.h"
 #include "data/idx_find.h"
-#include "engine/context/error.h"
+#include "engine/base/error.h"
 #include "engine/files/regular_file.h"
-#include "engine/memory/alloc.h"
+#include "engine/base/alloc.h"
 
 #define MAX_DEFLATE 1032 /* deflate cannot do better than this ratio */
 

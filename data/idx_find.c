@@ -13,7 +13,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
-#include "engine/context/error.h"
+#include "engine/base/error.h"
 
 static const char *const folders[] = {
     "", "FashionMNIST/raw/", "MNIST/raw/", "KMNIST/raw/", "EMNIST/raw/", "EMNIST/raw/gzip/"};

@@ -19,8 +19,8 @@
 #include "data/augment.h"
 #include "data/dataset.h"
 #include "data/sampler.h"
-#include "engine/context/error.h"
-#include "engine/memory/alloc.h"
+#include "engine/base/error.h"
+#include "engine/base/alloc.h"
 
 #define MAX_WORKERS 1024
 #define MAX_AHEAD 4096

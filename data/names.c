@@ -5,8 +5,8 @@
 #include <string.h>
 
 #include "data/dataset.h"
-#include "engine/context/error.h"
-#include "engine/memory/alloc.h"
+#include "engine/base/error.h"
+#include "engine/base/alloc.h"
 
 int64_t wf_count_names(const char *text)
 {

@@ -9,8 +9,8 @@
 
 #include "data/dataset.h"
 #include "data/random.h"
-#include "engine/context/error.h"
-#include "engine/memory/alloc.h"
+#include "engine/base/error.h"
+#include "engine/base/alloc.h"
 
 #define DEFAULT_COUNT 4096
 #define MOST_IMAGES 10000000 /* made anew in each pass: more than this is a slip of the keyboard */

@@ -7,9 +7,9 @@
 #include <string.h>
 
 #include "data/dataset.h"
-#include "engine/context/error.h"
+#include "engine/base/error.h"
 #include "engine/files/safetensors.h"
-#include "engine/memory/alloc.h"
+#include "engine/base/alloc.h"
 
 /* What a data set owns. */
 typedef struct source {

@@ -7,7 +7,7 @@
 
 #include <Random123/philox.h>
 
-#include "engine/run/workers.h"
+#include "engine/machine/workers.h"
 #include "modules/internal.h"
 #include "weft/init.h"
 

@@ -4,13 +4,13 @@
 #ifndef WF_MODULES_INTERNAL_H
 #define WF_MODULES_INTERNAL_H
 
-#include "engine/context/context.h"
-#include "engine/context/name_map.h"
-#include "engine/memory/alloc.h"
+#include "engine/tensor/context.h"
+#include "engine/base/name_map.h"
+#include "engine/base/alloc.h"
 #include "weft/module.h"
 
 #define WF_MODULE_MAGIC UINT64_C(0x576d6f64756c6501)
-/* After the last unref. Its memory stays readable: Note [Freed handles] in memory/handles.h. */
+/* After the last unref. Its memory stays readable: Note [Freed handles] in engine/base/handles.h. */
 #define WF_MODULE_DEAD UINT64_C(0x576d6f64756cdead)
 
 typedef enum wf_part_kind { WF_PARAMETER, WF_BUFFER, WF_CHILD } wf_part_kind;

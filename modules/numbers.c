@@ -8,7 +8,7 @@
 #include <stdarg.h>
 #include <string.h>
 
-#include "engine/context/error.h"
+#include "engine/base/error.h"
 #include "modules/internal.h"
 
 static float as_float(uint32_t bits)

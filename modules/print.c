@@ -3,7 +3,7 @@
  * Threading rule: the context's. */
 #include <string.h>
 
-#include "engine/context/c_locale.h"
+#include "engine/base/c_locale.h"
 #include "modules/internal.h"
 
 static void add_module(wf_text *t, const weft_module *m, int indent);

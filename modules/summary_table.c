@@ -4,7 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "engine/context/c_locale.h"
+#include "engine/base/c_locale.h"
 #include "modules/summary.h"
 
 enum { COLUMNS = 5, NUMBERS = 3 /* from this column on texts are set to the right */ };

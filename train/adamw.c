@@ -1,7 +1,7 @@
 /* AdamW, as torch.optim.AdamW. Threading rule: the context's. */
 #include <math.h>
 
-#include "engine/context/error.h"
+#include "engine/base/error.h"
 #include "train/optimizer.h"
 
 static int slots(const weft_optimizer *o)

@@ -2,9 +2,9 @@
  * the place of the gradients recorded so far. Threading rule: the context's. */
 #include <math.h>
 
-#include "engine/context/context.h"
+#include "engine/tensor/context.h"
 #include "engine/graph/ops/internal.h"
-#include "engine/memory/alloc.h"
+#include "engine/base/alloc.h"
 #include "weft/optim.h"
 
 /* The gradients of a list's tensors. */

@@ -6,8 +6,8 @@
 #include <stdlib.h>
 #include <time.h>
 
-#include "engine/context/context.h"
-#include "engine/context/error.h"
+#include "engine/tensor/context.h"
+#include "engine/base/error.h"
 #include "engine/files/json_text.h"
 #include "kernels/onednn/version.h"
 #include "weft/tune.h"

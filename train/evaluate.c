@@ -1,7 +1,7 @@
 /* Evaluation and prediction: eval mode, no gradients, one plan a batch. Single-threaded, as the
  * model's context. */
-#include "engine/context/error.h"
-#include "engine/memory/alloc.h"
+#include "engine/base/error.h"
+#include "engine/base/alloc.h"
 #include "train/feed.h"
 #include "train/modes.h"
 #include "train/score.h"

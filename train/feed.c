@@ -3,7 +3,7 @@
 
 #include <string.h>
 
-#include "engine/context/error.h"
+#include "engine/base/error.h"
 #include "weft/ops.h"
 
 weft_status wf_take_error(const weft_context *ctx, weft_status otherwise, const char *what,

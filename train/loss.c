@@ -1,5 +1,5 @@
 /* The loss that training minimises. Threading rule: the context's. */
-#include "engine/context/context.h"
+#include "engine/tensor/context.h"
 #include "train/trainer.h"
 
 weft_tensor *weft_training_loss(weft_module *model, weft_tensor *images, weft_tensor *labels,

@@ -1,8 +1,8 @@
 /* See modes.h. Threading rule: the context's. */
 #include "train/modes.h"
 
-#include "engine/context/error.h"
-#include "engine/memory/alloc.h"
+#include "engine/base/error.h"
+#include "engine/base/alloc.h"
 #include "train/feed.h"
 
 weft_status wf_modes_save(weft_module *model, wf_modes *modes, weft_error *err)

@@ -4,7 +4,7 @@
 #include <math.h>
 #include <string.h>
 
-#include "engine/context/error.h"
+#include "engine/base/error.h"
 #include "modules/internal.h"
 #include "train/optimizer.h"
 

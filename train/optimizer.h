@@ -7,10 +7,10 @@
 #ifndef WF_TRAIN_OPTIMIZER_H
 #define WF_TRAIN_OPTIMIZER_H
 
-#include "engine/context/context.h"
-#include "engine/context/name_map.h"
+#include "engine/tensor/context.h"
+#include "engine/base/name_map.h"
 #include "engine/graph/ops/internal.h"
-#include "engine/memory/alloc.h"
+#include "engine/base/alloc.h"
 #include "weft/optim.h"
 
 enum { WF_OPTIM_SLOTS = 2 };

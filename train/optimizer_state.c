@@ -2,7 +2,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "engine/context/error.h"
+#include "engine/base/error.h"
 #include "modules/internal.h"
 #include "train/optimizer.h"
 

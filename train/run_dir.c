@@ -14,10 +14,10 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "engine/context/c_locale.h"
-#include "engine/context/error.h"
+#include "engine/base/c_locale.h"
+#include "engine/base/error.h"
 #include "engine/files/json_text.h"
-#include "engine/memory/alloc.h"
+#include "engine/base/alloc.h"
 #include "train/config.h"
 #include "train/run_place.h"
 #include "weft/tune.h"

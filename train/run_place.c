@@ -8,10 +8,10 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "engine/context/error.h"
+#include "engine/base/error.h"
 #include "engine/files/atomic_file.h"
 #include "engine/files/file_lock.h"
-#include "engine/memory/alloc.h"
+#include "engine/base/alloc.h"
 
 #define WEIGHTS "weights.safetensors"
 

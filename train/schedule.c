@@ -2,7 +2,7 @@
 #include <math.h>
 #include <string.h>
 
-#include "engine/context/error.h"
+#include "engine/base/error.h"
 #include "weft/schedule.h"
 
 #define PI 3.14159265358979323846

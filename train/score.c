@@ -9,8 +9,8 @@
 
 #include <math.h>
 
-#include "engine/context/error.h"
-#include "engine/memory/alloc.h"
+#include "engine/base/error.h"
+#include "engine/base/alloc.h"
 
 enum { TOP = 5 };
 

@@ -6,9 +6,9 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "engine/context/c_locale.h"
-#include "engine/context/error.h"
-#include "engine/memory/alloc.h"
+#include "engine/base/c_locale.h"
+#include "engine/base/error.h"
+#include "engine/base/alloc.h"
 #include "train/feed.h"
 #include "train/modes.h"
 #include "train/report/report.h"

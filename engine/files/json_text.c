@@ -8,10 +8,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "engine/context/error.h"
-#include "engine/context/utf8.h"
+#include "engine/base/error.h"
+#include "engine/base/utf8.h"
 #include "engine/files/atomic_file.h"
-#include "engine/memory/alloc.h"
+#include "engine/base/alloc.h"
 
 #define FIRST_STAND_IN 0x10f780u /* of the bytes 0x80 to 0xff */
 enum { STAND_IN_BYTES = 4, ESCAPE_BYTES = 6 /* \udc80 */ };

@@ -8,7 +8,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "engine/context/error.h"
+#include "engine/base/error.h"
 
 weft_status wf_open_regular(const char *path, int64_t most, int *fd, int64_t *size, weft_error *err)
 {

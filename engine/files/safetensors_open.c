@@ -12,11 +12,11 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "engine/context/error.h"
+#include "engine/base/error.h"
 #include "engine/files/regular_file.h"
 #include "engine/files/safetensors.h"
-#include "engine/memory/alloc.h"
-#include "engine/memory/memory.h"
+#include "engine/base/alloc.h"
+#include "engine/machine/memory.h"
 
 /* ---- opening -------------------------------------------------------------------------------- */
 

@@ -9,9 +9,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "engine/context/error.h"
+#include "engine/base/error.h"
 #include "engine/files/safetensors.h"
-#include "engine/memory/alloc.h"
+#include "engine/base/alloc.h"
 
 /* The state of one parse. */
 typedef struct parser {

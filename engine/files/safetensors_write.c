@@ -4,10 +4,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "engine/context/error.h"
+#include "engine/base/error.h"
 #include "engine/files/atomic_file.h"
 #include "engine/files/safetensors.h"
-#include "engine/memory/alloc.h"
+#include "engine/base/alloc.h"
 
 #define MAX_ELEMENT 8 /* bytes of the largest element type */
 

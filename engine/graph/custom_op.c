@@ -6,8 +6,8 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "engine/context/context.h"
-#include "engine/memory/alloc.h"
+#include "engine/tensor/context.h"
+#include "engine/base/alloc.h"
 #include "weft/custom_op.h"
 
 struct wf_custom {

@@ -3,8 +3,8 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "engine/context/context.h"
-#include "engine/memory/alloc.h"
+#include "engine/tensor/context.h"
+#include "engine/base/alloc.h"
 
 bool wf_grow(void *array, int *cap, int n, int more, size_t size)
 {

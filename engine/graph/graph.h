@@ -15,7 +15,7 @@
 #define WF_GRAPH_GRAPH_H
 
 #include "engine/graph/op.h"
-#include "engine/memory/memory.h"
+#include "engine/machine/memory.h"
 
 typedef struct wf_value {
     wf_type type;
@@ -180,7 +180,7 @@ void wf_watch(weft_context *ctx, wf_value *leaf);
  * changed since; an error with WEFT_LINT_ERROR and in anomaly mode. */
 weft_status wf_watch_check(weft_context *ctx, const char *nodes);
 
-/* ---- running (engine/plan/execute.c) ---- */
+/* ---- running (engine/step/execute.c) ---- */
 
 /* Runs all that has side effects (assignments, checks), fused, and ends the step. */
 weft_status wf_execute_all(weft_context *ctx);

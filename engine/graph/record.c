@@ -3,9 +3,9 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "engine/context/context.h"
+#include "engine/tensor/context.h"
 #include "engine/graph/ops/fill.h"
-#include "engine/memory/alloc.h"
+#include "engine/base/alloc.h"
 
 /* The pending update of a stored tensor is computed in the commit phase, so what reads the new
  * content cannot be part of the same plan: the update is run first. */

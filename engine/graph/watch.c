@@ -5,7 +5,7 @@
 #include <stdio.h>
 #include <xxhash.h>
 
-#include "engine/context/context.h"
+#include "engine/tensor/context.h"
 
 static uint64_t sum_of(const weft_tensor *t)
 {

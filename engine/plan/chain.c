@@ -5,7 +5,7 @@
 #include <stdlib.h>
 
 #include "engine/graph/ops/internal.h"
-#include "engine/memory/alloc.h"
+#include "engine/base/alloc.h"
 #include "engine/plan/plan.h"
 
 /* Single-tile tasks up to this cost run in their predecessor's tile: a

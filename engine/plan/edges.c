@@ -1,5 +1,5 @@
 /* Edges between units as lists: see plan.h. */
-#include "engine/memory/alloc.h"
+#include "engine/base/alloc.h"
 #include "engine/plan/plan.h"
 
 bool wf_edges_init(wf_edges *e, int units)

@@ -3,7 +3,7 @@
 
 #include "engine/graph/ops/common.h"
 #include "engine/graph/ops/of_nothing.h"
-#include "engine/memory/alloc.h"
+#include "engine/base/alloc.h"
 #include "engine/plan/plan.h"
 
 /* ---- bump memory ---- */

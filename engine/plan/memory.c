@@ -7,7 +7,7 @@
  * tile, shrinks to one image per worker. */
 #include <stdlib.h>
 
-#include "engine/memory/alloc.h"
+#include "engine/base/alloc.h"
 #include "engine/plan/plan.h"
 
 static void find_lifetimes(wf_plan *p, const int *position)

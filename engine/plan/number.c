@@ -1,7 +1,7 @@
 /* What is to be run, in the numbers of its plan: Note [Numbers of a plan] in plan.h. */
 #include <string.h>
 
-#include "engine/memory/alloc.h"
+#include "engine/base/alloc.h"
 #include "engine/plan/plan.h"
 
 static void number_value(wf_request *r, int value)

@@ -1,6 +1,6 @@
 /* Pass 9, order: the commit barrier, critical-path ranks, and the linear order in which one worker
  * would take the units. Weight gradients, being off the critical path, rank low and fill gaps. */
-#include "engine/memory/alloc.h"
+#include "engine/base/alloc.h"
 #include "engine/plan/plan.h"
 
 /* Every unit before the commit phase precedes the barrier, and the barrier every commit unit. Only

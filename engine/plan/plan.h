@@ -27,7 +27,7 @@
 #ifndef WF_PLAN_PLAN_H
 #define WF_PLAN_PLAN_H
 
-#include "engine/context/context.h"
+#include "engine/tensor/context.h"
 #include "engine/tune/problem.h"
 
 /* ---- memory that ends with the plan ---- */

@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "engine/memory/alloc.h"
+#include "engine/base/alloc.h"
 #include "engine/plan/plan.h"
 
 enum { WORDS = 8, TARGETS = 64 * WORDS };

@@ -1,6 +1,6 @@
 /* Who reads a value: notes that passes which rewrite nodes keep, so that asking costs no walk over
  * all nodes. */
-#include "engine/memory/alloc.h"
+#include "engine/base/alloc.h"
 #include "engine/plan/plan.h"
 
 /* Values that a pass made since have no readers yet. */

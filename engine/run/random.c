@@ -2,7 +2,7 @@
  * plan lacks: the arena starts as NaN, and bytes shared too early are overwritten. One thread. */
 #include <omp.h>
 
-#include "engine/memory/alloc.h"
+#include "engine/base/alloc.h"
 #include "engine/run/run.h"
 
 static uint64_t next(uint64_t *state) /* xorshift64 (Marsaglia 2003): order only, no numbers */

@@ -3,7 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "engine/memory/alloc.h"
+#include "engine/base/alloc.h"
 #include "engine/run/run.h"
 
 struct wf_replay {

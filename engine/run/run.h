@@ -5,7 +5,7 @@
 #define WF_RUN_RUN_H
 
 #include "engine/plan/plan.h"
-#include "engine/run/workers.h"
+#include "engine/machine/workers.h"
 
 /* One replay. */
 struct wf_run {

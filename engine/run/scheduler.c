@@ -12,7 +12,7 @@
 #include <immintrin.h>
 #include <string.h>
 
-#include "engine/memory/alloc.h"
+#include "engine/base/alloc.h"
 #include "engine/run/run.h"
 
 #define LINE 64

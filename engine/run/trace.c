@@ -5,10 +5,10 @@
 #include <string.h>
 #include <time.h>
 
-#include "engine/context/c_locale.h"
-#include "engine/context/error.h"
+#include "engine/base/c_locale.h"
+#include "engine/base/error.h"
 #include "engine/files/json_text.h"
-#include "engine/memory/alloc.h"
+#include "engine/base/alloc.h"
 #include "engine/run/run.h"
 
 #define SLICES_PER_WORKER 100000 /* then the trace is full: it must not grow without bound */

@@ -3,7 +3,7 @@
 #include <math.h>
 #include <Random123/philox.h>
 
-#include "engine/context/context.h"
+#include "engine/tensor/context.h"
 
 weft_tensor *weft_randn(weft_context *ctx, weft_shape shape)
 {

@@ -1,7 +1,7 @@
 /* The ring of recorded handles: Note [Stale handles] in tensor.h. */
 #include <sys/mman.h>
 
-#include "engine/context/error.h"
+#include "engine/base/error.h"
 #include "engine/tensor/tensor.h"
 
 /* Address space, not memory. At 100 KB of handles a step it takes ten thousand steps until an
@@ -73,7 +73,7 @@ weft_context *wf_tensor_owner(const weft_tensor *t)
     if (!t)
         return NULL;
     if (t->magic == WF_MAGIC_STORED || t->magic == WF_MAGIC_RECORDED || t->magic == WF_MAGIC_DEAD)
-        return t->ctx; /* of a freed one, too: Note [Freed handles] in memory/handles.h */
+        return t->ctx; /* of a freed one, too: Note [Freed handles] in engine/base/handles.h */
     if (t->magic != 0)
         return NULL; /* no tensor at all */
     const ring_header *header = (const ring_header *)((uintptr_t)t & ~(RING_SIZE - 1));

@@ -3,8 +3,8 @@
 #include <math.h>
 #include <string.h>
 
-#include "engine/context/context.h"
-#include "engine/memory/alloc.h"
+#include "engine/tensor/context.h"
+#include "engine/base/alloc.h"
 #include "kernels/eltwise/eltwise.h"
 
 static weft_status check_creation(weft_context *ctx, weft_dtype dtype, weft_shape shape)

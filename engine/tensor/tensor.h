@@ -11,7 +11,7 @@
 #include <stdatomic.h>
 
 #include "engine/graph/op.h"
-#include "engine/memory/memory.h"
+#include "engine/machine/memory.h"
 
 enum { WF_MAGIC_STORED = 0x57f75704, WF_MAGIC_RECORDED = 0x57f7ec04, WF_MAGIC_DEAD = 0x57f7dead };
 
@@ -26,7 +26,7 @@ struct weft_tensor {
     uint64_t gen; /* recorded: of its graph. stored: of the graph that leaf, current belong to */
 
     int optimizers;      /* that have it as a parameter */
-    wf_grad_hook *hooks; /* on its gradient, in order; see engine/graph/hooks.c */
+    wf_grad_hook *hooks; /* on its gradient, in order; see engine/graph/autograd/hooks.c */
 
     /* stored */
     atomic_int refs;

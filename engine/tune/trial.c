@@ -5,8 +5,8 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "engine/context/error.h"
-#include "engine/run/workers.h"
+#include "engine/base/error.h"
+#include "engine/machine/workers.h"
 
 size_t wf_trial_cache_bytes(const wf_topology *topology)
 {

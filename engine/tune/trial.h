@@ -5,8 +5,8 @@
 #ifndef WF_TUNE_TRIAL_H
 #define WF_TUNE_TRIAL_H
 
-#include "engine/memory/memory.h"
-#include "engine/topology/topology.h"
+#include "engine/machine/memory.h"
+#include "engine/machine/topology.h"
 #include "engine/tune/problem.h"
 
 /* Where trials run. */

@@ -4,8 +4,8 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "engine/context/context.h"
-#include "engine/memory/alloc.h"
+#include "engine/tensor/context.h"
+#include "engine/base/alloc.h"
 #include "kernels/onednn/version.h"
 #include "weft/tune.h"
 

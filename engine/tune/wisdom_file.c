@@ -8,11 +8,11 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "engine/context/error.h"
+#include "engine/base/error.h"
 #include "engine/files/atomic_file.h"
 #include "engine/files/json_text.h"
 #include "engine/files/regular_file.h"
-#include "engine/memory/alloc.h"
+#include "engine/base/alloc.h"
 #include "engine/tune/wisdom.h"
 
 /* ---- where ---- */

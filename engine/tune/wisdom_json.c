@@ -9,8 +9,8 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "engine/context/error.h"
-#include "engine/memory/alloc.h"
+#include "engine/base/error.h"
+#include "engine/base/alloc.h"
 #include "engine/tune/wisdom.h"
 
 #define FORMAT "weft wisdom"

@@ -3,7 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "engine/context/c_locale.h"
+#include "engine/base/c_locale.h"
 #include "modules/internal.h"
 #include "modules/models/models.h"
 #include "weft/init.h"

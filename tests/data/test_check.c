@@ -9,7 +9,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "engine/memory/alloc.h"
+#include "engine/base/alloc.h"
 #include "tests/scratch.h"
 #include "weft/data.h"
 #include "weft/safetensors.h"

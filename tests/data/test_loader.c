@@ -17,8 +17,8 @@
 #include <unistd.h>
 
 #include "data/dataset.h"
-#include "engine/context/error.h"
-#include "engine/memory/alloc.h"
+#include "engine/base/error.h"
+#include "engine/base/alloc.h"
 
 #define COUNT(a) (sizeof(a) / sizeof *(a))
 enum { N = 53, C = 2, H = 6, W = 5, SIZE = C * H * W, BATCH = 8 };

@@ -12,7 +12,7 @@
 #include <string.h>
 #include <cmocka.h>
 
-#include "engine/context/context.h"
+#include "engine/tensor/context.h"
 #include "engine/plan/plan.h"
 #include "engine/graph/ops/internal.h"
 #include "weft/weft.h"

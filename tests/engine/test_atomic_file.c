@@ -17,7 +17,7 @@
 #include <unistd.h>
 
 #include "engine/files/atomic_file.h"
-#include "engine/memory/alloc.h"
+#include "engine/base/alloc.h"
 #include "tests/scratch.h"
 
 static void assert_content(const char *name, const char *expected)

@@ -8,7 +8,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "engine/run/workers.h"
+#include "engine/machine/workers.h"
 #include "weft/init.h"
 
 enum { TIMEOUT_SECONDS = 300, HUNG = 254 };

@@ -10,7 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "engine/context/info.h"
+#include "engine/step/info.h"
 
 static const char *lookup(void *user, const char *name)
 {

@@ -6,8 +6,8 @@
 
 #include <cmocka.h>
 
-#include "engine/memory/alloc.h"
-#include "engine/memory/memory.h"
+#include "engine/base/alloc.h"
+#include "engine/machine/memory.h"
 #include "fake_root.h"
 
 #define SERVER "pack:2 numa:2 l3:1 core:8 pu:2"

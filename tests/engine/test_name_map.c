@@ -6,7 +6,7 @@
 #include <stdio.h>
 #include <cmocka.h>
 
-#include "engine/context/name_map.h"
+#include "engine/base/name_map.h"
 
 static void an_empty_map_finds_nothing(void **state)
 {

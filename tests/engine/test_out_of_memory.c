@@ -5,7 +5,7 @@
 
 #include "small_net.h"
 
-#include "engine/memory/alloc.h"
+#include "engine/base/alloc.h"
 #include "engine/run/run.h"
 
 static void a_context_that_cannot_be_made_is_an_error(void **state)

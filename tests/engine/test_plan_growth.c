@@ -10,7 +10,7 @@
 #include <stdlib.h>
 #include <cmocka.h>
 
-#include "engine/context/context.h"
+#include "engine/tensor/context.h"
 #include "engine/plan/plan.h"
 #include "weft/weft.h"
 

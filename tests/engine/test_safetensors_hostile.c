@@ -16,7 +16,7 @@
 
 #include "engine/files/regular_file.h"
 #include "engine/files/safetensors.h"
-#include "engine/memory/alloc.h"
+#include "engine/base/alloc.h"
 #include "tests/scratch.h"
 
 #define COUNT(a) (sizeof(a) / sizeof *(a))

@@ -11,7 +11,7 @@
 #include <string.h>
 #include <cmocka.h>
 
-#include "engine/context/context.h"
+#include "engine/tensor/context.h"
 #include "engine/run/run.h"
 
 enum {

@@ -8,7 +8,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "engine/context/stack.h"
+#include "engine/base/stack.h"
 
 /* Runs fn(user) on a thread with a stack of this size; `used` (may be NULL) receives how much of it
  * was written to. */

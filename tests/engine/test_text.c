@@ -10,7 +10,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "engine/context/quote.h"
+#include "engine/base/quote.h"
 #include "engine/files/json_text.h"
 #include "tests/scratch.h"
 #include "weft/weft.h"

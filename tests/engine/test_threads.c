@@ -16,7 +16,7 @@
 #include <xmmintrin.h>
 #include <cmocka.h>
 
-#include "engine/context/context.h"
+#include "engine/tensor/context.h"
 #include "engine/graph/ops/internal.h"
 #include "weft/weft.h"
 

@@ -10,8 +10,8 @@
 #include <pthread.h>
 #include <sched.h>
 
-#include "engine/memory/alloc.h"
-#include "engine/topology/topology.h"
+#include "engine/base/alloc.h"
+#include "engine/machine/topology.h"
 #include "fake_root.h"
 
 /* 64 hardware threads on 32 cores; siblings are numbered one after the other. */

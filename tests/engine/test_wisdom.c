@@ -7,7 +7,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "engine/memory/alloc.h"
+#include "engine/base/alloc.h"
 #include "engine/tune/wisdom.h"
 #include "tests/scratch.h"
 

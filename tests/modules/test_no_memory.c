@@ -3,7 +3,7 @@
 #include <math.h>
 #include <stdio.h>
 
-#include "engine/memory/alloc.h"
+#include "engine/base/alloc.h"
 #include "tests/modules/fixture.h"
 #include "tests/scratch.h"
 

@@ -1,7 +1,7 @@
 /* Names in files that are not the network's own: those of wrappers, older ones, and both. */
 #include <stdio.h>
 
-#include "engine/memory/alloc.h"
+#include "engine/base/alloc.h"
 #include "tests/modules/state.h"
 #include "tests/scratch.h"
 

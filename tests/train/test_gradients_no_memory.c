@@ -8,7 +8,7 @@
 
 #include <string.h>
 
-#include "engine/memory/alloc.h"
+#include "engine/base/alloc.h"
 #include "weft/weft.h"
 
 static weft_status copy(const weft_custom_call *c)

@@ -8,7 +8,7 @@
 
 #include <string.h>
 
-#include "engine/memory/alloc.h"
+#include "engine/base/alloc.h"
 #include "weft/weft.h"
 
 enum { OUT = 3, IN = 5, ROWS = 4 };

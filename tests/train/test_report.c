@@ -16,7 +16,7 @@
 #include <png.h>
 
 #include "engine/files/json_text.h"
-#include "engine/memory/alloc.h"
+#include "engine/base/alloc.h"
 #include "tests/scratch.h"
 #include "train/report/file_hash.h"
 #include "train/report/history.h"

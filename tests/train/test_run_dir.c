@@ -18,7 +18,7 @@
 #include <cmocka.h>
 #include <jansson.h>
 
-#include "engine/memory/alloc.h"
+#include "engine/base/alloc.h"
 #include "tests/scratch.h"
 #include "train/run_dir.h"
 

@@ -10,7 +10,7 @@
 
 #include <cmocka.h>
 
-#include "engine/memory/alloc.h"
+#include "engine/base/alloc.h"
 #include "train/score.h"
 
 enum { N = 300, K = 9, WORST = 12 };

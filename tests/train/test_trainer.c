@@ -10,7 +10,7 @@
 
 #include <cmocka.h>
 
-#include "engine/context/context.h"
+#include "engine/tensor/context.h"
 #include "engine/tune/problem.h"
 #include "weft/weft.h"
 

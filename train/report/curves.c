@@ -3,7 +3,7 @@
 #include <math.h>
 #include <stdio.h>
 
-#include "engine/memory/alloc.h"
+#include "engine/base/alloc.h"
 #include "train/report/figures.h"
 #include "train/report/markup.h"
 #include "train/report/plot.h"

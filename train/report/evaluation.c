@@ -5,9 +5,9 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "engine/context/error.h"
+#include "engine/base/error.h"
 #include "engine/files/json_text.h"
-#include "engine/memory/alloc.h"
+#include "engine/base/alloc.h"
 #include "train/report/markup.h"
 #include "train/report/png.h"
 

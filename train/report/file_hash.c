@@ -6,9 +6,9 @@
 #include <string.h>
 #include <xxhash.h>
 
-#include "engine/context/error.h"
+#include "engine/base/error.h"
 #include "engine/files/regular_file.h"
-#include "engine/memory/alloc.h"
+#include "engine/base/alloc.h"
 
 enum { PIECE = 1 << 16 };
 

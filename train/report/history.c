@@ -8,11 +8,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "engine/context/c_locale.h"
-#include "engine/context/error.h"
+#include "engine/base/c_locale.h"
+#include "engine/base/error.h"
 #include "engine/files/json_text.h"
 #include "engine/files/regular_file.h"
-#include "engine/memory/alloc.h"
+#include "engine/base/alloc.h"
 #include "train/report/markup.h"
 
 enum { MOST_ITEMS = 1 << 24 };

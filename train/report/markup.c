@@ -6,8 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "engine/context/utf8.h"
-#include "engine/memory/alloc.h"
+#include "engine/base/utf8.h"
+#include "engine/base/alloc.h"
 
 #define REPLACEMENT "\xef\xbf\xbd"
 #define ELLIPSIS "\xe2\x80\xa6"

@@ -4,8 +4,8 @@
 #include <math.h>
 #include <string.h>
 
-#include "engine/context/error.h"
-#include "engine/memory/alloc.h"
+#include "engine/base/error.h"
+#include "engine/base/alloc.h"
 #include "train/report/figures.h"
 #include "train/report/markup.h"
 #include "train/report/plot.h"

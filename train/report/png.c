@@ -5,8 +5,8 @@
 #include <setjmp.h>
 #include <string.h>
 
-#include "engine/context/error.h"
-#include "engine/memory/alloc.h"
+#include "engine/base/error.h"
+#include "engine/base/alloc.h"
 
 typedef struct sink {
     unsigned char *bytes;

@@ -3,11 +3,11 @@
 
 #include <unistd.h>
 
-#include "engine/context/c_locale.h"
-#include "engine/context/error.h"
+#include "engine/base/c_locale.h"
+#include "engine/base/error.h"
 #include "engine/files/atomic_file.h"
 #include "engine/files/json_text.h"
-#include "engine/memory/alloc.h"
+#include "engine/base/alloc.h"
 #include "train/config.h"
 #include "train/report/evaluation.h"
 #include "train/report/figures.h"

@@ -7,7 +7,7 @@
 
 #include "engine/graph/ops/common.h"
 #include "engine/graph/ops/internal.h"
-#include "engine/memory/alloc.h"
+#include "engine/base/alloc.h"
 #include "kernels/eltwise/eltwise.h"
 #include "kernels/reduce/reduce.h"
 

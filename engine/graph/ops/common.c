@@ -1,7 +1,7 @@
 /* What op files share: see common.h. */
 #include "engine/graph/ops/common.h"
 
-#include "engine/memory/alloc.h"
+#include "engine/base/alloc.h"
 
 wf_cut wf_cut_elements(const wf_operand *o)
 {

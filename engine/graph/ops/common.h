@@ -4,7 +4,7 @@
 #ifndef WF_OPS_COMMON_H
 #define WF_OPS_COMMON_H
 
-#include "engine/context/error.h"
+#include "engine/base/error.h"
 #include "engine/graph/op.h"
 
 /* Every op, so that gradient rules can record others. */

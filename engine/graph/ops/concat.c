@@ -2,7 +2,7 @@
 #include <string.h>
 
 #include "engine/graph/ops/gather.h"
-#include "engine/memory/alloc.h"
+#include "engine/base/alloc.h"
 
 static weft_status infer(wf_infer *f)
 {

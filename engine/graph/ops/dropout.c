@@ -4,7 +4,7 @@
  * scalars: no mask is stored. See Note [Dropout bits] in kernels/eltwise/eltwise.h. */
 #include <math.h>
 
-#include "engine/context/context.h"
+#include "engine/tensor/context.h"
 #include "engine/graph/ops/common.h"
 #include "kernels/eltwise/activation.h"
 #include "kernels/eltwise/eltwise.h"

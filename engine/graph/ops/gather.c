@@ -1,7 +1,7 @@
 /* A task that gathers channels: see gather.h. */
 #include "engine/graph/ops/gather.h"
 
-#include "engine/memory/alloc.h"
+#include "engine/base/alloc.h"
 
 typedef struct gather_state {
     wf_act act; /* the output's */

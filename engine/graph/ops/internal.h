@@ -15,7 +15,7 @@ extern const wf_op wf_op_detach;
 
 /* The same value in memory of its own. */
 extern const wf_op wf_op_copy;
-/* The same value: where a module's backward hooks stand (engine/graph/hooks.c). */
+/* The same value: where a module's backward hooks stand (engine/graph/autograd/hooks.c). */
 extern const wf_op wf_op_border;
 
 /* Clipping: see clip.c. sum_squares: one tensor to an f64 scalar. clip_coefficient: any number of

@@ -2,7 +2,7 @@
  * is their concatenation, in one pass. weft_split_with_sizes and weft_chunk of more parts split the parts again:
  * n parts cost log4(n) passes, where a narrow for each would cost n passes of the gradient. */
 #include "engine/graph/ops/gather.h"
-#include "engine/memory/alloc.h"
+#include "engine/base/alloc.h"
 
 enum { PARTS = WF_MAX_OUT };
 

@@ -1,6 +1,6 @@
 /* upsample2d: images at another size, nearest or bilinear, and its gradient. */
 #include "engine/graph/ops/common.h"
-#include "engine/memory/alloc.h"
+#include "engine/base/alloc.h"
 #include "kernels/upsample/upsample.h"
 
 typedef struct upsample_attrs {

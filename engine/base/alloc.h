@@ -1,0 +1,42 @@
+/* The library's small allocations. Every room uses these instead of malloc, so that tests can let
+ * the n-th one fail. Big blocks come from memory.h.
+ *
+ * All functions may be called from any thread. */
+#ifndef WF_BASE_ALLOC_H
+#define WF_BASE_ALLOC_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "weft/status.h"
+
+/* size 0 gives a block of one byte: NULL always means that memory is out. */
+void *wf_alloc(size_t size);
+void *wf_zalloc(size_t size);
+/* count * size bytes; NULL, too, when the product does not fit a size_t. */
+void *wf_alloc_array(size_t count, size_t size);
+void *wf_zalloc_array(size_t count, size_t size);
+/* As realloc, for an array: on failure returns NULL and p stays valid. */
+void *wf_realloc_array(void *p, size_t count, size_t size);
+/* A copy of text (NULL: NULL), and a text printed into a block of its own. */
+char *wf_strdup(const char *text);
+char *wf_asprintf(const char *format, ...) __attribute__((format(printf, 1, 2)));
+void wf_free(void *p); /* NULL: no effect */
+
+/* Fills err (may be NULL): "out of memory: 4096 bytes for the sampler". Returns WEFT_ERR_NOMEM. */
+weft_status wf_nomem(weft_error *err, size_t bytes, const char *what);
+
+/* Tests only. The n-th allocation from now (1: the next), in any thread, fails, and later ones
+ * succeed again; 0 switches this off. Blocks of memory.h count, too. Returns how many more
+ * allocations the last setting would have needed, so 0 says that it has struck or was off:
+ *     for (long n = 1;; n++) {
+ *         wf_alloc_fail_at(n);
+ *         status = do_it();
+ *         if (wf_alloc_fail_at(0) > 0) break;     // n exceeds what do_it allocates
+ *         assert(status == WEFT_ERR_NOMEM);
+ *     } */
+long wf_alloc_fail_at(long n);
+/* Whether the allocation about to be made is the one to fail: for other allocators' use. */
+bool wf_alloc_fails(void);
+
+#endif

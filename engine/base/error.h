@@ -1,0 +1,25 @@
+/* Setting error records. The first error stays. */
+#ifndef WF_BASE_ERROR_H
+#define WF_BASE_ERROR_H
+
+#include <stdarg.h>
+
+#include "weft/status.h"
+
+/* As vsnprintf, with points in numbers, whatever the program's locale: for all messages. */
+int wf_vsnprintf(char *text, size_t size, const char *format, va_list args)
+    __attribute__((format(printf, 3, 0)));
+/* Fills err (may be NULL) unless it already holds an error; returns status. */
+weft_status wf_error_set(weft_error *err, weft_status status, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+weft_status wf_error_vset(weft_error *err, weft_status status, const char *format, va_list args)
+    __attribute__((format(printf, 3, 0)));
+
+#define WF_TRY(expr)                                                                               \
+    do {                                                                                           \
+        weft_status wf_try_status_ = (expr);                                                       \
+        if (wf_try_status_ != WEFT_OK)                                                             \
+            return wf_try_status_;                                                                 \
+    } while (0)
+
+#endif

@@ -1,0 +1,380 @@
+/* Running recorded work: what to run, with which plan, and what is left afterwards.
+ *
+ * Note [Reading mid-step]. A value read before the step ends is computed from what it depends on,
+ * and every number computed on the way is kept, because recording goes on and may need any of them.
+ * Such a run rewrites no nodes; layouts and kernels are chosen value by value from the shapes and
+ * inputs alone, so the bits are those of the whole step's run. What was run counts as given
+ * afterwards. */
+#include <string.h>
+
+#include "engine/base/c_locale.h"
+#include "engine/base/stack.h"
+#include "engine/base/alloc.h"
+#include "engine/run/run.h"
+
+static weft_status request_init(weft_context *ctx, wf_request *r)
+{
+    wf_graph *g = &ctx->graph;
+    size_t n = (size_t)g->n_nodes + 1, v = (size_t)g->n_values + 1, a = (size_t)g->n_assigned + 1;
+    char *mem = wf_zalloc(n + v + a);
+    if (!mem)
+        return wf_nomem(&ctx->error, n + v + a, "a run");
+    while (g->n_executed < g->n_nodes && g->nodes[g->n_executed].executed)
+        g->n_executed++;
+    *r = (wf_request){
+        .first_node = g->n_executed, .nodes = mem, .keep = mem + n, .assigned = mem + n + v};
+    return WEFT_OK;
+}
+
+static void request_done(wf_request *r)
+{
+    wf_free(r->nodes);
+    wf_free(r->node);
+    wf_free(r->value);
+    wf_free(r->number);
+    wf_free(r->assignment);
+    wf_free(r->scalars);
+}
+
+static void want_value(const wf_graph *g, wf_request *r, int value)
+{
+    int node = g->values[value].node;
+    if (node >= 0 && !g->nodes[node].executed)
+        r->nodes[node] = 1;
+}
+
+static void want_readers(const wf_graph *g, wf_request *r, const weft_tensor *stored)
+{
+    for (int n = r->first_node; n < g->n_nodes; n++) {
+        if (g->nodes[n].executed)
+            continue;
+        for (int i = 0; i < g->nodes[n].n_in; i++)
+            if (g->values[wf_node_in(g, &g->nodes[n])[i]].stored == stored)
+                r->nodes[n] = 1;
+    }
+}
+
+static void want_assignment(const wf_graph *g, wf_request *r, int i)
+{
+    r->assigned[i] = 1;
+    want_value(g, r, g->assigned[i].value);
+}
+
+/* Whether the value is a leaf whose tensor the request overwrites. */
+static bool overwritten(const wf_graph *g, const wf_request *r, int value)
+{
+    const weft_tensor *t = g->values[value].stored;
+    return t && t->pending >= 0 && r->assigned[t->assignment];
+}
+
+/* Adds all that the wanted nodes depend on. Overwriting a stored tensor takes its readers along. */
+static void close_over(const wf_graph *g, wf_request *r)
+{
+    for (int n = r->first_node; n < g->n_nodes; n++)
+        for (int i = 0; i < g->nodes[n].n_in && !g->nodes[n].executed; i++)
+            r->nodes[n] |= overwritten(g, r, wf_node_in(g, &g->nodes[n])[i]);
+    for (int n = g->n_nodes - 1; n >= r->first_node; n--)
+        if (r->nodes[n])
+            for (int i = 0; i < g->nodes[n].n_in; i++)
+                want_value(g, r, wf_node_in(g, &g->nodes[n])[i]);
+}
+
+static bool empty(const wf_graph *g, const wf_request *r)
+{
+    for (int n = r->first_node; n < g->n_nodes; n++)
+        if (r->nodes[n])
+            return false;
+    for (int i = 0; i < g->n_assigned; i++)
+        if (r->assigned[i])
+            return false;
+    return true;
+}
+
+static void keep_outputs(const wf_graph *g, wf_request *r)
+{
+    r->keep_all = true;
+    for (int n = r->first_node; n < g->n_nodes; n++)
+        if (r->nodes[n])
+            memset(r->keep + g->nodes[n].out, 1, (size_t)g->nodes[n].n_out);
+}
+
+/* Keeps what later recording may need: values with users that are not run now, or whose gradient
+ * graph may still be walked. */
+static void keep_live(const wf_graph *g, wf_request *r)
+{
+    for (int n = r->first_node; n < g->n_nodes; n++) {
+        const wf_node *node = &g->nodes[n];
+        bool open = !node->consumed && !node->recorded_grad;
+        for (int o = 0; o < node->n_out && r->nodes[n]; o++)
+            r->keep[node->out + o] |= open && g->values[node->out + o].requires_grad;
+        for (int i = 0; i < node->n_in; i++) {
+            int v = wf_node_in(g, node)[i], by = g->values[v].node;
+            bool later = !node->executed && !r->nodes[n];
+            if (by >= 0 && r->nodes[by] && (later || (r->nodes[n] && open)))
+                r->keep[v] = 1;
+        }
+    }
+    for (int i = 0; i < g->n_assigned; i++)
+        if (!r->assigned[i] && g->assigned[i].value >= 0 &&
+            g->values[g->assigned[i].value].node >= 0 &&
+            r->nodes[g->values[g->assigned[i].value].node])
+            r->keep[g->assigned[i].value] = 1;
+}
+
+/* Room for the values to be kept, in the layout the plan chose. */
+static weft_status make_stores(weft_context *ctx, const wf_plan *plan, const wf_request *r)
+{
+    for (int i = 0; i < plan->n_bindings; i++) {
+        const wf_binding *b = &plan->bindings[i];
+        if (b->kind != WF_BIND_KEEP)
+            continue;
+        wf_value *v = &ctx->graph.values[r->value[b->index]];
+        const wf_buffer *buf = &plan->buffers[b->buf];
+        wf_block_request request = {.size = (size_t)buf->images * buf->stride,
+                                    .kind = WF_MEM_ARENA,
+                                    .placement = WF_PLACE_TOUCH,
+                                    .what = "a value read before the step's end"};
+        WF_TRY(wf_memory_alloc(ctx->memory, &request, &v->store, &ctx->error));
+        v->block = plan->values[buf->value].block;
+        v->storage = plan->values[buf->value].storage;
+    }
+    return WEFT_OK;
+}
+
+/* Whether a node of the request was recorded in anomaly mode. */
+static bool to_check(const wf_graph *g, const wf_request *r)
+{
+    for (int n = r->first_node; n < g->n_nodes; n++)
+        if (r->nodes[n] && g->nodes[n].check)
+            return true;
+    return false;
+}
+
+static weft_status run_request(weft_context *ctx, wf_request *r)
+{
+    WF_TRY(wf_stack_check("a run", &ctx->error));
+    unsigned off = ctx->options.passes_off;
+    bool check = to_check(&ctx->graph, r);
+    if (check || ctx->options.executor == WEFT_EXECUTOR_INTERPRETER)
+        off = WEFT_PASS_ALL & ~(unsigned)WEFT_PASS_SIMPLIFY;
+    wf_plan *plan;
+    WF_TRY(wf_watch_check(ctx, r->nodes));
+    WF_TRY(wf_request_number(ctx, r));
+    WF_TRY(wf_plan_lookup(ctx, r, off, &plan));
+    WF_TRY(make_stores(ctx, plan, r));
+    return wf_replay_run(ctx, plan, r, check);
+}
+
+/* After a run: what was assigned is the stored tensors' content, or, after a failure, gradients
+ * and kept values that may have been half written are absent. */
+static void settle_assignments(weft_context *ctx, const wf_request *r, weft_status status)
+{
+    wf_graph *g = &ctx->graph;
+    for (int i = 0; i < g->n_assigned; i++) {
+        wf_assignment *a = &g->assigned[i];
+        if (!r->assigned[i] || a->value < 0)
+            continue;
+        a->value = -1;
+        a->stored->leaf = a->stored->pending = -1;
+        if (status == WEFT_OK)
+            a->stored->awaited = false;
+        if (status == WEFT_OK || !a->state)
+            a->stored->version++;
+    }
+}
+
+/* What a step that did not run to its end would have given is absent: nobody may take half of the
+ * gradients for a whole, or a loss that was never computed for a number. A gradient that an earlier
+ * step gave, and this one was to add to, stays as it was. */
+static void drop_results(wf_graph *g)
+{
+    for (int v = 0; v < g->n_values; v++) {
+        weft_tensor *t = g->values[v].stored;
+        weft_tensor *grad = t ? t->grad : NULL;
+        if (grad && grad->gen == g->gen && grad->pending >= 0 &&
+            !g->assigned[grad->assignment].state)
+            t->grad_present = false;
+        if (g->values[v].handle)
+            g->values[v].handle->kept = NULL;
+    }
+}
+
+static weft_status run_part(weft_context *ctx, wf_request *r, bool live_only)
+{
+    wf_graph *g = &ctx->graph;
+    close_over(g, r);
+    if (empty(g, r))
+        return WEFT_OK;
+    WF_TRY(wf_step_status(ctx));
+    if (live_only)
+        keep_live(g, r);
+    else
+        keep_outputs(g, r);
+    weft_status status = run_request(ctx, r);
+    if (status == WEFT_OK) {
+        for (int n = r->first_node; n < g->n_nodes; n++)
+            g->nodes[n].executed |= r->nodes[n];
+        settle_assignments(ctx, r, status);
+    } else {
+        for (int v = 0; v < g->n_values; v++)
+            if (r->keep[v])
+                wf_memory_free(&g->values[v].store);
+    }
+    return status;
+}
+
+weft_status wf_execute_value(weft_context *ctx, int value)
+{
+    wf_graph *g = &ctx->graph;
+    if (g->values[value].store.data)
+        return WEFT_OK;
+    if (g->values[value].node >= 0 && g->nodes[g->values[value].node].executed)
+        return wf_fail(ctx, WEFT_ERR_STATE,
+                       "read: this value was freed after the backward pass that used it; "
+                       "weft_keep() it to read it later");
+    wf_request r;
+    WF_TRY(request_init(ctx, &r));
+    want_value(g, &r, value);
+    weft_status status = run_part(ctx, &r, false);
+    request_done(&r);
+    return status;
+}
+
+weft_status wf_execute_assigned(weft_context *ctx, weft_tensor *stored)
+{
+    wf_graph *g = &ctx->graph;
+    wf_request r;
+    WF_TRY(request_init(ctx, &r));
+    if (stored->gen == g->gen && stored->pending >= 0)
+        want_assignment(g, &r, stored->assignment);
+    weft_status status = run_part(ctx, &r, false);
+    request_done(&r);
+    return status;
+}
+
+weft_status wf_execute_readers(weft_context *ctx, weft_tensor *stored)
+{
+    wf_graph *g = &ctx->graph;
+    if (stored->gen != g->gen) /* nothing recorded has seen it */
+        return WEFT_OK;
+    wf_request r;
+    WF_TRY(request_init(ctx, &r));
+    want_readers(g, &r, stored);
+    for (int i = 0; i < g->n_assigned; i++)
+        if (g->assigned[i].value >= 0 &&
+            (g->assigned[i].stored == stored || g->values[g->assigned[i].value].stored == stored))
+            want_assignment(g, &r, i);
+    weft_status status = run_part(ctx, &r, false);
+    request_done(&r);
+    return status;
+}
+
+weft_status wf_execute_pending(weft_context *ctx)
+{
+    wf_graph *g = &ctx->graph;
+    wf_request r;
+    WF_TRY(request_init(ctx, &r));
+    for (int i = 0; i < g->n_assigned; i++)
+        if (g->assigned[i].value >= 0 && (!g->assigned[i].state || g->assigned[i].stored->is_grad))
+            want_assignment(g, &r, i);
+    weft_status status = run_part(ctx, &r, true);
+    if (status == WEFT_OK)
+        g->backwards = 0;
+    request_done(&r);
+    return status;
+}
+
+static weft_status request_all(weft_context *ctx, wf_request *r)
+{
+    wf_graph *g = &ctx->graph;
+    WF_TRY(wf_step_status(ctx));
+    WF_TRY(request_init(ctx, r));
+    for (int i = 0; i < g->n_assigned; i++)
+        if (g->assigned[i].value >= 0)
+            want_assignment(g, r, i);
+    for (int n = r->first_node; n < g->n_nodes; n++)
+        if (!g->nodes[n].executed && ((g->nodes[n].op->flags & WF_OP_SIDE_EFFECT) ||
+                                      (ctx->options.passes_off & WEFT_PASS_SIMPLIFY)))
+            r->nodes[n] = 1;
+    /* The end of the step: dead readers need not run before their input is overwritten. */
+    for (int n = g->n_nodes - 1; n >= r->first_node; n--)
+        if (r->nodes[n])
+            for (int i = 0; i < g->nodes[n].n_in; i++)
+                want_value(g, r, wf_node_in(g, &g->nodes[n])[i]);
+    return WEFT_OK;
+}
+
+/* Whether the step, or what was run of it, draws random numbers. */
+static bool draws(const wf_graph *g, bool all)
+{
+    for (int n = 0; n < g->n_nodes; n++)
+        if ((g->nodes[n].op->flags & WF_OP_DRAWS) && (all || g->nodes[n].executed))
+            return true;
+    return false;
+}
+
+weft_status wf_execute_all(weft_context *ctx)
+{
+    wf_graph *g = &ctx->graph;
+    wf_request r;
+    WF_TRY(wf_step_status(ctx)); /* such a step ends with weft_discard */
+    weft_status status = request_all(ctx, &r);
+    if (status != WEFT_OK) {
+        wf_execute_none(ctx);
+        return status;
+    }
+    bool step = g->backwards > 0;
+    for (int i = 0; i < g->n_assigned; i++)
+        step |= r.assigned[i] && g->assigned[i].state;
+    if (!empty(g, &r))
+        status = run_request(ctx, &r);
+    if (status != WEFT_OK)
+        drop_results(g);
+    settle_assignments(ctx, &r, status);
+    request_done(&r);
+    ctx->step += status == WEFT_OK && step;
+    ctx->draws += status == WEFT_OK && (step || draws(g, true)); /* the next one draws others */
+    wf_graph_reset(ctx);
+    return status;
+}
+
+void wf_execute_none(weft_context *ctx)
+{
+    wf_graph *g = &ctx->graph;
+    drop_results(g);
+    /* A step that was only read has had its numbers. One that failed, or had a backward pass, may be
+     * tried again: it will draw the same. */
+    ctx->draws += ctx->error.status == WEFT_OK && g->backwards == 0 && draws(g, false);
+    wf_graph_reset(ctx);
+}
+
+weft_status wf_plan_of_recorded(weft_context *ctx, wf_plan **plan)
+{
+    wf_request r;
+    WF_TRY(request_all(ctx, &r));
+    weft_status status = wf_request_number(ctx, &r);
+    if (status == WEFT_OK)
+        status = wf_plan_compile(ctx, &r, ctx->options.passes_off, plan);
+    request_done(&r);
+    return status;
+}
+
+weft_status weft_explain(weft_context *ctx, FILE *out)
+{
+    if (!ctx)
+        return WEFT_ERR_INVALID;
+    if (!out || ctx->closed)
+        return wf_fail(ctx, out ? WEFT_ERR_STATE : WEFT_ERR_INVALID, "explain: %s",
+                       out ? "the context was destroyed" : "there is no file to write to");
+    wf_plan *plan = NULL;
+    weft_status status = wf_plan_of_recorded(ctx, &plan);
+    wf_c_locale locale;
+    if (status == WEFT_OK && !wf_c_locale_begin(&locale))
+        status = wf_nomem(&ctx->error, 0, "the text of weft_explain");
+    if (status == WEFT_OK) {
+        status = wf_plan_explain(plan, out);
+        wf_c_locale_end(&locale);
+    }
+    wf_plan_destroy(plan);
+    return status;
+}

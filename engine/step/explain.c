@@ -1,0 +1,109 @@
+/* The plan as text: units in linear order with their tasks, kernels, tiles, layouts, offsets. */
+#include <stdio.h>
+
+#include "engine/base/quote.h"
+#include "engine/plan/plan.h"
+#include "kernels/select.h"
+#include "weft/tune.h"
+
+/* How many of the kernels that are chosen by cost wisdom has chosen, and which wisdom that is. */
+static weft_status print_wisdom(const wf_plan *p, FILE *out)
+{
+    int chosen = 0, by_wisdom = 0;
+    weft_wisdom_info info;
+    WF_TRY(weft_wisdom_get_info(p->ctx, &info));
+    for (int i = 0; i < p->n_tasks; i++) {
+        chosen += p->tasks[i]->cycles > 0;
+        by_wisdom += p->tasks[i]->by_wisdom;
+    }
+    fprintf(out, "kernels: %d chosen by expected cost, %d by wisdom", chosen - by_wisdom,
+            by_wisdom);
+    if (info.choices) {
+        fprintf(out, " (%d choices%s", info.choices, info.path ? " in " : "");
+        wf_print_quoted(info.path ? info.path : "", out);
+        fprintf(out, ", hash %s)", info.hash);
+    }
+    fputc('\n', out);
+    return WEFT_OK;
+}
+
+static double mib(size_t bytes)
+{
+    return (double)bytes / (1024.0 * 1024.0);
+}
+
+static void print_buffer(const wf_plan *p, int b, FILE *out)
+{
+    const wf_buffer *buf = &p->buffers[b];
+    char shape[128] = "temporary", place[64];
+    const char *layout = "";
+    char block[32] = "";
+    if (buf->value >= 0) {
+        const wf_ir_value *v = &p->values[buf->value];
+        weft_shape_format(v->type.shape, shape, sizeof shape);
+        if (v->type.shape.rank == 4 && v->block > 1) {
+            snprintf(block, sizeof block, " nChw%dc", v->block);
+            layout = block;
+        } else if (v->type.shape.rank == 4) {
+            layout = " nchw";
+        }
+    }
+    if (buf->whole >= 0)
+        snprintf(place, sizeof place, "in buffer %d at %zu of each image", buf->whole, buf->at);
+    else if (buf->bound)
+        snprintf(place, sizeof place, "stored");
+    else if (buf->local)
+        snprintf(place, sizeof place, "per worker at %zu", buf->offset);
+    else
+        snprintf(place, sizeof place, "arena at %zu", buf->offset);
+    fprintf(out, "  %5d  %-9s %s%s, %zu bytes, %s, units %d..%d\n", b,
+            buf->value >= 0 ? weft_dtype_name(p->values[buf->value].storage) : "bytes", shape,
+            layout, (size_t)buf->images * buf->stride, place, buf->first, buf->last);
+}
+
+static void print_task(const wf_plan *p, const wf_task *t, FILE *out)
+{
+    fprintf(out, "         %-24s %-22s", t->op ? t->op->name : "store", t->kernel);
+    fprintf(out, " %8.2f MFLOP %8.2f MB ", t->flops * 1e-6, t->bytes * 1e-6);
+    if (t->cycles > 0)
+        fprintf(out, " %3.0f %% of peak%s ",
+                100 * t->flops / 2 / (t->cycles * wf_peak_fmas(p->ctx->isa)),
+                t->by_wisdom ? " by wisdom" : "");
+    for (const wf_use *u = t->uses; u; u = u->next)
+        fprintf(out, " %s%d%s", u->write ? ">" : "<", u->buf, u->access == WF_TILED ? "t" : "");
+    fprintf(out, "%s%s\n", *t->path ? "  " : "", t->path);
+}
+
+weft_status wf_plan_explain(const wf_plan *p, FILE *out)
+{
+    double flops = 0;
+    for (int i = 0; i < p->n_tasks; i++)
+        flops += p->tasks[i]->flops;
+    fprintf(out, "plan: %d tasks in %d units, %.3f GFLOP, isa %s, %d threads\n", p->n_tasks,
+            p->n_units, flops * 1e-9, weft_isa_name(p->ctx->isa), p->ctx->threads);
+    fprintf(out, "memory: arena %.2f MiB (%.2f MiB without sharing), workspace %.2f MiB a worker\n",
+            mib(p->arena_bytes), mib(p->unshared_bytes), mib(p->scratch_bytes));
+    WF_TRY(print_wisdom(p, out));
+    fprintf(out,
+            "\nunits, most urgent first (a unit runs its tasks tile by tile; %% of peak is what "
+            "a kernel expects;\n<n reads and >n writes buffer n, t: tile by tile)\n");
+    for (int i = 0; i < p->n_units; i++) {
+        const wf_unit *u = &p->units[p->order[i]];
+        if (u->barrier) {
+            fprintf(out,
+                    "  %5d  ---- commit: weights, optimizer state and statistics change after "
+                    "this ----\n",
+                    i);
+            continue;
+        }
+        fprintf(out, "  %5d  %lld tile%s, critical path %.1f us\n", i, (long long)u->tiles,
+                u->tiles == 1 ? "" : "s", u->rank * 1e6);
+        for (int t = 0; t < u->n_tasks; t++)
+            print_task(p, p->tasks[u->tasks[t]], out);
+    }
+    fprintf(out, "\nbuffers\n");
+    for (int b = 0; b < p->n_buffers; b++)
+        if (p->buffers[wf_buffer_whole(p, b)].first >= 0)
+            print_buffer(p, b, out);
+    return ferror(out) ? wf_fail(p->ctx, WEFT_ERR_IO, "explain: cannot write") : WEFT_OK;
+}
