@@ -8,6 +8,7 @@
  * context's. */
 #include <string.h>
 
+#include "engine/graph/autograd/autograd.h"
 #include "modules/internal.h"
 
 typedef struct backward_hook {

@@ -3,6 +3,7 @@
  * Threading rule: the context's. */
 #include <string.h>
 
+#include "engine/graph/lint.h"
 #include "modules/internal.h"
 
 /* ---- hooks ---- */

@@ -1,5 +1,6 @@
 /* Change of type in place: f32 to f64 and back. A tensor stays the same tensor, so whoever holds it,
  * such as an optimizer, goes on with it. Threading rule: the context's. */
+#include "engine/step/execute.h"
 #include "modules/internal.h"
 
 /* Each tensor's new content. */
@@ -53,9 +54,9 @@ static weft_status convert(changes *c, change *item)
  * they are. */
 static weft_status check_free(const changes *c)
 {
-    const wf_graph *g = &c->ctx->graph;
+    const wf_graph *g = c->ctx->graph;
     for (int i = 0; i < c->n && g->in_backward; i++)
-        if (c->item[i].tensor->gen == g->gen)
+        if (c->item[i].tensor->gen == c->ctx->gen)
             return wf_fail(c->ctx, WEFT_ERR_STATE,
                            "weft_module_to: a hook cannot change the type of what the step uses");
     return WEFT_OK;

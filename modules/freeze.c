@@ -2,6 +2,7 @@
 #include <fnmatch.h>
 #include <string.h>
 
+#include "engine/graph/lint.h"
 #include "modules/internal.h"
 
 typedef struct freezer {

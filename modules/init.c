@@ -8,6 +8,7 @@
 #include <Random123/philox.h>
 
 #include "engine/machine/workers.h"
+#include "engine/step/execute.h"
 #include "modules/internal.h"
 #include "weft/init.h"
 

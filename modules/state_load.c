@@ -7,6 +7,8 @@
 #include <math.h>
 #include <string.h>
 
+#include "engine/graph/lint.h"
+#include "engine/step/execute.h"
 #include "modules/internal.h"
 
 /* A place of the module that a load fills. */
@@ -294,7 +296,7 @@ weft_status wf_load_state(weft_module *m, const weft_tensor_list *list, const wf
         wf_free(t->name);
     }
     if (status == WEFT_OK)
-        m->ctx->lint.batch_norm_told = false;
+        m->ctx->lint->batch_norm_told = false;
     wf_free(l.targets);
     wf_name_map_done(&l.names);
     wf_pointer_map_done(&l.places);

@@ -8,6 +8,8 @@
 
 #include "modules/summary.h"
 
+#include "engine/graph/graph.h"
+
 /* ---- nodes ---- */
 
 static int new_node(wf_summary *s, int module, int parent)

@@ -2,6 +2,7 @@
  * the place of the gradients recorded so far. Threading rule: the context's. */
 #include <math.h>
 
+#include "engine/graph/autograd/autograd.h"
 #include "engine/tensor/context.h"
 #include "engine/graph/ops/internal.h"
 #include "engine/base/alloc.h"

@@ -4,6 +4,8 @@
  * Threading rule: the context's. */
 #include <stdio.h>
 
+#include "engine/graph/autograd/autograd.h"
+#include "engine/graph/lint.h"
 #include "train/optimizer.h"
 
 enum { NAMES = 8 }; /* in one message */
@@ -21,7 +23,7 @@ static weft_status tell(weft_optimizer *o, const wf_gap *gap, wf_gap reason)
         if (n++ < NAMES && length < sizeof(names))
             length += (size_t)snprintf(names + length, sizeof(names) - length, "%s%s",
                                        n > 1 ? ", " : "", o->params[i].name);
-        o->params[i].told = o->ctx->lint.mode != WEFT_LINT_ERROR;
+        o->params[i].told = o->ctx->lint->mode != WEFT_LINT_ERROR;
     }
     if (n == 0)
         return WEFT_OK;
@@ -40,7 +42,7 @@ static weft_status tell_rate(weft_optimizer *o)
         forgotten = forgotten && o->groups[i].lr == 0;
     if (!forgotten)
         return WEFT_OK;
-    o->lr_set = o->ctx->lint.mode != WEFT_LINT_ERROR;
+    o->lr_set = o->ctx->lint->mode != WEFT_LINT_ERROR;
     return wf_lint(o->ctx,
                    "optimizer %s: its learning rate is 0 and was never set: it trains "
                    "nothing",

@@ -1,17 +1,11 @@
-/* Means over images and the clock they are timed with. */
+/* Means over images. */
 #ifndef WF_TRAIN_METRICS_H
 #define WF_TRAIN_METRICS_H
 
 #include <math.h>
 #include <stdint.h>
-#include <time.h>
 
-static inline double wf_seconds(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
+#include "engine/base/clock.h"
 
 /* Loss and accuracy over some batches, in batch order, in double: the same bits whatever computed
  * the batches. Initialise with {.started = wf_seconds()}. */

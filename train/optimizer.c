@@ -5,6 +5,8 @@
 #include <string.h>
 
 #include "engine/base/error.h"
+#include "engine/graph/lint.h"
+#include "engine/step/execute.h"
 #include "modules/internal.h"
 #include "train/optimizer.h"
 
@@ -40,7 +42,7 @@ weft_optimizer *wf_optimizer_create(weft_context *ctx, const wf_optim_rule *rule
     o->ctx = ctx;
     o->rule = rule;
     wf_context_ref(ctx);
-    ctx->lint.optimizers++;
+    ctx->lint->optimizers++;
     if (m == NULL)
         return o;
     weft_tensor_list params = WEFT_TENSOR_LIST_INIT;
@@ -81,7 +83,7 @@ void weft_optimizer_destroy(weft_optimizer *o)
         drop_param(&o->params[i]);
     wf_free(o->params);
     wf_free(o->groups);
-    o->ctx->lint.optimizers--;
+    o->ctx->lint->optimizers--;
     wf_context_unref(o->ctx);
     wf_free(o);
 }
@@ -286,7 +288,7 @@ void wf_optimizer_settle(weft_optimizer *o)
         return;
     if (wf_context_step(o->ctx) != o->pending_step)
         end_pending(o, true);
-    else if (o->ctx->graph.gen != o->pending_gen)
+    else if (o->ctx->gen != o->pending_gen)
         end_pending(o, false);
 }
 
@@ -346,7 +348,7 @@ weft_status weft_optimizer_record(weft_optimizer *o)
         return wf_step_fail(o->ctx, status);
     }
     o->pending = true;
-    o->pending_gen = o->ctx->graph.gen;
+    o->pending_gen = o->ctx->gen;
     o->pending_step = wf_context_step(o->ctx);
     return WEFT_OK;
 }

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "engine/base/error.h"
+#include "engine/step/execute.h"
 #include "modules/internal.h"
 #include "train/optimizer.h"
 

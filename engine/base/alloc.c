@@ -92,3 +92,20 @@ weft_status wf_nomem(weft_error *err, size_t bytes, const char *what)
 {
     return wf_error_set(err, WEFT_ERR_NOMEM, "out of memory: %zu bytes for %s", bytes, what);
 }
+
+bool wf_grow(void *array, int *cap, int n, int more, size_t size)
+{
+    if (n + more <= *cap)
+        return true;
+    int want = *cap ? *cap : 64;
+    while (want < n + more)
+        want *= 2;
+    void *p; /* `array` points to a pointer of some type: moved as bytes, for aliasing's sake */
+    memcpy(&p, array, sizeof p);
+    p = wf_realloc_array(p, (size_t)want, size);
+    if (!p)
+        return false;
+    memcpy(array, &p, sizeof p);
+    *cap = want;
+    return true;
+}

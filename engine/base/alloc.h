@@ -23,6 +23,10 @@ char *wf_strdup(const char *text);
 char *wf_asprintf(const char *format, ...) __attribute__((format(printf, 1, 2)));
 void wf_free(void *p); /* NULL: no effect */
 
+/* Grows an array by doubling to hold n + more elements; false when memory is out. `array` is the address
+ * of the pointer to it. */
+bool wf_grow(void *array, int *cap, int n, int more, size_t size);
+
 /* Fills err (may be NULL): "out of memory: 4096 bytes for the sampler". Returns WEFT_ERR_NOMEM. */
 weft_status wf_nomem(weft_error *err, size_t bytes, const char *what);
 

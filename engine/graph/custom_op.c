@@ -6,7 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "engine/tensor/context.h"
+#include "engine/graph/graph.h"
 #include "engine/base/alloc.h"
 #include "weft/custom_op.h"
 

@@ -3,35 +3,40 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "engine/tensor/context.h"
 #include "engine/base/alloc.h"
+#include "engine/graph/lint.h"
+#include "engine/graph/graph.h"
 
-bool wf_grow(void *array, int *cap, int n, int more, size_t size)
+weft_status wf_graph_create(weft_context *ctx, const wf_graph_runner *runner)
 {
-    if (n + more <= *cap)
-        return true;
-    int want = *cap ? *cap : 64;
-    while (want < n + more)
-        want *= 2;
-    void *p; /* `array` points to a pointer of some type: moved as bytes, for aliasing's sake */
-    memcpy(&p, array, sizeof p);
-    p = wf_realloc_array(p, (size_t)want, size);
-    if (!p)
-        return false;
-    memcpy(array, &p, sizeof p);
-    *cap = want;
-    return true;
+    ctx->graph = wf_zalloc(sizeof *ctx->graph);
+    if (!ctx->graph)
+        return wf_nomem(&ctx->error, sizeof *ctx->graph, "the graph");
+    *ctx->graph = (wf_graph){.runner = runner, .anomaly = ctx->options.anomaly};
+    return WEFT_OK;
 }
 
-void wf_graph_init(wf_graph *g)
+/* Frees all borders and recorded handles' hooks: the step ends. */
+static void drop_hooks(wf_graph *g)
 {
-    *g = (wf_graph){.gen = 1};
+    for (int i = 0; i < g->n_borders; i++) {
+        g->borders[i]->drop(g->borders[i]->user);
+        wf_free(g->borders[i]);
+    }
+    g->n_borders = 0;
+    for (int v = 0; v < g->n_values && g->hooked; v++) {
+        if (!g->values[v].handle)
+            continue;
+        wf_grad_hooks_free(g->values[v].handle->hooks);
+        g->values[v].handle->hooks = NULL;
+    }
+    g->hooked = false;
 }
 
 /* Forgets everything recorded; the arrays stay for the next step. */
 static void clear(wf_graph *g)
 {
-    wf_graph_drop_hooks(g);
+    drop_hooks(g);
     for (int i = 0; i < g->n_values; i++) {
         wf_memory_free(&g->values[i].store);
         weft_tensor_unref(g->values[i].stored);
@@ -50,9 +55,9 @@ static void clear(wf_graph *g)
 
 void wf_graph_reset(weft_context *ctx)
 {
-    wf_graph *g = &ctx->graph;
+    wf_graph *g = ctx->graph;
     clear(g);
-    g->failed = WEFT_OK;
+    ctx->step_failed = WEFT_OK;
     weft_tensor **kept = g->kept[1];
     int cap = g->cap_kept[1];
     g->kept[1] = g->kept[0];
@@ -61,12 +66,15 @@ void wf_graph_reset(weft_context *ctx)
     g->kept[0] = kept;
     g->cap_kept[0] = cap;
     g->n_kept[0] = 0;
-    g->gen++;
+    ctx->gen++;
     wf_ring_next_step(&ctx->ring);
 }
 
-void wf_graph_done(wf_graph *g)
+void wf_graph_done(weft_context *ctx)
 {
+    wf_graph *g = ctx->graph;
+    if (!g)
+        return;
     clear(g);
     for (int i = 0; i < g->n_kept[0]; i++)
         weft_tensor_unref(g->kept[0][i]);
@@ -83,24 +91,24 @@ void wf_graph_done(wf_graph *g)
     wf_free(g->paths);
     wf_free(g->path_table);
     wf_free(g->borders);
-    wf_graph_init(g);
+    *g = (wf_graph){.runner = g->runner};
 }
 
 /* A stored tensor's graph fields are of an earlier step until the present one first sees it. */
-static void enter(wf_graph *g, weft_tensor *t)
+static void enter(const weft_context *ctx, weft_tensor *t)
 {
-    if (t->gen != g->gen) {
-        t->gen = g->gen;
+    if (t->gen != ctx->gen) {
+        t->gen = ctx->gen;
         t->leaf = t->leaves = t->pending = -1;
     }
 }
 
 int wf_graph_value(weft_context *ctx, weft_tensor *t)
 {
-    wf_graph *g = &ctx->graph;
+    wf_graph *g = ctx->graph;
     if (t->magic == WF_MAGIC_RECORDED)
         return t->value;
-    enter(g, t);
+    enter(ctx, t);
     if (t->pending >= 0)
         return t->pending;
     if (t->leaf >= 0)
@@ -148,7 +156,7 @@ static weft_status check_assignment(weft_context *ctx, weft_tensor *stored, weft
 static weft_status assign(weft_context *ctx, int n, weft_tensor *const *stored,
                           weft_tensor *const *value, bool state)
 {
-    wf_graph *g = &ctx->graph;
+    wf_graph *g = ctx->graph;
     int v[WF_MAX_OUT];
     for (int i = 0; i < n; i++)
         WF_TRY(check_assignment(ctx, stored[i], value[i], &v[i]));
@@ -191,11 +199,42 @@ weft_status wf_assign_all(int n, weft_tensor *const *stored, weft_tensor *const 
 
 void wf_graph_unassign(weft_context *ctx, weft_tensor *t)
 {
-    wf_graph *g = &ctx->graph;
-    enter(g, t);
+    wf_graph *g = ctx->graph;
+    enter(ctx, t);
     if (t->pending >= 0)
         g->assigned[t->assignment].value = -1;
     t->pending = -1;
+}
+
+weft_tensor *weft_keep(weft_tensor *t)
+{
+    weft_context *ctx = wf_record_context("keep", 1, 1, &t);
+    if (!ctx)
+        return NULL;
+    weft_tensor *kept = weft_tensor_create(ctx, t->type.dtype, t->type.shape);
+    if (!kept) {
+        wf_step_fail(ctx, WEFT_ERR_NOMEM);
+    } else if (wf_graph_assign(kept, t, false) != WEFT_OK) {
+        weft_tensor_unref(kept);
+        return NULL;
+    }
+    if (kept)
+        kept->awaited = true;
+    return kept;
+}
+
+weft_status wf_graph_keep(weft_context *ctx, weft_tensor *t)
+{
+    wf_graph *g = ctx->graph;
+    if (t->kept)
+        return WEFT_OK;
+    if (!wf_grow(&g->kept[0], &g->cap_kept[0], g->n_kept[0], 1, sizeof *g->kept[0]))
+        return wf_nomem(&ctx->error, sizeof *g->kept[0], "a kept value");
+    weft_tensor *kept = weft_keep(t);
+    if (!kept)
+        return wf_step_status(ctx);
+    t->kept = g->kept[0][g->n_kept[0]++] = kept;
+    return WEFT_OK;
 }
 
 /* FNV-1a. */
@@ -237,13 +276,13 @@ static bool grow_path_table(wf_graph *g)
 /* Paths are interned, so that a node carries one pointer and steps do not grow. */
 const char *wf_path_intern(weft_context *ctx)
 {
-    wf_graph *g = &ctx->graph;
+    wf_graph *g = ctx->graph;
     if (!grow_path_table(g))
         return "";
-    int *slot = path_slot(g, g->path);
+    int *slot = path_slot(g, ctx->where.path);
     if (*slot)
         return g->paths[*slot - 1];
-    char *copy = wf_strdup(g->path);
+    char *copy = wf_strdup(ctx->where.path);
     if (!copy || !wf_grow(&g->paths, &g->cap_paths, g->n_paths, 1, sizeof *g->paths)) {
         wf_free(copy);
         return "";
@@ -252,83 +291,13 @@ const char *wf_path_intern(weft_context *ctx)
     return g->paths[g->n_paths++] = copy;
 }
 
-void wf_path_push(weft_context *ctx, const char *name)
+weft_status wf_may_end_step(weft_context *ctx, const char *what)
 {
-    wf_graph *g = &ctx->graph;
-    int limit = (int)(sizeof g->path_lens / sizeof g->path_lens[0]);
-    if (g->path_depth < limit) {
-        g->path_lens[g->path_depth] = g->path_len;
-        if (name && *name) {
-            int room = (int)sizeof g->path - g->path_len;
-            int n =
-                snprintf(g->path + g->path_len, (size_t)room, "%s%s", g->path_len ? "." : "", name);
-            g->path_len += n < room ? n : room - 1;
-        }
-    }
-    g->path_depth++;
-}
-
-void wf_path_pop(weft_context *ctx)
-{
-    wf_graph *g = &ctx->graph;
-    int limit = (int)(sizeof g->path_lens / sizeof g->path_lens[0]);
-    if (g->path_depth > 0 && --g->path_depth < limit) {
-        g->path_len = g->path_lens[g->path_depth];
-        g->path[g->path_len] = 0;
-    }
-}
-
-void wf_path_set(weft_context *ctx, const char *path)
-{
-    wf_graph *g = &ctx->graph;
-    g->path_len = snprintf(g->path, sizeof g->path, "%s", path);
-    if (g->path_len >= (int)sizeof g->path)
-        g->path_len = (int)sizeof g->path - 1;
-}
-
-/* The message behind "<op>: ", where the text begins so. */
-static const char *behind_name(const char *text)
-{
-    size_t n = strspn(text, "abcdefghijklmnopqrstuvwxyz_0123456789");
-    return n > 0 && text[n] == ':' && text[n + 1] == ' ' ? text + n + 2 : text;
-}
-
-static weft_status vfail(weft_context *ctx, weft_status status, const char *format, va_list args)
-{
-    char text[WEFT_ERROR_TEXT];
-    const wf_graph *g = &ctx->graph;
-    wf_vsnprintf(text, sizeof text, format, args);
-    return wf_error_set(&ctx->error, status, "%s%s%s%s%s", g->path, g->path_len ? ": " : "",
-                        g->said ? g->said : "", g->said ? ": " : "",
-                        g->said ? behind_name(text) : text);
-}
-
-weft_status wf_fail(weft_context *ctx, weft_status status, const char *format, ...)
-{
-    va_list args;
-    va_start(args, format);
-    vfail(ctx, status, format, args);
-    va_end(args);
-    return status;
-}
-
-weft_status wf_fail_step(weft_context *ctx, weft_status status, const char *format, ...)
-{
-    va_list args;
-    va_start(args, format);
-    vfail(ctx, status, format, args);
-    va_end(args);
-    return wf_step_fail(ctx, status);
-}
-
-weft_status wf_step_fail(weft_context *ctx, weft_status status)
-{
-    if (ctx->graph.failed == WEFT_OK)
-        ctx->graph.failed = status;
-    return ctx->graph.failed;
-}
-
-weft_status wf_step_status(const weft_context *ctx)
-{
-    return ctx->graph.failed;
+    if (ctx->closed)
+        return wf_fail(ctx, WEFT_ERR_STATE, "%s: the context was destroyed", what);
+    if (ctx->graph->in_backward)
+        return wf_fail(ctx, WEFT_ERR_STATE, "%s: a hook cannot end the step", what);
+    if (ctx->callbacks > 0)
+        return wf_fail(ctx, WEFT_ERR_STATE, "%s: not possible inside a callback", what);
+    return WEFT_OK;
 }

@@ -72,9 +72,16 @@ typedef struct wf_border {
     int values[];
 } wf_border;
 
+/* What recording asks of the layer that runs steps: a new op may read what is only recorded yet, and a second
+ * backward pass runs the first one's work. engine/step/execute.h says what each of them does. */
+typedef struct wf_graph_runner {
+    weft_status (*assigned)(weft_context *ctx, weft_tensor *stored);
+    weft_status (*pending)(weft_context *ctx);
+    void (*none)(weft_context *ctx);
+} wf_graph_runner;
+
 typedef struct wf_graph {
-    uint64_t gen;
-    weft_status failed; /* of the first recording that failed: Note [Failed steps] */
+    const wf_graph_runner *runner;
     wf_value *values;
     int n_values, cap_values;
     wf_node *nodes;
@@ -95,7 +102,6 @@ typedef struct wf_graph {
     bool running;
     bool anomaly;        /* nodes being recorded are to be checked */
     const wf_op *rule;   /* the op whose gradient rule is recording; NULL: none */
-    const char *said;    /* the public function that is recording; NULL: none that has said so */
     bool watching;       /* a leaf is watched */
     bool hooked;         /* a recorded handle has gradient hooks */
     uint64_t walks;      /* backward passes ever begun */
@@ -104,17 +110,15 @@ typedef struct wf_graph {
     /* Kept losses: [0] of this step, [1] of the one before, whose handles are readable. */
     weft_tensor **kept[2];
     int n_kept[2], cap_kept[2];
-    /* Module path: names joined by '.', and the interned texts that nodes point to. */
-    char path[256];
-    int path_len, path_depth, path_lens[32];
-    char **paths;
+    char **paths; /* interned module paths, which nodes point to */
     int n_paths, cap_paths;
     int *path_table; /* hashed: index in paths, and 1; 0: free */
     int cap_path_table;
 } wf_graph;
 
-void wf_graph_init(wf_graph *g);
-void wf_graph_done(wf_graph *g);
+weft_status wf_graph_create(weft_context *ctx, const wf_graph_runner *runner);
+/* Drops everything, the last step's kept values too, and the memory of the arrays. */
+void wf_graph_done(weft_context *ctx);
 /* Ends the step: drops everything recorded, makes handles stale. */
 void wf_graph_reset(weft_context *ctx);
 
@@ -130,47 +134,29 @@ weft_status wf_graph_assign(weft_tensor *stored, weft_tensor *value, bool state)
 
 /* Fails for inputs or outputs that the engine cannot count, Note [Sizes] in sizes.c. */
 weft_status wf_check_sizes(const wf_infer *f);
-/* Marks the step as failed; returns the status it failed with first. See Note [Failed steps]. */
-weft_status wf_step_fail(weft_context *ctx, weft_status status);
 
 /* t, recorded, stays readable for one step more, as a loss does. */
 weft_status wf_graph_keep(weft_context *ctx, weft_tensor *t);
-/* The gradient of t, which is there or recorded, becomes `grad` (NULL: the error stands). */
-weft_status wf_grad_replace(weft_tensor *t, weft_tensor *grad);
+/* WEFT_ERR_STATE, and the error, where `what` would take the recorded step away under code that
+ * still walks it: inside a backward pass's hooks and inside callbacks; and once the context was
+ * destroyed. */
+weft_status wf_may_end_step(weft_context *ctx, const char *what);
+
+/* ---- custom ops (custom_op.c) ---- */
+
+typedef struct wf_custom wf_custom;
+void wf_customs_free(wf_custom *first);
 
 static inline const int *wf_node_in(const wf_graph *g, const wf_node *n)
 {
     return g->operands + n->in;
 }
 
-/* Module path for error messages; names of weft_call's modules. "" pushes nothing visible. */
-void wf_path_push(weft_context *ctx, const char *name);
-void wf_path_pop(weft_context *ctx);
-/* Replaces the whole path (a backward pass names the module whose gradient it records). */
-void wf_path_set(weft_context *ctx, const char *path);
 const char *wf_path_intern(weft_context *ctx); /* the present path, as long as the context */
 
 /* Records an op without inputs (the context cannot be found from them). */
 weft_tensor *wf_record_source(weft_context *ctx, const wf_op *op, const void *attrs,
                               const double *scalars);
-
-/* Grows an array by doubling to hold n + more elements; false when memory is out. */
-bool wf_grow(void *array, int *cap, int n, int more, size_t size);
-
-/* ---- hooks (hooks.c) ---- */
-
-/* Runs t's gradient hooks on *grad, which they may replace. */
-weft_status wf_grad_hooks_run(weft_context *ctx, weft_tensor *t, weft_tensor **grad);
-/* Puts the tensors t[0..n) that require a gradient behind a border, in place (others and NULLs stay
- * what they are). A backward pass that reaches it calls fn(user, n, grads), which may replace
- * gradients that are there; NULL is none. drop(user) is called when the step ends, or at once on
- * failure. No tensor requires a gradient: nothing is recorded, drop is called, *any is false. */
-weft_status wf_record_border(weft_context *ctx, int n, weft_tensor **t, wf_border_fn fn, void *user,
-                             void (*drop)(void *user), bool *any);
-/* A backward pass is at node `node` of op border; grads: per value of the graph. */
-weft_status wf_border_cross(weft_context *ctx, int node, weft_tensor **grads);
-/* Frees all borders and recorded handles' hooks: the step ends. */
-void wf_graph_drop_hooks(wf_graph *g);
 
 /* ---- unannounced writes (watch.c) ---- */
 
@@ -179,21 +165,5 @@ void wf_watch(weft_context *ctx, wf_value *leaf);
 /* Nodes for which nodes[n] is set are about to run: tells of leaves they read whose bytes have
  * changed since; an error with WEFT_LINT_ERROR and in anomaly mode. */
 weft_status wf_watch_check(weft_context *ctx, const char *nodes);
-
-/* ---- running (engine/step/execute.c) ---- */
-
-/* Runs all that has side effects (assignments, checks), fused, and ends the step. */
-weft_status wf_execute_all(weft_context *ctx);
-/* Ends the step without running it. Stored tensors keep what they hold; gradients that were to be
- * computed are absent. */
-void wf_execute_none(weft_context *ctx);
-/* Runs what the assignment to `stored` (or, with stored NULL, `value`) depends on, keeping every
- * number computed, so that recording goes on. See Note [Reading mid-step]. */
-weft_status wf_execute_value(weft_context *ctx, int value);
-weft_status wf_execute_assigned(weft_context *ctx, weft_tensor *stored);
-/* Runs the pending readers of a stored tensor that is about to be written, and its assignment. */
-weft_status wf_execute_readers(weft_context *ctx, weft_tensor *stored);
-/* Runs the gradients recorded so far, keeping what later work may need. */
-weft_status wf_execute_pending(weft_context *ctx);
 
 #endif

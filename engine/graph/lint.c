@@ -1,13 +1,13 @@
-/* Messages about what is probably a mistake and no error: who hears them, and the two that need
- * the graph: tensors that no optimizer has, and reasons for missing gradients. */
+/* Messages about what is probably a mistake and no error: who hears them, tensors that no optimizer has, and
+ * the order of calls. */
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 
-#include "engine/tensor/context.h"
-#include "engine/graph/ops/internal.h"
+#include "engine/graph/graph.h"
+#include "engine/graph/lint.h"
 #include "engine/base/alloc.h"
 
 enum { LOOSE_MAX = 64 }; /* different texts; enough to see what is wrong */
@@ -20,48 +20,54 @@ static weft_lint mode_of_environment(void)
     return text && strcasecmp(text, "off") == 0 ? WEFT_LINT_OFF : WEFT_LINT_WARN;
 }
 
-void wf_lint_init(wf_lint_state *lint, weft_lint mode)
+weft_status wf_lint_create(weft_context *ctx, weft_lint mode)
 {
-    *lint = (wf_lint_state){.mode = mode == WEFT_LINT_DEFAULT ? mode_of_environment() : mode};
+    ctx->lint = wf_zalloc(sizeof *ctx->lint);
+    if (!ctx->lint)
+        return wf_nomem(&ctx->error, sizeof *ctx->lint, "the context");
+    ctx->lint->mode = mode == WEFT_LINT_DEFAULT ? mode_of_environment() : mode;
+    return WEFT_OK;
 }
 
-void wf_lint_done(wf_lint_state *lint)
+void wf_lint_destroy(wf_lint_state *lint)
 {
-    for (int i = 0; i < lint->n_loose; i++)
+    for (int i = 0; lint && i < lint->n_loose; i++)
         wf_free(lint->loose[i].text);
-    wf_free(lint->loose);
-    *lint = (wf_lint_state){.mode = WEFT_LINT_OFF};
+    if (lint)
+        wf_free(lint->loose);
+    wf_free(lint);
 }
 
 void weft_set_message_handler(weft_context *ctx, weft_message_fn fn, void *user)
 {
     if (!ctx)
         return;
-    ctx->lint.fn = fn;
-    ctx->lint.user = user;
+    ctx->lint->fn = fn;
+    ctx->lint->user = user;
 }
 
 bool wf_lint_on(const weft_context *ctx)
 {
-    return ctx->lint.mode == WEFT_LINT_ERROR || (ctx->lint.mode == WEFT_LINT_WARN && ctx->lint.fn);
+    return ctx->lint->mode == WEFT_LINT_ERROR ||
+           (ctx->lint->mode == WEFT_LINT_WARN && ctx->lint->fn);
 }
 
 static void call_handler(weft_context *ctx, const char *text)
 {
     ctx->callbacks++;
-    ctx->lint.fn(ctx->lint.user, text);
+    ctx->lint->fn(ctx->lint->user, text);
     ctx->callbacks--;
 }
 
 weft_status wf_lint(weft_context *ctx, const char *format, ...)
 {
     char text[WEFT_ERROR_TEXT];
-    int n = ctx->graph.path_len ? snprintf(text, sizeof text, "%s: ", ctx->graph.path) : 0;
+    int n = ctx->where.path_len ? snprintf(text, sizeof text, "%s: ", ctx->where.path) : 0;
     va_list args;
     va_start(args, format);
     wf_vsnprintf(text + n, sizeof text - (size_t)n, format, args);
     va_end(args);
-    if (ctx->lint.mode == WEFT_LINT_ERROR)
+    if (ctx->lint->mode == WEFT_LINT_ERROR)
         return wf_error_set(&ctx->error, WEFT_ERR_STATE, "%s (WEFT_LINT makes this an error)",
                             text);
     if (wf_lint_on(ctx))
@@ -73,7 +79,7 @@ void wf_tell(weft_context *ctx, const char *format, ...)
 {
     char text[WEFT_ERROR_TEXT];
     va_list args;
-    if (!ctx->lint.fn)
+    if (!ctx->lint->fn)
         return;
     va_start(args, format);
     wf_vsnprintf(text, sizeof text, format, args);
@@ -95,8 +101,8 @@ static const wf_node *first_user(const wf_graph *g, int value)
 
 void wf_lint_loose(weft_context *ctx, int value)
 {
-    wf_lint_state *lint = &ctx->lint;
-    const wf_graph *g = &ctx->graph;
+    wf_lint_state *lint = ctx->lint;
+    const wf_graph *g = ctx->graph;
     const weft_tensor *t = g->values[value].stored;
     const wf_node *by = first_user(g, value);
     char shape[128], text[512];
@@ -127,14 +133,14 @@ static void drop_loose(wf_lint_state *lint, int i)
 
 void wf_lint_wanted(weft_context *ctx, const weft_tensor *t)
 {
-    for (int i = ctx->lint.n_loose - 1; i >= 0; i--)
-        if (ctx->lint.loose[i].tensor == t && !ctx->lint.loose[i].told)
-            drop_loose(&ctx->lint, i);
+    for (int i = ctx->lint->n_loose - 1; i >= 0; i--)
+        if (ctx->lint->loose[i].tensor == t && !ctx->lint->loose[i].told)
+            drop_loose(ctx->lint, i);
 }
 
 weft_status wf_lint_tell_loose(weft_context *ctx)
 {
-    wf_lint_state *lint = &ctx->lint;
+    wf_lint_state *lint = ctx->lint;
     weft_status status = WEFT_OK;
     for (int i = lint->n_loose - 1; i >= 0; i--) {
         /* The handler may ask for gradients, which drops what was not told yet. */
@@ -150,83 +156,32 @@ weft_status wf_lint_tell_loose(weft_context *ctx)
     return status;
 }
 
-/* ---- missing gradients ---- */
-
-const char *const wf_gap_text[WF_GAPS] = {
-    [WF_GAP_FROZEN] = "frozen: requires_grad is off",
-    [WF_GAP_NO_GRAD] = "cut by no_grad: used inside weft_no_grad_begin",
-    [WF_GAP_DETACHED] = "cut by weft_detach",
-    [WF_GAP_NO_RULE] = "used only by ops without a gradient",
-    [WF_GAP_UNREACHED] = "not reached: no loss of a backward pass depends on it",
-    [WF_GAP_UNUSED] = "not reached: not used in the step's forward",
-};
-
-/* Follows what t's content flows into, up to where gradients are cut. */
-static wf_gap follow(const wf_graph *g, char *tainted, const weft_tensor *t)
-{
-    bool used = false, passed = false, no_grad = false, detached = false;
-    for (int v = 0; v < g->n_values; v++)
-        tainted[v] = g->values[v].node < 0 && g->values[v].stored == t;
-    for (int n = 0; n < g->n_nodes; n++) {
-        const wf_node *node = &g->nodes[n];
-        bool reads = false;
-        for (int i = 0; i < node->n_in; i++)
-            reads |= tainted[wf_node_in(g, node)[i]];
-        if (!reads || node->recorded_grad || (node->op->flags & WF_OP_COMMIT))
-            continue;
-        used = true;
-        no_grad |= node->no_grad;
-        detached |= !node->no_grad && node->op == &wf_op_detach;
-        if (node->no_grad || !node->op->grad)
-            continue;
-        passed = true;
-        memset(tainted + node->out, 1, (size_t)node->n_out);
-    }
-    if (detached || no_grad)
-        return detached ? WF_GAP_DETACHED : WF_GAP_NO_GRAD;
-    if (!used)
-        return g->n_nodes > 0 ? WF_GAP_UNUSED : WF_GAP_UNREACHED;
-    return passed ? WF_GAP_UNREACHED : WF_GAP_NO_RULE;
-}
-
-wf_gap wf_lint_gap(weft_context *ctx, const weft_tensor *t)
-{
-    if (!t->requires_grad)
-        return WF_GAP_FROZEN;
-    char *tainted = wf_zalloc((size_t)ctx->graph.n_values + 1);
-    if (!tainted)
-        return WF_GAP_UNREACHED;
-    wf_gap gap = follow(&ctx->graph, tainted, t);
-    wf_free(tainted);
-    return gap;
-}
-
 /* ---- the order of calls ---- */
 
 wf_call_mark wf_lint_call_begins(const weft_context *ctx)
 {
-    return (wf_call_mark){ctx->graph.n_nodes, ctx->graph.n_assigned};
+    return (wf_call_mark){ctx->graph->n_nodes, ctx->graph->n_assigned};
 }
 
 void wf_lint_call_ends(weft_context *ctx, wf_call_mark begin, const void *module,
                        const weft_tensor *out)
 {
-    const wf_graph *g = &ctx->graph;
-    wf_lint_state *lint = &ctx->lint;
+    const wf_graph *g = ctx->graph;
+    wf_lint_state *lint = ctx->lint;
     bool counts = g->n_assigned > begin.assigned;
     for (int i = begin.nodes; i < g->n_nodes && !counts; i++)
         counts = g->nodes[i].op->flags & WF_OP_DRAWS;
     if (counts)
-        lint->called[lint->n_called++ % 8] = (wf_called){module, out, g->gen};
+        lint->called[lint->n_called++ % 8] = (wf_called){module, out, ctx->gen};
 }
 
 /* How many calls ago `t` came from one of those that count; -1: it did not. */
 static int calls_ago(const weft_context *ctx, const weft_tensor *t, const void **module)
 {
-    const wf_lint_state *lint = &ctx->lint;
+    const wf_lint_state *lint = ctx->lint;
     for (unsigned i = 0; i < 8 && i < lint->n_called; i++) {
         const wf_called *c = &lint->called[(lint->n_called - 1 - i) % 8];
-        if (c->out == t && c->gen == ctx->graph.gen) {
+        if (c->out == t && c->gen == ctx->gen) {
             *module = c->module;
             return (int)i;
         }

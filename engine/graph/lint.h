@@ -34,8 +34,8 @@ typedef struct wf_lint_state {
     int n_loose, cap_loose;
 } wf_lint_state;
 
-void wf_lint_init(wf_lint_state *lint, weft_lint mode);
-void wf_lint_done(wf_lint_state *lint);
+weft_status wf_lint_create(weft_context *ctx, weft_lint mode);
+void wf_lint_destroy(wf_lint_state *lint); /* NULL: no effect */
 
 /* Whether anyone would hear: look no further when not. */
 bool wf_lint_on(const weft_context *ctx);
@@ -62,18 +62,5 @@ void wf_lint_call_ends(weft_context *ctx, wf_call_mark begin, const void *module
                        const weft_tensor *out);
 /* Tells of an op whose operands one module gave, a later operand first: C does not order arguments. */
 weft_status wf_lint_order(weft_context *ctx, const char *op, int n_in, weft_tensor *const *in);
-
-/* Why a tensor has no gradient although backward passes were recorded. */
-typedef enum wf_gap {
-    WF_GAP_FROZEN,
-    WF_GAP_NO_GRAD,
-    WF_GAP_DETACHED,
-    WF_GAP_NO_RULE,
-    WF_GAP_UNREACHED,
-    WF_GAP_UNUSED,
-    WF_GAPS
-} wf_gap;
-extern const char *const wf_gap_text[WF_GAPS];
-wf_gap wf_lint_gap(weft_context *ctx, const weft_tensor *t);
 
 #endif

@@ -7,9 +7,9 @@
 #ifndef WF_GRAPH_OP_H
 #define WF_GRAPH_OP_H
 
+#include "engine/tensor/context.h"
 #include "kernels/types.h"
 #include "weft/ops.h"
-#include "weft/tensor.h"
 
 #define WF_MAX_IN 8 /* inputs of an op with a fixed signature; concat may have more */
 #define WF_MAX_OUT 4
@@ -19,11 +19,6 @@ typedef struct wf_op wf_op;
 typedef struct wf_node wf_node;
 
 /* ---- recording ------------------------------------------------------------------------------ */
-
-typedef struct wf_type {
-    weft_dtype dtype;
-    weft_shape shape;
-} wf_type;
 
 /* Shape inference: reads in[], sets out[] (n_out of them; n_out starts as op->n_out). Fails with
  * return wf_infer_fail(f, WEFT_ERR_SHAPE, "input has %d channels, weight expects %d", ...); the
@@ -70,8 +65,6 @@ void wf_said_end(wf_said *said);
     __attribute__((cleanup(wf_said_end), unused)) wf_said wf_said_here =                           \
         wf_said_begin(name, (int)(sizeof((weft_tensor *[]){__VA_ARGS__}) / sizeof(weft_tensor *)), \
                       (weft_tensor *[]){__VA_ARGS__})
-/* A recorded constant: `value` everywhere (a plan input). */
-weft_tensor *wf_record_fill(weft_context *ctx, weft_dtype dtype, weft_shape shape, double value);
 
 /* Makes `value` the new content of the stored tensor when the step commits. Later recorded reads
  * of `stored` see `value`. Ops whose output may overwrite an input (op->inplace) do so without a
@@ -79,15 +72,6 @@ weft_tensor *wf_record_fill(weft_context *ctx, weft_dtype dtype, weft_shape shap
 weft_status wf_assign(weft_tensor *stored, weft_tensor *value);
 /* The same for n <= WF_MAX_OUT tensors: all of them or, on failure, none. */
 weft_status wf_assign_all(int n, weft_tensor *const *stored, weft_tensor *const *values);
-
-/* Sets the context's first error: "<module path>: <message>". Returns status. */
-weft_status wf_fail(weft_context *ctx, weft_status status, const char *format, ...)
-    __attribute__((format(printf, 3, 4)));
-/* The same for what cannot be recorded: the step has failed. See Note [Failed steps] in graph.h. */
-weft_status wf_fail_step(weft_context *ctx, weft_status status, const char *format, ...)
-    __attribute__((format(printf, 3, 4)));
-/* WEFT_OK, or the status of the first recording of this step that failed. */
-weft_status wf_step_status(const weft_context *ctx);
 
 /* ---- gradient ------------------------------------------------------------------------------- */
 
@@ -291,9 +275,5 @@ struct wf_op {
     bool (*sample)(weft_context *ctx, int index, wf_sample *sample);
     const char *no_sample_reason; /* where sample is NULL: which op's samples cover this one */
 };
-
-/* The table of all ops, in ops.def's order. */
-extern const wf_op *const wf_ops[];
-extern const int wf_n_ops;
 
 #endif

@@ -3,9 +3,9 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "engine/tensor/context.h"
-#include "engine/graph/ops/fill.h"
 #include "engine/base/alloc.h"
+#include "engine/graph/graph.h"
+#include "engine/graph/lint.h"
 
 /* The pending update of a stored tensor is computed in the commit phase, so what reads the new
  * content cannot be part of the same plan: the update is run first. */
@@ -16,11 +16,11 @@ static weft_status settle_updates(weft_context *ctx, const wf_op *op, weft_tenso
         return WEFT_OK;
     for (int i = 0; i < n_in; i++) {
         weft_tensor *t = in[i];
-        if (t->magic != WF_MAGIC_STORED || t->gen != ctx->graph.gen || t->pending < 0)
+        if (t->magic != WF_MAGIC_STORED || t->gen != ctx->gen || t->pending < 0)
             continue;
-        int node = ctx->graph.values[t->pending].node;
-        if (node >= 0 && (ctx->graph.nodes[node].op->flags & WF_OP_COMMIT))
-            WF_TRY(wf_execute_assigned(ctx, t));
+        int node = ctx->graph->values[t->pending].node;
+        if (node >= 0 && (ctx->graph->nodes[node].op->flags & WF_OP_COMMIT))
+            WF_TRY(ctx->graph->runner->assigned(ctx, t));
     }
     return WEFT_OK;
 }
@@ -53,7 +53,7 @@ static weft_status append(weft_context *ctx, const wf_op *op, const void *attrs,
                           const double *scalars, int n_in, const int *in, const wf_type *types,
                           int n_out, weft_tensor **out)
 {
-    wf_graph *g = &ctx->graph;
+    wf_graph *g = ctx->graph;
     if (!reserve(g, op, n_in, n_out))
         return wf_nomem(&ctx->error, sizeof(wf_node), "the graph");
     weft_tensor *handles[WF_MAX_OUT];
@@ -79,7 +79,7 @@ static weft_status append(weft_context *ctx, const wf_op *op, const void *attrs,
                       .recorded_grad = g->in_backward,
                       .no_grad = g->grad_off,
                       .check = g->anomaly,
-                      .title = g->said ? g->said : op->name,
+                      .title = ctx->where.said ? ctx->where.said : op->name,
                       .grad_of = g->rule};
     if (op->attr_size)
         memcpy(g->bytes + g->n_bytes, attrs, op->attr_size);
@@ -94,7 +94,7 @@ static weft_status append(weft_context *ctx, const wf_op *op, const void *attrs,
         *handles[o] = (weft_tensor){.magic = WF_MAGIC_RECORDED,
                                     .ctx = ctx,
                                     .type = types[o],
-                                    .gen = g->gen,
+                                    .gen = ctx->gen,
                                     .value = g->n_values};
         g->values[g->n_values++] = (wf_value){.type = types[o],
                                               .node = g->n_nodes,
@@ -159,7 +159,7 @@ static weft_status record(weft_context *ctx, const wf_op *op, const void *attrs,
             status = WEFT_ERR_NOMEM;
     }
     /* Gradient rules take operands in an order of their own. */
-    if (status == WEFT_OK && n_in > 1 && !ctx->graph.said && !ctx->graph.in_backward &&
+    if (status == WEFT_OK && n_in > 1 && !ctx->where.said && !ctx->graph->in_backward &&
         wf_lint_on(ctx))
         status = wf_lint_order(ctx, op->name, n_in, in);
     if (op->attr_size)
@@ -208,22 +208,22 @@ wf_said wf_said_begin(const char *name, int n, weft_tensor *const *in)
     weft_context *ctx = NULL;
     for (int i = 0; i < n && !ctx; i++)
         ctx = wf_tensor_owner(in[i]);
-    if (!ctx || ctx->graph.said || ctx->graph.rule)
+    if (!ctx || ctx->where.said || ctx->graph->rule)
         return (wf_said){NULL};
     /* The order of the user's operands: of those that the function makes of them none is known. */
-    if (n > 1 && !ctx->graph.in_backward && wf_lint_on(ctx)) {
+    if (n > 1 && !ctx->graph->in_backward && wf_lint_on(ctx)) {
         weft_status status = wf_lint_order(ctx, name, n, in);
         if (status != WEFT_OK)
             wf_step_fail(ctx, status);
     }
-    ctx->graph.said = name;
+    ctx->where.said = name;
     return (wf_said){ctx};
 }
 
 void wf_said_end(wf_said *said)
 {
     if (said->ctx)
-        said->ctx->graph.said = NULL;
+        said->ctx->where.said = NULL;
 }
 
 weft_context *wf_record_context(const char *what, int needed, int n, weft_tensor *const *in)
@@ -261,11 +261,4 @@ weft_tensor *wf_record_source(weft_context *ctx, const wf_op *op, const void *at
                               const double *scalars)
 {
     return record_in_step(ctx, op, attrs, scalars, 0, NULL, NULL);
-}
-
-weft_tensor *wf_record_fill(weft_context *ctx, weft_dtype dtype, weft_shape shape, double value)
-{
-    wf_fill_attrs attrs = {.dtype = dtype, .rank = shape.rank};
-    memcpy(attrs.dim, shape.dim, (size_t)shape.rank * sizeof *shape.dim);
-    return wf_record_source(ctx, &wf_op_fill, &attrs, &value);
 }

@@ -5,7 +5,7 @@
  * that lies behind dimension 0), of 2^31 elements or more. How many images there are, and how many
  * bytes, is counted in 64 bits everywhere; all bytes together stay
  * below 2^63. Every (int) of a dimension in the engine relies on this check. */
-#include "engine/tensor/context.h"
+#include "engine/graph/graph.h"
 
 /* Elements behind dimension 0; -1: too many to count. */
 static int64_t image_elements(const weft_shape *s)

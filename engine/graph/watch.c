@@ -5,7 +5,8 @@
 #include <stdio.h>
 #include <xxhash.h>
 
-#include "engine/tensor/context.h"
+#include "engine/graph/graph.h"
+#include "engine/graph/lint.h"
 
 static uint64_t sum_of(const weft_tensor *t)
 {
@@ -14,9 +15,9 @@ static uint64_t sum_of(const weft_tensor *t)
 
 void wf_watch(weft_context *ctx, wf_value *leaf)
 {
-    if (!leaf->stored->exposed || !(ctx->graph.anomaly || wf_lint_on(ctx)))
+    if (!leaf->stored->exposed || !(ctx->graph->anomaly || wf_lint_on(ctx)))
         return;
-    ctx->graph.watching = leaf->watched = true;
+    ctx->graph->watching = leaf->watched = true;
     leaf->sum = sum_of(leaf->stored);
 }
 
@@ -43,7 +44,7 @@ static weft_status tell(weft_context *ctx, const wf_value *leaf, const wf_node *
 
 weft_status wf_watch_check(weft_context *ctx, const char *nodes)
 {
-    wf_graph *g = &ctx->graph;
+    wf_graph *g = ctx->graph;
     weft_status status = WEFT_OK;
     for (int v = 0; g->watching && v < g->n_values && status == WEFT_OK; v++) {
         wf_value *leaf = &g->values[v];

@@ -6,6 +6,7 @@
  * are the same. */
 #include <string.h>
 
+#include "engine/base/alloc.h"
 #include "engine/graph/ops/common.h"
 #include "engine/graph/ops/conv2d_lower.h"
 #include "engine/plan/plan.h"

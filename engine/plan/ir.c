@@ -6,41 +6,6 @@
 #include "engine/base/alloc.h"
 #include "engine/plan/plan.h"
 
-/* ---- bump memory ---- */
-
-struct wf_bump_chunk {
-    wf_bump_chunk *next;
-    size_t used, size;
-};
-#define CHUNK_HEAD ((sizeof(wf_bump_chunk) + 63) / 64 * 64)
-
-void *wf_bump_alloc(wf_bump *b, size_t size)
-{
-    size = (size + 63) / 64 * 64;
-    wf_bump_chunk *c = b->chunks;
-    if (!c || c->used + size > c->size) {
-        size_t want = size + CHUNK_HEAD + 64 > 65536 ? size + CHUNK_HEAD + 64 : 65536;
-        wf_bump_chunk *fresh = wf_zalloc(want);
-        if (!fresh)
-            return NULL;
-        size_t skew = (64 - ((uintptr_t)fresh + CHUNK_HEAD) % 64) % 64;
-        *fresh = (wf_bump_chunk){.next = c, .used = CHUNK_HEAD + skew, .size = want};
-        b->chunks = c = fresh;
-    }
-    void *p = (char *)c + c->used;
-    c->used += size;
-    return p;
-}
-
-void wf_bump_done(wf_bump *b)
-{
-    for (wf_bump_chunk *c = b->chunks, *next; c; c = next) {
-        next = c->next;
-        wf_free(c);
-    }
-    b->chunks = NULL;
-}
-
 /* ---- building blocks ---- */
 
 weft_status wf_plan_nomem(wf_plan *p)
@@ -97,7 +62,7 @@ wf_act wf_ir_act(const wf_ir_value *v)
 static weft_status import_values(wf_plan *p, const wf_request *r)
 {
     for (int i = 0; i < r->n_values; i++) {
-        const wf_value *v = &p->ctx->graph.values[r->value[i]];
+        const wf_value *v = &p->ctx->graph->values[r->value[i]];
         if (wf_ir_new_value(p, v->type) != i)
             return WEFT_ERR_NOMEM;
         if (v->node < 0) {
@@ -147,7 +112,7 @@ static void without_empty(const wf_graph *g, const wf_node *node, node_form *for
 
 static weft_status import_node(wf_plan *p, const wf_request *r, int number, int *scalars)
 {
-    const wf_graph *g = &p->ctx->graph;
+    const wf_graph *g = p->ctx->graph;
     const wf_node *node = &g->nodes[r->node[number]];
     int *in = wf_bump_alloc(&p->bump, (size_t)node->n_in * sizeof *in);
     if (!in)
@@ -176,7 +141,7 @@ static weft_status import_node(wf_plan *p, const wf_request *r, int number, int 
 
 static weft_status import_assignments(wf_plan *p, const wf_request *r)
 {
-    const wf_graph *g = &p->ctx->graph;
+    const wf_graph *g = p->ctx->graph;
     p->assigns = wf_bump_alloc(&p->bump, (size_t)r->n_assigned * sizeof *p->assigns);
     if (!p->assigns)
         return wf_plan_nomem(p);

@@ -3,6 +3,7 @@
  * The choice is local: a value's layout follows from the op that makes it and that op's inputs,
  * never from what is done with it later. So the same numbers come out whether a step is run whole
  * or piece by piece. See Note [Reading mid-step] in execute.c. */
+#include "engine/base/alloc.h"
 #include "engine/graph/ops/reorder.h"
 #include "engine/plan/plan.h"
 

@@ -14,7 +14,7 @@ static void number_value(wf_request *r, int value)
 
 static weft_status number_input(weft_context *ctx, wf_request *r, int value)
 {
-    const wf_graph *g = &ctx->graph;
+    const wf_graph *g = ctx->graph;
     const wf_value *v = &g->values[value];
     if (v->node < 0 && v->version != v->stored->version)
         return wf_fail(ctx, WEFT_ERR_STATE,
@@ -33,7 +33,7 @@ static weft_status number_input(weft_context *ctx, wf_request *r, int value)
 /* Room for all that the request may name. */
 static weft_status reserve(weft_context *ctx, wf_request *r)
 {
-    const wf_graph *g = &ctx->graph;
+    const wf_graph *g = ctx->graph;
     size_t nodes = 0, scalars = 0, assigned = 0;
     for (int n = r->first_node; n < g->n_nodes; n++)
         if (r->nodes[n]) {
@@ -63,7 +63,7 @@ int wf_request_leaf(const wf_graph *g, const wf_request *r, const weft_tensor *s
 
 weft_status wf_request_number(weft_context *ctx, wf_request *r)
 {
-    const wf_graph *g = &ctx->graph;
+    const wf_graph *g = ctx->graph;
     WF_TRY(reserve(ctx, r));
     int scalars = 0;
     for (int n = r->first_node; n < g->n_nodes; n++) {

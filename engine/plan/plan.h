@@ -15,7 +15,7 @@
  *                successor lists (reduce.c)
  * Every pass takes time that grows about as the plan does: networks of 10,000 parameters compile in
  * a second. So who reads a value is asked of an index (users.c), and edges are lists (edges.c).
- * A plan is compiled once per signature of the recorded work and replayed (execute.c, cache.c).
+ * A plan is compiled once per signature of the recorded work and replayed by engine/step.
  * Threading rule: compiled on the recording thread; constant afterwards.
  *
  * Note [Leaf and tile]. A *leaf* is an accumulation chain or a reduction slot: arithmetic, fixed by
@@ -27,17 +27,9 @@
 #ifndef WF_PLAN_PLAN_H
 #define WF_PLAN_PLAN_H
 
-#include "engine/tensor/context.h"
+#include "engine/base/bump.h"
+#include "engine/graph/graph.h"
 #include "engine/tune/problem.h"
-
-/* ---- memory that ends with the plan ---- */
-
-typedef struct wf_bump_chunk wf_bump_chunk;
-typedef struct wf_bump {
-    wf_bump_chunk *chunks;
-} wf_bump;
-void *wf_bump_alloc(wf_bump *b, size_t size); /* zeroed, 64-byte aligned; NULL: out of memory */
-void wf_bump_done(wf_bump *b);
 
 /* ---- edges between units, while the plan is compiled (edges.c) ---- */
 
@@ -294,22 +286,5 @@ static inline size_t wf_buffer_room(size_t bytes)
 }
 /* offsets.c: offsets in the arena by lifetime, which `first` and `last` of the buffers give. */
 weft_status wf_plan_assign_offsets(wf_plan *p);
-
-/* ---- cache.c: plans by the signature of what is recorded ---- */
-
-weft_status wf_plan_cache_create(weft_context *ctx);
-void wf_plan_cache_destroy(wf_plan_cache *cache);
-int wf_plan_cache_compiled(const wf_plan_cache *cache); /* plans compiled so far */
-/* The plan for this request, compiled if it is new; owned by the cache. */
-weft_status wf_plan_lookup(weft_context *ctx, const wf_request *request, unsigned passes_off,
-                           wf_plan **plan);
-
-void wf_plan_cache_clear(wf_plan_cache *cache); /* kernels would be chosen otherwise now */
-
-weft_status wf_plan_explain(const wf_plan *p, FILE *out);
-
-/* execute.c: the plan that all recorded work would run as, compiled
- * afresh; the caller's to destroy. */
-weft_status wf_plan_of_recorded(weft_context *ctx, wf_plan **plan);
 
 #endif

@@ -5,7 +5,9 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "engine/base/alloc.h"
 #include "engine/plan/plan.h"
+#include "engine/tune/wisdom.h"
 
 /* ---- buffers ---- */
 
@@ -270,12 +272,11 @@ weft_status wf_lower_prefer(wf_lower *l, const wf_problem *problem, const char *
 {
     wf_plan *p = l->plan;
     char text[WF_PROBLEM_TEXT];
-    WF_TRY(wf_wisdom_load(l->ctx));
     if (!wf_grow(&p->problems, &p->cap_problems, p->n_problems, 1, sizeof *p->problems))
         return wf_plan_nomem(p);
     p->problems[p->n_problems++] = *problem;
     wf_problem_text(problem, text, sizeof text);
-    *name = wf_wisdom_find(&l->ctx->wisdom, text);
+    *name = wf_wisdom_find(l->ctx->wisdom, text);
     return WEFT_OK;
 }
 

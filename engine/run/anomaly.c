@@ -57,9 +57,10 @@ void wf_anomaly_check(wf_run *run, const wf_task *task)
     if (task->node < 0 || task->commit)
         return;
     const wf_ir_node *ir = &run->plan->nodes[task->node];
-    const wf_node *node =
-        ir->source >= 0 ? &run->ctx->graph.nodes[run->request->node[ir->source]] : NULL;
-    if (!node || !node->check)
+    if (ir->source < 0)
+        return;
+    const wf_run_origin node = run->source->origin(run->source->user, ir->source);
+    if (!node.check)
         return;
     for (int o = 0; o < ir->n_out; o++) {
         const char *bad = bad_value(run, ir->out[o]);
@@ -69,14 +70,14 @@ void wf_anomaly_check(wf_run *run, const wf_task *task)
         int in = bad_input(run, ir);
         if (in >= 0)
             snprintf(from, sizeof from, "; its input %d has one already", in);
-        if (node->grad_of)
-            snprintf(rule, sizeof rule, "backward of %s", node->grad_of->name);
-        else if (node->recorded_grad)
+        if (node.backward_of)
+            snprintf(rule, sizeof rule, "backward of %s", node.backward_of);
+        else if (node.backward)
             snprintf(rule, sizeof rule, "backward");
         wf_tile_fail(
             &(wf_tile){.run = run}, WEFT_ERR_NUMERIC,
-            "anomaly: %s%s%s (%s) gave %s, output of shape %s%s", node->path,
-            *node->path ? ": " : "", node->title, rule, bad,
+            "anomaly: %s%s%s (%s) gave %s, output of shape %s%s", node.path, *node.path ? ": " : "",
+            node.title, rule, bad,
             weft_shape_format(run->plan->values[ir->out[o]].type.shape, shape, sizeof shape), from);
         return;
     }

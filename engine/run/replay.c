@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "engine/base/alloc.h"
+#include "engine/base/clock.h"
 #include "engine/run/run.h"
 
 struct wf_replay {
@@ -56,10 +57,10 @@ static size_t write_place(const wf_run *run, const wf_task *task, char *text, si
     if (!task || !task->op)
         return 0;
     const int source = task->node >= 0 ? run->plan->nodes[task->node].source : -1;
-    const wf_node *node = source >= 0 ? &run->ctx->graph.nodes[run->request->node[source]] : NULL;
-    const char *path = node ? node->path : task->path;
-    int n = snprintf(text, size, "%s%s%s: ", path, *path ? ": " : "",
-                     node ? node->title : task->op->name);
+    wf_run_origin node = {.path = task->path, .title = task->op->name};
+    if (source >= 0)
+        node = run->source->origin(run->source->user, source);
+    int n = snprintf(text, size, "%s%s%s: ", node.path, *node.path ? ": " : "", node.title);
     return n > 0 && (size_t)n < size ? (size_t)n : 0;
 }
 
@@ -83,7 +84,7 @@ void wf_run_tile(wf_run *run, const wf_unit *unit, int64_t tile, int worker)
 {
     /* Without scratch its address is NULL, which takes no offset, not even 0. */
     wf_tile t = {.bufs = run->bufs,
-                 .scalars = run->scalars,
+                 .scalars = run->source->scalars,
                  .scratch = run->scratch_stride > 0
                                 ? run->scratch + (size_t)worker * run->scratch_stride
                                 : NULL,
@@ -92,11 +93,11 @@ void wf_run_tile(wf_run *run, const wf_unit *unit, int64_t tile, int worker)
     wf_trace *trace = wf_replay_trace(run->ctx->replay);
     for (int i = 0; i < unit->n_tasks; i++) {
         const wf_task *task = run->plan->tasks[unit->tasks[i]];
-        double start = trace ? wf_trace_now() : 0;
+        double start = trace ? wf_seconds() : 0;
         t.task = task;
         weft_status status = task->fn(&t, task->args, tile);
         if (trace)
-            wf_trace_slice(trace, worker, task, tile, start, wf_trace_now());
+            wf_trace_slice(trace, worker, task, tile, start, wf_seconds());
         if (status != WEFT_OK) { /* no effect where the tile has said more */
             wf_tile_fail(&t, status, "kernel %s failed: %s", task->kernel,
                          weft_status_string(status));
@@ -118,19 +119,7 @@ static weft_status reserve(weft_context *ctx, wf_block *block, size_t bytes, wf_
     return wf_memory_alloc(ctx->memory, &request, block, &ctx->error);
 }
 
-static void *bound_pointer(const weft_context *ctx, const wf_request *r, const wf_binding *b)
-{
-    const wf_graph *g = &ctx->graph;
-    switch (b->kind) {
-    case WF_BIND_LEAF: return g->values[r->value[b->index]].stored->block.data;
-    case WF_BIND_TARGET: return g->assigned[r->assignment[b->index]].stored->block.data;
-    case WF_BIND_DATA:
-    case WF_BIND_KEEP: return g->values[r->value[b->index]].store.data;
-    }
-    return NULL;
-}
-
-static weft_status bind_buffers(weft_context *ctx, const wf_plan *plan, const wf_request *r)
+static weft_status bind_buffers(weft_context *ctx, const wf_plan *plan, const wf_run_source *source)
 {
     wf_replay *replay = ctx->replay;
     if (!wf_grow(&replay->bufs, &replay->cap_bufs, 0, plan->n_buffers + 1, sizeof *replay->bufs))
@@ -142,7 +131,7 @@ static weft_status bind_buffers(weft_context *ctx, const wf_plan *plan, const wf
                                       b->local ? 0 : b->stride, b->local ? b->stride : 0};
     }
     for (int i = 0; i < plan->n_bindings; i++)
-        replay->bufs[plan->bindings[i].buf].base = bound_pointer(ctx, r, &plan->bindings[i]);
+        replay->bufs[plan->bindings[i].buf].base = source->bound(source->user, &plan->bindings[i]);
     for (int i = 0; i < plan->n_buffers; i++) {
         const wf_buffer *b = &plan->buffers[i];
         if (b->whole >= 0) {
@@ -153,7 +142,7 @@ static weft_status bind_buffers(weft_context *ctx, const wf_plan *plan, const wf
     return WEFT_OK;
 }
 
-weft_status wf_replay_run(weft_context *ctx, const wf_plan *plan, const wf_request *request,
+weft_status wf_replay_run(weft_context *ctx, const wf_plan *plan, const wf_run_source *source,
                           bool check)
 {
     wf_replay *replay = ctx->replay;
@@ -161,12 +150,11 @@ weft_status wf_replay_run(weft_context *ctx, const wf_plan *plan, const wf_reque
     WF_TRY(reserve(ctx, &replay->arena, plan->arena_bytes, WF_MEM_ARENA, "the activation arena"));
     WF_TRY(reserve(ctx, &replay->scratch, stride * (size_t)ctx->threads, WF_MEM_WORKSPACE,
                    "kernels' workspace"));
-    WF_TRY(bind_buffers(ctx, plan, request));
+    WF_TRY(bind_buffers(ctx, plan, source));
     wf_run run = {.ctx = ctx,
                   .plan = plan,
                   .bufs = replay->bufs,
-                  .request = request,
-                  .scalars = request->scalars,
+                  .source = source,
                   .scratch = replay->scratch.data,
                   .scratch_stride = stride,
                   .check = check};

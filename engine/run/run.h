@@ -4,16 +4,29 @@
 #ifndef WF_RUN_RUN_H
 #define WF_RUN_RUN_H
 
-#include "engine/plan/plan.h"
 #include "engine/machine/workers.h"
+#include "engine/plan/plan.h"
+
+/* What the run asks of whoever knows the step: the plan has numbers, and this says what they stand for. */
+typedef struct wf_run_origin {
+    const char *path, *title; /* module path, "" at top level; what the user called */
+    bool check;               /* anomaly mode: its outputs must be finite */
+    bool backward;            /* recorded by a backward pass */
+    const char *backward_of;  /* the op whose gradient rule recorded it; NULL: none did */
+} wf_run_origin;
+typedef struct wf_run_source {
+    const void *user;
+    const double *scalars;                                 /* of the plan's nodes, in turn */
+    void *(*bound)(const void *user, const wf_binding *b); /* where its bytes are */
+    wf_run_origin (*origin)(const void *user, int source); /* of wf_ir_node.source >= 0 */
+} wf_run_source;
 
 /* One replay. */
 struct wf_run {
     weft_context *ctx;
     const wf_plan *plan;
     const wf_bufptr *bufs;
-    const wf_request *request; /* what the plan's numbers stand for */
-    const double *scalars;
+    const wf_run_source *source;
     char *scratch; /* scratch_stride bytes per worker */
     size_t scratch_stride;
     atomic_int failed; /* 0; 1: being written; 2: status and text are there */
@@ -22,13 +35,14 @@ struct wf_run {
     bool check; /* anomaly mode: see anomaly.c */
 };
 
+typedef struct wf_replay wf_replay;
 /* What lives as long as the context: arena, scratch, counters. */
 weft_status wf_replay_create(weft_context *ctx);
 void wf_replay_destroy(wf_replay *replay);
 /* Binds buffers, grows the arena if needed, runs, reports a tile's failure as the context's error
  * (nothing is committed then). Values to be kept have their stores allocated already. `check`: the
  * interpreter runs it, and nodes recorded in anomaly mode must give finite numbers. */
-weft_status wf_replay_run(weft_context *ctx, const wf_plan *plan, const wf_request *request,
+weft_status wf_replay_run(weft_context *ctx, const wf_plan *plan, const wf_run_source *source,
                           bool check);
 size_t wf_replay_arena_bytes(const wf_replay *replay);
 
@@ -55,7 +69,6 @@ typedef struct wf_trace wf_trace;
 wf_trace *wf_trace_create(int workers);
 void wf_trace_slice(wf_trace *t, int worker, const wf_task *task, int64_t tile, double start,
                     double end);
-double wf_trace_now(void); /* seconds */
 /* Nothing to do where the file has all of it already. */
 weft_status wf_trace_write(wf_trace *t, const char *path, weft_error *err);
 void wf_trace_destroy(wf_trace *t);

@@ -13,6 +13,7 @@
 #include <string.h>
 
 #include "engine/base/alloc.h"
+#include "engine/base/clock.h"
 #include "engine/run/run.h"
 
 #define LINE 64
@@ -275,14 +276,14 @@ static bool find_work(wf_scheduler *s, int worker)
 static void rest(wf_scheduler *s, unsigned seen)
 {
     if (s->spin) {
-        double until = wf_trace_now() + SPIN_SECONDS;
+        double until = wf_seconds() + SPIN_SECONDS;
         do {
             for (int i = 0; i < 32; i++) {
                 if (atomic_load_explicit(&s->epoch, memory_order_acquire) != seen)
                     return;
                 _mm_pause();
             }
-        } while (wf_trace_now() < until);
+        } while (wf_seconds() < until);
     }
     pthread_mutex_lock(&s->lock);
     atomic_fetch_add(&s->sleepers, 1);

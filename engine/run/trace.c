@@ -6,6 +6,7 @@
 #include <time.h>
 
 #include "engine/base/c_locale.h"
+#include "engine/base/clock.h"
 #include "engine/base/error.h"
 #include "engine/files/json_text.h"
 #include "engine/base/alloc.h"
@@ -31,20 +32,13 @@ struct wf_trace {
     row rows[];
 };
 
-double wf_trace_now(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
-
 wf_trace *wf_trace_create(int workers)
 {
     wf_trace *t = wf_zalloc(sizeof *t + (size_t)workers * sizeof t->rows[0]);
     if (!t)
         return NULL;
     t->workers = workers;
-    t->origin = wf_trace_now();
+    t->origin = wf_seconds();
     for (int w = 0; w < workers; w++)
         if (!(t->rows[w].slices = wf_alloc_array(SLICES_PER_WORKER, sizeof(slice)))) {
             wf_trace_destroy(t);

@@ -3,18 +3,26 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "engine/base/alloc.h"
 #include "engine/base/c_locale.h"
-#include "engine/tensor/context.h"
-#include "engine/step/environment.h"
-#include "engine/step/info.h"
 #include "engine/base/quote.h"
 #include "engine/base/stack.h"
-#include "engine/base/alloc.h"
+#include "engine/graph/lint.h"
 #include "engine/run/run.h"
+#include "engine/step/environment.h"
+#include "engine/step/execute.h"
+#include "engine/step/info.h"
+#include "engine/step/plan_cache.h"
+#include "engine/step/wisdom.h"
 #include "kernels/machine.h"
 
 static weft_status start(weft_context *ctx)
 {
+    static const wf_graph_runner runner = {wf_execute_assigned, wf_execute_pending,
+                                           wf_execute_none};
+    WF_TRY(wf_graph_create(ctx, &runner));
+    WF_TRY(wf_lint_create(ctx, ctx->options.lint));
+    WF_TRY(wf_wisdom_create(ctx));
     wf_topology_config config = {.threads = ctx->options.threads};
     WF_TRY(wf_topology_create(&ctx->topology, &config, &ctx->error));
     wf_topology_tell(ctx->topology);
@@ -34,24 +42,19 @@ static void stop(weft_context *ctx)
     ctx->plans = NULL;
 }
 
-void wf_context_ref(weft_context *ctx)
+/* After the last reference. */
+static void release(weft_context *ctx)
 {
-    atomic_fetch_add_explicit(&ctx->refs, 1, memory_order_relaxed);
-}
-
-void wf_context_unref(weft_context *ctx)
-{
-    if (atomic_fetch_sub_explicit(&ctx->refs, 1, memory_order_acq_rel) != 1)
-        return;
     wf_ring_done(&ctx->ring);
+    wf_free(ctx->graph);
     wf_customs_free(ctx->customs);
-    wf_lint_done(&ctx->lint);
+    wf_lint_destroy(ctx->lint);
     wf_free(ctx->modules);
     wf_free(ctx->backward_hooks);
     wf_handles_done(&ctx->handles);
     wf_memory_destroy(ctx->memory);
     wf_topology_unref(ctx->topology);
-    wf_wisdom_done(&ctx->wisdom);
+    wf_wisdom_destroy(ctx->wisdom);
     wf_free(ctx->wisdom_path);
     wf_free(ctx->trace_path);
     wf_free(ctx->long_error);
@@ -74,14 +77,13 @@ weft_status weft_context_create(weft_context **out, const weft_options *options,
     if (!ctx)
         return wf_nomem(err, sizeof *ctx, "the context");
     atomic_init(&ctx->refs, 1);
+    ctx->release = release;
+    ctx->gen = 1;
     ctx->handles = (wf_handles)WF_HANDLES_INIT;
     ctx->options = o;
     ctx->isa = wf_cpu_isa();
     if (o.amp == WEFT_AMP_AUTO)
         ctx->options.amp = wf_cpu_bf16() == WF_BF16_STORAGE ? WEFT_AMP_OFF : WEFT_AMP_BF16;
-    wf_lint_init(&ctx->lint, o.lint);
-    wf_graph_init(&ctx->graph);
-    ctx->graph.anomaly = o.anomaly;
     weft_status status = WEFT_OK;
     if (o.trace_path && !(ctx->trace_path = wf_strdup(o.trace_path)))
         status = wf_nomem(&ctx->error, strlen(o.trace_path), "the context");
@@ -95,7 +97,6 @@ weft_status weft_context_create(weft_context **out, const weft_options *options,
         if (err && err->status == WEFT_OK)
             *err = ctx->error;
         stop(ctx);
-        wf_graph_done(&ctx->graph);
         wf_context_unref(ctx);
         return status;
     }
@@ -117,17 +118,6 @@ weft_status weft_trace_write(weft_context *ctx)
     return trace ? wf_trace_write(trace, ctx->trace_path, &ctx->error) : WEFT_OK;
 }
 
-weft_status wf_may_end_step(weft_context *ctx, const char *what)
-{
-    if (ctx->closed)
-        return wf_fail(ctx, WEFT_ERR_STATE, "%s: the context was destroyed", what);
-    if (ctx->graph.in_backward)
-        return wf_fail(ctx, WEFT_ERR_STATE, "%s: a hook cannot end the step", what);
-    if (ctx->callbacks > 0)
-        return wf_fail(ctx, WEFT_ERR_STATE, "%s: not possible inside a callback", what);
-    return WEFT_OK;
-}
-
 void weft_context_destroy(weft_context *ctx)
 {
     if (!ctx || ctx->closed || wf_may_end_step(ctx, "context_destroy") != WEFT_OK)
@@ -135,7 +125,7 @@ void weft_context_destroy(weft_context *ctx)
     weft_error_clear(ctx);
     if (weft_trace_write(ctx) != WEFT_OK)
         wf_tell(ctx, "%s", weft_error_text(ctx));
-    wf_graph_done(&ctx->graph);
+    wf_graph_done(ctx);
     stop(ctx);
     ctx->closed = true;
     wf_context_unref(ctx);
@@ -159,64 +149,6 @@ const char *weft_context_machine(const weft_context *ctx)
 weft_amp weft_context_amp(const weft_context *ctx)
 {
     return ctx ? ctx->options.amp : WEFT_AMP_OFF;
-}
-
-weft_status weft_error_status(const weft_context *ctx)
-{
-    return ctx ? ctx->error.status : WEFT_ERR_INVALID;
-}
-
-/* The last error of this thread that no context could take. */
-static _Thread_local char stray[WEFT_ERROR_TEXT] = "there is no context";
-
-weft_status wf_fail_stray(weft_status status, const char *format, ...)
-{
-    va_list args;
-    va_start(args, format);
-    vsnprintf(stray, sizeof stray, format, args);
-    va_end(args);
-    return status;
-}
-
-const char *weft_error_text(const weft_context *ctx)
-{
-    if (!ctx)
-        return stray;
-    /* Records are saved and restored by value; a long text is of the one that it begins like. */
-    bool whole = ctx->long_error &&
-                 strncmp(ctx->long_error, ctx->error.text, sizeof ctx->error.text - 1) == 0;
-    return whole ? ctx->long_error : ctx->error.text;
-}
-
-weft_status wf_fail_long(weft_context *ctx, weft_status status, char *text)
-{
-    if (ctx->error.status != WEFT_OK) {
-        wf_free(text);
-        return status;
-    }
-    wf_free(ctx->long_error);
-    ctx->long_error = text;
-    return wf_error_set(&ctx->error, status, "%s", text);
-}
-
-void wf_error_set_aside(weft_context *ctx, weft_error *older)
-{
-    *older = ctx->error;
-    ctx->error = (weft_error)WEFT_ERROR_INIT;
-}
-
-void wf_error_put_back(weft_context *ctx, const weft_error *older)
-{
-    if (older->status != WEFT_OK)
-        ctx->error = *older;
-}
-
-void weft_error_clear(weft_context *ctx)
-{
-    if (!ctx)
-        return;
-    ctx->error = (weft_error)WEFT_ERROR_INIT;
-    ctx->graph.failed = WEFT_OK;
 }
 
 weft_status weft_print_error(const weft_context *ctx, FILE *out)
@@ -255,7 +187,7 @@ void weft_discard(weft_context *ctx)
     if (wf_may_end_step(ctx, "discard") == WEFT_OK)
         wf_execute_none(ctx);
     else
-        ctx->graph.unwanted = true;
+        ctx->graph->unwanted = true;
 }
 
 weft_status weft_info(weft_context *ctx, FILE *out)
@@ -269,7 +201,7 @@ weft_status weft_info(weft_context *ctx, FILE *out)
     if (!wf_c_locale_begin(&locale))
         return wf_nomem(&ctx->error, 0, "the text of weft_info");
     weft_status status =
-        wf_info_write(ctx->topology, ctx->isa, ctx->threads, &ctx->wisdom, out, &ctx->error);
+        wf_info_write(ctx->topology, ctx->isa, ctx->threads, ctx->wisdom, out, &ctx->error);
     wf_c_locale_end(&locale);
     return status;
 }
@@ -277,11 +209,6 @@ weft_status weft_info(weft_context *ctx, FILE *out)
 const char *weft_version(void)
 {
     return "0.1.0";
-}
-
-uint64_t wf_context_seed(const weft_context *ctx)
-{
-    return ctx->options.seed;
 }
 
 weft_random_state weft_get_random_state(const weft_context *ctx)
@@ -295,21 +222,11 @@ weft_status weft_set_random_state(weft_context *ctx, weft_random_state state)
 {
     if (!ctx)
         return WEFT_ERR_INVALID;
-    if (ctx->graph.n_nodes > 0)
+    if (ctx->graph->n_nodes > 0)
         return wf_fail(ctx, WEFT_ERR_STATE,
                        "the random state is set between steps: run or discard what is recorded");
     ctx->options.seed = state.seed;
     ctx->draws = state.draws;
     ctx->next_stream = state.streams;
     return WEFT_OK;
-}
-
-uint64_t wf_context_next_stream(weft_context *ctx)
-{
-    return ctx->next_stream++;
-}
-
-uint64_t wf_context_step(const weft_context *ctx)
-{
-    return ctx->step;
 }

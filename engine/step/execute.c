@@ -7,14 +7,16 @@
  * afterwards. */
 #include <string.h>
 
-#include "engine/base/c_locale.h"
-#include "engine/base/stack.h"
 #include "engine/base/alloc.h"
+#include "engine/base/stack.h"
 #include "engine/run/run.h"
+#include "engine/step/execute.h"
+#include "engine/step/plan_cache.h"
+#include "engine/step/wisdom.h"
 
 static weft_status request_init(weft_context *ctx, wf_request *r)
 {
-    wf_graph *g = &ctx->graph;
+    wf_graph *g = ctx->graph;
     size_t n = (size_t)g->n_nodes + 1, v = (size_t)g->n_values + 1, a = (size_t)g->n_assigned + 1;
     char *mem = wf_zalloc(n + v + a);
     if (!mem)
@@ -128,7 +130,7 @@ static weft_status make_stores(weft_context *ctx, const wf_plan *plan, const wf_
         const wf_binding *b = &plan->bindings[i];
         if (b->kind != WF_BIND_KEEP)
             continue;
-        wf_value *v = &ctx->graph.values[r->value[b->index]];
+        wf_value *v = &ctx->graph->values[r->value[b->index]];
         const wf_buffer *buf = &plan->buffers[b->buf];
         wf_block_request request = {.size = (size_t)buf->images * buf->stride,
                                     .kind = WF_MEM_ARENA,
@@ -139,6 +141,38 @@ static weft_status make_stores(weft_context *ctx, const wf_plan *plan, const wf_
         v->storage = plan->values[buf->value].storage;
     }
     return WEFT_OK;
+}
+
+/* ---- what a plan's numbers stand for in this step: wf_run_source ---- */
+
+typedef struct running {
+    const wf_graph *graph;
+    const wf_request *request;
+} running;
+
+static void *bound_pointer(const void *user, const wf_binding *b)
+{
+    const running *of = user;
+    const wf_graph *g = of->graph;
+    const wf_request *r = of->request;
+    switch (b->kind) {
+    case WF_BIND_LEAF: return g->values[r->value[b->index]].stored->block.data;
+    case WF_BIND_TARGET: return g->assigned[r->assignment[b->index]].stored->block.data;
+    case WF_BIND_DATA:
+    case WF_BIND_KEEP: return g->values[r->value[b->index]].store.data;
+    }
+    return NULL;
+}
+
+static wf_run_origin origin(const void *user, int source)
+{
+    const running *of = user;
+    const wf_node *n = &of->graph->nodes[of->request->node[source]];
+    return (wf_run_origin){.path = n->path,
+                           .title = n->title,
+                           .check = n->check,
+                           .backward = n->recorded_grad,
+                           .backward_of = n->grad_of ? n->grad_of->name : NULL};
 }
 
 /* Whether a node of the request was recorded in anomaly mode. */
@@ -154,7 +188,7 @@ static weft_status run_request(weft_context *ctx, wf_request *r)
 {
     WF_TRY(wf_stack_check("a run", &ctx->error));
     unsigned off = ctx->options.passes_off;
-    bool check = to_check(&ctx->graph, r);
+    bool check = to_check(ctx->graph, r);
     if (check || ctx->options.executor == WEFT_EXECUTOR_INTERPRETER)
         off = WEFT_PASS_ALL & ~(unsigned)WEFT_PASS_SIMPLIFY;
     wf_plan *plan;
@@ -162,14 +196,16 @@ static weft_status run_request(weft_context *ctx, wf_request *r)
     WF_TRY(wf_request_number(ctx, r));
     WF_TRY(wf_plan_lookup(ctx, r, off, &plan));
     WF_TRY(make_stores(ctx, plan, r));
-    return wf_replay_run(ctx, plan, r, check);
+    const running user = {ctx->graph, r};
+    const wf_run_source source = {&user, r->scalars, bound_pointer, origin};
+    return wf_replay_run(ctx, plan, &source, check);
 }
 
 /* After a run: what was assigned is the stored tensors' content, or, after a failure, gradients
  * and kept values that may have been half written are absent. */
 static void settle_assignments(weft_context *ctx, const wf_request *r, weft_status status)
 {
-    wf_graph *g = &ctx->graph;
+    wf_graph *g = ctx->graph;
     for (int i = 0; i < g->n_assigned; i++) {
         wf_assignment *a = &g->assigned[i];
         if (!r->assigned[i] || a->value < 0)
@@ -186,12 +222,13 @@ static void settle_assignments(weft_context *ctx, const wf_request *r, weft_stat
 /* What a step that did not run to its end would have given is absent: nobody may take half of the
  * gradients for a whole, or a loss that was never computed for a number. A gradient that an earlier
  * step gave, and this one was to add to, stays as it was. */
-static void drop_results(wf_graph *g)
+static void drop_results(weft_context *ctx)
 {
+    const wf_graph *g = ctx->graph;
     for (int v = 0; v < g->n_values; v++) {
         weft_tensor *t = g->values[v].stored;
         weft_tensor *grad = t ? t->grad : NULL;
-        if (grad && grad->gen == g->gen && grad->pending >= 0 &&
+        if (grad && grad->gen == ctx->gen && grad->pending >= 0 &&
             !g->assigned[grad->assignment].state)
             t->grad_present = false;
         if (g->values[v].handle)
@@ -201,7 +238,7 @@ static void drop_results(wf_graph *g)
 
 static weft_status run_part(weft_context *ctx, wf_request *r, bool live_only)
 {
-    wf_graph *g = &ctx->graph;
+    wf_graph *g = ctx->graph;
     close_over(g, r);
     if (empty(g, r))
         return WEFT_OK;
@@ -225,7 +262,7 @@ static weft_status run_part(weft_context *ctx, wf_request *r, bool live_only)
 
 weft_status wf_execute_value(weft_context *ctx, int value)
 {
-    wf_graph *g = &ctx->graph;
+    wf_graph *g = ctx->graph;
     if (g->values[value].store.data)
         return WEFT_OK;
     if (g->values[value].node >= 0 && g->nodes[g->values[value].node].executed)
@@ -242,10 +279,10 @@ weft_status wf_execute_value(weft_context *ctx, int value)
 
 weft_status wf_execute_assigned(weft_context *ctx, weft_tensor *stored)
 {
-    wf_graph *g = &ctx->graph;
+    wf_graph *g = ctx->graph;
     wf_request r;
     WF_TRY(request_init(ctx, &r));
-    if (stored->gen == g->gen && stored->pending >= 0)
+    if (stored->gen == ctx->gen && stored->pending >= 0)
         want_assignment(g, &r, stored->assignment);
     weft_status status = run_part(ctx, &r, false);
     request_done(&r);
@@ -254,8 +291,8 @@ weft_status wf_execute_assigned(weft_context *ctx, weft_tensor *stored)
 
 weft_status wf_execute_readers(weft_context *ctx, weft_tensor *stored)
 {
-    wf_graph *g = &ctx->graph;
-    if (stored->gen != g->gen) /* nothing recorded has seen it */
+    wf_graph *g = ctx->graph;
+    if (stored->gen != ctx->gen) /* nothing recorded has seen it */
         return WEFT_OK;
     wf_request r;
     WF_TRY(request_init(ctx, &r));
@@ -271,7 +308,7 @@ weft_status wf_execute_readers(weft_context *ctx, weft_tensor *stored)
 
 weft_status wf_execute_pending(weft_context *ctx)
 {
-    wf_graph *g = &ctx->graph;
+    wf_graph *g = ctx->graph;
     wf_request r;
     WF_TRY(request_init(ctx, &r));
     for (int i = 0; i < g->n_assigned; i++)
@@ -286,7 +323,7 @@ weft_status wf_execute_pending(weft_context *ctx)
 
 static weft_status request_all(weft_context *ctx, wf_request *r)
 {
-    wf_graph *g = &ctx->graph;
+    wf_graph *g = ctx->graph;
     WF_TRY(wf_step_status(ctx));
     WF_TRY(request_init(ctx, r));
     for (int i = 0; i < g->n_assigned; i++)
@@ -315,7 +352,7 @@ static bool draws(const wf_graph *g, bool all)
 
 weft_status wf_execute_all(weft_context *ctx)
 {
-    wf_graph *g = &ctx->graph;
+    wf_graph *g = ctx->graph;
     wf_request r;
     WF_TRY(wf_step_status(ctx)); /* such a step ends with weft_discard */
     weft_status status = request_all(ctx, &r);
@@ -329,7 +366,7 @@ weft_status wf_execute_all(weft_context *ctx)
     if (!empty(g, &r))
         status = run_request(ctx, &r);
     if (status != WEFT_OK)
-        drop_results(g);
+        drop_results(ctx);
     settle_assignments(ctx, &r, status);
     request_done(&r);
     ctx->step += status == WEFT_OK && step;
@@ -340,8 +377,8 @@ weft_status wf_execute_all(weft_context *ctx)
 
 void wf_execute_none(weft_context *ctx)
 {
-    wf_graph *g = &ctx->graph;
-    drop_results(g);
+    wf_graph *g = ctx->graph;
+    drop_results(ctx);
     /* A step that was only read has had its numbers. One that failed, or had a backward pass, may be
      * tried again: it will draw the same. */
     ctx->draws += ctx->error.status == WEFT_OK && g->backwards == 0 && draws(g, false);
@@ -354,27 +391,9 @@ weft_status wf_plan_of_recorded(weft_context *ctx, wf_plan **plan)
     WF_TRY(request_all(ctx, &r));
     weft_status status = wf_request_number(ctx, &r);
     if (status == WEFT_OK)
+        status = wf_wisdom_load(ctx);
+    if (status == WEFT_OK)
         status = wf_plan_compile(ctx, &r, ctx->options.passes_off, plan);
     request_done(&r);
-    return status;
-}
-
-weft_status weft_explain(weft_context *ctx, FILE *out)
-{
-    if (!ctx)
-        return WEFT_ERR_INVALID;
-    if (!out || ctx->closed)
-        return wf_fail(ctx, out ? WEFT_ERR_STATE : WEFT_ERR_INVALID, "explain: %s",
-                       out ? "the context was destroyed" : "there is no file to write to");
-    wf_plan *plan = NULL;
-    weft_status status = wf_plan_of_recorded(ctx, &plan);
-    wf_c_locale locale;
-    if (status == WEFT_OK && !wf_c_locale_begin(&locale))
-        status = wf_nomem(&ctx->error, 0, "the text of weft_explain");
-    if (status == WEFT_OK) {
-        status = wf_plan_explain(plan, out);
-        wf_c_locale_end(&locale);
-    }
-    wf_plan_destroy(plan);
     return status;
 }

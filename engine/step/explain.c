@@ -1,8 +1,10 @@
 /* The plan as text: units in linear order with their tasks, kernels, tiles, layouts, offsets. */
 #include <stdio.h>
 
+#include "engine/base/alloc.h"
+#include "engine/base/c_locale.h"
 #include "engine/base/quote.h"
-#include "engine/plan/plan.h"
+#include "engine/step/execute.h"
 #include "kernels/select.h"
 #include "weft/tune.h"
 
@@ -106,4 +108,24 @@ weft_status wf_plan_explain(const wf_plan *p, FILE *out)
         if (p->buffers[wf_buffer_whole(p, b)].first >= 0)
             print_buffer(p, b, out);
     return ferror(out) ? wf_fail(p->ctx, WEFT_ERR_IO, "explain: cannot write") : WEFT_OK;
+}
+
+weft_status weft_explain(weft_context *ctx, FILE *out)
+{
+    if (!ctx)
+        return WEFT_ERR_INVALID;
+    if (!out || ctx->closed)
+        return wf_fail(ctx, out ? WEFT_ERR_STATE : WEFT_ERR_INVALID, "explain: %s",
+                       out ? "the context was destroyed" : "there is no file to write to");
+    wf_plan *plan = NULL;
+    weft_status status = wf_plan_of_recorded(ctx, &plan);
+    wf_c_locale locale;
+    if (status == WEFT_OK && !wf_c_locale_begin(&locale))
+        status = wf_nomem(&ctx->error, 0, "the text of weft_explain");
+    if (status == WEFT_OK) {
+        status = wf_plan_explain(plan, out);
+        wf_c_locale_end(&locale);
+    }
+    wf_plan_destroy(plan);
+    return status;
 }

@@ -5,7 +5,8 @@
 #include <string.h>
 
 #include "engine/base/alloc.h"
-#include "engine/plan/plan.h"
+#include "engine/step/plan_cache.h"
+#include "engine/step/wisdom.h"
 
 #define CACHE_SIZE 24 /* plans; the least recently used goes */
 
@@ -154,7 +155,7 @@ weft_status wf_plan_lookup(weft_context *ctx, const wf_request *request, unsigne
                            wf_plan **plan)
 {
     wf_plan_cache *c = ctx->plans;
-    if (!sign(c, &ctx->graph, request, passes_off))
+    if (!sign(c, ctx->graph, request, passes_off))
         return wf_nomem(&ctx->error, c->size, "a plan's signature");
     uint64_t hash = hash_bytes(c->text, c->size);
     cached *oldest = &c->entries[0];
@@ -170,6 +171,7 @@ weft_status wf_plan_lookup(weft_context *ctx, const wf_request *request, unsigne
             oldest = e;
     }
     wf_plan *fresh = NULL;
+    WF_TRY(wf_wisdom_load(ctx));
     WF_TRY(wf_plan_compile(ctx, request, passes_off, &fresh));
     char *signature = wf_alloc(c->size);
     if (!signature) {

@@ -1,4 +1,9 @@
 /* weft_tune: the distinct problems of what is recorded, each measured, the best of each kept. */
+#include "engine/base/clock.h"
+#include "engine/graph/lint.h"
+#include "engine/step/execute.h"
+#include "engine/step/plan_cache.h"
+#include "engine/step/wisdom.h"
 #include "weft/tune.h"
 
 #include <math.h>
@@ -182,7 +187,7 @@ static weft_status tune_one(tuning *t, int i)
     weft_tune_result *r = &t->result;
     char text[WF_PROBLEM_TEXT];
     wf_problem_text(&t->problems[i], text, sizeof text);
-    if (!t->opts.again && wf_wisdom_find(&t->ctx->wisdom, text)) {
+    if (!t->opts.again && wf_wisdom_find(t->ctx->wisdom, text)) {
         r->known++;
         return WEFT_OK;
     }
@@ -190,7 +195,7 @@ static weft_status tune_one(tuning *t, int i)
     WF_TRY(measure(t->ctx, &t->problems[i], t->opts.seconds, &v));
     if (!v.best)
         return WEFT_OK;
-    if (!wf_wisdom_put(&t->ctx->wisdom, text, v.best, v.seconds))
+    if (!wf_wisdom_put(t->ctx->wisdom, text, v.best, v.seconds))
         return wf_nomem(&t->ctx->error, strlen(text), "wisdom");
     r->measured++;
     r->better += strcmp(v.best, v.untuned) != 0;
@@ -204,7 +209,7 @@ weft_status weft_tune(weft_context *ctx, const weft_tune_opts *opts, weft_tune_r
     if (!ctx)
         return WEFT_ERR_INVALID;
     WF_TRY(wf_may_end_step(ctx, "tune"));
-    double start = wf_trace_now();
+    double start = wf_seconds();
     tuning t = {.ctx = ctx, .opts = opts ? *opts : (weft_tune_opts){0}};
     if (t.opts.seconds == 0)
         t.opts.seconds = SECONDS;
@@ -221,7 +226,7 @@ weft_status weft_tune(weft_context *ctx, const weft_tune_opts *opts, weft_tune_r
         status = tune_one(&t, i);
     if (t.result.measured)
         wf_plan_cache_clear(ctx->plans);
-    t.result.seconds = wf_trace_now() - start;
+    t.result.seconds = wf_seconds() - start;
     wf_free(t.problems);
     wf_free(t.times);
     if (result && (status == WEFT_OK || status == WEFT_ERR_INTERRUPTED))

@@ -10,12 +10,24 @@
 
 #include <stdatomic.h>
 
-#include "engine/graph/op.h"
 #include "engine/machine/memory.h"
+#include "weft/autograd.h"
+#include "weft/tensor.h"
+
+typedef struct wf_type {
+    weft_dtype dtype;
+    weft_shape shape;
+} wf_type;
 
 enum { WF_MAGIC_STORED = 0x57f75704, WF_MAGIC_RECORDED = 0x57f7ec04, WF_MAGIC_DEAD = 0x57f7dead };
 
-typedef struct wf_grad_hook wf_grad_hook;
+/* On a tensor's gradient, in order of registration; engine/graph/autograd/hooks.c runs them. */
+typedef struct wf_grad_hook {
+    struct wf_grad_hook *next;
+    uint64_t id;
+    weft_grad_hook_fn fn; /* NULL: removed */
+    void *user;
+} wf_grad_hook;
 void wf_grad_hooks_free(wf_grad_hook *first);
 
 struct weft_tensor {
@@ -46,9 +58,6 @@ struct weft_tensor {
     int value;         /* in the graph */
     weft_tensor *kept; /* stored tensor that receives the value (the loss); owned by the context */
 };
-
-/* weft_tensor_data for writers inside the library, which keep no pointer. */
-void *wf_tensor_writable(weft_tensor *t);
 
 static inline size_t wf_type_bytes(wf_type type)
 {

@@ -4,7 +4,7 @@
 #include <assert.h>
 #include <stdlib.h>
 
-#include "engine/run/run.h"
+#include "engine/base/clock.h"
 
 static int by_value(const void *a, const void *b)
 {
@@ -21,25 +21,25 @@ double wf_median(double *x, int n)
 /* Seconds of one of `times` runs. */
 static double time_runs(wf_entrant *e, int times)
 {
-    double start = wf_trace_now();
+    double start = wf_seconds();
     for (int i = 0; i < times; i++) {
         e->run(e->user, e->set);
         e->set = (e->set + 1) % e->sets;
     }
-    return (wf_trace_now() - start) / times;
+    return (wf_seconds() - start) / times;
 }
 
 /* The first run pays for pages and code; the second, where there is time for it, tells how many fit
  * a sample. Returns what it took. */
 static double warm_up(wf_entrant *e, int n, const wf_measure_opts *opts)
 {
-    const double start = wf_trace_now(), patience = WF_MEASURE_PATIENCE * opts->seconds;
+    const double start = wf_seconds(), patience = WF_MEASURE_PATIENCE * opts->seconds;
     const double hopeless = opts->hopeless;
     double best = 0;
     for (int i = 0; i < n; i++) {
         e[i].set = 0;
         e[i].first = time_runs(&e[i], 1);
-        if (e[i].first < 0.1 && wf_trace_now() - start < patience)
+        if (e[i].first < 0.1 && wf_seconds() - start < patience)
             e[i].first = time_runs(&e[i], 1);
         best = i == 0 || e[i].first < best ? e[i].first : best;
     }
@@ -47,7 +47,7 @@ static double warm_up(wf_entrant *e, int n, const wf_measure_opts *opts)
         e[i].dropped = hopeless > 0 && e[i].first > hopeless * best;
         e[i].seconds = e[i].first;
     }
-    return wf_trace_now() - start;
+    return wf_seconds() - start;
 }
 
 void wf_measure(wf_entrant *e, int n, const wf_measure_opts *opts)
@@ -57,9 +57,9 @@ void wf_measure(wf_entrant *e, int n, const wf_measure_opts *opts)
     assert(n <= WF_MEASURE_MAX);
     if (warm_up(e, n, opts) > WF_MEASURE_PATIENCE * opts->seconds && !opts->patient)
         return;
-    double start = wf_trace_now(), last = 0;
+    double start = wf_seconds(), last = 0;
     for (; done < rounds; done++) {
-        double now = wf_trace_now() - start;
+        double now = wf_seconds() - start;
         if (done > 0 && now + (now - last) > opts->seconds && (done >= 3 || now > opts->seconds))
             break;
         last = now;

@@ -29,7 +29,6 @@ typedef struct wf_wisdom_key {
     char cpu[96], isa[16], weft[32], onednn[32];
     int lanes; /* floats in a vector */
 } wf_wisdom_key;
-wf_wisdom_key wf_wisdom_key_of(const weft_context *ctx);
 
 /* ---- the table ---- */
 
@@ -66,12 +65,5 @@ weft_status wf_wisdom_read_for(const char *path, const wf_wisdom_key *key, wf_wi
 /* Merges w into the file. `moved`: what stood there was no wisdom and is PATH.damaged now. */
 weft_status wf_wisdom_write(const char *path, const wf_wisdom *w, const wf_wisdom_key *key,
                             bool *moved, weft_error *err);
-
-/* ---- the context's ---- */
-
-/* Reads the context's file, once. A file that cannot be used is told and ignored. */
-weft_status wf_wisdom_load(weft_context *ctx);
-/* The same for who is about to make the file: that there is none is not told. */
-weft_status wf_wisdom_load_or_begin(weft_context *ctx);
 
 #endif

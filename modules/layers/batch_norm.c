@@ -2,6 +2,7 @@
 #include <math.h>
 #include <stdio.h>
 
+#include "engine/graph/lint.h"
 #include "modules/internal.h"
 #include "modules/layers/layers.h"
 
@@ -17,9 +18,9 @@ static weft_tensor *forward(weft_module *m, weft_tensor *x)
 {
     batch_norm *self = (batch_norm *)m;
     weft_context *ctx = m->ctx;
-    if (m->training && m->state->loaded && !weft_grad_enabled(ctx) && !ctx->lint.batch_norm_told &&
+    if (m->training && m->state->loaded && !weft_grad_enabled(ctx) && !ctx->lint->batch_norm_told &&
         wf_lint_on(ctx)) {
-        ctx->lint.batch_norm_told = ctx->lint.mode != WEFT_LINT_ERROR;
+        ctx->lint->batch_norm_told = ctx->lint->mode != WEFT_LINT_ERROR;
         if (wf_lint(ctx,
                     "%s is in training mode under no_grad, after its state was loaded: it uses "
                     "the batch's statistics and changes the running ones; call weft_module_eval",

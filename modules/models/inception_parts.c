@@ -1,5 +1,6 @@
 /* What GoogLeNet and Inception v3 share: BasicConv2d, initial values, inputs normalised otherwise.
  * Threading rule: the context's. */
+#include "engine/step/execute.h"
 #include "modules/internal.h"
 #include "modules/models/models.h"
 #include "weft/init.h"

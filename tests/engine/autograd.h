@@ -11,6 +11,7 @@
 #include <string.h>
 #include <cmocka.h>
 
+#include "engine/graph/graph.h"
 #include "engine/tensor/context.h"
 #include "engine/graph/ops/internal.h"
 #include "weft/weft.h"
@@ -67,8 +68,8 @@ static inline void expect_error(weft_status want, const char *part)
 static inline int nodes(const char *op)
 {
     int n = 0;
-    for (int i = 0; i < ctx->graph.n_nodes; i++)
-        n += !op || strcmp(ctx->graph.nodes[i].op->name, op) == 0;
+    for (int i = 0; i < ctx->graph->n_nodes; i++)
+        n += !op || strcmp(ctx->graph->nodes[i].op->name, op) == 0;
     return n;
 }
 

@@ -4,6 +4,7 @@
 
 #include "engine/graph/ops/common.h"
 #include "engine/run/run.h"
+#include "engine/step/execute.h"
 #include "small_net.h"
 
 enum { STEPS = 3 };

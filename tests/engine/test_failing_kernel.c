@@ -1,5 +1,7 @@
 /* A kernel that fails while it runs: the step fails, commits nothing, and names the module, the op
  * and the kernel. One of an op made for it, and oneDNN's, whose run function is replaced here. */
+#include "engine/step/execute.h"
+#include "engine/step/plan_cache.h"
 #include "tests/engine/values.h"
 
 #include <dlfcn.h>
@@ -137,7 +139,7 @@ static int prefer_onednn(weft_context *ctx)
     assert_int_equal(wf_plan_of_recorded(ctx, &plan), WEFT_OK);
     for (int i = 0; i < plan->n_problems; i++)
         assert_true(wf_wisdom_put(
-            &ctx->wisdom, wf_problem_text(&plan->problems[i], text, sizeof text), "onednn", 1e-3));
+            ctx->wisdom, wf_problem_text(&plan->problems[i], text, sizeof text), "onednn", 1e-3));
     wf_plan_destroy(plan);
     wf_plan_cache_clear(ctx->plans);
     assert_int_equal(wf_plan_of_recorded(ctx, &plan), WEFT_OK);

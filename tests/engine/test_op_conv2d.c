@@ -12,6 +12,7 @@
 #include <cmocka.h>
 
 #include "engine/graph/op.h"
+#include "engine/graph/ops/internal.h"
 #include "weft/weft.h"
 
 static weft_context *context(int threads, weft_executor executor)

@@ -1,5 +1,6 @@
 /* normalize_images, and the plan's pass that lets convolutions read the images' bytes instead:
  * values to the bit, refusals, and that a step's bits do not depend on who normalises. */
+#include "engine/step/execute.h"
 #include "engine/tensor/context.h"
 #include "engine/graph/ops/common.h"
 #include "engine/plan/plan.h"

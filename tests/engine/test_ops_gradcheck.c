@@ -8,6 +8,7 @@
 #include <cmocka.h>
 
 #include "engine/graph/op.h"
+#include "engine/graph/ops/ops.h"
 #include "weft/weft.h"
 
 static void every_op_has_samples_or_a_reason(void **state)

@@ -1,5 +1,6 @@
 /* Every op's gradcheck samples again in f32, plain and blocked, and with images stored as bf16: values
  * and gradients agree with f64. */
+#include "engine/graph/ops/ops.h"
 #include "tests/engine/values.h"
 
 #include "kernels/eltwise/eltwise.h"

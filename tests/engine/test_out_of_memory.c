@@ -3,6 +3,7 @@
 #include <math.h>
 #include <stdio.h>
 
+#include "engine/step/plan_cache.h"
 #include "small_net.h"
 
 #include "engine/base/alloc.h"
@@ -91,9 +92,8 @@ static weft_status explain(small_net *net)
 static void forget(small_net *net)
 {
     weft_context *ctx = net->ctx;
-    uint64_t gen = ctx->graph.gen;
-    wf_graph_done(&ctx->graph);
-    ctx->graph.gen = gen + 1;
+    wf_graph_done(ctx);
+    ctx->gen++;
     wf_replay_destroy(ctx->replay);
     wf_plan_cache_destroy(ctx->plans);
     assert_int_equal(wf_plan_cache_create(ctx), WEFT_OK);

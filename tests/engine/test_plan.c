@@ -1,6 +1,8 @@
 /* A planned run equals the interpreter's bit for bit: any passes, any threads, any schedule, read
  * mid-step or not. */
 #include "engine/graph/ops/common.h"
+#include "engine/step/execute.h"
+#include "engine/step/plan_cache.h"
 #include "small_net.h"
 
 #include "engine/graph/ops/reorder.h"

@@ -10,6 +10,8 @@
 #include <stdlib.h>
 #include <cmocka.h>
 
+#include "engine/step/execute.h"
+#include "engine/step/plan_cache.h"
 #include "engine/tensor/context.h"
 #include "engine/plan/plan.h"
 #include "weft/weft.h"

@@ -2,6 +2,7 @@
  * can lie in one another gives the interpreter's bits, on any number of threads and in any
  * order over poisoned memory. Channels come in sixteens, whole blocks on every machine, where a
  * case does not say otherwise. */
+#include "engine/step/execute.h"
 #include "small_net.h"
 
 #include <math.h>

@@ -1,4 +1,5 @@
 /* Tuning: what it measures, keeps and leaves to be used; and the measuring by itself. */
+#include "engine/step/execute.h"
 #include "small_net.h"
 
 #include <stdio.h>
@@ -62,7 +63,7 @@ static void tuning_measures_keeps_and_uses(void **state)
     weft_tune_opts opts = {.seconds = 0.002, .progress = on_problem, .user = &seen};
     weft_tune_result first, second;
     net_init(&net, &o);
-    seen.kept = &net.ctx->wisdom;
+    seen.kept = net.ctx->wisdom;
     record(&net);
     if (weft_tune(net.ctx, &opts, &first) != WEFT_OK)
         fail_msg("%s", weft_error_text(net.ctx));
@@ -102,14 +103,14 @@ static void a_stopped_tuning_keeps_what_it_has(void **state)
     weft_tune_opts opts = {.seconds = 0.001, .progress = on_problem, .user = &seen};
     weft_tune_result result = {0};
     net_init(&net, &o);
-    seen.kept = &net.ctx->wisdom;
+    seen.kept = net.ctx->wisdom;
     record(&net);
     weft_status status = weft_tune(net.ctx, &opts, &result);
     const bool choice = wf_cpu_isa() != WEFT_ISA_SCALAR; /* else there is but one kernel */
     assert_int_equal(result.problems > 1, choice);
     assert_int_equal(status, choice ? WEFT_ERR_INTERRUPTED : WEFT_OK);
     assert_int_equal(result.measured, choice);
-    assert_int_equal(net.ctx->wisdom.n, choice);
+    assert_int_equal(net.ctx->wisdom->n, choice);
     weft_error_clear(net.ctx);
     weft_discard(net.ctx);
     net_done(&net);
@@ -135,7 +136,7 @@ static void wisdom_decides_about_kernels_and_bits(void **state)
         /* the slowest everywhere: hardly chosen by itself */
         char problem[WF_PROBLEM_TEXT];
         wf_problem_text(&plan->problems[i], problem, sizeof problem);
-        assert_true(wf_wisdom_put(&net.ctx->wisdom, problem, "ref", 1));
+        assert_true(wf_wisdom_put(net.ctx->wisdom, problem, "ref", 1));
     }
     wf_plan_destroy(plan);
     text = explained(net.ctx);

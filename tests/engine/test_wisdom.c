@@ -8,7 +8,7 @@
 #include <unistd.h>
 
 #include "engine/base/alloc.h"
-#include "engine/tune/wisdom.h"
+#include "engine/step/wisdom.h"
 #include "tests/scratch.h"
 
 static char path[128], told[4096];

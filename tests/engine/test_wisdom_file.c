@@ -1,5 +1,6 @@
 /* A file of wisdom may hold anything: cut short, with bits that changed, too large, or no file at
  * all. Nothing of that is used, nothing else is touched, and a run goes on without it. */
+#include "engine/step/execute.h"
 #include "small_net.h"
 
 #include <fcntl.h>
@@ -195,7 +196,7 @@ static void wisdom_that_names_no_kernel_changes_nothing(void **state)
     for (int i = 0; i < plan->n_problems; i++) {
         char problem[WF_PROBLEM_TEXT];
         wf_problem_text(&plan->problems[i], problem, sizeof problem);
-        assert_true(wf_wisdom_put(&net.ctx->wisdom, problem,
+        assert_true(wf_wisdom_put(net.ctx->wisdom, problem,
                                   i % 2 ? "depthwise:avx2" : "\x01 no such kernel", 1));
     }
     wf_plan_destroy(plan);

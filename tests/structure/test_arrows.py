@@ -4,8 +4,9 @@
     test_arrows.py [SOURCE_DIR]
 
 cli -> train -> {modules, data, comm} -> engine -> kernels: no room includes from a room to its
-left, and modules, data and comm not from each other. Each rule is also tried on a made-up tree that
-breaks it.
+left, and modules, data and comm not from each other. Inside the engine each folder is a layer, which
+includes from the layers below it that ENGINE_MAY_INCLUDE names (test_layers.py asks the same of what
+functions call). Each rule is also tried on a made-up tree that breaks it.
 """
 
 import os
@@ -31,6 +32,27 @@ MAY_INCLUDE = {
     "examples": set(),
     "bench": {"train", "modules", "data", "comm", "engine", "kernels", "tests"},
     "tests": {"cli", "train", "modules", "data", "comm", "engine", "kernels", "bench"},
+}
+# What a folder of the engine may include besides itself, the public headers and the kernels. From the
+# ground up: a layer names only those above it in this list, so there are no circles.
+ENGINE_MAY_INCLUDE = {
+    "engine/base": set(),
+    "engine/machine": {"engine/base"},
+    "engine/files": {"engine/base", "engine/machine"},
+    "engine/tune": {"engine/base", "engine/machine", "engine/files"},
+    "engine/tensor": {"engine/base", "engine/machine"},
+    "engine/graph": {"engine/base", "engine/machine", "engine/tensor"},
+    "engine/graph/ops": {"engine/base", "engine/machine", "engine/tune", "engine/tensor",
+                         "engine/graph"},
+    "engine/graph/autograd": {"engine/base", "engine/machine", "engine/tensor", "engine/graph",
+                              "engine/graph/ops"},
+    "engine/plan": {"engine/base", "engine/machine", "engine/tune", "engine/tensor",
+                    "engine/graph", "engine/graph/ops"},
+    "engine/run": {"engine/base", "engine/machine", "engine/files", "engine/tensor",
+                   "engine/plan"},
+    "engine/step": {"engine/base", "engine/machine", "engine/files", "engine/tune",
+                    "engine/tensor", "engine/graph", "engine/graph/ops", "engine/graph/autograd",
+                    "engine/plan", "engine/run"},
 }
 # Kernels know no tensors: the one header they share takes enums from the public ones.
 PUBLIC_IN_KERNELS = {"kernels/types.h"}
@@ -93,6 +115,22 @@ def check_arrows(tree):
                     yield f"{path}: only {', '.join(PUBLIC_IN_KERNELS)} includes {name} in kernels"
             elif other != room and other not in MAY_INCLUDE[room]:
                 yield f"{path}: {room} may not include {name}"
+
+
+def check_engine_layers(tree):
+    for path, includes in tree.includes.items():
+        folder = os.path.dirname(path)
+        if room_of(path) != "engine":
+            continue
+        if folder not in ENGINE_MAY_INCLUDE:
+            yield f"{path}: ENGINE_MAY_INCLUDE has no layer {folder}"
+            continue
+        for _, name in includes:
+            target = tree.resolve(path, name) or ""
+            other = os.path.dirname(target)
+            if (room_of(target) == "engine" and other != folder
+                    and other not in ENGINE_MAY_INCLUDE[folder]):
+                yield f"{path}: {folder} may not include {name}"
 
 
 def check_owned_headers(tree):
@@ -193,6 +231,15 @@ class TheTree(unittest.TestCase):
     def test_arrows_point_right(self):
         self.expect_none(check_arrows)
 
+    def test_the_engines_layers_lean_one_way(self):
+        self.expect_none(check_engine_layers)
+
+    def test_the_table_of_layers_has_no_circles(self):
+        below = set()
+        for layer, may in ENGINE_MAY_INCLUDE.items():
+            self.assertLessEqual(may, below, layer)
+            below.add(layer)
+
     def test_libraries_stay_in_their_rooms(self):
         self.expect_none(check_owned_headers)
 
@@ -243,6 +290,20 @@ class MadeUpTrees(unittest.TestCase):
         ):
             with self.subTest(path=path, text=text):
                 self.assertEqual(len(self.problems(check_arrows, {**headers, path: text})), bad)
+
+    def test_engine_layers(self):
+        """An include of a layer above turns the check red in every folder."""
+        layers = list(ENGINE_MAY_INCLUDE)
+        headers = {layer + "/h.h": "" for layer in layers}
+        for layer in layers:
+            for other in layers:
+                good = other == layer or other in ENGINE_MAY_INCLUDE[layer]
+                files = {**headers, layer + "/x.c": f'#include "{other}/h.h"'}
+                with self.subTest(layer=layer, other=other):
+                    self.assertEqual(len(self.problems(check_engine_layers, files)), not good)
+        self.assertEqual(len(self.problems(check_engine_layers, {"engine/new/x.c": ""})), 1)
+        self.assertEqual(self.problems(check_engine_layers, {
+            "kernels/k.h": "", "engine/base/x.c": '#include "kernels/k.h"'}), [])
 
     def test_owned_headers(self):
         for files, bad in (

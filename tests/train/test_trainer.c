@@ -10,6 +10,7 @@
 
 #include <cmocka.h>
 
+#include "engine/step/wisdom.h"
 #include "engine/tensor/context.h"
 #include "engine/tune/problem.h"
 #include "weft/weft.h"
@@ -338,7 +339,7 @@ static void choose_one_kernel(weft_context *ctx, int most)
         const wf_matmul_desc d = {n, K, PIXELS, 0, 1, WEFT_F32};
         const wf_problem p = wf_problem_matmul(&d);
         char text[WF_PROBLEM_TEXT];
-        assert_true(wf_wisdom_put(&ctx->wisdom, wf_problem_text(&p, text, sizeof text), "ref", 1));
+        assert_true(wf_wisdom_put(ctx->wisdom, wf_problem_text(&p, text, sizeof text), "ref", 1));
     }
 }
 

@@ -5,7 +5,8 @@
  * graph. Threading rule: the context's. */
 #include <string.h>
 
-#include "engine/tensor/context.h"
+#include "engine/graph/autograd/autograd.h"
+#include "engine/graph/lint.h"
 #include "engine/base/stack.h"
 #include "engine/graph/ops/internal.h"
 #include "engine/base/alloc.h"
@@ -22,20 +23,23 @@ typedef struct walk {
 /* A handle of exactly this value. A leaf's tensor may have newer content by now. */
 static weft_tensor *value_handle(weft_context *ctx, int value)
 {
-    wf_graph *g = &ctx->graph;
+    wf_graph *g = ctx->graph;
     wf_value *v = &g->values[value];
     if (v->node >= 0)
         return v->handle;
     weft_tensor *t = wf_ring_new(&ctx->ring);
     if (t)
-        *t = (weft_tensor){
-            .magic = WF_MAGIC_RECORDED, .ctx = ctx, .type = v->type, .gen = g->gen, .value = value};
+        *t = (weft_tensor){.magic = WF_MAGIC_RECORDED,
+                           .ctx = ctx,
+                           .type = v->type,
+                           .gen = ctx->gen,
+                           .value = value};
     return t;
 }
 
 static weft_status mark(walk *w, int loss_node)
 {
-    wf_graph *g = &w->ctx->graph;
+    wf_graph *g = w->ctx->graph;
     w->reached[loss_node] = 1;
     for (int n = loss_node; n >= 0; n--) {
         if (!w->reached[n])
@@ -57,7 +61,7 @@ static weft_status mark(walk *w, int loss_node)
 
 static weft_status gather(walk *w, int value, weft_tensor *grad)
 {
-    const wf_value *v = &w->ctx->graph.values[value];
+    const wf_value *v = &w->ctx->graph->values[value];
     if (v->type.dtype != grad->type.dtype || !weft_shape_equal(v->type.shape, grad->type.shape)) {
         char a[128], b[128];
         return wf_fail(
@@ -73,7 +77,7 @@ static weft_status gather(walk *w, int value, weft_tensor *grad)
 static weft_status walk_node(walk *w, int n)
 {
     weft_context *ctx = w->ctx;
-    wf_graph *g = &ctx->graph;
+    wf_graph *g = ctx->graph;
     wf_node node = g->nodes[n]; /* a copy: recording moves the array */
     weft_tensor *out[WF_MAX_OUT], *dout[WF_MAX_OUT];
     bool any = false;
@@ -139,9 +143,10 @@ done:
 
 /* Whether a new value of a gradient has to wait for the commit phase, since one is there that must
  * outlive a step that fails. */
-static bool grad_waits(const wf_graph *g, const weft_tensor *grad)
+static bool grad_waits(const weft_context *ctx, const weft_tensor *grad)
 {
-    bool pending = grad->gen == g->gen && grad->pending >= 0;
+    const wf_graph *g = ctx->graph;
+    bool pending = grad->gen == ctx->gen && grad->pending >= 0;
     return !pending || g->assigned[grad->assignment].state;
 }
 
@@ -163,7 +168,7 @@ static weft_status store(weft_context *ctx, weft_tensor *leaf, weft_tensor *grad
     }
     bool state = false;
     if (leaf->grad_present) {
-        state = grad_waits(&ctx->graph, leaf->grad);
+        state = grad_waits(ctx, leaf->grad);
         grad = weft_add(leaf->grad, grad);
         if (!grad)
             return wf_step_status(ctx);
@@ -177,27 +182,13 @@ weft_status wf_grad_replace(weft_tensor *t, weft_tensor *grad)
 {
     if (!grad)
         return wf_step_status(t->ctx);
-    return wf_graph_assign(t->grad, grad, grad_waits(&t->ctx->graph, t->grad));
-}
-
-weft_status wf_graph_keep(weft_context *ctx, weft_tensor *t)
-{
-    wf_graph *g = &ctx->graph;
-    if (t->kept)
-        return WEFT_OK;
-    if (!wf_grow(&g->kept[0], &g->cap_kept[0], g->n_kept[0], 1, sizeof *g->kept[0]))
-        return wf_nomem(&ctx->error, sizeof *g->kept[0], "a kept value");
-    weft_tensor *kept = weft_keep(t);
-    if (!kept)
-        return wf_step_status(ctx);
-    t->kept = g->kept[0][g->n_kept[0]++] = kept;
-    return WEFT_OK;
+    return wf_graph_assign(t->grad, grad, grad_waits(t->ctx, t->grad));
 }
 
 static weft_status run_walk(walk *w, weft_tensor *loss, weft_tensor *seed)
 {
     weft_context *ctx = w->ctx;
-    wf_graph *g = &ctx->graph;
+    wf_graph *g = ctx->graph;
     int last = g->values[loss->value].node;
     if (!seed)
         seed = wf_record_fill(ctx, loss->type.dtype, loss->type.shape, 1.0);
@@ -222,7 +213,7 @@ static weft_status run_walk(walk *w, weft_tensor *loss, weft_tensor *seed)
         if (!w->grads[v] || g->values[v].node >= 0)
             continue;
         weft_tensor *leaf = g->values[v].stored;
-        if (leaf->optimizers == 0 && ctx->lint.optimizers > 0 && wf_lint_on(ctx))
+        if (leaf->optimizers == 0 && ctx->lint->optimizers > 0 && wf_lint_on(ctx))
             wf_lint_loose(ctx, v);
         status = store(ctx, leaf, w->grads[v]);
         if (g->unwanted && status == WEFT_OK)
@@ -233,7 +224,7 @@ static weft_status run_walk(walk *w, weft_tensor *loss, weft_tensor *seed)
 
 static weft_status backward(weft_context *ctx, weft_tensor *loss, weft_tensor *seed, bool retain)
 {
-    wf_graph *g = &ctx->graph;
+    wf_graph *g = ctx->graph;
     char a[128], b[128];
     if (g->in_backward)
         return wf_fail(ctx, WEFT_ERR_STATE, "backward: a hook cannot begin another backward pass");
@@ -258,7 +249,7 @@ static weft_status backward(weft_context *ctx, weft_tensor *loss, weft_tensor *s
             weft_dtype_name(seed->type.dtype), weft_shape_format(seed->type.shape, a, sizeof a),
             weft_dtype_name(loss->type.dtype), weft_shape_format(loss->type.shape, b, sizeof b));
     if (g->backwards > 0)
-        WF_TRY(wf_execute_pending(ctx));
+        WF_TRY(g->runner->pending(ctx));
     WF_TRY(wf_graph_keep(ctx, loss));
     walk w = {.ctx = ctx, .n_values = g->n_values, .retain = retain};
     w.grads = wf_zalloc_array((size_t)g->n_values, sizeof *w.grads);
@@ -277,7 +268,7 @@ static weft_status backward(weft_context *ctx, weft_tensor *loss, weft_tensor *s
         status = run_walk(&w, loss, seed);
         g->in_backward = false;
         if (status != WEFT_OK) /* half a backward pass must not run */
-            wf_execute_none(ctx);
+            g->runner->none(ctx);
     }
     wf_free(w.grads);
     wf_free(w.reached);
@@ -307,7 +298,7 @@ weft_tensor *weft_grad(weft_tensor *t)
     weft_context *ctx = wf_tensor_check(t, "grad", false);
     if (!ctx || t->magic != WF_MAGIC_STORED)
         return NULL;
-    if (t->optimizers == 0 && ctx->lint.n_loose > 0)
+    if (t->optimizers == 0 && ctx->lint->n_loose > 0)
         wf_lint_wanted(ctx, t);
     return t->grad_present ? t->grad : NULL;
 }
@@ -319,37 +310,4 @@ void weft_zero_grad(weft_tensor *t)
         return;
     t->grad_present = false;
     wf_graph_unassign(ctx, t->grad);
-}
-
-bool weft_no_grad_begin(weft_context *ctx)
-{
-    bool was = ctx && ctx->graph.grad_off;
-    if (ctx)
-        ctx->graph.grad_off = true;
-    return was;
-}
-
-void weft_no_grad_end(weft_context *ctx, bool was)
-{
-    if (ctx)
-        ctx->graph.grad_off = was;
-}
-
-bool weft_grad_enabled(const weft_context *ctx)
-{
-    return ctx && !ctx->graph.grad_off;
-}
-
-bool weft_anomaly_begin(weft_context *ctx)
-{
-    bool was = ctx && ctx->graph.anomaly;
-    if (ctx)
-        ctx->graph.anomaly = true;
-    return was;
-}
-
-void weft_anomaly_end(weft_context *ctx, bool was)
-{
-    if (ctx)
-        ctx->graph.anomaly = was;
 }

@@ -2,28 +2,12 @@
  *
  * Both run on the recording thread inside weft_backward, on handles. A hook that is removed while
  * hooks run is only marked; it is freed by the next removal, or with its tensor. */
-#include "engine/tensor/context.h"
+#include "engine/graph/autograd/autograd.h"
 #include "engine/graph/ops/internal.h"
 #include "engine/base/alloc.h"
 #include "weft/autograd.h"
 
-struct wf_grad_hook {
-    wf_grad_hook *next;
-    uint64_t id;
-    weft_grad_hook_fn fn; /* NULL: removed */
-    void *user;
-};
-
 /* ---- tensors' hooks ---- */
-
-void wf_grad_hooks_free(wf_grad_hook *h)
-{
-    while (h) {
-        wf_grad_hook *next = h->next;
-        wf_free(h);
-        h = next;
-    }
-}
 
 uint64_t weft_register_grad_hook(weft_tensor *t, weft_grad_hook_fn fn, void *user)
 {
@@ -45,19 +29,19 @@ uint64_t weft_register_grad_hook(weft_tensor *t, weft_grad_hook_fn fn, void *use
     while (*last)
         last = &(*last)->next;
     *last = h;
-    ctx->graph.hooked |= t->magic == WF_MAGIC_RECORDED;
+    ctx->graph->hooked |= t->magic == WF_MAGIC_RECORDED;
     return h->id;
 }
 
 void weft_grad_hook_remove(weft_tensor *t, uint64_t handle)
 {
     weft_context *ctx = wf_tensor_owner(t);
-    if (!ctx || !handle || !(t->magic == WF_MAGIC_STORED || t->gen == ctx->graph.gen))
+    if (!ctx || !handle || !(t->magic == WF_MAGIC_STORED || t->gen == ctx->gen))
         return;
     for (wf_grad_hook *h = t->hooks; h; h = h->next)
         if (h->id == handle)
             h->fn = NULL;
-    if (ctx->graph.in_backward)
+    if (ctx->graph->in_backward)
         return;
     for (wf_grad_hook **at = &t->hooks; *at;) {
         wf_grad_hook *h = *at;
@@ -109,7 +93,7 @@ weft_status wf_grad_hooks_run(weft_context *ctx, weft_tensor *t, weft_tensor **g
 weft_status wf_record_border(weft_context *ctx, int n, weft_tensor **t, wf_border_fn fn, void *user,
                              void (*drop)(void *user), bool *any)
 {
-    wf_graph *g = &ctx->graph;
+    wf_graph *g = ctx->graph;
     wf_border *b = wf_alloc(sizeof *b + (size_t)n * sizeof *b->values);
     if (!b || !wf_grow(&g->borders, &g->cap_borders, g->n_borders, 1, sizeof *g->borders)) {
         wf_free(b);
@@ -158,7 +142,7 @@ static wf_border *border_of(const wf_graph *g, int node)
 
 weft_status wf_border_cross(weft_context *ctx, int node, weft_tensor **grads)
 {
-    wf_graph *g = &ctx->graph;
+    wf_graph *g = ctx->graph;
     wf_border *b = border_of(g, node);
     if (!b || b->walk == g->walks)
         return WEFT_OK;
@@ -185,20 +169,4 @@ weft_status wf_border_cross(weft_context *ctx, int node, weft_tensor **grads)
     }
     wf_free(now);
     return status;
-}
-
-void wf_graph_drop_hooks(wf_graph *g)
-{
-    for (int i = 0; i < g->n_borders; i++) {
-        g->borders[i]->drop(g->borders[i]->user);
-        wf_free(g->borders[i]);
-    }
-    g->n_borders = 0;
-    for (int v = 0; v < g->n_values && g->hooked; v++) {
-        if (!g->values[v].handle)
-            continue;
-        wf_grad_hooks_free(g->values[v].handle->hooks);
-        g->values[v].handle->hooks = NULL;
-    }
-    g->hooked = false;
 }

@@ -3,6 +3,8 @@
 
 #include "engine/graph/ops/batch_norm.h"
 
+#include "engine/graph/ops/internal.h"
+
 /* ---- what the ops share --------------------------------------------------------------------- */
 
 wf_bn_slots wf_bn_slots_of(const wf_operand *x)

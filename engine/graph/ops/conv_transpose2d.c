@@ -6,6 +6,7 @@
  * goes from K P Q to C H W. */
 #include "engine/graph/ops/common.h"
 #include "engine/graph/ops/conv2d_lower.h"
+#include "engine/graph/ops/internal.h"
 
 /* ---- recording ------------------------------------------------------------------------------ */
 

@@ -4,6 +4,7 @@
  * meet in fixed trees. Shape letters: N rows, K classes. */
 #include <math.h>
 
+#include "engine/graph/ops/internal.h"
 #include "engine/graph/ops/losses.h"
 #include "kernels/loss/loss.h"
 #include "kernels/reduce/reduce.h"

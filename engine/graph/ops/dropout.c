@@ -4,6 +4,7 @@
  * scalars: no mask is stored. See Note [Dropout bits] in kernels/eltwise/eltwise.h. */
 #include <math.h>
 
+#include "engine/graph/graph.h"
 #include "engine/tensor/context.h"
 #include "engine/graph/ops/common.h"
 #include "kernels/eltwise/activation.h"
@@ -280,7 +281,7 @@ static weft_tensor *record(const wf_op *op, weft_tensor *x, double p, bool train
         [SEED_LOW] = (double)(uint32_t)seed,
         [SEED_HIGH] = (double)(seed >> 32),
         [DRAW] = (double)(uint32_t)ctx->draws,
-        [OP] = (double)ctx->graph.n_nodes, /* the node's number in this step's graph */
+        [OP] = (double)ctx->graph->n_nodes, /* the node's number in this step's graph */
         [P] = p,
     };
     return wf_record(op, NULL, scalars, 1, &x, NULL);

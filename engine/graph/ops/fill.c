@@ -3,7 +3,9 @@
 
 #include <string.h>
 
+#include "engine/graph/graph.h"
 #include "engine/graph/ops/common.h"
+#include "engine/graph/ops/internal.h"
 #include "kernels/eltwise/eltwise.h"
 
 static weft_status infer(wf_infer *f)
@@ -69,3 +71,10 @@ const wf_op wf_op_fill = {
     .lower = lower,
     .no_sample_reason = "it has no inputs; every backward pass starts with one",
 };
+
+weft_tensor *wf_record_fill(weft_context *ctx, weft_dtype dtype, weft_shape shape, double value)
+{
+    wf_fill_attrs attrs = {.dtype = dtype, .rank = shape.rank};
+    memcpy(attrs.dim, shape.dim, (size_t)shape.rank * sizeof *shape.dim);
+    return wf_record_source(ctx, &wf_op_fill, &attrs, &value);
+}

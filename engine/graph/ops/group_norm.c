@@ -7,6 +7,7 @@
 #include <math.h>
 
 #include "engine/graph/ops/common.h"
+#include "engine/graph/ops/internal.h"
 #include "kernels/norm/norm.h"
 #include "kernels/reduce/reduce.h"
 

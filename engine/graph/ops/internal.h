@@ -10,6 +10,9 @@ typedef struct wf_cast_attrs {
 extern const wf_op wf_op_cast;
 weft_tensor *wf_record_cast(weft_tensor *x, weft_dtype dtype);
 
+/* A recorded constant: `value` everywhere (a plan input). */
+weft_tensor *wf_record_fill(weft_context *ctx, weft_dtype dtype, weft_shape shape, double value);
+
 /* weft_detach's. */
 extern const wf_op wf_op_detach;
 

@@ -6,6 +6,7 @@
 #include <math.h>
 
 #include "engine/graph/ops/common.h"
+#include "engine/graph/ops/internal.h"
 #include "kernels/norm/layer_norm.h"
 #include "kernels/reduce/reduce.h"
 

@@ -5,6 +5,8 @@
 
 #include <math.h>
 
+#include "engine/graph/ops/internal.h"
+
 bool wf_reduction_known(weft_context *ctx, const char *op, weft_reduction reduction)
 {
     if (reduction >= WEFT_MEAN && reduction <= WEFT_NONE)

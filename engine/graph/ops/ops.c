@@ -1,5 +1,5 @@
-/* The table of all ops. */
-#include "engine/graph/op.h"
+/* See ops.h. */
+#include "engine/graph/ops/ops.h"
 
 #define WF_OP(name) extern const wf_op wf_op_##name;
 #include "engine/graph/ops/ops.def"

@@ -3,6 +3,7 @@
  * n parts cost log4(n) passes, where a narrow for each would cost n passes of the gradient. */
 #include "engine/graph/ops/gather.h"
 #include "engine/base/alloc.h"
+#include "engine/graph/ops/internal.h"
 
 enum { PARTS = WF_MAX_OUT };
 

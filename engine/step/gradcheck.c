@@ -2,6 +2,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "engine/graph/graph.h"
 #include "engine/tensor/context.h"
 #include "engine/base/alloc.h"
 #include "weft/autograd.h"
