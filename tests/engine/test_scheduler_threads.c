@@ -23,6 +23,8 @@ enum {
     PREDS = 24
 };
 
+static const wf_run_source no_step; /* the plans are made by hand */
+
 typedef struct dag dag;
 
 typedef struct node {
@@ -168,7 +170,7 @@ static weft_context *context(int threads)
 /* One replay; the sum of all values. */
 static uint64_t replay(weft_context *ctx, wf_scheduler *s, dag *d, weft_status *status)
 {
-    wf_run run = {.ctx = ctx, .plan = &d->plan};
+    wf_run run = {.ctx = ctx, .plan = &d->plan, .source = &no_step};
     d->replay++;
     uint64_t sum = 0;
     *status = wf_scheduler_run(s, &run);
@@ -343,7 +345,7 @@ static void a_worker_goes_to_a_more_urgent_unit_wherever_it_is(void **state)
                         .n_units = n,
                         .order = order,
                         .barrier = -1};
-        wf_run run = {.ctx = ctx, .plan = &plan};
+        wf_run run = {.ctx = ctx, .plan = &plan, .source = &no_step};
         assert_int_equal(wf_scheduler_run(s, &run), WEFT_OK);
         assert_int_equal(atomic_load(&c.long_begun), LONG_TILES);
         if (c.long_begun_before_second > 1 && !c.alone)
