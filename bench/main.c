@@ -94,14 +94,14 @@ static int run_machine(const bench_machine *m, const bench_options *options)
 static int run_step(const bench_options *options)
 {
     const bench_step_spec spec = {.model = options->model,
-                                  .batch = options->batch ? options->batch : 64,
-                                  .size = options->size,
-                                  .threads = options->threads,
+                                  .batch = options->batch ? (int)options->batch : 64,
+                                  .size = (int)options->size,
+                                  .threads = (int)options->threads,
                                   .bytes = options->bytes,
                                   .trace = options->trace,
                                   .bf16 = bench_is_bf16(options),
-                                  .args = options->model_args,
-                                  .n_args = options->n_model_args};
+                                  .args = options->args,
+                                  .n_args = options->n_args};
     bench_step_result r;
     weft_error err = {0};
     weft_status status =
@@ -179,13 +179,12 @@ static int run_layers(const bench_machine *m, const bench_options *options)
 {
     const bench_layers_spec spec = {.networks = options->layers,
                                     .only = options->only,
-                                    .batch = options->batch,
+                                    .batch = (int)options->batch,
                                     .seconds = options->seconds > 0 ? options->seconds : 0.3,
                                     .images = bench_is_bf16(options) ? WEFT_BF16 : WEFT_F32,
                                     .cold = options->cold,
                                     .scaling = options->scaling,
-                                    .no_winograd = options->against &&
-                                                   strcmp(options->against, "oneDNN") != 0};
+                                    .no_winograd = strcmp(options->against, "oneDNN") != 0};
     const bool quiet = options->csv || options->json;
     bench_peaks before, after;
     bench_layers l;
@@ -221,7 +220,7 @@ static int run_costs(const bench_machine *m, const bench_options *options)
 {
     weft_error err = {0};
     weft_status status =
-        bench_costs_serve(options->costs, options->batch, m->isa, stdin, stdout, &err);
+        bench_costs_serve(options->costs, (int)options->batch, m->isa, stdin, stdout, &err);
     return status == WEFT_OK ? 0
                              : complain(status == WEFT_ERR_INVALID ? BAD_USE : FAILED, err.text);
 }
@@ -298,7 +297,7 @@ int main(int argc, char **argv)
     bench_machine machine;
     if (!bench_parse(&argc, argv, &options, why, sizeof why))
         return complain(BAD_USE, why);
-    if (options.mode == BENCH_HELP) {
+    if (options.help) {
         bench_usage(stdout);
         return 0;
     }
@@ -308,7 +307,7 @@ int main(int argc, char **argv)
         return bench_errors(wf_cpu_isa(), stdout, why, sizeof why) ? 0 : complain(FAILED, why);
     if (!bench_library_init(&argc, argv))
         return BAD_USE;
-    if (bench_machine_init(&machine, options.threads, &err))
+    if (bench_machine_init(&machine, (int)options.threads, &err))
         return complain(FAILED, err.text);
     int status = options.mode == BENCH_MACHINE  ? run_machine(&machine, &options)
                  : options.mode == BENCH_LAYERS ? run_layers(&machine, &options)

@@ -1,56 +1,63 @@
-/* weft-bench's own flags; Google Benchmark's pass through. Strings point into argv. */
+/* What the command line of weft-bench says: its modes, the options that its flags fill in, and the
+ * table of both. Google Benchmark's flags pass through. Texts point into argv. */
 #ifndef BENCH_OPTIONS_H
 #define BENCH_OPTIONS_H
 
-#include <stdbool.h>
-#include <stddef.h>
-#include <stdio.h>
 #include <string.h>
 
+#include "cli/parser/flags.h"
 #include "weft/models.h"
 
+/* What is run; flag.commands is a set of these. */
 typedef enum bench_mode {
-    BENCH_SUITE,   /* Google Benchmark over everything registered */
-    BENCH_MACHINE, /* --machine: its peaks alone */
-    BENCH_ERRORS,  /* --errors: of the convolution kernels */
-    BENCH_LAYERS,  /* --layers: convolutions of networks beside oneDNN's best */
-    BENCH_COSTS,   /* --costs: what kernels expect, under constants that stdin gives */
-    BENCH_STEP,    /* --step: one training step, alone in its process */
-    BENCH_HELP
+    BENCH_SUITE = 1u << 0,   /* Google Benchmark over everything registered */
+    BENCH_MACHINE = 1u << 1, /* --machine: its peaks alone */
+    BENCH_ERRORS = 1u << 2,  /* --errors: of the convolution kernels */
+    BENCH_LAYERS = 1u << 3,  /* --layers: convolutions of networks beside oneDNN's best */
+    BENCH_COSTS = 1u << 4,   /* --costs: what kernels expect, under constants that stdin gives */
+    BENCH_STEP = 1u << 5     /* --step: one training step, alone in its process */
 } bench_mode;
 
-enum { BENCH_MODEL_ARGS = 16 };
-
 typedef struct bench_options {
+    bool given[FLAGS_MAX]; /* by place in the table: the command line has it */
     bench_mode mode;
-    const char *shapes; /* NULL: the built-in ones */
+    bool machine, errors; /* each asks for its mode, as layers, costs and model do */
+    const char *layers;   /* networks; NULL: not asked for */
+    const char *costs;    /* the same */
+    const char *model;    /* of --step; NULL: not asked for */
+    const char *shapes;   /* NULL: the built-in ones */
+    const char *only;     /* of --layers; NULL: all of them */
+    flag_list model_args; /* "key=value" */
+    char model_args_text[FLAG_LIST_TEXT];
+    weft_model_arg args[FLAG_LIST_MAX]; /* model_args, cut in two; they point into the text */
+    int n_args;
+    int64_t batch;       /* 0: 64, or the file's */
+    int64_t size;        /* 0: the model's own */
+    bool bytes;          /* of --step */
+    const char *dtype;   /* of --step, or of the images of --layers */
+    const char *opt;     /* of --step */
+    const char *against; /* of --layers */
+    double seconds;      /* 0: the mode's default */
     bool cold;
-    const char *layers, *only; /* --layers; NULL: all of them */
-    const char *costs;         /* networks of --costs */
     bool scaling;
-    const char *dtype;   /* of --step, or of the images of --layers; NULL: f32 */
-    const char *against; /* of --layers: NULL or a word of bench_against */
-    const char *json;    /* NULL: text on stdout; "-": stdout */
-    const char *csv;     /* of --layers; the same */
-    const char *model;
-    weft_model_arg model_args[BENCH_MODEL_ARGS]; /* --model-arg, as often as given */
-    int n_model_args;
-    int batch;         /* 0: 64, or the file's */
-    int size;          /* 0: the model's own */
-    bool bytes;        /* of --step */
-    double seconds;    /* 0: the mode's default */
+    int64_t threads;   /* 0: as the library chooses */
+    const char *json;  /* NULL: text on stdout; "-": stdout */
+    const char *csv;   /* of --layers; the same */
     const char *trace; /* NULL: none */
-    int threads;       /* 0: as the library chooses */
-    bool list;         /* --benchmark_list_tests: nothing is measured */
+    bool help;
+    bool list; /* --benchmark_list_tests: nothing is measured */
 } bench_options;
 
-/* Takes what is ours out of argv, whose "key=value" texts it cuts in two. False, with one
- * sentence in `error`, on bad use. */
+/* Every mode, every flag, and what plain `weft-bench` does. The suite's name is "". */
+extern const flag_table bench_table;
+
+/* Takes what is ours out of argv. False, with one sentence in `error`, on bad use. */
 bool bench_parse(int *argc, char **argv, bench_options *options, char *error, size_t size);
 void bench_usage(FILE *out);
+
 static inline bool bench_is_bf16(const bench_options *options)
 {
-    return options->dtype && strcmp(options->dtype, "bf16") == 0;
+    return strcmp(options->dtype, "bf16") == 0;
 }
 
 #endif

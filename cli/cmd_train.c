@@ -86,7 +86,7 @@ static int64_t warmup_steps(training *t, int64_t total)
     double batches = (double)weft_loader_batches(t->train);
     t->warmup_epochs = t->options->lr_warmup_epochs;
     int64_t steps = llround(fmin(t->warmup_epochs * batches, 9e15)); /* exact in a double */
-    if (steps < total || cli_given(CMD_TRAIN, t->options, "lr-warmup-epochs"))
+    if (steps < total || flags_given(&cli_table, CMD_TRAIN, t->options, "lr-warmup-epochs"))
         return steps;
     t->warmup_epochs = (double)(total / 2) / batches;
     snprintf(
@@ -150,16 +150,16 @@ static int write_config(training *t)
 {
     enum { MOST = 64 };
     weft_setting settings[MOST];
-    char lists[4][CLI_LIST_TEXT];
+    char lists[4][FLAG_LIST_TEXT];
     int n = 0, n_lists = 0;
-    for (int i = 0; i < cli_n_flags && n < MOST; i++) {
-        const flag *f = &cli_flags[i];
+    for (int i = 0; i < cli_table.n_flags && n < MOST; i++) {
+        const flag *f = &cli_table.flags[i];
         const void *field = (const char *)t->options + f->offset;
         if (!(f->commands & CMD_TRAIN) || strcmp(f->name, "help") == 0)
             continue;
         weft_setting *s = &settings[n++];
         *s = (weft_setting){.name = f->name};
-        if (f->kind != FLAG_BOOL && !cli_applies(CMD_TRAIN, t->options, f))
+        if (f->kind != FLAG_BOOL && !flags_apply(&cli_table, CMD_TRAIN, t->options, f))
             continue; /* null: it had no part in the training */
         switch (f->kind) {
         case FLAG_INT:
@@ -180,8 +180,8 @@ static int write_config(training *t)
             s->kind = WEFT_SETTING_TEXT;
             if (strcmp(f->name, "model-arg") == 0)
                 s->text = t->s.model_args[0] ? t->s.model_args : NULL;
-            else if (((const cli_list *)field)->n > 0 && n_lists < 4)
-                s->text = cli_join(field, lists[n_lists++]);
+            else if (((const flag_list *)field)->n > 0 && n_lists < 4)
+                s->text = flags_join(field, lists[n_lists++]);
             break;
         default:
             s->kind = WEFT_SETTING_TEXT;

@@ -2,7 +2,7 @@
 #ifndef CLI_COMMANDS_H
 #define CLI_COMMANDS_H
 
-#include "flags.h"
+#include "options.h"
 
 int cmd_train(const cli_options *options);
 int cmd_eval(const cli_options *options);

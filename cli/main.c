@@ -1,4 +1,4 @@
-/* The `weft` command: finds the command, parses its flags, runs it.
+/* The `weft` command: finds the command (flag_table.c lists them), parses its flags, runs it.
  *
  * Exit status: 0 done; 1 it failed; 2 the command line makes no sense; 128 and a signal's number:
  * ended by it (signals.h). Errors are one line on stderr. */
@@ -12,73 +12,55 @@
 #include <weft/context.h>
 
 #include "commands.h"
+#include "parser/words.h"
 #include "session.h"
 #include "signals.h"
-#include "words.h"
 
-typedef struct command {
-    const char *name;
+/* The functions of the commands in cli_table. */
+static const struct {
     unsigned bit;
     int (*run)(const cli_options *options);
-    const char *about;
-    const char *more; /* shown by --help; or NULL */
-} command;
-
-static const command commands[] = {
-    {"train", CMD_TRAIN, cmd_train, "train a network",
-     "Writes config.json, log.jsonl, summary.csv, weights.safetensors, weights_best.safetensors,\n"
-     "evaluation.json, curve.svg, report.html and result.json into the run's directory.\n"
-     "u8 images are scaled to 0..1 and normalised with the training images' mean and deviation,\n"
-     "which the weights file carries along; f32 images are taken as they are."},
-    {"eval", CMD_EVAL, cmd_eval, "loss and accuracy of weights on a data set", NULL},
-    {"report", CMD_REPORT, cmd_report, "a run's report.html and curve.svg, made again",
-     "RUN_DIR is what `weft train` left, or is still filling; summary.csv or log.jsonl is enough."},
-    {"predict", CMD_PREDICT, cmd_predict, "outputs of a network for a file of images",
-     "u8 images are scaled and normalised as in training; f32 images are taken as they are."},
-    {"info", CMD_INFO, cmd_info, "the machine: cores, caches, instruction set, libraries", NULL},
-    {"summary", CMD_SUMMARY, cmd_summary, "a network's layers, parameters and multiply-adds", NULL},
-    {"explain", CMD_EXPLAIN, cmd_explain, "the plan of a training step, without running it", NULL},
-    {"tune", CMD_TUNE, cmd_tune, "measure the fastest kernels for a training step, and keep them",
-     "Measures every kernel that fits each distinct convolution and matrix product of the step,\n"
-     "on all threads, and keeps the fastest in the wisdom file, which training uses from then on."},
-    {"models", CMD_MODELS, cmd_models, "the networks there are", NULL},
-    {"version", CMD_VERSION, cmd_version, "the version", NULL},
+} functions[] = {
+    {CMD_TRAIN, cmd_train},     {CMD_EVAL, cmd_eval}, {CMD_REPORT, cmd_report},
+    {CMD_PREDICT, cmd_predict}, {CMD_INFO, cmd_info}, {CMD_SUMMARY, cmd_summary},
+    {CMD_EXPLAIN, cmd_explain}, {CMD_TUNE, cmd_tune}, {CMD_MODELS, cmd_models},
+    {CMD_VERSION, cmd_version},
 };
-enum { N_COMMANDS = sizeof(commands) / sizeof(commands[0]) };
+enum { N_COMMANDS = sizeof(functions) / sizeof(functions[0]) };
 
-static const command *find(const char *name)
+static const flag_command *find(const char *name)
 {
-    for (int i = 0; i < N_COMMANDS; i++)
-        if (strcmp(commands[i].name, name) == 0)
-            return &commands[i];
+    for (int i = 0; i < cli_table.n_commands; i++)
+        if (strcmp(cli_table.commands[i].name, name) == 0)
+            return &cli_table.commands[i];
     return NULL;
 }
 
 static void print_usage(FILE *out)
 {
     fprintf(out, "usage: weft <command> [flags]\n\ncommands:\n");
-    for (int i = 0; i < N_COMMANDS; i++)
-        fprintf(out, "  %-8s  %s\n", commands[i].name, commands[i].about);
+    for (int i = 0; i < cli_table.n_commands; i++)
+        fprintf(out, "  %-8s  %s\n", cli_table.commands[i].name, cli_table.commands[i].about);
     fprintf(out, "\n`weft <command> --help` shows a command's flags.\n");
 }
 
-static void print_help(const command *c, FILE *out)
+static void print_help(const flag_command *c, FILE *out)
 {
-    const char *argument = cli_argument(c->bit);
+    const char *argument = flags_argument(&cli_table, c->bit);
     fprintf(out, "usage: weft %s [flags]%s%s\n\n%s\n", c->name, argument ? " " : "",
             argument ? argument : "", c->about);
     if (c->more)
         fprintf(out, "\n%s\n", c->more);
-    fprintf(out, "\nflags:\n");
-    cli_print_flags(c->bit, out);
+    flags_print(&cli_table, c->bit, out);
 }
 
 static int unknown_command(const char *name)
 {
     const char *names[N_COMMANDS];
-    for (int i = 0; i < N_COMMANDS; i++)
-        names[i] = commands[i].name;
-    const char *near = cli_nearest(name, names, N_COMMANDS);
+    int n = 0;
+    for (; n < cli_table.n_commands && n < N_COMMANDS; n++)
+        names[n] = cli_table.commands[n].name;
+    const char *near = words_nearest(name, names, n);
     if (near)
         cli_print(stderr, "weft: unknown command '%s'; did you mean %s?\n", name, near);
     else
@@ -88,7 +70,7 @@ static int unknown_command(const char *name)
 
 static int help(int argc, char **argv)
 {
-    const command *c = argc > 0 ? find(argv[0]) : NULL;
+    const flag_command *c = argc > 0 ? find(argv[0]) : NULL;
     if (argc > 0 && !c)
         return unknown_command(argv[0]);
     if (c)
@@ -99,7 +81,7 @@ static int help(int argc, char **argv)
 }
 
 /* argc, argv: the whole command line. */
-static int run(const command *c, int argc, char **argv)
+static int run(const flag_command *c, int argc, char **argv)
 {
     cli_options options;
     char error[512];
@@ -113,7 +95,10 @@ static int run(const command *c, int argc, char **argv)
     }
     options.argc = argc;
     options.argv = argv;
-    return c->run(&options);
+    for (int i = 0; i < N_COMMANDS; i++)
+        if (functions[i].bit == c->bit)
+            return functions[i].run(&options);
+    return EXIT_USAGE; /* every command has a function */
 }
 
 /* Started without stdin, stdout or stderr, the first files that are opened would get their numbers,

@@ -5,7 +5,7 @@
 
 #include <weft/weft.h>
 
-#include "flags.h"
+#include "options.h"
 #include "print.h"
 
 enum { EXIT_FAILED = 1, EXIT_USAGE = 2 };
@@ -29,7 +29,7 @@ typedef struct session {
     const char *model_name;
     /* The model's own options as "key=value,key=value": those the weights were trained with, then
      * --model-arg's. "" for none. */
-    char model_args[CLI_LIST_TEXT];
+    char model_args[FLAG_LIST_TEXT];
     weft_module *model;
     normalisation norm;
 } session;

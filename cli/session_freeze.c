@@ -3,7 +3,7 @@
 #include <string.h>
 
 #include "session.h"
-#include "words.h"
+#include "parser/words.h"
 
 /* Names of all modules and parameters, for suggestions. */
 typedef struct names {
@@ -52,7 +52,7 @@ static void list_parts(weft_module *m, char *text, size_t size)
 static int no_match(session *s, const char *pattern)
 {
     names n;
-    const char *near = names_init(&n, s->model) ? cli_nearest(pattern, n.all, n.n) : NULL;
+    const char *near = names_init(&n, s->model) ? words_nearest(pattern, n.all, n.n) : NULL;
     char parts[512];
     list_parts(s->model, parts, sizeof(parts));
     int status = session_usage(
@@ -64,8 +64,8 @@ static int no_match(session *s, const char *pattern)
 
 static int freeze_parameters(session *s)
 {
-    char text[CLI_LIST_TEXT];
-    for (char *rest = cli_join(&s->options->freeze, text), *pattern;
+    char text[FLAG_LIST_TEXT];
+    for (char *rest = flags_join(&s->options->freeze, text), *pattern;
          (pattern = strsep(&rest, ","));) {
         int n = 0;
         if (*pattern && weft_module_freeze(s->model, pattern, &n))

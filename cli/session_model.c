@@ -3,7 +3,8 @@
 #include <string.h>
 
 #include "session.h"
-#include "words.h"
+#include "parser/model_args.h"
+#include "parser/words.h"
 
 /* ---- the name -------------------------------------------------------------------------------- */
 
@@ -17,7 +18,7 @@ static int check_model_name(const session *s)
     n = n < 256 ? n : 256;
     for (int i = 0; i < n; i++)
         names[i] = models[i].name;
-    const char *near = cli_nearest(s->model_name, names, n);
+    const char *near = words_nearest(s->model_name, names, n);
     if (near)
         return session_usage(s, "unknown model '%s'; did you mean %s?", s->model_name, near);
     return session_usage(s, "unknown model '%s'; `weft models` lists those there are",
@@ -25,22 +26,6 @@ static int check_model_name(const session *s)
 }
 
 /* ---- options --------------------------------------------------------------------------------- */
-
-/* The pairs of a "key=value,key=value" text, as pointers into `text`, which is cut up. The length
- * of the list; -1 with *bad at what is no pair. */
-static int split_args(char *text, weft_model_arg args[CLI_LIST_MAX], const char **bad)
-{
-    int n = 0;
-    for (char *rest = text, *item; (item = strsep(&rest, ",")) && *text;) {
-        char *equals = strchr(item, '=');
-        *bad = item;
-        if (!equals || equals == item || n == CLI_LIST_MAX)
-            return -1;
-        *equals = '\0';
-        args[n++] = (weft_model_arg){item, equals + 1};
-    }
-    return n;
-}
 
 /* Whether `key` is one of the model's options. */
 static bool model_takes(const weft_model_info *info, const char *key)
@@ -57,31 +42,31 @@ static bool model_takes(const weft_model_info *info, const char *key)
 /* Puts "key=value" behind s->model_args, without an earlier value of the same key. */
 static bool add_arg(session *s, weft_model_arg arg)
 {
-    char text[CLI_LIST_TEXT];
-    weft_model_arg args[CLI_LIST_MAX];
+    char text[FLAG_LIST_TEXT];
+    weft_model_arg args[FLAG_LIST_MAX];
     const char *bad;
     memcpy(text, s->model_args, sizeof(text));
-    int n = split_args(text, args, &bad);
+    int n = model_args_split(text, args, &bad);
     size_t at = 0;
-    for (int i = 0; i <= n && at < CLI_LIST_TEXT; i++) {
+    for (int i = 0; i <= n && at < FLAG_LIST_TEXT; i++) {
         const weft_model_arg *a = i < n ? &args[i] : &arg;
         if (i == n || strcmp(a->key, arg.key) != 0)
-            at += (size_t)snprintf(s->model_args + at, CLI_LIST_TEXT - at, "%s%s=%s", at ? "," : "",
-                                   a->key, a->value);
+            at += (size_t)snprintf(s->model_args + at, FLAG_LIST_TEXT - at, "%s%s=%s",
+                                   at ? "," : "", a->key, a->value);
     }
-    return n < CLI_LIST_MAX && at < CLI_LIST_TEXT;
+    return n < FLAG_LIST_MAX && at < FLAG_LIST_TEXT;
 }
 
 /* Adds the pairs of `list`, which `source` ("--model-arg") gave. */
 static int add_args(session *s, const char *list, const char *source)
 {
-    char text[CLI_LIST_TEXT];
-    weft_model_arg args[CLI_LIST_MAX];
+    char text[FLAG_LIST_TEXT];
+    weft_model_arg args[FLAG_LIST_MAX];
     const weft_model_info *info = weft_model_find(s->model_name);
     const char *bad = list;
     int n = -1;
     if (strlen(list) < sizeof(text))
-        n = split_args(strcpy(text, list), args, &bad);
+        n = model_args_split(strcpy(text, list), args, &bad);
     if (n < 0)
         return session_usage(s, "%s: '%.80s' is not of the form key=value", source, bad);
     for (int i = 0; i < n; i++) {
@@ -103,9 +88,9 @@ int session_choose_model(session *s)
     const char *args = session_meta(s, "weft.model_args");
     if (status == 0 && args && of_file && strcmp(of_file, s->model_name) == 0)
         status = add_args(s, args, s->options->weights);
-    char given[CLI_LIST_TEXT];
+    char given[FLAG_LIST_TEXT];
     if (status == 0)
-        status = add_args(s, cli_join(&s->options->model_args, given), "--model-arg");
+        status = add_args(s, flags_join(&s->options->model_args, given), "--model-arg");
     return status;
 }
 
@@ -115,14 +100,14 @@ int session_choose_model(session *s)
  * it is only looked at, none are drawn. */
 static int make_model(session *s, const weft_model_opts *sizes, int classes)
 {
-    char text[CLI_LIST_TEXT];
+    char text[FLAG_LIST_TEXT];
     const char *bad;
-    weft_model_arg args[CLI_LIST_MAX];
+    weft_model_arg args[FLAG_LIST_MAX];
     weft_model_opts opts = *sizes;
     memcpy(text, s->model_args, sizeof(text));
     opts.num_classes = classes;
     opts.args = args;
-    opts.n_args = split_args(text, args, &bad);
+    opts.n_args = model_args_split(text, args, &bad);
     bool looks = strcmp(s->command, "summary") == 0 || strcmp(s->command, "explain") == 0;
     bool skips = looks || (s->weights && !s->options->reset_head);
     bool was = skips && weft_init_skip_begin(s->ctx);
@@ -196,7 +181,7 @@ static const char *list_of_prefixes(const char *prefixes, char *text, size_t siz
 /* Loads the weights into the model, all but the layers in `heads` where those begin anew. */
 static int load_weights(session *s, const weft_named_modules *heads)
 {
-    char except[CLI_LIST_TEXT] = "";
+    char except[FLAG_LIST_TEXT] = "";
     size_t n = 0;
     for (int i = 0; i < heads->n && s->options->reset_head && n < sizeof(except); i++)
         n += (size_t)snprintf(except + n, sizeof(except) - n, "%s ", heads->item[i].name);
@@ -218,7 +203,7 @@ static int load_weights(session *s, const weft_named_modules *heads)
         return EXIT_FAILED;
     }
     if (left_out > 0) {
-        char list[CLI_LIST_TEXT];
+        char list[FLAG_LIST_TEXT];
         cli_print(stderr,
                   "weft %s: note: %s holds auxiliary heads (%s), %d tensors that %s is made "
                   "without here\n",

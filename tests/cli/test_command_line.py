@@ -107,7 +107,7 @@ def test_help_names_every_flag_and_exits_0(tmp):
     for command in commands:
         text = done(command, "--help")
         assert f"usage: weft {command}" in text
-        assert max(map(len, text.split("flags:")[0].splitlines())) <= 100, text
+        assert max(map(len, text.splitlines())) <= 100, text
     assert done("report", "--help").startswith("usage: weft report [flags] RUN_DIR\n")
     assert done("models", "--help").startswith("usage: weft models [flags] [PATTERN]\n")
     assert "synthetic:CxHxW:classes[:count]" in done("eval", "--help")

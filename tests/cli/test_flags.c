@@ -1,4 +1,5 @@
-/* The flag parser: what it accepts, what it says of what it does not. */
+/* The flag parser: what it accepts, what it says of what it does not; the tables of weft and of
+ * weft-bench. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -7,7 +8,8 @@
 
 #include <cmocka.h>
 
-#include "cli/flags.h"
+#include "bench/options.h"
+#include "cli/options.h"
 
 enum { MAX_ARGS = 8 };
 
@@ -55,22 +57,22 @@ static void lists_grow_and_join_with_commas(void **state)
     static const char *const args[] = {"--model-arg", "a=1", "--model-arg=b=2,c=3",
                                        "--model-arg", "a=4", NULL};
     cli_options o;
-    char error[512], text[CLI_LIST_TEXT];
+    char error[512], text[FLAG_LIST_TEXT];
     assert_true(parse(CMD_TRAIN, args, &o, error));
     assert_int_equal(o.model_args.n, 3);
-    assert_string_equal(cli_join(&o.model_args, text), "a=1,b=2,c=3,a=4");
+    assert_string_equal(flags_join(&o.model_args, text), "a=1,b=2,c=3,a=4");
     o.model_args.n = 0;
-    assert_string_equal(cli_join(&o.model_args, text), "");
+    assert_string_equal(flags_join(&o.model_args, text), "");
 }
 
 static void a_list_that_is_too_long_is_an_error(void **state)
 {
-    static char item[CLI_LIST_TEXT];
+    static char item[FLAG_LIST_TEXT];
     memset(item, 'x', sizeof(item) - 1);
-    char error[512], *argv[2 * CLI_LIST_MAX + 2];
+    char error[512], *argv[2 * FLAG_LIST_MAX + 2];
     cli_options o;
     for (int n = 0; n < 2; n++) {
-        int argc = n == 0 ? 2 : 2 * CLI_LIST_MAX + 2;
+        int argc = n == 0 ? 2 : 2 * FLAG_LIST_MAX + 2;
         for (int i = 0; i < argc; i += 2) {
             argv[i] = "--model-arg";
             argv[i + 1] = n == 0 ? item : "x=1";
@@ -80,7 +82,7 @@ static void a_list_that_is_too_long_is_an_error(void **state)
         if (n == 1)
             assert_true(cli_parse(CMD_TRAIN, argc - 2, argv, &o, error, sizeof(error)));
     }
-    item[CLI_LIST_TEXT - 2] = '\0'; /* the longest */
+    item[FLAG_LIST_TEXT - 2] = '\0'; /* the longest */
     argv[1] = item;
     assert_true(cli_parse(CMD_TRAIN, 2, argv, &o, error, sizeof(error)));
 }
@@ -99,7 +101,8 @@ static void one_argument_without_a_name_arrives_where_it_is_taken(void **state)
     assert_true(parse(CMD_MODELS, dash, &o, error));
     assert_string_equal(o.pattern, "-x");
     assert_true(parse(CMD_TRAIN, given, &o, error));
-    assert_true(cli_given(CMD_TRAIN, &o, "lr") && !cli_given(CMD_TRAIN, &o, "wd"));
+    assert_true(flags_given(&cli_table, CMD_TRAIN, &o, "lr") &&
+                !flags_given(&cli_table, CMD_TRAIN, &o, "wd"));
 }
 
 /* Flag by flag, since the bytes between the members may differ. */
@@ -110,12 +113,13 @@ static void what_is_not_given_keeps_its_default(void **state)
                                    [FLAG_CHOICE] = sizeof(char *),  [FLAG_LIST] = sizeof(int),
                                    [FLAG_ARGUMENT] = sizeof(char *)};
     static const char *const args[] = {NULL};
-    cli_options o, d = cli_defaults();
+    cli_options o;
+    const char *d = cli_table.defaults;
     char error[512];
     assert_true(parse(CMD_TRAIN, args, &o, error));
-    for (int i = 0; i < cli_n_flags; i++) {
-        const flag *f = &cli_flags[i];
-        if (memcmp((char *)&o + f->offset, (char *)&d + f->offset, sizes[f->kind]) != 0)
+    for (int i = 0; i < cli_table.n_flags; i++) {
+        const flag *f = &cli_table.flags[i];
+        if (memcmp((char *)&o + f->offset, d + f->offset, sizes[f->kind]) != 0)
             fail_msg("--%s", f->name);
     }
 }
@@ -183,30 +187,121 @@ static void flags_belong_to_their_commands(void **state)
     assert_false(parse(CMD_EVAL, args, &o, error));
 }
 
-static void the_table_is_consistent(void **state)
+static void check_flag(const flag_table *table, const flag *f)
 {
-    assert_true(cli_n_flags <= CLI_FLAGS_MAX);
-    for (int i = 0; i < cli_n_flags; i++) {
-        const flag *f = &cli_flags[i];
-        assert_true(f->commands != 0);
-        assert_non_null(f->help);
-        assert_true((f->kind == FLAG_CHOICE) == (f->choices != NULL));
-        assert_true((f->kind == FLAG_BOOL) == (f->value == NULL));
-        if (f->kind == FLAG_INT || f->kind == FLAG_NUMBER)
-            assert_true(f->min < f->max);
-        char names[512];
-        snprintf(names, sizeof names, "%s", f->elsewhere ? f->elsewhere : "");
-        for (char *rest = names, *name; (name = strsep(&rest, " ")) != NULL;)
-            for (unsigned command = 1; *name && command <= CMD_TUNE; command <<= 1)
-                if (f->commands & command && cli_find_flag(command, name, strlen(name)))
-                    fail_msg("--%s is a flag, and suggested as --%s", name, f->name);
-        for (int j = 0; j < i; j++) {
-            if (!(f->commands & cli_flags[j].commands))
-                continue;
-            assert_string_not_equal(f->name, cli_flags[j].name);
-            assert_true(!f->letter || f->letter != cli_flags[j].letter);
+    unsigned known = 0;
+    for (int i = 0; i < table->n_commands; i++)
+        known |= table->commands[i].bit;
+    assert_true((f->commands & known) != 0);
+    assert_non_null(f->help);
+    assert_non_null(f->group);
+    assert_true((f->kind == FLAG_CHOICE) == (f->choices != NULL));
+    assert_true((f->kind == FLAG_BOOL) == (f->value == NULL));
+    assert_true(f->offset < table->options_size);
+    if (f->kind == FLAG_INT || f->kind == FLAG_NUMBER)
+        assert_true(f->min < f->max);
+    char names[512];
+    snprintf(names, sizeof names, "%s", f->elsewhere ? f->elsewhere : "");
+    for (char *rest = names, *name; (name = strsep(&rest, " ")) != NULL;)
+        for (int i = 0; *name && i < table->n_commands; i++)
+            if (f->commands & table->commands[i].bit &&
+                flags_find(table, table->commands[i].bit, name, strlen(name)))
+                fail_msg("--%s is a flag, and suggested as --%s", name, f->name);
+}
+
+/* A default that help shows is one that the parser would take. */
+static void check_default(const flag_table *table, const flag *f)
+{
+    const char *at = (const char *)table->defaults + f->offset;
+    if (f->kind == FLAG_INT)
+        assert_true(*(const int64_t *)at <= f->max);
+    if (f->kind == FLAG_NUMBER)
+        assert_true(f->below ? *(const double *)at < f->max : *(const double *)at <= f->max);
+    if (f->kind == FLAG_CHOICE) {
+        char words[256];
+        bool found = false;
+        snprintf(words, sizeof words, "%s", f->choices);
+        for (char *rest = words, *word; (word = strsep(&rest, " ")) != NULL;)
+            found |= strcmp(word, *(const char *const *)at) == 0;
+        assert_true(found);
+    }
+}
+
+static void the_tables_are_consistent(void **state)
+{
+    static const flag_table *const tables[] = {&cli_table, &bench_table};
+    for (size_t k = 0; k < 2; k++) {
+        const flag_table *t = tables[k];
+        assert_true(t->n_flags <= FLAGS_MAX);
+        for (int i = 0; i < t->n_commands; i++) {
+            assert_true(t->commands[i].bit && !(t->commands[i].bit & (t->commands[i].bit - 1)));
+            for (int j = 0; j < i; j++)
+                assert_true(t->commands[i].bit != t->commands[j].bit);
+        }
+        for (int i = 0; i < t->n_flags; i++) {
+            const flag *f = &t->flags[i];
+            check_flag(t, f);
+            check_default(t, f);
+            for (int j = 0; j < i; j++) {
+                const flag *g = &t->flags[j];
+                /* A group stands together. */
+                assert_true(strcmp(f->group, g->group) != 0 ||
+                            strcmp(f->group, t->flags[i - 1].group) == 0);
+                if (!(f->commands & g->commands))
+                    continue;
+                assert_string_not_equal(f->name, g->name);
+                assert_true(!f->letter || f->letter != g->letter);
+            }
         }
     }
+}
+
+static bool parse_bench(int argc, char **argv, bench_options *o, char error[512])
+{
+    error[0] = '\0';
+    return bench_parse(&argc, argv, o, error, 512);
+}
+
+/* weft-bench leaves to Google Benchmark what is its, and takes the rest wherever it stands. */
+static void the_benchmark_librarys_flags_are_left(void **state)
+{
+    char *argv[] = {
+        "weft-bench", "--benchmark_filter=x", "--cold", "--benchmark_list_tests", "--threads", "2",
+        NULL};
+    int argc = 6;
+    bench_options o;
+    char error[512];
+    assert_true(bench_parse(&argc, argv, &o, error, sizeof error));
+    assert_int_equal(argc, 3);
+    assert_string_equal(argv[1], "--benchmark_filter=x");
+    assert_string_equal(argv[2], "--benchmark_list_tests");
+    assert_null(argv[3]);
+    assert_true(o.cold && o.list && o.mode == BENCH_SUITE);
+    assert_int_equal(o.threads, 2);
+}
+
+static void the_benchs_flags_choose_a_mode(void **state)
+{
+    char error[512];
+    bench_options o;
+    char *step[] = {"weft-bench", "--step=lenet",    "--model-arg",
+                    "a=1,b=2",    "--model-arg=c=3", NULL};
+    assert_true(parse_bench(5, step, &o, error));
+    assert_int_equal(o.mode, BENCH_STEP);
+    assert_int_equal(o.n_args, 3);
+    assert_string_equal(o.args[1].key, "b");
+    assert_string_equal(o.args[2].value, "3");
+    char *layers[] = {"weft-bench", "--layers", "all", "--against=oneDNN-without-winograd", NULL};
+    assert_true(parse_bench(4, layers, &o, error));
+    assert_int_equal(o.mode, BENCH_LAYERS);
+    char *pairs[] = {"weft-bench", "--step", "lenet", "--model-arg", "a=1,b", NULL};
+    assert_false(parse_bench(5, pairs, &o, error));
+    assert_string_equal(error, "--model-arg: 'b' is not of the form key=value");
+    char *help[] = {"weft-bench", "--machine", "--errors", "-h", NULL};
+    assert_true(parse_bench(4, help, &o, error));
+    assert_true(o.help);
+    char *two[] = {"weft-bench", "--machine", "--errors", NULL};
+    assert_false(parse_bench(3, two, &o, error));
 }
 
 int main(void)
@@ -220,7 +315,9 @@ int main(void)
         cmocka_unit_test(what_is_not_given_keeps_its_default),
         cmocka_unit_test(mistakes_are_named),
         cmocka_unit_test(flags_belong_to_their_commands),
-        cmocka_unit_test(the_table_is_consistent),
+        cmocka_unit_test(the_tables_are_consistent),
+        cmocka_unit_test(the_benchmark_librarys_flags_are_left),
+        cmocka_unit_test(the_benchs_flags_choose_a_mode),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

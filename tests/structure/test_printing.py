@@ -18,7 +18,7 @@ import counted  # noqa: E402
 PLAIN = {
     "print.c": "is cli_print",
     "main.c": "help: its own text, of several lines",
-    "flags.c": "help: its own text",
+    "parser/help.c": "help: its own text",
     "cmd_models.c": "the names of the networks are the library's own",
     "eval_tables.c": "numbers, and class names that it quotes and cuts",
     "progress.c": "numbers",
@@ -28,10 +28,10 @@ PLAIN = {
 
 class Printing(unittest.TestCase):
     def test_text_from_outside_is_quoted(self):
-        files = glob.glob(os.path.join(ROOT, "cli", "*.c"))
+        files = glob.glob(os.path.join(ROOT, "cli", "**", "*.c"), recursive=True)
         self.assertGreater(len(files), 15)
         for path in files:
-            name = os.path.basename(path)
+            name = os.path.relpath(path, os.path.join(ROOT, "cli"))
             with open(path, encoding="utf-8") as f:
                 text = re.sub(r"/\*.*?\*/", "", f.read(), flags=re.S)
             calls = re.findall(r"\b(?:v?f?printf|f?puts|f?putc|putchar|perror)\(", text)

@@ -32,7 +32,7 @@ static int distance(const char *a, const char *b)
     return rows[na % 3][nb];
 }
 
-const char *cli_nearest(const char *text, const char *const *words, int n)
+const char *words_nearest(const char *text, const char *const *words, int n)
 {
     const char *nearest = NULL;
     int best = WORD_MAX;

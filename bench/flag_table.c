@@ -1,0 +1,91 @@
+/* The flags of weft-bench, their defaults and its modes. Nothing here is mutable. */
+#include <limits.h>
+
+#include "bench/options.h"
+
+#define AT(field) offsetof(bench_options, field)
+#define ALL (BENCH_SUITE | BENCH_MACHINE | BENCH_ERRORS | BENCH_LAYERS | BENCH_COSTS | BENCH_STEP)
+
+static const flag flags[] = {
+    {"machine", NULL, 0, FLAG_BOOL, AT(machine), .commands = BENCH_MACHINE, .group = "modes",
+     .help = "measure the machine's peaks, nothing else"},
+    {"errors", NULL, 0, FLAG_BOOL, AT(errors), .commands = BENCH_ERRORS, .group = "modes",
+     .help = "print how exact the convolution kernels are, nothing else"},
+    {"layers", NULL, 0, FLAG_TEXT, AT(layers), .value = "NETWORKS", .commands = BENCH_LAYERS,
+     .group = "modes",
+     .help = "time the convolutions of networks (resnet50,vgg16; all), or of files of shapes"},
+    {"costs", NULL, 0, FLAG_TEXT, AT(costs), .value = "NETWORKS", .commands = BENCH_COSTS,
+     .group = "modes", .help = "what kernels expect of these layers, for bench/fit_costs.py"},
+    {"step", NULL, 0, FLAG_TEXT, AT(model), .value = "MODEL", .commands = BENCH_STEP,
+     .group = "modes", .help = "time one training step, nothing else"},
+
+    {"shapes", NULL, 0, FLAG_TEXT, AT(shapes), .value = "FILE", .commands = BENCH_SUITE,
+     .group = "what is measured",
+     .help = "convolutions to measure, in benchdnn's syntax [those of tests/shapes]"},
+    {"only", NULL, 0, FLAG_TEXT, AT(only), .value = "TEXT", .commands = BENCH_LAYERS,
+     .group = "what is measured", .help = "layers with this in their name, or one pass"},
+    {"model-arg", NULL, 0, FLAG_LIST, AT(model_args), .value = "KEY=VALUE", .commands = BENCH_STEP,
+     .group = "what is measured", .help = "an option of the model's own; may be repeated"},
+    {"batch", NULL, 0, FLAG_INT, AT(batch), 1, INT_MAX, .value = "N",
+     .commands = BENCH_STEP | BENCH_LAYERS | BENCH_COSTS, .group = "what is measured",
+     .help = "images at a time [--step: 64, else as the shapes say]", .elsewhere = "batch-size bs"},
+    {"size", NULL, 0, FLAG_INT, AT(size), 1, INT_MAX, .value = "S", .commands = BENCH_STEP,
+     .group = "what is measured", .help = "edge of the square images [the model's own]",
+     .elsewhere = "input-size img-size image-size imgsz"},
+    {"bytes", NULL, 0, FLAG_BOOL, AT(bytes), .commands = BENCH_STEP, .group = "what is measured",
+     .help = "images of bytes, normalised within the step"},
+    {"dtype", NULL, 0, FLAG_CHOICE, AT(dtype), .choices = "f32 bf16", .value = "TYPE",
+     .commands = BENCH_STEP | BENCH_LAYERS, .group = "what is measured",
+     .help = "bf16: mixed precision, as --amp bf16", .elsewhere = "amp precision"},
+    {"opt", NULL, 0, FLAG_CHOICE, AT(opt), .choices = "sgd", .value = "NAME",
+     .commands = BENCH_STEP, .group = "what is measured",
+     .help = "optimizer; sgd has momentum 0.9, weight decay 1e-4", .elsewhere = "optim optimizer"},
+    {"against", NULL, 0, FLAG_CHOICE, AT(against), .choices = "oneDNN oneDNN-without-winograd",
+     .value = "WHAT", .commands = BENCH_LAYERS, .group = "what is measured",
+     .help = "oneDNN's best, or the best without Winograd, which is PyTorch's situation"},
+
+    {"seconds", NULL, 0, FLAG_NUMBER, AT(seconds), 1e-6, 1e6, .value = "X",
+     .commands = BENCH_STEP | BENCH_LAYERS, .group = "how",
+     .help = "time to measure, after warm-up [--step: 5; a pass of a layer: 0.3]"},
+    {"cold", NULL, 0, FLAG_BOOL, AT(cold), .commands = BENCH_SUITE | BENCH_LAYERS, .group = "how",
+     .help = "data rotates through more than the last-level cache"},
+    {"scaling", NULL, 0, FLAG_BOOL, AT(scaling), .commands = BENCH_LAYERS, .group = "how",
+     .help = "time the chosen kernels on one thread, too"},
+    {"threads", NULL, 0, FLAG_INT, AT(threads), 1, INT_MAX, .value = "N",
+     .commands = BENCH_SUITE | BENCH_MACHINE | BENCH_STEP | BENCH_LAYERS, .group = "how",
+     .help = "instead of the library's choice", .elsewhere = "num-threads nthreads cpus"},
+
+    {"json", NULL, 0, FLAG_TEXT, AT(json), .value = "FILE",
+     .commands = BENCH_MACHINE | BENCH_STEP | BENCH_LAYERS, .group = "output",
+     .help = "one JSON object instead of text; - is stdout"},
+    {"csv", NULL, 0, FLAG_TEXT, AT(csv), .value = "FILE", .commands = BENCH_LAYERS,
+     .group = "output", .help = "a table instead of text; - is stdout"},
+    {"trace", NULL, 0, FLAG_TEXT, AT(trace), .value = "FILE", .commands = BENCH_STEP,
+     .group = "output", .help = "write the timeline of the steps, for Perfetto or bench/trace.py"},
+    {"help", NULL, 'h', FLAG_BOOL, AT(help), .commands = ALL, .group = "help", .help = "this text"},
+};
+
+static const bench_options defaults = {.dtype = "f32", .opt = "sgd", .against = "oneDNN"};
+
+static const flag_command modes[] = {
+    {"", BENCH_SUITE, "Google Benchmark over the kernels and steps",
+     "Google Benchmark's flags choose and repeat benchmarks and set the report's form:\n"
+     "  --benchmark_list_tests=true  --benchmark_filter=REGEX  --benchmark_min_time=X\n"
+     "  --benchmark_repetitions=N  --benchmark_format=console|json|csv\n"
+     "  --benchmark_out=FILE  --benchmark_out_format=json|csv|console"},
+    {"machine", BENCH_MACHINE, "the machine's peaks", NULL},
+    {"errors", BENCH_ERRORS, "how exact the convolution kernels are", NULL},
+    {"layers", BENCH_LAYERS, "convolutions of networks beside oneDNN's best", NULL},
+    {"costs", BENCH_COSTS, "what kernels expect, under constants that stdin gives", NULL},
+    {"step", BENCH_STEP, "a training step, alone in its process", NULL},
+};
+
+const flag_table bench_table = {
+    .flags = flags,
+    .n_flags = sizeof(flags) / sizeof(flags[0]),
+    .commands = modes,
+    .n_commands = sizeof(modes) / sizeof(modes[0]),
+    .defaults = &defaults,
+    .options_size = sizeof(bench_options),
+    .given = offsetof(bench_options, given),
+};

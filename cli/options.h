@@ -1,0 +1,90 @@
+/* What the command line of `weft` says: the commands, the options that their flags fill in, and the
+ * table of both. Flag names are torchvision's where it has one. */
+#ifndef CLI_OPTIONS_H
+#define CLI_OPTIONS_H
+
+#include "parser/flags.h"
+
+/* The commands; flag.commands is a set of these. */
+enum {
+    CMD_TRAIN = 1u << 0,
+    CMD_EVAL = 1u << 1,
+    CMD_PREDICT = 1u << 2,
+    CMD_INFO = 1u << 3,
+    CMD_SUMMARY = 1u << 4,
+    CMD_EXPLAIN = 1u << 5,
+    CMD_MODELS = 1u << 6,
+    CMD_VERSION = 1u << 7,
+    CMD_REPORT = 1u << 8,
+    CMD_TUNE = 1u << 9,
+};
+
+typedef struct cli_options {
+    bool given[FLAGS_MAX]; /* by place in the table: the command line has it */
+    const char *model;     /* NULL: as the weights say, else the default */
+    flag_list model_args;  /* "key=value" */
+    int64_t num_classes;   /* 0: as the data say */
+    const char *data_path;
+    const char *weights; /* NULL: none */
+    bool allow_nan;
+    bool reset_head;
+    flag_list freeze; /* globs over names of parameters and modules */
+    bool freeze_bn;
+    int64_t batch_size;
+    int64_t workers;
+    int64_t epochs;
+    int64_t max_steps; /* 0: no limit */
+    int64_t eval_freq;
+    int64_t crop_padding;
+    double hflip; /* probability */
+    bool ignore_class_names;
+    double lr;
+    double momentum;
+    double weight_decay;
+    const char *opt;
+    const char *lr_scheduler;
+    int64_t lr_step_size;
+    double lr_gamma;
+    double lr_min;
+    double lr_warmup_epochs;
+    double label_smoothing;
+    bool no_augment;
+    bool no_shuffle;
+    const char *output_dir; /* NULL: runs/<model>-<time> */
+    bool overwrite;
+    const char *input;
+    const char *output;
+    int64_t seed;
+    int64_t threads; /* 0: the library chooses */
+    const char *trace;
+    const char *wisdom; /* NULL: as the environment says, else the cache's */
+    bool tune;
+    bool again;
+    double tune_seconds;
+    const char *pattern;    /* of model names; NULL: all */
+    const char *input_size; /* "CxHxW"; NULL: the model's own */
+    int64_t depth;
+    int64_t summary_batch;
+    bool json;
+    const char *report;    /* a page to write; NULL: none */
+    const char *json_path; /* the same as JSON */
+    bool per_class;
+    bool confusion;
+    bool brief;
+    const char *run_dir;
+    const char *amp;
+    bool help;
+    int argc; /* the whole command line, for the records */
+    char *const *argv;
+} cli_options;
+
+/* Every command, every flag, and what plain `weft <command>` does. */
+extern const flag_table cli_table;
+
+/* Fills `options` from argv[0..argc). False, with one sentence in `error`, where the arguments make
+ * no sense to the command, or contradict each other, or mean nothing beside each other; the options
+ * are then undefined. */
+bool cli_parse(unsigned command, int argc, char **argv, cli_options *options, char *error,
+               size_t error_size);
+
+#endif
