@@ -1,10 +1,6 @@
 /* Chooses among the arithmetic loops; see peak.h. */
 #include "bench/peak.h"
-
-double bench_peak_f32_scalar(int64_t rounds, float seed, float *result);
-double bench_peak_f32_avx2(int64_t rounds, float seed, float *result);
-double bench_peak_f32_avx512(int64_t rounds, float seed, float *result);
-double bench_peak_bf16_avx512(int64_t rounds, float seed, float *result);
+#include "bench/peak_loops.h"
 
 bench_peak_fn bench_peak_f32(weft_isa isa)
 {

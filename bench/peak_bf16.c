@@ -1,11 +1,10 @@
-/* bf16 dot products of AVX512_BF16; see peak.h. */
+/* bf16 dot products of AVX512_BF16; see peak_loops.h. */
 #include <immintrin.h>
 
-#include "bench/peak.h"
+#include "bench/peak_loops.h"
 
 enum { SUMS = 12 };
 
-double bench_peak_bf16_avx512(int64_t rounds, float seed, float *result);
 double bench_peak_bf16_avx512(int64_t rounds, float seed, float *result)
 {
     const __m512 small = _mm512_set1_ps(seed);

@@ -1,7 +1,7 @@
 /* f32 multiply-adds over as many independent sums as hide their latency on every core so far (10
  * needed at most: 5 cycles, two units), and as few as fit AVX2's 16 registers with both factors.
- * Compiled once per ISA; see peak.h. */
-#include "bench/peak.h"
+ * Compiled once per ISA; see peak_loops.h. */
+#include "bench/peak_loops.h"
 #include "kernels/simd/simd.h"
 
 /* What SSE2 offers, which is what WEFT_ISA_SCALAR compiles to: a product and a sum. */
@@ -27,7 +27,6 @@ enum { LANES = WF_LANES };
 
 enum { SUMS = 12 };
 
-double WF_ISA_FN(bench_peak_f32)(int64_t rounds, float seed, float *result);
 double WF_ISA_FN(bench_peak_f32)(int64_t rounds, float seed, float *result)
 {
     /* Each sum tends to 1: neither denormal nor infinite. */

@@ -111,10 +111,8 @@ static int evaluate(session *s, const weft_dataset *ds, weft_loader *loader)
     signals_catch();
     weft_status status = weft_evaluate(s->model, loader, &opts, &r, &s->err);
     cli_progress_erase(&progress);
-    if (status != WEFT_OK) {
-        session_fail(s);
-        return status == WEFT_ERR_INTERRUPTED ? 128 + signals_seen() : EXIT_FAILED;
-    }
+    if (status != WEFT_OK)
+        return session_stop(s, status);
     print_result(s, ds, &r, progress.terminal);
     int failed = write_files(s, ds, &r);
     weft_eval_result_done(&r);
@@ -136,18 +134,9 @@ static int eval_data(session *s, weft_dataset *ds)
     else
         status = session_normalise(s, ds);
     weft_dataset_destroy(train);
-    if (status)
-        return status;
-    weft_loader_opts opts;
-    status = session_loader_opts(s, info, &opts);
-    if (status)
-        return status;
     weft_loader *loader = NULL;
-    if (weft_loader_create(ds, &opts, &loader, &s->err))
-        return session_fail(s);
-    status = session_open_context(s);
     if (status == 0)
-        status = session_open_model(s, info->channels, info->height, info->width, info->classes);
+        status = session_open_images(s, ds, info->classes, &loader);
     if (status == 0)
         status = evaluate(s, ds, loader);
     weft_loader_destroy(loader);
@@ -159,10 +148,10 @@ int cmd_eval(const cli_options *options)
     session s;
     weft_dataset *ds = NULL;
     int status = session_init(&s, "eval", options);
-    if (status == 0 && !options->weights)
-        status = session_usage(&s, "--weights is needed");
-    if (status == 0 && !options->data_path)
-        status = session_usage(&s, "--data-path is needed");
+    if (status == 0)
+        status = session_need(&s, "--weights", options->weights);
+    if (status == 0)
+        status = session_need(&s, "--data-path", options->data_path);
     if (status == 0 && options->json_path)
         status = session_check_output(&s, options->json_path);
     if (status == 0 && options->report)

@@ -24,10 +24,8 @@ static int predict(session *s, weft_loader *loader)
                                         &s->err);
     }
     free(logits);
-    if (status != WEFT_OK) {
-        session_fail(s);
-        return status == WEFT_ERR_INTERRUPTED ? 128 + signals_seen() : EXIT_FAILED;
-    }
+    if (status != WEFT_OK)
+        return session_stop(s, status);
     cli_print(stdout, "%lld images, logits of %lld classes in %s\n", (long long)shape.dim[0],
               (long long)shape.dim[1], s->options->output);
     return 0;
@@ -40,22 +38,13 @@ static int predict_data(session *s, const weft_dataset *ds)
     int status = session_normalise(s, NULL);
     if (status)
         return status;
-    weft_loader_opts opts;
-    status = session_loader_opts(s, info, &opts);
-    if (status)
-        return status;
-    if (info->dtype == WEFT_U8 && !opts.mean)
+    if (info->dtype == WEFT_U8 && s->norm.channels == 0)
         cli_print(stderr,
                   "weft predict: note: %s does not say how its images were normalised; "
                   "they are scaled to 0..1 only\n",
                   s->options->weights);
     weft_loader *loader = NULL;
-    if (weft_loader_create(ds, &opts, &loader, &s->err))
-        return session_fail(s);
-    status = session_open_context(s);
-    if (status == 0)
-        status = session_open_model(s, info->channels, info->height, info->width,
-                                    (int)session_meta_int(s, "weft.classes", 0));
+    status = session_open_images(s, ds, (int)session_meta_int(s, "weft.classes", 0), &loader);
     if (status == 0)
         status = predict(s, loader);
     weft_loader_destroy(loader);
@@ -67,14 +56,12 @@ int cmd_predict(const cli_options *options)
     session s;
     weft_dataset *ds = NULL;
     int status = session_init(&s, "predict", options);
-    const struct {
-        const char *flag, *value;
-    } needed[] = {{"--weights", options->weights},
-                  {"--input", options->input},
-                  {"--output", options->output}};
-    for (int i = 0; i < 3 && status == 0; i++)
-        if (!needed[i].value)
-            status = session_usage(&s, "%s is needed", needed[i].flag);
+    if (status == 0)
+        status = session_need(&s, "--weights", options->weights);
+    if (status == 0)
+        status = session_need(&s, "--input", options->input);
+    if (status == 0)
+        status = session_need(&s, "--output", options->output);
     if (status == 0)
         status = session_check_output(&s, options->output);
     if (status == 0 && weft_dataset_open(options->input, WEFT_SPLIT_PREDICT, &ds, &s.err))

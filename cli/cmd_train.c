@@ -298,10 +298,8 @@ static int print_end(training *t, weft_status status, const weft_train_result *r
     char took[32], loss[32];
     cli_duration(r->seconds, took, sizeof(took));
     cli_progress_erase(&t->progress);
-    if (status != WEFT_OK) {
-        session_fail(&t->s);
-        return status == WEFT_ERR_INTERRUPTED ? 128 + signals_seen() : EXIT_FAILED;
-    }
+    if (status != WEFT_OK)
+        return session_stop(&t->s, status);
     cli_loss(r->test_loss, loss, sizeof(loss));
     if (r->best_acc1 > r->test_acc1)
         cli_print(stdout, "best %.2f%% after epoch %lld: weights_best.safetensors\n", r->best_acc1,
@@ -364,8 +362,8 @@ int cmd_train(const cli_options *options)
 {
     training t = {.options = options};
     int status = session_init(&t.s, "train", options);
-    if (status == 0 && !options->data_path)
-        status = session_usage(&t.s, "--data-path is needed");
+    if (status == 0)
+        status = session_need(&t.s, "--data-path", options->data_path);
     if (status == 0 && options->no_augment && options->hflip > 0)
         status = session_usage(&t.s, "--no-augment and --hflip exclude each other");
     if (status == 0)

@@ -1,4 +1,5 @@
-/* Contexts, normalisation and errors of the commands; the model is session_model.c's. */
+/* What every command needs: errors, the weights' metadata, the context, the optimizer. Knows none
+ * of the other session files. */
 #include "session.h"
 
 #include <errno.h>
@@ -8,6 +9,8 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
+
+#include "signals.h"
 
 /* ---- errors ---------------------------------------------------------------------------------- */
 
@@ -38,6 +41,17 @@ int session_fail(const session *s)
     return EXIT_FAILED;
 }
 
+int session_stop(const session *s, weft_status status)
+{
+    session_fail(s);
+    return status == WEFT_ERR_INTERRUPTED ? 128 + signals_seen() : EXIT_FAILED;
+}
+
+int session_need(const session *s, const char *name, const char *value)
+{
+    return value ? 0 : session_usage(s, "%s is needed", name);
+}
+
 /* ---- the weights file's metadata ------------------------------------------------------------- */
 
 const char *session_meta(const session *s, const char *key)
@@ -55,40 +69,7 @@ int64_t session_meta_int(const session *s, const char *key, int64_t otherwise)
     return end != text && *end == '\0' && value > 0 && value < 1000000 ? value : otherwise;
 }
 
-/* "0.5,0.25" into `channels` numbers; NULL when there are not as many. Owned by the caller. */
-static float *parse_floats(const char *text, int channels)
-{
-    float *values = calloc((size_t)channels, sizeof(*values));
-    for (int i = 0; values && i < channels; i++) {
-        char *end;
-        values[i] = strtof(text, &end);
-        if (end == text || !isfinite(values[i]) || *end != (i + 1 < channels ? ',' : '\0')) {
-            free(values);
-            return NULL;
-        }
-        text = end + 1;
-    }
-    return values;
-}
-
-static int count_floats(const char *text)
-{
-    int n = 1;
-    for (; *text; text++)
-        n += *text == ',';
-    return n;
-}
-
 /* ---- opening --------------------------------------------------------------------------------- */
-
-int session_init(session *s, const char *command, const cli_options *options)
-{
-    *s = (session){.command = command, .options = options, .err = WEFT_ERROR_INIT};
-    if (options->weights &&
-        weft_safetensors_open_header(options->weights, &s->weights, &s->err) != WEFT_OK)
-        return session_fail(s);
-    return session_choose_model(s);
-}
 
 int session_done(session *s, int status)
 {
@@ -106,32 +87,6 @@ int session_done(session *s, int status)
     free(s->norm.mean);
     free(s->norm.std);
     return status;
-}
-
-int session_normalise(session *s, const weft_dataset *ds)
-{
-    const char *mean = session_meta(s, "weft.mean"), *std = session_meta(s, "weft.std");
-    normalisation *n = &s->norm;
-    if (mean && std) {
-        n->channels = count_floats(mean);
-        n->mean = parse_floats(mean, n->channels);
-        n->std = parse_floats(std, n->channels);
-        if (n->mean && n->std)
-            return 0;
-        cli_print(stderr, "weft %s: %s: weft.mean and weft.std are not lists of numbers\n",
-                  s->command, s->options->weights);
-        return EXIT_FAILED;
-    }
-    if (!ds || weft_dataset_get_info(ds)->dtype != WEFT_U8)
-        return 0;
-    n->channels = weft_dataset_get_info(ds)->channels;
-    n->mean = calloc((size_t)n->channels, sizeof(float));
-    n->std = calloc((size_t)n->channels, sizeof(float));
-    if (!n->mean || !n->std) {
-        cli_print(stderr, "weft %s: out of memory\n", s->command);
-        return EXIT_FAILED;
-    }
-    return weft_dataset_mean_std(ds, n->mean, n->std, &s->err) ? session_fail(s) : 0;
 }
 
 /* Whether `path` is that of a file in the folder `folder`, as they are written. */
@@ -187,25 +142,6 @@ int session_open_context(session *s)
     if (weft_context_create(&s->ctx, &options, &s->err))
         return session_fail(s);
     weft_set_message_handler(s->ctx, print_message, s);
-    return 0;
-}
-
-int session_loader_opts(const session *s, const weft_dataset_info *info, weft_loader_opts *opts)
-{
-    *opts = (weft_loader_opts){.batch = s->options->batch_size,
-                               .workers = (int)s->options->workers,
-                               .bytes = true, /* normalised within the step */
-                               .seed = (uint64_t)s->options->seed};
-    if (info->dtype != WEFT_U8 || s->norm.channels == 0)
-        return 0;
-    if (s->norm.channels != info->channels) {
-        cli_print(stderr, "weft %s: %s was trained on images of %d channel%s, these have %d\n",
-                  s->command, s->options->weights ? s->options->weights : "the network",
-                  s->norm.channels, s->norm.channels == 1 ? "" : "s", info->channels);
-        return EXIT_FAILED;
-    }
-    opts->mean = s->norm.mean;
-    opts->std = s->norm.std;
     return 0;
 }
 

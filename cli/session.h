@@ -41,7 +41,13 @@ void session_print_error(const session *s);
 /* The same for the first error of s->err or the context. */
 int session_fail(const session *s);
 
+/* The same where a pass over the data ended with `status`: a signal may have stopped it. */
+int session_stop(const session *s, weft_status status);
+
 /* Everything below returns 0, or the exit status once the error is printed. */
+
+/* Whether the command line has a flag that the command cannot do without. */
+int session_need(const session *s, const char *name, const char *value);
 
 /* Whether a file can be made at `path` is worth knowing before the work. The folder that
  * --output-dir names may be made yet. */
@@ -53,8 +59,6 @@ int session_done(session *s, int status);
 /* Finds s->norm: from the weights' metadata, else from `ds` (may be NULL). */
 int session_normalise(session *s, const weft_dataset *ds);
 int session_open_context(session *s);
-/* The model's name and options, from the flags and the weights' metadata. Of session_init. */
-int session_choose_model(session *s);
 /* Makes the model for images of these sizes, loads the weights and freezes what --freeze names.
  * classes: of the data; 0: not known. Evaluation and prediction take the weights' own number where
  * they have more. */
@@ -76,6 +80,10 @@ char *session_class_names(const weft_dataset_info *info);
 /* Loader options for these images, in order and without augmentation: batch, workers, seed and, for
  * u8 images, s->norm. */
 int session_loader_opts(const session *s, const weft_dataset_info *info, weft_loader_opts *opts);
+/* What evaluation and prediction need: a loader over the images, in order, the context, and the
+ * model for their size and `classes` (session_open_model). The caller destroys *loader, which is set
+ * where the status is not 0, too, if it was made. */
+int session_open_images(session *s, const weft_dataset *ds, int classes, weft_loader **loader);
 /* The optimizer that --opt and its flags ask for, with the parameters that are trained; NULL: the
  * context has the error. */
 weft_optimizer *session_optimizer(const session *s);

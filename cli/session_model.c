@@ -79,7 +79,8 @@ static int add_args(session *s, const char *list, const char *source)
     return 0;
 }
 
-int session_choose_model(session *s)
+/* The model's name and options, from the flags and the weights' metadata. */
+static int choose_model(session *s)
 {
     const char *of_file = session_meta(s, "weft.model");
     s->model_name = s->options->model ? s->options->model : of_file ? of_file : DEFAULT_MODEL;
@@ -92,6 +93,15 @@ int session_choose_model(session *s)
     if (status == 0)
         status = add_args(s, flags_join(&s->options->model_args, given), "--model-arg");
     return status;
+}
+
+int session_init(session *s, const char *command, const cli_options *options)
+{
+    *s = (session){.command = command, .options = options, .err = WEFT_ERROR_INIT};
+    if (options->weights &&
+        weft_safetensors_open_header(options->weights, &s->weights, &s->err) != WEFT_OK)
+        return session_fail(s);
+    return choose_model(s);
 }
 
 /* ---- making it ------------------------------------------------------------------------------- */

@@ -1,69 +1,11 @@
-/* Opening data sets, those over arrays, and what all kinds share. See dataset.h. */
-#include <errno.h>
+/* Data sets over arrays, and what all formats share. See dataset.h. */
 #include <inttypes.h>
 #include <math.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include "data/dataset.h"
 #include "engine/base/error.h"
 #include "engine/base/alloc.h"
-
-#define HOW_TO_GET                                                                                 \
-    "Fashion-MNIST comes with Debian and Ubuntu: apt install dataset-fashion-mnist, then use "     \
-    "/usr/share/datasets/fashion-mnist"
-
-/* ---- opening -------------------------------------------------------------------------------- */
-
-static weft_status open_directory(const char *path, weft_split split, weft_dataset **ds,
-                                  weft_error *err)
-{
-    bool there;
-    weft_status status = wf_idx_open(path, split, &there, ds, err);
-    if (status != WEFT_OK || there)
-        return status;
-    char *file =
-        wf_asprintf("%s/%s.safetensors", path, split == WEFT_SPLIT_TRAIN ? "train" : "test");
-    if (!file)
-        return wf_error_set(err, WEFT_ERR_NOMEM, "%s: out of memory", path);
-    if (access(file, F_OK) == 0) {
-        status = wf_tensors_open(file, split, ds, err);
-        if (status == WEFT_OK)
-            (*ds)->info.only_split = false;
-    } else {
-        status = wf_error_set(err, WEFT_ERR_NOT_FOUND,
-                              "%s: no data set there (looked for train-images-idx3-ubyte, with or "
-                              "without .gz, and for %s). " HOW_TO_GET,
-                              path, file);
-    }
-    wf_free(file);
-    return status;
-}
-
-weft_status weft_dataset_open(const char *path, weft_split split, weft_dataset **ds,
-                              weft_error *err)
-{
-    struct stat st;
-    if (!ds)
-        return wf_error_set(err, WEFT_ERR_INVALID, "data set: there is no place for the result");
-    if (!path || !path[0])
-        return wf_error_set(err, WEFT_ERR_INVALID, "no data set named. " HOW_TO_GET);
-    if (strncmp(path, WF_SYNTHETIC, strlen(WF_SYNTHETIC)) == 0)
-        return wf_synthetic_open(path, split, ds, err);
-    if (stat(path, &st) != 0) {
-        int why = errno;
-        bool there;
-        weft_status status = wf_idx_open(path, split, &there, ds, err);
-        if (status != WEFT_OK || there)
-            return status;
-        return wf_error_set(err, why == ENOENT ? WEFT_ERR_NOT_FOUND : WEFT_ERR_IO,
-                            "%s: %s. " HOW_TO_GET, path, strerror(why));
-    }
-    if (S_ISDIR(st.st_mode))
-        return open_directory(path, split, ds, err);
-    return wf_tensors_open(path, split, ds, err);
-}
 
 /* ---- over arrays ---------------------------------------------------------------------------- */
 

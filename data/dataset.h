@@ -1,7 +1,7 @@
 /* What a data set is to the room: geometry, and a way to look at one sample.
  *
- * A kind of data set fills this struct. Once open it is
- * immutable; view may be called by any number of threads at once. */
+ * A format (data/formats) fills this struct. An open data set is immutable; any number of threads
+ * may call view at once. */
 #ifndef WF_DATA_DATASET_H
 #define WF_DATA_DATASET_H
 
@@ -45,15 +45,6 @@ typedef struct wf_class_name {
 wf_class_name wf_quote_class(const char *name);
 /* "a, b, c", or the first of many and their number; returns text. */
 const char *wf_format_names(const char *const *names, int n, char *text, size_t size);
-
-/* The kinds. `path` exists (safetensors: a file; idx: a directory, or one and what the names of the
- * files begin with) or is a description. */
-weft_status wf_idx_open(const char *path, weft_split split, bool *there, weft_dataset **ds,
-                        weft_error *err); /* *there false: no such files, *ds is untouched */
-weft_status wf_tensors_open(const char *path, weft_split split, weft_dataset **ds, weft_error *err);
-weft_status wf_synthetic_open(const char *text, weft_split split, weft_dataset **ds,
-                              weft_error *err);
-#define WF_SYNTHETIC "synthetic:"
 
 /* Limits of what is taken for a data set: anything beyond is a damaged or hostile file. */
 #define WF_MAX_SIDE 65536

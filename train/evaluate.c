@@ -1,11 +1,13 @@
 /* Evaluation and prediction: eval mode, no gradients, one plan a batch. Single-threaded, as the
  * model's context. */
+#include "train/evaluate.h"
+
 #include "engine/base/error.h"
 #include "engine/base/alloc.h"
 #include "train/feed.h"
+#include "train/metrics.h"
 #include "train/modes.h"
 #include "train/score.h"
-#include "train/trainer.h"
 
 /* The model's outputs for one batch, run: a stored tensor (N, K), f32, owned by the caller. */
 static weft_status run_batch(weft_module *model, weft_tensor *images, weft_tensor **logits,

@@ -2,11 +2,13 @@
  * one that got no gradient, by name and with the reason; a learning rate of 0 that nobody set. Once
  * each.
  * Threading rule: the context's. */
+#include "train/lint.h"
+
 #include <stdio.h>
 
 #include "engine/graph/autograd/autograd.h"
 #include "engine/graph/lint.h"
-#include "train/optimizer.h"
+#include "train/optim.h"
 
 enum { NAMES = 8 }; /* in one message */
 

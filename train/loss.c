@@ -1,6 +1,7 @@
 /* The loss that training minimises. Threading rule: the context's. */
 #include "engine/tensor/context.h"
-#include "train/trainer.h"
+#include "weft/ops.h"
+#include "weft/train.h"
 
 weft_tensor *weft_training_loss(weft_module *model, weft_tensor *images, weft_tensor *labels,
                                 const weft_cross_entropy_opts *opts, weft_tensor **logits)

@@ -8,6 +8,7 @@
 #include "engine/graph/lint.h"
 #include "engine/step/execute.h"
 #include "modules/internal.h"
+#include "train/lint.h"
 #include "train/optimizer.h"
 
 weft_status wf_optimizer_nomem(const weft_optimizer *o)

@@ -18,7 +18,7 @@
 #include "engine/base/error.h"
 #include "engine/files/json_text.h"
 #include "engine/base/alloc.h"
-#include "train/config.h"
+#include "train/report/config.h"
 #include "train/run_place.h"
 #include "weft/tune.h"
 

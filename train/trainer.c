@@ -9,11 +9,15 @@
 #include "engine/base/c_locale.h"
 #include "engine/base/error.h"
 #include "engine/base/alloc.h"
+#include "train/evaluate.h"
 #include "train/feed.h"
+#include "train/metrics.h"
 #include "train/modes.h"
 #include "train/report/report.h"
 #include "train/run_dir.h"
-#include "train/trainer.h"
+#include "train/weights.h"
+#include "weft/ops.h"
+#include "weft/train.h"
 
 enum { LOG_LINES_PER_EPOCH = 50, STEPS_MEANT = 50, WORST_MISTAKES = 24 };
 

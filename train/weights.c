@@ -1,7 +1,7 @@
 /* Whether weights are worth saving. Single-threaded, as their context. */
-#include <math.h>
+#include "train/weights.h"
 
-#include "train/trainer.h"
+#include <math.h>
 
 static bool all_finite(weft_tensor *t)
 {

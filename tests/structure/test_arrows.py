@@ -158,6 +158,72 @@ def check_owned_headers(tree):
                 yield f"{path}: only {owner} may see {library}'s headers"
 
 
+# Rooms whose files form no circle. The engine's folders have rules of their own.
+NO_CIRCLES = ("bench", "cli", "comm", "data", "modules", "train")
+STRING = re.compile(r'"(?:\\.|[^"\\\n])*"')
+# A function with a name in other files, at its definition: "weft_tensor *weft_add(...) {".
+FUNCTION = re.compile(r"^(?!static\b|typedef\b)[a-z_][\w \t*]*?[ *](\w+)\([^;{}]*\)\s*\{", re.M)
+
+
+def circles(edges):
+    """The strongly connected parts of more than one node, each sorted. {node: nodes it points to}"""
+    order, lowest, stack, found = {}, {}, [], []
+
+    def visit(node):
+        order[node] = lowest[node] = len(order)
+        stack.append(node)
+        for other in sorted(edges.get(node, ())):
+            if other not in order:
+                visit(other)
+                lowest[node] = min(lowest[node], lowest[other])
+            elif other in stack:
+                lowest[node] = min(lowest[node], order[other])
+        if lowest[node] == order[node]:
+            part = [stack.pop()]
+            while part[-1] != node:
+                part.append(stack.pop())
+            if len(part) > 1:
+                found.append(sorted(part))
+
+    for node in sorted(edges):
+        if node not in order:
+            visit(node)
+    return found
+
+
+def check_circles(tree):
+    """No circle of files, and none of folders. A source and the header of its name are one. A file
+    points to those it includes and to those whose functions it names: without the latter, two
+    files that call each other by a header of a third would be no circle."""
+    files = [path for path in tree.text if room_of(path).split("/")[0] in NO_CIRCLES]
+    defined = {}
+    for path in files:
+        if path.endswith((".c", *CXX)):
+            defined.update((name, path) for name in FUNCTION.findall(tree.text[path])
+                           if name != "main")
+    between_files, between_folders = {}, {}
+
+    def point(path, target):
+        one, other = os.path.splitext(path)[0], os.path.splitext(target)[0]
+        if one != other:
+            between_files.setdefault(one, set()).add(other)
+        if os.path.dirname(one) != os.path.dirname(other):
+            between_folders.setdefault(os.path.dirname(one), set()).add(os.path.dirname(other))
+
+    for path in files:
+        for _, name in tree.includes[path]:
+            target = tree.resolve(path, name)
+            if target in tree.text:
+                point(path, target)
+        if path.endswith((".c", *CXX)):
+            for word in set(re.findall(r"\w+", STRING.sub("", tree.text[path]))):
+                if word in defined:
+                    point(path, defined[word])
+    for edges, what in ((between_files, "files"), (between_folders, "folders")):
+        for part in circles(edges):
+            yield f"a circle of {what}: {', '.join(part)}"
+
+
 def check_cxx(tree):
     cxx = [path for path in tree.text if path.endswith(CXX)]
     for path in cxx:
@@ -248,6 +314,11 @@ class TheTree(unittest.TestCase):
     def test_libraries_stay_in_their_rooms(self):
         self.expect_none(check_owned_headers)
 
+    def test_no_circles_outside_the_engine(self):
+        self.expect_none(check_circles)
+        functions = FUNCTION.findall(self.tree.text["train/trainer.c"])
+        self.assertIn("weft_train", functions)
+
     def test_one_cxx_file(self):
         self.expect_none(check_cxx)
 
@@ -331,6 +402,30 @@ class MadeUpTrees(unittest.TestCase):
         ):
             with self.subTest(files=files):
                 self.assertEqual(len(self.problems(check_owned_headers, files)), bad)
+
+    def test_circles(self):
+        call = "int {}(void)\n{{\n    return {}();\n}}\n".format
+        head = "int {}(void);\n".format
+        for files, bad in (
+            ({"data/a.h": '#include "data/b.h"', "data/b.h": '#include "data/a.h"'}, 1),
+            ({"data/a.h": '#include "data/b.h"', "data/b.h": "",
+              "data/b.c": '#include "data/a.h"'}, 1),
+            ({"data/a.h": '#include "data/b.h"', "data/b.h": "", "data/a.c": '#include "a.h"'}, 0),
+            # By functions that a third declares.
+            ({"cli/s.h": "", "cli/a.c": call("a", "b"), "cli/b.c": call("b", "a")}, 1),
+            ({"cli/s.h": "", "cli/a.c": call("a", "b"), "cli/b.c": call("b", "c"),
+              "cli/c.c": call("c", "b")}, 1),
+            ({"cli/s.h": head("a") + head("b"), "cli/a.c": call("a", "b"),
+              "cli/b.c": call("b", "putchar")}, 0),
+            ({"cli/a.c": call("a", "b"), "cli/b.c": 'char *b(void)\n{\n    return "a";\n}\n'}, 0),
+            ({"cli/a.c": call("a", "b"), "cli/b.c": "static " + call("a", "b") + call("b", "a")}, 1),
+            # Folders, whose files have none.
+            ({"train/a.c": '#include "train/r/b.h"', "train/r/b.h": "",
+              "train/r/c.c": '#include "train/d.h"', "train/d.h": ""}, 1),
+            ({"train/a.c": '#include "train/r/b.h"', "train/r/b.h": ""}, 0),
+        ):
+            with self.subTest(files=files):
+                self.assertEqual(len(self.problems(check_circles, files)), bad)
 
     def test_cxx(self):
         self.assertEqual(self.problems(check_cxx, {"bench/a.cc": ""}), [])

@@ -122,6 +122,16 @@ void wf_markup_count(FILE *out, double value)
     }
 }
 
+void wf_markup_cell(FILE *out, double value, int decimals)
+{
+    fputs("<td class=\"n\">", out);
+    if (decimals < 0)
+        wf_markup_count(out, value);
+    else
+        wf_markup_fixed(out, value, decimals);
+    fputs("</td>", out);
+}
+
 void wf_markup_duration(FILE *out, double seconds)
 {
     if (!isfinite(seconds)) {

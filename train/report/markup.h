@@ -31,6 +31,8 @@ bool wf_is_data_uri(const char *text);
 /* "92.65", "0.2080", "12,345"; an en dash for NaN. */
 void wf_markup_fixed(FILE *out, double value, int decimals);
 void wf_markup_count(FILE *out, double value);
+/* A table's cell, "<td class="n">92.65</td>"; decimals < 0: a count. */
+void wf_markup_cell(FILE *out, double value, int decimals);
 /* "1:02:33" */
 void wf_markup_duration(FILE *out, double seconds);
 

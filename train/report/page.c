@@ -8,6 +8,7 @@
 #include "engine/base/alloc.h"
 #include "train/report/figures.h"
 #include "train/report/markup.h"
+#include "train/report/page_parts.h"
 #include "train/report/plot.h"
 #include "weft/context.h"
 
@@ -145,16 +146,6 @@ static void write_tiles(FILE *out, const wf_page *page)
 
 /* ---- curves ---------------------------------------------------------------------------------- */
 
-void wf_page_cell(FILE *out, double value, int decimals)
-{
-    fputs("<td class=\"n\">", out);
-    if (decimals < 0)
-        wf_markup_count(out, value);
-    else
-        wf_markup_fixed(out, value, decimals);
-    fputs("</td>", out);
-}
-
 static void write_epochs(FILE *out, const wf_history *h)
 {
     fputs("<details>\n<summary>The numbers, epoch by epoch</summary>\n<table>\n<thead><tr>"
@@ -167,15 +158,15 @@ static void write_epochs(FILE *out, const wf_history *h)
     for (int i = 0; i < h->n_epochs; i++) {
         const wf_history_epoch *e = &h->epochs[i];
         fprintf(out, "<tr><th scope=\"row\" class=\"n\">%.0f</th>", e->epoch);
-        wf_page_cell(out, e->train_loss, 4);
-        wf_page_cell(out, e->train_acc1, 2);
-        wf_page_cell(out, e->test_loss, 4);
-        wf_page_cell(out, e->test_acc1, 2);
+        wf_markup_cell(out, e->train_loss, 4);
+        wf_markup_cell(out, e->train_acc1, 2);
+        wf_markup_cell(out, e->test_loss, 4);
+        wf_markup_cell(out, e->test_acc1, 2);
         if (isfinite(e->lr))
             fprintf(out, "<td class=\"n\">%.4g</td>", e->lr);
         else
-            wf_page_cell(out, e->lr, 0);
-        wf_page_cell(out, e->img_per_s, -1);
+            wf_markup_cell(out, e->lr, 0);
+        wf_markup_cell(out, e->img_per_s, -1);
         fputs("<td class=\"n\">", out);
         wf_markup_duration(out, e->seconds);
         fputs("</td></tr>\n", out);

@@ -24,11 +24,4 @@ typedef struct wf_page {
 char *wf_page_title(const wf_page *page);
 weft_status wf_page_write(FILE *out, const wf_page *page, weft_error *err);
 
-/* Parts of it, in page_evaluation.c: classes, confusion, mistakes. */
-weft_status wf_page_evaluation(FILE *out, const json_t *evaluation, weft_error *err);
-/* "<td class=n>92.65</td>" */
-void wf_page_cell(FILE *out, double value, int decimals);
-
-extern const char wf_page_style[]; /* page_style.c */
-
 #endif

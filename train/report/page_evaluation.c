@@ -7,7 +7,7 @@
 #include "engine/base/alloc.h"
 #include "train/report/figures.h"
 #include "train/report/markup.h"
-#include "train/report/page.h"
+#include "train/report/page_parts.h"
 
 enum { WHOLE_TABLE = 30, LOWEST = 10, PAIRS = 10, PICTURE = 112 };
 
@@ -30,9 +30,9 @@ static void write_class(FILE *out, const json_t *c)
     fputs("<tr><th scope=\"row\">", out);
     wf_markup_text_cut(out, wf_json_string(c, "name"), 32);
     fputs("</th>", out);
-    wf_page_cell(out, wf_json_value(c, "support"), -1);
-    wf_page_cell(out, wf_json_value(c, "precision"), 2);
-    wf_page_cell(out, wf_json_value(c, "recall"), 2);
+    wf_markup_cell(out, wf_json_value(c, "support"), -1);
+    wf_markup_cell(out, wf_json_value(c, "precision"), 2);
+    wf_markup_cell(out, wf_json_value(c, "recall"), 2);
     fprintf(out, "<td class=\"n bar\" style=\"--v:%.1f%%\">", isfinite(f1) ? f1 : 0);
     wf_markup_fixed(out, f1, 2);
     fputs("</td></tr>\n", out);
@@ -42,10 +42,10 @@ static void end_classes(FILE *out, const json_t *e)
 {
     const json_t *mean = json_object_get(e, "mean");
     fputs("</tbody>\n<tfoot><tr><th scope=\"row\">mean over classes</th>", out);
-    wf_page_cell(out, wf_json_value(e, "images"), -1);
-    wf_page_cell(out, wf_json_value(mean, "precision"), 2);
-    wf_page_cell(out, wf_json_value(mean, "recall"), 2);
-    wf_page_cell(out, wf_json_value(mean, "f1"), 2);
+    wf_markup_cell(out, wf_json_value(e, "images"), -1);
+    wf_markup_cell(out, wf_json_value(mean, "precision"), 2);
+    wf_markup_cell(out, wf_json_value(mean, "recall"), 2);
+    wf_markup_cell(out, wf_json_value(mean, "f1"), 2);
     fputs("</tr></tfoot>\n</table>\n", out);
 }
 
@@ -146,8 +146,8 @@ static void write_pairs(FILE *out, const json_t *e)
         wf_markup_text_cut(out, wf_json_string(json_array_get(classes, found[i].predicted), "name"),
                            32);
         fputs("</td>", out);
-        wf_page_cell(out, found[i].count, -1);
-        wf_page_cell(out, 100 * found[i].count / wf_json_value(label, "support"), 1);
+        wf_markup_cell(out, found[i].count, -1);
+        wf_markup_cell(out, 100 * found[i].count / wf_json_value(label, "support"), 1);
         fputs("</tr>\n", out);
     }
     fputs("</tbody>\n</table>\n", out);

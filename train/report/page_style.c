@@ -1,5 +1,5 @@
 /* How pages look: one column of at most 1120 pixels, light or dark as the reader's system is. */
-#include "train/report/page.h"
+#include "train/report/page_parts.h"
 
 const char wf_page_style[] =
     ":root{--bg:#fff;--fg:#1f2328;--mute:#59636e;--rule:#dfe3e8;--soft:#f4f6f8;--bar:#d6e6f2;"

@@ -8,7 +8,7 @@
 #include "engine/files/atomic_file.h"
 #include "engine/files/json_text.h"
 #include "engine/base/alloc.h"
-#include "train/config.h"
+#include "train/report/config.h"
 #include "train/report/evaluation.h"
 #include "train/report/figures.h"
 #include "train/report/file_hash.h"

@@ -8,10 +8,12 @@
 #include <string.h>
 
 #include "data/dataset.h"
+#include "data/formats/format.h"
 #include "data/random.h"
 #include "engine/base/error.h"
 #include "engine/base/alloc.h"
 
+#define PREFIX "synthetic:"
 #define DEFAULT_COUNT 4096
 #define MOST_IMAGES 10000000 /* made anew in each pass: more than this is a slip of the keyboard */
 #define GRID 4 /* the pattern has GRID x GRID cells a channel: Philox makes 16 bytes at a time */
@@ -48,12 +50,11 @@ static weft_status view(const weft_dataset *ds, int64_t index, void *scratch, co
     return WEFT_OK;
 }
 
-weft_status wf_synthetic_open(const char *text, weft_split split, weft_dataset **ds,
-                              weft_error *err)
+static weft_status open_text(const char *text, weft_split split, weft_dataset **ds, weft_error *err)
 {
     int C, H, W, classes, used = 0, more = 0;
     int64_t count = DEFAULT_COUNT;
-    bool good = sscanf(text, WF_SYNTHETIC "%5dx%5dx%5d:%7d%n", &C, &H, &W, &classes, &used) == 4;
+    bool good = sscanf(text, PREFIX "%5dx%5dx%5d:%7d%n", &C, &H, &W, &classes, &used) == 4;
     if (good && text[used] == ':')
         good = sscanf(text + used, ":%18" SCNd64 "%n", &count, &more) == 1;
     if (!good || text[used + more] != '\0' || classes < 1 || classes > WF_MAX_CLASSES || count < 1)
@@ -84,3 +85,12 @@ weft_status wf_synthetic_open(const char *text, weft_split split, weft_dataset *
     *ds = d;
     return WEFT_OK;
 }
+
+static weft_status open_synthetic(const char *path, wf_path_kind kind, weft_split split,
+                                  bool *there, weft_dataset **ds, weft_error *err)
+{
+    *there = strncmp(path, PREFIX, strlen(PREFIX)) == 0;
+    return *there ? open_text(path, split, ds, err) : WEFT_OK;
+}
+
+const wf_data_format wf_format_synthetic = {NULL, open_synthetic};

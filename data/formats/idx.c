@@ -16,7 +16,8 @@
 #include <zlib.h>
 
 #include "data/dataset.h"
-#include "data/idx_find.h"
+#include "data/formats/format.h"
+#include "data/formats/idx_find.h"
 #include "engine/base/error.h"
 #include "engine/files/regular_file.h"
 #include "engine/base/alloc.h"
@@ -295,11 +296,13 @@ static weft_status open_split(const wf_idx_files *files, weft_split split, weft_
     return status;
 }
 
-weft_status wf_idx_open(const char *path, weft_split split, bool *there, weft_dataset **ds,
-                        weft_error *err)
+static weft_status open_idx(const char *path, wf_path_kind kind, weft_split split, bool *there,
+                            weft_dataset **ds, weft_error *err)
 {
-    wf_idx_files *files = wf_zalloc(sizeof *files); /* too large for a thread's stack */
     *there = false;
+    if (kind == WF_PATH_FILE)
+        return WEFT_OK;
+    wf_idx_files *files = wf_zalloc(sizeof *files); /* too large for a thread's stack */
     if (!files)
         return wf_error_set(err, WEFT_ERR_NOMEM, "%s: out of memory", path);
     weft_status status = wf_idx_find(path, files, there, err);
@@ -310,3 +313,5 @@ weft_status wf_idx_open(const char *path, weft_split split, bool *there, weft_da
     wf_free(files);
     return status;
 }
+
+const wf_data_format wf_format_idx = {"-images-idx3-ubyte, with or without .gz", open_idx};

@@ -1,6 +1,6 @@
 /* Where the four files of an IDX data set are. */
-#ifndef WF_DATA_IDX_FIND_H
-#define WF_DATA_IDX_FIND_H
+#ifndef WF_DATA_FORMATS_IDX_FIND_H
+#define WF_DATA_FORMATS_IDX_FIND_H
 
 #include <limits.h>
 

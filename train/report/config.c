@@ -1,5 +1,5 @@
 /* Options and environment as a document. Single-threaded, as the context. */
-#include "train/config.h"
+#include "train/report/config.h"
 
 #include <math.h>
 #include <stdio.h>

@@ -5,8 +5,10 @@
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "data/dataset.h"
+#include "data/formats/format.h"
 #include "engine/base/error.h"
 #include "engine/files/safetensors.h"
 #include "engine/base/alloc.h"
@@ -163,9 +165,36 @@ static weft_status open_arrays(const char *path, weft_split split, weft_safetens
     return status;
 }
 
-weft_status wf_tensors_open(const char *path, weft_split split, weft_dataset **ds, weft_error *err)
+static weft_status open_file(const char *path, weft_split split, weft_dataset **ds, weft_error *err)
 {
     weft_safetensors *file = NULL;
     WF_TRY(wf_safetensors_open_some(path, is_labels, &split, &file, err));
     return open_arrays(path, split, file, ds, err);
 }
+
+/* One file a split: train.safetensors and test.safetensors. */
+static weft_status open_folder(const char *path, weft_split split, bool *there, weft_dataset **ds,
+                               weft_error *err)
+{
+    const char *name = split == WEFT_SPLIT_TRAIN ? "train" : "test";
+    char *file = wf_asprintf("%s/%s.safetensors", path, name);
+    if (!file)
+        return wf_error_set(err, WEFT_ERR_NOMEM, "%s: out of memory", path);
+    *there = access(file, F_OK) == 0;
+    weft_status status = *there ? open_file(file, split, ds, err) : WEFT_OK;
+    if (status == WEFT_OK && *there)
+        (*ds)->info.only_split = false;
+    wf_free(file);
+    return status;
+}
+
+static weft_status open_safetensors(const char *path, wf_path_kind kind, weft_split split,
+                                    bool *there, weft_dataset **ds, weft_error *err)
+{
+    if (kind == WF_PATH_FOLDER)
+        return open_folder(path, split, there, ds, err);
+    *there = kind == WF_PATH_FILE;
+    return *there ? open_file(path, split, ds, err) : WEFT_OK;
+}
+
+const wf_data_format wf_format_safetensors = {".safetensors", open_safetensors};

@@ -5,7 +5,7 @@
  * SPLIT is train, t10k or test, KIND images (N is 3) or labels (N is 1). MNIST's and Fashion-MNIST's
  * have no prefix, EMNIST's say which of its six data sets they are ("emnist-letters-"). They lie in
  * the directory named, or where torchvision puts them below it. */
-#include "data/idx_find.h"
+#include "data/formats/idx_find.h"
 
 #include <dirent.h>
 #include <errno.h>

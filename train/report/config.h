@@ -1,6 +1,6 @@
 /* What config.json and a report say of how something was made. */
-#ifndef WF_TRAIN_CONFIG_H
-#define WF_TRAIN_CONFIG_H
+#ifndef WF_REPORT_CONFIG_H
+#define WF_REPORT_CONFIG_H
 
 #include <jansson.h>
 

@@ -1,0 +1,31 @@
+/* What a format of data sets is to weft_dataset_open: a way to open a path that is of this format.
+ *
+ * A format is one file here, a line in formats.def and one in meson.build. It fills the struct
+ * weft_dataset of data/dataset.h. Any thread. */
+#ifndef WF_DATA_FORMATS_FORMAT_H
+#define WF_DATA_FORMATS_FORMAT_H
+
+#include "weft/data.h"
+
+/* What stands at a path. */
+typedef enum wf_path_kind {
+    WF_PATH_NOTHING, /* a description, or the beginning of file names */
+    WF_PATH_FILE,
+    WF_PATH_FOLDER
+} wf_path_kind;
+
+typedef struct wf_data_format {
+    /* The end of the name of a file that it looks for in a folder, behind "train" or "test", for a
+     * message; NULL: none. */
+    const char *in_folder;
+    /* Opens `split` of the data set at `path`. *there: it is of this format; where it is not, the
+     * status is WEFT_OK and *ds untouched. */
+    weft_status (*open)(const char *path, wf_path_kind kind, weft_split split, bool *there,
+                        weft_dataset **ds, weft_error *err);
+} wf_data_format;
+
+#define WF_FORMAT(name) extern const wf_data_format wf_format_##name;
+#include "data/formats/formats.def"
+#undef WF_FORMAT
+
+#endif

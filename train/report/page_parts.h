@@ -1,0 +1,16 @@
+/* Parts of a page: see page.h. */
+#ifndef WF_REPORT_PAGE_PARTS_H
+#define WF_REPORT_PAGE_PARTS_H
+
+#include <jansson.h>
+#include <stdio.h>
+
+#include "weft/status.h"
+
+/* Classes, confusion, mistakes. */
+weft_status wf_page_evaluation(FILE *out, const json_t *evaluation, weft_error *err);
+
+/* How pages look: CSS. */
+extern const char wf_page_style[];
+
+#endif

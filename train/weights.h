@@ -1,0 +1,10 @@
+/* Whether weights are worth saving. */
+#ifndef WF_TRAIN_WEIGHTS_H
+#define WF_TRAIN_WEIGHTS_H
+
+#include "weft/module.h"
+
+/* Whether all of the model's state is finite. */
+bool wf_weights_finite(weft_module *model);
+
+#endif
