@@ -92,6 +92,8 @@ char *flags_join(const flag_list *list, char *text);
 /* The command's argument without a name, for its usage: "RUN_DIR", or "[PATTERN]" where it may be
  * missing; NULL. */
 const char *flags_argument(const flag_table *table, unsigned command);
+/* " [64]", the default of a flag, nothing where it has none; `options` holds the defaults. */
+void flags_put_default(const flag *f, const void *options, FILE *out);
 /* The flags of the commands, group by group, one a line, with their defaults. */
 void flags_print(const flag_table *table, unsigned commands, FILE *out);
 

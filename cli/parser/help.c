@@ -6,7 +6,7 @@
 enum { COLUMNS = 100, NAMES = 28 }; /* of a line, and of what stands before the help texts */
 
 /* A default out of the flag's range stands for "not given": the help text tells what happens. */
-static void put_default(const flag *f, const void *options, FILE *out)
+void flags_put_default(const flag *f, const void *options, FILE *out)
 {
     const void *field = (const char *)options + f->offset;
     switch (f->kind) {
@@ -56,7 +56,7 @@ static void print_flag(const flag_table *table, const flag *f, FILE *out)
     FILE *text = fmemopen(right, sizeof(right), "w");
     if (text) {
         fprintf(text, "%s%s%s", f->help, f->choices ? ": " : "", f->choices ? f->choices : "");
-        put_default(f, table->defaults, text);
+        flags_put_default(f, table->defaults, text);
         fclose(text);
     }
     put_wrapped(right, fprintf(out, "  %-*s  ", NAMES - 4, left), out);

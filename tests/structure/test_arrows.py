@@ -32,6 +32,7 @@ MAY_INCLUDE = {
     "cli/parser": set(),  # a room of its own: the flags of weft and of weft-bench
     "examples": set(),
     "bench": {"train", "modules", "data", "comm", "engine", "kernels", "tests", "cli/parser"},
+    "tools": {"cli", "bench", "cli/parser"},  # what is written from their tables of flags
     "tests": {"cli", "train", "modules", "data", "comm", "engine", "kernels", "bench",
               "cli/parser"},
 }

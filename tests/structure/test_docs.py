@@ -23,7 +23,7 @@ import counted  # noqa: E402
 WEFT, WEFT_BENCH = sys.argv.pop(1), sys.argv.pop(1)
 
 ROOMS = ("bench", "cli", "comm", "data", "docs", "engine", "examples", "include", "kernels",
-         "modules", "tests", "train")
+         "modules", "tests", "tools", "train")
 SOURCE = (".c", ".h", ".cc", ".def", ".py", ".build", ".map")
 SCRIPTS = {"./dev compare": "bench/compare.py", "./dev convert": "modules/convert.py"}
 FILE = re.compile(r"[\w<>*.-]+(?:/[\w<>*.-]+)*")

@@ -96,6 +96,15 @@ class Install(unittest.TestCase):
         self.assertIn("weft-bench", run([command, "--help"]))
 
 
+    def test_manuals_and_completion_are_where_debian_looks(self):
+        for path in ("share/man/man1/weft.1", "share/man/man1/weft-bench.1",
+                     "share/bash-completion/completions/weft",
+                     "share/bash-completion/completions/weft-bench"):
+            with open(os.path.join(self.prefix, path), encoding="utf-8") as f:
+                self.assertIn("Written by weft-manual" if path.endswith(".1") else "complete -F",
+                              f.read(), path)
+
+
 if __name__ == "__main__":
     if len(sys.argv) < 3:
         sys.exit(__doc__)
