@@ -106,7 +106,7 @@ typedef struct wf_conv2d_gradient_io {
     size_t ddst_stride;
 } wf_conv2d_gradient_io;
 
-/* Of F(4x4, 3x3): the square of the largest row sum of |AT| ((|G| 1) * (|BT| 1)), winograd.h; and of
+/* Of F(4x4, 3x3): the square of the largest row sum of |AT| ((|G| 1) * (|BT| 1)), winograd/winograd.h; and of
  * its weight gradient: |GT| ((|A| 1) * (|BT| 1)). */
 #define WF_WINOGRAD_AMPLIFICATION 625.0
 #define WF_WINOGRAD_WEIGHTS_AMPLIFICATION 945.0

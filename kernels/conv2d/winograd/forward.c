@@ -1,0 +1,458 @@
+/* Winograd F(4x4, 3x3): forward, and backward-data as the forward of the rotated filter.
+ *
+ * A tile of work is a few images and a range of output channels. It takes as many 4 x 4 tiles as keep
+ * the filter's way from memory short: transforms their input for all channels, multiplies at each of
+ * the 36 points by the filter for a pair of output-channel blocks, and transforms those back.
+ * winograd.h has the transforms. Small filters: V stays in the second-level cache. Large ones:
+ * Note [Staging].
+ *
+ * A product sums over channels in order, whatever is taken together: the bits follow from shape and
+ * ISA. Stateless but for the plan.
+ *
+ * Packed weights: output blocks, 36 points, input channels, L outputs. V: chunks of channels, points,
+ * tiles, WINO_CHUNK channels. M: points, tiles, two blocks, L.
+ * Letters as seen by the pass: I input channels, O output channels, H W input, P Q output. */
+#include <math.h>
+#include <stdio.h>
+
+#include "kernels/conv2d/winograd/winograd.h"
+#include "kernels/select.h"
+#include "kernels/simd/transpose.h"
+
+/* Note [Staging]
+ * From 128 channels a side on the transformed filter (36 C K floats) no longer stays in the second-level
+ * cache, so as many tiles are taken together as leave room there for M of one pair of output blocks
+ * and as much again. V waits in the third level. Where an image has fewer tiles, several images are
+ * taken together; where that leaves few tiles of work, output channels are split, at the price of
+ * transforming the input once for each part. There are two orders:
+ *
+ * Packed: point by point, all output blocks, so that a point's V and filter are read from the third level
+ * once; then all blocks are transformed back. Plain: a transformed filter has four times the bytes of
+ * the plain one. Where that is past the third level, or used less than PACKED_TIMES, it never exists
+ * whole: pair by pair of output blocks, each chunk of the plain filter is transformed into the second-level
+ * cache and used at once for all tiles there. V streams by in the order it lies in. */
+enum {
+    V_BYTES = 192 << 10,     /* of V that stay in the second-level cache */
+    STAGED_PERCENT = 28,     /* of the second-level cache for M; for the filter's chunk as much */
+    PACKED_BYTES = 16 << 20, /* of a filter that the third-level cache holds */
+    PACKED_TIMES = 5, /* that it is used, at least: storing it costs as much as four transforms */
+    PANEL_CHANNELS = 256, /* of a pair of blocks of the packed filter, in the first-level cache */
+    PART_CHANNELS = 128,  /* output channels of a part, at least: 7 % for another transform */
+    ENOUGH_TILES = 32,    /* of work */
+    GATHER = 16           /* input channels gathered at once */
+};
+
+/* A pass as a forward convolution. */
+typedef struct geometry {
+    int I, O, H, W, P, Q, padding[2];
+} geometry;
+
+static geometry geometry_of(const wf_conv2d_desc *d, wf_conv2d_pass pass)
+{
+    if (pass == WF_CONV2D_FORWARD)
+        return (geometry){d->C, d->K, d->H, d->W, d->P, d->Q, {d->padding[0], d->padding[1]}};
+    return (geometry){d->K, d->C, d->P, d->Q, d->H, d->W, {2 - d->padding[0], 2 - d->padding[1]}};
+}
+
+typedef struct plan {
+    geometry g;
+    wino_tiles cut;
+    int I, blocks;        /* padded input channels; output blocks */
+    bool low_in, low_out; /* images of bf16 */
+    bool packed;          /* the filter is transformed once, by tasks of its own: Note [Staging] */
+    int capacity;         /* tiles taken at once */
+    int group;            /* output blocks multiplied before they are transformed back */
+    int images, parts;    /* of a tile of work */
+    size_t v_point, v_chunk, m_point, m_pair;
+    size_t u_point, u_block; /* of the packed filter, or of a staged chunk of it */
+} plan;
+
+static void plan_staged(plan *p, int N)
+{
+    const int tiles = p->cut.rows * p->cut.columns, most = wino_tiles_in_l2(STAGED_PERCENT);
+    int work = (int)(((int64_t)N * tiles + most / 2) / most);
+    work = work < 1 ? 1 : work < N ? work : N;
+    p->images = (N + work - 1) / work;
+    work = (N + p->images - 1) / p->images;
+    int most_parts = p->blocks * L / PART_CHANNELS;
+    p->parts = (ENOUGH_TILES + work - 1) / work;
+    p->parts = p->parts < most_parts ? p->parts : most_parts > 1 ? most_parts : 1;
+    p->capacity = wino_capacity(&p->cut, p->images > 1 ? p->images * tiles : most);
+    p->packed = (int64_t)p->I * p->blocks * L * WINO_POINTS * (int)sizeof(float) <= PACKED_BYTES &&
+                (int64_t)N * tiles >= (int64_t)PACKED_TIMES * p->capacity;
+}
+
+static plan plan_of(const wf_conv2d_desc *d, wf_conv2d_pass pass)
+{
+    plan p = {.g = geometry_of(d, pass), .images = 1, .parts = 1, .packed = true};
+    p.low_in = (pass == WF_CONV2D_FORWARD ? d->src_type : d->dst_type) == WEFT_BF16;
+    p.low_out = (pass == WF_CONV2D_FORWARD ? d->dst_type : d->src_type) == WEFT_BF16;
+    p.I = wf_round_up(p.g.I, L);
+    p.blocks = (p.g.O + L - 1) / L;
+    p.cut = wino_cut(p.g.P, p.g.Q);
+    p.capacity = wino_capacity(&p.cut, V_BYTES / (WINO_POINTS * p.I * (int)sizeof(float)));
+    if (wino_is_staged(d))
+        plan_staged(&p, d->N);
+    if (p.capacity > p.images * p.cut.rows * p.cut.columns)
+        p.capacity = p.images * p.cut.rows * p.cut.columns;
+    p.v_point = wino_v_point(p.capacity);
+    p.v_chunk = wino_v_chunk(p.capacity);
+    p.u_point = (size_t)(p.packed ? p.I : WINO_CHUNK) * L + WINO_SKEW;
+    p.u_block = WINO_POINTS * p.u_point;
+    p.group = p.packed && wino_is_staged(d) ? (p.blocks + p.parts - 1) / p.parts : WINO_PAIR;
+    p.m_pair = (size_t)p.capacity * WINO_PAIR * L;
+    p.m_point = p.m_pair * (size_t)((p.group + 1) / WINO_PAIR) + WINO_SKEW;
+    return p;
+}
+
+static bool fits(const wf_conv2d_desc *d, wf_conv2d_pass pass, char *why, size_t size)
+{
+    geometry g = geometry_of(d, pass);
+    const char *reason = NULL;
+    if (pass == WF_CONV2D_BACKWARD_WEIGHTS)
+        reason = "forward and backward-data only";
+    else if (!wino_is_image(d->src_type) || d->weights_type != WEFT_F32 ||
+             !wino_is_image(d->dst_type))
+        reason = "weights of f32, images of f32 or bf16 only";
+    else if (d->R != 3 || d->S != 3 || d->stride[0] != 1 || d->stride[1] != 1 ||
+             d->dilation[0] != 1 || d->dilation[1] != 1 || d->groups != 1)
+        reason = "3x3, stride 1, dense, one group only";
+    else if (d->padding[0] > 2 || d->padding[1] > 2)
+        reason = "padding of at most 2";
+    else if (d->src_block != L || d->dst_block != L)
+        reason = "activations in blocks of a vector only";
+    else if (g.P < 3 || g.Q < 3)
+        reason = "too much of the 4x4 tiles lies outside the image";
+    if (reason)
+        snprintf(why, size, "%s", reason);
+    return !reason;
+}
+
+static double expect(const wf_conv2d_desc *d, wf_conv2d_pass pass, weft_isa isa)
+{
+    plan p = plan_of(d, pass);
+    const wf_costs *c = wf_machine_class_of(WF_ISA)->cost;
+    double tiles = (double)d->N * p.cut.rows * p.cut.columns;
+    double share = pass == WF_CONV2D_FORWARD ? c->winograd_forward : c->winograd_data;
+    double filters = p.packed ? 1 : ceil(tiles / p.capacity); /* transforms of it */
+    double packed = p.packed ? (double)p.blocks * (double)p.u_block * sizeof(float) : 0;
+    return wf_expect_fmas(WINO_POINTS * tiles * p.I * p.blocks * L, WF_ISA, share) +
+           tiles * (p.parts * p.I / L * c->winograd_input + p.blocks * c->winograd_output) +
+           filters * p.I * p.blocks * c->winograd_filter + wf_conv2d_expect_traffic(d) +
+           /* the packed filter, written and read */
+           wf_expect_bytes(c->winograd_packed * packed);
+}
+
+static bool create(wf_conv2d *k, char *why, size_t size)
+{
+    plan p = plan_of(&k->desc, k->pass);
+    size_t filter = p.packed ? 0 : WINO_PAIR * p.u_block;
+    k->packed_bytes = p.packed ? (size_t)p.blocks * p.u_block * sizeof(float) : 0;
+    k->pack_tiles = p.blocks;
+    k->images = p.images;
+    k->parts = p.parts;
+    k->scratch_bytes =
+        (wino_v_count(p.capacity, p.I) + WINO_POINTS * p.m_point + filter) * sizeof(float);
+    return true;
+}
+
+/* out[j][l] = in[l * in_step + j], of n vectors and `lanes` lanes. */
+static void transpose(const float *in, size_t in_step, int lanes, int n, float out[][L])
+{
+    for (int l = 0; l < lanes; l += 8)
+        for (int j = 0; j < n; j += 8) {
+            const float *from = in + (size_t)l * in_step + j;
+            if (lanes - l >= 8 && n - j >= 8) {
+                wf_transpose8(from, in_step, &out[j][l], L);
+                continue;
+            }
+            for (int s = 0; s < n - j && s < 8; s++)
+                for (int t = 0; t < lanes - l && t < 8; t++)
+                    out[j + s][l + t] = from[(size_t)t * in_step + s];
+        }
+}
+
+/* taps[i * 9 + s][l] = tap s from input channel first + i to output channel `output` + l, zero where
+ * there is none; in backward-data, tap 8 - s. */
+static void gather(const wf_conv2d *k, const geometry *g, const float *weights, int output,
+                   int first, float taps[GATHER * 9][L])
+{
+    const size_t row = (size_t)k->desc.C * 9;
+    const int lanes = g->O - output < L ? g->O - output : L;
+    const int n = g->I - first < GATHER ? g->I - first : GATHER;
+    if (lanes < L || n < GATHER)
+        memset(taps, 0, GATHER * 9 * sizeof *taps);
+    if (k->pass == WF_CONV2D_FORWARD) {
+        transpose(weights + (size_t)output * row + (size_t)first * 9, row, lanes, n * 9, taps);
+        return;
+    }
+    for (int i = 0; i < n; i++)
+        transpose(weights + (size_t)(first + i) * row + (size_t)output * 9, 9, lanes, 9,
+                  taps + i * 9);
+}
+
+/* Input channels [first, first + n) of an output block, n a multiple of L: points, `point` floats
+ * apart, of n vectors. */
+static void transform_filter(const wf_conv2d *k, const geometry *g, const float *weights, int block,
+                             int first, int n, float *u, size_t point)
+{
+    const bool rotated = k->pass == WF_CONV2D_BACKWARD_DATA;
+    _Alignas(64) float taps[GATHER * 9][L];
+    for (int i = 0; i < n; i++, u += L) {
+        wf_vf f[9], t[18], a[WINO_POINTS];
+        if (i % GATHER == 0)
+            gather(k, g, weights, block * L, first + i, taps);
+        for (int s = 0; s < 9; s++)
+            f[s] = wf_vload(taps[i % GATHER * 9 + (rotated ? 8 - s : s)]);
+        for (int s = 0; s < 3; s++)
+            wino_filter(f + s, t + s, 3, 3);
+        for (int r = 0; r < WINO_IN; r++)
+            wino_filter(t + r * 3, a + r * WINO_IN, 1, 1);
+        for (int j = 0; j < WINO_POINTS; j++)
+            wf_vstore(u + (size_t)j * point, a[j]);
+    }
+}
+
+static weft_status pack(const wf_conv2d *k, int worker, const void *weights, void *packed, int tile)
+{
+    const plan p = plan_of(&k->desc, k->pass);
+    transform_filter(k, &p.g, weights, tile, 0, p.I, (float *)packed + (size_t)tile * p.u_block,
+                     p.u_point);
+    return WEFT_OK;
+}
+
+/* Channels of V and the filter to multiply. */
+typedef struct operands {
+    const float *v, *u;
+    size_t v_chunk, u_block;
+    int channels;
+    bool more;
+} operands;
+
+/* m[t][b] (+)= sum over channels of v[t][c] * u[b][c], for NT tiles and NB blocks: constants where
+ * this is called. more: m holds the sum over earlier channels. */
+WF_INLINE void multiply(const int NT, const int NB, const operands *a, const float *v, float *m)
+{
+    const float *u = a->u;
+    wf_vf sum[WINO_ROWS][WINO_PAIR];
+    WF_UNROLL
+    for (int t = 0; t < NT; t++)
+        for (int b = 0; b < NB; b++)
+            sum[t][b] = a->more ? wf_vload(m + (t * WINO_PAIR + b) * L) : wf_vzero();
+    for (int left = a->channels; left > 0; left -= WINO_CHUNK, v += a->v_chunk) {
+        const int n = left < WINO_CHUNK ? left : WINO_CHUNK;
+        const float *x = v;
+        for (int c = 0; c < n; c++, u += L, x++) {
+            wf_vf w[WINO_PAIR];
+            for (int b = 0; b < NB; b++)
+                w[b] = wf_vload(u + (size_t)b * a->u_block);
+            WF_UNROLL
+            for (int t = 0; t < NT; t++) {
+                wf_vf y = wf_vset1(x[t * WINO_CHUNK]);
+                for (int b = 0; b < NB; b++)
+                    sum[t][b] = wf_vfma(y, w[b], sum[t][b]);
+            }
+        }
+    }
+    WF_UNROLL
+    for (int t = 0; t < NT; t++)
+        for (int b = 0; b < NB; b++)
+            wf_vstore(m + (t * WINO_PAIR + b) * L, sum[t][b]);
+}
+
+WF_INLINE void multiply_rows(const int NB, int tiles, const operands *a, const float *v, float *m)
+{
+    switch (tiles) {
+    case 1: multiply(1, NB, a, v, m); break;
+    case 2: multiply(2, NB, a, v, m); break;
+    case 3: multiply(3, NB, a, v, m); break;
+    case 4: multiply(4, NB, a, v, m); break;
+    case 5: multiply(5, NB, a, v, m); break;
+    case 6: multiply(6, NB, a, v, m); break;
+#if WF_LANES == 16
+    case 7: multiply(7, NB, a, v, m); break;
+    case 8: multiply(8, NB, a, v, m); break;
+    case 9: multiply(9, NB, a, v, m); break;
+    case 10: multiply(10, NB, a, v, m); break;
+    case 11: multiply(11, NB, a, v, m); break;
+    case 12: multiply(12, NB, a, v, m); break;
+    case 13: multiply(13, NB, a, v, m); break;
+    case 14: multiply(14, NB, a, v, m); break;
+#endif
+    }
+}
+
+/* One point and pair of blocks: `tiles` tiles in even groups of at most WINO_ROWS. */
+static void multiply_pair(int tiles, int blocks, const operands *a, float *m)
+{
+    int groups = (tiles + WINO_ROWS - 1) / WINO_ROWS;
+    for (int i = 0; i < groups; i++) {
+        int first = tiles * i / groups, n = tiles * (i + 1) / groups - first;
+        const float *v = a->v + (size_t)first * WINO_CHUNK;
+        float *y = m + (size_t)first * WINO_PAIR * L;
+        if (blocks == 1)
+            multiply_rows(1, n, a, v, y);
+        else
+            multiply_rows(2, n, a, v, y);
+    }
+}
+
+/* One point, for n output blocks. */
+static void multiply_point(const plan *p, int tiles, int n, operands a, float *m)
+{
+    for (int b = 0; b < n; b += WINO_PAIR, a.u += WINO_PAIR * p->u_block, m += p->m_pair)
+        multiply_pair(tiles, n - b < WINO_PAIR ? 1 : WINO_PAIR, &a, m);
+}
+
+/* Every point, for n output blocks of the packed filter, which are at u. */
+static void multiply_packed(const plan *p, int tiles, int n, const float *v, const float *u,
+                            float *m)
+{
+    for (int i = 0; i < WINO_POINTS; i++, v += p->v_point, u += p->u_point, m += p->m_point)
+        for (int c = 0; c < p->I; c += PANEL_CHANNELS) {
+            operands a = {v + (size_t)(c / WINO_CHUNK) * p->v_chunk,
+                          u + (size_t)c * L,
+                          p->v_chunk,
+                          p->u_block,
+                          p->I - c < PANEL_CHANNELS ? p->I - c : PANEL_CHANNELS,
+                          c > 0};
+            multiply_point(p, tiles, n, a, m);
+        }
+}
+
+/* The same of the plain filter, for the n blocks from `block` on: chunk by chunk transformed into u. */
+static void multiply_plain(const wf_conv2d *k, const plan *p, int tiles, int block, int n,
+                           const float *v, const float *weights, float *u, float *m)
+{
+    for (int c = 0; c < p->I; c += WINO_CHUNK, v += p->v_chunk) {
+        const int channels = p->I - c < WINO_CHUNK ? p->I - c : WINO_CHUNK;
+        for (int b = 0; b < n; b++)
+            transform_filter(k, &p->g, weights, block + b, c, channels, u + (size_t)b * p->u_block,
+                             p->u_point);
+        for (int i = 0; i < WINO_POINTS; i++) {
+            operands a = {v + (size_t)i * p->v_point,
+                          u + (size_t)i * p->u_point,
+                          p->v_chunk,
+                          p->u_block,
+                          channels,
+                          c > 0};
+            multiply_point(p, tiles, n, a, m + (size_t)i * p->m_point);
+        }
+    }
+}
+
+/* Transforms one tile's products back, adds the bias, and stores what lies inside the image: bf16 if
+ * LOW. y_row: bytes of an image's row. */
+WF_INLINE void tile_output(const bool LOW, const bool whole, const float *m, size_t point,
+                           wf_vf bias, char *y, int rows, int columns, size_t y_row)
+{
+    wf_vf p[WINO_POINTS], t[WINO_OUT * WINO_IN], o[WINO_OUT * WINO_OUT];
+    for (int i = 0; i < WINO_POINTS; i++)
+        p[i] = wf_vload(m + (size_t)i * point);
+    for (int j = 0; j < WINO_IN; j++)
+        wino_output(p + j, t + j, WINO_IN, WINO_IN);
+    for (int i = 0; i < WINO_OUT; i++)
+        wino_output(t + i * WINO_IN, o + i * WINO_OUT, 1, 1);
+    for (int i = 0; i < WINO_OUT; i++)
+        for (int j = 0; j < WINO_OUT; j++) {
+            char *to = y + (size_t)i * y_row + j * WINO_VECTOR(LOW);
+            const wf_vf value = wf_vadd(o[i * WINO_OUT + j], bias);
+            if (!whole && (i >= rows || j >= columns))
+                continue;
+            if (LOW)
+                wf_vstore_bf16((uint16_t *)to, value);
+            else
+                wf_vstore((float *)to, value);
+        }
+}
+
+/* Asks for the lines that the tile two to the right of `y` is to be stored in. */
+WF_INLINE void fetch_output(const bool LOW, const char *y, size_t y_row)
+{
+    const char *p = (const char *)((uintptr_t)y + 2 * WINO_OUT * WINO_VECTOR(LOW));
+    for (int i = 0; i < WINO_OUT; i++, p += y_row)
+        for (ptrdiff_t j = 0; j < WINO_OUT * WINO_VECTOR(LOW); j += 64)
+            __builtin_prefetch(p + j, 1);
+}
+
+/* The rows of tiles `r` of an image y, of which m is the first tile's products. */
+WF_INLINE void output_rows(const bool LOW, const plan *p, wino_rows r, const float *m, wf_vf bias,
+                           char *y)
+{
+    const size_t y_row = (size_t)p->g.Q * WINO_VECTOR(LOW);
+    for (int i = 0; i < r.n; i++)
+        for (int j = 0; j < p->cut.columns; j++, m += WINO_PAIR * L) {
+            int top = (r.first + i) * WINO_OUT, left = j * WINO_OUT;
+            char *at = y + (size_t)top * y_row + left * WINO_VECTOR(LOW);
+            fetch_output(LOW, at, y_row);
+            if (top + WINO_OUT <= p->g.P && left + WINO_OUT <= p->g.Q)
+                tile_output(LOW, true, m, p->m_point, bias, at, WINO_OUT, WINO_OUT, y_row);
+            else
+                tile_output(LOW, false, m, p->m_point, bias, at, p->g.P - top, p->g.Q - left,
+                            y_row);
+        }
+}
+
+/* Transforms n output blocks from `block` on back, for all rows of tiles from `at` on that were taken
+ * together. */
+static void output_group(const plan *p, const wf_conv2d_io *io, wino_rows at, int tiles, int block,
+                         int n, const float *m)
+{
+    const size_t y_plane =
+        (size_t)p->g.P * (size_t)p->g.Q * (p->low_out ? WINO_VECTOR(true) : WINO_VECTOR(false));
+    for (int done = 0; done < tiles; done += at.n * p->cut.columns, at = wino_after(&p->cut, at)) {
+        at = wino_take(&p->cut, at, tiles - done);
+        char *y = (char *)io->out + (size_t)at.image * io->out_stride;
+        for (int b = 0; b < n; b++) {
+            int o = (block + b) * L, inside = p->g.O - o < L ? p->g.O - o : L;
+            wf_vf add = io->bias ? wf_vload_n((const float *)io->bias + o, inside) : wf_vzero();
+            const float *from = m + (size_t)(b / WINO_PAIR) * p->m_pair +
+                                (size_t)(done * WINO_PAIR + b % WINO_PAIR) * L;
+            if (p->low_out)
+                output_rows(true, p, at, from, add, y + (size_t)(block + b) * y_plane);
+            else
+                output_rows(false, p, at, from, add, y + (size_t)(block + b) * y_plane);
+        }
+    }
+}
+
+static weft_status batch(const wf_conv2d *k, int worker, const wf_conv2d_io *io, int n, int part,
+                         void *scratch)
+{
+    const plan p = plan_of(&k->desc, k->pass);
+    const int begin = p.blocks * part / p.parts, end = p.blocks * (part + 1) / p.parts;
+    float *v = scratch, *m = v + wino_v_count(p.capacity, p.I), *u = m + WINO_POINTS * p.m_point;
+    for (wino_rows at = {0}, from; at.image < n;) {
+        int tiles = 0;
+        from = at;
+        while (at.image < n && tiles + p.cut.columns <= p.capacity) {
+            const char *x = (const char *)io->in + (size_t)at.image * io->in_stride;
+            at = wino_take(&p.cut, at, p.capacity - tiles);
+            wino_transform_input(p.low_in, &p.cut, at, x, p.g.H, p.g.W, p.g.padding, p.I,
+                                 v + (size_t)tiles * WINO_CHUNK, p.v_point, p.v_chunk);
+            tiles += at.n * p.cut.columns;
+            at = wino_after(&p.cut, at);
+        }
+        for (int b = begin; b < end; b += p.group) {
+            const int blocks = end - b < p.group ? end - b : p.group;
+            const float *w = io->weights;
+            if (p.packed)
+                multiply_packed(&p, tiles, blocks, v, w + (size_t)b * p.u_block, m);
+            else
+                multiply_plain(k, &p, tiles, b, blocks, v, w, u, m);
+            output_group(&p, io, from, tiles, b, blocks, m);
+        }
+    }
+    return WEFT_OK;
+}
+
+const wf_conv2d_impl WF_ISA_FN(wf_conv2d_winograd) = {
+    .name = "winograd:" WF_ISA_NAME,
+    .isa = WF_ISA,
+    .amplification = WF_WINOGRAD_AMPLIFICATION,
+    .fits = fits,
+    .expect = expect,
+    .create = create,
+    .pack = pack,
+    .batch = batch,
+};
