@@ -10,7 +10,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "weft/context.h" /* weft_isa, weft_dtype: enums only */
+#include "weft/types.h"
 
 typedef int64_t wf_dim;
 

@@ -21,9 +21,6 @@
 extern "C" {
 #endif
 
-typedef enum weft_isa { WEFT_ISA_SCALAR, WEFT_ISA_AVX2, WEFT_ISA_AVX512 } weft_isa;
-const char *weft_isa_name(weft_isa isa); /* "scalar", "avx2", "avx512" */
-
 /* How a step is run. The interpreter runs the same arithmetic in recording order on one thread,
  * unfused, every buffer its own: the oracle. The random scheduler picks ready tiles at random
  * over memory poisoned with NaN: a test of the plan's ordering edges. */

@@ -1,4 +1,4 @@
-/* Status codes and error records.
+/* Error records, and text that is fit for a terminal; weft/types.h has the status codes.
  *
  * Every fallible function that does not return a tensor returns a weft_status and leaves its
  * outputs untouched on failure. Messages say what, where and what was expected. The library never
@@ -8,34 +8,11 @@
 
 #include <stddef.h>
 
+#include "weft/types.h"
+
 #ifdef __cplusplus
 extern "C" {
 #endif
-
-/* One list feeds the enum and weft_status_string(). X(name, text) */
-#define WEFT_STATUS_LIST(X)                                                                        \
-    X(OK, "ok")                                                                                    \
-    X(ERR_INVALID, "invalid argument")                                                             \
-    X(ERR_SHAPE, "shape mismatch")                                                                 \
-    X(ERR_DTYPE, "data type mismatch")                                                             \
-    X(ERR_STATE, "not allowed in this state")                                                      \
-    X(ERR_NOMEM, "out of memory")                                                                  \
-    X(ERR_IO, "input/output error")                                                                \
-    X(ERR_FORMAT, "malformed data")                                                                \
-    X(ERR_NOT_FOUND, "not found")                                                                  \
-    X(ERR_UNSUPPORTED, "not supported")                                                            \
-    X(ERR_NUMERIC, "not a finite number")                                                          \
-    X(ERR_INTERRUPTED, "interrupted")                                                              \
-    X(ERR_INTERNAL, "internal error")
-
-typedef enum weft_status {
-#define X(name, text) WEFT_##name,
-    WEFT_STATUS_LIST(X)
-#undef X
-} weft_status;
-
-/* A short text for a status, never NULL. */
-const char *weft_status_string(weft_status status);
 
 /* An error record for code that has no context (file formats, loader threads). Initialise with
  * WEFT_ERROR_INIT; the first error stays until the record is initialised again. */

@@ -1,4 +1,4 @@
-/* Tensors: shapes, element types, storage, reading and writing.
+/* Tensors: shapes, storage, reading and writing.
  *
  * A tensor is either *stored* (parameter, buffer, input: it owns memory, plain row-major, logical
  * order NCHW) or *recorded* (a node of the current step's graph: no memory of its own, numbers
@@ -13,6 +13,7 @@
 #include <stdint.h>
 
 #include "weft/status.h"
+#include "weft/types.h"
 
 #ifdef __cplusplus
 extern "C" {
@@ -20,27 +21,6 @@ extern "C" {
 
 typedef struct weft_context weft_context;
 typedef struct weft_tensor weft_tensor;
-
-/* Element types. bf16 and f16 are those of files: a state in them loads into f32 or f64. X(name,
- * bytes, text, safetensors name) */
-#define WEFT_DTYPE_LIST(X)                                                                         \
-    X(F32, 4, "f32", "F32")                                                                        \
-    X(F64, 8, "f64", "F64")                                                                        \
-    X(BF16, 2, "bf16", "BF16")                                                                     \
-    X(U8, 1, "u8", "U8")                                                                           \
-    X(I32, 4, "i32", "I32")                                                                        \
-    X(I64, 8, "i64", "I64")                                                                        \
-    X(F16, 2, "f16", "F16")
-
-typedef enum weft_dtype {
-#define X(name, bytes, text, st) WEFT_##name,
-    WEFT_DTYPE_LIST(X)
-#undef X
-        WEFT_DTYPE_COUNT
-} weft_dtype;
-
-size_t weft_dtype_size(weft_dtype dtype);      /* bytes per element; 0 for an unknown type */
-const char *weft_dtype_name(weft_dtype dtype); /* "f32", ...; "?" for an unknown type */
 
 #define WEFT_MAX_RANK 6
 typedef struct weft_shape {

@@ -19,5 +19,6 @@
 #include "weft/tensor.h"
 #include "weft/train.h"
 #include "weft/tune.h"
+#include "weft/types.h"
 
 #endif

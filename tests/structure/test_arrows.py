@@ -57,8 +57,8 @@ ENGINE_MAY_INCLUDE = {
                     "engine/tensor", "engine/graph", "engine/graph/ops", "engine/graph/autograd",
                     "engine/plan", "engine/run"},
 }
-# Kernels know no tensors: the one header they share takes enums from the public ones.
-PUBLIC_IN_KERNELS = {"kernels/types.h"}
+# Kernels know no tensors: the one header they share takes enums from one public header.
+PUBLIC_IN_KERNELS = {"kernels/types.h": "include/weft/types.h"}
 # Libraries that one folder keeps to itself. Tests may look underneath.
 OWNED_HEADERS = {"dnnl": "kernels/onednn/", "hwloc": "engine/machine/", "benchmark": "bench/",
                  "png": "train/report/"}
@@ -117,8 +117,8 @@ def check_arrows(tree):
                 continue
             other = room_of(target)
             if other == "include":
-                if room == "kernels" and path not in PUBLIC_IN_KERNELS:
-                    yield f"{path}: only {', '.join(PUBLIC_IN_KERNELS)} includes {name} in kernels"
+                if room == "kernels" and PUBLIC_IN_KERNELS.get(path) != target:
+                    yield f"{path} includes {name}: in kernels only {PUBLIC_IN_KERNELS} may"
             elif other != room and other not in MAY_INCLUDE[room]:
                 yield f"{path}: {room} may not include {name}"
 
@@ -137,6 +137,17 @@ def check_engine_layers(tree):
             if (room_of(target) == "engine" and other != folder
                     and other not in ENGINE_MAY_INCLUDE[folder]):
                 yield f"{path}: {folder} may not include {name}"
+
+
+def check_conv2d_folders(tree):
+    """Each kernel of kernels/conv2d keeps to its folder: none includes from another's."""
+    kernel = re.compile(r"kernels/conv2d/(\w+)/")
+    for path, includes in tree.includes.items():
+        for quote, name in includes:
+            target = kernel.match(tree.resolve(path, name) or "")
+            own = kernel.match(path)
+            if target and room_of(path) == "kernels" and not (own and own[1] == target[1]):
+                yield f"{path}: only kernels/conv2d/{target[1]} may include {name}"
 
 
 def check_owned_headers(tree):
@@ -312,6 +323,9 @@ class TheTree(unittest.TestCase):
             self.assertLessEqual(may, below, layer)
             below.add(layer)
 
+    def test_conv2d_kernels_stay_in_their_folders(self):
+        self.expect_none(check_conv2d_folders)
+
     def test_libraries_stay_in_their_rooms(self):
         self.expect_none(check_owned_headers)
 
@@ -343,14 +357,16 @@ class MadeUpTrees(unittest.TestCase):
 
     def test_arrows(self):
         headers = {"engine/e.h": "", "kernels/k.h": "", "data/d.h": "", "modules/m.h": "",
-                   "train/t.h": "", "include/weft/w.h": "", "cli/c.h": "",
-                   "cli/parser/p.h": ""}
+                   "train/t.h": "", "include/weft/w.h": "", "include/weft/types.h": "",
+                   "cli/c.h": "", "cli/parser/p.h": ""}
         for path, text, bad in (
             ("kernels/x.c", '#include "engine/e.h"', 1),
             ("kernels/x.c", '#include "weft/w.h"', 1),
             ("kernels/x.c", '#include "../engine/e.h"', 1),
             ("kernels/x.c", ' # include  <engine/e.h>', 1),
-            ("kernels/types.h", '#include "weft/w.h"', 0),
+            ("kernels/types.h", '#include "weft/w.h"', 1),
+            ("kernels/types.h", '#include "weft/types.h"', 0),
+            ("kernels/x.c", '#include "weft/types.h"', 1),
             ("engine/x.c", '#include "modules/m.h"', 1),
             ("engine/x.c", '#include "kernels/k.h"\n#include "e.h"\n#include "weft/w.h"', 0),
             ("engine/x.c", '/* #include "modules/m.h" */\n// #include "modules/m.h"\n', 0),
@@ -389,6 +405,20 @@ class MadeUpTrees(unittest.TestCase):
         self.assertEqual(len(self.problems(check_engine_layers, {"engine/new/x.c": ""})), 1)
         self.assertEqual(self.problems(check_engine_layers, {
             "kernels/k.h": "", "engine/base/x.c": '#include "kernels/k.h"'}), [])
+
+    def test_conv2d_folders(self):
+        headers = {"kernels/conv2d/conv2d.h": "", "kernels/conv2d/a/a.h": "",
+                   "kernels/conv2d/b/b.h": ""}
+        for path, text, bad in (
+            ("kernels/conv2d/a/x.c", '#include "kernels/conv2d/a/a.h"', 0),
+            ("kernels/conv2d/a/x.c", '#include "kernels/conv2d/conv2d.h"', 0),
+            ("kernels/conv2d/a/x.c", '#include "kernels/conv2d/b/b.h"', 1),
+            ("kernels/conv2d/x.c", '#include "a/a.h"', 1),
+            ("tests/x.c", '#include "kernels/conv2d/a/a.h"', 0),
+        ):
+            with self.subTest(path=path, text=text):
+                self.assertEqual(
+                    len(self.problems(check_conv2d_folders, {**headers, path: text})), bad)
 
     def test_owned_headers(self):
         for files, bad in (

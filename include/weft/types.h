@@ -1,0 +1,64 @@
+/* The types that every layer of Weft shares, kernels included: status codes, element types,
+ * instruction sets. Enums and their names only; other public headers include this one. */
+#ifndef WEFT_TYPES_H
+#define WEFT_TYPES_H
+
+#include <stddef.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* One list feeds the enum and weft_status_string(). X(name, text) */
+#define WEFT_STATUS_LIST(X)                                                                        \
+    X(OK, "ok")                                                                                    \
+    X(ERR_INVALID, "invalid argument")                                                             \
+    X(ERR_SHAPE, "shape mismatch")                                                                 \
+    X(ERR_DTYPE, "data type mismatch")                                                             \
+    X(ERR_STATE, "not allowed in this state")                                                      \
+    X(ERR_NOMEM, "out of memory")                                                                  \
+    X(ERR_IO, "input/output error")                                                                \
+    X(ERR_FORMAT, "malformed data")                                                                \
+    X(ERR_NOT_FOUND, "not found")                                                                  \
+    X(ERR_UNSUPPORTED, "not supported")                                                            \
+    X(ERR_NUMERIC, "not a finite number")                                                          \
+    X(ERR_INTERRUPTED, "interrupted")                                                              \
+    X(ERR_INTERNAL, "internal error")
+
+typedef enum weft_status {
+#define X(name, text) WEFT_##name,
+    WEFT_STATUS_LIST(X)
+#undef X
+} weft_status;
+
+/* A short text for a status, never NULL. */
+const char *weft_status_string(weft_status status);
+
+/* Element types. bf16 and f16 are those of files: a state in them loads into f32 or f64. X(name,
+ * bytes, text, safetensors name) */
+#define WEFT_DTYPE_LIST(X)                                                                         \
+    X(F32, 4, "f32", "F32")                                                                        \
+    X(F64, 8, "f64", "F64")                                                                        \
+    X(BF16, 2, "bf16", "BF16")                                                                     \
+    X(U8, 1, "u8", "U8")                                                                           \
+    X(I32, 4, "i32", "I32")                                                                        \
+    X(I64, 8, "i64", "I64")                                                                        \
+    X(F16, 2, "f16", "F16")
+
+typedef enum weft_dtype {
+#define X(name, bytes, text, st) WEFT_##name,
+    WEFT_DTYPE_LIST(X)
+#undef X
+        WEFT_DTYPE_COUNT
+} weft_dtype;
+
+size_t weft_dtype_size(weft_dtype dtype);      /* bytes per element; 0 for an unknown type */
+const char *weft_dtype_name(weft_dtype dtype); /* "f32", ...; "?" for an unknown type */
+
+typedef enum weft_isa { WEFT_ISA_SCALAR, WEFT_ISA_AVX2, WEFT_ISA_AVX512 } weft_isa;
+const char *weft_isa_name(weft_isa isa); /* "scalar", "avx2", "avx512" */
+
+#ifdef __cplusplus
+}
+#endif
+#endif
