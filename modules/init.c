@@ -195,6 +195,10 @@ static weft_status kaiming(weft_tensor *t, double a, weft_fan fan, weft_gain gai
     if (t != NULL && gain == WEFT_GAIN_LEAKY_RELU && !isfinite(a))
         return wf_fail(weft_tensor_context(t), WEFT_ERR_INVALID, "%s: the slope is %g", what, a);
     WF_TRY(fans(t, what, &in, &out));
+    if (weft_shape_count(weft_tensor_shape(t)) == 0) {
+        *std = 0;
+        return wf_lint(weft_tensor_context(t), "%s: the tensor has no elements", what);
+    }
     double g = gain == WEFT_GAIN_RELU         ? sqrt(2.0)
                : gain == WEFT_GAIN_LEAKY_RELU ? sqrt(2.0 / (1.0 + a * a))
                                               : 1.0;

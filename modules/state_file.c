@@ -147,11 +147,8 @@ static void contents_done(contents *c)
 static weft_status read_entry(weft_context *ctx, const weft_safetensors_entry *e, const char *name,
                               contents *c)
 {
-    const char *what = e->foreign;
-    for (int k = 0; k < e->shape.rank && what == NULL; k++)
-        what = e->shape.dim[k] == 0 ? "an empty tensor" : NULL;
-    if (what != NULL) {
-        c->foreign[c->n_foreign++] = (wf_foreign){.name = name, .what = what};
+    if (e->foreign != NULL) {
+        c->foreign[c->n_foreign++] = (wf_foreign){.name = name, .what = e->foreign};
         return WEFT_OK;
     }
     weft_tensor *t = weft_tensor_from(ctx, e->dtype, e->shape, e->data);

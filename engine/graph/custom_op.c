@@ -56,7 +56,7 @@ static weft_status infer(wf_infer *f)
     for (int o = 0; o < f->n_out; o++) {
         char text[128];
         bool ok = weft_dtype_size(out[o].dtype) > 0 && out[o].shape.rank >= 0 &&
-                  out[o].shape.rank <= WEFT_MAX_RANK && weft_shape_count(out[o].shape) >= 1;
+                  out[o].shape.rank <= WEFT_MAX_RANK && weft_shape_count(out[o].shape) >= 0;
         if (!ok)
             return wf_infer_fail(f, WEFT_ERR_SHAPE, "output %d cannot be %s %s", o,
                                  weft_dtype_name(out[o].dtype),
@@ -211,6 +211,11 @@ static weft_status lower_any(wf_lower *l, bool backward)
         weft_custom_call call = call_of(&a, a.array);
         a.tiles = tiles(&call);
     }
+    bool nothing = true; /* to be written */
+    for (int o = 0; o < l->n_out; o++)
+        nothing = nothing && weft_shape_count(wf_lower_out(l, o).shape) == 0;
+    if (a.tiles == 0 && nothing)
+        return WEFT_OK;
     if (a.tiles < 1)
         return wf_lower_fail(l, WEFT_ERR_INVALID, "%lld tiles", (long long)a.tiles);
     wf_task *task = wf_lower_task(l, "custom", run, &a, sizeof a, a.tiles);
@@ -279,6 +284,7 @@ static wf_custom *custom_make(weft_context *ctx, const weft_custom_op *op)
     c->user = *op;
     c->user.name = c->name;
     c->forward = (wf_op){.name = c->name,
+                         .of_nothing = WF_EMPTY_RUN,
                          .n_out = op->n_out,
                          .attr_size = sizeof(attrs_head) + op->attr_size,
                          .layout_rule = WF_LAYOUT_PLAIN,

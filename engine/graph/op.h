@@ -249,12 +249,14 @@ enum {
 /* Note [Empty tensors]. A dimension may be 0. No kernel sees such a tensor: recording refuses it for
  * ops that say nothing about it, and in the place of the others' nodes the plan puts of_nothing, whose
  * outputs that are not empty (the sum of no elements, the gradient of weights by no images) are zeros or
- * NaN. concat drops its empty inputs instead. Shape inference must bear zeros. */
-typedef enum wf_empty { WF_EMPTY_REFUSED, WF_EMPTY_ZERO, WF_EMPTY_NAN } wf_empty;
+ * NaN. concat drops its empty inputs instead; custom ops, which only their authors know, run (RUN). Shape
+ * inference must bear zeros. */
+typedef enum wf_empty { WF_EMPTY_REFUSED, WF_EMPTY_ZERO, WF_EMPTY_NAN, WF_EMPTY_RUN } wf_empty;
 
 struct wf_op {
     const char *name;
     wf_empty of_nothing;
+    bool (*nan_of_nothing)(const void *attrs); /* WF_EMPTY_NAN: else zeros; NULL: always NaN */
     int n_out;
     size_t attr_size;
     int n_scalars;

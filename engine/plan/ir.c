@@ -95,6 +95,8 @@ static void without_empty(const wf_graph *g, const wf_node *node, node_form *for
     bool any = is_empty(&g->values[node->out]);
     const bool out = any;
     int n = 0;
+    if (node->op->of_nothing == WF_EMPTY_RUN)
+        return;
     for (int i = 0; i < node->n_in; i++) {
         const bool empty = is_empty(&g->values[wf_node_in(g, node)[i]]);
         any |= empty;
@@ -104,8 +106,10 @@ static void without_empty(const wf_graph *g, const wf_node *node, node_form *for
     if (node->op == &wf_op_concat && !out) {
         form->n_in = n;
     } else if (any) {
+        const bool is_nan = node->op->of_nothing == WF_EMPTY_NAN &&
+                            (!node->op->nan_of_nothing || node->op->nan_of_nothing(form->attrs));
         form->op = &wf_op_of_nothing;
-        form->attrs = node->op->of_nothing == WF_EMPTY_NAN ? &nan : &zero;
+        form->attrs = is_nan ? &nan : &zero;
         form->n_in = 0;
     }
 }

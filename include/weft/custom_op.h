@@ -39,7 +39,8 @@ typedef struct weft_array {
 /* What forward and backward are given. The whole arrays are there for every tile; tile i of `tiles`
  * writes its own part of the outputs, which no other tile writes. Tiles run on any thread, at the
  * same time, in any order. So that results do not depend on the number of threads, what a tile
- * computes may depend on shapes and attributes only. */
+ * computes may depend on shapes and attributes only. Arrays may be empty: a dimension is 0, and data is
+ * not to be read. */
 typedef struct weft_custom_call {
     const void *attrs;
     int n_in, n_out;

@@ -17,7 +17,8 @@ typedef struct weft_linear_opts {
     bool no_bias;
 } weft_linear_opts;
 /* (..., in) to (..., out): x times weight (out, in) transposed, plus bias (out). Both start uniform
- * in +-1/sqrt(in). */
+ * in +-1/sqrt(in). in and out may be 0 (the weight is empty then, which is told as torch does; bias 0).
+ * Other layers need sizes of at least 1, also where torch takes 0 (LayerNorm, GroupNorm, PReLU). */
 weft_module *weft_linear_create(weft_context *ctx, int in, int out, const weft_linear_opts *opts);
 
 typedef struct weft_conv2d_layer_opts {

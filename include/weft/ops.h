@@ -5,11 +5,12 @@
  * path, and the step has failed (weft_error_status in context.h). A NULL operand that may not be left
  * out is such a failure; all operands NULL: NULL. One that may be left out is only taken so while the
  * step has not failed. Ops nest: weft_relu(weft_add(a, b)).
- * Empty tensors, of which a dimension is 0, go through element-wise ops, reductions, softmax, products,
- * convolutions, pooling, layer_norm, group_norm and what moves elements, as in torch: a sum of nothing is
- * 0, a mean NaN, the greatest and the least of nothing an error. Batch statistics, cross_entropy,
- * nll_loss, updates of empty parameters and custom ops refuse them, and so do parts of size 0 in
- * weft_split_with_sizes and weft_slice.
+ * Empty tensors, of which a dimension is 0, go through every op, as in torch: a sum of nothing is 0, a
+ * mean, and so a loss's, NaN, the greatest and the least of nothing an error. A batch of nothing leaves
+ * batch_norm's running statistics as they are, and counts. Of images (convolutions, pooling, upsample2d)
+ * only N may be 0, of batch_norm and its weights not the channels; cross_entropy and nll_loss need
+ * classes where there are rows. Unlike torch, conv2d refuses 0 input channels, concat does not skip
+ * tensors of shape (0), and group_norm's gradient of gamma by images without pixels is 0, not NaN.
  * Shape letters: N minibatch, C input channels, H height, W width, K output channels, R S kernel
  * height and width, P Q output height and width. Types: f32 or f64 unless said otherwise. */
 #ifndef WEFT_OPS_H
@@ -198,20 +199,20 @@ weft_tensor *weft_transpose(weft_tensor *x, int dim0, int dim1);
 weft_tensor *weft_concat(weft_tensor *const *x, int n, int dim);
 /* n >= 1 tensors of equal shape along a new dimension `dim`. As torch.stack. */
 weft_tensor *weft_stack(weft_tensor *const *x, int n, int dim);
-/* x in n parts along dim, which have these sizes (above 0) and leave nothing over; parts[0..n) are
+/* x in n parts along dim, which have these sizes (0, too) and leave nothing over; parts[0..n) are
  * set. As torch.split with a list of sizes. */
 weft_status weft_split_with_sizes(weft_tensor *x, int n, const int64_t *sizes, int dim,
                                   weft_tensor **parts);
 /* The same in parts of ceil(size / n) elements, the last one smaller where n does not divide the
- * dimension's size; 1 <= n <= size. As torch.chunk, which then may return fewer parts than n: here
- * the last of parts[0..n) are NULL. */
+ * dimension's size; n >= 1. As torch.chunk, which then may return fewer parts than n: here the last of
+ * parts[0..n) are NULL. */
 weft_status weft_chunk(weft_tensor *x, int n, int dim, weft_tensor **parts);
 /* Channel j*groups + k of the result is channel k*(C/groups) + j of x (N, C, ...): dimension 1 as
  * (groups, C/groups), transposed. groups divides C. As torch's F.channel_shuffle. */
 weft_tensor *weft_channel_shuffle(weft_tensor *x, int groups);
 /* Of dimension dim, elements start, start + step, ... before stop, as Python's x[start:stop:step]:
  * negative bounds count from the end, and bounds end where the dimension does (INT64_MAX: all).
- * step >= 1, and something must be left. Of everything: x itself. */
+ * step >= 1. Of everything: x itself; of nothing: an empty tensor. */
 weft_tensor *weft_slice(weft_tensor *x, int dim, int64_t start, int64_t stop, int64_t step);
 /* Elements [start, start+length) of dimension dim. */
 weft_tensor *weft_narrow(weft_tensor *x, int dim, int64_t start, int64_t length);

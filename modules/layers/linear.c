@@ -45,8 +45,10 @@ weft_status wf_init_weight_and_bias(weft_tensor *weight, weft_tensor *bias)
     WF_TRY(weft_init_kaiming_uniform(weight, sqrt(5.0), WEFT_FAN_IN, WEFT_GAIN_LEAKY_RELU));
     if (bias == NULL)
         return WEFT_OK;
-    double fan_in = (double)weft_shape_count(shape) / (double)shape.dim[0];
-    double bound = 1.0 / sqrt(fan_in);
+    double fan_in = 1.0;
+    for (int i = 1; i < shape.rank; i++)
+        fan_in *= (double)shape.dim[i];
+    const double bound = fan_in > 0 ? 1.0 / sqrt(fan_in) : 0.0;
     return weft_init_uniform(bias, -bound, bound);
 }
 
@@ -54,8 +56,8 @@ weft_module *weft_linear_create(weft_context *ctx, int in, int out, const weft_l
 {
     if (ctx == NULL)
         return NULL;
-    if (in < 1 || out < 1) {
-        wf_fail(ctx, WEFT_ERR_INVALID, "Linear(%d, %d): sizes must be at least 1", in, out);
+    if (in < 0 || out < 0) {
+        wf_fail(ctx, WEFT_ERR_INVALID, "Linear(%d, %d): sizes must not be negative", in, out);
         return NULL;
     }
     linear *self = weft_module_create(ctx, &linear_class, NULL);

@@ -130,8 +130,8 @@ static void refused_arguments_say_why(void **state)
 {
     weft_conv2d_layer_opts groups = {.groups = 3}, stride = {.stride = {-1, 1}};
     weft_pool2d_opts padding = {.padding = {2, 2}};
-    assert_null(weft_linear_create(ctx, 0, 3, NULL));
-    assert_error(WEFT_ERR_INVALID, "Linear(0, 3)");
+    assert_null(weft_linear_create(ctx, -1, 3, NULL));
+    assert_error(WEFT_ERR_INVALID, "Linear(-1, 3)");
     assert_null(weft_conv2d_create(ctx, 4, 6, 3, &groups));
     assert_error(WEFT_ERR_INVALID, "do not divide by 3 groups");
     assert_null(weft_conv2d_create(ctx, 4, 6, 3, &stride));
@@ -396,12 +396,12 @@ static void sequential_appends_inserts_indexes_and_removes(void **state)
     assert_int_equal(weft_append(m, NULL), WEFT_ERR_INVALID);
     assert_error(WEFT_ERR_INVALID, "the module is NULL");
     weft_module *half = WEFT_SEQUENTIAL(ctx, linear(1));
-    assert_int_equal(weft_append(half, linear(0)), WEFT_ERR_INVALID);
+    assert_int_equal(weft_append(half, linear(-1)), WEFT_ERR_INVALID);
     assert_null(
         weft_module_ok(half)); /* what could not be appended fails the list, as a part would */
-    assert_error(WEFT_ERR_INVALID, "Linear(0, 2)");
-    assert_null(WEFT_SEQUENTIAL(ctx, linear(1), linear(0), linear(2)));
-    assert_error(WEFT_ERR_INVALID, "Linear(0, 2)");
+    assert_error(WEFT_ERR_INVALID, "Linear(-1, 2)");
+    assert_null(WEFT_SEQUENTIAL(ctx, linear(1), linear(-1), linear(2)));
+    assert_error(WEFT_ERR_INVALID, "Linear(-1, 2)");
     weft_module_unref(m);
 }
 

@@ -118,12 +118,12 @@ static void a_null_value_keeps_the_slot_empty(void **state)
 static void a_part_that_failed_to_be_made_fails_the_constructor(void **state)
 {
     weft_module *m = bare();
-    assert_int_equal(weft_register_module(m, "a", NULL, weft_linear_create(ctx, 0, 3, NULL)),
+    assert_int_equal(weft_register_module(m, "a", NULL, weft_linear_create(ctx, -1, 3, NULL)),
                      WEFT_ERR_INVALID);
     assert_int_equal(weft_register_module(m, "b", NULL, weft_linear_create(ctx, 2, 3, NULL)),
                      WEFT_OK);
     assert_null(weft_module_ok(m));
-    assert_error(WEFT_ERR_INVALID, "Linear(0, 3)");
+    assert_error(WEFT_ERR_INVALID, "Linear(-1, 3)");
 }
 
 static void only_stored_tensors_of_a_fitting_type_can_be_registered(void **state)

@@ -142,6 +142,78 @@ def layer_norm(r):
                 lambda x, g, b: F.layer_norm(x, [n], g, b, 1e-5), [1e-5, 1], range(3), exact)
 
 
+def batch_norm(r):
+    """The running statistics stay; the gradients of gamma and beta are zeros."""
+    c = r.integer(1, 5)
+    shape = [0, c] if r.chance(0.3) else r.choice([[0, c, 3, 2], [2, c, 0, 3], [3, c, 2, 0]])
+    training, affine = r.chance(0.7), r.chance(0.7)
+    inputs = [r.normal(shape)] + ([r.normal([c]), r.normal([c])] if affine else [])
+    inputs += [r.normal([c]), np.abs(r.normal([c])) + np.float32(0.5)]
+    kept = []
+
+    def function(x, *rest):
+        gamma, beta = rest[:2] if affine else (None, None)
+        kept[:] = [t.detach().clone() for t in rest[-2:]]
+        return F.batch_norm(x, kept[0], kept[1], gamma, beta, training, 0.25, 1e-5)
+
+    def tolerance(x, y, dy, dx):
+        return exact(x, y, dy, dx) + [(0, t.numpy()) for t in kept]
+
+    return Case("batch_norm", inputs, function, [1e-5, 0.25, training, affine],
+                range(3 if affine else 1), tolerance, lambda: [t.numpy() for t in kept])
+
+
+def classes(r):
+    """No rows."""
+    k, how, op = r.integer(0, 5), r.integer(0, 2), r.choice(["nll_loss", "cross_entropy", "soft"])
+    names = ("mean", "sum", "none")
+    smoothing = r.choice([0.0, 0.25]) if k else 0.0  # torch's sum of nothing is NaN there
+    weight = [np.abs(r.normal([k]))] if r.chance(0.4) and k else []
+    x, y = r.normal([0, k]), np.zeros(0, dtype=np.int64)
+    if op == "nll_loss":
+        return Case(op, [x, y, *weight],
+                    lambda x, y, w=None: F.nll_loss(x, y, w, reduction=names[how]), [how, -100],
+                    tolerance=exact)
+    soft = op == "soft"
+    return Case("cross_entropy", [x, r.normal([0, k]) if soft else y, *weight],
+                lambda x, y, w=None: F.cross_entropy(x, y, w, reduction=names[how],
+                                                     label_smoothing=smoothing),
+                [how, -100, smoothing], (0, 1) if soft else (0,), exact)
+
+
+def parts(r):
+    """Parts without elements, and of tensors without elements."""
+    shape = r.shape(1, 5, largest=4, count=60) if r.chance(0.7) else zeros(r, 1, 5)
+    dim = r.integer(0, len(shape) - 1)
+    size, x = shape[dim], r.values(shape)
+    kind = r.choice(["split", "chunk", "slice", "narrow"])
+    if kind == "split":
+        sizes = [r.choice([0, 0, 1]) for _ in range(r.integer(1, 6))]
+        left = size - sum(sizes)
+        while left < 0:
+            sizes[sizes.index(1)] = 0
+            left += 1
+        sizes[r.integer(0, len(sizes) - 1)] += left
+        return Case("split", [x], lambda x: x.split(sizes, dim), [dim, *sizes], tolerance=exact)
+    if kind == "chunk":
+        n = r.integer(1, 6)
+        return Case("chunk", [x], lambda x: x.chunk(n, dim), [dim, n], tolerance=exact)
+    if kind == "narrow":
+        start = r.integer(0, size)
+        return Case("narrow", [x], lambda x: x.narrow(dim, start, 0), [dim, start, 0],
+                    tolerance=exact)
+    start, stop, step = r.integer(-5, 5), r.integer(-5, 5), r.integer(1, 3)
+    take = (slice(None),) * dim + (slice(start, stop, step),)
+    return Case("slice", [x], lambda x: x[take].clone(), [dim, start, stop, step], tolerance=exact)
+
+
+def one_hot(r):
+    shape, n = zeros(r, 1, 4), r.integer(1, 5)
+    return Case("one_hot", [np.zeros(shape, dtype=np.int64)], lambda x: F.one_hot(x, n), [n],
+                (), exact)
+
+
 def make(r):
     return r.choice([unary, binary, binary, reduction, reduction, extreme, softmax, moved, concat,
-                     concat, linear, images, images, loss, layer_norm])(r)
+                     concat, linear, images, images, loss, layer_norm, batch_norm, classes, classes,
+                     parts, parts, parts, one_hot])(r)

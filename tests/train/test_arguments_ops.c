@@ -308,7 +308,6 @@ static void ops_of_several(void **state)
     FAILS_QUIETLY(weft_chunk(NULL, 1, 0, parts));
     FAILS(weft_chunk(x, 1, 0, NULL));
     FAILS(weft_chunk(x, -1, 0, parts));
-    FAILS(weft_chunk(x, INT32_MAX, 0, parts));
     FAILS_QUIETLY(weft_split_with_sizes(NULL, 1, (const int64_t[]){1}, 0, parts));
     FAILS(weft_split_with_sizes(x, 1, NULL, 0, parts));
     FAILS(weft_split_with_sizes(x, 1, (const int64_t[]){1}, 0, NULL));
@@ -318,7 +317,7 @@ static void ops_of_several(void **state)
     NOTHING_QUIETLY(weft_stack((weft_tensor *[]){x, NULL}, 2, 0));
     GIVES_NOTHING(weft_stack((weft_tensor *[]){x, x}, 2, INT32_MIN));
     NOTHING_QUIETLY(weft_slice(NULL, 0, 0, 1, 1));
-    GIVES_NOTHING(weft_slice(x, 0, INT64_MIN, INT64_MIN, INT64_MAX));
+    GIVES_NOTHING(weft_slice(x, 0, INT64_MIN, INT64_MIN, INT64_MIN));
     NOTHING_QUIETLY(weft_normalize_images(images, NULL, x));
     NOTHING_QUIETLY(weft_normalize_images(images, x, NULL));
     NOTHING_QUIETLY(weft_cross_entropy(logits, NULL, NULL));

@@ -55,6 +55,7 @@ static weft_status lower(wf_lower *l)
 
 const wf_op wf_op_adamw_update = {
     .name = "adamw_update",
+    .of_nothing = WF_EMPTY_ZERO,
     .n_out = 3,
     .n_scalars = N_SCALARS,
     .flags = WF_OP_COMMIT,

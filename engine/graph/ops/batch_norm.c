@@ -114,6 +114,10 @@ static weft_status check(const bn_call *b, bool batch)
         return wf_fail_step(b->ctx, WEFT_ERR_SHAPE,
                             "batch_norm: input is %s, expected (N, C) or (N, C, H, W)",
                             weft_shape_format(*s, text, sizeof text));
+    if (s->dim[1] == 0)
+        return wf_fail_step(b->ctx, WEFT_ERR_SHAPE,
+                            "batch_norm: input is %s, which has no channels",
+                            weft_shape_format(*s, text, sizeof text));
     WF_TRY(check_channels(b, "weight", b->gamma));
     WF_TRY(check_channels(b, "bias", b->beta));
     WF_TRY(check_channels(b, "running_mean", b->running_mean));
@@ -143,7 +147,8 @@ static weft_status check(const bn_call *b, bool batch)
     return WEFT_OK;
 }
 
-/* The running statistics become (1-m)*running + m*batch when the step commits. */
+/* The running statistics become (1-m)*running + m*batch when the step commits; a batch of nothing is
+ * only counted. */
 static weft_status update_running(const bn_call *b, weft_tensor *mean, weft_tensor *var)
 {
     wf_bn_running_attrs attrs = {.count = weft_shape_count(b->shape) / b->shape.dim[1],
@@ -174,7 +179,12 @@ static weft_tensor *record(bn_call *b, wf_norm_f f)
     const weft_shape channels = WEFT_SHAPE(b->shape.dim[1]);
     weft_tensor *in[6] = {b->x};
     wf_bn_stats_attrs stats = {.eps = b->opts.eps};
-    if (batch) {
+    if (batch && weft_shape_count(b->shape) == 0) {
+        in[1] = wf_record_fill(b->ctx, dtype, channels, 0);
+        in[2] = wf_record_fill(b->ctx, dtype, channels, 1);
+        if (b->running_mean && update_running(b, in[1], in[2]) != WEFT_OK)
+            return NULL;
+    } else if (batch) {
         weft_tensor *out[WF_MAX_OUT];
         if (!wf_record(&wf_op_bn_stats, &stats, NULL, 1, &b->x, out))
             return NULL;

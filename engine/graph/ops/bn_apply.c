@@ -232,6 +232,7 @@ const wf_op wf_op_bn_apply = {
 
 const wf_op wf_op_bn_act = {
     .name = "bn_act",
+    .of_nothing = WF_EMPTY_ZERO,
     .n_out = 2, /* y, mask; the plan may cut the mask off where nobody reads it */
     .attr_size = sizeof(wf_bn_apply_attrs),
     .flags = WF_OP_KEEPS_ZERO | WF_OP_BY_IMAGE | WF_OP_BF16,

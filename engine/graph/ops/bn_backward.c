@@ -123,6 +123,7 @@ static weft_status infer_reduce(wf_infer *f)
 
 const wf_op wf_op_bn_backward_reduce = {
     .name = "bn_backward_reduce",
+    .of_nothing = WF_EMPTY_ZERO,
     .n_out = 3, /* dgamma, dbeta, dz */
     .attr_size = sizeof(wf_bn_apply_attrs),
     .flags = WF_OP_KEEPS_ZERO | WF_OP_BY_IMAGE | WF_OP_BF16,
@@ -215,6 +216,7 @@ static weft_status infer_dx(wf_infer *f)
 
 const wf_op wf_op_bn_backward_apply = {
     .name = "bn_backward_apply",
+    .of_nothing = WF_EMPTY_ZERO,
     .n_out = 2, /* dx, dresidual */
     .attr_size = sizeof(wf_bn_apply_attrs),
     .flags = WF_OP_KEEPS_ZERO | WF_OP_BY_IMAGE | WF_OP_BF16,

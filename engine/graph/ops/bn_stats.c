@@ -1,6 +1,7 @@
 /* bn_stats: mean, biased variance and 1/sqrt(var + eps) of each channel; bn_invstd: the last of
  * these from a variance; bn_running: the update of the running statistics. See batch_norm.h. */
 #include <math.h>
+#include <string.h>
 
 #include "engine/graph/ops/batch_norm.h"
 
@@ -162,6 +163,12 @@ static weft_status run_running(const wf_tile *t, const void *vargs, int64_t tile
         if (a->cumulative)
             m = 1 / (double)batches;
     }
+    if (a->count == 0) { /* a batch of nothing counts, but tells nothing */
+        for (int i = 0; i < 2; i++)
+            memmove(wf_data(t, a->out[i]), wf_data(t, a->in[i]), /* maybe the same place */
+                    (size_t)a->C * weft_dtype_size(a->dtype));
+        return WEFT_OK;
+    }
     const double unbiased = (double)a->count / (double)(a->count - 1);
     for (int64_t c = 0; c < a->C; c++) {
         double mean = wf_float_get(a->dtype, wf_data(t, a->in[0]), c);
@@ -201,7 +208,7 @@ static weft_status infer_running(wf_infer *f)
 {
     const wf_bn_running_attrs *a = f->attrs;
     WF_TRY(wf_infer_float(f, 0));
-    if (f->n_in < 4 || f->n_in > 5 || a->count < 2)
+    if (f->n_in < 4 || f->n_in > 5 || a->count == 1)
         return wf_infer_fail(f, WEFT_ERR_INVALID, "%d inputs, %lld values per channel", f->n_in,
                              (long long)a->count);
     for (int i = 1; i < 4; i++)

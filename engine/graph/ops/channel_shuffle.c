@@ -32,7 +32,8 @@ static weft_status lower(wf_lower *l)
 static weft_status grad(wf_grad *g)
 {
     const wf_shuffle_attrs *a = g->attrs;
-    wf_shuffle_attrs back = {weft_tensor_shape(g->in[0]).dim[1] / a->groups};
+    const int64_t C = weft_tensor_shape(g->in[0]).dim[1];
+    const wf_shuffle_attrs back = {C > 0 ? C / a->groups : 1};
     if (g->needs[0])
         g->din[0] = wf_record(&wf_op_channel_shuffle, &back, NULL, 1, g->dout, NULL);
     return WEFT_OK;

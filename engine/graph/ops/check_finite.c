@@ -74,6 +74,7 @@ static bool sample(weft_context *ctx, int index, wf_sample *s)
 
 const wf_op wf_op_check_finite = {
     .name = "check_finite",
+    .of_nothing = WF_EMPTY_ZERO,
     .n_out = 1,
     .flags = WF_OP_SIDE_EFFECT | WF_OP_KEEPS_ZERO | WF_OP_BY_IMAGE,
     .layout_rule = WF_LAYOUT_SAME,

@@ -12,6 +12,7 @@
 #include "kernels/reduce/reduce.h"
 
 #define INTERNAL                                                                                   \
+    .of_nothing = WF_EMPTY_ZERO,                                                                   \
     .no_grad_reason = "it works on gradients; second derivatives are not built",                   \
     .no_sample_reason = "it has no gradient; the tests of clipping run it"
 

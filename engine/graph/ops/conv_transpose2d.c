@@ -45,6 +45,10 @@ static bool refuse_shapes(weft_context *ctx, const weft_shape *x, const weft_sha
         wf_fail_step(ctx, WEFT_ERR_SHAPE,
                      "conv_transpose2d: input has %lld channels, weight expects %lld",
                      (long long)x->dim[1], (long long)w->dim[0]);
+    else if (x->dim[1] < 1 || x->dim[2] < 1 || x->dim[3] < 1 || w->dim[1] < 1)
+        wf_fail_step(ctx, WEFT_ERR_SHAPE,
+                     "conv_transpose2d: input %s and weight %s: only N may be 0",
+                     weft_shape_format(*x, a, sizeof a), weft_shape_format(*w, b, sizeof b));
     else if (x->dim[1] % groups)
         wf_fail_step(ctx, WEFT_ERR_SHAPE,
                      "conv_transpose2d: %d groups do not divide %lld input channels", groups,

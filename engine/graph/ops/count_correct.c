@@ -56,6 +56,7 @@ static weft_status lower(wf_lower *l)
 
 const wf_op wf_op_count_correct = {
     .name = "count_correct",
+    .of_nothing = WF_EMPTY_ZERO,
     .n_out = 2,
     .attr_size = sizeof(count_attrs),
     .layout_rule = WF_LAYOUT_PLAIN,

@@ -25,6 +25,9 @@ static weft_status check_inputs(const wf_infer *f, int weight)
     const cross_entropy_attrs *a = f->attrs;
     const weft_shape *logits = &f->in[0].shape;
     WF_TRY(wf_infer_logits_and_labels(f));
+    if (logits->dim[1] == 0 && logits->dim[0] > 0)
+        return wf_infer_fail(f, WEFT_ERR_SHAPE, "logits are %s: there are labels but no classes",
+                             weft_shape_format(*logits, x, sizeof(x)));
     if (!a->weighted)
         return WEFT_OK;
     const wf_type *w = &f->in[weight];
@@ -46,6 +49,12 @@ static weft_status infer(wf_infer *f)
     if (a->reduction == WEFT_NONE)
         f->out[0].shape = f->in[1].shape;
     return WEFT_OK;
+}
+
+/* Of no rows, the mean is NaN, the sum 0. */
+static bool is_mean(const void *attrs)
+{
+    return ((const cross_entropy_attrs *)attrs)->reduction == WEFT_MEAN;
 }
 
 typedef struct ce_args {
@@ -219,6 +228,7 @@ static weft_status lower_backward(wf_lower *l)
 
 const wf_op wf_op_cross_entropy_backward = {
     .name = "cross_entropy_backward",
+    .of_nothing = WF_EMPTY_ZERO,
     .n_out = 1,
     .attr_size = sizeof(cross_entropy_attrs),
     .layout_rule = WF_LAYOUT_PLAIN,
@@ -313,6 +323,8 @@ static bool sample_nll(weft_context *ctx, int index, wf_sample *s)
 /* Outputs: the loss, each row's wf_row_exp for the gradient, and the mean's divisor. */
 const wf_op wf_op_cross_entropy = {
     .name = "cross_entropy",
+    .of_nothing = WF_EMPTY_NAN,
+    .nan_of_nothing = is_mean,
     .n_out = 3,
     .attr_size = sizeof(cross_entropy_attrs),
     .layout_rule = WF_LAYOUT_PLAIN,
@@ -324,6 +336,8 @@ const wf_op wf_op_cross_entropy = {
 
 const wf_op wf_op_nll_loss = {
     .name = "nll_loss",
+    .of_nothing = WF_EMPTY_NAN,
+    .nan_of_nothing = is_mean,
     .n_out = 3,
     .attr_size = sizeof(cross_entropy_attrs),
     .layout_rule = WF_LAYOUT_PLAIN,

@@ -103,6 +103,12 @@ weft_tensor *wf_cross_entropy_of_probabilities(weft_tensor *x, weft_tensor *targ
                      op);
         return NULL;
     }
+    if (shape.dim[0] > 0 && shape.dim[1] == 0) {
+        char text[WF_SHAPE_TEXT];
+        wf_fail_step(ctx, WEFT_ERR_SHAPE, "%s: logits are %s: there are labels but no classes", op,
+                     weft_shape_format(shape, text, sizeof(text)));
+        return NULL;
+    }
     if (o->label_smoothing > 0) {
         weft_tensor *even = wf_record_fill(ctx, weft_tensor_dtype(x), shape,
                                            o->label_smoothing / (double)shape.dim[1]);

@@ -125,6 +125,7 @@ static weft_status lower_table(wf_lower *l)
 
 const wf_op wf_op_normalize_images = {
     .name = "normalize_images",
+    .of_nothing = WF_EMPTY_ZERO,
     .n_out = 1,
     .flags = WF_OP_BY_IMAGE,
     .layout_rule = WF_LAYOUT_PLAIN,
@@ -136,6 +137,7 @@ const wf_op wf_op_normalize_images = {
 
 const wf_op wf_op_byte_table = {
     .name = "byte_table",
+    .of_nothing = WF_EMPTY_ZERO,
     .n_out = 1,
     .layout_rule = WF_LAYOUT_PLAIN,
     .infer = infer_table,

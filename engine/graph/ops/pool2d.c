@@ -59,6 +59,9 @@ static weft_status check_rank(const wf_infer *f)
     if (x->rank != 4)
         return wf_infer_fail(f, WEFT_ERR_SHAPE, "input is %s, expected (N, C, H, W) or (C, H, W)",
                              weft_shape_format(*x, text, sizeof text));
+    if (x->dim[1] < 1 || x->dim[2] < 1 || x->dim[3] < 1)
+        return wf_infer_fail(f, WEFT_ERR_SHAPE, "input is %s: only N may be 0",
+                             weft_shape_format(*x, text, sizeof text));
     if (x->dim[1] > LIMIT || x->dim[2] > LIMIT || x->dim[3] > LIMIT)
         return wf_infer_fail(f, WEFT_ERR_SHAPE, "input %s is too large",
                              weft_shape_format(*x, text, sizeof text));

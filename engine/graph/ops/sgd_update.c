@@ -67,6 +67,7 @@ static weft_status lower(wf_lower *l)
 
 const wf_op wf_op_sgd_update = {
     .name = "sgd_update",
+    .of_nothing = WF_EMPTY_ZERO,
     .n_out = 2,
     .attr_size = sizeof(sgd_attrs),
     .n_scalars = N_SCALARS,

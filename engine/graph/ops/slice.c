@@ -200,16 +200,17 @@ weft_tensor *weft_slice(weft_tensor *x, int dim, int64_t start, int64_t stop, in
     }
     const int d = dim < 0 ? dim + shape.rank : dim;
     const int64_t size = shape.dim[d], first = bound(start, size), end = bound(stop, size);
-    if (step < 1 || first >= end) {
-        wf_fail_step(ctx, WEFT_ERR_SHAPE,
-                     "slice: [%lld:%lld:%lld] of dimension %d of %s: the step must be at least 1, "
-                     "and something must be left",
+    if (step < 1) {
+        wf_fail_step(ctx, WEFT_ERR_INVALID,
+                     "slice: [%lld:%lld:%lld] of dimension %d of %s: the step must be at least 1",
                      (long long)start, (long long)stop, (long long)step, d,
                      weft_shape_format(shape, text, sizeof(text)));
         return NULL;
     }
-    if (end - first <= step) /* one element */
-        return weft_narrow(x, d, first, step > 1 ? 1 : end - first);
+    if (end <= first)
+        return size == 0 ? x : weft_narrow(x, d, first, 0);
+    if (end - first <= step && step > 1) /* one element */
+        return weft_narrow(x, d, first, 1);
     if (step == 1)
         return end - first == size ? x : weft_narrow(x, d, first, end - first);
     const slice_attrs a = {d, first, step, (end - first - 1) / step + 1};

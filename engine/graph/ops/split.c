@@ -122,17 +122,30 @@ static bool record(weft_tensor *x, int n, const int64_t *size, int dim, weft_ten
     return done;
 }
 
-/* The same from `op`; parts are set when all are there, those from n to `room` to NULL. */
-static weft_status record_all(weft_context *ctx, const char *op, weft_tensor *x, int n, int room,
-                              const int64_t *size, int dim, weft_tensor **parts)
+/* The same from `op`, of any sizes; parts are set when all are there. Parts without elements stand
+ * apart: no kernel makes them. */
+static weft_status record_all(weft_context *ctx, const char *op, weft_tensor *x, int n,
+                              const int64_t *sizes, int dim, weft_tensor **parts)
 {
-    weft_tensor **out = wf_alloc_array((size_t)n, sizeof(*out));
-    if (!out)
+    weft_tensor **out = wf_alloc_array((size_t)n * 2, sizeof(*out));
+    int64_t *size = wf_alloc_array((size_t)n, sizeof(*size));
+    if (!out || !size) {
+        wf_free(out);
+        wf_free(size);
         return wf_fail_step(ctx, WEFT_ERR_NOMEM, "%s: no memory for %d parts", op, n);
-    const bool done = record(x, n, size, dim, out);
-    for (int i = 0; done && i < room; i++)
-        parts[i] = i < n ? out[i] : NULL;
+    }
+    weft_tensor **full = out + n;
+    int there = 0, next = 0;
+    for (int i = 0; i < n; i++)
+        if (sizes[i] > 0)
+            size[there++] = sizes[i];
+    bool done = there == 0 || record(x, there, size, dim, full);
+    for (int i = 0; done && i < n; i++)
+        done = (out[i] = sizes[i] > 0 ? full[next++] : weft_narrow(x, dim, 0, 0)) != NULL;
+    for (int i = 0; done && i < n; i++)
+        parts[i] = out[i];
     wf_free(out);
+    wf_free(size);
     return done ? WEFT_OK : wf_step_status(ctx);
 }
 
@@ -165,7 +178,7 @@ weft_status weft_split_with_sizes(weft_tensor *x, int n, const int64_t *sizes, i
         return WEFT_ERR_SHAPE;
     int64_t left = shape.dim[d];
     for (int i = 0; i < n; left -= sizes[i++])
-        if (sizes[i] < 1 || sizes[i] > left)
+        if (sizes[i] < 0 || sizes[i] > left)
             return wf_fail_step(
                 ctx, WEFT_ERR_SHAPE,
                 "split_with_sizes: part %d has %lld elements, where dimension %d of %s has "
@@ -176,7 +189,7 @@ weft_status weft_split_with_sizes(weft_tensor *x, int n, const int64_t *sizes, i
         return wf_fail_step(ctx, WEFT_ERR_SHAPE,
                             "split_with_sizes: %d parts leave %lld elements of dimension %d of %s",
                             n, (long long)left, d, weft_shape_format(shape, text, sizeof(text)));
-    return record_all(ctx, "split_with_sizes", x, n, n, sizes, d, parts);
+    return record_all(ctx, "split_with_sizes", x, n, sizes, d, parts);
 }
 
 weft_status weft_chunk(weft_tensor *x, int n, int dim, weft_tensor **parts)
@@ -194,17 +207,19 @@ weft_status weft_chunk(weft_tensor *x, int n, int dim, weft_tensor **parts)
     const int d = dimension(ctx, "chunk", &shape, dim);
     if (d < 0)
         return WEFT_ERR_SHAPE;
-    if (n < 1 || n > shape.dim[d])
+    if (n < 1)
         return wf_fail_step(ctx, WEFT_ERR_SHAPE, "chunk: %s in %d parts along dimension %d",
                             weft_shape_format(shape, text, sizeof(text)), n, d);
     const int64_t size = (shape.dim[d] + n - 1) / n;
-    const int there = (int)((shape.dim[d] + size - 1) / size);
+    const int there = size > 0 ? (int)((shape.dim[d] + size - 1) / size) : n;
     int64_t *sizes = wf_alloc_array((size_t)there, sizeof(*sizes));
     if (!sizes)
         return wf_fail_step(ctx, WEFT_ERR_NOMEM, "chunk: no memory for %d sizes", there);
     for (int i = 0; i < there; i++)
         sizes[i] = i < there - 1 ? size : shape.dim[d] - size * i;
-    const weft_status status = record_all(ctx, "chunk", x, there, n, sizes, d, parts);
+    const weft_status status = record_all(ctx, "chunk", x, there, sizes, d, parts);
+    for (int i = there; status == WEFT_OK && i < n; i++)
+        parts[i] = NULL;
     wf_free(sizes);
     return status;
 }

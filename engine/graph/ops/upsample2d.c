@@ -18,6 +18,9 @@ static weft_status infer(wf_infer *f)
     if (x->rank != 4)
         return wf_infer_fail(f, WEFT_ERR_SHAPE, "input is %s, expected (N, C, H, W)",
                              weft_shape_format(*x, text, sizeof(text)));
+    if (x->dim[1] < 1 || x->dim[2] < 1 || x->dim[3] < 1)
+        return wf_infer_fail(f, WEFT_ERR_SHAPE, "input is %s: only N may be 0",
+                             weft_shape_format(*x, text, sizeof(text)));
     for (int i = 0; i < 2; i++)
         if (a->out[i] < 1 || a->out[i] > INT32_MAX || x->dim[2 + i] > INT32_MAX)
             return wf_infer_fail(f, WEFT_ERR_SHAPE, "%s to %lld x %lld pixels",
