@@ -7,6 +7,7 @@
 
 #include <Random123/philox.h>
 
+#include "engine/graph/lint.h"
 #include "engine/machine/workers.h"
 #include "engine/step/execute.h"
 #include "modules/internal.h"

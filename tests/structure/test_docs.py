@@ -179,7 +179,7 @@ class Docs(unittest.TestCase):
         """A name that ends in _ or * stands for those that begin so."""
         seen = 0
         for page, text in PAGES.items():
-            for name in re.findall(r"\b(?:weft|wf|WEFT|WF)_\w+", text):
+            for name in re.findall(r"\b(?:weft|wf|WEFT|WF)_\w+\b(?!\.[ch]\b)", text):
                 seen += 1
                 pool = PUBLIC if name.startswith("weft_") and name != "weft_core" else WORDS
                 found = (any(word.startswith(name) for word in pool) if name.endswith("_")
