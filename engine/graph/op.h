@@ -175,7 +175,7 @@ wf_task *wf_lower_task(wf_lower *l, const char *kernel, wf_tile_fn fn, const voi
                        size_t args_size, int64_t tiles);
 /* WF_TILED: tile i touches slice (image) i only, and the buffer has as many slices as the task
  * has tiles; such tasks are chained so that data stays in cache. WF_WHOLE: anything else. What is
- * both read and written is declared twice. See Note [Leaf and tile]. */
+ * both read and written is declared twice. See Note [Partial sums and tiles]. */
 typedef enum wf_access { WF_WHOLE, WF_TILED } wf_access;
 void wf_reads(wf_task *task, wf_buf buf, wf_access access);
 void wf_writes(wf_task *task, wf_buf buf, wf_access access);

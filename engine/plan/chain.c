@@ -1,5 +1,5 @@
-/* Pass 8, chain: tasks become units. A task joins the unit of the task it depends on when its tile
- * i needs only what that unit's tile i has made: then a tile runs the whole chain (BatchNorm apply,
+/* Pass 8, chain: tasks become task groups. A task joins the task group of the task it depends on when its tile
+ * i needs only what that task group's tile i has made: then a tile runs the whole chain (BatchNorm apply,
  * ReLU, pooling, the next convolution, its statistics) on one image while it is in cache. Nothing
  * about the arithmetic changes. This is the other half of fusion. */
 #include <stdlib.h>
@@ -28,19 +28,20 @@ typedef struct past_uses {
     past_use *reads, *writes; /* but those that a later write, of the same bytes and more, hides */
 } past_uses;
 
-/* Per unit. `level` grows along every edge inside a phase, so that a search for a path knows where
+/* Per task group. `level` grows along every edge inside a phase, so that a search for a path knows where
  * to stop. */
-typedef struct unit_info {
+typedef struct group_info {
     int level;
-    int pred_of, loose_of; /* the task being placed depends on the unit; and not tile by tile */
-    int seen_by;           /* the search that was here last */
-} unit_info;
+    int pred_of,
+        loose_of; /* the task being placed depends on the task group; and not tile by tile */
+    int seen_by;  /* the search that was here last */
+} group_info;
 
 typedef struct chaining {
     wf_plan *p;
-    past_uses *past; /* per buffer */
-    unit_info *info; /* per unit */
-    int *preds;      /* units that the task being placed depends on, the newest first */
+    past_uses *past;  /* per buffer */
+    group_info *info; /* per task group */
+    int *preds;       /* task groups that the task being placed depends on, the newest first */
     int n_preds;
     int *stack; /* of a search */
     int cap_stack, searches;
@@ -60,11 +61,11 @@ static bool within(const wf_plan *p, wf_buf a, wf_buf b)
 
 /* ---- paths ---- */
 
-static bool push(chaining *c, int *n, int unit)
+static bool push(chaining *c, int *n, int group)
 {
     if (!wf_grow(&c->stack, &c->cap_stack, *n, 1, sizeof *c->stack))
         return false;
-    c->stack[(*n)++] = unit;
+    c->stack[(*n)++] = group;
     return true;
 }
 
@@ -73,10 +74,10 @@ static weft_status add_edge(chaining *c, int from, int to)
 {
     wf_plan *p = c->p;
     wf_edges *e = &p->edges;
-    if (p->units[from].commit && !p->units[to].commit)
+    if (p->groups[from].commit && !p->groups[to].commit)
         return wf_fail(p->ctx, WEFT_ERR_INTERNAL,
                        "plan: work before the commit phase depends on the phase");
-    if (p->units[from].commit != p->units[to].commit)
+    if (p->groups[from].commit != p->groups[to].commit)
         return WEFT_OK; /* the barrier is between them */
     if (!wf_edges_add(e, from, to))
         return wf_plan_nomem(p);
@@ -101,19 +102,20 @@ static weft_status add_edge(chaining *c, int from, int to)
     return WEFT_OK;
 }
 
-/* Whether a path leads from `unit` to another unit that the task being placed depends on: a search
- * back from those, down to the unit's level. */
-static weft_status others_wait_for(chaining *c, int unit, bool *wait)
+/* Whether a path leads from `task group` to another task group that the task being placed depends on: a search
+ * back from those, down to the task group's level. */
+static weft_status others_wait_for(chaining *c, int group, bool *wait)
 {
     wf_plan *p = c->p;
     const wf_edges *e = &p->edges;
-    const int level = c->info[unit].level, search = ++c->searches;
+    const int level = c->info[group].level, search = ++c->searches;
     int n = 0;
     *wait = false;
     for (int i = 0; i < c->n_preds; i++) {
         const int u = c->preds[i];
         p->work++;
-        if (u != unit && c->info[u].level > level && p->units[u].commit == p->units[unit].commit) {
+        if (u != group && c->info[u].level > level &&
+            p->groups[u].commit == p->groups[group].commit) {
             c->info[u].seen_by = search;
             if (!push(c, &n, u))
                 return wf_plan_nomem(p);
@@ -124,7 +126,7 @@ static weft_status others_wait_for(chaining *c, int unit, bool *wait)
         for (int a = e->in[u]; a >= 0; a = e->edge[a].next_in) {
             const int v = e->edge[a].from;
             p->work++;
-            *wait |= v == unit;
+            *wait |= v == group;
             if (c->info[v].seen_by == search || c->info[v].level <= level)
                 continue;
             c->info[v].seen_by = search;
@@ -150,16 +152,16 @@ static void note_hazards(chaining *c, const wf_task *b, int task, const wf_use *
         if (!meet(c->p, x->buf, y->buf))
             continue;
         const wf_task *a = c->p->tasks[x->task];
-        unit_info *info = &c->info[a->unit];
+        group_info *info = &c->info[a->group];
         if (info->pred_of != task)
-            c->preds[c->n_preds++] = a->unit;
+            c->preds[c->n_preds++] = a->group;
         info->pred_of = task;
         if (!(x->tiled && y->access == WF_TILED && a->tiles == b->tiles))
             info->loose_of = task;
     }
 }
 
-/* Adds the units that a task depends on: reads after writes, writes after reads and writes. `task` is
+/* Adds the task groups that a task depends on: reads after writes, writes after reads and writes. `task` is
  * the one that is being placed, with this one. */
 static void find_hazards(chaining *c, const wf_task *b, int task)
 {
@@ -171,7 +173,7 @@ static void find_hazards(chaining *c, const wf_task *b, int task)
     }
 }
 
-/* Whoever meets a hidden use meets the write `by`, too, and what the write's unit has waited for
+/* Whoever meets a hidden use meets the write `by`, too, and what the write's task group has waited for
  * or holds allows a later task the same and no more. */
 static void hide(chaining *c, past_use **list, wf_buf by)
 {
@@ -203,26 +205,26 @@ static weft_status remember_uses(chaining *c, int task)
     return WEFT_OK;
 }
 
-/* ---- units ---- */
+/* ---- task groups ---- */
 
-static weft_status may_join(chaining *c, const wf_task *b, int task, int unit, bool *may)
+static weft_status may_join(chaining *c, const wf_task *b, int task, int group, bool *may)
 {
-    const wf_unit *u = &c->p->units[unit];
+    const wf_task_group *u = &c->p->groups[group];
     *may = false;
-    if (c->info[unit].loose_of == task || u->commit != b->commit || u->tiles != b->tiles)
+    if (c->info[group].loose_of == task || u->commit != b->commit || u->tiles != b->tiles)
         return WEFT_OK;
     if (b->tiles == 1 && task_seconds(b) > SMALL_SECONDS)
         return WEFT_OK;
-    /* What else b waits for must not wait for this unit. */
+    /* What else b waits for must not wait for this task group. */
     bool wait;
-    WF_TRY(others_wait_for(c, unit, &wait));
+    WF_TRY(others_wait_for(c, group, &wait));
     *may = !wait;
     return WEFT_OK;
 }
 
-static weft_status add_to_unit(wf_plan *p, int unit, int task)
+static weft_status add_to_group(wf_plan *p, int group, int task)
 {
-    wf_unit *u = &p->units[unit];
+    wf_task_group *u = &p->groups[group];
     if ((u->n_tasks & (u->n_tasks - 1)) == 0) { /* room for 1, 2, 4, ... */
         int *grown =
             wf_realloc_array(u->tasks, 2 * (size_t)u->n_tasks + (u->n_tasks == 0), sizeof *grown);
@@ -231,11 +233,11 @@ static weft_status add_to_unit(wf_plan *p, int unit, int task)
         u->tasks = grown;
     }
     u->tasks[u->n_tasks++] = task;
-    p->tasks[task]->unit = unit;
+    p->tasks[task]->group = group;
     return WEFT_OK;
 }
 
-/* Puts tasks [first, task] into one unit: `task`, and the casts that go with it. */
+/* Puts tasks [first, task] into one task group: `task`, and the casts that go with it. */
 static weft_status place(chaining *c, int first, int task)
 {
     wf_plan *p = c->p;
@@ -245,26 +247,26 @@ static weft_status place(chaining *c, int first, int task)
         find_hazards(c, p->tasks[t], task);
     if (c->n_preds > 1)
         qsort(c->preds, (size_t)c->n_preds, sizeof *c->preds, newest_first);
-    int unit = -1;
-    for (int i = 0; i < c->n_preds && unit < 0 && !(p->passes_off & WEFT_PASS_FUSE); i++) {
+    int group = -1;
+    for (int i = 0; i < c->n_preds && group < 0 && !(p->passes_off & WEFT_PASS_FUSE); i++) {
         bool may;
         WF_TRY(may_join(c, b, task, c->preds[i], &may));
         if (may)
-            unit = c->preds[i];
+            group = c->preds[i];
     }
-    if (unit < 0) {
-        if (!wf_grow(&p->units, &p->cap_units, p->n_units, 1, sizeof *p->units))
+    if (group < 0) {
+        if (!wf_grow(&p->groups, &p->cap_groups, p->n_groups, 1, sizeof *p->groups))
             return wf_plan_nomem(p);
-        unit = p->n_units++;
-        p->units[unit] = (wf_unit){.tiles = b->tiles, .commit = b->commit};
-        c->info[unit] = (unit_info){.pred_of = -1, .loose_of = -1};
+        group = p->n_groups++;
+        p->groups[group] = (wf_task_group){.tiles = b->tiles, .commit = b->commit};
+        c->info[group] = (group_info){.pred_of = -1, .loose_of = -1};
     }
     for (int i = 0; i < c->n_preds; i++)
-        if (c->preds[i] != unit)
-            WF_TRY(add_edge(c, c->preds[i], unit));
+        if (c->preds[i] != group)
+            WF_TRY(add_edge(c, c->preds[i], group));
     for (int t = first; t <= task; t++) {
-        p->units[unit].cost += task_seconds(p->tasks[t]);
-        WF_TRY(add_to_unit(p, unit, t));
+        p->groups[group].cost += task_seconds(p->tasks[t]);
+        WF_TRY(add_to_group(p, group, t));
         WF_TRY(remember_uses(c, t));
     }
     return WEFT_OK;
@@ -291,7 +293,7 @@ static bool follows(const wf_task *reader, const wf_task *writer)
 
 /* The task that goes with the copies from `task` on; `task` itself where there are none, or where
  * not all of them are read tile by tile. With its reader a copy is short-lived; alone it would join
- * the unit of what it copies, which for a backward pass is long before. */
+ * the task group of what it copies, which for a backward pass is long before. */
 static int reader_of(const wf_plan *p, int task)
 {
     int reader = task;
@@ -305,12 +307,12 @@ static int reader_of(const wf_plan *p, int task)
 
 weft_status wf_pass_chain(wf_plan *p)
 {
-    const size_t units = (size_t)p->n_tasks + 1; /* one more: the commit barrier */
+    const size_t groups = (size_t)p->n_tasks + 1; /* one more: the commit barrier */
     chaining c = {.p = p};
-    c.info = wf_alloc_array(units, sizeof *c.info);
-    c.preds = wf_alloc_array(units, sizeof *c.preds);
+    c.info = wf_alloc_array(groups, sizeof *c.info);
+    c.preds = wf_alloc_array(groups, sizeof *c.preds);
     c.past = wf_zalloc_array((size_t)p->n_buffers + 1, sizeof *c.past);
-    const bool room = wf_edges_init(&p->edges, (int)units);
+    const bool room = wf_edges_init(&p->edges, (int)groups);
     weft_status status = WEFT_OK;
     if (!c.info || !c.preds || !c.past || !room)
         status = wf_plan_nomem(p);

@@ -1,14 +1,14 @@
-/* Edges between units as lists: see plan.h. */
+/* Edges between task groups as lists: see plan.h. */
 #include "engine/base/alloc.h"
 #include "engine/plan/plan.h"
 
-bool wf_edges_init(wf_edges *e, int units)
+bool wf_edges_init(wf_edges *e, int groups)
 {
-    *e = (wf_edges){.out = wf_alloc_array((size_t)units, sizeof *e->out),
-                    .in = wf_alloc_array((size_t)units, sizeof *e->in)};
+    *e = (wf_edges){.out = wf_alloc_array((size_t)groups, sizeof *e->out),
+                    .in = wf_alloc_array((size_t)groups, sizeof *e->in)};
     if (!e->out || !e->in)
         return false;
-    for (int u = 0; u < units; u++)
+    for (int u = 0; u < groups; u++)
         e->out[u] = e->in[u] = -1;
     return true;
 }

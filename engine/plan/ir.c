@@ -195,9 +195,9 @@ void wf_plan_destroy(wf_plan *p)
         return;
     for (int i = p->n_owned - 1; i >= 0; i--)
         p->owned[i].destroy(p->owned[i].state);
-    for (int u = 0; u < p->n_units; u++) {
-        wf_free(p->units[u].tasks);
-        wf_free(p->units[u].succ);
+    for (int u = 0; u < p->n_groups; u++) {
+        wf_free(p->groups[u].tasks);
+        wf_free(p->groups[u].succ);
     }
     wf_free(p->values);
     wf_free(p->nodes);
@@ -206,7 +206,7 @@ void wf_plan_destroy(wf_plan *p)
     wf_free(p->bindings);
     wf_free(p->tasks);
     wf_free(p->owned);
-    wf_free(p->units);
+    wf_free(p->groups);
     wf_edges_done(&p->edges);
     wf_bump_done(&p->bump);
     wf_free(p);

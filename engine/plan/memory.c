@@ -2,8 +2,8 @@
  * bytes asks for, and the successor lists (reduce.c).
  *
  * Lifetimes are intervals in the linear order. Buffers whose intervals do not meet may share bytes;
- * since units run in any order their edges allow, sharing adds edges: all users of the earlier
- * buffer come before the later one is first written. A buffer that only one unit uses, tile by
+ * since task groups run in any order their edges allow, sharing adds edges: all users of the earlier
+ * buffer come before the later one is first written. A buffer that only one task group uses, tile by
  * tile, shrinks to one image per worker. */
 #include <stdlib.h>
 
@@ -15,13 +15,13 @@ static void find_lifetimes(wf_plan *p, const int *position)
     for (int t = 0; t < p->n_tasks; t++)
         for (const wf_use *u = p->tasks[t]->uses; u; u = u->next) {
             wf_buffer *b = &p->buffers[wf_buffer_whole(p, u->buf)];
-            int at = position[p->tasks[t]->unit];
+            int at = position[p->tasks[t]->group];
             b->first = b->first < 0 || at < b->first ? at : b->first;
             b->last = at > b->last ? at : b->last;
         }
 }
 
-/* Buffers that live inside one unit, every use tile by tile, become per-worker. */
+/* Buffers that live inside one task group, every use tile by tile, become per-worker. */
 static void shrink_local(wf_plan *p)
 {
     for (int b = 0; b < p->n_buffers; b++)
@@ -44,17 +44,18 @@ static void shrink_local(wf_plan *p)
 
 /* ---- sharing bytes ---- */
 
-/* Per buffer, the units that use it; one may be there several times. */
+/* Per buffer, the task groups that use it; one may be there several times. */
 typedef struct users {
-    int *unit, n;
+    int *group, n;
 } users;
 
 static weft_status list_users(wf_plan *p, users *list)
 {
-    for (int pass = 0; pass < 2; pass++) { /* count, then fill; a unit's tasks are not neighbours */
+    for (int pass = 0; pass < 2;
+         pass++) { /* count, then fill; a task group's tasks are not neighbours */
         for (int b = 0; b < p->n_buffers && pass == 1; b++) {
-            list[b].unit = wf_bump_alloc(&p->bump, (size_t)list[b].n * sizeof *list[b].unit);
-            if (!list[b].unit)
+            list[b].group = wf_bump_alloc(&p->bump, (size_t)list[b].n * sizeof *list[b].group);
+            if (!list[b].group)
                 return wf_plan_nomem(p);
             list[b].n = 0;
         }
@@ -62,7 +63,7 @@ static weft_status list_users(wf_plan *p, users *list)
             for (const wf_use *u = p->tasks[t]->uses; u; u = u->next) {
                 users *l = &list[wf_buffer_whole(p, u->buf)];
                 if (pass == 1)
-                    l->unit[l->n] = p->tasks[t]->unit;
+                    l->group[l->n] = p->tasks[t]->group;
                 l->n++;
             }
     }
@@ -79,16 +80,16 @@ typedef struct sharing {
     size_t *border;
     int n_border;
     int *owner, pieces; /* pieces: a power of two */
-    int *mark, marks;   /* per unit: of the buffer whose users are being looked at */
+    int *mark, marks;   /* per task group: of the buffer whose users are being looked at */
     int *last_pair;     /* per buffer: the later buffer that it was joined to last */
-    int *scratch;       /* room for two lists of units */
+    int *scratch;       /* room for two lists of task groups */
 } sharing;
 
 static void mark_users(sharing *s, const users *l)
 {
     s->marks++;
     for (int i = 0; i < l->n; i++)
-        s->mark[l->unit[i]] = s->marks;
+        s->mark[l->group[i]] = s->marks;
 }
 
 /* Moves those of a buffer's users to the front that no other of its users follows (ends) or
@@ -102,7 +103,7 @@ static int border_users(sharing *s, int buf, bool ends, int *out)
     mark_users(s, l);
     const int mark = s->marks;
     for (int i = 0; i < l->n; i++) {
-        const int u = l->unit[i];
+        const int u = l->group[i];
         if (s->mark[u] != mark)
             continue; /* seen */
         bool inner = false;
@@ -126,12 +127,12 @@ static weft_status join(sharing *s, int before, int after)
     if (s->last_pair[before] == after)
         return WEFT_OK;
     s->last_pair[before] = after;
-    int *ends = s->scratch, *begins = s->scratch + p->n_units;
+    int *ends = s->scratch, *begins = s->scratch + p->n_groups;
     const int n_ends = border_users(s, before, true, ends);
     const int n_begins = border_users(s, after, false, begins);
     for (int i = 0; i < n_ends; i++)
         for (int j = 0; j < n_begins; j++)
-            if (p->units[ends[i]].commit == p->units[begins[j]].commit && /* else: the barrier */
+            if (p->groups[ends[i]].commit == p->groups[begins[j]].commit && /* else: the barrier */
                 !wf_edges_add(&p->edges, ends[i], begins[j]))
                 return wf_plan_nomem(p);
     return WEFT_OK;
@@ -227,13 +228,13 @@ static weft_status share(sharing *s, entry *entries)
  * buffers that had some byte before, the last one is enough: its users wait for the others'. */
 static weft_status add_share_edges(wf_plan *p)
 {
-    const size_t buffers = (size_t)p->n_buffers + 1, units = (size_t)p->n_units + 1;
+    const size_t buffers = (size_t)p->n_buffers + 1, groups = (size_t)p->n_groups + 1;
     sharing s = {.p = p};
     s.list = wf_bump_alloc(&p->bump, buffers * sizeof *s.list);
     s.border = wf_bump_alloc(&p->bump, 2 * buffers * sizeof *s.border);
     s.last_pair = wf_bump_alloc(&p->bump, buffers * sizeof *s.last_pair);
-    s.mark = wf_bump_alloc(&p->bump, units * sizeof *s.mark);
-    s.scratch = wf_bump_alloc(&p->bump, 2 * units * sizeof *s.scratch);
+    s.mark = wf_bump_alloc(&p->bump, groups * sizeof *s.mark);
+    s.scratch = wf_bump_alloc(&p->bump, 2 * groups * sizeof *s.scratch);
     entry *entries = wf_bump_alloc(&p->bump, buffers * sizeof *entries);
     if (!s.list || !s.border || !s.last_pair || !s.mark || !s.scratch || !entries)
         return wf_plan_nomem(p);
@@ -243,10 +244,10 @@ static weft_status add_share_edges(wf_plan *p)
 
 weft_status wf_pass_memory(wf_plan *p)
 {
-    int *position = wf_bump_alloc(&p->bump, (size_t)(p->n_units + 1) * sizeof *position);
+    int *position = wf_bump_alloc(&p->bump, (size_t)(p->n_groups + 1) * sizeof *position);
     if (!position)
         return wf_plan_nomem(p);
-    for (int i = 0; i < p->n_units; i++)
+    for (int i = 0; i < p->n_groups; i++)
         position[p->order[i]] = i;
     find_lifetimes(p, position);
     if (!(p->passes_off & WEFT_PASS_MEMORY))

@@ -193,7 +193,7 @@ static weft_status assign(placing *c, entry *list)
 weft_status wf_plan_assign_offsets(wf_plan *p)
 {
     placing c = {.p = p, .positions = 1};
-    while (c.positions < p->n_units)
+    while (c.positions < p->n_groups)
         c.positions *= 2;
     const size_t spans = 2 * (size_t)c.positions;
     entry *list = wf_alloc_array((size_t)p->n_buffers + 1, sizeof *list);

@@ -1,28 +1,28 @@
-/* Pass 9, order: the commit barrier, critical-path ranks, and the linear order in which one worker
- * would take the units. Weight gradients, being off the critical path, rank low and fill gaps. */
+/* Pass 9, order: the commit barrier, priorities, and the linear order in which one worker
+ * would take the task groups. Weight gradients, being off the critical path, have a low priority and fill gaps. */
 #include "engine/base/alloc.h"
 #include "engine/plan/plan.h"
 
-/* Every unit before the commit phase precedes the barrier, and the barrier every commit unit. Only
+/* Every task group before the commit phase precedes the barrier, and the barrier every commit task group. Only
  * the ends of the one and the beginnings of the other need an edge. */
 static weft_status add_barrier(wf_plan *p)
 {
-    const int n = p->n_units;
+    const int n = p->n_groups;
     int commits = 0;
     for (int u = 0; u < n; u++)
-        commits += p->units[u].commit;
+        commits += p->groups[u].commit;
     if (!commits)
         return WEFT_OK;
-    if (!wf_grow(&p->units, &p->cap_units, n, 1, sizeof *p->units))
+    if (!wf_grow(&p->groups, &p->cap_groups, n, 1, sizeof *p->groups))
         return wf_plan_nomem(p);
     p->barrier = n;
-    p->units[n] = (wf_unit){.barrier = true};
-    p->n_units++;
+    p->groups[n] = (wf_task_group){.barrier = true};
+    p->n_groups++;
     for (int u = 0; u < n; u++) {
         bool ok = true;
-        if (p->units[u].commit && p->edges.in[u] < 0)
+        if (p->groups[u].commit && p->edges.in[u] < 0)
             ok = wf_edges_add(&p->edges, n, u);
-        else if (!p->units[u].commit && p->edges.out[u] < 0)
+        else if (!p->groups[u].commit && p->edges.out[u] < 0)
             ok = wf_edges_add(&p->edges, u, n);
         if (!ok)
             return wf_plan_nomem(p);
@@ -32,7 +32,7 @@ static weft_status add_barrier(wf_plan *p)
 
 static void count_preds(wf_plan *p, int *left)
 {
-    for (int u = 0; u < p->n_units; u++)
+    for (int u = 0; u < p->n_groups; u++)
         left[u] = 0;
     for (int e = 0; e < p->edges.n; e++)
         left[p->edges.edge[e].to]++;
@@ -40,53 +40,53 @@ static void count_preds(wf_plan *p, int *left)
 
 static weft_status cycle(wf_plan *p)
 {
-    return wf_fail(p->ctx, WEFT_ERR_INTERNAL, "plan: a cycle among its units");
+    return wf_fail(p->ctx, WEFT_ERR_INTERNAL, "plan: a cycle among its groups");
 }
 
-/* The units in some order that the edges allow. */
-static weft_status sort_units(wf_plan *p, int *sorted, int *left)
+/* The task groups in some order that the edges allow. */
+static weft_status sort_groups(wf_plan *p, int *sorted, int *left)
 {
     const wf_edges *e = &p->edges;
     int n = 0;
     count_preds(p, left);
-    for (int u = 0; u < p->n_units; u++)
+    for (int u = 0; u < p->n_groups; u++)
         if (left[u] == 0)
             sorted[n++] = u;
     for (int i = 0; i < n; i++)
         for (int a = e->out[sorted[i]]; a >= 0; a = e->edge[a].next_out)
             if (--left[e->edge[a].to] == 0)
                 sorted[n++] = e->edge[a].to;
-    return n == p->n_units ? WEFT_OK : cycle(p);
+    return n == p->n_groups ? WEFT_OK : cycle(p);
 }
 
 /* Longest path to the end, in seconds of as many workers as the tiles can use. */
-static void rank(wf_plan *p, int u)
+static void prioritise(wf_plan *p, int u)
 {
-    wf_unit *unit = &p->units[u];
+    wf_task_group *group = &p->groups[u];
     const wf_edges *e = &p->edges;
     double after = 0;
     for (int a = e->out[u]; a >= 0; a = e->edge[a].next_out) {
-        double r = p->units[e->edge[a].to].rank;
+        double r = p->groups[e->edge[a].to].priority;
         after = r > after ? r : after;
     }
-    int64_t width = unit->tiles < p->ctx->threads ? unit->tiles : p->ctx->threads;
-    unit->rank = after + 1e-7 + unit->cost / (double)(width > 0 ? width : 1);
+    int64_t width = group->tiles < p->ctx->threads ? group->tiles : p->ctx->threads;
+    group->priority = after + 1e-7 + group->cost / (double)(width > 0 ? width : 1);
 }
 
-/* ---- the ready units, a heap: the highest rank first, of equals the lowest number ---- */
+/* ---- the ready task groups, a heap: the highest priority first, of equals the lowest number ---- */
 
 static bool before(const wf_plan *p, int a, int b)
 {
-    double x = p->units[a].rank, y = p->units[b].rank;
+    double x = p->groups[a].priority, y = p->groups[b].priority;
     return x > y || (x == y && a < b);
 }
 
-static void push(const wf_plan *p, int *heap, int *n, int unit)
+static void push(const wf_plan *p, int *heap, int *n, int group)
 {
     int i = (*n)++;
-    for (; i > 0 && before(p, unit, heap[(i - 1) / 2]); i = (i - 1) / 2)
+    for (; i > 0 && before(p, group, heap[(i - 1) / 2]); i = (i - 1) / 2)
         heap[i] = heap[(i - 1) / 2];
-    heap[i] = unit;
+    heap[i] = group;
 }
 
 static int pop(const wf_plan *p, int *heap, int *n)
@@ -110,7 +110,7 @@ static weft_status linearise(wf_plan *p, int *heap, int *left)
     const wf_edges *e = &p->edges;
     int n_ready = 0, n = 0;
     count_preds(p, left);
-    for (int u = 0; u < p->n_units; u++)
+    for (int u = 0; u < p->n_groups; u++)
         if (left[u] == 0)
             push(p, heap, &n_ready, u);
     while (n_ready > 0) {
@@ -120,19 +120,19 @@ static weft_status linearise(wf_plan *p, int *heap, int *left)
                 push(p, heap, &n_ready, e->edge[a].to);
     }
     p->work += (size_t)e->n + (size_t)n;
-    return n == p->n_units ? WEFT_OK : cycle(p);
+    return n == p->n_groups ? WEFT_OK : cycle(p);
 }
 
 weft_status wf_pass_order(wf_plan *p)
 {
     WF_TRY(add_barrier(p));
-    const size_t bytes = (size_t)(p->n_units + 1) * sizeof(int);
+    const size_t bytes = (size_t)(p->n_groups + 1) * sizeof(int);
     p->order = wf_bump_alloc(&p->bump, bytes);
     int *sorted = wf_bump_alloc(&p->bump, bytes), *left = wf_bump_alloc(&p->bump, bytes);
     if (!p->order || !sorted || !left)
         return wf_plan_nomem(p);
-    WF_TRY(sort_units(p, sorted, left));
-    for (int i = p->n_units - 1; i >= 0; i--)
-        rank(p, sorted[i]);
+    WF_TRY(sort_groups(p, sorted, left));
+    for (int i = p->n_groups - 1; i >= 0; i--)
+        prioritise(p, sorted[i]);
     return linearise(p, sorted, left);
 }

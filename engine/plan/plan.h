@@ -9,8 +9,8 @@
  *   slices.c     concatenations and slices without copies
  *   bytes.c      convolutions that read the images' bytes
  *   select.c     every node becomes tasks of the best kernel that fits
- *   chain.c      tasks whose tiles fit become one unit: data stays in cache
- *   order.c      edges, commit barrier, critical-path rank, linear order
+ *   chain.c      tasks whose tiles fit become one task group: data stays in cache
+ *   order.c      edges, commit barrier, priority along the critical path, linear order
  *   memory.c     offsets in one arena (offsets.c), the edges that sharing bytes asks for, and the
  *                successor lists (reduce.c)
  * Every pass takes time that grows about as the plan does: networks of 10,000 parameters compile in
@@ -18,9 +18,10 @@
  * A plan is compiled once per signature of the recorded work and replayed by engine/step.
  * Threading rule: compiled on the recording thread; constant afterwards.
  *
- * Note [Leaf and tile]. A *leaf* is an accumulation chain or a reduction slot: arithmetic, fixed by
- * shape, ISA and wisdom. A *tile* is any group of leaves: scheduling. A tile writes what no other
- * tile writes, or its own slots of a fixed tree. So results never depend on threads or schedule.
+ * Note [Partial sums and tiles]. A *partial sum* is arithmetic: the range of a long sum that it adds up is fixed by
+ * shape, machine class and wisdom. A *tile* is scheduling: any number of partial sums that one worker does at once. A
+ * tile writes what no other tile writes, or its own entries of a fixed tree of sums. So results never depend on threads
+ * or on the order in which tiles run.
  *
  * Note [Commit phase]. Weights, optimizer state, running statistics and counters change only in
  * tasks marked commit, which start after every other task has ended and none has failed. */
@@ -31,20 +32,20 @@
 #include "engine/graph/graph.h"
 #include "engine/tune/problem.h"
 
-/* ---- edges between units, while the plan is compiled (edges.c) ---- */
+/* ---- edges between task groups, while the plan is compiled (edges.c) ---- */
 
 typedef struct wf_edge {
     int from, to;
     int next_out, next_in; /* of the same `from`, of the same `to`; -1: the last */
 } wf_edge;
-/* Lists, so that work and memory grow with the edges, not with the square of the units. An edge
+/* Lists, so that work and memory grow with the edges, not with the square of the task groups. An edge
  * may be there twice. */
 typedef struct wf_edges {
-    int *out, *in; /* per unit: its first edge; -1: none */
+    int *out, *in; /* per task group: its first edge; -1: none */
     wf_edge *edge;
     int n, cap;
 } wf_edges;
-bool wf_edges_init(wf_edges *e, int units); /* false: out of memory */
+bool wf_edges_init(wf_edges *e, int groups); /* false: out of memory */
 bool wf_edges_add(wf_edges *e, int from, int to);
 void wf_edges_done(wf_edges *e);
 
@@ -130,7 +131,7 @@ typedef struct wf_ir_assign {
     bool state;
 } wf_ir_assign;
 
-/* ---- buffers, tasks, units ---- */
+/* ---- buffers, tasks, task groups ---- */
 
 /* What a bound buffer's pointer is taken from at each replay. */
 typedef enum wf_binding_kind {
@@ -147,7 +148,7 @@ typedef struct wf_binding {
 
 typedef struct wf_buffer {
     bool bound;
-    bool local; /* per-worker: lives inside one unit */
+    bool local; /* per-worker: lives inside one task group */
     int64_t images;
     size_t stride; /* bytes of one image */
     size_t bytes;  /* in the arena */
@@ -179,19 +180,20 @@ struct wf_task {
     bool by_wisdom; /* the kernel was chosen by wisdom */
     bool commit;
     wf_use *uses;
-    int unit;
+    int group;
 };
 
 /* Tasks that run tile by tile, one after the other in a tile. */
-typedef struct wf_unit {
+typedef struct wf_task_group {
     int *tasks;
     int n_tasks;
     int64_t tiles; /* 0: a barrier */
     bool commit, barrier;
-    double cost, rank; /* seconds, roughly */
+    double cost;     /* seconds, roughly */
+    double priority; /* seconds of the longest way from here to the end */
     int n_preds, n_succ;
     int *succ;
-} wf_unit;
+} wf_task_group;
 
 typedef struct wf_plan {
     weft_context *ctx;
@@ -221,14 +223,14 @@ typedef struct wf_plan {
     } * owned;
     int n_owned, cap_owned;
 
-    wf_unit *units;
-    int n_units, cap_units;
+    wf_task_group *groups;
+    int n_groups, cap_groups;
     wf_edges edges; /* compile time only */
-    int *order;     /* units in linear order: by rank, ready first */
-    int barrier;    /* unit; -1: no commit phase */
+    int *order;     /* task groups in linear order: by priority, ready first */
+    int barrier;    /* task group; -1: no commit phase */
     size_t arena_bytes, scratch_bytes;
     size_t unshared_bytes; /* what the arena would be without sharing */
-    size_t work;           /* steps that passes over units and buffers took, for tests */
+    size_t work;           /* steps that passes over task groups and buffers took, for tests */
 } wf_plan;
 
 weft_status wf_plan_compile(weft_context *ctx, const wf_request *request, unsigned passes_off,

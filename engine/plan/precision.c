@@ -13,7 +13,7 @@
  *
  * An op that has no bf16 kernel (WF_OP_BF16) gets its inputs through casts of its own and gives its
  * outputs to casts. They are made for each reader, so that the f32 copy lives for a short time:
- * image by image, in the unit of the op, see chain.c. */
+ * image by image, in the task group of the op, see chain.c. */
 #include "engine/base/alloc.h"
 #include "engine/graph/ops/common.h"
 #include "engine/graph/ops/internal.h"

@@ -2,8 +2,8 @@
  * counters.
  *
  * An edge u -> v is implied when v can be reached from another successor of u. That is asked with
- * bits, 512 targets at a time: units are walked against the linear order, and each gathers which of
- * the targets it reaches. A unit with one successor, or a target with one predecessor, needs no
+ * bits, 512 targets at a time: task groups are walked against the linear order, and each gathers which of
+ * the targets it reaches. A task group with one successor, or a target with one predecessor, needs no
  * asking. */
 #include <stdlib.h>
 #include <string.h>
@@ -17,7 +17,7 @@ typedef struct row {
     uint64_t word[WORDS];
 } row;
 
-/* Units by position; the successors of position i are to[start[i]] .. to[start[i + 1] - 1], in
+/* Task groups by position; the successors of position i are to[start[i]] .. to[start[i + 1] - 1], in
  * ascending order. */
 typedef struct reducing {
     wf_plan *p;
@@ -30,11 +30,11 @@ static int ascending(const void *a, const void *b)
     return *(const int *)a - *(const int *)b;
 }
 
-/* Sorts each unit's successors and leaves out those that are there twice or, with `drop`, -1. */
+/* Sorts each task group's successors and leaves out those that are there twice or, with `drop`, -1. */
 static void tidy(reducing *c)
 {
     int n = 0, begin = 0;
-    for (int i = 0; i < c->p->n_units; i++) {
+    for (int i = 0; i < c->p->n_groups; i++) {
         const int end = c->start[i + 1], first = n;
         qsort(c->to + begin, (size_t)(end - begin), sizeof *c->to, ascending);
         for (int k = begin; k < end; k++)
@@ -49,14 +49,14 @@ static void gather(reducing *c, const int *position)
 {
     const wf_edges *e = &c->p->edges;
     int n = 0;
-    for (int i = 0; i < c->p->n_units; i++) {
+    for (int i = 0; i < c->p->n_groups; i++) {
         c->start[i] = n;
         for (int a = e->out[c->p->order[i]]; a >= 0; a = e->edge[a].next_out)
             c->to[n++] = position[e->edge[a].to];
     }
-    c->start[c->p->n_units] = n;
+    c->start[c->p->n_groups] = n;
     tidy(c);
-    for (int i = 0; i < c->start[c->p->n_units]; i++)
+    for (int i = 0; i < c->start[c->p->n_groups]; i++)
         c->preds[c->to[i]]++;
 }
 
@@ -69,7 +69,7 @@ static bool get(const row *r, int bit)
  * while that is done. */
 static void drop_implied(reducing *c, int low, const int *edges)
 {
-    const int n = c->p->n_units, high = low + TARGETS < n ? low + TARGETS : n;
+    const int n = c->p->n_groups, high = low + TARGETS < n ? low + TARGETS : n;
     memset(c->reach, 0, (size_t)high * sizeof *c->reach);
     for (int i = high - 1; i >= 0; i--) {
         row *r = &c->reach[i];
@@ -91,7 +91,7 @@ static void drop_implied(reducing *c, int low, const int *edges)
 /* Whether some edge to the targets from `low` on may be implied. */
 static bool any_doubtful(const reducing *c, const char *doubtful, int low)
 {
-    for (int v = low; v < low + TARGETS && v < c->p->n_units; v++)
+    for (int v = low; v < low + TARGETS && v < c->p->n_groups; v++)
         if (doubtful[v])
             return true;
     return false;
@@ -99,7 +99,7 @@ static bool any_doubtful(const reducing *c, const char *doubtful, int low)
 
 static weft_status reduce(reducing *c)
 {
-    const int n = c->p->n_units, n_edges = c->start[n];
+    const int n = c->p->n_groups, n_edges = c->start[n];
     int *edges = wf_alloc_array((size_t)n_edges, sizeof *edges);
     char *doubtful = wf_zalloc((size_t)n);
     if (edges && doubtful) {
@@ -123,29 +123,29 @@ static weft_status reduce(reducing *c)
 static weft_status list(reducing *c)
 {
     wf_plan *p = c->p;
-    for (int u = 0; u < p->n_units; u++)
-        p->units[u].n_preds = 0;
-    for (int i = 0; i < p->n_units; i++) {
-        wf_unit *unit = &p->units[p->order[i]];
-        unit->n_succ = c->start[i + 1] - c->start[i];
-        unit->succ = wf_alloc_array((size_t)unit->n_succ, sizeof *unit->succ);
-        if (!unit->succ)
+    for (int u = 0; u < p->n_groups; u++)
+        p->groups[u].n_preds = 0;
+    for (int i = 0; i < p->n_groups; i++) {
+        wf_task_group *group = &p->groups[p->order[i]];
+        group->n_succ = c->start[i + 1] - c->start[i];
+        group->succ = wf_alloc_array((size_t)group->n_succ, sizeof *group->succ);
+        if (!group->succ)
             return wf_plan_nomem(p);
-        for (int k = 0; k < unit->n_succ; k++) {
-            unit->succ[k] = p->order[c->to[c->start[i] + k]];
-            p->units[unit->succ[k]].n_preds++;
+        for (int k = 0; k < group->n_succ; k++) {
+            group->succ[k] = p->order[c->to[c->start[i] + k]];
+            p->groups[group->succ[k]].n_preds++;
         }
-        qsort(unit->succ, (size_t)unit->n_succ, sizeof *unit->succ, ascending);
-        for (int t = 0; t < unit->n_tasks; t++)
-            if (p->tasks[unit->tasks[t]]->scratch > p->scratch_bytes)
-                p->scratch_bytes = p->tasks[unit->tasks[t]]->scratch;
+        qsort(group->succ, (size_t)group->n_succ, sizeof *group->succ, ascending);
+        for (int t = 0; t < group->n_tasks; t++)
+            if (p->tasks[group->tasks[t]]->scratch > p->scratch_bytes)
+                p->scratch_bytes = p->tasks[group->tasks[t]]->scratch;
     }
     return WEFT_OK;
 }
 
 weft_status wf_plan_list_successors(wf_plan *p, const int *position)
 {
-    const size_t n = (size_t)p->n_units;
+    const size_t n = (size_t)p->n_groups;
     reducing c = {.p = p,
                   .start = wf_alloc_array(n + 1, sizeof *c.start),
                   .to = wf_alloc_array((size_t)p->edges.n, sizeof *c.to),

@@ -210,7 +210,7 @@ static wf_task *add_task(wf_plan *p, const wf_op *op, int node, const char *path
                    .args = copy,
                    .tiles = tiles,
                    .commit = op && (op->flags & WF_OP_COMMIT),
-                   .unit = -1};
+                   .group = -1};
     p->tasks[p->n_tasks++] = t;
     return t;
 }

@@ -13,7 +13,7 @@ void wf_interpreter_run(wf_run *run)
         for (int i = 0; i < p->n_tasks && !wf_run_failed(run); i++) {
             if (p->tasks[i]->commit != (commit == 1))
                 continue;
-            wf_unit one = {.tasks = &i, .n_tasks = 1};
+            wf_task_group one = {.tasks = &i, .n_tasks = 1};
             for (int64_t tile = 0; tile < p->tasks[i]->tiles && !wf_run_failed(run); tile++)
                 wf_run_tile(run, &one, tile, 0);
             bool last = i + 1 == p->n_tasks || p->tasks[i + 1]->node != p->tasks[i]->node;

@@ -80,7 +80,7 @@ weft_status wf_tile_fail(const wf_tile *t, weft_status status, const char *forma
     return status;
 }
 
-void wf_run_tile(wf_run *run, const wf_unit *unit, int64_t tile, int worker)
+void wf_run_tile(wf_run *run, const wf_task_group *group, int64_t tile, int worker)
 {
     /* Without scratch its address is NULL, which takes no offset, not even 0. */
     wf_tile t = {.bufs = run->bufs,
@@ -91,8 +91,8 @@ void wf_run_tile(wf_run *run, const wf_unit *unit, int64_t tile, int worker)
                  .worker = worker,
                  .run = run};
     wf_trace *trace = wf_replay_trace(run->ctx->replay);
-    for (int i = 0; i < unit->n_tasks; i++) {
-        const wf_task *task = run->plan->tasks[unit->tasks[i]];
+    for (int i = 0; i < group->n_tasks; i++) {
+        const wf_task *task = run->plan->tasks[group->tasks[i]];
         double start = trace ? wf_seconds() : 0;
         t.task = task;
         weft_status status = task->fn(&t, task->args, tile);

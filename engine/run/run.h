@@ -57,8 +57,8 @@ weft_status wf_random_run(wf_run *run, uint64_t *state);
 /* Fails the run when the node whose last task this is gave a NaN or an infinity. */
 void wf_anomaly_check(wf_run *run, const wf_task *task);
 
-/* All tasks of a unit for one tile, in a tile's context that lacks but the scratch. */
-void wf_run_tile(wf_run *run, const wf_unit *unit, int64_t tile, int worker);
+/* All tasks of a task group for one tile, in a tile's context that lacks but the scratch. */
+void wf_run_tile(wf_run *run, const wf_task_group *group, int64_t tile, int worker);
 static inline bool wf_run_failed(wf_run *run)
 {
     return atomic_load_explicit(&run->failed, memory_order_relaxed) != 0;

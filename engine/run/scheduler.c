@@ -1,11 +1,11 @@
 /* The tile scheduler: one OpenMP parallel region per replay, inside it this worker loop.
  *
- * Ready units stand in a bitmap, one bit a position of the plan's linear order, so the lowest set
- * bit is the most urgent unit. A second bitmap has one bit for each word of the first that is not
- * zero, so that a worker finds the lowest bit of 4,096 units in two loads. A worker takes tiles of
- * that unit: first from its own segment (tile i of N goes to worker i*W/N, so an image stays with
- * one cache and NUMA node), then from others'. After each tile it looks whether a more urgent unit
- * has become ready, and goes there. Whoever ends a unit's last tile lowers its successors'
+ * Ready task groups stand in a bitmap, one bit a position of the plan's linear order, so the lowest set
+ * bit is the most urgent task group. A second bitmap has one bit for each word of the first that is not
+ * zero, so that a worker finds the lowest bit of 4,096 task groups in two loads. A worker takes tiles of
+ * that task group: first from its own segment (tile i of N goes to worker i*W/N, so an image stays with
+ * one cache and NUMA node), then from others'. After each tile it looks whether a more urgent task group
+ * has become ready, and goes there. Whoever ends a task group's last tile lowers its successors'
  * counters. Idle workers spin for a while, then sleep; with more workers than cores nobody spins.
  */
 #include <pthread.h>
@@ -19,17 +19,17 @@
 #define LINE 64
 #define SPIN_SECONDS 150e-6
 
-/* A worker's part of a unit's tiles: [next, end). Own cache line. */
+/* A worker's part of a task group's tiles: [next, end). Own cache line. */
 typedef struct segment {
     _Alignas(LINE) atomic_llong next;
     int64_t end;
 } segment;
 
-typedef struct unit_state {
+typedef struct group_state {
     _Alignas(LINE) atomic_int preds;
     atomic_llong left;
     int position; /* in the linear order */
-} unit_state;
+} group_state;
 
 struct wf_scheduler {
     weft_context *ctx;
@@ -37,10 +37,10 @@ struct wf_scheduler {
     bool stacks_checked; /* of the threads: once, since OpenMP keeps them */
     /* grown to the largest plan */
     char *segments_mem, *units_mem;
-    int cap_segments, cap_units, cap_words;
+    int cap_segments, cap_groups, cap_words;
     segment *segments;
-    unit_state *units;
-    _Atomic uint64_t *ready;   /* a bit for each unit, by position */
+    group_state *groups;
+    _Atomic uint64_t *ready;   /* a bit for each task group, by position */
     _Atomic uint64_t *summary; /* a bit for each word of `ready`; behind it in memory */
     int n_words, n_summary;
     /* one replay */
@@ -104,13 +104,13 @@ static bool grow_lines(char **mem, int *cap, int n, size_t size)
 
 static weft_status reserve(wf_scheduler *s, const wf_plan *p)
 {
-    if (!grow_lines(&s->units_mem, &s->cap_units, p->n_units, sizeof *s->units) ||
-        !grow_lines(&s->segments_mem, &s->cap_segments, p->n_units * s->ctx->threads,
+    if (!grow_lines(&s->units_mem, &s->cap_groups, p->n_groups, sizeof *s->groups) ||
+        !grow_lines(&s->segments_mem, &s->cap_segments, p->n_groups * s->ctx->threads,
                     sizeof *s->segments))
         return wf_nomem(&s->ctx->error, 0, "the scheduler");
-    s->units = aligned(s->units_mem);
+    s->groups = aligned(s->units_mem);
     s->segments = aligned(s->segments_mem);
-    s->n_words = (p->n_units + 63) / 64;
+    s->n_words = (p->n_groups + 63) / 64;
     s->n_summary = (s->n_words + 63) / 64;
     if (s->n_words + s->n_summary > s->cap_words) {
         wf_free((void *)s->ready);
@@ -150,7 +150,7 @@ static void set_ready(wf_scheduler *s, int at)
     wake_all(s);
 }
 
-/* A unit that becomes ready between the two clearings may be overlooked until the second look at
+/* A task group that becomes ready between the two clearings may be overlooked until the second look at
  * its word, so others are woken again. */
 static void clear_ready(wf_scheduler *s, int at)
 {
@@ -164,7 +164,7 @@ static void clear_ready(wf_scheduler *s, int at)
     wake_all(s);
 }
 
-/* Whether a unit is ready whose position is before `at`. */
+/* Whether a task group is ready whose position is before `at`. */
 static bool more_urgent(const wf_scheduler *s, int at)
 {
     const int word = at / 64;
@@ -176,37 +176,37 @@ static bool more_urgent(const wf_scheduler *s, int at)
     return atomic_load_explicit(&s->summary[word / 64], memory_order_acquire) & (bit(word) - 1);
 }
 
-static void end_unit(wf_scheduler *s, int u);
+static void end_group(wf_scheduler *s, int u);
 
 static void make_ready(wf_scheduler *s, int u)
 {
-    const wf_unit *unit = &s->run->plan->units[u];
-    if (unit->tiles == 0) {
+    const wf_task_group *group = &s->run->plan->groups[u];
+    if (group->tiles == 0) {
         /* The commit barrier: all else has ended. A failure so far has cost nothing. */
-        if (unit->barrier && wf_run_failed(s->run)) {
+        if (group->barrier && wf_run_failed(s->run)) {
             atomic_store(&s->finished, 1);
             wake_all(s);
             return;
         }
-        end_unit(s, u);
+        end_group(s, u);
         return;
     }
     segment *seg = s->segments + (size_t)u * (size_t)s->ctx->threads;
     int w = s->workers;
     for (int i = 0; i < w; i++) {
-        seg[i].end = unit->tiles * (i + 1) / w;
-        atomic_store_explicit(&seg[i].next, unit->tiles * i / w, memory_order_relaxed);
+        seg[i].end = group->tiles * (i + 1) / w;
+        atomic_store_explicit(&seg[i].next, group->tiles * i / w, memory_order_relaxed);
     }
-    atomic_store_explicit(&s->units[u].left, unit->tiles, memory_order_relaxed);
-    set_ready(s, s->units[u].position);
+    atomic_store_explicit(&s->groups[u].left, group->tiles, memory_order_relaxed);
+    set_ready(s, s->groups[u].position);
 }
 
-static void end_unit(wf_scheduler *s, int u)
+static void end_group(wf_scheduler *s, int u)
 {
-    const wf_unit *unit = &s->run->plan->units[u];
-    for (int i = 0; i < unit->n_succ; i++) {
-        int v = unit->succ[i];
-        if (atomic_fetch_sub(&s->units[v].preds, 1) == 1)
+    const wf_task_group *group = &s->run->plan->groups[u];
+    for (int i = 0; i < group->n_succ; i++) {
+        int v = group->succ[i];
+        if (atomic_fetch_sub(&s->groups[v].preds, 1) == 1)
             make_ready(s, v);
     }
     if (atomic_fetch_sub(&s->units_left, 1) == 1) {
@@ -225,12 +225,12 @@ static bool claim(segment *seg, int64_t *tile)
     return *tile < seg->end;
 }
 
-/* Runs tiles of unit u until none is left to claim; returns whether any was run. */
+/* Runs tiles of task group u until none is left to claim; returns whether any was run. */
 static bool work_on(wf_scheduler *s, int u, int worker)
 {
     segment *seg = s->segments + (size_t)u * (size_t)s->ctx->threads;
-    const wf_unit *unit = &s->run->plan->units[u];
-    int at = s->units[u].position;
+    const wf_task_group *group = &s->run->plan->groups[u];
+    int at = s->groups[u].position;
     bool any = false;
     for (int i = 0; i < s->workers; i++) {
         segment *from = &seg[(worker + i) % s->workers];
@@ -238,10 +238,10 @@ static bool work_on(wf_scheduler *s, int u, int worker)
         while (claim(from, &tile)) {
             any = true;
             if (!wf_run_failed(s->run))
-                wf_run_tile(s->run, unit, tile, worker);
-            if (atomic_fetch_sub_explicit(&s->units[u].left, 1, memory_order_acq_rel) == 1) {
+                wf_run_tile(s->run, group, tile, worker);
+            if (atomic_fetch_sub_explicit(&s->groups[u].left, 1, memory_order_acq_rel) == 1) {
                 clear_ready(s, at);
-                end_unit(s, u);
+                end_group(s, u);
                 return true;
             }
             if (more_urgent(s, at))
@@ -313,17 +313,17 @@ static void start(wf_scheduler *s, int workers)
     s->workers = workers;
     for (int i = 0; i < s->n_words + s->n_summary; i++)
         atomic_store(&s->ready[i], 0);
-    for (int i = 0; i < p->n_units; i++) {
-        s->units[p->order[i]].position = i;
-        atomic_store_explicit(&s->units[p->order[i]].preds, p->units[p->order[i]].n_preds,
+    for (int i = 0; i < p->n_groups; i++) {
+        s->groups[p->order[i]].position = i;
+        atomic_store_explicit(&s->groups[p->order[i]].preds, p->groups[p->order[i]].n_preds,
                               memory_order_relaxed);
     }
-    atomic_store(&s->finished, p->n_units == 0);
-    atomic_store(&s->units_left, p->n_units);
+    atomic_store(&s->finished, p->n_groups == 0);
+    atomic_store(&s->units_left, p->n_groups);
     atomic_store(&s->epoch, 0);
     /* Roots. A count of the predecessors, not the counter, since a barrier may end at once. */
-    for (int u = 0; u < p->n_units; u++)
-        if (p->units[u].n_preds == 0)
+    for (int u = 0; u < p->n_groups; u++)
+        if (p->groups[u].n_preds == 0)
             make_ready(s, u);
 }
 

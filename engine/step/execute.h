@@ -21,7 +21,7 @@ weft_status wf_execute_pending(weft_context *ctx);
 /* weft_tensor_data for writers inside the library, which keep no pointer. */
 void *wf_tensor_writable(weft_tensor *t);
 
-/* Prints a plan: units in linear order with their tasks, kernels, tiles, layouts, offsets. */
+/* Prints a plan: task groups in linear order with their tasks, kernels, tiles, layouts, offsets. */
 weft_status wf_plan_explain(const wf_plan *p, FILE *out);
 /* The plan that all recorded work would run as, compiled afresh; the caller's to destroy. */
 weft_status wf_plan_of_recorded(weft_context *ctx, wf_plan **plan);

@@ -1,4 +1,4 @@
-/* The plan as text: units in linear order with their tasks, kernels, tiles, layouts, offsets. */
+/* The plan as text: task groups in linear order with their tasks, kernels, tiles, layouts, offsets. */
 #include <stdio.h>
 
 #include "engine/base/alloc.h"
@@ -58,7 +58,7 @@ static void print_buffer(const wf_plan *p, int b, FILE *out)
         snprintf(place, sizeof place, "per worker at %zu", buf->offset);
     else
         snprintf(place, sizeof place, "arena at %zu", buf->offset);
-    fprintf(out, "  %5d  %-9s %s%s, %zu bytes, %s, units %d..%d\n", b,
+    fprintf(out, "  %5d  %-9s %s%s, %zu bytes, %s, groups %d..%d\n", b,
             buf->value >= 0 ? weft_dtype_name(p->values[buf->value].storage) : "bytes", shape,
             layout, (size_t)buf->images * buf->stride, place, buf->first, buf->last);
 }
@@ -81,16 +81,17 @@ weft_status wf_plan_explain(const wf_plan *p, FILE *out)
     double flops = 0;
     for (int i = 0; i < p->n_tasks; i++)
         flops += p->tasks[i]->flops;
-    fprintf(out, "plan: %d tasks in %d units, %.3f GFLOP, isa %s, %d threads\n", p->n_tasks,
-            p->n_units, flops * 1e-9, weft_isa_name(p->ctx->isa), p->ctx->threads);
+    fprintf(out, "plan: %d tasks in %d task groups, %.3f GFLOP, isa %s, %d threads\n", p->n_tasks,
+            p->n_groups, flops * 1e-9, weft_isa_name(p->ctx->isa), p->ctx->threads);
     fprintf(out, "memory: arena %.2f MiB (%.2f MiB without sharing), workspace %.2f MiB a worker\n",
             mib(p->arena_bytes), mib(p->unshared_bytes), mib(p->scratch_bytes));
     WF_TRY(print_wisdom(p, out));
-    fprintf(out,
-            "\nunits, most urgent first (a unit runs its tasks tile by tile; %% of peak is what "
-            "a kernel expects;\n<n reads and >n writes buffer n, t: tile by tile)\n");
-    for (int i = 0; i < p->n_units; i++) {
-        const wf_unit *u = &p->units[p->order[i]];
+    fprintf(
+        out,
+        "\ntask groups, most urgent first (a group runs its tasks tile by tile; %% of peak is what "
+        "a kernel expects;\n<n reads and >n writes buffer n, t: tile by tile)\n");
+    for (int i = 0; i < p->n_groups; i++) {
+        const wf_task_group *u = &p->groups[p->order[i]];
         if (u->barrier) {
             fprintf(out,
                     "  %5d  ---- commit: weights, optimizer state and statistics change after "
@@ -98,8 +99,8 @@ weft_status wf_plan_explain(const wf_plan *p, FILE *out)
                     i);
             continue;
         }
-        fprintf(out, "  %5d  %lld tile%s, critical path %.1f us\n", i, (long long)u->tiles,
-                u->tiles == 1 ? "" : "s", u->rank * 1e6);
+        fprintf(out, "  %5d  %lld tile%s, priority %.1f us\n", i, (long long)u->tiles,
+                u->tiles == 1 ? "" : "s", u->priority * 1e6);
         for (int t = 0; t < u->n_tasks; t++)
             print_task(p, p->tasks[u->tasks[t]], out);
     }

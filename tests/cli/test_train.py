@@ -97,7 +97,7 @@ def test_tuned_choices_are_kept_and_used(tmp):
     assert re.search(rf"wisdom +{n} choices for this machine in {file}", done("info", env=env))
     explained = done("explain", *step, env=env)
     assert f"{n} choices in {file}" in explained and " % of peak by wisdom" in explained
-    assert "by wisdom " not in done("explain", *step, "--wisdom", "none", env=env).split("units,")[1]
+    assert "by wisdom " not in done("explain", *step, "--wisdom", "none", env=env).split("groups,")[1]
     assert "wisdom          off" in done("info", "--wisdom", "none", env=env)
     assert "wisdom          off" in done("info", env=dict(env, WEFT_WISDOM="none"))
 

@@ -97,7 +97,7 @@ static void a_schedule_does_not_recompile(void **state)
     net_done(&net);
 }
 
-static void explain_shows_units_kernels_and_memory(void **state)
+static void explain_shows_groups_kernels_and_memory(void **state)
 {
     weft_options o = {.threads = 2};
     small_net net;
@@ -109,8 +109,7 @@ static void explain_shows_units_kernels_and_memory(void **state)
     FILE *f = open_memstream(&text, &size);
     assert_int_equal(weft_explain(net.ctx, f), WEFT_OK);
     fclose(f);
-    const char *expected[] = {"conv2d", "bn_act", "commit",       "arena",
-                              "tiles",  "nchw",   "critical path"};
+    const char *expected[] = {"conv2d", "bn_act", "commit", "arena", "tiles", "nchw", "priority"};
     for (size_t i = 0; i < sizeof expected / sizeof expected[0]; i++)
         if (!strstr(text, expected[i]))
             fail_msg("no '%s' in:\n%s", expected[i], text);
@@ -278,7 +277,7 @@ static weft_tensor *two_convolutions(weft_context *ctx, weft_tensor *x, weft_ten
     return weft_grad(w[1]);
 }
 
-/* Runs it into grad; returns how many of the two weight gradients' tasks share a unit with the
+/* Runs it into grad; returns how many of the two weight gradients' tasks share a task group with the
  * task that made what they read. */
 static int joined_weight_gradients(const weft_options *o, float *grad, size_t bytes)
 {
@@ -298,7 +297,7 @@ static int joined_weight_gradients(const weft_options *o, float *grad, size_t by
         bool with = false;
         for (int j = 0; j < plan->n_tasks; j++)
             with |= plan->tasks[j]->op == &wf_op_relu_backward &&
-                    plan->tasks[j]->unit == plan->tasks[i]->unit;
+                    plan->tasks[j]->group == plan->tasks[i]->group;
         joined += with && plan->tasks[i]->op == &wf_op_conv2d_backward_weights;
     }
     wf_plan_destroy(plan);
@@ -327,15 +326,15 @@ static void a_weight_gradient_joins_what_made_its_input_where_images_abound(void
 typedef struct epilogue {
     const char *name;
     bool bias, norm, training, add;
-    const wf_op *ops[4]; /* in the convolution's unit */
+    const wf_op *ops[4]; /* in the convolution's task group */
 } epilogue;
 
-/* The unit of the convolution's images, its weights being packed in another; -1: none. */
-static int unit_of(const wf_plan *p, const wf_op *op, int64_t tiles)
+/* The task group of the convolution's images, its weights being packed in another; -1: none. */
+static int group_of(const wf_plan *p, const wf_op *op, int64_t tiles)
 {
     for (int i = 0; i < p->n_tasks; i++)
         if (p->tasks[i]->op == op && p->tasks[i]->tiles == tiles)
-            return p->tasks[i]->unit;
+            return p->tasks[i]->group;
     return -1;
 }
 
@@ -371,11 +370,11 @@ static void what_follows_a_convolution_runs_on_each_image_while_it_is_in_cache(v
         weft_tensor *kept = weft_keep(weft_relu(y));
         wf_plan *plan = NULL;
         assert_int_equal(wf_plan_of_recorded(ctx, &plan), WEFT_OK);
-        const int unit = unit_of(plan, &wf_op_conv2d, IMAGES);
-        assert_true(unit >= 0);
+        const int group = group_of(plan, &wf_op_conv2d, IMAGES);
+        assert_true(group >= 0);
         for (int k = 0; c->ops[k]; k++)
-            if (unit_of(plan, c->ops[k], IMAGES) != unit)
-                fail_msg("%s: %s is not in the convolution's unit", c->name, c->ops[k]->name);
+            if (group_of(plan, c->ops[k], IMAGES) != group)
+                fail_msg("%s: %s is not in the convolution's task group", c->name, c->ops[k]->name);
         wf_plan_destroy(plan);
         weft_discard(ctx);
         weft_tensor *const all[] = {x, w, b, var, kept};
@@ -397,7 +396,7 @@ int main(void)
         cmocka_unit_test(a_schedule_does_not_recompile),
         cmocka_unit_test(a_shuffle_joins_the_copies_beside_it),
         cmocka_unit_test(a_dense_block_is_joined_without_copies),
-        cmocka_unit_test(explain_shows_units_kernels_and_memory),
+        cmocka_unit_test(explain_shows_groups_kernels_and_memory),
         cmocka_unit_test(sharing_memory_makes_the_arena_smaller),
         cmocka_unit_test(what_follows_a_convolution_runs_on_each_image_while_it_is_in_cache),
         cmocka_unit_test(a_weight_gradient_joins_what_made_its_input_where_images_abound),

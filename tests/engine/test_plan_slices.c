@@ -249,7 +249,7 @@ static weft_tensor *a_residual_in_a_slice(recording *r)
     return join(r, z, part(r, y, 0, 16));
 }
 
-static weft_tensor *shuffled_units(recording *r)
+static weft_tensor *shuffled_groups(recording *r)
 {
     weft_tensor *y = conv(r, image(r, 3), 32), *half[2];
     for (int i = 0; i < 2; i++) {
@@ -421,7 +421,7 @@ static slice_case cases[] = {
     {"many branches", many_branches, 8},
     {"activations behind norms", activations_behind_norms, 6},
     {"a residual in a slice", a_residual_in_a_slice, 6},
-    {"shuffled units", shuffled_units, 2},
+    {"shuffled groups", shuffled_groups, 2},
     {"a shuffle of a value in use", a_shuffle_of_a_value_in_use, 4},
     {"plain images", plain_images, 6},
     {"joined weights", joined_weights, 6},

@@ -1,4 +1,4 @@
-/* The tile scheduler under load: random graphs of many small units, on one to sixteen threads, more
+/* The tile scheduler under load: random graphs of many small task groups, on one to sixteen threads, more
  * than there are cores. What a tile reads was written by other threads without any lock, so that
  * ThreadSanitizer (./dev sanitize) sees an edge that the scheduler forgot. */
 #include <immintrin.h>
@@ -16,7 +16,7 @@
 
 enum {
     UNITS = 200,
-    COMMITS = 20, /* the last units; the barrier stands before them */
+    COMMITS = 20, /* the last task groups; the barrier stands before them */
     BARRIER = UNITS - COMMITS - 1,
     ROOTS = 24,
     TILES = 40,
@@ -29,19 +29,19 @@ typedef struct dag dag;
 
 typedef struct node {
     dag *d;
-    int unit, n_preds, preds[PREDS];
+    int group, n_preds, preds[PREDS];
     int runs[TILES]; /* how often each tile has run */
     uint64_t value[TILES];
 } node;
 
 struct dag {
     wf_plan plan;
-    wf_unit units[UNITS];
+    wf_task_group groups[UNITS];
     int order[UNITS], index[UNITS], succ[UNITS][UNITS];
     wf_task tasks[UNITS], *task_list[UNITS];
     node nodes[UNITS];
     int replay; /* counts from 1 */
-    int fail_unit, fail_tile;
+    int fail_group, fail_tile;
     atomic_int errors;
 };
 
@@ -57,7 +57,7 @@ static uint64_t next(uint64_t *state) /* xorshift64* */
 static bool done(const dag *d, int u, uint64_t *sum)
 {
     bool all = true;
-    for (int64_t t = 0; t < d->units[u].tiles; t++) {
+    for (int64_t t = 0; t < d->groups[u].tiles; t++) {
         all &= d->nodes[u].runs[t] == d->replay;
         *sum = *sum * 31 + d->nodes[u].value[t];
     }
@@ -69,11 +69,11 @@ static weft_status tile(const wf_tile *t, const void *args, int64_t i)
     node *n;
     memcpy(&n, args, sizeof n);
     dag *d = n->d;
-    uint64_t sum = (uint64_t)n->unit * 1000 + (uint64_t)i;
+    uint64_t sum = (uint64_t)n->group * 1000 + (uint64_t)i;
     bool ok = true;
     for (int p = 0; p < n->n_preds; p++)
         ok &= done(d, n->preds[p], &sum);
-    for (int u = 0; u < BARRIER && d->units[n->unit].commit; u++)
+    for (int u = 0; u < BARRIER && d->groups[n->group].commit; u++)
         ok &= done(d, u, &sum);
     ok &= (_mm_getcsr() & 0xffc0) == 0x9fc0; /* flush to zero, round to nearest */
     ok &= omp_get_max_threads() == 1;
@@ -81,19 +81,19 @@ static weft_status tile(const wf_tile *t, const void *args, int64_t i)
     n->value[i] = sum;
     if (!ok)
         atomic_fetch_add(&d->errors, 1);
-    if (n->unit == d->fail_unit && i == d->fail_tile)
-        return wf_tile_fail(t, WEFT_ERR_NUMERIC, "unit %d", n->unit);
+    if (n->group == d->fail_group && i == d->fail_tile)
+        return wf_tile_fail(t, WEFT_ERR_NUMERIC, "group %d", n->group);
     return WEFT_OK;
 }
 
 static void add_edge(dag *d, int from, int to)
 {
     node *n = &d->nodes[to];
-    for (int i = 0; i < d->units[from].n_succ; i++)
+    for (int i = 0; i < d->groups[from].n_succ; i++)
         if (d->succ[from][i] == to)
             return;
-    d->succ[from][d->units[from].n_succ++] = to;
-    d->units[to].n_preds++;
+    d->succ[from][d->groups[from].n_succ++] = to;
+    d->groups[to].n_preds++;
     if (from != BARRIER && to != BARRIER)
         n->preds[n->n_preds++] = from;
 }
@@ -119,22 +119,22 @@ static dag *make_dag(uint64_t seed)
     dag *d = calloc(1, sizeof *d);
     assert_non_null(d);
     uint64_t state = seed * 2 + 1;
-    d->fail_unit = -1;
+    d->fail_group = -1;
     for (int u = 0; u < UNITS; u++) {
         d->nodes[u].d = d;
-        d->nodes[u].unit = d->order[u] = d->index[u] = u;
+        d->nodes[u].group = d->order[u] = d->index[u] = u;
         node *self = &d->nodes[u];
         void *args = malloc(sizeof self);
         memcpy(args, &self, sizeof self);
-        d->tasks[u] = (wf_task){.plan = &d->plan, .fn = tile, .args = args, .unit = u};
+        d->tasks[u] = (wf_task){.plan = &d->plan, .fn = tile, .args = args, .group = u};
         d->task_list[u] = &d->tasks[u];
-        d->units[u] = (wf_unit){.tasks = &d->index[u],
-                                .n_tasks = 1,
-                                .succ = d->succ[u],
-                                .tiles = 1 + (int64_t)(next(&state) % TILES),
-                                .commit = u > BARRIER};
+        d->groups[u] = (wf_task_group){.tasks = &d->index[u],
+                                       .n_tasks = 1,
+                                       .succ = d->succ[u],
+                                       .tiles = 1 + (int64_t)(next(&state) % TILES),
+                                       .commit = u > BARRIER};
     }
-    d->units[BARRIER] = (wf_unit){.barrier = true, .succ = d->succ[BARRIER]};
+    d->groups[BARRIER] = (wf_task_group){.barrier = true, .succ = d->succ[BARRIER]};
     random_edges(d, &state);
     for (int u = UNITS - 1; u > 0; u--) { /* any order of urgency is right */
         int other = (int)(next(&state) % (uint64_t)(u + 1)), was = d->order[u];
@@ -143,8 +143,8 @@ static dag *make_dag(uint64_t seed)
     }
     d->plan = (wf_plan){.tasks = d->task_list,
                         .n_tasks = UNITS,
-                        .units = d->units,
-                        .n_units = UNITS,
+                        .groups = d->groups,
+                        .n_groups = UNITS,
                         .order = d->order,
                         .barrier = BARRIER};
     return d;
@@ -213,7 +213,7 @@ static void a_scheduler_takes_one_plan_after_another(void **state)
     assert_int_equal(wf_scheduler_create(ctx, &s), WEFT_OK);
     for (uint64_t seed = 1; seed <= 20; seed++) {
         dag *d = make_dag(seed);
-        d->plan.n_units = seed % 2 ? UNITS : 0; /* the empty plan, too */
+        d->plan.n_groups = seed % 2 ? UNITS : 0; /* the empty plan, too */
         for (int i = 0; i < 5; i++) {
             weft_status status;
             replay(ctx, s, d, &status);
@@ -232,15 +232,15 @@ static void nothing_is_committed_once_a_tile_has_failed(void **state)
     weft_context *ctx = context(4);
     wf_scheduler *s = NULL;
     assert_int_equal(wf_scheduler_create(ctx, &s), WEFT_OK);
-    for (int unit = 0; unit < BARRIER; unit += 7) {
+    for (int group = 0; group < BARRIER; group += 7) {
         dag *d = make_dag(3);
-        d->fail_unit = unit;
-        d->fail_tile = (int)d->units[unit].tiles - 1;
+        d->fail_group = group;
+        d->fail_tile = (int)d->groups[group].tiles - 1;
         weft_status status;
         replay(ctx, s, d, &status);
         assert_int_equal(status, WEFT_ERR_NUMERIC);
         for (int u = BARRIER + 1; u < UNITS; u++)
-            for (int64_t t = 0; t < d->units[u].tiles; t++)
+            for (int64_t t = 0; t < d->groups[u].tiles; t++)
                 assert_int_equal(d->nodes[u].runs[t], 0);
         free_dag(d);
         /* And the scheduler is as good as new. */
@@ -254,15 +254,15 @@ static void nothing_is_committed_once_a_tile_has_failed(void **state)
     weft_context_destroy(ctx);
 }
 
-/* Two workers. One is held in unit 0 (the gate) until the other works on the last unit, which has
- * many tiles. The gate's end makes unit 1 ready, which is more urgent, and its first tile is held
- * until the second one has begun, too, or until the last unit is done. Units between them only take
+/* Two workers. One is held in task group 0 (the gate) until the other works on the last task group, which has
+ * many tiles. The gate's end makes task group 1 ready, which is more urgent, and its first tile is held
+ * until the second one has begun, too, or until the last task group is done. Task groups between them only take
  * positions. */
 enum { LONG_TILES = 100, URGENT_TILES = 2 };
 
 typedef struct urgent_case {
     atomic_int long_begun, urgent_begun;
-    int long_begun_before_second; /* tiles of the last unit, when unit 1's second tile began */
+    int long_begun_before_second; /* tiles of the last task group, when task group 1's second tile began */
     atomic_bool alone;            /* OpenMP gave one thread only: nothing to see */
 } urgent_case;
 
@@ -316,42 +316,42 @@ static void a_worker_goes_to_a_more_urgent_unit_wherever_it_is(void **state)
         wf_scheduler *s = NULL;
         assert_int_equal(wf_scheduler_create(ctx, &s), WEFT_OK);
         urgent_case c = {0}, *self = &c;
-        wf_unit *units = calloc((size_t)n, sizeof *units);
+        wf_task_group *groups = calloc((size_t)n, sizeof *groups);
         wf_task *tasks = calloc((size_t)n, sizeof *tasks), **list = calloc((size_t)n, sizeof *list);
         int *order = calloc((size_t)n, sizeof *order),
             *after_urgent = calloc((size_t)n, sizeof(int));
-        assert_true(units && tasks && list && order && after_urgent);
+        assert_true(groups && tasks && list && order && after_urgent);
         for (int u = 0; u < n; u++) {
             order[u] = u;
             list[u] = &tasks[u];
-            tasks[u] = (wf_task){.fn = nothing_tile, .args = &self, .unit = u};
-            units[u] = (wf_unit){.tasks = &order[u], .n_tasks = 1, .tiles = 1, .n_preds = 1};
+            tasks[u] = (wf_task){.fn = nothing_tile, .args = &self, .group = u};
+            groups[u] = (wf_task_group){.tasks = &order[u], .n_tasks = 1, .tiles = 1, .n_preds = 1};
             if (u > 1 && u < last)
                 after_urgent[u - 2] = u;
         }
         tasks[0].fn = gate_tile;
         tasks[1].fn = urgent_tile;
         tasks[last].fn = long_tile;
-        units[0].n_preds = units[last].n_preds = 0;
-        units[0].succ = &order[1];
-        units[0].n_succ = 1;
-        units[1].succ = after_urgent;
-        units[1].n_succ = n - 3;
-        units[1].tiles = URGENT_TILES;
-        units[last].tiles = LONG_TILES;
+        groups[0].n_preds = groups[last].n_preds = 0;
+        groups[0].succ = &order[1];
+        groups[0].n_succ = 1;
+        groups[1].succ = after_urgent;
+        groups[1].n_succ = n - 3;
+        groups[1].tiles = URGENT_TILES;
+        groups[last].tiles = LONG_TILES;
         wf_plan plan = {.tasks = list,
                         .n_tasks = n,
-                        .units = units,
-                        .n_units = n,
+                        .groups = groups,
+                        .n_groups = n,
                         .order = order,
                         .barrier = -1};
         wf_run run = {.ctx = ctx, .plan = &plan, .source = &no_step};
         assert_int_equal(wf_scheduler_run(s, &run), WEFT_OK);
         assert_int_equal(atomic_load(&c.long_begun), LONG_TILES);
         if (c.long_begun_before_second > 1 && !c.alone)
-            fail_msg("unit %d: %d tiles were begun before the more urgent unit's", last,
+            fail_msg("group %d: %d tiles were begun before the more urgent group's", last,
                      c.long_begun_before_second);
-        free(units);
+        free(groups);
         free(tasks);
         free(list);
         free(order);
