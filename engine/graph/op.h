@@ -242,6 +242,9 @@ enum {
     /* The same of ops whose f32 operands have one type, such as those that move elements: where all of
      * them are wide. */
     WF_OP_ALL_BF16 = 1u << 6,
+    /* Costs little more than to read its inputs and write output 0, on which nothing but the inputs has an effect: the
+     * plan may run it again in the backward pass, plan/recompute.c. */
+    WF_OP_CHEAP = 1u << 7,
     /* Draws random numbers keyed by the context's count of draws: a run of it moves the count. */
     WF_OP_DRAWS = 1u << 4,
 };

@@ -237,47 +237,18 @@ static weft_status add_to_group(wf_plan *p, int group, int task)
     return WEFT_OK;
 }
 
-/* Puts tasks [first, task] into one task group: `task`, and the casts that go with it. */
-static weft_status place(chaining *c, int first, int task)
+static bool makes_again(const wf_plan *p, int task)
 {
-    wf_plan *p = c->p;
-    wf_task *b = p->tasks[task];
-    c->n_preds = 0;
-    for (int t = first; t <= task; t++)
-        find_hazards(c, p->tasks[t], task);
-    if (c->n_preds > 1)
-        qsort(c->preds, (size_t)c->n_preds, sizeof *c->preds, newest_first);
-    int group = -1;
-    for (int i = 0; i < c->n_preds && group < 0 && !(p->passes_off & WEFT_PASS_FUSE); i++) {
-        bool may;
-        WF_TRY(may_join(c, b, task, c->preds[i], &may));
-        if (may)
-            group = c->preds[i];
-    }
-    if (group < 0) {
-        if (!wf_grow(&p->groups, &p->cap_groups, p->n_groups, 1, sizeof *p->groups))
-            return wf_plan_nomem(p);
-        group = p->n_groups++;
-        p->groups[group] = (wf_task_group){.tiles = b->tiles, .commit = b->commit};
-        c->info[group] = (group_info){.pred_of = -1, .loose_of = -1};
-    }
-    for (int i = 0; i < c->n_preds; i++)
-        if (c->preds[i] != group)
-            WF_TRY(add_edge(c, c->preds[i], group));
-    for (int t = first; t <= task; t++) {
-        p->groups[group].cost += task_seconds(p->tasks[t]);
-        WF_TRY(add_to_group(p, group, t));
-        WF_TRY(remember_uses(c, t));
-    }
-    return WEFT_OK;
+    return p->tasks[task]->node >= 0 && p->nodes[p->tasks[task]->node].copy;
 }
 
-/* The f32 copy of a value stored as bf16, made for one reader. */
+/* A copy of a value, made for a reader: in f32 of what is stored as bf16, or made again (recompute.c). */
 static bool is_copy(const wf_plan *p, int task)
 {
-    const int node = p->tasks[task]->node;
-    return node >= 0 && p->nodes[node].op == &wf_op_cast && p->nodes[node].source < 0 &&
-           p->values[p->nodes[node].out[0]].storage == WEFT_F32;
+    const int n = p->tasks[task]->node;
+    return makes_again(p, task) ||
+           (n >= 0 && p->nodes[n].op == &wf_op_cast && p->nodes[n].source < 0 &&
+            p->values[p->nodes[n].out[0]].storage == WEFT_F32);
 }
 
 /* Whether `reader` reads what `writer` writes, each tile what the same tile has written. */
@@ -291,18 +262,76 @@ static bool follows(const wf_task *reader, const wf_task *writer)
     return false;
 }
 
-/* The task that goes with the copies from `task` on; `task` itself where there are none, or where
- * not all of them are read tile by tile. With its reader a copy is short-lived; alone it would join
- * the task group of what it copies, which for a backward pass is long before. */
-static int reader_of(const wf_plan *p, int task)
+/* Whether each of the tasks [first, last) is followed by a later one up to `last`. */
+static bool follow_each_other(const wf_plan *p, int first, int last)
+{
+    for (int t = first; t < last; t++) {
+        bool followed = false;
+        for (int later = t + 1; later <= last && !followed; later++)
+            followed = follows(p->tasks[later], p->tasks[t]);
+        if (!followed)
+            return false;
+    }
+    return true;
+}
+
+/* The tasks [first, last] that go into one group. */
+typedef struct run_of_tasks {
+    int last;
+    bool alone; /* in a group of their own */
+} run_of_tasks;
+
+/* The copies from `task` on and the task that they are made for; the copies alone where it does not read them
+ * tile by tile; `task` itself where there are none. With its reader a copy is short-lived. By itself it would
+ * join the task group of what it copies, which for a backward pass is long before. */
+static run_of_tasks run_from(const wf_plan *p, int task)
 {
     int reader = task;
     while (reader + 1 < p->n_tasks && is_copy(p, reader))
         reader++;
-    for (int t = task; t < reader; t++)
-        if (!follows(p->tasks[reader], p->tasks[t]))
-            return task;
-    return p->passes_off & WEFT_PASS_FUSE ? task : reader;
+    if (p->passes_off & WEFT_PASS_FUSE || reader == task)
+        return (run_of_tasks){task, false};
+    if (follow_each_other(p, task, reader))
+        return (run_of_tasks){reader, false};
+    return (run_of_tasks){follow_each_other(p, task, reader - 1) ? reader - 1 : task, true};
+}
+
+/* Puts tasks [first, run.last] into one task group: the last, and the copies that go with it. */
+static weft_status place(chaining *c, int first, run_of_tasks run)
+{
+    wf_plan *p = c->p;
+    const int task = run.last;
+    wf_task *b = p->tasks[task];
+    c->n_preds = 0;
+    for (int t = first; t <= task; t++)
+        find_hazards(c, p->tasks[t], task);
+    if (c->n_preds > 1)
+        qsort(c->preds, (size_t)c->n_preds, sizeof *c->preds, newest_first);
+    int group = -1;
+    for (int i = 0; i < c->n_preds && group < 0 && !run.alone && !(p->passes_off & WEFT_PASS_FUSE);
+         i++) {
+        bool may;
+        WF_TRY(may_join(c, b, task, c->preds[i], &may));
+        if (may)
+            group = c->preds[i];
+    }
+    if (group < 0) {
+        if (!wf_grow(&p->groups, &p->cap_groups, p->n_groups, 1, sizeof *p->groups))
+            return wf_plan_nomem(p);
+        group = p->n_groups++;
+        p->groups[group] =
+            (wf_task_group){.tiles = b->tiles, .commit = b->commit, .copies = makes_again(p, task)};
+        c->info[group] = (group_info){.pred_of = -1, .loose_of = -1};
+    }
+    for (int i = 0; i < c->n_preds; i++)
+        if (c->preds[i] != group)
+            WF_TRY(add_edge(c, c->preds[i], group));
+    for (int t = first; t <= task; t++) {
+        p->groups[group].cost += task_seconds(p->tasks[t]);
+        WF_TRY(add_to_group(p, group, t));
+        WF_TRY(remember_uses(c, t));
+    }
+    return WEFT_OK;
 }
 
 weft_status wf_pass_chain(wf_plan *p)
@@ -316,9 +345,10 @@ weft_status wf_pass_chain(wf_plan *p)
     weft_status status = WEFT_OK;
     if (!c.info || !c.preds || !c.past || !room)
         status = wf_plan_nomem(p);
-    for (int t = 0, last; t < p->n_tasks && status == WEFT_OK; t = last + 1) {
-        last = reader_of(p, t);
-        status = place(&c, t, last);
+    for (int t = 0; t < p->n_tasks && status == WEFT_OK;) {
+        const run_of_tasks run = run_from(p, t);
+        status = place(&c, t, run);
+        t = run.last + 1;
     }
     wf_free(c.info);
     wf_free(c.preds);

@@ -133,6 +133,7 @@ static weft_status import_node(wf_plan *p, const wf_request *r, int number, int 
     *scalars += node->op->n_scalars;
     n->path = node->path;
     n->source = number;
+    n->backward = node->recorded_grad;
     n->n_out = node->n_out;
     for (int o = 0; o < node->n_out; o++) {
         const int v = n->out[o] = r->number[node->out + o] - 1;
@@ -169,8 +170,9 @@ weft_status wf_plan_compile(weft_context *ctx, const wf_request *request, unsign
                             wf_plan **plan)
 {
     static weft_status (*const passes[])(wf_plan *) = {
-        wf_pass_simplify, wf_pass_precision, wf_pass_fuse,  wf_pass_layout, wf_pass_slices,
-        wf_pass_bytes,    wf_pass_select,    wf_pass_chain, wf_pass_order,  wf_pass_memory};
+        wf_pass_simplify, wf_pass_precision, wf_pass_fuse,  wf_pass_recompute,
+        wf_pass_layout,   wf_pass_slices,    wf_pass_bytes, wf_pass_select,
+        wf_pass_chain,    wf_pass_order,     wf_pass_memory};
     wf_plan *p = wf_zalloc(sizeof *p);
     if (!p)
         return wf_nomem(&ctx->error, sizeof *p, "a plan");

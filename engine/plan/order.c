@@ -1,5 +1,6 @@
 /* Pass 9, order: the commit barrier, priorities, and the linear order in which one worker
- * would take the task groups. Weight gradients, being off the critical path, have a low priority and fill gaps. */
+ * would take the task groups. Weight gradients, being off the critical path, have a low priority and fill gaps, but
+ * only as long as what they hold is little. */
 #include "engine/base/alloc.h"
 #include "engine/plan/plan.h"
 
@@ -105,22 +106,81 @@ static int pop(const wf_plan *p, int *heap, int *n)
     return top;
 }
 
-static weft_status linearise(wf_plan *p, int *heap, int *left)
+/* The ready groups, two ways: by priority, and by the memory that they would free. */
+typedef struct ready {
+    int *heap, n;
+    char *taken;
+    int n_order;
+    wf_held held;
+} ready;
+
+static weft_status add_ready(wf_plan *p, ready *r, int group)
+{
+    push(p, r->heap, &r->n, group);
+    return wf_held_ready(&r->held, group) ? WEFT_OK : wf_plan_nomem(p);
+}
+
+/* Note [Memory bounds the order]. By priority alone the weight gradients, which nothing waits for, would come
+ * last, and all that they read would be held until then. So what the ready groups would free counts: where it is more
+ * than a share of the most that was held so far, the one that frees the most comes first. */
+#define WAITING_SHARE 64
+
+/* -1: none is left. */
+static int next_group(wf_plan *p, ready *r)
+{
+    const bool much = r->held.waiting > (int64_t)(r->held.peak / WAITING_SHARE);
+    int group = much && !(p->passes_off & WEFT_PASS_MEMORY) ? wf_held_most(&r->held) : -1;
+    while (r->n > 0 && (group < 0 || r->taken[group]))
+        group = pop(p, r->heap, &r->n);
+    return group >= 0 && !r->taken[group] ? group : -1;
+}
+
+/* Takes the group as the next, after what makes values again for it. */
+static weft_status take(wf_plan *p, ready *r, int group)
 {
     const wf_edges *e = &p->edges;
-    int n_ready = 0, n = 0;
+    r->taken[group] = 1;
+    for (int a = e->in[group]; a >= 0; a = e->edge[a].next_in) {
+        const int from = e->edge[a].from;
+        if (p->groups[from].copies && !r->taken[from])
+            WF_TRY(take(p, r, from));
+    }
+    p->order[r->n_order++] = group;
+    return wf_held_run(&r->held, group) ? WEFT_OK : wf_plan_nomem(p);
+}
+
+/* All that the group waits for has been taken. A group that makes values again then waits for who reads
+ * them, who need not wait for it. */
+static weft_status release(wf_plan *p, ready *r, int group, int *left)
+{
+    const wf_edges *e = &p->edges;
+    if (!p->groups[group].copies || e->out[group] < 0)
+        return add_ready(p, r, group);
+    for (int a = e->out[group]; a >= 0; a = e->edge[a].next_out)
+        if (--left[e->edge[a].to] == 0)
+            WF_TRY(release(p, r, e->edge[a].to, left));
+    return WEFT_OK;
+}
+
+static weft_status linearise(wf_plan *p, ready *r, int *left)
+{
+    const wf_edges *e = &p->edges;
     count_preds(p, left);
     for (int u = 0; u < p->n_groups; u++)
-        if (left[u] == 0)
-            push(p, heap, &n_ready, u);
-    while (n_ready > 0) {
-        const int u = p->order[n++] = pop(p, heap, &n_ready);
+        r->taken[u] = left[u] == 0; /* for a moment: the first to be released */
+    for (int u = 0; u < p->n_groups; u++)
+        if (r->taken[u]) {
+            r->taken[u] = 0;
+            WF_TRY(release(p, r, u, left));
+        }
+    for (int u = next_group(p, r); u >= 0; u = next_group(p, r)) {
+        WF_TRY(take(p, r, u));
         for (int a = e->out[u]; a >= 0; a = e->edge[a].next_out)
             if (--left[e->edge[a].to] == 0)
-                push(p, heap, &n_ready, e->edge[a].to);
+                WF_TRY(release(p, r, e->edge[a].to, left));
     }
-    p->work += (size_t)e->n + (size_t)n;
-    return n == p->n_groups ? WEFT_OK : cycle(p);
+    p->work += (size_t)e->n + (size_t)r->n_order;
+    return r->n_order == p->n_groups ? WEFT_OK : cycle(p);
 }
 
 weft_status wf_pass_order(wf_plan *p)
@@ -134,5 +194,12 @@ weft_status wf_pass_order(wf_plan *p)
     WF_TRY(sort_groups(p, sorted, left));
     for (int i = p->n_groups - 1; i >= 0; i--)
         prioritise(p, sorted[i]);
-    return linearise(p, sorted, left);
+    ready r = {.heap = sorted, .taken = wf_bump_alloc(&p->bump, (size_t)p->n_groups + 1)};
+    if (!r.taken)
+        return wf_plan_nomem(p);
+    weft_status status = wf_held_init(p, &r.held);
+    if (status == WEFT_OK)
+        status = linearise(p, &r, left);
+    wf_held_done(&r.held);
+    return status;
 }

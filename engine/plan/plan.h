@@ -5,6 +5,7 @@
  *   precision.c  the storage type of each value; casts at the borders
  *   fuse.c       rewrites nodes: BatchNorm apply + activation (+ residual)
  *   fuse_shuffle.c   ... and channel shuffles
+ *   recompute.c  values made again in the backward pass rather than kept
  *   layout.c     the block of each value; reorders at the borders
  *   slices.c     concatenations and slices without copies
  *   bytes.c      convolutions that read the images' bytes
@@ -121,7 +122,9 @@ typedef struct wf_ir_node {
     const void *attrs;
     int scalars; /* index in the request's */
     const char *path;
-    int source; /* the request's node; -1: made by a pass */
+    int source;    /* the request's node; -1: made by a pass */
+    bool backward; /* recorded by a backward pass, or made for a node that was */
+    bool copy;     /* makes a value again: recompute.c */
     bool dead;
 } wf_ir_node;
 
@@ -189,6 +192,7 @@ typedef struct wf_task_group {
     int n_tasks;
     int64_t tiles; /* 0: a barrier */
     bool commit, barrier;
+    bool copies;     /* makes values again (recompute.c), and waits for who reads them: order.c */
     double cost;     /* seconds, roughly */
     double priority; /* seconds of the longest way from here to the end */
     int n_preds, n_succ;
@@ -241,6 +245,7 @@ weft_status wf_pass_simplify(wf_plan *p);
 weft_status wf_pass_precision(wf_plan *p);
 weft_status wf_pass_fuse(wf_plan *p);
 weft_status wf_fuse_shuffle(wf_plan *p, wf_users *u); /* part of it */
+weft_status wf_pass_recompute(wf_plan *p);
 weft_status wf_pass_layout(wf_plan *p);
 weft_status wf_pass_slices(wf_plan *p);
 weft_status wf_pass_bytes(wf_plan *p);
@@ -278,6 +283,33 @@ static inline wf_buf wf_buffer_whole(const wf_plan *p, wf_buf b)
 }
 /* One image of a rank-4 value in its layout; others: see wf_operand. */
 wf_act wf_ir_act(const wf_ir_value *v);
+
+/* ---- held.c: what buffers hold while the task groups run one after the other ---- */
+
+typedef struct wf_freeing {
+    int64_t gain;
+    int group;
+} wf_freeing;
+typedef struct wf_held {
+    size_t live, peak; /* bytes held now; the most so far */
+    int64_t waiting;   /* bytes that the ready groups would free */
+    /* the rest is private */
+    int n_groups;
+    int *group_start, *group_buf; /* the buffers of group g: [group_start[g], group_start[g + 1]) */
+    int *buf_start, *buf_group;   /* the groups of a buffer, likewise */
+    int *left;                    /* per buffer: groups that are still to use it */
+    char *there, *state;
+    int64_t *bytes, *takes; /* per buffer: what it holds; what counts against who makes it */
+    int64_t *gain; /* per ready group: bytes that it frees, less those that it takes first */
+    wf_freeing *heap;
+    int n_heap, cap_heap;
+} wf_held;
+weft_status wf_held_init(wf_plan *p, wf_held *h);
+void wf_held_done(wf_held *h);
+/* All that the group waits for has run; the group itself has run. false: out of memory. */
+bool wf_held_ready(wf_held *h, int group);
+bool wf_held_run(wf_held *h, int group);
+int wf_held_most(wf_held *h); /* the ready group that frees the most; -1: none frees anything */
 
 /* reduce.c: removes edges that a longer path implies and turns the others into successor lists. */
 weft_status wf_plan_list_successors(wf_plan *p, const int *position);

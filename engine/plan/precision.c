@@ -26,7 +26,7 @@ static bool is_wide(const wf_ir_value *v)
 }
 
 /* Appends a cast of `from` that gives `to`. */
-static weft_status cast(wf_plan *p, int from, int to, const char *path)
+static weft_status cast(wf_plan *p, int from, int to, const wf_ir_node *for_node)
 {
     const wf_cast_attrs attrs = {p->values[to].storage};
     const int node = wf_ir_new_node(p, &wf_op_cast, &attrs, 1, &from);
@@ -37,15 +37,16 @@ static weft_status cast(wf_plan *p, int from, int to, const char *path)
     p->values[to].out = 0;
     p->nodes[node].out[0] = to;
     p->nodes[node].n_out = 1;
-    p->nodes[node].path = path;
+    p->nodes[node].path = for_node ? for_node->path : "";
+    p->nodes[node].backward = for_node && for_node->backward;
     return WEFT_OK;
 }
 
 /* A copy of the value in the type it was recorded with. -1: out of memory. */
-static int widen(wf_plan *p, int value, const char *path)
+static int widen(wf_plan *p, int value, const wf_ir_node *for_node)
 {
     const int copy = wf_ir_new_value(p, p->values[value].type);
-    return copy >= 0 && cast(p, value, copy, path) == WEFT_OK ? copy : -1;
+    return copy >= 0 && cast(p, value, copy, for_node) == WEFT_OK ? copy : -1;
 }
 
 /* Whether a wide input of the node is stored in type t. */
@@ -75,7 +76,7 @@ static weft_status widen_inputs(wf_plan *p, wf_ir_node *n, bool takes)
         if (p->values[value].storage == p->values[value].type.dtype ||
             (takes && n->op->weights != i + 1))
             continue;
-        const int copy = widen(p, value, n->path);
+        const int copy = widen(p, value, n);
         if (copy < 0)
             return WEFT_ERR_NOMEM;
         for (int j = i; j < n->n_in; j++)
@@ -133,7 +134,7 @@ static weft_status place(wf_plan *p, wf_ir_node node)
     p->nodes[p->n_nodes++] = node;
     for (int o = 0; o < node.n_out; o++)
         if (narrow[o] >= 0)
-            WF_TRY(cast(p, node.out[o], narrow[o], node.path));
+            WF_TRY(cast(p, node.out[o], narrow[o], &node));
     return WEFT_OK;
 }
 
@@ -144,7 +145,7 @@ static weft_status widen_assigned(wf_plan *p)
         const int value = p->assigns[i].value;
         if (p->values[value].storage == p->values[value].type.dtype)
             continue;
-        const int copy = widen(p, value, "");
+        const int copy = widen(p, value, NULL);
         if (copy < 0)
             return WEFT_ERR_NOMEM;
         p->assigns[i].value = copy;

@@ -34,10 +34,11 @@ typedef enum weft_executor {
 enum {
     WEFT_PASS_SIMPLIFY = 1u << 0,
     WEFT_PASS_FUSE = 1u << 1,
-    WEFT_PASS_MEMORY = 1u << 2, /* sharing of arena bytes */
-    WEFT_PASS_SLICES = 1u << 3, /* concatenation without copies */
-    WEFT_PASS_BYTES = 1u << 4,  /* convolutions of images that are not normalised first */
-    WEFT_PASS_ALL = 0x1fu
+    WEFT_PASS_MEMORY = 1u << 2,    /* sharing of arena bytes */
+    WEFT_PASS_SLICES = 1u << 3,    /* concatenation without copies */
+    WEFT_PASS_BYTES = 1u << 4,     /* convolutions of images that are not normalised first */
+    WEFT_PASS_RECOMPUTE = 1u << 5, /* values made again in the backward pass */
+    WEFT_PASS_ALL = 0x3fu
 };
 
 /* Mixed precision, as PyTorch's autocast with bfloat16. Activations and their gradients, values of

@@ -187,7 +187,7 @@ static weft_tensor *power_of_square(weft_tensor *x)
         .of_nothing = WF_EMPTY_ZERO,                                                               \
         .n_out = 1,                                                                                \
         .attr_size = sizeof(activation_attrs),                                                     \
-        .flags = (zero ? WF_OP_KEEPS_ZERO : 0) | WF_OP_BY_IMAGE | WF_OP_BF16,                      \
+        .flags = (zero ? WF_OP_KEEPS_ZERO : 0) | WF_OP_BY_IMAGE | WF_OP_BF16 | WF_OP_CHEAP,        \
         .layout_rule = WF_LAYOUT_SAME,                                                             \
         .precision = WF_PRECISION_FOLLOW,                                                          \
         .inplace = {1},                                                                            \
