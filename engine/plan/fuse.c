@@ -309,6 +309,7 @@ static weft_status fuse(wf_plan *p, wf_users *u)
             wf_ir_users(p, u, p->nodes[n].out[1], &needed) == 0 && !needed)
             p->nodes[n].n_out = 1; /* nobody reads the mask: evaluation */
     }
+    WF_TRY(wf_fuse_pool(p, u));
     return wf_fuse_shuffle(p, u);
 }
 

@@ -1,5 +1,5 @@
-/* Offsets in the arena, largest buffer first: each gets the lowest offset at which no other buffer
- * lies that lives at the same time.
+/* Offsets in the arena: each buffer in turn gets the lowest offset at which no other one lies that lives at the same
+ * time. In turn of what: Note [Orders of placing].
  *
  * A tree over the linear order finds what is taken at some time. A node stands for a span of
  * positions and knows, as sorted intervals of bytes, what the buffers take that live in the whole
@@ -153,28 +153,47 @@ static size_t lowest_offset(placing *c, size_t room)
 
 typedef struct entry {
     int buf;
-    size_t bytes;
+    double key;
 } entry;
 
 static int larger_first(const void *a, const void *b)
 {
     const entry *x = a, *y = b;
-    if (x->bytes != y->bytes)
-        return x->bytes < y->bytes ? 1 : -1;
+    if (x->key != y->key)
+        return x->key < y->key ? 1 : -1;
     return x->buf - y->buf;
 }
 
-static weft_status assign(placing *c, entry *list)
+/* Note [Orders of placing]. No order is best for all networks, so the arena is packed by several and the least is kept.
+ * Largest buffer first is right as a rule; what is large for a long time first, or long-lived first, leaves fewer holes
+ * where buffers of one size come and go. */
+typedef enum placing_order { BY_BYTES, BY_BYTES_AND_TIME, BY_TIME, PLACING_ORDERS } placing_order;
+
+static double key_of(const wf_buffer *b, placing_order order)
+{
+    const double time = b->last - b->first + 1, bytes = (double)b->bytes;
+    return order == BY_BYTES ? bytes : order == BY_TIME ? time : bytes * time;
+}
+
+static int list_buffers(wf_plan *p, placing_order order, entry *list)
+{
+    int n = 0;
+    for (int b = 0; b < p->n_buffers; b++)
+        if (!p->buffers[b].bound && p->buffers[b].first >= 0)
+            list[n++] = (entry){b, key_of(&p->buffers[b], order)};
+    qsort(list, (size_t)n, sizeof *list, larger_first);
+    return n;
+}
+
+/* The arena's size with the buffers placed in that order; their offsets are set. */
+static weft_status place_all(placing *c, placing_order order, entry *list, size_t *arena)
 {
     wf_plan *p = c->p;
     const bool share = !(p->passes_off & WEFT_PASS_MEMORY);
-    int n = 0;
-    for (int b = 0; b < p->n_buffers; b++)
-        if (!p->buffers[b].bound && p->buffers[b].first >= 0) {
-            list[n++] = (entry){b, p->buffers[b].bytes};
-            p->unshared_bytes += wf_buffer_room(p->buffers[b].bytes);
-        }
-    qsort(list, (size_t)n, sizeof *list, larger_first);
+    const int n = list_buffers(p, order, list);
+    for (int i = 0; i < 2 * c->positions; i++)
+        c->spans[i].whole.n = c->spans[i].some.n = 0;
+    *arena = 0;
     for (int i = 0; i < n; i++) {
         wf_buffer *b = &p->buffers[list[i].buf];
         const size_t room = wf_buffer_room(b->bytes);
@@ -184,9 +203,58 @@ static weft_status assign(placing *c, entry *list)
         c->bytes = (interval){b->offset, b->offset + room};
         if (!take_in_time(c, 1, 0, c->positions))
             return wf_plan_nomem(p);
-        if (c->bytes.to > p->arena_bytes)
-            p->arena_bytes = c->bytes.to;
+        if (c->bytes.to > *arena)
+            *arena = c->bytes.to;
     }
+    return WEFT_OK;
+}
+
+/* What lives at one time takes at least so much; and the sum of all. `change`: room, per position and one. */
+static size_t least_arena(const wf_plan *p, int64_t *change, size_t *sum)
+{
+    size_t most = 0;
+    int64_t live = 0;
+    *sum = 0;
+    for (int i = 0; i <= p->n_groups; i++)
+        change[i] = 0;
+    for (int b = 0; b < p->n_buffers; b++) {
+        const wf_buffer *buf = &p->buffers[b];
+        if (buf->bound || buf->first < 0)
+            continue;
+        const size_t room = wf_buffer_room(buf->bytes);
+        change[buf->first] += (int64_t)room;
+        change[buf->last + 1] -= (int64_t)room;
+        *sum += room;
+    }
+    for (int i = 0; i < p->n_groups; i++) {
+        live += change[i];
+        most = (size_t)live > most ? (size_t)live : most;
+    }
+    return most;
+}
+
+static weft_status assign(placing *c, entry *list, size_t *best)
+{
+    wf_plan *p = c->p;
+    int64_t *change = wf_bump_alloc(&p->bump, ((size_t)p->n_groups + 2) * sizeof *change);
+    if (!change)
+        return wf_plan_nomem(p);
+    const bool share = !(p->passes_off & WEFT_PASS_MEMORY);
+    const size_t least = least_arena(p, change, &p->unshared_bytes);
+    p->arena_bytes = SIZE_MAX;
+    for (placing_order o = 0; o < (share ? PLACING_ORDERS : 1); o++) {
+        size_t arena;
+        WF_TRY(place_all(c, o, list, &arena));
+        if (arena < p->arena_bytes) {
+            p->arena_bytes = arena;
+            for (int b = 0; b < p->n_buffers; b++)
+                best[b] = p->buffers[b].offset;
+        }
+        if (p->arena_bytes <= least + least / 128)
+            break;
+    }
+    for (int b = 0; b < p->n_buffers; b++)
+        p->buffers[b].offset = best[b];
     return WEFT_OK;
 }
 
@@ -197,15 +265,18 @@ weft_status wf_plan_assign_offsets(wf_plan *p)
         c.positions *= 2;
     const size_t spans = 2 * (size_t)c.positions;
     entry *list = wf_alloc_array((size_t)p->n_buffers + 1, sizeof *list);
+    size_t *best = wf_alloc_array((size_t)p->n_buffers + 1, sizeof *best);
     c.spans = wf_zalloc_array(spans, sizeof *c.spans);
     c.in_time = wf_alloc_array(spans, sizeof *c.in_time);
-    weft_status status = list && c.spans && c.in_time ? assign(&c, list) : wf_plan_nomem(p);
+    weft_status status =
+        list && best && c.spans && c.in_time ? assign(&c, list, best) : wf_plan_nomem(p);
     for (size_t i = 0; i < spans && c.spans; i++) {
         wf_free(c.spans[i].whole.at);
         wf_free(c.spans[i].some.at);
     }
     wf_free(c.spans);
     wf_free(c.in_time);
+    wf_free(best);
     wf_free(list);
     return status;
 }

@@ -245,6 +245,7 @@ weft_status wf_pass_simplify(wf_plan *p);
 weft_status wf_pass_precision(wf_plan *p);
 weft_status wf_pass_fuse(wf_plan *p);
 weft_status wf_fuse_shuffle(wf_plan *p, wf_users *u); /* part of it */
+weft_status wf_fuse_pool(wf_plan *p, wf_users *u);    /* part of it */
 weft_status wf_pass_recompute(wf_plan *p);
 weft_status wf_pass_layout(wf_plan *p);
 weft_status wf_pass_slices(wf_plan *p);
