@@ -1,15 +1,17 @@
-/* Pass 8, chain: tasks become task groups. A task joins the task group of the task it depends on when its tile
- * i needs only what that task group's tile i has made: then a tile runs the whole chain (BatchNorm apply,
- * ReLU, pooling, the next convolution, its statistics) on one image while it is in cache. Nothing
- * about the arithmetic changes. This is the other half of fusion. */
+/* Pass 8, chain: puts tasks together in task groups. This is the other half of fusion.
+ *
+ * Let a task B read what the tasks of a group write. B may join the group when its tile i reads
+ * only what the group's tile i writes. A tile of the group then runs the whole chain on one image
+ * while the image is in cache: BatchNorm, ReLU, pooling, the next convolution, its statistics. The
+ * arithmetic does not change. */
 #include <stdlib.h>
 
 #include "engine/graph/ops/internal.h"
 #include "engine/base/alloc.h"
 #include "engine/plan/plan.h"
 
-/* Single-tile tasks up to this cost run in their predecessor's tile: a
- * scheduling step costs more. */
+/* A task of one tile joins its predecessor's group only up to this cost: scheduling it by itself
+ * would cost more than running it here. */
 #define SMALL_SECONDS 20e-6
 
 static double task_seconds(const wf_task *t)
@@ -20,34 +22,36 @@ static double task_seconds(const wf_task *t)
 /* A use of a buffer by an earlier task. */
 typedef struct past_use {
     int task;
-    wf_buf buf; /* or a slice of it */
+    wf_buf buf; /* may be a slice of a buffer */
     bool tiled;
     struct past_use *next;
 } past_use;
 typedef struct past_uses {
-    past_use *reads, *writes; /* but those that a later write, of the same bytes and more, hides */
+    /* without the uses that a later write of at least the same bytes hides */
+    past_use *reads, *writes;
 } past_uses;
 
-/* Per task group. `level` grows along every edge inside a phase, so that a search for a path knows where
- * to stop. */
+/* Per task group. `level` grows along every edge within a phase, so that a search for a path knows
+ * where to stop. */
 typedef struct group_info {
     int level;
-    int pred_of,
-        loose_of; /* the task being placed depends on the task group; and not tile by tile */
-    int seen_by;  /* the search that was here last */
+    int pred_of;  /* the last task that depends on this group */
+    int loose_of; /* the last task that depends on it, but not tile by tile */
+    int seen_by;  /* the last search that came here */
 } group_info;
 
 typedef struct chaining {
     wf_plan *p;
     past_uses *past;  /* per buffer */
     group_info *info; /* per task group */
-    int *preds;       /* task groups that the task being placed depends on, the newest first */
+    int *preds;       /* task groups that the task being placed depends on, newest first */
     int n_preds;
-    int *stack; /* of a search */
+    int *stack; /* stack of the running search */
     int cap_stack, searches;
 } chaining;
 
-/* Whether two slices of one buffer have bytes in common; whether b lies within a. */
+/* meet: whether two slices of one buffer share bytes. within: whether slice b lies inside slice
+ * a. */
 static bool meet(const wf_plan *p, wf_buf a, wf_buf b)
 {
     const wf_buffer *x = &p->buffers[a], *y = &p->buffers[b];
@@ -69,7 +73,7 @@ static bool push(chaining *c, int *n, int group)
     return true;
 }
 
-/* Adds the edge and lifts the levels behind it. */
+/* Adds an edge and raises the levels of all groups that come after it. */
 static weft_status add_edge(chaining *c, int from, int to)
 {
     wf_plan *p = c->p;
@@ -102,8 +106,8 @@ static weft_status add_edge(chaining *c, int from, int to)
     return WEFT_OK;
 }
 
-/* Whether a path leads from `task group` to another task group that the task being placed depends on: a search
- * back from those, down to the task group's level. */
+/* Whether a path leads from `group` to another group that the task being placed depends on.
+ * Searches backwards from those others, and stops at the level of `group`. */
 static weft_status others_wait_for(chaining *c, int group, bool *wait)
 {
     wf_plan *p = c->p;
@@ -161,8 +165,9 @@ static void note_hazards(chaining *c, const wf_task *b, int task, const wf_use *
     }
 }
 
-/* Adds the task groups that a task depends on: reads after writes, writes after reads and writes. `task` is
- * the one that is being placed, with this one. */
+/* Notes the groups that task b depends on: it reads what they write, or writes what they read or
+ * write. `task` is the number of the task being placed; b is that task, or a cast placed together
+ * with it. */
 static void find_hazards(chaining *c, const wf_task *b, int task)
 {
     for (const wf_use *y = b->uses; y; y = y->next) {
@@ -173,8 +178,9 @@ static void find_hazards(chaining *c, const wf_task *b, int task)
     }
 }
 
-/* Whoever meets a hidden use meets the write `by`, too, and what the write's task group has waited for
- * or holds allows a later task the same and no more. */
+/* Drops the uses that the write `by` covers. A later task that conflicts with a dropped use also
+ * conflicts with the write, and the write's group has already waited for the dropped use. So
+ * nothing is lost. */
 static void hide(chaining *c, past_use **list, wf_buf by)
 {
     while (*list) {
@@ -215,7 +221,7 @@ static weft_status may_join(chaining *c, const wf_task *b, int task, int group, 
         return WEFT_OK;
     if (b->tiles == 1 && task_seconds(b) > SMALL_SECONDS)
         return WEFT_OK;
-    /* What else b waits for must not wait for this task group. */
+    /* A circle would arise if something else that b waits for waited for this group. */
     bool wait;
     WF_TRY(others_wait_for(c, group, &wait));
     *may = !wait;
@@ -251,7 +257,7 @@ static bool is_copy(const wf_plan *p, int task)
             p->values[p->nodes[n].out[0]].storage == WEFT_F32);
 }
 
-/* Whether `reader` reads what `writer` writes, each tile what the same tile has written. */
+/* Whether each tile of `reader` reads only what the same tile of `writer` has written. */
 static bool follows(const wf_task *reader, const wf_task *writer)
 {
     for (const wf_use *y = reader->uses; y; y = y->next)

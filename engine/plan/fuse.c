@@ -1,14 +1,19 @@
-/* Pass 3, fuse: rewrites of nodes that save passes over memory. (Tasks are chained in chain.c.)
+/* Pass 3, fuse: replaces groups of nodes by one node that passes over memory once. (chain.c puts
+ * tasks together.)
  *
- * BatchNorm's apply, an optional residual add and ReLU or ReLU6 become bn_act, which also yields
- * the bit mask of where the derivative is 1; in the backward pass the activation's gradient
- * disappears into BatchNorm's two ops, which take the mask instead. SiLU and Hardswish become
- * bn_act, too, when their gradient can come out of bn_backward_reduce: it computes their input
- * again, which then need not be stored. All compute the same bits as the ops apart. */
+ * Forward: bn_apply, an optional residual addition and ReLU or ReLU6 become one bn_act, which also
+ * writes the bit mask of where the derivative is 1. Backward: BatchNorm's two gradient ops read the
+ * mask, and the activation's own gradient op disappears.
+ *
+ * SiLU and Hardswish also become part of bn_act, where bn_backward_reduce can compute their
+ * gradient: it computes the activation's input again, so that the step need not store this input.
+ *
+ * Every rewrite gives the same bits as the separate ops. */
 #include "engine/graph/ops/batch_norm.h"
 #include "engine/plan/plan.h"
 
-/* The only live node that reads `value`, when nothing else needs it; -1: none or several. */
+/* The only live node that reads `value`. -1 where none or several do, or where the value is also
+ * kept or assigned. */
 static int only_user(const wf_plan *p, const wf_users *u, int value)
 {
     bool needed;
@@ -20,7 +25,8 @@ static int only_user(const wf_plan *p, const wf_users *u, int value)
     return -1;
 }
 
-/* The node reads other values now: what was noted of the old ones is out of date by itself. */
+/* Gives the node other inputs. Earlier notes of its inputs become invalid by themselves:
+ * wf_user_valid. */
 static weft_status replace_inputs(wf_plan *p, wf_users *u, int node, int *in, int n_in)
 {
     wf_ir_node *n = &p->nodes[node];
@@ -38,7 +44,7 @@ static bool is(const wf_plan *p, int node, const wf_op *op)
     return node >= 0 && !p->nodes[node].dead && p->nodes[node].op == op;
 }
 
-/* Activations that join BatchNorm. */
+/* Activations that can become part of BatchNorm's node. */
 typedef struct activation {
     const wf_op *op, *backward;
     wf_norm_f f;
@@ -50,7 +56,7 @@ static const activation activations[] = {
     {&wf_op_hardswish, &wf_op_hardswish_backward, WF_NORM_HARDSWISH},
 };
 
-/* Of a node: the activation it is, or whose gradient; NULL: of none. */
+/* The activation whose op, or whose gradient op where `backward`, the node is; NULL: none. */
 static const activation *activation_of(const wf_plan *p, int node, bool backward)
 {
     for (size_t i = 0; i < sizeof activations / sizeof activations[0]; i++)
@@ -61,9 +67,9 @@ static const activation *activation_of(const wf_plan *p, int node, bool backward
 
 /* ---- forward ---- */
 
-/* The nodes apply -> (add ->) relu, with the other operand of add. */
+/* The nodes bn_apply -> (add ->) activation, and the other operand of add. */
 typedef struct forward_match {
-    int apply, add, relu; /* add: -1 when there is none */
+    int apply, add, relu; /* add: -1 where there is none */
     int residual;         /* value */
     wf_norm_f f;
 } forward_match;
@@ -89,7 +95,8 @@ static bool match_forward(const wf_plan *p, const wf_users *u, int apply, forwar
     return true;
 }
 
-/* relu's place is taken by bn_act, so that the residual has been computed there. */
+/* bn_act takes the activation's place in the list of nodes: there the residual has been
+ * computed. */
 static weft_status rewrite_forward(wf_plan *p, wf_users *u, const forward_match *m)
 {
     const wf_ir_node *apply = &p->nodes[m->apply];
@@ -98,7 +105,7 @@ static weft_status rewrite_forward(wf_plan *p, wf_users *u, const forward_match 
     int *in = wf_bump_alloc(&p->bump, 6 * sizeof *in);
     const wf_type x = p->values[apply->in[0]].type;
     int mask = wf_ir_new_value(
-        p, (wf_type){WEFT_U8, WEFT_SHAPE(wf_bn_slot_count(&x.shape), wf_bn_mask_bytes(&x.shape))});
+        p, (wf_type){WEFT_U8, WEFT_SHAPE(wf_bn_split_count(&x.shape), wf_bn_mask_bytes(&x.shape))});
     if (!attrs || !in || mask < 0)
         return wf_plan_nomem(p);
     *attrs = *(const wf_bn_apply_attrs *)apply->attrs;
@@ -124,8 +131,8 @@ static weft_status rewrite_forward(wf_plan *p, wf_users *u, const forward_match 
 
 /* ---- backward ---- */
 
-/* relu_backward's output d goes to one BatchNorm's reduce and apply, and perhaps to the residual's
- * branch (others). */
+/* The nodes that read d, the output of the activation's gradient op: one BatchNorm's reduce and
+ * apply, and perhaps the residual's branch (others). */
 typedef struct backward_match {
     int reduce, apply;
     bool others;
@@ -134,7 +141,8 @@ typedef struct backward_match {
 static bool match_backward(const wf_plan *p, const wf_users *u, int back, int act,
                            backward_match *m)
 {
-    /* Of two BatchNorms that meet in an add, this one is known by its input and its statistics. */
+    /* Two BatchNorms may be added to each other: then d goes to both. Input and statistics tell
+     * which one belongs to this activation. */
     const int d = p->nodes[back].out[0], x = p->nodes[act].in[0], invstd = p->nodes[act].in[2];
     *m = (backward_match){-1, -1, false};
     bool needed;
@@ -158,7 +166,8 @@ static bool match_backward(const wf_plan *p, const wf_users *u, int back, int ac
             first_other = n < first_other ? n : first_other;
         }
     }
-    /* The residual's gradient comes out of bn_backward_apply, which must not come too late. */
+    /* bn_backward_apply will also give the residual's gradient, so it must come before the first
+     * other reader of d. */
     return m->apply >= 0 && first_other > m->apply;
 }
 
@@ -199,15 +208,17 @@ static weft_status rewrite_backward(wf_plan *p, wf_users *u, int back, int act,
     return WEFT_OK;
 }
 
-/* ---- activations whose input is computed again ---- */
+/* ---- activations whose input the backward pass computes again ---- */
 
-/* apply -> act, and where there is a backward pass, act's gradient `back` and what reduces it. */
+/* The nodes bn_apply -> activation; with a backward pass also the activation's gradient op `back`,
+ * and the bn_backward_reduce that reads what `back` gives. */
 typedef struct again_match {
-    int apply, act, back, reduce; /* the last two: -1 when there are none */
+    int apply, act, back, reduce; /* back, reduce: -1 where there is no backward pass */
     wf_norm_f f;
 } again_match;
 
-/* The bn_backward_reduce of this bn_apply that reads d, before anything else does; -1: none. */
+/* The bn_backward_reduce of this bn_apply, where it is the first node that reads d; -1: it is
+ * not. */
 static int first_reduce(const wf_plan *p, const wf_users *u, int d, int apply)
 {
     const int x = p->nodes[apply].in[0], invstd = p->nodes[apply].in[2];
@@ -269,7 +280,7 @@ static weft_status rewrite_again(wf_plan *p, wf_users *u, const again_match *m)
     wf_ir_node *back = &p->nodes[m->back], *reduce = &p->nodes[m->reduce];
     for (int i = 0; i < 4; i++)
         in[i] = reduce->in[i];
-    in[1] = back->in[1];  /* dy, instead of what came of it */
+    in[1] = back->in[1];  /* dy itself; before, the gradient that `back` computed from it */
     in[4] = apply->in[3]; /* gamma */
     in[5] = apply->in[4]; /* beta */
     WF_TRY(replace_inputs(p, u, m->reduce, in, 6));

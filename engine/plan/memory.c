@@ -1,10 +1,10 @@
-/* Pass 10, memory: an offset in the arena for every buffer (offsets.c), the edges that sharing
- * bytes asks for, and the successor lists (reduce.c).
+/* Pass 10, memory: gives every plan buffer an offset in the arena (offsets.c), adds the edges that
+ * shared bytes need, and makes the successor lists (reduce.c).
  *
- * Lifetimes are intervals in the linear order. Buffers whose intervals do not meet may share bytes;
- * since task groups run in any order their edges allow, sharing adds edges: all users of the earlier
- * buffer come before the later one is first written. A buffer that only one task group uses, tile by
- * tile, shrinks to one image per worker. */
+ * A lifetime is an interval in the linear order. Two buffers may share bytes when their intervals
+ * do not overlap. But task groups may run in any order that the edges allow. So sharing adds edges:
+ * all users of the earlier buffer run before the first write to the later one. A buffer that only
+ * one task group uses, tile by tile, shrinks to one image per worker. */
 #include <stdlib.h>
 
 #include "engine/base/alloc.h"
@@ -21,7 +21,7 @@ static void find_lifetimes(wf_plan *p, const int *position)
         }
 }
 
-/* Buffers that live inside one task group, every use tile by tile, become per-worker. */
+/* Buffers that only one task group uses, and only tile by tile, shrink to one image per worker. */
 static void shrink_local(wf_plan *p)
 {
     for (int b = 0; b < p->n_buffers; b++)
@@ -44,7 +44,7 @@ static void shrink_local(wf_plan *p)
 
 /* ---- sharing bytes ---- */
 
-/* Per buffer, the task groups that use it; one may be there several times. */
+/* The task groups that use a buffer; a group may be there several times. */
 typedef struct users {
     int *group, n;
 } users;
@@ -70,18 +70,19 @@ static weft_status list_users(wf_plan *p, users *list)
     return WEFT_OK;
 }
 
-/* What the search for sharing buffers needs. The arena is cut at all buffers' borders; `owner` is a
- * tree over the pieces: a node's buffer, where all pieces below it were last used by the same one;
- * -1: nobody yet; MIXED: the children say. */
+/* What the search for buffers that share bytes needs. The borders of all buffers cut the arena into
+ * pieces. `owner` is a binary tree over the pieces. A tree node holds the buffer that last used all
+ * pieces below it; -1 where no buffer has used them yet; MIXED where the children differ. */
 enum { MIXED = -2 };
 typedef struct sharing {
     wf_plan *p;
     users *list;
     size_t *border;
     int n_border;
-    int *owner, pieces; /* pieces: a power of two */
-    int *mark, marks;   /* per task group: of the buffer whose users are being looked at */
-    int *last_pair;     /* per buffer: the later buffer that it was joined to last */
+    int *owner, pieces; /* `pieces` is a power of two */
+    int *mark;          /* per task group: the last buffer of which it was marked as a user */
+    int marks;          /* buffers whose users were marked */
+    int *last_pair;     /* per buffer: the later buffer to which join() last added edges */
     int *scratch;       /* room for two lists of task groups */
 } sharing;
 
@@ -92,9 +93,11 @@ static void mark_users(sharing *s, const users *l)
         s->mark[l->group[i]] = s->marks;
 }
 
-/* Moves those of a buffer's users to the front that no other of its users follows (ends) or
- * precedes (!ends) directly, each once: an edge from the ends of one buffer to the beginnings of
- * another orders all users of both. */
+/* Writes the first or last users of a buffer to `out`, each once, and returns how many there are:
+ * with `ends`, the users that no other user directly follows; else those that no other user
+ * directly precedes. Edges from the ends of one buffer to the beginnings of another order all users
+ * of both. Looks at 64 edges of each user at most; a user too many costs an edge that is not
+ * needed. */
 static int border_users(sharing *s, int buf, bool ends, int *out)
 {
     const wf_edges *e = &s->p->edges;
@@ -105,7 +108,7 @@ static int border_users(sharing *s, int buf, bool ends, int *out)
     for (int i = 0; i < l->n; i++) {
         const int u = l->group[i];
         if (s->mark[u] != mark)
-            continue; /* seen */
+            continue; /* done already */
         bool inner = false;
         int looked = 0;
         for (int a = ends ? e->out[u] : e->in[u]; a >= 0 && !inner && looked < 64; looked++) {
@@ -138,8 +141,8 @@ static weft_status join(sharing *s, int before, int after)
     return WEFT_OK;
 }
 
-/* `buf` takes the pieces [from, to) over; whoever had them comes before. The tree's node `at` has
- * the pieces [low, low + count). */
+/* Makes `buf` the owner of pieces [from, to), and orders their previous owners before it. Tree node
+ * `at` covers the pieces [low, low + count). */
 static weft_status take_over(sharing *s, int buf, int at, int low, int count, int from, int to)
 {
     const int was = s->owner[at];
@@ -224,8 +227,9 @@ static weft_status share(sharing *s, entry *entries)
     return WEFT_OK;
 }
 
-/* All users of a buffer come before a later one that lies in its bytes is first written. Of the
- * buffers that had some byte before, the last one is enough: its users wait for the others'. */
+/* Adds edges so that all users of a buffer run before another buffer in the same bytes is first
+ * written. For each piece only the previous owner gets edges: its users already wait for the owners
+ * before. */
 static weft_status add_share_edges(wf_plan *p)
 {
     const size_t buffers = (size_t)p->n_buffers + 1, groups = (size_t)p->n_groups + 1;

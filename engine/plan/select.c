@@ -1,6 +1,8 @@
-/* Pass 7, select: buffers for every value, and every node lowered to tasks of the best kernel that
- * fits (each op asks its kernel family). Assignments end here too: a value goes into its stored
- * tensor by the producer's own hand where that is safe, by a copy otherwise. */
+/* Pass 7, select: gives every value a plan buffer and lowers every node to tasks. Each op asks its
+ * kernel family for the best kernel that fits.
+ *
+ * Assignments end here too. Where that is safe, the op that computes the value writes straight into
+ * the stored tensor; else a copy task does it in the end. */
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -59,9 +61,9 @@ static int *last_readers(wf_plan *p)
     return last;
 }
 
-/* Whether the producer may write the assigned tensor itself. An update in place may when it runs in
- * the commit phase and nobody reads the old content later; a gradient or kept value may when the
- * tensor is not read at all. */
+/* Whether the op that computes the value may write straight into the stored tensor. An in-place
+ * update may if it runs in the commit phase and no later node reads the old content. A gradient or
+ * kept value may if the step does not read the tensor at all. */
 static bool writes_target(const wf_plan *p, const int *last_reader, const wf_ir_assign *a)
 {
     const wf_ir_value *v = &p->values[a->value];
@@ -75,7 +77,7 @@ static bool writes_target(const wf_plan *p, const int *last_reader, const wf_ir_
            last_reader[a->leaf] <= v->node;
 }
 
-/* Slices of slices lie in the outermost value's buffer. */
+/* Places a value inside another value's buffer; for slices of slices, in the outermost one. */
 static void make_slice(wf_plan *p, int value)
 {
     wf_buffer *b = &p->buffers[p->values[value].buf];
@@ -100,7 +102,7 @@ static weft_status make_buffers(wf_plan *p)
             continue; /* dead */
         const wf_ir_assign *a = v->target >= 0 ? &p->assigns[v->target] : NULL;
         if (a && a->leaf >= 0 && a->state) {
-            v->buf = -2 - a->leaf; /* shares the leaf's buffer, below */
+            v->buf = -2 - a->leaf; /* -2 - leaf: it will share the leaf's buffer, see below */
             continue;
         }
         v->buf = wf_plan_buffer(p, images(v), image_bytes(v), i);
@@ -124,7 +126,7 @@ static weft_status make_buffers(wf_plan *p)
     return WEFT_OK;
 }
 
-/* ---- what ops' lowerings call ---- */
+/* ---- functions that the lowerings of ops call ---- */
 
 static wf_operand operand(const wf_plan *p, int value)
 {

@@ -7,24 +7,24 @@
 
 /* ---- what the ops share --------------------------------------------------------------------- */
 
-wf_bn_slots wf_bn_slots_of(const wf_operand *x)
+wf_bn_splits wf_bn_splits_of(const wf_operand *x)
 {
     if (x->shape.rank == 4) {
         int64_t pixels = (int64_t)x->act.H * x->act.W;
-        return (wf_bn_slots){x->act, x->N, pixels, pixels, WF_TILED, 0};
+        return (wf_bn_splits){x->act, x->N, pixels, pixels, WF_TILED, 0};
     }
-    const int64_t n = wf_bn_slot_count(&x->shape);
+    const int64_t n = wf_bn_split_count(&x->shape);
     const int rows = x->N < WF_BN_ROWS ? (int)x->N : WF_BN_ROWS;
     const int C = (int)x->shape.dim[1];
-    return (wf_bn_slots){.act = wf_norm_rows(C, rows),
-                         .n = n,
-                         .pixels = rows,
-                         .last_pixels = x->N - (n - 1) * rows,
-                         .access = WF_WHOLE,
-                         .bytes = (size_t)rows * (size_t)C * weft_dtype_size(x->dtype)};
+    return (wf_bn_splits){.act = wf_norm_rows(C, rows),
+                          .n = n,
+                          .pixels = rows,
+                          .last_pixels = x->N - (n - 1) * rows,
+                          .access = WF_WHOLE,
+                          .bytes = (size_t)rows * (size_t)C * weft_dtype_size(x->dtype)};
 }
 
-int64_t wf_bn_slot_count(const weft_shape *x)
+int64_t wf_bn_split_count(const weft_shape *x)
 {
     return x->rank == 4 ? x->dim[0] : (x->dim[0] + WF_BN_ROWS - 1) / WF_BN_ROWS;
 }
@@ -38,7 +38,7 @@ int64_t wf_bn_mask_bytes(const weft_shape *x)
 
 const wf_norm_fns *wf_bn_kernels(wf_lower *l, const wf_operand *x)
 {
-    const wf_norm_fns *fns = wf_norm_find(l->isa, x->dtype, wf_bn_slots_of(x).act);
+    const wf_norm_fns *fns = wf_norm_find(l->isa, x->dtype, wf_bn_splits_of(x).act);
     if (!fns)
         wf_lower_fail(l, WEFT_ERR_UNSUPPORTED, "no kernel for %s", weft_dtype_name(x->dtype));
     return fns;
@@ -147,8 +147,8 @@ static weft_status check(const bn_call *b, bool batch)
     return WEFT_OK;
 }
 
-/* The running statistics become (1-m)*running + m*batch when the step commits; a batch of nothing is
- * only counted. */
+/* Records that the running statistics become (1-m)*running + m*batch when the step commits. A batch
+ * without images is only counted. */
 static weft_status update_running(const bn_call *b, weft_tensor *mean, weft_tensor *var)
 {
     wf_bn_running_attrs attrs = {.count = weft_shape_count(b->shape) / b->shape.dim[1],

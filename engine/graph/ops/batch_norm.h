@@ -1,15 +1,19 @@
-/* What the ops of batch normalisation share: attributes, and how a batch is cut into the images of
- * kernels/norm.
+/* What the ops of batch normalisation share: their attributes, and how they cut a batch into
+ * splits.
  *
- * Batch normalisation is recorded as bn_stats (mean, variance), bn_apply and bn_running (the
- * running statistics, a commit op); its gradient as bn_backward_reduce and bn_backward_apply.
- * bn_act is bn_apply, an optional residual and an activation in one pass. For ReLU and ReLU6
- * it has a bit mask, which the backward ops take in their stead; for the others
- * bn_backward_reduce computes the activation's input again, and the gradient through it. It
- * computes the same bits as the ops apart.
+ * Batch normalisation is recorded as three ops: bn_stats (mean and variance), bn_apply, and
+ * bn_running, a commit op that updates the running statistics. Its gradient is two ops:
+ * bn_backward_reduce and bn_backward_apply.
  *
- * Letters: N minibatch, C channels, P pixels of an image. A *slot* is one image of a rank-4 batch,
- * or WF_BN_ROWS rows of an (N, C) batch: one tile, and one slot of statistics. */
+ * bn_act does bn_apply, an optional residual addition and an activation in one pass over memory. It
+ * gives the same bits as the separate ops. For ReLU and ReLU6 it also writes a bit mask of where
+ * the derivative is 1; the backward ops read the mask instead of the activation's output. For SiLU
+ * and Hardswish, bn_backward_reduce computes the activation's input again and also gives the
+ * gradient that passes through the activation.
+ *
+ * Letters: N minibatch, C channels, P pixels of an image. A *split* is one image of a rank-4 batch,
+ * or WF_BN_ROWS rows of an (N, C) batch. Each split is one tile and has one partial sum of the
+ * statistics. */
 #ifndef WF_OPS_BATCH_NORM_H
 #define WF_OPS_BATCH_NORM_H
 
@@ -17,7 +21,7 @@
 #include "kernels/norm/norm.h"
 
 #define WF_BN_ROWS 64
-#define WF_BN_CHANNELS 64 /* a tile's share when slots are merged */
+#define WF_BN_CHANNELS 64 /* channels of one tile that adds up partial sums */
 
 typedef struct wf_bn_stats_attrs {
     double eps;
@@ -28,38 +32,38 @@ typedef struct wf_bn_running_attrs {
     int64_t cumulative; /* the momentum is 1/num_batches_tracked */
 } wf_bn_running_attrs;
 
-/* bn_apply, bn_act, bn_backward_reduce (f), bn_backward_apply */
+/* Of bn_apply, bn_act and bn_backward_apply; bn_backward_reduce reads f only. */
 typedef struct wf_bn_apply_attrs {
     int64_t training; /* mean and invstd are those of x: the gradient passes through them */
     int64_t residual; /* bn_act: in[5]; bn_backward_apply: out[1] is its gradient */
     int64_t f;        /* wf_norm_f; bn_backward_reduce: LINEAR, or one that recomputes */
 } wf_bn_apply_attrs;
 
-typedef struct wf_bn_slots {
+typedef struct wf_bn_splits {
     wf_act act;
-    int64_t n;      /* slots */
-    int64_t pixels; /* of a slot; rows of the last may be fewer */
+    int64_t n;      /* splits */
+    int64_t pixels; /* of a split; the last may have fewer: last_pixels */
     int64_t last_pixels;
     wf_access access;
-    size_t bytes; /* from slot to slot, where access is WF_WHOLE */
-} wf_bn_slots;
+    size_t bytes; /* from one split to the next, where access is WF_WHOLE */
+} wf_bn_splits;
 
-wf_bn_slots wf_bn_slots_of(const wf_operand *x);
-/* The slots of a shape of rank 2 or 4, and bytes of one slot's mask. */
-int64_t wf_bn_slot_count(const weft_shape *x);
+wf_bn_splits wf_bn_splits_of(const wf_operand *x);
+/* How many splits a shape of rank 2 or 4 has, and the bytes of one split's mask. */
+int64_t wf_bn_split_count(const weft_shape *x);
 int64_t wf_bn_mask_bytes(const weft_shape *x);
 
-static inline int64_t wf_bn_count(const wf_bn_slots *s)
+static inline int64_t wf_bn_count(const wf_bn_splits *s)
 {
     return (s->n - 1) * s->pixels + s->last_pixels;
 }
-static inline void *wf_bn_slot(const wf_bn_slots *s, const wf_tile *t, wf_buf buf, int64_t i)
+static inline void *wf_bn_split(const wf_bn_splits *s, const wf_tile *t, wf_buf buf, int64_t i)
 {
     if (s->access == WF_TILED)
         return wf_image(t, buf, i);
     return (char *)wf_data(t, buf) + (size_t)i * s->bytes;
 }
-static inline wf_act wf_bn_act_of(const wf_bn_slots *s, int64_t i)
+static inline wf_act wf_bn_act_of(const wf_bn_splits *s, int64_t i)
 {
     wf_act act = s->act;
     if (s->access == WF_WHOLE && i + 1 == s->n)
@@ -71,7 +75,7 @@ static inline int64_t wf_bn_channel_tiles(int C)
     return (C + WF_BN_CHANNELS - 1) / WF_BN_CHANNELS;
 }
 
-/* The implementation for x; NULL with the error set. */
+/* The kernels for x; NULL with the error set. */
 const wf_norm_fns *wf_bn_kernels(wf_lower *l, const wf_operand *x);
 
 /* Shape checks: x is f32 or f64 of rank 2 or 4; inputs [first, end) are (C) and of x's type. */

@@ -1,11 +1,12 @@
-/* bn_apply: y = x*scale + shift, scale = gamma*invstd, shift = beta - mean*scale; bn_act: the same,
- * plus a residual, under an activation, and for ReLU and ReLU6 the mask of where its
- * derivative is 1. Inputs of both: x, mean, invstd, gamma, beta; bn_act may have a sixth, the
- * residual. See batch_norm.h. */
+/* bn_apply: y = x*scale + shift with scale = gamma*invstd and shift = beta - mean*scale.
+ *
+ * bn_act: the same, then an optional residual addition and an activation. For ReLU and ReLU6 it
+ * also writes the mask of where the derivative is 1. The inputs of both are x, mean, invstd, gamma
+ * and beta; bn_act may have a sixth, the residual. See batch_norm.h. */
 #include "engine/graph/ops/batch_norm.h"
 
 typedef struct apply_args {
-    wf_bn_slots slots;
+    wf_bn_splits splits;
     wf_buf in[6], y, mask; /* in[5] and mask: -1 when there is none */
     wf_norm_f f;
     const wf_norm_fns *fns;
@@ -14,16 +15,16 @@ typedef struct apply_args {
 static weft_status run(const wf_tile *t, const void *vargs, int64_t i)
 {
     const apply_args *a = vargs;
-    const wf_bn_slots *s = &a->slots;
+    const wf_bn_splits *s = &a->splits;
     wf_norm_apply p = {.act = wf_bn_act_of(s, i),
                        .f = a->f,
                        .mean = wf_data(t, a->in[1]),
                        .invstd = wf_data(t, a->in[2]),
                        .gamma = wf_data(t, a->in[3]),
                        .beta = wf_data(t, a->in[4]),
-                       .x = wf_bn_slot(s, t, a->in[0], i),
-                       .residual = a->in[5] >= 0 ? wf_bn_slot(s, t, a->in[5], i) : NULL,
-                       .y = wf_bn_slot(s, t, a->y, i),
+                       .x = wf_bn_split(s, t, a->in[0], i),
+                       .residual = a->in[5] >= 0 ? wf_bn_split(s, t, a->in[5], i) : NULL,
+                       .y = wf_bn_split(s, t, a->y, i),
                        .mask = a->mask >= 0 ? wf_image(t, a->mask, i) : NULL};
     a->fns->apply(&p);
     return WEFT_OK;
@@ -33,7 +34,7 @@ static weft_status lower(wf_lower *l)
 {
     wf_operand x = wf_lower_in(l, 0);
     const bool act = l->op == &wf_op_bn_act;
-    apply_args a = {.slots = wf_bn_slots_of(&x),
+    apply_args a = {.splits = wf_bn_splits_of(&x),
                     .in = {-1, -1, -1, -1, -1, -1},
                     .y = wf_lower_out(l, 0).buf,
                     .mask = l->n_out == 2 ? wf_lower_out(l, 1).buf : -1,
@@ -44,10 +45,10 @@ static weft_status lower(wf_lower *l)
     wf_task *task;
     for (int i = 0; i < l->n_in; i++)
         a.in[i] = wf_lower_in(l, i).buf;
-    task = wf_lower_task(l, a.fns->name, run, &a, sizeof a, a.slots.n);
+    task = wf_lower_task(l, a.fns->name, run, &a, sizeof a, a.splits.n);
     for (int i = 0; i < l->n_in; i++)
-        wf_reads(task, a.in[i], i == 0 || i == 5 ? a.slots.access : WF_WHOLE);
-    wf_writes(task, a.y, a.slots.access);
+        wf_reads(task, a.in[i], i == 0 || i == 5 ? a.splits.access : WF_WHOLE);
+    wf_writes(task, a.y, a.splits.access);
     if (a.mask >= 0)
         wf_writes(task, a.mask, WF_TILED);
     const double n = (double)wf_operand_count(&x), size = (double)weft_dtype_size(x.dtype);
@@ -75,12 +76,13 @@ static weft_status infer(wf_infer *f)
     }
     f->out[0] = *x;
     if (f->n_out == 2)
-        f->out[1] = (wf_type){WEFT_U8,
-                              WEFT_SHAPE(wf_bn_slot_count(&x->shape), wf_bn_mask_bytes(&x->shape))};
+        f->out[1] = (wf_type){
+            WEFT_U8, WEFT_SHAPE(wf_bn_split_count(&x->shape), wf_bn_mask_bytes(&x->shape))};
     return WEFT_OK;
 }
 
-/* In training dx needs dgamma and dbeta, which hold the gradient through the statistics. */
+/* In training, dx also contains the gradient through the batch statistics. dgamma and dbeta are the
+ * sums that it needs. */
 static weft_status grad(wf_grad *g)
 {
     const wf_bn_apply_attrs *attrs = g->attrs;
@@ -117,7 +119,7 @@ static weft_status grad(wf_grad *g)
     return WEFT_OK;
 }
 
-/* ---- samples: in x, gamma, beta(, residual) and, for evaluation, the running statistics ------ */
+/* ---- sample inputs: x, gamma, beta(, residual), and the running statistics for evaluation ---- */
 
 typedef struct sample_user {
     wf_norm_f f;
@@ -186,7 +188,7 @@ static bool sample_apply(weft_context *ctx, int index, wf_sample *s)
     static const wf_sample_case cases[] = {
         {"training", 3, IMAGES, apply, &train},
         {"training, rows", 3, ROWS, apply, &train},
-        {"training, two slots of rows", 3, MANY_ROWS, apply, &train},
+        {"training, two splits of rows", 3, MANY_ROWS, apply, &train},
         {"evaluation", 3, IMAGES, apply, &eval},
         {"evaluation, rows", 3, ROWS, apply, &eval},
     };
@@ -204,7 +206,7 @@ static bool sample_act(weft_context *ctx, int index, wf_sample *s)
     static const wf_sample_case cases[] = {
         {"training", 3, IMAGES, apply, &train},
         {"training, residual", 4, IMAGES, apply, &train_res},
-        {"training, two slots of rows", 4, MANY_ROWS, apply, &train_res},
+        {"training, two splits of rows", 4, MANY_ROWS, apply, &train_res},
         {"evaluation", 3, IMAGES, apply, &eval},
         {"evaluation, residual, rows", 4, ROWS, apply, &eval_res},
         {"ReLU6", 3, IMAGES, apply, &relu6},
@@ -233,7 +235,7 @@ const wf_op wf_op_bn_apply = {
 const wf_op wf_op_bn_act = {
     .name = "bn_act",
     .of_nothing = WF_EMPTY_ZERO,
-    .n_out = 2, /* y, mask; the plan may cut the mask off where nobody reads it */
+    .n_out = 2, /* y, mask; the plan drops the mask where no node reads it */
     .attr_size = sizeof(wf_bn_apply_attrs),
     .flags = WF_OP_KEEPS_ZERO | WF_OP_BY_IMAGE | WF_OP_BF16 | WF_OP_CHEAP,
     .layout_rule = WF_LAYOUT_SAME,

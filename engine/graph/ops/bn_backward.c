@@ -1,15 +1,17 @@
-/* bn_backward_reduce: dgamma and dbeta; bn_backward_apply: dx, and the residual's gradient. Both
- * may have bn_act's mask as their last input, in place of ReLU's backward pass; other activations'
- * comes with the first, which then has their gradient dz as a third output. See batch_norm.h.
- */
+/* bn_backward_reduce gives dgamma and dbeta; bn_backward_apply gives dx and the residual's
+ * gradient.
+ *
+ * With ReLU or ReLU6, both take bn_act's mask as their last input, and no relu_backward runs. With
+ * the other activations, bn_backward_reduce computes the activation's gradient itself and gives it
+ * as a third output, dz. See batch_norm.h. */
 #include "engine/graph/ops/batch_norm.h"
 
-/* The mask's shape, where it is an input. */
+/* Checks the mask where the node has one: as input i. */
 static weft_status infer_mask(const wf_infer *f, int i, const weft_shape *x)
 {
     if (f->n_in <= i)
         return WEFT_OK;
-    weft_shape want = WEFT_SHAPE(wf_bn_slot_count(x), wf_bn_mask_bytes(x));
+    weft_shape want = WEFT_SHAPE(wf_bn_split_count(x), wf_bn_mask_bytes(x));
     if (f->in[i].dtype != WEFT_U8 || !weft_shape_equal(f->in[i].shape, want))
         return wf_infer_fail(f, WEFT_ERR_SHAPE, "input %d is no mask of input 0", i);
     return WEFT_OK;
@@ -18,7 +20,7 @@ static weft_status infer_mask(const wf_infer *f, int i, const weft_shape *x)
 /* ---- bn_backward_reduce: x, dy, mean, invstd(, mask or gamma, beta) -> dgamma, dbeta(, dz) --- */
 
 typedef struct reduce_args {
-    wf_bn_slots slots;
+    wf_bn_splits splits;
     wf_buf x, dy, mean, invstd, sums, dgamma, dbeta;
     wf_buf mask, gamma, beta, dz; /* -1 where there is none */
     wf_norm_f f;
@@ -29,15 +31,15 @@ typedef struct reduce_args {
 static weft_status run_reduce(const wf_tile *t, const void *vargs, int64_t i)
 {
     const reduce_args *a = vargs;
-    wf_norm_reduce p = {.act = wf_bn_act_of(&a->slots, i),
+    wf_norm_reduce p = {.act = wf_bn_act_of(&a->splits, i),
                         .f = a->f,
                         .mean = wf_data(t, a->mean),
                         .invstd = wf_data(t, a->invstd),
                         .gamma = a->gamma >= 0 ? wf_data(t, a->gamma) : NULL,
                         .beta = a->beta >= 0 ? wf_data(t, a->beta) : NULL,
-                        .dz = a->dz >= 0 ? wf_bn_slot(&a->slots, t, a->dz, i) : NULL,
-                        .x = wf_bn_slot(&a->slots, t, a->x, i),
-                        .dy = wf_bn_slot(&a->slots, t, a->dy, i),
+                        .dz = a->dz >= 0 ? wf_bn_split(&a->splits, t, a->dz, i) : NULL,
+                        .x = wf_bn_split(&a->splits, t, a->x, i),
+                        .dy = wf_bn_split(&a->splits, t, a->dy, i),
                         .mask = a->mask >= 0 ? wf_image(t, a->mask, i) : NULL,
                         .slot = wf_image(t, a->sums, i)};
     a->fns->backward_reduce(&p);
@@ -47,9 +49,9 @@ static weft_status run_reduce(const wf_tile *t, const void *vargs, int64_t i)
 static weft_status run_combine(const wf_tile *t, const void *vargs, int64_t tile)
 {
     const reduce_args *a = vargs;
-    const int C = a->slots.act.C, c0 = (int)tile * WF_BN_CHANNELS;
+    const int C = a->splits.act.C, c0 = (int)tile * WF_BN_CHANNELS;
     const int c1 = c0 + WF_BN_CHANNELS < C ? c0 + WF_BN_CHANNELS : C;
-    wf_norm_combine_grads(wf_data(t, a->sums), a->slots.n, C, c0, c1, a->dtype,
+    wf_norm_combine_grads(wf_data(t, a->sums), a->splits.n, C, c0, c1, a->dtype,
                           wf_data(t, a->invstd), wf_data(t, a->dgamma), wf_data(t, a->dbeta));
     return WEFT_OK;
 }
@@ -57,7 +59,7 @@ static weft_status run_combine(const wf_tile *t, const void *vargs, int64_t tile
 static weft_status lower_reduce(wf_lower *l)
 {
     wf_operand x = wf_lower_in(l, 0);
-    reduce_args a = {.slots = wf_bn_slots_of(&x),
+    reduce_args a = {.splits = wf_bn_splits_of(&x),
                      .x = x.buf,
                      .dy = wf_lower_in(l, 1).buf,
                      .mean = wf_lower_in(l, 2).buf,
@@ -73,34 +75,34 @@ static weft_status lower_reduce(wf_lower *l)
                      .fns = wf_bn_kernels(l, &x)};
     if (!a.fns)
         return WEFT_ERR_UNSUPPORTED;
-    const double slot_bytes = (double)wf_norm_slot_count(a.slots.act.C) * sizeof(double);
-    const double elements = (double)wf_operand_count(&x), n = (double)a.slots.n;
-    a.sums = wf_lower_temp(l, a.slots.n, (size_t)slot_bytes);
+    const double partial_bytes = (double)wf_norm_slot_count(a.splits.act.C) * sizeof(double);
+    const double elements = (double)wf_operand_count(&x), n = (double)a.splits.n;
+    a.sums = wf_lower_temp(l, a.splits.n, (size_t)partial_bytes);
     if (a.sums < 0)
         return WEFT_ERR_NOMEM;
 
-    wf_task *task = wf_lower_task(l, a.fns->name, run_reduce, &a, sizeof a, a.slots.n);
-    wf_reads(task, a.x, a.slots.access);
-    wf_reads(task, a.dy, a.slots.access);
-    for (int i = 2; i < l->n_in; i++) /* invstd, too, where f recomputes */
+    wf_task *task = wf_lower_task(l, a.fns->name, run_reduce, &a, sizeof a, a.splits.n);
+    wf_reads(task, a.x, a.splits.access);
+    wf_reads(task, a.dy, a.splits.access);
+    for (int i = 2; i < l->n_in; i++) /* with f that recomputes, invstd is read here too */
         if (i != 4 || a.mask < 0)
             wf_reads(task, wf_lower_in(l, i).buf, WF_WHOLE);
     if (a.mask >= 0)
         wf_reads(task, a.mask, WF_TILED);
     wf_writes(task, a.sums, WF_TILED);
     if (a.dz >= 0)
-        wf_writes(task, a.dz, a.slots.access);
+        wf_writes(task, a.dz, a.splits.access);
     wf_cost(task, (a.dz >= 0 ? 24 : 4) * elements,
             (a.dz >= 0 ? 3 : 2) * elements * (double)weft_dtype_size(x.dtype));
 
-    const int64_t tiles = wf_bn_channel_tiles(a.slots.act.C);
+    const int64_t tiles = wf_bn_channel_tiles(a.splits.act.C);
     task = wf_lower_task(l, "merge", run_combine, &a, sizeof a, tiles);
     wf_reads(task, a.sums, WF_WHOLE);
     wf_writes(task, a.sums, WF_WHOLE); /* merged in place */
     wf_reads(task, a.invstd, WF_WHOLE);
     wf_writes(task, a.dgamma, WF_WHOLE);
     wf_writes(task, a.dbeta, WF_WHOLE);
-    wf_cost(task, 2 * n * a.slots.act.C, n * slot_bytes);
+    wf_cost(task, 2 * n * a.splits.act.C, n * partial_bytes);
     return wf_lowered(l, task);
 }
 
@@ -138,7 +140,7 @@ const wf_op wf_op_bn_backward_reduce = {
 /* -- bn_backward_apply: dy, invstd, gamma(, x, mean, dgamma, dbeta)(, mask) -> dx(, dresidual) - */
 
 typedef struct dx_args {
-    wf_bn_slots slots;
+    wf_bn_splits splits;
     wf_buf in[8], mask, dx, dresidual; /* mask, dresidual: -1 when there is none */
     bool training;
     const wf_norm_fns *fns;
@@ -147,18 +149,18 @@ typedef struct dx_args {
 static weft_status run_dx(const wf_tile *t, const void *vargs, int64_t i)
 {
     const dx_args *a = vargs;
-    const wf_bn_slots *s = &a->slots;
+    const wf_bn_splits *s = &a->splits;
     wf_norm_dx p = {.act = wf_bn_act_of(s, i),
                     .training = a->training,
                     .count = (double)wf_bn_count(s),
-                    .dy = wf_bn_slot(s, t, a->in[0], i),
+                    .dy = wf_bn_split(s, t, a->in[0], i),
                     .invstd = wf_data(t, a->in[1]),
                     .gamma = wf_data(t, a->in[2]),
                     .mask = a->mask >= 0 ? wf_image(t, a->mask, i) : NULL,
-                    .dx = wf_bn_slot(s, t, a->dx, i),
-                    .dresidual = a->dresidual >= 0 ? wf_bn_slot(s, t, a->dresidual, i) : NULL};
+                    .dx = wf_bn_split(s, t, a->dx, i),
+                    .dresidual = a->dresidual >= 0 ? wf_bn_split(s, t, a->dresidual, i) : NULL};
     if (a->training) {
-        p.x = wf_bn_slot(s, t, a->in[3], i);
+        p.x = wf_bn_split(s, t, a->in[3], i);
         p.mean = wf_data(t, a->in[4]);
         p.dgamma = wf_data(t, a->in[5]);
         p.dbeta = wf_data(t, a->in[6]);
@@ -172,7 +174,7 @@ static weft_status lower_dx(wf_lower *l)
     const wf_bn_apply_attrs *attrs = l->attrs;
     wf_operand dy = wf_lower_in(l, 0);
     const int fixed = attrs->training ? 7 : 3;
-    dx_args a = {.slots = wf_bn_slots_of(&dy),
+    dx_args a = {.splits = wf_bn_splits_of(&dy),
                  .mask = l->n_in > fixed ? wf_lower_in(l, fixed).buf : -1,
                  .dx = wf_lower_out(l, 0).buf,
                  .dresidual = attrs->residual ? wf_lower_out(l, 1).buf : -1,
@@ -182,14 +184,14 @@ static weft_status lower_dx(wf_lower *l)
         return WEFT_ERR_UNSUPPORTED;
     for (int i = 0; i < l->n_in; i++)
         a.in[i] = wf_lower_in(l, i).buf;
-    wf_task *task = wf_lower_task(l, a.fns->name, run_dx, &a, sizeof a, a.slots.n);
+    wf_task *task = wf_lower_task(l, a.fns->name, run_dx, &a, sizeof a, a.splits.n);
     for (int i = 0; i < fixed; i++)
-        wf_reads(task, a.in[i], i == 0 || i == 3 ? a.slots.access : WF_WHOLE);
+        wf_reads(task, a.in[i], i == 0 || i == 3 ? a.splits.access : WF_WHOLE);
     if (a.mask >= 0)
         wf_reads(task, a.mask, WF_TILED);
-    wf_writes(task, a.dx, a.slots.access);
+    wf_writes(task, a.dx, a.splits.access);
     if (a.dresidual >= 0)
-        wf_writes(task, a.dresidual, a.slots.access);
+        wf_writes(task, a.dresidual, a.splits.access);
     const double n = (double)wf_operand_count(&dy), size = (double)weft_dtype_size(dy.dtype);
     const double streams = (a.training ? 3 : 2) + (a.dresidual >= 0);
     wf_cost(task, (a.training ? 5 : 1) * n, streams * n * size);
@@ -202,7 +204,7 @@ static weft_status infer_dx(wf_infer *f)
     const int fixed = a->training ? 7 : 3;
     if (f->n_in != fixed && f->n_in != fixed + 1)
         return wf_infer_fail(f, WEFT_ERR_INVALID, "has %d inputs", f->n_in);
-    WF_TRY(wf_bn_infer_x(f)); /* dy is as x */
+    WF_TRY(wf_bn_infer_x(f)); /* dy has x's type and shape */
     WF_TRY(wf_bn_infer_channels(f, 1, 3));
     if (a->training) {
         WF_TRY(wf_infer_like_first(f, 3));

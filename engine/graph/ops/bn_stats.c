@@ -8,17 +8,17 @@
 /* ---- bn_stats ------------------------------------------------------------------------------- */
 
 typedef struct stats_args {
-    wf_bn_slots slots;
+    wf_bn_splits splits;
     wf_buf x, moments, mean, var, invstd;
     weft_dtype dtype;
     double eps;
     const wf_norm_fns *fns;
 } stats_args;
 
-static weft_status run_slot(const wf_tile *t, const void *vargs, int64_t i)
+static weft_status run_split(const wf_tile *t, const void *vargs, int64_t i)
 {
     const stats_args *a = vargs;
-    a->fns->stats(wf_bn_act_of(&a->slots, i), wf_bn_slot(&a->slots, t, a->x, i),
+    a->fns->stats(wf_bn_act_of(&a->splits, i), wf_bn_split(&a->splits, t, a->x, i),
                   wf_image(t, a->moments, i));
     return WEFT_OK;
 }
@@ -26,7 +26,7 @@ static weft_status run_slot(const wf_tile *t, const void *vargs, int64_t i)
 static weft_status run_combine(const wf_tile *t, const void *vargs, int64_t tile)
 {
     const stats_args *a = vargs;
-    const wf_bn_slots *s = &a->slots;
+    const wf_bn_splits *s = &a->splits;
     const int C = s->act.C, c0 = (int)tile * WF_BN_CHANNELS;
     const int c1 = c0 + WF_BN_CHANNELS < C ? c0 + WF_BN_CHANNELS : C;
     wf_norm_combine_stats(wf_data(t, a->moments), s->n, s->pixels, s->last_pixels, C, c0, c1,
@@ -39,7 +39,7 @@ static weft_status lower_stats(wf_lower *l)
 {
     const wf_bn_stats_attrs *attrs = l->attrs;
     wf_operand x = wf_lower_in(l, 0);
-    stats_args a = {.slots = wf_bn_slots_of(&x),
+    stats_args a = {.splits = wf_bn_splits_of(&x),
                     .x = x.buf,
                     .mean = wf_lower_out(l, 0).buf,
                     .var = wf_lower_out(l, 1).buf,
@@ -49,25 +49,25 @@ static weft_status lower_stats(wf_lower *l)
                     .fns = wf_bn_kernels(l, &x)};
     if (!a.fns)
         return WEFT_ERR_UNSUPPORTED;
-    const double slot_bytes = (double)wf_norm_slot_count(a.slots.act.C) * sizeof(double);
-    const double elements = (double)wf_operand_count(&x), n = (double)a.slots.n;
-    a.moments = wf_lower_temp(l, a.slots.n, (size_t)slot_bytes);
+    const double partial_bytes = (double)wf_norm_slot_count(a.splits.act.C) * sizeof(double);
+    const double elements = (double)wf_operand_count(&x), n = (double)a.splits.n;
+    a.moments = wf_lower_temp(l, a.splits.n, (size_t)partial_bytes);
     if (a.moments < 0)
         return WEFT_ERR_NOMEM;
 
-    wf_task *task = wf_lower_task(l, a.fns->name, run_slot, &a, sizeof a, a.slots.n);
-    wf_reads(task, x.buf, a.slots.access);
+    wf_task *task = wf_lower_task(l, a.fns->name, run_split, &a, sizeof a, a.splits.n);
+    wf_reads(task, x.buf, a.splits.access);
     wf_writes(task, a.moments, WF_TILED);
     wf_cost(task, 4 * elements, elements * (double)weft_dtype_size(x.dtype));
 
-    const int64_t tiles = wf_bn_channel_tiles(a.slots.act.C);
+    const int64_t tiles = wf_bn_channel_tiles(a.splits.act.C);
     task = wf_lower_task(l, "merge", run_combine, &a, sizeof a, tiles);
     wf_reads(task, a.moments, WF_WHOLE);
     wf_writes(task, a.moments, WF_WHOLE); /* merged in place */
     wf_writes(task, a.mean, WF_WHOLE);
     wf_writes(task, a.var, WF_WHOLE);
     wf_writes(task, a.invstd, WF_WHOLE);
-    wf_cost(task, 4 * n * a.slots.act.C, n * slot_bytes);
+    wf_cost(task, 4 * n * a.splits.act.C, n * partial_bytes);
     return wf_lowered(l, task);
 }
 

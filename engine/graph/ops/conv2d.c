@@ -1,9 +1,10 @@
 /* conv2d and its two gradients, which are ops of their own: backward-data (dy, w -> dx) and
- * backward-weights (x, dy -> dw). Each of the three is linear in each input, so their gradients are
- * the other two, to any order.
+ * backward-weights (x, dy -> dw). Each of the three is linear in each of its two inputs. So the
+ * gradients of each are the other two, to any order.
  *
- * Here: shapes, gradients, samples; conv2d_lower.c has layouts and kernels. Everything runs on the
- * recording thread. Letters: N minibatch, C H W input, K P Q output, R S kernel. */
+ * This file has shapes, gradients and sample inputs; conv2d_lower.c has layouts and kernels.
+ * Everything runs on the recording thread. Letters: N minibatch, C H W input, K P Q output, R S
+ * filter. */
 #include "engine/graph/ops/common.h"
 #include "engine/graph/ops/conv2d_lower.h"
 
@@ -13,7 +14,7 @@ enum { LIMIT = WF_CONV2D_LIMIT };
 
 /* ---- recording ------------------------------------------------------------------------------ */
 
-/* Checks the attributes and the sizes; P and Q into out. */
+/* Checks attributes and sizes, and sets out to P and Q. */
 static weft_status output_size(const wf_infer *f, const int64_t in[2], const int64_t kernel[2],
                                int64_t out[2])
 {
@@ -45,7 +46,8 @@ static weft_status output_size(const wf_infer *f, const int64_t in[2], const int
         out[i] = (padded - extent) / a->stride[i] + 1;
         size[i] = padded;
     }
-    if (size[0] * size[1] > LIMIT) /* and so the kernel, which fits into it, is small enough */
+    /* The filter fits into the padded image, so it is small enough too. */
+    if (size[0] * size[1] > LIMIT)
         return wf_infer_fail(f, WEFT_ERR_SHAPE,
                              "the padded image of %lld x %lld pixels is too large",
                              (long long)size[0], (long long)size[1]);
@@ -96,7 +98,7 @@ static weft_status check_channels(const wf_infer *f, int64_t N, int64_t C, int64
 static weft_status set_output(wf_infer *f, weft_shape shape)
 {
     char text[WF_SHAPE_TEXT];
-    int64_t bytes; /* of 16 channels for one, 4 bytes each, at most */
+    int64_t bytes; /* an upper bound: one channel stored as a block of 16, 4 bytes each */
     if (weft_shape_count(shape) < 0 || __builtin_mul_overflow(weft_shape_count(shape), 64, &bytes))
         return wf_infer_fail(f, WEFT_ERR_SHAPE, "output %s is too large",
                              weft_shape_format(shape, text, sizeof text));
@@ -230,7 +232,7 @@ static weft_status grad_backward_weights(wf_grad *g) /* in: x, dy; dout: of dw *
     return wf_step_status(g->ctx);
 }
 
-/* ---- samples and descriptors ---------------------------------------------------------------- */
+/* ---- sample inputs and descriptors ---------------------------------------------------------- */
 
 static weft_tensor *apply(void *user, weft_tensor *const *in, int n)
 {
@@ -255,7 +257,8 @@ static bool sample_forward(weft_context *ctx, int index, wf_sample *s)
     return wf_sample_from(ctx, cases, sizeof cases / sizeof *cases, index, s);
 }
 
-/* The gradients as ops: y = 3x4 from 6x4 with stride (2, 1), padding 1 and a 3x3 kernel. */
+/* For the gradient ops: a 6x4 image gives a 3x4 output with stride (2, 1), padding 1 and a 3x3
+ * filter. */
 static const attrs sample_data = {{2, 1}, {1, 1}, {1, 1}, 2, {6, 4}};
 static const attrs sample_weights = {{2, 1}, {1, 1}, {1, 1}, 2, {3, 3}};
 

@@ -9,7 +9,8 @@
 #include "engine/tune/problem.h"
 #include "kernels/conv2d/conv2d.h"
 
-/* Plain where a channel block would be mostly padding: the network's input, as a rule. */
+/* The block of an input image: 1 (plain) where a channel block would be mostly padding, as in the
+ * network's input. */
 static int src_block(const wf_lower *l, int i, int block)
 {
     return wf_lower_in(l, i).shape.dim[1] < block ? 1 : block;
@@ -120,7 +121,7 @@ static wf_conv2d_desc describe(const wf_conv2d_attrs *a, const wf_operand *x, co
                             .dst_type = y->dtype};
 }
 
-/* The kernel of a pass, the caller's. NULL on failure. */
+/* Chooses the kernel of a pass; the caller owns it. NULL on failure. */
 static wf_conv2d *choose(wf_lower *l, const wf_conv2d_desc *d, wf_conv2d_pass pass)
 {
     const char *prefer;
@@ -133,7 +134,7 @@ static wf_conv2d *choose(wf_lower *l, const wf_conv2d_desc *d, wf_conv2d_pass pa
     return k;
 }
 
-/* The same, owned by the plan. */
+/* The same; the plan owns the kernel. */
 static wf_conv2d *kernel_of(wf_lower *l, const wf_conv2d_desc *d, wf_conv2d_pass pass)
 {
     wf_conv2d *k = choose(l, d, pass);
@@ -145,7 +146,7 @@ static double bytes_of(const wf_operand *o)
     return (double)o->N * (double)o->image_bytes;
 }
 
-/* The weights as the kernel wants them: packed by a task of its own, or as they are. */
+/* The weights in the form that the kernel reads: packed by a task that is added here, or plain. */
 static wf_buf lower_pack(wf_lower *l, const wf_conv2d *k, const wf_operand *w)
 {
     if (k->packed_bytes == 0)
@@ -161,7 +162,8 @@ static wf_buf lower_pack(wf_lower *l, const wf_conv2d *k, const wf_operand *w)
     return task ? packed : -1;
 }
 
-/* forward and backward-data: from images of `in` to images of `out`; bias and table: or NONE. */
+/* Adds the tasks of forward or backward-data, which make images of `out` from images of `in`. bias
+ * and table may be NONE. */
 static weft_status lower_images(wf_lower *l, const wf_conv2d *k, const wf_operand *in,
                                 const wf_operand *w, const wf_operand *out, wf_buf bias,
                                 wf_buf table)
@@ -186,8 +188,8 @@ static weft_status lower_images(wf_lower *l, const wf_conv2d *k, const wf_operan
     return wf_lowered(l, task);
 }
 
-/* Where the plan lets a convolution read bytes (plan/bytes.c), what they
- * stand for is its last input. */
+/* The node's last input where the convolution reads bytes (plan/bytes.c): the table of what the
+ * bytes stand for; else NONE. */
 static wf_buf table_of(const wf_lower *l)
 {
     return wf_lower_in(l, 0).dtype == WEFT_U8 ? wf_lower_in(l, l->n_in - 1).buf : NONE;
