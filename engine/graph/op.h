@@ -1,9 +1,10 @@
-/* What an op is: shape inference, gradient, cost, lowering, samples. One op one file
- * (engine/graph/ops/<op>.c), which ends in one `const wf_op wf_op_<name>` and is listed once in
- * ops.def.
+/* What an op is: shape inference, gradient, lowering, sample inputs.
  *
- * See docs/adding-an-op.md. Threading: infer, grad and lower run on the recording thread; tile
- * functions run on any worker, concurrently. */
+ * Each op has one file, engine/graph/ops/<op>.c. The file ends in one `const wf_op wf_op_<name>`,
+ * and ops.def lists the op once. docs/adding-an-op.md shows how to add one.
+ *
+ * Threading: infer, grad and lower run on the recording thread. Tile functions run on any worker,
+ * several at a time. */
 #ifndef WF_GRAPH_OP_H
 #define WF_GRAPH_OP_H
 
@@ -20,13 +21,13 @@ typedef struct wf_node wf_node;
 
 /* ---- recording ------------------------------------------------------------------------------ */
 
-/* Shape inference: reads in[], sets out[] (n_out of them; n_out starts as op->n_out). Fails with
- * return wf_infer_fail(f, WEFT_ERR_SHAPE, "input has %d channels, weight expects %d", ...); the
- * module path and the op's name are put in front. */
+/* Shape inference reads in[] and sets out[0] to out[n_out - 1]. n_out starts as op->n_out; infer
+ * may lower it. It fails with return wf_infer_fail(f, WEFT_ERR_SHAPE, "input has %d channels,
+ * weight expects %d", ...), which puts the module path and the op's name in front. */
 typedef struct wf_infer {
     weft_context *ctx;
     const wf_op *op;
-    void *attrs; /* infer may complete attributes (defaults), never widen them */
+    void *attrs; /* infer may fill in defaults, but not change the size */
     int n_in;
     const wf_type *in;
     int n_out;
@@ -35,27 +36,30 @@ typedef struct wf_infer {
 weft_status wf_infer_fail(const wf_infer *f, weft_status status, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 
-/* Records a node. `attrs`: op->attr_size bytes without uninitialised padding (they are hashed and
- * compared as bytes: use same-sized integer and double fields, memset first when in doubt), NULL
- * when attr_size is 0. `scalars`: op->n_scalars plan inputs, not part of the plan's signature (a
- * learning rate, a seed). Returns out[0]; `out` (may be NULL) receives all outputs. NULL on failure,
- * as for a NULL input: the context has the error and the step has failed. */
+/* Records a node. Returns out[0]; `out` receives all outputs, unless it is NULL. Returns NULL on
+ * failure and where an input is NULL: then the context has the error, and the step has failed.
+ *
+ * `attrs` are op->attr_size bytes, NULL when attr_size is 0. The plan cache hashes and compares
+ * them as bytes, so they must have no uninitialised padding: give all fields one size, or memset
+ * them first. `scalars` are op->n_scalars numbers, such as a learning rate or a seed. They are
+ * inputs of the plan, not part of its signature: steps with other scalars share the plan. */
 weft_tensor *wf_record(const wf_op *op, const void *attrs, const double *scalars, int n_in,
                        weft_tensor *const *in, weft_tensor **out);
-/* Room for any op's attributes, aligned for all, until the function returns. Of alloca, since an array
- * of char must not be read as a struct; memory without a declared type is what was copied into it. */
+/* Memory for any op's attributes, aligned for every type, until the calling function returns. It
+ * comes from alloca, because C does not allow reading an array of char as a struct; memory without
+ * a declared type has the type of what was copied into it. */
 #define WF_ATTRS_ROOM 512
 #define wf_attrs_room() __builtin_alloca(WF_ATTRS_ROOM)
-/* For functions that record several ops, or look at their operands first: the context of n operands,
- * of which the first `needed` may not be NULL. NULL, with the step failed where its context is known,
- * when one of these is or one is stale, when they are of two contexts, and when the step has failed
- * already. */
+/* The context of n operands, for functions that record several ops or look at their operands first.
+ * The first `needed` operands must not be NULL. Returns NULL where one of those is NULL, where an
+ * operand is stale, where two operands belong to different contexts, and where the step has failed
+ * already. If an operand tells the context, the step has then failed. */
 weft_context *wf_record_context(const char *what, int needed, int n, weft_tensor *const *in);
 /* Note [Names that the user wrote]. A public function that records several ops, or an op of another
- * name, begins with WF_SAY("name", x, y): until it returns, errors, lints and nodes bear this name in
- * place of those of the ops it records; of such functions within each other the outermost counts. The
- * tensors, the user's operands in order, tell the context and are linted; all may be NULL. Gradient
- * rules record under the ops' own names. */
+ * name, begins with WF_SAY("name", x, y). Until it returns, errors, lints and nodes show this name
+ * in place of the names of the ops that it records. Where such functions call each other, the
+ * outermost name is shown. The tensors are the user's operands, in order; each may be NULL. They
+ * tell the context, and the lints look at them. Gradient rules record under the ops' own names. */
 typedef struct wf_said {
     weft_context *ctx; /* NULL: nothing was set */
 } wf_said;
@@ -66,18 +70,18 @@ void wf_said_end(wf_said *said);
         wf_said_begin(name, (int)(sizeof((weft_tensor *[]){__VA_ARGS__}) / sizeof(weft_tensor *)), \
                       (weft_tensor *[]){__VA_ARGS__})
 
-/* Makes `value` the new content of the stored tensor when the step commits. Later recorded reads
- * of `stored` see `value`. Ops whose output may overwrite an input (op->inplace) do so without a
- * copy when that input is `stored` itself. See Note [Commit phase]. */
+/* Makes `value` the content of the stored tensor when the step commits. Reads of `stored` that are
+ * recorded later see `value`. An op that may overwrite an input (op->inplace) needs no copy when
+ * this input is `stored` itself. See Note [Commit phase]. */
 weft_status wf_assign(weft_tensor *stored, weft_tensor *value);
-/* The same for n <= WF_MAX_OUT tensors: all of them or, on failure, none. */
+/* The same for n <= WF_MAX_OUT tensors. On failure none is assigned. */
 weft_status wf_assign_all(int n, weft_tensor *const *stored, weft_tensor *const *values);
 
 /* ---- gradient ------------------------------------------------------------------------------- */
 
-/* A gradient rule sets din[i] for every i with needs[i], recording ops on in[], out[], dout[].
- * dout[o] is NULL where no gradient arrives at output o (at least one is not NULL). Leaving
- * din[i] NULL means zero. */
+/* A gradient rule sets din[i] for every i with needs[i]. It records ops on in[], out[] and dout[].
+ * dout[o] is NULL where output o gets no gradient; at least one dout[o] is not NULL. A din[i] that
+ * stays NULL means zero. */
 typedef struct wf_grad {
     weft_context *ctx;
     const wf_op *op;
@@ -95,11 +99,12 @@ typedef struct wf_lower wf_lower;
 typedef struct wf_task wf_task;
 typedef int wf_buf; /* a buffer of the plan */
 
-/* What a tile function is given. */
+/* What a tile function gets: where a buffer is. */
 typedef struct wf_bufptr {
     char *base;
-    size_t image_stride;  /* bytes between images (dimension 0) */
-    size_t worker_stride; /* not 0: the buffer lives in per-worker memory, see plan/memory */
+    size_t image_stride; /* bytes between images (dimension 0) */
+    /* bytes between the workers' images of a per-worker buffer (plan/memory.c); else 0 */
+    size_t worker_stride;
 } wf_bufptr;
 typedef struct wf_run wf_run;
 typedef struct wf_tile {
@@ -110,11 +115,12 @@ typedef struct wf_tile {
     wf_run *run;
     const wf_task *task; /* whose tile this is, for errors */
 } wf_tile;
-/* What is not WEFT_OK fails the run: nothing is committed, and the context's error names the op, its
- * module and its kernel. wf_tile_fail says more. */
+/* Does one tile of a task. A status other than WEFT_OK fails the run: nothing is committed, and the
+ * context's error names the op, its module and its kernel. wf_tile_fail can say more. */
 typedef weft_status (*wf_tile_fn)(const wf_tile *t, const void *args, int64_t tile);
 
-/* A buffer's first byte (buffers accessed as WF_WHOLE), and image n's (accessed as WF_TILED). */
+/* wf_data: the first byte of a buffer that the task accesses as WF_WHOLE. wf_image: the first byte
+ * of image n of a buffer that it accesses as WF_TILED. */
 static inline void *wf_data(const wf_tile *t, wf_buf b)
 {
     return t->bufs[b].base;
@@ -124,14 +130,14 @@ static inline void *wf_image(const wf_tile *t, wf_buf b, int64_t n)
     const wf_bufptr *p = &t->bufs[b];
     return p->base + (size_t)n * p->image_stride + (size_t)t->worker * p->worker_stride;
 }
-/* Fails the run; the first failure wins and reaches the context, behind "<module path>: <op>: ".
- * Returns status. */
+/* Fails the run and returns `status`. The first failure reaches the context, as "<module path>:
+ * <op>: <message>"; later ones have no effect. */
 weft_status wf_tile_fail(const wf_tile *t, weft_status status, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 
-/* One input or output of the node being lowered. For rank 4, act describes one image in the
- * layout the plan chose (weights too: then act.block is 1); for other ranks the value is dense,
- * row-major and act.C is the number of elements behind dimension 0, H = W = block = 1. */
+/* One input or output of the node being lowered. For rank 4, `act` describes one image in the
+ * layout that the plan chose; for weights act.block is 1. For other ranks the value is dense and
+ * row-major: then act.C is the number of elements behind dimension 0, and H = W = block = 1. */
 typedef struct wf_operand {
     wf_buf buf;
     weft_dtype dtype;
@@ -155,71 +161,77 @@ struct wf_lower {
 };
 wf_operand wf_lower_in(const wf_lower *l, int i);
 wf_operand wf_lower_out(const wf_lower *l, int i);
-/* Whether input i lies where output 0 has it, `at` bytes into each image; whether output 0 lies
- * where input 0 has it. Then there is nothing to copy: see plan/slices.c. */
+/* wf_lower_in_place: whether input i already lies inside output 0, `at` bytes into each image.
+ * wf_lower_out_in_place: whether output 0 lies inside input 0. In both cases there is nothing to
+ * copy: see plan/slices.c. */
 bool wf_lower_in_place(const wf_lower *l, int i, size_t at);
 bool wf_lower_out_in_place(const wf_lower *l);
-/* Memory that lives from its first to its last task. `images` slices of `bytes` each; slice n is
- * wf_image(t, buf, n). The content is undefined at first. -1 on failure. */
+/* A plan buffer that lives from the first task that uses it to the last. It has `images` slices of
+ * `bytes` each; slice n is wf_image(t, buf, n). Its content is undefined at first. -1 on
+ * failure. */
 wf_buf wf_lower_temp(wf_lower *l, int64_t images, size_t bytes);
-/* Makes the plan own `state`: destroy(state) is called with the plan. On failure destroys it. */
+/* Gives `state` to the plan, which calls destroy(state) when it is destroyed. On failure, calls it
+ * at once. */
 weft_status wf_lower_own(wf_lower *l, void *state, void (*destroy)(void *));
 weft_status wf_lower_fail(wf_lower *l, weft_status status, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 
-/* Appends a task of `tiles` tiles; args (args_size bytes) are copied. Tasks of all nodes keep
- * recording order; the plan derives the edges from what they read and write. NULL on failure
- * (and every function below passes NULL through). `kernel` is a static or plan-owned text for
- * explain and traces, such as "onednn:jit:avx2" or "avx2". */
+/* Appends a task of `tiles` tiles. Copies args_size bytes of `args`. The tasks of all nodes stay in
+ * recording order; the plan derives the edges between them from what they read and write. NULL on
+ * failure; every function below accepts a NULL task and does nothing. `kernel` names the kernel for
+ * weft_explain and traces, such as "onednn:jit:avx2" or "avx2"; the text is static or belongs to
+ * the plan. */
 wf_task *wf_lower_task(wf_lower *l, const char *kernel, wf_tile_fn fn, const void *args,
                        size_t args_size, int64_t tiles);
-/* WF_TILED: tile i touches slice (image) i only, and the buffer has as many slices as the task
- * has tiles; such tasks are chained so that data stays in cache. WF_WHOLE: anything else. What is
- * both read and written is declared twice. See Note [Partial sums and tiles]. */
+/* WF_TILED: tile i accesses slice (image) i only, and the buffer has as many slices as the task has
+ * tiles. The plan chains such tasks, so that data stays in cache. WF_WHOLE: any other access. A
+ * buffer that a task reads and writes is declared twice. See Note [Partial sums and tiles]. */
 typedef enum wf_access { WF_WHOLE, WF_TILED } wf_access;
 void wf_reads(wf_task *task, wf_buf buf, wf_access access);
 void wf_writes(wf_task *task, wf_buf buf, wf_access access);
 void wf_scratch(wf_task *task, size_t bytes_per_worker);
-/* Arithmetic and memory traffic of the whole task (all tiles), for rank and explain. */
+/* Arithmetic operations and bytes moved by all tiles of the task: they give the priority of task
+ * groups, and weft_explain shows them. */
 void wf_cost(wf_task *task, double flops, double bytes);
 
-/* For ops whose kernel is chosen among several by cost, kernels/select.h: registers the problem
- * with the plan and returns the name of the implementation that wisdom has for it; NULL: none. And
- * what the chosen one expects: `cycles`, and whether it is the one that was named. */
+/* For ops that choose among several kernels by expected cost (kernels/select.h). wf_lower_prefer
+ * registers the problem with the plan, and sets *name to the implementation that wisdom has for the
+ * problem, or to NULL. wf_expect notes the cycles that the chosen kernel expects to take, and
+ * whether wisdom chose it. */
 typedef struct wf_problem wf_problem;
 weft_status wf_lower_prefer(wf_lower *l, const wf_problem *problem, const char **name);
 void wf_expect(wf_task *task, double cycles, bool by_wisdom);
 
 /* ---- the descriptor ------------------------------------------------------------------------- */
 
-/* How the op's rank-4 operands are laid out (f64 and i64 are always plain). SAME: all in one
- * layout, blocked if any input is. PLAIN: all row-major. OWN: as op->layout says. The plan inserts
- * reorders where a value comes in another layout. Values of other ranks are always plain. */
+/* How the op's rank-4 operands are laid out. SAME: all in one layout, which is blocked if any input
+ * is. PLAIN: all row-major. OWN: as op->layout says. Where a value has another layout, the plan
+ * inserts a reorder. f64 and i64 values and values of other ranks are always plain. */
 typedef enum wf_layout_rule { WF_LAYOUT_SAME, WF_LAYOUT_PLAIN, WF_LAYOUT_OWN } wf_layout_rule;
 
-/* A sample for gradcheck and benchmarks: creates stored f64 inputs (up to WF_MAX_IN; those that
- * require a gradient are checked) and names a function to apply. Returns false when there is no
- * case `index`. */
+/* Sample inputs of an op, for gradcheck and benchmarks: stored f64 tensors, and the function to
+ * apply to them. Gradcheck checks those that require a gradient. */
 typedef struct wf_sample {
     const char *name;
     int n_in;
-    weft_tensor *in[WF_MAX_IN]; /* owned by the caller of sample */
+    weft_tensor *in[WF_MAX_IN]; /* owned by the caller of wf_op.sample */
     weft_tensor *(*apply)(void *user, weft_tensor *const *in, int n);
     void *user; /* static data */
 } wf_sample;
 
-/* How an op's *wide* outputs, f32 images of rank 4 with more than one pixel, are stored under
- * weft_options.amp; see plan/precision.c. */
+/* How weft_options.amp stores the op's outputs that are *feature maps*: f32 values of rank 4 with
+ * more than one pixel an image. See plan/precision.c. */
 typedef enum wf_precision {
-    /* As recorded; inputs come as f32. Losses, softmax, optimizers, reductions; what nobody has
-     * thought about. PyTorch's autocast: the list of f32. */
+    /* Stored as recorded; feature maps come in as f32. Losses, softmax, optimizers, reductions, and
+     * every op that says nothing. PyTorch's autocast: the list of f32. */
     WF_PRECISION_F32,
-    /* bf16, unless a wide input is f32: then f32, and all wide inputs come as f32. autocast: the widest
-     * type of the inputs. Element-wise ops, pooling, what moves elements. */
+    /* Stored as bf16 unless an input feature map is f32; then stored as f32, and all feature maps
+     * come in as f32. Element-wise ops, pooling, ops that move elements. autocast: the widest type
+     * of the inputs. */
     WF_PRECISION_FOLLOW,
-    /* bf16, whatever the inputs are. Convolutions. autocast: the list of bf16. */
+    /* Stored as bf16, whatever the inputs are. Convolutions. autocast: the list of bf16. */
     WF_PRECISION_BF16,
-    /* As recorded, whatever the inputs are: the op reads either. Weight gradients. */
+    /* Stored as recorded; the op reads f32 and bf16. Weight gradients. */
     WF_PRECISION_F32_OUT,
 } wf_precision;
 
@@ -227,20 +239,20 @@ typedef enum wf_precision {
 enum {
     /* Runs in the commit phase (writes state). */
     WF_OP_COMMIT = 1u << 0,
-    /* Padding channels that are zero in every input are zero in the outputs; without this flag the
-     * op's kernel masks the tail itself. */
+    /* If the padding channels of all inputs are zero, the kernel makes those of the outputs zero.
+     * Without this flag the op's kernel masks the last channel block itself. */
     WF_OP_KEEPS_ZERO = 1u << 1,
-    /* Never dead code (a check). */
+    /* Must run even where nothing reads its outputs: a check. */
     WF_OP_SIDE_EFFECT = 1u << 2,
-    /* Reaches every rank-4 operand (but weights) with wf_image, or by the buffer's image_stride: it
-     * may be a slice of a larger value. */
+    /* Reaches the images of every rank-4 operand except weights through wf_image or the buffer's
+     * image_stride. So the operand may be a slice of a larger value. */
     WF_OP_BY_IMAGE = 1u << 3,
-    /* Has kernels for wide operands of bf16: where the rule is FOLLOW all of them are bf16 or none, else
-     * each is what it is. All other operands stay as recorded. Without this flag the op never
-     * meets bf16. */
+    /* Has kernels for feature maps of bf16. With WF_PRECISION_FOLLOW either all feature maps are
+     * bf16 or none; with other rules each may be either. All other operands stay as recorded.
+     * Without this flag the op never sees bf16. */
     WF_OP_BF16 = 1u << 5,
-    /* The same of ops whose f32 operands have one type, such as those that move elements: where all of
-     * them are wide. */
+    /* The same for ops whose f32 operands must share one type, such as ops that move elements: they
+     * read bf16 only where all of these operands are feature maps. */
     WF_OP_ALL_BF16 = 1u << 6,
     /* Costs little more than to read its inputs and write output 0, on which nothing but the inputs has an effect: the
      * plan may run it again in the backward pass, plan/recompute.c. */
@@ -249,36 +261,43 @@ enum {
     WF_OP_DRAWS = 1u << 4,
 };
 
-/* Note [Empty tensors]. A dimension may be 0. No kernel sees such a tensor: recording refuses it for
- * ops that say nothing about it, and in the place of the others' nodes the plan puts of_nothing, whose
- * outputs that are not empty (the sum of no elements, the gradient of weights by no images) are zeros or
- * NaN. concat drops its empty inputs instead; custom ops, which only their authors know, run (RUN). Shape
- * inference must bear zeros. */
+/* Note [Empty tensors]. A dimension may be 0, but no kernel ever sees an empty tensor.
+ * wf_op.of_nothing says what happens to a node that has one. REFUSED: recording fails. ZERO, NAN:
+ * the plan replaces the node by of_nothing, which fills those outputs that are not empty (the sum
+ * of no elements, the weight gradient of no images) with zeros or NaN. RUN: the node runs; custom
+ * ops, whose authors alone know what is right. concat drops its empty inputs instead. Shape
+ * inference must accept dimensions of 0. */
 typedef enum wf_empty { WF_EMPTY_REFUSED, WF_EMPTY_ZERO, WF_EMPTY_NAN, WF_EMPTY_RUN } wf_empty;
 
 struct wf_op {
     const char *name;
     wf_empty of_nothing;
-    bool (*nan_of_nothing)(const void *attrs); /* WF_EMPTY_NAN: else zeros; NULL: always NaN */
+    /* WF_EMPTY_NAN: false gives zeros; NULL: always NaN */
+    bool (*nan_of_nothing)(const void *attrs);
     int n_out;
     size_t attr_size;
     int n_scalars;
     unsigned flags;
     wf_layout_rule layout_rule;
     wf_precision precision;
-    /* i + 1: input i is of rank 4, but weights and no images: plain, as recorded, whole. 0: none. */
+    /* i + 1: the rank-4 input i is weights, not images: plain, stored as recorded, accessed whole.
+     * 0: no input is. */
     signed char weights;
-    /* OWN: the block (1, or the plan's `block`) for input i (i < n_in) or output i - n_in, given
-     * the inputs' present blocks in in_block. */
+    /* WF_LAYOUT_OWN: the block of input i (i < n_in) or of output i - n_in: 1, or the plan's
+     * `block`. in_block has the blocks in which the inputs come. */
     int (*layout)(const wf_lower *l, int i, const int *in_block, int block);
-    /* inplace[o] = i + 1: output o may overwrite input i (same type and shape); 0: not. */
+    /* inplace[o] = i + 1: output o may overwrite input i of the same type and shape. 0: it may
+     * not. */
     signed char inplace[WF_MAX_OUT];
     weft_status (*infer)(wf_infer *f);
     weft_status (*grad)(wf_grad *g);
-    const char *no_grad_reason; /* where grad is NULL: why it has none (shown to the user) */
+    /* where grad is NULL: why there is no gradient (shown to the user) */
+    const char *no_grad_reason;
     weft_status (*lower)(wf_lower *l);
+    /* Fills in the sample inputs of case `index`; false when there is no such case. */
     bool (*sample)(weft_context *ctx, int index, wf_sample *sample);
-    const char *no_sample_reason; /* where sample is NULL: which op's samples cover this one */
+    /* where sample is NULL: which op's sample inputs cover this one */
+    const char *no_sample_reason;
 };
 
 #endif

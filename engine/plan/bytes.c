@@ -1,9 +1,10 @@
-/* Pass 6, bytes: convolutions that read the images' bytes. Of the readers of normalised images,
- * those convolutions and weight gradients whose kernels can read bytes are given these, and a
- * table of what the bytes of a channel stand for, which they look up as they load; and where
- * nobody else reads them, the normalised images are never made. What the table says is what
- * normalising gives, and the kernel is the one that would read the normalised image, so the bits
- * are the same. */
+/* Pass 6, bytes: lets convolutions read images as bytes (u8) instead of as normalised floats.
+ *
+ * A convolution or weight gradient that reads normalised images gets two inputs instead: the bytes,
+ * and a table. The table has the normalised value of each of the 256 bytes, for each channel; the
+ * kernel looks values up as it loads. If no other node reads the normalised images, they are never
+ * computed. The bits are the same: the table has the values that normalising gives, and the kernel
+ * is the one that would have read the normalised images. */
 #include <string.h>
 
 #include "engine/base/alloc.h"
@@ -11,7 +12,7 @@
 #include "engine/graph/ops/conv2d_lower.h"
 #include "engine/plan/plan.h"
 
-/* Whether the node, a reader of `image`, could read its bytes. */
+/* Whether the node, which reads `image`, could read its bytes instead. */
 static weft_status can_read(wf_plan *p, const wf_ir_node *node, int image, bool *can)
 {
     wf_lower l = {.ctx = p->ctx,
@@ -31,11 +32,12 @@ static weft_status can_read(wf_plan *p, const wf_ir_node *node, int image, bool 
         return WEFT_OK;
     const int problems = p->n_problems;
     WF_TRY(wf_conv2d_can_read_bytes(&l, can));
-    p->n_problems = problems + *can; /* tuning may still find a better kernel for the image */
+    /* keeps the problem of the floats too: tuning may find a better kernel */
+    p->n_problems = problems + *can;
     return WEFT_OK;
 }
 
-/* Makes room for one node in front of node `at`. */
+/* Makes room for one node before node `at`. */
 static bool insert(wf_plan *p, int at)
 {
     if (!wf_grow(&p->nodes, &p->cap_nodes, p->n_nodes, 1, sizeof *p->nodes))
@@ -54,7 +56,8 @@ static void remove_node(wf_plan *p, int at)
         p->values[v].node -= p->values[v].node > at;
 }
 
-/* The table's node, in front of the images'. Its value, or -1. */
+/* Adds the node that makes the table, before the node that makes the images. Returns the table's
+ * value, or -1. */
 static int add_table(wf_plan *p, int normalize)
 {
     const wf_ir_node *images = &p->nodes[normalize];
@@ -63,7 +66,7 @@ static int add_table(wf_plan *p, int normalize)
         wf_ir_new_value(p, (wf_type){type.dtype, WEFT_SHAPE(type.shape.dim[1], WF_BYTE_VALUES)});
     if (table < 0 || !insert(p, normalize))
         return -1;
-    wf_ir_node *node = &p->nodes[normalize]; /* a copy of the one behind it */
+    wf_ir_node *node = &p->nodes[normalize]; /* so far a copy of the next node */
     node->op = &wf_op_byte_table;
     node->source = -1;
     node->in++; /* mean, std */
@@ -86,7 +89,8 @@ static bool give_bytes(wf_plan *p, wf_ir_node *reader, int bytes, int table)
     return true;
 }
 
-/* All that is done about one normalize_images; *n is its place, then where to go on. */
+/* Rewrites the readers of one normalize_images node. *n is its index; afterwards, where the
+ * caller's loop goes on. */
 static weft_status rewrite(wf_plan *p, int *n)
 {
     const int bytes = p->nodes[*n].in[0], images = p->nodes[*n].out[0];

@@ -1,4 +1,4 @@
-/* Edges between task groups as lists: see plan.h. */
+/* Edges between task groups, as lists: see plan.h. */
 #include "engine/base/alloc.h"
 #include "engine/plan/plan.h"
 

@@ -1,6 +1,8 @@
-/* Part of pass 2, fuse: a channel shuffle joins the copies beside it. Behind a concatenation the
- * joined channels go to their shuffled places at once; before slices, as in its gradient, each
- * slice takes its channels from where they were before. Values are moved, so the bits stay. */
+/* Part of pass 3, fuse: a channel shuffle becomes part of the copies beside it.
+ *
+ * After a concatenation: concat writes each channel to its shuffled place at once. Before slices,
+ * as in the shuffle's gradient: each slice reads its channels from where they were before the
+ * shuffle. Values only move, so the bits stay the same. */
 #include "engine/graph/ops/common.h"
 #include "engine/graph/ops/gather.h"
 #include "engine/plan/plan.h"
@@ -10,7 +12,7 @@ static bool is(const wf_ir_node *node, const wf_op *op)
     return !node->dead && node->op == op;
 }
 
-/* concat -> shuffle, along channels, when nothing else reads what is between. */
+/* concat -> shuffle, along channels, where nothing else reads the value between them. */
 static weft_status join_concat(wf_plan *p, const wf_users *u, wf_ir_node *shuffle)
 {
     const int joined = shuffle->in[0], n = p->values[joined].node;
@@ -35,14 +37,14 @@ static weft_status join_concat(wf_plan *p, const wf_users *u, wf_ir_node *shuffl
     return WEFT_OK;
 }
 
-/* The narrow node along channels that the note is about; -1: none. */
+/* The narrow node that reads the shuffled value, according to the note; -1: not one. */
 static int narrow_of(const wf_plan *p, const wf_user *user, int shuffled)
 {
     const wf_ir_node *n = &p->nodes[user->node];
     return wf_user_valid(p, user, shuffled) && is(n, &wf_op_narrow) ? user->node : -1;
 }
 
-/* shuffle -> narrow, narrow, ..., along channels, when nothing else reads the shuffled channels. */
+/* shuffle -> narrow, narrow, ..., along channels, where nothing else reads the shuffled value. */
 static weft_status join_narrow(wf_plan *p, wf_users *u, wf_ir_node *shuffle)
 {
     const int shuffled = shuffle->out[0];

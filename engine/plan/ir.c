@@ -1,4 +1,5 @@
-/* The intermediate form: built from the recorded graph, and the passes' building blocks. */
+/* The intermediate form: builds it from the recorded graph, runs the passes over it, and has the
+ * functions that passes share. */
 #include <string.h>
 
 #include "engine/graph/ops/common.h"
@@ -81,8 +82,8 @@ static bool is_empty(const wf_value *v)
     return weft_shape_count(v->type.shape) == 0;
 }
 
-/* The op, attributes and inputs that a node gets in the plan: its own, where nothing is empty. See
- * Note [Empty tensors] in op.h. */
+/* The op, attributes and inputs of a node in the plan: those of the recorded node, unless a tensor
+ * is empty. See Note [Empty tensors] in op.h. */
 typedef struct node_form {
     const wf_op *op;
     const void *attrs;

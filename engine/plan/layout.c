@@ -1,8 +1,8 @@
-/* Pass 4, layout: which rank-4 values are stored in channel blocks, and the reorders between.
+/* Pass 4, layout: chooses which rank-4 values are stored in channel blocks, and inserts reorders.
  *
- * The choice is local: a value's layout follows from the op that makes it and that op's inputs,
- * never from what is done with it later. So the same numbers come out whether a step is run whole
- * or piece by piece. See Note [Reading mid-step] in execute.c. */
+ * The choice is local: it depends on the op that makes a value and on this op's inputs, never on
+ * later readers. So a step gives the same numbers whether it runs as a whole or piece by piece. See
+ * Note [Reading mid-step] in execute.c. */
 #include "engine/base/alloc.h"
 #include "engine/graph/ops/reorder.h"
 #include "engine/plan/plan.h"
@@ -12,7 +12,8 @@ static bool can_block(const wf_ir_value *v)
     return v->type.shape.rank == 4 && v->storage != WEFT_F64 && v->storage != WEFT_I64;
 }
 
-/* The blocked form is for single precision: in double everything stays plain. */
+/* The block of the node's operands. Nodes with f64 operands stay plain: blocks are for single
+ * precision. */
 static int node_block(const wf_plan *p, const wf_ir_node *n)
 {
     for (int i = 0; i < n->n_in; i++)
@@ -35,7 +36,7 @@ static int same_block(const wf_plan *p, const wf_ir_node *n)
     return block;
 }
 
-/* A copy of `value` in another layout, appended after the present nodes. */
+/* Appends a node that copies `value` to another layout. Returns the copy. */
 static int reorder(wf_plan *p, int value, int block, const char *path)
 {
     wf_reorder_attrs attrs = {.block = block};
@@ -54,8 +55,8 @@ static int reorder(wf_plan *p, int value, int block, const char *path)
     return copy;
 }
 
-/* The present copy of `value` in `block`, made when there is none. `copies` remembers one reorder
- * per value, so that several readers share it. */
+/* `value` in layout `block`: itself, or a copy, which is made where there is none yet. `copies` has
+ * one reorder per value, so that several readers share it. */
 static int in_block(wf_plan *p, int *copies, int cap, int value, int block, const char *path)
 {
     const wf_ir_value *v = &p->values[value];
@@ -86,7 +87,7 @@ static weft_status lay_out(wf_plan *p, wf_ir_node node, int *copies, int cap)
                   .n_out = node.n_out,
                   .isa = p->ctx->isa,
                   .plan = p};
-    l.view = &node; /* op->layout looks at its operands through wf_lower_in and _out */
+    l.view = &node; /* op->layout reads its operands through wf_lower_in and wf_lower_out */
     for (int i = 0; i < node.n_in; i++) {
         int want =
             node.op->layout_rule == WF_LAYOUT_OWN ? node.op->layout(&l, i, blocks, block) : common;
@@ -112,7 +113,7 @@ static weft_status lay_out(wf_plan *p, wf_ir_node node, int *copies, int cap)
     return WEFT_OK;
 }
 
-/* An assigned value must be plain, as stored tensors are. */
+/* Assigned values must be plain: stored tensors are. */
 static weft_status plain_assignments(wf_plan *p, int *copies, int cap)
 {
     for (int i = 0; i < p->n_assigns; i++) {
@@ -136,8 +137,8 @@ weft_status wf_pass_layout(wf_plan *p)
     for (int n = 0; n < n_old; n++)
         old[n] = p->nodes[n];
     for (int v = 0; v < cap; v++)
-        p->values[v].node = -1; /* dead values stay so */
-    p->n_nodes = 0;             /* the list is written anew, with the reorders in their places */
+        p->values[v].node = -1; /* dead values keep -1 */
+    p->n_nodes = 0;             /* the list is rewritten, with the reorders in place */
     for (int n = 0; n < n_old; n++)
         if (!old[n].dead)
             WF_TRY(lay_out(p, old[n], copies, cap));

@@ -1,4 +1,4 @@
-/* What is to be run, in the numbers of its plan: Note [Numbers of a plan] in plan.h. */
+/* Numbers what a request runs: Note [Numbers of a plan] in plan.h. */
 #include <string.h>
 
 #include "engine/base/alloc.h"
@@ -30,7 +30,7 @@ static weft_status number_input(weft_context *ctx, wf_request *r, int value)
     return WEFT_OK;
 }
 
-/* Room for all that the request may name. */
+/* Allocates the request's arrays, large enough for all that it may number. */
 static weft_status reserve(weft_context *ctx, wf_request *r)
 {
     const wf_graph *g = ctx->graph;

@@ -1,11 +1,12 @@
 /* Offsets in the arena: each buffer in turn gets the lowest offset at which no other one lies that lives at the same
  * time. In turn of what: Note [Orders of placing].
  *
- * A tree over the linear order finds what is taken at some time. A node stands for a span of
- * positions and knows, as sorted intervals of bytes, what the buffers take that live in the whole
- * span (`whole`) and in some part of it (`some`). For a lifetime, the spans that it is made of say
- * `some`, and the larger spans around them `whole`. Intervals that touch become one, so buffers
- * that live together cost little. */
+ * A binary tree over the linear order tells which bytes are taken when. Each tree node stands for a
+ * span of positions. It has two sorted lists of byte intervals: `whole`, the bytes of buffers that
+ * live during the whole span, and `some`, the bytes of buffers that live during some part of it.
+ * The lifetime in question is the union of a few spans: their `some` lists say what is taken, and
+ * so do the `whole` lists of the larger spans around them. Intervals that touch become one, so
+ * buffers that live together cost little. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -23,15 +24,15 @@ typedef struct span {
     taken whole, some;
 } span;
 
-/* What is taken at some part of the lifetime in question. */
+/* One list of bytes that are taken during the lifetime in question. */
 typedef struct set_in_time {
     const taken *taken;
-    int next; /* the first interval that ends behind the offset in question */
+    int next; /* the first interval that ends after the offset in question */
 } set_in_time;
 
-/* Above a stack of a thousand buffers with holes that are taken at other times, the rest of the
- * holes is left alone: looking through all of them for each buffer would take time that grows with
- * the square of the plan. */
+/* After this many steps past taken intervals, the search gives up and places the buffer above
+ * everything. Looking through all intervals for each buffer would take time that grows with the
+ * square of the plan. */
 enum { MAX_HOPS = 1000 };
 
 typedef struct placing {
@@ -44,7 +45,7 @@ typedef struct placing {
     interval bytes;
 } placing;
 
-/* The first interval that ends behind `offset`. */
+/* The index of the first interval that ends after `offset`. */
 static int find(const taken *t, size_t offset)
 {
     int low = 0, high = t->n;
@@ -65,7 +66,7 @@ static bool take(taken *t, interval x)
         from--;
     while (to < t->n && t->at[to].from <= x.to)
         to++;
-    if (from < to) { /* all that x touches becomes one */
+    if (from < to) { /* everything that x touches becomes one interval */
         x.from = t->at[from].from < x.from ? t->at[from].from : x.from;
         x.to = t->at[to - 1].to > x.to ? t->at[to - 1].to : x.to;
     } else if (!wf_grow(&t->at, &t->cap, t->n, 1, sizeof *t->at)) {
@@ -77,7 +78,7 @@ static bool take(taken *t, interval x)
     return true;
 }
 
-/* Span `at` of the tree is [low, low + count). */
+/* Lists what is taken during the lifetime. Tree node `at` covers positions [low, low + count). */
 static void list_in_time(placing *c, int at, int low, int count)
 {
     c->p->work++;
@@ -105,8 +106,8 @@ static bool take_in_time(placing *c, int at, int low, int count)
            take_in_time(c, 2 * at + 1, low + count / 2, count / 2);
 }
 
-/* The first interval of the set that ends behind `offset`, which only grows during one search: most
- * often the next one. */
+/* The first interval of the set that ends after `offset`. During one search `offset` only grows, so
+ * it is most often the next one. */
 static int advance(set_in_time *s, size_t offset)
 {
     for (int i = 0; i < 4; i++, s->next++)
@@ -115,7 +116,7 @@ static int advance(set_in_time *s, size_t offset)
     return s->next = find(s->taken, offset);
 }
 
-/* Behind all that is taken. */
+/* The end of everything that is taken. */
 static size_t top(const placing *c)
 {
     size_t offset = 0;
@@ -127,7 +128,8 @@ static size_t top(const placing *c)
     return offset;
 }
 
-/* Sets in the way come to the front, since they will be again. */
+/* The lowest offset with `room` free bytes during the lifetime. A set that is in the way moves to
+ * the front of the list, because it will probably be in the way again. */
 static size_t lowest_offset(placing *c, size_t room)
 {
     size_t offset = 0;

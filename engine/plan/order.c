@@ -4,8 +4,8 @@
 #include "engine/base/alloc.h"
 #include "engine/plan/plan.h"
 
-/* Every task group before the commit phase precedes the barrier, and the barrier every commit task group. Only
- * the ends of the one and the beginnings of the other need an edge. */
+/* Adds the barrier: every other task group comes before it, every commit task group after it. Only
+ * groups without successors on the one side and without predecessors on the other need an edge. */
 static weft_status add_barrier(wf_plan *p)
 {
     const int n = p->n_groups;
@@ -44,7 +44,7 @@ static weft_status cycle(wf_plan *p)
     return wf_fail(p->ctx, WEFT_ERR_INTERNAL, "plan: a cycle among its groups");
 }
 
-/* The task groups in some order that the edges allow. */
+/* Sorts the task groups in some order that the edges allow. */
 static weft_status sort_groups(wf_plan *p, int *sorted, int *left)
 {
     const wf_edges *e = &p->edges;
@@ -60,7 +60,8 @@ static weft_status sort_groups(wf_plan *p, int *sorted, int *left)
     return n == p->n_groups ? WEFT_OK : cycle(p);
 }
 
-/* Longest path to the end, in seconds of as many workers as the tiles can use. */
+/* The priority of a group: the longest path from it to the end, in seconds, if each group runs on
+ * as many workers as it has tiles for. */
 static void prioritise(wf_plan *p, int u)
 {
     wf_task_group *group = &p->groups[u];
@@ -74,7 +75,7 @@ static void prioritise(wf_plan *p, int u)
     group->priority = after + 1e-7 + group->cost / (double)(width > 0 ? width : 1);
 }
 
-/* ---- the ready task groups, a heap: the highest priority first, of equals the lowest number ---- */
+/* ---- a heap of the ready task groups: highest priority first, then lowest number ---- */
 
 static bool before(const wf_plan *p, int a, int b)
 {

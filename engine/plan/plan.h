@@ -1,4 +1,4 @@
-/* The plan: recorded nodes compiled into tasks with kernels, layouts, edges and memory.
+/* The plan: recorded nodes compiled into tasks, with kernels, layouts, memory and order.
  *
  * Passes, in order, each a file with one entry point:
  *   simplify.c   dead code
@@ -19,13 +19,18 @@
  * A plan is compiled once per signature of the recorded work and replayed by engine/step.
  * Threading rule: compiled on the recording thread; constant afterwards.
  *
- * Note [Partial sums and tiles]. A *partial sum* is arithmetic: the range of a long sum that it adds up is fixed by
- * shape, machine class and wisdom. A *tile* is scheduling: any number of partial sums that one worker does at once. A
- * tile writes what no other tile writes, or its own entries of a fixed tree of sums. So results never depend on threads
- * or on the order in which tiles run.
+ * Work with the same signature is compiled once, and engine/step replays the plan. Threading rule:
+ * compiled on the recording thread; constant afterwards.
+ *
+ * Note [Partial sums and tiles]. A *partial sum* belongs to the arithmetic: it adds up one fixed
+ * range of a long sum. The ranges follow from shape, machine class and wisdom. A *tile* belongs to
+ * the scheduling: it computes any number of partial sums, and one worker does it at once. A tile
+ * writes only what no other tile writes; of a fixed tree of sums, its own entries. So results never
+ * depend on the number of threads or on the order in which tiles run.
  *
  * Note [Commit phase]. Weights, optimizer state, running statistics and counters change only in
- * tasks marked commit, which start after every other task has ended and none has failed. */
+ * tasks marked `commit`. These start after every other task has ended, and only if none has
+ * failed. */
 #ifndef WF_PLAN_PLAN_H
 #define WF_PLAN_PLAN_H
 
@@ -37,10 +42,10 @@
 
 typedef struct wf_edge {
     int from, to;
-    int next_out, next_in; /* of the same `from`, of the same `to`; -1: the last */
+    int next_out, next_in; /* next edge with the same `from`, with the same `to`; -1: none */
 } wf_edge;
-/* Lists, so that work and memory grow with the edges, not with the square of the task groups. An edge
- * may be there twice. */
+/* Lists, so that time and memory grow with the edges and not with the square of the task groups. An
+ * edge may be in the lists twice. */
 typedef struct wf_edges {
     int *out, *in; /* per task group: its first edge; -1: none */
     wf_edge *edge;
@@ -54,14 +59,14 @@ void wf_edges_done(wf_edges *e);
 
 typedef struct wf_user {
     int node, at; /* nodes[node].in[at] was the value when this was noted */
-    int next;     /* -1: the last */
+    int next;     /* next user of the value; -1: none */
 } wf_user;
-/* Notes of readers by value. A note is out of date when the node died or reads something else
- * there: wf_user_valid. */
+/* The readers of each value, as noted. A note is out of date when the node has died or reads
+ * another value there: ask wf_user_valid. */
 typedef struct wf_users {
     int *first; /* per value */
     int n_values, cap_first;
-    char *assigned; /* per value that was there at first: it becomes a stored tensor's content */
+    char *assigned; /* per value of the first n_assigned_values: whether a stored tensor gets it */
     int n_assigned_values;
     wf_user *user;
     int n, cap;
@@ -70,46 +75,48 @@ typedef struct wf_users {
 /* ---- what is to be run ---- */
 
 typedef struct wf_request {
-    int first_node; /* all before have run in this step */
-    char *nodes;    /* per graph node: run it */
-    char *keep;     /* per graph value: its numbers must be there afterwards */
-    char *assigned; /* per assignment: carry it out */
-    bool keep_all;  /* every value computed is kept: no node is rewritten */
-    /* Note [Numbers of a plan]: what the plan's numbers stand for in this graph, by
+    int first_node; /* the nodes before it have run in this step */
+    char *nodes;    /* per graph node: whether to run it */
+    char *keep;     /* per graph value: whether its numbers are needed afterwards */
+    char *assigned; /* per assignment: whether to carry it out */
+    bool keep_all;  /* every computed value is kept, so no pass replaces nodes */
+    /* Note [Numbers of a plan]: what the plan's numbers stand for in this graph, set by
      * wf_request_number(). */
     int *node, n_nodes;          /* graph nodes */
     int *value, n_values;        /* graph values */
     int *assignment, n_assigned; /* in graph.assigned */
-    double *scalars;             /* of the nodes, in turn */
-    int *number;                 /* per graph value: its number, and 1; 0: it has none */
+    double *scalars;             /* the nodes' scalars, one node after the other */
+    int *number;                 /* per graph value: its number plus 1; 0: it has none */
 } wf_request;
 
-/* Note [Numbers of a plan]. A plan names nodes, values, assignments and scalars by the order in
- * which the request comes upon them, not by their places in the graph. So the same work gets the
- * same plan wherever in a step it is recorded: all micro-batches of an accumulation share one.
- * Fails when a value is gone or a stored tensor was overwritten after recorded work read it. */
+/* Note [Numbers of a plan]. A plan numbers nodes, values, assignments and scalars in the order in
+ * which the request meets them, not by their places in the graph. So the same work gets the same
+ * plan wherever in a step it is recorded: all micro-batches of gradient accumulation share one
+ * plan. Fails where a value is gone, and where a stored tensor was overwritten after recorded work
+ * had read it. */
 weft_status wf_request_number(weft_context *ctx, wf_request *r);
-/* The number of the first value that is the stored tensor's content as it is now, and 1; 0: the
- * request reads it nowhere. */
+/* The number plus 1 of the first leaf of the stored tensor that the request reads; 0: it reads
+ * none. */
 int wf_request_leaf(const wf_graph *g, const wf_request *r, const weft_tensor *stored);
 
 /* ---- the intermediate form that passes rewrite ---- */
 
 typedef enum wf_value_kind {
-    WF_IR_LEAF, /* a stored tensor */
-    WF_IR_DATA, /* computed by an earlier partial run */
-    WF_IR_NODE, /* computed here */
+    WF_IR_LEAF, /* the content of a stored tensor */
+    WF_IR_DATA, /* computed by an earlier partial run of the step */
+    WF_IR_NODE, /* computed by this plan */
 } wf_value_kind;
 
 typedef struct wf_ir_value {
     wf_type type;
     weft_dtype storage; /* precision.c */
     wf_value_kind kind;
-    int node, out; /* producer */
+    int node, out; /* the node that gives it, as its output `out` */
     int block;     /* layout.c */
     bool keep;
-    int target;   /* assignment written by the producer's kernel itself; -1: none */
-    int slice_of; /* value that this one lies inside, slice_at bytes into each image; -1: none */
+    int target; /* assignment whose stored tensor the node writes itself; -1: none */
+    /* the value inside which this one lies, slice_at bytes into each image; -1: none */
+    int slice_of;
     size_t slice_at;
     wf_buf buf;
 } wf_ir_value;
@@ -120,7 +127,7 @@ typedef struct wf_ir_node {
     int *in;
     int out[WF_MAX_OUT];
     const void *attrs;
-    int scalars; /* index in the request's */
+    int scalars; /* index in the request's scalars */
     const char *path;
     int source;    /* the request's node; -1: made by a pass */
     bool backward; /* recorded by a backward pass, or made for a node that was */
@@ -136,7 +143,7 @@ typedef struct wf_ir_assign {
 
 /* ---- buffers, tasks, task groups ---- */
 
-/* What a bound buffer's pointer is taken from at each replay. */
+/* Where each replay takes a bound buffer's pointer from. */
 typedef enum wf_binding_kind {
     WF_BIND_LEAF,
     WF_BIND_DATA,
@@ -145,21 +152,22 @@ typedef enum wf_binding_kind {
 } wf_binding_kind;
 typedef struct wf_binding {
     wf_binding_kind kind;
-    int index; /* the request's value, or assignment */
+    int index; /* number of a value or of an assignment */
     wf_buf buf;
 } wf_binding;
 
 typedef struct wf_buffer {
     bool bound;
-    bool local; /* per-worker: lives inside one task group */
+    bool local; /* only one task group uses it: each worker has one image */
     int64_t images;
     size_t stride; /* bytes of one image */
-    size_t bytes;  /* in the arena */
+    size_t bytes;  /* bytes in the arena */
     size_t offset;
     int first, last; /* positions in the linear order; -1: unused */
     int value;       /* IR value; -1: temporary */
-    wf_buf whole;    /* a slice: the buffer it lies in, which has the lifetime of all; -1: none */
-    size_t at, size; /* bytes into each image of that buffer, and how many */
+    /* of a slice: the buffer it lies in, which lives as long as all of its slices; -1: no slice */
+    wf_buf whole;
+    size_t at, size; /* offset in each image of that buffer, and bytes of each image there */
 } wf_buffer;
 
 typedef struct wf_use {
@@ -173,20 +181,20 @@ struct wf_task {
     struct wf_plan *plan;
     const wf_op *op;
     const char *path, *kernel;
-    int node; /* IR node; -1: a copy of the plan's own */
+    int node; /* IR node; -1: a copy that the plan added */
     wf_tile_fn fn;
     void *args;
     int64_t tiles;
     size_t scratch;
     double flops, bytes;
-    double cycles;  /* that the kernel expects, kernels/select.h; 0: it has no such model */
-    bool by_wisdom; /* the kernel was chosen by wisdom */
+    double cycles;  /* expected cost (kernels/select.h); 0: the kernel has no cost model */
+    bool by_wisdom; /* wisdom chose the kernel */
     bool commit;
     wf_use *uses;
     int group;
 };
 
-/* Tasks that run tile by tile, one after the other in a tile. */
+/* Tasks that run tile by tile: a tile of the group runs this tile of each task, in order. */
 typedef struct wf_task_group {
     int *tasks;
     int n_tasks;
@@ -204,7 +212,7 @@ typedef struct wf_plan {
     wf_bump bump;
     unsigned passes_off;
     bool keep_all;
-    bool out_of_memory; /* some allocation failed: for steps that cannot say so themselves */
+    bool out_of_memory; /* an allocation failed in a function that cannot return this */
 
     wf_ir_value *values;
     int n_values, cap_values;
@@ -213,7 +221,7 @@ typedef struct wf_plan {
     wf_ir_assign *assigns;
     int n_assigns;
 
-    wf_problem *problems; /* for which a kernel was chosen; the same one may be there twice */
+    wf_problem *problems; /* for which kernels were chosen; a problem may be there twice */
     int n_problems, cap_problems;
     wf_buffer *buffers;
     int n_buffers, cap_buffers;
@@ -230,11 +238,11 @@ typedef struct wf_plan {
     wf_task_group *groups;
     int n_groups, cap_groups;
     wf_edges edges; /* compile time only */
-    int *order;     /* task groups in linear order: by priority, ready first */
+    int *order;     /* task groups in the order in which one worker would run them */
     int barrier;    /* task group; -1: no commit phase */
     size_t arena_bytes, scratch_bytes;
-    size_t unshared_bytes; /* what the arena would be without sharing */
-    size_t work;           /* steps that passes over task groups and buffers took, for tests */
+    size_t unshared_bytes; /* bytes that the arena would have if buffers shared no bytes */
+    size_t work;           /* steps that the passes took, which tests bound */
 } wf_plan;
 
 weft_status wf_plan_compile(weft_context *ctx, const wf_request *request, unsigned passes_off,
@@ -258,12 +266,13 @@ weft_status wf_pass_memory(wf_plan *p);
 /* Building blocks for passes. Indices, or -1 with the error set. */
 weft_status wf_plan_nomem(wf_plan *p);
 int wf_ir_new_value(wf_plan *p, wf_type type);
-/* Appends a node at the end; `in` is copied. Passes that need another place reorder themselves. */
+/* Appends a node at the end and copies `in`. A pass that needs the node elsewhere reorders the list
+ * itself. */
 int wf_ir_new_node(wf_plan *p, const wf_op *op, const void *attrs, int n_in, const int *in);
-/* Notes all readers of all values. The caller ends it with wf_users_done. */
+/* Notes all readers of all values. End with wf_users_done. */
 weft_status wf_users_init(wf_plan *p, wf_users *u);
 void wf_users_done(wf_users *u);
-/* Notes that input `at` of `node` is another value now. */
+/* Notes that `node` now reads another value as input `at`. */
 weft_status wf_users_add(wf_plan *p, wf_users *u, int node, int at);
 static inline int wf_users_first(const wf_users *u, int value)
 {
@@ -274,7 +283,7 @@ static inline bool wf_user_valid(const wf_plan *p, const wf_user *user, int valu
     const wf_ir_node *n = &p->nodes[user->node];
     return !n->dead && user->at < n->n_in && n->in[user->at] == value;
 }
-/* How many live nodes read the value, and whether something else needs it (kept, assigned). */
+/* How many live nodes read the value. *needed: whether it is kept or assigned too. */
 int wf_ir_users(const wf_plan *p, const wf_users *u, int value, bool *needed);
 wf_buf wf_plan_buffer(wf_plan *p, int64_t images, size_t stride, int value);
 /* The buffer that owns b's memory: b itself unless it is a slice. */
@@ -282,7 +291,7 @@ static inline wf_buf wf_buffer_whole(const wf_plan *p, wf_buf b)
 {
     return p->buffers[b].whole >= 0 ? p->buffers[b].whole : b;
 }
-/* One image of a rank-4 value in its layout; others: see wf_operand. */
+/* Describes one image of a rank-4 value in its layout; for other ranks see wf_operand. */
 wf_act wf_ir_act(const wf_ir_value *v);
 
 /* ---- held.c: what buffers hold while the task groups run one after the other ---- */
@@ -314,12 +323,12 @@ int wf_held_most(wf_held *h); /* the ready group that frees the most; -1: none f
 
 /* reduce.c: removes edges that a longer path implies and turns the others into successor lists. */
 weft_status wf_plan_list_successors(wf_plan *p, const int *position);
-/* What a buffer takes of the arena. */
+/* How many bytes of the arena a buffer of `bytes` takes. */
 static inline size_t wf_buffer_room(size_t bytes)
 {
     return (bytes + WF_ALIGN - 1) / WF_ALIGN * WF_ALIGN + WF_ALIGN;
 }
-/* offsets.c: offsets in the arena by lifetime, which `first` and `last` of the buffers give. */
+/* offsets.c: chooses offsets in the arena. Lifetimes are the buffers' `first` and `last`. */
 weft_status wf_plan_assign_offsets(wf_plan *p);
 
 #endif

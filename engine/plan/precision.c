@@ -1,25 +1,25 @@
-/* Pass 2, precision: the storage type of each value, and the casts between.
+/* Pass 2, precision: chooses the storage type of each value, and inserts casts.
  *
- * With weft_options.amp, a *wide* value, an f32 image of rank 4 with more than one pixel, is stored
- * as bf16 where the op that makes it allows that (wf_op.precision), which follows the lists of
- * PyTorch's autocast. Everything else stays as it was recorded: parameters, their gradients,
- * optimizer state, statistics, losses, values of one pixel, which are small. Sums and other
- * arithmetic are f32 in every kernel: an op rounds once, as it stores.
+ * With weft_options.amp, a *feature map* (an f32 value of rank 4 with more than one pixel an image)
+ * is stored as bf16 where the op that makes it allows this: wf_op.precision, which follows the
+ * lists of PyTorch's autocast. Everything else stays as recorded: parameters, their gradients,
+ * optimizer state, statistics, losses, and values of one pixel, which are small. Every kernel
+ * computes in f32: an op rounds once, as it stores.
  *
- * The choice is local: it follows from the op that makes a value and that op's inputs, never from
- * what is done with the value later, so that a step run piece by piece has the same numbers. See
- * Note [Reading mid-step] in execute.c. It comes before fuse, so that ops between which a cast
- * stands are not made one.
+ * The choice is local: it depends on the op that makes a value and on this op's inputs, never on
+ * later readers. So a step gives the same numbers when it runs piece by piece. See
+ * Note [Reading mid-step] in execute.c. The pass comes before fuse, so that fuse does not join ops
+ * with a cast between them.
  *
- * An op that has no bf16 kernel (WF_OP_BF16) gets its inputs through casts of its own and gives its
- * outputs to casts. They are made for each reader, so that the f32 copy lives for a short time:
- * image by image, in the task group of the op, see chain.c. */
+ * An op without a bf16 kernel (WF_OP_BF16) reads its inputs through casts and gives its outputs to
+ * casts. Each reader gets casts of its own. So an f32 copy lives for a short time: one image at a
+ * time, in the op's own task group. See chain.c. */
 #include "engine/base/alloc.h"
 #include "engine/graph/ops/common.h"
 #include "engine/graph/ops/internal.h"
 #include "engine/plan/plan.h"
 
-static bool is_wide(const wf_ir_value *v)
+static bool is_feature_map(const wf_ir_value *v)
 {
     const weft_shape *s = &v->type.shape;
     return v->type.dtype == WEFT_F32 && s->rank == 4 && s->dim[2] * s->dim[3] > 1;
@@ -49,16 +49,16 @@ static int widen(wf_plan *p, int value, const wf_ir_node *for_node)
     return copy >= 0 && cast(p, value, copy, for_node) == WEFT_OK ? copy : -1;
 }
 
-/* Whether a wide input of the node is stored in type t. */
+/* Whether an input feature map of the node is stored in type t. */
 static bool reads(const wf_plan *p, const wf_ir_node *n, weft_dtype t)
 {
     for (int i = 0; i < n->n_in; i++)
-        if (is_wide(&p->values[n->in[i]]) && p->values[n->in[i]].storage == t)
+        if (is_feature_map(&p->values[n->in[i]]) && p->values[n->in[i]].storage == t)
             return true;
     return false;
 }
 
-/* Whether the node's wide outputs are stored as bf16. */
+/* Whether the node's output feature maps are stored as bf16. */
 static bool stores_bf16(const wf_plan *p, const wf_ir_node *n)
 {
     switch (n->op->precision) {
@@ -68,7 +68,8 @@ static bool stores_bf16(const wf_plan *p, const wf_ir_node *n)
     }
 }
 
-/* The node reads f32 copies of what is stored as bf16; only of weights where it takes bf16. */
+/* Makes the node read f32 copies of its bf16 inputs; if it takes bf16 (`takes`), only of its
+ * weights. */
 static weft_status widen_inputs(wf_plan *p, wf_ir_node *n, bool takes)
 {
     for (int i = 0; i < n->n_in; i++) {
@@ -87,15 +88,15 @@ static weft_status widen_inputs(wf_plan *p, wf_ir_node *n, bool takes)
     return WEFT_OK;
 }
 
-static bool all_wide(const wf_plan *p, const int *value, int n)
+static bool all_feature_maps(const wf_plan *p, const int *value, int n)
 {
     for (int i = 0; i < n; i++)
-        if (p->values[value[i]].type.dtype == WEFT_F32 && !is_wide(&p->values[value[i]]))
+        if (p->values[value[i]].type.dtype == WEFT_F32 && !is_feature_map(&p->values[value[i]]))
             return false;
     return true;
 }
 
-/* Whether the node's op has kernels for its operands as they are stored. */
+/* Whether the op has kernels for the node's operands as they are stored. */
 static bool takes_bf16(const wf_plan *p, const wf_ir_node *n)
 {
     const wf_op *op = n->op;
@@ -104,18 +105,18 @@ static bool takes_bf16(const wf_plan *p, const wf_ir_node *n)
     if (reads(p, n, WEFT_F32))
         return false;
     if (op->flags & WF_OP_ALL_BF16)
-        return all_wide(p, n->in, n->n_in) && all_wide(p, n->out, n->n_out);
+        return all_feature_maps(p, n->in, n->n_in) && all_feature_maps(p, n->out, n->n_out);
     return op->flags & WF_OP_BF16;
 }
 
 static weft_status place(wf_plan *p, wf_ir_node node)
 {
     const bool low = stores_bf16(p, &node), takes = takes_bf16(p, &node);
-    int narrow[WF_MAX_OUT]; /* the value of an output that a cast gives; -1: none */
+    int narrow[WF_MAX_OUT]; /* the output's value where a cast makes it; -1: no cast */
     WF_TRY(widen_inputs(p, &node, takes));
     for (int o = 0; o < node.n_out; o++) {
         narrow[o] = -1;
-        if (!low || !is_wide(&p->values[node.out[o]]))
+        if (!low || !is_feature_map(&p->values[node.out[o]]))
             continue;
         p->values[node.out[o]].storage = WEFT_BF16;
         if (takes)
@@ -138,7 +139,7 @@ static weft_status place(wf_plan *p, wf_ir_node node)
     return WEFT_OK;
 }
 
-/* What a stored tensor is given has the tensor's type. */
+/* A value that is assigned to a stored tensor must have the tensor's type. */
 static weft_status widen_assigned(wf_plan *p)
 {
     for (int i = 0; i < p->n_assigns; i++) {
@@ -164,8 +165,8 @@ weft_status wf_pass_precision(wf_plan *p)
     for (int n = 0; n < n_old; n++)
         old[n] = p->nodes[n];
     for (int v = 0; v < p->n_values; v++)
-        p->values[v].node = -1; /* dead values stay so */
-    p->n_nodes = 0;             /* the list is written anew, with the casts in their places */
+        p->values[v].node = -1; /* dead values keep -1 */
+    p->n_nodes = 0;             /* the list is rewritten, with the casts in place */
     for (int n = 0; n < n_old; n++)
         if (!old[n].dead)
             WF_TRY(place(p, old[n]));

@@ -1,10 +1,10 @@
-/* Successor lists: of the edges, those that no longer path implies, so that a run touches few
+/* Successor lists: keeps only the edges that no longer path implies, so that a run updates few
  * counters.
  *
- * An edge u -> v is implied when v can be reached from another successor of u. That is asked with
- * bits, 512 targets at a time: task groups are walked against the linear order, and each gathers which of
- * the targets it reaches. A task group with one successor, or a target with one predecessor, needs no
- * asking. */
+ * An edge u -> v is implied when another successor of u leads to v. Bit sets answer this for 512
+ * targets v at a time: the pass walks the task groups backwards through the linear order and
+ * collects which of the targets each group reaches. An edge needs no check if its u has one
+ * successor or its v one predecessor. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -17,8 +17,8 @@ typedef struct row {
     uint64_t word[WORDS];
 } row;
 
-/* Task groups by position; the successors of position i are to[start[i]] .. to[start[i + 1] - 1], in
- * ascending order. */
+/* Task groups are named by their position in the linear order. The successors of position i are
+ * to[start[i]] .. to[start[i + 1] - 1], in ascending order. */
 typedef struct reducing {
     wf_plan *p;
     int *start, *to, *preds;
@@ -30,7 +30,7 @@ static int ascending(const void *a, const void *b)
     return *(const int *)a - *(const int *)b;
 }
 
-/* Sorts each task group's successors and leaves out those that are there twice or, with `drop`, -1. */
+/* Sorts each task group's successors and removes duplicates and those marked -1. */
 static void tidy(reducing *c)
 {
     int n = 0, begin = 0;
@@ -65,8 +65,8 @@ static bool get(const row *r, int bit)
     return r->word[bit / 64] >> (bit % 64) & 1;
 }
 
-/* Marks with -1 the implied edges to the targets from `low` on. `edges` keeps the graph whole
- * while that is done. */
+/* Marks with -1 the implied edges to targets [low, low + TARGETS). `edges` is a copy of all edges,
+ * which stays whole meanwhile. */
 static void drop_implied(reducing *c, int low, const int *edges)
 {
     const int n = c->p->n_groups, high = low + TARGETS < n ? low + TARGETS : n;
@@ -77,7 +77,7 @@ static void drop_implied(reducing *c, int low, const int *edges)
             const int v = edges[k];
             c->p->work++;
             if (v >= low && get(r, v - low)) {
-                c->to[k] = -1; /* what a nearer successor reaches */
+                c->to[k] = -1; /* a nearer successor leads there */
                 continue;
             }
             for (int w = 0; w < WORDS; w++)
@@ -88,7 +88,7 @@ static void drop_implied(reducing *c, int low, const int *edges)
     }
 }
 
-/* Whether some edge to the targets from `low` on may be implied. */
+/* Whether an edge to one of the targets [low, low + TARGETS) may be implied. */
 static bool any_doubtful(const reducing *c, const char *doubtful, int low)
 {
     for (int v = low; v < low + TARGETS && v < c->p->n_groups; v++)

@@ -1,11 +1,12 @@
-/* Pass 1, simplify: dead code. A node lives when something needs its outputs: a kept value, an
- * assignment, another live node; or when it is a check. Nodes that only pass a value on (detach,
- * border) are left out where their users may read the value itself. */
+/* Pass 1, simplify: removes dead code. A node lives if it is a check, or if its output is kept,
+ * assigned or read by a live node. Nodes that only pass a value on (detach, border) are removed
+ * where their readers may read the value itself. */
 #include "engine/graph/ops/internal.h"
 #include "engine/plan/plan.h"
 
-/* The users of a pass-through node read its input. A stored tensor's content may be overwritten in
- * place once its readers have run, so there the node stays. */
+/* Makes the readers of a pass-through node read its input. A stored tensor's content is an
+ * exception: an update may overwrite it in place once its readers have run, so there the node,
+ * which copies it, stays. */
 static weft_status pass_through(wf_plan *p)
 {
     char *needed = wf_bump_alloc(&p->bump, (size_t)p->n_values + 1);

@@ -1,14 +1,15 @@
 /* Pass 5, slices: concatenations and slices of channels without copies.
  *
- * A value that is joined to others along its channels is written where the joined value has it, and
- * a narrowed value is read where the whole one has it, when their channels begin at whole blocks:
- * then a part of an image is one run of bytes, at the same place in every image. Such a value is a
- * *slice*: it has no buffer of its own. A dense block's features thus are one buffer, which every
- * layer's input is the beginning of.
+ * A value that concat joins to others along the channels is written straight to its place in the
+ * joined value. A value that narrow takes from others is read from its place in the whole value.
+ * Both need channels that begin at whole channel blocks: then the value's share of an image is one
+ * run of bytes, at the same place in every image. Such a value is a *slice* and has no buffer of
+ * its own. So all features of a dense block lie in one buffer, and every layer's input is the first
+ * part of it.
  *
- * Whoever reads or writes a slice must go from image to image by the buffer's stride
- * (WF_OP_BY_IMAGE). Which bytes of an image a task touches is known, so that writers of different
- * slices do not wait for each other (chain.c). */
+ * An op that reads or writes a slice must step from image to image by the buffer's stride
+ * (WF_OP_BY_IMAGE). The plan knows which bytes of an image a task accesses. So tasks that write
+ * different slices do not wait for each other (chain.c). */
 #include "engine/graph/ops/common.h"
 #include "engine/graph/ops/gather.h"
 #include "engine/plan/plan.h"
@@ -32,7 +33,7 @@ static bool writes_by_image(const wf_ir_node *n)
     return (n->op->flags & WF_OP_BY_IMAGE) && n->op != &wf_op_conv2d_backward_weights;
 }
 
-/* Whether `value` can live inside another one, for all that read it. */
+/* Whether the value can lie inside another one: all its readers must allow that. */
 static bool can_be_slice(const wf_plan *p, const wf_users *u, int value)
 {
     const wf_ir_value *v = &p->values[value];
@@ -45,7 +46,7 @@ static bool can_be_slice(const wf_plan *p, const wf_users *u, int value)
     return true;
 }
 
-/* The inputs of a concatenation along channels become slices of its output. */
+/* Makes the inputs of a concatenation along channels slices of its output. */
 static void place_inputs(wf_plan *p, const wf_users *users, const wf_ir_node *concat)
 {
     const wf_concat_attrs *a = concat->attrs;
@@ -55,7 +56,7 @@ static void place_inputs(wf_plan *p, const wf_users *users, const wf_ir_node *co
         return;
     for (int i = 0; i < concat->n_in - 1; i++)
         if (p->values[concat->in[i]].type.shape.dim[1] % v->block != 0)
-            return; /* concat.c gathers */
+            return; /* then concat.c copies */
     size_t at = 0;
     for (int i = 0; i < concat->n_in; i++) {
         wf_ir_value *u = &p->values[concat->in[i]];
@@ -67,7 +68,7 @@ static void place_inputs(wf_plan *p, const wf_users *users, const wf_ir_node *co
     }
 }
 
-/* The part that narrow takes of an image's channels becomes a slice of the whole. */
+/* Makes the output of a narrow along channels a slice of its input. */
 static void place_output(wf_plan *p, const wf_users *users, const wf_ir_node *narrow)
 {
     const wf_narrow_attrs *a = narrow->attrs;

@@ -1,9 +1,9 @@
-/* Who reads a value: notes that passes which rewrite nodes keep, so that asking costs no walk over
- * all nodes. */
+/* Notes of which nodes read a value, for passes that rewrite nodes: so they need not search all
+ * nodes. */
 #include "engine/base/alloc.h"
 #include "engine/plan/plan.h"
 
-/* Values that a pass made since have no readers yet. */
+/* Makes room for values that the pass has made since; they have no readers yet. */
 static bool grow_first(wf_users *u, int value)
 {
     if (!wf_grow(&u->first, &u->cap_first, u->n_values, value + 1 - u->n_values, sizeof *u->first))

@@ -1,6 +1,6 @@
-/* Anomaly mode: every op's outputs are checked right after the op, so that the first one that gave
- * a NaN or an infinity is known. Only the interpreter does this: it runs in recording order, on one
- * thread, and every value has memory of its own. */
+/* Anomaly mode: checks every op's outputs right after the op, and so finds the first op that gave a
+ * NaN or an infinity. Only the interpreter does this: it runs in recording order, on one thread,
+ * and every value has memory of its own. */
 #include <math.h>
 
 #include "engine/run/run.h"
@@ -11,7 +11,8 @@ static const char *text_of(double value)
     return isnan(value) ? "NaN" : value > 0 ? "infinity" : "minus infinity";
 }
 
-/* "NaN", or NULL when all numbers are finite. Padding channels are zeros. */
+/* The name of the first number that is not finite, such as "NaN"; NULL when all are finite. Padding
+ * channels are zeros. */
 static const char *find_bad(const void *data, size_t bytes, weft_dtype dtype)
 {
     size_t n = bytes / weft_dtype_size(dtype);
@@ -42,8 +43,8 @@ static const char *bad_value(const wf_run *run, int value)
     return find_bad(run->bufs[v->buf].base, (size_t)b->images * b->stride, v->storage);
 }
 
-/* Where the bad number may come from: the first input that has one too. It is there already only
- * where it was not made by a checked op. */
+/* Where the bad number may come from: the first input that contains one too; -1: none. An input can
+ * contain one only where no checked op made it. */
 static int bad_input(const wf_run *run, const wf_ir_node *node)
 {
     for (int i = 0; i < node->n_in; i++)

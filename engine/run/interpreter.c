@@ -1,4 +1,5 @@
-/* The oracle: every task in recording order, every tile in turn, on the calling thread. */
+/* The interpreter: runs every task in recording order, tile after tile, on the calling thread. The
+ * scheduler must give the same bits. */
 #include <omp.h>
 
 #include "engine/run/run.h"
@@ -9,7 +10,7 @@ void wf_interpreter_run(wf_run *run)
     unsigned denormals = wf_denormals_off();
     int threads = omp_get_max_threads();
     omp_set_num_threads(1);
-    for (int commit = 0; commit < 2; commit++) /* recording order, but for the commit phase */
+    for (int commit = 0; commit < 2; commit++) /* recording order; commit tasks last */
         for (int i = 0; i < p->n_tasks && !wf_run_failed(run); i++) {
             if (p->tasks[i]->commit != (commit == 1))
                 continue;

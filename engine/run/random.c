@@ -1,11 +1,12 @@
-/* The random scheduler: of all ready task groups any, of its tiles any. It finds ordering edges that a
- * plan lacks: the arena starts as NaN, and bytes shared too early are overwritten. One thread. */
+/* The random scheduler: runs a random tile of a random ready task group, on one thread. It finds
+ * edges that a plan lacks: the arena starts filled with NaN, and bytes that are shared too early
+ * get overwritten. */
 #include <omp.h>
 
 #include "engine/base/alloc.h"
 #include "engine/run/run.h"
 
-static uint64_t next(uint64_t *state) /* xorshift64 (Marsaglia 2003): order only, no numbers */
+static uint64_t next(uint64_t *state) /* xorshift64 (Marsaglia 2003): only for the order */
 {
     *state ^= *state << 13;
     *state ^= *state >> 7;
@@ -14,8 +15,8 @@ static uint64_t next(uint64_t *state) /* xorshift64 (Marsaglia 2003): order only
 
 typedef struct group_state {
     int preds;
-    int64_t left;   /* tiles not yet run; the rest of `tiles` are */
-    int64_t *tiles; /* a permutation being consumed */
+    int64_t left;   /* tiles that have not run: the first `left` of `tiles` */
+    int64_t *tiles; /* the tiles, in random order */
 } group_state;
 
 static bool ready(const wf_plan *p, group_state *s, int u)

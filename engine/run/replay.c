@@ -1,4 +1,5 @@
-/* What replays share: the arena, per-worker scratch, buffer tables, the executors. */
+/* What all replays of a context share: the arena, the workers' scratch, the buffer table, the
+ * executors. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -50,8 +51,8 @@ size_t wf_replay_arena_bytes(const wf_replay *replay)
     return replay->arena.size;
 }
 
-/* "<module path>: <op>: " of a task; "" where it belongs to no op. Several recordings may share the
- * plan, so the path is that of the node as recorded this time. Returns the length. */
+/* Writes "<module path>: <op>: " for a task, "" where it belongs to no op, and returns the length.
+ * Several recordings may share the plan, so the path is that of the node as recorded this time. */
 static size_t write_place(const wf_run *run, const wf_task *task, char *text, size_t size)
 {
     if (!task || !task->op)
@@ -82,7 +83,7 @@ weft_status wf_tile_fail(const wf_tile *t, weft_status status, const char *forma
 
 void wf_run_tile(wf_run *run, const wf_task_group *group, int64_t tile, int worker)
 {
-    /* Without scratch its address is NULL, which takes no offset, not even 0. */
+    /* scratch may be NULL: adding an offset to NULL, even 0, is undefined */
     wf_tile t = {.bufs = run->bufs,
                  .scalars = run->source->scalars,
                  .scratch = run->scratch_stride > 0
@@ -98,7 +99,7 @@ void wf_run_tile(wf_run *run, const wf_task_group *group, int64_t tile, int work
         weft_status status = task->fn(&t, task->args, tile);
         if (trace)
             wf_trace_slice(trace, worker, task, tile, start, wf_seconds());
-        if (status != WEFT_OK) { /* no effect where the tile has said more */
+        if (status != WEFT_OK) { /* no effect if the tile called wf_tile_fail itself */
             wf_tile_fail(&t, status, "kernel %s failed: %s", task->kernel,
                          weft_status_string(status));
             return;
@@ -106,7 +107,7 @@ void wf_run_tile(wf_run *run, const wf_task_group *group, int64_t tile, int work
     }
 }
 
-/* Blocks only grow; the content need not survive. */
+/* Grows the block to at least `bytes`. Its content is lost. */
 static weft_status reserve(weft_context *ctx, wf_block *block, size_t bytes, wf_mem_kind kind,
                            const char *what)
 {
@@ -126,7 +127,7 @@ static weft_status bind_buffers(weft_context *ctx, const wf_plan *plan, const wf
         return wf_nomem(&ctx->error, (size_t)plan->n_buffers * sizeof *replay->bufs, "buffers");
     for (int i = 0; i < plan->n_buffers; i++) {
         const wf_buffer *b = &plan->buffers[i];
-        char *arena = replay->arena.data; /* NULL where nothing needs memory */
+        char *arena = replay->arena.data; /* NULL if no buffer needs memory */
         replay->bufs[i] = (wf_bufptr){arena != NULL ? arena + b->offset : NULL,
                                       b->local ? 0 : b->stride, b->local ? b->stride : 0};
     }
@@ -164,7 +165,7 @@ weft_status wf_replay_run(weft_context *ctx, const wf_plan *plan, const wf_run_s
     case WEFT_EXECUTOR_INTERPRETER: wf_interpreter_run(&run); break;
     case WEFT_EXECUTOR_RANDOM:
         if (replay->arena.data)
-            memset(replay->arena.data, 0xff, replay->arena.size); /* every float a NaN */
+            memset(replay->arena.data, 0xff, replay->arena.size); /* every float becomes a NaN */
         status = wf_random_run(&run, &replay->random);
         break;
     }

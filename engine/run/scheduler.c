@@ -1,13 +1,17 @@
-/* The tile scheduler: one OpenMP parallel region per replay, inside it this worker loop.
+/* The scheduler: one OpenMP parallel region per replay, in which every worker runs this loop.
  *
- * Ready task groups stand in a bitmap, one bit a position of the plan's linear order, so the lowest set
- * bit is the most urgent task group. A second bitmap has one bit for each word of the first that is not
- * zero, so that a worker finds the lowest bit of 4,096 task groups in two loads. A worker takes tiles of
- * that task group: first from its own segment (tile i of N goes to worker i*W/N, so an image stays with
- * one cache and NUMA node), then from others'. After each tile it looks whether a more urgent task group
- * has become ready, and goes there. Whoever ends a task group's last tile lowers its successors'
- * counters. Idle workers spin for a while, then sleep; with more workers than cores nobody spins.
- */
+ * A bitmap has one bit for each position of the plan's linear order: set while the task group there
+ * is ready. So the lowest set bit is the most urgent group. A second bitmap (`summary`) has one bit
+ * for each word of the first that is not zero: a worker finds the most urgent of 4,096 groups in
+ * two loads.
+ *
+ * A worker claims tiles of that group: first from its own segment, then from the other workers'.
+ * Tile i of N belongs to the segment of worker i*W/N, so an image stays with one cache and NUMA
+ * node. After each tile the worker checks whether a more urgent group has become ready, and goes
+ * there. The worker that ends a group's last tile decrements the counters of the group's
+ * successors.
+ *
+ * Idle workers spin for a while, then sleep. With more workers than cores nobody spins. */
 #include <pthread.h>
 #include <immintrin.h>
 #include <string.h>
@@ -19,7 +23,7 @@
 #define LINE 64
 #define SPIN_SECONDS 150e-6
 
-/* A worker's part of a task group's tiles: [next, end). Own cache line. */
+/* One worker's share of a task group's tiles: [next, end). Has a cache line of its own. */
 typedef struct segment {
     _Alignas(LINE) atomic_llong next;
     int64_t end;
@@ -34,19 +38,19 @@ typedef struct group_state {
 struct wf_scheduler {
     weft_context *ctx;
     bool spin;
-    bool stacks_checked; /* of the threads: once, since OpenMP keeps them */
+    bool stacks_checked; /* the threads' stacks; once is enough, because OpenMP keeps its threads */
     /* grown to the largest plan */
-    char *segments_mem, *units_mem;
+    char *segments_mem, *groups_mem;
     int cap_segments, cap_groups, cap_words;
     segment *segments;
     group_state *groups;
-    _Atomic uint64_t *ready;   /* a bit for each task group, by position */
-    _Atomic uint64_t *summary; /* a bit for each word of `ready`; behind it in memory */
+    _Atomic uint64_t *ready;   /* one bit for each task group, by position */
+    _Atomic uint64_t *summary; /* one bit for each word of `ready`; it follows `ready` in memory */
     int n_words, n_summary;
     /* one replay */
     wf_run *run;
     int workers;
-    _Alignas(LINE) atomic_int units_left;
+    _Alignas(LINE) atomic_int groups_left;
     atomic_int finished;
     _Alignas(LINE) atomic_uint epoch;
     atomic_int sleepers;
@@ -61,7 +65,7 @@ weft_status wf_scheduler_create(weft_context *ctx, wf_scheduler **scheduler)
     if (!mem)
         return wf_nomem(&ctx->error, sizeof *s, "the scheduler");
     s = (wf_scheduler *)(((uintptr_t)mem + sizeof(void *) + LINE - 1) & ~(uintptr_t)(LINE - 1));
-    memcpy((char *)s - sizeof(void *), &mem, sizeof mem); /* what to free */
+    memcpy((char *)s - sizeof(void *), &mem, sizeof mem); /* the pointer to free */
     s->ctx = ctx;
     s->spin = ctx->threads <= wf_topology_cores(ctx->topology);
     pthread_mutex_init(&s->lock, NULL);
@@ -77,7 +81,7 @@ void wf_scheduler_destroy(wf_scheduler *s)
     pthread_mutex_destroy(&s->lock);
     pthread_cond_destroy(&s->wake);
     wf_free(s->segments_mem);
-    wf_free(s->units_mem);
+    wf_free(s->groups_mem);
     wf_free((void *)s->ready);
     void *mem;
     memcpy(&mem, (char *)s - sizeof(void *), sizeof mem);
@@ -104,11 +108,11 @@ static bool grow_lines(char **mem, int *cap, int n, size_t size)
 
 static weft_status reserve(wf_scheduler *s, const wf_plan *p)
 {
-    if (!grow_lines(&s->units_mem, &s->cap_groups, p->n_groups, sizeof *s->groups) ||
+    if (!grow_lines(&s->groups_mem, &s->cap_groups, p->n_groups, sizeof *s->groups) ||
         !grow_lines(&s->segments_mem, &s->cap_segments, p->n_groups * s->ctx->threads,
                     sizeof *s->segments))
         return wf_nomem(&s->ctx->error, 0, "the scheduler");
-    s->groups = aligned(s->units_mem);
+    s->groups = aligned(s->groups_mem);
     s->segments = aligned(s->segments_mem);
     s->n_words = (p->n_groups + 63) / 64;
     s->n_summary = (s->n_words + 63) / 64;
@@ -150,8 +154,8 @@ static void set_ready(wf_scheduler *s, int at)
     wake_all(s);
 }
 
-/* A task group that becomes ready between the two clearings may be overlooked until the second look at
- * its word, so others are woken again. */
+/* If a task group of this word becomes ready between the two clearings, other workers may miss it.
+ * The second look at the word finds it and wakes them again. */
 static void clear_ready(wf_scheduler *s, int at)
 {
     const int word = at / 64;
@@ -164,7 +168,7 @@ static void clear_ready(wf_scheduler *s, int at)
     wake_all(s);
 }
 
-/* Whether a task group is ready whose position is before `at`. */
+/* Whether a task group before position `at` is ready. */
 static bool more_urgent(const wf_scheduler *s, int at)
 {
     const int word = at / 64;
@@ -182,7 +186,8 @@ static void make_ready(wf_scheduler *s, int u)
 {
     const wf_task_group *group = &s->run->plan->groups[u];
     if (group->tiles == 0) {
-        /* The commit barrier: all else has ended. A failure so far has cost nothing. */
+        /* The commit barrier: everything else has ended. If something failed, the run ends here,
+         * before anything is committed. */
         if (group->barrier && wf_run_failed(s->run)) {
             atomic_store(&s->finished, 1);
             wake_all(s);
@@ -209,7 +214,7 @@ static void end_group(wf_scheduler *s, int u)
         if (atomic_fetch_sub(&s->groups[v].preds, 1) == 1)
             make_ready(s, v);
     }
-    if (atomic_fetch_sub(&s->units_left, 1) == 1) {
+    if (atomic_fetch_sub(&s->groups_left, 1) == 1) {
         atomic_store(&s->finished, 1);
         wake_all(s);
     }
@@ -248,7 +253,7 @@ static bool work_on(wf_scheduler *s, int u, int worker)
                 return true;
         }
     }
-    /* All claimed, others still at work: no longer worth a look. */
+    /* All tiles are claimed. Others still run some, but there is nothing to take here. */
     clear_ready(s, at);
     return any;
 }
@@ -319,9 +324,10 @@ static void start(wf_scheduler *s, int workers)
                               memory_order_relaxed);
     }
     atomic_store(&s->finished, p->n_groups == 0);
-    atomic_store(&s->units_left, p->n_groups);
+    atomic_store(&s->groups_left, p->n_groups);
     atomic_store(&s->epoch, 0);
-    /* Roots. A count of the predecessors, not the counter, since a barrier may end at once. */
+    /* Groups without predecessors. This reads the plan's count, not the counters: ending a barrier
+     * at once already changes those. */
     for (int u = 0; u < p->n_groups; u++)
         if (p->groups[u].n_preds == 0)
             make_ready(s, u);

@@ -1,4 +1,4 @@
-/* The timeline of replays, written in Chrome's trace event format (JSON; Perfetto reads it too). */
+/* The timeline of replays, in Chrome's trace event format (JSON), which Perfetto reads too. */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -12,7 +12,7 @@
 #include "engine/base/alloc.h"
 #include "engine/run/run.h"
 
-#define SLICES_PER_WORKER 100000 /* then the trace is full: it must not grow without bound */
+#define SLICES_PER_WORKER 100000 /* then the trace is full: its memory is bounded */
 
 typedef struct slice {
     const char *op, *path;
@@ -28,7 +28,7 @@ typedef struct row {
 struct wf_trace {
     double origin;
     int workers;
-    int written; /* the slices that the file has, and one; 0: there is no file yet */
+    int written; /* number of slices in the file plus 1; 0: no file yet */
     row rows[];
 };
 
@@ -56,8 +56,9 @@ void wf_trace_destroy(wf_trace *t)
     wf_free(t);
 }
 
-/* Names are copied by pointer: op names are static, paths live with the context, and kernel names
- * with the plan, whose eviction while tracing costs but a name; so they are not kept. */
+/* Stores pointers to the names: op names are static, and paths live as long as the context. The
+ * kernel's name is not stored: it belongs to the plan, which the cache may drop while the trace
+ * goes on. */
 void wf_trace_slice(wf_trace *t, int worker, const wf_task *task, int64_t tile, double start,
                     double end)
 {
@@ -67,7 +68,7 @@ void wf_trace_slice(wf_trace *t, int worker, const wf_task *task, int64_t tile, 
                                     start - t->origin, end - t->origin};
 }
 
-/* Text as a JSON string. */
+/* Writes text as a JSON string. False: out of memory. */
 static bool put_text(FILE *f, const char *text)
 {
     json_t *json = wf_json_text(text);
@@ -92,7 +93,7 @@ static bool put_slice(FILE *f, int worker, const slice *s)
     return good;
 }
 
-/* False: memory was out. */
+/* False: out of memory. */
 static bool put_rows(FILE *f, const wf_trace *t)
 {
     bool good = true;
