@@ -1,7 +1,7 @@
-/* Small allocations, and the hook that lets tests fail the n-th.
+/* Small allocations, and the hook with which tests make the n-th one fail.
  *
- * Threading: any thread. `countdown` is the one piece of global state: a test hook has to reach
- * code that knows no context. Off (0) it costs one relaxed load an allocation. */
+ * Threading: any thread. `countdown` is the only global state: the hook must reach code that has no
+ * context. While it is off (0), it costs one relaxed load for each allocation. */
 #include "engine/base/alloc.h"
 
 #include <stdarg.h>
@@ -100,7 +100,8 @@ bool wf_grow(void *array, int *cap, int n, int more, size_t size)
     int want = *cap ? *cap : 64;
     while (want < n + more)
         want *= 2;
-    void *p; /* `array` points to a pointer of some type: moved as bytes, for aliasing's sake */
+    /* `array` points to a pointer of any type: copied as bytes because of C's aliasing rules */
+    void *p;
     memcpy(&p, array, sizeof p);
     p = wf_realloc_array(p, (size_t)want, size);
     if (!p)

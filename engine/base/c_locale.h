@@ -1,6 +1,6 @@
-/* Numbers in files, in arguments and in what PyTorch prints, too, have points, whatever the
- * program's locale: it may have commas, and printf and strtod follow it. For the calling thread
- * only. */
+/* Decimal points in numbers, whatever the program's locale. printf and strtod follow the locale,
+ * which may have decimal commas; files, arguments and PyTorch's output have points. Applies to the
+ * calling thread only. */
 #ifndef WF_BASE_C_LOCALE_H
 #define WF_BASE_C_LOCALE_H
 
@@ -11,7 +11,7 @@ typedef struct wf_c_locale {
     locale_t c, before;
 } wf_c_locale;
 
-/* false: memory is out; then there is nothing to end. */
+/* False: out of memory; then do not call wf_c_locale_end. */
 static inline bool wf_c_locale_begin(wf_c_locale *l)
 {
     l->c = newlocale(LC_ALL_MASK, "C", (locale_t)0);

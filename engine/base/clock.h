@@ -2,6 +2,6 @@
 #ifndef WF_BASE_CLOCK_H
 #define WF_BASE_CLOCK_H
 
-double wf_seconds(void); /* since a moment that stays the same while the machine is up */
+double wf_seconds(void); /* since some fixed moment before the program started */
 
 #endif

@@ -19,7 +19,7 @@ const char *weft_status_string(weft_status status)
 int wf_vsnprintf(char *text, size_t size, const char *format, va_list args)
 {
     wf_c_locale locale;
-    bool points = wf_c_locale_begin(&locale); /* without memory a comma is better than no text */
+    bool points = wf_c_locale_begin(&locale); /* out of memory: a comma is better than no text */
     int n = vsnprintf(text, size, format, args);
     if (points)
         wf_c_locale_end(&locale);

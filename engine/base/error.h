@@ -6,10 +6,10 @@
 
 #include "weft/status.h"
 
-/* As vsnprintf, with points in numbers, whatever the program's locale: for all messages. */
+/* As vsnprintf, but numbers have decimal points whatever the program's locale. For all messages. */
 int wf_vsnprintf(char *text, size_t size, const char *format, va_list args)
     __attribute__((format(printf, 3, 0)));
-/* Fills err (may be NULL) unless it already holds an error; returns status. */
+/* Sets err (may be NULL), unless it has an error already. Returns status. */
 weft_status wf_error_set(weft_error *err, weft_status status, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 weft_status wf_error_vset(weft_error *err, weft_status status, const char *format, va_list args)

@@ -1,4 +1,4 @@
-/* Memory of handles: Note [Freed handles] in handles.h. Threading: any thread, under a lock. */
+/* Memory for handles: Note [Freed handles] in handles.h. Threading: any thread, under a lock. */
 #include "engine/base/handles.h"
 
 #include <stdalign.h>
@@ -10,9 +10,9 @@
 
 enum { HANDLES_AT_REST = 256, CHUNK_BYTES = 16384 };
 
-/* Before each handle. */
+/* Lies before each handle. */
 typedef struct item {
-    alignas(max_align_t) struct item *next; /* given back after this one */
+    alignas(max_align_t) struct item *next; /* the item that was given back after this one */
     struct wf_handle_size *size;
 } item;
 
@@ -22,10 +22,10 @@ typedef struct chunk {
 
 struct wf_handle_size {
     struct wf_handle_size *next;
-    size_t bytes;       /* of one handle with its item */
-    chunk *chunks;      /* the first one is the one in use */
-    size_t used, count; /* handles of the first chunk: taken so far, all */
-    item *first, *last; /* given back, oldest first */
+    size_t bytes;       /* bytes of one item and its handle */
+    chunk *chunks;      /* handles are taken from the first one */
+    size_t used, count; /* handles of the first chunk: taken so far, and in all */
+    item *first, *last; /* items that were given back, oldest first */
     size_t resting;
 };
 

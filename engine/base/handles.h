@@ -1,9 +1,10 @@
-/* Memory of handles: things that users hold pointers to (stored tensors, modules).
+/* Memory for handles: objects that users have pointers to (stored tensors, modules).
  *
- * Note [Freed handles]. A handle that was given back stays readable, with whatever magic its owner
- * left in it, until the whole pool ends; so using it afterwards can be reported. It is reused,
- * first in first out, but only when HANDLES_AT_REST others of its size were given back after it.
- * Memory is what the most handles alive at once need, and those at rest: it does not grow.
+ * Note [Freed handles]. A handle that was given back stays readable until the whole pool ends, with
+ * the magic that its owner left in it. So Weft can report the use of a freed handle. A handle is
+ * reused, first in first out, only after HANDLES_AT_REST others of its size were given back. So the
+ * memory does not grow: it is what the largest number of handles alive at once needs, plus the
+ * handles at rest.
  *
  * All functions may be called from any thread. */
 #ifndef WF_BASE_HANDLES_H
@@ -20,9 +21,9 @@ typedef struct wf_handles {
 #define WF_HANDLES_INIT {PTHREAD_MUTEX_INITIALIZER, NULL}
 /* clang-format on */
 
-/* `size` zeroed bytes, aligned for every type; NULL when memory is out. */
+/* `size` bytes of zeros, aligned for every type; NULL: out of memory. */
 void *wf_handles_take(wf_handles *h, size_t size);
-void wf_handles_give(wf_handles *h, void *p); /* p comes from wf_handles_take; content stays */
+void wf_handles_give(wf_handles *h, void *p); /* p comes from wf_handles_take; its content stays */
 void wf_handles_done(wf_handles *h);          /* frees everything */
 
 #endif

@@ -1,11 +1,11 @@
-/* A map from names to numbers, for lists that are searched by name once for each of their entries. */
+/* A map from names to numbers, for lists in which every entry is searched by name. */
 #ifndef WF_BASE_NAME_MAP_H
 #define WF_BASE_NAME_MAP_H
 
 #include <stdbool.h>
 #include <stddef.h>
 
-/* All zeros is empty. */
+/* A map of zeros is empty. */
 typedef struct wf_name_map {
     size_t n, capacity; /* a power of two, or 0 */
     struct {
@@ -16,8 +16,8 @@ typedef struct wf_name_map {
 
 /* The value of name; -1 where it is not in the map. */
 int wf_name_map_find(const wf_name_map *map, const char *name);
-/* Adds name, which is not copied and must outlive the map, with a value of at least 0. A name that is
- * there keeps its first value. false when memory is out. */
+/* Adds a name with a value of at least 0. A name that is there already keeps its first value. The
+ * name is not copied and must outlive the map. False: out of memory. */
 bool wf_name_map_add(wf_name_map *map, const char *name, int value);
 void wf_name_map_done(wf_name_map *map);
 

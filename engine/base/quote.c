@@ -1,4 +1,4 @@
-/* Text from outside, fit for a terminal. Stateless. */
+/* Makes text from outside safe to print on a terminal. Stateless. */
 #include <stdio.h>
 #include <string.h>
 
@@ -6,15 +6,15 @@
 #include "engine/base/utf8.h"
 #include "weft/status.h"
 
-/* What moves a terminal's cursor, begins one of its commands, ends a line, or reorders the text
- * around it. */
+/* Characters that move a terminal's cursor, begin a terminal command, end a line, or reorder the
+ * text around them. */
 static bool is_control(uint32_t c)
 {
     return c < 0x20 || (c >= 0x7f && c <= 0x9f) || c == 0x61c || c == 0x200e || c == 0x200f ||
            (c >= 0x2028 && c <= 0x202e) || (c >= 0x2066 && c <= 0x2069);
 }
 
-/* The escape of the character at s, or the character itself; returns the bytes read. */
+/* Writes the character at s, or its escape. Returns the bytes read. */
 static int quote_one(const char *s, char out[8])
 {
     uint32_t c;
@@ -39,7 +39,7 @@ size_t weft_quote(const char *text, char *quoted, size_t size)
         s += quote_one(s, one);
         size_t n = strlen(one);
         length += n;
-        room = room && length < size; /* what does not fit whole ends the text */
+        room = room && length < size; /* the first character that does not fit ends the text */
         if (room) {
             memcpy(quoted + written, one, n);
             written = length;

@@ -7,10 +7,10 @@
 
 #include "engine/base/error.h"
 
-/* Where the thread's stack lies, asked for once: for a main thread the answer is in /proc. */
+/* Where the thread's stack lies. Asked for once: for a main thread the answer comes from /proc. */
 typedef struct bounds {
     bool known;
-    uintptr_t low, high; /* both 0: not to be found out */
+    uintptr_t low, high; /* both 0: unknown */
 } bounds;
 
 static void find_bounds(bounds *b)

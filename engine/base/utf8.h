@@ -5,8 +5,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-/* The bytes of the character at s, which ends with a zero, and its code; 0 where there is no valid
- * one. RFC 3629. */
+/* The length in bytes of the character at the start of `text`, and its code in *code; 0 where it is
+ * no valid character. `text` ends with a zero. RFC 3629. */
 static inline int wf_utf8(const char *text, uint32_t *code)
 {
     static const uint32_t lowest[] = {0, 0, 0x80, 0x800, 0x10000};

@@ -1,4 +1,5 @@
-/* Atomic files: write next to the final name, fsync, rename. See atomic_file.h. */
+/* Atomic files: write a temporary file next to the final name, fsync it, rename it. See
+ * atomic_file.h. */
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -17,7 +18,7 @@ struct wf_atomic_file {
     FILE *stream;
     char *path; /* the final name */
     char *temp;
-    int lock; /* of the temporary file, a descriptor of its own: held from the first to the rename */
+    int lock;  /* descriptor that locks the temporary file until it is renamed */
     int error; /* errno of the first failed write */
 };
 
@@ -50,7 +51,7 @@ static bool is_temp_of(const char *entry, const char *name)
            entry[length + (size_t)end] == '\0';
 }
 
-/* Removes the file where nobody writes it. */
+/* Removes the temporary file if no process writes it. */
 static void remove_dead(int dir, const char *entry)
 {
     int fd = openat(dir, entry, O_WRONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
@@ -72,7 +73,7 @@ void wf_atomic_clean(const char *folder, const char *const *names, int n)
         closedir(d);
 }
 
-/* The same for the one file at `path`. False: memory is out. */
+/* Removes the dead temporary files of the file `path`. False: out of memory. */
 static bool clean_beside(const char *path)
 {
     const char *slash = strrchr(path, '/'), *name = slash ? slash + 1 : path;
@@ -83,8 +84,8 @@ static bool clean_beside(const char *path)
     return folder != NULL;
 }
 
-/* Opens and locks a new file. 0; EEXIST where the name is taken, or is just being cleaned away by
- * one who saw it before it was locked; else errno. */
+/* Creates and locks a file. Returns 0; EEXIST where the name is taken, or where another process
+ * removes the file because it saw it before it was locked; else errno. */
 static int open_locked(const char *path, int *fd)
 {
     *fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
@@ -97,8 +98,9 @@ static int open_locked(const char *path, int *fd)
     return EEXIST;
 }
 
-/* Opens a name nobody has. The process id keeps processes apart, O_EXCL everything else. Not
- * mkstemp: it gives mode 0600, and reading the umask to repair that is not safe with threads. */
+/* Creates a temporary file under an unused name. The process id keeps processes apart, O_EXCL
+ * everything else. mkstemp would give mode 0600, and reading the umask to correct that is not safe
+ * with threads. */
 static int open_temp(wf_atomic_file *f)
 {
     size_t size = strlen(f->path) + 40;
@@ -121,7 +123,7 @@ static int open_temp(wf_atomic_file *f)
         unlink(f->temp);
         break;
     }
-    wf_free(f->temp); /* not ours to remove */
+    wf_free(f->temp); /* so that destroy does not remove a file of another process */
     f->temp = NULL;
     return error;
 }
@@ -165,8 +167,8 @@ weft_status wf_atomic_write(wf_atomic_file *f, const void *data, size_t bytes, w
     return WEFT_OK;
 }
 
-/* Makes the rename itself durable. Some file systems cannot flush a directory (EINVAL): there the
- * rename is as durable as they make it. Returns errno. */
+/* Makes the rename durable. Some file systems cannot flush a directory (EINVAL): there the rename
+ * is as durable as they make it. Returns errno. */
 static int sync_directory(const char *path)
 {
     char *dir = wf_strdup(path);
@@ -183,7 +185,7 @@ static int sync_directory(const char *path)
             error = errno;
         close(fd);
     }
-    return error == EACCES ? 0 : error; /* a directory one may write but not read */
+    return error == EACCES ? 0 : error; /* a directory that we may write to but not read */
 }
 
 weft_status wf_atomic_commit(wf_atomic_file *f, weft_error *err)
@@ -195,7 +197,7 @@ weft_status wf_atomic_commit(wf_atomic_file *f, weft_error *err)
         error = errno ? errno : EIO;
     if (!error && fsync(fileno(f->stream)) != 0)
         error = errno;
-    if (fclose(f->stream) != 0 && !error) /* network file systems report late */
+    if (fclose(f->stream) != 0 && !error) /* network file systems may report errors only here */
         error = errno;
     f->stream = NULL;
     if (!error) {

@@ -13,10 +13,11 @@
 #include "engine/files/atomic_file.h"
 #include "engine/base/alloc.h"
 
-#define FIRST_STAND_IN 0x10f780u /* of the bytes 0x80 to 0xff */
+/* the characters that stand for the bytes 0x80 to 0xff begin here */
+#define FIRST_STAND_IN 0x10f780u
 enum { STAND_IN_BYTES = 4, ESCAPE_BYTES = 6 /* \udc80 */ };
 
-/* U+10F7NN in UTF-8. */
+/* Writes U+10F7NN as UTF-8. */
 static void put_stand_in(char *at, unsigned byte)
 {
     at[0] = (char)0xf4;
@@ -25,7 +26,7 @@ static void put_stand_in(char *at, unsigned byte)
     at[3] = (char)(0x80 | (byte & 0x3f));
 }
 
-/* The byte that the character at s stands for; 0: it stands for itself. */
+/* The byte that the character at s stands for; 0: it is an ordinary character. */
 static unsigned stand_in(const char *s)
 {
     uint32_t c;
@@ -50,7 +51,8 @@ json_t *wf_json_text(const char *text)
             s += n;
             continue;
         }
-        /* A character that would be taken for a stand-in is four bytes, each for itself. */
+        /* A character of the text that looks like a stand-in becomes four stand-ins, one for each
+         * byte. */
         for (int left = stand_in(s) ? STAND_IN_BYTES : 1; left > 0; left--, at += STAND_IN_BYTES)
             put_stand_in(at, (unsigned char)*s++);
     }
@@ -102,7 +104,7 @@ weft_status wf_json_write(const char *path, const json_t *json, size_t flags, we
     return status;
 }
 
-/* The number that four hexadecimal digits at s give; -1: there are not as many. */
+/* The number in the four hexadecimal digits at s; -1: they are not four digits. */
 static int hex4(const char *s)
 {
     static const char digits[] = "0123456789abcdef0123456789ABCDEF";
@@ -119,7 +121,7 @@ static int hex4(const char *s)
 json_t *wf_json_loads(char *text)
 {
     char *to = text;
-    bool after_high = false; /* the first half of a pair: the next escape belongs to it */
+    bool after_high = false; /* the last escape was the first half of a surrogate pair */
     for (const char *s = text; *s;) {
         int code = s[0] == '\\' && s[1] == 'u' ? hex4(s + 2) : -1;
         if (code >= 0xdc80 && code <= 0xdcff && !after_high) {
@@ -138,7 +140,7 @@ json_t *wf_json_loads(char *text)
     return json_loads(text, 0, NULL);
 }
 
-/* Of a JSON file that Weft wrote. */
+/* Larger than any JSON file that Weft writes. */
 #define MOST_BYTES ((int64_t)256 << 20)
 
 json_t *wf_json_load_file(const char *path)

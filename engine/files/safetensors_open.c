@@ -1,9 +1,10 @@
-/* Opening safetensors files and looking at them; safetensors_read.c checks the header.
+/* Opening safetensors files, and questions about an open file. safetensors_read.c checks the
+ * header.
  *
- * The bytes are read, not mapped: a file that another process truncates while it is mapped kills
- * the reader (SIGBUS), and one that is overwritten in place changes under it. The arrays are read
- * last, into memory of their size, so what the header check refuses costs no memory. The images of
- * data sets may be larger than memory: wf_safetensors_read reads them in parts. Threads: an
+ * The bytes are read, not mapped. If another process truncated a mapped file, the reader would be
+ * killed (SIGBUS); if it overwrote the file in place, the bytes would change under the reader. The
+ * arrays are read last, into memory of their size, so a file with a bad header costs no memory. A
+ * data set's images may be larger than memory: wf_safetensors_read reads parts of them. Threads: an
  * open file is immutable. */
 #include <errno.h>
 #include <stdlib.h>
@@ -53,7 +54,8 @@ static weft_status read_header(const source *s, weft_safetensors **file, int64_t
     return status;
 }
 
-/* Huge pages spare a page fault for every 4 KiB, which takes longer than the copy itself. */
+/* With huge pages there is not a page fault for every 4 KiB, which would take longer than the
+ * copy. */
 static void advise_huge(char *bytes, size_t size)
 {
     enum { PAGE = 4096 };
@@ -67,8 +69,8 @@ static int64_t bytes_of(const weft_safetensors_entry *e)
     return weft_shape_count(e->shape) * (int64_t)weft_dtype_size(e->dtype);
 }
 
-/* Reads the arrays that are wanted to their places in a block as large as the array section. What
- * is not read of a large block stays untouched, and the system gives it no memory. */
+/* Reads the wanted arrays to their places in a block as large as the array section. The rest of a
+ * large block is never touched, so the system gives it no memory. */
 static weft_status read_arrays(const source *s, weft_safetensors *f, int64_t section)
 {
     weft_error why = WEFT_ERROR_INIT;
@@ -217,7 +219,7 @@ void weft_safetensors_close(weft_safetensors *f)
     wf_free(f);
 }
 
-/* ---- looking at it -------------------------------------------------------------------------- */
+/* ---- questions about an open file ----------------------------------------------------------- */
 
 int64_t weft_safetensors_count(const weft_safetensors *f)
 {

@@ -1,9 +1,10 @@
-/* Reading safetensors files, as hostile input.
+/* Checks the header of a safetensors file, as hostile input.
  *
- * Order of the checks: sizes of file and header; JSON (UTF-8, no duplicate keys, nothing behind
- * it); each entry alone (type, shape, offsets inside the file, size of both equal); all entries
- * together (no overlap, no hole, nothing left over). After that every offset is inside the file.
- * safetensors_open.c reads the bytes. Threads: any, a file each. */
+ * The checks, in order: sizes of file and header; JSON (UTF-8, no duplicate keys, nothing after
+ * it); each entry by itself (type, shape, offsets inside the file, offsets and shape of the same
+ * size); all entries together (no overlap, no gap, nothing left over). Afterwards every offset is
+ * inside the file. safetensors_open.c reads the bytes. Threads: any, each with a file of its
+ * own. */
 #include <inttypes.h>
 #include <jansson.h>
 #include <stdlib.h>
@@ -38,7 +39,7 @@ wf_st_quoted wf_st_quote(const char *name)
 
 /* ---- one entry ------------------------------------------------------------------------------ */
 
-/* Types of the format that Weft does not have, and the bits of an element. */
+/* Element types of the format that Weft does not have, and their bits. */
 static const struct foreign_type {
     const char *name;
     int bits;
@@ -47,7 +48,7 @@ static const struct foreign_type {
                      {"F6_E2M3", 6}, {"F6_E3M2", 6},     {"F8_E4M3", 8}, {"F8_E4M3FNUZ", 8},
                      {"F8_E5M2", 8}, {"F8_E5M2FNUZ", 8}, {"F8_E8M0", 8}};
 
-/* Sets e->dtype, or e->foreign, and *bits, those of an element. */
+/* Sets e->dtype or e->foreign, and *bits to the bits of an element. */
 static weft_status parse_dtype(const parser *p, const json_t *value, weft_safetensors_entry *e,
                                int *bits)
 {
@@ -73,8 +74,8 @@ static weft_status parse_dtype(const parser *p, const json_t *value, weft_safete
                         p->label, QUOTE(e->name), QUOTE(text));
 }
 
-/* Sets e->shape, or e->foreign where it has too many dimensions, and *count, the elements; -1:
- * more than 64 bits can count. */
+/* Sets e->shape, or e->foreign where there are too many dimensions. Sets *count to the number of
+ * elements; -1: it does not fit 64 bits. */
 static weft_status parse_shape(const parser *p, const json_t *value, weft_safetensors_entry *e,
                                int64_t *count)
 {
@@ -254,7 +255,8 @@ static weft_status parse_entries(const parser *p, weft_safetensors *f)
 
 /* ---- the file ------------------------------------------------------------------------------- */
 
-/* Whether parsing would make too many values: each takes some 40 bytes, however short its text. */
+/* Whether parsing would make too many JSON values: each takes some 40 bytes, even if its text is
+ * short. */
 static bool too_many_values(const char *header, size_t length)
 {
     size_t values = 0;

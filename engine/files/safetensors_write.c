@@ -1,4 +1,4 @@
-/* Writing safetensors files. Threads: none shared. */
+/* Writes safetensors files. Threads: any, each with a file of its own. */
 #include <inttypes.h>
 #include <jansson.h>
 #include <stdlib.h>
@@ -22,7 +22,7 @@ static const char *st_dtype(weft_dtype dtype)
     }
 }
 
-/* Checks an entry; its size goes to *bytes. */
+/* Checks an entry, and sets *bytes to its size. */
 static weft_status entry_bytes(const char *path, const weft_safetensors_entry *e, int64_t *bytes,
                                weft_error *err)
 {
@@ -42,8 +42,8 @@ static weft_status entry_bytes(const char *path, const weft_safetensors_entry *e
     return WEFT_OK;
 }
 
-/* Gives each entry its place: by element size, largest first, otherwise in the order given. So
- * every array starts on a multiple of its element size, whatever its neighbours. */
+/* Gives each entry its place: sorted by element size, largest first, and otherwise in the order
+ * given. So every array starts on a multiple of its element size. */
 static weft_status place(const char *path, const weft_safetensors_entry *entries, int64_t n,
                          int64_t *begin, weft_error *err)
 {
@@ -60,7 +60,8 @@ static weft_status place(const char *path, const weft_safetensors_entry *entries
     return WEFT_OK;
 }
 
-/* json_object_set_new that refuses what is there already. jansson checks that names are UTF-8. */
+/* json_object_set_new that refuses a name that is there already. jansson checks that names are
+ * UTF-8. */
 static weft_status add(const char *path, const char *what, json_t *object, const char *name,
                        json_t *value, weft_error *err)
 {
@@ -89,7 +90,7 @@ static json_t *entry_json(const weft_safetensors_entry *e, int64_t begin)
                      "data_offsets", (json_int_t)begin, (json_int_t)end);
 }
 
-/* Fills `root`. */
+/* Puts metadata and entries into `root`. */
 static weft_status build(const char *path, json_t *root, const weft_safetensors_entry *entries,
                          int64_t n, const int64_t *begin, const weft_safetensors_meta *meta,
                          int64_t n_meta, weft_error *err)
@@ -159,7 +160,7 @@ weft_status weft_safetensors_write(const char *path, const weft_safetensors_entr
         status = wf_atomic_commit(out, err);
     else
         wf_atomic_abort(out);
-    free(header); /* from jansson's default allocator */
+    free(header); /* jansson allocated it with malloc */
     wf_free(begin);
     json_decref(root);
     return status;

@@ -1,8 +1,9 @@
-/* Custom ops: a user's descriptor becomes two ops of the engine, owned by the context.
+/* Custom ops: turns a user's descriptor into two ops of the engine, forward and backward, which the
+ * context owns.
  *
- * The engine's op descriptors cannot be told apart by a gradient rule, so the attributes of both
- * nodes begin with the custom op they belong to. Threading: recorded on the context's thread; the
- * user's functions run in tiles, on any worker. */
+ * A gradient rule sees only a node's attributes, not which custom op it belongs to. So the
+ * attributes of both ops begin with a pointer to the custom op. Threading: recorded on the
+ * context's thread. The user's functions run in tiles, on any worker. */
 #include <stdio.h>
 #include <string.h>
 
@@ -12,7 +13,7 @@
 
 struct wf_custom {
     wf_custom *next;
-    weft_custom_op user; /* its name is ours */
+    weft_custom_op user; /* the name is our copy */
     char *name, *backward_name;
     wf_op forward, backward;
 };
@@ -21,9 +22,9 @@ enum { MESSAGE = 512 };
 
 typedef struct attrs_head {
     const wf_custom *op;
-    /* backward only: one bit an operand */
-    uint32_t needs; /* inputs whose gradient is asked for: the outputs, in order */
-    uint32_t given; /* outputs that have a gradient: the last inputs, in order */
+    /* backward op only: one bit for each operand */
+    uint32_t needs; /* inputs whose gradient is wanted: they are the outputs, in order */
+    uint32_t given; /* outputs that got a gradient: these gradients are the last inputs, in order */
     char user[];
 } attrs_head;
 
@@ -133,7 +134,7 @@ enum {
 };
 
 typedef struct custom_args {
-    const attrs_head *head; /* the plan's */
+    const attrs_head *head; /* the plan owns it */
     bool backward;
     int64_t tiles;
     wf_buf buf[OPERANDS];
@@ -178,7 +179,7 @@ static void place(custom_args *a, int at, wf_operand o)
     a->array[at] = (weft_array){NULL, o.dtype, o.shape};
 }
 
-/* The task's operands, from those of the node. */
+/* Sets the task's operands from those of the node. */
 static void place_all(wf_lower *l, custom_args *a)
 {
     const weft_custom_op *op = &a->head->op->user;
@@ -211,7 +212,7 @@ static weft_status lower_any(wf_lower *l, bool backward)
         weft_custom_call call = call_of(&a, a.array);
         a.tiles = tiles(&call);
     }
-    bool nothing = true; /* to be written */
+    bool nothing = true; /* there is something to write */
     for (int o = 0; o < l->n_out; o++)
         nothing = nothing && weft_shape_count(wf_lower_out(l, o).shape) == 0;
     if (a.tiles == 0 && nothing)

@@ -1,4 +1,4 @@
-/* The graph's storage: growth, leaves, assignments, module paths, the end of a step. */
+/* The graph's storage: growing arrays, leaves, assignments, module paths, and the end of a step. */
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -16,7 +16,7 @@ weft_status wf_graph_create(weft_context *ctx, const wf_graph_runner *runner)
     return WEFT_OK;
 }
 
-/* Frees all borders and recorded handles' hooks: the step ends. */
+/* Frees all borders and the hooks of recorded handles, because the step ends. */
 static void drop_hooks(wf_graph *g)
 {
     for (int i = 0; i < g->n_borders; i++) {
@@ -33,7 +33,7 @@ static void drop_hooks(wf_graph *g)
     g->hooked = false;
 }
 
-/* Forgets everything recorded; the arrays stay for the next step. */
+/* Removes everything recorded. The arrays keep their memory for the next step. */
 static void clear(wf_graph *g)
 {
     drop_hooks(g);
@@ -94,7 +94,8 @@ void wf_graph_done(weft_context *ctx)
     *g = (wf_graph){.runner = g->runner};
 }
 
-/* A stored tensor's graph fields are of an earlier step until the present one first sees it. */
+/* Resets a stored tensor's graph fields, which belong to an earlier step until the present step
+ * first uses the tensor. */
 static void enter(const weft_context *ctx, weft_tensor *t)
 {
     if (t->gen != ctx->gen) {
@@ -136,7 +137,8 @@ weft_tensor *wf_graph_handle(const wf_graph *g, int value)
     return v->node < 0 ? v->stored : v->handle;
 }
 
-/* Whether `value` may become the content of `stored`; *v: its number in the graph. */
+/* Checks that `value` may become the content of `stored`, and sets *v to its number in the
+ * graph. */
 static weft_status check_assignment(weft_context *ctx, weft_tensor *stored, weft_tensor *value,
                                     int *v)
 {
@@ -162,7 +164,7 @@ static weft_status assign(weft_context *ctx, int n, weft_tensor *const *stored,
         WF_TRY(check_assignment(ctx, stored[i], value[i], &v[i]));
     if (!wf_grow(&g->assigned, &g->cap_assigned, g->n_assigned, n, sizeof *g->assigned))
         return wf_nomem(&ctx->error, (size_t)n * sizeof *g->assigned, "the graph");
-    for (int i = 0; i < n; i++) { /* nothing can fail any more: all or none */
+    for (int i = 0; i < n; i++) { /* nothing can fail from here on */
         wf_graph_unassign(ctx, stored[i]);
         stored[i]->assignment = g->n_assigned;
         g->assigned[g->n_assigned++] = (wf_assignment){weft_tensor_ref(stored[i]), v[i], state};
@@ -246,7 +248,7 @@ static uint32_t hash_path(const char *path)
     return h;
 }
 
-/* Where the path is in the table, or would be; the table has room. */
+/* The place of the path in the table, or where it would go. The table has room. */
 static int *path_slot(const wf_graph *g, const char *path)
 {
     const uint32_t mask = (uint32_t)g->cap_path_table - 1;
@@ -273,7 +275,8 @@ static bool grow_path_table(wf_graph *g)
     return true;
 }
 
-/* Paths are interned, so that a node carries one pointer and steps do not grow. */
+/* Each path is stored once, so that nodes have one pointer and memory does not grow with the
+ * steps. */
 const char *wf_path_intern(weft_context *ctx)
 {
     wf_graph *g = ctx->graph;

@@ -1,5 +1,5 @@
-/* Messages about what is probably a mistake and no error: who hears them, tensors that no optimizer has, and
- * the order of calls. */
+/* Warnings about likely mistakes that are no errors: who gets them, tensors that no optimizer has,
+ * and the order of calls. */
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -10,7 +10,7 @@
 #include "engine/graph/lint.h"
 #include "engine/base/alloc.h"
 
-enum { LOOSE_MAX = 64 }; /* different texts; enough to see what is wrong */
+enum { LOOSE_MAX = 64 }; /* different texts; enough to show the mistake */
 
 static weft_lint mode_of_environment(void)
 {
@@ -89,7 +89,7 @@ void wf_tell(weft_context *ctx, const char *format, ...)
 
 /* ---- tensors that no optimizer has ---- */
 
-/* The node by which a leaf entered the graph; NULL: it is the loss's own. */
+/* The first node that reads the leaf; NULL where none does, because the leaf is the loss itself. */
 static const wf_node *first_user(const wf_graph *g, int value)
 {
     for (int n = 0; n < g->n_nodes; n++)
@@ -117,7 +117,7 @@ void wf_lint_loose(weft_context *ctx, int value)
             return;
     if (lint->n_loose == LOOSE_MAX ||
         !wf_grow(&lint->loose, &lint->cap_loose, lint->n_loose, 1, sizeof *lint->loose))
-        return; /* a message less */
+        return; /* out of memory: one message less */
     char *copy = wf_strdup(text);
     if (copy)
         lint->loose[lint->n_loose++] = (wf_loose){t, copy, false};
@@ -143,12 +143,12 @@ weft_status wf_lint_tell_loose(weft_context *ctx)
     wf_lint_state *lint = ctx->lint;
     weft_status status = WEFT_OK;
     for (int i = lint->n_loose - 1; i >= 0; i--) {
-        /* The handler may ask for gradients, which drops what was not told yet. */
+        /* The handler may ask for gradients, which removes warnings that were not given yet. */
         if (i >= lint->n_loose || lint->loose[i].told)
             continue;
         lint->loose[i].told = true;
         weft_status s = wf_lint(ctx, "%s", lint->loose[i].text);
-        if (s != WEFT_OK) { /* as long as it is wrong, each step fails */
+        if (s != WEFT_OK) { /* the mistake is still there, so each step fails */
             status = s;
             drop_loose(lint, i);
         }
@@ -175,7 +175,7 @@ void wf_lint_call_ends(weft_context *ctx, wf_call_mark begin, const void *module
         lint->called[lint->n_called++ % 8] = (wf_called){module, out, ctx->gen};
 }
 
-/* How many calls ago `t` came from one of those that count; -1: it did not. */
+/* How many noted calls ago a module gave `t`; -1: no noted call did. */
 static int calls_ago(const weft_context *ctx, const weft_tensor *t, const void **module)
 {
     const wf_lint_state *lint = ctx->lint;

@@ -1,5 +1,5 @@
-/* What is silent elsewhere and told here, once: see weft_set_message_handler. Threading rule: the
- * context's. */
+/* Lints: warnings about likely mistakes that other libraries do not mention. Each is given once:
+ * see weft_set_message_handler. Threading rule: the context's. */
 #ifndef WF_GRAPH_LINT_H
 #define WF_GRAPH_LINT_H
 
@@ -7,29 +7,30 @@
 
 #include "weft/context.h"
 
-/* A tensor that got a gradient and that no optimizer had then. Told by the next optimizer step. */
+/* A tensor that got a gradient although no optimizer had it. The next optimizer step warns of
+ * it. */
 typedef struct wf_loose {
-    const weft_tensor *tensor; /* compared only: it may be gone */
+    const weft_tensor *tensor; /* only compared: the tensor may have been freed */
     char *text;
-    bool told; /* then nothing of this text is told again */
+    bool told; /* this text is not given again */
 } wf_loose;
 
-/* A module's call that changed a state or drew random numbers: its place among the module's calls
- * counts. Pointers are compared only. */
+/* A module's call that changed a buffer or drew random numbers: its place in the order of calls
+ * matters. Pointers are only compared. */
 typedef struct wf_called {
     const void *module;
     const weft_tensor *out;
-    uint64_t gen; /* of the graph */
+    uint64_t gen; /* generation of the graph */
 } wf_called;
 
 typedef struct wf_lint_state {
     weft_lint mode;      /* never WEFT_LINT_DEFAULT */
-    wf_called called[8]; /* the last ones; the newest is [(n_called - 1) % 8] */
+    wf_called called[8]; /* the last calls; the newest is [(n_called - 1) % 8] */
     unsigned n_called;
     weft_message_fn fn;
     void *user;
-    int optimizers;       /* that exist in the context */
-    bool batch_norm_told; /* since the last load */
+    int optimizers;       /* how many exist in the context */
+    bool batch_norm_told; /* the warning was given since the last load */
     wf_loose *loose;
     int n_loose, cap_loose;
 } wf_lint_state;
@@ -37,30 +38,31 @@ typedef struct wf_lint_state {
 weft_status wf_lint_create(weft_context *ctx, weft_lint mode);
 void wf_lint_destroy(wf_lint_state *lint); /* NULL: no effect */
 
-/* Whether anyone would hear: look no further when not. */
+/* Whether anyone gets lints. If not, checks can be skipped. */
 bool wf_lint_on(const weft_context *ctx);
-/* Tells, with the module path in front; as errors: the context's error and WEFT_ERR_STATE. */
+/* Gives a warning, with the module path in front. Where lints are errors: sets the context's error
+ * and returns WEFT_ERR_STATE. */
 weft_status wf_lint(weft_context *ctx, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 
-/* A message that is no lint: it cannot be switched off or made an error. */
+/* Gives a message that is no lint: the user cannot switch it off or make it an error. */
 void wf_tell(weft_context *ctx, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
-/* A backward pass gave the leaf `value` of the graph a gradient, and
- * no optimizer has its tensor. */
+/* Notes that a backward pass gave leaf `value` a gradient, although no optimizer has its tensor. */
 void wf_lint_loose(weft_context *ctx, int value);
-/* The user has asked for its gradient: it is no mistake. */
+/* The user has asked for the tensor's gradient, so the lack of an optimizer is no mistake. */
 void wf_lint_wanted(weft_context *ctx, const weft_tensor *t);
 weft_status wf_lint_tell_loose(weft_context *ctx);
 
-/* What a call of `module` begins with; and its end, with the output. */
+/* Call these when a module's call begins and when it has given its output. */
 typedef struct wf_call_mark {
     int nodes, assigned;
 } wf_call_mark;
 wf_call_mark wf_lint_call_begins(const weft_context *ctx);
 void wf_lint_call_ends(weft_context *ctx, wf_call_mark begin, const void *module,
                        const weft_tensor *out);
-/* Tells of an op whose operands one module gave, a later operand first: C does not order arguments. */
+/* Warns where one module gave two operands of an op, the later operand first: C does not define the
+ * order in which arguments are evaluated. */
 weft_status wf_lint_order(weft_context *ctx, const char *op, int n_in, weft_tensor *const *in);
 
 #endif

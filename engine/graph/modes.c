@@ -1,4 +1,5 @@
-/* What requires a gradient, and the modes of recording: without gradients, with anomaly checks. */
+/* Which tensors require a gradient, and the modes of recording: without gradients, with anomaly
+ * checks. */
 #include "engine/graph/graph.h"
 
 weft_status weft_set_requires_grad(weft_tensor *t, bool requires_grad)
@@ -13,7 +14,7 @@ weft_status weft_set_requires_grad(weft_tensor *t, bool requires_grad)
         return wf_fail(ctx, WEFT_ERR_DTYPE, "set_requires_grad: %s tensors have no gradient",
                        weft_dtype_name(t->type.dtype));
     if (t->requires_grad != requires_grad)
-        t->leaf = -1; /* recorded uses keep what held when they were recorded */
+        t->leaf = -1; /* uses that are already recorded keep the old setting */
     t->requires_grad = requires_grad;
     return WEFT_OK;
 }

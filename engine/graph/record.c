@@ -1,4 +1,4 @@
-/* Recording: a node and its outputs are appended once their shapes are known to be right. */
+/* Recording: appends a node and its outputs, once shape inference has accepted its inputs. */
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -7,8 +7,8 @@
 #include "engine/graph/graph.h"
 #include "engine/graph/lint.h"
 
-/* The pending update of a stored tensor is computed in the commit phase, so what reads the new
- * content cannot be part of the same plan: the update is run first. */
+/* A pending update of a stored tensor runs in the commit phase, so one plan cannot hold both the
+ * update and a reader of the new content. So this runs the update first. */
 static weft_status settle_updates(weft_context *ctx, const wf_op *op, weft_tensor *const *in,
                                   int n_in)
 {
@@ -137,7 +137,7 @@ static weft_status record(weft_context *ctx, const wf_op *op, const void *attrs,
 {
     wf_type few_types[WF_MAX_IN], types[WF_MAX_OUT];
     int few_values[WF_MAX_IN];
-    void *attr_copy = wf_attrs_room(); /* infer may complete them */
+    void *attr_copy = wf_attrs_room(); /* infer may fill in defaults */
     if (op->attr_size > WF_ATTRS_ROOM || op->n_out > WF_MAX_OUT)
         return wf_fail(ctx, WEFT_ERR_INTERNAL, "%s: descriptor out of bounds", op->name);
     wf_type *in_types = few_types;
@@ -158,7 +158,7 @@ static weft_status record(weft_context *ctx, const wf_op *op, const void *attrs,
         if (values[i] < 0)
             status = WEFT_ERR_NOMEM;
     }
-    /* Gradient rules take operands in an order of their own. */
+    /* Not in gradient rules: they choose the order of operands themselves. */
     if (status == WEFT_OK && n_in > 1 && !ctx->where.said && !ctx->graph->in_backward &&
         wf_lint_on(ctx))
         status = wf_lint_order(ctx, op->name, n_in, in);
@@ -187,8 +187,8 @@ done:
     return status;
 }
 
-/* Every recording passes here: in a step that has failed nothing is recorded, and a recording that
- * fails fails the step. */
+/* Every recording comes through here. In a failed step nothing is recorded; a recording that fails
+ * makes the step fail. */
 static weft_tensor *record_in_step(weft_context *ctx, const wf_op *op, const void *attrs,
                                    const double *scalars, int n_in, weft_tensor *const *in,
                                    weft_tensor **out)
@@ -210,7 +210,8 @@ wf_said wf_said_begin(const char *name, int n, weft_tensor *const *in)
         ctx = wf_tensor_owner(in[i]);
     if (!ctx || ctx->where.said || ctx->graph->rule)
         return (wf_said){NULL};
-    /* The order of the user's operands: of those that the function makes of them none is known. */
+    /* Checks the order of the user's operands here, because the operands that the function makes
+     * from them have no known order. */
     if (n > 1 && !ctx->graph->in_backward && wf_lint_on(ctx)) {
         weft_status status = wf_lint_order(ctx, name, n, in);
         if (status != WEFT_OK)
@@ -232,7 +233,7 @@ weft_context *wf_record_context(const char *what, int needed, int n, weft_tensor
     for (int i = 0; i < n && !ctx; i++)
         ctx = wf_tensor_owner(in[i]);
     if (!ctx || wf_step_status(ctx) != WEFT_OK)
-        return NULL; /* all are NULL: nobody is there to tell */
+        return NULL; /* all are NULL, so there is no context for the error */
     weft_status status = WEFT_OK;
     for (int i = 0; i < n && status == WEFT_OK; i++) {
         if (!in[i] && i >= needed)

@@ -1,13 +1,13 @@
-/* What sizes can be recorded. Threading: the recording thread.
+/* Which sizes can be recorded. Threading: the recording thread.
  *
- * Note [Sizes]. Kernels count dimensions, and the elements of one image, in int. So that no size is
- * cut on its way to them, recording refuses what an int cannot count: a dimension, or an image (all
- * that lies behind dimension 0), of 2^31 elements or more. How many images there are, and how many
- * bytes, is counted in 64 bits everywhere; all bytes together stay
- * below 2^63. Every (int) of a dimension in the engine relies on this check. */
+ * Note [Sizes]. Kernels count dimensions, and the elements of one image, in int. So recording
+ * refuses sizes that an int cannot hold: a dimension or an image (everything behind dimension 0) of
+ * 2^31 elements or more. The number of images and all counts of bytes are 64-bit everywhere; a
+ * tensor has fewer than 2^63 bytes. Every cast of a dimension to int in the engine relies on this
+ * check. */
 #include "engine/graph/graph.h"
 
-/* Elements behind dimension 0; -1: too many to count. */
+/* The number of elements behind dimension 0; -1: too many. */
 static int64_t image_elements(const weft_shape *s)
 {
     int64_t n = 1;

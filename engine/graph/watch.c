@@ -1,7 +1,7 @@
-/* Writes that nobody announced: a pointer of weft_tensor_data may be written through after an op has
- * been recorded that reads the tensor, and before it runs. Where messages are heard and in anomaly
- * mode, the bytes of tensors that have given such a pointer are hashed when they are recorded with,
- * and again when they are to be read. Threading rule: the context's. */
+/* Finds writes that Weft was not told of. weft_tensor_data gives out a pointer. The program may
+ * write through it after an op that reads the tensor was recorded and before this op runs. So, with
+ * lints or in anomaly mode, Weft hashes the bytes of tensors that gave out such a pointer: when an
+ * op that reads them is recorded, and again before the op runs. Threading rule: the context's. */
 #include <stdio.h>
 #include <xxhash.h>
 
@@ -21,7 +21,7 @@ void wf_watch(weft_context *ctx, wf_value *leaf)
     leaf->sum = sum_of(leaf->stored);
 }
 
-/* The first of the wanted nodes that reads the value; NULL: none does. */
+/* The first node with nodes[n] set that reads the value; NULL: none. */
 static const wf_node *reader(const wf_graph *g, const char *nodes, int value)
 {
     for (int n = 0; n < g->n_nodes; n++)
@@ -48,13 +48,13 @@ weft_status wf_watch_check(weft_context *ctx, const char *nodes)
     weft_status status = WEFT_OK;
     for (int v = 0; g->watching && v < g->n_values && status == WEFT_OK; v++) {
         wf_value *leaf = &g->values[v];
-        /* Another version has been announced, and is an error of its own where it matters. */
+        /* Weft was told of a newer version; where this matters, there is another error for it. */
         if (!leaf->watched || leaf->version != leaf->stored->version)
             continue;
         const wf_node *by = reader(g, nodes, v);
         if (!by || sum_of(leaf->stored) == leaf->sum)
             continue;
-        leaf->watched = false; /* told once a step */
+        leaf->watched = false; /* report it once a step */
         status = tell(ctx, leaf, by);
     }
     return status;

@@ -23,7 +23,7 @@ void wf_topology_bind(const wf_topology *t, int worker, wf_saved_binding *saved)
     if (!t->binds || worker < 0 || pthread_getaffinity_np(pthread_self(), sizeof(mask), &mask))
         return;
     const cpu_set_t *core = &t->masks[worker % t->n_cores];
-    /* Remembered even when the mask is the right one already: unbind must not care. */
+    /* Set even if the mask was right already, so that unbind always restores it. */
     if (pthread_setaffinity_np(pthread_self(), sizeof(*core), core) != 0)
         return;
     memcpy(saved->mask, &mask, sizeof(mask));
@@ -40,7 +40,8 @@ void wf_topology_unbind(wf_saved_binding *saved)
     saved->bound = false;
 }
 
-/* Without HWLOC_MEMBIND_STRICT a full node spills over to the others instead of failing. */
+/* Without HWLOC_MEMBIND_STRICT: when the node is full, pages go to other nodes instead of
+ * failing. */
 static int place(const wf_topology *t, void *p, size_t bytes, hwloc_const_nodeset_t nodes,
                  hwloc_membind_policy_t policy)
 {

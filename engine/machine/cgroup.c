@@ -1,4 +1,4 @@
-/* Control groups: finds the process's group in each hierarchy and walks up from it.
+/* Control groups: finds the process's group in each hierarchy, and walks from it to the root.
  *
  * Threading: no state; any thread. */
 #include "engine/machine/cgroup.h"
@@ -8,9 +8,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* One hierarchy: where it is mounted and what lies below the mount point. */
+/* One hierarchy: where it is mounted, and the process's group below the mount point. */
 typedef struct hierarchy {
-    int version; /* 1 or 2; 0: not there */
+    int version; /* 1 or 2; 0: there is none */
     char mount[PATH_MAX];
     char group[PATH_MAX]; /* "" or "/slurm/job_7", from the mount point */
 } hierarchy;
@@ -29,7 +29,7 @@ static void copy_text(char *to, size_t size, const char *from)
     snprintf(to, size, "%s", from);
 }
 
-/* The end of a long name says more than its beginning. */
+/* Copies a name. Cuts a long one at the front: its end says more. */
 static void copy_name(char *to, const char *group)
 {
     size_t length = strlen(group);
@@ -94,7 +94,7 @@ static void unescape(char *text)
     *to = '\0';
 }
 
-/* What follows `prefix` in `path`, or NULL when it is not a leading part of it. */
+/* The part of `path` after `prefix`; NULL where `path` does not begin with `prefix`. */
 static const char *below(const char *path, const char *prefix)
 {
     size_t length = strcmp(prefix, "/") == 0 ? 0 : strlen(prefix);
@@ -142,8 +142,8 @@ static hierarchy find_hierarchy(const char *root, const char *controller)
             continue;
         unescape(field[0]);
         unescape(field[1]);
-        /* A container may see only a part of the hierarchy, mounted as if it were all of it: then
-         * its own group is the mount point ("/../x" also names a place outside of what we see). */
+        /* A container may see only a part of the hierarchy, mounted as if it were all of it. Then
+         * its own group is the mount point. ("/../x" also names a group outside of what we see.) */
         const char *rest = strncmp(path, "/..", 3) == 0 ? NULL : below(path, field[0]);
         exact = rest != NULL;
         if (!exact && h.version)
@@ -157,8 +157,8 @@ static hierarchy find_hierarchy(const char *root, const char *controller)
     return h;
 }
 
-/* Visits the process's group and all above it, in both kinds of hierarchy: where both exist, the
- * controller is in one of them, and the other's files are not there. */
+/* Visits the process's group and all groups above it, in both kinds of hierarchy. Where both kinds
+ * exist, the controller is in one of them, and its files do not exist in the other. */
 static void walk_up(const char *root, const char *controller, visit_fn visit, void *user)
 {
     for (int version = 1; version <= 2; version++) {
@@ -182,7 +182,7 @@ typedef struct reader {
     void *out;
 } reader;
 
-/* The first line of a file. */
+/* Reads the first line of a file. */
 static bool read_line(const char *root, const char *dir, const char *name, char *text, int size)
 {
     char path[2 * PATH_MAX + 64];
@@ -195,7 +195,7 @@ static bool read_line(const char *root, const char *dir, const char *name, char 
     return ok;
 }
 
-/* "max" and whatever is no number read as UINT64_MAX. */
+/* Reads a number of bytes; "max" and everything that is not a number gives UINT64_MAX. */
 static uint64_t read_bytes(const char *root, const char *dir, const char *name)
 {
     char text[64];
@@ -239,7 +239,8 @@ wf_cgroup_cpu wf_cgroup_read_cpu(const char *root)
     return cpu;
 }
 
-/* File pages not used lately: the kernel drops them when the group needs memory. */
+/* Bytes of file pages that were not used lately: the kernel drops them when the group needs
+ * memory. */
 static uint64_t read_droppable(const char *root, const char *dir, int version)
 {
     char path[2 * PATH_MAX + 64];
@@ -263,7 +264,8 @@ static void visit_memory(const char *dir, const char *group, int version, void *
     uint64_t limit, used;
     if (version == 2) {
         limit = read_bytes(r->root, dir, "memory.max");
-        /* Above `high` a group is not killed but slowed down until it is of no use to us. */
+        /* Above `high` the kernel does not kill the group, but slows it down so much that it is of
+         * no use. */
         uint64_t high = read_bytes(r->root, dir, "memory.high");
         limit = high < limit ? high : limit;
         used = read_bytes(r->root, dir, "memory.current");
@@ -271,7 +273,8 @@ static void visit_memory(const char *dir, const char *group, int version, void *
         limit = read_bytes(r->root, dir, "memory.limit_in_bytes");
         used = read_bytes(r->root, dir, "memory.usage_in_bytes");
     }
-    if (limit >= (uint64_t)INT64_MAX / 2) /* version 1 writes "none" as INT64_MAX in whole pages */
+    /* version 1 writes "no limit" as INT64_MAX rounded to whole pages */
+    if (limit >= (uint64_t)INT64_MAX / 2)
         return;
     if (used == UINT64_MAX)
         used = 0;

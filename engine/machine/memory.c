@@ -1,6 +1,6 @@
-/* Big blocks over the operations of wf_memory_ops.
+/* Big blocks, made with the operations of wf_memory_ops.
  *
- * Threading: a lock guards the counts; mapping happens outside of it. */
+ * Threading: a lock guards the counts. Mapping happens outside the lock. */
 #include "engine/machine/memory.h"
 
 #include <pthread.h>
@@ -17,7 +17,7 @@ struct wf_memory {
     wf_topology *topology; /* NULL once destroyed */
     wf_memory_ops ops;
     pthread_mutex_t lock;
-    size_t blocks; /* held by callers; the last one takes a destroyed wf_memory with it */
+    size_t blocks; /* blocks that callers hold; after destroy, the last one frees the wf_memory */
     wf_memory_usage usage;
 };
 
@@ -35,7 +35,7 @@ const char *wf_mem_kind_name(wf_mem_kind kind)
 
 /* ---- the system's operations ---------------------------------------------------------------- */
 
-/* Maps more than is needed and gives the ends back. */
+/* Maps more than needed and unmaps the ends, to get the alignment. */
 static void *system_map(void *user, size_t bytes, size_t align)
 {
     (void)user;
@@ -142,7 +142,7 @@ static void count_in(wf_memory *m, wf_mem_kind kind, size_t bytes)
     pthread_mutex_unlock(&m->lock);
 }
 
-/* Whether nothing is left of a destroyed manager. */
+/* Counts a block out. Returns whether this was the last block of a destroyed wf_memory. */
 static bool count_out(wf_memory *m, wf_mem_kind kind, size_t bytes)
 {
     pthread_mutex_lock(&m->lock);
@@ -156,7 +156,7 @@ static bool count_out(wf_memory *m, wf_mem_kind kind, size_t bytes)
 
 wf_memory_usage wf_memory_used(const wf_memory *memory)
 {
-    wf_memory *m = (wf_memory *)memory; /* the lock is not part of what const promises */
+    wf_memory *m = (wf_memory *)memory; /* taking the lock changes nothing that const protects */
     pthread_mutex_lock(&m->lock);
     wf_memory_usage usage = m->usage;
     pthread_mutex_unlock(&m->lock);
@@ -173,7 +173,8 @@ static size_t round_up(size_t size, size_t to)
 static void place(wf_memory *m, const wf_block_request *r, void *p, size_t bytes)
 {
     const wf_machine *machine = wf_topology_machine(m->topology);
-    /* Advice first: the pages must not be there yet, and a policy does not touch them. */
+    /* Advice must come before the first touch of the pages; setting a policy does not touch
+     * them. */
     m->ops.advise_huge(m->ops.user, p, bytes);
     if (r->placement == WF_PLACE_NODE && machine->nodes > 1)
         m->ops.bind(m->ops.user, m->topology, p, bytes, r->node);

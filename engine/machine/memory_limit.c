@@ -1,4 +1,4 @@
-/* How much memory may be used, from /proc/meminfo and the control groups.
+/* How much memory the process may use, from /proc/meminfo and the control groups.
  *
  * Threading: no state; any thread. */
 #include <inttypes.h>
@@ -22,7 +22,8 @@ const char *wf_bytes_text(char text[WF_BYTES_TEXT], uint64_t bytes)
     /* 1023.95 would print as 1024.0. */
     for (; value >= 1023.95 && unit < 5; unit++)
         value /= 1024;
-    /* In whole tenths: printf would follow the program's locale, which may have commas. */
+    /* Whole tenths as integers: printf would follow the program's locale, which may have decimal
+     * commas. */
     unsigned tenths = (unsigned)lrint(10 * value);
     snprintf(text, WF_BYTES_TEXT, "%u.%u %s", tenths / 10, tenths % 10, units[unit]);
     return text;

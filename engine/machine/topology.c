@@ -1,6 +1,6 @@
-/* Chooses cores, threads and binding, and says why; the machine is read by machine.c.
+/* Chooses cores, threads and binding, and notes why. topology_read.c reads the machine.
  *
- * Threading: create runs on one thread; what it makes is constant afterwards. */
+ * Threading: a topology is created on one thread, and is constant afterwards. */
 #include "engine/machine/topology.h"
 
 #include <errno.h>
@@ -55,7 +55,7 @@ static void read_openmp_settings(wf_topology_builder *b)
 
 /* ---- threads -------------------------------------------------------------------------------- */
 
-/* The positive number a text begins with, up to a comma; 0: there is none. */
+/* The positive number at the start of a text, up to a comma; 0: there is none. */
 static int first_number(const char *text)
 {
     char *end;
@@ -76,11 +76,11 @@ static void choose_threads(wf_topology_builder *b)
     why(t, "one per core: %d", m->allowed_cores);
     t->threads = m->allowed_cores;
 
-    /* A made-up machine has the quota of a made-up root only. */
+    /* A made-up machine gets a quota only from a made-up root. */
     if (b->config->root || hwloc_topology_is_thissystem(t->hwloc) == 1) {
         wf_cgroup_cpu quota = wf_cgroup_read_cpu(b->config->root);
         m->quota = quota.cpus;
-        /* A hair less than the quotient: 8 CPUs written as 800001/100000 are 8. */
+        /* Subtract a little before rounding up: 800001/100000 is a way to write 8 CPUs. */
         double cores = ceil(quota.cpus - 0.01);
         if (quota.cpus > 0 && cores < t->threads)
             t->threads = cores < 1 ? 1 : (int)cores;
@@ -109,7 +109,7 @@ static void choose_threads(wf_topology_builder *b)
     if (t->n_cores > t->threads)
         t->n_cores = t->threads;
 
-    for (int i = 0; i < t->n_cores; i++) /* sorted by node */
+    for (int i = 0; i < t->n_cores; i++) /* they are sorted by node */
         m->used_nodes += i == 0 || t->cores[i].node != t->cores[i - 1].node;
     why(t, "%d thread%s on %d core%s", t->threads, t->threads == 1 ? "" : "s", t->n_cores,
         t->n_cores == 1 ? "" : "s");
@@ -147,8 +147,7 @@ static void choose_binding(wf_topology_builder *b)
     t->binds = true;
 }
 
-/* A core's mask holds all its hardware threads that we may use: which of them, is the kernel's
- * choice. */
+/* A core's mask has all of its hardware threads that we may use. The kernel chooses among them. */
 static weft_status make_masks(wf_topology_builder *b, weft_error *err)
 {
     wf_topology *t = b->t;
@@ -253,7 +252,7 @@ const wf_machine *wf_topology_machine(const wf_topology *t)
     return &t->machine;
 }
 
-/* Of a cache that several cores share each has its part. */
+/* A core's part of a cache that several cores share. */
 static size_t part(size_t bytes, int sharers)
 {
     return sharers > 1 ? bytes / (size_t)sharers : bytes;

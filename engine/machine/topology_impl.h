@@ -1,4 +1,4 @@
-/* The insides of a topology, for the files of this folder. */
+/* What is inside a topology, for the files of this folder. */
 #ifndef WF_MACHINE_TOPOLOGY_IMPL_H
 #define WF_MACHINE_TOPOLOGY_IMPL_H
 
@@ -15,7 +15,7 @@ struct wf_topology {
     int threads;
     int n_cores; /* chosen */
     wf_core *cores;
-    cpu_set_t *masks; /* of each chosen core: its hardware threads that we may use */
+    cpu_set_t *masks; /* for each chosen core: its hardware threads that we may use */
     bool binds;
     char why[768];
     char openmp[512];
@@ -27,10 +27,11 @@ typedef struct wf_topology_builder {
     wf_topology *t;
     const wf_topology_config *config;
     hwloc_bitmap_t mask; /* hardware threads we may use */
-    bool mask_known;     /* it is this process's */
+    bool mask_known;     /* it is this process's own mask */
 } wf_topology_builder;
 
-/* machine.c: loads the topology, reads the mask, describes the machine and lists the cores. */
+/* topology_read.c: loads the topology, reads the mask, describes the machine and lists the
+ * cores. */
 weft_status wf_topology_read_machine(wf_topology_builder *b, weft_error *err);
 
 #endif

@@ -1,4 +1,5 @@
-/* Reads the machine: hwloc's topology, the hardware threads we may use, the cores that have some.
+/* Reads the machine: hwloc's topology, the hardware threads that we may use, and the cores to which
+ * these belong.
  *
  * Threading: runs while a topology is created, on one thread. */
 #include <errno.h>
@@ -23,7 +24,7 @@ static weft_status load(wf_topology_builder *b, weft_error *err)
     if (synthetic && hwloc_topology_set_synthetic(*h, synthetic) != 0)
         return wf_error_set(err, WEFT_ERR_INVALID, "topology: not a machine to hwloc: %s",
                             synthetic);
-    /* The whole machine: what we may use of it is for the mask to say. */
+    /* Load the whole machine; the mask says which part of it we may use. */
     if (hwloc_topology_set_flags(*h, HWLOC_TOPOLOGY_FLAG_INCLUDE_DISALLOWED) != 0 ||
         hwloc_topology_load(*h) != 0)
         return wf_error_set(err, WEFT_ERR_INTERNAL, "topology: hwloc cannot read this machine: %s",
@@ -31,9 +32,9 @@ static weft_status load(wf_topology_builder *b, weft_error *err)
     return WEFT_OK;
 }
 
-/* The union of OpenMP's places: when the user names places or asks for binding, OpenMP has bound
- * the initial thread already, and that thread's own mask says nothing about the others'. Otherwise
- * LLVM's runtime has a place, too: all cpus there were when the process began. */
+/* Adds the union of OpenMP's places. When the user sets places or binding, OpenMP has already bound
+ * the initial thread, so that this thread's own mask does not have the cores of the others. Without
+ * such settings LLVM's runtime has one place: all CPUs that the process had when it began. */
 static weft_status add_openmp_places(hwloc_bitmap_t mask, weft_error *err)
 {
     if (omp_get_proc_bind() == omp_proc_bind_false)
@@ -84,7 +85,7 @@ static int index_above(hwloc_topology_t h, hwloc_obj_t obj, hwloc_obj_type_t typ
     return up ? (int)up->logical_index : none;
 }
 
-/* The first node near the core: with several (HBM), DRAM comes first. */
+/* The first NUMA node near the core. Where there are several (HBM), DRAM comes first. */
 static int node_of(hwloc_topology_t h, hwloc_obj_t core)
 {
     hwloc_obj_t node = NULL;

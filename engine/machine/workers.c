@@ -1,10 +1,11 @@
 /* See workers.h.
  *
  * Note [After fork]. An OpenMP runtime keeps a team of threads for each thread that has opened a
- * parallel region. fork copies that record into the child, but not the threads: GCC's runtime then
- * waits for them for ever. Whether a thread has such a record cannot be asked, since the program may
- * use OpenMP too. So a thread that came through a fork opens no region: a *leader*, a thread made in
- * the child, opens them in its place, and has a team of its own. */
+ * parallel region. fork copies the record of this team into the child, but not the threads. GCC's
+ * runtime would then wait for these threads for ever. A thread cannot ask whether it has such a
+ * record, because the program may use OpenMP too. So a thread that came through a fork opens no
+ * region. A *leader*, a thread that is created in the child, opens regions in its place and has a
+ * team of its own. */
 #include "engine/machine/workers.h"
 
 #include <omp.h>
@@ -21,8 +22,8 @@
 unsigned wf_denormals_off(void)
 {
     unsigned state = _mm_getcsr();
-    /* FTZ and DAZ, and for the rest what a new thread has: the caller's rounding mode must not
-     * reach the tiles that happen to run on its thread. */
+    /* Sets FTZ and DAZ; everything else as in a new thread, so that the caller's rounding mode does
+     * not apply to tiles that happen to run on its thread. */
     _mm_setcsr(0x1f80 | 0x8040);
     return state;
 }
@@ -55,12 +56,12 @@ static void open_region(const region *r)
 
 static _Thread_local bool forked; /* this thread came through a fork */
 
-/* In a forked child: the thread that opens regions for the one that has `forked` set. */
+/* In a forked child: the leader, which opens regions for the thread that has `forked` set. */
 static struct {
     pthread_mutex_t lock;
     pthread_cond_t changed;
     bool there;
-    const region *job; /* being run, or to be; NULL: none */
+    const region *job; /* the region to run or that is running; NULL: none */
 } leader = {.lock = PTHREAD_MUTEX_INITIALIZER, .changed = PTHREAD_COND_INITIALIZER};
 
 static void *lead(void *unused)
@@ -79,7 +80,8 @@ static void *lead(void *unused)
     return unused;
 }
 
-/* It takes no signals: those are the program's. false: there can be no such thread. */
+/* Creates the leader, with all signals blocked: they are for the program. False: it cannot be
+ * created. */
 static bool make_leader(void)
 {
     sigset_t all, was;
@@ -108,7 +110,7 @@ static void run_by_leader(const region *r)
     pthread_mutex_unlock(&leader.lock);
 }
 
-/* Only the thread that called fork is here; a leader of the parent's is not. */
+/* Only the thread that called fork exists in the child; the parent's leader does not. */
 static void in_child(void)
 {
     forked = true;
@@ -132,7 +134,7 @@ void wf_team_run(int threads, wf_worker_fn fn, void *user)
         open_region(&r);
     } else if (make_leader()) {
         run_by_leader(&r);
-    } else { /* without a region: slower, and the same result */
+    } else { /* no region: slower, but the same result */
         int caller_threads = omp_get_max_threads();
         omp_set_num_threads(1);
         fn(user, 0, 1);

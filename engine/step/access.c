@@ -1,4 +1,5 @@
-/* Reading and writing tensors: what a value depends on, or what still reads it, is run first. */
+/* Reading and writing tensors. A read first runs the work that computes the value; a write first
+ * runs the recorded work that still reads the old content. */
 #include <math.h>
 #include <string.h>
 
@@ -6,7 +7,7 @@
 #include "engine/step/execute.h"
 #include "kernels/eltwise/eltwise.h"
 
-/* Makes a stored tensor's memory up to date. */
+/* Brings a stored tensor's memory up to date. */
 static weft_status settle(weft_context *ctx, weft_tensor *t, const char *what)
 {
     WF_TRY(wf_tensor_check_given(ctx, t, what));
@@ -155,7 +156,7 @@ double weft_item(weft_tensor *t)
         uint8_t u8;
         int32_t i32;
         int64_t i64;
-    } room = {0}; /* for any element */
+    } room = {0}; /* room for an element of any type */
     weft_dtype dtype = t->type.dtype;
     if (weft_read(t, &room, weft_dtype_size(dtype)) != WEFT_OK)
         return NAN;

@@ -1,4 +1,4 @@
-/* The context's life. */
+/* Creates and destroys contexts. */
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
@@ -33,7 +33,7 @@ static weft_status start(weft_context *ctx)
     return wf_replay_create(ctx);
 }
 
-/* What only a living context has; the rest goes with the last tensor. */
+/* Frees what only a living context needs. The rest is freed with the last tensor, in release(). */
 static void stop(weft_context *ctx)
 {
     wf_replay_destroy(ctx->replay);
@@ -42,7 +42,7 @@ static void stop(weft_context *ctx)
     ctx->plans = NULL;
 }
 
-/* After the last reference. */
+/* Called when the last reference is gone. */
 static void release(weft_context *ctx)
 {
     wf_ring_done(&ctx->ring);

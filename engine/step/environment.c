@@ -1,5 +1,5 @@
-/* Whether Weft's environment variables say what they can say: one that is misspelt would else be
- * ignored, and results be others than asked for. Reads the environment only. */
+/* Checks the values of Weft's environment variables. Without this, a misspelt value would be
+ * ignored and results would differ from what the user asked for. Reads the environment only. */
 #include "engine/step/environment.h"
 
 #include <stdbool.h>
@@ -12,7 +12,7 @@
 #include "kernels/conv2d/conv2d.h"
 #include "kernels/machine.h"
 
-/* One of `words` in any case, or empty. */
+/* Accepts one of `words`, in upper or lower case, or nothing. */
 static weft_status check_word(const char *variable, const char *const *words, int n,
                               const char *all, weft_error *err)
 {
@@ -26,7 +26,7 @@ static weft_status check_word(const char *variable, const char *const *words, in
                         variable, value, all);
 }
 
-/* A class of machine whose instructions there are. */
+/* Accepts a machine class whose instructions this machine has. */
 static weft_status check_machine(weft_error *err)
 {
     const char *name = getenv("WEFT_MACHINE");
@@ -65,7 +65,7 @@ static bool begins_a_kernel(const char *word, size_t length)
     return false;
 }
 
-/* Words with commas between, each of which `known` knows. */
+/* Accepts words separated by commas, if `known` knows each. */
 static weft_status check_list(const char *variable, bool (*known)(const char *, size_t),
                               const char *all, weft_error *err)
 {

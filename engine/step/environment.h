@@ -4,10 +4,10 @@
 
 #include "weft/status.h"
 
-/* WEFT_ERR_INVALID where WEFT_MAX_ISA, WEFT_MACHINE, WEFT_LINT, WEFT_VERBOSE or WEFT_AVOID says what
- * it cannot:
- * the text names the variable, the word and what it could be. Unset and empty are the same.
- * (WEFT_WISDOM is a path: what is wrong with its file is told when it is read.) */
+/* WEFT_ERR_INVALID where WEFT_MAX_ISA, WEFT_MACHINE, WEFT_LINT, WEFT_VERBOSE or WEFT_AVOID has a
+ * value that it cannot have. The text names the variable, the value and the possible values. An
+ * empty variable counts as unset. (WEFT_WISDOM is a path: errors of its file are reported when the
+ * file is read.) */
 weft_status wf_environment_check(weft_error *err);
 
 #endif

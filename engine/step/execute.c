@@ -1,10 +1,11 @@
-/* Running recorded work: what to run, with which plan, and what is left afterwards.
+/* Running recorded work: decides what to run, gets the plan, runs it, and updates the graph
+ * afterwards.
  *
- * Note [Reading mid-step]. A value read before the step ends is computed from what it depends on,
- * and every number computed on the way is kept, because recording goes on and may need any of them.
- * Such a run rewrites no nodes; layouts and kernels are chosen value by value from the shapes and
- * inputs alone, so the bits are those of the whole step's run. What was run counts as given
- * afterwards. */
+ * Note [Reading mid-step]. A program may read a value before the step ends. Then the work that the
+ * value depends on runs, and every number computed on the way is kept, because later recordings may
+ * need any of them. Such a run replaces no nodes. Layouts and kernels follow from the shapes and
+ * inputs of each node alone, so the bits are those of a run of the whole step. Afterwards the
+ * values that were computed count as given. */
 #include <string.h>
 
 #include "engine/base/alloc.h"
@@ -62,14 +63,15 @@ static void want_assignment(const wf_graph *g, wf_request *r, int i)
     want_value(g, r, g->assigned[i].value);
 }
 
-/* Whether the value is a leaf whose tensor the request overwrites. */
+/* Whether the value is a leaf and the request overwrites its tensor. */
 static bool overwritten(const wf_graph *g, const wf_request *r, int value)
 {
     const weft_tensor *t = g->values[value].stored;
     return t && t->pending >= 0 && r->assigned[t->assignment];
 }
 
-/* Adds all that the wanted nodes depend on. Overwriting a stored tensor takes its readers along. */
+/* Adds everything that the wanted nodes depend on. If a stored tensor is overwritten, its readers
+ * are added too: they must run before. */
 static void close_over(const wf_graph *g, wf_request *r)
 {
     for (int n = r->first_node; n < g->n_nodes; n++)
@@ -100,8 +102,8 @@ static void keep_outputs(const wf_graph *g, wf_request *r)
             memset(r->keep + g->nodes[n].out, 1, (size_t)g->nodes[n].n_out);
 }
 
-/* Keeps what later recording may need: values with users that are not run now, or whose gradient
- * graph may still be walked. */
+/* Keeps the values that later work may need: those that nodes outside this run read, and those
+ * through which a backward pass may still go. */
 static void keep_live(const wf_graph *g, wf_request *r)
 {
     for (int n = r->first_node; n < g->n_nodes; n++) {
@@ -123,7 +125,7 @@ static void keep_live(const wf_graph *g, wf_request *r)
             r->keep[g->assigned[i].value] = 1;
 }
 
-/* Room for the values to be kept, in the layout the plan chose. */
+/* Allocates memory for the values that are kept, in the layout that the plan chose. */
 static weft_status make_stores(weft_context *ctx, const wf_plan *plan, const wf_request *r)
 {
     for (int i = 0; i < plan->n_bindings; i++) {
@@ -201,8 +203,8 @@ static weft_status run_request(weft_context *ctx, wf_request *r)
     return wf_replay_run(ctx, plan, &source, check);
 }
 
-/* After a run: what was assigned is the stored tensors' content, or, after a failure, gradients
- * and kept values that may have been half written are absent. */
+/* After a run. On success, assigned values are now the contents of their stored tensors. After a
+ * failure, gradients and kept values count as absent, because they may be half written. */
 static void settle_assignments(weft_context *ctx, const wf_request *r, weft_status status)
 {
     wf_graph *g = ctx->graph;
@@ -219,9 +221,9 @@ static void settle_assignments(weft_context *ctx, const wf_request *r, weft_stat
     }
 }
 
-/* What a step that did not run to its end would have given is absent: nobody may take half of the
- * gradients for a whole, or a loss that was never computed for a number. A gradient that an earlier
- * step gave, and this one was to add to, stays as it was. */
+/* Makes the results of a step that did not run to its end absent: nobody may take half of the
+ * gradients for all of them, or read a loss that was never computed. Where the step was to add to a
+ * gradient from an earlier step, that gradient keeps its content. */
 static void drop_results(weft_context *ctx)
 {
     const wf_graph *g = ctx->graph;
@@ -292,7 +294,7 @@ weft_status wf_execute_assigned(weft_context *ctx, weft_tensor *stored)
 weft_status wf_execute_readers(weft_context *ctx, weft_tensor *stored)
 {
     wf_graph *g = ctx->graph;
-    if (stored->gen != ctx->gen) /* nothing recorded has seen it */
+    if (stored->gen != ctx->gen) /* no recorded op reads it */
         return WEFT_OK;
     wf_request r;
     WF_TRY(request_init(ctx, &r));
@@ -333,7 +335,8 @@ static weft_status request_all(weft_context *ctx, wf_request *r)
         if (!g->nodes[n].executed && ((g->nodes[n].op->flags & WF_OP_SIDE_EFFECT) ||
                                       (ctx->options.passes_off & WEFT_PASS_SIMPLIFY)))
             r->nodes[n] = 1;
-    /* The end of the step: dead readers need not run before their input is overwritten. */
+    /* The step ends here, so readers whose results nobody needs do not run, even if their input is
+     * overwritten. */
     for (int n = g->n_nodes - 1; n >= r->first_node; n--)
         if (r->nodes[n])
             for (int i = 0; i < g->nodes[n].n_in; i++)
@@ -341,7 +344,7 @@ static weft_status request_all(weft_context *ctx, wf_request *r)
     return WEFT_OK;
 }
 
-/* Whether the step, or what was run of it, draws random numbers. */
+/* Whether the step (`all`), or the part of it that has run, draws random numbers. */
 static bool draws(const wf_graph *g, bool all)
 {
     for (int n = 0; n < g->n_nodes; n++)
@@ -354,7 +357,7 @@ weft_status wf_execute_all(weft_context *ctx)
 {
     wf_graph *g = ctx->graph;
     wf_request r;
-    WF_TRY(wf_step_status(ctx)); /* such a step ends with weft_discard */
+    WF_TRY(wf_step_status(ctx)); /* a failed step ends with weft_discard */
     weft_status status = request_all(ctx, &r);
     if (status != WEFT_OK) {
         wf_execute_none(ctx);
@@ -370,7 +373,8 @@ weft_status wf_execute_all(weft_context *ctx)
     settle_assignments(ctx, &r, status);
     request_done(&r);
     ctx->step += status == WEFT_OK && step;
-    ctx->draws += status == WEFT_OK && (step || draws(g, true)); /* the next one draws others */
+    /* the next step draws other numbers */
+    ctx->draws += status == WEFT_OK && (step || draws(g, true));
     wf_graph_reset(ctx);
     return status;
 }
@@ -379,8 +383,8 @@ void wf_execute_none(weft_context *ctx)
 {
     wf_graph *g = ctx->graph;
     drop_results(ctx);
-    /* A step that was only read has had its numbers. One that failed, or had a backward pass, may be
-     * tried again: it will draw the same. */
+    /* A step that was only read has used its random numbers. A step that failed or had a backward
+     * pass may be tried again, and will draw the same numbers. */
     ctx->draws += ctx->error.status == WEFT_OK && g->backwards == 0 && draws(g, false);
     wf_graph_reset(ctx);
 }

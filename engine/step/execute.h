@@ -1,29 +1,33 @@
-/* Running recorded work: all of it, or what a value, a write or a second backward pass needs. */
+/* Running recorded work: all of it, or only what a read, a write or a second backward pass
+ * needs. */
 #ifndef WF_STEP_EXECUTE_H
 #define WF_STEP_EXECUTE_H
 
 #include "engine/plan/plan.h"
 
-/* Runs all that has side effects (assignments, checks), fused, and ends the step. */
+/* Runs everything that has effects (assignments, checks) as one plan, and ends the step. */
 weft_status wf_execute_all(weft_context *ctx);
-/* Ends the step without running it. Stored tensors keep what they hold; gradients that were to be
- * computed are absent. */
+/* Ends the step without running it. Stored tensors keep their content. Gradients that the step was
+ * to compute are absent. */
 void wf_execute_none(weft_context *ctx);
-/* Runs what the assignment to `stored` (or, with stored NULL, `value`) depends on, keeping every
- * number computed, so that recording goes on. See Note [Reading mid-step]. */
+/* wf_execute_value runs what `value` depends on; wf_execute_assigned what the pending assignment to
+ * `stored` depends on. Both keep every number they compute, so that recording can go on. See
+ * Note [Reading mid-step]. */
 weft_status wf_execute_value(weft_context *ctx, int value);
 weft_status wf_execute_assigned(weft_context *ctx, weft_tensor *stored);
-/* Runs the pending readers of a stored tensor that is about to be written, and its assignment. */
+/* Call before writing to a stored tensor: runs the recorded work that reads it, and its pending
+ * assignment. */
 weft_status wf_execute_readers(weft_context *ctx, weft_tensor *stored);
-/* Runs the gradients recorded so far, keeping what later work may need. */
+/* Runs the gradients recorded so far, and keeps the values that later work may need. */
 weft_status wf_execute_pending(weft_context *ctx);
 
-/* weft_tensor_data for writers inside the library, which keep no pointer. */
+/* As weft_tensor_data, for code inside the library that does not keep the pointer. */
 void *wf_tensor_writable(weft_tensor *t);
 
-/* Prints a plan: task groups in linear order with their tasks, kernels, tiles, layouts, offsets. */
+/* Prints a plan: its task groups in linear order, with their tasks, kernels, tiles, layouts and
+ * offsets. */
 weft_status wf_plan_explain(const wf_plan *p, FILE *out);
-/* The plan that all recorded work would run as, compiled afresh; the caller's to destroy. */
+/* Compiles all recorded work to a new plan, which the caller destroys. */
 weft_status wf_plan_of_recorded(weft_context *ctx, wf_plan **plan);
 
 #endif

@@ -1,4 +1,5 @@
-/* The plan as text: task groups in linear order with their tasks, kernels, tiles, layouts, offsets. */
+/* The plan as text: task groups in linear order, with their tasks, kernels, tiles, layouts and
+ * offsets. */
 #include <stdio.h>
 
 #include "engine/base/alloc.h"
@@ -8,7 +9,8 @@
 #include "kernels/select.h"
 #include "weft/tune.h"
 
-/* How many of the kernels that are chosen by cost wisdom has chosen, and which wisdom that is. */
+/* Prints how many kernels wisdom chose and how many expected cost chose, and which wisdom it
+ * was. */
 static weft_status print_wisdom(const wf_plan *p, FILE *out)
 {
     int chosen = 0, by_wisdom = 0;

@@ -1,4 +1,4 @@
-/* weft_gradcheck: recorded gradients against central differences, in double. */
+/* weft_gradcheck: compares recorded gradients with central differences, in double precision. */
 #include <math.h>
 #include <string.h>
 
@@ -13,25 +13,25 @@ typedef struct check {
     void *user;
     weft_tensor *const *inputs;
     int n;
-    weft_tensor *seed; /* fixed weights that make a scalar of fn's output */
+    weft_tensor *seed; /* fixed weights: the checked function is the weighted sum of fn's output */
     weft_shape out_shape;
-    uint64_t draws; /* before the first evaluation */
+    uint64_t draws; /* the count of draws before the first evaluation */
 } check;
 
-/* fn's output. Each evaluation draws the same random numbers: fn is one function. */
+/* Calls fn. Each call draws the same random numbers, so that fn is one function. */
 static weft_tensor *call(check *c)
 {
     c->ctx->draws = c->draws;
     return c->fn(c->user, c->inputs, c->n);
 }
 
-/* Of fn, which need not have said why. */
+/* The error where fn gave no output; fn may have left no error itself. */
 static weft_status no_output(const check *c)
 {
     return wf_fail_step(c->ctx, WEFT_ERR_INVALID, "gradcheck: the function gave no tensor");
 }
 
-/* fn's output, as seen from outside, weighted by the seed and summed in double. */
+/* Calls fn and sums its output in double, weighted by the seed. */
 static weft_status evaluate(check *c, double *value)
 {
     bool was = weft_no_grad_begin(c->ctx);
@@ -52,7 +52,7 @@ static weft_status evaluate(check *c, double *value)
     return status;
 }
 
-/* A seed that weighs every output element differently, so that no error can cancel. */
+/* Makes the seed. Each output element has another weight, so that errors cannot cancel. */
 static weft_status make_seed(check *c)
 {
     weft_tensor *out = call(c);
@@ -94,7 +94,7 @@ static weft_status compare(check *c, int input, const weft_gradcheck_opts *o, co
         *x = was - o->eps;
         if (status == WEFT_OK)
             status = evaluate(c, &lo);
-        *x = was; /* on failure too */
+        *x = was; /* also on failure */
         WF_TRY(status);
         double numeric = (hi - lo) / (2 * o->eps);
         double excess = fabs(got[i] - numeric) - (o->atol + o->rtol * fabs(numeric));
@@ -121,7 +121,7 @@ static weft_status check_input(check *c, int input, const weft_gradcheck_opts *o
     double *first = wf_zalloc(bytes);
     if (!first)
         return wf_nomem(&c->ctx->error, bytes, "gradcheck");
-    /* The gradient that is absent is zero. */
+    /* An absent gradient is zero. */
     weft_status status = gradients(c);
     if (status == WEFT_OK && weft_grad(t))
         memcpy(first, t->grad->block.data, bytes);
@@ -173,6 +173,6 @@ weft_status weft_gradcheck(weft_context *ctx, weft_gradcheck_fn fn, void *user,
         status = wf_fail(ctx, WEFT_ERR_INVALID, "gradcheck: no input requires a gradient");
     weft_tensor_unref(c.seed);
     if (status != WEFT_OK)
-        weft_discard(ctx); /* what the function recorded must not run later */
+        weft_discard(ctx); /* the work that fn recorded must not run later */
     return status;
 }

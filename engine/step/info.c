@@ -16,9 +16,9 @@
 #include "kernels/onednn/admitted.h"
 #include "kernels/onednn/version.h"
 
-#define ROW "%-16s" /* the column of names */
+#define ROW "%-16s" /* width of the column of names */
 
-/* A row whose text comes from outside. */
+/* Writes a row whose text comes from outside the program. */
 static void write_text(const char *name, const char *text, FILE *out)
 {
     fprintf(out, ROW, name);
@@ -61,7 +61,7 @@ static void write_caches(const wf_machine *m, FILE *out)
     fprintf(out, written ? "\n" : "unknown\n");
 }
 
-/* The end of a row about instructions. */
+/* Ends a row about an instruction set: says whether a variable caps it. */
 static void write_cap(bool capped, const char *best, FILE *out)
 {
     if (capped)
@@ -78,7 +78,7 @@ static void write_isa(weft_isa isa, FILE *out)
     write_cap(isa < best, weft_isa_name(best), out);
 }
 
-/* What computes on bf16, for a context of instruction set `isa`. */
+/* Writes which instructions compute on bf16, for a context of instruction set `isa`. */
 static void write_bf16(weft_isa isa, FILE *out)
 {
     static const char *const text[] = {
@@ -96,7 +96,7 @@ static void write_bf16(weft_isa isa, FILE *out)
         write_cap(level < best, wf_bf16_name(best), out);
 }
 
-/* What kernels are chosen and blocked for. */
+/* Writes the machine class: kernels are chosen and blocked for it. */
 static void write_class(FILE *out)
 {
     const wf_machine_class *c = wf_machine_class_now();
@@ -106,7 +106,7 @@ static void write_class(FILE *out)
             wf_machine_class_asked() ? "set by WEFT_MACHINE" : "the nearest to this machine");
 }
 
-/* The operating system's numbers of the chosen cores of a node: "0-7,16". */
+/* Writes the operating system's numbers of the chosen cores of a node, such as "0-7,16". */
 static void write_cpus(const wf_topology *t, int node, FILE *out)
 {
     int n = wf_topology_cores(t), written = 0;
@@ -151,7 +151,7 @@ static void write_nodes(const wf_topology *t, FILE *out)
     }
 }
 
-/* The word in brackets: "always [madvise] never". */
+/* Writes the word in brackets of a setting such as "always [madvise] never". */
 static void write_huge_pages(FILE *out)
 {
     char text[128] = "", *mode = NULL;

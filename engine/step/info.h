@@ -8,8 +8,8 @@
 #include "engine/tune/wisdom.h"
 #include "weft/context.h"
 
-/* Writes what was found and chosen to `out`; WEFT_ERR_IO, with a text in err (may be NULL), when
- * that fails. threads: as the context uses them. wisdom: loaded. */
+/* Writes to `out` what Weft found on this machine and what it chose. On failure WEFT_ERR_IO, with a
+ * text in err (may be NULL). `threads` is the context's number; `wisdom` is loaded. */
 weft_status wf_info_write(const wf_topology *topology, weft_isa isa, int threads, wf_wisdom *wisdom,
                           FILE *out, weft_error *err);
 

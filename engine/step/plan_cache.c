@@ -1,14 +1,14 @@
-/* Compiled plans, found by signature: everything recorded that shapes the plan, as bytes, in the
- * plan's own numbers. Stored tensors' addresses, scalars and the place in the step are not part of
- * it, so a schedule, a new batch or a second model
- * of the same form replays the same plan. */
+/* Finds compiled plans by their signature. A signature is everything recorded that decides what the
+ * plan looks like, as bytes, in the plan's own numbers. It does not contain the addresses of stored
+ * tensors, scalars, or the place in the step. So a learning-rate schedule, a new batch or a second
+ * model of the same form replays the same plan. */
 #include <string.h>
 
 #include "engine/base/alloc.h"
 #include "engine/step/plan_cache.h"
 #include "engine/step/wisdom.h"
 
-#define CACHE_SIZE 24 /* plans; the least recently used goes */
+#define CACHE_SIZE 24 /* plans; a new one replaces the least recently used */
 
 typedef struct cached {
     char *signature;
@@ -87,14 +87,14 @@ static bool put_type(wf_plan_cache *c, const wf_type *t)
            put(c, t->shape.dim, (size_t)t->shape.rank * sizeof *t->shape.dim);
 }
 
-/* A value that the request does not compute. */
+/* Puts a value that the request reads but does not compute. */
 static bool put_given(wf_plan_cache *c, const wf_value *v)
 {
     return put_int(c, v->node < 0 ? 0 : v->block) &&
            put_int(c, v->node < 0 ? 0 : (int64_t)v->storage) && put_type(c, &v->type);
 }
 
-/* `seen`: how many of the request's values are in the signature already. */
+/* `seen` counts the request's values that are in the signature already. */
 static bool put_node(wf_plan_cache *c, const wf_graph *g, const wf_request *r, int node, int *seen)
 {
     const wf_node *n = &g->nodes[node];

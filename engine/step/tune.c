@@ -1,4 +1,5 @@
-/* weft_tune: the distinct problems of what is recorded, each measured, the best of each kept. */
+/* weft_tune: measures the distinct problems of the recorded work, and keeps the best kernel of
+ * each. */
 #include "engine/base/clock.h"
 #include "engine/graph/lint.h"
 #include "engine/step/execute.h"
@@ -18,17 +19,17 @@
 
 #define SECONDS 0.5
 #define ROUNDS 15
-/* A kernel that expects to take this many times what the best expects is not tried: the
- * reference would take minutes. */
+/* A kernel whose expected cost is this many times the lowest one is not tried: the reference kernel
+ * would take minutes. */
 #define FAR_BEHIND 6.0
-/* One that is behind by that many times in its first run is not tried again. */
+/* A kernel whose first run takes this many times the best first run is not tried again. */
 #define HOPELESS 1.5
-/* By which the fastest must beat the one chosen without wisdom: less is noise, and choices that
- * change with each tuning help nobody. */
+/* The fastest kernel must be faster by this fraction than the kernel chosen without wisdom. Smaller
+ * differences are noise, and choices that change with each tuning help nobody. */
 #define MARGIN 0.02
 #define COLD_MOST ((size_t)512 << 20)
-/* Memory is filled at about this pace before a problem is measured: what takes longer than the
- * measurement is left out. */
+/* Before a problem is measured, memory is filled at about this rate. A problem that needs longer
+ * for this than for its measurement is left out. */
 #define COLD_BYTES_A_SECOND 4e9
 
 /* ---- one problem ---- */
@@ -45,7 +46,7 @@ static void run_trial(void *user, int set)
     t->failed |= !wf_trial_run(t, set);
 }
 
-/* Those worth a trial, in the list's order. */
+/* Enters the implementations that are worth a trial, in the list's order. */
 static void enter_all(contest *c, const wf_trial_data *d)
 {
     const int impls = wf_problem_n_impls(&d->problem);
@@ -66,7 +67,7 @@ static void enter_all(contest *c, const wf_trial_data *d)
 }
 
 typedef struct verdict {
-    const char *best, *untuned; /* names in the list; NULL: there is no choice */
+    const char *best, *untuned; /* names of implementations; NULL: there is no choice */
     double seconds, untuned_seconds;
 } verdict;
 
@@ -88,7 +89,7 @@ static verdict judge(contest *c)
                      c->entrant[untuned].seconds};
 }
 
-/* v->best stays NULL where there is nothing to choose, or no memory for trying. */
+/* v->best stays NULL where there is no choice, or no memory for trials. */
 static weft_status measure(weft_context *ctx, const wf_problem *p, double seconds, verdict *v)
 {
     size_t cold = wf_trial_cache_bytes(ctx->topology);
@@ -108,7 +109,7 @@ static weft_status measure(weft_context *ctx, const wf_problem *p, double second
     if (wf_trial_data_init(&data, &place, p, &err) == WEFT_OK) {
         enter_all(c, &data);
         const wf_measure_opts opts = {ROUNDS, seconds, 1e-3, HOPELESS};
-        if (c->n > 0) { /* of a single one, too: then nobody asks again */
+        if (c->n > 0) { /* also where only one is left: then it need not be measured again */
             wf_measure(c->entrant, c->n, &opts);
             *v = judge(c);
         }
@@ -123,18 +124,18 @@ static weft_status measure(weft_context *ctx, const wf_problem *p, double second
     return WEFT_OK;
 }
 
-/* ---- all of them ---- */
+/* ---- all problems ---- */
 
 typedef struct tuning {
     weft_context *ctx;
     weft_tune_opts opts;
     weft_tune_result result;
-    wf_problem *problems; /* distinct, with more than one kernel to choose from */
-    int *times;           /* that each is in the plan */
+    wf_problem *problems; /* the distinct problems that more than one kernel can run */
+    int *times;           /* how often each is in the plan */
     int n;
 } tuning;
 
-/* Whether more than one implementation other than the reference could run it. */
+/* Whether more than one implementation could run it, the reference not counted. */
 static bool has_choice(const tuning *t, const wf_problem *p)
 {
     int fit = 0;

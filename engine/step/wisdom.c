@@ -1,4 +1,4 @@
-/* A context's wisdom: when it is read, where it is kept. */
+/* A context's wisdom: when its file is read, and where the file is. */
 #include "engine/step/wisdom.h"
 
 #include <stdio.h>
@@ -65,7 +65,7 @@ static weft_status load_once(weft_context *ctx, bool begins)
         return WEFT_OK;
     weft_status status = load(ctx, w, begins);
     if (status != WEFT_OK)
-        wf_wisdom_done(w); /* the next call tries again */
+        wf_wisdom_done(w); /* so that the next call tries again */
     else
         w->loaded = true;
     return status;
@@ -94,7 +94,7 @@ weft_status weft_wisdom_get_info(weft_context *ctx, weft_wisdom_info *info)
     return WEFT_OK;
 }
 
-/* Where `path`, NULL: the context's own, is; the wisdom is loaded. */
+/* Sets *to to `path`, or to the context's own path where it is NULL. Wisdom is loaded. */
 static weft_status place_of(weft_context *ctx, const char *path, const char **to)
 {
     if (!ctx)

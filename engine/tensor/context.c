@@ -1,4 +1,5 @@
-/* The context as tensors know it: references, and streams of random numbers. Its life is in engine/step. */
+/* The part of the context that tensors need: references, and streams of random numbers. engine/step
+ * creates and destroys contexts. */
 #include "engine/tensor/context.h"
 
 void wf_context_ref(weft_context *ctx)

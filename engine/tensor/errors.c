@@ -1,4 +1,4 @@
-/* The errors that a context holds, the module path in front of them, and whether the step has failed. */
+/* The errors of a context, the module path in front of them, and whether the step has failed. */
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -44,7 +44,7 @@ void wf_path_set(weft_context *ctx, const char *path)
 
 /* ---- failing ---- */
 
-/* The message behind "<op>: ", where the text begins so. */
+/* The text after "<op>: ", or all of it where it does not begin like this. */
 static const char *behind_name(const char *text)
 {
     size_t n = strspn(text, "abcdefghijklmnopqrstuvwxyz_0123456789");
@@ -96,7 +96,7 @@ weft_status weft_error_status(const weft_context *ctx)
     return ctx ? ctx->error.status : WEFT_ERR_INVALID;
 }
 
-/* The last error of this thread that no context could take. */
+/* This thread's last error that belongs to no context. */
 static _Thread_local char stray[WEFT_ERROR_TEXT] = "there is no context";
 
 weft_status wf_fail_stray(weft_status status, const char *format, ...)
@@ -112,7 +112,8 @@ const char *weft_error_text(const weft_context *ctx)
 {
     if (!ctx)
         return stray;
-    /* Records are saved and restored by value; a long text is of the one that it begins like. */
+    /* Error records are copied, so long_error may belong to another error: it is the full text only
+     * if it begins like error.text. */
     bool whole = ctx->long_error &&
                  strncmp(ctx->long_error, ctx->error.text, sizeof ctx->error.text - 1) == 0;
     return whole ? ctx->long_error : ctx->error.text;

@@ -1,5 +1,5 @@
-/* Random tensors: counter-based (Philox4x32-10, Salmon et al. 2011), so that a tensor's numbers
- * depend on the seed and its stream alone. */
+/* Random tensors. The generator is counter-based (Philox4x32-10, Salmon et al. 2011), so that a
+ * tensor's numbers depend only on the seed and the tensor's stream. */
 #include <math.h>
 #include <Random123/philox.h>
 
@@ -14,7 +14,8 @@ weft_tensor *weft_randn(weft_context *ctx, weft_shape shape)
     philox4x32_key_t key = {{(uint32_t)seed, (uint32_t)(seed >> 32)}};
     float *data = t->block.data;
     int64_t n = weft_shape_count(shape);
-    for (int64_t i = 0; i < n; i += 2) { /* Box and Muller 1958: two normals from two uniforms */
+    /* Box and Muller 1958: two uniform numbers give two normal ones */
+    for (int64_t i = 0; i < n; i += 2) {
         philox4x32_ctr_t counter = {
             {(uint32_t)i, (uint32_t)(i >> 32), (uint32_t)stream, (uint32_t)(stream >> 32)}};
         philox4x32_ctr_t bits = philox4x32(counter, key);

@@ -4,8 +4,8 @@
 #include "engine/base/error.h"
 #include "engine/tensor/tensor.h"
 
-/* Address space, not memory. At 100 KB of handles a step it takes ten thousand steps until an
- * address comes round again. */
+/* Bytes of address space, not of memory. With 100 KB of handles a step, an address is used again
+ * after ten thousand steps. */
 #define RING_SIZE ((size_t)1 << 30)
 #define PAGE ((size_t)4096)
 #define SLOT ((sizeof(weft_tensor) + 63) / 64 * 64)
@@ -45,14 +45,15 @@ void wf_ring_done(wf_ring *ring)
 weft_tensor *wf_ring_new(wf_ring *ring)
 {
     if (ring->used + SLOT > RING_SIZE)
-        return NULL; /* steps start early enough not to meet the end, unless one is gigantic */
+        return NULL; /* a step begins far enough from the end, unless it is gigantic */
     weft_tensor *t = (weft_tensor *)(ring->base + ring->used);
     ring->used += SLOT;
     *t = (weft_tensor){0};
     return t;
 }
 
-/* The step before last's pages go back. After the ring's last quarter the next step starts over. */
+/* Gives the pages of the step before last back to the system. A step never begins in the ring's
+ * last quarter: it begins at the start instead. */
 void wf_ring_next_step(wf_ring *ring)
 {
     size_t start = ring->step_start[2], end = ring->step_start[1];
@@ -73,9 +74,9 @@ weft_context *wf_tensor_owner(const weft_tensor *t)
     if (!t)
         return NULL;
     if (t->magic == WF_MAGIC_STORED || t->magic == WF_MAGIC_RECORDED || t->magic == WF_MAGIC_DEAD)
-        return t->ctx; /* of a freed one, too: Note [Freed handles] in engine/base/handles.h */
+        return t->ctx; /* also of a freed handle: Note [Freed handles] in engine/base/handles.h */
     if (t->magic != 0)
-        return NULL; /* no tensor at all */
+        return NULL; /* not a tensor */
     const ring_header *header = (const ring_header *)((uintptr_t)t & ~(RING_SIZE - 1));
     return header->magic == RING_MAGIC ? header->owner : NULL;
 }

@@ -1,4 +1,4 @@
-/* Tensor handles: stored tensors' life and queries. */
+/* Tensor handles: creating and freeing stored tensors, and questions about tensors. */
 #include <float.h>
 #include <math.h>
 #include <string.h>
@@ -80,7 +80,7 @@ weft_tensor *weft_tensor_full(weft_context *ctx, weft_dtype dtype, weft_shape sh
     return t;
 }
 
-/* Whether `value`, its fraction cut off for whole numbers, is a number of that type. */
+/* Whether the type can hold `value`; for integer types, without its fraction. */
 static bool value_fits(weft_dtype dtype, double value)
 {
     switch (dtype) {
@@ -161,7 +161,7 @@ weft_context *wf_tensor_check(const weft_tensor *t, const char *what, bool kept_
     }
     if (t->magic == WF_MAGIC_STORED || (t->magic == WF_MAGIC_RECORDED && t->gen == ctx->gen))
         return ctx;
-    /* What a loss was kept in lives until the next step ends. */
+    /* The tensor in which a loss is kept lives until the next step ends. */
     if (t->magic == WF_MAGIC_RECORDED && t->kept && kept_ok && t->gen + 1 == ctx->gen)
         return ctx;
     if (t->magic == WF_MAGIC_DEAD) {

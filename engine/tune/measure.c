@@ -18,7 +18,7 @@ double wf_median(double *x, int n)
     return n % 2 ? x[n / 2] : (x[n / 2 - 1] + x[n / 2]) / 2;
 }
 
-/* Seconds of one of `times` runs. */
+/* Runs an entrant `times` times. Returns the mean seconds of a run. */
 static double time_runs(wf_entrant *e, int times)
 {
     double start = wf_seconds();
@@ -29,8 +29,9 @@ static double time_runs(wf_entrant *e, int times)
     return (wf_seconds() - start) / times;
 }
 
-/* The first run pays for pages and code; the second, where there is time for it, tells how many fit
- * a sample. Returns what it took. */
+/* Runs an entrant once or twice. The first run pays for page faults and for loading code. The
+ * second, if there is time for it, tells how many runs make up one sample. Returns the seconds
+ * used. */
 static double warm_up(wf_entrant *e, int n, const wf_measure_opts *opts)
 {
     const double start = wf_seconds(), patience = WF_MEASURE_PATIENCE * opts->seconds;

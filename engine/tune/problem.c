@@ -1,4 +1,4 @@
-/* See problem.h: one switch over the families for each question. Stateless. */
+/* See problem.h. Each function is one switch over the families. Stateless. */
 #include "engine/tune/problem.h"
 
 #include <stdio.h>
@@ -15,7 +15,7 @@ const char *wf_problem_text(const wf_problem *p, char *text, size_t size)
         wf_matmul_describe(&p->matmul, text + n, size - (size_t)n);
     if (p->family == WF_FAMILY_CONV2D &&
         (p->conv2d.src_type == WEFT_BF16 || p->conv2d.dst_type == WEFT_BF16)) {
-        const size_t used = strlen(text); /* which kernels there are depends on it */
+        const size_t used = strlen(text); /* it decides which kernels exist */
         snprintf(text + used, size - used, " %s", wf_bf16_name(wf_cpu_bf16()));
     }
     return text;

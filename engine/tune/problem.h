@@ -1,5 +1,5 @@
-/* What a kernel is chosen for: one pass of a convolution, or one matrix product, with everything
- * that decides about how it is computed. Plain data. */
+/* A problem: what a kernel is chosen for. One pass of a convolution or one matrix product, with
+ * everything that decides how it is computed. Plain data. */
 #ifndef WF_TUNE_PROBLEM_H
 #define WF_TUNE_PROBLEM_H
 
@@ -11,7 +11,7 @@ typedef enum wf_family { WF_FAMILY_CONV2D, WF_FAMILY_MATMUL } wf_family;
 typedef struct wf_problem {
     wf_family family;
     wf_conv2d_desc conv2d;
-    wf_conv2d_pass pass; /* of conv2d */
+    wf_conv2d_pass pass; /* conv2d only */
     wf_matmul_desc matmul;
 } wf_problem;
 
@@ -36,8 +36,8 @@ double wf_problem_flops(const wf_problem *p);
 /* The family's list of implementations. */
 int wf_problem_n_impls(const wf_problem *p);
 const char *wf_problem_impl_name(const wf_problem *p, int i);
-/* The cycles that implementation i expects, Note [Expected cost]; 0
- * where it does not fit, and why. */
+/* The expected cost of implementation i in cycles: Note [Expected cost]. 0 where it does not fit,
+ * with the reason in `why`. */
 double wf_problem_expects(const wf_problem *p, int i, weft_isa isa, char *why, size_t size);
 
 #endif

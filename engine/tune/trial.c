@@ -13,7 +13,7 @@ size_t wf_trial_cache_bytes(const wf_topology *topology)
     const wf_machine *machine = wf_topology_machine(topology);
     size_t caches = 0, one = machine->l3 ? machine->l3 : machine->l2;
     int last = -1;
-    for (int i = 0; i < wf_topology_cores(topology); i++) { /* in order of their caches */
+    for (int i = 0; i < wf_topology_cores(topology); i++) { /* ordered by their caches */
         wf_core core = wf_topology_core(topology, i);
         caches += core.l3 != last;
         last = core.l3;

@@ -1,5 +1,5 @@
 /* One implementation on made-up data, run as a training step would run it: packing the weights,
- * every image or tile over all threads, adding up slots. For tuning and for benchmarks.
+ * every image or tile over all threads, adding up partial sums. For tuning and for benchmarks.
  *
  * One thread at a time; a run starts as many threads as the place says. */
 #ifndef WF_TUNE_TRIAL_H
@@ -15,25 +15,25 @@ typedef struct wf_trial_place {
     wf_memory *memory;
     weft_isa isa;
     int threads;
-    size_t cold_bytes; /* data rotates through at least so many; 0: it stays where it is */
+    size_t cold_bytes; /* runs rotate through data of at least this size; 0: they reuse one set */
 } wf_trial_place;
 
 /* Bytes of all last-level caches of the cores that the topology chose. */
 size_t wf_trial_cache_bytes(const wf_topology *topology);
 
-/* A problem's operands, which all its trials share: `sets` batches of
- * activations, one of weights. */
+/* A problem's operands, which all of its trials share: `sets` sets of activations, and one set of
+ * weights. */
 typedef struct wf_trial_data {
     wf_trial_place place;
     wf_problem problem;
     wf_block block;
     int sets;
     size_t set_bytes;
-    /* What the family makes of it: conv2d's src, dst; matmul's a and b in one, c. Set i is
-     * i * set_bytes further. */
+    /* Operands of the family: conv2d's src and dst; matmul's a and b together, and c. Set i is i *
+     * set_bytes further. */
     char *in, *out;
-    float *weights, *dweights, *bias; /* conv2d; bias: matmul's, too */
-    float *table;                     /* conv2d of bytes; else NULL */
+    float *weights, *dweights, *bias; /* conv2d; matmul uses bias only */
+    float *table;                     /* conv2d that reads bytes; else NULL */
 } wf_trial_data;
 weft_status wf_trial_data_init(wf_trial_data *d, const wf_trial_place *place, const wf_problem *p,
                                weft_error *err);
@@ -42,27 +42,28 @@ void wf_trial_data_done(wf_trial_data *d);
 typedef struct wf_trial wf_trial;
 struct wf_trial {
     const wf_trial_data *data;
-    const char *impl; /* the name in the list */
-    char name[48];    /* of the kernel: "onednn:jit:avx2" */
-    double cycles;    /* expected */
-    bool failed;      /* for the caller: a run failed */
+    const char *impl; /* its name in the family's list */
+    char name[48];    /* the kernel's name, such as "onednn:jit:avx2" */
+    double cycles;    /* expected cost */
+    bool failed;      /* set by the caller: a run failed */
     /* private */
     wf_conv2d *conv2d;
     const wf_matmul_impl *matmul;
     wf_block block;
     char *packed, *slots, *scratch;
     size_t slot_stride, scratch_stride;
-    weft_status (*tiles)(const wf_trial *t, int set, int worker); /* this thread's share */
+    weft_status (*tiles)(const wf_trial *t, int set, int worker); /* runs this thread's share */
 };
-/* Implementation i of the family's list. False, and why, where it does not fit or memory is out. */
+/* Prepares a trial of implementation i of the family's list. False, with the reason in `why`, where
+ * it does not fit or memory is out. */
 bool wf_trial_init(wf_trial *t, const wf_trial_data *d, int i, char *why, size_t size);
 void wf_trial_done(wf_trial *t);
-/* The whole problem once, on set `set` (0 to sets - 1); false where the kernel failed. */
+/* Runs the whole problem once, on set `set` (0 to sets - 1). False: the kernel failed. */
 bool wf_trial_run(const wf_trial *t, int set);
 
 /* ---- between trial.c and the families' files ---- */
 
-/* Values in [-1, 1): nothing denormal, nothing that grows. */
+/* Fills with values in [-1, 1), none of them denormal. */
 void wf_trial_fill(float *p, size_t n, uint32_t seed);
 static inline size_t wf_trial_aligned(size_t bytes)
 {

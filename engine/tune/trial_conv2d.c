@@ -1,10 +1,10 @@
-/* Convolutions on trial: see trial.h. Letters: kernels/conv2d/conv2d.h. */
+/* Trials of convolutions: see trial.h. Letters: kernels/conv2d/conv2d.h. */
 #include <stdio.h>
 #include <string.h>
 
 #include "engine/tune/trial.h"
 
-/* The same of bf16, cut off. */
+/* The same as bf16: the upper halves of floats. */
 static void fill_bf16(uint16_t *p, size_t n, uint32_t seed)
 {
     for (size_t i = 0; i < n; i++) {
@@ -17,7 +17,7 @@ static void fill_bf16(uint16_t *p, size_t n, uint32_t seed)
     }
 }
 
-/* Padding channels are zero, as kernels may expect. */
+/* Fills images. Padding channels are zero, as kernels may expect. */
 static void fill_images(char *p, wf_act a, weft_dtype type, int images, uint32_t seed)
 {
     const size_t count = wf_act_count(a), pixels = (size_t)a.H * (size_t)a.W;
@@ -78,7 +78,7 @@ weft_status wf_trial_data_conv2d(wf_trial_data *t, weft_error *err)
     return WEFT_OK;
 }
 
-/* The first failure of this thread's tiles. */
+/* Keeps the first failure of this thread's tiles. */
 static void note(weft_status *first, weft_status status)
 {
     if (*first == WEFT_OK)

@@ -1,4 +1,4 @@
-/* Matrix products on trial: see trial.h. A batch's matrices follow each other. Letters:
+/* Trials of matrix products: see trial.h. The matrices of a batch lie one after the other. Letters:
  * kernels/matmul/matmul.h. */
 #include <stdio.h>
 
@@ -39,7 +39,8 @@ static weft_status tiles(const wf_trial *t, int set, int worker)
     const wf_matmul_dim one_by_one = {wf_matmul_items(desc), desc->M * desc->K, desc->K * desc->N,
                                       desc->M * desc->N};
     wf_matmul_batch batch;
-    wf_matmul_batch_init(&batch, desc, 1, &one_by_one, true); /* as it is: nothing changes places */
+    /* as recorded: no operands are swapped */
+    wf_matmul_batch_init(&batch, desc, 1, &one_by_one, true);
     int64_t n = wf_matmul_batch_tiles(t->matmul, &batch);
     weft_status first = WEFT_OK;
 #pragma omp for schedule(dynamic)

@@ -22,7 +22,7 @@ void wf_wisdom_done(wf_wisdom *w)
     *w = (wf_wisdom){0};
 }
 
-/* The first choice that is not before `problem`. */
+/* The index of the first choice that is not before `problem`. */
 static int lower_bound(const wf_wisdom *w, const char *problem)
 {
     int low = 0, high = w->n;
@@ -72,7 +72,7 @@ const char *wf_wisdom_hash(wf_wisdom *w)
     for (int i = 0; i < w->n; i++) {
         const char *const texts[] = {w->choices[i].problem, w->choices[i].kernel};
         for (int t = 0; t < 2; t++)
-            for (const char *p = texts[t];; p++) { /* its end, too */
+            for (const char *p = texts[t];; p++) { /* the final zero too */
                 h = (h ^ (unsigned char)*p) * 0x100000001b3;
                 if (!*p)
                     break;

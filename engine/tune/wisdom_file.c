@@ -1,4 +1,4 @@
-/* Where the file of wisdom is, reading it, and merging into it while others do the same. */
+/* The wisdom file: its path, reading it, and merging into it while other processes do the same. */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -28,7 +28,7 @@ weft_status wf_wisdom_path(const char *asked, char **path, bool *asked_for, weft
         return WEFT_OK;
     if (named)
         made = wf_strdup(named);
-    else if (cache && *cache == '/') /* the specification: a relative one is to be ignored */
+    else if (cache && *cache == '/') /* the specification says to ignore a relative path */
         made = wf_asprintf("%s/weft/wisdom.json", cache);
     else
         made = wf_asprintf("%s/.cache/weft/wisdom.json", home);
@@ -38,7 +38,7 @@ weft_status wf_wisdom_path(const char *asked, char **path, bool *asked_for, weft
     return WEFT_OK;
 }
 
-/* Makes the folders above `path`; what fails shows when the file is made. */
+/* Creates the folders above `path`. A failure shows when the file is created. */
 static void make_folders(const char *path)
 {
     char *copy = wf_strdup(path);
@@ -52,7 +52,7 @@ static void make_folders(const char *path)
 
 /* ---- reading ---- */
 
-/* Larger than any machine's wisdom: not to be read into memory. */
+/* Larger than any machine's wisdom, so not read into memory. */
 #define MOST_BYTES ((int64_t)64 << 20)
 
 weft_status wf_wisdom_read(const char *path, json_t **root, weft_error *err)
@@ -61,13 +61,15 @@ weft_status wf_wisdom_read(const char *path, json_t **root, weft_error *err)
     FILE *file;
     WF_TRY(wf_fopen_regular(path, MOST_BYTES, &file, err));
     const int first = getc(file);
-    if (first == EOF && !ferror(file)) { /* made by a writer that has just locked it */
+    /* an empty file: its writer has just created and locked it */
+    if (first == EOF && !ferror(file)) {
         fclose(file);
         return wf_error_set(err, WEFT_ERR_NOT_FOUND, "%s: is empty", path);
     }
     ungetc(first, file);
     json_t *read = json_loadf(file, JSON_REJECT_DUPLICATES, &why);
-    const bool failed = ferror(file) != 0; /* then what was read tells nothing about the file */
+    /* then the text read so far says nothing about the file */
+    const bool failed = ferror(file) != 0;
     fclose(file);
     if (read)
         *root = read;
@@ -92,9 +94,9 @@ weft_status wf_wisdom_read_for(const char *path, const wf_wisdom_key *key, wf_wi
 
 /* ---- writing ---- */
 
-/* Locks the file, which is made if need be; writers replace it, so whoever had to wait looks
- * whether it still is the one of that name. Where locks do not work (some network file systems), or
- * nothing can be made, -1: two writers may then lose one's choices, never the file. */
+/* Locks the file; creates it where there is none. Writers replace the file, so after waiting checks
+ * whether the locked file still has this name. -1 where the file system has no locks or the file
+ * cannot be created: then one of two writers may lose its choices, but the file stays valid. */
 static int lock(const char *path)
 {
     for (int tries = 0; tries < 1000; tries++) {
@@ -127,7 +129,7 @@ static weft_status write_json(const char *path, const json_t *root, weft_error *
     return wf_json_write(path, root, JSON_INDENT(1) | JSON_SORT_KEYS | JSON_REAL_PRECISION(6), err);
 }
 
-/* What is there, if it is wisdom; *root stays NULL where nothing is. */
+/* Reads the existing wisdom. *root stays NULL where there is none. */
 static weft_status there(const char *path, const wf_wisdom_key *key, json_t **root, bool *moved,
                          weft_error *err)
 {
@@ -135,7 +137,8 @@ static weft_status there(const char *path, const wf_wisdom_key *key, json_t **ro
     weft_error why = WEFT_ERROR_INIT;
     weft_status status = wf_wisdom_read_for(path, key, &ignored, root, &why);
     wf_wisdom_done(&ignored);
-    if (status == WEFT_OK || status == WEFT_ERR_NOT_FOUND) /* nothing for us: others' wisdom */
+    /* not found: it is wisdom of other machines */
+    if (status == WEFT_OK || status == WEFT_ERR_NOT_FOUND)
         return WEFT_OK;
     json_decref(*root);
     *root = NULL;
@@ -171,6 +174,6 @@ weft_status wf_wisdom_write(const char *path, const wf_wisdom *w, const wf_wisdo
     }
     json_decref(root);
     if (fd >= 0)
-        close(fd); /* and unlocks */
+        close(fd); /* this also unlocks it */
     return status;
 }

@@ -68,7 +68,7 @@ static weft_status add_choices(wf_wisdom *w, json_t *choices, weft_error *err)
     return WEFT_OK;
 }
 
-/* Why none of the sections is ours. */
+/* Explains why no section is for this machine. */
 static weft_status nothing_for_us(const json_t *other, const wf_wisdom_key *key, weft_error *err)
 {
     if (other)
@@ -112,7 +112,7 @@ static json_t *find_choices(json_t *machines, const wf_wisdom_key *key)
         json_pack("{s:s, s:s, s:i, s:s, s:s, s:O}", "cpu", key->cpu, "isa", key->isa, "lanes",
                   key->lanes, "weft", key->weft, "onednn", key->onednn, "choices", choices);
     bool ok = section && json_array_append_new(machines, section) == 0;
-    json_decref(choices); /* the section's now */
+    json_decref(choices); /* the section owns it now */
     return ok ? choices : NULL;
 }
 

@@ -1,8 +1,8 @@
 /* Reverse-mode differentiation: weft_backward records the gradient nodes of a loss.
  *
- * Nodes are walked from the loss back, in reverse recording order; gradients that meet at a value
- * are added in the order in which the walk reaches its users, so the sum's order is fixed by the
- * graph. Threading rule: the context's. */
+ * It walks the nodes from the loss back, in reverse recording order. Where several gradients meet
+ * at a value, they are added in the order in which the walk reaches the readers of the value. So
+ * the graph fixes the order of the sum. Threading rule: the context's. */
 #include <string.h>
 
 #include "engine/graph/autograd/autograd.h"
@@ -14,13 +14,13 @@
 
 typedef struct walk {
     weft_context *ctx;
-    weft_tensor **grads; /* per value: the gradient gathered so far */
-    char *reached;       /* per node: the loss depends on it and it passes gradients on */
+    weft_tensor **grads; /* per value: its gradient so far */
+    char *reached;       /* per node: the loss depends on it, and it passes gradients on */
     int n_values;
     bool retain;
 } walk;
 
-/* A handle of exactly this value. A leaf's tensor may have newer content by now. */
+/* A handle of exactly this value: a leaf's tensor may have newer content by now. */
 static weft_tensor *value_handle(weft_context *ctx, int value)
 {
     wf_graph *g = ctx->graph;
@@ -73,7 +73,7 @@ static weft_status gather(walk *w, int value, weft_tensor *grad)
     return w->grads[value] ? WEFT_OK : wf_step_status(w->ctx);
 }
 
-/* Applies one node's gradient rule and hands the results to its inputs. */
+/* Applies one node's gradient rule and adds the results to the gradients of its inputs. */
 static weft_status walk_node(walk *w, int n)
 {
     weft_context *ctx = w->ctx;
@@ -141,8 +141,8 @@ done:
     return status;
 }
 
-/* Whether a new value of a gradient has to wait for the commit phase, since one is there that must
- * outlive a step that fails. */
+/* Whether a new gradient must wait for the commit phase, because the tensor has a gradient that
+ * must survive if the step fails. */
 static bool grad_waits(const weft_context *ctx, const weft_tensor *grad)
 {
     const wf_graph *g = ctx->graph;
@@ -150,8 +150,8 @@ static bool grad_waits(const weft_context *ctx, const weft_tensor *grad)
     return !pending || g->assigned[grad->assignment].state;
 }
 
-/* Adds a leaf's gradient to its tensor's. A first gradient is written where it is computed; adding
- * to one that is there already waits for the commit phase. */
+/* Adds a leaf's gradient to its tensor's gradient. A first gradient is written as soon as it is
+ * computed. A sum with an existing gradient waits for the commit phase. */
 static weft_status store(weft_context *ctx, weft_tensor *leaf, weft_tensor *grad)
 {
     if (leaf->type.dtype != grad->type.dtype)
@@ -228,10 +228,11 @@ static weft_status backward(weft_context *ctx, weft_tensor *loss, weft_tensor *s
     char a[128], b[128];
     if (g->in_backward)
         return wf_fail(ctx, WEFT_ERR_STATE, "backward: a hook cannot begin another backward pass");
-    WF_TRY(wf_may_end_step(ctx, "backward")); /* it does when it fails */
+    WF_TRY(wf_may_end_step(ctx, "backward")); /* a failed backward pass ends the step */
     WF_TRY(wf_stack_check("backward", &ctx->error));
     if (loss->magic == WF_MAGIC_STORED && loss->requires_grad && !g->grad_off) {
-        loss = weft_scale(loss, 1); /* a leaf's gradient is the seed: a node to walk from */
+        /* the loss is a leaf: add a node from which the walk can start */
+        loss = weft_scale(loss, 1);
         if (!loss)
             return wf_step_status(ctx);
     }
@@ -280,7 +281,7 @@ weft_status weft_backward_with(weft_tensor *loss, weft_tensor *seed, bool retain
     weft_tensor *operands[] = {loss, seed};
     weft_context *owner = wf_tensor_owner(loss ? loss : seed);
     if (!owner)
-        return WEFT_ERR_INVALID; /* the loss was not recorded: its step has failed */
+        return WEFT_ERR_INVALID; /* the loss was not recorded: the step has failed already */
     weft_context *ctx = wf_record_context("backward", 1, 2, operands);
     if (!ctx)
         return wf_step_status(owner);

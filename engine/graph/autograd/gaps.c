@@ -1,4 +1,4 @@
-/* Why a tensor has no gradient although backward passes were recorded. */
+/* Finds out why a tensor has no gradient although backward passes were recorded. */
 #include "engine/graph/autograd/autograd.h"
 
 #include <string.h>
@@ -15,7 +15,7 @@ const char *const wf_gap_text[WF_GAPS] = {
     [WF_GAP_UNUSED] = "not reached: not used in the step's forward",
 };
 
-/* Follows what t's content flows into, up to where gradients are cut. */
+/* Follows the ops that t's content reaches, up to where gradients stop. */
 static wf_gap follow(const wf_graph *g, char *tainted, const weft_tensor *t)
 {
     bool used = false, passed = false, no_grad = false, detached = false;

@@ -1,7 +1,7 @@
-/* Gradient hooks of tensors, and borders: the places where modules' backward hooks stand.
+/* Gradient hooks of tensors, and borders: the places where modules' backward hooks run.
  *
- * Both run on the recording thread inside weft_backward, on handles. A hook that is removed while
- * hooks run is only marked; it is freed by the next removal, or with its tensor. */
+ * Both run on the recording thread inside weft_backward, and get handles. A hook that is removed
+ * while hooks run is only marked. The next removal frees it, or its tensor's end. */
 #include "engine/graph/autograd/autograd.h"
 #include "engine/graph/ops/internal.h"
 #include "engine/base/alloc.h"
@@ -71,7 +71,8 @@ static weft_status check_replaced(weft_context *ctx, const char *what, weft_tens
 
 weft_status wf_grad_hooks_run(weft_context *ctx, weft_tensor *t, weft_tensor **grad)
 {
-    uint64_t last = ctx->last_hook; /* those registered by a hook wait for the next pass */
+    /* hooks that a hook registers wait for the next backward pass */
+    uint64_t last = ctx->last_hook;
     for (wf_grad_hook *h = t->hooks; h; h = h->next) {
         if (!h->fn || h->id > last)
             continue;
@@ -125,11 +126,11 @@ weft_status wf_record_border(weft_context *ctx, int n, weft_tensor **t, wf_borde
     return status;
 }
 
-/* NULL: the node is of a border whose recording failed. */
+/* The border of a node; NULL: the border's recording failed. */
 static wf_border *border_of(const wf_graph *g, int node)
 {
     int low = 0, high = g->n_borders - 1;
-    while (low < high) { /* the last that begins at node or before */
+    while (low < high) { /* find the last border that begins at or before the node */
         int middle = (low + high + 1) / 2;
         if (g->borders[middle]->first_node <= node)
             low = middle;
