@@ -1,7 +1,7 @@
-/* Activation functions and their gradients, f(x) element by element: every row of
- * kernels/eltwise/activation.def is an op and its backward op here.
+/* Activation functions and their gradients, element by element. Every row of
+ * kernels/eltwise/activation.def becomes an op and its backward op here.
  *
- * The gradient needs the input or the output, as the list says. */
+ * The gradient reads the op's input or its output, as the row says. */
 #include <math.h>
 
 #include "engine/graph/ops/common.h"
@@ -17,7 +17,7 @@ typedef struct activation_args {
     wf_buf in[2], out; /* x; or backward: what was saved, dy */
     size_t size;
     double a, b;
-    wf_act clear; /* images whose padding the function does not leave zero; C = 0: none */
+    wf_act clear; /* the image, where f(0) is not 0 and padding must be cleared; else C = 0 */
     wf_activation_fn forward;
     wf_activation_backward_fn backward;
 } activation_args;
@@ -94,8 +94,8 @@ static weft_tensor *record(const wf_op *op, weft_tensor *x, wf_activation f, dou
     return record_with(op, x, f, a, 0);
 }
 
-/* Samples bring their function as `user`. The values -1.9 to 1.9 are stretched to reach the kinks
- * at 3 and 6, which none of them hits. */
+/* The sample inputs carry their function as `user`. Their values, -1.9 to 1.9, are stretched so
+ * that they lie on both sides of the kinks at 3 and 6; none lies on a kink. */
 typedef weft_tensor *(*unary)(weft_tensor *x);
 typedef struct sample_user {
     unary f;
@@ -174,8 +174,8 @@ static weft_tensor *power_of_square(weft_tensor *x)
 #define APPLY_abs weft_abs
 #define APPLY_softplus softplus_of_two
 
-/* Two descriptors a row: wf_op_<name>, wf_op_<name>_backward. A backward op gives zero where dy is
- * zero, so it keeps the padding, but where the slope is infinite there. */
+/* Two ops for each row: wf_op_<name> and wf_op_<name>_backward. A backward op gives zero where dy
+ * is zero, so padding stays zero, unless the slope at zero is infinite. */
 #define WF_ACTIVATION(f, from, zero, flat)                                                         \
     static bool sample_##f(weft_context *ctx, int index, wf_sample *s)                             \
     {                                                                                              \
@@ -251,7 +251,7 @@ weft_tensor *weft_relu6(weft_tensor *x)
 {
     return record(&wf_op_relu6, x, WF_ACT_relu6, 0);
 }
-/* A number that the function takes is finite; else the step fails. */
+/* Fails the step where a number that the user gave is not finite. */
 static bool refuse_number(weft_tensor *x, const char *op, const char *what, double value)
 {
     weft_context *ctx = wf_record_context(op, 1, 1, &x);
@@ -300,7 +300,7 @@ weft_tensor *weft_reciprocal(weft_tensor *x)
     return record(&wf_op_reciprocal, x, WF_ACT_reciprocal, 0);
 }
 
-/* These three look at their parameters, which shape inference of the others leaves alone. */
+/* These three functions check their parameters; shape inference does not check parameters. */
 weft_tensor *weft_pow(weft_tensor *x, double exponent)
 {
     weft_context *ctx = wf_record_context("pow", 1, 1, &x);

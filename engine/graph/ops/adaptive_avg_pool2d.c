@@ -1,5 +1,5 @@
-/* adaptive_avg_pool2d: means over windows that cover the image, floor(i*H/P) .. ceil((i+1)*H/P).
- * Its gradient is avg_pool2d_backward's, with the same windows. */
+/* adaptive_avg_pool2d: means over windows that cover the image: output i has rows floor(i*H/P) to
+ * ceil((i+1)*H/P). avg_pool2d_backward is its gradient too, with the same windows. */
 #include "engine/graph/ops/pool2d.h"
 
 weft_tensor *weft_adaptive_avg_pool2d(weft_tensor *x, int out_h, int out_w)

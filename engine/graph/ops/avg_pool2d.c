@@ -1,5 +1,5 @@
-/* avg_pool2d: the mean of each window; avg_pool2d_backward: its gradient, which serves adaptive
- * pooling too. */
+/* avg_pool2d: the mean of each window. avg_pool2d_backward: its gradient, for adaptive pooling
+ * too. */
 #include "engine/graph/ops/pool2d.h"
 
 const wf_op wf_op_avg_pool2d_backward = {

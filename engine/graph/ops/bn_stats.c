@@ -152,7 +152,7 @@ typedef struct running_args {
     weft_dtype dtype;
 } running_args;
 
-/* As torch: the running variance is the unbiased one; the counter includes this batch. */
+/* As torch: the running variance is the unbiased variance, and the counter includes this batch. */
 static weft_status run_running(const wf_tile *t, const void *vargs, int64_t tile)
 {
     const running_args *a = vargs;
@@ -163,9 +163,10 @@ static weft_status run_running(const wf_tile *t, const void *vargs, int64_t tile
         if (a->cumulative)
             m = 1 / (double)batches;
     }
-    if (a->count == 0) { /* a batch of nothing counts, but tells nothing */
+    if (a->count == 0) { /* an empty batch counts, but has no statistics */
         for (int i = 0; i < 2; i++)
-            memmove(wf_data(t, a->out[i]), wf_data(t, a->in[i]), /* maybe the same place */
+            /* memmove: both may be the same memory */
+            memmove(wf_data(t, a->out[i]), wf_data(t, a->in[i]),
                     (size_t)a->C * weft_dtype_size(a->dtype));
         return WEFT_OK;
     }

@@ -1,5 +1,5 @@
 /* cast (internal): conversion between f32, f64 and bf16. Recorded for assignments to tensors of
- * another type; made by the precision pass between values that are stored as f32 and bf16. */
+ * another type. The precision pass adds casts between values that are stored as f32 and as bf16. */
 #include "engine/graph/ops/common.h"
 #include "engine/graph/ops/internal.h"
 #include "kernels/eltwise/eltwise.h"
@@ -34,7 +34,7 @@ static weft_status lower(wf_lower *l)
 {
     wf_operand x = wf_lower_in(l, 0), y = wf_lower_out(l, 0);
     cast_args g = {
-        .cut = wf_cut_images(&x), /* of the wider or the narrower: both have as many images */
+        .cut = wf_cut_images(&x), /* input and output have the same images */
         .x = x.buf,
         .y = y.buf,
         .from = weft_dtype_size(x.dtype),
@@ -51,7 +51,7 @@ static weft_status grad(wf_grad *g)
     return WEFT_OK;
 }
 
-/* Not by way of f32, which would lose the digits that finite differences need. */
+/* Without f32 in between, which would lose the digits that finite differences need. */
 static weft_tensor *apply(void *user, weft_tensor *const *in, int n)
 {
     return wf_record_cast(in[0], WEFT_F64);

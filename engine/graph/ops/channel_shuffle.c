@@ -1,5 +1,5 @@
-/* channel_shuffle: channels as (groups, C/groups), transposed, in any layout. Its gradient is the
- * shuffle with C/groups groups. */
+/* channel_shuffle: regards the channels as a matrix (groups, C/groups) and transposes it, in any
+ * layout. Its gradient is the shuffle with C/groups groups. */
 #include "engine/graph/ops/gather.h"
 
 static weft_status infer(wf_infer *f)

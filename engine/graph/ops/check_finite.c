@@ -1,5 +1,6 @@
-/* check_finite: the identity, but the run fails when an element is NaN or infinite. A check: it is
- * never dead code, and the commit phase waits for it. See Note [Commit phase]. */
+/* check_finite: returns its input, and fails the run where an element is NaN or infinite. It is a
+ * check: it runs even if nothing reads its output, and the commit phase waits for it. See
+ * Note [Commit phase]. */
 #include <math.h>
 #include <string.h>
 
@@ -24,7 +25,7 @@ typedef struct args {
     weft_dtype dtype;
 } args;
 
-/* The first element that is not finite, or -1. */
+/* The index of the first element that is not finite; -1: all are. */
 static int64_t first_bad(weft_dtype dtype, const void *data, size_t bytes)
 {
     int64_t n = (int64_t)(bytes / weft_dtype_size(dtype));
@@ -34,7 +35,7 @@ static int64_t first_bad(weft_dtype dtype, const void *data, size_t bytes)
     return -1;
 }
 
-/* One image, padding channels included: they are zero, so finite. */
+/* Checks one image with its padding channels, which are zero and so finite. */
 static weft_status check_image(const wf_tile *t, const void *arguments, int64_t image)
 {
     const args *a = arguments;

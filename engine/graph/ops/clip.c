@@ -1,8 +1,10 @@
-/* Clipping gradients (internal): sum_squares, clip_coefficient, scale_by, clip_value. Plain nodes
- * between the gradients and what uses them, so they run before the commit phase.
+/* Clipping gradients (internal): sum_squares, clip_coefficient, scale_by, clip_value. They are
+ * ordinary nodes between the gradients and the updates that read them, so they run before the
+ * commit phase.
  *
- * A sum of squares is taken in double, over runs of WF_CHUNK elements in eight interleaved chains,
- * then over the runs as Note [Fixed reduction trees] says: it depends on the shape alone. */
+ * A sum of squares is computed in double: over runs of WF_CHUNK elements in eight interleaved
+ * chains, then over the runs as in Note [Fixed reduction trees]. So it depends on the shape
+ * alone. */
 #include <math.h>
 
 #include "engine/graph/ops/common.h"
@@ -21,7 +23,7 @@ static const wf_type f64_scalar = {WEFT_F64, {0, {0}}};
 typedef struct clip_args {
     wf_cut cut;
     wf_buf x, y;
-    wf_buf by; /* scale_by: the factor; sum_squares: a double a run */
+    wf_buf by; /* scale_by: the factor; sum_squares: one double for each run */
     size_t size;
     int scalar;
     weft_dtype dtype;
@@ -109,7 +111,7 @@ const wf_op wf_op_sum_squares = {.name = "sum_squares",
                                  .lower = lower_sum,
                                  INTERNAL};
 
-/* ---- clip_coefficient: sums of squares to the total norm and the factor ---- */
+/* ---- clip_coefficient: from sums of squares, the total norm and the factor ---- */
 
 static weft_status infer_coefficient(wf_infer *f)
 {

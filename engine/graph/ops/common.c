@@ -17,7 +17,8 @@ wf_cut wf_cut_each_image(const wf_operand *o)
 
 wf_cut wf_cut_images(const wf_operand *o)
 {
-    /* An image of a rank-4 value may lie anywhere (blocked, a slice of a larger buffer). */
+    /* Images of a rank-4 value need not lie side by side: the value may be a slice of a larger
+     * buffer. */
     const bool large = o->shape.rank > 1 && o->image_bytes >= WF_LARGE_IMAGE;
     return o->shape.rank == 4 || large ? wf_cut_each_image(o) : wf_cut_elements(o);
 }
@@ -134,9 +135,9 @@ bool wf_sample_from(weft_context *ctx, const wf_sample_case *cases, int n, int i
         int64_t count = weft_shape_count(c->shape[i]);
         double *values = wf_alloc_array((size_t)count, sizeof(*values));
         if (!values)
-            return true; /* a NULL input fails the check */
+            return true; /* the caller's check finds the NULL */
         for (int64_t j = 0; j < count; j++) {
-            /* Steps of the golden ratio: never the same twice, spread evenly. */
+            /* Multiples of the golden ratio: evenly spread, and no value twice. */
             double u = 0.6180339887498949 * (double)(j + 1) + 0.377 * (i + 1);
             u -= (double)(int64_t)u;
             values[j] = u < 0.5 ? -0.1 - 3.6 * u : 0.1 + 3.6 * (u - 0.5);

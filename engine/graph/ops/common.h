@@ -1,6 +1,6 @@
-/* What op files share: how elementwise work is cut into tiles, checks of types, gradcheck samples.
+/* What op files share: cutting element-wise work into tiles, checks of types, sample inputs.
  *
- * Threading: everything runs on the recording thread, but for the wf_cut_ functions on tiles. */
+ * Threading: everything runs on the recording thread, except the wf_cut_ functions on tiles. */
 #ifndef WF_OPS_COMMON_H
 #define WF_OPS_COMMON_H
 
@@ -14,17 +14,20 @@
 
 /* ---- tiles of elementwise work ---------------------------------------------------------------*/
 
-/* A tile is one image where images are activations or large, so that the task chains with its
- * neighbours while the image is in cache; else a fixed run of elements. */
+/* How element-wise work is cut into tiles. A tile is one image where the images are activations or
+ * large: then the task can join a task group, and the image is in cache. Else a tile is a run of
+ * WF_CHUNK elements. */
 typedef struct wf_cut {
-    int64_t tiles, chunk, total; /* elements of a tile (the last may have fewer), of all */
+    /* chunk: elements of a tile (the last may have fewer); total: all elements */
+    int64_t tiles, chunk, total;
     wf_access access;
 } wf_cut;
 
 enum { WF_CHUNK = 16384 /* elements */, WF_LARGE_IMAGE = 4096 /* bytes */ };
 
-wf_cut wf_cut_images(const wf_operand *o);     /* as said above */
-wf_cut wf_cut_elements(const wf_operand *o);   /* always runs of WF_CHUNK: weights, optimizers */
+wf_cut wf_cut_images(const wf_operand *o); /* as described above */
+/* always runs of WF_CHUNK elements: weights, optimizers */
+wf_cut wf_cut_elements(const wf_operand *o);
 wf_cut wf_cut_each_image(const wf_operand *o); /* always images, of any rank and size */
 
 static inline void *wf_cut_ptr(const wf_cut *c, const wf_tile *t, wf_buf buf, size_t size,
@@ -58,50 +61,53 @@ static inline int64_t wf_dims_count(const weft_shape *s, int from, int to)
     return n;
 }
 
-/* One image as channels x pixels: dimension 1 is channels for every rank from 2 on. */
+/* Describes one image as channels x pixels. Dimension 1 is the channels for every rank from 2
+ * on. */
 wf_act wf_channel_act(const wf_operand *o);
 
-/* What lower returns after its last task; the context holds the error of a NULL one. */
+/* What lower returns after its last task. NULL: the context has the error. */
 static inline weft_status wf_lowered(const wf_lower *l, const wf_task *task)
 {
     return task ? WEFT_OK : WEFT_ERR_NOMEM;
 }
 
-/* A task that reads `reads` and writes out 0, all in tiles as cut. */
+/* Adds a task that reads all inputs and writes output 0, in the tiles of `cut`. */
 wf_task *wf_lower_cut(wf_lower *l, const char *kernel, wf_tile_fn fn, const void *args,
                       size_t args_size, const wf_cut *cut, double flops_per_element);
 
 /* ---- recording -------------------------------------------------------------------------------*/
 
-/* Input i is f32 or f64. */
+/* Checks that input i is f32 or f64. */
 weft_status wf_infer_float(const wf_infer *f, int i);
-/* Input i has input 0's type and shape. */
+/* Checks that input i has input 0's type and shape. */
 weft_status wf_infer_like_first(const wf_infer *f, int i);
-/* Inputs 0 and 1 are logits (N, K) and labels (N). */
+/* Checks that inputs 0 and 1 are logits (N, K) and labels (N). */
 weft_status wf_infer_logits_and_labels(const wf_infer *f);
-/* All inputs are f32 or all f64, and of one shape; the outputs are like input 0. */
+/* Checks that all inputs are f32 or all f64, and of one shape. The outputs are like input 0. */
 weft_status wf_infer_same(wf_infer *f);
-/* "[2, 3]" of input i, in a buffer of the caller. */
+/* Size of a text for a shape, such as "[2, 3]". */
 enum { WF_SHAPE_TEXT = 160 };
-/* dim counted from the front; -1 with the error set when it is outside the rank. */
+/* The dimension `dim`, counted from the front; -1, with the error set, where it is outside the
+ * rank. */
 int wf_infer_dim(const wf_infer *f, int64_t dim, int rank);
 
-/* The n tensors (at most 3) broadcast to their common shape (NumPy's rules), in place; false on
- * failure, and when one is NULL. `op` names the caller in messages. */
+/* Broadcasts the n tensors (at most 3) to their common shape by NumPy's rules, in place. False on
+ * failure and where one is NULL. `op` names the caller in messages. */
 bool wf_record_broadcast(const char *op, weft_tensor **in, int n);
-/* Records op over a and b broadcast to their common shape; NULL on failure. */
+/* Broadcasts a and b to their common shape and records op on them. NULL on failure. */
 weft_tensor *wf_record_pair(const wf_op *op, const void *attrs, weft_tensor *a, weft_tensor *b);
-/* x shaped as `shape` (same count); x itself where it has that shape. */
+/* x with another shape of the same number of elements; x itself where it has this shape. */
 weft_tensor *wf_record_reshape(weft_tensor *x, weft_shape shape);
 
-/* Of ops over images (N, C, H, W) that take a single one (C, H, W), too: x as a minibatch of one and
- * *one set, or x itself; and the result without its minibatch. NULL stays NULL. */
+/* For ops on images (N, C, H, W) that also take a single image (C, H, W). wf_record_batched makes a
+ * single image a minibatch of one and sets *one; else returns x. wf_record_unbatched removes this
+ * dimension from the result. NULL stays NULL. */
 weft_tensor *wf_record_batched(weft_tensor *x, bool *one);
 weft_tensor *wf_record_unbatched(weft_tensor *y, bool one);
 
-/* ---- samples ---------------------------------------------------------------------------------*/
+/* ---- sample inputs -------------------------------------------------------------------------- */
 
-/* One row of an op's table of gradcheck cases. */
+/* One row of an op's table of sample inputs. */
 typedef struct wf_sample_case {
     const char *name;
     int n_in;
@@ -110,8 +116,9 @@ typedef struct wf_sample_case {
     const void *user;
 } wf_sample_case;
 
-/* Fills `sample` with case `index` of n: f64 inputs that require gradients, fixed values in
- * +-(0.1 .. 1.9), no two equal, none near zero (kinks). False when there is no such case. */
+/* Fills `sample` with case `index` of n: f64 inputs that require gradients. Their values are fixed,
+ * between 0.1 and 1.9 in size with either sign, no two equal, so none is near a kink at zero.
+ * False: there is no such case. */
 bool wf_sample_from(weft_context *ctx, const wf_sample_case *cases, int n, int index,
                     wf_sample *sample);
 

@@ -1,4 +1,4 @@
-/* concat: tensors that differ in one dimension, one behind the other along it. */
+/* concat: joins tensors along one dimension, in which their sizes may differ. */
 #include <string.h>
 
 #include "engine/graph/ops/gather.h"
@@ -32,8 +32,8 @@ static weft_status infer(wf_infer *f)
     return WEFT_OK;
 }
 
-/* Along channels, whether every input but the last fills its blocks:
- * then images are copied whole. */
+/* Along channels: whether every input except the last fills its channel blocks. Then images are
+ * copied as runs of bytes. */
 static bool whole_blocks(const wf_lower *l)
 {
     for (int k = 0; k < l->n_in - 1; k++) {
@@ -44,7 +44,7 @@ static bool whole_blocks(const wf_lower *l)
     return true;
 }
 
-/* Channels of blocked inputs that begin inside a block, or are shuffled. */
+/* For blocked inputs whose channels begin inside a block or are shuffled: gathers channels. */
 static weft_status lower_channels(wf_lower *l)
 {
     const int C = wf_lower_out(l, 0).act.C,
@@ -59,20 +59,20 @@ static weft_status lower_channels(wf_lower *l)
     return wf_lower_gather(l, 0, from);
 }
 
-/* One image of every input to its place in the output's image: `outer` runs, each of which has
- * run[i] bytes of input i. Inputs that are there already are left out. */
+/* Copies one image of every input to its place in the output's image. An image is `outer` runs,
+ * each of which has run[i] bytes of input i. Inputs that lie there already are left out. */
 typedef struct concat_state {
     wf_buf y;
     int n;
-    size_t outer, row; /* row: bytes of all inputs' runs together */
+    size_t outer, row; /* row: bytes of a run of the output, all inputs together */
     struct {
         wf_buf buf;
-        size_t at, run; /* at: of the first run in the output's image */
+        size_t at, run; /* at: offset of the input's first run in the output's image */
     } in[];
 } concat_state;
 
 typedef struct concat_args {
-    const concat_state *state; /* the plan's */
+    const concat_state *state; /* owned by the plan */
 } concat_args;
 
 static weft_status run_images(const wf_tile *t, const void *vargs, int64_t tile)
@@ -88,7 +88,7 @@ static weft_status run_images(const wf_tile *t, const void *vargs, int64_t tile)
     return WEFT_OK;
 }
 
-/* Along dimension 0: image n of the input becomes image first + n. */
+/* Along dimension 0: image n of the input becomes image first + n of the output. */
 typedef struct stack_args {
     wf_buf x, y;
     int64_t first;
@@ -207,8 +207,8 @@ weft_tensor *weft_concat(weft_tensor *const *x, int n, int dim)
     return x && n > 0 ? wf_record(&wf_op_concat, &a, NULL, n, x, NULL) : NULL;
 }
 
-/* Neighbours in memory along dimension d lie as a concatenation along it lays them: only its shape is
- * another. */
+/* A stack along dimension d has the memory order of a concatenation along d; only the shape
+ * differs. */
 weft_tensor *weft_stack(weft_tensor *const *x, int n, int dim)
 {
     char a[WF_SHAPE_TEXT], b[WF_SHAPE_TEXT];

@@ -1,8 +1,9 @@
-/* conv_transpose2d: the transposed convolution, which is a convolution's backward-data: the same
- * shapes, kernels and gradients (the convolution, and its backward-weights). What is its own: how
- * large the output is, and the bias, which is added behind it.
+/* conv_transpose2d: the transposed convolution. It computes what a convolution's backward-data
+ * computes, with the same shapes, kernels and gradients (the convolution, and its
+ * backward-weights). This file adds two things: the size of the output, and the bias, which is
+ * added afterwards.
  *
- * Letters: N minibatch, C H W input, K P Q output, R S kernel. The convolution that this transposes
+ * Letters: N minibatch, C H W input, K P Q output, R S filter. The convolution that this transposes
  * goes from K P Q to C H W. */
 #include "engine/graph/ops/common.h"
 #include "engine/graph/ops/conv2d_lower.h"
@@ -75,7 +76,7 @@ static bool refuse_bias(weft_context *ctx, weft_tensor *x, weft_tensor *bias, in
     return true;
 }
 
-/* P or Q into *out; WEFT_ERR_SHAPE where there is none. */
+/* Sets *out to P or Q. WEFT_ERR_SHAPE where there is no output. */
 static weft_status output_size(weft_context *ctx, const weft_conv_transpose2d_opts *o, int i,
                                int64_t in, int64_t kernel, int32_t *out)
 {
@@ -101,8 +102,9 @@ static weft_status output_size(weft_context *ctx, const weft_conv_transpose2d_op
     return WEFT_OK;
 }
 
-/* Output padding of a whole stride (where the dilation is larger) reads rows behind the input's last,
- * which are zero: x with so many of them, for the convolution over such an output has them, too. */
+/* An output padding of at least the stride (possible where the dilation is larger) needs input rows
+ * after the last one. They are zero, so this appends rows of zeros to x: then the transposed
+ * convolution has an output of this size. */
 static weft_tensor *with_zeros(weft_context *ctx, weft_tensor *x,
                                const weft_conv_transpose2d_opts *o)
 {
@@ -155,7 +157,7 @@ weft_tensor *weft_conv_transpose2d(weft_tensor *x, weft_tensor *w, weft_tensor *
     return wf_record_unbatched(y && bias ? weft_bias(y, bias) : y, one);
 }
 
-/* ---- samples and the descriptor ------------------------------------------------------------- */
+/* ---- sample inputs and the descriptor ---------------------------------------------------- */
 
 static weft_tensor *apply(void *user, weft_tensor *const *in, int n)
 {

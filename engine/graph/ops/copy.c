@@ -1,5 +1,6 @@
-/* detach: the same value, cut from the gradient graph; copy and border: the same value (internal).
- * The plan leaves detach and border out where nobody needs their output as such: simplify.c. */
+/* detach: the same value, through which no gradient passes. copy and border: the same value
+ * (internal). The plan removes detach and border where their readers may read the value itself:
+ * simplify.c. */
 #include <string.h>
 
 #include "engine/graph/ops/common.h"

@@ -1,10 +1,10 @@
-/* count_correct: how many rows of logits have their first maximum at the label, and how many rows
- * there are whose label is not ignored. */
+/* count_correct: counts the rows of logits that have their first maximum at the label, and the rows
+ * whose label is not ignored. */
 #include "engine/graph/ops/losses.h"
 #include "kernels/loss/loss.h"
 
 typedef struct count_attrs {
-    int64_t ignore; /* rows with this label are left out */
+    int64_t ignore; /* rows with this label do not count */
 } count_attrs;
 
 static weft_status infer(wf_infer *f)

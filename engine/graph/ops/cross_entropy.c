@@ -1,7 +1,9 @@
 /* cross_entropy: softmax and negative log likelihood of rows of logits in one op, with label
- * smoothing, class weights and ignored labels, and its gradient; nll_loss: the same of rows of
- * log-probabilities. Rows are independent; their losses, and the weights that the mean divides by,
- * meet in fixed trees. Shape letters: N rows, K classes. */
+ * smoothing, class weights and ignored labels; and its gradient. nll_loss: the same for rows of
+ * log-probabilities.
+ *
+ * Rows are independent. The sums over rows (of their losses, and of the weights by which the mean
+ * divides) are fixed trees. Letters: N rows, K classes. */
 #include <math.h>
 
 #include "engine/graph/ops/internal.h"
@@ -13,12 +15,12 @@ typedef struct cross_entropy_attrs {
     double smoothing;
     int64_t reduction; /* weft_reduction */
     int64_t ignore;
-    int64_t weighted;  /* the last input but for backward's `total` is the classes' weights */
+    int64_t weighted;  /* the class weights are the last input (in the gradient, before `total`) */
     int64_t log_probs; /* nll_loss */
 } cross_entropy_attrs;
 
-/* Inputs: logits (N, K), labels (N). Shared with the gradient's first two. weight: which input
- * holds the weights (K). */
+/* Checks logits (N, K) and labels (N), which the gradient op has too. `weight` is the index of the
+ * input with the class weights (K). */
 static weft_status check_inputs(const wf_infer *f, int weight)
 {
     char x[WF_SHAPE_TEXT];
@@ -51,7 +53,7 @@ static weft_status infer(wf_infer *f)
     return WEFT_OK;
 }
 
-/* Of no rows, the mean is NaN, the sum 0. */
+/* Without rows, the mean is NaN and the sum 0. */
 static bool is_mean(const void *attrs)
 {
     return ((const cross_entropy_attrs *)attrs)->reduction == WEFT_MEAN;
@@ -59,13 +61,13 @@ static bool is_mean(const void *attrs)
 
 typedef struct ce_args {
     wf_buf x, labels, exps, loss;
-    wf_buf weight, total;  /* -1: there are none; the mean is over the sum `total` */
-    wf_buf rows;           /* the rows' losses, then what each counts, in double */
+    wf_buf weight, total;  /* -1: there is none; the mean divides by `total` */
+    wf_buf rows;           /* in double: the rows' losses, then their weights */
     wf_buf dloss, dx;      /* backward */
-    wf_class_loss loss_of; /* but for the weights, which are found at run time */
+    wf_class_loss loss_of; /* all but the weights, which are known at run time only */
     int64_t N, K, per_tile;
     bool scalar; /* loss is a scalar */
-    bool merge;  /* the one tile also merges the rows' losses */
+    bool merge;  /* there is one tile, which also adds up the rows' losses */
     weft_dtype dtype;
     size_t size;
     const wf_loss *kernels;
@@ -78,7 +80,7 @@ static void merge_rows(const wf_tile *t, const ce_args *g)
     wf_merge((size_t)g->N, 1, 1, rows, &sum);
     if (g->total >= 0) {
         wf_merge((size_t)g->N, 1, 1, rows + g->N, &total);
-        if (total == 0.0) /* a mean over nothing, whatever smoothing adds to it */
+        if (total == 0.0) /* a mean over nothing is NaN, with label smoothing too */
             total = NAN;
         *(double *)wf_data(t, g->total) = total;
     }
@@ -182,7 +184,7 @@ static weft_status lower(wf_lower *l)
     return wf_lowered(l, task);
 }
 
-/* ---- gradient: inputs logits, labels, exps, dloss(, weight)(, total) -------------------------- */
+/* ---- gradient: inputs logits, labels, exps, dloss(, weight)(, total) ------------------------ */
 
 static weft_status infer_backward(wf_infer *f)
 {
@@ -256,12 +258,12 @@ static weft_status grad(wf_grad *g)
 
 typedef struct sample_user {
     weft_cross_entropy_opts opts;
-    bool weighted, ignore_one; /* the opts' pointers are filled in */
+    bool weighted, ignore_one; /* which pointers of opts to fill in */
     bool log_probs;
 } sample_user;
 
-/* Labels are not an f64 input, so the sample brings its own: row r has label 2 r + 1 modulo K. The
- * weights are constant: they take no gradient. */
+/* Labels are no f64 input, so this makes them: row r has label 2 r + 1 modulo K. The class weights
+ * are constant and get no gradient. */
 static weft_tensor *apply(void *user, weft_tensor *const *in, int n)
 {
     static const int64_t one = 1;
@@ -282,7 +284,7 @@ static weft_tensor *apply(void *user, weft_tensor *const *in, int n)
     weft_tensor *loss = !y             ? NULL
                         : u->log_probs ? weft_nll_loss(in[0], y, &nll)
                                        : weft_cross_entropy(in[0], y, &opts);
-    weft_tensor_unref(y); /* the graph holds it */
+    weft_tensor_unref(y); /* the graph has a reference */
     return loss;
 }
 
@@ -320,7 +322,8 @@ static bool sample_nll(weft_context *ctx, int index, wf_sample *s)
     return wf_sample_from(ctx, cases, sizeof(cases) / sizeof(*cases), index, s);
 }
 
-/* Outputs: the loss, each row's wf_row_exp for the gradient, and the mean's divisor. */
+/* Outputs: the loss; each row's wf_row_exp, for the gradient; the number by which the mean
+ * divides. */
 const wf_op wf_op_cross_entropy = {
     .name = "cross_entropy",
     .of_nothing = WF_EMPTY_NAN,

@@ -1,4 +1,4 @@
-/* Lists of dimensions: checking them, and making one of several. */
+/* Lists of dimensions: checks them, and merges several dimensions into one. */
 #include "engine/graph/ops/dims.h"
 #include "engine/graph/ops/common.h"
 
@@ -40,7 +40,7 @@ weft_dims wf_dims_of(unsigned bits)
     return dims.n > 0 ? dims : WEFT_ALL_DIMS;
 }
 
-/* Whether the dimensions lie side by side; *first and *n say where. */
+/* Whether the dimensions are neighbours; sets *first and *n to the first one and their number. */
 static bool neighbours(unsigned bits, int *first, int *n)
 {
     *first = bits ? __builtin_ctz(bits) : 0;
@@ -48,7 +48,7 @@ static bool neighbours(unsigned bits, int *first, int *n)
     return bits >> *first == (1u << *n) - 1;
 }
 
-/* The order in which the dimensions of `bits` come last. */
+/* The order of dimensions in which those of `bits` come last. */
 static weft_dims last(unsigned bits, int rank)
 {
     weft_dims order = {.n = rank};

@@ -1,7 +1,9 @@
-/* dropout: y = x / (1 - p) where kept, else 0; stochastic_depth: the same of whole rows (images);
- * alpha_dropout: what is dropped takes SELU's least value, and all of it is scaled and shifted back to
- * the mean and variance of before. The gradients are dropout and stochastic_depth with the same
- * scalars: no mask is stored. See Note [Dropout bits] in kernels/eltwise/eltwise.h. */
+/* dropout: y = x / (1 - p) for elements that are kept, 0 for the others. stochastic_depth: the same
+ * for whole rows (images). alpha_dropout: dropped elements get the lowest value of SELU; then all
+ * elements are scaled and shifted so that mean and variance stay.
+ *
+ * The gradients are dropout and stochastic_depth with the same scalars, so no mask is stored. See
+ * Note [Dropout bits] in kernels/eltwise/eltwise.h. */
 #include <math.h>
 
 #include "engine/graph/graph.h"
@@ -30,7 +32,7 @@ static weft_status grad(wf_grad *g)
     return WEFT_OK;
 }
 
-/* ---- dropout: an element takes the random word of its logical index ---- */
+/* ---- dropout: an element uses the random word of its logical index ---- */
 
 typedef struct dropout_args {
     wf_act act;
@@ -64,7 +66,7 @@ static weft_status lower_dropout(wf_lower *l)
         l, wf_lower_cut(l, "dropout:philox4x32", run_dropout, &g, sizeof(g), &cut, 20.0));
 }
 
-/* ---- stochastic_depth: row n takes the random word of element n of a vector ---- */
+/* ---- stochastic_depth: row n uses the random word of index n ---- */
 
 typedef struct depth_args {
     wf_buf x, y;
@@ -115,7 +117,7 @@ static double alpha_factor(double p)
 typedef struct alpha_args {
     wf_act act;
     int64_t logical; /* elements of an image */
-    size_t count;    /* the same with padding */
+    size_t count;    /* elements of an image with padding */
     wf_buf x, y;
     int scalar;
     size_t size;
@@ -123,7 +125,7 @@ typedef struct alpha_args {
     const wf_eltwise *kernels;
 } alpha_args;
 
-/* y = x + value, through a chunk of scratch that holds the value. */
+/* y = x + value, with a chunk of scratch filled with the value. */
 static void shift(const alpha_args *g, void *scratch, double value, const char *x, char *y)
 {
     const size_t chunk = g->count < WF_CHUNK ? g->count : WF_CHUNK;
@@ -176,7 +178,7 @@ static weft_status grad_alpha(wf_grad *g)
     return wf_step_status(g->ctx);
 }
 
-/* ---- samples: with a key of their own, so that every evaluation drops the same ---- */
+/* ---- sample inputs: with a fixed key, so that every evaluation drops the same elements ---- */
 
 static weft_tensor *apply(void *user, weft_tensor *const *in, int n)
 {
@@ -258,7 +260,7 @@ const wf_op wf_op_alpha_dropout = {
     .sample = sample_alpha,
 };
 
-/* op on x with the scalars of this place in this run; x itself when not training. */
+/* Records op on x, with the scalars of this place in this step; x itself when not training. */
 static weft_tensor *record(const wf_op *op, weft_tensor *x, double p, bool training)
 {
     if (!x)
@@ -272,9 +274,9 @@ static weft_tensor *record(const wf_op *op, weft_tensor *x, double p, bool train
     }
     if (!training || p == 0.0)
         return x;
-    if (p == 1.0) /* as torch: zeros, with a gradient of zeros; NaN stays */
+    if (p == 1.0) /* as torch: zeros with a gradient of zeros; NaN stays NaN */
         return weft_scale(x, 0.0);
-    if (!ctx) /* a stale handle: recording says so */
+    if (!ctx) /* x is stale; recording reports it */
         return wf_record(op, NULL, (double[N_SCALARS]){0}, 1, &x, NULL);
     uint64_t seed = wf_context_seed(ctx);
     const double scalars[N_SCALARS] = {

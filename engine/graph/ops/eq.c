@@ -1,6 +1,6 @@
-/* Comparisons of two tensors, element by element: 1 where true, else 0, in the operands' type, so
- * that a truth multiplies and selects without a conversion. No gradient: they are constant almost
- * everywhere. */
+/* Comparisons of two tensors, element by element: 1 where true, else 0. The result has the
+ * operands' type, so it can multiply and select without a conversion. Comparisons have no gradient:
+ * they are constant almost everywhere. */
 #include "engine/graph/ops/pointwise.h"
 
 /* The functions that op f's descriptor and its callers need. */

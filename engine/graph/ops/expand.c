@@ -1,4 +1,5 @@
-/* expand: x broadcast to a shape, by NumPy's rules. Its gradient sums over what was broadcast. */
+/* expand: broadcasts x to a shape, by NumPy's rules. Its gradient sums over the dimensions that
+ * were broadcast. */
 #include <string.h>
 
 #include "engine/graph/ops/common.h"
@@ -44,7 +45,7 @@ static void strides(const weft_shape *from, const weft_shape *to, int64_t *strid
 typedef struct expand_args {
     wf_buf x, y;
     size_t size;
-    int rank; /* of one image, or of all */
+    int rank; /* rank of one image, or of the whole tensor */
     bool tiled, x_tiled;
     int64_t dim[WEFT_MAX_RANK], stride[WEFT_MAX_RANK];
 } expand_args;
@@ -142,8 +143,8 @@ weft_tensor *weft_expand(weft_tensor *x, weft_shape shape)
     return wf_record(&wf_op_expand, &a, NULL, 1, &x, NULL);
 }
 
-/* Widens `to` by NumPy's rules so that `from` broadcasts to it; where it cannot, false and the two
- * sizes that clash. */
+/* Extends `to` by NumPy's rules so that `from` broadcasts to it. False where this is impossible,
+ * with the two sizes that differ in `clash`. */
 static bool widen(weft_shape *to, const weft_shape *from, int64_t clash[2])
 {
     weft_shape all = {.rank = to->rank > from->rank ? to->rank : from->rank};

@@ -1,4 +1,5 @@
-/* fill: one value everywhere. The value is a plan input; there are no tensor inputs. */
+/* fill: a tensor with one value everywhere. The value is a scalar of the node; there are no tensor
+ * inputs. */
 #include "engine/graph/ops/fill.h"
 
 #include <string.h>

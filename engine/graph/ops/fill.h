@@ -1,4 +1,4 @@
-/* Attributes of the op `fill`: a value of this type, scalar 0 everywhere. */
+/* Attributes of the op `fill`, which gives a tensor of this type and shape. */
 #ifndef WF_OPS_FILL_H
 #define WF_OPS_FILL_H
 

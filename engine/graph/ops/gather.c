@@ -4,7 +4,7 @@
 #include "engine/base/alloc.h"
 
 typedef struct gather_state {
-    wf_act act; /* the output's */
+    wf_act act; /* of the output */
     wf_buf y;
     const wf_channel_from *from; /* the plan's */
     const wf_layout *kernels;

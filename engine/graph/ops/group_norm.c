@@ -1,7 +1,9 @@
-/* group_norm: each image's channels in groups, normalised by their group's mean and variance, then
- * scaled and shifted per channel (Wu and He 2018). One tile an image, in any layout, with the
- * kernels of batch normalisation: their statistics per channel are merged per group, and their
- * y = x*scale + shift + residual serves both passes.
+/* group_norm: normalises groups of channels of each image by their mean and variance, then scales
+ * and shifts each channel (Wu and He 2018).
+ *
+ * A tile is one image, in any layout. It uses the kernels of batch normalisation: their statistics
+ * of channels are merged for each group, and their y = x*scale + shift + residual serves forward
+ * and backward.
  *
  * Letters: N images, C channels, P pixels, G groups, D = C/G * P values of a group. */
 #include <math.h>
@@ -20,7 +22,7 @@ typedef struct gn_args {
     wf_act act;
     wf_buf x, gamma, beta, y;       /* y: backward dx */
     wf_buf mean, invstd;            /* (N, G) */
-    wf_buf dy, sums, dgamma, dbeta; /* backward; sums: a slot an image */
+    wf_buf dy, sums, dgamma, dbeta; /* backward; sums: one partial sum for each image */
     int64_t N;
     int groups;
     double eps;
@@ -28,7 +30,7 @@ typedef struct gn_args {
     const wf_norm_fns *fns;
 } gn_args;
 
-/* A worker's memory: a slot of statistics and four arrays of C numbers. */
+/* A worker's scratch: the statistics of one image, and four arrays of C numbers. */
 typedef struct scratch {
     double *slot;
     char *a[4];
@@ -61,8 +63,9 @@ static void affine(const gn_args *g, const void *mean, const void *invstd, const
                                    .y = y});
 }
 
-/* Mean and 1/sqrt(variance + eps) of channels [c0, c1) together, from their slot: the channels'
- * counts are equal, so means average and second moments add up (Chan et al. 1979). */
+/* Mean and 1/sqrt(variance + eps) of channels [c0, c1) together, from the statistics of an image.
+ * All channels have the same count, so the means are averaged and the second moments add up (Chan
+ * et al. 1979). */
 static void group_moments(const gn_args *g, const double *slot, int c0, int c1, double *mean,
                           double *invstd)
 {
@@ -98,9 +101,10 @@ static weft_status run(const wf_tile *t, const void *vargs, int64_t n)
     return WEFT_OK;
 }
 
-/* With S = sum of dy per channel, T = sum of dy (x - mean): dx = gamma invstd dy - invstd/D sum of
- * gamma S - (x - mean) invstd^3/D sum of gamma T, sums over the group's channels. The slot keeps S
- * and invstd T, which summed over images are dbeta and dgamma. */
+/* With S = sum of dy and T = sum of dy (x - mean) of each channel:
+ *   dx = gamma invstd dy - invstd/D sum of gamma S - (x - mean) invstd^3/D sum of gamma T
+ * where the sums go over the group's channels. The image's partial sum keeps S and invstd T; added
+ * up over images they are dbeta and dgamma. */
 static weft_status run_backward(const wf_tile *t, const void *vargs, int64_t n)
 {
     const gn_args *g = vargs;
@@ -333,7 +337,7 @@ weft_tensor *weft_group_norm(weft_tensor *x, int groups, weft_tensor *gamma, wef
     }
     group_norm_attrs a = {groups, eps};
     weft_shape channels = WEFT_SHAPE(shape.dim[1]);
-    /* Of another type nothing is made: x is refused. */
+    /* Any other type of x is refused below. */
     const weft_dtype like = weft_tensor_dtype(x) == WEFT_F64 ? WEFT_F64 : WEFT_F32;
     if (!gamma)
         gamma = wf_record_fill(ctx, like, channels, 1.0);

@@ -1,6 +1,8 @@
-/* layer_norm: what the last dimensions hold, normalised by its own mean and variance, then scaled and
- * shifted per element (Ba, Kiros and Hinton 2016), and its gradient. A tile is a run of rows, or one
- * image where it holds some: then it chains with its neighbours while the image is in cache.
+/* layer_norm: normalises the last dimensions by their own mean and variance, then scales and shifts
+ * each element (Ba, Kiros and Hinton 2016); and its gradient.
+ *
+ * A tile is a run of rows. Where an image has several rows, a tile is one image: then the task can
+ * join a task group, and the image is in cache.
  *
  * Letters: rows of D elements, which are the last dimensions together. */
 #include <math.h>
@@ -11,9 +13,10 @@
 #include "kernels/reduce/reduce.h"
 
 enum {
-    ROWS = 32,                  /* at least, where sums are kept for a tile: else they cost more */
+    /* rows of a tile that has partial sums, at least: with fewer, these cost more than the rest */
+    ROWS = 32,
     LARGEST_IMAGE = 256 * 1024, /* elements of a tile */
-    COLUMNS = 64,               /* of a tile that merges sums */
+    COLUMNS = 64,               /* columns of a tile that adds up partial sums */
 };
 
 typedef struct layer_norm_attrs {
@@ -24,7 +27,7 @@ typedef struct layer_norm_attrs {
 typedef struct ln_args {
     wf_buf x, gamma, beta, y; /* y: backward dx */
     wf_buf moments;
-    wf_buf dy, sums, dgamma, dbeta; /* backward; sums: a slot a tile */
+    wf_buf dy, sums, dgamma, dbeta; /* backward; sums: one partial sum for each tile */
     bool tiled;
     int64_t rows, per_tile, tiles, D;
     double eps;
@@ -267,7 +270,7 @@ weft_tensor *weft_layer_norm(weft_tensor *x, int n_dims, weft_tensor *gamma, wef
     weft_shape last = {.rank = n_dims};
     for (int i = 0; i < n_dims; i++)
         last.dim[i] = shape.dim[shape.rank - n_dims + i];
-    /* Of another type nothing is made: x is refused. */
+    /* Any other type of x is refused below. */
     const weft_dtype like = weft_tensor_dtype(x) == WEFT_F64 ? WEFT_F64 : WEFT_F32;
     if (!gamma)
         gamma = wf_record_fill(ctx, like, last, 1.0);

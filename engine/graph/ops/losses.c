@@ -1,6 +1,6 @@
-/* Losses made of other ops: mean squared and absolute error, binary cross-entropy of logits, and
- * cross-entropy with probabilities for labels. They have no node of their own, so gradients reach
- * whatever takes part, targets and weights too. */
+/* Losses that record other ops: mean squared and absolute error, binary cross-entropy of logits,
+ * and cross-entropy with probabilities as labels. They have no op of their own, so targets and
+ * weights get gradients too. */
 #include "engine/graph/ops/losses.h"
 
 #include <math.h>
@@ -25,7 +25,8 @@ weft_tensor *wf_reduce_losses(const char *op, weft_tensor *losses, weft_reductio
                                  : weft_mean(losses, WEFT_ALL_DIMS, false);
 }
 
-/* x - y; the shapes must be equal: broadcasting a loss's target is mostly a mistake. */
+/* x - y. The shapes must be equal, because broadcasting the target of a loss is mostly a
+ * mistake. */
 static weft_tensor *difference(const char *op, weft_tensor *x, weft_tensor *y)
 {
     return wf_same_shapes(op, x, y) ? weft_add(x, weft_scale(y, -1)) : NULL;
@@ -57,7 +58,7 @@ weft_tensor *weft_l1_loss(weft_tensor *x, weft_tensor *target, weft_reduction re
     return wf_reduce_losses("l1_loss", weft_abs(difference("l1_loss", x, target)), reduction);
 }
 
-/* In x's type and shape. */
+/* 1 - x, in x's type and shape. */
 static weft_tensor *one_minus(weft_tensor *x)
 {
     if (!x)
@@ -66,9 +67,10 @@ static weft_tensor *one_minus(weft_tensor *x)
                                                       weft_tensor_shape(x), 1.0));
 }
 
-/* (1 - t) softplus(x) + pos_weight t softplus(-x), which is -(1-t) log(1-p) - pos_weight t log p
- * for p = sigmoid(x) without overflow. No difference of large numbers is taken, so loss and
- * gradient, (1 - t) sigmoid(x) - pos_weight t sigmoid(-x), keep their digits on both sides. */
+/* The loss is (1 - t) softplus(x) + pos_weight t softplus(-x). With p = sigmoid(x) this equals
+ * -(1-t) log(1-p) - pos_weight t log p, but it does not overflow. Neither the loss nor its
+ * gradient, (1 - t) sigmoid(x) - pos_weight t sigmoid(-x), subtracts large numbers, so both keep
+ * their digits for large x of either sign. */
 weft_tensor *weft_bce_with_logits(weft_tensor *x, weft_tensor *target, const weft_bce_opts *opts)
 {
     WF_SAY("bce_with_logits", x, target);
@@ -88,7 +90,7 @@ weft_tensor *weft_bce_with_logits(weft_tensor *x, weft_tensor *target, const wef
     return wf_reduce_losses(op, losses, o.reduction);
 }
 
-/* Labels that are probabilities: -sum over k of target[k] weight[k] log p[k]. */
+/* With probabilities as labels: -sum over k of target[k] weight[k] log p[k]. */
 weft_tensor *wf_cross_entropy_of_probabilities(weft_tensor *x, weft_tensor *target,
                                                const weft_cross_entropy_opts *o)
 {

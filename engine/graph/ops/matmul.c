@@ -1,16 +1,16 @@
-/* matmul: y = op(a) op(b) + bias, for every matrix of a batch whose dimensions broadcast; and linear,
- * dot, mv, bmm and outer, which record it. Lowering: matmul_lower.c.
+/* matmul: y = op(a) op(b) + bias for every matrix of a batch, whose batch dimensions broadcast.
+ * linear, dot, mv, bmm and outer record it. matmul_lower.c has its lowering.
  *
- * A gradient is a product, too: where its operand was shared by several of the batch, their products
- * are summed as they are computed. infer and grad run on the recording thread. y is M x N, op(a)
- * M x K, op(b) K x N. */
+ * A gradient is a matrix product too. Where several products of the batch shared an operand, their
+ * gradients are summed as they are computed. infer and grad run on the recording thread. y is M x
+ * N, op(a) M x K, op(b) K x N. */
 #include "engine/graph/ops/matmul_lower.h"
 
 #include "engine/graph/ops/common.h"
 
 static const int64_t BY_RANK = -1;
 
-/* Factors of rank 1 are a row and a column, whose dimension y does not have. */
+/* Factors of rank 1 are a row (a) or a column (b); y does not have this dimension. */
 static weft_status view_by_rank(wf_infer *f, const char *a_text, const char *b_text)
 {
     wf_matmul_attrs *t = f->attrs;
@@ -34,7 +34,7 @@ static weft_status view_by_rank(wf_infer *f, const char *a_text, const char *b_t
     return WEFT_OK;
 }
 
-/* y's batch dimensions, as a's and b's broadcast. */
+/* Sets y's batch dimensions: those of a and b, broadcast. */
 static weft_status broadcast(wf_infer *f, const char *a_text, const char *b_text, int a_rank,
                              int b_rank)
 {
@@ -107,8 +107,9 @@ typedef struct factor {
     bool transposed;
 } factor;
 
-/* x y in the shape of input i, summed over what that had once for several. What it has several of
- * and x and y one (where the product summed itself) is the same for all. */
+/* The product x y in the shape of input i. It is summed over the batch dimensions in which input i
+ * has size 1 and was broadcast. Where input i has several matrices and x and y one (because the
+ * product was itself a sum), all get the same gradient. */
 static weft_tensor *gradient(const wf_grad *g, int i, factor x, factor y)
 {
     const wf_matmul_attrs *t = g->attrs;
@@ -228,7 +229,8 @@ weft_tensor *weft_linear(weft_tensor *x, weft_tensor *w, weft_tensor *bias)
                      (long long)s.dim[s.rank - 1], (long long)ws.dim[1]);
         return NULL;
     }
-    const bool fused = bias && ws.dim[1] > 0; /* a product of no columns is of_nothing's zeros */
+    /* a product without columns becomes zeros: of_nothing */
+    const bool fused = bias && ws.dim[1] > 0;
     weft_tensor *y = product(false, true, fused ? 3 : 2, (weft_tensor *[]){x, w, bias});
     return bias && !fused ? weft_add(y, bias) : y;
 }

@@ -1,7 +1,7 @@
-/* Lowering of matmul to the batched products of kernels/matmul.
+/* Lowers matmul to the batched products of kernels/matmul.
  *
- * wf_matmul_lower runs on the recording thread, tile functions on any worker. y is M x N, op(a)
- * M x K, op(b) K x N, for each of the batch. */
+ * wf_matmul_lower runs on the recording thread, tile functions on any worker. For each matrix of
+ * the batch, y is M x N, op(a) M x K, op(b) K x N. */
 #include "engine/graph/ops/matmul_lower.h"
 
 #include <string.h>
@@ -21,8 +21,8 @@ wf_matmul_view wf_matmul_view_of(const weft_shape *s, int64_t dims, bool transpo
                             s->rank - (int)dims};
 }
 
-/* The step of the operand along the next batch dimension, counted from the last one: 0 where it
- * has one of several. *step is that of the dimension, and becomes the one before it. */
+/* The operand's step along the next batch dimension, counted from the last one: 0 where the operand
+ * is broadcast. *step is the step of this dimension, and becomes the step of the next. */
 static int64_t next_step(int64_t size, int64_t all, int64_t *step)
 {
     int64_t this = size == 1 && all != 1 ? 0 : *step;
@@ -30,7 +30,7 @@ static int64_t next_step(int64_t size, int64_t all, int64_t *step)
     return this;
 }
 
-/* The products, as kernels take them. */
+/* Describes the products as the kernels need them. */
 static void make_work(const wf_lower *l, wf_matmul_batch *work)
 {
     const wf_matmul_attrs *t = l->attrs;
@@ -75,36 +75,37 @@ static weft_status run(const wf_tile *t, const void *args, int64_t tile)
                                t->scratch);
 }
 
-/* ---- adding up slots: Note [Slots of terms] in kernels/matmul/batch.h ---- */
+/* ---- adding up partial sums: Note [Slots of terms] in kernels/matmul/batch.h ---- */
 
 typedef struct sum_args {
     const wf_eltwise *kernels;
     wf_cut cut;
-    wf_buf slots, y;
+    wf_buf partial_sums, y;
     int64_t n;
-    size_t size; /* of an element */
+    size_t size; /* bytes of an element */
 } sum_args;
 
 static weft_status run_sum(const wf_tile *t, const void *args, int64_t tile)
 {
     const sum_args *g = args;
     const size_t n = wf_cut_count(&g->cut, tile), begin = (size_t)(tile * g->cut.chunk) * g->size;
-    const char *slots = (const char *)wf_data(t, g->slots) + begin;
-    const size_t slot_bytes = (size_t)g->cut.total * g->size;
+    const char *partial_sums = (const char *)wf_data(t, g->partial_sums) + begin;
+    const size_t partial_sum_bytes = (size_t)g->cut.total * g->size;
     char *y = (char *)wf_data(t, g->y) + begin;
-    g->kernels->add(n, slots, slots + slot_bytes, y);
+    g->kernels->add(n, partial_sums, partial_sums + partial_sum_bytes, y);
     for (int64_t i = 2; i < g->n; i++)
-        g->kernels->add(n, y, slots + (size_t)i * slot_bytes, y);
+        g->kernels->add(n, y, partial_sums + (size_t)i * partial_sum_bytes, y);
     return WEFT_OK;
 }
 
-static weft_status lower_sum(wf_lower *l, wf_buf slots, int64_t n)
+static weft_status lower_sum(wf_lower *l, wf_buf partial_sums, int64_t n)
 {
     const wf_operand y = wf_lower_out(l, 0);
-    const sum_args g = {wf_eltwise_get(y.dtype, l->isa), wf_cut_elements(&y), slots, y.buf, n,
-                        weft_dtype_size(y.dtype)};
+    const sum_args g = {
+        wf_eltwise_get(y.dtype, l->isa), wf_cut_elements(&y), partial_sums, y.buf, n,
+        weft_dtype_size(y.dtype)};
     wf_task *task = wf_lower_task(l, g.kernels->name, run_sum, &g, sizeof g, g.cut.tiles);
-    wf_reads(task, slots, WF_WHOLE);
+    wf_reads(task, partial_sums, WF_WHOLE);
     wf_writes(task, y.buf, WF_WHOLE);
     const double count = (double)n * (double)g.cut.total;
     wf_cost(task, count, count * (double)g.size);
@@ -129,9 +130,9 @@ weft_status wf_matmul_lower(wf_lower *l)
     if (wf_problem_flops(&problem) > 0)
         WF_TRY(wf_lower_prefer(l, &problem, &prefer));
     g.kernel = wf_matmul_select(d, l->isa, prefer);
-    const int64_t slots = wf_matmul_batch_slots(g.kernel, &g.work);
-    if (slots > 1)
-        g.y = wf_lower_temp(l, 1, (size_t)slots * (size_t)count * size);
+    const int64_t splits = wf_matmul_batch_slots(g.kernel, &g.work);
+    if (splits > 1)
+        g.y = wf_lower_temp(l, 1, (size_t)splits * (size_t)count * size);
     if (g.y < 0)
         return WEFT_ERR_NOMEM;
     if (g.has_bias)
@@ -146,8 +147,8 @@ weft_status wf_matmul_lower(wf_lower *l)
     wf_writes(task, g.y, WF_WHOLE);
     wf_scratch(task, g.kernel->scratch_bytes);
     wf_cost(task, wf_problem_flops(&problem),
-            (double)(wf_operand_count(&a) + wf_operand_count(&b) + slots * count) * (double)size);
+            (double)(wf_operand_count(&a) + wf_operand_count(&b) + splits * count) * (double)size);
     wf_expect(task, wf_matmul_cycles(g.kernel, d, l->isa),
               prefer && strcmp(prefer, g.kernel->name) == 0);
-    return slots > 1 ? lower_sum(l, g.y, slots) : wf_lowered(l, task);
+    return splits > 1 ? lower_sum(l, g.y, splits) : wf_lowered(l, task);
 }

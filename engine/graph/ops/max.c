@@ -1,6 +1,8 @@
-/* max, min: the greatest and the least along a dimension; argmax, argmin: where they are. Cut over
- * (outer, K, inner) of a plain tensor: a tile is one image, a run of outer rows, or a run of inner
- * columns where there is one row. */
+/* max, min: the largest and the smallest element along a dimension. argmax, argmin: their
+ * positions.
+ *
+ * A plain tensor is regarded as (outer, K, inner). A tile is one image, a run of outer rows, or,
+ * where there is one row, a run of inner columns. */
 #include "engine/graph/ops/common.h"
 #include "engine/graph/ops/dims.h"
 #include "kernels/reduce/reduce.h"
@@ -26,12 +28,13 @@ static weft_status infer(wf_infer *f)
 typedef struct max_args {
     wf_buf x, y;
     bool tiled, least;
-    wf_strides of;       /* a whole tile */
-    size_t rows;         /* outer rows in all */
+    wf_strides of;       /* of a whole tile */
+    size_t rows;         /* all outer rows */
     size_t x_row, y_row; /* bytes of an outer row */
     size_t x_size, y_size;
     void (*value)(wf_strides s, bool least, const void *x, void *y);
-    void (*arg)(wf_strides s, bool least, const void *x, int64_t *y); /* NULL: value */
+    /* NULL: the op gives the value */
+    void (*arg)(wf_strides s, bool least, const void *x, int64_t *y);
 } max_args;
 
 static weft_status run(const wf_tile *t, const void *vargs, int64_t tile)
@@ -58,7 +61,7 @@ static weft_status run(const wf_tile *t, const void *vargs, int64_t tile)
     return WEFT_OK;
 }
 
-/* Fills in g->of; the number of tiles. */
+/* Fills in g->of. Returns the number of tiles. */
 static int64_t cut(max_args *g, const weft_shape *x, int dim, int64_t images)
 {
     wf_strides *s = &g->of;
@@ -74,7 +77,7 @@ static int64_t cut(max_args *g, const weft_shape *x, int dim, int64_t images)
         s->outer = row < WF_CHUNK ? WF_CHUNK / (row > 0 ? row : 1) : 1;
         return (int64_t)((g->rows + s->outer - 1) / s->outer);
     }
-    enum { LINE = 64 }; /* elements: whole cache lines of both types, and of i64 */
+    enum { LINE = 64 }; /* elements: whole cache lines of every type */
     const size_t columns = WF_CHUNK / s->K / LINE * LINE;
     s->n = columns > LINE ? columns : LINE;
     return (int64_t)((s->stride + s->n - 1) / s->n);
@@ -102,7 +105,7 @@ static weft_status lower(wf_lower *l)
     return wf_lowered(l, task);
 }
 
-/* Shared evenly by the elements that equal the result, as torch.amax shares it. */
+/* The elements that equal the result share its gradient evenly, as in torch.amax. */
 static weft_status grad(wf_grad *g)
 {
     if (!g->needs[0])
@@ -232,7 +235,7 @@ weft_tensor *weft_min(weft_tensor *x, weft_dims dims, bool keep)
     return record(&wf_op_min, x, dims, keep);
 }
 
-/* An index is along one dimension, or in the tensor as it lies. */
+/* The index is along one dimension, or into the flattened tensor. */
 static weft_tensor *record_arg(const wf_op *op, weft_tensor *x, weft_dims dims, bool keep)
 {
     if (dims.n > 1 && x) {

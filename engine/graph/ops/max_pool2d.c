@@ -1,14 +1,14 @@
-/* max_pool2d: the maximum of each window and, where x requires a gradient, its position;
- * max_pool2d_backward: the gradient by position. */
+/* max_pool2d: the maximum of each window and, where x requires a gradient, its position.
+ * max_pool2d_backward: the gradient, which goes to these positions. */
 #include "engine/graph/ops/pool2d.h"
 
 typedef struct max_args {
     wf_pool g;
-    wf_buf x, y, index; /* backward: dx, dy; index -1: not wanted */
+    wf_buf x, y, index; /* backward: dx, dy; index -1: not needed */
     const wf_pool_fns *fns;
 } max_args;
 
-/* One image's index, as graph value: see Note [Groups of eight]. */
+/* The type of the positions of the maxima, as a value of the graph: see Note [Groups of eight]. */
 static wf_type index_type(const wf_pool2d_attrs *a, int64_t N, int64_t C)
 {
     return (wf_type){wf_pool_index_dtype((int)a->kernel[0], (int)a->kernel[1]),
@@ -68,7 +68,7 @@ const wf_op wf_op_max_pool2d_backward = {
 /* ---- forward: x -> y(, index) ---------------------------------------------------------------- */
 
 typedef struct max_attrs {
-    wf_pool2d_attrs pool; /* first: wf_pool2d_infer completes it */
+    wf_pool2d_attrs pool; /* comes first, because wf_pool2d_infer completes it */
     int64_t want_index;
 } max_attrs;
 
@@ -145,7 +145,7 @@ static bool sample(weft_context *ctx, int index, wf_sample *s)
     static const weft_pool2d_opts dilated = {
         .kernel = {2, 2}, .stride = {1, 1}, .padding = {1, 0}, .dilation = {2, 3}};
     static const weft_pool2d_opts wide = {
-        .kernel = {17, 16}, .stride = {1, 1}, .padding = {8, 8}}; /* i32 index */
+        .kernel = {17, 16}, .stride = {1, 1}, .padding = {8, 8}}; /* needs positions of type i32 */
     static const wf_sample_case cases[] = {
         {"2x2", 1, {{4, {2, 3, 4, 5}}}, apply, &two},
         {"windows that meet, padding", 1, {{4, {2, 2, 5, 6}}}, apply, &meeting},

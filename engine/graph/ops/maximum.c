@@ -1,5 +1,5 @@
-/* maximum and minimum of two tensors, element by element, and their gradients: the operand that won
- * takes all of it, each takes half where they are equal, as in PyTorch. */
+/* maximum and minimum of two tensors, element by element, and their gradients: the larger (smaller)
+ * operand gets all of the gradient; equal operands get half each, as in PyTorch. */
 #include "engine/graph/ops/binary.h"
 #include "engine/graph/ops/pointwise.h"
 

@@ -1,5 +1,5 @@
-/* mul: y = a * b, element by element. Broadcasting is done by recorded expands, but for the factors
- * of channels: mul_channels.c. */
+/* mul: y = a * b, element by element. Broadcasting is done by recorded expands, except for one
+ * factor per channel: mul_channels.c. */
 #include "engine/graph/ops/binary.h"
 
 static weft_status lower(wf_lower *l)
@@ -17,7 +17,7 @@ static weft_status grad(wf_grad *g)
     return WEFT_OK;
 }
 
-/* x (N, C, H, W) and s (N, C, 1, 1), not of one shape. */
+/* Whether x is (N, C, H, W) and s is (N, C, 1, 1), of different shapes. */
 static bool scales_channels(weft_tensor *x, weft_tensor *s)
 {
     const weft_shape a = weft_tensor_shape(x), b = weft_tensor_shape(s);

@@ -1,11 +1,11 @@
-/* mul_channels: x (N, C, H, W) times s (N, C, 1, 1), every image's channels by factors of their own
- * (squeeze and excitation); mul_channels_backward: the factors' gradient, the sums over pixels of
- * dy x, in the order of Note [Fixed reduction trees]. weft_mul records them. */
+/* mul_channels: x (N, C, H, W) times s (N, C, 1, 1): each channel of each image has a factor of its
+ * own, as in squeeze and excitation. mul_channels_backward: the factors' gradient, which sums dy x
+ * over the pixels in the order of Note [Fixed reduction trees]. weft_mul records them. */
 #include "engine/graph/ops/common.h"
 #include "kernels/eltwise/eltwise.h"
 #include "kernels/reduce/reduce.h"
 
-/* The inputs are alike, but that H and W of the second are 1 where it has the factors. */
+/* Checks that the inputs have one shape; if the second has the factors, its H and W are 1. */
 static weft_status check(const wf_infer *f, bool factors)
 {
     char a[WF_SHAPE_TEXT], b[WF_SHAPE_TEXT];

@@ -1,5 +1,5 @@
-/* narrow: elements [start, start + length) of one dimension; pad (its gradient, internal): the
- * same place in a tensor that is zero elsewhere. */
+/* narrow: elements [start, start + length) along one dimension. pad (its gradient, internal): puts
+ * elements there in a tensor that is zero elsewhere. */
 #include <string.h>
 
 #include "engine/graph/ops/gather.h"
@@ -30,7 +30,7 @@ static weft_status infer_pad(wf_infer *f)
     return WEFT_OK;
 }
 
-/* Channels of blocked images that do not fill blocks, or are shuffled. */
+/* For channels of blocked images that do not fill blocks or are shuffled: gathers channels. */
 static weft_status lower_channels(wf_lower *l, int out, const wf_narrow_attrs *a, bool pad)
 {
     const int n = (int)wf_lower_out(l, out).shape.dim[1], first = (int)a->start,
@@ -47,8 +47,8 @@ static weft_status lower_channels(wf_lower *l, int out, const wf_narrow_attrs *a
     return wf_lower_gather(l, out, from);
 }
 
-/* Per image, `outer` rows of which `part` bytes at `at` are the narrow
- * side's, `whole` the other's. */
+/* An image has `outer` rows. A row of the larger side has `whole` bytes; `part` bytes from `at` on
+ * belong to the smaller side. */
 typedef struct narrow_args {
     wf_buf x, y;
     bool pad, images; /* images: dimension 0 is narrowed */

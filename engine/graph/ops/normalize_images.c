@@ -1,6 +1,8 @@
-/* normalize_images: u8 images into f32 or f64, (x / 255 - mean) / std a channel, an image a tile;
- * and byte_table, the same of every byte there is, which the plan makes of it where convolutions
- * read the bytes themselves (plan/bytes.c). */
+/* normalize_images: from u8 images to f32 or f64: (x / 255 - mean) / std for each channel; a tile
+ * is one image.
+ *
+ * byte_table: the same for each of the 256 bytes. The plan puts it in place of normalize_images
+ * where convolutions read the bytes themselves (plan/bytes.c). */
 #include "engine/graph/ops/common.h"
 #include "kernels/image/image.h"
 
@@ -28,7 +30,7 @@ static weft_status infer(wf_infer *f)
 typedef struct normalize_args {
     int C;
     size_t pixels;
-    wf_buf x, mean, std, y; /* x: of normalize_images */
+    wf_buf x, mean, std, y; /* x: only of normalize_images */
     weft_dtype dtype;
     const wf_image_kernels *kernels;
 } normalize_args;

@@ -1,6 +1,6 @@
-/* of_nothing: what the plan puts in the place of a node that reads or gives an empty tensor
- * (engine/plan/ir.c), so that no kernel ever sees one. Outputs that are empty need no task; the others,
- * such as the sum of no elements, are `value` everywhere. It is never recorded. */
+/* of_nothing: the plan replaces a node that reads or gives an empty tensor by this op
+ * (engine/plan/ir.c), so that no kernel ever sees an empty tensor. Empty outputs need no task. The
+ * other outputs, such as the sum of no elements, are filled with `value`. It is never recorded. */
 #include "engine/graph/ops/of_nothing.h"
 
 #include <string.h>

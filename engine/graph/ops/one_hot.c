@@ -1,5 +1,5 @@
-/* one_hot: i64 labels as rows that are 1 at the label and 0 elsewhere, in a further, last dimension. A
- * label out of range fails the run. */
+/* one_hot: turns i64 labels into rows that are 1 at the label and 0 elsewhere, along a new last
+ * dimension. A label out of range fails the run. */
 #include <stdio.h>
 #include <string.h>
 
@@ -34,7 +34,7 @@ typedef union number {
     uint8_t u8;
 } number;
 
-/* Whether there is a 1 in dtype. */
+/* Sets *one to 1 in dtype. False: dtype has no ones. */
 static bool one_of(weft_dtype dtype, number *one)
 {
     switch (dtype) {

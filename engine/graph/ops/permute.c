@@ -1,5 +1,5 @@
-/* permute: the dimensions in another order; weft_transpose swaps two. Its gradient is the
- * permutation back. */
+/* permute: puts the dimensions in another order; weft_transpose swaps two. Its gradient is the
+ * inverse permutation. */
 #include "engine/graph/ops/common.h"
 #include "kernels/layout/permute.h"
 
@@ -37,9 +37,9 @@ static weft_status infer(wf_infer *f)
 typedef struct permute_args {
     wf_buf x, y;
     size_t size;
-    bool by_image; /* dimension 0 stays where it is */
+    bool by_image; /* dimension 0 stays first */
     int rank;
-    int64_t rows, below; /* of dimension 0 in a tile; elements of y behind one step of it */
+    int64_t rows, below; /* steps of dimension 0 in a tile; elements of y in one step */
     int64_t dim[WEFT_MAX_RANK], stride[WEFT_MAX_RANK];
 } permute_args;
 
@@ -62,7 +62,7 @@ static weft_status run(const wf_tile *t, const void *vargs, int64_t tile)
     return WEFT_OK;
 }
 
-/* Steps of the result's dimension 0 in a tile: enough for a tile of WF_CHUNK elements, and for
+/* How many steps of the result's dimension 0 make a tile: enough for WF_CHUNK elements, and for
  * whole cache lines on both sides of a transpose. */
 static int64_t rows_of_tile(const permute_args *g)
 {

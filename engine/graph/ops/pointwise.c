@@ -7,7 +7,7 @@ typedef struct pointwise_args {
     wf_cut cut;
     wf_buf in[3], y; /* in[2]: in[1] again where f has two operands */
     size_t size;
-    wf_act clear; /* images whose padding f does not leave zero; C = 0: none */
+    wf_act clear; /* the image, where f(0) is not 0 and padding must be cleared; else C = 0 */
     wf_pointwise_fn fn;
 } pointwise_args;
 

@@ -5,7 +5,7 @@
 #include "engine/graph/ops/common.h"
 #include "kernels/eltwise/pointwise.h"
 
-/* Output 0 = f(inputs), all of one shape; padding channels end up zero. */
+/* Adds the task output 0 = f(inputs), all of one shape. Padding channels become zero. */
 weft_status wf_pointwise_lower(wf_lower *l, wf_pointwise f);
 
 #endif

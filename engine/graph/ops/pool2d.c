@@ -3,7 +3,8 @@
 
 #include "kernels/eltwise/eltwise.h"
 
-enum { LIMIT = 1 << 28 }; /* of every size, so that kernels' int arithmetic cannot overflow */
+/* limit of every size, so that the kernels' int arithmetic cannot overflow */
+enum { LIMIT = 1 << 28 };
 
 wf_pool2d_attrs wf_pool2d_from(const weft_pool2d_opts *opts)
 {
@@ -127,9 +128,10 @@ const wf_pool_fns *wf_pool2d_kernels(wf_lower *l, const wf_pool *g, weft_dtype d
 
 typedef struct avg_args {
     wf_pool g;
-    wf_buf from, to;    /* x, y or dy, dx */
-    wf_cast_fn in, out; /* where one side is one pixel, of f32, beside images of bf16; else NULL */
-    size_t narrow;      /* elements of that side */
+    wf_buf from, to; /* x, y or dy, dx */
+    /* casts where one side is one f32 pixel and the other a bf16 image; else NULL */
+    wf_cast_fn in, out;
+    size_t pixel; /* elements of an image of one pixel */
     void (*run)(const wf_pool *g, const void *from, void *to);
 } avg_args;
 
@@ -139,10 +141,10 @@ static weft_status run_avg(const wf_tile *t, const void *vargs, int64_t n)
     const void *from = wf_image(t, a->from, n);
     void *to = wf_image(t, a->to, n);
     if (a->in)
-        a->in(a->narrow, from, t->scratch);
+        a->in(a->pixel, from, t->scratch);
     a->run(&a->g, a->in ? t->scratch : from, a->out ? t->scratch : to);
     if (a->out)
-        a->out(a->narrow, t->scratch, to);
+        a->out(a->pixel, t->scratch, to);
     return WEFT_OK;
 }
 
@@ -150,23 +152,23 @@ static weft_status lower_avg(wf_lower *l, bool backward)
 {
     wf_operand from = wf_lower_in(l, 0), to = wf_lower_out(l, 0);
     const bool mixed = from.dtype != to.dtype;
-    const wf_operand *wide = from.dtype == WEFT_BF16 ? &from : &to;
-    const wf_operand *narrow = wide == &from ? &to : &from;
+    const wf_operand *map = from.dtype == WEFT_BF16 ? &from : &to;
+    const wf_operand *pixel = map == &from ? &to : &from;
     avg_args a = {
         .g = wf_pool2d_geometry(l->attrs, from.act, true), .from = from.buf, .to = to.buf};
-    const wf_pool_fns *fns = wf_pool2d_kernels(l, &a.g, mixed ? wide->dtype : from.dtype);
+    const wf_pool_fns *fns = wf_pool2d_kernels(l, &a.g, mixed ? map->dtype : from.dtype);
     if (!fns)
         return WEFT_ERR_UNSUPPORTED;
     a.run = backward ? fns->avg_backward : fns->avg_forward;
     if (mixed) {
-        a.narrow = wf_act_count(narrow->act);
-        a.in = narrow == &from ? wf_cast_get(narrow->dtype, wide->dtype) : NULL;
-        a.out = narrow == &to ? wf_cast_get(wide->dtype, narrow->dtype) : NULL;
+        a.pixel = wf_act_count(pixel->act);
+        a.in = pixel == &from ? wf_cast_get(pixel->dtype, map->dtype) : NULL;
+        a.out = pixel == &to ? wf_cast_get(map->dtype, pixel->dtype) : NULL;
     }
     wf_task *task = wf_lower_task(l, fns->name, run_avg, &a, sizeof a, from.N);
     wf_reads(task, from.buf, WF_TILED);
     wf_writes(task, to.buf, WF_TILED);
-    wf_scratch(task, a.narrow * weft_dtype_size(wide->dtype));
+    wf_scratch(task, a.pixel * weft_dtype_size(map->dtype));
     const double n = (double)(wf_operand_count(&from) + wf_operand_count(&to));
     wf_cost(task, n, (double)from.N * (double)(from.image_bytes + to.image_bytes));
     return wf_lowered(l, task);

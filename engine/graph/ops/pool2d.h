@@ -10,22 +10,22 @@
 typedef struct wf_pool2d_attrs {
     int64_t kernel[2], stride[2], padding[2], dilation[2]; /* height, width */
     int64_t ceil_mode, exclude_padding;
-    int64_t adaptive; /* only size and out below count */
+    int64_t adaptive; /* adaptive pooling: only size and out below count */
     int64_t size[2];  /* the input's H, W */
-    int64_t out[2];   /* P, Q; infer computes them, but for adaptive pooling */
+    int64_t out[2];   /* P, Q; infer computes them, except for adaptive pooling */
 } wf_pool2d_attrs;
 
-/* What the user asked for, zeros read as the defaults. */
+/* The user's options; zeros mean the defaults. */
 wf_pool2d_attrs wf_pool2d_from(const weft_pool2d_opts *opts);
 
 /* Checks input 0 (N, C, H, W) and the attributes; completes size and out; sets out[0]. */
 weft_status wf_pool2d_infer(wf_infer *f);
-/* Input 0 is dy (N, C, P, Q) as `out` says; sets out[0] to (N, C, H, W). */
+/* Checks that input 0 is dy (N, C, P, Q) with P, Q = `out`. Sets out[0] to (N, C, H, W). */
 weft_status wf_pool2d_infer_backward(wf_infer *f);
 
-/* For an input image laid out as `image` says, but for its H and W. */
+/* The geometry for input images with the layout of `image`; H and W come from the attributes. */
 wf_pool wf_pool2d_geometry(const wf_pool2d_attrs *a, wf_act image, bool average);
-/* NULL with the error set. */
+/* The kernels; NULL with the error set. */
 const wf_pool_fns *wf_pool2d_kernels(wf_lower *l, const wf_pool *g, weft_dtype dtype);
 
 /* Average pooling, forward and backward, of any geometry. */

@@ -1,8 +1,8 @@
-/* pow_tensor: y = x^a, element by element, the exponents being a tensor. Broadcasting is done by
- * recorded expands.
+/* pow_tensor: y = x^a, element by element, where the exponents are a tensor. Broadcasting is done
+ * by recorded expands.
  *
- * Gradients as PyTorch's: dx = dy a x^(a - 1), 0 where a is 0; da = dy y ln x, 0 where x is 0 and
- * a >= 0, NaN where x is negative. */
+ * Gradients as in PyTorch: dx = dy a x^(a - 1), and 0 where a is 0. da = dy y ln x, 0 where x is 0
+ * and a >= 0, and NaN where x is negative. */
 #include "engine/graph/ops/binary.h"
 #include "engine/graph/ops/pointwise.h"
 
@@ -36,7 +36,7 @@ weft_tensor *weft_pow_tensor(weft_tensor *x, weft_tensor *exponent)
     return wf_record_pair(&wf_op_pow_tensor, NULL, x, exponent);
 }
 
-/* Of a positive base. */
+/* With a positive base. */
 static weft_tensor *apply(void *user, weft_tensor *const *in, int n)
 {
     return weft_pow_tensor(weft_mul(in[0], in[0]), in[n - 1]);

@@ -1,5 +1,5 @@
-/* prelu: x where x > 0, else w x; w has one number, or one a channel (dimension 1). Its gradient is one
- * op, which also gives the products that add up to that of w. */
+/* prelu: x where x > 0, else w x. w has one number, or one for each channel (dimension 1). One op
+ * gives dx and the products whose sum is dw. */
 #include "engine/graph/ops/common.h"
 #include "engine/graph/ops/dims.h"
 #include "kernels/eltwise/eltwise.h"
@@ -26,7 +26,7 @@ typedef struct prelu_args {
     wf_act act; /* of one image */
     bool flat, rows, tiled;
     wf_buf x, w, dy, y, products; /* y: backward dx */
-    int64_t images, per_tile;     /* of a tile */
+    int64_t images, per_tile;     /* images of a tile */
     size_t image_bytes;
     const wf_eltwise *kernels;
 } prelu_args;
@@ -53,7 +53,7 @@ static weft_status run(const wf_tile *t, const void *vargs, int64_t tile)
                                                 : left < g->per_tile ? left
                                                                      : g->per_tile;
     wf_act act = g->act;
-    if (g->flat || g->rows) { /* the images of a tile lie side by side */
+    if (g->flat || g->rows) { /* the images of a tile are contiguous */
         act.H *= (int)n;
         run_act(g, act, t, first);
         return WEFT_OK;
@@ -136,7 +136,7 @@ static bool sample(weft_context *ctx, int index, wf_sample *s)
     return wf_sample_from(ctx, cases, 6, index, s);
 }
 
-/* Inputs: x, w, dy. Outputs: dx, and x dy where x is not above 0, which adds up to dw. */
+/* Inputs: x, w, dy. Outputs: dx; x dy where x <= 0, else 0, whose sum is dw. */
 const wf_op wf_op_prelu_backward = {
     .name = "prelu_backward",
     .of_nothing = WF_EMPTY_ZERO,

@@ -1,5 +1,5 @@
-/* relu: y = max(x, 0), NaN stays; relu_backward: dx = 0 where y <= 0, else dy,
- * so that dy passes a NaN. */
+/* relu: y = max(x, 0); NaN stays NaN. relu_backward: dx = 0 where y <= 0, else dy; so where y is
+ * NaN, dx is dy. */
 #include "engine/graph/ops/common.h"
 #include "kernels/eltwise/eltwise.h"
 

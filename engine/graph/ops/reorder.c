@@ -51,7 +51,8 @@ static weft_status lower(wf_lower *l)
     return wf_lowered(l, task);
 }
 
-/* Layout is not part of the value. The plan reorders after gradients are recorded; tests do not. */
+/* The layout is not part of the value, so the gradient is the identity. The plan inserts reorders
+ * after gradients are recorded, but tests record them. */
 static weft_status grad(wf_grad *g)
 {
     if (g->needs[0])

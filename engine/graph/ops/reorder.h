@@ -1,5 +1,5 @@
-/* Attributes of the op `reorder`: the same rank-4 value in another layout. Recorded by the layout
- * pass only. */
+/* Attributes of the op `reorder`, which copies a rank-4 value to another layout. Only the layout
+ * pass inserts it. */
 #ifndef WF_OPS_REORDER_H
 #define WF_OPS_REORDER_H
 

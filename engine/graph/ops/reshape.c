@@ -1,6 +1,6 @@
-/* reshape, and weft_flatten, which records one. Row-major order is logical order, so a blocked
- * input becomes plain on the way, and a plain one may become blocked where images stay images (the
- * gradient of flatten, which convolutions' gradients read next). */
+/* reshape, and weft_flatten, which records one. The order of the elements is row-major. So a
+ * blocked input becomes plain on the way. A plain input may become blocked where dimension 0 stays:
+ * the gradient of flatten does this, for the gradients of convolutions that read it. */
 #include <string.h>
 
 #include "engine/graph/ops/common.h"
@@ -45,10 +45,11 @@ static int layout(const wf_lower *l, int i, const int *in_block, int block)
 }
 
 typedef struct reshape_args {
-    wf_act act; /* an image as it lies: the input's, or the output's with its channels plain */
+    /* describes an image in memory: of the input, or of the output as if it were plain */
+    wf_act act;
     int to_block;
     wf_buf x, y;
-    size_t out_bytes; /* of an image's elements, plain */
+    size_t out_bytes; /* bytes of a plain image */
     bool same_images; /* dimension 0 is kept */
     const wf_layout *kernels;
 } reshape_args;

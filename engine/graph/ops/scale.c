@@ -1,5 +1,5 @@
-/* scale: y = factor x; add_scalar: y = x + value. The number is a plan input, so a schedule of it
- * never recompiles. */
+/* scale: y = factor x. add_scalar: y = x + value. The number is a scalar of the node, so changing
+ * it never compiles a new plan. */
 #include "engine/graph/ops/common.h"
 #include "kernels/eltwise/eltwise.h"
 

@@ -1,5 +1,6 @@
-/* slice: every step-th element of a range of one dimension, as Python's x[start:stop:step]; its gradient
- * puts them back among zeros. A step of 1 is narrow's. */
+/* slice: every step-th element of a range of one dimension, as Python's x[start:stop:step]. Its
+ * gradient puts the elements back, with zeros between. With a step of 1, weft_slice records
+ * narrow. */
 #include <string.h>
 
 #include "engine/graph/ops/common.h"
@@ -7,7 +8,8 @@
 
 typedef struct slice_attrs {
     int64_t dim, start, step;
-    int64_t length; /* of dimension dim of the output: how many are taken, or for backward all */
+    /* size of dimension dim of the output: how many elements are taken; backward: all */
+    int64_t length;
 } slice_attrs;
 
 static weft_status infer(wf_infer *f)
@@ -18,14 +20,15 @@ static weft_status infer(wf_infer *f)
     return WEFT_OK;
 }
 
-/* Of one image, or of all: rows of `inner` elements, of which the large side has `all` in a group and
- * the small one, `part`, has the first + i * step-th. */
+/* Describes one image, or the whole tensor, as rows of `inner` elements. In each group of rows the
+ * larger side has `all` rows, the smaller one `part`: its row i is row first + i * step of the
+ * larger side. */
 typedef struct slice_args {
     wf_buf x, y;
     bool by_image;
     size_t size, inner;
     int64_t outer, all, part, first, step;
-    int64_t rows; /* of dimension 0 of y in a tile; by_image: none */
+    int64_t rows; /* rows of dimension 0 of y in a tile; unused where by_image */
 } slice_args;
 
 static weft_status run(const wf_tile *t, const void *vargs, int64_t tile)
@@ -43,7 +46,7 @@ static weft_status run(const wf_tile *t, const void *vargs, int64_t tile)
     return WEFT_OK;
 }
 
-/* y[i * step] = x[i], rows of `inner` elements. */
+/* Copies rows of `inner` elements: y[i * step] = x[i]. */
 static void put(const slice_args *g, int64_t n, const char *x, char *y)
 {
     const size_t row = g->inner * g->size, step = (size_t)g->step;
@@ -58,7 +61,8 @@ static void put(const slice_args *g, int64_t n, const char *x, char *y)
             memcpy(y + i * step * row, x + i * row, row);
 }
 
-/* Here y is the large side: rows [from, from + n) of each group are cleared, and filled. */
+/* Here y is the larger side. Clears rows [from, from + n) of each group, then copies elements
+ * there. */
 static weft_status run_backward(const wf_tile *t, const void *vargs, int64_t tile)
 {
     const slice_args *g = vargs;
@@ -67,7 +71,7 @@ static weft_status run_backward(const wf_tile *t, const void *vargs, int64_t til
     char *y = g->by_image ? wf_image(t, g->y, tile) : wf_data(t, g->y);
     const int64_t from = g->by_image ? 0 : tile * g->rows, left = g->all - from;
     const int64_t n = !g->by_image && left > g->rows ? g->rows : left;
-    /* The slice's elements i with from <= first + i * step < from + n. */
+    /* The elements i of the slice with from <= first + i * step < from + n. */
     const int64_t before = from - g->first, behind = from + n - g->first;
     int64_t i0 = before > 0 ? (before + g->step - 1) / g->step : 0;
     int64_t i1 = behind > 0 ? (behind + g->step - 1) / g->step : 0;
@@ -178,7 +182,8 @@ const wf_op wf_op_slice_backward = {
     .no_sample_reason = "slice's samples run it",
 };
 
-/* A bound as Python reads it: negative ones count from the end, and it ends where the dimension does. */
+/* A bound as Python reads it: a negative one counts from the end; beyond the dimension, it is
+ * cut. */
 static int64_t bound(int64_t at, int64_t size)
 {
     at += at < 0 ? size : 0;

@@ -1,6 +1,7 @@
-/* softmax: exp(x) / sum exp(x) along one dimension; log_softmax: x - log sum exp(x); and their
- * gradients. Cut over (outer, K, inner) of a plain tensor, a tile being one image or a run of
- * rows of the outer dimension. */
+/* softmax: exp(x) / sum exp(x) along one dimension. log_softmax: x - log sum exp(x). And their
+ * gradients.
+ *
+ * A plain tensor is regarded as (outer, K, inner). A tile is one image, or a run of outer rows. */
 #include "engine/graph/ops/common.h"
 #include "engine/graph/ops/dims.h"
 #include "kernels/loss/loss.h"
@@ -23,7 +24,7 @@ static weft_status infer(wf_infer *f)
 typedef struct softmax_args {
     wf_buf x, dy, y; /* dy: backward only */
     bool tiled;
-    size_t outer, K, inner, per_tile, row_bytes; /* row: one outer index */
+    size_t outer, K, inner, per_tile, row_bytes; /* row_bytes: of one outer row */
     void (*forward)(size_t outer, size_t K, size_t inner, const void *x, void *y);
     void (*backward)(size_t outer, size_t K, size_t inner, const void *y, const void *dy, void *dx);
 } softmax_args;
@@ -104,7 +105,7 @@ static bool sample_of(weft_context *ctx, int index, wf_sample *s,
     return wf_sample_from(ctx, cases, sizeof(cases) / sizeof(*cases), index, s);
 }
 
-/* Over several dimensions it is that over one that holds them all. */
+/* Several dimensions are merged into one first. */
 static weft_tensor *record(const wf_op *op, weft_tensor *x, weft_dims dims)
 {
     WF_SAY(op->name, x);

@@ -1,6 +1,8 @@
-/* split: a tensor in up to four parts along one dimension, each an output, in any layout; its gradient
- * is their concatenation, in one pass. weft_split_with_sizes and weft_chunk of more parts split the parts again:
- * n parts cost log4(n) passes, where a narrow for each would cost n passes of the gradient. */
+/* split: cuts a tensor into up to four parts along one dimension, in any layout; each part is an
+ * output. Its gradient joins the parts' gradients in one pass.
+ *
+ * weft_split_with_sizes and weft_chunk with more parts split the parts again. So n parts cost
+ * log4(n) passes over the gradient; n narrows would cost n passes. */
 #include "engine/graph/ops/gather.h"
 #include "engine/base/alloc.h"
 #include "engine/graph/ops/internal.h"
@@ -11,7 +13,7 @@ typedef struct split_attrs {
     int64_t dim, n, size[PARTS];
 } split_attrs;
 
-/* The callers below have checked everything. */
+/* Checks nothing: the functions below, which record this op, have checked everything. */
 static weft_status infer(wf_infer *f)
 {
     const split_attrs *a = f->attrs;
@@ -48,7 +50,7 @@ static weft_status grad(wf_grad *g)
     return WEFT_OK;
 }
 
-/* The sum of the parts' sums, each times another number; one part may be left out. */
+/* The weighted sum of the parts' sums; one part may be left out. */
 typedef struct split_case {
     int n, dim, unused; /* unused: -1 for none */
     int64_t size[6];    /* size[0] = 0: weft_chunk */
@@ -101,7 +103,8 @@ const wf_op wf_op_split = {
     .sample = sample,
 };
 
-/* x in n parts of these sizes, which add up to the dimension's; false on failure. */
+/* Records the split of x into n parts of these sizes, which add up to the dimension's. False on
+ * failure. */
 static bool record(weft_tensor *x, int n, const int64_t *size, int dim, weft_tensor **parts)
 {
     if (n == 1) {
@@ -110,7 +113,7 @@ static bool record(weft_tensor *x, int n, const int64_t *size, int dim, weft_ten
     }
     split_attrs a = {.dim = dim, .n = n < PARTS ? n : PARTS};
     weft_tensor *out[PARTS];
-    int first[PARTS + 1] = {0}; /* of the parts that output o is split into */
+    int first[PARTS + 1] = {0}; /* first[o]: the first of the parts into which output o is split */
     for (int o = 0; o < (int)a.n; o++) {
         first[o + 1] = (int)((int64_t)n * (o + 1) / a.n);
         for (int i = first[o]; i < first[o + 1]; i++)
@@ -122,8 +125,8 @@ static bool record(weft_tensor *x, int n, const int64_t *size, int dim, weft_ten
     return done;
 }
 
-/* The same from `op`, of any sizes; parts are set when all are there. Parts without elements stand
- * apart: no kernel makes them. */
+/* The same for the public function `op`, with any sizes. Sets `parts` when all are recorded. Empty
+ * parts are made separately: no kernel makes them. */
 static weft_status record_all(weft_context *ctx, const char *op, weft_tensor *x, int n,
                               const int64_t *sizes, int dim, weft_tensor **parts)
 {

@@ -1,15 +1,15 @@
-/* sum, mean: over any set of dimensions. In the order of Note [Fixed reduction trees]: first inside
- * each image, then over images.
+/* sum, mean: over any set of dimensions. The order of additions is that of
+ * Note [Fixed reduction trees]: first inside each image, then over images.
  *
- * The dimensions of an image (all but dimension 0) are merged into alternating groups of kept and
- * reduced ones. The last reduced group is summed in the element type's leaves, earlier ones by
- * merging the doubles that result. */
+ * The dimensions of an image (all except dimension 0) are merged into groups that are alternately
+ * reduced and kept. The last reduced group is summed in the element type, in ranges of fixed
+ * length; the earlier reduced groups add up the doubles that result. */
 #include "engine/graph/ops/common.h"
 #include "engine/graph/ops/dims.h"
 #include "kernels/reduce/reduce.h"
 
 typedef struct sum_attrs {
-    int64_t dims; /* bits */
+    int64_t dims; /* bit i: dimension i is reduced */
     int64_t keep;
 } sum_attrs;
 
@@ -27,7 +27,7 @@ static weft_status infer(wf_infer *f)
     return WEFT_OK;
 }
 
-/* Whether an image is reduced to its channels' sums: the one case that reads blocked images. */
+/* Whether each channel of an image becomes one sum: only this case reads blocked images. */
 static bool per_channel(const weft_shape *x, int64_t dims)
 {
     return x->rank == 4 && (dims & ~1) == 0xc;
@@ -40,13 +40,13 @@ static int layout(const wf_lower *l, int i, const int *in_block, int block)
     return i == 0 && per_channel(&x.shape, a->dims) ? in_block[0] : 1;
 }
 
-/* An image's dimensions in groups: size[k] elements, kept where k is odd (group 0 is reduced; it
- * and the last may have size 1). */
+/* An image's dimensions in groups. Group k has size[k] elements. Groups with odd k are kept, the
+ * others are reduced; group 0 and the last may have size 1. */
 typedef struct groups {
     int n;
     size_t size[WEFT_MAX_RANK + 1];
-    size_t kept;    /* results an image gives */
-    size_t partial; /* doubles of scratch */
+    size_t kept;    /* number of results of an image */
+    size_t partial; /* number of doubles of scratch */
 } groups;
 
 static groups group_dims(const weft_shape *x, int64_t dims)
@@ -69,14 +69,16 @@ static groups group_dims(const weft_shape *x, int64_t dims)
 }
 
 typedef struct sum_args {
-    wf_buf x, y, partial; /* partial: per image, doubles; -1 when images are results */
+    /* partial: one partial sum in double for each image; -1 where images are not added up */
+    wf_buf x, y, partial;
     groups g;
-    wf_act act; /* per channel: the image as it lies */
+    wf_act act; /* by_channel: describes the image in memory */
     bool by_channel;
-    weft_dtype from, dtype;       /* of x, of y */
-    double count;                 /* the divisor: 1 for sums */
-    size_t rows, stride, columns; /* second pass: images, elements between, columns a tile */
-    size_t width;                 /* columns in all */
+    weft_dtype from, dtype; /* of x, of y */
+    double count;           /* the divisor: 1 for sums */
+    /* second task: images, distance between them, columns of a tile */
+    size_t rows, stride, columns;
+    size_t width; /* all columns */
     const wf_reduce *kernels;
 } sum_args;
 
@@ -86,7 +88,7 @@ static void store(weft_dtype dtype, size_t n, const double *sums, double count, 
         wf_float_set(dtype, y, (int64_t)(at + j), sums[j] / count);
 }
 
-/* The sums of one image, g->kept doubles, into y (which has room for g->partial). */
+/* Writes the sums of one image, g->kept doubles, to y, which has room for g->partial. */
 static void reduce_image(const sum_args *s, const void *x, double *y)
 {
     const groups *g = &s->g;
@@ -99,15 +101,15 @@ static void reduce_image(const sum_args *s, const void *x, double *y)
         n--;
         wf_act rows = {(int)g->partial, (int)g->size[n], 1, 1};
         s->kernels->channels(rows, x, y);
-    } else { /* ends in a kept group, behind a reduced one */
+    } else { /* ends in a kept group, which follows a reduced one */
         size_t rows = g->size[n - 2], columns = g->size[n - 1], size = weft_dtype_size(s->from);
         size_t outer = g->partial / columns;
         for (size_t o = 0; o < outer; o++)
             s->kernels->columns(rows, columns, columns, (const char *)x + o * rows * columns * size,
                                 y + o * columns);
     }
-    /* What is left of y: groups [0, m), and `inner` kept elements behind them. In place: a merge
-     * writes below what is still to be read. */
+    /* y now has groups [0, m) and `inner` kept elements of the groups after them. This works in
+     * place: a merge writes below what it still has to read. */
     size_t inner = n == g->n ? g->size[n - 1] : 1;
     int m = n == g->n ? n - 2 : n;
     while (m > 0) {
@@ -137,7 +139,7 @@ static weft_status run_image(const wf_tile *t, const void *vargs, int64_t tile)
     return WEFT_OK;
 }
 
-/* Partial sums of images to results. */
+/* Adds up the images' partial sums to the results. */
 static weft_status run_merge(const wf_tile *t, const void *vargs, int64_t tile)
 {
     const sum_args *s = vargs;
@@ -150,7 +152,7 @@ static weft_status run_merge(const wf_tile *t, const void *vargs, int64_t tile)
     return WEFT_OK;
 }
 
-/* Only dimension 0 is reduced: columns of the matrix (images, elements of one). */
+/* Only dimension 0 is reduced: sums the columns of the matrix (images, elements of an image). */
 static weft_status run_columns(const wf_tile *t, const void *vargs, int64_t tile)
 {
     const sum_args *s = vargs;
@@ -230,7 +232,8 @@ static weft_status lower_mean(wf_lower *l)
     return lower_any(l, ((const sum_attrs *)l->attrs)->dims, true);
 }
 
-/* The gradient, of the output's shape with every dimension kept, broadcast to the input's. */
+/* Gives the gradient the output's shape with every dimension kept, then broadcasts it to the
+ * input's. */
 static weft_status spread(wf_grad *g, weft_tensor *dy)
 {
     const sum_attrs *a = g->attrs;

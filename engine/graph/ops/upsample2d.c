@@ -1,4 +1,4 @@
-/* upsample2d: images at another size, nearest or bilinear, and its gradient. */
+/* upsample2d: resizes images, nearest or bilinear; and its gradient. */
 #include "engine/graph/ops/common.h"
 #include "engine/base/alloc.h"
 #include "kernels/upsample/upsample.h"

@@ -1,5 +1,5 @@
 /* where: y = a where the condition is not 0, else b. The gradient goes to the operand that was
- * taken. */
+ * chosen. */
 #include "engine/graph/ops/pointwise.h"
 
 static weft_status lower(wf_lower *l)
@@ -34,7 +34,7 @@ weft_tensor *weft_where(weft_tensor *condition, weft_tensor *a, weft_tensor *b)
     return wf_record(&wf_op_where, NULL, NULL, 3, in, NULL);
 }
 
-/* The condition is a comparison, which takes no gradient. */
+/* The condition is a comparison, which has no gradient. */
 static weft_tensor *apply(void *user, weft_tensor *const *in, int n)
 {
     return weft_where(weft_gt(in[0], in[1]), in[1], in[n - 1]);
