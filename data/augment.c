@@ -9,13 +9,13 @@
 wf_crop wf_augment_draw(double hflip, int shift, uint64_t seed, int64_t epoch, int64_t sample)
 {
     wf_random r = wf_random_at(seed, WF_STREAM_AUGMENT, (uint64_t)sample, (uint32_t)epoch);
-    uint64_t span = 2 * (uint64_t)shift + 1; /* 32 random bits are plenty for it */
+    uint64_t span = 2 * (uint64_t)shift + 1; /* 32 random bits are enough for it */
     return (wf_crop){.down = (int)(r.v[0] * span >> 32) - shift,
                      .right = (int)(r.v[1] * span >> 32) - shift,
                      .flip = (double)(UINT32_MAX - r.v[2]) < hflip * 0x1p32};
 }
 
-/* x cropped: in scratch, or x itself. */
+/* x cropped, in scratch; x itself where the crop changes nothing. */
 static const void *cropped(const void *x, const weft_dataset_info *info, wf_crop crop,
                            void *scratch)
 {

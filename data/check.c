@@ -1,5 +1,5 @@
-/* What is wrong with data, as far as data alone can tell: what cannot be trained on is an error,
- * what is likely a mistake is told. */
+/* Checks a data set by itself. Data that one cannot train on gives an error; a likely mistake gives
+ * a warning. */
 #include <inttypes.h>
 #include <math.h>
 #include <stdarg.h>
@@ -10,7 +10,8 @@
 #include "engine/base/error.h"
 #include "engine/base/alloc.h"
 
-/* Floating pixels are looked at in so many bytes of images, spread over all of them. */
+/* Floating-point pixels are checked in this many bytes of images, spread over the whole data
+ * set. */
 #define MOST_PIXEL_BYTES ((int64_t)1 << 30)
 
 /* ---- two splits ----------------------------------------------------------------------------- */
@@ -51,7 +52,7 @@ weft_status weft_dataset_check_splits(const weft_dataset *train, const weft_data
 
 /* ---- training data -------------------------------------------------------------------------- */
 
-/* Where notes go. */
+/* Who gets the warnings. */
 typedef struct notes {
     const weft_dataset *ds;
     weft_note_fn note;
@@ -69,7 +70,7 @@ static void say(const notes *n, const char *format, ...)
     n->note(n->user, text);
 }
 
-/* "3 (cat)", or "3" where classes have no names. */
+/* Writes "3 (cat)", or "3" where classes have no names. */
 static void add_class(const weft_dataset *ds, int64_t k, char *text, size_t size)
 {
     size_t at = strlen(text);
@@ -106,8 +107,8 @@ static void note_classes(const notes *n, const int64_t *counts)
             listed < classes - met ? ", ..." : "");
 }
 
-/* So few of the labels below the highest are used that it is hardly a label. Said of undeclared
- * classes only. */
+/* Whether so few of the labels below the highest one occur that the highest one is probably not a
+ * label. Only asked where the number of classes was not declared. */
 static bool is_absurd(int met, int classes)
 {
     enum { FEW_CLASSES = 100, ONE_IN = 8 };
@@ -145,8 +146,8 @@ static weft_status check_classes(const notes *n, weft_error *err)
 static void note_names(const notes *n)
 {
     const weft_dataset_info *info = &n->ds->info;
-    /* A few names are compared by pairs; where there are many, twins are no mistake (ImageNet has
-     * two "crane"). */
+    /* Compares the names pair by pair, where there are few. In a large data set twins are no
+     * mistake: ImageNet has "crane" twice. */
     for (int i = 0; info->class_names && info->classes <= 256 && i < info->classes; i++)
         for (int k = 0; k < i; k++)
             if (strcmp(info->class_names[i], info->class_names[k]) == 0) {
@@ -156,7 +157,8 @@ static void note_names(const notes *n)
             }
 }
 
-/* (N, H, W, C) read as (N, C, H, W) has a width of 1, 3 or 4 and many channels. */
+/* Images (N, H, W, C) that were read as (N, C, H, W) have a width of 1, 3 or 4 and many
+ * channels. */
 static void note_layout(const notes *n)
 {
     const weft_dataset_info *info = &n->ds->info;

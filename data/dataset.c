@@ -37,7 +37,7 @@ static weft_status view_array(const weft_dataset *ds, int64_t index, void *scrat
     return WEFT_OK;
 }
 
-/* Labels of -1 without exception, as a data set without labels reads, are none. */
+/* Whether all labels are -1: a data set without labels reads so. */
 static bool labels_missing(const void *labels, int64_t count)
 {
     int64_t label = -1;
@@ -168,10 +168,11 @@ weft_status weft_dataset_get(const weft_dataset *ds, int64_t index, void *pixels
 
 /* ---- mean and standard deviation ------------------------------------------------------------ */
 
-/* Sums of one channel over all samples. u8: exact integers. f32: doubles, in sample order. */
+/* Sums of one channel over all samples. u8: exact, in integers. f32: in double, in the order of the
+ * samples. */
 typedef struct channel_sums {
     uint64_t sum, squares;
-    double fsum, fsquares; /* of x - shift: the shift keeps the squares from cancelling */
+    double fsum, fsquares; /* sums of x - shift: the shift avoids cancellation in the variance */
     double shift;
 } channel_sums;
 

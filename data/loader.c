@@ -1,11 +1,11 @@
-/* The loader: batches prepared ahead by threads, handed out in order.
+/* The loader: threads prepare batches in advance, and the caller gets them in order.
  *
- * Batches are numbered through an epoch. Batch b is prepared in slot b mod slots by whichever
- * thread takes it next; its content depends on seed, epoch and the samples alone. A slot is free
- * again when the caller asks for the batch after. All state below `lock` is under it; a slot being
- * filled belongs to its thread, a slot that is ready to the caller.
+ * The batches of an epoch are numbered. Batch b is prepared in slot b mod n_slots, by the next free
+ * loader thread. Its content depends only on seed, epoch and samples. A slot is free again when the
+ * caller asks for the batch after it. `lock` guards all state below it. A slot that is being filled
+ * belongs to its loader thread; a ready slot belongs to the caller.
  *
- * Threads are created once and destroyed once; between epochs they sleep. */
+ * Loader threads are created once and destroyed once; between epochs they sleep. */
 #include <inttypes.h>
 #include <math.h>
 #include <omp.h>
@@ -27,44 +27,44 @@
 #define ALIGN 64
 
 typedef struct slot {
-    void *images; /* f32, or bytes */
+    void *images; /* f32, or u8 */
     int64_t *labels;
     bool ready;
-    weft_error err; /* status OK: the batch is good */
+    weft_error err; /* status WEFT_OK: the batch is good */
 } slot;
 
-typedef struct worker {
+typedef struct loader_thread {
     weft_loader *loader;
     pthread_t thread;
     bool running;
     void *scratch; /* for view, then for wf_augment */
-} worker;
+} loader_thread;
 
 struct weft_loader {
     const weft_dataset *ds;
     weft_loader_opts opts;
-    void *pixels;          /* the memory of all images and scratch */
+    void *pixels;          /* the memory for all slots' images and all threads' scratch */
     size_t scratch_stride; /* a sample's bytes, rounded up to ALIGN */
     float *mean, *std;     /* C */
     int64_t batches;
-    int64_t *order; /* count: this epoch's samples */
+    int64_t *order; /* (count) the samples of this epoch, in order */
     int n_slots;
     slot *slots;
-    int n_workers;
-    worker *workers; /* n_workers, or one without a thread */
-    pid_t process;   /* whose threads they are */
+    int n_threads;
+    loader_thread *threads; /* n_threads; where that is 0, one without a thread */
+    pid_t process;          /* the process that started the threads */
 
     pthread_mutex_t lock;
-    pthread_cond_t work; /* something to take, or stop */
-    pthread_cond_t done; /* a batch is ready, or nobody is busy any more */
+    pthread_cond_t work; /* there is a batch to fill, or the threads must end */
+    pthread_cond_t done; /* a batch is ready, or no thread is busy any more */
     int64_t epoch;
-    int64_t next_fill; /* the batch that a thread takes next */
-    int64_t next_out;  /* the batch that is handed out next */
-    int64_t low;       /* the first batch whose slot is in use: next_out, or the one before it while
-                          the caller has that */
-    int busy;          /* threads that fill a slot */
+    int64_t next_fill; /* the next batch that a thread takes */
+    int64_t next_out;  /* the next batch that the caller gets */
+    /* first batch whose slot is in use: next_out, or the one before it while the caller has it */
+    int64_t low;
+    int busy; /* threads that are filling a slot */
     bool stop;
-    atomic_bool cancel; /* what is being filled is not wanted any more */
+    atomic_bool cancel; /* the batches being filled are not needed any more */
 };
 
 /* ---- filling -------------------------------------------------------------------------------- */
@@ -75,7 +75,7 @@ static int64_t batch_size(const weft_loader *l, int64_t b)
     return left < l->opts.batch ? left : l->opts.batch;
 }
 
-/* The type of batches. */
+/* The element type of the batches' images. */
 static weft_dtype type_of(const weft_loader *l)
 {
     return l->opts.bytes && l->ds->info.dtype == WEFT_U8 ? WEFT_U8 : WEFT_F32;
@@ -116,9 +116,9 @@ static bool can_take(const weft_loader *l)
     return l->next_fill < l->batches && l->next_fill < l->low + l->n_slots;
 }
 
-static void *run_worker(void *arg)
+static void *run_thread(void *arg)
 {
-    worker *w = arg;
+    loader_thread *w = arg;
     weft_loader *l = w->loader;
     pthread_mutex_lock(&l->lock);
     while (!l->stop) {
@@ -133,7 +133,7 @@ static void *run_worker(void *arg)
         pthread_mutex_lock(&l->lock);
         l->busy--;
         l->slots[b % l->n_slots].ready = true;
-        pthread_cond_signal(&l->done); /* one caller waits, at most */
+        pthread_cond_signal(&l->done); /* at most one caller waits */
     }
     pthread_mutex_unlock(&l->lock);
     return NULL;
@@ -181,7 +181,8 @@ static size_t round_up(size_t bytes)
     return (bytes + ALIGN - 1) / ALIGN * ALIGN;
 }
 
-/* One block for all pixels: each slot's images and each thread's scratch, on ALIGN bytes. */
+/* Allocates one block for each slot's images and each thread's scratch, all on multiples of ALIGN
+ * bytes. */
 static bool allocate_pixels(weft_loader *l, size_t batch, size_t sample, size_t threads)
 {
     size_t images, slots, total;
@@ -199,7 +200,7 @@ static bool allocate_pixels(weft_loader *l, size_t batch, size_t sample, size_t 
     for (int i = 0; i < l->n_slots; i++, at += images)
         l->slots[i].images = at;
     for (size_t i = 0; i < threads; i++, at += scratch)
-        l->workers[i] = (worker){.loader = l, .scratch = at};
+        l->threads[i] = (loader_thread){.loader = l, .scratch = at};
     return true;
 }
 
@@ -209,13 +210,13 @@ static weft_status allocate(weft_loader *l, weft_error *err)
     size_t C = (size_t)info->channels;
     size_t sample = C * (size_t)info->height * (size_t)info->width;
     size_t batch = (size_t)(l->opts.batch < info->count ? l->opts.batch : info->count);
-    size_t threads = l->n_workers ? (size_t)l->n_workers : 1;
+    size_t threads = l->n_threads ? (size_t)l->n_threads : 1;
     l->mean = wf_alloc_array(C, sizeof *l->mean);
     l->std = wf_alloc_array(C, sizeof *l->std);
     l->order = wf_alloc_array((size_t)info->count, sizeof *l->order);
     l->slots = wf_zalloc_array((size_t)l->n_slots, sizeof *l->slots);
-    l->workers = wf_zalloc_array(threads, sizeof *l->workers);
-    bool good = l->mean && l->std && l->order && l->slots && l->workers &&
+    l->threads = wf_zalloc_array(threads, sizeof *l->threads);
+    bool good = l->mean && l->std && l->order && l->slots && l->threads &&
                 allocate_pixels(l, batch, sample, threads);
     for (int i = 0; good && i < l->n_slots; i++) {
         l->slots[i].labels = wf_alloc_array(batch, sizeof(int64_t));
@@ -233,8 +234,9 @@ static weft_status allocate(weft_loader *l, weft_error *err)
     return WEFT_OK;
 }
 
-/* Where loader threads may run. The calling thread may be bound to one core (OMP_PROC_BIND binds
- * it before main): then OpenMP's places are what the process was given. False: leave it alone. */
+/* The CPUs on which loader threads may run. The calling thread may be bound to one core, because
+ * OMP_PROC_BIND binds it before main. Then OpenMP's places tell which CPUs the process has. False:
+ * do not change the threads' masks. */
 static bool default_mask(cpu_set_t *mask)
 {
     if (sched_getaffinity(0, sizeof *mask, mask) != 0)
@@ -243,7 +245,7 @@ static bool default_mask(cpu_set_t *mask)
         int n = omp_get_place_num_procs(place);
         int *cpus = n > 0 ? wf_alloc_array((size_t)n, sizeof *cpus) : NULL;
         if (!cpus)
-            continue; /* fewer CPUs: slower, not wrong */
+            continue; /* with fewer CPUs it is slower, but not wrong */
         omp_get_place_proc_ids(place, cpus);
         for (int i = 0; i < n; i++)
             if (cpus[i] >= 0 && cpus[i] < CPU_SETSIZE)
@@ -253,13 +255,13 @@ static bool default_mask(cpu_set_t *mask)
     return true;
 }
 
-/* Loader threads take no signals: those are the program's. */
+/* Starts the loader threads with all signals blocked: signals are for the program. */
 static weft_status start_threads(weft_loader *l, weft_error *err)
 {
     sigset_t all, was;
     cpu_set_t mask;
     pthread_attr_t attr;
-    if (l->n_workers == 0)
+    if (l->n_threads == 0)
         return WEFT_OK;
     int error = pthread_attr_init(&attr);
     if (error)
@@ -270,14 +272,14 @@ static weft_status start_threads(weft_loader *l, weft_error *err)
         error = pthread_attr_setaffinity_np(&attr, sizeof mask, &mask);
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &was);
-    for (int i = 0; error == 0 && i < l->n_workers; i++) {
-        error = pthread_create(&l->workers[i].thread, &attr, run_worker, &l->workers[i]);
-        l->workers[i].running = error == 0;
+    for (int i = 0; error == 0 && i < l->n_threads; i++) {
+        error = pthread_create(&l->threads[i].thread, &attr, run_thread, &l->threads[i]);
+        l->threads[i].running = error == 0;
     }
     pthread_sigmask(SIG_SETMASK, &was, NULL);
     pthread_attr_destroy(&attr);
     if (error)
-        return wf_error_set(err, WEFT_ERR_IO, "loader: cannot start %d threads: %s", l->n_workers,
+        return wf_error_set(err, WEFT_ERR_IO, "loader: cannot start %d threads: %s", l->n_threads,
                             strerror(error));
     return WEFT_OK;
 }
@@ -294,10 +296,10 @@ weft_status weft_loader_create(const weft_dataset *ds, const weft_loader_opts *o
         return wf_error_set(err, WEFT_ERR_NOMEM, "loader: out of memory");
     l->ds = ds;
     l->opts = *opts;
-    l->n_workers = opts->workers;
+    l->n_threads = opts->workers;
     l->process = getpid();
-    l->n_slots = 1; /* the one in the caller's hands */
-    if (l->n_workers)
+    l->n_slots = 1; /* the slot that the caller has */
+    if (l->n_threads)
         l->n_slots += opts->ahead ? opts->ahead : opts->workers + 1;
     l->batches = wf_sampler_batches(ds->info.count, opts->batch, opts->drop_last);
     pthread_mutex_init(&l->lock, NULL);
@@ -308,7 +310,7 @@ weft_status weft_loader_create(const weft_dataset *ds, const weft_loader_opts *o
         wf_sampler_order(l->order, ds->info.count, opts->shuffle, opts->seed, 0);
         status = start_threads(l, err);
     }
-    l->opts.mean = l->opts.std = NULL; /* copied; the caller's may go */
+    l->opts.mean = l->opts.std = NULL; /* they were copied; the caller may free its arrays */
     l->opts.cpu_mask = NULL;
     if (status == WEFT_OK)
         *loader = l;
@@ -317,11 +319,11 @@ weft_status weft_loader_create(const weft_dataset *ds, const weft_loader_opts *o
     return status;
 }
 
-/* Whether the loader's threads stayed behind in the process that this one was forked from. Then the
- * lock and what is under it are as those threads left them at that moment. */
+/* Whether this process was forked from the one that has the loader's threads. Then the lock and the
+ * state under it are as these threads left them at the fork. */
 static bool threads_are_elsewhere(const weft_loader *l)
 {
-    return l->n_workers > 0 && l->process != getpid();
+    return l->n_threads > 0 && l->process != getpid();
 }
 
 static weft_status check_process(const weft_loader *l, weft_error *err)
@@ -331,7 +333,7 @@ static weft_status check_process(const weft_loader *l, weft_error *err)
     return wf_error_set(err, WEFT_ERR_STATE,
                         "loader: its %d threads belong to process %ld, which this one was forked "
                         "from; create a loader here",
-                        l->n_workers, (long)l->process);
+                        l->n_threads, (long)l->process);
 }
 
 static void stop_threads(weft_loader *l)
@@ -341,9 +343,9 @@ static void stop_threads(weft_loader *l)
     atomic_store(&l->cancel, true);
     pthread_cond_broadcast(&l->work);
     pthread_mutex_unlock(&l->lock);
-    for (int i = 0; l->workers && i < l->n_workers; i++)
-        if (l->workers[i].running)
-            pthread_join(l->workers[i].thread, NULL);
+    for (int i = 0; l->threads && i < l->n_threads; i++)
+        if (l->threads[i].running)
+            pthread_join(l->threads[i].thread, NULL);
     pthread_mutex_destroy(&l->lock);
     pthread_cond_destroy(&l->work);
     pthread_cond_destroy(&l->done);
@@ -359,7 +361,7 @@ void weft_loader_destroy(weft_loader *l)
         wf_free(l->slots[i].labels);
     wf_free(l->pixels);
     wf_free(l->slots);
-    wf_free(l->workers);
+    wf_free(l->threads);
     wf_free(l->order);
     wf_free(l->mean);
     wf_free(l->std);
@@ -402,7 +404,7 @@ weft_status weft_loader_start(weft_loader *l, int64_t epoch, int64_t first_batch
                             epoch, first_batch, l->batches);
     WF_TRY(check_process(l, err));
     pthread_mutex_lock(&l->lock);
-    l->next_fill = l->batches; /* nothing more to take; then wait for what is under way */
+    l->next_fill = l->batches; /* no thread takes a batch now; then wait for those being filled */
     atomic_store(&l->cancel, true);
     while (l->busy > 0)
         pthread_cond_wait(&l->done, &l->lock);
@@ -417,12 +419,12 @@ weft_status weft_loader_start(weft_loader *l, int64_t epoch, int64_t first_batch
     return WEFT_OK;
 }
 
-/* The slot of batch next_out, ready. Called with the lock held. */
+/* Waits until batch next_out is ready, and returns its slot. Call it with the lock held. */
 static slot *await(weft_loader *l)
 {
     slot *s = &l->slots[l->next_out % l->n_slots];
-    if (l->n_workers == 0 && !s->ready) {
-        fill(l, l->next_out, l->workers[0].scratch);
+    if (l->n_threads == 0 && !s->ready) {
+        fill(l, l->next_out, l->threads[0].scratch);
         s->ready = true;
     }
     while (!s->ready)
@@ -439,7 +441,7 @@ weft_status weft_loader_next(weft_loader *l, weft_batch *batch, weft_error *err)
     weft_batch next = {.index = l->batches};
     WF_TRY(check_process(l, err));
     pthread_mutex_lock(&l->lock);
-    if (l->low < l->next_out) { /* the caller is done with the batch before */
+    if (l->low < l->next_out) { /* the caller does not need the batch before any more */
         l->slots[l->low % l->n_slots].ready = false;
         l->low++;
         pthread_cond_signal(&l->work);

@@ -1,4 +1,5 @@
-/* Class names: reading them from text, and making one data set's labels follow another's names. */
+/* Class names: reads them from text, and renumbers a data set's labels so that they follow other
+ * names. */
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -25,7 +26,7 @@ weft_status wf_dataset_set_names(weft_dataset *ds, const char *text, const char 
         return wf_error_set(err, WEFT_ERR_FORMAT,
                             "%s: %" PRId64 " names for %" PRId64 " classes; one a line is expected",
                             where, n, classes);
-    enum { LONGEST_ESCAPE = 4 }; /* of a byte */
+    enum { LONGEST_ESCAPE = 4 }; /* longest escape of one byte */
     size_t size = (strlen(text) + 1) * LONGEST_ESCAPE;
     char *copy = wf_strdup(text), *rest = copy, *kept = wf_alloc(size), *at = kept;
     const char **names = wf_alloc_array((size_t)classes, sizeof *names);
@@ -39,7 +40,7 @@ weft_status wf_dataset_set_names(weft_dataset *ds, const char *text, const char 
     for (int64_t i = 0; i < classes; i++) {
         char *name = strsep(&rest, "\n");
         name[strcspn(name, "\r")] = '\0';
-        /* Names travel in the weights' metadata, which must be UTF-8. */
+        /* Names are saved in the weights' metadata, which must be UTF-8. */
         names[i] = at;
         at += weft_quote(name, at, size - (size_t)(at - kept)) + 1;
     }
@@ -63,7 +64,7 @@ static int by_name(const void *a, const void *b)
     return strcmp(((const numbered *)a)->name, ((const numbered *)b)->name);
 }
 
-/* The names sorted; NULL: no memory. *twice: a name that is there twice, or NULL. */
+/* The names, sorted; NULL: out of memory. *twice: a name that occurs twice, or NULL. */
 static numbered *sorted(const char *const *names, int n, const char **twice)
 {
     numbered *list = wf_alloc_array((size_t)n + 1, sizeof *list);
@@ -109,7 +110,7 @@ static weft_status refuse(const weft_dataset *ds, const char *const *names, int 
                         where, wf_format_names(names, n, theirs, sizeof theirs));
 }
 
-/* map[k]: the number in `names` of the data set's class k. */
+/* Sets map[k] to the number in `names` of the data set's class k. */
 static weft_status map_names(const weft_dataset *ds, const char *const *names, int n,
                              const char *where, int64_t *map, weft_error *err)
 {
@@ -137,7 +138,7 @@ static weft_status map_names(const weft_dataset *ds, const char *const *names, i
     return status;
 }
 
-/* The names as text, one a line; NULL: no memory. */
+/* The names as text, one per line; NULL: out of memory. */
 static char *join(const char *const *names, int n)
 {
     size_t length = 1;

@@ -1,6 +1,6 @@
-/* The counter-based random numbers of this room: Philox4x32-10 (Salmon et al. 2011), keyed by the
- * user's seed. The same counter always gives the same numbers, so whoever asks, in whatever order,
- * gets the same. */
+/* This room's random numbers, which are counter-based: Philox4x32-10 (Salmon et al. 2011), with the
+ * user's seed as key. The same counter always gives the same numbers, so they do not depend on the
+ * order of the calls. */
 #ifndef WF_DATA_RANDOM_H
 #define WF_DATA_RANDOM_H
 
@@ -8,7 +8,8 @@
 
 #include <Random123/philox.h>
 
-/* What the numbers are for: the last counter word, so that no two uses share a stream. */
+/* What the numbers are for. This is the last word of the counter, so that no two uses share a
+ * stream. */
 enum wf_stream { WF_STREAM_SHUFFLE = 1, WF_STREAM_AUGMENT, WF_STREAM_PATTERN, WF_STREAM_NOISE };
 
 typedef struct wf_random {
@@ -23,7 +24,7 @@ static inline wf_random wf_random_at(uint64_t seed, enum wf_stream stream, uint6
     return (wf_random){{r.v[0], r.v[1], r.v[2], r.v[3]}};
 }
 
-/* 64 random bits scaled to 0 .. n-1; the bias is below n / 2^64. */
+/* Scales 64 random bits to 0 .. n-1. The bias is below n / 2^64. */
 static inline uint64_t wf_random_below(uint32_t lo, uint32_t hi, uint64_t n)
 {
     uint64_t bits = (uint64_t)hi << 32 | lo;

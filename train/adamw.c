@@ -4,7 +4,7 @@
 #include "engine/base/error.h"
 #include "train/optimizer.h"
 
-static int slots(const weft_optimizer *o)
+static int n_states(const weft_optimizer *o)
 {
     return 2;
 }
@@ -29,12 +29,12 @@ static weft_status record(const weft_optimizer *o, const wf_optim_param *p, weft
                                    .eps = a->eps,
                                    .weight_decay = g->weight_decay,
                                    .step = p->steps + 1};
-    return wf_record_adamw_update(p->tensor, grad, p->slot[0], p->slot[1], &update);
+    return wf_record_adamw_update(p->tensor, grad, p->state[0], p->state[1], &update);
 }
 
 static const wf_optim_rule adamw_rule = {.name = "AdamW",
-                                         .slot_names = {"exp_avg", "exp_avg_sq"},
-                                         .slots = slots,
+                                         .state_names = {"exp_avg", "exp_avg_sq"},
+                                         .n_states = n_states,
                                          .weight_decay = weight_decay,
                                          .momentum = momentum,
                                          .record = record};

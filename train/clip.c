@@ -1,5 +1,5 @@
-/* Gradient clipping, by the norm of all gradients together and by value. Both record ops that take
- * the place of the gradients recorded so far. Threading rule: the context's. */
+/* Gradient clipping, by the norm of all gradients together and by value. Both record ops whose
+ * results replace the gradients recorded so far. Threading rule: the context's. */
 #include <math.h>
 
 #include "engine/graph/autograd/autograd.h"
@@ -12,7 +12,7 @@
 typedef struct gradients {
     weft_context *ctx;
     int n;
-    weft_tensor **of; /* tensors that have one */
+    weft_tensor **of; /* tensors that have a gradient */
     weft_tensor **grad;
 } gradients;
 
@@ -24,7 +24,7 @@ static weft_status gather(const weft_tensor_list *params, const char *what, doub
     *g = (gradients){.ctx = NULL};
     if (ctx == NULL)
         return WEFT_ERR_INVALID;
-    WF_TRY(wf_may_end_step(ctx, what)); /* it does when it fails */
+    WF_TRY(wf_may_end_step(ctx, what)); /* a failed clipping ends the step */
     g->ctx = ctx;
     if (!(limit >= 0))
         return wf_fail(g->ctx, WEFT_ERR_INVALID, "%s: the limit is %g", what, limit);
@@ -42,7 +42,7 @@ static weft_status gather(const weft_tensor_list *params, const char *what, doub
     return WEFT_OK;
 }
 
-/* The total norm, as a recorded scalar; *factor is what the gradients are scaled by. */
+/* Records the total norm and *factor, by which the gradients are scaled. Returns the norm. */
 static weft_tensor *record_norm(const gradients *g, double max_norm, weft_tensor **factor)
 {
     weft_tensor **sums = wf_alloc_array((size_t)g->n, sizeof(*sums)), *out[2] = {NULL};
@@ -58,7 +58,7 @@ static weft_tensor *record_norm(const gradients *g, double max_norm, weft_tensor
     return out[0];
 }
 
-/* Records the clipping by norm; the norm, or NULL. */
+/* Records the clipping by norm. Returns the norm; NULL on failure. */
 static weft_tensor *clip_norm(const gradients *g, double max_norm, bool error_if_nonfinite)
 {
     weft_tensor *factor = NULL;
@@ -77,7 +77,7 @@ static weft_tensor *clip_norm(const gradients *g, double max_norm, bool error_if
     return norm != NULL && wf_graph_keep(g->ctx, norm) == WEFT_OK ? norm : NULL;
 }
 
-/* Some gradients clipped and others not must not run: the step is over, and has failed. */
+/* If only some gradients were clipped, the step must not run: it ends and has failed. */
 static weft_status end(gradients *g, weft_status status)
 {
     wf_free(g->of);

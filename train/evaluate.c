@@ -1,5 +1,5 @@
-/* Evaluation and prediction: eval mode, no gradients, one plan a batch. Single-threaded, as the
- * model's context. */
+/* Evaluation and prediction: eval mode, no gradients, one plan for each batch. Single-threaded, as
+ * the model's context. */
 #include "train/evaluate.h"
 
 #include "engine/base/error.h"
@@ -9,7 +9,8 @@
 #include "train/modes.h"
 #include "train/score.h"
 
-/* The model's outputs for one batch, run: a stored tensor (N, K), f32, owned by the caller. */
+/* Runs the model on one batch. Its outputs are a stored tensor (N, K), f32, which the caller
+ * owns. */
 static weft_status run_batch(weft_module *model, weft_tensor *images, weft_tensor **logits,
                              weft_error *err)
 {
@@ -153,7 +154,7 @@ weft_status weft_predict(weft_module *model, weft_loader *loader, const weft_eva
         return wf_error_set(err, WEFT_ERR_INVALID, "prediction needs a model and a loader");
     opts = opts ? opts : &none;
     wf_feed feed = {.ctx = model->ctx, .loader = loader};
-    wf_score nothing = {.loss_sum = NAN}; /* no labels to score by: images are counted */
+    wf_score nothing = {.loss_sum = NAN}; /* without labels only the images are counted */
     double started = wf_seconds();
     rows all = {0};
     int64_t steps = weft_loader_batches(loader);

@@ -4,11 +4,11 @@
 
 #include "weft/train.h"
 
-/* The epoch, and where progress records say that all will end. */
+/* What progress records say: the epoch, and how long the rest takes. */
 typedef struct wf_eval_place {
     int64_t epoch, epochs;
     double lr;
-    double seconds_after; /* what is left to do after this evaluation, in seconds */
+    double seconds_after; /* seconds of work after this evaluation */
 } wf_eval_place;
 
 /* As weft_evaluate; `place` may be NULL. */

@@ -38,7 +38,8 @@ static bool slot_fits(const wf_feed_slot *slot, int64_t count)
     return slot->images && slot->labels && weft_tensor_shape(slot->images).dim[0] == count;
 }
 
-/* The slot of this batch size: one that fits, an empty one, or the second made anew. */
+/* The slot for this batch size: one that fits, or an empty one; else the second slot gets new
+ * tensors. */
 static wf_feed_slot *slot_for(wf_feed *feed, weft_dtype dtype, int64_t count)
 {
     for (int i = 0; i < 2; i++)

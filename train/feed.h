@@ -5,8 +5,8 @@
 #include "weft/context.h"
 #include "weft/data.h"
 
-/* Input tensors of one batch size. A full batch and a short last one have their own, so that
- * neither is made anew each epoch. */
+/* Input tensors of one batch size. Full batches and a shorter last batch have tensors of their own,
+ * so that neither is created again each epoch. */
 typedef struct wf_feed_slot {
     weft_tensor *images; /* (N, C, H, W), of the loader's type */
     weft_tensor *labels; /* (N) i64 */
@@ -16,18 +16,18 @@ typedef struct wf_feed {
     weft_context *ctx;
     weft_loader *loader;
     wf_feed_slot slot[2];
-    weft_tensor *mean, *std; /* (C) f32; NULL until images come as bytes */
-    const int64_t *samples;  /* (count) of the last batch: the numbers of its images */
+    weft_tensor *mean, *std; /* (C) f32; NULL unless images come as bytes */
+    const int64_t *samples;  /* (count) the numbers of the last batch's images in the data set */
 } wf_feed;
 
-/* The next batch of the loader: what the model reads in *slot, its size in *count (0: the epoch is
- * over). Images that come as bytes are normalised by the step itself: this records it, and
- * slot->images is recorded, too. */
+/* Gets the loader's next batch. *slot has what the model reads; *count is the batch size, 0 where
+ * the epoch is over. If images come as bytes, this records their normalisation as part of the step:
+ * then slot->images is a recorded tensor. */
 weft_status wf_feed_next(wf_feed *feed, wf_feed_slot *slot, int64_t *count, weft_error *err);
 void wf_feed_done(wf_feed *feed);
 
-/* Copies the context's first error into err; `what` (may be NULL) goes in front of it. Returns its
- * status, or `otherwise` when the context has none. */
+/* Copies the context's first error to err, with `what` (may be NULL) in front. Returns its status;
+ * `otherwise` where the context has no error. */
 weft_status wf_take_error(const weft_context *ctx, weft_status otherwise, const char *what,
                           weft_error *err);
 

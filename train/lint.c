@@ -1,7 +1,6 @@
-/* What an optimizer's step tells: tensors in the loss that no optimizer has, and parameters of this
- * one that got no gradient, by name and with the reason; a learning rate of 0 that nobody set. Once
- * each.
- * Threading rule: the context's. */
+/* The warnings of an optimizer's step: tensors in the loss that no optimizer has; parameters of
+ * this optimizer that got no gradient, by name and with the reason; a learning rate of 0 that
+ * nobody set. Each is given once. Threading rule: the context's. */
 #include "train/lint.h"
 
 #include <stdio.h>
@@ -10,9 +9,9 @@
 #include "engine/graph/lint.h"
 #include "train/optim.h"
 
-enum { NAMES = 8 }; /* in one message */
+enum { NAMES = 8 }; /* names in one message */
 
-/* Tells of all parameters that have no gradient for this reason; gap[i] is parameter i's. */
+/* Warns of all parameters that have no gradient for this reason; gap[i] is parameter i's reason. */
 static weft_status tell(weft_optimizer *o, const wf_gap *gap, wf_gap reason)
 {
     char names[640];
@@ -36,7 +35,7 @@ static weft_status tell(weft_optimizer *o, const wf_gap *gap, wf_gap reason)
                    wf_gap_text[reason]);
 }
 
-/* Options that were begun without their initialiser, and not given a learning rate, train nothing. */
+/* Options that were not made by their initialiser, and have no learning rate, train nothing. */
 static weft_status tell_rate(weft_optimizer *o)
 {
     bool forgotten = !o->lr_set && o->n_groups > 0;

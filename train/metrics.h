@@ -7,8 +7,8 @@
 
 #include "engine/base/clock.h"
 
-/* Loss and accuracy over some batches, in batch order, in double: the same bits whatever computed
- * the batches. Initialise with {.started = wf_seconds()}. */
+/* Loss and accuracy over some batches, added up in batch order in double: the same bits whatever
+ * computed the batches. Initialise with {.started = wf_seconds()}. */
 typedef struct wf_metrics {
     double loss_sum; /* mean loss of a batch times its images */
     int64_t images;

@@ -1,16 +1,16 @@
-/* Every module's own training flag, kept while a pass over the data sets them as it needs. */
+/* Every module's training flag, saved while a pass over the data sets the flags as it needs. */
 #ifndef WF_TRAIN_MODES_H
 #define WF_TRAIN_MODES_H
 
 #include "weft/module.h"
 
 typedef struct wf_modes {
-    weft_named_modules modules; /* of the whole model; references are held */
-    bool *training;             /* as each was */
+    weft_named_modules modules; /* all modules of the model, with references */
+    bool *training;             /* the saved flags */
 } wf_modes;
 
 weft_status wf_modes_save(weft_module *model, wf_modes *modes, weft_error *err);
-/* Sets the flags back and ends *modes. */
+/* Restores the flags and frees what *modes holds. */
 void wf_modes_restore(wf_modes *modes);
 
 #endif

@@ -59,7 +59,8 @@ weft_optimizer *wf_optimizer_create(weft_context *ctx, const wf_optim_rule *rule
     return NULL;
 }
 
-/* A message handler must not change an optimizer that is recording its step. */
+/* Fails inside weft_optimizer_record: a message handler must not change an optimizer that is
+ * recording its step. */
 static weft_status check_idle(const weft_optimizer *o, const char *what)
 {
     if (o->recording)
@@ -72,8 +73,8 @@ static void drop_param(wf_optim_param *p)
     wf_free(p->name);
     p->tensor->optimizers--;
     weft_tensor_unref(p->tensor);
-    for (int i = 0; i < WF_OPTIM_SLOTS; i++)
-        weft_tensor_unref(p->slot[i]);
+    for (int i = 0; i < WF_OPTIM_STATES; i++)
+        weft_tensor_unref(p->state[i]);
 }
 
 void weft_optimizer_destroy(weft_optimizer *o)
@@ -110,8 +111,8 @@ static weft_status check_param(const weft_optimizer *o, const char *name, const 
     return WEFT_OK;
 }
 
-/* The name under which the state is saved: the given one, or, where another group has it, that
- * behind the group's number. A copy; NULL when memory is out. */
+/* The name under which the parameter's state is saved: `name`; where another group has this name,
+ * the group's number and `name`. A copy; NULL: out of memory. */
 static char *name_in_state(const weft_optimizer *o, const wf_name_map *names, const char *name,
                            int group)
 {
@@ -277,7 +278,7 @@ static void end_pending(weft_optimizer *o, bool committed)
         wf_optim_param *p = &o->params[i];
         if (p->pending && committed) {
             p->steps++;
-            p->has_state = o->rule->slots(o) > 0;
+            p->has_state = o->rule->n_states(o) > 0;
         }
         p->pending = false;
     }
@@ -293,24 +294,24 @@ void wf_optimizer_settle(weft_optimizer *o)
         end_pending(o, false);
 }
 
-weft_status wf_optimizer_fit_slots(weft_optimizer *o)
+weft_status wf_optimizer_fit_states(weft_optimizer *o)
 {
     for (int i = 0; i < o->n_params; i++) {
         const wf_optim_param *p = &o->params[i];
         weft_dtype dtype = p->tensor->type.dtype;
-        if (p->slot[0] != NULL && p->slot[0]->type.dtype != dtype)
-            WF_TRY(wf_tensors_change_type(o->ctx, p->slot, WF_OPTIM_SLOTS, dtype));
+        if (p->state[0] != NULL && p->state[0]->type.dtype != dtype)
+            WF_TRY(wf_tensors_change_type(o->ctx, p->state, WF_OPTIM_STATES, dtype));
     }
     return WEFT_OK;
 }
 
-weft_status wf_optimizer_make_slots(weft_optimizer *o, wf_optim_param *p, int n)
+weft_status wf_optimizer_make_states(weft_optimizer *o, wf_optim_param *p, int n)
 {
     for (int i = 0; i < n; i++) {
-        if (p->slot[i] == NULL)
-            p->slot[i] = weft_tensor_create(o->ctx, weft_tensor_dtype(p->tensor),
-                                            weft_tensor_shape(p->tensor));
-        if (p->slot[i] == NULL)
+        if (p->state[i] == NULL)
+            p->state[i] = weft_tensor_create(o->ctx, weft_tensor_dtype(p->tensor),
+                                             weft_tensor_shape(p->tensor));
+        if (p->state[i] == NULL)
             return weft_error_status(o->ctx);
     }
     return WEFT_OK;
@@ -325,7 +326,7 @@ weft_status weft_optimizer_record(weft_optimizer *o)
     if (o->pending)
         return wf_fail(o->ctx, WEFT_ERR_STATE,
                        "optimizer: this step's update is already recorded; run it first");
-    WF_TRY(wf_optimizer_fit_slots(o));
+    WF_TRY(wf_optimizer_fit_states(o));
     WF_TRY(wf_step_status(o->ctx));
     bool was = weft_no_grad_begin(o->ctx);
     o->recording = true;
@@ -336,13 +337,13 @@ weft_status weft_optimizer_record(weft_optimizer *o)
         weft_tensor *grad = weft_grad(p->tensor);
         if (grad == NULL)
             continue;
-        status = wf_optimizer_make_slots(o, p, o->rule->slots(o));
+        status = wf_optimizer_make_states(o, p, o->rule->n_states(o));
         if (status == WEFT_OK)
             status = o->rule->record(o, p, grad);
         p->pending = status == WEFT_OK;
     }
     weft_no_grad_end(o->ctx, was);
-    if (status != WEFT_OK) { /* neither half an update nor the step without it may run later */
+    if (status != WEFT_OK) { /* neither half an update nor the step without the update may run */
         for (int i = 0; i < o->n_params; i++)
             o->params[i].pending = false;
         wf_execute_none(o->ctx);
@@ -366,7 +367,7 @@ weft_status weft_optimizer_step(weft_optimizer *o)
     if (status == WEFT_OK)
         end_pending(o, true);
     else
-        wf_optimizer_settle(o); /* a failed step may not have ended: Note [Failed steps] */
+        wf_optimizer_settle(o); /* a failed step may still exist: Note [Failed steps] */
     return status;
 }
 
@@ -380,6 +381,6 @@ int64_t weft_optimizer_steps(const weft_optimizer *o)
 {
     if (o == NULL)
         return 0;
-    wf_optimizer_settle((weft_optimizer *)o); /* only catches up with what has happened */
+    wf_optimizer_settle((weft_optimizer *)o); /* only counts what has happened already */
     return o->steps;
 }

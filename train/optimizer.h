@@ -1,4 +1,5 @@
-/* What the update rules and an optimizer's state need of optimizer.c. Threading rule: the context's. */
+/* What the update rules and optimizer_state.c need of optimizer.c. Threading rule: the
+ * context's. */
 #ifndef WF_TRAIN_OPTIMIZER_H
 #define WF_TRAIN_OPTIMIZER_H
 
@@ -6,20 +7,21 @@
 
 /* WEFT_ERR_NOMEM, in o's context. */
 weft_status wf_optimizer_nomem(const weft_optimizer *o);
-/* Adds o's parameters' names, which the map borrows, each with its place in params. */
+/* Adds the names of o's parameters to the map, which borrows them, each with its index in
+ * params. */
 weft_status wf_optimizer_names(const weft_optimizer *o, wf_name_map *names);
 
-/* Makes an optimizer with m's parameters (m may be NULL) as group 0. */
+/* Creates an optimizer with m's parameters as group 0; m may be NULL. */
 weft_optimizer *wf_optimizer_create(weft_context *ctx, const wf_optim_rule *rule, weft_module *m,
                                     const weft_optimizer *like);
 /* `value` of an optimizer's `field` must be in [0, below); `below` may be INFINITY. */
 weft_status wf_optimizer_range(weft_context *ctx, const char *optimizer, const char *field,
                                double value, double below);
-/* Counts a recorded update that has been committed since. */
+/* Counts a recorded update, if it has been committed. */
 void wf_optimizer_settle(weft_optimizer *o);
-/* Slots become of their parameter's type, where weft_module_to has changed that. */
-weft_status wf_optimizer_fit_slots(weft_optimizer *o);
-/* Makes the slots of p that are missing. */
-weft_status wf_optimizer_make_slots(weft_optimizer *o, wf_optim_param *p, int n);
+/* Converts state tensors to their parameter's type, where weft_module_to has changed it. */
+weft_status wf_optimizer_fit_states(weft_optimizer *o);
+/* Creates the missing ones of p's n state tensors. */
+weft_status wf_optimizer_make_states(weft_optimizer *o, wf_optim_param *p, int n);
 
 #endif

@@ -1,4 +1,4 @@
-/* An optimizer's state under names, out and in. Threading rule: the context's. */
+/* An optimizer's state as named tensors: saving and loading. Threading rule: the context's. */
 #include <stdio.h>
 #include <string.h>
 
@@ -26,9 +26,9 @@ static weft_tensor *counter(const weft_optimizer *o, int64_t value)
 static weft_status add_param_state(const weft_optimizer *o, const wf_optim_param *p,
                                    weft_tensor_list *list)
 {
-    for (int i = 0; i < WF_OPTIM_SLOTS && p->has_state; i++) {
-        if (p->slot[i] != NULL)
-            WF_TRY(add_named(list, p, o->rule->slot_names[i], p->slot[i]));
+    for (int i = 0; i < WF_OPTIM_STATES && p->has_state; i++) {
+        if (p->state[i] != NULL)
+            WF_TRY(add_named(list, p, o->rule->state_names[i], p->state[i]));
     }
     weft_tensor *steps = counter(o, p->steps);
     if (steps == NULL)
@@ -45,7 +45,7 @@ weft_status weft_optimizer_state(weft_optimizer *o, weft_tensor_list *list)
     if (list == NULL)
         return wf_fail(o->ctx, WEFT_ERR_INVALID, "optimizer: there is no list");
     wf_optimizer_settle(o);
-    WF_TRY(wf_optimizer_fit_slots(o));
+    WF_TRY(wf_optimizer_fit_states(o));
     weft_tensor_list all = WEFT_TENSOR_LIST_INIT;
     weft_tensor *steps = counter(o, o->steps);
     weft_status status =
@@ -72,15 +72,15 @@ weft_status weft_optimizer_state(weft_optimizer *o, weft_tensor_list *list)
 
 typedef struct found {
     int64_t steps;
-    weft_tensor *slot[WF_OPTIM_SLOTS]; /* borrowed; NULL: none */
+    weft_tensor *state[WF_OPTIM_STATES]; /* borrowed; NULL: none */
 } found;
 
 typedef struct load {
     weft_optimizer *o;
     const weft_tensor_list *list;
-    wf_name_map names; /* of the list */
+    wf_name_map names; /* names of the list */
     found *found;
-    int used; /* entries of the list that were asked for */
+    int used; /* entries of the list that were used */
     int problems;
     char text[WEFT_ERROR_TEXT];
 } load;
@@ -92,8 +92,8 @@ static void problem(load *l, const char *kind, const char *name)
              name);
 }
 
-/* The entry "<name>.<part>" (or "<part>", name NULL) of this shape and of a type that converts to
- * this one; NULL when it is not there or does not fit. */
+/* Finds the entry "<name>.<part>" ("<part>" where name is NULL) of this shape, with a type that
+ * converts to this one. NULL where there is none or it does not fit. */
 static weft_status take(load *l, const char *name, const char *part, weft_dtype dtype,
                         weft_shape shape, bool required, weft_tensor **t)
 {
@@ -134,24 +134,24 @@ static weft_status take_param(load *l, const wf_optim_param *p, found *f)
     const wf_optim_rule *rule = l->o->rule;
     WF_TRY(take_counter(l, p->name, "step", &f->steps));
     int n = 0, have = 0;
-    for (; n < WF_OPTIM_SLOTS && rule->slot_names[n] != NULL; n++) {
-        bool required = n > 0 && have > 0; /* all of them or none */
-        WF_TRY(take(l, p->name, rule->slot_names[n], weft_tensor_dtype(p->tensor),
-                    weft_tensor_shape(p->tensor), required, &f->slot[n]));
-        have += f->slot[n] != NULL;
+    for (; n < WF_OPTIM_STATES && rule->state_names[n] != NULL; n++) {
+        bool required = n > 0 && have > 0; /* all state tensors or none */
+        WF_TRY(take(l, p->name, rule->state_names[n], weft_tensor_dtype(p->tensor),
+                    weft_tensor_shape(p->tensor), required, &f->state[n]));
+        have += f->state[n] != NULL;
     }
     if (have > 0 && have < n)
         problem(l, "incomplete state of", p->name);
     return WEFT_OK;
 }
 
-/* Whether `name` is "<parameter>.step" or "<parameter>.<slot>". */
+/* Whether `name` is "<parameter>.step" or "<parameter>.<state tensor>". */
 static weft_status of_a_param(const load *l, const wf_name_map *params, const char *name, bool *yes)
 {
     const char *dot = strrchr(name, '.');
     *yes = dot != NULL && strcmp(dot + 1, "step") == 0;
-    for (int s = 0; s < WF_OPTIM_SLOTS && l->o->rule->slot_names[s] != NULL && dot != NULL; s++)
-        *yes = *yes || strcmp(dot + 1, l->o->rule->slot_names[s]) == 0;
+    for (int s = 0; s < WF_OPTIM_STATES && l->o->rule->state_names[s] != NULL && dot != NULL; s++)
+        *yes = *yes || strcmp(dot + 1, l->o->rule->state_names[s]) == 0;
     if (!*yes)
         return WEFT_OK;
     char *param = wf_asprintf("%.*s", (int)(dot - name), name);
@@ -162,7 +162,7 @@ static weft_status of_a_param(const load *l, const wf_name_map *params, const ch
     return WEFT_OK;
 }
 
-/* Reports entries of the list that nothing asked for. */
+/* Fails where entries of the list were not used. */
 static weft_status find_unexpected(load *l)
 {
     if (l->used == l->list->n)
@@ -180,17 +180,17 @@ static weft_status find_unexpected(load *l)
     return status;
 }
 
-/* Copies into the slots; everything was checked, so only running pending work can fail. */
+/* Copies into the state tensors. Everything was checked, so only running pending work can fail. */
 static weft_status fill(load *l)
 {
     weft_optimizer *o = l->o;
     for (int i = 0; i < o->n_params; i++) {
-        for (int s = 0; s < WF_OPTIM_SLOTS; s++) {
+        for (int s = 0; s < WF_OPTIM_STATES; s++) {
             const found *f = &l->found[i];
-            if (f->slot[s] != NULL)
-                WF_TRY(wf_optimizer_make_slots(o, &o->params[i], s + 1));
-            if (f->slot[s] != NULL && (weft_tensor_const_data(f->slot[s]) == NULL ||
-                                       wf_tensor_writable(o->params[i].slot[s]) == NULL))
+            if (f->state[s] != NULL)
+                WF_TRY(wf_optimizer_make_states(o, &o->params[i], s + 1));
+            if (f->state[s] != NULL && (weft_tensor_const_data(f->state[s]) == NULL ||
+                                        wf_tensor_writable(o->params[i].state[s]) == NULL))
                 return weft_error_status(o->ctx);
         }
     }
@@ -199,13 +199,13 @@ static weft_status fill(load *l)
         const found *f = &l->found[i];
         weft_dtype dtype = weft_tensor_dtype(p->tensor);
         int64_t n = weft_shape_count(weft_tensor_shape(p->tensor));
-        for (int s = 0; s < WF_OPTIM_SLOTS; s++) {
-            if (f->slot[s] != NULL && f->slot[s] != p->slot[s])
-                wf_convert(wf_tensor_writable(p->slot[s]), dtype,
-                           weft_tensor_const_data(f->slot[s]), weft_tensor_dtype(f->slot[s]), n);
+        for (int s = 0; s < WF_OPTIM_STATES; s++) {
+            if (f->state[s] != NULL && f->state[s] != p->state[s])
+                wf_convert(wf_tensor_writable(p->state[s]), dtype,
+                           weft_tensor_const_data(f->state[s]), weft_tensor_dtype(f->state[s]), n);
         }
         p->steps = f->steps;
-        p->has_state = f->slot[0] != NULL;
+        p->has_state = f->state[0] != NULL;
     }
     return WEFT_OK;
 }
@@ -219,7 +219,7 @@ weft_status weft_optimizer_load_state(weft_optimizer *o, const weft_tensor_list 
     wf_optimizer_settle(o);
     if (o->pending)
         return wf_fail(o->ctx, WEFT_ERR_STATE, "optimizer: run the recorded step before loading");
-    WF_TRY(wf_optimizer_fit_slots(o));
+    WF_TRY(wf_optimizer_fit_states(o));
     load l = {.o = o, .list = list};
     int64_t steps = 0;
     l.found = wf_zalloc_array((size_t)o->n_params, sizeof(*l.found));

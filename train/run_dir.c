@@ -1,8 +1,8 @@
-/* What is written into a run's directory: config.json, log.jsonl, summary.csv, result.json.
+/* Writes the files of a run's directory: config.json, log.jsonl, summary.csv, result.json.
  *
- * Documents appear whole (engine/files); line files grow by one write(2) a line, so a reader never
- * sees half a line. Where the directory is, and what becomes of an old run in it, is run_place's.
- * Single-threaded. */
+ * Documents appear as a whole (engine/files). Line files grow by one write(2) per line, so a reader
+ * never sees half a line. run_place.c decides where the directory is and what becomes of an old run
+ * in it. Single-threaded. */
 #include "train/run_dir.h"
 
 #include <errno.h>
@@ -26,7 +26,7 @@ struct weft_run {
     wf_run_place place;
     int log;     /* log.jsonl */
     int summary; /* summary.csv */
-    bool keep;   /* a step was trained */
+    bool keep;   /* a training step has run */
 };
 
 static weft_status fail_nomem(weft_error *err)
@@ -66,7 +66,7 @@ static weft_status fail_write(const weft_run *run, const char *name, int error, 
                         strerror(error));
 }
 
-/* Appends a line, or, where the disk is full in the middle of it, nothing. */
+/* Appends a line. If the disk is full in the middle of it, appends nothing. */
 static weft_status append(const weft_run *run, int fd, const char *name, const char *line,
                           size_t size, weft_error *err)
 {
@@ -80,7 +80,7 @@ static weft_status append(const weft_run *run, int fd, const char *name, const c
     return fail_write(run, name, error, err);
 }
 
-/* Takes over `document` (NULL: memory was out). */
+/* Takes over `document`; NULL means out of memory. */
 static weft_status write_json(const weft_run *run, const char *name, json_t *document,
                               weft_error *err)
 {
@@ -102,13 +102,13 @@ static weft_status append_json(const weft_run *run, json_t *object, weft_error *
     if (!line)
         return fail_nomem(err);
     size_t length = strlen(line);
-    line[length] = '\n'; /* for the zero: one write */
+    line[length] = '\n'; /* in place of the zero, so that one write suffices */
     weft_status status = append(run, run->log, "log.jsonl", line, length + 1, err);
     free(line);
     return status;
 }
 
-/* JSON knows no NaN and no infinity. */
+/* JSON has no NaN and no infinity: null. */
 static json_t *number(double value)
 {
     return isfinite(value) ? json_real(value) : json_null();
@@ -179,7 +179,7 @@ void weft_run_destroy(weft_run *run)
 
 /* ---- documents and lines --------------------------------------------------------------------- */
 
-/* Results depend on wisdom, so a run keeps a copy of what it uses. */
+/* Results depend on wisdom, so a run keeps a copy of the wisdom that it uses. */
 static weft_status write_wisdom(const weft_run *run, weft_context *ctx, weft_error *err)
 {
     weft_wisdom_info info;
@@ -219,7 +219,7 @@ weft_status wf_run_log_step(weft_run *run, const weft_progress *p, int64_t total
                        err);
 }
 
-/* An empty field where there is no number, as CSV readers expect. */
+/* No number gives an empty field, as CSV readers expect. */
 static void csv_number(char *text, size_t size, double value)
 {
     if (isfinite(value))
@@ -259,7 +259,7 @@ weft_status wf_run_log_epoch(weft_run *run, const weft_epoch *e, weft_error *err
     return append(run, run->summary, "summary.csv", line, (size_t)n, err);
 }
 
-/* Network file systems and quotas may tell only now that lines were not written. */
+/* Network file systems and quotas may report only here that lines were not written. */
 static weft_status flush(const weft_run *run, int fd, const char *name, weft_error *err)
 {
     return fsync(fd) != 0 && errno != EINVAL ? fail_write(run, name, errno, err) : WEFT_OK;

@@ -4,20 +4,20 @@
 
 #include "weft/train.h"
 
-/* Appends a line to log.jsonl; epochs_done is what has been trained by then, as 1.25. From the
- * first call on, the directory is kept. */
+/* Appends a line to log.jsonl. epochs_done: the epochs trained so far, such as 1.25. From the first
+ * call on, the directory is kept. */
 weft_status wf_run_log_step(weft_run *run, const weft_progress *p, int64_t total_steps,
                             double epochs_done, weft_error *err);
 /* Appends a line to log.jsonl and one to summary.csv. */
 weft_status wf_run_log_epoch(weft_run *run, const weft_epoch *epoch, weft_error *err);
 /* Appends the last line to log.jsonl: "finished", "interrupted" or "failed", and why. */
 weft_status wf_run_log_end(weft_run *run, const char *status, const char *message, weft_error *err);
-/* To be called once there are weights: until then an old run that is to be overwritten stays in the
- * directory, and this one's files are in a folder of it. */
+/* Call this when there are weights. Until then an old run that is to be replaced stays in the
+ * directory, and the new run's files are in a folder inside it. */
 weft_status wf_run_publish(weft_run *run, weft_error *err);
 /* Where the run's files are now. */
 const char *wf_run_folder(const weft_run *run);
-/* Marks the directory as worth keeping: a step was trained. */
+/* Marks the directory as worth keeping: a training step has run. */
 void wf_run_keep(weft_run *run);
 
 /* Writes result.json. NaN is written as null. */

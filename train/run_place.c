@@ -1,4 +1,4 @@
-/* Makes, locks and cleans a run's directory. See run_place.h. Single-threaded. */
+/* Creates, locks and cleans a run's directory. See run_place.h. Single-threaded. */
 #include "train/run_place.h"
 
 #include <errno.h>
@@ -15,7 +15,8 @@
 
 #define WEIGHTS "weights.safetensors"
 
-/* Everything a run may leave, result.json first: without it the rest is an unfinished run. */
+/* All files that a run may leave. result.json comes first: without it the others are an unfinished
+ * run. */
 static const char *const run_files[] = {"result.json",     "config.json",
                                         "log.jsonl",       "summary.csv",
                                         WEIGHTS,           "weights_best.safetensors",
@@ -75,7 +76,8 @@ static int make_directories(char *path, bool *made)
     return 0;
 }
 
-/* The directory of opts, or, numbered, the first of path, path-2, ... that did not exist. */
+/* Creates the directory of opts; with numbering, the first of path, path-2, ... that did not
+ * exist. */
 static weft_status make_directory(wf_run_place *p, const weft_run_opts *opts, weft_error *err)
 {
     for (int i = 1; i < 10000; i++) {
@@ -98,14 +100,14 @@ static weft_status make_directory(wf_run_place *p, const weft_run_opts *opts, we
 
 /* ---- locking --------------------------------------------------------------------------------- */
 
-/* Who holds the lock, for the error of those who come second. */
+/* Writes into the lock file who holds the lock, for the error of the next process. */
 static void sign(int fd)
 {
     char host[65] = "", text[128];
     gethostname(host, sizeof(host) - 1);
     int n = snprintf(text, sizeof(text), "process %ld on %s", (long)getpid(), host);
     if (ftruncate(fd, 0) != 0 || write(fd, text, (size_t)n) != n)
-        return; /* the lock holds all the same */
+        return; /* we have the lock anyway */
 }
 
 static weft_status in_use(const wf_run_place *p, int fd, weft_error *err)
@@ -118,8 +120,8 @@ static weft_status in_use(const wf_run_place *p, int fd, weft_error *err)
                         p->path, *holder ? " (" : "", holder, *holder ? ")" : "");
 }
 
-/* Where no lock can be had (some network file systems; a directory that cannot be written, which
- * the first file will tell) the run goes on without. */
+/* If no lock is possible (on some network file systems; or in a read-only directory, where the
+ * first file will report the error), the run goes on without one. */
 static weft_status lock(wf_run_place *p, weft_error *err)
 {
     for (int tries = 0; tries < 1000; tries++) {
@@ -146,7 +148,7 @@ static void unlock(wf_run_place *p)
 {
     if (p->lock < 0)
         return;
-    unlinkat(p->top, LOCK, 0); /* while it is held: see wf_lock_is_named */
+    unlinkat(p->top, LOCK, 0); /* while we hold the lock: see wf_lock_is_named */
     close(p->lock);
     p->lock = -1;
 }
@@ -164,7 +166,7 @@ static void remove_folder(int top, const char *name)
     unlinkat(top, name, AT_REMOVEDIR);
 }
 
-/* Finishes what wf_run_place_publish began; 0 or -1 with errno. */
+/* Finishes what wf_run_place_publish began. Returns 0, or -1 with errno. */
 static int finish_swap(int top)
 {
     int dir = open_folder(top, SWAP), failed = 0;
@@ -186,7 +188,7 @@ static int finish_swap(int top)
     return failed ? -1 : 0;
 }
 
-/* Whether all there is was left by a run that was killed before it logged a step: it has no
+/* Whether all files here are of a run that was killed before it logged a step: then it has no
  * weights. */
 static bool never_stepped(int top)
 {
@@ -202,8 +204,8 @@ static bool never_stepped(int top)
            log.st_size == 0;
 }
 
-/* Whether .weft-swap is none that a run left: it has no weights. All of the old run would go for
- * it. */
+/* Whether .weft-swap is not of a run: it has no weights. Finishing the swap would delete the old
+ * run for it. */
 static bool is_strange_swap(int top)
 {
     int dir = open_folder(top, SWAP);
@@ -213,7 +215,7 @@ static bool is_strange_swap(int top)
     return strange;
 }
 
-/* What a killed run left; only with the lock, so that it is no live one's. */
+/* Removes what a killed run left. Only with the lock held, so that it is not a live run's. */
 static void clean(const wf_run_place *p)
 {
     char *inside = wf_asprintf("%s/" NEW_RUN, p->path);
@@ -228,9 +230,9 @@ static void clean(const wf_run_place *p)
         unlinkat(p->top, run_files[i], 0);
 }
 
-/* Whether publishing could not go through: what clean left under the names that it needs is not of
- * runs, or is of one that may be going where there are no locks. Found before anything is trained;
- * nothing of it is removed, since it may be someone's. */
+/* Fails where publishing would not work: after clean(), files stand under the names that it needs,
+ * which are not of a run, or of a run that may be alive on a file system without locks. This is
+ * found before training. They are not removed, because they may be someone's. */
 static weft_status check_replaceable(const wf_run_place *p, weft_error *err)
 {
     static const char *const needed[] = {NEW_RUN, SWAP, MOVE};
@@ -249,8 +251,8 @@ static weft_status check_replaceable(const wf_run_place *p, weft_error *err)
     return WEFT_OK;
 }
 
-/* Chooses where the files go: the directory, or, where it holds a run that is to be replaced, a
- * folder of it. */
+/* Chooses where the files go: into the directory, or, where it has a run that is to be replaced,
+ * into a folder inside it. */
 static weft_status choose_folder(wf_run_place *p, bool overwrite, weft_error *err)
 {
     int held = 0;
@@ -295,7 +297,7 @@ weft_status wf_run_place_publish(wf_run_place *p, weft_error *err)
         return WEFT_OK;
     if (renameat(p->top, NEW_RUN, p->top, SWAP) != 0)
         return fail_io(err, "replace the run in", p->path);
-    p->ours = false; /* from here on nothing of it is taken back */
+    p->ours = false; /* from here on its files are not removed */
     if (finish_swap(p->top) != 0)
         return fail_io(err, "replace the run in", p->path);
     strcpy(p->folder, p->path); /* the shorter of the two */
@@ -315,7 +317,7 @@ void wf_run_place_close(wf_run_place *p, bool keep)
     if (p->top >= 0)
         close(p->top);
     if (p->made && !keep)
-        rmdir(p->path); /* what it holds of others keeps it */
+        rmdir(p->path); /* fails where other files are in it, which is right */
     wf_free(p->folder);
     wf_free(p->path);
     *p = (wf_run_place){.top = -1, .dir = -1, .lock = -1};

@@ -1,5 +1,5 @@
-/* Where a run's files go: its directory, locked while the run lives, and the change from an old run
- * to the new one that replaces it. */
+/* Where a run's files go: its directory, which is locked while the run lives; and how a new run
+ * replaces an old one. */
 #ifndef WF_TRAIN_RUN_PLACE_H
 #define WF_TRAIN_RUN_PLACE_H
 
@@ -7,32 +7,30 @@
 
 /* Note [Replacing a run]
  *
- * A run that is to be overwritten stays what it is until the new one has weights. Until then the
- * new one's files are in a folder of the directory:
- *
- *     RUN/result.json, weights.safetensors, ...      the old run
- *     RUN/.weft-new/config.json, log.jsonl, ...      the new one
- *
- * wf_run_place_publish then renames the folder to .weft-swap, which decides that the new run has
- * won; removes those files of the old run that the new one has not; renames the folder to
- * .weft-move; moves its files into RUN, over those of the old run; and removes it. Each step can be
- * repeated, so what a kill in between leaves is finished by the next run that opens the directory.
- * There are weights under their name at every instant. */
+ * An old run stays complete until the new run has weights. Until then the new run's files are in a
+ * folder inside the directory:
+ *     RUN/result.json, weights.safetensors, ...       the old run
+ *     RUN/.weft-new/config.json, log.jsonl, ...       the new run
+ * Then wf_run_place_publish does four things. It renames the folder to .weft-swap: from here on the
+ * new run counts. It removes the files of the old run that the new run does not have. It renames
+ * the folder to .weft-move, and moves its files into RUN, over those of the old run. It removes the
+ * folder. Each step can be repeated. So if the process is killed in between, the next run that
+ * opens the directory finishes the work. At every instant there are weights under their name. */
 typedef struct wf_run_place {
     char *path;   /* the run's directory */
-    char *folder; /* where its files are now: `path`, or the folder while the old run stays */
-    int top, dir; /* both, open */
-    int lock;     /* the lock's file; -1: this file system has no locks */
-    bool made;    /* the directory is ours to remove */
+    char *folder; /* where its files are now: `path`, or the folder while the old run is there */
+    int top, dir; /* descriptors of path and folder */
+    int lock;     /* descriptor of the lock file; -1: this file system has no locks */
+    bool made;    /* this run created the directory and may remove it */
     bool ours;    /* the files in `dir` are this run's */
 } wf_run_place;
 
-/* Makes and locks the directory. On failure nothing is left, *p included. */
+/* Creates and locks the directory. On failure nothing is left, and *p needs no close. */
 weft_status wf_run_place_open(wf_run_place *p, const weft_run_opts *opts, weft_error *err);
-/* Replaces the old run, if there is one; see the note. */
+/* Replaces the old run, if there is one: Note [Replacing a run]. */
 weft_status wf_run_place_publish(wf_run_place *p, weft_error *err);
-/* Unlocks. keep: the files stay, if they are in their place; else all that this run made goes.
- * Needs no memory. */
+/* Unlocks. With `keep`, the files stay if they are in the directory itself; else everything that
+ * this run created is removed. Needs no memory. */
 void wf_run_place_close(wf_run_place *p, bool keep);
 
 #endif

@@ -86,16 +86,16 @@ weft_status weft_schedule_check(const weft_schedule *s, weft_error *err)
 
 /* ---- the value of a step ---- */
 
-/* From a to b along half a cosine, t in 0 .. 1. */
+/* From a to b along half a cosine; t goes from 0 to 1. */
 static double anneal(double a, double b, double t)
 {
     return b + (a - b) / 2 * (1 + cos(PI * t));
 }
 
-/* From first to top in the rising steps, then to last: torch's OneCycleLR with two phases, which
- * end at the steps pct_start * total - 1 and total - 1. So the top is a step only where the first of
- * these is one; with pct_start 0 the fall begins a step before the training, and with pct_start 1
- * the rise ends with it. */
+/* From `first` up to `top`, then down to `last`: torch's OneCycleLR with two phases, which end at
+ * steps pct_start * total - 1 and total - 1. So a step has exactly `top` only where the first of
+ * these is a whole number. With pct_start 0 the fall begins one step before the training; with
+ * pct_start 1 the rise ends with the training. */
 static double one_cycle(const weft_schedule *s, int64_t step, double first, double top, double last)
 {
     double end = (double)s->total_steps - 1;
@@ -123,7 +123,8 @@ double weft_schedule_lr(const weft_schedule *s, int64_t step)
     if (s->kind == WEFT_SCHEDULE_STEP)
         return s->lr * pow(s->gamma, (double)(after / s->step_size));
     if (s->kind == WEFT_SCHEDULE_COSINE) {
-        double t = length > 0 ? fmin((double)after / (double)length, 1) : 0; /* all warm-up */
+        /* else everything is warm-up */
+        double t = length > 0 ? fmin((double)after / (double)length, 1) : 0;
         return anneal(s->lr, s->min_lr, t);
     }
     return s->lr;

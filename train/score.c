@@ -1,10 +1,10 @@
 /* Counts, losses and mistakes. See score.h.
  *
- * Note [Outputs that are not numbers]. Of an image whose outputs hold a NaN nothing is predicted:
- * it is wrong in every count, its loss is NaN (and so is the mean, as in PyTorch), and in the
- * confusion matrix it is in no column, so its row sums to less than the class's support. Infinities
- * are ordered as any other number; the loss of what they make of the softmax is PyTorch's: infinite
- * for -inf at the label, NaN for +inf anywhere. */
+ * Note [Outputs that are not numbers]. For an image whose outputs contain a NaN nothing is
+ * predicted. It counts as wrong everywhere. Its loss is NaN, and so is the mean, as in PyTorch. In
+ * the confusion matrix it is in no column, so its row adds up to less than the class's support.
+ * Infinities are ordered like other numbers. The loss with infinities is PyTorch's: infinite for
+ * -inf at the label, NaN for +inf anywhere. */
 #include "train/score.h"
 
 #include <math.h>
@@ -31,7 +31,7 @@ void wf_score_done(wf_score *s)
     s->worst = NULL;
 }
 
-/* The first images say how many classes there are. */
+/* Allocates the arrays: the first images tell the number of classes. */
 static weft_status open(wf_score *s, int64_t K, weft_error *err)
 {
     size_t classes = (size_t)K;
@@ -52,10 +52,10 @@ static weft_status open(wf_score *s, int64_t K, weft_error *err)
     return WEFT_OK;
 }
 
-/* What one row of logits says. */
+/* The result for one row of logits. */
 typedef struct verdict {
-    int64_t predicted; /* the first largest; -1: there is a NaN */
-    bool in_top; /* the label is among the TOP largest; of equals the lower class comes first */
+    int64_t predicted; /* class of the first largest logit; -1: there is a NaN */
+    bool in_top; /* the label is among the TOP largest; among equals the lower class comes first */
     double top, log_sum; /* the largest logit; log of the sum of exp(logit - top) */
 } verdict;
 
@@ -82,7 +82,8 @@ static verdict judge(const float *row, int64_t K, int64_t label)
     return v;
 }
 
-/* Whether a is worse than b: by loss, a NaN first, and of equals the one met earlier. */
+/* Whether mistake a is worse than b: by loss, NaN being the worst; among equals the earlier one is
+ * worse. */
 static bool is_worse(const weft_mistake *a, const weft_mistake *b)
 {
     if (isnan(a->loss) || isnan(b->loss))
@@ -159,7 +160,7 @@ static double percent(int64_t part, int64_t whole)
     return whole ? 100.0 * (double)part / (double)whole : (double)NAN;
 }
 
-/* NaN counts as 0. */
+/* 0 instead of NaN. */
 static double number(double x)
 {
     return isnan(x) ? 0 : x;

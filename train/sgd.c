@@ -4,7 +4,7 @@
 #include "engine/base/error.h"
 #include "train/optimizer.h"
 
-static int slots(const weft_optimizer *o)
+static int n_states(const weft_optimizer *o)
 {
     return o->opts.sgd.momentum != 0;
 }
@@ -30,12 +30,12 @@ static weft_status record(const weft_optimizer *o, const wf_optim_param *p, weft
                                  .weight_decay = g->weight_decay,
                                  .nesterov = s->nesterov && buffer,
                                  .first = !p->has_state};
-    return wf_record_sgd_update(p->tensor, grad, buffer ? p->slot[0] : NULL, &update);
+    return wf_record_sgd_update(p->tensor, grad, buffer ? p->state[0] : NULL, &update);
 }
 
 static const wf_optim_rule sgd_rule = {.name = "SGD",
-                                       .slot_names = {"momentum_buffer"},
-                                       .slots = slots,
+                                       .state_names = {"momentum_buffer"},
+                                       .n_states = n_states,
                                        .weight_decay = weight_decay,
                                        .momentum = momentum,
                                        .record = record};

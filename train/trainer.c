@@ -1,8 +1,8 @@
 /* The training loop: loader, forward, loss, backward, update, metrics; evaluation between epochs;
- * what the run's directory gets. Single-threaded, as the model's context.
+ * and what goes into the run's directory. Single-threaded, as the model's context.
  *
- * A step is one plan: the loss and the count of correct images are recorded with it and read after
- * it has run. */
+ * A step is one plan. The loss and the count of correct images are recorded as part of it, and read
+ * after it has run. */
 #include <stdio.h>
 #include <string.h>
 
@@ -27,7 +27,7 @@ typedef struct trainer {
     const weft_train_opts *opts;
     weft_error *err;
     wf_feed feed;
-    int64_t epoch, epochs; /* epoch from 1 */
+    int64_t epoch, epochs; /* epoch counts from 1 */
     int64_t steps_per_epoch;
     int64_t done, total; /* optimizer steps of the whole training */
     double lr;
@@ -35,11 +35,11 @@ typedef struct trainer {
     double started;
     double step_seconds, step_ended; /* see time_step */
     int64_t steps_timed;
-    double train_seconds;  /* spent in training steps of earlier epochs */
-    int64_t train_images;  /* of earlier epochs */
-    weft_eval_result test; /* the last evaluation's */
+    double train_seconds;  /* seconds spent in training steps of earlier epochs */
+    int64_t train_images;  /* images of earlier epochs */
+    weft_eval_result test; /* result of the last evaluation */
     bool tested;
-    double best_acc1; /* the highest of all evaluations, and the first epoch that had it */
+    double best_acc1; /* highest accuracy of all evaluations, and the first epoch that had it */
     int64_t best_epoch;
 } trainer;
 
@@ -53,7 +53,7 @@ static bool evaluates_after(const trainer *t, int64_t epoch)
     return t->opts->test && (epoch % eval_freq(t) == 0 || epoch == t->epochs);
 }
 
-/* Evaluations still to come after `epoch` has been trained, that of `epoch` included. */
+/* How many evaluations come after `epoch` has been trained, including the one of `epoch`. */
 static int64_t evaluations_left(const trainer *t, int64_t epoch)
 {
     if (!t->opts->test)
@@ -62,9 +62,9 @@ static int64_t evaluations_left(const trainer *t, int64_t epoch)
     return t->epochs / freq - (epoch - 1) / freq + (t->epochs % freq != 0);
 }
 
-/* Takes the end of a step into the running mean of what a step takes: of the first STEPS_MEANT the
- * plain mean, then one that forgets. The first step of an epoch, which may compile the plan, is
- * left out. */
+/* Updates the running mean of the seconds of a step: the plain mean of the first STEPS_MEANT steps,
+ * then an exponential mean. The first step of an epoch does not count, because it may compile a
+ * plan. */
 static void time_step(trainer *t, int64_t step)
 {
     double now = wf_seconds();
@@ -75,8 +75,8 @@ static void time_step(trainer *t, int64_t step)
     t->step_ended = now;
 }
 
-/* Of the steps and the evaluations to come. The first evaluation is guessed to cost a third of
- * training on as many images. -1 where no step was timed yet. */
+/* Estimates the seconds of all steps and evaluations to come. Before the first evaluation, it is
+ * assumed to cost a third of training on as many images. -1: no step was timed yet. */
 static double seconds_left(const trainer *t)
 {
     double step = t->step_seconds, evaluation = 0;
@@ -123,7 +123,7 @@ static weft_status set_schedule(trainer *t)
     return WEFT_OK;
 }
 
-/* Records the step and runs it. On failure the model is what it was. */
+/* Records a step and runs it. On failure the model is unchanged. */
 static weft_status run_step(trainer *t, wf_feed_slot batch, double *loss, int64_t *correct)
 {
     WF_TRY(set_schedule(t));
@@ -138,7 +138,7 @@ static weft_status run_step(trainer *t, wf_feed_slot batch, double *loss, int64_
     if (status == WEFT_OK)
         status = weft_optimizer_step(t->opts->optimizer);
     if (status != WEFT_OK)
-        weft_discard(t->ctx); /* what was recorded before the failure must not run later */
+        weft_discard(t->ctx); /* the work recorded before the failure must not run later */
     if (status == WEFT_OK) {
         *loss = weft_item(kept_loss);
         *correct = (int64_t)weft_item(kept_correct);
@@ -261,7 +261,7 @@ static weft_status save_weights(trainer *t, const char *name)
     return wf_run_publish(t->opts->run, t->err);
 }
 
-/* The first of equals stays the best: it took the least training. */
+/* Among equals the first stays the best: it needed the least training. */
 static weft_status note_best(trainer *t)
 {
     if (t->best_epoch && t->test.acc1 <= t->best_acc1)
@@ -324,28 +324,28 @@ static weft_train_result result_of(const trainer *t)
     };
 }
 
-/* What a finished run leaves. */
+/* Writes the final files of a finished run. */
 static weft_status finish_run(trainer *t)
 {
     if (!t->opts->run)
         return WEFT_OK;
     weft_train_result r = result_of(t);
     WF_TRY(wf_run_log_end(t->opts->run, "finished", NULL, t->err));
-    /* A report that cannot be written is an error, but the run is finished all the same. */
+    /* If the report cannot be written, this is an error, but the run is finished anyway. */
     weft_status reported = weft_run_write_report(wf_run_folder(t->opts->run), t->err);
     WF_TRY(wf_run_write_result(t->opts->run, &r, t->err));
     return reported;
 }
 
-/* What a run that ended early leaves: its last good weights and a last line. The first error stays
- * the one reported. */
+/* Writes the final files of a run that ended early: its last good weights, and a last line in the
+ * log. The first error stays the reported one. */
 static void abandon_run(trainer *t, weft_status status)
 {
     if (!t->opts->run || t->done == 0)
         return;
     weft_error ignored = WEFT_ERROR_INIT, *err = t->err;
     t->err = &ignored;
-    /* The context may hold the error that ended the run; saving needs it to be usable. */
+    /* The context may hold the error that ended the run; saving needs a context without error. */
     weft_error_clear(t->ctx);
     save_weights(t, "weights.safetensors");
     wf_run_log_end(t->opts->run, status == WEFT_ERR_INTERRUPTED ? "interrupted" : "failed",
@@ -390,7 +390,7 @@ weft_status weft_train(weft_module *model, const weft_train_opts *opts, weft_tra
     t.started = wf_seconds();
     wf_modes modes;
     WF_TRY(wf_modes_save(model, &modes, err));
-    if (!model->training) /* as a whole: it was evaluated before */
+    if (!model->training) /* set the mode of all modules: an evaluation came before */
         weft_module_train(model, true);
     weft_status status = WEFT_OK;
     for (t.epoch = 1; t.epoch <= t.epochs; t.epoch++) {

@@ -4,7 +4,7 @@
 
 #include "weft/module.h"
 
-/* Whether all of the model's state is finite. */
+/* Whether all numbers of the model's state are finite. */
 bool wf_weights_finite(weft_module *model);
 
 #endif

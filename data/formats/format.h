@@ -1,4 +1,4 @@
-/* What a format of data sets is to weft_dataset_open: a way to open a path that is of this format.
+/* What a format of data sets is to weft_dataset_open: a function that opens paths of this format.
  *
  * A format is one file here, a line in formats.def and one in meson.build. It fills the struct
  * weft_dataset of data/dataset.h. Any thread. */
@@ -7,19 +7,19 @@
 
 #include "weft/data.h"
 
-/* What stands at a path. */
+/* What is at a path. */
 typedef enum wf_path_kind {
-    WF_PATH_NOTHING, /* a description, or the beginning of file names */
+    WF_PATH_NOTHING, /* no file: the path may be a description, or the beginning of file names */
     WF_PATH_FILE,
     WF_PATH_FOLDER
 } wf_path_kind;
 
 typedef struct wf_data_format {
-    /* The end of the name of a file that it looks for in a folder, behind "train" or "test", for a
-     * message; NULL: none. */
+    /* For a message: how the names of files that it looks for in a folder end, after "train" or
+     * "test"; NULL: none. */
     const char *in_folder;
-    /* Opens `split` of the data set at `path`. *there: it is of this format; where it is not, the
-     * status is WEFT_OK and *ds untouched. */
+    /* Opens `split` of the data set at `path`. *there: the path is of this format. If it is not,
+     * returns WEFT_OK and leaves *ds untouched. */
     weft_status (*open)(const char *path, wf_path_kind kind, weft_split split, bool *there,
                         weft_dataset **ds, weft_error *err);
 } wf_data_format;

@@ -1,13 +1,15 @@
-/* IDX directories: MNIST, Fashion-MNIST, KMNIST, EMNIST and what else has their four files.
+/* IDX directories: MNIST, Fashion-MNIST, KMNIST, EMNIST and other data sets that have these four
+ * files.
  *
- * A file is a big-endian magic number (two zero bytes, the type 8 for u8, the number of
- * dimensions), the dimensions, the bytes. Source: http://yann.lecun.com/exdb/mnist. zlib reads the
- * gzipped and the plain alike. Files are hostile input: nothing is allocated that the file's
- * length cannot hold.
+ * A file has a big-endian magic number (two zero bytes, the type, which is 8 for u8, and the number
+ * of dimensions), the dimensions, and the bytes. Source: http://yann.lecun.com/exdb/mnist. zlib
+ * reads gzipped and plain files alike. Files are treated as hostile input: nothing is allocated
+ * that is larger than the file can hold.
  *
- * The files do not say how many classes there are: classes.txt beside them does, else the highest
- * label of both splits. Labels stay as they are, from 1 too (EMNIST's letters: class 0 then has no
- * images), but where the names are for 1 and up. */
+ * The files do not tell the number of classes. classes.txt beside them does; else it follows from
+ * the highest label of both splits. Labels stay as they are, even if they begin at 1 (in EMNIST's
+ * letters class 0 has no images). There is one exception: if there are as many names as labels from
+ * 1 up, the labels are shifted to begin at 0. */
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -22,15 +24,15 @@
 #include "engine/files/regular_file.h"
 #include "engine/base/alloc.h"
 
-#define MAX_DEFLATE 1032 /* deflate cannot do better than this ratio */
+#define MAX_DEFLATE 1032 /* the best ratio that deflate can reach */
 
 /* ---- one file ------------------------------------------------------------------------------- */
 
 typedef struct idx_file {
     char path[PATH_MAX];
     gzFile gz;
-    int64_t size;    /* on disk */
-    int64_t dims[3]; /* 1 for those it does not have */
+    int64_t size;    /* bytes on disk */
+    int64_t dims[3]; /* 1 where it has fewer */
     int64_t count;   /* bytes of payload */
     unsigned char *bytes;
 } idx_file;
@@ -42,14 +44,14 @@ static void idx_done(idx_file *f)
     wf_free(f->bytes);
 }
 
-/* zlib begins its text with the file's name, which of a descriptor is "<fd:3>". */
+/* zlib's text begins with the file's name, which for a descriptor is "<fd:3>". */
 static const char *without_name(const char *text)
 {
     const char *end = text[0] == '<' ? strstr(text, ">: ") : NULL;
     return end ? end + 3 : text;
 }
 
-/* Reads exactly n bytes, or says what came instead. */
+/* Reads exactly n bytes, or fails and says what came instead. */
 static weft_status read_exactly(idx_file *f, void *to, int64_t n, weft_error *err)
 {
     int64_t done = 0;
@@ -69,7 +71,7 @@ static weft_status read_exactly(idx_file *f, void *to, int64_t n, weft_error *er
     if (code == Z_BUF_ERROR && done == n)
         return wf_error_set(err, WEFT_ERR_FORMAT, "%s: truncated: its gzip data has no end",
                             f->path);
-    if (code != Z_OK && code != Z_BUF_ERROR) /* the latter: cut off, see below */
+    if (code != Z_OK && code != Z_BUF_ERROR) /* Z_BUF_ERROR: the file was cut, see below */
         return wf_error_set(err, WEFT_ERR_FORMAT, "%s: damaged gzip data: %s", f->path,
                             without_name(why));
     if (done < n)
@@ -118,7 +120,7 @@ static weft_status read_payload(idx_file *f, weft_error *err)
         return wf_error_set(err, WEFT_ERR_NOMEM, "%s: out of memory for %" PRId64 " bytes", f->path,
                             f->count);
     WF_TRY(read_exactly(f, f->bytes, f->count, err));
-    /* One byte more must be the end; looking for it also checks gzip's CRC. */
+    /* There must be no further byte. Trying to read one also checks gzip's CRC. */
     char extra;
     int got = gzread(f->gz, &extra, 1);
     if (got > 0)
@@ -144,7 +146,7 @@ static weft_status read_file(const char *path, int rank, idx_file *f, weft_error
 
 /* ---- labels and classes --------------------------------------------------------------------- */
 
-/* What the labels of a split are. */
+/* The labels of a split. */
 typedef struct label_range {
     int lowest, highest;
     int64_t first_highest; /* the first sample that has it */
@@ -164,7 +166,7 @@ static label_range range_of(const idx_file *labels)
     return r;
 }
 
-/* Takes the labels of the other split into the range, if it is there. */
+/* Extends the range by the labels of the other split, if it exists. */
 static weft_status add_other(const wf_idx_files *files, weft_split split, label_range *range,
                              weft_error *err)
 {
@@ -182,7 +184,7 @@ static weft_status add_other(const wf_idx_files *files, weft_split split, label_
     return status;
 }
 
-/* The text of classes.txt beside `images`; NULL where there is none, or *status says why. */
+/* Reads classes.txt beside `images`. NULL where there is none, or where reading fails (*status). */
 static char *read_names(const char *images, char path[PATH_MAX], weft_status *status,
                         weft_error *err)
 {
@@ -209,7 +211,7 @@ static char *read_names(const char *images, char path[PATH_MAX], weft_status *st
     return NULL;
 }
 
-/* Fashion-MNIST is known by its labels: their number and zlib's CRC-32. */
+/* Recognises Fashion-MNIST by its labels: their number and zlib's CRC-32. */
 static const char *fashion_names(const idx_file *labels)
 {
     static const char names[] = "T-shirt/top\nTrouser\nPullover\nDress\nCoat\nSandal\nShirt\n"
@@ -227,7 +229,8 @@ static const char *fashion_names(const idx_file *labels)
 
 /* ---- the directory -------------------------------------------------------------------------- */
 
-/* The data set of both files. `names`: one a line, or NULL; `where` holds them. */
+/* Makes the data set from both files. `names`: one per line, or NULL; `where` says where they come
+ * from. */
 static weft_status combine(idx_file *images, const idx_file *labels, label_range range,
                            const char *names, const char *where, weft_dataset **ds, weft_error *err)
 {
@@ -236,7 +239,8 @@ static weft_status combine(idx_file *images, const idx_file *labels, label_range
     WF_TRY(wf_dataset_geometry(images->path, n, 1, images->dims[1], images->dims[2], WEFT_U8,
                                &sample_bytes, err));
     int classes = names ? (int)wf_count_names(names) : range.highest + 1;
-    int first = range.lowest > 0 && range.highest == classes; /* the names are for 1 and up */
+    /* the names are for labels from 1 up */
+    int first = range.lowest > 0 && range.highest == classes;
     if (classes < 1)
         return wf_error_set(err, WEFT_ERR_FORMAT, "%s: no names; one a line is expected", where);
     if (range.highest - first >= classes)
@@ -252,7 +256,7 @@ static weft_status combine(idx_file *images, const idx_file *labels, label_range
     const weft_dataset_arrays arrays = {
         n, 1, (int)images->dims[1], (int)images->dims[2], classes, WEFT_U8, images->bytes};
     void *owner = images->bytes;
-    images->bytes = NULL; /* the data set's now */
+    images->bytes = NULL; /* the data set owns them now */
     weft_dataset *d = NULL;
     weft_status status = wf_dataset_over(&arrays, wide, images->path, owner, wf_free, &d, err);
     wf_free(wide);

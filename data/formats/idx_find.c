@@ -1,10 +1,9 @@
-/* Finding IDX files by their names:
- *
+/* Finds IDX files by their names:
  *     [prefix-]SPLIT-KIND{-|.}idxN-ubyte[.gz]
- *
- * SPLIT is train, t10k or test, KIND images (N is 3) or labels (N is 1). MNIST's and Fashion-MNIST's
- * have no prefix, EMNIST's say which of its six data sets they are ("emnist-letters-"). They lie in
- * the directory named, or where torchvision puts them below it. */
+ * SPLIT is train, t10k or test; KIND is images (then N is 3) or labels (then N is 1). MNIST's and
+ * Fashion-MNIST's files have no prefix. EMNIST's prefixes tell which of its six data sets they are
+ * ("emnist-letters-"). The files lie in the given directory, or in the folders below it where
+ * torchvision puts them. */
 #include "data/formats/idx_find.h"
 
 #include <dirent.h>
@@ -18,15 +17,15 @@
 static const char *const folders[] = {
     "", "FashionMNIST/raw/", "MNIST/raw/", "KMNIST/raw/", "EMNIST/raw/", "EMNIST/raw/gzip/"};
 
-/* A name taken apart. */
+/* The parts of a name. */
 typedef struct idx_name {
-    size_t prefix; /* its length, with the hyphen */
+    size_t prefix; /* length of the prefix, with its hyphen */
     int split;     /* WEFT_SPLIT_TRAIN or WEFT_SPLIT_TEST */
     bool images;
     bool plain; /* not gzipped */
 } idx_name;
 
-/* Cuts `end` off the n bytes of text; false when they do not end so. */
+/* Removes `end` from the end of the n bytes of text. False: they do not end like this. */
 static bool cut(const char *text, size_t *n, const char *end)
 {
     size_t k = strlen(end);
@@ -58,13 +57,13 @@ static bool parse_name(const char *text, idx_name *name)
 
 /* The state of a search. */
 typedef struct search {
-    const char *prefix; /* of the names that are looked for; NULL: any */
+    const char *prefix; /* prefix of the names to look for; NULL: any */
     wf_idx_files *files;
-    char found[PATH_MAX]; /* the data set found: folder and prefix; "": none yet */
-    char other[PATH_MAX]; /* a second one; "": none */
+    char found[PATH_MAX]; /* folder and prefix of the data set found; "": none yet */
+    char other[PATH_MAX]; /* folder and prefix of a second data set; "": none */
 } search;
 
-/* Notes one file of the folder (which ends in a slash). */
+/* Notes one file of the folder, whose name ends in a slash. */
 static void note(search *s, const char *folder, const char *file)
 {
     idx_name name;
@@ -82,7 +81,8 @@ static void note(search *s, const char *folder, const char *file)
     else if (strcmp(s->found, set) != 0)
         memcpy(s->other, set, sizeof set);
     char *to = name.images ? s->files->images[name.split] : s->files->labels[name.split];
-    /* Whatever order the folder is read in: plain before gzipped, then by name. */
+    /* Independent of the order in which the folder is read: prefers plain files to gzipped ones,
+     * then goes by name. */
     bool was_plain = to[0] && strcmp(to + strlen(to) - 3, ".gz") != 0;
     if (!to[0] || (name.plain && !was_plain) || (name.plain == was_plain && strcmp(whole, to) < 0))
         memcpy(to, whole, strlen(whole) + 1);

@@ -1,6 +1,7 @@
-/* Data sets in safetensors files: "images" (N,C,H,W; u8 or f32), "labels" (i64, N), and the same
- * for testing with "test_" before. The pixels stay in the file: each sample is read when it is
- * looked at, so that a file that is cut off while a network trains on it is an error. */
+/* Data sets in safetensors files: "images" (N, C, H, W; u8 or f32) and "labels" (i64, N), and for
+ * testing the same names with "test_" in front. The pixels stay in the file, and each sample is
+ * read when it is used. So if the file is cut while a network trains on it, the result is an
+ * error. */
 #include <errno.h>
 #include <inttypes.h>
 #include <stdlib.h>
@@ -70,7 +71,7 @@ static weft_status check_labels(const char *path, const weft_safetensors_entry *
     return WEFT_OK;
 }
 
-/* The number of classes the metadata gives; 0 where it does not. */
+/* The number of classes in the metadata; 0: it has none. */
 static weft_status classes_of(const char *path, const weft_safetensors *file, int *classes,
                               weft_error *err)
 {
@@ -172,7 +173,7 @@ static weft_status open_file(const char *path, weft_split split, weft_dataset **
     return open_arrays(path, split, file, ds, err);
 }
 
-/* One file a split: train.safetensors and test.safetensors. */
+/* A folder with one file for each split: train.safetensors and test.safetensors. */
 static weft_status open_folder(const char *path, weft_split split, bool *there, weft_dataset **ds,
                                weft_error *err)
 {

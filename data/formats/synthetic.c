@@ -1,8 +1,8 @@
-/* Made-up images that can be learnt: each class has a coarse random pattern, each sample is the
- * mean of its class's pattern and noise. Nothing is stored; any pixel is a function of the sample.
+/* Made-up images that a network can learn. Each class has a coarse random pattern; a sample is the
+ * mean of its class's pattern and noise. Nothing is stored: every pixel is a function of the
+ * sample's number.
  *
- * Training and test samples differ in their noise only. Labels go round: sample i is of class
- * i mod classes. */
+ * Training and test samples differ only in their noise. Sample i has class i mod classes. */
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
@@ -15,8 +15,9 @@
 
 #define PREFIX "synthetic:"
 #define DEFAULT_COUNT 4096
-#define MOST_IMAGES 10000000 /* made anew in each pass: more than this is a slip of the keyboard */
-#define GRID 4 /* the pattern has GRID x GRID cells a channel: Philox makes 16 bytes at a time */
+/* computed again in each epoch; a larger number is probably a typing error */
+#define MOST_IMAGES 10000000
+#define GRID 4 /* the pattern has GRID x GRID cells per channel: Philox gives 16 bytes at a time */
 #define PATTERN_SEED 0x57656674u
 
 /* The cells of one channel of one class. */
