@@ -1,11 +1,11 @@
 /* Backward hooks of modules.
  *
- * A call of a module that has some (or whose context has) puts its inputs behind one border and its
- * outputs behind another: identity nodes that cost nothing once planned (wf_record_border). When
- * the backward pass crosses the outputs' border the gradients of all outputs are complete: the
- * pre-hooks run. When it crosses the inputs' border those of the inputs are: the hooks run. A
- * crossing holds what the two have to tell each other until the step ends. Threading rule: the
- * context's. */
+ * When a module with such hooks is called (or a module of a context with such hooks), its inputs go
+ * through one border and its outputs through another. A border is a group of identity nodes, which
+ * the plan removes (wf_record_border). When the backward pass reaches the outputs' border, the
+ * gradients of all outputs are complete, and the pre-hooks run. When it reaches the inputs' border,
+ * the gradients of all inputs are complete, and the hooks run. A `crossing` holds what the two
+ * borders share, until the step ends. Threading rule: the context's. */
 #include <string.h>
 
 #include "engine/graph/autograd/autograd.h"
@@ -18,19 +18,19 @@ typedef struct backward_hook {
     void *user;
 } backward_hook;
 
-/* In the order in which they run. The block moves when a hook registers hooks. */
+/* In the order in which they run. The block moves in memory when a hook registers hooks. */
 struct wf_backward_hooks {
     int n, capacity;
-    int running; /* then hooks are only marked as removed */
+    int running; /* hooks run now: removal only marks them */
     backward_hook item[];
 };
 
 typedef struct crossing {
-    int refs; /* one per border */
+    int refs; /* one reference per border */
     weft_module *m;
     bool behind_inputs; /* an input requires a gradient */
     int n_in, n_out;
-    weft_tensor *grad_out[WEFT_MODULE_MAX_OUT]; /* as the pre-hooks left them */
+    weft_tensor *grad_out[WEFT_MODULE_MAX_OUT]; /* gradients of the outputs, after the pre-hooks */
 } crossing;
 
 /* ---- registration ---------------------------------------------------------------------------- */
@@ -48,7 +48,7 @@ static struct wf_backward_hooks *grown(struct wf_backward_hooks *hooks)
     return fresh;
 }
 
-/* `*place` is a struct wf_backward_hooks *, the module's or the context's. */
+/* `*place` is the module's or the context's list of hooks. */
 static uint64_t add(weft_context *ctx, struct wf_backward_hooks **place, backward_hook hook,
                     unsigned flags)
 {
@@ -65,7 +65,7 @@ static uint64_t add(weft_context *ctx, struct wf_backward_hooks **place, backwar
         }
         *place = hooks;
     }
-    /* Running hooks count from the front; those registered meanwhile wait at the end. */
+    /* Running hooks are counted from the front, so hooks registered meanwhile go to the end. */
     int at = (flags & WEFT_HOOK_PREPEND) != 0 && hooks->running == 0 ? 0 : hooks->n;
     memmove(&hooks->item[at + 1], &hooks->item[at], (size_t)(hooks->n - at) * sizeof(hook));
     hook.id = ++ctx->last_hook | WF_BACKWARD_HOOK;
@@ -131,12 +131,12 @@ void wf_backward_hook_remove(struct wf_backward_hooks *hooks, uint64_t handle)
 
 /* ---- running --------------------------------------------------------------------------------- */
 
-/* What one kind of hooks is given. */
+/* What hooks of one kind get. */
 typedef struct pass {
     weft_module *m;
     bool pre;
     int n;
-    weft_tensor **grads; /* n of them, to be replaced */
+    weft_tensor **grads; /* (n) gradients, which hooks may replace */
     int n_out;           /* hooks only */
     weft_tensor *const *grad_out;
 } pass;
@@ -179,7 +179,7 @@ static weft_status run_hooks(const pass *p)
     return run_list(p, &p->m->state->backward);
 }
 
-/* With no input that requires a gradient the hooks see NULLs, and can replace none. */
+/* If no input requires a gradient, the hooks get NULLs and can replace nothing. */
 static weft_status run_without_inputs(crossing *c)
 {
     weft_tensor **none = wf_zalloc_array((size_t)c->n_in + 1, sizeof(*none));

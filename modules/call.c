@@ -130,7 +130,7 @@ static weft_status run_forward(weft_module *m, int n_in, weft_tensor *const *in,
 static weft_status call(weft_module *m, int n_in, weft_tensor **in, int *n_out, weft_tensor **out)
 {
     struct weft_module_state *s = m->state;
-    uint64_t last = s->last_hook; /* those registered by a hook wait for the next call */
+    uint64_t last = s->last_hook; /* hooks that a hook registers wait for the next call */
     uint64_t last_global = wf_global_hooks_enter(m->ctx);
     s->calls++;
     const wf_call_mark begin = wf_lint_call_begins(m->ctx);
@@ -167,7 +167,8 @@ static weft_status call(weft_module *m, int n_in, weft_tensor **in, int *n_out, 
     return status;
 }
 
-/* Inputs must be usable now, in m's context. NULL: left out. */
+/* Checks that the input can be used now and belongs to m's context. NULL: an optional input that
+ * was left out. */
 static weft_status check_input(const weft_module *m, int i, const weft_tensor *t)
 {
     if (t == NULL)
@@ -194,7 +195,7 @@ static weft_status call_checked(weft_module *m, int n_in, weft_tensor *const *in
         memcpy(inputs, in, (size_t)n_in * sizeof(*inputs));
     weft_tensor *outputs[WEFT_MODULE_MAX_OUT] = {NULL};
     int n = WEFT_MODULE_MAX_OUT;
-    weft_module_ref(m); /* a hook or the forward itself may drop the last reference */
+    weft_module_ref(m); /* a hook or the forward may drop the last reference */
     weft_status status = call(m, n_in, inputs, &n, outputs);
     if (inputs != few)
         wf_free(inputs);
@@ -212,7 +213,7 @@ static weft_status call_checked(weft_module *m, int n_in, weft_tensor *const *in
 weft_status weft_call_many(weft_module *m, int n_in, weft_tensor *const *in, int *n_out,
                            weft_tensor **out)
 {
-    weft_context *ctx = NULL; /* for a module that has none, the inputs' */
+    weft_context *ctx = NULL; /* the inputs' context, for a module without a context */
     for (int i = 0; i < n_in && in != NULL && ctx == NULL; i++)
         ctx = weft_tensor_context(in[i]);
     weft_status status = wf_module_check(m, ctx, "weft_call");
@@ -220,7 +221,7 @@ weft_status weft_call_many(weft_module *m, int n_in, weft_tensor *const *in, int
         ctx = m->ctx;
     if (ctx == NULL)
         return status;
-    WF_TRY(wf_step_status(ctx)); /* then a NULL input is not one that was left out */
+    WF_TRY(wf_step_status(ctx)); /* in a failed step, a NULL input may stand for a failure */
     if (status == WEFT_OK)
         status = call_checked(m, n_in, in, n_out, out);
     return status == WEFT_OK ? WEFT_OK : wf_step_fail(ctx, status);

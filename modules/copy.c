@@ -1,4 +1,4 @@
-/* Copies: of tensors, and deep ones of module trees.
+/* Copies of tensors, and deep copies of module trees.
  *
  * Threading rule: the context's. */
 #include <string.h>
@@ -29,7 +29,8 @@ weft_tensor *wf_tensor_copy(weft_tensor *t, weft_dtype dtype)
 
 /* ---- clone ---- */
 
-/* The member of `copy` that stands where `field` stands in `m`; NULL when it lies outside. */
+/* The member of `copy` at the place that `field` has in `m`; NULL where `field` is outside m's
+ * struct. */
 static void *same_field(const weft_module *m, weft_module *copy, const void *field)
 {
     uintptr_t offset = (uintptr_t)field - (uintptr_t)m;
@@ -38,7 +39,7 @@ static void *same_field(const weft_module *m, weft_module *copy, const void *fie
     return (char *)copy + offset;
 }
 
-/* Copies of tensors and modules that were met before are found in `made`. */
+/* `made` has the copies made so far, so shared tensors and modules are copied once. */
 static weft_tensor *clone_tensor(wf_pointer_map *made, weft_tensor *t)
 {
     void **before = wf_pointer_map_find(made, t);
@@ -68,7 +69,7 @@ static weft_status clone_part(wf_pointer_map *made, weft_module *m, weft_module 
     if (p->kind == WF_CHILD) {
         q->field.module = same_field(m, copy, p->field.module);
         if (q->field.module != NULL)
-            *q->field.module = NULL; /* the struct's copy holds the original's child */
+            *q->field.module = NULL; /* the copied struct still points to the original's child */
         weft_module *child = wf_part_module(p);
         if (child != NULL && (child = clone_module(made, child)) == NULL)
             return weft_error_status(m->ctx);
@@ -96,7 +97,7 @@ static weft_module *clone_module(wf_pointer_map *made, weft_module *m)
                 "%s cannot be cloned: its class has a destroy but no clone", cls->name);
         return NULL;
     }
-    weft_module *copy = wf_module_new(m->ctx, cls); /* its parts are copied, not made */
+    weft_module *copy = wf_module_new(m->ctx, cls); /* init does not run: the parts are copied */
     if (copy == NULL)
         return NULL;
     copy->training = m->training;

@@ -1,4 +1,4 @@
-/* Parameters by pattern. Threading rule: the context's. */
+/* Freezes parameters whose names match a pattern. Threading rule: the context's. */
 #include <fnmatch.h>
 #include <string.h>
 
@@ -15,8 +15,8 @@ static bool matches(const freezer *f, const char *name)
     return name[0] != '\0' && fnmatch(f->pattern, name, 0) == 0;
 }
 
-/* Whether a module on the way down to `path`, itself included,
- * matches: cuts the copy at its dots. */
+/* Whether the module `path`, or a module above it, matches. Cuts the copy of the path at its
+ * dots. */
 static bool path_matches(const freezer *f, char *path)
 {
     for (;;) {

@@ -1,4 +1,4 @@
-/* Forward hooks that a context runs for every module, before the module's own.
+/* Forward hooks that a context runs for every module, before the module's own hooks.
  *
  * They are one block of memory, which the context frees. Threading rule: the context's. */
 #include "modules/internal.h"
@@ -13,12 +13,12 @@ typedef struct global_hook {
 
 struct wf_global_hooks {
     int n, capacity;
-    int calls; /* running now: hooks are only marked as removed */
+    int calls; /* calls that run now: while there are any, removal only marks hooks */
     uint64_t last;
     global_hook item[];
 };
 
-/* The block moves when a hook registers hooks: always fetched anew. */
+/* Get the block again each time: it moves in memory when a hook registers hooks. */
 static struct wf_global_hooks *hooks_of(const weft_context *ctx)
 {
     return ctx->modules;

@@ -1,6 +1,6 @@
-/* Initial values. Element i of a tensor depends on the context's seed, the number of the draw and i
- * alone (Philox4x32-10: Salmon et al. 2011, "Parallel random numbers: as easy as 1, 2, 3"), so the
- * context's threads draw parts of it.
+/* Initial values. Element i of a tensor depends only on the context's seed, the number of the draw
+ * and i (Philox4x32-10: Salmon et al. 2011, "Parallel random numbers: as easy as 1, 2, 3"). So the
+ * context's threads can draw parts of a tensor.
  *
  * Threading rule: the context's. */
 #include <math.h>
@@ -15,7 +15,7 @@
 
 #define TWO_PI 6.283185307179586476925
 
-/* The 128 random bits number `block` of a draw. */
+/* The `block`-th 128 random bits of a draw. */
 static philox4x32_ctr_t random_block(uint64_t seed, uint64_t stream, uint64_t block)
 {
     philox4x32_ctr_t counter = {
@@ -24,7 +24,7 @@ static philox4x32_ctr_t random_block(uint64_t seed, uint64_t stream, uint64_t bl
     return philox4x32(counter, key);
 }
 
-/* Two blocks' words as two numbers of 53 bits in [0, 1). */
+/* Turns a block into two numbers of 53 bits in [0, 1). */
 static void two_uniforms(const philox4x32_ctr_t *r, double u[2])
 {
     for (int i = 0; i < 2; i++) {
@@ -35,8 +35,8 @@ static void two_uniforms(const philox4x32_ctr_t *r, double u[2])
 
 typedef enum distribution { UNIFORM, NORMAL, TAIL } distribution;
 
-/* The z that a standard normal number is below with probability p, 0 < p < 1: a start after
- * Winitzki (2008), then Halley's method, which triples the digits each time. */
+/* The z below which a standard normal number lies with probability p, 0 < p < 1. Starts with
+ * Winitzki's approximation (2008); each step of Halley's method then triples the correct digits. */
 static double normal_quantile(double p)
 {
     double x = 2 * p - 1, l = log1p(-x * x), k = 2 / (0.147 * TWO_PI / 2) + l / 2;
@@ -63,8 +63,8 @@ void weft_init_skip_end(weft_context *ctx, bool was)
         ctx->skip_init = was;
 }
 
-/* a + b * u, where u is uniform in [0, 1) or standard normal (Box and Muller 1958); TAIL: the
- * standard normal quantiles of these. */
+/* Draws a + b * u, where u is uniform in [0, 1) or standard normal (Box and Muller 1958); TAIL: u
+ * is the standard normal quantile of a uniform number. */
 typedef struct draw {
     distribution d;
     double a, b;
@@ -74,7 +74,7 @@ typedef struct draw {
     void *data;
 } draw;
 
-/* A worker's share of the pairs. */
+/* Draws one worker's share of the pairs. */
 static void draw_share(void *user, int worker, int workers)
 {
     const draw *w = user;
@@ -97,7 +97,9 @@ static void draw_share(void *user, int worker, int workers)
     }
 }
 
-enum { DRAWN_BY_ONE = 16384 /* waking the others takes longer */ };
+enum {
+    DRAWN_BY_ONE = 16384 /* up to so many elements, one thread is faster than waking the others */
+};
 
 static weft_status fill(weft_tensor *t, distribution d, double a, double b, const char *what)
 {
@@ -148,7 +150,7 @@ weft_status weft_init_trunc_normal(weft_tensor *t, double mean, double std, doub
     /* Box and Muller's numbers from 53 bits end at sqrt(-2 log 2^-53) = 8.58 deviations. */
     if (mean - low > 8.6 * std && high - mean > 8.6 * std)
         return weft_init_normal(t, mean, std);
-    /* Not beyond what the quantiles resolve. */
+    /* Limits where the quantiles are still exact. */
     from = from > 1e-15 ? from : 1e-15;
     to = to < 1 - 1e-15 ? to : 1 - 1e-15;
     WF_TRY(fill(t, TAIL, from, to - from, "weft_init_trunc_normal"));
@@ -167,12 +169,12 @@ weft_status weft_init_constant(weft_tensor *t, double value)
 {
     if (t == NULL)
         return WEFT_ERR_INVALID;
-    if (wf_tensor_writable(t) == NULL) /* what reads the old content runs first */
+    if (wf_tensor_writable(t) == NULL) /* this first runs the work that reads the old content */
         return weft_error_status(weft_tensor_context(t));
     return wf_tensor_fill(t, "weft_init_constant", value);
 }
 
-/* Connections into and out of one unit. */
+/* The number of connections into and out of one output, as torch counts fan in and fan out. */
 static weft_status fans(weft_tensor *t, const char *what, double *in, double *out)
 {
     if (t == NULL)

@@ -1,4 +1,4 @@
-/* A module's life: creating, counting references, destroying, and its parts as an array.
+/* Modules: creating, counting references, destroying; and the array of a module's parts.
  *
  * Threading rule: the context's. */
 #include <limits.h>
@@ -81,7 +81,7 @@ void wf_part_set_module(weft_module *m, wf_part *p, weft_module *child)
         old->state->places--;
     if (child != NULL && child->state->parent == NULL)
         child->state->parent = m;
-    /* A module that was here twice keeps its parent. */
+    /* A module that is still another part of m keeps m as its parent. */
     if (old != NULL && old->state->parent == m && wf_module_path_name(old)[0] == '\0')
         old->state->parent = NULL;
     weft_module_unref(old);
@@ -221,7 +221,7 @@ void weft_module_unref(weft_module *m)
         return;
     struct weft_module_state *s = m->state;
     weft_context *ctx = m->ctx;
-    s->refs = INT_MAX / 2; /* destroy may ref and unref as it likes */
+    s->refs = INT_MAX / 2; /* so that `destroy` may call ref and unref */
     if (m->cls->destroy != NULL && !s->unowned)
         m->cls->destroy(m);
     while (s->n_parts > 0)

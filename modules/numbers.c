@@ -1,8 +1,8 @@
-/* Values of one type as another.
+/* Converts values from one type to another.
  *
- * Between floating types values round as C's conversions do. Whole numbers become floating ones the
- * same way. Into whole numbers go only the values that are whole and in range: wf_first_misfit finds
- * what is not. Threading rule: none needed. */
+ * Between floating types, values round as C's conversions do; integers become floating the same
+ * way. Integer types get only values that are whole and in range: wf_first_misfit finds others.
+ * Threading rule: none needed. */
 #include <inttypes.h>
 #include <math.h>
 #include <stdarg.h>
@@ -24,7 +24,8 @@ static float from_f16(uint16_t half)
     uint32_t sign = (uint32_t)(half & 0x8000) << 16, rest = half & 0x7fff;
     if (rest < 0x400) /* subnormal */
         return (sign != 0 ? -0x1p-24f : 0x1p-24f) * (float)rest;
-    uint32_t rebias = rest < 0x7c00 ? 127 - 15 : 255 - 31; /* infinity and NaN stay such */
+    /* infinity and NaN stay infinity and NaN */
+    uint32_t rebias = rest < 0x7c00 ? 127 - 15 : 255 - 31;
     return as_float(sign | ((rest << 13) + (rebias << 23)));
 }
 
@@ -43,7 +44,7 @@ static bool whole(weft_dtype dtype)
     return dtype == WEFT_U8 || dtype == WEFT_I32 || dtype == WEFT_I64;
 }
 
-/* The i-th value of a whole type. */
+/* The i-th value of an integer type. */
 static int64_t whole_at(const void *from, weft_dtype type, int64_t i)
 {
     return type == WEFT_U8    ? ((const uint8_t *)from)[i]
@@ -65,7 +66,7 @@ bool wf_converts(weft_dtype from, weft_dtype to)
     return from == to || wf_floating(to) || whole(to);
 }
 
-/* The smallest and the largest value of a whole type. */
+/* The smallest and the largest value of an integer type. */
 static int64_t lowest(weft_dtype type)
 {
     return type == WEFT_U8 ? 0 : type == WEFT_I32 ? INT32_MIN : INT64_MIN;

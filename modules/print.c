@@ -16,7 +16,7 @@ static void add_child(wf_text *t, const weft_module *child, int indent)
         wf_text_add(t, "None");
 }
 
-/* How many children from `first` on have the text that the first one has. */
+/* How many children from `first` on are printed alike. */
 static int equal_neighbours(const weft_module *m, int first, int children, int indent, bool *failed)
 {
     wf_text a = {0};

@@ -8,7 +8,7 @@
 static const char *const kind_name[] = {
     [WF_PARAMETER] = "parameter", [WF_BUFFER] = "buffer", [WF_CHILD] = "module"};
 
-/* A member of the struct holds one part only. */
+/* Fails where another part uses this member of the struct already. */
 static weft_status check_field(const weft_module *m, const char *name, wf_part_kind kind,
                                const void *field)
 {
@@ -23,8 +23,7 @@ static weft_status check_field(const weft_module *m, const char *name, wf_part_k
     return WEFT_OK;
 }
 
-/* Finds or makes the part `name` of this kind, having checked everything about the name and the
- * field. */
+/* Checks the name and the field, then finds or creates the part `name` of this kind. */
 static weft_status claim(weft_module *m, const char *name, wf_part_kind kind, const void *field,
                          wf_part **part)
 {
@@ -72,7 +71,8 @@ static weft_status check_tensor(const weft_module *m, const char *name, wf_part_
     return WEFT_OK;
 }
 
-/* Moves the part's value to the member `field`, if that is a new one; the old one holds NULL then. */
+/* Moves the part's value to the member `field`, if this is a new one; the old member becomes
+ * NULL. */
 static void bind_tensor(wf_part *p, weft_tensor **field)
 {
     if (field == NULL || field == p->field.tensor)
@@ -168,7 +168,7 @@ static weft_status check_child(const weft_module *m, const char *name, weft_modu
     if (child->ctx != m->ctx)
         return wf_fail(m->ctx, WEFT_ERR_INVALID, "%s: module '%s' belongs to another context",
                        m->cls->name, name);
-    /* A module that is part of no other one is not part of the child. */
+    /* Only a module that is part of another one can lie below the child, so only then search. */
     if (m == child || (m->state->places != 0 && wf_child_count(child) > 0)) {
         weft_status status = wf_walk(child, 0, is_target, (void *)m);
         if (status == WEFT_ERR_STATE)
@@ -206,8 +206,8 @@ weft_status weft_register_module(weft_module *m, const char *name, weft_module *
 
 /* ---- looking up ---- */
 
-/* Walks to the module that `path` names, or where not `whole` to the one that holds its last
- * component, and sets *last to the rest. NULL: there is none; `tell`: an error says so. */
+/* Walks to the module that `path` names (`whole`), or to the one that holds its last name. Sets
+ * *last to the rest of the path. NULL: there is no such module; with `tell`, sets the error. */
 static weft_module *descend(weft_module *m, const char *path, bool whole, bool tell,
                             const char **last)
 {
@@ -238,7 +238,7 @@ static weft_module *descend(weft_module *m, const char *path, bool whole, bool t
     return at;
 }
 
-/* Whether a path is names with single dots between them, or "". */
+/* Checks that a path is "" or names separated by single dots. */
 static weft_status check_path(const weft_module *m, const char *path, const char *what)
 {
     if (path == NULL)

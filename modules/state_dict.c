@@ -1,4 +1,5 @@
-/* State dictionaries out: what a module tree is made of, by name. Threading rule: the context's. */
+/* Makes state dictionaries: the tensors of a module tree, by name. Threading rule: the
+ * context's. */
 #include "modules/internal.h"
 
 static weft_status add_joined(weft_tensor_list *list, const char *path, const char *name,

@@ -1,8 +1,8 @@
 /* State dictionaries in safetensors files.
  *
- * Note [Versions]. The file's metadata has the version of each module's class, as torch's _metadata
- * does: "weft.versions" is a JSON object from path to number. Files of others lack it.
- * Threading rule: the context's. */
+ * Note [Versions]. The file's metadata has the version of each module's class, like torch's
+ * _metadata: "weft.versions" is a JSON object from module path to number. Files of other programs
+ * do not have it. Threading rule: the context's. */
 #include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
@@ -23,7 +23,7 @@ static weft_status add_version(void *user, const char *path, weft_module *m)
     return json_object_set_new_nocheck(user, path, number) == 0 ? WEFT_OK : WEFT_ERR_NOMEM;
 }
 
-/* The text for the metadata, to be freed with free(); NULL with the error set. */
+/* The text for the metadata; free it with free(). NULL with the error set. */
 static char *versions_text(weft_module *m)
 {
     json_t *versions = json_object();
@@ -42,7 +42,7 @@ typedef struct upgrade {
     bool strict;
 } upgrade;
 
-/* Lets a class bring what an earlier version of it saved up to date; a later one is refused. */
+/* Lets a class convert what an earlier version of it saved. Fails for a later version. */
 static weft_status upgrade_module(void *user, const char *path, weft_module *m)
 {
     const upgrade *u = user;
@@ -66,7 +66,7 @@ static weft_status upgrade_state(weft_module *m, const char *text, weft_tensor_l
                                  bool strict)
 {
     json_t *versions = text != NULL ? json_loads(text, 0, NULL) : NULL;
-    if (versions == NULL) /* no text, or not ours */
+    if (versions == NULL) /* no text, or not Weft's */
         return WEFT_OK;
     upgrade u = {.versions = versions, .state = state, .strict = strict};
     weft_status status = wf_walk(m, WEFT_WALK_DUPLICATES, upgrade_module, &u);
@@ -74,7 +74,7 @@ static weft_status upgrade_state(weft_module *m, const char *text, weft_tensor_l
     return status == WEFT_ERR_NOMEM ? wf_module_nomem(m) : status;
 }
 
-/* What the file's entries point at: the tensors of `list`, their memory up to date. */
+/* Sets the file's entries to the tensors of `list`, whose memory it brings up to date. */
 static weft_status list_entries(weft_module *m, const weft_tensor_list *list,
                                 weft_safetensors_entry *entries)
 {
@@ -108,7 +108,7 @@ weft_status weft_module_save_with(weft_module *m, const char *path,
         status = WEFT_ERR_NOMEM;
     if (status == WEFT_OK) {
         weft_error err = WEFT_ERROR_INIT;
-        all[0] = (weft_safetensors_meta){"format", "pt"}; /* what other readers look for */
+        all[0] = (weft_safetensors_meta){"format", "pt"}; /* other readers look for this */
         all[1] = (weft_safetensors_meta){VERSIONS, versions};
         if (n_meta > 0)
             memcpy(all + 2, meta, (size_t)n_meta * sizeof(*all));
@@ -128,12 +128,12 @@ weft_status weft_module_save(weft_module *m, const char *path)
     return weft_module_save_with(m, path, NULL, 0);
 }
 
-/* What was read of a file: tensors, what cannot be one, and whose names all of them have. */
+/* What was read from a file: tensors, entries that cannot be tensors, and the names of both. */
 typedef struct contents {
     weft_tensor_list list;
     wf_foreign *foreign;
     int n_foreign;
-    char **names; /* of the file's entries; `foreign` borrows them */
+    char **names; /* names of the file's entries; `foreign` borrows them */
     int64_t n_names;
 } contents;
 
@@ -158,7 +158,7 @@ static weft_status read_entry(weft_context *ctx, const weft_safetensors_entry *e
     return status;
 }
 
-/* Reads what the file's entries hold, without what is to be left out. */
+/* Reads the file's entries, except those to leave out. */
 static weft_status read_entries(weft_module *m, const weft_safetensors *file,
                                 const weft_load_opts *opts, contents *c)
 {

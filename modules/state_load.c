@@ -1,9 +1,9 @@
-/* State dictionaries in.
+/* Loads state dictionaries.
  *
- * Note [Two-phase load]. Loading first compares every name, shape and type, prepares every source
- * and looks at its values where that is asked for, so that the second phase only copies memory and
- * cannot fail. What does not fit is told all at once (state_misfit.c). Threading rule: the
- * context's. */
+ * Note [Two-phase load]. The first phase compares all names, shapes and types, prepares all
+ * sources, and checks their values where this is wanted. Then the second phase only copies memory
+ * and cannot fail. Everything that does not fit is reported in one message (state_misfit.c).
+ * Threading rule: the context's. */
 #include <math.h>
 #include <string.h>
 
@@ -11,12 +11,14 @@
 #include "engine/step/execute.h"
 #include "modules/internal.h"
 
-/* A place of the module that a load fills. */
+/* A tensor or extra state of the module that a load fills. */
 typedef struct target {
     char *name;
-    weft_tensor *tensor; /* held, as the module is: setting extra state runs the user's code */
-    weft_module *module; /* tensor NULL: its extra state */
-    weft_tensor *source; /* borrowed from the list, or `staged`; NULL: missing, or left alone */
+    /* with a reference, as `module`: setting extra state runs the user's code */
+    weft_tensor *tensor;
+    weft_module *module; /* where tensor is NULL: the module whose extra state this is */
+    /* borrowed from the list, or `staged`; NULL: missing, or not to be loaded */
+    weft_tensor *source;
     weft_tensor *staged;
     void *to;
     const void *from;
@@ -28,8 +30,8 @@ typedef struct load {
     const wf_load_rules *rules;
     target *targets;
     int n, capacity;
-    wf_pointer_map places; /* the module's tensors, each to a source found for it */
-    wf_name_map names;     /* of the targets */
+    wf_pointer_map places; /* maps the module's tensors to their sources */
+    wf_name_map names;     /* names of the targets */
 } load;
 
 static weft_status add_target(load *l, const char *path, const char *name, weft_tensor *t,
@@ -81,8 +83,8 @@ bool wf_names_cover(const char *prefixes, const char *name)
     return false;
 }
 
-/* The sources of the targets. A shared tensor needs only one of its names: safetensors' save_model
- * writes one. */
+/* Finds the sources of the targets. A shared tensor needs only one of its names, because
+ * safetensors' save_model writes only one. */
 static weft_status find_sources(load *l)
 {
     wf_name_map given = {0};
@@ -102,8 +104,9 @@ static weft_status find_sources(load *l)
     return listed ? WEFT_OK : wf_module_nomem(l->m);
 }
 
-/* BatchNorm's counter, which states from before torch 0.4.1 lack: torch's strict loading does not
- * miss it either, where the state does not say that it is of a later version. */
+/* Whether this is BatchNorm's counter. States from before torch 0.4.1 do not have it. Torch's
+ * strict loading does not require it either, unless the state says that it is of a later
+ * version. */
 static bool may_lack(const target *t)
 {
     static const char counter[] = ".num_batches_tracked";
@@ -112,8 +115,8 @@ static bool may_lack(const target *t)
            weft_tensor_dtype(t->tensor) == WEFT_I64;
 }
 
-/* A vector of one element goes into a scalar, and back, as torch's copy_ does: states from before
- * torch 0.4 hold such. */
+/* Whether the shapes fit. A vector of one element fits a scalar and the reverse, as in torch's
+ * copy_: states from before torch 0.4 have such vectors. */
 static bool shapes_fit(weft_shape from, weft_shape to)
 {
     bool one =
@@ -161,7 +164,7 @@ static void compare_given(const load *l, const char *name, wf_misfits *misfits)
         wf_misfit_add(misfits, (wf_misfit){.kind = WF_UNEXPECTED, .name = name});
 }
 
-/* Compares names, shapes and types; tells everything that is wrong at once. */
+/* Compares names, shapes and types. Reports everything that is wrong in one message. */
 static weft_status compare(load *l)
 {
     wf_misfits misfits = {.m = l->m, .list = l->list, .rules = l->rules};
@@ -175,7 +178,8 @@ static weft_status compare(load *l)
     return wf_misfits_end(&misfits);
 }
 
-/* Makes every source and target memory. A source that is itself a target is copied first. */
+/* Brings the memory of every source and target up to date. Copies a source that is itself a
+ * target. */
 static weft_status stage(load *l)
 {
     for (int i = 0; i < l->n; i++) {
@@ -195,8 +199,8 @@ static weft_status stage(load *l)
     return WEFT_OK;
 }
 
-/* How many of the n values are no finite numbers once they are stored as `to`: of type f32 a value
- * of f64 may be too large for. */
+/* How many of the n values are not finite once they are stored as `to`: an f64 value may be too
+ * large for f32. */
 static int64_t count_not_finite(const void *from, weft_dtype dtype, weft_dtype to, int64_t n)
 {
     enum { CHUNK = 1024 };
@@ -244,7 +248,8 @@ static weft_status check_values(const load *l)
     return wf_misfits_end(&misfits);
 }
 
-/* Extra states are set first, since only they can fail; those already set are put back then. */
+/* Sets the extra states first, because only this can fail. On failure, restores those already
+ * set. */
 static weft_status set_extra_states(load *l)
 {
     weft_status status = WEFT_OK;

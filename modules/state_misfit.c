@@ -1,5 +1,5 @@
-/* What does not fit when a state is loaded, gathered and told in one message: a line that counts,
- * then one line a name, sorted. Threading rule: the context's. */
+/* Collects what does not fit when a state is loaded, and writes one message: a line with the
+ * counts, then one line for each name, sorted. Threading rule: the context's. */
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -70,8 +70,8 @@ static void add_line(wf_text *text, const wf_misfit *i, int width)
         wf_text_add(text, "%" PRId64 " of %" PRId64 " not finite", i->bad, i->of);
 }
 
-/* Where every name begins with one word more than the network's: what wrappers such as
- * DataParallel ("module.") leave. */
+/* Adds a hint where every name has one more word in front than the network's names: wrappers such
+ * as DataParallel leave it ("module."). */
 static void add_hint(wf_text *text, const wf_misfits *f)
 {
     const weft_tensor_list *list = f->list;
@@ -135,7 +135,7 @@ weft_status wf_misfits_end(wf_misfits *f)
         status = wf_module_nomem(f->m);
         wf_text_done(&text);
     } else {
-        wf_fail_long(f->m->ctx, status, text.text); /* takes the text over */
+        wf_fail_long(f->m->ctx, status, text.text); /* takes over the text */
     }
     wf_free(f->item);
     *f = (wf_misfits){0};

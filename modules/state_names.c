@@ -1,22 +1,21 @@
-/* Which tensor of a module an entry of a file is for.
+/* Finds the tensor of a module for which an entry of a file is.
  *
- * Note [Names in files]. An entry is for the tensor of its name. Where the module has none, the
- * entry may still be one of the module's, under a name that it once had or with a wrapper's name
- * before it. So, in this order, these are left out of the name until the module has it:
- *
+ * Note [Names in files]. An entry is for the tensor with the entry's name. If the module has no
+ * such tensor, the entry may still be for one of its tensors, under an older name or with a
+ * wrapper's name in it. So these words are removed from the name, in this order, until the module
+ * has the name:
  *   module, _orig_mod, _fsdp_wrapped_module   anywhere: DataParallel wraps parts of networks, too
  *                                             ("features.module.0.weight" of AlexNet and VGG)
- *   model, net, network, state_dict           at the front: how trainers and checkpoints call it
- *
- * and each of those names is also tried as an older one (weft_module_class.old_name). An entry that
- * has the module's own name comes before all others. Threading rule: the context's. */
+ *   model, net, network, state_dict           at the front: trainers and checkpoints add them
+ * Each of these names is also tried as an older name (weft_module_class.old_name). An entry with
+ * the module's own name has precedence over all others. Threading rule: the context's. */
 #include <stdlib.h>
 #include <string.h>
 
 #include "modules/internal.h"
 #include "weft/safetensors.h"
 
-enum { NAME_BYTES = 1024 }; /* longer names are taken as they are */
+enum { NAME_BYTES = 1024 }; /* longer names are not changed */
 
 static const char *const transparent[] = {"module", "_orig_mod", "_fsdp_wrapped_module"};
 static const char *const containers[] = {"model", "net", "network", "state_dict"};
@@ -28,10 +27,10 @@ enum {
 /* A name of the module's state. */
 typedef struct own_name {
     const char *name; /* borrowed from `list` */
-    bool taken;       /* an entry of the file is for it */
+    bool taken;       /* an entry of the file has it */
 } own_name;
 
-/* A module whose class knows older names. */
+/* A module whose class has older names. */
 typedef struct renamer {
     char *path;
     const weft_module *m;
@@ -93,7 +92,7 @@ static own_name *find_own(const naming *n, const char *name)
     return bsearch(&key, n->own, (size_t)n->n_own, sizeof(*n->own), by_name);
 }
 
-/* Whether the module can use `name`, which then is taken. */
+/* Takes `name`, if the module has it and no entry has taken it. */
 static bool take(const naming *n, const char *name)
 {
     own_name *own = find_own(n, name);
@@ -104,7 +103,7 @@ static bool take(const naming *n, const char *name)
     return first;
 }
 
-/* Whether `name` is an older one of a name that can be taken, which it becomes. */
+/* Takes the newer name for `name`, if there is one that can be taken; `name` becomes it. */
 static bool take_renamed(const naming *n, char name[NAME_BYTES])
 {
     for (int i = 0; i < n->n_renamers; i++) {
@@ -136,7 +135,7 @@ static bool is_one_of(const char *word, size_t length, const char *const *words,
     return false;
 }
 
-/* Takes the transparent parts out of `name`. */
+/* Removes wrappers' names from `name`. */
 static void drop_transparent(char *name)
 {
     char *to = name;
@@ -152,7 +151,8 @@ static void drop_transparent(char *name)
     *to = '\0';
 }
 
-/* Makes `name` the one of the module that it stands for; false: none, and `name` is spoilt. */
+/* Changes `name` to the module's name that it stands for. False: there is none, and `name` is
+ * unusable. */
 static bool resolve(const naming *n, char name[NAME_BYTES])
 {
     if (take_renamed(n, name))
@@ -175,7 +175,7 @@ void wf_state_names_done(char **names, int64_t n)
     wf_free(names);
 }
 
-/* names[i] of the file's entry i, and whether any was found behind another. */
+/* Finds names[i] of each entry i of the file. *wrapped: a wrapper's name was removed from one. */
 static bool name_all(naming *n, const weft_safetensors *file, char **names, bool *wrapped)
 {
     int64_t count = weft_safetensors_count(file);
@@ -213,7 +213,7 @@ weft_status wf_state_names(weft_module *m, const weft_safetensors *file, const c
         if (all == NULL || !name_all(&n, file, all, &wrapped))
             status = wf_module_nomem(m);
     }
-    /* torch's AveragedModel counts beside the network that it wraps. */
+    /* torch's AveragedModel has a counter beside the network that it wraps. */
     for (int64_t i = 0; i < count && wrapped && status == WEFT_OK; i++) {
         if (strcmp(all[i], "n_averaged") == 0 && find_own(&n, all[i]) == NULL) {
             wf_free(all[i]);

@@ -1,9 +1,9 @@
-/* What a network is made of, layer by layer: a forward is recorded and hooks note who calls whom
- * with which shapes. Nothing is run.
+/* Describes a network layer by layer. Records a forward pass, in which hooks note which module
+ * calls which, with which shapes. Nothing runs.
  *
- * The calls form a tree of nodes: a module that is called twice is there twice, one that is never
- * called but holds parameters once, without shapes. Totals are torchinfo's: README there says how
- * they are made. Threading rule: the context's. */
+ * The calls form a tree of nodes. A module that is called twice has two nodes. A module that is
+ * never called but has parameters has one node, without shapes. Totals are counted as in torchinfo:
+ * modules/README.md says how. Threading rule: the context's. */
 #include <string.h>
 
 #include "modules/summary.h"
@@ -46,15 +46,15 @@ static int find_module(const wf_summary *s, const char *path, size_t length)
     return -1;
 }
 
-/* Where a call of `module` from node `caller` belongs: below containers such as a ModuleList that
- * lie between the two and are never called themselves. -1: memory is out. */
+/* The node below which a call of `module` from node `caller` belongs: containers that are never
+ * called themselves, such as a ModuleList, get nodes in between. -1: out of memory. */
 static int place(wf_summary *s, int caller, int module)
 {
     const char *path = s->modules.item[module].name;
     const char *from = caller >= 0 ? s->modules.item[s->nodes[caller].module].name : "";
     size_t n = strlen(from);
     if (caller < 0 || strncmp(path, from, n) != 0 || (n > 0 && path[n] != '.'))
-        return caller; /* shared with a module elsewhere */
+        return caller; /* another module shares it */
     n += n > 0;
     for (const char *dot; (dot = strchr(path + n, '.')) != NULL; n = (size_t)(dot - path) + 1) {
         int between = find_module(s, path, (size_t)(dot - path));
@@ -72,7 +72,7 @@ static int place(wf_summary *s, int caller, int module)
 struct wf_summary_place {
     wf_summary *summary;
     int module;
-    bool training; /* as it was */
+    bool training; /* the flag before */
     uint64_t pre, post;
 };
 
@@ -115,7 +115,7 @@ static weft_status add_hooks(wf_summary *s)
         weft_module *m = s->modules.item[i].module;
         wf_summary_place *at = &s->places[i];
         *at = (wf_summary_place){.summary = s, .module = i, .training = m->training};
-        m->training = false; /* so that nothing has an effect */
+        m->training = false; /* so that the forward changes no buffer */
         at->pre = weft_register_forward_pre_hook(m, enter, at, 0);
         at->post = at->pre != 0 ? weft_register_forward_hook(m, leave, at, 0) : 0;
         if (at->post == 0) {
@@ -149,7 +149,7 @@ static weft_status record(wf_summary *s, weft_module *m)
             status = wf_step_status(ctx);
         weft_no_grad_end(ctx, was);
         if (status == WEFT_OK)
-            status = weft_sync(ctx); /* all of it is dead code */
+            status = weft_sync(ctx); /* this runs nothing: all recorded work is dead code */
         else
             weft_discard(ctx);
         weft_tensor_unref(x);
@@ -170,7 +170,7 @@ static int node_above(const wf_summary *s, int module)
     return -1;
 }
 
-/* Parameters that the forward leaves alone must be seen all the same. */
+/* Adds the modules that were not called but have parameters. */
 static weft_status add_uncalled(wf_summary *s)
 {
     for (int i = 1; i < s->modules.n; i++) {
@@ -179,7 +179,7 @@ static weft_status add_uncalled(wf_summary *s)
             seen = s->nodes[k].module == i;
         int above = seen ? -1 : node_above(s, i);
         if (above < 0 || s->nodes[above].spare)
-            continue; /* one row stands for all of it */
+            continue; /* one row stands for everything below it */
         int64_t parameters = weft_parameter_count(s->modules.item[i].module, false);
         int node = parameters > 0 ? new_node(s, i, above) : -1;
         if (parameters < 0 || (parameters > 0 && node < 0))

@@ -1,5 +1,6 @@
-/* A network's summary as a table, in torchinfo's form: a line a call, indented by depth, then the
- * totals. Columns are as wide as their widest text. Threading rule: the context's. */
+/* Writes a network's summary as a table like torchinfo's: one line for each call, indented by
+ * depth, then the totals. Columns are as wide as their widest text. Threading rule: the
+ * context's. */
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
@@ -7,21 +8,21 @@
 #include "engine/base/c_locale.h"
 #include "modules/summary.h"
 
-enum { COLUMNS = 5, NUMBERS = 3 /* from this column on texts are set to the right */ };
+enum { COLUMNS = 5, NUMBERS = 3 /* from this column on, texts are right-aligned */ };
 static const char *const titles[COLUMNS] = {"Layer (name): depth-index", "Input Shape",
                                             "Output Shape", "Param #", "Mult-Adds"};
 
 typedef struct table {
     const wf_summary *s;
-    int depth;           /* levels below the network that are shown */
+    int depth;           /* how many levels below the network are shown */
     int *index;          /* per level: rows so far */
     int width[COLUMNS];  /* in characters */
-    wf_text *text;       /* NULL: only the widths are wanted */
+    wf_text *text;       /* NULL: only measure the widths */
     wf_pointer_map seen; /* parameters counted so far */
-    bool failed;         /* memory was out */
+    bool failed;         /* out of memory */
 } table;
 
-/* Characters of a UTF-8 text. */
+/* The number of characters of a UTF-8 text. */
 static int characters(const char *text)
 {
     int n = 0;
@@ -97,7 +98,7 @@ static void count_tensor(table *t, weft_tensor *parameter, counts *c)
     c->trained += weft_requires_grad(parameter) ? n : 0;
 }
 
-/* m's own parameters, or those of all below it too. */
+/* Counts m's own parameters; with `all`, also those of all modules below it. */
 static counts count(table *t, weft_module *m, bool all)
 {
     counts c = {0};
@@ -109,7 +110,8 @@ static counts count(table *t, weft_module *m, bool all)
     return c;
 }
 
-/* "1,234", "(1,234)" where all are frozen, "--" for none, "(recursive)" where they were counted. */
+/* Writes "1,234"; "(1,234)" where all are frozen; "--" where there are none; "(recursive)" where
+ * they were counted before. */
 static void format_count(counts c, char *text, size_t size)
 {
     char number[32];
@@ -122,7 +124,7 @@ static void format_count(counts c, char *text, size_t size)
         snprintf(text, size, c.trained == 0 ? "(%s)" : "%s", number);
 }
 
-/* "│    │    └─" before what lies `level` levels below the network. */
+/* Writes "│ │ └─", which precedes a row `level` levels below the network. */
 static size_t indent(int level, char *text, size_t size)
 {
     size_t n = 0;
@@ -183,7 +185,7 @@ static void add_totals(const table *t)
                 (double)(a->input_bytes + a->activation_bytes + a->parameter_bytes) * mega);
 }
 
-/* Twice over the rows: for the widths, then for the text. */
+/* Goes over the rows. It is called twice: for the widths, then for the text. */
 static void add_table(table *t, wf_text *text)
 {
     for (int pass = 0; pass < 2; pass++) {

@@ -1,4 +1,4 @@
-/* Texts that grow. Threading rule: one thread a text. */
+/* Texts that grow. Threading rule: one thread for each text. */
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>

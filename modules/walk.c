@@ -1,4 +1,4 @@
-/* Traversal: modules, parameters and buffers as lists, apply, and the modes that are set on a whole
+/* Traversal: modules, parameters and buffers as lists; apply; and modes that are set on a whole
  * tree.
  *
  * Threading rule: the context's. */
@@ -66,7 +66,7 @@ typedef struct walker {
     void *user;
 } walker;
 
-/* w->fn may call the class's functions, which may drop any module: m is held. */
+/* Holds a reference to m: w->fn may call functions of the class, which may drop any module. */
 static weft_status visit(walker *w, const char *path, weft_module *m)
 {
     if ((w->walk & WEFT_WALK_DUPLICATES) == 0) {
@@ -143,7 +143,7 @@ bool wf_tensor_list_names(const weft_tensor_list *list, wf_name_map *map)
     return true;
 }
 
-/* An empty list holds no memory, so a list that failed to be made needs no done. */
+/* An empty list has no memory, so a list that could not be made needs no done. */
 static void tensor_list_cut(weft_tensor_list *list, int n)
 {
     while (list->n > n) {
@@ -290,7 +290,7 @@ weft_status weft_children(weft_module *m, weft_named_modules *list)
 
 /* ---- on every module ---- */
 
-/* Appends m and all below, children before their parent, each once. */
+/* Appends m and all modules below it, each once, children before parents. */
 static weft_status list_children_first(wf_pointer_map *seen, weft_module *m,
                                        weft_named_modules *list)
 {
@@ -314,7 +314,7 @@ weft_status weft_module_apply(weft_module *m, weft_status (*fn)(weft_module *m, 
         return WEFT_ERR_STATE;
     if (fn == NULL)
         return wf_fail(m->ctx, WEFT_ERR_INVALID, "weft_module_apply: no function");
-    /* fn may register and remove modules: those that were there are listed, and held, before. */
+    /* fn may register and remove modules, so list the present ones first, with references. */
     wf_pointer_map seen = {0};
     weft_named_modules all = WEFT_NAMED_MODULES_INIT;
     weft_status status = list_children_first(&seen, m, &all);
@@ -341,7 +341,7 @@ int64_t weft_parameter_count(weft_module *m, bool trainable_only)
     return n;
 }
 
-/* The modes allocate nothing, so they cannot fail; a shared module is simply visited again. */
+/* Setting modes allocates nothing and so cannot fail. A shared module is just visited twice. */
 void weft_module_train(weft_module *m, bool training)
 {
     if (wf_module_check(m, NULL, "weft_module_train") != WEFT_OK)

@@ -1,7 +1,7 @@
 /* Sequential, ModuleList and ModuleDict.
  *
- * Children of the first two are named by position; inserting and removing moves the modules and
- * leaves the names. Threading rule: the context's. */
+ * In a Sequential and a ModuleList, children are named by position: inserting and removing moves
+ * the modules, not the names. Threading rule: the context's. */
 #include <stdio.h>
 #include <string.h>
 
@@ -101,7 +101,7 @@ weft_status weft_append(weft_module *list, weft_module *child)
     }
     if (status != WEFT_OK) {
         if (wf_module_valid(list) && list->state->failed == WEFT_OK)
-            list->state->failed = status; /* weft_module_ok() says so */
+            list->state->failed = status; /* weft_module_ok() reports it */
         weft_module_unref(child);
         return status;
     }

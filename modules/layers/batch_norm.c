@@ -47,7 +47,7 @@ static void extra_repr(const weft_module *m, char *text, size_t size)
 static const weft_module_class batch_norm_class = {
     .name = "BatchNorm2d",
     .size = sizeof(batch_norm),
-    .version = 2, /* torch's count: 2 has num_batches_tracked */
+    .version = 2, /* torch's version: 2 has num_batches_tracked */
     .forward = forward,
     .extra_repr = extra_repr,
 };

@@ -107,7 +107,7 @@ weft_module *weft_conv_transpose2d_create(weft_context *ctx, int in, int out, in
     wf_register_optional(m, "bias", &self->bias, !opts->no_bias, WEFT_SHAPE(out), 0.0);
     if (weft_module_ok(m) == NULL)
         return NULL;
-    /* torch takes dimension 1 of this weight, too, for what goes into a unit. */
+    /* As in torch, dimension 1 of this weight counts as the fan in. */
     if (wf_init_weight_and_bias(self->weight, self->bias) != WEFT_OK) {
         weft_module_unref(m);
         return NULL;

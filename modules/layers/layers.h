@@ -5,19 +5,19 @@
 #include "weft/init.h"
 #include "weft/layers.h"
 
-/* torch.nn.Linear's and Conv2d's initial values: the weight Kaiming uniform with a = sqrt(5), which
- * is uniform in +-1/sqrt(fan_in), and the bias (may be NULL) the same. */
+/* Sets the initial values of torch.nn.Linear and Conv2d: weight and bias (may be NULL) uniform in
+ * +-1/sqrt(fan_in), which for the weight is Kaiming uniform with a = sqrt(5). */
 weft_status wf_init_weight_and_bias(weft_tensor *weight, weft_tensor *bias);
 
-/* Registers an f32 parameter filled with `value`, or an empty slot where it is not wanted. */
+/* Registers an f32 parameter filled with `value`; where it is not `wanted`, an empty parameter. */
 void wf_register_optional(weft_module *m, const char *name, weft_tensor **field, bool wanted,
                           weft_shape shape, double value);
 
-/* Both sizes of a window as Python shows them: "3" where they are equal, else "(3, 5)". */
+/* The two sizes of a window as Python shows them: "3" where they are equal, else "(3, 5)". */
 typedef struct wf_pair_text {
     char text[32];
 } wf_pair_text;
-wf_pair_text wf_pair(const int pair[2]);  /* shortest form */
+wf_pair_text wf_pair(const int pair[2]);  /* "3" or "(3, 5)" */
 wf_pair_text wf_tuple(const int pair[2]); /* always "(3, 3)" */
 wf_pair_text wf_float(double number);     /* as Python shows a float: "1.0", "0.25" */
 

@@ -6,7 +6,7 @@
 
 typedef struct pool2d {
     weft_module base;
-    weft_pool2d_opts opts; /* complete: no zero stands for a default */
+    weft_pool2d_opts opts; /* complete: zeros are replaced by defaults */
 } pool2d;
 
 static weft_tensor *max_forward(weft_module *m, weft_tensor *x)

@@ -1,4 +1,4 @@
-/* What the mobile networks are built of: see blocks.h. Threading rule: the context's. */
+/* Building blocks of the mobile networks: see blocks.h. Threading rule: the context's. */
 #include "modules/models/blocks.h"
 
 #include "modules/internal.h"
@@ -76,7 +76,7 @@ static weft_module *squeeze_excitation_create(weft_context *ctx, int channels, i
 typedef struct inverted_residual {
     weft_module base;
     weft_module *block;
-    weft_module *stochastic_depth; /* MBConv's */
+    weft_module *stochastic_depth; /* only of MBConv */
     bool residual;
 } inverted_residual;
 

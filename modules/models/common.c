@@ -8,7 +8,7 @@
 #include "modules/models/models.h"
 #include "weft/init.h"
 
-/* The last value given for a key, as for a command's flags. */
+/* The value of a key; the last one where it is given several times, like a command's flags. */
 static const char *value_of(const weft_model_opts *opts, const char *key)
 {
     for (int i = opts->n_args; i-- > 0;) {
@@ -31,7 +31,7 @@ bool wf_model_bool(weft_context *ctx, const weft_model_opts *opts, const char *k
     return missing;
 }
 
-/* The whole of `text`, with a point whatever the locale is; NaN where it is no number. */
+/* Reads all of `text` as a number with a decimal point in any locale. NaN: it is not a number. */
 static double number_of(const char *text)
 {
     wf_c_locale locale;
@@ -104,7 +104,8 @@ weft_module *wf_model_ok(void *m, weft_status (*init)(weft_module *m, void *user
     weft_module *module = weft_module_ok(m);
     if (module == NULL)
         return NULL;
-    weft_status status = weft_error_status(module->ctx); /* an option's value, perhaps */
+    /* a wrong value of an option may have set an error */
+    weft_status status = weft_error_status(module->ctx);
     if (status == WEFT_OK && init != NULL)
         status = weft_module_apply(module, init, NULL);
     if (status == WEFT_OK)

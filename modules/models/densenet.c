@@ -1,8 +1,8 @@
 /* The DenseNets: torchvision's densenet.py (Huang et al. 2017). Threading rule: the context's.
  *
- * A layer's input is what the block began with and every earlier layer's output, one behind the
- * other. It is joined step by step, x = (x, new), which are the same channels as joining the whole
- * list anew for each layer, in as many ops as there are layers. */
+ * A layer's input is the concatenation of the block's input and the outputs of all earlier layers.
+ * It grows step by step, x = (x, new). This gives the same channels as joining the whole list again
+ * for each layer, but with one op per layer. */
 #include <stdio.h>
 #include <string.h>
 
@@ -29,8 +29,9 @@ static weft_tensor *layer_forward(weft_module *m, weft_tensor *x)
     return self->drop_rate > 0 ? weft_dropout(x, self->drop_rate, m->training) : x;
 }
 
-/* torchvision's published files have "norm.1" for norm1, "conv.2" for conv2: its densenet.py renames
- * them too (pattern in _load_state_dict), but for counters, which those files lack. */
+/* torchvision's published files have the names "norm.1" for norm1 and "conv.2" for conv2. Its
+ * densenet.py renames them too (pattern in _load_state_dict), except counters, which those files do
+ * not have. */
 static bool layer_old_name(const weft_module *m, const char *name, char *now, size_t size)
 {
     static const char *const parts[] = {"norm", "relu", "conv"};
@@ -140,7 +141,7 @@ static weft_status init(weft_module *m, void *user)
     return WEFT_OK;
 }
 
-/* *channels: how many there are at the end. */
+/* Sets *channels to the number of output channels. */
 static weft_module *features_create(weft_context *ctx, int in_channels, const int *layers,
                                     double drop_rate, int *channels)
 {

@@ -6,7 +6,8 @@
 #include "modules/models/models.h"
 #include "weft/init.h"
 
-/* Expansion, kernel, stride of the stage's first block, in, out, blocks: the paper's table 1. */
+/* A row of the paper's table 1: expansion, kernel, stride of the first block, channels in and out,
+ * blocks. */
 typedef struct stage {
     int expansion, kernel, stride, in, out, blocks;
 } stage;
@@ -15,7 +16,7 @@ static const stage b0[] = {{1, 3, 1, 32, 16, 1},  {6, 3, 2, 16, 24, 2},  {6, 5, 
                            {6, 3, 1, 192, 320, 1}};
 enum { STAGES = sizeof(b0) / sizeof(b0[0]) };
 
-/* The probabilities of stochastic depth rise from 0, in equal steps, towards `depth`. */
+/* The probability of stochastic depth rises from 0 in equal steps towards `depth`. */
 static weft_module *stage_create(weft_context *ctx, const stage *s, int first, int total,
                                  double depth)
 {

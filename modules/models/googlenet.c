@@ -33,8 +33,8 @@ static weft_tensor *inception_forward(weft_module *m, weft_tensor *x)
 static const weft_module_class inception_class = {
     .name = "Inception", .size = sizeof(inception), .version = 1, .forward = inception_forward};
 
-/* width: output channels of branch 1, of branch 2's two convolutions, of
- * branch 3's and of branch 4. */
+/* width: output channels of branch 1, of the two convolutions of branch 2, of the two of branch 3,
+ * and of branch 4. */
 static weft_module *inception_create(weft_context *ctx, int in, const int width[6])
 {
     inception *self = weft_module_create(ctx, &inception_class, NULL);
@@ -93,12 +93,13 @@ typedef struct googlenet {
     weft_module *trunk[16]; /* called in order */
     int n_trunk;
     weft_module *aux1, *aux2; /* NULL without aux_logits */
-    int aux1_at, aux2_at;     /* what they take: the outputs of trunk[aux1_at], ... */
+    int aux1_at, aux2_at;     /* they read the outputs of trunk[aux1_at] and trunk[aux2_at] */
     weft_module *avgpool, *dropout, *fc;
     wf_input_transform transform;
 } googlenet;
 
-/* In training mode with auxiliary classifiers: logits, aux2's, aux1's. */
+/* In training mode with auxiliary classifiers, the outputs are the logits, those of aux2, and those
+ * of aux1. */
 static weft_status forward(weft_module *m, int n_in, weft_tensor *const *in, int *n_out,
                            weft_tensor **out)
 {

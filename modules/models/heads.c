@@ -9,8 +9,8 @@ static bool is_layer(const weft_module *m)
     return strcmp(m->cls->name, "Linear") == 0 || strcmp(m->cls->name, "Conv2d") == 0;
 }
 
-/* The auxiliary head that a path belongs to: the first word of `optional` that covers it, at most
- * *length bytes long; NULL: none. */
+/* The auxiliary head to which a path belongs: the first word of `optional` that is the path or a
+ * prefix of it. *length is the word's length. NULL: none. */
 static const char *auxiliary(const char *optional, const char *path, size_t *length)
 {
     for (const char *word = optional; *word != '\0'; word += strcspn(word, " ")) {

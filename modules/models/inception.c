@@ -7,19 +7,19 @@
 
 /* ---- blocks: tables of steps, some of whose outputs are joined ---- */
 
-/* A BasicConv2d, or 3x3 pooling where name is NULL: the average, or with HALVE the maximum. */
+/* A BasicConv2d; where name is NULL, 3x3 average pooling, or with HALVE maximum pooling. */
 typedef struct step {
     const char *name;
-    int back; /* its input: the block's where 0, else the output of so many steps before */
-    int out;  /* channels; WIDTH: the block's width */
+    int back; /* 0: it reads the block's input; else the output of so many steps before */
+    int out;  /* output channels; WIDTH: the block's width */
     int kernel[2];
     int flags;
 } step;
 
 enum { WIDTH = -1 };
 enum {
-    JOIN = 1,  /* the output is part of the block's */
-    HALVE = 2, /* stride 2, no padding; else what keeps the size */
+    JOIN = 1,  /* its output is part of the block's output */
+    HALVE = 2, /* stride 2, no padding; without it the size stays */
 };
 enum { STEPS = 11 }; /* at most */
 
@@ -125,7 +125,7 @@ static weft_module *conv(weft_context *ctx, int in, int out, const step *s)
     return wf_basic_conv2d_create(ctx, in, out, s->kernel[0], &opts);
 }
 
-/* *channels: the input's, and then the output's. */
+/* *channels: of the input; afterwards of the output. */
 static weft_module *block_create(weft_context *ctx, const block_kind *kind, int width,
                                  int *channels)
 {
@@ -179,19 +179,21 @@ static weft_module *aux_create(weft_context *ctx, int in, int classes)
 
 /* ---- the network ---- */
 
-enum { AUX_SMALLEST = 299 }; /* image whose map at the auxiliary classifier is 17x17 */
+/* smallest image whose feature map at the auxiliary classifier is 17x17 */
+enum { AUX_SMALLEST = 299 };
 
 typedef struct inception {
     weft_module base;
     weft_module *trunk[18]; /* called in order */
     int n_trunk;
     weft_module *aux; /* NULL without aux_logits */
-    int aux_at;       /* it takes the output of trunk[aux_at] */
+    int aux_at;       /* it reads the output of trunk[aux_at] */
     weft_module *avgpool, *dropout, *fc;
     wf_input_transform transform;
 } inception;
 
-/* In training mode with an auxiliary classifier: logits, the auxiliary ones. */
+/* In training mode with an auxiliary classifier, the outputs are the logits and the auxiliary
+ * logits. */
 static weft_status forward(weft_module *m, int n_in, weft_tensor *const *in, int *n_out,
                            weft_tensor **out)
 {
@@ -236,7 +238,8 @@ static void add_stem(inception *self, int channels)
     add(self, "maxpool2", weft_max_pool2d_create(ctx, 3, &pool));
 }
 
-/* The blocks, the auxiliary classifier in its place among them; returns the output's channels. */
+/* Adds the blocks, and the auxiliary classifier between them. Returns the number of output
+ * channels. */
 static int add_blocks(inception *self, bool with_aux, int classes)
 {
     static const struct {
@@ -252,7 +255,8 @@ static int add_blocks(inception *self, bool with_aux, int classes)
     weft_context *ctx = self->base.ctx;
     int channels = 192;
     for (size_t i = 0; i < sizeof(blocks) / sizeof(blocks[0]); i++) {
-        if (with_aux && blocks[i].kind == &kind_d) { /* before the map is halved a last time */
+        /* before the last block that halves the feature map */
+        if (with_aux && blocks[i].kind == &kind_d) {
             self->aux_at = self->n_trunk - 1;
             weft_register_module(&self->base, "AuxLogits", &self->aux,
                                  aux_create(ctx, channels, classes));
@@ -262,8 +266,8 @@ static int add_blocks(inception *self, bool with_aux, int classes)
     return channels;
 }
 
-/* Children come before their parents. torchvision gives the auxiliary conv1 a deviation of 0.01,
- * but in a place where it is not looked for. */
+/* Children come before their parents. torchvision sets a deviation of 0.01 for the auxiliary conv1,
+ * but on an object that its own initialisation does not read. */
 static weft_status init(weft_module *m, void *user)
 {
     if (m->cls == &aux_class)

@@ -1,5 +1,5 @@
-/* What GoogLeNet and Inception v3 share: BasicConv2d, initial values, inputs normalised otherwise.
- * Threading rule: the context's. */
+/* What GoogLeNet and Inception v3 share: BasicConv2d, initial values, and the conversion of inputs
+ * with another normalisation. Threading rule: the context's. */
 #include "engine/step/execute.h"
 #include "modules/internal.h"
 #include "modules/models/models.h"
@@ -51,8 +51,9 @@ weft_status wf_init_trunc_normal(weft_module *m, double std)
 
 /* ---- transform_input ---- */
 
-/* Images come normalised by ImageNet's mean and deviation; the networks were trained on pixels
- * normalised to mean 0.5 and deviation 0.5. In the buffers' type, so that f64 has all digits. */
+/* Images come normalised by ImageNet's mean and deviation, but the networks were trained on pixels
+ * with mean 0.5 and deviation 0.5. Writes the factors in the buffers' type, so that f64 has all
+ * digits. */
 static weft_status write_numbers(wf_input_transform *t)
 {
     static const double mean[3] = {0.485, 0.456, 0.406}, std[3] = {0.229, 0.224, 0.225};

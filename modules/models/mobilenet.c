@@ -8,7 +8,7 @@
 
 typedef struct mobilenet {
     weft_module base;
-    weft_module *features, *avgpool, *classifier; /* avgpool: V3's; V2 calls the function */
+    weft_module *features, *avgpool, *classifier; /* avgpool: only in V3; V2 calls the function */
 } mobilenet;
 
 static weft_tensor *forward(weft_module *m, weft_tensor *x)
@@ -24,8 +24,8 @@ static weft_tensor *forward(weft_module *m, weft_tensor *x)
 static const weft_module_class v2_class = {
     .name = "MobileNetV2", .size = sizeof(mobilenet), .version = 1, .forward = forward};
 
-/* Expansion t, output channels c, n blocks, of which the first has
- * stride s: the paper's table 2. */
+/* Rows of the paper's table 2: expansion t, output channels c, number of blocks n, stride s of the
+ * first block. */
 static const struct {
     int t, c, n, s;
 } v2_stages[] = {{1, 16, 1, 1}, {6, 24, 2, 2},  {6, 32, 3, 2}, {6, 64, 4, 2},

@@ -1,4 +1,4 @@
-/* The model zoo: from names to constructors. Threading rule: the context's. */
+/* The model zoo: finds constructors by name. Threading rule: the context's. */
 #include <string.h>
 
 #include "modules/internal.h"
@@ -110,7 +110,7 @@ weft_module *weft_model_create(weft_context *ctx, const char *name, const weft_m
     }
     if (check_args(ctx, &infos[i], &o) != WEFT_OK)
         return NULL;
-    weft_error older; /* wf_model_ok asks for an error of this constructor */
+    weft_error older; /* wf_model_ok must see only this constructor's errors */
     wf_error_set_aside(ctx, &older);
     weft_module *m = constructors[i](ctx, &o);
     wf_error_put_back(ctx, &older);

@@ -50,13 +50,13 @@ static void add_conv(weft_module *m, int number, weft_module **conv, weft_module
 
 /* ---- the network ---- */
 
-/* small: the stem is 3x3 and nothing is pooled; else 7x7 with stride 2 and a pooling. Channels
- * double from stage to stage. */
+/* small: the stem is a 3x3 convolution without pooling; else 7x7 with stride 2 and a pooling.
+ * Channels double from stage to stage. */
 typedef struct config {
     bool bottleneck, small;
-    int channels; /* of the stem and the first stage */
+    int channels; /* channels of the stem and the first stage */
     int stages, blocks[4];
-    int groups, width_per_group; /* 0: 1 and 64 */
+    int groups, width_per_group; /* 0 means 1 and 64 */
 } config;
 
 static weft_module *block_create(weft_context *ctx, const config *c, int in, int planes, int stride)

@@ -24,7 +24,7 @@ static weft_tensor *fire_forward(weft_module *m, weft_tensor *x)
 static const weft_module_class fire_class = {
     .name = "Fire", .size = sizeof(fire), .version = 1, .forward = fire_forward};
 
-/* (N, in, H, W) to (N, 2*expand, H, W). */
+/* From (N, in, H, W) to (N, 2*expand, H, W). */
 static weft_module *fire_create(weft_context *ctx, int in, int squeeze, int expand)
 {
     fire *self = weft_module_create(ctx, &fire_class, NULL);

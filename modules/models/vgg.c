@@ -22,7 +22,7 @@ static const weft_module_class vgg_class = {
 
 typedef struct config {
     bool batch_norm;
-    int convs[5]; /* of each stage, which ends in a pooling */
+    int convs[5]; /* convolutions of each stage; a stage ends in a pooling */
 } config;
 
 static weft_module *features_create(weft_context *ctx, const config *c, int in)

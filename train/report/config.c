@@ -1,4 +1,4 @@
-/* Options and environment as a document. Single-threaded, as the context. */
+/* Writes options and environment as a JSON document. Single-threaded, as the context. */
 #include "train/report/config.h"
 
 #include <math.h>
@@ -23,7 +23,7 @@ static json_t *setting_value(const weft_setting *s)
     return NULL;
 }
 
-/* What the numbers depend on besides the options. */
+/* Everything besides the options on which results depend. */
 static json_t *environment(weft_context *ctx)
 {
     int dnnl[3];

@@ -1,4 +1,4 @@
-/* What config.json and a report say of how something was made. */
+/* What config.json and a report say about how a result was made. */
 #ifndef WF_REPORT_CONFIG_H
 #define WF_REPORT_CONFIG_H
 

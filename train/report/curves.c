@@ -1,5 +1,5 @@
-/* The figure of a run's course: four panels; in a page each in a drawing of its own, which the page
- * places as its width allows. See figures.h. */
+/* The figure of a run: four panels. In a page each panel is a drawing of its own, which the page
+ * places according to its width. See figures.h. */
 #include <math.h>
 #include <stdio.h>
 
@@ -21,7 +21,7 @@ int wf_best_epoch(const wf_history *h)
     return best;
 }
 
-/* The columns of the history as arrays of their own: what a line takes. */
+/* The columns of the history as separate arrays, which lines need. */
 typedef struct columns {
     double *memory;
     double *epoch_at, *step_at;
@@ -79,7 +79,8 @@ static bool any(const double *values, int n)
     return false;
 }
 
-/* The lines of one panel: noisy steps, then epochs of training, then those of testing. */
+/* Adds the lines of one panel: first the noisy steps, then the epochs of training, then those of
+ * testing. */
 static void add_lines(wf_plot *p, const columns *c, const wf_history *h, int steps, int train,
                       int test)
 {
@@ -103,8 +104,8 @@ static void add_lines(wf_plot *p, const columns *c, const wf_history *h, int ste
                                                .points = true};
 }
 
-/* Loss, accuracy, learning rate and throughput, in reading order, below `top`. `note` is the text of
- * the best epoch's mark, of 64 bytes. */
+/* Makes the panels of loss, accuracy, learning rate and throughput, in reading order, below `top`.
+ * `note` (64 bytes) gets the text at the best epoch's mark. */
 static void make_panels(wf_plot panels[4], const wf_history *h, const columns *c, double top,
                         char *note)
 {
@@ -157,7 +158,7 @@ static void make_panels(wf_plot panels[4], const wf_history *h, const columns *c
                                                  .points = true};
 }
 
-/* What the figure shows, in words. */
+/* Writes what the figure shows, in words. */
 static void write_description(FILE *out, const wf_history *h)
 {
     fputs("<desc>Four line plots against epochs.", out);
@@ -183,7 +184,7 @@ static void write_description(FILE *out, const wf_history *h)
     fputs("</desc>\n", out);
 }
 
-/* As wide as there is room for, and no wider than it is drawn for. */
+/* Writes the figure: as wide as the page allows, but not wider than it was drawn for. */
 static void write_figure(FILE *out, const wf_history *h, const wf_plot panels[4], const char *title,
                          double top)
 {
@@ -204,7 +205,8 @@ static void write_figure(FILE *out, const wf_history *h, const wf_plot panels[4]
     fputs("</svg>\n", out);
 }
 
-/* The panels one by one: a page shows them in pairs, or on a narrow screen below each other. */
+/* Writes the panels one by one: a page shows them in pairs, or below each other on a narrow
+ * screen. */
 static void write_drawings(FILE *out, const wf_history *h, const wf_plot panels[4],
                            const char *title)
 {

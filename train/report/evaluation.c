@@ -11,7 +11,7 @@
 #include "train/report/markup.h"
 #include "train/report/png.h"
 
-enum { MOST_SIDE = 128 }; /* of a picture; larger images are averaged down */
+enum { MOST_SIDE = 128 }; /* largest side of a picture; larger images are averaged down */
 
 static weft_status no_memory(weft_error *err)
 {
@@ -20,8 +20,8 @@ static weft_status no_memory(weft_error *err)
 
 /* ---- pictures -------------------------------------------------------------------------------- */
 
-/* The values of a stored image as numbers in 0..255, and how they become that: f32 pixels are the
- * network's input, of which only the image itself tells what black and white are. */
+/* An image, and how its values become numbers in 0..255. f32 pixels are the network's input: only
+ * the image itself can tell which values are black and white. */
 typedef struct pixels {
     const void *data; /* (C, H, W) */
     bool u8;
@@ -55,7 +55,7 @@ static pixels look(const void *data, const weft_dataset_info *info)
     return p;
 }
 
-/* The mean of a box of f x f pixels, fewer at the edges. */
+/* The mean of a box of f x f pixels, or fewer at the edges. */
 static uint8_t box(const pixels *p, const weft_dataset_info *info, int c, int y, int x, int f)
 {
     double sum = 0;
@@ -65,10 +65,10 @@ static uint8_t box(const pixels *p, const weft_dataset_info *info, int c, int y,
             sum += at(p, ((size_t)c * (size_t)info->height + (size_t)i) * (size_t)info->width +
                              (size_t)j);
     double mean = n ? sum / n : 0;
-    return (uint8_t)(mean > 0 ? lround(fmin(mean, 255)) : 0); /* of a NaN: black */
+    return (uint8_t)(mean > 0 ? lround(fmin(mean, 255)) : 0); /* a NaN becomes black */
 }
 
-/* Three channels and more are taken for RGB, fewer for grey. */
+/* Draws three or more channels as RGB, fewer as grey. */
 static weft_status draw(const void *data, const weft_dataset_info *info, char **uri, int *width,
                         int *height, weft_error *err)
 {
@@ -179,7 +179,7 @@ static json_t *worst_json(const weft_eval_result *r, const weft_dataset *ds, boo
                       wf_json_number(m->probability), "label_probability",
                       wf_json_number(m->label_probability), "loss", wf_json_number(m->loss));
         good = o && (!pictures || add_picture(o, ds, m->sample, scratch, err) == WEFT_OK);
-        good = json_array_append_new(list, o) == 0 && good; /* takes o in any case */
+        good = json_array_append_new(list, o) == 0 && good; /* takes over o, also on failure */
     }
     wf_free(scratch);
     if (!good) {

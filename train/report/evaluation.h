@@ -17,7 +17,8 @@
 
 #include "weft/train.h"
 
-/* epoch 0: not in training. pictures: the worst mistakes' images, too. NULL on failure. */
+/* epoch 0: not part of a training. With `pictures`, also has the images of the worst mistakes. NULL
+ * on failure. */
 json_t *wf_evaluation_json(const weft_eval_result *result, const weft_dataset *ds, int64_t epoch,
                            bool pictures, weft_error *err);
 

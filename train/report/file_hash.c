@@ -1,4 +1,4 @@
-/* XXH3 of 128 bits over a file, read in pieces. See file_hash.h. */
+/* Computes the 128-bit XXH3 of a file, read piece by piece. See file_hash.h. */
 #include "train/report/file_hash.h"
 
 #include <errno.h>

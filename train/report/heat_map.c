@@ -1,9 +1,10 @@
-/* The confusion matrix: what is right in blue, mistakes in orange, as strong as the root of their
- * share of the row, so that a few mistakes of a hundred can still be seen. Colours are laid over
- * the page with an opacity, so they suit a light one and a dark one.
+/* The confusion matrix as a heat map. Correct counts are blue, mistakes orange. The opacity is the
+ * square root of the cell's share of its row, so that a few mistakes in a hundred can be seen.
+ * Because the colours are transparent, they suit light and dark pages.
  *
- * Up to NUMBERED classes cells carry their counts, up to NAMED the axes the classes' names; above,
- * the cells are the pixels of an image. See figures.h. Shape letter: K classes. */
+ * Up to NUMBERED classes, cells show their counts; up to NAMED classes, the axes show the classes'
+ * names. With more classes, the cells are the pixels of an image. See figures.h. Letter: K
+ * classes. */
 #include <math.h>
 #include <string.h>
 
@@ -14,9 +15,9 @@
 #include "train/report/png.h"
 
 enum { NUMBERED = 20, NAMED = 40, NAME_CHARS = 14, MARGIN = 112, RIGHT = 70, AXIS = 40 };
-#define STRONG 0.6 /* above this opacity the count is written in the page's colour */
+#define STRONG 0.6 /* above this opacity the count has the page's colour */
 
-/* The matrix, checked: K rows of K counts. */
+/* The matrix after checking: K rows of K counts. */
 typedef struct matrix {
     const json_t *rows, *classes;
     int K;
@@ -46,7 +47,7 @@ static const char *name(const matrix *m, int k)
     return wf_json_string(json_array_get(m->classes, (size_t)k), "name");
 }
 
-/* Of class k; where it has none, the row is empty. */
+/* Class k's number of images. Where it is 0, the row is empty. */
 static double support(const matrix *m, int k)
 {
     double s = wf_json_value(json_array_get(m->classes, (size_t)k), "support");
@@ -114,7 +115,7 @@ static void start(FILE *out, const matrix *m, double width, double height)
         for (int c = 0; c < m->K; c++)
             all += count(m, k, c);
     }
-    /* Never wider than it is drawn: a small matrix stays small. */
+    /* Not wider than it was drawn: a small matrix stays small. */
     fprintf(out,
             "<svg class=\"heat\" viewBox=\"0 0 %.0f %.0f\" style=\"max-width:%.0fpx\" "
             "role=\"img\">\n<title>Confusion matrix</title>\n",

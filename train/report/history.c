@@ -24,7 +24,7 @@ void wf_history_done(wf_history *h)
     *h = (wf_history){0};
 }
 
-/* Room for one more item; false: memory is out, or the file is absurd. */
+/* Makes room for one more item. False: out of memory, or the file is absurdly long. */
 static bool grow(void **items, int n, int *capacity, size_t size)
 {
     if (n < *capacity)
@@ -38,7 +38,7 @@ static bool grow(void **items, int n, int *capacity, size_t size)
     return true;
 }
 
-/* An epoch that comes again replaces what was from there on: the run was resumed. */
+/* An epoch that occurs again replaces everything from this epoch on: the run was resumed. */
 static bool add_epoch(wf_history *h, const wf_history_epoch *e)
 {
     if (!isfinite(e->epoch) || e->epoch < 1)
@@ -65,11 +65,11 @@ static bool add_step(wf_history *h, const wf_history_step *s)
 
 /* ---- files ----------------------------------------------------------------------------------- */
 
-/* Of a file that training wrote. */
+/* Larger than any file that training writes. */
 #define MOST_BYTES ((int64_t)1 << 30)
 
-/* The whole file with a zero after it, owned by the caller; NULL with status OK where there is
- * none. */
+/* The whole file with a zero at its end, owned by the caller; NULL with status WEFT_OK where there
+ * is no file. */
 static weft_status read_text(const char *directory, const char *name, char **text, weft_error *err)
 {
     char *path = wf_asprintf("%s/%s", directory, name), *bytes = NULL;
@@ -114,7 +114,7 @@ static weft_status read_text(const char *directory, const char *name, char **tex
     return status;
 }
 
-/* Cuts the line off *text and moves it on; NULL: no whole line is left. */
+/* Returns the first line of *text and moves *text behind it. NULL: there is no complete line. */
 static char *next_line(char **text)
 {
     char *line = *text, *end = line ? strchr(line, '\n') : NULL;
@@ -129,7 +129,7 @@ static char *next_line(char **text)
 
 /* ---- summary.csv ----------------------------------------------------------------------------- */
 
-/* Columns are found by their names: others may come to be between them. */
+/* Columns are found by their names, because later versions may add columns. */
 static const struct {
     const char *name;
     size_t offset;
@@ -182,7 +182,7 @@ static bool read_step(wf_history *h, const json_t *o)
                                wf_json_value(o, "img_per_s")};
     if (!add_step(h, &s))
         return false;
-    /* The last step of an epoch is where its figures belong. */
+    /* An epoch's figures belong to its last step. */
     for (int i = h->n_epochs - 1; i >= 0 && h->epochs[i].epoch >= epoch; i--)
         if (h->epochs[i].epoch == epoch && isfinite(s.at))
             h->epochs[i].at = s.at;
@@ -196,7 +196,7 @@ static weft_status read_log(wf_history *h, char *text)
     while (good && (line = next_line(&text)) != NULL) {
         json_t *o = wf_json_loads(line);
         const char *event = wf_json_string(o, "event");
-        h->status[0] = h->message[0] = '\0'; /* a run that goes on after its end was resumed */
+        h->status[0] = h->message[0] = '\0'; /* the log goes on after an end: the run was resumed */
         if (strcmp(event, "step") == 0)
             good = read_step(h, o);
         if (strcmp(event, "end") == 0) {

@@ -68,7 +68,7 @@ static void write_subtitle(FILE *out, const wf_page *page)
     fputs("</p>\n", out);
 }
 
-/* What a reader must know before believing the rest. */
+/* Writes warnings that a reader must know before believing the rest. */
 static void write_warnings(FILE *out, const wf_page *page)
 {
     const wf_history *h = page->history;

@@ -1,8 +1,8 @@
-/* A report as one HTML page: no script, nothing from elsewhere.
+/* A report as one HTML page, without scripts or anything from other servers.
  *
- * Everything on it comes from three documents, each of which may be missing: what config.json holds
- * ("command", "options", "environment", "started"), an evaluation (evaluation.h) and a run's
- * history. Writes to a stream whose errors its owner finds. Any thread. */
+ * It is made of three documents, each of which may be missing: config.json ("command", "options",
+ * "environment", "started"), an evaluation (evaluation.h), and a run's history. Writes to a stream;
+ * the owner of the stream checks it for errors. Any thread. */
 #ifndef WF_REPORT_PAGE_H
 #define WF_REPORT_PAGE_H
 
@@ -15,12 +15,12 @@ typedef struct wf_page {
     const json_t *config;
     const json_t *evaluation;
     const wf_history *history;
-    bool run;            /* of a run, rather than of weights evaluated */
-    const char *weights; /* the file with what was evaluated; NULL: not known */
-    const char *hash;    /* of that file; NULL: not known */
+    bool run;            /* a report of a run; else of an evaluation of weights */
+    const char *weights; /* the file with the evaluated weights; NULL: not known */
+    const char *hash;    /* hash of this file; NULL: not known */
 } wf_page;
 
-/* "fmnist_cnn on fashion-mnist", owned by the caller (wf_free); NULL when memory is out. */
+/* "fmnist_cnn on fashion-mnist", which the caller frees with wf_free; NULL: out of memory. */
 char *wf_page_title(const wf_page *page);
 weft_status wf_page_write(FILE *out, const wf_page *page, weft_error *err);
 

@@ -1,5 +1,5 @@
-/* The part of a page that an evaluation fills: classes, confusion matrix, mistakes. See page.h.
- * Shape letter: K classes. */
+/* The part of a page that shows an evaluation: classes, confusion matrix, mistakes. See page.h.
+ * Letter: K classes. */
 #include <math.h>
 #include <stdlib.h>
 
@@ -58,7 +58,7 @@ static int by_f1(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
-/* The classes with the lowest F1; those without images have none and come last. */
+/* Writes the classes with the lowest F1. Classes without images have no F1 and come last. */
 static weft_status write_lowest(FILE *out, const json_t *e, const json_t *classes, weft_error *err)
 {
     size_t K = json_array_size(classes);
@@ -104,7 +104,7 @@ typedef struct pair {
     double count;
 } pair;
 
-/* The PAIRS most frequent mistakes, of equals those with the lower classes first. */
+/* Finds the PAIRS most frequent mistakes; among equals the lower classes come first. */
 static int find_pairs(const json_t *rows, pair found[PAIRS])
 {
     int n = 0;
@@ -158,7 +158,7 @@ static weft_status write_confusion(FILE *out, const json_t *e, weft_error *err)
     const json_t *confusion = json_object_get(e, "confusion");
     if (!json_is_array(confusion))
         return WEFT_OK;
-    /* Beside the table where both fit, else below it. */
+    /* Beside the table if both fit, else below it. */
     fprintf(out, "<div style=\"flex-basis:%dpx\">\n<h3>Confusion matrix</h3>\n<figure>\n",
             wf_heat_map_width((int)json_array_size(confusion)));
     WF_TRY(wf_heat_map_write(out, e, err));
@@ -184,7 +184,7 @@ static void write_name(FILE *out, const json_t *e, const json_t *index)
         fprintf(out, "class %zu", k);
 }
 
-/* Whole pixels: as large as fits PICTURE. */
+/* Enlarges by a whole factor, the largest that fits PICTURE. */
 static void write_picture(FILE *out, const json_t *e, const json_t *m)
 {
     double width = wf_json_value(m, "width"), height = wf_json_value(m, "height");

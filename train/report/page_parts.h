@@ -10,7 +10,7 @@
 /* Classes, confusion, mistakes. */
 weft_status wf_page_evaluation(FILE *out, const json_t *evaluation, weft_error *err);
 
-/* How pages look: CSS. */
+/* The style of pages, in CSS. */
 extern const char wf_page_style[];
 
 #endif

@@ -1,4 +1,4 @@
-/* How pages look: one column of at most 1120 pixels, light or dark as the reader's system is. */
+/* The style of pages: one column of at most 1120 pixels, light or dark like the reader's system. */
 #include "train/report/page_parts.h"
 
 const char wf_page_style[] =
@@ -34,7 +34,7 @@ const char wf_page_style[] =
     "th,td{padding:4px 10px;text-align:left;border-bottom:1px solid var(--rule);"
     "vertical-align:top}\n"
     "thead th{font-weight:600;color:var(--mute);border-bottom-color:var(--mute)}\n"
-    "th{overflow-wrap:break-word}\n" /* a column as narrow as a letter is no column */
+    "th{overflow-wrap:break-word}\n" /* else a column could become one letter wide */
     "tbody th{font-weight:400}\n"
     "tfoot th,tfoot td{border-bottom:0;font-weight:600}\n"
     ".n{text-align:right;font-variant-numeric:tabular-nums;white-space:nowrap}\n"

@@ -6,8 +6,8 @@
 
 #include "train/report/markup.h"
 
-/* Okabe and Ito's colours, told apart by all common kinds of colour blindness; lines differ by
- * their marks as well. */
+/* Okabe and Ito's colours, which people with all common kinds of colour blindness can tell apart.
+ * Lines also differ by their marks. */
 const char wf_plot_style[] =
     "svg{--bg:#fff;--fg:#1f2328;--mute:#59636e;--rule:#dfe3e8;--train:#0072b2;--test:#d55e00;"
     "--other:#4b5563}\n"
@@ -35,7 +35,7 @@ enum { LEFT = 56, RIGHT = 14, ABOVE = 34, BELOW = 40, MOST_POINTS = 700, MOST_MA
 
 typedef struct axis {
     double low, high;
-    double from, to; /* in the figure */
+    double from, to; /* coordinates in the figure */
     bool logarithmic;
 } axis;
 
@@ -77,7 +77,7 @@ static bool usable(const wf_plot_line *l, int i)
     return isfinite(l->x[i]) && isfinite(l->y[i]);
 }
 
-/* The range of y that all lines need. */
+/* The range of y that covers all lines. */
 static axis y_axis(const wf_plot *p)
 {
     axis a = {.low = INFINITY, .high = -INFINITY};
@@ -101,7 +101,7 @@ static axis y_axis(const wf_plot *p)
     if (pad == 0)
         pad = a.high != 0 ? 0.1 * fabs(a.high) : 1;
     a.high = fmin(a.high + pad, p->y_ceiling >= a.high ? p->y_ceiling : a.high + pad);
-    if (a.low >= 0) /* quantities: none is drawn as if it could be negative */
+    if (a.low >= 0) /* quantities that cannot be negative: the axis does not go below zero */
         a.low = p->from_zero ? 0 : fmax(a.low - pad, 0);
     else
         a.low -= pad;
@@ -165,7 +165,7 @@ static void write_axes(FILE *out, const wf_plot *p, const axis *x, const axis *y
     fputs("</text>\n", out);
 }
 
-/* Right-aligned, above the plot. */
+/* Writes the legend, right-aligned above the plot. */
 static void write_legend(FILE *out, const wf_plot *p, const axis *x)
 {
     double at = x->to;
@@ -188,7 +188,7 @@ static void write_legend(FILE *out, const wf_plot *p, const axis *x)
     }
 }
 
-/* Neighbours of a long line are drawn as their mean. */
+/* Draws a line. In a long line, neighbouring points become their mean. */
 static void write_line(FILE *out, const wf_plot_line *l, const axis *x, const axis *y)
 {
     int bucket = (l->n + MOST_POINTS - 1) / MOST_POINTS;
@@ -215,7 +215,7 @@ static void write_points(FILE *out, const wf_plot *p, const wf_plot_line *l, con
                          const axis *y)
 {
     bool test = strcmp(l->css, "test") == 0;
-    /* Of many points some are marked, the last among them. */
+    /* Where there are many points, marks some of them, including the last. */
     int every = (l->n + MOST_MARKS - 1) / MOST_MARKS;
     for (int i = l->n ? (l->n - 1) % every : 0; i < l->n; i += every) {
         if (!usable(l, i))
@@ -241,8 +241,9 @@ static int count_usable(const wf_plot_line *l)
     return n;
 }
 
-/* Points without a line, as of a single epoch, say their values: nothing else in the plot does. The
- * first stands above its point, the second below. False: there are lines. */
+/* Writes values beside points that have no line, as after a single epoch: nothing else in the plot
+ * shows them. The first line's value is above its point, the second's below. False: there are
+ * lines. */
 static bool write_values(FILE *out, const wf_plot *p, const axis *x, const axis *y)
 {
     for (int k = 0; k < p->n_lines; k++)
@@ -269,7 +270,7 @@ static void write_mark(FILE *out, const wf_plot *p, const axis *x, const axis *y
         return;
     const double centers[2][2] = {
         {place(x, l->x[p->mark]), place(y, l->y[p->mark])},
-        /* In the lower right corner: curves that rise leave it empty. */
+        /* In the lower right corner, which rising curves leave empty. */
         {x->to - 7.0 * (double)strlen(p->mark_text) - 16, y->from - 14},
     };
     for (int i = 0; i < 2; i++)

@@ -18,7 +18,7 @@ static void on_error(png_structp png, png_const_charp text)
 {
     sink *s = png_get_error_ptr(png);
     strncpy(s->why, text, sizeof(s->why) - 1);
-    png_longjmp(png, 1); /* not longjmp: libpng has a place of its own while it starts */
+    png_longjmp(png, 1); /* not longjmp: while libpng starts, it jumps to a place of its own */
 }
 
 static void on_warning(png_structp png, png_const_charp text)
@@ -54,7 +54,7 @@ static void flush(png_structp png)
 {
 }
 
-/* Everything that libpng may jump out of; false: s->why says why. */
+/* The calls of libpng that may jump out. False: s->why has the reason. */
 static bool encode(png_structp png, png_infop info, int width, int height, int channels,
                    const uint8_t *pixels)
 {

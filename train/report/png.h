@@ -7,8 +7,8 @@
 
 #include "weft/status.h"
 
-/* channels: 1 grey, 3 RGB, 4 RGBA; pixels (height, width, channels). *bytes is the caller's
- * (wf_free). */
+/* channels: 1 grey, 3 RGB, 4 RGBA. pixels: (height, width, channels). The caller frees *bytes with
+ * wf_free. */
 weft_status wf_png_encode(int width, int height, int channels, const uint8_t *pixels,
                           unsigned char **bytes, size_t *size, weft_error *err);
 

@@ -1,4 +1,4 @@
-/* Collects what a report is made of, and writes the files. See include/weft/report.h. */
+/* Collects the documents of a report, and writes the files. See include/weft/report.h. */
 #include "train/report/report.h"
 
 #include <unistd.h>
@@ -43,7 +43,7 @@ static weft_status write_file(const char *path, write_fn write, const wf_page *p
     return status;
 }
 
-/* Takes over `document` (NULL: err says why). */
+/* Takes over `document`; where it is NULL, err has the reason. */
 static weft_status write_json(const char *path, json_t *document, weft_error *err)
 {
     if (!document)
@@ -53,7 +53,7 @@ static weft_status write_json(const char *path, json_t *document, weft_error *er
     return status;
 }
 
-/* The document in directory/name; NULL where there is none or it is damaged. */
+/* Reads the document directory/name. NULL where there is none or it is damaged. */
 static weft_status load(const char *directory, const char *name, json_t **document, weft_error *err)
 {
     char *path = wf_asprintf("%s/%s", directory, name);
@@ -154,8 +154,8 @@ static weft_status write_curve(FILE *out, const wf_page *page, weft_error *err)
     return status;
 }
 
-/* All that directory's files have for a page, but for the history. Its weights are those of the
- * last epoch; where they are not there the page says nothing of them. */
+/* Reads everything for a page from the directory's files, except the history. The weights are those
+ * of the last epoch; without them the page does not mention weights. */
 static weft_status gather(const char *directory, wf_page *page, char hash[WF_FILE_HASH_TEXT],
                           weft_error *err)
 {
