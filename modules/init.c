@@ -133,7 +133,9 @@ weft_status weft_init_normal(weft_tensor *t, double mean, double std)
 {
     if (t != NULL && !(std >= 0 && isfinite(std) && isfinite(mean)))
         return wf_fail(weft_tensor_context(t), WEFT_ERR_INVALID,
-                       "weft_init_normal: mean %g, deviation %g", mean, std);
+                       "weft_init_normal: mean %g, deviation %g: both must be finite, the "
+                       "deviation at least 0",
+                       mean, std);
     return fill(t, NORMAL, mean, std, "weft_init_normal");
 }
 
@@ -145,7 +147,8 @@ weft_status weft_init_trunc_normal(weft_tensor *t, double mean, double std, doub
     double to = 0.5 * erfc((mean - high) / std * sqrt(0.5));
     if (!(std > 0 && low < high && from < 1 - 1e-12 && to > 1e-12 && from < to))
         return wf_fail(weft_tensor_context(t), WEFT_ERR_INVALID,
-                       "weft_init_trunc_normal: [%g, %g] holds nothing of mean %g, deviation %g",
+                       "weft_init_trunc_normal: [%g, %g] has no values of a normal distribution "
+                       "with mean %g, deviation %g",
                        low, high, mean, std);
     /* Box and Muller's numbers from 53 bits end at sqrt(-2 log 2^-53) = 8.58 deviations. */
     if (mean - low > 8.6 * std && high - mean > 8.6 * std)
@@ -196,7 +199,8 @@ static weft_status kaiming(weft_tensor *t, double a, weft_fan fan, weft_gain gai
 {
     double in = 0, out = 0;
     if (t != NULL && gain == WEFT_GAIN_LEAKY_RELU && !isfinite(a))
-        return wf_fail(weft_tensor_context(t), WEFT_ERR_INVALID, "%s: the slope is %g", what, a);
+        return wf_fail(weft_tensor_context(t), WEFT_ERR_INVALID,
+                       "%s: the slope must be finite, is %g", what, a);
     WF_TRY(fans(t, what, &in, &out));
     if (weft_shape_count(weft_tensor_shape(t)) == 0) {
         *std = 0;

@@ -27,7 +27,8 @@ static weft_status gather(const weft_tensor_list *params, const char *what, doub
     WF_TRY(wf_may_end_step(ctx, what)); /* a failed clipping ends the step */
     g->ctx = ctx;
     if (!(limit >= 0))
-        return wf_fail(g->ctx, WEFT_ERR_INVALID, "%s: the limit is %g", what, limit);
+        return wf_fail(g->ctx, WEFT_ERR_INVALID, "%s: the limit must be at least 0, is %g", what,
+                       limit);
     g->of = wf_alloc_array((size_t)params->n, 2 * sizeof(*g->of));
     if (g->of == NULL)
         return wf_fail(g->ctx, WEFT_ERR_NOMEM, "%s: out of memory", what);

@@ -61,7 +61,8 @@ weft_status weft_schedule_check(const weft_schedule *s, weft_error *err)
     if (s == NULL)
         return wf_error_set(err, WEFT_ERR_INVALID, "schedule: NULL");
     if ((unsigned)s->kind >= KINDS)
-        return wf_error_set(err, WEFT_ERR_INVALID, "schedule: kind %d is none", (int)s->kind);
+        return wf_error_set(err, WEFT_ERR_INVALID, "schedule: kind %d is no weft_schedule_kind",
+                            (int)s->kind);
     const double dividers[] = {s->div_factor, s->final_div_factor};
     for (int i = 0; i < 2; i++)
         if (!(dividers[i] > 0 && isfinite(dividers[i])))

@@ -46,7 +46,7 @@ weft_status wf_read_at(int fd, const char *path, void *to, int64_t bytes, int64_
         if (got < 0)
             return wf_error_set(err, WEFT_ERR_IO, "%s: cannot be read: %s", path, strerror(errno));
         if (got == 0)
-            return wf_error_set(err, WEFT_ERR_IO, "%s: was cut off while it was in use", path);
+            return wf_error_set(err, WEFT_ERR_IO, "%s: was truncated while it was in use", path);
         done += got;
     }
     return WEFT_OK;

@@ -189,7 +189,7 @@ static weft_status check_cover(const parser *p, span *spans, int64_t n)
     }
     if (at != p->data_size)
         return wf_error_set(p->err, WEFT_ERR_FORMAT,
-                            "%s: %" PRId64 " bytes behind the last tensor (data ends at %" PRId64
+                            "%s: %" PRId64 " bytes after the last tensor (data ends at %" PRId64
                             ", the file at %" PRId64 ")",
                             p->label, p->data_size - at, at, p->data_size);
     return WEFT_OK;

@@ -95,7 +95,7 @@ weft_status wf_memory_create(wf_memory **memory, wf_topology *topology, const wf
         return wf_nomem(err, sizeof(*m), "the memory manager");
     if (pthread_mutex_init(&m->lock, NULL) != 0) {
         wf_free(m);
-        return wf_error_set(err, WEFT_ERR_INTERNAL, "memory: no lock to be had");
+        return wf_error_set(err, WEFT_ERR_INTERNAL, "memory: cannot create a lock");
     }
     m->topology = wf_topology_ref(topology);
     m->ops = ops ? *ops : system_ops;

@@ -67,8 +67,8 @@ weft_status wf_memory_check(const char *root, uint64_t bytes, const char *what, 
         return WEFT_OK;
     char asked[WF_BYTES_TEXT], room[WF_BYTES_TEXT], total[WF_BYTES_TEXT];
     return wf_error_set(err, WEFT_ERR_NOMEM,
-                        "out of memory: %" PRIu64 " bytes (%s) for %s, but only %s of %s can be "
-                        "had (%s)",
+                        "out of memory: %" PRIu64
+                        " bytes (%s) for %s, but only %s of %s are available (%s)",
                         bytes, wf_bytes_text(asked, bytes), what, wf_bytes_text(room, l.available),
                         wf_bytes_text(total, l.total), l.why);
 }

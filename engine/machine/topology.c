@@ -185,7 +185,7 @@ weft_status wf_topology_create(wf_topology **topology, const wf_topology_config 
     static const wf_topology_config defaults = {0};
     wf_topology_builder b = {.config = config ? config : &defaults};
     if (b.config->threads < 0)
-        return wf_error_set(err, WEFT_ERR_INVALID, "topology: %d threads asked for",
+        return wf_error_set(err, WEFT_ERR_INVALID, "topology: %d threads, must be at least 0",
                             b.config->threads);
     b.t = wf_zalloc(sizeof(*b.t));
     if (!b.t)

@@ -80,7 +80,7 @@ static weft_status add_edge(chaining *c, int from, int to)
     wf_edges *e = &p->edges;
     if (p->groups[from].commit && !p->groups[to].commit)
         return wf_fail(p->ctx, WEFT_ERR_INTERNAL,
-                       "plan: work before the commit phase depends on the phase");
+                       "plan: a task before the commit phase depends on a task of it");
     if (p->groups[from].commit != p->groups[to].commit)
         return WEFT_OK; /* the barrier is between them */
     if (!wf_edges_add(e, from, to))

@@ -41,7 +41,8 @@ static void count_preds(wf_plan *p, int *left)
 
 static weft_status cycle(wf_plan *p)
 {
-    return wf_fail(p->ctx, WEFT_ERR_INTERNAL, "plan: a cycle among its groups");
+    return wf_fail(p->ctx, WEFT_ERR_INTERNAL,
+                   "plan: the task groups depend on each other in a circle");
 }
 
 /* Sorts the task groups in some order that the edges allow. */

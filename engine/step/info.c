@@ -169,7 +169,7 @@ static void write_memory(FILE *out)
     wf_memory_limit l;
     char total[WF_BYTES_TEXT], available[WF_BYTES_TEXT];
     if (wf_memory_get_limit(NULL, &l, NULL) == WEFT_OK)
-        fprintf(out, ROW "%s, of which %s can be had (%s)\n", "memory",
+        fprintf(out, ROW "%s, of which %s are available (%s)\n", "memory",
                 wf_bytes_text(total, l.total), wf_bytes_text(available, l.available), l.why);
     write_huge_pages(out);
 }

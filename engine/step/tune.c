@@ -215,7 +215,8 @@ weft_status weft_tune(weft_context *ctx, const weft_tune_opts *opts, weft_tune_r
     if (t.opts.seconds == 0)
         t.opts.seconds = SECONDS;
     if (!(t.opts.seconds > 0 && isfinite(t.opts.seconds)))
-        return wf_fail(ctx, WEFT_ERR_INVALID, "tuning: %g seconds a problem are not in [0, inf)",
+        return wf_fail(ctx, WEFT_ERR_INVALID,
+                       "tuning: %g seconds for a problem, must be finite and not negative",
                        t.opts.seconds);
     weft_status status = wf_wisdom_load_or_begin(ctx);
     if (status == WEFT_OK)

@@ -120,7 +120,7 @@ weft_status weft_wisdom_save(weft_context *ctx, const char *path)
     wf_wisdom_key key = wf_wisdom_key_of(ctx);
     WF_TRY(wf_wisdom_write(to, w, &key, &moved, &ctx->error));
     if (moved)
-        wf_tell(ctx, "%s was not wisdom: it is %s.damaged now", to, to);
+        wf_tell(ctx, "%s was not a wisdom file and was renamed to %s.damaged", to, to);
     w->found |= !path;
     return WEFT_OK;
 }

@@ -199,9 +199,9 @@ weft_status wf_tensor_check_given(weft_context *ctx, const weft_tensor *t, const
 {
     if (!t->awaited || (t->gen == ctx->gen && t->pending >= 0))
         return WEFT_OK;
-    return wf_fail(ctx, WEFT_ERR_STATE,
-                   "%s: there is no value: the step that it was kept of failed or was discarded",
-                   what);
+    return wf_fail(
+        ctx, WEFT_ERR_STATE,
+        "%s: the tensor has no value: the step in which it was kept failed or was discarded", what);
 }
 
 void wf_tensor_set_content(weft_tensor *t, weft_dtype dtype, wf_block *block)

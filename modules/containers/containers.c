@@ -51,7 +51,7 @@ static weft_module *create(weft_context *ctx, const weft_module_class *cls, int 
     if (n < 0 || (n > 0 && modules == NULL)) {
         if (ctx != NULL)
             wf_fail(ctx, WEFT_ERR_INVALID, "%s of %d modules: %s", cls->name, n,
-                    n < 0 ? "there cannot be so many" : "the array is NULL");
+                    n < 0 ? "the number must not be negative" : "the array is NULL");
         return NULL;
     }
     weft_module *m = weft_module_create(ctx, cls, NULL);
@@ -115,8 +115,8 @@ weft_status weft_insert(weft_module *list, int index, weft_module *child)
     weft_status status = check_list(list, child, "weft_insert");
     int n = status == WEFT_OK ? wf_child_count(list) : 0;
     if (status == WEFT_OK && (index < -n || index > n))
-        status =
-            wf_fail(list->ctx, WEFT_ERR_INVALID, "weft_insert: index %d of %d modules", index, n);
+        status = wf_fail(list->ctx, WEFT_ERR_INVALID,
+                         "weft_insert: index %d is out of range for %d modules", index, n);
     if (status != WEFT_OK) {
         weft_module_unref(child);
         return status;
@@ -134,8 +134,8 @@ weft_status weft_remove(weft_module *list, int index)
     WF_TRY(check_list(list, NULL, "weft_remove"));
     int n = wf_child_count(list);
     if (index < -n || index >= n)
-        return wf_fail(list->ctx, WEFT_ERR_INVALID, "weft_remove: index %d of %d modules", index,
-                       n);
+        return wf_fail(list->ctx, WEFT_ERR_INVALID,
+                       "weft_remove: index %d is out of range for %d modules", index, n);
     index = index < 0 ? index + n : index;
     weft_module *gone = *place(list, index);
     for (int i = index; i < n - 1; i++)
@@ -151,7 +151,8 @@ weft_module *weft_at(weft_module *list, int index)
         return NULL;
     int n = wf_child_count(list);
     if (index < -n || index >= n) {
-        wf_fail(list->ctx, WEFT_ERR_NOT_FOUND, "weft_at: index %d of %d modules", index, n);
+        wf_fail(list->ctx, WEFT_ERR_NOT_FOUND, "weft_at: index %d is out of range for %d modules",
+                index, n);
         return NULL;
     }
     return *place(list, index < 0 ? index + n : index);

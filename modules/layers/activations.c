@@ -80,7 +80,8 @@ static const weft_module_class leaky_relu_class = {.name = "LeakyReLU",
 weft_module *weft_leaky_relu_create(weft_context *ctx, double negative_slope)
 {
     if (ctx != NULL && !isfinite(negative_slope)) {
-        wf_fail(ctx, WEFT_ERR_INVALID, "LeakyReLU: the slope is %g", negative_slope);
+        wf_fail(ctx, WEFT_ERR_INVALID, "LeakyReLU: the slope must be finite, is %g",
+                negative_slope);
         return NULL;
     }
     leaky_relu *self = weft_module_create(ctx, &leaky_relu_class, NULL);
@@ -116,7 +117,7 @@ static const weft_module_class elu_class = {.name = "ELU",
 weft_module *weft_elu_create(weft_context *ctx, double alpha)
 {
     if (ctx != NULL && !isfinite(alpha)) {
-        wf_fail(ctx, WEFT_ERR_INVALID, "ELU: alpha is %g", alpha);
+        wf_fail(ctx, WEFT_ERR_INVALID, "ELU: alpha must be finite, is %g", alpha);
         return NULL;
     }
     elu *self = weft_module_create(ctx, &elu_class, NULL);

@@ -75,7 +75,7 @@ def test_data_that_are_cut_off_end_a_run_that_keeps_its_weights(tmp):
     os.truncate(data, 0)
     status, err = end(p)
     assert status == 1, err
-    assert err == f"weft train: {data}: was cut off while it was in use\n", err
+    assert err == f"weft train: {data}: was truncated while it was in use\n", err
     read_tensors(f"{tmp}/run/weights.safetensors")
 
 

@@ -209,7 +209,7 @@ static void a_file_that_is_cut_off_while_it_is_open_is_an_error(void **state)
     assert_memory_equal(pixels, pixels_f32 + 6, sizeof(pixels));
     assert_int_equal(truncate(path, 0), 0);
     assert_int_equal(weft_dataset_get(ds, 1, pixels, &label, &err), WEFT_ERR_IO);
-    assert_non_null(strstr(err.text, "cut: was cut off while it was in use"));
+    assert_non_null(strstr(err.text, "cut: was truncated while it was in use"));
     assert_int_equal(weft_dataset_mean_std(ds, mean, std, &err), WEFT_ERR_IO);
     weft_dataset_destroy(ds);
 }

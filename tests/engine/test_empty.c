@@ -51,7 +51,7 @@ static void reductions_of_nothing(void **state)
         weft_discard(ctx);
         assert_int_equal(weft_tensor_shape(weft_max(x, WEFT_DIMS(1), false)).dim[0], 0);
         assert_null(weft_max(x, WEFT_ALL_DIMS, false));
-        assert_string_equal(weft_error_text(ctx), "max: [0] has nothing along dimension 0");
+        assert_string_equal(weft_error_text(ctx), "max: [0] has no elements along dimension 0");
         weft_tensor_unref(x);
         weft_context_destroy(ctx);
     }
@@ -303,8 +303,8 @@ static void what_is_not_defined_is_refused(void **state)
     }
     static const refusal table[] = {
         {"batch_norm: input is [2, 0], which has no channels", S(2, 0), S(0), call_batch_norm},
-        {"argmax: [0] has nothing along dimension 0", S(0, 3), S(0), call_argmax},
-        {"max: [0, 3] has nothing along dimension 0", S(0, 3), S(0), call_max},
+        {"argmax: [0] has no elements along dimension 0", S(0, 3), S(0), call_argmax},
+        {"max: [0, 3] has no elements along dimension 0", S(0, 3), S(0), call_max},
         {"reshape: [0, 3] has 0 elements, which do not fit [-1, 0]", S(0, 3), S(0), call_reshape},
         {"cross_entropy: logits are [2, 0]: there are labels but no classes", S(2, 0), S(2, 0),
          call_cross_entropy},
@@ -324,7 +324,8 @@ static void what_is_not_defined_is_refused(void **state)
          call_adaptive_avg_pool2d},
         {"upsample2d: input is [2, 3, 4, 0]: only N may be 0", S(2, 3, 4, 0), S(0),
          call_upsample2d},
-        {"narrow: 0 elements from 1 on of dimension 0, which has 0", S(0, 2), S(0), call_narrow},
+        {"narrow: 0 elements from 1 on are not all in dimension 0, which has 0", S(0, 2), S(0),
+         call_narrow},
         {"concat: input 1 is [2, 3], input 0 is [0]: they may differ in dimension 0 only", S(0),
          S(2, 3), call_concat},
     };

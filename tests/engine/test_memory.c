@@ -419,7 +419,7 @@ static void test_what_cannot_fit_is_refused(void **state)
     err = (weft_error)WEFT_ERROR_INIT;
     assert_int_equal(wf_memory_check(root.path, 8 * GIB + 1, "a plan", &err), WEFT_ERR_NOMEM);
     assert_string_equal(err.text, "out of memory: 8589934593 bytes (8.0 GiB) for a plan, but only "
-                                  "8.0 GiB of 16.0 GiB can be had (MemAvailable)");
+                                  "8.0 GiB of 16.0 GiB are available (MemAvailable)");
     fake_root_done(&root);
     assert_int_equal(wf_memory_get_limit(NULL, &l, NULL), WEFT_OK); /* this machine */
     assert_true(l.total >= l.available && l.available > 0);

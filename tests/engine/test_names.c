@@ -50,8 +50,9 @@ static void recording(void **state)
     weft_tensor *w = weft_tensor_create(ctx, WEFT_F32, WEFT_SHAPE(5, 4));
     expect(weft_neg(ints), "neg: " FLOATS);
     expect(weft_linear(f32, w, NULL), "linear: input has 3 features, weight expects 4");
-    expect(weft_transpose(f32, 0, 2), "transpose: dimensions 0 and 2 of a tensor of rank 2");
-    expect(weft_flatten(f32, 3), "flatten: dimension 3 of a tensor of rank 2");
+    expect(weft_transpose(f32, 0, 2),
+           "transpose: 0 and 2 are not both dimensions of a tensor of rank 2");
+    expect(weft_flatten(f32, 3), "flatten: dimension 3 is out of range for a tensor of rank 2");
     expect(weft_softmax(ints, WEFT_DIMS(0)), "softmax: " FLOATS);
     expect(weft_log_softmax(cube, WEFT_DIMS(0, 2)), "log_softmax: " FLOATS);
     expect(weft_max(cube, WEFT_DIMS(0, 2), false), "max: " FLOATS);

@@ -122,10 +122,10 @@ static void orders_that_are_none_are_refused(void **state)
         weft_dims dims;
         const char *text;
     } cases[] = {
-        {{1, {0}}, "permute: 1 dimensions for a tensor of rank 2"},
+        {{1, {0}}, "permute: 1 dimensions given for a tensor of rank 2"},
         {{2, {0, 0}}, "permute: dimension 0 of [2, 3] is named twice"},
         {{2, {0, -2}}, "permute: dimension 0 of [2, 3] is named twice"},
-        {{2, {0, 2}}, "permute: dimension 2 of a tensor of rank 2"},
+        {{2, {0, 2}}, "permute: dimension 2 is out of range for a tensor of rank 2"},
         {{7, {0}}, "permute: 7 dimensions"},
         {{-1, {0}}, "permute: -1 dimensions"},
     };
@@ -139,7 +139,7 @@ static void orders_that_are_none_are_refused(void **state)
     }
     assert_null(weft_transpose(t, 0, 2));
     assert_string_equal(weft_error_text(ctx),
-                        "transpose: dimensions 0 and 2 of a tensor of rank 2");
+                        "transpose: 0 and 2 are not both dimensions of a tensor of rank 2");
     weft_discard(ctx);
     weft_error_clear(ctx);
     weft_tensor_unref(t);

@@ -285,7 +285,7 @@ static void a_file_that_ends_before_its_size_became_shorter(void **state)
     assert_memory_equal(to, "3456789", 7);
     assert_int_equal(truncate(path, 5), 0);
     assert_int_equal(wf_read_at(fd, path, to, size, 0, &err), WEFT_ERR_IO);
-    assert_non_null(strstr(err.text, "/shrinks: was cut off while it was in use"));
+    assert_non_null(strstr(err.text, "/shrinks: was truncated while it was in use"));
     close(fd);
 }
 
@@ -311,7 +311,7 @@ static void the_header_alone_has_names_and_shapes(void **state)
     file = NULL;
     assert_int_equal(truncate(path, 1000), 0); /* longer than it was */
     assert_int_equal(weft_safetensors_open_header(path, &file, &err), WEFT_ERR_FORMAT);
-    assert_non_null(strstr(err.text, "bytes behind the last tensor"));
+    assert_non_null(strstr(err.text, "bytes after the last tensor"));
     assert_null(file);
 }
 

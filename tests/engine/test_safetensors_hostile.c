@@ -127,9 +127,8 @@ static const struct hostile {
     {"{" ENTRY("a", "U8", "[1]", "[0,1]") "," ENTRY("b", "U8", "[1]", "[2,3]") "}", 3,
      WEFT_ERR_FORMAT, "\"b\": a hole before it (offsets 1..2"},
     {"{" ENTRY("a", "U8", "[1]", "[1,2]") "}", 2, WEFT_ERR_FORMAT, "hole"},
-    {"{" ENTRY("a", "U8", "[1]", "[0,1]") "}", 3, WEFT_ERR_FORMAT,
-     "2 bytes behind the last tensor"},
-    {"{}", 1, WEFT_ERR_FORMAT, "1 bytes behind the last tensor"},
+    {"{" ENTRY("a", "U8", "[1]", "[0,1]") "}", 3, WEFT_ERR_FORMAT, "2 bytes after the last tensor"},
+    {"{}", 1, WEFT_ERR_FORMAT, "1 bytes after the last tensor"},
 
     {"{\"__metadata__\":[]}", 0, WEFT_ERR_FORMAT, "__metadata__ is not an object"},
     {"{\"__metadata__\":{\"k\":1}}", 0, WEFT_ERR_FORMAT, "value of \"k\" is not a text"},

@@ -420,7 +420,7 @@ static void test_bad_requests_are_errors(void **state)
         wf_topology_config config;
         const char *text;
     } cases[] = {
-        {{.threads = -1}, "-1 threads asked for"},
+        {{.threads = -1}, "-1 threads, must be at least 0"},
         {{.synthetic = "no such machine"}, "not a machine to hwloc: no such machine"},
         {{.synthetic = SERVER, .cpus = "abc"}, "not a list of cpus: abc"},
         {{.synthetic = SERVER, .cpus = "64-70"}, "names no cpu of this machine"},

@@ -323,14 +323,15 @@ static void a_kept_value_of_a_discarded_step_cannot_be_read(void **state)
     float data[2];
     weft_discard(ctx);
     assert_int_equal(weft_read(kept, data, sizeof(data)), WEFT_ERR_STATE);
-    assert_error(WEFT_ERR_STATE, "read: there is no value: the step that it was kept of failed or");
+    assert_error(WEFT_ERR_STATE,
+                 "read: the tensor has no value: the step in which it was kept failed or");
     assert_null(weft_relu(kept));
-    assert_error(WEFT_ERR_STATE, "there is no value");
+    assert_error(WEFT_ERR_STATE, "the tensor has no value");
     weft_discard(ctx);
     weft_tensor *one = weft_keep(weft_sum(x, WEFT_ALL_DIMS, false));
     weft_discard(ctx);
     assert_true(weft_item(one) != weft_item(one)); /* NaN */
-    assert_error(WEFT_ERR_STATE, "there is no value");
+    assert_error(WEFT_ERR_STATE, "the tensor has no value");
     /* A value that is given is there. */
     assert_int_equal(weft_write(kept, (float[]){1, 2}, sizeof(data)), WEFT_OK);
     assert_int_equal(weft_read(kept, data, sizeof(data)), WEFT_OK);
@@ -355,7 +356,7 @@ static void a_kept_value_of_a_step_that_failed_cannot_be_read(void **state)
     assert_int_equal(weft_sync(ctx), WEFT_ERR_NUMERIC);
     weft_error_clear(ctx);
     assert_int_equal(weft_read(kept, data, sizeof(data)), WEFT_ERR_STATE);
-    assert_error(WEFT_ERR_STATE, "there is no value");
+    assert_error(WEFT_ERR_STATE, "the tensor has no value");
     weft_tensor_unref(kept);
     weft_tensor_unref(checked);
     weft_tensor_unref(x);

@@ -353,10 +353,10 @@ static void ops_of_several(void **state)
 /* A number that means nothing fails the step, as a wrong tensor does. */
 static void numbers_that_mean_nothing(void **state)
 {
-    expect(weft_leaky_relu(x, INFINITY), "leaky_relu", "the slope is inf");
-    expect(weft_elu(x, (double)NAN), "elu", "alpha is nan");
+    expect(weft_leaky_relu(x, INFINITY), "leaky_relu", "the slope must be finite, is inf");
+    expect(weft_elu(x, (double)NAN), "elu", "alpha must be finite, is nan");
     expect(weft_pow(x, INFINITY), "pow", "exponent inf is not finite");
-    expect(weft_clamp(x, (double)NAN, 1), "clamp", "bounds nan and 1");
+    expect(weft_clamp(x, (double)NAN, 1), "clamp", "bounds nan and 1, neither may be NaN");
     expect(weft_softplus(x, 0, 20), "softplus",
            "beta 0, threshold 20: beta must be above 0 and finite");
     expect(weft_dropout(x, 2, true), "dropout", "probability 2 is outside [0, 1]");

@@ -222,7 +222,8 @@ static void bad_limits_are_refused(void **state)
 {
     open_context(WEFT_F32, 1);
     assert_null(weft_clip_grad_norm(&list, -1, false));
-    assert_non_null(strstr(weft_error_text(ctx), "clip_grad_norm: the limit is -1"));
+    assert_non_null(
+        strstr(weft_error_text(ctx), "clip_grad_norm: the limit must be at least 0, is -1"));
     weft_error_clear(ctx);
     assert_int_equal(weft_clip_grad_value(&list, NAN), WEFT_ERR_INVALID);
     weft_error_clear(ctx);

@@ -190,7 +190,7 @@ static void cut_memory(char *text)
 {
     char *line = strstr(text, "\nmemory  ");
     assert_non_null(line);
-    char *from = strstr(line, "of which "), *to = strstr(line, " can be had");
+    char *from = strstr(line, "of which "), *to = strstr(line, " are available");
     assert_true(from && to);
     memmove(from, to, strlen(to) + 1);
 }

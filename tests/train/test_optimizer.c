@@ -249,7 +249,7 @@ static void groups_have_a_rate_and_a_decay_of_their_own(void **state)
     assert_ok(weft_optimizer_set_weight_decay(o, 0, 2));
     assert_true(weft_optimizer_weight_decay(o, 0) == 2 && weft_optimizer_weight_decay(o, 1) == 1);
     assert_int_equal(weft_optimizer_set_lr(o, 2, 1), WEFT_ERR_NOT_FOUND);
-    assert_error(WEFT_ERR_NOT_FOUND, "group 2 of 2");
+    assert_error(WEFT_ERR_NOT_FOUND, "there is no group 2, there are 2");
     assert_int_equal(weft_optimizer_set_lr(o, 0, NAN), WEFT_ERR_INVALID);
     assert_error(WEFT_ERR_INVALID, "learning rate");
     assert_int_equal(weft_optimizer_add_group(o, &w, NAN, NAN), WEFT_ERR_INVALID);

@@ -256,7 +256,7 @@ static bool refuse_number(weft_tensor *x, const char *op, const char *what, doub
 {
     weft_context *ctx = wf_record_context(op, 1, 1, &x);
     if (ctx && !isfinite(value))
-        wf_fail_step(ctx, WEFT_ERR_INVALID, "%s: %s is %g", op, what, value);
+        wf_fail_step(ctx, WEFT_ERR_INVALID, "%s: %s must be finite, is %g", op, what, value);
     return !ctx || !isfinite(value);
 }
 weft_tensor *weft_leaky_relu(weft_tensor *x, double negative_slope)
@@ -318,7 +318,8 @@ weft_tensor *weft_clamp(weft_tensor *x, double min, double max)
     if (!ctx)
         return NULL;
     if (isnan(min) || isnan(max)) {
-        wf_fail_step(ctx, WEFT_ERR_INVALID, "clamp: bounds %g and %g", min, max);
+        wf_fail_step(ctx, WEFT_ERR_INVALID, "clamp: bounds %g and %g, neither may be NaN", min,
+                     max);
         return NULL;
     }
     return record_with(&wf_op_clamp, x, WF_ACT_clamp, min, max);

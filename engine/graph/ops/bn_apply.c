@@ -71,7 +71,8 @@ static weft_status infer(wf_infer *f)
                              weft_shape_format(f->in[5].shape, text, sizeof text));
     if (wf_norm_recomputes((wf_norm_f)a->f)) {
         if (a->residual)
-            return wf_infer_fail(f, WEFT_ERR_INVALID, "a residual under this activation");
+            return wf_infer_fail(f, WEFT_ERR_INVALID,
+                                 "this activation cannot follow a residual addition");
         f->n_out = 1;
     }
     f->out[0] = *x;

@@ -102,7 +102,8 @@ int wf_infer_dim(const wf_infer *f, int64_t dim, int rank)
 {
     if (dim >= -rank && dim < rank)
         return (int)(dim < 0 ? dim + rank : dim);
-    wf_infer_fail(f, WEFT_ERR_SHAPE, "dimension %lld of a tensor of rank %d", (long long)dim, rank);
+    wf_infer_fail(f, WEFT_ERR_SHAPE, "dimension %lld is out of range for a tensor of rank %d",
+                  (long long)dim, rank);
     return -1;
 }
 

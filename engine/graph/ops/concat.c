@@ -219,8 +219,10 @@ weft_tensor *weft_stack(weft_tensor *const *x, int n, int dim)
     const weft_shape from = weft_tensor_shape(x[0]);
     const int rank = from.rank, d = dim < 0 ? dim + rank + 1 : dim;
     if (d < 0 || d > rank || rank == WEFT_MAX_RANK) {
-        wf_fail_step(ctx, WEFT_ERR_SHAPE, "stack: dimension %d of tensors of rank %d (at most %d)",
-                     dim, rank, WEFT_MAX_RANK - 1);
+        wf_fail_step(
+            ctx, WEFT_ERR_SHAPE,
+            "stack: dimension %d is out of range for tensors of rank %d, which may be at most %d",
+            dim, rank, WEFT_MAX_RANK - 1);
         return NULL;
     }
     for (int i = 1; i < n; i++) {

@@ -18,7 +18,8 @@ bool wf_record_dims(const char *op, weft_tensor *x, weft_dims dims, unsigned *bi
         const int limit = rank > 0 ? rank : 1;
         const int dim = dims.dim[i] < 0 ? dims.dim[i] + limit : dims.dim[i];
         if (dim < 0 || dim >= limit) {
-            wf_fail_step(ctx, WEFT_ERR_SHAPE, "%s: dimension %d of a tensor of rank %d", op,
+            wf_fail_step(ctx, WEFT_ERR_SHAPE,
+                         "%s: dimension %d is out of range for a tensor of rank %d", op,
                          dims.dim[i], rank);
             return false;
         }

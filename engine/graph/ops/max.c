@@ -18,7 +18,7 @@ static weft_status infer(wf_infer *f)
     char text[WF_SHAPE_TEXT];
     WF_TRY(wf_infer_float(f, 0));
     if (x->dim[dim] == 0)
-        return wf_infer_fail(f, WEFT_ERR_SHAPE, "%s has nothing along dimension %d",
+        return wf_infer_fail(f, WEFT_ERR_SHAPE, "%s has no elements along dimension %d",
                              weft_shape_format(*x, text, sizeof(text)), dim);
     const bool arg = f->op == &wf_op_argmax || f->op == &wf_op_argmin;
     f->out[0] = (wf_type){arg ? WEFT_I64 : f->in[0].dtype, wf_shape_kept(*x, 1u << dim, false)};

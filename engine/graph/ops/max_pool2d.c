@@ -47,7 +47,7 @@ static weft_status infer_backward(wf_infer *f)
     const int64_t *dy = f->in[0].shape.dim;
     const wf_type want = index_type(f->attrs, dy[0], dy[1]);
     if (f->in[1].dtype != want.dtype || !weft_shape_equal(f->in[1].shape, want.shape))
-        return wf_infer_fail(f, WEFT_ERR_SHAPE, "input 1 is no index of such an output");
+        return wf_infer_fail(f, WEFT_ERR_SHAPE, "input 1 must have the positions of the maxima");
     return WEFT_OK;
 }
 

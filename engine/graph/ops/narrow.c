@@ -13,9 +13,10 @@ static weft_status infer_narrow(wf_infer *f)
         return WEFT_ERR_SHAPE;
     int64_t size = out.shape.dim[dim];
     if (a->start < 0 || a->length < 0 || a->start > size || a->length > size - a->start)
-        return wf_infer_fail(f, WEFT_ERR_SHAPE,
-                             "%lld elements from %lld on of dimension %d, which has %lld",
-                             (long long)a->length, (long long)a->start, dim, (long long)size);
+        return wf_infer_fail(
+            f, WEFT_ERR_SHAPE,
+            "%lld elements from %lld on are not all in dimension %d, which has %lld",
+            (long long)a->length, (long long)a->start, dim, (long long)size);
     a->dim = dim;
     out.shape.dim[dim] = a->length;
     f->out[0] = out;

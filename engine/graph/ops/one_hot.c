@@ -131,7 +131,8 @@ weft_tensor *weft_one_hot(weft_tensor *labels, int num_classes, weft_dtype dtype
     if (!ctx)
         return NULL;
     if (num_classes < 1) {
-        wf_fail_step(ctx, WEFT_ERR_INVALID, "one_hot: %d classes", num_classes);
+        wf_fail_step(ctx, WEFT_ERR_INVALID, "one_hot: %d classes, at least 1 is needed",
+                     num_classes);
         return NULL;
     }
     if (!one_of(dtype, &one)) {

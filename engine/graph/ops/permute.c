@@ -17,7 +17,7 @@ static weft_status infer(wf_infer *f)
     char text[WF_SHAPE_TEXT];
     unsigned taken = 0;
     if (a->rank != x->rank)
-        return wf_infer_fail(f, WEFT_ERR_SHAPE, "%lld dimensions for a tensor of rank %d",
+        return wf_infer_fail(f, WEFT_ERR_SHAPE, "%lld dimensions given for a tensor of rank %d",
                              (long long)a->rank, x->rank);
     for (int i = 0; i < y.rank; i++) {
         const int dim = wf_infer_dim(f, a->dim[i], y.rank);
@@ -167,8 +167,9 @@ weft_tensor *weft_transpose(weft_tensor *x, int dim0, int dim1)
     const int rank = weft_tensor_shape(x).rank;
     const int a = dim0 < 0 ? dim0 + rank : dim0, b = dim1 < 0 ? dim1 + rank : dim1;
     if (a < 0 || b < 0 || a >= rank || b >= rank) {
-        wf_fail_step(ctx, WEFT_ERR_SHAPE, "transpose: dimensions %d and %d of a tensor of rank %d",
-                     dim0, dim1, rank);
+        wf_fail_step(ctx, WEFT_ERR_SHAPE,
+                     "transpose: %d and %d are not both dimensions of a tensor of rank %d", dim0,
+                     dim1, rank);
         return NULL;
     }
     weft_dims dims = {.n = rank};

@@ -94,7 +94,8 @@ weft_status wf_pool2d_infer_backward(wf_infer *f)
     const int64_t *dy = f->in[0].shape.dim;
     WF_TRY(check_rank(f));
     if (dy[2] != a->out[0] || dy[3] != a->out[1])
-        return wf_infer_fail(f, WEFT_ERR_SHAPE, "the output's gradient has not the output's shape");
+        return wf_infer_fail(f, WEFT_ERR_SHAPE,
+                             "the output's gradient must have the output's shape");
     f->out[0] = (wf_type){f->in[0].dtype, WEFT_SHAPE(dy[0], dy[1], a->size[0], a->size[1])};
     return WEFT_OK;
 }

@@ -153,7 +153,8 @@ weft_tensor *weft_flatten(weft_tensor *x, int start_dim)
     weft_shape from = weft_tensor_shape(x), to = {0};
     if (start_dim < -from.rank || start_dim >= (from.rank ? from.rank : 1)) {
         wf_fail_step(weft_tensor_context(x), WEFT_ERR_SHAPE,
-                     "flatten: dimension %d of a tensor of rank %d", start_dim, from.rank);
+                     "flatten: dimension %d is out of range for a tensor of rank %d", start_dim,
+                     from.rank);
         return NULL;
     }
     if (start_dim < 0)

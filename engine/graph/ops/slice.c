@@ -199,7 +199,8 @@ weft_tensor *weft_slice(weft_tensor *x, int dim, int64_t start, int64_t stop, in
         return NULL;
     const weft_shape shape = weft_tensor_shape(x);
     if (dim < -shape.rank || dim >= shape.rank) {
-        wf_fail_step(ctx, WEFT_ERR_SHAPE, "slice: dimension %d of a tensor of rank %d", dim,
+        wf_fail_step(ctx, WEFT_ERR_SHAPE,
+                     "slice: dimension %d is out of range for a tensor of rank %d", dim,
                      shape.rank);
         return NULL;
     }

@@ -157,7 +157,8 @@ static int dimension(weft_context *ctx, const char *op, const weft_shape *x, int
 {
     if (dim >= -x->rank && dim < x->rank)
         return dim < 0 ? dim + x->rank : dim;
-    wf_fail_step(ctx, WEFT_ERR_SHAPE, "%s: dimension %d of a tensor of rank %d", op, dim, x->rank);
+    wf_fail_step(ctx, WEFT_ERR_SHAPE, "%s: dimension %d is out of range for a tensor of rank %d",
+                 op, dim, x->rank);
     return -1;
 }
 
@@ -211,7 +212,8 @@ weft_status weft_chunk(weft_tensor *x, int n, int dim, weft_tensor **parts)
     if (d < 0)
         return WEFT_ERR_SHAPE;
     if (n < 1)
-        return wf_fail_step(ctx, WEFT_ERR_SHAPE, "chunk: %s in %d parts along dimension %d",
+        return wf_fail_step(ctx, WEFT_ERR_SHAPE,
+                            "chunk: %s in %d parts along dimension %d, at least 1 is needed",
                             weft_shape_format(shape, text, sizeof(text)), n, d);
     const int64_t size = (shape.dim[d] + n - 1) / n;
     const int there = size > 0 ? (int)((shape.dim[d] + size - 1) / size) : n;

@@ -23,9 +23,12 @@ static weft_status infer(wf_infer *f)
                              weft_shape_format(*x, text, sizeof(text)));
     for (int i = 0; i < 2; i++)
         if (a->out[i] < 1 || a->out[i] > INT32_MAX || x->dim[2 + i] > INT32_MAX)
-            return wf_infer_fail(f, WEFT_ERR_SHAPE, "%s to %lld x %lld pixels",
-                                 weft_shape_format(*x, text, sizeof(text)), (long long)a->out[0],
-                                 (long long)a->out[1]);
+            return wf_infer_fail(
+                f, WEFT_ERR_SHAPE,
+                "%s cannot be resized to %lld x %lld pixels: sides must be at least 1 "
+                "and fit an int",
+                weft_shape_format(*x, text, sizeof(text)), (long long)a->out[0],
+                (long long)a->out[1]);
     f->out[0] = f->in[0];
     for (int i = 0; i < 2; i++)
         f->out[0].shape.dim[2 + i] = a->out[i];
