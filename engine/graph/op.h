@@ -254,8 +254,8 @@ enum {
     /* The same for ops whose f32 operands must share one type, such as ops that move elements: they
      * read bf16 only where all of these operands are feature maps. */
     WF_OP_ALL_BF16 = 1u << 6,
-    /* Costs little more than to read its inputs and write output 0, on which nothing but the inputs has an effect: the
-     * plan may run it again in the backward pass, plan/recompute.c. */
+    /* Costs little more than reading its inputs and writing output 0, and output 0 depends on the
+     * inputs only. So the plan may run it again in the backward pass: plan/recompute.c. */
     WF_OP_CHEAP = 1u << 7,
     /* Draws random numbers keyed by the context's count of draws: a run of it moves the count. */
     WF_OP_DRAWS = 1u << 4,

@@ -1,4 +1,4 @@
-/* Pass 6, bytes: lets convolutions read images as bytes (u8) instead of as normalised floats.
+/* Plan pass bytes: lets convolutions read images as bytes (u8) instead of as normalised floats.
  *
  * A convolution or weight gradient that reads normalised images gets two inputs instead: the bytes,
  * and a table. The table has the normalised value of each of the 256 bytes, for each channel; the

@@ -1,4 +1,4 @@
-/* Pass 8, chain: puts tasks together in task groups. This is the other half of fusion.
+/* Plan pass chain: puts tasks together in task groups. This is the other half of fusion.
  *
  * Let a task B read what the tasks of a group write. B may join the group when its tile i reads
  * only what the group's tile i writes. A tile of the group then runs the whole chain on one image
@@ -166,7 +166,7 @@ static void note_hazards(chaining *c, const wf_task *b, int task, const wf_use *
 }
 
 /* Notes the groups that task b depends on: it reads what they write, or writes what they read or
- * write. `task` is the number of the task being placed; b is that task, or a cast placed together
+ * write. `task` is the number of the task being placed; b is that task, or a copy placed together
  * with it. */
 static void find_hazards(chaining *c, const wf_task *b, int task)
 {
@@ -248,7 +248,8 @@ static bool makes_again(const wf_plan *p, int task)
     return p->tasks[task]->node >= 0 && p->nodes[p->tasks[task]->node].copy;
 }
 
-/* A copy of a value, made for a reader: in f32 of what is stored as bf16, or made again (recompute.c). */
+/* Whether the task makes a copy of a value for one reader: the f32 copy of a value stored as bf16,
+ * or a value that is computed again (recompute.c). */
 static bool is_copy(const wf_plan *p, int task)
 {
     const int n = p->tasks[task]->node;
@@ -268,7 +269,7 @@ static bool follows(const wf_task *reader, const wf_task *writer)
     return false;
 }
 
-/* Whether each of the tasks [first, last) is followed by a later one up to `last`. */
+/* Whether each of the tasks [first, last) has a later one, up to `last`, that reads its tiles. */
 static bool follow_each_other(const wf_plan *p, int first, int last)
 {
     for (int t = first; t < last; t++) {
@@ -281,15 +282,16 @@ static bool follow_each_other(const wf_plan *p, int first, int last)
     return true;
 }
 
-/* The tasks [first, last] that go into one group. */
+/* Consecutive tasks that go into one group, up to `last`. */
 typedef struct run_of_tasks {
     int last;
     bool alone; /* in a group of their own */
 } run_of_tasks;
 
-/* The copies from `task` on and the task that they are made for; the copies alone where it does not read them
- * tile by tile; `task` itself where there are none. With its reader a copy is short-lived. By itself it would
- * join the task group of what it copies, which for a backward pass is long before. */
+/* The run of tasks that starts at `task`: the copies there, and the task for which they are made.
+ * Only the copies where this task does not read them tile by tile; only `task` where there are no
+ * copies. Placed together with its reader, a copy lives for a short time. Alone it would join the
+ * group that wrote the value, which for a backward pass ran long before. */
 static run_of_tasks run_from(const wf_plan *p, int task)
 {
     int reader = task;
@@ -302,7 +304,7 @@ static run_of_tasks run_from(const wf_plan *p, int task)
     return (run_of_tasks){follow_each_other(p, task, reader - 1) ? reader - 1 : task, true};
 }
 
-/* Puts tasks [first, run.last] into one task group: the last, and the copies that go with it. */
+/* Puts tasks [first, run.last] into one task group: the last one, and the copies made for it. */
 static weft_status place(chaining *c, int first, run_of_tasks run)
 {
     wf_plan *p = c->p;

@@ -1,4 +1,4 @@
-/* Pass 3, fuse: replaces groups of nodes by one node that passes over memory once. (chain.c puts
+/* Plan pass fuse: replaces groups of nodes by one node that passes over memory once. (chain.c puts
  * tasks together.)
  *
  * Forward: bn_apply, an optional residual addition and ReLU or ReLU6 become one bn_act, which also

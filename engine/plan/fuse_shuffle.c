@@ -1,4 +1,4 @@
-/* Part of pass 3, fuse: a channel shuffle becomes part of the copies beside it.
+/* Part of the plan pass fuse: a channel shuffle becomes part of the copies beside it.
  *
  * After a concatenation: concat writes each channel to its shuffled place at once. Before slices,
  * as in the shuffle's gradient: each slice reads its channels from where they were before the

@@ -1,13 +1,14 @@
-/* What buffers hold while task groups run one after the other: for the pass order, which runs what frees
- * memory before too much waits to be freed. See plan.h. */
+/* The memory in use while the task groups run one after the other. The pass order uses it to run
+ * groups that free memory, before too much memory waits to be freed. See plan.h. */
 #include <string.h>
 
 #include "engine/base/alloc.h"
 #include "engine/plan/plan.h"
 
-/* ---- which task group uses which buffer, each once ---- */
+/* ---- which task group uses which buffer ---- */
 
-/* Calls of `fn` for each buffer of each task group, once. `seen`: per buffer, room. */
+/* Calls `fn` once for each buffer of each task group. `seen`: working memory, one entry per
+ * buffer. */
 typedef void (*pair_fn)(wf_held *h, int group, int buf);
 
 static void each_pair(const wf_plan *p, wf_held *h, int *seen, pair_fn fn)
@@ -37,7 +38,8 @@ static void list_pair(wf_held *h, int group, int buf)
     h->buf_group[h->buf_start[buf + 1]++] = group;
 }
 
-/* Counts at start[i + 1] become beginnings there, which filling the lists moves to the ends. */
+/* Turns the counts at start[i + 1] into the beginnings of lists; filling the lists moves each to
+ * its end. */
 static int begin_lists(int *start, int n)
 {
     int sum = 0;
@@ -81,9 +83,10 @@ weft_status wf_held_init(wf_plan *p, wf_held *h)
         h->left[b] = h->buf_start[b + 1] - h->buf_start[b];
         const int readers = h->left[b] - 1, value = p->buffers[b].value;
         const bool copy = is_copy(p, value);
-        /* What one group alone uses is as short-lived in any order; so is what is made again for one. */
+        /* A buffer that one group alone uses lives equally long in any order, and so does a value
+         * that is computed again for one group. */
         h->bytes[b] = readers > (copy ? 1 : 0) ? (int64_t)p->buffers[b].bytes : 0;
-        /* Partial sums are freed by the group that comes next, and copies soon. */
+        /* The next group frees partial sums, and copies are freed soon. */
         h->takes[b] = copy || (value < 0 && readers == 1) ? 0 : h->bytes[b];
     }
     return WEFT_OK;
@@ -95,7 +98,7 @@ void wf_held_done(wf_held *h)
     h->heap = NULL;
 }
 
-/* ---- the ready groups that would free memory, a heap: the most first, of equals the lowest number ---- */
+/* ---- a heap of the ready groups that would free memory: most bytes first, then lowest number */
 
 enum { WAITS, READY, DONE };
 
@@ -131,7 +134,7 @@ static void pop(wf_held *h)
     h->heap[i] = last;
 }
 
-/* A ready group's gain has grown by so much. */
+/* Adds to the gain of a ready group. */
 static bool gains(wf_held *h, int group, int64_t bytes)
 {
     if (h->state[group] != READY || bytes == 0)

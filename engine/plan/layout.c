@@ -1,4 +1,4 @@
-/* Pass 4, layout: chooses which rank-4 values are stored in channel blocks, and inserts reorders.
+/* Plan pass layout: chooses which rank-4 values are stored in channel blocks, and inserts reorders.
  *
  * The choice is local: it depends on the op that makes a value and on this op's inputs, never on
  * later readers. So a step gives the same numbers whether it runs as a whole or piece by piece. See

@@ -1,4 +1,4 @@
-/* Pass 10, memory: gives every plan buffer an offset in the arena (offsets.c), adds the edges that
+/* Plan pass memory: gives every plan buffer an offset in the arena (offsets.c), adds the edges that
  * shared bytes need, and makes the successor lists (reduce.c).
  *
  * A lifetime is an interval in the linear order. Two buffers may share bytes when their intervals

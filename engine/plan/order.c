@@ -1,6 +1,6 @@
-/* Pass 9, order: the commit barrier, priorities, and the linear order in which one worker
- * would take the task groups. Weight gradients, being off the critical path, have a low priority and fill gaps, but
- * only as long as what they hold is little. */
+/* Plan pass order: adds the commit barrier, computes priorities, and chooses the linear order: the
+ * order in which one worker would run the task groups. Weight gradients are not on the critical
+ * path, so they have low priority and fill gaps, but only while they hold little memory. */
 #include "engine/base/alloc.h"
 #include "engine/plan/plan.h"
 
@@ -108,7 +108,7 @@ static int pop(const wf_plan *p, int *heap, int *n)
     return top;
 }
 
-/* The ready groups, two ways: by priority, and by the memory that they would free. */
+/* The ready groups, sorted in two ways: by priority, and by the memory that they would free. */
 typedef struct ready {
     int *heap, n;
     char *taken;
@@ -122,12 +122,13 @@ static weft_status add_ready(wf_plan *p, ready *r, int group)
     return wf_held_ready(&r->held, group) ? WEFT_OK : wf_plan_nomem(p);
 }
 
-/* Note [Memory bounds the order]. By priority alone the weight gradients, which nothing waits for, would come
- * last, and all that they read would be held until then. So what the ready groups would free counts: where it is more
- * than a share of the most that was held so far, the one that frees the most comes first. */
+/* Note [Memory bounds the order]. Nothing waits for the weight gradients. By priority alone they
+ * would come last, and everything that they read would stay in memory until then. So the order also
+ * counts the bytes that the ready groups would free. If these are more than one part in
+ * WAITING_SHARE of the largest memory so far, the group that frees the most comes next. */
 #define WAITING_SHARE 64
 
-/* -1: none is left. */
+/* The group that comes next; -1: none is left. */
 static int next_group(wf_plan *p, ready *r)
 {
     const bool much = r->held.waiting > (int64_t)(r->held.peak / WAITING_SHARE);
@@ -137,7 +138,7 @@ static int next_group(wf_plan *p, ready *r)
     return group >= 0 && !r->taken[group] ? group : -1;
 }
 
-/* Takes the group as the next, after what makes values again for it. */
+/* Puts the group next in the order, after the groups that compute values again for it. */
 static weft_status take(wf_plan *p, ready *r, int group)
 {
     const wf_edges *e = &p->edges;
@@ -151,8 +152,8 @@ static weft_status take(wf_plan *p, ready *r, int group)
     return wf_held_run(&r->held, group) ? WEFT_OK : wf_plan_nomem(p);
 }
 
-/* All that the group waits for has been taken. A group that makes values again then waits for who reads
- * them, who need not wait for it. */
+/* Call when everything that the group waits for is in the order. A group that computes values again
+ * then waits for their readers, which need not wait for it. */
 static weft_status release(wf_plan *p, ready *r, int group, int *left)
 {
     const wf_edges *e = &p->edges;
@@ -169,7 +170,7 @@ static weft_status linearise(wf_plan *p, ready *r, int *left)
     const wf_edges *e = &p->edges;
     count_preds(p, left);
     for (int u = 0; u < p->n_groups; u++)
-        r->taken[u] = left[u] == 0; /* for a moment: the first to be released */
+        r->taken[u] = left[u] == 0; /* for the moment: groups to release first */
     for (int u = 0; u < p->n_groups; u++)
         if (r->taken[u]) {
             r->taken[u] = 0;

@@ -1,23 +1,22 @@
 /* The plan: recorded nodes compiled into tasks, with kernels, layouts, memory and order.
  *
- * Passes, in order, each a file with one entry point:
- *   simplify.c   dead code
- *   precision.c  the storage type of each value; casts at the borders
- *   fuse.c       rewrites nodes: BatchNorm apply + activation (+ residual)
- *   fuse_shuffle.c   ... and channel shuffles
- *   recompute.c  values made again in the backward pass rather than kept
- *   layout.c     the block of each value; reorders at the borders
- *   slices.c     concatenations and slices without copies
- *   bytes.c      convolutions that read the images' bytes
- *   select.c     every node becomes tasks of the best kernel that fits
- *   chain.c      tasks whose tiles fit become one task group: data stays in cache
- *   order.c      edges, commit barrier, priority along the critical path, linear order
- *   memory.c     offsets in one arena (offsets.c), the edges that sharing bytes asks for, and the
- *                successor lists (reduce.c)
- * Every pass takes time that grows about as the plan does: networks of 10,000 parameters compile in
- * a second. So who reads a value is asked of an index (users.c), and edges are lists (edges.c).
- * A plan is compiled once per signature of the recorded work and replayed by engine/step.
- * Threading rule: compiled on the recording thread; constant afterwards.
+ * The plan passes, in order. Each is a file with one entry point:
+ *   simplify.c      removes nodes that nothing needs
+ *   precision.c     chooses the storage type of each value; inserts casts
+ *   fuse.c          replaces nodes by one that does their work: BatchNorm, activation, residual
+ *   fuse_shuffle.c  ... and channel shuffles with the copies beside them
+ *   recompute.c     computes values again in the backward pass where keeping them costs more
+ *   layout.c        chooses the channel block of each value; inserts reorders
+ *   slices.c        concatenations and slices without copies
+ *   bytes.c         lets convolutions read the images' bytes
+ *   select.c        gives values buffers and lowers each node to tasks of the best kernel that fits
+ *   chain.c         puts tasks whose tiles match into task groups, so that data stays in cache
+ *   order.c         commit barrier, priority along the critical path, linear order (held.c)
+ *   memory.c        offsets in one arena (offsets.c), the edges that sharing bytes needs, and the
+ *                   successor lists (reduce.c)
+ * Each takes time that grows about linearly with the plan: a network of 10,000 parameters compiles
+ * in a second. For this, passes look up the readers of a value in an index (users.c) and keep edges
+ * in lists (edges.c).
  *
  * Work with the same signature is compiled once, and engine/step replays the plan. Threading rule:
  * compiled on the recording thread; constant afterwards.
@@ -129,9 +128,9 @@ typedef struct wf_ir_node {
     const void *attrs;
     int scalars; /* index in the request's scalars */
     const char *path;
-    int source;    /* the request's node; -1: made by a pass */
+    int source;    /* number of the request's node; -1: a pass made the node */
     bool backward; /* recorded by a backward pass, or made for a node that was */
-    bool copy;     /* makes a value again: recompute.c */
+    bool copy;     /* computes a value again: recompute.c */
     bool dead;
 } wf_ir_node;
 
@@ -200,7 +199,7 @@ typedef struct wf_task_group {
     int n_tasks;
     int64_t tiles; /* 0: a barrier */
     bool commit, barrier;
-    bool copies;     /* makes values again (recompute.c), and waits for who reads them: order.c */
+    bool copies;     /* computes values again (recompute.c), and waits for their readers: order.c */
     double cost;     /* seconds, roughly */
     double priority; /* seconds of the longest way from here to the end */
     int n_preds, n_succ;
@@ -294,29 +293,31 @@ static inline wf_buf wf_buffer_whole(const wf_plan *p, wf_buf b)
 /* Describes one image of a rank-4 value in its layout; for other ranks see wf_operand. */
 wf_act wf_ir_act(const wf_ir_value *v);
 
-/* ---- held.c: what buffers hold while the task groups run one after the other ---- */
+/* ---- held.c: the memory in use while the task groups run one after the other ---- */
 
 typedef struct wf_freeing {
     int64_t gain;
     int group;
 } wf_freeing;
 typedef struct wf_held {
-    size_t live, peak; /* bytes held now; the most so far */
+    size_t live, peak; /* bytes in use now; the most so far */
     int64_t waiting;   /* bytes that the ready groups would free */
     /* the rest is private */
     int n_groups;
     int *group_start, *group_buf; /* the buffers of group g: [group_start[g], group_start[g + 1]) */
     int *buf_start, *buf_group;   /* the groups of a buffer, likewise */
-    int *left;                    /* per buffer: groups that are still to use it */
+    int *left;                    /* per buffer: groups that have not used it yet */
     char *there, *state;
-    int64_t *bytes, *takes; /* per buffer: what it holds; what counts against who makes it */
-    int64_t *gain; /* per ready group: bytes that it frees, less those that it takes first */
+    /* per buffer: its bytes; the bytes that count against the group that writes it */
+    int64_t *bytes, *takes;
+    int64_t *gain; /* per ready group: bytes that it frees, minus those that it needs first */
     wf_freeing *heap;
     int n_heap, cap_heap;
 } wf_held;
 weft_status wf_held_init(wf_plan *p, wf_held *h);
 void wf_held_done(wf_held *h);
-/* All that the group waits for has run; the group itself has run. false: out of memory. */
+/* wf_held_ready: call when everything that the group waits for has run. wf_held_run: call when the
+ * group itself has run. False: out of memory. */
 bool wf_held_ready(wf_held *h, int group);
 bool wf_held_run(wf_held *h, int group);
 int wf_held_most(wf_held *h); /* the ready group that frees the most; -1: none frees anything */

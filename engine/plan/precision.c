@@ -1,4 +1,4 @@
-/* Pass 2, precision: chooses the storage type of each value, and inserts casts.
+/* Plan pass precision: chooses the storage type of each value, and inserts casts.
  *
  * With weft_options.amp, a *feature map* (an f32 value of rank 4 with more than one pixel an image)
  * is stored as bf16 where the op that makes it allows this: wf_op.precision, which follows the
@@ -25,7 +25,7 @@ static bool is_feature_map(const wf_ir_value *v)
     return v->type.dtype == WEFT_F32 && s->rank == 4 && s->dim[2] * s->dim[3] > 1;
 }
 
-/* Appends a cast of `from` that gives `to`. */
+/* Appends a cast from value `from` to value `to`, for node `for_node`. */
 static weft_status cast(wf_plan *p, int from, int to, const wf_ir_node *for_node)
 {
     const wf_cast_attrs attrs = {p->values[to].storage};
@@ -42,7 +42,8 @@ static weft_status cast(wf_plan *p, int from, int to, const wf_ir_node *for_node
     return WEFT_OK;
 }
 
-/* A copy of the value in the type it was recorded with. -1: out of memory. */
+/* Appends a cast to the type with which the value was recorded. Returns the copy; -1: out of
+ * memory. */
 static int widen(wf_plan *p, int value, const wf_ir_node *for_node)
 {
     const int copy = wf_ir_new_value(p, p->values[value].type);

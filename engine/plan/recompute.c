@@ -1,36 +1,39 @@
-/* Pass 4, recompute: values that the backward pass reads are made again there, where that is cheaper than to
- * keep them.
+/* Plan pass recompute: computes values again in the backward pass, where this is cheaper than
+ * keeping them.
  *
- * A block of convolution, BatchNorm and ReLU would hold the convolution's output, which BatchNorm's gradient
- * needs, and the ReLU's, which only the next convolution's weight gradient reads. The second follows from the first
- * by one multiply-add and a maximum for each element. So the weight gradient gets nodes of its own that
- * make it again: copies of the nodes that made it, with the same kernels, hence the same bits. They stand directly
- * before the first node of the backward pass that reads the value, and the pass chain puts them into its task group, so
- * that the copy lives for one image. In the forward pass the value then ends with its last reader there.
+ * Take a block of convolution, BatchNorm and ReLU. Without this pass the step keeps two values: the
+ * convolution's output, which BatchNorm's gradient reads, and ReLU's output, which only the next
+ * convolution's weight gradient reads. But ReLU's output follows from the convolution's by one
+ * multiply-add and one maximum for each element. So the weight gradient gets copies of the nodes
+ * that computed ReLU's output, with the same kernels, hence the same bits. The copies stand
+ * directly before the first node of the backward pass that reads the value. The pass chain puts
+ * them into the task group of this node, so a copy lives for one image only. The value itself then
+ * ends with its last reader in the forward pass.
  *
  * Whether a value is dropped follows from the plan alone:
- * - its op is cheap (WF_OP_CHEAP), and it is large;
- * - what the copies read is held at that place anyway, because something reads it there or later, or is
- *   small, or can be made again by the same rule;
- * - all copies together read at most READ_MOST times the value's bytes, so that a stage of residual blocks keeps every
- *   few blocks' output. */
+ * - its op is cheap (WF_OP_CHEAP), and the value is large;
+ * - what the copies read is in memory there anyway: something reads it there or later, or it is
+ *   small, or the same rule computes it again;
+ * - all copies together read at most READ_MOST times the value's bytes. So a stage of residual
+ *   blocks keeps the output of every few blocks. */
 #include "engine/base/alloc.h"
 #include "engine/plan/plan.h"
 
-/* Values below this are kept: a copy costs a task. */
+/* Smaller values are kept, because a copy costs a task. */
 #define SMALL_BYTES ((int64_t)32 << 10)
 #define READ_MOST 4
 #define NODES_MOST 16 /* copies for one value */
 
 typedef struct recompute {
     wf_plan *p;
-    int *first_late, *last_late; /* per value: nodes of the backward pass that read it; -1: none */
-    char *early;                 /* per value: a node that is not of the backward pass reads it */
-    char *needed;                /* per value: it is kept or assigned */
-    char *dropped;               /* per value */
-    int *copy;                   /* per value: its copy; -1: not yet made */
-    int *next;                   /* per value: the next that is made again before the same node */
-    int *before; /* per node: the first value that is made again before it; -1: none */
+    /* per value: first and last node of the backward pass that reads it; -1: none */
+    int *first_late, *last_late;
+    char *early;   /* per value: a node outside the backward pass reads it */
+    char *needed;  /* per value: it is kept or assigned */
+    char *dropped; /* per value */
+    int *copy;     /* per value: its copy; -1: not yet made */
+    int *next;     /* per value: the next value that is computed again before the same node */
+    int *before;   /* per node: the first value that is computed again before it; -1: none */
 } recompute;
 
 static int64_t value_bytes(const wf_plan *p, int value)
@@ -82,13 +85,14 @@ static weft_status note_readers(recompute *r)
     return WEFT_OK;
 }
 
-/* Copies that one value needs, and the bytes they read. */
+/* The copies that one value needs, and the bytes that they read. */
 typedef struct cost {
     int nodes;
     int64_t bytes;
 } cost;
 
-/* Adds the copies that make `value` at node `at`; false: that cannot be, or is too much. */
+/* Adds to *c the copies that compute `value` at node `at`. False: this is impossible or costs too
+ * much. */
 static bool can_copy(const recompute *r, int value, int at, int64_t most, cost *c)
 {
     const wf_plan *p = r->p;
@@ -141,7 +145,8 @@ static weft_status append(wf_plan *p, const wf_ir_node *node)
     return WEFT_OK;
 }
 
-/* Appends the nodes that make `value` again, as can_copy has counted them; *copy is what they give. */
+/* Appends the nodes that compute `value` again, those that can_copy has counted. *copy is the value
+ * that they give. */
 static weft_status copy_value(recompute *r, const wf_ir_node *old, const int *made_by, int value,
                               int at, int *copy)
 {
@@ -163,13 +168,13 @@ static weft_status copy_value(recompute *r, const wf_ir_node *old, const int *ma
     p->values[*copy].storage = p->values[value].storage;
     node.in = in;
     node.out[0] = *copy;
-    node.n_out = 1; /* a mask is kept: it is an eighth of a byte */
+    node.n_out = 1; /* the mask is kept: it has one bit per element */
     node.backward = true;
     node.copy = true;
     return append(p, &node);
 }
 
-/* Writes the list of nodes anew, with the copies in their places. */
+/* Rewrites the list of nodes, with the copies in place. */
 static weft_status rewrite(recompute *r)
 {
     wf_plan *p = r->p;
@@ -182,7 +187,7 @@ static weft_status rewrite(recompute *r)
         old[n] = p->nodes[n];
     for (int v = 0; v < v_old; v++) {
         made_by[v] = p->values[v].node;
-        p->values[v].node = -1; /* dead values stay so */
+        p->values[v].node = -1; /* dead values keep -1 */
     }
     p->n_nodes = 0;
     for (int n = 0; n < n_old; n++) {

@@ -1,5 +1,5 @@
-/* Pass 7, select: gives every value a plan buffer and lowers every node to tasks. Each op asks its
- * kernel family for the best kernel that fits.
+/* Plan pass select: gives every value a plan buffer, and lowers every node to tasks. Each op asks
+ * its kernel family for the best kernel that fits.
  *
  * Assignments end here too. Where that is safe, the op that computes the value writes straight into
  * the stored tensor; else a copy task does it in the end. */

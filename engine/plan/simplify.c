@@ -1,4 +1,4 @@
-/* Pass 1, simplify: removes dead code. A node lives if it is a check, or if its output is kept,
+/* Plan pass simplify: removes dead code. A node lives if it is a check, or if its output is kept,
  * assigned or read by a live node. Nodes that only pass a value on (detach, border) are removed
  * where their readers may read the value itself. */
 #include "engine/graph/ops/internal.h"

@@ -1,4 +1,4 @@
-/* Pass 5, slices: concatenations and slices of channels without copies.
+/* Plan pass slices: concatenations and slices of channels without copies.
  *
  * A value that concat joins to others along the channels is written straight to its place in the
  * joined value. A value that narrow takes from others is read from its place in the whole value.
