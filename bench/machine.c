@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "bench/peak.h"
+#include "engine/base/clock.h"
 #include "engine/step/environment.h"
 #include "engine/base/error.h"
 #include "engine/tune/measure.h"
@@ -50,10 +51,10 @@ static double measure_arithmetic(const bench_machine *m, bench_peak_fn fn)
     double samples[SAMPLES];
     /* The clock of a core that comes out of idleness rises within some milliseconds. */
     int64_t rounds = 1 << 16;
-    double start = omp_get_wtime(), shortest = 1;
-    for (double warm_until = start + 0.05; start < warm_until; start = omp_get_wtime()) {
+    double start = wf_seconds(), shortest = 1;
+    for (double warm_until = start + 0.05; start < warm_until; start = wf_seconds()) {
         fn(rounds, seed, &result);
-        shortest = fmin(shortest, omp_get_wtime() - start);
+        shortest = fmin(shortest, wf_seconds() - start);
     }
     rounds = (int64_t)((double)rounds * 0.02 / fmax(shortest, 1e-6)) + 1;
 #pragma omp parallel num_threads(m->threads)
@@ -63,11 +64,11 @@ static double measure_arithmetic(const bench_machine *m, bench_peak_fn fn)
         wf_topology_bind(m->topology, omp_get_thread_num(), &binding);
         for (int i = -1; i < SAMPLES; i++) { /* -1: warms the other cores */
 #pragma omp barrier
-            double begin = omp_get_wtime(), work = fn(rounds, seed, &mine);
+            double begin = wf_seconds(), work = fn(rounds, seed, &mine);
 #pragma omp barrier
 #pragma omp master
             if (i >= 0)
-                samples[i] = work * omp_get_num_threads() / (omp_get_wtime() - begin) * 1e-9;
+                samples[i] = work * omp_get_num_threads() / (wf_seconds() - begin) * 1e-9;
         }
         wf_topology_unbind(&binding);
     }
@@ -120,12 +121,12 @@ static weft_status measure_triad(const bench_machine *m, double *gb_per_s, weft_
         }
         for (int i = -1; i < SAMPLES; i++) {
 #pragma omp barrier
-            double begin = omp_get_wtime();
+            double begin = wf_seconds();
             triad(a + first, b + first, c + first, 0.5, count);
 #pragma omp barrier
 #pragma omp master
             if (i >= 0)
-                samples[i] = 3e-9 * (double)(n * sizeof *a) / (omp_get_wtime() - begin);
+                samples[i] = 3e-9 * (double)(n * sizeof *a) / (wf_seconds() - begin);
         }
         wf_topology_unbind(&binding);
     }

@@ -5,9 +5,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
-#include <time.h>
 
 #include "bench/gbench.h"
+#include "engine/base/clock.h"
 #include "engine/base/error.h"
 #include "engine/tune/measure.h"
 #include "weft/weft.h"
@@ -116,13 +116,6 @@ static bool warm_up(step *s)
 
 /* ---- one measurement ------------------------------------------------------------------------- */
 
-static double now(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
-
 /* The process's peak of resident memory. The kernel's own figure: that of getrusage includes the
  * parent's, from before exec. */
 static double peak_rss_mb(void)
@@ -147,7 +140,7 @@ static double *time_steps(step *s, double seconds, int64_t *n)
     double *times = NULL;
     int64_t capacity = 0;
     *n = 0;
-    for (double end = now() + seconds; *n < MIN_STEPS || now() < end; ++*n) {
+    for (double end = wf_seconds() + seconds; *n < MIN_STEPS || wf_seconds() < end; ++*n) {
         if (*n == capacity) {
             capacity = capacity ? 2 * capacity : 1024;
             double *more = realloc(times, (size_t)capacity * sizeof *more);
@@ -155,10 +148,10 @@ static double *time_steps(step *s, double seconds, int64_t *n)
                 goto fail;
             times = more;
         }
-        double start = now();
+        double start = wf_seconds();
         if (!step_run(s))
             goto fail;
-        times[*n] = now() - start;
+        times[*n] = wf_seconds() - start;
     }
     return times;
 fail:

@@ -296,7 +296,7 @@ static void print_start(const training *t)
 static int print_end(training *t, weft_status status, const weft_train_result *r)
 {
     char took[32], loss[32];
-    cli_duration(r->seconds, took, sizeof(took));
+    weft_duration_format(r->seconds, took, sizeof(took));
     cli_progress_erase(&t->progress);
     if (status != WEFT_OK)
         return session_stop(&t->s, status);

@@ -5,29 +5,18 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
-#include <time.h>
 #include <unistd.h>
 
 #define REDRAW_SECONDS 0.1
 #define LINE_SECONDS 30.0
 enum { MAX_WIDTH = 512, MAX_BAR = 40, MIN_BAR = 8, DEFAULT_WIDTH = 80 };
 
-static double monotonic(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
-
 void cli_progress_init(cli_progress *p, FILE *out)
 {
     const char *term = getenv("TERM");
     bool dumb = !term || !*term || strcmp(term, "dumb") == 0;
-    double now = monotonic();
-    *p = (cli_progress){.out = out,
-                        .terminal = isatty(fileno(out)) && !dumb,
-                        .last_draw = now - 2 * REDRAW_SECONDS,
-                        .last_line = now};
+    *p = (cli_progress){
+        .out = out, .terminal = isatty(fileno(out)) && !dumb, .last_draw = -REDRAW_SECONDS};
 }
 
 /* Asked at every drawing, so a resized window needs no signal. */
@@ -49,15 +38,6 @@ void cli_loss(double loss, char *text, size_t size)
         snprintf(text, size, fabs(loss) < 1e4 ? "%.4f" : "%.3e", loss);
 }
 
-void cli_duration(double seconds, char *text, size_t size)
-{
-    long long s = seconds > 0 ? llround(seconds) : 0;
-    if (s >= 3600)
-        snprintf(text, size, "%lld:%02lld:%02lld", s / 3600, s / 60 % 60, s % 60);
-    else
-        snprintf(text, size, "%lld:%02lld", s / 60, s % 60);
-}
-
 int cli_digits(int64_t n)
 {
     return snprintf(NULL, 0, "%lld", (long long)n);
@@ -70,7 +50,7 @@ static void format_fields(const weft_progress *r, char field[FIELDS][FIELD_SIZE]
 {
     char left[32] = "-:--", loss[32];
     if (r->seconds_left >= 0)
-        cli_duration(r->seconds_left, left, sizeof(left));
+        weft_duration_format(r->seconds_left, left, sizeof(left));
     snprintf(field[0], FIELD_SIZE, " %*lld/%lld", cli_digits(r->steps), (long long)r->step,
              (long long)r->steps);
     field[1][0] = field[2][0] = '\0';
@@ -138,9 +118,18 @@ static void print_line(cli_progress *p, const weft_progress *r)
     fflush(p->out);
 }
 
+/* The seconds of all passes so far, as their records say. */
+static double time_of(cli_progress *p, const weft_progress *r)
+{
+    if (r->seconds < p->pass_seconds) /* another pass began */
+        p->passes_seconds += p->pass_seconds;
+    p->pass_seconds = r->seconds;
+    return p->passes_seconds + p->pass_seconds;
+}
+
 void cli_progress_step(cli_progress *p, const weft_progress *r)
 {
-    double now = monotonic();
+    double now = time_of(p, r);
     if (!p->terminal) {
         if (now - p->last_line >= LINE_SECONDS) {
             print_line(p, r);
@@ -162,7 +151,7 @@ void cli_progress_step(cli_progress *p, const weft_progress *r)
 void cli_progress_epoch(cli_progress *p, const weft_epoch *e)
 {
     char took[32], train_loss[32], test_loss[32];
-    cli_duration(e->seconds, took, sizeof(took));
+    weft_duration_format(e->seconds, took, sizeof(took));
     cli_loss(e->train_loss, train_loss, sizeof(train_loss));
     cli_loss(e->test_loss, test_loss, sizeof(test_loss));
     cli_progress_erase(p);
@@ -172,5 +161,5 @@ void cli_progress_epoch(cli_progress *p, const weft_epoch *e)
         fprintf(p->out, "  test loss %s acc %.2f%%", test_loss, e->test_acc1);
     fprintf(p->out, "  lr %.3g  %.0f img/s  %s\n", e->lr, e->img_per_s, took);
     fflush(p->out);
-    p->last_line = monotonic();
+    p->last_line = p->passes_seconds + p->pass_seconds;
 }

@@ -14,9 +14,11 @@
 typedef struct cli_progress {
     FILE *out;
     bool terminal;
-    bool drawn;       /* a bar is on the screen */
-    double last_draw; /* seconds on the monotonic clock */
-    double last_line;
+    bool drawn; /* a bar is on the screen */
+    /* Seconds, as the records tell them: of this pass, of the passes before it, and of both when
+     * the bar was drawn and when a line was printed. */
+    double pass_seconds, passes_seconds;
+    double last_draw, last_line;
 } cli_progress;
 
 /* Draws to `out`; whether it is a terminal is found out here. */
@@ -35,7 +37,5 @@ void cli_progress_format(const weft_progress *record, int width, char *text, siz
 void cli_loss(double loss, char *text, size_t size);
 /* The characters of n in decimal, a minus included: a column's width. */
 int cli_digits(int64_t n);
-/* "0:42", "12:07", "1:02:33". */
-void cli_duration(double seconds, char *text, size_t size);
 
 #endif

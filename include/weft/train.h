@@ -51,6 +51,10 @@ typedef struct weft_epoch {
 } weft_epoch;
 typedef void (*weft_epoch_fn)(void *user, const weft_epoch *epoch);
 
+/* Writes seconds as a clock shows them, "0:42", "12:07", "1:02:33", rounded, into text (at most
+ * size bytes, terminated); returns text. What is below 0, and NaN, is "0:00". */
+char *weft_duration_format(double seconds, char *text, size_t size);
+
 /* ---- the run's directory ---------------------------------------------------------------------
  * config.json, log.jsonl, summary.csv, weights.safetensors, weights_best.safetensors,
  * evaluation.json, curve.svg, report.html, result.json. Files appear whole or line by line.

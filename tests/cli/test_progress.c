@@ -84,13 +84,15 @@ static void durations_read_as_clocks(void **state)
     static const struct {
         double seconds;
         const char *text;
-    } cases[] = {{0, "0:00"},    {-3, "0:00"},      {42.4, "0:42"},   {59.6, "1:00"},
-                 {727, "12:07"}, {3600, "1:00:00"}, {3753, "1:02:33"}};
+    } cases[] = {{0, "0:00"},    {-3, "0:00"},      {42.4, "0:42"},    {59.6, "1:00"},
+                 {727, "12:07"}, {3600, "1:00:00"}, {3753, "1:02:33"}, {NAN, "0:00"}};
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
         char text[32];
-        cli_duration(cases[i].seconds, text, sizeof(text));
+        assert_ptr_equal(weft_duration_format(cases[i].seconds, text, sizeof(text)), text);
         assert_string_equal(text, cases[i].text);
     }
+    char cut[4];
+    assert_string_equal(weft_duration_format(INFINITY, cut, sizeof(cut)), "277");
 }
 
 static void a_file_gets_whole_lines(void **state)
@@ -101,22 +103,31 @@ static void a_file_gets_whole_lines(void **state)
     cli_progress p;
     cli_progress_init(&p, out);
     assert_false(p.terminal);
-    cli_progress_step(&p, &sample);
-    p.last_line -= 60; /* as if a minute had passed */
-    cli_progress_step(&p, &sample);
+    /* Two passes of 40 and 25 seconds: a line after 30, and one after 60. */
+    weft_progress r = sample;
+    for (int pass = 0; pass < 2; pass++)
+        for (r.seconds = 0.5; r.seconds < (pass ? 25 : 40); r.seconds += 0.5)
+            cli_progress_step(&p, &r);
     cli_progress_epoch(&p, &(weft_epoch){.epoch = 1, .epochs = 2, .test_acc1 = NAN});
     long size = ftell(out);
     rewind(out);
     text = calloc(1, (size_t)size + 1);
     assert_non_null(text);
     assert_int_equal(fread(text, 1, (size_t)size, out), size);
-    fclose(out);
     int lines = 0;
     for (const char *c = text; *c; c++) {
         lines += *c == '\n';
         assert_true(*c == '\n' || (unsigned char)*c >= ' ');
     }
-    assert_int_equal(lines, 2);
+    assert_int_equal(lines, 3);
+    /* The epoch's line counts. */
+    r.seconds = 29;
+    cli_progress_step(&p, &r);
+    assert_int_equal(ftell(out), size);
+    r.seconds = 60;
+    cli_progress_step(&p, &r);
+    assert_true(ftell(out) > size);
+    fclose(out);
     assert_int_equal(text[size - 1], '\n');
     free(text);
 }

@@ -25,7 +25,7 @@ WEFT, WEFT_BENCH = sys.argv.pop(1), sys.argv.pop(1)
 ROOMS = ("bench", "cli", "comm", "data", "docs", "engine", "examples", "include", "kernels",
          "modules", "tests", "tools", "train")
 SOURCE = (".c", ".h", ".cc", ".def", ".py", ".build", ".map")
-SCRIPTS = {"./dev compare": "bench/compare.py", "./dev convert": "modules/convert.py"}
+SCRIPTS = {"./dev compare": "bench/compare.py", "./dev convert": "tools/convert.py"}
 FILE = re.compile(r"[\w<>*.-]+(?:/[\w<>*.-]+)*")
 NOTE = r"Note \[([^\]]+)\]"
 

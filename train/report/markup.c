@@ -8,6 +8,7 @@
 
 #include "engine/base/utf8.h"
 #include "engine/base/alloc.h"
+#include "weft/train.h"
 
 #define REPLACEMENT "\xef\xbf\xbd"
 #define ELLIPSIS "\xe2\x80\xa6"
@@ -138,9 +139,6 @@ void wf_markup_duration(FILE *out, double seconds)
         fputs(EN_DASH, out);
         return;
     }
-    long long s = llround(seconds);
-    if (s >= 3600)
-        fprintf(out, "%lld:%02lld:%02lld", s / 3600, s / 60 % 60, s % 60);
-    else
-        fprintf(out, "%lld:%02lld", s / 60, s % 60);
+    char text[32];
+    fputs(weft_duration_format(seconds, text, sizeof(text)), out);
 }

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""modules/convert.py, and the files of the `weft` command in PyTorch.
+"""tools/convert.py, and the files of the `weft` command in PyTorch.
 
     test_convert.py WEFT
 
@@ -24,8 +24,7 @@ if TORCH_PYTHON and os.environ.get("WEFT_CONVERT_TEST") != "1":
 HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(os.path.dirname(HERE))
 sys.dont_write_bytecode = True
-sys.path[:0] = [os.path.join(HERE, "..", "tools"), os.path.join(ROOT, "modules"),
-                os.path.join(ROOT, "bench")]
+sys.path[:0] = [HERE, os.path.join(ROOT, "tools"), os.path.join(ROOT, "bench")]
 import counted  # noqa: E402
 import convert  # noqa: E402
 
