@@ -44,11 +44,12 @@ weft_optimizer *weft_adamw_create(weft_context *ctx, weft_module *m, const weft_
     if (ctx == NULL)
         return NULL;
     const weft_adamw_opts usual = WEFT_ADAMW_OPTS_INIT, *a = opts != NULL ? opts : &usual;
-    if (wf_optimizer_range(ctx, "AdamW", "learning rate", a->lr, INFINITY) != WEFT_OK ||
-        wf_optimizer_range(ctx, "AdamW", "beta1", a->beta1, 1) != WEFT_OK ||
-        wf_optimizer_range(ctx, "AdamW", "beta2", a->beta2, 1) != WEFT_OK ||
-        wf_optimizer_range(ctx, "AdamW", "eps", a->eps, INFINITY) != WEFT_OK ||
-        wf_optimizer_range(ctx, "AdamW", "weight decay", a->weight_decay, INFINITY) != WEFT_OK)
+    const wf_optim_setting settings[] = {{"learning rate", a->lr, INFINITY},
+                                         {"beta1", a->beta1, 1},
+                                         {"beta2", a->beta2, 1},
+                                         {"eps", a->eps, INFINITY},
+                                         {"weight decay", a->weight_decay, INFINITY}};
+    if (!wf_optimizer_in_range(ctx, &adamw_rule, settings, 5))
         return NULL;
     if (a->beta2 == 0 && a->eps == 0) {
         wf_fail(ctx, WEFT_ERR_INVALID,

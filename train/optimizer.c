@@ -25,6 +25,16 @@ weft_status wf_optimizer_range(weft_context *ctx, const char *optimizer, const c
                    below);
 }
 
+bool wf_optimizer_in_range(weft_context *ctx, const wf_optim_rule *rule,
+                           const wf_optim_setting *settings, int n)
+{
+    for (int i = 0; i < n; i++)
+        if (wf_optimizer_range(ctx, rule->name, settings[i].name, settings[i].value,
+                               settings[i].below))
+            return false;
+    return true;
+}
+
 /* ---- life ---- */
 
 weft_optimizer *wf_optimizer_create(weft_context *ctx, const wf_optim_rule *rule, weft_module *m,

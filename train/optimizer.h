@@ -14,6 +14,14 @@ weft_status wf_optimizer_names(const weft_optimizer *o, wf_name_map *names);
 /* Creates an optimizer with m's parameters as group 0; m may be NULL. */
 weft_optimizer *wf_optimizer_create(weft_context *ctx, const wf_optim_rule *rule, weft_module *m,
                                     const weft_optimizer *like);
+typedef struct wf_optim_setting {
+    const char *name;
+    double value, below;
+} wf_optim_setting;
+/* Whether each of `settings` of a new optimizer is in its range; false, with the error in the
+ * context, where one is not. */
+bool wf_optimizer_in_range(weft_context *ctx, const wf_optim_rule *rule,
+                           const wf_optim_setting *settings, int n);
 /* `value` of an optimizer's `field` must be in [0, below); `below` may be INFINITY. */
 weft_status wf_optimizer_range(weft_context *ctx, const char *optimizer, const char *field,
                                double value, double below);

@@ -45,9 +45,10 @@ weft_optimizer *weft_sgd_create(weft_context *ctx, weft_module *m, const weft_sg
     if (ctx == NULL)
         return NULL;
     const weft_sgd_opts usual = WEFT_SGD_OPTS_INIT, *s = opts != NULL ? opts : &usual;
-    if (wf_optimizer_range(ctx, "SGD", "learning rate", s->lr, INFINITY) != WEFT_OK ||
-        wf_optimizer_range(ctx, "SGD", "momentum", s->momentum, 1) != WEFT_OK ||
-        wf_optimizer_range(ctx, "SGD", "weight decay", s->weight_decay, INFINITY) != WEFT_OK)
+    const wf_optim_setting settings[] = {{"learning rate", s->lr, INFINITY},
+                                         {"momentum", s->momentum, 1},
+                                         {"weight decay", s->weight_decay, INFINITY}};
+    if (!wf_optimizer_in_range(ctx, &sgd_rule, settings, 3))
         return NULL;
     if (!isfinite(s->dampening)) {
         wf_fail(ctx, WEFT_ERR_INVALID, "SGD: dampening %g is not finite", s->dampening);

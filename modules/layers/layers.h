@@ -5,9 +5,10 @@
 #include "weft/init.h"
 #include "weft/layers.h"
 
-/* Sets the initial values of torch.nn.Linear and Conv2d: weight and bias (may be NULL) uniform in
- * +-1/sqrt(fan_in), which for the weight is Kaiming uniform with a = sqrt(5). */
-weft_status wf_init_weight_and_bias(weft_tensor *weight, weft_tensor *bias);
+/* The last step of creating a layer: m with torch.nn.Linear's and Conv2d's initial values, the weight
+ * Kaiming uniform with a = sqrt(5), which is uniform in +-1/sqrt(fan_in), and the bias (may be NULL)
+ * the same. NULL, with m unreferenced, where that fails or a registration before has failed. */
+weft_module *wf_init_weight_and_bias(weft_module *m, weft_tensor *weight, weft_tensor *bias);
 
 /* Registers an f32 parameter filled with `value`; where it is not `wanted`, an empty parameter. */
 void wf_register_optional(weft_module *m, const char *name, weft_tensor **field, bool wanted,

@@ -39,7 +39,7 @@ static const weft_module_class linear_class = {
     .macs = macs,
 };
 
-weft_status wf_init_weight_and_bias(weft_tensor *weight, weft_tensor *bias)
+static weft_status init_weight_and_bias(weft_tensor *weight, weft_tensor *bias)
 {
     weft_shape shape = weft_tensor_shape(weight);
     WF_TRY(weft_init_kaiming_uniform(weight, sqrt(5.0), WEFT_FAN_IN, WEFT_GAIN_LEAKY_RELU));
@@ -50,6 +50,16 @@ weft_status wf_init_weight_and_bias(weft_tensor *weight, weft_tensor *bias)
         fan_in *= (double)shape.dim[i];
     const double bound = fan_in > 0 ? 1.0 / sqrt(fan_in) : 0.0;
     return weft_init_uniform(bias, -bound, bound);
+}
+
+weft_module *wf_init_weight_and_bias(weft_module *m, weft_tensor *weight, weft_tensor *bias)
+{
+    if (weft_module_ok(m) == NULL)
+        return NULL;
+    if (init_weight_and_bias(weight, bias) == WEFT_OK)
+        return m;
+    weft_module_unref(m);
+    return NULL;
 }
 
 weft_module *weft_linear_create(weft_context *ctx, int in, int out, const weft_linear_opts *opts)
@@ -70,11 +80,5 @@ weft_module *weft_linear_create(weft_context *ctx, int in, int out, const weft_l
     weft_register_parameter(m, "weight", &self->weight,
                             weft_tensor_create(ctx, WEFT_F32, WEFT_SHAPE(out, in)));
     wf_register_optional(m, "bias", &self->bias, bias, WEFT_SHAPE(out), 0.0);
-    if (weft_module_ok(m) == NULL)
-        return NULL;
-    if (wf_init_weight_and_bias(self->weight, self->bias) != WEFT_OK) {
-        weft_module_unref(m);
-        return NULL;
-    }
-    return m;
+    return wf_init_weight_and_bias(m, self->weight, self->bias);
 }

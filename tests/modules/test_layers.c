@@ -140,7 +140,8 @@ static void refused_arguments_say_why(void **state)
     assert_error(WEFT_ERR_INVALID, "kernel must be at least 1");
     assert_null(weft_conv_transpose2d_create(
         ctx, 4, 6, 3, &(weft_conv_transpose2d_layer_opts){.output_padding = {0, 1}}));
-    assert_error(WEFT_ERR_INVALID, "output padding 1, dilation 1: out of range");
+    assert_error(WEFT_ERR_INVALID,
+                 "ConvTranspose2d: output padding 1, stride 1, dilation 1: output padding must be");
     assert_null(weft_conv_transpose2d_create(ctx, 4, 6, 3,
                                              &(weft_conv_transpose2d_layer_opts){.groups = 4}));
     assert_error(WEFT_ERR_INVALID, "ConvTranspose2d(4, 6): channels do not divide by 4 groups");
