@@ -36,6 +36,26 @@ int64_t wf_bn_mask_bytes(const weft_shape *x)
     return (int64_t)wf_norm_mask_bytes((int)x->dim[1], pixels);
 }
 
+wf_buf wf_bn_sums(wf_lower *l, const wf_bn_splits *s)
+{
+    return wf_lower_temp(l, s->n, wf_norm_slot_count(s->act.C) * sizeof(double));
+}
+
+wf_task *wf_bn_merge(wf_lower *l, wf_tile_fn merge, const void *args, size_t args_size,
+                     const wf_bn_splits *s, wf_buf sums, const wf_buf *out, int n_out, double flops)
+{
+    const int64_t tiles = (s->act.C + WF_BN_CHANNELS - 1) / WF_BN_CHANNELS;
+    const double n = (double)s->n;
+    wf_task *task = wf_lower_task(l, "merge", merge, args, args_size, tiles);
+    wf_reads(task, sums, WF_WHOLE);
+    wf_writes(task, sums, WF_WHOLE); /* merged in place */
+    for (int i = 0; i < n_out; i++)
+        wf_writes(task, out[i], WF_WHOLE);
+    wf_cost(task, flops * n * s->act.C,
+            n * (double)wf_norm_slot_count(s->act.C) * (double)sizeof(double));
+    return task;
+}
+
 const wf_norm_fns *wf_bn_kernels(wf_lower *l, const wf_operand *x)
 {
     const wf_norm_fns *fns = wf_norm_find(l->isa, x->dtype, wf_bn_splits_of(x).act);

@@ -70,10 +70,20 @@ static inline wf_act wf_bn_act_of(const wf_bn_splits *s, int64_t i)
         act.H = (int)s->last_pixels;
     return act;
 }
-static inline int64_t wf_bn_channel_tiles(int C)
+
+/* ---- reductions over a batch, in two tasks: the partial sums of each split, then those merged ---- */
+
+/* Memory for the partial sums of every split; -1 when memory is out. */
+wf_buf wf_bn_sums(wf_lower *l, const wf_bn_splits *s);
+/* The channels [*c0, *c1) that a tile of the merging task merges. */
+static inline void wf_bn_merged(const wf_bn_splits *s, int64_t tile, int *c0, int *c1)
 {
-    return (C + WF_BN_CHANNELS - 1) / WF_BN_CHANNELS;
+    *c0 = (int)tile * WF_BN_CHANNELS;
+    *c1 = *c0 + WF_BN_CHANNELS < s->act.C ? *c0 + WF_BN_CHANNELS : s->act.C;
 }
+/* The second task: `merge` adds up `sums` in place and writes n_out outputs. flops: of a number. */
+wf_task *wf_bn_merge(wf_lower *l, wf_tile_fn merge, const void *args, size_t args_size,
+                     const wf_bn_splits *s, wf_buf sums, const wf_buf *out, int n_out, double flops);
 
 /* The kernels for x; NULL with the error set. */
 const wf_norm_fns *wf_bn_kernels(wf_lower *l, const wf_operand *x);

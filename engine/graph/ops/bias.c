@@ -24,50 +24,35 @@ static weft_status infer(wf_infer *f)
 
 typedef struct bias_args {
     wf_act act;
+    wf_image_cut cut;
     wf_buf x, b, y;
-    int64_t images, per_tile; /* of a tile */
-    size_t image_bytes;
-    bool tiled;
     const wf_eltwise *kernels;
 } bias_args;
 
 static weft_status run(const wf_tile *t, const void *vargs, int64_t tile)
 {
     const bias_args *g = vargs;
-    const void *b = wf_data(t, g->b);
-    if (g->tiled) {
-        g->kernels->bias(g->act, wf_image(t, g->x, tile), b, wf_image(t, g->y, tile));
-        return WEFT_OK;
-    }
-    int64_t end = (tile + 1) * g->per_tile < g->images ? (tile + 1) * g->per_tile : g->images;
-    for (int64_t n = tile * g->per_tile; n < end; n++) {
-        size_t at = (size_t)n * g->image_bytes;
-        g->kernels->bias(g->act, (char *)wf_data(t, g->x) + at, b, (char *)wf_data(t, g->y) + at);
-    }
+    const int64_t first = wf_image_cut_first(&g->cut, tile);
+    for (int64_t n = first; n < first + wf_image_cut_count(&g->cut, tile); n++)
+        g->kernels->bias(g->act, wf_image_cut_ptr(&g->cut, t, g->x, n), wf_data(t, g->b),
+                         wf_image_cut_ptr(&g->cut, t, g->y, n));
     return WEFT_OK;
 }
 
 static weft_status lower(wf_lower *l)
 {
     wf_operand x = wf_lower_in(l, 0), b = wf_lower_in(l, 1), y = wf_lower_out(l, 0);
-    bool tiled = wf_cut_images(&y).access == WF_TILED;
-    int64_t image = (int64_t)wf_act_count(y.act), per_tile = (WF_CHUNK + image - 1) / image;
-    bias_args g = {
-        .act = wf_channel_act(&y),
-        .x = x.buf,
-        .b = b.buf,
-        .y = y.buf,
-        .images = y.N,
-        .per_tile = per_tile,
-        .image_bytes = y.image_bytes,
-        .tiled = tiled,
-        .kernels = wf_eltwise_get(y.dtype, l->isa),
-    };
-    int64_t tiles = tiled ? y.N : (y.N + per_tile - 1) / per_tile;
-    wf_task *task = wf_lower_task(l, g.kernels->name, run, &g, sizeof(g), tiles);
-    wf_reads(task, x.buf, tiled ? WF_TILED : WF_WHOLE);
+    const bias_args g = {.act = wf_channel_act(&y),
+                         .cut = wf_cut_whole_images(&y),
+                         .x = x.buf,
+                         .b = b.buf,
+                         .y = y.buf,
+                         .kernels = wf_eltwise_get(y.dtype, l->isa)};
+    const wf_access access = g.cut.tiled ? WF_TILED : WF_WHOLE;
+    wf_task *task = wf_lower_task(l, g.kernels->name, run, &g, sizeof(g), g.cut.tiles);
+    wf_reads(task, x.buf, access);
     wf_reads(task, b.buf, WF_WHOLE);
-    wf_writes(task, y.buf, tiled ? WF_TILED : WF_WHOLE);
+    wf_writes(task, y.buf, access);
     double count = (double)wf_operand_count(&y);
     wf_cost(task, count, 2 * count * (double)weft_dtype_size(y.dtype));
     return wf_lowered(l, task);

@@ -49,9 +49,9 @@ static weft_status run_reduce(const wf_tile *t, const void *vargs, int64_t i)
 static weft_status run_combine(const wf_tile *t, const void *vargs, int64_t tile)
 {
     const reduce_args *a = vargs;
-    const int C = a->splits.act.C, c0 = (int)tile * WF_BN_CHANNELS;
-    const int c1 = c0 + WF_BN_CHANNELS < C ? c0 + WF_BN_CHANNELS : C;
-    wf_norm_combine_grads(wf_data(t, a->sums), a->splits.n, C, c0, c1, a->dtype,
+    int c0, c1;
+    wf_bn_merged(&a->splits, tile, &c0, &c1);
+    wf_norm_combine_grads(wf_data(t, a->sums), a->splits.n, a->splits.act.C, c0, c1, a->dtype,
                           wf_data(t, a->invstd), wf_data(t, a->dgamma), wf_data(t, a->dbeta));
     return WEFT_OK;
 }
@@ -75,9 +75,8 @@ static weft_status lower_reduce(wf_lower *l)
                      .fns = wf_bn_kernels(l, &x)};
     if (!a.fns)
         return WEFT_ERR_UNSUPPORTED;
-    const double partial_bytes = (double)wf_norm_slot_count(a.splits.act.C) * sizeof(double);
-    const double elements = (double)wf_operand_count(&x), n = (double)a.splits.n;
-    a.sums = wf_lower_temp(l, a.splits.n, (size_t)partial_bytes);
+    const double elements = (double)wf_operand_count(&x);
+    a.sums = wf_bn_sums(l, &a.splits);
     if (a.sums < 0)
         return WEFT_ERR_NOMEM;
 
@@ -95,14 +94,9 @@ static weft_status lower_reduce(wf_lower *l)
     wf_cost(task, (a.dz >= 0 ? 24 : 4) * elements,
             (a.dz >= 0 ? 3 : 2) * elements * (double)weft_dtype_size(x.dtype));
 
-    const int64_t tiles = wf_bn_channel_tiles(a.splits.act.C);
-    task = wf_lower_task(l, "merge", run_combine, &a, sizeof a, tiles);
-    wf_reads(task, a.sums, WF_WHOLE);
-    wf_writes(task, a.sums, WF_WHOLE); /* merged in place */
+    task = wf_bn_merge(l, run_combine, &a, sizeof a, &a.splits, a.sums,
+                       (wf_buf[]){a.dgamma, a.dbeta}, 2, 2);
     wf_reads(task, a.invstd, WF_WHOLE);
-    wf_writes(task, a.dgamma, WF_WHOLE);
-    wf_writes(task, a.dbeta, WF_WHOLE);
-    wf_cost(task, 2 * n * a.splits.act.C, n * partial_bytes);
     return wf_lowered(l, task);
 }
 

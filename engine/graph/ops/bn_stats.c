@@ -27,9 +27,9 @@ static weft_status run_combine(const wf_tile *t, const void *vargs, int64_t tile
 {
     const stats_args *a = vargs;
     const wf_bn_splits *s = &a->splits;
-    const int C = s->act.C, c0 = (int)tile * WF_BN_CHANNELS;
-    const int c1 = c0 + WF_BN_CHANNELS < C ? c0 + WF_BN_CHANNELS : C;
-    wf_norm_combine_stats(wf_data(t, a->moments), s->n, s->pixels, s->last_pixels, C, c0, c1,
+    int c0, c1;
+    wf_bn_merged(s, tile, &c0, &c1);
+    wf_norm_combine_stats(wf_data(t, a->moments), s->n, s->pixels, s->last_pixels, s->act.C, c0, c1,
                           a->eps, a->dtype, wf_data(t, a->mean), wf_data(t, a->var),
                           wf_data(t, a->invstd));
     return WEFT_OK;
@@ -49,9 +49,8 @@ static weft_status lower_stats(wf_lower *l)
                     .fns = wf_bn_kernels(l, &x)};
     if (!a.fns)
         return WEFT_ERR_UNSUPPORTED;
-    const double partial_bytes = (double)wf_norm_slot_count(a.splits.act.C) * sizeof(double);
-    const double elements = (double)wf_operand_count(&x), n = (double)a.splits.n;
-    a.moments = wf_lower_temp(l, a.splits.n, (size_t)partial_bytes);
+    const double elements = (double)wf_operand_count(&x);
+    a.moments = wf_bn_sums(l, &a.splits);
     if (a.moments < 0)
         return WEFT_ERR_NOMEM;
 
@@ -60,15 +59,8 @@ static weft_status lower_stats(wf_lower *l)
     wf_writes(task, a.moments, WF_TILED);
     wf_cost(task, 4 * elements, elements * (double)weft_dtype_size(x.dtype));
 
-    const int64_t tiles = wf_bn_channel_tiles(a.splits.act.C);
-    task = wf_lower_task(l, "merge", run_combine, &a, sizeof a, tiles);
-    wf_reads(task, a.moments, WF_WHOLE);
-    wf_writes(task, a.moments, WF_WHOLE); /* merged in place */
-    wf_writes(task, a.mean, WF_WHOLE);
-    wf_writes(task, a.var, WF_WHOLE);
-    wf_writes(task, a.invstd, WF_WHOLE);
-    wf_cost(task, 4 * n * a.splits.act.C, n * partial_bytes);
-    return wf_lowered(l, task);
+    return wf_lowered(l, wf_bn_merge(l, run_combine, &a, sizeof a, &a.splits, a.moments,
+                                     (wf_buf[]){a.mean, a.var, a.invstd}, 3, 4));
 }
 
 static weft_status infer_stats(wf_infer *f)

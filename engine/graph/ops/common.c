@@ -23,6 +23,14 @@ wf_cut wf_cut_images(const wf_operand *o)
     return o->shape.rank == 4 || large ? wf_cut_each_image(o) : wf_cut_elements(o);
 }
 
+wf_image_cut wf_cut_whole_images(const wf_operand *o)
+{
+    const int64_t image = (int64_t)wf_act_count(o->act);
+    const bool tiled = wf_cut_images(o).access == WF_TILED;
+    const int64_t per_tile = tiled ? 1 : (WF_CHUNK + image - 1) / image;
+    return (wf_image_cut){tiled, (o->N + per_tile - 1) / per_tile, o->N, per_tile, o->image_bytes};
+}
+
 wf_act wf_channel_act(const wf_operand *o)
 {
     if (o->shape.rank == 4)

@@ -44,6 +44,33 @@ static inline size_t wf_cut_count(const wf_cut *c, int64_t tile)
     return (size_t)(left < c->chunk ? left : c->chunk);
 }
 
+/* Of ops that treat channels apart, and so take images whole: a tile is one image where wf_cut_images
+ * says so, else a run of images, of about WF_CHUNK elements together. */
+typedef struct wf_image_cut {
+    bool tiled; /* one image */
+    int64_t tiles, images, per_tile;
+    size_t image_bytes;
+} wf_image_cut;
+
+wf_image_cut wf_cut_whole_images(const wf_operand *o);
+
+/* The first image of a tile, and the number of its images. */
+static inline int64_t wf_image_cut_first(const wf_image_cut *c, int64_t tile)
+{
+    return tile * c->per_tile;
+}
+static inline int64_t wf_image_cut_count(const wf_image_cut *c, int64_t tile)
+{
+    const int64_t left = c->images - tile * c->per_tile;
+    return left < c->per_tile ? left : c->per_tile;
+}
+static inline void *wf_image_cut_ptr(const wf_image_cut *c, const wf_tile *t, wf_buf buf,
+                                     int64_t image)
+{
+    return c->tiled ? wf_image(t, buf, image)
+                    : (char *)wf_data(t, buf) + (size_t)image * c->image_bytes;
+}
+
 /* ---- operands --------------------------------------------------------------------------------*/
 
 /* All elements of the operand, padding channels included. */

@@ -8,8 +8,7 @@
  * Letters: N images, C channels, P pixels, G groups, D = C/G * P values of a group. */
 #include <math.h>
 
-#include "engine/graph/ops/common.h"
-#include "engine/graph/ops/internal.h"
+#include "engine/graph/ops/affine.h"
 #include "kernels/norm/norm.h"
 #include "kernels/reduce/reduce.h"
 
@@ -243,22 +242,9 @@ static weft_status infer(wf_infer *f)
     if (a->groups < 1 || x->dim[1] % a->groups)
         return wf_infer_fail(f, WEFT_ERR_SHAPE, "%lld channels do not divide by %lld groups",
                              (long long)x->dim[1], (long long)a->groups);
-    for (int i = 1; i < 3; i++)
-        if (f->in[i].dtype != f->in[0].dtype ||
-            !weft_shape_equal(f->in[i].shape, WEFT_SHAPE(x->dim[1])))
-            return wf_infer_fail(f, WEFT_ERR_SHAPE, "the %s is %s %s, expected %s [%lld]",
-                                 i == 1 ? "weight" : "bias", weft_dtype_name(f->in[i].dtype),
-                                 weft_shape_format(f->in[i].shape, text, sizeof(text)),
-                                 weft_dtype_name(f->in[0].dtype), (long long)x->dim[1]);
+    WF_TRY(wf_infer_affine(f, WEFT_SHAPE(x->dim[1])));
     f->out[0] = f->in[0];
     f->out[1] = f->out[2] = (wf_type){f->in[0].dtype, WEFT_SHAPE(x->dim[0], a->groups)};
-    return WEFT_OK;
-}
-
-static weft_status infer_backward(wf_infer *f)
-{
-    f->out[0] = f->in[0];
-    f->out[1] = f->out[2] = f->in[4];
     return WEFT_OK;
 }
 
@@ -270,7 +256,7 @@ const wf_op wf_op_group_norm_backward = {
     .flags = WF_OP_KEEPS_ZERO,
     .layout_rule = WF_LAYOUT_SAME,
     .precision = WF_PRECISION_FOLLOW,
-    .infer = infer_backward,
+    .infer = wf_infer_affine_backward,
     .no_grad_reason = "second derivatives are not built",
     .lower = lower_backward,
     .no_sample_reason = "group_norm's samples run it",
@@ -278,15 +264,8 @@ const wf_op wf_op_group_norm_backward = {
 
 static weft_status grad(wf_grad *g)
 {
-    weft_tensor *out[WF_MAX_OUT];
-    weft_tensor *in[] = {g->in[0], g->dout[0], g->out[1], g->out[2], g->in[1]};
-    if (!g->dout[0])
-        return WEFT_OK;
-    if (!wf_record(&wf_op_group_norm_backward, g->attrs, NULL, 5, in, out))
-        return wf_step_status(g->ctx);
-    for (int i = 0; i < 3; i++)
-        g->din[i] = g->needs[i] ? out[i] : NULL;
-    return WEFT_OK;
+    return wf_grad_affine(g, &wf_op_group_norm_backward, 5,
+                          (weft_tensor *[]){g->in[0], g->dout[0], g->out[1], g->out[2], g->in[1]});
 }
 
 static weft_tensor *apply(void *user, weft_tensor *const *in, int n)
@@ -336,12 +315,6 @@ weft_tensor *weft_group_norm(weft_tensor *x, int groups, weft_tensor *gamma, wef
         return NULL;
     }
     group_norm_attrs a = {groups, eps};
-    weft_shape channels = WEFT_SHAPE(shape.dim[1]);
-    /* Any other type of x is refused below. */
-    const weft_dtype like = weft_tensor_dtype(x) == WEFT_F64 ? WEFT_F64 : WEFT_F32;
-    if (!gamma)
-        gamma = wf_record_fill(ctx, like, channels, 1.0);
-    if (!beta)
-        beta = wf_record_fill(ctx, like, channels, 0.0);
+    wf_record_affine(ctx, x, WEFT_SHAPE(shape.dim[1]), &gamma, &beta);
     return wf_record(&wf_op_group_norm, &a, NULL, 3, (weft_tensor *[]){x, gamma, beta}, NULL);
 }

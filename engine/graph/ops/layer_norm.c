@@ -7,8 +7,7 @@
  * Letters: rows of D elements, which are the last dimensions together. */
 #include <math.h>
 
-#include "engine/graph/ops/common.h"
-#include "engine/graph/ops/internal.h"
+#include "engine/graph/ops/affine.h"
 #include "kernels/norm/layer_norm.h"
 #include "kernels/reduce/reduce.h"
 
@@ -168,42 +167,22 @@ static weft_status lower_backward(wf_lower *l)
 
 static weft_status infer(wf_infer *f)
 {
-    char a[WF_SHAPE_TEXT], b[WF_SHAPE_TEXT];
     const weft_shape *x = &f->in[0].shape;
     const int n = (int)((const layer_norm_attrs *)f->attrs)->n_dims;
     WF_TRY(wf_infer_float(f, 0));
     weft_shape last = {.rank = n};
     for (int i = 0; i < n; i++)
         last.dim[i] = x->dim[x->rank - n + i];
-    for (int i = 1; i < 3; i++)
-        if (f->in[i].dtype != f->in[0].dtype || !weft_shape_equal(f->in[i].shape, last))
-            return wf_infer_fail(
-                f, WEFT_ERR_SHAPE, "the %s is %s %s, expected %s %s", i == 1 ? "weight" : "bias",
-                weft_dtype_name(f->in[i].dtype), weft_shape_format(f->in[i].shape, a, sizeof(a)),
-                weft_dtype_name(f->in[0].dtype), weft_shape_format(last, b, sizeof(b)));
+    WF_TRY(wf_infer_affine(f, last));
     f->out[0] = f->in[0];
     f->out[1] = (wf_type){WEFT_F64, WEFT_SHAPE(wf_dims_count(x, 0, x->rank - n), 2)};
     return WEFT_OK;
 }
 
-static weft_status infer_backward(wf_infer *f)
-{
-    f->out[0] = f->in[0];
-    f->out[1] = f->out[2] = f->in[3];
-    return WEFT_OK;
-}
-
 static weft_status grad(wf_grad *g)
 {
-    weft_tensor *out[WF_MAX_OUT];
-    weft_tensor *in[] = {g->in[0], g->dout[0], g->out[1], g->in[1]};
-    if (!g->dout[0])
-        return WEFT_OK;
-    if (!wf_record(&wf_op_layer_norm_backward, g->attrs, NULL, 4, in, out))
-        return wf_step_status(g->ctx);
-    for (int i = 0; i < 3; i++)
-        g->din[i] = g->needs[i] ? out[i] : NULL;
-    return WEFT_OK;
+    return wf_grad_affine(g, &wf_op_layer_norm_backward, 4,
+                          (weft_tensor *[]){g->in[0], g->dout[0], g->out[1], g->in[1]});
 }
 
 static weft_tensor *apply(void *user, weft_tensor *const *in, int n)
@@ -233,7 +212,7 @@ const wf_op wf_op_layer_norm_backward = {
     .attr_size = sizeof(layer_norm_attrs),
     .layout_rule = WF_LAYOUT_PLAIN,
     .precision = WF_PRECISION_FOLLOW,
-    .infer = infer_backward,
+    .infer = wf_infer_affine_backward,
     .no_grad_reason = "second derivatives are not built",
     .lower = lower_backward,
     .no_sample_reason = "layer_norm's samples run it",
@@ -270,12 +249,7 @@ weft_tensor *weft_layer_norm(weft_tensor *x, int n_dims, weft_tensor *gamma, wef
     weft_shape last = {.rank = n_dims};
     for (int i = 0; i < n_dims; i++)
         last.dim[i] = shape.dim[shape.rank - n_dims + i];
-    /* Any other type of x is refused below. */
-    const weft_dtype like = weft_tensor_dtype(x) == WEFT_F64 ? WEFT_F64 : WEFT_F32;
-    if (!gamma)
-        gamma = wf_record_fill(ctx, like, last, 1.0);
-    if (!beta)
-        beta = wf_record_fill(ctx, like, last, 0.0);
+    wf_record_affine(ctx, x, last, &gamma, &beta);
     const layer_norm_attrs a = {n_dims, eps};
     return wf_record(&wf_op_layer_norm, &a, NULL, 3, (weft_tensor *[]){x, gamma, beta}, NULL);
 }

@@ -177,53 +177,18 @@ static bool sample_min(weft_context *ctx, int index, wf_sample *s)
     return sample_of(ctx, index, s, apply_min);
 }
 
-const wf_op wf_op_max = {
-    .name = "max",
-    .of_nothing = WF_EMPTY_ZERO,
-    .n_out = 1,
-    .attr_size = sizeof(max_attrs),
-    .layout_rule = WF_LAYOUT_PLAIN,
-    .infer = infer,
-    .grad = grad,
-    .lower = lower,
-    .sample = sample_max,
-};
+/* What the four ops have in common. */
+#define ALONG_A_DIMENSION                                                                          \
+    .of_nothing = WF_EMPTY_ZERO, .n_out = 1, .attr_size = sizeof(max_attrs),                       \
+    .layout_rule = WF_LAYOUT_PLAIN, .infer = infer, .lower = lower
+#define AN_INDEX                                                                                   \
+    .no_grad_reason = "an index has no gradient",                                                  \
+    .no_sample_reason = "it has no gradient; the value tests run it"
 
-const wf_op wf_op_min = {
-    .name = "min",
-    .of_nothing = WF_EMPTY_ZERO,
-    .n_out = 1,
-    .attr_size = sizeof(max_attrs),
-    .layout_rule = WF_LAYOUT_PLAIN,
-    .infer = infer,
-    .grad = grad,
-    .lower = lower,
-    .sample = sample_min,
-};
-
-const wf_op wf_op_argmax = {
-    .name = "argmax",
-    .of_nothing = WF_EMPTY_ZERO,
-    .n_out = 1,
-    .attr_size = sizeof(max_attrs),
-    .layout_rule = WF_LAYOUT_PLAIN,
-    .infer = infer,
-    .no_grad_reason = "an index has no gradient",
-    .lower = lower,
-    .no_sample_reason = "it has no gradient; the value tests run it",
-};
-
-const wf_op wf_op_argmin = {
-    .name = "argmin",
-    .of_nothing = WF_EMPTY_ZERO,
-    .n_out = 1,
-    .attr_size = sizeof(max_attrs),
-    .layout_rule = WF_LAYOUT_PLAIN,
-    .infer = infer,
-    .no_grad_reason = "an index has no gradient",
-    .lower = lower,
-    .no_sample_reason = "it has no gradient; the value tests run it",
-};
+const wf_op wf_op_max = {.name = "max", ALONG_A_DIMENSION, .grad = grad, .sample = sample_max};
+const wf_op wf_op_min = {.name = "min", ALONG_A_DIMENSION, .grad = grad, .sample = sample_min};
+const wf_op wf_op_argmax = {.name = "argmax", ALONG_A_DIMENSION, AN_INDEX};
+const wf_op wf_op_argmin = {.name = "argmin", ALONG_A_DIMENSION, AN_INDEX};
 
 weft_tensor *weft_max(weft_tensor *x, weft_dims dims, bool keep)
 {

@@ -24,21 +24,19 @@ static weft_status infer(wf_infer *f)
 
 typedef struct prelu_args {
     wf_act act; /* of one image */
-    bool flat, rows, tiled;
+    bool side_by_side;
+    wf_image_cut cut;
     wf_buf x, w, dy, y, products; /* y: backward dx */
-    int64_t images, per_tile;     /* images of a tile */
-    size_t image_bytes;
     const wf_eltwise *kernels;
 } prelu_args;
 
 static void run_act(const prelu_args *g, wf_act act, const wf_tile *t, int64_t n)
 {
-    const size_t at = g->tiled ? 0 : (size_t)n * g->image_bytes;
     const wf_buf buf[4] = {g->x, g->dy, g->y, g->products};
-    char *p[4] = {NULL};
+    void *p[4] = {NULL};
     for (int i = 0; i < 4; i++)
         if (buf[i] >= 0)
-            p[i] = g->tiled ? wf_image(t, buf[i], n) : (char *)wf_data(t, buf[i]) + at;
+            p[i] = wf_image_cut_ptr(&g->cut, t, buf[i], n);
     if (g->dy < 0)
         g->kernels->prelu(act, p[0], wf_data(t, g->w), p[2]);
     else
@@ -48,12 +46,9 @@ static void run_act(const prelu_args *g, wf_act act, const wf_tile *t, int64_t n
 static weft_status run(const wf_tile *t, const void *vargs, int64_t tile)
 {
     const prelu_args *g = vargs;
-    const int64_t first = g->tiled ? tile : tile * g->per_tile;
-    const int64_t left = g->images - first, n = g->tiled             ? 1
-                                                : left < g->per_tile ? left
-                                                                     : g->per_tile;
+    const int64_t first = wf_image_cut_first(&g->cut, tile), n = wf_image_cut_count(&g->cut, tile);
     wf_act act = g->act;
-    if (g->flat || g->rows) { /* the images of a tile are contiguous */
+    if (g->side_by_side) { /* the images of a tile are one */
         act.H *= (int)n;
         run_act(g, act, t, first);
         return WEFT_OK;
@@ -67,27 +62,22 @@ static weft_status lower(wf_lower *l)
 {
     const wf_operand x = wf_lower_in(l, 0), w = wf_lower_in(l, 1), y = wf_lower_out(l, 0);
     const bool backward = l->n_in == 3;
-    const int64_t image = (int64_t)wf_act_count(y.act);
+    const bool one_weight = weft_shape_count(w.shape) == 1, rows = y.shape.rank == 2;
     prelu_args g = {.act = wf_channel_act(&y),
-                    .flat = weft_shape_count(w.shape) == 1,
-                    .rows = y.shape.rank == 2,
-                    .tiled = wf_cut_images(&y).access == WF_TILED,
+                    .side_by_side = one_weight || rows,
+                    .cut = wf_cut_whole_images(&y),
                     .x = x.buf,
                     .w = w.buf,
                     .dy = backward ? wf_lower_in(l, 2).buf : -1,
                     .y = y.buf,
                     .products = backward ? wf_lower_out(l, 1).buf : -1,
-                    .images = y.N,
-                    .per_tile = (WF_CHUNK + image - 1) / image,
-                    .image_bytes = y.image_bytes,
                     .kernels = wf_eltwise_get(y.dtype, l->isa)};
-    if (g.flat)
-        g.act = (wf_act){1, (int)image, 1, 1};
-    else if (g.rows)
+    if (one_weight)
+        g.act = (wf_act){1, (int)wf_act_count(y.act), 1, 1};
+    else if (rows)
         g.act = (wf_act){g.act.C, 1, 1, g.act.C};
-    const int64_t tiles = g.tiled ? y.N : (y.N + g.per_tile - 1) / g.per_tile;
-    const wf_access access = g.tiled ? WF_TILED : WF_WHOLE;
-    wf_task *task = wf_lower_task(l, g.kernels->name, run, &g, sizeof(g), tiles);
+    const wf_access access = g.cut.tiled ? WF_TILED : WF_WHOLE;
+    wf_task *task = wf_lower_task(l, g.kernels->name, run, &g, sizeof(g), g.cut.tiles);
     wf_reads(task, g.x, access);
     wf_reads(task, g.w, WF_WHOLE);
     wf_writes(task, g.y, access);

@@ -119,22 +119,6 @@ static weft_tensor *record(const wf_op *op, weft_tensor *x, weft_dims dims)
     return wf_record_dims_back(y, bits, shape);
 }
 
-/* ---- softmax ---- */
-
-/* Inputs: the forward output, its gradient. */
-const wf_op wf_op_softmax_backward = {
-    .name = "softmax_backward",
-    .of_nothing = WF_EMPTY_ZERO,
-    .n_out = 1,
-    .attr_size = sizeof(softmax_attrs),
-    .layout_rule = WF_LAYOUT_PLAIN,
-    .inplace = {2},
-    .infer = infer,
-    .no_grad_reason = "second derivatives are not built",
-    .lower = lower,
-    .no_sample_reason = "softmax's samples run it",
-};
-
 static weft_tensor *apply_softmax(void *user, weft_tensor *const *in, int n)
 {
     return weft_softmax(in[0], *(const weft_dims *)user);
@@ -144,40 +128,6 @@ static bool sample_softmax(weft_context *ctx, int index, wf_sample *s)
 {
     return sample_of(ctx, index, s, apply_softmax);
 }
-
-const wf_op wf_op_softmax = {
-    .name = "softmax",
-    .of_nothing = WF_EMPTY_ZERO,
-    .n_out = 1,
-    .attr_size = sizeof(softmax_attrs),
-    .layout_rule = WF_LAYOUT_PLAIN,
-    .inplace = {1},
-    .infer = infer,
-    .grad = grad,
-    .lower = lower,
-    .sample = sample_softmax,
-};
-
-weft_tensor *weft_softmax(weft_tensor *x, weft_dims dims)
-{
-    return record(&wf_op_softmax, x, dims);
-}
-
-/* ---- log_softmax ---- */
-
-/* Inputs: the forward output, its gradient. */
-const wf_op wf_op_log_softmax_backward = {
-    .name = "log_softmax_backward",
-    .of_nothing = WF_EMPTY_ZERO,
-    .n_out = 1,
-    .attr_size = sizeof(softmax_attrs),
-    .layout_rule = WF_LAYOUT_PLAIN,
-    .inplace = {2},
-    .infer = infer,
-    .no_grad_reason = "second derivatives are not built",
-    .lower = lower,
-    .no_sample_reason = "log_softmax's samples run it",
-};
 
 static weft_tensor *apply_log_softmax(void *user, weft_tensor *const *in, int n)
 {
@@ -189,18 +139,29 @@ static bool sample_log_softmax(weft_context *ctx, int index, wf_sample *s)
     return sample_of(ctx, index, s, apply_log_softmax);
 }
 
-const wf_op wf_op_log_softmax = {
-    .name = "log_softmax",
-    .of_nothing = WF_EMPTY_ZERO,
-    .n_out = 1,
-    .attr_size = sizeof(softmax_attrs),
-    .layout_rule = WF_LAYOUT_PLAIN,
-    .inplace = {1},
-    .infer = infer,
-    .grad = grad,
-    .lower = lower,
-    .sample = sample_log_softmax,
-};
+/* What the four ops have in common. The backward ops' inputs: the forward output, its gradient. */
+#define ALONG_A_DIMENSION                                                                          \
+    .of_nothing = WF_EMPTY_ZERO, .n_out = 1, .attr_size = sizeof(softmax_attrs),                   \
+    .layout_rule = WF_LAYOUT_PLAIN, .infer = infer, .lower = lower
+#define BACKWARD                                                                                   \
+    .inplace = {2}, .no_grad_reason = "second derivatives are not built",                          \
+    .no_sample_reason = "the samples of softmax and log_softmax run it"
+
+const wf_op wf_op_softmax = {
+    .name = "softmax", ALONG_A_DIMENSION, .inplace = {1}, .grad = grad, .sample = sample_softmax};
+const wf_op wf_op_log_softmax = {.name = "log_softmax",
+                                 ALONG_A_DIMENSION,
+                                 .inplace = {1},
+                                 .grad = grad,
+                                 .sample = sample_log_softmax};
+const wf_op wf_op_softmax_backward = {.name = "softmax_backward", ALONG_A_DIMENSION, BACKWARD};
+const wf_op wf_op_log_softmax_backward = {
+    .name = "log_softmax_backward", ALONG_A_DIMENSION, BACKWARD};
+
+weft_tensor *weft_softmax(weft_tensor *x, weft_dims dims)
+{
+    return record(&wf_op_softmax, x, dims);
+}
 
 weft_tensor *weft_log_softmax(weft_tensor *x, weft_dims dims)
 {
