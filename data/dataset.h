@@ -45,8 +45,6 @@ typedef struct wf_class_name {
     char text[96];
 } wf_class_name;
 wf_class_name wf_quote_class(const char *name);
-/* Writes "a, b, c", or the first names of many and their number; returns text. */
-const char *wf_format_names(const char *const *names, int n, char *text, size_t size);
 
 /* Limits of a data set; a file beyond them is damaged or hostile. */
 #define WF_MAX_SIDE 65536

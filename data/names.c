@@ -87,7 +87,8 @@ wf_class_name wf_quote_class(const char *name)
     return q;
 }
 
-const char *wf_format_names(const char *const *names, int n, char *text, size_t size)
+/* "a, b, c", or the first of many and their number; returns text. */
+static const char *format_names(const char *const *names, int n, char *text, size_t size)
 {
     size_t at = 0;
     int shown = 0;
@@ -106,8 +107,8 @@ static weft_status refuse(const weft_dataset *ds, const char *const *names, int 
     char ours[384], theirs[384];
     return wf_error_set(err, WEFT_ERR_INVALID, "%s: its classes are %s; those of %s are %s",
                         ds->source,
-                        wf_format_names(ds->info.class_names, ds->info.classes, ours, sizeof ours),
-                        where, wf_format_names(names, n, theirs, sizeof theirs));
+                        format_names(ds->info.class_names, ds->info.classes, ours, sizeof ours),
+                        where, format_names(names, n, theirs, sizeof theirs));
 }
 
 /* Sets map[k] to the number in `names` of the data set's class k. */

@@ -12,8 +12,6 @@
 
 #include "weft/types.h"
 
-typedef int64_t wf_dim;
-
 /* Of functions that run a kernel: a status that nobody looks at would let wrong numbers through. */
 #define WF_MUST_CHECK __attribute__((warn_unused_result))
 

@@ -16,7 +16,7 @@ weft_status wf_optimizer_nomem(const weft_optimizer *o)
     return wf_fail(o->ctx, WEFT_ERR_NOMEM, "out of memory in optimizer %s", o->rule->name);
 }
 
-weft_status wf_optimizer_range(weft_context *ctx, const char *optimizer, const char *field,
+static weft_status check_range(weft_context *ctx, const char *optimizer, const char *field,
                                double value, double below)
 {
     if (value >= 0 && value < below)
@@ -29,8 +29,7 @@ bool wf_optimizer_in_range(weft_context *ctx, const wf_optim_rule *rule,
                            const wf_optim_setting *settings, int n)
 {
     for (int i = 0; i < n; i++)
-        if (wf_optimizer_range(ctx, rule->name, settings[i].name, settings[i].value,
-                               settings[i].below))
+        if (check_range(ctx, rule->name, settings[i].name, settings[i].value, settings[i].below))
             return false;
     return true;
 }
@@ -183,9 +182,9 @@ weft_status weft_optimizer_add_group(weft_optimizer *o, const weft_tensor_list *
         return wf_fail(o->ctx, WEFT_ERR_INVALID, "optimizer: there is no list of parameters");
     WF_TRY(check_idle(o, "optimizer_add_group"));
     if (!isnan(lr))
-        WF_TRY(wf_optimizer_range(o->ctx, o->rule->name, "learning rate", lr, INFINITY));
+        WF_TRY(check_range(o->ctx, o->rule->name, "learning rate", lr, INFINITY));
     if (!isnan(weight_decay))
-        WF_TRY(wf_optimizer_range(o->ctx, o->rule->name, "weight decay", weight_decay, INFINITY));
+        WF_TRY(check_range(o->ctx, o->rule->name, "weight decay", weight_decay, INFINITY));
     if (o->n_groups == o->cap_groups) {
         int capacity = o->cap_groups == 0 ? 4 : 2 * o->cap_groups;
         wf_optim_group *groups = wf_realloc_array(o->groups, (size_t)capacity, sizeof(*groups));
@@ -222,9 +221,8 @@ static weft_status set_in_groups(weft_optimizer *o, int group, double value, con
     if (o == NULL)
         return WEFT_ERR_INVALID;
     if (group < -1 || group >= o->n_groups)
-        return wf_fail(o->ctx, WEFT_ERR_NOT_FOUND, "optimizer: there is no group %d, there are %d",
-                       group, o->n_groups);
-    WF_TRY(wf_optimizer_range(o->ctx, o->rule->name, what, value, INFINITY));
+        return wf_fail(o->ctx, WEFT_ERR_NOT_FOUND, "optimizer: group %d of %d", group, o->n_groups);
+    WF_TRY(check_range(o->ctx, o->rule->name, what, value, INFINITY));
     for (int i = 0; i < o->n_groups; i++) {
         if (group == -1 || group == i)
             memcpy((char *)&o->groups[i] + offset, &value, sizeof(value));
@@ -267,7 +265,7 @@ weft_status weft_optimizer_set_momentum(weft_optimizer *o, double momentum)
 {
     if (o == NULL)
         return WEFT_ERR_INVALID;
-    WF_TRY(wf_optimizer_range(o->ctx, o->rule->name, "momentum", momentum, 1));
+    WF_TRY(check_range(o->ctx, o->rule->name, "momentum", momentum, 1));
     *o->rule->momentum(o) = momentum;
     return WEFT_OK;
 }

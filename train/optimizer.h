@@ -14,18 +14,16 @@ weft_status wf_optimizer_names(const weft_optimizer *o, wf_name_map *names);
 /* Creates an optimizer with m's parameters as group 0; m may be NULL. */
 weft_optimizer *wf_optimizer_create(weft_context *ctx, const wf_optim_rule *rule, weft_module *m,
                                     const weft_optimizer *like);
+/* A number that must be in [0, below); `below` may be INFINITY. */
 typedef struct wf_optim_setting {
     const char *name;
     double value, below;
 } wf_optim_setting;
-/* Whether each of `settings` of a new optimizer is in its range; false, with the error in the
- * context, where one is not. */
+/* Whether all settings of an optimizer are in their ranges; false, with the error in the context,
+ * where one is not. */
 bool wf_optimizer_in_range(weft_context *ctx, const wf_optim_rule *rule,
                            const wf_optim_setting *settings, int n);
-/* `value` of an optimizer's `field` must be in [0, below); `below` may be INFINITY. */
-weft_status wf_optimizer_range(weft_context *ctx, const char *optimizer, const char *field,
-                               double value, double below);
-/* Counts a recorded update, if it has been committed. */
+/* Counts a recorded update that has been committed since. */
 void wf_optimizer_settle(weft_optimizer *o);
 /* Converts state tensors to their parameter's type, where weft_module_to has changed it. */
 weft_status wf_optimizer_fit_states(weft_optimizer *o);

@@ -131,14 +131,7 @@ int wf_graph_value(weft_context *ctx, weft_tensor *t)
     return t->leaf = t->leaves = g->n_values++;
 }
 
-weft_tensor *wf_graph_handle(const wf_graph *g, int value)
-{
-    const wf_value *v = &g->values[value];
-    return v->node < 0 ? v->stored : v->handle;
-}
-
-/* Checks that `value` may become the content of `stored`, and sets *v to its number in the
- * graph. */
+/* Whether `value` may become the content of `stored`; *v: its number in the graph. */
 static weft_status check_assignment(weft_context *ctx, weft_tensor *stored, weft_tensor *value,
                                     int *v)
 {
@@ -187,11 +180,6 @@ static weft_status assign_in_step(int n, weft_tensor *const *stored, weft_tensor
 weft_status wf_graph_assign(weft_tensor *stored, weft_tensor *value, bool state)
 {
     return assign_in_step(1, &stored, &value, state);
-}
-
-weft_status wf_assign(weft_tensor *stored, weft_tensor *value)
-{
-    return assign_in_step(1, &stored, &value, true);
 }
 
 weft_status wf_assign_all(int n, weft_tensor *const *stored, weft_tensor *const *values)

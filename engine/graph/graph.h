@@ -1,7 +1,7 @@
 /* The graph of the step being recorded: values, nodes, assignments.
  *
  * A value is written once (SSA). A *leaf* value stands for a stored tensor's content in one
- * version; every other value is the output of a node. wf_assign makes a value the next content of a
+ * version; every other value is the output of a node. wf_assign_all makes a value the next content of a
  * stored tensor: the tensor changes when the step commits. Threading rule: the context's.
  *
  * Note [Failed steps]. A caller need not check what each call returns; it may check once, at the
@@ -129,11 +129,9 @@ void wf_graph_reset(weft_context *ctx);
 /* The value that a handle stands for in the present graph; for a stored tensor, a leaf, made where
  * there is none. -1 on failure, with the context's error set. */
 int wf_graph_value(weft_context *ctx, weft_tensor *t);
-/* The handle of a value: the leaf's tensor or the recorded handle. */
-weft_tensor *wf_graph_handle(const wf_graph *g, int value);
 /* Drops the pending assignment to t, if any (weft_zero_grad). */
 void wf_graph_unassign(weft_context *ctx, weft_tensor *t);
-/* As wf_assign; state false: see wf_assignment. */
+/* As wf_assign_all of one; state false: see wf_assignment. */
 weft_status wf_graph_assign(weft_tensor *stored, weft_tensor *value, bool state);
 
 /* Fails for inputs or outputs that the engine cannot count, Note [Sizes] in sizes.c. */

@@ -39,17 +39,24 @@ __attribute__((format(printf, 2, 3))) static void why(wf_topology *t, const char
 
 static void read_openmp_settings(wf_topology_builder *b)
 {
-    static const char *const names[] = {
-        "OMP_NUM_THREADS", "OMP_THREAD_LIMIT",  "OMP_DYNAMIC",    "OMP_PROC_BIND", "OMP_PLACES",
-        "OMP_WAIT_POLICY", "GOMP_CPU_AFFINITY", "GOMP_SPINCOUNT", "KMP_AFFINITY",  "KMP_BLOCKTIME",
+    static const struct {
+        const char *name;
+        bool binds; /* where it is set, OpenMP binds its threads */
+    } settings[] = {
+        {"OMP_NUM_THREADS", false},  {"OMP_THREAD_LIMIT", false}, {"OMP_DYNAMIC", false},
+        {"OMP_PROC_BIND", true},     {"OMP_PLACES", true},        {"OMP_WAIT_POLICY", false},
+        {"GOMP_CPU_AFFINITY", true}, {"GOMP_SPINCOUNT", false},   {"KMP_AFFINITY", true},
+        {"KMP_BLOCKTIME", false},
     };
     wf_topology *t = b->t;
     size_t used = 0;
-    for (size_t i = 0; i < sizeof(names) / sizeof(*names) && used < sizeof(t->openmp); i++) {
-        const char *value = env(b, names[i]);
-        if (value)
+    for (size_t i = 0; i < sizeof(settings) / sizeof(*settings); i++) {
+        const char *name = settings[i].name, *value = env(b, name);
+        if (value && settings[i].binds && !b->binder)
+            b->binder = name;
+        if (value && used < sizeof(t->openmp))
             used += (size_t)snprintf(t->openmp + used, sizeof(t->openmp) - used, "%s%s=%.64s",
-                                     used ? " " : "", names[i], value);
+                                     used ? " " : "", name, value);
     }
 }
 
@@ -119,15 +126,12 @@ static void choose_threads(wf_topology_builder *b)
 
 static void choose_binding(wf_topology_builder *b)
 {
-    static const char *const users[] = {"OMP_PROC_BIND", "OMP_PLACES", "GOMP_CPU_AFFINITY",
-                                        "KMP_AFFINITY"};
     wf_topology *t = b->t;
     const char *no = NULL;
-    for (size_t i = 0; i < sizeof(users) / sizeof(*users); i++)
-        if (env(b, users[i])) {
-            snprintf(t->binds_why, sizeof(t->binds_why), "threads not bound: %s is set", users[i]);
-            return;
-        }
+    if (b->binder) {
+        snprintf(t->binds_why, sizeof(t->binds_why), "threads not bound: %s is set", b->binder);
+        return;
+    }
     if (hwloc_topology_is_thissystem(t->hwloc) != 1)
         no = "the machine is made up";
     else if (!b->mask_known)

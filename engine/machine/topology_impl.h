@@ -27,7 +27,8 @@ typedef struct wf_topology_builder {
     wf_topology *t;
     const wf_topology_config *config;
     hwloc_bitmap_t mask; /* hardware threads we may use */
-    bool mask_known;     /* it is this process's own mask */
+    bool mask_known;     /* it is this process's */
+    const char *binder;  /* the variable by which OpenMP binds its threads; NULL: none */
 } wf_topology_builder;
 
 /* topology_read.c: loads the topology, reads the mask, describes the machine and lists the

@@ -46,13 +46,8 @@ wf_trace *wf_replay_trace(const wf_replay *replay)
     return replay->trace;
 }
 
-size_t wf_replay_arena_bytes(const wf_replay *replay)
-{
-    return replay->arena.size;
-}
-
-/* Writes "<module path>: <op>: " for a task, "" where it belongs to no op, and returns the length.
- * Several recordings may share the plan, so the path is that of the node as recorded this time. */
+/* "<module path>: <op>: " of a task; "" where it belongs to no op. Several recordings may share the
+ * plan, so the path is that of the node as recorded this time. Returns the length. */
 static size_t write_place(const wf_run *run, const wf_task *task, char *text, size_t size)
 {
     if (!task || !task->op)

@@ -47,7 +47,6 @@ void wf_replay_destroy(wf_replay *replay);
  * anomaly mode must give finite numbers. */
 weft_status wf_replay_run(weft_context *ctx, const wf_plan *plan, const wf_run_source *source,
                           bool check);
-size_t wf_replay_arena_bytes(const wf_replay *replay);
 
 /* The three executors. */
 typedef struct wf_scheduler wf_scheduler;

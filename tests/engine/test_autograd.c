@@ -143,7 +143,7 @@ static void an_assigned_value_is_what_later_reads_see(void **state)
 {
     weft_tensor *w = vec(1, 2, 3, false);
     weft_tensor *before = weft_keep(weft_scale(w, 1));
-    assert_int_equal(wf_assign(w, weft_scale(w, 2)), WEFT_OK);
+    assert_int_equal(wf_assign_all(1, &w, (weft_tensor *[]){weft_scale(w, 2)}), WEFT_OK);
     weft_tensor *after = weft_keep(weft_scale(w, 1));
     assert_int_equal(weft_sync(ctx), WEFT_OK);
     expect(before, 1, 2, 3);

@@ -67,7 +67,7 @@ static void a_failing_kernel_commits_nothing_and_is_named(void **state)
         wf_path_pop(ctx);
         weft_tensor *loss = weft_sum(y, WEFT_ALL_DIMS, false), *kept = weft_keep(loss);
         assert_int_equal(weft_backward(loss), WEFT_OK);
-        assert_int_equal(wf_assign(w, weft_scale(w, 2)), WEFT_OK);
+        assert_int_equal(wf_assign_all(1, &w, (weft_tensor *[]){weft_scale(w, 2)}), WEFT_OK);
         assert_int_equal(weft_sync(ctx), says_why ? WEFT_ERR_NUMERIC : WEFT_ERR_UNSUPPORTED);
         assert_string_equal(weft_error_text(ctx),
                             says_why && bad_tile ? "layer1: broken: tile 5 is bad"
@@ -81,7 +81,7 @@ static void a_failing_kernel_commits_nothing_and_is_named(void **state)
         assert_null(weft_grad(w));
 
         bad_tile = NOBODY; /* and the next step runs */
-        assert_int_equal(wf_assign(w, weft_scale(w, 2)), WEFT_OK);
+        assert_int_equal(wf_assign_all(1, &w, (weft_tensor *[]){weft_scale(w, 2)}), WEFT_OK);
         assert_int_equal(weft_sync(ctx), WEFT_OK);
         read_all(ctx, w, now);
         assert_true(now[0] == 2);
@@ -128,7 +128,7 @@ static void record(weft_context *ctx, weft_tensor *x, weft_tensor *w)
     weft_tensor *y = weft_conv2d(x, w, NULL, &same);
     wf_path_pop(ctx);
     assert_int_equal(weft_backward(weft_sum(weft_mul(y, y), WEFT_ALL_DIMS, false)), WEFT_OK);
-    assert_int_equal(wf_assign(w, weft_add(w, weft_grad(w))), WEFT_OK);
+    assert_int_equal(wf_assign_all(1, &w, (weft_tensor *[]){weft_add(w, weft_grad(w))}), WEFT_OK);
 }
 
 /* Wisdom that asks for oneDNN wherever it fits; how many tasks run it. */
