@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "modules/internal.h"
+#include "modules/state/state.h"
 
 static const struct {
     const char *label, *counted;

@@ -8,8 +8,8 @@
 #include "engine/graph/lint.h"
 #include "engine/step/execute.h"
 #include "modules/internal.h"
-#include "train/lint.h"
-#include "train/optimizer.h"
+#include "train/optim/lint.h"
+#include "train/optim/optimizer.h"
 
 weft_status wf_optimizer_nomem(const weft_optimizer *o)
 {

@@ -1,9 +1,8 @@
-/* What the update rules and optimizer_state.c need of optimizer.c. Threading rule: the
- * context's. */
-#ifndef WF_TRAIN_OPTIMIZER_H
-#define WF_TRAIN_OPTIMIZER_H
+/* What the update rules and an optimizer's state need of optimizer.c. Threading rule: the context's. */
+#ifndef WF_TRAIN_OPTIM_OPTIMIZER_H
+#define WF_TRAIN_OPTIM_OPTIMIZER_H
 
-#include "train/optim.h"
+#include "train/optim/internal.h"
 
 /* WEFT_ERR_NOMEM, in o's context. */
 weft_status wf_optimizer_nomem(const weft_optimizer *o);

@@ -9,7 +9,7 @@
 
 #include "engine/graph/lint.h"
 #include "engine/step/execute.h"
-#include "modules/internal.h"
+#include "modules/state/state.h"
 
 /* A tensor or extra state of the module that a load fills. */
 typedef struct target {

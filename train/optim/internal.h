@@ -1,12 +1,12 @@
 /* What an optimizer is inside: its parameters, their state tensors, and what an update rule must
  * provide.
  *
- * Note [Optimizer counters]. State tensors change when the recorded step commits. So the counters
- * beside them (steps, whether the state tensors have content) must not change earlier. A recorded
- * update is `pending` until the context's count of committed steps has moved. If the graph ended
- * without this, the update never happened. Threading rule: the context's. */
-#ifndef WF_TRAIN_OPTIM_H
-#define WF_TRAIN_OPTIM_H
+ * Note [Optimizer counters]. State tensors change when the recorded step commits, so the counters
+ * beside them (steps, whether the state tensors have content) must not change before. A recorded update is
+ * `pending` until the context's count of committed steps has moved; if the graph ended without
+ * that, it never happened. Threading rule: the context's. */
+#ifndef WF_TRAIN_OPTIM_INTERNAL_H
+#define WF_TRAIN_OPTIM_INTERNAL_H
 
 #include "engine/tensor/context.h"
 #include "engine/base/name_map.h"

@@ -1,13 +1,14 @@
-/* The warnings of an optimizer's step: tensors in the loss that no optimizer has; parameters of
- * this optimizer that got no gradient, by name and with the reason; a learning rate of 0 that
- * nobody set. Each is given once. Threading rule: the context's. */
-#include "train/lint.h"
+/* What an optimizer's step tells: tensors in the loss that no optimizer has, and parameters of this
+ * one that got no gradient, by name and with the reason; a learning rate of 0 that nobody set. Once
+ * each.
+ * Threading rule: the context's. */
+#include "train/optim/lint.h"
 
 #include <stdio.h>
 
 #include "engine/graph/autograd/autograd.h"
 #include "engine/graph/lint.h"
-#include "train/optim.h"
+#include "train/optim/internal.h"
 
 enum { NAMES = 8 }; /* names in one message */
 

@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "modules/internal.h"
+#include "modules/state/state.h"
 #include "weft/safetensors.h"
 
 #define VERSIONS "weft.versions"

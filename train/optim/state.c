@@ -5,7 +5,7 @@
 #include "engine/base/error.h"
 #include "engine/step/execute.h"
 #include "modules/internal.h"
-#include "train/optimizer.h"
+#include "train/optim/optimizer.h"
 
 /* ---- out ---- */
 

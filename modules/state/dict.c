@@ -1,6 +1,5 @@
-/* Makes state dictionaries: the tensors of a module tree, by name. Threading rule: the
- * context's. */
-#include "modules/internal.h"
+/* State dictionaries out: what a module tree is made of, by name. Threading rule: the context's. */
+#include "modules/state/state.h"
 
 static weft_status add_joined(weft_tensor_list *list, const char *path, const char *name,
                               weft_tensor *t)

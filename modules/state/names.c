@@ -12,7 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "modules/internal.h"
+#include "modules/state/state.h"
 #include "weft/safetensors.h"
 
 enum { NAME_BYTES = 1024 }; /* longer names are not changed */

@@ -1,6 +1,6 @@
-/* The warnings of an optimizer's step. */
-#ifndef WF_TRAIN_LINT_H
-#define WF_TRAIN_LINT_H
+/* What an optimizer's step tells. */
+#ifndef WF_TRAIN_OPTIM_LINT_H
+#define WF_TRAIN_OPTIM_LINT_H
 
 #include "weft/optim.h"
 

@@ -2,7 +2,7 @@
 #include <math.h>
 
 #include "engine/base/error.h"
-#include "train/optimizer.h"
+#include "train/optim/optimizer.h"
 
 static int n_states(const weft_optimizer *o)
 {
