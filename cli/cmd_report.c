@@ -6,7 +6,7 @@ int cmd_report(const cli_options *options)
 {
     const session s = {.command = "report", .options = options};
     if (!options->run_dir)
-        return session_usage(&s, "the run's directory is needed");
+        return session_usage(&s, "RUN_DIR is needed: the directory that weft train left");
     session failed = {.command = "report", .err = WEFT_ERROR_INIT};
     if (weft_run_write_report(options->run_dir, &failed.err))
         return session_fail(&failed);

@@ -74,7 +74,8 @@ static int add_args(session *s, const char *list, const char *source)
             return session_usage(s, "%s: %s has no option '%s'; its options: %s", source,
                                  info->name, args[i].key, info->args[0] ? info->args : "none");
         if (!add_arg(s, args[i]))
-            return session_usage(s, "%s: too many options", source);
+            return session_usage(s, "%s: too many options, expected at most %d", source,
+                                 FLAG_LIST_MAX);
     }
     return 0;
 }
@@ -240,7 +241,9 @@ int session_open_model(session *s, int channels, int height, int width, int clas
     int64_t asked = s->options->num_classes;
     weft_model_opts sizes = {.in_channels = channels, .height = height, .width = width};
     if (asked && asked < classes)
-        return session_usage(s, "--num-classes: the data have %d classes", classes);
+        return session_usage(
+            s, "--num-classes %lld: the data have %d classes, expected at least as many",
+            (long long)asked, classes);
     int status = make_model(s, &sizes, asked ? (int)asked : classes);
     if (status == 0 && s->weights)
         status = use_weights(s, &sizes, classes);

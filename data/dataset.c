@@ -19,8 +19,8 @@ weft_status wf_dataset_geometry(const char *source, int64_t count, int64_t chann
         width < 1 || width > WF_MAX_SIDE)
         return wf_error_set(err, WEFT_ERR_FORMAT,
                             "%s: images of %" PRId64 "x%" PRId64 "x%" PRId64
-                            " (channels, height, width); 1 to %d channels and 1 to %d pixels a "
-                            "side are allowed",
+                            " (channels, height, width), expected 1 to %d channels and 1 to %d "
+                            "pixels a side",
                             source, channels, height, width, WF_MAX_CHANNELS, WF_MAX_SIDE);
     *sample_bytes = (size_t)channels * (size_t)height * (size_t)width * weft_dtype_size(dtype);
     return WEFT_OK;
@@ -53,7 +53,7 @@ static weft_status check_labels(weft_dataset *ds, int classes, weft_error *err)
         if (ds->labels[i] < 0 || ds->labels[i] >= limit)
             return wf_error_set(err, WEFT_ERR_FORMAT,
                                 "%s: label %" PRId64 " of sample %" PRId64
-                                " is out of range (0 to %" PRId64 ")",
+                                " is out of range, expected 0 to %" PRId64,
                                 ds->source, ds->labels[i], i, limit - 1);
         if (ds->labels[i] > largest)
             largest = ds->labels[i];
@@ -111,13 +111,16 @@ weft_status weft_dataset_from_arrays(const weft_dataset_arrays *a, weft_dataset 
 {
     static const char source[] = "arrays in memory";
     if (!a || !ds)
-        return wf_error_set(err, WEFT_ERR_INVALID, "%s: there is no %s", source,
-                            a ? "place for the result" : "description of them");
-    if (!a->images || (a->dtype != WEFT_U8 && a->dtype != WEFT_F32))
-        return wf_error_set(err, WEFT_ERR_INVALID, "%s: images of type u8 or f32 are needed",
+        return wf_error_set(err, WEFT_ERR_INVALID, "%s: %s is NULL", source,
+                            a ? "ds, the place for the result," : "their description");
+    if (!a->images)
+        return wf_error_set(err, WEFT_ERR_INVALID, "%s: images is NULL, expected their pixels",
                             source);
+    if (a->dtype != WEFT_U8 && a->dtype != WEFT_F32)
+        return wf_error_set(err, WEFT_ERR_INVALID, "%s: images are %s, expected u8 or f32", source,
+                            weft_dtype_name(a->dtype));
     if (a->classes < 0 || a->classes > WF_MAX_CLASSES)
-        return wf_error_set(err, WEFT_ERR_INVALID, "%s: %d classes; 0 to %d are allowed", source,
+        return wf_error_set(err, WEFT_ERR_INVALID, "%s: %d classes, expected 0 to %d", source,
                             a->classes, WF_MAX_CLASSES);
     return wf_dataset_over(a, a->labels, source, NULL, NULL, ds, err);
 }
@@ -146,11 +149,12 @@ weft_status weft_dataset_get(const weft_dataset *ds, int64_t index, void *pixels
                              weft_error *err)
 {
     if (!ds)
-        return wf_error_set(err, WEFT_ERR_INVALID, "sample %" PRId64 " of no data set", index);
+        return wf_error_set(err, WEFT_ERR_INVALID, "sample %" PRId64 ": the data set is NULL",
+                            index);
     if (index < 0 || index >= ds->info.count)
         return wf_error_set(err, WEFT_ERR_INVALID,
-                            "%s: sample %" PRId64 " of %" PRId64 " does not exist", ds->source,
-                            index, ds->info.count);
+                            "%s: there is no sample %" PRId64 ", expected 0 to %" PRId64,
+                            ds->source, index, ds->info.count - 1);
     void *scratch = pixels ? pixels : wf_alloc(ds->sample_bytes);
     if (!scratch)
         return wf_error_set(err, WEFT_ERR_NOMEM, "%s: out of memory", ds->source);
@@ -230,7 +234,7 @@ weft_status weft_dataset_mean_std(const weft_dataset *ds, float *mean, float *st
 {
     if (!ds || !mean || !std)
         return wf_error_set(err, WEFT_ERR_INVALID,
-                            "mean and deviation need a data set and room for both");
+                            "mean and standard deviation: data set, mean or std is NULL");
     int C = ds->info.channels;
     channel_sums *sums = wf_zalloc_array((size_t)C, sizeof *sums);
     void *scratch = wf_alloc(ds->sample_bytes);

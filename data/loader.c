@@ -146,32 +146,34 @@ static weft_status check_opts(const weft_dataset *ds, const weft_loader_opts *o,
     const weft_dataset_info *info = &ds->info;
     int side = info->height > info->width ? info->height : info->width;
     if (o->batch < 1)
-        return wf_error_set(err, WEFT_ERR_INVALID, "loader: batch size %" PRId64 ", at least 1",
-                            o->batch);
+        return wf_error_set(err, WEFT_ERR_INVALID,
+                            "loader: batch size %" PRId64 ", expected at least 1", o->batch);
     if (o->drop_last && o->batch > info->count)
         return wf_error_set(err, WEFT_ERR_INVALID,
-                            "loader: a batch of %" PRId64
-                            " is larger than the data set (%s: %" PRId64 " samples)",
-                            o->batch, info->source, info->count);
+                            "loader: a batch of %" PRId64 ", expected at most the %" PRId64
+                            " samples of %s, since drop_last is on",
+                            o->batch, info->count, info->source);
     if (o->workers < 0 || o->workers > MAX_WORKERS)
-        return wf_error_set(err, WEFT_ERR_INVALID, "loader: %d threads, 0 to %d are allowed",
+        return wf_error_set(err, WEFT_ERR_INVALID, "loader: %d workers, expected 0 to %d",
                             o->workers, MAX_WORKERS);
     if (o->ahead < 0 || o->ahead > MAX_AHEAD)
-        return wf_error_set(err, WEFT_ERR_INVALID, "loader: %d batches ahead, 0 to %d are allowed",
+        return wf_error_set(err, WEFT_ERR_INVALID, "loader: %d batches ahead, expected 0 to %d",
                             o->ahead, MAX_AHEAD);
     if (!(o->hflip >= 0 && o->hflip <= 1))
         return wf_error_set(err, WEFT_ERR_INVALID,
-                            "loader: mirroring with probability %g, 0 to 1 are allowed", o->hflip);
+                            "loader: mirroring with probability %g, expected 0 to 1", o->hflip);
     if (o->shift < 0 || o->shift > side)
-        return wf_error_set(err, WEFT_ERR_INVALID,
-                            "loader: shift by %d pixels, 0 to %d are allowed", o->shift, side);
+        return wf_error_set(err, WEFT_ERR_INVALID, "loader: shift by %d pixels, expected 0 to %d",
+                            o->shift, side);
     for (int c = 0; c < info->channels; c++) {
         float mean = o->mean ? o->mean[c] : 0.0f, std = o->std ? o->std[c] : 1.0f;
         if (!isfinite(mean) || !(std >= 0) || !isfinite(std) || (std > 0 && !isfinite(1.0f / std)))
-            return wf_error_set(err, WEFT_ERR_INVALID,
-                                "loader: channel %d has mean %g and standard deviation %g, by "
-                                "which no image can be normalised",
-                                c, (double)mean, (double)std);
+            return wf_error_set(
+                err, WEFT_ERR_INVALID,
+                "loader: channel %d has mean %g and standard deviation %g, expected "
+                "finite numbers, the deviation not negative and not so small that "
+                "its inverse is infinite",
+                c, (double)mean, (double)std);
     }
     return WEFT_OK;
 }
@@ -289,7 +291,7 @@ weft_status weft_loader_create(const weft_dataset *ds, const weft_loader_opts *o
 {
     if (!ds || !opts || !loader)
         return wf_error_set(err, WEFT_ERR_INVALID,
-                            "loader: it needs a data set, options and a place for the result");
+                            "loader: data set, options or the place for the result is NULL");
     WF_TRY(check_opts(ds, opts, err));
     weft_loader *l = wf_zalloc(sizeof *l);
     if (!l)
@@ -396,12 +398,12 @@ void weft_loader_get_normalization(const weft_loader *l, const float **mean, con
 weft_status weft_loader_start(weft_loader *l, int64_t epoch, int64_t first_batch, weft_error *err)
 {
     if (!l)
-        return wf_error_set(err, WEFT_ERR_INVALID, "loader: there is none to start");
+        return wf_error_set(err, WEFT_ERR_INVALID, "loader: the loader to start is NULL");
     if (epoch < 0 || epoch > UINT32_MAX || first_batch < 0 || first_batch > l->batches)
         return wf_error_set(err, WEFT_ERR_INVALID,
-                            "loader: cannot start at epoch %" PRId64 ", batch %" PRId64
-                            " (an epoch has %" PRId64 ")",
-                            epoch, first_batch, l->batches);
+                            "loader: epoch %" PRId64 ", first batch %" PRId64
+                            ": expected epoch 0 to %" PRIu32 ", first batch 0 to %" PRId64,
+                            epoch, first_batch, UINT32_MAX, l->batches);
     WF_TRY(check_process(l, err));
     pthread_mutex_lock(&l->lock);
     l->next_fill = l->batches; /* no thread takes a batch now; then wait for those being filled */
@@ -436,8 +438,8 @@ weft_status weft_loader_next(weft_loader *l, weft_batch *batch, weft_error *err)
 {
     weft_status status = WEFT_OK;
     if (!l || !batch)
-        return wf_error_set(err, WEFT_ERR_INVALID, "loader: there is %s",
-                            l ? "no place for a batch" : "none to take a batch from");
+        return wf_error_set(err, WEFT_ERR_INVALID, "loader: %s is NULL",
+                            l ? "the place for a batch" : "the loader to take a batch from");
     weft_batch next = {.index = l->batches};
     WF_TRY(check_process(l, err));
     pthread_mutex_lock(&l->lock);

@@ -71,13 +71,13 @@ static weft_status read_exactly(idx_file *f, void *to, int64_t n, weft_error *er
     if (code == Z_BUF_ERROR && done == n)
         return wf_error_set(err, WEFT_ERR_FORMAT, "%s: truncated: its gzip data has no end",
                             f->path);
-    if (code != Z_OK && code != Z_BUF_ERROR) /* Z_BUF_ERROR: the file was cut, see below */
-        return wf_error_set(err, WEFT_ERR_FORMAT, "%s: damaged gzip data: %s", f->path,
+    if (code != Z_OK && code != Z_BUF_ERROR) /* the latter: cut off, see below */
+        return wf_error_set(err, WEFT_ERR_FORMAT, "%s: its gzip data are damaged: %s", f->path,
                             without_name(why));
     if (done < n)
         return wf_error_set(err, WEFT_ERR_FORMAT,
-                            "%s: truncated: %" PRId64 " bytes where %" PRId64 " are needed",
-                            f->path, done, n);
+                            "%s: truncated: %" PRId64 " bytes, expected %" PRId64, f->path, done,
+                            n);
     return WEFT_OK;
 }
 
@@ -100,15 +100,19 @@ static weft_status read_header(idx_file *f, int rank, weft_error *err)
     f->count = 1;
     for (int i = 0; i < 3; i++) {
         f->dims[i] = i < rank ? big_endian(header + 4 + 4 * i) : 1;
-        if (f->dims[i] == 0 || __builtin_mul_overflow(f->count, f->dims[i], &f->count))
+        if (f->dims[i] == 0)
+            return wf_error_set(err, WEFT_ERR_FORMAT, "%s: dimension %d is 0, expected at least 1",
+                                f->path, i);
+        if (__builtin_mul_overflow(f->count, f->dims[i], &f->count))
             return wf_error_set(err, WEFT_ERR_FORMAT,
-                                "%s: dimension %d is %" PRId64 ", which makes no sense", f->path, i,
-                                f->dims[i]);
+                                "%s: dimension %d is %" PRId64
+                                ": all dimensions together are more bytes than a file can have",
+                                f->path, i, f->dims[i]);
     }
     if (f->count / MAX_DEFLATE > f->size)
         return wf_error_set(err, WEFT_ERR_FORMAT,
-                            "%s: truncated or damaged: its header speaks of %" PRId64
-                            " bytes, the file has %" PRId64,
+                            "%s: truncated or damaged: its header promises %" PRId64
+                            " bytes, which a file of %" PRId64 " bytes cannot hold",
                             f->path, f->count, f->size);
     return WEFT_OK;
 }
@@ -125,7 +129,8 @@ static weft_status read_payload(idx_file *f, weft_error *err)
     int got = gzread(f->gz, &extra, 1);
     if (got > 0)
         return wf_error_set(err, WEFT_ERR_FORMAT,
-                            "%s: more bytes than its header says (%" PRId64 ")", f->path, f->count);
+                            "%s: longer than its header says, expected %" PRId64 " bytes", f->path,
+                            f->count);
     return read_exactly(f, &extra, 0, err);
 }
 
@@ -203,7 +208,8 @@ static char *read_names(const char *images, char path[PATH_MAX], weft_status *st
     if (!text)
         *status = wf_error_set(err, WEFT_ERR_NOMEM, "%s: out of memory", path);
     else if ((n = fread(text, 1, MOST, in)) == MOST || ferror(in) || strlen(text) != n)
-        *status = wf_error_set(err, WEFT_ERR_FORMAT, "%s: not a list of at most 256 names", path);
+        *status = wf_error_set(err, WEFT_ERR_FORMAT,
+                               "%s: expected a list of at most 256 names, one a line", path);
     fclose(in);
     if (*status == WEFT_OK)
         return text;
@@ -242,12 +248,12 @@ static weft_status combine(idx_file *images, const idx_file *labels, label_range
     /* the names are for labels from 1 up */
     int first = range.lowest > 0 && range.highest == classes;
     if (classes < 1)
-        return wf_error_set(err, WEFT_ERR_FORMAT, "%s: no names; one a line is expected", where);
+        return wf_error_set(err, WEFT_ERR_FORMAT, "%s: holds no names, expected one a line", where);
     if (range.highest - first >= classes)
         return wf_error_set(
             err, WEFT_ERR_FORMAT,
-            "%s: label %d of sample %" PRId64 " is out of range: %s has %d names (0 to %d)",
-            labels->path, range.highest, range.first_highest, where, classes, classes - 1);
+            "%s: label %d of sample %" PRId64 " is out of range, expected 0 to %d: %s has %d names",
+            labels->path, range.highest, range.first_highest, classes - 1, where, classes);
     int64_t *wide = wf_alloc_array((size_t)n, sizeof *wide);
     if (!wide)
         return wf_error_set(err, WEFT_ERR_NOMEM, "%s: out of memory", labels->path);

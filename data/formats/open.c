@@ -37,9 +37,10 @@ weft_status weft_dataset_open(const char *path, weft_split split, weft_dataset *
 {
     struct stat st;
     if (!ds)
-        return wf_error_set(err, WEFT_ERR_INVALID, "data set: there is no place for the result");
+        return wf_error_set(err, WEFT_ERR_INVALID,
+                            "opening a data set: ds, the place for the result, is NULL");
     if (!path || !path[0])
-        return wf_error_set(err, WEFT_ERR_INVALID, "no data set named. " HOW_TO_GET);
+        return wf_error_set(err, WEFT_ERR_INVALID, "no data set is named. " HOW_TO_GET);
     const int why = stat(path, &st) == 0 ? 0 : errno;
     const wf_path_kind kind = why                   ? WF_PATH_NOTHING
                               : S_ISDIR(st.st_mode) ? WF_PATH_FOLDER

@@ -151,9 +151,10 @@ static weft_status open_arrays(const char *path, weft_split split, weft_safetens
     weft_dataset *d = NULL;
     WF_TRY(wf_dataset_over(&a, labels ? labels->data : NULL, path, owner, close_source, &d, err));
     if (!d->labels && split != WEFT_SPLIT_PREDICT)
-        status = wf_error_set(err, WEFT_ERR_FORMAT,
-                              "%s: every label of \"%s\" is -1, which means no labels", path,
-                              labels_name);
+        status =
+            wf_error_set(err, WEFT_ERR_FORMAT,
+                         "%s: every label of \"%s\" is -1, which stands for none; expected labels",
+                         path, labels_name);
     d->view = view_file;
     d->info.only_split = !both;
     const char *names = weft_safetensors_meta_find(file, "class_names");

@@ -65,7 +65,7 @@ static weft_status open_text(const char *text, weft_split split, weft_dataset **
                             text);
     if (count > MOST_IMAGES)
         return wf_error_set(err, WEFT_ERR_INVALID,
-                            "%.200s: %" PRId64 " images; at most %d can be made up", text, count,
+                            "%.200s: %" PRId64 " images, expected at most %d", text, count,
                             MOST_IMAGES);
     if (split != WEFT_SPLIT_TRAIN)
         count = (count + 3) / 4;

@@ -33,7 +33,7 @@ def test_mistakes_on_the_command_line_exit_2(tmp):
          ["train", "--data-path", SYNTHETIC, "--model", "fmnist_cn"]),
         ("unknown model 'zzzzzzzz'", ["summary", "--model", "zzzzzzzz"]),
         ("unknown model 'zzzzzzzz'", ["explain", "--model", "zzzzzzzz"]),
-        ("--num-classes: the data have 4", ["train", *SMALL, "--num-classes", 3]),
+        ("--num-classes 3: the data have 4 classes, expected at least as many", ["train", *SMALL, "--num-classes", 3]),
         ("--data-path is needed", ["train"]),
         ("--weights is needed", ["eval", "--data-path", SYNTHETIC]),
         ("--model-arg: 'aux' is not of the form key=value",

@@ -228,7 +228,7 @@ def test_a_full_disk_leaves_whole_lines(tmp):
 
 
 def test_a_data_set_without_end_is_refused(tmp):
-    refused(1, "100000000000 images; at most 10000000", "train", "--data-path",
+    refused(1, "100000000000 images, expected at most 10000000", "train", "--data-path",
             "synthetic:1x28x28:10:100000000000", "--output-dir", f"{tmp}/run")
     assert not os.path.exists(f"{tmp}/run")
 

@@ -196,8 +196,8 @@ static void a_batch_may_exceed_the_data_set_only_when_the_last_may_be_short(void
     o.drop_last = true;
     weft_error err = WEFT_ERROR_INIT;
     assert_int_equal(weft_loader_create(ds, &o, &l, &err), WEFT_ERR_INVALID);
-    assert_non_null(strstr(err.text, "a batch of 1000 is larger than the data set "
-                                     "(synthetic:2x6x5:7:53: 53 samples)"));
+    assert_non_null(strstr(err.text, "a batch of 1000, expected at most the 53 samples of "
+                                     "synthetic:2x6x5:7:53, since drop_last is on"));
     assert_null(l);
     weft_dataset_destroy(ds);
 }
@@ -387,11 +387,11 @@ static void options_out_of_range_are_refused(void **state)
         {{.batch = 1, .mean = nan_}, "channel 1 has mean nan"},
         {{.batch = 0}, "batch size 0"},
         {{.batch = -3}, "batch size -3"},
-        {{.batch = 1, .workers = -1}, "-1 threads"},
-        {{.batch = 1, .workers = 100000}, "100000 threads"},
+        {{.batch = 1, .workers = -1}, "-1 workers"},
+        {{.batch = 1, .workers = 100000}, "100000 workers"},
         {{.batch = 1, .ahead = -1}, "-1 batches ahead"},
         {{.batch = 1, .shift = -1}, "shift by -1 pixels"},
-        {{.batch = 1, .shift = 7}, "shift by 7 pixels, 0 to 6 are allowed"}};
+        {{.batch = 1, .shift = 7}, "shift by 7 pixels, expected 0 to 6"}};
     for (size_t i = 0; i < COUNT(cases); i++) {
         weft_loader *l = NULL;
         weft_error err = WEFT_ERROR_INIT;
