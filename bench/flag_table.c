@@ -61,7 +61,7 @@ static const flag flags[] = {
     {"csv", NULL, 0, FLAG_TEXT, AT(csv), .value = "FILE", .commands = BENCH_LAYERS,
      .group = "output", .help = "a table instead of text; - is stdout"},
     {"trace", NULL, 0, FLAG_TEXT, AT(trace), .value = "FILE", .commands = BENCH_STEP,
-     .group = "output", .help = "write the timeline of the steps, for Perfetto or bench/trace.py"},
+     .group = "output", .help = "write the timeline of the steps, for Perfetto or tools/trace.py"},
     {"help", NULL, 'h', FLAG_BOOL, AT(help), .commands = ALL, .group = "help", .help = "this text"},
 };
 

@@ -1,4 +1,5 @@
 /* Prints the flags of a table. */
+#include <stdlib.h>
 #include <string.h>
 
 #include "flags.h"
@@ -48,18 +49,20 @@ static void put_wrapped(const char *text, int at, FILE *out)
 
 static void print_flag(const flag_table *table, const flag *f, FILE *out)
 {
-    char left[80], right[512] = "";
+    char left[80], *right = NULL;
+    size_t size = 0;
     int n = f->letter ? snprintf(left, sizeof(left), "-%c, ", f->letter) : 0;
     snprintf(left + n, sizeof(left) - (size_t)n, "%s%s%s%s%s%s",
              f->kind == FLAG_ARGUMENT ? "" : "--", f->name, f->alias ? ", --" : "",
              f->alias ? f->alias : "", f->value ? " " : "", f->value ? f->value : "");
-    FILE *text = fmemopen(right, sizeof(right), "w");
+    FILE *text = open_memstream(&right, &size);
     if (text) {
         fprintf(text, "%s%s%s", f->help, f->choices ? ": " : "", f->choices ? f->choices : "");
         flags_put_default(f, table->defaults, text);
         fclose(text);
     }
-    put_wrapped(right, fprintf(out, "  %-*s  ", NAMES - 4, left), out);
+    put_wrapped(right ? right : f->help, fprintf(out, "  %-*s  ", NAMES - 4, left), out);
+    free(right);
 }
 
 void flags_print(const flag_table *table, unsigned commands, FILE *out)

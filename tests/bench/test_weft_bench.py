@@ -17,7 +17,7 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(
 import counted
 
 BENCH = sys.argv.pop(1) if len(sys.argv) > 1 else "weft-bench"
-TRACE = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "bench", "trace.py")
+TRACE = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "tools", "trace.py")
 PASSES = ("forward", "backward-data", "backward-weights")
 
 

@@ -171,7 +171,7 @@ def check_owned_headers(tree):
 
 
 # Rooms whose files form no circle. The engine's folders have rules of their own.
-NO_CIRCLES = ("bench", "cli", "comm", "data", "modules", "train")
+NO_CIRCLES = ("bench", "cli", "comm", "data", "modules", "tools", "train")
 STRING = re.compile(r'"(?:\\.|[^"\\\n])*"')
 # A function with a name in other files, at its definition: "weft_tensor *weft_add(...) {".
 FUNCTION = re.compile(r"^(?!static\b|typedef\b)[a-z_][\w \t*]*?[ *](\w+)\([^;{}]*\)\s*\{", re.M)

@@ -2,7 +2,7 @@
 """Where the time of a training step goes: a table from a timeline.
 
     ./dev bench --step MODEL --threads 1 --trace FILE
-    bench/trace.py FILE
+    tools/trace.py FILE
 
 A line is an op at a module. Its time is the sum over its tiles of each tile's median over the
 steps, so that a machine that does other things meanwhile changes little.
