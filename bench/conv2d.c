@@ -8,7 +8,7 @@
 #include <string.h>
 
 #include "bench/gbench.h"
-#include "engine/tune/trial.h"
+#include "bench/trial.h"
 #include "tests/shapes/shapes.h"
 
 /* The Fashion-MNIST network's layers, and one of each kind of ResNet-50's. */
@@ -48,29 +48,14 @@ static void run(bench_state *state, void *user)
     const wf_trial_place place = {m->topology, m->memory, m->isa, m->threads,
                                   b->all->cold ? 2 * m->last_level_bytes : 0};
     const wf_problem problem = wf_problem_conv2d(&b->desc, b->pass);
-    weft_error err = WEFT_ERROR_INIT;
-    wf_trial_data data;
-    wf_trial t;
-    char why[WEFT_ERROR_TEXT] = "", label[96];
-    if (wf_trial_data_init(&data, &place, &problem, &err)) {
-        bench_fail(state, err.text);
+    char name[BENCH_KERNEL_NAME], label[96];
+    if (!bench_trial(state, &place, &problem, b->index, name))
         return;
-    }
-    if (!wf_trial_init(&t, &data, b->index, why, sizeof why)) {
-        wf_trial_data_done(&data);
-        bench_fail(state, why);
-        return;
-    }
-    wf_trial_run(&t, 0); /* pages, code and threads are there */
-    for (int set = 0; bench_next(state); set = (set + 1) % data.sets)
-        wf_trial_run(&t, set);
     double gflops = wf_conv2d_flops(&b->desc) / bench_seconds(state) * 1e-9;
     bench_counter(state, "GFLOP/s", gflops);
     bench_counter(state, "%peak", 100 * gflops / b->all->peaks->gflops);
-    snprintf(label, sizeof label, "%s%s", t.name, b->selected ? " (selected)" : "");
+    snprintf(label, sizeof label, "%s%s", name, b->selected ? " (selected)" : "");
     bench_label(state, label);
-    wf_trial_done(&t);
-    wf_trial_data_done(&data);
 }
 
 /* ---- registration ---------------------------------------------------------------------------- */

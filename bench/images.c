@@ -36,44 +36,31 @@ static void run_stats(operands *o)
 {
     wf_norm_find(o->isa, o->dtype, o->act)->stats(o->act, o->image[0], o->slot);
 }
-static void run_apply(operands *o)
+static void apply(operands *o, wf_norm_f f, const void *residual, void *mask)
 {
     const wf_norm_apply p = {.act = o->act,
-                             .f = WF_NORM_RELU,
+                             .f = f,
                              .mean = o->channel,
                              .invstd = o->channel,
                              .gamma = o->channel,
                              .beta = o->channel,
                              .x = o->image[0],
+                             .residual = residual,
                              .y = o->image[1],
-                             .mask = o->bytes};
+                             .mask = mask};
     wf_norm_find(o->isa, o->dtype, o->act)->apply(&p);
+}
+static void run_apply(operands *o)
+{
+    apply(o, WF_NORM_RELU, NULL, o->bytes);
 }
 static void run_apply_residual(operands *o)
 {
-    const wf_norm_apply p = {.act = o->act,
-                             .f = WF_NORM_RELU,
-                             .mean = o->channel,
-                             .invstd = o->channel,
-                             .gamma = o->channel,
-                             .beta = o->channel,
-                             .x = o->image[0],
-                             .residual = o->image[2],
-                             .y = o->image[1],
-                             .mask = o->bytes};
-    wf_norm_find(o->isa, o->dtype, o->act)->apply(&p);
+    apply(o, WF_NORM_RELU, o->image[2], o->bytes);
 }
 static void run_apply_silu(operands *o)
 {
-    const wf_norm_apply p = {.act = o->act,
-                             .f = WF_NORM_SILU,
-                             .mean = o->channel,
-                             .invstd = o->channel,
-                             .gamma = o->channel,
-                             .beta = o->channel,
-                             .x = o->image[0],
-                             .y = o->image[1]};
-    wf_norm_find(o->isa, o->dtype, o->act)->apply(&p);
+    apply(o, WF_NORM_SILU, NULL, NULL);
 }
 static void run_reduce(operands *o)
 {

@@ -5,7 +5,7 @@
 #include <stdlib.h>
 
 #include "bench/gbench.h"
-#include "engine/tune/trial.h"
+#include "bench/trial.h"
 #include "kernels/onednn/best_matmul.h"
 
 static const struct {
@@ -81,25 +81,9 @@ static void run(bench_state *state, void *user)
     const bench_machine *m = b->all->machine;
     const wf_trial_place place = {m->topology, m->memory, m->isa, m->threads, 0};
     const wf_problem problem = wf_problem_matmul(&b->desc);
-    weft_error err = WEFT_ERROR_INIT;
-    wf_trial_data data;
-    wf_trial t;
-    char why[WEFT_ERROR_TEXT] = "";
-    if (wf_trial_data_init(&data, &place, &problem, &err)) {
-        bench_fail(state, err.text);
-        return;
-    }
-    if (!wf_trial_init(&t, &data, b->index, why, sizeof why)) {
-        wf_trial_data_done(&data);
-        bench_fail(state, why);
-        return;
-    }
-    wf_trial_run(&t, 0);
-    while (bench_next(state))
-        wf_trial_run(&t, 0);
-    report(state, b, t.name);
-    wf_trial_done(&t);
-    wf_trial_data_done(&data);
+    char name[BENCH_KERNEL_NAME];
+    if (bench_trial(state, &place, &problem, b->index, name))
+        report(state, b, name);
 }
 
 static wf_matmul_desc product(int pass, int batch, int in, int out)

@@ -33,21 +33,6 @@ static weft_status run_batch(weft_module *model, weft_tensor *images, weft_tenso
     return status;
 }
 
-static weft_status score_batch(wf_score *score, weft_tensor *logits, const wf_feed *feed,
-                               const wf_feed_slot *batch, int64_t count, weft_error *err)
-{
-    weft_shape shape = weft_tensor_shape(logits);
-    const float *values = weft_tensor_const_data(logits);
-    const int64_t *labels = weft_tensor_const_data(batch->labels);
-    if (!values || !labels)
-        return wf_take_error(feed->ctx, WEFT_ERR_INTERNAL, NULL, err);
-    if (shape.dim[0] != count || (score->classes && score->classes != shape.dim[1]))
-        return wf_error_set(err, WEFT_ERR_SHAPE,
-                            "the model gave outputs of shape (%lld, %lld) for %lld images",
-                            (long long)shape.dim[0], (long long)shape.dim[1], (long long)count);
-    return wf_score_add(score, count, shape.dim[1], values, labels, feed->samples, err);
-}
-
 static bool report(const weft_eval_opts *opts, const wf_eval_place *place, const wf_score *score,
                    double started, int64_t step, int64_t steps)
 {
@@ -71,14 +56,24 @@ static bool report(const weft_eval_opts *opts, const wf_eval_place *place, const
     return opts->progress(opts->user, &p);
 }
 
-weft_status wf_evaluate(weft_module *model, weft_loader *loader, const weft_eval_opts *opts,
-                        const wf_eval_place *place, weft_eval_result *result, weft_error *err)
+/* A pass over the loader's batches: what is done with the outputs of each. */
+typedef struct pass {
+    const char *doing; /* "evaluating" */
+    const weft_eval_opts *opts;
+    const wf_eval_place *place;
+    double started;
+    wf_score score; /* of what was done: progress is told from it */
+    weft_status (*take)(struct pass *p, weft_tensor *logits, const wf_feed *feed,
+                        const wf_feed_slot *batch, int64_t count, weft_error *err);
+    void *user;
+} pass;
+
+static weft_status run_pass(pass *p, weft_module *model, weft_loader *loader, weft_error *err)
 {
     wf_feed feed = {.ctx = model->ctx, .loader = loader};
-    wf_score score = wf_score_start(opts);
-    double started = wf_seconds();
     int64_t steps = weft_loader_batches(loader), count = 0;
     wf_modes modes;
+    p->started = wf_seconds();
     WF_TRY(wf_modes_save(model, &modes, err));
     weft_module_eval(model);
     weft_status status = weft_loader_start(loader, 0, 0, err);
@@ -90,20 +85,50 @@ weft_status wf_evaluate(weft_module *model, weft_loader *loader, const weft_eval
             break;
         status = run_batch(model, batch.images, &logits, err);
         if (status == WEFT_OK)
-            status = score_batch(&score, logits, &feed, &batch, count, err);
+            status = p->take(p, logits, &feed, &batch, count, err);
         weft_tensor_unref(logits);
-        if (status == WEFT_OK && !report(opts, place, &score, started, step, steps))
-            status = wf_error_set(err, WEFT_ERR_INTERRUPTED, "interrupted while evaluating");
+        if (status == WEFT_OK && !report(p->opts, p->place, &p->score, p->started, step, steps))
+            status = wf_error_set(err, WEFT_ERR_INTERRUPTED, "interrupted while %s", p->doing);
     }
     wf_modes_restore(&modes);
     wf_feed_done(&feed);
+    return status;
+}
+
+/* ---- evaluation ------------------------------------------------------------------------------ */
+
+static weft_status score_batch(pass *p, weft_tensor *logits, const wf_feed *feed,
+                               const wf_feed_slot *batch, int64_t count, weft_error *err)
+{
+    wf_score *score = &p->score;
+    weft_shape shape = weft_tensor_shape(logits);
+    const float *values = weft_tensor_const_data(logits);
+    const int64_t *labels = weft_tensor_const_data(batch->labels);
+    if (!values || !labels)
+        return wf_take_error(feed->ctx, WEFT_ERR_INTERNAL, NULL, err);
+    if (shape.dim[0] != count || (score->classes && score->classes != shape.dim[1]))
+        return wf_error_set(err, WEFT_ERR_SHAPE,
+                            "the model made outputs (%lld, %lld) of %lld images",
+                            (long long)shape.dim[0], (long long)shape.dim[1], (long long)count);
+    return wf_score_add(score, count, shape.dim[1], values, labels, feed->samples, err);
+}
+
+weft_status wf_evaluate(weft_module *model, weft_loader *loader, const weft_eval_opts *opts,
+                        const wf_eval_place *place, weft_eval_result *result, weft_error *err)
+{
+    pass p = {.doing = "evaluating",
+              .opts = opts,
+              .place = place,
+              .score = wf_score_start(opts),
+              .take = score_batch};
+    weft_status status = run_pass(&p, model, loader, err);
     if (status == WEFT_OK) {
-        double seconds = wf_seconds() - started;
+        double seconds = wf_seconds() - p.started;
         *result = (weft_eval_result){
-            .seconds = seconds, .img_per_s = seconds > 0 ? (double)score.images / seconds : 0.0};
-        wf_score_finish(&score, result);
+            .seconds = seconds, .img_per_s = seconds > 0 ? (double)p.score.images / seconds : 0.0};
+        wf_score_finish(&p.score, result);
     }
-    wf_score_done(&score);
+    wf_score_done(&p.score);
     return status;
 }
 
@@ -124,13 +149,15 @@ typedef struct rows {
     int64_t n, capacity, K;
 } rows;
 
-static weft_status rows_add(rows *r, weft_tensor *logits, weft_error *err)
+static weft_status add_rows(pass *p, weft_tensor *logits, const wf_feed *feed,
+                            const wf_feed_slot *batch, int64_t count, weft_error *err)
 {
+    rows *r = p->user;
     weft_shape shape = weft_tensor_shape(logits);
-    int64_t count = shape.dim[0];
+    const int64_t n = shape.dim[0];
     r->K = shape.dim[1];
-    if (r->n + count > r->capacity) {
-        int64_t capacity = 2 * (r->n + count);
+    if (r->n + n > r->capacity) {
+        int64_t capacity = 2 * (r->n + n);
         float *data = wf_realloc_array(r->data, (size_t)(capacity * r->K), sizeof(float));
         if (!data)
             return wf_error_set(err, WEFT_ERR_NOMEM, "out of memory for %lld rows of logits",
@@ -139,10 +166,11 @@ static weft_status rows_add(rows *r, weft_tensor *logits, weft_error *err)
         r->capacity = capacity;
     }
     weft_status status =
-        weft_read(logits, r->data + r->n * r->K, (size_t)(count * r->K) * sizeof(float));
+        weft_read(logits, r->data + r->n * r->K, (size_t)(n * r->K) * sizeof(float));
     if (status != WEFT_OK)
         return wf_take_error(weft_tensor_context(logits), status, NULL, err);
-    r->n += count;
+    r->n += n;
+    p->score.images += count;
     return WEFT_OK;
 }
 
@@ -152,33 +180,14 @@ weft_status weft_predict(weft_module *model, weft_loader *loader, const weft_eva
     static const weft_eval_opts none = {0};
     if (!model || !loader || !logits || !shape)
         return wf_error_set(err, WEFT_ERR_INVALID, "prediction needs a model and a loader");
-    opts = opts ? opts : &none;
-    wf_feed feed = {.ctx = model->ctx, .loader = loader};
-    wf_score nothing = {.loss_sum = NAN}; /* without labels only the images are counted */
-    double started = wf_seconds();
     rows all = {0};
-    int64_t steps = weft_loader_batches(loader);
-    wf_modes modes;
-    WF_TRY(wf_modes_save(model, &modes, err));
-    weft_module_eval(model);
-    weft_status status = weft_loader_start(loader, 0, 0, err);
-    for (int64_t step = 1; status == WEFT_OK; step++) {
-        wf_feed_slot batch;
-        weft_tensor *out = NULL;
-        int64_t count = 0;
-        status = wf_feed_next(&feed, &batch, &count, err);
-        if (status != WEFT_OK || count == 0)
-            break;
-        status = run_batch(model, batch.images, &out, err);
-        if (status == WEFT_OK)
-            status = rows_add(&all, out, err);
-        weft_tensor_unref(out);
-        nothing.images += count;
-        if (status == WEFT_OK && !report(opts, &(wf_eval_place){0}, &nothing, started, step, steps))
-            status = wf_error_set(err, WEFT_ERR_INTERRUPTED, "interrupted while predicting");
-    }
-    wf_modes_restore(&modes);
-    wf_feed_done(&feed);
+    pass p = {.doing = "predicting",
+              .opts = opts ? opts : &none,
+              .place = &(wf_eval_place){0},
+              .score = {.loss_sum = NAN}, /* no labels to score by: images are counted */
+              .take = add_rows,
+              .user = &all};
+    weft_status status = run_pass(&p, model, loader, err);
     if (status != WEFT_OK) {
         wf_free(all.data);
         return status;
