@@ -23,7 +23,7 @@ typedef struct operands {
     weft_isa isa;
     char *image[IMAGES];
     uint8_t *bytes; /* a mask, or indices */
-    double slot[2 * CHANNELS];
+    double sums[2 * CHANNELS];
     float channel[CHANNELS];
 } operands;
 
@@ -34,7 +34,7 @@ static size_t count_of(const operands *o)
 
 static void run_stats(operands *o)
 {
-    wf_norm_find(o->isa, o->dtype, o->act)->stats(o->act, o->image[0], o->slot);
+    wf_norm_find(o->isa, o->dtype, o->act)->stats(o->act, o->image[0], o->sums);
 }
 static void apply(operands *o, wf_norm_f f, const void *residual, void *mask)
 {
@@ -69,7 +69,7 @@ static void run_reduce(operands *o)
                               .x = o->image[0],
                               .dy = o->image[1],
                               .mask = o->bytes,
-                              .slot = o->slot};
+                              .slot = o->sums};
     wf_norm_find(o->isa, o->dtype, o->act)->backward_reduce(&p);
 }
 static void run_dx(operands *o)

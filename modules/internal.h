@@ -93,7 +93,7 @@ int wf_child_count(const weft_module *m);
 /* The name of m in its first parent; "" for the top module. */
 const char *wf_module_path_name(const weft_module *m);
 
-/* Registers an empty parameter, even if the context has an error. m is initialised. */
+/* A parameter that holds no tensor, whatever error stands in the context. m is initialised. */
 weft_status wf_register_empty(weft_module *m, const char *name, weft_tensor **field);
 
 /* ---- global hooks ---- */
@@ -124,7 +124,7 @@ typedef struct wf_pointer_map {
     struct {
         const void *key;
         void *value;
-    } * slot;
+    } * entry;
 } wf_pointer_map;
 /* The place of key's value; NULL where the key is not in the map. */
 void **wf_pointer_map_find(const wf_pointer_map *map, const void *key);

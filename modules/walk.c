@@ -8,10 +8,10 @@
 
 /* ---- pointer map ---- */
 
-static size_t slot_of(const wf_pointer_map *map, const void *key)
+static size_t entry_of(const wf_pointer_map *map, const void *key)
 {
     size_t i = (size_t)(((uintptr_t)key >> 4) * UINT64_C(0x9e3779b97f4a7c15) >> 20);
-    for (i &= map->capacity - 1; map->slot[i].key != NULL && map->slot[i].key != key;)
+    for (i &= map->capacity - 1; map->entry[i].key != NULL && map->entry[i].key != key;)
         i = (i + 1) & (map->capacity - 1);
     return i;
 }
@@ -20,35 +20,35 @@ void **wf_pointer_map_find(const wf_pointer_map *map, const void *key)
 {
     if (map->capacity == 0)
         return NULL;
-    size_t i = slot_of(map, key);
-    return map->slot[i].key != NULL ? &map->slot[i].value : NULL;
+    size_t i = entry_of(map, key);
+    return map->entry[i].key != NULL ? &map->entry[i].value : NULL;
 }
 
 bool wf_pointer_map_add(wf_pointer_map *map, const void *key, void *value)
 {
     if (2 * (map->n + 1) > map->capacity) {
         wf_pointer_map grown = {.capacity = map->capacity == 0 ? 32 : 2 * map->capacity};
-        grown.slot = wf_zalloc_array(grown.capacity, sizeof(*grown.slot));
-        if (grown.slot == NULL)
+        grown.entry = wf_zalloc_array(grown.capacity, sizeof(*grown.entry));
+        if (grown.entry == NULL)
             return false;
         for (size_t i = 0; i < map->capacity; i++) {
-            if (map->slot[i].key != NULL)
-                grown.slot[slot_of(&grown, map->slot[i].key)] = map->slot[i];
+            if (map->entry[i].key != NULL)
+                grown.entry[entry_of(&grown, map->entry[i].key)] = map->entry[i];
         }
         grown.n = map->n;
-        wf_free(map->slot);
+        wf_free(map->entry);
         *map = grown;
     }
-    size_t i = slot_of(map, key);
-    map->slot[i].key = key;
-    map->slot[i].value = value;
+    size_t i = entry_of(map, key);
+    map->entry[i].key = key;
+    map->entry[i].value = value;
     map->n++;
     return true;
 }
 
 void wf_pointer_map_done(wf_pointer_map *map)
 {
-    wf_free(map->slot);
+    wf_free(map->entry);
     *map = (wf_pointer_map){0};
 }
 

@@ -10,7 +10,7 @@
  * the same. NULL, with m unreferenced, where that fails or a registration before has failed. */
 weft_module *wf_init_weight_and_bias(weft_module *m, weft_tensor *weight, weft_tensor *bias);
 
-/* Registers an f32 parameter filled with `value`; where it is not `wanted`, an empty parameter. */
+/* Registers an f32 parameter filled with `value`, or one that holds no tensor where it is not wanted. */
 void wf_register_optional(weft_module *m, const char *name, weft_tensor **field, bool wanted,
                           weft_shape shape, double value);
 

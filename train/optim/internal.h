@@ -2,7 +2,7 @@
  * provide.
  *
  * Note [Optimizer counters]. State tensors change when the recorded step commits, so the counters
- * beside them (steps, whether the state tensors have content) must not change before. A recorded update is
+ * beside them (steps, whether they hold anything) must not change before. A recorded update is
  * `pending` until the context's count of committed steps has moved; if the graph ended without
  * that, it never happened. Threading rule: the context's. */
 #ifndef WF_TRAIN_OPTIM_INTERNAL_H
@@ -14,16 +14,16 @@
 #include "engine/base/alloc.h"
 #include "weft/optim.h"
 
-enum { WF_OPTIM_STATES = 2 }; /* the most state tensors of a parameter */
+enum { WF_OPTIM_STATES = 2 };
 
 typedef struct wf_optim_param {
     char *name;
     weft_tensor *tensor;                 /* a reference is held */
     weft_tensor *state[WF_OPTIM_STATES]; /* made with the first update; NULL before */
     int group;
-    int64_t steps;  /* committed updates */
-    bool has_state; /* the state tensors have content: an update has written them */
-    bool told;      /* the warning that it got no gradient was given */
+    int64_t steps;  /* updates committed */
+    bool has_state; /* an update wrote the state tensors */
+    bool told;      /* that it got no gradient */
     bool pending;   /* an update is recorded and not yet committed */
 } wf_optim_param;
 
@@ -34,11 +34,10 @@ typedef struct wf_optim_group {
 /* One update rule: sgd.c, adamw.c. */
 typedef struct wf_optim_rule {
     const char *name;
-    const char
-        *state_names[WF_OPTIM_STATES]; /* torch's names of them; NULL where there are fewer */
-    /* How many state tensors the present settings need. */
+    const char *state_names[WF_OPTIM_STATES]; /* as torch's; NULL: no more */
+    /* How many state tensors the present settings use. */
     int (*n_states)(const weft_optimizer *o);
-    double (*weight_decay)(const weft_optimizer *o); /* the start value of new groups */
+    double (*weight_decay)(const weft_optimizer *o); /* what new groups start with */
     double *(*momentum)(weft_optimizer *o);
     /* Records the update of p, whose state tensors exist. */
     weft_status (*record)(const weft_optimizer *o, const wf_optim_param *p, weft_tensor *grad);

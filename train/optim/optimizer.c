@@ -303,7 +303,7 @@ void wf_optimizer_settle(weft_optimizer *o)
         end_pending(o, false);
 }
 
-weft_status wf_optimizer_fit_states(weft_optimizer *o)
+weft_status wf_optimizer_fit_state(weft_optimizer *o)
 {
     for (int i = 0; i < o->n_params; i++) {
         const wf_optim_param *p = &o->params[i];
@@ -314,7 +314,7 @@ weft_status wf_optimizer_fit_states(weft_optimizer *o)
     return WEFT_OK;
 }
 
-weft_status wf_optimizer_make_states(weft_optimizer *o, wf_optim_param *p, int n)
+weft_status wf_optimizer_make_state(weft_optimizer *o, wf_optim_param *p, int n)
 {
     for (int i = 0; i < n; i++) {
         if (p->state[i] == NULL)
@@ -335,7 +335,7 @@ weft_status weft_optimizer_record(weft_optimizer *o)
     if (o->pending)
         return wf_fail(o->ctx, WEFT_ERR_STATE,
                        "optimizer: this step's update is already recorded; run it first");
-    WF_TRY(wf_optimizer_fit_states(o));
+    WF_TRY(wf_optimizer_fit_state(o));
     WF_TRY(wf_step_status(o->ctx));
     bool was = weft_no_grad_begin(o->ctx);
     o->recording = true;
@@ -346,7 +346,7 @@ weft_status weft_optimizer_record(weft_optimizer *o)
         weft_tensor *grad = weft_grad(p->tensor);
         if (grad == NULL)
             continue;
-        status = wf_optimizer_make_states(o, p, o->rule->n_states(o));
+        status = wf_optimizer_make_state(o, p, o->rule->n_states(o));
         if (status == WEFT_OK)
             status = o->rule->record(o, p, grad);
         p->pending = status == WEFT_OK;

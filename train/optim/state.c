@@ -45,7 +45,7 @@ weft_status weft_optimizer_state(weft_optimizer *o, weft_tensor_list *list)
     if (list == NULL)
         return wf_fail(o->ctx, WEFT_ERR_INVALID, "optimizer: there is no list");
     wf_optimizer_settle(o);
-    WF_TRY(wf_optimizer_fit_states(o));
+    WF_TRY(wf_optimizer_fit_state(o));
     weft_tensor_list all = WEFT_TENSOR_LIST_INIT;
     weft_tensor *steps = counter(o, o->steps);
     weft_status status =
@@ -135,7 +135,7 @@ static weft_status take_param(load *l, const wf_optim_param *p, found *f)
     WF_TRY(take_counter(l, p->name, "step", &f->steps));
     int n = 0, have = 0;
     for (; n < WF_OPTIM_STATES && rule->state_names[n] != NULL; n++) {
-        bool required = n > 0 && have > 0; /* all state tensors or none */
+        bool required = n > 0 && have > 0; /* all of them or none */
         WF_TRY(take(l, p->name, rule->state_names[n], weft_tensor_dtype(p->tensor),
                     weft_tensor_shape(p->tensor), required, &f->state[n]));
         have += f->state[n] != NULL;
@@ -180,7 +180,7 @@ static weft_status find_unexpected(load *l)
     return status;
 }
 
-/* Copies into the state tensors. Everything was checked, so only running pending work can fail. */
+/* Copies into the state tensors; everything was checked, so only running pending work can fail. */
 static weft_status fill(load *l)
 {
     weft_optimizer *o = l->o;
@@ -188,7 +188,7 @@ static weft_status fill(load *l)
         for (int s = 0; s < WF_OPTIM_STATES; s++) {
             const found *f = &l->found[i];
             if (f->state[s] != NULL)
-                WF_TRY(wf_optimizer_make_states(o, &o->params[i], s + 1));
+                WF_TRY(wf_optimizer_make_state(o, &o->params[i], s + 1));
             if (f->state[s] != NULL && (weft_tensor_const_data(f->state[s]) == NULL ||
                                         wf_tensor_writable(o->params[i].state[s]) == NULL))
                 return weft_error_status(o->ctx);
@@ -219,7 +219,7 @@ weft_status weft_optimizer_load_state(weft_optimizer *o, const weft_tensor_list 
     wf_optimizer_settle(o);
     if (o->pending)
         return wf_fail(o->ctx, WEFT_ERR_STATE, "optimizer: run the recorded step before loading");
-    WF_TRY(wf_optimizer_fit_states(o));
+    WF_TRY(wf_optimizer_fit_state(o));
     load l = {.o = o, .list = list};
     int64_t steps = 0;
     l.found = wf_zalloc_array((size_t)o->n_params, sizeof(*l.found));
