@@ -1,6 +1,6 @@
-/* Memory-bound kernels' benchmarks; see images.h. Every thread has images of its own: `cached` ones,
- * all of which its second-level cache holds, or a batch of `memory` ones, more than the last-level
- * caches hold. */
+/* Memory-bound kernels' benchmarks; see images.h. Every thread has images of its own: `cached`
+ * ones, all of which its second-level cache holds, or a batch of `memory` ones, more than the
+ * last-level caches hold. */
 #include "bench/images.h"
 
 #include <omp.h>

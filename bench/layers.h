@@ -40,7 +40,8 @@ typedef struct bench_layers {
     int n, capacity;
 } bench_layers;
 
-/* Measures everything, by the peak of the images' type where the machine has it; told: called for each layer and pass as it ends (or NULL). */
+/* Measures everything, by the peak of the images' type where the machine has it; told: called for
+ * each layer and pass as it ends (or NULL). */
 weft_status bench_layers_measure(const bench_layers_spec *spec, const bench_machine *m,
                                  const bench_peaks *peaks, bench_layers *out,
                                  void (*told)(const bench_row *rows, int n), weft_error *err);

@@ -1,4 +1,5 @@
-/* Benchmarks of linear layers and of batches of products; see linear.h. Data is warm: whatever of it the caches hold. */
+/* Benchmarks of linear layers and of batches of products; see linear.h. Data is warm: whatever of
+ * it the caches hold. */
 #include "bench/linear.h"
 
 #include <stdio.h>
@@ -16,8 +17,8 @@ static const struct {
               {"vgg16.classifier.3", 4096, 4096}};
 static const int batches[] = {1, 16, 64, 256};
 
-/* What attention on images multiplies, on 7x7 and 14x14 pixels and ViT-B/16's 197 tokens, heads of 64
- * numbers: scores q kT, and their product with v; and a linear layer of all tokens. */
+/* What attention on images multiplies, on 7x7 and 14x14 pixels and ViT-B/16's 197 tokens, heads of
+ * 64 numbers: scores q kT, and their product with v; and a linear layer of all tokens. */
 static const struct {
     const char *name;
     int64_t batch, M, N, K;

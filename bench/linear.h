@@ -1,5 +1,5 @@
-/* Linear layers, and batches of products: every implementation that fits, and oneDNN's, by batch and
- * pass. */
+/* Linear layers, and batches of products: every implementation that fits, and oneDNN's, by batch
+ * and pass. */
 #ifndef BENCH_LINEAR_H
 #define BENCH_LINEAR_H
 
@@ -7,10 +7,9 @@
 
 typedef struct bench_linear bench_linear;
 
-/* Registers linear/<layer>/b<batch>/<pass>/<implementation>, oneDNN's own as onednn, and matmul/<name>/...
- * alike. machine
- * and peaks must outlive the run; peaks are read when a benchmark reports. NULL when memory runs
- * out. */
+/* Registers linear/<layer>/b<batch>/<pass>/<implementation>, oneDNN's own as onednn, and
+ * matmul/<name>/... alike. machine and peaks must outlive the run; peaks are read when a benchmark
+ * reports. NULL when memory runs out. */
 bench_linear *bench_linear_register(const bench_machine *machine, const bench_peaks *peaks);
 void bench_linear_destroy(bench_linear *all); /* after the run; NULL: no effect */
 

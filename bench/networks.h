@@ -1,5 +1,5 @@
-/* The convolutions of networks, from the files of tests/shapes: layer by layer, pass by pass, laid out
- * as plans lay them out. */
+/* The convolutions of networks, from the files of tests/shapes: layer by layer, pass by pass, laid
+ * out as plans lay them out. */
 #ifndef BENCH_NETWORKS_H
 #define BENCH_NETWORKS_H
 
@@ -14,10 +14,10 @@ typedef struct bench_layer {
 } bench_layer;
 typedef weft_status (*bench_visit)(void *user, const bench_layer *at, weft_error *err);
 
-/* Calls `visit` for each pass of each layer until it fails. networks: files of shapes, or names of this
- * tree's, with commas; "all". only: part of the names of layers or passes; NULL: all. batch: instead
- * of the files'; 0: theirs. images: WEFT_F32 or WEFT_BF16, but for the network's input, which stays as
- * it is. The images' gradient, which training never computes, is left out. */
+/* Calls `visit` for each pass of each layer until it fails. networks: files of shapes, or names of
+ * this tree's, with commas; "all". only: part of the names of layers or passes; NULL: all. batch:
+ * instead of the files'; 0: theirs. images: WEFT_F32 or WEFT_BF16, but for the network's input,
+ * which stays as it is. The images' gradient, which training never computes, is left out. */
 weft_status bench_networks_visit(const char *networks, const char *only, int batch,
                                  weft_dtype images, weft_isa isa, bench_visit visit, void *user,
                                  weft_error *err);

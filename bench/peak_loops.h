@@ -1,5 +1,5 @@
-/* The arithmetic loops among which peak.c chooses. Each has the type bench_peak_fn (peak.h) and runs
- * only on CPUs that have its ISA. */
+/* The arithmetic loops among which peak.c chooses. Each has the type bench_peak_fn (peak.h) and
+ * runs only on CPUs that have its ISA. */
 #ifndef BENCH_PEAK_LOOPS_H
 #define BENCH_PEAK_LOOPS_H
 

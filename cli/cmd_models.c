@@ -1,7 +1,7 @@
 /* weft models: what networks there are, as a table or as JSON.
  *
- * Each is made without initial values, so that no large tensor is ever touched, counted,
- * and dropped before the next. */
+ * It makes each network without initial values, counts its parameters and drops it before the next.
+ * So no large tensor is ever touched. */
 #include <fnmatch.h>
 #include <string.h>
 

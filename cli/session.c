@@ -113,10 +113,10 @@ int session_check_output(const session *s, const char *path)
     struct stat st;
     if (writable && stat(path, &st) == 0 &&
         (S_ISDIR(st.st_mode) || (!S_ISREG(st.st_mode) && path != s->options->trace))) {
-        cli_print(
-            stderr,
-            "weft %s: %s: exists and is not a regular file, expected a new name or a file to replace\n",
-            s->command, path);
+        cli_print(stderr,
+                  "weft %s: %s: exists and is not a regular file, "
+                  "expected a new name or a file to replace\n",
+                  s->command, path);
         return EXIT_FAILED; /* only a trace may go to a device: other files appear whole */
     }
     if (writable)

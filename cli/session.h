@@ -54,7 +54,8 @@ int session_need(const session *s, const char *name, const char *value);
 int session_check_output(const session *s, const char *path);
 /* Opens --weights, if given, and settles the model's name and options. */
 int session_init(session *s, const char *command, const cli_options *options);
-/* Frees everything and writes the trace. Returns `status`, or, where only the trace failed, that. */
+/* Frees everything and writes the trace. Returns `status`, or, where only the trace failed,
+ * that. */
 int session_done(session *s, int status);
 /* Finds s->norm: from the weights' metadata, else from `ds` (may be NULL). */
 int session_normalise(session *s, const weft_dataset *ds);
@@ -81,8 +82,8 @@ char *session_class_names(const weft_dataset_info *info);
  * u8 images, s->norm. */
 int session_loader_opts(const session *s, const weft_dataset_info *info, weft_loader_opts *opts);
 /* What evaluation and prediction need: a loader over the images, in order, the context, and the
- * model for their size and `classes` (session_open_model). The caller destroys *loader, which is set
- * where the status is not 0, too, if it was made. */
+ * model for their size and `classes` (session_open_model). The caller destroys *loader, which is
+ * set where the status is not 0, too, if it was made. */
 int session_open_images(session *s, const weft_dataset *ds, int classes, weft_loader **loader);
 /* The optimizer that --opt and its flags ask for, with the parameters that are trained; NULL: the
  * context has the error. */

@@ -74,10 +74,10 @@ static int freeze_parameters(session *s)
             return no_match(s, pattern);
     }
     if (strcmp(s->command, "summary") != 0 && weft_parameter_count(s->model, true) == 0)
-        return session_usage(
-            s,
-            "--freeze: nothing of %s is left to train; expected patterns that leave some parameters",
-            s->model_name);
+        return session_usage(s,
+                             "--freeze: nothing of %s is left to train; "
+                             "expected patterns that leave some parameters",
+                             s->model_name);
     return 0;
 }
 

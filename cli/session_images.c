@@ -38,11 +38,11 @@ int session_normalise(session *s, const weft_dataset *ds)
         n->std = parse_floats(std, n->channels);
         if (n->mean && n->std)
             return 0;
-        cli_print(
-            stderr,
-            "weft %s: %s: its metadata weft.mean and weft.std are no lists of as many numbers, with "
-            "commas between\n",
-            s->command, s->options->weights);
+        cli_print(stderr,
+                  "weft %s: %s: its metadata weft.mean and weft.std are no lists "
+                  "of as many numbers, with "
+                  "commas between\n",
+                  s->command, s->options->weights);
         return EXIT_FAILED;
     }
     if (!ds || weft_dataset_get_info(ds)->dtype != WEFT_U8)

@@ -1,4 +1,5 @@
-/* The one piece of global state: handlers cannot be given any. See signals.h. */
+/* Holds the command's only global state: a signal handler takes no argument for any. See
+ * signals.h. */
 #include "signals.h"
 
 #include <signal.h>
@@ -36,7 +37,8 @@ static void ignore(int number)
     sigaction(number, &action, NULL);
 }
 
-/* Weft maps no file; a library that it uses, or a program file on a failing disk, may still end so. */
+/* Weft maps no file; a library that it uses, or a program file on a failing disk, may still end
+ * so. */
 static void tell_cut_off(int number)
 {
     static const char text[] = "weft: a file was cut off while it was read, or its disk failed\n";

@@ -1,10 +1,10 @@
-/* Signals: what ends a command between two steps, what it does not die of, what its parent chose.
+/* Signals: which of them stop a command between two steps, and which it ignores.
  *
  * SIGINT, SIGTERM, SIGHUP, SIGUSR1, SIGUSR2 and SIGXCPU ask a command to stop: batch systems send
- * any of them before the time is up. The first is noted; the command stops at the next step, saves,
- * and exits with 128 and its number. What comes after it changes nothing, so that an impatient
- * second SIGTERM does not lose what is just being saved; only the third SIGINT, a person at a
- * terminal, ends the process at once, as SIGKILL does. A signal that the parent had ignored (nohup)
+ * any of them before the time is up. After the first, the command stops at the next step, saves,
+ * and exits with 128 plus the signal's number. Further signals change nothing, so that an impatient
+ * second SIGTERM does not lose what is just being saved. Only the third SIGINT, from a person at a
+ * terminal, ends the process at once, as SIGKILL does. A signal that the parent ignored (nohup)
  * stays ignored. */
 #ifndef CLI_SIGNALS_H
 #define CLI_SIGNALS_H

@@ -1,5 +1,5 @@
-/* A step recorded without data, of images as most data sets have them, bytes; and tuning by it.
- * See step.h. */
+/* Records a training step without data, and tunes kernels for it. Its images are bytes, as those of
+ * most data sets are. See step.h. */
 #include "step.h"
 
 #include <string.h>

@@ -1,8 +1,7 @@
 /* Random flips and shifts, and conversion of pixels to normalised floats.
  *
  * As torchvision's RandomCrop(padding=shift), RandomHorizontalFlip(hflip), ToTensor, Normalize: the
- * pixels that a shift uncovers are black before normalisation. Threads: any; all functions are
- * pure. */
+ * pixels that a shift uncovers are black before they are normalised. Pure functions, any thread. */
 #ifndef WF_DATA_AUGMENT_H
 #define WF_DATA_AUGMENT_H
 
@@ -17,8 +16,8 @@ typedef struct wf_crop {
     bool flip;
 } wf_crop;
 
-/* Draws the crop of a sample in an epoch. down and right are each uniform in -shift .. shift. The
- * picture is mirrored with probability hflip, 0 .. 1. */
+/* The crop of a sample in an epoch: down and right each in -shift .. shift, all alike; mirrored
+ * with the probability hflip, 0 .. 1. */
 wf_crop wf_augment_draw(double hflip, int shift, uint64_t seed, int64_t epoch, int64_t sample);
 
 /* Writes y (C, H, W) from x (C, H, W; u8 or f32): crops, scales u8 to 0..1, then computes (x -

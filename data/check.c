@@ -1,5 +1,5 @@
-/* Checks a data set by itself. Data that one cannot train on gives an error; a likely mistake gives
- * a warning. */
+/* Looks for mistakes in data before training. Data that cannot be trained on are an error; data
+ * that are likely a mistake are told. */
 #include <inttypes.h>
 #include <math.h>
 #include <stdarg.h>

@@ -33,9 +33,9 @@ weft_status wf_dataset_over(const weft_dataset_arrays *arrays, const void *label
                             const char *source, void *owner, void (*release)(void *owner),
                             weft_dataset **ds, weft_error *err);
 
-/* Sets info.class_names from a text with one name per line and as many lines as classes. `where`
- * names the text's origin in errors. Names are quoted (weft_quote), so they are valid UTF-8 and
- * safe to print. */
+/* Sets info.class_names from text with one name a line, as many as there are classes. `where` is
+ * for the error: what holds the text. Names are quoted (weft_quote): valid UTF-8, fit for
+ * output. */
 weft_status wf_dataset_set_names(weft_dataset *ds, const char *text, const char *where,
                                  weft_error *err);
 /* How many names such a text has. */

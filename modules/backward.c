@@ -1,11 +1,11 @@
 /* Backward hooks of modules.
  *
- * When a module with such hooks is called (or a module of a context with such hooks), its inputs go
- * through one border and its outputs through another. A border is a group of identity nodes, which
- * the plan removes (wf_record_border). When the backward pass reaches the outputs' border, the
- * gradients of all outputs are complete, and the pre-hooks run. When it reaches the inputs' border,
- * the gradients of all inputs are complete, and the hooks run. A `crossing` holds what the two
- * borders share, until the step ends. Threading rule: the context's. */
+ * When a module has backward hooks, or its context has some for all modules, a call puts its inputs
+ * behind one border and its outputs behind another. Borders are identity nodes, which the plan
+ * removes (wf_record_border). The backward pass crosses the outputs' border when the gradients of
+ * all outputs are complete; the pre-hooks run then. It crosses the inputs' border when the
+ * gradients of the inputs are; the hooks run then. A crossing holds, until the step ends, what one
+ * border tells the other. Threading rule: the context's. */
 #include <string.h>
 
 #include "engine/graph/autograd/autograd.h"

@@ -10,7 +10,7 @@
 #include "weft/module.h"
 
 #define WF_MODULE_MAGIC UINT64_C(0x576d6f64756c6501)
-/* The magic after the last unref. The memory stays readable: Note [Freed handles] in
+/* After the last unref. Its memory stays readable: Note [Freed handles] in
  * engine/base/handles.h. */
 #define WF_MODULE_DEAD UINT64_C(0x576d6f64756cdead)
 
@@ -139,8 +139,8 @@ weft_status wf_walk(weft_module *m, unsigned walk, wf_walk_fn fn, void *user);
 /* "path.name"; "name" where the path is "". NULL: out of memory. */
 char *wf_join_path(const char *path, const char *name);
 
-/* Adds the list's names to the map, which borrows them, each with its index; of equal names the
- * first counts. False: out of memory. */
+/* Adds the list's names, which the map borrows, each with its place; of equal ones the first
+ * counts. false when memory is out. */
 bool wf_tensor_list_names(const weft_tensor_list *list, wf_name_map *map);
 weft_status wf_named_modules_add(weft_named_modules *list, const char *name, weft_module *m);
 

@@ -1,8 +1,8 @@
 /* Converts values from one type to another.
  *
- * Between floating types, values round as C's conversions do; integers become floating the same
- * way. Integer types get only values that are whole and in range: wf_first_misfit finds others.
- * Threading rule: none needed. */
+ * Between floating types values round as C's conversions do. Whole numbers become floating ones the
+ * same way. Into whole numbers go only the values that are whole and in range: wf_first_misfit
+ * finds what is not. Threading rule: none needed. */
 #include <inttypes.h>
 #include <math.h>
 #include <stdarg.h>

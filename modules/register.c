@@ -71,8 +71,8 @@ static weft_status check_tensor(const weft_module *m, const char *name, wf_part_
     return WEFT_OK;
 }
 
-/* Moves the part's value to the member `field`, if this is a new one; the old member becomes
- * NULL. */
+/* Moves the part's value to the member `field`, if that is a new one; the old one holds NULL
+ * then. */
 static void bind_tensor(wf_part *p, weft_tensor **field)
 {
     if (field == NULL || field == p->field.tensor)

@@ -1,4 +1,5 @@
-/* Every module's training flag, saved while a pass over the data sets the flags as it needs. */
+/* Saves every module's training flag before a pass over the data sets the flags, and restores
+ * them. */
 #ifndef WF_TRAIN_MODES_H
 #define WF_TRAIN_MODES_H
 

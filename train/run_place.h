@@ -1,5 +1,4 @@
-/* Where a run's files go: its directory, which is locked while the run lives; and how a new run
- * replaces an old one. */
+/* The run's directory: makes and locks it, and replaces an old run in it by the new one. */
 #ifndef WF_TRAIN_RUN_PLACE_H
 #define WF_TRAIN_RUN_PLACE_H
 

@@ -1,10 +1,10 @@
 /* Counts, losses and mistakes. See score.h.
  *
- * Note [Outputs that are not numbers]. For an image whose outputs contain a NaN nothing is
- * predicted. It counts as wrong everywhere. Its loss is NaN, and so is the mean, as in PyTorch. In
- * the confusion matrix it is in no column, so its row adds up to less than the class's support.
- * Infinities are ordered like other numbers. The loss with infinities is PyTorch's: infinite for
- * -inf at the label, NaN for +inf anywhere. */
+ * Note [Outputs that are not numbers]. An image whose outputs hold a NaN has no prediction. It
+ * counts as wrong everywhere, and its loss is NaN, and so is the mean, as in PyTorch. In the
+ * confusion matrix it is in no column, so the sum of its row is less than the class's support.
+ * Infinities compare as other numbers do. Their losses are PyTorch's: infinite for -inf at the
+ * label, NaN for +inf anywhere. */
 #include "train/score.h"
 
 #include <math.h>

@@ -1,8 +1,8 @@
 /* The flags of a program as data, and the parser that reads a command line by them.
  *
- * `weft` (cli/flag_table.c) and `weft-bench` (bench/flag_table.c) have a table each. `--flag value`,
- * `--flag=value`, `-b 64` and `-b64` mean the same. The last of repeated flags wins, except for
- * lists, which grow. Single-threaded. Nothing is allocated: texts point into argv. */
+ * `weft` (cli/flag_table.c) and `weft-bench` (bench/flag_table.c) have a table each. `--flag
+ * value`, `--flag=value`, `-b 64` and `-b64` mean the same. The last of repeated flags wins, except
+ * for lists, which grow. Single-threaded. Nothing is allocated: texts point into argv. */
 #ifndef CLI_PARSER_FLAGS_H
 #define CLI_PARSER_FLAGS_H
 

@@ -6,10 +6,10 @@
  * reads gzipped and plain files alike. Files are treated as hostile input: nothing is allocated
  * that is larger than the file can hold.
  *
- * The files do not tell the number of classes. classes.txt beside them does; else it follows from
- * the highest label of both splits. Labels stay as they are, even if they begin at 1 (in EMNIST's
- * letters class 0 has no images). There is one exception: if there are as many names as labels from
- * 1 up, the labels are shifted to begin at 0. */
+ * The files do not say how many classes there are. classes.txt beside them says it; without it, the
+ * highest label of both splits does. Labels that begin with 1 (EMNIST's letters) stay as they are,
+ * and class 0 has no images. Only where classes.txt has as many names as the highest label are they
+ * lowered by 1. */
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>

@@ -1,9 +1,9 @@
 /* Finds IDX files by their names:
  *     [prefix-]SPLIT-KIND{-|.}idxN-ubyte[.gz]
- * SPLIT is train, t10k or test; KIND is images (then N is 3) or labels (then N is 1). MNIST's and
- * Fashion-MNIST's files have no prefix. EMNIST's prefixes tell which of its six data sets they are
- * ("emnist-letters-"). The files lie in the given directory, or in the folders below it where
- * torchvision puts them. */
+ *
+ * SPLIT is train, t10k or test, KIND images (N is 3) or labels (N is 1). MNIST's and
+ * Fashion-MNIST's have no prefix, EMNIST's say which of its six data sets they are
+ * ("emnist-letters-"). They lie in the directory named, or where torchvision puts them below it. */
 #include "data/formats/idx_find.h"
 
 #include <dirent.h>

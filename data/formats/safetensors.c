@@ -1,7 +1,6 @@
-/* Data sets in safetensors files: "images" (N, C, H, W; u8 or f32) and "labels" (i64, N), and for
- * testing the same names with "test_" in front. The pixels stay in the file, and each sample is
- * read when it is used. So if the file is cut while a network trains on it, the result is an
- * error. */
+/* Data sets in safetensors files: "images" (N,C,H,W; u8 or f32), "labels" (i64, N), and the same
+ * for testing with "test_" before the names. The pixels stay in the file, and each sample is read
+ * when it is asked for. A file that is cut off while a network trains on it is an error then. */
 #include <errno.h>
 #include <inttypes.h>
 #include <stdlib.h>

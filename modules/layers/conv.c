@@ -117,7 +117,8 @@ static weft_status check(weft_context *ctx, const char *name, int in, int out, c
     return WEFT_OK;
 }
 
-/* The layer; where the options have 0, 1 is filled in. Its weight is (rows, columns/groups, R, S). */
+/* The layer; where the options have 0, 1 is filled in. Its weight is (rows, columns/groups, R,
+ * S). */
 static weft_module *create(weft_context *ctx, const weft_module_class *cls, int in, int out,
                            int kernel, int kernel_w, weft_conv_transpose2d_opts o, bool no_bias)
 {

@@ -1,5 +1,5 @@
-/* Helpers that the layers share, and the layers without parts: ReLU, Dropout, AlphaDropout, StochasticDepth,
- * Flatten, Identity, Softmax, ChannelShuffle. Threading rule: the context's. */
+/* Helpers that the layers share, and the layers without parts: ReLU, Dropout, AlphaDropout,
+ * StochasticDepth, Flatten, Identity, Softmax, ChannelShuffle. Threading rule: the context's. */
 #include <stdio.h>
 #include <string.h>
 

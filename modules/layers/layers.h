@@ -5,12 +5,14 @@
 #include "weft/init.h"
 #include "weft/layers.h"
 
-/* The last step of creating a layer: m with torch.nn.Linear's and Conv2d's initial values, the weight
- * Kaiming uniform with a = sqrt(5), which is uniform in +-1/sqrt(fan_in), and the bias (may be NULL)
- * the same. NULL, with m unreferenced, where that fails or a registration before has failed. */
+/* The last step of creating a layer: m with torch.nn.Linear's and Conv2d's initial values, the
+ * weight Kaiming uniform with a = sqrt(5), which is uniform in +-1/sqrt(fan_in), and the bias (may
+ * be NULL) the same. NULL, with m unreferenced, where that fails or a registration before has
+ * failed. */
 weft_module *wf_init_weight_and_bias(weft_module *m, weft_tensor *weight, weft_tensor *bias);
 
-/* Registers an f32 parameter filled with `value`, or one that holds no tensor where it is not wanted. */
+/* Registers an f32 parameter filled with `value`, or one that holds no tensor where it is not
+ * wanted. */
 void wf_register_optional(weft_module *m, const char *name, weft_tensor **field, bool wanted,
                           weft_shape shape, double value);
 

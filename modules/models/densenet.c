@@ -1,8 +1,8 @@
 /* The DenseNets: torchvision's densenet.py (Huang et al. 2017). Threading rule: the context's.
  *
- * A layer's input is the concatenation of the block's input and the outputs of all earlier layers.
- * It grows step by step, x = (x, new). This gives the same channels as joining the whole list again
- * for each layer, but with one op per layer. */
+ * A layer's input is the block's input and the outputs of all earlier layers, concatenated. Each
+ * layer appends its output, x = concat(x, new). That gives the same channels as torchvision, which
+ * concatenates the whole list for each layer, with one concat a layer. */
 #include <stdio.h>
 #include <string.h>
 
@@ -29,9 +29,8 @@ static weft_tensor *layer_forward(weft_module *m, weft_tensor *x)
     return self->drop_rate > 0 ? weft_dropout(x, self->drop_rate, m->training) : x;
 }
 
-/* torchvision's published files have the names "norm.1" for norm1 and "conv.2" for conv2. Its
- * densenet.py renames them too (pattern in _load_state_dict), except counters, which those files do
- * not have. */
+/* torchvision's published files have "norm.1" for norm1, "conv.2" for conv2: its densenet.py
+ * renames them too (pattern in _load_state_dict), but for counters, which those files lack. */
 static bool layer_old_name(const weft_module *m, const char *name, char *now, size_t size)
 {
     static const char *const parts[] = {"norm", "relu", "conv"};

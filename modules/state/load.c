@@ -1,9 +1,8 @@
 /* Loads state dictionaries.
  *
- * Note [Two-phase load]. The first phase compares all names, shapes and types, prepares all
- * sources, and checks their values where this is wanted. Then the second phase only copies memory
- * and cannot fail. Everything that does not fit is reported in one message (state_misfit.c).
- * Threading rule: the context's. */
+ * Note [Two-phase load]. Loading first compares every name, shape and type, prepares every source
+ * and, where asked, looks at its values. So the second phase only copies memory and cannot fail.
+ * One message tells everything that does not fit (misfit.c). Threading rule: the context's. */
 #include <math.h>
 #include <string.h>
 

@@ -2,9 +2,9 @@
  * provide.
  *
  * Note [Optimizer counters]. State tensors change when the recorded step commits, so the counters
- * beside them (steps, whether they hold anything) must not change before. A recorded update is
- * `pending` until the context's count of committed steps has moved; if the graph ended without
- * that, it never happened. Threading rule: the context's. */
+ * beside them (steps, has_state) must not change earlier. A recorded update is `pending` until the
+ * context's count of committed steps has moved. If the graph ended and the count has not moved, the
+ * update never happened. Threading rule: the context's. */
 #ifndef WF_TRAIN_OPTIM_INTERNAL_H
 #define WF_TRAIN_OPTIM_INTERNAL_H
 

@@ -1,7 +1,6 @@
-/* What an optimizer's step tells: tensors in the loss that no optimizer has, and parameters of this
- * one that got no gradient, by name and with the reason; a learning rate of 0 that nobody set. Once
- * each.
- * Threading rule: the context's. */
+/* Warns, once each, before an optimizer's step: of tensors in the loss that no optimizer has, of
+ * parameters of this optimizer that got no gradient (by name and with the reason), and of a
+ * learning rate of 0 that nobody set. Threading rule: the context's. */
 #include "train/optim/lint.h"
 
 #include <stdio.h>
@@ -36,7 +35,8 @@ static weft_status tell(weft_optimizer *o, const wf_gap *gap, wf_gap reason)
                    wf_gap_text[reason]);
 }
 
-/* Options that were not made by their initialiser, and have no learning rate, train nothing. */
+/* Options that were begun without their initialiser, and not given a learning rate, train
+ * nothing. */
 static weft_status tell_rate(weft_optimizer *o)
 {
     bool forgotten = !o->lr_set && o->n_groups > 0;

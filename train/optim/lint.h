@@ -1,4 +1,4 @@
-/* What an optimizer's step tells. */
+/* Warnings of likely mistakes before an optimizer's step. */
 #ifndef WF_TRAIN_OPTIM_LINT_H
 #define WF_TRAIN_OPTIM_LINT_H
 

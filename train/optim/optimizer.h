@@ -1,4 +1,5 @@
-/* What the update rules and an optimizer's state need of optimizer.c. Threading rule: the context's. */
+/* What the update rules and an optimizer's state need of optimizer.c. Threading rule: the
+ * context's. */
 #ifndef WF_TRAIN_OPTIM_OPTIMIZER_H
 #define WF_TRAIN_OPTIM_OPTIMIZER_H
 

@@ -93,10 +93,10 @@ static double anneal(double a, double b, double t)
     return b + (a - b) / 2 * (1 + cos(PI * t));
 }
 
-/* From `first` up to `top`, then down to `last`: torch's OneCycleLR with two phases, which end at
- * steps pct_start * total - 1 and total - 1. So a step has exactly `top` only where the first of
- * these is a whole number. With pct_start 0 the fall begins one step before the training; with
- * pct_start 1 the rise ends with the training. */
+/* From first to top in the rising steps, then to last: torch's OneCycleLR with two phases, which
+ * end at the steps pct_start * total - 1 and total - 1. So the top is a step only where the first
+ * of these is one; with pct_start 0 the fall begins a step before the training, and with pct_start
+ * 1 the rise ends with it. */
 static double one_cycle(const weft_schedule *s, int64_t step, double first, double top, double last)
 {
     double end = (double)s->total_steps - 1;

@@ -1,5 +1,5 @@
-/* The figure of a run: four panels. In a page each panel is a drawing of its own, which the page
- * places according to its width. See figures.h. */
+/* The figure of a run's course: four panels. In a page each panel is a drawing of its own, and the
+ * page places them as its width allows. See figures.h. */
 #include <math.h>
 #include <stdio.h>
 
@@ -104,8 +104,8 @@ static void add_lines(wf_plot *p, const columns *c, const wf_history *h, int ste
                                                .points = true};
 }
 
-/* Makes the panels of loss, accuracy, learning rate and throughput, in reading order, below `top`.
- * `note` (64 bytes) gets the text at the best epoch's mark. */
+/* Loss, accuracy, learning rate and throughput, in reading order, below `top`. `note` is the text
+ * of the best epoch's mark, of 64 bytes. */
 static void make_panels(wf_plot panels[4], const wf_history *h, const columns *c, double top,
                         char *note)
 {

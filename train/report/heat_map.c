@@ -1,10 +1,9 @@
-/* The confusion matrix as a heat map. Correct counts are blue, mistakes orange. The opacity is the
- * square root of the cell's share of its row, so that a few mistakes in a hundred can be seen.
- * Because the colours are transparent, they suit light and dark pages.
+/* Draws the confusion matrix: right predictions in blue, mistakes in orange. A colour's strength is
+ * the root of the cell's share of its row, so that a few mistakes in a hundred are still visible.
+ * Colours have an opacity over the page's background, so they suit a light page and a dark one.
  *
- * Up to NUMBERED classes, cells show their counts; up to NAMED classes, the axes show the classes'
- * names. With more classes, the cells are the pixels of an image. See figures.h. Letter: K
- * classes. */
+ * Up to NUMBERED classes the cells show their counts. Up to NAMED classes the axes show the names.
+ * Above that, the cells are the pixels of an image. See figures.h. Shape letter: K classes. */
 #include <math.h>
 #include <string.h>
 

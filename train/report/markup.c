@@ -16,8 +16,8 @@
 static const char uri_start[] = "data:image/png;base64,";
 static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 
-/* Whether XML and HTML allow the character: no controls, no noncharacters. Also refuses private
- * characters, which stand for bytes that are not UTF-8 (engine/files/json_text.h). */
+/* Whether XML's Char and HTML allow it: no controls, no noncharacters. Nor private characters,
+ * which stand for bytes that are not UTF-8 (engine/files/json_text.h). */
 static bool printable(uint32_t c)
 {
     return c == '\t' || c == '\n' ||
