@@ -22,7 +22,7 @@
 #include "engine/base/error.h"
 #include "engine/base/alloc.h"
 
-#define MAX_WORKERS 1024
+#define MAX_THREADS 1024
 #define MAX_AHEAD 4096
 #define ALIGN 64
 
@@ -51,8 +51,8 @@ struct weft_loader {
     int n_slots;
     slot *slots;
     int n_threads;
-    loader_thread *threads; /* n_threads; where that is 0, one without a thread */
-    pid_t process;          /* the process that started the threads */
+    loader_thread *threads; /* n_threads, or one without a thread */
+    pid_t process;          /* whose threads they are */
 
     pthread_mutex_t lock;
     pthread_cond_t work; /* there is a batch to fill, or the threads must end */
@@ -153,9 +153,10 @@ static weft_status check_opts(const weft_dataset *ds, const weft_loader_opts *o,
                             "loader: a batch of %" PRId64 ", expected at most the %" PRId64
                             " samples of %s, since drop_last is on",
                             o->batch, info->count, info->source);
-    if (o->workers < 0 || o->workers > MAX_WORKERS)
-        return wf_error_set(err, WEFT_ERR_INVALID, "loader: %d workers, expected 0 to %d",
-                            o->workers, MAX_WORKERS);
+    if (o->workers < 0 || o->workers > MAX_THREADS)
+        return wf_error_set(err, WEFT_ERR_INVALID,
+                            "loader: workers is %d, expected 0 to %d loader threads", o->workers,
+                            MAX_THREADS);
     if (o->ahead < 0 || o->ahead > MAX_AHEAD)
         return wf_error_set(err, WEFT_ERR_INVALID, "loader: %d batches ahead, expected 0 to %d",
                             o->ahead, MAX_AHEAD);
@@ -300,7 +301,7 @@ weft_status weft_loader_create(const weft_dataset *ds, const weft_loader_opts *o
     l->opts = *opts;
     l->n_threads = opts->workers;
     l->process = getpid();
-    l->n_slots = 1; /* the slot that the caller has */
+    l->n_slots = 1; /* the one in the caller's hands */
     if (l->n_threads)
         l->n_slots += opts->ahead ? opts->ahead : opts->workers + 1;
     l->batches = wf_sampler_batches(ds->info.count, opts->batch, opts->drop_last);
