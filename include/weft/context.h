@@ -2,14 +2,14 @@
  *
  * One thread at a time may use a context and the tensors that belong to it.
  *
- * Stacks: a thread that calls Weft needs 128 KiB of stack below it, and OpenMP's threads (OMP_STACKSIZE)
- * a little more than 64 KiB each; the defaults of Linux, 8 MiB, are plenty. Creating a context, recording, backward
- * passes and runs check it and fail with WEFT_ERR_STATE where there is less; a stack that the program
- * made itself, such as a coroutine's, is not seen.
+ * Stacks: a thread that calls Weft needs 128 KiB of free stack, and each of OpenMP's threads
+ * (OMP_STACKSIZE) a little more than 64 KiB. Linux's default of 8 MiB is plenty. Creating a
+ * context, recording, backward passes and runs check this and fail with WEFT_ERR_STATE where there
+ * is less. They cannot check a stack that the program made itself, such as a coroutine's.
  *
- * fork: a child may go on with the contexts that it inherited, and may create others; what it runs,
- * it runs on threads of its own, and gets the same bits. No other thread may be inside a call on the
- * context at that moment. A loader that has threads (weft/data.h) cannot be used in the child. */
+ * fork: a child may use the contexts that it inherited, and may create others. It runs on threads
+ * of its own and gets the same bits. While the process forks, no other thread may be inside a call
+ * on the context. The child cannot use a loader that has threads (weft/data.h). */
 #ifndef WEFT_CONTEXT_H
 #define WEFT_CONTEXT_H
 
@@ -21,162 +21,174 @@
 extern "C" {
 #endif
 
-/* How a step is run. The interpreter runs the same arithmetic in recording order on one thread,
- * unfused, every buffer its own: the oracle. The random scheduler picks ready tiles at random
- * over memory poisoned with NaN: a test of the plan's ordering edges. */
+/* How a step is run. All give the same bits. The interpreter runs the ops one by one, in recording
+ * order, on one thread, each value in memory of its own: what tests compare with. The random
+ * scheduler runs ready tiles in random order, over memory that was filled with NaN: it tests that
+ * the plan orders everything that must be ordered. */
 typedef enum weft_executor {
     WEFT_EXECUTOR_PARALLEL,
     WEFT_EXECUTOR_INTERPRETER,
     WEFT_EXECUTOR_RANDOM
 } weft_executor;
 
-/* Plan passes that tests may switch off. */
+/* Passes of the plan's compiler that can be switched off, for tests and to look for a mistake. */
 enum {
-    WEFT_PASS_SIMPLIFY = 1u << 0,
-    WEFT_PASS_FUSE = 1u << 1,
-    WEFT_PASS_MEMORY = 1u << 2,    /* sharing of arena bytes */
+    WEFT_PASS_SIMPLIFY = 1u << 0,  /* removing what nobody needs */
+    WEFT_PASS_FUSE = 1u << 1,      /* making one op of several */
+    WEFT_PASS_MEMORY = 1u << 2,    /* sharing memory between values */
     WEFT_PASS_SLICES = 1u << 3,    /* concatenation without copies */
-    WEFT_PASS_BYTES = 1u << 4,     /* convolutions of images that are not normalised first */
-    WEFT_PASS_RECOMPUTE = 1u << 5, /* values made again in the backward pass */
-    WEFT_PASS_ALL = 0x3fu
+    WEFT_PASS_BYTES = 1u << 4,     /* convolutions that read u8 images and normalise as they load */
+    WEFT_PASS_RECOMPUTE = 1u << 5, /* computing values again in the backward pass to save memory */
+    WEFT_PASS_ALL = 0x3fu          /* all of them */
 };
 
-/* Mixed precision, as PyTorch's autocast with bfloat16. Activations and their gradients, values of
- * shape (N, C, H, W) with more than one pixel, are stored as bf16 from one op to the next, by
- * autocast's lists: convolutions give bf16; element-wise ops, BatchNorm's output, pooling and the like
- * what they are given; losses, softmax and the optimizer are f32. Parameters, their gradients,
- * optimizer state, running statistics and every sum stay f32; no loss scaling is needed, since bf16
- * has f32's range. The types that tensors are recorded with, and what weft_read gives, do not
- * change. */
+/* Mixed precision, as PyTorch's autocast with bfloat16. It stores feature maps, that is values of
+ * shape (N, C, H, W) with more than one pixel, and their gradients as bf16. The rules are
+ * autocast's: convolutions give bf16; element-wise ops, BatchNorm and pooling give the type they
+ * are given; losses, softmax and the optimizer work in f32. Parameters, their gradients, optimizer
+ * state, running statistics and every sum stay f32. The loss need not be scaled, because bf16 has
+ * f32's range. The program sees no difference: tensors have the types they were recorded with, and
+ * weft_read gives those. */
 typedef enum weft_amp {
-    WEFT_AMP_OFF,
-    WEFT_AMP_BF16,
-    WEFT_AMP_AUTO /* bf16 where the machine has bf16 arithmetic, else off */
+    WEFT_AMP_OFF,  /* everything is stored in the type it was recorded with */
+    WEFT_AMP_BF16, /* feature maps are stored as bf16 */
+    WEFT_AMP_AUTO  /* as BF16 where the machine has bf16 arithmetic, else as OFF */
 } weft_amp;
 
-/* What to do about what is probably a mistake, see weft_set_message_handler. */
+/* What happens when Weft finds a likely mistake in the program; weft_set_message_handler lists
+ * them. */
 typedef enum weft_lint {
-    WEFT_LINT_DEFAULT, /* as the environment's WEFT_LINT says: off, warn or error; else warn */
-    WEFT_LINT_OFF,
-    WEFT_LINT_WARN,
-    WEFT_LINT_ERROR /* the call that finds it fails with WEFT_ERR_STATE */
+    WEFT_LINT_DEFAULT, /* as the environment's WEFT_LINT says (off, warn or error), else warn */
+    WEFT_LINT_OFF,     /* nothing */
+    WEFT_LINT_WARN,    /* a message to the handler, if there is one */
+    WEFT_LINT_ERROR    /* the call that finds it fails with WEFT_ERR_STATE */
 } weft_lint;
 
+/* How a context is made. All zeros are the defaults. */
 typedef struct weft_options {
     int threads;            /* 0: OMP_NUM_THREADS, else one per physical core we may use */
-    uint64_t seed;          /* of initialisation, dropout, weft_randn */
-    weft_executor executor; /* default: parallel */
+    uint64_t seed;          /* of initial values, dropout and weft_randn */
+    weft_executor executor; /* how steps are run */
     unsigned passes_off;    /* WEFT_PASS_ bits to switch off */
     uint64_t schedule_seed; /* of the random scheduler */
-    weft_amp amp;           /* default: off */
-    weft_lint lint;
-    bool anomaly;           /* weft_anomaly_begin from the start */
-    const char *trace_path; /* write a Chrome trace of the replays here; NULL: none. Copied. */
-    /* The file of tuned choices, weft/tune.h; "none"; NULL: as the environment's WEFT_WISDOM says,
-     * else weft/wisdom.json in the user's cache. Copied. */
+    weft_amp amp;           /* mixed precision */
+    weft_lint lint;         /* what happens to likely mistakes */
+    bool anomaly;           /* anomaly mode from the start, see weft_anomaly_begin */
+    const char *trace_path; /* write a timeline (Chrome trace) to this file; NULL: none. Copied. */
+    /* The wisdom file (weft/tune.h), or "none". NULL: the file that the environment's WEFT_WISDOM
+     * names, else weft/wisdom.json in the user's cache folder. Copied. */
     const char *wisdom;
 } weft_options;
 /* clang-format off */
-#define WEFT_OPTIONS_INIT {0}
+#define WEFT_OPTIONS_INIT {0} /* to begin options with */
 /* clang-format on */
 
-/* options may be NULL. On failure returns a status and leaves *ctx untouched; err (may be NULL)
- * receives the message. A word in Weft's environment variables that means nothing is an error. */
+/* A new context in *ctx. options may be NULL: the defaults. On failure *ctx is untouched and err
+ * (may be NULL) has the message. A WEFT_ environment variable with a value that it cannot have is
+ * an error. */
 weft_status weft_context_create(weft_context **ctx, const weft_options *options, weft_error *err);
-/* A context with default options; NULL on failure. For small programs:
- * weft_context_create says why. */
+/* A context with default options, for small programs; NULL on failure. weft_context_create also
+ * says why it failed. */
 weft_context *weft_context_default(void);
-/* Writes the trace (weft_options.trace_path; without one nothing happens) of what has run so far.
- * weft_context_destroy writes what is not written yet, but can only send a message that it cannot
- * (weft_set_message_handler): who needs to know calls this before. */
+/* Writes the timeline of what has run so far to weft_options.trace_path; without a path it does
+ * nothing. weft_context_destroy does the same, but has no status to return: if it cannot write it
+ * sends a message (weft_set_message_handler). */
 weft_status weft_trace_write(weft_context *ctx);
-/* Destroys the context. Tensors that are still referenced stay valid memory until their last
- * unref, but can no longer be recorded with. NULL: no effect. Inside a backward hook or a callback
- * that the context called, such as a message handler, it sets the context's error and does nothing
- * else: see weft_discard. */
+/* Destroys the context. Stored tensors that are still referenced keep their memory until their
+ * last reference goes, but ops refuse them. NULL: no effect. Inside a backward hook or a callback
+ * that the context called, such as a message handler, it only sets the context's error: see
+ * weft_discard. */
 void weft_context_destroy(weft_context *ctx);
 
-int weft_threads(const weft_context *ctx);
-weft_isa weft_context_isa(const weft_context *ctx);
-/* The class of machine that kernels are chosen for, on which bits depend: "avx512-l2-1m"; "" without a
- * context. The environment's WEFT_MACHINE names another. */
+int weft_threads(const weft_context *ctx);          /* that steps run on */
+weft_isa weft_context_isa(const weft_context *ctx); /* that kernels are chosen for */
+/* The machine class that kernels are chosen for, such as "avx512-l2-1m"; results have the same
+ * bits on all machines of a class. "" without a context. The environment's WEFT_MACHINE names
+ * another. */
 const char *weft_context_machine(const weft_context *ctx);
-/* WEFT_AMP_OFF or WEFT_AMP_BF16: what weft_options.amp came to. */
+/* WEFT_AMP_OFF or WEFT_AMP_BF16: what weft_options.amp means on this machine. */
 weft_amp weft_context_amp(const weft_context *ctx);
 
-/* The first error since the last clear: its status and its text (never NULL; several lines where
- * several things are at fault, as when a state does not fit).
+/* The status of the first error since the last weft_error_clear; WEFT_OK: there was none.
  *
- * What records (ops, weft_call, weft_keep, weft_backward, clipping, an optimizer's update) is part of
- * a step, and a step that lacks a part must not run. So once a recording has failed the whole step
- * has: nothing more is recorded (ops give NULL), and whatever would run it fails with the same
- * status, so that nothing is committed: reads of recorded tensors, weft_sync, weft_optimizer_step.
- * weft_discard ends such a step; weft_error_clear goes on with it, without what failed. A loop may
- * therefore check once, at its end. Errors of other calls (a look-up, a read, a file) fail nothing
- * else. */
+ * A step that lacks a part must not run. So when a recording call fails (an op, weft_call,
+ * weft_keep, weft_backward, clipping, an optimizer's update), its whole step has failed. Nothing
+ * more is recorded: ops return NULL. Every call that would run the step (reading a recorded
+ * tensor, weft_sync, weft_optimizer_step) fails with the same status, and no stored tensor
+ * changes. weft_discard ends the failed step. weft_error_clear lets you go on with it, without the
+ * part that failed. A training loop can therefore check for errors once, at its end.
+ *
+ * Errors of other calls (a look-up, a read, a file) do not fail the step. */
 weft_status weft_error_status(const weft_context *ctx);
-/* Of NULL: the last error of this thread that had no context to go to, such as the use of a module
- * before its weft_module_init. */
+/* The text of that error, never NULL. It has several lines where several things are wrong, as when
+ * a state does not fit. With a NULL context: the last error of this thread that had no context,
+ * such as the use of a module before its weft_module_init. */
 const char *weft_error_text(const weft_context *ctx);
+/* Forgets the error, and that the step has failed. */
 void weft_error_clear(weft_context *ctx);
-/* Writes the error that stands, and a newline, to `out` and returns its status; WEFT_OK and nothing
- * written where none does. A NULL context is an error that says so. Text from files and names is
- * quoted (weft_quote); the newlines of a message with a list of names stay. */
+/* Writes the error and a newline to `out`, and returns its status. Without an error it writes
+ * nothing and returns WEFT_OK. A NULL context is an error, too. Text that came from files and
+ * names is quoted (weft_quote). */
 weft_status weft_print_error(const weft_context *ctx, FILE *out);
-/* The end of a small program: weft_print_error, then weft_context_destroy. */
+/* For the end of a small program: weft_print_error, then weft_context_destroy. Returns the error's
+ * status. */
 weft_status weft_context_finish(weft_context *ctx, FILE *out);
-/* Writes a tensor's shape, such as [1, 5], and a newline; nothing for NULL, whose context has an
- * error to tell. */
+/* Writes a tensor's shape, such as [1, 5], and a newline; for NULL nothing. */
 void weft_print_shape(const weft_tensor *t, FILE *out);
 
-/* Runs all recorded work, with every pass, and ends the step: recorded handles become stale. */
+/* Runs all recorded work and ends the step: its recorded tensors can no longer be used. */
 weft_status weft_sync(weft_context *ctx);
-/* Ends the step, one that has failed too, without running what is recorded. Stored tensors keep what
- * they hold; gradients that were to be computed are absent, and one that was to be added to stays.
- * For going on after an error while recording, with weft_error_clear, since the error stays the
- * first. NULL: no effect.
- * Inside a backward hook (weft_register_grad_hook, weft_register_backward_hook and the like) nothing
- * may end the step, which is still being walked: this call and every other that would end it
- * (weft_sync, optimizer steps, clipping, weft_module_summary, weft_gradcheck, weft_context_destroy)
- * is refused with WEFT_ERR_STATE. A hook that calls weft_discard also makes the backward pass fail,
- * and so the step end, as soon as the hook returns. The same calls are refused inside a message
- * handler and inside weft_tune's progress callback. */
+/* Ends the step without running it, also one that has failed. Stored tensors keep their content.
+ * Gradients that the step was to compute are absent; one that it was to add to stays as it was. To
+ * go on after an error, also call weft_error_clear. NULL: no effect.
+ *
+ * A backward hook (weft_register_grad_hook, weft_register_backward_hook and the like) must not end
+ * the step, because its backward pass is still being recorded. Inside a hook, this call and every
+ * other that would end the step (weft_sync, optimizer steps, clipping, weft_module_summary,
+ * weft_gradcheck, weft_context_destroy) fail with WEFT_ERR_STATE. If a hook calls weft_discard,
+ * the backward pass fails when the hook returns, and the step ends. The same calls fail inside a
+ * message handler and inside weft_tune's progress callback. */
 void weft_discard(weft_context *ctx);
 
-/* Gradient recording. Scopes nest; pass the returned value back to end the scope:
- *     bool was = weft_no_grad_begin(ctx); ... weft_no_grad_end(ctx, was);  */
+/* A scope in which ops record no gradients, as torch.no_grad. Scopes nest; end takes what begin
+ * returned:
+ *     bool was = weft_no_grad_begin(ctx);
+ *     ...
+ *     weft_no_grad_end(ctx, was); */
 bool weft_no_grad_begin(weft_context *ctx);
 void weft_no_grad_end(weft_context *ctx, bool was);
 bool weft_grad_enabled(const weft_context *ctx); /* false inside such a scope */
 
-/* Anomaly mode, a scope of the same form: the outputs of every op recorded in it, forward and
+/* Anomaly mode, a scope of the same form. The outputs of every op recorded in it, forward and
  * backward, are checked when they are computed. The first op, in recording order, that gives a NaN
- * or an infinity fails the run (WEFT_ERR_NUMERIC) with its name, its module path and whether it was
- * forward or backward; nothing is committed. Such a step runs op by op on one thread, so it is
- * slow; its bits are those of any other run. */
+ * or an infinity fails the run with WEFT_ERR_NUMERIC; no stored tensor changes. The message has
+ * the op's name, its module path, and whether it was forward or backward. Such a step runs op by
+ * op on one thread. It is slow, and has the same bits as any other run. */
 bool weft_anomaly_begin(weft_context *ctx);
 void weft_anomaly_end(weft_context *ctx, bool was);
 
-/* Messages about what runs, but is hardly meant, and about files that were ignored; each is told
- * once (and none without a handler):
- *   a tensor that requires a gradient and reaches the loss, but that no optimizer has: by shape and
- *     by the op and module where it entered, at the next optimizer step. A tensor whose weft_grad
- *     is asked for before that is taken to be meant so;
- *   an optimizer whose learning rate is 0 since its options left it out: at its step;
- *   a parameter of an optimizer that got no gradient: by name, with the reason (frozen, not
- *     reached, cut by no_grad or detach), at its step;
- *   a tensor written through an old pointer of weft_tensor_data after an op was recorded that reads
- *     it: by that op and its shape;
- *   BatchNorm in training mode under no_grad after its state was loaded: by module path;
- *   a file of wisdom that is damaged, or that has nothing for this machine;
- *   a trace that cannot be written when its context is destroyed. */
+/* Receives warnings about likely mistakes and ignored files, each once:
+ *   a tensor requires a gradient and reaches the loss, but no optimizer has it. Reported at the
+ *     next optimizer step, with its shape and the op and module that first read it. Calling
+ *     weft_grad on the tensor before that says that it is meant so;
+ *   an optimizer's learning rate is 0 because its options left it out. Reported at its step;
+ *   a parameter of an optimizer got no gradient. Reported at the optimizer's step, with its name
+ *     and the reason (frozen, not reached, cut by no_grad or detach);
+ *   a tensor was written through an old pointer of weft_tensor_data, after an op was recorded that
+ *     reads it. Reported with that op and the tensor's shape;
+ *   a BatchNorm whose state was loaded is in training mode under no_grad. Reported with its module
+ *     path;
+ *   a wisdom file is damaged, or has nothing for this machine;
+ *   the timeline could not be written when its context was destroyed. */
 typedef void (*weft_message_fn)(void *user, const char *text);
-void weft_set_message_handler(weft_context *ctx, weft_message_fn fn, void *user); /* NULL: none */
+/* Sets the function that receives the context's messages; fn NULL: nobody does. */
+void weft_set_message_handler(weft_context *ctx, weft_message_fn fn, void *user);
 
-/* Text reports, written to `out`: the machine (cores chosen and why, NUMA, caches, ISA, library
- * versions), and the plan that the recorded work would run as (tasks, kernels, tiles, layouts,
- * offsets, peak memory). weft_explain compiles but does not run. */
+/* Writes a report on the machine: which cores were chosen and why, NUMA nodes, caches, instruction
+ * set, versions of libraries. */
 weft_status weft_info(weft_context *ctx, FILE *out);
+/* Writes the plan of the recorded work, without running it: tasks, kernels, tiles, layouts,
+ * memory. */
 weft_status weft_explain(weft_context *ctx, FILE *out);
 
 const char *weft_version(void); /* "0.1.0" */

@@ -1,4 +1,4 @@
-/* Ops from outside the library: forward and backward as functions on plain arrays.
+/* Ops of your own: forward and backward as functions on plain arrays.
  *
  *     static weft_status cube(const weft_custom_call *c)
  *     {
@@ -14,8 +14,9 @@
  *
  *     weft_tensor *y = weft_custom(&cube_op, NULL, &x, NULL);
  *
- * Everything else comes with it: shapes in error messages, gradients, any thread, weft_gradcheck
- * (for which the functions must do f64 as well), weft_explain. */
+ * Such an op is like any other: error messages show its shapes, it has gradients, runs on any
+ * thread, and shows up in weft_explain. weft_gradcheck checks it, if its functions also handle
+ * f64. */
 #ifndef WEFT_CUSTOM_OP_H
 #define WEFT_CUSTOM_OP_H
 
@@ -25,63 +26,64 @@
 extern "C" {
 #endif
 
-#define WEFT_CUSTOM_MAX_IN 8
-#define WEFT_CUSTOM_MAX_OUT 4
-#define WEFT_CUSTOM_MAX_ATTRS 256 /* bytes */
+#define WEFT_CUSTOM_MAX_IN 8      /* the most inputs of an op */
+#define WEFT_CUSTOM_MAX_OUT 4     /* the most outputs */
+#define WEFT_CUSTOM_MAX_ATTRS 256 /* the most bytes of attributes */
 
 /* An array: row-major, without gaps. */
 typedef struct weft_array {
-    void *data;
-    weft_dtype dtype;
-    weft_shape shape;
+    void *data;       /* weft_shape_count(shape) elements */
+    weft_dtype dtype; /* of the elements */
+    weft_shape shape; /* dimensions, the slowest first */
 } weft_array;
 
-/* What forward and backward are given. The whole arrays are there for every tile; tile i of `tiles`
- * writes its own part of the outputs, which no other tile writes. Tiles run on any thread, at the
- * same time, in any order. So that results do not depend on the number of threads, what a tile
- * computes may depend on shapes and attributes only. Arrays may be empty: a dimension is 0, and data is
- * not to be read. */
+/* What forward and backward are given. The work is cut into tiles, which run on any thread, at the
+ * same time and in any order. Every tile sees the whole arrays; tile i writes a share of the
+ * outputs that no other tile writes. What it computes may depend on shapes and attributes only:
+ * then results do not depend on the number of threads. */
 typedef struct weft_custom_call {
-    const void *attrs;
-    int n_in, n_out;
-    const weft_array *in;   /* read only */
-    const weft_array *out;  /* forward: to be filled, nothing in it; backward: what forward gave */
-    const weft_array *dout; /* backward: gradients of the outputs; data NULL: none arrives, zero */
-    const weft_array *din;  /* backward: to be filled with the inputs'; NULL: not asked for */
-    int64_t tile, tiles;
-    char *message; /* on failure: what is wrong, room for message_size bytes */
-    size_t message_size;
+    const void *attrs;      /* as weft_custom was given them */
+    int n_in, n_out;        /* how many inputs and outputs */
+    const weft_array *in;   /* the inputs, to be read only */
+    const weft_array *out;  /* forward: to be filled, undefined at first; backward: its results */
+    const weft_array *dout; /* backward: gradients of the outputs; one whose data is NULL is zero */
+    const weft_array *din;  /* backward: to be filled with the inputs'; data NULL: not asked for */
+    int64_t tile, tiles;    /* which tile this is, and how many there are */
+    char *message;          /* on failure: write here what is wrong */
+    size_t message_size;    /* bytes of message */
 } weft_custom_call;
 
-/* Shape inference: in[] to out[] (types and shapes; data is NULL). On failure returns a status,
- * with what is wrong in `message`. */
+/* What shape inference is given: it sets types and shapes of out[] from those of in[]. All data are
+ * NULL. On failure it returns a status and writes what is wrong to `message`. */
 typedef struct weft_custom_infer {
-    const void *attrs;
-    int n_in, n_out;
-    const weft_array *in;
-    weft_array *out;
-    char *message;
-    size_t message_size;
+    const void *attrs;    /* as weft_custom was given them */
+    int n_in, n_out;      /* how many inputs and outputs */
+    const weft_array *in; /* types and shapes of the inputs */
+    weft_array *out;      /* to be set */
+    char *message;        /* on failure: write here what is wrong */
+    size_t message_size;  /* bytes of message */
 } weft_custom_infer;
 
-/* Zero members but for name, n_in, n_out, forward are defaults. The descriptor is copied. */
+/* An op. name, n_in, n_out and forward are needed; zeros in other members are defaults. Weft copies
+ * the struct. */
 typedef struct weft_custom_op {
     const char *name; /* for messages and weft_explain */
     int n_in, n_out;  /* 1 .. WEFT_CUSTOM_MAX_IN, 1 .. WEFT_CUSTOM_MAX_OUT */
-    size_t attr_size; /* of the attributes: numbers that are part of the op, compared as bytes */
-    weft_status (*infer)(const weft_custom_infer *f); /* NULL: every output is like input 0 */
-    weft_status (*forward)(const weft_custom_call *c);
-    weft_status (*backward)(const weft_custom_call *c); /* NULL: the op has no gradient */
-    /* How many tiles; NULL: one. Called with the types and shapes alone (data is NULL). */
+    size_t attr_size; /* bytes of attributes: settings of one use of the op, compared as bytes */
+    weft_status (*infer)(const weft_custom_infer *f);  /* NULL: every output is like input 0 */
+    weft_status (*forward)(const weft_custom_call *c); /* computes a tile of the outputs */
+    /* Computes a tile of the inputs' gradients; NULL: the op has none. One call asks for at most
+     * four gradients. An op with more inputs is called twice; in each call the din that the other
+     * one fills have data NULL. */
+    weft_status (*backward)(const weft_custom_call *c);
+    /* How many tiles; NULL: one. Called with types and shapes alone: data is NULL. */
     int64_t (*forward_tiles)(const weft_custom_call *c);
     int64_t (*backward_tiles)(const weft_custom_call *c);
-    /* backward is called once for up to four gradients asked for, so that an op with more inputs
-     * may be called twice, each time with the others' data NULL. */
 } weft_custom_op;
 
-/* Records the op on op->n_in inputs. attrs: op->attr_size bytes, copied, without uninitialised
- * padding; NULL when that is 0. Returns output 0; out (may be NULL) receives all outputs. NULL on
- * failure, and when an input is NULL. */
+/* Records the op on op->n_in inputs. attrs has op->attr_size bytes, which are copied and compared,
+ * so padding must be initialised; NULL where the size is 0. Returns output 0; out (may be NULL)
+ * receives all outputs. NULL on failure, and when an input is NULL. */
 weft_tensor *weft_custom(const weft_custom_op *op, const void *attrs, weft_tensor *const *in,
                          weft_tensor **out);
 

@@ -1,7 +1,7 @@
-/* Data sets, and the loader that turns them into normalised batches.
+/* Data sets, and the loader that makes normalised batches of them.
  *
- * Shape letters: N samples, C channels, H height, W width. Everything random is counter-based,
- * keyed by seed, epoch and sample: the same bits for any number of loader threads. */
+ * Shape letters: N samples, C channels, H height, W width. Random numbers depend on seed, epoch and
+ * sample alone, so batches have the same bits for any number of loader threads. */
 #ifndef WEFT_DATA_H
 #define WEFT_DATA_H
 
@@ -14,154 +14,164 @@ extern "C" {
 /* ---- data sets -------------------------------------------------------------------------------
  * Immutable once open; any number of threads may read one. */
 
-typedef struct weft_dataset weft_dataset;
+typedef struct weft_dataset
+    weft_dataset; /* samples: an image each, and a label where there are any */
 
+/* Which samples of a source to open. */
 typedef enum weft_split {
-    WEFT_SPLIT_TRAIN,
-    WEFT_SPLIT_TEST,
-    WEFT_SPLIT_PREDICT /* as TEST, but labels may be missing, or all of them -1; they read as -1 */
+    WEFT_SPLIT_TRAIN,  /* those to train on */
+    WEFT_SPLIT_TEST,   /* those to test on */
+    WEFT_SPLIT_PREDICT /* as TEST; labels may be missing, or all of them -1: they read as -1 */
 } weft_split;
 
+/* What a data set is. */
 typedef struct weft_dataset_info {
-    int64_t count; /* at least 1 */
-    int channels, height, width;
-    int classes;      /* labels are 0 .. classes-1; 0: no labels */
-    weft_dtype dtype; /* of the stored pixels: u8 (0..255 stands for 0..1) or f32 */
-    bool only_split;  /* the source has one split, which serves training and testing alike */
-    const char *const *class_names; /* `classes` of them, or NULL: not known */
-    const char *source;             /* what was opened, for people */
+    int64_t count;                  /* samples, at least 1 */
+    int channels, height, width;    /* of every image */
+    int classes;                    /* labels are 0 .. classes-1; 0: no labels */
+    weft_dtype dtype;               /* of the stored pixels: u8 (0..255 stands for 0..1) or f32 */
+    bool only_split;                /* the source has one split, for training and testing alike */
+    const char *const *class_names; /* `classes` of them; NULL: not known */
+    const char *source;             /* what was opened, as text for people */
 } weft_dataset_info;
 
-/* Opens a data set. `path` is one of
- *   a directory with train.safetensors and test.safetensors
- *   a directory with the four IDX files of MNIST and its like (train-images-idx3-ubyte or
- *     train-images.idx3-ubyte, t10k or test, and so on, .gz or not). Where their names begin with
- *     something else, as emnist-letters-train-images-idx3-ubyte does, that may be part of the path
- *     (DIR/emnist-letters), and is where a directory has several such sets. The files do not name
- *     their classes: classes.txt beside them does, one a line; Fashion-MNIST is known by its labels.
- *     Without names there are as many classes as the highest label of both splits says, that is the
- *     highest + 1; names that are as many as the highest label, where no label is 0, are for the
- *     labels from 1, which then are lowered by 1
- *   a safetensors file with "images" (N,C,H,W; u8 or f32) and "labels" (i64, N), and optionally
- *     "test_images" and "test_labels". Labels need not be there for WEFT_SPLIT_PREDICT. The number
- *     of classes is the metadata entry "classes" where there is one, else the number of names, else
- *     the largest label + 1; the names are the entry "class_names", one a line
- *   synthetic:CxHxW:classes[:count], made up but learnable: `count` training samples (default
- *     4096), a quarter as many for testing
- * Files are regular files: no pipe, no device. IDX images are read into memory as they are stored;
- * those of a safetensors file are read from it one by one: it must stay as it is.
- * On failure *ds is untouched and err (may be NULL) says what is wrong with which file, and how to
- * get the data where there is none. */
+/* Opens a data set. `path` is one of these:
+ *   A directory with train.safetensors and test.safetensors.
+ *   A directory with four IDX files as MNIST has them: train-images-idx3-ubyte or
+ *     train-images.idx3-ubyte, t10k or test, and so on, .gz or not. File names may have a
+ *     beginning of their own, as emnist-letters-train-images-idx3-ubyte does. Where a directory
+ *     has several such sets, put that beginning behind the directory: DIR/emnist-letters. Names of
+ *     classes come from classes.txt beside the files, one a line; Fashion-MNIST is recognised by
+ *     its labels. Without names the number of classes is the highest label of both splits + 1. If
+ *     no label is 0 and there are as many names as the highest label, labels count from 1, and are
+ *     lowered by 1.
+ *   A safetensors file with "images" (N,C,H,W; u8 or f32) and "labels" (i64, N), and perhaps
+ *     "test_images" and "test_labels". WEFT_SPLIT_PREDICT needs no labels. The metadata entry
+ *     "class_names" has the names, one a line. The number of classes is the entry "classes", else
+ *     the number of names, else the largest label + 1.
+ *   synthetic:CxHxW:classes[:count], made-up images that can be learned: `count` for training (4096
+ *     if it is left out), a quarter as many for testing.
+ *
+ * Files must be regular files, not pipes or devices. IDX images are read into memory. Those of a
+ * safetensors file are read one by one while the data set is open, so the file must not change. On
+ * failure *ds is untouched and err (may be NULL) says what is wrong with which file; if there are
+ * no data, it says where to get them. */
 weft_status weft_dataset_open(const char *path, weft_split split, weft_dataset **ds,
                               weft_error *err);
 
-/* A data set over arrays of the caller, which must outlive it. */
+/* Samples in arrays of the caller's. */
 typedef struct weft_dataset_arrays {
-    int64_t count;
-    int channels, height, width;
-    int classes;           /* 0: the largest label + 1 */
-    weft_dtype dtype;      /* of images: WEFT_U8 or WEFT_F32 */
-    const void *images;    /* (N, C, H, W) */
-    const int64_t *labels; /* (N), checked; NULL, or all of them -1: none */
+    int64_t count;               /* samples */
+    int channels, height, width; /* of every image */
+    int classes;                 /* 0: the largest label + 1 */
+    weft_dtype dtype;            /* of images: WEFT_U8 or WEFT_F32 */
+    const void *images;          /* (N, C, H, W) */
+    const int64_t *labels;       /* (N), checked; NULL, or all of them -1: none */
 } weft_dataset_arrays;
+/* A data set over such arrays, which must outlive it. */
 weft_status weft_dataset_from_arrays(const weft_dataset_arrays *arrays, weft_dataset **ds,
                                      weft_error *err);
 void weft_dataset_destroy(weft_dataset *ds); /* NULL: no effect */
 
-/* Valid as long as the data set. */
+/* What the data set is; valid as long as it is. */
 const weft_dataset_info *weft_dataset_get_info(const weft_dataset *ds);
 /* Copies sample `index`: pixels (C, H, W; the data set's dtype) and label; either may be NULL. */
 weft_status weft_dataset_get(const weft_dataset *ds, int64_t index, void *pixels, int64_t *label,
                              weft_error *err);
-/* Mean and standard deviation of each channel (C each) over all samples, u8 pixels scaled to 0..1.
- * Use the training split's for testing too. One pass over the data. */
+/* Computes mean and standard deviation of each channel (C values each) over all samples, with u8
+ * pixels scaled to 0..1. Use the training split's values for testing, too. Reads all data once. */
 weft_status weft_dataset_mean_std(const weft_dataset *ds, float *mean, float *std, weft_error *err);
 
 /* ---- before training -------------------------------------------------------------------------
- * What of data can be seen to be wrong before anything is trained on them. */
+ * Mistakes in data that can be found before anything is trained on them. */
 
-/* Whether test images can stand beside training images: the same size and type, and no label beyond
- * the training's classes, or beyond `classes` where that is more (0: as the training data have).
- * An error says what differs, and at which image. */
+/* Checks that test images fit training images: the same size and type, and no label outside the
+ * training data's classes, or outside `classes` if that is more (0: it is not). An error says what
+ * differs, and at which image. */
 weft_status weft_dataset_check_splits(const weft_dataset *train, const weft_dataset *test,
                                       int classes, weft_error *err);
 
-/* Makes the labels of ds follow `names` (n of them), those of other data or of trained weights: the
- * same names in another order, or some of them, and the labels are renumbered; ds then has n classes
- * of these names. A name of ds that is not among them is an error with both lists, which calls the
- * others' `where`. *moved: labels were renumbered. Without names in ds, no effect. The one call that
- * changes a data set: before any loader is made for it. */
+/* Renumbers the labels of ds so that they follow `names`, n class names of other data or of
+ * trained weights. ds may have the same names in another order, or some of them; it then has n
+ * classes with these names. If ds has a name that is not among them, the error shows both lists;
+ * it calls the other one `where`. *moved becomes true if labels changed. Without names in ds: no
+ * effect. No other function changes a data set; call it before you make a loader. */
 weft_status weft_dataset_follow_names(weft_dataset *ds, const char *const *names, int n,
                                       const char *where, bool *moved, weft_error *err);
 
-/* Called with what is likely a mistake, a sentence without a full stop. */
+/* Receives a likely mistake, as a sentence without a full stop. */
 typedef void (*weft_note_fn)(void *user, const char *text);
-/* Looks for likely mistakes in training data: labels from 1, classes without images, all images of
- * one class, two classes of one name, channels in the last place, f32 pixels of 0..255 or not
- * finite, test images (NULL: none) that are the training images. Each is told in one line. A label so
- * high that nearly none below it are used is an error, unless the data say how many classes there
- * are. Passes over the labels and over f32 pixels, of which it reads at most some 1 GiB. */
+/* Looks for likely mistakes in training data and calls note for each: labels that count from 1,
+ * classes without images, all images of one class, two classes of the same name, channels as the
+ * last dimension, f32 pixels in 0..255 or not finite, test images (NULL: none) that are the
+ * training images. A label so high that almost no lower one is used is an error, unless the data
+ * say how many classes there are. Reads all labels, and at most about 1 GiB of f32 pixels. */
 weft_status weft_dataset_check_training(const weft_dataset *train, const weft_dataset *test,
                                         weft_note_fn note, void *user, weft_error *err);
 
 /* ---- loader ----------------------------------------------------------------------------------
- * Used by one thread at a time. A loader with threads works only in the process that created it: in
- * a child made by fork it is refused (WEFT_ERR_STATE), and can only be destroyed. */
+ * One thread at a time may use a loader. A loader with threads works only in the process that
+ * created it. In a child made by fork it can only be destroyed; other calls fail with
+ * WEFT_ERR_STATE. */
 
-typedef struct weft_loader weft_loader;
+typedef struct weft_loader weft_loader; /* makes the batches of a data set, epoch by epoch */
 
+/* How a loader makes batches. All zeros but batch are defaults. */
 typedef struct weft_loader_opts {
-    int64_t batch;  /* samples a batch */
-    int workers;    /* threads that prepare batches ahead; 0: the caller does it */
-    int ahead;      /* batches prepared ahead; 0, which workers cannot do with, reads as
-                       workers + 1 */
-    bool shuffle;   /* a new permutation each epoch */
-    bool drop_last; /* leave out a last batch that is not full (training) */
-    uint64_t seed;  /* of shuffling and augmentation */
-    double hflip;   /* mirror samples (left for right) with this probability; 0: none */
-    int shift;      /* move by up to so many pixels each way, the gap black (0, then normalised) */
-    const float *mean;     /* C; NULL: 0. Copied. */
-    const float *std;      /* C, none negative; NULL: 1; where 0, 1 is used. Copied. */
-    bool bytes;            /* u8 pixels stay u8: a quarter of the memory; whoever takes the batch
-                              normalises it (weft_normalize_images), as weft_train does */
-    const void *cpu_mask;  /* CPUs its threads may use (a cpu_set_t); NULL: those of the thread */
-    size_t cpu_mask_bytes; /*   that creates the loader and of OpenMP's places, where it is bound */
+    int64_t batch;     /* samples in a batch */
+    int workers;       /* threads that prepare batches in advance; 0: the caller's thread does it */
+    int ahead;         /* batches prepared in advance; 0 reads as workers + 1 */
+    bool shuffle;      /* a new permutation each epoch */
+    bool drop_last;    /* leave out a last batch that is not full */
+    uint64_t seed;     /* of shuffling and augmentation */
+    double hflip;      /* mirror images (left for right) with this probability */
+    int shift;         /* move images by up to so many pixels each way; the gap is black, that is 0
+                          before normalisation */
+    const float *mean; /* of each channel (C); NULL: 0. Copied. */
+    const float *std;  /* of each channel (C), not negative; NULL: 1; a 0 counts as 1. Copied. */
+    bool bytes;        /* u8 pixels stay u8, a quarter of the memory. Then the user of the batch
+                          normalises (weft_normalize_images), as weft_train does */
+    /* The CPUs that its threads may use, a cpu_set_t of so many bytes. NULL: those of the thread
+     * that creates the loader and, if that is bound, of OpenMP's places. */
+    const void *cpu_mask;
+    size_t cpu_mask_bytes;
 } weft_loader_opts;
 /* clang-format off */
-#define WEFT_LOADER_OPTS_INIT {0}
+#define WEFT_LOADER_OPTS_INIT {0} /* to begin options with */
 /* clang-format on */
 
-/* `images` is 64-byte aligned. Valid until the next call on the loader. */
+/* A batch; valid until the next call on its loader. `images` starts on a multiple of 64 bytes. */
 typedef struct weft_batch {
-    int64_t count;      /* samples in it; less than opts.batch only in a last one; 0: no more */
-    int64_t index;      /* of the batch in its epoch */
-    weft_dtype dtype;   /* of images: f32, or u8 where opts.bytes and the data set are */
-    const void *images; /* (count, C, H, W): (x - mean) / std, x in 0..1 for u8 pixels; or bytes */
+    int64_t count;          /* samples; fewer than opts.batch only in a last batch; 0: no more */
+    int64_t index;          /* of the batch in its epoch */
+    weft_dtype dtype;       /* of images: f32; u8 if the data set is u8 and opts.bytes is set */
+    const void *images;     /* (count, C, H, W): f32 is (x - mean) / std, with u8 pixels in 0..1 */
     const int64_t *labels;  /* (count) */
     const int64_t *samples; /* (count): which samples of the data set */
 } weft_batch;
 
-/* All memory and all threads a loader will ever use. The data set must outlive it. Fails when the
- * batch is larger than the data set and drop_last leaves nothing, or for options out of range. The
- * loader stands at the start of epoch 0. */
+/* A new loader, at the start of epoch 0, with all the memory and threads that it will ever use.
+ * The data set must outlive it. Fails for options out of range, and when drop_last would leave no
+ * batch. */
 weft_status weft_loader_create(const weft_dataset *ds, const weft_loader_opts *opts,
                                weft_loader **loader, weft_error *err);
 void weft_loader_destroy(weft_loader *loader); /* at any point; NULL: no effect */
 
-int64_t weft_loader_batches(const weft_loader *loader); /* in each epoch */
-/* The data set it loads, and what weft_dataset_get_info says of that. */
+int64_t weft_loader_batches(const weft_loader *loader); /* batches in each epoch */
+/* The data set that it loads, and weft_dataset_get_info of that. */
 const weft_dataset *weft_loader_get_dataset(const weft_loader *loader);
 const weft_dataset_info *weft_loader_get_info(const weft_loader *loader);
-/* (C) each: what f32 batches are normalised with, and batches of u8 are to be. Valid as long as the
- * loader. */
+/* Mean and deviation (C values each) that f32 batches are normalised with, and that the user of u8
+ * batches should normalise with. Valid as long as the loader. */
 void weft_loader_get_normalization(const weft_loader *loader, const float **mean,
                                    const float **std);
-/* Goes to batch `first_batch` (0 .. batches) of an epoch, whatever was left of the present one:
- * how an epoch starts, and how a resumed run continues. */
+/* Goes to batch `first_batch` (0 .. batches) of an epoch, whether or not the present epoch is
+ * over: to start an epoch, or to continue a run. */
 weft_status weft_loader_start(weft_loader *loader, int64_t epoch, int64_t first_batch,
                               weft_error *err);
-/* The next batch; count 0 after the last of the epoch. An error of a loader thread comes here, at
- * the batch it concerns, and stays until the next weft_loader_start. */
+/* The next batch in *batch; its count is 0 after the last one of the epoch. If a loader thread
+ * failed, this call returns its error when the batch's turn comes, and again until
+ * weft_loader_start. */
 weft_status weft_loader_next(weft_loader *loader, weft_batch *batch, weft_error *err);
 
 #ifdef __cplusplus

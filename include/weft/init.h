@@ -1,5 +1,6 @@
-/* Initial values of stored f32 and f64 tensors, as torch.nn.init. Values come from Philox keyed by
- * the context's seed and a count of the draws made on it, so a run is repeatable. */
+/* Initial values of stored f32 and f64 tensors, as torch.nn.init. Random values come from Philox,
+ * keyed by the context's seed and by how many tensors have been filled on it, so a run is
+ * repeatable. */
 #ifndef WEFT_INIT_H
 #define WEFT_INIT_H
 
@@ -9,29 +10,36 @@
 extern "C" {
 #endif
 
+/* Which connections of a weight Kaiming's rule counts: into a unit, or out of it. */
 typedef enum weft_fan { WEFT_FAN_IN, WEFT_FAN_OUT } weft_fan;
+/* The activation behind a layer, which decides the gain in Kaiming's rule. */
 typedef enum weft_gain { WEFT_GAIN_LEAKY_RELU, WEFT_GAIN_RELU, WEFT_GAIN_LINEAR } weft_gain;
 
-/* Until weft_init_skip_end() every weft_init_* that draws random numbers leaves its tensor as it is
- * (a new one: zeros), also inside weft_*_create(), and only counts its draw, so that what is drawn
- * later stays the same. For modules whose values come from elsewhere at once, such as a file.
- * begin returns what end takes, so that these nest. */
+/* A scope in which no random initial values are computed: weft_init_* functions that draw random
+ * numbers leave their tensor as it is (a new one holds zeros), also inside weft_*_create(). For
+ * modules whose values are loaded right afterwards. Each such call still counts as a draw, so that
+ * later draws are what they would have been. Scopes nest: end takes what begin returned. */
 bool weft_init_skip_begin(weft_context *ctx);
 void weft_init_skip_end(weft_context *ctx, bool was);
 
-/* f32, f64, u8, i32 or i64; values as for weft_tensor_full. */
+/* Every element becomes `value`, which must fit the type: f32, f64, u8, i32 or i64. */
 weft_status weft_init_constant(weft_tensor *t, double value);
+/* Uniform in [low, high). */
 weft_status weft_init_uniform(weft_tensor *t, double low, double high);
+/* Normally distributed. */
 weft_status weft_init_normal(weft_tensor *t, double mean, double std);
-/* The normal distribution cut off outside [low, high], which must hold some of it. */
+/* Normally distributed, but only values in [low, high] are taken. It is an error if (almost) none
+ * would be. */
 weft_status weft_init_trunc_normal(weft_tensor *t, double mean, double std, double low,
                                    double high);
-/* He et al. 2015: standard deviation gain/sqrt(fan), uniform within +-sqrt(3) of that. t has at
- * least two dimensions (out, in, ...); fan_in is in * receptive field, fan_out out * that. `a` is
- * the leaky ReLU's slope (gain sqrt(2/(1+a*a))), unused otherwise. */
+/* Kaiming's rule (He et al. 2015): the standard deviation is gain/sqrt(fan); the uniform form
+ * draws within +-sqrt(3) times that. t has at least two dimensions (out, in, R, S, ...). fan_in is
+ * in*R*S, fan_out is out*R*S. `a` is the leaky ReLU's slope, whose gain is sqrt(2/(1+a*a)); other
+ * gains ignore it. */
 weft_status weft_init_kaiming_uniform(weft_tensor *t, double a, weft_fan fan, weft_gain gain);
 weft_status weft_init_kaiming_normal(weft_tensor *t, double a, weft_fan fan, weft_gain gain);
-/* Glorot and Bengio 2010: standard deviation gain * sqrt(2/(fan_in + fan_out)). */
+/* Xavier's rule (Glorot and Bengio 2010): the standard deviation is
+ * gain * sqrt(2/(fan_in + fan_out)). */
 weft_status weft_init_xavier_uniform(weft_tensor *t, double gain);
 weft_status weft_init_xavier_normal(weft_tensor *t, double gain);
 

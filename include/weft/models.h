@@ -1,4 +1,5 @@
-/* The model zoo: networks by name. Part names are torchvision's, or bench/torch_models/'s. */
+/* The model zoo: networks by name. The names of their parts are torchvision's, or, where
+ * torchvision has no such network, those of bench/torch_models/. */
 #ifndef WEFT_MODELS_H
 #define WEFT_MODELS_H
 
@@ -8,41 +9,44 @@
 extern "C" {
 #endif
 
-/* One of a model's own options, torchvision's name for it: {"aux_logits", "true"}. */
+/* One of a model's own options: {"aux_logits", "true"}. */
 typedef struct weft_model_arg {
-    const char *key, *value;
+    const char *key, *value; /* torchvision's name, and the value as text */
 } weft_model_arg;
 
+/* How a network is made. A number that is 0 stands for the model's default. */
 typedef struct weft_model_opts {
-    int num_classes; /* 0: the model's own default, as below */
-    int in_channels;
-    int height, width; /* of the images; models that pool adaptively take any */
-    const weft_model_arg *args;
-    int n_args;
+    int num_classes;            /* outputs */
+    int in_channels;            /* of the images */
+    int height, width;          /* of the images; models that pool adaptively take any */
+    const weft_model_arg *args; /* the model's own options: n_args of them, or NULL */
+    int n_args;                 /* how many */
 } weft_model_opts;
 
+/* What is known of a network before one is made. */
 typedef struct weft_model_info {
-    const char *name;
+    const char *name;         /* for weft_model_create */
     const char *about;        /* one line */
-    const char *args;         /* keys that it takes, with spaces between; "" for none */
+    const char *args;         /* the keys of its own options, with spaces between; "" for none */
     weft_model_opts defaults; /* what zeros in the options stand for */
     int smallest;             /* height and width of images must be at least this */
-    /* Prefixes, with spaces between, of state that other makes of this network have
-     * and this one can do without: a file with "AuxLogits.fc.weight" loads all the
-     * same, without it. "": none. */
+    /* Beginnings of tensor names, with spaces between: other versions of this network have such
+     * tensors, and this one works without them. A file that holds "AuxLogits.fc.weight", for
+     * example, loads, and that tensor is left out. "": none. */
     const char *optional_state;
 } weft_model_info;
 
-/* All models: a static array, its length in *n. */
+/* All models: a static array. *n becomes its length. */
 const weft_model_info *weft_models(int *n);
-const weft_model_info *weft_model_find(const char *name); /* NULL when unknown */
-/* A new network. An unknown name is an error that lists the known ones; sizes that the network
- * cannot take, and keys or values that it does not know, are errors too. opts may be NULL. */
+const weft_model_info *weft_model_find(const char *name); /* NULL: there is no such model */
+/* A new network with one reference, owned by the caller. NULL on failure; the context then has the
+ * error: an unknown name (the message lists the known ones), a size that the network cannot take,
+ * an option that it does not have. opts may be NULL. */
 weft_module *weft_model_create(weft_context *ctx, const char *name, const weft_model_opts *opts);
 
-/* Appends the layers whose outputs stand for the classes, under their paths: the last Linear or
- * Conv2d of the network, which comes first, and where it has auxiliary heads, of each of those.
- * They are what fine-tuning for other classes replaces. `name` is what m was made by. */
+/* Appends the layers whose outputs stand for the classes, under their paths: first the last Linear
+ * or Conv2d of the network, then that of each auxiliary head. Fine-tuning for other classes
+ * replaces them. `name` is the model's name, as weft_model_create was given it. */
 weft_status weft_model_heads(weft_module *m, const char *name, weft_named_modules *heads);
 
 #ifdef __cplusplus

@@ -1,8 +1,8 @@
-/* Modules: parameters, buffers and children under names, a forward, and what follows from that:
- * traversal, train and eval, state dictionaries, hooks, printing. As torch.nn.Module.
+/* Modules, as torch.nn.Module: parameters, buffers and children under names, a forward, and what
+ * follows from these: traversal, train and eval, state dictionaries, hooks, printing.
  *
- * A custom module is a struct that begins with a weft_module, and a class that describes it.
- * WEFT_MODULE writes both, where one tensor goes in and one comes out:
+ * A module of your own is a struct that begins with a weft_module, and a class that describes it.
+ * WEFT_MODULE writes both, for a module with one tensor in and one out:
  *
  *     WEFT_MODULE(net, "Net", weft_module *fc1, *fc2;)
  *
@@ -20,8 +20,8 @@
  *
  *     weft_module *m = weft_module_create(ctx, &net_class, NULL);
  *
- * Modules and tensors are reference counted; registering hands the caller's reference to the
- * parent. A module belongs to its context's thread. */
+ * Modules and tensors are reference counted; registering one gives the caller's reference to the
+ * parent. Only the thread that uses the context may use its modules. */
 #ifndef WEFT_MODULE_H
 #define WEFT_MODULE_H
 
@@ -34,63 +34,66 @@
 extern "C" {
 #endif
 
-typedef struct weft_module weft_module;
-typedef struct weft_tensor_list weft_tensor_list;
+typedef struct weft_module weft_module;           /* a module: below */
+typedef struct weft_tensor_list weft_tensor_list; /* tensors under names: below */
 
-#define WEFT_MODULE_MAX_OUT 16 /* outputs of one forward */
+#define WEFT_MODULE_MAX_OUT 16 /* the most outputs of a forward */
 
-/* What a kind of module is. Members that are not set are optional but for the first two and one
- * forward. `self` may be cast to the struct that embeds it. */
+/* What a kind of module is. A class needs name, size and one of the two forwards. `self` may be
+ * cast to the struct that begins with the weft_module. */
 typedef struct weft_module_class {
     const char *name; /* "Conv2d" */
-    size_t size;      /* of the struct that embeds weft_module */
-    int version;      /* of the saved form, 0 reads as 1; saved in the file's metadata */
+    size_t size;      /* of the struct that begins with weft_module */
+    int version;      /* of the saved form; 0 reads as 1; saved in the file's metadata */
 
-    /* Registers the parts of a new module, as __init__ does; `args` is what weft_module_create was
-     * given. NULL for a class whose constructor is a function of its own. Nothing needs to be
-     * checked in it: a registration that fails makes weft_module_create fail. Not run for
-     * weft_module_init() and clones. */
+    /* Registers the parts of a new module, as __init__ does. `args` is what weft_module_create was
+     * given. It need not check anything: if a registration fails, weft_module_create fails. Not
+     * called by weft_module_init() and for clones. NULL for a class whose constructor is a
+     * function of its own. */
     void (*init)(weft_module *self, const void *args);
     /* One tensor in, one out. NULL on failure, with the context's error set. */
     weft_tensor *(*forward)(weft_module *self, weft_tensor *x);
-    /* Several tensors in or out; used where `forward` is NULL. *n_out is the room in out[] and
+    /* Several tensors in or out; used if `forward` is NULL. *n_out is how many out[] can hold, and
      * becomes the number of outputs. */
     weft_status (*forward_many)(weft_module *self, int n_in, weft_tensor *const *in, int *n_out,
                                 weft_tensor **out);
-    /* What weft_module_print shows in the parentheses: "10, 20, bias=True". */
+    /* Writes what weft_module_print shows in parentheses: "10, 20, bias=True". */
     void (*extra_repr)(const weft_module *self, char *text, size_t size);
-    /* State that is no tensor, as a stored tensor (bytes as u8) under the key "_extra_state". get
-     * returns a new reference in *state; set reads it. */
+    /* State that is no tensor, given and taken as a stored tensor (bytes as u8), which is saved
+     * under the key "_extra_state". get returns a new reference in *state; set reads one. */
     weft_status (*get_extra_state)(weft_module *self, weft_tensor **state);
     weft_status (*set_extra_state)(weft_module *self, weft_tensor *state);
-    /* Loading a file that an earlier version of this class saved: changes the entries of *state
-     * whose names begin with `prefix` ("layer1.0."; "" at the top) to those of this version. */
+    /* Called for a file that an earlier version of this class saved: changes those entries of
+     * *state whose names begin with `prefix` ("layer1.0."; "" at the top) into those of this
+     * version. */
     weft_status (*upgrade)(weft_module *self, int version, const char *prefix,
                            weft_tensor_list *state);
-    /* What files from before versions call some tensors: writes the present name to `now`, of `size`
-     * bytes, where `name` is an older one. Both are below this module: "norm.1.weight" to
-     * "norm1.weight". Asked for names in files that the module lacks; false: no older name. */
+    /* Knows older names of tensors: if `name` is one, writes the present one to `now`, of `size`
+     * bytes, and returns true. Both are relative to this module: "norm.1.weight" and
+     * "norm1.weight". Called for names in a file that the module does not have. */
     bool (*old_name)(const weft_module *self, const char *name, char *now, size_t size);
-    /* After clone has copied the struct and replaced registered fields: makes the copies of what
-     * the struct owns beside them. */
+    /* Completes a clone. The struct has been copied, and its registered parts replaced by copies;
+     * this function copies whatever else the struct owns. */
     weft_status (*clone)(weft_module *copy, const weft_module *self);
-    /* Frees what the struct owns beside its registered parts; self may be half-built. */
+    /* Frees what the struct owns besides its registered parts. self may be half-built. */
     void (*destroy)(weft_module *self);
-    /* Multiply-adds of a forward of these shapes, without its children's; NULL: none. */
+    /* Multiply-adds of a forward with these shapes, without its children's; NULL: none. */
     int64_t (*macs)(const weft_module *self, weft_shape in, weft_shape out);
-    /* A classifier whose forward_many gives further logits (N, K) in training mode, behind its own:
-     * weft_training_loss() adds the loss of each of them, times this. 0: it has none. */
+    /* For a classifier with auxiliary outputs: its forward_many gives further logits (N, K) behind
+     * its own, in training mode. weft_training_loss() adds the loss of each, times this weight. 0:
+     * it has none. */
     double aux_loss_weight;
 } weft_module_class;
 
-/* WEFT_MODULE_CLASS(type, class_name, ...) defines the class `type_class`, called class_name, of a
- * struct `type` that begins with the weft_module `base`. It has two functions, which it declares and
- * the same file defines:
+/* WEFT_MODULE_CLASS(type, class_name, ...) defines the class `type_class` for the struct `type`,
+ * which begins with the weft_module `base`. It declares two functions, which you define in the
+ * same file:
  *
  *     static void type_init(type *self, const void *args);
  *     static weft_tensor *type_forward(type *self, weft_tensor *x);
  *
- * and the members named behind class_name, if any: .extra_repr = show. */
+ * class_name is the class's name as text. Further members of weft_module_class may follow it:
+ * .extra_repr = show. */
 #define WEFT_MODULE_CLASS(type, class_name, ...)                                                   \
     static void type##_init(type *self, const void *args);                                         \
     static weft_tensor *type##_forward(type *self, weft_tensor *x);                                \
@@ -107,7 +110,8 @@ typedef struct weft_module_class {
                                                    .init = type##_class_init,                      \
                                                    .forward = type##_class_forward,                \
                                                    __VA_ARGS__};
-/* The same, and the struct, whose further members stand behind class_name, each with a semicolon. */
+/* The same, and defines the struct. Its members besides `base` follow class_name, each with a
+ * semicolon. */
 #define WEFT_MODULE(type, class_name, ...)                                                         \
     typedef struct type {                                                                          \
         weft_module base;                                                                          \
@@ -115,54 +119,61 @@ typedef struct weft_module_class {
     } type;                                                                                        \
     WEFT_MODULE_CLASS(type, class_name, )
 
-/* Read `training`, `cls` and `ctx` freely; the rest is the library's. */
+/* A module. Read cls, ctx and training freely; the rest is the library's. */
 struct weft_module {
-    uint64_t magic; /* tells an initialised module from raw memory */
-    const weft_module_class *cls;
-    weft_context *ctx;
-    bool training; /* as set by weft_module_train */
-    struct weft_module_state *state;
+    uint64_t magic;                  /* by which the library knows that the module is initialised */
+    const weft_module_class *cls;    /* its class */
+    weft_context *ctx;               /* that it belongs to */
+    bool training;                   /* its mode: weft_module_train */
+    struct weft_module_state *state; /* private */
 };
 
 /* ---- life ------------------------------------------------------------------------------------*/
 
-/* A new module of cls->size zeroed bytes with one reference, in training mode, on which the class's
- * init has run. NULL on failure. */
+/* A new module in training mode with one reference: cls->size zeroed bytes, on which the class's
+ * init has run with `args`. NULL on failure. */
 void *weft_module_create(weft_context *ctx, const weft_module_class *cls, const void *args);
-/* The same for a struct in memory of the caller's, which must outlive its last reference. */
+/* Makes a module of a struct in the caller's memory, which must outlive the last reference. Does
+ * not call the class's init. */
 weft_status weft_module_init(weft_module *m, weft_context *ctx, const weft_module_class *cls);
-weft_module *weft_module_ref(weft_module *m); /* returns m; NULL: no effect */
-/* Drops a reference; the last one drops the children and tensors and destroys m. NULL and
- * half-built modules are fine. The context may be gone already. */
+weft_module *weft_module_ref(weft_module *m); /* adds a reference, returns m; NULL: no effect */
+/* Drops a reference. The last one destroys m and drops its references to children and tensors. m
+ * may be NULL or half-built, and the context may be gone already. */
 void weft_module_unref(weft_module *m);
-/* A deep copy that shares no storage with m (parts shared inside m are shared inside the copy).
- * Hooks are not copied. NULL on failure. */
+/* A deep copy, which shares no memory with m. Parts that m has under two names are one part in the
+ * copy, too. Hooks are not copied. NULL on failure. */
 weft_module *weft_module_clone(weft_module *m);
 
 /* ---- registration ----------------------------------------------------------------------------
  *
- * Each call takes over the caller's reference to `value`, on failure too: register
- * weft_tensor_ref(t) to keep one, or to share a tensor between modules. A name is not empty, has
- * no '.', and no part of another kind bears it; registering the same kind of part again replaces
- * it. `field` (may be NULL) is the member of the embedding struct that always holds the part, also
- * after it is replaced or the module is cloned; it must live as long as the module. Registered again with
- * another field, a part moves there, and the old field becomes NULL; one field cannot hold two parts. A NULL value
- * keeps the name with nothing in it. But while the context holds an error a NULL value is taken
- * for what failed, and the call fails too: so a constructor may check only at its end, with
- * weft_module_ok(). In a class's init only errors of that init count. On failure the field is left alone. */
+ * References: each call takes over the caller's reference to `value`, on failure, too. Register
+ * weft_tensor_ref(t) to keep one, or to share a tensor between modules.
+ *
+ * Names are not empty and have no '.'. A second part under a name replaces the first; it must be
+ * of the same kind (parameter, buffer or module).
+ *
+ * `field` (may be NULL) is the member of your struct that holds the part. Weft keeps it up to
+ * date: when the part is replaced, and in a clone. It must live as long as the module. If a part
+ * is registered again with another field, the old one becomes NULL. One field cannot hold two
+ * parts.
+ *
+ * Errors: a NULL value registers a name with nothing in it, as None does in Python. But while the
+ * context has an error, a NULL value counts as a creation that failed, and the call fails. So a
+ * constructor can check once, at its end, with weft_module_ok(). In a class's init only errors of
+ * that init count. On failure the field does not change. */
 
 /* A trainable tensor: stored, f32 or f64. Registering it makes it require a gradient. */
 weft_status weft_register_parameter(weft_module *m, const char *name, weft_tensor **field,
                                     weft_tensor *value);
-/* A stored tensor that is not trained. Only persistent ones are part of the state. */
+/* A stored tensor that is not trained. The state contains persistent ones only. */
 weft_status weft_register_buffer(weft_module *m, const char *name, weft_tensor **field,
                                  weft_tensor *value, bool persistent);
 /* A child. It may have several parents; a cycle is an error. */
 weft_status weft_register_module(weft_module *m, const char *name, weft_module **field,
                                  weft_module *value);
 
-/* The same where the member is called as the part is: `self.name = value` in Python. `self` is the
- * struct that begins with the weft_module `base`. */
+/* The same for a member that has the part's name: `self.name = value` in Python. `self` points to
+ * the struct that begins with the weft_module `base`. */
 #define WEFT_REGISTER_PARAMETER(self, name, value)                                                 \
     weft_register_parameter(&(self)->base, #name, &(self)->name, value)
 #define WEFT_REGISTER_BUFFER(self, name, value, persistent)                                        \
@@ -170,72 +181,83 @@ weft_status weft_register_module(weft_module *m, const char *name, weft_module *
 #define WEFT_REGISTER_MODULE(self, name, value)                                                    \
     weft_register_module(&(self)->base, #name, &(self)->name, value)
 
-/* Ends a constructor: m if every registration on it succeeded, else m is destroyed and NULL
- * returned (the context has the error). NULL: NULL. */
+/* For the end of a constructor: returns m if every registration on it succeeded. Otherwise drops m
+ * and returns NULL; the context has the error. NULL gives NULL. */
 void *weft_module_ok(void *m);
 
 /* ---- looking up ------------------------------------------------------------------------------
  *
- * Paths are dotted: "layer1.0.conv1.weight". The result belongs to the module. NULL, with an error
- * that names the path, where there is none, it is empty or of another kind. */
+ * Paths are dotted: "layer1.0.conv1.weight". What is found belongs to the module. NULL, with an
+ * error that names the path, if there is nothing of that name, nothing in it, or a part of another
+ * kind. */
+
+/* Find a parameter, a buffer, a module; the path "" is m itself. */
 weft_tensor *weft_get_parameter(weft_module *m, const char *path);
 weft_tensor *weft_get_buffer(weft_module *m, const char *path);
-weft_module *weft_get_module(weft_module *m, const char *path); /* "" is m itself */
-/* Whether the calls above would find something. These leave no error; false where m is NULL or not a
- * module. */
+weft_module *weft_get_module(weft_module *m, const char *path);
+/* Whether these would find something. No error is set; false if m is NULL or not a module. */
 bool weft_has_parameter(weft_module *m, const char *path);
 bool weft_has_buffer(weft_module *m, const char *path);
 bool weft_has_module(weft_module *m, const char *path);
 
 /* ---- traversal ------------------------------------------------------------------------------- */
 
+/* A tensor and its name. */
 typedef struct weft_tensor_entry {
-    char *name; /* dotted path from the module asked */
-    weft_tensor *tensor;
+    char *name;          /* dotted path from the module that was asked */
+    weft_tensor *tensor; /* a reference is held */
 } weft_tensor_entry;
-/* Tensors under names, in order; holds references. */
+/* Tensors under names, in order. Begin it with WEFT_TENSOR_LIST_INIT, end it with
+ * weft_tensor_list_done. */
 struct weft_tensor_list {
-    int n;
-    weft_tensor_entry *item;
-    int capacity;
+    int n;                   /* how many */
+    weft_tensor_entry *item; /* n of them */
+    int capacity;            /* private */
 };
 /* clang-format off */
-#define WEFT_TENSOR_LIST_INIT {0, NULL, 0}
+#define WEFT_TENSOR_LIST_INIT {0, NULL, 0} /* an empty list */
 /* clang-format on */
 /* Appends a copy of name and a new reference to tensor. */
 weft_status weft_tensor_list_add(weft_tensor_list *list, const char *name, weft_tensor *tensor);
-weft_tensor *weft_tensor_list_find(const weft_tensor_list *list, const char *name); /* or NULL */
-void weft_tensor_list_done(weft_tensor_list *list); /* drops everything; list is empty again */
+/* The tensor of that name, which stays the list's; NULL: there is none. */
+weft_tensor *weft_tensor_list_find(const weft_tensor_list *list, const char *name);
+void weft_tensor_list_done(weft_tensor_list *list); /* drops everything; the list is empty again */
 
+/* A module and its name. */
 typedef struct weft_module_entry {
-    char *name;
-    weft_module *module;
+    char *name;          /* dotted path from the module that was asked */
+    weft_module *module; /* a reference is held */
 } weft_module_entry;
+/* Modules under names, in order. Begin it with WEFT_NAMED_MODULES_INIT, end it with
+ * weft_named_modules_done. */
 typedef struct weft_named_modules {
-    int n;
-    weft_module_entry *item; /* holds references */
-    int capacity;
+    int n;                   /* how many */
+    weft_module_entry *item; /* n of them */
+    int capacity;            /* private */
 } weft_named_modules;
 /* clang-format off */
-#define WEFT_NAMED_MODULES_INIT {0, NULL, 0}
+#define WEFT_NAMED_MODULES_INIT {0, NULL, 0} /* an empty list */
 /* clang-format on */
-void weft_named_modules_done(weft_named_modules *list);
+void weft_named_modules_done(weft_named_modules *list); /* drops everything; it is empty again */
 
-/* All of these walk pre-order, parts in the order of their registration, and list an object once,
- * under its first name. They append to *list; on failure it is as it was. */
+/* How parameters, buffers and modules are listed. */
 enum {
     WEFT_WALK_DUPLICATES = 1u << 0, /* list shared objects under every name */
     WEFT_WALK_SHALLOW = 1u << 1,    /* do not descend into children */
 };
+/* Append m's parameters, or buffers, to *list: a module's own before its children's, in the order
+ * of their registration. A shared one is listed once, under its first name. On failure *list is as
+ * it was. */
 weft_status weft_parameters(weft_module *m, unsigned walk, weft_tensor_list *list);
 weft_status weft_buffers(weft_module *m, unsigned walk, weft_tensor_list *list);
-/* m itself is the first, with the name "". */
+/* The same of modules. m itself is the first, with the name "". */
 weft_status weft_modules(weft_module *m, unsigned walk, weft_named_modules *list);
-weft_status weft_children(weft_module *m, weft_named_modules *list); /* direct ones */
+/* The same of m's children alone. */
+weft_status weft_children(weft_module *m, weft_named_modules *list);
 
-/* Calls fn on every module below m, children before their parent, m last; stops at a failure. fn may
- * register and remove modules: it is called for those that were there at the start, and each lives
- * until the end. */
+/* Calls fn on every module in m, children before their parent, m last; stops at a failure. fn may
+ * register and remove modules: it is called for those that were there at the start, and they live
+ * until the call ends. */
 weft_status weft_module_apply(weft_module *m, weft_status (*fn)(weft_module *m, void *user),
                               void *user);
 /* Elements in all parameters, shared ones counted once; -1 on failure. */
@@ -243,73 +265,79 @@ int64_t weft_parameter_count(weft_module *m, bool trainable_only);
 
 /* ---- modes ----------------------------------------------------------------------------------- */
 
-void weft_module_train(weft_module *m, bool training); /* m and everything below */
+void weft_module_train(weft_module *m, bool training); /* sets the mode of m and all in it */
 void weft_module_eval(weft_module *m);                 /* weft_module_train(m, false) */
-/* Frozen parameters take part in no gradient at all. */
+/* Says whether m's parameters require a gradient. Those that do not are frozen: nothing is
+ * computed for them. */
 weft_status weft_module_requires_grad(weft_module *m, bool requires_grad);
-/* Freezes the parameters whose dotted name matches a glob, or that lie in a module whose name does:
- * "layer1" and "layer1.*" mean the same, '*' crosses dots, and [] and ? are the shell's. *n (may be
- * NULL) receives how many tensors matched; where it is NULL, none is told (weft_lint). BatchNorm's running statistics are no parameters: they
- * move on in training mode. */
+/* Freezes the parameters whose dotted name matches a pattern, or that lie in a module whose name
+ * does. Patterns are the shell's: *, ? and []; * also matches dots. "layer1" and "layer1.*" mean
+ * the same. *n (may be NULL) becomes the number of tensors that matched. If none did and n is
+ * NULL, there is a warning (weft_lint). BatchNorm's running statistics are no parameters: they
+ * still change in training mode. */
 weft_status weft_module_freeze(weft_module *m, const char *pattern, int *n);
 void weft_module_zero_grad(weft_module *m); /* gradients become absent */
-/* Floating-point parameters and buffers become `dtype` (f32 or f64), and so do their gradients. They
- * stay the same tensors: whoever holds one, such as an optimizer, whose state follows at its next
- * step, goes on with it. Recorded work that reads them is run first. On failure nothing has
- * changed. */
+/* Converts floating-point parameters and buffers, and their gradients, to `dtype` (f32 or f64).
+ * They stay the same tensors, so an optimizer that has them goes on; its state follows at its next
+ * step. Recorded work that reads them is run first. On failure nothing has changed. */
 weft_status weft_module_to(weft_module *m, weft_dtype dtype);
 
 /* ---- calling --------------------------------------------------------------------------------- */
 
-/* Runs m's forward, with its hooks and its name in error messages. Call modules through this,
- * never through cls->forward. A NULL m or x is an error, and gives NULL. On failure the step has failed, as with
- * ops. */
+/* Calls m: runs its forward and its hooks, and puts its name into error messages. Use this, never
+ * cls->forward. Returns the output; NULL on failure, or if m or x is NULL; the step has failed
+ * then, as with ops. */
 weft_tensor *weft_call(weft_module *m, weft_tensor *x);
-/* Several inputs, which may be NULL where they are left out, or outputs: *n_out is the room in out[] (at most WEFT_MODULE_MAX_OUT are given)
- * and becomes the number of outputs. */
+/* The same for several inputs or outputs. An input that is left out is NULL. *n_out is how many
+ * out[] can hold, and becomes the number of outputs, at most WEFT_MODULE_MAX_OUT. */
 weft_status weft_call_many(weft_module *m, int n_in, weft_tensor *const *in, int *n_out,
                            weft_tensor **out);
 
-/* A pre-hook may replace elements of in[], a hook elements of out[]. They run while the step is
- * recorded, in the order of their registration; a failure ends the call. */
+/* A hook that runs before a module's forward; it may replace elements of in[]. Hooks run while the
+ * step is recorded, in the order of their registration. If one fails, the call fails. */
 typedef weft_status (*weft_pre_hook_fn)(void *user, weft_module *m, int n_in, weft_tensor **in);
+/* A hook that runs after a module's forward; it may replace elements of out[]. */
 typedef weft_status (*weft_hook_fn)(void *user, weft_module *m, int n_in, weft_tensor *const *in,
                                     int n_out, weft_tensor **out);
+/* When a hook runs. */
 enum {
-    WEFT_HOOK_ALWAYS = 1u << 0,  /* run the hook after a failed forward too (n_out is 0) */
-    WEFT_HOOK_PREPEND = 1u << 1, /* before those registered earlier */
+    WEFT_HOOK_ALWAYS = 1u << 0,  /* also after a forward that failed (n_out is 0) */
+    WEFT_HOOK_PREPEND = 1u << 1, /* before those that were registered earlier */
 };
-/* Return a handle for weft_hook_remove, 0 on failure. Hooks may remove hooks, themselves too. */
+/* Registers a hook on m and returns its handle; 0 on failure. Hooks may remove others and
+ * themselves. */
 uint64_t weft_register_forward_pre_hook(weft_module *m, weft_pre_hook_fn fn, void *user,
                                         unsigned flags);
 uint64_t weft_register_forward_hook(weft_module *m, weft_hook_fn fn, void *user, unsigned flags);
-void weft_hook_remove(weft_module *m, uint64_t handle); /* unknown handles: no effect */
+void weft_hook_remove(weft_module *m, uint64_t handle); /* an unknown handle: no effect */
 
-/* The same for every call of every module of the context, before the module's own hooks (torch's
- * register_module_forward_hook). flags: WEFT_HOOK_ALWAYS. Handles are the context's. */
+/* Hooks for every call of every module of the context, as torch's register_module_forward_hook.
+ * They run before the module's own. flags: WEFT_HOOK_ALWAYS. Handles are the context's. */
 uint64_t weft_register_global_forward_pre_hook(weft_context *ctx, weft_pre_hook_fn fn, void *user);
 uint64_t weft_register_global_forward_hook(weft_context *ctx, weft_hook_fn fn, void *user,
                                            unsigned flags);
-void weft_global_hook_remove(weft_context *ctx, uint64_t handle);
+void weft_global_hook_remove(weft_context *ctx, uint64_t handle); /* as weft_hook_remove */
 
 /* Hooks on the gradients of a module's call, as torch's full backward hooks. They run while
- * weft_backward records, on handles. A pre-hook runs when the gradients of all outputs are there
- * and may replace them; a hook runs when those of the inputs are and may replace them. NULL stands
- * for a tensor that gets no gradient, and cannot be replaced; a gradient may be replaced by NULL
- * (zero). When no input requires a gradient, hooks run with NULLs for all of them, after the
- * pre-hooks. *n_out and *n_in must stay what they are: another count is an error. */
+ * weft_backward records, on recorded tensors without numbers yet. A pre-hook runs when the
+ * gradients of all outputs have been recorded, and may replace them. A gradient that is NULL is
+ * none: it belongs to a tensor that gets no gradient, and cannot be replaced. To replace a
+ * gradient by NULL makes it zero. *n_out must not change. */
 typedef weft_status (*weft_backward_pre_hook_fn)(void *user, weft_module *m, int *n_out,
                                                  weft_tensor **grad_output);
+/* The same for the gradients of the inputs, and *n_in. If no input requires a gradient, the hook
+ * still runs, after the pre-hooks, with NULL for each of them. */
 typedef weft_status (*weft_backward_hook_fn)(void *user, weft_module *m, int *n_in,
                                              weft_tensor **grad_input, int n_out,
                                              weft_tensor *const *grad_output);
-/* Registered like forward hooks; they hold for the calls that are recorded from then on. flags:
- * WEFT_HOOK_PREPEND. weft_hook_remove takes their handles too. */
+/* Register such hooks, for calls that are recorded from then on. They return a handle for
+ * weft_hook_remove, 0 on failure. flags: WEFT_HOOK_PREPEND. */
 uint64_t weft_register_backward_pre_hook(weft_module *m, weft_backward_pre_hook_fn fn, void *user,
                                          unsigned flags);
 uint64_t weft_register_backward_hook(weft_module *m, weft_backward_hook_fn fn, void *user,
                                      unsigned flags);
-/* For every module of the context, before the module's own. weft_global_hook_remove ends them. */
+/* The same for every module of the context. They run before the module's own; their handles are for
+ * weft_global_hook_remove. */
 uint64_t weft_register_global_backward_pre_hook(weft_context *ctx, weft_backward_pre_hook_fn fn,
                                                 void *user);
 uint64_t weft_register_global_backward_hook(weft_context *ctx, weft_backward_hook_fn fn,
@@ -317,76 +345,87 @@ uint64_t weft_register_global_backward_hook(weft_context *ctx, weft_backward_hoo
 
 /* ---- state ----------------------------------------------------------------------------------- */
 
-/* Parameters, persistent buffers and extra state of m, then of its children, in order, under their
- * dotted names; shared tensors under each name. The tensors are the module's own, not copies. */
+/* Appends the state of m to *list: its parameters, persistent buffers and extra state, then those
+ * of its children, in order, under dotted names. A shared tensor is listed under each of its
+ * names. The tensors are the module's own, not copies. */
 weft_status weft_state_dict(weft_module *m, weft_tensor_list *list);
-/* Copies values in by name. All missing and unexpected names (strict only), wrong shapes and types
- * are told in one message, a line each, and then nothing has changed. Values become the module's
- * type, as torch's copy_ converts them: a floating type takes any; of f64, f32, f16 and bf16 and of
- * wider whole numbers a type of whole numbers takes those that it can hold, and another is an error
- * that names tensor, element and value. A vector of one element goes into a scalar, and a scalar
- * into such a vector. A shared tensor is missing only where all its names are. */
+/* Copies values into m by name. One message lists, a line each, all wrong shapes and types and
+ * (strict only) all missing and unexpected names; then nothing has changed. A shared tensor is
+ * missing only if all its names are.
+ *
+ * Values are converted to the type of m's tensor, as torch's copy_ does. A floating-point tensor
+ * takes every number. A tensor of whole numbers takes the numbers that it can hold; another one is
+ * an error that names tensor, element and value. A vector of one element can be copied into a
+ * scalar, and the other way round. */
 weft_status weft_load_state_dict(weft_module *m, const weft_tensor_list *list, bool strict);
-/* The same from and to a safetensors file; a file is complete or not there. Its metadata has the
- * version of each module's class under "weft.versions": a file of a later version is refused
- * (strict only), one of an earlier version goes through the class's upgrade. Loading refuses values
- * that are NaN or infinite, or would be in the module's type (WEFT_ERR_NUMERIC), and names the
- * tensors: such a network computes nothing.
- * Names that the module lacks are also taken for its own where they are older ones (old_name), or
- * begin with what wrappers and trainers put there: module (anywhere in the name), _orig_mod, model,
- * net, network, state_dict. What nobody asks for may be of a type that Weft does not have; strict
- * loading still tells it as unexpected. */
+/* Writes m's state to a safetensors file, whole or not at all. The file's metadata has the version
+ * of each module's class, under "weft.versions". */
 weft_status weft_module_save(weft_module *m, const char *path);
-/* With metadata of the caller's beside it: n_meta entries, other than
- * "format" and "weft.versions". */
+/* The same with n_meta pairs of metadata of the caller's. The keys "format" and "weft.versions" are
+ * Weft's. */
 weft_status weft_module_save_with(weft_module *m, const char *path,
                                   const weft_safetensors_meta *meta, int64_t n_meta);
+/* Loads a safetensors file, by the rules of weft_load_state_dict, and these:
+ *   Values that are NaN or infinite, or would be after conversion, are refused (WEFT_ERR_NUMERIC):
+ *     a network with such weights computes nothing. The message names the tensors.
+ *   A file that a later version of a class has saved is refused (strict only). One of an earlier
+ *     version goes through the class's upgrade.
+ *   A name that m does not have may be an older name (old_name of the class), or may have what
+ *     wrappers and trainers put in front: module (anywhere in the name), _orig_mod, model, net,
+ *     network, state_dict. Then it counts as m's name.
+ *   A tensor that m does not have may be of a type that Weft does not have. A strict load still
+ *     reports it as unexpected. */
 weft_status weft_module_load(weft_module *m, const char *path, bool strict);
 
-/* How a file is loaded; zeros: as weft_module_load(m, path, true). The lists are names of tensors
+/* How a file is loaded. All zeros: as weft_module_load(m, path, true). A list is names of tensors
  * or modules with spaces between, "fc layer4.1", or NULL. */
 typedef struct weft_load_opts {
-    bool partial;   /* not strict: names may be missing and unexpected */
-    bool allow_nan; /* take values as they are */
-    /* What the file may hold beyond the module's names: weft_model_info has it. */
-    const char *optional;
-    const char *except; /* these keep their values, whatever the file has or lacks of them */
-    int *left_out;      /* receives how many optional tensors the module had no use for; or NULL */
+    bool partial;         /* not strict: names may be missing and unexpected */
+    bool allow_nan;       /* take NaN and infinite values as they are */
+    const char *optional; /* list: the file may have these besides; weft_model_info knows them */
+    const char *except;   /* list: these keep their values, whether or not the file has them */
+    int *left_out;        /* becomes how many optional tensors were left out; or NULL */
 } weft_load_opts;
+/* As weft_module_load, with options. */
 weft_status weft_module_load_with(weft_module *m, const char *path, const weft_load_opts *opts);
-/* The entry of `file` that a load takes m's tensor `name` from, whatever the file calls it, valid
- * as long as the file; NULL: there is none, or memory is out (then the context has the error). */
+/* The entry of `file` from which a load would take m's tensor `name`, whatever the file calls it;
+ * valid as long as the file is open. NULL: there is none, or memory has run out (the context has
+ * the error then). */
 const weft_safetensors_entry *weft_module_find_entry(weft_module *m, const weft_safetensors *file,
                                                      const char *name);
 
 /* ---- text ------------------------------------------------------------------------------------ */
 
-const char *weft_module_name(const weft_module *m); /* its class's name; "" for NULL */
-/* The tree, as PyTorch's repr; no newline at the end. */
+const char *weft_module_name(const weft_module *m); /* the name of its class; "" for NULL */
+/* Writes the tree of modules, as PyTorch's repr shows it, without a newline at the end. */
 weft_status weft_module_print(weft_module *m, FILE *out);
-/* A table for an input of this shape (N first), as torchinfo's: every call with its shapes,
- * parameters and multiply-adds, indented by depth, and the totals. Parameters in parentheses are
- * frozen. Runs nothing; ends the step. In UTF-8. */
+/* Writes a table of the network for an input of this shape (N first), as torchinfo's: every call
+ * of a module with its shapes, parameters and multiply-adds, indented by depth, and the totals.
+ * Numbers of frozen parameters are in parentheses. Runs nothing, and ends the step. The text is
+ * UTF-8. */
 weft_status weft_module_summary(weft_module *m, weft_shape input, FILE *out);
+/* What the table shows. */
 typedef struct weft_summary_opts {
-    int depth; /* levels below the network; 0: the network alone */
+    int depth; /* levels of modules inside the network; 0: the network alone */
 } weft_summary_opts;
+/* weft_module_summary's own, to begin options with. */
 #define WEFT_SUMMARY_OPTS_INIT                                                                     \
     {                                                                                              \
         .depth = 3                                                                                 \
     }
+/* As weft_module_summary, with options. */
 weft_status weft_module_summary_with(weft_module *m, weft_shape input,
                                      const weft_summary_opts *opts, FILE *out);
 
-/* The same as numbers. Shared parameters count once, multiply-adds of convolutions and linear
- * layers as often as they are called, in evaluation mode. */
+/* The totals of such a table. Shared parameters count once. Multiply-adds are those of
+ * convolutions and linear layers, in evaluation mode, as often as they are called. */
 typedef struct weft_totals {
-    int64_t parameters, trainable; /* elements */
-    int64_t macs;
-    int64_t input_bytes, parameter_bytes;
-    /* Outputs of layers with parameters, and as much for their gradients. */
-    int64_t activation_bytes;
+    int64_t parameters, trainable;        /* elements: all, and those that require a gradient */
+    int64_t macs;                         /* multiply-adds */
+    int64_t input_bytes, parameter_bytes; /* of the input, of all parameters */
+    int64_t activation_bytes; /* outputs of layers with parameters, and as much for gradients */
 } weft_totals;
+/* Computes them. Runs nothing, and ends the step. */
 weft_status weft_module_totals(weft_module *m, weft_shape input, weft_totals *totals);
 
 #ifdef __cplusplus

@@ -15,14 +15,15 @@
 extern "C" {
 #endif
 
-typedef struct weft_optimizer weft_optimizer;
+typedef struct weft_optimizer
+    weft_optimizer; /* parameters, their state, and a rule to update them */
 
 /* As torch.optim.SGD: g += weight_decay*p; v = momentum*v + (1-dampening)*g, the first time v = g;
  * p -= lr*v, or with nesterov p -= lr*(g + momentum*v). */
 typedef struct weft_sgd_opts {
-    double lr;       /* in [0, inf); 0 trains nothing until weft_optimizer_set_lr sets another */
-    double momentum; /* in [0, 1) */
-    double dampening;
+    double lr;        /* in [0, inf); 0 trains nothing until weft_optimizer_set_lr sets another */
+    double momentum;  /* in [0, 1) */
+    double dampening; /* of the gradient that is added to v */
     double weight_decay; /* in [0, inf) */
     bool nesterov;       /* needs momentum > 0 and dampening 0 */
 } weft_sgd_opts;
@@ -40,65 +41,71 @@ typedef struct weft_adamw_opts {
     double eps;          /* in [0, inf); not 0 together with beta2 */
     double weight_decay; /* in [0, inf) */
 } weft_adamw_opts;
-/* torch's defaults. Every value is taken as it stands, 0 too, so begin with these:
+/* torch's defaults. A 0 in these options means 0, so begin with the defaults and change what you
+ * want:
  *     weft_adamw_opts opts = WEFT_ADAMW_OPTS_INIT;
  *     opts.weight_decay = 0;
- * beta2 and eps both 0, as in options begun without it, are refused: the update would be the
- * gradient's sign, and 0/0 where there is no gradient. */
+ * Options that were not begun so have beta2 and eps 0, which is refused: the update would be the
+ * gradient's sign, and 0/0 where the gradient is 0. */
 #define WEFT_ADAMW_OPTS_INIT                                                                       \
     {                                                                                              \
         .lr = 1e-3, .beta1 = 0.9, .beta2 = 0.999, .eps = 1e-8, .weight_decay = 0.01                \
     }
 
-/* `m` gives all its parameters to group 0; or NULL, then add groups. opts may be NULL: the
- * defaults. The optimizer holds references to the parameters. NULL on failure; a value out of range
- * is told with the range. */
+/* An optimizer owned by the caller. All parameters of `m` become group 0; with m NULL there are
+ * none until weft_optimizer_add_group. opts may be NULL: the defaults. The optimizer holds
+ * references to its parameters. NULL on failure; if a value is out of range, the message says what
+ * the range is. */
 weft_optimizer *weft_sgd_create(weft_context *ctx, weft_module *m, const weft_sgd_opts *opts);
 weft_optimizer *weft_adamw_create(weft_context *ctx, weft_module *m, const weft_adamw_opts *opts);
 void weft_optimizer_destroy(weft_optimizer *o); /* NULL: no effect */
 
-/* A further group of parameters with a learning rate and weight decay of its own (NAN: as the
- * optimizer was created with). Names are those of the saved state; in a
- * group that is not the first to use a name, as lists of two submodules' parameters may, it is the
- * name behind the group's number, "1:weight". A parameter can be in one group only, once. */
+/* Adds a group of parameters with a learning rate and weight decay of its own; NAN stands for what
+ * the optimizer was created with. A parameter can be in one group only, once. The names in
+ * `params` are used in the saved state. Where an earlier group has the same name, as can happen
+ * with the parameters of two submodules, the group's number is put in front: "1:weight". */
 weft_status weft_optimizer_add_group(weft_optimizer *o, const weft_tensor_list *params, double lr,
                                      double weight_decay);
-int weft_optimizer_groups(const weft_optimizer *o);
-/* group -1: all of them (the getters: the first). */
+int weft_optimizer_groups(const weft_optimizer *o); /* how many groups there are */
+/* Sets the learning rate of a group; -1: of all. */
 weft_status weft_optimizer_set_lr(weft_optimizer *o, int group, double lr);
-double weft_optimizer_lr(const weft_optimizer *o, int group); /* NAN: no such group */
+double weft_optimizer_lr(const weft_optimizer *o,
+                         int group); /* -1: group 0's; NAN: no such group */
+/* Sets the weight decay of a group; -1: of all. */
 weft_status weft_optimizer_set_weight_decay(weft_optimizer *o, int group, double weight_decay);
-double weft_optimizer_weight_decay(const weft_optimizer *o, int group);
+double weft_optimizer_weight_decay(const weft_optimizer *o, int group); /* as weft_optimizer_lr */
 /* SGD's momentum or AdamW's beta1 (what a one-cycle schedule moves). */
 weft_status weft_optimizer_set_momentum(weft_optimizer *o, double momentum);
 double weft_optimizer_momentum(const weft_optimizer *o);
 
-/* Records the update of every parameter that has a gradient, runs the whole recorded step and ends
- * it (weft_sync). On failure neither parameters nor state have changed; a step of which a recording
- * failed stays so until weft_discard. */
+/* Records the update of every parameter that has a gradient, then runs the whole recorded step and
+ * ends it (weft_sync). On failure no parameter and no state has changed. A step that has failed
+ * while it was recorded stays failed until weft_discard. */
 weft_status weft_optimizer_step(weft_optimizer *o);
-/* As weft_optimizer_step but only records: for work that shall join the same step. */
+/* Only records the updates, so that more can be recorded in the same step. */
 weft_status weft_optimizer_record(weft_optimizer *o);
 void weft_optimizer_zero_grad(weft_optimizer *o);      /* gradients become absent */
 int64_t weft_optimizer_steps(const weft_optimizer *o); /* taken so far */
 
-/* Gradient clipping, as torch.nn.utils: call between weft_backward and the optimizer's step. The
- * ops are recorded and run with the step, before anything is committed. Tensors without a gradient
- * are left out; each should be listed once.
- * By norm: all gradients are multiplied by min(1, max_norm / (norm + 1e-6)), where norm is the
- * Euclidean norm of all of them together. Returns it, an f64 scalar, readable as a loss is until
- * the next step ends. error_if_nonfinite: a norm that is NaN or infinite fails the step. NULL on
- * failure, and then what was recorded is gone and the step has failed; NULL too for an empty list. */
+/* Clips gradients by their norm, as torch.nn.utils.clip_grad_norm_: multiplies all of them by
+ * min(1, max_norm / (norm + 1e-6)), norm being the Euclidean norm of all of them together. Call it
+ * between weft_backward and the optimizer's step: it is recorded, and runs with the step before
+ * any stored tensor changes. Tensors without a gradient are left out; list each tensor once.
+ * Returns the norm, an f64 scalar that can be read until the next step ends, as a loss can.
+ * error_if_nonfinite: a norm that is NaN or infinite fails the step. NULL on failure; the step has
+ * then failed. An empty list gives NULL, too. */
 weft_tensor *weft_clip_grad_norm(const weft_tensor_list *params, double max_norm,
                                  bool error_if_nonfinite);
-/* By value: every element is limited to [-limit, limit]. */
+/* Clips gradients by value, at the same place: every element is limited to [-limit, limit]. */
 weft_status weft_clip_grad_value(const weft_tensor_list *params, double limit);
 
-/* State under names: "<parameter>.momentum_buffer", "<parameter>.exp_avg", ".exp_avg_sq",
- * "<parameter>.step" (i64) and "steps" (i64). The tensors are copies for the counters and the
- * optimizer's own for the rest. Learning rates and the like are not part of it. */
+/* Appends the state to *list, under the names "<parameter>.momentum_buffer" (SGD),
+ * "<parameter>.exp_avg" and "<parameter>.exp_avg_sq" (AdamW), "<parameter>.step" (i64) and "steps"
+ * (i64). Counters are copies; the other tensors are the optimizer's own. Learning rates and other
+ * settings are not part of the state. */
 weft_status weft_optimizer_state(weft_optimizer *o, weft_tensor_list *list);
-/* All missing and unexpected names and wrong shapes in one message; nothing changes on error. */
+/* Loads such a state. One message lists all missing and unexpected names and wrong shapes; then
+ * nothing has changed. */
 weft_status weft_optimizer_load_state(weft_optimizer *o, const weft_tensor_list *list);
 
 #ifdef __cplusplus

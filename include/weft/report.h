@@ -1,8 +1,8 @@
-/* Reports: an evaluation or a run as one HTML page that needs nothing else, and as JSON for
- * machines.
+/* Reports: an evaluation or a run as one HTML page, and as JSON for programs.
  *
- * Nothing is taken from elsewhere when a page is shown and no script runs in it; images are inside.
- * Files appear whole. One thread at a time uses a context and so what reports on it. */
+ * A page holds all it shows, images too: a browser loads nothing else and runs no script. A file
+ * is written whole or not at all. One thread at a time may use a context, and so the functions
+ * here. */
 #ifndef WEFT_REPORT_H
 #define WEFT_REPORT_H
 
@@ -14,27 +14,27 @@ extern "C" {
 
 /* What a report says besides the figures. */
 typedef struct weft_report_opts {
-    weft_context *ctx;            /* its machine is named; needed */
-    const weft_dataset *ds;       /* what was evaluated; needed: names, the mistakes' images */
+    weft_context *ctx;            /* needed: the report names its machine */
+    const weft_dataset *ds;       /* needed: what was evaluated; has names and images of mistakes */
     const char *command;          /* the command line; NULL: not known */
     const weft_setting *settings; /* as config.json's; "model" and "data-path" make the title */
-    int n_settings;
-    const char *weights; /* the file evaluated, whose hash is given; NULL: not known */
-    const char *run;     /* the directory of the run that made them: its curves; NULL: none */
+    int n_settings;               /* how many */
+    const char *weights;          /* the weights file, whose hash is shown; NULL: not known */
+    const char *run;              /* the directory of its run, for the curves; NULL: none */
 } weft_report_opts;
 
-/* Writes an evaluation as a page: headline figures and whatever the result holds of classes,
+/* Writes an evaluation as a page: the figures, and what the result holds of figures by class,
  * confusion matrix and worst mistakes. err may be NULL. */
 weft_status weft_eval_write_report(const char *path, const weft_eval_result *result,
                                    const weft_report_opts *opts, weft_error *err);
-/* The same as JSON: "options", "environment", "weights" and "evaluation", which
- * train/report/evaluation.h describes. Without images. */
+/* The same as JSON, without images: an object with the members "options", "environment", "weights"
+ * and "evaluation" (train/report/evaluation.h describes it). */
 weft_status weft_eval_write_json(const char *path, const weft_eval_result *result,
                                  const weft_report_opts *opts, weft_error *err);
 
 /* Writes report.html and curve.svg into a run's directory, from the files there: summary.csv,
- * log.jsonl, config.json, evaluation.json. Those that are missing leave gaps, but one of the first
- * two must be there. weft_train does this at its end. */
+ * log.jsonl, config.json and evaluation.json. One of the first two is needed; what other missing
+ * files would tell is left out. weft_train does this at its end. */
 weft_status weft_run_write_report(const char *directory, weft_error *err);
 
 #ifdef __cplusplus

@@ -1,5 +1,5 @@
-/* The types that every layer of Weft shares, kernels included: status codes, element types,
- * instruction sets. Enums and their names only; other public headers include this one. */
+/* Status codes, element types and instruction sets: enums and their names, which every layer of
+ * Weft shares, kernels included. Other public headers include this one. */
 #ifndef WEFT_TYPES_H
 #define WEFT_TYPES_H
 
@@ -9,7 +9,7 @@
 extern "C" {
 #endif
 
-/* One list feeds the enum and weft_status_string(). X(name, text) */
+/* The statuses, as X(name, text). The enum and weft_status_string() are made from this list. */
 #define WEFT_STATUS_LIST(X)                                                                        \
     X(OK, "ok")                                                                                    \
     X(ERR_INVALID, "invalid argument")                                                             \
@@ -25,6 +25,7 @@ extern "C" {
     X(ERR_INTERRUPTED, "interrupted")                                                              \
     X(ERR_INTERNAL, "internal error")
 
+/* How a call ended. */
 typedef enum weft_status {
 #define X(name, text) WEFT_##name,
     WEFT_STATUS_LIST(X)
@@ -34,8 +35,8 @@ typedef enum weft_status {
 /* A short text for a status, never NULL. */
 const char *weft_status_string(weft_status status);
 
-/* Element types. bf16 and f16 are those of files: a state in them loads into f32 or f64. X(name,
- * bytes, text, safetensors name) */
+/* The element types, as X(name, bytes, text, safetensors name). bf16 and f16 occur in files only: a
+ * state of such values loads into f32 or f64. */
 #define WEFT_DTYPE_LIST(X)                                                                         \
     X(F32, 4, "f32", "F32")                                                                        \
     X(F64, 8, "f64", "F64")                                                                        \
@@ -45,16 +46,18 @@ const char *weft_status_string(weft_status status);
     X(I64, 8, "i64", "I64")                                                                        \
     X(F16, 2, "f16", "F16")
 
+/* The type of a tensor's elements. */
 typedef enum weft_dtype {
 #define X(name, bytes, text, st) WEFT_##name,
     WEFT_DTYPE_LIST(X)
 #undef X
-        WEFT_DTYPE_COUNT
+        WEFT_DTYPE_COUNT /* how many types there are */
 } weft_dtype;
 
 size_t weft_dtype_size(weft_dtype dtype);      /* bytes per element; 0 for an unknown type */
 const char *weft_dtype_name(weft_dtype dtype); /* "f32", ...; "?" for an unknown type */
 
+/* Instruction sets that kernels are made for, each containing the one before. */
 typedef enum weft_isa { WEFT_ISA_SCALAR, WEFT_ISA_AVX2, WEFT_ISA_AVX512 } weft_isa;
 const char *weft_isa_name(weft_isa isa); /* "scalar", "avx2", "avx512" */
 
