@@ -40,7 +40,8 @@ typedef struct weft_array {
 /* What forward and backward are given. The work is cut into tiles, which run on any thread, at the
  * same time and in any order. Every tile sees the whole arrays; tile i writes a share of the
  * outputs that no other tile writes. What it computes may depend on shapes and attributes only:
- * then results do not depend on the number of threads. */
+ * then results do not depend on the number of threads. Arrays may be empty: a dimension is 0, and
+ * data must not be read. */
 typedef struct weft_custom_call {
     const void *attrs;      /* as weft_custom was given them */
     int n_in, n_out;        /* how many inputs and outputs */

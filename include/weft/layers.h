@@ -18,7 +18,9 @@ typedef struct weft_linear_opts {
     bool no_bias; /* the layer has no bias */
 } weft_linear_opts;
 /* nn.Linear: (..., in) to (..., out), x times weight (out, in) transposed, plus bias (out). Both
- * start uniform in +-1/sqrt(in). */
+ * start uniform in +-1/sqrt(in). in and out may be 0: the weight is empty then, which gives a
+ * warning, as in torch, and bias is 0. Other layers need sizes of at least 1, also where torch
+ * takes 0 (LayerNorm, GroupNorm, PReLU). */
 weft_module *weft_linear_create(weft_context *ctx, int in, int out, const weft_linear_opts *opts);
 
 /* Options of weft_conv2d_create. Pairs are height, width. */
