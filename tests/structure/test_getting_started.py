@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""The programs of docs/getting-started.md compile without a warning and print what the page says.
+"""The programs of docs/getting-started.md and docs/debugging.md compile without a warning and print what the page says.
 
     test_getting_started.py BUILD_DIR CC      CC may hold several words: "ccache gcc"
 
 A block of C begins with the name of its file, /* first.c: ... */. Blocks of sh are run in the order
-of the page, against an installation in a folder; a block of text behind one is what it prints.
+of their page, against an installation in a folder; a block of text behind one is what it prints.
 Numbers with a point may differ by 0.1: they depend on the machine class.
 """
 
@@ -26,9 +26,9 @@ BUILD_DIR, CC = sys.argv.pop(1), sys.argv.pop(1)
 NUMBER = re.compile(r"\d+\.\d+")
 
 
-def blocks():
-    """(language, text) of the fenced blocks, in order."""
-    with open(os.path.join(ROOT, "docs", "getting-started.md"), encoding="utf-8") as f:
+def blocks(page):
+    """(language, text) of a page's fenced blocks, in order."""
+    with open(os.path.join(ROOT, "docs", page), encoding="utf-8") as f:
         return re.findall(r"^```(\w+)\n(.*?)^```", f.read(), re.S | re.M)
 
 
@@ -48,8 +48,10 @@ class GettingStarted(unittest.TestCase):
         libdir = os.path.join(prefix, options["libdir"])
         programs = os.path.join(cls.folder, "bin")
         os.mkdir(programs)
+        # By path: the cc of this folder must not find itself.
+        compiler = [shutil.which(word) or word for word in shlex.split(CC)]
         for name, line in (
-                ("cc", f'exec {CC} -Wall -Wextra -Wpedantic -Werror "$@"'),
+                ("cc", f'exec {shlex.join(compiler)} -Wall -Wextra -Wpedantic -Werror "$@"'),
                 ("pkg-config", f'exec {shlex.quote(shutil.which("pkg-config"))} '
                                f'--define-variable=prefix={shlex.quote(prefix)} "$@"')):
             with open(os.path.join(programs, name), "w", encoding="utf-8") as f:
@@ -64,9 +66,10 @@ class GettingStarted(unittest.TestCase):
         for a, b in zip(NUMBER.findall(printed), NUMBER.findall(expected)):
             self.assertLess(abs(float(a) - float(b)), 0.1, printed)
 
-    def test_the_page(self):
+    def run_page(self, page):
+        """Returns how many programs, commands and outputs there are."""
         printed, files, runs, compared = "", 0, 0, 0
-        for language, text in blocks():
+        for language, text in blocks(page):
             with self.subTest(text=text.split("\n")[0]):
                 if language == "c":
                     files += 1
@@ -83,13 +86,19 @@ class GettingStarted(unittest.TestCase):
                 elif language == "text":
                     compared += 1
                     self.alike(printed, text)
-        self.assertEqual((files, runs, compared), (4, 4, 3))
+        return files, runs, compared
+
+    def test_getting_started(self):
+        self.assertEqual(self.run_page("getting-started.md"), (4, 4, 3))
+
+    def test_debugging(self):
+        self.assertEqual(self.run_page("debugging.md"), (1, 1, 1))
 
     def test_programs_are_formatted(self):
         """As the rest of the tree's C, so that a reader sees one style."""
         if not shutil.which("clang-format"):
             self.skipTest("clang-format is not installed")
-        for language, text in blocks():
+        for language, text in blocks("getting-started.md") + blocks("debugging.md"):
             if language == "c":
                 done = subprocess.run(["clang-format", "--style=file", "--assume-filename=x.c"],
                                       input=text, stdout=subprocess.PIPE, text=True, cwd=ROOT,
