@@ -89,7 +89,8 @@ def expand_lists(text):
 
 def split_declarators(code):
     """`int a, *b;` as two declarations, which doxygen then documents one by one."""
-    match = re.fullmatch(r"(\s*)((?:const |unsigned |struct )*\w+ )(\**\w+(?:\[\w+\])*(?:, \**\w+(?:\[\w+\])*)+);", code)
+    one = r"\**\w+(?:\[\w+\])*"
+    match = re.fullmatch(rf"(\s*)((?:const |unsigned |struct )*\w+ )({one}(?:, {one})+);", code)
     if not match:
         return [code]
     return [f"{match[1]}{match[2]}{name};" for name in match[3].split(", ")]

@@ -1,5 +1,6 @@
-/* The pointwise functions in float, over images of f32 and bf16 (Note [Elements] in element.h): one
- * source for every ISA over kernels/simd, and with one lane for CPUs without any. Formulas of pointwise.def. Pure functions, any thread.
+/* The pointwise functions in float, over images of f32 and bf16 (Note [Elements] in element.h):
+ * one source for every ISA over kernels/simd, and with one lane for CPUs without any. Formulas of
+ * pointwise.def. Pure functions, any thread.
  *
  * wf_vmax(a, b) is b where either is NaN (simd.h), so maximum takes a where a is NaN. */
 #include "kernels/simd/element.h"

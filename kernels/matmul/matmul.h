@@ -37,8 +37,8 @@ typedef struct wf_matmul_impl {
                        const void *a, const void *b, const void *bias, void *c, void *scratch);
 } wf_matmul_impl;
 
-/* The problem in words: "m64n10k512 at bt f32", of a batch "b96 m64n10k512 f32". Different problems have different texts: wisdom is
- * keyed by it. Returns text. */
+/* The problem in words: "m64n10k512 at bt f32", of a batch "b96 m64n10k512 f32". Different
+ * problems have different texts: wisdom is keyed by it. Returns text. */
 #define WF_MATMUL_TEXT 128
 const char *wf_matmul_describe(const wf_matmul_desc *d, char *text, size_t size);
 
@@ -52,7 +52,8 @@ const wf_matmul_impl *wf_matmul_select(const wf_matmul_desc *d, weft_isa isa, co
 /* Whether the implementation can run it on a machine of this ISA; where not, why. */
 bool wf_matmul_fits(const wf_matmul_impl *k, const wf_matmul_desc *d, weft_isa isa, char *why,
                     size_t size);
-/* Note [Expected cost], of all products of the batch; and the share of the machine's multiply-add peak that it means. */
+/* Note [Expected cost], of all products of the batch; and the share of the machine's multiply-add
+ * peak that it means. */
 double wf_matmul_cycles(const wf_matmul_impl *k, const wf_matmul_desc *d, weft_isa isa);
 double wf_matmul_expected_share(const wf_matmul_impl *k, const wf_matmul_desc *d, weft_isa isa);
 /* For implementations: cycles of a kernel that reaches `share` of impl_isa's peak on every product,

@@ -1,5 +1,6 @@
 /* Batch normalisation over blocked images and ranges of rows, f32 and bf16 (Note [Elements] in
- * element.h), one source for every vector ISA: statistics and apply. The backward pass is in norm_backward.c. Letters as in lanes.h. */
+ * element.h), one source for every vector ISA: statistics and apply. The backward pass is in
+ * norm_backward.c. Letters as in lanes.h. */
 #include "kernels/norm/lanes.h"
 
 /* ---- statistics ----------------------------------------------------------------------------- */

@@ -1,7 +1,8 @@
-/* A convolution as oneDNN does it best when it may: the whole batch at once, all threads in a parallel
- * region of its own, source, weights and destination in whatever layouts it likes, Winograd where it
- * has that (unless asked not to). No reorder is part of it. The yardstick of the benchmarks, and used nowhere else: the engine
- * runs oneDNN one image at a time (kernels/onednn/conv2d.c).
+/* A convolution as oneDNN does it best when it may: the whole batch at once, all threads in a
+ * parallel region of its own, source, weights and destination in whatever layouts it likes,
+ * Winograd where it has that (unless asked not to). No reorder is part of it. The yardstick of the
+ * benchmarks, and used nowhere else: the engine runs oneDNN one image at a time
+ * (kernels/onednn/conv2d.c).
  *
  * Threading: create, run and destroy outside any parallel region, one thread at a time. */
 #ifndef WF_ONEDNN_BEST_H

@@ -63,7 +63,8 @@ def test_mistakes_on_the_command_line_exit_2(tmp):
 
 def test_environment_variables_that_mean_nothing_are_errors(tmp):
     cases = [
-        ("WEFT_MAX_ISA", "avx3", "WEFT_MAX_ISA=avx3 in the environment: it can be scalar, avx2, avx512, avx512_bf16 or amx"),
+        ("WEFT_MAX_ISA", "avx3",
+         "WEFT_MAX_ISA=avx3 in the environment: it can be scalar, avx2, avx512, avx512_bf16 or amx"),
         ("WEFT_MACHINE", "zen9", "WEFT_MACHINE=zen9 in the environment: it can be scalar, avx2-l2-512k, "
                                  "avx512-l2-1m or avx512-l2-2m"),
         ("WEFT_LINT", "wibble", "WEFT_LINT=wibble in the environment: it can be off, warn or error"),

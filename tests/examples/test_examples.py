@@ -48,7 +48,8 @@ EXPECTED = {
     ),
 }
 TORCH_PYTHON = os.environ.get("WEFT_TORCH_PYTHON")
-ORIGINALS = ["linear", "custom", "sequential", "custom_layer", "custom_loss", "unet", "weight_sharing", "fine_tuning", "hooks"]
+ORIGINALS = ["linear", "custom", "sequential", "custom_layer", "custom_loss", "unet",
+             "weight_sharing", "fine_tuning", "hooks"]
 MOST_LINES = {"linear": 20, "custom": 32, "custom_layer": 36, "custom_loss": 22}
 EXECUTABLES = {os.path.basename(path): path for path in sys.argv[1:]}
 

@@ -79,7 +79,8 @@ class Case:
     gradient. function: PyTorch's, of the inputs, giving an output or a list. tolerance(x, y, dy, dx):
     for the outputs and for the gradients, how large an error of one rounding each is, and how many
     roundings there are: [(count, magnitude) ...] of arrays in double; None: one rounding of the result.
-    A count of 0 asks for equality. A third item, if any, is where anything goes. state: what the function changed of its inputs, as arrays."""
+    A count of 0 asks for equality. A third item, if any, is where anything goes. state: what the
+    function changed of its inputs, as arrays."""
 
     def __init__(self, op, inputs, function, options=(), grad=(0,), tolerance=None, state=None):
         self.op, self.inputs, self.function = op, inputs, function
