@@ -26,9 +26,9 @@ extern "C" {
  * scheduler runs ready tiles in random order, over memory that was filled with NaN: it tests that
  * the plan orders everything that must be ordered. */
 typedef enum weft_executor {
-    WEFT_EXECUTOR_PARALLEL,
-    WEFT_EXECUTOR_INTERPRETER,
-    WEFT_EXECUTOR_RANDOM
+    WEFT_EXECUTOR_PARALLEL,    /* the plan, on all threads */
+    WEFT_EXECUTOR_INTERPRETER, /* op by op, on one thread */
+    WEFT_EXECUTOR_RANDOM       /* the plan, tiles in random order, on one thread */
 } weft_executor;
 
 /* Passes of the plan's compiler that can be switched off, for tests and to look for a mistake. */
