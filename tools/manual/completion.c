@@ -196,7 +196,6 @@ void manual_write_completion(const manual *m, FILE *out)
         "        ;;\n"
         "    key)\n"
         "        mapfile -t COMPREPLY < <(compgen -W \"$keys\" -- \"$current\")\n"
-        "        compopt -o nospace 2>/dev/null\n"
         "        ;;\n"
         "    file)\n"
         "        mapfile -t COMPREPLY < <(compgen -f -- \"$current\")\n"
@@ -207,6 +206,8 @@ void manual_write_completion(const manual *m, FILE *out)
         "        compopt -o filenames 2>/dev/null\n"
         "        ;;\n"
         "    esac\n"
+        "    # Behind --flag= and key= comes a value, not a blank.\n"
+        "    [[ ${COMPREPLY[0]-} != *= ]] || compopt -o nospace 2>/dev/null\n"
         "    return 0\n"
         "}\n",
         out);
