@@ -1,5 +1,5 @@
 /* Convolution benchmarks. What is timed is a pass as a training step runs it: packing the weights,
- * all images over all threads, and for weight gradients the sum of the splits. See conv2d.h. */
+ * all images over all threads, and for weight gradients adding up the partial sums. See conv2d.h. */
 #include "bench/conv2d.h"
 
 #include <ctype.h>

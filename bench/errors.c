@@ -69,19 +69,20 @@ static bool run(const wf_conv2d *k, void *src, void *weights, void *dst)
     const size_t element = weft_dtype_size(d->src_type);
     const size_t src_stride = wf_act_count(wf_conv2d_src(d)) * element;
     const size_t dst_stride = wf_act_count(wf_conv2d_dst(d)) * element;
-    const size_t slot = (k->slot_bytes + 63) / 64 * 64;
+    const size_t partial_sum = (k->partial_sum_bytes + 63) / 64 * 64;
     const bool gradient = k->pass == WF_CONV2D_BACKWARD_WEIGHTS;
     const bool forward = k->pass == WF_CONV2D_FORWARD;
     char *packed = memory(k->packed_bytes), *scratch = memory(k->scratch_bytes);
-    char *slots = memory(gradient ? slot * (size_t)k->slots : 0);
-    bool good = packed && scratch && slots;
+    char *partial_sums = memory(gradient ? partial_sum * (size_t)k->splits : 0);
+    bool good = packed && scratch && partial_sums;
     if (good && gradient) {
         const wf_conv2d_gradient_io io = {
             .src = src, .src_stride = src_stride, .ddst = dst, .ddst_stride = dst_stride};
-        for (int i = 0; i < k->slots * k->parts; i++)
-            good &= wf_conv2d_backward_weights(k, 0, &io, slots, slot, scratch, i) == WEFT_OK;
+        for (int i = 0; i < k->splits * k->parts; i++)
+            good &= wf_conv2d_backward_weights(k, 0, &io, partial_sums, partial_sum, scratch, i) ==
+                    WEFT_OK;
         for (int i = 0; i < k->reduce_tiles; i++)
-            good &= wf_conv2d_reduce(k, 0, slots, slot, weights, i) == WEFT_OK;
+            good &= wf_conv2d_reduce(k, 0, partial_sums, partial_sum, weights, i) == WEFT_OK;
     } else if (good) {
         for (int i = 0; k->packed_bytes && i < k->pack_tiles; i++)
             good &= wf_conv2d_pack(k, 0, weights, packed, i) == WEFT_OK;
@@ -95,7 +96,7 @@ static bool run(const wf_conv2d *k, void *src, void *weights, void *dst)
     }
     free(packed);
     free(scratch);
-    free(slots);
+    free(partial_sums);
     return good;
 }
 

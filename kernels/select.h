@@ -2,7 +2,7 @@
  *
  * Note [Expected cost]
  * Each implementation says whether it can run a problem, and what it expects that to take: cycles
- * of one core that runs the whole problem (packing, every tile, adding up slots) at two vector
+ * of one core that runs the whole problem (packing, every tile, adding up partial sums) at two vector
  * multiply-adds a cycle. The least expected cost is chosen; of equals the first of the list. The
  * estimate follows from the shape and the class of machine alone, Note [Machine classes] in machine.h,
  * never from clock or threads: the choice decides about bits, and bits must not depend on those. Its

@@ -50,9 +50,9 @@ struct wf_trial {
     wf_conv2d *conv2d;
     const wf_matmul_impl *matmul;
     wf_block block;
-    char *packed, *slots, *scratch;
-    size_t slot_stride, scratch_stride;
-    weft_status (*tiles)(const wf_trial *t, int set, int worker); /* runs this thread's share */
+    char *packed, *partial_sums, *scratch;
+    size_t partial_sum_stride, scratch_stride;
+    weft_status (*tiles)(const wf_trial *t, int set, int worker); /* this thread's share */
 };
 /* Prepares a trial of implementation i of the family's list. False, with the reason in `why`, where
  * it does not fit or memory is out. */

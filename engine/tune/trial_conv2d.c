@@ -100,12 +100,13 @@ static weft_status gradient(const wf_trial *t, const wf_conv2d_gradient_io *io, 
     const wf_conv2d *k = t->conv2d;
     weft_status status = WEFT_OK;
 #pragma omp for schedule(dynamic)
-    for (int i = 0; i < k->slots * k->parts; i++)
-        note(&status,
-             wf_conv2d_backward_weights(k, worker, io, t->slots, t->slot_stride, scratch, i));
+    for (int i = 0; i < k->splits * k->parts; i++)
+        note(&status, wf_conv2d_backward_weights(k, worker, io, t->partial_sums,
+                                                 t->partial_sum_stride, scratch, i));
 #pragma omp for schedule(dynamic)
     for (int i = 0; i < k->reduce_tiles; i++)
-        note(&status, wf_conv2d_reduce(k, worker, t->slots, t->slot_stride, t->data->dweights, i));
+        note(&status, wf_conv2d_reduce(k, worker, t->partial_sums, t->partial_sum_stride,
+                                       t->data->dweights, i));
     return status;
 }
 
@@ -154,14 +155,15 @@ bool wf_trial_conv2d(wf_trial *t, int i, char *why, size_t size)
     t->cycles = k->cycles;
     snprintf(t->name, sizeof t->name, "%s", k->name);
     size_t packed = wf_trial_aligned(k->packed_bytes);
-    t->slot_stride = wf_trial_aligned(k->slot_bytes);
+    t->partial_sum_stride = wf_trial_aligned(k->partial_sum_bytes);
     t->scratch_stride = wf_trial_aligned(k->scratch_bytes);
-    size_t slots = k->pass == WF_CONV2D_BACKWARD_WEIGHTS ? t->slot_stride * (size_t)k->slots : 0;
-    if (!wf_trial_workspace(t, packed + slots + t->scratch_stride * (size_t)d->place.threads, why,
-                            size))
+    size_t partial_sums =
+        k->pass == WF_CONV2D_BACKWARD_WEIGHTS ? t->partial_sum_stride * (size_t)k->splits : 0;
+    if (!wf_trial_workspace(t, packed + partial_sums + t->scratch_stride * (size_t)d->place.threads,
+                            why, size))
         return false;
     t->packed = t->block.data;
-    t->slots = t->packed + packed;
-    t->scratch = t->slots + slots;
+    t->partial_sums = t->packed + packed;
+    t->scratch = t->partial_sums + partial_sums;
     return true;
 }

@@ -1,6 +1,7 @@
-/* Convolution: the list of implementations and what all of them share; select.c chooses.
+/* Convolution: the list of implementations, creation and destruction of a planned pass, and the calls
+ * that hand a tile of work to its implementation. select.c chooses the implementation.
  *
- * Creation is for one thread at a time; the run functions only forward to the implementation. */
+ * One thread at a time creates. Any number of workers run. */
 #include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -53,18 +54,18 @@ double wf_conv2d_flops(const wf_conv2d_desc *d)
     return 2.0 * d->N * d->P * d->Q * (double)wf_conv2d_weights_count(d);
 }
 
-int wf_conv2d_slot_images(const wf_conv2d_desc *d)
+int wf_conv2d_split_images(const wf_conv2d_desc *d)
 {
     int64_t pixels = (int64_t)d->P * d->Q;
     int64_t by_cost = (1024 + pixels - 1) / pixels;
     int64_t blocks = (int64_t)((d->C / d->groups + 15) / 16) * ((d->K + 15) / 16);
-    int64_t slots = blocks < 512 ? 512 / blocks : 1;
-    int64_t by_tiles = (d->N + slots - 1) / slots;
+    int64_t splits = blocks < 512 ? 512 / blocks : 1;
+    int64_t by_tiles = (d->N + splits - 1) / splits;
     int64_t images = by_cost > by_tiles ? by_cost : by_tiles;
     if (images >= d->N)
         return d->N;
-    slots = (d->N + images - 1) / images; /* and then as even as can be */
-    return (int)((d->N + slots - 1) / slots);
+    splits = (d->N + images - 1) / images; /* now as even as possible */
+    return (int)((d->N + splits - 1) / splits);
 }
 
 wf_conv2d *wf_conv2d_create_impl(const wf_conv2d_impl *impl, const wf_conv2d_desc *d,
@@ -95,9 +96,9 @@ wf_conv2d *wf_conv2d_create_impl(const wf_conv2d_impl *impl, const wf_conv2d_des
     k->isa = isa;
     k->workers = workers;
     k->pack_tiles = k->images = k->parts = k->reduce_tiles = 1;
-    k->slot_images = wf_conv2d_slot_images(d);
-    k->slots = (d->N + k->slot_images - 1) / k->slot_images;
-    k->slot_bytes = wf_conv2d_weights_count(d) * weft_dtype_size(d->weights_type);
+    k->split_images = wf_conv2d_split_images(d);
+    k->splits = (d->N + k->split_images - 1) / k->split_images;
+    k->partial_sum_bytes = wf_conv2d_weights_count(d) * weft_dtype_size(d->weights_type);
     k->cycles = wf_conv2d_cycles(impl, d, pass, isa);
     snprintf(k->name, sizeof k->name, "%s", impl->name);
     if (!impl->create(k, why, size)) {
@@ -159,37 +160,38 @@ weft_status wf_conv2d_run(const wf_conv2d *k, int worker, const wf_conv2d_io *io
 }
 
 weft_status wf_conv2d_backward_weights(const wf_conv2d *k, int worker,
-                                       const wf_conv2d_gradient_io *io, void *slots,
-                                       size_t slot_stride, void *scratch, int tile)
+                                       const wf_conv2d_gradient_io *io, void *partial_sums,
+                                       size_t partial_sum_stride, void *scratch, int tile)
 {
     assert(k->pass == WF_CONV2D_BACKWARD_WEIGHTS && worker < k->workers);
     assert((k->desc.src_type == WEFT_U8) == (io->table != NULL));
-    assert(tile >= 0 && tile < k->slots * k->parts && slot_stride >= k->slot_bytes);
-    int slot = tile / k->parts;
-    int first = slot * k->slot_images;
-    int n = k->desc.N - first < k->slot_images ? k->desc.N - first : k->slot_images;
+    assert(tile >= 0 && tile < k->splits * k->parts && partial_sum_stride >= k->partial_sum_bytes);
+    int split = tile / k->parts;
+    int first = split * k->split_images;
+    int n = k->desc.N - first < k->split_images ? k->desc.N - first : k->split_images;
     wf_conv2d_gradient_io at = *io;
     at.src = (const char *)io->src + (size_t)first * io->src_stride;
     at.ddst = (const char *)io->ddst + (size_t)first * io->ddst_stride;
-    char *to = (char *)slots + (size_t)slot * slot_stride;
+    char *to = (char *)partial_sums + (size_t)split * partial_sum_stride;
     return k->stage.inner
                ? wf_conv2d_stage_weights(k, worker, &at, n, to, tile % k->parts, scratch)
                : k->impl->backward_weights(k, worker, &at, n, to, tile % k->parts, scratch);
 }
 
-weft_status wf_conv2d_reduce(const wf_conv2d *k, int worker, void *slots, size_t slot_stride,
-                             void *dweights, int tile)
+weft_status wf_conv2d_reduce(const wf_conv2d *k, int worker, void *partial_sums,
+                             size_t partial_sum_stride, void *dweights, int tile)
 {
     assert(k->pass == WF_CONV2D_BACKWARD_WEIGHTS && tile >= 0 && tile < k->reduce_tiles);
-    return k->impl->reduce(k->stage.inner ? k->stage.inner : k, worker, slots, slot_stride,
-                           dweights, tile);
+    return k->impl->reduce(k->stage.inner ? k->stage.inner : k, worker, partial_sums,
+                           partial_sum_stride, dweights, tile);
 }
 
-/* A tree over the slots for a chunk that stays in the first-level cache. */
-static void sum_chunk_f32(char *first, size_t stride, int slots, size_t count)
+/* Adds n arrays pairwise into the first. The caller passes short runs of elements, so that what one
+ * level of the tree wrote is still in a near cache when the next level reads it. */
+static void sum_chunk_f32(char *first, size_t stride, int n, size_t count)
 {
-    for (int step = 1; step < slots; step *= 2)
-        for (int i = 0; i + step < slots; i += 2 * step) {
+    for (int step = 1; step < n; step *= 2)
+        for (int i = 0; i + step < n; i += 2 * step) {
             float *a = (float *)(first + (size_t)i * stride);
             const float *b = (const float *)(first + (size_t)(i + step) * stride);
             for (size_t j = 0; j < count; j++)
@@ -197,10 +199,10 @@ static void sum_chunk_f32(char *first, size_t stride, int slots, size_t count)
         }
 }
 
-static void sum_chunk_f64(char *first, size_t stride, int slots, size_t count)
+static void sum_chunk_f64(char *first, size_t stride, int n, size_t count)
 {
-    for (int step = 1; step < slots; step *= 2)
-        for (int i = 0; i + step < slots; i += 2 * step) {
+    for (int step = 1; step < n; step *= 2)
+        for (int i = 0; i + step < n; i += 2 * step) {
             double *a = (double *)(first + (size_t)i * stride);
             const double *b = (const double *)(first + (size_t)(i + step) * stride);
             for (size_t j = 0; j < count; j++)
@@ -208,16 +210,16 @@ static void sum_chunk_f64(char *first, size_t stride, int slots, size_t count)
         }
 }
 
-void wf_conv2d_sum_slots(weft_dtype type, void *first, size_t slot_stride, int slots, size_t count)
+void wf_conv2d_add_partial_sums(weft_dtype type, void *first, size_t stride, int n, size_t count)
 {
-    const size_t chunk = 256;
+    const size_t run = 256; /* elements */
     size_t size = weft_dtype_size(type);
-    for (size_t j = 0; j < count; j += chunk) {
-        size_t n = count - j < chunk ? count - j : chunk;
+    for (size_t j = 0; j < count; j += run) {
+        size_t length = count - j < run ? count - j : run;
         char *p = (char *)first + j * size;
         if (type == WEFT_F64)
-            sum_chunk_f64(p, slot_stride, slots, n);
+            sum_chunk_f64(p, stride, n, length);
         else
-            sum_chunk_f32(p, slot_stride, slots, n);
+            sum_chunk_f32(p, stride, n, length);
     }
 }

@@ -115,27 +115,27 @@ static weft_status batch(const wf_conv2d *k, int worker, const wf_conv2d_io *io,
 }
 
 static weft_status backward_weights(const wf_conv2d *k, int worker, const wf_conv2d_gradient_io *io,
-                                    int n, void *slot, int part, void *scratch)
+                                    int n, void *partial_sum, int part, void *scratch)
 {
-    memset(slot, 0, k->slot_bytes);
+    memset(partial_sum, 0, k->partial_sum_bytes);
     for (int i = 0; i < n; i++) {
         const void *x = (const char *)io->src + (size_t)i * io->src_stride;
         const void *dy = (const char *)io->ddst + (size_t)i * io->ddst_stride;
         if (is_f64(k))
-            backward_weights_f64(&k->desc, x, io->table, dy, slot);
+            backward_weights_f64(&k->desc, x, io->table, dy, partial_sum);
         else
-            backward_weights_f32(&k->desc, x, io->table, dy, slot);
+            backward_weights_f32(&k->desc, x, io->table, dy, partial_sum);
     }
     return WEFT_OK;
 }
 
-static weft_status reduce(const wf_conv2d *k, int worker, void *slots, size_t slot_stride,
-                          void *dweights, int tile)
+static weft_status reduce(const wf_conv2d *k, int worker, void *partial_sums,
+                          size_t partial_sum_stride, void *dweights, int tile)
 {
     size_t count = wf_conv2d_weights_count(&k->desc) / (size_t)k->desc.K;
     size_t bytes = count * weft_dtype_size(k->desc.weights_type);
-    char *first = (char *)slots + (size_t)tile * bytes;
-    wf_conv2d_sum_slots(k->desc.weights_type, first, slot_stride, k->slots, count);
+    char *first = (char *)partial_sums + (size_t)tile * bytes;
+    wf_conv2d_add_partial_sums(k->desc.weights_type, first, partial_sum_stride, k->splits, count);
     memcpy((char *)dweights + (size_t)tile * bytes, first, bytes);
     return WEFT_OK;
 }

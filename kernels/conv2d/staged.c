@@ -39,7 +39,7 @@ wf_conv2d *wf_conv2d_stage_create(const wf_conv2d_desc *d, wf_conv2d *inner)
     k->desc = *d;
     k->state = NULL;
     const bool weights = k->pass == WF_CONV2D_BACKWARD_WEIGHTS;
-    const size_t images = (size_t)(weights ? k->slot_images : k->images);
+    const size_t images = (size_t)(weights ? k->split_images : k->images);
     const size_t src =
         d->src_type == WEFT_BF16 ? aligned(wf_act_count(wf_conv2d_src(d)) * sizeof(float)) : 0;
     const size_t dst =
@@ -95,10 +95,10 @@ weft_status wf_conv2d_stage_run(const wf_conv2d *k, int worker, const wf_conv2d_
 }
 
 weft_status wf_conv2d_stage_weights(const wf_conv2d *k, int worker, const wf_conv2d_gradient_io *io,
-                                    int n, void *slot, int part, void *scratch)
+                                    int n, void *partial_sum, int part, void *scratch)
 {
     const wf_conv2d_stage *s = &k->stage;
-    char *src = (char *)scratch + s->scratch, *ddst = src + (size_t)k->slot_images * s->in_bytes;
+    char *src = (char *)scratch + s->scratch, *ddst = src + (size_t)k->split_images * s->in_bytes;
     wf_conv2d_gradient_io at = *io;
     if (s->in_bytes) {
         convert(WEFT_BF16, WEFT_F32, wf_act_count(wf_conv2d_src(&k->desc)), n, io->src,
@@ -112,5 +112,5 @@ weft_status wf_conv2d_stage_weights(const wf_conv2d *k, int worker, const wf_con
         at.ddst = ddst;
         at.ddst_stride = s->out_bytes;
     }
-    return k->impl->backward_weights(s->inner, worker, &at, n, slot, part, scratch);
+    return k->impl->backward_weights(s->inner, worker, &at, n, partial_sum, part, scratch);
 }

@@ -238,10 +238,10 @@ static bool create(wf_conv2d *k, char *why, size_t size)
         goto fail;
     k->scratch_bytes = s->conv.scratch_bytes;
     if (gradient) {
-        k->slot_bytes = s->conv.weights_bytes;
+        k->partial_sum_bytes = s->conv.weights_bytes;
         k->reduce_tiles = tiles;
-        if (k->slot_images > 1) /* one image's gradient, before it is added */
-            k->scratch_bytes += (size_t)WF_ALIGN + k->slot_bytes;
+        if (k->split_images > 1) /* one image's gradient, before it is added */
+            k->scratch_bytes += (size_t)WF_ALIGN + k->partial_sum_bytes;
     } else if (s->reorder) {
         k->packed_bytes = s->conv.weights_bytes;
         k->pack_tiles = tiles;
@@ -327,14 +327,14 @@ static weft_status backward_data(const wf_conv2d *k, int worker_index, const voi
 }
 
 static weft_status backward_weights(const wf_conv2d *k, int worker_index,
-                                    const wf_conv2d_gradient_io *io, int n, void *slot, int part,
-                                    void *scratch)
+                                    const wf_conv2d_gradient_io *io, int n, void *partial_sum,
+                                    int part, void *scratch)
 {
     const state *s = k->state;
     worker *w = &s->workers[worker_index];
     size_t pad = ((size_t)WF_ALIGN - s->conv.scratch_bytes % WF_ALIGN) % WF_ALIGN;
-    float *sum = slot, *one = (float *)((char *)scratch + s->conv.scratch_bytes + pad);
-    size_t count = k->slot_bytes / sizeof(float);
+    float *sum = partial_sum, *one = (float *)((char *)scratch + s->conv.scratch_bytes + pad);
+    size_t count = k->partial_sum_bytes / sizeof(float);
     weft_status status = WEFT_OK;
     for (int i = 0; i < n && status == WEFT_OK; i++) {
         const operand operands[] = {
@@ -349,13 +349,14 @@ static weft_status backward_weights(const wf_conv2d *k, int worker_index,
     return status;
 }
 
-static weft_status reduce(const wf_conv2d *k, int worker_index, void *slots, size_t slot_stride,
-                          void *dweights, int tile)
+static weft_status reduce(const wf_conv2d *k, int worker_index, void *partial_sums,
+                          size_t partial_sum_stride, void *dweights, int tile)
 {
     const state *s = k->state;
-    char *first = (char *)slots + (size_t)tile * s->tile_bytes;
+    char *first = (char *)partial_sums + (size_t)tile * s->tile_bytes;
     char *plain = (char *)dweights + (size_t)tile * s->plain_tile_bytes;
-    wf_conv2d_sum_slots(WEFT_F32, first, slot_stride, k->slots, s->tile_bytes / sizeof(float));
+    wf_conv2d_add_partial_sums(WEFT_F32, first, partial_sum_stride, k->splits,
+                               s->tile_bytes / sizeof(float));
     if (s->reorder)
         return copy_tile(s, worker_index, plain, first, true);
     for (size_t i = 0; i < s->tile_bytes / sizeof(float); i++)

@@ -190,8 +190,8 @@ static void check_weights_pass(run *r, const problem *t)
     void *x = src_create(r, &m[0], t);
     void *dy = images_create(r, &m[1], ya, d->N, t->dy);
     void *dw = plain_create(r, &m[2], t->n_w, NULL);
-    size_t slot_stride = (k->slot_bytes + 63) / 64 * 64;
-    void *slots = region_create(&m[3], slot_stride * (size_t)k->slots);
+    size_t partial_sum_stride = (k->partial_sum_bytes + 63) / 64 * 64;
+    void *partial_sums = region_create(&m[3], partial_sum_stride * (size_t)k->splits);
     void *scratch = region_create(&m[4], k->scratch_bytes);
     void *table = plain_create(r, &m[5], (size_t)d->C * WF_BYTE_VALUES, t->table);
     const wf_conv2d_gradient_io io = {.src = x,
@@ -199,11 +199,13 @@ static void check_weights_pass(run *r, const problem *t)
                                       .table = r->bytes ? table : NULL,
                                       .ddst = dy,
                                       .ddst_stride = stride_of(r, ya)};
-    for (int i = k->slots * k->parts - 1; i >= 0; i--)
-        assert_int_equal(wf_conv2d_backward_weights(k, i % 2, &io, slots, slot_stride, scratch, i),
-                         WEFT_OK);
+    for (int i = k->splits * k->parts - 1; i >= 0; i--)
+        assert_int_equal(
+            wf_conv2d_backward_weights(k, i % 2, &io, partial_sums, partial_sum_stride, scratch, i),
+            WEFT_OK);
     for (int i = k->reduce_tiles - 1; i >= 0; i--)
-        assert_int_equal(wf_conv2d_reduce(k, i % 2, slots, slot_stride, dw, i), WEFT_OK);
+        assert_int_equal(wf_conv2d_reduce(k, i % 2, partial_sums, partial_sum_stride, dw, i),
+                         WEFT_OK);
     hash(r, dw, t->n_w * weft_dtype_size(r->type));
     double length = (double)d->N * d->P * d->Q;
     for (size_t i = 0; i < t->n_w; i++) {
@@ -406,7 +408,7 @@ static void the_choice_never_fails(void **unused)
             d.src_type = WEFT_F32;
             wf_conv2d *k = wf_conv2d_create(&d, pass, wf_cpu_isa(), 1, NULL);
             assert_non_null(k);
-            assert_true(k->slots >= 1 && k->slots * k->slot_images >= d.N);
+            assert_true(k->splits >= 1 && k->splits * k->split_images >= d.N);
             wf_conv2d_destroy(k);
             k = wf_conv2d_create(&d, pass, WEFT_ISA_SCALAR, 1, NULL);
             assert_non_null(k);

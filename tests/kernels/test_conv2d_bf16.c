@@ -204,10 +204,10 @@ static void check_weights_pass(run *r)
     const problem *t = r->t;
     images x = src_create(r);
     images dy = images_create(wf_conv2d_dst(d), d->dst_type, d->N, t->dy);
-    const size_t slot_stride = (k->slot_bytes + 63) / 64 * 64;
+    const size_t partial_sum_stride = (k->partial_sum_bytes + 63) / 64 * 64;
     region m[4];
     float *dw = floats_create(&m[0], t->n_w, NULL);
-    void *slots = region_create(&m[1], slot_stride * (size_t)k->slots);
+    void *partial_sums = region_create(&m[1], partial_sum_stride * (size_t)k->splits);
     void *scratch = region_create(&m[2], k->scratch_bytes);
     float *table = floats_create(&m[3], (size_t)d->C * WF_BYTE_VALUES, t->table);
     const wf_conv2d_gradient_io io = {.src = x.base,
@@ -215,11 +215,13 @@ static void check_weights_pass(run *r)
                                       .table = x.type == WEFT_U8 ? table : NULL,
                                       .ddst = dy.base,
                                       .ddst_stride = dy.stride};
-    for (int i = k->slots * k->parts - 1; i >= 0; i--)
-        assert_int_equal(wf_conv2d_backward_weights(k, i % 2, &io, slots, slot_stride, scratch, i),
-                         WEFT_OK);
+    for (int i = k->splits * k->parts - 1; i >= 0; i--)
+        assert_int_equal(
+            wf_conv2d_backward_weights(k, i % 2, &io, partial_sums, partial_sum_stride, scratch, i),
+            WEFT_OK);
     for (int i = k->reduce_tiles - 1; i >= 0; i--)
-        assert_int_equal(wf_conv2d_reduce(k, i % 2, slots, slot_stride, dw, i), WEFT_OK);
+        assert_int_equal(wf_conv2d_reduce(k, i % 2, partial_sums, partial_sum_stride, dw, i),
+                         WEFT_OK);
     hash(r, dw, t->n_w * sizeof *dw);
     const double length = (double)d->N * d->P * d->Q;
     for (size_t i = 0; i < t->n_w; i++)

@@ -16,10 +16,10 @@ enum { MAX_WORKERS = 4 };
 
 typedef struct data {
     wf_conv2d *forward, *backward_data, *backward_weights;
-    float *w, *dw, *packed, *packed_t, *slots;
+    float *w, *dw, *packed, *packed_t, *partial_sums;
     char *x, *y, *dx, *scratch;
     size_t x_bytes, y_bytes; /* of an image */
-    size_t scratch_bytes, slot_stride;
+    size_t scratch_bytes, partial_sum_stride;
 } data;
 
 static void *memory(size_t bytes)
@@ -68,8 +68,8 @@ static void create(data *t, const wf_conv2d_desc *d)
             t->scratch_bytes = (all[i]->scratch_bytes + 63) / 64 * 64;
     }
     t->scratch = memory(t->scratch_bytes * MAX_WORKERS);
-    t->slot_stride = (t->backward_weights->slot_bytes + 63) / 64 * 64;
-    t->slots = memory(t->slot_stride * (size_t)t->backward_weights->slots);
+    t->partial_sum_stride = (t->backward_weights->partial_sum_bytes + 63) / 64 * 64;
+    t->partial_sums = memory(t->partial_sum_stride * (size_t)t->backward_weights->splits);
     t->x = images(n_x * (size_t)d->N, d->src_type, 1);
     t->w = noise(wf_conv2d_weights_count(d), 2);
     t->y = images(n_y * (size_t)d->N, d->dst_type, 3);
@@ -84,7 +84,8 @@ static void destroy(data *t)
     wf_conv2d_destroy(t->forward);
     wf_conv2d_destroy(t->backward_data);
     wf_conv2d_destroy(t->backward_weights);
-    void *all[] = {t->x, t->w, t->y, t->dx, t->dw, t->packed, t->packed_t, t->slots, t->scratch};
+    void *all[] = {t->x,      t->w, t->y, t->dx, t->dw, t->packed, t->packed_t, t->partial_sums,
+                   t->scratch};
     for (size_t i = 0; i < sizeof all / sizeof *all; i++)
         free(all[i]);
 }
@@ -132,12 +133,13 @@ static void step(data *t, const wf_conv2d_desc *d, int threads)
         for (int i = 0; i < wf_conv2d_tiles(bd); i++)
             failed += wf_conv2d_run(bd, me, &backward, scratch, i) != WEFT_OK;
 #pragma omp for schedule(dynamic)
-        for (int i = 0; i < bw->slots * bw->parts; i++)
-            failed += wf_conv2d_backward_weights(bw, me, &gradient, t->slots, t->slot_stride,
-                                                 scratch, i) != WEFT_OK;
+        for (int i = 0; i < bw->splits * bw->parts; i++)
+            failed += wf_conv2d_backward_weights(bw, me, &gradient, t->partial_sums,
+                                                 t->partial_sum_stride, scratch, i) != WEFT_OK;
 #pragma omp for schedule(dynamic)
         for (int i = 0; i < bw->reduce_tiles; i++)
-            failed += wf_conv2d_reduce(bw, me, t->slots, t->slot_stride, t->dw, i) != WEFT_OK;
+            failed += wf_conv2d_reduce(bw, me, t->partial_sums, t->partial_sum_stride, t->dw, i) !=
+                      WEFT_OK;
     }
     assert_int_equal(failed, 0);
 }
@@ -220,7 +222,7 @@ static void a_first_layer_has_work_for_many_cores(void **unused)
             k[j] = wf_conv2d_create_impl(impl, &d, WF_CONV2D_BACKWARD_WEIGHTS, wf_cpu_isa(),
                                          j ? 64 : 1, why, sizeof why);
         if (k[0] && k[1]) {
-            assert_true(k[0]->slots * k[0]->parts >= 64);
+            assert_true(k[0]->splits * k[0]->parts >= 64);
             assert_int_equal(k[0]->parts, k[1]->parts);
         }
         wf_conv2d_destroy(k[0]);

@@ -99,7 +99,7 @@ static void the_choice_depends_on_nothing_else(void **unused)
             wf_conv2d *many = wf_conv2d_create(&d, pass, wf_cpu_isa(), 7, NULL);
             assert_ptr_equal(one->impl, many->impl);
             assert_string_equal(one->name, many->name);
-            assert_int_equal(one->slots, many->slots);
+            assert_int_equal(one->splits, many->splits);
             wf_conv2d_destroy(one);
             wf_conv2d_destroy(many);
         }

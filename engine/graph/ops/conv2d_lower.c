@@ -1,8 +1,8 @@
 /* conv2d and its gradients: how they are laid out, and the tasks they become.
  *
  * Forward and backward-data: one task that packs the weights, one tile an image. Backward-weights:
- * one task that fills the slots, which joins what made dy where a slot is an image, and one that
- * adds them up; see Note [Weight gradient slots].
+ * one task that fills the partial sums, which joins what made dy where a split is an image, and one that
+ * adds them up; see Note [Splits of weight gradients].
  * Tile functions run on any worker, the rest on the recording thread. */
 #include "engine/graph/ops/common.h"
 #include "engine/graph/ops/conv2d_lower.h"
@@ -40,7 +40,7 @@ typedef struct run_args {
 
 typedef struct gradient_args {
     const wf_conv2d *k;
-    wf_buf src, table, ddst, slots, dweights;
+    wf_buf src, table, ddst, partial_sums, dweights;
 } gradient_args;
 
 static const void *data_or_null(const wf_tile *t, wf_buf b)
@@ -76,11 +76,11 @@ static weft_status run_backward_weights(const wf_tile *t, const void *args, int6
                                 .table = data_or_null(t, g->table),
                                 .ddst = wf_image(t, g->ddst, 0),
                                 .ddst_stride = t->bufs[g->ddst].image_stride};
-    return wf_conv2d_backward_weights(g->k, t->worker, &io, wf_data(t, g->slots),
-                                      t->bufs[g->slots].image_stride, t->scratch, (int)tile);
+    return wf_conv2d_backward_weights(g->k, t->worker, &io, wf_data(t, g->partial_sums),
+                                      t->bufs[g->partial_sums].image_stride, t->scratch, (int)tile);
 }
 
-/* A slot is an image: all of its parts. */
+/* A split is an image: all of its parts. */
 static weft_status run_image_weights(const wf_tile *t, const void *args, int64_t image)
 {
     const int parts = ((const gradient_args *)args)->k->parts;
@@ -93,8 +93,9 @@ static weft_status run_image_weights(const wf_tile *t, const void *args, int64_t
 static weft_status run_reduce(const wf_tile *t, const void *args, int64_t tile)
 {
     const gradient_args *g = args;
-    return wf_conv2d_reduce(g->k, t->worker, wf_data(t, g->slots), t->bufs[g->slots].image_stride,
-                            wf_data(t, g->dweights), (int)tile);
+    return wf_conv2d_reduce(g->k, t->worker, wf_data(t, g->partial_sums),
+                            t->bufs[g->partial_sums].image_stride, wf_data(t, g->dweights),
+                            (int)tile);
 }
 
 static wf_conv2d_desc describe(const wf_conv2d_attrs *a, const wf_operand *x, const wf_operand *w,
@@ -231,36 +232,37 @@ weft_status wf_conv2d_lower_backward_weights(wf_lower *l)
     wf_conv2d *k = kernel_of(l, &d, WF_CONV2D_BACKWARD_WEIGHTS);
     if (!k)
         return WEFT_ERR_NOMEM;
-    wf_buf slots = wf_lower_temp(l, k->slots, k->slot_bytes);
-    if (slots < 0)
+    wf_buf partial_sums = wf_lower_temp(l, k->splits, k->partial_sum_bytes);
+    if (partial_sums < 0)
         return WEFT_ERR_NOMEM;
-    double slot_bytes = (double)k->slots * (double)k->slot_bytes;
+    double partial_sum_bytes = (double)k->splits * (double)k->partial_sum_bytes;
     gradient_args g = {.k = k,
                        .src = x.buf,
                        .table = table_of(l),
                        .ddst = dy.buf,
-                       .slots = slots,
+                       .partial_sums = partial_sums,
                        .dweights = dw.buf};
-    /* Where a slot is an image, its gradient can be taken while what made dy has left it in cache;
+    /* Where a split is an image, its gradient can be taken while what made dy has left it in cache;
      * with few images for each worker, more and smaller tiles are worth more. */
-    const bool by_image = k->slots == d.N && d.N >= 2 * l->workers;
+    const bool by_image = k->splits == d.N && d.N >= 2 * l->workers;
     const wf_access access = by_image ? WF_TILED : WF_WHOLE;
-    wf_task *task = wf_lower_task(l, k->name, by_image ? run_image_weights : run_backward_weights,
-                                  &g, sizeof g, by_image ? k->slots : (int64_t)k->slots * k->parts);
+    wf_task *task =
+        wf_lower_task(l, k->name, by_image ? run_image_weights : run_backward_weights, &g, sizeof g,
+                      by_image ? k->splits : (int64_t)k->splits * k->parts);
     wf_reads(task, x.buf, access);
     if (g.table != NONE)
         wf_reads(task, g.table, WF_WHOLE);
     wf_reads(task, dy.buf, access);
-    wf_writes(task, slots, access);
+    wf_writes(task, partial_sums, access);
     wf_scratch(task, k->scratch_bytes);
-    wf_cost(task, wf_conv2d_flops(&d), bytes_of(&x) + bytes_of(&dy) + slot_bytes);
+    wf_cost(task, wf_conv2d_flops(&d), bytes_of(&x) + bytes_of(&dy) + partial_sum_bytes);
     wf_expect(task, k->cycles, k->preferred);
 
     task = wf_lower_task(l, k->name, run_reduce, &g, sizeof g, k->reduce_tiles);
-    wf_reads(task, slots, WF_WHOLE);
-    wf_writes(task, slots, WF_WHOLE); /* added up in place */
+    wf_reads(task, partial_sums, WF_WHOLE);
+    wf_writes(task, partial_sums, WF_WHOLE); /* added up in place */
     wf_writes(task, dw.buf, WF_WHOLE);
-    wf_cost(task, slot_bytes / 4, slot_bytes + bytes_of(&dw));
+    wf_cost(task, partial_sum_bytes / 4, partial_sum_bytes + bytes_of(&dw));
     return wf_lowered(l, task);
 }
 

@@ -171,7 +171,7 @@ static bool create(wf_conv2d *k, char *why, size_t size)
     const wf_conv2d_desc *d = &k->desc;
     const int blocks = blocks_of(d), tiles = (blocks + TILE_BLOCKS - 1) / TILE_BLOCKS;
     const double image_flops = wf_conv2d_flops(d) / d->N;
-    const double parts = image_flops * k->slot_images / PART_FLOPS;
+    const double parts = image_flops * k->split_images / PART_FLOPS;
     const size_t bytes = (size_t)blocks * weights_of(d) * sizeof(float);
     k->state = plan_create(d, k->pass);
     if (!k->state) {
@@ -180,7 +180,7 @@ static bool create(wf_conv2d *k, char *why, size_t size)
     }
     if (k->pass == WF_CONV2D_BACKWARD_WEIGHTS) {
         k->parts = parts < 1 ? 1 : parts < blocks ? (int)parts : blocks;
-        k->slot_bytes = bytes;
+        k->partial_sum_bytes = bytes;
         k->reduce_tiles = tiles;
     } else {
         k->parts = parts_of(d, image_flops);
@@ -259,11 +259,11 @@ static weft_status batch(const wf_conv2d *k, int worker, const wf_conv2d_io *io,
 }
 
 static weft_status backward_weights(const wf_conv2d *k, int worker, const wf_conv2d_gradient_io *io,
-                                    int n, void *slot, int part, void *scratch)
+                                    int n, void *partial_sum, int part, void *scratch)
 {
     const wf_conv2d_desc *d = &k->desc;
     const int begin = first_block(k, part), end = first_block(k, part + 1);
-    float *sum = (float *)slot + (size_t)begin * weights_of(d);
+    float *sum = (float *)partial_sum + (size_t)begin * weights_of(d);
     memset(sum, 0, (size_t)(end - begin) * weights_of(d) * sizeof *sum);
     for (int b = begin; b < end; b++, sum += weights_of(d)) {
         const wf_depthwise_images images = {
@@ -277,15 +277,16 @@ static weft_status backward_weights(const wf_conv2d *k, int worker, const wf_con
     return WEFT_OK;
 }
 
-static weft_status reduce(const wf_conv2d *k, int worker, void *slots, size_t slot_stride,
-                          void *dweights, int tile)
+static weft_status reduce(const wf_conv2d *k, int worker, void *partial_sums,
+                          size_t partial_sum_stride, void *dweights, int tile)
 {
     const wf_conv2d_desc *d = &k->desc;
     const size_t taps = (size_t)d->R * (size_t)d->S;
     const int first = tile * TILE_BLOCKS, left = blocks_of(d) - first;
     const int blocks = left < TILE_BLOCKS ? left : TILE_BLOCKS;
-    float *sum = (float *)slots + (size_t)first * weights_of(d);
-    wf_conv2d_sum_slots(WEFT_F32, sum, slot_stride, k->slots, (size_t)blocks * weights_of(d));
+    float *sum = (float *)partial_sums + (size_t)first * weights_of(d);
+    wf_conv2d_add_partial_sums(WEFT_F32, sum, partial_sum_stride, k->splits,
+                               (size_t)blocks * weights_of(d));
     for (int c = first * L; c < (first + blocks) * L && c < d->K; c++) {
         const float *from = sum + (size_t)(c / L - first) * weights_of(d) + c % L;
         float *to = (float *)dweights + (size_t)c * taps;

@@ -1,6 +1,6 @@
 /* Backward-weights over bf16 images: the plan, the slots and their sum; Note [Panels of pixel pairs].
  *
- * A slot (Note [Weight gradient slots]) holds output blocks; input blocks; taps; 16 inputs; 16 outputs, of
+ * A slot (Note [Splits of weight gradients]) holds output blocks; input blocks; taps; 16 inputs; 16 outputs, of
  * f32. A part is a range of input blocks and one of units of output blocks. Chunk by chunk, every weight adds
  * its pairs in the order row, image, column; where chunks end follows from the shape. The panels of ddst stay
  * in the second-level cache, while a panel of src stays in the first. Stateless but for the plan. */
@@ -65,10 +65,10 @@ static void cut_parts(dot_weights *s, const wf_conv2d *k)
 {
     const wf_conv2d_desc *d = &k->desc;
     const double flops = wf_conv2d_flops(d) / TILE_FLOPS;
-    const double most = (flops < TILES ? flops : TILES) / k->slots, enough = 0.75 * most;
+    const double most = (flops < TILES ? flops : TILES) / k->splits, enough = 0.75 * most;
     const int units = d->groups * s->units, taps = d->R * d->S;
-    const int chunks = parts_of(k->slot_images, s->images) * s->row_chunks;
-    const double pairs = (double)k->slot_images * d->P * d->Q / 2; /* the rest is of a group */
+    const int chunks = parts_of(k->split_images, s->images) * s->row_chunks;
+    const double pairs = (double)k->split_images * d->P * d->Q / 2; /* the rest is of a group */
     const double sums = (double)s->vectors * s->blocks * taps * L;
     double found = 0, cost = 0;
     for (int v = 1; v <= s->vectors && (v == 1 || v <= most); v++)
@@ -98,7 +98,7 @@ static void cut_chunks(dot_weights *s, const wf_conv2d *k)
     s->rows = even(d->P, d->Q < pixels ? pixels / d->Q : 1);
     s->images = 1;
     if (s->rows == d->P && d->P * d->Q < pixels)
-        s->images = even(k->slot_images, pixels / (d->P * d->Q));
+        s->images = even(k->split_images, pixels / (d->P * d->Q));
     s->pairs = (int)(((int64_t)s->rows * s->images * d->Q + 1) / 2);
     s->row_chunks = parts_of(d->P, s->rows);
 }
@@ -122,8 +122,8 @@ static bool create(wf_conv2d *k, char *why, size_t size)
     s->src_bytes = (size_t)s->pairs * 2 * L * sizeof(uint16_t);
     s->ddst_bytes = s->src_bytes * (size_t)(units * parts_of(s->blocks, s->units));
     k->parts = s->vector_parts * s->unit_parts * s->ranges;
-    s->range = dot_slot_block(d, s) * (size_t)(d->groups * s->blocks);
-    k->slot_bytes = s->range * (size_t)s->ranges * sizeof(float);
+    s->range = dot_partial_sum_block(d, s) * (size_t)(d->groups * s->blocks);
+    k->partial_sum_bytes = s->range * (size_t)s->ranges * sizeof(float);
     k->reduce_tiles = d->groups * s->blocks;
     k->scratch_bytes =
         s->src_bytes + s->ddst_bytes + ((size_t)s->pairs * 2 + 1) * sizeof(const uint16_t *);
@@ -154,21 +154,21 @@ static void write_square(const float *w, int taps, int inputs, int lanes, size_t
 }
 
 /* One output block. */
-static weft_status reduce(const wf_conv2d *k, int worker, void *slots, size_t slot_stride,
-                          void *dweights, int tile)
+static weft_status reduce(const wf_conv2d *k, int worker, void *partial_sums,
+                          size_t partial_sum_stride, void *dweights, int tile)
 {
     const wf_conv2d_desc *d = &k->desc;
     const dot_weights *s = k->state;
-    const size_t taps = (size_t)d->R * (size_t)d->S, block = dot_slot_block(d, s);
+    const size_t taps = (size_t)d->R * (size_t)d->S, block = dot_partial_sum_block(d, s);
     const size_t output = (size_t)s->IG * taps;
     const int group = tile / s->blocks, first = tile % s->blocks * L;
     const int lanes = s->OG - first < L ? s->OG - first : L;
-    float *w = (float *)slots + (size_t)tile * block;
+    float *w = (float *)partial_sums + (size_t)tile * block;
     float *out = (float *)dweights + ((size_t)group * (size_t)s->OG + (size_t)first) * output;
-    for (int i = 0; i < k->slots; i++)
-        wf_conv2d_sum_slots(WEFT_F32, (char *)w + (size_t)i * slot_stride, s->range * sizeof(float),
-                            s->ranges, block);
-    wf_conv2d_sum_slots(WEFT_F32, w, slot_stride, k->slots, block);
+    for (int i = 0; i < k->splits; i++)
+        wf_conv2d_add_partial_sums(WEFT_F32, (char *)w + (size_t)i * partial_sum_stride,
+                                   s->range * sizeof(float), s->ranges, block);
+    wf_conv2d_add_partial_sums(WEFT_F32, w, partial_sum_stride, k->splits, block);
     for (int v = 0; v < s->vectors; v++, w += taps * DOT_SQUARE) {
         const int left = s->IG - v * L;
         write_square(w, (int)taps, left < L ? left : L, lanes, output,

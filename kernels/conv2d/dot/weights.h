@@ -33,7 +33,7 @@ static inline int dot_weights_unit(const dot_weights *s, int unit)
 }
 
 /* Floats of a slot for one output block: input blocks, taps, inputs, outputs. */
-static inline size_t dot_slot_block(const wf_conv2d_desc *d, const dot_weights *s)
+static inline size_t dot_partial_sum_block(const wf_conv2d_desc *d, const dot_weights *s)
 {
     return (size_t)s->vectors * (size_t)d->R * (size_t)d->S * DOT_SQUARE;
 }
@@ -52,7 +52,7 @@ void WF_ISA_FN(wf_dot_weights_product)(int NB, bool first, int pairs, const uint
                                        const dot_stretch ahead[2]);
 
 weft_status WF_ISA_FN(wf_dot_weights_run)(const wf_conv2d *k, int worker,
-                                          const wf_conv2d_gradient_io *io, int n, void *slot,
+                                          const wf_conv2d_gradient_io *io, int n, void *partial_sum,
                                           int part, void *scratch);
 
 #define dot_weights_product WF_ISA_FN(wf_dot_weights_product)

@@ -25,7 +25,7 @@ typedef struct chunk {
     part at;
     bool first;         /* sums start with zero */
     int u0, u1, v0, v1; /* units, through all groups, and input blocks */
-    float *slot;
+    float *partial_sum;
     uint16_t *src, *ddst;     /* panels */
     const uint16_t **pixel;   /* where they are in the first block of an operand; NULL: zero */
     bool flat;                /* they are neighbours, all of them */
@@ -188,11 +188,11 @@ static dot_stretch take(coming *n, int pairs, const void *none)
 static void run_panel(chunk *c, int group, int u0, int u1, int v, int tap, int begin, int end)
 {
     const dot_weights *s = c->s;
-    const size_t taps = (size_t)c->d->R * (size_t)c->d->S, block = dot_slot_block(c->d, s);
+    const size_t taps = (size_t)c->d->R * (size_t)c->d->S, block = dot_partial_sum_block(c->d, s);
     gather(c, (size_t)(group * s->vectors + v) * c->x_plane, begin, end, 2 * L, c->src);
     for (int u = u0; u < u1; u++) {
         const int b = dot_weights_unit(s, u), NB = dot_weights_unit(s, u + 1) - b;
-        float *w = c->slot + (size_t)(group * s->blocks + b) * block +
+        float *w = c->partial_sum + (size_t)(group * s->blocks + b) * block +
                    ((size_t)v * taps + (size_t)tap) * DOT_SQUARE;
         dot_stretch ahead[2];
         for (int i = 0; i < 2; i++) {
@@ -255,20 +255,20 @@ static part chunk_at(const chunk *c, int i, int images)
 /* The sums of a part without chunks. */
 static void clear(const chunk *c)
 {
-    const size_t block = dot_slot_block(c->d, c->s), vector = block / (size_t)c->s->vectors;
+    const size_t block = dot_partial_sum_block(c->d, c->s), vector = block / (size_t)c->s->vectors;
     for (int b = block_of(c->s, c->u0); b < block_of(c->s, c->u1); b++)
-        memset(c->slot + (size_t)b * block + (size_t)c->v0 * vector, 0,
-               (size_t)(c->v1 - c->v0) * vector * sizeof *c->slot);
+        memset(c->partial_sum + (size_t)b * block + (size_t)c->v0 * vector, 0,
+               (size_t)(c->v1 - c->v0) * vector * sizeof *c->partial_sum);
 }
 
 weft_status dot_weights_run(const wf_conv2d *k, int worker, const wf_conv2d_gradient_io *io, int n,
-                            void *slot, int part_of_slot, void *scratch)
+                            void *partial_sum, int part_index, void *scratch)
 {
     const wf_conv2d_desc *d = &k->desc;
     const dot_weights *s = k->state;
-    const int v = part_of_slot % s->vector_parts;
-    const int u = part_of_slot / s->vector_parts % s->unit_parts;
-    const int range = part_of_slot / (s->vector_parts * s->unit_parts);
+    const int v = part_index % s->vector_parts;
+    const int u = part_index / s->vector_parts % s->unit_parts;
+    const int range = part_index / (s->vector_parts * s->unit_parts);
     const int64_t units = (int64_t)d->groups * s->units, vectors = s->vectors;
     const int64_t chunks = (int64_t)((n + s->images - 1) / s->images) * s->row_chunks;
     char *memory = scratch;
@@ -280,7 +280,7 @@ weft_status dot_weights_run(const wf_conv2d *k, int worker, const wf_conv2d_grad
                .u1 = (int)(units * (u + 1) / s->unit_parts),
                .v0 = (int)(vectors * v / s->vector_parts),
                .v1 = (int)(vectors * (v + 1) / s->vector_parts),
-               .slot = (float *)slot + (size_t)range * s->range,
+               .partial_sum = (float *)partial_sum + (size_t)range * s->range,
                .src = (uint16_t *)memory,
                .ddst = (uint16_t *)(memory + s->src_bytes),
                .pixel = (const uint16_t **)(memory + s->src_bytes + s->ddst_bytes),

@@ -1,6 +1,6 @@
 /* Implicit im2col and matrix product, backward-weights: a weight's products summed in registers.
  *
- * A slot (Note [Weight gradient slots]) is cut into ranges of pixels, each with sums of its own, which
+ * A slot (Note [Splits of weight gradients]) is cut into ranges of pixels, each with sums of its own, which
  * reduce adds up before it adds the slots. Sums hold output vectors; input vectors; taps; channels of a
  * vector; L outputs: for blocked activations without groups K/L, C/L, R, S, L, L. A part is a range of
  * pixels, a range of input vectors and one of groups of up to GEMM_NV output vectors. Images come one
@@ -147,7 +147,7 @@ static void cut_chunks(gemm_weights *s, const wf_conv2d *k)
         s->images =
             (int)at_most(first / (pixels * block + vector_of(s, k, s->rows)), CHUNK / pixels);
     s->images =
-        s->images > 1 ? gemm_even(k->slot_images, (int)at_most(s->images, k->slot_images)) : 1;
+        s->images > 1 ? gemm_even(k->split_images, (int)at_most(s->images, k->split_images)) : 1;
 }
 
 static bool has_halo(const gemm_weights *s, const wf_conv2d_desc *d)
@@ -172,14 +172,14 @@ static void cut_parts(gemm_weights *s, const wf_conv2d *k)
 {
     const wf_conv2d_desc *d = &k->desc;
     const gemm_plan *p = s->plan;
-    const double most = wanted_tiles(wf_conv2d_flops(d)) / k->slots;
+    const double most = wanted_tiles(wf_conv2d_flops(d)) / k->splits;
     const bool dense = p->kind == GEMM_DENSE;
     /* Frames of every range would hold a halo: there are ranges only as long as a core may lack work. */
-    const double split = has_halo(s, d) ? at_most((int64_t)most, TILES / k->slots) : most;
+    const double split = has_halo(s, d) ? at_most((int64_t)most, TILES / k->splits) : most;
     const int groups = p->sets * s->groups, row_steps = gemm_parts(d->P, s->rows);
-    const int steps = gemm_parts(k->slot_images, s->images) * row_steps;
+    const int steps = gemm_parts(k->split_images, s->images) * row_steps;
     /* In vectors. */
-    const double pixels = (double)k->slot_images * d->P * d->Q,
+    const double pixels = (double)k->split_images * d->P * d->Q,
                  outputs = (double)p->sets * p->blocks;
     const double sums = outputs * p->vectors * d->R * d->S * p->depth;
     const double src = pixels * p->sets * p->vectors * (s->in_place ? 1 : FRAME),
@@ -213,7 +213,7 @@ static void cut_frames(gemm_weights *s, const wf_conv2d *k)
     const int64_t most = frames_floats() / (vector_of(s, k, s->rows) * s->images + 1);
     p->chunk = gemm_even((int)vectors, (int)at_most(most > 1 ? most : 1, vectors));
     s->frame_rows = s->rows;
-    const int steps = gemm_parts(k->slot_images, s->images);
+    const int steps = gemm_parts(k->split_images, s->images);
     while (!s->in_place && (s->ranges == 1 || has_halo(s, &k->desc)) && s->frame_rows < p->row->n &&
            steps * gemm_parts(p->row->n, s->frame_rows + s->rows) >= s->ranges &&
            vector_of(s, k, s->frame_rows + s->rows) * p->chunk < frames_floats())
@@ -258,8 +258,8 @@ static bool create(wf_conv2d *k, char *why, size_t size)
     for (int j = 0; p->kind == GEMM_ROTATE && j < p->OG; j++)
         gemm_rotation(p->OG, p->OG - j, s->rotation[j]);
     k->parts = s->vector_parts * s->group_parts * s->ranges;
-    s->range = gemm_slot_block(d, p) * (size_t)(p->sets * p->blocks);
-    k->slot_bytes = s->range * (size_t)s->ranges * sizeof(float);
+    s->range = gemm_partial_sum_block(d, p) * (size_t)(p->sets * p->blocks);
+    k->partial_sum_bytes = s->range * (size_t)s->ranges * sizeof(float);
     k->reduce_tiles = p->sets * p->blocks;
     if (!s->in_place)
         k->scratch_bytes = (size_t)s->images * (size_t)p->chunk *
@@ -294,20 +294,20 @@ static void write_vector(const gemm_plan *p, const float *w, int taps, int input
 }
 
 /* One output vector. */
-static weft_status reduce(const wf_conv2d *k, int worker, void *slots, size_t slot_stride,
-                          void *dweights, int tile)
+static weft_status reduce(const wf_conv2d *k, int worker, void *partial_sums,
+                          size_t partial_sum_stride, void *dweights, int tile)
 {
     const wf_conv2d_desc *d = &k->desc;
     const gemm_weights *s = k->state;
     const gemm_plan *p = s->plan;
-    const size_t taps = (size_t)d->R * (size_t)d->S, block = gemm_slot_block(d, p);
+    const size_t taps = (size_t)d->R * (size_t)d->S, block = gemm_partial_sum_block(d, p);
     const int set = tile / p->blocks, first = gemm_first(p, set, tile % p->blocks);
     const int end = gemm_end(p, set);
-    float *w = (float *)slots + (size_t)tile * block;
-    for (int i = 0; i < k->slots; i++)
-        wf_conv2d_sum_slots(WEFT_F32, (char *)w + (size_t)i * slot_stride, s->range * sizeof(float),
-                            s->ranges, block);
-    wf_conv2d_sum_slots(WEFT_F32, w, slot_stride, k->slots, block);
+    float *w = (float *)partial_sums + (size_t)tile * block;
+    for (int i = 0; i < k->splits; i++)
+        wf_conv2d_add_partial_sums(WEFT_F32, (char *)w + (size_t)i * partial_sum_stride,
+                                   s->range * sizeof(float), s->ranges, block);
+    wf_conv2d_add_partial_sums(WEFT_F32, w, partial_sum_stride, k->splits, block);
     if (p->kind == GEMM_ROTATE) {
         for (int i = first; i < first + L && i < end; i++)
             for (int j = 0; j < p->depth; j++) {

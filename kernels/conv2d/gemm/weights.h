@@ -32,7 +32,7 @@ typedef struct gemm_weights {
 } gemm_weights;
 
 /* Floats of a slot for one output vector. */
-static inline size_t gemm_slot_block(const wf_conv2d_desc *d, const gemm_plan *p)
+static inline size_t gemm_partial_sum_block(const wf_conv2d_desc *d, const gemm_plan *p)
 {
     return (size_t)p->vectors * (size_t)d->R * (size_t)d->S * (size_t)p->depth * L;
 }
@@ -99,7 +99,7 @@ typedef struct gemm_tile {
     int v_begin, v_end;       /* input vectors */
     int g_begin, g_end;       /* groups, counted through all sets */
     bool cleared;             /* the sums are zero, and not just undefined */
-    float *slot, *scratch;
+    float *partial_sum, *scratch;
 } gemm_tile;
 
 /* Rows of some images, and vectors and groups of a set. */
@@ -157,8 +157,8 @@ static inline gemm_stretch gemm_next_stretch(gemm_ahead *a)
 
 /* wf_conv2d_impl.backward_weights. */
 weft_status WF_ISA_FN(wf_gemm_weights_run)(const wf_conv2d *k, int worker,
-                                           const wf_conv2d_gradient_io *io, int n, void *slot,
-                                           int part, void *scratch);
+                                           const wf_conv2d_gradient_io *io, int n,
+                                           void *partial_sum, int part, void *scratch);
 
 #define gemm_channels_product WF_ISA_FN(wf_gemm_channels_product)
 #define gemm_taps_product WF_ISA_FN(wf_gemm_taps_product)

@@ -16,7 +16,7 @@ typedef struct chunk {
     int row, end;      /* the output rows of the chunk */
     gemm_pixels at;    /* all of them; x_row and x_image as x has them */
     const float *ddst; /* of the first image */
-    float *slot;
+    float *partial_sum;
     size_t block; /* floats of a slot for one output vector */
     gemm_ahead next;
 } chunk;
@@ -130,7 +130,7 @@ static void run_groups(chunk *c, int g0, int g1)
         const int b = gemm_group_begin(c->s, g), NB = gemm_group_begin(c->s, g + 1) - b;
         const int channel = gemm_first(p, c->set, b);
         const float *dy = c->ddst + wf_act_index(p->out, channel, c->row, 0);
-        float *w = c->slot + (size_t)(c->set * p->blocks + b) * c->block;
+        float *w = c->partial_sum + (size_t)(c->set * p->blocks + b) * c->block;
         if (p->kind == GEMM_DENSE)
             run_dense(c, NB, dy, w);
         else
@@ -252,8 +252,8 @@ static void run_steps(const gemm_tile *m)
     const gemm_weights *s = m->k->state;
     const gemm_plan *p = s->plan;
     const size_t frame = gemm_vector(p, p->row, p->column, s->frame_rows);
-    chunk c = {.d = &m->k->desc, .s = s, .slot = m->slot};
-    c.block = gemm_slot_block(&m->k->desc, p);
+    chunk c = {.d = &m->k->desc, .s = s, .partial_sum = m->partial_sum};
+    c.block = gemm_partial_sum_block(&m->k->desc, p);
     c.vector = s->in_place ? (size_t)p->in.H * (size_t)p->in.W * L : frame;
     c.at = (gemm_pixels){.x_image = s->in_place ? m->io->src_stride / sizeof(float)
                                                 : (size_t)p->chunk * frame,
@@ -279,23 +279,24 @@ static void clear(const gemm_tile *m)
 {
     const gemm_weights *s = m->k->state;
     const gemm_plan *p = s->plan;
-    const size_t block = gemm_slot_block(&m->k->desc, p), vector = block / (size_t)p->vectors;
+    const size_t block = gemm_partial_sum_block(&m->k->desc, p),
+                 vector = block / (size_t)p->vectors;
     for (int g = m->g_begin; g < m->g_end; g++) {
         const int set = g / s->groups * p->blocks;
         for (int b = gemm_group_begin(s, g % s->groups); b < gemm_group_begin(s, g % s->groups + 1);
              b++)
-            memset(m->slot + (size_t)(set + b) * block + (size_t)m->v_begin * vector, 0,
+            memset(m->partial_sum + (size_t)(set + b) * block + (size_t)m->v_begin * vector, 0,
                    (size_t)(m->v_end - m->v_begin) * vector * sizeof(float));
     }
 }
 
 weft_status gemm_weights_run(const wf_conv2d *k, int worker, const wf_conv2d_gradient_io *io, int n,
-                             void *slot, int part, void *scratch)
+                             void *partial_sum, int part, void *scratch)
 {
     const gemm_weights *s = k->state;
     gemm_tile m = tile_of(k, io, n, part);
     const int range = part / (s->vector_parts * s->group_parts);
-    m.slot = (float *)slot + (size_t)range * s->range;
+    m.partial_sum = (float *)partial_sum + (size_t)range * s->range;
     m.scratch = scratch;
     if (m.cleared)
         clear(&m);

@@ -60,7 +60,7 @@ static int even_part(int all, int most, int unit)
 static plan plan_of(const wf_conv2d_desc *d)
 {
     plan p = {.cut = wino_cut(d->P, d->Q), .C = wf_round_up(d->C, L)};
-    const int64_t tiles = (int64_t)wf_conv2d_slot_images(d) * p.cut.rows * p.cut.columns;
+    const int64_t tiles = (int64_t)wf_conv2d_split_images(d) * p.cut.rows * p.cut.columns;
     p.blocks = (d->K + L - 1) / L;
     p.part_channels = p.C;
     p.part_blocks = PART / L;
@@ -114,7 +114,7 @@ static bool fits(const wf_conv2d_desc *d, wf_conv2d_pass pass, char *why, size_t
 static double expect(const wf_conv2d_desc *d, wf_conv2d_pass pass, weft_isa isa)
 {
     plan p = plan_of(d);
-    int images = wf_conv2d_slot_images(d), slots = (d->N + images - 1) / images;
+    int images = wf_conv2d_split_images(d), splits = (d->N + images - 1) / images;
     double tiles = (double)d->N * p.cut.rows * p.cut.columns;
     const wf_costs *c = wf_machine_class_of(WF_ISA)->cost;
     /* The slots; and, of tiles that are not taken at once, the sums, cleared, added to and transformed
@@ -123,8 +123,8 @@ static double expect(const wf_conv2d_desc *d, wf_conv2d_pass pass, weft_isa isa)
     return wf_expect_fmas(WINO_POINTS * tiles * p.C * p.blocks * L, WF_ISA, c->winograd_weights) +
            tiles * ((double)p.o_parts * p.C / L * c->winograd_input +
                     (double)p.c_parts * p.blocks * c->winograd_output) +
-           slots * (double)p.C * p.blocks * c->winograd_filter + wf_conv2d_expect_traffic(d) +
-           wf_expect_bytes(passed * slots * p.C * p.blocks * L * sizeof(float));
+           splits * (double)p.C * p.blocks * c->winograd_filter + wf_conv2d_expect_traffic(d) +
+           wf_expect_bytes(passed * splits * p.C * p.blocks * L * sizeof(float));
 }
 
 static size_t d_count(const plan *p)
@@ -136,7 +136,7 @@ static bool create(wf_conv2d *k, char *why, size_t size)
 {
     plan p = plan_of(&k->desc);
     k->parts = p.c_parts * p.o_parts;
-    k->slot_bytes = (size_t)p.blocks * L * (size_t)p.C * 9 * sizeof(float);
+    k->partial_sum_bytes = (size_t)p.blocks * L * (size_t)p.C * 9 * sizeof(float);
     k->reduce_tiles = p.blocks;
     k->scratch_bytes =
         (wino_v_count(p.capacity, p.part_channels) + d_count(&p) + WINO_POINTS * p.s_point) *
@@ -276,13 +276,13 @@ static void accumulate_pair(const plan *p, const part *a, int tiles, int first, 
 }
 
 static void back_pair(const plan *p, const part *a, int chunk, int pair, const float *sums,
-                      float *slot)
+                      float *partial_sum)
 {
     const int channels = min(a->channels - chunk * WINO_CHUNK, WINO_CHUNK);
     const int blocks = min(a->blocks - pair * WINO_PAIR, WINO_PAIR);
-    float *w = slot + ((size_t)(a->block + pair * WINO_PAIR) * (size_t)p->C +
-                       (size_t)(a->channel + chunk * WINO_CHUNK)) *
-                          9 * L;
+    float *w = partial_sum + ((size_t)(a->block + pair * WINO_PAIR) * (size_t)p->C +
+                              (size_t)(a->channel + chunk * WINO_CHUNK)) *
+                                 9 * L;
     for (int c = 0; c < channels; c++)
         for (int i = 0; i < blocks; i++)
             transform_back(sums + (c * WINO_PAIR + i) * L, p->s_point,
@@ -292,7 +292,7 @@ static void back_pair(const plan *p, const part *a, int chunk, int pair, const f
 /* Taken at once, all points of a chunk and pair, and those back, before the next; else point by point,
  * so that V and D of a point are read from the third-level cache once. */
 static void accumulate_all(const plan *p, const part *a, int tiles, const float *v, const float *z,
-                           float *sums, float *slot)
+                           float *sums, float *partial_sum)
 {
     const int chunks = (a->channels + WINO_CHUNK - 1) / WINO_CHUNK;
     const int pairs = (a->blocks + WINO_PAIR - 1) / WINO_PAIR;
@@ -304,12 +304,12 @@ static void accumulate_all(const plan *p, const part *a, int tiles, const float 
         float *s = sums + (p->once ? 0 : (size_t)j * SUMS);
         if (p->once)
             accumulate_pair(p, a, tiles, 0, WINO_POINTS, j % chunks, j / chunks, v, z, s);
-        back_pair(p, a, j % chunks, j / chunks, s, slot);
+        back_pair(p, a, j % chunks, j / chunks, s, partial_sum);
     }
 }
 
 static weft_status backward_weights(const wf_conv2d *k, int worker, const wf_conv2d_gradient_io *io,
-                                    int n, void *slot, int tile, void *scratch)
+                                    int n, void *partial_sum, int tile, void *scratch)
 {
     const wf_conv2d_desc *d = &k->desc;
     const plan p = plan_of(d);
@@ -326,7 +326,7 @@ static weft_status backward_weights(const wf_conv2d *k, int worker, const wf_con
     int tiles = 0;
     for (wino_rows at = {0}; at.image < n; at = wino_after(&p.cut, at)) {
         if (tiles + p.cut.columns > p.capacity) {
-            accumulate_all(&p, &a, tiles, v, z, sums, slot);
+            accumulate_all(&p, &a, tiles, v, z, sums, partial_sum);
             a.more = true;
             tiles = 0;
         }
@@ -343,20 +343,20 @@ static weft_status backward_weights(const wf_conv2d *k, int worker, const wf_con
         tiles += at.n * p.cut.columns;
     }
     a.last = true;
-    accumulate_all(&p, &a, tiles, v, z, sums, slot);
+    accumulate_all(&p, &a, tiles, v, z, sums, partial_sum);
     return WEFT_OK;
 }
 
 /* One output block: from channels, taps, L outputs to outputs, channels, taps. */
-static weft_status reduce(const wf_conv2d *k, int worker, void *slots, size_t slot_stride,
-                          void *dweights, int tile)
+static weft_status reduce(const wf_conv2d *k, int worker, void *partial_sums,
+                          size_t partial_sum_stride, void *dweights, int tile)
 {
     const wf_conv2d_desc *d = &k->desc;
     const size_t block = (size_t)wf_round_up(d->C, L) * 9 * L, row = (size_t)d->C * 9;
     const int outputs = min(d->K - tile * L, L);
-    float *w = (float *)slots + (size_t)tile * block;
+    float *w = (float *)partial_sums + (size_t)tile * block;
     float *out = (float *)dweights + (size_t)tile * L * row;
-    wf_conv2d_sum_slots(WEFT_F32, w, slot_stride, k->slots, block);
+    wf_conv2d_add_partial_sums(WEFT_F32, w, partial_sum_stride, k->splits, block);
     for (size_t i = 0; i < row; i += 8)
         for (int o = 0; o < outputs; o += 8) {
             if (outputs - o >= 8 && row - i >= 8) {
