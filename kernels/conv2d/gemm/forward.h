@@ -1,149 +1,180 @@
-/* What forward*.c share, private to them: the plan of a pass over phases (gemm.h), and the products
- * in registers that it comes down to. forward.c has the plan and the packed weights,
- * forward_run.c the loops, forward_panels.c those over panels, forward_product.c the
- * products.
+/* What forward*.c share, private to them. forward.c plans a pass over residue classes (gemm.h),
+ * forward_pack.c packs its weights, forward_run.c has the loops over a packed input, forward_panels.c
+ * those over panels, forward_prefetch.c knows which input lines come next, forward_product.c multiplies
+ * a subblock in registers.
  *
- * Note [Panels]. A product reads its pixels over and over, once for each group of output vectors. Where
- * there are many, what a group of pixels meets is gathered first, for all terms (a vector of inputs and a
- * tap), into a panel: term after term, `most` pixels each, padding as zeros. So the product reads
- * memory in one stream, which the hardware foresees, whatever stride and kernel are, and no two
- * of its lines fight for a set of the first-level cache, as those of planes 2^k apart do. A panel is
- * filled just before the first output vectors meet it. Pixels are counted through the rows. */
+ * Note [Panels]. A product reads the inputs of its pixels once for each output subblock. Where there are
+ * many of those and the convolution has a stride, the kernel first gathers what a subblock of pixels
+ * meets into a panel: for each term (a channel vector and a tap) panel_pixels inputs, zeros for the
+ * padding. The product then reads memory in one stream, which the hardware prefetcher follows, whatever
+ * the stride and the filter are. Nor do two of its cache lines compete for one set of the L1 cache, as
+ * lines of planes 2^k bytes apart do. The kernel fills a panel just before the first output subblock
+ * needs it. A subblock's pixels may go on in the next row. */
 #ifndef WF_CONV2D_GEMM_FORWARD_H
 #define WF_CONV2D_GEMM_FORWARD_H
 
 #include "kernels/conv2d/gemm/gemm.h"
 
 enum {
-    GEMM_TAPS = 32,               /* of a phase with panels, at most */
-    GEMM_OUTSIDE = INT32_MIN / 2, /* a place that is none: less than 0 with any other added */
-    GEMM_PLANE = 1 << 28          /* floats of a plane with panels, at most */
+    GEMM_MAX_PANEL_TAPS = 32, /* taps of a residue class with panels */
+    GEMM_OUTSIDE =
+        INT32_MIN / 2, /* a place in the padding: still negative after adding another place */
+    GEMM_MAX_PLANE_FLOATS = 1 << 28 /* of a plane with panels, since places are int32_t */
 };
 
-typedef struct gemm_phase {
+/* One residue class of the outputs. */
+typedef struct gemm_residue_class {
     const gemm_axis *h, *w;
-    size_t weights;        /* where its weights start within those of an output vector */
-    int chunk;             /* input vectors at once */
-    bool direct, flat;     /* the input is the frame; rows follow on each other as pixels do */
-    size_t *offset;        /* of each tap and vector of a chunk, in the order of the weights */
-    int32_t *row, *column; /* panels: where tap t of output i is, at [t * n + i]; or GEMM_OUTSIDE */
-} gemm_phase;
+    size_t weights_offset;        /* where its weights start within those of an output vector */
+    int input_vectors_block_size; /* channel vectors that are taken at once */
+    bool in_place;                /* the input itself is the packed input */
+    bool contiguous;              /* row follows on row as pixel on pixel: gemm_contiguous */
+    size_t
+        *term_offset; /* where the packed input has each term of a block, in the weights' order */
+    /* Panels: the place of tap t of output row (column) i, at [t * outputs + i]; or GEMM_OUTSIDE. */
+    int32_t *row_place, *column_place;
+} gemm_residue_class;
+
+/* How many of what are taken at once: chosen so that each loop's data stay in a cache. */
+typedef struct gemm_forward_blocking {
+    int output_vectors_subblock_size; /* at most; a set's subblocks are about equal */
+    int input_vectors_block_size; /* of a packed input; panels have one for each residue class */
+    int rows_block_size;          /* output rows of each residue class */
+    int panel_pixels;             /* pixels of a panel; 0: a packed input instead of panels */
+} gemm_forward_blocking;
 
 typedef struct gemm_forward {
-    gemm_plan *plan;
-    gemm_phase *phases;
-    size_t *offsets; /* of all phases */
-    int32_t *places; /* panels: rows and columns of all phases */
-    int n_phases;
-    int rows;                    /* of each phase at once */
-    bool by_rows;                /* parts of an image are rows, not outputs */
-    int most;                    /* pixels of a group; 0: no panels */
-    size_t packed_block;         /* floats of an output vector's packed weights */
-    int32_t rotation[GEMM_J][L]; /* ROTATE: where lanes come from, by j */
+    gemm_geometry geometry;
+    gemm_forward_blocking blocking;
+    gemm_residue_class *classes;
+    int n_classes;
+    bool parts_are_rows;  /* a part of an image is a range of rows; else of output subblocks */
+    size_t *term_offsets; /* memory for all residue classes' term_offset, */
+    int32_t *places;      /* and for their row_place and column_place */
+    size_t packed_vector_floats; /* of an output vector's packed weights */
+    int32_t rotation[GEMM_MAX_ROTATIONS]
+                    [L]; /* ROTATE: the lane that each lane takes, by rotation */
 } gemm_forward;
 
-static inline size_t gemm_phase_taps(const gemm_phase *f)
+static inline size_t gemm_class_taps(const gemm_residue_class *c)
 {
-    return (size_t)f->h->taps * (size_t)f->w->taps;
+    return (size_t)c->h->taps * (size_t)c->w->taps;
 }
 
-/* A unit is a group of NV output vectors of a set, or one less, all about equal. */
-static inline int gemm_units(const gemm_plan *p)
+/* The output subblocks of a set, and the first output vector of one. All are about equal. */
+static inline int gemm_output_subblocks(const gemm_forward *s)
 {
-    return (p->blocks + p->NV - 1) / p->NV;
+    const int size = s->blocking.output_vectors_subblock_size;
+    return (s->geometry.output_vectors + size - 1) / size;
 }
-static inline int gemm_unit_first(const gemm_plan *p, int unit)
+static inline int gemm_subblock_begin(const gemm_forward *s, int subblock)
 {
-    return (int)((int64_t)unit * p->blocks / gemm_units(p));
+    return (int)((int64_t)subblock * s->geometry.output_vectors / gemm_output_subblocks(s));
 }
-static inline int gemm_unit_of(const gemm_plan *p, int block)
+/* The output subblock that has output vector b. */
+static inline int gemm_subblock_of(const gemm_forward *s, int b)
 {
-    return (int)((((int64_t)block + 1) * gemm_units(p) - 1) / p->blocks);
+    return (int)((((int64_t)b + 1) * gemm_output_subblocks(s) - 1) / s->geometry.output_vectors);
 }
 
-/* What a group of pixels and its vectors of outputs are summed from; steps in floats. */
+/* ---- the product in registers ---- */
+
+/* What a subblock is summed from. Strides are in floats. */
 typedef struct gemm_product {
-    const size_t *offset; /* of x for each of n terms */
-    size_t n;
-    const float *w;      /* n * depth * vectors * L */
-    const float *bias;   /* what the sums start with: GEMM_NV vectors; NULL: with y */
-    const int32_t *y_at; /* of each pixel */
-    size_t y_block;
-    const int32_t (*rotation)[L]; /* ROTATE: where lanes come from, by j */
+    const size_t *term_offset; /* of the inputs, for each term */
+    size_t terms;
+    const float *weights; /* [terms][vector_channels][output vectors][L] */
+    const float *bias;    /* what the sums start with: output vectors; NULL: with the output */
+    const int32_t *output_offset; /* of each pixel */
+    size_t output_vector_stride;
+    const int32_t (*rotation)[L]; /* ROTATE */
 } gemm_product;
 
-/* What is done meanwhile: the lines at x + t * x_step and w + t * 16 are brought into the second-level
- * cache for each of the terms; and where a panel is to be filled, that of the next group, which has no more
- * pixels. */
-typedef struct gemm_ahead {
-    const float *x, *w;
-    size_t x_step;
-    const float *more; /* `lines` from there on, too, before the terms */
-    int lines;
-    float *panel;      /* NULL: none */
-    const float *from; /* the plane of the first vector */
-    size_t plane;      /* floats from vector to vector */
-    const int32_t *at; /* where its pixels are there, `most` for each tap; negative: zero */
-    int taps, most;
-} gemm_ahead;
+/* The panel that a product fills while it multiplies, for the next subblock of pixels. */
+typedef struct gemm_panel_fill {
+    float *panel;         /* NULL: none */
+    const float *input;   /* the plane of the first channel vector */
+    size_t vector_stride; /* floats from plane to plane */
+    const int32_t *place; /* [taps][pixels]: where each input is in a plane; negative: zero */
+    int taps, pixels;
+} gemm_panel_fill;
 
-/* y += product p of x, for n pixels, gemm_groups' at most. */
-typedef void gemm_product_fn(int n, const gemm_product *p, const gemm_ahead *next, const float *x,
-                             float *y);
-/* The one for `vectors` of outputs, or of rotations, of each pixel. */
+/* What a product does meanwhile. It prefetches into the L2 cache, for each term t, the lines at
+ * input + t * input_step and at weights + t * 16; and before all terms extra_lines lines at extra. */
+typedef struct gemm_forward_prefetch {
+    const float *input, *weights;
+    size_t input_step;
+    const float *extra;
+    int extra_lines;
+    gemm_panel_fill fill; /* no more pixels than the product's own */
+} gemm_forward_prefetch;
+
+/* output += product p of the input, for `pixels` pixels: at most those of gemm_pixel_subblocks. */
+typedef void gemm_product_fn(int pixels, const gemm_product *p, const gemm_forward_prefetch *next,
+                             const float *input, float *output);
+/* The product for so many vectors of each pixel: output vectors, or rotations. */
 gemm_product_fn *WF_ISA_FN(wf_gemm_product_of)(gemm_kind kind, int vectors);
 
-/* A part of one image. */
-typedef struct gemm_image {
+/* ---- the loops ---- */
+
+/* A tile's part of one image. */
+typedef struct gemm_image_part {
     const gemm_forward *s;
-    const gemm_plan *p;
+    const gemm_geometry *g;
     gemm_input in;
-    const float *packed, *bias;
-    int row, end;       /* of each phase: the part of the tile */
-    int unit, unit_end; /* through all sets: the same */
-    float *y, *frame;
-} gemm_image;
+    const float *packed_weights, *bias;
+    int row_begin, row_end;           /* of each residue class */
+    int subblock_begin, subblock_end; /* output subblocks, counted through all sets */
+    float *out;
+    float *scratch; /* the packed input, or the panels */
+} gemm_image_part;
 
-/* Goes over the input of a part, line by line, vector by vector: what is brought into the second-level
- * cache while the part before is multiplied. */
-typedef struct gemm_source {
-    const float *x;       /* of this vector */
-    size_t run, step, at; /* floats of a run of lines, from run to run, in this one */
-    size_t plane;
-    int row, rows, left; /* the run; of each vector; vectors that are left */
-} gemm_source;
+/* The image lines that a region reads, in order: a product prefetches some of them while the kernel
+ * multiplies the region before. A run is a stretch of lines without gap. */
+typedef struct gemm_input_lines {
+    const float *x;                    /* of the present channel vector */
+    size_t run_floats, run_stride, at; /* at: floats of the present run that are done */
+    size_t vector_stride;
+    int run, runs;    /* the present run, and all of a channel vector */
+    int vectors_left; /* this one included */
+} gemm_input_lines;
 
-/* Of the phase that reads most of it. */
-gemm_source WF_ISA_FN(wf_gemm_source)(const gemm_image *m, const gemm_phase *f, gemm_part part);
-/* The place of the next n lines; `none` when all have been there. */
-const float *WF_ISA_FN(wf_gemm_lines_after)(gemm_source *s, size_t n, const float *none);
-/* Calls of that until then, n lines each. */
-int64_t WF_ISA_FN(wf_gemm_calls_for)(const gemm_source *s, size_t n);
+/* The lines of a region, as the residue class reads them. */
+gemm_input_lines WF_ISA_FN(wf_gemm_input_lines)(const gemm_image_part *m,
+                                                const gemm_residue_class *c, gemm_region region);
+/* Takes the next n lines and returns where they are; `none` when all are taken. */
+const float *WF_ISA_FN(wf_gemm_take_lines)(gemm_input_lines *lines, size_t n, const float *none);
+/* How often that gives something, n lines at a time. */
+int64_t WF_ISA_FN(wf_gemm_calls_for)(const gemm_input_lines *lines, size_t n);
 
-/* NV vectors of the bias, zero where there is none. */
-void WF_ISA_FN(wf_gemm_load_bias)(const gemm_image *m, int channel, int NV, float *bias);
-/* The weights of vectors from v on for a unit of a set. */
-const float *WF_ISA_FN(wf_gemm_weights_of)(const gemm_image *m, const gemm_phase *f, int set,
-                                           int unit, int v);
+/* Loads the bias of some output vectors; zeros where there is none. */
+void WF_ISA_FN(wf_gemm_load_bias)(const gemm_image_part *m, int channel, int vectors, float *bias);
+/* The packed weights of an output subblock of a set, from channel vector v on. */
+const float *WF_ISA_FN(wf_gemm_weights_of)(const gemm_image_part *m, const gemm_residue_class *c,
+                                           int set, int subblock, int v);
 
-/* Floats of scratch that panels of a phase take for `rows` rows. */
-size_t WF_ISA_FN(wf_gemm_panel_floats)(const gemm_forward *s, const gemm_phase *f, int rows);
-/* The products of a part in panels; `next` is the part that comes after it. */
-void WF_ISA_FN(wf_gemm_run_panels)(const gemm_image *m, const gemm_phase *f, gemm_part part,
-                                   gemm_part next);
+/* Floats of scratch that the panels of `rows` rows of a residue class take. */
+size_t WF_ISA_FN(wf_gemm_panel_floats)(const gemm_forward *s, const gemm_residue_class *c,
+                                       int rows);
+/* Multiplies a region by way of panels; `next` is the region that follows. */
+void WF_ISA_FN(wf_gemm_run_panels)(const gemm_image_part *m, const gemm_residue_class *c,
+                                   gemm_region region, gemm_region next);
 
-/* wf_conv2d_impl.batch. */
+/* wf_conv2d_impl.pack and .batch. A tile packs the weights of one output subblock. */
+weft_status WF_ISA_FN(wf_gemm_forward_pack)(const wf_conv2d *k, int worker, const void *weights,
+                                            void *packed, int tile);
 weft_status WF_ISA_FN(wf_gemm_forward_run)(const wf_conv2d *k, int worker, const wf_conv2d_io *io,
                                            int n, int part, void *scratch);
 
 #define gemm_product_of WF_ISA_FN(wf_gemm_product_of)
-#define gemm_source_of WF_ISA_FN(wf_gemm_source)
-#define gemm_lines_after WF_ISA_FN(wf_gemm_lines_after)
+#define gemm_input_lines_of WF_ISA_FN(wf_gemm_input_lines)
+#define gemm_take_lines WF_ISA_FN(wf_gemm_take_lines)
 #define gemm_calls_for WF_ISA_FN(wf_gemm_calls_for)
 #define gemm_load_bias WF_ISA_FN(wf_gemm_load_bias)
 #define gemm_weights_of WF_ISA_FN(wf_gemm_weights_of)
 #define gemm_panel_floats WF_ISA_FN(wf_gemm_panel_floats)
 #define gemm_run_panels WF_ISA_FN(wf_gemm_run_panels)
+#define gemm_forward_pack WF_ISA_FN(wf_gemm_forward_pack)
 #define gemm_forward_run WF_ISA_FN(wf_gemm_forward_run)
 
 #endif

@@ -1,194 +1,199 @@
 /* Implicit im2col and matrix product, forward and backward-data: the products in registers. Pure. */
 #include "kernels/conv2d/gemm/forward.h"
 
-/* Before the loops over sums: gcc keeps them in registers from the first to the last only if told to unroll
- * those; clang does by itself, and does not if told. */
+/* Stands before each loop over sums. gcc keeps the sums in registers only if it is told to unroll these
+ * loops; clang does so by itself, but not if it is told. */
 #if defined(__clang__) || defined(WF_SIMD_EMULATE)
 #define UNROLL_SUMS
 #else
 #define UNROLL_SUMS _Pragma("GCC unroll 16")
 #endif
 
-static const float gemm_zero[L];
+static const float zero[L];
 
-enum { GEMM_RUN = 3 /* neighbouring taps that a rotated pixel is multiplied with */ };
+enum { MAX_ROTATED_TAPS = 3 /* neighbouring taps that share one rotation of a pixel */ };
 
-/* How far the next group's panel is. */
+/* How far the panel of the next subblock is filled. */
 typedef struct filling {
     float *panel;
-    const float *from;
-    const int32_t *at;
+    const float *input;
+    const int32_t *place;
 } filling;
 
-WF_INLINE void fill_term(const int N, const gemm_ahead *next, filling *f)
+WF_INLINE void fill_term(const int PIXELS, const gemm_panel_fill *fill, filling *f)
 {
     UNROLL_SUMS
-    for (int i = 0; i < N; i++)
-        wf_vstore(f->panel + i * L, wf_vload(f->at[i] < 0 ? gemm_zero : f->from + f->at[i]));
-    f->panel += (size_t)next->most * L;
-    f->at += next->most;
-    if (f->at == next->at + next->taps * next->most) {
-        f->at = next->at;
-        f->from += next->plane;
+    for (int i = 0; i < PIXELS; i++)
+        wf_vstore(f->panel + i * L, wf_vload(f->place[i] < 0 ? zero : f->input + f->place[i]));
+    f->panel += (size_t)fill->pixels * L;
+    f->place += fill->pixels;
+    if (f->place == fill->place + fill->taps * fill->pixels) {
+        f->place = fill->place;
+        f->input += fill->vector_stride;
     }
 }
 
-/* y[i][b] += sum over terms t and channels c of x[offset[t] + i * depth + c] * w[t][c][b], for N
- * pixels and NV vectors. N, NV and DEPTH (channels of a term, and floats of a pixel) are constants where
- * this is called, so that the sums stay in registers. */
-WF_INLINE void multiply(const int N, const int NV, const int DEPTH, const bool FILL,
-                        const gemm_product *p, const gemm_ahead *next, const float *x, float *y)
+/* out[i][b] += sum over terms t and channels c of x[term_offset[t] + i * CHANNELS + c] * w[t][c][b], for
+ * PIXELS pixels and VECTORS output vectors. CHANNELS are those of a term, and floats from pixel to pixel.
+ * The three are constants at every call, so that the sums stay in registers. */
+WF_INLINE void multiply(const int PIXELS, const int VECTORS, const int CHANNELS, const bool FILL,
+                        const gemm_product *p, const gemm_forward_prefetch *next, const float *x,
+                        float *out)
 {
-    if (N * NV > GEMM_SUMS)
-        return; /* is never asked for: no code */
-    wf_vf sum[GEMM_N][GEMM_NV];
-    const size_t y_block = p->y_block, n = p->n;
-    const int32_t *y_at = p->y_at;
+    if (PIXELS * VECTORS > GEMM_MAX_SUMS)
+        return; /* nobody asks for it: the compiler leaves the code out */
+    wf_vf sum[GEMM_MAX_PIXELS][GEMM_MAX_OUTPUT_VECTORS];
+    const size_t vector_stride = p->output_vector_stride, terms = p->terms;
+    const int32_t *output_offset = p->output_offset;
     if (p->bias) {
         UNROLL_SUMS
-        for (int i = 0; i < N; i++) {
+        for (int i = 0; i < PIXELS; i++) {
             UNROLL_SUMS
-            for (int b = 0; b < NV; b++) {
-                __builtin_prefetch(y + y_at[i] + (size_t)b * y_block, 1, 3);
+            for (int b = 0; b < VECTORS; b++) {
+                __builtin_prefetch(out + output_offset[i] + (size_t)b * vector_stride, 1, 3);
                 sum[i][b] = wf_vload(p->bias + b * L);
             }
         }
     } else {
         UNROLL_SUMS
-        for (int i = 0; i < N; i++) {
+        for (int i = 0; i < PIXELS; i++) {
             UNROLL_SUMS
-            for (int b = 0; b < NV; b++)
-                sum[i][b] = wf_vload(y + y_at[i] + (size_t)b * y_block);
+            for (int b = 0; b < VECTORS; b++)
+                sum[i][b] = wf_vload(out + output_offset[i] + (size_t)b * vector_stride);
         }
     }
-    const size_t *offset = p->offset;
-    const float *w = p->w, *next_x = next->x, *next_w = next->w;
-    const size_t x_step = next->x_step;
-    filling f = {next->panel, next->from, next->at};
+    const size_t *term_offset = p->term_offset;
+    const float *w = p->weights, *next_input = next->input, *next_weights = next->weights;
+    const size_t input_step = next->input_step;
+    filling f = {next->fill.panel, next->fill.input, next->fill.place};
     size_t t = 0;
     do {
-        const float *xt = x + offset[t];
+        const float *xt = x + term_offset[t];
         if (FILL)
-            fill_term(N, next, &f);
-        if (DEPTH > 1) {
-            if (!FILL) /* the next group's */
-                for (int i = 0; i < N * L; i += 16)
-                    __builtin_prefetch(xt + N * L + i, 0, 3);
-            __builtin_prefetch(next_x, 0, 2);
-            __builtin_prefetch(next_w, 0, 2);
-            next_x += x_step;
-            next_w += 16;
+            fill_term(PIXELS, &next->fill, &f);
+        if (CHANNELS > 1) {
+            if (!FILL) /* the pixels of the next subblock */
+                for (int i = 0; i < PIXELS * L; i += 16)
+                    __builtin_prefetch(xt + PIXELS * L + i, 0, 3);
+            __builtin_prefetch(next_input, 0, 2);
+            __builtin_prefetch(next_weights, 0, 2);
+            next_input += input_step;
+            next_weights += 16;
         }
 #pragma GCC unroll 4
-        for (int c = 0; c < DEPTH; c++, w += NV * L)
-            if (N < NV) {
-                wf_vf v[GEMM_N]; /* N < NV */
-                for (int i = 0; i < N; i++)
-                    v[i] = wf_vset1(xt[i * DEPTH + c]);
-                for (int b = 0; b < NV; b++) {
+        for (int c = 0; c < CHANNELS; c++, w += VECTORS * L)
+            if (PIXELS < VECTORS) { /* keep the fewer operands in registers */
+                wf_vf v[GEMM_MAX_PIXELS];
+                for (int i = 0; i < PIXELS; i++)
+                    v[i] = wf_vset1(xt[i * CHANNELS + c]);
+                for (int b = 0; b < VECTORS; b++) {
                     wf_vf wb = wf_vload(w + b * L);
-                    for (int i = 0; i < N; i++)
+                    for (int i = 0; i < PIXELS; i++)
                         sum[i][b] = wf_vfma(v[i], wb, sum[i][b]);
                 }
             } else {
-                wf_vf v[GEMM_NV];
-                for (int b = 0; b < NV; b++)
+                wf_vf v[GEMM_MAX_OUTPUT_VECTORS];
+                for (int b = 0; b < VECTORS; b++)
                     v[b] = wf_vload(w + b * L);
-                for (int i = 0; i < N; i++) {
-                    wf_vf xi = wf_vset1(xt[i * DEPTH + c]);
-                    for (int b = 0; b < NV; b++)
+                for (int i = 0; i < PIXELS; i++) {
+                    wf_vf xi = wf_vset1(xt[i * CHANNELS + c]);
+                    for (int b = 0; b < VECTORS; b++)
                         sum[i][b] = wf_vfma(xi, v[b], sum[i][b]);
                 }
             }
-    } while (++t < n);
+    } while (++t < terms);
     UNROLL_SUMS
-    for (int i = 0; i < N; i++) {
-        float *to = y + p->y_at[i];
+    for (int i = 0; i < PIXELS; i++) {
+        float *to = out + p->output_offset[i];
         UNROLL_SUMS
-        for (int b = 0; b < NV; b++)
-            wf_vstore(to + (size_t)b * y_block, sum[i][b]);
+        for (int b = 0; b < VECTORS; b++)
+            wf_vstore(to + (size_t)b * vector_stride, sum[i][b]);
     }
 }
 
-/* The same lane by lane: y[i] += sum over terms of x[offset[t] + i * L] * w[t]. */
-WF_INLINE void multiply_lanes(const int N, const gemm_product *p, const float *x, float *y)
+/* LANES: out[i] += sum over terms t of x[term_offset[t] + i * L] * w[t], lane by lane. */
+WF_INLINE void multiply_lanes(const int PIXELS, const gemm_product *p, const float *x, float *out)
 {
-    wf_vf sum[GEMM_N];
+    wf_vf sum[GEMM_MAX_PIXELS];
     UNROLL_SUMS
-    for (int i = 0; i < N; i++)
-        sum[i] = wf_vload(p->bias ? p->bias : y + p->y_at[i]);
-    for (size_t t = 0; t < p->n; t++) {
-        const float *xt = x + p->offset[t];
-        wf_vf f = wf_vload(p->w + t * L);
+    for (int i = 0; i < PIXELS; i++)
+        sum[i] = wf_vload(p->bias ? p->bias : out + p->output_offset[i]);
+    for (size_t t = 0; t < p->terms; t++) {
+        const float *xt = x + p->term_offset[t];
+        wf_vf f = wf_vload(p->weights + t * L);
         UNROLL_SUMS
-        for (int i = 0; i < N; i++)
+        for (int i = 0; i < PIXELS; i++)
             sum[i] = wf_vfma(wf_vload(xt + i * L), f, sum[i]);
     }
     UNROLL_SUMS
-    for (int i = 0; i < N; i++)
-        wf_vstore(y + p->y_at[i], sum[i]);
+    for (int i = 0; i < PIXELS; i++)
+        wf_vstore(out + p->output_offset[i], sum[i]);
 }
 
-/* The terms of T taps that are neighbours in a row, rotated: each of their pixels is rotated once by each j. */
-WF_INLINE void rotated_taps(const int N, const int J, const int T, const int32_t (*rotation)[L],
-                            const float *x, const float *w, wf_vf sum[GEMM_N])
+/* ROTATE: the terms of TAPS taps that are neighbours in a row. They meet the same pixels, so each pixel is
+ * rotated once for all of them. ROTATIONS is the size of a group. */
+WF_INLINE void rotated_taps(const int PIXELS, const int ROTATIONS, const int TAPS,
+                            const int32_t (*rotation)[L], const float *x, const float *w,
+                            wf_vf sum[GEMM_MAX_PIXELS])
 {
 #pragma GCC unroll 1
-    for (int j = 0; j < J; j++, w += L) {
+    for (int j = 0; j < ROTATIONS; j++, w += L) {
         const wf_vi from = wf_vi_load(rotation[j]);
-        wf_vf wt[GEMM_RUN];
+        wf_vf wt[MAX_ROTATED_TAPS];
         UNROLL_SUMS
-        for (int t = 0; t < T; t++)
-            wt[t] = wf_vload(w + t * J * L);
+        for (int t = 0; t < TAPS; t++)
+            wt[t] = wf_vload(w + t * ROTATIONS * L);
         UNROLL_SUMS
-        for (int i = 0; i < N + T - 1; i++) {
+        for (int i = 0; i < PIXELS + TAPS - 1; i++) {
             const wf_vf v = wf_vpermute(wf_vload(x + i * L), from);
             UNROLL_SUMS
-            for (int t = 0; t < T; t++)
-                if (i >= t && i - t < N)
+            for (int t = 0; t < TAPS; t++)
+                if (i >= t && i - t < PIXELS)
                     sum[i - t] = wf_vfma(v, wt[t], sum[i - t]);
         }
     }
 }
 
-/* The same, rotated: y[i] += sum over terms t and j of x[offset[t] + i * L], rotated by j, * w[t][j]. J,
- * the size of a group, is a constant, too. */
-WF_INLINE void multiply_rotated(const int N, const int J, const gemm_product *p, const float *x,
-                                float *y)
+/* ROTATE: out[i] += sum over terms t and rotations j of x[term_offset[t] + i * L], rotated by j, times
+ * w[t][j]. */
+WF_INLINE void multiply_rotated(const int PIXELS, const int ROTATIONS, const gemm_product *p,
+                                const float *x, float *out)
 {
-    wf_vf sum[GEMM_N];
+    wf_vf sum[GEMM_MAX_PIXELS];
     UNROLL_SUMS
-    for (int i = 0; i < N; i++)
-        sum[i] = wf_vload(p->bias ? p->bias : y + p->y_at[i]);
-    const float *w = p->w;
-    for (size_t t = 0, run; t < p->n; t += run, w += run * J * L) {
-        const size_t *at = p->offset + t, left = p->n - t;
+    for (int i = 0; i < PIXELS; i++)
+        sum[i] = wf_vload(p->bias ? p->bias : out + p->output_offset[i]);
+    const float *w = p->weights;
+    for (size_t t = 0, run; t < p->terms; t += run, w += run * ROTATIONS * L) {
+        const size_t *at = p->term_offset + t, left = p->terms - t;
         run = left > 1 && at[1] == at[0] + L ? left > 2 && at[2] == at[0] + 2 * L ? 3 : 2 : 1;
         if (run == 3)
-            rotated_taps(N, J, 3, p->rotation, x + *at, w, sum);
+            rotated_taps(PIXELS, ROTATIONS, 3, p->rotation, x + *at, w, sum);
         else if (run == 2)
-            rotated_taps(N, J, 2, p->rotation, x + *at, w, sum);
+            rotated_taps(PIXELS, ROTATIONS, 2, p->rotation, x + *at, w, sum);
         else
-            rotated_taps(N, J, 1, p->rotation, x + *at, w, sum);
+            rotated_taps(PIXELS, ROTATIONS, 1, p->rotation, x + *at, w, sum);
     }
     UNROLL_SUMS
-    for (int i = 0; i < N; i++)
-        wf_vstore(y + p->y_at[i], sum[i]);
+    for (int i = 0; i < PIXELS; i++)
+        wf_vstore(out + p->output_offset[i], sum[i]);
 }
 
-WF_INLINE void multiply_n(const int KIND, const int NV, const bool FILL, int n,
-                          const gemm_product *p, const gemm_ahead *next, const float *x, float *y)
+/* Calls the product for the number of pixels. */
+WF_INLINE void multiply_n(const int KIND, const int VECTORS, const bool FILL, int pixels,
+                          const gemm_product *p, const gemm_forward_prefetch *next, const float *x,
+                          float *out)
 {
-#define CASE(N)                                                                                    \
-    case N:                                                                                        \
+#define CASE(PIXELS)                                                                               \
+    case PIXELS:                                                                                   \
         if (KIND == GEMM_LANES)                                                                    \
-            multiply_lanes(N, p, x, y);                                                            \
+            multiply_lanes(PIXELS, p, x, out);                                                     \
         else if (KIND == GEMM_ROTATE)                                                              \
-            multiply_rotated(N, NV, p, x, y);                                                      \
+            multiply_rotated(PIXELS, VECTORS, p, x, out);                                          \
         else                                                                                       \
-            multiply(N, NV, KIND == GEMM_DENSE ? L : 1, FILL, p, next, x, y);                      \
+            multiply(PIXELS, VECTORS, KIND == GEMM_DENSE ? L : 1, FILL, p, next, x, out);          \
         break;
-    switch (n) {
+    switch (pixels) {
         CASE(1)
         CASE(2)
         CASE(3)
@@ -209,17 +214,17 @@ WF_INLINE void multiply_n(const int KIND, const int NV, const bool FILL, int n,
 #undef CASE
 }
 
-/* One function for each kind and number of vectors; only dense ones fill the next group's panel. */
-#define PRODUCT(name, KIND, NV)                                                                    \
-    static void name(int n, const gemm_product *p, const gemm_ahead *next, const float *x,         \
-                     float *y)                                                                     \
+/* A function for each kind and number of vectors. Only dense ones fill the panel of the next subblock. */
+#define PRODUCT(name, KIND, VECTORS)                                                               \
+    static void name(int pixels, const gemm_product *p, const gemm_forward_prefetch *next,         \
+                     const float *x, float *out)                                                   \
     {                                                                                              \
-        for (int i = 0; i < next->lines; i++)                                                      \
-            __builtin_prefetch(next->more + i * 16, 0, 2);                                         \
-        if (KIND == GEMM_DENSE && next->panel)                                                     \
-            multiply_n(KIND, NV, KIND == GEMM_DENSE, n, p, next, x, y);                            \
+        for (int i = 0; i < next->extra_lines; i++)                                                \
+            __builtin_prefetch(next->extra + i * 16, 0, 2);                                        \
+        if (KIND == GEMM_DENSE && next->fill.panel)                                                \
+            multiply_n(KIND, VECTORS, KIND == GEMM_DENSE, pixels, p, next, x, out);                \
         else                                                                                       \
-            multiply_n(KIND, NV, false, n, p, next, x, y);                                         \
+            multiply_n(KIND, VECTORS, false, pixels, p, next, x, out);                             \
     }
 PRODUCT(dense_1, GEMM_DENSE, 1)
 PRODUCT(dense_2, GEMM_DENSE, 2)
@@ -238,8 +243,8 @@ PRODUCT(rotate_8, GEMM_ROTATE, 8)
 #endif
 #undef PRODUCT
 
-/* By how many vectors each pixel has: of outputs, or of rotations. */
-static gemm_product_fn *const products[][GEMM_J + 1] = {
+/* By how many vectors a pixel has: output vectors, or rotations. */
+static gemm_product_fn *const products[][GEMM_MAX_ROTATIONS + 1] = {
     [GEMM_DENSE] = {NULL, dense_1, dense_2, dense_3, dense_4},
     [GEMM_PLAIN] = {NULL, plain_1, plain_2, plain_3, plain_4},
     [GEMM_LANES] = {NULL, lanes_1},

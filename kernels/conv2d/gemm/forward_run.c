@@ -1,297 +1,338 @@
 /* Implicit im2col and matrix product, forward and backward-data: the loops around the products, from a
- * part of some images (wf_conv2d_impl.batch) down to a group of pixels. A worker writes what no other
- * does: its part of the outputs, and its scratch, a frame. */
+ * part of some images (wf_conv2d_impl.batch) down to a subblock. A worker writes its part of the outputs
+ * and its scratch, which holds a packed input or panels; no other worker writes either. */
 #include "kernels/conv2d/gemm/forward.h"
 
-void gemm_load_bias(const gemm_image *m, int channel, int NV, float *bias)
+void gemm_load_bias(const gemm_image_part *m, int channel, int vectors, float *bias)
 {
-    for (int b = 0; b < NV; b++, channel += L) {
-        int n = m->p->out.C - channel < L ? m->p->out.C - channel : L;
+    for (int b = 0; b < vectors; b++, channel += L) {
+        int n = m->g->out.C - channel < L ? m->g->out.C - channel : L;
         wf_vstore(bias + b * L, m->bias ? wf_vload_n(m->bias + channel, n) : wf_vzero());
     }
 }
 
-const float *gemm_weights_of(const gemm_image *m, const gemm_phase *f, int set, int unit, int v)
+const float *gemm_weights_of(const gemm_image_part *m, const gemm_residue_class *c, int set,
+                             int subblock, int v)
 {
-    const gemm_plan *p = m->p;
-    const int first = gemm_unit_first(p, unit), NV = gemm_unit_first(p, unit + 1) - first;
-    const size_t vector = gemm_phase_taps(f) * (size_t)p->depth * L;
-    return m->packed + (size_t)(set * p->blocks + first) * m->s->packed_block +
-           (f->weights + (size_t)v * vector) * (size_t)NV;
+    const gemm_geometry *g = m->g;
+    const int first = gemm_subblock_begin(m->s, subblock);
+    const int vectors = gemm_subblock_begin(m->s, subblock + 1) - first;
+    const size_t channel_vector = gemm_class_taps(c) * (size_t)g->vector_channels * L;
+    return m->packed_weights +
+           (size_t)(set * g->output_vectors + first) * m->s->packed_vector_floats +
+           (c->weights_offset + (size_t)v * channel_vector) * (size_t)vectors;
 }
 
-/* The weights that come after those of a unit. */
-static const float *next_weights(const gemm_image *m, const gemm_phase *f, gemm_part part, int unit)
+/* ---- what the products prefetch -------------------------------------------------------------- */
+
+/* The weights that the kernel needs after those of an output subblock. */
+static const float *weights_after(const gemm_image_part *m, const gemm_residue_class *c,
+                                  gemm_region region, int subblock)
 {
-    if (unit + 1 < gemm_units(m->p))
-        return gemm_weights_of(m, f, part.set, unit + 1, part.v0);
-    return gemm_weights_of(m, f, part.set, 0, part.v1 < m->p->vectors ? part.v1 : 0);
+    if (subblock + 1 < gemm_output_subblocks(m->s))
+        return gemm_weights_of(m, c, region.set, subblock + 1, region.vector_begin);
+    const int v = region.vector_end;
+    return gemm_weights_of(m, c, region.set, 0, v < m->g->input_vectors ? v : 0);
 }
 
-/* What is wanted soon, over the calls that one set of weights makes: the next weights, and where the
- * input is the frame the next part's. */
-typedef struct wanted {
-    const float *w;           /* one after the other */
-    int64_t w_calls;          /* that they are brought by */
-    const float *x;           /* NULL: nothing */
-    size_t x_step;            /* from term to term */
-    int64_t x_lines, x_calls; /* lines of each term, and calls among which they are shared out */
-} wanted;
+/* What the products with one output subblock prefetch: the weights of the next subblock, and, where the
+ * input itself is the packed input, a share of the next region's. */
+typedef struct next_operands {
+    const float *weights;             /* one line after the other */
+    int64_t weight_calls;             /* products among which they are shared out */
+    const float *input;               /* NULL: none */
+    size_t input_step;                /* floats from term to term */
+    int64_t input_lines, input_calls; /* lines of each term, and products that share them */
+} next_operands;
 
-static wanted wanted_after(const gemm_image *m, const gemm_phase *f, gemm_part part, int unit,
-                           const float *x)
+static next_operands operands_after(const gemm_image_part *m, const gemm_residue_class *c,
+                                    gemm_region region, int subblock, const float *x)
 {
-    const gemm_plan *p = m->p;
-    wanted a = {.w = next_weights(m, f, part, unit), .w_calls = (int64_t)p->NV * p->depth * L / 16};
-    if (f->direct) {
-        a.x = x + (size_t)part.rows * (size_t)f->w->n * L;
-        a.x_step = (size_t)p->in.H * (size_t)p->in.W * L;
-        a.x_lines = ((int64_t)part.rows * f->w->n * L + 15) / 16;
+    const gemm_geometry *g = m->g;
+    next_operands a = {.weights = weights_after(m, c, region, subblock),
+                       .weight_calls = (int64_t)m->s->blocking.output_vectors_subblock_size *
+                                       g->vector_channels * L / 16};
+    if (c->in_place) {
+        a.input = x + (size_t)region.rows * (size_t)c->w->outputs * L;
+        a.input_step = (size_t)g->in.H * (size_t)g->in.W * L;
+        a.input_lines = ((int64_t)region.rows * c->w->outputs * L + 15) / 16;
     }
     return a;
 }
 
-/* Call `call` of those that one set of weights makes; `done` are those of the units before. */
-static gemm_ahead bring(const wanted *a, int64_t call, int64_t done, const gemm_product *q,
-                        const float *x)
+/* The share of product `call` of an output subblock's; `done` products belong to subblocks before it.
+ * Where nothing is left, the product prefetches operands that it reads itself. */
+static gemm_forward_prefetch share_of(const next_operands *a, int64_t call, int64_t done,
+                                      const gemm_product *p, const float *x)
 {
-    gemm_ahead next = {.x = x, .w = q->w, .x_step = a->x_step};
-    if (a->x_lines)
-        next.x = a->x + (size_t)(a->x_lines * (done + call) / a->x_calls) * 16;
-    if (call < a->w_calls)
-        next.w = a->w + (size_t)call * q->n * 16;
+    gemm_forward_prefetch next = {.input = x, .weights = p->weights, .input_step = a->input_step};
+    if (a->input_lines)
+        next.input = a->input + (size_t)(a->input_lines * (done + call) / a->input_calls) * 16;
+    if (call < a->weight_calls)
+        next.weights = a->weights + (size_t)call * p->terms * 16;
     return next;
 }
 
-/* Groups of pixels that a row is cut into; lines that are rows are one after the other. */
-static int groups_of(const gemm_plan *p, int pixels, int NV)
+/* The image lines that the next packed input is made from: the products with this one prefetch them. */
+typedef struct next_packed_input {
+    gemm_input_lines lines;
+    int lines_per_call;
+} next_packed_input;
+
+/* ---- one region ------------------------------------------------------------------------------ */
+
+static int pixel_subblocks(const gemm_geometry *g, int pixels, int vectors)
 {
-    return gemm_groups(pixels, p->kind == GEMM_ROTATE ? 1 : NV);
+    return gemm_pixel_subblocks(pixels, g->kind == GEMM_ROTATE ? 1 : vectors);
 }
 
-/* What the frame of the next part is made from, as the products of this one bring it in. */
-typedef struct coming {
-    gemm_source from;
-    int lines; /* a call */
-} coming;
-
-/* One part of one phase, whose frame is x. */
-static void run_part(const gemm_image *m, const gemm_phase *f, gemm_part part, const float *x,
-                     coming *c)
+/* Multiplies a region of one residue class, whose packed input is x: output subblock by output subblock,
+ * row by row, a subblock of pixels at a time. */
+static void run_region(const gemm_image_part *m, const gemm_residue_class *c, gemm_region region,
+                       const float *x, next_packed_input *next_input)
 {
-    const gemm_plan *p = m->p;
-    const int lines = f->flat ? 1 : part.rows;
-    const int pixels = f->flat ? part.rows * f->w->n : f->w->n;
-    const size_t x_row = gemm_row(p, f->h, f->w), y_pixel = (size_t)f->w->out_step * L;
-    const size_t y_row = (size_t)f->h->out_step * (size_t)p->out.W * L;
-    gemm_product q = {.offset = f->offset,
-                      .n = (size_t)(part.v1 - part.v0) * gemm_phase_taps(f),
-                      .y_block = (size_t)p->out.H * (size_t)p->out.W * L,
-                      .rotation = m->s->rotation};
-    const int units = gemm_units(p), first_unit = part.set * units;
-    const int end = m->unit_end - first_unit < units ? m->unit_end - first_unit : units;
-    int32_t y_at[GEMM_N];
-    for (int i = 0; i < GEMM_N; i++)
-        y_at[i] = (int32_t)((size_t)i * y_pixel);
-    q.y_at = y_at;
-    for (int unit = m->unit > first_unit ? m->unit - first_unit : 0; unit < end; unit++) {
-        float bias[GEMM_NV * L];
-        const int b = gemm_unit_first(p, unit), NV = gemm_unit_first(p, unit + 1) - b;
-        const int groups = groups_of(p, pixels, NV), channel = gemm_first(p, part.set, b);
-        gemm_product_fn *fn = gemm_product_of(p->kind, p->kind == GEMM_ROTATE ? p->depth : NV);
-        gemm_load_bias(m, channel, NV, bias);
-        q.bias = part.v0 == 0 ? bias : NULL;
-        q.w = gemm_weights_of(m, f, part.set, unit, part.v0);
-        float *y = m->y + wf_act_index(p->out, channel, f->h->out + part.first_row * f->h->out_step,
-                                       f->w->out);
-        wanted a = wanted_after(m, f, part, unit, x);
-        a.x_calls = (int64_t)lines * groups * units;
-        for (int i = 0; i < lines; i++)
-            for (int g = 0, first = 0, n; g < groups; g++, first += n) {
-                const float *from = x + (size_t)i * x_row + (size_t)first * p->unit;
-                n = pixels / groups + (g < pixels % groups);
-                gemm_ahead next =
-                    bring(&a, (int64_t)i * groups + g, (int64_t)unit * lines * groups, &q, from);
-                if (!f->direct && c->from.left > 0) {
-                    next.more = gemm_lines_after(&c->from, (size_t)c->lines, from);
-                    next.lines = c->lines;
+    const gemm_forward *s = m->s;
+    const gemm_geometry *g = m->g;
+    /* Rows that follow on each other are one long row. */
+    const int rows = c->contiguous ? 1 : region.rows;
+    const int pixels = c->contiguous ? region.rows * c->w->outputs : c->w->outputs;
+    const size_t x_row = gemm_row_stride(g, c->h, c->w);
+    const size_t out_pixel = (size_t)c->w->output_step * L;
+    const size_t out_row = (size_t)c->h->output_step * (size_t)g->out.W * L;
+    gemm_product p = {.term_offset = c->term_offset,
+                      .terms =
+                          (size_t)(region.vector_end - region.vector_begin) * gemm_class_taps(c),
+                      .output_vector_stride = (size_t)g->out.H * (size_t)g->out.W * L,
+                      .rotation = s->rotation};
+    const int subblocks = gemm_output_subblocks(s), first_subblock = region.set * subblocks;
+    const int left = m->subblock_end - first_subblock, end = left < subblocks ? left : subblocks;
+    int32_t output_offset[GEMM_MAX_PIXELS];
+    for (int i = 0; i < GEMM_MAX_PIXELS; i++)
+        output_offset[i] = (int32_t)((size_t)i * out_pixel);
+    p.output_offset = output_offset;
+    int subblock = m->subblock_begin > first_subblock ? m->subblock_begin - first_subblock : 0;
+    for (; subblock < end; subblock++) {
+        float bias[GEMM_MAX_OUTPUT_VECTORS * L];
+        const int b = gemm_subblock_begin(s, subblock);
+        const int vectors = gemm_subblock_begin(s, subblock + 1) - b;
+        const int n_pixel_subblocks = pixel_subblocks(g, pixels, vectors);
+        const int channel = gemm_first_output(g, region.set, b);
+        gemm_product_fn *product =
+            gemm_product_of(g->kind, g->kind == GEMM_ROTATE ? g->vector_channels : vectors);
+        gemm_load_bias(m, channel, vectors, bias);
+        p.bias = region.vector_begin == 0 ? bias : NULL;
+        p.weights = gemm_weights_of(m, c, region.set, subblock, region.vector_begin);
+        float *out =
+            m->out + wf_act_index(g->out, channel,
+                                  c->h->first_output + region.row_begin * c->h->output_step,
+                                  c->w->first_output);
+        next_operands a = operands_after(m, c, region, subblock, x);
+        a.input_calls = (int64_t)rows * n_pixel_subblocks * subblocks;
+        for (int i = 0; i < rows; i++)
+            for (int j = 0, first = 0, n; j < n_pixel_subblocks; j++, first += n) {
+                const float *from = x + (size_t)i * x_row + (size_t)first * g->pixel_floats;
+                n = pixels / n_pixel_subblocks + (j < pixels % n_pixel_subblocks);
+                gemm_forward_prefetch next =
+                    share_of(&a, (int64_t)i * n_pixel_subblocks + j,
+                             (int64_t)subblock * rows * n_pixel_subblocks, &p, from);
+                if (!c->in_place && next_input->lines.vectors_left > 0) {
+                    next.extra = gemm_take_lines(&next_input->lines,
+                                                 (size_t)next_input->lines_per_call, from);
+                    next.extra_lines = next_input->lines_per_call;
                 }
-                fn(n, &q, &next, from, y + (size_t)i * y_row + (size_t)first * y_pixel);
+                product(n, &p, &next, from, out + (size_t)i * out_row + (size_t)first * out_pixel);
             }
     }
 }
 
-/* Row i of the phases without taps, of the output vector at channel: the bias alone. */
-static void run_empty_row(const gemm_image *m, int channel, int i, wf_vf bias)
+/* ---- residue classes without taps ------------------------------------------------------------ */
+
+/* Writes the bias of an output vector to row i of the residue classes that no tap reaches. */
+static void run_empty_row(const gemm_image_part *m, int channel, int i, wf_vf bias)
 {
-    const gemm_plan *p = m->p;
-    for (int j = 0; j < m->s->n_phases; j++) {
-        const gemm_phase *f = &m->s->phases[j];
-        if (gemm_phase_taps(f) > 0 || i >= f->h->n)
+    for (int j = 0; j < m->s->n_classes; j++) {
+        const gemm_residue_class *c = &m->s->classes[j];
+        if (gemm_class_taps(c) > 0 || i >= c->h->outputs)
             continue;
-        const size_t pixel = (size_t)f->w->out_step * L;
-        float *y = m->y + wf_act_index(p->out, channel, f->h->out + i * f->h->out_step, f->w->out);
-        for (int l = 0; l < f->w->n; l++, y += pixel)
-            wf_vstore(y, bias);
+        const size_t pixel = (size_t)c->w->output_step * L;
+        float *out =
+            m->out + wf_act_index(m->g->out, channel, c->h->first_output + i * c->h->output_step,
+                                  c->w->first_output);
+        for (int l = 0; l < c->w->outputs; l++, out += pixel)
+            wf_vstore(out, bias);
     }
 }
 
-/* Rows of the phases without taps: side by side, since memory comes in more than a line. */
-static void run_empty(const gemm_image *m, int first, int end)
+/* The same for rows [first, end) and all output vectors. All residue classes' rows take turns, since their
+ * pixels lie side by side in memory, which comes in lines. */
+static void run_empty(const gemm_image_part *m, int first, int end)
 {
-    const gemm_plan *p = m->p;
-    for (int unit = m->unit; unit < m->unit_end; unit++) {
-        const int set = unit / gemm_units(p), u = unit % gemm_units(p);
-        for (int b = gemm_unit_first(p, u); b < gemm_unit_first(p, u + 1); b++) {
-            const int channel = gemm_first(p, set, b);
+    const int subblocks = gemm_output_subblocks(m->s);
+    for (int i = m->subblock_begin; i < m->subblock_end; i++) {
+        const int set = i / subblocks, subblock = i % subblocks;
+        for (int b = gemm_subblock_begin(m->s, subblock);
+             b < gemm_subblock_begin(m->s, subblock + 1); b++) {
+            const int channel = gemm_first_output(m->g, set, b);
             float bias[L];
             gemm_load_bias(m, channel, 1, bias);
-            for (int i = first; i < end; i++)
-                run_empty_row(m, channel, i, wf_vload(bias));
+            for (int row = first; row < end; row++)
+                run_empty_row(m, channel, row, wf_vload(bias));
         }
     }
 }
 
-/* The part that comes after this one: the next vectors, the next set, the next rows. */
-static gemm_part part_after(const gemm_image *m, const gemm_phase *f, gemm_part part)
+/* ---- the order of regions -------------------------------------------------------------------- */
+
+static int rows_left(const gemm_image_part *m, const gemm_residue_class *c, int first)
 {
-    const gemm_plan *p = m->p;
-    gemm_part next = part;
-    next.v0 = part.v1;
-    if (part.v1 == p->vectors) {
-        next.v0 = 0;
-        next.set = part.set + 1;
-        if (next.set * gemm_units(p) >= m->unit_end) {
-            next.set = m->unit / gemm_units(p);
-            next.first_row = part.first_row + part.rows;
+    return (c->h->outputs < m->row_end ? c->h->outputs : m->row_end) - first;
+}
+
+/* The rows of a block that starts with row `first`; 0 or less: the residue class has none. */
+static int rows_from(const gemm_image_part *m, const gemm_residue_class *c, int first)
+{
+    const int left = rows_left(m, c, first), most = m->s->blocking.rows_block_size;
+    return most < left ? most : left;
+}
+
+static gemm_region region_at(const gemm_image_part *m, const gemm_residue_class *c, int set, int v,
+                             int first)
+{
+    const int V = m->g->input_vectors, end = v + c->input_vectors_block_size;
+    return (gemm_region){set, v, end < V ? end : V, first, rows_from(m, c, first)};
+}
+
+/* The region that the kernel multiplies after this one: the next channel vectors, else the next set, else
+ * the next rows. */
+static gemm_region region_after(const gemm_image_part *m, const gemm_residue_class *c,
+                                gemm_region region)
+{
+    const int V = m->g->input_vectors, subblocks = gemm_output_subblocks(m->s);
+    gemm_region next = region;
+    next.vector_begin = region.vector_end;
+    if (region.vector_end == V) {
+        next.vector_begin = 0;
+        next.set = region.set + 1;
+        if (next.set * subblocks >= m->subblock_end) {
+            next.set = m->subblock_begin / subblocks;
+            next.row_begin = region.row_begin + region.rows;
         }
     }
-    const int left = (f->h->n < m->end ? f->h->n : m->end) - next.first_row;
-    next.v1 = next.v0 + f->chunk < p->vectors ? next.v0 + f->chunk : p->vectors;
-    next.rows = left < m->s->rows ? left : m->s->rows;
+    const int end = next.vector_begin + c->input_vectors_block_size;
+    next.vector_end = end < V ? end : V;
+    next.rows = rows_from(m, c, next.row_begin);
     return next;
 }
 
-/* Rows of a phase from `first` on, of those that are taken at once. */
-static int rows_from(const gemm_image *m, const gemm_phase *f, int first)
+/* The lines of the packed input after this region's, shared out among the products that all residue
+ * classes make of this one. */
+static next_packed_input packed_input_after(const gemm_image_part *m, gemm_region region)
 {
-    const int left = (f->h->n < m->end ? f->h->n : m->end) - first;
-    return m->s->rows < left ? m->s->rows : left;
-}
-
-static gemm_part part_of(const gemm_image *m, const gemm_phase *f, int set, int v, int first)
-{
-    const int V = m->p->vectors;
-    return (gemm_part){set, v, v + f->chunk < V ? v + f->chunk : V, first, rows_from(m, f, first)};
-}
-
-/* What to bring in for the part that comes after this one, among the calls that its phases make. */
-static coming coming_after(const gemm_image *m, gemm_part part)
-{
-    const gemm_plan *p = m->p;
-    const gemm_phase *most = &m->s->phases[0];
+    const gemm_geometry *g = m->g;
+    const gemm_residue_class *most = &m->s->classes[0]; /* the one that reads most of it */
     int64_t calls = 0;
-    for (int i = 0; i < m->s->n_phases; i++) {
-        const gemm_phase *f = &m->s->phases[i];
-        most = gemm_phase_taps(f) > gemm_phase_taps(most) ? f : most;
-        if (f->direct || gemm_phase_taps(f) == 0)
+    for (int i = 0; i < m->s->n_classes; i++) {
+        const gemm_residue_class *c = &m->s->classes[i];
+        most = gemm_class_taps(c) > gemm_class_taps(most) ? c : most;
+        if (c->in_place || gemm_class_taps(c) == 0)
             continue;
-        const int pixels = f->flat ? part.rows * f->w->n : f->w->n;
-        calls += (int64_t)(f->flat ? 1 : rows_from(m, f, part.first_row)) *
-                 groups_of(p, pixels, p->NV) * gemm_units(p);
+        const int pixels = c->contiguous ? region.rows * c->w->outputs : c->w->outputs;
+        calls += (int64_t)(c->contiguous ? 1 : rows_from(m, c, region.row_begin)) *
+                 pixel_subblocks(g, pixels, m->s->blocking.output_vectors_subblock_size) *
+                 gemm_output_subblocks(m->s);
     }
-    const bool vectors =
-        p->kind == GEMM_ROTATE || (p->kind == GEMM_DENSE && (p->groups == 1 || p->IG % L == 0));
-    coming c = {.lines = 1};
-    if (calls <= 0 || !vectors)
-        return c;
-    c.from = gemm_source_of(m, most, part_after(m, most, part));
-    c.lines = (int)((gemm_calls_for(&c.from, 1) + calls - 1) / calls);
-    return c;
+    const bool whole_vectors =
+        g->kind == GEMM_ROTATE ||
+        (g->kind == GEMM_DENSE && (g->groups == 1 || g->group_inputs % L == 0));
+    next_packed_input next = {.lines_per_call = 1};
+    if (calls <= 0 || !whole_vectors)
+        return next;
+    next.lines = gemm_input_lines_of(m, most, region_after(m, most, region));
+    next.lines_per_call = (int)((gemm_calls_for(&next.lines, 1) + calls - 1) / calls);
+    return next;
 }
 
-/* Rows of all phases from `first` on, in panels. */
-static void run_in_panels(const gemm_image *m, int first)
+/* Computes the block of rows that starts with row `first`, by way of panels. */
+static void run_by_panels(const gemm_image_part *m, int first)
 {
-    const gemm_plan *p = m->p;
-    const int units = gemm_units(p);
-    for (int i = 0; i < m->s->n_phases; i++) {
-        const gemm_phase *f = &m->s->phases[i];
-        if (gemm_phase_taps(f) == 0 || rows_from(m, f, first) <= 0)
+    const int subblocks = gemm_output_subblocks(m->s);
+    for (int i = 0; i < m->s->n_classes; i++) {
+        const gemm_residue_class *c = &m->s->classes[i];
+        if (gemm_class_taps(c) == 0 || rows_from(m, c, first) <= 0)
             continue;
-        for (int set = m->unit / units; set * units < m->unit_end; set++)
-            for (int v = 0; v < p->vectors; v += f->chunk) {
-                const gemm_part part = part_of(m, f, set, v, first);
-                gemm_run_panels(m, f, part, part_after(m, f, part));
+        for (int set = m->subblock_begin / subblocks; set * subblocks < m->subblock_end; set++)
+            for (int v = 0; v < m->g->input_vectors; v += c->input_vectors_block_size) {
+                const gemm_region region = region_at(m, c, set, v, first);
+                gemm_run_panels(m, c, region, region_after(m, c, region));
             }
     }
 }
 
-/* The same over frames, of which all phases share one; the first phase has the most rows. */
-static void run_in_frames(const gemm_image *m, int first)
+/* The same from packed inputs. All residue classes read one; the first has the most rows. */
+static void run_by_packed_input(const gemm_image_part *m, int first)
 {
-    const gemm_plan *p = m->p;
-    const int units = gemm_units(p);
-    for (int set = m->unit / units; set * units < m->unit_end; set++)
-        for (int v = 0; v < p->vectors; v += p->chunk) {
-            const gemm_part all = part_of(m, &m->s->phases[0], set, v, first);
-            coming c = coming_after(m, all);
-            const float *frame = NULL;
-            for (int i = 0; i < m->s->n_phases; i++) {
-                const gemm_phase *f = &m->s->phases[i];
-                const gemm_part part = part_of(m, f, set, v, first);
-                if (gemm_phase_taps(f) == 0 || part.rows <= 0)
+    const gemm_geometry *g = m->g;
+    const int subblocks = gemm_output_subblocks(m->s), rows = m->s->blocking.rows_block_size;
+    for (int set = m->subblock_begin / subblocks; set * subblocks < m->subblock_end; set++)
+        for (int v = 0; v < g->input_vectors; v += m->s->blocking.input_vectors_block_size) {
+            const gemm_region all = region_at(m, &m->s->classes[0], set, v, first);
+            next_packed_input next = packed_input_after(m, all);
+            const float *packed = NULL;
+            for (int i = 0; i < m->s->n_classes; i++) {
+                const gemm_residue_class *c = &m->s->classes[i];
+                const gemm_region region = region_at(m, c, set, v, first);
+                if (gemm_class_taps(c) == 0 || region.rows <= 0)
                     continue;
-                const float *x = frame;
-                if (f->direct || !frame)
-                    x = gemm_frame(p, f->h, f->w, f->direct ? part : all, m->s->rows, m->in,
-                                   m->frame);
-                if (!f->direct)
-                    frame = x;
-                run_part(m, f, part, x, &c);
+                const float *x = packed;
+                if (c->in_place || !packed)
+                    x = gemm_pack_input(g, c->h, c->w, c->in_place ? region : all, rows, m->in,
+                                        m->scratch);
+                if (!c->in_place)
+                    packed = x;
+                run_region(m, c, region, x, &next);
             }
         }
 }
 
-/* Rows of all phases from `first` on: between them they write every line of the output. */
-static void run_rows(const gemm_image *m, int first)
+/* Computes the block of rows that starts with row `first`, of all residue classes: they write every
+ * pixel of the output between them. */
+static void run_rows(const gemm_image_part *m, int first)
 {
     bool empty = false;
-    for (int i = 0; i < m->s->n_phases; i++)
-        empty |= gemm_phase_taps(&m->s->phases[i]) == 0;
+    for (int i = 0; i < m->s->n_classes; i++)
+        empty |= gemm_class_taps(&m->s->classes[i]) == 0;
     if (empty)
-        run_empty(m, first, first + rows_from(m, &m->s->phases[0], first));
-    if (m->s->most)
-        run_in_panels(m, first);
+        run_empty(m, first, first + rows_from(m, &m->s->classes[0], first));
+    if (m->s->blocking.panel_pixels)
+        run_by_panels(m, first);
     else
-        run_in_frames(m, first);
+        run_by_packed_input(m, first);
 }
 
-/* Part `part` of the images. */
 weft_status gemm_forward_run(const wf_conv2d *k, int worker, const wf_conv2d_io *io, int n,
                              int part, void *scratch)
 {
     const gemm_forward *s = k->state;
-    const gemm_plan *p = s->plan;
-    const int rows = s->phases[0].h->n, units = p->sets * gemm_units(p);
-    gemm_image m = {.s = s,
-                    .p = p,
-                    .packed = io->weights,
-                    .bias = io->bias,
-                    .end = rows,
-                    .unit_end = units,
-                    .frame = scratch};
-    if (s->by_rows) {
-        m.row = (int)((int64_t)rows * part / k->parts);
-        m.end = (int)((int64_t)rows * (part + 1) / k->parts);
+    const gemm_geometry *g = &s->geometry;
+    const int rows = s->classes[0].h->outputs, subblocks = g->sets * gemm_output_subblocks(s);
+    gemm_image_part m = {.s = s,
+                         .g = g,
+                         .packed_weights = io->weights,
+                         .bias = io->bias,
+                         .row_end = rows,
+                         .subblock_end = subblocks,
+                         .scratch = scratch};
+    if (s->parts_are_rows) {
+        m.row_begin = (int)((int64_t)rows * part / k->parts);
+        m.row_end = (int)((int64_t)rows * (part + 1) / k->parts);
     } else {
-        m.unit = (int)((int64_t)units * part / k->parts);
-        m.unit_end = (int)((int64_t)units * (part + 1) / k->parts);
+        m.subblock_begin = (int)((int64_t)subblocks * part / k->parts);
+        m.subblock_end = (int)((int64_t)subblocks * (part + 1) / k->parts);
     }
     for (int i = 0; i < n; i++) {
         m.in = (gemm_input){(const char *)io->in + (size_t)i * io->in_stride, io->table};
-        m.y = (float *)((char *)io->out + (size_t)i * io->out_stride);
-        for (int row = m.row; row < m.end; row += s->rows)
+        m.out = (float *)((char *)io->out + (size_t)i * io->out_stride);
+        for (int row = m.row_begin; row < m.row_end; row += s->blocking.rows_block_size)
             run_rows(&m, row);
     }
     return WEFT_OK;

@@ -1,31 +1,37 @@
-/* What the files of this folder share: a convolution as a product over an implicit im2col matrix; private to them.
+/* What the files of this folder share: the geometry of a convolution as a matrix product, and the packed
+ * input. README.md works through an example with small numbers.
  *
- * The matrix is never there. Its rows are output pixels, its columns the *vectors* of the input
- * channels times the taps; where the input itself does not do, packed_input.c copies the part that a
- * few output rows need into a *frame*, from which every tap is one offset and neighbouring output
- * pixels are neighbours, whatever stride, padding, dilation and groups are: zeros stand around the
- * image, and the columns (rows) of each residue of the stride stand together. One copy of the
- * input serves all taps and all output channels.
+ * The product's left matrix would be im2col's: a row for each output pixel; a column for each channel
+ * vector of the input and each tap. Nobody builds it. The kernels read the input itself where a tap's
+ * inputs lie there in order, or else a *packed input*: packed_input.c copies the input rows that a few
+ * output rows need, with zeros for the padding and the inputs of each residue class side by side. There
+ * every tap is one constant offset, and neighbouring outputs read neighbouring inputs, whatever the
+ * stride, padding, dilation and groups. One copy serves all taps and all output channels.
  *
- * A pass is a list of *phases* (Note [Phases of backward-data]), each the product of two *axes*,
- * rows and columns. Letters as seen by the pass: I input channels, O output channels, per group IG
- * and OG; L channels in a vector.
+ * A pass is a list of residue classes (Note [Residue classes]); each is the product of two *axes*, its
+ * rows and its columns. "Input" and "output" are the pass's: backward-data reads ddst and writes dsrc.
+ * L is the number of channels in a vector.
  *
- * Note [How channels meet]. Four ways, by shape alone:
- *   DENSE  a vector of outputs lies in one group: each of its input channels is broadcast to all
- *          lanes. A vector of inputs holds L channels of the group.
- *   PLAIN  the same from a plain input (src_block 1): a vector of inputs holds one channel.
- *   LANES  a vector of outputs spans several groups, or is cut by one: lane l meets input channel j
- *          of its own group. Vector j of the inputs is made for one vector of outputs: its lane l
- *          holds that channel. No product is wasted, as it would be on the zeros between groups.
- *   ROTATE the same where groups have as many inputs as outputs and a vector holds whole groups (as
- *          ResNeXt's): vector j of the inputs is the input itself with the lanes of each group rotated
- *          by j, in a register, once for up to three taps of a row. In backward-weights it is ddst that is
- *          rotated, once for all taps.
+ * Note [How channels meet]. There are four ways, and the shape alone decides:
+ *   DENSE  All channels of a vector of outputs belong to one group. The kernel broadcasts each input
+ *          channel of the group to all lanes. A channel vector holds L input channels.
+ *   PLAIN  The same from a plain input (src_block 1). A channel vector holds one input channel.
+ *   LANES  A vector of outputs spans several groups, or a group ends inside it. Lane l is multiplied by
+ *          input channel j of its own group. Channel vector j is made for one vector of outputs: its
+ *          lane l holds that channel. So no product is wasted on the zeros between groups.
+ *   ROTATE As LANES, where groups have as many inputs as outputs and a vector holds whole groups, as in
+ *          ResNeXt. The kernel reads the input itself and rotates the lanes of each group by j, in a
+ *          register, once for up to three taps of a row. Backward-weights rotates ddst instead, once
+ *          for all taps.
  *
- * Note [Phases of backward-data]. With stride s, the input pixels h = a mod s receive from other
- * taps than those of another residue: backward-data is s dense convolutions of ddst, a phase each,
- * whose outputs lie s apart, over one frame. Forward and backward-weights have one phase. */
+ * Note [Residue classes]. With stride s, tap t connects output q with input q s - padding + t dilation,
+ * so all inputs of a tap have the same remainder modulo s.
+ *   Forward and backward-weights read inputs in strides. The packed input therefore holds the inputs of
+ *   each remainder side by side: a residue class of the *input*.
+ *   Backward-data writes inputs. Those with remainder a get something from the taps of that remainder
+ *   only. So backward-data is s dense convolutions of ddst along an axis, one for each residue class of
+ *   its *outputs*, which lie s apart. All of them read one packed input. Forward and backward-weights
+ *   have one residue class of outputs: all. */
 #ifndef WF_CONV2D_GEMM_H
 #define WF_CONV2D_GEMM_H
 
@@ -33,51 +39,65 @@
 #include "kernels/machine.h"
 #include "kernels/simd/simd.h"
 
+/* The bounds of a subblock: the sums that registers hold at once, pixels by output vectors. */
 enum {
     L = WF_LANES,
-    GEMM_SUMS = L == 16 ? 28 : 12, /* vectors of sums in registers, at most */
-    GEMM_N = L == 16 ? 14 : 12,    /* pixels in a group */
-    GEMM_NV = 4,                   /* vectors of outputs of a pixel */
-    GEMM_J = L / 2                 /* rotations: a vector holds two groups at least */
+    GEMM_MAX_SUMS = L == 16 ? 28 : 12,   /* vectors of sums */
+    GEMM_MAX_PIXELS = L == 16 ? 14 : 12, /* pixels */
+    GEMM_MAX_OUTPUT_VECTORS = 4,         /* output vectors */
+    GEMM_MAX_ROTATIONS = L / 2           /* ROTATE: a vector holds two groups at least */
 };
 
-/* Floats of a core's caches in the class of machines, by which blocking goes: Note [Machine classes]. */
-static inline int64_t gemm_l1(void)
+/* Floats that a core's L1 and L2 caches hold in the machine class, by which the kernels choose their
+ * block sizes: Note [Machine classes]. */
+static inline int64_t gemm_l1_floats(void)
 {
     return (int64_t)(wf_machine_class_of(WF_ISA)->l1_bytes / sizeof(float));
 }
-static inline int64_t gemm_l2(void)
+static inline int64_t gemm_l2_floats(void)
 {
     return (int64_t)(wf_machine_class_of(WF_ISA)->l2_bytes / sizeof(float));
 }
 
+/* Floats of a packed input that L2 should hold beside weights and outputs. */
+static inline int64_t gemm_packed_input_floats(void)
+{
+    return gemm_l2_floats() / 4;
+}
+
+/* Note [How channels meet]. */
 typedef enum gemm_kind { GEMM_DENSE, GEMM_PLAIN, GEMM_LANES, GEMM_ROTATE } gemm_kind;
 
-/* Rows or columns of a phase. Output i of n lies at out + i * out_step and meets, with each of its
- * taps, the input at offset + i * in_step, which is position place + i of residue slot `slot` of a
- * frame; position 0 of a slot is input first[slot]. Taps that never meet the input are left out. */
+/* The rows or the columns of a residue class. Output i lies at first_output + i * output_step of the
+ * image. Through tap t it meets input offset[t] + i * input_step. In a packed input that is position
+ * position[t] + i of input class input_class[t]; position 0 of class z is input origin[z]. Taps that
+ * never meet the input are left out. */
 typedef struct gemm_axis {
-    int n, out, out_step, in, in_step;
-    int room;              /* outputs that a frame has room for: the largest n of all phases */
-    int taps, slots, span; /* span: the largest place */
-    int *tap, *offset, *slot, *place;
-    int *first;
+    int outputs, first_output, output_step;
+    int inputs, input_step;
+    int room; /* outputs that a packed input has room for: the most of all residue classes */
+    int taps;
+    int input_classes; /* residue classes of the input */
+    int last_position; /* the largest position of a tap */
+    int *tap;          /* which tap of the filter; the same index leads into the next three */
+    int *offset, *input_class, *position;
+    int *origin; /* by input class */
 } gemm_axis;
 
-typedef struct gemm_plan {
+/* What a pass multiplies, without how it goes about it. */
+typedef struct gemm_geometry {
     gemm_kind kind;
     wf_act in, out; /* what the pass reads and writes; backward-weights: src and dst */
-    int groups, IG, OG;
-    int sets;    /* of input vectors that are taken together: groups, or output vectors (LANES) */
-    int blocks;  /* output vectors of a set */
-    int vectors; /* input vectors of a set */
-    int depth;   /* input channels of a vector that are summed up one by one: L, or 1 */
-    size_t unit; /* floats between neighbouring pixels of a frame: L, or 1 */
-    int rows, columns; /* numbers of axes; phase (a, b) is row[a] x column[b] */
-    gemm_axis *row, *column;
-    int NV;    /* output vectors that are taken at once */
-    int chunk; /* input vectors that are taken at once */
-} gemm_plan;
+    int groups, group_inputs, group_outputs; /* channels of a group */
+    /* Channel sets: a set's output vectors are summed over the same channel vectors. A set is a group;
+     * of LANES and ROTATE it is an output vector. */
+    int sets, output_vectors, input_vectors; /* the last two: of a set */
+    int vector_channels; /* input channels of a channel vector that are summed up: L; LANES, PLAIN: 1 */
+    size_t pixel_floats; /* from pixel to pixel of a packed input: L; PLAIN: 1 */
+    int row_classes,
+        column_classes; /* numbers of axes: class (a, b) is row_axis[a] by column_axis[b] */
+    gemm_axis *row_axis, *column_axis;
+} gemm_geometry;
 
 /* An image that a pass reads, of floats; with a table, Note [Bytes and what they stand for]. */
 typedef struct gemm_input {
@@ -85,83 +105,99 @@ typedef struct gemm_input {
     const float *table;
 } gemm_input;
 
-/* A part of a frame: `rows` output rows from `first_row` on, vectors [v0, v1) of a set. */
-typedef struct gemm_part {
-    int set, v0, v1, first_row, rows;
-} gemm_part;
+/* What a packed input holds at one time: what `rows` output rows from row_begin on read of channel
+ * vectors [vector_begin, vector_end) of a set. */
+typedef struct gemm_region {
+    int set, vector_begin, vector_end, row_begin, rows;
+} gemm_region;
 
-/* Whether the types are among those that frames are made from. */
+/* ---- geometry.c ---- */
+
+/* Whether the kernels read images of these types. */
 bool WF_ISA_FN(wf_gemm_reads)(const wf_conv2d_desc *d, wf_conv2d_pass pass);
 #define GEMM_TYPES "f32 only, or a plain src of u8 in whole groups"
-
-/* The share of the peak that the inner loops of a pass are expected to reach on products that count;
- * through: where pixels are counted through the rows. */
-double WF_ISA_FN(wf_gemm_share)(const wf_conv2d_desc *d, wf_conv2d_pass pass, bool through);
-/* How many vectors of outputs to take at once, of `blocks`, for so many pixels in a row. */
-int WF_ISA_FN(wf_gemm_best_vectors)(int64_t pixels, int blocks);
-
 gemm_kind WF_ISA_FN(wf_gemm_kind)(const wf_conv2d_desc *d, wf_conv2d_pass pass);
-/* NULL when memory runs out. */
-gemm_plan *WF_ISA_FN(wf_gemm_plan)(const wf_conv2d_desc *d, wf_conv2d_pass pass);
-void WF_ISA_FN(wf_gemm_plan_destroy)(gemm_plan *p);
+/* False when memory runs out; then nothing is left to clean up. */
+bool WF_ISA_FN(wf_gemm_geometry_init)(gemm_geometry *g, const wf_conv2d_desc *d,
+                                      wf_conv2d_pass pass);
+void WF_ISA_FN(wf_gemm_geometry_done)(gemm_geometry *g);
+/* The input channel at place c of channel vector v (PLAIN: 0; LANES, ROTATE: the lane); -1: none. */
+int WF_ISA_FN(wf_gemm_channel)(const gemm_geometry *g, int set, int v, int c);
 
-/* Whether the input itself is the frame: one tap, no stride, no padding, channels as they are. */
-bool WF_ISA_FN(wf_gemm_direct)(const gemm_plan *p, const gemm_axis *h, const gemm_axis *w);
-/* Whether rows of outputs follow on each other as pixels do. */
-bool WF_ISA_FN(wf_gemm_flat)(const gemm_axis *h, const gemm_axis *w);
-/* Groups, of which each fits the registers, that n pixels in a row are cut into, for NV vectors. */
-int WF_ISA_FN(wf_gemm_groups)(int n, int NV);
-/* The output rows that are taken at once. */
-int WF_ISA_FN(wf_gemm_rows)(const gemm_plan *p, const gemm_axis *h, const gemm_axis *w);
-/* Floats from vector to vector of a frame (or of the input itself) for `rows` output rows. */
-size_t WF_ISA_FN(wf_gemm_vector)(const gemm_plan *p, const gemm_axis *h, const gemm_axis *w,
-                                 int rows);
-/* Floats from output row to output row of it. */
-size_t WF_ISA_FN(wf_gemm_row)(const gemm_plan *p, const gemm_axis *h, const gemm_axis *w);
-/* Where output (0, 0) of the part meets tap (r, s) of the axes' lists, in vector v0. */
-size_t WF_ISA_FN(wf_gemm_tap)(const gemm_plan *p, const gemm_axis *h, const gemm_axis *w, int rows,
-                              int r, int s);
-/* Fills the frame of a part, laid out for `rows` output rows, of which the part may have fewer;
- * returns it, or the place in the image. */
-const float *WF_ISA_FN(wf_gemm_frame)(const gemm_plan *p, const gemm_axis *h, const gemm_axis *w,
-                                      gemm_part part, int rows, gemm_input in, float *frame);
-/* Output vector b of a set: its first channel; and the end of the set's. */
-static inline int gemm_first(const gemm_plan *p, int set, int b)
+/* The first output channel of output vector b of a set; the end of the set's output channels. */
+static inline int gemm_first_output(const gemm_geometry *g, int set, int b)
 {
-    return set * (p->kind >= GEMM_LANES ? L : p->OG) + b * L;
+    return set * (g->kind >= GEMM_LANES ? L : g->group_outputs) + b * L;
 }
-static inline int gemm_end(const gemm_plan *p, int set)
+static inline int gemm_end_output(const gemm_geometry *g, int set)
 {
-    return p->kind >= GEMM_LANES ? p->out.C : (set + 1) * p->OG;
+    return g->kind >= GEMM_LANES ? g->out.C : (set + 1) * g->group_outputs;
 }
-/* ROTATE: the output channel that input channel i meets in vector j. */
-static inline int gemm_output(const gemm_plan *p, int i, int j)
+/* ROTATE: the output channel that input channel i meets in rotation j. */
+static inline int gemm_rotated_output(const gemm_geometry *g, int i, int j)
 {
-    return i / p->OG * p->OG + (i % p->OG + p->OG - j) % p->OG;
+    return i / g->group_outputs * g->group_outputs +
+           (i % g->group_outputs + g->group_outputs - j) % g->group_outputs;
 }
-/* ROTATE: for each lane the one that lies `by` further in its group. */
-static inline void gemm_rotation(int OG, int by, int32_t from[L])
+/* ROTATE: for each lane the one that lies `by` lanes further in its group. */
+static inline void gemm_rotation(int group_outputs, int by, int32_t from[L])
 {
     for (int l = 0; l < L; l++)
-        from[l] = l / OG * OG + (l + by) % OG;
+        from[l] = l / group_outputs * group_outputs + (l + by) % group_outputs;
 }
-/* Input channel of vector v, position c (PLAIN: 0, else 0..L-1, LANES: the lane); -1: none. */
-int WF_ISA_FN(wf_gemm_channel)(const gemm_plan *p, int set, int v, int c);
+
+/* ---- subblock.c ---- */
+
+/* The number of subblocks, all about equal, into which `pixels` in a row are cut, with so many output
+ * vectors each. */
+int WF_ISA_FN(wf_gemm_pixel_subblocks)(int pixels, int output_vectors);
+/* How many output vectors a subblock should have, of a set's output_vectors, for so many pixels in a
+ * row. */
+int WF_ISA_FN(wf_gemm_best_output_vectors)(int64_t pixels, int output_vectors);
+/* The share of the peak that the inner loops of forward or backward-data are expected to reach on
+ * products that count. across_rows: a subblock may go on in the next row. */
+double WF_ISA_FN(wf_gemm_share)(const wf_conv2d_desc *d, wf_conv2d_pass pass, bool across_rows);
+
+/* ---- packed_input.c; h and w are the axes of a residue class ---- */
+
+/* Whether the input itself serves as packed input: one tap, no stride, no padding, channels in order. */
+bool WF_ISA_FN(wf_gemm_reads_in_place)(const gemm_geometry *g, const gemm_axis *h,
+                                       const gemm_axis *w);
+/* Whether an output row follows on the one before as pixel follows on pixel, in input and output. */
+bool WF_ISA_FN(wf_gemm_contiguous)(const gemm_axis *h, const gemm_axis *w);
+/* The output rows whose packed input, of input_vectors_block_size channel vectors, fits its share of
+ * the L2 cache. */
+int WF_ISA_FN(wf_gemm_packed_rows)(const gemm_geometry *g, const gemm_axis *h, const gemm_axis *w,
+                                   int input_vectors_block_size);
+/* Floats from channel vector to channel vector, for a packed input of `rows` output rows; and from one
+ * output row to the next. */
+size_t WF_ISA_FN(wf_gemm_vector_stride)(const gemm_geometry *g, const gemm_axis *h,
+                                        const gemm_axis *w, int rows);
+size_t WF_ISA_FN(wf_gemm_row_stride)(const gemm_geometry *g, const gemm_axis *h,
+                                     const gemm_axis *w);
+/* Where output (0, 0) of a region meets tap (r, s) of the axes' lists in the first channel vector. */
+size_t WF_ISA_FN(wf_gemm_tap_offset)(const gemm_geometry *g, const gemm_axis *h, const gemm_axis *w,
+                                     int rows, int r, int s);
+/* Fills a packed input that has room for `rows` output rows, of which the region may have fewer.
+ * Returns it; or the place in the image, if that serves as packed input. */
+const float *WF_ISA_FN(wf_gemm_pack_input)(const gemm_geometry *g, const gemm_axis *h,
+                                           const gemm_axis *w, gemm_region region, int rows,
+                                           gemm_input in, float *packed);
 
 #define gemm_reads WF_ISA_FN(wf_gemm_reads)
-#define gemm_best_vectors WF_ISA_FN(wf_gemm_best_vectors)
-#define gemm_share WF_ISA_FN(wf_gemm_share)
 #define gemm_kind_of WF_ISA_FN(wf_gemm_kind)
-#define gemm_plan_create WF_ISA_FN(wf_gemm_plan)
-#define gemm_plan_destroy WF_ISA_FN(wf_gemm_plan_destroy)
-#define gemm_direct WF_ISA_FN(wf_gemm_direct)
-#define gemm_flat WF_ISA_FN(wf_gemm_flat)
-#define gemm_groups WF_ISA_FN(wf_gemm_groups)
-#define gemm_rows WF_ISA_FN(wf_gemm_rows)
-#define gemm_vector WF_ISA_FN(wf_gemm_vector)
-#define gemm_row WF_ISA_FN(wf_gemm_row)
-#define gemm_tap WF_ISA_FN(wf_gemm_tap)
-#define gemm_frame WF_ISA_FN(wf_gemm_frame)
+#define gemm_geometry_init WF_ISA_FN(wf_gemm_geometry_init)
+#define gemm_geometry_done WF_ISA_FN(wf_gemm_geometry_done)
 #define gemm_channel WF_ISA_FN(wf_gemm_channel)
+#define gemm_pixel_subblocks WF_ISA_FN(wf_gemm_pixel_subblocks)
+#define gemm_best_output_vectors WF_ISA_FN(wf_gemm_best_output_vectors)
+#define gemm_share WF_ISA_FN(wf_gemm_share)
+#define gemm_reads_in_place WF_ISA_FN(wf_gemm_reads_in_place)
+#define gemm_contiguous WF_ISA_FN(wf_gemm_contiguous)
+#define gemm_packed_rows WF_ISA_FN(wf_gemm_packed_rows)
+#define gemm_vector_stride WF_ISA_FN(wf_gemm_vector_stride)
+#define gemm_row_stride WF_ISA_FN(wf_gemm_row_stride)
+#define gemm_tap_offset WF_ISA_FN(wf_gemm_tap_offset)
+#define gemm_pack_input WF_ISA_FN(wf_gemm_pack_input)
 
 #endif

@@ -1,18 +1,26 @@
-/* Implicit im2col and matrix product, backward-weights: a weight's products summed in registers.
+/* Implicit im2col and matrix product, backward-weights: the plan, and the sum of the partial sums.
  *
- * A slot (Note [Splits of weight gradients]) is cut into ranges of pixels, each with sums of its own, which
- * reduce adds up before it adds the slots. Sums hold output vectors; input vectors; taps; channels of a
- * vector; L outputs: for blocked activations without groups K/L, C/L, R, S, L, L. A part is a range of
- * pixels, a range of input vectors and one of groups of up to GEMM_NV output vectors. Images come one
- * after the other, or several small ones at once, in chunks of rows: of a group's ddst the chunk stays in
- * the first-level cache while the part's input vectors, in frames (gemm.h) or where they are, pass by.
- * Of operands in planes a page and more apart the hardware foresees little: the products of one chunk
- * bring in what the next one reads (weights_run.c).
- * Every weight adds its products in the order image, row, column, wherever the chunks end: the bits
- * follow from shape and ISA. Stateless but for the plan.
+ * A weight gradient is a sum over pixels: the gradient of a weight is the product, summed over all output
+ * pixels, of the input that the weight met and of ddst. The inner loop is an outer product: it multiplies
+ * some values of src (channels, or taps) by some output vectors of ddst, pixel after pixel, and keeps the
+ * sums in registers. LANES and ROTATE multiply vectors of src by one vector of ddst, lane by lane.
  *
- * The inner loop is an outer product: some values of src, channels or taps, times some vectors of
- * ddst, for each pixel; or, lane by lane (Note [How channels meet]), some vectors of src times one. */
+ * A split (Note [Splits of weight gradients]) is cut into subsplits, ranges of its pixels, each with a
+ * partial sum of its own; reduce adds those up before it adds the splits. A part of a split is a subsplit,
+ * a range of channel vectors and a range of output subblocks. Its loops, from the outside in:
+ *   1. images one by one, or several small ones at once; a packed input of src (gemm.h), or src in place:
+ *      as much as L2 holds;
+ *   2. a block of rows;
+ *   3. the output subblocks, up to GEMM_MAX_OUTPUT_VECTORS output vectors of ddst: L1 keeps the block's
+ *      pixels of one subblock while the kernel multiplies them by
+ *   4. each channel vector and tap of src.
+ * Channel planes lie more than a page apart, so the hardware prefetcher misses them. While a block is
+ * multiplied, its products prefetch what the next block reads (weights_prefetch.c).
+ *
+ * Every weight adds its products in the order image, row, column, wherever the blocks end: its bits follow
+ * from the shape and the instruction set. Everything but the plan is stateless.
+ *
+ * A partial sum: [set][output vector][channel vector][tap][channel][L]. */
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -20,35 +28,41 @@
 #include "kernels/machine.h"
 #include "kernels/simd/transpose.h"
 
+/* Fitted by hand on the machines named in docs/measurements.md (backward-weights). */
 enum {
-    /* Pixels that are taken through all taps before the next, at most. */
-    CHUNK = L == 16 ? 400 : 200,
-    /* What sums of a range's own cost, as measured: passes over them; the same of a frame, over what is copied. */
-    OWN_SUMS = L == 16 ? 12 : 6,
-    FRAME = L == 16 ? 8 : 3,
-    TILES = 64,            /* cores that should find work, if it takes them */
-    SMALL_FLOPS = 8000000, /* so long: the smaller a tile, the more often operands are read; */
-    TILE_FLOPS = 16000000, /* beyond that; */
-    FEW = 16,              /* cores that should find work of */
-    LEAST_FLOPS = 2000000, /* that little */
-    MOST = L == 16 ? 128 : 4096, /* tiles */
-    PART_VECTORS = 2             /* input vectors of a part, at least */
+    PIXELS_BLOCK_SIZE = L == 16 ? 400 : 200, /* pixels of a block of rows, at most */
+    /* Giving a subsplit its own partial sum takes as long as passing so often over it. */
+    PASSES_OVER_OWN_SUM = L == 16 ? 12 : 6,
+    /* Filling a packed input takes as long as passing so often over what is copied. */
+    PASSES_OVER_PACKED_INPUT = L == 16 ? 8 : 3,
+    /* A large gradient is cut into tiles of TILE_FLOPS operations. A smaller one gives work to
+     * MANY_CORES, with tiles of at least SMALL_TILE_FLOPS, since smaller tiles read their operands more
+     * often; or to FEW_CORES, with tiles of at least LEAST_TILE_FLOPS. */
+    TILE_FLOPS = 16000000,
+    MANY_CORES = 64,
+    SMALL_TILE_FLOPS = 8000000,
+    FEW_CORES = 16,
+    LEAST_TILE_FLOPS = 2000000,
+    MAX_TILES = L == 16 ? 128 : 4096,
+    MIN_PART_VECTORS = 2 /* channel vectors of a part */
 };
 
-/* Floats of src and ddst of a chunk, near the first-level cache; */
-static int64_t chunk_floats(bool strided)
+/* Floats of src and ddst that a block of rows reads: about what L1 holds. AVX-512 loads from L2 in time. */
+static int64_t block_floats(bool strided)
 {
-    return L == 16 ? gemm_l1() * 3 : gemm_l1() * (strided ? 7 : 10) / 8;
+    return L == 16 ? gemm_l1_floats() * 3 : gemm_l1_floats() * (strided ? 7 : 10) / 8;
 }
-/* of frames, in the second-level cache; */
-static int64_t frames_floats(void)
+
+/* Floats of packed inputs that L2 should hold. */
+static int64_t packed_floats(void)
 {
-    return gemm_l2() / (L == 16 ? 8 : 4);
+    return gemm_l2_floats() / (L == 16 ? 8 : 4);
 }
-/* and of a part's sums there, beside the operands of two steps. */
+
+/* Floats of a part's partial sum that L2 holds beside the operands of two blocks. */
 static int64_t sums_floats(void)
 {
-    return gemm_l2() * 3 / (L == 16 ? 16 : 8);
+    return gemm_l2_floats() * 3 / (L == 16 ? 16 : 8);
 }
 
 static bool fits(const wf_conv2d_desc *d, wf_conv2d_pass pass, char *why, size_t size)
@@ -65,7 +79,8 @@ static bool fits(const wf_conv2d_desc *d, wf_conv2d_pass pass, char *why, size_t
     return !reason;
 }
 
-/* Whether src needs no frame: where it is read in strides, only if taps want what lies between. */
+/* Whether the kernel reads src in place. With a stride it does so only if the taps read what lies between
+ * the strides, too; else a packed input leaves that out. */
 static bool reads_in_place(const wf_conv2d_desc *d, gemm_kind kind)
 {
     const int strides = d->stride[0] * d->stride[1];
@@ -73,8 +88,9 @@ static bool reads_in_place(const wf_conv2d_desc *d, gemm_kind kind)
            (strides == 1 || d->R * d->S > strides);
 }
 
-/* Of n outputs by kernel taps along an axis, the share that meets the input; the rest is left out. */
-static double meeting(int in, int out, int kernel, int stride, int padding, int dilation)
+/* Of all pairs of an output and a tap along an axis, the share that meets the input. The kernel leaves out
+ * the others, which meet padding. */
+static double share_met(int in, int out, int kernel, int stride, int padding, int dilation)
 {
     double met = 0;
     for (int t = 0; t < kernel; t++) {
@@ -87,7 +103,6 @@ static double meeting(int in, int out, int kernel, int stride, int padding, int 
 
 static double expect(const wf_conv2d_desc *d, wf_conv2d_pass pass, weft_isa isa)
 {
-    /* Where lanes meet, src has to be made for every product. */
     const wf_costs *c = wf_machine_class_of(WF_ISA)->cost;
     const gemm_kind kind = gemm_kind_of(d, pass);
     const bool strided = d->stride[0] > 1 || d->stride[1] > 1;
@@ -103,8 +118,8 @@ static double expect(const wf_conv2d_desc *d, wf_conv2d_pass pass, weft_isa isa)
         share *= d->groups > 1             ? c->gemm_weights_strided_grouped
                  : reads_in_place(d, kind) ? c->gemm_weights_strided_in_place
                                            : c->gemm_weights_strided;
-    share /= meeting(d->H, d->P, d->R, d->stride[0], d->padding[0], d->dilation[0]) *
-             meeting(d->W, d->Q, d->S, d->stride[1], d->padding[1], d->dilation[1]);
+    share /= share_met(d->H, d->P, d->R, d->stride[0], d->padding[0], d->dilation[0]) *
+             share_met(d->W, d->Q, d->S, d->stride[1], d->padding[1], d->dilation[1]);
     return wf_conv2d_expect(d, WF_ISA, share);
 }
 
@@ -113,7 +128,7 @@ static void destroy(wf_conv2d *k)
     gemm_weights *s = k->state;
     if (!s)
         return;
-    gemm_plan_destroy(s->plan);
+    gemm_geometry_done(&s->geometry);
     free(s->tap);
     free(s);
     k->state = NULL;
@@ -124,165 +139,193 @@ static int64_t at_most(int64_t n, int64_t most)
     return n < most ? n : most;
 }
 
-/* Floats of an input vector that a chunk of rows reads of one image. */
-static int64_t vector_of(const gemm_weights *s, const wf_conv2d *k, int rows)
+/* ---- blocking -------------------------------------------------------------------------------- */
+
+/* Floats of one channel vector that a block of rows reads of one image. */
+static int64_t src_floats(const gemm_weights *s, const wf_conv2d *k, int rows)
 {
-    const gemm_axis *h = s->plan->row, *w = s->plan->column;
-    return s->in_place ? (int64_t)(rows + h->span) * h->in_step * k->desc.W * L
-                       : (int64_t)gemm_vector(s->plan, h, w, rows);
+    const gemm_axis *h = s->geometry.row_axis, *w = s->geometry.column_axis;
+    return s->blocking.in_place ? (int64_t)(rows + h->last_position) * h->input_step * k->desc.W * L
+                                : (int64_t)gemm_vector_stride(&s->geometry, h, w, rows);
 }
 
-static void cut_chunks(gemm_weights *s, const wf_conv2d *k)
+/* Sets the rows and images of a block. */
+static void plan_block(gemm_weights *s, const wf_conv2d *k)
 {
     const wf_conv2d_desc *d = &k->desc;
-    const int64_t pixels = (int64_t)d->P * d->Q, block = (int64_t)s->NB * L;
-    const bool strided = s->in_place && d->stride[0] * d->stride[1] > 1;
-    const int64_t first = chunk_floats(strided);
-    int rows = d->Q < CHUNK ? CHUNK / d->Q : 1;
-    while (rows > 1 && rows * d->Q * block + vector_of(s, k, rows) > first)
+    gemm_weights_blocking *b = &s->blocking;
+    const int64_t pixels = (int64_t)d->P * d->Q;
+    const int64_t channels = (int64_t)b->output_vectors_subblock_size * L;
+    const int64_t room = block_floats(b->in_place && d->stride[0] * d->stride[1] > 1);
+    int rows = d->Q < PIXELS_BLOCK_SIZE ? PIXELS_BLOCK_SIZE / d->Q : 1;
+    while (rows > 1 && rows * d->Q * channels + src_floats(s, k, rows) > room)
         rows--;
-    s->rows = gemm_even(d->P, rows);
-    s->images = 1;
-    if (s->rows == d->P)
-        s->images =
-            (int)at_most(first / (pixels * block + vector_of(s, k, s->rows)), CHUNK / pixels);
-    s->images =
-        s->images > 1 ? gemm_even(k->split_images, (int)at_most(s->images, k->split_images)) : 1;
+    b->rows_block_size = gemm_even(d->P, rows);
+    int64_t images = 1;
+    if (b->rows_block_size == d->P)
+        images = at_most(room / (pixels * channels + src_floats(s, k, d->P)),
+                         PIXELS_BLOCK_SIZE / pixels);
+    b->images_block_size =
+        images > 1 ? gemm_even(k->split_images, (int)at_most(images, k->split_images)) : 1;
 }
 
+/* Whether neighbouring packed inputs hold some input rows twice. */
 static bool has_halo(const gemm_weights *s, const wf_conv2d_desc *d)
 {
-    return !s->in_place && d->R * d->S > 1;
+    return !s->blocking.in_place && d->R * d->S > 1;
 }
 
 static double wanted_tiles(double flops)
 {
-    double tiles = flops / TILE_FLOPS, most = flops / SMALL_FLOPS, few = flops / LEAST_FLOPS;
-    if (tiles < TILES)
-        tiles = most < TILES ? most : TILES;
-    if (tiles < FEW)
-        tiles = few < FEW ? few : FEW;
-    return tiles < MOST ? tiles : MOST;
+    double tiles = flops / TILE_FLOPS, many = flops / SMALL_TILE_FLOPS,
+           few = flops / LEAST_TILE_FLOPS;
+    if (tiles < MANY_CORES)
+        tiles = many < MANY_CORES ? many : MANY_CORES;
+    if (tiles < FEW_CORES)
+        tiles = few < FEW_CORES ? few : FEW_CORES;
+    return tiles < MAX_TILES ? tiles : MAX_TILES;
 }
 
-/* How a slot is cut into as many parts as are wanted: ranges of pixels, each with sums of its own, ranges of
- * input vectors, ranges of groups. Of those ways the one that brings least into the second-level cache:
- * either operand once for each range of the other's vectors, and the sums. */
-static void cut_parts(gemm_weights *s, const wf_conv2d *k)
+/* Cuts the work on a split into about as many parts as are wanted: subsplits, ranges of channel vectors,
+ * ranges of output subblocks. Of all ways that give enough parts it takes the one that moves the fewest
+ * vectors between L2 and memory: src and ddst each once for every range of the other's vectors, and the
+ * partial sums. */
+static void plan_parts(gemm_weights *s, const wf_conv2d *k)
 {
     const wf_conv2d_desc *d = &k->desc;
-    const gemm_plan *p = s->plan;
-    const double most = wanted_tiles(wf_conv2d_flops(d)) / k->splits;
-    const bool dense = p->kind == GEMM_DENSE;
-    /* Frames of every range would hold a halo: there are ranges only as long as a core may lack work. */
-    const double split = has_halo(s, d) ? at_most((int64_t)most, TILES / k->splits) : most;
-    const int groups = p->sets * s->groups, row_steps = gemm_parts(d->P, s->rows);
-    const int steps = gemm_parts(k->split_images, s->images) * row_steps;
-    /* In vectors. */
+    const gemm_geometry *g = &s->geometry;
+    const gemm_weights_blocking *b = &s->blocking;
+    const double wanted = wanted_tiles(wf_conv2d_flops(d)) / k->splits;
+    const bool dense = g->kind == GEMM_DENSE;
+    /* With a halo each subsplit packs some rows again, so there are no more than keep cores busy. */
+    const double subsplits_wanted =
+        has_halo(s, d) ? at_most((int64_t)wanted, MANY_CORES / k->splits) : wanted;
+    const int subblocks = g->sets * b->output_subblocks;
+    const int row_blocks = gemm_pieces(d->P, b->rows_block_size);
+    const int blocks = gemm_pieces(k->split_images, b->images_block_size) * row_blocks;
+    /* Traffic, in vectors. */
     const double pixels = (double)k->split_images * d->P * d->Q,
-                 outputs = (double)p->sets * p->blocks;
-    const double sums = outputs * p->vectors * d->R * d->S * p->depth;
-    const double src = pixels * p->sets * p->vectors * (s->in_place ? 1 : FRAME),
-                 dst = pixels * outputs;
-    double found = 0, cost = 0;
-    for (int v = 1; v == 1 || (dense && p->vectors / v >= PART_VECTORS); v++)
-        for (int g = 1; g <= groups && (g == 1 || v * g <= most); g++) {
-            const int wanted = (int)at_most((int64_t)(split / v / g + 0.5), steps);
-            const int ranges = wanted > 1 ? wanted : 1;
-            const double parts = (double)v * g * ranges, enough = 0.75 * most;
-            /* The sums pass by with every chunk. */
-            const bool streams = sums / v / g * L > (double)sums_floats();
-            const double again = g > p->sets ? (double)g / p->sets : 1;
-            const double passes = ranges * OWN_SUMS + (streams ? 2.0 * steps : 0);
-            const double bytes = src * again + dst * v + sums * passes;
-            const double has = parts < enough ? parts : enough;
-            if (has < found || (has == found && bytes >= cost))
+                 outputs = (double)g->sets * g->output_vectors;
+    const double sums = outputs * g->input_vectors * d->R * d->S * g->vector_channels;
+    const double src =
+        pixels * g->sets * g->input_vectors * (b->in_place ? 1 : PASSES_OVER_PACKED_INPUT);
+    const double ddst = pixels * outputs;
+    double best_parts = 0, best_traffic = 0;
+    for (int i = 1; i == 1 || (dense && g->input_vectors / i >= MIN_PART_VECTORS); i++)
+        for (int o = 1; o <= subblocks && (o == 1 || i * o <= wanted); o++) {
+            const int most = (int)at_most((int64_t)(subsplits_wanted / i / o + 0.5), blocks);
+            const int subsplits = most > 1 ? most : 1;
+            const double parts = (double)i * o * subsplits, enough = 0.75 * wanted;
+            /* A partial sum that L2 does not hold is read and written for every block. */
+            const bool streams = sums / i / o * L > (double)sums_floats();
+            const double src_passes = o > g->sets ? (double)o / g->sets : 1;
+            const double sum_passes =
+                subsplits * PASSES_OVER_OWN_SUM + (streams ? 2.0 * blocks : 0);
+            const double traffic = src * src_passes + ddst * i + sums * sum_passes;
+            const double useful = parts < enough ? parts : enough;
+            if (useful < best_parts || (useful == best_parts && traffic >= best_traffic))
                 continue;
-            found = has;
-            cost = bytes;
-            s->vector_parts = v;
-            s->group_parts = g;
-            s->ranges = ranges;
+            best_parts = useful;
+            best_traffic = traffic;
+            s->parts.input_parts = i;
+            s->parts.output_parts = o;
+            s->parts.subsplits = subsplits;
         }
 }
 
-static void cut_frames(gemm_weights *s, const wf_conv2d *k)
+/* Sets how many channel vectors and rows a packed input has. */
+static void plan_packed_input(gemm_weights *s, const wf_conv2d *k)
 {
-    gemm_plan *p = s->plan;
-    const int64_t vectors = (p->vectors + s->vector_parts - 1) / s->vector_parts;
-    const int64_t most = frames_floats() / (vector_of(s, k, s->rows) * s->images + 1);
-    p->chunk = gemm_even((int)vectors, (int)at_most(most > 1 ? most : 1, vectors));
-    s->frame_rows = s->rows;
-    const int steps = gemm_parts(k->split_images, s->images);
-    while (!s->in_place && (s->ranges == 1 || has_halo(s, &k->desc)) && s->frame_rows < p->row->n &&
-           steps * gemm_parts(p->row->n, s->frame_rows + s->rows) >= s->ranges &&
-           vector_of(s, k, s->frame_rows + s->rows) * p->chunk < frames_floats())
-        s->frame_rows += s->rows;
-    s->row_steps = gemm_parts(p->row->n, s->frame_rows);
+    const gemm_geometry *g = &s->geometry;
+    gemm_weights_blocking *b = &s->blocking;
+    const int outputs = g->row_axis->outputs;
+    const int64_t vectors = gemm_pieces(g->input_vectors, s->parts.input_parts);
+    const int64_t most =
+        packed_floats() / (src_floats(s, k, b->rows_block_size) * b->images_block_size + 1);
+    b->input_vectors_block_size =
+        gemm_even((int)vectors, (int)at_most(most > 1 ? most : 1, vectors));
+    b->packed_rows = b->rows_block_size;
+    const int blocks = gemm_pieces(k->split_images, b->images_block_size);
+    for (int rows = b->packed_rows + b->rows_block_size;
+         !b->in_place && (s->parts.subsplits == 1 || has_halo(s, &k->desc)) &&
+         b->packed_rows < outputs && blocks * gemm_pieces(outputs, rows) >= s->parts.subsplits &&
+         src_floats(s, k, rows) * b->input_vectors_block_size < packed_floats();
+         rows += b->rows_block_size)
+        b->packed_rows = rows;
+    b->packed_blocks = gemm_pieces(outputs, b->packed_rows);
 }
+
+/* ---- the plan -------------------------------------------------------------------------------- */
 
 static void fill_taps(gemm_weights *s, const wf_conv2d_desc *d)
 {
-    const gemm_plan *p = s->plan;
-    const gemm_axis *h = p->row, *w = p->column;
+    const gemm_geometry *g = &s->geometry;
+    const gemm_axis *h = g->row_axis, *w = g->column_axis;
     for (int r = 0; r < h->taps; r++) {
-        s->row_first = r == 0 || h->offset[r] < s->row_first ? h->offset[r] : s->row_first;
-        s->row_last = r == 0 || h->offset[r] > s->row_last ? h->offset[r] : s->row_last;
+        const int offset = h->offset[r];
+        s->first_row_offset = r == 0 || offset < s->first_row_offset ? offset : s->first_row_offset;
+        s->last_row_offset = r == 0 || offset > s->last_row_offset ? offset : s->last_row_offset;
     }
     for (int r = 0; r < h->taps; r++)
         for (int t = 0; t < w->taps; t++)
-            s->tap[s->taps++] = (gemm_weights_tap){.row = h->offset[r],
-                                                   .column = w->offset[t],
-                                                   .place = (size_t)(h->tap[r] * d->S + w->tap[t]),
-                                                   .frame = gemm_tap(p, h, w, s->frame_rows, r, t)};
+            s->tap[s->taps++] = (gemm_weights_tap){
+                .row_offset = h->offset[r],
+                .column_offset = w->offset[t],
+                .index = (size_t)(h->tap[r] * d->S + w->tap[t]),
+                .packed_offset = gemm_tap_offset(g, h, w, s->blocking.packed_rows, r, t)};
 }
 
 static bool create(wf_conv2d *k, char *why, size_t size)
 {
     const wf_conv2d_desc *d = &k->desc;
     gemm_weights *s = k->state = calloc(1, sizeof *s);
-    if (!s || !(s->plan = gemm_plan_create(d, k->pass)) ||
+    if (!s || !gemm_geometry_init(&s->geometry, d, k->pass) ||
         !(s->tap = calloc((size_t)d->R * (size_t)d->S, sizeof *s->tap))) {
         snprintf(why, size, "out of memory");
         destroy(k);
         return false;
     }
-    const gemm_plan *p = s->plan;
-    s->in_place = reads_in_place(d, p->kind);
-    s->NB = p->kind >= GEMM_LANES ? 1 : p->kind == GEMM_PLAIN ? GEMM_NV : 3;
-    s->groups = (p->blocks + s->NB - 1) / s->NB;
-    cut_chunks(s, k);
-    cut_parts(s, k);
-    cut_frames(s, k);
+    const gemm_geometry *g = &s->geometry;
+    gemm_weights_blocking *b = &s->blocking;
+    b->in_place = reads_in_place(d, g->kind);
+    b->output_vectors_subblock_size = g->kind >= GEMM_LANES   ? 1
+                                      : g->kind == GEMM_PLAIN ? GEMM_MAX_OUTPUT_VECTORS
+                                                              : 3;
+    b->output_subblocks = gemm_pieces(g->output_vectors, b->output_vectors_subblock_size);
+    plan_block(s, k);
+    plan_parts(s, k);
+    plan_packed_input(s, k);
     fill_taps(s, d);
-    for (int j = 0; p->kind == GEMM_ROTATE && j < p->OG; j++)
-        gemm_rotation(p->OG, p->OG - j, s->rotation[j]);
-    k->parts = s->vector_parts * s->group_parts * s->ranges;
-    s->range = gemm_partial_sum_block(d, p) * (size_t)(p->sets * p->blocks);
-    k->partial_sum_bytes = s->range * (size_t)s->ranges * sizeof(float);
-    k->reduce_tiles = p->sets * p->blocks;
-    if (!s->in_place)
-        k->scratch_bytes = (size_t)s->images * (size_t)p->chunk *
-                           gemm_vector(p, p->row, p->column, s->frame_rows) * sizeof(float);
+    for (int j = 0; g->kind == GEMM_ROTATE && j < g->group_outputs; j++)
+        gemm_rotation(g->group_outputs, g->group_outputs - j, s->rotation[j]);
+    k->parts = s->parts.input_parts * s->parts.output_parts * s->parts.subsplits;
+    s->parts.sum_floats = gemm_sum_vector_floats(d, g) * (size_t)(g->sets * g->output_vectors);
+    k->partial_sum_bytes = s->parts.sum_floats * (size_t)s->parts.subsplits * sizeof(float);
+    k->reduce_tiles = g->sets * g->output_vectors;
+    if (!b->in_place)
+        k->scratch_bytes = (size_t)b->images_block_size * (size_t)b->input_vectors_block_size *
+                           gemm_vector_stride(g, g->row_axis, g->column_axis, b->packed_rows) *
+                           sizeof(float);
     return true;
 }
 
-/* The sums of an input vector, [tap][channel][lane], to where plain weights have them: for each lane by
- * channel and tap. */
-static void write_vector(const gemm_plan *p, const float *w, int taps, int inputs, int lanes,
+/* ---- adding up ------------------------------------------------------------------------------- */
+
+/* Writes the sums of a channel vector, [tap][channel][lane], as plain weights: [lane][channel][tap]. */
+static void write_vector(const gemm_geometry *g, const float *w, int taps, int inputs, int lanes,
                          float *out)
 {
-    const size_t out_step = (size_t)p->IG * (size_t)taps;
+    const size_t out_step = (size_t)g->group_inputs * (size_t)taps;
     const int n = inputs * taps;
     for (int q = 0, t = 0, c = 0; q < n; q += 8) {
         const int rows = n - q < 8 ? n - q : 8;
         float row[8 * L];
         for (int j = 0; j < rows; j++) {
-            wf_vstore(row + j * L, wf_vload(w + (t * p->depth + c) * L));
+            wf_vstore(row + j * L, wf_vload(w + (t * g->vector_channels + c) * L));
             t = t + 1 == taps ? 0 : t + 1;
             c += t == 0;
         }
-        for (int l = 0; l < lanes; l++) /* more rows than the hardware follows */
+        for (int l = 0; l < lanes; l++) /* more rows than the hardware prefetcher follows */
             __builtin_prefetch(out + (size_t)l * out_step + q + 32, 1, 3);
         int l = 0;
         for (; rows == 8 && l + 8 <= lanes; l += 8)
@@ -293,37 +336,47 @@ static void write_vector(const gemm_plan *p, const float *w, int taps, int input
     }
 }
 
-/* One output vector. */
+/* ROTATE: writes the sums [tap][rotation][lane] of input channels [first, end) as plain weights. */
+static void write_rotated(const gemm_geometry *g, const float *w, size_t taps, int first, int end,
+                          float *dweights)
+{
+    for (int i = first; i < first + L && i < end; i++)
+        for (int j = 0; j < g->vector_channels; j++) {
+            float *out =
+                dweights + ((size_t)gemm_rotated_output(g, i, j) * (size_t)g->group_inputs +
+                            (size_t)(i % g->group_inputs)) *
+                               taps;
+            for (size_t t = 0; t < taps; t++)
+                out[t] = w[(t * (size_t)g->vector_channels + (size_t)j) * L + (size_t)(i % L)];
+        }
+}
+
+/* A tile is one output vector. */
 static weft_status reduce(const wf_conv2d *k, int worker, void *partial_sums,
                           size_t partial_sum_stride, void *dweights, int tile)
 {
     const wf_conv2d_desc *d = &k->desc;
     const gemm_weights *s = k->state;
-    const gemm_plan *p = s->plan;
-    const size_t taps = (size_t)d->R * (size_t)d->S, block = gemm_partial_sum_block(d, p);
-    const int set = tile / p->blocks, first = gemm_first(p, set, tile % p->blocks);
-    const int end = gemm_end(p, set);
-    float *w = (float *)partial_sums + (size_t)tile * block;
+    const gemm_geometry *g = &s->geometry;
+    const size_t taps = (size_t)d->R * (size_t)d->S, count = gemm_sum_vector_floats(d, g);
+    const int set = tile / g->output_vectors;
+    const int first = gemm_first_output(g, set, tile % g->output_vectors);
+    const int end = gemm_end_output(g, set);
+    float *w = (float *)partial_sums + (size_t)tile * count;
     for (int i = 0; i < k->splits; i++)
         wf_conv2d_add_partial_sums(WEFT_F32, (char *)w + (size_t)i * partial_sum_stride,
-                                   s->range * sizeof(float), s->ranges, block);
-    wf_conv2d_add_partial_sums(WEFT_F32, w, partial_sum_stride, k->splits, block);
-    if (p->kind == GEMM_ROTATE) {
-        for (int i = first; i < first + L && i < end; i++)
-            for (int j = 0; j < p->depth; j++) {
-                float *out =
-                    (float *)dweights +
-                    ((size_t)gemm_output(p, i, j) * (size_t)p->IG + (size_t)(i % p->IG)) * taps;
-                for (size_t t = 0; t < taps; t++)
-                    out[t] = w[(t * (size_t)p->depth + (size_t)j) * L + (size_t)(i % L)];
-            }
+                                   s->parts.sum_floats * sizeof(float), s->parts.subsplits, count);
+    wf_conv2d_add_partial_sums(WEFT_F32, w, partial_sum_stride, k->splits, count);
+    if (g->kind == GEMM_ROTATE) {
+        write_rotated(g, w, taps, first, end, dweights);
         return WEFT_OK;
     }
     const int lanes = end - first < L ? end - first : L;
-    float *out = (float *)dweights + (size_t)first * (size_t)p->IG * taps;
-    for (int v = 0; v < p->vectors; v++, w += taps * (size_t)p->depth * L) {
-        const int i = v * p->depth, inputs = p->IG - i < p->depth ? p->IG - i : p->depth;
-        write_vector(p, w, (int)taps, inputs, lanes, out + (size_t)i * taps);
+    float *out = (float *)dweights + (size_t)first * (size_t)g->group_inputs * taps;
+    for (int v = 0; v < g->input_vectors; v++, w += taps * (size_t)g->vector_channels * L) {
+        const int i = v * g->vector_channels, left = g->group_inputs - i;
+        const int inputs = left < g->vector_channels ? left : g->vector_channels;
+        write_vector(g, w, (int)taps, inputs, lanes, out + (size_t)i * taps);
     }
     return WEFT_OK;
 }

@@ -1,156 +1,185 @@
-/* What weights*.c share, private to them. weights.c has the plan of backward-weights, the slots
- * and their sum; weights_run.c the loops; weights_prefetch.c what they bring in ahead;
- * weights_product.c the products in registers that it all comes down to. */
+/* What weights*.c share, private to them. weights.c plans backward-weights and adds up its partial sums;
+ * weights_run.c has the loops; weights_prefetch.c knows which lines come next; weights_product.c
+ * multiplies in registers. */
 #ifndef WF_CONV2D_GEMM_WEIGHTS_H
 #define WF_CONV2D_GEMM_WEIGHTS_H
 
 #include "kernels/conv2d/gemm/gemm.h"
 
-enum { GEMM_TERMS = 9 /* taps at once, at most: a pointer each */ };
+enum {
+    GEMM_MAX_TAPS_AT_ONCE = 9, /* of a product: it has a pointer for each */
+    GEMM_LINE_BYTES = 64       /* of a cache line */
+};
 
+/* A tap that meets the input somewhere. */
 typedef struct gemm_weights_tap {
-    int row, column; /* its offsets, gemm_axis */
-    size_t place;    /* among all R * S */
-    size_t frame;    /* where it meets the first pixel in a frame */
+    int row_offset, column_offset; /* gemm_axis.offset */
+    size_t index;                  /* r * S + s */
+    size_t packed_offset;          /* where a packed input has what the first pixel meets */
 } gemm_weights_tap;
 
+/* How much of src and ddst is taken at once, so that it stays in a cache. */
+typedef struct gemm_weights_blocking {
+    bool
+        in_place; /* src needs no packed input: a product leaves out pixels that meet padding only */
+    int rows_block_size, images_block_size; /* output rows and images whose pixels L1 holds */
+    int output_vectors_subblock_size;       /* output vectors of a subblock, at most */
+    int output_subblocks;                   /* of a set */
+    int packed_rows;              /* output rows of a packed input: several blocks of rows */
+    int packed_blocks;            /* packed inputs of an image, one after the other */
+    int input_vectors_block_size; /* channel vectors of a packed input */
+} gemm_weights_blocking;
+
+/* How the work on one split is cut into parts: parts = input_parts * output_parts * subsplits. */
+typedef struct gemm_weights_parts {
+    int subsplits;     /* ranges of the split's pixels, each with a partial sum of its own */
+    size_t sum_floats; /* of such a partial sum */
+    int input_parts;   /* ranges of channel vectors */
+    int output_parts;  /* ranges of output subblocks */
+} gemm_weights_parts;
+
 typedef struct gemm_weights {
-    gemm_plan *plan;
-    bool in_place;           /* src needs no frame: where a tap meets no pixel, it is not asked */
-    int rows, images;        /* of a chunk */
-    int frame_rows;          /* of a frame, a multiple */
-    int row_steps;           /* frames of an image */
-    int row_first, row_last; /* the least and the largest offset of a tap's row */
-    int ranges;              /* of pixels, of a slot: each is a sum of its own */
-    size_t range;            /* floats of that */
-    int NB;                  /* output vectors of a group, at most */
-    int groups;              /* of a set */
-    int vector_parts, group_parts;
-    int taps; /* that meet the image, in the order of the weights */
+    gemm_geometry geometry;
+    gemm_weights_blocking blocking;
+    gemm_weights_parts parts;
+    int first_row_offset, last_row_offset; /* the least and the largest of all taps */
+    int taps;                              /* that meet the input, in the weights' order */
     gemm_weights_tap *tap;
-    int32_t rotation[GEMM_J][L]; /* ROTATE: where ddst's lanes come from, by j */
+    int32_t rotation[GEMM_MAX_ROTATIONS][L]; /* ROTATE: the lane of ddst that each lane takes */
 } gemm_weights;
 
-/* Floats of a slot for one output vector. */
-static inline size_t gemm_partial_sum_block(const wf_conv2d_desc *d, const gemm_plan *p)
+/* Floats of a partial sum for one output vector. */
+static inline size_t gemm_sum_vector_floats(const wf_conv2d_desc *d, const gemm_geometry *g)
 {
-    return (size_t)p->vectors * (size_t)d->R * (size_t)d->S * (size_t)p->depth * L;
+    return (size_t)g->input_vectors * (size_t)d->R * (size_t)d->S * (size_t)g->vector_channels * L;
 }
 
-/* The first output vector of group g, of a set's; of g = groups the end. */
-static inline int gemm_group_begin(const gemm_weights *s, int g)
+/* The first output vector of output subblock i of a set; of i = output_subblocks the end. */
+static inline int gemm_weights_subblock_begin(const gemm_weights *s, int i)
 {
-    return (int)((int64_t)s->plan->blocks * g / s->groups);
+    return (int)((int64_t)s->geometry.output_vectors * i / s->blocking.output_subblocks);
 }
 
-/* The parts of at most `most` that n is cut into. */
-static inline int gemm_parts(int n, int most)
+/* How many pieces of at most `most` n is cut into; and the size of one, if all are about equal. */
+static inline int gemm_pieces(int n, int most)
 {
     return (n + most - 1) / most;
 }
-
-/* What a part has of n that is cut evenly, into as few parts as may have `most`. */
 static inline int gemm_even(int n, int most)
 {
-    return gemm_parts(n, gemm_parts(n, most));
+    return gemm_pieces(n, gemm_pieces(n, most));
 }
 
-/* Of so many taps and vectors of src those that are taken at once, where channels do not meet densely, for NB
- * vectors of outputs. */
-static inline int gemm_taps_at_once(const gemm_weights *s, int NB, int terms)
+/* Of `terms`, which are taps by channel vectors: how many a product of another kind than DENSE takes at
+ * once with so many output vectors. */
+static inline int gemm_taps_at_once(const gemm_weights *s, int output_vectors, int terms)
 {
-    const int J = s->plan->kind == GEMM_ROTATE ? s->plan->depth : 1, room = GEMM_SUMS / (NB * J);
-    return gemm_even(terms, room < GEMM_TERMS ? room : GEMM_TERMS);
+    const gemm_geometry *g = &s->geometry;
+    const int rotations = g->kind == GEMM_ROTATE ? g->vector_channels : 1;
+    const int room = GEMM_MAX_SUMS / (output_vectors * rotations);
+    return gemm_even(terms, room < GEMM_MAX_TAPS_AT_ONCE ? room : GEMM_MAX_TAPS_AT_ONCE);
 }
 
-/* The pixels of a chunk as a frame and ddst have them; steps in floats. */
+/* ---- the products in registers ---- */
+
+/* The pixels that a product sums over, as src (in place or packed) and ddst have them. Strides are in
+ * floats. */
 typedef struct gemm_pixels {
     int images, rows, columns;
-    size_t x_image, x_row, dy_image, dy_row, dy_block;
-    size_t x_column; /* DENSE; of the others it follows from their kind */
-    bool first;      /* DENSE: sums start with zero, not with what is there */
+    size_t src_image_stride, src_row_stride;
+    size_t ddst_image_stride, ddst_row_stride, ddst_vector_stride;
+    size_t src_column_stride; /* DENSE; of the other kinds it follows from the kind */
+    bool starts_sums;         /* DENSE: the sums start with zero, not with what is there */
 } gemm_pixels;
 
-/* What a product brings into the second-level cache meanwhile, for a later one: a line with each pixel, the
- * first at `at`, then every `step` bytes. */
-typedef struct gemm_stretch {
+/* Lines that a product prefetches into L2 for a later one: one with each pixel, at `at`, at + step, ... */
+typedef struct gemm_prefetch_lines {
     const char *at;
-    size_t step;
-} gemm_stretch;
+    size_t step; /* bytes */
+} gemm_prefetch_lines;
 
-/* w[i][b] += sum over pixels of x[i] * dy[b], for the channels of an input vector and NB vectors of
- * outputs. In two halves, each with its stretch; but where NB is 1 at once, with the first only. NULL: none. */
-void WF_ISA_FN(wf_gemm_channels_product)(int NB, const gemm_pixels *p, const gemm_stretch ahead[2],
-                                         const float *x, const float *dy, float *w, size_t w_block);
-/* The same for n taps, whose src is at x[i], and the ways of meeting other than DENSE: PLAIN for NB vectors
- * of outputs, LANES for one, ROTATE for one in NB rotations, w[i][j], and with both stretches. */
-void WF_ISA_FN(wf_gemm_taps_product)(gemm_kind kind, int NB, int n, const gemm_pixels *p,
-                                     const gemm_stretch ahead[2], const float *const *x,
-                                     const float *dy, const int32_t (*rotation)[L], float *w,
-                                     size_t w_block);
+/* DENSE: w[i][b] += sum over pixels of src[i] * ddst[b], for the channels i of a channel vector and some
+ * output vectors b. It runs in two halves of the channels, each with its prefetch; with one output vector
+ * at once, with the first prefetch. NULL: nothing to prefetch. */
+void WF_ISA_FN(wf_gemm_channels_product)(int output_vectors, const gemm_pixels *p,
+                                         const gemm_prefetch_lines prefetch[2], const float *src,
+                                         const float *ddst, float *w, size_t w_vector_stride);
+/* The other kinds, for n taps, whose src is at src[i]. PLAIN: some output vectors; LANES: one; ROTATE: one
+ * in `output_vectors` rotations, w[i][j], and with both prefetches. */
+void WF_ISA_FN(wf_gemm_taps_product)(gemm_kind kind, int output_vectors, int n,
+                                     const gemm_pixels *p, const gemm_prefetch_lines prefetch[2],
+                                     const float *const *src, const float *ddst,
+                                     const int32_t (*rotation)[L], float *w,
+                                     size_t w_vector_stride);
 
-/* A part of a slot, and what it is summed over. Its steps are frames, the innermost by vectors. */
-typedef struct gemm_tile {
+/* ---- the loops ---- */
+
+/* A part of a split's work. It runs block by block. A block is a packed input: some rows of some images,
+ * some channel vectors. The channel vectors change fastest, then the sets, then the pixels. */
+typedef struct gemm_weights_part {
     const wf_conv2d *k;
     const wf_conv2d_gradient_io *io;
-    int part, images;         /* of the slot */
-    int step_begin, step_end; /* frames of one vector: images, rows */
-    int sets, chunks;         /* and steps for each of those: sets, vectors */
-    int v_begin, v_end;       /* input vectors */
-    int g_begin, g_end;       /* groups, counted through all sets */
-    bool cleared;             /* the sums are zero, and not just undefined */
+    int index, images;            /* this part's among the split's; images of the split */
+    int pixels_begin, pixels_end; /* packed inputs of one channel vector: by image, then by rows */
+    int sets, vector_blocks;      /* blocks of each: the part's sets, its channel vectors */
+    int vector_begin, vector_end; /* channel vectors */
+    int subblock_begin, subblock_end; /* output subblocks, counted through all sets */
+    bool cleared; /* the partial sum was set to zero; else its first block writes it */
     float *partial_sum, *scratch;
-} gemm_tile;
+} gemm_weights_part;
 
-/* Rows of some images, and vectors and groups of a set. */
-typedef struct gemm_step {
+/* Rows of some images, channel vectors and output subblocks of a set. */
+typedef struct gemm_weights_block {
     const char *src, *ddst; /* of the first image */
     int images, row, rows;
-    int set, g0, g1, v0, v1;
-    bool first; /* sums start with zero */
-} gemm_step;
+    int set, subblock_begin, subblock_end, vector_begin, vector_end;
+    bool starts_sums;
+} gemm_weights_block;
 
-/* Rows of an operand: what a step reads of it, image by image, vector by vector. */
-typedef struct gemm_region {
+/* ---- weights_prefetch.c ---- */
+
+/* What a block reads of src or of ddst: rows, by channel vector, by image. */
+typedef struct gemm_prefetch_region {
     const char *at;
-    size_t bytes;   /* of a row; which may be several that are neighbours */
-    int n[3], i[3]; /* rows, vectors, images; where it is among them */
+    size_t bytes;   /* of a row; or of several rows without gap */
+    int n[3], i[3]; /* rows, vectors, images: all, and the present one */
     size_t stride[3];
-    int parts;   /* that a row is brought in by */
-    size_t part; /* bytes of one */
-    size_t step; /* gemm_stretch */
-} gemm_region;
+    int shares;         /* a row is shared out among so many products */
+    size_t share_bytes; /* of one */
+    size_t step;        /* gemm_prefetch_lines */
+} gemm_prefetch_region;
 
-/* What the products of a step bring in for the next one. */
-enum { GEMM_SRC, GEMM_DDST, GEMM_REGIONS, GEMM_LINE = 64 /* bytes */ };
-typedef struct gemm_ahead {
-    gemm_stretch next;
-    size_t part; /* bytes from there to the next after it */
-    int left;    /* parts of the row */
-    int extra;   /* rows that go with a part, all at once: there are more rows than products */
-    gemm_region region[GEMM_REGIONS];
-    int current, count;
-    int taps; /* DENSE: whose products bring something in */
-} gemm_ahead;
+/* What the products of a block prefetch for the next block: all of src's region, then all of ddst's. */
+enum { GEMM_SRC, GEMM_DDST, GEMM_REGIONS };
+typedef struct gemm_weights_prefetch {
+    gemm_prefetch_lines next;
+    size_t share_bytes; /* from there to the share after it */
+    int shares_left;    /* of the present row */
+    int extra_rows;     /* rows that go with a share, since there are more rows than products */
+    gemm_prefetch_region region[GEMM_REGIONS];
+    int current, count; /* regions */
+    int taps;           /* DENSE: only the products of the first so many taps prefetch */
+} gemm_weights_prefetch;
 
-/* What `next` reads and `now` does not, for the products of `now` to bring in. */
-gemm_ahead WF_ISA_FN(wf_gemm_ahead)(const gemm_tile *m, const gemm_step *now,
-                                    const gemm_step *next);
-void WF_ISA_FN(wf_gemm_next_row)(gemm_ahead *a);
-#define gemm_ahead_of WF_ISA_FN(wf_gemm_ahead)
+/* What `next` reads and `now` does not. */
+gemm_weights_prefetch WF_ISA_FN(wf_gemm_weights_prefetch)(const gemm_weights_part *m,
+                                                          const gemm_weights_block *now,
+                                                          const gemm_weights_block *next);
+void WF_ISA_FN(wf_gemm_next_row)(gemm_weights_prefetch *a);
+#define gemm_weights_prefetch_of WF_ISA_FN(wf_gemm_weights_prefetch)
 #define gemm_next_row WF_ISA_FN(wf_gemm_next_row)
 
-/* The share of a product, or of half of one; of step 0 when all has been asked for. */
-static inline gemm_stretch gemm_next_stretch(gemm_ahead *a)
+/* Takes the share of a product, or of half of one. Its step is 0 when everything was prefetched. */
+static inline gemm_prefetch_lines gemm_take_share(gemm_weights_prefetch *a)
 {
-    for (int i = 0; i < a->extra && a->current < a->count; i++) {
-        for (size_t j = 0; j < a->region[a->current].bytes; j += GEMM_LINE)
+    for (int i = 0; i < a->extra_rows && a->current < a->count; i++) {
+        for (size_t j = 0; j < a->region[a->current].bytes; j += GEMM_LINE_BYTES)
             __builtin_prefetch(a->next.at + j, 0, 2);
         gemm_next_row(a);
     }
-    const gemm_stretch next = a->next;
-    a->next.at += a->part;
-    if (--a->left == 0)
+    const gemm_prefetch_lines next = a->next;
+    a->next.at += a->share_bytes;
+    if (--a->shares_left == 0)
         gemm_next_row(a);
     return next;
 }

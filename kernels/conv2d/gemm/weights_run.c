@@ -1,292 +1,326 @@
 /* Implicit im2col and matrix product, backward-weights: the loops around the products, from a part of a
- * slot down to the taps of an input vector. A worker writes what no other does: its part of a slot, and its
- * scratch, frames. */
+ * split down to the taps of a channel vector. A worker writes its part of a partial sum and its scratch,
+ * which holds packed inputs; no other worker writes either. */
 #include <limits.h>
 
 #include "kernels/conv2d/gemm/weights.h"
 
-/* Some rows of some images, and the input vectors [v0, v1) of a set. */
-typedef struct chunk {
+/* The block of rows that is multiplied, within a gemm_weights_block. */
+typedef struct row_block {
     const wf_conv2d_desc *d;
     const gemm_weights *s;
-    const float *x; /* of frames, or of the first image, input vector v0 */
-    size_t vector;  /* floats of x from vector to vector */
-    int set, v0, v1;
-    int frame_row;     /* the output row that frames start with */
-    int row, end;      /* the output rows of the chunk */
-    gemm_pixels at;    /* all of them; x_row and x_image as x has them */
-    const float *ddst; /* of the first image */
+    const float *src;     /* packed inputs, or the first image; at channel vector vector_begin */
+    size_t vector_stride; /* floats from channel vector to channel vector */
+    int set, vector_begin, vector_end;
+    int packed_row;     /* the output row that the packed inputs start with */
+    int row, end;       /* the output rows of this block */
+    gemm_pixels pixels; /* all of them */
+    const float *ddst;  /* of the first image */
     float *partial_sum;
-    size_t block; /* floats of a slot for one output vector */
-    gemm_ahead next;
-} chunk;
+    size_t sum_vector_floats; /* of the partial sum for one output vector */
+    gemm_weights_prefetch prefetch;
+} row_block;
 
-/* Where tap t meets the first pixel of the chunk in frames. */
-static const float *tap_in_frame(const chunk *c, int t)
+/* ---- one block of rows ----------------------------------------------------------------------- */
+
+/* Where tap t meets the first pixel of the block in the packed inputs. */
+static const float *packed_at(const row_block *b, int t)
 {
-    return c->x + c->s->tap[t].frame + (size_t)(c->row - c->frame_row) * c->at.x_row;
+    return b->src + b->s->tap[t].packed_offset +
+           (size_t)(b->row - b->packed_row) * b->pixels.src_row_stride;
 }
 
-/* Outputs of an axis, from `begin` to `end`, for which the tap at `offset` meets the input. */
-static void meeting(const gemm_axis *a, int offset, int *begin, int *end)
+/* Narrows [*begin, *end) to the outputs of an axis at which the tap at `offset` meets the input. */
+static void narrow(const gemm_axis *a, int offset, int *begin, int *end)
 {
-    int first = offset >= 0 ? 0 : (-offset + a->in_step - 1) / a->in_step;
-    int stop = offset >= a->in ? 0 : (a->in - 1 - offset) / a->in_step + 1;
+    int first = offset >= 0 ? 0 : (-offset + a->input_step - 1) / a->input_step;
+    int stop = offset >= a->inputs ? 0 : (a->inputs - 1 - offset) / a->input_step + 1;
     *begin = first > *begin ? first : *begin;
     *end = stop < *end ? stop : *end;
 }
 
-/* Tap t against the pixels of the chunk that it meets, without which padding would be multiplied: they
- * are at *x of input vector v0 and `dy` floats behind the chunk's first. False: none. */
-static bool tap_pixels(const chunk *c, int t, gemm_pixels *at, const float **x, size_t *dy)
+/* The pixels of the block at which tap t meets the input and not padding. Writes where src of the first
+ * channel vector is, and how many floats ddst lies behind the block's first pixel. False: there are
+ * none. */
+static bool tap_pixels(const row_block *b, int t, gemm_pixels *pixels, const float **src,
+                       size_t *ddst_offset)
 {
-    const gemm_plan *p = c->s->plan;
-    const gemm_axis *h = p->row, *w = p->column;
-    const int oh = c->s->tap[t].row, ow = c->s->tap[t].column;
-    int row = c->row, end = c->end, column = 0, stop = w->n;
-    *at = c->at;
-    *dy = 0;
-    if (c->at.rows == 1 && c->end - c->row > 1) { /* flat */
-        *x = c->s->in_place ? c->x + (size_t)row * c->at.x_row : tap_in_frame(c, t);
+    const gemm_geometry *g = &b->s->geometry;
+    const gemm_axis *h = g->row_axis, *w = g->column_axis;
+    const bool in_place = b->s->blocking.in_place;
+    const int row_offset = b->s->tap[t].row_offset, column_offset = b->s->tap[t].column_offset;
+    int row = b->row, end = b->end, column = 0, stop = w->outputs;
+    *pixels = b->pixels;
+    *ddst_offset = 0;
+    if (b->pixels.rows == 1 && b->end - b->row > 1) { /* rows follow on each other: one long row */
+        *src = in_place ? b->src + (size_t)row * b->pixels.src_row_stride : packed_at(b, t);
         return true;
     }
-    meeting(h, oh, &row, &end);
-    meeting(w, ow, &column, &stop);
+    narrow(h, row_offset, &row, &end);
+    narrow(w, column_offset, &column, &stop);
     if (row >= end || column >= stop)
         return false;
-    at->rows = end - row;
-    at->columns = stop - column;
-    *dy = (size_t)(row - c->row) * at->dy_row + (size_t)column * L;
-    *x = c->s->in_place
-             ? c->x + (size_t)(row * h->in_step + oh) * (size_t)p->in.W * L +
-                   (size_t)(column * w->in_step + ow) * L
-             : tap_in_frame(c, t) + (size_t)(row - c->row) * at->x_row + (size_t)column * L;
+    pixels->rows = end - row;
+    pixels->columns = stop - column;
+    *ddst_offset = (size_t)(row - b->row) * pixels->ddst_row_stride + (size_t)column * L;
+    *src = in_place ? b->src + (size_t)(row * h->input_step + row_offset) * (size_t)g->in.W * L +
+                          (size_t)(column * w->input_step + column_offset) * L
+                    : packed_at(b, t) + (size_t)(row - b->row) * pixels->src_row_stride +
+                          (size_t)column * L;
     return true;
 }
 
-static void run_dense(chunk *c, int NB, const float *dy, float *w)
+/* DENSE: each channel vector and tap by the output vectors at ddst. */
+static void run_dense(row_block *b, int vectors, const float *ddst, float *w)
 {
-    const int taps = c->s->taps;
-    const size_t all = (size_t)c->d->R * (size_t)c->d->S;
-    for (int v = c->v0; v < c->v1; v++)
+    const int taps = b->s->taps;
+    const size_t all = (size_t)b->d->R * (size_t)b->d->S;
+    for (int v = b->vector_begin; v < b->vector_end; v++)
         for (int t = 0; t < taps; t++) {
-            gemm_pixels at;
-            const float *x;
-            size_t first;
-            float *to = w + ((size_t)v * all + c->s->tap[t].place) * L * L;
-            for (int b = 0; L == 8 && b < NB;
-                 b++) /* the next sums; on AVX-512 it costs more than it saves */
-                for (int i = 0; i < L * L; i += 16)
-                    __builtin_prefetch(to + L * L + (size_t)b * c->block + i, 1, 2);
-            if (!tap_pixels(c, t, &at, &x, &first))
+            gemm_pixels pixels;
+            const float *src;
+            size_t ddst_offset;
+            float *to = w + ((size_t)v * all + b->s->tap[t].index) * L * L;
+            /* Prefetch the next sums. On AVX-512 that costs more than it saves. */
+            for (int i = 0; L == 8 && i < vectors; i++)
+                for (int j = 0; j < L * L; j += 16)
+                    __builtin_prefetch(to + L * L + (size_t)i * b->sum_vector_floats + j, 1, 2);
+            if (!tap_pixels(b, t, &pixels, &src, &ddst_offset))
                 continue;
-            x += (size_t)(v - c->v0) * c->vector;
-            if (t < c->next.taps && c->next.current < c->next.count) {
-                gemm_stretch next[2] = {gemm_next_stretch(&c->next)};
-                if (NB > 1)
-                    next[1] = gemm_next_stretch(&c->next);
-                gemm_channels_product(NB, &at, next, x, dy + first, to, c->block);
+            src += (size_t)(v - b->vector_begin) * b->vector_stride;
+            if (t < b->prefetch.taps && b->prefetch.current < b->prefetch.count) {
+                gemm_prefetch_lines next[2] = {gemm_take_share(&b->prefetch)};
+                if (vectors > 1)
+                    next[1] = gemm_take_share(&b->prefetch);
+                gemm_channels_product(vectors, &pixels, next, src, ddst + ddst_offset, to,
+                                      b->sum_vector_floats);
             } else {
-                gemm_channels_product(NB, &at, NULL, x, dy + first, to, c->block);
+                gemm_channels_product(vectors, &pixels, NULL, src, ddst + ddst_offset, to,
+                                      b->sum_vector_floats);
             }
         }
 }
 
-/* Input vector by input vector, as many taps at once as are neighbours among the weights and as the
- * registers hold. */
-static void run_taps(chunk *c, int NB, const float *dy, float *w)
+/* The other kinds: channel vector by channel vector, as many taps at once as registers hold and as are
+ * neighbours among the weights. */
+static void run_taps(row_block *b, int vectors, const float *ddst, float *w)
 {
-    const gemm_plan *p = c->s->plan;
-    const int taps = c->s->taps, terms = (c->v1 - c->v0) * taps;
-    const int J = p->kind == GEMM_ROTATE ? p->depth : 1;
-    const int most = gemm_taps_at_once(c->s, NB, terms);
-    const size_t all = (size_t)c->d->R * (size_t)c->d->S;
+    const gemm_geometry *g = &b->s->geometry;
+    const int taps = b->s->taps, terms = (b->vector_end - b->vector_begin) * taps;
+    const int rotations = g->kind == GEMM_ROTATE ? g->vector_channels : 1;
+    const int most = gemm_taps_at_once(b->s, vectors, terms);
+    const size_t all = (size_t)b->d->R * (size_t)b->d->S;
     for (int done = 0, v = 0, t = 0; done < terms;) {
-        const float *x[GEMM_TERMS];
-        const size_t first = (size_t)(c->v0 + v) * all + c->s->tap[t].place;
+        const float *src[GEMM_MAX_TAPS_AT_ONCE];
+        const size_t first = (size_t)(b->vector_begin + v) * all + b->s->tap[t].index;
         int n = 0;
-        while (n < most && v < c->v1 - c->v0 &&
-               (size_t)(c->v0 + v) * all + c->s->tap[t].place == first + (size_t)n) {
-            x[n++] = tap_in_frame(c, t) + (size_t)v * c->vector;
+        while (n < most && v < b->vector_end - b->vector_begin &&
+               (size_t)(b->vector_begin + v) * all + b->s->tap[t].index == first + (size_t)n) {
+            src[n++] = packed_at(b, t) + (size_t)v * b->vector_stride;
             if (++t == taps) {
                 t = 0;
                 v++;
             }
         }
         done += n;
-        gemm_stretch next[2] = {{.at = (const char *)dy}, {.at = (const char *)dy}};
-        for (int i = 0; i < 2 && c->next.current < c->next.count; i++)
-            next[i] = gemm_next_stretch(&c->next);
-        gemm_taps_product(p->kind, NB * J, n, &c->at, next, x, dy, c->s->rotation,
-                          w + first * (size_t)J * L, c->block);
+        gemm_prefetch_lines next[2] = {{.at = (const char *)ddst}, {.at = (const char *)ddst}};
+        for (int i = 0; i < 2 && b->prefetch.current < b->prefetch.count; i++)
+            next[i] = gemm_take_share(&b->prefetch);
+        gemm_taps_product(g->kind, vectors * rotations, n, &b->pixels, next, src, ddst,
+                          b->s->rotation, w + first * (size_t)rotations * L, b->sum_vector_floats);
     }
 }
 
-/* Groups [g0, g1) of the set's output vectors. */
-static void run_groups(chunk *c, int g0, int g1)
+/* Multiplies the block by output subblocks [begin, end) of the set. */
+static void run_subblocks(row_block *b, int begin, int end)
 {
-    const gemm_plan *p = c->s->plan;
-    for (int g = g0; g < g1; g++) {
-        const int b = gemm_group_begin(c->s, g), NB = gemm_group_begin(c->s, g + 1) - b;
-        const int channel = gemm_first(p, c->set, b);
-        const float *dy = c->ddst + wf_act_index(p->out, channel, c->row, 0);
-        float *w = c->partial_sum + (size_t)(c->set * p->blocks + b) * c->block;
-        if (p->kind == GEMM_DENSE)
-            run_dense(c, NB, dy, w);
+    const gemm_geometry *g = &b->s->geometry;
+    for (int i = begin; i < end; i++) {
+        const int first = gemm_weights_subblock_begin(b->s, i);
+        const int vectors = gemm_weights_subblock_begin(b->s, i + 1) - first;
+        const int channel = gemm_first_output(g, b->set, first);
+        const float *ddst = b->ddst + wf_act_index(g->out, channel, b->row, 0);
+        float *w =
+            b->partial_sum + (size_t)(b->set * g->output_vectors + first) * b->sum_vector_floats;
+        if (g->kind == GEMM_DENSE)
+            run_dense(b, vectors, ddst, w);
         else
-            run_taps(c, NB, dy, w);
+            run_taps(b, vectors, ddst, w);
     }
 }
 
-/* ---- one tile -------------------------------------------------------------------------------- */
+/* ---- the blocks of a part -------------------------------------------------------------------- */
 
-static gemm_step step_at(const gemm_tile *m, int i)
+static int smaller(int a, int b)
+{
+    return a < b ? a : b;
+}
+
+/* Block i of the part. */
+static gemm_weights_block block_at(const gemm_weights_part *m, int i)
 {
     const gemm_weights *s = m->k->state;
-    const gemm_plan *p = s->plan;
-    const int v = m->v_begin + i % m->chunks * p->chunk,
-              pixels = m->step_begin + i / m->chunks / m->sets;
-    const int set = m->g_begin / s->groups + i / m->chunks % m->sets;
-    const int image = pixels / s->row_steps * s->images,
-              row = pixels % s->row_steps * s->frame_rows;
-    const int g0 = set * s->groups, g1 = g0 + s->groups;
-    return (gemm_step){.src = (const char *)m->io->src + (size_t)image * m->io->src_stride,
-                       .ddst = (const char *)m->io->ddst + (size_t)image * m->io->ddst_stride,
-                       .images = m->images - image < s->images ? m->images - image : s->images,
-                       .row = row,
-                       .rows = p->row->n - row < s->frame_rows ? p->row->n - row : s->frame_rows,
-                       .set = set,
-                       .g0 = (m->g_begin > g0 ? m->g_begin : g0) - g0,
-                       .g1 = (m->g_end < g1 ? m->g_end : g1) - g0,
-                       .v0 = v,
-                       .v1 = v + p->chunk < m->v_end ? v + p->chunk : m->v_end,
-                       .first = pixels == m->step_begin && !m->cleared};
+    const gemm_geometry *g = &s->geometry;
+    const gemm_weights_blocking *b = &s->blocking;
+    const int v = m->vector_begin + i % m->vector_blocks * b->input_vectors_block_size,
+              pixels = m->pixels_begin + i / m->vector_blocks / m->sets;
+    const int set = m->subblock_begin / b->output_subblocks + i / m->vector_blocks % m->sets;
+    const int image = pixels / b->packed_blocks * b->images_block_size,
+              row = pixels % b->packed_blocks * b->packed_rows;
+    const int first = set * b->output_subblocks, end = first + b->output_subblocks;
+    return (gemm_weights_block){
+        .src = (const char *)m->io->src + (size_t)image * m->io->src_stride,
+        .ddst = (const char *)m->io->ddst + (size_t)image * m->io->ddst_stride,
+        .images = smaller(m->images - image, b->images_block_size),
+        .row = row,
+        .rows = smaller(g->row_axis->outputs - row, b->packed_rows),
+        .set = set,
+        .subblock_begin = (m->subblock_begin > first ? m->subblock_begin : first) - first,
+        .subblock_end = smaller(m->subblock_end, end) - first,
+        .vector_begin = v,
+        .vector_end = smaller(v + b->input_vectors_block_size, m->vector_end),
+        .starts_sums = pixels == m->pixels_begin && !m->cleared};
 }
 
-/* The frames of a step, or where they are. */
-static void fill_frames(chunk *c, const gemm_tile *m, const gemm_step *t)
+/* Fills the packed inputs of a block, or finds the place in the image. */
+static void pack_block(row_block *b, const gemm_weights_part *m, const gemm_weights_block *t)
 {
-    const gemm_plan *p = c->s->plan;
-    const gemm_axis *h = p->row, *w = p->column;
-    if (c->s->in_place) {
-        c->x = (const float *)t->src + wf_act_index(p->in, t->set * p->IG + t->v0 * L, 0, 0);
+    const gemm_geometry *g = &b->s->geometry;
+    if (b->s->blocking.in_place) {
+        b->src = (const float *)t->src +
+                 wf_act_index(g->in, t->set * g->group_inputs + t->vector_begin * L, 0, 0);
         return;
     }
-    const gemm_part part = {t->set, t->v0, t->v1, t->row, t->rows};
+    const gemm_region region = {t->set, t->vector_begin, t->vector_end, t->row, t->rows};
     for (int i = 0; i < t->images; i++) {
-        const gemm_input x = {t->src + (size_t)i * m->io->src_stride, m->io->table};
-        gemm_frame(p, h, w, part, c->s->frame_rows, x, m->scratch + (size_t)i * c->at.x_image);
+        const gemm_input in = {t->src + (size_t)i * m->io->src_stride, m->io->table};
+        gemm_pack_input(g, g->row_axis, g->column_axis, region, b->s->blocking.packed_rows, in,
+                        m->scratch + (size_t)i * b->pixels.src_image_stride);
     }
-    c->x = m->scratch;
+    b->src = m->scratch;
 }
 
-static void run_step(chunk *c, const gemm_tile *m, const gemm_step *t)
+static void run_block(row_block *b, const gemm_weights_part *m, const gemm_weights_block *t)
 {
-    const gemm_plan *p = c->s->plan;
-    const bool flat =
-        gemm_flat(p->row, p->column) && (!c->s->in_place || gemm_direct(p, p->row, p->column));
-    c->set = t->set;
-    c->v0 = t->v0;
-    c->v1 = t->v1;
-    c->frame_row = t->row;
-    c->ddst = (const float *)t->ddst;
-    c->at.images = t->images;
-    c->at.first = t->first;
-    fill_frames(c, m, t);
-    for (int row = 0; row < t->rows; row += c->s->rows) {
-        const int n = t->rows - row < c->s->rows ? t->rows - row : c->s->rows;
-        c->row = t->row + row;
-        c->end = c->row + n;
-        c->at.rows = flat ? 1 : n;
-        c->at.columns = flat ? n * p->column->n : p->column->n;
-        run_groups(c, t->g0, t->g1);
-        c->at.first = false;
+    const gemm_weights *s = b->s;
+    const gemm_geometry *g = &s->geometry;
+    const bool one_row =
+        gemm_contiguous(g->row_axis, g->column_axis) &&
+        (!s->blocking.in_place || gemm_reads_in_place(g, g->row_axis, g->column_axis));
+    b->set = t->set;
+    b->vector_begin = t->vector_begin;
+    b->vector_end = t->vector_end;
+    b->packed_row = t->row;
+    b->ddst = (const float *)t->ddst;
+    b->pixels.images = t->images;
+    b->pixels.starts_sums = t->starts_sums;
+    pack_block(b, m, t);
+    for (int row = 0; row < t->rows; row += s->blocking.rows_block_size) {
+        const int n = smaller(t->rows - row, s->blocking.rows_block_size);
+        b->row = t->row + row;
+        b->end = b->row + n;
+        b->pixels.rows = one_row ? 1 : n;
+        b->pixels.columns = one_row ? n * g->column_axis->outputs : g->column_axis->outputs;
+        run_subblocks(b, t->subblock_begin, t->subblock_end);
+        b->pixels.starts_sums = false;
     }
 }
 
-static gemm_tile tile_of(const wf_conv2d *k, const wf_conv2d_gradient_io *io, int n, int part)
+/* ---- one part -------------------------------------------------------------------------------- */
+
+static gemm_weights_part part_of(const wf_conv2d *k, const wf_conv2d_gradient_io *io, int n,
+                                 int index)
 {
     const gemm_weights *s = k->state;
-    const gemm_plan *p = s->plan;
-    const int64_t groups = (int64_t)p->sets * s->groups, vectors = p->vectors;
-    const int64_t steps = (int64_t)gemm_parts(n, s->images) * s->row_steps;
-    const int v = part % s->vector_parts, g = part / s->vector_parts % s->group_parts;
-    const int range = part / (s->vector_parts * s->group_parts);
-    gemm_tile m = {.k = k,
-                   .io = io,
-                   .part = part,
-                   .images = n,
-                   .step_begin = (int)(steps * range / s->ranges),
-                   .step_end = (int)(steps * (range + 1) / s->ranges),
-                   .v_begin = (int)(vectors * v / s->vector_parts),
-                   .v_end = (int)(vectors * (v + 1) / s->vector_parts),
-                   .g_begin = (int)(groups * g / s->group_parts),
-                   .g_end = (int)(groups * (g + 1) / s->group_parts)};
-    if (p->row->taps == 0 || p->column->taps == 0)
-        m.step_end = m.step_begin;
-    m.sets = (m.g_end - 1) / s->groups - m.g_begin / s->groups + 1;
-    m.chunks = gemm_parts(m.v_end - m.v_begin, p->chunk);
-    /* Where each pixel meets each weight, the first step writes them all. */
-    m.cleared = p->kind != GEMM_DENSE || k->desc.R * k->desc.S > 1 || k->desc.padding[0] > 0 ||
-                k->desc.padding[1] > 0 || m.step_begin == m.step_end;
+    const gemm_geometry *g = &s->geometry;
+    const gemm_weights_blocking *b = &s->blocking;
+    const gemm_weights_parts *cut = &s->parts;
+    const int64_t subblocks = (int64_t)g->sets * b->output_subblocks, vectors = g->input_vectors;
+    const int64_t pixels = (int64_t)gemm_pieces(n, b->images_block_size) * b->packed_blocks;
+    const int input = index % cut->input_parts;
+    const int output = index / cut->input_parts % cut->output_parts;
+    const int subsplit = index / (cut->input_parts * cut->output_parts);
+    gemm_weights_part m = {.k = k,
+                           .io = io,
+                           .index = index,
+                           .images = n,
+                           .pixels_begin = (int)(pixels * subsplit / cut->subsplits),
+                           .pixels_end = (int)(pixels * (subsplit + 1) / cut->subsplits),
+                           .vector_begin = (int)(vectors * input / cut->input_parts),
+                           .vector_end = (int)(vectors * (input + 1) / cut->input_parts),
+                           .subblock_begin = (int)(subblocks * output / cut->output_parts),
+                           .subblock_end = (int)(subblocks * (output + 1) / cut->output_parts)};
+    if (g->row_axis->taps == 0 || g->column_axis->taps == 0)
+        m.pixels_end = m.pixels_begin;
+    m.sets =
+        (m.subblock_end - 1) / b->output_subblocks - m.subblock_begin / b->output_subblocks + 1;
+    m.vector_blocks = gemm_pieces(m.vector_end - m.vector_begin, b->input_vectors_block_size);
+    /* Where each pixel meets each weight, the first block writes all sums. */
+    m.cleared = g->kind != GEMM_DENSE || k->desc.R * k->desc.S > 1 || k->desc.padding[0] > 0 ||
+                k->desc.padding[1] > 0 || m.pixels_begin == m.pixels_end;
     return m;
 }
 
-/* Step i of `steps`; after the last the first of the tile that this worker will probably claim next, of the
- * same slot, as all claim one after the other. */
-static bool next_step(const gemm_tile *m, int i, int steps, gemm_step *next)
+/* Finds the block after block i - 1 of n, whose operands are to be prefetched. After the last block it is
+ * the first one of the part that this worker will probably run next: workers claim the parts of a split in
+ * order. */
+static bool next_block(const gemm_weights_part *m, int i, int n, gemm_weights_block *next)
 {
-    if (i < steps) {
-        *next = step_at(m, i);
+    if (i < n) {
+        *next = block_at(m, i);
         return true;
     }
-    if (m->part + m->k->workers >= m->k->parts)
+    if (m->index + m->k->workers >= m->k->parts)
         return false;
-    const gemm_tile other = tile_of(m->k, m->io, m->images, m->part + m->k->workers);
-    *next = step_at(&other, 0);
-    return other.step_begin < other.step_end;
+    const gemm_weights_part other = part_of(m->k, m->io, m->images, m->index + m->k->workers);
+    *next = block_at(&other, 0);
+    return other.pixels_begin < other.pixels_end;
 }
 
-static void run_steps(const gemm_tile *m)
+static void run_blocks(const gemm_weights_part *m)
 {
     const gemm_weights *s = m->k->state;
-    const gemm_plan *p = s->plan;
-    const size_t frame = gemm_vector(p, p->row, p->column, s->frame_rows);
-    chunk c = {.d = &m->k->desc, .s = s, .partial_sum = m->partial_sum};
-    c.block = gemm_partial_sum_block(&m->k->desc, p);
-    c.vector = s->in_place ? (size_t)p->in.H * (size_t)p->in.W * L : frame;
-    c.at = (gemm_pixels){.x_image = s->in_place ? m->io->src_stride / sizeof(float)
-                                                : (size_t)p->chunk * frame,
-                         .x_row = s->in_place ? (size_t)p->row->in_step * (size_t)p->in.W * L
-                                              : gemm_row(p, p->row, p->column),
-                         .x_column = s->in_place ? (size_t)p->column->in_step * L : L,
-                         .dy_image = m->io->ddst_stride / sizeof(float),
-                         .dy_row = (size_t)p->out.W * L,
-                         .dy_block = (size_t)p->out.H * (size_t)p->out.W * L};
-    const int steps = (m->step_end - m->step_begin) * m->sets * m->chunks;
-    for (int i = 0; i < steps; i++) {
-        const gemm_step now = step_at(m, i);
-        c.next = (gemm_ahead){.count = 0};
-        gemm_step next;
-        if ((p->kind == GEMM_DENSE || p->kind == GEMM_ROTATE) && next_step(m, i + 1, steps, &next))
-            c.next = gemm_ahead_of(m, &now, &next);
-        run_step(&c, m, &now);
+    const gemm_geometry *g = &s->geometry;
+    const gemm_axis *h = g->row_axis, *w = g->column_axis;
+    const bool in_place = s->blocking.in_place;
+    const size_t packed = gemm_vector_stride(g, h, w, s->blocking.packed_rows);
+    row_block b = {.d = &m->k->desc, .s = s, .partial_sum = m->partial_sum};
+    b.sum_vector_floats = gemm_sum_vector_floats(&m->k->desc, g);
+    b.vector_stride = in_place ? (size_t)g->in.H * (size_t)g->in.W * L : packed;
+    b.pixels = (gemm_pixels){
+        .src_image_stride = in_place ? m->io->src_stride / sizeof(float)
+                                     : (size_t)s->blocking.input_vectors_block_size * packed,
+        .src_row_stride =
+            in_place ? (size_t)h->input_step * (size_t)g->in.W * L : gemm_row_stride(g, h, w),
+        .src_column_stride = in_place ? (size_t)w->input_step * L : L,
+        .ddst_image_stride = m->io->ddst_stride / sizeof(float),
+        .ddst_row_stride = (size_t)g->out.W * L,
+        .ddst_vector_stride = (size_t)g->out.H * (size_t)g->out.W * L};
+    const int n = (m->pixels_end - m->pixels_begin) * m->sets * m->vector_blocks;
+    for (int i = 0; i < n; i++) {
+        const gemm_weights_block now = block_at(m, i);
+        b.prefetch = (gemm_weights_prefetch){.count = 0};
+        gemm_weights_block next;
+        if ((g->kind == GEMM_DENSE || g->kind == GEMM_ROTATE) && next_block(m, i + 1, n, &next))
+            b.prefetch = gemm_weights_prefetch_of(m, &now, &next);
+        run_block(&b, m, &now);
     }
 }
 
-/* Taps that never meet the image, and those that a chunk may leave out, start with zero. */
-static void clear(const gemm_tile *m)
+/* Sets the part's partial sum to zero: some taps never meet the input, and a block may leave out taps. */
+static void clear(const gemm_weights_part *m)
 {
     const gemm_weights *s = m->k->state;
-    const gemm_plan *p = s->plan;
-    const size_t block = gemm_partial_sum_block(&m->k->desc, p),
-                 vector = block / (size_t)p->vectors;
-    for (int g = m->g_begin; g < m->g_end; g++) {
-        const int set = g / s->groups * p->blocks;
-        for (int b = gemm_group_begin(s, g % s->groups); b < gemm_group_begin(s, g % s->groups + 1);
-             b++)
-            memset(m->partial_sum + (size_t)(set + b) * block + (size_t)m->v_begin * vector, 0,
-                   (size_t)(m->v_end - m->v_begin) * vector * sizeof(float));
+    const gemm_geometry *g = &s->geometry;
+    const int subblocks = s->blocking.output_subblocks;
+    const size_t floats = gemm_sum_vector_floats(&m->k->desc, g),
+                 vector = floats / (size_t)g->input_vectors;
+    for (int i = m->subblock_begin; i < m->subblock_end; i++) {
+        const int set = i / subblocks * g->output_vectors;
+        for (int b = gemm_weights_subblock_begin(s, i % subblocks);
+             b < gemm_weights_subblock_begin(s, i % subblocks + 1); b++)
+            memset(m->partial_sum + (size_t)(set + b) * floats + (size_t)m->vector_begin * vector,
+                   0, (size_t)(m->vector_end - m->vector_begin) * vector * sizeof(float));
     }
 }
 
@@ -294,12 +328,12 @@ weft_status gemm_weights_run(const wf_conv2d *k, int worker, const wf_conv2d_gra
                              void *partial_sum, int part, void *scratch)
 {
     const gemm_weights *s = k->state;
-    gemm_tile m = tile_of(k, io, n, part);
-    const int range = part / (s->vector_parts * s->group_parts);
-    m.partial_sum = (float *)partial_sum + (size_t)range * s->range;
+    gemm_weights_part m = part_of(k, io, n, part);
+    const int subsplit = part / (s->parts.input_parts * s->parts.output_parts);
+    m.partial_sum = (float *)partial_sum + (size_t)subsplit * s->parts.sum_floats;
     m.scratch = scratch;
     if (m.cleared)
         clear(&m);
-    run_steps(&m);
+    run_blocks(&m);
     return WEFT_OK;
 }
