@@ -1,4 +1,4 @@
-/* What the bf16 kernels ask of a shape, and its rows and columns as they see them; dot.h. Pure. */
+/* What both bf16 kernels ask of a shape, and its axes: see dot.h. Pure functions. */
 #include <stdlib.h>
 
 #include "kernels/conv2d/dot/dot.h"
@@ -17,7 +17,8 @@ const char *dot_misfit(const wf_conv2d_desc *d)
         return "needs weights of f32";
     if (d->groups > 1 && (d->C / d->groups % L || d->K / d->groups % L))
         return "groups of no whole blocks: pairs of channels would cross them";
-    if ((int64_t)d->H * d->W >= DOT_PLANE / L || (int64_t)d->P * d->Q >= DOT_PLANE / L)
+    if ((int64_t)d->H * d->W >= DOT_MAX_PLANE_ELEMENTS / L ||
+        (int64_t)d->P * d->Q >= DOT_MAX_PLANE_ELEMENTS / L)
         return "planes of 2^28 elements or more";
     return NULL;
 }
@@ -29,12 +30,13 @@ double dot_expect(const wf_conv2d_desc *d, double products, double share)
 
 static void add_tap(dot_axis *a, int tap, int offset)
 {
-    const int last = offset + (a->n - 1) * a->in_step; /* input that the last output meets */
-    if (a->n == 0 || last < 0 || offset >= a->in)
+    const int last =
+        offset + (a->outputs - 1) * a->input_step; /* input that the last output meets */
+    if (a->outputs == 0 || last < 0 || offset >= a->inputs)
         return;
     /* A stride may step over the whole input. */
-    const int first = offset < 0 ? (-offset + a->in_step - 1) / a->in_step : 0;
-    if (first >= a->n || offset + first * a->in_step >= a->in)
+    const int first = offset < 0 ? (-offset + a->input_step - 1) / a->input_step : 0;
+    if (first >= a->outputs || offset + first * a->input_step >= a->inputs)
         return;
     a->tap[a->taps] = tap;
     a->offset[a->taps++] = offset;
@@ -52,14 +54,15 @@ dot_axis *dot_axes(wf_conv2d_pass pass, int in, int out, int kernel, int stride,
         return NULL;
     for (int i = 0; i < count; i++, store += 2 * kernel) {
         dot_axis *a = &axes[i];
-        *a = (dot_axis){.n = i < out ? (out - i + count - 1) / count : 0,
-                        .out = i,
-                        .out_step = count,
-                        .in = in,
-                        .in_step = data ? 1 : stride,
+        *a = (dot_axis){.outputs = i < out ? (out - i + count - 1) / count : 0,
+                        .first_output = i,
+                        .output_step = count,
+                        .inputs = in,
+                        .input_step = data ? 1 : stride,
                         .tap = store,
                         .offset = store + kernel};
-        for (int j = 0; j < kernel; j++) { /* by offset: memory is read forward */
+        for (int j = 0; j < kernel;
+             j++) { /* in the order of offsets, so that products read memory forward */
             const int t = data ? kernel - 1 - j : j;
             const int offset = data ? i + padding - t * dilation : t * dilation - padding;
             if (!data)

@@ -1,19 +1,18 @@
-/* What the files of this folder share, private to them: convolutions over bf16 images in blocks of 16 channels by
- * VDPBF16PS, which adds to each of 16 f32 sums the products of two pairs of bf16.
+/* What the files of this folder share, private to them. They convolve bf16 images in channel blocks of 16 by
+ * the instruction VDPBF16PS, which adds to each of 16 f32 sums the products of two pairs of bf16 numbers.
  *
- * Note [Pairs]. One pixel's block of 16 channels is 32 bytes: 8 pairs of neighbouring channels. Forward
- * and backward-data repeat one such pair in all lanes and multiply it with a vector of weights for 16
- * outputs, two inputs each, which `pack` makes. So a product has the shape of the f32 one with half as
- * many steps:
+ * Note [Pairs]. A channel block of one pixel has 32 bytes: 8 pairs of neighbouring channels. Forward and
+ * backward-data repeat one such pair in all lanes and multiply it by a vector of weights: 16 outputs by
+ * two inputs, as `pack` laid them out. So a product looks like the f32 one with half as many steps:
  *
  *     sum[pixel][16 outputs] += repeat(x[pixel][pair]) . w[pair][16 outputs][2]
  *
- * Backward-weights sums over pixels: its pairs are two output pixels, p and p + 1, of one channel. Both
- * operands are copied into *panels* of such pairs first, 16 channels each, 64 bytes.
+ * Backward-weights sums over pixels, so there a pair is one channel of two output pixels, p and p + 1. The
+ * kernel first copies both operands into *panels* of such pairs: 16 channels, 64 bytes a pair.
  *
- * Both sides of a pair that pads an odd count are zero, and padding channels are, too.
+ * The second half of the pair that completes an odd count is zero in both operands; so are padding channels.
  *
- * Letters as seen by the pass: I input channels, O output channels, per group IG and OG. */
+ * "Input" and "output" are the pass's: backward-data reads ddst and writes dsrc. */
 #ifndef WF_CONV2D_DOT_H
 #define WF_CONV2D_DOT_H
 
@@ -21,38 +20,41 @@
 #include "kernels/simd/simd.h"
 
 enum {
-    L = 16,                     /* lanes; channels of a block */
-    DOT_PAIRS = L / 2,          /* of channels in a block */
-    DOT_SQUARE = L * L,         /* weights of two blocks */
-    DOT_N = 14,                 /* pixels of a product, at most; */
-    DOT_NV = 2,                 /* vectors of outputs: with both 28 sums in registers */
-    DOT_HALF = 8,               /* backward-weights: channels of src, */
-    DOT_NB = 3,                 /* vectors of ddst: 24 sums */
-    DOT_PLANE = 1 << 28,        /* elements of a plane of blocks, at most: places are of 32 bits */
-    DOT_OUTSIDE = INT32_MIN / 2 /* a place that is none: less than 0 with any other added */
+    L = 16,             /* lanes; channels of a block */
+    DOT_PAIRS = L / 2,  /* of channels in a block */
+    DOT_SQUARE = L * L, /* weights of two blocks */
+    /* The bounds of a subblock, whose sums registers hold: 14 by 2, or 8 by 3. */
+    DOT_MAX_PIXELS = 14,
+    DOT_MAX_OUTPUT_BLOCKS = 2,
+    DOT_HALF_INPUTS = 8,              /* backward-weights: channels of src, */
+    DOT_MAX_GRADIENT_BLOCKS = 3,      /* vectors of ddst: 24 sums */
+    DOT_MAX_PLANE_ELEMENTS = 1 << 28, /* since places are int32_t */
+    DOT_OUTSIDE =
+        INT32_MIN / 2 /* a place in the padding: still negative after adding another place */
 };
 _Static_assert(WF_LANES == L, "kernel_dot_src is compiled for 16 lanes");
 
-/* Rows or columns of a phase, Note [Phases of backward-data] in gemm/gemm.h. Output i of n lies at
- * out + i * out_step and meets, with each of its taps, the input at offset + i * in_step. Taps that never
- * meet the input are left out. */
+/* The rows or the columns of a residue class, Note [Residue classes] in gemm/gemm.h. Output i lies at
+ * first_output + i * output_step of the image. Through tap t it meets input offset[t] + i * input_step. Taps
+ * that never meet the input are left out. */
 typedef struct dot_axis {
-    int n, out, out_step, in, in_step;
+    int outputs, first_output, output_step;
+    int inputs, input_step;
     int taps, *tap, *offset;
 } dot_axis;
 
-/* The axes of a pass along one dimension: for backward-data one for each residue of the stride, else one.
- * In one piece of memory; NULL when there is none. For free(). */
+/* The axes along one dimension: for backward-data one for each remainder modulo the stride, else one. One
+ * piece of memory, which the caller frees; NULL when memory runs out. */
 dot_axis *WF_ISA_FN(wf_dot_axes)(wf_conv2d_pass pass, int in, int out, int kernel, int stride,
                                  int padding, int dilation);
 
-/* Why a pass cannot run by dot products; NULL: it can. */
+/* Why no pass of this shape can run by dot products; NULL: it can. */
 const char *WF_ISA_FN(wf_dot_misfit)(const wf_conv2d_desc *d);
 
 /* Cycles of a kernel that reaches `share` of VDPBF16PS's peak on `products` multiply-adds. */
 double WF_ISA_FN(wf_dot_expect)(const wf_conv2d_desc *d, double products, double share);
 
-/* A block of two pixels, or of zeros, as 16 pairs: lane i has a[i] in its low half, b[i] above. */
+/* Interleaves the channel blocks of two pixels into 16 pairs: lane i has a[i] in its low half, b[i] above. */
 WF_INLINE wf_vi dot_pairs(const uint16_t *a, const uint16_t *b)
 {
 #if defined(WF_SIMD_DOT)
@@ -67,7 +69,7 @@ WF_INLINE wf_vi dot_pairs(const uint16_t *a, const uint16_t *b)
 #endif
 }
 
-/* The same of neighbouring pixels. */
+/* The same for two pixels that are neighbours. */
 WF_INLINE wf_vi dot_neighbours(const uint16_t *a)
 {
 #if defined(WF_SIMD_DOT)
@@ -85,7 +87,7 @@ WF_INLINE void dot_copy(uint16_t *to, const uint16_t *from)
     memcpy(to, from, L * sizeof *to);
 }
 
-/* wf_vstore_bf16 of a sum that VDPBF16PS made, which is no denormal number. */
+/* As wf_vstore_bf16, but for sums of VDPBF16PS only, which are no denormal numbers. */
 WF_INLINE void dot_store(uint16_t *p, wf_vf sum)
 {
 #if defined(WF_SIMD_DOT)

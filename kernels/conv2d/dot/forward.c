@@ -1,10 +1,12 @@
-/* Forward, and backward-data as convolutions of ddst, over bf16 images: the plan. Loops around a product in
- * registers (Note [Terms] in forward.h): groups of pixels, whose panels stay in the second-level cache;
- * units of output blocks, whose weights do, too; and pixel groups again, which pass by the unit's weights.
- * Stateless but for the plan.
+/* Forward, and backward-data as convolutions of ddst, over bf16 images: the plan. The loops around a product
+ * in registers (Note [Terms] in forward.h) are, from the outside in:
+ *   1. a block of pixels, whose packed input or panels stay in L2;
+ *   2. the output subblocks, the weights of one of which stay in L2, too;
+ *   3. the block's subblocks of pixels.
+ * Everything but the plan is stateless.
  *
- * Packed weights: units; phases; input blocks; taps; pairs of channels; output blocks; L outputs; 2
- * channels. */
+ * Packed weights: [output subblock][residue class][input block][tap][pair of channels][output block][L
+ * outputs][2 channels]. */
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -12,11 +14,11 @@
 #include "kernels/machine.h"
 
 enum {
-    TILES = 16,           /* that a small batch is cut into, if it is worth it */
-    PART_FLOPS = 4000000, /* of a part, at least */
-    PANELS = 384 * 1024,  /* bytes, in the second-level cache beside the weights of a unit */
-    FRAME_ROW = 7,        /* pixels of a row, from which on frames pay */
-    OUTPUTS = 4096        /* pixels whose places are there at once, where terms are read in place */
+    MIN_TILES = 16, /* tiles that a small batch should give, if its images are worth cutting */
+    MIN_PART_FLOPS = 4000000,       /* operations that make a part of an image worth a tile */
+    INPUT_BYTES_IN_L2 = 384 * 1024, /* of packed input or panels, beside a subblock's weights */
+    MIN_PACKED_ROW_PIXELS = 7,      /* pixels of a row with which a packed input pays */
+    MAX_OUTPUT_PLACES = 4096        /* pixels of a block that is read in place */
 };
 
 static bool fits(const wf_conv2d_desc *d, wf_conv2d_pass pass, char *why, size_t size)
@@ -45,8 +47,9 @@ static double expect(const wf_conv2d_desc *d, wf_conv2d_pass pass, weft_isa isa)
     const int I = (data ? d->K : d->C) / d->groups, O = (data ? d->C : d->K) / d->groups;
     const double waste = (double)wf_round_up(I, L) / I * wf_round_up(O, L) / O;
     const wf_costs *c = wf_machine_class_of(WEFT_ISA_AVX512)->cost;
-    const bool panels = !data && d->stride[0] * d->stride[1] > 1; /* a frame serves all taps */
-    const double copies = c->dot_copy / (panels ? O : (double)O * d->R * d->S);
+    const bool packed_input =
+        !data && d->stride[0] * d->stride[1] > 1; /* a packed input serves all taps */
+    const double copies = c->dot_copy / (packed_input ? O : (double)O * d->R * d->S);
     const double share = in_place(d, data) ? c->dot_point : c->dot_forward / (1 + copies);
     return dot_expect(d, wf_conv2d_flops(d) / 2 * waste, share);
 }
@@ -58,7 +61,7 @@ static void destroy(wf_conv2d *k)
         return;
     free(s->rows);
     free(s->columns);
-    free(s->phases);
+    free(s->classes);
     free(s->places);
     free(s->tap);
     free(s);
@@ -70,31 +73,34 @@ static int at_most(int64_t n, int64_t most)
     return (int)(n < most ? n : most);
 }
 
-/* Parts of an image, where there are too few images to keep many cores at work. */
+/* Into how many parts an image is cut: more than one if the batch has too few images for many cores. */
 static int parts_wanted(const wf_conv2d_desc *d)
 {
-    const double worth = wf_conv2d_flops(d) / d->N / PART_FLOPS;
-    const int few = (TILES + d->N - 1) / d->N;
+    const double worth = wf_conv2d_flops(d) / d->N / MIN_PART_FLOPS;
+    const int few = (MIN_TILES + d->N - 1) / d->N;
     return worth < 1 ? 1 : worth < few ? (int)worth : few;
 }
 
-/* Where each tap of each output is: `step` elements for an input. Returns the end. */
+/* Writes where the image has each tap of each output of an axis, `step` elements for an input. Returns the
+ * end. */
 static int32_t *place_axis(const dot_axis *a, int step, int32_t *place)
 {
     for (int t = 0; t < a->taps; t++)
-        for (int i = 0; i < a->n; i++) {
-            const int at = a->offset[t] + i * a->in_step;
-            *place++ = at < 0 || at >= a->in ? DOT_OUTSIDE : at * step;
+        for (int i = 0; i < a->outputs; i++) {
+            const int at = a->offset[t] + i * a->input_step;
+            *place++ = at < 0 || at >= a->inputs ? DOT_OUTSIDE : at * step;
         }
     return place;
 }
 
-static void plan_direct(dot_forward *s, dot_phase *f, int32_t *place)
+static void plan_direct(dot_forward *s, dot_residue_class *c, int32_t *place)
 {
-    f->tap = place;
-    f->tap[0] = 0;
-    f->vector = (size_t)s->in.H * (size_t)s->in.W * L;
-    f->at_once = at_most(((int64_t)f->h->n * f->w->n + DOT_N - 1) / DOT_N, OUTPUTS / DOT_N);
+    c->tap = place;
+    c->tap[0] = 0;
+    c->block_stride = (size_t)s->in.H * (size_t)s->in.W * L;
+    c->block_size =
+        at_most(((int64_t)c->h->outputs * c->w->outputs + DOT_MAX_PIXELS - 1) / DOT_MAX_PIXELS,
+                MAX_OUTPUT_PLACES / DOT_MAX_PIXELS);
 }
 
 static int least(const int *v, int n)
@@ -113,90 +119,96 @@ static int largest(const int *v, int n)
     return x;
 }
 
-static void plan_frame(dot_forward *s, dot_phase *f, int32_t *place)
+static void plan_packed_input(dot_forward *s, dot_residue_class *c, int32_t *place)
 {
-    const dot_axis *h = f->h, *w = f->w;
-    f->first_row = least(h->offset, h->taps);
-    f->first_column = least(w->offset, w->taps);
-    f->row_span = largest(h->offset, h->taps) - f->first_row;
-    f->pitch = (size_t)(w->n + largest(w->offset, w->taps) - f->first_column) * L;
-    f->tap = place;
-    for (int t = 0; t < f->taps; t++)
-        f->tap[t] = (int32_t)((size_t)(h->offset[t / w->taps] - f->first_row) * f->pitch) +
-                    (w->offset[t % w->taps] - f->first_column) * L;
-    const size_t row = f->pitch * (size_t)s->vectors * sizeof(uint16_t);
-    const int64_t rows = PANELS / (int64_t)row - f->row_span;
-    f->at_once = rows < 1 ? 1 : at_most(h->n, rows);
-    f->vector = (size_t)(f->at_once + f->row_span) * f->pitch;
-    const size_t bytes = f->vector * (size_t)s->vectors * sizeof(uint16_t);
+    const dot_axis *h = c->h, *w = c->w;
+    c->row_origin = least(h->offset, h->taps);
+    c->column_origin = least(w->offset, w->taps);
+    c->extra_rows = largest(h->offset, h->taps) - c->row_origin;
+    c->row_stride = (size_t)(w->outputs + largest(w->offset, w->taps) - c->column_origin) * L;
+    c->tap = place;
+    for (int t = 0; t < c->taps; t++)
+        c->tap[t] = (int32_t)((size_t)(h->offset[t / w->taps] - c->row_origin) * c->row_stride) +
+                    (w->offset[t % w->taps] - c->column_origin) * L;
+    const size_t row = c->row_stride * (size_t)s->input_blocks * sizeof(uint16_t);
+    const int64_t rows = INPUT_BYTES_IN_L2 / (int64_t)row - c->extra_rows;
+    c->block_size = rows < 1 ? 1 : at_most(h->outputs, rows);
+    c->block_stride = (size_t)(c->block_size + c->extra_rows) * c->row_stride;
+    const size_t bytes = c->block_stride * (size_t)s->input_blocks * sizeof(uint16_t);
     s->x_bytes = bytes > s->x_bytes ? bytes : s->x_bytes;
 }
 
-static void plan_panel(dot_forward *s, dot_phase *f, int32_t *place)
+static void plan_panel(dot_forward *s, dot_residue_class *c, int32_t *place)
 {
-    f->row = place;
-    f->column = place = place_axis(f->h, s->in.W * L, place);
-    f->tap = place = place_axis(f->w, L, place);
-    for (int t = 0; t < f->taps; t++)
-        f->tap[t] = t * DOT_N * L;
-    f->vector = (size_t)f->taps * DOT_N * L;
-    const size_t panel = f->vector * (size_t)s->vectors * sizeof(uint16_t);
-    const int64_t room = PANELS / (int64_t)panel;
-    f->at_once = room < 1 ? 1 : at_most(((int64_t)f->h->n * f->w->n + DOT_N - 1) / DOT_N, room);
-    const size_t bytes = panel * (size_t)f->at_once, index = (size_t)f->taps * DOT_N * 4;
+    c->row = place;
+    c->column = place = place_axis(c->h, s->in.W * L, place);
+    c->tap = place = place_axis(c->w, L, place);
+    for (int t = 0; t < c->taps; t++)
+        c->tap[t] = t * DOT_MAX_PIXELS * L;
+    c->block_stride = (size_t)c->taps * DOT_MAX_PIXELS * L;
+    const size_t panel = c->block_stride * (size_t)s->input_blocks * sizeof(uint16_t);
+    const int64_t room = INPUT_BYTES_IN_L2 / (int64_t)panel;
+    c->block_size = room < 1
+                        ? 1
+                        : at_most(((int64_t)c->h->outputs * c->w->outputs + DOT_MAX_PIXELS - 1) /
+                                      DOT_MAX_PIXELS,
+                                  room);
+    const size_t bytes = panel * (size_t)c->block_size,
+                 index = (size_t)c->taps * DOT_MAX_PIXELS * 4;
     s->x_bytes = bytes > s->x_bytes ? bytes : s->x_bytes;
     s->index_bytes = index > s->index_bytes ? index : s->index_bytes;
 }
 
-/* Where packed weights are. */
-static void plan_weights(dot_forward *s, dot_phase *f, int S)
+/* Gives a residue class its place among the packed weights. */
+static void plan_weights(dot_forward *s, dot_residue_class *c, int S)
 {
-    f->weights = s->packed_block;
-    for (int t = 0; t < f->taps; t++)
-        s->tap[f->h->tap[t / f->w->taps] * S + f->w->tap[t % f->w->taps]] =
-            (dot_place){.start = (int64_t)f->weights + (int64_t)t * DOT_SQUARE,
-                        .step = (int64_t)f->taps * DOT_SQUARE};
-    s->packed_block += (size_t)f->taps * (size_t)s->vectors * DOT_SQUARE;
+    c->weights = s->packed_block_elements;
+    for (int t = 0; t < c->taps; t++)
+        s->tap[c->h->tap[t / c->w->taps] * S + c->w->tap[t % c->w->taps]] =
+            (dot_place){.start = (int64_t)c->weights + (int64_t)t * DOT_SQUARE,
+                        .step = (int64_t)c->taps * DOT_SQUARE};
+    s->packed_block_elements += (size_t)c->taps * (size_t)s->input_blocks * DOT_SQUARE;
 }
 
-/* Integers that describe a phase. */
-static size_t places_of(const dot_phase *f)
+/* How many places a residue class has. */
+static size_t places_of(const dot_residue_class *c)
 {
-    return (size_t)f->taps + (size_t)f->h->n * (size_t)f->h->taps +
-           (size_t)f->w->n * (size_t)f->w->taps;
+    return (size_t)c->taps + (size_t)c->h->outputs * (size_t)c->h->taps +
+           (size_t)c->w->outputs * (size_t)c->w->taps;
 }
 
-static dot_how how_of(const dot_phase *f)
+static dot_how how_of(const dot_residue_class *c)
 {
-    const dot_axis *h = f->h, *w = f->w;
-    if (h->in_step > 1 || w->in_step > 1)
+    const dot_axis *h = c->h, *w = c->w;
+    if (h->input_step > 1 || w->input_step > 1)
         return DOT_PANEL;
-    if (f->taps == 1 && h->offset[0] == 0 && w->offset[0] == 0 && h->n <= h->in && w->n == w->in)
+    if (c->taps == 1 && h->offset[0] == 0 && w->offset[0] == 0 && h->outputs <= h->inputs &&
+        w->outputs == w->inputs)
         return DOT_DIRECT;
-    return w->n >= FRAME_ROW ? DOT_FRAME : DOT_PANEL;
+    return w->outputs >= MIN_PACKED_ROW_PIXELS ? DOT_PACKED_INPUT : DOT_PANEL;
 }
 
-static bool plan_phases(wf_conv2d *k, dot_forward *s)
+static bool plan_classes(wf_conv2d *k, dot_forward *s)
 {
-    size_t count = 1, outputs = DOT_N;
-    for (int i = 0; i < s->n_phases; i++)
-        count += places_of(&s->phases[i]);
+    size_t count = 1, outputs = DOT_MAX_PIXELS;
+    for (int i = 0; i < s->n_classes; i++)
+        count += places_of(&s->classes[i]);
     int32_t *place = s->places = malloc(count * sizeof *place);
     if (!place)
         return false;
-    for (int i = 0; i < s->n_phases; i++) {
-        dot_phase *f = &s->phases[i];
-        f->at_once = 1;
-        if (f->taps == 0)
+    for (int i = 0; i < s->n_classes; i++) {
+        dot_residue_class *c = &s->classes[i];
+        c->block_size = 1;
+        if (c->taps == 0)
             continue;
-        plan_weights(s, f, k->desc.S);
-        f->how = how_of(f);
-        (f->how == DOT_DIRECT  ? plan_direct
-         : f->how == DOT_FRAME ? plan_frame
-                               : plan_panel)(s, f, place);
-        place += places_of(f);
-        if (f->how != DOT_FRAME && (size_t)f->at_once * DOT_N > outputs)
-            outputs = (size_t)f->at_once * DOT_N;
+        plan_weights(s, c, k->desc.S);
+        c->how = how_of(c);
+        (c->how == DOT_DIRECT         ? plan_direct
+         : c->how == DOT_PACKED_INPUT ? plan_packed_input
+                                      : plan_panel)(s, c, place);
+        place += places_of(c);
+        if (c->how != DOT_PACKED_INPUT && (size_t)c->block_size * DOT_MAX_PIXELS > outputs)
+            outputs = (size_t)c->block_size * DOT_MAX_PIXELS;
     }
     k->scratch_bytes = s->x_bytes + s->index_bytes + outputs * sizeof(int32_t);
     return true;
@@ -212,38 +224,40 @@ static bool create(wf_conv2d *k, char *why, size_t size)
         return false;
     s->in = data ? wf_conv2d_dst(d) : wf_conv2d_src(d);
     s->out = data ? wf_conv2d_src(d) : wf_conv2d_dst(d);
-    s->wide = (data ? d->src_type : d->dst_type) == WEFT_F32;
+    s->out_f32 = (data ? d->src_type : d->dst_type) == WEFT_F32;
     s->groups = d->groups;
-    s->IG = s->in.C / d->groups;
-    s->OG = s->out.C / d->groups;
-    s->blocks = (s->OG + L - 1) / L;
-    s->vectors = (s->IG + L - 1) / L;
-    s->units = (s->blocks + DOT_NV - 1) / DOT_NV;
+    s->group_inputs = s->in.C / d->groups;
+    s->group_outputs = s->out.C / d->groups;
+    s->output_blocks = (s->group_outputs + L - 1) / L;
+    s->input_blocks = (s->group_inputs + L - 1) / L;
+    s->output_subblocks = (s->output_blocks + DOT_MAX_OUTPUT_BLOCKS - 1) / DOT_MAX_OUTPUT_BLOCKS;
     const int rows = data ? d->stride[0] : 1, columns = data ? d->stride[1] : 1;
-    s->n_phases = rows * columns;
+    s->n_classes = rows * columns;
     s->rows =
         dot_axes(k->pass, s->in.H, s->out.H, d->R, d->stride[0], d->padding[0], d->dilation[0]);
     s->columns =
         dot_axes(k->pass, s->in.W, s->out.W, d->S, d->stride[1], d->padding[1], d->dilation[1]);
-    s->phases = calloc((size_t)s->n_phases, sizeof *s->phases);
+    s->classes = calloc((size_t)s->n_classes, sizeof *s->classes);
     s->tap = malloc((size_t)d->R * (size_t)d->S * sizeof *s->tap);
-    if (!s->rows || !s->columns || !s->phases || !s->tap)
+    if (!s->rows || !s->columns || !s->classes || !s->tap)
         goto fail;
     for (int t = 0; t < d->R * d->S; t++)
         s->tap[t].start = -1;
-    for (int i = 0; i < s->n_phases; i++) {
+    for (int i = 0; i < s->n_classes; i++) {
         const dot_axis *h = &s->rows[i / columns], *w = &s->columns[i % columns];
-        s->phases[i] = (dot_phase){.h = h, .w = w, .taps = h->taps * w->taps};
+        s->classes[i] = (dot_residue_class){.h = h, .w = w, .taps = h->taps * w->taps};
     }
-    if (!plan_phases(k, s))
+    if (!plan_classes(k, s))
         goto fail;
     const int wanted = parts_wanted(d);
-    s->by_pixels =
+    s->parts_are_pixels =
         wanted > 1 && wf_act_count(s->in) + wf_act_count(s->out) > wf_conv2d_weights_count(d);
-    k->parts = at_most(wanted, s->by_pixels ? s->rows[0].n : s->groups * s->units);
+    k->parts =
+        at_most(wanted, s->parts_are_pixels ? s->rows[0].outputs : s->groups * s->output_subblocks);
     k->pack_tiles = s->groups * dot_pack_tiles(s, k->pass);
-    k->packed_bytes = (size_t)s->groups * (size_t)s->blocks * s->packed_block * sizeof(uint16_t);
-    if (k->packed_bytes == 0) /* the kernel meets nothing */
+    k->packed_bytes =
+        (size_t)s->groups * (size_t)s->output_blocks * s->packed_block_elements * sizeof(uint16_t);
+    if (k->packed_bytes == 0) /* no tap meets anything */
         k->packed_bytes = L;
     return true;
 fail:

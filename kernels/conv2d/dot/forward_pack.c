@@ -1,9 +1,9 @@
-/* Forward and backward-data over bf16: the packed weights. A tile reads the plain f32 weights as
- * they lie and rounds each once. */
+/* Forward and backward-data over bf16: packs the weights; forward.c has the format. A tile reads the plain f32
+ * weights in the order in which they lie and rounds each once. */
 #include "kernels/conv2d/dot/forward.h"
 #include "kernels/simd/transpose.h"
 
-enum { ROWS = 256 /* vectors of 16 outputs that are made at once: 16 KiB */ };
+enum { VECTORS_AT_ONCE = 256 /* vectors of 16 outputs, 16 KiB: half of L1 */ };
 
 /* Plain weights as the pass sees them: the taps of output channel o and input channel i of a group start
  * at o * output + i * input, in elements. */
@@ -16,26 +16,26 @@ static plain plain_of(const wf_conv2d *k, const float *w, int group)
 {
     const dot_forward *s = k->state;
     const size_t taps = (size_t)k->desc.R * (size_t)k->desc.S;
-    w += (size_t)group * (size_t)s->OG * (size_t)s->IG * taps;
+    w += (size_t)group * (size_t)s->group_outputs * (size_t)s->group_inputs * taps;
     if (k->pass == WF_CONV2D_FORWARD)
-        return (plain){w, (size_t)s->IG * taps, taps};
-    return (plain){w, taps, (size_t)s->OG * taps};
+        return (plain){w, (size_t)s->group_inputs * taps, taps};
+    return (plain){w, taps, (size_t)s->group_outputs * taps};
 }
 
 /* row[i][l] = from[l * output + i], for n values i, 8 at least, and all lanes l. */
 static void transpose(const float *from, size_t output, int n, float (*row)[L])
 {
     for (int i = 0; i < n; i += 8) {
-        const int at = i + 8 <= n ? i : n - 8; /* the last ones once more */
+        const int at = i + 8 <= n ? i : n - 8; /* copies some of the last ones twice */
         for (size_t l = 0; l < L; l += 8)
             wf_transpose8(from + l * output + at, output, row[at] + l, L);
     }
 }
 
-/* Taps [t0, t0 + n) of `channels` channels from `from` on: row[c * n + t][output], zero where there is
- * neither channel nor output. */
-static void load_rows(plain w, const float *from, int taps, int t0, int n, int channels, int inputs,
-                      int outputs, float (*row)[L])
+/* Loads taps [tap_begin, tap_begin + n) of so many channels, the first at `from`, into row[c * n + t][output];
+ * zeros where the group has no such channel or output. */
+static void load_rows(plain w, const float *from, int taps, int tap_begin, int n, int channels,
+                      int inputs, int outputs, float (*row)[L])
 {
     if (outputs == L && inputs >= channels && n == taps) {
         if (w.input == (size_t)taps && channels * taps >= 8) {
@@ -56,9 +56,10 @@ static void load_rows(plain w, const float *from, int taps, int t0, int n, int c
         for (int l = 0; l < outputs; l++)
             for (int t = 0; t < n; t++)
                 row[c * n + t][l] =
-                    from[(size_t)l * w.output + (size_t)c * w.input + (size_t)(t0 + t)];
+                    from[(size_t)l * w.output + (size_t)c * w.input + (size_t)(tap_begin + t)];
 }
 
+/* Rounds two vectors to bf16 and stores them as pairs. */
 static void store_pair(const float *even, const float *odd, uint16_t *to)
 {
     const wf_vi low = wf_vi_sar(wf_vf_as_i(wf_vround_bf16(wf_vload(even))), 16);
@@ -67,20 +68,20 @@ static void store_pair(const float *even, const float *odd, uint16_t *to)
     wf_vi_store((int32_t *)to, wf_vf_as_i(both));
 }
 
-/* Input block v of output block b of a group; its vectors lie `step` elements apart from `to` on. */
+/* Packs input block v of output block b of a group, as vectors `step` elements apart. */
 static void pack_square(const dot_forward *s, int taps, plain w, int v, int b, size_t step,
                         uint16_t *to)
 {
-    float row[ROWS][L];
-    const int left = s->OG - b * L, outputs = left < L ? left : L;
-    const int channels = L * taps <= ROWS ? L : 2, most = ROWS / 2;
+    float row[VECTORS_AT_ONCE][L];
+    const int left = s->group_outputs - b * L, outputs = left < L ? left : L;
+    const int channels = L * taps <= VECTORS_AT_ONCE ? L : 2, most = VECTORS_AT_ONCE / 2;
     for (int c = 0; c < L; c += channels)
-        for (int t0 = 0; t0 < taps; t0 += most) {
-            const int n = taps - t0 < most ? taps - t0 : most, i = v * L + c;
+        for (int tap_begin = 0; tap_begin < taps; tap_begin += most) {
+            const int n = taps - tap_begin < most ? taps - tap_begin : most, i = v * L + c;
             const float *from = w.w + (size_t)(b * L) * w.output + (size_t)i * w.input;
-            load_rows(w, from, taps, t0, n, channels, s->IG - i, outputs, row);
+            load_rows(w, from, taps, tap_begin, n, channels, s->group_inputs - i, outputs, row);
             for (int t = 0; t < n; t++) {
-                const dot_place p = s->tap[t0 + t];
+                const dot_place p = s->tap[tap_begin + t];
                 if (p.start < 0)
                     continue;
                 const size_t first = (size_t)(p.start + v * p.step) / (2 * L);
@@ -91,28 +92,30 @@ static void pack_square(const dot_forward *s, int taps, plain w, int v, int b, s
         }
 }
 
-/* Input blocks [v0, v1) of unit `unit` of a group. */
-static void pack_unit(const wf_conv2d *k, plain w, int group, int unit, int v0, int v1,
-                      uint16_t *packed)
+/* Packs input blocks [v0, v1) of an output subblock of a group. */
+static void pack_subblock(const wf_conv2d *k, plain w, int group, int subblock, int v0, int v1,
+                          uint16_t *packed)
 {
     const dot_forward *s = k->state;
-    const int begin = dot_unit_first(s, unit), end = dot_unit_first(s, unit + 1);
-    uint16_t *to = packed + (size_t)(group * s->blocks + begin) * s->packed_block;
+    const int begin = dot_subblock_begin(s, subblock), end = dot_subblock_begin(s, subblock + 1);
+    uint16_t *to = packed + (size_t)(group * s->output_blocks + begin) * s->packed_block_elements;
     for (int b = begin; b < end; b++)
         for (int v = v0; v < v1; v++)
             pack_square(s, k->desc.R * k->desc.S, w, v, b, (size_t)(end - begin) * 2 * L,
                         to + (b - begin) * 2 * L);
 }
 
-/* A tile reads whole rows of the plain weights: of forward a unit's outputs, of backward-data an input
- * block. */
+/* A tile reads whole rows of the plain weights: for forward the outputs of one output subblock, for
+ * backward-data one input block. */
 weft_status dot_pack(const wf_conv2d *k, int worker, const void *weights, void *packed, int tile)
 {
     const dot_forward *s = k->state;
     const bool forward = k->pass == WF_CONV2D_FORWARD;
     const int tiles = dot_pack_tiles(s, k->pass), group = tile / tiles, at = tile % tiles;
     const plain w = plain_of(k, weights, group);
-    for (int unit = forward ? at : 0; unit < (forward ? at + 1 : s->units); unit++)
-        pack_unit(k, w, group, unit, forward ? 0 : at, forward ? s->vectors : at + 1, packed);
+    for (int subblock = forward ? at : 0; subblock < (forward ? at + 1 : s->output_subblocks);
+         subblock++)
+        pack_subblock(k, w, group, subblock, forward ? 0 : at, forward ? s->input_blocks : at + 1,
+                      packed);
     return WEFT_OK;
 }

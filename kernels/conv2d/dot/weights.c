@@ -1,9 +1,11 @@
-/* Backward-weights over bf16 images: the plan, the slots and their sum; Note [Panels of pixel pairs].
+/* Backward-weights over bf16 images: the plan, and the sum of the partial sums.
  *
- * A slot (Note [Splits of weight gradients]) holds output blocks; input blocks; taps; 16 inputs; 16 outputs, of
- * f32. A part is a range of input blocks and one of units of output blocks. Chunk by chunk, every weight adds
- * its pairs in the order row, image, column; where chunks end follows from the shape. The panels of ddst stay
- * in the second-level cache, while a panel of src stays in the first. Stateless but for the plan. */
+ * A part of a split (Note [Splits of weight gradients]) is a subsplit, a range of input blocks and a range of
+ * output subblocks. It runs pixel block by pixel block (Note [Panels of pixel pairs]): L2 holds the panels
+ * of ddst, L1 the one panel of src that they are multiplied by. Every weight adds its pairs in the order
+ * row, image, column, and the shape decides where pixel blocks end. Everything but the plan is stateless.
+ *
+ * A partial sum, of f32: [group][output block][input block][tap][16 inputs][16 outputs]. */
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -12,12 +14,14 @@
 #include "kernels/simd/transpose.h"
 
 enum {
-    CHUNK = 400,             /* pixels: a panel of src is half a first-level cache */
-    DDST_BYTES = 512 * 1024, /* of a chunk's panels, in the second-level cache */
-    LEAST_CHUNK = 128,       /* pixels; below, loading and storing sums costs more */
-    TILES = 64,              /* cores that should find work, if it takes them */
-    TILE_FLOPS = 8000000,    /* so long */
-    OWN_SUMS = 4 /* what sums of a range's own cost, in copies of a pair's block for a vector */
+    PIXELS_BLOCK_SIZE = 400, /* pixels of a block, at most: a panel of src then fills half of L1 */
+    DDST_BYTES_IN_L2 = 512 * 1024, /* of a block's panels of ddst */
+    MIN_PIXELS = 128, /* pixels of a block; with fewer, loading and storing sums takes too long */
+    MANY_CORES = 64,  /* a gradient gives work to so many, with tiles of at least */
+    TILE_FLOPS = 8000000,
+    /* Giving a subsplit its own partial sum takes as long as so many copies of one block of a pair for
+     * each of its vectors. */
+    COPIES_PER_OWN_SUM = 4
 };
 
 static bool fits(const wf_conv2d_desc *d, wf_conv2d_pass pass, char *why, size_t size)
@@ -47,60 +51,64 @@ static void destroy(wf_conv2d *k)
     k->state = NULL;
 }
 
-static int parts_of(int n, int most)
+static int pieces(int n, int most)
 {
     return (n + most - 1) / most;
 }
 
-/* What a part has of n that is cut evenly, into as few parts as may have `most`. */
+/* n cut into pieces of at most `most`: the size of one, if all are about equal. */
 static int even(int n, int most)
 {
-    return parts_of(n, parts_of(n, most));
+    return pieces(n, pieces(n, most));
 }
 
-/* How a slot is cut into as many parts as are wanted: ranges of chunks, each with sums of its own, ranges of
- * input blocks, ranges of units. Of those ways the one that copies least: either operand's panels once for
- * each range of the other's blocks, and the sums. */
-static void cut_parts(dot_weights *s, const wf_conv2d *k)
+/* Cuts the work on a split into about as many parts as are wanted: subsplits, ranges of input blocks,
+ * ranges of output subblocks. Of all ways that give enough parts it takes the one that copies least: each
+ * operand's panels once for every range of the other's blocks, and the partial sums. */
+static void plan_parts(dot_weights *s, const wf_conv2d *k)
 {
     const wf_conv2d_desc *d = &k->desc;
     const double flops = wf_conv2d_flops(d) / TILE_FLOPS;
-    const double most = (flops < TILES ? flops : TILES) / k->splits, enough = 0.75 * most;
-    const int units = d->groups * s->units, taps = d->R * d->S;
-    const int chunks = parts_of(k->split_images, s->images) * s->row_chunks;
-    const double pairs = (double)k->split_images * d->P * d->Q / 2; /* the rest is of a group */
-    const double sums = (double)s->vectors * s->blocks * taps * L;
+    const double most = (flops < MANY_CORES ? flops : MANY_CORES) / k->splits, enough = 0.75 * most;
+    const int subblocks = d->groups * s->output_subblocks, taps = d->R * d->S;
+    const int blocks = pieces(k->split_images, s->images_block_size) * s->blocks_of_image;
+    const double pairs =
+        (double)k->split_images * d->P * d->Q / 2; /* the counts below are of a group */
+    const double sums = (double)s->input_blocks * s->output_blocks * taps * L;
     double found = 0, cost = 0;
-    for (int v = 1; v <= s->vectors && (v == 1 || v <= most); v++)
-        for (int u = 1; u <= units && (u == 1 || (double)v * u <= most); u++) {
-            const double wanted = most / v / u + 0.5, again = (double)u / d->groups;
-            const int ranges = wanted < 1 ? 1 : wanted < chunks ? (int)wanted : chunks;
+    for (int v = 1; v <= s->input_blocks && (v == 1 || v <= most); v++)
+        for (int u = 1; u <= subblocks && (u == 1 || (double)v * u <= most); u++) {
+            const double wanted = most / v / u + 0.5, src_passes = (double)u / d->groups;
+            const int subsplits = wanted < 1 ? 1 : wanted < blocks ? (int)wanted : blocks;
             const double copies =
-                pairs * ((again > 1 ? again : 1) * s->vectors * taps + (double)v * s->blocks) +
-                sums * ranges * OWN_SUMS;
-            const double parts = (double)v * u * ranges, has = parts < enough ? parts : enough;
+                pairs * ((src_passes > 1 ? src_passes : 1) * s->input_blocks * taps +
+                         (double)v * s->output_blocks) +
+                sums * subsplits * COPIES_PER_OWN_SUM;
+            const double parts = (double)v * u * subsplits, has = parts < enough ? parts : enough;
             if (has < found || (has == found && copies >= cost))
                 continue;
             found = has;
             cost = copies;
-            s->vector_parts = v;
-            s->unit_parts = u;
-            s->ranges = ranges;
+            s->input_parts = v;
+            s->output_parts = u;
+            s->subsplits = subsplits;
         }
 }
 
-/* As if all of a group's output blocks were in one part. */
-static void cut_chunks(dot_weights *s, const wf_conv2d *k)
+/* Sets the size of a pixel block, as if one part had all output blocks of a group. */
+static void plan_block(dot_weights *s, const wf_conv2d *k)
 {
     const wf_conv2d_desc *d = &k->desc;
-    const int room = DDST_BYTES / (s->blocks * L * (int)sizeof(uint16_t));
-    const int pixels = room > CHUNK ? CHUNK : room > LEAST_CHUNK ? room : LEAST_CHUNK;
-    s->rows = even(d->P, d->Q < pixels ? pixels / d->Q : 1);
-    s->images = 1;
-    if (s->rows == d->P && d->P * d->Q < pixels)
-        s->images = even(k->split_images, pixels / (d->P * d->Q));
-    s->pairs = (int)(((int64_t)s->rows * s->images * d->Q + 1) / 2);
-    s->row_chunks = parts_of(d->P, s->rows);
+    const int room = DDST_BYTES_IN_L2 / (s->output_blocks * L * (int)sizeof(uint16_t));
+    const int pixels = room > PIXELS_BLOCK_SIZE ? PIXELS_BLOCK_SIZE
+                       : room > MIN_PIXELS      ? room
+                                                : MIN_PIXELS;
+    s->rows_block_size = even(d->P, d->Q < pixels ? pixels / d->Q : 1);
+    s->images_block_size = 1;
+    if (s->rows_block_size == d->P && d->P * d->Q < pixels)
+        s->images_block_size = even(k->split_images, pixels / (d->P * d->Q));
+    s->max_pairs = (int)(((int64_t)s->rows_block_size * s->images_block_size * d->Q + 1) / 2);
+    s->blocks_of_image = pieces(d->P, s->rows_block_size);
 }
 
 static bool create(wf_conv2d *k, char *why, size_t size)
@@ -111,27 +119,27 @@ static bool create(wf_conv2d *k, char *why, size_t size)
         snprintf(why, size, "out of memory");
         return false;
     }
-    s->IG = d->C / d->groups;
-    s->OG = d->K / d->groups;
-    s->vectors = parts_of(s->IG, L);
-    s->blocks = parts_of(s->OG, L);
-    s->units = parts_of(s->blocks, DOT_NB);
-    cut_chunks(s, k);
-    cut_parts(s, k);
-    const int units = parts_of(d->groups * s->units, s->unit_parts);
-    s->src_bytes = (size_t)s->pairs * 2 * L * sizeof(uint16_t);
-    s->ddst_bytes = s->src_bytes * (size_t)(units * parts_of(s->blocks, s->units));
-    k->parts = s->vector_parts * s->unit_parts * s->ranges;
-    s->range = dot_partial_sum_block(d, s) * (size_t)(d->groups * s->blocks);
-    k->partial_sum_bytes = s->range * (size_t)s->ranges * sizeof(float);
-    k->reduce_tiles = d->groups * s->blocks;
+    s->group_inputs = d->C / d->groups;
+    s->group_outputs = d->K / d->groups;
+    s->input_blocks = pieces(s->group_inputs, L);
+    s->output_blocks = pieces(s->group_outputs, L);
+    s->output_subblocks = pieces(s->output_blocks, DOT_MAX_GRADIENT_BLOCKS);
+    plan_block(s, k);
+    plan_parts(s, k);
+    const int subblocks = pieces(d->groups * s->output_subblocks, s->output_parts);
+    s->src_bytes = (size_t)s->max_pairs * 2 * L * sizeof(uint16_t);
+    s->ddst_bytes =
+        s->src_bytes * (size_t)(subblocks * pieces(s->output_blocks, s->output_subblocks));
+    k->parts = s->input_parts * s->output_parts * s->subsplits;
+    s->sum_floats = dot_sum_block_floats(d, s) * (size_t)(d->groups * s->output_blocks);
+    k->partial_sum_bytes = s->sum_floats * (size_t)s->subsplits * sizeof(float);
+    k->reduce_tiles = d->groups * s->output_blocks;
     k->scratch_bytes =
-        s->src_bytes + s->ddst_bytes + ((size_t)s->pairs * 2 + 1) * sizeof(const uint16_t *);
+        s->src_bytes + s->ddst_bytes + ((size_t)s->max_pairs * 2 + 1) * sizeof(const uint16_t *);
     return true;
 }
 
-/* The sums of an input block, [tap][input][lane], to where plain weights have them: for each lane by input and
- * tap. */
+/* Writes the sums of an input block, [tap][input][lane], as plain weights: [lane][input][tap]. */
 static void write_square(const float *w, int taps, int inputs, int lanes, size_t out_step,
                          float *out)
 {
@@ -153,24 +161,25 @@ static void write_square(const float *w, int taps, int inputs, int lanes, size_t
     }
 }
 
-/* One output block. */
+/* A tile is one output block. */
 static weft_status reduce(const wf_conv2d *k, int worker, void *partial_sums,
                           size_t partial_sum_stride, void *dweights, int tile)
 {
     const wf_conv2d_desc *d = &k->desc;
     const dot_weights *s = k->state;
-    const size_t taps = (size_t)d->R * (size_t)d->S, block = dot_partial_sum_block(d, s);
-    const size_t output = (size_t)s->IG * taps;
-    const int group = tile / s->blocks, first = tile % s->blocks * L;
-    const int lanes = s->OG - first < L ? s->OG - first : L;
+    const size_t taps = (size_t)d->R * (size_t)d->S, block = dot_sum_block_floats(d, s);
+    const size_t output = (size_t)s->group_inputs * taps;
+    const int group = tile / s->output_blocks, first = tile % s->output_blocks * L;
+    const int lanes = s->group_outputs - first < L ? s->group_outputs - first : L;
     float *w = (float *)partial_sums + (size_t)tile * block;
-    float *out = (float *)dweights + ((size_t)group * (size_t)s->OG + (size_t)first) * output;
+    float *out =
+        (float *)dweights + ((size_t)group * (size_t)s->group_outputs + (size_t)first) * output;
     for (int i = 0; i < k->splits; i++)
         wf_conv2d_add_partial_sums(WEFT_F32, (char *)w + (size_t)i * partial_sum_stride,
-                                   s->range * sizeof(float), s->ranges, block);
+                                   s->sum_floats * sizeof(float), s->subsplits, block);
     wf_conv2d_add_partial_sums(WEFT_F32, w, partial_sum_stride, k->splits, block);
-    for (int v = 0; v < s->vectors; v++, w += taps * DOT_SQUARE) {
-        const int left = s->IG - v * L;
+    for (int v = 0; v < s->input_blocks; v++, w += taps * DOT_SQUARE) {
+        const int left = s->group_inputs - v * L;
         write_square(w, (int)taps, left < L ? left : L, lanes, output,
                      out + (size_t)(v * L) * taps);
     }

@@ -1,55 +1,59 @@
-/* What weights*.c share, private to them: weights.c has the plan, the slots and their sum;
- * weights_run.c the loops, weights_product.c the products in registers.
+/* What weights*.c share, private to them: weights.c plans and adds up partial sums, weights_run.c has the
+ * loops, weights_product.c the products in registers.
  *
- * Note [Panels of pixel pairs]. A *chunk* is some rows of some images of a slot. Its output pixels are
- * counted row by row, within a row image by image, so that the rows which a tap does not meet come first or
- * last. Pixels 2i and 2i + 1 are a pair. A panel has for each pair 16 channels of two pixels, interleaved:
+ * Note [Panels of pixel pairs]. A pixel block is some rows of some images of a split. Its output pixels are
+ * counted row by row, and within a row image by image. So the rows that a tap does not meet come first or
+ * last, and the product leaves them out. Pixels 2i and 2i + 1 are a pair. The kernel copies a pixel block
+ * into panels, which hold for each pair 16 channels of its two pixels, interleaved, and zeros for padding:
  *
- *     ddst, for each group of up to DOT_NB output blocks:  [pair][block][16 outputs][2]
- *     src, for an input block and a tap:                   [pair][16 inputs][2]
+ *     ddst, for each output subblock:      [pair][output block][16 outputs][2]
+ *     src, for an input block and a tap:   [pair][16 inputs][2]
  *
- * with zeros where the tap meets padding. One panel of src is multiplied with all of ddst's. */
+ * It multiplies one panel of src by all panels of ddst, then fills the next one of src. */
 #ifndef WF_CONV2D_DOT_WEIGHTS_H
 #define WF_CONV2D_DOT_WEIGHTS_H
 
 #include "kernels/conv2d/dot/dot.h"
 
 typedef struct dot_weights {
-    int IG, OG;          /* channels of a group */
-    int vectors, blocks; /* input and output blocks of a group */
-    int units;           /* of up to DOT_NB output blocks, in a group */
-    int rows, images;    /* of a chunk, at most */
-    int pairs;           /* room for those of a chunk */
-    int vector_parts, unit_parts;
-    int ranges;                   /* of chunks, of a slot: each is a sum of its own, */
-    size_t range;                 /* so many floats */
-    int row_chunks;               /* of an image */
-    size_t src_bytes, ddst_bytes; /* of scratch: panels; then places */
+    int group_inputs, group_outputs; /* channels of a group */
+    int input_blocks, output_blocks; /* of 16 channels, in a group */
+    int output_subblocks; /* of up to DOT_MAX_GRADIENT_BLOCKS output blocks, in a group */
+    /* Blocking: what is taken at once. */
+    int rows_block_size, images_block_size; /* of a pixel block */
+    int max_pairs;                          /* of pixels of a pixel block */
+    int blocks_of_image;                    /* pixel blocks */
+    /* How the work on a split is cut into parts. */
+    int input_parts, output_parts; /* ranges of input blocks; of output subblocks */
+    int subsplits;     /* ranges of the split's pixel blocks, each with a partial sum of its own */
+    size_t sum_floats; /* of such a partial sum */
+    /* Scratch: a panel of src, panels of ddst; then pointers to pixels. */
+    size_t src_bytes, ddst_bytes;
 } dot_weights;
 
-static inline int dot_weights_unit(const dot_weights *s, int unit)
+static inline int dot_weights_subblock_begin(const dot_weights *s, int subblock)
 {
-    return (int)((int64_t)unit * s->blocks / s->units);
+    return (int)((int64_t)subblock * s->output_blocks / s->output_subblocks);
 }
 
-/* Floats of a slot for one output block: input blocks, taps, inputs, outputs. */
-static inline size_t dot_partial_sum_block(const wf_conv2d_desc *d, const dot_weights *s)
+/* Floats of a partial sum for one output block: [input block][tap][16 inputs][16 outputs]. */
+static inline size_t dot_sum_block_floats(const wf_conv2d_desc *d, const dot_weights *s)
 {
-    return (size_t)s->vectors * (size_t)d->R * (size_t)d->S * DOT_SQUARE;
+    return (size_t)s->input_blocks * (size_t)d->R * (size_t)d->S * DOT_SQUARE;
 }
 
-/* Lines that a product brings into the second-level cache meanwhile, one with each pair, for a later one; in
- * both halves of its inputs, where it is done in two. */
-typedef struct dot_stretch {
+/* Lines that a product prefetches into L2 for a later one, one with each pair. */
+typedef struct dot_prefetch_lines {
     const char *at;
     size_t step; /* 0: none */
-} dot_stretch;
+} dot_prefetch_lines;
 
-/* w[i][b] += sum over pairs of x[i] . dy[b] for 16 inputs and NB output blocks w_block floats apart, or
- * `first`: = that. */
-void WF_ISA_FN(wf_dot_weights_product)(int NB, bool first, int pairs, const uint16_t *x,
-                                       const uint16_t *dy, float *w, size_t w_block,
-                                       const dot_stretch ahead[2]);
+/* w[i][b] += sum over pairs of src[i] . ddst[b], for 16 inputs i and up to DOT_MAX_GRADIENT_BLOCKS output
+ * blocks b, w_block_stride floats apart; starts_sums: = instead of +=. A product of two blocks and more
+ * runs in two halves of the inputs, each with its prefetch. */
+void WF_ISA_FN(wf_dot_weights_product)(int blocks, bool starts_sums, int pairs, const uint16_t *x,
+                                       const uint16_t *ddst, float *w, size_t w_block_stride,
+                                       const dot_prefetch_lines prefetch[2]);
 
 weft_status WF_ISA_FN(wf_dot_weights_run)(const wf_conv2d *k, int worker,
                                           const wf_conv2d_gradient_io *io, int n, void *partial_sum,
