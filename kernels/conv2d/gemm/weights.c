@@ -28,7 +28,7 @@
 #include "kernels/machine.h"
 #include "kernels/simd/transpose.h"
 
-/* Fitted by hand on the machines named in docs/measurements.md (backward-weights). */
+/* Fitted by hand on the machines named in docs/measurements.md, 1x1 layers. */
 enum {
     PIXELS_BLOCK_SIZE = L == 16 ? 400 : 200, /* pixels of a block of rows, at most */
     /* Giving a subsplit its own partial sum takes as long as passing so often over it. */
