@@ -3,7 +3,8 @@
 
     ./dev bench --layers all --batch 16 --json layers.json
     bench/fit_costs.py layers.json              prints the constants, and what choosing by them loses
-    bench/fit_costs.py layers.json --write      puts them into kernels/costs.def, too
+    bench/fit_costs.py layers.json --write      writes them into kernels/costs.def, too, and into the
+                                                class's line there when, where and to what they were fitted
 
 Run it on a machine that has the class's instructions (WEFT_MACHINE names the class where the machine
 is of another). Several files, CSV as well, are taken together; where one measures what another has, the
@@ -19,6 +20,7 @@ stays within a factor of 3 of where it was. What no row depends on stays.
 import argparse
 import collections
 import csv
+import datetime
 import json
 import math
 import os
@@ -210,6 +212,31 @@ def rewritten(text, name, constants):
     return COST.sub(line, text)
 
 
+def machine_here():
+    """The model of CPU, as /proc/cpuinfo has it."""
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8") as f:
+            return re.search(r"^model name\s*: (.*)$", f.read(), re.M)[1].strip()
+    except (OSError, TypeError):
+        return "machine not known"
+
+
+def commit_here():
+    done = subprocess.run(["git", "-C", ROOT, "rev-parse", "--short", "HEAD"], text=True, check=False,
+                          stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    return done.stdout.strip() or "no commit"
+
+
+def told(text, name, where, networks, passes):
+    """The table with the class's line that says where its column was measured."""
+    line = (f" *     {name}  {datetime.date.today()} at {commit_here()}, fitted: {where}, "
+            f"{networks} networks, {passes} passes")
+    changed, n = re.subn(rf"^ \*     {re.escape(name)}  .*$", lambda m: line, text, flags=re.M)
+    if n != 1:
+        fail(f"{TABLE} has no line that says where {name} was measured")
+    return changed
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("files", nargs="+", help="of weft-bench --layers: --json, or --csv (*.csv)")
@@ -218,6 +245,8 @@ def main():
     parser.add_argument("--table", default=TABLE, help="the table (kernels/costs.def)")
     parser.add_argument("--check", action="store_true", help="only say what the present constants lose")
     parser.add_argument("--write", action="store_true", help="write the column into the table")
+    parser.add_argument("--machine", default=machine_here(),
+                        help="where it was measured, for the table (%(default)s)")
     options = parser.parse_args()
     measured = {}
     for path in options.files:
@@ -244,6 +273,7 @@ def main():
             with open(options.table, encoding="utf-8") as f:
                 text = f.read()
             changed = rewritten(text, model.name, {n: constants[n] for n in names})
+            changed = told(changed, model.name, options.machine, len(networks), len(problems))
             with open(options.table, "w", encoding="utf-8") as f:
                 f.write(changed)
             print(f"written to {os.path.relpath(options.table)}: build, run the tests, commit")

@@ -6,34 +6,52 @@
 #include <stdlib.h>
 #include <strings.h>
 
-/* Columns of costs.def. */
-#define FIRST(a, b, c) a
-#define SECOND(a, b, c) b
-#define THIRD(a, b, c) c
+/* The columns of costs.def and blocking.def, in their order. A new class adds a name here, four lines to
+ * each of the two lists below, and a line to `classes`. */
+#define AVX2_L2_512K(a, b, c) a
+#define AVX512_L2_1M(a, b, c) b
+#define AVX512_L2_2M(a, b, c) c
 
-static const wf_costs avx2_512k = {
-#define WF_COST(name, ...) .name = FIRST(__VA_ARGS__),
+static const wf_costs avx2_l2_512k_costs = {
+#define WF_COST(name, ...) .name = AVX2_L2_512K(__VA_ARGS__),
 #include "kernels/costs.def"
 #undef WF_COST
 };
-static const wf_costs avx512_1m = {
-#define WF_COST(name, ...) .name = SECOND(__VA_ARGS__),
+static const wf_costs avx512_l2_1m_costs = {
+#define WF_COST(name, ...) .name = AVX512_L2_1M(__VA_ARGS__),
 #include "kernels/costs.def"
 #undef WF_COST
 };
-static const wf_costs avx512_2m = {
-#define WF_COST(name, ...) .name = THIRD(__VA_ARGS__),
+static const wf_costs avx512_l2_2m_costs = {
+#define WF_COST(name, ...) .name = AVX512_L2_2M(__VA_ARGS__),
 #include "kernels/costs.def"
 #undef WF_COST
+};
+
+static const wf_blocking avx2_l2_512k_blocking = {
+#define WF_BLOCKING(name, ...) .name = AVX2_L2_512K(__VA_ARGS__),
+#include "kernels/blocking.def"
+#undef WF_BLOCKING
+};
+static const wf_blocking avx512_l2_1m_blocking = {
+#define WF_BLOCKING(name, ...) .name = AVX512_L2_1M(__VA_ARGS__),
+#include "kernels/blocking.def"
+#undef WF_BLOCKING
+};
+static const wf_blocking avx512_l2_2m_blocking = {
+#define WF_BLOCKING(name, ...) .name = AVX512_L2_2M(__VA_ARGS__),
+#include "kernels/blocking.def"
+#undef WF_BLOCKING
 };
 
 /* Without vectors there is one kernel of each kind, which needs no constants of its own. */
 #define KIB ((size_t)1 << 10)
+#define CONSTANTS(column) &column##_costs, &column##_blocking
 static const wf_machine_class classes[] = {
-    {"scalar", WEFT_ISA_SCALAR, 32 * KIB, 512 * KIB, &avx2_512k},
-    {"avx2-l2-512k", WEFT_ISA_AVX2, 32 * KIB, 512 * KIB, &avx2_512k},
-    {"avx512-l2-1m", WEFT_ISA_AVX512, 32 * KIB, 1024 * KIB, &avx512_1m},
-    {"avx512-l2-2m", WEFT_ISA_AVX512, 48 * KIB, 2048 * KIB, &avx512_2m},
+    {"scalar", WEFT_ISA_SCALAR, 32 * KIB, 512 * KIB, CONSTANTS(avx2_l2_512k)},
+    {"avx2-l2-512k", WEFT_ISA_AVX2, 32 * KIB, 512 * KIB, CONSTANTS(avx2_l2_512k)},
+    {"avx512-l2-1m", WEFT_ISA_AVX512, 32 * KIB, 1024 * KIB, CONSTANTS(avx512_l2_1m)},
+    {"avx512-l2-2m", WEFT_ISA_AVX512, 48 * KIB, 2048 * KIB, CONSTANTS(avx512_l2_2m)},
 };
 enum { N_CLASSES = sizeof classes / sizeof *classes };
 

@@ -76,12 +76,14 @@ class Fit(unittest.TestCase):
         machine = files[0][1]
         path = max((p for p, _ in files), key=lambda p: self.losses(run(p, "--check"))["before"])
         before = self.values()
-        done = run(path, "--table", self.table, "--write")
+        done = run(path, "--table", self.table, "--write", "--machine", "Zen 9")
         loss = self.losses(done)
         self.assertGreater(loss["before"], 1)
         self.assertLess(loss["after"], loss["before"] / 4)
         with open(self.table, encoding="utf-8") as f:
-            column = fit_costs.columns(f.read()).index(machine)
+            text = f.read()
+        column = fit_costs.columns(text).index(machine)
+        self.assertRegex(text, rf"(?m)^ \*     {machine}  \d+-\d+-\d+ at .*: Zen 9, 1 networks, \d+ passes$")
         after = self.values()
         self.assertEqual(list(before), list(after))
         changed = {(name, i) for name in before for i, (a, b) in enumerate(zip(before[name], after[name]))

@@ -54,6 +54,9 @@ static void classes_have_names_and_every_constant(void **unused)
             if (!(*x > 0))
                 fail_msg("%s of %s is %g", name, c->name, *x);
         assert_int_equal((size_t)constants * sizeof(double), sizeof costs);
+        const int *size = (const int *)c->blocking;
+        for (size_t i = 0; i < sizeof *c->blocking / sizeof *size; i++)
+            assert_true(size[i] > 0);
     }
     assert_int_equal(n, 4);
     assert_null(wf_machine_class_named("avx512"));

@@ -17,6 +17,7 @@
 #define WF_CONV2D_DOT_H
 
 #include "kernels/conv2d/conv2d.h"
+#include "kernels/machine.h"
 #include "kernels/simd/simd.h"
 
 enum {
@@ -33,6 +34,12 @@ enum {
         INT32_MIN / 2 /* a place in the padding: still negative after adding another place */
 };
 _Static_assert(WF_LANES == L, "kernel_dot_src is compiled for 16 lanes");
+
+/* The machine class's block sizes, kernels/blocking.def. */
+static inline const wf_blocking *dot_blocking(void)
+{
+    return wf_machine_class_of(WEFT_ISA_AVX512)->blocking;
+}
 
 /* The rows or the columns of a residue class, Note [Residue classes] in gemm/gemm.h. Output i lies at
  * first_output + i * output_step of the image. Through tap t it meets input offset[t] + i * input_step. Taps

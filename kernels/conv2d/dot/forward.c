@@ -15,10 +15,9 @@
 
 enum {
     MIN_TILES = 16, /* tiles that a small batch should give, if its images are worth cutting */
-    MIN_PART_FLOPS = 4000000,       /* operations that make a part of an image worth a tile */
-    INPUT_BYTES_IN_L2 = 384 * 1024, /* of packed input or panels, beside a subblock's weights */
-    MIN_PACKED_ROW_PIXELS = 7,      /* pixels of a row with which a packed input pays */
-    MAX_OUTPUT_PLACES = 4096        /* pixels of a block that is read in place */
+    MIN_PART_FLOPS = 4000000,  /* operations that make a part of an image worth a tile */
+    MIN_PACKED_ROW_PIXELS = 7, /* pixels of a row with which a packed input pays */
+    MAX_OUTPUT_PLACES = 4096   /* pixels of a block that is read in place */
 };
 
 static bool fits(const wf_conv2d_desc *d, wf_conv2d_pass pass, char *why, size_t size)
@@ -131,7 +130,8 @@ static void plan_packed_input(dot_forward *s, dot_residue_class *c, int32_t *pla
         c->tap[t] = (int32_t)((size_t)(h->offset[t / w->taps] - c->row_origin) * c->row_stride) +
                     (w->offset[t % w->taps] - c->column_origin) * L;
     const size_t row = c->row_stride * (size_t)s->input_blocks * sizeof(uint16_t);
-    const int64_t rows = INPUT_BYTES_IN_L2 / (int64_t)row - c->extra_rows;
+    const int64_t rows =
+        dot_blocking()->dot_input_kib * INT64_C(1024) / (int64_t)row - c->extra_rows;
     c->block_size = rows < 1 ? 1 : at_most(h->outputs, rows);
     c->block_stride = (size_t)(c->block_size + c->extra_rows) * c->row_stride;
     const size_t bytes = c->block_stride * (size_t)s->input_blocks * sizeof(uint16_t);
@@ -147,7 +147,7 @@ static void plan_panel(dot_forward *s, dot_residue_class *c, int32_t *place)
         c->tap[t] = t * DOT_MAX_PIXELS * L;
     c->block_stride = (size_t)c->taps * DOT_MAX_PIXELS * L;
     const size_t panel = c->block_stride * (size_t)s->input_blocks * sizeof(uint16_t);
-    const int64_t room = INPUT_BYTES_IN_L2 / (int64_t)panel;
+    const int64_t room = dot_blocking()->dot_input_kib * INT64_C(1024) / (int64_t)panel;
     c->block_size = room < 1
                         ? 1
                         : at_most(((int64_t)c->h->outputs * c->w->outputs + DOT_MAX_PIXELS - 1) /

@@ -14,8 +14,6 @@
 #include "kernels/simd/transpose.h"
 
 enum {
-    PIXELS_BLOCK_SIZE = 400, /* pixels of a block, at most: a panel of src then fills half of L1 */
-    DDST_BYTES_IN_L2 = 512 * 1024, /* of a block's panels of ddst */
     MIN_PIXELS = 128, /* pixels of a block; with fewer, loading and storing sums takes too long */
     MANY_CORES = 64,  /* a gradient gives work to so many, with tiles of at least */
     TILE_FLOPS = 8000000,
@@ -99,10 +97,11 @@ static void plan_parts(dot_weights *s, const wf_conv2d *k)
 static void plan_block(dot_weights *s, const wf_conv2d *k)
 {
     const wf_conv2d_desc *d = &k->desc;
-    const int room = DDST_BYTES_IN_L2 / (s->output_blocks * L * (int)sizeof(uint16_t));
-    const int pixels = room > PIXELS_BLOCK_SIZE ? PIXELS_BLOCK_SIZE
-                       : room > MIN_PIXELS      ? room
-                                                : MIN_PIXELS;
+    const wf_blocking *size = dot_blocking();
+    const int most = size->dot_gradient_pixels;
+    const int room =
+        size->dot_gradient_ddst_kib * 1024 / (s->output_blocks * L * (int)sizeof(uint16_t));
+    const int pixels = room > most ? most : room > MIN_PIXELS ? room : MIN_PIXELS;
     s->rows_block_size = even(d->P, d->Q < pixels ? pixels / d->Q : 1);
     s->images_block_size = 1;
     if (s->rows_block_size == d->P && d->P * d->Q < pixels)

@@ -24,25 +24,6 @@ enum {
     MIN_PANEL_OUTPUTS = 64    /* output channels of a group with which filling panels pays */
 };
 
-/* Floats of a block's packed weights for one output subblock. AVX-512 loads them from L2 as fast as it
- * multiplies; AVX2 needs them in L1. */
-static int64_t weights_floats(void)
-{
-    return L == 16 ? gemm_l2_floats() * 3 / 32 : gemm_l1_floats() * 5 / 8;
-}
-
-/* Floats of the panels that L2 holds beside their outputs. */
-static int64_t panels_floats(void)
-{
-    return gemm_l2_floats() / (L == 16 ? 8 : 4);
-}
-
-/* Floats of weights that L2 holds beside panels and outputs. */
-static int64_t panel_weights_floats(void)
-{
-    return gemm_l2_floats() * 3 / 16;
-}
-
 static bool fits(const wf_conv2d_desc *d, wf_conv2d_pass pass, char *why, size_t size)
 {
     const char *reason = NULL;
@@ -144,10 +125,11 @@ static void plan_packed_input(gemm_forward *s)
     b->output_vectors_subblock_size = gemm_best_output_vectors(pixels, g->output_vectors);
     const int64_t taps = (int64_t)most_taps(g->row_axis, g->row_classes) *
                          most_taps(g->column_axis, g->column_classes);
-    int64_t most =
-        weights_floats() / (taps * g->vector_channels * b->output_vectors_subblock_size * L);
+    int64_t most = gemm_floats(gemm_blocking()->gemm_weights_kib) /
+                   (taps * g->vector_channels * b->output_vectors_subblock_size * L);
     most = most > 1 ? most : 1;
-    const int64_t row = (int64_t)gemm_vector_stride(g, h, w, 1), room = gemm_packed_input_floats();
+    const int64_t row = (int64_t)gemm_vector_stride(g, h, w, 1),
+                  room = gemm_floats(gemm_blocking()->gemm_packed_input_kib);
     if (most * row > room &&
         !gemm_reads_in_place(g, h, w)) /* a row's packed input should fit, too */
         most = room / row > 1 ? room / row : 1;
@@ -184,6 +166,7 @@ static bool plan_panels(gemm_forward *s)
     int32_t *place = s->places = calloc(count + 1, sizeof *s->places);
     if (!place)
         return false;
+    const int64_t panels_room = gemm_floats(gemm_blocking()->gemm_panels_kib);
     b->panel_pixels = at_most(GEMM_MAX_SUMS / vectors, GEMM_MAX_PIXELS);
     for (int i = 0; i < s->n_classes; i++) {
         gemm_residue_class *c = &s->classes[i];
@@ -194,12 +177,13 @@ static bool plan_panels(gemm_forward *s)
         c->column_place = place += (size_t)c->h->outputs * (size_t)c->h->taps;
         place_axis(c->w, L, c->column_place);
         place += (size_t)c->w->outputs * (size_t)c->w->taps;
-        int64_t most = panel_weights_floats() / ((int64_t)gemm_class_taps(c) * L * L * vectors);
+        int64_t most = gemm_floats(gemm_blocking()->gemm_panel_weights_kib) /
+                       ((int64_t)gemm_class_taps(c) * L * L * vectors);
         /* Floats of one channel vector in the panels of a row. */
         int64_t row = (int64_t)gemm_class_taps(c) * c->w->outputs * L;
-        most = most * row > panels_floats() ? panels_floats() / row : most;
+        most = most * row > panels_room ? panels_room / row : most;
         c->input_vectors_block_size = most > 1 ? even_block(g->input_vectors, most) : 1;
-        int64_t rows = panels_floats() / (row * c->input_vectors_block_size);
+        int64_t rows = panels_room / (row * c->input_vectors_block_size);
         b->rows_block_size = at_most(
             b->rows_block_size, rows > 1 ? (int)(rows < c->h->outputs ? rows : c->h->outputs) : 1);
     }

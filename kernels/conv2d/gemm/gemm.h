@@ -48,21 +48,14 @@ enum {
     GEMM_MAX_ROTATIONS = L / 2           /* ROTATE: a vector holds two groups at least */
 };
 
-/* Floats that a core's L1 and L2 caches hold in the machine class, by which the kernels choose their
- * block sizes: Note [Machine classes]. */
-static inline int64_t gemm_l1_floats(void)
+/* The machine class's block sizes, kernels/blocking.def; and floats of a size in KiB. */
+static inline const wf_blocking *gemm_blocking(void)
 {
-    return (int64_t)(wf_machine_class_of(WF_ISA)->l1_bytes / sizeof(float));
+    return wf_machine_class_of(WF_ISA)->blocking;
 }
-static inline int64_t gemm_l2_floats(void)
+static inline int64_t gemm_floats(int kib)
 {
-    return (int64_t)(wf_machine_class_of(WF_ISA)->l2_bytes / sizeof(float));
-}
-
-/* Floats of a packed input that L2 should hold beside weights and outputs. */
-static inline int64_t gemm_packed_input_floats(void)
-{
-    return gemm_l2_floats() / 4;
+    return (int64_t)kib * 1024 / (int64_t)sizeof(float);
 }
 
 /* Note [How channels meet]. */

@@ -44,7 +44,8 @@ int gemm_packed_rows(const gemm_geometry *g, const gemm_axis *h, const gemm_axis
     /* Floats of the rows at one position: of all channel vectors and input classes. */
     size_t position =
         (size_t)input_vectors_block_size * gemm_row_stride(g, h, w) * (size_t)h->input_classes;
-    size_t most = position ? (size_t)gemm_packed_input_floats() / position : 1;
+    size_t most =
+        position ? (size_t)gemm_floats(gemm_blocking()->gemm_packed_input_kib) / position : 1;
     size_t last = (size_t)h->last_position;
     most = most > last + 1 ? most - last : 1;
     if (most >= (size_t)h->outputs)

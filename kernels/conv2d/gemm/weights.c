@@ -28,13 +28,7 @@
 #include "kernels/machine.h"
 #include "kernels/simd/transpose.h"
 
-/* Fitted by hand on the machines named in docs/measurements.md, 1x1 layers. */
 enum {
-    PIXELS_BLOCK_SIZE = L == 16 ? 400 : 200, /* pixels of a block of rows, at most */
-    /* Giving a subsplit its own partial sum takes as long as passing so often over it. */
-    PASSES_OVER_OWN_SUM = L == 16 ? 12 : 6,
-    /* Filling a packed input takes as long as passing so often over what is copied. */
-    PASSES_OVER_PACKED_INPUT = L == 16 ? 8 : 3,
     /* A large gradient is cut into tiles of TILE_FLOPS operations. A smaller one gives work to
      * MANY_CORES, with tiles of at least SMALL_TILE_FLOPS, since smaller tiles read their operands more
      * often; or to FEW_CORES, with tiles of at least LEAST_TILE_FLOPS. */
@@ -43,27 +37,8 @@ enum {
     SMALL_TILE_FLOPS = 8000000,
     FEW_CORES = 16,
     LEAST_TILE_FLOPS = 2000000,
-    MAX_TILES = L == 16 ? 128 : 4096,
     MIN_PART_VECTORS = 2 /* channel vectors of a part */
 };
-
-/* Floats of src and ddst that a block of rows reads: about what L1 holds. AVX-512 loads from L2 in time. */
-static int64_t block_floats(bool strided)
-{
-    return L == 16 ? gemm_l1_floats() * 3 : gemm_l1_floats() * (strided ? 7 : 10) / 8;
-}
-
-/* Floats of packed inputs that L2 should hold. */
-static int64_t packed_floats(void)
-{
-    return gemm_l2_floats() / (L == 16 ? 8 : 4);
-}
-
-/* Floats of a part's partial sum that L2 holds beside the operands of two blocks. */
-static int64_t sums_floats(void)
-{
-    return gemm_l2_floats() * 3 / (L == 16 ? 16 : 8);
-}
 
 static bool fits(const wf_conv2d_desc *d, wf_conv2d_pass pass, char *why, size_t size)
 {
@@ -156,15 +131,18 @@ static void plan_block(gemm_weights *s, const wf_conv2d *k)
     gemm_weights_blocking *b = &s->blocking;
     const int64_t pixels = (int64_t)d->P * d->Q;
     const int64_t channels = (int64_t)b->output_vectors_subblock_size * L;
-    const int64_t room = block_floats(b->in_place && d->stride[0] * d->stride[1] > 1);
-    int rows = d->Q < PIXELS_BLOCK_SIZE ? PIXELS_BLOCK_SIZE / d->Q : 1;
+    const bool strided = b->in_place && d->stride[0] * d->stride[1] > 1;
+    const wf_blocking *size = gemm_blocking();
+    const int64_t room = gemm_floats(strided ? size->gemm_gradient_block_strided_kib
+                                             : size->gemm_gradient_block_kib);
+    const int most_pixels = size->gemm_gradient_pixels;
+    int rows = d->Q < most_pixels ? most_pixels / d->Q : 1;
     while (rows > 1 && rows * d->Q * channels + src_floats(s, k, rows) > room)
         rows--;
     b->rows_block_size = gemm_even(d->P, rows);
     int64_t images = 1;
     if (b->rows_block_size == d->P)
-        images = at_most(room / (pixels * channels + src_floats(s, k, d->P)),
-                         PIXELS_BLOCK_SIZE / pixels);
+        images = at_most(room / (pixels * channels + src_floats(s, k, d->P)), most_pixels / pixels);
     b->images_block_size =
         images > 1 ? gemm_even(k->split_images, (int)at_most(images, k->split_images)) : 1;
 }
@@ -183,7 +161,8 @@ static double wanted_tiles(double flops)
         tiles = many < MANY_CORES ? many : MANY_CORES;
     if (tiles < FEW_CORES)
         tiles = few < FEW_CORES ? few : FEW_CORES;
-    return tiles < MAX_TILES ? tiles : MAX_TILES;
+    const double most = gemm_blocking()->gemm_gradient_max_tiles;
+    return tiles < most ? tiles : most;
 }
 
 /* Cuts the work on a split into about as many parts as are wanted: subsplits, ranges of channel vectors,
@@ -195,6 +174,7 @@ static void plan_parts(gemm_weights *s, const wf_conv2d *k)
     const wf_conv2d_desc *d = &k->desc;
     const gemm_geometry *g = &s->geometry;
     const gemm_weights_blocking *b = &s->blocking;
+    const wf_blocking *size = gemm_blocking();
     const double wanted = wanted_tiles(wf_conv2d_flops(d)) / k->splits;
     const bool dense = g->kind == GEMM_DENSE;
     /* With a halo each subsplit packs some rows again, so there are no more than keep cores busy. */
@@ -207,8 +187,8 @@ static void plan_parts(gemm_weights *s, const wf_conv2d *k)
     const double pixels = (double)k->split_images * d->P * d->Q,
                  outputs = (double)g->sets * g->output_vectors;
     const double sums = outputs * g->input_vectors * d->R * d->S * g->vector_channels;
-    const double src =
-        pixels * g->sets * g->input_vectors * (b->in_place ? 1 : PASSES_OVER_PACKED_INPUT);
+    const double src = pixels * g->sets * g->input_vectors *
+                       (b->in_place ? 1 : size->gemm_gradient_packing_passes);
     const double ddst = pixels * outputs;
     double best_parts = 0, best_traffic = 0;
     for (int i = 1; i == 1 || (dense && g->input_vectors / i >= MIN_PART_VECTORS); i++)
@@ -217,10 +197,11 @@ static void plan_parts(gemm_weights *s, const wf_conv2d *k)
             const int subsplits = most > 1 ? most : 1;
             const double parts = (double)i * o * subsplits, enough = 0.75 * wanted;
             /* A partial sum that L2 does not hold is read and written for every block. */
-            const bool streams = sums / i / o * L > (double)sums_floats();
+            const bool streams =
+                sums / i / o * L > (double)gemm_floats(size->gemm_gradient_sums_kib);
             const double src_passes = o > g->sets ? (double)o / g->sets : 1;
             const double sum_passes =
-                subsplits * PASSES_OVER_OWN_SUM + (streams ? 2.0 * blocks : 0);
+                subsplits * size->gemm_gradient_sum_passes + (streams ? 2.0 * blocks : 0);
             const double traffic = src * src_passes + ddst * i + sums * sum_passes;
             const double useful = parts < enough ? parts : enough;
             if (useful < best_parts || (useful == best_parts && traffic >= best_traffic))
@@ -239,9 +220,9 @@ static void plan_packed_input(gemm_weights *s, const wf_conv2d *k)
     const gemm_geometry *g = &s->geometry;
     gemm_weights_blocking *b = &s->blocking;
     const int outputs = g->row_axis->outputs;
+    const int64_t room = gemm_floats(gemm_blocking()->gemm_gradient_packed_kib);
     const int64_t vectors = gemm_pieces(g->input_vectors, s->parts.input_parts);
-    const int64_t most =
-        packed_floats() / (src_floats(s, k, b->rows_block_size) * b->images_block_size + 1);
+    const int64_t most = room / (src_floats(s, k, b->rows_block_size) * b->images_block_size + 1);
     b->input_vectors_block_size =
         gemm_even((int)vectors, (int)at_most(most > 1 ? most : 1, vectors));
     b->packed_rows = b->rows_block_size;
@@ -249,7 +230,7 @@ static void plan_packed_input(gemm_weights *s, const wf_conv2d *k)
     for (int rows = b->packed_rows + b->rows_block_size;
          !b->in_place && (s->parts.subsplits == 1 || has_halo(s, &k->desc)) &&
          b->packed_rows < outputs && blocks * gemm_pieces(outputs, rows) >= s->parts.subsplits &&
-         src_floats(s, k, rows) * b->input_vectors_block_size < packed_floats();
+         src_floats(s, k, rows) * b->input_vectors_block_size < room;
          rows += b->rows_block_size)
         b->packed_rows = rows;
     b->packed_blocks = gemm_pieces(outputs, b->packed_rows);

@@ -32,9 +32,6 @@
  * whole: pair by pair of output blocks, each chunk of the plain filter is transformed into the second-level
  * cache and used at once for all tiles there. V streams by in the order it lies in. */
 enum {
-    V_BYTES = 192 << 10,     /* of V that stay in the second-level cache */
-    STAGED_PERCENT = 28,     /* of the second-level cache for M; for the filter's chunk as much */
-    PACKED_BYTES = 16 << 20, /* of a filter that the third-level cache holds */
     PACKED_TIMES = 5, /* that it is used, at least: storing it costs as much as four transforms */
     PANEL_CHANNELS = 256, /* of a pair of blocks of the packed filter, in the first-level cache */
     PART_CHANNELS = 128,  /* output channels of a part, at least: 7 % for another transform */
@@ -69,7 +66,8 @@ typedef struct plan {
 
 static void plan_staged(plan *p, int N)
 {
-    const int tiles = p->cut.rows * p->cut.columns, most = wino_tiles_in_l2(STAGED_PERCENT);
+    const int tiles = p->cut.rows * p->cut.columns,
+              most = wino_tiles_in_l2(wino_blocking()->winograd_m_percent);
     int work = (int)(((int64_t)N * tiles + most / 2) / most);
     work = work < 1 ? 1 : work < N ? work : N;
     p->images = (N + work - 1) / work;
@@ -78,7 +76,8 @@ static void plan_staged(plan *p, int N)
     p->parts = (ENOUGH_TILES + work - 1) / work;
     p->parts = p->parts < most_parts ? p->parts : most_parts > 1 ? most_parts : 1;
     p->capacity = wino_capacity(&p->cut, p->images > 1 ? p->images * tiles : most);
-    p->packed = (int64_t)p->I * p->blocks * L * WINO_POINTS * (int)sizeof(float) <= PACKED_BYTES &&
+    p->packed = (int64_t)p->I * p->blocks * L * WINO_POINTS * (int)sizeof(float) <=
+                    (int64_t)wino_blocking()->winograd_packed_kib * 1024 &&
                 (int64_t)N * tiles >= (int64_t)PACKED_TIMES * p->capacity;
 }
 
@@ -90,7 +89,8 @@ static plan plan_of(const wf_conv2d_desc *d, wf_conv2d_pass pass)
     p.I = wf_round_up(p.g.I, L);
     p.blocks = (p.g.O + L - 1) / L;
     p.cut = wino_cut(p.g.P, p.g.Q);
-    p.capacity = wino_capacity(&p.cut, V_BYTES / (WINO_POINTS * p.I * (int)sizeof(float)));
+    p.capacity = wino_capacity(&p.cut, wino_blocking()->winograd_v_kib * 1024 /
+                                           (WINO_POINTS * p.I * (int)sizeof(float)));
     if (wino_is_staged(d))
         plan_staged(&p, d->N);
     if (p.capacity > p.images * p.cut.rows * p.cut.columns)

@@ -18,10 +18,7 @@
  * all of the slot's, wait in the third-level cache. A part's input and gradient are transformed
  * for it alone, so parts are as large as that cache's share of a core allows. */
 enum {
-    V_BYTES = 192 << 10, /* of V that stay in the second-level cache */
-    PART = 64,           /* output channels of a part */
-    STAGED_TILES = 128,
-    STAGED_BYTES = 7 << 20,
+    PART = 64,                        /* output channels of a part */
     STAGED_PART = 256,                /* channels either way, or half of it */
     SUMS = WINO_CHUNK * WINO_PAIR * L /* of a point, chunk of channels and pair of blocks */
 };
@@ -64,18 +61,20 @@ static plan plan_of(const wf_conv2d_desc *d)
     p.blocks = (d->K + L - 1) / L;
     p.part_channels = p.C;
     p.part_blocks = PART / L;
-    p.capacity = wino_capacity(&p.cut, V_BYTES / (WINO_POINTS * p.C * (int)sizeof(float)));
+    p.capacity = wino_capacity(&p.cut, wino_blocking()->winograd_v_kib * 1024 /
+                                           (WINO_POINTS * p.C * (int)sizeof(float)));
     if (wino_is_staged(d))
-        p.capacity = wino_capacity(&p.cut, STAGED_TILES);
+        p.capacity = wino_capacity(&p.cut, wino_blocking()->winograd_gradient_patches);
     p.once = tiles <= p.capacity;
     if (p.once)
         p.capacity = (int)tiles;
     if (wino_is_staged(d)) {
         p.part_channels = p.once ? STAGED_PART : STAGED_PART / 2;
-        p.part_blocks =
-            (staged_bytes(&p, p.part_channels, STAGED_PART) > STAGED_BYTES ? STAGED_PART / 2
-                                                                           : STAGED_PART) /
-            L;
+        p.part_blocks = (staged_bytes(&p, p.part_channels, STAGED_PART) >
+                                 (int64_t)wino_blocking()->winograd_gradient_kib * 1024
+                             ? STAGED_PART / 2
+                             : STAGED_PART) /
+                        L;
     }
     p.part_channels = even_part(p.C, p.part_channels, WINO_CHUNK);
     p.part_blocks = even_part(p.blocks, p.part_blocks, WINO_PAIR);

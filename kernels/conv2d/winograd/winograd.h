@@ -37,6 +37,12 @@ enum {
     WINO_SKEW = 16 /* floats between the points' arrays, so that they meet in no cache set */
 };
 
+/* The machine class's block sizes, kernels/blocking.def. */
+static inline const wf_blocking *wino_blocking(void)
+{
+    return wf_machine_class_of(WF_ISA)->blocking;
+}
+
 /* The second-level cache that blocking counts on, in bytes: of the class of machines, Note [Machine
  * classes], since where a reduction is cut decides about bits. */
 static inline int wino_l2(void)
