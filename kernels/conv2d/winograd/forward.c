@@ -1,17 +1,18 @@
 /* Winograd F(4x4, 3x3): forward, and backward-data as the forward of the rotated filter.
  *
- * A tile of work is a few images and a range of output channels. It takes as many 4 x 4 tiles as keep
- * the filter's way from memory short: transforms their input for all channels, multiplies at each of
- * the 36 points by the filter for a pair of output-channel blocks, and transforms those back.
- * winograd.h has the transforms. Small filters: V stays in the second-level cache. Large ones:
- * Note [Staging].
+ * A tile is a few images and a range of output channels. It takes some patches at once: transforms their
+ * input for all channels, multiplies at each of the 36 points by the transformed filter for a pair of
+ * output blocks, and transforms the products back. winograd.h has the transforms. It takes so many patches
+ * that the filter comes from a far cache seldom. With a small filter, V stays in L2; with a large one:
+ * Note [Large filters].
  *
- * A product sums over channels in order, whatever is taken together: the bits follow from shape and
- * ISA. Stateless but for the plan.
+ * A product sums over channels in order, whatever is taken together, so the bits follow from the shape and
+ * the instruction set. Everything but the plan is stateless.
  *
- * Packed weights: output blocks, 36 points, input channels, L outputs. V: chunks of channels, points,
- * tiles, WINO_CHUNK channels. M: points, tiles, two blocks, L.
- * Letters as seen by the pass: I input channels, O output channels, H W input, P Q output. */
+ * Packed weights: [output block][point][input channel][L outputs].
+ * V, transformed inputs: [block of channels][point][patch][WINO_CHANNELS_BLOCK_SIZE].
+ * M, products: [point][pair of output blocks][patch][2 blocks][L].
+ * Letters are the pass's: I input channels, O output channels, H W input, P Q output. */
 #include <math.h>
 #include <stdio.h>
 
@@ -19,24 +20,28 @@
 #include "kernels/select.h"
 #include "kernels/simd/transpose.h"
 
-/* Note [Staging]
- * From 128 channels a side on the transformed filter (36 C K floats) no longer stays in the second-level
- * cache, so as many tiles are taken together as leave room there for M of one pair of output blocks
- * and as much again. V waits in the third level. Where an image has fewer tiles, several images are
- * taken together; where that leaves few tiles of work, output channels are split, at the price of
- * transforming the input once for each part. There are two orders:
+/* Note [Large filters]
+ * With more than some 100 channels a side the transformed filter (36 C K floats) no longer fits L2. Then L2
+ * holds M of one pair of output blocks, and as much of the filter; that says how many patches are taken at
+ * once. V waits in L3. An image that has fewer patches is taken together with others. If that leaves few
+ * tiles, the output channels are cut into parts, each of which transforms the input again. There are two
+ * orders:
  *
- * Packed: point by point, all output blocks, so that a point's V and filter are read from the third level
- * once; then all blocks are transformed back. Plain: a transformed filter has four times the bytes of
- * the plain one. Where that is past the third level, or used less than PACKED_TIMES, it never exists
- * whole: pair by pair of output blocks, each chunk of the plain filter is transformed into the second-level
- * cache and used at once for all tiles there. V streams by in the order it lies in. */
+ * Packed. Point by point, the kernel multiplies all output blocks, so that it reads a point's V and filter
+ * from L3 once. Then it transforms all blocks back.
+ *
+ * Plain. A transformed filter has four times the bytes of the plain one. If L3 does not hold that, or if it
+ * would be used less than PACKED_TIMES, it never exists whole. For a pair of output blocks, the kernel
+ * transforms the filter of 64 input channels into L2 and uses it at once for all patches, then the next 64.
+ * V streams by in the order in which it lies. */
 enum {
-    PACKED_TIMES = 5, /* that it is used, at least: storing it costs as much as four transforms */
-    PANEL_CHANNELS = 256, /* of a pair of blocks of the packed filter, in the first-level cache */
-    PART_CHANNELS = 128,  /* output channels of a part, at least: 7 % for another transform */
-    ENOUGH_TILES = 32,    /* of work */
-    GATHER = 16           /* input channels gathered at once */
+    PACKED_TIMES =
+        5, /* uses that make packing pay: storing the filter costs as much as four transforms */
+    PACKED_CHANNELS_BLOCK_SIZE = 256, /* of the packed filter for a pair of output blocks: in L1 */
+    MIN_PART_CHANNELS =
+        128,           /* output channels: with these, transforming the input again costs 7 % */
+    ENOUGH_TILES = 32, /* for as many cores */
+    GATHER = 16        /* input channels whose taps are gathered at once */
 };
 
 /* A pass as a forward convolution. */
@@ -53,42 +58,42 @@ static geometry geometry_of(const wf_conv2d_desc *d, wf_conv2d_pass pass)
 
 typedef struct plan {
     geometry g;
-    wino_tiles cut;
-    int I, blocks;        /* padded input channels; output blocks */
-    bool low_in, low_out; /* images of bf16 */
-    bool packed;          /* the filter is transformed once, by tasks of its own: Note [Staging] */
-    int capacity;         /* tiles taken at once */
-    int group;            /* output blocks multiplied before they are transformed back */
-    int images, parts;    /* of a tile of work */
-    size_t v_point, v_chunk, m_point, m_pair;
-    size_t u_point, u_block; /* of the packed filter, or of a staged chunk of it */
+    wino_patches cut;
+    int I, blocks;          /* padded input channels; output blocks */
+    bool in_bf16, out_bf16; /* images of bf16, not f32 */
+    bool packed;  /* the filter is transformed once, by tasks of its own: Note [Large filters] */
+    int capacity; /* patches taken at once */
+    int group;    /* output blocks multiplied before they are transformed back */
+    int images, parts; /* of a tile */
+    size_t v_point, v_channels_block, m_point, m_pair;
+    size_t u_point, u_block; /* of the packed filter, or of what is transformed of the plain one */
 } plan;
 
 static void plan_staged(plan *p, int N)
 {
-    const int tiles = p->cut.rows * p->cut.columns,
-              most = wino_tiles_in_l2(wino_blocking()->winograd_m_percent);
-    int work = (int)(((int64_t)N * tiles + most / 2) / most);
+    const int patches = p->cut.rows * p->cut.columns,
+              most = wino_patches_in_l2(wino_blocking()->winograd_m_percent);
+    int work = (int)(((int64_t)N * patches + most / 2) / most);
     work = work < 1 ? 1 : work < N ? work : N;
     p->images = (N + work - 1) / work;
     work = (N + p->images - 1) / p->images;
-    int most_parts = p->blocks * L / PART_CHANNELS;
+    int most_parts = p->blocks * L / MIN_PART_CHANNELS;
     p->parts = (ENOUGH_TILES + work - 1) / work;
     p->parts = p->parts < most_parts ? p->parts : most_parts > 1 ? most_parts : 1;
-    p->capacity = wino_capacity(&p->cut, p->images > 1 ? p->images * tiles : most);
+    p->capacity = wino_capacity(&p->cut, p->images > 1 ? p->images * patches : most);
     p->packed = (int64_t)p->I * p->blocks * L * WINO_POINTS * (int)sizeof(float) <=
                     (int64_t)wino_blocking()->winograd_packed_kib * 1024 &&
-                (int64_t)N * tiles >= (int64_t)PACKED_TIMES * p->capacity;
+                (int64_t)N * patches >= (int64_t)PACKED_TIMES * p->capacity;
 }
 
 static plan plan_of(const wf_conv2d_desc *d, wf_conv2d_pass pass)
 {
     plan p = {.g = geometry_of(d, pass), .images = 1, .parts = 1, .packed = true};
-    p.low_in = (pass == WF_CONV2D_FORWARD ? d->src_type : d->dst_type) == WEFT_BF16;
-    p.low_out = (pass == WF_CONV2D_FORWARD ? d->dst_type : d->src_type) == WEFT_BF16;
+    p.in_bf16 = (pass == WF_CONV2D_FORWARD ? d->src_type : d->dst_type) == WEFT_BF16;
+    p.out_bf16 = (pass == WF_CONV2D_FORWARD ? d->dst_type : d->src_type) == WEFT_BF16;
     p.I = wf_round_up(p.g.I, L);
     p.blocks = (p.g.O + L - 1) / L;
-    p.cut = wino_cut(p.g.P, p.g.Q);
+    p.cut = wino_patches_of(p.g.P, p.g.Q);
     p.capacity = wino_capacity(&p.cut, wino_blocking()->winograd_v_kib * 1024 /
                                            (WINO_POINTS * p.I * (int)sizeof(float)));
     if (wino_is_staged(d))
@@ -96,8 +101,8 @@ static plan plan_of(const wf_conv2d_desc *d, wf_conv2d_pass pass)
     if (p.capacity > p.images * p.cut.rows * p.cut.columns)
         p.capacity = p.images * p.cut.rows * p.cut.columns;
     p.v_point = wino_v_point(p.capacity);
-    p.v_chunk = wino_v_chunk(p.capacity);
-    p.u_point = (size_t)(p.packed ? p.I : WINO_CHUNK) * L + WINO_SKEW;
+    p.v_channels_block = wino_v_channels_block(p.capacity);
+    p.u_point = (size_t)(p.packed ? p.I : WINO_CHANNELS_BLOCK_SIZE) * L + WINO_SKEW;
     p.u_block = WINO_POINTS * p.u_point;
     p.group = p.packed && wino_is_staged(d) ? (p.blocks + p.parts - 1) / p.parts : WINO_PAIR;
     p.m_pair = (size_t)p.capacity * WINO_PAIR * L;
@@ -132,14 +137,15 @@ static double expect(const wf_conv2d_desc *d, wf_conv2d_pass pass, weft_isa isa)
 {
     plan p = plan_of(d, pass);
     const wf_costs *c = wf_machine_class_of(WF_ISA)->cost;
-    double tiles = (double)d->N * p.cut.rows * p.cut.columns;
+    double patches = (double)d->N * p.cut.rows * p.cut.columns;
     double share = pass == WF_CONV2D_FORWARD ? c->winograd_forward : c->winograd_data;
-    double filters = p.packed ? 1 : ceil(tiles / p.capacity); /* transforms of it */
+    double filters =
+        p.packed ? 1 : ceil(patches / p.capacity); /* how often the filter is transformed */
     double packed = p.packed ? (double)p.blocks * (double)p.u_block * sizeof(float) : 0;
-    return wf_expect_fmas(WINO_POINTS * tiles * p.I * p.blocks * L, WF_ISA, share) +
-           tiles * (p.parts * p.I / L * c->winograd_input + p.blocks * c->winograd_output) +
+    return wf_expect_fmas(WINO_POINTS * patches * p.I * p.blocks * L, WF_ISA, share) +
+           patches * (p.parts * p.I / L * c->winograd_input + p.blocks * c->winograd_output) +
            filters * p.I * p.blocks * c->winograd_filter + wf_conv2d_expect_traffic(d) +
-           /* the packed filter, written and read */
+           /* the packed filter is written and read */
            wf_expect_bytes(c->winograd_packed * packed);
 }
 
@@ -172,8 +178,8 @@ static void transpose(const float *in, size_t in_step, int lanes, int n, float o
         }
 }
 
-/* taps[i * 9 + s][l] = tap s from input channel first + i to output channel `output` + l, zero where
- * there is none; in backward-data, tap 8 - s. */
+/* taps[i * 9 + s][l] = tap s from input channel first + i to output channel output + l; zero where there is
+ * no such channel; in backward-data, tap 8 - s. */
 static void gather(const wf_conv2d *k, const geometry *g, const float *weights, int output,
                    int first, float taps[GATHER * 9][L])
 {
@@ -191,8 +197,8 @@ static void gather(const wf_conv2d *k, const geometry *g, const float *weights, 
                   taps + i * 9);
 }
 
-/* Input channels [first, first + n) of an output block, n a multiple of L: points, `point` floats
- * apart, of n vectors. */
+/* Transforms the filter from input channels [first, first + n) to an output block; n is a multiple of L.
+ * Writes n vectors for each point, `point` floats apart. */
 static void transform_filter(const wf_conv2d *k, const geometry *g, const float *weights, int block,
                              int first, int n, float *u, size_t point)
 {
@@ -221,74 +227,78 @@ static weft_status pack(const wf_conv2d *k, int worker, const void *weights, voi
     return WEFT_OK;
 }
 
-/* Channels of V and the filter to multiply. */
+/* Channels of V and of the filter to multiply. */
 typedef struct operands {
     const float *v, *u;
-    size_t v_chunk, u_block;
+    size_t v_channels_block, u_block;
     int channels;
     bool more;
 } operands;
 
-/* m[t][b] (+)= sum over channels of v[t][c] * u[b][c], for NT tiles and NB blocks: constants where
- * this is called. more: m holds the sum over earlier channels. */
-WF_INLINE void multiply(const int NT, const int NB, const operands *a, const float *v, float *m)
+/* m[t][b] (+)= sum over channels of v[t][c] * u[b][c], for PATCHES patches t and BLOCKS blocks b, which are
+ * constants at every call. more: m holds the sum over earlier channels. */
+WF_INLINE void multiply(const int PATCHES, const int BLOCKS, const operands *a, const float *v,
+                        float *m)
 {
     const float *u = a->u;
-    wf_vf sum[WINO_ROWS][WINO_PAIR];
+    wf_vf sum[WINO_MAX_SUMS][WINO_PAIR];
     WF_UNROLL
-    for (int t = 0; t < NT; t++)
-        for (int b = 0; b < NB; b++)
+    for (int t = 0; t < PATCHES; t++)
+        for (int b = 0; b < BLOCKS; b++)
             sum[t][b] = a->more ? wf_vload(m + (t * WINO_PAIR + b) * L) : wf_vzero();
-    for (int left = a->channels; left > 0; left -= WINO_CHUNK, v += a->v_chunk) {
-        const int n = left < WINO_CHUNK ? left : WINO_CHUNK;
+    for (int left = a->channels; left > 0;
+         left -= WINO_CHANNELS_BLOCK_SIZE, v += a->v_channels_block) {
+        const int n = left < WINO_CHANNELS_BLOCK_SIZE ? left : WINO_CHANNELS_BLOCK_SIZE;
         const float *x = v;
         for (int c = 0; c < n; c++, u += L, x++) {
             wf_vf w[WINO_PAIR];
-            for (int b = 0; b < NB; b++)
+            for (int b = 0; b < BLOCKS; b++)
                 w[b] = wf_vload(u + (size_t)b * a->u_block);
             WF_UNROLL
-            for (int t = 0; t < NT; t++) {
-                wf_vf y = wf_vset1(x[t * WINO_CHUNK]);
-                for (int b = 0; b < NB; b++)
+            for (int t = 0; t < PATCHES; t++) {
+                wf_vf y = wf_vset1(x[t * WINO_CHANNELS_BLOCK_SIZE]);
+                for (int b = 0; b < BLOCKS; b++)
                     sum[t][b] = wf_vfma(y, w[b], sum[t][b]);
             }
         }
     }
     WF_UNROLL
-    for (int t = 0; t < NT; t++)
-        for (int b = 0; b < NB; b++)
+    for (int t = 0; t < PATCHES; t++)
+        for (int b = 0; b < BLOCKS; b++)
             wf_vstore(m + (t * WINO_PAIR + b) * L, sum[t][b]);
 }
 
-WF_INLINE void multiply_rows(const int NB, int tiles, const operands *a, const float *v, float *m)
+WF_INLINE void multiply_rows(const int BLOCKS, int patches, const operands *a, const float *v,
+                             float *m)
 {
-    switch (tiles) {
-    case 1: multiply(1, NB, a, v, m); break;
-    case 2: multiply(2, NB, a, v, m); break;
-    case 3: multiply(3, NB, a, v, m); break;
-    case 4: multiply(4, NB, a, v, m); break;
-    case 5: multiply(5, NB, a, v, m); break;
-    case 6: multiply(6, NB, a, v, m); break;
+    switch (patches) {
+    case 1: multiply(1, BLOCKS, a, v, m); break;
+    case 2: multiply(2, BLOCKS, a, v, m); break;
+    case 3: multiply(3, BLOCKS, a, v, m); break;
+    case 4: multiply(4, BLOCKS, a, v, m); break;
+    case 5: multiply(5, BLOCKS, a, v, m); break;
+    case 6: multiply(6, BLOCKS, a, v, m); break;
 #if WF_LANES == 16
-    case 7: multiply(7, NB, a, v, m); break;
-    case 8: multiply(8, NB, a, v, m); break;
-    case 9: multiply(9, NB, a, v, m); break;
-    case 10: multiply(10, NB, a, v, m); break;
-    case 11: multiply(11, NB, a, v, m); break;
-    case 12: multiply(12, NB, a, v, m); break;
-    case 13: multiply(13, NB, a, v, m); break;
-    case 14: multiply(14, NB, a, v, m); break;
+    case 7: multiply(7, BLOCKS, a, v, m); break;
+    case 8: multiply(8, BLOCKS, a, v, m); break;
+    case 9: multiply(9, BLOCKS, a, v, m); break;
+    case 10: multiply(10, BLOCKS, a, v, m); break;
+    case 11: multiply(11, BLOCKS, a, v, m); break;
+    case 12: multiply(12, BLOCKS, a, v, m); break;
+    case 13: multiply(13, BLOCKS, a, v, m); break;
+    case 14: multiply(14, BLOCKS, a, v, m); break;
 #endif
     }
 }
 
-/* One point and pair of blocks: `tiles` tiles in even groups of at most WINO_ROWS. */
-static void multiply_pair(int tiles, int blocks, const operands *a, float *m)
+/* Multiplies one point and pair of blocks: the patches in subblocks of at most WINO_MAX_SUMS, all about
+ * equal. */
+static void multiply_pair(int patches, int blocks, const operands *a, float *m)
 {
-    int groups = (tiles + WINO_ROWS - 1) / WINO_ROWS;
+    int groups = (patches + WINO_MAX_SUMS - 1) / WINO_MAX_SUMS;
     for (int i = 0; i < groups; i++) {
-        int first = tiles * i / groups, n = tiles * (i + 1) / groups - first;
-        const float *v = a->v + (size_t)first * WINO_CHUNK;
+        int first = patches * i / groups, n = patches * (i + 1) / groups - first;
+        const float *v = a->v + (size_t)first * WINO_CHANNELS_BLOCK_SIZE;
         float *y = m + (size_t)first * WINO_PAIR * L;
         if (blocks == 1)
             multiply_rows(1, n, a, v, y);
@@ -297,54 +307,57 @@ static void multiply_pair(int tiles, int blocks, const operands *a, float *m)
     }
 }
 
-/* One point, for n output blocks. */
-static void multiply_point(const plan *p, int tiles, int n, operands a, float *m)
+/* Multiplies one point, for n output blocks. */
+static void multiply_point(const plan *p, int patches, int n, operands a, float *m)
 {
     for (int b = 0; b < n; b += WINO_PAIR, a.u += WINO_PAIR * p->u_block, m += p->m_pair)
-        multiply_pair(tiles, n - b < WINO_PAIR ? 1 : WINO_PAIR, &a, m);
+        multiply_pair(patches, n - b < WINO_PAIR ? 1 : WINO_PAIR, &a, m);
 }
 
-/* Every point, for n output blocks of the packed filter, which are at u. */
-static void multiply_packed(const plan *p, int tiles, int n, const float *v, const float *u,
+/* Multiplies every point, for n output blocks of the packed filter, which are at u. */
+static void multiply_packed(const plan *p, int patches, int n, const float *v, const float *u,
                             float *m)
 {
     for (int i = 0; i < WINO_POINTS; i++, v += p->v_point, u += p->u_point, m += p->m_point)
-        for (int c = 0; c < p->I; c += PANEL_CHANNELS) {
-            operands a = {v + (size_t)(c / WINO_CHUNK) * p->v_chunk,
+        for (int c = 0; c < p->I; c += PACKED_CHANNELS_BLOCK_SIZE) {
+            operands a = {v + (size_t)(c / WINO_CHANNELS_BLOCK_SIZE) * p->v_channels_block,
                           u + (size_t)c * L,
-                          p->v_chunk,
+                          p->v_channels_block,
                           p->u_block,
-                          p->I - c < PANEL_CHANNELS ? p->I - c : PANEL_CHANNELS,
+                          p->I - c < PACKED_CHANNELS_BLOCK_SIZE ? p->I - c
+                                                                : PACKED_CHANNELS_BLOCK_SIZE,
                           c > 0};
-            multiply_point(p, tiles, n, a, m);
+            multiply_point(p, patches, n, a, m);
         }
 }
 
-/* The same of the plain filter, for the n blocks from `block` on: chunk by chunk transformed into u. */
-static void multiply_plain(const wf_conv2d *k, const plan *p, int tiles, int block, int n,
+/* The same with the plain filter, for the n blocks from `block` on: transforms 64 input channels of it into u,
+ * multiplies, then the next 64. */
+static void multiply_plain(const wf_conv2d *k, const plan *p, int patches, int block, int n,
                            const float *v, const float *weights, float *u, float *m)
 {
-    for (int c = 0; c < p->I; c += WINO_CHUNK, v += p->v_chunk) {
-        const int channels = p->I - c < WINO_CHUNK ? p->I - c : WINO_CHUNK;
+    for (int c = 0; c < p->I; c += WINO_CHANNELS_BLOCK_SIZE, v += p->v_channels_block) {
+        const int channels =
+            p->I - c < WINO_CHANNELS_BLOCK_SIZE ? p->I - c : WINO_CHANNELS_BLOCK_SIZE;
         for (int b = 0; b < n; b++)
             transform_filter(k, &p->g, weights, block + b, c, channels, u + (size_t)b * p->u_block,
                              p->u_point);
         for (int i = 0; i < WINO_POINTS; i++) {
             operands a = {v + (size_t)i * p->v_point,
                           u + (size_t)i * p->u_point,
-                          p->v_chunk,
+                          p->v_channels_block,
                           p->u_block,
                           channels,
                           c > 0};
-            multiply_point(p, tiles, n, a, m + (size_t)i * p->m_point);
+            multiply_point(p, patches, n, a, m + (size_t)i * p->m_point);
         }
     }
 }
 
-/* Transforms one tile's products back, adds the bias, and stores what lies inside the image: bf16 if
- * LOW. y_row: bytes of an image's row. */
-WF_INLINE void tile_output(const bool LOW, const bool whole, const float *m, size_t point,
-                           wf_vf bias, char *y, int rows, int columns, size_t y_row)
+/* Transforms one patch's products back, adds the bias, and stores the outputs that lie inside the image.
+ * y_row: bytes of an image's row. */
+WF_INLINE void patch_output(const bool BF16, const bool whole, const float *m, size_t point,
+                            wf_vf bias, char *y, int rows, int columns, size_t y_row)
 {
     wf_vf p[WINO_POINTS], t[WINO_OUT * WINO_IN], o[WINO_OUT * WINO_OUT];
     for (int i = 0; i < WINO_POINTS; i++)
@@ -355,60 +368,61 @@ WF_INLINE void tile_output(const bool LOW, const bool whole, const float *m, siz
         wino_output(t + i * WINO_IN, o + i * WINO_OUT, 1, 1);
     for (int i = 0; i < WINO_OUT; i++)
         for (int j = 0; j < WINO_OUT; j++) {
-            char *to = y + (size_t)i * y_row + j * WINO_VECTOR(LOW);
+            char *to = y + (size_t)i * y_row + j * WINO_VECTOR(BF16);
             const wf_vf value = wf_vadd(o[i * WINO_OUT + j], bias);
             if (!whole && (i >= rows || j >= columns))
                 continue;
-            if (LOW)
+            if (BF16)
                 wf_vstore_bf16((uint16_t *)to, value);
             else
                 wf_vstore((float *)to, value);
         }
 }
 
-/* Asks for the lines that the tile two to the right of `y` is to be stored in. */
-WF_INLINE void fetch_output(const bool LOW, const char *y, size_t y_row)
+/* Prefetches the lines that the outputs two patches to the right of y will be stored in. */
+WF_INLINE void prefetch_output(const bool BF16, const char *y, size_t y_row)
 {
-    const char *p = (const char *)((uintptr_t)y + 2 * WINO_OUT * WINO_VECTOR(LOW));
+    const char *p = (const char *)((uintptr_t)y + 2 * WINO_OUT * WINO_VECTOR(BF16));
     for (int i = 0; i < WINO_OUT; i++, p += y_row)
-        for (ptrdiff_t j = 0; j < WINO_OUT * WINO_VECTOR(LOW); j += 64)
+        for (ptrdiff_t j = 0; j < WINO_OUT * WINO_VECTOR(BF16); j += 64)
             __builtin_prefetch(p + j, 1);
 }
 
-/* The rows of tiles `r` of an image y, of which m is the first tile's products. */
-WF_INLINE void output_rows(const bool LOW, const plan *p, wino_rows r, const float *m, wf_vf bias,
+/* Transforms the products of rows r of patches of an image y back; m has those of the first patch. */
+WF_INLINE void output_rows(const bool BF16, const plan *p, wino_rows r, const float *m, wf_vf bias,
                            char *y)
 {
-    const size_t y_row = (size_t)p->g.Q * WINO_VECTOR(LOW);
+    const size_t y_row = (size_t)p->g.Q * WINO_VECTOR(BF16);
     for (int i = 0; i < r.n; i++)
         for (int j = 0; j < p->cut.columns; j++, m += WINO_PAIR * L) {
             int top = (r.first + i) * WINO_OUT, left = j * WINO_OUT;
-            char *at = y + (size_t)top * y_row + left * WINO_VECTOR(LOW);
-            fetch_output(LOW, at, y_row);
+            char *at = y + (size_t)top * y_row + left * WINO_VECTOR(BF16);
+            prefetch_output(BF16, at, y_row);
             if (top + WINO_OUT <= p->g.P && left + WINO_OUT <= p->g.Q)
-                tile_output(LOW, true, m, p->m_point, bias, at, WINO_OUT, WINO_OUT, y_row);
+                patch_output(BF16, true, m, p->m_point, bias, at, WINO_OUT, WINO_OUT, y_row);
             else
-                tile_output(LOW, false, m, p->m_point, bias, at, p->g.P - top, p->g.Q - left,
-                            y_row);
+                patch_output(BF16, false, m, p->m_point, bias, at, p->g.P - top, p->g.Q - left,
+                             y_row);
         }
 }
 
-/* Transforms n output blocks from `block` on back, for all rows of tiles from `at` on that were taken
+/* Transforms n output blocks from `block` on back, for all rows of patches from `at` on that were taken
  * together. */
-static void output_group(const plan *p, const wf_conv2d_io *io, wino_rows at, int tiles, int block,
-                         int n, const float *m)
+static void output_group(const plan *p, const wf_conv2d_io *io, wino_rows at, int patches,
+                         int block, int n, const float *m)
 {
     const size_t y_plane =
-        (size_t)p->g.P * (size_t)p->g.Q * (p->low_out ? WINO_VECTOR(true) : WINO_VECTOR(false));
-    for (int done = 0; done < tiles; done += at.n * p->cut.columns, at = wino_after(&p->cut, at)) {
-        at = wino_take(&p->cut, at, tiles - done);
+        (size_t)p->g.P * (size_t)p->g.Q * (p->out_bf16 ? WINO_VECTOR(true) : WINO_VECTOR(false));
+    for (int done = 0; done < patches;
+         done += at.n * p->cut.columns, at = wino_after(&p->cut, at)) {
+        at = wino_take(&p->cut, at, patches - done);
         char *y = (char *)io->out + (size_t)at.image * io->out_stride;
         for (int b = 0; b < n; b++) {
             int o = (block + b) * L, inside = p->g.O - o < L ? p->g.O - o : L;
             wf_vf add = io->bias ? wf_vload_n((const float *)io->bias + o, inside) : wf_vzero();
             const float *from = m + (size_t)(b / WINO_PAIR) * p->m_pair +
                                 (size_t)(done * WINO_PAIR + b % WINO_PAIR) * L;
-            if (p->low_out)
+            if (p->out_bf16)
                 output_rows(true, p, at, from, add, y + (size_t)(block + b) * y_plane);
             else
                 output_rows(false, p, at, from, add, y + (size_t)(block + b) * y_plane);
@@ -423,24 +437,25 @@ static weft_status batch(const wf_conv2d *k, int worker, const wf_conv2d_io *io,
     const int begin = p.blocks * part / p.parts, end = p.blocks * (part + 1) / p.parts;
     float *v = scratch, *m = v + wino_v_count(p.capacity, p.I), *u = m + WINO_POINTS * p.m_point;
     for (wino_rows at = {0}, from; at.image < n;) {
-        int tiles = 0;
+        int patches = 0;
         from = at;
-        while (at.image < n && tiles + p.cut.columns <= p.capacity) {
+        while (at.image < n && patches + p.cut.columns <= p.capacity) {
             const char *x = (const char *)io->in + (size_t)at.image * io->in_stride;
-            at = wino_take(&p.cut, at, p.capacity - tiles);
-            wino_transform_input(p.low_in, &p.cut, at, x, p.g.H, p.g.W, p.g.padding, p.I,
-                                 v + (size_t)tiles * WINO_CHUNK, p.v_point, p.v_chunk);
-            tiles += at.n * p.cut.columns;
+            at = wino_take(&p.cut, at, p.capacity - patches);
+            wino_transform_input(p.in_bf16, &p.cut, at, x, p.g.H, p.g.W, p.g.padding, p.I,
+                                 v + (size_t)patches * WINO_CHANNELS_BLOCK_SIZE, p.v_point,
+                                 p.v_channels_block);
+            patches += at.n * p.cut.columns;
             at = wino_after(&p.cut, at);
         }
         for (int b = begin; b < end; b += p.group) {
             const int blocks = end - b < p.group ? end - b : p.group;
             const float *w = io->weights;
             if (p.packed)
-                multiply_packed(&p, tiles, blocks, v, w + (size_t)b * p.u_block, m);
+                multiply_packed(&p, patches, blocks, v, w + (size_t)b * p.u_block, m);
             else
-                multiply_plain(k, &p, tiles, b, blocks, v, w, u, m);
-            output_group(&p, io, from, tiles, b, blocks, m);
+                multiply_plain(k, &p, patches, b, blocks, v, w, u, m);
+            output_group(&p, io, from, patches, b, blocks, m);
         }
     }
     return WEFT_OK;

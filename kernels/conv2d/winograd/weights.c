@@ -1,12 +1,14 @@
-/* Winograd F(4x4, 3x3), backward-weights: dW = GT [sum over tiles of (A dy AT) * (BT x B)] G.
+/* Winograd F(4x4, 3x3), backward-weights: dW = GT [sum over patches of (A dy AT) * (BT x B)] G.
  *
- * A tile of work is a slot's images and a range of input and of output channels. It transforms input
- * and output gradient of some tiles, adds their products at each of the 36 points, in the order of
- * images and tiles, and transforms the sums back once, into a slot: output blocks, C, R, S, L.
- * winograd.h has the transforms. The bits follow from shape and ISA. Stateless but for the plan.
+ * A tile is a split's images, a range of input channels and one of output channels. It transforms input and
+ * output gradient of some patches, adds their products at each of the 36 points, in the order of images and
+ * patches, and transforms the sums back once, into a partial sum: [output block][C][R][S][L]. winograd.h
+ * has the transforms. The bits follow from the shape and the instruction set. Everything but the plan is
+ * stateless.
  *
- * V: chunks of channels, points, tiles, WINO_CHUNK channels. D: pairs of output blocks, points, tiles, two
- * blocks. Sums: points, pairs, chunks, channels of a chunk, two blocks. Both C and K are padded. */
+ * V, transformed inputs: [block of channels][point][patch][WINO_CHANNELS_BLOCK_SIZE].
+ * D, transformed gradients: [pair of output blocks][point][patch][2 blocks][L].
+ * Sums: [point][pair of output blocks][block of channels][channel][2 blocks][L]. C and K are padded. */
 #include <math.h>
 #include <stdio.h>
 
@@ -14,27 +16,30 @@
 #include "kernels/select.h"
 #include "kernels/simd/transpose.h"
 
-/* Staged as in Note [Staging] of forward.c: V and D of many tiles, and the sums where those are not
- * all of the slot's, wait in the third-level cache. A part's input and gradient are transformed
- * for it alone, so parts are as large as that cache's share of a core allows. */
+/* As in Note [Large filters] of forward.c: V and D of many patches wait in L3; so do the sums, if the patches
+ * are not all of the split's. Each part transforms its input and gradient for itself, so a part is as large
+ * as a core's share of L3 allows. */
 enum {
-    PART = 64,                        /* output channels of a part */
-    STAGED_PART = 256,                /* channels either way, or half of it */
-    SUMS = WINO_CHUNK * WINO_PAIR * L /* of a point, chunk of channels and pair of blocks */
+    PART = 64, /* output channels of a part, with a small filter */
+    STAGED_PART =
+        256, /* input and output channels of a part with a large filter, or half of that */
+    SUMS = WINO_CHANNELS_BLOCK_SIZE * WINO_PAIR *
+           L /* floats of a point, a block of channels and a pair of output blocks */
 };
 
 typedef struct plan {
-    wino_tiles cut;
+    wino_patches cut;
     int C, blocks; /* padded channels; output blocks */
-    int capacity;  /* tiles that V and D hold */
+    int capacity;  /* patches that V and D hold */
     int part_channels, part_blocks;
     int c_parts, o_parts;
-    bool once; /* the tiles of a slot are taken all at once: one pair and chunk of sums at a time */
-    int pieces; /* chunks by pairs whose sums are there at a time */
-    size_t v_point, v_chunk, d_point, d_pair, s_point;
+    bool
+        once; /* all patches of a split are taken at once; then the sums of one block of channels and pair exist at a time */
+    int sum_blocks; /* blocks of channels by pairs whose sums exist at a time */
+    size_t v_point, v_channels_block, d_point, d_pair, s_point;
 } plan;
 
-/* Bytes that wait for a part of so many input and output channels. */
+/* Bytes that wait in L3 for a part of so many input and output channels. */
 static int64_t staged_bytes(const plan *p, int64_t inputs, int64_t outputs)
 {
     int64_t sums = p->once ? 0 : inputs * outputs;
@@ -46,8 +51,8 @@ static int min(int a, int b)
     return a < b ? a : b;
 }
 
-/* What a part has of `all` in as few parts as can be, of at most `most` (a multiple of `unit`). They
- * are as even as whole units allow: each is some worker's, and the others wait for the largest. */
+/* The size of a part of `all`, cut into as few parts of at most `most` as possible; `most` is a multiple of
+ * `unit`. Parts are as even as whole units allow, since workers wait for the largest. */
 static int even_part(int all, int most, int unit)
 {
     const int parts = (all + most - 1) / most;
@@ -56,8 +61,8 @@ static int even_part(int all, int most, int unit)
 
 static plan plan_of(const wf_conv2d_desc *d)
 {
-    plan p = {.cut = wino_cut(d->P, d->Q), .C = wf_round_up(d->C, L)};
-    const int64_t tiles = (int64_t)wf_conv2d_split_images(d) * p.cut.rows * p.cut.columns;
+    plan p = {.cut = wino_patches_of(d->P, d->Q), .C = wf_round_up(d->C, L)};
+    const int64_t patches = (int64_t)wf_conv2d_split_images(d) * p.cut.rows * p.cut.columns;
     p.blocks = (d->K + L - 1) / L;
     p.part_channels = p.C;
     p.part_blocks = PART / L;
@@ -65,9 +70,9 @@ static plan plan_of(const wf_conv2d_desc *d)
                                            (WINO_POINTS * p.C * (int)sizeof(float)));
     if (wino_is_staged(d))
         p.capacity = wino_capacity(&p.cut, wino_blocking()->winograd_gradient_patches);
-    p.once = tiles <= p.capacity;
+    p.once = patches <= p.capacity;
     if (p.once)
-        p.capacity = (int)tiles;
+        p.capacity = (int)patches;
     if (wino_is_staged(d)) {
         p.part_channels = p.once ? STAGED_PART : STAGED_PART / 2;
         p.part_blocks = (staged_bytes(&p, p.part_channels, STAGED_PART) >
@@ -76,17 +81,18 @@ static plan plan_of(const wf_conv2d_desc *d)
                              : STAGED_PART) /
                         L;
     }
-    p.part_channels = even_part(p.C, p.part_channels, WINO_CHUNK);
+    p.part_channels = even_part(p.C, p.part_channels, WINO_CHANNELS_BLOCK_SIZE);
     p.part_blocks = even_part(p.blocks, p.part_blocks, WINO_PAIR);
     p.c_parts = (p.C + p.part_channels - 1) / p.part_channels;
     p.o_parts = (p.blocks + p.part_blocks - 1) / p.part_blocks;
     p.v_point = wino_v_point(p.capacity);
-    p.v_chunk = wino_v_chunk(p.capacity);
+    p.v_channels_block = wino_v_channels_block(p.capacity);
     p.d_point = (size_t)p.capacity * WINO_PAIR * L + WINO_SKEW;
     p.d_pair = WINO_POINTS * p.d_point;
-    const int chunks = (p.part_channels + WINO_CHUNK - 1) / WINO_CHUNK;
-    p.pieces = p.once ? 1 : chunks * ((p.part_blocks + WINO_PAIR - 1) / WINO_PAIR);
-    p.s_point = (size_t)p.pieces * SUMS + WINO_SKEW;
+    const int channels_blocks =
+        (p.part_channels + WINO_CHANNELS_BLOCK_SIZE - 1) / WINO_CHANNELS_BLOCK_SIZE;
+    p.sum_blocks = p.once ? 1 : channels_blocks * ((p.part_blocks + WINO_PAIR - 1) / WINO_PAIR);
+    p.s_point = (size_t)p.sum_blocks * SUMS + WINO_SKEW;
     return p;
 }
 
@@ -114,14 +120,14 @@ static double expect(const wf_conv2d_desc *d, wf_conv2d_pass pass, weft_isa isa)
 {
     plan p = plan_of(d);
     int images = wf_conv2d_split_images(d), splits = (d->N + images - 1) / images;
-    double tiles = (double)d->N * p.cut.rows * p.cut.columns;
+    double patches = (double)d->N * p.cut.rows * p.cut.columns;
     const wf_costs *c = wf_machine_class_of(WF_ISA)->cost;
-    /* The slots; and, of tiles that are not taken at once, the sums, cleared, added to and transformed
-     * back. */
+    /* How often the partial sums' bytes pass; if patches are not all taken at once, those of the sums, which
+     * are cleared, added to and transformed back. */
     double passed = p.once ? 2.0 * 9 : c->winograd_weights_sums * WINO_POINTS;
-    return wf_expect_fmas(WINO_POINTS * tiles * p.C * p.blocks * L, WF_ISA, c->winograd_weights) +
-           tiles * ((double)p.o_parts * p.C / L * c->winograd_input +
-                    (double)p.c_parts * p.blocks * c->winograd_output) +
+    return wf_expect_fmas(WINO_POINTS * patches * p.C * p.blocks * L, WF_ISA, c->winograd_weights) +
+           patches * ((double)p.o_parts * p.C / L * c->winograd_input +
+                      (double)p.c_parts * p.blocks * c->winograd_output) +
            splits * (double)p.C * p.blocks * c->winograd_filter + wf_conv2d_expect_traffic(d) +
            wf_expect_bytes(passed * splits * p.C * p.blocks * L * sizeof(float));
 }
@@ -143,12 +149,12 @@ static bool create(wf_conv2d *k, char *why, size_t size)
     return true;
 }
 
-/* The 4 x 4 gradients at (top, left), transformed, point i at z + i * point. */
-WF_INLINE void tile_gradient(const bool LOW, const bool whole, const char *dy, int P, int Q,
-                             int top, int left, float *z, size_t point)
+/* Transforms the 4 x 4 gradients at (top, left) and stores point i at z + i * point. */
+WF_INLINE void patch_gradient(const bool BF16, const bool whole, const char *dy, int P, int Q,
+                              int top, int left, float *z, size_t point)
 {
     wf_vf y[WINO_OUT * WINO_OUT], t[WINO_IN * WINO_OUT], a[WINO_POINTS];
-    wino_load(LOW, WINO_OUT, whole, dy, P, Q, top, left, y);
+    wino_load(BF16, WINO_OUT, whole, dy, P, Q, top, left, y);
     for (int j = 0; j < WINO_OUT; j++)
         wino_output_t(y + j, t + j, WINO_OUT, WINO_OUT);
     for (int i = 0; i < WINO_IN; i++)
@@ -157,91 +163,92 @@ WF_INLINE void tile_gradient(const bool LOW, const bool whole, const char *dy, i
         wf_vstore(z + (size_t)i * point, a[i]);
 }
 
-WF_INLINE void transform_gradient(const bool LOW, const wf_conv2d_desc *d, const plan *p,
+WF_INLINE void transform_gradient(const bool BF16, const wf_conv2d_desc *d, const plan *p,
                                   wino_rows r, const char *dy, int blocks, float *z)
 {
-    const ptrdiff_t vector = WINO_VECTOR(LOW);
+    const ptrdiff_t vector = WINO_VECTOR(BF16);
     for (int b = 0; b < blocks; b++, dy += (ptrdiff_t)d->P * d->Q * vector) {
         float *out = z + (size_t)(b / WINO_PAIR) * p->d_pair + b % WINO_PAIR * L;
-        const ptrdiff_t ahead = wino_ahead(r, b + 1 < blocks, blocks, d->P, d->Q);
+        const ptrdiff_t distance = wino_prefetch_distance(r, b + 1 < blocks, blocks, d->P, d->Q);
         for (int i = 0; i < r.n; i++)
             for (int j = 0; j < p->cut.columns; j++, out += WINO_PAIR * L) {
                 int top = (r.first + i) * WINO_OUT, left = j * WINO_OUT;
-                wino_fetch(LOW, dy + ((ptrdiff_t)top * d->Q + left) * vector, ahead, d->Q);
+                wino_prefetch(BF16, dy + ((ptrdiff_t)top * d->Q + left) * vector, distance, d->Q);
                 if (wino_is_whole(WINO_OUT, d->P, d->Q, top, left))
-                    tile_gradient(LOW, true, dy, d->P, d->Q, top, left, out, p->d_point);
+                    patch_gradient(BF16, true, dy, d->P, d->Q, top, left, out, p->d_point);
                 else
-                    tile_gradient(LOW, false, dy, d->P, d->Q, top, left, out, p->d_point);
+                    patch_gradient(BF16, false, dy, d->P, d->Q, top, left, out, p->d_point);
             }
     }
 }
 
-/* s[c][b] (+)= sum over tiles of v[t][c] * d[t][b], for NC channels and NB blocks: constants where
- * this is called. more: s holds the sum over earlier tiles. */
-WF_INLINE void accumulate(const int NC, const int NB, bool more, int tiles, const float *v,
-                          const float *d, float *s)
+/* s[c][b] (+)= sum over patches of v[t][c] * d[t][b], for CHANNELS channels c and BLOCKS blocks b, which are
+ * constants at every call. more: s holds the sum over earlier patches. */
+WF_INLINE void accumulate(const int CHANNELS, const int BLOCKS, bool more, int patches,
+                          const float *v, const float *d, float *s)
 {
-    wf_vf sum[WINO_ROWS][WINO_PAIR];
+    wf_vf sum[WINO_MAX_SUMS][WINO_PAIR];
     WF_UNROLL
-    for (int c = 0; c < NC; c++)
-        for (int b = 0; b < NB; b++)
+    for (int c = 0; c < CHANNELS; c++)
+        for (int b = 0; b < BLOCKS; b++)
             sum[c][b] = more ? wf_vload(s + (c * WINO_PAIR + b) * L) : wf_vzero();
-    for (int t = 0; t < tiles; t++, v += WINO_CHUNK, d += WINO_PAIR * L) {
+    for (int t = 0; t < patches; t++, v += WINO_CHANNELS_BLOCK_SIZE, d += WINO_PAIR * L) {
         wf_vf y[WINO_PAIR];
-        for (int b = 0; b < NB; b++)
+        for (int b = 0; b < BLOCKS; b++)
             y[b] = wf_vload(d + b * L);
         WF_UNROLL
-        for (int c = 0; c < NC; c++) {
+        for (int c = 0; c < CHANNELS; c++) {
             wf_vf x = wf_vset1(v[c]);
-            for (int b = 0; b < NB; b++)
+            for (int b = 0; b < BLOCKS; b++)
                 sum[c][b] = wf_vfma(x, y[b], sum[c][b]);
         }
     }
     WF_UNROLL
-    for (int c = 0; c < NC; c++)
-        for (int b = 0; b < NB; b++)
+    for (int c = 0; c < CHANNELS; c++)
+        for (int b = 0; b < BLOCKS; b++)
             wf_vstore(s + (c * WINO_PAIR + b) * L, sum[c][b]);
 }
 
-WF_INLINE void accumulate_rows(const int NB, int channels, bool more, int tiles, const float *v,
-                               const float *d, float *s)
+WF_INLINE void accumulate_rows(const int BLOCKS, int channels, bool more, int patches,
+                               const float *v, const float *d, float *s)
 {
     switch (channels) {
-    case 1: accumulate(1, NB, more, tiles, v, d, s); break;
-    case 2: accumulate(2, NB, more, tiles, v, d, s); break;
-    case 3: accumulate(3, NB, more, tiles, v, d, s); break;
-    case 4: accumulate(4, NB, more, tiles, v, d, s); break;
-    case 5: accumulate(5, NB, more, tiles, v, d, s); break;
-    case 6: accumulate(6, NB, more, tiles, v, d, s); break;
+    case 1: accumulate(1, BLOCKS, more, patches, v, d, s); break;
+    case 2: accumulate(2, BLOCKS, more, patches, v, d, s); break;
+    case 3: accumulate(3, BLOCKS, more, patches, v, d, s); break;
+    case 4: accumulate(4, BLOCKS, more, patches, v, d, s); break;
+    case 5: accumulate(5, BLOCKS, more, patches, v, d, s); break;
+    case 6: accumulate(6, BLOCKS, more, patches, v, d, s); break;
 #if WF_LANES == 16
-    case 7: accumulate(7, NB, more, tiles, v, d, s); break;
-    case 8: accumulate(8, NB, more, tiles, v, d, s); break;
-    case 9: accumulate(9, NB, more, tiles, v, d, s); break;
-    case 10: accumulate(10, NB, more, tiles, v, d, s); break;
-    case 11: accumulate(11, NB, more, tiles, v, d, s); break;
-    case 12: accumulate(12, NB, more, tiles, v, d, s); break;
-    case 13: accumulate(13, NB, more, tiles, v, d, s); break;
-    case 14: accumulate(14, NB, more, tiles, v, d, s); break;
+    case 7: accumulate(7, BLOCKS, more, patches, v, d, s); break;
+    case 8: accumulate(8, BLOCKS, more, patches, v, d, s); break;
+    case 9: accumulate(9, BLOCKS, more, patches, v, d, s); break;
+    case 10: accumulate(10, BLOCKS, more, patches, v, d, s); break;
+    case 11: accumulate(11, BLOCKS, more, patches, v, d, s); break;
+    case 12: accumulate(12, BLOCKS, more, patches, v, d, s); break;
+    case 13: accumulate(13, BLOCKS, more, patches, v, d, s); break;
+    case 14: accumulate(14, BLOCKS, more, patches, v, d, s); break;
 #endif
     }
 }
 
-/* One point of a chunk of channels and pair of blocks; channels in even groups of at most WINO_ROWS. */
-static void accumulate_point(int tiles, int channels, int blocks, bool more, const float *v,
+/* Adds up one point of a block of channels and a pair of output blocks: the channels in subblocks of at most
+ * WINO_MAX_SUMS, all about equal. */
+static void accumulate_point(int patches, int channels, int blocks, bool more, const float *v,
                              const float *z, float *sums)
 {
-    const int groups = (channels + WINO_ROWS - 1) / WINO_ROWS;
+    const int groups = (channels + WINO_MAX_SUMS - 1) / WINO_MAX_SUMS;
     for (int g = 0; g < groups; g++) {
         int c = channels * g / groups, n = channels * (g + 1) / groups - c;
         float *s = sums + (size_t)c * WINO_PAIR * L;
         if (blocks == 1)
-            accumulate_rows(1, n, more, tiles, v + c, z, s);
+            accumulate_rows(1, n, more, patches, v + c, z, s);
         else
-            accumulate_rows(2, n, more, tiles, v + c, z, s);
+            accumulate_rows(2, n, more, patches, v + c, z, s);
     }
 }
 
-/* One channel's sums of an output block back to 3 x 3 weights, into a slot. */
+/* Transforms one channel's sums of an output block back to 3 x 3 weights. */
 static void transform_back(const float *sums, size_t point, float *w)
 {
     wf_vf u[WINO_POINTS], t[18], g[9];
@@ -255,32 +262,36 @@ static void transform_back(const float *sums, size_t point, float *w)
         wf_vstore(w + s * L, g[s]);
 }
 
-/* What is worked on: a part, tiles taken, whether there were some before, whether these are the last. */
+/* A part. more: sums exist of earlier patches; last: these patches are the last. */
 typedef struct part {
     int channel, channels, block, blocks;
     bool more, last;
 } part;
 
-/* Points [first, end) of a chunk of channels and pair of output blocks. */
-static void accumulate_pair(const plan *p, const part *a, int tiles, int first, int end, int chunk,
-                            int pair, const float *v, const float *z, float *sums)
+/* Adds up points [first, end) of a block of channels and a pair of output blocks. */
+static void accumulate_pair(const plan *p, const part *a, int patches, int first, int end,
+                            int channels_block, int pair, const float *v, const float *z,
+                            float *sums)
 {
-    const int channels = min(a->channels - chunk * WINO_CHUNK, WINO_CHUNK);
+    const int channels =
+        min(a->channels - channels_block * WINO_CHANNELS_BLOCK_SIZE, WINO_CHANNELS_BLOCK_SIZE);
     const int blocks = min(a->blocks - pair * WINO_PAIR, WINO_PAIR);
     for (int i = first; i < end; i++)
-        accumulate_point(tiles, channels, blocks, a->more,
-                         v + (size_t)chunk * p->v_chunk + (size_t)i * p->v_point,
+        accumulate_point(patches, channels, blocks, a->more,
+                         v + (size_t)channels_block * p->v_channels_block + (size_t)i * p->v_point,
                          z + (size_t)pair * p->d_pair + (size_t)i * p->d_point,
                          sums + (size_t)i * p->s_point);
 }
 
-static void back_pair(const plan *p, const part *a, int chunk, int pair, const float *sums,
+/* Transforms the sums of a block of channels and a pair of output blocks back. */
+static void back_pair(const plan *p, const part *a, int channels_block, int pair, const float *sums,
                       float *partial_sum)
 {
-    const int channels = min(a->channels - chunk * WINO_CHUNK, WINO_CHUNK);
+    const int channels =
+        min(a->channels - channels_block * WINO_CHANNELS_BLOCK_SIZE, WINO_CHANNELS_BLOCK_SIZE);
     const int blocks = min(a->blocks - pair * WINO_PAIR, WINO_PAIR);
     float *w = partial_sum + ((size_t)(a->block + pair * WINO_PAIR) * (size_t)p->C +
-                              (size_t)(a->channel + chunk * WINO_CHUNK)) *
+                              (size_t)(a->channel + channels_block * WINO_CHANNELS_BLOCK_SIZE)) *
                                  9 * L;
     for (int c = 0; c < channels; c++)
         for (int i = 0; i < blocks; i++)
@@ -288,22 +299,24 @@ static void back_pair(const plan *p, const part *a, int chunk, int pair, const f
                            w + ((size_t)i * (size_t)p->C + (size_t)c) * 9 * L);
 }
 
-/* Taken at once, all points of a chunk and pair, and those back, before the next; else point by point,
- * so that V and D of a point are read from the third-level cache once. */
-static void accumulate_all(const plan *p, const part *a, int tiles, const float *v, const float *z,
-                           float *sums, float *partial_sum)
+/* Adds up some patches. If they are all of the split: all points of a block of channels and a pair, and back,
+ * before the next one. Else point by point, so that V and D of a point are read from L3 once. */
+static void accumulate_all(const plan *p, const part *a, int patches, const float *v,
+                           const float *z, float *sums, float *partial_sum)
 {
-    const int chunks = (a->channels + WINO_CHUNK - 1) / WINO_CHUNK;
+    const int channels_blocks =
+        (a->channels + WINO_CHANNELS_BLOCK_SIZE - 1) / WINO_CHANNELS_BLOCK_SIZE;
     const int pairs = (a->blocks + WINO_PAIR - 1) / WINO_PAIR;
     for (int i = 0; i < (p->once ? 0 : WINO_POINTS); i++)
-        for (int j = 0; j < pairs * chunks; j++)
-            accumulate_pair(p, a, tiles, i, i + 1, j % chunks, j / chunks, v, z,
+        for (int j = 0; j < pairs * channels_blocks; j++)
+            accumulate_pair(p, a, patches, i, i + 1, j % channels_blocks, j / channels_blocks, v, z,
                             sums + (size_t)j * SUMS);
-    for (int j = 0; a->last && j < pairs * chunks; j++) {
+    for (int j = 0; a->last && j < pairs * channels_blocks; j++) {
         float *s = sums + (p->once ? 0 : (size_t)j * SUMS);
         if (p->once)
-            accumulate_pair(p, a, tiles, 0, WINO_POINTS, j % chunks, j / chunks, v, z, s);
-        back_pair(p, a, j % chunks, j / chunks, s, partial_sum);
+            accumulate_pair(p, a, patches, 0, WINO_POINTS, j % channels_blocks, j / channels_blocks,
+                            v, z, s);
+        back_pair(p, a, j % channels_blocks, j / channels_blocks, s, partial_sum);
     }
 }
 
@@ -316,37 +329,38 @@ static weft_status backward_weights(const wf_conv2d *k, int worker, const wf_con
               .block = tile / p.c_parts * p.part_blocks};
     a.channels = min(p.C - a.channel, p.part_channels);
     a.blocks = min(p.blocks - a.block, p.part_blocks);
-    const bool low_x = d->src_type == WEFT_BF16, low_dy = d->dst_type == WEFT_BF16;
+    const bool src_bf16 = d->src_type == WEFT_BF16, ddst_bf16 = d->dst_type == WEFT_BF16;
     const size_t x_first =
         (size_t)a.channel * (size_t)d->H * (size_t)d->W * weft_dtype_size(d->src_type);
     const size_t dy_first =
         (size_t)a.block * (size_t)d->P * (size_t)d->Q * L * weft_dtype_size(d->dst_type);
     float *v = scratch, *z = v + wino_v_count(p.capacity, p.part_channels), *sums = z + d_count(&p);
-    int tiles = 0;
+    int patches = 0;
     for (wino_rows at = {0}; at.image < n; at = wino_after(&p.cut, at)) {
-        if (tiles + p.cut.columns > p.capacity) {
-            accumulate_all(&p, &a, tiles, v, z, sums, partial_sum);
+        if (patches + p.cut.columns > p.capacity) {
+            accumulate_all(&p, &a, patches, v, z, sums, partial_sum);
             a.more = true;
-            tiles = 0;
+            patches = 0;
         }
-        at = wino_take(&p.cut, at, p.capacity - tiles);
+        at = wino_take(&p.cut, at, p.capacity - patches);
         const char *x = (const char *)io->src + (size_t)at.image * io->src_stride;
         const char *dy = (const char *)io->ddst + (size_t)at.image * io->ddst_stride;
-        wino_transform_input(low_x, &p.cut, at, x + x_first, d->H, d->W, d->padding, a.channels,
-                             v + (size_t)tiles * WINO_CHUNK, p.v_point, p.v_chunk);
-        float *to = z + (size_t)tiles * WINO_PAIR * L;
-        if (low_dy)
+        wino_transform_input(src_bf16, &p.cut, at, x + x_first, d->H, d->W, d->padding, a.channels,
+                             v + (size_t)patches * WINO_CHANNELS_BLOCK_SIZE, p.v_point,
+                             p.v_channels_block);
+        float *to = z + (size_t)patches * WINO_PAIR * L;
+        if (ddst_bf16)
             transform_gradient(true, d, &p, at, dy + dy_first, a.blocks, to);
         else
             transform_gradient(false, d, &p, at, dy + dy_first, a.blocks, to);
-        tiles += at.n * p.cut.columns;
+        patches += at.n * p.cut.columns;
     }
     a.last = true;
-    accumulate_all(&p, &a, tiles, v, z, sums, partial_sum);
+    accumulate_all(&p, &a, patches, v, z, sums, partial_sum);
     return WEFT_OK;
 }
 
-/* One output block: from channels, taps, L outputs to outputs, channels, taps. */
+/* A tile is one output block: [channel][tap][L outputs] becomes plain weights, [output][channel][tap]. */
 static weft_status reduce(const wf_conv2d *k, int worker, void *partial_sums,
                           size_t partial_sum_stride, void *dweights, int tile)
 {

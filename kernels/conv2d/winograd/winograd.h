@@ -1,4 +1,5 @@
-/* The one-dimensional transforms of Winograd's F(4, 3) on vectors; private to this folder.
+/* The one-dimensional transforms of Winograd's F(4, 3) on vectors, and how images are cut into patches;
+ * private to this folder.
  *
  * y = AT [(G g) * (BT d)], four outputs of a 3-tap filter from six inputs with six products; in two
  * dimensions both ways, 36 products in place of 144. Points 0, +-a, +-b and infinity with
@@ -28,13 +29,14 @@
 
 enum {
     L = WF_LANES,
-    WINO_IN = 6,  /* input pixels of a tile, one way */
-    WINO_OUT = 4, /* output pixels */
+    WINO_IN = 6,  /* input pixels of a patch, one way */
+    WINO_OUT = 4, /* output pixels of it */
     WINO_POINTS = 36,
-    WINO_CHUNK = 64, /* input channels of V that lie together; a constant, so that addresses are */
-    WINO_PAIR = 2,   /* output blocks in registers */
-    WINO_ROWS = L == 16 ? 14 : 6, /* of sums in registers, of two vectors each */
-    WINO_SKEW = 16 /* floats between the points' arrays, so that they meet in no cache set */
+    WINO_CHANNELS_BLOCK_SIZE =
+        64,        /* input channels of V that lie together; a constant, so that offsets in V are */
+    WINO_PAIR = 2, /* output blocks in registers */
+    WINO_MAX_SUMS = L == 16 ? 14 : 6, /* pairs of sums in registers */
+    WINO_SKEW = 16 /* floats between the points' arrays, so that these do not share cache sets */
 };
 
 /* The machine class's block sizes, kernels/blocking.def. */
@@ -43,15 +45,15 @@ static inline const wf_blocking *wino_blocking(void)
     return wf_machine_class_of(WF_ISA)->blocking;
 }
 
-/* The second-level cache that blocking counts on, in bytes: of the class of machines, Note [Machine
- * classes], since where a reduction is cut decides about bits. */
+/* Bytes of L2 that blocking counts on: the machine class's, Note [Machine classes], since it decides about
+ * bits where a sum is cut. */
 static inline int wino_l2(void)
 {
     return (int)wf_machine_class_of(WF_ISA)->l2_bytes;
 }
 
-/* Tiles whose products of one pair of output blocks, at all points, take `percent` of it. */
-static inline int wino_tiles_in_l2(int percent)
+/* Patches whose products with a pair of output blocks, at all points, take `percent` of L2. */
+static inline int wino_patches_in_l2(int percent)
 {
     return wino_l2() / 100 * percent / (WINO_POINTS * WINO_PAIR * L * (int)sizeof(float));
 }
@@ -125,69 +127,69 @@ WF_INLINE void wino_filter_t(const wf_vf *u, wf_vf *g, int u_step, int g_step)
     g[2 * g_step] = wf_vfma(wf_vset1(0.5f), s1, wf_vfma(wf_vset1(2.0f), s2, u[5 * u_step]));
 }
 
-/* An image cut into tiles of 4 x 4 outputs, taken by whole rows of tiles. */
-typedef struct wino_tiles {
-    int rows, columns; /* of tiles */
-} wino_tiles;
+/* An image cut into patches, one for each 4 x 4 outputs. They are taken by whole rows of patches. */
+typedef struct wino_patches {
+    int rows, columns; /* of patches */
+} wino_patches;
 
-static inline wino_tiles wino_cut(int P, int Q)
+static inline wino_patches wino_patches_of(int P, int Q)
 {
-    return (wino_tiles){(P + WINO_OUT - 1) / WINO_OUT, (Q + WINO_OUT - 1) / WINO_OUT};
+    return (wino_patches){(P + WINO_OUT - 1) / WINO_OUT, (Q + WINO_OUT - 1) / WINO_OUT};
 }
 
-/* Tiles to take at once: about `most`, at least 12, in whole rows. */
-static inline int wino_capacity(const wino_tiles *t, int most)
+/* Patches to take at once: about `most`, at least 12, in whole rows. */
+static inline int wino_capacity(const wino_patches *t, int most)
 {
     most = most > 12 ? most : 12;
     return most / t->columns < 1 ? t->columns : most / t->columns * t->columns;
 }
 
-/* Note [Staging] in forward.c: whether the transformed filter, or its gradient, is too large for the
- * second-level cache. */
+/* Whether the transformed filter, or its gradient, is too large for L2: Note [Large filters] in
+ * forward.c. */
 static inline bool wino_is_staged(const wf_conv2d_desc *d)
 {
     return (int64_t)d->C * d->K > 96 * 96;
 }
 
-/* n rows of tiles of an image, from `first` on. */
+/* n rows of patches of an image, from `first` on. */
 typedef struct wino_rows {
     int image, first, n;
 } wino_rows;
 
-/* As many of the rows from r.first on as `room` tiles hold. */
-static inline wino_rows wino_take(const wino_tiles *t, wino_rows r, int room)
+/* The rows from r.first on that `room` patches hold. */
+static inline wino_rows wino_take(const wino_patches *t, wino_rows r, int room)
 {
     int left = t->rows - r.first, most = room / t->columns;
     r.n = left < most ? left : most;
     return r;
 }
 
-static inline wino_rows wino_after(const wino_tiles *t, wino_rows r)
+/* The first row after r: of the same image or of the next; its n is 0. */
+static inline wino_rows wino_after(const wino_patches *t, wino_rows r)
 {
     bool last = r.first + r.n == t->rows;
     return (wino_rows){r.image + last, last ? 0 : r.first + r.n, 0};
 }
 
-/* A whole vector, or its first n lanes, of floats or of bf16 (LOW). */
-WF_INLINE wf_vf wino_vector(const bool LOW, const bool whole, const char *p, int n)
+/* Loads a whole vector, or its first n lanes, of floats or of bf16. */
+WF_INLINE wf_vf wino_vector(const bool BF16, const bool whole, const char *p, int n)
 {
-    const uint16_t *low = (const uint16_t *)p;
+    const uint16_t *bf16 = (const uint16_t *)p;
     const float *f = (const float *)p;
-    if (LOW)
-        return whole ? wf_vload_bf16(low) : wf_vload_bf16_n(low, n);
+    if (BF16)
+        return whole ? wf_vload_bf16(bf16) : wf_vload_bf16_n(bf16, n);
     return whole ? wf_vload(f) : wf_vload_n(f, n);
 }
 
 /* Bytes of a vector in an image. */
-#define WINO_VECTOR(LOW) (L * ((LOW) ? (ptrdiff_t)sizeof(uint16_t) : (ptrdiff_t)sizeof(float)))
+#define WINO_VECTOR(BF16) (L * ((BF16) ? (ptrdiff_t)sizeof(uint16_t) : (ptrdiff_t)sizeof(float)))
 
-/* The size x size pixels from (top, left) on of a plane (H x W x L), of bf16 if LOW; zeros where that lies
- * outside. */
-WF_INLINE void wino_load(const bool LOW, const int size, const bool whole, const char *plane, int H,
-                         int W, int top, int left, wf_vf *d)
+/* Loads size x size pixels from (top, left) on of a plane (H x W x L); zeros outside of it. */
+WF_INLINE void wino_load(const bool BF16, const int size, const bool whole, const char *plane,
+                         int H, int W, int top, int left, wf_vf *d)
 {
     static const float zeros[WINO_IN * L];
-    const ptrdiff_t vector = WINO_VECTOR(LOW), row = W * vector;
+    const ptrdiff_t vector = WINO_VECTOR(BF16), row = W * vector;
     const char *at = plane + top * row + left * vector;
     int lanes[WINO_IN];
     for (int j = 0; j < size; j++)
@@ -195,7 +197,7 @@ WF_INLINE void wino_load(const bool LOW, const int size, const bool whole, const
     for (int i = 0; i < size; i++, at += row) {
         const char *p = whole || (top + i >= 0 && top + i < H) ? at : (const char *)zeros;
         for (int j = 0; j < size; j++)
-            d[i * size + j] = wino_vector(LOW, whole, p + j * vector, lanes[j]);
+            d[i * size + j] = wino_vector(BF16, whole, p + j * vector, lanes[j]);
     }
 }
 
@@ -204,23 +206,23 @@ static inline bool wino_is_whole(int size, int H, int W, int top, int left)
     return top >= 0 && left >= 0 && top + size <= H && left + size <= W;
 }
 
-/* Brings 4 x 4 pixels, `ahead` vectors behind those at `at`, into the second-level cache: the planes of a
- * channel block lie apart, and six rows read among 36 written are more than the hardware follows. */
-WF_INLINE void wino_fetch(const bool LOW, const char *at, ptrdiff_t ahead, int W)
+/* Prefetches 4 x 4 pixels, `distance` vectors behind those at `at`, into L2. Planes of channel blocks lie
+ * apart, and six rows read among 36 written are more streams than the hardware prefetcher follows. */
+WF_INLINE void wino_prefetch(const bool BF16, const char *at, ptrdiff_t distance, int W)
 {
-    const ptrdiff_t vector = WINO_VECTOR(LOW);
-    const char *p = (const char *)((uintptr_t)at + (uintptr_t)(ahead * vector));
+    const ptrdiff_t vector = WINO_VECTOR(BF16);
+    const char *p = (const char *)((uintptr_t)at + (uintptr_t)(distance * vector));
     for (int i = 0; i < WINO_OUT; i++, p += W * vector)
         for (ptrdiff_t j = 0; j < WINO_OUT * vector; j += 64)
             __builtin_prefetch(p + j, 0, 2);
 }
 
-/* Transforms the 6 x 6 pixels at (top, left) and stores point i at v + i * point. */
-WF_INLINE void wino_tile_input(const bool LOW, const bool whole, const char *x, int H, int W,
-                               int top, int left, float *v, size_t point)
+/* Transforms the patch at (top, left) and stores point i at v + i * point. */
+WF_INLINE void wino_patch_input(const bool BF16, const bool whole, const char *x, int H, int W,
+                                int top, int left, float *v, size_t point)
 {
     wf_vf d[WINO_POINTS], t[WINO_POINTS];
-    wino_load(LOW, WINO_IN, whole, x, H, W, top, left, d);
+    wino_load(BF16, WINO_IN, whole, x, H, W, top, left, d);
     for (int j = 0; j < WINO_IN; j++)
         wino_input(d + j, t + j, WINO_IN);
     for (int i = 0; i < WINO_IN; i++)
@@ -229,46 +231,47 @@ WF_INLINE void wino_tile_input(const bool LOW, const bool whole, const char *x, 
         wf_vstore(v + (size_t)i * point, d[i]);
 }
 
-/* Vectors from a pixel to what is read next in its place: the next channel block, or, behind the last,
- * the next rows of tiles of the first. */
-static inline ptrdiff_t wino_ahead(wino_rows r, bool more, int blocks, int H, int W)
+/* Vectors from a pixel to what the kernel reads next in its place: the same pixel of the next channel block;
+ * after the last block, the next rows of patches of the first one. */
+static inline ptrdiff_t wino_prefetch_distance(wino_rows r, bool more, int blocks, int H, int W)
 {
     const ptrdiff_t plane = (ptrdiff_t)H * W;
     return more ? plane : (ptrdiff_t)r.n * WINO_OUT * W - (blocks - 1) * plane;
 }
 
-WF_INLINE void wino_transform_planes(const bool LOW, const wino_tiles *t, wino_rows r,
+WF_INLINE void wino_transform_planes(const bool BF16, const wino_patches *t, wino_rows r,
                                      const char *x, int H, int W, const int padding[2],
-                                     int channels, float *v, size_t point, size_t chunk)
+                                     int channels, float *v, size_t point, size_t channels_block)
 {
-    const ptrdiff_t vector = WINO_VECTOR(LOW);
+    const ptrdiff_t vector = WINO_VECTOR(BF16);
     for (int c = 0; c < channels; c += L, x += (ptrdiff_t)H * W * vector) {
-        float *out = v + (size_t)(c / WINO_CHUNK) * chunk + c % WINO_CHUNK;
-        const ptrdiff_t ahead = wino_ahead(r, c + L < channels, channels / L, H, W);
+        float *out = v + (size_t)(c / WINO_CHANNELS_BLOCK_SIZE) * channels_block +
+                     c % WINO_CHANNELS_BLOCK_SIZE;
+        const ptrdiff_t distance = wino_prefetch_distance(r, c + L < channels, channels / L, H, W);
         for (int i = 0; i < r.n; i++)
-            for (int j = 0; j < t->columns; j++, out += WINO_CHUNK) {
+            for (int j = 0; j < t->columns; j++, out += WINO_CHANNELS_BLOCK_SIZE) {
                 int top = (r.first + i) * WINO_OUT - padding[0], left = j * WINO_OUT - padding[1];
-                wino_fetch(LOW,
-                           x + ((ptrdiff_t)(top + padding[0]) * W + left + padding[1]) * vector,
-                           ahead, W);
+                wino_prefetch(BF16,
+                              x + ((ptrdiff_t)(top + padding[0]) * W + left + padding[1]) * vector,
+                              distance, W);
                 if (wino_is_whole(WINO_IN, H, W, top, left))
-                    wino_tile_input(LOW, true, x, H, W, top, left, out, point);
+                    wino_patch_input(BF16, true, x, H, W, top, left, out, point);
                 else
-                    wino_tile_input(LOW, false, x, H, W, top, left, out, point);
+                    wino_patch_input(BF16, false, x, H, W, top, left, out, point);
             }
     }
 }
 
-/* Transforms rows `r` of tiles of `channels` channels (a multiple of L) of an image x, of bf16 if `low`,
- * into V: chunks of channels `chunk` floats apart, points, tiles, WINO_CHUNK channels. */
-static inline void wino_transform_input(bool low, const wino_tiles *t, wino_rows r, const char *x,
-                                        int H, int W, const int padding[2], int channels, float *v,
-                                        size_t point, size_t chunk)
+/* Transforms rows r of patches of so many channels (a multiple of L) of an image x into V:
+ * [block of channels, channels_block floats apart][point][patch][WINO_CHANNELS_BLOCK_SIZE]. */
+static inline void wino_transform_input(bool bf16, const wino_patches *t, wino_rows r,
+                                        const char *x, int H, int W, const int padding[2],
+                                        int channels, float *v, size_t point, size_t channels_block)
 {
-    if (low)
-        wino_transform_planes(true, t, r, x, H, W, padding, channels, v, point, chunk);
+    if (bf16)
+        wino_transform_planes(true, t, r, x, H, W, padding, channels, v, point, channels_block);
     else
-        wino_transform_planes(false, t, r, x, H, W, padding, channels, v, point, chunk);
+        wino_transform_planes(false, t, r, x, H, W, padding, channels, v, point, channels_block);
 }
 
 /* Whether an operand's type is one that these kernels read and write. */
@@ -277,20 +280,21 @@ static inline bool wino_is_image(weft_dtype type)
     return type == WEFT_F32 || type == WEFT_BF16;
 }
 
-/* Floats of V for so many tiles and channels; and from chunk to chunk, point to point. */
-static inline size_t wino_v_point(int tiles)
+/* Floats of V for so many patches: from point to point; from block of channels to block; and of all. */
+static inline size_t wino_v_point(int patches)
 {
-    return (size_t)tiles * WINO_CHUNK + WINO_SKEW;
+    return (size_t)patches * WINO_CHANNELS_BLOCK_SIZE + WINO_SKEW;
 }
 
-static inline size_t wino_v_chunk(int tiles)
+static inline size_t wino_v_channels_block(int patches)
 {
-    return WINO_POINTS * wino_v_point(tiles);
+    return WINO_POINTS * wino_v_point(patches);
 }
 
-static inline size_t wino_v_count(int tiles, int channels)
+static inline size_t wino_v_count(int patches, int channels)
 {
-    return (size_t)((channels + WINO_CHUNK - 1) / WINO_CHUNK) * wino_v_chunk(tiles);
+    return (size_t)((channels + WINO_CHANNELS_BLOCK_SIZE - 1) / WINO_CHANNELS_BLOCK_SIZE) *
+           wino_v_channels_block(patches);
 }
 
 #endif
