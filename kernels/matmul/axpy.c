@@ -1,10 +1,10 @@
 /* Matrix product of a few rows of A and a B that is not transposed: the input's gradient of a
  * linear layer with a batch of a few samples.
  *
- * B, a layer's weights, streams by once, four rows at a time in pieces of 4 to 16 KiB as they
- * lie, times four numbers of each row of A, into sums that stay in the caches: for one row in
- * the first, for six in the second. K is taken in chunks, whose sums are added to C (the bias,
- * at first) in order: a sum depends on K alone. */
+ * The kernel reads B, a layer's weights, once, as it lies: four rows at a time, in pieces of 4 to 16 KiB. It
+ * multiplies them by four numbers of each row of A and adds to sums that stay in a cache, those of one row in
+ * L1, those of six in L2. It takes K in blocks of KC and adds the sums of each to C, in order; the first one
+ * to the bias. So a sum depends on K alone. */
 #include <stdio.h>
 
 #include "kernels/matmul/matmul.h"
@@ -13,11 +13,11 @@
 
 enum {
     L = WF_LANES,
-    MOST_M = 6,
-    MOST_N = 4096, /* of a tile */
-    LEAST_N = 1024,
+    MAX_M = 6,
+    MAX_N = 4096, /* columns of a tile */
+    MIN_N = 1024,
     ENOUGH_TILES = 16,
-    STEP = 4, /* rows of B at once */
+    ROWS_AT_ONCE = 4, /* rows of B */
     KC = 256,
 };
 
@@ -25,7 +25,7 @@ static bool fits(const wf_matmul_desc *d, char *why, size_t size)
 {
     const char *reason = d->type != WEFT_F32 ? "f32 only"
                          : d->transpose_b    ? "B as it is only"
-                         : d->M > MOST_M     ? "at most 6 rows of A"
+                         : d->M > MAX_M      ? "at most 6 rows of A"
                                              : NULL;
     if (reason)
         snprintf(why, size, "%s", reason);
@@ -39,25 +39,26 @@ static double expect(const wf_matmul_desc *d, weft_isa isa)
 
 static void tile(const wf_matmul_desc *d, int *m, int *n)
 {
-    *m = MOST_M;
-    *n = wf_matmul_piece(d->N, MOST_N, L);
-    while (wf_matmul_count(d, *m, *n) < ENOUGH_TILES && *n > LEAST_N)
-        *n = wf_matmul_piece(d->N, *n / 2 < LEAST_N ? LEAST_N : wf_round_up(*n / 2, L), L);
+    *m = MAX_M;
+    *n = wf_matmul_piece(d->N, MAX_N, L);
+    while (wf_matmul_count(d, *m, *n) < ENOUGH_TILES && *n > MIN_N)
+        *n = wf_matmul_piece(d->N, *n / 2 < MIN_N ? MIN_N : wf_round_up(*n / 2, L), L);
 }
 
-/* sum[i][j] += the sum over S rows of B of a[i][s] * b[s][j], for m rows of sums MOST_N floats
- * apart; S is a constant where this is called. */
+/* sum[i][j] += the sum over S rows of B of a[i][s] * b[s][j], for m rows of sums, MAX_N floats apart. S is a
+ * constant at every call. */
 WF_INLINE void add_rows(const int S, int m, int n, const float *a, int64_t a_i, int64_t a_k,
-                        const float *b, int64_t N, bool ahead, float *sum)
+                        const float *b, int64_t N, bool prefetch, float *sum)
 {
     for (int j = 0; j < n; j += L) {
-        wf_vf y[STEP];
-        for (int s = 0; ahead && s < S; s++) /* a piece is too short for the hardware to foresee */
+        wf_vf y[ROWS_AT_ONCE];
+        for (int s = 0; prefetch && s < S;
+             s++) /* a piece is too short for the hardware prefetcher */
             __builtin_prefetch(b + (S + s) * N + j);
         for (int s = 0; s < S; s++)
             y[s] = n - j < L ? wf_vload_n(b + s * N + j, n - j) : wf_vload(b + s * N + j);
         for (int i = 0; i < m; i++) {
-            float *to = sum + i * MOST_N + j;
+            float *to = sum + i * MAX_N + j;
             wf_vf x = wf_vload(to);
             for (int s = 0; s < S; s++)
                 x = wf_vfma(wf_vset1(a[i * a_i + s * a_k]), y[s], x);
@@ -75,10 +76,10 @@ static weft_status run(const wf_matmul_desc *d, int64_t m0, int64_t m1, int64_t 
     float *c = (float *)cv + m0 * d->N + n0, *sum = scratch;
     for (int64_t k0 = 0; k0 < d->K; k0 += KC) {
         int64_t end = d->K - k0 < KC ? d->K : k0 + KC, k = k0;
-        memset(sum, 0, (size_t)(m * MOST_N) * sizeof *sum);
-        for (; k + STEP <= end; k += STEP)
-            add_rows(STEP, m, n, a + k * a_k, a_i, a_k, b + k * d->N, d->N, k + 2 * STEP <= d->K,
-                     sum);
+        memset(sum, 0, (size_t)(m * MAX_N) * sizeof *sum);
+        for (; k + ROWS_AT_ONCE <= end; k += ROWS_AT_ONCE)
+            add_rows(ROWS_AT_ONCE, m, n, a + k * a_k, a_i, a_k, b + k * d->N, d->N,
+                     k + 2 * ROWS_AT_ONCE <= d->K, sum);
         for (; k < end; k++)
             add_rows(1, m, n, a + k * a_k, a_i, a_k, b + k * d->N, d->N, false, sum);
         for (int i = 0; i < m; i++)
@@ -86,7 +87,7 @@ static weft_status run(const wf_matmul_desc *d, int64_t m0, int64_t m1, int64_t 
                 c[i * d->N + j] = (k0 || d->add ? c[i * d->N + j]
                                    : bias       ? ((const float *)bias)[n0 + j]
                                                 : 0) +
-                                  sum[i * MOST_N + j];
+                                  sum[i * MAX_N + j];
     }
     return WEFT_OK;
 }
@@ -95,7 +96,7 @@ const wf_matmul_impl WF_ISA_FN(wf_matmul_axpy) = {
     .name = "axpy:" WF_ISA_NAME,
     .isa = WF_ISA,
     .tile = tile,
-    .scratch_bytes = MOST_M * MOST_N * sizeof(float),
+    .scratch_bytes = MAX_M * MAX_N * sizeof(float),
     .fits = fits,
     .expect = expect,
     .run = run,

@@ -3,8 +3,8 @@
 
 enum {
     ENOUGH_TILES = 64,
-    TILE_FLOPS = 1 << 19, /* of a tile, where smaller products are many: some 5 microseconds */
-    SLOT_FLOPS = 1 << 20, /* of a slot, so that adding it up is cheap beside it */
+    TILE_FLOPS = 1 << 19,      /* of a tile of several small products: some 5 microseconds */
+    MIN_SPLIT_FLOPS = 1 << 20, /* of a split, so that adding it up costs little beside it */
 };
 
 /* One product with a step along each of its dimensions, in elements. */
@@ -15,7 +15,7 @@ typedef struct form {
 
 enum { PLAIN, TRANSPOSED, NEITHER };
 
-/* How a matrix lies whose rows are row_step apart and its columns column_step. */
+/* How a matrix lies whose rows are row_step elements apart and whose columns are column_step apart. */
 static int lies(int64_t rows, int64_t columns, int64_t row_step, int64_t column_step)
 {
     if ((columns == 1 || column_step == 1) && (rows == 1 || row_step == columns))
@@ -25,7 +25,7 @@ static int lies(int64_t rows, int64_t columns, int64_t row_step, int64_t column_
     return NEITHER;
 }
 
-/* Whether the kernels take it; *d gets the sizes and transpositions. */
+/* Whether the kernels can run it; if so, *d gets sizes and transpositions. */
 static bool runs(const form *f, wf_matmul_desc *d)
 {
     int a = lies(f->M, f->K, f->a_m, f->a_k), b = lies(f->K, f->N, f->b_k, f->b_n);
@@ -40,13 +40,13 @@ static bool runs(const form *f, wf_matmul_desc *d)
     return true;
 }
 
-/* Whether steps of `outer` over pieces of `size` elements, `inner` apart, go on as they began. */
+/* Whether a step of `outer` behind `size` elements, `inner` apart, leads to where the next element would be. */
 static bool goes_on(int64_t size, int64_t inner, int64_t outer)
 {
     return size == 1 || outer == size * inner;
 }
 
-/* Two steps as one; those of a single element are the outer ones. */
+/* Joins two dimensions of two operands into one, if both go on; the outer steps count if size is 1. */
 static bool join(int64_t *size, int64_t by, int64_t *x, int64_t outer_x, int64_t *y,
                  int64_t outer_y)
 {
@@ -61,7 +61,7 @@ static bool join(int64_t *size, int64_t by, int64_t *x, int64_t outer_x, int64_t
     return true;
 }
 
-/* Makes `by` part of the product itself, where that is one product. */
+/* Makes dimension `by` part of the product itself (its M, N or K), if that gives one product. */
 static bool fold(form *f, const wf_matmul_dim *by, wf_matmul_desc *d)
 {
     for (int way = 0; way < 3; way++) {
@@ -88,7 +88,7 @@ static void exchange(int64_t *x, int64_t *y)
     *y = z;
 }
 
-/* C and its factors transposed: a column becomes a row, for which there are kernels. */
+/* Transposes C and exchanges its factors, so that a column becomes a row, for which there are kernels. */
 static void swap(form *f, int n, wf_matmul_dim *dim)
 {
     exchange(&f->M, &f->N);
@@ -99,7 +99,8 @@ static void swap(form *f, int n, wf_matmul_dim *dim)
         exchange(&dim[i].a, &dim[i].b);
 }
 
-/* Adds a dimension in front of n others; it becomes part of the first where their steps allow. */
+/* Puts a dimension in front of n others, or makes it part of the first one if their steps allow. Returns the
+ * new number. */
 static int put_in_front(int n, wf_matmul_dim *dim, const wf_matmul_dim *by)
 {
     if (n > 0 && by->a == dim->size * dim->a && by->b == dim->size * dim->b &&
@@ -171,26 +172,26 @@ static double flops(const wf_matmul_batch *p) /* of one item */
     return 2.0 * (double)d->M * (double)d->N * (double)d->K * (double)p->terms;
 }
 
-int64_t wf_matmul_batch_slots(const wf_matmul_impl *k, const wf_matmul_batch *p)
+int64_t wf_matmul_batch_splits(const wf_matmul_impl *k, const wf_matmul_batch *p)
 {
     int64_t tiles = p->items * wf_matmul_tiles(k, &p->desc),
-            slots = ENOUGH_TILES / at_least_1(tiles);
-    double pay = flops(p) * (double)p->items / SLOT_FLOPS;
-    slots = slots > p->terms ? p->terms : slots;
-    return at_least_1((double)slots > pay ? (int64_t)pay : slots);
+            splits = ENOUGH_TILES / at_least_1(tiles);
+    double pay = flops(p) * (double)p->items / MIN_SPLIT_FLOPS;
+    splits = splits > p->terms ? p->terms : splits;
+    return at_least_1((double)splits > pay ? (int64_t)pay : splits);
 }
 
-/* How the work is cut: parts of tiles of the products, `group` parts a tile. */
+/* How the work is cut. A part is one tile of C of one item and split; a tile of the batch is `group` parts. */
 typedef struct cut {
-    int64_t tiles, slots, parts, group;
+    int64_t tiles, splits, parts, group;
 } cut;
 
 static cut cut_up(const wf_matmul_impl *k, const wf_matmul_batch *p)
 {
     cut c = {
-        .tiles = wf_matmul_tiles(k, &p->desc), .slots = wf_matmul_batch_slots(k, p), .group = 1};
-    c.parts = c.tiles * p->items * c.slots;
-    double part = flops(p) / (double)at_least_1(c.tiles * c.slots);
+        .tiles = wf_matmul_tiles(k, &p->desc), .splits = wf_matmul_batch_splits(k, p), .group = 1};
+    c.parts = c.tiles * p->items * c.splits;
+    double part = flops(p) / (double)at_least_1(c.tiles * c.splits);
     int64_t most = at_least_1(c.parts / ENOUGH_TILES);
     if (part < TILE_FLOPS)
         c.group = part * (double)most > TILE_FLOPS ? (int64_t)(TILE_FLOPS / part) : most;
@@ -203,7 +204,7 @@ int64_t wf_matmul_batch_tiles(const wf_matmul_impl *k, const wf_matmul_batch *p)
     return (c.parts + c.group - 1) / c.group;
 }
 
-/* Where element i of the dimensions is. */
+/* Adds to `at` where A, B and C have element i of the dimensions. */
 static void place(int n, const wf_matmul_dim *dim, int64_t i, int64_t at[3])
 {
     for (int j = n - 1; j >= 0; j--) {
@@ -220,11 +221,11 @@ static weft_status run_part(const wf_matmul_impl *k, const wf_matmul_batch *p, c
                             void *scratch)
 {
     const int64_t size = (int64_t)weft_dtype_size(p->desc.type);
-    const int64_t tile = part % c->tiles, slot = part / c->tiles % c->slots;
-    const int64_t first = p->terms * slot / c->slots, end = p->terms * (slot + 1) / c->slots;
+    const int64_t tile = part % c->tiles, split = part / c->tiles % c->splits;
+    const int64_t first = p->terms * split / c->splits, end = p->terms * (split + 1) / c->splits;
     wf_matmul_desc d = p->desc;
-    int64_t item[3] = {0, 0, slot * p->items * d.M * d.N};
-    place(p->n_item, p->item, part / c->tiles / c->slots, item);
+    int64_t item[3] = {0, 0, split * p->items * d.M * d.N};
+    place(p->n_item, p->item, part / c->tiles / c->splits, item);
     weft_status status = WEFT_OK;
     for (int64_t j = first; j < end && status == WEFT_OK; j++) {
         int64_t at[3] = {item[0], item[1], item[2]};

@@ -1,19 +1,19 @@
-/* Matrix product in registers: up to six rows times two vectors of C, four on AVX-512.
+/* Matrix product in registers: up to six rows by two vectors of C, by four on AVX-512.
  *
- * K is taken in chunks of KC. Where reading an operand as it lies would cost more, it is packed into
- * the scratch, so that the inner loop loads from contiguous memory. A: groups of rows, one after the
- * other or, where A is transposed, number by number in turns. B: panels of as many columns as the
- * inner loop takes. An operand is read in place where what a loop reads of it in turns stays in its
- * cache: packing a product of 49 x 64 x 49 takes a quarter of its time. A transposed B is always
- * packed. A chunk's sums are added to C (the bias, at first) in order: a sum depends on K alone.
- * After Goto and van de Geijn, "Anatomy of High-Performance Matrix Multiplication" (2008), with one
- * tile of C in place of the outer loops: a tile is large enough that packing costs little beside its
- * products and small enough for the second-level cache.
+ * The loops are Goto and van de Geijn's ("Anatomy of High-Performance Matrix Multiplication", 2008), and so
+ * are the names MR, NR and KC. A tile of C stands in place of their outer loops: it is so large that packing
+ * costs little beside its products, and so small that L2 holds it. K is taken in blocks of KC.
  *
- * A linear layer's weights are read once per batch, and are large where the layer is: what counts then
- * is to pack them at the pace of memory (8 x 8 transposes, what comes next brought in ahead, since
- * their rows lie too far apart for the hardware to foresee) and not to read C, the gradient of the
- * weights, before it is written. */
+ * The kernel packs an operand into scratch, so that the inner loop reads contiguous memory. A becomes groups
+ * of up to MR rows, row after row, or number by number in turns if A is transposed. B becomes panels of NR
+ * columns. It reads an operand in place instead if what a loop reads over and over stays in its cache, since
+ * packing a product of 49 x 64 x 49 takes a quarter of its time. It always packs a transposed B.
+ *
+ * It adds the sums of each block of K to C, in order; the first one to the bias. So a sum depends on K alone.
+ *
+ * A linear layer reads its weights once per batch. If they are large, two things count: to pack them at the
+ * pace of memory (by 8 x 8 transposes; their rows lie too far apart for the hardware prefetcher, so the
+ * kernel prefetches), and not to read C, the gradient of the weights, before it is written. */
 #include <stdio.h>
 
 #include "kernels/matmul/matmul.h"
@@ -22,38 +22,40 @@
 
 enum {
     MR = 6,
-    VECTORS = WF_LANES == 16 ? 4 : 2, /* as many sums as there are registers for */
+    VECTORS = WF_LANES == 16 ? 4 : 2, /* of C: with MR rows as many sums as registers hold */
     NR = VECTORS * WF_LANES,
     KC = 256,
-    MOST_M = 264, /* of a tile, a multiple of MR */
-    MOST_N = 128,
+    MAX_M = 264, /* rows of a tile, a multiple of MR */
+    MAX_N = 128,
     WIDE_N = 256, /* where M or K is small */
     SMALL_M = 32,
     SMALL_K = 64,
-    ENOUGH_TILES = 64, /* for as many workers, if that leaves some work in each */
-    FEWER_TILES = 32,  /* where a tile's sums are long: smaller ones pack more */
+    ENOUGH_TILES = 64, /* for as many workers; smaller tiles would pack more */
+    FEWER_TILES = 32,  /* the same, where K is LONG_K and more */
     LONG_K = 512,
     HALF_M = 132,
-    LEAST_M = 48,
-    LEAST_N = 64,
-    ROW = KC + 16,          /* floats from row to row of a group of A: not a power of two */
-    GROUP = MR * ROW,       /* and of a group */
-    AHEAD = 8,              /* rows of B that are brought in ahead */
-    PAST_CACHES = 16 << 20, /* bytes of C that would only push others out of them */
-    LINE = 16,              /* floats of a cache line */
+    MIN_M = 48,
+    MIN_N = 64,
+    GROUP_ROW_FLOATS = KC + 16,           /* from row to row of a group of A: not a power of two */
+    GROUP_FLOATS = MR * GROUP_ROW_FLOATS, /* of a group */
+    PREFETCH_ROWS = 8,                    /* of B, ahead of the one that is packed */
+    PAST_CACHES =
+        16
+        << 20, /* bytes of C that are written past the caches: they would push out what others need */
+    LINE = 16, /* floats of a cache line */
 
-    /* What is read in place, in floats and bytes. A: rows of at most so many floats; further apart they
-     * share sets of the second-level cache. */
+    /* What is read in place. A, if its rows have at most so many floats; rows further apart share sets of
+     * L2. */
     IN_PLACE_A = 1024,
-    /* A transposed: a chunk of at most so many, of which a group's lines fit the first-level cache. */
+    /* A transposed: a block of K of at most so many floats, of which L1 holds a group's lines. */
     IN_PLACE_AT = WF_LANES == 16 ? 40000 : 4096,
-    GROUP_BYTES = 24 << 10,
-    /* B: a chunk of at most so many floats, or all of B where many rows of A use it again; and a panel
-     * that fits the cache it is read from, which is the second-level one on AVX-512. */
+    IN_PLACE_GROUP_BYTES = 24 << 10,
+    /* B: a block of K of at most so many floats, or any if B has at most B_IN_CACHE and many rows of A use
+     * it; and a panel must fit the cache that it is read from: L1, on AVX-512 L2. */
     IN_PLACE_B = 16384,
     B_IN_CACHE = 1 << 20,
     MANY_ROWS = 96,
-    PANEL_BYTES = WF_LANES == 16 ? 256 << 10 : 24 << 10,
+    IN_PLACE_PANEL_BYTES = WF_LANES == 16 ? 256 << 10 : 24 << 10,
 };
 
 static bool fits(const wf_matmul_desc *d, char *why, size_t size)
@@ -66,19 +68,18 @@ static bool fits(const wf_matmul_desc *d, char *why, size_t size)
 
 static void tile(const wf_matmul_desc *d, int *m, int *n)
 {
-    *m = wf_matmul_piece(d->M, MOST_M, MR);
-    *n = wf_matmul_piece(d->N, d->M <= SMALL_M || d->K <= SMALL_K ? WIDE_N : MOST_N, NR);
+    *m = wf_matmul_piece(d->M, MAX_M, MR);
+    *n = wf_matmul_piece(d->N, d->M <= SMALL_M || d->K <= SMALL_K ? WIDE_N : MAX_N, NR);
     const int enough = d->K >= LONG_K ? FEWER_TILES : ENOUGH_TILES;
     if (wf_matmul_count(d, *m, *n) < enough)
         *m = wf_matmul_piece(d->M, HALF_M, MR);
-    while (wf_matmul_count(d, *m, *n) < enough && *n > LEAST_N)
-        *n = wf_matmul_piece(d->N, *n / 2 < LEAST_N ? LEAST_N : wf_round_up(*n / 2, NR), NR);
-    if (wf_matmul_count(d, *m, *n) < enough && *m > LEAST_M)
-        *m = wf_matmul_piece(d->M, LEAST_M, MR);
+    while (wf_matmul_count(d, *m, *n) < enough && *n > MIN_N)
+        *n = wf_matmul_piece(d->N, *n / 2 < MIN_N ? MIN_N : wf_round_up(*n / 2, NR), NR);
+    if (wf_matmul_count(d, *m, *n) < enough && *m > MIN_M)
+        *m = wf_matmul_piece(d->M, MIN_M, MR);
 }
 
-/* At the share that the inner loop reaches, with packing, for each tile anew, by number; as
- * measured. */
+/* The inner loop at its share of the peak, and packing, by number, for each tile anew. */
 static double expect(const wf_matmul_desc *d, weft_isa isa)
 {
     int m, n;
@@ -93,8 +94,8 @@ static double expect(const wf_matmul_desc *d, weft_isa isa)
 
 /* ---- packing ---- */
 
-/* Group i of n rows in groups of at most MR, as even as can be: rows [group_of(n, i),
- * group_of(n, i + 1)). */
+/* n rows in groups of at most MR, all about equal: their number. Group i has rows [group_begin(n, i),
+ * group_begin(n, i + 1)). */
 static int groups_in(int n)
 {
     return (n + MR - 1) / MR;
@@ -105,36 +106,38 @@ static int group_begin(int n, int i)
     return n * i / groups_in(n);
 }
 
-/* A's rows [0, m) and columns [0, kc): row i of group g at out + g * GROUP + i * ROW. */
+/* Packs rows [0, m) and columns [0, kc) of A: row i of group g to out + g * GROUP_FLOATS + i *
+ * GROUP_ROW_FLOATS. */
 static void pack_a(float *out, const float *a, int64_t K, int m, int kc)
 {
     for (int g = 0; g < groups_in(m); g++)
         for (int i = group_begin(m, g), end = group_begin(m, g + 1), at = 0; i < end; i++, at++)
-            memcpy(out + g * GROUP + at * ROW, a + i * K, (size_t)kc * sizeof *out);
+            memcpy(out + g * GROUP_FLOATS + at * GROUP_ROW_FLOATS, a + i * K,
+                   (size_t)kc * sizeof *out);
 }
 
-/* Of row k, at `row`, of `rows`: n numbers of the row some further on. */
-WF_INLINE void bring_in(const float *row, int64_t step, int n, int64_t k, int64_t rows)
+/* Prefetches n numbers of the row that lies PREFETCH_ROWS behind row k, at `row`, if there are so many rows. */
+WF_INLINE void prefetch_row(const float *row, int64_t step, int n, int64_t k, int64_t rows)
 {
-    for (int j = 0; k + AHEAD < rows && j < n; j += 16)
-        __builtin_prefetch(row + AHEAD * step + j);
+    for (int j = 0; k + PREFETCH_ROWS < rows && j < n; j += 16)
+        __builtin_prefetch(row + PREFETCH_ROWS * step + j);
 }
 
-/* The same of a transposed A: number i of column k of group g at out + g * GROUP + k * MR + i.
- * `there` rows can be read, m or more: eight are copied at a time, and what is too much is
- * written over. */
+/* The same of a transposed A: packs number i of column k of group g to out + g * GROUP_FLOATS + k * MR + i.
+ * Copies eight rows at a time; the next group overwrites what is too much. `there` rows may be read, m at
+ * least. */
 static void pack_a_transposed(float *out, const float *a, int64_t M, int m, int64_t there, int kc,
                               int64_t rows)
 {
     const int groups = groups_in(m);
-    int begin[MOST_M / MR + 1];
+    int begin[MAX_M / MR + 1];
     for (int g = 0; g <= groups; g++)
         begin[g] = group_begin(m, g);
     for (int k = 0; k < kc; k++, a += M) {
-        bring_in(a, M, m, k, rows);
+        prefetch_row(a, M, m, k, rows);
         for (int g = 0; g < groups; g++) {
             int first = begin[g], n = begin[g + 1] - first;
-            float *to = out + g * GROUP + k * MR;
+            float *to = out + g * GROUP_FLOATS + k * MR;
             if (first + 8 <= there)
                 memcpy(to, a + first, 8 * sizeof *to);
             else
@@ -144,14 +147,14 @@ static void pack_a_transposed(float *out, const float *a, int64_t M, int m, int6
     }
 }
 
-/* B's rows [0, kc) and columns [0, n): panel[k * NR + j]. Nothing is where there is no column. `rows`
- * follow in all. */
+/* Packs rows [0, kc) and columns [0, n) of B into panels: panel[k * NR + j]. Leaves out columns that B does not
+ * have. B has `rows` rows from here on. */
 static void pack_b(float *out, const float *b, int64_t N, int n, int kc, int64_t rows)
 {
     const int whole = n / NR * NR;
     for (int k = 0; k < kc; k++, b += N) {
         float *to = out + k * NR;
-        bring_in(b, N, n, k, rows);
+        prefetch_row(b, N, n, k, rows);
         for (int j = 0; j < whole; j += NR)
             memcpy(to + j * KC, b + j, NR * sizeof *out);
         for (int j = whole; j < n; j++)
@@ -159,15 +162,16 @@ static void pack_b(float *out, const float *b, int64_t N, int n, int kc, int64_t
     }
 }
 
-/* The same of a transposed B; the next `ahead` columns are brought in. */
-static void pack_b_transposed(float *out, const float *b, int64_t K, int n, int kc, int64_t ahead)
+/* The same of a transposed B, which has next_columns columns behind these; some of them are prefetched. */
+static void pack_b_transposed(float *out, const float *b, int64_t K, int n, int kc,
+                              int64_t next_columns)
 {
     const int even = kc / 8 * 8;
     for (int first = 0; first < n; first += NR, out += KC * NR, b += NR * K) {
         const int rows = n - first < NR ? n - first : NR, whole = rows / 8 * 8;
         for (int j = 0; j < whole; j += 8)
             for (int k = 0; k < even; k += 8) {
-                if (k < ahead && k % 16 == 0)
+                if (k < next_columns && k % 16 == 0)
                     for (int r = 0; r < 8; r++)
                         __builtin_prefetch(b + (j + r) * K + kc + k);
                 wf_transpose8(b + j * K + k, (size_t)K, out + k * NR + j, NR);
@@ -180,17 +184,17 @@ static void pack_b_transposed(float *out, const float *b, int64_t K, int n, int 
 
 /* ---- products ---- */
 
-/* What a block of C, up to MR x NR, gets: */
+/* Where the sums of a subblock of C, up to MR x NR, go. */
 typedef struct target {
     float *c;
     int64_t row;       /* of C */
-    int n;             /* columns of the block that are inside C */
-    bool first;        /* this sum and the bias; else what is there and this sum */
-    const float *bias; /* at the block's first column, or NULL */
-    bool past;         /* written past the caches: whole blocks on vector boundaries only */
+    int n;             /* columns of the subblock that are inside C */
+    bool first;        /* C becomes bias plus sum; else C plus sum */
+    const float *bias; /* of the subblock's first column, or NULL */
+    bool past;         /* written past the caches: only whole subblocks on vector boundaries */
 } target;
 
-/* V vectors of sums, of which the last has `last` columns that are inside C. */
+/* Writes V vectors of sums of row i; the last one has `last` columns that are inside C. */
 WF_INLINE void put_row(const int V, const bool tail, const target *t, int i, const wf_vf *sum)
 {
     float *c = t->c + i * t->row;
@@ -209,18 +213,18 @@ WF_INLINE void put_row(const int V, const bool tail, const target *t, int i, con
     }
 }
 
-/* Where numbers of A and B are: a(i, k) at a[i * a_i + k * a_k], b(k, j) at b[k * b_k + j]. */
+/* a(i, k) is at a[i * a_i + k * a_k], b(k, j) at b[k * b_k + j]. */
 typedef struct steps {
     int64_t a_i, a_k, b_k;
 } steps;
 
-/* The sum over k of a(i, k) * b(k, j) for R rows and V vectors of columns, the last of them not a
- * whole one where `tail`, into t. R, V and tail are constants where this is called. */
+/* Sums a(i, k) * b(k, j) over k for R rows and V vectors of columns, the last one not whole if `tail`, and puts
+ * the sums into t. R, V and tail are constants at every call. */
 WF_INLINE void rows(const int R, const int V, const bool tail, const steps *s, int kc,
                     const float *a, const float *b, const target *t)
 {
     const int64_t a_i = s->a_i, a_k = s->a_k, b_k = s->b_k;
-    const float *a_3 = a + 3 * a_i; /* three rows are as far as an address reaches */
+    const float *a_3 = a + 3 * a_i; /* an address reaches three rows */
     const int last = t->n - (V - 1) * WF_LANES;
     wf_vf sum[MR][VECTORS];
     WF_UNROLL
@@ -245,17 +249,18 @@ WF_INLINE void rows(const int R, const int V, const bool tail, const steps *s, i
         put_row(V, tail, t, i, sum[i]);
 }
 
-/* What the blocks of a tile share in a chunk of K. */
-typedef struct chunk {
+/* What the subblocks of a tile share in a block of K. */
+typedef struct k_block {
     const float *a, *b;
-    int64_t group, panel; /* floats from one to the next, of A and B; group 0: A is in place */
+    int64_t group,
+        panel; /* floats from group to group of A, from panel to panel of B; group 0: A is in place */
     steps step;
-    int kc, n;                  /* n: columns of the tile */
-    int begin[MOST_M / MR + 1]; /* of each group's rows, and their end */
-    target t;                   /* of the tile's first number */
-} chunk;
+    int kc, n;                 /* n: columns of the tile */
+    int begin[MAX_M / MR + 1]; /* the first row of each group, and the end */
+    target t;                  /* of the tile's first number */
+} k_block;
 
-WF_INLINE void block(const int R, const chunk *c, const float *a, const float *b, const target *t)
+WF_INLINE void block(const int R, const k_block *c, const float *a, const float *b, const target *t)
 {
     const int V = (t->n + WF_LANES - 1) / WF_LANES;
     if (t->n >= NR)
@@ -270,8 +275,8 @@ WF_INLINE void block(const int R, const chunk *c, const float *a, const float *b
         rows(R, VECTORS > 2 ? 4 : 1, true, &c->step, c->kc, a, b, t);
 }
 
-/* R rows from row `first` on, at a, by the panels of columns [begin, end). */
-WF_INLINE void panels(const int R, const chunk *c, int first, const float *a, int begin, int end)
+/* Multiplies R rows from row `first` on, at a, by the panels of columns [begin, end). */
+WF_INLINE void panels(const int R, const k_block *c, int first, const float *a, int begin, int end)
 {
     target t = c->t;
     t.c += first * t.row + begin;
@@ -282,7 +287,7 @@ WF_INLINE void panels(const int R, const chunk *c, int first, const float *a, in
     }
 }
 
-static void group(const chunk *c, int g, int begin, int end)
+static void group(const k_block *c, int g, int begin, int end)
 {
     const int first = c->begin[g];
     const float *a = c->a + (c->group ? g * c->group : first * c->step.a_i);
@@ -296,9 +301,9 @@ static void group(const chunk *c, int g, int begin, int end)
     }
 }
 
-/* A panel of B stays in the first-level cache while A passes by, or, where K is so short that
- * whole rows of C are to be written at once, a group of A while B does. */
-static void multiply(const chunk *c, int groups)
+/* Multiplies the block of K. L1 keeps a panel of B while the groups of A pass by. If K is so short that whole
+ * rows of C should be written at once, L1 keeps a group of A while the panels of B pass by. */
+static void multiply(const k_block *c, int groups)
 {
     const int width = c->kc <= SMALL_K ? c->n : NR;
     for (int j = 0; j < c->n; j += width)
@@ -306,22 +311,22 @@ static void multiply(const chunk *c, int groups)
             group(c, g, j, c->n - j < width ? c->n : j + width);
 }
 
-/* Bytes of cache that `rows` rows of `row` floats need which begin `step` floats apart: rows a multiple
- * of 2^n bytes apart share sets, as if each were 2^n bytes long. */
+/* Bytes of cache that `rows` rows of `row` floats take if they begin `step` floats apart. Rows a multiple of
+ * 2^n bytes apart share cache sets, so they take as much as if each were 2^n bytes long. */
 static int64_t room_in_place(int64_t step, int64_t row, int rows)
 {
     const int64_t alike = step & -step;
     return rows * (alike > row ? alike : row) * (int64_t)sizeof(float);
 }
 
-/* The tile's part of A from row (column, if transposed) k0 on, at a: in place where what is read of it
- * in turns stays in the caches, else packed. */
-static void take_a(chunk *c, const wf_matmul_desc *d, const float *a, int64_t m0, int m, int64_t k0,
-                   float *panel)
+/* Takes the tile's part of A in a block of K, which starts at a: in place if the caches hold what is read over
+ * and over, else packed. */
+static void take_a(k_block *c, const wf_matmul_desc *d, const float *a, int64_t m0, int m,
+                   int64_t k0, float *panel)
 {
     const bool t = d->transpose_a;
     const bool near =
-        d->M * c->kc <= IN_PLACE_AT && room_in_place(d->M, LINE, c->kc) <= GROUP_BYTES;
+        d->M * c->kc <= IN_PLACE_AT && room_in_place(d->M, LINE, c->kc) <= IN_PLACE_GROUP_BYTES;
     if (t ? near : d->K <= IN_PLACE_A) {
         c->a = a;
         c->group = 0;
@@ -330,8 +335,8 @@ static void take_a(chunk *c, const wf_matmul_desc *d, const float *a, int64_t m0
         return;
     }
     c->a = panel;
-    c->group = GROUP;
-    c->step.a_i = t ? 1 : ROW;
+    c->group = GROUP_FLOATS;
+    c->step.a_i = t ? 1 : GROUP_ROW_FLOATS;
     c->step.a_k = t ? MR : 1;
     if (t)
         pack_a_transposed(panel, a, d->M, m, d->M - m0, c->kc, d->K - k0);
@@ -339,13 +344,14 @@ static void take_a(chunk *c, const wf_matmul_desc *d, const float *a, int64_t m0
         pack_a(panel, a, d->K, m, c->kc);
 }
 
-/* The same of B. */
-static void take_b(chunk *c, const wf_matmul_desc *d, const float *b, int n, int64_t k0,
+/* The same for B. */
+static void take_b(k_block *c, const wf_matmul_desc *d, const float *b, int n, int64_t k0,
                    float *panel)
 {
     const bool near =
         d->N * c->kc <= IN_PLACE_B || (d->M >= MANY_ROWS && d->N * d->K <= B_IN_CACHE);
-    const bool in_place = !d->transpose_b && near && room_in_place(d->N, NR, c->kc) <= PANEL_BYTES;
+    const bool in_place =
+        !d->transpose_b && near && room_in_place(d->N, NR, c->kc) <= IN_PLACE_PANEL_BYTES;
     c->b = in_place ? b : panel;
     c->panel = in_place ? NR : KC * NR;
     c->step.b_k = in_place ? d->N : NR;
@@ -360,12 +366,12 @@ static weft_status run(const wf_matmul_desc *d, int64_t m0, int64_t m1, int64_t 
 {
     const float *a = (const float *)av + (d->transpose_a ? m0 : m0 * d->K);
     const float *b = (const float *)bv + (d->transpose_b ? n0 * d->K : n0);
-    float *a_panel = scratch, *b_panel = a_panel + MOST_M / MR * GROUP;
+    float *a_panel = scratch, *b_panel = a_panel + MAX_M / MR * GROUP_FLOATS;
     const int m = (int)(m1 - m0), n = (int)(n1 - n0);
-    chunk c = {.n = n,
-               .t = {.c = (float *)cv + m0 * d->N + n0,
-                     .row = d->N,
-                     .bias = bias ? (const float *)bias + n0 : NULL}};
+    k_block c = {.n = n,
+                 .t = {.c = (float *)cv + m0 * d->N + n0,
+                       .row = d->N,
+                       .bias = bias ? (const float *)bias + n0 : NULL}};
     for (int g = 0; g <= groups_in(m); g++)
         c.begin[g] = group_begin(m, g);
     c.t.past = d->K <= KC && !d->add && d->N % WF_LANES == 0 &&
@@ -387,7 +393,7 @@ const wf_matmul_impl WF_ISA_FN(wf_matmul_gemm) = {
     .name = "gemm:" WF_ISA_NAME,
     .isa = WF_ISA,
     .tile = tile,
-    .scratch_bytes = (size_t)(MOST_M / MR * GROUP + WIDE_N * KC) * sizeof(float),
+    .scratch_bytes = (size_t)(MAX_M / MR * GROUP_FLOATS + WIDE_N * KC) * sizeof(float),
     .fits = fits,
     .expect = expect,
     .run = run,

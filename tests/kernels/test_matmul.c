@@ -143,7 +143,7 @@ static void sixteen_lanes_match_the_formula(void **unused)
 enum { A_THERE = 1, B_THERE = 2, C_THERE = 4 };
 
 static void check_batch(const wf_matmul_impl *k, const wf_matmul_desc *d, const int64_t size[3],
-                        const int there[3], int *folded, int *slotted)
+                        const int there[3], int *folded, int *split_up)
 {
     const size_t element = weft_dtype_size(d->type);
     int64_t step[3] = {d->M * d->K, d->K * d->N, d->M * d->N};
@@ -161,17 +161,17 @@ static void check_batch(const wf_matmul_impl *k, const wf_matmul_desc *d, const 
     wf_matmul_batch_init(&p, d, 3, dim, false);
     if (!wf_matmul_fits(k, &p.desc, wf_cpu_isa(), why, sizeof why))
         return;
-    const int64_t slots = wf_matmul_batch_slots(k, &p), items = size[0] * size[1] * size[2];
+    const int64_t splits = wf_matmul_batch_splits(k, &p), items = size[0] * size[1] * size[2];
     const size_t count = (size_t)step[2];
     *folded += p.items * p.terms < items;
-    *slotted += slots > 1;
+    *split_up += splits > 1;
     array a = array_create((size_t)step[0], d->type, true),
           b = array_create((size_t)step[1], d->type, true);
     char *scratch = aligned_alloc(64, (k->scratch_bytes + 127) / 64 * 64);
     double *want = calloc(count + 1, sizeof *want);
-    char *c = malloc((size_t)slots * count * element + 1);
+    char *c = malloc((size_t)splits * count * element + 1);
     assert_true(scratch && want && c);
-    memset(c, 0xff, (size_t)slots * count * element);
+    memset(c, 0xff, (size_t)splits * count * element);
     for (int64_t i = wf_matmul_batch_tiles(k, &p) - 1; i >= 0; i--)
         assert_int_equal(wf_matmul_batch_run(k, &p, i, a.data, b.data, NULL, c, scratch), WEFT_OK);
     for (int64_t i = 0; i < items; i++) {
@@ -191,7 +191,7 @@ static void check_batch(const wf_matmul_impl *k, const wf_matmul_desc *d, const 
     }
     for (size_t i = 0; i < count; i++) {
         double got = 0;
-        for (int64_t s = 0; s < slots; s++)
+        for (int64_t s = 0; s < splits; s++)
             got += test_get(d->type, c, (size_t)s * count + i);
         if (got != want[i])
             fail_msg("%s m%dn%dk%d ta%d tb%d, %d %d %d of %d %d %d, [%d]: %g instead of %g",
@@ -213,7 +213,7 @@ static void batches_share_operands_in_every_way(void **unused)
     static const int64_t sizes[][3] = {{5, 7, 3}, {1, 7, 6}, {6, 1, 5},  {1, 1, 1}, {4, 5, 0},
                                        {0, 5, 4}, {5, 0, 4}, {17, 1, 1}, {1, 17, 1}};
     static const int64_t batch[][3] = {{2, 3, 2}, {3, 1, 4}, {2, 0, 3}};
-    int folded = 0, slotted = 0;
+    int folded = 0, split_up = 0;
     for (int i = 0; i < wf_matmul_n_impls; i++)
         for (size_t s = 0; s < sizeof sizes / sizeof *sizes; s++)
             for (size_t n = 0; n < 3; n++)
@@ -221,22 +221,22 @@ static void batches_share_operands_in_every_way(void **unused)
                     const int there[3] = {ways[way / 4 % 6], ways[way / 24 % 6], ways[way / 144]};
                     const wf_matmul_desc d = {sizes[s][0], sizes[s][1],  sizes[s][2],
                                               way & 1,     way >> 1 & 1, WEFT_F32};
-                    check_batch(wf_matmul_impls[i], &d, batch[n], there, &folded, &slotted);
+                    check_batch(wf_matmul_impls[i], &d, batch[n], there, &folded, &split_up);
                 }
     assert_true(folded > 1000);
 }
 
-static void many_terms_are_summed_in_slots(void **unused)
+static void many_terms_are_summed_in_splits(void **unused)
 {
     const int64_t size[3] = {1, 1, 150};
-    int folded = 0, slotted = 0;
+    int folded = 0, split_up = 0;
     for (int i = 0; i < wf_matmul_n_impls; i++)
         for (int bits = 0; bits < 4; bits++) {
             const wf_matmul_desc d = {40, 30, 50, bits & 1, bits >> 1, WEFT_F32};
             check_batch(wf_matmul_impls[i], &d, size, (const int[]){7, 7, A_THERE | B_THERE},
-                        &folded, &slotted);
+                        &folded, &split_up);
         }
-    assert_int_equal(slotted, 3 * (1 + (int)wf_cpu_isa())); /* aT b: one longer K */
+    assert_int_equal(split_up, 3 * (1 + (int)wf_cpu_isa())); /* aT b: one longer K */
     assert_int_equal(folded, 1 + (int)wf_cpu_isa());
 }
 
@@ -292,7 +292,7 @@ int main(void)
         cmocka_unit_test(every_kernel_matches_the_formula),
         cmocka_unit_test(sixteen_lanes_match_the_formula),
         cmocka_unit_test(batches_share_operands_in_every_way),
-        cmocka_unit_test(many_terms_are_summed_in_slots),
+        cmocka_unit_test(many_terms_are_summed_in_splits),
         cmocka_unit_test(batches_become_larger_products),
         cmocka_unit_test(batches_are_told_apart),
         cmocka_unit_test(few_rows_have_kernels_of_their_own),

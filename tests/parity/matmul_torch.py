@@ -67,7 +67,7 @@ def any_case():
     return call, ta, tb, a, b
 
 
-# Sums of products over a long batch, in slots; tiles of every kind; shapes of attention and of windows.
+# Sums of products over a long batch, in splits; tiles of every kind; shapes of attention and of windows.
 LARGE = [("matmul", 0, 0, [40, 40], [200, 40, 40]), ("matmul", 1, 0, [40, 50], [150, 40, 30]),
          ("matmul", 0, 1, [300, 30, 40], [30, 40]), ("matmul", 1, 1, [1, 64, 48], [90, 33, 64]),
          ("matmul", 0, 1, [6, 49, 64], [6, 49, 64]), ("matmul", 0, 0, [2, 3, 197, 197], [2, 3, 197, 64]),

@@ -1,7 +1,7 @@
-/* Lowers matmul to the batched products of kernels/matmul.
+/* Lowering of matmul to the batched products of kernels/matmul.
  *
- * wf_matmul_lower runs on the recording thread, tile functions on any worker. For each matrix of
- * the batch, y is M x N, op(a) M x K, op(b) K x N. */
+ * wf_matmul_lower runs on the recording thread, tile functions on any worker. y is M x N, op(a)
+ * M x K, op(b) K x N, for each of the batch. */
 #include "engine/graph/ops/matmul_lower.h"
 
 #include <string.h>
@@ -21,8 +21,8 @@ wf_matmul_view wf_matmul_view_of(const weft_shape *s, int64_t dims, bool transpo
                             s->rank - (int)dims};
 }
 
-/* The operand's step along the next batch dimension, counted from the last one: 0 where the operand
- * is broadcast. *step is the step of this dimension, and becomes the step of the next. */
+/* The step of the operand along the next batch dimension, counted from the last one: 0 where it
+ * has one of several. *step is that of the dimension, and becomes the one before it. */
 static int64_t next_step(int64_t size, int64_t all, int64_t *step)
 {
     int64_t this = size == 1 && all != 1 ? 0 : *step;
@@ -30,7 +30,7 @@ static int64_t next_step(int64_t size, int64_t all, int64_t *step)
     return this;
 }
 
-/* Describes the products as the kernels need them. */
+/* The products, as kernels take them. */
 static void make_work(const wf_lower *l, wf_matmul_batch *work)
 {
     const wf_matmul_attrs *t = l->attrs;
@@ -75,14 +75,14 @@ static weft_status run(const wf_tile *t, const void *args, int64_t tile)
                                t->scratch);
 }
 
-/* ---- adding up partial sums: Note [Slots of terms] in kernels/matmul/batch.h ---- */
+/* ---- adding up partial sums: Note [Splits of terms] in kernels/matmul/batch.h ---- */
 
 typedef struct sum_args {
     const wf_eltwise *kernels;
     wf_cut cut;
     wf_buf partial_sums, y;
     int64_t n;
-    size_t size; /* bytes of an element */
+    size_t size; /* of an element */
 } sum_args;
 
 static weft_status run_sum(const wf_tile *t, const void *args, int64_t tile)
@@ -130,7 +130,7 @@ weft_status wf_matmul_lower(wf_lower *l)
     if (wf_problem_flops(&problem) > 0)
         WF_TRY(wf_lower_prefer(l, &problem, &prefer));
     g.kernel = wf_matmul_select(d, l->isa, prefer);
-    const int64_t splits = wf_matmul_batch_slots(g.kernel, &g.work);
+    const int64_t splits = wf_matmul_batch_splits(g.kernel, &g.work);
     if (splits > 1)
         g.y = wf_lower_temp(l, 1, (size_t)splits * (size_t)count * size);
     if (g.y < 0)
