@@ -4,7 +4,9 @@
 #include "bench/options.h"
 
 #define AT(field) offsetof(bench_options, field)
-#define ALL (BENCH_SUITE | BENCH_MACHINE | BENCH_ERRORS | BENCH_LAYERS | BENCH_COSTS | BENCH_STEP)
+#define ALL                                                                                        \
+    (BENCH_SUITE | BENCH_MACHINE | BENCH_ERRORS | BENCH_LAYERS | BENCH_COSTS | BENCH_STEP |        \
+     BENCH_OPS)
 
 static const flag flags[] = {
     {"machine", NULL, 0, FLAG_BOOL, AT(machine), .commands = BENCH_MACHINE, .group = "modes",
@@ -16,6 +18,8 @@ static const flag flags[] = {
      .help = "time the convolutions of networks (resnet50,vgg16; all), or of files of shapes"},
     {"costs", NULL, 0, FLAG_TEXT, AT(costs), .value = "NETWORKS", .commands = BENCH_COSTS,
      .group = "modes", .help = "what kernels expect of these layers, for bench/fit_costs.py"},
+    {"ops", NULL, 0, FLAG_TEXT, AT(ops), .value = "TEXT", .commands = BENCH_OPS, .group = "modes",
+     .help = "time element-wise ops with this in their name, or all, beside a copy"},
     {"step", NULL, 0, FLAG_TEXT, AT(model), .value = "MODEL", .commands = BENCH_STEP,
      .group = "modes", .help = "time one training step, nothing else"},
 
@@ -45,15 +49,16 @@ static const flag flags[] = {
      .help = "oneDNN's best, or the best without Winograd, which is PyTorch's situation"},
 
     {"seconds", NULL, 0, FLAG_NUMBER, AT(seconds), 1e-6, 1e6, .value = "X",
-     .commands = BENCH_STEP | BENCH_LAYERS, .group = "how",
-     .help = "time to measure, after warm-up [--step: 5; a pass of a layer: 0.3]"},
+     .commands = BENCH_STEP | BENCH_LAYERS | BENCH_OPS, .group = "how",
+     .help = "time to measure, after warm-up [--step: 5; a pass of a layer: 0.3; an op: 0.5]"},
     {"cold", NULL, 0, FLAG_BOOL, AT(cold), .commands = BENCH_SUITE | BENCH_LAYERS, .group = "how",
      .help = "data rotates through more than the last-level cache"},
     {"scaling", NULL, 0, FLAG_BOOL, AT(scaling), .commands = BENCH_LAYERS, .group = "how",
      .help = "time the chosen kernels on one thread, too"},
     {"threads", NULL, 0, FLAG_INT, AT(threads), 1, INT_MAX, .value = "N",
-     .commands = BENCH_SUITE | BENCH_MACHINE | BENCH_STEP | BENCH_LAYERS, .group = "how",
-     .help = "instead of the library's choice", .elsewhere = "num-threads nthreads cpus"},
+     .commands = BENCH_SUITE | BENCH_MACHINE | BENCH_STEP | BENCH_LAYERS | BENCH_OPS,
+     .group = "how", .help = "instead of the library's choice",
+     .elsewhere = "num-threads nthreads cpus"},
 
     {"json", NULL, 0, FLAG_TEXT, AT(json), .value = "FILE",
      .commands = BENCH_MACHINE | BENCH_STEP | BENCH_LAYERS, .group = "output",
@@ -77,6 +82,7 @@ static const flag_command modes[] = {
     {"errors", BENCH_ERRORS, "how exact the convolution kernels are", NULL},
     {"layers", BENCH_LAYERS, "convolutions of networks beside oneDNN's best", NULL},
     {"costs", BENCH_COSTS, "what kernels expect, under constants that stdin gives", NULL},
+    {"ops", BENCH_OPS, "element-wise ops beside a copy", NULL},
     {"step", BENCH_STEP, "a training step, alone in its process", NULL},
 };
 

@@ -11,10 +11,12 @@
 #include "bench/gbench.h"
 #include "kernels/eltwise/activation.h"
 #include "kernels/eltwise/eltwise.h"
+#include "kernels/norm/layer_norm.h"
 #include "kernels/norm/norm.h"
 #include "kernels/pool/pool.h"
+#include "kernels/upsample/upsample.h"
 
-enum { CHANNELS = 64, IMAGES = 5 }; /* operands */
+enum { CHANNELS = 64, IMAGES = 5 /* operands */, SIDE = 56, ROW = 784 /* of layer_norm */ };
 
 /* The operands of one call, one image each; and what several kernels share. */
 typedef struct operands {
@@ -25,6 +27,7 @@ typedef struct operands {
     uint8_t *bytes; /* a mask, or indices */
     double sums[2 * CHANNELS];
     float channel[CHANNELS];
+    wf_upsample_tap taps[SIDE];
 } operands;
 
 static size_t count_of(const operands *o)
@@ -137,10 +140,50 @@ static void run_avg_pool(operands *o)
     wf_pool_find(o->isa, o->dtype, &g)->avg_forward(&g, o->image[0], o->image[1]);
 }
 
+/* To twice the height and width: image[0] has a quarter of the pixels. */
+static void upsample(operands *o, bool nearest, bool backward)
+{
+    const wf_act in = {o->act.C, o->act.H / 2, o->act.W / 2, o->act.block};
+    if (o->taps[1].w[0] == 0)
+        wf_upsample_taps(nearest, false, o->dtype, in.H, o->act.H, o->taps);
+    const wf_upsample g = {in, o->act.H, o->act.W, nearest, o->taps, o->taps};
+    const wf_upsample_fns *fns = wf_upsample_find(o->isa, o->dtype, o->act.block);
+    (backward ? fns->backward : fns->forward)(&g, o->image[backward], o->image[!backward]);
+}
+static void run_nearest(operands *o)
+{
+    upsample(o, true, false);
+}
+static void run_nearest_backward(operands *o)
+{
+    upsample(o, true, true);
+}
+static void run_bilinear(operands *o)
+{
+    upsample(o, false, false);
+}
+static void run_bilinear_backward(operands *o)
+{
+    upsample(o, false, true);
+}
+static void run_layer_norm(operands *o)
+{
+    wf_layer_norm_find(o->isa, o->dtype)
+        ->forward(count_of(o) / ROW, ROW, 1e-5, o->image[0], o->image[3], o->image[4], o->image[1],
+                  (wf_row_moments *)(void *)o->bytes);
+}
+static void run_layer_norm_backward(operands *o)
+{
+    wf_layer_norm_find(o->isa, o->dtype)
+        ->backward(count_of(o) / ROW, ROW, o->image[0], o->image[1], o->image[4],
+                   (wf_row_moments *)(void *)o->bytes, o->image[2], (double *)(void *)o->image[3]);
+}
+
 static const struct {
     const char *name;
     void (*run)(operands *o);
     double images; /* that are read or written, for GB/s */
+    bool f32_only;
 } kernels[] = {
     {"norm_stats", run_stats, 1},
     {"norm_apply_relu", run_apply, 2},
@@ -155,6 +198,12 @@ static const struct {
     {"max_pool", run_max_pool, 1.25},
     {"max_pool_backward", run_max_pool_backward, 1.25},
     {"avg_pool", run_avg_pool, 1.25},
+    {"upsample_nearest", run_nearest, 1.25},
+    {"upsample_nearest_backward", run_nearest_backward, 1.25},
+    {"upsample_bilinear", run_bilinear, 1.25},
+    {"upsample_bilinear_backward", run_bilinear_backward, 1.25},
+    {"layer_norm", run_layer_norm, 2, true},
+    {"layer_norm_backward", run_layer_norm_backward, 3, true},
 };
 enum { N_KERNELS = sizeof kernels / sizeof *kernels };
 
@@ -178,7 +227,7 @@ typedef struct share {
 
 static bool share_init(share *s, const one *b)
 {
-    const int side = b->cached ? 14 : 56;
+    const int side = b->cached ? 14 : SIDE;
     const wf_act act = {CHANNELS, side, side, wf_isa_block(b->machine->isa)};
     const size_t image = wf_act_count(act) * weft_dtype_size(b->dtype);
     const size_t bytes = image * IMAGES + wf_act_count(act);
@@ -252,6 +301,8 @@ bench_images *bench_images_register(const bench_machine *machine)
         for (int place = 0; place < 2; place++)
             for (int type = 0; type < 2; type++, at++) {
                 char name[96];
+                if (type && kernels[k].f32_only)
+                    continue;
                 *at = (one){k, type ? WEFT_BF16 : WEFT_F32, place == 0, machine};
                 snprintf(name, sizeof name, "images/%s/%s/%s", kernels[k].name,
                          weft_dtype_name(at->dtype), at->cached ? "cached" : "memory");

@@ -13,6 +13,7 @@
 #include "bench/layers.h"
 #include "bench/linear.h"
 #include "bench/machine.h"
+#include "bench/ops.h"
 #include "bench/options.h"
 #include "bench/step.h"
 #include "engine/base/error.h"
@@ -225,6 +226,27 @@ static int run_costs(const bench_machine *m, const bench_options *options)
                              : complain(status == WEFT_ERR_INVALID ? BAD_USE : FAILED, err.text);
 }
 
+/* ---- --ops ----------------------------------------------------------------------------------- */
+
+static int run_ops(const bench_machine *m, const bench_options *options)
+{
+    const bench_ops_spec spec = {.only = options->ops,
+                                 .seconds = options->seconds > 0 ? options->seconds : 0.5};
+    bench_peaks before, after;
+    weft_error err = {0};
+    char why[160];
+    if (bench_machine_measure(m, &before, &err))
+        return complain(FAILED, err.text);
+    print_machine(m, &before, stderr);
+    if (bench_ops_measure(&spec, m, stdout, &err))
+        return complain(err.status == WEFT_ERR_INVALID ? BAD_USE : FAILED, err.text);
+    if (bench_machine_measure(m, &after, &err))
+        return complain(FAILED, err.text);
+    if (!bench_machine_was_quiet(&before, &after, why, sizeof why))
+        fprintf(stderr, "warning: %s\n", why);
+    return 0;
+}
+
 /* ---- the suite ------------------------------------------------------------------------------- */
 
 static void add_context(const bench_machine *m, const bench_peaks *p)
@@ -312,6 +334,7 @@ int main(int argc, char **argv)
     int status = options.mode == BENCH_MACHINE  ? run_machine(&machine, &options)
                  : options.mode == BENCH_LAYERS ? run_layers(&machine, &options)
                  : options.mode == BENCH_COSTS  ? run_costs(&machine, &options)
+                 : options.mode == BENCH_OPS    ? run_ops(&machine, &options)
                                                 : run_suite(&machine, &options);
     bench_machine_done(&machine);
     return status;

@@ -15,7 +15,8 @@ typedef enum bench_mode {
     BENCH_ERRORS = 1u << 2,  /* --errors: of the convolution kernels */
     BENCH_LAYERS = 1u << 3,  /* --layers: convolutions of networks beside oneDNN's best */
     BENCH_COSTS = 1u << 4,   /* --costs: what kernels expect, under constants that stdin gives */
-    BENCH_STEP = 1u << 5     /* --step: one training step, alone in its process */
+    BENCH_STEP = 1u << 5,    /* --step: one training step, alone in its process */
+    BENCH_OPS = 1u << 6      /* --ops: element-wise ops beside a copy */
 } bench_mode;
 
 typedef struct bench_options {
@@ -24,6 +25,7 @@ typedef struct bench_options {
     bool machine, errors; /* each asks for its mode, as layers, costs and model do */
     const char *layers;   /* networks; NULL: not asked for */
     const char *costs;    /* the same */
+    const char *ops;      /* what their names have, or "all"; NULL: not asked for */
     const char *model;    /* of --step; NULL: not asked for */
     const char *shapes;   /* NULL: the built-in ones */
     const char *only;     /* of --layers; NULL: all of them */

@@ -1,0 +1,12 @@
+"""The cases that compare_ops.py and torch_ops.py share."""
+
+# (N, C in, K out, H = W in, kernel, stride, padding, output_padding)
+TRANSPOSED = {
+    "conv_transpose2d 2x2 s2, 64 to 32 at 56": (16, 64, 32, 56, 2, 2, 0, 0),
+    "conv_transpose2d 2x2 s2, 256 to 128 at 14": (16, 256, 128, 14, 2, 2, 0, 0),
+    "conv_transpose2d 3x3 s2, 64 to 32 at 56": (16, 64, 32, 56, 3, 2, 1, 1),
+    "conv_transpose2d 3x3 s2, 256 to 128 at 14": (16, 256, 128, 14, 3, 2, 1, 1),
+    "conv_transpose2d 4x4 s2, 64 to 32 at 56": (16, 64, 32, 56, 4, 2, 1, 0),
+    "conv_transpose2d 4x4 s2, 256 to 128 at 14": (16, 256, 128, 14, 4, 2, 1, 0),
+}
+IMAGES = 40  # of 64x56x56 floats: 128 MB in and out
