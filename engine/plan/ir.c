@@ -172,8 +172,8 @@ weft_status wf_plan_compile(weft_context *ctx, const wf_request *request, unsign
 {
     static weft_status (*const passes[])(wf_plan *) = {
         wf_pass_simplify, wf_pass_precision, wf_pass_fuse,  wf_pass_recompute,
-        wf_pass_layout,   wf_pass_slices,    wf_pass_bytes, wf_pass_select,
-        wf_pass_chain,    wf_pass_order,     wf_pass_memory};
+        wf_pass_layout,   wf_pass_slices,    wf_pass_bytes, wf_pass_spread,
+        wf_pass_select,   wf_pass_chain,     wf_pass_order, wf_pass_memory};
     wf_plan *p = wf_zalloc(sizeof *p);
     if (!p)
         return wf_nomem(&ctx->error, sizeof *p, "a plan");

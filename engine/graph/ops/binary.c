@@ -1,6 +1,8 @@
 /* See binary.h. */
 #include "engine/graph/ops/binary.h"
 
+#include "engine/graph/ops/spread.h"
+
 typedef struct binary_args {
     wf_cut cut;
     wf_buf a, b, y;
@@ -19,6 +21,8 @@ static weft_status run(const wf_tile *t, const void *vargs, int64_t tile)
 weft_status wf_binary_lower(wf_lower *l, const char *kernel, wf_binary_fn fn)
 {
     wf_operand y = wf_lower_out(l, 0);
+    if (wf_lower_is_spread(l))
+        return wf_spread_lower(l, kernel, fn, NULL);
     binary_args g = {
         .cut = wf_cut_images(&y),
         .a = wf_lower_in(l, 0).buf,

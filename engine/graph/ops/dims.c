@@ -103,3 +103,14 @@ weft_shape wf_shape_kept(weft_shape x, unsigned bits, bool keep)
     }
     return y;
 }
+
+void wf_broadcast_strides(const weft_shape *from, const weft_shape *to, int64_t *stride)
+{
+    int64_t step = 1;
+    for (int i = to->rank - 1; i >= 0; i--) {
+        int j = i - (to->rank - from->rank);
+        int64_t size = j >= 0 ? from->dim[j] : 1;
+        stride[i] = size == to->dim[i] && size > 1 ? step : 0;
+        step *= size;
+    }
+}

@@ -22,9 +22,10 @@ FUNCTIONS(ge)
 
 #define COMPARISON(f)                                                                              \
     {                                                                                              \
-        .name = #f, .of_nothing = WF_EMPTY_ZERO, .n_out = 1, .flags = WF_OP_BY_IMAGE,              \
-        .layout_rule = WF_LAYOUT_SAME, .inplace = {1}, .infer = wf_infer_same,                     \
-        .no_grad_reason = "a comparison is constant almost everywhere", .lower = lower_##f,        \
+        .name = #f, .of_nothing = WF_EMPTY_ZERO, .n_out = 1,                                       \
+        .flags = WF_OP_BY_IMAGE | WF_OP_SPREADS, .layout_rule = WF_LAYOUT_SAME, .inplace = {1},    \
+        .infer = wf_infer_same, .no_grad_reason = "a comparison is constant almost everywhere",    \
+        .lower = lower_##f,                                                                        \
         .no_sample_reason = "it has no gradient; tests/engine/test_ops_pointwise.c runs it",       \
     }
 const wf_op wf_op_eq = COMPARISON(eq);

@@ -30,18 +30,6 @@ static weft_status infer(wf_infer *f)
     return WEFT_OK;
 }
 
-/* x's strides along y's dimensions: 0 where it is broadcast. */
-static void strides(const weft_shape *from, const weft_shape *to, int64_t *stride)
-{
-    int64_t step = 1;
-    for (int i = to->rank - 1; i >= 0; i--) {
-        int j = i - (to->rank - from->rank);
-        int64_t size = j >= 0 ? from->dim[j] : 1;
-        stride[i] = size == to->dim[i] && size > 1 ? step : 0;
-        step *= size;
-    }
-}
-
 typedef struct expand_args {
     wf_buf x, y;
     size_t size;
@@ -64,7 +52,7 @@ static weft_status lower(wf_lower *l)
     wf_operand x = wf_lower_in(l, 0), y = wf_lower_out(l, 0);
     expand_args g = {.x = x.buf, .y = y.buf, .size = weft_dtype_size(y.dtype)};
     int64_t all[WEFT_MAX_RANK];
-    strides(&x.shape, &y.shape, all);
+    wf_broadcast_strides(&x.shape, &y.shape, all);
     g.tiled = wf_cut_images(&y).access == WF_TILED;
     g.x_tiled = g.tiled && all[0] != 0;
     int skip = g.tiled ? 1 : 0;

@@ -60,9 +60,9 @@ static bool sample_minimum(weft_context *ctx, int index, wf_sample *s)
 #define EXTREMUM(f)                                                                                \
     {                                                                                              \
         .name = #f, .of_nothing = WF_EMPTY_ZERO, .n_out = 1,                                       \
-        .flags = WF_OP_KEEPS_ZERO | WF_OP_BY_IMAGE | WF_OP_BF16, .precision = WF_PRECISION_FOLLOW, \
-        .layout_rule = WF_LAYOUT_SAME, .inplace = {1}, .infer = wf_infer_same, .grad = grad,       \
-        .lower = lower_##f, .sample = sample_##f,                                                  \
+        .flags = WF_OP_KEEPS_ZERO | WF_OP_BY_IMAGE | WF_OP_BF16 | WF_OP_SPREADS,                   \
+        .precision = WF_PRECISION_FOLLOW, .layout_rule = WF_LAYOUT_SAME, .inplace = {1},           \
+        .infer = wf_infer_same, .grad = grad, .lower = lower_##f, .sample = sample_##f,            \
     }
 const wf_op wf_op_maximum = EXTREMUM(maximum);
 const wf_op wf_op_minimum = EXTREMUM(minimum);
@@ -70,7 +70,8 @@ const wf_op wf_op_minimum = EXTREMUM(minimum);
 #define SHARE(f)                                                                                   \
     {                                                                                              \
         .name = #f "_share", .of_nothing = WF_EMPTY_ZERO, .n_out = 1,                              \
-        .precision = WF_PRECISION_FOLLOW, .flags = WF_OP_KEEPS_ZERO | WF_OP_BY_IMAGE | WF_OP_BF16, \
+        .precision = WF_PRECISION_FOLLOW,                                                          \
+        .flags = WF_OP_KEEPS_ZERO | WF_OP_BY_IMAGE | WF_OP_BF16 | WF_OP_SPREADS,                   \
         .layout_rule = WF_LAYOUT_SAME, .inplace = {3}, .infer = wf_infer_same,                     \
         .no_grad_reason = "second derivatives are not built", .lower = lower_##f##_share,          \
         .no_sample_reason = #f "'s samples run it",                                                \

@@ -1,6 +1,7 @@
 /* See pointwise.h. */
 #include "engine/graph/ops/pointwise.h"
 
+#include "engine/graph/ops/spread.h"
 #include "kernels/eltwise/activation.h"
 
 typedef struct pointwise_args {
@@ -28,6 +29,8 @@ weft_status wf_pointwise_lower(wf_lower *l, wf_pointwise f)
 {
     const wf_operand y = wf_lower_out(l, 0);
     const wf_pointwise_table *kernels = wf_pointwise_get(y.dtype, l->isa);
+    if (wf_lower_is_spread(l))
+        return wf_spread_lower(l, kernels->name, NULL, kernels->fn[f]);
     pointwise_args g = {
         .cut = wf_cut_images(&y),
         .y = y.buf,

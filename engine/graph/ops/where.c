@@ -54,7 +54,7 @@ const wf_op wf_op_where = {
     .name = "where",
     .of_nothing = WF_EMPTY_ZERO,
     .n_out = 1,
-    .flags = WF_OP_KEEPS_ZERO | WF_OP_BY_IMAGE | WF_OP_BF16,
+    .flags = WF_OP_KEEPS_ZERO | WF_OP_BY_IMAGE | WF_OP_BF16 | WF_OP_SPREADS,
     .layout_rule = WF_LAYOUT_SAME,
     .precision = WF_PRECISION_FOLLOW,
     .inplace = {2},
@@ -67,7 +67,8 @@ const wf_op wf_op_where = {
 #define TAKEN(f)                                                                                   \
     {                                                                                              \
         .name = "where_" #f, .of_nothing = WF_EMPTY_ZERO, .n_out = 1,                              \
-        .precision = WF_PRECISION_FOLLOW, .flags = WF_OP_KEEPS_ZERO | WF_OP_BY_IMAGE | WF_OP_BF16, \
+        .precision = WF_PRECISION_FOLLOW,                                                          \
+        .flags = WF_OP_KEEPS_ZERO | WF_OP_BY_IMAGE | WF_OP_BF16 | WF_OP_SPREADS,                   \
         .layout_rule = WF_LAYOUT_SAME, .inplace = {2}, .infer = wf_infer_same,                     \
         .no_grad_reason = "second derivatives are not built", .lower = lower_##f,                  \
         .no_sample_reason = "where's samples run it",                                              \
