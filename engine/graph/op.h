@@ -260,7 +260,7 @@ enum {
     WF_OP_DRAWS = 1u << 4,
     /* Lowered by wf_binary_lower or wf_pointwise_lower: an input may be what is to be broadcast to output
      * 0 (ops/spread.h). */
-    WF_OP_SPREADS = 1u << 7,
+    WF_OP_SPREADS = 1u << 8,
 };
 
 /* Note [Empty tensors]. A dimension may be 0, but no kernel ever sees an empty tensor.

@@ -182,16 +182,19 @@ static bool have_ranks(const char *op, weft_tensor *a, int a_rank, weft_tensor *
 
 weft_tensor *weft_dot(weft_tensor *a, weft_tensor *b)
 {
+    WF_SAY("dot", a, b);
     return have_ranks("dot", a, 1, b, 1) ? weft_matmul(a, b, false, false) : NULL;
 }
 
 weft_tensor *weft_mv(weft_tensor *a, weft_tensor *x)
 {
+    WF_SAY("mv", a, x);
     return have_ranks("mv", a, 2, x, 1) ? weft_matmul(a, x, false, false) : NULL;
 }
 
 weft_tensor *weft_bmm(weft_tensor *a, weft_tensor *b)
 {
+    WF_SAY("bmm", a, b);
     if (!have_ranks("bmm", a, 3, b, 3))
         return NULL;
     const int64_t n = weft_tensor_shape(a).dim[0], m = weft_tensor_shape(b).dim[0];
@@ -204,6 +207,7 @@ weft_tensor *weft_bmm(weft_tensor *a, weft_tensor *b)
 
 weft_tensor *weft_outer(weft_tensor *a, weft_tensor *b)
 {
+    WF_SAY("outer", a, b);
     const wf_matmul_attrs column_by_row = {.transpose = {1, 0}, .dims = {1, 1, 2}};
     if (!have_ranks("outer", a, 1, b, 1))
         return NULL;
