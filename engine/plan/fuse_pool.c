@@ -1,4 +1,4 @@
-/* Part of pass 3, fuse: ReLU's gradient is taken before max pooling's, where ReLU's output was pooled.
+/* Part of the pass fuse: ReLU's gradient is taken before max pooling's, where ReLU's output was pooled.
  *
  * As recorded, max_pool2d_backward spreads the gradient over the image, and relu_backward then clears it where
  * ReLU's output was 0. A window's maximum is 0 exactly where ReLU cleared it, so the gradient may as well be cleared

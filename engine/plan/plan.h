@@ -4,6 +4,7 @@
  *   simplify.c   dead code
  *   precision.c  the storage type of each value; casts at the borders
  *   fuse.c       rewrites nodes: BatchNorm apply + activation (+ residual)
+ *   fuse_pool.c      ... ReLU's gradient before max pooling's
  *   fuse_shuffle.c   ... and channel shuffles
  *   recompute.c  values made again in the backward pass rather than kept
  *   layout.c     the block of each value; reorders at the borders
@@ -17,8 +18,6 @@
  *                successor lists (reduce.c)
  * Every pass takes time that grows about as the plan does: networks of 10,000 parameters compile in
  * a second. So who reads a value is asked of an index (users.c), and edges are lists (edges.c).
- * A plan is compiled once per signature of the recorded work and replayed by engine/step.
- * Threading rule: compiled on the recording thread; constant afterwards.
  *
  * Work with the same signature is compiled once, and engine/step replays the plan. Threading rule:
  * compiled on the recording thread; constant afterwards.

@@ -1,4 +1,4 @@
-/* Pass 7, spread: broadcast operands of element-wise ops are read where they lie. An expand writes all
+/* The pass spread: broadcast operands of element-wise ops are read where they lie. An expand writes all
  * that it broadcasts, and the op behind it reads that again: twice the traffic of a copy. Ops with
  * WF_OP_SPREADS take the expand's operand instead, where all lies plain, and spread it out piece by
  * piece in the first-level cache (engine/graph/ops/spread.c); an expand that nobody reads any more is

@@ -1,7 +1,7 @@
 /* Ops called at random with whatever comes: shapes that fit and that do not, dimensions of 0, every type,
  * options from ordinary to absurd. What is refused is refused with one line that begins with the
  * function's name, and leaves the context usable; what is taken runs, forward and backward, planned
- * as interpreted, to the bit. Cases are numbered: WEFT_CASE=N runs one alone and tells what it is. */
+ * as interpreted, to the bit. Cases are numbered: WEFT_TEST_CASE=N runs one alone and tells what it is. */
 #include "tests/engine/values.h"
 #include "tests/parity/sweep_ops.h"
 
@@ -286,9 +286,9 @@ static void whatever_comes(void **state)
     static results planned, interpreted;
     weft_context *plan = context(WEFT_EXECUTOR_PARALLEL),
                  *interpreter = context(WEFT_EXECUTOR_INTERPRETER);
-    const char *one = getenv("WEFT_CASE");
+    const char *one = getenv("WEFT_TEST_CASE");
     int taken = 0;
-    const char *many = getenv("WEFT_CASES"); /* a longer run by hand */
+    const char *many = getenv("WEFT_TEST_CASES"); /* a longer run by hand */
     const int end = one ? atoi(one) + 1 : many ? atoi(many) : CASES;
     for (int i = one ? atoi(one) : 0; i < end; i++) {
         const hostile h = make(i);

@@ -83,7 +83,8 @@ static inline void wf_bn_merged(const wf_bn_splits *s, int64_t tile, int *c0, in
 }
 /* The second task: `merge` adds up `sums` in place and writes n_out outputs. flops: of a number. */
 wf_task *wf_bn_merge(wf_lower *l, wf_tile_fn merge, const void *args, size_t args_size,
-                     const wf_bn_splits *s, wf_buf sums, const wf_buf *out, int n_out, double flops);
+                     const wf_bn_splits *s, wf_buf sums, const wf_buf *out, int n_out,
+                     double flops);
 
 /* The kernels for x; NULL with the error set. */
 const wf_norm_fns *wf_bn_kernels(wf_lower *l, const wf_operand *x);

@@ -33,8 +33,9 @@ typedef struct plan {
     int capacity;  /* patches that V and D hold */
     int part_channels, part_blocks;
     int c_parts, o_parts;
-    bool
-        once; /* all patches of a split are taken at once; then the sums of one block of channels and pair exist at a time */
+    /* All patches of a split are taken at once; then the sums of one block of channels and pair exist
+     * at a time. */
+    bool once;
     int sum_blocks; /* blocks of channels by pairs whose sums exist at a time */
     size_t v_point, v_channels_block, d_point, d_pair, s_point;
 } plan;
