@@ -108,7 +108,7 @@ static weft_status score_batch(pass *p, weft_tensor *logits, const wf_feed *feed
         return wf_take_error(feed->ctx, WEFT_ERR_INTERNAL, NULL, err);
     if (shape.dim[0] != count || (score->classes && score->classes != shape.dim[1]))
         return wf_error_set(err, WEFT_ERR_SHAPE,
-                            "the model made outputs (%lld, %lld) of %lld images",
+                            "the model gave outputs of shape (%lld, %lld) for %lld images",
                             (long long)shape.dim[0], (long long)shape.dim[1], (long long)count);
     return wf_score_add(score, count, shape.dim[1], values, labels, feed->samples, err);
 }

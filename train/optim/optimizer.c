@@ -221,7 +221,8 @@ static weft_status set_in_groups(weft_optimizer *o, int group, double value, con
     if (o == NULL)
         return WEFT_ERR_INVALID;
     if (group < -1 || group >= o->n_groups)
-        return wf_fail(o->ctx, WEFT_ERR_NOT_FOUND, "optimizer: group %d of %d", group, o->n_groups);
+        return wf_fail(o->ctx, WEFT_ERR_NOT_FOUND, "optimizer: there is no group %d, there are %d",
+                       group, o->n_groups);
     WF_TRY(check_range(o->ctx, o->rule->name, what, value, INFINITY));
     for (int i = 0; i < o->n_groups; i++) {
         if (group == -1 || group == i)
