@@ -241,10 +241,10 @@ static void dropout_of_more_than_everything(void)
 {
     weft_dropout(at->x, 2, true);
 }
-static void chunks_that_do_not_fit(void)
+static void chunks_of_no_parts(void)
 {
     weft_tensor *parts[4];
-    weft_chunk(at->x, 4, 1, parts);
+    weft_chunk(at->x, 0, 1, parts);
 }
 
 static void whatever_cannot_be_recorded_fails_the_step(void **state)
@@ -269,7 +269,7 @@ static void whatever_cannot_be_recorded_fails_the_step(void **state)
         {not_a_module, WEFT_ERR_STATE},
         {another_contexts_tensor, WEFT_ERR_INVALID},
         {dropout_of_more_than_everything, WEFT_ERR_INVALID},
-        {chunks_that_do_not_fit, WEFT_ERR_SHAPE},
+        {chunks_of_no_parts, WEFT_ERR_SHAPE},
     };
     net n = net_create();
     at = &n;
