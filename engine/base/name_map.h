@@ -11,7 +11,7 @@ typedef struct wf_name_map {
     struct {
         const char *name;
         int value;
-    } * slot;
+    } * entry;
 } wf_name_map;
 
 /* The value of name; -1 where it is not in the map. */

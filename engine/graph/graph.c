@@ -237,7 +237,7 @@ static uint32_t hash_path(const char *path)
 }
 
 /* The place of the path in the table, or where it would go. The table has room. */
-static int *path_slot(const wf_graph *g, const char *path)
+static int *path_place(const wf_graph *g, const char *path)
 {
     const uint32_t mask = (uint32_t)g->cap_path_table - 1;
     uint32_t i = hash_path(path) & mask;
@@ -259,7 +259,7 @@ static bool grow_path_table(wf_graph *g)
     g->path_table = table;
     g->cap_path_table = cap;
     for (int i = 0; i < g->n_paths; i++)
-        *path_slot(g, g->paths[i]) = i + 1;
+        *path_place(g, g->paths[i]) = i + 1;
     return true;
 }
 
@@ -270,15 +270,15 @@ const char *wf_path_intern(weft_context *ctx)
     wf_graph *g = ctx->graph;
     if (!grow_path_table(g))
         return "";
-    int *slot = path_slot(g, ctx->where.path);
-    if (*slot)
-        return g->paths[*slot - 1];
+    int *place = path_place(g, ctx->where.path);
+    if (*place)
+        return g->paths[*place - 1];
     char *copy = wf_strdup(ctx->where.path);
     if (!copy || !wf_grow(&g->paths, &g->cap_paths, g->n_paths, 1, sizeof *g->paths)) {
         wf_free(copy);
         return "";
     }
-    *slot = g->n_paths + 1;
+    *place = g->n_paths + 1;
     return g->paths[g->n_paths++] = copy;
 }
 

@@ -1,8 +1,8 @@
 /* The graph of the step being recorded: values, nodes, assignments.
  *
  * A value is written once (SSA). A *leaf* value stands for a stored tensor's content in one
- * version; every other value is the output of a node. wf_assign_all makes a value the next content of a
- * stored tensor: the tensor changes when the step commits. Threading rule: the context's.
+ * version; every other value is the output of a node. wf_assign_all makes a value the next content
+ * of a stored tensor: the tensor changes when the step commits. Threading rule: the context's.
  *
  * Note [Failed steps]. A caller need not check what each call returns; it may check once, at the
  * end of a step. So a recording that fails marks the whole step as failed. From then on nothing is

@@ -70,10 +70,10 @@ void wf_said_end(wf_said *said);
         wf_said_begin(name, (int)(sizeof((weft_tensor *[]){__VA_ARGS__}) / sizeof(weft_tensor *)), \
                       (weft_tensor *[]){__VA_ARGS__})
 
-/* Makes each value the new content of its stored tensor when the step commits, of n <= WF_MAX_OUT
- * tensors all or, on failure, none. Later recorded reads of a stored tensor see its value. Ops whose
- * output may overwrite an input (op->inplace) do so without a copy when that input is the stored
- * tensor itself. See Note [Commit phase]. */
+/* For n <= WF_MAX_OUT tensors: makes each value the content of its stored tensor when the step
+ * commits. On failure none is assigned. Reads of a stored tensor that are recorded later see its
+ * value. An op that may overwrite an input (op->inplace) needs no copy when this input is the
+ * stored tensor itself. See Note [Commit phase]. */
 weft_status wf_assign_all(int n, weft_tensor *const *stored, weft_tensor *const *values);
 
 /* ---- gradient ------------------------------------------------------------------------------- */

@@ -1,13 +1,16 @@
-/* Part of the pass fuse: ReLU's gradient is taken before max pooling's, where ReLU's output was pooled.
+/* Part of the plan pass fuse: where ReLU's output was pooled by max pooling, ReLU's gradient comes
+ * before the pooling's.
  *
- * As recorded, max_pool2d_backward spreads the gradient over the image, and relu_backward then clears it where
- * ReLU's output was 0. A window's maximum is 0 exactly where ReLU cleared it, so the gradient may as well be cleared
- * before it is spread: the same bits, on fewer pixels. And ReLU's output, the larger of the two, is no longer read in
- * the backward pass: the pooled one is, which the next convolution keeps anyway. */
+ * As recorded, max_pool2d_backward spreads the gradient over the image, and then relu_backward
+ * clears it where ReLU's output was 0. A window's maximum is 0 exactly where ReLU cleared all of
+ * the window. So the gradient can be cleared before it is spread: this gives the same bits with
+ * fewer pixels. And the backward pass no longer reads ReLU's output, but the smaller pooled value,
+ * which the next convolution needs anyway. */
 #include "engine/graph/ops/common.h"
 #include "engine/plan/plan.h"
 
-/* relu_backward(z, max_pool2d_backward(dy, index)) with z the pooled value. */
+/* The nodes relu_backward(z, max_pool2d_backward(dy, index)), where pooling z gave the pooled
+ * value. */
 typedef struct pool_match {
     int pool_back;  /* node */
     int dy, pooled; /* values */
@@ -36,7 +39,7 @@ static bool match(const wf_plan *p, const wf_users *u, const wf_ir_node *relu_ba
            p->values[z].storage == t;
 }
 
-/* The two nodes change places. */
+/* Swaps the two nodes. */
 static weft_status rewrite(wf_plan *p, wf_users *u, int relu_back, const pool_match *m)
 {
     const int cleared = wf_ir_new_value(p, p->values[m->pooled].type);
@@ -59,7 +62,7 @@ static weft_status rewrite(wf_plan *p, wf_users *u, int relu_back, const pool_ma
     p->values[cleared].storage = p->values[m->dy].storage;
     p->values[cleared].node = m->pool_back;
     p->values[cleared].out = 0;
-    p->values[spread].node = -1; /* nobody makes it any more */
+    p->values[spread].node = -1; /* no node gives it any more */
     for (int i = 0; i < 2; i++) {
         WF_TRY(wf_users_add(p, u, m->pool_back, i));
         WF_TRY(wf_users_add(p, u, relu_back, i));

@@ -1,5 +1,5 @@
-/* Offsets in the arena: each buffer in turn gets the lowest offset at which no other one lies that lives at the same
- * time. In turn of what: Note [Orders of placing].
+/* Chooses offsets in the arena. One buffer after the other gets the lowest offset at which it
+ * overlaps no buffer that lives at the same time: see Note [Orders of placing].
  *
  * A binary tree over the linear order tells which bytes are taken when. Each tree node stands for a
  * span of positions. It has two sorted lists of byte intervals: `whole`, the bytes of buffers that
@@ -166,9 +166,10 @@ static int larger_first(const void *a, const void *b)
     return x->buf - y->buf;
 }
 
-/* Note [Orders of placing]. No order is best for all networks, so the arena is packed by several and the least is kept.
- * Largest buffer first is right as a rule; what is large for a long time first, or long-lived first, leaves fewer holes
- * where buffers of one size come and go. */
+/* Note [Orders of placing]. No order is the best for all networks, so the arena is packed in
+ * several orders and the smallest result is kept. Mostly "largest buffer first" is right. Where
+ * many buffers of one size come and go, fewer gaps remain if buffers come first that are large for
+ * a long time, or that live long. */
 typedef enum placing_order { BY_BYTES, BY_BYTES_AND_TIME, BY_TIME, PLACING_ORDERS } placing_order;
 
 static double key_of(const wf_buffer *b, placing_order order)
@@ -187,7 +188,7 @@ static int list_buffers(wf_plan *p, placing_order order, entry *list)
     return n;
 }
 
-/* The arena's size with the buffers placed in that order; their offsets are set. */
+/* Places the buffers in this order: sets their offsets, and *arena to the arena's size. */
 static weft_status place_all(placing *c, placing_order order, entry *list, size_t *arena)
 {
     wf_plan *p = c->p;
@@ -211,7 +212,8 @@ static weft_status place_all(placing *c, placing_order order, entry *list, size_
     return WEFT_OK;
 }
 
-/* What lives at one time takes at least so much; and the sum of all. `change`: room, per position and one. */
+/* A lower bound of the arena's size: the most bytes that live at one time. *sum: the bytes of all
+ * buffers. `change`: working memory, one entry per position and one more. */
 static size_t least_arena(const wf_plan *p, int64_t *change, size_t *sum)
 {
     size_t most = 0;

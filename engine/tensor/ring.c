@@ -8,7 +8,7 @@
  * after ten thousand steps. */
 #define RING_SIZE ((size_t)1 << 30)
 #define PAGE ((size_t)4096)
-#define SLOT ((sizeof(weft_tensor) + 63) / 64 * 64)
+#define HANDLE_BYTES ((sizeof(weft_tensor) + 63) / 64 * 64)
 
 typedef struct ring_header {
     uint32_t magic;
@@ -44,10 +44,10 @@ void wf_ring_done(wf_ring *ring)
 
 weft_tensor *wf_ring_new(wf_ring *ring)
 {
-    if (ring->used + SLOT > RING_SIZE)
+    if (ring->used + HANDLE_BYTES > RING_SIZE)
         return NULL; /* a step begins far enough from the end, unless it is gigantic */
     weft_tensor *t = (weft_tensor *)(ring->base + ring->used);
-    ring->used += SLOT;
+    ring->used += HANDLE_BYTES;
     *t = (weft_tensor){0};
     return t;
 }

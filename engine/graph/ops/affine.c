@@ -37,7 +37,7 @@ weft_status wf_grad_affine(wf_grad *g, const wf_op *backward, int n, weft_tensor
 void wf_record_affine(weft_context *ctx, weft_tensor *x, weft_shape shape, weft_tensor **gamma,
                       weft_tensor **beta)
 {
-    /* Of another type nothing is made: x is refused. */
+    /* Any other type of x is refused later. */
     const weft_dtype like = weft_tensor_dtype(x) == WEFT_F64 ? WEFT_F64 : WEFT_F32;
     if (!*gamma)
         *gamma = wf_record_fill(ctx, like, shape, 1.0);

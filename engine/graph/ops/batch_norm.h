@@ -71,17 +71,18 @@ static inline wf_act wf_bn_act_of(const wf_bn_splits *s, int64_t i)
     return act;
 }
 
-/* ---- reductions over a batch, in two tasks: the partial sums of each split, then those merged ---- */
+/* ---- sums over a batch, in two tasks: the partial sums of each split, then their sum ---- */
 
-/* Memory for the partial sums of every split; -1 when memory is out. */
+/* Memory for the partial sums of all splits; -1: out of memory. */
 wf_buf wf_bn_sums(wf_lower *l, const wf_bn_splits *s);
-/* The channels [*c0, *c1) that a tile of the merging task merges. */
+/* The channels [*c0, *c1) whose partial sums a tile of the second task adds up. */
 static inline void wf_bn_merged(const wf_bn_splits *s, int64_t tile, int *c0, int *c1)
 {
     *c0 = (int)tile * WF_BN_CHANNELS;
     *c1 = *c0 + WF_BN_CHANNELS < s->act.C ? *c0 + WF_BN_CHANNELS : s->act.C;
 }
-/* The second task: `merge` adds up `sums` in place and writes n_out outputs. flops: of a number. */
+/* Adds the second task: `merge` adds up the partial sums in place and writes n_out outputs. flops:
+ * for each number of a partial sum. */
 wf_task *wf_bn_merge(wf_lower *l, wf_tile_fn merge, const void *args, size_t args_size,
                      const wf_bn_splits *s, wf_buf sums, const wf_buf *out, int n_out,
                      double flops);

@@ -44,8 +44,8 @@ static inline size_t wf_cut_count(const wf_cut *c, int64_t tile)
     return (size_t)(left < c->chunk ? left : c->chunk);
 }
 
-/* Of ops that treat channels apart, and so take images whole: a tile is one image where wf_cut_images
- * says so, else a run of images, of about WF_CHUNK elements together. */
+/* For ops that treat each channel differently and so need whole images: a tile is one image where
+ * wf_cut_images says so, else a run of images with about WF_CHUNK elements together. */
 typedef struct wf_image_cut {
     bool tiled; /* one image */
     int64_t tiles, images, per_tile;

@@ -7,7 +7,8 @@ static weft_status lower(wf_lower *l)
     return wf_pointwise_lower(l, WF_PW_div);
 }
 
-/* da = dy / b, db = -dy (y / b), in this order as in PyTorch: dy / b may underflow where y is infinite. */
+/* da = dy / b, db = -dy (y / b). The order of operations is PyTorch's: dy / b may underflow where y
+ * is infinite. */
 static weft_status grad(wf_grad *g)
 {
     if (g->needs[0])

@@ -31,7 +31,7 @@ typedef struct gn_args {
 
 /* A worker's scratch: the statistics of one image, and four arrays of C numbers. */
 typedef struct scratch {
-    double *slot;
+    double *partial;
     char *a[4];
 } scratch;
 
@@ -42,9 +42,9 @@ static size_t scratch_bytes(int C)
 
 static scratch scratch_of(const wf_tile *t, int C)
 {
-    scratch s = {.slot = t->scratch};
+    scratch s = {.partial = t->scratch};
     for (int i = 0; i < 4; i++)
-        s.a[i] = (char *)(s.slot + wf_norm_slot_count(C) + (size_t)(i * C));
+        s.a[i] = (char *)(s.partial + wf_norm_slot_count(C) + (size_t)(i * C));
     return s;
 }
 
@@ -65,16 +65,16 @@ static void affine(const gn_args *g, const void *mean, const void *invstd, const
 /* Mean and 1/sqrt(variance + eps) of channels [c0, c1) together, from the statistics of an image.
  * All channels have the same count, so the means are averaged and the second moments add up (Chan
  * et al. 1979). */
-static void group_moments(const gn_args *g, const double *slot, int c0, int c1, double *mean,
+static void group_moments(const gn_args *g, const double *partial, int c0, int c1, double *mean,
                           double *invstd)
 {
-    const double *m2 = slot + wf_norm_slot_count(g->act.C) / 2;
+    const double *m2 = partial + wf_norm_slot_count(g->act.C) / 2;
     double pixels = (double)g->act.H * g->act.W, sum = 0, squares = 0;
     for (int c = c0; c < c1; c++)
-        sum += slot[c];
+        sum += partial[c];
     *mean = sum / (c1 - c0);
     for (int c = c0; c < c1; c++)
-        squares += m2[c] + pixels * (slot[c] - *mean) * (slot[c] - *mean);
+        squares += m2[c] + pixels * (partial[c] - *mean) * (partial[c] - *mean);
     *invstd = 1 / sqrt(squares / (pixels * (c1 - c0)) + g->eps);
 }
 
@@ -84,10 +84,10 @@ static weft_status run(const wf_tile *t, const void *vargs, int64_t n)
     const int C = g->act.C, width = C / g->groups;
     scratch s = scratch_of(t, C);
     const void *x = wf_image(t, g->x, n);
-    g->fns->stats(g->act, x, s.slot);
+    g->fns->stats(g->act, x, s.partial);
     for (int k = 0; k < g->groups; k++) {
         double mean, invstd;
-        group_moments(g, s.slot, k * width, (k + 1) * width, &mean, &invstd);
+        group_moments(g, s.partial, k * width, (k + 1) * width, &mean, &invstd);
         wf_float_set(g->dtype, wf_image(t, g->mean, n), k, mean);
         wf_float_set(g->dtype, wf_image(t, g->invstd, n), k, invstd);
         for (int c = k * width; c < (k + 1) * width; c++) {
@@ -112,7 +112,7 @@ static weft_status run_backward(const wf_tile *t, const void *vargs, int64_t n)
     const double D = (double)width * g->act.H * g->act.W;
     scratch s = scratch_of(t, C);
     void *mean = s.a[0], *one = s.a[1], *scale = s.a[2], *shift = s.a[3];
-    double *slot = wf_image(t, g->sums, n);
+    double *partial = wf_image(t, g->sums, n);
     const void *x = wf_image(t, g->x, n), *dy = wf_image(t, g->dy, n);
     void *dx = wf_image(t, g->y, n);
     for (int c = 0; c < C; c++) {
@@ -120,10 +120,10 @@ static weft_status run_backward(const wf_tile *t, const void *vargs, int64_t n)
         wf_float_set(g->dtype, one, c, 1);
     }
     g->fns->backward_reduce(
-        &(wf_norm_reduce){.act = g->act, .mean = mean, .x = x, .dy = dy, .slot = slot});
+        &(wf_norm_reduce){.act = g->act, .mean = mean, .x = x, .dy = dy, .slot = partial});
     for (int c = 0; c < C; c++) {
         double invstd = wf_float_get(g->dtype, wf_image(t, g->invstd, n), c / width);
-        slot[half + (size_t)c] *= invstd;
+        partial[half + (size_t)c] *= invstd;
         wf_float_set(g->dtype, scale, c, wf_float_get(g->dtype, wf_data(t, g->gamma), c) * invstd);
         wf_float_set(g->dtype, shift, c, 0);
     }
@@ -132,8 +132,8 @@ static weft_status run_backward(const wf_tile *t, const void *vargs, int64_t n)
         double invstd = wf_float_get(g->dtype, wf_image(t, g->invstd, n), k), first = 0, second = 0;
         for (int c = k * width; c < (k + 1) * width; c++) {
             double gamma = wf_float_get(g->dtype, wf_data(t, g->gamma), c);
-            first += gamma * slot[c];
-            second += gamma * slot[half + (size_t)c];
+            first += gamma * partial[c];
+            second += gamma * partial[half + (size_t)c];
         }
         for (int c = k * width; c < (k + 1) * width; c++) {
             wf_float_set(g->dtype, scale, c, -second * invstd * invstd / D);
@@ -148,12 +148,12 @@ static weft_status run_merge(const wf_tile *t, const void *vargs, int64_t tile)
 {
     const gn_args *g = vargs;
     const size_t stride = wf_norm_slot_count(g->act.C);
-    const double *slots = wf_data(t, g->sums);
+    const double *partials = wf_data(t, g->sums);
     for (int c = 0; c < g->act.C; c++) {
         double sum;
-        wf_merge((size_t)g->N, stride, 1, slots + c, &sum);
+        wf_merge((size_t)g->N, stride, 1, partials + c, &sum);
         wf_float_set(g->dtype, wf_data(t, g->dbeta), c, sum);
-        wf_merge((size_t)g->N, stride, 1, slots + stride / 2 + c, &sum);
+        wf_merge((size_t)g->N, stride, 1, partials + stride / 2 + c, &sum);
         wf_float_set(g->dtype, wf_data(t, g->dgamma), c, sum);
     }
     return WEFT_OK;
@@ -206,8 +206,8 @@ static weft_status lower_backward(wf_lower *l)
     g.gamma = wf_lower_in(l, 4).buf;
     g.dgamma = wf_lower_out(l, 1).buf;
     g.dbeta = wf_lower_out(l, 2).buf;
-    size_t slot_bytes = wf_norm_slot_count(g.act.C) * sizeof(double);
-    g.sums = wf_lower_temp(l, g.N, slot_bytes);
+    size_t partial_bytes = wf_norm_slot_count(g.act.C) * sizeof(double);
+    g.sums = wf_lower_temp(l, g.N, partial_bytes);
     if (g.sums < 0)
         return WEFT_ERR_NOMEM;
     wf_task *task = wf_lower_task(l, g.fns->name, run_backward, &g, sizeof(g), g.N);
@@ -224,7 +224,7 @@ static weft_status lower_backward(wf_lower *l)
     wf_reads(task, g.sums, WF_WHOLE);
     wf_writes(task, g.dgamma, WF_WHOLE);
     wf_writes(task, g.dbeta, WF_WHOLE);
-    wf_cost(task, (double)g.N * 2 * g.act.C, (double)g.N * (double)slot_bytes);
+    wf_cost(task, (double)g.N * 2 * g.act.C, (double)g.N * (double)partial_bytes);
     return wf_lowered(l, task);
 }
 

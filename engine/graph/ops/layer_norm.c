@@ -60,9 +60,9 @@ static weft_status run(const wf_tile *t, const void *vargs, int64_t tile)
 static weft_status run_backward(const wf_tile *t, const void *vargs, int64_t tile)
 {
     const ln_args *g = vargs;
-    const size_t slot = wf_layer_norm_sums((size_t)g->D);
-    double *sums = (double *)wf_data(t, g->sums) + (size_t)tile * slot;
-    for (size_t j = 0; j < slot; j++)
+    const size_t doubles = wf_layer_norm_sums((size_t)g->D);
+    double *sums = (double *)wf_data(t, g->sums) + (size_t)tile * doubles;
+    for (size_t j = 0; j < doubles; j++)
         sums[j] = 0;
     g->fns->backward(count(g, tile), (size_t)g->D, rows_at(g, t, g->x, tile),
                      rows_at(g, t, g->dy, tile), wf_data(t, g->gamma),
@@ -74,14 +74,14 @@ static weft_status run_backward(const wf_tile *t, const void *vargs, int64_t til
 static weft_status run_merge(const wf_tile *t, const void *vargs, int64_t tile)
 {
     const ln_args *g = vargs;
-    const size_t slot = wf_layer_norm_sums((size_t)g->D);
+    const size_t doubles = wf_layer_norm_sums((size_t)g->D);
     const int64_t first = tile * COLUMNS;
     const size_t n = (size_t)(g->D - first < COLUMNS ? g->D - first : COLUMNS);
     const wf_buf to[2] = {g->dbeta, g->dgamma};
     for (int i = 0; i < 2; i++) {
         double sum[COLUMNS];
-        wf_merge((size_t)g->tiles, slot, n,
-                 (const double *)wf_data(t, g->sums) + (size_t)i * slot / 2 + first, sum);
+        wf_merge((size_t)g->tiles, doubles, n,
+                 (const double *)wf_data(t, g->sums) + (size_t)i * doubles / 2 + first, sum);
         for (size_t j = 0; j < n; j++)
             wf_float_set(g->dtype, wf_data(t, to[i]), first + (int64_t)j, sum[j]);
     }
@@ -141,8 +141,8 @@ static weft_status lower_backward(wf_lower *l)
     g.gamma = wf_lower_in(l, 3).buf;
     g.dgamma = wf_lower_out(l, 1).buf;
     g.dbeta = wf_lower_out(l, 2).buf;
-    const size_t slot_bytes = wf_layer_norm_sums((size_t)g.D) * sizeof(double);
-    g.sums = wf_lower_temp(l, 1, (size_t)g.tiles * slot_bytes);
+    const size_t partial_bytes = wf_layer_norm_sums((size_t)g.D) * sizeof(double);
+    g.sums = wf_lower_temp(l, 1, (size_t)g.tiles * partial_bytes);
     if (g.sums < 0)
         return WEFT_ERR_NOMEM;
     const wf_access access = g.tiled ? WF_TILED : WF_WHOLE;
@@ -159,7 +159,7 @@ static weft_status lower_backward(wf_lower *l)
     wf_reads(task, g.sums, WF_WHOLE);
     wf_writes(task, g.dgamma, WF_WHOLE);
     wf_writes(task, g.dbeta, WF_WHOLE);
-    wf_cost(task, (double)g.tiles * 2 * (double)g.D, (double)g.tiles * (double)slot_bytes);
+    wf_cost(task, (double)g.tiles * 2 * (double)g.D, (double)g.tiles * (double)partial_bytes);
     return wf_lowered(l, task);
 }
 

@@ -48,7 +48,7 @@ static weft_status run(const wf_tile *t, const void *vargs, int64_t tile)
     const prelu_args *g = vargs;
     const int64_t first = wf_image_cut_first(&g->cut, tile), n = wf_image_cut_count(&g->cut, tile);
     wf_act act = g->act;
-    if (g->side_by_side) { /* the images of a tile are one */
+    if (g->side_by_side) { /* the images of a tile are contiguous: treat them as one */
         act.H *= (int)n;
         run_act(g, act, t, first);
         return WEFT_OK;
