@@ -1,5 +1,5 @@
-/* Looks for mistakes in data before training. Data that cannot be trained on are an error; data
- * that are likely a mistake are told. */
+/* Looks for mistakes in data before training. Data that one cannot train on give an error; a likely
+ * mistake gives a warning. */
 #include <inttypes.h>
 #include <math.h>
 #include <stdarg.h>

@@ -1,5 +1,5 @@
-/* Change of type in place: f32 to f64 and back. A tensor stays the same tensor, so whoever holds
- * it, such as an optimizer, goes on with it. Threading rule: the context's. */
+/* Changes types in place: f32 to f64 and back. A tensor stays the same object, so an optimizer that
+ * holds it can go on. Threading rule: the context's. */
 #include "engine/step/execute.h"
 #include "modules/internal.h"
 
@@ -62,8 +62,8 @@ static weft_status check_free(const changes *c)
     return WEFT_OK;
 }
 
-/* Runs what is recorded and reads them, then makes all new contents, then sets them: on failure
- * none has changed. Ends c. */
+/* Runs the recorded work that reads the tensors, makes all new contents, then sets them. On failure
+ * no tensor has changed. Ends c. */
 static weft_status commit(changes *c, weft_status status)
 {
     if (status == WEFT_OK)

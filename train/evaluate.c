@@ -56,13 +56,13 @@ static bool report(const weft_eval_opts *opts, const wf_eval_place *place, const
     return opts->progress(opts->user, &p);
 }
 
-/* A pass over the loader's batches: what is done with the outputs of each. */
+/* A pass over the loader's batches, and what it does with the outputs of each. */
 typedef struct pass {
     const char *doing; /* "evaluating" */
     const weft_eval_opts *opts;
     const wf_eval_place *place;
     double started;
-    wf_score score; /* of what was done: progress is told from it */
+    wf_score score; /* score so far, which progress reports use */
     weft_status (*take)(struct pass *p, weft_tensor *logits, const wf_feed *feed,
                         const wf_feed_slot *batch, int64_t count, weft_error *err);
     void *user;
@@ -184,7 +184,7 @@ weft_status weft_predict(weft_module *model, weft_loader *loader, const weft_eva
     pass p = {.doing = "predicting",
               .opts = opts ? opts : &none,
               .place = &(wf_eval_place){0},
-              .score = {.loss_sum = NAN}, /* no labels to score by: images are counted */
+              .score = {.loss_sum = NAN}, /* without labels only the images are counted */
               .take = add_rows,
               .user = &all};
     weft_status status = run_pass(&p, model, loader, err);

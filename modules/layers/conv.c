@@ -117,8 +117,7 @@ static weft_status check(weft_context *ctx, const char *name, int in, int out, c
     return WEFT_OK;
 }
 
-/* The layer; where the options have 0, 1 is filled in. Its weight is (rows, columns/groups, R,
- * S). */
+/* Creates the layer; zeros in the options become 1. Its weight is (rows, columns/groups, R, S). */
 static weft_module *create(weft_context *ctx, const weft_module_class *cls, int in, int out,
                            int kernel, int kernel_w, weft_conv_transpose2d_opts o, bool no_bias)
 {
@@ -145,7 +144,7 @@ static weft_module *create(weft_context *ctx, const weft_module_class *cls, int 
         m, "weight", &self->weight,
         weft_tensor_create(ctx, WEFT_F32, WEFT_SHAPE(rows, columns / o.groups, size[0], size[1])));
     wf_register_optional(m, "bias", &self->bias, !no_bias, WEFT_SHAPE(out), 0.0);
-    /* torch takes dimension 1 of a transposed weight, too, for what goes into a unit. */
+    /* As in torch, dimension 1 counts as the fan in of a transposed weight too. */
     return wf_init_weight_and_bias(m, self->weight, self->bias);
 }
 

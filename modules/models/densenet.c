@@ -29,8 +29,9 @@ static weft_tensor *layer_forward(weft_module *m, weft_tensor *x)
     return self->drop_rate > 0 ? weft_dropout(x, self->drop_rate, m->training) : x;
 }
 
-/* torchvision's published files have "norm.1" for norm1, "conv.2" for conv2: its densenet.py
- * renames them too (pattern in _load_state_dict), but for counters, which those files lack. */
+/* torchvision's published files have the names "norm.1" for norm1 and "conv.2" for conv2. Its
+ * densenet.py renames them too (pattern in _load_state_dict), except counters, which those files do
+ * not have. */
 static bool layer_old_name(const weft_module *m, const char *name, char *now, size_t size)
 {
     static const char *const parts[] = {"norm", "relu", "conv"};

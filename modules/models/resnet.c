@@ -1,6 +1,6 @@
-/* The ResNets: torchvision's resnet.py (He et al. 2015, with the stride on the 3x3 convolution),
- * its wide (Zagoruyko and Komodakis 2016) and grouped (Xie et al. 2016) kin, and those for small
- * images, whose stem is one 3x3 convolution. Threading rule: the context's. */
+/* The ResNets of torchvision's resnet.py (He et al. 2015, with the stride on the 3x3 convolution),
+ * with their wide (Zagoruyko and Komodakis 2016) and grouped (Xie et al. 2016) variants; and
+ * ResNets for small images, whose stem is one 3x3 convolution. Threading rule: the context's. */
 #include <stdio.h>
 
 #include "modules/internal.h"

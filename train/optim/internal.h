@@ -21,9 +21,9 @@ typedef struct wf_optim_param {
     weft_tensor *tensor;                 /* a reference is held */
     weft_tensor *state[WF_OPTIM_STATES]; /* made with the first update; NULL before */
     int group;
-    int64_t steps;  /* updates committed */
+    int64_t steps;  /* committed updates */
     bool has_state; /* an update wrote the state tensors */
-    bool told;      /* that it got no gradient */
+    bool told;      /* the warning that it got no gradient was given */
     bool pending;   /* an update is recorded and not yet committed */
 } wf_optim_param;
 
@@ -34,10 +34,11 @@ typedef struct wf_optim_group {
 /* One update rule: sgd.c, adamw.c. */
 typedef struct wf_optim_rule {
     const char *name;
-    const char *state_names[WF_OPTIM_STATES]; /* as torch's; NULL: no more */
+    /* torch's names of them; NULL where there are fewer */
+    const char *state_names[WF_OPTIM_STATES];
     /* How many state tensors the present settings use. */
     int (*n_states)(const weft_optimizer *o);
-    double (*weight_decay)(const weft_optimizer *o); /* what new groups start with */
+    double (*weight_decay)(const weft_optimizer *o); /* the start value of new groups */
     double *(*momentum)(weft_optimizer *o);
     /* Records the update of p, whose state tensors exist. */
     weft_status (*record)(const weft_optimizer *o, const wf_optim_param *p, weft_tensor *grad);

@@ -25,9 +25,9 @@ bool wf_optimizer_in_range(weft_context *ctx, const wf_optim_rule *rule,
                            const wf_optim_setting *settings, int n);
 /* Counts a recorded update that has been committed since. */
 void wf_optimizer_settle(weft_optimizer *o);
-/* State tensors become of their parameter's type, where weft_module_to has changed that. */
+/* Converts state tensors to their parameter's type, where weft_module_to has changed it. */
 weft_status wf_optimizer_fit_state(weft_optimizer *o);
-/* Makes the n state tensors of p that are missing. */
+/* Creates the missing ones of p's n state tensors. */
 weft_status wf_optimizer_make_state(weft_optimizer *o, wf_optim_param *p, int n);
 
 #endif
