@@ -256,10 +256,11 @@ enum {
     /* Costs little more than reading its inputs and writing output 0, and output 0 depends on the
      * inputs only. So the plan may run it again in the backward pass: plan/recompute.c. */
     WF_OP_CHEAP = 1u << 7,
-    /* Draws random numbers keyed by the context's count of draws: a run of it moves the count. */
+    /* Draws random numbers, keyed by the context's count of draws. Running the op moves this
+     * count. */
     WF_OP_DRAWS = 1u << 4,
-    /* Lowered by wf_binary_lower or wf_pointwise_lower: an input may be what is to be broadcast to output
-     * 0 (ops/spread.h). */
+    /* wf_binary_lower or wf_pointwise_lower lowers the op, so an input may have a shape that
+     * broadcasts to output 0 (ops/spread.h). */
     WF_OP_SPREADS = 1u << 8,
 };
 

@@ -1,23 +1,24 @@
 /* The plan: recorded nodes compiled into tasks, with kernels, layouts, memory and order.
  *
- * Passes, in order, each a file with one entry point:
- *   simplify.c   dead code
- *   precision.c  the storage type of each value; casts at the borders
- *   fuse.c       rewrites nodes: BatchNorm apply + activation (+ residual)
- *   fuse_pool.c      ... ReLU's gradient before max pooling's
- *   fuse_shuffle.c   ... and channel shuffles
- *   recompute.c  values made again in the backward pass rather than kept
- *   layout.c     the block of each value; reorders at the borders
- *   slices.c     concatenations and slices without copies
- *   bytes.c      convolutions that read the images' bytes
- *   spread.c     broadcast operands read where they lie
- *   select.c     every node becomes tasks of the best kernel that fits
- *   chain.c      tasks whose tiles fit become one task group: data stays in cache
- *   order.c      edges, commit barrier, priority along the critical path, linear order
- *   memory.c     offsets in one arena (offsets.c), the edges that sharing bytes asks for, and the
- *                successor lists (reduce.c)
- * Every pass takes time that grows about as the plan does: networks of 10,000 parameters compile in
- * a second. So who reads a value is asked of an index (users.c), and edges are lists (edges.c).
+ * The plan passes, in order. Each is a file with one entry point:
+ *   simplify.c      removes nodes that nothing needs
+ *   precision.c     chooses the storage type of each value; inserts casts
+ *   fuse.c          replaces nodes by one that does their work: BatchNorm, activation, residual
+ *   fuse_shuffle.c  ... channel shuffles with the copies beside them
+ *   fuse_pool.c     ... and moves ReLU's gradient before max pooling's
+ *   recompute.c     computes values again in the backward pass where keeping them costs more
+ *   layout.c        chooses the channel block of each value; inserts reorders
+ *   slices.c        concatenations and slices without copies
+ *   bytes.c         lets convolutions read the images' bytes
+ *   spread.c        lets element-wise ops read broadcast operands directly, without expand
+ *   select.c        gives values buffers and lowers each node to tasks of the best kernel that fits
+ *   chain.c         puts tasks whose tiles match into task groups, so that data stays in cache
+ *   order.c         commit barrier, priority along the critical path, linear order (held.c)
+ *   memory.c        offsets in one arena (offsets.c), the edges that sharing bytes needs, and the
+ *                   successor lists (reduce.c)
+ * Each takes time that grows about linearly with the plan: a network of 10,000 parameters compiles
+ * in a second. For this, passes look up the readers of a value in an index (users.c) and keep edges
+ * in lists (edges.c).
  *
  * Work with the same signature is compiled once, and engine/step replays the plan. Threading rule:
  * compiled on the recording thread; constant afterwards.

@@ -1,8 +1,10 @@
-/* The pass spread: broadcast operands of element-wise ops are read where they lie. An expand writes all
- * that it broadcasts, and the op behind it reads that again: twice the traffic of a copy. Ops with
- * WF_OP_SPREADS take the expand's operand instead, where all lies plain, and spread it out piece by
- * piece in the first-level cache (engine/graph/ops/spread.c); an expand that nobody reads any more is
- * dropped. The same elements meet, so the bits are the same. */
+/* Plan pass spread: element-wise ops read broadcast operands directly.
+ *
+ * An expand writes everything that it broadcasts, and the op after it reads this again: twice the
+ * memory traffic of a copy. An op with WF_OP_SPREADS takes the expand's operand instead, where all
+ * values are plain. It spreads the operand piece by piece in the first-level cache
+ * (engine/graph/ops/spread.c). An expand that no node reads any more is dropped. The op computes on
+ * the same elements, so the bits are the same. */
 #include "engine/graph/ops/common.h"
 #include "engine/plan/plan.h"
 
@@ -38,7 +40,7 @@ static weft_status redirect(wf_plan *p, wf_ir_node *n)
     return WEFT_OK;
 }
 
-/* Expands whose output nobody needs. */
+/* Drops the expands whose output nothing needs. */
 static weft_status drop_idle(wf_plan *p)
 {
     char *needed = wf_bump_alloc(&p->bump, (size_t)p->n_values + 1);

@@ -1,8 +1,10 @@
-/* conv2d and its gradients: how they are laid out, and the tasks they become.
+/* Layouts and tasks of conv2d and its gradients.
  *
- * Forward and backward-data: one task that packs the weights, one tile an image. Backward-weights:
- * one task that fills the partial sums, which joins what made dy where a split is an image, and one that
- * adds them up; see Note [Splits of weight gradients].
+ * Forward and backward-data: one task packs the weights; another computes, one image a tile.
+ * Backward-weights: one task computes the partial sum of each split, a second adds them up; see
+ * Note [Splits of weight gradients]. Where each split is one image, the first task can join the
+ * task group that computes dy.
+ *
  * Tile functions run on any worker, the rest on the recording thread. */
 #include "engine/graph/ops/common.h"
 #include "engine/graph/ops/conv2d_lower.h"

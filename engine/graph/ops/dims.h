@@ -11,11 +11,12 @@
 bool wf_record_dims(const char *op, weft_tensor *x, weft_dims dims, unsigned *bits);
 weft_dims wf_dims_of(unsigned bits);
 
-/* `from`'s strides along the dimensions of `to`, to which it broadcasts: 0 where it does. */
+/* The strides of `from` along the dimensions of `to`, to which it broadcasts: 0 where it is
+ * broadcast. */
 void wf_broadcast_strides(const weft_shape *from, const weft_shape *to, int64_t *stride);
-/* x with the dimensions of `bits` as one, dimension *dim of the result (of a scalar: one of size 1):
- * by its shape alone where they are neighbours, else they are brought behind the others, which keep
- * their order. */
+/* x with the dimensions of `bits` merged into one, which is dimension *dim of the result (for a
+ * scalar: one of size 1). If they are neighbours, this only reshapes. Else it moves them behind the
+ * others, which keep their order. */
 weft_tensor *wf_record_one_dim(weft_tensor *x, unsigned bits, int *dim);
 /* Undoes wf_record_one_dim for a tensor y of the result's shape. `shape` is the shape that x
  * had. */

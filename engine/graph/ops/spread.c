@@ -7,11 +7,12 @@
 
 enum {
     OPERANDS = 3,
-    PIECE = 8192 /* bytes of one operand that are spread at once: in the L1 cache */
+    PIECE = 8192 /* bytes of one operand that are spread at once; they stay in the L1 cache */
 };
 
-/* One operand. dim, stride (in elements): y's, or with `tiled` one image's, neighbouring ones joined
- * where that changes no address; the last stride is 0 or 1. rank 0: it has y's shape. */
+/* One operand. dim and stride (in elements) go over y, or with `tiled` over one image of y;
+ * neighbouring dimensions are joined where this changes no address. The last stride is 0 or 1. rank
+ * 0: the operand has y's shape. */
 typedef struct spread {
     wf_buf buf;
     bool tiled;
@@ -24,13 +25,13 @@ typedef struct spread_args {
     spread in[OPERANDS];
     wf_buf y;
     size_t size;
-    int64_t piece; /* elements: whole periods of an operand that repeats */
+    int64_t piece; /* elements; whole periods of an operand that repeats */
     wf_spread_pair pair;
     wf_spread_fn fn;
 } spread_args;
 
-/* What a buffer holds: `count` elements, as from `phase` on of the run or period that begins at
- * element `origin`; count 0: nothing. */
+/* What a buffer contains: `count` elements of the run or period that begins at element `origin`,
+ * from its element `phase` on. count 0: nothing. */
 typedef struct held {
     int64_t origin, phase, count;
 } held;
@@ -52,7 +53,8 @@ static void fill(size_t size, const char *from, int64_t n, char *to)
     }
 }
 
-/* Where element `at` lies in x, and how many elements from there on are in its innermost run. */
+/* The offset in x of element `at`. *left: how many elements from there on are in its innermost
+ * run. */
 static int64_t offset_of(const spread *s, int64_t at, int64_t *left)
 {
     const int last = s->rank - 1;
@@ -66,7 +68,8 @@ static int64_t offset_of(const spread *s, int64_t at, int64_t *left)
     return offset;
 }
 
-/* Elements [at, at + n) of the operand x spread out: in x, or in `room`, which holds *h. */
+/* Elements [at, at + n) of the spread operand: in x itself, or in `room`, whose content *h
+ * describes. */
 static const void *part(const spread *s, size_t size, const char *x, int64_t at, int64_t n, held *h,
                         char *room)
 {
@@ -75,7 +78,7 @@ static const void *part(const spread *s, size_t size, const char *x, int64_t at,
     const bool runs = s->stride[last] == 0, repeats = s->rank == 2 && s->stride[0] == 0 && !runs;
     if (!runs && n <= left)
         return x + (size_t)offset * size;
-    /* One element for long, or a period that the pieces are multiples of. */
+    /* The piece is one repeated element, or a period of which the pieces are multiples. */
     const held want = {repeats ? 0 : offset, repeats ? at % s->dim[last] : 0, n};
     const bool same = (repeats || (runs && n <= left)) && h->count >= n &&
                       h->origin == want.origin && h->phase == want.phase;
