@@ -72,7 +72,7 @@ static void run_reduce(operands *o)
                               .x = o->image[0],
                               .dy = o->image[1],
                               .mask = o->bytes,
-                              .slot = o->sums};
+                              .partial = o->sums};
     wf_norm_find(o->isa, o->dtype, o->act)->backward_reduce(&p);
 }
 static void run_dx(operands *o)

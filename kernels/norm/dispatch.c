@@ -1,4 +1,4 @@
-/* Chooses an implementation of batch normalisation, and merges slots (the same on every ISA). */
+/* Chooses an implementation of batch normalisation, and merges partial sums (the same on every ISA). */
 #include <math.h>
 
 #include "kernels/norm/norm.h"
@@ -30,15 +30,15 @@ const wf_norm_fns *wf_norm_find(weft_isa isa, weft_dtype dtype, wf_act act)
     return NULL;
 }
 
-void wf_norm_combine_stats(double *slots, int64_t n, int64_t pixels, int64_t last_pixels, int C,
+void wf_norm_combine_stats(double *partials, int64_t n, int64_t pixels, int64_t last_pixels, int C,
                            int c0, int c1, double eps, weft_dtype dtype, void *mean, void *var,
                            void *invstd)
 {
-    const size_t stride = wf_norm_slot_count(C), half = stride / 2;
+    const size_t stride = wf_norm_partial_count(C), half = stride / 2;
     for (int64_t step = 1; step < n; step *= 2)
         for (int64_t i = 0; i + step < n; i += 2 * step) {
-            double *restrict a = slots + (size_t)i * stride;
-            const double *restrict b = slots + (size_t)(i + step) * stride;
+            double *restrict a = partials + (size_t)i * stride;
+            const double *restrict b = partials + (size_t)(i + step) * stride;
             int64_t end = i + 2 * step < n ? i + 2 * step : n;
             double na = (double)(step * pixels);
             double nb = (double)((end - i - step) * pixels + (end == n ? last_pixels - pixels : 0));
@@ -51,28 +51,28 @@ void wf_norm_combine_stats(double *slots, int64_t n, int64_t pixels, int64_t las
         }
     double count = (double)((n - 1) * pixels + last_pixels);
     for (int c = c0; c < c1; c++) {
-        double v = slots[half + c] / count;
-        wf_float_set(dtype, mean, c, slots[c]);
+        double v = partials[half + c] / count;
+        wf_float_set(dtype, mean, c, partials[c]);
         wf_float_set(dtype, var, c, v);
         wf_float_set(dtype, invstd, c, 1 / sqrt(v + eps));
     }
 }
 
-void wf_norm_combine_grads(double *slots, int64_t n, int C, int c0, int c1, weft_dtype dtype,
+void wf_norm_combine_grads(double *partials, int64_t n, int C, int c0, int c1, weft_dtype dtype,
                            const void *invstd, void *dgamma, void *dbeta)
 {
-    const size_t stride = wf_norm_slot_count(C), half = stride / 2;
+    const size_t stride = wf_norm_partial_count(C), half = stride / 2;
     for (int64_t step = 1; step < n; step *= 2)
         for (int64_t i = 0; i + step < n; i += 2 * step) {
-            double *restrict a = slots + (size_t)i * stride;
-            const double *restrict b = slots + (size_t)(i + step) * stride;
+            double *restrict a = partials + (size_t)i * stride;
+            const double *restrict b = partials + (size_t)(i + step) * stride;
             for (int c = c0; c < c1; c++) {
                 a[c] += b[c];
                 a[half + c] += b[half + c];
             }
         }
     for (int c = c0; c < c1; c++) {
-        wf_float_set(dtype, dbeta, c, slots[c]);
-        wf_float_set(dtype, dgamma, c, slots[half + c] * wf_float_get(dtype, invstd, c));
+        wf_float_set(dtype, dbeta, c, partials[c]);
+        wf_float_set(dtype, dgamma, c, partials[half + c] * wf_float_get(dtype, invstd, c));
     }
 }

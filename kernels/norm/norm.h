@@ -5,10 +5,10 @@
  * have exactly C elements of the image's type; nothing beyond is touched. Padding channels of the
  * input are zero and those of the output become zero. Outputs may be the inputs themselves.
  *
- * Statistics travel in slots of doubles, one slot an image: wf_norm_slot_count(C) of them, first
- * the C first moments, then the C second ones, each half padded to 16 channels. A slot is filled
- * by leaves of at most WF_NORM_LEAF pixels in the per-channel type, merged pairwise in double; slots
- * are merged pairwise over the minibatch. Both trees depend on the shape alone.
+ * Statistics of an image are a partial sum of wf_norm_partial_count(C) doubles: first
+ * the C first moments, then the C second ones, each half padded to 16 channels. It is
+ * made of ranges of at most WF_NORM_RANGE pixels, each summed in the per-channel type, merged pairwise in
+ * double. The partial sums of images are merged pairwise over the minibatch. Both trees depend on the shape alone.
  *
  * bf16 images: arithmetic is that of f32 images. Each value is rounded to nearest even where the op of
  * its own would have stored it, so that BatchNorm, addition and f have the same bits in one pass as
@@ -26,9 +26,9 @@
 
 #include "kernels/types.h"
 
-#define WF_NORM_LEAF 64
+#define WF_NORM_RANGE 64
 
-static inline size_t wf_norm_slot_count(int C)
+static inline size_t wf_norm_partial_count(int C)
 {
     return 2 * (size_t)wf_round_up(C, 16);
 }
@@ -69,7 +69,7 @@ typedef struct wf_norm_apply {
     uint8_t *mask; /* f' = 1; NULL: not wanted. Only with RELU and RELU6 */
 } wf_norm_apply;
 
-/* slot: sum of dy, sum of dy*(x-mean). With a mask, dy counts as zero where its bit is not set;
+/* partial: sum of dy, sum of dy*(x-mean). With a mask, dy counts as zero where its bit is not set;
  * with an f that recomputes, as dz = dy*f'(z), which is an output, too. */
 typedef struct wf_norm_reduce {
     wf_act act;
@@ -79,7 +79,7 @@ typedef struct wf_norm_reduce {
     void *dz;
     const void *x, *dy;
     const uint8_t *mask; /* may be NULL */
-    double *slot;
+    double *partial;
 } wf_norm_reduce;
 
 /* training: dx = gamma*invstd * (dy - dbeta/count - (x-mean)*invstd*dgamma/count), which is the
@@ -101,7 +101,7 @@ typedef struct wf_norm_fns {
     weft_isa isa;
     weft_dtype dtype; /* of images */
     int lanes;        /* 0: any layout; else that block, and ranges of rows */
-    void (*stats)(wf_act act, const void *x, double *slot);
+    void (*stats)(wf_act act, const void *x, double *partial);
     void (*apply)(const wf_norm_apply *p);
     void (*backward_reduce)(const wf_norm_reduce *p);
     void (*backward_apply)(const wf_norm_dx *p);
@@ -112,15 +112,15 @@ const wf_norm_fns *wf_norm_find(weft_isa isa, weft_dtype dtype, wf_act act);
 /* All of them, ordered best first, ending in NULL. */
 extern const wf_norm_fns *const wf_norm_list[];
 
-/* Merges n slots (slot i at slots + i*wf_norm_slot_count(C)) for channels [c0, c1), in place: the
- * content of the slots is used up. Each slot stands for `pixels` pixels, the last for
+/* Merges n partial sums (number i at partials + i*wf_norm_partial_count(C)) for channels [c0, c1), in place: the
+ * partial sums are used up. Each stands for `pixels` pixels, the last for
  * `last_pixels`. Chan, Golub and LeVeque, "Updating formulae and a pairwise algorithm for
  * computing sample variances" (1979). Writes elements [c0, c1) of arrays of the given type (f32 or
  * f64): mean, biased variance, 1/sqrt(var + eps). */
-void wf_norm_combine_stats(double *slots, int64_t n, int64_t pixels, int64_t last_pixels, int C,
+void wf_norm_combine_stats(double *partials, int64_t n, int64_t pixels, int64_t last_pixels, int C,
                            int c0, int c1, double eps, weft_dtype dtype, void *mean, void *var,
                            void *invstd);
-/* The same for backward slots: dbeta = the first sum, dgamma = the second times invstd. */
-void wf_norm_combine_grads(double *slots, int64_t n, int C, int c0, int c1, weft_dtype dtype,
+/* The same for the backward sums: dbeta = the first sum, dgamma = the second times invstd. */
+void wf_norm_combine_grads(double *partials, int64_t n, int C, int c0, int c1, weft_dtype dtype,
                            const void *invstd, void *dgamma, void *dbeta);
 #endif

@@ -46,14 +46,14 @@ WF_INLINE void reduce_pixel(const reduce_lanes *l, int64_t p, wf_vf *sum, wf_vf 
     *dot = wf_vfma(d, wf_vsub(x, l->mean), *dot);
 }
 
-/* Leaves in float, added up in double in their order. */
+/* Ranges in float, added up in double in their order. */
 WF_INLINE void reduce_loop(const reduce_lanes *lanes, double *sums, double *dots, through f,
                            bool full)
 {
     const reduce_lanes of = *lanes, *l = &of; /* stores to dz may alias anything but a local */
     wf_vd all_sum = wf_vd_set1(0), all_dot = wf_vd_set1(0);
-    for (int64_t first = 0; first < l->pixels; first += WF_NORM_LEAF) {
-        int64_t end = first + WF_NORM_LEAF < l->pixels ? first + WF_NORM_LEAF : l->pixels;
+    for (int64_t first = 0; first < l->pixels; first += WF_NORM_RANGE) {
+        int64_t end = first + WF_NORM_RANGE < l->pixels ? first + WF_NORM_RANGE : l->pixels;
         chains sum = chains_zero(), dot = chains_zero();
         int64_t p = first;
         for (; p + 4 <= end; p += 4) {
@@ -75,7 +75,7 @@ void WF_ELEMENT_FN(wf_norm_backward_reduce)(const wf_norm_reduce *a);
 void WF_ELEMENT_FN(wf_norm_backward_reduce)(const wf_norm_reduce *a)
 {
     const wf_act act = a->act;
-    double *sums = a->slot, *dots = a->slot + wf_norm_slot_count(act.C) / 2;
+    double *sums = a->partial, *dots = a->partial + wf_norm_partial_count(act.C) / 2;
     lane_range r;
     for (int c = 0; lanes_at(act, c, &r); c += WF_LANES) {
         reduce_lanes l = {

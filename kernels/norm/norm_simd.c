@@ -15,8 +15,8 @@ WF_INLINE wf_vf add_square(wf_vf sum, wf_vf x, wf_vf mean)
     return wf_vfma(d, d, sum);
 }
 
-/* At most WF_NORM_LEAF pixels, two passes in float. */
-WF_INLINE moments stats_leaf(const wf_element *x, size_t stride, int pixels, int n, bool full)
+/* At most WF_NORM_RANGE pixels, two passes in float. */
+WF_INLINE moments stats_range(const wf_element *x, size_t stride, int pixels, int n, bool full)
 {
     chains sum = chains_zero(), m2 = chains_zero();
     const wf_element *at = x;
@@ -42,14 +42,14 @@ WF_INLINE moments stats_leaf(const wf_element *x, size_t stride, int pixels, int
     return (moments){wf_vd_from(mean), wf_vd_from(chains_sum(&m2))};
 }
 
-/* The leaves' pairwise merge, in double (the formulas are those of wf_norm_combine_stats). */
+/* The ranges' pairwise merge, in double (the formulas are those of wf_norm_combine_stats). */
 static moments stats_tree(const wf_element *x, size_t stride, int64_t pixels, int n)
 {
-    if (pixels <= WF_NORM_LEAF)
-        return n == WF_LANES ? stats_leaf(x, stride, (int)pixels, WF_LANES, true)
-                             : stats_leaf(x, stride, (int)pixels, n, false);
-    const int64_t leaves = (pixels + WF_NORM_LEAF - 1) / WF_NORM_LEAF;
-    const int64_t left = (leaves + 1) / 2 * WF_NORM_LEAF;
+    if (pixels <= WF_NORM_RANGE)
+        return n == WF_LANES ? stats_range(x, stride, (int)pixels, WF_LANES, true)
+                             : stats_range(x, stride, (int)pixels, n, false);
+    const int64_t ranges = (pixels + WF_NORM_RANGE - 1) / WF_NORM_RANGE;
+    const int64_t left = (ranges + 1) / 2 * WF_NORM_RANGE;
     moments a = stats_tree(x, stride, left, n);
     moments b = stats_tree(x + (size_t)left * stride, stride, pixels - left, n);
     const double share = (double)(pixels - left) / (double)pixels;
@@ -60,15 +60,15 @@ static moments stats_tree(const wf_element *x, size_t stride, int64_t pixels, in
     return a;
 }
 
-static void stats(wf_act act, const void *image, double *slot)
+static void stats(wf_act act, const void *image, double *partial)
 {
-    const size_t half = wf_norm_slot_count(act.C) / 2;
+    const size_t half = wf_norm_partial_count(act.C) / 2;
     lane_range r;
     for (int c = 0; lanes_at(act, c, &r); c += WF_LANES) {
         const wf_element *x = (const wf_element *)image + r.offset;
         moments m = stats_tree(x, (size_t)act.block, pixels_of(act), r.n);
-        wf_vd_store(slot + c, m.mean); /* slots are padded */
-        wf_vd_store(slot + half + c, m.m2);
+        wf_vd_store(partial + c, m.mean); /* partial sums are padded */
+        wf_vd_store(partial + half + c, m.m2);
     }
 }
 

@@ -2,9 +2,9 @@
  * (REAL_DTYPE), what per-channel arrays hold and arithmetic is in; GET(p, i) and PUT(p, i, v), element i of an
  * image; ROUND(v), v as an image would hold it; and FN(name). */
 
-static void FN(ref_stats)(wf_act act, const void *image, double *slot)
+static void FN(ref_stats)(wf_act act, const void *image, double *partial)
 {
-    const size_t half = wf_norm_slot_count(act.C) / 2;
+    const size_t half = wf_norm_partial_count(act.C) / 2;
     const int64_t pixels = (int64_t)act.H * act.W;
     for (int c = 0; c < act.C; c++) {
         const T *x = (const T *)image + wf_act_index(act, c, 0, 0);
@@ -16,8 +16,8 @@ static void FN(ref_stats)(wf_act act, const void *image, double *slot)
             double d = (double)GET(x, p * act.block) - mean;
             m2 += d * d;
         }
-        slot[c] = mean;
-        slot[half + (size_t)c] = m2;
+        partial[c] = mean;
+        partial[half + (size_t)c] = m2;
     }
 }
 
@@ -97,7 +97,7 @@ static void FN(ref_apply)(const wf_norm_apply *a)
 static void FN(ref_backward_reduce)(const wf_norm_reduce *a)
 {
     const wf_act act = a->act;
-    const size_t half = wf_norm_slot_count(act.C) / 2;
+    const size_t half = wf_norm_partial_count(act.C) / 2;
     const int64_t pixels = (int64_t)act.H * act.W;
     for (int c = 0; c < act.C; c++) {
         const size_t first = wf_act_index(act, c, 0, 0);
@@ -116,8 +116,8 @@ static void FN(ref_backward_reduce)(const wf_norm_reduce *a)
             sum += d;
             dot += d * ((double)at - mean);
         }
-        a->slot[c] = sum;
-        a->slot[half + (size_t)c] = dot;
+        a->partial[c] = sum;
+        a->partial[half + (size_t)c] = dot;
     }
     if (wf_norm_recomputes(a->f))
         FN(ref_pad)(act, a->dz);

@@ -1,12 +1,12 @@
 /* Sums: of runs, of columns, of channels. The greatest and the least of many.
  *
- * Note [Fixed reduction trees]. A sum is cut into leaves of at most 64 values. A leaf is added in
- * the element type (bf16's in f32), the leaves are merged in double: pairwise, neighbours first, so leaf 2i with
- * leaf 2i + 1, the results likewise; at the end the partial sums left over are added from the
- * smallest to the largest. A leaf of a run of pixels adds value i into slot i % 16, in order, and
- * then the slots by halves (slot j + slot j + 8, then 4, 2, 1); a leaf of a column adds its rows
- * in order. The tree thus depends on the number of values alone: any layout, ISA, tiling and
- * number of threads gives the same bits.
+ * Note [Fixed reduction trees]. A sum is cut into ranges of at most WF_RANGE values. The values of a
+ * range are added in the element type (bf16's in f32). These partial sums are merged in double:
+ * pairwise, neighbours first, so range 2i with range 2i + 1, and the results likewise; what is left
+ * over at the end is added from the smallest to the largest. A range of contiguous values has 16
+ * accumulators: value i goes to accumulator i % 16, in order, and then they are added by halves (j
+ * and j + 8, then 4, 2, 1). A range of a column adds its rows in order. The tree thus depends on the
+ * number of values alone: any layout, ISA, tiling and number of threads gives the same bits.
  *
  * Threading: pure functions, any thread. Shape letters: C channels, H height, W width. */
 #ifndef WF_KERNELS_REDUCE_H
@@ -14,7 +14,7 @@
 
 #include "kernels/types.h"
 
-enum { WF_LEAF = 64, WF_LEAF_SLOTS = 16 };
+enum { WF_RANGE = 64, WF_ACCUMULATORS = 16 };
 
 /* Where the values lie that are reduced: see extreme. */
 typedef struct wf_strides {
@@ -54,26 +54,26 @@ const wf_reduce *wf_reduce_get(weft_dtype dtype, weft_isa isa);
 
 /* Merging of partial sums as Note [Fixed reduction trees] says: push them in order, then finish. */
 typedef struct wf_tree {
-    uint64_t leaves;
-    double sum[64]; /* sum[k], where bit k of leaves is set: 2^k leaves */
+    uint64_t ranges;
+    double sum[64]; /* sum[k], where bit k of ranges is set: 2^k ranges */
 } wf_tree;
 static inline void wf_tree_init(wf_tree *t)
 {
-    t->leaves = 0;
+    t->ranges = 0;
 }
-static inline void wf_tree_push(wf_tree *t, double leaf)
+static inline void wf_tree_push(wf_tree *t, double partial)
 {
     int k = 0;
-    for (; t->leaves >> k & 1; k++)
-        leaf = t->sum[k] + leaf;
-    t->sum[k] = leaf;
-    t->leaves++;
+    for (; t->ranges >> k & 1; k++)
+        partial = t->sum[k] + partial;
+    t->sum[k] = partial;
+    t->ranges++;
 }
 static inline double wf_tree_sum(const wf_tree *t)
 {
     double sum = 0.0;
-    for (int k = 0; t->leaves >> k; k++)
-        if (t->leaves >> k & 1)
+    for (int k = 0; t->ranges >> k; k++)
+        if (t->ranges >> k & 1)
             sum = t->sum[k] + sum;
     return sum;
 }

@@ -1,25 +1,25 @@
 /* The reference of one type: included by ref.c once for f32 and once for f64, with T the
  * element type and FN(name) the name of a function. */
 
-/* One leaf of n <= WF_LEAF values, or products where there is a z, `step` elements apart. */
-static double FN(leaf)(size_t n, size_t step, const T *x, const T *z)
+/* One range of n <= WF_RANGE values, or products where there is a z, `step` elements apart. */
+static double FN(range)(size_t n, size_t step, const T *x, const T *z)
 {
-    T slot[WF_LEAF_SLOTS] = {0};
+    T acc[WF_ACCUMULATORS] = {0};
     for (size_t i = 0; i < n; i++)
-        slot[i % WF_LEAF_SLOTS] += z ? x[i * step] * z[i * step] : x[i * step];
-    for (int half = WF_LEAF_SLOTS / 2; half > 0; half /= 2)
+        acc[i % WF_ACCUMULATORS] += z ? x[i * step] * z[i * step] : x[i * step];
+    for (int half = WF_ACCUMULATORS / 2; half > 0; half /= 2)
         for (int j = 0; j < half; j++)
-            slot[j] += slot[j + half];
-    return (double)slot[0];
+            acc[j] += acc[j + half];
+    return (double)acc[0];
 }
 
 static double FN(strided)(size_t n, size_t step, const T *x, const T *z)
 {
     wf_tree tree;
     wf_tree_init(&tree);
-    for (size_t i = 0; i < n; i += WF_LEAF)
-        wf_tree_push(&tree, FN(leaf)(n - i < WF_LEAF ? n - i : WF_LEAF, step, x + i * step,
-                                     z ? z + i * step : NULL));
+    for (size_t i = 0; i < n; i += WF_RANGE)
+        wf_tree_push(&tree, FN(range)(n - i < WF_RANGE ? n - i : WF_RANGE, step, x + i * step,
+                                      z ? z + i * step : NULL));
     return wf_tree_sum(&tree);
 }
 
@@ -34,11 +34,11 @@ static void FN(columns)(size_t rows, size_t stride, size_t n, const void *vx, do
     for (size_t j = 0; j < n; j++) {
         wf_tree tree;
         wf_tree_init(&tree);
-        for (size_t r0 = 0; r0 < rows; r0 += WF_LEAF) {
-            T leaf = 0;
-            for (size_t r = r0; r < rows && r < r0 + WF_LEAF; r++)
-                leaf += x[r * stride + j];
-            wf_tree_push(&tree, (double)leaf);
+        for (size_t r0 = 0; r0 < rows; r0 += WF_RANGE) {
+            T partial = 0;
+            for (size_t r = r0; r < rows && r < r0 + WF_RANGE; r++)
+                partial += x[r * stride + j];
+            wf_tree_push(&tree, (double)partial);
         }
         y[j] = wf_tree_sum(&tree);
     }

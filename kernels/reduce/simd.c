@@ -6,8 +6,8 @@
 #include "kernels/reduce/reduce.h"
 
 enum {
-    REGS = WF_LEAF_SLOTS / WF_LANES
-}; /* registers that hold a leaf's slots: 2 or 1; 16 of one lane */
+    REGS = WF_ACCUMULATORS / WF_LANES
+}; /* registers that hold a range's accumulators: 2 or 1; 16 of one lane */
 
 /* n values of x, or products where there is a z. */
 WF_INLINE wf_vf values(const wf_element *x, const wf_element *z, size_t at, int n)
@@ -17,22 +17,22 @@ WF_INLINE wf_vf values(const wf_element *x, const wf_element *z, size_t at, int 
     return z ? wf_vmul(wf_eload_n(x + at, n), wf_eload_n(z + at, n)) : wf_eload_n(x + at, n);
 }
 
-/* One leaf of n <= WF_LEAF contiguous values. */
-WF_INLINE double leaf(size_t n, const wf_element *x, const wf_element *z)
+/* One range of n <= WF_RANGE contiguous values. */
+WF_INLINE double range(size_t n, const wf_element *x, const wf_element *z)
 {
-    wf_vf slot[REGS];
+    wf_vf acc[REGS];
     for (int k = 0; k < REGS; k++)
-        slot[k] = wf_vzero();
+        acc[k] = wf_vzero();
     size_t i = 0;
-    for (; i + WF_LEAF_SLOTS <= n; i += WF_LEAF_SLOTS)
+    for (; i + WF_ACCUMULATORS <= n; i += WF_ACCUMULATORS)
         for (int k = 0; k < REGS; k++)
-            slot[k] = wf_vadd(slot[k], values(x, z, i + (size_t)k * WF_LANES, WF_LANES));
+            acc[k] = wf_vadd(acc[k], values(x, z, i + (size_t)k * WF_LANES, WF_LANES));
     for (int k = 0; k < REGS && i < n; k++, i += WF_LANES)
-        slot[k] = wf_vadd(slot[k], values(x, z, i, n - i < WF_LANES ? (int)(n - i) : WF_LANES));
+        acc[k] = wf_vadd(acc[k], values(x, z, i, n - i < WF_LANES ? (int)(n - i) : WF_LANES));
     for (int half = REGS / 2; half > 0; half /= 2)
         for (int k = 0; k < half; k++)
-            slot[k] = wf_vadd(slot[k], slot[k + half]);
-    return (double)wf_vsum(slot[0]); /* by halves, as simd.h promises */
+            acc[k] = wf_vadd(acc[k], acc[k + half]);
+    return (double)wf_vsum(acc[0]); /* by halves, as simd.h promises */
 }
 
 WF_INLINE double run_of(size_t n, const wf_element *x, const wf_element *z)
@@ -40,10 +40,10 @@ WF_INLINE double run_of(size_t n, const wf_element *x, const wf_element *z)
     wf_tree tree;
     wf_tree_init(&tree);
     size_t i = 0;
-    for (; i + WF_LEAF <= n; i += WF_LEAF)
-        wf_tree_push(&tree, leaf(WF_LEAF, x + i, z ? z + i : NULL));
+    for (; i + WF_RANGE <= n; i += WF_RANGE)
+        wf_tree_push(&tree, range(WF_RANGE, x + i, z ? z + i : NULL));
     if (i < n)
-        wf_tree_push(&tree, leaf(n - i, x + i, z ? z + i : NULL));
+        wf_tree_push(&tree, range(n - i, x + i, z ? z + i : NULL));
     return wf_tree_sum(&tree);
 }
 
@@ -54,25 +54,25 @@ static double run(size_t n, const void *x)
 
 /* The trees of WF_LANES neighbouring columns or channels at once. */
 typedef struct lanes_tree {
-    uint64_t leaves;
+    uint64_t ranges;
     double sum[64][WF_LANES];
 } lanes_tree;
 
-static void lanes_push(lanes_tree *t, wf_vf leaves)
+static void lanes_push(lanes_tree *t, wf_vf ranges)
 {
-    wf_vd v = wf_vd_from(leaves);
+    wf_vd v = wf_vd_from(ranges);
     int k = 0;
-    for (; t->leaves >> k & 1; k++)
+    for (; t->ranges >> k & 1; k++)
         v = wf_vd_add(wf_vd_load(t->sum[k]), v);
     wf_vd_store(t->sum[k], v);
-    t->leaves++;
+    t->ranges++;
 }
 
 static void lanes_sum(const lanes_tree *t, int n, double *y)
 {
     wf_vd v = wf_vd_set1(0.0);
-    for (int k = 0; t->leaves >> k; k++)
-        if (t->leaves >> k & 1)
+    for (int k = 0; t->ranges >> k; k++)
+        if (t->ranges >> k & 1)
             v = wf_vd_add(wf_vd_load(t->sum[k]), v);
     double all[WF_LANES];
     wf_vd_store(all, v);
@@ -86,9 +86,9 @@ static void columns(size_t rows, size_t stride, size_t n, const void *vx, double
     for (size_t j = 0; j < n; j += WF_LANES) {
         int lanes = n - j < WF_LANES ? (int)(n - j) : WF_LANES;
         lanes_tree tree; /* not zeroed: it is large */
-        tree.leaves = 0;
-        for (size_t r0 = 0; r0 < rows; r0 += WF_LEAF) {
-            size_t end = rows - r0 < WF_LEAF ? rows : r0 + WF_LEAF;
+        tree.ranges = 0;
+        for (size_t r0 = 0; r0 < rows; r0 += WF_RANGE) {
+            size_t end = rows - r0 < WF_RANGE ? rows : r0 + WF_RANGE;
             wf_vf sum = wf_vzero();
             for (size_t r = r0; r < end; r++)
                 sum = wf_vadd(sum, wf_eload_n(x + r * stride + j, lanes));
@@ -98,20 +98,20 @@ static void columns(size_t rows, size_t stride, size_t n, const void *vx, double
     }
 }
 
-/* One leaf of n <= WF_LEAF pixels of WF_LANES channels (or `lanes`), `block` elements apart. */
-WF_INLINE wf_vf leaf_blocked(size_t n, size_t block, int lanes, const wf_element *x,
-                             const wf_element *z)
+/* One range of n <= WF_RANGE pixels of WF_LANES channels (or `lanes`), `block` elements apart. */
+WF_INLINE wf_vf range_blocked(size_t n, size_t block, int lanes, const wf_element *x,
+                              const wf_element *z)
 {
-    wf_vf slot[WF_LEAF_SLOTS];
-    for (size_t j = 0; j < WF_LEAF_SLOTS; j++)
-        slot[j] = j < n ? wf_vadd(wf_vzero(), values(x, z, j * block, lanes)) : wf_vzero();
-    for (size_t i = WF_LEAF_SLOTS; i < n; i += WF_LEAF_SLOTS)
-        for (size_t j = 0; j < WF_LEAF_SLOTS && i + j < n; j++)
-            slot[j] = wf_vadd(slot[j], values(x, z, (i + j) * block, lanes));
-    for (int half = WF_LEAF_SLOTS / 2; half > 0; half /= 2)
+    wf_vf acc[WF_ACCUMULATORS];
+    for (size_t j = 0; j < WF_ACCUMULATORS; j++)
+        acc[j] = j < n ? wf_vadd(wf_vzero(), values(x, z, j * block, lanes)) : wf_vzero();
+    for (size_t i = WF_ACCUMULATORS; i < n; i += WF_ACCUMULATORS)
+        for (size_t j = 0; j < WF_ACCUMULATORS && i + j < n; j++)
+            acc[j] = wf_vadd(acc[j], values(x, z, (i + j) * block, lanes));
+    for (int half = WF_ACCUMULATORS / 2; half > 0; half /= 2)
         for (int j = 0; j < half; j++)
-            slot[j] = wf_vadd(slot[j], slot[j + half]);
-    return slot[0];
+            acc[j] = wf_vadd(acc[j], acc[j + half]);
+    return acc[0];
 }
 
 WF_INLINE void channels_of(wf_act a, const wf_element *x, const wf_element *z, double *y)
@@ -128,11 +128,11 @@ WF_INLINE void channels_of(wf_act a, const wf_element *x, const wf_element *z, d
             int real = a.C - c0 - j < width ? a.C - c0 - j : width;
             const size_t from = (size_t)c0 * pixels + (size_t)j;
             lanes_tree tree;
-            tree.leaves = 0;
-            for (size_t p = 0; p < pixels; p += WF_LEAF) {
-                const size_t n = pixels - p < WF_LEAF ? pixels - p : WF_LEAF;
+            tree.ranges = 0;
+            for (size_t p = 0; p < pixels; p += WF_RANGE) {
+                const size_t n = pixels - p < WF_RANGE ? pixels - p : WF_RANGE;
                 const size_t at = from + p * block;
-                lanes_push(&tree, leaf_blocked(n, block, width, x + at, z ? z + at : NULL));
+                lanes_push(&tree, range_blocked(n, block, width, x + at, z ? z + at : NULL));
             }
             lanes_sum(&tree, real, y + c0 + j);
         }

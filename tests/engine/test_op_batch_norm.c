@@ -105,7 +105,7 @@ static void check_values(weft_shape shape, bool training, bool affine, bool in_b
             for (int64_t p = 0; p < P; p++) {
                 const int64_t i = (n * C + c) * P + p;
                 const double want = ((double)x[i] - m) * scale + (affine ? (double)b[c] : 0);
-                /* leaves of 64 in float: 21 roundings of values up to 4 in the mean, of up to 4 in
+                /* ranges of 64 in float: 21 roundings of values up to 4 in the mean, of up to 4 in
                  * the variance, a few in scale and shift */
                 const double bound = 40 * 0x1p-24 * (4 * fabs(scale) * (1 + fabs(scale)) + 1);
                 if (!(fabs((double)y[i] - want) <= bound))

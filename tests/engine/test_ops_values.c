@@ -407,8 +407,8 @@ static const value_case cases[] = {
     {"narrow whole blocks", 1, {{4, {2, 48, 2, 3}}}, narrow1_apply, narrow1_expect, 0, 1},
     {"narrow channels", 1, {{4, {2, 48, 2, 3}}}, narrow_odd_apply, narrow_odd_expect, 0, 1},
     {"narrow columns", 1, {{4, {2, 48, 2, 3}}}, narrow3_apply, narrow3_expect, 0, 1},
-    /* sums: leaves of at most 64 values of size 2 are off by 8 (runs) or 64 (columns) roundings of
-     * 128; the leaves' errors add up; one more to store */
+    /* sums: ranges of at most 64 values of size 2 are off by 8 (runs) or 64 (columns) roundings of
+     * 128; the ranges' errors add up; one more to store */
     {"sum of everything", 1, {SUMS}, sum_all_apply, sum_all_expect, 8 * 54, 128},
     {"mean of everything", 1, {SUMS}, mean_all_apply, mean_all_expect, 8, 4},
     {"sum per channel", 1, {SUMS}, sum_channel_apply, sum_channel_expect, 8 * 6 + 1, 128},

@@ -15,8 +15,8 @@
 
 extern const wf_norm_fns wf_norm_fns_emul, wf_norm_fns_bf16_emul;
 
-/* The longest chain of float additions: a quarter of a leaf, three left over, two to join. */
-enum { CHAIN = WF_NORM_LEAF / 4 + 3 + 2 };
+/* The longest chain of float additions: a quarter of a range, three left over, two to join. */
+enum { CHAIN = WF_NORM_RANGE / 4 + 3 + 2 };
 
 /* ---- images --------------------------------------------------------------------------------- */
 

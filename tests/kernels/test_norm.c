@@ -10,9 +10,9 @@ static void check_stats(const wf_norm_fns *f, wf_act act, double offset)
     const int64_t P = pixels(act);
     const double eps = half_ulp(f->dtype);
     image x = make(act, f->dtype, 7, offset);
-    double *slot = calloc(wf_norm_slot_count(act.C), sizeof *slot);
-    assert_non_null(slot);
-    f->stats(act, x.data, slot);
+    double *partial = calloc(wf_norm_partial_count(act.C), sizeof *partial);
+    assert_non_null(partial);
+    f->stats(act, x.data, partial);
     for (int c = 0; c < act.C; c++) {
         long double sum = 0, m2 = 0;
         double largest = 0, spread = 0;
@@ -26,15 +26,15 @@ static void check_stats(const wf_norm_fns *f, wf_act act, double offset)
             m2 += d * d;
             spread = fmax(spread, (double)fabsl(d));
         }
-        /* the reference adds in a chain of P in double; the rest in leaves of eps' type */
+        /* the reference adds in a chain of P in double; the rest in ranges of eps' type */
         const double chain = f->lanes ? CHAIN : P * (f->dtype == WEFT_F64 ? 1 : 1e-8) + 1;
         const double d_mean = (chain + 2) * eps * largest;
-        near("mean", f, c, slot[c], mean, d_mean + 1e-15);
-        near("m2", f, c, slot[wf_norm_slot_count(act.C) / 2 + (size_t)c], (double)m2,
+        near("mean", f, c, partial[c], mean, d_mean + 1e-15);
+        near("m2", f, c, partial[wf_norm_partial_count(act.C) / 2 + (size_t)c], (double)m2,
              (chain + 4) * eps * (double)m2 + (double)P * d_mean * (d_mean + 2 * spread) + 1e-15);
     }
     drop(&x);
-    free(slot);
+    free(partial);
 }
 
 static double f_of(wf_norm_f f, double z)
@@ -156,8 +156,8 @@ static void check_backward_reduce(const wf_norm_fns *f, wf_act act, double offse
     params q = make_params(act.C, test_arithmetic(f->dtype), offset);
     image x = make(act, f->dtype, 21, offset), dy = make(act, f->dtype, 22, 0.1);
     uint8_t *bits = random_mask(act.C, P);
-    double *slot = calloc(wf_norm_slot_count(act.C), sizeof *slot);
-    assert_non_null(slot);
+    double *partial = calloc(wf_norm_partial_count(act.C), sizeof *partial);
+    assert_non_null(partial);
     for (int k = 0; k < 4; k++) {
         const uint8_t *mask = k == 1 ? bits : NULL;
         const wf_norm_f fn = k < 2 ? WF_NORM_LINEAR : k == 2 ? WF_NORM_SILU : WF_NORM_HARDSWISH;
@@ -173,7 +173,7 @@ static void check_backward_reduce(const wf_norm_fns *f, wf_act act, double offse
                                              .x = x.data,
                                              .dy = dy.data,
                                              .mask = mask,
-                                             .slot = slot});
+                                             .partial = partial});
         if (again)
             read_back(&dz);
         for (int c = 0; c < act.C; c++) {
@@ -192,13 +192,13 @@ static void check_backward_reduce(const wf_norm_fns *f, wf_act act, double offse
                 abs_sum += fabsl(d);
                 abs_dot += fabsl(d * xc);
             }
-            near("sum", f, c, slot[c], (double)sum, chain * eps * (double)abs_sum);
-            near("dot", f, c, slot[wf_norm_slot_count(act.C) / 2 + (size_t)c], (double)dot,
+            near("sum", f, c, partial[c], (double)sum, chain * eps * (double)abs_sum);
+            near("dot", f, c, partial[wf_norm_partial_count(act.C) / 2 + (size_t)c], (double)dot,
                  (chain + 2) * eps * (double)abs_dot);
         }
         drop(&dz);
     }
-    free(slot);
+    free(partial);
     free(bits);
     drop(&x);
     drop(&dy);
@@ -283,24 +283,24 @@ static void slots_merge_to_the_minibatch(void **state)
     enum { C = 19, PIXELS = 6 };
     for (int n = 1; n <= 13; n++)
         for (int last = 1; last <= PIXELS; last += 5) {
-            double *slots = calloc((size_t)n * wf_norm_slot_count(C), sizeof *slots);
-            double *grads = calloc((size_t)n * wf_norm_slot_count(C), sizeof *grads);
+            double *partials = calloc((size_t)n * wf_norm_partial_count(C), sizeof *partials);
+            double *grads = calloc((size_t)n * wf_norm_partial_count(C), sizeof *grads);
             long double sum[C] = {0}, m2[C] = {0}, g0[C] = {0}, g1[C] = {0};
-            assert_true(slots && grads);
+            assert_true(partials && grads);
             image all[13];
             for (int i = 0; i < n; i++) {
                 all[i] = make(wf_norm_rows(C, i + 1 < n ? PIXELS : last), WEFT_F64,
                               (uint32_t)i + 40, 3 * (i + 1));
-                double *slot = slots + (size_t)i * wf_norm_slot_count(C);
+                double *partial = partials + (size_t)i * wf_norm_partial_count(C);
                 wf_norm_find(WEFT_ISA_SCALAR, WEFT_F64, all[i].act)
-                    ->stats(all[i].act, all[i].data, slot);
-                double *grad = grads + (size_t)i * wf_norm_slot_count(C);
-                memcpy(grad, slot, wf_norm_slot_count(C) * sizeof *grad);
+                    ->stats(all[i].act, all[i].data, partial);
+                double *grad = grads + (size_t)i * wf_norm_partial_count(C);
+                memcpy(grad, partial, wf_norm_partial_count(C) * sizeof *grad);
                 for (int c = 0; c < C; c++) {
                     for (int p = 0; p < all[i].act.H; p++)
                         sum[c] += (long double)all[i].value[c * all[i].act.H + p];
                     g0[c] += (long double)grad[c];
-                    g1[c] += (long double)grad[wf_norm_slot_count(C) / 2 + (size_t)c];
+                    g1[c] += (long double)grad[wf_norm_partial_count(C) / 2 + (size_t)c];
                 }
             }
             const int count = (n - 1) * PIXELS + last;
@@ -315,13 +315,13 @@ static void slots_merge_to_the_minibatch(void **state)
             const int cut = 7; /* two tiles */
             for (int k = 0; k < 2; k++) {
                 int c0 = k ? cut : 0, c1 = k ? C : cut;
-                wf_norm_combine_stats(slots, n, PIXELS, last, C, c0, c1, 1e-5, WEFT_F64, mean, var,
-                                      invstd);
+                wf_norm_combine_stats(partials, n, PIXELS, last, C, c0, c1, 1e-5, WEFT_F64, mean,
+                                      var, invstd);
                 wf_norm_combine_grads(grads, n, C, c0, c1, WEFT_F64, invstd, dgamma, dbeta);
             }
             for (int c = 0; c < C; c++) {
                 const double v = (double)(m2[c] / count);
-                const double eps = 64 * DBL_EPSILON; /* 6 of a slot, 4 levels, a few each */
+                const double eps = 64 * DBL_EPSILON; /* 6 of a partial sum, 4 levels, a few each */
                 assert_true(fabs(mean[c] - (double)(sum[c] / count)) <= eps * 50);
                 assert_true(fabs(var[c] - v) <= eps * (v + 50));
                 assert_true(fabs(invstd[c] - 1 / sqrt(var[c] + 1e-5)) <= eps * invstd[c]);
@@ -331,7 +331,7 @@ static void slots_merge_to_the_minibatch(void **state)
             }
             for (int i = 0; i < n; i++)
                 drop(&all[i]);
-            free(slots);
+            free(partials);
             free(grads);
         }
 }

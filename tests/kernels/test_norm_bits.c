@@ -15,7 +15,7 @@ static void vector_width_does_not_change_the_statistics(void **state)
         wf_norm_find(WEFT_ISA_AVX2, WEFT_F32, narrow)->stats(narrow, a.data, one);
         wf_norm_fns_emul.stats(wide, b.data, two);
         for (int c = 0; c < sh->C; c++) {
-            size_t half = wf_norm_slot_count(sh->C) / 2;
+            size_t half = wf_norm_partial_count(sh->C) / 2;
             assert_true(one[c] == two[c] && one[half + (size_t)c] == two[half + (size_t)c]);
         }
         drop(&a);
@@ -82,7 +82,7 @@ static void check_fusion(const wf_norm_fns *f, wf_act act, double offset)
         const wf_norm_f fn = k ? WF_NORM_HARDSWISH : WF_NORM_SILU;
         const wf_activations *all = wf_activation_get(t, wf_cpu_isa());
         const wf_activation which = k ? WF_ACT_hardswish : WF_ACT_silu;
-        double slot[2 * 64];
+        double partial[2 * 64];
         p.f = fn;
         f->apply(&p);
         all->fn[which].forward(n, 0, 0, z.data, apart.data);
@@ -96,7 +96,7 @@ static void check_fusion(const wf_norm_fns *f, wf_act act, double offset)
                                              .dz = fused.data,
                                              .x = x.data,
                                              .dy = dy.data,
-                                             .slot = slot});
+                                             .partial = partial});
         all->fn[which].backward(n, 0, 0, z.data, dy.data, apart.data);
         assert_memory_equal(fused.data, apart.data, bytes);
     }

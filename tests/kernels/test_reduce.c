@@ -22,8 +22,8 @@ static bool impl_at(int i, wf_reduce_impl *impl)
     return impl->isa <= wf_cpu_isa();
 }
 
-/* The most a sum of n values of size at most 1 may be off: a leaf adds in the element type, at most
- * LEAF / SLOTS + log2(SLOTS) = 8 roundings for a run and 64 for a column, each of at most 64. */
+/* The most a sum of n values of size at most 1 may be off: a range adds in the element type, at most
+ * RANGE / ACCUMULATORS + log2(ACCUMULATORS) = 8 roundings for a run and 64 for a column, each of at most 64. */
 static double bound(weft_dtype dtype, size_t n, int roundings)
 {
     double merged = (double)n * 0x1p-53 * 64;

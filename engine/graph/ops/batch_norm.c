@@ -38,7 +38,7 @@ int64_t wf_bn_mask_bytes(const weft_shape *x)
 
 wf_buf wf_bn_sums(wf_lower *l, const wf_bn_splits *s)
 {
-    return wf_lower_temp(l, s->n, wf_norm_slot_count(s->act.C) * sizeof(double));
+    return wf_lower_temp(l, s->n, wf_norm_partial_count(s->act.C) * sizeof(double));
 }
 
 wf_task *wf_bn_merge(wf_lower *l, wf_tile_fn merge, const void *args, size_t args_size,
@@ -52,7 +52,7 @@ wf_task *wf_bn_merge(wf_lower *l, wf_tile_fn merge, const void *args, size_t arg
     for (int i = 0; i < n_out; i++)
         wf_writes(task, out[i], WF_WHOLE);
     wf_cost(task, flops * n * s->act.C,
-            n * (double)wf_norm_slot_count(s->act.C) * (double)sizeof(double));
+            n * (double)wf_norm_partial_count(s->act.C) * (double)sizeof(double));
     return task;
 }
 

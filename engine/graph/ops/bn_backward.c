@@ -41,7 +41,7 @@ static weft_status run_reduce(const wf_tile *t, const void *vargs, int64_t i)
                         .x = wf_bn_split(&a->splits, t, a->x, i),
                         .dy = wf_bn_split(&a->splits, t, a->dy, i),
                         .mask = a->mask >= 0 ? wf_image(t, a->mask, i) : NULL,
-                        .slot = wf_image(t, a->sums, i)};
+                        .partial = wf_image(t, a->sums, i)};
     a->fns->backward_reduce(&p);
     return WEFT_OK;
 }
