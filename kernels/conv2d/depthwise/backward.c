@@ -1,12 +1,12 @@
-/* Depthwise backward-data of one plane where the stride is past 1. (With stride 1 it is the
- * correlation with the kernel turned by half a turn.)
+/* Depthwise backward-data of one plane where the stride is past 1. (With stride 1 it is the correlation with
+ * the filter turned by half a turn: forward.c.)
  *
- * Of the kernel columns s, output column q takes those with q + padding - s even, from input column
- * (q + padding - s) / 2. A tile is up to four pairs of outputs (2j, 2j + 1), which between them take
- * every kernel column, and both members of a pair read the same inputs: so each input is loaded once
- * per kernel row and no product is computed that is not wanted. The rows of the kernel that meet an
- * output row are every stride-th. A band of rows is taken tile column by tile column, as in
- * forward.c. An output's sum runs over r, then over the inputs' columns. See depthwise.h. */
+ * Output column q takes the filter columns s with q + padding - s even, from input column (q + padding - s) /
+ * 2. A strip is up to four pairs of outputs (2j, 2j + 1). The two of a pair take every filter column between
+ * them and read the same inputs. So the kernel loads each input once per filter row and computes no product
+ * in vain. Every stride-th filter row meets an output row. The kernel takes a band of rows at once, strip
+ * after strip, each through all rows of the band. An output's sum runs over r, then over the inputs'
+ * columns. See depthwise.h. */
 #include "kernels/conv2d/depthwise/depthwise.h"
 
 enum { MAX_PAIRS = 4, MAX_S = 5 };
@@ -17,15 +17,15 @@ typedef struct plane {
     wf_element *y;
 } plane;
 
-/* Pairs [j, j + T) of rows [p0, p1). Columns [lo, hi) of those that they read, from w0 on, lie in
- * the image, and so do this many outputs of a row. */
+/* Pairs [j, j + WIDTH) of rows [p0, p1). They read columns from w0 on, of which [lo, hi) lie in the image; of
+ * their outputs, so many lie in a row. */
 typedef struct column {
-    int p0, p1, j, T, w0, lo, hi, outputs;
+    int p0, p1, j, WIDTH, w0, lo, hi, outputs;
 } column;
 
-/* One kernel row for T pairs. S, ODD (the padding's parity), T and EDGE are constants where this is
- * called. */
-WF_INLINE void kernel_row(const int S, const int ODD, const int T, const bool EDGE,
+/* Adds one filter row to WIDTH pairs. S, ODD (the padding's parity), WIDTH and EDGE are constants at every
+ * call. */
+WF_INLINE void filter_row(const int S, const int ODD, const int WIDTH, const bool EDGE,
                           const wf_element *x, int lo, int hi, const float *w, wf_vf *sum)
 {
     const int REACH = (S - 1) / 2;
@@ -34,12 +34,12 @@ WF_INLINE void kernel_row(const int S, const int ODD, const int T, const bool ED
     for (int s = 0; s < S; s++)
         f[s] = wf_vload(w + s * L);
     WF_UNROLL
-    for (int j = 0; j < T + REACH; j++) {
+    for (int j = 0; j < WIDTH + REACH; j++) {
         if (EDGE && (j < lo || j >= hi))
             continue;
         const wf_vf v = wf_eload(x + j * L);
         WF_UNROLL
-        for (int t = 0; t < 2 * T; t++) {
+        for (int t = 0; t < 2 * WIDTH; t++) {
             const int s = t % 2 - ODD + S - 1 - 2 * (j - t / 2);
             if (j >= t / 2 && s >= 0 && s < S)
                 sum[t] = wf_vfma(v, f[s], sum[t]);
@@ -47,14 +47,15 @@ WF_INLINE void kernel_row(const int S, const int ODD, const int T, const bool ED
     }
 }
 
-/* Every column that is read, and every output, lies in the image where EDGE is false. */
-WF_INLINE void tiles(const int S, const int ODD, const int T, const bool EDGE,
-                     const wf_depthwise *g, const plane *a, const column *c)
+/* Computes the strip in all rows of a band. Without EDGE all columns that it reads and all its outputs lie in the
+ * image. */
+WF_INLINE void strips(const int S, const int ODD, const int WIDTH, const bool EDGE,
+                      const wf_depthwise *g, const plane *a, const column *c)
 {
     const ptrdiff_t line = (ptrdiff_t)g->W * L, x_step = g->h_step * line;
     const ptrdiff_t w_step = (ptrdiff_t)g->r_step * S * L;
     const int lo = c->lo, hi = c->hi, outputs = c->outputs, Q = g->Q, rows = c->p1 - c->p0;
-    const int fetch_x = g->fetch[0], fetch_y = g->fetch[1];
+    const int prefetch_x = g->prefetch[0], prefetch_y = g->prefetch[1];
     const wf_depthwise_row *row = g->row + c->p0; /* vector stores may alias anything but locals */
     const wf_element *const x0 = wf_column(a->x, c->w0);
     const float *const w0 = a->w;
@@ -64,20 +65,20 @@ WF_INLINE void tiles(const int S, const int ODD, const int T, const bool EDGE,
         const wf_element *x = x0 + row->h * line;
         const float *w = w0 + (ptrdiff_t)row->r * S * L;
         wf_vf sum[2 * MAX_PAIRS];
-        if (fetch_y) {
-            wf_depthwise_fetch(y, fetch_y, 2 * T);
-            wf_depthwise_fetch(x, fetch_x, T);
+        if (prefetch_y) {
+            wf_depthwise_prefetch(y, prefetch_y, 2 * WIDTH);
+            wf_depthwise_prefetch(x, prefetch_x, WIDTH);
         }
         WF_UNROLL
-        for (int t = 0; t < 2 * T; t++)
+        for (int t = 0; t < 2 * WIDTH; t++)
             sum[t] = wf_vzero();
         for (int r = 0; r < taps; r++) {
-            kernel_row(S, ODD, T, EDGE, x, lo, hi, w, sum);
+            filter_row(S, ODD, WIDTH, EDGE, x, lo, hi, w, sum);
             x = wf_opaque(x + x_step);
             w = wf_opaque(w + w_step);
         }
         WF_UNROLL
-        for (int t = 0; t < 2 * T; t++)
+        for (int t = 0; t < 2 * WIDTH; t++)
             if (!EDGE || t < outputs)
                 wf_estore(y + t * L, sum[t]);
     }
@@ -86,16 +87,16 @@ WF_INLINE void tiles(const int S, const int ODD, const int T, const bool EDGE,
 WF_INLINE void tiles_of_any_width(const int S, const int ODD, const wf_depthwise *g, const plane *a,
                                   const column *c)
 {
-    const bool edge = c->lo > 0 || c->hi < c->T + (S - 1) / 2 || c->outputs < 2 * c->T;
-    switch (edge ? -c->T : c->T) {
-    case 4: tiles(S, ODD, 4, false, g, a, c); break;
-    case 3: tiles(S, ODD, 3, false, g, a, c); break;
-    case -4: tiles(S, ODD, 4, true, g, a, c); break;
-    case -3: tiles(S, ODD, 3, true, g, a, c); break;
+    const bool edge = c->lo > 0 || c->hi < c->WIDTH + (S - 1) / 2 || c->outputs < 2 * c->WIDTH;
+    switch (edge ? -c->WIDTH : c->WIDTH) {
+    case 4: strips(S, ODD, 4, false, g, a, c); break;
+    case 3: strips(S, ODD, 3, false, g, a, c); break;
+    case -4: strips(S, ODD, 4, true, g, a, c); break;
+    case -3: strips(S, ODD, 3, true, g, a, c); break;
     case 2:
-    case -2: tiles(S, ODD, 2, true, g, a, c); break;
+    case -2: strips(S, ODD, 2, true, g, a, c); break;
     case 1:
-    case -1: tiles(S, ODD, 1, true, g, a, c); break;
+    case -1: strips(S, ODD, 1, true, g, a, c); break;
     }
 }
 
@@ -118,7 +119,7 @@ static void tiles_5_odd(const wf_depthwise *g, const plane *a, const column *c)
     tiles_of_any_width(5, 1, g, a, c);
 }
 
-/* NULL: none for this width of the kernel. */
+/* The function for this width of the filter; NULL: there is none. */
 static tiles_fn *tiles_function(const wf_depthwise *g)
 {
     if (g->dilation[1] != 1 || g->stride[1] != 2)
@@ -132,24 +133,24 @@ static tiles_fn *tiles_function(const wf_depthwise *g)
 
 static void band(const wf_depthwise *g, tiles_fn *fn, const plane *a, int p0, int p1)
 {
-    const wf_tiling cut = wf_tiling_of((g->Q + 1) / 2, MAX_PAIRS);
+    const wf_strips cut = wf_strips_of((g->Q + 1) / 2, MAX_PAIRS);
     column c = {.p0 = p0, .p1 = p1, .w0 = (g->padding[1] + 1) / 2 - (g->S - 1) / 2};
-    for (int i = 0; i < cut.tiles; i++) {
-        c.T = cut.narrow + (i < cut.wide);
+    for (int i = 0; i < cut.strips; i++) {
+        c.WIDTH = cut.narrow + (i < cut.wide);
         c.lo = -c.w0;
         c.hi = g->W - c.w0;
         c.outputs = g->Q - 2 * c.j;
         fn(g, a, &c);
-        c.j += c.T;
-        c.w0 += c.T;
+        c.j += c.WIDTH;
+        c.w0 += c.WIDTH;
     }
 }
 
-/* ---- any kernel, stride, padding and dilation ------------------------------------------------ */
+/* ---- any filter, stride, padding and dilation ------------------------------------------------ */
 
-enum { PIXELS = 64 }; /* outputs of a row that are added up at a time */
+enum { PIXELS = 64 }; /* outputs of a row that are summed at a time */
 
-/* Input by input, outputs [q0, q1) of a row. */
+/* Computes outputs [q0, q1) of a row: adds input by input. */
 static void run_any(const wf_depthwise *g, const plane *a, int p, int q0, int q1)
 {
     const wf_depthwise_row row = g->row[p];
@@ -161,7 +162,7 @@ static void run_any(const wf_depthwise *g, const plane *a, int p, int q0, int q1
         const wf_element *x = a->x + ((ptrdiff_t)row.h + r * g->h_step) * g->W * L;
         const float *w = a->w + ((ptrdiff_t)row.r + r * g->r_step) * g->S * L;
         for (int s = 0; s < g->S; s++) {
-            int begin, end; /* of the inputs that kernel column s carries into the image */
+            int begin, end; /* of the inputs that filter column s carries into the image */
             wf_conv2d_range(g->Q, g->W, stride, g->padding[1], g->dilation[1], s, &begin, &end);
             const wf_vf f = wf_vload(w + (size_t)s * L);
             const ptrdiff_t first = (ptrdiff_t)s * g->dilation[1] - g->padding[1];

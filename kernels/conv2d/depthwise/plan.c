@@ -1,11 +1,10 @@
-/* Depthwise convolution, three passes: a group for each channel, blocked activations of f32 or of bf16.
+/* Depthwise convolution, three passes: a group for each channel, blocked activations of f32 or bf16.
  *
- * These layers are bound by memory wherever a layer's activations leave the caches, and by
- * multiply-adds where they do not; so each plane (one channel block of an image) is read and written
- * once, rows stay in the first-level cache, and sums in registers (the other files of this folder). A slot
- * of a weight gradient has the packed format of depthwise.h; its parts are runs of channel blocks,
- * and its images are added up in order. The plan is
- * read-only: any worker may run any tile. */
+ * Memory decides about the pace of a layer whose activations leave the caches; multiply-adds decide about
+ * the others. So the kernels read and write each plane (one channel block of an image) once. Its rows stay in
+ * L1 and sums in registers (the other files of this folder). A partial sum of a weight gradient has the
+ * packed format of depthwise.h. Its parts are ranges of channel blocks, and it adds up its images in order.
+ * The plan is read-only: any worker may run any tile. */
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -13,13 +12,13 @@
 #include "kernels/select.h"
 
 enum {
-    TILE_BLOCKS = 8,      /* channel blocks of one tile of packing and reducing */
-    PART_FLOPS = 1000000, /* a tile of less is not worth handing out */
-    FEW_IMAGES = 4,       /* a smaller batch is cut finer than images */
-    BAND_BYTES = 20480,
+    BLOCKS_PER_TILE = 8,      /* channel blocks that a tile packs or reduces */
+    MIN_PART_FLOPS = 1000000, /* a tile of fewer operations is not worth claiming */
+    FEW_IMAGES = 4,           /* of a smaller batch, images are cut into parts */
+    BAND_BYTES_IN_L1 = 20480,
     MIN_BAND = 4,
-    FAR_BYTES = 98304, /* planes of which more is fetched ahead */
-    FETCH = 128        /* pixels written ahead; twice as far read */
+    PREFETCH_PLANE_BYTES = 98304, /* planes of more are prefetched */
+    PREFETCH_PIXELS = 128 /* how far the plane that is written; twice as far the one that is read */
 };
 
 static bool fits(const wf_conv2d_desc *d, wf_conv2d_pass pass, char *why, size_t size)
@@ -48,7 +47,7 @@ static size_t weights_of(const wf_conv2d_desc *d)
     return (size_t)d->R * (size_t)d->S * L;
 }
 
-/* Backward-data of stride 1 correlates with the kernel turned by half a turn. */
+/* Whether backward-data correlates with the filter turned by half a turn: with stride 1. */
 static bool turns(const wf_conv2d_desc *d, wf_conv2d_pass pass)
 {
     return pass == WF_CONV2D_BACKWARD_DATA && d->stride[0] == 1 && d->stride[1] == 1;
@@ -61,8 +60,8 @@ static bool spreads(const wf_conv2d_desc *d, wf_conv2d_pass pass)
 
 /* ---- the plan -------------------------------------------------------------------------------- */
 
-/* The kernel rows that a correlation needs for row p of its output: the roles of stride and dilation
- * change. */
+/* The filter rows that a correlation needs for row p of its output. The range is over filter rows for a given
+ * output, so stride and dilation change roles in the call. */
 static wf_depthwise_row meeting(const wf_depthwise *g, int p)
 {
     int begin, end;
@@ -83,8 +82,8 @@ static int common_divisor(int a, int b)
     return a;
 }
 
-/* Those that meet row p of what is spread to: p + padding - r*dilation is a multiple of the stride,
- * and the quotient a row of x. As r grows by r_step it changes by h_step. */
+/* The filter rows that meet row p of what is spread to: p + padding - r*dilation is a multiple of the stride,
+ * and the quotient is a row of x. As r grows by r_step, that row changes by h_step. */
 static wf_depthwise_row meeting_spread(const wf_depthwise *g, int p)
 {
     wf_depthwise_row row = {0, 0, 0};
@@ -100,16 +99,16 @@ static wf_depthwise_row meeting_spread(const wf_depthwise *g, int p)
     return row;
 }
 
-/* The band is what of both planes fits the first-level cache. */
+/* Sets the band: the rows of both planes that L1 holds. */
 static void set_band(wf_depthwise *g)
 {
     const double bytes = (double)(wf_depthwise_plane(g->H, g->W) + wf_depthwise_plane(g->P, g->Q)) *
                          sizeof(wf_element);
-    const int rows = (int)(BAND_BYTES / bytes * g->P);
+    const int rows = (int)(BAND_BYTES_IN_L1 / bytes * g->P);
     g->band = rows < MIN_BAND ? MIN_BAND : rows < g->P ? rows : g->P;
-    if (bytes > FAR_BYTES) {
-        g->fetch[0] = 2 * FETCH * g->W / g->Q + (g->R - 1) * g->W;
-        g->fetch[1] = FETCH;
+    if (bytes > PREFETCH_PLANE_BYTES) {
+        g->prefetch[0] = 2 * PREFETCH_PIXELS * g->W / g->Q + (g->R - 1) * g->W;
+        g->prefetch[1] = PREFETCH_PIXELS;
     }
 }
 
@@ -156,12 +155,12 @@ static double expect(const wf_conv2d_desc *d, wf_conv2d_pass pass, weft_isa isa)
     return wf_conv2d_expect(d, WF_ISA, fast ? share : c->depthwise_slow);
 }
 
-/* Tiles of one image when a batch alone would leave cores idle, by channel blocks; a tile of an image
- * otherwise, which can follow what made the image. */
+/* The parts of an image, by channel blocks: several if the batch alone would leave cores idle. Else one, so
+ * that the tile can follow in the cache what made the image. */
 static int parts_of(const wf_conv2d_desc *d, double image_flops)
 {
     const int wanted = (FEW_IMAGES + d->N - 1) / d->N, blocks = blocks_of(d);
-    const int worth = image_flops < PART_FLOPS ? 1 : (int)(image_flops / PART_FLOPS);
+    const int worth = image_flops < MIN_PART_FLOPS ? 1 : (int)(image_flops / MIN_PART_FLOPS);
     const int most = blocks < worth ? blocks : worth;
     return wanted < most ? wanted : most;
 }
@@ -169,9 +168,9 @@ static int parts_of(const wf_conv2d_desc *d, double image_flops)
 static bool create(wf_conv2d *k, char *why, size_t size)
 {
     const wf_conv2d_desc *d = &k->desc;
-    const int blocks = blocks_of(d), tiles = (blocks + TILE_BLOCKS - 1) / TILE_BLOCKS;
+    const int blocks = blocks_of(d), tiles = (blocks + BLOCKS_PER_TILE - 1) / BLOCKS_PER_TILE;
     const double image_flops = wf_conv2d_flops(d) / d->N;
-    const double parts = image_flops * k->split_images / PART_FLOPS;
+    const double parts = image_flops * k->split_images / MIN_PART_FLOPS;
     const size_t bytes = (size_t)blocks * weights_of(d) * sizeof(float);
     k->state = plan_create(d, k->pass);
     if (!k->state) {
@@ -197,7 +196,7 @@ static void destroy(wf_conv2d *k)
 
 /* ---- the passes ------------------------------------------------------------------------------ */
 
-/* Of the channel blocks of a part. */
+/* The first channel block of a part. */
 static int first_block(const wf_conv2d *k, int part)
 {
     return (int)((int64_t)blocks_of(&k->desc) * part / k->parts);
@@ -207,8 +206,8 @@ static weft_status pack(const wf_conv2d *k, int worker, const void *weights, voi
 {
     const wf_conv2d_desc *d = &k->desc;
     const size_t taps = (size_t)d->R * (size_t)d->S;
-    const int first = tile * TILE_BLOCKS * L;
-    const int end = wf_round_up(d->K, L), stop = first + TILE_BLOCKS * L;
+    const int first = tile * BLOCKS_PER_TILE * L;
+    const int end = wf_round_up(d->K, L), stop = first + BLOCKS_PER_TILE * L;
     const bool turn = turns(d, k->pass);
     for (int c = first; c < stop && c < end; c++) {
         const float *from = (const float *)weights + (size_t)c * taps;
@@ -282,8 +281,8 @@ static weft_status reduce(const wf_conv2d *k, int worker, void *partial_sums,
 {
     const wf_conv2d_desc *d = &k->desc;
     const size_t taps = (size_t)d->R * (size_t)d->S;
-    const int first = tile * TILE_BLOCKS, left = blocks_of(d) - first;
-    const int blocks = left < TILE_BLOCKS ? left : TILE_BLOCKS;
+    const int first = tile * BLOCKS_PER_TILE, left = blocks_of(d) - first;
+    const int blocks = left < BLOCKS_PER_TILE ? left : BLOCKS_PER_TILE;
     float *sum = (float *)partial_sums + (size_t)first * weights_of(d);
     wf_conv2d_add_partial_sums(WEFT_F32, sum, partial_sum_stride, k->splits,
                                (size_t)blocks * weights_of(d));

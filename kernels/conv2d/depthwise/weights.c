@@ -1,16 +1,15 @@
-/* Depthwise weight gradient of one plane, over a run of images: any kernel, and the way to the one for
- * 3x3.
+/* Depthwise weight gradient of one plane, over some images: any filter; it hands 3x3 ones to weights_3x3.c.
  *
- * A tile is up to four neighbouring outputs' gradients, held in registers while each input that they
- * meet is loaded once per kernel row; the padding is never loaded. The sums of up to two kernel rows
- * stay in registers over all rows of all images of a chunk that fits the first-level cache. One kernel
- * row alone has two sums per weight, of the even and the odd outputs of a tile, since the units would
- * wait for a chain of dependent multiply-adds: they are added at the end. See depthwise.h. */
+ * A strip is the gradients of up to four neighbouring outputs. They stay in registers while the kernel loads
+ * each input that they meet once per filter row; it never loads the padding. The sums of up to two filter rows
+ * stay in registers over as many rows and images as L1 holds. One filter row alone has two sums per weight, of
+ * the even and of the odd outputs of a strip, and adds them at the end: with one sum, the units would wait for
+ * a chain of dependent multiply-adds. See depthwise.h. */
 #include "kernels/conv2d/depthwise/depthwise.h"
 
-enum { MAX_T = 4, MAX_S = 5, MAX_ROWS = 2, CHUNK_BYTES = 20480 };
+enum { MAX_WIDTH = 4, MAX_S = 5, MAX_ROWS = 2, IMAGES_BYTES_IN_L1 = 20480 };
 
-/* Rows [p0, p1) of dy against the kernel rows from r on; all of these meet the image there. */
+/* Rows [p0, p1) of dy and the filter rows from r on, all of which meet the image there. */
 typedef struct rows {
     int p0, p1, r;
 } rows;
@@ -19,27 +18,27 @@ typedef struct sums {
     wf_vf of[MAX_ROWS][MAX_S], odd[MAX_S];
 } sums;
 
-/* S, STRIDE, ROWS, T and EDGE are constants where this is called. */
-WF_INLINE void tile(const int S, const int STRIDE, const int ROWS, const int T, const bool EDGE,
-                    const wf_element *x, ptrdiff_t x_tap, int lo, int hi, const wf_element *dy,
-                    sums *sum)
+/* Adds a strip to the sums. S, STRIDE, ROWS, WIDTH and EDGE are constants at every call. */
+WF_INLINE void strip(const int S, const int STRIDE, const int ROWS, const int WIDTH,
+                     const bool EDGE, const wf_element *x, ptrdiff_t x_tap, int lo, int hi,
+                     const wf_element *dy, sums *sum)
 {
-    const int N = (T - 1) * STRIDE + S;
-    wf_vf g[MAX_T];
+    const int N = (WIDTH - 1) * STRIDE + S;
+    wf_vf g[MAX_WIDTH];
     WF_UNROLL
-    for (int t = 0; t < T; t++)
+    for (int t = 0; t < WIDTH; t++)
         g[t] = wf_eload(dy + t * L);
     const wf_element *at[MAX_ROWS] = {x, wf_opaque(x + x_tap)};
     WF_UNROLL
     for (int j = 0; j < N; j++) {
-        /* no more than S - 1 columns are missing on either side */
+        /* at most S - 1 columns are padding on either side */
         if (EDGE && ((j < S - 1 && j < lo) || (j > N - S && j >= hi)))
             continue;
         WF_UNROLL
         for (int r = 0; r < ROWS; r++) {
             const wf_vf v = wf_eload(at[r] + j * L);
             WF_UNROLL
-            for (int t = 0; t < T; t++) {
+            for (int t = 0; t < WIDTH; t++) {
                 const int s = j - t * STRIDE;
                 if (s < 0 || s >= S)
                     continue;
@@ -52,37 +51,37 @@ WF_INLINE void tile(const int S, const int STRIDE, const int ROWS, const int T, 
     }
 }
 
-/* One row of dy. */
-WF_INLINE void tiles_of_row(const int S, const int STRIDE, const int ROWS, const wf_depthwise *g,
-                            wf_tiling cut, const wf_element *x, ptrdiff_t x_tap,
-                            const wf_element *dy, sums *sum)
+/* Adds one row of dy to the sums. */
+WF_INLINE void strips_of_row(const int S, const int STRIDE, const int ROWS, const wf_depthwise *g,
+                             wf_strips cut, const wf_element *x, ptrdiff_t x_tap,
+                             const wf_element *dy, sums *sum)
 {
     int lo = g->padding[1], hi = g->W + g->padding[1];
     x = wf_column(x, -g->padding[1]);
-    for (int i = 0; i < cut.tiles; i++) {
-        const int T = cut.narrow + (i < cut.wide);
-        switch (lo > 0 || hi < (T - 1) * STRIDE + S ? -T : T) {
-        case 4: tile(S, STRIDE, ROWS, 4, false, x, x_tap, lo, hi, dy, sum); break;
-        case 3: tile(S, STRIDE, ROWS, 3, false, x, x_tap, lo, hi, dy, sum); break;
-        case -4: tile(S, STRIDE, ROWS, 4, true, x, x_tap, lo, hi, dy, sum); break;
-        case -3: tile(S, STRIDE, ROWS, 3, true, x, x_tap, lo, hi, dy, sum); break;
+    for (int i = 0; i < cut.strips; i++) {
+        const int WIDTH = cut.narrow + (i < cut.wide);
+        switch (lo > 0 || hi < (WIDTH - 1) * STRIDE + S ? -WIDTH : WIDTH) {
+        case 4: strip(S, STRIDE, ROWS, 4, false, x, x_tap, lo, hi, dy, sum); break;
+        case 3: strip(S, STRIDE, ROWS, 3, false, x, x_tap, lo, hi, dy, sum); break;
+        case -4: strip(S, STRIDE, ROWS, 4, true, x, x_tap, lo, hi, dy, sum); break;
+        case -3: strip(S, STRIDE, ROWS, 3, true, x, x_tap, lo, hi, dy, sum); break;
         case 2:
-        case -2: tile(S, STRIDE, ROWS, 2, true, x, x_tap, lo, hi, dy, sum); break;
+        case -2: strip(S, STRIDE, ROWS, 2, true, x, x_tap, lo, hi, dy, sum); break;
         case 1:
-        case -1: tile(S, STRIDE, ROWS, 1, true, x, x_tap, lo, hi, dy, sum); break;
+        case -1: strip(S, STRIDE, ROWS, 1, true, x, x_tap, lo, hi, dy, sum); break;
         }
-        x = wf_column(x, T * STRIDE);
-        lo -= T * STRIDE;
-        hi -= T * STRIDE;
-        dy += T * L;
+        x = wf_column(x, WIDTH * STRIDE);
+        lo -= WIDTH * STRIDE;
+        hi -= WIDTH * STRIDE;
+        dy += WIDTH * L;
     }
 }
 
-/* w[r][s] += ... for ROWS kernel rows. */
+/* Adds the gradient of ROWS filter rows to w. */
 WF_INLINE void accumulate(const int S, const int STRIDE, const int ROWS, const wf_depthwise *g,
                           const wf_depthwise_images *im, const rows *a, float *w)
 {
-    const wf_tiling cut = wf_tiling_of(g->Q, MAX_T);
+    const wf_strips cut = wf_strips_of(g->Q, MAX_WIDTH);
     const ptrdiff_t line = (ptrdiff_t)g->W * L, x_tap = g->dilation[0] * line;
     const ptrdiff_t h = (ptrdiff_t)a->p0 * g->stride[0] - g->padding[0] + a->r * g->dilation[0];
     sums sum;
@@ -98,7 +97,7 @@ WF_INLINE void accumulate(const int S, const int STRIDE, const int ROWS, const w
         const wf_element *dy =
             im->dy + (size_t)i * im->dy_stride + (size_t)a->p0 * (size_t)g->Q * L;
         for (int p = a->p0; p < a->p1; p++, x += g->stride[0] * line, dy += (ptrdiff_t)g->Q * L)
-            tiles_of_row(S, STRIDE, ROWS, g, cut, x, x_tap, dy, &sum);
+            strips_of_row(S, STRIDE, ROWS, g, cut, x, x_tap, dy, &sum);
     }
     WF_UNROLL
     for (int s = 0; s < S; s++)
@@ -109,9 +108,9 @@ WF_INLINE void accumulate(const int S, const int STRIDE, const int ROWS, const w
         wf_vstore(w + i * L, sum.of[i / S][i % S]);
 }
 
-/* ---- any kernel, stride, padding and dilation ------------------------------------------------ */
+/* ---- any filter, stride, padding and dilation ------------------------------------------------ */
 
-/* Kernel column s of row a->r, in one image; four chains. */
+/* The gradient of filter column s of row a->r, in one image, added to `first`: in four chains. */
 static wf_vf tap_any(const wf_depthwise *g, const wf_element *x, const wf_element *dy,
                      const rows *a, int s, wf_vf first)
 {
@@ -146,7 +145,7 @@ static void one_row_any(const wf_depthwise *g, const wf_depthwise_images *im, co
 
 /* ---- planes ---------------------------------------------------------------------------------- */
 
-/* Of kernel rows that are taken at once. */
+/* How many filter rows are taken at once. */
 static int most_rows(const wf_depthwise *g)
 {
     const bool fast = (g->S == 3 || g->S == 5) && g->dilation[1] == 1 && g->stride[1] <= 2 &&
@@ -154,7 +153,7 @@ static int most_rows(const wf_depthwise *g)
     return fast ? MAX_ROWS : 1;
 }
 
-/* Kernel rows [a->r, a->r + n). */
+/* Adds the gradient of filter rows [a->r, a->r + n). */
 static void accumulate_rows(const wf_depthwise *g, const wf_depthwise_images *im, const rows *a,
                             int n, float *w)
 {
@@ -202,10 +201,10 @@ void WF_ELEMENT_FN(wf_depthwise_gradient)(const wf_depthwise *g, const wf_depthw
     if (WF_ELEMENT_FN(wf_depthwise_gradient_3x3)(g, images, sum))
         return;
     const int most = most_rows(g);
-    const int band = g->R <= most ? g->P : g->band; /* rows are read once anyway */
+    const int band = g->R <= most ? g->P : g->band; /* rows are read once in any case */
     const size_t bytes =
         (wf_depthwise_plane(g->H, g->W) + wf_depthwise_plane(g->P, g->Q)) * sizeof(wf_element);
-    const int at_once = bytes < CHUNK_BYTES ? (int)(CHUNK_BYTES / bytes) : 1;
+    const int at_once = bytes < IMAGES_BYTES_IN_L1 ? (int)(IMAGES_BYTES_IN_L1 / bytes) : 1;
     for (int i = 0; i < images->n; i += at_once) {
         wf_depthwise_images im = *images;
         im.x += (size_t)i * images->x_stride;
