@@ -37,14 +37,14 @@ typedef struct scratch {
 
 static size_t scratch_bytes(int C)
 {
-    return (wf_norm_slot_count(C) + 4 * (size_t)C) * sizeof(double);
+    return (wf_norm_partial_count(C) + 4 * (size_t)C) * sizeof(double);
 }
 
 static scratch scratch_of(const wf_tile *t, int C)
 {
     scratch s = {.partial = t->scratch};
     for (int i = 0; i < 4; i++)
-        s.a[i] = (char *)(s.partial + wf_norm_slot_count(C) + (size_t)(i * C));
+        s.a[i] = (char *)(s.partial + wf_norm_partial_count(C) + (size_t)(i * C));
     return s;
 }
 
@@ -68,7 +68,7 @@ static void affine(const gn_args *g, const void *mean, const void *invstd, const
 static void group_moments(const gn_args *g, const double *partial, int c0, int c1, double *mean,
                           double *invstd)
 {
-    const double *m2 = partial + wf_norm_slot_count(g->act.C) / 2;
+    const double *m2 = partial + wf_norm_partial_count(g->act.C) / 2;
     double pixels = (double)g->act.H * g->act.W, sum = 0, squares = 0;
     for (int c = c0; c < c1; c++)
         sum += partial[c];
@@ -108,7 +108,7 @@ static weft_status run_backward(const wf_tile *t, const void *vargs, int64_t n)
 {
     const gn_args *g = vargs;
     const int C = g->act.C, width = C / g->groups;
-    const size_t half = wf_norm_slot_count(C) / 2;
+    const size_t half = wf_norm_partial_count(C) / 2;
     const double D = (double)width * g->act.H * g->act.W;
     scratch s = scratch_of(t, C);
     void *mean = s.a[0], *one = s.a[1], *scale = s.a[2], *shift = s.a[3];
@@ -120,7 +120,7 @@ static weft_status run_backward(const wf_tile *t, const void *vargs, int64_t n)
         wf_float_set(g->dtype, one, c, 1);
     }
     g->fns->backward_reduce(
-        &(wf_norm_reduce){.act = g->act, .mean = mean, .x = x, .dy = dy, .slot = partial});
+        &(wf_norm_reduce){.act = g->act, .mean = mean, .x = x, .dy = dy, .partial = partial});
     for (int c = 0; c < C; c++) {
         double invstd = wf_float_get(g->dtype, wf_image(t, g->invstd, n), c / width);
         partial[half + (size_t)c] *= invstd;
@@ -147,7 +147,7 @@ static weft_status run_backward(const wf_tile *t, const void *vargs, int64_t n)
 static weft_status run_merge(const wf_tile *t, const void *vargs, int64_t tile)
 {
     const gn_args *g = vargs;
-    const size_t stride = wf_norm_slot_count(g->act.C);
+    const size_t stride = wf_norm_partial_count(g->act.C);
     const double *partials = wf_data(t, g->sums);
     for (int c = 0; c < g->act.C; c++) {
         double sum;
@@ -206,7 +206,7 @@ static weft_status lower_backward(wf_lower *l)
     g.gamma = wf_lower_in(l, 4).buf;
     g.dgamma = wf_lower_out(l, 1).buf;
     g.dbeta = wf_lower_out(l, 2).buf;
-    size_t partial_bytes = wf_norm_slot_count(g.act.C) * sizeof(double);
+    size_t partial_bytes = wf_norm_partial_count(g.act.C) * sizeof(double);
     g.sums = wf_lower_temp(l, g.N, partial_bytes);
     if (g.sums < 0)
         return WEFT_ERR_NOMEM;
