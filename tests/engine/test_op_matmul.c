@@ -332,10 +332,10 @@ static void types_must_agree(void **unused)
                 *i = weft_tensor_create(ctx, WEFT_I64, WEFT_SHAPE(3));
     assert_null(weft_mv(a, b));
     assert_non_null(
-        strstr(weft_error_text(ctx), "matmul: the second factor is f64, the first factor is f32"));
+        strstr(weft_error_text(ctx), "mv: the second factor is f64, the first factor is f32"));
     weft_error_clear(ctx);
     assert_null(weft_mv(a, i));
-    assert_non_null(strstr(weft_error_text(ctx), "matmul: input 1 is i64, expected f32 or f64"));
+    assert_non_null(strstr(weft_error_text(ctx), "mv: input 1 is i64, expected f32 or f64"));
     weft_tensor *all[] = {a, b, i};
     for (int k = 0; k < 3; k++)
         weft_tensor_unref(all[k]);
