@@ -1,13 +1,16 @@
 #!/usr/bin/env python3
-"""Times upsampling, layer_norm and conv_transpose2d in Weft and in PyTorch (channels_last), in turns.
+"""Times upsampling, layer_norm and conv_transpose2d in Weft and in PyTorch (channels_last).
 
-    bench/compare_ops.py WEFT_BENCH [--threads N] [--rounds N] [--only TEXT]
+    bench/compare_ops.py WEFT_BENCH [--threads N] [--rounds N] [--only TEXT] [--seconds X]
+                         [--cpu]
 
-Weft's figures are its benchmarks': images/*/f32/memory, and of a transposed convolution the passes of
-the convolution that it transposes, as a training step runs them: its forward is backward-data, its
-backward is forward and backward-weights. PyTorch runs under the Python that WEFT_TORCH_PYTHON names.
-Each round runs both in a process of its own; the figures are medians over the rounds, in
-milliseconds. WEFT_MAX_ISA caps Weft's instruction set.
+Weft's figures are its benchmarks': images/*/f32/memory, and of a transposed convolution the
+passes of the convolution that it transposes, as a training step runs them: its forward is
+backward-data, its backward is forward and backward-weights. "both" is forward and backward
+together. PyTorch runs under the Python that WEFT_TORCH_PYTHON names. Each round runs both, in
+turns, in a process of its own; the figures are medians over the rounds, in milliseconds.
+WEFT_MAX_ISA caps Weft's instruction set. --cpu: processor time of one thread instead of elapsed
+time, for a machine that is not quiet; caches and memory are shared all the same.
 """
 
 import argparse
@@ -42,23 +45,30 @@ def shape(n, c, k, side, kernel, stride, padding, more, name):
 
 
 def weft(args, folder):
-    options = ["--benchmark_format=json", "--benchmark_min_time=0.3"]
+    options = ["--benchmark_format=json", f"--benchmark_min_time={args.seconds}"]
     if args.threads:
         options += ["--threads", str(args.threads)]
     result, elements = {}, IMAGES * 64 * 56 * 56
-    found = run([args.bench, "--benchmark_filter=images/(upsample|layer_norm).*/f32/memory", *options])
+    kinds = "--benchmark_filter=images/(upsample|layer_norm).*/f32/memory"
+    found = run([args.bench, kinds, *options])
     for b in found["benchmarks"]:
         name = b["name"].split("/")[1].replace("_backward", " backward")
         if args.only in name:
-            result[name] = PARTS[name] * elements / (b["Gelem/s"] * 1e9)
+            share = b["cpu_time"] / b["real_time"] if args.cpu else 1
+            took = PARTS[name] * elements / (b["Gelem/s"] * 1e9) * share
+            forward = name.removesuffix(" backward")
+            if forward == name:
+                result[name] = took
+            else:
+                result[forward + ", both"] = result[forward] + took
     names = {f"case{i}": name for i, name in enumerate(TRANSPOSED) if args.only in name}
     if not names:
         return result
     path = os.path.join(folder, "transposed")
     with open(path, "w", encoding="utf-8") as f:
         f.writelines(shape(*TRANSPOSED[name], key) + "\n" for key, name in names.items())
-    found = run([args.bench, "--shapes", path, "--benchmark_filter=conv2d/.*case.*/(gemm|wino|onednn)",
-                 *options])
+    kernels = "--benchmark_filter=conv2d/.*case.*/(gemm|wino|onednn)"
+    found = run([args.bench, "--shapes", path, kernels, *options])
     passes = {}
     for b in found["benchmarks"]:
         if "(selected)" not in b.get("label", ""):
@@ -66,10 +76,10 @@ def weft(args, folder):
         key = re.search(r"case\d+", b["name"]).group()
         which = next(p for p in reversed(PASSES) if f"/{p}/" in b["name"])
         scale = {"ns": 1e-9, "us": 1e-6, "ms": 1e-3, "s": 1}[b["time_unit"]]
-        passes[names[key], which] = b["real_time"] * scale
+        passes[names[key], which] = b["cpu_time" if args.cpu else "real_time"] * scale
     for name in names.values():
         result[name] = passes[name, "backward-data"]
-        result[name + " backward"] = passes[name, "forward"] + passes[name, "backward-weights"]
+        result[name + ", both"] = sum(passes[name, which] for which in PASSES)
     return result
 
 
@@ -79,7 +89,10 @@ def main():
     p.add_argument("--threads", type=int, default=0)
     p.add_argument("--rounds", type=int, default=3)
     p.add_argument("--only", default="")
+    p.add_argument("--seconds", type=float, default=0.3, help="a pass")
+    p.add_argument("--cpu", action="store_true", help="processor time, of one thread")
     args = p.parse_args()
+    args.threads = 1 if args.cpu else args.threads
     python = os.environ.get("WEFT_TORCH_PYTHON")
     if not python:
         sys.exit("compare_ops: WEFT_TORCH_PYTHON is not set")
@@ -87,8 +100,9 @@ def main():
     with tempfile.TemporaryDirectory() as folder:
         for i in range(args.rounds):
             ours = weft(args, folder)
-            theirs = run([python, os.path.join(HERE, "torch_ops.py"), "--threads", str(args.threads),
-                          "--only", args.only])
+            theirs = run([python, os.path.join(HERE, "torch_ops.py"),
+                          "--threads", str(args.threads), "--seconds", str(args.seconds),
+                          "--only", args.only] + ["--cpu"] * args.cpu)
             rounds.append((ours, theirs))
     print(f"{'op':44} {'Weft ms':>9} {'PyTorch':>9}   PyTorch / Weft, each round")
     for name in rounds[0][1]:

@@ -1,7 +1,7 @@
 """Times ops in PyTorch and prints the results as one JSON object: name: seconds.
 
-Images are channels_last, their parameters too; upsampling doubles height and width. A backward pass is
-what forward and backward take together less forward. compare_ops.py runs this beside Weft.
+Images are channels_last, their parameters too; upsampling doubles height and width. "NAME, both" is
+forward and backward together. compare_ops.py runs this beside Weft.
 """
 
 import argparse
@@ -32,18 +32,21 @@ def cases():
     yield "layer_norm", lambda x, g, b: F.layer_norm(x, [ROW], g, b), [rows, gamma, beta]
     for name, (n, c, k, side, kernel, stride, padding, more) in TRANSPOSED.items():
         w = torch.randn(c, k, kernel, kernel).to(memory_format=torch.channels_last)
-        yield (name, lambda x, w, s=stride, p=padding, o=more: F.conv_transpose2d(x, w, None, s, p, o),
-               [images(n, c, side), w.requires_grad_()])
+
+        def transposed(x, w, s=stride, p=padding, o=more):
+            return F.conv_transpose2d(x, w, None, s, p, o)
+
+        yield name, transposed, [images(n, c, side), w.requires_grad_()]
 
 
-def seconds(run, limit):
+def seconds(run, limit, clock):
     run()
     run()
     times, end = [], time.perf_counter() + limit
     while len(times) < 5 or time.perf_counter() < end:
-        start = time.perf_counter()
+        start = clock()
         run()
-        times.append(time.perf_counter() - start)
+        times.append(clock() - start)
     return statistics.median(times)
 
 
@@ -52,7 +55,9 @@ def main():
     p.add_argument("--threads", type=int, default=0, help="0 leaves PyTorch's choice")
     p.add_argument("--seconds", type=float, default=0.3, help="a pass")
     p.add_argument("--only", default="", help="ops with this in their name")
+    p.add_argument("--cpu", action="store_true", help="processor time instead of elapsed time")
     args = p.parse_args()
+    clock = time.process_time if args.cpu else time.perf_counter
     torch.set_flush_denormal(True)
     if args.threads:
         torch.set_num_threads(args.threads)
@@ -71,8 +76,8 @@ def main():
             for x in inputs:
                 x.grad = None
 
-        result[name] = seconds(forward, args.seconds)
-        result[name + " backward"] = seconds(both, args.seconds) - result[name]
+        result[name] = seconds(forward, args.seconds, clock)
+        result[name + ", both"] = seconds(both, args.seconds, clock)
     print(json.dumps(result))
 
 
