@@ -1,11 +1,10 @@
-/* Ops as a program records them; see ops.h. A step is one op: its result is written to a stored tensor
- * that is there already, and so are the gradients. Forward: without a gradient. Both: forward, kept, and
- * backward from a stored seed.
+/* Ops as a program records them; see ops.h. A step is one op: its result is written to a stored
+ * tensor that is there already, and so are the gradients. Forward: without a gradient. Both:
+ * forward, kept, and backward from a stored seed.
  *
- * Element-wise cases are plain f32 tensors (N, 64, 56, 56) of more than two last-level caches each, and
- * are compared with a copy by all threads, 64 KiB at a time, of as many bytes as the passes have to read
- * and write, each operand once. Image cases stand between two 1x1 convolutions, so that images lie as in
- * a network; their time is the tiles' in the trace (bench/compare_ops.py). */
+ * Operands are plain f32 tensors (N, 64, 56, 56) of more than two last-level caches each. What is
+ * compared is a copy by all threads, 64 KiB at a time, of as many bytes as the passes have to read
+ * and write, each operand once. */
 #include "bench/ops.h"
 
 #include <math.h>
