@@ -21,7 +21,7 @@
 
 /* Smaller values are kept, because a copy costs a task. */
 #define SMALL_BYTES ((int64_t)32 << 10)
-#define READ_MOST 4
+#define READ_MOST 6
 #define NODES_MOST 16 /* copies for one value */
 
 typedef struct recompute {
