@@ -2,7 +2,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "engine/tune/trial.h"
+#include "engine/tune/trial_families.h"
 
 /* The same as bf16: the upper halves of floats. */
 static void fill_bf16(uint16_t *p, size_t n, uint32_t seed)

@@ -2,7 +2,7 @@
  * kernels/matmul/matmul.h. */
 #include <stdio.h>
 
-#include "engine/tune/trial.h"
+#include "engine/tune/trial_families.h"
 #include "kernels/matmul/batch.h"
 
 static size_t matrices(const wf_matmul_desc *d, int64_t rows, int64_t columns)
