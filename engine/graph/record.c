@@ -232,8 +232,11 @@ weft_context *wf_record_context(const char *what, int needed, int n, weft_tensor
     weft_context *ctx = NULL;
     for (int i = 0; i < n && !ctx; i++)
         ctx = wf_tensor_owner(in[i]);
+    if (!ctx)
+        wf_fail_stray(WEFT_ERR_INVALID, "%s: all its tensors are NULL, so no context is known",
+                      what);
     if (!ctx || wf_step_status(ctx) != WEFT_OK)
-        return NULL; /* all are NULL, so there is no context for the error */
+        return NULL;
     weft_status status = WEFT_OK;
     for (int i = 0; i < n && status == WEFT_OK; i++) {
         if (!in[i] && i >= needed)

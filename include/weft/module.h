@@ -110,7 +110,7 @@ typedef struct weft_module_class {
                                                    .init = type##_class_init,                      \
                                                    .forward = type##_class_forward,                \
                                                    __VA_ARGS__};
-/* The same, and defines the struct. Its members besides `base` follow class_name, each with a
+/* The same, and defines the struct; C++ needs C++20 for it. Its members besides `base` follow class_name, each with a
  * semicolon. */
 #define WEFT_MODULE(type, class_name, ...)                                                         \
     typedef struct type {                                                                          \

@@ -7,7 +7,9 @@
  * Failure: the function returns NULL, the context has the first error with the module's path, and
  * the step has failed (weft_error_status in weft/context.h). An operand that is needed but NULL is
  * such a failure. Operands that may be left out are NULL then; but once the step has failed, every
- * NULL counts as a failed op, and the function returns NULL.
+ * NULL counts as a failed op, and the function returns NULL. A call whose tensors are all NULL knows no
+ * context: it returns NULL, and weft_error_text(NULL) says why; weft_backward(NULL) returns
+ * WEFT_ERR_INVALID. A program that may lose a tensor must look at one of these.
  *
  * Empty tensors, which have a dimension of size 0, go through every op, as in torch. A sum of no
  * elements is 0; a mean, and so the mean of no losses, is NaN; a maximum or minimum is an error. A
@@ -21,6 +23,8 @@
  * height and width, P Q output height and width. Types: f32 or f64 unless said otherwise. */
 #ifndef WEFT_OPS_H
 #define WEFT_OPS_H
+
+#include <math.h> /* NAN and INFINITY are values of options */
 
 #include "weft/context.h"
 

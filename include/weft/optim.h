@@ -9,6 +9,8 @@
 #ifndef WEFT_OPTIM_H
 #define WEFT_OPTIM_H
 
+#include <math.h> /* NAN: a number that is left to the optimizer */
+
 #include "weft/module.h"
 
 #ifdef __cplusplus

@@ -134,6 +134,13 @@ static void gradient_functions(void **state)
 {
     weft_tensor *t = f64(), *none = NULL;
     FAILS_QUIETLY(weft_backward(NULL));
+    assert_string_equal(weft_error_text(NULL),
+                        "backward: the loss is NULL, so no context is known");
+    assert_null(weft_relu(NULL));
+    assert_string_equal(weft_error_text(NULL),
+                        "relu: all its tensors are NULL, so no context is known");
+    assert_null(weft_add(NULL, NULL));
+    assert_non_null(strstr(weft_error_text(NULL), "add: "));
     FAILS_QUIETLY(weft_backward_with(NULL, NULL, false));
     NOTHING_QUIETLY(weft_grad(NULL));
     weft_zero_grad(NULL);

@@ -280,8 +280,9 @@ weft_status weft_backward_with(weft_tensor *loss, weft_tensor *seed, bool retain
 {
     weft_tensor *operands[] = {loss, seed};
     weft_context *owner = wf_tensor_owner(loss ? loss : seed);
-    if (!owner)
-        return WEFT_ERR_INVALID; /* the loss was not recorded: the step has failed already */
+    if (!owner) /* the loss was not recorded */
+        return wf_fail_stray(WEFT_ERR_INVALID,
+                             "backward: the loss is NULL, so no context is known");
     weft_context *ctx = wf_record_context("backward", 1, 2, operands);
     if (!ctx)
         return wf_step_status(owner);
