@@ -94,45 +94,12 @@ weft_status wf_held_init(wf_plan *p, wf_held *h)
 
 void wf_held_done(wf_held *h)
 {
-    wf_free(h->heap);
-    h->heap = NULL;
+    wf_heap_done(&h->heap);
 }
 
-/* ---- a heap of the ready groups that would free memory: most bytes first, then lowest number */
+/* ---- the ready groups that would free memory, by the bytes ---- */
 
 enum { WAITS, READY, DONE };
-
-static bool before(wf_freeing a, wf_freeing b)
-{
-    return a.gain > b.gain || (a.gain == b.gain && a.group < b.group);
-}
-
-static bool push(wf_held *h, int group)
-{
-    if (!wf_grow(&h->heap, &h->cap_heap, h->n_heap, 1, sizeof *h->heap))
-        return false;
-    const wf_freeing x = {h->gain[group], group};
-    int i = h->n_heap++;
-    for (; i > 0 && before(x, h->heap[(i - 1) / 2]); i = (i - 1) / 2)
-        h->heap[i] = h->heap[(i - 1) / 2];
-    h->heap[i] = x;
-    return true;
-}
-
-static void pop(wf_held *h)
-{
-    const wf_freeing last = h->heap[--h->n_heap];
-    int i = 0;
-    for (int child = 1; child < h->n_heap; child = 2 * i + 1) {
-        if (child + 1 < h->n_heap && before(h->heap[child + 1], h->heap[child]))
-            child++;
-        if (!before(h->heap[child], last))
-            break;
-        h->heap[i] = h->heap[child];
-        i = child;
-    }
-    h->heap[i] = last;
-}
 
 /* Adds to the gain of a ready group. */
 static bool gains(wf_held *h, int group, int64_t bytes)
@@ -142,7 +109,7 @@ static bool gains(wf_held *h, int group, int64_t bytes)
     const int64_t was = h->gain[group];
     h->gain[group] += bytes;
     h->waiting += (h->gain[group] > 0 ? h->gain[group] : 0) - (was > 0 ? was : 0);
-    return h->gain[group] <= 0 || push(h, group);
+    return h->gain[group] <= 0 || wf_heap_push(&h->heap, (double)h->gain[group], group);
 }
 
 bool wf_held_ready(wf_held *h, int group)
@@ -184,11 +151,11 @@ bool wf_held_run(wf_held *h, int group)
 
 int wf_held_most(wf_held *h)
 {
-    while (h->n_heap > 0) {
-        const wf_freeing top = h->heap[0];
-        if (h->state[top.group] == READY && h->gain[top.group] == top.gain)
-            return top.group;
-        pop(h);
+    while (h->heap.n > 0) {
+        const wf_heap_entry top = h->heap.entry[0];
+        if (h->state[top.id] == READY && (double)h->gain[top.id] == top.key)
+            return top.id;
+        wf_heap_pop(&h->heap); /* out of date */
     }
     return -1;
 }

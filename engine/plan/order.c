@@ -76,41 +76,9 @@ static void prioritise(wf_plan *p, int u)
     group->priority = after + 1e-7 + group->cost / (double)(width > 0 ? width : 1);
 }
 
-/* ---- a heap of the ready task groups: highest priority first, then lowest number ---- */
-
-static bool before(const wf_plan *p, int a, int b)
-{
-    double x = p->groups[a].priority, y = p->groups[b].priority;
-    return x > y || (x == y && a < b);
-}
-
-static void push(const wf_plan *p, int *heap, int *n, int group)
-{
-    int i = (*n)++;
-    for (; i > 0 && before(p, group, heap[(i - 1) / 2]); i = (i - 1) / 2)
-        heap[i] = heap[(i - 1) / 2];
-    heap[i] = group;
-}
-
-static int pop(const wf_plan *p, int *heap, int *n)
-{
-    const int top = heap[0], last = heap[--*n];
-    int i = 0;
-    for (int child = 1; child < *n; child = 2 * i + 1) {
-        if (child + 1 < *n && before(p, heap[child + 1], heap[child]))
-            child++;
-        if (!before(p, heap[child], last))
-            break;
-        heap[i] = heap[child];
-        i = child;
-    }
-    heap[i] = last;
-    return top;
-}
-
 /* The ready groups, sorted in two ways: by priority, and by the memory that they would free. */
 typedef struct ready {
-    int *heap, n;
+    wf_heap by_priority;
     char *taken;
     int n_order;
     wf_held held;
@@ -118,8 +86,9 @@ typedef struct ready {
 
 static weft_status add_ready(wf_plan *p, ready *r, int group)
 {
-    push(p, r->heap, &r->n, group);
-    return wf_held_ready(&r->held, group) ? WEFT_OK : wf_plan_nomem(p);
+    const bool ok = wf_heap_push(&r->by_priority, p->groups[group].priority, group) &&
+                    wf_held_ready(&r->held, group);
+    return ok ? WEFT_OK : wf_plan_nomem(p);
 }
 
 /* Note [Memory bounds the order]. Nothing waits for the weight gradients. By priority alone they
@@ -133,8 +102,8 @@ static int next_group(wf_plan *p, ready *r)
 {
     const bool much = r->held.waiting > (int64_t)(r->held.peak / WAITING_SHARE);
     int group = much && !(p->passes_off & WEFT_PASS_MEMORY) ? wf_held_most(&r->held) : -1;
-    while (r->n > 0 && (group < 0 || r->taken[group]))
-        group = pop(p, r->heap, &r->n);
+    while (r->by_priority.n > 0 && (group < 0 || r->taken[group]))
+        group = wf_heap_pop(&r->by_priority).id;
     return group >= 0 && !r->taken[group] ? group : -1;
 }
 
@@ -197,12 +166,13 @@ weft_status wf_pass_order(wf_plan *p)
     WF_TRY(sort_groups(p, sorted, left));
     for (int i = p->n_groups - 1; i >= 0; i--)
         prioritise(p, sorted[i]);
-    ready r = {.heap = sorted, .taken = wf_bump_alloc(&p->bump, (size_t)p->n_groups + 1)};
+    ready r = {.taken = wf_bump_alloc(&p->bump, (size_t)p->n_groups + 1)};
     if (!r.taken)
         return wf_plan_nomem(p);
     weft_status status = wf_held_init(p, &r.held);
     if (status == WEFT_OK)
         status = linearise(p, &r, left);
     wf_held_done(&r.held);
+    wf_heap_done(&r.by_priority);
     return status;
 }

@@ -36,6 +36,7 @@
 #define WF_PLAN_PLAN_H
 
 #include "engine/base/bump.h"
+#include "engine/base/heap.h"
 #include "engine/graph/graph.h"
 #include "engine/tune/problem.h"
 
@@ -298,10 +299,6 @@ wf_act wf_ir_act(const wf_ir_value *v);
 
 /* ---- held.c: the memory in use while the task groups run one after the other ---- */
 
-typedef struct wf_freeing {
-    int64_t gain;
-    int group;
-} wf_freeing;
 typedef struct wf_held {
     size_t live, peak; /* bytes in use now; the most so far */
     int64_t waiting;   /* bytes that the ready groups would free */
@@ -314,8 +311,7 @@ typedef struct wf_held {
     /* per buffer: its bytes; the bytes that count against the group that writes it */
     int64_t *bytes, *takes;
     int64_t *gain; /* per ready group: bytes that it frees, minus those that it needs first */
-    wf_freeing *heap;
-    int n_heap, cap_heap;
+    wf_heap heap;  /* of the ready groups that free memory, by their gain */
 } wf_held;
 weft_status wf_held_init(wf_plan *p, wf_held *h);
 void wf_held_done(wf_held *h);
