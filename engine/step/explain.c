@@ -90,8 +90,9 @@ weft_status wf_plan_explain(const wf_plan *p, FILE *out)
     WF_TRY(print_wisdom(p, out));
     fprintf(
         out,
-        "\ntask groups, most urgent first (a group runs its tasks tile by tile; %% of peak is what "
-        "a kernel expects;\n<n reads and >n writes buffer n, t: tile by tile)\n");
+        "\ntask groups, in the order in which one worker would take them (a group runs its tasks tile "
+        "by tile;\n%% of peak is what a kernel expects; <n reads and >n writes buffer n, t: tile by "
+        "tile)\n");
     for (int i = 0; i < p->n_groups; i++) {
         const wf_task_group *u = &p->groups[p->order[i]];
         if (u->barrier) {
