@@ -1,7 +1,9 @@
 /* What an op is: shape inference, gradient, lowering, sample inputs.
  *
- * Each op has one file, engine/graph/ops/<op>.c. The file ends in one `const wf_op wf_op_<name>`,
- * and ops.def lists the op once. docs/adding-an-op.md shows how to add one.
+ * Each op is defined in one file of engine/graph/ops, as `const wf_op wf_op_<name>`, and ops.def
+ * lists it once. A file has one op, with those that serve its gradient, or one family, such as the
+ * comparisons (eq.c) or the functions of one operand (activation.c). docs/adding-an-op.md shows how
+ * to add one.
  *
  * Threading: infer, grad and lower run on the recording thread. Tile functions run on any worker,
  * several at a time. */
