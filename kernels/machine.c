@@ -6,8 +6,9 @@
 #include <stdlib.h>
 #include <strings.h>
 
-/* The columns of costs.def and blocking.def, in their order. A new class adds a name here, four lines to
- * each of the two lists below, and a line to `classes`. */
+/* The columns of costs.def and blocking.def, in their order. For a new column each of these macros gets one
+ * more parameter, and there is one more macro, with five lines in each of the two lists below and a line of
+ * `classes`. docs/kernels.md, Machine classes, says what else a new class needs. */
 #define AVX2_L2_512K(a, b, c) a
 #define AVX512_L2_1M(a, b, c) b
 #define AVX512_L2_2M(a, b, c) c
