@@ -60,8 +60,8 @@ const manual manual_weft = {
         "`weft` trains convolutional networks that classify images, on the cores of an x86 machine, "
         "and evaluates and uses them. Weights are safetensors files with PyTorch's names.\n\n"
         "It chooses cores, kernels and memory by itself; `weft info` and `weft explain` show what it "
-        "chose. The same machine class, weights, data and flags give the same bits, for any number "
-        "of threads.",
+        "chose. The same machine class, wisdom, version of oneDNN, weights, data and flags give the "
+        "same bits, for any number of threads.",
     .table = &cli_table,
     .extra = "help --help --version",
     .sections = sections,

@@ -1,8 +1,9 @@
 /* What the files of this folder share: the geometry of a convolution as a matrix product, and the packed
  * input. README.md works through an example with small numbers.
  *
- * The product's left matrix would be im2col's: a row for each output pixel; a column for each channel
- * vector of the input and each tap. Nobody builds it. The kernels read the input itself where a tap's
+ * The product's left matrix would be im2col's: a row for each output pixel; a column for each input
+ * channel and tap, of which a channel vector and a tap have a vector's channels together. Nobody builds
+ * it. The kernels read the input itself where a tap's
  * inputs lie there in order, or else a *packed input*: packed_input.c copies the input rows that a few
  * output rows need, with zeros for the padding and the inputs of each residue class side by side. There
  * every tap is one constant offset, and neighbouring outputs read neighbouring inputs, whatever the
