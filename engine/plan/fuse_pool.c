@@ -3,10 +3,11 @@
  *
  * As recorded, max_pool2d_backward spreads the gradient over the image, and then relu_backward
  * clears it where ReLU's output was 0. A window's maximum is 0 exactly where ReLU cleared all of
- * the window. So the gradient can be cleared before it is spread: this gives the same bits with
- * fewer pixels. And the backward pass no longer reads ReLU's output, but the smaller pooled value,
+ * the window. So where windows do not overlap the gradient can be cleared before it is spread: this
+ * gives the same bits with fewer pixels. And the backward pass no longer reads ReLU's output, but the smaller pooled value,
  * which the next convolution needs anyway. */
 #include "engine/graph/ops/common.h"
+#include "engine/graph/ops/pool2d.h"
 #include "engine/plan/plan.h"
 
 /* The nodes relu_backward(z, max_pool2d_backward(dy, index)), where pooling z gave the pooled
@@ -28,6 +29,12 @@ static bool match(const wf_plan *p, const wf_users *u, const wf_ir_node *relu_ba
         return false;
     const int made_index =
         p->values[back->in[1]].kind == WF_IR_NODE ? p->values[back->in[1]].node : -1;
+    /* Where windows overlap, a pixel's gradient is a sum, and the order of its terms is the kernel's, which
+     * depends on the layout: that of dy as recorded, of the pooled value here. */
+    const wf_pool2d_attrs *a = back->attrs;
+    if (a->adaptive || a->dilation[0] != 1 || a->dilation[1] != 1 || a->kernel[0] > a->stride[0] ||
+        a->kernel[1] > a->stride[1])
+        return false;
     if (made_index < 0 || p->nodes[made_index].op != &wf_op_max_pool2d ||
         p->nodes[made_index].in[0] != z || p->values[z].kind != WF_IR_NODE ||
         p->nodes[p->values[z].node].op != &wf_op_relu)

@@ -12,23 +12,33 @@
  *
  * Whether a value is dropped follows from the plan alone:
  * - its op is cheap (WF_OP_CHEAP), and the value is large;
+ * - a convolution or matrix product lies between the value and its first reader in the backward pass:
+ *   otherwise the value would not have lived long;
  * - what the copies read is in memory there anyway: something reads it there or later, or it is
  *   small, or the same rule computes it again;
  * - all copies together read at most READ_MOST times the value's bytes. So a stage of residual
- *   blocks keeps the output of every few blocks. */
+ *   blocks keeps the output of every few blocks;
+ * - where an element-wise op reads the value, which itself takes little more than a pass over memory,
+ *   the copies are two at most. */
 #include "engine/base/alloc.h"
+#include "engine/graph/ops/common.h"
 #include "engine/plan/plan.h"
 
 /* Smaller values are kept, because a copy costs a task. */
 #define SMALL_BYTES ((int64_t)32 << 10)
 #define READ_MOST 6
 #define NODES_MOST 16 /* copies for one value */
+/* The same of a value that an element-wise op reads. */
+#define READ_MOST_CHEAPLY 2
+#define NODES_MOST_CHEAPLY 2
 
 typedef struct recompute {
     wf_plan *p;
     /* per value: first and last node of the backward pass that reads it; -1: none */
     int *first_late, *last_late;
     char *early;   /* per value: a node outside the backward pass reads it */
+    char *cheaply; /* per value: a node of the backward pass reads it that sums no products */
+    int *products; /* per node: how many nodes before it sum products */
     char *needed;  /* per value: it is kept or assigned */
     char *dropped; /* per value */
     int *copy;     /* per value: its copy; -1: not yet made */
@@ -48,6 +58,13 @@ static bool is_large(const wf_plan *p, int value)
     return v->type.shape.rank == 4 && value_bytes(p, value) >= SMALL_BYTES;
 }
 
+/* Beside these ops the copies of their inputs cost little. */
+static bool sums_products(const wf_op *op)
+{
+    return op == &wf_op_conv2d || op == &wf_op_conv2d_backward_data ||
+           op == &wf_op_conv2d_backward_weights || op == &wf_op_matmul;
+}
+
 static weft_status note_readers(recompute *r)
 {
     wf_plan *p = r->p;
@@ -57,11 +74,13 @@ static weft_status note_readers(recompute *r)
     r->copy = wf_bump_alloc(&p->bump, values * sizeof *r->copy);
     r->next = wf_bump_alloc(&p->bump, values * sizeof *r->next);
     r->before = wf_bump_alloc(&p->bump, nodes * sizeof *r->before);
+    r->products = wf_bump_alloc(&p->bump, nodes * sizeof *r->products);
     r->early = wf_bump_alloc(&p->bump, values);
+    r->cheaply = wf_bump_alloc(&p->bump, values);
     r->needed = wf_bump_alloc(&p->bump, values);
     r->dropped = wf_bump_alloc(&p->bump, values);
-    if (!r->first_late || !r->last_late || !r->copy || !r->next || !r->before || !r->early ||
-        !r->needed || !r->dropped)
+    if (!r->first_late || !r->last_late || !r->copy || !r->next || !r->before || !r->products ||
+        !r->early || !r->cheaply || !r->needed || !r->dropped)
         return wf_plan_nomem(p);
     for (int v = 0; v < p->n_values; v++) {
         r->first_late[v] = r->last_late[v] = r->copy[v] = r->next[v] = -1;
@@ -72,6 +91,7 @@ static weft_status note_readers(recompute *r)
     for (int n = 0; n < p->n_nodes; n++) {
         const wf_ir_node *node = &p->nodes[n];
         r->before[n] = -1;
+        r->products[n + 1] = r->products[n] + (!node->dead && sums_products(node->op));
         for (int i = 0; i < node->n_in && !node->dead; i++) {
             const int v = node->in[i];
             if (!node->backward) {
@@ -80,6 +100,7 @@ static weft_status note_readers(recompute *r)
             }
             r->first_late[v] = r->first_late[v] < 0 ? n : r->first_late[v];
             r->last_late[v] = n;
+            r->cheaply[v] |= !sums_products(node->op);
         }
     }
     return WEFT_OK;
@@ -87,7 +108,7 @@ static weft_status note_readers(recompute *r)
 
 /* The copies that one value needs, and the bytes that they read. */
 typedef struct cost {
-    int nodes;
+    int nodes, nodes_most;
     int64_t bytes;
 } cost;
 
@@ -100,7 +121,7 @@ static bool can_copy(const recompute *r, int value, int at, int64_t most, cost *
     if (p->values[value].kind != WF_IR_NODE || made_by < 0 || p->values[value].out != 0)
         return false;
     const wf_ir_node *node = &p->nodes[made_by];
-    if (!(node->op->flags & WF_OP_CHEAP) || node->backward || ++c->nodes > NODES_MOST)
+    if (!(node->op->flags & WF_OP_CHEAP) || node->backward || ++c->nodes > c->nodes_most)
         return false;
     for (int i = 0; i < node->n_in; i++) {
         const int in = node->in[i];
@@ -126,8 +147,12 @@ static void decide(recompute *r)
         const int v = node->n_out > 0 && !node->dead && !node->backward ? node->out[0] : -1;
         if (v < 0 || r->first_late[v] < 0 || r->needed[v] || !r->early[v] || !is_large(p, v))
             continue;
-        cost c = {0};
-        if (!can_copy(r, v, r->first_late[v], READ_MOST * value_bytes(p, v), &c))
+        if (r->products[r->first_late[v]] == r->products[n + 1])
+            continue;
+        const bool cheaply = r->cheaply[v];
+        const int64_t most = (cheaply ? READ_MOST_CHEAPLY : READ_MOST) * value_bytes(p, v);
+        cost c = {.nodes_most = cheaply ? NODES_MOST_CHEAPLY : NODES_MOST};
+        if (!can_copy(r, v, r->first_late[v], most, &c))
             continue;
         r->dropped[v] = 1;
         r->next[v] = r->before[r->first_late[v]];

@@ -108,9 +108,13 @@ static void keep_live(const wf_graph *g, wf_request *r)
 {
     for (int n = r->first_node; n < g->n_nodes; n++) {
         const wf_node *node = &g->nodes[n];
-        bool open = !node->consumed && !node->recorded_grad;
+        bool open = !node->consumed && !node->recorded_grad, grad = false;
+        for (int o = 0; o < node->n_out; o++)
+            grad |= g->values[node->out + o].requires_grad;
+        /* All outputs: a gradient rule may read those that have no gradient themselves, such as the
+         * places of max pooling's maxima. */
         for (int o = 0; o < node->n_out && r->nodes[n]; o++)
-            r->keep[node->out + o] |= open && g->values[node->out + o].requires_grad;
+            r->keep[node->out + o] |= open && grad;
         for (int i = 0; i < node->n_in; i++) {
             int v = wf_node_in(g, node)[i], by = g->values[v].node;
             bool later = !node->executed && !r->nodes[n];
@@ -323,6 +327,18 @@ weft_status wf_execute_pending(weft_context *ctx)
     return status;
 }
 
+/* Whether the inputs of a node that nobody needs are there or will be: an earlier run of a part of the
+ * step may have freed them. */
+static bool can_run(const wf_graph *g, const wf_request *r, int n)
+{
+    for (int i = 0; i < g->nodes[n].n_in; i++) {
+        const wf_value *v = &g->values[wf_node_in(g, &g->nodes[n])[i]];
+        if (v->node >= 0 && !v->store.data && (g->nodes[v->node].executed || !r->nodes[v->node]))
+            return false;
+    }
+    return true;
+}
+
 static weft_status request_all(weft_context *ctx, wf_request *r)
 {
     wf_graph *g = ctx->graph;
@@ -332,8 +348,9 @@ static weft_status request_all(weft_context *ctx, wf_request *r)
         if (g->assigned[i].value >= 0)
             want_assignment(g, r, i);
     for (int n = r->first_node; n < g->n_nodes; n++)
-        if (!g->nodes[n].executed && ((g->nodes[n].op->flags & WF_OP_SIDE_EFFECT) ||
-                                      (ctx->options.passes_off & WEFT_PASS_SIMPLIFY)))
+        if (!g->nodes[n].executed &&
+            ((g->nodes[n].op->flags & WF_OP_SIDE_EFFECT) ||
+             ((ctx->options.passes_off & WEFT_PASS_SIMPLIFY) && can_run(g, r, n))))
             r->nodes[n] = 1;
     /* The step ends here, so readers whose results nobody needs do not run, even if their input is
      * overwritten. */
