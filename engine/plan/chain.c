@@ -248,8 +248,8 @@ static bool makes_again(const wf_plan *p, int task)
     return p->tasks[task]->node >= 0 && p->nodes[p->tasks[task]->node].copy;
 }
 
-/* Whether the task makes a copy of a value for one reader: the f32 copy of a value stored as bf16,
- * or a value that is computed again (recompute.c). */
+/* Whether the task serves one reader only: it makes the f32 copy of a value stored as bf16, or a
+ * remade value (recompute.c). Below, "copy" stands for both. */
 static bool is_copy(const wf_plan *p, int task)
 {
     const int n = p->tasks[task]->node;

@@ -83,10 +83,10 @@ weft_status wf_held_init(wf_plan *p, wf_held *h)
         h->left[b] = h->buf_start[b + 1] - h->buf_start[b];
         const int readers = h->left[b] - 1, value = p->buffers[b].value;
         const bool copy = is_copy(p, value);
-        /* A buffer that one group alone uses lives equally long in any order, and so does a value
-         * that is computed again for one group. */
+        /* A buffer that one group alone uses lives equally long in any order, and so does a
+         * value that is remade for one group. */
         h->bytes[b] = readers > (copy ? 1 : 0) ? (int64_t)p->buffers[b].bytes : 0;
-        /* The next group frees partial sums, and copies are freed soon. */
+        /* The next group frees partial sums, and remade values are freed soon. */
         h->takes[b] = copy || (value < 0 && readers == 1) ? 0 : h->bytes[b];
     }
     return WEFT_OK;

@@ -1,12 +1,12 @@
 /* The plan: recorded nodes compiled into tasks, with kernels, layouts, memory and order.
  *
- * The plan passes, in order. Each is a file with one entry point:
- *   simplify.c      removes nodes that nothing needs
+ * The plan passes, in order. Each has one entry point in a file of its name:
+ *   simplify.c      removes nodes whose values nobody reads, keeps or assigns
  *   precision.c     chooses the storage type of each value; inserts casts
- *   fuse.c          replaces nodes by one that does their work: BatchNorm, activation, residual
- *   fuse_shuffle.c  ... channel shuffles with the copies beside them
- *   fuse_pool.c     ... and moves ReLU's gradient before max pooling's
- *   recompute.c     computes values again in the backward pass where keeping them costs more
+ *   fuse.c          replaces several nodes by one: BatchNorm, activation, residual; also
+ *                   channel shuffles with the copies beside them (fuse_shuffle.c); and moves ReLU's
+ *                   gradient before max pooling's (fuse_pool.c)
+ *   recompute.c     makes values again in the backward pass where keeping them costs more
  *   layout.c        chooses the channel block of each value; inserts reorders
  *   slices.c        concatenations and slices without copies
  *   bytes.c         lets convolutions read the images' bytes
@@ -17,8 +17,8 @@
  *   memory.c        offsets in one arena (offsets.c), the edges that sharing bytes needs, and the
  *                   successor lists (reduce.c)
  * Each takes time that grows about linearly with the plan: a network of 10,000 parameters compiles
- * in a second. For this, passes look up the readers of a value in an index (users.c) and keep edges
- * in lists (edges.c).
+ * in a second. For this, plan passes look up the readers of a value in an index (users.c) and keep
+ * edges in lists (edges.c).
  *
  * Work with the same signature is compiled once, and engine/step replays the plan. Threading rule:
  * compiled on the recording thread; constant afterwards.
@@ -57,7 +57,7 @@ bool wf_edges_init(wf_edges *e, int groups); /* false: out of memory */
 bool wf_edges_add(wf_edges *e, int from, int to);
 void wf_edges_done(wf_edges *e);
 
-/* ---- who reads a value, for passes that rewrite nodes (users.c) ---- */
+/* ---- who reads a value, for plan passes that rewrite nodes (users.c) ---- */
 
 typedef struct wf_user {
     int node, at; /* nodes[node].in[at] was the value when this was noted */
@@ -81,7 +81,7 @@ typedef struct wf_request {
     char *nodes;    /* per graph node: whether to run it */
     char *keep;     /* per graph value: whether its numbers are needed afterwards */
     char *assigned; /* per assignment: whether to carry it out */
-    bool keep_all;  /* every computed value is kept, so no pass replaces nodes */
+    bool keep_all;  /* every computed value is kept, so no plan pass replaces nodes */
     /* Note [Numbers of a plan]: what the plan's numbers stand for in this graph, set by
      * wf_request_number(). */
     int *node, n_nodes;          /* graph nodes */
@@ -101,7 +101,7 @@ weft_status wf_request_number(weft_context *ctx, wf_request *r);
  * none. */
 int wf_request_leaf(const wf_graph *g, const wf_request *r, const weft_tensor *stored);
 
-/* ---- the intermediate form that passes rewrite ---- */
+/* ---- the intermediate form that plan passes rewrite ---- */
 
 typedef enum wf_value_kind {
     WF_IR_LEAF, /* the content of a stored tensor */
@@ -131,15 +131,17 @@ typedef struct wf_ir_node {
     const void *attrs;
     int scalars; /* index in the request's scalars */
     const char *path;
-    int source;    /* number of the request's node; -1: a pass made the node */
+    int source;    /* number of the request's node; -1: a plan pass made it */
     bool backward; /* recorded by a backward pass, or made for a node that was */
-    bool copy;     /* computes a value again: recompute.c */
+    bool copy;     /* makes a value again: recompute.c */
     bool dead;
 } wf_ir_node;
 
 typedef struct wf_ir_assign {
     int value; /* IR value */
     int leaf;  /* IR leaf of the same stored tensor; -1: none */
+    /* The stored tensor is weights, optimizer state or statistics, and changes in the commit phase.
+     * A gradient or kept value may be written as soon as it is computed. */
     bool state;
 } wf_ir_assign;
 
@@ -202,7 +204,9 @@ typedef struct wf_task_group {
     int n_tasks;
     int64_t tiles; /* 0: a barrier */
     bool commit, barrier;
-    bool copies;     /* computes values again (recompute.c), and waits for their readers: order.c */
+    /* Makes values again (recompute.c). The order has it directly before the groups that read them,
+     * and not as soon as it could run, which would be in the forward pass: order.c. */
+    bool copies;
     double cost;     /* seconds, roughly */
     double priority; /* seconds of the longest way from here to the end */
     int n_preds, n_succ;
@@ -244,7 +248,7 @@ typedef struct wf_plan {
     int barrier;    /* task group; -1: no commit phase */
     size_t arena_bytes, scratch_bytes;
     size_t unshared_bytes; /* bytes that the arena would have if buffers shared no bytes */
-    size_t work;           /* steps that the passes took, which tests bound */
+    size_t work;           /* operations of the plan passes, which tests bound */
 } wf_plan;
 
 weft_status wf_plan_compile(weft_context *ctx, const wf_request *request, unsigned passes_off,
@@ -266,11 +270,11 @@ weft_status wf_pass_chain(wf_plan *p);
 weft_status wf_pass_order(wf_plan *p);
 weft_status wf_pass_memory(wf_plan *p);
 
-/* Building blocks for passes. Indices, or -1 with the error set. */
+/* Building blocks for plan passes. Indices, or -1 with the error set. */
 weft_status wf_plan_nomem(wf_plan *p);
 int wf_ir_new_value(wf_plan *p, wf_type type);
-/* Appends a node at the end and copies `in`. A pass that needs the node elsewhere reorders the list
- * itself. */
+/* Appends a node at the end and copies `in`. A plan pass that needs the node elsewhere reorders the
+ * list itself. */
 int wf_ir_new_node(wf_plan *p, const wf_op *op, const void *attrs, int n_in, const int *in);
 /* Notes all readers of all values. End with wf_users_done. */
 weft_status wf_users_init(wf_plan *p, wf_users *u);

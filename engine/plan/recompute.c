@@ -4,11 +4,12 @@
  * Take a block of convolution, BatchNorm and ReLU. Without this pass the step keeps two values: the
  * convolution's output, which BatchNorm's gradient reads, and ReLU's output, which only the next
  * convolution's weight gradient reads. But ReLU's output follows from the convolution's by one
- * multiply-add and one maximum for each element. So the weight gradient gets copies of the nodes
- * that computed ReLU's output, with the same kernels, hence the same bits. The copies stand
- * directly before the first node of the backward pass that reads the value. The pass chain puts
- * them into the task group of this node, so a copy lives for one image only. The value itself then
- * ends with its last reader in the forward pass.
+ * multiply-add and one maximum for each element. So the plan gets the nodes that computed ReLU's
+ * output a second time, with the same kernels, hence the same bits, and the weight gradient reads
+ * the *remade value* that they give. They stand directly before the first node of the backward pass
+ * that reads the value. The plan pass chain puts them into the task group of this node, so a remade
+ * value lives for one image only. The value itself then ends with its last reader in the forward
+ * pass.
  *
  * Whether a value is dropped follows from the plan alone:
  * - its op is cheap (WF_OP_CHEAP), and the value is large;
@@ -24,7 +25,7 @@
 #include "engine/graph/ops/common.h"
 #include "engine/plan/plan.h"
 
-/* Smaller values are kept, because a copy costs a task. */
+/* Smaller values are kept, because making a value again costs a task. */
 #define SMALL_BYTES ((int64_t)32 << 10)
 #define READ_MOST 6
 #define NODES_MOST 16 /* copies for one value */
@@ -41,7 +42,7 @@ typedef struct recompute {
     int *products; /* per node: how many nodes before it sum products */
     char *needed;  /* per value: it is kept or assigned */
     char *dropped; /* per value */
-    int *copy;     /* per value: its copy; -1: not yet made */
+    int *copy;     /* per value: the remade value; -1: not yet made */
     int *next;     /* per value: the next value that is computed again before the same node */
     int *before;   /* per node: the first value that is computed again before it; -1: none */
 } recompute;
@@ -106,13 +107,13 @@ static weft_status note_readers(recompute *r)
     return WEFT_OK;
 }
 
-/* The copies that one value needs, and the bytes that they read. */
+/* The nodes that make one value again, and the bytes that they read. */
 typedef struct cost {
     int nodes, nodes_most;
     int64_t bytes;
 } cost;
 
-/* Adds to *c the copies that compute `value` at node `at`. False: this is impossible or costs too
+/* Adds to *c the nodes that make `value` again at node `at`. False: this is impossible or costs too
  * much. */
 static bool can_copy(const recompute *r, int value, int at, int64_t most, cost *c)
 {
@@ -170,8 +171,8 @@ static weft_status append(wf_plan *p, const wf_ir_node *node)
     return WEFT_OK;
 }
 
-/* Appends the nodes that compute `value` again, those that can_copy has counted. *copy is the value
- * that they give. */
+/* Appends the nodes that make `value` again, those that can_copy has counted. *copy is the remade
+ * value. */
 static weft_status copy_value(recompute *r, const wf_ir_node *old, const int *made_by, int value,
                               int at, int *copy)
 {
@@ -199,7 +200,7 @@ static weft_status copy_value(recompute *r, const wf_ir_node *old, const int *ma
     return append(p, &node);
 }
 
-/* Rewrites the list of nodes, with the copies in place. */
+/* Rewrites the list of nodes, with those that make values again in place. */
 static weft_status rewrite(recompute *r)
 {
     wf_plan *p = r->p;
