@@ -55,7 +55,8 @@ weft_tensor *wf_record(const wf_op *op, const void *attrs, const double *scalars
 /* The context of n operands, for functions that record several ops or look at their operands first.
  * The first `needed` operands must not be NULL. Returns NULL where one of those is NULL, where an
  * operand is stale, where two operands belong to different contexts, and where the step has failed
- * already. If an operand tells the context, the step has then failed. */
+ * already. Before it returns NULL it makes the step fail, with an error, in the context of the
+ * first operand that has one; if none has one (all are NULL), no step fails. */
 weft_context *wf_record_context(const char *what, int needed, int n, weft_tensor *const *in);
 /* Note [Names that the user wrote]. A public function that records several ops, or an op of another
  * name, begins with WF_SAY("name", x, y). Until it returns, errors, lints and nodes show this name
@@ -117,7 +118,8 @@ typedef struct wf_tile {
     const wf_task *task; /* whose tile this is, for errors */
 } wf_tile;
 /* Does one tile of a task. A status other than WEFT_OK fails the run: nothing is committed, and the
- * context's error names the op, its module and its kernel. wf_tile_fail can say more. */
+ * context's error names the op and its module. Then it says what the function told wf_tile_fail, or
+ * else "kernel <name> failed" and the status's text. */
 typedef weft_status (*wf_tile_fn)(const wf_tile *t, const void *args, int64_t tile);
 
 /* wf_data: the first byte of a buffer that the task accesses as WF_WHOLE. wf_image: the first byte
@@ -167,9 +169,9 @@ wf_operand wf_lower_out(const wf_lower *l, int i);
  * copy: see plan/slices.c. */
 bool wf_lower_in_place(const wf_lower *l, int i, size_t at);
 bool wf_lower_out_in_place(const wf_lower *l);
-/* A plan buffer that lives from the first task that uses it to the last. It has `images` slices of
- * `bytes` each; slice n is wf_image(t, buf, n). Its content is undefined at first. -1 on
- * failure. */
+/* A plan buffer that lives from the first task that uses it to the last. It has `images` images of
+ * `bytes` each, of any content; image n is wf_image(t, buf, n). Its content is undefined at first.
+ * -1 on failure. */
 wf_buf wf_lower_temp(wf_lower *l, int64_t images, size_t bytes);
 /* Gives `state` to the plan, which calls destroy(state) when it is destroyed. On failure, calls it
  * at once. */
@@ -184,9 +186,9 @@ weft_status wf_lower_fail(wf_lower *l, weft_status status, const char *format, .
  * the plan. */
 wf_task *wf_lower_task(wf_lower *l, const char *kernel, wf_tile_fn fn, const void *args,
                        size_t args_size, int64_t tiles);
-/* WF_TILED: tile i accesses slice (image) i only, and the buffer has as many slices as the task has
- * tiles. The plan chains such tasks, so that data stays in cache. WF_WHOLE: any other access. A
- * buffer that a task reads and writes is declared twice. See Note [Partial sums and tiles]. */
+/* WF_TILED: tile i accesses image i only, and the buffer has as many images as the task has tiles.
+ * The plan chains such tasks, so that data stays in cache. WF_WHOLE: any other access. A buffer
+ * that a task reads and writes is declared twice. See Note [Partial sums and tiles]. */
 typedef enum wf_access { WF_WHOLE, WF_TILED } wf_access;
 void wf_reads(wf_task *task, wf_buf buf, wf_access access);
 void wf_writes(wf_task *task, wf_buf buf, wf_access access);
@@ -248,12 +250,14 @@ enum {
     /* Reaches the images of every rank-4 operand except weights through wf_image or the buffer's
      * image_stride. So the operand may be a slice of a larger value. */
     WF_OP_BY_IMAGE = 1u << 3,
-    /* Has kernels for feature maps of bf16. With WF_PRECISION_FOLLOW either all feature maps are
-     * bf16 or none; with other rules each may be either. All other operands stay as recorded.
-     * Without this flag the op never sees bf16. */
+    /* Has kernels that read and write feature maps of bf16. Under WF_PRECISION_FOLLOW all feature
+     * maps of a node are bf16 or all are f32; under the other rules each may be either. Operands
+     * that are no feature maps stay as recorded. Without this flag and the next the op never sees
+     * bf16. */
     WF_OP_BF16 = 1u << 5,
-    /* The same for ops whose f32 operands must share one type, such as ops that move elements: they
-     * read bf16 only where all of these operands are feature maps. */
+    /* Has such kernels, but they take operands of one type only, as those that move elements do. So
+     * a node has bf16 only where all its operands that were recorded as f32 are feature maps; if
+     * one of them is not, all are f32. In place of WF_OP_BF16. */
     WF_OP_ALL_BF16 = 1u << 6,
     /* Costs little more than reading its inputs and writing output 0, and output 0 depends on the
      * inputs only. So the plan may run it again in the backward pass: plan/recompute.c. */

@@ -103,8 +103,8 @@ void weft_context_destroy(weft_context *ctx);
 int weft_threads(const weft_context *ctx);          /* that steps run on */
 weft_isa weft_context_isa(const weft_context *ctx); /* that kernels are chosen for */
 /* The machine class that kernels are chosen for, such as "avx512-l2-1m". Results have the same bits
- * on all machines of a class that have the same wisdom and the same version of oneDNN; where oneDNN's
- * kernels are chosen, bits may also depend on the caches, which oneDNN asks the CPU for. "" without a
+ * on all machines of a class with the same wisdom and version of oneDNN; where oneDNN's kernels are
+ * chosen, bits may also depend on the caches, for which oneDNN asks the CPU itself. "" without a
  * context. The environment's WEFT_MACHINE names another. */
 const char *weft_context_machine(const weft_context *ctx);
 /* WEFT_AMP_OFF or WEFT_AMP_BF16: what weft_options.amp means on this machine. */
