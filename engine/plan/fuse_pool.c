@@ -4,8 +4,8 @@
  * As recorded, max_pool2d_backward spreads the gradient over the image, and then relu_backward
  * clears it where ReLU's output was 0. A window's maximum is 0 exactly where ReLU cleared all of
  * the window. So where windows do not overlap the gradient can be cleared before it is spread: this
- * gives the same bits with fewer pixels. And the backward pass no longer reads ReLU's output, but the smaller pooled value,
- * which the next convolution needs anyway. */
+ * gives the same bits with fewer pixels. And the backward pass no longer reads ReLU's output, but
+ * the smaller pooled value, which the next convolution needs anyway. */
 #include "engine/graph/ops/common.h"
 #include "engine/graph/ops/pool2d.h"
 #include "engine/plan/plan.h"

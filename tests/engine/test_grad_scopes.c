@@ -1,5 +1,7 @@
 /* What takes part in gradients: no_grad scopes, frozen tensors, inputs; gradients of small batches;
  * reading values while recording. */
+#include <math.h>
+
 #include "tests/engine/autograd.h"
 
 static void no_grad_scopes_nest(void **state)
@@ -178,6 +180,70 @@ static void a_step_that_branches_on_a_value_has_the_bits_of_one_that_does_not_re
     assert_memory_equal(with, without, sizeof with);
 }
 
+/* ---- two losses of one graph ---- */
+
+/* Ops that have outputs without a gradient, which their gradient rules read: the places of maxima, masks,
+ * statistics, probabilities. */
+enum { MAX_POOL, DROPOUT, NORM, NORM_RELU, ENTROPY, GROUP_NORM, RELU, SIDE_OUTPUTS };
+static weft_tensor *with_side_output(int op, weft_tensor *x)
+{
+    const weft_pool2d_opts pool = {.kernel = {2, 2}};
+    weft_tensor *labels = NULL, *y = NULL;
+    switch (op) {
+    case MAX_POOL: return weft_max_pool2d(x, &pool);
+    case DROPOUT: return weft_dropout(x, 0.5, true);
+    case NORM: return weft_batch_norm(x, NULL, NULL, NULL, NULL, NULL, NULL);
+    case NORM_RELU: return weft_relu(weft_batch_norm(x, NULL, NULL, NULL, NULL, NULL, NULL));
+    case ENTROPY:
+        labels = weft_tensor_from(ctx, WEFT_I64, WEFT_SHAPE(2), (int64_t[]){1, 3});
+        y = weft_cross_entropy(weft_flatten(x, 1), labels, NULL);
+        weft_tensor_unref(labels);
+        return y;
+    case GROUP_NORM: return weft_group_norm(x, 2, NULL, NULL, 1e-5);
+    default: return weft_relu(x);
+    }
+}
+
+/* The gradient of w by two losses, in one backward pass of their sum or in a pass each. */
+static void two_losses(int op, bool apart, bool read_between, float *out)
+{
+    weft_tensor *x = weft_tensor_full(ctx, WEFT_F32, WEFT_SHAPE(2, 3, 6, 6), 0);
+    float *data = weft_tensor_data(x);
+    for (int i = 0; i < 2 * 3 * 36; i++)
+        data[i] = (float)((i * 37) % 101 - 50) / 32;
+    weft_tensor *w = weft_tensor_full(ctx, WEFT_F32, WEFT_SHAPE(4, 3, 3, 3), 0.125);
+    assert_int_equal(weft_set_requires_grad(w, true), WEFT_OK);
+    weft_tensor *y = with_side_output(op, weft_conv2d(x, w, NULL, NULL));
+    weft_tensor *a = total(weft_mul(y, y)), *b = total(weft_scale(y, 0.5));
+    if (apart) {
+        assert_int_equal(weft_backward_with(a, NULL, true), WEFT_OK);
+        if (read_between)
+            assert_true(isfinite(weft_item(a)));
+        assert_int_equal(weft_backward(b), WEFT_OK);
+    } else {
+        assert_int_equal(weft_backward(weft_add(a, b)), WEFT_OK);
+    }
+    if (weft_read(weft_grad(w), out, 4 * 27 * sizeof *out) != WEFT_OK)
+        fail_msg("op %d: %s", op, weft_error_text(ctx));
+    weft_sync(ctx);
+    weft_tensor_unref(x);
+    weft_tensor_unref(w);
+}
+
+static void two_losses_walk_one_graph(void **state)
+{
+    float want[4 * 27], got[4 * 27];
+    for (int op = 0; op < SIDE_OUTPUTS; op++)
+        for (int between = 0; between < 2 && op != DROPOUT; between++) {
+            two_losses(op, false, false, want);
+            two_losses(op, true, between, got);
+            for (int i = 0; i < 4 * 27; i++) /* the terms of a sum of 32 pixels, in another order */
+                if (!(fabsf(want[i] - got[i]) <= 1e-4f * (1 + fabsf(want[i]))))
+                    fail_msg("op %d: %g, in one pass %g", op, got[i], want[i]);
+        }
+    two_losses(DROPOUT, true, false, got); /* another draw: only that it runs */
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -186,6 +252,7 @@ int main(void)
         TEST(an_input_may_require_a_gradient),
         TEST(unfreezing_takes_effect_from_the_next_use),
         TEST(gradients_of_small_batches_add_up_to_those_of_a_large_one),
+        TEST(two_losses_walk_one_graph),
         TEST(a_step_that_branches_on_a_value_has_the_bits_of_one_that_does_not_read),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -149,7 +149,8 @@ static void the_order_frees_memory(void **state)
     end(&p);
 }
 
-/* conv, relu, max_pool: in the backward pass nobody reads ReLU's output. */
+/* conv, relu, max_pool: in the backward pass nobody reads ReLU's output. Where windows overlap the order of a
+ * sum would change, so it is read. */
 static void a_pooled_relu_is_not_kept(void **state)
 {
     for (int overlap = 0; overlap < 2; overlap++) {
@@ -171,7 +172,7 @@ static void a_pooled_relu_is_not_kept(void **state)
             if (node->dead || node->op != &wf_op_relu_backward)
                 continue;
             relus++;
-            assert_true(plan->values[node->in[0]].type.shape.dim[2] < SIDE / 2);
+            assert_int_equal(plan->values[node->in[0]].type.shape.dim[2] < SIDE / 2, !overlap);
         }
         assert_int_equal(relus, 1);
         wf_plan_destroy(plan);
