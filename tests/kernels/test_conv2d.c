@@ -219,7 +219,8 @@ static void check_weights_pass(run *r, const problem *t)
 }
 
 /* How often each implementation was tried on each pass: of floats, of bytes. */
-static int tried[2][16][3];
+enum { IMPLS = 32 }; /* room for so many implementations */
+static int tried[2][IMPLS][3];
 static int tried_emul[2][5][3];
 static int n_complete; /* shapes gone through to the end, once for each kind of numbers */
 
@@ -305,12 +306,13 @@ static void check_shape(const wf_shape_case *c, bool integers)
     d.bias = (c - shapes + integers) % 2; /* each shape once with, once without */
     d.src_type = WEFT_F32;                /* bytes are tried besides */
     random_state = (uint64_t)d.C * 1000003u + (uint64_t)d.H;
+    assert_true(wf_conv2d_n_impls <= IMPLS);
     problem_create(&t, &d, integers ? INTEGERS : FLOATS);
     for (size_t l = 0; l < sizeof layouts / sizeof *layouts; l++)
         for (int i = 0; i < wf_conv2d_n_impls; i++) {
             d.src_block = layouts[l][0];
             d.dst_block = layouts[l][1];
-            check_impl(wf_conv2d_impls[i], wf_cpu_isa(), &tried[0][i], 16, &t, d, integers,
+            check_impl(wf_conv2d_impls[i], wf_cpu_isa(), &tried[0][i], IMPLS, &t, d, integers,
                        c->name);
         }
     for (int l = 0; l < 2 && wf_cpu_isa() == WEFT_ISA_AVX2; l++) {
@@ -325,7 +327,7 @@ static void check_shape(const wf_shape_case *c, bool integers)
     d.src_block = d.dst_block = 1;
     d.src_type = d.weights_type = d.dst_type = WEFT_F64;
     for (int i = 0; i < wf_conv2d_n_impls; i++)
-        check_impl(wf_conv2d_impls[i], wf_cpu_isa(), &tried[0][i], 16, &t, d, integers, c->name);
+        check_impl(wf_conv2d_impls[i], wf_cpu_isa(), &tried[0][i], IMPLS, &t, d, integers, c->name);
     problem_destroy(&t);
     n_complete++;
 }
