@@ -27,7 +27,7 @@
 
 /* Smaller values are kept, because making a value again costs a task. */
 #define SMALL_BYTES ((int64_t)32 << 10)
-#define READ_MOST 6
+#define READ_MOST 2
 #define NODES_MOST 16 /* copies for one value */
 /* The same of a value that an element-wise op reads. */
 #define READ_MOST_CHEAPLY 2
