@@ -1,7 +1,5 @@
 /* The memory in use while the task groups run one after the other. The pass order uses it to run
  * groups that free memory, before too much memory waits to be freed. See plan.h. */
-#include <string.h>
-
 #include "engine/base/alloc.h"
 #include "engine/plan/plan.h"
 
@@ -59,7 +57,7 @@ static bool is_copy(const wf_plan *p, int value)
 weft_status wf_held_init(wf_plan *p, wf_held *h)
 {
     const size_t groups = (size_t)p->n_groups + 2, buffers = (size_t)p->n_buffers + 2;
-    *h = (wf_held){.n_groups = p->n_groups};
+    *h = (wf_held){0};
     h->group_start = wf_bump_alloc(&p->bump, groups * sizeof *h->group_start);
     h->buf_start = wf_bump_alloc(&p->bump, buffers * sizeof *h->buf_start);
     h->left = wf_bump_alloc(&p->bump, buffers * sizeof *h->left);

@@ -307,7 +307,6 @@ typedef struct wf_held {
     size_t live, peak; /* bytes in use now; the most so far */
     int64_t waiting;   /* bytes that the ready groups would free */
     /* the rest is private */
-    int n_groups;
     int *group_start, *group_buf; /* the buffers of group g: [group_start[g], group_start[g + 1]) */
     int *buf_start, *buf_group;   /* the groups of a buffer, likewise */
     int *left;                    /* per buffer: groups that have not used it yet */

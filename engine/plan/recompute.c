@@ -17,10 +17,10 @@
  *   otherwise the value would not have lived long;
  * - what the copies read is in memory there anyway: something reads it there or later, or it is
  *   small, or the same rule computes it again;
- * - all copies together read at most READ_MOST times the value's bytes. So a stage of residual
- *   blocks keeps the output of every few blocks;
- * - where an element-wise op reads the value, which itself takes little more than a pass over memory,
- *   the copies are two at most. */
+ * - all copies together read at most READ_MOST times the value's bytes from memory, and write at most
+ *   WRITE_MOST times as much, into a cache as a rule. So a stage of residual blocks keeps the output
+ *   of every other block, and in a chain of element-wise ops every fourth value is kept.
+ *   docs/measurements.md, Memory of a training step, has what other limits save and cost. */
 #include "engine/base/alloc.h"
 #include "engine/graph/ops/common.h"
 #include "engine/plan/plan.h"
@@ -28,17 +28,14 @@
 /* Smaller values are kept, because making a value again costs a task. */
 #define SMALL_BYTES ((int64_t)32 << 10)
 #define READ_MOST 2
-#define NODES_MOST 16 /* copies for one value */
-/* The same of a value that an element-wise op reads. */
-#define READ_MOST_CHEAPLY 2
-#define NODES_MOST_CHEAPLY 2
+#define WRITE_MOST 3
+#define NODES_MOST 16 /* copies for one value: bounds the time of this pass */
 
 typedef struct recompute {
     wf_plan *p;
     /* per value: first and last node of the backward pass that reads it; -1: none */
     int *first_late, *last_late;
     char *early;   /* per value: a node outside the backward pass reads it */
-    char *cheaply; /* per value: a node of the backward pass reads it that sums no products */
     int *products; /* per node: how many nodes before it sum products */
     char *needed;  /* per value: it is kept or assigned */
     char *dropped; /* per value */
@@ -59,7 +56,6 @@ static bool is_large(const wf_plan *p, int value)
     return v->type.shape.rank == 4 && value_bytes(p, value) >= SMALL_BYTES;
 }
 
-/* Beside these ops the copies of their inputs cost little. */
 static bool sums_products(const wf_op *op)
 {
     return op == &wf_op_conv2d || op == &wf_op_conv2d_backward_data ||
@@ -77,11 +73,10 @@ static weft_status note_readers(recompute *r)
     r->before = wf_bump_alloc(&p->bump, nodes * sizeof *r->before);
     r->products = wf_bump_alloc(&p->bump, nodes * sizeof *r->products);
     r->early = wf_bump_alloc(&p->bump, values);
-    r->cheaply = wf_bump_alloc(&p->bump, values);
     r->needed = wf_bump_alloc(&p->bump, values);
     r->dropped = wf_bump_alloc(&p->bump, values);
     if (!r->first_late || !r->last_late || !r->copy || !r->next || !r->before || !r->products ||
-        !r->early || !r->cheaply || !r->needed || !r->dropped)
+        !r->early || !r->needed || !r->dropped)
         return wf_plan_nomem(p);
     for (int v = 0; v < p->n_values; v++) {
         r->first_late[v] = r->last_late[v] = r->copy[v] = r->next[v] = -1;
@@ -101,40 +96,43 @@ static weft_status note_readers(recompute *r)
             }
             r->first_late[v] = r->first_late[v] < 0 ? n : r->first_late[v];
             r->last_late[v] = n;
-            r->cheaply[v] |= !sums_products(node->op);
         }
     }
     return WEFT_OK;
 }
 
-/* The nodes that make one value again, and the bytes that they read. */
+/* The nodes that make one value again, and the bytes that they read and write. */
 typedef struct cost {
-    int nodes, nodes_most;
-    int64_t bytes;
+    int nodes;
+    int64_t reads, writes;
 } cost;
 
-/* Adds to *c the nodes that make `value` again at node `at`. False: this is impossible or costs too
- * much. */
-static bool can_copy(const recompute *r, int value, int at, int64_t most, cost *c)
+/* Adds to *c the nodes that make `value` again at node `at`, for a dropped value of so many bytes. False:
+ * this is impossible or costs too much. */
+static bool can_copy(const recompute *r, int value, int at, int64_t bytes, cost *c)
 {
     const wf_plan *p = r->p;
     const int made_by = p->values[value].node;
     if (p->values[value].kind != WF_IR_NODE || made_by < 0 || p->values[value].out != 0)
         return false;
     const wf_ir_node *node = &p->nodes[made_by];
-    if (!(node->op->flags & WF_OP_CHEAP) || node->backward || ++c->nodes > c->nodes_most)
+    if (!(node->op->flags & WF_OP_CHEAP) || node->backward || ++c->nodes > NODES_MOST)
+        return false;
+    if (node->op != &wf_op_concat) /* whose inputs are written in place */
+        c->writes += value_bytes(p, value);
+    if (c->writes > WRITE_MOST * bytes)
         return false;
     for (int i = 0; i < node->n_in; i++) {
         const int in = node->in[i];
         const bool held = r->needed[in] || p->values[in].kind != WF_IR_NODE || !is_large(p, in) ||
                           (!r->dropped[in] && r->last_late[in] >= at);
         if (!held) {
-            if (!can_copy(r, in, at, most, c))
+            if (!can_copy(r, in, at, bytes, c))
                 return false;
             continue;
         }
-        c->bytes += is_large(p, in) ? value_bytes(p, in) : 0;
-        if (c->bytes > most)
+        c->reads += is_large(p, in) ? value_bytes(p, in) : 0;
+        if (c->reads > READ_MOST * bytes)
             return false;
     }
     return true;
@@ -150,10 +148,8 @@ static void decide(recompute *r)
             continue;
         if (r->products[r->first_late[v]] == r->products[n + 1])
             continue;
-        const bool cheaply = r->cheaply[v];
-        const int64_t most = (cheaply ? READ_MOST_CHEAPLY : READ_MOST) * value_bytes(p, v);
-        cost c = {.nodes_most = cheaply ? NODES_MOST_CHEAPLY : NODES_MOST};
-        if (!can_copy(r, v, r->first_late[v], most, &c))
+        cost c = {0};
+        if (!can_copy(r, v, r->first_late[v], value_bytes(p, v), &c))
             continue;
         r->dropped[v] = 1;
         r->next[v] = r->before[r->first_late[v]];
