@@ -18,6 +18,7 @@
 #include "weft/status.h"
 #include "weft/tensor.h"
 #include "weft/train.h"
+#include "weft/transform.h"
 #include "weft/tune.h"
 #include "weft/types.h"
 
