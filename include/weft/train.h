@@ -169,6 +169,41 @@ weft_tensor *weft_training_loss(weft_module *model, weft_tensor *images, weft_te
 weft_status weft_train(weft_module *model, const weft_train_opts *opts, weft_train_result *result,
                        weft_error *err);
 
+/* ---- training step by step -------------------------------------------------------------------
+ * weft_train as an object that a program can step, save and load. */
+
+typedef struct weft_trainer weft_trainer; /* a training that is going on */
+
+/* A new trainer in *trainer, before its first step; the caller owns it. The options are copied;
+ * what they point to (loaders, optimizer, schedule, run, metadata) must outlive the trainer, which
+ * holds a reference to the model. From here to weft_trainer_destroy the model's modules are in the
+ * modes that weft_train trains them in. On failure *trainer is untouched, and err (may be NULL)
+ * says why. */
+weft_status weft_trainer_create(weft_module *model, const weft_train_opts *opts,
+                                weft_trainer **trainer, weft_error *err);
+/* Puts the modules back into their modes and frees the trainer. NULL: no effect. */
+void weft_trainer_destroy(weft_trainer *trainer);
+
+/* Trains on the next batch. The last batch of an epoch is followed by what weft_train does there:
+ * weights, evaluation, a line of the log, the callbacks; the last of the training by the run's
+ * final files. Between two calls the program may do with the model what it likes.
+ *
+ * Failures are weft_train's. After one the same call can be made again: a step that failed is tried
+ * again on the same batch, an evaluation that was interrupted begins anew. WEFT_ERR_STATE: the
+ * training is over. */
+weft_status weft_trainer_step(weft_trainer *trainer, weft_error *err);
+/* Trains to the end, from wherever the trainer is: weft_train is weft_trainer_create, this, and
+ * weft_trainer_destroy. */
+weft_status weft_trainer_run(weft_trainer *trainer, weft_train_result *result, weft_error *err);
+/* Whether the last step and what follows it are done. */
+bool weft_trainer_finished(const weft_trainer *trainer);
+/* Asks for a stop, from a callback or between two steps: the step that is going on is finished,
+ * then weft_trainer_step or weft_trainer_run returns WEFT_ERR_INTERRUPTED, as where the progress
+ * callback returns false. */
+void weft_trainer_stop(weft_trainer *trainer);
+/* What training has come to so far. */
+void weft_trainer_get_result(const weft_trainer *trainer, weft_train_result *result);
+
 /* ---- evaluation ------------------------------------------------------------------------------
  * Runs the model in evaluation mode and without gradients, and restores every module's mode.
  * Figures are computed from the model's outputs in double, in the loader's order, so they depend

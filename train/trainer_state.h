@@ -1,0 +1,59 @@
+/* What a trainer is inside.
+ *
+ *   trainer.c        creates, runs and destroys one
+ *   trainer_epoch.c  one epoch: its steps, what is done after the last of them
+ *   trainer_step.c   one step: a plan
+ *   trainer_files.c  weights, the evaluation, the last lines of a run
+ *   trainer_times.c  how long a step takes, and how long the rest will
+ *
+ * Single-threaded, as the model's context. */
+#ifndef WF_TRAIN_TRAINER_STATE_H
+#define WF_TRAIN_TRAINER_STATE_H
+
+#include "engine/base/error.h"
+#include "train/feed.h"
+#include "train/metrics.h"
+#include "train/modes.h"
+#include "weft/train.h"
+
+/* Where training is. `step` of `steps` are done in epoch `epoch`; the epoch is `open` from its
+ * first step until its evaluation is over and its lines are written. */
+typedef struct wf_trainer_place {
+    int64_t epoch; /* from 1; 0: nothing was trained */
+    int64_t step, steps;
+    bool open;
+    int64_t done; /* optimizer steps of the whole training */
+} wf_trainer_place;
+
+/* The mean time of a step: the plain mean of the first steps, then an exponential mean. */
+typedef struct wf_trainer_times {
+    double step_seconds, step_ended;
+    int64_t steps_timed;
+} wf_trainer_times;
+
+struct weft_trainer {
+    weft_module *model; /* a reference */
+    weft_context *ctx;
+    weft_train_opts opts; /* a copy; what it points to is the caller's */
+    weft_error *err;      /* of the call that is going on */
+    wf_modes modes;       /* the modules' modes before training */
+    wf_feed feed;
+    bool feeding; /* the loader stands at place.step of place.epoch */
+    bool finished;
+    bool stop; /* weft_trainer_stop */
+
+    int64_t epochs, steps_per_epoch, total; /* total: optimizer steps */
+    wf_trainer_place place;
+    double lr;
+    wf_metrics epoch_metrics, window; /* window: since the last line of log.jsonl */
+    wf_trainer_times times;
+    double started;
+    double train_seconds;  /* seconds spent in training steps of earlier epochs */
+    int64_t train_images;  /* images of earlier epochs */
+    weft_eval_result test; /* result of the last evaluation */
+    bool tested;
+    double best_acc1; /* highest accuracy of all evaluations, and the first epoch that had it */
+    int64_t best_epoch;
+};
+
+#endif

@@ -1,0 +1,81 @@
+/* One training step: a batch, forward, loss, backward, update, metrics. See trainer_state.h.
+ *
+ * A step is one plan. The loss and the count of correct images are recorded as part of it, and read
+ * after it has run. */
+#include "train/trainer_step.h"
+
+#include <stdio.h>
+
+#include "engine/base/c_locale.h"
+#include "weft/ops.h"
+
+static weft_status set_schedule(weft_trainer *t)
+{
+    weft_optimizer *optimizer = t->opts.optimizer;
+    const int64_t done = t->place.done;
+    if (t->opts.schedule) {
+        double momentum = weft_schedule_momentum(t->opts.schedule, done);
+        WF_TRY(weft_optimizer_set_lr(optimizer, -1, weft_schedule_lr(t->opts.schedule, done)));
+        if (!isnan(momentum))
+            WF_TRY(weft_optimizer_set_momentum(optimizer, momentum));
+    }
+    t->lr = weft_optimizer_lr(optimizer, -1);
+    return WEFT_OK;
+}
+
+/* Records a step and runs it. On failure the model is unchanged. */
+static weft_status run_step(weft_trainer *t, wf_feed_slot batch, double *loss, int64_t *correct)
+{
+    WF_TRY(set_schedule(t));
+    weft_optimizer_zero_grad(t->opts.optimizer);
+    weft_cross_entropy_opts loss_opts = {.label_smoothing = t->opts.label_smoothing};
+    weft_tensor *logits = NULL;
+    weft_tensor *loss_node = weft_check_finite(
+        weft_training_loss(t->model, batch.images, batch.labels, &loss_opts, &logits));
+    weft_tensor *kept_loss = weft_keep(loss_node);
+    weft_tensor *kept_correct = weft_keep(weft_count_correct(logits, batch.labels, NULL, NULL));
+    weft_status status = kept_loss && kept_correct ? weft_backward(loss_node) : WEFT_ERR_INTERNAL;
+    if (status == WEFT_OK)
+        status = weft_optimizer_step(t->opts.optimizer);
+    if (status != WEFT_OK)
+        weft_discard(t->ctx); /* the work recorded before the failure must not run later */
+    if (status == WEFT_OK) {
+        *loss = weft_item(kept_loss);
+        *correct = (int64_t)weft_item(kept_correct);
+    }
+    weft_tensor_unref(kept_loss);
+    weft_tensor_unref(kept_correct);
+    return status;
+}
+
+static weft_status fail_step(weft_trainer *t, weft_status status)
+{
+    char where[128];
+    int n = snprintf(where, sizeof(where), "epoch %lld, step %lld", (long long)t->place.epoch,
+                     (long long)t->place.step + 1);
+    wf_c_locale locale;
+    if (weft_error_status(t->ctx) == WEFT_ERR_NUMERIC && wf_c_locale_begin(&locale)) {
+        snprintf(where + n, sizeof(where) - (size_t)n,
+                 ": the loss is not finite (learning rate %g)", t->lr);
+        wf_c_locale_end(&locale);
+    }
+    return wf_take_error(t->ctx, status, where, t->err);
+}
+
+weft_status wf_trainer_batch(weft_trainer *t)
+{
+    wf_feed_slot batch;
+    int64_t count, correct;
+    double loss;
+    WF_TRY(wf_feed_next(&t->feed, &batch, &count, t->err));
+    if (count == 0)
+        return wf_error_set(t->err, WEFT_ERR_INTERNAL, "the loader ended an epoch early");
+    weft_status status = run_step(t, batch, &loss, &correct);
+    if (status != WEFT_OK)
+        return fail_step(t, status);
+    t->place.done++;
+    t->place.step++;
+    wf_metrics_add(&t->epoch_metrics, count, loss, correct);
+    wf_metrics_add(&t->window, count, loss, correct);
+    return WEFT_OK;
+}
