@@ -20,6 +20,7 @@ ALLOWED = {
     "engine/files/atomic_file.c": "temporary files and their folder",
     "engine/tune/wisdom_file.c": "the lock on wisdom",
     "engine/machine/cgroup.c": "/proc and /sys",
+    "engine/machine/job.c": "/proc",
     "engine/machine/memory_limit.c": "/proc",
     "engine/step/info.c": "/sys",
     "engine/run/trace.c": "the trace, to write it",
