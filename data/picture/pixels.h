@@ -1,0 +1,21 @@
+/* Conversions of pixels, as PIL's Image.convert and ImageOps.exif_transpose. Any thread. */
+#ifndef WF_DATA_PICTURE_PIXELS_H
+#define WF_DATA_PICTURE_PIXELS_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+/* ITU-R BT.601 in 16-bit fixed point, as PIL's convert("L"). */
+void wf_pixels_rgb_to_grey(const uint8_t *from, uint8_t *to, size_t pixels);
+void wf_pixels_grey_to_rgb(const uint8_t *from, uint8_t *to, size_t pixels);
+void wf_pixels_cmyk_to_rgb(const uint8_t *from, uint8_t *to, size_t pixels);
+/* Looks each byte up in a palette. */
+void wf_pixels_look_up(const uint8_t *from, const uint8_t palette[256][3], uint8_t *to,
+                       size_t pixels);
+/* Grey values of 16 bits, in the machine's order, above 255 are 255: as PIL's mode I;16. */
+void wf_pixels_grey16_to_grey(const uint16_t *from, uint8_t *to, size_t pixels);
+/* Turns and mirrors as an EXIF orientation says. `to` has the sides exchanged from 5 on. */
+void wf_pixels_turn(const uint8_t *from, uint8_t *to, int height, int width, int channels,
+                    int orientation);
+
+#endif
