@@ -102,6 +102,7 @@ static int evaluate(session *s, const weft_dataset *ds, weft_loader *loader)
 {
     cli_progress progress;
     cli_progress_init(&progress, stdout);
+    progress.print_freq = s->options->print_freq;
     weft_eval_opts opts = {.progress = on_step,
                            .user = &progress,
                            .per_class = true,

@@ -268,6 +268,14 @@ static void format_floats(const float *values, int n, char *text, size_t size)
                                    (double)values[i]);
 }
 
+/* Where it runs, in one line. */
+static void print_place(const weft_context *ctx)
+{
+    char where[1024];
+    if (weft_info_line(ctx, where, sizeof(where)))
+        cli_print(stdout, "on    %s\n", where);
+}
+
 static void print_start(const training *t)
 {
     const weft_dataset_info *train = weft_dataset_get_info(t->train_data);
@@ -290,6 +298,7 @@ static void print_start(const training *t)
     cli_print(stdout, "run   %s, %d thread%s, %s%s\n", weft_run_path(t->run), threads,
               threads == 1 ? "" : "s", weft_isa_name(weft_context_isa(t->s.ctx)),
               weft_context_amp(t->s.ctx) == WEFT_AMP_BF16 ? ", images stored as bf16" : "");
+    print_place(t->s.ctx);
     fflush(stdout);
 }
 
@@ -353,6 +362,7 @@ static int train(training *t)
     weft_train_result result = {0};
     print_start(t);
     cli_progress_init(&t->progress, stdout);
+    t->progress.print_freq = t->options->print_freq;
     weft_status status = weft_train(t->s.model, &opts, &result, &t->s.err);
     free(names);
     return print_end(t, status, &result);

@@ -119,6 +119,8 @@ static const flag flags[] = {
      .group = "output", .help = "write the figures as JSON"},
     {"json", NULL, 0, FLAG_BOOL, AT(json), .commands = CMD_MODELS, .group = "output",
      .help = "one JSON array instead of a table"},
+    {"json", NULL, 0, FLAG_BOOL, AT(json), .commands = CMD_INFO, .group = "output",
+     .help = "one JSON object, as config.json has as \"environment\""},
     {"per-class", NULL, 0, FLAG_BOOL, AT(per_class), .commands = CMD_EVAL, .group = "output",
      .help = "print the table of classes however many there are (else: up to 20)"},
     {"confusion", NULL, 0, FLAG_BOOL, AT(confusion), .commands = CMD_EVAL, .group = "output",
@@ -158,6 +160,11 @@ static const flag flags[] = {
     {"tune-seconds", NULL, 0, FLAG_NUMBER, AT(tune_seconds), 0.001, 1e4, .value = "X",
      .commands = CMD_TRAIN | CMD_TUNE, .group = "execution",
      .help = "to measure a convolution or matrix product", .needs = "tune"},
+    /* jobs: where and for how long it runs */
+    {"print-freq", NULL, 0, FLAG_INT, AT(print_freq), 0, MOST, .value = "N",
+     .commands = CMD_TRAIN | CMD_EVAL, .group = "job",
+     .help = "print a line every N steps (0: a bar; off a terminal a line every half minute)",
+     .elsewhere = "log-interval log-freq print-interval logging-steps log-every-n-steps"},
     {"help", NULL, 'h', FLAG_BOOL, AT(help), .commands = ~0u, .group = "help", .help = "this text"},
 };
 

@@ -74,7 +74,9 @@ typedef struct cli_options {
     const char *run_dir;
     const char *amp;
     bool help;
-    int argc; /* the whole command line, for the records */
+    /* jobs: where and for how long it runs */
+    int64_t print_freq; /* steps; 0: by time */
+    int argc;           /* the whole command line, for the records */
     char *const *argv;
 } cli_options;
 

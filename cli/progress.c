@@ -130,6 +130,11 @@ static double time_of(cli_progress *p, const weft_progress *r)
 void cli_progress_step(cli_progress *p, const weft_progress *r)
 {
     double now = time_of(p, r);
+    if (p->print_freq > 0) {
+        if (r->step % p->print_freq == 0 || r->step == r->steps)
+            print_line(p, r);
+        return;
+    }
     if (!p->terminal) {
         if (now - p->last_line >= LINE_SECONDS) {
             print_line(p, r);

@@ -14,7 +14,8 @@
 typedef struct cli_progress {
     FILE *out;
     bool terminal;
-    bool drawn; /* a bar is on the screen */
+    bool drawn;         /* a bar is on the screen */
+    int64_t print_freq; /* lines every so many steps; 0: as below. Set it after the init. */
     /* Seconds, as the records tell them: of this pass, of the passes before it, and of both when
      * the bar was drawn and when a line was printed. */
     double pass_seconds, passes_seconds;
@@ -23,7 +24,8 @@ typedef struct cli_progress {
 
 /* Draws to `out`; whether it is a terminal is found out here. */
 void cli_progress_init(cli_progress *p, FILE *out);
-/* A record: redraws the bar if it is time, or, off a terminal, prints a line every half minute. */
+/* A record. With print_freq: prints a line every so many steps of a pass, and after its last one.
+ * Else redraws the bar if it is time, or, off a terminal, prints a line every half minute. */
 void cli_progress_step(cli_progress *p, const weft_progress *record);
 /* Erases the bar and prints the line of a finished epoch. */
 void cli_progress_epoch(cli_progress *p, const weft_epoch *epoch);

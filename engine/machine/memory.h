@@ -100,6 +100,7 @@ wf_memory_usage wf_memory_used(const wf_memory *memory);
 
 /* How much memory this process may still use. */
 typedef struct wf_memory_limit {
+    uint64_t machine;   /* the machine's memory */
     uint64_t total;     /* the machine's memory, or the tightest control group's limit */
     uint64_t available; /* bytes that can still be allocated without swapping */
     char why[320];      /* "MemAvailable", or "control group /slurm/job_7" */

@@ -48,7 +48,8 @@ weft_status wf_memory_get_limit(const char *root, wf_memory_limit *limit, weft_e
         return wf_error_set(err, WEFT_ERR_FORMAT, "memory: %s does not say what is available",
                             path);
 
-    wf_memory_limit l = {.total = total, .available = available, .why = "MemAvailable"};
+    wf_memory_limit l = {
+        .machine = total, .total = total, .available = available, .why = "MemAvailable"};
     wf_cgroup_memory group = wf_cgroup_read_memory(root);
     if (group.limited && group.limit < l.total)
         l.total = group.limit;

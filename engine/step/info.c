@@ -7,6 +7,8 @@
 #include <omp.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/utsname.h>
+#include <time.h>
 #include <zlib.h>
 
 #include "engine/base/error.h"
@@ -15,6 +17,7 @@
 #include "kernels/machine.h"
 #include "kernels/onednn/admitted.h"
 #include "kernels/onednn/version.h"
+#include "weft/job.h"
 
 #define ROW "%-16s" /* width of the column of names */
 
@@ -29,6 +32,25 @@ static void write_text(const char *name, const char *text, FILE *out)
 static const char *plural(int n)
 {
     return n == 1 ? "" : "s";
+}
+
+/* Writes the host, and the batch job where there is one. */
+static void write_host(FILE *out)
+{
+    struct utsname name;
+    weft_job job;
+    if (uname(&name) == 0)
+        write_text("host", name.nodename, out);
+    weft_job_get(&job);
+    if (!*job.scheduler)
+        return;
+    fprintf(out, ROW "%s ", "job", job.scheduler);
+    wf_print_quoted(job.id, out);
+    fputs(job.array_index[0] ? ", index " : "", out);
+    wf_print_quoted(job.array_index, out);
+    if (job.end > 0)
+        fprintf(out, ", ends in %.0f s (%s)", job.end - (double)time(NULL), job.end_source);
+    fputc('\n', out);
 }
 
 static void write_machine(const wf_machine *m, FILE *out)
@@ -106,16 +128,15 @@ static void write_class(FILE *out)
             wf_machine_class_asked() ? "set by WEFT_MACHINE" : "the nearest to this machine");
 }
 
-/* Writes the operating system's numbers of the chosen cores of a node, such as "0-7,16". */
-static void write_cpus(const wf_topology *t, int node, FILE *out)
+void wf_info_cpus(const wf_topology *t, int node, FILE *out)
 {
     int n = wf_topology_cores(t), written = 0;
     for (int i = 0, last; i < n; i = last + 1) {
         last = i;
         wf_core first = wf_topology_core(t, i);
-        if (first.node != node)
+        if (node >= 0 && first.node != node)
             continue;
-        while (last + 1 < n && wf_topology_core(t, last + 1).node == node &&
+        while (last + 1 < n && (node < 0 || wf_topology_core(t, last + 1).node == node) &&
                wf_topology_core(t, last + 1).cpu == wf_topology_core(t, last).cpu + 1)
             last++;
         fprintf(out, "%s%d", written++ ? "," : "", first.cpu);
@@ -146,7 +167,7 @@ static void write_nodes(const wf_topology *t, FILE *out)
         snprintf(label, sizeof(label), "NUMA node %d", node);
         fprintf(out, ROW "%s, chosen cpus: ", label,
                 wf_bytes_text(size, wf_topology_node_memory(t, node)));
-        write_cpus(t, node, out);
+        wf_info_cpus(t, node, out);
         fputc('\n', out);
     }
 }
@@ -203,7 +224,9 @@ weft_status wf_info_write(const wf_topology *t, weft_isa isa, int threads, wf_wi
                           FILE *out, weft_error *err)
 {
     const wf_machine *m = wf_topology_machine(t);
-    fprintf(out, ROW "%s\n", "weft", weft_version());
+    fprintf(out, ROW "%s%s%s\n", "weft", weft_version(), *weft_commit() ? ", commit " : "",
+            weft_commit());
+    write_host(out);
     write_machine(m, out);
     write_caches(m, out);
     write_isa(isa, out);

@@ -13,4 +13,8 @@
 weft_status wf_info_write(const wf_topology *topology, weft_isa isa, int threads, wf_wisdom *wisdom,
                           FILE *out, weft_error *err);
 
+/* Writes the operating system's numbers of the chosen cores of a NUMA node (-1: of all), such as
+ * "0-7,16"; "none" where there are none. */
+void wf_info_cpus(const wf_topology *topology, int node, FILE *out);
+
 #endif

@@ -188,11 +188,29 @@ void weft_set_message_handler(weft_context *ctx, weft_message_fn fn, void *user)
 /* Writes a report on the machine: which cores were chosen and why, NUMA nodes, caches, instruction
  * set, versions of libraries. */
 weft_status weft_info(weft_context *ctx, FILE *out);
+/* Writes where this process runs, as the JSON object that a run's config.json has as "environment".
+ * Members whose values are not known are null.
+ *   On what results depend: "weft", "commit" (weft_commit), "onednn", "cpu", "isa", "amp", "machine"
+ *     (weft_context_machine), "threads", "wisdom" (a hash), "avoid" (WEFT_AVOID).
+ *   Where: "host", "system" (kernel), "job" (null, or an object with the members of weft_job),
+ *     "variables" (the scheduler's environment variables, those that hold no secret), "cpus" (chosen:
+ *     "0-7,16"), "cpus_why", "bound", "binding", "openmp", "numa" (an array: bytes of "memory", "cpus"
+ *     of each node), "memory" (bytes: "machine", "limit" of machine and control group, "available";
+ *     "why": the limit's), "hardware" (counts; "quota"; caches in bytes), "libraries" (versions). */
+weft_status weft_info_json(weft_context *ctx, FILE *out);
+/* Writes the same as one line for people: host, batch job, cores and why, binding, NUMA nodes,
+ * memory, system, version. Works as snprintf does: writes at most `size` bytes, a zero at the end
+ * included, and returns the length of the whole line; 0: no context, or out of memory. Names in it
+ * come from outside: quote it (weft_quote) before you print it. */
+size_t weft_info_line(const weft_context *ctx, char *text, size_t size);
 /* Writes the plan of the recorded work, without running it: tasks, kernels, tiles, layouts,
  * memory. */
 weft_status weft_explain(weft_context *ctx, FILE *out);
 
 const char *weft_version(void); /* "0.1.0" */
+/* The git commit that the library was built from, "-dirty" behind it where files had changes; ""
+ * where it was built from no git checkout. */
+const char *weft_commit(void);
 
 #ifdef __cplusplus
 }

@@ -98,8 +98,8 @@ typedef struct weft_setting {
     bool truth;             /* of WEFT_SETTING_BOOL */
 } weft_setting;
 /* Writes config.json: the command line (NULL: not known); under "options" the n settings; under
- * "environment" versions, CPU, instruction set, threads and the hash of the wisdom in use
- * (weft/tune.h). If there is wisdom, writes a copy of it to wisdom.json. */
+ * "environment" where it runs and on what results depend (weft_info_json in weft/context.h). If
+ * there is wisdom, writes a copy of it to wisdom.json. */
 weft_status weft_run_write_config(weft_run *run, weft_context *ctx, const char *command,
                                   const weft_setting *settings, int n, weft_error *err);
 

@@ -132,6 +132,37 @@ static void a_file_gets_whole_lines(void **state)
     free(text);
 }
 
+/* As torchvision's --print-freq, whether or not it is a terminal. */
+static void lines_come_every_so_many_steps(void **state)
+{
+    static const struct {
+        int64_t freq, steps;
+        int lines;
+    } cases[] = {{1, 7, 7}, {3, 7, 3}, {7, 7, 1}, {100, 7, 1}, {10, 100, 10}};
+    for (size_t i = 0; i < 2 * sizeof(cases) / sizeof(cases[0]); i++) {
+        FILE *out = tmpfile();
+        assert_non_null(out);
+        cli_progress p;
+        cli_progress_init(&p, out);
+        p.terminal = i % 2 != 0;
+        p.print_freq = cases[i / 2].freq;
+        weft_progress r = sample;
+        r.steps = cases[i / 2].steps;
+        for (r.step = 1; r.step <= r.steps; r.step++) {
+            r.seconds = 40 * (double)r.step;
+            cli_progress_step(&p, &r);
+        }
+        rewind(out);
+        int lines = 0;
+        for (int c; (c = fgetc(out)) != EOF;) {
+            lines += c == '\n';
+            assert_true(c == '\n' || c >= ' ');
+        }
+        assert_int_equal(lines, cases[i / 2].lines);
+        fclose(out);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -142,6 +173,7 @@ int main(void)
         cmocka_unit_test(losses_of_any_size_stay_short),
         cmocka_unit_test(durations_read_as_clocks),
         cmocka_unit_test(a_file_gets_whole_lines),
+        cmocka_unit_test(lines_come_every_so_many_steps),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -93,10 +93,10 @@ class Tree:
         self.includes = {p: INCLUDE.findall(text) for p, text in self.text.items()}
 
     def resolve(self, path, name):
-        """The file that a quoted include means, relative to the tree, or None."""
+        """The file that a quoted include means, relative to the tree, or None. Meson makes X of X.in."""
         for base in (os.path.dirname(path), "", "include", "tests"):
             candidate = os.path.normpath(os.path.join(base, name))
-            if os.path.exists(os.path.join(self.root, candidate)):
+            if any(os.path.exists(os.path.join(self.root, candidate + end)) for end in ("", ".in")):
                 return candidate
         return None
 

@@ -9,8 +9,7 @@
 #include "engine/tensor/context.h"
 #include "engine/base/error.h"
 #include "engine/files/json_text.h"
-#include "kernels/onednn/version.h"
-#include "weft/tune.h"
+#include "engine/step/place.h"
 
 static json_t *setting_value(const weft_setting *s)
 {
@@ -21,25 +20,6 @@ static json_t *setting_value(const weft_setting *s)
     case WEFT_SETTING_BOOL: return json_boolean(s->truth);
     }
     return NULL;
-}
-
-/* Everything besides the options on which results depend. */
-static json_t *environment(weft_context *ctx)
-{
-    int dnnl[3];
-    weft_wisdom_info wisdom;
-    if (weft_wisdom_get_info(ctx, &wisdom))
-        return NULL;
-    char onednn[32];
-    wf_onednn_version(&dnnl[0], &dnnl[1], &dnnl[2]);
-    snprintf(onednn, sizeof(onednn), "%d.%d.%d", dnnl[0], dnnl[1], dnnl[2]);
-    return json_pack("{s:s, s:s, s:o, s:s, s:s, s:s, s:i, s:s, s:o}", "weft", weft_version(),
-                     "onednn", onednn, "cpu",
-                     wf_json_text(wf_topology_machine(ctx->topology)->cpu_model), "isa",
-                     weft_isa_name(weft_context_isa(ctx)), "amp",
-                     weft_context_amp(ctx) == WEFT_AMP_BF16 ? "bf16" : "off", "machine",
-                     weft_context_machine(ctx), "threads", weft_threads(ctx), "wisdom", wisdom.hash,
-                     "avoid", wf_json_text(getenv("WEFT_AVOID")));
 }
 
 json_t *wf_config_json(weft_context *ctx, const char *command, const weft_setting *settings, int n,
@@ -59,7 +39,9 @@ json_t *wf_config_json(weft_context *ctx, const char *command, const weft_settin
     strftime(started, sizeof(started), "%Y-%m-%dT%H:%M:%SZ", gmtime_r(&now, &tm));
     json_t *config =
         json_pack("{s:s, s:o, s:o, s:o}", "started", started, "command", wf_json_text(command),
-                  "options", options, "environment", environment(ctx));
+                  "options", options, "environment", wf_place_json(ctx));
+    if (!config && weft_error_status(ctx) != WEFT_OK)
+        wf_error_set(err, weft_error_status(ctx), "%s", weft_error_text(ctx));
     if (!config)
         wf_error_set(err, WEFT_ERR_NOMEM, "out of memory for the configuration");
     return config;
