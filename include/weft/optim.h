@@ -43,8 +43,8 @@ typedef struct weft_adamw_opts {
     double eps;          /* in [0, inf); not 0 together with beta2 */
     double weight_decay; /* in [0, inf) */
 } weft_adamw_opts;
-/* torch's defaults. A 0 in these options means 0, so begin with the defaults and change what you
- * want:
+/* torch's defaults. A 0 in these options, and in those of the optimizers below, means 0, so begin
+ * with the defaults and change what you want:
  *     weft_adamw_opts opts = WEFT_ADAMW_OPTS_INIT;
  *     opts.weight_decay = 0;
  * Options that were not begun so have beta2 and eps 0, which is refused: the update would be the
@@ -54,12 +54,104 @@ typedef struct weft_adamw_opts {
         .lr = 1e-3, .beta1 = 0.9, .beta2 = 0.999, .eps = 1e-8, .weight_decay = 0.01                \
     }
 
+/* As torch.optim.Adam (Kingma and Ba 2015): weight decay is added to the gradient. */
+typedef weft_adamw_opts weft_adam_opts;
+/* torch's defaults. */
+#define WEFT_ADAM_OPTS_INIT                                                                        \
+    {                                                                                              \
+        .lr = 1e-3, .beta1 = 0.9, .beta2 = 0.999, .eps = 1e-8                                      \
+    }
+
+/* LAMB (You et al. 2020), as timm's Lamb: AdamW's direction u with the decay in it, times the
+ * norm of the parameter by the norm of u, for each tensor; this factor is 1 where a norm or the
+ * group's weight decay is 0. timm's max_grad_norm is weft_clip_grad_norm here. */
+typedef weft_adamw_opts weft_lamb_opts;
+/* timm's defaults. */
+#define WEFT_LAMB_OPTS_INIT                                                                        \
+    {                                                                                              \
+        .lr = 1e-3, .beta1 = 0.9, .beta2 = 0.999, .eps = 1e-6, .weight_decay = 0.01                \
+    }
+
+/* As torch.optim.RMSprop: q = alpha*q + (1-alpha)*g*g; d = g / (sqrt(q) + eps); with momentum
+ * b = momentum*b + d and p -= lr*b, else p -= lr*d. Weight decay is added to the gradient. */
+typedef struct weft_rmsprop_opts {
+    double lr;           /* in [0, inf), as SGD's */
+    double alpha;        /* in [0, 1); not 0 together with eps */
+    double eps;          /* in [0, inf) */
+    double weight_decay; /* in [0, inf) */
+    double momentum;     /* in [0, 1) */
+    bool centered;       /* q less the square of a mean of g, of the same alpha */
+    /* As TensorFlow's RMSprop, and timm's RMSpropTF: q begins at 1, d = lr * g / sqrt(q + eps), and
+     * p -= b. */
+    bool tensorflow;
+} weft_rmsprop_opts;
+/* torch's defaults. torchvision trains with alpha 0.9 and eps 0.0316, the square root of
+ * TensorFlow's 0.001. */
+#define WEFT_RMSPROP_OPTS_INIT                                                                     \
+    {                                                                                              \
+        .lr = 1e-2, .alpha = 0.99, .eps = 1e-8                                                     \
+    }
+
+/* As torch.optim.Adagrad (Duchi et al. 2011): sum += g*g; p -= lr / (1 + (step-1)*lr_decay) * g /
+ * (sqrt(sum) + eps), step being 1 at first. Weight decay is added to the gradient. */
+typedef struct weft_adagrad_opts {
+    double lr;                        /* in [0, inf), as SGD's */
+    double lr_decay;                  /* in [0, inf) */
+    double eps;                       /* in [0, inf) */
+    double weight_decay;              /* in [0, inf) */
+    double initial_accumulator_value; /* of sum, in [0, inf) */
+} weft_adagrad_opts;
+/* torch's defaults. */
+#define WEFT_ADAGRAD_OPTS_INIT                                                                     \
+    {                                                                                              \
+        .lr = 1e-2, .eps = 1e-10                                                                   \
+    }
+
+/* LARS (You et al. 2017), as timm's Lars: SGD whose gradient, decay included, is multiplied for
+ * each tensor by trust_coefficient * |p| / (|g| + weight_decay * |p| + eps). This factor is 1 where
+ * a norm or the group's weight decay is 0. */
+typedef struct weft_lars_opts {
+    double lr;                /* in [0, inf), as SGD's */
+    double momentum;          /* in [0, 1) */
+    double dampening;         /* as SGD's */
+    double weight_decay;      /* in [0, inf) */
+    bool nesterov;            /* as SGD's */
+    double trust_coefficient; /* in (0, inf) */
+    double eps;               /* in [0, inf) */
+} weft_lars_opts;
+/* timm's defaults. */
+#define WEFT_LARS_OPTS_INIT                                                                        \
+    {                                                                                              \
+        .lr = 1.0, .trust_coefficient = 0.001, .eps = 1e-8                                         \
+    }
+
+/* Lion (Chen et al. 2023), as timm's Lion: p *= 1 - lr*weight_decay;
+ * p -= lr * sign(beta1*m + (1-beta1)*g); m = beta2*m + (1-beta2)*g. */
+typedef struct weft_lion_opts {
+    double lr;           /* in [0, inf), as SGD's */
+    double beta1, beta2; /* in [0, 1) */
+    double weight_decay; /* in [0, inf) */
+} weft_lion_opts;
+/* timm's defaults. */
+#define WEFT_LION_OPTS_INIT                                                                        \
+    {                                                                                              \
+        .lr = 1e-4, .beta1 = 0.9, .beta2 = 0.99                                                    \
+    }
+
 /* An optimizer owned by the caller. All parameters of `m` become group 0; with m NULL there are
  * none until weft_optimizer_add_group. opts may be NULL: the defaults. The optimizer holds
  * references to its parameters. NULL on failure; if a value is out of range, the message says what
  * the range is. */
 weft_optimizer *weft_sgd_create(weft_context *ctx, weft_module *m, const weft_sgd_opts *opts);
+weft_optimizer *weft_adam_create(weft_context *ctx, weft_module *m, const weft_adam_opts *opts);
 weft_optimizer *weft_adamw_create(weft_context *ctx, weft_module *m, const weft_adamw_opts *opts);
+weft_optimizer *weft_rmsprop_create(weft_context *ctx, weft_module *m,
+                                    const weft_rmsprop_opts *opts);
+weft_optimizer *weft_adagrad_create(weft_context *ctx, weft_module *m,
+                                    const weft_adagrad_opts *opts);
+weft_optimizer *weft_lamb_create(weft_context *ctx, weft_module *m, const weft_lamb_opts *opts);
+weft_optimizer *weft_lars_create(weft_context *ctx, weft_module *m, const weft_lars_opts *opts);
+weft_optimizer *weft_lion_create(weft_context *ctx, weft_module *m, const weft_lion_opts *opts);
 void weft_optimizer_destroy(weft_optimizer *o); /* NULL: no effect */
 
 /* Adds a group of parameters with a learning rate and weight decay of its own; NAN stands for what
@@ -76,7 +168,8 @@ double weft_optimizer_lr(const weft_optimizer *o,
 /* Sets the weight decay of a group; -1: of all. */
 weft_status weft_optimizer_set_weight_decay(weft_optimizer *o, int group, double weight_decay);
 double weft_optimizer_weight_decay(const weft_optimizer *o, int group); /* as weft_optimizer_lr */
-/* SGD's momentum or AdamW's beta1 (what a one-cycle schedule moves). */
+/* The momentum of SGD, LARS and RMSprop, the beta1 of the others (what a one-cycle schedule moves).
+ * Adagrad has none: WEFT_ERR_INVALID, and NAN. */
 weft_status weft_optimizer_set_momentum(weft_optimizer *o, double momentum);
 double weft_optimizer_momentum(const weft_optimizer *o);
 
@@ -101,10 +194,11 @@ weft_tensor *weft_clip_grad_norm(const weft_tensor_list *params, double max_norm
 /* Clips gradients by value, at the same place: every element is limited to [-limit, limit]. */
 weft_status weft_clip_grad_value(const weft_tensor_list *params, double limit);
 
-/* Appends the state to *list, under the names "<parameter>.momentum_buffer" (SGD),
- * "<parameter>.exp_avg" and "<parameter>.exp_avg_sq" (AdamW), "<parameter>.step" (i64) and "steps"
- * (i64). Counters are copies; the other tensors are the optimizer's own. Learning rates and other
- * settings are not part of the state. */
+/* Appends the state to *list, under torch's names: "<parameter>.momentum_buffer" (SGD, LARS),
+ * "<parameter>.exp_avg" and "<parameter>.exp_avg_sq" (Adam, AdamW, LAMB; Lion has the first),
+ * "<parameter>.square_avg", ".momentum_buffer" and ".grad_avg" (RMSprop), "<parameter>.sum"
+ * (Adagrad); for all "<parameter>.step" (i64) and "steps" (i64). Counters are copies; the other
+ * tensors are the optimizer's own. Learning rates and other settings are not part of the state. */
 weft_status weft_optimizer_state(weft_optimizer *o, weft_tensor_list *list);
 /* Loads such a state. One message lists all missing and unexpected names and wrong shapes; then
  * nothing has changed. */

@@ -1,5 +1,6 @@
 /* The reference optimizer updates, f32 and f64. Pure functions, any thread. */
 #include <math.h>
+#include <string.h>
 
 #include "kernels/optim/optim.h"
 
@@ -19,5 +20,15 @@
 #undef SQRT
 
 extern const wf_optim wf_optim_f32_ref, wf_optim_f64_ref;
-const wf_optim wf_optim_f32_ref = {"optim:ref:f32", sgd_f32, adamw_f32};
-const wf_optim wf_optim_f64_ref = {"optim:ref:f64", sgd_f64, adamw_f64};
+const wf_optim wf_optim_f32_ref = {"optim:ref:f32",
+                                   {
+#define WF_UPDATE(name) name##_f32,
+#include "kernels/optim/updates.def"
+#undef WF_UPDATE
+                                   }};
+const wf_optim wf_optim_f64_ref = {"optim:ref:f64",
+                                   {
+#define WF_UPDATE(name) name##_f64,
+#include "kernels/optim/updates.def"
+#undef WF_UPDATE
+                                   }};

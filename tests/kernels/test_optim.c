@@ -18,125 +18,260 @@ static bool impl_at(int i, wf_optim_impl *impl)
 }
 
 static const size_t lengths[] = {1, 7, 8, 15, 16, 17, 33, 100};
-enum { N_LENGTHS = sizeof(lengths) / sizeof(lengths[0]) };
+enum { N_LENGTHS = sizeof(lengths) / sizeof(lengths[0]), SETTINGS = 8 };
 
-static const wf_sgd sgd_cases[] = {
-    {.lr = 0.1},
-    {.lr = 0.1, .weight_decay = 0.01},
-    {.lr = 0.1, .momentum = 0.9, .first = true},
-    {.lr = 0.1, .momentum = 0.9},
-    {.lr = 0.1, .momentum = 0.9, .dampening = 0.5, .weight_decay = 0.01},
-    {.lr = 0.1, .momentum = 0.9, .dampening = 0.5, .first = true},
-    {.lr = 0.05, .momentum = 0.9, .weight_decay = 5e-4, .nesterov = true},
-    {.lr = 0.05, .momentum = 0.9, .nesterov = true, .first = true},
+/* An element before and after its update: parameter, state tensors; the gradient. */
+typedef struct element {
+    double p, g, s[WF_UPDATE_STATES];
+} element;
+
+/* One update: what it is to give, written as its paper or PyTorch does, and the settings. */
+typedef struct update_case {
+    wf_update update;
+    unsigned states;   /* bit i: state tensor i is there */
+    unsigned positive; /* those that hold squares */
+    double settings[SETTINGS];
+} update_case;
+
+static void sgd(const double *settings, unsigned states, element *e)
+{
+    const wf_sgd *s = (const void *)settings;
+    double d = s->scale * (e->g + s->weight_decay * e->p);
+    if (states & 1) {
+        e->s[0] = s->first != 0 ? d : s->momentum * e->s[0] + (1 - s->dampening) * d;
+        d = s->nesterov != 0 ? d + s->momentum * e->s[0] : e->s[0];
+    }
+    e->p -= s->lr * d;
+}
+
+static void adam(const double *settings, unsigned states, element *e)
+{
+    const wf_adam *s = (const void *)settings;
+    const double g = e->g + s->l2 * e->p;
+    e->s[0] = s->beta1 * e->s[0] + (1 - s->beta1) * g;
+    e->s[1] = s->beta2 * e->s[1] + (1 - s->beta2) * g * g;
+    double mh = e->s[0] / (1 - pow(s->beta1, s->step));
+    double vh = e->s[1] / (1 - pow(s->beta2, s->step));
+    e->p -= s->lr * s->weight_decay * e->p + s->lr * mh / (sqrt(vh) + s->eps);
+}
+
+static void rmsprop(const double *settings, unsigned states, element *e)
+{
+    const wf_rmsprop *s = (const void *)settings;
+    const double g = e->g + s->weight_decay * e->p, old = s->inside * s->first != 0 ? 1 : e->s[0];
+    double square = e->s[0] = s->alpha * old + (1 - s->alpha) * g * g;
+    if (states & 4) {
+        e->s[2] = s->alpha * e->s[2] + (1 - s->alpha) * g;
+        square -= e->s[2] * e->s[2];
+    }
+    double d = s->inside != 0 ? s->lr * g / sqrt(square + s->eps) : g / (sqrt(square) + s->eps);
+    if (states & 2)
+        d = e->s[1] = s->momentum * e->s[1] + d;
+    e->p -= s->inside != 0 ? d : s->lr * d;
+}
+
+static void adagrad(const double *settings, unsigned states, element *e)
+{
+    const wf_adagrad *s = (const void *)settings;
+    const double g = e->g + s->weight_decay * e->p;
+    e->s[0] = (s->first != 0 ? s->initial : e->s[0]) + g * g;
+    e->p -= s->lr * g / (sqrt(e->s[0]) + s->eps);
+}
+
+static double lamb_u(const wf_lamb *s, element *e)
+{
+    e->s[0] = s->beta1 * e->s[0] + (1 - s->beta1) * e->g;
+    e->s[1] = s->beta2 * e->s[1] + (1 - s->beta2) * e->g * e->g;
+    double mh = e->s[0] / (1 - pow(s->beta1, s->step));
+    double vh = e->s[1] / (1 - pow(s->beta2, s->step));
+    return mh / (sqrt(vh) + s->eps) + s->weight_decay * e->p;
+}
+
+static void lamb(const double *settings, unsigned states, element *e)
+{
+    const wf_lamb *s = (const void *)settings;
+    e->p -= s->rate * lamb_u(s, e);
+}
+
+static void lamb_direction(const double *settings, unsigned states, element *e)
+{
+    element after = *e; /* the moments stay */
+    e->p = lamb_u((const void *)settings, &after);
+}
+
+static void lion(const double *settings, unsigned states, element *e)
+{
+    const wf_lion *s = (const void *)settings;
+    const double c = s->beta1 * e->s[0] + (1 - s->beta1) * e->g;
+    e->s[0] = s->beta2 * e->s[0] + (1 - s->beta2) * e->g;
+    e->p -= s->lr * (s->weight_decay * e->p + (c > 0 ? 1 : c < 0 ? -1 : 0));
+}
+
+static void ema(const double *settings, unsigned states, element *e)
+{
+    const wf_ema *s = (const void *)settings;
+    e->p = s->decay * e->p + (1 - s->decay) * e->g;
+}
+
+typedef void (*formula)(const double *settings, unsigned states, element *e);
+static const formula formulas[] = {
+#define WF_UPDATE(name) [WF_UPDATE_##name] = name,
+#include "kernels/optim/updates.def"
+#undef WF_UPDATE
 };
 
-static void close_to(const char *name, size_t i, double got, double want, weft_dtype dtype)
-{
-    /* at most eight roundings of values of at most 2 */
-    if (!(fabs(got - want) <= 16 * test_epsilon(dtype)))
-        fail_msg("%s [%zu]: %.17g, expected %.17g", name, i, got, want);
-}
+static const update_case cases[] = {
+    /* lr, momentum, dampening, weight decay, nesterov, first, scale */
+    {WF_UPDATE_sgd, 0, 0, {0.1, 0, 0, 0, 0, 0, 1}},
+    {WF_UPDATE_sgd, 0, 0, {0.1, 0, 0, 0.01, 0, 1, 1}},
+    {WF_UPDATE_sgd, 1, 0, {0.1, 0.9, 0, 0, 0, 1, 1}},
+    {WF_UPDATE_sgd, 1, 0, {0.1, 0.9, 0, 0, 0, 0, 1}},
+    {WF_UPDATE_sgd, 1, 0, {0.1, 0.9, 0.5, 0.01, 0, 0, 1}},
+    {WF_UPDATE_sgd, 1, 0, {0.1, 0.9, 0.5, 0, 0, 1, 1}},
+    {WF_UPDATE_sgd, 1, 0, {0.05, 0.9, 0, 5e-4, 1, 0, 1}},
+    {WF_UPDATE_sgd, 1, 0, {0.05, 0.9, 0, 0, 1, 1, 0.25}},
+    {WF_UPDATE_sgd, 1, 0, {0.05, 0.9, 0, 0.1, 0, 0, 1.7}},
+    /* lr, beta1, beta2, eps, weight decay, l2, step */
+    {WF_UPDATE_adam, 3, 2, {0.01, 0.9, 0.999, 1e-8, 0.01, 0, 1}},
+    {WF_UPDATE_adam, 3, 2, {0.01, 0.9, 0.999, 1e-8, 0, 0, 1000}},
+    {WF_UPDATE_adam, 3, 2, {0.02, 0.8, 0.95, 1e-3, 0.1, 0, 3}},
+    {WF_UPDATE_adam, 3, 2, {0.02, 0.8, 0.95, 1e-3, 0, 0.1, 3}},
+    /* lr, alpha, eps, weight decay, momentum, inside, first */
+    {WF_UPDATE_rmsprop, 1, 1, {0.01, 0.9, 0.0316, 0, 0, 0, 0}},
+    {WF_UPDATE_rmsprop, 3, 1, {0.01, 0.9, 0.0316, 1e-3, 0.9, 0, 1}},
+    {WF_UPDATE_rmsprop, 3, 1, {0.01, 0.9, 1e-3, 1e-3, 0.9, 1, 1}},
+    {WF_UPDATE_rmsprop, 3, 1, {0.01, 0.9, 1e-3, 1e-3, 0.9, 1, 0}},
+    {WF_UPDATE_rmsprop, 1, 1, {0.01, 0.5, 1e-3, 0, 0, 1, 0}},
+    /* lr, eps, weight decay, initial, first */
+    {WF_UPDATE_adagrad, 1, 1, {0.1, 1e-10, 0, 0.5, 0}},
+    {WF_UPDATE_adagrad, 1, 1, {0.1, 1e-10, 0.01, 0.5, 1}},
+    /* rate, beta1, beta2, eps, weight decay, step */
+    {WF_UPDATE_lamb, 3, 2, {0.02, 0.8, 0.95, 1e-3, 0.1, 3}},
+    {WF_UPDATE_lamb, 3, 2, {0.02, 0.9, 0.999, 1e-6, 0, 1000}},
+    {WF_UPDATE_lamb_direction, 3, 2, {0, 0.8, 0.95, 1e-3, 0.1, 3}},
+    /* lr, beta1, beta2, weight decay */
+    {WF_UPDATE_lion, 1, 0, {0.02, 0.9, 0.99, 0.1}},
+    {WF_UPDATE_lion, 1, 0, {0.02, 0.5, 0.8, 0}},
+    {WF_UPDATE_ema, 0, 0, {0.9}},
+    {WF_UPDATE_ema, 0, 0, {0}},
+};
+/* Centered RMSprop needs a square above the mean's: a case of its own. */
+static const update_case centered = {WF_UPDATE_rmsprop, 7, 1, {0.01, 0.9, 0.1, 0, 0.9, 0, 0}};
 
-static void sgd_matches_the_formula(void **state)
+/* The tensors of one call: in[0] p, in[1] g, in[2..] states; what is not there is NULL. */
+typedef struct operands {
+    guarded memory[2 + WF_UPDATE_STATES];
+    const void *in[2 + WF_UPDATE_STATES];
+    void *out[1 + WF_UPDATE_STATES];
+} operands;
+
+static operands operands_of(const update_case *c, weft_dtype t, size_t n, bool inputs, int seed)
 {
-    wf_optim_impl impl;
-    for (int i = 0; i <= wf_n_optim_impls; i++) {
-        if (!impl_at(i, &impl))
-            continue;
-        for (size_t k = 0; k < sizeof(sgd_cases) / sizeof(*sgd_cases) * N_LENGTHS * 2; k++) {
-            const wf_sgd *s = &sgd_cases[k / 2 / N_LENGTHS];
-            size_t n = lengths[k / 2 % N_LENGTHS], bytes = n * weft_dtype_size(impl.dtype);
-            weft_dtype t = impl.dtype;
-            bool in_place = k % 2, buffer = s->momentum != 0;
-            guarded p = test_random(t, n, 1), g = test_random(t, n, 2), b = test_random(t, n, 3);
-            guarded p0 = test_random(t, n, 1), b0 = test_random(t, n, 3);
-            guarded p1 = test_random(t, n, 4), b1 = test_random(t, n, 5);
-            guarded pr = test_random(t, n, 4), br = test_random(t, n, 5);
-            guarded *po = in_place ? &p : &p1, *bo = in_place ? &b : &b1;
-            wf_optim_get(t, WEFT_ISA_SCALAR)
-                ->sgd(n, s, p.data, g.data, buffer ? b.data : NULL, pr.data,
-                      buffer ? br.data : NULL);
-            impl.kernels->sgd(n, s, p.data, g.data, buffer ? b.data : NULL, po->data,
-                              buffer ? bo->data : NULL);
-            assert_memory_equal(po->data, pr.data, bytes);
-            if (buffer)
-                assert_memory_equal(bo->data, br.data, bytes);
-            for (size_t j = 0; j < n; j++) {
-                double x = test_get(t, p0.data, j);
-                double d = test_get(t, g.data, j) + s->weight_decay * x;
-                if (buffer) {
-                    double old = test_get(t, b0.data, j);
-                    double m = s->first ? d : s->momentum * old + (1 - s->dampening) * d;
-                    close_to(impl.kernels->name, j, test_get(t, bo->data, j), m, t);
-                    d = s->nesterov ? d + s->momentum * m : m;
-                }
-                close_to(impl.kernels->name, j, test_get(t, po->data, j), x - s->lr * d, t);
-            }
-            guarded *all[] = {&p, &g, &b, &p0, &b0, &p1, &b1, &pr, &br};
-            for (int j = 0; j < 9; j++)
-                guarded_free(all[j]);
+    operands o = {0};
+    for (int i = 0; i < 2 + WF_UPDATE_STATES; i++) {
+        o.memory[i] = test_random(t, n, (uint64_t)(seed + i));
+        const int s = i - 2;
+        for (size_t j = 0; inputs && s >= 0 && j < n; j++) {
+            double x = test_get(t, o.memory[i].data, j);
+            if (c->positive >> s & 1)
+                test_set(t, o.memory[i].data, j, c == &centered ? 1 + fabs(x) : fabs(x));
         }
+        const bool there = s < 0 || (c->states >> s & 1);
+        o.in[i] = there ? o.memory[i].data : NULL;
+        if (i != 1)
+            o.out[i == 0 ? 0 : i - 1] = there ? o.memory[i].data : NULL;
     }
+    return o;
 }
 
-static void adamw_matches_the_formula(void **state)
+static void operands_done(operands *o)
 {
-    static const wf_adamw cases[] = {
-        {.lr = 0.01, .beta1 = 0.9, .beta2 = 0.999, .eps = 1e-8, .weight_decay = 0.01, .step = 1},
-        {.lr = 0.01, .beta1 = 0.9, .beta2 = 0.999, .eps = 1e-8, .step = 1000},
-        {.lr = 0.02, .beta1 = 0.8, .beta2 = 0.95, .eps = 1e-3, .weight_decay = 0.1, .step = 3},
-    };
+    for (int i = 0; i < 2 + WF_UPDATE_STATES; i++)
+        guarded_free(&o->memory[i]);
+}
+
+/* Each value is rounded at most 16 times on its way, of numbers no larger than `size`. */
+static void close_to(const wf_optim_impl *impl, const update_case *c, size_t i, double got,
+                     double want, double size)
+{
+    if (!(fabs(got - want) <= 16 * test_epsilon(impl->dtype) * size))
+        fail_msg("%s case %d [%zu]: %.17g, expected %.17g", impl->kernels->name,
+                 (int)(c == &centered ? -1 : c - cases), i, got, want);
+}
+
+static void check(const wf_optim_impl *impl, const update_case *c, size_t n, bool in_place)
+{
+    const weft_dtype t = impl->dtype;
+    operands a = operands_of(c, t, n, true, 1), start = operands_of(c, t, n, true, 1);
+    operands ref = operands_of(c, t, n, false, 21), apart = operands_of(c, t, n, false, 21);
+    operands *to = in_place ? &a : &apart;
+    wf_optim_get(t, WEFT_ISA_SCALAR)->update[c->update](n, c->settings, a.in, ref.out);
+    impl->kernels->update[c->update](n, c->settings, a.in, to->out);
+    for (int o = 0; o < 1 + WF_UPDATE_STATES; o++)
+        if (to->out[o] && (o == 0 || c->update != WF_UPDATE_lamb_direction))
+            assert_memory_equal(to->out[o], ref.out[o], n * weft_dtype_size(t));
+    for (size_t j = 0; j < n; j++) {
+        element e = {test_get(t, start.in[0], j), test_get(t, start.in[1], j), {0}};
+        for (int s = 0; s < WF_UPDATE_STATES; s++)
+            e.s[s] = start.in[2 + s] ? test_get(t, start.in[2 + s], j) : 0;
+        const double before = e.p;
+        formulas[c->update](c->settings, c->states, &e);
+        /* At step 1 m and v need not belong together: the step, and what it is made of, may be
+         * 10^3, and is rounded as such. */
+        close_to(impl, c, j, test_get(t, to->out[0], j), e.p, 2 + fabs(e.p) + fabs(e.p - before));
+        for (int s = 0; s < WF_UPDATE_STATES && c->update != WF_UPDATE_lamb_direction; s++)
+            if (to->out[1 + s])
+                close_to(impl, c, j, test_get(t, to->out[1 + s], j), e.s[s], 2 + fabs(e.s[s]));
+    }
+    operands_done(&a);
+    operands_done(&start);
+    operands_done(&ref);
+    operands_done(&apart);
+}
+
+static void every_update_matches_its_formula(void **state)
+{
+    enum { CASES = sizeof(cases) / sizeof(cases[0]) };
     wf_optim_impl impl;
+    bool seen[WF_UPDATES] = {false};
     for (int i = 0; i <= wf_n_optim_impls; i++) {
         if (!impl_at(i, &impl))
             continue;
-        for (size_t k = 0; k < 3 * N_LENGTHS; k++) {
-            const wf_adamw *s = &cases[k / N_LENGTHS];
-            size_t n = lengths[k % N_LENGTHS], bytes = n * weft_dtype_size(impl.dtype);
-            weft_dtype t = impl.dtype;
-            guarded p = test_random(t, n, 1), g = test_random(t, n, 2), m = test_random(t, n, 3);
-            guarded v = test_random(t, n, 4), pr = test_random(t, n, 5), mr = test_random(t, n, 6);
-            guarded vr = test_random(t, n, 7), p0 = test_random(t, n, 1), m0 = test_random(t, n, 3);
-            for (size_t j = 0; j < n; j++)
-                test_set(t, v.data, j, fabs(test_get(t, v.data, j)));
-            guarded v0 = test_random(t, n, 4);
-            memcpy(v0.data, v.data, bytes);
-            wf_optim_get(t, WEFT_ISA_SCALAR)
-                ->adamw(n, s, p.data, g.data, m.data, v.data, pr.data, mr.data, vr.data);
-            impl.kernels->adamw(n, s, p.data, g.data, m.data, v.data, p.data, m.data, v.data);
-            assert_memory_equal(p.data, pr.data, bytes);
-            assert_memory_equal(m.data, mr.data, bytes);
-            assert_memory_equal(v.data, vr.data, bytes);
-            for (size_t j = 0; j < n; j++) {
-                double x = test_get(t, p0.data, j), d = test_get(t, g.data, j);
-                double m1 = s->beta1 * test_get(t, m0.data, j) + (1 - s->beta1) * d;
-                double v1 = s->beta2 * test_get(t, v0.data, j) + (1 - s->beta2) * d * d;
-                double mh = m1 / (1 - pow(s->beta1, (double)s->step));
-                double vh = v1 / (1 - pow(s->beta2, (double)s->step));
-                x = x - s->lr * s->weight_decay * x - s->lr * mh / (sqrt(vh) + s->eps);
-                close_to(impl.kernels->name, j, test_get(t, m.data, j), m1, t);
-                close_to(impl.kernels->name, j, test_get(t, v.data, j), v1, t);
-                /* At step 1 m and v need not belong together: the quotient may reach 10^2, and is
-                 * multiplied by lr. */
-                double quotient = fabs(s->lr * mh / (sqrt(vh) + s->eps));
-                double bound = 16 * test_epsilon(t) * (1 + quotient);
-                if (!(fabs(test_get(t, p.data, j) - x) <= bound))
-                    fail_msg("%s [%zu]: %.17g, expected %.17g", impl.kernels->name, j,
-                             test_get(t, p.data, j), x);
-            }
-            guarded *all[] = {&p, &g, &m, &v, &pr, &mr, &vr, &p0, &m0, &v0};
-            for (int j = 0; j < 10; j++)
-                guarded_free(all[j]);
-        }
+        for (int k = 0; k <= CASES; k++)
+            for (int n = 0; n < 2 * N_LENGTHS; n++)
+                check(&impl, k < CASES ? &cases[k] : &centered, lengths[n / 2], n % 2);
+    }
+    for (int k = 0; k < CASES; k++)
+        seen[cases[k].update] = true;
+    for (int u = 0; u < WF_UPDATES; u++)
+        assert_true(seen[u]);
+}
+
+/* Lion's sign, and the copy that an average begins as. */
+static void zeros_and_nan_go_through(void **state)
+{
+    const float p[] = {1, 2, 3, 4}, g[] = {0, -0.0f, NAN, 5}, m[] = {0, 0, 0, -5};
+    const wf_lion lion = {.lr = 0.5, .beta1 = 0.5, .beta2 = 0.5};
+    const wf_ema copy = {0};
+    wf_optim_impl impl;
+    for (int i = 0; i <= wf_n_optim_impls; i++) {
+        if (!impl_at(i, &impl) || impl.dtype != WEFT_F32)
+            continue;
+        float p1[4], m1[4];
+        impl.kernels->update[WF_UPDATE_lion](4, &lion, (const void *[]){p, g, m, NULL, NULL},
+                                             (void *[]){p1, m1, NULL, NULL});
+        assert_true(p1[0] == 1 && p1[1] == 2 && isnan(p1[2]) && p1[3] == 4);
+        impl.kernels->update[WF_UPDATE_ema](4, &copy, (const void *[]){m, g, NULL, NULL, NULL},
+                                            (void *[]){p1, NULL, NULL, NULL});
+        assert_memory_equal(p1, g, sizeof(g));
     }
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(sgd_matches_the_formula),
-        cmocka_unit_test(adamw_matches_the_formula),
+        cmocka_unit_test(every_update_matches_its_formula),
+        cmocka_unit_test(zeros_and_nan_go_through),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

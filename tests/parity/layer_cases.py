@@ -20,6 +20,8 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import nn
 
+import optimizer_cases
+
 DTYPES = {"f64": torch.float64, "f32": torch.float32}
 REDUCTIONS = ("mean", "sum", "none")  # weft_reduction's order
 
@@ -108,16 +110,14 @@ def loss(call, inputs, function, grad=(0,), length=64, **options):
                       "grad": list(grad), **options})
 
 
-def optimizer(call, steps=7, **options):
+def optimizer(call, options, steps=50):
     for dtype in DTYPES:
         name = f"{call}.{len(cases)}"
         p, g = randn((1, 33), dtype), randn((steps, 33), dtype)
         store(name, "p", p)
         store(name, "g", g)
         param = nn.Parameter(double(p))
-        betas = {"betas": (options["beta1"], options["beta2"])} if "beta1" in options else {}
-        plain = {k: v for k, v in options.items() if k not in ("beta1", "beta2")}
-        o = getattr(torch.optim, call)([param], **plain, **betas)
+        o = optimizer_cases.make(call, [param], options)
         for row in double(g):
             param.grad = row[None].clone()
             o.step()
@@ -306,15 +306,8 @@ def list_losses():
 
 
 def list_optimizers():
-    optimizer("SGD", lr=0.1)
-    optimizer("SGD", lr=0.1, momentum=0.9, weight_decay=0.01)
-    optimizer("SGD", lr=0.1, momentum=0.9, dampening=0.3)
-    optimizer("SGD", lr=0.1, momentum=0.8, nesterov=True, weight_decay=0.1)
-    optimizer("AdamW", lr=0.01, weight_decay=0.0)
-    optimizer("AdamW", lr=0.01, weight_decay=0.01, beta1=0.0, beta2=0.999)
-    optimizer("AdamW", lr=0.01, weight_decay=0.0, beta1=0.9, beta2=0.0)
-    optimizer("AdamW", lr=0.01, weight_decay=0.0, eps=0.0)
-    optimizer("AdamW", lr=0.01, weight_decay=0.1, beta1=0.8, beta2=0.99, eps=1e-6)
+    for call, options in optimizer_cases.CASES:
+        optimizer(call, options)
 
 
 def list_initialisers():

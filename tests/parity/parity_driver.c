@@ -15,6 +15,7 @@
 
 #include <jansson.h>
 
+#include "optimizers.h"
 #include "weft/weft.h"
 
 enum { MAX_IN = 8, MAX_RESULTS = 4096 };
@@ -340,20 +341,7 @@ static void optimizer(run *r)
 {
     weft_tensor *p = input(r, "p"), *g = input(r, "g");
     weft_tensor_list params = WEFT_TENSOR_LIST_INIT;
-    double decay = number(r, "weight_decay", 0);
-    weft_optimizer *o =
-        is(r, "SGD") ? weft_sgd_create(r->ctx, NULL,
-                                       &(weft_sgd_opts){.lr = number(r, "lr", 0),
-                                                        .momentum = number(r, "momentum", 0),
-                                                        .dampening = number(r, "dampening", 0),
-                                                        .weight_decay = decay,
-                                                        .nesterov = integer(r, "nesterov", 0)})
-                     : weft_adamw_create(r->ctx, NULL,
-                                         &(weft_adamw_opts){.lr = number(r, "lr", 0),
-                                                            .beta1 = number(r, "beta1", 0.9),
-                                                            .beta2 = number(r, "beta2", 0.999),
-                                                            .eps = number(r, "eps", 1e-8),
-                                                            .weight_decay = decay});
+    weft_optimizer *o = parity_optimizer(r->ctx, r->c);
     weft_set_requires_grad(p, true);
     weft_tensor_list_add(&params, "p", p);
     if (!o || weft_optimizer_add_group(o, &params, NAN, NAN) != WEFT_OK)

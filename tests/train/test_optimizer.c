@@ -295,6 +295,29 @@ static void impossible_settings_are_refused(void **state)
     /* Begun without the initialiser, and so not AdamW at all. */
     assert_null(weft_adamw_create(ctx, NULL, &(weft_adamw_opts){.lr = 0.1, .beta1 = 0.9}));
     assert_error(WEFT_ERR_INVALID, "WEFT_ADAMW_OPTS_INIT");
+    weft_rmsprop_opts rmsprop = WEFT_RMSPROP_OPTS_INIT;
+    rmsprop.alpha = 1;
+    assert_null(weft_rmsprop_create(ctx, NULL, &rmsprop));
+    assert_error(WEFT_ERR_INVALID, "RMSprop: alpha 1 is not in [0, 1)");
+    assert_null(weft_rmsprop_create(ctx, NULL, &(weft_rmsprop_opts){.lr = 1}));
+    assert_error(WEFT_ERR_INVALID, "WEFT_RMSPROP_OPTS_INIT");
+    weft_adagrad_opts adagrad = WEFT_ADAGRAD_OPTS_INIT;
+    adagrad.lr_decay = -1;
+    assert_null(weft_adagrad_create(ctx, NULL, &adagrad));
+    assert_error(WEFT_ERR_INVALID, "Adagrad: learning rate decay -1 is not in [0, inf)");
+    assert_null(weft_lars_create(ctx, NULL, &(weft_lars_opts){.lr = 1}));
+    assert_error(WEFT_ERR_INVALID, "WEFT_LARS_OPTS_INIT");
+    weft_lion_opts lion = WEFT_LION_OPTS_INIT;
+    lion.beta2 = 1;
+    assert_null(weft_lion_create(ctx, NULL, &lion));
+    assert_error(WEFT_ERR_INVALID, "Lion: beta2 1 is not in [0, 1)");
+    assert_null(weft_lamb_create(ctx, NULL, &(weft_lamb_opts){.lr = 1}));
+    assert_error(WEFT_ERR_INVALID, "WEFT_LAMB_OPTS_INIT");
+    weft_optimizer *o = weft_adagrad_create(ctx, NULL, NULL);
+    assert_int_equal(weft_optimizer_set_momentum(o, 0.5), WEFT_ERR_INVALID);
+    assert_error(WEFT_ERR_INVALID, "Adagrad: it has no momentum to set");
+    assert_true(isnan(weft_optimizer_momentum(o)));
+    weft_optimizer_destroy(o);
     weft_optimizer_destroy(NULL);
 }
 
@@ -317,15 +340,33 @@ static void a_learning_rate_of_zero_is_one(void **state)
     weft_optimizer_destroy(o);
 }
 
+enum { KINDS = 9 };
+
 static weft_optimizer *create(int kind, weft_module *m)
 {
-    return kind == 0 ? weft_sgd_create(ctx, m, &(weft_sgd_opts){.lr = 0.1, .momentum = 0.9})
-                     : weft_adamw_create(ctx, m, NULL);
+    weft_rmsprop_opts rmsprop = WEFT_RMSPROP_OPTS_INIT, tensorflow = WEFT_RMSPROP_OPTS_INIT;
+    weft_adagrad_opts adagrad = WEFT_ADAGRAD_OPTS_INIT;
+    weft_lars_opts lars = WEFT_LARS_OPTS_INIT;
+    rmsprop.momentum = lars.momentum = 0.9;
+    tensorflow.tensorflow = true;
+    adagrad.initial_accumulator_value = 0.5;
+    lars.weight_decay = 0.1;
+    switch (kind) {
+    case 0: return weft_sgd_create(ctx, m, &(weft_sgd_opts){.lr = 0.1, .momentum = 0.9});
+    case 1: return weft_adamw_create(ctx, m, NULL);
+    case 2: return weft_adam_create(ctx, m, NULL);
+    case 3: return weft_rmsprop_create(ctx, m, &rmsprop);
+    case 4: return weft_rmsprop_create(ctx, m, &tensorflow);
+    case 5: return weft_adagrad_create(ctx, m, &adagrad);
+    case 6: return weft_lamb_create(ctx, m, NULL);
+    case 7: return weft_lars_create(ctx, m, &lars);
+    default: return weft_lion_create(ctx, m, NULL);
+    }
 }
 
 static void a_resumed_run_gives_the_same_bits(void **state)
 {
-    for (int kind = 0; kind < 2; kind++) {
+    for (int kind = 0; kind < KINDS; kind++) {
         weft_module *a = holder();
         weft_optimizer *o = create(kind, a);
         train(o, a, 0, 3);
@@ -334,8 +375,11 @@ static void a_resumed_run_gives_the_same_bits(void **state)
         weft_tensor_list state_dict = WEFT_TENSOR_LIST_INIT;
         assert_ok(weft_optimizer_state(o, &state_dict));
         assert_non_null(weft_tensor_list_find(&state_dict, "steps"));
-        assert_non_null(
-            weft_tensor_list_find(&state_dict, kind == 0 ? "w.momentum_buffer" : "w.exp_avg_sq"));
+        static const char *const names[KINDS] = {
+            "w.momentum_buffer", "w.exp_avg_sq",      "w.exp_avg",
+            "w.momentum_buffer", "w.square_avg",      "w.sum",
+            "w.exp_avg_sq",      "w.momentum_buffer", "w.exp_avg"};
+        assert_non_null(weft_tensor_list_find(&state_dict, names[kind]));
         assert_ok(weft_optimizer_load_state(resumed, &state_dict));
         weft_tensor_list_done(&state_dict);
         assert_int_equal(weft_optimizer_steps(resumed), 3);
@@ -379,10 +423,39 @@ static void a_state_that_does_not_fit_is_refused_whole(void **state)
     weft_module_unref(m);
 }
 
+/* RMSprop's buffer is part of the state where there is momentum, and may be missing where not. */
+static void a_state_tensor_that_the_settings_do_not_use_may_be_missing(void **state)
+{
+    weft_module *a = holder(), *b = weft_module_clone(a);
+    weft_rmsprop_opts opts = WEFT_RMSPROP_OPTS_INIT;
+    opts.centered = true;
+    weft_optimizer *o = weft_rmsprop_create(ctx, a, &opts);
+    weft_optimizer *same = weft_rmsprop_create(ctx, b, &opts);
+    train(o, a, 0, 1);
+    weft_tensor_list list = WEFT_TENSOR_LIST_INIT;
+    assert_ok(weft_optimizer_state(o, &list));
+    assert_non_null(weft_tensor_list_find(&list, "w.grad_avg"));
+    assert_null(weft_tensor_list_find(&list, "w.momentum_buffer"));
+    assert_ok(weft_optimizer_load_state(same, &list));
+    train(o, a, 1, 2);
+    weft_module_unref(b);
+    b = holder();
+    weft_optimizer_destroy(same);
+    opts.momentum = 0.5;
+    same = weft_rmsprop_create(ctx, b, &opts);
+    assert_int_equal(weft_optimizer_load_state(same, &list), WEFT_ERR_INVALID);
+    assert_error(WEFT_ERR_INVALID, "incomplete state of 'w'");
+    weft_tensor_list_done(&list);
+    weft_optimizer_destroy(o);
+    weft_optimizer_destroy(same);
+    weft_module_unref(a);
+    weft_module_unref(b);
+}
+
 /* A step whose loss has a label out of range fails before the commit phase. */
 static void a_failed_step_changes_nothing(void **state)
 {
-    for (int kind = 0; kind < 2; kind++) {
+    for (int kind = 0; kind < KINDS; kind++) {
         weft_module *net = weft_linear_create(ctx, 5, 3, NULL);
         weft_optimizer *o = create(kind, net);
         weft_tensor *x = weft_randn(ctx, WEFT_SHAPE(4, 5));
@@ -441,6 +514,7 @@ int main(void)
         TEST(a_learning_rate_of_zero_is_one),
         TEST(a_resumed_run_gives_the_same_bits),
         TEST(a_state_that_does_not_fit_is_refused_whole),
+        TEST(a_state_tensor_that_the_settings_do_not_use_may_be_missing),
         TEST(a_failed_step_changes_nothing),
         TEST(a_recorded_update_counts_when_it_has_run),
     };

@@ -14,7 +14,7 @@
 #include "engine/base/alloc.h"
 #include "weft/optim.h"
 
-enum { WF_OPTIM_STATES = 2 };
+enum { WF_OPTIM_STATES = 3 };
 
 typedef struct wf_optim_param {
     char *name;
@@ -31,15 +31,15 @@ typedef struct wf_optim_group {
     double lr, weight_decay;
 } wf_optim_group;
 
-/* One update rule: sgd.c, adamw.c. */
+/* One update rule: sgd.c, adam.c, and so on. */
 typedef struct wf_optim_rule {
     const char *name;
     /* torch's names of them; NULL where there are fewer */
     const char *state_names[WF_OPTIM_STATES];
-    /* How many state tensors the present settings use. */
-    int (*n_states)(const weft_optimizer *o);
+    /* Which state tensors the present settings use: bit i for state_names[i]. */
+    unsigned (*states)(const weft_optimizer *o);
     double (*weight_decay)(const weft_optimizer *o); /* the start value of new groups */
-    double *(*momentum)(weft_optimizer *o);
+    double *(*momentum)(weft_optimizer *o);          /* NULL: the rule has none */
     /* Records the update of p, whose state tensors exist. */
     weft_status (*record)(const weft_optimizer *o, const wf_optim_param *p, weft_tensor *grad);
 } wf_optim_rule;
@@ -49,7 +49,11 @@ struct weft_optimizer {
     const wf_optim_rule *rule;
     union {
         weft_sgd_opts sgd;
-        weft_adamw_opts adamw;
+        weft_adam_opts adam; /* AdamW's and LAMB's, too */
+        weft_rmsprop_opts rmsprop;
+        weft_adagrad_opts adagrad;
+        weft_lars_opts lars;
+        weft_lion_opts lion;
     } opts;
     double lr;   /* the start value of new groups */
     bool lr_set; /* weft_optimizer_set_lr was called, even if with 0 */

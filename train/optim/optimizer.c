@@ -34,6 +34,23 @@ bool wf_optimizer_in_range(weft_context *ctx, const wf_optim_rule *rule,
     return true;
 }
 
+bool wf_optimizer_adam_in_range(weft_context *ctx, const wf_optim_rule *rule,
+                                const weft_adam_opts *a, const char *begin)
+{
+    const wf_optim_setting settings[] = {{"learning rate", a->lr, INFINITY},
+                                         {"beta1", a->beta1, 1},
+                                         {"beta2", a->beta2, 1},
+                                         {"eps", a->eps, INFINITY},
+                                         {"weight decay", a->weight_decay, INFINITY}};
+    if (!wf_optimizer_in_range(ctx, rule, settings, 5))
+        return false;
+    if (a->beta2 != 0 || a->eps != 0)
+        return true;
+    wf_fail(ctx, WEFT_ERR_INVALID, "%s: beta2 and eps are both 0; begin its options with %s",
+            rule->name, begin);
+    return false;
+}
+
 /* ---- life ---- */
 
 weft_optimizer *wf_optimizer_create(weft_context *ctx, const wf_optim_rule *rule, weft_module *m,
@@ -266,6 +283,8 @@ weft_status weft_optimizer_set_momentum(weft_optimizer *o, double momentum)
 {
     if (o == NULL)
         return WEFT_ERR_INVALID;
+    if (o->rule->momentum == NULL)
+        return wf_fail(o->ctx, WEFT_ERR_INVALID, "%s: it has no momentum to set", o->rule->name);
     WF_TRY(check_range(o->ctx, o->rule->name, "momentum", momentum, 1));
     *o->rule->momentum(o) = momentum;
     return WEFT_OK;
@@ -273,7 +292,8 @@ weft_status weft_optimizer_set_momentum(weft_optimizer *o, double momentum)
 
 double weft_optimizer_momentum(const weft_optimizer *o)
 {
-    return o != NULL ? *o->rule->momentum((weft_optimizer *)o) : (double)NAN;
+    const bool has = o != NULL && o->rule->momentum != NULL;
+    return has ? *o->rule->momentum((weft_optimizer *)o) : (double)NAN;
 }
 
 /* ---- the step ---- */
@@ -288,7 +308,7 @@ static void end_pending(weft_optimizer *o, bool committed)
         wf_optim_param *p = &o->params[i];
         if (p->pending && committed) {
             p->steps++;
-            p->has_state = o->rule->n_states(o) > 0;
+            p->has_state = o->rule->states(o) != 0;
         }
         p->pending = false;
     }
@@ -309,15 +329,21 @@ weft_status wf_optimizer_fit_state(weft_optimizer *o)
     for (int i = 0; i < o->n_params; i++) {
         const wf_optim_param *p = &o->params[i];
         weft_dtype dtype = p->tensor->type.dtype;
-        if (p->state[0] != NULL && p->state[0]->type.dtype != dtype)
-            WF_TRY(wf_tensors_change_type(o->ctx, p->state, WF_OPTIM_STATES, dtype));
+        for (int s = 0; s < WF_OPTIM_STATES; s++) {
+            if (p->state[s] != NULL && p->state[s]->type.dtype != dtype) {
+                WF_TRY(wf_tensors_change_type(o->ctx, p->state, WF_OPTIM_STATES, dtype));
+                break;
+            }
+        }
     }
     return WEFT_OK;
 }
 
-weft_status wf_optimizer_make_state(weft_optimizer *o, wf_optim_param *p, int n)
+weft_status wf_optimizer_make_state(weft_optimizer *o, wf_optim_param *p, unsigned states)
 {
-    for (int i = 0; i < n; i++) {
+    for (int i = 0; i < WF_OPTIM_STATES; i++) {
+        if (!(states >> i & 1))
+            continue;
         if (p->state[i] == NULL)
             p->state[i] = weft_tensor_create(o->ctx, weft_tensor_dtype(p->tensor),
                                              weft_tensor_shape(p->tensor));
@@ -347,7 +373,7 @@ weft_status weft_optimizer_record(weft_optimizer *o)
         weft_tensor *grad = weft_grad(p->tensor);
         if (grad == NULL)
             continue;
-        status = wf_optimizer_make_state(o, p, o->rule->n_states(o));
+        status = wf_optimizer_make_state(o, p, o->rule->states(o));
         if (status == WEFT_OK)
             status = o->rule->record(o, p, grad);
         p->pending = status == WEFT_OK;

@@ -23,11 +23,15 @@ typedef struct wf_optim_setting {
  * where one is not. */
 bool wf_optimizer_in_range(weft_context *ctx, const wf_optim_rule *rule,
                            const wf_optim_setting *settings, int n);
+/* Whether AdamW's options make sense: those of Adam, AdamW, LAMB. As above. */
+bool wf_optimizer_adam_in_range(weft_context *ctx, const wf_optim_rule *rule,
+                                const weft_adam_opts *a, const char *begin);
 /* Counts a recorded update that has been committed since. */
 void wf_optimizer_settle(weft_optimizer *o);
 /* Converts state tensors to their parameter's type, where weft_module_to has changed it. */
 weft_status wf_optimizer_fit_state(weft_optimizer *o);
-/* Creates the missing ones of p's n state tensors. */
-weft_status wf_optimizer_make_state(weft_optimizer *o, wf_optim_param *p, int n);
+/* Creates the missing ones of p's state tensors that are in `states`, a set as wf_optim_rule.states
+ * gives. They are zero. */
+weft_status wf_optimizer_make_state(weft_optimizer *o, wf_optim_param *p, unsigned states);
 
 #endif

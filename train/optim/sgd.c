@@ -4,7 +4,7 @@
 #include "engine/base/error.h"
 #include "train/optim/optimizer.h"
 
-static int n_states(const weft_optimizer *o)
+static unsigned states(const weft_optimizer *o)
 {
     return o->opts.sgd.momentum != 0;
 }
@@ -35,7 +35,7 @@ static weft_status record(const weft_optimizer *o, const wf_optim_param *p, weft
 
 static const wf_optim_rule sgd_rule = {.name = "SGD",
                                        .state_names = {"momentum_buffer"},
-                                       .n_states = n_states,
+                                       .states = states,
                                        .weight_decay = weight_decay,
                                        .momentum = momentum,
                                        .record = record};

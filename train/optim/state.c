@@ -73,6 +73,7 @@ weft_status weft_optimizer_state(weft_optimizer *o, weft_tensor_list *list)
 typedef struct found {
     int64_t steps;
     weft_tensor *state[WF_OPTIM_STATES]; /* borrowed; NULL: none */
+    bool any;                            /* of them is there */
 } found;
 
 typedef struct load {
@@ -133,15 +134,16 @@ static weft_status take_param(load *l, const wf_optim_param *p, found *f)
 {
     const wf_optim_rule *rule = l->o->rule;
     WF_TRY(take_counter(l, p->name, "step", &f->steps));
-    int n = 0, have = 0;
-    for (; n < WF_OPTIM_STATES && rule->state_names[n] != NULL; n++) {
-        bool required = n > 0 && have > 0; /* all of them or none */
+    unsigned have = 0;
+    for (int n = 0; n < WF_OPTIM_STATES && rule->state_names[n] != NULL; n++) {
         WF_TRY(take(l, p->name, rule->state_names[n], weft_tensor_dtype(p->tensor),
-                    weft_tensor_shape(p->tensor), required, &f->state[n]));
-        have += f->state[n] != NULL;
+                    weft_tensor_shape(p->tensor), false, &f->state[n]));
+        have |= (unsigned)(f->state[n] != NULL) << n;
     }
-    if (have > 0 && have < n)
+    /* all that the settings use, or none */
+    if (have != 0 && (rule->states(l->o) & ~have) != 0)
         problem(l, "incomplete state of", p->name);
+    f->any = have != 0;
     return WEFT_OK;
 }
 
@@ -188,7 +190,7 @@ static weft_status fill(load *l)
         for (int s = 0; s < WF_OPTIM_STATES; s++) {
             const found *f = &l->found[i];
             if (f->state[s] != NULL)
-                WF_TRY(wf_optimizer_make_state(o, &o->params[i], s + 1));
+                WF_TRY(wf_optimizer_make_state(o, &o->params[i], 1u << s));
             if (f->state[s] != NULL && (weft_tensor_const_data(f->state[s]) == NULL ||
                                         wf_tensor_writable(o->params[i].state[s]) == NULL))
                 return weft_error_status(o->ctx);
@@ -205,7 +207,7 @@ static weft_status fill(load *l)
                            weft_tensor_const_data(f->state[s]), weft_tensor_dtype(f->state[s]), n);
         }
         p->steps = f->steps;
-        p->has_state = f->state[0] != NULL;
+        p->has_state = f->any;
     }
     return WEFT_OK;
 }

@@ -41,7 +41,7 @@ static weft_status infer_sum(wf_infer *f)
 
 enum { CHAINS = 8 };
 
-static double sum_squares_f32(size_t n, const float *x)
+double wf_sum_squares_f32(size_t n, const float *x)
 {
     double s[CHAINS] = {0};
     size_t i = 0;
@@ -53,7 +53,7 @@ static double sum_squares_f32(size_t n, const float *x)
     return ((s[0] + s[4]) + (s[2] + s[6])) + ((s[1] + s[5]) + (s[3] + s[7]));
 }
 
-static double sum_squares_f64(size_t n, const double *x)
+double wf_sum_squares_f64(size_t n, const double *x)
 {
     double s[CHAINS] = {0};
     for (size_t i = 0; i < n; i++)
@@ -67,7 +67,7 @@ static weft_status run_sum(const wf_tile *t, const void *vargs, int64_t tile)
     const void *x = wf_cut_ptr(&a->cut, t, a->x, a->size, tile);
     size_t n = wf_cut_count(&a->cut, tile);
     double *sum = wf_image(t, a->by, tile);
-    *sum = a->dtype == WEFT_F32 ? sum_squares_f32(n, x) : sum_squares_f64(n, x);
+    *sum = a->dtype == WEFT_F32 ? wf_sum_squares_f32(n, x) : wf_sum_squares_f64(n, x);
     return WEFT_OK;
 }
 

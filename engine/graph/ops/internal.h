@@ -37,13 +37,39 @@ typedef struct wf_sgd_update_opts {
 weft_status wf_record_sgd_update(weft_tensor *param, weft_tensor *grad, weft_tensor *buffer,
                                  const wf_sgd_update_opts *opts);
 
-/* The same for AdamW, as torch.optim.AdamW. m and v are the moments (exp_avg, exp_avg_sq); step
- * counts from 1 and includes this one. */
-typedef struct wf_adamw_update_opts {
-    double lr, beta1, beta2, eps, weight_decay;
-    int64_t step;
-} wf_adamw_update_opts;
-weft_status wf_record_adamw_update(weft_tensor *param, weft_tensor *grad, weft_tensor *m,
-                                   weft_tensor *v, const wf_adamw_update_opts *opts);
+/* The same for the other update rules. The settings are the kernels', of kernels/optim/optim.h. They
+ * are scalars of the node. state[i] is the rule's state tensor i (the order is the kernel's), NULL
+ * where the settings do not use it; there are three. */
+struct wf_adam;
+struct wf_rmsprop;
+struct wf_adagrad;
+struct wf_lamb;
+struct wf_lion;
+weft_status wf_record_adam_update(weft_tensor *param, weft_tensor *grad, weft_tensor *const *state,
+                                  const struct wf_adam *settings);
+weft_status wf_record_rmsprop_update(weft_tensor *param, weft_tensor *grad,
+                                     weft_tensor *const *state, const struct wf_rmsprop *settings);
+weft_status wf_record_adagrad_update(weft_tensor *param, weft_tensor *grad,
+                                     weft_tensor *const *state, const struct wf_adagrad *settings);
+weft_status wf_record_lion_update(weft_tensor *param, weft_tensor *grad, weft_tensor *const *state,
+                                  const struct wf_lion *settings);
+/* settings->rate is the learning rate; the trust ratio |param| / |direction| is multiplied in. */
+weft_status wf_record_lamb_update(weft_tensor *param, weft_tensor *grad, weft_tensor *const *state,
+                                  const struct wf_lamb *settings);
+
+/* LARS: SGD with a trust ratio, trust_coefficient |p| / (|g| + weight_decay |p| + eps). Doubles
+ * only, as the kernels' settings. */
+typedef struct wf_lars_update_opts {
+    double lr, momentum, dampening, weight_decay, nesterov, first, trust_coefficient, eps;
+} wf_lars_update_opts;
+weft_status wf_record_lars_update(weft_tensor *param, weft_tensor *grad, weft_tensor *const *state,
+                                  const wf_lars_update_opts *opts);
+
+/* average = decay average + (1 - decay) of, when the step commits; a copy where decay is 0. */
+weft_status wf_record_ema_update(weft_tensor *average, weft_tensor *of, double decay);
+
+/* Sums of squares in double, in a fixed order. */
+double wf_sum_squares_f32(size_t n, const float *x);
+double wf_sum_squares_f64(size_t n, const double *x);
 
 #endif
