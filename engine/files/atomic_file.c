@@ -11,12 +11,14 @@
 
 #include "engine/base/error.h"
 #include "engine/files/atomic_file.h"
+#include "engine/files/file_calls.h"
 #include "engine/files/file_lock.h"
 #include "engine/base/alloc.h"
 
 struct wf_atomic_file {
-    FILE *stream;
-    char *path; /* the final name */
+    FILE *stream; /* writes to fd by wf_files(), for fprintf and its kind */
+    int fd;       /* -1: closed */
+    char *path;   /* the final name */
     char *temp;
     int lock;  /* descriptor that locks the temporary file until it is renamed */
     int error; /* errno of the first failed write */
@@ -27,8 +29,10 @@ static void destroy(wf_atomic_file *f)
 {
     if (f->stream)
         fclose(f->stream);
+    if (f->fd >= 0)
+        wf_files()->close(f->fd);
     if (f->temp) {
-        unlink(f->temp);
+        wf_files()->unlink(f->temp);
         wf_free(f->temp);
     }
     if (f->lock >= 0)
@@ -88,14 +92,21 @@ static bool clean_beside(const char *path)
  * removes the file because it saw it before it was locked; else errno. */
 static int open_locked(const char *path, int *fd)
 {
-    *fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
-    if (*fd < 0)
-        return errno;
+    int error = wf_file_open(path, O_WRONLY | O_CREAT | O_EXCL, 0666, fd);
+    if (error)
+        return error;
     wf_lock_result lock = wf_lock_file(*fd);
     if (lock == WF_LOCK_NONE || (lock == WF_LOCKED && wf_lock_is_named(*fd, AT_FDCWD, path)))
         return 0;
-    close(*fd);
+    wf_files()->close(*fd);
     return EEXIST;
+}
+
+static ssize_t write_through(void *cookie, const char *data, size_t bytes)
+{
+    const wf_atomic_file *f = cookie;
+    errno = wf_file_write(f->fd, data, bytes);
+    return errno ? 0 : (ssize_t)bytes; /* a stream's function says 0 where it failed */
 }
 
 /* Creates a temporary file under an unused name. The process id keeps processes apart, O_EXCL
@@ -114,14 +125,11 @@ static int open_temp(wf_atomic_file *f)
         error = open_locked(f->temp, &fd);
         if (error)
             continue;
+        f->fd = fd;
         f->lock = fcntl(fd, F_DUPFD_CLOEXEC, 0);
-        f->stream = f->lock >= 0 ? fdopen(fd, "w") : NULL;
-        if (f->stream)
-            return 0;
-        error = errno;
-        close(fd);
-        unlink(f->temp);
-        break;
+        if (f->lock >= 0)
+            f->stream = fopencookie(f, "w", (cookie_io_functions_t){.write = write_through});
+        return f->stream ? 0 : errno; /* destroy removes the file */
     }
     wf_free(f->temp); /* so that destroy does not remove a file of another process */
     f->temp = NULL;
@@ -136,7 +144,7 @@ weft_status wf_atomic_create(const char *path, wf_atomic_file **file, weft_error
     wf_atomic_file *f = wf_zalloc(sizeof *f);
     if (!f)
         return wf_error_set(err, WEFT_ERR_NOMEM, "%s: out of memory", path);
-    f->lock = -1;
+    f->lock = f->fd = -1;
     char *real = realpath(path, NULL); /* NULL where there is no such file yet */
     f->path = wf_strdup(real ? real : path);
     free(real);
@@ -167,8 +175,7 @@ weft_status wf_atomic_write(wf_atomic_file *f, const void *data, size_t bytes, w
     return WEFT_OK;
 }
 
-/* Makes the rename durable. Some file systems cannot flush a directory (EINVAL): there the rename
- * is as durable as they make it. Returns errno. */
+/* Makes the rename durable. Returns errno. */
 static int sync_directory(const char *path)
 {
     char *dir = wf_strdup(path);
@@ -177,15 +184,9 @@ static int sync_directory(const char *path)
     char *slash = strrchr(dir, '/');
     if (slash)
         slash[slash == dir] = '\0';
-    int fd = open(slash ? dir : ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    int error = fd < 0 ? errno : 0;
+    int error = wf_folder_sync(slash ? dir : ".");
     wf_free(dir);
-    if (fd >= 0) {
-        if (fsync(fd) != 0 && errno != EINVAL)
-            error = errno;
-        close(fd);
-    }
-    return error == EACCES ? 0 : error; /* a directory that we may write to but not read */
+    return error;
 }
 
 weft_status wf_atomic_commit(wf_atomic_file *f, weft_error *err)
@@ -195,13 +196,15 @@ weft_status wf_atomic_commit(wf_atomic_file *f, weft_error *err)
     errno = 0;
     if (!error && (fflush(f->stream) != 0 || ferror(f->stream)))
         error = errno ? errno : EIO;
-    if (!error && fsync(fileno(f->stream)) != 0)
-        error = errno;
-    if (fclose(f->stream) != 0 && !error) /* network file systems may report errors only here */
-        error = errno;
+    fclose(f->stream);
     f->stream = NULL;
+    if (!error && wf_files()->fsync(f->fd) != 0)
+        error = errno;
+    if (wf_files()->close(f->fd) != 0 && !error) /* network file systems may tell only here */
+        error = errno;
+    f->fd = -1;
     if (!error) {
-        if (rename(f->temp, f->path) != 0) {
+        if (wf_files()->rename(f->temp, f->path) != 0) {
             error = errno;
         } else {
             wf_free(f->temp);

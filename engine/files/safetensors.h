@@ -9,6 +9,7 @@
 #include <jansson.h>
 #include <stdbool.h>
 
+#include "engine/machine/memory.h"
 #include "weft/safetensors.h"
 
 #define WF_ST_PREFIX 8                /* bytes of the header length */
@@ -54,6 +55,13 @@ weft_status wf_safetensors_read(const weft_safetensors *file, const weft_safeten
  * stands for the file's name in messages. */
 weft_status wf_safetensors_parse(const char *label, const void *bytes, size_t size,
                                  weft_safetensors **file, weft_error *err);
+
+/* The bytes of the file that weft_safetensors_write would write, in memory, for a thread that writes
+ * them while the arrays change. The caller frees *image (wf_memory_free); on failure it is
+ * untouched. */
+weft_status wf_safetensors_image(const char *label, const weft_safetensors_entry *entries,
+                                 int64_t n, const weft_safetensors_meta *meta, int64_t n_meta,
+                                 wf_memory *memory, wf_block *image, weft_error *err);
 
 /* A name from a file, for a message: quoted (weft_quote) and cut to about 80 bytes. */
 typedef struct wf_st_quoted {

@@ -43,7 +43,7 @@ static weft_status entry_bytes(const char *path, const weft_safetensors_entry *e
 }
 
 /* Gives each entry its place: sorted by element size, largest first, and otherwise in the order
- * given. So every array starts on a multiple of its element size. */
+ * given. So every array starts on a multiple of its element size. begin[n] becomes their bytes. */
 static weft_status place(const char *path, const weft_safetensors_entry *entries, int64_t n,
                          int64_t *begin, weft_error *err)
 {
@@ -57,6 +57,7 @@ static weft_status place(const char *path, const weft_safetensors_entry *entries
             if (__builtin_add_overflow(at, bytes, &at))
                 return wf_error_set(err, WEFT_ERR_SHAPE, "%s: too many bytes", path);
         }
+    begin[n] = at;
     return WEFT_OK;
 }
 
@@ -107,26 +108,32 @@ static weft_status build(const char *path, json_t *root, const weft_safetensors_
     return WEFT_OK;
 }
 
-/* Writes prefix, header, padding and arrays in the order of their places. */
-static weft_status emit(wf_atomic_file *out, const char *header, size_t length,
-                        const weft_safetensors_entry *entries, int64_t n, weft_error *err)
+/* A file before it is written: its header, with padding, and how many bytes follow. */
+typedef struct layout {
+    char *header; /* malloc's */
+    size_t header_bytes, padding, array_bytes;
+} layout;
+
+static weft_status header_of(const char *path, const weft_safetensors_entry *entries, int64_t n,
+                             const weft_safetensors_meta *meta, int64_t n_meta,
+                             const int64_t *begin, json_t *root, layout *l, weft_error *err)
 {
-    size_t padding = (8 - length % 8) % 8;
-    uint64_t prefix = length + padding;
-    WF_TRY(wf_atomic_write(out, &prefix, sizeof prefix, err));
-    WF_TRY(wf_atomic_write(out, header, length, err));
-    WF_TRY(wf_atomic_write(out, "       ", padding, err));
-    for (size_t size = MAX_ELEMENT; size >= 1; size /= 2)
-        for (int64_t i = 0; i < n; i++)
-            if (weft_dtype_size(entries[i].dtype) == size)
-                WF_TRY(wf_atomic_write(out, entries[i].data,
-                                       (size_t)weft_shape_count(entries[i].shape) * size, err));
+    WF_TRY(build(path, root, entries, n, begin, meta, n_meta, err));
+    l->header = json_dumps(root, JSON_COMPACT); /* jansson allocates it with malloc */
+    if (!l->header)
+        return wf_error_set(err, WEFT_ERR_NOMEM, "%s: out of memory", path);
+    l->header_bytes = strlen(l->header);
+    l->padding = (8 - l->header_bytes % 8) % 8;
+    l->array_bytes = (size_t)begin[n];
+    if (l->header_bytes + 8 > WF_ST_MAX_HEADER)
+        return wf_error_set(err, WEFT_ERR_INVALID, "%s: header of %zu bytes is too long", path,
+                            l->header_bytes);
     return WEFT_OK;
 }
 
-weft_status weft_safetensors_write(const char *path, const weft_safetensors_entry *entries,
-                                   int64_t n, const weft_safetensors_meta *meta, int64_t n_meta,
-                                   weft_error *err)
+static weft_status lay_out(const char *path, const weft_safetensors_entry *entries, int64_t n,
+                           const weft_safetensors_meta *meta, int64_t n_meta, layout *l,
+                           weft_error *err)
 {
     bool fit = path && n >= 0 && (entries || n == 0) && n_meta >= 0 && (meta || n_meta == 0);
     for (int64_t i = 0; fit && i < n_meta; i++)
@@ -136,8 +143,6 @@ weft_status weft_safetensors_write(const char *path, const weft_safetensors_entr
                             "%s: a file needs a path, its entries, and metadata with a key and a "
                             "value each",
                             path ? path : "safetensors");
-    wf_atomic_file *out = NULL;
-    char *header = NULL;
     json_t *root = json_object();
     int64_t *begin = wf_zalloc_array((size_t)n + 1, sizeof *begin);
     weft_status status = WEFT_OK;
@@ -146,22 +151,82 @@ weft_status weft_safetensors_write(const char *path, const weft_safetensors_entr
     if (status == WEFT_OK)
         status = place(path, entries, n, begin, err);
     if (status == WEFT_OK)
-        status = build(path, root, entries, n, begin, meta, n_meta, err);
-    if (status == WEFT_OK && !(header = json_dumps(root, JSON_COMPACT)))
-        status = wf_error_set(err, WEFT_ERR_NOMEM, "%s: out of memory", path);
-    if (status == WEFT_OK && strlen(header) + 8 > WF_ST_MAX_HEADER)
-        status = wf_error_set(err, WEFT_ERR_INVALID, "%s: header of %zu bytes is too long", path,
-                              strlen(header));
+        status = header_of(path, entries, n, meta, n_meta, begin, root, l, err);
+    wf_free(begin);
+    json_decref(root);
+    return status;
+}
+
+typedef weft_status (*sink)(void *to, const void *data, size_t bytes, weft_error *err);
+
+/* Gives prefix, header, padding and the arrays in the order of their places to `put`. */
+static weft_status emit(sink put, void *to, const layout *l, const weft_safetensors_entry *entries,
+                        int64_t n, weft_error *err)
+{
+    uint64_t prefix = l->header_bytes + l->padding;
+    WF_TRY(put(to, &prefix, sizeof prefix, err));
+    WF_TRY(put(to, l->header, l->header_bytes, err));
+    WF_TRY(put(to, "       ", l->padding, err));
+    for (size_t size = MAX_ELEMENT; size >= 1; size /= 2)
+        for (int64_t i = 0; i < n; i++)
+            if (weft_dtype_size(entries[i].dtype) == size)
+                WF_TRY(put(to, entries[i].data, (size_t)weft_shape_count(entries[i].shape) * size,
+                           err));
+    return WEFT_OK;
+}
+
+static weft_status put_in_file(void *to, const void *data, size_t bytes, weft_error *err)
+{
+    return wf_atomic_write(to, data, bytes, err);
+}
+
+weft_status weft_safetensors_write(const char *path, const weft_safetensors_entry *entries,
+                                   int64_t n, const weft_safetensors_meta *meta, int64_t n_meta,
+                                   weft_error *err)
+{
+    wf_atomic_file *out = NULL;
+    layout l = {0};
+    weft_status status = lay_out(path, entries, n, meta, n_meta, &l, err);
     if (status == WEFT_OK)
         status = wf_atomic_create(path, &out, err);
     if (status == WEFT_OK)
-        status = emit(out, header, strlen(header), entries, n, err);
+        status = emit(put_in_file, out, &l, entries, n, err);
     if (status == WEFT_OK)
         status = wf_atomic_commit(out, err);
     else
         wf_atomic_abort(out);
-    free(header); /* jansson allocated it with malloc */
-    wf_free(begin);
-    json_decref(root);
+    free(l.header);
+    return status;
+}
+
+static weft_status put_in_memory(void *to, const void *data, size_t bytes, weft_error *err)
+{
+    char **at = to;
+    if (bytes)
+        memcpy(*at, data, bytes);
+    *at += bytes;
+    return WEFT_OK;
+}
+
+weft_status wf_safetensors_image(const char *label, const weft_safetensors_entry *entries,
+                                 int64_t n, const weft_safetensors_meta *meta, int64_t n_meta,
+                                 wf_memory *memory, wf_block *image, weft_error *err)
+{
+    layout l = {0};
+    wf_block block = WF_BLOCK_INIT;
+    weft_status status = lay_out(label, entries, n, meta, n_meta, &l, err);
+    if (status == WEFT_OK)
+        status = wf_memory_alloc(memory,
+                                 &(wf_block_request){.size = sizeof(uint64_t) + l.header_bytes +
+                                                             l.padding + l.array_bytes,
+                                                     .kind = WF_MEM_COPY,
+                                                     .what = label},
+                                 &block, err);
+    char *at = block.data;
+    if (status == WEFT_OK)
+        status = emit(put_in_memory, &at, &l, entries, n, err);
+    free(l.header);
+    if (status == WEFT_OK)
+        *image = block;
     return status;
 }

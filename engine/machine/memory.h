@@ -20,7 +20,8 @@
 #define WF_MEM_KIND_LIST(X)                                                                        \
     X(STORED, "stored tensors")                                                                    \
     X(ARENA, "activation arena")                                                                   \
-    X(WORKSPACE, "workspace")
+    X(WORKSPACE, "workspace")                                                                      \
+    X(COPY, "copy for a checkpoint")
 
 /* clang-format off */
 typedef enum wf_mem_kind {
