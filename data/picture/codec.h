@@ -7,6 +7,7 @@
 
 #include "data/picture/memory.h"
 #include "data/picture/picture.h"
+#include "engine/base/error.h"
 
 struct wf_picture_codec;
 

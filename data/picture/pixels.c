@@ -20,6 +20,13 @@ void wf_pixels_grey_to_rgb(const uint8_t *from, uint8_t *to, size_t pixels)
     }
 }
 
+void wf_pixels_bits_to_grey(const uint8_t *from, uint8_t *to, size_t pixels, uint8_t of_0,
+                            uint8_t of_1)
+{
+    for (size_t i = 0; i < pixels; i++)
+        to[i] = from[i / 8] >> (7 - i % 8) & 1 ? of_1 : of_0;
+}
+
 void wf_pixels_look_up(const uint8_t *from, const uint8_t palette[256][3], uint8_t *to,
                        size_t pixels)
 {

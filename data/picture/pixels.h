@@ -9,6 +9,9 @@
 void wf_pixels_rgb_to_grey(const uint8_t *from, uint8_t *to, size_t pixels);
 void wf_pixels_grey_to_rgb(const uint8_t *from, uint8_t *to, size_t pixels);
 void wf_pixels_cmyk_to_rgb(const uint8_t *from, uint8_t *to, size_t pixels);
+/* Bits, the highest of a byte first: 0 and 1 become the two values. */
+void wf_pixels_bits_to_grey(const uint8_t *from, uint8_t *to, size_t pixels, uint8_t of_0,
+                            uint8_t of_1);
 /* Looks each byte up in a palette. */
 void wf_pixels_look_up(const uint8_t *from, const uint8_t palette[256][3], uint8_t *to,
                        size_t pixels);

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""PIL's half of test_pictures.py: makes files of all formats and variants, and compares pixels.
+"""PIL's half of test_pictures.py: compares the pixels of files of all formats and variants.
 
     picture_pil.py PICTURE_DRIVER FOLDER
 
@@ -16,8 +16,9 @@ import numpy as np
 import PIL
 from PIL import Image, ImageOps, features
 
+import picture_files
+
 DRIVER, FOLDER = sys.argv[1:]
-rng = np.random.default_rng(5)
 
 
 class Driver:
@@ -80,65 +81,15 @@ def compare(driver, group, path, exif=False):
         r["equal"] += 1
 
 
-def picture(h, w, c):
-    """Smooth areas, edges and noise."""
-    y, x = np.mgrid[0:h, 0:w]
-    planes = [(x * (3 + i) + y * (5 - i) + 40 * ((x // 8 + y // 5 + i) % 3) + rng.integers(0, 20, (h, w))) % 256
-              for i in range(c)]
-    return np.stack(planes, -1).astype(np.uint8)
-
-
-SIZES = [(1, 1), (5, 7), (16, 16), (33, 17), (100, 61), (1, 40), (64, 1)]
-
-
-def image(h, w, mode):
-    if mode == "1":
-        return Image.fromarray(picture(h, w, 1)[:, :, 0] > 128)
-    if mode == "P":
-        return Image.fromarray(picture(h, w, 3)).quantize(37 if h % 2 else 256)
-    if mode == "I;16":
-        return Image.fromarray((picture(h, w, 1)[:, :, 0].astype(np.uint16) * 3))
-    n = {"L": 1, "LA": 2, "RGB": 3, "RGBA": 4, "CMYK": 4}[mode]
-    pixels = picture(h, w, n)
-    return Image.fromarray(pixels[:, :, 0] if n == 1 else pixels, mode)
-
-
-def saved(group, name, im, **options):
-    folder = os.path.join(FOLDER, group)
-    os.makedirs(folder, exist_ok=True)
-    im.save(os.path.join(folder, name), **options)
-
-
-def make_jpeg():
-    for h, w in SIZES:
-        for mode in ("L", "RGB", "CMYK"):
-            for progressive in (False, True):
-                for sub in (0, 1, 2):
-                    saved("JPEG by PIL", f"{mode}-{progressive}-{sub}-{h}x{w}.jpg", image(h, w, mode),
-                          quality=int(rng.integers(5, 100)), progressive=progressive, subsampling=sub,
-                          restart_marker_rows=int(rng.integers(0, 3)))
-    folder = os.path.join(FOLDER, "JPEG by libjpeg")
-    os.makedirs(folder)
-    subprocess.run([DRIVER, "jpegs", folder], check=True, stdout=subprocess.DEVNULL)
-
-
-def make_png():
-    for h, w in SIZES:
-        for mode in ("1", "L", "LA", "P", "RGB", "RGBA", "I;16"):
-            saved("PNG by PIL", f"{mode.replace(';', '')}-{h}x{w}.png", image(h, w, mode),
-                  compress_level=int(rng.integers(0, 10)))
-
-
-MAKERS = [make_jpeg, make_png]
-
-
 def main():
-    for make in MAKERS:
-        make()
+    picture_files.make_all(FOLDER, DRIVER)
     driver = Driver()
     for group in sorted(os.listdir(FOLDER)):
         for name in sorted(os.listdir(os.path.join(FOLDER, group))):
-            compare(driver, group, os.path.join(FOLDER, group, name))
+            path = os.path.join(FOLDER, group, name)
+            compare(driver, group, path)
+            if group == "EXIF":
+                compare(driver, "EXIF, turned", path, exif=True)
     versions = {"PIL": PIL.__version__, "libjpeg-turbo": features.version_feature("libjpeg_turbo")}
     print(json.dumps({"groups": results, "versions": versions}))
 
