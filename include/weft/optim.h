@@ -160,6 +160,12 @@ void weft_optimizer_destroy(weft_optimizer *o); /* NULL: no effect */
  * with the parameters of two submodules, the group's number is put in front: "1:weight". */
 weft_status weft_optimizer_add_group(weft_optimizer *o, const weft_tensor_list *params, double lr,
                                      double weight_decay);
+/* Adds all of m's parameters that require a gradient, in up to three groups, as torchvision's
+ * set_weight_decay: parameters named "bias" with bias_weight_decay, then those of norm layers
+ * (BatchNorm, LayerNorm, GroupNorm) with norm_weight_decay, the others with what the optimizer was
+ * created with. NAN: no group of its own. On failure no group was added. */
+weft_status weft_optimizer_add_by_kind(weft_optimizer *o, weft_module *m, double norm_weight_decay,
+                                       double bias_weight_decay);
 int weft_optimizer_groups(const weft_optimizer *o); /* how many groups there are */
 /* Sets the learning rate of a group; -1: of all. */
 weft_status weft_optimizer_set_lr(weft_optimizer *o, int group, double lr);

@@ -4,6 +4,7 @@
 #include <math.h>
 
 #include "tests/modules/fixture.h"
+#include "train/optim/internal.h"
 
 enum { N = 37 }; /* odd: kernels have tails */
 
@@ -260,6 +261,52 @@ static void groups_have_a_rate_and_a_decay_of_their_own(void **state)
     weft_module_unref(m);
 }
 
+/* conv1.weight, bn1.weight, bn1.bias, ..., fc.weight, fc.bias */
+static void norms_and_biases_may_have_a_decay_of_their_own(void **state)
+{
+    static const struct {
+        double norm, bias;
+        int groups;
+        double decay[3]; /* of fc.weight, fc.bias, bn.bias */
+    } cases[] = {{NAN, NAN, 1, {0.5, 0.5, 0.5}},
+                 {0, NAN, 2, {0.5, 0.5, 0}},
+                 {NAN, 0.125, 2, {0.5, 0.125, 0.125}},
+                 {0, 0.125, 3, {0.5, 0.125, 0.125}}};
+    weft_module *net = weft_model_create(ctx, "fmnist_cnn", NULL);
+    weft_tensor_list all = WEFT_TENSOR_LIST_INIT;
+    assert_ok(weft_parameters(net, 0, &all));
+    for (size_t c = 0; c < sizeof(cases) / sizeof(cases[0]); c++) {
+        weft_optimizer *o =
+            weft_sgd_create(ctx, NULL, &(weft_sgd_opts){.lr = 0, .weight_decay = 0.5});
+        assert_ok(weft_optimizer_add_by_kind(o, net, cases[c].norm, cases[c].bias));
+        assert_int_equal(weft_optimizer_groups(o), cases[c].groups);
+        int found = 0;
+        for (int i = 0; i < o->n_params; i++) {
+            const char *name = o->params[i].name;
+            const int kind = strcmp(name, "fc.weight") == 0   ? 0
+                             : strcmp(name, "fc.bias") == 0   ? 1
+                             : strstr(name, "1.bias") != NULL ? 2
+                                                              : -1;
+            const double decay = o->groups[o->params[i].group].weight_decay;
+            if (kind >= 0 && decay != cases[c].decay[kind])
+                fail_msg("case %zu, %s: %g", c, name, decay);
+            found |= kind >= 0 ? 1 << kind : 0;
+        }
+        assert_int_equal(found, 7);
+        assert_int_equal(o->n_params, all.n);
+        /* All of them or none. */
+        assert_int_equal(weft_optimizer_add_by_kind(o, net, 0, NAN), WEFT_ERR_INVALID);
+        weft_error_clear(ctx);
+        assert_int_equal(weft_optimizer_groups(o), cases[c].groups);
+        assert_int_equal(o->n_params, all.n);
+        assert_int_equal(weft_optimizer_add_by_kind(o, net, -1, NAN), WEFT_ERR_INVALID);
+        assert_error(WEFT_ERR_INVALID, "weight decay of norms -1 is not in [0, inf)");
+        weft_optimizer_destroy(o);
+    }
+    weft_tensor_list_done(&all);
+    weft_module_unref(net);
+}
+
 static void impossible_settings_are_refused(void **state)
 {
     static const struct {
@@ -510,6 +557,7 @@ int main(void)
         TEST(gradients_of_two_backward_passes_add_up),
         TEST(groups_have_a_rate_and_a_decay_of_their_own),
         TEST(groups_may_use_the_same_names),
+        TEST(norms_and_biases_may_have_a_decay_of_their_own),
         TEST(impossible_settings_are_refused),
         TEST(a_learning_rate_of_zero_is_one),
         TEST(a_resumed_run_gives_the_same_bits),

@@ -227,6 +227,13 @@ weft_status weft_optimizer_add_group(weft_optimizer *o, const weft_tensor_list *
     return WEFT_OK;
 }
 
+void wf_optimizer_drop_groups(weft_optimizer *o, int n)
+{
+    o->n_groups -= n;
+    while (o->n_params > 0 && o->params[o->n_params - 1].group >= o->n_groups)
+        drop_param(&o->params[--o->n_params]);
+}
+
 int weft_optimizer_groups(const weft_optimizer *o)
 {
     return o != NULL ? o->n_groups : 0;

@@ -26,6 +26,8 @@ bool wf_optimizer_in_range(weft_context *ctx, const wf_optim_rule *rule,
 /* Whether AdamW's options make sense: those of Adam, AdamW, LAMB. As above. */
 bool wf_optimizer_adam_in_range(weft_context *ctx, const wf_optim_rule *rule,
                                 const weft_adam_opts *a, const char *begin);
+/* Takes the last n groups away again. */
+void wf_optimizer_drop_groups(weft_optimizer *o, int n);
 /* Counts a recorded update that has been committed since. */
 void wf_optimizer_settle(weft_optimizer *o);
 /* Converts state tensors to their parameter's type, where weft_module_to has changed it. */
