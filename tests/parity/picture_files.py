@@ -290,6 +290,116 @@ def make_pnm(driver):
                 np.packbits(bits, axis=1).tobytes())
 
 
+# ---- TIFF ----------------------------------------------------------------------------------------
+
+
+def tiff(w, h, tags, strips, big_endian=False, tiled=False):
+    """One IFD with these tags {tag: (type, values)}, and strips or tiles of bytes."""
+    e = ">" if big_endian else "<"
+    sizes = {1: "B", 3: "H", 4: "I"}
+    data = b"".join(strips)
+    offsets = [8 + sum(map(len, strips[:i])) for i in range(len(strips))]
+    tags = {256: (4, [w]), 257: (4, [h]), **tags,
+            (324 if tiled else 273): (4, offsets), (325 if tiled else 279): (4, [len(s) for s in strips])}
+    at = 8 + len(data) + len(data) % 2
+    ifd = struct.pack(e + "H", len(tags))
+    behind = b""
+    for tag in sorted(tags):
+        kind, values = tags[tag]
+        body = struct.pack(e + sizes[kind] * len(values), *values)
+        if len(body) > 4:
+            where = at + 2 + 12 * len(tags) + 4 + len(behind)
+            behind += body + b"\0" * (len(body) % 2)
+            body = struct.pack(e + "I", where)
+        ifd += struct.pack(e + "HHI", tag, kind, len(values)) + body.ljust(4, b"\0")
+    head = (b"MM" if big_endian else b"II") + struct.pack(e + "HI", 42, at)
+    return head + data + b"\0" * (len(data) % 2) + ifd + struct.pack(e + "I", 0) + behind
+
+
+def tiff_cases():
+    """(name, photometric, bits, samples, more tags)"""
+    for photometric in (0, 1):
+        for bits in (1, 2, 4, 8, 16):
+            yield f"grey{photometric}-{bits}", photometric, bits, 1, {}
+    yield "grey-12", 1, 12, 1, {}
+    yield "grey-32", 1, 32, 1, {}
+    yield "grey-float", 1, 32, 1, {339: (3, [3])}
+    yield "grey-signed-16", 1, 16, 1, {339: (3, [2])}
+    yield "grey-signed-32", 1, 32, 1, {339: (3, [2])}
+    for extra in (0, 1, 2):
+        yield f"grey-extra{extra}", 1, 8, 2, {338: (3, [extra])}
+        for bits in (8, 16):
+            yield f"rgb{bits}-extra{extra}", 2, bits, 4, {338: (3, [extra])}
+    yield "rgb-5", 2, 8, 5, {338: (3, [2, 0])}
+    for bits in (8, 16):
+        yield f"rgb{bits}", 2, bits, 3, {}
+        yield f"rgba{bits}", 2, bits, 4, {}
+        yield f"cmyk{bits}", 5, bits, 4, {}
+    yield "cmyk-5", 5, 8, 5, {338: (3, [0])}
+    for bits in (1, 2, 4, 8):
+        yield f"palette-{bits}", 3, bits, 1, {320: (3, [int(i) for i in rng.integers(0, 65536, 3 << bits)])}
+
+
+# PIL does not open the first, and reads the second with their bytes exchanged. In planes, it divides the third by
+# an alpha that nothing says they were multiplied by, and does not open the last.
+NOT_BIG = ("grey-12", "grey-32", "grey0-16")
+NOT_BIG_DEFLATED = ("grey-float", "grey-signed-16", "grey-signed-32")
+NOT_IN_PLANES = ("rgba8", "rgba16", "rgb-5")
+
+
+def tiff_bytes(v, bits, big_endian, as_float):
+    if as_float:
+        return (v / 7 - 10).astype((">" if big_endian else "<") + "f4").tobytes()
+    if bits in (16, 32):
+        return v.astype((">" if big_endian else "<") + f"u{bits // 8}").tobytes()
+    return b"".join(line[1:] for line in (packed(row[None], bits) for row in v))
+
+
+def make_tiff(driver):
+    for name, photometric, bits, samples, more in tiff_cases():
+        for big_endian in (False, True):
+            for how in ("strips", "tiles", "planes", "deflate", "turned"):
+                h, w = 37, 43
+                most = 600 if bits in (16, 32) and samples == 1 and rng.integers(0, 2) else (1 << bits)
+                v = rng.integers(0, most, (h, w, samples))
+                tags = {258: (3, [bits] * samples), 262: (3, [photometric]), 277: (3, [samples]), **more}
+
+                def data(part):
+                    raw = tiff_bytes(part.reshape(len(part), -1), bits, big_endian, name == "grey-float")
+                    return zlib.compress(raw) if how == "deflate" else raw
+
+                if big_endian and (name in NOT_BIG or (how == "deflate" and name in NOT_BIG_DEFLATED)):
+                    continue
+                if how == "tiles":
+                    full = np.zeros((48, 48, samples), v.dtype)
+                    full[:h, :w] = v
+                    strips = [data(full[y:y + 16, x:x + 16]) for y in range(0, 48, 16) for x in range(0, 48, 16)]
+                    tags.update({322: (4, [16]), 323: (4, [16])})
+                elif how == "planes":
+                    if samples == 1 or name in NOT_IN_PLANES:
+                        continue
+                    tags.update({284: (3, [2]), 278: (4, [10]), 259: (3, [8])})
+                    strips = [zlib.compress(data(v[y:y + 10, :, c:c + 1])) for c in range(samples)
+                              for y in range(0, h, 10)]
+                else:
+                    tags[278] = (4, [10])
+                    strips = [data(v[y:y + 10]) for y in range(0, h, 10)]
+                    if how == "deflate":
+                        tags[259] = (3, [8])
+                    if how == "turned":
+                        tags[274] = (3, [int(rng.integers(2, 9))])
+                written("TIFF of each kind", f"{name}-{how}-{'big' if big_endian else 'little'}.tif",
+                        tiff(w, h, tags, strips, big_endian, how == "tiles"))
+    for h, w in SIZES[2:5]:
+        for mode in ("1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "I;16"):
+            for compression in (None, "tiff_lzw", "tiff_adobe_deflate", "packbits", "jpeg", "group4", "zstd",
+                                "lzma"):
+                if (compression == "group4" and mode != "1") or (compression == "jpeg" and mode not in "L RGB CMYK"):
+                    continue
+                saved("TIFF by PIL", f"{mode.replace(';', '')}-{compression}-{h}x{w}.tif", image(h, w, mode),
+                      compression=compression)
+
+
 # ---- EXIF ----------------------------------------------------------------------------------------
 
 
@@ -318,7 +428,7 @@ def make_exif(driver):
             written("EXIF", f"{name}-late.png", png(7, 4, 8, 2, rows, after=chunk(b"eXIf", block)))
 
 
-MAKERS = [make_exif, make_jpeg, make_png, make_webp, make_bmp, make_pnm]
+MAKERS = [make_exif, make_jpeg, make_png, make_webp, make_bmp, make_pnm, make_tiff]
 
 
 def make_all(folder, driver):
