@@ -44,6 +44,7 @@ struct weft_loader {
     const weft_dataset *ds;
     weft_loader_opts opts;
     void *pixels;          /* the memory for all slots' images and all threads' scratch */
+    size_t bytes;          /* of all that */
     size_t scratch_stride; /* a sample's bytes, rounded up to ALIGN */
     float *mean, *std;     /* C */
     int64_t batches;
@@ -195,6 +196,7 @@ static bool allocate_pixels(weft_loader *l, size_t batch, size_t sample, size_t 
         __builtin_mul_overflow(images = round_up(images), (size_t)l->n_slots, &slots) ||
         __builtin_add_overflow(slots, threads * scratch + ALIGN, &total))
         return false;
+    l->bytes = total;
     l->pixels = wf_alloc(total);
     if (!l->pixels)
         return false;
@@ -229,6 +231,8 @@ static weft_status allocate(weft_loader *l, weft_error *err)
         return wf_error_set(err, WEFT_ERR_NOMEM,
                             "loader: out of memory for %d batches of %zu samples", l->n_slots,
                             batch);
+    l->bytes += (size_t)info->count * sizeof *l->order +
+                (size_t)l->n_slots * (batch * sizeof(int64_t) + sizeof *l->slots);
     for (size_t c = 0; c < C; c++) {
         float std = l->opts.std ? l->opts.std[c] : 1.0f;
         l->mean[c] = l->opts.mean ? l->opts.mean[c] : 0.0f;
@@ -376,6 +380,21 @@ void weft_loader_destroy(weft_loader *l)
 int64_t weft_loader_batches(const weft_loader *l)
 {
     return l ? l->batches : 0;
+}
+
+int64_t weft_loader_batch_size(const weft_loader *l)
+{
+    return l ? l->opts.batch : 0;
+}
+
+weft_dtype weft_loader_dtype(const weft_loader *l)
+{
+    return l ? type_of(l) : WEFT_F32;
+}
+
+size_t weft_loader_memory(const weft_loader *l)
+{
+    return l ? l->bytes : 0;
 }
 
 const weft_dataset *weft_loader_get_dataset(const weft_loader *l)

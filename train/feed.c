@@ -67,6 +67,19 @@ static weft_tensor *normalized(wf_feed *feed, weft_tensor *images)
     return weft_normalize_images(images, feed->mean, feed->std);
 }
 
+/* Records the normalisation of images that come as bytes. */
+static weft_status make_ready(wf_feed *feed, const wf_feed_slot *s, weft_dtype dtype,
+                              wf_feed_slot *slot, weft_error *err)
+{
+    wf_feed_slot ready = *s;
+    if (dtype == WEFT_U8)
+        ready.images = normalized(feed, s->images);
+    if (!ready.images)
+        return wf_take_error(feed->ctx, WEFT_ERR_NOMEM, NULL, err);
+    *slot = ready;
+    return WEFT_OK;
+}
+
 weft_status wf_feed_next(wf_feed *feed, wf_feed_slot *slot, int64_t *count, weft_error *err)
 {
     weft_batch batch;
@@ -83,12 +96,15 @@ weft_status wf_feed_next(wf_feed *feed, wf_feed_slot *slot, int64_t *count, weft
         status = weft_write(s->labels, batch.labels, (size_t)batch.count * sizeof(int64_t));
     if (status != WEFT_OK)
         return wf_take_error(feed->ctx, status, NULL, err);
-    wf_feed_slot ready = *s;
-    if (batch.dtype == WEFT_U8)
-        ready.images = normalized(feed, s->images);
-    if (!ready.images)
-        return wf_take_error(feed->ctx, WEFT_ERR_NOMEM, NULL, err);
     feed->samples = batch.samples;
-    *slot = ready;
-    return WEFT_OK;
+    return make_ready(feed, s, batch.dtype, slot, err);
+}
+
+weft_status wf_feed_blank(wf_feed *feed, int64_t count, wf_feed_slot *slot, weft_error *err)
+{
+    const weft_dtype dtype = weft_loader_dtype(feed->loader);
+    wf_feed_slot *s = slot_for(feed, dtype, count);
+    if (!s)
+        return wf_take_error(feed->ctx, WEFT_ERR_NOMEM, NULL, err);
+    return make_ready(feed, s, dtype, slot, err);
 }

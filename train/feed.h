@@ -24,6 +24,9 @@ typedef struct wf_feed {
  * the epoch is over. If images come as bytes, this records their normalisation as part of the step:
  * then slot->images is a recorded tensor. */
 weft_status wf_feed_next(wf_feed *feed, wf_feed_slot *slot, int64_t *count, weft_error *err);
+/* The same for a batch of `count` images whose content does not matter: for plans that are not
+ * run. */
+weft_status wf_feed_blank(wf_feed *feed, int64_t count, wf_feed_slot *slot, weft_error *err);
 void wf_feed_done(wf_feed *feed);
 
 /* Copies the context's first error to err, with `what` (may be NULL) in front. Returns its status;

@@ -23,18 +23,27 @@ static weft_status set_schedule(weft_trainer *t)
     return WEFT_OK;
 }
 
-/* Records a step and runs it. On failure the model is unchanged. */
-static weft_status run_step(weft_trainer *t, wf_feed_slot batch, double *loss, int64_t *correct)
+/* Records a step all but the update. *loss and *correct become kept tensors, which the caller
+ * releases, on failure too. */
+static weft_status record_step(weft_trainer *t, wf_feed_slot batch, weft_tensor **loss,
+                               weft_tensor **correct)
 {
-    WF_TRY(set_schedule(t));
     weft_optimizer_zero_grad(t->opts.optimizer);
     weft_cross_entropy_opts loss_opts = {.label_smoothing = t->opts.label_smoothing};
     weft_tensor *logits = NULL;
     weft_tensor *loss_node = weft_check_finite(
         weft_training_loss(t->model, batch.images, batch.labels, &loss_opts, &logits));
-    weft_tensor *kept_loss = weft_keep(loss_node);
-    weft_tensor *kept_correct = weft_keep(weft_count_correct(logits, batch.labels, NULL, NULL));
-    weft_status status = kept_loss && kept_correct ? weft_backward(loss_node) : WEFT_ERR_INTERNAL;
+    *loss = weft_keep(loss_node);
+    *correct = weft_keep(weft_count_correct(logits, batch.labels, NULL, NULL));
+    return *loss && *correct ? weft_backward(loss_node) : WEFT_ERR_INTERNAL;
+}
+
+/* Records a step and runs it. On failure the model is unchanged. */
+static weft_status run_step(weft_trainer *t, wf_feed_slot batch, double *loss, int64_t *correct)
+{
+    weft_tensor *kept_loss = NULL, *kept_correct = NULL;
+    WF_TRY(set_schedule(t));
+    weft_status status = record_step(t, batch, &kept_loss, &kept_correct);
     if (status == WEFT_OK)
         status = weft_optimizer_step(t->opts.optimizer);
     if (status != WEFT_OK)
@@ -78,4 +87,20 @@ weft_status wf_trainer_batch(weft_trainer *t)
     wf_metrics_add(&t->epoch_metrics, count, loss, correct);
     wf_metrics_add(&t->window, count, loss, correct);
     return WEFT_OK;
+}
+
+weft_status wf_trainer_step_memory(weft_trainer *t, weft_step_memory *memory, weft_error *err)
+{
+    wf_feed_slot batch;
+    weft_tensor *kept_loss = NULL, *kept_correct = NULL;
+    WF_TRY(wf_feed_blank(&t->feed, weft_loader_batch_size(t->opts.train), &batch, err));
+    weft_status status = record_step(t, batch, &kept_loss, &kept_correct);
+    if (status == WEFT_OK)
+        status = weft_optimizer_record(t->opts.optimizer);
+    if (status == WEFT_OK)
+        status = weft_plan_memory(t->ctx, memory);
+    weft_discard(t->ctx);
+    weft_tensor_unref(kept_loss);
+    weft_tensor_unref(kept_correct);
+    return status == WEFT_OK ? WEFT_OK : wf_take_error(t->ctx, status, "planning a step", err);
 }

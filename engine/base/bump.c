@@ -29,6 +29,14 @@ void *wf_bump_alloc(wf_bump *b, size_t size)
     return p;
 }
 
+size_t wf_bump_bytes(const wf_bump *b)
+{
+    size_t bytes = 0;
+    for (const wf_bump_chunk *c = b->chunks; c; c = c->next)
+        bytes += c->size;
+    return bytes;
+}
+
 void wf_bump_done(wf_bump *b)
 {
     for (wf_bump_chunk *c = b->chunks, *next; c; c = next) {

@@ -9,6 +9,7 @@ typedef struct wf_bump {
     wf_bump_chunk *chunks;
 } wf_bump;
 void *wf_bump_alloc(wf_bump *b, size_t size); /* zeroed, 64-byte aligned; NULL: out of memory */
+size_t wf_bump_bytes(const wf_bump *b);       /* that its chunks take */
 void wf_bump_done(wf_bump *b);
 
 #endif

@@ -109,6 +109,12 @@ typedef struct wf_memory_limit {
 /* For tests, `root` is put before /proc and the control groups' paths (NULL: nothing). */
 weft_status wf_memory_get_limit(const char *root, wf_memory_limit *limit, weft_error *err);
 
+/* What this process has in memory. */
+typedef struct wf_memory_own {
+    uint64_t resident, peak; /* bytes now, and the most so far */
+} wf_memory_own;
+weft_status wf_memory_get_own(const char *root, wf_memory_own *own, weft_error *err);
+
 /* WEFT_ERR_NOMEM unless `bytes` more bytes are available, with a text that says what was requested,
  * what is available and why. Plans call this before they start. If the system does not tell how
  * much is available, this is no error. */

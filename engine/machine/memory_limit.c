@@ -61,6 +61,27 @@ weft_status wf_memory_get_limit(const char *root, wf_memory_limit *limit, weft_e
     return WEFT_OK;
 }
 
+weft_status wf_memory_get_own(const char *root, wf_memory_own *own, weft_error *err)
+{
+    char path[PATH_MAX], line[256];
+    snprintf(path, sizeof(path), "%s/proc/self/status", root ? root : "");
+    FILE *f = fopen(path, "re");
+    if (!f)
+        return wf_error_set(err, WEFT_ERR_IO, "memory: cannot read %s", path);
+    uint64_t resident = 0, peak = 0, kib;
+    while (fgets(line, sizeof(line), f)) {
+        if (sscanf(line, "VmHWM: %" SCNu64, &kib) == 1)
+            peak = kib * 1024;
+        else if (sscanf(line, "VmRSS: %" SCNu64, &kib) == 1)
+            resident = kib * 1024;
+    }
+    fclose(f);
+    if (resident == 0 || peak == 0)
+        return wf_error_set(err, WEFT_ERR_FORMAT, "memory: %s does not say what is in use", path);
+    *own = (wf_memory_own){resident, peak};
+    return WEFT_OK;
+}
+
 weft_status wf_memory_check(const char *root, uint64_t bytes, const char *what, weft_error *err)
 {
     wf_memory_limit l;

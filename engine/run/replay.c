@@ -138,11 +138,16 @@ static weft_status bind_buffers(weft_context *ctx, const wf_plan *plan, const wf
     return WEFT_OK;
 }
 
+size_t wf_replay_scratch(const wf_plan *plan)
+{
+    return (plan->scratch_bytes + 4095) / 4096 * 4096;
+}
+
 weft_status wf_replay_run(weft_context *ctx, const wf_plan *plan, const wf_run_source *source,
                           bool check)
 {
     wf_replay *replay = ctx->replay;
-    size_t stride = (plan->scratch_bytes + 4095) / 4096 * 4096;
+    size_t stride = wf_replay_scratch(plan);
     WF_TRY(reserve(ctx, &replay->arena, plan->arena_bytes, WF_MEM_ARENA, "the activation arena"));
     WF_TRY(reserve(ctx, &replay->scratch, stride * (size_t)ctx->threads, WF_MEM_WORKSPACE,
                    "kernels' workspace"));

@@ -48,6 +48,9 @@ void wf_replay_destroy(wf_replay *replay);
 weft_status wf_replay_run(weft_context *ctx, const wf_plan *plan, const wf_run_source *source,
                           bool check);
 
+/* The bytes of workspace that each worker has in runs of a plan. */
+size_t wf_replay_scratch(const wf_plan *plan);
+
 /* The three executors. */
 typedef struct wf_scheduler wf_scheduler;
 weft_status wf_scheduler_create(weft_context *ctx, wf_scheduler **scheduler);

@@ -418,3 +418,17 @@ weft_status wf_plan_of_recorded(weft_context *ctx, wf_plan **plan)
     request_done(&r);
     return status;
 }
+
+weft_status wf_memory_of_recorded(weft_context *ctx, weft_step_memory *memory)
+{
+    wf_request r;
+    wf_plan *plan;
+    WF_TRY(request_all(ctx, &r));
+    weft_status status = wf_request_number(ctx, &r);
+    if (status == WEFT_OK)
+        status = wf_plan_lookup(ctx, &r, ctx->options.passes_off, &plan);
+    if (status == WEFT_OK)
+        status = wf_step_memory_of(ctx, &r, plan, memory);
+    request_done(&r);
+    return status;
+}

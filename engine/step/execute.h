@@ -29,5 +29,11 @@ void *wf_tensor_writable(weft_tensor *t);
 weft_status wf_plan_explain(const wf_plan *p, FILE *out);
 /* Compiles all recorded work to a new plan, which the caller destroys. */
 weft_status wf_plan_of_recorded(weft_context *ctx, wf_plan **plan);
+/* The memory that all recorded work needs. Its plan goes to the cache, so that running the work
+ * need not compile it again. */
+weft_status wf_memory_of_recorded(weft_context *ctx, weft_step_memory *memory);
+/* The memory that a request and its plan need: step_memory.c. */
+weft_status wf_step_memory_of(weft_context *ctx, const wf_request *r, const wf_plan *p,
+                              weft_step_memory *memory);
 
 #endif

@@ -207,6 +207,38 @@ size_t weft_info_line(const weft_context *ctx, char *text, size_t size);
  * memory. */
 weft_status weft_explain(weft_context *ctx, FILE *out);
 
+/* The bytes of memory that a step needs, by part. */
+typedef struct weft_step_memory {
+    size_t parameters; /* stored tensors that optimizers have, or that require a gradient */
+    size_t state;      /* other stored tensors that the step changes: the optimizer's, statistics */
+    size_t gradients;  /* gradients that outlive the step */
+    size_t inputs;     /* stored tensors that the step only reads */
+    size_t kept;       /* results that outlive the step: weft_keep, values read before its end */
+    size_t activations; /* the arena: what the step computes on its way */
+    size_t scratch;     /* kernels' workspace, of all threads */
+    size_t plan;        /* the plan itself, about */
+} weft_step_memory;
+/* Says what memory the recorded work would need, without running it; it stays recorded. The plan
+ * that this compiles is kept, so that running the same work later costs no more. Stored tensors that
+ * the work does not touch are not counted. Arena and workspace are shared by all steps of a
+ * context: the largest counts. */
+weft_status weft_plan_memory(weft_context *ctx, weft_step_memory *memory);
+/* The bytes that a context holds now: stored tensors, arena and workspace together, and the most
+ * that it has held. Either pointer may be NULL. */
+void weft_memory_in_use(const weft_context *ctx, size_t *now, size_t *peak);
+
+/* The memory that this process may still use, in bytes. */
+typedef struct weft_memory_room {
+    uint64_t machine;   /* the machine's memory */
+    uint64_t limit;     /* the same, or the tightest control group's limit */
+    uint64_t available; /* that can still be allocated without swapping */
+    uint64_t resident;  /* that the process has in memory now */
+    uint64_t peak;      /* the most that it has had (Linux's VmHWM) */
+    char why[320];      /* what limits `available`: "MemAvailable", "control group /slurm/job_7" */
+} weft_memory_room;
+/* WEFT_ERR_IO: the system does not tell; err may be NULL. */
+weft_status weft_memory_get_room(weft_memory_room *room, weft_error *err);
+
 const char *weft_version(void); /* "0.1.0" */
 /* The git commit that the library was built from, "-dirty" behind it where files had changes; ""
  * where it was built from no git checkout. */

@@ -157,7 +157,10 @@ weft_status weft_loader_create(const weft_dataset *ds, const weft_loader_opts *o
                                weft_loader **loader, weft_error *err);
 void weft_loader_destroy(weft_loader *loader); /* at any point; NULL: no effect */
 
-int64_t weft_loader_batches(const weft_loader *loader); /* batches in each epoch */
+int64_t weft_loader_batches(const weft_loader *loader);    /* batches in each epoch */
+int64_t weft_loader_batch_size(const weft_loader *loader); /* samples of a full batch */
+weft_dtype weft_loader_dtype(const weft_loader *loader);   /* of its batches' images */
+size_t weft_loader_memory(const weft_loader *loader);      /* bytes that it holds; 0 for NULL */
 /* The data set that it loads, and weft_dataset_get_info of that. */
 const weft_dataset *weft_loader_get_dataset(const weft_loader *loader);
 const weft_dataset_info *weft_loader_get_info(const weft_loader *loader);

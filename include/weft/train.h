@@ -201,6 +201,21 @@ bool weft_trainer_finished(const weft_trainer *trainer);
  * then weft_trainer_step or weft_trainer_run returns WEFT_ERR_INTERRUPTED, as where the progress
  * callback returns false. */
 void weft_trainer_stop(weft_trainer *trainer);
+/* The bytes of memory that a training needs at its peak, besides program and data sets. */
+typedef struct weft_train_memory {
+    size_t weights;     /* parameters and statistics */
+    size_t optimizer;   /* its state, and other state that steps keep */
+    size_t gradients;   /* of the parameters */
+    size_t activations; /* what a step computes on its way */
+    size_t scratch;     /* kernels' workspace, of all threads */
+    size_t loader;      /* batches in the making, and those that steps read */
+    size_t plans;       /* compiled steps, about */
+    size_t total;       /* of all these */
+} weft_train_memory;
+/* Says what memory the training would need, without any step: compiles the plan of a step, which
+ * the first step then uses. The trainer stays as it is. err may be NULL. */
+weft_status weft_trainer_plan_memory(weft_trainer *trainer, weft_train_memory *memory,
+                                     weft_error *err);
 /* What training has come to so far. */
 void weft_trainer_get_result(const weft_trainer *trainer, weft_train_result *result);
 
