@@ -246,6 +246,12 @@ WF_INLINE void wf_vi_store_u8(uint8_t *p, wf_vi a)
     __m128i w = _mm_packus_epi32(_mm256_castsi256_si128(a), _mm256_extracti128_si256(a, 1));
     _mm_storel_epi64((__m128i *)p, _mm_packus_epi16(w, w));
 }
+/* Each lane, clipped to 0 .. 255. */
+WF_INLINE void wf_vi_store_u8_clip(uint8_t *p, wf_vi a)
+{
+    __m128i w = _mm_packs_epi32(_mm256_castsi256_si128(a), _mm256_extracti128_si256(a, 1));
+    _mm_storel_epi64((__m128i *)p, _mm_packus_epi16(w, w));
+}
 WF_INLINE wf_vi wf_vi_set1(int32_t x)
 {
     return _mm256_set1_epi32(x);

@@ -247,6 +247,12 @@ WF_INLINE void wf_vi_store_u8(uint8_t *p, wf_vi a)
 {
     _mm_storeu_si128((__m128i *)p, _mm512_cvtepi32_epi8(a));
 }
+/* Each lane, clipped to 0 .. 255. */
+WF_INLINE void wf_vi_store_u8_clip(uint8_t *p, wf_vi a)
+{
+    a = _mm512_max_epi32(a, _mm512_setzero_si512());
+    _mm_storeu_si128((__m128i *)p, _mm512_cvtusepi32_epi8(a));
+}
 WF_INLINE wf_vi wf_vi_set1(int32_t x)
 {
     return _mm512_set1_epi32(x);

@@ -142,6 +142,10 @@ WF_INLINE void wf_vi_store_u8(uint8_t *p, wf_vi a)
 {
     WF_EACH(i) p[i] = (uint8_t)a.v[i];
 }
+WF_INLINE void wf_vi_store_u8_clip(uint8_t *p, wf_vi a)
+{
+    WF_EACH(i) p[i] = (uint8_t)(a.v[i] < 0 ? 0 : a.v[i] > 255 ? 255 : a.v[i]);
+}
 WF_LANEWISE(wf_vi, wf_vi_set1, (int32_t x), x)
 WF_LANEWISE(wf_vi, wf_vi_iota, (void), i)
 WF_LANEWISE(wf_vi, wf_vi_add, (wf_vi a, wf_vi b), (int32_t)((uint32_t)a.v[i] + (uint32_t)b.v[i]))

@@ -220,6 +220,9 @@ static void integers(void)
         wf_vi_store_u8(u, va);
         EACH(i) assert_int_equal(u[i], (uint8_t)a[i]);
         CHECK(wf_vi_load_u8(u), (uint8_t)a[i]);
+        wf_vi_store_u8_clip(u, va);
+        EACH(i) assert_int_equal(u[i], a[i] < 0 ? 0 : a[i] > 255 ? 255 : a[i]);
+        EACH(i) u[i] = (uint8_t)a[i];
         uint8_t low[8] = {0}, high[8] = {0};
         EACH(i) * (i < 8 ? &low[i] : &high[i - 8]) = u[i];
         CHECK(wf_vi_load_u8_two(low, high), (uint8_t)a[i]);
