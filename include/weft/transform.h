@@ -52,10 +52,10 @@ typedef struct weft_transform {
     int crop_padding;
     weft_interpolation interpolation;
 
-    double hflip, vflip; /* probabilities */
-    weft_auto_augment auto_augment;
-    int ra_ops;       /* RandAugment: how many ops in a row */
-    int ra_magnitude; /* RandAugment: their strength, 0 to 30 */
+    double hflip, vflip;            /* probabilities */
+    weft_auto_augment auto_augment; /* ops drawn from a policy */
+    int ra_ops;                     /* RandAugment: how many ops in a row */
+    int ra_magnitude;               /* RandAugment: their strength, 0 to 30 */
     /* ColorJitter: each factor is drawn from 1 - x to 1 + x (hue: from -x to x, at most 0.5). */
     double brightness, contrast, saturation, hue;
     double grey;           /* RandomGrayscale: a probability */
