@@ -2,7 +2,7 @@
  *
  * Documents appear as a whole (engine/files). Line files grow by one write(2) per line, so a reader
  * never sees half a line. run_place.c decides where the directory is and what becomes of an old run
- * in it. Single-threaded. */
+ * in it; run_resume.c takes the lines of a resumed run back. Single-threaded. */
 #include "train/run_dir.h"
 
 #include <errno.h>
@@ -16,18 +16,12 @@
 
 #include "engine/base/c_locale.h"
 #include "engine/base/error.h"
+#include "engine/files/file_calls.h"
 #include "engine/files/json_text.h"
 #include "engine/base/alloc.h"
 #include "train/report/config.h"
-#include "train/run_place.h"
+#include "train/run_state.h"
 #include "weft/tune.h"
-
-struct weft_run {
-    wf_run_place place;
-    int log;     /* log.jsonl */
-    int summary; /* summary.csv */
-    bool keep;   /* a training step has run */
-};
 
 static weft_status fail_nomem(weft_error *err)
 {
@@ -46,38 +40,24 @@ char *wf_run_file(const weft_run *run, const char *name)
 
 /* ---- writing --------------------------------------------------------------------------------- */
 
-static bool write_all(int fd, const char *data, size_t size)
-{
-    while (size > 0) {
-        ssize_t n = write(fd, data, size);
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n < 0)
-            return false;
-        data += n;
-        size -= (size_t)n;
-    }
-    return true;
-}
-
-static weft_status fail_write(const weft_run *run, const char *name, int error, weft_error *err)
+weft_status wf_run_fail_write(const weft_run *run, const char *name, int error, weft_error *err)
 {
     return wf_error_set(err, WEFT_ERR_IO, "cannot write %s/%s: %s", run->place.folder, name,
                         strerror(error));
 }
 
 /* Appends a line. If the disk is full in the middle of it, appends nothing. */
-static weft_status append(const weft_run *run, int fd, const char *name, const char *line,
+weft_status wf_run_append(const weft_run *run, int fd, const char *name, const char *line,
                           size_t size, weft_error *err)
 {
     off_t before = lseek(fd, 0, SEEK_END);
-    if (write_all(fd, line, size))
+    int error = wf_file_write(fd, line, size);
+    if (!error)
         return WEFT_OK;
-    int error = errno;
-    if (before < 0 || ftruncate(fd, before) != 0)
+    if (before < 0 || wf_files()->ftruncate(fd, before) != 0)
         return wf_error_set(err, WEFT_ERR_IO, "cannot write %s/%s, whose last line is cut: %s",
                             run->place.folder, name, strerror(error));
-    return fail_write(run, name, error, err);
+    return wf_run_fail_write(run, name, error, err);
 }
 
 /* Takes over `document`; NULL means out of memory. */
@@ -103,7 +83,7 @@ static weft_status append_json(const weft_run *run, json_t *object, weft_error *
         return fail_nomem(err);
     size_t length = strlen(line);
     line[length] = '\n'; /* in place of the zero, so that one write suffices */
-    weft_status status = append(run, run->log, "log.jsonl", line, length + 1, err);
+    weft_status status = wf_run_append(run, run->log, "log.jsonl", line, length + 1, err);
     free(line);
     return status;
 }
@@ -118,16 +98,24 @@ static json_t *number(double value)
 
 static weft_status open_lines(const weft_run *run, const char *name, int *fd, weft_error *err)
 {
-    *fd = openat(run->place.dir, name, O_WRONLY | O_CREAT | O_TRUNC | O_APPEND | O_CLOEXEC, 0666);
-    return *fd < 0 ? fail_write(run, name, errno, err) : WEFT_OK;
+    const int begin = run->place.resumed ? 0 : O_TRUNC;
+    *fd = openat(run->place.dir, name, O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC | begin, 0666);
+    return *fd < 0 ? wf_run_fail_write(run, name, errno, err) : WEFT_OK;
+}
+
+weft_status wf_run_append_header(const weft_run *run, weft_error *err)
+{
+    static const char header[] =
+        "epoch,train_loss,train_acc1,test_loss,test_acc1,lr,img_per_s,seconds\n";
+    return wf_run_append(run, run->summary, "summary.csv", header, sizeof(header) - 1, err);
 }
 
 weft_status weft_run_create(const weft_run_opts *opts, weft_run **run, weft_error *err)
 {
-    static const char header[] =
-        "epoch,train_loss,train_acc1,test_loss,test_acc1,lr,img_per_s,seconds\n";
     if (!opts || !opts->path || !*opts->path || !run)
         return wf_error_set(err, WEFT_ERR_INVALID, "a run needs a directory");
+    if (opts->resume && opts->overwrite)
+        return wf_error_set(err, WEFT_ERR_INVALID, "a run is either resumed or overwritten");
     weft_run *r = wf_zalloc(sizeof(*r));
     if (!r)
         return fail_nomem(err);
@@ -140,8 +128,9 @@ weft_status weft_run_create(const weft_run_opts *opts, weft_run **run, weft_erro
     status = open_lines(r, "log.jsonl", &r->log, err);
     if (status == WEFT_OK)
         status = open_lines(r, "summary.csv", &r->summary, err);
-    if (status == WEFT_OK)
-        status = append(r, r->summary, "summary.csv", header, sizeof(header) - 1, err);
+    if (status == WEFT_OK && !r->place.resumed)
+        status = wf_run_append_header(r, err);
+    r->keep = r->place.resumed;
     if (status != WEFT_OK) {
         weft_run_destroy(r);
         return status;
@@ -153,6 +142,21 @@ weft_status weft_run_create(const weft_run_opts *opts, weft_run **run, weft_erro
 const char *weft_run_path(const weft_run *run)
 {
     return run ? run->place.path : NULL;
+}
+
+bool weft_run_resumed(const weft_run *run)
+{
+    return run && run->place.resumed;
+}
+
+bool weft_run_was_finished(const weft_run *run)
+{
+    return run && run->place.finished;
+}
+
+bool wf_run_published(const weft_run *run)
+{
+    return strcmp(run->place.folder, run->place.path) == 0;
 }
 
 void wf_run_keep(weft_run *run)
@@ -256,13 +260,14 @@ weft_status wf_run_log_epoch(weft_run *run, const weft_epoch *e, weft_error *err
     }
     wf_c_locale_end(&locale);
     line[n++] = '\n';
-    return append(run, run->summary, "summary.csv", line, (size_t)n, err);
+    return wf_run_append(run, run->summary, "summary.csv", line, (size_t)n, err);
 }
 
 /* Network file systems and quotas may report only here that lines were not written. */
 static weft_status flush(const weft_run *run, int fd, const char *name, weft_error *err)
 {
-    return fsync(fd) != 0 && errno != EINVAL ? fail_write(run, name, errno, err) : WEFT_OK;
+    return wf_files()->fsync(fd) != 0 && errno != EINVAL ? wf_run_fail_write(run, name, errno, err)
+                                                         : WEFT_OK;
 }
 
 weft_status wf_run_log_end(weft_run *run, const char *status, const char *message, weft_error *err)

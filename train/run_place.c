@@ -1,6 +1,7 @@
 /* Creates, locks and cleans a run's directory. See run_place.h. Single-threaded. */
 #include "train/run_place.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -12,16 +13,17 @@
 #include "engine/files/atomic_file.h"
 #include "engine/files/file_lock.h"
 #include "engine/base/alloc.h"
+#include "train/checkpoint/disk.h"
 
 #define WEIGHTS "weights.safetensors"
 
 /* All files that a run may leave. result.json comes first: without it the others are an unfinished
  * run. */
-static const char *const run_files[] = {"result.json",     "config.json",
-                                        "log.jsonl",       "summary.csv",
-                                        WEIGHTS,           "weights_best.safetensors",
-                                        "evaluation.json", "report.html",
-                                        "curve.svg",       "wisdom.json"};
+static const char *const run_files[] = {
+    "result.json",     "config.json",   "log.jsonl",
+    "summary.csv",     WEIGHTS,         "weights_best.safetensors",
+    "evaluation.json", "report.html",   "curve.svg",
+    "wisdom.json",     "resumed.jsonl", WF_RUN_CHECKPOINTS};
 enum { N_RUN_FILES = sizeof(run_files) / sizeof(run_files[0]) };
 
 #define LOCK ".weft-lock"
@@ -47,6 +49,29 @@ static int open_folder(int dir, const char *name)
 static bool exists(int dir, const char *name)
 {
     return faccessat(dir, name, F_OK, AT_SYMLINK_NOFOLLOW) == 0;
+}
+
+/* Removes a file of a run, or its folder of checkpoints with all that is in it. Returns 0, or -1 with
+ * errno. */
+static int remove_one(int dir, const char *name)
+{
+    if (unlinkat(dir, name, 0) == 0)
+        return 0;
+    if (errno != EISDIR && errno != EPERM) /* POSIX says EPERM for a folder */
+        return -1;
+    int inner = open_folder(dir, name), error = 0;
+    DIR *d = inner >= 0 ? fdopendir(inner) : NULL;
+    if (!d && inner >= 0)
+        close(inner);
+    if (!d)
+        return -1;
+    for (struct dirent *e; !error && (e = readdir(d));)
+        if (strcmp(e->d_name, ".") != 0 && strcmp(e->d_name, "..") != 0 &&
+            remove_one(dirfd(d), e->d_name) != 0)
+            error = errno;
+    closedir(d);
+    errno = error;
+    return error ? -1 : unlinkat(dir, name, AT_REMOVEDIR);
 }
 
 /* ---- making ---------------------------------------------------------------------------------- */
@@ -161,7 +186,7 @@ static void remove_folder(int top, const char *name)
     if (dir < 0)
         return;
     for (int i = 0; i < N_RUN_FILES; i++)
-        unlinkat(dir, run_files[i], 0);
+        remove_one(dir, run_files[i]);
     close(dir);
     unlinkat(top, name, AT_REMOVEDIR);
 }
@@ -172,8 +197,8 @@ static int finish_swap(int top)
     int dir = open_folder(top, SWAP), failed = 0;
     if (dir >= 0) {
         for (int i = 0; i < N_RUN_FILES && !failed; i++)
-            if (!exists(dir, run_files[i]))
-                failed = unlinkat(top, run_files[i], 0) != 0 && errno != ENOENT;
+            if (!exists(dir, run_files[i]) || strcmp(run_files[i], WF_RUN_CHECKPOINTS) == 0)
+                failed = remove_one(top, run_files[i]) != 0 && errno != ENOENT;
         close(dir);
         failed = failed || renameat(top, SWAP, top, MOVE) != 0;
     }
@@ -193,23 +218,23 @@ static int finish_swap(int top)
 static bool never_stepped(int top)
 {
     static const char *const beginnings[] = {"config.json", "log.jsonl", "summary.csv",
-                                             "wisdom.json"};
+                                             "wisdom.json", "resumed.jsonl"};
     struct stat log;
     int others = 0;
     for (int i = 0; i < N_RUN_FILES; i++)
         others += exists(top, run_files[i]);
-    for (int i = 0; i < 4; i++)
+    for (size_t i = 0; i < sizeof(beginnings) / sizeof(beginnings[0]); i++)
         others -= exists(top, beginnings[i]);
     return others == 0 && fstatat(top, "log.jsonl", &log, AT_SYMLINK_NOFOLLOW) == 0 &&
            log.st_size == 0;
 }
 
-/* Whether .weft-swap is not of a run: it has no weights. Finishing the swap would delete the old
+/* Whether .weft-swap is not of a run: it has neither weights nor checkpoints. Finishing the swap would delete the old
  * run for it. */
 static bool is_strange_swap(int top)
 {
     int dir = open_folder(top, SWAP);
-    bool strange = dir >= 0 && !exists(dir, WEIGHTS);
+    bool strange = dir >= 0 && !exists(dir, WEIGHTS) && !exists(dir, WF_RUN_CHECKPOINTS);
     if (dir >= 0)
         close(dir);
     return strange;
@@ -226,6 +251,10 @@ static void clean(const wf_run_place *p)
     remove_folder(p->top, NEW_RUN);
     if (!is_strange_swap(p->top))
         finish_swap(p->top);
+    char *checkpoints = wf_asprintf("%s/" WF_RUN_CHECKPOINTS, p->path);
+    if (checkpoints)
+        wf_ckpt_clean(checkpoints);
+    wf_free(checkpoints);
     for (int i = 0, all = never_stepped(p->top); i < N_RUN_FILES && all; i++)
         unlinkat(p->top, run_files[i], 0);
 }
@@ -242,27 +271,36 @@ static weft_status check_replaceable(const wf_run_place *p, weft_error *err)
             return wf_error_set(err, WEFT_ERR_STATE,
                                 "cannot replace the run in %s: %s is in the way; move it elsewhere",
                                 p->path, needed[i]);
-    for (int i = 0; i < N_RUN_FILES; i++)
-        if (fstatat(p->top, run_files[i], &st, AT_SYMLINK_NOFOLLOW) == 0 && S_ISDIR(st.st_mode))
+    for (int i = 0; i < N_RUN_FILES; i++) {
+        bool folder = strcmp(run_files[i], WF_RUN_CHECKPOINTS) == 0;
+        if (fstatat(p->top, run_files[i], &st, AT_SYMLINK_NOFOLLOW) == 0 &&
+            !S_ISDIR(st.st_mode) == folder)
             return wf_error_set(
                 err, WEFT_ERR_STATE,
-                "cannot replace the run in %s: %s is a directory; move it elsewhere", p->path,
-                run_files[i]);
+                "cannot replace the run in %s: %s is %s directory; move it elsewhere", p->path,
+                run_files[i], folder ? "no" : "a");
+    }
     return WEFT_OK;
 }
 
 /* Chooses where the files go: into the directory, or, where it has a run that is to be replaced,
  * into a folder inside it. */
-static weft_status choose_folder(wf_run_place *p, bool overwrite, weft_error *err)
+static weft_status choose_folder(wf_run_place *p, const weft_run_opts *opts, weft_error *err)
 {
+    const bool overwrite = opts->overwrite;
     int held = 0;
     while (held < N_RUN_FILES && !exists(p->top, run_files[held]))
         held++;
+    if (held < N_RUN_FILES && opts->resume && !overwrite) {
+        p->resumed = true;
+        p->finished = held == 0;
+        held = N_RUN_FILES;
+    }
     if (held < N_RUN_FILES && !overwrite)
         return wf_error_set(
             err, WEFT_ERR_STATE,
-            "%s already holds a run (%s); choose another directory, or overwrite it", p->path,
-            run_files[held]);
+            "%s already holds a run (%s); choose another directory, go on with it, or overwrite it",
+            p->path, run_files[held]);
     if (held < N_RUN_FILES)
         WF_TRY(check_replaceable(p, err));
     p->folder = held < N_RUN_FILES ? wf_asprintf("%s/" NEW_RUN, p->path) : wf_strdup(p->path);
@@ -272,8 +310,8 @@ static weft_status choose_folder(wf_run_place *p, bool overwrite, weft_error *er
         return fail_io(err, "make the directory", p->folder);
     p->dir = openat(p->top, held < N_RUN_FILES ? NEW_RUN : ".",
                     O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-    p->ours = p->dir >= 0;
-    return p->ours ? WEFT_OK : fail_io(err, "open the directory", p->folder);
+    p->ours = p->dir >= 0 && !p->resumed;
+    return p->dir >= 0 ? WEFT_OK : fail_io(err, "open the directory", p->folder);
 }
 
 weft_status wf_run_place_open(wf_run_place *p, const weft_run_opts *opts, weft_error *err)
@@ -285,7 +323,7 @@ weft_status wf_run_place_open(wf_run_place *p, const weft_run_opts *opts, weft_e
     if (status == WEFT_OK && p->lock >= 0)
         clean(p);
     if (status == WEFT_OK)
-        status = choose_folder(p, opts->overwrite, err);
+        status = choose_folder(p, opts, err);
     if (status != WEFT_OK)
         wf_run_place_close(p, false);
     return status;
@@ -308,7 +346,7 @@ void wf_run_place_close(wf_run_place *p, bool keep)
 {
     bool waits = p->folder && strcmp(p->folder, p->path) != 0;
     for (int i = 0; i < N_RUN_FILES && p->ours && (waits || !keep); i++)
-        unlinkat(p->dir, run_files[i], 0);
+        remove_one(p->dir, run_files[i]);
     if (waits && p->ours)
         unlinkat(p->top, NEW_RUN, AT_REMOVEDIR);
     unlock(p);

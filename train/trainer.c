@@ -1,5 +1,8 @@
 /* Creates, runs and destroys a trainer. See trainer_state.h, and include/weft/train.h. */
+#include <stdio.h>
+
 #include "engine/base/alloc.h"
+#include "train/trainer_checkpoint.h"
 #include "train/trainer_epoch.h"
 #include "train/trainer_files.h"
 
@@ -49,6 +52,7 @@ weft_status weft_trainer_create(weft_module *model, const weft_train_opts *opts,
     if (!model->training) /* set the mode of all modules: an evaluation came before */
         weft_module_train(model, true);
     t->started = wf_seconds();
+    wf_trainer_checkpoint_loaded(t);
     *trainer = t;
     return WEFT_OK;
 }
@@ -57,6 +61,7 @@ void weft_trainer_destroy(weft_trainer *t)
 {
     if (!t)
         return;
+    wf_trainer_checkpoint_wait(t);
     wf_modes_restore(&t->modes);
     wf_feed_done(&t->feed);
     weft_eval_result_done(&t->test);
@@ -75,10 +80,26 @@ void weft_trainer_stop(weft_trainer *t)
         t->stop = true;
 }
 
+void weft_trainer_get_times(const weft_trainer *t, weft_trainer_times *times)
+{
+    if (times)
+        *times = t ? (weft_trainer_times){.step_seconds = t->times.step_seconds,
+                                          .evaluation_seconds = t->tested ? t->test.seconds : 0,
+                                          .checkpoint_seconds = t->saved.seconds,
+                                          .checkpoint_bytes = t->saved.bytes}
+                   : (weft_trainer_times){0};
+}
+
 void weft_trainer_get_result(const weft_trainer *t, weft_train_result *result)
 {
     if (result)
         *result = t ? wf_trainer_result(t) : (weft_train_result){0};
+}
+
+/* Whether the last epoch is over. */
+static bool at_end(const weft_trainer *t)
+{
+    return !t->place.open && t->place.epoch == t->epochs;
 }
 
 weft_status weft_trainer_step(weft_trainer *t, weft_error *err)
@@ -90,11 +111,33 @@ weft_status weft_trainer_step(weft_trainer *t, weft_error *err)
         return wf_error_set(err, WEFT_ERR_STATE, "the training is over: %lld steps are done",
                             (long long)t->place.done);
     t->err = err ? err : &local;
-    WF_TRY(wf_trainer_advance(t));
-    if (t->place.open || t->place.epoch < t->epochs)
+    if (!at_end(t)) { /* else only the run's final files are missing */
+        WF_TRY(wf_trainer_advance(t));
+        wf_trainer_checkpoint_tick(t, !t->place.open);
+    }
+    if (!at_end(t))
         return WEFT_OK;
+    wf_trainer_checkpoint_wait(t);
     t->finished = true;
     return wf_trainer_finish_run(t);
+}
+
+/* A stop leaves a checkpoint of where it came, and only then the less important files. */
+static weft_status stop_run(weft_trainer *t, weft_status status, weft_error *err)
+{
+    weft_error why = WEFT_ERROR_INIT;
+    weft_status saved = WEFT_OK;
+    if (status == WEFT_ERR_INTERRUPTED)
+        saved = wf_trainer_checkpoint_now(t, &why);
+    wf_trainer_checkpoint_wait(t);
+    if (saved != WEFT_OK) {
+        char text[sizeof err->text];
+        snprintf(text, sizeof text, "%s", err->text);
+        *err = (weft_error)WEFT_ERROR_INIT;
+        status = wf_error_set(err, saved, "%s, but no checkpoint was written: %s", text, why.text);
+    }
+    wf_trainer_abandon_run(t, status);
+    return status;
 }
 
 weft_status weft_trainer_run(weft_trainer *t, weft_train_result *result, weft_error *err)
@@ -107,7 +150,7 @@ weft_status weft_trainer_run(weft_trainer *t, weft_train_result *result, weft_er
     while (status == WEFT_OK && !t->finished)
         status = weft_trainer_step(t, err);
     if (status != WEFT_OK && !t->finished)
-        wf_trainer_abandon_run(t, status);
+        status = stop_run(t, status, err);
     if (result && (status == WEFT_OK || status == WEFT_ERR_INTERRUPTED))
         *result = wf_trainer_result(t);
     return status;

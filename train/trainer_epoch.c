@@ -83,7 +83,12 @@ static weft_status evaluate(weft_trainer *t)
         opts.worst = WORST_MISTAKES;
     }
     weft_eval_result result;
-    WF_TRY(wf_evaluate(t->model, t->opts.test, &opts, &place, &result, t->err));
+    const weft_random_state before = weft_get_random_state(t->ctx);
+    weft_status status = wf_evaluate(t->model, t->opts.test, &opts, &place, &result, t->err);
+    if (status != WEFT_OK) { /* one that begins anew draws what this one drew */
+        weft_set_random_state(t->ctx, before);
+        return status;
+    }
     weft_eval_result_done(&t->test);
     t->test = result;
     t->tested = true;

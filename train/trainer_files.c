@@ -4,6 +4,7 @@
 #include "engine/base/alloc.h"
 #include "train/report/report.h"
 #include "train/run_dir.h"
+#include "train/trainer_checkpoint.h"
 #include "train/trainer_times.h"
 #include "train/weights.h"
 
@@ -37,6 +38,8 @@ weft_status wf_trainer_save_weights(weft_trainer *t, const char *name)
     wf_free(path);
     if (status != WEFT_OK)
         return wf_take_error(t->model->ctx, status, NULL, t->err);
+    if (!wf_run_published(t->opts.run)) /* which moves the folder that a checkpoint is written to */
+        wf_trainer_checkpoint_wait(t);
     return wf_run_publish(t->opts.run, t->err);
 }
 
@@ -47,6 +50,7 @@ weft_status wf_trainer_note_best(weft_trainer *t)
         return WEFT_OK;
     t->best_acc1 = t->test.acc1;
     t->best_epoch = t->place.epoch;
+    t->best_step = t->place.done;
     return wf_trainer_save_weights(t, "weights_best.safetensors");
 }
 

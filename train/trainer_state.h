@@ -5,8 +5,11 @@
  *   trainer_step.c   one step: a plan
  *   trainer_files.c  weights, the evaluation, the last lines of a run
  *   trainer_times.c  how long a step takes, and how long the rest will
+ *   trainer_checkpoint.c  when checkpoints are written
+ *   trainer_resume.c how a run goes on from one
  *
- * Single-threaded, as the model's context. */
+ * State that decides what later steps compute needs a part of the checkpoint, too:
+ * parts.def. Single-threaded, as the model's context. */
 #ifndef WF_TRAIN_TRAINER_STATE_H
 #define WF_TRAIN_TRAINER_STATE_H
 
@@ -31,6 +34,17 @@ typedef struct wf_trainer_times {
     int64_t steps_timed;
 } wf_trainer_times;
 
+/* The checkpoint that was begun last. */
+typedef struct wf_trainer_saved {
+    wf_trainer_place place; /* where training was */
+    double at;              /* when */
+    bool any;               /* there was one in this process */
+    bool due;               /* another one is, but this is still being written */
+    weft_error err;         /* why it is not there, once it is over */
+    double seconds;         /* what the last good one took, copy and write */
+    int64_t bytes;          /* and its size; 0: there was none */
+} wf_trainer_saved;
+
 struct weft_trainer {
     weft_module *model; /* a reference */
     weft_context *ctx;
@@ -54,6 +68,10 @@ struct weft_trainer {
     bool tested;
     double best_acc1; /* highest accuracy of all evaluations, and the first epoch that had it */
     int64_t best_epoch;
+    int64_t best_step; /* steps done at the end of best_epoch */
+
+    wf_trainer_saved saved;
+    struct wf_ckpt_writer *writer; /* of the checkpoint in flight; NULL: none is */
 };
 
 #endif

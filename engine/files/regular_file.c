@@ -10,10 +10,11 @@
 
 #include "engine/base/error.h"
 
-weft_status wf_open_regular(const char *path, int64_t most, int *fd, int64_t *size, weft_error *err)
+static weft_status open_file(const char *path, int flags, int64_t most, int *fd, int64_t *size,
+                             weft_error *err)
 {
     struct stat st;
-    const int opened = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+    const int opened = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY | flags);
     if (opened < 0)
         return wf_error_set(err, errno == ENOENT ? WEFT_ERR_NOT_FOUND : WEFT_ERR_IO,
                             "%s: cannot be read: %s", path, strerror(errno));
@@ -33,6 +34,16 @@ weft_status wf_open_regular(const char *path, int64_t most, int *fd, int64_t *si
     *fd = opened;
     *size = st.st_size;
     return WEFT_OK;
+}
+
+weft_status wf_open_regular(const char *path, int64_t most, int *fd, int64_t *size, weft_error *err)
+{
+    return open_file(path, 0, most, fd, size, err);
+}
+
+weft_status wf_open_own(const char *path, int64_t most, int *fd, int64_t *size, weft_error *err)
+{
+    return open_file(path, O_NOFOLLOW, most, fd, size, err);
 }
 
 weft_status wf_read_at(int fd, const char *path, void *to, int64_t bytes, int64_t offset,

@@ -12,6 +12,9 @@
  * WEFT_ERR_NOT_FOUND, WEFT_ERR_IO or WEFT_ERR_FORMAT (too large), with "PATH: why" in err. */
 weft_status wf_open_regular(const char *path, int64_t most, int *fd, int64_t *size,
                             weft_error *err);
+/* The same for a file of our own: it is never a symbolic link (WEFT_ERR_IO), so that nobody who may
+ * write into our folder can make us read elsewhere. */
+weft_status wf_open_own(const char *path, int64_t most, int *fd, int64_t *size, weft_error *err);
 /* Reads exactly `bytes` bytes from `offset` on. WEFT_ERR_IO, also where the file ends earlier: then
  * it was cut after its size was read. `path` is for the message. */
 weft_status wf_read_at(int fd, const char *path, void *to, int64_t bytes, int64_t offset,

@@ -5,6 +5,7 @@
 #ifndef WEFT_TRAIN_H
 #define WEFT_TRAIN_H
 
+#include "weft/checkpoint.h"
 #include "weft/context.h"
 #include "weft/data.h"
 #include "weft/module.h"
@@ -70,6 +71,8 @@ typedef struct weft_run_opts {
     const char *path; /* folders above it are made, too */
     bool numbered;    /* if `path` exists, use path-2, path-3, ... */
     bool overwrite;   /* replace a run that `path` holds; without it that is an error */
+    bool resume;      /* go on with a run that `path` holds (weft_trainer_resume); not with
+                         overwrite */
 } weft_run_opts;
 /* Makes the directory and checks that files can be written there, before any training. Locks it
  * until weft_run_destroy or the end of the process: a second run in it, also of another process,
@@ -77,6 +80,9 @@ typedef struct weft_run_opts {
  * replaced stays until this one has weights. What killed runs have left there is removed. */
 weft_status weft_run_create(const weft_run_opts *opts, weft_run **run, weft_error *err);
 const char *weft_run_path(const weft_run *run); /* of the directory */
+/* Whether weft_run_opts.resume found a run in the directory, and whether that is a finished one. */
+bool weft_run_resumed(const weft_run *run);
+bool weft_run_was_finished(const weft_run *run);
 /* Closes the directory. If weft_run_create has made it and no step was trained, removes it. NULL:
  * no effect. */
 void weft_run_destroy(weft_run *run);
@@ -119,9 +125,10 @@ typedef struct weft_train_opts {
     /* Metadata of the weights file, n_meta pairs. "format": "pt" is added. */
     const weft_safetensors_meta *meta;
     int64_t n_meta;
-    weft_progress_fn progress; /* called after each step; or NULL */
-    weft_epoch_fn epoch;       /* called after each epoch; or NULL */
-    void *user;                /* given to both */
+    weft_progress_fn progress;        /* called after each step; or NULL */
+    weft_epoch_fn epoch;              /* called after each epoch; or NULL */
+    void *user;                       /* given to both */
+    weft_checkpoint_opts checkpoints; /* when they are written; all zeros: never */
 } weft_train_opts;
 /* To begin options with. Set train and optimizer, too. */
 #define WEFT_TRAIN_OPTS_INIT                                                                       \
@@ -165,14 +172,14 @@ weft_tensor *weft_training_loss(weft_module *model, weft_tensor *images, weft_te
  * also when the call was interrupted or failed, as long as all weights are finite.
  * weights_best.safetensors has the state of best_epoch, evaluation.json the last evaluation.
  * report.html and curve.svg (weft/report.h) are written at the end. Only a finished run has
- * result.json. */
+ * result.json. Where checkpoints are asked for, they are written while training goes on, and where
+ * it is interrupted, before the call returns: WEFT_ERR_INTERRUPTED then means that the state is on
+ * disk; where it could not be written, the write's error is returned. */
 weft_status weft_train(weft_module *model, const weft_train_opts *opts, weft_train_result *result,
                        weft_error *err);
 
 /* ---- training step by step -------------------------------------------------------------------
  * weft_train as an object that a program can step, save and load. */
-
-typedef struct weft_trainer weft_trainer; /* a training that is going on */
 
 /* A new trainer in *trainer, before its first step; the caller owns it. The options are copied;
  * what they point to (loaders, optimizer, schedule, run, metadata) must outlive the trainer, which
@@ -216,6 +223,15 @@ typedef struct weft_train_memory {
  * the first step then uses. The trainer stays as it is. err may be NULL. */
 weft_status weft_trainer_plan_memory(weft_trainer *trainer, weft_train_memory *memory,
                                      weft_error *err);
+/* What a part of this training takes, as far as it was measured in this process; else 0. */
+typedef struct weft_trainer_times {
+    double step_seconds;       /* the mean of the latest steps */
+    double evaluation_seconds; /* the last evaluation */
+    double checkpoint_seconds; /* the last checkpoint, from the copy to the last fsync */
+    int64_t checkpoint_bytes;  /* and its size */
+} weft_trainer_times;
+/* Fills in *times; between two steps, or from a callback. */
+void weft_trainer_get_times(const weft_trainer *trainer, weft_trainer_times *times);
 /* What training has come to so far. */
 void weft_trainer_get_result(const weft_trainer *trainer, weft_train_result *result);
 

@@ -3,6 +3,7 @@
 #define WEFT_WEFT_H
 
 #include "weft/autograd.h"
+#include "weft/checkpoint.h"
 #include "weft/context.h"
 #include "weft/custom_op.h"
 #include "weft/data.h"
