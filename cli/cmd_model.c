@@ -4,6 +4,7 @@
 #include "commands.h"
 #include "session.h"
 #include "step.h"
+#include "train_recipe.h"
 
 /* The size of an image: as asked, else the model's own. */
 static int image_size(const session *s, int size[3])
@@ -56,7 +57,7 @@ int cmd_explain(const cli_options *options)
     weft_optimizer *optimizer = NULL;
     int status = open_model(&s, "explain", options, size);
     if (status == 0) {
-        optimizer = session_optimizer(&s);
+        optimizer = recipe_optimizer(&s);
         if (!optimizer || step_with(&s, size, optimizer, explain, &s))
             status = session_fail(&s);
     }

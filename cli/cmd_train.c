@@ -13,6 +13,7 @@
 #include "session.h"
 #include "signals.h"
 #include "step.h"
+#include "train_recipe.h"
 
 typedef struct training {
     session s;
@@ -20,9 +21,7 @@ typedef struct training {
     weft_dataset *train_data, *test_data;
     weft_loader *train, *test;
     weft_optimizer *optimizer;
-    weft_schedule schedule;
-    double warmup_epochs; /* as used */
-    char note[256];       /* about the warm-up; "": nothing to tell */
+    recipe recipe;
     weft_run *run;
     char wisdom[32]; /* its hash */
     cli_progress progress;
@@ -72,65 +71,6 @@ static int open_data(training *t)
     return 0;
 }
 
-static int64_t total_steps(const training *t)
-{
-    int64_t steps = t->options->epochs * weft_loader_batches(t->train);
-    int64_t most = t->options->max_steps;
-    return most && most < steps ? most : steps;
-}
-
-/* The steps of the warm-up. One that nobody asked for is cut to half the training where it would
- * fill it; one that was asked for is what was asked for. */
-static int64_t warmup_steps(training *t, int64_t total)
-{
-    double batches = (double)weft_loader_batches(t->train);
-    t->warmup_epochs = t->options->lr_warmup_epochs;
-    int64_t steps = llround(fmin(t->warmup_epochs * batches, 9e15)); /* exact in a double */
-    if (steps < total || flags_given(&cli_table, CMD_TRAIN, t->options, "lr-warmup-epochs"))
-        return steps;
-    t->warmup_epochs = (double)(total / 2) / batches;
-    snprintf(
-        t->note, sizeof(t->note),
-        "the training is no longer than the default warm-up of %g epoch%s, which is cut to half "
-        "of it: %lld steps",
-        t->options->lr_warmup_epochs, t->options->lr_warmup_epochs == 1 ? "" : "s",
-        (long long)(total / 2));
-    return total / 2;
-}
-
-static weft_schedule make_schedule(training *t)
-{
-    const cli_options *o = t->options;
-    const int64_t total = total_steps(t), warmup = warmup_steps(t, total);
-    weft_schedule s = WEFT_SCHEDULE_INIT;
-    s.lr = o->lr;
-    s.total_steps = total;
-    if (strcmp(o->lr_scheduler, "onecycle") == 0) {
-        s.kind = WEFT_SCHEDULE_ONE_CYCLE;
-        s.pct_start = fmin((double)warmup / (double)total, 1);
-        if (warmup >= total)
-            snprintf(t->note, sizeof(t->note),
-                     "--lr-warmup-epochs %g is the whole training: the learning rate rises to its "
-                     "end and does not fall",
-                     t->warmup_epochs);
-        return s;
-    }
-    s.kind = strcmp(o->lr_scheduler, "cosine") == 0 ? WEFT_SCHEDULE_COSINE
-             : strcmp(o->lr_scheduler, "step") == 0 ? WEFT_SCHEDULE_STEP
-                                                    : WEFT_SCHEDULE_CONSTANT;
-    s.warmup_steps = warmup;
-    s.step_size = o->lr_step_size * weft_loader_batches(t->train);
-    s.gamma = o->lr_gamma;
-    s.min_lr = o->lr_min;
-    if (warmup >= total)
-        snprintf(
-            t->note, sizeof(t->note),
-            "--lr-warmup-epochs %g is the whole training: the learning rate ends at %.4g, below "
-            "--lr %g",
-            t->warmup_epochs, weft_schedule_lr(&s, total - 1), o->lr);
-    return s;
-}
-
 static int open_model(training *t)
 {
     const weft_dataset_info *info = weft_dataset_get_info(t->train_data);
@@ -140,22 +80,23 @@ static int open_model(training *t)
             session_open_model(&t->s, info->channels, info->height, info->width, info->classes);
     if (status)
         return status;
-    t->schedule = make_schedule(t);
-    t->optimizer = session_optimizer(&t->s);
-    return t->optimizer ? 0 : session_fail(&t->s);
+    t->optimizer = recipe_optimizer(&t->s);
+    if (!t->optimizer)
+        return session_fail(&t->s);
+    return recipe_schedule(&t->recipe, &t->s, weft_loader_batches(t->train));
 }
 
 /* Every option as it was used, under its flag's name. */
 static int write_config(training *t)
 {
-    enum { MOST = 64 };
+    enum { MOST = FLAGS_MAX, LISTS = 8 };
     weft_setting settings[MOST];
-    char lists[4][FLAG_LIST_TEXT];
+    char lists[LISTS][FLAG_LIST_TEXT];
     int n = 0, n_lists = 0;
     for (int i = 0; i < cli_table.n_flags && n < MOST; i++) {
         const flag *f = &cli_table.flags[i];
         const void *field = (const char *)t->options + f->offset;
-        if (!(f->commands & CMD_TRAIN) || strcmp(f->name, "help") == 0)
+        if (!(f->commands & CMD_TRAIN) || f->kind == FLAG_SET || strcmp(f->name, "help") == 0)
             continue;
         weft_setting *s = &settings[n++];
         *s = (weft_setting){.name = f->name};
@@ -163,14 +104,18 @@ static int write_config(training *t)
             continue; /* null: it had no part in the training */
         switch (f->kind) {
         case FLAG_INT:
+            if ((double)*(const int64_t *)field < f->min)
+                break; /* null: not given */
             s->kind = WEFT_SETTING_INT;
             s->integer = *(const int64_t *)field;
             break;
         case FLAG_NUMBER:
+            if (*(const double *)field < f->min)
+                break; /* null: not given */
             s->kind = WEFT_SETTING_NUMBER;
             s->number = *(const double *)field;
             if (strcmp(f->name, "lr-warmup-epochs") == 0)
-                s->number = t->warmup_epochs;
+                s->number = t->recipe.warmup_epochs;
             break;
         case FLAG_BOOL:
             s->kind = WEFT_SETTING_BOOL;
@@ -180,7 +125,7 @@ static int write_config(training *t)
             s->kind = WEFT_SETTING_TEXT;
             if (strcmp(f->name, "model-arg") == 0)
                 s->text = t->s.model_args[0] ? t->s.model_args : NULL;
-            else if (((const flag_list *)field)->n > 0 && n_lists < 4)
+            else if (((const flag_list *)field)->n > 0 && n_lists < LISTS)
                 s->text = flags_join(field, lists[n_lists++]);
             break;
         default:
@@ -292,8 +237,8 @@ static void print_start(const training *t)
     if (train->only_split)
         cli_print(stdout,
                   "note  the data have one split: the test images are the training images\n");
-    if (t->note[0])
-        cli_print(stdout, "note  %s\n", t->note);
+    if (t->recipe.note[0])
+        cli_print(stdout, "note  %s\n", t->recipe.note);
     int threads = weft_threads(t->s.ctx);
     cli_print(stdout, "run   %s, %d thread%s, %s%s\n", weft_run_path(t->run), threads,
               threads == 1 ? "" : "s", weft_isa_name(weft_context_isa(t->s.ctx)),
@@ -348,7 +293,7 @@ static int train(training *t)
     weft_train_opts opts = {.train = t->train,
                             .test = t->test,
                             .optimizer = t->optimizer,
-                            .schedule = &t->schedule,
+                            .schedule = &t->recipe.schedule,
                             .epochs = t->options->epochs,
                             .max_steps = t->options->max_steps,
                             .eval_freq = t->options->eval_freq,

@@ -95,10 +95,12 @@ static int run(const flag_command *c, int argc, char **argv)
     }
     options.argc = argc;
     options.argv = argv;
+    int status = EXIT_USAGE; /* every command has a function */
     for (int i = 0; i < N_COMMANDS; i++)
         if (functions[i].bit == c->bit)
-            return functions[i].run(&options);
-    return EXIT_USAGE; /* every command has a function */
+            status = functions[i].run(&options);
+    cli_options_done(&options);
+    return status;
 }
 
 /* Started without stdin, stdout or stderr, the first files that are opened would get their numbers,

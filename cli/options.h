@@ -76,17 +76,35 @@ typedef struct cli_options {
     bool help;
     /* jobs: where and for how long it runs */
     int64_t print_freq; /* steps; 0: by time */
-    int argc;           /* the whole command line, for the records */
+    /* recipes: the update and the learning rate. -1: not given. */
+    double norm_weight_decay, bias_weight_decay;
+    double opt_eps, opt_beta2, opt_alpha;
+    const char *lr_per;
+    flag_list lr_steps; /* epochs, in order */
+    double lr_power;
+    double lr_period; /* epochs */
+    int64_t lr_period_mult;
+    int64_t lr_patience, lr_cooldown; /* evaluations */
+    double lr_threshold;
+    int64_t lr_warmup_steps;
+    const char *lr_warmup_method;
+    double lr_warmup_decay;
+    const char *config;       /* a file; NULL: none */
+    struct config_file *file; /* what it has: texts here point into it */
+    int argc;                 /* the whole command line, for the records */
     char *const *argv;
 } cli_options;
 
 /* Every command, every flag, and what plain `weft <command>` does. */
 extern const flag_table cli_table;
 
-/* Fills `options` from argv[0..argc). False, with one sentence in `error`, where the arguments make
+/* Fills `options` from argv[0..argc), and from the file of --config where the command line says
+ * nothing. False, with one sentence in `error`, where the arguments make
  * no sense to the command, or contradict each other, or mean nothing beside each other; the options
  * are then undefined. */
 bool cli_parse(unsigned command, int argc, char **argv, cli_options *options, char *error,
                size_t error_size);
+/* Frees what cli_parse has read from a file, where it succeeded. */
+void cli_options_done(cli_options *options);
 
 #endif

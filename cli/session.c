@@ -148,45 +148,6 @@ int session_open_context(session *s)
     return 0;
 }
 
-/* Gives it the parameters that are not frozen. */
-static weft_status add_parameters(const session *s, weft_optimizer *optimizer)
-{
-    weft_tensor_list all = WEFT_TENSOR_LIST_INIT, trained = WEFT_TENSOR_LIST_INIT;
-    weft_status status = weft_parameters(s->model, 0, &all);
-    for (int i = 0; i < all.n && status == WEFT_OK; i++)
-        if (weft_requires_grad(all.item[i].tensor))
-            status = weft_tensor_list_add(&trained, all.item[i].name, all.item[i].tensor);
-    if (status == WEFT_OK)
-        status = weft_optimizer_add_group(optimizer, &trained, NAN, NAN);
-    weft_tensor_list_done(&trained);
-    weft_tensor_list_done(&all);
-    return status;
-}
-
-weft_optimizer *session_optimizer(const session *s)
-{
-    const cli_options *o = s->options;
-    weft_optimizer *optimizer;
-    if (strcmp(o->opt, "adamw") == 0) {
-        weft_adamw_opts adamw = WEFT_ADAMW_OPTS_INIT;
-        adamw.lr = o->lr;
-        adamw.beta1 = o->momentum;
-        adamw.weight_decay = o->weight_decay;
-        optimizer = weft_adamw_create(s->ctx, NULL, &adamw);
-    } else {
-        optimizer = weft_sgd_create(s->ctx, NULL,
-                                    &(weft_sgd_opts){.lr = o->lr,
-                                                     .momentum = o->momentum,
-                                                     .weight_decay = o->weight_decay,
-                                                     .nesterov = strcmp(o->opt, "sgd") != 0});
-    }
-    if (optimizer && add_parameters(s, optimizer) != WEFT_OK) {
-        weft_optimizer_destroy(optimizer);
-        optimizer = NULL;
-    }
-    return optimizer;
-}
-
 bool session_parse_size(const char *text, int size[3])
 {
     for (int i = 0; i < 3; i++) {

@@ -85,10 +85,6 @@ int session_loader_opts(const session *s, const weft_dataset_info *info, weft_lo
  * model for their size and `classes` (session_open_model). The caller destroys *loader, which is
  * set where the status is not 0, too, if it was made. */
 int session_open_images(session *s, const weft_dataset *ds, int classes, weft_loader **loader);
-/* The optimizer that --opt and its flags ask for, with the parameters that are trained; NULL: the
- * context has the error. */
-weft_optimizer *session_optimizer(const session *s);
-
 /* A text from the weights' metadata, or NULL; a number, or `otherwise`. */
 const char *session_meta(const session *s, const char *key);
 int64_t session_meta_int(const session *s, const char *key, int64_t otherwise);

@@ -12,7 +12,7 @@
 #include <stdio.h>
 
 /* The most flags that a table may have. */
-enum { FLAGS_MAX = 96 };
+enum { FLAGS_MAX = 192 };
 
 /* The values of a flag that may be given several times, in order. Each may hold several values with
  * commas between. All of them, joined by commas, fit into FLAG_LIST_TEXT bytes. */
@@ -29,8 +29,14 @@ typedef enum flag_kind {
     FLAG_TEXT,    /* const char *, not empty */
     FLAG_CHOICE,  /* const char *, one of the words of `choices` */
     FLAG_LIST,    /* flag_list of texts, not empty */
+    FLAG_SET,     /* no field: "key=value" sets the flag `key` of the command; may be repeated */
     FLAG_ARGUMENT /* const char *: no flag, but the command's one argument without a name */
 } flag_kind;
+
+/* What another program calls one of a flag's words. */
+typedef struct flag_spelling {
+    const char *other, *word;
+} flag_spelling;
 
 typedef struct flag {
     const char *name;
@@ -47,9 +53,13 @@ typedef struct flag {
     const char *help;
     /* Names that users of other programs type for it, separated by spaces. They are suggested. */
     const char *elsewhere;
-    /* What else must be so for the flag to mean anything: "lr-scheduler=step" (has that value),
-     * "weights" (is given, or on), "!no-augment" (is not on). NULL: nothing. */
+    /* What else must be so for the flag to mean anything: "lr-scheduler=step|multistep" (has one of
+     * these values), "!opt=adagrad" (has none of them), "weights" (is given, or on), "!no-augment"
+     * (is not on). NULL: nothing. */
     const char *needs;
+    /* FLAG_CHOICE: other spellings of its words, taken as these; the last is {NULL, NULL}. NULL:
+     * none. */
+    const flag_spelling *spellings;
 } flag;
 
 /* A command of `weft`, or a mode of `weft-bench`. */
@@ -74,6 +84,14 @@ typedef struct flag_table {
  * `error`, where an argument makes no sense to `command`; the options are then undefined. */
 bool flags_parse(const flag_table *table, unsigned command, int argc, char **argv, void *options,
                  char *error, size_t error_size);
+
+/* The same without the defaults: goes on with what `options` has. */
+bool flags_take(const flag_table *table, unsigned command, int argc, char **argv, void *options,
+                char *error, size_t error_size);
+/* Sets one flag by its name, or alias, without dashes; '_' is taken for '-'. A FLAG_BOOL takes
+ * "true" and "false". Errors as above. */
+bool flags_set(const flag_table *table, unsigned command, void *options, const char *key,
+               const char *value, char *error, size_t error_size);
 
 /* False, with one sentence in `error`, where a flag that was given lacks what it needs. */
 bool flags_check_needs(const flag_table *table, unsigned command, const void *options, char *error,

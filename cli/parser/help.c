@@ -25,6 +25,7 @@ void flags_put_default(const flag *f, const void *options, FILE *out)
             fprintf(out, " [%s]", *(const char *const *)field);
         break;
     case FLAG_LIST:
+    case FLAG_SET:
     case FLAG_ARGUMENT:
     case FLAG_BOOL: break;
     }

@@ -104,6 +104,24 @@ static const char *meant(const parse *p, const char *text)
     return words_nearest(text, names, n);
 }
 
+/* The command's flag that is called `key`, with '_' or '-'; or NULL, with the error. */
+static const flag *find_key(const parse *p, const char *key)
+{
+    char name[WORD_MAX];
+    snprintf(name, sizeof(name), "%s", key);
+    for (char *c = name; *c; c++)
+        if (*c == '_')
+            *c = '-';
+    const flag *f = flags_find(p->table, p->command, name, strlen(name));
+    if (f && strlen(key) < WORD_MAX && f->kind != FLAG_SET)
+        return f;
+    const char *near = strlen(key) < WORD_MAX && *key ? meant(p, name) : NULL;
+    near = near && strcmp(near, name) != 0 ? near : NULL; /* --set is no key */
+    fail(p, "unknown key '%s'%s%s%s", key, near ? "; did you mean " : "", near ? near : "",
+         near ? "?" : "");
+    return NULL;
+}
+
 static bool unknown_flag(const parse *p, spelling s)
 {
     const char *near = NULL;
@@ -166,6 +184,8 @@ static bool add_item(const parse *p, spelling s, const char *text, flag_list *li
     return true;
 }
 
+static bool set_pair(const parse *p, spelling s, const char *text);
+
 static bool set_value(const parse *p, const flag *f, spelling s, const char *text)
 {
     void *field = (char *)p->options + f->offset;
@@ -173,10 +193,13 @@ static bool set_value(const parse *p, const flag *f, spelling s, const char *tex
     case FLAG_INT: return set_int(p, f, s, text, field);
     case FLAG_NUMBER: return set_number(p, f, s, text, field);
     case FLAG_CHOICE:
+        for (const flag_spelling *o = f->spellings; o && o->other; o++)
+            text = strcmp(o->other, text) == 0 ? o->word : text;
         if (!is_choice(f->choices, text))
             return fail(p, "%.*s: '%s' is none of: %s", s.length, s.text, text, f->choices);
         *(const char **)field = text;
         return true;
+    case FLAG_SET: return set_pair(p, s, text);
     case FLAG_TEXT:
         if (*text == '\0')
             return fail(p, "%.*s needs a value", s.length, s.text);
@@ -187,6 +210,32 @@ static bool set_value(const parse *p, const flag *f, spelling s, const char *tex
     case FLAG_BOOL: break;
     }
     return fail(p, "%.*s takes no value", s.length, s.text);
+}
+
+static bool set_key(const parse *p, const char *key, const char *value)
+{
+    const flag *f = find_key(p, key);
+    if (!f)
+        return false;
+    const spelling s = {key, (int)strlen(key)};
+    ((bool *)((char *)p->options + p->table->given))[f - p->table->flags] = true;
+    if (f->kind != FLAG_BOOL)
+        return set_value(p, f, s, value);
+    bool *field = (bool *)((char *)p->options + f->offset);
+    *field = strcmp(value, "true") == 0;
+    return *field || strcmp(value, "false") == 0 ||
+           fail(p, "%s: '%s' is neither true nor false", key, value);
+}
+
+/* "key=value", of --set. */
+static bool set_pair(const parse *p, spelling s, const char *text)
+{
+    char key[WORD_MAX];
+    const size_t length = strcspn(text, "=");
+    if (text[length] == '\0' || length == 0 || length >= sizeof(key))
+        return fail(p, "%.*s: '%s' is not of the form key=value", s.length, s.text, text);
+    snprintf(key, sizeof(key), "%.*s", (int)length, text);
+    return set_key(p, key, text + length + 1);
 }
 
 char *flags_join(const flag_list *list, char *text)
@@ -255,9 +304,22 @@ static bool set_flag(const parse *p, int argc, char **argv, int *i)
 bool flags_parse(const flag_table *table, unsigned command, int argc, char **argv, void *options,
                  char *error, size_t error_size)
 {
+    memcpy(options, table->defaults, table->options_size);
+    return flags_take(table, command, argc, argv, options, error, error_size);
+}
+
+bool flags_set(const flag_table *table, unsigned command, void *options, const char *key,
+               const char *value, char *error, size_t error_size)
+{
+    const parse p = {table, command, options, error, error_size};
+    return set_key(&p, key, value);
+}
+
+bool flags_take(const flag_table *table, unsigned command, int argc, char **argv, void *options,
+                char *error, size_t error_size)
+{
     const parse p = {table, command, options, error, error_size};
     bool flags_ended = false; /* by "--" */
-    memcpy(options, table->defaults, table->options_size);
     for (int i = 0; i < argc; i++) {
         if (!flags_ended && strcmp(argv[i], "--") == 0)
             flags_ended = true;

@@ -24,6 +24,18 @@ static const flag *needed_flag(const flag_table *table, unsigned command, const 
     return flags_find(table, command, needs, length);
 }
 
+/* Whether `text` is one of the words of "a|b|c". */
+static bool is_one_of(const char *words, const char *text)
+{
+    const size_t length = strlen(text);
+    for (const char *word = words; word; word = strchr(word, '|')) {
+        word += *word == '|';
+        if (strncmp(word, text, length) == 0 && (word[length] == '|' || word[length] == '\0'))
+            return true;
+    }
+    return false;
+}
+
 bool flags_apply(const flag_table *table, unsigned command, const void *options, const flag *f)
 {
     if (!f->needs)
@@ -37,7 +49,21 @@ bool flags_apply(const flag_table *table, unsigned command, const void *options,
     if (other->kind == FLAG_BOOL)
         return *(const bool *)field != off;
     const char *text = *(const char *const *)field;
-    return text && (!value || strcmp(text, value) == 0);
+    const bool is = text && (!value || is_one_of(value, text));
+    return is != off;
+}
+
+/* "a|b|c" as "a, b or c". */
+static void put_words(const char *words, char *text, size_t size)
+{
+    size_t n = 0;
+    text[0] = '\0';
+    for (const char *word = words; word && n < size; word = strchr(word, '|')) {
+        word += *word == '|';
+        const int length = (int)strcspn(word, "|");
+        const char *before = word == words ? "" : strchr(word, '|') ? ", " : " or ";
+        n += (size_t)snprintf(text + n, size - n, "%s%.*s", before, length, word);
+    }
 }
 
 static bool refuse(const flag_table *table, unsigned command, const void *options, const flag *f,
@@ -45,14 +71,18 @@ static bool refuse(const flag_table *table, unsigned command, const void *option
 {
     const bool off = f->needs[0] == '!';
     const char *value;
+    char words[160];
     const flag *other = needed_flag(table, command, f->needs + off, &value);
+    const void *field = (const char *)options + other->offset;
+    put_words(value, words, sizeof(words));
     if (off)
-        snprintf(error, error_size, "--%s means nothing with --%s", f->name, other->name);
+        snprintf(error, error_size, "--%s means nothing with --%s%s%s", f->name, other->name,
+                 value ? " " : "", value ? *(const char *const *)field : "");
     else if (!value)
         snprintf(error, error_size, "--%s goes with --%s", f->name, other->name);
     else
         snprintf(error, error_size, "--%s goes with --%s %s; here it is %s", f->name, other->name,
-                 value, *(const char *const *)((const char *)options + other->offset));
+                 words, *(const char *const *)field);
     return false;
 }
 

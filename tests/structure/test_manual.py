@@ -148,6 +148,9 @@ class ManPages(unittest.TestCase):
             self.assertIn(name, named, "weft.1 lacks it")
 
 
+OPTIMIZERS = "sgd sgd_nesterov adam adamw rmsprop rmsprop_tf adagrad lamb lars lion".split()
+
+
 class Completion(unittest.TestCase):
     def test_commands(self):
         self.assertEqual(complete("weft", "tr"), ["train"])
@@ -169,9 +172,9 @@ class Completion(unittest.TestCase):
     def test_values(self):
         models = [m.split()[0] for m in output(WEFT, "models").splitlines()[1:] if m and m[0] != " "]
         for words, expected in (
-            (("train", "--opt", ""), ["sgd", "sgd_nesterov", "adamw"]),
+            (("train", "--opt", ""), OPTIMIZERS),
             (("train", "--opt", "=", "sgd_"), ["sgd_nesterov"]),
-            (("train", "--opt", "="), ["sgd", "sgd_nesterov", "adamw"]),
+            (("train", "--opt", "="), OPTIMIZERS),
             (("train", "--amp", "b"), ["bf16"]),
             (("train", "--model", "resnet5"), ["resnet50"]),
             (("train", "--model-arg", "aux_"), ["aux_logits="]),

@@ -1,0 +1,100 @@
+#!/usr/bin/env python3
+"""`weft train` with recipes as people know them: optimizers, schedules, configurations.
+
+    test_recipes.py WEFT [NAME...]
+"""
+
+import json
+import math
+import os
+import sys
+
+import weft_command
+from weft_command import SMALL, SYNTHETIC, done, refused, weights_hash, write
+
+QUICK = [*SMALL, "--max-steps", 6, "--crop-padding", 0]  # 16 steps an epoch
+
+
+def log_of(run, event="step"):
+    with open(f"{run}/log.jsonl", encoding="utf-8") as f:
+        return [e for e in map(json.loads, f) if e["event"] == event]
+
+
+def options_of(run):
+    with open(f"{run}/config.json", encoding="utf-8") as f:
+        return json.load(f)["options"]
+
+
+def test_every_optimizer_learns(tmp):
+    rates = {"sgd": 0.05, "sgd_nesterov": 0.05, "adam": 1e-3, "adamw": 1e-3, "rmsprop": 1e-3,
+             "rmsproptf": 1e-3, "adagrad": 0.02, "lamb": 0.01, "lars": 5.0, "lion": 3e-4}
+    for opt, lr in rates.items():
+        run = f"{tmp}/{opt}"
+        done("train", *SMALL, "--epochs", 1, "--opt", opt, "--lr", lr, "--output-dir", run)
+        first, last = log_of(run)[0]["loss"], log_of(run)[-1]["loss"]
+        assert last < 0.9 * first, (opt, first, last)
+
+
+def rates_of(tmp, *flags, steps=32):
+    run = f"{tmp}/{len(os.listdir(tmp))}"
+    done("train", *SMALL, "--lr", 0.1, "--epochs", 4, "--max-steps", steps, "--crop-padding", 0,
+         *flags, "--output-dir", run)
+    return [e["lr"] for e in log_of(run)], options_of(run)
+
+
+def test_schedules_have_torchvisions_names(tmp):
+    lr, options = rates_of(tmp, "--lr-scheduler", "exponentiallr", "--lr-gamma", 0.5, "--lr-per",
+                           "epoch", "--lr-warmup-epochs", 1, "--lr-warmup-method", "constant",
+                           "--lr-warmup-decay", 0.1)
+    assert lr == [0.01] * 16 + [0.1] * 16, lr
+    assert options["lr-scheduler"] == "exponential" and options["lr-min"] is None
+    lr, _ = rates_of(tmp, "--lr-scheduler", "multisteplr", "--lr-steps", "1,1.5", "--lr-gamma", 0.5,
+                     "--lr-warmup-steps", 0)
+    assert lr == [0.1] * 16 + [0.05] * 8 + [0.025] * 8, lr
+    lr, _ = rates_of(tmp, "--lr-scheduler", "poly", "--lr-power", 2, "--lr-warmup-steps", 2)
+    assert all(math.isclose(lr[i], 0.1 * (1 - (i - 2) / 30) ** 2, rel_tol=1e-8) for i in range(2, 32)), lr
+    lr, _ = rates_of(tmp, "--lr-scheduler", "cosineannealingwarmrestarts", "--lr-period", 0.5,
+                     "--lr-period-mult", 2, "--lr-warmup-epochs", 0)
+    assert [i for i in range(32) if lr[i] == 0.1] == [0, 8, 24], lr
+
+
+def test_schedules_that_cannot_be_are_refused(tmp):
+    for pattern, args in (
+        ("multistep needs --lr-steps", ["--lr-scheduler", "multistep"]),
+        ("--lr-steps: '3x' is no epoch", ["--lr-scheduler", "multistep", "--lr-steps", "3x"]),
+        ("--lr-steps: 2 is not after", ["--lr-scheduler", "multistep", "--lr-steps", "3,2"]),
+        ("--lr-warmup-epochs and --lr-warmup-steps", ["--lr-warmup-epochs", 1, "--lr-warmup-steps", 1]),
+        ("--momentum means nothing with --opt adagrad", ["--opt", "adagrad", "--momentum", 0.5]),
+        ("--opt-alpha goes with --opt rmsprop or rmsprop_tf", ["--opt-alpha", 0.5]),
+        ("--opt-eps means nothing with --opt lion", ["--opt", "lion", "--opt-eps", 0.5]),
+        ("x.yaml: No such file", ["--config", "x.yaml"]),
+    ):
+        refused(2, pattern, "train", *SMALL, *args, cwd=tmp)
+    assert os.listdir(tmp) == []
+
+
+def test_a_configuration_is_its_flags_and_a_record_repeats_its_run(tmp):
+    path = write(f"{tmp}/a.yaml", f"""
+data-path: {SYNTHETIC}
+batch-size: 32
+threads: 2
+max-steps: 6
+opt: adamw
+lr: 0.001
+crop-padding: 0
+norm-weight-decay: 0
+""".encode())
+    done("train", "--config", path, "--output-dir", f"{tmp}/file")
+    done("train", *QUICK, "--opt", "adamw", "--lr", 0.001, "--norm-weight-decay", 0, "--output-dir",
+         f"{tmp}/flags")
+    assert weights_hash(f"{tmp}/file") == weights_hash(f"{tmp}/flags")
+    done("train", "--config", f"{tmp}/file/config.json", "--output-dir", f"{tmp}/again")
+    assert weights_hash(f"{tmp}/again") == weights_hash(f"{tmp}/file")
+    assert options_of(f"{tmp}/again")["norm-weight-decay"] == 0
+    assert options_of(f"{tmp}/again")["bias-weight-decay"] is None
+    done("train", "--config", path, "--norm-weight-decay", 0.5, "--output-dir", f"{tmp}/other")
+    assert weights_hash(f"{tmp}/other") != weights_hash(f"{tmp}/file")
+
+
+if __name__ == "__main__":
+    weft_command.main(sys.argv, globals())
