@@ -10,7 +10,6 @@
 
 #include "data/transform/mix.h"
 #include "engine/base/error.h"
-#include "kernels/image/colour.h"
 
 /* ---- Beta ----------------------------------------------------------------------------------- */
 
@@ -94,8 +93,8 @@ wf_mixture wf_choose_mixture(const weft_transform *t, uint64_t seed, int64_t epo
 
 /* ---- the batch ------------------------------------------------------------------------------ */
 
-static void mix_pair(const weft_transform *t, const wf_mixture *m, int channels, uint8_t *image,
-                     const uint8_t *other)
+static void mix_pair(const wf_transform_state *s, const weft_transform *t, const wf_mixture *m,
+                     int channels, uint8_t *image, const uint8_t *other)
 {
     const size_t plane = (size_t)t->height * (size_t)t->width;
     if (!m->cut) {
@@ -130,7 +129,7 @@ weft_status wf_transform_mix(wf_transform_state *s, const weft_transform *t, uin
         m = wf_choose_mixture(t, seed, epoch, batch);
         memcpy(last, images + (size_t)(n - 1) * bytes, bytes);
         for (int64_t i = n - 1; i >= 0; i--) /* downwards: image i-1 is still itself */
-            mix_pair(t, &m, channels, images + (size_t)i * bytes,
+            mix_pair(s, t, &m, channels, images + (size_t)i * bytes,
                      i > 0 ? images + (size_t)(i - 1) * bytes : last);
     }
     memset(targets, 0, (size_t)n * (size_t)classes * sizeof *targets);

@@ -5,8 +5,10 @@
 wf_transform_state *wf_transform_state_create(void)
 {
     wf_transform_state *s = wf_zalloc(sizeof *s);
-    if (s)
-        s->resize = wf_resize_get(wf_cpu_isa());
+    if (!s)
+        return NULL;
+    s->resize = wf_resize_get(wf_cpu_isa());
+    s->colour = wf_colour_get(wf_cpu_isa());
     return s;
 }
 

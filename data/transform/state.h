@@ -4,6 +4,7 @@
 
 #include "data/random.h"
 #include "data/transform/transform.h"
+#include "kernels/image/colour.h"
 #include "kernels/image/resize.h"
 
 /* ---- buffers -------------------------------------------------------------------------------- */
@@ -15,12 +16,13 @@ enum {
     WF_BUFFER_WEIGHTS, /* one pixel's, in double */
     WF_BUFFER_TURNED,  /* the resize kernels' scratch */
     WF_BUFFER_ROWS,    /* the picture after the pass along rows */
-    WF_BUFFER_IMAGE,   /* an image of the transform's size */
+    WF_BUFFER_IMAGE,   /* a copy of an image, or what an op needs beside it */
     WF_N_BUFFERS
 };
 
 struct wf_transform_state {
     const wf_resize_kernels *resize;
+    const wf_colour_kernels *colour;
     void *buffer[WF_N_BUFFERS];
     size_t size[WF_N_BUFFERS];
 };
@@ -34,8 +36,8 @@ void *wf_transform_buffer(wf_transform_state *s, int which, size_t bytes, weft_e
 enum {
     WF_DRAW_PLACE,       /* shift down, right; horizontal and vertical flip */
     WF_DRAW_CROP,        /* ten tries of a random crop: area, shape, top, left */
-    WF_DRAW_POLICY = 16, /* automatic augmentation: its choice, then one block an op */
-    WF_DRAW_JITTER = 48, /* the order of the four, then their factors */
+    WF_DRAW_POLICY = 16, /* automatic augmentation: a block an op */
+    WF_DRAW_JITTER = 48, /* the order of the four; then their factors */
     WF_DRAW_GREY = 50,   /* grey, blur, sigma, angle */
     WF_DRAW_ERASE,       /* whether; then ten tries: area, shape, top, left */
 };

@@ -21,24 +21,52 @@ DRIVER = sys.argv.pop(1)
 TORCH_PYTHON = os.environ.get("WEFT_TORCH_PYTHON")
 
 
+# Each case of transforms_pil.py, and how many inputs it makes.
+CASES = {"resize": 2000, "magnitudes": 135, "ops": 1488, "adjustments": 400, "every_hue": 128,
+         "blur": 60, "evaluation": 120, "training": 150}
+
+
 @unittest.skipUnless(TORCH_PYTHON, "WEFT_TORCH_PYTHON is not set")
 class Transforms(unittest.TestCase):
-    def check(self, case, *args):
-        """Runs a case of transforms_pil.py, which prints what differs."""
-        out = subprocess.run([TORCH_PYTHON, os.path.join(HERE, "transforms_pil.py"), DRIVER, case,
-                              *map(str, args)], text=True, capture_output=True, timeout=300)
-        self.assertEqual(out.returncode, 0, out.stderr)
-        result = json.loads(out.stdout.splitlines()[-1])
-        if result.get("skip"):
-            self.skipTest(result["skip"])
-        self.assertEqual(result["wrong"], [], f"{case}: {len(result['wrong'])} of "
-                         f"{result['cases']} differ")
-        print(f"{case}: {result['cases']} cases")
-        return result
+    @classmethod
+    def setUpClass(cls):
+        out = subprocess.run([TORCH_PYTHON, os.path.join(HERE, "transforms_pil.py"), DRIVER,
+                              *CASES], text=True, capture_output=True, timeout=300)
+        if out.returncode:
+            raise AssertionError(out.stderr)
+        cls.results = json.loads(out.stdout.splitlines()[-1])
+        if "skip" in cls.results:
+            raise unittest.SkipTest(cls.results["skip"])
+
+    def check(self, case):
+        result = self.results[case]
+        self.assertEqual(result["wrong"], [],
+                         f"{case}: {result['bad']} of {result['cases']} differ")
+        self.assertEqual(result["cases"], CASES[case])
 
     def test_resize_equals_pil_to_the_bit(self):
-        result = self.check("resize", 2000)
-        self.assertEqual(result["cases"], 2000)
+        self.check("resize")
+
+    def test_magnitudes_are_torchvisions(self):
+        self.check("magnitudes")
+
+    def test_every_op_over_its_range_equals_pil_to_the_bit(self):
+        self.check("ops")
+
+    def test_adjustments_equal_pil_to_the_bit(self):
+        self.check("adjustments")
+
+    def test_every_hue_equals_pil_to_the_bit(self):
+        self.check("every_hue")
+
+    def test_blur_is_within_its_bound(self):
+        self.check("blur")
+
+    def test_evaluation_equals_pil_to_the_bit(self):
+        self.check("evaluation")
+
+    def test_training_equals_pil_to_the_bit(self):
+        self.check("training")
 
 
 if __name__ == "__main__":
