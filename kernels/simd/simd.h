@@ -22,6 +22,9 @@
  * the odd, then the even product, each with one rounding, and takes denormals of a, b and acc, and
  * results too small, for zero (bf16_emul.h). WF_HAS_DOT is defined where there is wf_vdot_bf16.
  *
+ * Code that multiplies tiles (tile.h) goes into kernel_tile_src. It is compiled as kernel_dot_src is,
+ * and once more, for tests only, as name_tile_emul: AVX512_BF16 with emulated tiles.
+ *
  * Semantics are x86's and the same on every ISA: wf_vmax(a, b) is a > b ? a : b, so b where either
  * is NaN; wf_vfma rounds once; horizontal sums go by halves (lane i + lane i+L/2, and so on).
  * Comparisons with NaN are false, but for wf_vne and wf_vnle (not a <= b). Lane counts n of the _n
@@ -65,7 +68,10 @@
 #elif defined(WF_SIMD_AVX512)
 #define WF_LANES 16
 #define WF_ISA WEFT_ISA_AVX512
-#if defined(WF_SIMD_DOT)
+#if defined(WF_SIMD_DOT) && defined(WF_SIMD_TILE_EMUL)
+#define WF_ISA_FN(name) WF_CAT(name, _tile_emul)
+#define WF_ISA_NAME "tile_emul"
+#elif defined(WF_SIMD_DOT)
 #define WF_ISA_FN(name) WF_CAT(name, _avx512_bf16)
 #define WF_ISA_NAME "avx512_bf16"
 #else

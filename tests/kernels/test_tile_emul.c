@@ -95,7 +95,21 @@ static void compare(const problem *p, void (*run)(problem *), void (*expected)(p
         }
 }
 
-enum { EDGES, NUMBERS, INTEGERS };
+/* BORDERS: about the magnitudes that the emulation takes in plain arithmetic. */
+enum { EDGES, NUMBERS, BORDERS, INTEGERS };
+
+/* A pair of bf16 from 2^exponent to 2^(exponent + 1); one of 64 is off by one, one of eight is zero. */
+static uint32_t borders(uint64_t *state, int exponent)
+{
+    uint32_t pair = 0;
+    for (int i = 0; i < 2; i++) {
+        const uint32_t r = edges_random(state);
+        const uint32_t biased = (uint32_t)(exponent + 127 + ((r & 127) == 0) - ((r & 127) == 1));
+        if ((r >> 7 & 7) != 0)
+            pair |= (biased << 7 | (r >> 10 & 0x7f) | (r >> 17 & 1) << 15) << (16 * i);
+    }
+    return pair;
+}
 
 static void fill(problem *p, int kind, uint64_t *state)
 {
@@ -110,6 +124,10 @@ static void fill(problem *p, int kind, uint64_t *state)
                 p->a[i][j] = (r & 0x81ff81ff) | 0x3e003e00;
                 p->b[i][j] = (edges_random(state) & 0x81ff81ff) | 0x3e003e00;
                 p->c[i][j] = (edges_random(state) & 0x81ffffff) | 0x3e000000;
+            } else if (kind == BORDERS) {
+                p->a[i][j] = borders(state, -40);
+                p->b[i][j] = borders(state, 39);
+                p->c[i][j] = borders(state, j % 2 ? -90 : 39) & 0xffff0000;
             } else {
                 const float small[4] = {(float)(r & 7), (float)(r >> 3 & 7) - 4,
                                         (float)(r >> 6 & 7) - 3, (float)(r >> 9 & 7)};
