@@ -76,8 +76,8 @@ typedef struct wf_conv2d wf_conv2d;
 /* Note [Images of bf16]
  * src_type and dst_type may be WEFT_BF16, each by itself. Weights, bias and weight gradients are then
  * f32. A kernel sums in f32 and rounds an output of bf16 once, to nearest even, from its whole sum. A
- * kernel that multiplies bf16 rounds the weights to bf16 as it packs them; one that multiplies f32
- * need not. */
+ * kernel that multiplies bf16 rounds the weights to bf16 as it packs them, and what it reads of a plain
+ * image of f32 or bytes as it gathers it, as autocast does; one that multiplies f32 need not. */
 
 /* Note [Bytes and what they stand for]
  * Where src_type is u8, src is an image as files have it. A byte v of channel c stands for element

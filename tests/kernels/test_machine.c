@@ -116,8 +116,17 @@ static double expected_of(const wf_shape_case *c, int n)
     return sum;
 }
 
+/* Whether the machine has a kernel that a constant is for. */
+static bool has_kernel(const char *constant)
+{
+    const wf_bf16 least = strncmp(constant, "dot_", 4) == 0   ? WF_BF16_DOT
+                          : strncmp(constant, "amx_", 4) == 0 ? WF_BF16_AMX
+                                                              : WF_BF16_STORAGE;
+    return wf_cpu_bf16() >= least;
+}
+
 /* A constant that changes nothing is no constant: over the networks' layers each is used; dot_* where there
- * are dot products. */
+ * are dot products, amx_* where there are tiles. */
 static void every_constant_counts(void **unused)
 {
     if (wf_cpu_isa() == WEFT_ISA_SCALAR)
@@ -144,7 +153,7 @@ static void every_constant_counts(void **unused)
     }
     wf_machine_class_use(NULL);
     for (int i = 0; wf_cost_at(&costs, i, &name); i++)
-        if (!counts[i] && (strncmp(name, "dot_", 4) != 0 || wf_cpu_bf16() >= WF_BF16_DOT))
+        if (!counts[i] && has_kernel(name))
             fail_msg("%s counts nowhere", name);
 }
 
