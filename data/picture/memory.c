@@ -4,7 +4,20 @@
 #include "engine/base/alloc.h"
 
 #define ALIGNMENT 64
+/* Under AddressSanitizer each request is a block of its own, so that its borders are seen. */
+#if defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define EACH_ALONE 1
+#endif
+#elif defined(__SANITIZE_ADDRESS__)
+#define EACH_ALONE 1
+#endif
+#ifdef EACH_ALONE
+#define SMALLEST_BLOCK 0
+#else
+#define EACH_ALONE 0
 #define SMALLEST_BLOCK (64 << 10)
+#endif
 
 struct wf_picture_block {
     struct wf_picture_block *next;
@@ -29,10 +42,12 @@ void *wf_picture_memory_take(wf_picture_memory *m, size_t size)
         m->out = true;
         return NULL;
     }
-    size = (size + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
+    if (!EACH_ALONE)
+        size = (size + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
     struct wf_picture_block *b = m->blocks;
-    if (!b || size > b->size - b->used) {
-        size_t want = m->taken > size ? m->taken : size; /* so that blocks at least double */
+    if (EACH_ALONE || !b || size > b->size - b->used) {
+        /* Blocks at least double. */
+        size_t want = !EACH_ALONE && m->taken > size ? m->taken : size;
         struct wf_picture_block *fresh =
             block_create(want > SMALLEST_BLOCK ? want : SMALLEST_BLOCK);
         if (!fresh) {
@@ -51,7 +66,9 @@ void *wf_picture_memory_take(wf_picture_memory *m, size_t size)
 void wf_picture_memory_reset(wf_picture_memory *m)
 {
     struct wf_picture_block *b = m->blocks;
-    if (b && b->next) { /* one block that would have held everything takes their place */
+    if (EACH_ALONE) {
+        wf_picture_memory_done(m);
+    } else if (b && b->next) { /* one block that would have held everything takes their place */
         size_t total = 0;
         for (struct wf_picture_block *i = b; i; i = i->next)
             total += i->used;

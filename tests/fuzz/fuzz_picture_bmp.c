@@ -1,0 +1,3 @@
+/* libFuzzer over BMP files. */
+#define FORMAT "BMP"
+#include "tests/fuzz/picture.h"

@@ -1,0 +1,3 @@
+/* libFuzzer over JPEG files. */
+#define FORMAT "JPEG"
+#include "tests/fuzz/picture.h"

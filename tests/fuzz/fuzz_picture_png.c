@@ -1,0 +1,3 @@
+/* libFuzzer over PNG files. */
+#define FORMAT "PNG"
+#include "tests/fuzz/picture.h"

@@ -1,0 +1,3 @@
+/* libFuzzer over PNM files. */
+#define FORMAT "PNM"
+#include "tests/fuzz/picture.h"

@@ -1,0 +1,3 @@
+/* libFuzzer over TIFF files. */
+#define FORMAT "TIFF"
+#include "tests/fuzz/picture.h"

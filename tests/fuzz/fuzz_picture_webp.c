@@ -1,0 +1,3 @@
+/* libFuzzer over WebP files. */
+#define FORMAT "WebP"
+#include "tests/fuzz/picture.h"
