@@ -120,26 +120,44 @@ static int evaluate(session *s, const weft_dataset *ds, weft_loader *loader)
     return failed;
 }
 
-static int eval_data(session *s, weft_dataset *ds)
+/* Weights from elsewhere do not say how their images were normalised: as training here would,
+ * with the training images' figures. */
+static int normalise(session *s, weft_dataset *ds)
 {
     const weft_dataset_info *info = weft_dataset_get_info(ds);
     weft_dataset *train = NULL;
+    weft_transform t;
+    const weft_dataset_opts opts = {
+        .path = s->options->data_path,
+        .val_split = s->options->val_split,
+        .seed = (uint64_t)s->options->seed,
+        .channels = info->channels == 1 || info->channels == 3 ? info->channels : 0};
+    bool known = session_meta(s, "weft.mean") || s->options->mean || info->dtype != WEFT_U8;
+    if (!known && weft_dataset_open_with(&opts, &train, NULL))
+        train = NULL;
+    weft_dataset *measured = train ? train : ds;
+    session_eval_transform(s, info, 0, &t);
+    int status = session_look_through(s, measured, &t);
+    if (status == 0)
+        status = session_normalise(s, measured);
+    weft_dataset_destroy(train);
+    return status;
+}
+
+static int eval_data(session *s, weft_dataset *ds)
+{
     int status = session_match_data(s, ds);
     if (status)
         return status;
-    /* Weights from elsewhere do not say how their images were normalised: as training here would,
-     * with the training images' figures. */
-    if (info->dtype == WEFT_U8 &&
-        !weft_dataset_open(s->options->data_path, WEFT_SPLIT_TRAIN, &train, NULL))
-        status = session_normalise(s, train);
-    else
-        status = session_normalise(s, ds);
-    weft_dataset_destroy(train);
+    status = normalise(s, ds);
+    session_note_pictures(s, weft_dataset_get_info(ds));
     weft_loader *loader = NULL;
     if (status == 0)
-        status = session_open_images(s, ds, info->classes, &loader);
+        status = session_open_images(s, ds, weft_dataset_get_info(ds)->classes, &loader);
     if (status == 0)
         status = evaluate(s, ds, loader);
+    if (status == 0)
+        session_note_bad(s, loader);
     weft_loader_destroy(loader);
     return status;
 }
@@ -157,8 +175,8 @@ int cmd_eval(const cli_options *options)
         status = session_check_output(&s, options->json_path);
     if (status == 0 && options->report)
         status = session_check_output(&s, options->report);
-    if (status == 0 && weft_dataset_open(options->data_path, WEFT_SPLIT_TEST, &ds, &s.err))
-        status = session_fail(&s);
+    if (status == 0)
+        status = session_open_data(&s, options->data_path, WEFT_SPLIT_TEST, &ds);
     if (status == 0)
         status = eval_data(&s, ds);
     weft_dataset_destroy(ds);

@@ -31,7 +31,7 @@ static int predict(session *s, weft_loader *loader)
     return 0;
 }
 
-static int predict_data(session *s, const weft_dataset *ds)
+static int predict_data(session *s, weft_dataset *ds)
 {
     const weft_dataset_info *info = weft_dataset_get_info(ds);
     session_note_images(s, info);
@@ -64,8 +64,8 @@ int cmd_predict(const cli_options *options)
         status = session_need(&s, "--output", options->output);
     if (status == 0)
         status = session_check_output(&s, options->output);
-    if (status == 0 && weft_dataset_open(options->input, WEFT_SPLIT_PREDICT, &ds, &s.err))
-        status = session_fail(&s);
+    if (status == 0)
+        status = session_open_data(&s, options->input, WEFT_SPLIT_PREDICT, &ds);
     if (status == 0)
         status = predict_data(&s, ds);
     weft_dataset_destroy(ds);

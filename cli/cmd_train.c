@@ -13,13 +13,14 @@
 #include "session.h"
 #include "signals.h"
 #include "step.h"
+#include "train_data.h"
 #include "train_recipe.h"
 
 typedef struct training {
     session s;
-    const cli_options *options;
-    weft_dataset *train_data, *test_data;
-    weft_loader *train, *test;
+    cli_options used;           /* the options, with what they leave to the data */
+    const cli_options *options; /* the same */
+    train_data data;
     weft_optimizer *optimizer;
     recipe recipe;
     weft_run *run;
@@ -33,9 +34,10 @@ typedef struct training {
  * images are the same each time. */
 static void note_left_out(const training *t)
 {
-    int64_t count = weft_dataset_get_info(t->train_data)->count, batch = t->options->batch_size;
-    int64_t left = count - batch * weft_loader_batches(t->train);
-    if (left == 0 || (100 * left < count && !t->options->no_shuffle))
+    int64_t count = weft_dataset_get_info(t->data.train)->count, batch = t->options->batch_size;
+    int64_t left = count - batch * weft_loader_batches(t->data.train_loader);
+    if (left == 0 || t->options->balanced_sampler || t->options->ra_sampler ||
+        (100 * left < count && !t->options->no_shuffle))
         return;
     cli_print(stdout, "note  %lld of %lld training images are %s: they fill no batch of %lld\n",
               (long long)left, (long long)count,
@@ -44,36 +46,9 @@ static void note_left_out(const training *t)
               (long long)batch);
 }
 
-static int open_data(training *t)
-{
-    session *s = &t->s;
-    const char *path = t->options->data_path;
-    if (weft_dataset_open(path, WEFT_SPLIT_TRAIN, &t->train_data, &s->err) ||
-        weft_dataset_open(path, WEFT_SPLIT_TEST, &t->test_data, &s->err))
-        return session_fail(s);
-    int status = session_match_splits(s, t->train_data, t->test_data);
-    if (status == 0)
-        status = session_normalise(s, t->train_data);
-    weft_loader_opts opts;
-    if (status == 0)
-        status = session_loader_opts(s, weft_dataset_get_info(t->test_data), &opts);
-    if (status)
-        return status;
-    if (weft_loader_create(t->test_data, &opts, &t->test, &s->err))
-        return session_fail(s);
-    opts.drop_last = true; /* one batch size, one plan */
-    opts.shuffle = !t->options->no_shuffle;
-    opts.hflip = t->options->hflip;
-    opts.shift = t->options->no_augment ? 0 : (int)t->options->crop_padding;
-    if (weft_loader_create(t->train_data, &opts, &t->train, &s->err))
-        return session_fail(s);
-    note_left_out(t);
-    return 0;
-}
-
 static int open_model(training *t)
 {
-    const weft_dataset_info *info = weft_dataset_get_info(t->train_data);
+    const weft_dataset_info *info = weft_loader_get_info(t->data.train_loader);
     int status = session_open_context(&t->s);
     if (status == 0)
         status =
@@ -83,7 +58,7 @@ static int open_model(training *t)
     t->optimizer = recipe_optimizer(&t->s);
     if (!t->optimizer)
         return session_fail(&t->s);
-    return recipe_schedule(&t->recipe, &t->s, weft_loader_batches(t->train));
+    return recipe_schedule(&t->recipe, &t->s, weft_loader_batches(t->data.train_loader));
 }
 
 /* Every option as it was used, under its flag's name. */
@@ -159,7 +134,7 @@ static int read_wisdom(training *t)
 /* Measuring may fail to be kept, but that does not keep anyone from training. */
 static int tune(training *t)
 {
-    const weft_dataset_info *info = weft_dataset_get_info(t->train_data);
+    const weft_dataset_info *info = weft_loader_get_info(t->data.train_loader);
     const int size[3] = {info->channels, info->height, info->width};
     weft_tune_result result;
     int status = step_tune(&t->s, size, &result);
@@ -223,20 +198,13 @@ static void print_place(const weft_context *ctx)
 
 static void print_start(const training *t)
 {
-    const weft_dataset_info *train = weft_dataset_get_info(t->train_data);
-    const weft_dataset_info *test = weft_dataset_get_info(t->test_data);
     int64_t all = weft_parameter_count(t->s.model, false);
     int64_t trained = weft_parameter_count(t->s.model, true);
     cli_print(stdout, "model %s, %lld parameters", t->s.model_name, (long long)all);
     if (trained < all)
         cli_print(stdout, ", of which %lld are trained", (long long)trained);
     cli_print(stdout, "\n");
-    cli_print(stdout, "data  %s: %lld training and %lld test images of %dx%dx%d, %d classes\n",
-              t->options->data_path, (long long)train->count, (long long)test->count,
-              train->channels, train->height, train->width, train->classes);
-    if (train->only_split)
-        cli_print(stdout,
-                  "note  the data have one split: the test images are the training images\n");
+    train_data_print(&t->s, &t->data);
     if (t->recipe.note[0])
         cli_print(stdout, "note  %s\n", t->recipe.note);
     int threads = weft_threads(t->s.ctx);
@@ -259,39 +227,45 @@ static int print_end(training *t, weft_status status, const weft_train_result *r
         cli_print(stdout, "best %.2f%% after epoch %lld: weights_best.safetensors\n", r->best_acc1,
                   (long long)r->best_epoch);
     cli_print(stdout, "report %s/report.html\n", weft_run_path(t->run));
-    cli_print(stdout,
-              "test accuracy %.2f%% (loss %s) after %lld epoch%s in %s, %.0f img/s; in %s\n",
-              r->test_acc1, loss, (long long)r->epochs, r->epochs == 1 ? "" : "s", took,
-              r->img_per_s, weft_run_path(t->run));
-    return 0;
+    bool val = weft_dataset_get_info(t->data.val)->split == WEFT_SPLIT_VAL;
+    cli_print(stdout, "%s accuracy %.2f%% (loss %s) after %lld epoch%s in %s, %.0f img/s; in %s\n",
+              val ? "validation" : "test", r->test_acc1, loss, (long long)r->epochs,
+              r->epochs == 1 ? "" : "s", took, r->img_per_s, weft_run_path(t->run));
+    return train_data_finish(&t->s, &t->data, weft_run_path(t->run));
 }
 
 static int train(training *t)
 {
     enum { TEXT = 4096 };
     char mean[TEXT], std[TEXT], classes[32], *names;
-    const weft_dataset_info *info = weft_dataset_get_info(t->train_data);
+    const weft_dataset_info *info = weft_loader_get_info(t->data.train_loader);
     int64_t n_classes = t->options->num_classes ? t->options->num_classes : info->classes;
     snprintf(classes, sizeof(classes), "%lld", (long long)n_classes);
-    weft_safetensors_meta meta[9] = {{"weft.model", t->s.model_name},
-                                     {"weft.classes", classes},
-                                     {"weft.wisdom", t->wisdom},
-                                     {"weft.machine", weft_context_machine(t->s.ctx)},
-                                     {"weft.images", weft_dtype_name(info->dtype)}};
+    weft_safetensors_meta meta[16] = {{"weft.model", t->s.model_name},
+                                      {"weft.classes", classes},
+                                      {"weft.wisdom", t->wisdom},
+                                      {"weft.machine", weft_context_machine(t->s.ctx)},
+                                      {"weft.images", weft_dtype_name(info->dtype)}};
     int n_meta = 5;
     names = session_class_names(info);
     if (names)
         meta[n_meta++] = (weft_safetensors_meta){"weft.class_names", names};
     if (t->s.model_args[0])
         meta[n_meta++] = (weft_safetensors_meta){"weft.model_args", t->s.model_args};
+    if (t->data.transform[0])
+        meta[n_meta++] = (weft_safetensors_meta){"weft.transform", t->data.transform};
+    if (t->data.channels[0])
+        meta[n_meta++] = (weft_safetensors_meta){"weft.channels", t->data.channels};
     if (info->dtype == WEFT_U8) {
         format_floats(t->s.norm.mean, t->s.norm.channels, mean, sizeof(mean));
         format_floats(t->s.norm.std, t->s.norm.channels, std, sizeof(std));
         meta[n_meta++] = (weft_safetensors_meta){"weft.mean", mean};
         meta[n_meta++] = (weft_safetensors_meta){"weft.std", std};
     }
-    weft_train_opts opts = {.train = t->train,
-                            .test = t->test,
+    weft_train_opts opts = {.train = t->data.train_loader,
+                            .test = t->data.val_loader,
+                            .class_weights = t->data.class_weights,
+                            .n_class_weights = t->data.n_class_weights,
                             .optimizer = t->optimizer,
                             .schedule = &t->recipe.schedule,
                             .epochs = t->options->epochs,
@@ -315,14 +289,17 @@ static int train(training *t)
 
 int cmd_train(const cli_options *options)
 {
-    training t = {.options = options};
+    training t = {.used = *options};
+    t.options = options = &t.used;
     int status = session_init(&t.s, "train", options);
     if (status == 0)
         status = session_need(&t.s, "--data-path", options->data_path);
     if (status == 0 && options->no_augment && options->hflip > 0)
         status = session_usage(&t.s, "--no-augment and --hflip exclude each other");
     if (status == 0)
-        status = open_data(&t);
+        status = train_data_open(&t.s, &t.used, &t.data);
+    if (status == 0)
+        note_left_out(&t);
     if (status == 0)
         status = open_model(&t);
     if (status == 0 && options->tune)
@@ -339,9 +316,6 @@ int cmd_train(const cli_options *options)
         status = train(&t);
     weft_run_destroy(t.run);
     weft_optimizer_destroy(t.optimizer);
-    weft_loader_destroy(t.train);
-    weft_loader_destroy(t.test);
-    weft_dataset_destroy(t.train_data);
-    weft_dataset_destroy(t.test_data);
+    train_data_done(&t.data);
     return session_done(&t.s, status);
 }

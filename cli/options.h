@@ -31,12 +31,12 @@ typedef struct cli_options {
     flag_list freeze; /* globs over names of parameters and modules */
     bool freeze_bn;
     int64_t batch_size;
-    int64_t workers;
+    int64_t workers; /* below 0: chosen by itself */
     int64_t epochs;
     int64_t max_steps; /* 0: no limit */
     int64_t eval_freq;
     int64_t crop_padding;
-    double hflip; /* probability */
+    double hflip; /* probability; below 0: as the data say */
     bool ignore_class_names;
     double lr;
     double momentum;
@@ -91,7 +91,26 @@ typedef struct cli_options {
     double lr_warmup_decay;
     const char *config;       /* a file; NULL: none */
     struct config_file *file; /* what it has: texts here point into it */
-    int argc;                 /* the whole command line, for the records */
+    /* pictures: from files to images of one size */
+    int64_t channels; /* 0: as the weights or the data say */
+    bool exif;
+    bool coarse_labels;
+    int64_t max_pixels; /* 0: the library's limit */
+    const char *bad_images;
+    double val_split;
+    const char *cache;                                       /* "ram" or a folder; NULL: none */
+    int64_t train_crop_size, val_resize_size, val_crop_size; /* 0: as the model or the data say */
+    const char *interpolation;
+    const char *mean, *std; /* lists of numbers; NULL: as the weights or the data say */
+    bool fast_decode;
+    const char *auto_augment;
+    int64_t ra_magnitude;
+    double vflip, color_jitter, hue, grayscale, blur, rotation, random_erase;
+    double mixup_alpha, cutmix_alpha;
+    const char *class_weights; /* "auto" or a file; NULL: none */
+    bool balanced_sampler, ra_sampler;
+    int64_t ra_reps;
+    int argc; /* the whole command line, for the records */
     char *const *argv;
 } cli_options;
 

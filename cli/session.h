@@ -75,16 +75,38 @@ void session_note_images(const session *s, const weft_dataset_info *info);
 int session_match_data(session *s, weft_dataset *ds);
 /* Whether training and test data fit each other, and the weights; tells likely mistakes. */
 int session_match_splits(session *s, weft_dataset *train, weft_dataset *test);
+/* Whether further test images fit the training data. */
+int session_match_test(session *s, const weft_dataset *train, weft_dataset *test);
 /* The class names, one a line, to travel in the weights; owned by the caller (free). NULL: none. */
 char *session_class_names(const weft_dataset_info *info);
+
+/* Opens a split of the data at `path` as the flags and the weights say. */
+int session_open_data(session *s, const char *path, weft_split split, weft_dataset **ds);
+/* The transform that brings pictures to one size in evaluation: by the flags, by what the weights
+ * were trained with, or for `crop` pixels a side (0: as the model is made for). False: the data
+ * need none. */
+bool session_eval_transform(const session *s, const weft_dataset_info *info, int crop,
+                            weft_transform *t);
+/* weft_dataset_look_through where sizes vary. */
+int session_look_through(session *s, weft_dataset *ds, const weft_transform *t);
+/* The transform as text, to travel in the weights ("weft.transform"). */
+void session_format_transform(const weft_transform *t, char *text, size_t size);
+weft_interpolation session_interpolation(const session *s);
+/* The side of images that the model is made for, 224 where that is no size for photographs. */
+int session_model_size(const session *s);
+/* Tells of files that are left out, and of EXIF orientations. */
+void session_note_pictures(const session *s, const weft_dataset_info *info);
+/* Tells of damaged pictures that the loader has left out. */
+void session_note_bad(const session *s, const weft_loader *loader);
 
 /* Loader options for these images, in order and without augmentation: batch, workers, seed and, for
  * u8 images, s->norm. */
 int session_loader_opts(const session *s, const weft_dataset_info *info, weft_loader_opts *opts);
-/* What evaluation and prediction need: a loader over the images, in order, the context, and the
- * model for their size and `classes` (session_open_model). The caller destroys *loader, which is
+/* What evaluation and prediction need: a loader over the images, in order and through
+ * session_eval_transform, the context, and the model for their size and `classes`
+ * (session_open_model). The caller destroys *loader, which is
  * set where the status is not 0, too, if it was made. */
-int session_open_images(session *s, const weft_dataset *ds, int classes, weft_loader **loader);
+int session_open_images(session *s, weft_dataset *ds, int classes, weft_loader **loader);
 /* A text from the weights' metadata, or NULL; a number, or `otherwise`. */
 const char *session_meta(const session *s, const char *key);
 int64_t session_meta_int(const session *s, const char *key, int64_t otherwise);

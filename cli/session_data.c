@@ -88,26 +88,47 @@ int session_match_data(session *s, weft_dataset *ds)
     return follow_weights(s, ds);
 }
 
-int session_match_splits(session *s, weft_dataset *train, weft_dataset *test)
+/* Renumbers the labels of other images where the training images have the classes in another
+ * order. */
+static int follow_training(session *s, const weft_dataset *train, weft_dataset *other,
+                           const char *what)
 {
     const weft_dataset_info *info = weft_dataset_get_info(train);
-    bool moved = false, ignore = s->options->ignore_class_names;
-    if (!ignore && info->class_names &&
-        weft_dataset_follow_names(test, info->class_names, info->classes, info->source, &moved,
+    bool moved = false;
+    if (s->options->ignore_class_names || !info->class_names)
+        return 0;
+    if (weft_dataset_follow_names(other, info->class_names, info->classes, info->source, &moved,
                                   &s->err)) {
         session_fail(s);
         cli_print(stderr, "  --ignore-class-names takes the labels as numbers\n");
         return EXIT_FAILED;
     }
     if (moved)
-        cli_print(
-            stdout,
-            "note  the test labels follow the training classes, which are in another order\n");
-    if (weft_dataset_check_splits(train, test, (int)s->options->num_classes, &s->err) ||
-        weft_dataset_check_training(train, test, print_note, NULL, &s->err))
-        return session_fail(s);
+        cli_print(stdout,
+                  "note  the %s labels follow the training classes, which are in another order\n",
+                  what);
+    return 0;
+}
+
+int session_match_test(session *s, const weft_dataset *train, weft_dataset *test)
+{
+    int status = follow_training(s, train, test, "test");
+    if (status == 0 &&
+        weft_dataset_check_splits(train, test, (int)s->options->num_classes, &s->err))
+        status = session_fail(s);
+    return status;
+}
+
+int session_match_splits(session *s, weft_dataset *train, weft_dataset *test)
+{
+    const weft_dataset_info *info = weft_dataset_get_info(train);
+    int status = session_match_test(s, train, test);
+    if (status == 0 && weft_dataset_check_training(train, test, print_note, NULL, &s->err))
+        status = session_fail(s);
+    if (status)
+        return status;
     session_note_images(s, info);
-    int status = follow_weights(s, train);
+    status = follow_weights(s, train);
     return status ? status : follow_weights(s, test);
 }
 

@@ -1,8 +1,8 @@
 /* Data sets over arrays, and what all formats share. See dataset.h. */
 #include <inttypes.h>
-#include <math.h>
 #include <string.h>
 
+#include "data/cache.h"
 #include "data/dataset.h"
 #include "engine/base/error.h"
 #include "engine/base/alloc.h"
@@ -135,7 +135,50 @@ void weft_dataset_destroy(weft_dataset *ds)
     wf_free(ds->source);
     wf_free(ds->names);
     wf_free(ds->name_text);
+    wf_free(ds->stored);
+    wf_free(ds->look);
+    wf_cache_destroy(ds->cache);
     wf_free(ds);
+}
+
+/* ---- of picture files ----------------------------------------------------------------------- */
+
+weft_status wf_dataset_of_pictures(const char *source, int64_t count, void *owner,
+                                   void (*release)(void *owner), weft_dataset **ds, weft_error *err)
+{
+    weft_dataset *d = wf_zalloc(sizeof *d);
+    char *copy = wf_strdup(source);
+    if (!d || !copy) {
+        wf_free(d);
+        wf_free(copy);
+        release(owner);
+        return wf_error_set(err, WEFT_ERR_NOMEM, "%s: out of memory", source);
+    }
+    *d =
+        (weft_dataset){.info = {.count = count, .dtype = WEFT_U8, .source = copy, .pictures = true},
+                       .source = copy,
+                       .owner = owner,
+                       .release = release};
+    *ds = d;
+    return WEFT_OK;
+}
+
+weft_status wf_dataset_read(const weft_dataset *ds, int64_t index, wf_bytes *bytes, weft_error *err)
+{
+    int64_t stored = wf_dataset_stored(ds, index);
+    if (ds->cache && wf_cache_get(ds->cache, stored, bytes))
+        return WEFT_OK;
+    WF_TRY(ds->read(ds, stored, bytes, err));
+    if (ds->cache)
+        wf_cache_put(ds->cache, stored, bytes);
+    return WEFT_OK;
+}
+
+wf_sample_name wf_dataset_name(const weft_dataset *ds, int64_t index)
+{
+    wf_sample_name name;
+    ds->name(ds, wf_dataset_stored(ds, index), &name);
+    return name;
 }
 
 /* ---- looking at it -------------------------------------------------------------------------- */
@@ -143,116 +186,4 @@ void weft_dataset_destroy(weft_dataset *ds)
 const weft_dataset_info *weft_dataset_get_info(const weft_dataset *ds)
 {
     return ds ? &ds->info : NULL;
-}
-
-weft_status weft_dataset_get(const weft_dataset *ds, int64_t index, void *pixels, int64_t *label,
-                             weft_error *err)
-{
-    if (!ds)
-        return wf_error_set(err, WEFT_ERR_INVALID, "sample %" PRId64 ": the data set is NULL",
-                            index);
-    if (index < 0 || index >= ds->info.count)
-        return wf_error_set(err, WEFT_ERR_INVALID,
-                            "%s: there is no sample %" PRId64 ", expected 0 to %" PRId64,
-                            ds->source, index, ds->info.count - 1);
-    void *scratch = pixels ? pixels : wf_alloc(ds->sample_bytes);
-    if (!scratch)
-        return wf_error_set(err, WEFT_ERR_NOMEM, "%s: out of memory", ds->source);
-    const void *source;
-    int64_t value;
-    weft_status status = ds->view(ds, index, scratch, &source, &value, err);
-    if (status == WEFT_OK && pixels && source != pixels)
-        memcpy(pixels, source, ds->sample_bytes);
-    if (status == WEFT_OK && label)
-        *label = value;
-    if (!pixels)
-        wf_free(scratch);
-    return status;
-}
-
-/* ---- mean and standard deviation ------------------------------------------------------------ */
-
-/* Sums of one channel over all samples. u8: exact, in integers. f32: in double, in the order of the
- * samples. */
-typedef struct channel_sums {
-    uint64_t sum, squares;
-    double fsum, fsquares; /* sums of x - shift: the shift avoids cancellation in the variance */
-    double shift;
-} channel_sums;
-
-static void add_u8(channel_sums *s, const uint8_t *p, size_t n)
-{
-    while (n > 0) {
-        size_t some = n < 65536 ? n : 65536; /* 65536 * 255^2 fits 32 bits */
-        uint32_t sum = 0, squares = 0;
-        for (size_t i = 0; i < some; i++) {
-            sum += p[i];
-            squares += (uint32_t)p[i] * p[i];
-        }
-        s->sum += sum;
-        s->squares += squares;
-        p += some;
-        n -= some;
-    }
-}
-
-static void add_f32(channel_sums *s, const float *p, size_t n)
-{
-    double sum = 0.0, squares = 0.0;
-    for (size_t i = 0; i < n; i++) {
-        double x = (double)p[i] - s->shift;
-        sum += x;
-        squares += x * x;
-    }
-    s->fsum += sum;
-    s->fsquares += squares;
-}
-
-static weft_status sum_all(const weft_dataset *ds, void *scratch, channel_sums *sums,
-                           weft_error *err)
-{
-    size_t plane = (size_t)ds->info.height * (size_t)ds->info.width;
-    for (int64_t i = 0; i < ds->info.count; i++) {
-        const void *pixels;
-        int64_t label;
-        WF_TRY(ds->view(ds, i, scratch, &pixels, &label, err));
-        for (int c = 0; c < ds->info.channels; c++) {
-            if (ds->info.dtype == WEFT_U8) {
-                add_u8(&sums[c], (const uint8_t *)pixels + (size_t)c * plane, plane);
-                continue;
-            }
-            const float *p = (const float *)pixels + (size_t)c * plane;
-            if (i == 0)
-                sums[c].shift = p[0];
-            add_f32(&sums[c], p, plane);
-        }
-    }
-    return WEFT_OK;
-}
-
-weft_status weft_dataset_mean_std(const weft_dataset *ds, float *mean, float *std, weft_error *err)
-{
-    if (!ds || !mean || !std)
-        return wf_error_set(err, WEFT_ERR_INVALID,
-                            "mean and standard deviation: data set, mean or std is NULL");
-    int C = ds->info.channels;
-    channel_sums *sums = wf_zalloc_array((size_t)C, sizeof *sums);
-    void *scratch = wf_alloc(ds->sample_bytes);
-    weft_status status = WEFT_OK;
-    if (!sums || !scratch)
-        status = wf_error_set(err, WEFT_ERR_NOMEM, "%s: out of memory", ds->source);
-    else
-        status = sum_all(ds, scratch, sums, err);
-    double n = (double)ds->info.count * ds->info.height * ds->info.width;
-    for (int c = 0; c < C && status == WEFT_OK; c++) {
-        bool u8 = ds->info.dtype == WEFT_U8;
-        double m = (u8 ? (double)sums[c].sum : sums[c].fsum) / n;
-        double variance = (u8 ? (double)sums[c].squares : sums[c].fsquares) / n - m * m;
-        double deviation = variance > 0.0 ? sqrt(variance) : 0.0;
-        mean[c] = (float)(u8 ? m / 255.0 : m + sums[c].shift);
-        std[c] = (float)(u8 ? deviation / 255.0 : deviation);
-    }
-    wf_free(sums);
-    wf_free(scratch);
-    return status;
 }

@@ -1,21 +1,40 @@
 /* What a data set is inside this room: its geometry, and a function that gives one sample.
  *
- * A format (data/formats) fills this struct. An open data set is immutable; any number of threads
- * may call view at once. */
+ * A format (data/formats) fills this struct: `view` where it stores pixels, `read` where it stores
+ * picture files. An open data set is immutable; any number of threads may call both at once.
+ *
+ * Note [Stored numbers]. A data set may have some of its source's samples (--val-split). Samples
+ * are numbered 0 .. info.count-1 everywhere, but for view, read and labels, which have the numbers
+ * of the source: wf_dataset_stored gives them. */
 #ifndef WF_DATA_DATASET_H
 #define WF_DATA_DATASET_H
 
+#include <limits.h>
+
+#include "data/cache.h"
+#include "data/picture/picture.h"
 #include "weft/data.h"
+
+/* The name of a sample's file, for messages. */
+typedef struct wf_sample_name {
+    char text[PATH_MAX];
+} wf_sample_name;
 
 struct weft_dataset {
     weft_dataset_info info;
-    size_t sample_bytes; /* bytes of one sample's pixels */
-    /* Points *pixels at the pixels of sample `index` (C, H, W), aligned for their type: in the data
-     * set, or in `scratch` (sample_bytes, aligned for any type). */
+    size_t sample_bytes;  /* bytes of one image; 0: sizes vary */
+    size_t scratch_bytes; /* what view needs as scratch; 0: sample_bytes */
+    /* Pixels. Points *pixels at those of sample `index` (C, H, W), aligned for their type: in the
+     * data set, or in `scratch` (aligned for any type). */
     weft_status (*view)(const weft_dataset *ds, int64_t index, void *scratch, const void **pixels,
                         int64_t *label, weft_error *err);
+    /* Picture files, where it is not NULL: the bytes of one. WEFT_ERR_NOT_FOUND where it has
+     * vanished. */
+    weft_status (*read)(const weft_dataset *ds, int64_t index, wf_bytes *bytes, weft_error *err);
+    void (*name)(const weft_dataset *ds, int64_t index, wf_sample_name *name);
+    wf_decode_opts decode;       /* of pictures */
     const unsigned char *images; /* arrays: (N, C, H, W); may be unaligned */
-    int64_t *labels;             /* arrays: (N); NULL: none. Owned. */
+    int64_t *labels;             /* by stored number; NULL: none. Owned. */
     char *source;                /* info.source. Owned. */
     char *name_text;       /* text that info.class_names point into. Owned; NULL: someone else's */
     const char **names;    /* info.class_names. Owned; NULL: someone else's */
@@ -23,7 +42,36 @@ struct weft_dataset {
     uint64_t key;          /* synthetic: differs between training and test */
     void *owner;           /* owns `images`; release(owner) frees it */
     void (*release)(void *owner);
+
+    /* What the format leaves to open.c. */
+    int64_t *stored;        /* (info.count) stored numbers; NULL: the same. Owned. */
+    int64_t stored_count;   /* samples of the source; 0 reads as info.count */
+    bool has_val, has_test; /* splits that the source has, whichever was opened */
+    int view_channels;      /* what view gives, where it is not info.channels; 0: that */
+    weft_transform *look;   /* weft_dataset_look_through. Owned. */
+    wf_cache *cache;        /* of picture files; NULL: none. Owned. */
 };
+
+/* Note [Stored numbers] */
+static inline int64_t wf_dataset_stored(const weft_dataset *ds, int64_t index)
+{
+    return ds->stored ? ds->stored[index] : index;
+}
+/* -1: it has none. */
+static inline int64_t wf_dataset_label(const weft_dataset *ds, int64_t index)
+{
+    return ds->labels ? ds->labels[wf_dataset_stored(ds, index)] : -1;
+}
+/* The bytes of a picture, from the cache where it has them. */
+weft_status wf_dataset_read(const weft_dataset *ds, int64_t index, wf_bytes *bytes,
+                            weft_error *err);
+wf_sample_name wf_dataset_name(const weft_dataset *ds, int64_t index);
+
+/* A data set of `count` picture files without labels and names; the format fills in the rest. Takes
+ * over `owner`, also on failure. */
+weft_status wf_dataset_of_pictures(const char *source, int64_t count, void *owner,
+                                   void (*release)(void *owner), weft_dataset **ds,
+                                   weft_error *err);
 
 /* Makes a data set over arrays. Copies and checks the labels: `labels` replaces arrays->labels (may
  * be unaligned; NULL: none). Labels must be below arrays->classes; if that is 0, the number of
@@ -38,6 +86,9 @@ weft_status wf_dataset_over(const weft_dataset_arrays *arrays, const void *label
  * output. */
 weft_status wf_dataset_set_names(weft_dataset *ds, const char *text, const char *where,
                                  weft_error *err);
+/* The same from a list of names, which may hold any bytes. */
+weft_status wf_dataset_set_name_list(weft_dataset *ds, const char *const *names, int64_t n,
+                                     const char *where, weft_error *err);
 /* How many names such a text has. */
 int64_t wf_count_names(const char *text);
 /* A class name in a message: quoted, and cut to fit. */

@@ -1,6 +1,7 @@
 /* Class names: reads them from text, and renumbers a data set's labels so that they follow other
  * names. */
 #include <inttypes.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -8,6 +9,8 @@
 #include "data/dataset.h"
 #include "engine/base/error.h"
 #include "engine/base/alloc.h"
+#include "engine/base/c_locale.h"
+#include "engine/files/regular_file.h"
 
 int64_t wf_count_names(const char *text)
 {
@@ -50,6 +53,27 @@ weft_status wf_dataset_set_names(weft_dataset *ds, const char *text, const char 
     ds->name_text = kept;
     ds->info.class_names = ds->names = names;
     return WEFT_OK;
+}
+
+weft_status wf_dataset_set_name_list(weft_dataset *ds, const char *const *names, int64_t n,
+                                     const char *where, weft_error *err)
+{
+    size_t size = 1;
+    for (int64_t i = 0; i < n; i++)
+        size += weft_quote(names[i], NULL, 0) + 1;
+    char *text = wf_alloc(size), *at = text;
+    if (!text)
+        return wf_error_set(err, WEFT_ERR_NOMEM, "%s: out of memory for %" PRId64 " names", where,
+                            n);
+    *at = '\0';
+    for (int64_t i = 0; i < n; i++) {
+        at += weft_quote(names[i], at, size - (size_t)(at - text));
+        *at++ = '\n';
+        *at = '\0';
+    }
+    weft_status status = wf_dataset_set_names(ds, text, where, err);
+    wf_free(text);
+    return status;
 }
 
 /* ---- following the names of others ---------------------------------------------------------- */
@@ -182,11 +206,53 @@ weft_status weft_dataset_follow_names(weft_dataset *ds, const char *const *names
             ds->info.classes = classes;
     }
     if (status == WEFT_OK && same < classes) {
-        for (int64_t i = 0; ds->labels && i < ds->info.count; i++)
+        int64_t n_labels = ds->stored_count ? ds->stored_count : ds->info.count;
+        for (int64_t i = 0; ds->labels && i < n_labels; i++)
             ds->labels[i] = map[ds->labels[i]];
         *moved = true;
     }
     wf_free(text);
     wf_free(map);
+    return status;
+}
+
+/* ---- weights of classes --------------------------------------------------------------------- */
+
+weft_status weft_class_weights_read(const char *path, float *weights, int n, weft_error *err)
+{
+    FILE *in;
+    char line[256];
+    int got = 0;
+    bool good = true;
+    if (!path || !weights || n < 1)
+        return wf_error_set(err, WEFT_ERR_INVALID, "weights of classes: no file, or no room");
+    WF_TRY(wf_fopen_regular(path, 0, &in, err));
+    float *read = wf_alloc_array((size_t)n, sizeof *read);
+    wf_c_locale locale;
+    bool plain = read && wf_c_locale_begin(&locale); /* numbers have decimal points */
+    while (plain && good && fgets(line, sizeof line, in)) {
+        char *end;
+        double value = strtod(line, &end);
+        if (line[strspn(line, " \t\r\n")] == '\0')
+            continue;
+        good = end != line && end[strspn(end, " \t\r\n")] == '\0' && isfinite(value) &&
+               value >= 0 && got < n;
+        if (good)
+            read[got++] = (float)value;
+    }
+    fclose(in);
+    if (plain)
+        wf_c_locale_end(&locale);
+    weft_status status = WEFT_OK;
+    if (!plain)
+        status = wf_error_set(err, WEFT_ERR_NOMEM, "%s: out of memory", path);
+    else if (!good || got < n)
+        status = wf_error_set(err, WEFT_ERR_FORMAT,
+                              "%s: expected a number that is not negative for each of the %d "
+                              "classes, one a line",
+                              path, n);
+    else
+        memcpy(weights, read, (size_t)n * sizeof *read);
+    wf_free(read);
     return status;
 }

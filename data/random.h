@@ -16,6 +16,8 @@ enum wf_stream {
     WF_STREAM_PATTERN,
     WF_STREAM_NOISE,
     WF_STREAM_MIX, /* mixup and cutmix of a batch: wf_random_draw */
+    WF_STREAM_SPLIT = 64,
+    WF_STREAM_BALANCE,
 };
 
 typedef struct wf_random {

@@ -21,6 +21,7 @@ static void slot_done(wf_feed_slot *slot)
 {
     weft_tensor_unref(slot->images);
     weft_tensor_unref(slot->labels);
+    weft_tensor_unref(slot->targets);
     *slot = (wf_feed_slot){0};
 }
 
@@ -40,7 +41,7 @@ static bool slot_fits(const wf_feed_slot *slot, int64_t count)
 
 /* The slot for this batch size: one that fits, or an empty one; else the second slot gets new
  * tensors. */
-static wf_feed_slot *slot_for(wf_feed *feed, weft_dtype dtype, int64_t count)
+static wf_feed_slot *slot_for(wf_feed *feed, weft_dtype dtype, int64_t count, int64_t classes)
 {
     for (int i = 0; i < 2; i++)
         if (slot_fits(&feed->slot[i], count))
@@ -51,7 +52,9 @@ static wf_feed_slot *slot_for(wf_feed *feed, weft_dtype dtype, int64_t count)
     slot->images = weft_tensor_create(feed->ctx, dtype,
                                       WEFT_SHAPE(count, info->channels, info->height, info->width));
     slot->labels = weft_tensor_create(feed->ctx, WEFT_I64, WEFT_SHAPE(count));
-    return slot_fits(slot, count) ? slot : NULL;
+    if (classes > 0)
+        slot->targets = weft_tensor_create(feed->ctx, WEFT_F32, WEFT_SHAPE(count, classes));
+    return slot_fits(slot, count) && (slot->targets || classes == 0) ? slot : NULL;
 }
 
 static weft_tensor *normalized(wf_feed *feed, weft_tensor *images)
@@ -87,13 +90,17 @@ weft_status wf_feed_next(wf_feed *feed, wf_feed_slot *slot, int64_t *count, weft
     *count = batch.count;
     if (batch.count == 0)
         return WEFT_OK;
-    wf_feed_slot *s = slot_for(feed, batch.dtype, batch.count);
+    const int64_t classes = weft_loader_classes(feed->loader);
+    wf_feed_slot *s = slot_for(feed, batch.dtype, batch.count, classes);
     if (!s)
         return wf_take_error(feed->ctx, WEFT_ERR_NOMEM, NULL, err);
     size_t pixels = (size_t)weft_shape_count(weft_tensor_shape(s->images));
     weft_status status = weft_write(s->images, batch.images, pixels * weft_dtype_size(batch.dtype));
     if (status == WEFT_OK)
         status = weft_write(s->labels, batch.labels, (size_t)batch.count * sizeof(int64_t));
+    if (status == WEFT_OK && batch.targets)
+        status =
+            weft_write(s->targets, batch.targets, (size_t)(batch.count * classes) * sizeof(float));
     if (status != WEFT_OK)
         return wf_take_error(feed->ctx, status, NULL, err);
     feed->samples = batch.samples;
@@ -103,7 +110,7 @@ weft_status wf_feed_next(wf_feed *feed, wf_feed_slot *slot, int64_t *count, weft
 weft_status wf_feed_blank(wf_feed *feed, int64_t count, wf_feed_slot *slot, weft_error *err)
 {
     const weft_dtype dtype = weft_loader_dtype(feed->loader);
-    wf_feed_slot *s = slot_for(feed, dtype, count);
+    wf_feed_slot *s = slot_for(feed, dtype, count, weft_loader_classes(feed->loader));
     if (!s)
         return wf_take_error(feed->ctx, WEFT_ERR_NOMEM, NULL, err);
     return make_ready(feed, s, dtype, slot, err);

@@ -10,6 +10,8 @@
 typedef struct wf_feed_slot {
     weft_tensor *images; /* (N, C, H, W), of the loader's type */
     weft_tensor *labels; /* (N) i64 */
+    /* (N, K) f32: the classes' shares, where the loader's transform mixes images; else NULL */
+    weft_tensor *targets;
 } wf_feed_slot;
 
 typedef struct wf_feed {

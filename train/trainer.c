@@ -1,4 +1,5 @@
 /* Creates, runs and destroys a trainer. See trainer_state.h, and include/weft/train.h. */
+#include <math.h>
 #include <stdio.h>
 
 #include "engine/base/alloc.h"
@@ -24,6 +25,22 @@ static weft_status check(const weft_module *model, const weft_train_opts *opts, 
     return WEFT_OK;
 }
 
+static weft_status make_class_weights(weft_trainer *t, weft_error *err)
+{
+    const weft_train_opts *o = &t->opts;
+    if (!o->class_weights)
+        return WEFT_OK;
+    for (int k = 0; k < o->n_class_weights; k++)
+        if (!(o->class_weights[k] >= 0) || !isfinite(o->class_weights[k]))
+            return wf_error_set(err, WEFT_ERR_INVALID,
+                                "training: the weight of class %d is %g, expected a finite number "
+                                "that is not negative",
+                                k, (double)o->class_weights[k]);
+    t->class_weights =
+        weft_tensor_from(t->ctx, WEFT_F32, WEFT_SHAPE(o->n_class_weights), o->class_weights);
+    return t->class_weights ? WEFT_OK : wf_take_error(t->ctx, WEFT_ERR_NOMEM, NULL, err);
+}
+
 weft_status weft_trainer_create(weft_module *model, const weft_train_opts *opts,
                                 weft_trainer **trainer, weft_error *err)
 {
@@ -43,8 +60,11 @@ weft_status weft_trainer_create(weft_module *model, const weft_train_opts *opts,
         t->total = opts->max_steps;
         t->epochs = (t->total + t->steps_per_epoch - 1) / t->steps_per_epoch;
     }
-    weft_status status = wf_modes_save(model, &t->modes, err);
+    weft_status status = make_class_weights(t, err);
+    if (status == WEFT_OK)
+        status = wf_modes_save(model, &t->modes, err);
     if (status != WEFT_OK) {
+        weft_tensor_unref(t->class_weights);
         wf_free(t);
         return status;
     }
@@ -64,6 +84,7 @@ void weft_trainer_destroy(weft_trainer *t)
     wf_trainer_checkpoint_wait(t);
     wf_modes_restore(&t->modes);
     wf_feed_done(&t->feed);
+    weft_tensor_unref(t->class_weights);
     weft_eval_result_done(&t->test);
     weft_module_unref(t->model);
     wf_free(t);

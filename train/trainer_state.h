@@ -52,7 +52,8 @@ struct weft_trainer {
     weft_error *err;      /* of the call that is going on */
     wf_modes modes;       /* the modules' modes before training */
     wf_feed feed;
-    bool feeding; /* the loader stands at place.step of place.epoch */
+    weft_tensor *class_weights; /* (K) f32; NULL: none */
+    bool feeding;               /* the loader stands at place.step of place.epoch */
     bool finished;
     bool stop; /* weft_trainer_stop */
 

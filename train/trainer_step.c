@@ -29,10 +29,12 @@ static weft_status record_step(weft_trainer *t, wf_feed_slot batch, weft_tensor 
                                weft_tensor **correct)
 {
     weft_optimizer_zero_grad(t->opts.optimizer);
-    weft_cross_entropy_opts loss_opts = {.label_smoothing = t->opts.label_smoothing};
+    weft_cross_entropy_opts loss_opts = {.label_smoothing = t->opts.label_smoothing,
+                                         .weight = t->class_weights};
+    weft_tensor *targets = batch.targets ? batch.targets : batch.labels;
     weft_tensor *logits = NULL;
-    weft_tensor *loss_node = weft_check_finite(
-        weft_training_loss(t->model, batch.images, batch.labels, &loss_opts, &logits));
+    weft_tensor *loss_node =
+        weft_check_finite(weft_training_loss(t->model, batch.images, targets, &loss_opts, &logits));
     *loss = weft_keep(loss_node);
     *correct = weft_keep(weft_count_correct(logits, batch.labels, NULL, NULL));
     return *loss && *correct ? weft_backward(loss_node) : WEFT_ERR_INTERNAL;

@@ -18,9 +18,15 @@ typedef struct wf_data_format {
     /* For a message: how the names of files that it looks for in a folder end, after "train" or
      * "test"; NULL: none. */
     const char *in_folder;
-    /* Opens `split` of the data set at `path`. *there: the path is of this format. If it is not,
-     * returns WEFT_OK and leaves *ds untouched. */
-    weft_status (*open)(const char *path, wf_path_kind kind, weft_split split, bool *there,
+    /* Opens opts->split of the data set at opts->path. *there: the path is of this format. If it is
+     * not, returns WEFT_OK and leaves *ds untouched.
+     *
+     * The format knows the splits that the source stores; options such as val_split are open.c's.
+     * TEST and PREDICT are the test samples, else those for validation, else the only ones there
+     * are (info.only_split). Where VAL is asked for and there is none, *there is true and *ds
+     * untouched. The format sets info.split, has_val and has_test, unless the source has training
+     * and test samples and nothing else was asked for. */
+    weft_status (*open)(const weft_dataset_opts *opts, wf_path_kind kind, bool *there,
                         weft_dataset **ds, weft_error *err);
 } wf_data_format;
 

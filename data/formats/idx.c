@@ -306,9 +306,11 @@ static weft_status open_split(const wf_idx_files *files, weft_split split, weft_
     return status;
 }
 
-static weft_status open_idx(const char *path, wf_path_kind kind, weft_split split, bool *there,
+static weft_status open_idx(const weft_dataset_opts *o, wf_path_kind kind, bool *there,
                             weft_dataset **ds, weft_error *err)
 {
+    const char *path = o->path;
+    const weft_split split = o->split;
     *there = false;
     if (kind == WF_PATH_FILE)
         return WEFT_OK;
@@ -316,6 +318,10 @@ static weft_status open_idx(const char *path, wf_path_kind kind, weft_split spli
     if (!files)
         return wf_error_set(err, WEFT_ERR_NOMEM, "%s: out of memory", path);
     weft_status status = wf_idx_find(path, files, there, err);
+    if (status == WEFT_OK && *there && split == WEFT_SPLIT_VAL) { /* these sets have none */
+        wf_free(files);
+        return WEFT_OK;
+    }
     if (status == WEFT_OK && *there)
         status = wf_idx_need(path, files, split, err);
     if (status == WEFT_OK && *there)

@@ -3,6 +3,7 @@
  * when it is asked for. A file that is cut off while a network trains on it is an error then. */
 #include <errno.h>
 #include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -93,31 +94,42 @@ static weft_status classes_of(const char *path, const weft_safetensors *file, in
     return WEFT_OK;
 }
 
-static bool is_test(const weft_safetensors *file, weft_split split)
+/* The beginning of the names of a split's tensors: "test_", or "val_", where the file has them. */
+static const char *prefix_of(const weft_safetensors *file, weft_split split)
 {
-    return weft_safetensors_find(file, "test_images") && split != WEFT_SPLIT_TRAIN;
+    bool val = weft_safetensors_find(file, "val_images") != NULL;
+    if (split == WEFT_SPLIT_TRAIN)
+        return "";
+    if (split != WEFT_SPLIT_VAL && weft_safetensors_find(file, "test_images"))
+        return "test_";
+    return val ? "val_" : "";
 }
 
-static const char *images_of(const weft_safetensors *file, weft_split split)
+static const char *name_of(const weft_safetensors *file, weft_split split, const char *what,
+                           char name[32])
 {
-    return is_test(file, split) ? "test_images" : "images";
-}
-
-static const char *labels_of(const weft_safetensors *file, weft_split split)
-{
-    return is_test(file, split) ? "test_labels" : "labels";
+    snprintf(name, 32, "%s%s", prefix_of(file, split), what);
+    return name;
 }
 
 static bool is_labels(const weft_safetensors *file, const char *name, const void *split)
 {
-    return strcmp(name, labels_of(file, *(const weft_split *)split)) == 0;
+    char labels[32];
+    return strcmp(name, name_of(file, *(const weft_split *)split, "labels", labels)) == 0;
 }
 
 static weft_status open_arrays(const char *path, weft_split split, weft_safetensors *file,
                                weft_dataset **ds, weft_error *err)
 {
-    const bool both = weft_safetensors_find(file, "test_images") != NULL;
-    const char *images_name = images_of(file, split), *labels_name = labels_of(file, split);
+    const bool test = weft_safetensors_find(file, "test_images") != NULL;
+    const bool val = weft_safetensors_find(file, "val_images") != NULL;
+    char names_of[2][32];
+    const char *images_name = name_of(file, split, "images", names_of[0]);
+    const char *labels_name = name_of(file, split, "labels", names_of[1]);
+    if (split == WEFT_SPLIT_VAL && !val) {
+        weft_safetensors_close(file);
+        return WEFT_OK; /* *ds stays as it is */
+    }
     const weft_safetensors_entry *images = weft_safetensors_find(file, images_name);
     const weft_safetensors_entry *labels = weft_safetensors_find(file, labels_name);
     weft_dataset_arrays a = {0};
@@ -155,7 +167,11 @@ static weft_status open_arrays(const char *path, weft_split split, weft_safetens
                          "%s: every label of \"%s\" is -1, which stands for none; expected labels",
                          path, labels_name);
     d->view = view_file;
-    d->info.only_split = !both;
+    d->info.only_split = !test && !val;
+    d->has_test = test;
+    d->has_val = val;
+    if (val && !test && split != WEFT_SPLIT_TRAIN)
+        d->info.split = WEFT_SPLIT_VAL;
     const char *names = weft_safetensors_meta_find(file, "class_names");
     if (status == WEFT_OK && names && d->info.classes)
         status = wf_dataset_set_names(d, names, path, err);
@@ -173,29 +189,62 @@ static weft_status open_file(const char *path, weft_split split, weft_dataset **
     return open_arrays(path, split, file, ds, err);
 }
 
-/* A folder with one file for each split: train.safetensors and test.safetensors. */
+/* Whether the folder has the split's file, NAME.safetensors, whose path *file becomes. */
+static weft_status find_file(const char *folder, const char *name, char **file, bool *there,
+                             weft_error *err)
+{
+    wf_free(*file);
+    *file = wf_asprintf("%s/%s.safetensors", folder, name);
+    if (!*file)
+        return wf_error_set(err, WEFT_ERR_NOMEM, "%s: out of memory", folder);
+    *there = access(*file, F_OK) == 0;
+    return WEFT_OK;
+}
+
+/* A folder with one file for each split: train.safetensors, test.safetensors and perhaps
+ * val.safetensors. */
 static weft_status open_folder(const char *path, weft_split split, bool *there, weft_dataset **ds,
                                weft_error *err)
 {
-    const char *name = split == WEFT_SPLIT_TRAIN ? "train" : "test";
-    char *file = wf_asprintf("%s/%s.safetensors", path, name);
-    if (!file)
-        return wf_error_set(err, WEFT_ERR_NOMEM, "%s: out of memory", path);
-    *there = access(file, F_OK) == 0;
-    weft_status status = *there ? open_file(file, split, ds, err) : WEFT_OK;
+    char *file = NULL;
+    bool val = false, test = false;
+    weft_status status = find_file(path, "val", &file, &val, err);
+    if (status == WEFT_OK)
+        status = find_file(path, "test", &file, &test, err);
+    weft_split stored = split == WEFT_SPLIT_TRAIN                   ? WEFT_SPLIT_TRAIN
+                        : val && (split == WEFT_SPLIT_VAL || !test) ? WEFT_SPLIT_VAL
+                                                                    : WEFT_SPLIT_TEST;
+    if (status == WEFT_OK && split == WEFT_SPLIT_VAL && !val) {
+        status = find_file(path, "train", &file, there, err); /* the path is ours, without a val */
+        wf_free(file);
+        return status;
+    }
+    if (status == WEFT_OK)
+        status = find_file(path,
+                           stored == WEFT_SPLIT_TRAIN ? "train"
+                           : stored == WEFT_SPLIT_VAL ? "val"
+                                                      : "test",
+                           &file, there, err);
+    /* In such a file "images" are those of the split. */
     if (status == WEFT_OK && *there)
+        status = open_file(file, split == WEFT_SPLIT_VAL ? WEFT_SPLIT_TEST : split, ds, err);
+    if (status == WEFT_OK && *there) {
         (*ds)->info.only_split = false;
+        (*ds)->info.split = stored;
+        (*ds)->has_val = val;
+        (*ds)->has_test = test;
+    }
     wf_free(file);
     return status;
 }
 
-static weft_status open_safetensors(const char *path, wf_path_kind kind, weft_split split,
-                                    bool *there, weft_dataset **ds, weft_error *err)
+static weft_status open_safetensors(const weft_dataset_opts *o, wf_path_kind kind, bool *there,
+                                    weft_dataset **ds, weft_error *err)
 {
     if (kind == WF_PATH_FOLDER)
-        return open_folder(path, split, there, ds, err);
+        return open_folder(o->path, o->split, there, ds, err);
     *there = kind == WF_PATH_FILE;
-    return *there ? open_file(path, split, ds, err) : WEFT_OK;
+    return *there ? open_file(o->path, o->split, ds, err) : WEFT_OK;
 }
 
 const wf_data_format wf_format_safetensors = {".safetensors", open_safetensors};

@@ -87,11 +87,11 @@ static weft_status open_text(const char *text, weft_split split, weft_dataset **
     return WEFT_OK;
 }
 
-static weft_status open_synthetic(const char *path, wf_path_kind kind, weft_split split,
-                                  bool *there, weft_dataset **ds, weft_error *err)
+static weft_status open_synthetic(const weft_dataset_opts *o, wf_path_kind kind, bool *there,
+                                  weft_dataset **ds, weft_error *err)
 {
-    *there = strncmp(path, PREFIX, strlen(PREFIX)) == 0;
-    return *there ? open_text(path, split, ds, err) : WEFT_OK;
+    *there = strncmp(o->path, PREFIX, strlen(PREFIX)) == 0;
+    return *there && o->split != WEFT_SPLIT_VAL ? open_text(o->path, o->split, ds, err) : WEFT_OK;
 }
 
 const wf_data_format wf_format_synthetic = {NULL, open_synthetic};

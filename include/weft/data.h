@@ -6,6 +6,7 @@
 #define WEFT_DATA_H
 
 #include "weft/tensor.h"
+#include "weft/transform.h"
 
 #ifdef __cplusplus
 extern "C" {
@@ -19,24 +20,56 @@ typedef struct weft_dataset
 
 /* Which samples of a source to open. */
 typedef enum weft_split {
-    WEFT_SPLIT_TRAIN,  /* those to train on */
-    WEFT_SPLIT_TEST,   /* those to test on */
-    WEFT_SPLIT_PREDICT /* as TEST; labels may be missing, or all of them -1: they read as -1 */
+    WEFT_SPLIT_TRAIN,   /* those to train on */
+    WEFT_SPLIT_TEST,    /* those to test on */
+    WEFT_SPLIT_PREDICT, /* as TEST; labels may be missing, or all of them -1: they read as -1 */
+    WEFT_SPLIT_VAL      /* those to choose the best weights on */
 } weft_split;
 
 /* What a data set is. */
 typedef struct weft_dataset_info {
-    int64_t count;                  /* samples, at least 1 */
-    int channels, height, width;    /* of every image */
+    int64_t count; /* samples, at least 1 */
+    int channels;  /* of every image */
+    /* Of every image; 0 where the sizes of pictures vary, until weft_dataset_look_through. */
+    int height, width;
     int classes;                    /* labels are 0 .. classes-1; 0: no labels */
     weft_dtype dtype;               /* of the stored pixels: u8 (0..255 stands for 0..1) or f32 */
     bool only_split;                /* the source has one split, for training and testing alike */
     const char *const *class_names; /* `classes` of them; NULL: not known */
     const char *source;             /* what was opened, as text for people */
+    weft_split split;            /* which samples these are. TEST is VAL or TRAIN where the source
+                                       has no other test images */
+    bool pictures;               /* picture files, decoded when they are asked for */
+    bool sizes_vary;             /* of pictures: then a loader needs a transform */
+    bool mirrors;                /* an image and its mirror image show the same: photographs do */
+    int64_t left_out;            /* files that are hidden, or no pictures */
+    int64_t oriented, looked_at; /* how many of the pictures looked at have an EXIF orientation */
 } weft_dataset_info;
 
+/* What to open, and how. Zeros but path are defaults. */
+typedef struct weft_dataset_opts {
+    const char *path; /* see weft_dataset_open */
+    weft_split split; /* which samples */
+    /* Keeps this share of each class's training samples apart, as the validation samples: 0 .. 1,
+     * which ones depends on seed alone. 0: none; then WEFT_SPLIT_VAL is an error, unless the source
+     * has validation samples of its own. */
+    double val_split;
+    uint64_t seed;
+    int channels;       /* 1 or 3: converts as PIL's convert("L") and convert("RGB"); 0: as stored,
+                           pictures of several sizes as 3 */
+    bool exif;          /* turn pictures as their EXIF orientation says */
+    int64_t max_pixels; /* larger pictures are refused; 0: 178956970, PIL's limit */
+    bool coarse;        /* CIFAR-100: the 20 coarse labels, not the 100 fine ones */
+    /* Where indexes of folders and archives are kept. NULL: $XDG_CACHE_HOME/weft or ~/.cache/weft,
+     * for sources of 10000 files and more; "": nowhere. */
+    const char *index_folder;
+    /* Keeps the bytes of pictures that have been read: in memory ("ram"), or in an unnamed file in
+     * this folder, which should be on a disk of this machine. NULL: not. */
+    const char *cache;
+} weft_dataset_opts;
+
 /* Opens a data set. `path` is one of these:
- *   A directory with train.safetensors and test.safetensors.
+ *   A directory with train.safetensors and test.safetensors, perhaps val.safetensors.
  *   A directory with four IDX files as MNIST has them: train-images-idx3-ubyte or
  *     train-images.idx3-ubyte, t10k or test, and so on, .gz or not. File names may have a
  *     beginning of their own, as emnist-letters-train-images-idx3-ubyte does. Where a directory
@@ -49,15 +82,27 @@ typedef struct weft_dataset_info {
  *     "test_images" and "test_labels". WEFT_SPLIT_PREDICT needs no labels. The metadata entry
  *     "class_names" has the names, one a line. The number of classes is the entry "classes", else
  *     the number of names, else the largest label + 1.
+ *   A directory of class folders, as torchvision's ImageFolder: a folder a class, with pictures in
+ *     it or below it. Classes are in Python's order of the folders' names. Or a directory with such
+ *     a directory for each split: train, then val, valid or validation, and test. Hidden files and
+ *     files that do not end as pictures do are left out.
  *   synthetic:CxHxW:classes[:count], made-up images that can be learned: `count` for training (4096
  *     if it is left out), a quarter as many for testing.
  *
  * Files must be regular files, not pipes or devices. IDX images are read into memory. Those of a
- * safetensors file are read one by one while the data set is open, so the file must not change. On
- * failure *ds is untouched and err (may be NULL) says what is wrong with which file; if there are
- * no data, it says where to get them. */
+ * safetensors file, and pictures, are read one by one while the data set is open, so files must not
+ * change. On failure *ds is untouched and err (may be NULL) says what is wrong with which file; if
+ * there are no data, it says where to get them. */
 weft_status weft_dataset_open(const char *path, weft_split split, weft_dataset **ds,
                               weft_error *err);
+/* The same with options. */
+weft_status weft_dataset_open_with(const weft_dataset_opts *opts, weft_dataset **ds,
+                                   weft_error *err);
+/* How weft_dataset_get shows the samples of a data set whose sizes vary: through this transform
+ * (copied), without its random steps. info's height and width become the transform's. Call it
+ * before you make a loader. WEFT_ERR_INVALID for a transform out of range. */
+weft_status weft_dataset_look_through(weft_dataset *ds, const weft_transform *transform,
+                                      weft_error *err);
 
 /* Samples in arrays of the caller's. */
 typedef struct weft_dataset_arrays {
@@ -75,18 +120,20 @@ void weft_dataset_destroy(weft_dataset *ds); /* NULL: no effect */
 
 /* What the data set is; valid as long as it is. */
 const weft_dataset_info *weft_dataset_get_info(const weft_dataset *ds);
-/* Copies sample `index`: pixels (C, H, W; the data set's dtype) and label; either may be NULL. */
+/* Copies sample `index`: pixels (C, H, W; the data set's dtype) and label; either may be NULL.
+ * Pixels of a data set whose sizes vary need weft_dataset_look_through. */
 weft_status weft_dataset_get(const weft_dataset *ds, int64_t index, void *pixels, int64_t *label,
                              weft_error *err);
 /* Computes mean and standard deviation of each channel (C values each) over all samples, with u8
- * pixels scaled to 0..1. Use the training split's values for testing, too. Reads all data once. */
+ * pixels scaled to 0..1. Use the training split's values for testing, too. Reads all data once; of
+ * pictures at most 65536 whose sizes are alike, at most 512 others, spread over all. */
 weft_status weft_dataset_mean_std(const weft_dataset *ds, float *mean, float *std, weft_error *err);
 
 /* ---- before training -------------------------------------------------------------------------
  * Mistakes in data that can be found before anything is trained on them. */
 
-/* Checks that test images fit training images: the same size and type, and no label outside the
- * training data's classes, or outside `classes` if that is more (0: it is not). An error says what
+/* Checks that test images fit training images: the same size (unless one has several) and type, and
+ * no label outside the training data's classes, or outside `classes` if that is more (0: it is not). An error says what
  * differs, and at which image. */
 weft_status weft_dataset_check_splits(const weft_dataset *train, const weft_dataset *test,
                                       int classes, weft_error *err);
@@ -98,6 +145,10 @@ weft_status weft_dataset_check_splits(const weft_dataset *train, const weft_data
  * effect. No other function changes a data set; call it before you make a loader. */
 weft_status weft_dataset_follow_names(weft_dataset *ds, const char *const *names, int n,
                                       const char *where, bool *moved, weft_error *err);
+
+/* Reads n weights of classes from a text file: a number that is not negative on each line, class 0
+ * first. On failure weights (n) is untouched. */
+weft_status weft_class_weights_read(const char *path, float *weights, int n, weft_error *err);
 
 /* Receives a likely mistake, as a sentence without a full stop. */
 typedef void (*weft_note_fn)(void *user, const char *text);
@@ -116,16 +167,38 @@ weft_status weft_dataset_check_training(const weft_dataset *train, const weft_da
 
 typedef struct weft_loader weft_loader; /* makes the batches of a data set, epoch by epoch */
 
+/* What becomes of pictures that are damaged or have vanished. */
+typedef enum weft_bad_images {
+    WEFT_BAD_STOP, /* the batch's turn is an error that names the first one */
+    WEFT_BAD_SKIP  /* they are left out. With drop_last, batches stay full: the next good sample of
+                      the epoch's order stands in */
+} weft_bad_images;
+
+/* Which samples an epoch has, and how often. */
+typedef enum weft_sampler {
+    WEFT_SAMPLE_ALL,      /* each once */
+    WEFT_SAMPLE_BALANCED, /* as many as there are, drawn with replacement: a class that has samples,
+                             all alike, then one of its samples */
+    WEFT_SAMPLE_REPEATED  /* torchvision's RASampler: `repeats` draws of each in a row, of which an
+                             epoch takes as many as there are samples, in whole 256s if there are
+                             256 (Hoffer et al. 2019; Touvron et al. 2021) */
+} weft_sampler;
+
+#define WEFT_WORKERS_AUTO (-1) /* weft_loader_opts.workers: as many as it takes */
+
 /* How a loader makes batches. All zeros but batch are defaults. */
 typedef struct weft_loader_opts {
-    int64_t batch;     /* samples in a batch */
-    int workers;       /* threads that prepare batches in advance; 0: the caller's thread does it */
-    int ahead;         /* batches prepared in advance; 0 reads as workers + 1 */
-    bool shuffle;      /* a new permutation each epoch */
-    bool drop_last;    /* leave out a last batch that is not full */
-    uint64_t seed;     /* of shuffling and augmentation */
-    double hflip;      /* mirror images (left for right) with this probability */
-    int shift;         /* move images by up to so many pixels each way; the gap is black, that is 0
+    int64_t batch;  /* samples in a batch */
+    int workers;    /* threads that prepare batches in advance; 0: the caller's thread does it;
+                          WEFT_WORKERS_AUTO: one, and more while batches come too late, at most one
+                          for each CPU they may use */
+    int ahead;      /* batches prepared in advance; 0 reads as workers + 1; as 2 for pictures, for
+                          transforms and for WEFT_WORKERS_AUTO, where all threads share a batch */
+    bool shuffle;   /* a new permutation each epoch */
+    bool drop_last; /* leave out a last batch that is not full */
+    uint64_t seed;  /* of shuffling and augmentation */
+    double hflip;   /* mirror images (left for right) with this probability */
+    int shift;      /* move images by up to so many pixels each way; the gap is black, that is 0
                           before normalisation */
     const float *mean; /* of each channel (C); NULL: 0. Copied. */
     const float *std;  /* of each channel (C), not negative; NULL: 1; a 0 counts as 1. Copied. */
@@ -135,6 +208,16 @@ typedef struct weft_loader_opts {
      * that creates the loader and, if that is bound, of OpenMP's places. */
     const void *cpu_mask;
     size_t cpu_mask_bytes;
+
+    /* How a picture becomes an image (copied). Needed where sizes vary; may be used on u8 pixels of
+     * 1 or 3 channels. hflip and shift must be 0 then. mixup and cutmix need `bytes`. */
+    const weft_transform *transform;
+    bool fast_decode;    /* JPEGs much larger than the transform's result are decoded at 1/2, 1/4 or
+                            1/8 of their size: faster, other pixels */
+    weft_bad_images bad; /* damaged pictures */
+    weft_sampler sampler; /* which samples an epoch has */
+    int repeats;          /* of WEFT_SAMPLE_REPEATED; 0 reads as 3, torchvision's default */
+    int classes;          /* columns of targets; 0: the data set's classes */
 } weft_loader_opts;
 /* clang-format off */
 #define WEFT_LOADER_OPTS_INIT {0} /* to begin options with */
@@ -148,6 +231,9 @@ typedef struct weft_batch {
     const void *images;     /* (count, C, H, W): f32 is (x - mean) / std, with u8 pixels in 0..1 */
     const int64_t *labels;  /* (count) */
     const int64_t *samples; /* (count): which samples of the data set */
+    /* (count, classes): the classes' shares in each image, where the transform mixes images; else
+     * NULL. labels are those of the images before mixing. */
+    const float *targets;
 } weft_batch;
 
 /* A new loader, at the start of epoch 0, with all the memory and threads that it will ever use.
@@ -161,9 +247,17 @@ int64_t weft_loader_batches(const weft_loader *loader);    /* batches in each ep
 int64_t weft_loader_batch_size(const weft_loader *loader); /* samples of a full batch */
 weft_dtype weft_loader_dtype(const weft_loader *loader);   /* of its batches' images */
 size_t weft_loader_memory(const weft_loader *loader);      /* bytes that it holds; 0 for NULL */
-/* The data set that it loads, and weft_dataset_get_info of that. */
+/* The data set that it loads, and weft_dataset_get_info of that; with a transform, height and width
+ * are those of its result. Valid as long as the loader. */
 const weft_dataset *weft_loader_get_dataset(const weft_loader *loader);
 const weft_dataset_info *weft_loader_get_info(const weft_loader *loader);
+/* How many threads prepare batches now; WEFT_WORKERS_AUTO changes it. */
+int weft_loader_workers(const weft_loader *loader);
+/* Columns of its batches' targets; 0: they have none. */
+int weft_loader_classes(const weft_loader *loader);
+/* How many samples WEFT_BAD_SKIP has met so far that it leaves out. *first (may be NULL) becomes
+ * what is wrong with the first met, or NULL; valid as long as the loader. */
+int64_t weft_loader_left_out(const weft_loader *loader, const char **first);
 /* Mean and deviation (C values each) that f32 batches are normalised with, and that the user of u8
  * batches should normalise with. Valid as long as the loader. */
 void weft_loader_get_normalization(const weft_loader *loader, const float **mean,

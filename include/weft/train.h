@@ -121,7 +121,11 @@ typedef struct weft_train_opts {
     int64_t max_steps;             /* stop after so many steps; 0: no limit */
     int64_t eval_freq;      /* evaluate every so many epochs and after the last; 0 reads as 1 */
     double label_smoothing; /* of the training loss */
-    weft_run *run;          /* where files are written; NULL: none are */
+    /* Weights of the classes in the training loss (K, the model's outputs; not negative). Copied.
+     * NULL: all alike */
+    const float *class_weights;
+    int n_class_weights; /* how many */
+    weft_run *run;       /* where files are written; NULL: none are */
     /* Metadata of the weights file, n_meta pairs. "format": "pt" is added. */
     const weft_safetensors_meta *meta;
     int64_t n_meta;
@@ -150,7 +154,8 @@ typedef struct weft_train_result {
 
 /* The loss of one batch that weft_train minimises: the cross-entropy of the model's logits. If the
  * model's class has an aux_loss_weight and is in training mode, the cross-entropy of each further
- * output is added, times this weight. labels and opts: as for weft_cross_entropy. *logits (may be
+ * output is added, times this weight. labels and opts: as for weft_cross_entropy (labels may be
+ * the classes' shares, as weft_batch.targets). *logits (may be
  * NULL) becomes the logits. NULL on failure. */
 weft_tensor *weft_training_loss(weft_module *model, weft_tensor *images, weft_tensor *labels,
                                 const weft_cross_entropy_opts *opts, weft_tensor **logits);

@@ -396,7 +396,7 @@ static void options_out_of_range_are_refused(void **state)
         {{.batch = 1, .mean = nan_}, "channel 1 has mean nan"},
         {{.batch = 0}, "batch size 0"},
         {{.batch = -3}, "batch size -3"},
-        {{.batch = 1, .workers = -1}, "workers is -1"},
+        {{.batch = 1, .workers = -2}, "workers is -2"},
         {{.batch = 1, .workers = 100000}, "workers is 100000"},
         {{.batch = 1, .ahead = -1}, "-1 batches ahead"},
         {{.batch = 1, .shift = -1}, "shift by -1 pixels"},

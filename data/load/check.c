@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "data/dataset.h"
+#include "data/load/stage.h"
 #include "engine/base/error.h"
 #include "engine/base/alloc.h"
 
@@ -22,11 +23,11 @@ static weft_status check_test_labels(const weft_dataset *train, const weft_datas
     if (test->info.classes <= classes)
         return WEFT_OK;
     for (int64_t i = 0; test->labels && i < test->info.count; i++)
-        if (test->labels[i] >= classes)
+        if (wf_dataset_label(test, i) >= classes)
             return wf_error_set(err, WEFT_ERR_INVALID,
                                 "%s: label %" PRId64 " of test image %" PRId64
                                 " is out of range: the training images (%s) have %d classes",
-                                test->source, test->labels[i], i, train->source, classes);
+                                test->source, wf_dataset_label(test, i), i, train->source, classes);
     return wf_error_set(err, WEFT_ERR_INVALID,
                         "%s: the test images have %d classes, the training images (%s) %d",
                         test->source, test->info.classes, train->source, classes);
@@ -36,7 +37,8 @@ weft_status weft_dataset_check_splits(const weft_dataset *train, const weft_data
                                       int classes, weft_error *err)
 {
     const weft_dataset_info *a = &train->info, *b = &test->info;
-    if (a->channels != b->channels || a->height != b->height || a->width != b->width)
+    bool sized = !a->sizes_vary && !b->sizes_vary;
+    if (a->channels != b->channels || (sized && (a->height != b->height || a->width != b->width)))
         return wf_error_set(err, WEFT_ERR_INVALID,
                             "%s: the test images are %dx%dx%d, the training images (%s) %dx%dx%d",
                             test->source, b->channels, b->height, b->width, train->source,
@@ -127,8 +129,9 @@ static weft_status check_classes(const notes *n, weft_error *err)
                             classes);
     int64_t highest = 0;
     for (int64_t i = 0; i < ds->info.count; i++) {
-        met += counts[ds->labels[i]]++ == 0;
-        highest = ds->labels[i] > ds->labels[highest] ? i : highest;
+        int64_t label = wf_dataset_label(ds, i);
+        met += counts[label]++ == 0;
+        highest = label > wf_dataset_label(ds, highest) ? i : highest;
     }
     weft_status status = WEFT_OK;
     if (!ds->classes_declared && is_absurd(met, classes))
@@ -136,7 +139,7 @@ static weft_status check_classes(const notes *n, weft_error *err)
                               "%s: label %" PRId64 " of image %" PRId64
                               " would make %d classes, of which the images have %d; where that is "
                               "meant, say how many there are (metadata \"classes\", or names)",
-                              ds->source, ds->labels[highest], highest, classes, met);
+                              ds->source, wf_dataset_label(ds, highest), highest, classes, met);
     else
         note_classes(n, counts);
     wf_free(counts);
@@ -178,15 +181,16 @@ static weft_status note_pixels(const notes *n, weft_error *err)
     int64_t most = MOST_PIXEL_BYTES / (int64_t)ds->sample_bytes + 1;
     int64_t step = (ds->info.count + most - 1) / most, bad = -1, n_bad = 0;
     size_t pixels = ds->sample_bytes / sizeof(float);
-    float *scratch = wf_alloc(ds->sample_bytes), low = INFINITY, high = -INFINITY;
-    if (!scratch)
+    float low = INFINITY, high = -INFINITY;
+    wf_stage *stage = wf_stage_create(ds);
+    if (!stage)
         return wf_error_set(err, WEFT_ERR_NOMEM, "%s: out of memory", ds->source);
     weft_status status = WEFT_OK;
     for (int64_t i = 0; i < ds->info.count && status == WEFT_OK; i += step) {
         const void *view;
         int64_t label;
         bool finite = true;
-        status = ds->view(ds, i, scratch, &view, &label, err);
+        status = wf_stage_view(stage, i, NULL, &view, &label, err);
         const float *p = view;
         for (size_t k = 0; k < pixels && status == WEFT_OK; k++) {
             finite &= isfinite(p[k]) != 0;
@@ -196,7 +200,7 @@ static weft_status note_pixels(const notes *n, weft_error *err)
         if (!finite && n_bad++ == 0)
             bad = i;
     }
-    wf_free(scratch);
+    wf_stage_destroy(stage);
     if (n_bad > 0)
         say(n,
             "%" PRId64 " images hold pixels that are NaN or infinite; the first is image %" PRId64,
@@ -212,18 +216,20 @@ static weft_status note_pixels(const notes *n, weft_error *err)
 /* Whether both hold the same images in the same order. */
 static bool same_images(const weft_dataset *a, const weft_dataset *b)
 {
-    if (a->info.count != b->info.count || a->sample_bytes != b->sample_bytes)
+    if (a->info.count != b->info.count || a->sample_bytes != b->sample_bytes ||
+        a->sample_bytes == 0)
         return false;
-    void *x = wf_alloc(a->sample_bytes), *y = wf_alloc(a->sample_bytes);
+    wf_stage *x = wf_stage_create(a), *y = wf_stage_create(b);
     bool same = x && y;
     for (int64_t i = 0; i < a->info.count && same; i++) {
         const void *p, *q;
         int64_t label;
-        same = a->view(a, i, x, &p, &label, NULL) == WEFT_OK &&
-               b->view(b, i, y, &q, &label, NULL) == WEFT_OK && memcmp(p, q, a->sample_bytes) == 0;
+        same = wf_stage_view(x, i, NULL, &p, &label, NULL) == WEFT_OK &&
+               wf_stage_view(y, i, NULL, &q, &label, NULL) == WEFT_OK &&
+               memcmp(p, q, a->sample_bytes) == 0;
     }
-    wf_free(x);
-    wf_free(y);
+    wf_stage_destroy(x);
+    wf_stage_destroy(y);
     return same;
 }
 

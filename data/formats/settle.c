@@ -1,0 +1,49 @@
+/* What the pictures of a data set have in common. See settle.h. */
+#include "data/formats/settle.h"
+
+#include "data/load/stage.h"
+#include "engine/base/error.h"
+
+enum {
+    LOOKED_AT = 32, /* pictures */
+    SMALL_SIDE =
+        96 /* pixels: STL-10's. Larger pictures are photographs, to be cropped and resized */
+};
+
+weft_status wf_settle_pictures(weft_dataset *ds, int channels, weft_error *err)
+{
+    int64_t n = ds->info.count < LOOKED_AT ? ds->info.count : LOOKED_AT, good = 0, oriented = 0;
+    int height = 0, width = 0, most = 1;
+    bool alike = true;
+    weft_error first = WEFT_ERROR_INIT;
+    wf_stage *stage = wf_stage_create(ds);
+    if (!stage)
+        return wf_error_set(err, WEFT_ERR_NOMEM, "%s: out of memory", ds->source);
+    for (int64_t i = 0; i < n; i++) {
+        wf_picture_info p;
+        if (wf_stage_probe(stage, i * (ds->info.count - 1) / (n > 1 ? n - 1 : 1), &p, &first))
+            continue;
+        bool turned = ds->decode.exif && p.orientation > 4;
+        int h = turned ? p.width : p.height, w = turned ? p.height : p.width;
+        alike = alike && (good == 0 || (h == height && w == width));
+        height = h;
+        width = w;
+        most = p.channels > most ? p.channels : most;
+        oriented += p.orientation > 1;
+        good++;
+    }
+    wf_stage_destroy(stage);
+    if (good == 0)
+        return wf_error_set(err, first.status, "%s", first.text);
+    bool small = alike && height <= SMALL_SIDE && width <= SMALL_SIDE;
+    weft_dataset_info *info = &ds->info;
+    info->channels = channels ? channels : small ? most : 3;
+    info->height = small ? height : 0;
+    info->width = small ? width : 0;
+    info->sizes_vary = !small;
+    info->mirrors = !small || most > 1;
+    info->oriented = oriented;
+    info->looked_at = good;
+    ds->sample_bytes = (size_t)info->channels * (size_t)info->height * (size_t)info->width;
+    return WEFT_OK;
+}
