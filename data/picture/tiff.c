@@ -324,6 +324,7 @@ static weft_status read_tiles(wf_decoder *d, tiff_reader *r, uint8_t *pixels)
             for (uint32_t x = 0; x < r->width;
                  x += columns < r->width - x ? columns : r->width - x) {
                 tmsize_t got;
+                memset(tile, 0, (size_t)size); /* damaged faxes leave some of it as it was */
                 if (tiled)
                     got = TIFFReadTile(r->tiff, tile, x, y, 0, (uint16_t)plane);
                 else
@@ -346,6 +347,7 @@ static weft_status read_by_libtiff(wf_decoder *d, tiff_reader *r, uint8_t *pixel
     uint32_t *raster = wf_picture_memory_take(&d->memory, n * sizeof *raster);
     if (!raster)
         return wf_picture_nomem(d);
+    memset(raster, 0, n * sizeof *raster);
     char why[1024] = "";
     TIFFRGBAImage image;
     if (!TIFFRGBAImageOK(r->tiff, why) || !TIFFRGBAImageBegin(&image, r->tiff, 1, why))
