@@ -137,7 +137,7 @@ static weft_status measure_triad(const bench_machine *m, double *gb_per_s, weft_
 
 weft_status bench_machine_measure(const bench_machine *m, bench_peaks *peaks, weft_error *err)
 {
-    bench_peak_fn bf16 = bench_peak_bf16(m->isa);
+    bench_peak_fn bf16 = bench_peak_bf16(wf_cpu_bf16());
     bench_peaks p = {.gflops = measure_arithmetic(m, bench_peak_f32(m->isa)),
                      .bf16_gflops = bf16 ? measure_arithmetic(m, bf16) : 0};
     WF_TRY(measure_triad(m, &p.triad_gb_per_s, err));

@@ -25,7 +25,7 @@ void bench_machine_done(bench_machine *m);
 
 typedef struct bench_peaks {
     double gflops;      /* f32 multiply-adds */
-    double bf16_gflops; /* 0: the CPU has none */
+    double bf16_gflops; /* bf16 products, wf_cpu_bf16(); 0: there is no arithmetic on bf16 */
     double triad_gb_per_s;
 } bench_peaks;
 

@@ -12,8 +12,17 @@ bench_peak_fn bench_peak_f32(weft_isa isa)
     return bench_peak_f32_scalar;
 }
 
-bench_peak_fn bench_peak_bf16(weft_isa isa)
+bench_peak_fn bench_peak_bf16(wf_bf16 level)
 {
-    return isa == WEFT_ISA_AVX512 && __builtin_cpu_supports("avx512bf16") ? bench_peak_bf16_avx512
-                                                                          : NULL;
+    switch (level) {
+    case WF_BF16_AMX: return bench_peak_bf16_amx;
+    case WF_BF16_DOT: return bench_peak_bf16_avx512;
+    case WF_BF16_STORAGE: break;
+    }
+    return NULL;
+}
+
+const char *bench_peak_bf16_name(wf_bf16 level)
+{
+    return level == WF_BF16_AMX ? "TDPBF16PS" : "VDPBF16PS";
 }

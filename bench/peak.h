@@ -14,7 +14,8 @@
 typedef double (*bench_peak_fn)(int64_t rounds, float seed, float *result);
 
 bench_peak_fn bench_peak_f32(weft_isa isa);
-/* bf16 products added to f32; NULL where the CPU has none. */
-bench_peak_fn bench_peak_bf16(weft_isa isa);
+/* bf16 products added to f32, by the instruction of this name; NULL for storage, which has none. */
+bench_peak_fn bench_peak_bf16(wf_bf16 level);
+const char *bench_peak_bf16_name(wf_bf16 level);
 
 #endif

@@ -9,5 +9,6 @@ double bench_peak_f32_scalar(int64_t rounds, float seed, float *result);
 double bench_peak_f32_avx2(int64_t rounds, float seed, float *result);
 double bench_peak_f32_avx512(int64_t rounds, float seed, float *result);
 double bench_peak_bf16_avx512(int64_t rounds, float seed, float *result);
+double bench_peak_bf16_amx(int64_t rounds, float seed, float *result);
 
 #endif
