@@ -226,6 +226,7 @@ static int print_end(training *t, weft_status status, const weft_train_result *r
     if (r->best_acc1 > r->test_acc1)
         cli_print(stdout, "best %.2f%% after epoch %lld: weights_best.safetensors\n", r->best_acc1,
                   (long long)r->best_epoch);
+    recipe_print_end(r, t->options);
     cli_print(stdout, "report %s/report.html\n", weft_run_path(t->run));
     bool val = weft_dataset_get_info(t->data.val)->split == WEFT_SPLIT_VAL;
     cli_print(stdout, "%s accuracy %.2f%% (loss %s) after %lld epoch%s in %s, %.0f img/s; in %s\n",
@@ -267,7 +268,6 @@ static int train(training *t)
                             .class_weights = t->data.class_weights,
                             .n_class_weights = t->data.n_class_weights,
                             .optimizer = t->optimizer,
-                            .schedule = &t->recipe.schedule,
                             .epochs = t->options->epochs,
                             .max_steps = t->options->max_steps,
                             .eval_freq = t->options->eval_freq,
@@ -279,6 +279,7 @@ static int train(training *t)
                             .epoch = on_epoch,
                             .user = t};
     weft_train_result result = {0};
+    recipe_set(&t->recipe, &t->s, &opts);
     print_start(t);
     cli_progress_init(&t->progress, stdout);
     t->progress.print_freq = t->options->print_freq;

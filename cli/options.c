@@ -29,6 +29,14 @@ static bool check_warmup(unsigned command, const cli_options *options, char *err
     return false;
 }
 
+static bool check_monitor(const cli_options *options, char *error, size_t error_size)
+{
+    if (options->model_ema || strncmp(options->monitor, "ema_", 4) != 0)
+        return true;
+    snprintf(error, error_size, "--monitor %s goes with --model-ema", options->monitor);
+    return false;
+}
+
 /* ---- the file -------------------------------------------------------------------------------- */
 
 /* Sets one value of the file. Those of a run's record count as defaults, so that what had no part in
@@ -114,7 +122,8 @@ bool cli_parse(unsigned command, int argc, char **argv, cli_options *options, ch
         return false;
     if (flags_check_needs(&cli_table, command, options, error, error_size) &&
         check_momentum(command, options, error, error_size) &&
-        check_warmup(command, options, error, error_size))
+        check_warmup(command, options, error, error_size) &&
+        check_monitor(options, error, error_size))
         return true;
     cli_options_done(options);
     return false;

@@ -89,6 +89,13 @@ typedef struct cli_options {
     int64_t lr_warmup_steps;
     const char *lr_warmup_method;
     double lr_warmup_decay;
+    int64_t accumulate;                     /* batches a step */
+    double clip_grad_norm, clip_grad_value; /* 0: any */
+    bool model_ema;
+    double model_ema_decay;
+    int64_t model_ema_steps;
+    int64_t patience; /* evaluations; 0: no early stop */
+    const char *monitor;
     const char *config;       /* a file; NULL: none */
     struct config_file *file; /* what it has: texts here point into it */
     /* pictures: from files to images of one size */

@@ -195,7 +195,7 @@ static weft_schedule_kind kind_of(const char *name)
 int recipe_schedule(recipe *r, const session *s, int64_t batches)
 {
     const cli_options *o = s->options;
-    const int64_t per_epoch = batches;
+    const int64_t per_epoch = batches / o->accumulate + (batches % o->accumulate != 0);
     int64_t total = o->epochs * per_epoch;
     total = o->max_steps && o->max_steps < total ? o->max_steps : total;
     const int64_t warmup = warmup_steps(r, o, per_epoch, total);
@@ -223,6 +223,7 @@ int recipe_schedule(recipe *r, const session *s, int64_t batches)
     schedule.patience = o->lr_patience;
     schedule.cooldown = o->lr_cooldown;
     schedule.threshold = o->lr_threshold;
+    schedule.higher_is_better = strstr(o->monitor, "acc1") != NULL;
     r->schedule = schedule;
     if (warmup >= total)
         note_long_warmup(r, o, total);
@@ -231,4 +232,53 @@ int recipe_schedule(recipe *r, const session *s, int64_t batches)
     if (o->lr_steps.n == 0)
         return session_usage(s, "--lr-scheduler multistep needs --lr-steps, such as 30,60,90");
     return parse_milestones(r, s, per_epoch);
+}
+
+/* ---- the rest -------------------------------------------------------------------------------- */
+
+static weft_monitor monitor_of(const char *name)
+{
+    static const char *const names[] = {[WEFT_MONITOR_LOSS] = "loss",
+                                        [WEFT_MONITOR_ACC1] = "acc1",
+                                        [WEFT_MONITOR_EMA_LOSS] = "ema_loss",
+                                        [WEFT_MONITOR_EMA_ACC1] = "ema_acc1"};
+    int i = WEFT_MONITOR_EMA_ACC1;
+    while (i > 0 && strcmp(names[i], name) != 0)
+        i--;
+    return (weft_monitor)i;
+}
+
+/* The decay as torchvision's training script adjusts it: averages reach back over a part of the
+ * training that does not depend on batch size and epochs. */
+static double adjusted_decay(const cli_options *o)
+{
+    const double images = (double)o->batch_size * (double)o->accumulate;
+    const double adjust = images * (double)o->model_ema_steps / (double)o->epochs;
+    return 1 - fmin(1, (1 - o->model_ema_decay) * adjust);
+}
+
+void recipe_set(recipe *r, const session *s, weft_train_opts *opts)
+{
+    const cli_options *o = s->options;
+    opts->schedule = &r->schedule;
+    opts->accumulate = o->accumulate;
+    opts->clip_grad_norm = o->clip_grad_norm;
+    opts->clip_grad_value = o->clip_grad_value;
+    opts->patience = o->patience;
+    opts->monitor = monitor_of(o->monitor);
+    r->ema = (weft_ema_opts){.decay = adjusted_decay(o),
+                             .steps = o->model_ema_steps,
+                             .warmup_epochs = (int64_t)ceil(r->warmup_epochs)};
+    if (o->model_ema)
+        opts->ema = &r->ema;
+}
+
+void recipe_print_end(const weft_train_result *r, const cli_options *o)
+{
+    if (r->stopped_early)
+        cli_print(stdout, "stopped early: %s was not better in %lld evaluation%s\n", o->monitor,
+                  (long long)o->patience, o->patience == 1 ? "" : "s");
+    if (!isnan(r->ema_acc1))
+        cli_print(stdout, "averages %.2f%% (loss %.4f): weights_ema.safetensors\n", r->ema_acc1,
+                  r->ema_loss);
 }

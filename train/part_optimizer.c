@@ -2,6 +2,7 @@
  * is used. */
 #include "train/part.h"
 
+#include <math.h>
 #include <string.h>
 
 #include "train/optim/internal.h"
@@ -42,7 +43,8 @@ static weft_status set_groups(weft_optimizer *o, const wf_ckpt_in *in)
 {
     double lr, weight_decay, momentum;
     WF_TRY(wf_ckpt_get_number(in, "momentum", &momentum));
-    WF_TRY(weft_optimizer_set_momentum(o, momentum));
+    if (!isnan(momentum)) /* Adagrad has none */
+        WF_TRY(weft_optimizer_set_momentum(o, momentum));
     for (int i = 0; i < weft_optimizer_groups(o); i++) {
         WF_TRY(get_group(in, i, &lr, &weight_decay));
         WF_TRY(weft_optimizer_set_lr(o, i, lr));

@@ -232,17 +232,32 @@ static void csv_number(char *text, size_t size, double value)
         text[0] = '\0';
 }
 
+/* The averages' figures, where there are any. */
+static json_t *with_averages(json_t *line, const weft_epoch *e)
+{
+    if (line && !isnan(e->ema_loss) &&
+        (json_object_set_new(line, "ema_loss", number(e->ema_loss)) ||
+         json_object_set_new(line, "ema_acc1", number(e->ema_acc1)) ||
+         json_object_set_new(line, "ema_acc5", number(e->ema_acc5)))) {
+        json_decref(line);
+        return NULL;
+    }
+    return line;
+}
+
 weft_status wf_run_log_epoch(weft_run *run, const weft_epoch *e, weft_error *err)
 {
     run->keep = true;
     weft_status status = append_json(
         run,
-        json_pack("{s:s, s:I, s:I, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "event", "epoch",
-                  "epoch", (json_int_t)e->epoch, "total_steps", (json_int_t)e->steps, "train_loss",
-                  number(e->train_loss), "train_acc1", number(e->train_acc1), "test_loss",
-                  number(e->test_loss), "test_acc1", number(e->test_acc1), "test_acc5",
-                  number(e->test_acc5), "lr", number(e->lr), "img_per_s", number(e->img_per_s),
-                  "seconds", number(e->seconds)),
+        with_averages(json_pack("{s:s, s:I, s:I, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "event",
+                                "epoch", "epoch", (json_int_t)e->epoch, "total_steps",
+                                (json_int_t)e->steps, "train_loss", number(e->train_loss),
+                                "train_acc1", number(e->train_acc1), "test_loss",
+                                number(e->test_loss), "test_acc1", number(e->test_acc1),
+                                "test_acc5", number(e->test_acc5), "lr", number(e->lr), "img_per_s",
+                                number(e->img_per_s), "seconds", number(e->seconds)),
+                      e),
         err);
     if (status != WEFT_OK)
         return status;

@@ -6,6 +6,7 @@
 #include "train/trainer_checkpoint.h"
 #include "train/trainer_epoch.h"
 #include "train/trainer_files.h"
+#include "train/trainer_recipe.h"
 
 static weft_status check(const weft_module *model, const weft_train_opts *opts, weft_error *err)
 {
@@ -22,7 +23,7 @@ static weft_status check(const weft_module *model, const weft_train_opts *opts, 
         WF_TRY(weft_schedule_check(opts->schedule, err));
     if (weft_loader_batches(opts->train) < 1)
         return wf_error_set(err, WEFT_ERR_INVALID, "the training loader has no batch");
-    return WEFT_OK;
+    return wf_recipe_check(opts, err);
 }
 
 static weft_status make_class_weights(weft_trainer *t, weft_error *err)
@@ -54,7 +55,7 @@ weft_status weft_trainer_create(weft_module *model, const weft_train_opts *opts,
     t->opts = *opts;
     t->feed = (wf_feed){.ctx = t->ctx, .loader = opts->train};
     t->epochs = opts->epochs;
-    t->steps_per_epoch = weft_loader_batches(opts->train);
+    t->steps_per_epoch = wf_recipe_steps(opts);
     t->total = t->epochs * t->steps_per_epoch;
     if (opts->max_steps && opts->max_steps < t->total) {
         t->total = opts->max_steps;
@@ -69,6 +70,11 @@ weft_status weft_trainer_create(weft_module *model, const weft_train_opts *opts,
         return status;
     }
     t->model = weft_module_ref(model);
+    status = wf_recipe_init(t, err);
+    if (status != WEFT_OK) {
+        weft_trainer_destroy(t);
+        return status;
+    }
     if (!model->training) /* set the mode of all modules: an evaluation came before */
         weft_module_train(model, true);
     t->started = wf_seconds();
@@ -85,6 +91,7 @@ void weft_trainer_destroy(weft_trainer *t)
     wf_modes_restore(&t->modes);
     wf_feed_done(&t->feed);
     weft_tensor_unref(t->class_weights);
+    wf_recipe_done(t);
     weft_eval_result_done(&t->test);
     weft_module_unref(t->model);
     wf_free(t);

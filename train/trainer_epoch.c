@@ -7,6 +7,7 @@
 #include "train/report/report.h"
 #include "train/run_dir.h"
 #include "train/trainer_files.h"
+#include "train/trainer_recipe.h"
 #include "train/trainer_step.h"
 #include "train/trainer_times.h"
 
@@ -31,7 +32,8 @@ static weft_status feed(weft_trainer *t)
 {
     if (t->feeding)
         return WEFT_OK;
-    WF_TRY(weft_loader_start(t->opts.train, t->place.epoch - 1, t->place.step, t->err));
+    const int64_t batch = t->place.step * wf_recipe_accumulate(&t->opts);
+    WF_TRY(weft_loader_start(t->opts.train, t->place.epoch - 1, batch, t->err));
     t->feeding = true;
     t->times.step_ended = 0;
     return WEFT_OK;
@@ -94,6 +96,7 @@ static weft_status evaluate(weft_trainer *t)
     t->tested = true;
     if (!isfinite(result.loss))
         return fail_loss(t, &result);
+    WF_TRY(wf_recipe_evaluate(t, &place));
     if (!t->opts.run)
         return WEFT_OK;
     return wf_evaluation_write(wf_run_folder(t->opts.run), &t->test,
@@ -112,17 +115,24 @@ static weft_status close_epoch(weft_trainer *t)
         .test_loss = NAN,
         .test_acc1 = NAN,
         .test_acc5 = NAN,
+        .ema_loss = NAN,
+        .ema_acc1 = NAN,
+        .ema_acc5 = NAN,
         .lr = t->lr,
         .img_per_s = wf_metrics_rate(&t->epoch_metrics, now),
     };
     double train_seconds = now - t->epoch_metrics.started;
     WF_TRY(wf_trainer_save_weights(t, "weights.safetensors"));
+    WF_TRY(wf_recipe_save(t));
     if (wf_trainer_evaluates_after(t, t->place.epoch)) {
         WF_TRY(evaluate(t));
         WF_TRY(wf_trainer_note_best(t));
         e.test_loss = t->test.loss;
         e.test_acc1 = t->test.acc1;
         e.test_acc5 = t->test.acc5;
+        e.ema_loss = t->recipe.ema_loss;
+        e.ema_acc1 = t->recipe.ema_acc1;
+        e.ema_acc5 = t->recipe.ema_acc5;
     }
     e.seconds = wf_seconds() - t->started;
     if (t->opts.run)
@@ -130,6 +140,9 @@ static weft_status close_epoch(weft_trainer *t)
     t->train_seconds += train_seconds;
     t->train_images += t->epoch_metrics.images;
     t->place.open = false;
+    if (wf_trainer_evaluates_after(t, t->place.epoch))
+        wf_recipe_evaluated(t);
+    wf_recipe_set_end(t); /* this epoch may be the last */
     if (t->opts.epoch)
         t->opts.epoch(t->opts.user, &e);
     return WEFT_OK;

@@ -68,6 +68,10 @@ weft_train_result wf_trainer_result(const weft_trainer *t)
         .best_epoch = t->best_epoch,
         .img_per_s = t->train_seconds > 0 ? (double)t->train_images / t->train_seconds : 0.0,
         .seconds = wf_seconds() - t->started,
+        .ema_loss = t->recipe.ema_loss,
+        .ema_acc1 = t->recipe.ema_acc1,
+        .ema_acc5 = t->recipe.ema_acc5,
+        .stopped_early = t->recipe.enough,
     };
 }
 

@@ -47,6 +47,7 @@ weft_status weft_trainer_plan_memory(weft_trainer *t, weft_train_memory *memory,
     const size_t batch = batch_bytes(t->opts.train);
     const size_t stored = step.parameters + step.state + step.inputs + step.kept;
     m.optimizer = stored > m.weights + batch ? stored - m.weights - batch : 0;
+    m.optimizer += t->recipe.ema ? m.weights : 0; /* the averages */
     m.gradients = step.gradients;
     m.activations = step.activations;
     m.scratch = step.scratch;

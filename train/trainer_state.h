@@ -4,6 +4,7 @@
  *   trainer_epoch.c  one epoch: its steps, what is done after the last of them
  *   trainer_step.c   one step: a plan
  *   trainer_files.c  weights, the evaluation, the last lines of a run
+ *   trainer_recipe.c averages of the weights, clipping, the plateau, early stopping
  *   trainer_times.c  how long a step takes, and how long the rest will
  *   trainer_checkpoint.c  when checkpoints are written
  *   trainer_resume.c how a run goes on from one
@@ -45,6 +46,17 @@ typedef struct wf_trainer_saved {
     int64_t bytes;          /* and its size; 0: there was none */
 } wf_trainer_saved;
 
+/* What recipes add to a training. */
+typedef struct wf_trainer_recipe {
+    weft_tensor_list clipped;            /* parameters whose gradients are clipped */
+    weft_ema *ema;                       /* NULL: none */
+    double ema_loss, ema_acc1, ema_acc5; /* of their last evaluation; NaN: none */
+    weft_plateau plateau;
+    double best;          /* of the monitored figures */
+    int64_t figures, bad; /* seen; in a row without a better one */
+    bool enough;          /* patience is over */
+} wf_trainer_recipe;
+
 struct weft_trainer {
     weft_module *model; /* a reference */
     weft_context *ctx;
@@ -73,6 +85,7 @@ struct weft_trainer {
 
     wf_trainer_saved saved;
     struct wf_ckpt_writer *writer; /* of the checkpoint in flight; NULL: none is */
+    wf_trainer_recipe recipe;
 };
 
 #endif

@@ -1,12 +1,15 @@
 /* One training step: a batch, forward, loss, backward, update, metrics. See trainer_state.h.
  *
  * A step is one plan. The loss and the count of correct images are recorded as part of it, and read
- * after it has run. */
+ * after it has run. A step that accumulates is a plan for each of its batches: all but the last only
+ * leave gradients. */
 #include "train/trainer_step.h"
 
 #include <stdio.h>
+#include <string.h>
 
 #include "engine/base/c_locale.h"
+#include "train/trainer_recipe.h"
 #include "weft/ops.h"
 
 static weft_status set_schedule(weft_trainer *t)
@@ -15,7 +18,7 @@ static weft_status set_schedule(weft_trainer *t)
     const int64_t done = t->place.done;
     if (t->opts.schedule) {
         double momentum = weft_schedule_momentum(t->opts.schedule, done);
-        WF_TRY(weft_optimizer_set_lr(optimizer, -1, weft_schedule_lr(t->opts.schedule, done)));
+        WF_TRY(weft_optimizer_set_lr(optimizer, -1, wf_recipe_lr(t)));
         if (!isnan(momentum))
             WF_TRY(weft_optimizer_set_momentum(optimizer, momentum));
     }
@@ -23,12 +26,11 @@ static weft_status set_schedule(weft_trainer *t)
     return WEFT_OK;
 }
 
-/* Records a step all but the update. *loss and *correct become kept tensors, which the caller
- * releases, on failure too. */
-static weft_status record_step(weft_trainer *t, wf_feed_slot batch, weft_tensor **loss,
-                               weft_tensor **correct)
+/* Records a batch of a step of n, all but the update. *loss and *correct become kept tensors, which
+ * the caller releases, on failure too. */
+static weft_status record_batch(weft_trainer *t, wf_feed_slot batch, int64_t n, weft_tensor **loss,
+                                weft_tensor **correct)
 {
-    weft_optimizer_zero_grad(t->opts.optimizer);
     weft_cross_entropy_opts loss_opts = {.label_smoothing = t->opts.label_smoothing,
                                          .weight = t->class_weights};
     weft_tensor *targets = batch.targets ? batch.targets : batch.labels;
@@ -37,17 +39,28 @@ static weft_status record_step(weft_trainer *t, wf_feed_slot batch, weft_tensor 
         weft_check_finite(weft_training_loss(t->model, batch.images, targets, &loss_opts, &logits));
     *loss = weft_keep(loss_node);
     *correct = weft_keep(weft_count_correct(logits, batch.labels, NULL, NULL));
+    if (n > 1)
+        loss_node = weft_scale(loss_node, 1.0 / (double)n);
     return *loss && *correct ? weft_backward(loss_node) : WEFT_ERR_INTERNAL;
 }
 
-/* Records a step and runs it. On failure the model is unchanged. */
-static weft_status run_step(weft_trainer *t, wf_feed_slot batch, double *loss, int64_t *correct)
+/* The last batch of a step brings the update; the others only leave their gradients. */
+static weft_status end_batch(weft_trainer *t, bool last)
+{
+    if (!last)
+        return weft_sync(t->ctx);
+    WF_TRY(wf_recipe_clip(t));
+    return weft_optimizer_step(t->opts.optimizer);
+}
+
+/* Records batch i of n of a step and runs it. */
+static weft_status run_batch(weft_trainer *t, wf_feed_slot batch, int64_t i, int64_t n,
+                             double *loss, int64_t *correct)
 {
     weft_tensor *kept_loss = NULL, *kept_correct = NULL;
-    WF_TRY(set_schedule(t));
-    weft_status status = record_step(t, batch, &kept_loss, &kept_correct);
+    weft_status status = record_batch(t, batch, n, &kept_loss, &kept_correct);
     if (status == WEFT_OK)
-        status = weft_optimizer_step(t->opts.optimizer);
+        status = end_batch(t, i == n - 1);
     if (status != WEFT_OK)
         weft_discard(t->ctx); /* the work recorded before the failure must not run later */
     if (status == WEFT_OK) {
@@ -66,14 +79,16 @@ static weft_status fail_step(weft_trainer *t, weft_status status)
                      (long long)t->place.step + 1);
     wf_c_locale locale;
     if (weft_error_status(t->ctx) == WEFT_ERR_NUMERIC && wf_c_locale_begin(&locale)) {
-        snprintf(where + n, sizeof(where) - (size_t)n,
-                 ": the loss is not finite (learning rate %g)", t->lr);
+        const bool clipping = strstr(weft_error_text(t->ctx), "clip_grad_norm") != NULL;
+        snprintf(where + n, sizeof(where) - (size_t)n, ": the %s is not finite (learning rate %g)",
+                 clipping ? "gradients' norm" : "loss", t->lr);
         wf_c_locale_end(&locale);
     }
     return wf_take_error(t->ctx, status, where, t->err);
 }
 
-weft_status wf_trainer_batch(weft_trainer *t)
+/* Trains on batch i of n of a step; adds its figures to *sum. */
+static weft_status train_batch(weft_trainer *t, int64_t i, int64_t n, wf_metrics *sum)
 {
     wf_feed_slot batch;
     int64_t count, correct;
@@ -81,14 +96,36 @@ weft_status wf_trainer_batch(weft_trainer *t)
     WF_TRY(wf_feed_next(&t->feed, &batch, &count, t->err));
     if (count == 0)
         return wf_error_set(t->err, WEFT_ERR_INTERNAL, "the loader ended an epoch early");
-    weft_status status = run_step(t, batch, &loss, &correct);
+    weft_status status = run_batch(t, batch, i, n, &loss, &correct);
     if (status != WEFT_OK)
         return fail_step(t, status);
+    wf_metrics_add(sum, count, loss, correct);
+    return WEFT_OK;
+}
+
+static void add_metrics(wf_metrics *to, const wf_metrics *sum)
+{
+    to->images += sum->images;
+    to->loss_sum += sum->loss_sum;
+    to->correct += sum->correct;
+}
+
+weft_status wf_trainer_batch(weft_trainer *t)
+{
+    const int64_t n = wf_recipe_batches(t);
+    wf_metrics sum = {0};
+    weft_status status = set_schedule(t);
+    if (status != WEFT_OK)
+        return fail_step(t, status);
+    weft_optimizer_zero_grad(t->opts.optimizer);
+    for (int64_t i = 0; i < n; i++)
+        WF_TRY(train_batch(t, i, n, &sum));
     t->place.done++;
     t->place.step++;
-    wf_metrics_add(&t->epoch_metrics, count, loss, correct);
-    wf_metrics_add(&t->window, count, loss, correct);
-    return WEFT_OK;
+    add_metrics(&t->epoch_metrics, &sum);
+    add_metrics(&t->window, &sum);
+    status = wf_recipe_step_done(t);
+    return status == WEFT_OK ? status : fail_step(t, status);
 }
 
 weft_status wf_trainer_step_memory(weft_trainer *t, weft_step_memory *memory, weft_error *err)
@@ -96,7 +133,8 @@ weft_status wf_trainer_step_memory(weft_trainer *t, weft_step_memory *memory, we
     wf_feed_slot batch;
     weft_tensor *kept_loss = NULL, *kept_correct = NULL;
     WF_TRY(wf_feed_blank(&t->feed, weft_loader_batch_size(t->opts.train), &batch, err));
-    weft_status status = record_step(t, batch, &kept_loss, &kept_correct);
+    weft_optimizer_zero_grad(t->opts.optimizer);
+    weft_status status = record_batch(t, batch, 1, &kept_loss, &kept_correct);
     if (status == WEFT_OK)
         status = weft_optimizer_record(t->opts.optimizer);
     if (status == WEFT_OK)

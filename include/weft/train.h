@@ -8,6 +8,7 @@
 #include "weft/checkpoint.h"
 #include "weft/context.h"
 #include "weft/data.h"
+#include "weft/ema.h"
 #include "weft/module.h"
 #include "weft/ops.h"
 #include "weft/optim.h"
@@ -51,6 +52,7 @@ typedef struct weft_epoch {
     double lr;                              /* of its last step */
     double img_per_s;                       /* of its training steps */
     double seconds;                         /* since training began */
+    double ema_loss, ema_acc1, ema_acc5;    /* of the averages (weft/ema.h); NaN: none */
 } weft_epoch;
 /* Called after every epoch. */
 typedef void (*weft_epoch_fn)(void *user, const weft_epoch *epoch);
@@ -111,6 +113,14 @@ weft_status weft_run_write_config(weft_run *run, weft_context *ctx, const char *
 
 /* ---- training -------------------------------------------------------------------------------- */
 
+/* A figure of an evaluation. */
+typedef enum weft_monitor {
+    WEFT_MONITOR_LOSS,     /* test_loss: lower is better */
+    WEFT_MONITOR_ACC1,     /* test_acc1: higher is better */
+    WEFT_MONITOR_EMA_LOSS, /* the same of the averages */
+    WEFT_MONITOR_EMA_ACC1
+} weft_monitor;
+
 /* How to train. */
 typedef struct weft_train_opts {
     weft_loader *train;            /* batches to train on; needed */
@@ -133,6 +143,12 @@ typedef struct weft_train_opts {
     weft_epoch_fn epoch;              /* called after each epoch; or NULL */
     void *user;                       /* given to both */
     weft_checkpoint_opts checkpoints; /* when they are written; all zeros: never */
+    /* recipes */
+    int64_t accumulate; /* batches a step, whose gradients are averaged; 0 reads as 1 */
+    double clip_grad_norm, clip_grad_value; /* limits of weft_clip_grad_norm and _value; 0: none */
+    const weft_ema_opts *ema;               /* averages of the weights; NULL: none */
+    int64_t patience;     /* stop after so many evaluations without a better figure; 0: do not */
+    weft_monitor monitor; /* that figure; it is the one of a plateau schedule, too */
 } weft_train_opts;
 /* To begin options with. Set train and optimizer, too. */
 #define WEFT_TRAIN_OPTS_INIT                                                                       \
@@ -150,6 +166,8 @@ typedef struct weft_train_result {
     int64_t best_epoch;                     /* the first that had it; 0: none */
     double img_per_s;                       /* training steps only */
     double seconds;                         /* all of it, evaluations included */
+    double ema_loss, ema_acc1, ema_acc5;    /* of the last evaluation of averages; NaN: none */
+    bool stopped_early;                     /* weft_train_opts.patience was over */
 } weft_train_result;
 
 /* The loss of one batch that weft_train minimises: the cross-entropy of the model's logits. If the
@@ -161,7 +179,11 @@ weft_tensor *weft_training_loss(weft_module *model, weft_tensor *images, weft_te
                                 const weft_cross_entropy_opts *opts, weft_tensor **logits);
 
 /* Trains `model`. Each step is one plan: forward, weft_training_loss, backward, update and
- * metrics. The train_loss that is reported is that loss, with label smoothing and auxiliary
+ * metrics. With weft_train_opts.accumulate a step is so many batches, each a plan of its own, and
+ * the last of them has the update; the last step of an epoch has the batches that are left. Steps of
+ * the schedule, of max_steps and of all reports are these. BatchNorm sees each batch by itself. If a
+ * later batch of a step fails, its earlier ones have changed running statistics, and nothing else.
+ * The train_loss that is reported is that loss, with label smoothing and auxiliary
  * outputs.
  *
  * Modules: one that is in evaluation mode (weft_module_eval), such as a frozen BatchNorm, stays in
@@ -176,6 +198,7 @@ weft_tensor *weft_training_loss(weft_module *model, weft_tensor *images, weft_te
  * Files, if there is a run: weights.safetensors has the state after each epoch and at the end,
  * also when the call was interrupted or failed, as long as all weights are finite.
  * weights_best.safetensors has the state of best_epoch, evaluation.json the last evaluation.
+ * weights_ema.safetensors has the averages, if there are any, after each epoch.
  * report.html and curve.svg (weft/report.h) are written at the end. Only a finished run has
  * result.json. Where checkpoints are asked for, they are written while training goes on, and where
  * it is interrupted, before the call returns: WEFT_ERR_INTERRUPTED then means that the state is on
@@ -196,7 +219,8 @@ weft_status weft_trainer_create(weft_module *model, const weft_train_opts *opts,
 /* Puts the modules back into their modes and frees the trainer. NULL: no effect. */
 void weft_trainer_destroy(weft_trainer *trainer);
 
-/* Trains on the next batch. The last batch of an epoch is followed by what weft_train does there:
+/* Trains one step, on the next batch, or as many as it accumulates. The last step of an epoch is
+ * followed by what weft_train does there:
  * weights, evaluation, a line of the log, the callbacks; the last of the training by the run's
  * final files. Between two calls the program may do with the model what it likes.
  *
@@ -237,6 +261,8 @@ typedef struct weft_trainer_times {
 } weft_trainer_times;
 /* Fills in *times; between two steps, or from a callback. */
 void weft_trainer_get_times(const weft_trainer *trainer, weft_trainer_times *times);
+/* The averages of the weights that the trainer keeps, borrowed; NULL: it has none. */
+weft_ema *weft_trainer_ema(weft_trainer *trainer);
 /* What training has come to so far. */
 void weft_trainer_get_result(const weft_trainer *trainer, weft_train_result *result);
 

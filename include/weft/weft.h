@@ -7,6 +7,7 @@
 #include "weft/context.h"
 #include "weft/custom_op.h"
 #include "weft/data.h"
+#include "weft/ema.h"
 #include "weft/init.h"
 #include "weft/job.h"
 #include "weft/layers.h"

@@ -67,10 +67,56 @@ def test_schedules_that_cannot_be_are_refused(tmp):
         ("--momentum means nothing with --opt adagrad", ["--opt", "adagrad", "--momentum", 0.5]),
         ("--opt-alpha goes with --opt rmsprop or rmsprop_tf", ["--opt-alpha", 0.5]),
         ("--opt-eps means nothing with --opt lion", ["--opt", "lion", "--opt-eps", 0.5]),
+        ("--model-ema-decay goes with --model-ema", ["--model-ema-decay", 0.5]),
+        ("--monitor ema_loss goes with --model-ema", ["--monitor", "ema_loss"]),
         ("x.yaml: No such file", ["--config", "x.yaml"]),
     ):
         refused(2, pattern, "train", *SMALL, *args, cwd=tmp)
     assert os.listdir(tmp) == []
+
+
+def test_averages_are_evaluated_logged_and_saved(tmp):
+    run = f"{tmp}/run"
+    text = done("train", *SMALL, "--epochs", 3, "--model-ema", "--model-ema-steps", 2,
+                "--model-ema-decay", 0.999, "--lr-warmup-epochs", 1, "--output-dir", run)
+    epochs = log_of(run, "epoch")
+    assert all(0 < e["ema_loss"] and 0 <= e["ema_acc1"] <= 100 for e in epochs), epochs
+    # The averages' file has the figures that were logged.
+    json_path = f"{tmp}/figures.json"
+    done("eval", "--weights", f"{run}/weights_ema.safetensors", *SMALL, "--json", json_path)
+    with open(json_path, encoding="utf-8") as f:
+        assert math.isclose(json.load(f)["evaluation"]["loss"], epochs[-1]["ema_loss"], rel_tol=1e-6)
+    assert f"averages {epochs[-1]['ema_acc1']:.2f}%" in text, text
+    # They are no part of the training.
+    done("train", *SMALL, "--epochs", 3, "--lr-warmup-epochs", 1, "--output-dir", f"{tmp}/without")
+    assert weights_hash(run) == weights_hash(f"{tmp}/without")
+    assert not os.path.exists(f"{tmp}/without/weights_ema.safetensors")
+    assert "ema_loss" not in log_of(f"{tmp}/without", "epoch")[0]
+
+
+def test_training_stops_early_and_a_plateau_falls(tmp):
+    still = ["--lr-scheduler", "constant", "--lr", 0, "--monitor", "acc1", "--freeze-bn"]
+    text = done("train", *SMALL, "--epochs", 9, *still, "--patience", 2, "--output-dir", f"{tmp}/a")
+    assert len(log_of(f"{tmp}/a", "epoch")) == 3, text
+    assert "stopped early: acc1 was not better in 2 evaluations" in text, text
+    assert "after 3 epochs" in text, text
+    with open(f"{tmp}/a/result.json", encoding="utf-8") as f:
+        assert json.load(f)["epochs"] == 3
+    lr, options = rates_of(tmp, "--lr-scheduler", "reducelronplateau", "--lr-patience", 0,
+                           "--lr-gamma", 0.5, "--lr-warmup-epochs", 0, "--freeze", "*weight", steps=48)
+    assert options["monitor"] == "loss" and lr[0] == 0.1, lr
+
+
+def test_accumulation_counts_steps_and_clipping_changes_them(tmp):
+    args = ["train", *SMALL, "--epochs", 2, "--lr-warmup-steps", 0]
+    done(*args, "--accumulate", 5, "--output-dir", f"{tmp}/five")
+    steps = log_of(f"{tmp}/five")
+    assert steps[-1]["total_steps"] == 8, steps[-1]  # 16 batches: 5 + 5 + 5 + 1
+    done(*args, "--accumulate", 5, "--clip-grad-norm", 0.1, "--output-dir", f"{tmp}/norm")
+    done(*args, "--accumulate", 5, "--clip-grad-norm", 1e9, "--output-dir", f"{tmp}/any")
+    assert weights_hash(f"{tmp}/norm") != weights_hash(f"{tmp}/five")
+    assert weights_hash(f"{tmp}/any") == weights_hash(f"{tmp}/five")
+    done(*args, "--clip-grad-value", 1e-3, "--output-dir", f"{tmp}/value")
 
 
 def test_a_configuration_is_its_flags_and_a_record_repeats_its_run(tmp):

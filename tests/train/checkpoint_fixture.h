@@ -36,6 +36,7 @@ typedef struct training {
 
 typedef struct training_opts {
     bool adamw;
+    bool recipe; /* Adagrad, two batches a step, clipping, averages, a plateau, early stopping */
     int threads; /* 0: 2 */
     int64_t epochs;
     const char *run; /* a directory; NULL: none */
@@ -80,8 +81,9 @@ static inline weft_status training_open(training *f, const training_opts *o, wef
     f->model = make_net(f->ctx);
     weft_adamw_opts adamw = WEFT_ADAMW_OPTS_INIT;
     const weft_sgd_opts sgd = {.lr = 0.1, .momentum = 0.9, .weight_decay = 1e-3};
-    f->optimizer = o->adamw ? weft_adamw_create(f->ctx, f->model, &adamw)
-                            : weft_sgd_create(f->ctx, f->model, &sgd);
+    f->optimizer = o->recipe  ? weft_adagrad_create(f->ctx, f->model, NULL)
+                   : o->adamw ? weft_adamw_create(f->ctx, f->model, &adamw)
+                              : weft_sgd_create(f->ctx, f->model, &sgd);
     if (!f->model || !f->optimizer)
         return wf_error_set(err, WEFT_ERR_NOMEM, "%s", weft_error_text(f->ctx));
     f->schedule = (weft_schedule)WEFT_SCHEDULE_INIT;
@@ -99,6 +101,18 @@ static inline weft_status training_open(training *f, const training_opts *o, wef
                                 .checkpoints = o->checkpoints,
                                 .progress = o->progress,
                                 .user = o->user};
+    static const weft_ema_opts ema = {.decay = 0.75, .steps = 2, .warmup_epochs = 1};
+    if (o->recipe) {
+        f->schedule.kind = WEFT_SCHEDULE_PLATEAU;
+        f->schedule.gamma = 0.5;
+        f->schedule.patience = 0;
+        f->schedule.higher_is_better = true;
+        f->opts.accumulate = 2;
+        f->opts.clip_grad_norm = 1;
+        f->opts.ema = &ema;
+        f->opts.monitor = WEFT_MONITOR_EMA_ACC1;
+        f->opts.patience = 2;
+    }
     return weft_trainer_create(f->model, &f->opts, &f->trainer, err);
 }
 
@@ -137,6 +151,8 @@ static inline char *all_state(training *f, size_t *n)
     *n = 0;
     assert_int_equal(weft_state_dict(f->model, &list), WEFT_OK);
     assert_int_equal(weft_optimizer_state(f->optimizer, &list), WEFT_OK);
+    if (weft_trainer_ema(f->trainer))
+        assert_int_equal(weft_ema_state(weft_trainer_ema(f->trainer), &list), WEFT_OK);
     for (int i = 0; i < list.n; i++) {
         weft_tensor *t = list.item[i].tensor;
         size_t size =
@@ -152,7 +168,8 @@ static inline char *all_state(training *f, size_t *n)
     weft_train_result r;
     weft_trainer_get_result(f->trainer, &r);
     const double figures[] = {lr,          r.train_loss, r.train_acc1,         r.test_loss,
-                              r.test_acc1, r.best_acc1,  (double)r.best_epoch, (double)r.steps};
+                              r.test_acc1, r.best_acc1,  (double)r.best_epoch, (double)r.steps,
+                              r.ema_loss,  r.ema_acc1,   r.stopped_early};
     memcpy(bytes + *n, &random.draws, sizeof random.draws);
     *n += sizeof random.draws;
     bytes = realloc(bytes, *n + sizeof figures);

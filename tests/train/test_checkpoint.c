@@ -10,14 +10,19 @@ static void resumes_to_the_bit(const training_opts *o)
     weft_error err = WEFT_ERROR_INIT;
     training whole, part;
     char path[128];
+    const int steps = o->recipe ? (STEPS + 1) / 2 : STEPS;
     must_open(&whole, o);
-    take_steps(&whole, EPOCHS * STEPS);
+    assert_good(weft_trainer_run(whole.trainer, NULL, &err), &err);
     assert_true(weft_trainer_finished(whole.trainer));
+    weft_train_result r;
+    weft_trainer_get_result(whole.trainer, &r);
+    assert_true(r.stopped_early || r.steps == (o->epochs ? o->epochs : EPOCHS) * steps);
     /* before the first step, inside an epoch, at its end, behind it, at the end of the training */
-    static const int places[] = {0, 3, STEPS, STEPS + 1, EPOCHS * STEPS};
+    const int places[] = {0, steps - 1, steps, steps + 1, (int)r.steps};
     for (size_t i = 0; i < sizeof(places) / sizeof(places[0]); i++) {
         const int at = places[i];
-        snprintf(path, sizeof path, "%s/%d-%d", scratch_dir, o->adamw, at);
+        snprintf(path, sizeof path, "%s/%d-%d-%d", scratch_dir, o->recipe ? 2 : o->adamw,
+                 (int)o->epochs, at);
         must_open(&part, o);
         take_steps(&part, at);
         assert_good(weft_checkpoint_save(part.trainer, path, &err), &err);
@@ -37,6 +42,8 @@ static void a_training_resumed_at_any_step_has_the_same_bits(void **state)
 {
     resumes_to_the_bit(&(training_opts){0});
     resumes_to_the_bit(&(training_opts){.adamw = true});
+    resumes_to_the_bit(&(training_opts){.recipe = true});
+    resumes_to_the_bit(&(training_opts){.recipe = true, .epochs = 9});
 }
 
 static void a_loaded_trainer_is_the_saved_one_at_once(void **state)
