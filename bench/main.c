@@ -16,6 +16,7 @@
 #include "bench/ops.h"
 #include "bench/options.h"
 #include "bench/peak.h"
+#include "bench/pictures.h"
 #include "bench/step.h"
 #include "engine/base/error.h"
 #include "engine/files/atomic_file.h"
@@ -275,10 +276,12 @@ static int run_suite(const bench_machine *m, const bench_options *options)
         return complain(BAD_USE, why);
     bench_linear *linear = bench_linear_register(m, &before);
     bench_images *images = bench_images_register(m);
-    if (!linear || !images) {
+    bench_pictures *pictures = bench_pictures_register();
+    if (!linear || !images || !pictures) {
         bench_conv2d_destroy(conv2d);
         bench_linear_destroy(linear);
         bench_images_destroy(images);
+        bench_pictures_destroy(pictures);
         return complain(FAILED, "out of memory");
     }
     bench_step_spec *steps = bench_step_register(m->threads);
@@ -309,6 +312,7 @@ done:
     bench_conv2d_destroy(conv2d);
     bench_linear_destroy(linear);
     bench_images_destroy(images);
+    bench_pictures_destroy(pictures);
     free(steps);
     return status;
 }
