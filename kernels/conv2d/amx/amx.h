@@ -111,11 +111,11 @@ static inline int amx_outputs(const amx_frame *f, amx_rows b)
     return ((b.images - 1) * f->image_rows + b.rows) * f->pitch;
 }
 
-/* Fills one channel block of the frame from n images at x, stride bytes apart: L numbers a cell, cells `cell`
- * elements apart. x == NULL: with zeros. Writes all cells of planes up to the last that is copied, and zeros to
- * `zeros` cells behind. */
+/* Fills the frame from b.images images at x, stride bytes apart: a channel block a cell, or, with `both`, two, of
+ * which the second lies `second` elements behind x; 0: it is zero. Writes all cells of planes up to the last that is
+ * copied, and zeros to `zeros` cells behind. */
 void WF_ISA_FN(wf_amx_fill)(const amx_frame *f, amx_rows b, const uint16_t *x, size_t stride,
-                            size_t cell, int zeros, uint16_t *frame);
+                            bool both, size_t second, int zeros, uint16_t *frame);
 
 /* Patches of a plain image. */
 typedef struct amx_patches {

@@ -49,12 +49,11 @@ static void fill(const job *m, int group)
     }
     const size_t plane = (size_t)s->in.H * (size_t)s->in.W * L;
     const int blocks = amx_pieces(s->group_inputs, L);
-    for (int i = 0; i < 2 * s->input_blocks; i++) {
-        const uint16_t *x =
-            i < blocks ? (const uint16_t *)image + (size_t)(group * blocks + i) * plane : NULL;
-        amx_fill(&s->frame, m->b, x, m->io->in_stride, AMX_STEP, 0,
-                 m->frame + (size_t)(i / 2) * s->block_elements + i % 2 * L);
-    }
+    for (int v = 0; v < s->input_blocks; v++)
+        amx_fill(&s->frame, m->b,
+                 (const uint16_t *)image + (size_t)(group * blocks + 2 * v) * plane,
+                 m->io->in_stride, true, 2 * v + 1 < blocks ? plane : 0, 0,
+                 m->frame + (size_t)v * s->block_elements);
 }
 
 /* Writes where the planes have the outputs of a class, and how many tiles each subblock needs. Returns the number

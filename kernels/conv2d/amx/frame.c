@@ -1,25 +1,45 @@
 /* Fills frames: Note [Frames] in amx.h. Writes the caller's memory only. */
 #include "kernels/conv2d/amx/amx.h"
 
-static void put_zeros(size_t cell, int n, uint16_t *to)
+/* What is copied: cells of one channel block, or of two, the second of which may be zero. */
+typedef struct source {
+    const uint16_t *x;
+    size_t stride; /* bytes from image to image */
+    bool both;
+    size_t second; /* elements from block to block; 0: there is none */
+} source;
+
+static size_t cell_of(const source *s)
 {
-    if (cell == L) {
-        memset(to, 0, (size_t)n * L * sizeof *to);
-        return;
-    }
-    for (int i = 0; i < n; i++, to += cell)
-        memset(to, 0, L * sizeof *to);
+    return s->both ? 2 * L : L;
 }
 
-/* Copies n pixels of a channel block, `step` pixels apart. */
-static void put_pixels(const uint16_t *from, int step, size_t cell, int n, uint16_t *to)
+static void put_zeros(const source *s, int n, uint16_t *to)
 {
-    if (cell == L && step == 1) {
+    memset(to, 0, (size_t)n * cell_of(s) * sizeof *to);
+}
+
+/* Copies n pixels from `from` on, `step` pixels apart. */
+static void put_pixels(const source *s, const uint16_t *from, int step, int n, uint16_t *to)
+{
+    const size_t next = (size_t)step * L;
+    if (!s->both && step == 1) {
         memcpy(to, from, (size_t)n * L * sizeof *to);
-        return;
+    } else if (!s->both) {
+        for (int i = 0; i < n; i++, from += next, to += L)
+            memcpy(to, from, L * sizeof *to);
+    } else if (s->second == 0) {
+        for (int i = 0; i < n; i++, from += next, to += 2 * L) {
+            memcpy(to, from, L * sizeof *to);
+            memset(to + L, 0, L * sizeof *to);
+        }
+    } else {
+        const uint16_t *other = from + s->second;
+        for (int i = 0; i < n; i++, from += next, other += next, to += 2 * L) {
+            memcpy(to, from, L * sizeof *to);
+            memcpy(to + L, other, L * sizeof *to);
+        }
     }
-    for (int i = 0; i < n; i++, from += (size_t)step * L, to += cell)
-        memcpy(to, from, L * sizeof *to);
 }
 
 /* The rows, or columns, of phase j that lie in the image, from the extent's first on. */
@@ -32,39 +52,40 @@ static int present(const amx_axis *a, const amx_extent *e, int j)
 }
 
 /* Fills the plane of row phase i and column phase j. */
-static void fill_plane(const amx_frame *f, amx_rows b, const uint16_t *x, size_t stride, int i,
-                       int j, size_t cell, int zeros, uint16_t *to)
+static void fill_plane(const amx_frame *f, amx_rows b, const source *s, int i, int j, int zeros,
+                       uint16_t *to)
 {
     const amx_axis *h = f->h, *w = f->w;
     const int rows = f->whole ? b.images * f->image_rows + f->rows.lead : b.rows + f->rows.span;
     const int has_rows = present(h, &f->rows, i), n = present(w, &f->columns, j);
-    const size_t W = (size_t)f->in.W;
+    const size_t W = (size_t)f->in.W, cell = cell_of(s);
     const size_t column = (size_t)(f->columns.first * w->step + w->remainder[j]);
     for (int r = 0; r < rows; r++, to += (size_t)f->pitch * cell) {
         const int image = f->whole ? r / f->image_rows : 0;
         const int at = b.row + f->origin + (f->whole ? r % f->image_rows : r) - f->rows.first;
-        if (!x || image >= b.images || at < 0 || at >= has_rows) {
-            put_zeros(cell, f->pitch, to);
+        if (at < 0 || at >= has_rows) { /* behind the last image, too */
+            put_zeros(s, f->pitch, to);
             continue;
         }
         const size_t row = (size_t)((at + f->rows.first) * h->step + h->remainder[i]);
-        const uint16_t *from =
-            (const uint16_t *)((const char *)x + (size_t)image * stride) + (row * W + column) * L;
+        const uint16_t *from = (const uint16_t *)((const char *)s->x + (size_t)image * s->stride) +
+                               (row * W + column) * L;
         const int lead = f->columns.lead;
-        put_zeros(cell, lead, to);
-        put_pixels(from, w->step, cell, n, to + (size_t)lead * cell);
-        put_zeros(cell, f->pitch - lead - n, to + (size_t)(lead + n) * cell);
+        put_zeros(s, lead, to);
+        put_pixels(s, from, w->step, n, to + (size_t)lead * cell);
+        put_zeros(s, f->pitch - lead - n, to + (size_t)(lead + n) * cell);
     }
-    put_zeros(cell, f->columns.lead + zeros, to);
+    put_zeros(s, f->columns.lead + zeros, to);
 }
 
-void amx_fill(const amx_frame *f, amx_rows b, const uint16_t *x, size_t stride, size_t cell,
-              int zeros, uint16_t *frame)
+void amx_fill(const amx_frame *f, amx_rows b, const uint16_t *x, size_t stride, bool both,
+              size_t second, int zeros, uint16_t *frame)
 {
+    const source s = {x, stride, both, second};
     for (int i = 0; i < f->h->phases; i++)
         for (int j = 0; j < f->w->phases; j++)
-            fill_plane(f, b, x, stride, i, j, cell, zeros,
-                       frame + (size_t)(i * f->w->phases + j) * f->plane_cells * cell);
+            fill_plane(f, b, &s, i, j, zeros,
+                       frame + (size_t)(i * f->w->phases + j) * f->plane_cells * cell_of(&s));
 }
 
 /* ---- patches --------------------------------------------------------------------------------- */

@@ -1,10 +1,11 @@
 /* Backward-weights by AMX tiles: the plan, and the sum of the partial sums.
  *
  * A part of a split (Note [Splits of weight gradients]) is a range of output blocks and one of input blocks. It runs
- * pixel block by pixel block, Note [Pixels as the inner dimension] in weights.h: L2 holds the block's ddst, L1 the
- * pairs of two input blocks, which are multiplied by all of it. Everything but the plan is stateless.
+ * pixel block by pixel block, Note [Pixels as the inner dimension] in weights.h: L2 holds the block's transposed rows,
+ * L1 the pairs of two blocks of the other operand, which are multiplied by all of them. Everything but the plan is
+ * stateless.
  *
- * A partial sum, of f32: [group][output block][input block][tap that meets the input][16 outputs][16 inputs]. */
+ * A partial sum, of f32: [group][output block][input block][tap that meets the input][16 of rows][16 of pairs]. */
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -14,6 +15,7 @@
 enum {
     MANY_CORES = 64,       /* a gradient gives work to so many, with tiles of at least */
     TILE_FLOPS = 64000000, /* operations */
+    ROW_COPIES = 4,        /* what a transpose costs, in copies of a block into pairs */
     LARGE_SUMS =
         1 << 20 /* bytes of f32 that are loaded and stored with each pixel block outside L2 */
 };
@@ -53,28 +55,27 @@ static void destroy(wf_conv2d *k)
 }
 
 /* Cuts the work on a split into about as many parts as are wanted: of all ways that give enough the one that copies
- * least, pairs of src once for each range of outputs, ddst once for each range of inputs. */
+ * least, pairs once for each range of rows, rows once for each range of pairs. */
 static void plan_parts(amx_weights *s, const wf_conv2d *k)
 {
     const wf_conv2d_desc *d = &k->desc;
     const double flops = wf_conv2d_flops(d) / TILE_FLOPS;
     const double most = (flops < MANY_CORES ? flops : MANY_CORES) / k->splits, enough = 0.75 * most;
-    const int outputs = d->groups * amx_pairs(s->output_blocks),
-              inputs = amx_pairs(s->input_blocks);
+    const int rows = d->groups * amx_halves(s->row_blocks), pairs = amx_halves(s->pair_blocks);
     double found = 0, cost = 0;
-    s->input_parts = s->output_parts = 1;
-    for (int v = 1; v <= inputs && (v == 1 || v <= most); v++)
-        for (int u = 1; u <= outputs && (u == 1 || (double)v * u <= most); u++) {
+    s->row_parts = s->pair_parts = 1;
+    for (int v = 1; v <= pairs && (v == 1 || v <= most); v++)
+        for (int u = 1; u <= rows && (u == 1 || (double)v * u <= most); u++) {
             const double passes = u > d->groups ? (double)u / d->groups : 1;
-            const double copies = passes * (s->parity[0] + s->parity[1] + 1) * s->input_blocks +
-                                  2.0 * v * s->output_blocks;
+            const double copies = passes * (s->parity[0] + s->parity[1] + 1) * s->pair_blocks +
+                                  (double)ROW_COPIES * v * s->row_blocks;
             const double parts = (double)v * u, has = parts < enough ? parts : enough;
             if (has < found || (has == found && found > 0 && copies >= cost))
                 continue;
             found = has;
             cost = copies;
-            s->input_parts = v;
-            s->output_parts = u;
+            s->pair_parts = v;
+            s->row_parts = u;
         }
 }
 
@@ -107,7 +108,7 @@ static void plan_block(wf_conv2d *k, amx_weights *s)
     const wf_act in = s->patched ? (wf_act){s->group_inputs, d->P, d->Q, L} : wf_conv2d_src(d);
     amx_plan_frame(&s->frame, in, s->rows, 1, s->columns, 1, INT32_MAX, rows,
                    images < k->split_images ? images : k->split_images);
-    s->row_blocks = amx_pieces(d->P, s->frame.block_rows);
+    s->blocks_of_image = amx_pieces(d->P, s->frame.block_rows);
     s->frame_cells = (size_t)(s->rows->phases * s->columns->phases) * s->frame.plane_cells;
     const amx_rows block = {s->frame.images, 0, s->frame.block_rows};
     s->max_steps = amx_pieces(amx_outputs(&s->frame, block), AMX_STEP);
@@ -115,8 +116,12 @@ static void plan_block(wf_conv2d *k, amx_weights *s)
         const int r = t / s->columns->taps, q = t % s->columns->taps;
         s->cell[t] = amx_tap_cell(&s->frame, s->rows, s->columns, r, q);
         s->tap[t] = s->patched ? 0 : s->rows->tap[r] * d->S + s->columns->tap[q];
-        s->parity[s->cell[t] % 2] = true;
+        s->parity[s->swapped ? 0 : s->cell[t] % 2] = true;
     }
+    const size_t steps = (size_t)s->max_steps * AMX_STEP;
+    s->pair_cells = s->frame_cells > steps ? s->frame_cells : steps;
+    s->in_place = s->taps == 1 && s->cell[0] == 0 && s->rows->offset[0] == 0 &&
+                  s->columns->offset[0] == 0 && d->stride[0] * d->stride[1] == 1;
 }
 
 static bool create(wf_conv2d *k, char *why, size_t size)
@@ -135,29 +140,33 @@ static bool create(wf_conv2d *k, char *why, size_t size)
         destroy(k);
         return false;
     }
+    s->swapped = s->taps == 1 && s->output_blocks > s->input_blocks;
+    s->row_blocks = s->swapped ? s->input_blocks : s->output_blocks;
+    s->pair_blocks = s->swapped ? s->output_blocks : s->input_blocks;
     s->block_floats = (size_t)s->input_blocks * (size_t)s->taps * AMX_SUMS;
     if (s->taps)
         plan_block(k, s);
     plan_parts(s, k);
-    const int pairs = amx_pieces(d->groups * amx_pairs(s->output_blocks), s->output_parts);
+    const int rows = amx_pieces(d->groups * amx_halves(s->row_blocks), s->row_parts);
     const size_t cells = (size_t)(s->patched ? s->input_blocks : 1) * s->frame_cells + 2;
     const size_t ddst_cells = (size_t)s->max_steps * AMX_STEP;
-    s->ddst_bytes = (size_t)(2 * pairs * s->max_steps) * AMX_TILE * sizeof(uint16_t);
+    s->rows_bytes = (size_t)(2 * rows * s->max_steps) * AMX_TILE * sizeof(uint16_t);
     s->cells_bytes = amx_aligned((cells > ddst_cells ? cells : ddst_cells) * L * sizeof(uint16_t));
-    s->pairs_bytes = amx_aligned(2 * 2 * s->frame_cells * L * sizeof(uint16_t));
-    k->scratch_bytes = s->ddst_bytes + s->cells_bytes + s->pairs_bytes;
+    s->pairs_bytes = amx_aligned(2 * 2 * s->pair_cells * L * sizeof(uint16_t));
+    k->scratch_bytes = s->rows_bytes + s->cells_bytes + s->pairs_bytes;
     if (s->patched) {
         amx_plan_patches(&s->patches, d);
         k->scratch_bytes += amx_patch_scratch(&s->patches, s->frame.block_rows);
     }
-    k->parts = s->input_parts * s->output_parts;
+    k->parts = s->row_parts * s->pair_parts;
     k->reduce_tiles = d->groups * s->output_blocks;
     k->partial_sum_bytes =
         (size_t)k->reduce_tiles * (s->block_floats ? s->block_floats : 1) * sizeof(float);
     return true;
 }
 
-/* A tile is one output block. Sums [input block][tap][output][input] become weights [output][input][tap]. */
+/* A tile is one output block. Sums [input block][tap][output][input], of swapped operands [input][output], become
+ * weights [output][input][tap]. */
 static weft_status reduce(const wf_conv2d *k, int worker, void *partial_sums,
                           size_t partial_sum_stride, void *dweights, int tile)
 {
@@ -177,9 +186,11 @@ static weft_status reduce(const wf_conv2d *k, int worker, void *partial_sums,
             const int left = s->group_inputs - v * L, inputs = left < L ? left : L;
             float *to = out + (size_t)i * line + (size_t)(v * L * taps);
             for (int t = 0; t < s->taps; t++) {
-                const float *from = w + ((size_t)(v * s->taps + t) * L + (size_t)i) * L;
+                const float *from =
+                    w + (size_t)(v * s->taps + t) * AMX_SUMS + i * (s->swapped ? 1 : L);
+                const int step = s->swapped ? L : 1;
                 for (int c = 0; c < inputs; c++)
-                    to[c * taps + s->tap[t]] = from[c];
+                    to[c * taps + s->tap[t]] = from[c * step];
             }
         }
     return WEFT_OK;

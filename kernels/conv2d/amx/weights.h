@@ -4,8 +4,11 @@
  * Note [Pixels as the inner dimension]. A weight's gradient sums over output pixels. They are counted with the pitch
  * of the frame of src, Note [Frames] in amx.h; where the count meets no output, ddst is zero. A step is 32 of them.
  *
- *     ddst, transposed, for each output block:         [step][16 outputs][32 pixels]
- *     src, in pairs, for an input block and a parity:  [pair of cells][16 inputs][2]
+ *     rows: ddst, transposed, for each output block:           [step][16 outputs][32 pixels]
+ *     pairs: src, for an input block and a parity, in pairs:   [pair of cells][16 inputs][2]
+ *
+ * A 1x1 filter has one tap, so either operand can be transposed. That takes several times as long as pairs, so the
+ * one with fewer channels is: with more outputs than inputs it is src, and the two change places.
  *
  * A tap reads src from a cell on that may be odd, but a tile must not begin within a pair, and tile loads across cache
  * lines take six times as long. So there are two copies of src, of the pairs that begin with even cells and with odd
@@ -22,8 +25,11 @@
 
 typedef struct amx_weights {
     bool patched;
+    bool swapped;  /* src is transposed, ddst lies in pairs */
+    bool in_place; /* a pixel block of neighbouring pixels of src may be read where it lies */
     int group_inputs, group_outputs; /* channels of a group; of patches: numbers */
     int input_blocks, output_blocks; /* of 16, in a group */
+    int row_blocks, pair_blocks;     /* the one and the other, as swapped says */
     amx_axis *rows, *columns;
     int taps;       /* that meet the input */
     size_t *cell;   /* of each: what output 0 reads */
@@ -32,32 +38,32 @@ typedef struct amx_weights {
     amx_frame frame;
     amx_patches patches;
     size_t frame_cells; /* of an input block */
-    int max_steps, row_blocks;
-    int input_parts,
-        output_parts; /* ranges of pairs of input blocks; of output blocks, through all groups */
-    size_t
-        block_floats; /* of a partial sum for one output block: [input block][tap][L outputs][L inputs] */
-    /* Scratch: ddst; cells; pairs; for patches. */
-    size_t ddst_bytes, cells_bytes, pairs_bytes;
+    size_t pair_cells;  /* of a parity of a pair block */
+    int max_steps, blocks_of_image;
+    /* Parts: ranges of two row blocks, through all groups; of two pair blocks. */
+    int row_parts, pair_parts;
+    /* Of a partial sum for one output block: [input block][tap][16 of rows][16 of pairs]. */
+    size_t block_floats;
+    /* Scratch: rows; cells; pairs; for patches. */
+    size_t rows_bytes, cells_bytes, pairs_bytes;
 } amx_weights;
 
-static inline int amx_pairs(int blocks)
+static inline int amx_halves(int blocks)
 {
     return (blocks + 1) / 2;
 }
 
-/* One tap's product for up to two output and two input blocks. */
+/* One tap's product for up to two row blocks and two pair blocks. */
 typedef struct amx_weights_product {
-    const uint16_t *ddst[2]; /* [step][16 outputs][32 pixels] */
-    const uint16_t *src[2];  /* [step][16 pairs][16 inputs][2] */
+    const uint16_t *rows[2];  /* [step][16 channels][32 pixels] */
+    const uint16_t *pairs[2]; /* [step][16 pairs][16 channels][2] */
     int steps;
-    float *sums; /* [16 outputs][16 inputs] */
-    size_t output_step,
-        input_step;   /* floats from output block to output block of sums, and of inputs */
-    bool starts_sums; /* with zero, not with what is there */
+    float *sums;                /* [16 of rows][16 of pairs] */
+    size_t row_step, pair_step; /* floats to the sums of the second row block, pair block */
+    bool starts_sums;           /* with zero, not with what is there */
 } amx_weights_product;
 
-void WF_ISA_FN(wf_amx_weights_product)(wf_tiles *t, int output_blocks, int input_blocks,
+void WF_ISA_FN(wf_amx_weights_product)(wf_tiles *t, int row_blocks, int pair_blocks,
                                        const amx_weights_product *p);
 weft_status WF_ISA_FN(wf_amx_weights_run)(const wf_conv2d *k, int worker,
                                           const wf_conv2d_gradient_io *io, int n, void *partial_sum,

@@ -11,65 +11,58 @@ typedef struct job {
     amx_rows b;
     int steps;
     bool starts_sums;
-    int o0, o1, v0, v1; /* pairs of output blocks, through all groups; of input blocks */
+    int r0, r1, p0,
+        p1; /* the part: two row blocks each, through all groups; two pair blocks each */
     float *partial_sum;
-    uint16_t *ddst, *cells, *pairs;
+    uint16_t *rows, *cells, *pairs;
     void *patches;
     wf_tiles t;
 } job;
+
+/* ---- operands -------------------------------------------------------------------------------- */
 
 static const uint16_t *image(const void *images, size_t stride, int n)
 {
     return (const uint16_t *)((const char *)images + (size_t)n * stride);
 }
 
-/* The first output block of a pair of them, both counted through all groups; *blocks: how many it has. */
-static int block_of(const amx_weights *s, int pair, int *blocks)
+/* Whether the pixel block is whole steps of neighbouring pixels of one image, W to a row. */
+static bool contiguous(const job *m, int W)
 {
-    const int pairs = amx_pairs(s->output_blocks), group = pair / pairs, at = pair % pairs * 2;
-    *blocks = s->output_blocks - at < 2 ? s->output_blocks - at : 2;
-    return group * s->output_blocks + at;
+    return m->s->frame.pitch == W && m->b.images == 1 &&
+           m->steps * AMX_STEP == m->b.rows * m->s->frame.pitch;
 }
 
-static uint16_t *ddst_tiles(const job *m, int block)
-{
-    int blocks;
-    return m->ddst +
-           (size_t)(block - block_of(m->s, m->o0, &blocks)) * (size_t)m->s->max_steps * AMX_TILE;
-}
-
-/* Cells of 16 outputs of the pixel block: where they lie, if they are whole steps of neighbouring pixels; else in a
- * copy with zeros. */
+/* Cells of a block of ddst, counted through all groups: where they lie, or a copy with zeros. */
 static const uint16_t *ddst_cells(const job *m, int block)
 {
     const amx_frame *f = &m->s->frame;
     const size_t Q = (size_t)m->d->Q, plane = (size_t)m->d->P * Q * L;
-    const size_t at = (size_t)block * plane + (size_t)m->b.row * Q * L,
-                 row = Q * L * sizeof *m->cells;
-    if (f->pitch == m->d->Q && m->b.images == 1 && m->steps * AMX_STEP == m->b.rows * f->pitch)
+    const size_t at = (size_t)block * plane + (size_t)m->b.row * Q * L;
+    if (contiguous(m, m->d->Q))
         return image(m->io->ddst, m->io->ddst_stride, m->first) + at;
     memset(m->cells, 0, (size_t)m->steps * AMX_STEP * L * sizeof *m->cells);
     for (int n = 0; n < m->b.images; n++) {
         const uint16_t *y = image(m->io->ddst, m->io->ddst_stride, m->first + n) + at;
         uint16_t *to = m->cells + (size_t)n * (size_t)(f->image_rows * f->pitch) * L;
         for (int p = 0; p < m->b.rows; p++, y += Q * L, to += (size_t)f->pitch * L)
-            memcpy(to, y, row);
+            memcpy(to, y, Q * L * sizeof *to);
     }
     return m->cells;
 }
 
-static void fill_ddst(const job *m)
+/* Cells of a block of src, counted through all groups. */
+static const uint16_t *src_cells(const job *m, int block)
 {
-    for (int o = m->o0; o < m->o1; o++) {
-        int blocks;
-        const int block = block_of(m->s, o, &blocks);
-        for (int j = 0; j < blocks; j++) {
-            const uint16_t *from = ddst_cells(m, block + j);
-            uint16_t *to = ddst_tiles(m, block + j);
-            for (int i = 0; i < m->steps; i++, from += AMX_STEP * L, to += AMX_TILE)
-                amx_transpose_cells(from, to);
-        }
-    }
+    const amx_weights *s = m->s;
+    const size_t plane = (size_t)m->d->H * (size_t)m->d->W * L;
+    if (s->patched)
+        return m->cells + (size_t)block * s->frame_cells * L;
+    const uint16_t *x = image(m->io->src, m->io->src_stride, m->first) + (size_t)block * plane;
+    if (s->in_place && contiguous(m, m->d->W))
+        return x + (size_t)m->b.row * (size_t)m->d->W * L;
+    amx_fill(&s->frame, m->b, x, m->io->src_stride, false, 0, AMX_STEP + 2, m->cells);
+    return m->cells;
 }
 
 /* The patches of a pixel block, all input blocks. */
@@ -85,47 +78,77 @@ static void fill_patches(const job *m)
                ((size_t)m->steps * AMX_STEP - outputs) * L * sizeof *m->cells);
 }
 
-/* Writes the pairs of input block v of a group behind `pairs`: even, odd. */
-static void fill_pairs(const job *m, int group, int v, uint16_t *pairs)
+/* The first row block of two, both counted through all groups; *blocks: how many they are. */
+static int block_of(const amx_weights *s, int two, int *blocks)
 {
-    const amx_weights *s = m->s;
-    const size_t plane = (size_t)m->d->H * (size_t)m->d->W * L;
-    uint16_t *cells = m->cells;
-    if (s->patched)
-        cells += (size_t)v * s->frame_cells * L;
-    else
-        amx_fill(&s->frame, m->b,
-                 image(m->io->src, m->io->src_stride, m->first) +
-                     (size_t)(group * s->input_blocks + v) * plane,
-                 m->io->src_stride, L, AMX_STEP + 2, cells);
-    for (int parity = 0; parity < 2; parity++, pairs += s->frame_cells * L)
-        for (size_t i = 0; s->parity[parity] && i < s->frame_cells; i += 2)
-            amx_interleave(cells + (i + (size_t)parity) * L, pairs + i * L);
+    const int halves = amx_halves(s->row_blocks), group = two / halves, at = two % halves * 2;
+    *blocks = s->row_blocks - at < 2 ? s->row_blocks - at : 2;
+    return group * s->row_blocks + at;
 }
 
-/* Multiplies the pairs of one or two input blocks, from v on, with a group's output blocks of the part. */
-static void run_pairs(job *m, int group, int v, int o0, int o1)
+static uint16_t *tiles_of(const job *m, int block)
+{
+    int blocks;
+    const int first = block_of(m->s, m->r0, &blocks);
+    return m->rows + (size_t)(block - first) * (size_t)m->s->max_steps * AMX_TILE;
+}
+
+static void fill_rows(const job *m)
 {
     const amx_weights *s = m->s;
-    const size_t taps = (size_t)s->taps * AMX_SUMS, step = 2 * s->frame_cells * L;
-    const int inputs = s->input_blocks - v < 2 ? s->input_blocks - v : 2;
-    for (int j = 0; j < inputs; j++)
-        fill_pairs(m, group, v + j, m->pairs + (size_t)j * step);
-    for (int o = o0; o < o1; o++) {
-        int outputs;
-        const int block = block_of(s, o, &outputs);
-        amx_weights_product p = {.ddst = {ddst_tiles(m, block), ddst_tiles(m, block + outputs - 1)},
+    for (int r = m->r0; r < m->r1; r++) {
+        int blocks;
+        const int block = block_of(s, r, &blocks);
+        for (int j = 0; j < blocks; j++) {
+            const uint16_t *from =
+                s->swapped ? src_cells(m, block + j) + s->cell[0] * L : ddst_cells(m, block + j);
+            uint16_t *to = tiles_of(m, block + j);
+            for (int i = 0; i < m->steps; i++, from += AMX_STEP * L, to += AMX_TILE)
+                amx_transpose_cells(from, to);
+        }
+    }
+}
+
+/* Writes the pairs of a block, counted through all groups, behind `pairs`: even, odd. */
+static void fill_pairs(const job *m, int block, uint16_t *pairs)
+{
+    const amx_weights *s = m->s;
+    const uint16_t *cells = s->swapped ? ddst_cells(m, block) : src_cells(m, block);
+    const size_t n = cells == m->cells && !s->swapped && !s->patched ? s->frame_cells
+                                                                     : (size_t)m->steps * AMX_STEP;
+    for (size_t parity = 0; parity < 2; parity++, pairs += s->pair_cells * L)
+        for (size_t i = 0; s->parity[parity] && i < n; i += 2)
+            amx_interleave(cells + (i + parity) * L, pairs + i * L);
+}
+
+/* ---- products -------------------------------------------------------------------------------- */
+
+/* Multiplies one or two pair blocks of a group, from `pair` on, by the group's rows of the part. */
+static void run_pairs(job *m, int group, int pair, int r0, int r1)
+{
+    const amx_weights *s = m->s;
+    const size_t taps = (size_t)s->taps * AMX_SUMS, step = 2 * s->pair_cells * L;
+    const int pairs = s->pair_blocks - pair < 2 ? s->pair_blocks - pair : 2;
+    for (int j = 0; j < pairs; j++)
+        fill_pairs(m, group * s->pair_blocks + pair + j, m->pairs + (size_t)j * step);
+    for (int r = r0; r < r1; r++) {
+        int rows;
+        const int row = block_of(s, r, &rows);
+        /* The output block through all groups, and the input block of a group. */
+        const int output = s->swapped ? group * s->output_blocks + pair : row;
+        const int input = s->swapped ? row - group * s->input_blocks : pair;
+        amx_weights_product p = {.rows = {tiles_of(m, row), tiles_of(m, row + rows - 1)},
                                  .steps = m->steps,
-                                 .output_step = outputs > 1 ? s->block_floats : 0,
-                                 .input_step = inputs > 1 ? taps : 0,
+                                 .row_step = s->swapped ? taps : s->block_floats,
+                                 .pair_step = s->swapped ? s->block_floats : taps,
                                  .starts_sums = m->starts_sums};
+        float *sums = m->partial_sum + (size_t)output * s->block_floats + (size_t)input * taps;
         for (int t = 0; t < s->taps; t++) {
-            const size_t parity = s->cell[t] % 2;
-            p.src[0] = m->pairs + (parity * s->frame_cells + s->cell[t] - parity) * L;
-            p.src[1] = p.src[0] + (inputs - 1) * step;
-            p.sums = m->partial_sum + (size_t)block * s->block_floats + (size_t)v * taps +
-                     (size_t)t * AMX_SUMS;
-            amx_weights_product_of(&m->t, outputs, inputs, &p);
+            const size_t cell = s->swapped ? 0 : s->cell[t], parity = cell % 2;
+            p.pairs[0] = m->pairs + (parity * s->pair_cells + cell - parity) * L;
+            p.pairs[1] = p.pairs[0] + (size_t)(pairs - 1) * step;
+            p.sums = sums + (size_t)t * AMX_SUMS;
+            amx_weights_product_of(&m->t, rows, pairs, &p);
         }
     }
 }
@@ -133,16 +156,18 @@ static void run_pairs(job *m, int group, int v, int o0, int o1)
 static void run_block(job *m)
 {
     const amx_weights *s = m->s;
-    const int pairs = amx_pairs(s->output_blocks);
+    const int halves = amx_halves(s->row_blocks);
     m->steps = amx_pieces(amx_outputs(&s->frame, m->b), AMX_STEP);
-    fill_ddst(m);
-    if (s->patched)
+    if (s->patched && s->swapped)
         fill_patches(m);
-    for (int o = m->o0, stop; o < m->o1; o = stop) {
-        const int group = o / pairs;
-        stop = (group + 1) * pairs < m->o1 ? (group + 1) * pairs : m->o1;
-        for (int v = m->v0; v < m->v1; v++)
-            run_pairs(m, group, 2 * v, o, stop);
+    fill_rows(m);
+    if (s->patched && !s->swapped)
+        fill_patches(m);
+    for (int r = m->r0, stop; r < m->r1; r = stop) {
+        const int group = r / halves;
+        stop = (group + 1) * halves < m->r1 ? (group + 1) * halves : m->r1;
+        for (int p = m->p0; p < m->p1; p++)
+            run_pairs(m, group, 2 * p, r, stop);
     }
 }
 
@@ -151,21 +176,21 @@ weft_status amx_weights_run(const wf_conv2d *k, int worker, const wf_conv2d_grad
 {
     const amx_weights *s = k->state;
     const wf_conv2d_desc *d = &k->desc;
-    const int v = part % s->input_parts, o = part / s->input_parts;
-    const int64_t outputs = (int64_t)d->groups * amx_pairs(s->output_blocks);
-    const int64_t inputs = amx_pairs(s->input_blocks);
+    const int r = part / s->pair_parts, p = part % s->pair_parts;
+    const int64_t rows = (int64_t)d->groups * amx_halves(s->row_blocks);
+    const int64_t pairs = amx_halves(s->pair_blocks);
     char *memory = scratch;
     job m = {.d = d,
              .s = s,
              .io = io,
              .starts_sums = true,
-             .o0 = (int)(outputs * o / s->output_parts),
-             .o1 = (int)(outputs * (o + 1) / s->output_parts),
-             .v0 = (int)(inputs * v / s->input_parts),
-             .v1 = (int)(inputs * (v + 1) / s->input_parts),
+             .r0 = (int)(rows * r / s->row_parts),
+             .r1 = (int)(rows * (r + 1) / s->row_parts),
+             .p0 = (int)(pairs * p / s->pair_parts),
+             .p1 = (int)(pairs * (p + 1) / s->pair_parts),
              .partial_sum = partial_sum};
-    m.ddst = (uint16_t *)memory;
-    m.cells = (uint16_t *)(memory += s->ddst_bytes);
+    m.rows = (uint16_t *)memory;
+    m.cells = (uint16_t *)(memory += s->rows_bytes);
     m.pairs = (uint16_t *)(memory += s->cells_bytes);
     m.patches = memory + s->pairs_bytes;
     if (s->taps == 0)
@@ -173,10 +198,10 @@ weft_status amx_weights_run(const wf_conv2d *k, int worker, const wf_conv2d_grad
     wf_tiles_begin(&m.t); /* Note [Tile configuration] */
     for (; m.first < n; m.first += m.b.images) {
         m.b.images = n - m.first < s->frame.images ? n - m.first : s->frame.images;
-        for (int i = 0; i < s->row_blocks; i++, m.starts_sums = false) {
-            const int rows = s->frame.block_rows;
-            m.b.row = i * rows;
-            m.b.rows = d->P - m.b.row < rows ? d->P - m.b.row : rows;
+        for (int i = 0; i < s->blocks_of_image; i++, m.starts_sums = false) {
+            const int most = s->frame.block_rows;
+            m.b.row = i * most;
+            m.b.rows = d->P - m.b.row < most ? d->P - m.b.row : most;
             run_block(&m);
         }
     }
