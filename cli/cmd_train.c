@@ -14,6 +14,7 @@
 #include "signals.h"
 #include "step.h"
 #include "train_data.h"
+#include "train_resume.h"
 #include "train_recipe.h"
 
 typedef struct training {
@@ -24,6 +25,7 @@ typedef struct training {
     weft_optimizer *optimizer;
     recipe recipe;
     weft_run *run;
+    train_resume resume;
     char wisdom[32]; /* its hash */
     cli_progress progress;
 } training;
@@ -112,6 +114,9 @@ static int write_config(training *t)
                 s->text = weft_run_path(t->run);
         }
     }
+    int held = train_resume_check(&t->resume, t->run, settings, n);
+    if (held || t->resume.finished)
+        return held;
     char *command = command_line(t->options->argc, t->options->argv);
     weft_status status = weft_run_write_config(t->run, t->s.ctx, command, settings, n, &t->s.err);
     free(command);
@@ -149,8 +154,10 @@ static int open_run(training *t)
     strftime(stamp, sizeof(stamp), "%Y%m%d-%H%M%S", localtime_r(&now, &tm));
     snprintf(path, sizeof(path), "runs/%s-%s", t->s.model_name, stamp);
     const char *asked = t->options->output_dir;
-    weft_run_opts opts = {
-        .path = asked ? asked : path, .numbered = !asked, .overwrite = t->options->overwrite};
+    weft_run_opts opts = {.path = asked ? asked : path,
+                          .numbered = !asked,
+                          .overwrite = t->options->overwrite,
+                          .resume = train_resume_wanted(&t->resume)};
     if (weft_run_create(&opts, &t->run, &t->s.err))
         return session_fail(&t->s);
     return write_config(t);
@@ -162,7 +169,7 @@ static int stopped_early(training *t)
     if (!signals_seen())
         return 0;
     cli_print(stderr, "weft train: interrupted before the first step\n");
-    return 128 + signals_seen();
+    return signals_status();
 }
 
 /* ---- training -------------------------------------------------------------------------------- */
@@ -221,7 +228,7 @@ static int print_end(training *t, weft_status status, const weft_train_result *r
     weft_duration_format(r->seconds, took, sizeof(took));
     cli_progress_erase(&t->progress);
     if (status != WEFT_OK)
-        return session_stop(&t->s, status);
+        return train_resume_stop(&t->resume, status);
     cli_loss(r->test_loss, loss, sizeof(loss));
     if (r->best_acc1 > r->test_acc1)
         cli_print(stdout, "best %.2f%% after epoch %lld: weights_best.safetensors\n", r->best_acc1,
@@ -283,7 +290,8 @@ static int train(training *t)
     print_start(t);
     cli_progress_init(&t->progress, stdout);
     t->progress.print_freq = t->options->print_freq;
-    weft_status status = weft_train(t->s.model, &opts, &result, &t->s.err);
+    t->resume.progress = &t->progress;
+    weft_status status = train_resume_train(&t->resume, &opts, &result);
     free(names);
     return print_end(t, status, &result);
 }
@@ -295,6 +303,8 @@ int cmd_train(const cli_options *options)
     int status = session_init(&t.s, "train", options);
     if (status == 0)
         status = session_need(&t.s, "--data-path", options->data_path);
+    if (status == 0)
+        status = train_resume_init(&t.resume, &t.s);
     if (status == 0 && options->no_augment && options->hflip > 0)
         status = session_usage(&t.s, "--no-augment and --hflip exclude each other");
     if (status == 0)
@@ -313,9 +323,10 @@ int cmd_train(const cli_options *options)
     }
     if (status == 0)
         status = stopped_early(&t);
-    if (status == 0)
+    if (status == 0 && !t.resume.finished)
         status = train(&t);
     weft_run_destroy(t.run);
+    train_resume_done(&t.resume);
     weft_optimizer_destroy(t.optimizer);
     train_data_done(&t.data);
     return session_done(&t.s, status);

@@ -366,6 +366,17 @@ static const flag flags[] = {
      .commands = CMD_TRAIN | CMD_EVAL | CMD_PREDICT, .group = "output",
      .help = "write a Chrome trace (Perfetto) of what every thread ran",
      .elsewhere = "profile profiler"},
+    {"checkpoint-freq", NULL, 0, FLAG_TEXT, AT(checkpoint_freq), .value = "N[,N]",
+     .commands = CMD_TRAIN, .group = "checkpoints",
+     .help = "when: 100 (steps), 1epoch, 30min, several with commas, or never",
+     .elsewhere = "save-freq save-every save-steps checkpoint-every checkpoint-interval"},
+    {"keep", NULL, 0, FLAG_INT, AT(keep), 1, 1e6, .value = "N", .commands = CMD_TRAIN,
+     .group = "checkpoints", .help = "the newest checkpoints that stay, and the best epoch's",
+     .elsewhere = "save-total-limit checkpoint-hist keep-last save-top-k"},
+    {"resume", NULL, 0, FLAG_TEXT, AT(resume), .value = "auto|never|DIR", .commands = CMD_TRAIN,
+     .group = "checkpoints",
+     .help = "auto: go on with the run that --output-dir holds; else from this checkpoint or run",
+     .elsewhere = "resume-from-checkpoint continue auto-resume resume-from"},
     {"seed", NULL, 0, FLAG_INT, AT(seed), 0, MOST, .value = "N", .commands = RUNS,
      .group = "execution", .help = "of initialisation, shuffling, augmentation, dropout",
      .elsewhere = "manual-seed random-seed"},
@@ -438,12 +449,16 @@ static const cli_options defaults = {
     .model_ema_steps = 32,
     .monitor = "loss",
     .tune_seconds = 0.5,
+    .checkpoint_freq = "1epoch,30min",
+    .keep = 3,
+    .resume = "auto",
 };
 
 static const flag_command commands[] = {
     {"train", CMD_TRAIN, "train a network",
      "Writes config.json, log.jsonl, summary.csv, weights.safetensors, weights_best.safetensors,\n"
-     "evaluation.json, curve.svg, report.html and result.json into the run's directory.\n"
+     "evaluation.json, curve.svg, report.html, result.json and checkpoints into the run's directory.\n"
+     "The same command with the same --output-dir goes on where the run was stopped or killed.\n"
      "u8 images are scaled to 0..1 and normalised with the training images' mean and deviation,\n"
      "which the weights file carries along; f32 images are taken as they are."},
     {"eval", CMD_EVAL, "loss and accuracy of weights on a data set", NULL},

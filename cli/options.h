@@ -117,7 +117,11 @@ typedef struct cli_options {
     const char *class_weights; /* "auto" or a file; NULL: none */
     bool balanced_sampler, ra_sampler;
     int64_t ra_reps;
-    int argc; /* the whole command line, for the records */
+    /* checkpoints */
+    const char *checkpoint_freq;
+    int64_t keep;
+    const char *resume; /* "auto", "never", or a checkpoint or run */
+    int argc;           /* the whole command line, for the records */
     char *const *argv;
 } cli_options;
 

@@ -138,7 +138,7 @@ int session_open_context(session *s)
     options.threads = (int)s->options->threads;
     options.seed = (uint64_t)s->options->seed;
     options.trace_path = s->options->trace;
-    options.wisdom = s->options->wisdom;
+    options.wisdom = s->wisdom ? s->wisdom : s->options->wisdom;
     options.amp = strcmp(s->options->amp, "bf16") == 0   ? WEFT_AMP_BF16
                   : strcmp(s->options->amp, "auto") == 0 ? WEFT_AMP_AUTO
                                                          : WEFT_AMP_OFF;

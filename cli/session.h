@@ -26,6 +26,7 @@ typedef struct session {
     weft_error err; /* the first error of code without a context */
     weft_context *ctx;
     weft_safetensors *weights; /* --weights; NULL: none */
+    const char *wisdom;        /* to use instead of --wisdom; NULL: no other */
     const char *model_name;
     /* The model's own options as "key=value,key=value": those the weights were trained with, then
      * --model-arg's. "" for none. */

@@ -6,7 +6,7 @@
 #include <stddef.h>
 #include <unistd.h>
 
-enum { INTERRUPTS_MEANT = 3 };
+enum { INTERRUPTS_MEANT = 2, REQUEUE = 75 };
 
 static volatile sig_atomic_t seen, interrupts;
 
@@ -69,4 +69,9 @@ void signals_catch(void)
 int signals_seen(void)
 {
     return seen;
+}
+
+int signals_status(void)
+{
+    return seen == SIGINT || seen == SIGTERM ? 128 + (int)seen : REQUEUE;
 }

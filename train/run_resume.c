@@ -1,4 +1,5 @@
-/* Going on with a run: its lines taken back to a checkpoint, and a note that it was resumed. See
+/* Going on with a run: whether it has the same settings, its lines taken back to a checkpoint, and a
+ * note that it was resumed. See
  * run_dir.h. Single-threaded. */
 #include <errno.h>
 #include <fcntl.h>
@@ -13,11 +14,64 @@
 #include "engine/files/file_calls.h"
 #include "engine/files/json_text.h"
 #include "engine/files/regular_file.h"
+#include "train/report/config.h"
 #include "train/run_dir.h"
 #include "train/run_state.h"
 
 #define LOG "log.jsonl"
 #define SUMMARY "summary.csv"
+
+/* ---- settings -------------------------------------------------------------------------------- */
+
+#define AS_WRITTEN                                                                                 \
+    (JSON_COMPACT | JSON_ENCODE_ANY | JSON_REAL_PRECISION(9)) /* as config.json has it */
+
+/* Calls fn if the value that was recorded is not what would be recorded now. */
+static weft_status compare(const json_t *was, const weft_setting *setting, weft_difference_fn fn,
+                           void *user, weft_error *err)
+{
+    json_t *value = wf_setting_json(setting);
+    char *before = wf_json_dumps(was, AS_WRITTEN);
+    char *now = value ? wf_json_dumps(value, AS_WRITTEN) : NULL;
+    weft_status status = WEFT_OK;
+    if (!before || !now)
+        status = wf_error_set(err, WEFT_ERR_NOMEM, "out of memory for settings");
+    else if (strcmp(before, now) != 0)
+        fn(user, setting->name, before, now);
+    json_decref(value);
+    free(before);
+    free(now);
+    return status;
+}
+
+weft_status weft_run_compare_settings(const weft_run *run, const weft_setting *settings, int n,
+                                      weft_difference_fn fn, void *user, weft_error *err)
+{
+    if (!run || !fn || n < 0 || (n > 0 && !settings))
+        return wf_error_set(err, WEFT_ERR_INVALID,
+                            "a comparison needs a run, settings, a function");
+    char *path = wf_run_file(run, "config.json");
+    if (!path)
+        return wf_error_set(err, WEFT_ERR_NOMEM, "out of memory for settings");
+    json_t *config = wf_json_load_file(path);
+    const json_t *options = json_object_get(config, "options");
+    weft_status status = WEFT_OK;
+    if (!json_is_object(options))
+        status = wf_error_set(err, WEFT_ERR_NOT_FOUND,
+                              "%s: is missing or damaged, so nobody knows whether the run there is "
+                              "of the same settings",
+                              path);
+    for (int i = 0; i < n && status == WEFT_OK; i++) {
+        const json_t *was = json_object_get(options, settings[i].name);
+        if (was)
+            status = compare(was, &settings[i], fn, user, err);
+    }
+    json_decref(config);
+    wf_free(path);
+    return status;
+}
+
+/* ---- lines ----------------------------------------------------------------------------------- */
 
 /* Adds a copy of a file of the run, if it is there. */
 static weft_status copy_file(const weft_run *run, wf_memory *memory, const char *name,

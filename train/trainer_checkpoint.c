@@ -22,7 +22,7 @@ bool wf_trainer_checkpoints(const weft_trainer *t)
 static void tell(weft_trainer *t, const wf_ckpt_job *job)
 {
     if (t->opts.checkpoints.told)
-        t->opts.checkpoints.told(t->opts.user,
+        t->opts.checkpoints.told(t->opts.checkpoints.user,
                                  &(weft_checkpoint_event){.path = job->path,
                                                           .step = job->step,
                                                           .bytes = job->bytes,

@@ -49,6 +49,7 @@ typedef struct weft_checkpoint_opts {
     double seconds;          /* at the first step after so many seconds */
     int64_t keep;            /* how many stay, the best epoch's besides; 0 reads as 3 */
     weft_checkpoint_fn told; /* or NULL */
+    void *user;              /* given to it */
 } weft_checkpoint_opts;
 
 /* ---- for programs ---------------------------------------------------------------------------- */

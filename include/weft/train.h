@@ -111,6 +111,15 @@ typedef struct weft_setting {
 weft_status weft_run_write_config(weft_run *run, weft_context *ctx, const char *command,
                                   const weft_setting *settings, int n, weft_error *err);
 
+/* Called with a setting that is not what it was. Both values are as in config.json. */
+typedef void (*weft_difference_fn)(void *user, const char *name, const char *was, const char *now);
+/* Compares n settings with those that the run in the directory began with (weft_run_opts.resume),
+ * before weft_run_write_config replaces them, and calls fn for each that differs. One that
+ * config.json does not have is of a later version, and passes. WEFT_ERR_NOT_FOUND: config.json is
+ * missing or damaged. */
+weft_status weft_run_compare_settings(const weft_run *run, const weft_setting *settings, int n,
+                                      weft_difference_fn fn, void *user, weft_error *err);
+
 /* ---- training -------------------------------------------------------------------------------- */
 
 /* A figure of an evaluation. */

@@ -54,7 +54,7 @@ def test_a_short_run_learns_and_its_files_agree(tmp):
     assert result["test_acc1"] >= 90, result  # guessing: 25
     assert f"test accuracy {result['test_acc1']:.2f}%" in text, text
     assert sorted(os.listdir(run)) == [
-        "config.json", "curve.svg", "evaluation.json", "log.jsonl", "report.html", "result.json",
+        "checkpoints", "config.json", "curve.svg", "evaluation.json", "log.jsonl", "report.html", "result.json",
         "summary.csv", "weights.safetensors", "weights_best.safetensors"]
     assert result["best_test_acc1"] >= result["test_acc1"] and 1 <= result["best_epoch"] <= 3
     text_best = done("eval", "--weights", f"{run}/weights_best.safetensors", *SMALL)
@@ -289,7 +289,8 @@ def test_a_directory_with_a_run_is_not_overwritten_unless_asked(tmp):
     short = ["train", *SMALL, "--max-steps", 2, "--output-dir", run]
     done(*short)
     before = weights_hash(run)
-    refused(1, "already holds a run", *short, "--seed", 9)
+    refused(1, "already holds a run", *short, "--seed", 9, "--resume", "never")
+    refused(2, "holds a run with other options: --seed was 0 and is 9", *short, "--seed", 9)
     assert weights_hash(run) == before
     done(*short, "--seed", 9, "--overwrite")
     assert weights_hash(run) != before

@@ -11,7 +11,7 @@
 #include "engine/files/json_text.h"
 #include "engine/step/place.h"
 
-static json_t *setting_value(const weft_setting *s)
+json_t *wf_setting_json(const weft_setting *s)
 {
     switch (s->kind) {
     case WEFT_SETTING_TEXT: return wf_json_text(s->text);
@@ -27,7 +27,7 @@ json_t *wf_config_json(weft_context *ctx, const char *command, const weft_settin
 {
     json_t *options = json_object();
     for (int i = 0; i < n; i++) {
-        if (json_object_set_new(options, settings[i].name, setting_value(&settings[i])) != 0) {
+        if (json_object_set_new(options, settings[i].name, wf_setting_json(&settings[i])) != 0) {
             json_decref(options);
             wf_error_set(err, WEFT_ERR_NOMEM, "out of memory for the options");
             return NULL;

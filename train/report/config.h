@@ -11,4 +11,7 @@
 json_t *wf_config_json(weft_context *ctx, const char *command, const weft_setting *settings, int n,
                        weft_error *err);
 
+/* The value of a setting, as in "options". NULL: out of memory. */
+json_t *wf_setting_json(const weft_setting *s);
+
 #endif

@@ -121,7 +121,10 @@ static void make_panels(wf_plot panels[4], const wf_history *h, const columns *c
                               .from_zero = true,
                               .y_ceiling = INFINITY,
                               .unit = "",
-                              .mark = -1};
+                              .mark = -1,
+                              .cuts = h->resumed,
+                              .n_cuts = h->n_resumed,
+                              .cut_text = "resumed"};
     loss->title = "Loss";
     loss->may_log = true;
     add_lines(loss, c, h, STEP_LOSS, TRAIN_LOSS, TEST_LOSS);

@@ -1,4 +1,4 @@
-/* Reads summary.csv and log.jsonl. See history.h. */
+/* Reads summary.csv, log.jsonl and resumed.jsonl. See history.h. */
 #include "train/report/history.h"
 
 #include <errno.h>
@@ -21,6 +21,7 @@ void wf_history_done(wf_history *h)
 {
     wf_free(h->epochs);
     wf_free(h->steps);
+    wf_free(h->resumed);
     *h = (wf_history){0};
 }
 
@@ -208,21 +209,47 @@ static weft_status read_log(wf_history *h, char *text)
     return good ? WEFT_OK : WEFT_ERR_NOMEM;
 }
 
+/* ---- resumed.jsonl --------------------------------------------------------------------------- */
+
+/* Several at one place, as after kills before the next checkpoint, are one. A run that was taken
+ * back to an older checkpoint has nothing behind it. */
+static weft_status read_resumed(wf_history *h, char *text)
+{
+    char *line;
+    while ((line = next_line(&text)) != NULL) {
+        json_t *o = wf_json_loads(line);
+        double at = wf_json_value(o, "epochs_done");
+        json_decref(o);
+        if (!isfinite(at) || at < 0)
+            continue;
+        while (h->n_resumed && h->resumed[h->n_resumed - 1] >= at)
+            h->n_resumed--;
+        if (!grow((void **)&h->resumed, h->n_resumed, &h->cap_resumed, sizeof(at)))
+            return WEFT_ERR_NOMEM;
+        h->resumed[h->n_resumed++] = at;
+    }
+    return WEFT_OK;
+}
+
 weft_status wf_history_read(const char *directory, wf_history *history, weft_error *err)
 {
     wf_history h = {0};
-    char *summary = NULL, *log = NULL;
+    char *summary = NULL, *log = NULL, *resumed = NULL;
     wf_c_locale locale;
     if (!wf_c_locale_begin(&locale))
         return wf_error_set(err, WEFT_ERR_NOMEM, "out of memory for the curves of %s", directory);
     weft_status status = read_text(directory, "summary.csv", &summary, err);
     if (status == WEFT_OK)
         status = read_text(directory, "log.jsonl", &log, err);
-    if (status == WEFT_OK && (read_summary(&h, summary) || read_log(&h, log)))
+    if (status == WEFT_OK)
+        status = read_text(directory, "resumed.jsonl", &resumed, err);
+    if (status == WEFT_OK &&
+        (read_summary(&h, summary) || read_log(&h, log) || read_resumed(&h, resumed)))
         status = wf_error_set(err, WEFT_ERR_NOMEM, "out of memory for the curves of %s", directory);
     wf_c_locale_end(&locale);
     wf_free(summary);
     wf_free(log);
+    wf_free(resumed);
     if (status == WEFT_OK && h.n_epochs + h.n_steps == 0)
         status = wf_error_set(err, WEFT_ERR_NOT_FOUND,
                               "%s: no run there (neither summary.csv nor log.jsonl has a line)",

@@ -1,5 +1,5 @@
 /* A run's numbers, read from its directory: summary.csv has the epochs; log.jsonl has the steps
- * between and how the run ended. Any thread. */
+ * between and how the run ended; resumed.jsonl has where it was resumed. Any thread. */
 #ifndef WF_REPORT_HISTORY_H
 #define WF_REPORT_HISTORY_H
 
@@ -24,6 +24,8 @@ typedef struct wf_history {
     int n_epochs, cap_epochs;
     wf_history_step *steps;
     int n_steps, cap_steps;
+    double *resumed; /* epochs trained when the run was resumed, sorted */
+    int n_resumed, cap_resumed;
     char status[16];   /* "finished", "interrupted", "failed"; "": the log has no last line */
     char message[512]; /* why, or "" */
 } wf_history;

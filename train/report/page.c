@@ -248,6 +248,9 @@ static void write_origin(FILE *out, const wf_page *page)
     write_fact(out, "Hash of the weights", page->hash);
     write_data(out, page);
     write_fact(out, "Started", wf_json_string(page->config, "started"));
+    if (page->history && page->history->n_resumed > 0)
+        fprintf(out, "<tr><th scope=\"row\">Resumed</th><td>%d time%s</td></tr>\n",
+                page->history->n_resumed, page->history->n_resumed == 1 ? "" : "s");
     write_fact(out, "Weft", wf_json_string(environment, "weft"));
     write_fact(out, "oneDNN", wf_json_string(environment, "onednn"));
     write_fact(out, "CPU", wf_json_string(environment, "cpu"));

@@ -18,6 +18,7 @@ const char wf_plot_style[] =
     "svg .title{font-weight:600;font-size:13px;fill:var(--fg)}\n"
     "svg .back{fill:var(--bg)}\n"
     "svg .grid{stroke:var(--rule);stroke-width:1}\n"
+    "svg .cut{stroke:var(--fg);stroke-width:1;stroke-dasharray:2 4;opacity:.6}\n"
     "svg .axis{stroke:var(--mute);stroke-width:1}\n"
     "svg .line{fill:none;stroke-width:2;stroke-linejoin:round;stroke-linecap:round}\n"
     "svg .faint{stroke-width:1;opacity:.45}\n"
@@ -282,11 +283,25 @@ static void write_mark(FILE *out, const wf_plot *p, const axis *x, const axis *y
     fputs("</text>\n", out);
 }
 
+static void write_cuts(FILE *out, const wf_plot *p, const axis *x, const axis *y)
+{
+    for (int i = 0; i < p->n_cuts; i++) {
+        double at = place(x, p->cuts[i]);
+        fprintf(
+            out,
+            "<line class=\"cut\" x1=\"%.1f\" y1=\"%.1f\" x2=\"%.1f\" y2=\"%.1f\"><title>epoch %g: ",
+            at, y->from, at, y->to, round(p->cuts[i] * 100) / 100);
+        wf_markup_text(out, p->cut_text);
+        fputs("</title></line>\n", out);
+    }
+}
+
 void wf_plot_write(FILE *out, const wf_plot *p)
 {
     axis x = x_axis(p), y = y_axis(p);
     write_axes(out, p, &x, &y);
     write_legend(out, p, &x);
+    write_cuts(out, p, &x, &y);
     for (int k = 0; k < p->n_lines; k++)
         if (p->line[k].n > 0)
             write_line(out, &p->line[k], &x, &y);

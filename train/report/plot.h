@@ -31,6 +31,9 @@ typedef struct wf_plot {
     int mark; /* the point of line mark_line that gets a ring, with mark_text as key; -1: none */
     int mark_line;
     const char *mark_text;
+    const double *cuts; /* (n_cuts) values of x that get a dashed vertical line */
+    int n_cuts;
+    const char *cut_text; /* the tooltip of these lines */
 } wf_plot;
 
 void wf_plot_write(FILE *out, const wf_plot *plot);
