@@ -88,7 +88,7 @@ static weft_status draw(const void *data, const weft_dataset_info *info, char **
                 *to++ = box(&p, info, c, y, x, f);
     weft_status status = wf_png_encode(W, H, channels, out, &png, &size, err);
     if (status == WEFT_OK) {
-        *uri = wf_data_uri(png, size);
+        *uri = wf_data_uri("image/png", png, size);
         *width = W;
         *height = H;
         if (!*uri)

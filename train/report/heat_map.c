@@ -174,7 +174,7 @@ static char *draw(const matrix *m, weft_error *err)
             p[3] = (uint8_t)lround(255 * strength(m, r, c));
         }
     if (wf_png_encode(m->K, m->K, 4, pixels, &png, &size, err) == WEFT_OK) {
-        uri = wf_data_uri(png, size);
+        uri = wf_data_uri("image/png", png, size);
         if (!uri)
             wf_nomem(err, size, "the confusion matrix");
     }

@@ -67,18 +67,16 @@ const char *wf_json_string(const json_t *object, const char *key)
     return text ? text : "";
 }
 
-char *wf_data_uri(const unsigned char *png, size_t size)
+char *wf_data_uri(const char *type, const unsigned char *bytes, size_t size)
 {
-    size_t start = sizeof(uri_start) - 1;
-    char *uri = wf_alloc(start + (size + 2) / 3 * 4 + 1), *at = uri;
+    char *uri = wf_alloc(strlen(type) + 32 + (size + 2) / 3 * 4);
     if (!uri)
         return NULL;
-    memcpy(at, uri_start, start);
-    at += start;
+    char *at = stpcpy(stpcpy(stpcpy(uri, "data:"), type), ";base64,");
     for (size_t i = 0; i < size; i += 3) {
         size_t n = size - i < 3 ? size - i : 3;
-        uint32_t v = (uint32_t)png[i] << 16 | (n > 1 ? (uint32_t)png[i + 1] << 8 : 0) |
-                     (n > 2 ? png[i + 2] : 0);
+        uint32_t v = (uint32_t)bytes[i] << 16 | (n > 1 ? (uint32_t)bytes[i + 1] << 8 : 0) |
+                     (n > 2 ? bytes[i + 2] : 0);
         *at++ = digits[v >> 18];
         *at++ = digits[v >> 12 & 63];
         *at++ = n > 1 ? digits[v >> 6 & 63] : '=';

@@ -25,9 +25,10 @@ double wf_json_value(const json_t *object, const char *key);
 /* The string under `key`; "" where there is none. */
 const char *wf_json_string(const json_t *object, const char *key);
 
-/* "data:image/png;base64,...", which the caller frees with wf_free; NULL: out of memory. */
-char *wf_data_uri(const unsigned char *png, size_t size);
-/* Whether text is such a URI and nothing else. */
+/* "data:<type>;base64,...", which the caller frees with wf_free; NULL: out of memory. type: such as
+ * "image/png". */
+char *wf_data_uri(const char *type, const unsigned char *bytes, size_t size);
+/* Whether text is such a URI of type image/png and nothing else. */
 bool wf_is_data_uri(const char *text);
 
 /* Write "92.65" or "0.2080", and "12,345"; an en dash for NaN. */

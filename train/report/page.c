@@ -37,7 +37,7 @@ char *wf_page_title(const wf_page *page)
 
 /* ---- the head -------------------------------------------------------------------------------- */
 
-static void write_head(FILE *out, const char *title)
+void wf_page_begin(FILE *out, const char *title)
 {
     fputs("<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n"
           "<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n"
@@ -48,6 +48,12 @@ static void write_head(FILE *out, const char *title)
     wf_markup_text(out, title);
     fprintf(out, "</title>\n<style>\n%s%s</style>\n</head>\n<body>\n<main>\n", wf_plot_style,
             wf_page_style);
+}
+
+void wf_page_end(FILE *out)
+{
+    fprintf(out, "<footer>Written by Weft %s.</footer>\n</main>\n</body>\n</html>\n",
+            weft_version());
 }
 
 static void write_subtitle(FILE *out, const wf_page *page)
@@ -272,7 +278,7 @@ weft_status wf_page_write(FILE *out, const wf_page *page, weft_error *err)
     char *title = wf_page_title(page);
     if (!title)
         return wf_error_set(err, WEFT_ERR_NOMEM, "out of memory for a report");
-    write_head(out, title);
+    wf_page_begin(out, title);
     fputs("<header>\n<h1>", out);
     wf_markup_text(out, title);
     fputs("</h1>\n", out);
@@ -286,7 +292,6 @@ weft_status wf_page_write(FILE *out, const wf_page *page, weft_error *err)
     if (page->evaluation)
         WF_TRY(wf_page_evaluation(out, page->evaluation, err));
     write_origin(out, page);
-    fprintf(out, "<footer>Written by Weft %s.</footer>\n</main>\n</body>\n</html>\n",
-            weft_version());
+    wf_page_end(out);
     return WEFT_OK;
 }

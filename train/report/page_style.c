@@ -64,6 +64,8 @@ const char wf_page_style[] =
     "max-width:100%;height:auto}\n"
     ".mistakes b{font-weight:600}\n"
     ".mistakes .miss{color:var(--miss)}\n"
+    ".sheet{overflow-x:auto;margin:0 0 20px}\n"
+    ".sheet img{display:block;max-width:none}\n"
     "svg .frame{fill:none;stroke:var(--rule)}\n"
     "svg .hit{fill:var(--hit)}\n"
     "svg .miss{fill:var(--miss)}\n"
