@@ -22,15 +22,23 @@ typedef struct flag_list {
     const char *item[FLAG_LIST_MAX];
 } flag_list;
 
+/* Arguments without a name, in order. They point into argv, which the parser has reordered: these
+ * come first. */
+typedef struct flag_words {
+    int n;
+    char **word;
+} flag_words;
+
 typedef enum flag_kind {
-    FLAG_BOOL,    /* no value; bool */
-    FLAG_INT,     /* int64_t in [min, max] */
-    FLAG_NUMBER,  /* finite double in [min, max] */
-    FLAG_TEXT,    /* const char *, not empty */
-    FLAG_CHOICE,  /* const char *, one of the words of `choices` */
-    FLAG_LIST,    /* flag_list of texts, not empty */
-    FLAG_SET,     /* no field: "key=value" sets the flag `key` of the command; may be repeated */
-    FLAG_ARGUMENT /* const char *: no flag, but the command's one argument without a name */
+    FLAG_BOOL,     /* no value; bool */
+    FLAG_INT,      /* int64_t in [min, max] */
+    FLAG_NUMBER,   /* finite double in [min, max] */
+    FLAG_TEXT,     /* const char *, not empty */
+    FLAG_CHOICE,   /* const char *, one of the words of `choices` */
+    FLAG_LIST,     /* flag_list of texts, not empty */
+    FLAG_SET,      /* no field: "key=value" sets the flag `key` of the command; may be repeated */
+    FLAG_ARGUMENT, /* const char *: no flag, but the command's one argument without a name */
+    FLAG_ARGUMENTS /* flag_words: any number of arguments without a name */
 } flag_kind;
 
 /* What another program calls one of a flag's words. */
@@ -61,6 +69,12 @@ typedef struct flag {
      * none. */
     const flag_spelling *spellings;
 } flag;
+
+/* False for arguments, whose name only help shows. */
+static inline bool flags_has_name(const flag *f)
+{
+    return f->kind != FLAG_ARGUMENT && f->kind != FLAG_ARGUMENTS;
+}
 
 /* A command of `weft`, or a mode of `weft-bench`. */
 typedef struct flag_command {

@@ -27,6 +27,7 @@ void flags_put_default(const flag *f, const void *options, FILE *out)
     case FLAG_LIST:
     case FLAG_SET:
     case FLAG_ARGUMENT:
+    case FLAG_ARGUMENTS:
     case FLAG_BOOL: break;
     }
 }
@@ -53,9 +54,9 @@ static void print_flag(const flag_table *table, const flag *f, FILE *out)
     char left[80], *right = NULL;
     size_t size = 0;
     int n = f->letter ? snprintf(left, sizeof(left), "-%c, ", f->letter) : 0;
-    snprintf(left + n, sizeof(left) - (size_t)n, "%s%s%s%s%s%s",
-             f->kind == FLAG_ARGUMENT ? "" : "--", f->name, f->alias ? ", --" : "",
-             f->alias ? f->alias : "", f->value ? " " : "", f->value ? f->value : "");
+    snprintf(left + n, sizeof(left) - (size_t)n, "%s%s%s%s%s%s", flags_has_name(f) ? "--" : "",
+             f->name, f->alias ? ", --" : "", f->alias ? f->alias : "", f->value ? " " : "",
+             f->value ? f->value : "");
     FILE *text = open_memstream(&right, &size);
     if (text) {
         fprintf(text, "%s%s%s", f->help, f->choices ? ": " : "", f->choices ? f->choices : "");

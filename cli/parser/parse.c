@@ -44,7 +44,7 @@ const flag *flags_find(const flag_table *table, unsigned command, const char *te
 {
     for (int i = 0; i < table->n_flags; i++) {
         const flag *f = &table->flags[i];
-        if ((f->commands & command) && f->kind != FLAG_ARGUMENT &&
+        if ((f->commands & command) && flags_has_name(f) &&
             (name_is(f->name, text, length) || name_is(f->alias, text, length)))
             return f;
     }
@@ -62,7 +62,7 @@ static const flag *find_letter(const flag_table *table, unsigned command, char l
 static const flag *find_argument(const flag_table *table, unsigned command)
 {
     for (int i = 0; i < table->n_flags; i++)
-        if ((table->flags[i].commands & command) && table->flags[i].kind == FLAG_ARGUMENT)
+        if ((table->flags[i].commands & command) && !flags_has_name(&table->flags[i]))
             return &table->flags[i];
     return NULL;
 }
@@ -93,7 +93,7 @@ static const char *meant(const parse *p, const char *text)
     int n = 0;
     for (int i = 0; i < p->table->n_flags; i++) {
         const flag *f = &p->table->flags[i];
-        if (!(f->commands & p->command) || f->kind == FLAG_ARGUMENT)
+        if (!(f->commands & p->command) || !flags_has_name(f))
             continue;
         if (is_choice(f->elsewhere, text))
             return f->name;
@@ -207,6 +207,7 @@ static bool set_value(const parse *p, const flag *f, spelling s, const char *tex
         return true;
     case FLAG_LIST: return add_item(p, s, text, field);
     case FLAG_ARGUMENT:
+    case FLAG_ARGUMENTS:
     case FLAG_BOOL: break;
     }
     return fail(p, "%.*s takes no value", s.length, s.text);
@@ -257,13 +258,26 @@ static bool looks_like_flag(const char *arg)
     return arg[0] == '-' && arg[1] != '\0' && !(arg[1] >= '0' && arg[1] <= '9') && arg[1] != '.';
 }
 
-static bool set_argument(const parse *p, const char *arg)
+/* Moves argv[at] to the front, behind the arguments that are there already. */
+static void add_word(char **argv, int at, flag_words *words)
+{
+    char *word = argv[at];
+    if (words->n == 0)
+        words->word = argv;
+    memmove(argv + words->n + 1, argv + words->n, (size_t)(at - words->n) * sizeof(*argv));
+    argv[words->n++] = word;
+}
+
+static bool set_argument(const parse *p, char **argv, int at)
 {
     const flag *f = find_argument(p->table, p->command);
-    const char **field = f ? (const char **)((char *)p->options + f->offset) : NULL;
-    if (!f || *field || *arg == '\0')
-        return fail(p, "unexpected argument '%s'", arg);
-    *field = arg;
+    void *field = f ? (char *)p->options + f->offset : NULL;
+    if (!f || *argv[at] == '\0' || (f->kind == FLAG_ARGUMENT && *(const char **)field))
+        return fail(p, "unexpected argument '%s'", argv[at]);
+    if (f->kind == FLAG_ARGUMENT)
+        *(const char **)field = argv[at];
+    else
+        add_word(argv, at, field);
     return true;
 }
 
@@ -324,7 +338,7 @@ bool flags_take(const flag_table *table, unsigned command, int argc, char **argv
         if (!flags_ended && strcmp(argv[i], "--") == 0)
             flags_ended = true;
         else if (flags_ended || !looks_like_flag(argv[i])) {
-            if (!set_argument(&p, argv[i]))
+            if (!set_argument(&p, argv, i))
                 return false;
         } else if (!set_flag(&p, argc, argv, &i))
             return false;

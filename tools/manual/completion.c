@@ -13,10 +13,11 @@ static const char *values_of(const flag *f)
 {
     static const struct {
         const char *value, *word;
-    } kinds[] = {{"FILE", "file"},     {"FILE|none", "file"}, {"PATH", "file"},
-                 {"DIR", "folder"},    {"MODEL", "model"},    {"NETWORKS", "models"},
-                 {"KEY=VALUE", "key"}, {"RUN_DIR", "folder"}, {"[PATTERN]", "model"}};
-    const char *value = f->kind == FLAG_ARGUMENT ? f->name : f->value;
+    } kinds[] = {{"FILE", "file"},       {"FILE|none", "file"}, {"PATH", "file"},
+                 {"DIR", "folder"},      {"MODEL", "model"},    {"NETWORKS", "models"},
+                 {"KEY=VALUE", "key"},   {"RUN_DIR", "folder"}, {"DATA", "file"},
+                 {"[FILE ...]", "file"}, {"[PATTERN]", "model"}};
+    const char *value = !flags_has_name(f) ? f->name : f->value;
     if (strcmp(f->name, "model") == 0)
         return "model";
     for (size_t i = 0; value && i < sizeof kinds / sizeof *kinds; i++)
@@ -27,7 +28,7 @@ static const char *values_of(const flag *f)
 
 static bool takes_value(const flag *f)
 {
-    return f->kind != FLAG_BOOL && f->kind != FLAG_ARGUMENT;
+    return f->kind != FLAG_BOOL && flags_has_name(f);
 }
 
 /* "train:--opt|explain:--opt": commands and a word, as a pattern of bash's case. extglob's shorter
@@ -88,7 +89,7 @@ static void put_tables(const manual *m, FILE *out)
             const flag *f = &t->flags[i];
             if (!(f->commands & bit))
                 continue;
-            if (f->kind == FLAG_ARGUMENT) {
+            if (!flags_has_name(f)) {
                 argument = values_of(f);
                 continue;
             }

@@ -81,8 +81,8 @@ static void put_flag_names(const flag *f, FILE *out)
         roff_word('B', word, out);
         fputs(", ", out);
     }
-    snprintf(word, sizeof word, "%s%s", f->kind == FLAG_ARGUMENT ? "" : "--", f->name);
-    roff_word(f->kind == FLAG_ARGUMENT ? 'I' : 'B', word, out);
+    snprintf(word, sizeof word, "%s%s", !flags_has_name(f) ? "" : "--", f->name);
+    roff_word(!flags_has_name(f) ? 'I' : 'B', word, out);
     if (f->alias) {
         snprintf(word, sizeof word, "--%s", f->alias);
         fputs(", ", out);
@@ -102,7 +102,7 @@ static void put_takers(const manual *m, const flag *f, FILE *out)
     int n = 0;
     for (int i = 0; i < t->n_commands; i++)
         n += (f->commands & t->commands[i].bit) != 0;
-    if (n == t->n_commands || f->kind == FLAG_ARGUMENT)
+    if (n == t->n_commands || !flags_has_name(f))
         return;
     char text[512] = "(";
     for (int i = 0, k = 0; i < t->n_commands; i++) {
