@@ -31,8 +31,8 @@ static weft_status check(const char *path, const weft_look_opts *o, weft_error *
     for (int i = 0; i < o->n_parts; i++) {
         const weft_look_part *p = &o->parts[i];
         if (!p->name || !p->ds)
-            return wf_error_set(err, WEFT_ERR_INVALID,
-                                "a page of data: part %d has no %s", i, p->name ? "data" : "name");
+            return wf_error_set(err, WEFT_ERR_INVALID, "a page of data: part %d has no %s", i,
+                                p->name ? "data" : "name");
         if (p->transform && (p->draws < 1 || p->draws > SAMPLES_MOST))
             return wf_error_set(err, WEFT_ERR_INVALID,
                                 "a page of data: part %d has %d draws, expected 1 to %d", i,
@@ -86,8 +86,9 @@ static weft_status write_class(FILE *out, wf_look_sheet *sheet, const weft_look_
         return WEFT_OK;
     WF_TRY(wf_look_sheet_draw(sheet, part, o->seed, samples, n, note_error, unread, &uri, &width,
                               &height, err));
-    fprintf(out, "<figure class=\"sheet\"><img src=\"%s\" width=\"%d\" height=\"%d\" alt=\"%d samples\">"
-                 "</figure>\n",
+    fprintf(out,
+            "<figure class=\"sheet\"><img src=\"%s\" width=\"%d\" height=\"%d\" alt=\"%d samples\">"
+            "</figure>\n",
             uri, width, height, n);
     wf_free(uri);
     return WEFT_OK;

@@ -5,7 +5,7 @@
 #include <math.h>
 #include <string.h>
 
-#include "data/stage.h"
+#include "data/load/stage.h"
 #include "engine/base/alloc.h"
 #include "engine/base/error.h"
 #include "train/report/markup.h"
@@ -110,8 +110,8 @@ void wf_look_write_counts(FILE *out, const weft_dataset_info *info, const wf_loo
 /* ---- sizes ----------------------------------------------------------------------------------- */
 
 /* Bounds of the shorter side in pixels: a row for each range between two of them. */
-static const int sides[] = {1,   32,  64,   96,   128,  160,  192,  224,  256,  320,  384,
-                            448, 512, 768,  1024, 1536, 2048, 3072, 4096, 8192, 65536};
+static const int sides[] = {1,   32,  64,  96,   128,  160,  192,  224,  256,  320,  384,
+                            448, 512, 768, 1024, 1536, 2048, 3072, 4096, 8192, 65536};
 enum { SIDES = sizeof sides / sizeof *sides - 1 };
 /* Bounds of width divided by height. */
 static const double shapes[] = {0, 1.0 / 3, 0.5, 0.66, 0.74, 0.99, 1.01, 1.34, 1.51, 2, 3, 1e9};

@@ -76,8 +76,8 @@ static void bytes_of_floats(const float *x, size_t n, uint8_t *y)
             high = fmaxf(high, x[i]);
         }
     for (size_t i = 0; i < n; i++)
-        y[i] = isfinite(x[i]) && high > low ? (uint8_t)lroundf(255 * (x[i] - low) / (high - low))
-                                            : 0;
+        y[i] =
+            isfinite(x[i]) && high > low ? (uint8_t)lroundf(255 * (x[i] - low) / (high - low)) : 0;
 }
 
 /* Draws planar bytes (channels, height, width) of any size. */
@@ -120,8 +120,8 @@ static weft_status draw_as_it_is(wf_look_sheet *s, const weft_look_part *part, i
         fit(s->cell, turned ? file.width : file.height, turned ? file.height : file.width,
             &small.height, &small.width);
         small.resize = small.height < small.width ? small.height : small.width;
-        if (!wf_bytes_resize(&s->image, (size_t)s->channels * (size_t)small.height *
-                                            (size_t)small.width))
+        if (!wf_bytes_resize(&s->image,
+                             (size_t)s->channels * (size_t)small.height * (size_t)small.width))
             return no_memory(err);
         WF_TRY(wf_stage_transform(s->stage, &small, (wf_transform_key){0}, false, sample, NULL,
                                   s->image.data, &label, err));

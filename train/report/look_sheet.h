@@ -3,17 +3,17 @@
 #ifndef WF_REPORT_LOOK_SHEET_H
 #define WF_REPORT_LOOK_SHEET_H
 
-#include "data/stage.h"
+#include "data/load/stage.h"
 #include "weft/report.h"
 
 enum { WF_LOOK_CELL = 96 }; /* pixels of a cell's side; larger images are shown smaller */
 
 typedef struct wf_look_sheet {
-    wf_stage *stage;           /* of the data set */
+    wf_stage *stage;            /* of the data set */
     wf_transform_state *shrink; /* brings the network's images to the size of a cell */
-    wf_bytes image, pixels;    /* of one sample */
-    uint8_t *sheet;            /* (height, width, channels) */
-    int channels, cell;        /* pixels of a cell's side */
+    wf_bytes image, pixels;     /* of one sample */
+    uint8_t *sheet;             /* (height, width, channels) */
+    int channels, cell;         /* pixels of a cell's side */
 } wf_look_sheet;
 
 weft_status wf_look_sheet_init(wf_look_sheet *s, const weft_look_part *part, weft_error *err);
