@@ -54,8 +54,6 @@ int cmd_look(const cli_options *options)
     if (status == 0)
         status = session_need(&s, "DATA", options->data_path);
     if (status == 0)
-        status = session_need(&s, "--output", options->look_page);
-    if (status == 0)
         status = session_check_output(&s, options->look_page);
     if (status == 0)
         status = train_data_open(&s, &used, &d);

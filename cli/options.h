@@ -17,6 +17,7 @@ enum {
     CMD_VERSION = 1u << 7,
     CMD_REPORT = 1u << 8,
     CMD_TUNE = 1u << 9,
+    CMD_LOOK = 1u << 10,
 };
 
 typedef struct cli_options {
@@ -72,6 +73,8 @@ typedef struct cli_options {
     bool confusion;
     bool brief;
     const char *run_dir;
+    const char *look_page; /* weft look: the page to write */
+    int64_t look_classes;  /* how many classes it shows */
     const char *amp;
     bool help;
     /* jobs: where and for how long it runs */

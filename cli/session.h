@@ -88,7 +88,7 @@ int session_open_data(session *s, const char *path, weft_split split, weft_datas
  * need none. */
 bool session_eval_transform(const session *s, const weft_dataset_info *info, int crop,
                             weft_transform *t);
-/* weft_dataset_look_through where sizes vary. */
+/* weft_dataset_look_through, for pictures. */
 int session_look_through(session *s, weft_dataset *ds, const weft_transform *t);
 /* The transform as text, to travel in the weights ("weft.transform"). */
 void session_format_transform(const weft_transform *t, char *text, size_t size);

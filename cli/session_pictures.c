@@ -93,7 +93,7 @@ bool session_eval_transform(const session *s, const weft_dataset_info *info, int
 
 int session_look_through(session *s, weft_dataset *ds, const weft_transform *t)
 {
-    if (!weft_dataset_get_info(ds)->sizes_vary)
+    if (!weft_dataset_get_info(ds)->pictures)
         return 0;
     return weft_dataset_look_through(ds, t, &s->err) ? session_fail(s) : 0;
 }

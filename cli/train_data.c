@@ -68,11 +68,15 @@ static int match_splits(session *s, train_data *d)
 /* ---- transforms ------------------------------------------------------------------------------ */
 
 /* What the options leave to the data. */
-static void settle(const session *s, cli_options *used, const weft_dataset_info *info)
+static void settle(const session *s, cli_options *used, const train_data *d)
 {
+    const weft_dataset_info *info = weft_dataset_get_info(d->train);
+    const weft_dataset_info *val = weft_dataset_get_info(d->val);
+    bool one_size = !info->sizes_vary && !val->sizes_vary && info->height == val->height &&
+                    info->width == val->width;
     if (used->hflip < 0)
         used->hflip = info->mirrors && !used->no_augment ? 0.5 : 0;
-    if (!used->train_crop_size && info->sizes_vary)
+    if (!used->train_crop_size && !one_size)
         used->train_crop_size = session_model_size(s);
 }
 
@@ -149,17 +153,17 @@ static int make_loaders(session *s, const cli_options *used, train_data *d)
 {
     const weft_dataset_info *info = weft_dataset_get_info(d->train);
     weft_loader_opts opts;
-    weft_transform eval, train;
     int status = session_loader_opts(s, info, &opts);
     if (status)
         return status;
-    bool sees =
-        session_eval_transform(s, weft_dataset_get_info(d->val), (int)used->train_crop_size, &eval);
-    status = make_loader(s, d->val, &opts, sees ? &eval : NULL, &d->val_loader);
+    d->evaluates_through = session_eval_transform(s, weft_dataset_get_info(d->val),
+                                                  (int)used->train_crop_size, &d->evaluation);
+    const weft_transform *eval = d->evaluates_through ? &d->evaluation : NULL;
+    status = make_loader(s, d->val, &opts, eval, &d->val_loader);
     if (status == 0 && d->test)
-        status = make_loader(s, d->test, &opts, sees ? &eval : NULL, &d->test_loader);
-    if (sees)
-        session_format_transform(&eval, d->transform, sizeof(d->transform));
+        status = make_loader(s, d->test, &opts, eval, &d->test_loader);
+    if (eval)
+        session_format_transform(eval, d->transform, sizeof(d->transform));
     if (status)
         return status;
     opts.drop_last = true; /* one batch size, one plan */
@@ -169,12 +173,12 @@ static int make_loaders(session *s, const cli_options *used, train_data *d)
                                           : WEFT_SAMPLE_ALL;
     opts.repeats = used->ra_sampler ? (int)used->ra_reps : 0;
     opts.classes = (int)used->num_classes;
-    bool transformed = train_transform(s, used, info, &train);
-    if (!transformed) {
+    d->trains_through = train_transform(s, used, info, &d->training);
+    if (!d->trains_through) {
         opts.hflip = used->hflip;
         opts.shift = used->no_augment ? 0 : (int)used->crop_padding;
     }
-    opts.transform = transformed ? &train : NULL;
+    opts.transform = d->trains_through ? &d->training : NULL;
     if (weft_loader_create(d->train, &opts, &d->train_loader, &s->err))
         return session_fail(s);
     return 0;
@@ -244,10 +248,10 @@ int train_data_open(session *s, cli_options *used, train_data *d)
     if (status)
         return status;
     const weft_dataset_info *info = weft_dataset_get_info(d->train);
-    settle(s, used, info);
+    settle(s, used, d);
     weft_transform look;
-    session_eval_transform(s, info, (int)used->train_crop_size, &look);
-    status = session_look_through(s, d->train, &look);
+    if (session_eval_transform(s, info, (int)used->train_crop_size, &look))
+        status = session_look_through(s, d->train, &look);
     if (status == 0)
         status = session_normalise(s, d->train);
     if (status == 0)

@@ -11,6 +11,8 @@ typedef struct train_data {
     weft_loader *test_loader; /* read once, at the end; NULL: val is the test */
     float *class_weights;     /* (n_class_weights); NULL: none */
     int n_class_weights;
+    weft_transform training, evaluation; /* of images, where the next two are true */
+    bool trains_through, evaluates_through;
     char transform[64]; /* of evaluation, for the weights' metadata; "": none */
     char channels[8];   /* the same, of pictures */
 } train_data;

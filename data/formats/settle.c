@@ -5,14 +5,16 @@
 #include "engine/base/error.h"
 
 enum {
-    LOOKED_AT = 32, /* pictures */
+    ALL_LOOKED_AT = 1024, /* of so many pictures or fewer every one is looked at, */
+    LOOKED_AT = 64,       /* of more only so many, spread over all */
     SMALL_SIDE =
         96 /* pixels: STL-10's. Larger pictures are photographs, to be cropped and resized */
 };
 
 weft_status wf_settle_pictures(weft_dataset *ds, int channels, weft_error *err)
 {
-    int64_t n = ds->info.count < LOOKED_AT ? ds->info.count : LOOKED_AT, good = 0, oriented = 0;
+    int64_t n = ds->info.count <= ALL_LOOKED_AT ? ds->info.count : LOOKED_AT, good = 0,
+            oriented = 0;
     int height = 0, width = 0, most = 1;
     bool alike = true;
     weft_error first = WEFT_ERROR_INIT;

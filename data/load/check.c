@@ -37,7 +37,8 @@ weft_status weft_dataset_check_splits(const weft_dataset *train, const weft_data
                                       int classes, weft_error *err)
 {
     const weft_dataset_info *a = &train->info, *b = &test->info;
-    bool sized = !a->sizes_vary && !b->sizes_vary;
+    /* A transform brings pictures to one size. */
+    bool sized = !(a->pictures && b->pictures) && !a->sizes_vary && !b->sizes_vary;
     if (a->channels != b->channels || (sized && (a->height != b->height || a->width != b->width)))
         return wf_error_set(err, WEFT_ERR_INVALID,
                             "%s: the test images are %dx%dx%d, the training images (%s) %dx%dx%d",

@@ -14,11 +14,12 @@ weft_status weft_dataset_look_through(weft_dataset *ds, const weft_transform *tr
         return wf_error_set(err, WEFT_ERR_INVALID, "looking through a transform: %s is NULL",
                             ds ? "it" : "the data set");
     WF_TRY(weft_transform_check(transform, err));
-    if (!ds->info.sizes_vary)
-        return wf_error_set(err, WEFT_ERR_INVALID,
-                            "%s: its images have one size, %dx%d; nothing is to be seen through a "
-                            "transform",
-                            ds->source, ds->info.height, ds->info.width);
+    if (!ds->info.pictures)
+        return wf_error_set(
+            err, WEFT_ERR_INVALID,
+            "%s: its images are no picture files and have one size, %dx%d; they are "
+            "seen as they are",
+            ds->source, ds->info.height, ds->info.width);
     weft_transform *look = ds->look ? ds->look : wf_alloc(sizeof *look);
     if (!look)
         return wf_error_set(err, WEFT_ERR_NOMEM, "%s: out of memory", ds->source);

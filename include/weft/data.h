@@ -98,8 +98,8 @@ weft_status weft_dataset_open(const char *path, weft_split split, weft_dataset *
 /* The same with options. */
 weft_status weft_dataset_open_with(const weft_dataset_opts *opts, weft_dataset **ds,
                                    weft_error *err);
-/* How weft_dataset_get shows the samples of a data set whose sizes vary: through this transform
- * (copied), without its random steps. info's height and width become the transform's. Call it
+/* How weft_dataset_get shows pictures, and must be told where their sizes vary: through this
+ * transform (copied), without its random steps. info's height and width become the transform's. Call it
  * before you make a loader. WEFT_ERR_INVALID for a transform out of range. */
 weft_status weft_dataset_look_through(weft_dataset *ds, const weft_transform *transform,
                                       weft_error *err);
@@ -132,7 +132,7 @@ weft_status weft_dataset_mean_std(const weft_dataset *ds, float *mean, float *st
 /* ---- before training -------------------------------------------------------------------------
  * Mistakes in data that can be found before anything is trained on them. */
 
-/* Checks that test images fit training images: the same size (unless one has several) and type, and
+/* Checks that test images fit training images: the same size (of pictures they may differ) and type, and
  * no label outside the training data's classes, or outside `classes` if that is more (0: it is not). An error says what
  * differs, and at which image. */
 weft_status weft_dataset_check_splits(const weft_dataset *train, const weft_dataset *test,

@@ -119,7 +119,7 @@ static void write_heading(FILE *out, const weft_look_part *part)
     fputs(info->count == 1 ? " image" : " images", out);
     if (info->classes)
         fprintf(out, " of %d class%s", info->classes, info->classes == 1 ? "" : "es");
-    if (info->height)
+    if (!info->sizes_vary)
         fprintf(out, ", %dx%dx%d (channels, height, width)", info->channels, info->height,
                 info->width);
     else
