@@ -74,6 +74,7 @@ int64_t session_meta_int(const session *s, const char *key, int64_t otherwise)
 int session_done(session *s, int status)
 {
     weft_module_unref(s->model);
+    free(s->class_text);
     if (s->ctx) {
         weft_error_clear(s->ctx); /* it has been printed */
         if (weft_trace_write(s->ctx) != WEFT_OK) {

@@ -33,6 +33,7 @@ typedef struct session {
     char model_args[FLAG_LIST_TEXT];
     weft_module *model;
     normalisation norm;
+    char *class_text; /* what session_weights_classes gives is in it */
 } session;
 
 /* Prints "weft <command>: <message>" on stderr; returns the exit status. */
@@ -83,6 +84,11 @@ char *session_class_names(const weft_dataset_info *info);
 
 /* Opens a split of the data at `path` as the flags and the weights say. */
 int session_open_data(session *s, const char *path, weft_split split, weft_dataset **ds);
+/* The same for pictures in n files and folders, to predict what they show. */
+int session_open_files(session *s, const char *const *files, int64_t n, weft_dataset **ds);
+/* The names of the classes that the weights know; the array is the caller's (free), the names are
+ * the session's. NULL: they say none. */
+const char **session_weights_classes(session *s, int *n);
 /* The transform that brings pictures to one size in evaluation: by the flags, by what the weights
  * were trained with, or for `crop` pixels a side (0: as the model is made for). False: the data
  * need none. */

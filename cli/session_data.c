@@ -28,6 +28,15 @@ static const char **split_lines(char *text, int *n)
     return list;
 }
 
+const char **session_weights_classes(session *s, int *n)
+{
+    const char *given = session_meta(s, CLASS_NAMES);
+    *n = 0;
+    free(s->class_text);
+    s->class_text = given ? strdup(given) : NULL;
+    return s->class_text ? split_lines(s->class_text, n) : NULL;
+}
+
 /* Renumbers the labels of ds where the weights know its classes in another order. */
 static int follow_weights(session *s, weft_dataset *ds)
 {

@@ -15,22 +15,30 @@ static const char *const interpolations[] = {"bilinear", "bicubic", "nearest"};
 
 /* ---- opening --------------------------------------------------------------------------------- */
 
-int session_open_data(session *s, const char *path, weft_split split, weft_dataset **ds)
+static int open_data(session *s, weft_dataset_opts opts, weft_dataset **ds)
 {
     const cli_options *o = s->options;
     if (o->channels == 2)
         return session_usage(s, "--channels 2: expected 1 (grey) or 3 (RGB)");
-    const weft_dataset_opts opts = {
-        .path = path,
-        .split = split,
-        .val_split = o->val_split,
-        .seed = (uint64_t)o->seed,
-        .channels = (int)(o->channels ? o->channels : session_meta_int(s, CHANNELS, 0)),
-        .exif = o->exif,
-        .max_pixels = o->max_pixels,
-        .coarse = o->coarse_labels,
-        .cache = o->cache};
+    opts.val_split = o->val_split;
+    opts.seed = (uint64_t)o->seed;
+    opts.channels = (int)(o->channels ? o->channels : session_meta_int(s, CHANNELS, 0));
+    opts.exif = o->exif;
+    opts.max_pixels = o->max_pixels;
+    opts.coarse = o->coarse_labels;
+    opts.cache = o->cache;
     return weft_dataset_open_with(&opts, ds, &s->err) ? session_fail(s) : 0;
+}
+
+int session_open_data(session *s, const char *path, weft_split split, weft_dataset **ds)
+{
+    return open_data(s, (weft_dataset_opts){.path = path, .split = split}, ds);
+}
+
+int session_open_files(session *s, const char *const *files, int64_t n, weft_dataset **ds)
+{
+    return open_data(
+        s, (weft_dataset_opts){.files = files, .n_files = n, .split = WEFT_SPLIT_PREDICT}, ds);
 }
 
 /* ---- the transform of evaluation ------------------------------------------------------------- */

@@ -1,5 +1,6 @@
 /* Data sets over arrays, and what all formats share. See dataset.h. */
 #include <inttypes.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "data/cache.h"
@@ -179,6 +180,16 @@ wf_sample_name wf_dataset_name(const weft_dataset *ds, int64_t index)
     wf_sample_name name;
     ds->name(ds, wf_dataset_stored(ds, index), &name);
     return name;
+}
+
+char *weft_dataset_sample_name(const weft_dataset *ds, int64_t index, char *text, size_t size)
+{
+    if (!text || size == 0)
+        return text;
+    text[0] = '\0';
+    if (ds && index >= 0 && index < ds->info.count)
+        snprintf(text, size, "%s", wf_dataset_name(ds, index).text);
+    return text;
 }
 
 /* ---- looking at it -------------------------------------------------------------------------- */

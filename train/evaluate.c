@@ -2,6 +2,8 @@
  * the model's context. */
 #include "train/evaluate.h"
 
+#include <string.h>
+
 #include "engine/base/error.h"
 #include "engine/base/alloc.h"
 #include "train/feed.h"
@@ -143,21 +145,67 @@ weft_status weft_evaluate(weft_module *model, weft_loader *loader, const weft_ev
 
 /* ---- prediction ------------------------------------------------------------------------------ */
 
+/* Who takes the outputs, and the memory that they are handed out in. */
+typedef struct taker {
+    weft_outputs_fn take;
+    void *user;
+    float *logits;
+    int64_t capacity; /* elements */
+} taker;
+
+static weft_status hand_out(pass *p, weft_tensor *logits, const wf_feed *feed,
+                            const wf_feed_slot *batch, int64_t count, weft_error *err)
+{
+    taker *t = p->user;
+    const weft_shape shape = weft_tensor_shape(logits);
+    const int64_t n = shape.dim[0], K = shape.dim[1];
+    if (n * K > t->capacity) {
+        float *more = wf_realloc_array(t->logits, (size_t)(n * K), sizeof(float));
+        if (!more)
+            return wf_error_set(err, WEFT_ERR_NOMEM, "out of memory for %lld rows of logits",
+                                (long long)n);
+        t->logits = more;
+        t->capacity = n * K;
+    }
+    weft_status status = weft_read(logits, t->logits, (size_t)(n * K) * sizeof(float));
+    if (status != WEFT_OK)
+        return wf_take_error(weft_tensor_context(logits), status, NULL, err);
+    p->score.images += count;
+    const weft_outputs outputs = {n, K, t->logits, feed->samples};
+    return t->take(t->user, &outputs, err);
+}
+
+weft_status weft_predict_each(weft_module *model, weft_loader *loader, const weft_eval_opts *opts,
+                              weft_outputs_fn take, void *user, weft_error *err)
+{
+    static const weft_eval_opts none = {0};
+    if (!model || !loader || !take)
+        return wf_error_set(err, WEFT_ERR_INVALID,
+                            "prediction needs a model, a loader and who takes the outputs");
+    taker t = {.take = take, .user = user};
+    pass p = {.doing = "predicting",
+              .opts = opts ? opts : &none,
+              .place = &(wf_eval_place){0},
+              .score = {.loss_sum = NAN}, /* without labels only the images are counted */
+              .take = hand_out,
+              .user = &t};
+    weft_status status = run_pass(&p, model, loader, err);
+    wf_free(t.logits);
+    return status;
+}
+
 /* The growing (N, K) array of all logits. */
 typedef struct rows {
     float *data;
     int64_t n, capacity, K;
 } rows;
 
-static weft_status add_rows(pass *p, weft_tensor *logits, const wf_feed *feed,
-                            const wf_feed_slot *batch, int64_t count, weft_error *err)
+static weft_status add_rows(void *user, const weft_outputs *o, weft_error *err)
 {
-    rows *r = p->user;
-    weft_shape shape = weft_tensor_shape(logits);
-    const int64_t n = shape.dim[0];
-    r->K = shape.dim[1];
-    if (r->n + n > r->capacity) {
-        int64_t capacity = 2 * (r->n + n);
+    rows *r = user;
+    r->K = o->classes;
+    if (r->n + o->n > r->capacity) {
+        int64_t capacity = 2 * (r->n + o->n);
         float *data = wf_realloc_array(r->data, (size_t)(capacity * r->K), sizeof(float));
         if (!data)
             return wf_error_set(err, WEFT_ERR_NOMEM, "out of memory for %lld rows of logits",
@@ -165,29 +213,18 @@ static weft_status add_rows(pass *p, weft_tensor *logits, const wf_feed *feed,
         r->data = data;
         r->capacity = capacity;
     }
-    weft_status status =
-        weft_read(logits, r->data + r->n * r->K, (size_t)(n * r->K) * sizeof(float));
-    if (status != WEFT_OK)
-        return wf_take_error(weft_tensor_context(logits), status, NULL, err);
-    r->n += n;
-    p->score.images += count;
+    memcpy(r->data + r->n * r->K, o->logits, (size_t)(o->n * r->K) * sizeof(float));
+    r->n += o->n;
     return WEFT_OK;
 }
 
 weft_status weft_predict(weft_module *model, weft_loader *loader, const weft_eval_opts *opts,
                          float **logits, weft_shape *shape, weft_error *err)
 {
-    static const weft_eval_opts none = {0};
     if (!model || !loader || !logits || !shape)
         return wf_error_set(err, WEFT_ERR_INVALID, "prediction needs a model and a loader");
     rows all = {0};
-    pass p = {.doing = "predicting",
-              .opts = opts ? opts : &none,
-              .place = &(wf_eval_place){0},
-              .score = {.loss_sum = NAN}, /* without labels only the images are counted */
-              .take = add_rows,
-              .user = &all};
-    weft_status status = run_pass(&p, model, loader, err);
+    weft_status status = weft_predict_each(model, loader, opts, add_rows, &all, err);
     if (status != WEFT_OK) {
         wf_free(all.data);
         return status;

@@ -7,6 +7,7 @@
 
 #include "data/cache.h"
 #include "data/dataset.h"
+#include "data/formats/files.h"
 #include "data/formats/format.h"
 #include "data/formats/settle.h"
 #include "data/load/subset.h"
@@ -91,6 +92,8 @@ static weft_status open_split(const weft_dataset_opts *o, weft_split split, weft
 static weft_status open_part(const weft_dataset_opts *o, weft_dataset **ds, weft_error *err)
 {
     weft_dataset *d = NULL;
+    if (o->files)
+        return wf_open_files(o, ds, err);
     if (o->val_split == 0)
         return open_split(o, o->split, ds, err);
     bool part = o->split == WEFT_SPLIT_TRAIN || o->split == WEFT_SPLIT_VAL;
@@ -136,7 +139,12 @@ static weft_status set_channels(weft_dataset *d, int channels, weft_error *err)
 
 static weft_status check(const weft_dataset_opts *o, weft_error *err)
 {
-    if (!o->path || !o->path[0])
+    if (o->files && (o->n_files < 1 || o->split != WEFT_SPLIT_PREDICT || o->val_split != 0))
+        return wf_error_set(err, WEFT_ERR_INVALID,
+                            "a list of pictures has no labels, so it is opened with "
+                            "WEFT_SPLIT_PREDICT; it had %" PRId64 " files",
+                            o->n_files);
+    if (!o->files && (!o->path || !o->path[0]))
         return wf_error_set(err, WEFT_ERR_INVALID, "no data set is named. " HOW_TO_GET);
     if (!(o->val_split >= 0 && o->val_split < 1))
         return wf_error_set(err, WEFT_ERR_INVALID,

@@ -302,7 +302,7 @@ void wf_loader_clear(weft_loader *l, wf_slot *s)
     s->chunks_left = 0;
     s->err = (weft_error)WEFT_ERROR_INIT;
     s->error_at = INT64_MAX;
-    for (int64_t i = 0; s->reads && i < l->opts.batch; i++)
+    for (int64_t i = 0; s->reads && i < l->opts.batch && i < l->samples; i++)
         atomic_store_explicit(&s->reads[i], WF_READ_NOBODY, memory_order_relaxed);
 }
 

@@ -49,6 +49,10 @@ typedef struct weft_dataset_info {
 /* What to open, and how. Zeros but path are defaults. */
 typedef struct weft_dataset_opts {
     const char *path; /* see weft_dataset_open */
+    /* Instead of path, with WEFT_SPLIT_PREDICT: pictures in n_files files; a folder among them
+     * stands for the pictures in it and below it. NULL: path counts. */
+    const char *const *files;
+    int64_t n_files;
     weft_split split; /* which samples */
     /* Keeps this share of each class's training samples apart, as the validation samples: 0 .. 1,
      * which ones depends on seed alone. 0: none; then WEFT_SPLIT_VAL is an error, unless the source
@@ -124,6 +128,9 @@ const weft_dataset_info *weft_dataset_get_info(const weft_dataset *ds);
  * Pixels of a data set whose sizes vary need weft_dataset_look_through. */
 weft_status weft_dataset_get(const weft_dataset *ds, int64_t index, void *pixels, int64_t *label,
                              weft_error *err);
+/* Writes what sample `index` is called into text (at most size bytes, terminated): the path of its
+ * file, or the source and the sample's number. Returns text; "" for an index out of range. */
+char *weft_dataset_sample_name(const weft_dataset *ds, int64_t index, char *text, size_t size);
 /* Computes mean and standard deviation of each channel (C values each) over all samples, with u8
  * pixels scaled to 0..1. Use the training split's values for testing, too. Reads all data once; of
  * pictures at most 65536 whose sizes are alike, at most 512 others, spread over all. */

@@ -340,6 +340,21 @@ void weft_eval_result_done(weft_eval_result *result); /* frees its arrays; NULL:
 weft_status weft_predict(weft_module *model, weft_loader *loader, const weft_eval_opts *opts,
                          float **logits, weft_shape *shape, weft_error *err);
 
+/* The model's outputs for a batch; valid during the call that gets them. */
+typedef struct weft_outputs {
+    int64_t n;              /* images */
+    int64_t classes;        /* K */
+    const float *logits;    /* (n, K) */
+    const int64_t *samples; /* (n) which samples of the data set they are */
+} weft_outputs;
+/* Takes the outputs of a batch. A status other than WEFT_OK ends the pass, which returns it; err
+ * then has the reason. */
+typedef weft_status (*weft_outputs_fn)(void *user, const weft_outputs *outputs, weft_error *err);
+/* As weft_predict, but hands out the outputs batch by batch, in the loader's order, so that memory
+ * does not grow with the images. */
+weft_status weft_predict_each(weft_module *model, weft_loader *loader, const weft_eval_opts *opts,
+                              weft_outputs_fn take, void *user, weft_error *err);
+
 #ifdef __cplusplus
 }
 #endif

@@ -117,7 +117,8 @@ static void data_uris_are_base64(void **state)
         const char *bytes, *uri;
     } cases[] = {{"", ""}, {"f", "Zg=="}, {"fo", "Zm8="}, {"foo", "Zm9v"}, {"foob", "Zm9vYg=="}};
     for (size_t i = 0; i < COUNT(cases); i++) {
-        char *uri = wf_data_uri("image/png", (const unsigned char *)cases[i].bytes, strlen(cases[i].bytes));
+        char *uri =
+            wf_data_uri("image/png", (const unsigned char *)cases[i].bytes, strlen(cases[i].bytes));
         assert_true(wf_is_data_uri(uri));
         assert_string_equal(uri + strlen("data:image/png;base64,"), cases[i].uri);
         wf_free(uri);
