@@ -1,6 +1,7 @@
 /* Rows of predictions. See predict_rows.h. */
 #include "predict_rows.h"
 
+#include <errno.h>
 #include <limits.h>
 #include <math.h>
 #include <stdlib.h>
@@ -170,7 +171,7 @@ weft_status predict_rows_take(void *rows, const weft_outputs *o, weft_error *err
         put_row(r, o->samples[i], o->logits + i * o->classes);
     fflush(r->out);
     if (ferror(r->out)) {
-        snprintf(err->text, sizeof(err->text), "the rows could not be written: disk full?");
+        snprintf(err->text, sizeof(err->text), "the rows cannot be written: %s", strerror(errno));
         return err->status = WEFT_ERR_IO;
     }
     return WEFT_OK;
