@@ -119,6 +119,44 @@ def test_accumulation_counts_steps_and_clipping_changes_them(tmp):
     done(*args, "--clip-grad-value", 1e-3, "--output-dir", f"{tmp}/value")
 
 
+# As torchvision's references/classification/README.md has it, behind "torchrun ... train.py".
+RESNET50 = """--model resnet50 --batch-size 128 --lr 0.5
+--lr-scheduler cosineannealinglr --lr-warmup-epochs 5 --lr-warmup-method linear
+--auto-augment ta_wide --epochs 600 --random-erase 0.1 --weight-decay 0.00002
+--norm-weight-decay 0.0 --label-smoothing 0.1 --mixup-alpha 0.2 --cutmix-alpha 1.0
+--train-crop-size 176 --model-ema --val-resize-size 232 --ra-sampler --ra-reps 4""".split()
+
+
+def write_pictures(folder, width=48, height=40):
+    """Class folders of PPM files, as torchvision's ImageFolder reads them."""
+    for split, n in (("train", 8), ("val", 2)):
+        for k, name in enumerate(("cat", "dog")):
+            os.makedirs(f"{folder}/{split}/{name}")
+            for i in range(n):
+                pixels = bytes((x * (3 + k) + i * 31 + x // 7) % 256 for x in range(3 * width * height))
+                write(f"{folder}/{split}/{name}/{i}.ppm", b"P6 %d %d 255\n" % (width, height) + pixels)
+    return folder
+
+
+def test_torchvisions_resnet50_command_runs_as_it_stands(tmp):
+    run = f"{tmp}/run"
+    text = done("train", *RESNET50, "--data-path", write_pictures(f"{tmp}/data"), "--batch-size", 4,
+                "--max-steps", 2, "--threads", 2, "--output-dir", run, timeout=300)
+    o = options_of(run)
+    want = {"model": "resnet50", "lr": 0.5, "lr-scheduler": "cosine", "lr-warmup-epochs": 5,
+            "lr-warmup-method": "linear", "auto-augment": "ta_wide", "epochs": 600,
+            "random-erase": 0.1, "wd": 2e-5, "norm-weight-decay": 0, "label-smoothing": 0.1,
+            "mixup-alpha": 0.2, "cutmix-alpha": 1.0, "train-crop-size": 176, "model-ema": True,
+            "val-resize-size": 232, "ra-sampler": True, "ra-reps": 4}
+    assert {k: o[k] for k in want} == want, o
+    assert len(want) == len([w for w in RESNET50 if w.startswith("--")]) - 1  # the batch size
+    steps = log_of(run)
+    assert steps[-1]["total_steps"] == 2 and all(math.isfinite(e["loss"]) for e in steps), steps
+    epoch = log_of(run, "epoch")[-1]
+    assert math.isfinite(epoch["test_loss"]) and math.isfinite(epoch["ema_loss"]), epoch
+    assert "averages" in text and os.path.exists(f"{run}/weights_ema.safetensors")
+
+
 def test_a_configuration_is_its_flags_and_a_record_repeats_its_run(tmp):
     path = write(f"{tmp}/a.yaml", f"""
 data-path: {SYNTHETIC}
