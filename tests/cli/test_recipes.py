@@ -7,6 +7,7 @@
 import json
 import math
 import os
+import re
 import sys
 
 import weft_command
@@ -155,6 +156,20 @@ def test_torchvisions_resnet50_command_runs_as_it_stands(tmp):
     epoch = log_of(run, "epoch")[-1]
     assert math.isfinite(epoch["test_loss"]) and math.isfinite(epoch["ema_loss"]), epoch
     assert "averages" in text and os.path.exists(f"{run}/weights_ema.safetensors")
+
+
+def test_the_commands_in_the_documentation_are_understood(tmp):
+    """Up to the data, which are not there."""
+    page = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "docs", "recipes.md")
+    with open(page, encoding="utf-8") as f:
+        text = f.read().replace("\\\n", " ")
+    commands = re.findall(r"^    weft train (--data-path IMAGENET .*)$", text, re.M)
+    assert len(commands) >= 5, commands
+    for command in commands:
+        refused(1, "IMAGENET", "train", *command.split(), cwd=tmp)
+    block = re.search(r"```yaml\n(.*?)```", text, re.S).group(1)
+    path = write(f"{tmp}/recipe.yaml", block.encode())
+    refused(1, "IMAGENET", "train", "--config", path, "--data-path", "IMAGENET", cwd=tmp)
 
 
 def test_a_configuration_is_its_flags_and_a_record_repeats_its_run(tmp):
