@@ -28,10 +28,24 @@ RECIPES = {
     "momentum": {"opt": "sgd", "lr": 0.02, "momentum": 0.9, "wd": 5e-4, "smoothing": 0.1},
     "nesterov": {"opt": "sgd_nesterov", "lr": 0.005, "momentum": 0.9, "wd": 5e-4, "smoothing": 0},
     "adamw": {"opt": "adamw", "lr": 0.001, "momentum": 0.9, "wd": 0.01, "smoothing": 0},
+    # What torchvision's training script does to a step, and two batches a step.
+    "torchvision": {"opt": "sgd", "lr": 0.02, "momentum": 0.9, "wd": 5e-3, "smoothing": 0.1,
+                    "norm_wd": 0, "clip": 0.5, "ema": 0.75, "accumulate": 2},
 }
 STEPS = 5
 # What may differ is the order of each layer's sums. The errors seen are below 3e-7.
 LOSS_RTOL = 1e-5
+
+
+def more_flags(recipe):
+    flags = []
+    for key, name in (("norm_wd", "--norm-weight-decay"), ("clip", "--clip-grad-norm"),
+                      ("accumulate", "--accumulate")):
+        flags += [name, recipe[key]] if key in recipe else []
+    if "ema" in recipe:  # as many epochs as images a step: the decay is what it says
+        flags += ["--model-ema", "--model-ema-steps", 1, "--model-ema-decay", recipe["ema"],
+                  "--epochs", 64 * recipe.get("accumulate", 1)]
+    return flags
 
 
 @unittest.skipUnless(TORCH_PYTHON, "WEFT_TORCH_PYTHON is not set")
@@ -64,7 +78,7 @@ class Parity(unittest.TestCase):
                   "--max-steps", STEPS, "--opt", r["opt"], "--lr", r["lr"], "--momentum",
                   r["momentum"], "--wd", r["wd"], "--label-smoothing", r["smoothing"],
                   "--lr-scheduler", "constant", "--lr-warmup-epochs", 0, "--batch-size", 64,
-                  "--output-dir", run)
+                  *more_flags(r), "--output-dir", run)
         with open(os.path.join(run, "log.jsonl"), encoding="utf-8") as log:
             steps = [e for e in map(json.loads, log) if e.get("event") == "step"]
         got = [e["loss"] for e in steps]
@@ -91,6 +105,14 @@ class Parity(unittest.TestCase):
 
     def test_adamw_agrees(self):
         self.compare("adamw")
+
+    def test_groups_accumulation_clipping_and_averages_agree_with_torchvisions(self):
+        run = self.compare("torchvision")
+        r = self.torch("averages", "--model", "fmnist_cnn", "--dir", self.dir.name, "--weights",
+                       os.path.join(run, "weights_ema.safetensors"))
+        # the weights' own differences: STEPS sums in another order, of losses that agree to 1e-5
+        self.assertLessEqual(r["max_error"], LOSS_RTOL, r)
+        self.assertTrue(r["same_names"])
 
     def test_pytorch_loads_the_trained_weights_strictly_and_gets_the_same_logits(self):
         _, _, run = self.train("momentum")

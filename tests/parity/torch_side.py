@@ -4,6 +4,8 @@
     torch_side.py train --model M --dir D --steps N --recipe JSON [--batch B] [--shape C,H,W]
         writes D/init.safetensors and D/data.safetensors, trains, prints the losses; with
         --both from the same weights once more, under autocast to bfloat16: "bf16_losses"
+    torch_side.py averages --model M --dir D --weights F
+        compares the averages that training left in D with those of F
     torch_side.py logits --model M --dir D --weights F
         compares D/logits.safetensors with the logits of F for D/data.safetensors
 """
@@ -27,11 +29,32 @@ def make_data(n, shape, classes):
     return images.contiguous(), labels
 
 
+def groups(model, r):
+    """As torchvision's set_weight_decay with norm_weight_decay alone."""
+    if "norm_wd" not in r:
+        return model.parameters()
+    norms, others = [], []
+    for module in model.modules():
+        norm = isinstance(module, (torch.nn.BatchNorm2d, torch.nn.LayerNorm, torch.nn.GroupNorm))
+        (norms if norm else others).extend(module.parameters(recurse=False))
+    return [{"params": others}, {"params": norms, "weight_decay": r["norm_wd"]}]
+
+
 def make_optimizer(model, r):
     if r["opt"] == "adamw":
-        return torch.optim.AdamW(model.parameters(), lr=r["lr"], weight_decay=r["wd"])
-    return torch.optim.SGD(model.parameters(), lr=r["lr"], momentum=r["momentum"],
+        return torch.optim.AdamW(groups(model, r), lr=r["lr"], weight_decay=r["wd"])
+    return torch.optim.SGD(groups(model, r), lr=r["lr"], momentum=r["momentum"],
                            weight_decay=r["wd"], nesterov=r["opt"] == "sgd_nesterov")
+
+
+def make_averages(model, r):
+    """As torchvision's ExponentialMovingAverage."""
+    if "ema" not in r:
+        return None
+    decay = r["ema"]
+    return torch.optim.swa_utils.AveragedModel(
+        model, avg_fn=lambda average, value, n: decay * average + (1 - decay) * value,
+        use_buffers=True)
 
 
 def create(name, options=None):
@@ -41,17 +64,37 @@ def create(name, options=None):
 def steps(args, model, images, labels, recipe, bf16):
     """The losses of the steps."""
     loss_of = torch.nn.CrossEntropyLoss(label_smoothing=recipe["smoothing"])
-    optimizer = make_optimizer(model, recipe)
+    optimizer, averages = make_optimizer(model, recipe), make_averages(model, recipe)
+    group = recipe.get("accumulate", 1)
     losses = []
-    for i in range(args.steps):
-        optimizer.zero_grad()
+    for i in range(args.steps * group):
+        if i % group == 0:
+            optimizer.zero_grad()
+            losses.append(0)
         part = slice(i * args.batch, (i + 1) * args.batch)
         with torch.autocast("cpu", dtype=torch.bfloat16, enabled=bf16):
             loss = loss_of(model(images[part]), labels[part])
-        loss.backward()
+        (loss / group).backward()
+        losses[-1] += loss.item() / group
+        if i % group < group - 1:
+            continue
+        if "clip" in recipe:
+            torch.nn.utils.clip_grad_norm_(model.parameters(), recipe["clip"])
         optimizer.step()
-        losses.append(loss.item())
+        if averages:
+            averages.update_parameters(model)
+    if averages:
+        save_file({k: v.clone().contiguous() for k, v in averages.module.state_dict().items()},
+                  os.path.join(args.dir, "averages.safetensors"))
     return losses
+
+
+def averages(args):
+    """Compares weights_ema.safetensors of Weft with what training here has left."""
+    want = load_file(os.path.join(args.dir, "averages.safetensors"))
+    got = load_file(args.weights)
+    errors = [((got[k] - v).abs().max() / v.abs().max().clamp(min=1)).item() for k, v in want.items()]
+    return {"same_names": sorted(want) == sorted(got), "max_error": max(errors)}
 
 
 def train(args):
@@ -59,7 +102,7 @@ def train(args):
     shape = tuple(map(int, args.shape.split(",")))
     torch.manual_seed(1)
     model = create(args.model, {"num_classes": 10, "size": shape[1]})
-    images, labels = make_data(args.batch * args.steps, shape, 10)
+    images, labels = make_data(args.batch * args.steps * recipe.get("accumulate", 1), shape, 10)
     init = {k: v.clone().contiguous() for k, v in model.state_dict().items()}
     save_file(init, os.path.join(args.dir, "init.safetensors"))
     save_file({"images": images, "labels": labels}, os.path.join(args.dir, "data.safetensors"))
@@ -83,7 +126,7 @@ def logits(args):
 
 def main():
     p = argparse.ArgumentParser()
-    p.add_argument("what", choices=["train", "logits"])
+    p.add_argument("what", choices=["train", "logits", "averages"])
     p.add_argument("--model", required=True)
     p.add_argument("--dir", required=True)
     p.add_argument("--steps", type=int, default=5)
@@ -94,7 +137,7 @@ def main():
     p.add_argument("--weights")
     args = p.parse_args()
     torch.set_num_threads(2)
-    print(json.dumps(train(args) if args.what == "train" else logits(args)))
+    print(json.dumps({"train": train, "logits": logits, "averages": averages}[args.what](args)))
 
 
 main()
