@@ -233,12 +233,12 @@ static void csv_number(char *text, size_t size, double value)
 }
 
 /* The averages' figures, where there are any. */
-static json_t *with_averages(json_t *line, const weft_epoch *e)
+static json_t *with_averages(json_t *line, double loss, double acc1, double acc5)
 {
-    if (line && !isnan(e->ema_loss) &&
-        (json_object_set_new(line, "ema_loss", number(e->ema_loss)) ||
-         json_object_set_new(line, "ema_acc1", number(e->ema_acc1)) ||
-         json_object_set_new(line, "ema_acc5", number(e->ema_acc5)))) {
+    if (line && !isnan(loss) &&
+        (json_object_set_new(line, "ema_loss", number(loss)) ||
+         json_object_set_new(line, "ema_acc1", number(acc1)) ||
+         json_object_set_new(line, "ema_acc5", number(acc5)))) {
         json_decref(line);
         return NULL;
     }
@@ -257,7 +257,7 @@ weft_status wf_run_log_epoch(weft_run *run, const weft_epoch *e, weft_error *err
                                 number(e->test_loss), "test_acc1", number(e->test_acc1),
                                 "test_acc5", number(e->test_acc5), "lr", number(e->lr), "img_per_s",
                                 number(e->img_per_s), "seconds", number(e->seconds)),
-                      e),
+                      e->ema_loss, e->ema_acc1, e->ema_acc5),
         err);
     if (status != WEFT_OK)
         return status;
@@ -297,13 +297,13 @@ weft_status wf_run_log_end(weft_run *run, const char *status, const char *messag
 
 weft_status wf_run_write_result(weft_run *run, const weft_train_result *r, weft_error *err)
 {
+    json_t *result =
+        json_pack("{s:o, s:o, s:o, s:o, s:o, s:I, s:I, s:o, s:o}", "test_acc1",
+                  number(r->test_acc1), "test_acc5", number(r->test_acc5), "test_loss",
+                  number(r->test_loss), "best_test_acc1", number(r->best_acc1), "best_epoch",
+                  r->best_epoch ? json_integer(r->best_epoch) : json_null(), "epochs",
+                  (json_int_t)r->epochs, "steps", (json_int_t)r->steps, "seconds",
+                  number(r->seconds), "img_per_s", number(r->img_per_s));
     return write_json(run, "result.json",
-                      json_pack("{s:o, s:o, s:o, s:o, s:o, s:I, s:I, s:o, s:o}", "test_acc1",
-                                number(r->test_acc1), "test_acc5", number(r->test_acc5),
-                                "test_loss", number(r->test_loss), "best_test_acc1",
-                                number(r->best_acc1), "best_epoch",
-                                r->best_epoch ? json_integer(r->best_epoch) : json_null(), "epochs",
-                                (json_int_t)r->epochs, "steps", (json_int_t)r->steps, "seconds",
-                                number(r->seconds), "img_per_s", number(r->img_per_s)),
-                      err);
+                      with_averages(result, r->ema_loss, r->ema_acc1, r->ema_acc5), err);
 }

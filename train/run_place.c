@@ -23,7 +23,8 @@ static const char *const run_files[] = {
     "result.json",     "config.json",   "log.jsonl",
     "summary.csv",     WEIGHTS,         "weights_best.safetensors",
     "evaluation.json", "report.html",   "curve.svg",
-    "wisdom.json",     "resumed.jsonl", WF_RUN_CHECKPOINTS};
+    "wisdom.json",     "resumed.jsonl", "weights_ema.safetensors",
+    WF_RUN_CHECKPOINTS};
 enum { N_RUN_FILES = sizeof(run_files) / sizeof(run_files[0]) };
 
 #define LOCK ".weft-lock"

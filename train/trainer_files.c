@@ -5,6 +5,7 @@
 #include "train/report/report.h"
 #include "train/run_dir.h"
 #include "train/trainer_checkpoint.h"
+#include "train/trainer_recipe.h"
 #include "train/trainer_times.h"
 #include "train/weights.h"
 
@@ -96,6 +97,7 @@ void wf_trainer_abandon_run(weft_trainer *t, weft_status status)
     /* The context may hold the error that ended the run; saving needs a context without error. */
     weft_error_clear(t->ctx);
     wf_trainer_save_weights(t, "weights.safetensors");
+    wf_recipe_save(t);
     wf_run_log_end(t->opts.run, status == WEFT_ERR_INTERRUPTED ? "interrupted" : "failed",
                    err->text, &ignored);
     weft_run_write_report(wf_run_folder(t->opts.run), &ignored);

@@ -63,8 +63,8 @@ char *weft_duration_format(double seconds, char *text, size_t size);
 
 /* ---- the run's directory ---------------------------------------------------------------------
  * config.json, log.jsonl, summary.csv, weights.safetensors, weights_best.safetensors,
- * evaluation.json, curve.svg, report.html, result.json. Files appear whole or line by line.
- * result.json is written last, so a directory with one is a finished run. */
+ * weights_ema.safetensors, evaluation.json, curve.svg, report.html, result.json. Files appear whole
+ * or line by line. result.json is written last, so a directory with one is a finished run. */
 
 typedef struct weft_run weft_run; /* a run's directory, open */
 

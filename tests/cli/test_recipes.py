@@ -92,6 +92,11 @@ def test_averages_are_evaluated_logged_and_saved(tmp):
     done("train", *SMALL, "--epochs", 3, "--lr-warmup-epochs", 1, "--output-dir", f"{tmp}/without")
     assert weights_hash(run) == weights_hash(f"{tmp}/without")
     assert not os.path.exists(f"{tmp}/without/weights_ema.safetensors")
+    with open(f"{run}/result.json", encoding="utf-8") as f:
+        assert json.load(f)["ema_acc1"] == epochs[-1]["ema_acc1"]
+    # They are files of the run, which a new one in its place replaces.
+    done("train", *SMALL, "--epochs", 1, "--output-dir", run, "--overwrite")
+    assert not os.path.exists(f"{run}/weights_ema.safetensors")
     assert "ema_loss" not in log_of(f"{tmp}/without", "epoch")[0]
 
 

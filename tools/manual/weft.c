@@ -16,6 +16,7 @@ static const manual_item files[] = {
     {"log.jsonl, summary.csv", "One line for each epoch."},
     {"weights.safetensors, weights_best.safetensors",
      "The weights of the last epoch and of the best one, under PyTorch's names."},
+    {"weights_ema.safetensors", "Their moving averages, where `--model-ema` asks for them."},
     {"evaluation.json, curve.svg, report.html, result.json",
      "Figures by class, the curves, a page with all of it, and the last figures."},
     {"~/.cache/weft/wisdom.json", "What `weft tune` has measured."},
