@@ -13,6 +13,7 @@
 
 #include <cmocka.h>
 
+#include "engine/base/alloc.h"
 #include "weft/weft.h"
 
 /* N images of S x S, K classes: BATCHES batches of BATCH, and some left over. */
@@ -372,6 +373,36 @@ static void averages_are_saved_and_loaded(void **state)
     close_world(&w);
 }
 
+/* Every allocation fails in turn; what failed can be tried again. */
+static void averages_without_memory_are_an_error(void **state)
+{
+    world w;
+    weft_ema *e = NULL;
+    bool failed = true;
+    open_world(&w, 0.1);
+    for (long n = 1; failed; n++) {
+        weft_ema_destroy(e);
+        e = NULL;
+        wf_alloc_fail_at(n);
+        weft_status status = weft_ema_create(w.model, 0.5, &e);
+        if (status == WEFT_OK)
+            status = weft_ema_update(e);
+        failed = wf_alloc_fail_at(0) <= 0;
+        assert_true(failed || status == WEFT_OK);
+        if (status != WEFT_OK) {
+            assert_int_equal(status, WEFT_ERR_NOMEM);
+            assert_int_equal(weft_error_status(w.ctx), WEFT_ERR_NOMEM);
+            assert_int_equal(weft_ema_updates(e), 0);
+            weft_error_clear(w.ctx);
+        }
+        assert_true(n > 1 || failed);
+    }
+    ok(&w, weft_ema_update(e));
+    assert_true(weft_ema_updates(e) == 2);
+    weft_ema_destroy(e);
+    close_world(&w);
+}
+
 /* ---- figures that are watched ---- */
 
 static void training_stops_where_a_figure_stands_still(void **state)
@@ -465,6 +496,7 @@ int main(void)
         cmocka_unit_test(averages_are_torchvisions),
         cmocka_unit_test(averages_do_not_change_the_training),
         cmocka_unit_test(averages_are_saved_and_loaded),
+        cmocka_unit_test(averages_without_memory_are_an_error),
         cmocka_unit_test(training_stops_where_a_figure_stands_still),
         cmocka_unit_test(a_plateau_lowers_the_rate),
         cmocka_unit_test(options_that_cannot_be_are_named),
