@@ -164,6 +164,8 @@ void cli_progress_epoch(cli_progress *p, const weft_epoch *e)
             (long long)e->epoch, (long long)e->epochs, train_loss, e->train_acc1);
     if (isfinite(e->test_acc1))
         fprintf(p->out, "  test loss %s acc %.2f%%", test_loss, e->test_acc1);
+    if (isfinite(e->ema_acc1))
+        fprintf(p->out, "  averages %.2f%%", e->ema_acc1);
     fprintf(p->out, "  lr %.3g  %.0f img/s  %s\n", e->lr, e->img_per_s, took);
     fflush(p->out);
     p->last_line = p->passes_seconds + p->pass_seconds;

@@ -108,7 +108,8 @@ static void a_file_gets_whole_lines(void **state)
     for (int pass = 0; pass < 2; pass++)
         for (r.seconds = 0.5; r.seconds < (pass ? 25 : 40); r.seconds += 0.5)
             cli_progress_step(&p, &r);
-    cli_progress_epoch(&p, &(weft_epoch){.epoch = 1, .epochs = 2, .test_acc1 = NAN});
+    cli_progress_epoch(&p,
+                       &(weft_epoch){.epoch = 1, .epochs = 2, .test_acc1 = NAN, .ema_acc1 = NAN});
     long size = ftell(out);
     rewind(out);
     text = calloc(1, (size_t)size + 1);
