@@ -14,8 +14,10 @@
 #include "signals.h"
 #include "step.h"
 #include "train_data.h"
-#include "train_resume.h"
+#include "train_plan.h"
 #include "train_recipe.h"
+#include "train_resume.h"
+#include "train_time.h"
 
 typedef struct training {
     session s;
@@ -28,6 +30,8 @@ typedef struct training {
     train_resume resume;
     char wisdom[32]; /* its hash */
     cli_progress progress;
+    train_plan plan;
+    train_time time;
 } training;
 
 /* ---- opening --------------------------------------------------------------------------------- */
@@ -52,6 +56,14 @@ static int open_model(training *t)
 {
     const weft_dataset_info *info = weft_loader_get_info(t->data.train_loader);
     int status = session_open_context(&t->s);
+    size_t weights = 0;
+    if (status == 0)
+        status = plan_begin(&t->s, &t->plan);
+    if (status == 0)
+        status = session_weigh_model(&t->s, info->channels, info->height, info->width,
+                                     info->classes, &weights);
+    if (status == 0)
+        status = plan_check_weights(&t->s, &t->plan, weights);
     if (status == 0)
         status =
             session_open_model(&t->s, info->channels, info->height, info->width, info->classes);
@@ -176,8 +188,9 @@ static int stopped_early(training *t)
 
 static bool on_step(void *user, const weft_progress *record)
 {
-    cli_progress_step(&((training *)user)->progress, record);
-    return !signals_seen();
+    training *t = user;
+    cli_progress_step(&t->progress, record);
+    return train_time_step(&t->time, record) && !signals_seen();
 }
 
 static void on_epoch(void *user, const weft_epoch *epoch)
@@ -228,7 +241,7 @@ static int print_end(training *t, weft_status status, const weft_train_result *r
     weft_duration_format(r->seconds, took, sizeof(took));
     cli_progress_erase(&t->progress);
     if (status != WEFT_OK)
-        return train_resume_stop(&t->resume, status);
+        return train_time_end(&t->time) ? EXIT_FAILED : train_resume_stop(&t->resume, status);
     cli_loss(r->test_loss, loss, sizeof(loss));
     if (r->best_acc1 > r->test_acc1)
         cli_print(stdout, "best %.2f%% after epoch %lld: weights_best.safetensors\n", r->best_acc1,
@@ -240,6 +253,22 @@ static int print_end(training *t, weft_status status, const weft_train_result *r
               val ? "validation" : "test", r->test_acc1, loss, (long long)r->epochs,
               r->epochs == 1 ? "" : "s", took, r->img_per_s, weft_run_path(t->run));
     return train_data_finish(&t->s, &t->data, weft_run_path(t->run));
+}
+
+/* How it trains; without files and callbacks. It points into *t. */
+static weft_train_opts train_opts(training *t)
+{
+    weft_train_opts opts = {.train = t->data.train_loader,
+                            .test = t->data.val_loader,
+                            .class_weights = t->data.class_weights,
+                            .n_class_weights = t->data.n_class_weights,
+                            .optimizer = t->optimizer,
+                            .epochs = t->options->epochs,
+                            .max_steps = t->options->max_steps,
+                            .eval_freq = t->options->eval_freq,
+                            .label_smoothing = t->options->label_smoothing};
+    recipe_set(&t->recipe, &t->s, &opts);
+    return opts;
 }
 
 static int train(training *t)
@@ -270,64 +299,157 @@ static int train(training *t)
         meta[n_meta++] = (weft_safetensors_meta){"weft.mean", mean};
         meta[n_meta++] = (weft_safetensors_meta){"weft.std", std};
     }
-    weft_train_opts opts = {.train = t->data.train_loader,
-                            .test = t->data.val_loader,
-                            .class_weights = t->data.class_weights,
-                            .n_class_weights = t->data.n_class_weights,
-                            .optimizer = t->optimizer,
-                            .epochs = t->options->epochs,
-                            .max_steps = t->options->max_steps,
-                            .eval_freq = t->options->eval_freq,
-                            .label_smoothing = t->options->label_smoothing,
-                            .run = t->run,
-                            .meta = meta,
-                            .n_meta = n_meta,
-                            .progress = on_step,
-                            .epoch = on_epoch,
-                            .user = t};
+    weft_train_opts opts = train_opts(t);
+    opts.run = t->run;
+    opts.meta = meta;
+    opts.n_meta = n_meta;
+    opts.progress = on_step;
+    opts.epoch = on_epoch;
+    opts.user = t;
     weft_train_result result = {0};
-    recipe_set(&t->recipe, &t->s, &opts);
     print_start(t);
+    train_time_plan(&t->time, (double)t->plan.state, weft_loader_batches(t->data.val_loader),
+                    t->options->eval_freq);
+    fflush(stdout);
     cli_progress_init(&t->progress, stdout);
     t->progress.print_freq = t->options->print_freq;
     t->resume.progress = &t->progress;
+    t->resume.time = &t->time;
     weft_status status = train_resume_train(&t->resume, &opts, &result);
     free(names);
     return print_end(t, status, &result);
 }
 
+/* Everything up to the run's directory: what is wrong is said, and nothing is left behind. */
+static int open_training(training *t, const char *command, const cli_options *options)
+{
+    t->used = *options;
+    t->options = &t->used;
+    int status = session_init(&t->s, command, t->options);
+    if (status == 0)
+        status = session_need(&t->s, "--data-path", options->data_path);
+    if (status == 0)
+        status = train_time_begin(&t->time, &t->s);
+    if (status == 0)
+        status = train_resume_init(&t->resume, &t->s);
+    if (status == 0 && options->no_augment && options->hflip > 0)
+        status = session_usage(&t->s, "--no-augment and --hflip exclude each other");
+    if (status == 0)
+        status = train_data_open(&t->s, &t->used, &t->data);
+    if (status == 0)
+        note_left_out(t);
+    if (status == 0)
+        status = open_model(t);
+    if (status == 0 && options->tune)
+        status = tune(t);
+    if (status == 0)
+        status = read_wisdom(t);
+    return status;
+}
+
+/* ---- planning -------------------------------------------------------------------------------- */
+
+static bool writes_checkpoints(const training *t)
+{
+    const weft_checkpoint_opts *c = &t->resume.opts;
+    return c->steps > 0 || c->epochs > 0 || c->seconds > 0;
+}
+
+static int make_plan(training *t, weft_trainer **trainer)
+{
+    weft_train_opts opts = train_opts(t);
+    if (weft_trainer_create(t->s.model, &opts, trainer, &t->s.err))
+        return session_fail(&t->s);
+    return plan_make(&t->s, &t->plan, *trainer, writes_checkpoints(t));
+}
+
+/* For another batch size: a plan_fn. */
+static int plan_other(const cli_options *options, train_plan *plan, int64_t *images)
+{
+    training t = {0};
+    weft_trainer *trainer;
+    cli_options other = *options;
+    other.tune = false;
+    other.trace = NULL;
+    int status = open_training(&t, "train", &other);
+    if (status == 0) {
+        *images = weft_loader_get_info(t.data.train_loader)->count;
+        status = make_plan(&t, &trainer);
+    }
+    *plan = t.plan;
+    return status;
+}
+
+static int dry_run(training *t, weft_trainer *trainer)
+{
+    const int64_t batches = weft_loader_batches(t->data.train_loader), most = t->options->max_steps;
+    int64_t epochs = t->options->epochs, freq = t->options->eval_freq, steps = epochs * batches;
+    if (most && most < steps) {
+        steps = most;
+        epochs = (steps + batches - 1) / batches;
+    }
+    const plan_job job = {.name = t->s.model_name,
+                          .steps = steps,
+                          .evaluations = (epochs + freq - 1) / freq,
+                          .test_batches = weft_loader_batches(t->data.val_loader),
+                          /* those that stay, the best one, the one being written */
+                          .checkpoints = writes_checkpoints(t) ? t->options->keep + 2 : 0};
+    return plan_dry_run(&t->s, &t->plan, trainer, &job);
+}
+
+/* Plans the training; refuses what does not fit; a dry run prints the plan. */
+static int plan(training *t)
+{
+    weft_trainer *trainer = NULL;
+    int status = make_plan(t, &trainer);
+    if (status == 0)
+        status = plan_check(&t->s, &t->plan, plan_other);
+    if (status == 0 && t->options->dry_run)
+        status = dry_run(t, trainer);
+    weft_trainer_destroy(trainer);
+    return status;
+}
+
+/* ---- the command ----------------------------------------------------------------------------- */
+
+static int run_training(training *t)
+{
+    signals_catch(); /* before there is anything to clean up, a signal may just end it */
+    int status = open_run(t);
+    if (status == 0)
+        status = stopped_early(t);
+    if (status == 0 && !t->resume.finished)
+        status = train(t);
+    return status;
+}
+
+static int close_training(training *t, int status)
+{
+    weft_run_destroy(t->run);
+    train_resume_done(&t->resume);
+    weft_optimizer_destroy(t->optimizer);
+    train_data_done(&t->data);
+    return session_done(&t->s, status);
+}
+
 int cmd_train(const cli_options *options)
 {
-    training t = {.used = *options};
-    t.options = options = &t.used;
-    int status = session_init(&t.s, "train", options);
+    training t = {0};
+    cli_options chosen = *options;
+    int status = plan_choose_batch("train", &chosen, plan_other);
+    if (status)
+        return status;
+    status = open_training(&t, "train", &chosen);
     if (status == 0)
-        status = session_need(&t.s, "--data-path", options->data_path);
-    if (status == 0)
-        status = train_resume_init(&t.resume, &t.s);
-    if (status == 0 && options->no_augment && options->hflip > 0)
-        status = session_usage(&t.s, "--no-augment and --hflip exclude each other");
-    if (status == 0)
-        status = train_data_open(&t.s, &t.used, &t.data);
-    if (status == 0)
-        note_left_out(&t);
-    if (status == 0)
-        status = open_model(&t);
-    if (status == 0 && options->tune)
-        status = tune(&t);
-    if (status == 0)
-        status = read_wisdom(&t);
-    if (status == 0) {
-        signals_catch(); /* before there is anything to clean up, a signal may just end it */
-        status = open_run(&t);
-    }
-    if (status == 0)
-        status = stopped_early(&t);
-    if (status == 0 && !t.resume.finished)
-        status = train(&t);
-    weft_run_destroy(t.run);
-    train_resume_done(&t.resume);
-    weft_optimizer_destroy(t.optimizer);
-    train_data_done(&t.data);
-    return session_done(&t.s, status);
+        status = plan(&t);
+    if (status == 0 && !options->dry_run)
+        status = run_training(&t);
+    return close_training(&t, status);
+}
+
+int cmd_plan(const cli_options *options)
+{
+    cli_options dry = *options;
+    dry.dry_run = true;
+    return cmd_train(&dry);
 }

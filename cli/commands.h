@@ -4,6 +4,7 @@
 
 #include "options.h"
 
+int cmd_plan(const cli_options *options);
 int cmd_train(const cli_options *options);
 int cmd_eval(const cli_options *options);
 int cmd_report(const cli_options *options);

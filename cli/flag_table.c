@@ -79,8 +79,12 @@ static const flag flags[] = {
     {"ignore-class-names", NULL, 0, FLAG_BOOL, AT(ignore_class_names),
      .commands = CMD_TRAIN | CMD_LOOK | CMD_EVAL, .group = "data",
      .help = "take labels as numbers where splits or weights name the classes otherwise"},
-    {"batch-size", NULL, 'b', FLAG_INT, AT(batch_size), 1, 1e6, .value = "N", .commands = RUNS,
-     .group = "data", .help = "images a step",
+    {"batch-size", NULL, 'b', FLAG_INT, AT(batch_size), 1, 1e6, .value = "N",
+     .commands = RUNS & ~(unsigned)CMD_TRAIN, .group = "data", .help = "images a step",
+     .elsewhere = "bs batch batchsize train-batch-size batch-size-train"},
+    {"batch-size", NULL, 'b', FLAG_INT, AT(batch_size), 1, 1e6, .value = "N|auto", .word = "auto",
+     .commands = CMD_TRAIN, .group = "data",
+     .help = "images a step; auto: as many as fit into memory",
      .elsewhere = "bs batch batchsize train-batch-size batch-size-train"},
     {"batch-size", NULL, 'b', FLAG_INT, AT(summary_batch), 1, 1e6, .value = "N",
      .commands = CMD_SUMMARY, .group = "data", .help = "images in the input"},
@@ -292,6 +296,17 @@ static const flag flags[] = {
      .commands = CMD_TRAIN | CMD_TUNE, .group = "execution",
      .help = "to measure a convolution or matrix product", .needs = "tune"},
     /* jobs: where and for how long it runs */
+    {"dry-run", NULL, 0, FLAG_BOOL, AT(dry_run), .commands = CMD_TRAIN_ALONE, .group = "job",
+     .help = "run a few steps, print what memory, time and disk the training needs, and stop",
+     .elsewhere = "plan estimate dryrun"},
+    {"time-limit", NULL, 0, FLAG_TEXT, AT(time_limit), .value = "TIME", .commands = CMD_TRAIN,
+     .group = "job",
+     .help = "checkpoint and leave with status 75 before this time is over: minutes, H:MM:SS or "
+             "D-HH:MM:SS (left out: as the batch system says)",
+     .elsewhere = "walltime time max-time"},
+    {"time-margin", NULL, 0, FLAG_TEXT, AT(time_margin), .value = "TIME", .commands = CMD_TRAIN,
+     .group = "job",
+     .help = "leave so long before the end (left out: by what steps and checkpoints take)"},
     {"print-freq", NULL, 0, FLAG_INT, AT(print_freq), 0, MOST, .value = "N",
      .commands = CMD_TRAIN | CMD_EVAL, .group = "job",
      .help = "print a line every N steps (0: a bar; off a terminal a line every half minute)",
@@ -351,12 +366,15 @@ static const cli_options defaults = {
 };
 
 static const flag_command commands[] = {
-    {"train", CMD_TRAIN, "train a network",
+    {"train", CMD_TRAIN_ALONE, "train a network",
      "Writes config.json, log.jsonl, summary.csv, weights.safetensors, weights_best.safetensors,\n"
      "evaluation.json, curve.svg, report.html, result.json and checkpoints into the run's directory.\n"
      "The same command with the same --output-dir goes on where the run was stopped or killed.\n"
      "u8 images are scaled to 0..1 and normalised with the training images' mean and deviation,\n"
      "which the weights file carries along; f32 images are taken as they are."},
+    {"plan", CMD_PLAN, "the memory, time and disk that a training needs",
+     "Takes the flags of `weft train`. Runs a few steps, without a run's directory, and prints the\n"
+     "memory at the training's peak by part, its time, and a header for a job script."},
     {"eval", CMD_EVAL, "loss and accuracy of weights on a data set", NULL},
     {"report", CMD_REPORT, "a run's report.html and curve.svg, made again",
      "RUN_DIR is what `weft train` left, or is still filling; summary.csv or log.jsonl is enough."},

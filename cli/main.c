@@ -21,10 +21,10 @@ static const struct {
     unsigned bit;
     int (*run)(const cli_options *options);
 } functions[] = {
-    {CMD_TRAIN, cmd_train},     {CMD_EVAL, cmd_eval}, {CMD_REPORT, cmd_report},
-    {CMD_PREDICT, cmd_predict}, {CMD_INFO, cmd_info}, {CMD_SUMMARY, cmd_summary},
-    {CMD_EXPLAIN, cmd_explain}, {CMD_TUNE, cmd_tune}, {CMD_MODELS, cmd_models},
-    {CMD_VERSION, cmd_version}, {CMD_LOOK, cmd_look},
+    {CMD_TRAIN_ALONE, cmd_train}, {CMD_PLAN, cmd_plan},       {CMD_EVAL, cmd_eval},
+    {CMD_REPORT, cmd_report},     {CMD_PREDICT, cmd_predict}, {CMD_INFO, cmd_info},
+    {CMD_SUMMARY, cmd_summary},   {CMD_EXPLAIN, cmd_explain}, {CMD_TUNE, cmd_tune},
+    {CMD_MODELS, cmd_models},     {CMD_VERSION, cmd_version}, {CMD_LOOK, cmd_look},
 };
 enum { N_COMMANDS = sizeof(functions) / sizeof(functions[0]) };
 

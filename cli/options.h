@@ -7,7 +7,7 @@
 
 /* The commands; flag.commands is a set of these. */
 enum {
-    CMD_TRAIN = 1u << 0,
+    CMD_TRAIN_ALONE = 1u << 0,
     CMD_EVAL = 1u << 1,
     CMD_PREDICT = 1u << 2,
     CMD_INFO = 1u << 3,
@@ -18,7 +18,12 @@ enum {
     CMD_REPORT = 1u << 8,
     CMD_TUNE = 1u << 9,
     CMD_LOOK = 1u << 10,
+    CMD_PLAN = 1u << 11,
+    CMD_TRAIN = CMD_TRAIN_ALONE | CMD_PLAN, /* a plan takes the flags of the training */
 };
+
+/* batch_size: the largest that fits into memory. */
+enum { BATCH_AUTO = 0 };
 
 typedef struct cli_options {
     bool given[FLAGS_MAX]; /* by place in the table: the command line has it */
@@ -82,6 +87,8 @@ typedef struct cli_options {
     bool help;
     /* jobs: where and for how long it runs */
     int64_t print_freq; /* steps; 0: by time */
+    bool dry_run;
+    const char *time_limit, *time_margin; /* NULL: not given */
     /* recipes: the update and the learning rate. -1: not given. */
     double norm_weight_decay, bias_weight_decay;
     double opt_eps, opt_beta2, opt_alpha;

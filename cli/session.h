@@ -67,6 +67,11 @@ int session_open_context(session *s);
  * they have more. */
 int session_open_model(session *s, int channels, int height, int width, int classes);
 
+/* The bytes of that model's parameters. They are not drawn, so that their memory is not used, and
+ * the random state stays. Nothing is left of it. */
+int session_weigh_model(session *s, int channels, int height, int width, int classes,
+                        size_t *bytes);
+
 /* Of session_open_model: --freeze and --freeze-bn. */
 int session_freeze(session *s);
 

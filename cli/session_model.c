@@ -236,6 +236,22 @@ static int use_weights(session *s, const weft_model_opts *sizes, int classes)
     return status;
 }
 
+int session_weigh_model(session *s, int channels, int height, int width, int classes, size_t *bytes)
+{
+    int64_t asked = s->options->num_classes;
+    weft_model_opts sizes = {.in_channels = channels, .height = height, .width = width};
+    const weft_random_state random = weft_get_random_state(s->ctx);
+    const bool was = weft_init_skip_begin(s->ctx);
+    int status = make_model(s, &sizes, asked ? (int)asked : classes);
+    weft_init_skip_end(s->ctx, was);
+    if (status)
+        return status;
+    *bytes = sizeof(float) * (size_t)weft_parameter_count(s->model, false);
+    weft_module_unref(s->model);
+    s->model = NULL;
+    return weft_set_random_state(s->ctx, random) ? session_fail(s) : 0;
+}
+
 int session_open_model(session *s, int channels, int height, int width, int classes)
 {
     int64_t asked = s->options->num_classes;

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "signals.h"
+#include "train_time.h"
 
 /* ---- flags ----------------------------------------------------------------------------------- */
 
@@ -186,6 +187,8 @@ int train_resume_check(train_resume *r, weft_run *run, const weft_setting *setti
 static void told(void *user, const weft_checkpoint_event *e)
 {
     train_resume *r = user;
+    if (r->time)
+        train_time_wrote(r->time, e);
     if (e->status == WEFT_OK) {
         free(r->last);
         r->last = strdup(e->path);
@@ -224,7 +227,8 @@ int train_resume_stop(const train_resume *r, weft_status status)
 {
     if (status != WEFT_ERR_INTERRUPTED || !r->last) {
         session_fail(r->s);
-        return status == WEFT_ERR_INTERRUPTED ? 128 + signals_seen() : EXIT_FAILED;
+        return status == WEFT_ERR_INTERRUPTED && signals_seen() ? 128 + signals_seen()
+                                                                : EXIT_FAILED;
     }
     cli_print(stderr, "weft train: %s; the same command goes on from %s\n", r->s->err.text,
               r->last);

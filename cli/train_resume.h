@@ -11,9 +11,10 @@ typedef struct train_resume {
     weft_checkpoint_opts opts; /* of weft_train_opts */
     char *wisdom;              /* the file of the run that goes on; free */
     weft_run *run;
-    bool finished;          /* the directory holds a finished run, which was said */
-    cli_progress *progress; /* NULL: there is no bar yet */
-    char *last;             /* the last checkpoint that is on disk; free; NULL: none */
+    bool finished;           /* the directory holds a finished run, which was said */
+    struct train_time *time; /* told what writes take; NULL: nobody */
+    cli_progress *progress;  /* NULL: there is no bar yet */
+    char *last;              /* the last checkpoint that is on disk; free; NULL: none */
 } train_resume;
 
 /* Before anything is opened: reads --checkpoint-freq, --keep and --resume. A run that goes on takes

@@ -97,6 +97,58 @@ static weft_status run_pass(pass *p, weft_module *model, weft_loader *loader, we
     return status;
 }
 
+/* ---- plans ----------------------------------------------------------------------------------- */
+
+static size_t larger(size_t a, size_t b)
+{
+    return a > b ? a : b;
+}
+
+static weft_status plan_batch(weft_module *model, wf_feed *feed, int64_t count,
+                              weft_step_memory *all, weft_error *err)
+{
+    wf_feed_slot batch;
+    weft_step_memory m;
+    WF_TRY(wf_feed_blank(feed, count, &batch, err));
+    bool was = weft_no_grad_begin(model->ctx);
+    weft_tensor *kept = weft_keep(weft_call(model, batch.images));
+    weft_no_grad_end(model->ctx, was);
+    weft_status status = kept ? weft_plan_memory(model->ctx, &m) : WEFT_ERR_INTERNAL;
+    if (status != WEFT_OK)
+        wf_take_error(model->ctx, status, "planning an evaluation", err);
+    weft_discard(model->ctx);
+    weft_tensor_unref(kept);
+    if (status != WEFT_OK)
+        return status;
+    all->activations = larger(all->activations, m.activations);
+    all->scratch = larger(all->scratch, m.scratch);
+    all->kept = larger(all->kept, m.kept);
+    all->plan += m.plan;
+    return WEFT_OK;
+}
+
+weft_status wf_evaluate_memory(weft_module *model, weft_loader *loader, weft_step_memory *memory,
+                               weft_error *err)
+{
+    wf_feed feed = {.ctx = model->ctx, .loader = loader};
+    const int64_t count = weft_loader_get_info(loader)->count,
+                  batch = weft_loader_batch_size(loader);
+    weft_step_memory all = {0};
+    wf_modes modes;
+    WF_TRY(wf_modes_save(model, &modes, err));
+    weft_module_eval(model);
+    weft_status status = WEFT_OK;
+    if (count >= batch)
+        status = plan_batch(model, &feed, batch, &all, err);
+    if (status == WEFT_OK && count % batch)
+        status = plan_batch(model, &feed, count % batch, &all, err);
+    wf_modes_restore(&modes);
+    wf_feed_done(&feed);
+    if (status == WEFT_OK)
+        *memory = all;
+    return status;
+}
+
 /* ---- evaluation ------------------------------------------------------------------------------ */
 
 static weft_status score_batch(pass *p, weft_tensor *logits, const wf_feed *feed,

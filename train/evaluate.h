@@ -15,4 +15,9 @@ typedef struct wf_eval_place {
 weft_status wf_evaluate(weft_module *model, weft_loader *loader, const weft_eval_opts *opts,
                         const wf_eval_place *place, weft_eval_result *result, weft_error *err);
 
+/* Compiles the plans of an evaluation: of a full batch, and of a shorter last one. *memory becomes
+ * what they need together: the larger arena and workspace, the plans of both. */
+weft_status wf_evaluate_memory(weft_module *model, weft_loader *loader, weft_step_memory *memory,
+                               weft_error *err);
+
 #endif

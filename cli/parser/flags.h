@@ -54,6 +54,7 @@ typedef struct flag {
     size_t offset; /* of its field in the program's options */
     double min, max;
     bool below;          /* max itself is too much */
+    const char *word;    /* FLAG_INT: stands for 0, whatever min says; NULL: none */
     const char *choices; /* FLAG_CHOICE: the words, separated by one space */
     const char *value;   /* what help calls the value; NULL: FLAG_BOOL */
     unsigned commands;   /* those that take the flag: a set of flag_command.bit */

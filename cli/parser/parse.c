@@ -145,6 +145,10 @@ static bool unknown_flag(const parse *p, spelling s)
 static bool set_int(const parse *p, const flag *f, spelling s, const char *text, int64_t *value)
 {
     char *end;
+    if (f->word && strcmp(f->word, text) == 0) {
+        *value = 0;
+        return true;
+    }
     errno = 0;
     long long parsed = strtoll(text, &end, 10);
     if (end == text || *end != '\0' || errno == ERANGE)

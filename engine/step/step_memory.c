@@ -25,6 +25,9 @@ static void count(weft_step_memory *m, const use *u)
 {
     const weft_tensor *t = u->tensor;
     const size_t bytes = t->block.size;
+    if (t->is_grad || (u->state && t->optimizers == 0))
+        m->touched +=
+            t->block.mapped ? 0 : bytes; /* what is mapped is zero without being written */
     if (t->is_grad)
         m->gradients += bytes;
     else if (t->optimizers > 0 || t->requires_grad)

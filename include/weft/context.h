@@ -216,7 +216,8 @@ typedef struct weft_step_memory {
     size_t kept;       /* results that outlive the step: weft_keep, values read before its end */
     size_t activations; /* the arena: what the step computes on its way */
     size_t scratch;     /* kernels' workspace, of all threads */
-    size_t plan;        /* the plan itself, about */
+    size_t plan;        /* the plan itself, without the kernels' code and tables; about */
+    size_t touched; /* of gradients and state: what recording has written already (small tensors) */
 } weft_step_memory;
 /* Says what memory the recorded work would need, without running it; it stays recorded. The plan
  * that this compiles is kept, so that running the same work later costs no more. Stored tensors that

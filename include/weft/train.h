@@ -254,11 +254,12 @@ typedef struct weft_train_memory {
     size_t activations; /* what a step computes on its way */
     size_t scratch;     /* kernels' workspace, of all threads */
     size_t loader;      /* batches in the making, and those that steps read */
-    size_t plans;       /* compiled steps, about */
+    size_t plans;       /* compiled steps and kernels, as measured */
     size_t total;       /* of all these */
 } weft_train_memory;
-/* Says what memory the training would need, without any step: compiles the plan of a step, which
- * the first step then uses. The trainer stays as it is. err may be NULL. */
+/* Says what memory the training would need, without any step: compiles the plans of a step and of
+ * an evaluation, which these then use. Ask it once, before the first step: what the plans take is
+ * measured while they are made. The trainer stays as it is. err may be NULL. */
 weft_status weft_trainer_plan_memory(weft_trainer *trainer, weft_train_memory *memory,
                                      weft_error *err);
 /* What a part of this training takes, as far as it was measured in this process; else 0. */
