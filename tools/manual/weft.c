@@ -6,8 +6,11 @@ static const manual_item statuses[] = {
     {"0", "It is done."},
     {"1", "It failed. One message on stderr says why."},
     {"2", "The command line makes no sense. Nothing was done."},
+    {"75",
+     "`weft train` has written a checkpoint, and there is more to do: its job ends, or SIGUSR1, "
+     "SIGUSR2, SIGHUP or SIGXCPU came. The same command goes on."},
     {"128+N",
-     "Signal N stopped it (130: SIGINT, 143: SIGTERM); `weft train` has written its weights."},
+     "Signal N stopped it (130: SIGINT, 143: SIGTERM); `weft train` has written a checkpoint."},
 };
 
 static const manual_item files[] = {
@@ -33,6 +36,7 @@ static const manual_item variables[] = {
     {"WEFT_VERBOSE", "select: prints which kernel was chosen, and why, to stderr."},
     {"WEFT_AVOID", "Convolution kernels whose names begin so are not chosen: winograd,gemm."},
     {"XDG_CACHE_HOME, HOME", "Where the wisdom file is kept."},
+    {"SLURM_JOB_END_TIME, PBS_WALLTIME", "When the job ends, where `--time-limit` says nothing."},
     {"TERM", "Not set or dumb: lines in place of a progress bar."},
 };
 
@@ -43,7 +47,14 @@ static const manual_section sections[] = {
      statuses, sizeof statuses / sizeof *statuses, NULL},
     {"SIGNALS",
      "SIGINT, SIGTERM, SIGHUP, SIGUSR1, SIGUSR2 and SIGXCPU stop `train`, `eval`, `predict` and `tune` "
-     "at the next step; `train` saves its weights then. The third SIGINT ends it at once.",
+     "at the next step; `train` writes a checkpoint then. More signals change nothing, but a second "
+     "SIGINT ends it at once.",
+     NULL, 0, NULL},
+    {"BATCH JOBS",
+     "With an unfinished run in `--output-dir`, `weft train` goes on where its newest checkpoint is. "
+     "Before its job ends (`--time-limit`, else what Slurm or PBS says) it writes a checkpoint and "
+     "leaves with status 75. `weft plan` says what memory, time and disk it needs. docs/jobs.md has "
+     "scripts for Slurm, PBS and LSF.",
      NULL, 0, NULL},
     {"FILES", NULL, files, sizeof files / sizeof *files, NULL},
     {"ENVIRONMENT", NULL, variables, sizeof variables / sizeof *variables, NULL},
