@@ -3,7 +3,7 @@
 
     test_slurm.py WEFT
 
-Takes about four minutes, because Slurm counts time limits in minutes. Without Slurm it is skipped.
+Takes four to six minutes, because Slurm counts time limits in minutes. Without Slurm it is skipped.
 """
 
 import json

@@ -28,6 +28,7 @@ DEV_READ = re.compile(rf"\$\{{({NAME}):-|^\s+({NAME})=\$\{{\2", re.M)
 LIBRARIES = "Read by libraries"
 # What tests set and read of others: not read by Weft.
 OF_TESTS = {"tests/engine/test_topology.c": {"HWLOC_SYNTHETIC"},
+            "tests/jobs/slurm_node.py": {"PATH"},
             "tests/structure/test_getting_started.py": {"PATH"}}
 
 
