@@ -9,6 +9,7 @@ weft_status wf_transform_apply(wf_transform_state *s, const weft_transform *t,
     weft_status status = wf_place_image(s, t, picture, p, image, err);
     if (status != WEFT_OK)
         return status;
-    const wf_aug_image placed = {s, picture->channels, t->height, t->width, image, err};
+    const wf_aug_image placed = {
+        s, picture->channels, t->height, t->width, image, (wf_resize_filter)t->interpolation, err};
     return wf_apply_steps(t, &key, &placed);
 }

@@ -175,12 +175,12 @@ static void through_table(const wf_aug_image *i, const uint8_t *table)
 
 /* ---- maps ----------------------------------------------------------------------------------- */
 
-weft_status wf_rotate(const wf_aug_image *i, double degrees)
+weft_status wf_rotate(const wf_aug_image *i, wf_resize_filter filter, double degrees)
 {
     const uint8_t *source = moved(i);
     if (!source)
         return WEFT_ERR_NOMEM;
-    wf_image_rotate(i->channels, i->height, i->width, degrees, source, i->pixels);
+    wf_image_rotate(filter, i->channels, i->height, i->width, degrees, source, i->pixels);
     return WEFT_OK;
 }
 
@@ -200,7 +200,7 @@ static weft_status map(const wf_aug_image *i, double shear_x, double shear_y, do
     const uint8_t *source = moved(i);
     if (!source)
         return WEFT_ERR_NOMEM;
-    wf_image_affine(i->channels, i->height, i->width, m, source, i->pixels);
+    wf_image_affine(i->filter, i->channels, i->height, i->width, m, source, i->pixels);
     return WEFT_OK;
 }
 
@@ -250,7 +250,7 @@ weft_status wf_aug_apply(const wf_aug_image *i, wf_aug op, double magnitude)
     case WF_AUG_SHEAR_Y: return map(i, 0, shear_degrees(magnitude), 0, 0, 0, 0);
     case WF_AUG_TRANSLATE_X: return translate(i, magnitude, 0);
     case WF_AUG_TRANSLATE_Y: return translate(i, 0, magnitude);
-    case WF_AUG_ROTATE: return wf_rotate(i, magnitude);
+    case WF_AUG_ROTATE: return wf_rotate(i, i->filter, magnitude);
     case WF_AUG_BRIGHTNESS: wf_adjust_brightness(i, 1.0 + magnitude); return WEFT_OK;
     case WF_AUG_COLOR: return wf_adjust_saturation(i, 1.0 + magnitude);
     case WF_AUG_CONTRAST: return wf_adjust_contrast(i, 1.0 + magnitude);

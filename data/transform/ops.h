@@ -4,11 +4,13 @@
 
 #include "data/transform/state.h"
 
-/* An image (channels, height, width), where its thread's buffers are, and where errors go. */
+/* An image (channels, height, width), where its thread's buffers are, how maps take pixels, and where
+ * errors go. */
 typedef struct wf_aug_image {
     wf_transform_state *state;
     int channels, height, width;
     uint8_t *pixels;
+    wf_resize_filter filter;
     weft_error *err;
 } wf_aug_image;
 
@@ -47,7 +49,7 @@ void wf_adjust_hue(const wf_aug_image *image, double turn); /* -1/2 .. 1/2 of th
 /* Every channel becomes the luma. */
 weft_status wf_to_grey(const wf_aug_image *image);
 /* Degrees, counter-clockwise about the middle; black from outside. */
-weft_status wf_rotate(const wf_aug_image *image, double degrees);
+weft_status wf_rotate(const wf_aug_image *image, wf_resize_filter filter, double degrees);
 /* torchvision's gaussian_blur with `taps` weights in each direction: odd, at most 2 min(height,
  * width) - 1. */
 weft_status wf_gaussian_blur(const wf_aug_image *image, int taps, double sigma);

@@ -88,7 +88,8 @@ static weft_status grey_blur_rotate(const weft_transform *t, const wf_transform_
         status = wf_gaussian_blur(image, wf_blur_taps(t),
                                   wf_draw_uniform(r.v[2], t->blur_sigma[0], t->blur_sigma[1]));
     if (status == WEFT_OK && t->rotation > 0)
-        status = wf_rotate(image, wf_draw_uniform(r.v[3], -t->rotation, t->rotation));
+        status =
+            wf_rotate(image, WF_RESIZE_NEAREST, wf_draw_uniform(r.v[3], -t->rotation, t->rotation));
     return status;
 }
 

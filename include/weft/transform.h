@@ -50,7 +50,7 @@ typedef struct weft_transform {
     double scale[2], ratio[2];
     int resize;
     int crop_padding;
-    weft_interpolation interpolation;
+    weft_interpolation interpolation; /* of the resize, and of auto_augment's maps */
 
     double hflip, vflip;            /* probabilities */
     weft_auto_augment auto_augment; /* ops drawn from a policy */

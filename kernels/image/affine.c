@@ -1,11 +1,13 @@
-/* Affine maps of images by the nearest pixel, in PIL's arithmetic (Pillow 13's Geometry.c): 16.16
- * fixed point where that holds all positions, else doubles; a map that only scales and moves goes by
- * rows and columns. Pure functions, any thread. */
+/* Affine maps of images in PIL's arithmetic (Pillow 13's Geometry.c). The nearest pixel: 16.16 fixed
+ * point where that holds all positions, else doubles; a map that only scales and moves goes by rows and
+ * columns. Mixtures: doubles, each operation rounded. Pure functions, any thread. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "kernels/image/affine.h"
+
+/* ---- the nearest pixel ---------------------------------------------------------------------- */
 
 /* The pixel that holds a position; -1 left of 0. */
 static int64_t pixel_of(double v)
@@ -71,16 +73,94 @@ static void by_doubles(const planes *p, const double a[6])
     }
 }
 
+/* ---- mixtures ------------------------------------------------------------------------------- */
+
+static int clipped(int i, int n)
+{
+    return i < 0 ? 0 : i < n ? i : n - 1;
+}
+
+static double linear(double a, double b, double d)
+{
+    return a + (b - a) * d;
+}
+
+static double cubic(double a, double b, double c, double e, double d)
+{
+    const double p2 = -a + c, p3 = 2 * (a - b) + c - e, p4 = -a + b - c + e;
+    return b + d * (p2 + d * (p3 + d * p4));
+}
+
+/* The columns of `taps` neighbours from u on, and how far between the middle two the position is. */
+typedef struct around {
+    int taps, u, v;
+    int column[4];
+    double right, down;
+} around;
+
+/* Rows outside repeat the one before, as PIL's do: the first one above the image, and so on. */
+static inline double mixture(const around *at, const uint8_t *plane, int H, int W)
+{
+    double v[4];
+    const uint8_t *row = plane + (size_t)clipped(at->v, H) * (size_t)W;
+    for (int t = 0; t < at->taps; t++) {
+        if (t > 0 && (at->v + t < 0 || at->v + t >= H)) {
+            v[t] = v[t - 1];
+            continue;
+        }
+        if (t > 0)
+            row = plane + (size_t)(at->v + t) * (size_t)W;
+        const int *c = at->column;
+        v[t] = at->taps == 2 ? linear(row[c[0]], row[c[1]], at->right)
+                             : cubic(row[c[0]], row[c[1]], row[c[2]], row[c[3]], at->right);
+    }
+    return at->taps == 2 ? linear(v[0], v[1], at->down) : cubic(v[0], v[1], v[2], v[3], at->down);
+}
+
+static inline void mix(const planes *p, const double a[6], int taps)
+{
+    const size_t plane = (size_t)p->H * (size_t)p->W;
+    size_t to = 0;
+    for (int h = 0; h < p->H; h++)
+        for (int w = 0; w < p->W; w++, to++) {
+            const double middle_x = w + 0.5, middle_y = h + 0.5;
+            double x = a[0] * middle_x + a[1] * middle_y + a[2];
+            double y = a[3] * middle_x + a[4] * middle_y + a[5];
+            if (!(x >= 0 && x < p->W && y >= 0 && y < p->H))
+                continue;
+            x -= 0.5;
+            y -= 0.5;
+            around at = {.taps = taps, .u = (int)x - (x < 0), .v = (int)y - (y < 0)}; /* floors */
+            at.right = x - at.u;
+            at.down = y - at.v;
+            at.u -= taps / 2 - 1;
+            at.v -= taps / 2 - 1;
+            for (int t = 0; t < taps; t++)
+                at.column[t] = clipped(at.u + t, p->W);
+            for (int c = 0; c < p->C; c++) {
+                const double v = mixture(&at, p->x + (size_t)c * plane, p->H, p->W);
+                p->y[(size_t)c * plane + to] = (uint8_t)(v <= 0 ? 0 : v >= 255 ? 255 : v);
+            }
+        }
+}
+
+/* ---- maps ----------------------------------------------------------------------------------- */
+
 static bool fits_fixed_point(const double a[6], int x, int y)
 {
     return fabs(x * a[0] + y * a[1] + a[2]) < 32768.0 && fabs(x * a[3] + y * a[4] + a[5]) < 32768.0;
 }
 
-void wf_image_affine(int C, int H, int W, const double a[6], const uint8_t *x, uint8_t *y)
+void wf_image_affine(wf_resize_filter filter, int C, int H, int W, const double a[6],
+                     const uint8_t *x, uint8_t *y)
 {
     const planes p = {C, H, W, x, y};
     memset(y, 0, (size_t)C * (size_t)H * (size_t)W);
-    if (a[1] == 0 && a[3] == 0)
+    if (filter == WF_RESIZE_BILINEAR) /* constants, for loops of known lengths */
+        mix(&p, a, 2);
+    else if (filter == WF_RESIZE_BICUBIC)
+        mix(&p, a, 4);
+    else if (a[1] == 0 && a[3] == 0)
         scale(&p, a);
     else if (fits_fixed_point(a, 0, 0) && fits_fixed_point(a, W, H) && fits_fixed_point(a, 0, H) &&
              fits_fixed_point(a, W, 0))
@@ -111,7 +191,8 @@ static void turn_quarters(int n, int C, int H, int W, const uint8_t *x, uint8_t 
             }
 }
 
-void wf_image_rotate(int C, int H, int W, double degrees, const uint8_t *x, uint8_t *y)
+void wf_image_rotate(wf_resize_filter filter, int C, int H, int W, double degrees, const uint8_t *x,
+                     uint8_t *y)
 {
     degrees = fmod(degrees, 360.0);
     if (degrees < 0)
@@ -129,5 +210,5 @@ void wf_image_rotate(int C, int H, int W, double degrees, const uint8_t *x, uint
                    rounded_15(-sin(angle)), rounded_15(cos(angle)), 0};
     a[2] = a[0] * -cx + a[1] * -cy + cx;
     a[5] = a[3] * -cx + a[4] * -cy + cy;
-    wf_image_affine(C, H, W, a, x, y);
+    wf_image_affine(filter, C, H, W, a, x, y);
 }

@@ -189,7 +189,7 @@ static void a_translation_moves_whole_pixels(void **state)
 {
     guarded x = random_bytes(N, 7), y = guarded_new(N, 1);
     const double a[6] = {1, 0, 2, 0, 1, -1}; /* from two to the right and one above */
-    wf_image_affine(C, H, W, a, x.data, y.data);
+    wf_image_affine(WF_RESIZE_NEAREST, C, H, W, a, x.data, y.data);
     for (int c = 0; c < C; c++)
         for (int h = 0; h < H; h++)
             for (int w = 0; w < W; w++)
@@ -204,11 +204,11 @@ static void maps_beyond_fixed_point_use_doubles(void **state)
 {
     guarded x = random_bytes(N, 8), y = guarded_new(N, 1);
     const double a[6] = {1, 1e-9, 0, 0, 1, 40000}; /* all from far below: black */
-    wf_image_affine(C, H, W, a, x.data, y.data);
+    wf_image_affine(WF_RESIZE_NEAREST, C, H, W, a, x.data, y.data);
     for (int i = 0; i < N; i++)
         assert_int_equal(y.data[i], 0);
     const double b[6] = {1, 40000, -20000, 0, 1, 0}; /* only row 0 comes from inside: itself */
-    wf_image_affine(C, H, W, b, x.data, y.data);
+    wf_image_affine(WF_RESIZE_NEAREST, C, H, W, b, x.data, y.data);
     for (int i = 0; i < N; i++)
         assert_int_equal(y.data[i], i / W % H == 0 ? x.data[i] : 0);
     guarded_free(&x);
@@ -221,10 +221,10 @@ static void four_quarter_turns_are_none(void **state)
     guarded x = random_bytes(C * S * S, 9), y = random_bytes(C * S * S, 9),
             z = guarded_new(x.size, 1);
     for (int i = 0; i < 4; i++) {
-        wf_image_rotate(C, S, S, 90, y.data, z.data);
+        wf_image_rotate(WF_RESIZE_NEAREST, C, S, S, 90, y.data, z.data);
         memcpy(y.data, z.data, x.size);
         if (i == 1) {
-            wf_image_rotate(C, S, S, -180, x.data, z.data);
+            wf_image_rotate(WF_RESIZE_NEAREST, C, S, S, -180, x.data, z.data);
             assert_memory_equal(z.data, y.data, x.size);
         }
     }

@@ -4,7 +4,7 @@
  *
  *     resize C H W top left h w box0 box1 box2 box3 out_h out_w filter hflip vflip
  *         an interleaved picture (H, W, C) -> planes (C, out_h, out_w)
- *     op NUMBER magnitude C H W      an op of ops.h: planes -> planes
+ *     op NUMBER magnitude C H W filter   an op of ops.h: planes -> planes
  *     adjust WHAT value C H W        hue, grey, blur, saturation, ...: planes -> planes
  *     magnitudes policy op H W       -> 31 doubles
  *     apply C H W seed epoch sample member=value ...
@@ -78,7 +78,7 @@ typedef struct planes {
 static planes receive_planes(wf_transform_state *s, int C, int H, int W)
 {
     const size_t bytes = (size_t)C * (size_t)H * (size_t)W;
-    return (planes){{s, C, H, W, receive(bytes), NULL}, bytes};
+    return (planes){{s, C, H, W, receive(bytes), WF_RESIZE_NEAREST, NULL}, bytes};
 }
 
 static void send_planes(planes *p)
@@ -89,11 +89,12 @@ static void send_planes(planes *p)
 
 static void run_op(wf_transform_state *s, const char *words)
 {
-    int op, C, H, W;
+    int op, C, H, W, filter;
     double magnitude;
-    if (sscanf(words, "%d %lf %d %d %d", &op, &magnitude, &C, &H, &W) != 5)
+    if (sscanf(words, "%d %lf %d %d %d %d", &op, &magnitude, &C, &H, &W, &filter) != 6)
         bad("bad op");
     planes p = receive_planes(s, C, H, W);
+    p.image.filter = (wf_resize_filter)filter;
     if (wf_aug_apply(&p.image, (wf_aug)op, magnitude) != WEFT_OK)
         bad("op failed");
     send_planes(&p);
@@ -121,7 +122,7 @@ static void adjust(wf_transform_state *s, const char *words)
     else if (!strcmp(what, "grey"))
         status = wf_to_grey(&p.image);
     else if (!strcmp(what, "rotate"))
-        status = wf_rotate(&p.image, value);
+        status = wf_rotate(&p.image, WF_RESIZE_NEAREST, value);
     else if (!strncmp(what, "blur", 4)) /* blur13: 13 weights */
         status = wf_gaussian_blur(&p.image, atoi(what + 4), value);
     else

@@ -160,7 +160,7 @@ def magnitudes_of(policy, op, height, width):
     return [0.0] * bins, False
 
 
-def affine(image, shear, translate, center):
+def affine(image, shear, translate, center, resample):
     """torchvision's functional.affine of a PIL image, angle 0, scale 1."""
     sx, sy = (math.radians(v) for v in shear)
     cx, cy = center
@@ -175,8 +175,7 @@ def affine(image, shear, translate, center):
     matrix[2] += cx
     matrix[5] += cy
     fill = 0 if image.mode == "L" else (0, 0, 0)
-    return image.transform(image.size, Image.Transform.AFFINE, matrix, Image.Resampling.NEAREST,
-                           fillcolor=fill)
+    return image.transform(image.size, Image.Transform.AFFINE, matrix, resample, fillcolor=fill)
 
 
 def hue(image, factor):
@@ -187,19 +186,21 @@ def hue(image, factor):
     return Image.merge("HSV", (Image.fromarray(shifted), s, v)).convert("RGB")
 
 
-def apply_op(image, op, magnitude):
+def apply_op(image, op, magnitude, resample=Image.Resampling.NEAREST):
     """torchvision's _apply_op of a PIL image."""
     if op == "ShearX":
-        return affine(image, [math.degrees(math.atan(magnitude)), 0.0], [0, 0], [0, 0])
+        return affine(image, [math.degrees(math.atan(magnitude)), 0.0], [0, 0], [0, 0],
+                      resample)
     if op == "ShearY":
-        return affine(image, [0.0, math.degrees(math.atan(magnitude))], [0, 0], [0, 0])
+        return affine(image, [0.0, math.degrees(math.atan(magnitude))], [0, 0], [0, 0],
+                      resample)
     centre = [image.width * 0.5, image.height * 0.5]
     if op == "TranslateX":
-        return affine(image, [0.0, 0.0], [int(magnitude), 0], centre)
+        return affine(image, [0.0, 0.0], [int(magnitude), 0], centre, resample)
     if op == "TranslateY":
-        return affine(image, [0.0, 0.0], [0, int(magnitude)], centre)
+        return affine(image, [0.0, 0.0], [0, int(magnitude)], centre, resample)
     if op == "Rotate":
-        return image.rotate(magnitude, Image.Resampling.NEAREST,
+        return image.rotate(magnitude, resample,
                             fillcolor=0 if image.mode == "L" else (0, 0, 0))
     if op in ("Brightness", "Color", "Contrast", "Sharpness"):
         return getattr(ImageEnhance, op)(image).enhance(1.0 + magnitude)
@@ -243,12 +244,13 @@ def ops():
                 for sign in (1, -1) if is_signed else (1,):
                     array = picture(rng, channels, height, width)
                     magnitude = sign * table[bin_]
-                    image = apply_op(image_of(array), op, magnitude)
+                    which = (bin_ + (sign > 0)) % 3
+                    image = apply_op(image_of(array), op, magnitude, FILTERS[which])
                     data = numpy.ascontiguousarray(array.transpose(2, 0, 1)).tobytes()
-                    words = ["op", number, magnitude.hex(), channels, height, width]
+                    words = ["op", number, magnitude.hex(), channels, height, width, which]
                     jobs.append((words, data, (channels, height, width)))
                     want.append(planes_of(image))
-                    names.append(f"{op} {magnitude} {channels}x{height}x{width}")
+                    names.append(f"{op} {magnitude} {channels}x{height}x{width} filter {which}")
     return report(drive(jobs), want, names)
 
 
@@ -392,7 +394,8 @@ def training_steps(array, out, draw, which, fill):
     if vflip:
         image = image.transpose(Image.Transpose.FLIP_TOP_BOTTOM)
     for i in range(int(draw[22])):
-        image = apply_op(image, OPS[int(draw[23 + 2 * i])], float(draw[24 + 2 * i]))
+        image = apply_op(image, OPS[int(draw[23 + 2 * i])], float(draw[24 + 2 * i]),
+                         FILTERS[which])
     for which_op in draw[8:12].astype(int):
         factor = float(draw[12 + which_op])
         if which_op == 3:
