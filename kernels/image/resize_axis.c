@@ -111,8 +111,7 @@ size_t wf_resize_scratch(const wf_resize_axis *a, int C)
 {
     int first, end;
     wf_resize_span(a, &first, &end);
-    /* The bytes of 16 rows, turned: those that are read, in whole blocks of 16, and the result's. */
-    const size_t in = ((size_t)(end - first) * (size_t)C + 15) / 16 * 16;
-    const size_t out = ((size_t)a->out * (size_t)C + 15) / 16 * 16;
-    return (in + out + 16 * (size_t)C) * WF_RESIZE_ROWS;
+    /* The bytes of 16 rows, turned: those that are read, in whole blocks of 32, and the result's. */
+    const size_t in = ((size_t)(end - first) * (size_t)C + 31) / 32 * 32;
+    return (in + (size_t)a->out * (size_t)C) * WF_RESIZE_ROWS;
 }

@@ -14,7 +14,7 @@
 #include "kernels/image/resize.h"
 #include "kernels/simd/transpose_u8.h"
 
-#define ROWS WF_RESIZE_ROWS
+enum { ROWS = WF_RESIZE_ROWS, BLOCK = 32 /* bytes of a row that are turned at once */ };
 
 /* y (n * WF_LANES bytes) from `count` rows, `stride` bytes apart. n is a constant. */
 WF_INLINE void weigh(int n, int count, const int32_t *weights, const uint8_t *x, size_t stride,
@@ -35,45 +35,51 @@ WF_INLINE void weigh(int n, int count, const int32_t *weights, const uint8_t *x,
         wf_vi_store_u8_clip(y + i * WF_LANES, wf_vi_sar(sum[i], WF_RESIZE_BITS));
 }
 
-/* x: `bytes` bytes from each of n rows; t (bytes in whole blocks of 16, ROWS). Lanes without a row
+/* x: `bytes` bytes from each of n rows; t (bytes in whole blocks of BLOCK, ROWS). Lanes without a row
  * repeat row 0. */
 static void turn(const uint8_t *const *rows, int n, size_t from, size_t bytes, uint8_t *t)
 {
-    __m128i x[16], y[16];
-    for (size_t b = 0; b < bytes; b += 16, t += 16 * ROWS) {
+    __m256i x[16], y[16];
+    for (size_t b = 0; b < bytes; b += BLOCK, t += BLOCK * ROWS) {
         for (int r = 0; r < ROWS; r++) {
             const uint8_t *p = rows[r < n ? r : 0] + from + b;
-            if (bytes - b >= 16) {
-                x[r] = _mm_loadu_si128((const __m128i *)p);
-            } else {
-                uint8_t end[16] = {0};
+            uint8_t end[BLOCK] = {0};
+            if (bytes - b < BLOCK) {
                 memcpy(end, p, bytes - b);
-                x[r] = _mm_loadu_si128((const __m128i *)end);
+                p = end;
             }
+            x[r] = _mm256_loadu_si256((const __m256i *)p);
         }
         wf_transpose_u8(x, y);
-        for (int i = 0; i < 16; i++)
-            _mm_storeu_si128((__m128i *)(t + i * ROWS), y[i]);
+        for (int i = 0; i < 16; i++) {
+            _mm_storeu_si128((__m128i *)(t + i * ROWS), _mm256_castsi256_si128(y[i]));
+            _mm_storeu_si128((__m128i *)(t + (16 + i) * ROWS), _mm256_extracti128_si256(y[i], 1));
+        }
     }
 }
 
-/* The way back: 16 bytes of each row, from lines of ROWS bytes that lie `step` bytes apart. */
+/* Line i of n lines of ROWS bytes; zeros behind the last one. */
+static __m128i line_of(const uint8_t *t, size_t step, int i, int n)
+{
+    return i < n ? _mm_loadu_si128((const __m128i *)(t + (size_t)i * step)) : _mm_setzero_si128();
+}
+
+/* The way back: BLOCK bytes of each row, from lines of ROWS bytes that lie `step` bytes apart. */
 static void turn_back(const uint8_t *t, size_t step, int out, int n, uint8_t *y, size_t stride)
 {
-    __m128i a[16], b[16];
-    for (int j = 0; j < out; j += 16, t += 16 * step) {
-        const int some = out - j < 16 ? out - j : 16;
+    __m256i a[16], b[16];
+    for (int j = 0; j < out; j += BLOCK, t += BLOCK * step) {
+        const int some = out - j < BLOCK ? out - j : BLOCK;
         for (int i = 0; i < 16; i++)
-            a[i] = i < some ? _mm_loadu_si128((const __m128i *)(t + (size_t)i * step))
-                            : _mm_setzero_si128();
+            a[i] = _mm256_set_m128i(line_of(t, step, 16 + i, some), line_of(t, step, i, some));
         wf_transpose_u8(a, b);
         for (int r = 0; r < n; r++) {
             uint8_t *p = y + (size_t)r * stride + j;
-            if (some == 16) {
-                _mm_storeu_si128((__m128i *)p, b[r]);
+            if (some == BLOCK) {
+                _mm256_storeu_si256((__m256i *)p, b[r]);
             } else {
-                uint8_t end[16];
-                _mm_storeu_si128((__m128i *)end, b[r]);
+                uint8_t end[BLOCK];
+                _mm256_storeu_si256((__m256i *)end, b[r]);
                 memcpy(p, end, (size_t)some);
             }
         }
@@ -86,7 +92,7 @@ static void columns(const wf_resize_axis *a, int C, const uint8_t *const *rows, 
     int first, end;
     wf_resize_span(a, &first, &end);
     const size_t line = (size_t)C * ROWS, bytes = (size_t)(end - first) * (size_t)C;
-    uint8_t *turned = scratch, *weighed = scratch + (bytes + 15) / 16 * 16 * ROWS;
+    uint8_t *turned = scratch, *weighed = scratch + (bytes + BLOCK - 1) / BLOCK * BLOCK * ROWS;
     turn(rows, n, (size_t)first * (size_t)C, bytes, turned);
     for (int j = 0; j < a->out; j++) {
         const uint8_t *x = turned + (size_t)(a->first[j] - first) * line;
