@@ -19,6 +19,19 @@ static void put_zeros(const source *s, int n, uint16_t *to)
     memset(to, 0, (size_t)n * cell_of(s) * sizeof *to);
 }
 
+/* A cell of two channel blocks. */
+WF_INLINE void put_both(const uint16_t *first, const uint16_t *second, uint16_t *to)
+{
+#if defined(WF_SIMD_DOT)
+    const __m512i low = _mm512_castsi256_si512(_mm256_loadu_si256((const __m256i *)first));
+    const __m256i high = _mm256_loadu_si256((const __m256i *)second);
+    _mm512_storeu_si512(to, _mm512_inserti64x4(low, high, 1));
+#else
+    memcpy(to, first, L * sizeof *to);
+    memcpy(to + L, second, L * sizeof *to);
+#endif
+}
+
 /* Copies n pixels from `from` on, `step` pixels apart. */
 static void put_pixels(const source *s, const uint16_t *from, int step, int n, uint16_t *to)
 {
@@ -35,10 +48,8 @@ static void put_pixels(const source *s, const uint16_t *from, int step, int n, u
         }
     } else {
         const uint16_t *other = from + s->second;
-        for (int i = 0; i < n; i++, from += next, other += next, to += 2 * L) {
-            memcpy(to, from, L * sizeof *to);
-            memcpy(to + L, other, L * sizeof *to);
-        }
+        for (int i = 0; i < n; i++, from += next, other += next, to += 2 * L)
+            put_both(from, other, to);
     }
 }
 
