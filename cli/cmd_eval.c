@@ -127,13 +127,8 @@ static int normalise(session *s, weft_dataset *ds)
     const weft_dataset_info *info = weft_dataset_get_info(ds);
     weft_dataset *train = NULL;
     weft_transform t;
-    const weft_dataset_opts opts = {
-        .path = s->options->data_path,
-        .val_split = s->options->val_split,
-        .seed = (uint64_t)s->options->seed,
-        .channels = info->channels == 1 || info->channels == 3 ? info->channels : 0};
     bool known = session_meta(s, "weft.mean") || s->options->mean || info->dtype != WEFT_U8;
-    if (!known && weft_dataset_open_with(&opts, &train, NULL))
+    if (!known && session_try_data(s, s->options->data_path, WEFT_SPLIT_TRAIN, &train, NULL))
         train = NULL;
     weft_dataset *measured = train ? train : ds;
     session_eval_transform(s, info, 0, &t);

@@ -94,6 +94,9 @@ int session_open_files(session *s, const char *const *files, int64_t n, weft_dat
 /* The names of the classes that the weights know; the array is the caller's (free), the names are
  * the session's. NULL: they say none. */
 const char **session_weights_classes(session *s, int *n);
+/* The same without a word, where it may fail. */
+weft_status session_try_data(session *s, const char *path, weft_split split, weft_dataset **ds,
+                             weft_error *err);
 /* The transform that brings pictures to one size in evaluation: by the flags, by what the weights
  * were trained with, or for `crop` pixels a side (0: as the model is made for). False: the data
  * need none. */

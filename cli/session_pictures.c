@@ -15,11 +15,10 @@ static const char *const interpolations[] = {"bilinear", "bicubic", "nearest"};
 
 /* ---- opening --------------------------------------------------------------------------------- */
 
-static int open_data(session *s, weft_dataset_opts opts, weft_dataset **ds)
+/* Opens what opts names, as the flags and the weights say. */
+static weft_status try_data(session *s, weft_dataset_opts opts, weft_dataset **ds, weft_error *err)
 {
     const cli_options *o = s->options;
-    if (o->channels == 2)
-        return session_usage(s, "--channels 2: expected 1 (grey) or 3 (RGB)");
     opts.val_split = o->val_split;
     opts.seed = (uint64_t)o->seed;
     opts.channels = (int)(o->channels ? o->channels : session_meta_int(s, CHANNELS, 0));
@@ -27,7 +26,20 @@ static int open_data(session *s, weft_dataset_opts opts, weft_dataset **ds)
     opts.max_pixels = o->max_pixels;
     opts.coarse = o->coarse_labels;
     opts.cache = o->cache;
-    return weft_dataset_open_with(&opts, ds, &s->err) ? session_fail(s) : 0;
+    return weft_dataset_open_with(&opts, ds, err);
+}
+
+weft_status session_try_data(session *s, const char *path, weft_split split, weft_dataset **ds,
+                             weft_error *err)
+{
+    return try_data(s, (weft_dataset_opts){.path = path, .split = split}, ds, err);
+}
+
+static int open_data(session *s, weft_dataset_opts opts, weft_dataset **ds)
+{
+    if (s->options->channels == 2)
+        return session_usage(s, "--channels 2: expected 1 (grey) or 3 (RGB)");
+    return try_data(s, opts, ds, &s->err) ? session_fail(s) : 0;
 }
 
 int session_open_data(session *s, const char *path, weft_split split, weft_dataset **ds)

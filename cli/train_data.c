@@ -40,17 +40,9 @@ static int open_splits(session *s, train_data *d)
             "%s holds one split; --val-split 0.1 keeps a tenth of each class apart "
             "to test on, or put folders train and val there",
             path);
-    const weft_dataset_opts val = {.path = path,
-                                   .split = WEFT_SPLIT_VAL,
-                                   .val_split = s->options->val_split,
-                                   .seed = (uint64_t)s->options->seed,
-                                   .channels = info->pictures ? info->channels : 0,
-                                   .exif = s->options->exif,
-                                   .max_pixels = s->options->max_pixels,
-                                   .coarse = s->options->coarse_labels,
-                                   .cache = s->options->cache};
     weft_error err = WEFT_ERROR_INIT;
-    if (weft_dataset_open_with(&val, &d->val, &err) && err.status != WEFT_ERR_NOT_FOUND) {
+    if (session_try_data(s, path, WEFT_SPLIT_VAL, &d->val, &err) &&
+        err.status != WEFT_ERR_NOT_FOUND) {
         s->err = err;
         return session_fail(s);
     }
@@ -303,6 +295,8 @@ void train_data_print(const session *s, const train_data *d)
     if (train->only_split)
         cli_print(stdout,
                   "note  the data have one split: the test images are the training images\n");
+    if (train->layout)
+        cli_print(stdout, "note  the images are stored as %s\n", train->layout);
     session_note_pictures(s, train);
     session_note_pictures(s, val);
 }

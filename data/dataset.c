@@ -30,9 +30,10 @@ weft_status wf_dataset_geometry(const char *source, int64_t count, int64_t chann
 static weft_status view_array(const weft_dataset *ds, int64_t index, void *scratch,
                               const void **pixels, int64_t *label, weft_error *err)
 {
-    const unsigned char *p = ds->images + (size_t)index * ds->sample_bytes;
+    size_t bytes = wf_dataset_view_bytes(ds);
+    const unsigned char *p = ds->images + (size_t)index * bytes;
     if (ds->info.dtype != WEFT_U8 && (uintptr_t)p % weft_dtype_size(ds->info.dtype) != 0)
-        p = memcpy(scratch, p, ds->sample_bytes);
+        p = memcpy(scratch, p, bytes);
     *pixels = p;
     *label = ds->labels ? ds->labels[index] : -1;
     return WEFT_OK;

@@ -52,6 +52,16 @@ struct weft_dataset {
     wf_cache *cache;        /* of picture files; NULL: none. Owned. */
 };
 
+/* Channels and bytes of an image as view gives it. */
+static inline int wf_dataset_view_channels(const weft_dataset *ds)
+{
+    return ds->view_channels ? ds->view_channels : ds->info.channels;
+}
+static inline size_t wf_dataset_view_bytes(const weft_dataset *ds)
+{
+    return ds->sample_bytes / (size_t)ds->info.channels * (size_t)wf_dataset_view_channels(ds);
+}
+
 /* Note [Stored numbers] */
 static inline int64_t wf_dataset_stored(const weft_dataset *ds, int64_t index)
 {

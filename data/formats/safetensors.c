@@ -33,8 +33,8 @@ static weft_status view_file(const weft_dataset *ds, int64_t index, void *scratc
     const source *s = ds->owner;
     *pixels = scratch;
     *label = ds->labels ? ds->labels[index] : -1;
-    return wf_safetensors_read(s->file, s->images, index * (int64_t)ds->sample_bytes,
-                               (int64_t)ds->sample_bytes, scratch, err);
+    const int64_t bytes = (int64_t)wf_dataset_view_bytes(ds);
+    return wf_safetensors_read(s->file, s->images, index * bytes, bytes, scratch, err);
 }
 
 static const char *type_name(const weft_safetensors_entry *e)

@@ -31,11 +31,12 @@ static void pattern(int64_t class_index, int channel, unsigned char cells[GRID *
 static weft_status view(const weft_dataset *ds, int64_t index, void *scratch, const void **pixels,
                         int64_t *label, weft_error *err)
 {
-    int C = ds->info.channels, H = ds->info.height, W = ds->info.width;
+    int C = wf_dataset_view_channels(ds), H = ds->info.height, W = ds->info.width;
     unsigned char *p = scratch, cells[GRID * GRID];
-    for (size_t at = 0; at < ds->sample_bytes; at += 16) { /* noise first */
+    size_t bytes = wf_dataset_view_bytes(ds);
+    for (size_t at = 0; at < bytes; at += 16) { /* noise first */
         wf_random r = wf_random_at(ds->key, WF_STREAM_NOISE, (uint64_t)index, (uint32_t)(at / 16));
-        size_t left = ds->sample_bytes - at;
+        size_t left = bytes - at;
         memcpy(p + at, r.v, left < 16 ? left : 16);
     }
     *label = index % ds->info.classes;

@@ -42,6 +42,7 @@ typedef struct weft_dataset_info {
     bool pictures;               /* picture files, decoded when they are asked for */
     bool sizes_vary;             /* of pictures: then a loader needs a transform */
     bool mirrors;                /* an image and its mirror image show the same: photographs do */
+    const char *layout;          /* of .npy arrays: "(N,H,W,C)", ...; NULL: not asked */
     int64_t left_out;            /* files that are hidden, or no pictures */
     int64_t oriented, looked_at; /* how many of the pictures looked at have an EXIF orientation */
 } weft_dataset_info;
@@ -90,6 +91,18 @@ typedef struct weft_dataset_opts {
  *     it or below it. Classes are in Python's order of the folders' names. Or a directory with such
  *     a directory for each split: train, then val, valid or validation, and test. Hidden files and
  *     files that do not end as pictures do are left out.
+ *   A directory with CIFAR-10's or CIFAR-100's binary files (data_batch_1.bin, train.bin, ...), or
+ *     STL-10's (train_X.bin, train_y.bin, ...), or the directory above it as the archive unpacks.
+ *   A .npz file, or a directory of .npy files, with train_images and train_labels, perhaps val_ and
+ *     test_ (MedMNIST's names), or x_train and y_train, x_test and y_test. Images are u8 or f32,
+ *     (N,H,W), (N,H,W,C) or (N,C,H,W). A .npy file of images, for WEFT_SPLIT_PREDICT.
+ *   A list of pictures: a text file (.csv, .tsv, .txt) of lines "path,label" or "path<tab>label",
+ *     paths beside it or below it; labels are whole numbers, or names. Or a directory with
+ *     train.csv, and val.csv or test.csv.
+ *   Tar shards as webdataset has them: a .tar file, a directory of them, or a name with a range,
+ *     DIR/train-{000000..000099}.tar. A sample is the files of one key: a picture, and key.cls with
+ *     its label or key.json with "label" or "cls". In a directory, splits are told by the beginning
+ *     of names, train, val or test, or by directories of such names.
  *   synthetic:CxHxW:classes[:count], made-up images that can be learned: `count` for training (4096
  *     if it is left out), a quarter as many for testing.
  *
