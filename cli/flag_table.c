@@ -65,6 +65,15 @@ static const flag flags[] = {
      .group = "data", .help = "what weft train left"},
     {"[PATTERN]", NULL, 0, FLAG_ARGUMENT, AT(pattern), .value = "", .commands = CMD_MODELS,
      .group = "data", .help = "only the models whose names match, e.g. 'resnet*'"},
+    {"DATA", NULL, 0, FLAG_ARGUMENT, AT(data_path), .value = "", .commands = CMD_CHECK,
+     .group = "data", .help = "as --data-path of weft train"},
+    {"workers", NULL, 'j', FLAG_INT, AT(check_threads), 0, 1024, .value = "N",
+     .commands = CMD_CHECK, .group = "data",
+     .help = "threads that read and decode (0: one for each CPU)"},
+    {"tiny", NULL, 0, FLAG_INT, AT(check_tiny), 1, 65536, .value = "N", .commands = CMD_CHECK,
+     .group = "data", .help = "list pictures with a side of fewer pixels"},
+    {"long", NULL, 0, FLAG_NUMBER, AT(check_long), 1, 65536, .value = "X", .commands = CMD_CHECK,
+     .group = "data", .help = "list pictures with one side X times the other, or more"},
     {"data-path", NULL, 0, FLAG_TEXT, AT(data_path), .value = "PATH",
      .commands = CMD_TRAIN | CMD_EVAL, .group = "data",
      .help = "class folders, tar shards, CSV list, IDX, CIFAR, STL-10, .npy, .npz, safetensors, or "
@@ -176,13 +185,13 @@ static const flag flags[] = {
      .help = "1: grey, 3: RGB (left out: as the weights or the data say)",
      .elsewhere = "in-channels in-chans"},
     {"exif", NULL, 0, FLAG_BOOL, AT(exif),
-     .commands = CMD_TRAIN | CMD_LOOK | CMD_EVAL | CMD_PREDICT, .group = "pictures",
+     .commands = CMD_TRAIN | CMD_LOOK | CMD_EVAL | CMD_PREDICT | CMD_CHECK, .group = "pictures",
      .help = "turn pictures as their EXIF orientation says, which torchvision ignores"},
     {"fast-decode", NULL, 0, FLAG_BOOL, AT(fast_decode),
      .commands = CMD_TRAIN | CMD_LOOK | CMD_EVAL | CMD_PREDICT, .group = "pictures",
      .help = "decode large JPEGs at a fraction of their size: faster, slightly other pixels"},
     {"max-pixels", NULL, 0, FLAG_INT, AT(max_pixels), 1, MOST, .value = "N",
-     .commands = CMD_TRAIN | CMD_LOOK | CMD_EVAL | CMD_PREDICT, .group = "pictures",
+     .commands = CMD_TRAIN | CMD_LOOK | CMD_EVAL | CMD_PREDICT | CMD_CHECK, .group = "pictures",
      .help = "refuse larger pictures (left out: 178956970)"},
     {"bad-images", NULL, 0, FLAG_CHOICE, AT(bad_images), .choices = "stop skip", .value = "WHAT",
      .commands = CMD_TRAIN | CMD_LOOK | CMD_EVAL | CMD_PREDICT, .group = "pictures",
@@ -192,7 +201,7 @@ static const flag flags[] = {
      .help = "keep the bytes of pictures once they are read: in memory, or on a disk of this "
              "machine"},
     {"coarse-labels", NULL, 0, FLAG_BOOL, AT(coarse_labels),
-     .commands = CMD_TRAIN | CMD_LOOK | CMD_EVAL, .group = "pictures",
+     .commands = CMD_TRAIN | CMD_LOOK | CMD_EVAL | CMD_CHECK, .group = "pictures",
      .help = "CIFAR-100: the 20 coarse classes"},
     {"val-split", NULL, 0, FLAG_NUMBER, AT(val_split), 0, 1, .below = true, .value = "X",
      .commands = CMD_TRAIN | CMD_LOOK | CMD_EVAL, .group = "classes",
@@ -241,6 +250,10 @@ static const flag flags[] = {
      .help = "write a page with the figures, the confusion matrix and the worst mistakes"},
     {"json", NULL, 0, FLAG_TEXT, AT(json_path), .value = "FILE", .commands = CMD_EVAL,
      .group = "output", .help = "write the figures as JSON"},
+    {"json", NULL, 0, FLAG_TEXT, AT(json_path), .value = "FILE", .commands = CMD_CHECK,
+     .group = "output", .help = "write everything that was found as JSON"},
+    {"list", NULL, 0, FLAG_INT, AT(check_list), 0, MOST, .value = "N", .commands = CMD_CHECK,
+     .group = "output", .help = "print so many findings of each kind (0: all)"},
     {"json", NULL, 0, FLAG_BOOL, AT(json), .commands = CMD_MODELS, .group = "output",
      .help = "one JSON array instead of a table"},
     {"json", NULL, 0, FLAG_BOOL, AT(json), .commands = CMD_INFO, .group = "output",
@@ -363,6 +376,9 @@ static const cli_options defaults = {
     .checkpoint_freq = "1epoch,30min",
     .keep = 3,
     .resume = "auto",
+    .check_tiny = 32,
+    .check_list = 20,
+    .check_long = 4,
 };
 
 static const flag_command commands[] = {
@@ -391,6 +407,9 @@ static const flag_command commands[] = {
     {"tune", CMD_TUNE, "measure the fastest kernels for a training step, and keep them",
      "Measures every kernel that fits each distinct convolution and matrix product of the step,\n"
      "on all threads, and keeps the fastest in the wisdom file, which training uses from then on."},
+    {"check", CMD_CHECK, "read and decode a data set, and list what is wrong with it",
+     "Lists files that are damaged, samples that are equal (in two splits, under two labels, there\n"
+     "twice), tiny and long pictures, and the balance of the classes."},
     {"models", CMD_MODELS, "the networks there are", NULL},
     {"version", CMD_VERSION, "the version", NULL},
 };

@@ -20,6 +20,7 @@ enum {
     CMD_LOOK = 1u << 10,
     CMD_PLAN = 1u << 11,
     CMD_TRAIN = CMD_TRAIN_ALONE | CMD_PLAN, /* a plan takes the flags of the training */
+    CMD_CHECK = 1u << 12,
 };
 
 /* batch_size: the largest that fits into memory. */
@@ -134,7 +135,10 @@ typedef struct cli_options {
     const char *checkpoint_freq;
     int64_t keep;
     const char *resume; /* "auto", "never", or a checkpoint or run */
-    int argc;           /* the whole command line, for the records */
+    /* check */
+    int64_t check_threads, check_tiny, check_list;
+    double check_long;
+    int argc; /* the whole command line, for the records */
     char *const *argv;
 } cli_options;
 

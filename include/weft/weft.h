@@ -9,6 +9,7 @@
 #include "weft/data.h"
 #include "weft/ema.h"
 #include "weft/init.h"
+#include "weft/inspect.h"
 #include "weft/job.h"
 #include "weft/layers.h"
 #include "weft/models.h"
