@@ -68,9 +68,10 @@ static weft_status webp_begin(wf_decoder *d)
         find_orientation(d, r->parts);
     if (!features.has_animation)
         return WEFT_OK;
+    if (state != WEBP_DEMUX_DONE) /* as PIL, though only the first frame is wanted */
+        return wf_picture_cut_short(d);
     if (!WebPDemuxGetFrame(r->parts, 1, &r->frame))
-        return state == WEBP_DEMUX_DONE ? wf_picture_damaged(d, "an animation without frames")
-                                        : wf_picture_cut_short(d);
+        return wf_picture_damaged(d, "an animation without frames");
     r->has_frame = true;
     if (!r->frame.complete)
         return wf_picture_cut_short(d);

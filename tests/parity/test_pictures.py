@@ -38,7 +38,7 @@ class Pictures(unittest.TestCase):
     def test_pixels_are_equal(self):
         print(f"against {self.versions}")
         for name, r in self.groups.items():
-            print(f"{name}: {r['equal']} of {r['files']} files equal, {r['refused']} of them refused by both")
+            print(f"{name}: {r['equal']} of {r['files']} files equal, {r['refused']} of them refused")
             with self.subTest(group=name):
                 self.assertEqual(r["equal"], r["files"], "\n".join(r["examples"][:20]))
 
