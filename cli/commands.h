@@ -13,6 +13,7 @@ int cmd_info(const cli_options *options);
 int cmd_summary(const cli_options *options);
 int cmd_explain(const cli_options *options);
 int cmd_look(const cli_options *options);
+int cmd_pack(const cli_options *options);
 int cmd_tune(const cli_options *options);
 int cmd_check(const cli_options *options);
 int cmd_models(const cli_options *options);

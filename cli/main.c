@@ -25,7 +25,7 @@ static const struct {
     {CMD_REPORT, cmd_report},     {CMD_PREDICT, cmd_predict}, {CMD_INFO, cmd_info},
     {CMD_SUMMARY, cmd_summary},   {CMD_EXPLAIN, cmd_explain}, {CMD_TUNE, cmd_tune},
     {CMD_MODELS, cmd_models},     {CMD_VERSION, cmd_version}, {CMD_LOOK, cmd_look},
-    {CMD_CHECK, cmd_check},
+    {CMD_CHECK, cmd_check},       {CMD_PACK, cmd_pack},
 };
 enum { N_COMMANDS = sizeof(functions) / sizeof(functions[0]) };
 

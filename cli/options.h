@@ -21,6 +21,7 @@ enum {
     CMD_PLAN = 1u << 11,
     CMD_TRAIN = CMD_TRAIN_ALONE | CMD_PLAN, /* a plan takes the flags of the training */
     CMD_CHECK = 1u << 12,
+    CMD_PACK = 1u << 13,
 };
 
 /* batch_size: the largest that fits into memory. */
@@ -82,8 +83,11 @@ typedef struct cli_options {
     bool confusion;
     bool brief;
     const char *run_dir;
-    const char *look_page; /* weft look: the page to write */
-    int64_t look_classes;  /* how many classes it shows */
+    const char *pack_folder; /* weft pack: where it writes */
+    int64_t pack_size;       /* of images in pixels; 0: shards of picture files */
+    int64_t shard_size;      /* MB */
+    const char *look_page;   /* weft look: the page to write */
+    int64_t look_classes;    /* how many classes it shows */
     const char *amp;
     bool help;
     /* jobs: where and for how long it runs */

@@ -3,7 +3,8 @@
  * The path is one .tar file, a name with a range of numbers ("train-{000000..000099}.tar"), or a
  * directory of shards. There the beginning of the names tells the split (train, val, valid,
  * validation, test), or directories of such names do. Shards are indexed when they are opened;
- * pictures are then read by offset, so shuffling is complete. */
+ * pictures are then read by offset, so shuffling is complete. classes.txt beside the shards names the
+ * classes, where labels are numbers. */
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -22,6 +23,7 @@
 #include "data/formats/name_order.h"
 #include "data/formats/read_file.h"
 #include "data/formats/tar_index.h"
+#include "data/formats/text_file.h"
 #include "engine/base/alloc.h"
 #include "engine/base/error.h"
 #include "engine/files/regular_file.h"
@@ -232,6 +234,33 @@ static weft_status add_labels(weft_dataset *d, const shards *s, bool labelled, w
     return status;
 }
 
+/* The names that classes.txt beside the first shard has, one a line. */
+static weft_status add_names(weft_dataset *d, const shards *s, weft_error *err)
+{
+    const char *first = s->paths.item[0], *slash = strrchr(first, '/');
+    char *path = wf_asprintf("%.*sclasses.txt", slash ? (int)(slash + 1 - first) : 0, first);
+    char *text = NULL;
+    weft_status status =
+        path ? WEFT_OK : wf_error_set(err, WEFT_ERR_NOMEM, "%s: out of memory", first);
+    if (status == WEFT_OK && !d->info.class_names && access(path, F_OK) == 0) {
+        status = wf_read_text_file(path, &text, err);
+        const int64_t n = text ? wf_count_names(text) : 0;
+        if (status == WEFT_OK && (n < d->info.classes || n > WF_MAX_CLASSES))
+            status = wf_error_set(err, WEFT_ERR_FORMAT,
+                                  "%s: has %" PRId64 " names, but the highest label of the shards "
+                                  "is %d",
+                                  path, n, d->info.classes - 1);
+        if (status == WEFT_OK) {
+            d->info.classes = (int)n;
+            d->classes_declared = true;
+            status = wf_dataset_set_names(d, text, path, err);
+        }
+    }
+    wf_free(text);
+    wf_free(path);
+    return status;
+}
+
 /* Takes the paths over. */
 static weft_status open_shards(const char *path, names *paths, bool labelled, weft_dataset **ds,
                                weft_error *err)
@@ -252,6 +281,8 @@ static weft_status open_shards(const char *path, names *paths, bool labelled, we
     d->name = name_file;
     d->info.left_out = s->index.left_out;
     status = add_labels(d, s, labelled, err);
+    if (status == WEFT_OK && d->labels)
+        status = add_names(d, s, err);
     if (status == WEFT_OK)
         *ds = d;
     else

@@ -17,6 +17,8 @@
 #define WF_ST_MAX_VALUES 1000000u     /* JSON values in the header: some 100,000 arrays */
 #define WF_ST_METADATA "__metadata__" /* the one key that is not an array */
 
+struct wf_atomic_file;
+
 struct weft_safetensors {
     char *bytes;  /* the array section; NULL: it is the caller's, or was not read */
     char *path;   /* NULL: the file is closed */
@@ -62,6 +64,13 @@ weft_status wf_safetensors_parse(const char *label, const void *bytes, size_t si
 weft_status wf_safetensors_image(const char *label, const weft_safetensors_entry *entries,
                                  int64_t n, const weft_safetensors_meta *meta, int64_t n_meta,
                                  wf_memory *memory, wf_block *image, weft_error *err);
+
+/* Begins a file whose last array (in the file: the one of the smallest elements, the last among
+ * equals) has no data yet: writes everything before it. The caller appends its bytes with
+ * wf_atomic_write, then commits or aborts *file. On failure *file is untouched. */
+weft_status wf_safetensors_begin(const char *path, const weft_safetensors_entry *entries, int64_t n,
+                                 const weft_safetensors_meta *meta, int64_t n_meta,
+                                 struct wf_atomic_file **file, weft_error *err);
 
 /* A name from a file, for a message: quoted (weft_quote) and cut to about 80 bytes. */
 typedef struct wf_st_quoted {

@@ -22,9 +22,9 @@ static const char *st_dtype(weft_dtype dtype)
     }
 }
 
-/* Checks an entry, and sets *bytes to its size. */
-static weft_status entry_bytes(const char *path, const weft_safetensors_entry *e, int64_t *bytes,
-                               weft_error *err)
+/* Checks an entry, and sets *bytes to its size. later: its data may come later. */
+static weft_status entry_bytes(const char *path, const weft_safetensors_entry *e, bool later,
+                               int64_t *bytes, weft_error *err)
 {
     if (!e->name || strcmp(e->name, WF_ST_METADATA) == 0)
         return wf_error_set(err, WEFT_ERR_INVALID, "%s: a tensor cannot be named %s", path,
@@ -36,7 +36,7 @@ static weft_status entry_bytes(const char *path, const weft_safetensors_entry *e
     if (count < 0 || __builtin_mul_overflow(count, (int64_t)weft_dtype_size(e->dtype), bytes))
         return wf_error_set(err, WEFT_ERR_SHAPE, "%s: tensor \"%s\": shape overflows", path,
                             wf_st_quote(e->name).text);
-    if (*bytes > 0 && !e->data)
+    if (*bytes > 0 && !e->data && !later)
         return wf_error_set(err, WEFT_ERR_INVALID, "%s: tensor \"%s\": has no data", path,
                             wf_st_quote(e->name).text);
     return WEFT_OK;
@@ -45,12 +45,12 @@ static weft_status entry_bytes(const char *path, const weft_safetensors_entry *e
 /* Gives each entry its place: sorted by element size, largest first, and otherwise in the order
  * given. So every array starts on a multiple of its element size. begin[n] becomes their bytes. */
 static weft_status place(const char *path, const weft_safetensors_entry *entries, int64_t n,
-                         int64_t *begin, weft_error *err)
+                         bool later, int64_t *begin, weft_error *err)
 {
     int64_t at = 0, bytes;
     for (size_t size = MAX_ELEMENT; size >= 1; size /= 2)
         for (int64_t i = 0; i < n; i++) {
-            WF_TRY(entry_bytes(path, &entries[i], &bytes, err));
+            WF_TRY(entry_bytes(path, &entries[i], later, &bytes, err));
             if (weft_dtype_size(entries[i].dtype) != size)
                 continue;
             begin[i] = at;
@@ -132,7 +132,7 @@ static weft_status header_of(const char *path, const weft_safetensors_entry *ent
 }
 
 static weft_status lay_out(const char *path, const weft_safetensors_entry *entries, int64_t n,
-                           const weft_safetensors_meta *meta, int64_t n_meta, layout *l,
+                           const weft_safetensors_meta *meta, int64_t n_meta, bool later, layout *l,
                            weft_error *err)
 {
     bool fit = path && n >= 0 && (entries || n == 0) && n_meta >= 0 && (meta || n_meta == 0);
@@ -149,7 +149,7 @@ static weft_status lay_out(const char *path, const weft_safetensors_entry *entri
     if (!root || !begin)
         status = wf_error_set(err, WEFT_ERR_NOMEM, "%s: out of memory", path);
     if (status == WEFT_OK)
-        status = place(path, entries, n, begin, err);
+        status = place(path, entries, n, later, begin, err);
     if (status == WEFT_OK)
         status = header_of(path, entries, n, meta, n_meta, begin, root, l, err);
     wf_free(begin);
@@ -169,7 +169,7 @@ static weft_status emit(sink put, void *to, const layout *l, const weft_safetens
     WF_TRY(put(to, "       ", l->padding, err));
     for (size_t size = MAX_ELEMENT; size >= 1; size /= 2)
         for (int64_t i = 0; i < n; i++)
-            if (weft_dtype_size(entries[i].dtype) == size)
+            if (weft_dtype_size(entries[i].dtype) == size && entries[i].data)
                 WF_TRY(put(to, entries[i].data, (size_t)weft_shape_count(entries[i].shape) * size,
                            err));
     return WEFT_OK;
@@ -186,13 +186,32 @@ weft_status weft_safetensors_write(const char *path, const weft_safetensors_entr
 {
     wf_atomic_file *out = NULL;
     layout l = {0};
-    weft_status status = lay_out(path, entries, n, meta, n_meta, &l, err);
+    weft_status status = lay_out(path, entries, n, meta, n_meta, false, &l, err);
     if (status == WEFT_OK)
         status = wf_atomic_create(path, &out, err);
     if (status == WEFT_OK)
         status = emit(put_in_file, out, &l, entries, n, err);
     if (status == WEFT_OK)
         status = wf_atomic_commit(out, err);
+    else
+        wf_atomic_abort(out);
+    free(l.header);
+    return status;
+}
+
+weft_status wf_safetensors_begin(const char *path, const weft_safetensors_entry *entries, int64_t n,
+                                 const weft_safetensors_meta *meta, int64_t n_meta,
+                                 wf_atomic_file **file, weft_error *err)
+{
+    wf_atomic_file *out = NULL;
+    layout l = {0};
+    weft_status status = lay_out(path, entries, n, meta, n_meta, true, &l, err);
+    if (status == WEFT_OK)
+        status = wf_atomic_create(path, &out, err);
+    if (status == WEFT_OK)
+        status = emit(put_in_file, out, &l, entries, n, err);
+    if (status == WEFT_OK)
+        *file = out;
     else
         wf_atomic_abort(out);
     free(l.header);
@@ -214,7 +233,7 @@ weft_status wf_safetensors_image(const char *label, const weft_safetensors_entry
 {
     layout l = {0};
     wf_block block = WF_BLOCK_INIT;
-    weft_status status = lay_out(label, entries, n, meta, n_meta, &l, err);
+    weft_status status = lay_out(label, entries, n, meta, n_meta, false, &l, err);
     if (status == WEFT_OK)
         status = wf_memory_alloc(memory,
                                  &(wf_block_request){.size = sizeof(uint64_t) + l.header_bytes +

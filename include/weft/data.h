@@ -291,6 +291,33 @@ weft_status weft_loader_start(weft_loader *loader, int64_t epoch, int64_t first_
  * weft_loader_start. */
 weft_status weft_loader_next(weft_loader *loader, weft_batch *batch, weft_error *err);
 
+/* ---- packing ---------------------------------------------------------------------------------
+ * A data set in fewer, larger files, for file systems that are slow at opening many. */
+
+/* Called as samples are packed. Return false to stop: the call then returns
+ * WEFT_ERR_INTERRUPTED. */
+typedef bool (*weft_pack_fn)(void *user, int64_t done, int64_t count);
+/* How to pack. Zeros are defaults. */
+typedef struct weft_pack_opts {
+    int64_t shard_bytes; /* bytes of a shard at most, but for one large picture; 0: 256 MiB */
+    const weft_transform *transform; /* of pixels; NULL: the images have one size already */
+    int workers;                     /* threads that decode pixels, as a loader's */
+    weft_pack_fn progress;           /* or NULL */
+    void *user;                      /* given to it */
+} weft_pack_opts;
+
+/* Writes the picture files of a data set into tar shards, FOLDER/SPLIT-000000.tar and so on, which
+ * weft_dataset_open reads, as webdataset does: 00000042.jpg, 00000042.cls. The names of classes go
+ * to FOLDER/classes.txt. *shards (may be NULL) becomes their number. opts may be NULL. After a
+ * failure the shards before it are there, whole. */
+weft_status weft_pack_shards(const weft_dataset *ds, const char *folder, const char *split,
+                             const weft_pack_opts *opts, int64_t *shards, weft_error *err);
+/* Writes the images of a data set into one safetensors file of u8 pixels, which weft_dataset_open
+ * reads without decoding. opts may be NULL where all images have one size. A picture that cannot
+ * be decoded is an error. The file appears whole or not at all. */
+weft_status weft_pack_pixels(const weft_dataset *ds, const char *path, const weft_pack_opts *opts,
+                             weft_error *err);
+
 #ifdef __cplusplus
 }
 #endif
