@@ -179,7 +179,10 @@ weft_status wf_dataset_read(const weft_dataset *ds, int64_t index, wf_bytes *byt
 wf_sample_name wf_dataset_name(const weft_dataset *ds, int64_t index)
 {
     wf_sample_name name;
-    ds->name(ds, wf_dataset_stored(ds, index), &name);
+    if (ds->name)
+        ds->name(ds, wf_dataset_stored(ds, index), &name);
+    else
+        snprintf(name.text, sizeof name.text, "%s: sample %" PRId64, ds->source, index);
     return name;
 }
 

@@ -15,7 +15,7 @@
 #include "data/picture/picture.h"
 #include "weft/data.h"
 
-/* The name of a sample's file, for messages. */
+/* The name of a sample: its file, or "SOURCE: sample 7". For messages. */
 typedef struct wf_sample_name {
     char text[PATH_MAX];
 } wf_sample_name;
