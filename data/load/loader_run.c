@@ -135,6 +135,10 @@ void *wf_loader_read(void *arg)
     weft_loader *l = w->loader;
     pthread_mutex_lock(&l->lock);
     while (!l->stop) {
+        if (l->next_read < l->low) { /* others have read those samples: their slot is another's */
+            l->next_read = l->low;
+            l->next_read_sample = 0;
+        }
         if (!can_read(l)) {
             pthread_cond_wait(&l->read, &l->lock);
             continue;
