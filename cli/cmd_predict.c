@@ -109,15 +109,21 @@ static bool ends_in(const char *text, const char *end)
     return n >= m && strcmp(text + n - m, end) == 0;
 }
 
-/* The --format, or what the name of --output says: "csv", "jsonl" or "safetensors". */
-static const char *format_of(const cli_options *o)
+/* The --format, or what the name of --output says: "csv", "jsonl" or "safetensors". Of images that
+ * are no picture files, logits go into a file of any other name. */
+static const char *format_of(const prediction *p)
 {
-    if (o->format)
+    const cli_options *o = p->s.options;
+    if (strcmp(o->format, "auto") != 0)
         return o->format;
-    if (o->output && ends_in(o->output, ".safetensors"))
-        return "safetensors";
-    return o->output && (ends_in(o->output, ".jsonl") || ends_in(o->output, ".json")) ? "jsonl"
-                                                                                      : "csv";
+    if (o->output && ends_in(o->output, ".csv"))
+        return "csv";
+    if (o->output && (ends_in(o->output, ".jsonl") || ends_in(o->output, ".json")))
+        return "jsonl";
+    const bool named = o->output && strcmp(o->output, "-") != 0;
+    const bool logits =
+        named && (ends_in(o->output, ".safetensors") || !weft_dataset_get_info(p->ds)->pictures);
+    return logits ? "safetensors" : "csv";
 }
 
 /* Rows on standard output are all that stands there: what else the command says goes to standard
@@ -135,7 +141,7 @@ static FILE *take_stdout(void)
 static int open_output(prediction *p)
 {
     const char *path = p->s.options->output;
-    if (strcmp(format_of(p->s.options), "safetensors") == 0)
+    if (strcmp(format_of(p), "safetensors") == 0)
         return path ? session_check_output(&p->s, path)
                     : session_usage(&p->s, "--format safetensors: --output is needed");
     if (!path || strcmp(path, "-") == 0) {
@@ -204,7 +210,7 @@ static int write_rows(prediction *p)
     int n = 0;
     const char **names = session_weights_classes(s, &n);
     predict_rows rows = {.out = p->out,
-                         .json = strcmp(format_of(s->options), "jsonl") == 0,
+                         .json = strcmp(format_of(p), "jsonl") == 0,
                          .top = (int)s->options->top,
                          .ds = p->ds,
                          .names = names,

@@ -239,9 +239,9 @@ static const flag flags[] = {
      .help =
          "file to write (left out: standard output); FILE.safetensors gets the tensor \"logits\" "
          "(N, classes)"},
-    {"format", NULL, 0, FLAG_CHOICE, AT(format), .choices = "csv jsonl safetensors",
+    {"format", NULL, 0, FLAG_CHOICE, AT(format), .choices = "auto csv jsonl safetensors",
      .value = "FORMAT", .commands = CMD_PREDICT, .group = "output",
-     .help = "of the output (left out: as the name of --output ends, else csv)"},
+     .help = "of the output; auto: as the name of --output ends, else csv"},
     {"top", NULL, 0, FLAG_INT, AT(top), 1, 1e6, .value = "N", .commands = CMD_PREDICT,
      .group = "output", .help = "likeliest classes in a row", .elsewhere = "topk top-k k"},
     {"output", NULL, 0, FLAG_TEXT, AT(look_page), .value = "FILE", .commands = CMD_LOOK,
@@ -353,6 +353,7 @@ static const cli_options defaults = {
     .amp = "off",
     .epochs = 8,
     .eval_freq = 1,
+    .format = "auto",
     .top = 5,
     .look_classes = 50,
     .shard_size = 256,

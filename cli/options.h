@@ -63,7 +63,7 @@ typedef struct cli_options {
     const char *input;
     const char *output;
     flag_words inputs;  /* weft predict: what stands without a flag */
-    const char *format; /* of its output; NULL: as the name of --output says */
+    const char *format; /* of its output */
     int64_t top;        /* classes of a row */
     int64_t seed;
     int64_t threads; /* 0: the library chooses */

@@ -5,12 +5,14 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "data/formats/format.h"
 #include "data/formats/listing.h"
 #include "data/formats/read_file.h"
 #include "engine/base/alloc.h"
 #include "engine/base/error.h"
+#include "engine/files/regular_file.h"
 
 enum { SNIFFED = 64 }; /* bytes at a file's start that tell a picture */
 
@@ -132,13 +134,14 @@ static weft_status open_picture(const weft_dataset_opts *o, wf_path_kind kind, b
 {
     unsigned char start[SNIFFED];
     *there = false;
-    FILE *file =
-        kind == WF_PATH_FILE && o->split == WEFT_SPLIT_PREDICT ? fopen(o->path, "rb") : NULL;
-    if (!file)
-        return WEFT_OK;
-    size_t n = fread(start, 1, sizeof start, file);
-    fclose(file);
-    if (!wf_picture_format(start, n))
+    int fd;
+    int64_t size;
+    if (kind != WF_PATH_FILE || o->split != WEFT_SPLIT_PREDICT ||
+        wf_open_regular(o->path, 0, &fd, &size, NULL) != WEFT_OK)
+        return WEFT_OK; /* what is wrong with the path, its format says */
+    const ssize_t n = read(fd, start, sizeof start);
+    close(fd);
+    if (n <= 0 || !wf_picture_format(start, (size_t)n))
         return WEFT_OK;
     *there = true;
     weft_dataset_opts one = *o;

@@ -41,7 +41,7 @@ weft_status weft_run_write_report(const char *directory, weft_error *err);
 
 /* A data set on the page, and what becomes of its samples on their way to the network. */
 typedef struct weft_look_part {
-    const char *name;                /* "training", "validation", ... */
+    const char *name;                /* its heading */
     const weft_dataset *ds;          /* needed */
     const weft_transform *transform; /* NULL: they reach the network as they are */
     int draws; /* how often each sample goes through the transform: 1 where nothing in it is random */
@@ -50,11 +50,11 @@ typedef struct weft_look_part {
 /* What weft_look_write shows. Zeros are defaults. */
 typedef struct weft_look_opts {
     const weft_look_part *parts; /* (n_parts) */
-    int n_parts;
-    int per_class;       /* samples of each class, spread evenly over it; 0: 16 */
-    int classes;         /* at most so many classes, the first; 0: 50 */
-    uint64_t seed;       /* of the random steps, as a loader's */
-    const char *command; /* the command line; NULL: not known */
+    int n_parts;                 /* at least 1 */
+    int per_class;               /* samples of each class, spread evenly over it; 0: 16 */
+    int classes;                 /* at most so many classes, the first; 0: 50 */
+    uint64_t seed;               /* of the random steps, as a loader's */
+    const char *command;         /* the command line; NULL: not known */
 } weft_look_opts;
 
 /* Writes a page that shows data as they are and as the network gets them: samples of each class,

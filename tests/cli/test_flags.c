@@ -109,10 +109,11 @@ static void one_argument_without_a_name_arrives_where_it_is_taken(void **state)
 /* Flag by flag, since the bytes between the members may differ. */
 static void what_is_not_given_keeps_its_default(void **state)
 {
-    static const size_t sizes[] = {[FLAG_BOOL] = sizeof(bool),      [FLAG_INT] = sizeof(int64_t),
-                                   [FLAG_NUMBER] = sizeof(double),  [FLAG_TEXT] = sizeof(char *),
-                                   [FLAG_CHOICE] = sizeof(char *),  [FLAG_LIST] = sizeof(int),
-                                   [FLAG_ARGUMENT] = sizeof(char *)};
+    static const size_t sizes[] = {
+        [FLAG_BOOL] = sizeof(bool),       [FLAG_INT] = sizeof(int64_t),
+        [FLAG_NUMBER] = sizeof(double),   [FLAG_TEXT] = sizeof(char *),
+        [FLAG_CHOICE] = sizeof(char *),   [FLAG_LIST] = sizeof(int),
+        [FLAG_ARGUMENT] = sizeof(char *), [FLAG_ARGUMENTS] = sizeof(int)};
     static const char *const args[] = {NULL};
     cli_options o;
     const char *d = cli_table.defaults;

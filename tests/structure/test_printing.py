@@ -21,6 +21,7 @@ PLAIN = {
     "parser/help.c": "help: its own text",
     "cmd_models.c": "the names of the networks are the library's own",
     "eval_tables.c": "numbers, and class names that it quotes and cuts",
+    "predict_rows.c": "fields of CSV and JSON, quoted as these demand",
     "progress.c": "numbers",
     "command_line.c": "writes into memory",
 }
