@@ -11,6 +11,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "config_file.h"
+
 /* A batch above this is never chosen: no step is faster for it, and training suffers. */
 enum { LARGEST_CHOSEN = 1024 };
 /* What is proposed must still fit when it is tried: a process that was forked has fewer pages of the
@@ -233,6 +235,24 @@ int plan_check(session *s, const train_plan *p, plan_fn plan)
                   largest_batch(s->options, plan, usable(&room), s->options->batch_size - 1));
 }
 
+/* The batch size of the run that goes on: the memory of the next job's node may be another one. 0:
+ * there is no such run. */
+static int64_t batch_of_run(const cli_options *options)
+{
+    char path[4096], error[512];
+    config_file config;
+    int64_t batch = 0;
+    if (!options->output_dir || options->overwrite || strcmp(options->resume, "never") == 0 ||
+        snprintf(path, sizeof(path), "%s/config.json", options->output_dir) >= (int)sizeof(path) ||
+        !config_file_read(path, &config, error, sizeof(error)))
+        return 0;
+    for (int i = 0; i < config.n; i++)
+        if (strcmp(config.pairs[i].key, "batch-size") == 0)
+            batch = strtoll(config.pairs[i].value, NULL, 10);
+    config_file_done(&config);
+    return batch > 0 && batch <= 1000000 ? batch : 0;
+}
+
 int plan_choose_batch(const char *command, cli_options *options, plan_fn plan)
 {
     weft_memory_room room;
@@ -244,8 +264,14 @@ int plan_choose_batch(const char *command, cli_options *options, plan_fn plan)
         cli_print(stderr, "weft %s: -b auto: %s\n", command, err.text);
         return EXIT_FAILED;
     }
-    int64_t images;
+    int64_t images, before = batch_of_run(options);
     train_plan p;
+    if (before > 0) {
+        options->batch_size = before;
+        cli_print(stdout, "note  -b auto: batches of %lld images, as the run in %s has them\n",
+                  (long long)before, options->output_dir);
+        return 0;
+    }
     options->batch_size = largest_batch(options, plan, usable(&room), LARGEST_CHOSEN);
     if (options->batch_size > 0) {
         cli_print(stdout, "note  -b auto: batches of %lld images\n",

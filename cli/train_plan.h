@@ -50,7 +50,7 @@ int plan_make(session *s, train_plan *p, weft_trainer *trainer, bool checkpoints
 /* Refuses a plan that is larger than the memory that is there. Names the three largest parts and
  * the batch size that would fit. */
 int plan_check(session *s, const train_plan *p, plan_fn plan);
-/* Where --batch-size is auto, makes it the largest that fits. */
+/* Where --batch-size is auto, makes it the largest that fits, or that of the run that goes on. */
 int plan_choose_batch(const char *command, cli_options *options, plan_fn plan);
 /* Runs a few steps to time them, and prints the plan with the header of a job script. */
 int plan_dry_run(session *s, const train_plan *p, weft_trainer *trainer, const plan_job *job);

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "engine/base/c_locale.h"
+#include "engine/tensor/tensor.h"
 #include "train/trainer_recipe.h"
 #include "weft/ops.h"
 
@@ -128,19 +129,69 @@ weft_status wf_trainer_batch(weft_trainer *t)
     return status == WEFT_OK ? status : fail_step(t, status);
 }
 
-weft_status wf_trainer_step_memory(weft_trainer *t, weft_step_memory *memory, weft_error *err)
+/* ---- plans that are not run ------------------------------------------------------------------ */
+
+static size_t larger(size_t a, size_t b)
 {
-    wf_feed_slot batch;
+    return a > b ? a : b;
+}
+
+/* Compiles batch i of n of a step; adds what it needs to *all. */
+static weft_status plan_batch(weft_trainer *t, wf_feed_slot batch, int64_t i, int64_t n,
+                              weft_step_memory *all)
+{
+    weft_step_memory m;
     weft_tensor *kept_loss = NULL, *kept_correct = NULL;
-    WF_TRY(wf_feed_blank(&t->feed, weft_loader_batch_size(t->opts.train), &batch, err));
-    weft_optimizer_zero_grad(t->opts.optimizer);
-    weft_status status = record_batch(t, batch, 1, &kept_loss, &kept_correct);
-    if (status == WEFT_OK)
+    weft_status status = record_batch(t, batch, n, &kept_loss, &kept_correct);
+    if (status == WEFT_OK && i == n - 1)
+        status = wf_recipe_clip(t);
+    if (status == WEFT_OK && i == n - 1)
         status = weft_optimizer_record(t->opts.optimizer);
     if (status == WEFT_OK)
-        status = weft_plan_memory(t->ctx, memory);
+        status = weft_plan_memory(t->ctx, &m);
     weft_discard(t->ctx);
     weft_tensor_unref(kept_loss);
     weft_tensor_unref(kept_correct);
-    return status == WEFT_OK ? WEFT_OK : wf_take_error(t->ctx, status, "planning a step", err);
+    if (status != WEFT_OK)
+        return status;
+    m.activations = larger(m.activations, all->activations);
+    m.scratch = larger(m.scratch, all->scratch);
+    m.touched = larger(m.touched, all->touched);
+    m.plan += all->plan;
+    *all = m; /* the last one reads and writes all stored tensors */
+    return WEFT_OK;
+}
+
+/* Makes the gradients count as given, as after an earlier batch of the step. */
+static weft_status give_gradients(weft_trainer *t)
+{
+    weft_tensor_list list = WEFT_TENSOR_LIST_INIT;
+    WF_TRY(weft_parameters(t->model, 0, &list));
+    for (int i = 0; i < list.n; i++)
+        list.item[i].tensor->grad_present = list.item[i].tensor->grad != NULL;
+    weft_tensor_list_done(&list);
+    return WEFT_OK;
+}
+
+weft_status wf_trainer_step_memory(weft_trainer *t, weft_step_memory *memory, weft_error *err)
+{
+    const int64_t n = wf_recipe_batches(t);
+    weft_step_memory all = {0};
+    weft_status status = WEFT_OK;
+    weft_optimizer_zero_grad(t->opts.optimizer);
+    for (int64_t i = 0; i < n && status == WEFT_OK; i++) {
+        wf_feed_slot batch;
+        if (i > 1 && i < n - 1)
+            continue; /* the same plan as the second batch */
+        WF_TRY(wf_feed_blank(&t->feed, weft_loader_batch_size(t->opts.train), &batch, err));
+        if (i > 0)
+            status = give_gradients(t);
+        if (status == WEFT_OK)
+            status = plan_batch(t, batch, i, n, &all);
+    }
+    weft_optimizer_zero_grad(t->opts.optimizer);
+    if (status != WEFT_OK)
+        return wf_take_error(t->ctx, status, "planning a step", err);
+    *memory = all;
+    return WEFT_OK;
 }

@@ -24,6 +24,7 @@ CASES = (
     ("fmnist_cnn", "synthetic:1x28x28:10:16384", 256, ["-j", "0"]),
     ("resnet18", "synthetic:3x32x32:10:64", 16, ["--freeze", "layer[12]"]),
     ("mobilenet_v2", "synthetic:3x64x64:10:64", 16, []),
+    ("fmnist_cnn", "synthetic:1x28x28:10:640", 16, ["--model-ema", "--accumulate", "2"]),
     ("densenet121", "synthetic:3x32x32:10:32", 4, ["--amp", "bf16"]),
 )
 SOME_STEPS = ["--max-steps", "2", "--threads", "2"]
@@ -184,6 +185,11 @@ def test_auto_fits_into_a_control_group(tmp):
         assert 64 <= batch < 1024, batch
         r = group.run("plan", *BIG, "-b", batch + batch // 10 + 16)
         assert r.returncode == 1, r
+        # A run that goes on keeps its batch, whatever fits on the next node.
+        done("train", *BIG, "-b", "24", "--output-dir", f"{tmp}/before")
+        r = group.run("train", *BIG, "-b", "auto", "--output-dir", f"{tmp}/before")
+        assert r.returncode == 0 and "is finished" in r.stdout, r
+        assert "batches of 24 images, as the run in" in r.stdout, r
     finally:
         group.done()
 

@@ -22,12 +22,18 @@ static const struct {
     optimizer_kind optimizer;
     bool test, freeze;
     int states; /* of the optimizer, for each parameter that is trained */
+    int64_t accumulate;
+    double clip;
 } cases[] = {
     {"bytes, momentum", "synthetic:1x28x28:10:256", "fmnist_cnn", 32, MOMENTUM, true, false, 1},
     {"no state", "synthetic:1x28x28:10:256", "fmnist_cnn", 7, PLAIN, false, false, 0},
     {"two states", "synthetic:3x32x32:10:64", "fmnist_cnn", 16, ADAMW, false, false, 2},
     {"a frozen part has neither gradient nor state", "synthetic:1x28x28:10:64", "fmnist_cnn", 16,
      ADAMW, false, true, 2},
+    {"gradients of three batches, clipped", "synthetic:1x28x28:10:256", "fmnist_cnn", 16, MOMENTUM,
+     true, false, 1, 3, 1.0},
+    {"gradients of two batches", "synthetic:1x28x28:10:256", "fmnist_cnn", 16, MOMENTUM, false,
+     false, 1, 2, 0},
 };
 
 typedef struct training {
@@ -84,6 +90,8 @@ static training begin(int i)
     train.test = t.test;
     train.optimizer = t.optimizer;
     train.label_smoothing = 0.1;
+    train.accumulate = cases[i].accumulate;
+    train.clip_grad_norm = cases[i].clip;
     assert_int_equal(weft_trainer_create(t.model, &train, &t.trainer, &err), WEFT_OK);
     return t;
 }
@@ -107,7 +115,8 @@ static void test_a_plan_says_what_the_steps_then_hold(void **state)
         weft_error err = WEFT_ERROR_INIT;
         assert_int_equal(weft_trainer_plan_memory(t.trainer, &m, &err), WEFT_OK);
         const int compiled = wf_plan_cache_compiled(t.ctx->plans);
-        assert_int_equal(compiled, cases[i].test ? 2 : 1);
+        const int batches = cases[i].accumulate > 1 ? (int)cases[i].accumulate : 1;
+        assert_int_equal(compiled, batches + cases[i].test);
         for (int step = 0; step < 3; step++)
             assert_int_equal(weft_trainer_step(t.trainer, &err), WEFT_OK);
         /* The same plan ran. */
@@ -139,7 +148,7 @@ static void test_planning_changes_nothing(void **state)
     float *values[2] = {NULL, NULL};
     int64_t n = 0;
     for (int planned = 0; planned < 2; planned++) {
-        training t = begin(0);
+        training t = begin(4);
         weft_train_memory m;
         weft_error err = WEFT_ERROR_INIT;
         for (int step = 0; step < 2; step++) {
