@@ -50,6 +50,7 @@ int cmd_look(const cli_options *options)
     session s;
     train_data d = {0};
     cli_options used = *options;
+    used.batch_size = 1; /* so that few images are enough */
     int status = session_init(&s, "look", &used);
     if (status == 0)
         status = session_need(&s, "DATA", options->data_path);

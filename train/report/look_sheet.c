@@ -165,7 +165,7 @@ weft_status wf_look_sheet_init(wf_look_sheet *s, const weft_look_part *part, wef
                             "blue) can be shown",
                             info->source, info->channels);
     int side = WF_LOOK_CELL;
-    if (!part->ds->read) {
+    if (!info->sizes_vary) {
         side = info->height > info->width ? info->height : info->width;
         if (part->transform && part->transform->height > side)
             side = part->transform->height;
