@@ -123,7 +123,7 @@ static weft_status close_epoch(weft_trainer *t)
     };
     double train_seconds = now - t->epoch_metrics.started;
     WF_TRY(wf_trainer_save_weights(t, "weights.safetensors"));
-    WF_TRY(wf_recipe_save(t));
+    WF_TRY(wf_trainer_save_averages(t));
     if (wf_trainer_evaluates_after(t, t->place.epoch)) {
         WF_TRY(evaluate(t));
         WF_TRY(wf_trainer_note_best(t));

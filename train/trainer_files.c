@@ -5,7 +5,6 @@
 #include "train/report/report.h"
 #include "train/run_dir.h"
 #include "train/trainer_checkpoint.h"
-#include "train/trainer_recipe.h"
 #include "train/trainer_times.h"
 #include "train/weights.h"
 
@@ -42,6 +41,19 @@ weft_status wf_trainer_save_weights(weft_trainer *t, const char *name)
     if (!wf_run_published(t->opts.run)) /* which moves the folder that a checkpoint is written to */
         wf_trainer_checkpoint_wait(t);
     return wf_run_publish(t->opts.run, t->err);
+}
+
+weft_status wf_trainer_save_averages(weft_trainer *t)
+{
+    if (!t->recipe.ema || !t->opts.run)
+        return WEFT_OK;
+    weft_status status = weft_ema_swap(t->recipe.ema);
+    if (status != WEFT_OK)
+        return wf_take_error(t->ctx, status, "saving the averages", t->err);
+    status = wf_trainer_save_weights(t, "weights_ema.safetensors");
+    weft_error_clear(t->ctx);
+    weft_ema_swap(t->recipe.ema); /* nothing is recorded, so this cannot fail */
+    return status;
 }
 
 /* Among equals the first stays the best: it needed the least training. */
@@ -97,7 +109,7 @@ void wf_trainer_abandon_run(weft_trainer *t, weft_status status)
     /* The context may hold the error that ended the run; saving needs a context without error. */
     weft_error_clear(t->ctx);
     wf_trainer_save_weights(t, "weights.safetensors");
-    wf_recipe_save(t);
+    wf_trainer_save_averages(t);
     wf_run_log_end(t->opts.run, status == WEFT_ERR_INTERRUPTED ? "interrupted" : "failed",
                    err->text, &ignored);
     weft_run_write_report(wf_run_folder(t->opts.run), &ignored);

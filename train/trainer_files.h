@@ -5,6 +5,8 @@
 #include "train/trainer_state.h"
 
 weft_status wf_trainer_save_weights(weft_trainer *t, const char *name);
+/* Saves the averages of the weights, if there are any, beside them. */
+weft_status wf_trainer_save_averages(weft_trainer *t);
 /* Saves the weights if no evaluation before was as good. */
 weft_status wf_trainer_note_best(weft_trainer *t);
 /* Writes the line of the last few steps, where one is due. */

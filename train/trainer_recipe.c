@@ -3,7 +3,6 @@
 #include <math.h>
 
 #include "train/evaluate.h"
-#include "train/trainer_files.h"
 #include "train/trainer_recipe.h"
 
 /* ---- life ------------------------------------------------------------------------------------ */
@@ -134,19 +133,6 @@ weft_status wf_recipe_step_done(weft_trainer *t)
 }
 
 /* ---- after an epoch -------------------------------------------------------------------------- */
-
-weft_status wf_recipe_save(weft_trainer *t)
-{
-    if (!t->recipe.ema || !t->opts.run)
-        return WEFT_OK;
-    weft_status status = weft_ema_swap(t->recipe.ema);
-    if (status != WEFT_OK)
-        return wf_take_error(t->ctx, status, "saving the averages", t->err);
-    status = wf_trainer_save_weights(t, "weights_ema.safetensors");
-    weft_error_clear(t->ctx);
-    weft_ema_swap(t->recipe.ema); /* nothing is recorded, so this cannot fail */
-    return status;
-}
 
 weft_status wf_recipe_evaluate(weft_trainer *t, const wf_eval_place *place)
 {

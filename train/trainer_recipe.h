@@ -22,8 +22,6 @@ double wf_recipe_lr(const weft_trainer *t);
 weft_status wf_recipe_clip(weft_trainer *t);
 /* After a step, which place counts already: updates the averages where it is time. */
 weft_status wf_recipe_step_done(weft_trainer *t);
-/* Saves the averages beside the weights. */
-weft_status wf_recipe_save(weft_trainer *t);
 /* Evaluates the averages. */
 weft_status wf_recipe_evaluate(weft_trainer *t, const wf_eval_place *place);
 /* After an evaluation: the plateau and early stopping see their figure. */
