@@ -43,6 +43,27 @@ static unsigned mul_div_255(unsigned a, unsigned b)
     return ((t >> 8) + t) >> 8;
 }
 
+static uint8_t clip(int v)
+{
+    return (uint8_t)(v < 0 ? 0 : v > 255 ? 255 : v);
+}
+
+/* `factor` times a chroma value, in 1/64. */
+static int scaled(double factor, int chroma)
+{
+    return (int)(factor * 64 * (chroma - 128) + 0.5);
+}
+
+void wf_pixels_ycbcr_to_rgb(const uint8_t *from, uint8_t *to, size_t pixels)
+{
+    for (size_t i = 0; i < 3 * pixels; i += 3) {
+        int y = from[i], cb = from[i + 1], cr = from[i + 2];
+        to[i] = clip(y + (scaled(1.402, cr) >> 6));
+        to[i + 1] = clip(y + ((scaled(-0.34414, cb) + scaled(-0.71414, cr)) >> 6));
+        to[i + 2] = clip(y + (scaled(1.772, cb) >> 6));
+    }
+}
+
 void wf_pixels_cmyk_to_rgb(const uint8_t *from, uint8_t *to, size_t pixels)
 {
     for (size_t i = 0; i < pixels; i++) {

@@ -8,6 +8,8 @@
 /* ITU-R BT.601 in 16-bit fixed point, as PIL's convert("L"). */
 void wf_pixels_rgb_to_grey(const uint8_t *from, uint8_t *to, size_t pixels);
 void wf_pixels_grey_to_rgb(const uint8_t *from, uint8_t *to, size_t pixels);
+/* ITU-R BT.601 in 6-bit fixed point, its factors rounded as in PIL's tables. */
+void wf_pixels_ycbcr_to_rgb(const uint8_t *from, uint8_t *to, size_t pixels);
 void wf_pixels_cmyk_to_rgb(const uint8_t *from, uint8_t *to, size_t pixels);
 /* Bits, the highest of a byte first: 0 and 1 become the two values. */
 void wf_pixels_bits_to_grey(const uint8_t *from, uint8_t *to, size_t pixels, uint8_t of_0,

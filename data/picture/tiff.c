@@ -17,7 +17,7 @@
 #define MAX_TILE_BYTES (256L << 20) /* a tile may be larger than its picture */
 #define MAX_BLOCK_BYTES (1L << 30)  /* of what libtiff allocates at once */
 
-enum kind { GREY, COLOURS, PALETTE, INKS, BY_LIBTIFF };
+enum kind { GREY, COLOURS, PALETTE, INKS, YCBCR, BY_LIBTIFF };
 
 typedef struct tiff_reader {
     wf_decoder *d;
@@ -112,7 +112,7 @@ static weft_status read_palette(wf_decoder *d, tiff_reader *r)
 /* Sets the kind. False: PIL does not open such files either. */
 static bool find_kind(tiff_reader *r, uint16_t photometric, uint16_t compression)
 {
-    uint16_t extras = 0, *extra = NULL;
+    uint16_t extras = 0, *extra = NULL, across = 2, down = 2;
     TIFFGetFieldDefaulted(r->tiff, TIFFTAG_EXTRASAMPLES, &extras, &extra);
     bool floats = r->format == SAMPLEFORMAT_IEEEFP;
     bool integers = r->format == SAMPLEFORMAT_UINT;
@@ -150,7 +150,9 @@ static bool find_kind(tiff_reader *r, uint16_t photometric, uint16_t compression
             r->kind = GREY;
             return true;
         }
-        r->kind = BY_LIBTIFF;
+        TIFFGetFieldDefaulted(r->tiff, TIFFTAG_YCBCRSUBSAMPLING, &across, &down);
+        /* PIL leaves compressed files to libtiff, which rounds in another way. */
+        r->kind = compression == COMPRESSION_NONE && across == 1 && down == 1 ? YCBCR : BY_LIBTIFF;
         if (compression == COMPRESSION_JPEG && !r->separate) {
             r->kind = COLOURS;
             TIFFSetField(r->tiff, TIFFTAG_JPEGCOLORMODE, JPEGCOLORMODE_RGB);
@@ -275,6 +277,10 @@ static void unpack(const tiff_reader *r, const uint8_t *row, uint8_t *to, size_t
                 inks[c] = sample_at(r, row, x, c);
             wf_pixels_cmyk_to_rgb(inks, to + 3 * x, 1);
         }
+        break;
+    case YCBCR:
+        for (size_t x = 0; x < n; x++)
+            wf_pixels_ycbcr_to_rgb(row + 3 * x, to + 3 * x, 1);
         break;
     default: unpack_colours(r, row, to, n);
     }

@@ -335,6 +335,7 @@ def tiff_cases():
         yield f"rgb{bits}", 2, bits, 3, {}
         yield f"rgba{bits}", 2, bits, 4, {}
         yield f"cmyk{bits}", 5, bits, 4, {}
+    yield "ycbcr", 6, 8, 3, {530: (3, [1, 1])}
     yield "cmyk-5", 5, 8, 5, {338: (3, [0])}
     for bits in (1, 2, 4, 8):
         yield f"palette-{bits}", 3, bits, 1, {320: (3, [int(i) for i in rng.integers(0, 65536, 3 << bits)])}
@@ -396,7 +397,11 @@ def make_tiff(driver):
                                 "lzma"):
                 if (compression == "group4" and mode != "1") or (compression == "jpeg" and mode not in "L RGB CMYK"):
                     continue
-                saved("TIFF by PIL", f"{mode.replace(';', '')}-{compression}-{h}x{w}.tif", image(h, w, mode),
+                im = image(h, w, mode)
+                if mode == "RGB":
+                    saved("TIFF by PIL", f"YCbCr-{compression}-{h}x{w}.tif", im.convert("YCbCr"),
+                          compression=compression)
+                saved("TIFF by PIL", f"{mode.replace(';', '')}-{compression}-{h}x{w}.tif", im,
                       compression=compression)
 
 
