@@ -57,8 +57,7 @@ static int open_model(training *t)
     const weft_dataset_info *info = weft_loader_get_info(t->data.train_loader);
     int status = session_open_context(&t->s);
     size_t weights = 0;
-    if (status == 0)
-        status = plan_begin(&t->s, &t->plan);
+    plan_begin(&t->plan, t->data.resident);
     if (status == 0)
         status = session_weigh_model(&t->s, info->channels, info->height, info->width,
                                      info->classes, &weights);

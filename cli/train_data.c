@@ -1,5 +1,6 @@
 /* The data of `weft train`. See train_data.h. */
 #include "train_data.h"
+#include "train_plan.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -246,6 +247,8 @@ int train_data_open(session *s, cli_options *used, train_data *d)
         status = session_look_through(s, d->train, &look);
     if (status == 0)
         status = session_normalise(s, d->train);
+    if (status == 0)
+        d->resident = plan_resident();
     if (status == 0)
         status = make_loaders(s, used, d);
     if (status == 0)

@@ -15,6 +15,7 @@ typedef struct train_data {
     bool trains_through, evaluates_through;
     char transform[64]; /* of evaluation, for the weights' metadata; "": none */
     char channels[8];   /* the same, of pictures */
+    size_t resident;    /* bytes of the process before the loaders' threads began to fill theirs */
 } train_data;
 
 /* Opens and checks everything. Settles what `used`, the options, leaves to the data. Returns 0, or

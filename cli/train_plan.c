@@ -4,6 +4,7 @@
  * their plans take. */
 #include "train_plan.h"
 
+#include <malloc.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -19,6 +20,8 @@ enum { LARGEST_CHOSEN = 1024 };
  * program resident, and plans differ by a little from one to the next. */
 #define FORKED_BYTES (6.0 * 1048576)
 #define PROPOSED 1.02
+/* What threads and the context take besides what is planned (measured). */
+#define CONTEXT_BYTES ((size_t)3 << 19)
 /* A plan must fit with this much to spare. The peak is true within 5 % (tests/cli/test_plan.py). */
 #define SPARE 1.05
 
@@ -36,19 +39,16 @@ static const char *const part_names[PLAN_PARTS] = {
 
 /* ---- making ---------------------------------------------------------------------------------- */
 
-static int room_of(session *s, weft_memory_room *room)
-{
-    return weft_memory_get_room(room, &s->err) ? session_fail(s) : 0;
-}
-
-int plan_begin(session *s, train_plan *p)
+size_t plan_resident(void)
 {
     weft_memory_room room;
-    *p = (train_plan){0};
-    int status = room_of(s, &room);
-    if (status == 0)
-        p->part[PLAN_PROGRAM] = room.resident;
-    return status;
+    malloc_trim(0); /* what looking at data has left free would count twice */
+    return weft_memory_get_room(&room, NULL) == WEFT_OK ? room.resident : 0;
+}
+
+void plan_begin(train_plan *p, size_t resident)
+{
+    *p = (train_plan){.part[PLAN_PROGRAM] = resident + CONTEXT_BYTES};
 }
 
 static void add_up(train_plan *p)

@@ -39,10 +39,13 @@ typedef struct train_plan {
  * training images. Returns 0 or the exit status. */
 typedef int (*plan_fn)(const cli_options *options, train_plan *plan, int64_t *images);
 
+/* The bytes that the process has in memory. Ask it with the data sets open, before there are loaders
+ * and a model: that is what the training finds there. 0: not known. */
+size_t plan_resident(void);
+void plan_begin(train_plan *p, size_t resident); /* with that figure */
+
 /* Everything below returns 0, or the exit status once the error is printed. */
 
-/* Notes what is resident now: program and data sets. Call it before the model is made. */
-int plan_begin(session *s, train_plan *p);
 /* Refuses a model whose weights alone are too much, before they are drawn. */
 int plan_check_weights(session *s, const train_plan *p, size_t weights);
 /* Plans the memory of a training. checkpoints: whether it writes any. */

@@ -50,6 +50,8 @@ struct weft_dataset {
     int view_channels;      /* what view gives, where it is not info.channels; 0: that */
     weft_transform *look;   /* weft_dataset_look_through. Owned. */
     wf_cache *cache;        /* of picture files; NULL: none. Owned. */
+    /* Of the pictures looked at: bytes of a file on average, and pixels of the largest. */
+    size_t file_bytes, most_pixels;
 };
 
 /* Channels and bytes of an image as view gives it. */

@@ -16,6 +16,7 @@ weft_status wf_settle_pictures(weft_dataset *ds, int channels, weft_error *err)
     int64_t n = ds->info.count <= ALL_LOOKED_AT ? ds->info.count : LOOKED_AT, good = 0,
             oriented = 0;
     int height = 0, width = 0, most = 1;
+    size_t files = 0, pixels = 0;
     bool alike = true;
     weft_error first = WEFT_ERROR_INIT;
     wf_stage *stage = wf_stage_create(ds);
@@ -32,6 +33,8 @@ weft_status wf_settle_pictures(weft_dataset *ds, int channels, weft_error *err)
         width = w;
         most = p.channels > most ? p.channels : most;
         oriented += p.orientation > 1;
+        files += wf_stage_file_bytes(stage);
+        pixels = (size_t)h * (size_t)w > pixels ? (size_t)h * (size_t)w : pixels;
         good++;
     }
     wf_stage_destroy(stage);
@@ -46,6 +49,8 @@ weft_status wf_settle_pictures(weft_dataset *ds, int channels, weft_error *err)
     info->mirrors = !small || most > 1;
     info->oriented = oriented;
     info->looked_at = good;
+    ds->file_bytes = files / (size_t)good;
+    ds->most_pixels = pixels;
     ds->sample_bytes = (size_t)info->channels * (size_t)info->height * (size_t)info->width;
     return WEFT_OK;
 }

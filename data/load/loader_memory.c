@@ -115,6 +115,12 @@ weft_status wf_loader_allocate(weft_loader *l, weft_error *err)
                             batch);
     l->bytes += count * sizeof *l->order +
                 (size_t)l->n_slots * (2 * batch * sizeof(int64_t) + sizeof *l->slots);
+    if (l->ds
+            ->read) { /* what it grows to; files of many sizes leave gaps of half as much (measured) */
+        l->bytes += threads * wf_stage_memory(l->ds);
+        if (l->n_readers > 0)
+            l->bytes += (size_t)l->n_slots * batch * l->ds->file_bytes * 3 / 2;
+    }
     for (size_t c = 0; c < C; c++) {
         float std = l->opts.std ? l->opts.std[c] : 1.0f;
         l->mean[c] = l->opts.mean ? l->opts.mean[c] : 0.0f;

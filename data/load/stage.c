@@ -124,6 +124,17 @@ weft_status wf_stage_probe(wf_stage *s, int64_t index, wf_picture_info *info, we
     return wf_picture_probe(s->decoder, bytes->data, bytes->size, name.text, info, err);
 }
 
+size_t wf_stage_file_bytes(const wf_stage *s)
+{
+    return s->bytes.size;
+}
+
+size_t wf_stage_memory(const weft_dataset *ds)
+{
+    const size_t channels = ds->info.channels > 0 ? (size_t)ds->info.channels : 3;
+    return ds->file_bytes + 2 * channels * ds->most_pixels;
+}
+
 /* The pixels of a picture that must have info's size, or is brought to it by ds->look. */
 static weft_status view_picture(wf_stage *s, int64_t index, const wf_bytes *bytes,
                                 const void **pixels, weft_error *err)

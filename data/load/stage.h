@@ -27,5 +27,9 @@ weft_status wf_stage_transform(wf_stage *s, const weft_transform *t, wf_transfor
 
 /* What the header of a sample's picture says. */
 weft_status wf_stage_probe(wf_stage *s, int64_t index, wf_picture_info *info, weft_error *err);
+/* The bytes of the picture file that the stage has read last. */
+size_t wf_stage_file_bytes(const wf_stage *s);
+/* About what a thread's stage grows to: a file, and its pixels as decoded and as planes. */
+size_t wf_stage_memory(const weft_dataset *ds);
 
 #endif

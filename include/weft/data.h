@@ -266,7 +266,8 @@ void weft_loader_destroy(weft_loader *loader); /* at any point; NULL: no effect 
 int64_t weft_loader_batches(const weft_loader *loader);    /* batches in each epoch */
 int64_t weft_loader_batch_size(const weft_loader *loader); /* samples of a full batch */
 weft_dtype weft_loader_dtype(const weft_loader *loader);   /* of its batches' images */
-size_t weft_loader_memory(const weft_loader *loader);      /* bytes that it holds; 0 for NULL */
+size_t
+weft_loader_memory(const weft_loader *loader); /* bytes that it grows to, about; 0 for NULL */
 /* The data set that it loads, and weft_dataset_get_info of that; with a transform, height and width
  * are those of its result. Valid as long as the loader. */
 const weft_dataset *weft_loader_get_dataset(const weft_loader *loader);
