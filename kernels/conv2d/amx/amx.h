@@ -105,10 +105,10 @@ typedef struct amx_rows {
     int images, row, rows;
 } amx_rows;
 
-/* Outputs of a block, counted through rows and images. */
+/* Outputs of a block, counted through rows and images, up to the last one. */
 static inline int amx_outputs(const amx_frame *f, amx_rows b)
 {
-    return ((b.images - 1) * f->image_rows + b.rows) * f->pitch;
+    return ((b.images - 1) * f->image_rows + b.rows - 1) * f->pitch + f->columns.most_outputs;
 }
 
 /* Fills the frame from b.images images at x, stride bytes apart: a channel block a cell, or, with `both`, two, of

@@ -121,13 +121,15 @@ static amx_extent extent_of(const amx_axis *axes, int n)
 }
 
 /* Of blocks of at most `most` of the rows, and half as many at least, those that fill steps of pixels best. */
-static int rows_of_block(int rows, int most, int pitch)
+static int rows_of_block(int rows, int most, int pitch, int columns)
 {
     int64_t least = INT64_MAX;
     int best = most;
     for (int n = most; n > most / 2; n--) {
-        const int64_t steps = (int64_t)(rows / n) * amx_pieces(n * pitch, AMX_STEP) +
-                              amx_pieces(rows % n * pitch, AMX_STEP);
+        const int rest = rows % n;
+        const int64_t steps =
+            (int64_t)(rows / n) * amx_pieces((n - 1) * pitch + columns, AMX_STEP) +
+            (rest ? amx_pieces((rest - 1) * pitch + columns, AMX_STEP) : 0);
         if (steps < least) {
             least = steps;
             best = n;
@@ -163,7 +165,7 @@ void amx_plan_frame(amx_frame *f, wf_act in, const amx_axis *rows, int n_rows,
         const int64_t room = cells / f->pitch - h.span;
         const int most = room < 1 ? 1 : room < rows_at_once ? (int)room : rows_at_once;
         f->images = 1;
-        f->block_rows = rows_of_block(h.most_outputs, most, f->pitch);
+        f->block_rows = rows_of_block(h.most_outputs, most, f->pitch, w.most_outputs);
         f->image_rows = f->block_rows + h.span;
         f->origin = h.least;
         stored = f->image_rows;

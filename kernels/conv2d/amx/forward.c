@@ -148,7 +148,8 @@ static void plan_blocks(wf_conv2d *k, amx_forward *s, int n_rows, int n_columns)
                                .images = 1,
                                .block_rows = s->parts_are_rows ? 1 : rows,
                                .image_rows = rows,
-                               .pitch = s->columns[0].outputs};
+                               .pitch = s->columns[0].outputs,
+                               .columns.most_outputs = s->columns[0].outputs};
     }
     s->row_blocks = amx_pieces(rows, s->frame.block_rows);
     k->images = s->frame.images;
