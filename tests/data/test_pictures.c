@@ -27,7 +27,7 @@
 /* A grey PGM of `height` x `width` whose pixels tell its number; n < 0: a damaged one. */
 static void put(const char *path, int n, int height, int width)
 {
-    char folder[512];
+    char folder[640];
     snprintf(folder, sizeof folder, "%s", path);
     for (char *p = strchr(folder + 1, '/'); p; p = strchr(p + 1, '/')) {
         *p = '\0';
