@@ -29,7 +29,7 @@ SMALL = ["--train-crop-size", "32", "--val-crop-size", "32"]  # where no size is
 def commands():
     with open(PAGE, encoding="utf-8") as f:
         blocks = re.findall(r"^```sh\n(.*?)^```", f.read(), re.S | re.M)
-    return [line for block in blocks for line in block.splitlines()]
+    return [line for block in blocks for line in block.replace("\\\n", " ").splitlines()]
 
 
 def make_photos(tmp):
