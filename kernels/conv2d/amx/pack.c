@@ -98,7 +98,7 @@ static void pack_block(const amx_forward *s, plain p, int b, int v, int nb, uint
         const int now = AMX_STEP - i < n ? AMX_STEP - i : n, first = v * AMX_STEP + i;
         const int left = s->group_inputs - first;
         round_some(p, o, outputs, first, left < 0 ? 0 : left < now ? left : now, now, &r);
-        if (p.taps == 1 && now == AMX_STEP && r.input == 1) {
+        if (p.taps == 1 && now == AMX_STEP && r.input == 1 && s->place[0].start >= 0) {
             amx_transpose_pairs(r.w, AMX_STEP,
                                 to + (s->place[0].start + v * s->place[0].step) * nb);
             continue;
