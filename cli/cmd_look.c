@@ -48,7 +48,7 @@ static int write_page(session *s, const train_data *d)
 int cmd_look(const cli_options *options)
 {
     session s;
-    train_data d = {0};
+    train_data d = {.one_split_will_do = true};
     cli_options used = *options;
     used.batch_size = 1; /* so that few images are enough */
     int status = session_init(&s, "look", &used);

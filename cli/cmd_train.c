@@ -312,6 +312,8 @@ static int train(training *t)
     fflush(stdout);
     cli_progress_init(&t->progress, stdout);
     t->progress.print_freq = t->options->print_freq;
+    if (weft_dataset_get_info(t->data.val)->split == WEFT_SPLIT_VAL)
+        t->progress.evaluated = "val";
     t->resume.progress = &t->progress;
     t->resume.time = &t->time;
     weft_status status = train_resume_train(&t->resume, &opts, &result);

@@ -163,7 +163,8 @@ void cli_progress_epoch(cli_progress *p, const weft_epoch *e)
     fprintf(p->out, "epoch %*lld/%lld  train loss %s acc %.2f%%", cli_digits(e->epochs),
             (long long)e->epoch, (long long)e->epochs, train_loss, e->train_acc1);
     if (isfinite(e->test_acc1))
-        fprintf(p->out, "  test loss %s acc %.2f%%", test_loss, e->test_acc1);
+        fprintf(p->out, "  %s loss %s acc %.2f%%", p->evaluated ? p->evaluated : "test", test_loss,
+                e->test_acc1);
     if (isfinite(e->ema_acc1))
         fprintf(p->out, "  averages %.2f%%", e->ema_acc1);
     fprintf(p->out, "  lr %.3g  %.0f img/s  %s\n", e->lr, e->img_per_s, took);

@@ -14,8 +14,9 @@
 typedef struct cli_progress {
     FILE *out;
     bool terminal;
-    bool drawn;         /* a bar is on the screen */
-    int64_t print_freq; /* lines every so many steps; 0: as below. Set it after the init. */
+    bool drawn;            /* a bar is on the screen */
+    int64_t print_freq;    /* lines every so many steps; 0: as below. Set it after the init. */
+    const char *evaluated; /* which images an epoch's line has the loss of; NULL: "test" */
     /* Seconds, as the records tell them: of this pass, of the passes before it, and of both when
      * the bar was drawn and when a line was printed. */
     double pass_seconds, passes_seconds;

@@ -35,11 +35,11 @@ static int open_splits(session *s, train_data *d)
     if (status)
         return status;
     const weft_dataset_info *info = weft_dataset_get_info(d->train);
-    if (info->only_split && info->pictures)
+    if (info->only_split && info->pictures && !d->one_split_will_do)
         return session_usage(
             s,
             "%s holds one split; --val-split 0.1 keeps a tenth of each class apart "
-            "to test on, or put folders train and val there",
+            "for validation, or put folders train and val there",
             path);
     weft_error err = WEFT_ERROR_INIT;
     if (session_try_data(s, path, WEFT_SPLIT_VAL, &d->val, &err) &&
@@ -285,7 +285,9 @@ void train_data_print(const session *s, const train_data *d)
     const weft_dataset_info *val = weft_dataset_get_info(d->val);
     const weft_dataset_info *seen = weft_loader_get_info(d->train_loader);
     cli_print(stdout, "data  %s: %lld training", s->options->data_path, (long long)train->count);
-    if (d->test)
+    if (train->only_split && d->one_split_will_do)
+        cli_print(stdout, " images");
+    else if (d->test)
         cli_print(stdout, ", %lld validation and %lld test images", (long long)val->count,
                   (long long)weft_dataset_get_info(d->test)->count);
     else
@@ -295,13 +297,18 @@ void train_data_print(const session *s, const train_data *d)
               train->classes);
     print_classes(d->train);
     cli_print(stdout, "\n");
-    if (train->only_split)
+    if (train->only_split && !d->one_split_will_do)
         cli_print(stdout,
                   "note  the data have one split: the test images are the training images\n");
     if (train->layout)
         cli_print(stdout, "note  the images are stored as %s\n", train->layout);
     session_note_pictures(s, train);
-    session_note_pictures(s, val);
+    if (train->only_split)
+        return; /* val is the same images */
+    weft_dataset_info rest = *val;
+    if (strcmp(val->source, train->source) == 0)
+        rest.left_out = 0; /* the same files, which have had their line */
+    session_note_pictures(s, &rest);
 }
 
 /* The test images, seen once, with the weights that the validation images have chosen. */

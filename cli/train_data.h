@@ -9,6 +9,7 @@ typedef struct train_data {
     weft_loader *train_loader;
     weft_loader *val_loader;  /* evaluated between epochs: it chooses the best weights */
     weft_loader *test_loader; /* read once, at the end; NULL: val is the test */
+    bool one_split_will_do;   /* the caller evaluates nothing, so pictures need no second split */
     float *class_weights;     /* (n_class_weights); NULL: none */
     int n_class_weights;
     weft_transform training, evaluation; /* of images, where the next two are true */

@@ -116,13 +116,15 @@ bool train_time_end(const train_time *t)
         return false;
     weft_duration_format(t->wall.end - seconds_of(CLOCK_MONOTONIC), left, sizeof(left));
     weft_duration_format(weft_wall_time_margin(&t->wall), margin, sizeof(margin));
-    if (t->leaving == WEFT_WALL_LEAVE)
+    if (t->leaving == WEFT_WALL_LEAVE) {
         cli_print(stdout, "time  %s left (%s), %s of them to be kept free: too short for %s\n",
                   left, t->source, margin, t->before);
-    else
+        fflush(stdout); /* before the line on stderr that says where it goes on */
+    } else {
         cli_print(stderr,
                   "weft train: a job of %.0f s (%s) is too short for %s, %s kept free; the last "
                   "checkpoint stays\n",
                   t->wall.end - t->wall.start, t->source, t->before, margin);
+    }
     return t->leaving == WEFT_WALL_NEVER;
 }

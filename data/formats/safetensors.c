@@ -238,13 +238,37 @@ static weft_status open_folder(const char *path, weft_split split, bool *there, 
     return status;
 }
 
+/* Whether the file begins as safetensors files do, with its header's length and a brace. */
+static bool begins_so(const char *path)
+{
+    char begin[9] = "";
+    FILE *f = fopen(path, "rb");
+    bool so = f && fread(begin, 1, sizeof begin, f) == sizeof begin && begin[8] == '{';
+    if (f)
+        fclose(f);
+    return so;
+}
+
+/* A file that no format has claimed: named as one of ours, beginning as one, or neither. */
+static weft_status open_any_file(const weft_dataset_opts *o, weft_dataset **ds, weft_error *err)
+{
+    const char *dot = strrchr(o->path, '.');
+    if ((dot && strcmp(dot, ".safetensors") == 0) || begins_so(o->path) ||
+        access(o->path, R_OK) != 0)
+        return open_file(o->path, o->split, ds, err);
+    return wf_error_set(err, WEFT_ERR_FORMAT,
+                        "%s: not %sa data set: expected a folder, a list (.csv, .tsv, .txt), or a "
+                        ".tar, .npz or .safetensors file",
+                        o->path, o->split == WEFT_SPLIT_PREDICT ? "a picture or " : "");
+}
+
 static weft_status open_safetensors(const weft_dataset_opts *o, wf_path_kind kind, bool *there,
                                     weft_dataset **ds, weft_error *err)
 {
     if (kind == WF_PATH_FOLDER)
         return open_folder(o->path, o->split, there, ds, err);
     *there = kind == WF_PATH_FILE;
-    return *there ? open_file(o->path, o->split, ds, err) : WEFT_OK;
+    return *there ? open_any_file(o, ds, err) : WEFT_OK;
 }
 
 const wf_data_format wf_format_safetensors = {".safetensors", open_safetensors};

@@ -46,6 +46,8 @@ def test_the_page_shows_each_class_and_names_what_cannot_be_read(tmp):
     assert "bee, or wasp" in page and page.count("32x32 pixels") == 2
     assert re.search(r'class="warn".*02\.ppm: ', page), "what cannot be read is told"
     assert page.count("<script") == 0 and "http-equiv=\"Content-Security-Policy\"" in page
+    text = done("look", f"{data}/train", "--output", f"{tmp}/one.html")  # needs no second split
+    assert "12 training images of" in text and "note" not in text, text
     small = folder(f"{tmp}/small")
     done("look", small, "--output", f"{tmp}/small.html")
     with open(f"{tmp}/small.html", encoding="utf-8") as f:

@@ -125,6 +125,13 @@ def test_hidden_files_and_others_are_left_out_and_nested_ones_found(tmp):
     text = run(tmp, f"{tmp}/data", *PHOTO)
     assert "14 training" in text and "ant (8), bee (6)" in text, text
     assert "2 files are hidden or no pictures, and left out" in text, text
+    text = run(tmp, f"{tmp}/data/train", *PHOTO, "--val-split", 0.2)
+    assert text.count("2 files are hidden or no pictures, and left out") == 1, text
+    assert "val loss" in text and "test loss" not in text, text
+    refused(1, "notes.txt, line 1: expected a picture's path and its label", "check",
+            f"{tmp}/data/train/ant/notes.txt")
+    refused(1, "001.ppm: not a data set: expected a folder, a list", "check",
+            f"{tmp}/data/train/bee/001.ppm")
 
 
 def test_val_split_keeps_classes_and_the_test_images_come_last(tmp):
