@@ -147,7 +147,8 @@ static void print_split(const checked *c, const weft_inspection *inspection, int
     if (sum->oriented > 0)
         cli_print(stdout, "; %lld with an EXIF orientation", (long long)sum->oriented);
     if (info->left_out > 0)
-        cli_print(stdout, "; %lld files left out", (long long)info->left_out);
+        cli_print(stdout, "; %lld file%s left out", (long long)info->left_out,
+                  info->left_out == 1 ? "" : "s");
     cli_print(stdout, "\n");
     print_classes(info, sum);
 }

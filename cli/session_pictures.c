@@ -121,8 +121,9 @@ int session_look_through(session *s, weft_dataset *ds, const weft_transform *t)
 void session_note_pictures(const session *s, const weft_dataset_info *info)
 {
     if (info->left_out > 0)
-        cli_print(stdout, "note  %s: %lld files are hidden or no pictures, and left out\n",
-                  info->source, (long long)info->left_out);
+        cli_print(stdout, "note  %s: %lld %s hidden or no picture%s, and left out\n", info->source,
+                  (long long)info->left_out, info->left_out == 1 ? "file is" : "files are",
+                  info->left_out == 1 ? "" : "s");
     if (info->oriented > 0)
         cli_print(
             stdout,

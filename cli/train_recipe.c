@@ -135,11 +135,14 @@ static int64_t warmup_steps(recipe *r, const cli_options *o, int64_t per_epoch, 
     if (steps < total || flags_given(&cli_table, CMD_TRAIN, o, "lr-warmup-epochs"))
         return steps;
     r->warmup_epochs = (double)(total / 2) / (double)per_epoch;
-    snprintf(
-        r->note, sizeof(r->note),
-        "the training is no longer than the default warm-up of %g epoch%s, which is cut to half "
-        "of it: %lld steps",
-        o->lr_warmup_epochs, o->lr_warmup_epochs == 1 ? "" : "s", (long long)(total / 2));
+    int n = snprintf(r->note, sizeof(r->note),
+                     "the training is no longer than the default warm-up of %g epoch%s, which is ",
+                     o->lr_warmup_epochs, o->lr_warmup_epochs == 1 ? "" : "s");
+    if (total < 2)
+        snprintf(r->note + n, sizeof(r->note) - (size_t)n, "left out");
+    else
+        snprintf(r->note + n, sizeof(r->note) - (size_t)n, "cut to half of it: %lld step%s",
+                 (long long)(total / 2), total / 2 == 1 ? "" : "s");
     return total / 2;
 }
 
