@@ -21,7 +21,8 @@
 /* Where arrays are: a folder, or an open .npz. */
 typedef struct source {
     const char *path;
-    zip_t *zip; /* NULL: a folder */
+    zip_t *zip;   /* NULL: a folder */
+    int64_t size; /* of the .npz file */
 } source;
 
 /* An array in memory. */
@@ -106,7 +107,8 @@ static weft_status read_entry(const source *s, const char *entry, array *a, weft
     }
     int64_t size = (int64_t)st.size;
     unsigned char *whole = NULL;
-    weft_status status = allocate(a, size, (int64_t)st.comp_size, err);
+    int64_t stored = (int64_t)st.comp_size < s->size ? (int64_t)st.comp_size : s->size;
+    weft_status status = allocate(a, size, stored, err);
     whole = a->bytes;
     if (status == WEFT_OK)
         status = read_all(f, a->name, whole, size, err);
@@ -204,23 +206,22 @@ static weft_status open_source(const source *s, const weft_dataset_opts *o, bool
 
 /* ---- paths ---------------------------------------------------------------------------------- */
 
-/* The first bytes of a file; false: it cannot be read. */
-static bool peek(const char *path, unsigned char *bytes, int64_t n)
+/* The first bytes of a file, and its size; false: it cannot be read. */
+static bool peek(const char *path, unsigned char *bytes, int64_t n, int64_t *size)
 {
     int fd;
-    int64_t size;
-    if (wf_open_regular(path, 0, &fd, &size, NULL) != WEFT_OK)
+    if (wf_open_regular(path, 0, &fd, size, NULL) != WEFT_OK)
         return false;
-    bool good = size >= n && wf_read_at(fd, path, bytes, n, 0, NULL) == WEFT_OK;
+    bool good = *size >= n && wf_read_at(fd, path, bytes, n, 0, NULL) == WEFT_OK;
     close(fd);
     return good;
 }
 
-static weft_status open_zip(const weft_dataset_opts *o, bool *there, weft_dataset **ds,
-                            weft_error *err)
+static weft_status open_zip(const weft_dataset_opts *o, int64_t size, bool *there,
+                            weft_dataset **ds, weft_error *err)
 {
     int code = 0;
-    source s = {o->path, zip_open(o->path, ZIP_RDONLY, &code)};
+    source s = {o->path, zip_open(o->path, ZIP_RDONLY, &code), size};
     *there = true;
     if (!s.zip) {
         zip_error_t why;
@@ -269,13 +270,14 @@ static weft_status open_npz(const weft_dataset_opts *o, wf_path_kind kind, bool 
                             weft_dataset **ds, weft_error *err)
 {
     unsigned char begin[6];
+    int64_t size = 0;
     *there = false;
     if (kind == WF_PATH_FOLDER)
-        return open_source(&(source){o->path, NULL}, o, there, ds, err);
-    if (kind != WF_PATH_FILE || !peek(o->path, begin, sizeof begin))
+        return open_source(&(source){.path = o->path}, o, there, ds, err);
+    if (kind != WF_PATH_FILE || !peek(o->path, begin, sizeof begin, &size))
         return WEFT_OK;
     if (memcmp(begin, "PK\3\4", 4) == 0 || memcmp(begin, "PK\5\6", 4) == 0)
-        return open_zip(o, there, ds, err);
+        return open_zip(o, size, there, ds, err);
     *there = memcmp(begin, "\x93NUMPY", 6) == 0;
     return *there ? open_npy(o, ds, err) : WEFT_OK;
 }

@@ -22,8 +22,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
     weft_dataset *ds = NULL;
     weft_error err = WEFT_ERROR_INIT;
     bool there = false;
-    weft_status status =
-        wf_format_idx.open(fuzz_folder(), WF_PATH_FOLDER, WEFT_SPLIT_TRAIN, &there, &ds, &err);
+    const weft_dataset_opts opts = {.path = fuzz_folder()};
+    weft_status status = wf_format_idx.open(&opts, WF_PATH_FOLDER, &there, &ds, &err);
     if (!there || (status == WEFT_OK) != (ds != NULL) || (status != WEFT_OK && !err.text[0]))
         abort();
     float mean[4], std[4];
