@@ -51,7 +51,7 @@ static weft_status load(weft_trainer *t, const wf_ckpt_in *in)
             "state.json: epoch %lld, step %lld of %lld and %lld steps in all do not "
             "fit together",
             (long long)p.epoch, (long long)p.step, (long long)batches, (long long)p.done);
-    if (p.done > t->total || p.epoch > t->epochs)
+    if (p.done > t->total)
         return wf_error_set(in->err, WEFT_ERR_INVALID,
                             "the checkpoint is at step %lld of epoch %lld, the training ends at "
                             "step %lld of epoch %lld",

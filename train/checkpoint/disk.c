@@ -152,6 +152,9 @@ static weft_status read_file(const char *folder, const char *name, int64_t expec
         if (expected >= 0 && size != expected)
             status = wf_error_set(err, WEFT_ERR_FORMAT, "%s: has %lld bytes, expected %lld", path,
                                   (long long)size, (long long)expected);
+        /* A file with holes may be longer than any memory. */
+        if (status == WEFT_OK && (size_t)size >= WF_HUGE_PAGE)
+            status = wf_memory_check(NULL, (uint64_t)size, path, err);
         wf_block_request request = {
             .size = (size_t)size, .kind = WF_MEM_COPY, .what = "the file of a checkpoint"};
         if (status == WEFT_OK)
