@@ -364,6 +364,12 @@ static int make_plan(training *t, weft_trainer **trainer)
     return plan_make(&t->s, &t->plan, *trainer, writes_checkpoints(t));
 }
 
+/* "train" or "plan", as errors have it. */
+static const char *command_of(const cli_options *o)
+{
+    return o->argc > 1 && strcmp(o->argv[1], "plan") == 0 ? "plan" : "train";
+}
+
 /* For another batch size: a plan_fn. */
 static int plan_other(const cli_options *options, train_plan *plan, int64_t *images)
 {
@@ -372,7 +378,7 @@ static int plan_other(const cli_options *options, train_plan *plan, int64_t *ima
     cli_options other = *options;
     other.tune = false;
     other.trace = NULL;
-    int status = open_training(&t, "train", &other);
+    int status = open_training(&t, command_of(options), &other);
     if (status == 0) {
         *images = weft_loader_get_info(t.data.train_loader)->count;
         status = make_plan(&t, &trainer);
@@ -437,10 +443,10 @@ int cmd_train(const cli_options *options)
 {
     training t = {0};
     cli_options chosen = *options;
-    int status = plan_choose_batch("train", &chosen, plan_other);
+    int status = plan_choose_batch(command_of(options), &chosen, plan_other);
     if (status)
         return status;
-    status = open_training(&t, "train", &chosen);
+    status = open_training(&t, command_of(options), &chosen);
     if (status == 0)
         status = plan(&t);
     if (status == 0 && !options->dry_run)

@@ -47,6 +47,11 @@ int session_stop(const session *s, weft_status status)
     return status == WEFT_ERR_INTERRUPTED ? 128 + signals_seen() : EXIT_FAILED;
 }
 
+bool session_trains(const session *s)
+{
+    return strcmp(s->command, "train") == 0 || strcmp(s->command, "plan") == 0;
+}
+
 int session_need(const session *s, const char *name, const char *value)
 {
     return value ? 0 : session_usage(s, "%s is needed", name);

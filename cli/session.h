@@ -48,6 +48,8 @@ int session_stop(const session *s, weft_status status);
 
 /* Everything below returns 0, or the exit status once the error is printed. */
 
+/* Whether it is `weft train`, or `weft plan`, which prepares the same. */
+bool session_trains(const session *s);
 /* Whether the command line has a flag that the command cannot do without. */
 int session_need(const session *s, const char *name, const char *value);
 

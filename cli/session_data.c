@@ -57,7 +57,7 @@ static int follow_weights(session *s, weft_dataset *ds)
     if (status != WEFT_OK) {
         session_fail(s);
         cli_print(stderr, "  %s\n",
-                  strcmp(s->command, "train") == 0
+                  session_trains(s)
                       ? "--reset-head begins with a new classifier, --ignore-class-names takes the "
                         "labels as numbers"
                       : "--ignore-class-names takes the labels as numbers");

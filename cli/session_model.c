@@ -145,11 +145,6 @@ static int64_t outputs_in_file(const session *s, const char *path)
     return e && e->shape.rank > 1 ? e->shape.dim[0] : 0;
 }
 
-static bool trains(const session *s)
-{
-    return strcmp(s->command, "train") == 0;
-}
-
 /* Makes the model fit the classes that its weights are for, or says why it cannot.
  * `classes`: of the data; 0: not known. */
 static int settle_classes(session *s, const weft_model_opts *sizes, const char *head, int classes)
@@ -158,17 +153,17 @@ static int settle_classes(session *s, const weft_model_opts *sizes, const char *
     int64_t own = layer ? outputs_of_layer(layer) : 0, of_file = outputs_in_file(s, head);
     if (of_file == 0 || of_file == own || s->options->reset_head)
         return 0; /* what else does not fit is for the loading to tell */
-    if (!trains(s) && !s->options->num_classes && of_file >= classes && of_file <= 1000000)
+    if (!session_trains(s) && !s->options->num_classes && of_file >= classes && of_file <= 1000000)
         return make_model(s, sizes, (int)of_file);
     cli_print(stderr, "weft %s: %s is for %lld classes, and %s %lld", s->command,
               s->options->weights, (long long)of_file,
               s->options->num_classes ? "--num-classes says" : "the data have", (long long)own);
-    if (trains(s) && of_file >= classes)
+    if (session_trains(s) && of_file >= classes)
         cli_print(stderr,
                   "; --reset-head begins with a new classifier (%s), --num-classes %lld keeps "
                   "the old one\n",
                   head, (long long)of_file);
-    else if (trains(s))
+    else if (session_trains(s))
         cli_print(stderr, "; --reset-head begins with a new classifier (%s)\n", head);
     else
         cli_print(stderr, "\n");

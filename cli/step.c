@@ -73,7 +73,7 @@ int step_tune(const session *s, const int size[3], weft_tune_result *result)
     *result = (weft_tune_result){0};
     /* Before the time is spent on measuring: training goes on, with what it measured for itself. */
     bool kept = weft_wisdom_can_save(s->ctx, NULL) == WEFT_OK;
-    if (!kept && strcmp(s->command, "train") != 0) {
+    if (!kept && !session_trains(s)) {
         cli_print(stderr, "weft %s: what is measured cannot be kept: %s\n", s->command,
                   weft_error_text(s->ctx));
         return EXIT_FAILED;

@@ -159,6 +159,11 @@ static int make_loaders(session *s, const cli_options *used, train_data *d)
         session_format_transform(eval, d->transform, sizeof(d->transform));
     if (status)
         return status;
+    if (used->batch_size > info->count)
+        return session_usage(
+            s, "-b %lld is more than the %lld training images of %s; give -b %lld or less",
+            (long long)used->batch_size, (long long)info->count, info->source,
+            (long long)info->count);
     opts.drop_last = true; /* one batch size, one plan */
     opts.shuffle = !used->no_shuffle;
     opts.sampler = used->balanced_sampler ? WEFT_SAMPLE_BALANCED

@@ -172,6 +172,7 @@ def test_what_does_not_fit_is_refused_with_a_batch_that_does(tmp):
         assert r.returncode == 0, r
         r = group.run("plan", *BIG, "-b", batch + batch // 10 + 16)
         assert r.returncode == 1 and "would fit" in r.stderr, r
+        assert r.stderr.startswith("weft plan: "), r
     finally:
         group.done()
 

@@ -128,6 +128,8 @@ def test_hidden_files_and_others_are_left_out_and_nested_ones_found(tmp):
     text = run(tmp, f"{tmp}/data/train", *PHOTO, "--val-split", 0.2)
     assert text.count("2 files are hidden or no pictures, and left out") == 1, text
     assert "val loss" in text and "test loss" not in text, text
+    refused(2, "-b 64 is more than the 14 training images of .*; give -b 14 or less", "train",
+            "--data-path", f"{tmp}/data", *PHOTO, "-b", 64)
     refused(1, "notes.txt, line 1: expected a picture's path and its label", "check",
             f"{tmp}/data/train/ant/notes.txt")
     refused(1, "001.ppm: not a data set: expected a folder, a list", "check",
