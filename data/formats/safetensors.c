@@ -11,6 +11,7 @@
 #include "data/dataset.h"
 #include "data/formats/format.h"
 #include "engine/base/error.h"
+#include "engine/files/regular_file.h"
 #include "engine/files/safetensors.h"
 #include "engine/base/alloc.h"
 
@@ -238,14 +239,17 @@ static weft_status open_folder(const char *path, weft_split split, bool *there, 
     return status;
 }
 
-/* Whether the file begins as safetensors files do, with its header's length and a brace. */
+/* Whether the file begins as safetensors files do, with its header's length and a brace. True as
+ * well for what cannot be opened, whose opening says why. */
 static bool begins_so(const char *path)
 {
-    char begin[9] = "";
-    FILE *f = fopen(path, "rb");
-    bool so = f && fread(begin, 1, sizeof begin, f) == sizeof begin && begin[8] == '{';
-    if (f)
-        fclose(f);
+    char begin[9];
+    int64_t size;
+    int fd;
+    if (wf_open_regular(path, 0, &fd, &size, NULL) != WEFT_OK)
+        return true;
+    bool so = wf_read_at(fd, path, begin, sizeof begin, 0, NULL) == WEFT_OK && begin[8] == '{';
+    close(fd);
     return so;
 }
 
@@ -253,8 +257,7 @@ static bool begins_so(const char *path)
 static weft_status open_any_file(const weft_dataset_opts *o, weft_dataset **ds, weft_error *err)
 {
     const char *dot = strrchr(o->path, '.');
-    if ((dot && strcmp(dot, ".safetensors") == 0) || begins_so(o->path) ||
-        access(o->path, R_OK) != 0)
+    if ((dot && strcmp(dot, ".safetensors") == 0) || begins_so(o->path))
         return open_file(o->path, o->split, ds, err);
     return wf_error_set(err, WEFT_ERR_FORMAT,
                         "%s: not %sa data set: expected a folder, a list (.csv, .tsv, .txt), or a "
