@@ -34,10 +34,11 @@ static weft_status parse_type(const char *name, const char *text, wf_npy *npy, w
     const char *at = value_of(text, "descr");
     if (!at || *at != '\'')
         return bad(name, "its header has no type", err);
-    char order = at[1];
-    npy->type = at[2];
-    npy->item = at[3] - '0';
-    if (at[2] == '\0' || at[3] == '\0' || at[4] != '\'' || !strchr("uifb", npy->type) ||
+    const bool whole = strnlen(at, 5) == 5; /* '<f4' and the quotes */
+    const char order = whole ? at[1] : '?';
+    npy->type = whole ? at[2] : '?';
+    npy->item = whole ? at[3] - '0' : 0;
+    if (!whole || at[4] != '\'' || !strchr("uifb", npy->type) ||
         !(npy->item == 1 || npy->item == 2 || npy->item == 4 || npy->item == 8) ||
         (order == '>' && npy->item > 1) || !strchr("<>|=", order))
         return wf_error_set(err, WEFT_ERR_DTYPE,
