@@ -32,13 +32,12 @@ static const char *value_of(const char *text, const char *key)
 static weft_status parse_type(const char *name, const char *text, wf_npy *npy, weft_error *err)
 {
     const char *at = value_of(text, "descr");
-    if (!at || *at != '\'')
+    if (!at || *at != '\'' || strnlen(at, 5) < 5)
         return bad(name, "its header has no type", err);
-    const bool whole = strnlen(at, 5) == 5; /* '<f4' and the quotes */
-    const char order = whole ? at[1] : '?';
-    npy->type = whole ? at[2] : '?';
-    npy->item = whole ? at[3] - '0' : 0;
-    if (!whole || at[4] != '\'' || !strchr("uifb", npy->type) ||
+    char order = at[1];
+    npy->type = at[2];
+    npy->item = at[3] - '0';
+    if (at[4] != '\'' || !strchr("uifb", npy->type) ||
         !(npy->item == 1 || npy->item == 2 || npy->item == 4 || npy->item == 8) ||
         (order == '>' && npy->item > 1) || !strchr("<>|=", order))
         return wf_error_set(err, WEFT_ERR_DTYPE,
