@@ -169,6 +169,9 @@ static int open_run(training *t)
                           .numbered = !asked,
                           .overwrite = t->options->overwrite,
                           .resume = train_resume_wanted(&t->resume)};
+    int status = train_data_keep_apart(&t->s, &t->data, opts.path);
+    if (status)
+        return status;
     if (weft_run_create(&opts, &t->run, &t->s.err))
         return session_fail(&t->s);
     return write_config(t);

@@ -5,6 +5,7 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 enum { FEW_CLASSES = 10, CHANNELS_OF_PHOTOGRAPHS = 3 };
@@ -233,6 +234,47 @@ static int make_class_weights(session *s, const cli_options *used, train_data *d
         status = read_weights(s, asked, d->class_weights, n);
     }
     free(counts);
+    return status;
+}
+
+/* ---- where the run goes ---------------------------------------------------------------------- */
+
+/* The real path of `path`, or of what there is of it; the caller frees it. */
+static char *real_part(const char *path)
+{
+    char *text = strdup(path), *real = NULL;
+    while (text && !(real = realpath(*text ? text : "/", NULL))) {
+        char *slash = strrchr(text, '/');
+        if (!slash) {
+            free(text);
+            return realpath(".", NULL);
+        }
+        *slash = '\0';
+    }
+    free(text);
+    return real;
+}
+
+int train_data_keep_apart(session *s, const train_data *d, const char *run)
+{
+    const weft_dataset *const sets[] = {d->train, d->val, d->test};
+    char *at = real_part(run);
+    int status = 0;
+    for (int i = 0; i < 3 && at && status == 0; i++) {
+        const weft_dataset_info *info = sets[i] ? weft_dataset_get_info(sets[i]) : NULL;
+        struct stat st;
+        if (!info || !info->pictures || stat(info->source, &st) != 0 || !S_ISDIR(st.st_mode))
+            continue;
+        char *data = realpath(info->source, NULL);
+        const size_t n = data ? strlen(data) : 0;
+        if (n > 1 && strncmp(at, data, n) == 0 && (at[n] == '/' || at[n] == '\0'))
+            status = session_usage(s,
+                                   "%s: the run's directory would be a class of the data in %s; "
+                                   "--output-dir names another",
+                                   run, info->source);
+        free(data);
+    }
+    free(at);
     return status;
 }
 

@@ -22,6 +22,8 @@ typedef struct train_data {
 /* Opens and checks everything. Settles what `used`, the options, leaves to the data. Returns 0, or
  * the exit status once the error is printed. */
 int train_data_open(session *s, cli_options *used, train_data *d);
+/* Whether a run's directory lies outside the class folders: in them it would become a class. */
+int train_data_keep_apart(session *s, const train_data *d, const char *run);
 /* The lines that say what the data are. */
 void train_data_print(const session *s, const train_data *d);
 /* After training: how many pictures were left out; the test images, with the run's best weights,

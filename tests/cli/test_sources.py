@@ -333,6 +333,16 @@ def test_folders_that_are_no_data_sets_are_told(tmp):
     refused(1, "a link may lead back", "train", "--data-path", f"{tmp}/empty", *PHOTO)
 
 
+def test_a_run_is_kept_out_of_the_class_folders(tmp):
+    data = folder(f"{tmp}/data")
+    for run in (f"{data}/train", f"{data}/train/run", f"{data}/val/a/b"):
+        refused(2, "would be a class of the data", "train", "--data-path", data, *ARGS, "--output-dir", run)
+    assert sorted(os.listdir(f"{data}/train")) == ["ant", "bee", "cat"]
+    done("train", "--data-path", data, *ARGS, "--output-dir", f"{data}/run")
+    refused(2, "would be a class of the data", "train", "--data-path", ".", "--val-split", "0.3", *ARGS,
+            cwd=f"{data}/train")
+
+
 def test_samplers_weights_and_caches_are_used(tmp):
     photos(f"{tmp}/data", 16)
     plain = run(tmp, f"{tmp}/data", *PHOTO)
