@@ -10,6 +10,7 @@ import os
 import re
 import subprocess
 import sys
+import tempfile
 import unittest
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
@@ -90,6 +91,27 @@ class Examples(unittest.TestCase):
     def test_hooks_that_log_activations(self):
         self.check("example_hooks")
 
+    def test_a_training_that_is_resumed_ends_as_one_that_was_not(self):
+        def run(folder, *steps):
+            done = subprocess.run([EXECUTABLES["example_train_resume"], folder, *steps],
+                                  stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                                  universal_newlines=True, timeout=60)
+            return done.returncode, done.stdout.splitlines()
+        with tempfile.TemporaryDirectory() as tmp:
+            status, lines = run(f"{tmp}/whole")
+            self.assertEqual(status, 0, lines)
+            left = [run(f"{tmp}/parts", "13") for _ in range(2)]
+            self.assertEqual([status for status, _ in left], [75, 75], left)
+            status, rest = run(f"{tmp}/parts")
+            self.assertEqual((status, rest[-1]), (0, lines[-1]), rest)
+            self.assertRegex(rest[-1], r"^done: 32 steps, loss ")
+            self.assertRegex("\n".join(rest), "resumed from .*: epoch 2 of 2, 10 of 16 steps done")
+            weights = []
+            for name in ("whole", "parts"):
+                with open(f"{tmp}/{name}/weights.safetensors", "rb") as f:
+                    weights.append(f.read())
+            self.assertEqual(*weights)
+
     @unittest.skipUnless(TORCH_PYTHON, "WEFT_TORCH_PYTHON is not set")
     def test_the_pytorch_originals_print_the_same(self):
         for name in ORIGINALS:
@@ -108,7 +130,7 @@ class Examples(unittest.TestCase):
                 self.assertLessEqual(len(lines), most)
 
     def test_every_example_is_checked(self):
-        self.assertEqual(sorted(EXECUTABLES), sorted(EXPECTED))
+        self.assertEqual(sorted(EXECUTABLES), sorted([*EXPECTED, "example_train_resume"]))
 
 
 if __name__ == "__main__":
