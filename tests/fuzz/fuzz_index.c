@@ -15,6 +15,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
 {
     static const char path[] = "/no/such/folder";
     volatile size_t all = 0;
+    (void)all;
     wf_listing l;
     uint8_t *copy = malloc(size + 1);
     memcpy(copy, bytes, size);
