@@ -139,13 +139,16 @@ weft_status weft_trainer_step(weft_trainer *t, weft_error *err)
         return wf_error_set(err, WEFT_ERR_STATE, "the training is over: %lld steps are done",
                             (long long)t->place.done);
     t->err = err ? err : &local;
-    if (!at_end(t)) { /* else only the run's final files are missing */
+    if (!at_end(t)) {
         WF_TRY(wf_trainer_advance(t));
         wf_trainer_checkpoint_tick(t, !t->place.open);
+    } else { /* resumed from the last checkpoint: only the run's files are missing */
+        WF_TRY(wf_trainer_save_weights(t, "weights.safetensors"));
+        WF_TRY(wf_trainer_save_averages(t));
     }
     if (!at_end(t))
         return WEFT_OK;
-    wf_trainer_checkpoint_wait(t);
+    wf_trainer_checkpoint_last(t);
     t->finished = true;
     return wf_trainer_finish_run(t);
 }

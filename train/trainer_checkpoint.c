@@ -112,6 +112,15 @@ void wf_trainer_checkpoint_tick(weft_trainer *t, bool epoch_over)
     }
 }
 
+void wf_trainer_checkpoint_last(weft_trainer *t)
+{
+    wf_trainer_checkpoint_wait(t);
+    if (!t->saved.due)
+        return;
+    wf_trainer_checkpoint_tick(t, false);
+    wf_trainer_checkpoint_wait(t);
+}
+
 void wf_trainer_checkpoint_loaded(weft_trainer *t)
 {
     t->saved = (wf_trainer_saved){.place = t->place, .at = wf_seconds()};

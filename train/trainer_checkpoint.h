@@ -1,5 +1,5 @@
 /* When a trainer writes checkpoints, and how it goes on from one. Without a run, or where
- * opts.checkpoints is all zeros, the first four do nothing. */
+ * opts.checkpoints is all zeros, the first five do nothing. */
 #ifndef WF_TRAIN_TRAINER_CHECKPOINT_H
 #define WF_TRAIN_TRAINER_CHECKPOINT_H
 
@@ -9,6 +9,9 @@
  * told, and is none of the training. epoch_over: the step was an epoch's last, and its evaluation
  * and lines are done. */
 void wf_trainer_checkpoint_tick(weft_trainer *t, bool epoch_over);
+/* After the last step: writes the checkpoint that is still due, because the one before was being
+ * written then, and waits until it is on disk. */
+void wf_trainer_checkpoint_last(weft_trainer *t);
 /* Waits for what is being written. */
 void wf_trainer_checkpoint_wait(weft_trainer *t);
 /* Before a stop: makes sure that the present state is on disk. WEFT_OK where it is, or where no
