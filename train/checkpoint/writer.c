@@ -6,12 +6,16 @@
 #include <signal.h>
 #include <stdatomic.h>
 #include <string.h>
+#include <sys/resource.h>
+#include <unistd.h>
 
 #include "engine/base/alloc.h"
 #include "engine/base/clock.h"
 #include "engine/base/error.h"
 #include "engine/files/file_calls.h"
 #include "train/checkpoint/disk.h"
+
+enum { LEAST_PRIORITY = 19 };
 
 struct wf_ckpt_writer {
     wf_ckpt_job job;
@@ -63,6 +67,13 @@ static void *run(void *arg)
     return NULL;
 }
 
+/* Training's threads come first: this one takes the time that they leave. */
+static void *run_apart(void *arg)
+{
+    setpriority(PRIO_PROCESS, (id_t)gettid(), LEAST_PRIORITY);
+    return run(arg);
+}
+
 weft_status wf_ckpt_writer_start(const wf_ckpt_job *job, wf_ckpt_writer **writer, weft_error *err)
 {
     sigset_t all, was;
@@ -72,7 +83,7 @@ weft_status wf_ckpt_writer_start(const wf_ckpt_job *job, wf_ckpt_writer **writer
     w->job = *job;
     sigfillset(&all); /* signals are for the program */
     pthread_sigmask(SIG_SETMASK, &all, &was);
-    w->threaded = pthread_create(&w->thread, NULL, run, w) == 0;
+    w->threaded = pthread_create(&w->thread, NULL, run_apart, w) == 0;
     pthread_sigmask(SIG_SETMASK, &was, NULL);
     if (!w->threaded)
         run(w);
