@@ -150,6 +150,11 @@ def test_val_split_keeps_classes_and_the_test_images_come_last(tmp):
     assert re.search(r"^validation accuracy .*\n(.*\n)*test accuracy .* of 12 images", text, re.M)
     with open(f"{tmp}/run/test.json") as f:
         assert json.load(f)["evaluation"]["images"] == 12
+    with open(f"{tmp}/run/report.html", encoding="utf-8") as f:
+        page = f.read()
+    for words in ("Validation top-1", "validation loss", "Validation figures"):
+        assert words in page, f"the report calls validation images so: {words}"
+    assert "Test top-1" not in page and ">test<" not in page and "test loss" not in page
 
 
 def tar_of(path, samples, fmt=tarfile.PAX_FORMAT):

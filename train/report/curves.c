@@ -96,7 +96,7 @@ static void add_lines(wf_plot *p, const columns *c, const wf_history *h, int ste
                                                .n = E,
                                                .points = true};
     if (any(c->values[test], E))
-        p->line[p->n_lines++] = (wf_plot_line){.name = "test",
+        p->line[p->n_lines++] = (wf_plot_line){.name = h->validation ? "validation" : "test",
                                                .css = "test",
                                                .x = c->epoch_at,
                                                .y = c->values[test],
@@ -170,10 +170,11 @@ static void write_description(FILE *out, const wf_history *h)
         const struct {
             const char *name, *unit;
             double value;
-        } figures[] = {{"training loss", "", e->train_loss},
-                       {"training accuracy", " %", e->train_acc1},
-                       {"test loss", "", e->test_loss},
-                       {"test accuracy", " %", e->test_acc1}};
+        } figures[] = {
+            {"training loss", "", e->train_loss},
+            {"training accuracy", " %", e->train_acc1},
+            {h->validation ? "validation loss" : "test loss", "", e->test_loss},
+            {h->validation ? "validation accuracy" : "test accuracy", " %", e->test_acc1}};
         const char *before = ":";
         fprintf(out, " After epoch %.0f", e->epoch);
         for (int i = 0; i < 4; i++)

@@ -199,8 +199,9 @@ json_t *wf_evaluation_json(const weft_eval_result *r, const weft_dataset *ds, in
         (json_int_t)r->nan_images, "loss", wf_json_number(r->loss), "acc1", wf_json_number(r->acc1),
         "acc5", wf_json_number(r->acc5), "seconds", wf_json_number(r->seconds), "img_per_s",
         wf_json_number(r->img_per_s), "data",
-        json_pack("{s:o, s:i, s:i, s:i, s:b}", "source", wf_json_text(info->source), "channels",
-                  info->channels, "height", info->height, "width", info->width, "only_split",
+        json_pack("{s:o, s:i, s:i, s:i, s:s, s:b}", "source", wf_json_text(info->source),
+                  "channels", info->channels, "height", info->height, "width", info->width, "split",
+                  info->split == WEFT_SPLIT_VAL ? "validation" : "test", "only_split",
                   info->only_split),
         "mean",
         json_pack("{s:o, s:o, s:o}", "precision", wf_json_number(r->mean.precision), "recall",
@@ -210,4 +211,10 @@ json_t *wf_evaluation_json(const weft_eval_result *r, const weft_dataset *ds, in
     if (!document)
         no_memory(err); /* the first error stays */
     return document;
+}
+
+bool wf_evaluation_of_validation(const json_t *evaluation)
+{
+    const json_t *data = json_object_get(evaluation, "data");
+    return strcmp(wf_json_string(data, "split"), "validation") == 0;
 }

@@ -2,7 +2,8 @@
  * evaluation.json and what a page is made of.
  *
  *   images, nan_images, loss, acc1, acc5, seconds, img_per_s, epoch (null outside training)
- *   data: source, channels, height, width, only_split (the training images are the test images)
+ *   data: source, channels, height, width, split ("test" or "validation"),
+ *     only_split (the training images are the test images)
  *   mean: precision, recall, f1
  *   classes: of each: name, support, predicted, correct, precision, recall, f1
  *   confusion: rows of counts, or null
@@ -21,5 +22,8 @@
  * on failure. */
 json_t *wf_evaluation_json(const weft_eval_result *result, const weft_dataset *ds, int64_t epoch,
                            bool pictures, weft_error *err);
+
+/* Whether such a document (NULL: false) is of validation images, and not of test images. */
+bool wf_evaluation_of_validation(const json_t *evaluation);
 
 #endif

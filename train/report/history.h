@@ -28,6 +28,7 @@ typedef struct wf_history {
     int n_resumed, cap_resumed;
     char status[16];   /* "finished", "interrupted", "failed"; "": the log has no last line */
     char message[512]; /* why, or "" */
+    bool validation;   /* what is called test was measured on validation images */
 } wf_history;
 
 /* Reads what is there. Each file may be missing, or its last line may be cut. Lines that make no

@@ -3,9 +3,7 @@
 #include <string.h>
 
 #include "engine/base/alloc.h"
-#include "engine/base/c_locale.h"
 #include "engine/base/error.h"
-#include "engine/files/atomic_file.h"
 #include "train/report/look_counts.h"
 #include "train/report/look_sheet.h"
 #include "train/report/markup.h"
@@ -157,8 +155,9 @@ static weft_status write_part(FILE *out, const weft_look_part *part, const weft_
     return status;
 }
 
-static weft_status write_page(FILE *out, const weft_look_opts *o, weft_error *err)
+static weft_status write_page(FILE *out, const void *user, weft_error *err)
 {
+    const weft_look_opts *o = user;
     const char *source = weft_dataset_get_info(o->parts[0].ds)->source;
     wf_page_begin(out, source);
     fputs("<header>\n<h1>", out);
@@ -179,19 +178,6 @@ static weft_status write_page(FILE *out, const weft_look_opts *o, weft_error *er
 
 weft_status weft_look_write(const char *path, const weft_look_opts *opts, weft_error *err)
 {
-    wf_atomic_file *file = NULL;
-    wf_c_locale locale;
     WF_TRY(check(path, opts, err));
-    if (!wf_c_locale_begin(&locale))
-        return wf_error_set(err, WEFT_ERR_NOMEM, "out of memory for a page of pictures");
-    weft_status status = wf_atomic_create(path, &file, err);
-    if (status == WEFT_OK) {
-        status = write_page(wf_atomic_stream(file), opts, err);
-        if (status == WEFT_OK)
-            status = wf_atomic_commit(file, err);
-        else
-            wf_atomic_abort(file);
-    }
-    wf_c_locale_end(&locale);
-    return status;
+    return wf_page_file(path, write_page, opts, err);
 }

@@ -6,6 +6,7 @@
 
 #include "engine/base/error.h"
 #include "engine/base/alloc.h"
+#include "train/report/evaluation.h"
 #include "train/report/figures.h"
 #include "train/report/markup.h"
 #include "train/report/page_parts.h"
@@ -127,12 +128,16 @@ static void write_tiles(FILE *out, const wf_page *page)
     char after[64] = "";
     if (page->run && isfinite(wf_json_value(e, "epoch")))
         snprintf(after, sizeof(after), "after epoch %.0f", wf_json_value(e, "epoch"));
+    const bool validation = wf_evaluation_of_validation(e);
     fputs("<dl class=\"tiles\">\n", out);
     if (e) {
-        write_tile(out, "Test top-1", wf_json_value(e, "acc1"), 2, " %", after);
+        write_tile(out, validation ? "Validation top-1" : "Test top-1", wf_json_value(e, "acc1"), 2,
+                   " %", after);
         if (isfinite(wf_json_value(e, "acc5")))
-            write_tile(out, "Test top-5", wf_json_value(e, "acc5"), 2, " %", after);
-        write_tile(out, "Test loss", wf_json_value(e, "loss"), 4, "", after);
+            write_tile(out, validation ? "Validation top-5" : "Test top-5",
+                       wf_json_value(e, "acc5"), 2, " %", after);
+        write_tile(out, validation ? "Validation loss" : "Test loss", wf_json_value(e, "loss"), 4,
+                   "", after);
     }
     if (best >= 0) {
         snprintf(after, sizeof(after), "epoch %.0f", h->epochs[best].epoch);
@@ -154,13 +159,15 @@ static void write_tiles(FILE *out, const wf_page *page)
 
 static void write_epochs(FILE *out, const wf_history *h)
 {
-    fputs("<details>\n<summary>The numbers, epoch by epoch</summary>\n<table>\n<thead><tr>"
-          "<th scope=\"col\" class=\"n\">epoch</th><th scope=\"col\" class=\"n\">train loss</th>"
-          "<th scope=\"col\" class=\"n\">train top-1, %</th><th scope=\"col\" class=\"n\">"
-          "test loss</th><th scope=\"col\" class=\"n\">test top-1, %</th><th scope=\"col\" "
-          "class=\"n\">learning rate</th><th scope=\"col\" class=\"n\">images/s</th>"
-          "<th scope=\"col\" class=\"n\">time</th></tr></thead>\n<tbody>\n",
-          out);
+    const char *held_out = h->validation ? "validation" : "test";
+    fprintf(out,
+            "<details>\n<summary>The numbers, epoch by epoch</summary>\n<table>\n<thead><tr>"
+            "<th scope=\"col\" class=\"n\">epoch</th><th scope=\"col\" class=\"n\">train loss</th>"
+            "<th scope=\"col\" class=\"n\">train top-1, %%</th><th scope=\"col\" class=\"n\">"
+            "%s loss</th><th scope=\"col\" class=\"n\">%s top-1, %%</th><th scope=\"col\" "
+            "class=\"n\">learning rate</th><th scope=\"col\" class=\"n\">images/s</th>"
+            "<th scope=\"col\" class=\"n\">time</th></tr></thead>\n<tbody>\n",
+            held_out, held_out);
     for (int i = 0; i < h->n_epochs; i++) {
         const wf_history_epoch *e = &h->epochs[i];
         fprintf(out, "<tr><th scope=\"row\" class=\"n\">%.0f</th>", e->epoch);
@@ -185,10 +192,11 @@ static weft_status write_curves(FILE *out, const wf_page *page, weft_error *err)
     fprintf(out, "<section>\n<h2>Course of %s</h2>\n<figure>\n",
             page->run ? "training" : "the training run that lies beside the weights");
     WF_TRY(wf_curves_write(out, page->history, "Course of training", false, err));
-    fputs("<figcaption>Training figures are means over an epoch, while the weights changed and "
-          "the images were augmented; the faint line has those of a few steps each. Test figures "
-          "are taken after the epoch.</figcaption>\n</figure>\n",
-          out);
+    fprintf(out,
+            "<figcaption>Training figures are means over an epoch, while the weights changed and "
+            "the images were augmented; the faint line has those of a few steps each. %s figures "
+            "are taken after the epoch.</figcaption>\n</figure>\n",
+            page->history->validation ? "Validation" : "Test");
     if (page->history->n_epochs)
         write_epochs(out, page->history);
     fputs("</section>\n", out);
@@ -273,8 +281,9 @@ static void write_origin(FILE *out, const wf_page *page)
     fputs("</section>\n", out);
 }
 
-weft_status wf_page_write(FILE *out, const wf_page *page, weft_error *err)
+weft_status wf_page_write(FILE *out, const void *user, weft_error *err)
 {
+    const wf_page *page = user;
     char *title = wf_page_title(page);
     if (!title)
         return wf_error_set(err, WEFT_ERR_NOMEM, "out of memory for a report");

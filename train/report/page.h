@@ -22,6 +22,6 @@ typedef struct wf_page {
 
 /* "fmnist_cnn on fashion-mnist", which the caller frees with wf_free; NULL: out of memory. */
 char *wf_page_title(const wf_page *page);
-weft_status wf_page_write(FILE *out, const wf_page *page, weft_error *err);
+weft_status wf_page_write(FILE *out, const void *page, weft_error *err); /* a wf_page */
 
 #endif

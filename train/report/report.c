@@ -3,9 +3,7 @@
 
 #include <unistd.h>
 
-#include "engine/base/c_locale.h"
 #include "engine/base/error.h"
-#include "engine/files/atomic_file.h"
 #include "engine/files/json_text.h"
 #include "engine/base/alloc.h"
 #include "train/report/config.h"
@@ -14,6 +12,7 @@
 #include "train/report/file_hash.h"
 #include "train/report/markup.h"
 #include "train/report/page.h"
+#include "train/report/page_parts.h"
 
 static weft_status no_memory(weft_error *err)
 {
@@ -21,27 +20,6 @@ static weft_status no_memory(weft_error *err)
 }
 
 /* ---- files ----------------------------------------------------------------------------------- */
-
-typedef weft_status (*write_fn)(FILE *out, const wf_page *page, weft_error *err);
-
-static weft_status write_file(const char *path, write_fn write, const wf_page *page,
-                              weft_error *err)
-{
-    wf_atomic_file *file = NULL;
-    wf_c_locale locale;
-    if (!wf_c_locale_begin(&locale))
-        return no_memory(err);
-    weft_status status = wf_atomic_create(path, &file, err);
-    if (status == WEFT_OK) {
-        status = write(wf_atomic_stream(file), page, err);
-        if (status == WEFT_OK)
-            status = wf_atomic_commit(file, err);
-        else
-            wf_atomic_abort(file);
-    }
-    wf_c_locale_end(&locale);
-    return status;
-}
 
 /* Takes over `document`; where it is NULL, err has the reason. */
 static weft_status write_json(const char *path, json_t *document, weft_error *err)
@@ -68,6 +46,19 @@ static weft_status load(const char *directory, const char *name, json_t **docume
     return WEFT_OK;
 }
 
+/* Reads a run's history, and whether its evaluations were of validation images. */
+static weft_status read_run(const char *directory, wf_history *history, weft_error *err)
+{
+    json_t *evaluation = NULL;
+    WF_TRY(wf_history_read(directory, history, err));
+    weft_status status = load(directory, "evaluation.json", &evaluation, err);
+    if (status != WEFT_OK)
+        wf_history_done(history);
+    history->validation = wf_evaluation_of_validation(evaluation);
+    json_decref(evaluation);
+    return status;
+}
+
 /* ---- an evaluation --------------------------------------------------------------------------- */
 
 static weft_status check(const char *path, const weft_eval_result *r, const weft_report_opts *o,
@@ -90,7 +81,7 @@ weft_status weft_eval_write_report(const char *path, const weft_eval_result *res
     if (opts->weights)
         WF_TRY(wf_file_hash(opts->weights, hash, err));
     if (opts->run)
-        WF_TRY(wf_history_read(opts->run, &history, err));
+        WF_TRY(read_run(opts->run, &history, err));
     json_t *config =
         wf_config_json(opts->ctx, opts->command, opts->settings, opts->n_settings, err);
     json_t *evaluation = config ? wf_evaluation_json(result, opts->ds, 0, true, err) : NULL;
@@ -99,7 +90,7 @@ weft_status weft_eval_write_report(const char *path, const weft_eval_result *res
                           .history = opts->run ? &history : NULL,
                           .weights = opts->weights,
                           .hash = opts->weights ? hash : NULL};
-    weft_status status = evaluation ? write_file(path, wf_page_write, &page, err) : err->status;
+    weft_status status = evaluation ? wf_page_file(path, wf_page_write, &page, err) : err->status;
     json_decref(evaluation);
     json_decref(config);
     wf_history_done(&history);
@@ -145,8 +136,9 @@ weft_status wf_evaluation_write(const char *directory, const weft_eval_result *r
     return status;
 }
 
-static weft_status write_curve(FILE *out, const wf_page *page, weft_error *err)
+static weft_status write_curve(FILE *out, const void *user, weft_error *err)
 {
+    const wf_page *page = user;
     char *title = wf_page_title(page);
     weft_status status =
         title ? wf_curves_write(out, page->history, title, true, err) : no_memory(err);
@@ -178,11 +170,11 @@ static weft_status gather(const char *directory, wf_page *page, char hash[WF_FIL
     return status;
 }
 
-static weft_status write_in(const char *directory, const char *name, write_fn write,
+static weft_status write_in(const char *directory, const char *name, wf_page_write_fn write,
                             const wf_page *page, weft_error *err)
 {
     char *path = wf_asprintf("%s/%s", directory, name);
-    weft_status status = path ? write_file(path, write, page, err) : no_memory(err);
+    weft_status status = path ? wf_page_file(path, write, page, err) : no_memory(err);
     wf_free(path);
     return status;
 }
@@ -196,7 +188,7 @@ weft_status weft_run_write_report(const char *directory, weft_error *err)
     err = err ? err : &local;
     if (!directory)
         return wf_error_set(err, WEFT_ERR_INVALID, "a report needs a run's directory");
-    WF_TRY(wf_history_read(directory, &history, err));
+    WF_TRY(read_run(directory, &history, err));
     weft_status status = gather(directory, &page, hash, err);
     if (status == WEFT_OK)
         status = write_in(directory, "curve.svg", write_curve, &page, err);
