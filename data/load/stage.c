@@ -6,6 +6,8 @@
 
 #include "engine/base/alloc.h"
 #include "engine/base/error.h"
+#include "kernels/image/colour.h"
+#include "kernels/image/resize.h"
 
 struct wf_stage {
     const weft_dataset *ds;
@@ -59,28 +61,12 @@ static weft_status no_memory(const wf_stage *s, weft_error *err)
 
 /* ---- layouts and channels ------------------------------------------------------------------- */
 
-/* y (C, pixels) = x (pixels, C). */
-static void to_planes(int C, size_t pixels, const uint8_t *x, uint8_t *y)
-{
-    for (int c = 0; c < C; c++)
-        for (size_t i = 0; i < pixels; i++)
-            y[(size_t)c * pixels + i] = x[i * (size_t)C + (size_t)c];
-}
-
-/* The reverse. */
+/* Interleaved pixels, y (pixels, C), from planes x (C, pixels). */
 static void from_planes(int C, size_t pixels, const uint8_t *x, uint8_t *y)
 {
     for (int c = 0; c < C; c++)
         for (size_t i = 0; i < pixels; i++)
             y[i * (size_t)C + (size_t)c] = x[(size_t)c * pixels + i];
-}
-
-/* Planes of grey (y, may be x) from those of red, green and blue, as PIL's convert("L"). */
-static void to_grey(size_t pixels, const uint8_t *x, uint8_t *y)
-{
-    const uint8_t *r = x, *g = x + pixels, *b = g + pixels;
-    for (size_t i = 0; i < pixels; i++)
-        y[i] = (uint8_t)((r[i] * 19595u + g[i] * 38470u + b[i] * 7471u + 0x8000u) >> 16);
 }
 
 /* ---- picture files -------------------------------------------------------------------------- */
@@ -164,7 +150,8 @@ static weft_status view_picture(wf_stage *s, int64_t index, const wf_bytes *byte
     if (p.channels == 1)
         *pixels = p.pixels;
     else
-        to_planes(p.channels, area, p.pixels, s->turned.data);
+        wf_resize_get(wf_cpu_isa())
+            ->split(p.channels, (int)area, false, p.pixels, s->turned.data, area);
     return WEFT_OK;
 }
 
@@ -179,7 +166,8 @@ static weft_status view_pixels(wf_stage *s, int64_t index, const void **pixels, 
     WF_TRY(ds->view(ds, wf_dataset_stored(ds, index), scratch, pixels, label, err));
     size_t area = (size_t)ds->info.height * (size_t)ds->info.width;
     if (ds->view_channels == 3 && ds->info.channels == 1) {
-        to_grey(area, *pixels, scratch);
+        const uint8_t *r = *pixels;
+        wf_colour_get(wf_cpu_isa())->grey(area, r, r + area, r + 2 * area, scratch);
         *pixels = scratch;
     } else if (ds->view_channels == 1 && ds->info.channels == 3) {
         memmove(scratch, *pixels, area);

@@ -17,7 +17,7 @@ typedef struct wf_colour_kernels {
      * |factor| is at most 2^22. */
     void (*blend)(size_t n, float factor, const uint8_t *base, uint8_t *y);
     void (*blend_level)(size_t n, float factor, uint8_t base, uint8_t *y); /* one base for all */
-    /* y = (19595 r + 38470 g + 7471 b + 2^15) / 2^16, cut off: convert("L"). */
+    /* y = (19595 r + 38470 g + 7471 b + 2^15) / 2^16, cut off: convert("L"). y may be r. */
     void (*grey)(size_t n, const uint8_t *r, const uint8_t *g, const uint8_t *b, uint8_t *y);
     /* y (H, W) from x: (1 1 1, 1 5 1, 1 1 1) / 13 in f32, rounded to nearest; the border is copied:
      * filter(ImageFilter.SMOOTH). */

@@ -261,6 +261,8 @@ static void batches_have_the_same_bits_for_any_threads_samplers_and_damage(void 
             weft_error err = WEFT_ERROR_INIT;
             if (weft_loader_create(ds, &o, &l, &err) != WEFT_OK)
                 fail_msg("%s", err.text);
+            const int threads = weft_loader_workers(l);
+            assert_true(workers[w] == WEFT_WORKERS_AUTO ? threads >= 1 : threads == workers[w]);
             for (int64_t epoch = 0, n; epoch < 2; epoch++) {
                 assert_int_equal(weft_loader_start(l, epoch, 0, NULL), WEFT_OK);
                 uint64_t hash = drain(l, &n);

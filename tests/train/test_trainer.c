@@ -537,11 +537,43 @@ static void misuse_is_refused(void **state)
     assert_int_equal(weft_evaluate(f->model, NULL, NULL, NULL, NULL), WEFT_ERR_INVALID);
 }
 
+/* The step that is going on is finished; the next call goes on. */
+static void a_stop_ends_the_call_and_not_the_training(void **state)
+{
+    fixture *f = *state;
+    weft_error err = WEFT_ERROR_INIT;
+    weft_trainer *t = NULL;
+    weft_trainer_times times;
+    weft_train_result r;
+    weft_train_opts opts = {
+        .train = f->train, .test = f->test, .optimizer = f->optimizer, .epochs = 2};
+    weft_trainer_stop(NULL);
+    weft_trainer_get_times(NULL, &times);
+    assert_true(times.step_seconds == 0 && times.checkpoint_bytes == 0);
+    assert_int_equal(weft_trainer_create(f->model, &opts, &t, &err), WEFT_OK);
+    weft_trainer_stop(t);
+    assert_int_equal(weft_trainer_step(t, &err), WEFT_ERR_INTERRUPTED);
+    weft_trainer_get_result(t, &r);
+    assert_int_equal(r.steps, 1);
+    assert_false(weft_trainer_finished(t));
+    assert_int_equal(weft_trainer_step(t, &err), WEFT_OK);
+    weft_trainer_stop(t);
+    assert_int_equal(weft_trainer_run(t, &r, &err), WEFT_ERR_INTERRUPTED);
+    assert_int_equal(r.steps, 3);
+    assert_int_equal(weft_trainer_run(t, &r, &err), WEFT_OK);
+    assert_int_equal(r.steps, 2 * (N / BATCH));
+    weft_trainer_get_times(t, &times);
+    assert_true(times.step_seconds > 0 && times.evaluation_seconds > 0);
+    assert_true(times.checkpoint_seconds == 0 && times.checkpoint_bytes == 0);
+    weft_trainer_destroy(t);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        TEST(a_stop_ends_the_call_and_not_the_training),
         TEST(training_learns_and_counts_what_it_did),
         TEST(records_cover_every_step_and_the_schedule_is_followed),
         TEST(max_steps_ends_in_the_middle_of_an_epoch),

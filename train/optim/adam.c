@@ -1,22 +1,6 @@
 /* Adam, as torch.optim.Adam: weight decay is part of the gradient. Threading rule: the
  * context's. */
-#include "kernels/optim/optim.h"
-#include "train/optim/optimizer.h"
-
-static unsigned states(const weft_optimizer *o)
-{
-    return 3;
-}
-
-static double weight_decay(const weft_optimizer *o)
-{
-    return o->opts.adam.weight_decay;
-}
-
-static double *momentum(weft_optimizer *o)
-{
-    return &o->opts.adam.beta1;
-}
+#include "train/optim/adam_family.h"
 
 static weft_status record(const weft_optimizer *o, const wf_optim_param *p, weft_tensor *grad)
 {
@@ -31,20 +15,10 @@ static weft_status record(const weft_optimizer *o, const wf_optim_param *p, weft
     return wf_record_adam_update(p->tensor, grad, p->state, &update);
 }
 
-static const wf_optim_rule adam_rule = {.name = "Adam",
-                                        .state_names = {"exp_avg", "exp_avg_sq"},
-                                        .states = states,
-                                        .weight_decay = weight_decay,
-                                        .momentum = momentum,
-                                        .record = record};
+static const wf_optim_rule adam_rule = {.name = "Adam", .record = record, WF_ADAM_RULE};
 
 weft_optimizer *weft_adam_create(weft_context *ctx, weft_module *m, const weft_adam_opts *opts)
 {
-    if (ctx == NULL)
-        return NULL;
-    const weft_adam_opts usual = WEFT_ADAM_OPTS_INIT, *a = opts != NULL ? opts : &usual;
-    if (!wf_optimizer_adam_in_range(ctx, &adam_rule, a, "WEFT_ADAM_OPTS_INIT"))
-        return NULL;
-    const weft_optimizer like = {.opts.adam = *a, .lr = a->lr};
-    return wf_optimizer_create(ctx, &adam_rule, m, &like);
+    const weft_adam_opts usual = WEFT_ADAM_OPTS_INIT;
+    return wf_adam_family_create(ctx, &adam_rule, m, opts, &usual, "WEFT_ADAM_OPTS_INIT");
 }

@@ -34,23 +34,6 @@ bool wf_optimizer_in_range(weft_context *ctx, const wf_optim_rule *rule,
     return true;
 }
 
-bool wf_optimizer_adam_in_range(weft_context *ctx, const wf_optim_rule *rule,
-                                const weft_adam_opts *a, const char *begin)
-{
-    const wf_optim_setting settings[] = {{"learning rate", a->lr, INFINITY},
-                                         {"beta1", a->beta1, 1},
-                                         {"beta2", a->beta2, 1},
-                                         {"eps", a->eps, INFINITY},
-                                         {"weight decay", a->weight_decay, INFINITY}};
-    if (!wf_optimizer_in_range(ctx, rule, settings, 5))
-        return false;
-    if (a->beta2 != 0 || a->eps != 0)
-        return true;
-    wf_fail(ctx, WEFT_ERR_INVALID, "%s: beta2 and eps are both 0; begin its options with %s",
-            rule->name, begin);
-    return false;
-}
-
 /* ---- life ---- */
 
 weft_optimizer *wf_optimizer_create(weft_context *ctx, const wf_optim_rule *rule, weft_module *m,

@@ -23,9 +23,6 @@ typedef struct wf_optim_setting {
  * where one is not. */
 bool wf_optimizer_in_range(weft_context *ctx, const wf_optim_rule *rule,
                            const wf_optim_setting *settings, int n);
-/* Whether AdamW's options make sense: those of Adam, AdamW, LAMB. As above. */
-bool wf_optimizer_adam_in_range(weft_context *ctx, const wf_optim_rule *rule,
-                                const weft_adam_opts *a, const char *begin);
 /* Takes the last n groups away again. */
 void wf_optimizer_drop_groups(weft_optimizer *o, int n);
 /* Counts a recorded update that has been committed since. */
