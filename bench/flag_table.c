@@ -6,7 +6,7 @@
 #define AT(field) offsetof(bench_options, field)
 #define ALL                                                                                        \
     (BENCH_SUITE | BENCH_MACHINE | BENCH_ERRORS | BENCH_LAYERS | BENCH_COSTS | BENCH_STEP |        \
-     BENCH_OPS)
+     BENCH_OPS | BENCH_LOAD)
 
 static const flag flags[] = {
     {"machine", NULL, 0, FLAG_BOOL, AT(machine), .commands = BENCH_MACHINE, .group = "modes",
@@ -20,6 +20,9 @@ static const flag flags[] = {
      .group = "modes", .help = "what kernels expect of these layers, for bench/fit_costs.py"},
     {"ops", NULL, 0, FLAG_TEXT, AT(ops), .value = "TEXT", .commands = BENCH_OPS, .group = "modes",
      .help = "time element-wise ops with this in their name, or all, beside a copy"},
+    {"load", NULL, 0, FLAG_TEXT, AT(load), .value = "PATH", .commands = BENCH_LOAD,
+     .group = "modes",
+     .help = "time a loader of these pictures: decode, crop at random, mirror; nothing else"},
     {"step", NULL, 0, FLAG_TEXT, AT(model), .value = "MODEL", .commands = BENCH_STEP,
      .group = "modes", .help = "time one training step, nothing else"},
 
@@ -31,10 +34,12 @@ static const flag flags[] = {
     {"model-arg", NULL, 0, FLAG_LIST, AT(model_args), .value = "KEY=VALUE", .commands = BENCH_STEP,
      .group = "what is measured", .help = "an option of the model's own; may be repeated"},
     {"batch", NULL, 0, FLAG_INT, AT(batch), 1, INT_MAX, .value = "N",
-     .commands = BENCH_STEP | BENCH_LAYERS | BENCH_COSTS, .group = "what is measured",
-     .help = "images at a time [--step: 64, else as the shapes say]", .elsewhere = "batch-size bs"},
-    {"size", NULL, 0, FLAG_INT, AT(size), 1, INT_MAX, .value = "S", .commands = BENCH_STEP,
-     .group = "what is measured", .help = "edge of the square images [the model's own]",
+     .commands = BENCH_STEP | BENCH_LAYERS | BENCH_COSTS | BENCH_LOAD, .group = "what is measured",
+     .help = "images at a time [--step: 64; --load: 32; else as the shapes say]",
+     .elsewhere = "batch-size bs"},
+    {"size", NULL, 0, FLAG_INT, AT(size), 1, INT_MAX, .value = "S",
+     .commands = BENCH_STEP | BENCH_LOAD, .group = "what is measured",
+     .help = "edge of the square images [the model's own; --load: 224]",
      .elsewhere = "input-size img-size image-size imgsz"},
     {"bytes", NULL, 0, FLAG_BOOL, AT(bytes), .commands = BENCH_STEP, .group = "what is measured",
      .help = "images of bytes, normalised within the step"},
@@ -49,8 +54,13 @@ static const flag flags[] = {
      .help = "oneDNN's best, or the best without Winograd, which is PyTorch's situation"},
 
     {"seconds", NULL, 0, FLAG_NUMBER, AT(seconds), 1e-6, 1e6, .value = "X",
-     .commands = BENCH_STEP | BENCH_LAYERS | BENCH_OPS, .group = "how",
-     .help = "time to measure, after warm-up [--step: 5; a pass of a layer: 0.3; an op: 0.5]"},
+     .commands = BENCH_STEP | BENCH_LAYERS | BENCH_OPS | BENCH_LOAD, .group = "how",
+     .help = "time to measure, after warm-up [--step: 5; a pass of a layer: 0.3; an op: 0.5;"
+             " --load: 5]"},
+    {"workers", NULL, 'j', FLAG_INT, AT(workers), 0, 1024, .value = "N", .commands = BENCH_LOAD,
+     .group = "how", .help = "loader threads; 0: the thread that asks for batches"},
+    {"fast-decode", NULL, 0, FLAG_BOOL, AT(fast_decode), .commands = BENCH_LOAD, .group = "how",
+     .help = "decode large JPEGs at 1/2, 1/4 or 1/8 of their size"},
     {"cold", NULL, 0, FLAG_BOOL, AT(cold), .commands = BENCH_SUITE | BENCH_LAYERS, .group = "how",
      .help = "data rotates through more than the last-level cache"},
     {"scaling", NULL, 0, FLAG_BOOL, AT(scaling), .commands = BENCH_LAYERS, .group = "how",
@@ -61,7 +71,7 @@ static const flag flags[] = {
      .elsewhere = "num-threads nthreads cpus"},
 
     {"json", NULL, 0, FLAG_TEXT, AT(json), .value = "FILE",
-     .commands = BENCH_MACHINE | BENCH_STEP | BENCH_LAYERS, .group = "output",
+     .commands = BENCH_MACHINE | BENCH_STEP | BENCH_LAYERS | BENCH_LOAD, .group = "output",
      .help = "one JSON object instead of text; - is stdout"},
     {"csv", NULL, 0, FLAG_TEXT, AT(csv), .value = "FILE", .commands = BENCH_LAYERS,
      .group = "output", .help = "a table instead of text; - is stdout"},
@@ -83,6 +93,7 @@ static const flag_command modes[] = {
     {"layers", BENCH_LAYERS, "convolutions of networks beside oneDNN's best", NULL},
     {"costs", BENCH_COSTS, "what kernels expect, under constants that stdin gives", NULL},
     {"ops", BENCH_OPS, "element-wise ops beside a copy", NULL},
+    {"load", BENCH_LOAD, "a loader over pictures, alone in its process", NULL},
     {"step", BENCH_STEP, "a training step, alone in its process", NULL},
 };
 

@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 
 #include "bench/peak.h"
 #include "engine/base/clock.h"
@@ -155,4 +156,20 @@ bool bench_machine_was_quiet(const bench_peaks *before, const bench_peaks *after
     snprintf(why, size, "the %s moved by %+.0f %%: the machine was not quiet",
              arithmetic ? "FMA peak" : "STREAM triad", 100 * moved);
     return fabs(moved) <= 0.10;
+}
+
+double bench_peak_rss_mb(void)
+{
+    char line[128];
+    double kib = 0;
+    FILE *f = fopen("/proc/self/status", "r");
+    while (f && fgets(line, sizeof line, f))
+        if (sscanf(line, "VmHWM: %lf kB", &kib) == 1)
+            break;
+    if (f)
+        fclose(f);
+    struct rusage usage;
+    if (kib == 0 && getrusage(RUSAGE_SELF, &usage) == 0)
+        kib = (double)usage.ru_maxrss;
+    return kib / 1024;
 }

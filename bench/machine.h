@@ -36,4 +36,8 @@ weft_status bench_machine_measure(const bench_machine *m, bench_peaks *peaks, we
 bool bench_machine_was_quiet(const bench_peaks *before, const bench_peaks *after, char *why,
                              size_t size);
 
+/* The process's peak of resident memory. The kernel's own figure: that of getrusage includes the
+ * parent's, from before exec. */
+double bench_peak_rss_mb(void);
+
 #endif

@@ -12,6 +12,7 @@
 #include "bench/images.h"
 #include "bench/layers.h"
 #include "bench/linear.h"
+#include "bench/load.h"
 #include "bench/machine.h"
 #include "bench/ops.h"
 #include "bench/options.h"
@@ -131,6 +132,34 @@ static int run_step(const bench_options *options)
                   "median_step_s", r.median_step_s, "steps", (json_int_t)r.steps, "rss_mb",
                   r.rss_mb, "threads", r.threads, "isa", weft_isa_name(r.isa));
     return write_json(object, options->json);
+}
+
+/* ---- --load ---------------------------------------------------------------------------------- */
+
+static int run_load(const bench_options *options)
+{
+    const bench_load_spec spec = {.path = options->load,
+                                  .batch = options->batch ? (int)options->batch : 32,
+                                  .size = options->size ? (int)options->size : 224,
+                                  .workers = (int)options->workers,
+                                  .fast = options->fast_decode,
+                                  .seconds = options->seconds > 0 ? options->seconds : 5};
+    bench_load_result r;
+    weft_error err = {0};
+    weft_status status = bench_load_measure(&spec, &r, &err);
+    if (status != WEFT_OK)
+        return complain(status == WEFT_ERR_INVALID ? BAD_USE : FAILED, err.text);
+    if (options->json)
+        return write_json(json_pack("{s:s, s:i, s:i, s:i, s:f, s:I, s:f}", "path", spec.path,
+                                    "batch", spec.batch, "size", spec.size, "workers", spec.workers,
+                                    "img_per_s", r.images_per_s, "images", (json_int_t)r.images,
+                                    "rss_mb", r.rss_mb),
+                          options->json);
+    printf("%s, batch %d, %dx%d, %d loader threads: %.0f img/s, median of %d pieces, peak RSS "
+           "%.0f MB\n",
+           spec.path, spec.batch, spec.size, spec.size, spec.workers, r.images_per_s, r.samples,
+           r.rss_mb);
+    return 0;
 }
 
 /* ---- --layers -------------------------------------------------------------------------------- */
@@ -331,6 +360,8 @@ int main(int argc, char **argv)
     }
     if (options.mode == BENCH_STEP)
         return run_step(&options);
+    if (options.mode == BENCH_LOAD)
+        return run_load(&options);
     if (options.mode == BENCH_ERRORS)
         return bench_errors(wf_cpu_isa(), stdout, why, sizeof why) ? 0 : complain(FAILED, why);
     if (!bench_library_init(&argc, argv))

@@ -16,7 +16,8 @@ typedef enum bench_mode {
     BENCH_LAYERS = 1u << 3,  /* --layers: convolutions of networks beside oneDNN's best */
     BENCH_COSTS = 1u << 4,   /* --costs: what kernels expect, under constants that stdin gives */
     BENCH_STEP = 1u << 5,    /* --step: one training step, alone in its process */
-    BENCH_OPS = 1u << 6      /* --ops: element-wise ops beside a copy */
+    BENCH_OPS = 1u << 6,     /* --ops: element-wise ops beside a copy */
+    BENCH_LOAD = 1u << 7     /* --load: a loader over pictures */
 } bench_mode;
 
 typedef struct bench_options {
@@ -26,6 +27,7 @@ typedef struct bench_options {
     const char *layers;   /* networks; NULL: not asked for */
     const char *costs;    /* the same */
     const char *ops;      /* what their names have, or "all"; NULL: not asked for */
+    const char *load;     /* data set; NULL: not asked for */
     const char *model;    /* of --step; NULL: not asked for */
     const char *shapes;   /* NULL: the built-in ones */
     const char *only;     /* of --layers; NULL: all of them */
@@ -34,7 +36,9 @@ typedef struct bench_options {
     weft_model_arg args[FLAG_LIST_MAX]; /* model_args, cut in two; they point into the text */
     int n_args;
     int64_t batch;       /* 0: 64, or the file's */
-    int64_t size;        /* 0: the model's own */
+    int64_t size;        /* 0: the model's own; 224 for --load */
+    int64_t workers;     /* of --load */
+    bool fast_decode;    /* of --load */
     bool bytes;          /* of --step */
     const char *dtype;   /* of --step, or of the images of --layers */
     const char *opt;     /* of --step */

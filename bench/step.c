@@ -4,9 +4,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
 
 #include "bench/gbench.h"
+#include "bench/machine.h"
 #include "engine/base/clock.h"
 #include "engine/base/error.h"
 #include "engine/tune/measure.h"
@@ -116,24 +116,6 @@ static bool warm_up(step *s)
 
 /* ---- one measurement ------------------------------------------------------------------------- */
 
-/* The process's peak of resident memory. The kernel's own figure: that of getrusage includes the
- * parent's, from before exec. */
-static double peak_rss_mb(void)
-{
-    char line[128];
-    double kib = 0;
-    FILE *f = fopen("/proc/self/status", "r");
-    while (f && fgets(line, sizeof line, f))
-        if (sscanf(line, "VmHWM: %lf kB", &kib) == 1)
-            break;
-    if (f)
-        fclose(f);
-    struct rusage usage;
-    if (kib == 0 && getrusage(RUSAGE_SELF, &usage) == 0)
-        kib = (double)usage.ru_maxrss;
-    return kib / 1024;
-}
-
 /* The duration of each step, for free(); NULL on failure. */
 static double *time_steps(step *s, double seconds, int64_t *n)
 {
@@ -178,7 +160,7 @@ weft_status bench_step_measure(const bench_step_spec *spec, double seconds,
                                   .isa = weft_context_isa(s.ctx),
                                   .median_step_s = wf_median(times, n),
                                   .steps = n,
-                                  .rss_mb = peak_rss_mb()};
+                                  .rss_mb = bench_peak_rss_mb()};
 done:
     free(times);
     step_done(&s);

@@ -13,10 +13,6 @@
 #include "data/load/subset.h"
 #include "engine/base/error.h"
 
-#define HOW_TO_GET                                                                                 \
-    "Fashion-MNIST comes with Debian and Ubuntu: apt install dataset-fashion-mnist, then use "     \
-    "/usr/share/datasets/fashion-mnist"
-
 static const wf_data_format *const formats[] = {
 #define WF_FORMAT(name) &wf_format_##name,
 #include "data/formats/formats.def"
@@ -37,6 +33,15 @@ static const char *looked_for(weft_split split, char *text, size_t size)
     return text;
 }
 
+/* What to do where nothing is at the path; "" if the path does not tell what its user wants. */
+static const char *how_to_get(const char *path)
+{
+    return strcasestr(path, "mnist")
+               ? ". Fashion-MNIST comes with Debian and Ubuntu: apt install dataset-fashion-mnist, "
+                 "then use /usr/share/datasets/fashion-mnist"
+               : "";
+}
+
 /* Offers the path to the formats. *ds stays as it is where the source has no such split. */
 static weft_status open_stored(const weft_dataset_opts *o, weft_dataset **ds, weft_error *err)
 {
@@ -53,11 +58,10 @@ static weft_status open_stored(const weft_dataset_opts *o, weft_dataset **ds, we
     }
     char text[512];
     if (kind == WF_PATH_NOTHING)
-        return wf_error_set(err, why == ENOENT ? WEFT_ERR_NOT_FOUND : WEFT_ERR_IO,
-                            "%s: %s. " HOW_TO_GET, o->path, strerror(why));
-    return wf_error_set(err, WEFT_ERR_NOT_FOUND,
-                        "%s: no data set there (looked for %s). " HOW_TO_GET, o->path,
-                        looked_for(o->split, text, sizeof text));
+        return wf_error_set(err, why == ENOENT ? WEFT_ERR_NOT_FOUND : WEFT_ERR_IO, "%s: %s%s",
+                            o->path, strerror(why), how_to_get(o->path));
+    return wf_error_set(err, WEFT_ERR_NOT_FOUND, "%s: no data set there (looked for %s)%s", o->path,
+                        looked_for(o->split, text, sizeof text), how_to_get(o->path));
 }
 
 /* ---- what all formats leave to this file ---------------------------------------------------- */
@@ -145,7 +149,7 @@ static weft_status check(const weft_dataset_opts *o, weft_error *err)
                             "WEFT_SPLIT_PREDICT; it had %" PRId64 " files",
                             o->n_files);
     if (!o->files && (!o->path || !o->path[0]))
-        return wf_error_set(err, WEFT_ERR_INVALID, "no data set is named. " HOW_TO_GET);
+        return wf_error_set(err, WEFT_ERR_INVALID, "no data set is named: the path is empty");
     if (!(o->val_split >= 0 && o->val_split < 1))
         return wf_error_set(err, WEFT_ERR_INVALID,
                             "%s: val_split is %g, expected a share from 0 to below 1", o->path,

@@ -64,6 +64,20 @@ class Bench(unittest.TestCase):
                 self.assertLess(error, 4 * rms[channels, step, "ref"])
                 self.assertGreater(error, 0)
 
+    def test_a_loader_is_timed(self):
+        self.assert_one_error(bench("--load", "/nonexistent"), "/nonexistent: No such file", status=1)
+        for name in ("cats", "dogs"):
+            os.makedirs(os.path.join(self.folder, name))
+            for i in range(3):
+                with open(os.path.join(self.folder, name, f"{i}.ppm"), "wb") as f:
+                    f.write(b"P6 40 30 255\n" + bytes((i, 7, 9)) * 1200)
+        for workers in ("0", "2"):
+            found = json.loads(self.output("--load", self.folder, "-j", workers, "--size", "16",
+                                           "--batch", "4", "--seconds", "0.01", "--json", "-"))
+            self.assertEqual((found["workers"], found["size"]), (int(workers), 16))
+            self.assertGreater(found["img_per_s"], 0)
+            self.assertGreaterEqual(found["images"], 512)
+
     def test_bad_use_is_one_error(self):
         cases = [
             (("--frobnicate",), "unknown flag --frobnicate"),
@@ -73,6 +87,7 @@ class Bench(unittest.TestCase):
             (("--shapes",), "--shapes needs a value"),
             (("--shapes", "/nonexistent"), "/nonexistent"),
             (("--machine", "--step", "fmnist_cnn"), "exclude"),
+            (("--load", "x", "--threads", "2"), "--threads does not go with --load"),
             (("--machine", "--batch", "3"), "--batch does not go with --machine"),
             (("--csv", "-"), "--csv does not go with benchmarks"),
             (("--layers", "vgg16", "--against", "oneDN"), "--against: 'oneDN' is none of: oneDNN "),

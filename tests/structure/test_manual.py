@@ -209,7 +209,7 @@ class Completion(unittest.TestCase):
         everything = {name for name in flags_of(output(WEFT_BENCH, "--help"))
                       if name.startswith("--") and not name.startswith("--benchmark_")}
         offered = {name for mode in ((), ("--step", "alexnet"), ("--layers", "vgg16"), ("--costs", "vgg16"),
-                                     ("--machine",), ("--errors",))
+                                     ("--machine",), ("--errors",), ("--load", "x"))
                    for name in complete("weft-bench", *mode, "--")}
         self.assertEqual({name for name in offered if not name.startswith("--benchmark_")}, everything)
         self.assertEqual(complete("weft-bench", "--step", "alex"), ["alexnet"])
