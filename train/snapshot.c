@@ -85,11 +85,19 @@ static json_t *about(weft_trainer *t)
 
 /* ---- out ------------------------------------------------------------------------------------- */
 
-static weft_status add_tensors(const weft_trainer *t, wf_ckpt_image *image,
-                               const wf_ckpt_part *part, const wf_ckpt_out *out, weft_error *err)
+/* What a copy is made with. */
+typedef struct taking {
+    weft_trainer *t;
+    wf_ckpt_image image;  /* the copy so far */
+    wf_ckpt_image *spare; /* whose blocks it may use; NULL: none */
+    bool reserve;         /* only makes the blocks of tensors, with nothing in them */
+} taking;
+
+static weft_status add_tensors(taking *k, const wf_ckpt_part *part, const wf_ckpt_out *out,
+                               weft_error *err)
 {
     char name[WF_CKPT_NAME];
-    wf_block block = WF_BLOCK_INIT;
+    wf_memory *memory = k->t->ctx->memory;
     const weft_tensor_list *list = &out->tensors;
     if (list->n == 0)
         return WEFT_OK;
@@ -105,22 +113,25 @@ static weft_status add_tensors(const weft_trainer *t, wf_ckpt_image *image,
                                               .shape = weft_tensor_shape(x),
                                               .data = weft_tensor_const_data(x)};
         if (!entries[i].data)
-            status = wf_take_error(t->ctx, WEFT_ERR_STATE, list->item[i].name, err);
+            status = wf_take_error(k->t->ctx, WEFT_ERR_STATE, list->item[i].name, err);
     }
+    const wf_safetensors_image file = {name, entries, list->n, out->meta, out->n_meta};
+    wf_block block = WF_BLOCK_INIT;
+    if (status == WEFT_OK && k->spare)
+        block = wf_ckpt_image_take_block(k->spare, name);
     if (status == WEFT_OK)
-        status = wf_safetensors_image(name, entries, list->n, out->meta, out->n_meta,
-                                      t->ctx->memory, &block, err);
+        status = k->reserve ? wf_safetensors_reserve(&file, memory, &block, err)
+                            : wf_safetensors_copy(&file, memory, k->t->ctx->threads, &block, err);
     wf_free(entries);
-    return status == WEFT_OK ? wf_ckpt_image_add(image, name, &block, err) : status;
+    return status == WEFT_OK ? wf_ckpt_image_add(&k->image, name, &block, err) : status;
 }
 
-static weft_status save_part(weft_trainer *t, wf_ckpt_image *image, const wf_ckpt_part *part,
-                             json_t *state, weft_error *err)
+static weft_status save_part(taking *k, const wf_ckpt_part *part, json_t *state, weft_error *err)
 {
     wf_ckpt_out out = {.tensors = WEFT_TENSOR_LIST_INIT, .numbers = json_object(), .err = err};
-    weft_status status = out.numbers ? part->save(t, &out) : no_memory(err);
+    weft_status status = out.numbers ? part->save(k->t, &out) : no_memory(err);
     if (status == WEFT_OK)
-        status = add_tensors(t, image, part, &out, err);
+        status = add_tensors(k, part, &out, err);
     if (status == WEFT_OK && json_object_set(state, part->name, out.numbers) != 0)
         status = no_memory(err);
     weft_tensor_list_done(&out.tensors);
@@ -129,33 +140,46 @@ static weft_status save_part(weft_trainer *t, wf_ckpt_image *image, const wf_ckp
 }
 
 /* The parts alone. */
-static weft_status save_parts(weft_trainer *t, wf_ckpt_image *image, weft_error *err)
+static weft_status save_parts(taking *k, weft_error *err)
 {
     json_t *state = json_object();
     weft_status status = state ? WEFT_OK : no_memory(err);
     for (int i = 0; i < N_PARTS && status == WEFT_OK; i++)
-        status = save_part(t, image, parts[i], state, err);
-    char *text =
-        status == WEFT_OK ? json_dumps(state, JSON_INDENT(1) | JSON_REAL_PRECISION(17)) : NULL;
+        status = save_part(k, parts[i], state, err);
+    char *text = status == WEFT_OK && !k->reserve
+                     ? json_dumps(state, JSON_INDENT(1) | JSON_REAL_PRECISION(17))
+                     : NULL;
     json_decref(state);
-    if (status == WEFT_OK)
-        status = text
-                     ? wf_ckpt_image_add_copy(image, t->ctx->memory, STATE, text, strlen(text), err)
-                     : no_memory(err);
+    if (status == WEFT_OK && !k->reserve)
+        status = text ? wf_ckpt_image_add_copy(&k->image, k->t->ctx->memory, STATE, text,
+                                               strlen(text), err)
+                      : no_memory(err);
     free(text);
     return status;
 }
 
-weft_status wf_snapshot_take(weft_trainer *t, wf_ckpt_image *image, weft_error *err)
+weft_status wf_snapshot_take(weft_trainer *t, wf_ckpt_image *spare, wf_ckpt_image *image,
+                             weft_error *err)
 {
-    wf_ckpt_image taken = {.about = about(t)};
-    weft_status status = taken.about ? save_parts(t, &taken, err) : no_memory(err);
+    taking k = {.t = t, .image.about = about(t), .spare = spare};
+    weft_status status = k.image.about ? save_parts(&k, err) : no_memory(err);
     if (status == WEFT_OK && t->opts.run)
-        status = wf_run_copy_files(t->opts.run, t->ctx->memory, &taken, err);
+        status = wf_run_copy_files(t->opts.run, t->ctx->memory, &k.image, err);
     if (status == WEFT_OK)
-        *image = taken;
+        *image = k.image;
     else
-        wf_ckpt_image_done(&taken);
+        wf_ckpt_image_done(&k.image);
+    return status;
+}
+
+weft_status wf_snapshot_reserve(weft_trainer *t, wf_ckpt_image *image, weft_error *err)
+{
+    taking k = {.t = t, .reserve = true};
+    weft_status status = save_parts(&k, err);
+    if (status == WEFT_OK)
+        *image = k.image;
+    else
+        wf_ckpt_image_done(&k.image);
     return status;
 }
 
@@ -224,18 +248,22 @@ weft_status wf_snapshot_apply(weft_trainer *t, const wf_ckpt_image *image, const
                               weft_error *err)
 {
     weft_error why = WEFT_ERROR_INIT, ignored = WEFT_ERROR_INIT;
-    wf_ckpt_image before = {0};
+    taking before = {.t = t}; /* to be put back where a later part does not fit */
     int begun = 0;
     if (weft_error_status(t->ctx) != WEFT_OK)
         return wf_take_error(t->ctx, WEFT_ERR_STATE, "nothing is loaded after an error", err);
-    WF_TRY(save_parts(t, &before, err)); /* to be put back where a later part does not fit */
-    weft_status status = load_parts(t, image, &begun, &why);
+    weft_status status = save_parts(&before, err);
+    if (status != WEFT_OK) {
+        wf_ckpt_image_done(&before.image);
+        return status;
+    }
+    status = load_parts(t, image, &begun, &why);
     if (status != WEFT_OK) {
         weft_error_clear(t->ctx);
         if (begun > 0)
-            load_parts(t, &before, &begun, &ignored);
+            load_parts(t, &before.image, &begun, &ignored);
         wf_error_set(err, status, "%s: %s", label, why.text);
     }
-    wf_ckpt_image_done(&before);
+    wf_ckpt_image_done(&before.image);
     return status;
 }

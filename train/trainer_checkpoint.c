@@ -48,6 +48,7 @@ static void collect(weft_trainer *t)
     }
     t->saved.err = job.err;
     tell(t, &job);
+    wf_ckpt_spare_put(&t->spare, &job.image, false);
     wf_ckpt_job_done(&job);
 }
 
@@ -66,6 +67,7 @@ static weft_status begin(weft_trainer *t, weft_error *err)
     wf_ckpt_job job = {.keep = keep > 0 ? (int)keep : KEEP,
                        .step = t->place.done,
                        .best = t->best_epoch ? t->best_step : -1};
+    wf_ckpt_image spare = wf_ckpt_spare_take(&t->spare);
     t->saved.place = t->place;
     t->saved.any = true;
     t->saved.at = started;
@@ -76,7 +78,8 @@ static weft_status begin(weft_trainer *t, weft_error *err)
     if (status != WEFT_OK)
         wf_error_set(err, status, "out of memory for a checkpoint");
     if (status == WEFT_OK)
-        status = wf_snapshot_take(t, &job.image, err);
+        status = wf_snapshot_take(t, &spare, &job.image, err);
+    wf_ckpt_image_done(&spare);
     job.copy_seconds = wf_seconds() - started;
     if (status == WEFT_OK)
         status = wf_ckpt_writer_start(&job, &t->writer, err);
@@ -95,10 +98,24 @@ static bool is_due(const weft_trainer *t, bool epoch_over)
            (o->seconds > 0 && wf_seconds() - t->saved.at >= o->seconds);
 }
 
+/* Before the first checkpoint, once a step has made the optimizer's state: memory for the copy. Where
+ * there is none, the checkpoint itself will tell. */
+static void make_ready(weft_trainer *t)
+{
+    wf_ckpt_image image = {0};
+    t->saved.ready = true;
+    if (wf_snapshot_reserve(t, &image, NULL) == WEFT_OK)
+        wf_ckpt_spare_put(&t->spare, &image, true);
+    else
+        weft_error_clear(t->ctx);
+}
+
 void wf_trainer_checkpoint_tick(weft_trainer *t, bool epoch_over)
 {
     if (!wf_trainer_checkpoints(t))
         return;
+    if (!t->saved.ready)
+        make_ready(t);
     if (t->writer && wf_ckpt_writer_done(t->writer))
         collect(t);
     t->saved.due = t->saved.due || is_due(t, epoch_over);
@@ -123,7 +140,7 @@ void wf_trainer_checkpoint_last(weft_trainer *t)
 
 void wf_trainer_checkpoint_loaded(weft_trainer *t)
 {
-    t->saved = (wf_trainer_saved){.place = t->place, .at = wf_seconds()};
+    t->saved = (wf_trainer_saved){.place = t->place, .at = wf_seconds(), .ready = t->saved.ready};
 }
 
 /* Whether the state that was copied last is the present one. */
@@ -154,7 +171,7 @@ weft_status weft_checkpoint_save(weft_trainer *t, const char *path, weft_error *
     wf_ckpt_image image = {0};
     if (!t || !path || !*path)
         return wf_error_set(err, WEFT_ERR_INVALID, "a checkpoint needs a trainer and a folder");
-    WF_TRY(wf_snapshot_take(t, &image, err));
+    WF_TRY(wf_snapshot_take(t, NULL, &image, err));
     weft_status status = wf_ckpt_write(&image, path, err);
     wf_ckpt_image_done(&image);
     return status;

@@ -59,11 +59,22 @@ weft_status wf_safetensors_parse(const char *label, const void *bytes, size_t si
                                  weft_safetensors **file, weft_error *err);
 
 /* The bytes of the file that weft_safetensors_write would write, in memory, for a thread that writes
- * them while the arrays change. The caller frees *image (wf_memory_free); on failure it is
- * untouched. */
-weft_status wf_safetensors_image(const char *label, const weft_safetensors_entry *entries,
-                                 int64_t n, const weft_safetensors_meta *meta, int64_t n_meta,
-                                 wf_memory *memory, wf_block *image, weft_error *err);
+ * them while the arrays change. */
+typedef struct wf_safetensors_image {
+    const char *label; /* stands for the file's name in messages */
+    const weft_safetensors_entry *entries;
+    int64_t n;
+    const weft_safetensors_meta *meta;
+    int64_t n_meta;
+} wf_safetensors_image;
+
+/* Makes *block exactly as large as the image. A block that is so already stays, its bytes as they
+ * are. A new one is freed by the caller (wf_memory_free); on failure *block holds nothing. */
+weft_status wf_safetensors_reserve(const wf_safetensors_image *image, wf_memory *memory,
+                                   wf_block *block, weft_error *err);
+/* Reserves the block and copies the image there, on so many threads. */
+weft_status wf_safetensors_copy(const wf_safetensors_image *image, wf_memory *memory, int threads,
+                                wf_block *block, weft_error *err);
 
 /* Begins a file whose last array (in the file: the one of the smallest elements, the last among
  * equals) has no data yet: writes everything before it. The caller appends its bytes with

@@ -8,6 +8,7 @@
 #include "engine/files/atomic_file.h"
 #include "engine/files/safetensors.h"
 #include "engine/base/alloc.h"
+#include "engine/machine/workers.h"
 
 #define MAX_ELEMENT 8 /* bytes of the largest element type */
 
@@ -218,34 +219,73 @@ weft_status wf_safetensors_begin(const char *path, const weft_safetensors_entry 
     return status;
 }
 
-static weft_status put_in_memory(void *to, const void *data, size_t bytes, weft_error *err)
+/* ---- in memory ------------------------------------------------------------------------------- */
+
+static weft_status reserve(const wf_safetensors_image *m, wf_memory *memory, layout *l,
+                           wf_block *block, weft_error *err)
 {
-    char **at = to;
-    if (bytes)
-        memcpy(*at, data, bytes);
-    *at += bytes;
+    weft_status status = lay_out(m->label, m->entries, m->n, m->meta, m->n_meta, false, l, err);
+    const wf_block_request request = {.size = sizeof(uint64_t) + l->header_bytes + l->padding +
+                                              l->array_bytes,
+                                      .kind = WF_MEM_COPY,
+                                      .placement = WF_PLACE_INTERLEAVED,
+                                      .what = m->label};
+    if (status == WEFT_OK && block->size == request.size)
+        return WEFT_OK;
+    wf_memory_free(block);
+    return status == WEFT_OK ? wf_memory_alloc(memory, &request, block, err) : status;
+}
+
+weft_status wf_safetensors_reserve(const wf_safetensors_image *image, wf_memory *memory,
+                                   wf_block *block, weft_error *err)
+{
+    layout l = {0};
+    weft_status status = reserve(image, memory, &l, block, err);
+    free(l.header);
+    return status;
+}
+
+/* A worker's share of the image: its bytes from begin to end. */
+typedef struct share {
+    char *image;
+    size_t at, begin, end;
+} share;
+
+static weft_status put_share(void *to, const void *data, size_t bytes, weft_error *err)
+{
+    (void)err;
+    share *s = to;
+    const size_t first = s->at > s->begin ? s->at : s->begin;
+    const size_t last = s->at + bytes < s->end ? s->at + bytes : s->end;
+    if (first < last)
+        memcpy(s->image + first, (const char *)data + (first - s->at), last - first);
+    s->at += bytes;
     return WEFT_OK;
 }
 
-weft_status wf_safetensors_image(const char *label, const weft_safetensors_entry *entries,
-                                 int64_t n, const weft_safetensors_meta *meta, int64_t n_meta,
-                                 wf_memory *memory, wf_block *image, weft_error *err)
+typedef struct copying {
+    const wf_safetensors_image *image;
+    const layout *layout;
+    wf_block block;
+} copying;
+
+static void copy_share(void *user, int worker, int workers)
+{
+    const copying *c = user;
+    const size_t size = c->block.size, each = size / (size_t)workers;
+    share s = {.image = c->block.data,
+               .begin = each * (size_t)worker,
+               .end = worker + 1 == workers ? size : each * (size_t)(worker + 1)};
+    emit(put_share, &s, c->layout, c->image->entries, c->image->n, NULL);
+}
+
+weft_status wf_safetensors_copy(const wf_safetensors_image *image, wf_memory *memory, int threads,
+                                wf_block *block, weft_error *err)
 {
     layout l = {0};
-    wf_block block = WF_BLOCK_INIT;
-    weft_status status = lay_out(label, entries, n, meta, n_meta, false, &l, err);
+    weft_status status = reserve(image, memory, &l, block, err);
     if (status == WEFT_OK)
-        status = wf_memory_alloc(memory,
-                                 &(wf_block_request){.size = sizeof(uint64_t) + l.header_bytes +
-                                                             l.padding + l.array_bytes,
-                                                     .kind = WF_MEM_COPY,
-                                                     .what = label},
-                                 &block, err);
-    char *at = block.data;
-    if (status == WEFT_OK)
-        status = emit(put_in_memory, &at, &l, entries, n, err);
+        wf_team_run(threads, copy_share, &(copying){image, &l, *block});
     free(l.header);
-    if (status == WEFT_OK)
-        *image = block;
     return status;
 }

@@ -55,6 +55,17 @@ const wf_ckpt_file *wf_ckpt_image_find(const wf_ckpt_image *image, const char *n
     return NULL;
 }
 
+wf_block wf_ckpt_image_take_block(wf_ckpt_image *image, const char *name)
+{
+    wf_block block = WF_BLOCK_INIT;
+    for (int i = 0; i < image->n; i++)
+        if (strcmp(image->file[i].name, name) == 0) {
+            block = image->file[i].block;
+            image->file[i].block = (wf_block)WF_BLOCK_INIT;
+        }
+    return block;
+}
+
 int64_t wf_ckpt_image_bytes(const wf_ckpt_image *image)
 {
     int64_t bytes = 0;

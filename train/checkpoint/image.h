@@ -33,6 +33,8 @@ weft_status wf_ckpt_image_add(wf_ckpt_image *image, const char *name, wf_block *
 /* Appends a copy of `bytes` bytes. */
 weft_status wf_ckpt_image_add_copy(wf_ckpt_image *image, wf_memory *memory, const char *name,
                                    const void *data, size_t bytes, weft_error *err);
+/* Takes the block of the file of this name out of the image, or an empty one. */
+wf_block wf_ckpt_image_take_block(wf_ckpt_image *image, const char *name);
 /* The file of this name, or NULL. */
 const wf_ckpt_file *wf_ckpt_image_find(const wf_ckpt_image *image, const char *name);
 int64_t wf_ckpt_image_bytes(const wf_ckpt_image *image); /* of all files */

@@ -3,19 +3,15 @@
 
 #include <errno.h>
 #include <pthread.h>
-#include <signal.h>
 #include <stdatomic.h>
 #include <string.h>
-#include <sys/resource.h>
-#include <unistd.h>
 
 #include "engine/base/alloc.h"
 #include "engine/base/clock.h"
 #include "engine/base/error.h"
 #include "engine/files/file_calls.h"
+#include "train/checkpoint/background.h"
 #include "train/checkpoint/disk.h"
-
-enum { LEAST_PRIORITY = 19 };
 
 struct wf_ckpt_writer {
     wf_ckpt_job job;
@@ -54,7 +50,6 @@ static void write_job(wf_ckpt_job *job)
         status = wf_ckpt_write(&job->image, job->path, err);
     job->write_seconds = wf_seconds() - started;
     job->bytes = wf_ckpt_image_bytes(&job->image);
-    wf_ckpt_image_done(&job->image); /* before the join, so that the memory is soon there again */
     if (status == WEFT_OK)
         wf_ckpt_prune(job->folder, job->keep, job->step, job->best);
 }
@@ -67,24 +62,13 @@ static void *run(void *arg)
     return NULL;
 }
 
-/* Training's threads come first: this one takes the time that they leave. */
-static void *run_apart(void *arg)
-{
-    setpriority(PRIO_PROCESS, (id_t)gettid(), LEAST_PRIORITY);
-    return run(arg);
-}
-
 weft_status wf_ckpt_writer_start(const wf_ckpt_job *job, wf_ckpt_writer **writer, weft_error *err)
 {
-    sigset_t all, was;
     wf_ckpt_writer *w = wf_zalloc(sizeof *w);
     if (!w)
         return wf_error_set(err, WEFT_ERR_NOMEM, "out of memory for a checkpoint");
     w->job = *job;
-    sigfillset(&all); /* signals are for the program */
-    pthread_sigmask(SIG_SETMASK, &all, &was);
-    w->threaded = pthread_create(&w->thread, NULL, run_apart, w) == 0;
-    pthread_sigmask(SIG_SETMASK, &was, NULL);
+    w->threaded = wf_ckpt_background(&w->thread, run, w);
     if (!w->threaded)
         run(w);
     *writer = w;

@@ -24,7 +24,7 @@ typedef struct wf_ckpt_writer wf_ckpt_writer;
  * returns. WEFT_ERR_NOMEM: *job is still the caller's. */
 weft_status wf_ckpt_writer_start(const wf_ckpt_job *job, wf_ckpt_writer **writer, weft_error *err);
 bool wf_ckpt_writer_done(const wf_ckpt_writer *writer); /* whether it is through */
-/* Waits until it is, and frees it. *job is then the caller's; its image was freed. */
+/* Waits until it is, and frees it. *job, its image included, is then the caller's. */
 void wf_ckpt_writer_join(wf_ckpt_writer *writer, wf_ckpt_job *job);
 void wf_ckpt_job_done(wf_ckpt_job *job);
 
