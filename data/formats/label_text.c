@@ -9,9 +9,12 @@
 #include "engine/base/alloc.h"
 #include "engine/base/error.h"
 
-typedef enum kind { NUMBER, NAME, NEITHER } kind;
+/* ODD: "1e3", "0x10", "nan": a name where others are names, but no label among numbers. */
+typedef enum kind { NUMBER, NAME, ODD, NEITHER } kind;
 
-/* Digits, perhaps with a sign: a number. Digits with a point or exponent: no label. */
+enum { LONGEST_NAME = 4096 };
+
+/* Digits, perhaps with a sign: a number. */
 static kind kind_of(const char *text, int64_t *value)
 {
     const char *at = text + (*text == '-' || *text == '+');
@@ -20,11 +23,14 @@ static kind kind_of(const char *text, int64_t *value)
         *value = digits < 18 ? strtoll(text, NULL, 10) : INT64_MAX;
         return NUMBER;
     }
-    if (*text == '\0')
+    /* "1.5", "1e3.", ".5", but not "1.fc": no names either */
+    bool decimal = text[strspn(text, "+-0123456789.eE")] == '\0' && strchr(text, '.') &&
+                   strpbrk(text, "0123456789");
+    if (*text == '\0' || decimal || strlen(text) > LONGEST_NAME)
         return NEITHER;
-    /* "1.5", "1e3", ".5", but not "1.fc" */
-    size_t all = strspn(text, "+-0123456789.eE");
-    return text[all] == '\0' && strpbrk(text, "0123456789") && strpbrk(text, ".") ? NEITHER : NAME;
+    char *end;
+    strtod(text, &end);
+    return *end == '\0' ? ODD : NAME;
 }
 
 static weft_status refuse(const char *text, const wf_sample_name *place, weft_error *err)
@@ -45,7 +51,8 @@ static weft_status check(const weft_dataset *ds, const char *const *texts, wf_la
         *named = *named || kind_of(texts[i], &value) == NAME;
     for (int64_t i = 0; i < ds->info.count; i++) {
         kind k = kind_of(texts[i], &value);
-        if (k == NAME || (k == NUMBER && (*named || (value >= 0 && value < WF_MAX_CLASSES))))
+        if (k == NAME || ((k == NUMBER || k == ODD) && *named) ||
+            (k == NUMBER && value >= 0 && value < WF_MAX_CLASSES))
             continue;
         place(user, i, &where);
         return refuse(texts[i], &where, err);

@@ -1,8 +1,9 @@
 /* Lists of pictures: text files of lines "path,label" or "path<tab>label".
  *
- * Fields may be quoted as in RFC 4180: "a,b" with "" for a quote. Paths are relative to the list's
- * folder. A first line whose path does not end as a picture's is a heading. For prediction labels
- * may be missing. The file is hostile input. */
+ * Fields may be quoted as in RFC 4180: "a,b" with "" for a quote. Lines end as on Unix, Windows or
+ * old Macs. Paths are relative to the list's folder. A first line is a heading where its path
+ * neither ends as a picture's nor is a file. For prediction labels may be missing. The file is
+ * hostile input. */
 #include <inttypes.h>
 #include <limits.h>
 #include <stdio.h>
@@ -42,14 +43,18 @@ static void release(void *owner)
     wf_free(l);
 }
 
-static void name_file(const weft_dataset *ds, int64_t index, wf_sample_name *name)
+static void name_path(const list *l, const char *path, wf_sample_name *name)
 {
-    const list *l = ds->owner;
-    const char *path = l->paths[index];
     if (path[0] == '/')
         snprintf(name->text, sizeof name->text, "%s", path);
     else
         snprintf(name->text, sizeof name->text, "%.*s%s", l->folder, l->path, path);
+}
+
+static void name_file(const weft_dataset *ds, int64_t index, wf_sample_name *name)
+{
+    const list *l = ds->owner;
+    name_path(l, l->paths[index], name);
 }
 
 static weft_status read_file(const weft_dataset *ds, int64_t index, wf_bytes *bytes,
@@ -72,7 +77,7 @@ static void place(const void *user, int64_t i, wf_sample_name *where)
  * line. Returns NULL where a quote has no end. */
 static char *next_field(char **at, char separator)
 {
-    char *field = *at, *end;
+    char *field = *at + strspn(*at, " "), *end;
     if (*field == '"') {
         char *to = field;
         for (end = field + 1; *end && !(end[0] == '"' && end[1] != '"'); end++) {
@@ -83,6 +88,7 @@ static char *next_field(char **at, char separator)
             return NULL;
         *to = '\0';
         end++;
+        end += strspn(end, " ");
     } else {
         end = strchr(field, separator);
         end = end ? end : field + strlen(field);
@@ -111,6 +117,18 @@ static weft_status bad_line(const list *l, int64_t line, weft_error *err)
                         l->path, line);
 }
 
+/* Whether the first line names columns. */
+static bool is_heading(const list *l, const char *path, const char *label)
+{
+    wf_sample_name name;
+    struct stat st;
+    if (wf_is_picture_name(path) || strchr(path, '/') ||
+        (*label && label[strspn(label, "0123456789")] == '\0'))
+        return false;
+    name_path(l, path, &name);
+    return stat(name.text, &st) != 0 || !S_ISREG(st.st_mode);
+}
+
 static weft_status add_line(list *l, char *text, int64_t line, bool labelled, weft_error *err)
 {
     char separator = strchr(text, '\t') ? '\t' : ',';
@@ -120,12 +138,13 @@ static weft_status add_line(list *l, char *text, int64_t line, bool labelled, we
     if (!path || text || (labelled && !label))
         return bad_line(l, line, err);
     path = trim(path);
-    if (line == 1 && !wf_is_picture_name(path))
-        return WEFT_OK; /* a heading */
+    label = label ? trim(label) : "";
     if (!*path)
         return bad_line(l, line, err);
+    if (line == 1 && is_heading(l, path, label))
+        return WEFT_OK;
     l->paths[l->count] = path;
-    l->labels[l->count] = label ? trim(label) : "";
+    l->labels[l->count] = label;
     l->lines[l->count++] = line;
     return WEFT_OK;
 }
@@ -133,8 +152,11 @@ static weft_status add_line(list *l, char *text, int64_t line, bool labelled, we
 static weft_status parse(list *l, bool labelled, weft_error *err)
 {
     int64_t lines = 1, line = 0;
-    for (const char *c = l->text; *c; c++)
+    for (char *c = l->text; *c; c++) {
+        if (c[0] == '\r' && c[1] != '\n')
+            *c = '\n';
         lines += *c == '\n';
+    }
     l->paths = wf_alloc_array((size_t)lines, sizeof *l->paths);
     l->labels = wf_alloc_array((size_t)lines, sizeof *l->labels);
     l->lines = wf_alloc_array((size_t)lines, sizeof *l->lines);
