@@ -28,7 +28,10 @@
 #include "engine/base/error.h"
 #include "engine/files/regular_file.h"
 
-enum { MOST_SHARDS = 1 << 20 };
+enum {
+    MOST_SHARDS = 1 << 20,
+    KEPT_OPEN = 64 /* shards of a split; a process may have 1024 open files, of three splits */
+};
 
 /* Names of files. */
 typedef struct names {
@@ -39,7 +42,7 @@ typedef struct names {
 /* What a data set owns. */
 typedef struct shards {
     names paths;
-    int *fds; /* (paths.n) */
+    int *fds; /* (paths.n); -1: opened for each picture */
     wf_tar_index index;
 } shards;
 
@@ -89,7 +92,14 @@ static weft_status read_file(const weft_dataset *ds, int64_t index, wf_bytes *by
     const wf_tar_sample *t = &s->index.samples[index];
     wf_sample_name name;
     name_file(ds, index, &name);
-    return wf_read_picture_part(s->fds[t->shard], name.text, t->offset, t->size, bytes, err);
+    int fd = s->fds[t->shard];
+    if (fd >= 0)
+        return wf_read_picture_part(fd, name.text, t->offset, t->size, bytes, err);
+    int64_t size;
+    WF_TRY(wf_open_regular(s->paths.item[t->shard], 0, &fd, &size, err));
+    weft_status status = wf_read_picture_part(fd, name.text, t->offset, t->size, bytes, err);
+    close(fd);
+    return status;
 }
 
 static void place(const void *user, int64_t i, wf_sample_name *where)
@@ -207,7 +217,8 @@ static weft_status index_shards(shards *s, bool labelled, weft_error *err)
         s->fds[i] = -1;
     for (int i = 0; i < s->paths.n; i++) {
         int64_t size;
-        WF_TRY(wf_open_regular(s->paths.item[i], 0, &s->fds[i], &size, err));
+        if (i < KEPT_OPEN)
+            WF_TRY(wf_open_regular(s->paths.item[i], 0, &s->fds[i], &size, err));
         WF_TRY(wf_tar_index_add(&s->index, s->paths.item[i], i, labelled, err));
     }
     if (s->index.count > 0)

@@ -8,6 +8,7 @@
 #include <jansson.h>
 #include <limits.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 #include <unistd.h>
@@ -25,7 +26,9 @@ typedef struct pending {
     char key[PATH_MAX];
     bool open;
     wf_tar_sample sample;
-    bool picture, labelled;
+    bool picture, exact; /* exact: the name is the key and an ending, with nothing between */
+    bool labelled, has_cls;
+    bool unlabelled; /* KEY.json has no label */
 } pending;
 
 typedef struct reader {
@@ -79,7 +82,7 @@ static weft_status add_text(const reader *r, const char *text, size_t n, uint64_
 /* The label in the text of KEY.cls. */
 static weft_status take_cls(reader *r, const char *name, char *text, size_t n)
 {
-    while (n > 0 && strchr(" \t\r\n", text[n - 1]))
+    while (n > 0 && text[n - 1] && strchr(" \t\r\n", text[n - 1]))
         n--;
     size_t skip = strspn(text, " \t\r\n");
     skip = skip < n ? skip : n;
@@ -88,7 +91,8 @@ static weft_status take_cls(reader *r, const char *name, char *text, size_t n)
     return add_text(r, text + skip, n - skip, &r->now.sample.label);
 }
 
-/* The same of KEY.json: "label" or "cls", a number or a text; "label_name" goes first. */
+/* The same of KEY.json: "label", "cls" or "class", a number or a text. It may have none where KEY.cls
+ * has one. */
 static weft_status take_json(reader *r, const char *name, const char *text, size_t n)
 {
     static const char *const keys[] = {"label", "cls", "class"};
@@ -104,10 +108,13 @@ static weft_status take_json(reader *r, const char *name, const char *text, size
         snprintf(number, sizeof number, "%.6f", json_real_value(value));
     if (!label && number[0])
         label = number;
-    weft_status status =
-        label ? add_text(r, label, strlen(label), &r->now.sample.label)
-              : wf_error_set(r->err, WEFT_ERR_FORMAT, "%s: %s holds no \"label\" or \"cls\"%s%s",
-                             r->path, name, root ? "" : ": ", root ? "" : why.text);
+    weft_status status = WEFT_OK;
+    if (label)
+        status = add_text(r, label, strlen(label), &r->now.sample.label);
+    else if (!root)
+        status =
+            wf_error_set(r->err, WEFT_ERR_FORMAT, "%s: %s is no JSON: %s", r->path, name, why.text);
+    r->now.unlabelled = !label;
     json_decref(root);
     return status;
 }
@@ -123,7 +130,7 @@ static weft_status take_label(reader *r, const char *name, int64_t offset, int64
     if (status == WEFT_OK)
         status =
             json ? take_json(r, name, text, (size_t)size) : take_cls(r, name, text, (size_t)size);
-    r->now.labelled = status == WEFT_OK;
+    r->now.labelled = status == WEFT_OK && !(json && r->now.unlabelled);
     wf_free(text);
     return status;
 }
@@ -142,6 +149,10 @@ static weft_status close_sample(reader *r)
         x->left_out += 1;
         return WEFT_OK;
     }
+    if (!p->labelled && r->labelled && p->unlabelled)
+        return wf_error_set(r->err, WEFT_ERR_FORMAT,
+                            "%s: %s.json holds no \"label\" or \"cls\", and there is no %s.cls",
+                            r->path, p->key, p->key);
     if (!p->labelled && r->labelled)
         return wf_error_set(r->err, WEFT_ERR_FORMAT,
                             "%s: %s has no label: expected %s.cls or "
@@ -151,6 +162,30 @@ static weft_status close_sample(reader *r)
         return no_memory(r);
     x->samples[x->count++] = p->sample;
     return WEFT_OK;
+}
+
+static weft_status there_twice(const reader *r, const char *name)
+{
+    return wf_error_set(r->err, WEFT_ERR_FORMAT, "%s: %s is there twice", r->path, name);
+}
+
+static weft_status take_picture(reader *r, const char *name, const char *dot, int64_t offset,
+                                int64_t size)
+{
+    pending *p = &r->now;
+    const bool exact = strchr(dot + 1, '.') == NULL; /* 7.jpg goes before 7.mask.png */
+    if (p->picture && strcmp(r->index->text + p->sample.name, name) == 0)
+        return there_twice(r, name);
+    if (size > WF_MOST_PICTURE_BYTES || (p->picture && (p->exact || !exact))) {
+        r->index->left_out++;
+        return WEFT_OK;
+    }
+    r->index->left_out += p->picture;
+    p->picture = true;
+    p->exact = exact;
+    p->sample.offset = offset;
+    p->sample.size = size;
+    return add_text(r, name, strlen(name), &p->sample.name);
 }
 
 static weft_status take_entry(reader *r, const char *name, int64_t offset, int64_t size)
@@ -172,21 +207,47 @@ static weft_status take_entry(reader *r, const char *name, int64_t offset, int64
         memcpy(p->key, name, key);
         p->key[key] = '\0';
     }
-    if (strcasecmp(dot, ".cls") == 0)
+    if (strcasecmp(dot, ".cls") == 0) {
+        if (p->has_cls)
+            return there_twice(r, name);
+        p->has_cls = true;
         return take_label(r, name, offset, size, false);
+    }
     if (strcasecmp(dot, ".json") == 0)
         return p->labelled ? WEFT_OK : take_label(r, name, offset, size, true);
-    if (!wf_is_picture_name(name) || p->picture || size > WF_MOST_PICTURE_BYTES)
-        return WEFT_OK;
-    p->picture = true;
-    p->sample.offset = offset;
-    p->sample.size = size;
-    return add_text(r, name, strlen(name), &p->sample.name);
+    return wf_is_picture_name(name) ? take_picture(r, name, dot, offset, size) : WEFT_OK;
 }
 
 static weft_status cut_short(const reader *r, const char *what)
 {
     return wf_error_set(r->err, WEFT_ERR_FORMAT, "%s: cut short: %s", r->path, what);
+}
+
+/* Whether a tar's checksum fits its header: the sum of its bytes, with spaces for the checksum. */
+static bool is_header(const unsigned char block[BLOCK])
+{
+    enum { SUM_AT = 148, SUM_DIGITS = 8 };
+    long sum = 0;
+    char digits[SUM_DIGITS + 1] = "";
+    memcpy(digits, block + SUM_AT, SUM_DIGITS);
+    for (int i = 0; i < BLOCK; i++)
+        sum += i >= SUM_AT && i < SUM_AT + SUM_DIGITS ? ' ' : block[i];
+    return strtol(digits, NULL, 8) == sum;
+}
+
+/* A tar ends with blocks of zeros. What `cat a.tar b.tar` has behind them would be lost. */
+static weft_status check_end(reader *r)
+{
+    unsigned char block[BLOCK] = {0};
+    int64_t at = r->end;
+    for (; at + BLOCK <= r->size && !block[0]; at += BLOCK)
+        WF_TRY(wf_read_at(r->fd, r->path, block, BLOCK, at, r->err));
+    if (!block[0] || !is_header(block))
+        return WEFT_OK;
+    return wf_error_set(r->err, WEFT_ERR_FORMAT,
+                        "%s: another tar begins behind its end, at byte %" PRId64
+                        "; a shard is one tar",
+                        r->path, at - BLOCK);
 }
 
 static weft_status read_entries(reader *r)
@@ -199,6 +260,11 @@ static weft_status read_entries(reader *r)
         int64_t size = archive_entry_size(e), offset = archive_filter_bytes(r->archive, 0);
         if (archive_entry_filetype(e) != AE_IFREG || archive_entry_hardlink(e))
             continue;
+        if (archive_entry_sparse_count(e) > 0)
+            return wf_error_set(r->err, WEFT_ERR_FORMAT,
+                                "%s: %s is stored with holes, so that its bytes do not lie in one "
+                                "piece; make the tar without --sparse",
+                                r->path, name ? name : "a file");
         if (size < 0 || offset < 0 || offset > r->size || size > r->size - offset)
             return cut_short(r, name ? name : "its last file");
         r->end = offset + (size + BLOCK - 1) / BLOCK * BLOCK;
@@ -211,7 +277,10 @@ static weft_status read_entries(reader *r)
         return wf_error_set(r->err, WEFT_ERR_FORMAT,
                             "%s: not a tar file, or damaged or cut short: %s", r->path,
                             archive_error_string(r->archive));
-    return r->size < r->end + BLOCK ? cut_short(r, "it has no end") : close_sample(r);
+    if (r->size < r->end + BLOCK)
+        return cut_short(r, "it has no end");
+    WF_TRY(check_end(r));
+    return close_sample(r);
 }
 
 weft_status wf_tar_index_add(wf_tar_index *index, const char *path, int32_t shard, int labelled,
