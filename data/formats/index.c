@@ -79,7 +79,8 @@ static int consistent(const wf_listing *l)
             l->folders[i].class_number >= l->n_classes)
             return 0;
     for (int64_t i = 0; i < l->count; i++)
-        if (l->names[i] >= l->text_bytes || l->folder_of[i] >= l->n_folders)
+        if (l->names[i] >= l->text_bytes || l->folder_of[i] >= l->n_folders ||
+            l->folders[l->folder_of[i]].class_number < 0)
             return 0;
     return 1;
 }

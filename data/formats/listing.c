@@ -19,7 +19,11 @@
 #include "engine/base/alloc.h"
 #include "engine/base/error.h"
 
-enum { DEEPEST = 64 }; /* folders inside folders; links that lead back to themselves end here */
+enum {
+    DEEPEST = 64,        /* folders inside folders */
+    MOST_LINKS = 1 << 14 /* to folders, below classes: links that fork again and again end here */
+};
+#define NOT_BELOW SIZE_MAX
 
 /* A growing array. */
 typedef struct vec {
@@ -50,8 +54,16 @@ typedef struct lister {
     vec text;                               /* char */
     vec classes, folders, names, folder_of; /* as in wf_listing */
     vec sub;                                /* uint64_t: folders of this class, to be listed */
-    int64_t left_out;
+    vec places;                             /* location, of each folder in sub */
+    int64_t left_out, links;
 } lister;
+
+/* Which folder it is, whatever its path, and in which it lies. */
+typedef struct location {
+    dev_t device;
+    ino_t inode;
+    size_t above; /* its number; its own for the class folder */
+} location;
 
 static weft_status no_memory(const lister *l)
 {
@@ -141,9 +153,13 @@ static weft_status add_entry(lister *l, int dir, const struct dirent *e, uint64_
         snprintf(before, sizeof before, "%s", text_at(l, path));
         if (depth_of(before) >= DEEPEST)
             return wf_error_set(l->err, WEFT_ERR_FORMAT,
-                                "%s/%s: lies %d folders deep; a link may lead back to a folder "
-                                "above it",
+                                "%s/%s: lies %d folders deep, which is more than a class may have",
                                 l->root, before, DEEPEST);
+        if (path != 0 && e->d_type == DT_LNK && ++l->links > MOST_LINKS)
+            return wf_error_set(l->err, WEFT_ERR_FORMAT,
+                                "%s/%s: more than %d links to folders, which may fork again and "
+                                "again",
+                                l->root, before, MOST_LINKS);
         uint64_t offset, *at;
         WF_TRY(add_text(l, before, e->d_name, &offset));
         if (!(at = vec_add(folders, 1, sizeof *at)))
@@ -158,8 +174,27 @@ static weft_status add_entry(lister *l, int dir, const struct dirent *e, uint64_
     return WEFT_OK;
 }
 
-/* Lists one folder; those inside it go to *folders. */
-static weft_status list_folder(lister *l, uint64_t path, int64_t class_number, vec *folders)
+/* Notes where folder i of the class lies. Links that lead back to a folder above are refused: they
+ * would be followed for ever. */
+static weft_status note_place(lister *l, size_t i, uint64_t path, const struct stat *st)
+{
+    location *p = (location *)l->places.at, *at = &p[i];
+    at->device = st->st_dev;
+    at->inode = st->st_ino;
+    for (size_t k = i; k != p[k].above;) {
+        k = p[k].above;
+        if (p[k].device == at->device && p[k].inode == at->inode)
+            return wf_error_set(l->err, WEFT_ERR_FORMAT,
+                                "%s/%s: is a link back to a folder above it", l->root,
+                                text_at(l, path));
+    }
+    return WEFT_OK;
+}
+
+/* Lists one folder; those inside it go to *folders. `number` is the folder's in l->sub; NOT_BELOW:
+ * it is not there, or has been listed before. */
+static weft_status list_folder(lister *l, uint64_t path, int64_t class_number, size_t number,
+                               vec *folders)
 {
     char whole[PATH_MAX];
     const char *below = text_at(l, path);
@@ -177,6 +212,8 @@ static weft_status list_folder(lister *l, uint64_t path, int64_t class_number, v
     weft_status status = f ? WEFT_OK : no_memory(l);
     if (f)
         *f = (wf_listed_folder){path, st.st_mtim.tv_sec, st.st_mtim.tv_nsec, class_number};
+    if (status == WEFT_OK && number != NOT_BELOW)
+        status = note_place(l, number, path, &st);
     size_t first = l->names.n;
     for (struct dirent *e; status == WEFT_OK && (errno = 0, e = readdir(dir)) != NULL;)
         status = add_entry(l, dirfd(dir), e, path, folders);
@@ -195,16 +232,25 @@ static weft_status list_folder(lister *l, uint64_t path, int64_t class_number, v
 static weft_status list_below(lister *l, uint64_t path, int64_t class_number)
 {
     uint64_t *first = vec_add(&l->sub, 1, sizeof *first);
-    if (!first)
+    location *top = vec_add(&l->places, 1, sizeof *top);
+    if (!first || !top)
         return no_memory(l);
     *first = path;
+    *top = (location){0};
     size_t begin = l->sub.n - 1;
     /* Gather the paths first, so that files come in the order of their folders. A folder is read
      * twice only if it has folders in it. */
     size_t names = l->names.n, folders = l->folders.n;
-    int64_t left_out = l->left_out;
-    for (size_t i = begin; i < l->sub.n; i++)
-        WF_TRY(list_folder(l, ((uint64_t *)l->sub.at)[i], class_number, &l->sub));
+    int64_t left_out = l->left_out, links = l->links;
+    for (size_t i = begin; i < l->sub.n; i++) {
+        WF_TRY(list_folder(l, ((uint64_t *)l->sub.at)[i], class_number, i, &l->sub));
+        while (l->places.n < l->sub.n) {
+            location *p = vec_add(&l->places, 1, sizeof *p);
+            if (!p)
+                return no_memory(l);
+            *p = (location){.above = i};
+        }
+    }
     size_t n = l->sub.n - begin;
     if (n > 1) {
         vec ignored = {0};
@@ -212,21 +258,22 @@ static weft_status list_below(lister *l, uint64_t path, int64_t class_number)
         l->names.n = l->folder_of.n = names;
         l->folders.n = folders;
         l->left_out = left_out;
+        l->links = links;
         weft_status status = WEFT_OK;
         for (size_t i = begin; i < begin + n && status == WEFT_OK; i++) {
-            status = list_folder(l, ((uint64_t *)l->sub.at)[i], class_number, &ignored);
+            status = list_folder(l, ((uint64_t *)l->sub.at)[i], class_number, NOT_BELOW, &ignored);
             ignored.n = 0;
         }
         wf_free(ignored.at);
         WF_TRY(status);
     }
-    l->sub.n = begin;
+    l->sub.n = l->places.n = begin;
     return WEFT_OK;
 }
 
 static weft_status list_classes(lister *l, int64_t *empty)
 {
-    WF_TRY(list_folder(l, 0, -1, &l->classes));
+    WF_TRY(list_folder(l, 0, -1, NOT_BELOW, &l->classes));
     sort_texts(l, &l->classes, 0);
     *empty = 0;
     for (size_t k = 0; k < l->classes.n; k++) {
@@ -288,6 +335,7 @@ weft_status wf_listing_make(const char *path, int flat, wf_listing *list, int64_
     wf_free(l.names.at);
     wf_free(l.folder_of.at);
     wf_free(l.sub.at);
+    wf_free(l.places.at);
     return status;
 }
 

@@ -335,7 +335,7 @@ def test_folders_that_are_no_data_sets_are_told(tmp):
     text = run(tmp, f"{tmp}/bytes", *PHOTO)
     assert r"ant (6), b\xff (6)" in text, text
     os.symlink("..", f"{tmp}/empty/train/zebra/up")
-    refused(1, "a link may lead back", "train", "--data-path", f"{tmp}/empty", *PHOTO)
+    refused(1, "is a link back to a folder above it", "train", "--data-path", f"{tmp}/empty", *PHOTO)
 
 
 def test_a_run_is_kept_out_of_the_class_folders(tmp):
