@@ -174,6 +174,13 @@ int64_t wf_loader_chunks(const weft_loader *l, int64_t b)
     return (batch_size(l, b) + l->chunk - 1) / l->chunk;
 }
 
+/* Call it with the lock held. */
+static weft_status none_left(const weft_loader *l, weft_error *err)
+{
+    return wf_error_set(err, WEFT_ERR_FORMAT, "%s: no sample is left; the first left out: %s",
+                        l->ds->source, l->first_left_out);
+}
+
 /* Puts a sample into place i of batch b. Where it is damaged and batches must be full, the next
  * good one of the epoch's order stands in, which any thread finds to be the same. */
 static weft_status fill_place(weft_loader *l, wf_loader_thread *w, wf_slot *s, int64_t b, int64_t i,
@@ -191,10 +198,10 @@ static weft_status fill_place(weft_loader *l, wf_loader_thread *w, wf_slot *s, i
         if (!out || !l->opts.drop_last)
             return WEFT_OK;
     }
-    const char *first = NULL;
-    weft_loader_left_out(l, &first);
-    return wf_error_set(err, WEFT_ERR_FORMAT, "%s: no sample is left; the first left out: %s",
-                        l->ds->source, first ? first : "unknown");
+    pthread_mutex_lock(&l->lock);
+    weft_status status = none_left(l, err);
+    pthread_mutex_unlock(&l->lock);
+    return status;
 }
 
 /* Closes the gaps that samples left out have made. */
@@ -413,9 +420,10 @@ static weft_status next_batch(weft_loader *l, weft_batch *next, weft_error *err)
                              .targets = s->targets};
         l->next_out++;
     }
-    if (next->count == 0)
-        next->index = l->batches;
-    return WEFT_OK;
+    if (next->count > 0)
+        return WEFT_OK;
+    next->index = l->batches;
+    return l->bad && l->left_out == l->ds->info.count ? none_left(l, err) : WEFT_OK;
 }
 
 weft_status weft_loader_next(weft_loader *l, weft_batch *batch, weft_error *err)

@@ -105,7 +105,8 @@ static void add_f32(channel_sums *s, const float *p, size_t n)
     s->fsquares += squares;
 }
 
-/* Looks at every step-th sample; *n becomes how many these are. */
+/* Looks at every step-th sample; *n becomes how many these are. Damaged pictures and such as have
+ * vanished are left out: the loader tells of them, or leaves them out as well. */
 static weft_status sum_all(const weft_dataset *ds, int64_t step, channel_sums *sums, int64_t *n,
                            weft_error *err)
 {
@@ -114,11 +115,19 @@ static weft_status sum_all(const weft_dataset *ds, int64_t step, channel_sums *s
     if (!stage)
         return wf_error_set(err, WEFT_ERR_NOMEM, "%s: out of memory", ds->source);
     weft_status status = WEFT_OK;
+    weft_error first = WEFT_ERROR_INIT;
     *n = 0;
     for (int64_t i = 0; i < ds->info.count && status == WEFT_OK; i += step) {
         const void *pixels;
         int64_t label;
-        status = wf_stage_view(stage, i, NULL, &pixels, &label, err);
+        weft_error why = WEFT_ERROR_INIT;
+        status = wf_stage_view(stage, i, NULL, &pixels, &label, &why);
+        if (ds->read && (status == WEFT_ERR_FORMAT || status == WEFT_ERR_NOT_FOUND)) {
+            wf_error_set(&first, status, "%s", why.text);
+            status = WEFT_OK;
+            continue;
+        }
+        wf_error_set(err, status, "%s", why.text);
         for (int c = 0; c < ds->info.channels && status == WEFT_OK; c++) {
             if (ds->info.dtype == WEFT_U8) {
                 add_u8(&sums[c], (const uint8_t *)pixels + (size_t)c * plane, plane);
@@ -132,7 +141,8 @@ static weft_status sum_all(const weft_dataset *ds, int64_t step, channel_sums *s
         *n += 1;
     }
     wf_stage_destroy(stage);
-    return status;
+    return status == WEFT_OK && *n == 0 ? wf_error_set(err, first.status, "%s", first.text)
+                                        : status;
 }
 
 /* How far apart the samples are that mean and deviation are measured on: decoding takes its

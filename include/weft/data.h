@@ -146,7 +146,8 @@ weft_status weft_dataset_get(const weft_dataset *ds, int64_t index, void *pixels
 char *weft_dataset_sample_name(const weft_dataset *ds, int64_t index, char *text, size_t size);
 /* Computes mean and standard deviation of each channel (C values each) over all samples, with u8
  * pixels scaled to 0..1. Use the training split's values for testing, too. Reads all data once; of
- * pictures at most 65536 whose sizes are alike, at most 512 others, spread over all. */
+ * pictures at most 65536 whose sizes are alike, at most 512 others, spread over all. Pictures that
+ * are damaged or have vanished are left out; it is an error where no other is left. */
 weft_status weft_dataset_mean_std(const weft_dataset *ds, float *mean, float *std, weft_error *err);
 
 /* ---- before training -------------------------------------------------------------------------
