@@ -1,4 +1,9 @@
-/* weft pack: a data set in fewer, larger files: tar shards of its pictures, or pixels of one size. */
+/* weft pack: a data set in fewer, larger files: tar shards of its pictures, or pixels of one size.
+ *
+ * Files are written in a hidden folder inside the output folder, and come out of it when all splits
+ * are whole: half a data set would train without a word. */
+#include <dirent.h>
+#include <errno.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -19,6 +24,9 @@ static const struct {
     const char *name;
 } splits[MOST_SPLITS] = {
     {WEFT_SPLIT_TRAIN, "train"}, {WEFT_SPLIT_VAL, "val"}, {WEFT_SPLIT_TEST, "test"}};
+
+/* The folder inside the output folder that files are written in. */
+#define UNFINISHED ".unfinished"
 
 /* How far a split is. */
 typedef struct packed {
@@ -55,12 +63,17 @@ static int pack_split(session *s, const weft_dataset *ds, const char *name)
         transform.interpolation = session_interpolation(s);
         opts.transform = &transform;
     }
-    const int length = snprintf(path, sizeof(path), "%s/%s.safetensors", o->pack_folder, name);
+    const int length =
+        snprintf(path, sizeof(path), "%s/" UNFINISHED "/%s.safetensors", o->pack_folder, name);
     if (length >= (int)sizeof(path))
         return session_usage(s, "%s: too long a path", o->pack_folder);
-    weft_status status = o->pack_size || !info->pictures
-                             ? weft_pack_pixels(ds, path, &opts, &s->err)
-                             : weft_pack_shards(ds, o->pack_folder, name, &opts, &shards, &s->err);
+    weft_status status = WEFT_OK;
+    if (o->pack_size || !info->pictures) {
+        status = weft_pack_pixels(ds, path, &opts, &s->err);
+    } else {
+        *strrchr(path, '/') = '\0';
+        status = weft_pack_shards(ds, path, name, &opts, &shards, &s->err);
+    }
     if (status != WEFT_OK)
         return session_stop(s, status);
     if (shards)
@@ -68,7 +81,8 @@ static int pack_split(session *s, const weft_dataset *ds, const char *name)
                   (long long)info->count, (long long)shards, shards == 1 ? "" : "s", o->pack_folder,
                   name);
     else
-        cli_print(stdout, "%s  %lld images: %s\n", name, (long long)info->count, path);
+        cli_print(stdout, "%s  %lld images: %s/%s.safetensors\n", name, (long long)info->count,
+                  o->pack_folder, name);
     return 0;
 }
 
@@ -91,23 +105,72 @@ static int open_split(session *s, int i, weft_dataset **ds)
     return 0;
 }
 
+/* The labels of all splits follow the names of the first one's classes, as in training: shards have
+ * one list of names. */
+static int follow_first(session *s, const weft_dataset *first, weft_dataset *ds)
+{
+    const weft_dataset_info *info = weft_dataset_get_info(first);
+    bool moved;
+    if (!info->class_names || weft_dataset_follow_names(ds, info->class_names, info->classes,
+                                                        info->source, &moved, &s->err) == WEFT_OK)
+        return 0;
+    return session_fail(s);
+}
+
 /* Old shards would be read beside the new ones. */
-static int make_folder(session *s)
+static int make_folder(session *s, char *unfinished, size_t size, bool *made)
 {
     const char *folder = s->options->pack_folder;
-    if (mkdir(folder, 0777) == 0)
-        return 0;
     struct stat st;
-    if (stat(folder, &st) != 0 || !S_ISDIR(st.st_mode))
+    if (snprintf(unfinished, size, "%s/" UNFINISHED, folder) >= (int)size)
+        return session_usage(s, "%s: too long a path", folder);
+    *made = mkdir(folder, 0777) == 0;
+    if (!*made && (stat(folder, &st) != 0 || !S_ISDIR(st.st_mode)))
         return session_usage(s, "%s: cannot be made a folder", folder);
-    return rmdir(folder) == 0 && mkdir(folder, 0777) == 0
+    DIR *dir = opendir(folder);
+    bool empty = dir != NULL;
+    for (struct dirent *e; dir && empty && (e = readdir(dir));)
+        empty = strcmp(e->d_name, ".") == 0 || strcmp(e->d_name, "..") == 0;
+    if (dir)
+        closedir(dir);
+    if (!empty)
+        return session_usage(s, "%s: is not empty; --output names a new folder", folder);
+    return mkdir(unfinished, 0777) == 0
                ? 0
-               : session_usage(s, "%s: is not empty; --output names a new folder", folder);
+               : session_usage(s, "%s: no folder can be made there: %s", folder, strerror(errno));
+}
+
+/* Moves the files into the output folder, or removes them and the folder where packing has failed. */
+static int finish(session *s, const char *unfinished, bool made, int status)
+{
+    const char *folder = s->options->pack_folder;
+    DIR *dir = opendir(unfinished);
+    for (struct dirent *e; dir && (e = readdir(dir));) {
+        char from[4096 + 256], to[4096 + 256];
+        if (strcmp(e->d_name, ".") == 0 || strcmp(e->d_name, "..") == 0)
+            continue;
+        snprintf(from, sizeof(from), "%s/%s", unfinished, e->d_name);
+        snprintf(to, sizeof(to), "%s/%s", folder, e->d_name);
+        if (status == 0 && rename(from, to) != 0) {
+            cli_print(stderr, "weft pack: %s: %s\n", to, strerror(errno));
+            status = EXIT_FAILED;
+        } else if (status != 0) {
+            unlink(from);
+        }
+    }
+    if (dir)
+        closedir(dir);
+    rmdir(unfinished);
+    if (status != 0 && made)
+        rmdir(folder);
+    return status;
 }
 
 int cmd_pack(const cli_options *options)
 {
     session s;
+    char unfinished[4096] = "";
+    weft_dataset *sets[MOST_SPLITS] = {NULL};
     int status = session_init(&s, "pack", options);
     if (status == 0)
         status = session_need(&s, "DATA", options->data_path);
@@ -115,13 +178,21 @@ int cmd_pack(const cli_options *options)
         status = session_need(&s, "--output", options->pack_folder);
     signals_catch();
     for (int i = 0; status == 0 && i < MOST_SPLITS; i++) {
-        weft_dataset *ds = NULL;
-        status = open_split(&s, i, &ds);
-        if (status == 0 && i == 0)
-            status = make_folder(&s);
-        if (status == 0 && ds)
-            status = pack_split(&s, ds, splits[i].name);
-        weft_dataset_destroy(ds);
+        status = open_split(&s, i, &sets[i]);
+        if (status == 0 && i > 0 && sets[i])
+            status = follow_first(&s, sets[0], sets[i]);
     }
+    bool made = false, begun = false;
+    if (status == 0) {
+        status = make_folder(&s, unfinished, sizeof(unfinished), &made);
+        begun = status == 0;
+    }
+    for (int i = 0; status == 0 && i < MOST_SPLITS; i++)
+        if (sets[i])
+            status = pack_split(&s, sets[i], splits[i].name);
+    if (begun)
+        status = finish(&s, unfinished, made, status);
+    for (int i = 0; i < MOST_SPLITS; i++)
+        weft_dataset_destroy(sets[i]);
     return session_done(&s, status);
 }

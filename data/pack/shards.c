@@ -8,8 +8,10 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "data/dataset.h"
+#include "data/formats/text_file.h"
 #include "engine/base/alloc.h"
 #include "engine/base/error.h"
 #include "engine/files/atomic_file.h"
@@ -148,6 +150,24 @@ static weft_status add_sample(packing *p, int64_t sample, weft_error *err)
     return add_entry(&p->shard, name, label, (size_t)n, err);
 }
 
+/* Whether the names at `path`, which an earlier split has left, are these. */
+static weft_status compare_names(const weft_dataset_info *info, const char *path, weft_error *err)
+{
+    char *text = NULL;
+    WF_TRY(wf_read_text_file(path, &text, err));
+    char *rest = text, *line = strsep(&rest, "\n");
+    int k = 0;
+    while (k < info->classes && line && strcmp(line, info->class_names[k]) == 0) {
+        line = strsep(&rest, "\n");
+        k++;
+    }
+    bool same = k == info->classes && line && !*line && !rest;
+    wf_free(text);
+    return same ? WEFT_OK
+                : wf_error_set(err, WEFT_ERR_INVALID,
+                               "%s: another split has left other names of classes there", path);
+}
+
 /* The classes' names, one a line, which shards have no place for. */
 static weft_status write_names(const packing *p, weft_error *err)
 {
@@ -158,6 +178,11 @@ static weft_status write_names(const packing *p, weft_error *err)
     char *path = wf_asprintf("%s/classes.txt", p->folder);
     if (!path)
         return wf_error_set(err, WEFT_ERR_NOMEM, "out of memory for names of classes");
+    if (access(path, F_OK) == 0) {
+        weft_status status = compare_names(info, path, err);
+        wf_free(path);
+        return status;
+    }
     weft_status status = wf_atomic_create(path, &file, err);
     wf_free(path);
     for (int k = 0; status == WEFT_OK && k < info->classes; k++) {
