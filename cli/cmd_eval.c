@@ -131,8 +131,7 @@ static int normalise(session *s, weft_dataset *ds)
     if (!known && session_try_data(s, s->options->data_path, WEFT_SPLIT_TRAIN, &train, NULL))
         train = NULL;
     weft_dataset *measured = train ? train : ds;
-    session_eval_transform(s, info, 0, &t);
-    int status = session_look_through(s, measured, &t);
+    int status = session_eval_transform(s, info, 0, &t) ? session_look_through(s, measured, &t) : 0;
     if (status == 0)
         status = session_normalise(s, measured);
     weft_dataset_destroy(train);
