@@ -21,7 +21,7 @@ typedef struct wf_ckpt_out {
 /* What a part loads. */
 typedef struct wf_ckpt_in {
     const char *part;         /* its name */
-    weft_tensor_list tensors; /* of the trainer's context */
+    weft_tensor_list tensors; /* of the trainer's context; only to be read, gone after the call */
     const json_t *numbers;    /* NULL: the checkpoint does not have this part */
     weft_error *err;
 } wf_ckpt_in;

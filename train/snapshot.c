@@ -90,6 +90,7 @@ typedef struct taking {
     weft_trainer *t;
     wf_ckpt_image image;  /* the copy so far */
     wf_ckpt_image *spare; /* whose blocks it may use; NULL: none */
+    int parts;            /* how many of them */
     bool reserve;         /* only makes the blocks of tensors, with nothing in them */
 } taking;
 
@@ -139,12 +140,12 @@ static weft_status save_part(taking *k, const wf_ckpt_part *part, json_t *state,
     return status;
 }
 
-/* The parts alone. */
+/* The first k->parts parts alone. */
 static weft_status save_parts(taking *k, weft_error *err)
 {
     json_t *state = json_object();
     weft_status status = state ? WEFT_OK : no_memory(err);
-    for (int i = 0; i < N_PARTS && status == WEFT_OK; i++)
+    for (int i = 0; i < k->parts && status == WEFT_OK; i++)
         status = save_part(k, parts[i], state, err);
     char *text = status == WEFT_OK && !k->reserve
                      ? json_dumps(state, JSON_INDENT(1) | JSON_REAL_PRECISION(17))
@@ -161,7 +162,7 @@ static weft_status save_parts(taking *k, weft_error *err)
 weft_status wf_snapshot_take(weft_trainer *t, wf_ckpt_image *spare, wf_ckpt_image *image,
                              weft_error *err)
 {
-    taking k = {.t = t, .image.about = about(t), .spare = spare};
+    taking k = {.t = t, .image.about = about(t), .spare = spare, .parts = N_PARTS};
     weft_status status = k.image.about ? save_parts(&k, err) : no_memory(err);
     if (status == WEFT_OK && t->opts.run)
         status = wf_run_copy_files(t->opts.run, t->ctx->memory, &k.image, err);
@@ -174,7 +175,7 @@ weft_status wf_snapshot_take(weft_trainer *t, wf_ckpt_image *spare, wf_ckpt_imag
 
 weft_status wf_snapshot_reserve(weft_trainer *t, wf_ckpt_image *image, weft_error *err)
 {
-    taking k = {.t = t, .reserve = true};
+    taking k = {.t = t, .parts = N_PARTS, .reserve = true};
     weft_status status = save_parts(&k, err);
     if (status == WEFT_OK)
         *image = k.image;
@@ -198,7 +199,9 @@ static weft_status read_tensors(const weft_trainer *t, const wf_ckpt_file *file,
                                   e->foreign);
             break;
         }
-        weft_tensor *x = weft_tensor_from(t->ctx, e->dtype, e->shape, e->data);
+        const bool aligned = (uintptr_t)e->data % weft_dtype_size(e->dtype) == 0;
+        weft_tensor *x = aligned ? wf_tensor_over(t->ctx, e->dtype, e->shape, e->data)
+                                 : weft_tensor_from(t->ctx, e->dtype, e->shape, e->data);
         status = x ? weft_tensor_list_add(list, e->name, x)
                    : wf_take_error(t->ctx, WEFT_ERR_NOMEM, NULL, err);
         weft_tensor_unref(x);
@@ -226,8 +229,9 @@ static weft_status load_part(weft_trainer *t, const wf_ckpt_image *image, const 
     return status;
 }
 
-/* *begun: how many parts may have changed. */
-static weft_status load_parts(weft_trainer *t, const wf_ckpt_image *image, int *begun,
+/* Loads the first n parts. *begun: how many it came to; the last of them has not changed where it
+ * failed. */
+static weft_status load_parts(weft_trainer *t, const wf_ckpt_image *image, int n, int *begun,
                               weft_error *err)
 {
     const wf_ckpt_file *file = wf_ckpt_image_find(image, STATE);
@@ -238,7 +242,7 @@ static weft_status load_parts(weft_trainer *t, const wf_ckpt_image *image, int *
         return wf_error_set(err, WEFT_ERR_FORMAT, "there is no " STATE ", or it is not JSON");
     }
     weft_status status = WEFT_OK;
-    for (*begun = 0; *begun < N_PARTS && status == WEFT_OK; ++*begun)
+    for (*begun = 0; *begun < n && status == WEFT_OK; ++*begun)
         status = load_part(t, image, state, parts[*begun], err);
     json_decref(state);
     return status;
@@ -248,7 +252,8 @@ weft_status wf_snapshot_apply(weft_trainer *t, const wf_ckpt_image *image, const
                               weft_error *err)
 {
     weft_error why = WEFT_ERROR_INIT, ignored = WEFT_ERROR_INIT;
-    taking before = {.t = t}; /* to be put back where a later part does not fit */
+    /* To be put back where a later part does not fit. */
+    taking before = {.t = t, .parts = N_PARTS - 1};
     int begun = 0;
     if (weft_error_status(t->ctx) != WEFT_OK)
         return wf_take_error(t->ctx, WEFT_ERR_STATE, "nothing is loaded after an error", err);
@@ -257,11 +262,11 @@ weft_status wf_snapshot_apply(weft_trainer *t, const wf_ckpt_image *image, const
         wf_ckpt_image_done(&before.image);
         return status;
     }
-    status = load_parts(t, image, &begun, &why);
+    status = load_parts(t, image, N_PARTS, &begun, &why);
     if (status != WEFT_OK) {
         weft_error_clear(t->ctx);
-        if (begun > 0)
-            load_parts(t, &before.image, &begun, &ignored);
+        if (begun > 1)
+            load_parts(t, &before.image, begun - 1, &begun, &ignored);
         wf_error_set(err, status, "%s: %s", label, why.text);
     }
     wf_ckpt_image_done(&before.image);

@@ -160,6 +160,10 @@ static weft_status go_on(search *s)
     }
     if (found)
         tell_resumed(s);
+    if (found && wf_trainer_checkpoints(t)) {
+        wf_ckpt_spare_put(&t->spare, &s->image, false); /* of the size of the next one */
+        t->saved.ready = true;
+    }
     return WEFT_OK;
 }
 

@@ -27,27 +27,16 @@ static weft_status check_creation(weft_context *ctx, weft_dtype dtype, weft_shap
     return WEFT_OK;
 }
 
-weft_tensor *weft_tensor_create(weft_context *ctx, weft_dtype dtype, weft_shape shape)
+/* Takes over the block; frees it on failure. */
+static weft_tensor *create(weft_context *ctx, wf_type type, wf_block *block)
 {
-    if (!ctx || check_creation(ctx, dtype, shape) != WEFT_OK)
-        return NULL;
     weft_tensor *t = wf_handles_take(&ctx->handles, sizeof *t);
     if (!t) {
+        wf_memory_free(block);
         wf_nomem(&ctx->error, sizeof *t, "a tensor");
         return NULL;
     }
-    wf_type type = {dtype, shape};
-    wf_block_request request = {.size = wf_type_bytes(type),
-                                .kind = WF_MEM_STORED,
-                                .placement = WF_PLACE_INTERLEAVED,
-                                .zero = true,
-                                .what = "a tensor"};
-    if (wf_memory_alloc(ctx->memory, &request, &t->block, &ctx->error) != WEFT_OK) {
-        t->magic = WF_MAGIC_DEAD;
-        t->ctx = ctx;
-        wf_handles_give(&ctx->handles, t);
-        return NULL;
-    }
+    t->block = *block;
     t->magic = WF_MAGIC_STORED;
     t->type = type;
     t->leaf = t->leaves = t->pending = -1;
@@ -55,6 +44,31 @@ weft_tensor *weft_tensor_create(weft_context *ctx, weft_dtype dtype, weft_shape 
     t->ctx = ctx;
     wf_context_ref(ctx);
     return t;
+}
+
+weft_tensor *weft_tensor_create(weft_context *ctx, weft_dtype dtype, weft_shape shape)
+{
+    if (!ctx || check_creation(ctx, dtype, shape) != WEFT_OK)
+        return NULL;
+    const wf_type type = {dtype, shape};
+    wf_block block = WF_BLOCK_INIT;
+    wf_block_request request = {.size = wf_type_bytes(type),
+                                .kind = WF_MEM_STORED,
+                                .placement = WF_PLACE_INTERLEAVED,
+                                .zero = true,
+                                .what = "a tensor"};
+    if (wf_memory_alloc(ctx->memory, &request, &block, &ctx->error) != WEFT_OK)
+        return NULL;
+    return create(ctx, type, &block);
+}
+
+weft_tensor *wf_tensor_over(weft_context *ctx, weft_dtype dtype, weft_shape shape, const void *data)
+{
+    if (check_creation(ctx, dtype, shape) != WEFT_OK)
+        return NULL;
+    const wf_type type = {dtype, shape};
+    wf_block block = {.data = (void *)(uintptr_t)data, .size = wf_type_bytes(type)};
+    return create(ctx, type, &block);
 }
 
 weft_tensor *weft_tensor_from(weft_context *ctx, weft_dtype dtype, weft_shape shape,

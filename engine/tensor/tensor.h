@@ -75,6 +75,11 @@ weft_status wf_tensor_check_given(weft_context *ctx, const weft_tensor *t, const
  * type and t's shape. Everything recorded that reads t must have run. */
 void wf_tensor_set_content(weft_tensor *t, weft_dtype dtype, wf_block *block);
 
+/* A stored tensor over memory of the caller's, which is aligned to the elements and outlives it.
+ * Nobody may write to it. */
+weft_tensor *wf_tensor_over(weft_context *ctx, weft_dtype dtype, weft_shape shape,
+                            const void *data);
+
 /* The ring of recorded handles. */
 typedef struct wf_ring {
     char *map, *base;     /* the reserved address space, and its aligned part */
