@@ -138,7 +138,7 @@ int wf_index_read(const char *folder, const char *path, wf_listing *list)
     int fd = -1, good = 0;
     int64_t size = 0;
     char *file = file_in(folder, hash_path(path)), *bytes = NULL;
-    if (file && wf_open_regular(file, MOST_BYTES, &fd, &size, NULL) == WEFT_OK)
+    if (file && wf_open_own(file, MOST_BYTES, &fd, &size, NULL) == WEFT_OK)
         bytes = wf_alloc((size_t)size);
     if (bytes && wf_read_at(fd, file, bytes, size, 0, NULL) == WEFT_OK)
         good = wf_index_parse(bytes, (size_t)size, path, list) && unchanged(path, list);
@@ -153,6 +153,14 @@ int wf_index_read(const char *folder, const char *path, wf_listing *list)
 }
 
 /* ---- writing -------------------------------------------------------------------------------- */
+
+/* The name is Weft's own: a link under it is none of Weft's, and is not followed to what it would
+ * overwrite. */
+static int is_free(const char *file)
+{
+    struct stat st;
+    return lstat(file, &st) != 0 || S_ISREG(st.st_mode);
+}
 
 static int settled(const wf_listing *l)
 {
@@ -178,7 +186,7 @@ void wf_index_write(const char *folder, const char *path, const wf_listing *l)
     h.payload_hash = XXH3_64bits(payload, bytes);
     char *file = file_in(folder, h.path_hash);
     wf_atomic_file *out = NULL;
-    if (!file || !settled(l) || wf_atomic_create(file, &out, NULL) != WEFT_OK) {
+    if (!file || !is_free(file) || !settled(l) || wf_atomic_create(file, &out, NULL) != WEFT_OK) {
         wf_free(file);
         return;
     }

@@ -22,8 +22,11 @@
 
 #define ROWS_AT_ONCE 16
 /* A scan is a pass over all coefficients, which costs few bytes of a file: a bound against files
- * made to keep us busy. Encoders write some ten of them. libjpeg-turbo's fuzzers have this bound. */
+ * made to keep us busy. Encoders write some ten of them. libjpeg-turbo's fuzzers have MAX_SCANS. A
+ * large picture may have fewer: some ten seconds of one core at the most. */
 #define MAX_SCANS 500
+#define LEAST_SCANS 64
+#define MAX_SCANNED_PIXELS (INT64_C(1) << 32)
 
 typedef struct jpeg_reader {
     struct jpeg_decompress_struct jpeg;
@@ -67,9 +70,16 @@ static void on_warning(j_common_ptr jpeg, int level)
     }
 }
 
+static int most_scans(const struct jpeg_decompress_struct *jpeg)
+{
+    const int64_t pixels = (int64_t)jpeg->image_height * jpeg->image_width + 1;
+    const int64_t most = MAX_SCANNED_PIXELS / pixels;
+    return most < LEAST_SCANS ? LEAST_SCANS : most < MAX_SCANS ? (int)most : MAX_SCANS;
+}
+
 static void on_progress(j_common_ptr jpeg)
 {
-    if (((j_decompress_ptr)jpeg)->input_scan_number <= MAX_SCANS)
+    if (((j_decompress_ptr)jpeg)->input_scan_number <= most_scans((j_decompress_ptr)jpeg))
         return;
     reader(jpeg)->too_many_scans = true;
     on_error(jpeg);
@@ -183,7 +193,7 @@ static weft_status failure(wf_decoder *d, jpeg_reader *r)
     if (r->cut_short)
         return wf_picture_cut_short(d);
     if (r->too_many_scans)
-        return wf_picture_damaged(d, "more than %d scans", MAX_SCANS);
+        return wf_picture_damaged(d, "more than %d scans", most_scans(&r->jpeg));
     char text[JMSG_LENGTH_MAX];
     r->errors.format_message((j_common_ptr)&r->jpeg, text);
     switch (r->errors.msg_code) {

@@ -6,6 +6,7 @@
 #include <stdint.h>
 #include <cmocka.h>
 
+#include <dirent.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -163,6 +164,36 @@ static void an_index_serves_until_a_folder_changes(void **state)
     ds = open_with(&opts);
     assert_int_equal(weft_dataset_get_info(ds)->count, 7);
     weft_dataset_destroy(ds);
+}
+
+/* Whoever can write to the cache must not lead Weft to overwrite or read another file. */
+static void a_link_in_the_place_of_an_index_is_not_followed(void **state)
+{
+    const char *root = make("linked", 1, 3);
+    char cache[512], path[600], name[800] = "", target[600];
+    snprintf(cache, sizeof cache, "%s", in_scratch("cache_of_links"));
+    mkdir(cache, 0700);
+    weft_dataset_opts opts = {.path = root, .index_folder = cache};
+    snprintf(path, sizeof path, "%s/a", root);
+    set_times(path, 1000000);
+    set_times(root, 1000000);
+    weft_dataset_destroy(open_with(&opts));
+    DIR *dir = opendir(cache);
+    for (struct dirent *e; (e = readdir(dir));)
+        if (strstr(e->d_name, ".list"))
+            snprintf(name, sizeof name, "%s/%s", cache, e->d_name);
+    closedir(dir);
+    assert_true(name[0]);
+    snprintf(target, sizeof target, "%s/precious", cache);
+    assert_int_equal(rename(name, target), 0);
+    assert_int_equal(symlink(target, name), 0);
+    wf_listing list = {0};
+    assert_false(wf_index_read(cache, root, &list));
+    assert_int_equal(truncate(target, 3), 0);
+    weft_dataset_destroy(open_with(&opts)); /* writes no index */
+    struct stat st;
+    assert_int_equal(stat(target, &st), 0);
+    assert_int_equal(st.st_size, 3);
 }
 
 /* ---- parts ---------------------------------------------------------------------------------- */
@@ -408,6 +439,7 @@ int main(void)
         cmocka_unit_test(names_come_in_pythons_order),
         cmocka_unit_test(pictures_come_by_class_then_folder_then_name),
         cmocka_unit_test(an_index_serves_until_a_folder_changes),
+        cmocka_unit_test(a_link_in_the_place_of_an_index_is_not_followed),
         cmocka_unit_test(a_part_for_validation_has_its_share_of_each_class),
         cmocka_unit_test(batches_have_the_same_bits_for_any_threads_samplers_and_damage),
         cmocka_unit_test(evaluation_leaves_damaged_pictures_out_and_training_stops_at_the_first),
