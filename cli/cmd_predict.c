@@ -10,6 +10,8 @@
 #include "session.h"
 #include "signals.h"
 
+#define MOST_LIST ((size_t)1 << 30) /* bytes of a list on standard input */
+
 typedef struct prediction {
     session s;
     weft_dataset *ds;
@@ -27,7 +29,8 @@ static bool on_step(void *user, const weft_progress *record)
 
 /* ---- input ----------------------------------------------------------------------------------- */
 
-/* All of a stream, terminated, owned by the caller; NULL: no memory, or it failed. */
+/* All of a stream, terminated, owned by the caller; NULL: no memory, more than MOST_LIST bytes, or it
+ * failed. */
 static char *read_all(FILE *in, size_t *size)
 {
     size_t capacity = 0;
@@ -35,6 +38,8 @@ static char *read_all(FILE *in, size_t *size)
     *size = 0;
     do {
         if (*size + 1 >= capacity) {
+            if (capacity > MOST_LIST)
+                break;
             char *more = realloc(text, capacity = 2 * capacity + 65536);
             if (!more)
                 break;
@@ -43,7 +48,7 @@ static char *read_all(FILE *in, size_t *size)
         *size += fread(text + *size, 1, capacity - 1 - *size, in);
         text[*size] = '\0';
     } while (!feof(in) && !ferror(in));
-    if (!feof(in)) {
+    if (!text || !feof(in)) {
         free(text);
         return NULL;
     }
@@ -57,7 +62,10 @@ static int paths_of_stdin(prediction *p, int64_t *n)
     size_t size;
     p->list = read_all(stdin, &size);
     if (!p->list)
-        return session_usage(&p->s, "the list of pictures on standard input cannot be read");
+        return session_usage(&p->s,
+                             "the list of pictures on standard input cannot be read, or has more "
+                             "than %lld bytes",
+                             (long long)MOST_LIST);
     const char end = memchr(p->list, '\0', size) ? '\0' : '\n';
     int64_t lines = 1;
     for (size_t i = 0; i < size; i++)
@@ -69,6 +77,8 @@ static int paths_of_stdin(prediction *p, int64_t *n)
         char *stop = memchr(at, end, (size_t)(p->list + size - at));
         stop = stop ? stop : p->list + size;
         *stop = '\0';
+        if (end == '\n' && stop > at && stop[-1] == '\r')
+            stop[-1] = '\0';
         if (*at)
             p->paths[(*n)++] = at;
         at = stop + 1;

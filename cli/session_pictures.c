@@ -50,7 +50,13 @@ int session_open_data(session *s, const char *path, weft_split split, weft_datas
 int session_open_files(session *s, const char *const *files, int64_t n, weft_dataset **ds)
 {
     return open_data(
-        s, (weft_dataset_opts){.files = files, .n_files = n, .split = WEFT_SPLIT_PREDICT}, ds);
+        s,
+        (weft_dataset_opts){.files = files,
+                            .n_files = n,
+                            .split = WEFT_SPLIT_PREDICT,
+                            .files_may_miss = s->options->bad_images &&
+                                              strcmp(s->options->bad_images, "skip") == 0},
+        ds);
 }
 
 /* ---- the transform of evaluation ------------------------------------------------------------- */

@@ -88,11 +88,14 @@ static weft_status add_folder(files *f, const char *path, int64_t *left_out, wef
     return status;
 }
 
-static weft_status add_path(files *f, const char *path, int64_t *left_out, weft_error *err)
+static weft_status add_path(files *f, const char *path, bool may_miss, int64_t *left_out,
+                            weft_error *err)
 {
     struct stat st;
     if (!path || !path[0])
         return wf_error_set(err, WEFT_ERR_INVALID, "a list of pictures: an entry has no name");
+    if (stat(path, &st) != 0 && errno == ENOENT && may_miss)
+        return add(f, wf_strdup(path), err);
     if (stat(path, &st) != 0)
         return wf_error_set(err, errno == ENOENT ? WEFT_ERR_NOT_FOUND : WEFT_ERR_IO, "%s: %s", path,
                             strerror(errno));
@@ -109,7 +112,7 @@ weft_status wf_open_files(const weft_dataset_opts *opts, weft_dataset **ds, weft
         return no_memory(err);
     weft_status status = WEFT_OK;
     for (int64_t i = 0; status == WEFT_OK && i < opts->n_files; i++)
-        status = add_path(f, opts->files[i], &left_out, err);
+        status = add_path(f, opts->files[i], opts->files_may_miss, &left_out, err);
     if (status != WEFT_OK) {
         release(f);
         return status;

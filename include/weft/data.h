@@ -71,6 +71,9 @@ typedef struct weft_dataset_opts {
     /* Keeps the bytes of pictures that have been read: in memory ("ram"), or in an unnamed file in
      * this folder, which should be on a disk of this machine. NULL: not. */
     const char *cache;
+    /* Files that are not there are no error of opening, but of reading, as in lists: a loader that
+     * skips bad images (WEFT_BAD_SKIP) leaves them out. */
+    bool files_may_miss;
 } weft_dataset_opts;
 
 /* Opens a data set. `path` is one of these:

@@ -183,6 +183,25 @@ def test_evaluation_sees_small_pictures_as_training_did(tmp):
     assert loss[:5] in log, (figures, log)
 
 
+def test_predict_leaves_out_what_is_missing_where_it_may(tmp):
+    data = small(f"{tmp}/data")
+    done("train", "--data-path", data, *NET, "--output-dir", f"{tmp}/run")
+    good = [f"{data}/val/ant/{k}.ppm" for k in range(3)]
+
+    def predict(lines, *args):
+        return subprocess.run(
+            [weft_command.WEFT, "predict", "--weights", f"{tmp}/run/weights.safetensors", "-", *args],
+            input=lines, capture_output=True, text=True, check=False, timeout=60)
+    r = predict("\r\n".join(good) + "\r\n")
+    assert r.returncode == 0 and len(r.stdout.splitlines()) == 4, r.stderr
+    lost = "\n".join([good[0], f"{tmp}/nothing.ppm", *good[1:]])
+    r = predict(lost)
+    assert r.returncode == 1 and re.fullmatch(r"weft predict: .*/nothing.ppm: No such.*\n", r.stderr), r.stderr
+    r = predict(lost, "--bad-images", "skip")
+    assert r.returncode == 0 and len(r.stdout.splitlines()) == 4, r.stderr
+    assert "note  1 damaged picture left out; the first: " in r.stderr and "nothing.ppm" in r.stderr, r.stderr
+
+
 # ---- packing -------------------------------------------------------------------------------------
 
 
