@@ -91,6 +91,13 @@ int session_loader_opts(const session *s, const weft_dataset_info *info, weft_lo
                                           : WEFT_BAD_STOP};
     if (info->dtype != WEFT_U8 || s->norm.channels == 0)
         return 0;
+    if (s->norm.channels != info->channels && s->options->mean) {
+        cli_print(stderr,
+                  "weft %s: --mean and --std have %d number%s, the images have %d channel%s\n",
+                  s->command, s->norm.channels, s->norm.channels == 1 ? "" : "s", info->channels,
+                  info->channels == 1 ? "" : "s");
+        return EXIT_FAILED;
+    }
     if (s->norm.channels != info->channels) {
         cli_print(stderr, "weft %s: %s was trained on images of %d channel%s, these have %d\n",
                   s->command, s->options->weights ? s->options->weights : "the network",

@@ -156,8 +156,13 @@ static int make_loaders(session *s, const cli_options *used, train_data *d)
     status = make_loader(s, d->val, &opts, eval, &d->val_loader);
     if (status == 0 && d->test)
         status = make_loader(s, d->test, &opts, eval, &d->test_loader);
-    if (eval)
-        session_format_transform(eval, d->transform, sizeof(d->transform));
+    if (!eval && info->pictures) { /* other pictures are brought to the size of these */
+        d->evaluation.height = info->height;
+        d->evaluation.width = info->width;
+        d->evaluation.resize = info->height < info->width ? info->height : info->width;
+    }
+    if (eval || info->pictures)
+        session_format_transform(&d->evaluation, d->transform, sizeof(d->transform));
     if (status)
         return status;
     if (used->batch_size > info->count)

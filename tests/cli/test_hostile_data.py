@@ -181,6 +181,12 @@ def test_evaluation_sees_small_pictures_as_training_did(tmp):
         log = f.read()
     loss = re.search(r"loss ([0-9.]+)", figures).group(1)
     assert loss[:5] in log, (figures, log)
+    # pictures of other sizes are brought to that of training
+    put(f"{tmp}/large.ppm", ppm(1, 50, 40))
+    rows = done("predict", "--weights", f"{tmp}/run/weights.safetensors", f"{tmp}/large.ppm")
+    assert len(rows.splitlines()) == 2, rows
+    refused(1, "--mean and --std have 1 number, the images have 3 channels", "train", "--data-path", data, *NET,
+            "--mean", "0.5", "--std", 1)
 
 
 def test_predict_leaves_out_what_is_missing_where_it_may(tmp):
