@@ -6,6 +6,7 @@
 #include "train/evaluate.h"
 #include "train/report/report.h"
 #include "train/run_dir.h"
+#include "train/trainer_best.h"
 #include "train/trainer_files.h"
 #include "train/trainer_recipe.h"
 #include "train/trainer_step.h"

@@ -22,25 +22,50 @@ weft_status wf_trainer_log_window(weft_trainer *t)
     return wf_run_log_step(t->opts.run, &p, place->done, epochs_done, t->err);
 }
 
-/* Weights that are not finite never replace good ones on disk. */
-weft_status wf_trainer_save_weights(weft_trainer *t, const char *name)
+/* The metadata of weights, and `more` behind it; wf_free. */
+static weft_safetensors_meta *meta_and(const weft_trainer *t, const weft_safetensors_meta *more)
 {
-    if (!t->opts.run)
-        return WEFT_OK;
+    weft_safetensors_meta *all = wf_alloc_array((size_t)t->opts.n_meta + 1, sizeof *all);
+    for (int64_t i = 0; all && i < t->opts.n_meta; i++)
+        all[i] = t->opts.meta[i];
+    if (all && more)
+        all[t->opts.n_meta] = *more;
+    return all;
+}
+
+/* Weights that are not finite never replace good ones on disk. */
+weft_status wf_trainer_write_weights(weft_trainer *t, const char *name,
+                                     const weft_safetensors_meta *more)
+{
     if (!wf_weights_finite(t->model))
         return wf_error_set(t->err, WEFT_ERR_NUMERIC,
                             "epoch %lld, step %lld: the weights are not finite any more",
                             (long long)t->place.epoch, (long long)t->place.done);
     char *path = wf_run_file(t->opts.run, name);
-    if (!path)
-        return wf_error_set(t->err, WEFT_ERR_NOMEM, "out of memory while saving weights");
-    weft_status status = weft_module_save_with(t->model, path, t->opts.meta, t->opts.n_meta);
+    weft_safetensors_meta *meta = meta_and(t, more);
+    weft_status status =
+        path && meta ? weft_module_save_with(t->model, path, meta, t->opts.n_meta + (more != NULL))
+                     : wf_error_set(t->err, WEFT_ERR_NOMEM, "out of memory while saving weights");
+    if (path && meta && status != WEFT_OK)
+        wf_take_error(t->model->ctx, status, NULL, t->err);
+    wf_free(meta);
     wf_free(path);
-    if (status != WEFT_OK)
-        return wf_take_error(t->model->ctx, status, NULL, t->err);
+    return status;
+}
+
+weft_status wf_trainer_publish(weft_trainer *t)
+{
     if (!wf_run_published(t->opts.run)) /* which moves the folder that a checkpoint is written to */
         wf_trainer_checkpoint_wait(t);
     return wf_run_publish(t->opts.run, t->err);
+}
+
+weft_status wf_trainer_save_weights(weft_trainer *t, const char *name)
+{
+    if (!t->opts.run)
+        return WEFT_OK;
+    WF_TRY(wf_trainer_write_weights(t, name, NULL));
+    return wf_trainer_publish(t);
 }
 
 weft_status wf_trainer_save_averages(weft_trainer *t)
@@ -54,17 +79,6 @@ weft_status wf_trainer_save_averages(weft_trainer *t)
     weft_error_clear(t->ctx);
     weft_ema_swap(t->recipe.ema); /* nothing is recorded, so this cannot fail */
     return status;
-}
-
-/* Among equals the first stays the best: it needed the least training. */
-weft_status wf_trainer_note_best(weft_trainer *t)
-{
-    if (t->best_epoch && t->test.acc1 <= t->best_acc1)
-        return WEFT_OK;
-    t->best_acc1 = t->test.acc1;
-    t->best_epoch = t->place.epoch;
-    t->best_step = t->place.done;
-    return wf_trainer_save_weights(t, "weights_best.safetensors");
 }
 
 weft_train_result wf_trainer_result(const weft_trainer *t)

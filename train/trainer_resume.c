@@ -9,6 +9,7 @@
 #include "train/checkpoint/manifest.h"
 #include "train/snapshot.h"
 #include "train/run_dir.h"
+#include "train/trainer_best.h"
 #include "train/trainer_checkpoint.h"
 
 /* A search for a checkpoint. */
@@ -136,6 +137,33 @@ static void tell_resumed(const search *s)
     tell(s, text);
 }
 
+/* The weights of the best epoch so far are not in a checkpoint. */
+static weft_status bring_best(search *s)
+{
+    weft_trainer *t = s->t;
+    const long long epoch = (long long)t->best_epoch;
+    bool found, moved;
+    weft_status status = wf_trainer_bring_best(t, s->path, &found, &moved, s->err);
+    const int64_t best_epoch = t->best_epoch, best_step = t->best_step;
+    const double best_acc1 = t->best_acc1;
+    if (moved) {
+        weft_status again = wf_snapshot_apply(t, &s->image, s->path, status ? NULL : s->err);
+        status = status == WEFT_OK ? again : status;
+        t->best_epoch = best_epoch;
+        t->best_step = best_step;
+        t->best_acc1 = best_acc1;
+    }
+    if (status != WEFT_OK || found || weft_run_resumed(t->opts.run)) /* it makes them again */
+        return status;
+    char text[256];
+    snprintf(text, sizeof text,
+             "the weights of epoch %lld, the best one so far, are not beside the checkpoint: "
+             "weights_best.safetensors will have the best of the epochs to come",
+             epoch);
+    tell(s, text);
+    return status;
+}
+
 static weft_status go_on(search *s)
 {
     weft_trainer *t = s->t;
@@ -155,6 +183,7 @@ static weft_status go_on(search *s)
         const char *slash = strrchr(s->path, '/');
         double epochs = (double)t->place.done / (double)t->steps_per_epoch;
         wf_run_keep(run);
+        WF_TRY(bring_best(s));
         WF_TRY(
             wf_run_note_resumed(run, t->place.done, epochs, slash ? slash + 1 : s->path, s->err));
     }

@@ -3,6 +3,7 @@
  *   trainer.c        creates, runs and destroys one
  *   trainer_epoch.c  one epoch: its steps, what is done after the last of them
  *   trainer_step.c   one step: a plan
+ *   trainer_best.c   the weights of the best epoch
  *   trainer_files.c  weights, the evaluation, the last lines of a run
  *   trainer_recipe.c averages of the weights, clipping, the plateau, early stopping
  *   trainer_times.c  how long a step takes, and how long the rest will

@@ -265,6 +265,32 @@ def test_resume_names_a_checkpoint_of_another_run(tmp):
             f"{tmp}/whole/checkpoints/{there[0]}")
 
 
+def test_a_run_in_another_directory_has_the_best_weights_so_far(tmp):
+    # A learning rate that falls to nothing: the last epoch is hardly ever the best.
+    args = [*TINY, "--lr-scheduler", "exponential", "--lr-gamma", "0.001", "--lr", "0.05"]
+    source = f"{tmp}/whole"
+    done(*args, "--output-dir", source)
+    whole = json.loads(read(f"{source}/result.json"))
+    assert whole["best_epoch"] < 4, whole  # else nothing is tested
+    best = f"{source}/checkpoints/step-{whole['best_epoch'] * 10:010}"
+    for i, what in enumerate(("a checkpoint", "the run's", "nothing")):
+        if what == "the run's":
+            shutil.rmtree(best)
+        if what == "nothing":
+            os.remove(f"{source}/weights_best.safetensors")
+        run = f"{tmp}/{i}"
+        text = done(*args, "--output-dir", run, "--resume", f"{source}/checkpoints/{checkpoints(source)[-1]}")
+        result = json.loads(read(f"{run}/result.json"))
+        if what == "nothing":
+            assert f"note  the weights of epoch {whole['best_epoch']}, the best one so far, are not beside" in text, text
+            assert result["best_epoch"] is None and not os.path.exists(f"{run}/weights_best.safetensors"), result
+            continue
+        assert "not beside" not in text, text
+        for name in ("weights.safetensors", "weights_best.safetensors"):
+            assert read(f"{run}/{name}") == read(f"{source if i == 0 or 'best' not in name else tmp + '/0'}/{name}"), name
+        assert result["best_epoch"] == whole["best_epoch"], result
+
+
 def test_other_instruction_sets_go_on_and_say_so(tmp):
     run = f"{tmp}/run"
     status, err = stop_after(run, 5, signal.SIGUSR1)
