@@ -1,13 +1,14 @@
 #!/usr/bin/env python3
 """Times a model's training step in Weft and in PyTorch, side by side.
 
-    ./dev compare MODEL BATCH SIZE [--dtype f32|bf16] [--modes LIST] [--threads N] [--rounds N]
-                  [--json FILE]
+    ./dev compare MODEL BATCH SIZE [--dtype f32|bf16|f32,bf16] [--modes LIST] [--threads N]
+                  [--rounds N] [--json FILE]
 
 A round measures Weft and each PyTorch mode once, each in a process of its own, in an order that
 turns from round to round, so that a machine that slows down or warms up does so for all of them.
 The best PyTorch mode is the one with the highest median over the rounds; the ratio is the median
-of each round's Weft / that mode. The machine's peak is measured before and after, because a
+of each round's Weft / that mode. With two types each is measured in every round, and a table has
+Weft in both against PyTorch's best in both. The machine's peak is measured before and after, because a
 ratio taken on a machine that changed meanwhile is worth little.
 
 Needs only the standard library; PyTorch runs under the Python that WEFT_TORCH_PYTHON names.
@@ -64,12 +65,21 @@ def mode_list(text):
     return list(dict.fromkeys(modes))
 
 
+def dtype_list(text):
+    dtypes = text.split(",")
+    for dtype in dtypes:
+        if dtype not in DTYPES:
+            raise argparse.ArgumentTypeError(f"unknown type {dtype!r}; known: {', '.join(DTYPES)}")
+    return list(dict.fromkeys(dtypes))
+
+
 def parse_args(argv):
     p = Parser(prog="compare", description=__doc__.splitlines()[0])
     p.add_argument("model")
     p.add_argument("batch", type=positive(int))
     p.add_argument("size", type=positive(int), help="edge of the square image")
-    p.add_argument("--dtype", choices=DTYPES, default="f32")
+    p.add_argument("--dtype", type=dtype_list, default=["f32"], metavar="LIST", dest="dtypes",
+                   help="f32, bf16, or both, comma-separated")
     p.add_argument("--modes", type=mode_list, default=list(MODES), metavar="LIST",
                    help="PyTorch settings, comma-separated: " + ", ".join(MODES))
     p.add_argument("--threads", type=positive(int), help="default: what weft-bench chooses")
@@ -157,43 +167,44 @@ class Measurements:
             field("weft-bench --machine", result, name)
         return result
 
-    def step_options(self, threads):
+    def step_options(self, dtype, threads):
         a = self.args
         return ["--batch", str(a.batch), "--size", str(a.size), "--threads", str(threads),
-                "--dtype", a.dtype, "--seconds", str(a.seconds), "--json", "-"]
+                "--dtype", dtype, "--seconds", str(a.seconds), "--json", "-"]
 
-    def weft(self, threads):
-        command = [self.args.weft_bench, "--step", self.args.model, *self.step_options(threads)]
+    def weft(self, dtype, threads):
+        command = [self.args.weft_bench, "--step", self.args.model,
+                   *self.step_options(dtype, threads)]
         result = run_json("weft-bench", command, self.env, self.limit)
         for name in ("img_per_s", "rss_mb"):
             field("weft-bench", result, name)
         return result
 
-    def torch(self, mode, threads):
+    def torch(self, mode, dtype, threads):
         what = f"PyTorch {mode}"
         command = [self.torch_python, os.path.join(HERE, "torch_step.py"), "--model",
-                   self.args.model, "--mode", mode, *self.step_options(threads)]
+                   self.args.model, "--mode", mode, *self.step_options(dtype, threads)]
         result = run_json(what, command, self.env, self.limit)
         for name in ("img_per_s", "rss_mb"):
             field(what, result, name)
         return result
 
 
-def measure_round(measurements, modes, threads, number, note):
-    """One round: {"weft": object, "torch": {mode: object}}."""
-    sides = [None, *modes]
+def measure_round(measurements, dtypes, modes, threads, number, note):
+    """One round: {dtype: {"weft": object, "torch": {mode: object}}}."""
+    sides = [(dtype, mode) for dtype in dtypes for mode in (None, *modes)]
     turn = number % len(sides)
-    result = {"weft": None, "torch": {}}
-    for mode in sides[turn:] + sides[:turn]:
-        note(f"round {number + 1}: {'Weft' if mode is None else 'PyTorch ' + mode}")
+    result = {dtype: {"weft": None, "torch": {}} for dtype in dtypes}
+    for dtype, mode in sides[turn:] + sides[:turn]:
+        note(f"round {number + 1}: {'Weft' if mode is None else 'PyTorch ' + mode}, {dtype}")
         if mode is None:
-            result["weft"] = watched(measurements.weft, threads)
+            result[dtype]["weft"] = watched(measurements.weft, dtype, threads)
         else:
-            result["torch"][mode] = watched(measurements.torch, mode, threads)
+            result[dtype]["torch"][mode] = watched(measurements.torch, mode, dtype, threads)
     return result
 
 
-def summarise(args, threads, rounds, before, after):
+def summarise(args, dtype, threads, rounds, before, after):
     speeds = {mode: statistics.median(r["torch"][mode]["img_per_s"] for r in rounds)
               for mode in args.modes}
     best = max(speeds, key=speeds.get)
@@ -204,7 +215,7 @@ def summarise(args, threads, rounds, before, after):
         "model": args.model,
         "batch": args.batch,
         "size": args.size,
-        "dtype": args.dtype,
+        "dtype": dtype,
         "threads": threads,
         "weft_img_per_s": statistics.median(r["weft"]["img_per_s"] for r in rounds),
         "torch_img_per_s": speeds[best],
@@ -223,15 +234,25 @@ def summarise(args, threads, rounds, before, after):
     }
 
 
+def ratios_of(summaries):
+    """{Weft's dtype: {PyTorch's dtype: median over the rounds of Weft / PyTorch's best}}."""
+    return {dtype: {other: statistics.median(
+        r["weft"]["img_per_s"] / s["torch"][theirs["torch_mode"]]["img_per_s"]
+        for r, s in zip(ours["rounds"], theirs["rounds"]))
+        for other, theirs in summaries.items()} for dtype, ours in summaries.items()}
+
+
 def moved(before, after, name):
     return abs(after[name] / before[name] - 1) > QUIET
 
 
-def report(result):
+def report(summaries):
     """The lines to print, as one string."""
-    before, after = result["machine_before"], result["machine_after"]
-    rounds = result["rounds"]
-    lines = ["{model}, batch {batch}, {size}x{size}, {dtype}, {threads} threads".format(**result),
+    results = list(summaries.values())
+    first, several = results[0], len(results) > 1
+    before, after = first["machine_before"], first["machine_after"]
+    lines = ["{model}, batch {batch}, {size}x{size}, ".format(**first) + ", ".join(summaries) +
+             f", {first['threads']} threads",
              "", f"{'img/s':32} {'median':>9} {'lowest':>9} {'highest':>9} {'RSS MB':>8}"]
 
     def row(name, measured):
@@ -240,18 +261,28 @@ def report(result):
         lines.append(f"{name:32} {statistics.median(speeds):9.1f} {min(speeds):9.1f} "
                      f"{max(speeds):9.1f} {rss:8.0f}")
 
-    row("Weft", [r["weft"] for r in rounds])
-    for mode in result["torch_img_per_s_by_mode"]:
-        row("PyTorch " + mode, [r["torch"][mode] for r in rounds])
-    ratios = ", ".join(f"{r['ratio']:.2f}" for r in rounds)
-    lines += ["", f"ratio to the best PyTorch setting ({result['torch_mode']}): "
-              f"{result['ratio']:.2f}  (rounds: {ratios})"]
+    for dtype, result in summaries.items():
+        tag = f" {dtype}" if several else ""
+        row("Weft" + tag, [r["weft"] for r in result["rounds"]])
+        for mode in result["torch_img_per_s_by_mode"]:
+            row(f"PyTorch {mode}{tag}", [r["torch"][mode] for r in result["rounds"]])
+    lines.append("")
+    if several:
+        lines.append(f"{'ratio to the best PyTorch setting':34}" +
+                     "".join(f"{d + ' ' + r['torch_mode']:>28}" for d, r in summaries.items()))
+        for dtype, ratios in ratios_of(summaries).items():
+            lines.append(f"{'Weft ' + dtype:34}" + "".join(f"{x:28.2f}" for x in ratios.values()))
+    else:
+        ratios = ", ".join(f"{r['ratio']:.2f}" for r in first["rounds"])
+        lines.append(f"ratio to the best PyTorch setting ({first['torch_mode']}): "
+                     f"{first['ratio']:.2f}  (rounds: {ratios})")
     for name, title, unit in (("peak_gflops", "FMA peak", "GFLOP/s"),
                               ("triad_gb_per_s", "STREAM triad", "GB/s")):
         lines.append(f"{title}: {before[name]:.1f} {unit} before, {after[name]:.1f} after")
         if moved(before, after, name):
             lines.append(f"warning: it moved by more than {QUIET:.0%}: the machine was not quiet")
-    others = max(m.get("other_cpu", 0) for r in rounds for m in [r["weft"], *r["torch"].values()])
+    others = max(m.get("other_cpu", 0) for result in results for r in result["rounds"]
+                 for m in [r["weft"], *r["torch"].values()])
     if others > OTHERS:
         lines.append(f"warning: other processes took up to {others:.2f} cores while measuring")
     return "\n".join(lines)
@@ -303,16 +334,21 @@ def main(argv):
     note("machine, before")
     before = measurements.machine()
     threads = args.threads or int(before["threads"])
-    rounds = [measure_round(measurements, args.modes, threads, i, note)
+    rounds = [measure_round(measurements, args.dtypes, args.modes, threads, i, note)
               for i in range(args.rounds)]
     note("machine, after")
     after = measurements.machine()
     if not quiet:
         note("")
-    result = summarise(args, threads, rounds, before, after)
+    summaries = {dtype: summarise(args, dtype, threads, [r[dtype] for r in rounds], before, after)
+                 for dtype in args.dtypes}
+    # One type: its summary. Several: all summaries, and the ratios of each to each.
+    result = (summaries[args.dtypes[0]] if len(summaries) == 1 else
+              {"model": args.model, "batch": args.batch, "size": args.size,
+               "dtypes": summaries, "ratios": ratios_of(summaries)})
     text = json.dumps(result, indent=1) + "\n"
     # With the JSON on stdout the table goes to stderr, so that stdout is JSON alone.
-    print(report(result), file=sys.stderr if args.json == "-" else sys.stdout)
+    print(report(summaries), file=sys.stderr if args.json == "-" else sys.stdout)
     if args.json == "-":
         sys.stdout.write(text)
     elif args.json:

@@ -38,6 +38,7 @@ TORCH = COUNT + """
 if sys.argv[1] != "-c":
     mode = sys.argv[sys.argv.index("--mode") + 1]
     speed = {"eager": 50.0, "channels_last": 100.0}[mode]
+    speed *= 2 if sys.argv[sys.argv.index("--dtype") + 1] == "bf16" else 1
     print("a greeting")
     print(json.dumps({"img_per_s": speed, "rss_mb": 500, "torch": "2", "mode": mode,
                       "threads": sys.argv[sys.argv.index("--threads") + 1]}))
@@ -89,6 +90,17 @@ class Compare(unittest.TestCase):
         self.assertIn("100.0 GFLOP/s before, 150.0 after", text)
         self.assertEqual(text.count("was not quiet"), 1)
 
+    def test_two_types_make_one_table(self):
+        result, text = self.result("--rounds", "1", "--dtype", "f32,bf16")
+        self.assertEqual(sorted(result["dtypes"]), ["bf16", "f32"])
+        self.assertEqual(result["dtypes"]["f32"]["weft_img_per_s"], 300.0)
+        self.assertEqual(result["dtypes"]["bf16"]["weft_img_per_s"], 100.0)
+        self.assertEqual(result["ratios"], {"f32": {"f32": 3.0, "bf16": 1.5},
+                                            "bf16": {"f32": 1.0, "bf16": 0.5}})
+        for row in ("Weft f32 ", "Weft bf16 ", "PyTorch eager f32 ", "PyTorch channels_last bf16 "):
+            self.assertEqual(text.count(row), 2 if row.startswith("Weft") else 1, text)
+        self.assertRegex(text, r"Weft bf16 +1\.00 +0\.50")
+
     def test_threads_reach_both_sides(self):
         result, _ = self.result("--rounds", "1")
         self.assertEqual((result["threads"], result["rounds"][0]["torch"]["eager"]["threads"]),
@@ -117,6 +129,7 @@ class Compare(unittest.TestCase):
             (("fmnist_cnn", "64", "28", "--modes", "eager,fast"), "unknown mode 'fast'"),
             (("fmnist_cnn", "64", "28", "--modes", ""), "unknown mode"),
             (("fmnist_cnn", "64", "28", "--dtype", "f16"), "f16"),
+            (("fmnist_cnn", "64", "28", "--dtype", "f32,"), "unknown type"),
             (("fmnist_cnn", "64", "28", "--rounds", "-1"), "positive"),
             (("fmnist_cnn", "64", "28", "--frobnicate"), "frobnicate"),
             (("fmnist_cnn", "64", "28", "--json", self.folder), "cannot write"),
