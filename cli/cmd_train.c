@@ -390,7 +390,18 @@ static int plan_other(const cli_options *options, train_plan *plan, int64_t *ima
     return status;
 }
 
-static int dry_run(training *t, weft_trainer *trainer)
+/* One that never evaluates, because that would count as a part of the steps that are timed. */
+static int make_timed(training *t, weft_trainer **trainer)
+{
+    enum { MORE_EPOCHS = 8 }; /* than steps that are timed */
+    weft_train_opts opts = train_opts(t);
+    opts.eval_freq = INT64_MAX;
+    opts.epochs += MORE_EPOCHS;
+    opts.max_steps = 0;
+    return weft_trainer_create(t->s.model, &opts, trainer, &t->s.err) ? session_fail(&t->s) : 0;
+}
+
+static int dry_run(training *t)
 {
     const int64_t batches = weft_loader_batches(t->data.train_loader), most = t->options->max_steps;
     int64_t epochs = t->options->epochs, freq = t->options->eval_freq, steps = epochs * batches;
@@ -404,7 +415,12 @@ static int dry_run(training *t, weft_trainer *trainer)
                           .test_batches = weft_loader_batches(t->data.val_loader),
                           /* those that stay, the best one, the one being written */
                           .checkpoints = writes_checkpoints(t) ? t->options->keep + 2 : 0};
-    return plan_dry_run(&t->s, &t->plan, trainer, &job);
+    weft_trainer *trainer = NULL;
+    int status = make_timed(t, &trainer);
+    if (status == 0)
+        status = plan_dry_run(&t->s, &t->plan, trainer, &job);
+    weft_trainer_destroy(trainer);
+    return status;
 }
 
 /* Plans the training; refuses what does not fit; a dry run prints the plan. */
@@ -414,10 +430,8 @@ static int plan(training *t)
     int status = make_plan(t, &trainer);
     if (status == 0)
         status = plan_check(&t->s, &t->plan, plan_other);
-    if (status == 0 && t->options->dry_run)
-        status = dry_run(t, trainer);
     weft_trainer_destroy(trainer);
-    return status;
+    return status == 0 && t->options->dry_run ? dry_run(t) : status;
 }
 
 /* ---- the command ----------------------------------------------------------------------------- */

@@ -39,6 +39,16 @@ static bool check_monitor(const cli_options *options, char *error, size_t error_
 
 /* ---- the file -------------------------------------------------------------------------------- */
 
+/* A value before `pair` that sets the same flag by another name, such as wd and weight-decay. */
+static const config_pair *find_twin(unsigned command, const config_file *c, const config_pair *pair,
+                                    const flag *f)
+{
+    for (const config_pair *p = c->pairs; p < pair; p++)
+        if (strcmp(p->key, pair->key) != 0 && flags_find_key(&cli_table, command, p->key) == f)
+            return p;
+    return NULL;
+}
+
 /* Sets one value of the file. Those of a run's record count as defaults, so that what had no part in
  * that run, or has none in this one, is no mistake. */
 static bool set_pair(unsigned command, const config_file *c, const config_pair *pair,
@@ -48,7 +58,12 @@ static bool set_pair(unsigned command, const config_file *c, const config_pair *
     bool given[FLAGS_MAX];
     memcpy(given, options->given, sizeof(given));
     bool good = flags_set(&cli_table, command, options, pair->key, pair->value, why, sizeof(why));
-    const flag *f = good ? flags_find(&cli_table, command, pair->key, strlen(pair->key)) : NULL;
+    const flag *f = flags_find_key(&cli_table, command, pair->key);
+    const config_pair *twin = good ? find_twin(command, c, pair, f) : NULL;
+    if (twin) {
+        snprintf(why, sizeof(why), "%.64s and %.64s are one flag", twin->key, pair->key);
+        good = false;
+    }
     if (good && pair->listed && f && f->kind != FLAG_LIST) {
         snprintf(why, sizeof(why), "%s takes one value, not a list", pair->key);
         good = false;

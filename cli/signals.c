@@ -59,10 +59,16 @@ void signals_catch(void)
 {
     static const int stops[] = {SIGINT, SIGTERM, SIGHUP, SIGUSR1, SIGUSR2, SIGXCPU};
     struct sigaction action = {.sa_handler = note, .sa_flags = SA_RESTART};
+    sigset_t
+        blocked; /* by a parent that waits for them itself; nobody means that for its children */
     sigemptyset(&action.sa_mask);
-    for (size_t i = 0; i < sizeof(stops) / sizeof(stops[0]); i++)
+    sigemptyset(&blocked);
+    for (size_t i = 0; i < sizeof(stops) / sizeof(stops[0]); i++) {
         if (!ignored_by_parent(stops[i]))
             sigaction(stops[i], &action, NULL);
+        sigaddset(&blocked, stops[i]);
+    }
+    sigprocmask(SIG_UNBLOCK, &blocked, NULL);
     ignore(SIGPIPE);
 }
 

@@ -4,6 +4,7 @@
  * their plans take. */
 #include "train_plan.h"
 
+#include <errno.h>
 #include <malloc.h>
 #include <math.h>
 #include <stdlib.h>
@@ -13,6 +14,7 @@
 #include <unistd.h>
 
 #include "config_file.h"
+#include "train_resume.h"
 
 /* A batch above this is never chosen: no step is faster for it, and training suffers. */
 enum { LARGEST_CHOSEN = 1024 };
@@ -112,9 +114,9 @@ static probe probe_batch(const cli_options *options, plan_fn plan, int64_t batch
     if (child < 0 || read(end[0], &result, sizeof(result)) != sizeof(result))
         result = (probe){0, 0};
     close(end[0]);
-    if (child > 0)
-        while (waitpid(child, NULL, 0) < 0)
-            continue;
+    while (child > 0 && waitpid(child, NULL, 0) < 0)
+        if (errno != EINTR)
+            break; /* ECHILD where SIGCHLD is ignored: then it has ended, too */
     return result;
 }
 
@@ -242,8 +244,10 @@ static int64_t batch_of_run(const cli_options *options)
     char path[4096], error[512];
     config_file config;
     int64_t batch = 0;
-    if (!options->output_dir || options->overwrite || strcmp(options->resume, "never") == 0 ||
-        snprintf(path, sizeof(path), "%s/config.json", options->output_dir) >= (int)sizeof(path) ||
+    const char *from = train_resume_from(options);
+    from = from ? from : options->output_dir;
+    if (!from || options->overwrite || strcmp(options->resume, "never") == 0 ||
+        snprintf(path, sizeof(path), "%s/config.json", from) >= (int)sizeof(path) ||
         !config_file_read(path, &config, error, sizeof(error)))
         return 0;
     for (int i = 0; i < config.n; i++)
@@ -269,7 +273,8 @@ int plan_choose_batch(const char *command, cli_options *options, plan_fn plan)
     if (before > 0) {
         options->batch_size = before;
         cli_print(stdout, "note  -b auto: batches of %lld images, as the run in %s has them\n",
-                  (long long)before, options->output_dir);
+                  (long long)before,
+                  train_resume_from(options) ? options->resume : options->output_dir);
         return 0;
     }
     options->batch_size = largest_batch(options, plan, usable(&room), LARGEST_CHOSEN);

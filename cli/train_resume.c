@@ -1,6 +1,7 @@
 /* See train_resume.h. Single-threaded. */
 #include "train_resume.h"
 
+#include <dirent.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -87,12 +88,46 @@ static bool is_in(const char *folder, const char *name)
     return there;
 }
 
+/* Whether the folder of checkpoints there has one. */
+static bool has_checkpoints(const char *run)
+{
+    char *path = NULL;
+    DIR *d = asprintf(&path, "%s/checkpoints", run) > 0 ? opendir(path) : NULL;
+    bool there = false;
+    for (struct dirent *e; d && !there && (e = readdir(d));)
+        there = strncmp(e->d_name, "step-", 5) == 0;
+    if (d)
+        closedir(d);
+    free(path);
+    return there;
+}
+
+/* Whether `path` is in the folder. */
+static bool is_below(const char *folder, const char *path)
+{
+    char *above = realpath(folder, NULL), *below = realpath(path, NULL);
+    const size_t n = above ? strlen(above) : 0;
+    bool is = above && below && strncmp(above, below, n) == 0 && below[n] == '/';
+    free(above);
+    free(below);
+    return is;
+}
+
+const char *train_resume_from(const cli_options *o)
+{
+    if (strcmp(o->resume, "auto") == 0 || strcmp(o->resume, "never") == 0)
+        return NULL;
+    const bool own = o->output_dir && !o->overwrite && has_checkpoints(o->output_dir) &&
+                     !is_below(o->output_dir, o->resume);
+    return own ? NULL : o->resume;
+}
+
 /* Results depend on wisdom: a run that goes on has what it began with, even if more was measured
  * since. Without a wisdom.json of its own it began without any. */
 static int take_wisdom(train_resume *r)
 {
-    const char *from = named(r) ? named(r) : r->s->options->output_dir;
-    if (r->s->options->wisdom || !from || (!named(r) && !train_resume_wanted(r)) ||
+    const char *from = r->from ? r->from : r->s->options->output_dir;
+    if (r->s->options->wisdom || !from || (!r->from && !train_resume_wanted(r)) ||
         !is_in(from, "config.json"))
         return 0;
     if (is_in(from, "wisdom.json") ? asprintf(&r->wisdom, "%s/wisdom.json", from) < 0
@@ -109,7 +144,7 @@ static void told(void *user, const weft_checkpoint_event *e);
 int train_resume_init(train_resume *r, session *s)
 {
     const cli_options *o = s->options;
-    *r = (train_resume){.s = s};
+    *r = (train_resume){.s = s, .from = train_resume_from(o)};
     if (!parse_frequency(o->checkpoint_freq, &r->opts))
         return session_usage(s,
                              "--checkpoint-freq %s: expected steps, epochs or minutes, such as "
@@ -213,8 +248,13 @@ weft_status train_resume_train(train_resume *r, weft_train_opts *opts, weft_trai
     opts->checkpoints = r->opts;
     opts->checkpoints.user = r;
     weft_status status = weft_trainer_create(r->s->model, opts, &trainer, err);
-    if (status == WEFT_OK && (named(r) || weft_run_resumed(opts->run)))
-        status = weft_trainer_resume(trainer, named(r), note, r, err);
+    if (status == WEFT_OK && (r->from || weft_run_resumed(opts->run)))
+        status = weft_trainer_resume(trainer, r->from, note, r, err);
+    if (status == WEFT_OK && !r->from && named(r)) { /* all of the run's own are damaged */
+        weft_trainer_get_result(trainer, result);
+        if (result->steps == 0)
+            status = weft_trainer_resume(trainer, named(r), note, r, err);
+    }
     if (status == WEFT_OK)
         status = weft_trainer_run(trainer, result, err);
     weft_trainer_destroy(trainer);
@@ -230,7 +270,9 @@ int train_resume_stop(const train_resume *r, weft_status status)
         return status == WEFT_ERR_INTERRUPTED && signals_seen() ? 128 + signals_seen()
                                                                 : EXIT_FAILED;
     }
-    cli_print(stderr, "weft train: %s; the same command goes on from %s\n", r->s->err.text,
+    /* One that was named in this run's directory is gone back to each time. */
+    cli_print(stderr, "weft train: %s; the same command %sgoes on from %s\n", r->s->err.text,
+              r->from && is_below(weft_run_path(r->run), r->from) ? "without --resume " : "",
               r->last);
     return signals_status();
 }

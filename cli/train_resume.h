@@ -10,6 +10,7 @@ typedef struct train_resume {
     session *s;
     weft_checkpoint_opts opts; /* of weft_train_opts */
     char *wisdom;              /* the file of the run that goes on; free */
+    const char *from;          /* train_resume_from */
     weft_run *run;
     bool finished;           /* the directory holds a finished run, which was said */
     struct train_time *time; /* told what writes take; NULL: nobody */
@@ -17,6 +18,9 @@ typedef struct train_resume {
     char *last;              /* the last checkpoint that is on disk; free; NULL: none */
 } train_resume;
 
+/* The checkpoint or run that --resume names, to begin with; NULL: none, or the run in --output-dir has
+ * gone on from it already and has checkpoints of its own, as where a job is started again. */
+const char *train_resume_from(const cli_options *options);
 /* Before anything is opened: reads --checkpoint-freq, --keep and --resume. A run that goes on takes
  * the wisdom that it began with, unless --wisdom names another. Returns 0 or the exit status. */
 int train_resume_init(train_resume *r, session *s);

@@ -73,7 +73,9 @@ static weft_wall_answer ask(train_time *t, const weft_progress *r, double now)
     const bool over = r->step == r->steps;
     if (r->phase == WEFT_PHASE_EVAL) { /* one that takes longer than expected */
         t->before = "the evaluation's end";
-        return over ? WEFT_WALL_GO : weft_wall_time_may_step(&t->wall, now, false);
+        weft_wall_answer a = over ? WEFT_WALL_GO : weft_wall_time_may_step(&t->wall, now, false);
+        /* It began with the job, and so would it in the next one. */
+        return a == WEFT_WALL_LEAVE && t->steps == 0 ? WEFT_WALL_NEVER : a;
     }
     if (over && evaluates_after(t, r)) {
         t->before = "an evaluation";
@@ -90,8 +92,8 @@ bool train_time_step(train_time *t, const weft_progress *r)
     const double now = seconds_of(CLOCK_MONOTONIC);
     if (r->phase == WEFT_PHASE_TRAIN) {
         /* The first step may compile a plan; before an epoch's first step files are written. */
-        if (t->steps > 0 && r->step > 1)
-            weft_wall_time_step(&t->wall, now - t->last);
+        if (t->steps > 0)
+            weft_wall_time_step(&t->wall, r->step > 1 ? now - t->last : r->seconds);
         t->steps++;
         t->last = now;
     } else if (r->step == r->steps) {
@@ -99,6 +101,7 @@ bool train_time_step(train_time *t, const weft_progress *r)
     }
     if (!t->source)
         return true;
+    t->margin = weft_wall_time_margin(&t->wall); /* the write that follows may change it */
     t->leaving = ask(t, r, now);
     return t->leaving == WEFT_WALL_GO;
 }
@@ -115,7 +118,7 @@ bool train_time_end(const train_time *t)
     if (t->leaving == WEFT_WALL_GO)
         return false;
     weft_duration_format(t->wall.end - seconds_of(CLOCK_MONOTONIC), left, sizeof(left));
-    weft_duration_format(weft_wall_time_margin(&t->wall), margin, sizeof(margin));
+    weft_duration_format(t->margin, margin, sizeof(margin));
     if (t->leaving == WEFT_WALL_LEAVE) {
         cli_print(stdout, "time  %s left (%s), %s of them to be kept free: too short for %s\n",
                   left, t->source, margin, t->before);

@@ -14,6 +14,7 @@ typedef struct train_time {
     int64_t steps;            /* that this process has trained */
     double last;              /* when the last step ended */
     weft_wall_answer leaving; /* WEFT_WALL_GO: it is not */
+    double margin;            /* that was kept free when it was last asked, in seconds */
     const char *before;       /* what has no time any more: "a step" */
 } train_time;
 

@@ -16,15 +16,24 @@
 #include "train/checkpoint/disk.h"
 
 #define WEIGHTS "weights.safetensors"
+#define CONFIG "config.json"
 
 /* All files that a run may leave. result.json comes first: without it the others are an unfinished
- * run. */
-static const char *const run_files[] = {
-    "result.json",     "config.json",   "log.jsonl",
-    "summary.csv",     WEIGHTS,         "weights_best.safetensors",
-    "evaluation.json", "report.html",   "curve.svg",
-    "wisdom.json",     "resumed.jsonl", "weights_ema.safetensors",
-    WF_RUN_CHECKPOINTS};
+ * run. log.jsonl comes last: it is made first and removed last, so that never_stepped() knows what a
+ * kill has left of a run that began. */
+static const char *const run_files[] = {"result.json",
+                                        CONFIG,
+                                        "summary.csv",
+                                        WEIGHTS,
+                                        "weights_best.safetensors",
+                                        "evaluation.json",
+                                        "report.html",
+                                        "curve.svg",
+                                        "wisdom.json",
+                                        "resumed.jsonl",
+                                        "weights_ema.safetensors",
+                                        WF_RUN_CHECKPOINTS,
+                                        "log.jsonl"};
 enum { N_RUN_FILES = sizeof(run_files) / sizeof(run_files[0]) };
 
 #define LOCK ".weft-lock"
@@ -214,16 +223,33 @@ static int finish_swap(int top)
     return failed ? -1 : 0;
 }
 
+/* Whether a file of a run is there. A folder for checkpoints that has none in it, which the user may
+ * have made or linked to another disk, is no run. */
+static bool holds(int top, const char *name)
+{
+    if (!exists(top, name) || strcmp(name, WF_RUN_CHECKPOINTS) != 0)
+        return exists(top, name);
+    int folder = openat(top, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC), others = 0;
+    DIR *d = folder >= 0 ? fdopendir(folder) : NULL;
+    for (struct dirent *e; d && (e = readdir(d));)
+        others += strcmp(e->d_name, ".") != 0 && strcmp(e->d_name, "..") != 0;
+    if (d)
+        closedir(d);
+    else if (folder >= 0)
+        close(folder);
+    return !d || others > 0;
+}
+
 /* Whether all files here are of a run that was killed before it logged a step: then it has no
  * weights. */
 static bool never_stepped(int top)
 {
-    static const char *const beginnings[] = {"config.json", "log.jsonl", "summary.csv",
-                                             "wisdom.json", "resumed.jsonl"};
+    static const char *const beginnings[] = {CONFIG, "log.jsonl", "summary.csv", "wisdom.json",
+                                             "resumed.jsonl"};
     struct stat log;
     int others = 0;
     for (int i = 0; i < N_RUN_FILES; i++)
-        others += exists(top, run_files[i]);
+        others += holds(top, run_files[i]);
     for (size_t i = 0; i < sizeof(beginnings) / sizeof(beginnings[0]); i++)
         others -= exists(top, beginnings[i]);
     return others == 0 && fstatat(top, "log.jsonl", &log, AT_SYMLINK_NOFOLLOW) == 0 &&
@@ -257,7 +283,7 @@ static void clean(const wf_run_place *p)
         wf_ckpt_clean(checkpoints);
     wf_free(checkpoints);
     for (int i = 0, all = never_stepped(p->top); i < N_RUN_FILES && all; i++)
-        unlinkat(p->top, run_files[i], 0);
+        unlinkat(p->top, run_files[i], 0); /* not the folder of checkpoints */
 }
 
 /* Fails where publishing would not work: after clean(), files stand under the names that it needs,
@@ -290,9 +316,15 @@ static weft_status choose_folder(wf_run_place *p, const weft_run_opts *opts, wef
 {
     const bool overwrite = opts->overwrite;
     int held = 0;
-    while (held < N_RUN_FILES && !exists(p->top, run_files[held]))
+    while (held < N_RUN_FILES && !holds(p->top, run_files[held]))
         held++;
     if (held < N_RUN_FILES && opts->resume && !overwrite) {
+        if (!exists(p->top, CONFIG) && !exists(p->top, "log.jsonl") &&
+            !holds(p->top, WF_RUN_CHECKPOINTS))
+            return wf_error_set(err, WEFT_ERR_STATE,
+                                "%s holds %s, but nothing that a run could go on from; choose "
+                                "another directory, or overwrite it",
+                                p->path, run_files[held]);
         p->resumed = true;
         p->finished = held == 0;
         held = N_RUN_FILES;

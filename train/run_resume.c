@@ -173,8 +173,9 @@ weft_status wf_run_note_resumed(weft_run *run, int64_t total_steps, double epoch
     weft_status status = WEFT_OK;
     if (!line || !path)
         status = wf_error_set(err, WEFT_ERR_NOMEM, "out of memory for a run");
-    int error =
-        status ? 0 : wf_file_open(path, O_WRONLY | O_CREAT | O_APPEND | O_NOFOLLOW, 0666, &fd);
+    int error = status ? 0
+                       : wf_file_open(path, O_WRONLY | O_CREAT | O_APPEND | O_NOFOLLOW | O_NONBLOCK,
+                                      0666, &fd); /* a pipe is refused, not waited for */
     if (error)
         status = wf_run_fail_write(run, "resumed.jsonl", error, err);
     if (status == WEFT_OK) {

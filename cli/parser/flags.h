@@ -114,6 +114,8 @@ bool flags_check_needs(const flag_table *table, unsigned command, const void *op
 
 /* The command's flag of this name (without dashes), or NULL. */
 const flag *flags_find(const flag_table *table, unsigned command, const char *name, size_t length);
+/* The flag that flags_set means by `key`, or NULL. */
+const flag *flags_find_key(const flag_table *table, unsigned command, const char *key);
 /* Whether the command line has the flag of this name. */
 bool flags_given(const flag_table *table, unsigned command, const void *options, const char *name);
 /* Whether what the flag needs is so. */

@@ -104,17 +104,31 @@ static const char *meant(const parse *p, const char *text)
     return words_nearest(text, names, n);
 }
 
-/* The command's flag that is called `key`, with '_' or '-'; or NULL, with the error. */
-static const flag *find_key(const parse *p, const char *key)
+/* A key as flags are spelt: with '-' for '_'. */
+static void spell_key(const char *key, char name[WORD_MAX])
 {
-    char name[WORD_MAX];
-    snprintf(name, sizeof(name), "%s", key);
+    snprintf(name, WORD_MAX, "%s", key);
     for (char *c = name; *c; c++)
         if (*c == '_')
             *c = '-';
-    const flag *f = flags_find(p->table, p->command, name, strlen(name));
-    if (f && strlen(key) < WORD_MAX && f->kind != FLAG_SET)
+}
+
+const flag *flags_find_key(const flag_table *table, unsigned command, const char *key)
+{
+    char name[WORD_MAX];
+    spell_key(key, name);
+    const flag *f = flags_find(table, command, name, strlen(name));
+    return f && strlen(key) < WORD_MAX && f->kind != FLAG_SET ? f : NULL;
+}
+
+/* The same, or NULL with the error. */
+static const flag *find_key(const parse *p, const char *key)
+{
+    char name[WORD_MAX];
+    const flag *f = flags_find_key(p->table, p->command, key);
+    if (f)
         return f;
+    spell_key(key, name);
     const char *near = strlen(key) < WORD_MAX && *key ? meant(p, name) : NULL;
     near = near && strcmp(near, name) != 0 ? near : NULL; /* --set is no key */
     fail(p, "unknown key '%s'%s%s%s", key, near ? "; did you mean " : "", near ? near : "",

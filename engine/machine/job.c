@@ -106,18 +106,18 @@ static double number(const char *text)
     return errno == 0 && n < (1ull << 53) ? (double)n : -1;
 }
 
-/* "3600" or "01:00:00" in seconds; -1: neither. */
+/* "3600", "01:00:00" or Torque's "1:00:00:00", a day, in seconds; -1: none of them. */
 static double walltime(const char *text)
 {
-    double seconds = 0;
+    double part[4] = {0}; /* the last one first */
     for (int parts = 0; parts < 4; parts++) {
-        double n = number(text);
+        memmove(part + 1, part, sizeof part - sizeof *part);
+        part[0] = number(text);
         text += strspn(text, "0123456789");
-        seconds = 60 * seconds + n;
-        if (n < 0 || (*text != '\0' && *text != ':'))
+        if (part[0] < 0 || (*text != '\0' && *text != ':'))
             return -1;
         if (*text++ == '\0')
-            return seconds;
+            return part[0] + 60 * (part[1] + 60 * (part[2] + 24 * part[3]));
     }
     return -1;
 }

@@ -14,7 +14,7 @@ import sys
 import unittest
 
 import weft_command
-from weft_command import SMALL, done, refused
+from weft_command import SMALL, done, refused, write_long_test
 
 UNITS = {"KiB": 2.0**10, "MiB": 2.0**20, "GiB": 2.0**30}
 # Model, data, batch, further flags: nets of one and of many megabytes of weights, images of one and of three
@@ -92,6 +92,14 @@ def test_time_and_disk_and_headers(tmp):
     for pattern in (r"#SBATCH --time=\d\d:\d\d:00", r"#PBS -l walltime=\d\d:\d\d:00",
                     r"#SBATCH --signal=USR1@\d+ --requeue --open-mode=append"):
         assert re.search(f"^{pattern}$", text, re.M), (pattern, text)
+
+
+def test_steps_are_timed_without_evaluations(tmp):
+    """Also where an epoch has fewer steps than are timed."""
+    text = done("plan", "--data-path", write_long_test(f"{tmp}/data"), "--batch-size", 16, "--threads", 1,
+                "--model", "fmnist_cnn", "--epochs", 2, "--lr-scheduler", "plateau", "--patience", 2)
+    # An evaluation takes as long as 400 steps, and seconds.
+    assert 0 < float(re.search(r"^step   (\S+) s \(8 of them\)", text, re.M)[1]) < 0.4, text
 
 
 def test_a_plan_takes_the_flags_of_the_training(tmp):

@@ -291,6 +291,54 @@ def test_a_run_in_another_directory_has_the_best_weights_so_far(tmp):
         assert result["best_epoch"] == whole["best_epoch"], result
 
 
+def test_a_job_that_names_its_beginning_goes_on_with_its_own(tmp):
+    """--resume OTHER in a job script that is started again: it is for the first start only."""
+    done(*TINY, "--output-dir", f"{tmp}/old", "--checkpoint-freq", 5, "--keep", 100)
+    begin = f"{tmp}/old/checkpoints/{checkpoints(f'{tmp}/old')[0]}"
+    run = f"{tmp}/run"
+    status, err = stop_after(run, 30, signal.SIGUSR1, "--resume", begin)
+    if status != 75:
+        return
+    last = err.strip().rsplit(" ", 1)[1]
+    text = done(*TINY, "--output-dir", run, "--resume", begin)
+    assert f"note  resumed from {last}:" in text, (text, last)
+    assert_same({k: v for k, v in without_times(f"{tmp}/old").items() if k == "weights.safetensors"},
+                without_times(run))
+    # Without a checkpoint that is not damaged it begins where it began.
+    for name in checkpoints(run):
+        with open(f"{run}/checkpoints/{name}/manifest.json", "a") as f:
+            f.write(" ")
+    os.remove(f"{run}/result.json")
+    text = done(*TINY, "--output-dir", run, "--resume", begin)
+    assert f"note  resumed from {begin}:" in text, text
+
+
+def test_a_folder_for_checkpoints_may_be_there(tmp):
+    """Made before the run, or a link to another disk."""
+    os.makedirs(f"{tmp}/disk")
+    os.makedirs(f"{tmp}/run")
+    os.symlink("../disk", f"{tmp}/run/checkpoints")
+    done(*TINY, "--output-dir", f"{tmp}/run")
+    assert os.path.islink(f"{tmp}/run/checkpoints") and os.listdir(f"{tmp}/disk")
+    # Killed between its first files.
+    os.makedirs(f"{tmp}/killed/checkpoints")
+    for name in ("log.jsonl", "summary.csv"):
+        open(f"{tmp}/killed/{name}", "w").close()
+    done(*TINY, "--output-dir", f"{tmp}/killed")
+    # Files that are of no run stay alone.
+    os.makedirs(f"{tmp}/other")
+    open(f"{tmp}/other/report.html", "w").close()
+    refused(1, "holds report.html, but nothing that a run could go on from", *TINY, "--output-dir", f"{tmp}/other")
+    assert os.listdir(f"{tmp}/other") == ["report.html"]
+
+
+def test_a_pipe_among_the_files_of_a_run_is_an_error(tmp):
+    run = f"{tmp}/run"
+    if stop_after(run, 3, signal.SIGUSR1)[0] == 75:
+        os.mkfifo(f"{run}/resumed.jsonl")
+        refused(1, "cannot write .*/resumed.jsonl", *TINY, "--output-dir", run)
+
+
 def test_other_instruction_sets_go_on_and_say_so(tmp):
     run = f"{tmp}/run"
     status, err = stop_after(run, 5, signal.SIGUSR1)

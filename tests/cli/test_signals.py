@@ -135,6 +135,25 @@ def test_what_the_parent_ignored_stays_ignored(tmp):
     stopped_well(run)
 
 
+def test_blocked_signals_are_taken(tmp):
+    """The mask of a parent that waits for them with sigwait goes on to its children."""
+    run = f"{tmp}/run"
+    p = subprocess.Popen([weft_command.WEFT, *map(str, LENET), "--output-dir", run], stderr=subprocess.PIPE,
+                         stdout=subprocess.DEVNULL, text=True,
+                         preexec_fn=lambda: signal.pthread_sigmask(signal.SIG_BLOCK, STOPS))
+    wait_for(f"{run}/weights.safetensors", p)
+    p.send_signal(signal.SIGTERM)
+    assert end(p)[0] == 143
+
+
+def test_children_that_are_not_waited_for(tmp):
+    """-b auto plans in processes of its own; where SIGCHLD is ignored nobody can wait for those."""
+    p = subprocess.Popen([weft_command.WEFT, "plan", *map(str, LENET[1:]), "-b", "auto"],
+                         stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+                         preexec_fn=lambda: signal.signal(signal.SIGCHLD, signal.SIG_IGN))
+    assert end(p) == (0, "")
+
+
 def first_line_only(p):
     line = p.stdout.readline()
     p.stdout.close()

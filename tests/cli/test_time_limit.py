@@ -9,12 +9,13 @@ The policy has its own tests with a clock of theirs (tests/train/test_wall_time.
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 import time
 
 import weft_command
-from weft_command import done, refused, weft, weights_hash
+from weft_command import done, refused, weft, weights_hash, write_long_test
 
 REQUEUE = 75
 # About a tenth of a second an epoch, without end; checkpoints are quick.
@@ -97,6 +98,22 @@ def test_what_no_job_has_the_time_for_is_an_error(tmp):
              "0:06", env=without_jobs())
     assert r.returncode == 1 and len(r.stderr.splitlines()) == 1, r
     assert "a job of 5 s (--time-limit) is too short for another step" in r.stderr, r
+
+
+def test_an_evaluation_that_no_job_can_end_is_an_error(tmp):
+    """One that begins with the job is cut off in each job alike."""
+    args = ["train", "--data-path", write_long_test(f"{tmp}/data"), "--batch-size", "16", "--threads", "1",
+            "--model", "fmnist_cnn", "--epochs", "1", "--output-dir", f"{tmp}/run"]
+    p = subprocess.Popen([weft_command.WEFT, *args], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
+                         env=without_jobs())
+    while not os.path.exists(f"{tmp}/run/weights.safetensors"):
+        assert p.poll() is None
+        time.sleep(0.01)
+    p.send_signal(signal.SIGUSR1)
+    p.communicate()
+    assert p.returncode == REQUEUE
+    refused(1, r"a job of 8 s \(--time-limit\) is too short for the evaluation's end, 0:07 kept free", *args,
+            "--time-limit", "0:08", "--time-margin", "0:07", env=without_jobs())
 
 
 def test_bad_limits_are_refused(tmp):

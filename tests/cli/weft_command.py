@@ -80,6 +80,16 @@ def write(path, data):
     return path
 
 
+def write_long_test(folder, count=20000):
+    """64 training images and so many test images, for evaluations that take longer than training."""
+    os.makedirs(folder)
+    for name, n in (("train", 64), ("val", count)):
+        write(f"{folder}/{name}.safetensors", tensors_bytes({
+            "images": ("U8", [n, 1, 32, 32], bytes(range(256)) * (4 * n)),
+            "labels": ("I64", [n], struct.pack(f"<{n}q", *(i % 4 for i in range(n))))}))
+    return folder
+
+
 def weights_hash(run):
     """Of the tensors only, not of the metadata."""
     _, tensors = read_tensors(os.path.join(run, "weights.safetensors"))
