@@ -279,15 +279,18 @@ def test_a_run_in_another_directory_has_the_best_weights_so_far(tmp):
         if what == "nothing":
             os.remove(f"{source}/weights_best.safetensors")
         run = f"{tmp}/{i}"
-        text = done(*args, "--output-dir", run, "--resume", f"{source}/checkpoints/{checkpoints(source)[-1]}")
+        text = done(*args, "--output-dir", run, "--resume",
+                    f"{source}/checkpoints/{checkpoints(source)[-1]}")
         result = json.loads(read(f"{run}/result.json"))
         if what == "nothing":
-            assert f"note  the weights of epoch {whole['best_epoch']}, the best one so far, are not beside" in text, text
+            assert (f"note  the weights of epoch {whole['best_epoch']}, the best one so far, are not "
+                    "beside" in text), text
             assert result["best_epoch"] is None and not os.path.exists(f"{run}/weights_best.safetensors"), result
             continue
         assert "not beside" not in text, text
         for name in ("weights.safetensors", "weights_best.safetensors"):
-            assert read(f"{run}/{name}") == read(f"{source if i == 0 or 'best' not in name else tmp + '/0'}/{name}"), name
+            where = source if i == 0 or "best" not in name else f"{tmp}/0"
+            assert read(f"{run}/{name}") == read(f"{where}/{name}"), name
         assert result["best_epoch"] == whole["best_epoch"], result
 
 
