@@ -80,7 +80,7 @@ static char *in_checkpoints(weft_trainer *t, const char *folder, int64_t step)
         if (list.item[i].step != step)
             continue;
         char *path = wf_asprintf("%s/%s", folder, list.item[i].name);
-        if (path && wf_ckpt_read(path, t->ctx->memory, &image, NULL) == WEFT_OK)
+        if (path && wf_ckpt_read(path, t->ctx->memory, t->ctx->threads, &image, NULL) == WEFT_OK)
             weights = wf_asprintf("%s/" MODEL, path);
         wf_ckpt_image_done(&image);
         wf_free(path);

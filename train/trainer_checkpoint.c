@@ -183,7 +183,7 @@ weft_status weft_checkpoint_load(weft_trainer *t, const char *path, weft_error *
     if (!t || !path || !*path)
         return wf_error_set(err, WEFT_ERR_INVALID, "a checkpoint needs a trainer and a folder");
     wf_trainer_checkpoint_wait(t);
-    WF_TRY(wf_ckpt_read(path, t->ctx->memory, &image, err));
+    WF_TRY(wf_ckpt_read(path, t->ctx->memory, t->ctx->threads, &image, err));
     weft_status status = wf_snapshot_apply(t, &image, path, err);
     wf_ckpt_image_done(&image);
     if (status == WEFT_OK)

@@ -53,7 +53,8 @@ static weft_status find_newest(search *s, const char *folder)
     for (int i = 0; i < list.n && status == WEFT_OK && !s->path; i++) {
         weft_error why = WEFT_ERROR_INIT;
         char text[WEFT_ERROR_TEXT + 64], *path = wf_asprintf("%s/%s", folder, list.item[i].name);
-        status = path ? wf_ckpt_read(path, s->t->ctx->memory, &s->image, &why) : no_memory(s);
+        status = path ? wf_ckpt_read(path, s->t->ctx->memory, s->t->ctx->threads, &s->image, &why)
+                      : no_memory(s);
         if (status == WEFT_OK) {
             s->path = path;
             break;
@@ -96,7 +97,7 @@ static weft_status find_named(search *s, const char *from)
                               "checkpoints",
                               path, WF_MANIFEST);
     } else {
-        status = wf_ckpt_read(path, s->t->ctx->memory, &s->image, s->err);
+        status = wf_ckpt_read(path, s->t->ctx->memory, s->t->ctx->threads, &s->image, s->err);
         if (status == WEFT_OK) {
             s->path = path;
             path = NULL;

@@ -318,7 +318,7 @@ static int newest(const char *root)
     for (int i = 0; i < list.n && !found; i++) {
         wf_ckpt_image image = {0};
         snprintf(path, sizeof path, "%s/%s", folder, list.item[i].name);
-        if (wf_ckpt_read(path, memory, &image, NULL) != WEFT_OK)
+        if (wf_ckpt_read(path, memory, 2, &image, NULL) != WEFT_OK)
             continue;
         found = (int)list.item[i].step;
         assert_int_equal(wf_ckpt_image_number(&image, "steps_done"), found);

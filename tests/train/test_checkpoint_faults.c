@@ -315,7 +315,7 @@ static weft_status try_read(wf_memory *memory)
 {
     wf_ckpt_image image = {0};
     weft_error err = WEFT_ERROR_INIT;
-    weft_status status = wf_ckpt_read(in_scratch("at"), memory, &image, &err);
+    weft_status status = wf_ckpt_read(in_scratch("at"), memory, 2, &image, &err);
     assert_int_equal(status == WEFT_OK, err.text[0] == '\0');
     wf_ckpt_image_done(&image);
     return status;

@@ -13,6 +13,7 @@
 #include "engine/base/error.h"
 #include "engine/files/file_calls.h"
 #include "engine/files/regular_file.h"
+#include "engine/machine/workers.h"
 #include "train/checkpoint/manifest.h"
 
 static weft_status fail(weft_error *err, const char *what, const char *path, int error)
@@ -138,9 +139,38 @@ int wf_ckpt_remove(const char *path)
 
 /* ---- reading --------------------------------------------------------------------------------- */
 
+/* A large file, read by several workers: most of the time goes into pages that are touched first. */
+typedef struct reading {
+    int fd;
+    const char *path;
+    wf_block block;
+    weft_error err; /* of the worker that failed first */
+    atomic_bool failed;
+} reading;
+
+static void read_share(void *user, int worker, int workers)
+{
+    reading *r = user;
+    weft_error err = WEFT_ERROR_INIT;
+    const int64_t size = (int64_t)r->block.size, each = size / workers, begin = each * worker;
+    const int64_t end = worker + 1 == workers ? size : begin + each;
+    if (wf_read_at(r->fd, r->path, (char *)r->block.data + begin, end - begin, begin, &err) !=
+            WEFT_OK &&
+        !atomic_exchange(&r->failed, true))
+        r->err = err;
+}
+
+static weft_status read_block(int fd, const char *path, const wf_block *block, int threads,
+                              weft_error *err)
+{
+    reading r = {.fd = fd, .path = path, .block = *block, .err = WEFT_ERROR_INIT};
+    wf_team_run(block->size < WF_HUGE_PAGE ? 1 : threads, read_share, &r);
+    return r.failed ? wf_error_set(err, r.err.status, "%s", r.err.text) : WEFT_OK;
+}
+
 /* Reads a file of a checkpoint into a block. expected: its bytes; -1: at most WF_MANIFEST_MOST. */
 static weft_status read_file(const char *folder, const char *name, int64_t expected,
-                             wf_memory *memory, wf_block *block, weft_error *err)
+                             wf_memory *memory, int threads, wf_block *block, weft_error *err)
 {
     char *path = wf_asprintf("%s/%s", folder, name);
     int fd;
@@ -160,7 +190,7 @@ static weft_status read_file(const char *folder, const char *name, int64_t expec
         if (status == WEFT_OK)
             status = wf_memory_alloc(memory, &request, block, err);
         if (status == WEFT_OK) {
-            status = wf_read_at(fd, path, block->data, size, 0, err);
+            status = read_block(fd, path, block, threads, err);
             if (status != WEFT_OK)
                 wf_memory_free(block);
         }
@@ -171,12 +201,12 @@ static weft_status read_file(const char *folder, const char *name, int64_t expec
 }
 
 static weft_status read_files(const char *path, const wf_manifest *m, wf_memory *memory,
-                              wf_ckpt_image *image, weft_error *err)
+                              int threads, wf_ckpt_image *image, weft_error *err)
 {
     for (int i = 0; i < m->n; i++) {
         const wf_manifest_file *f = &m->file[i];
         wf_block block = WF_BLOCK_INIT;
-        weft_status status = read_file(path, f->name, f->bytes, memory, &block, err);
+        weft_status status = read_file(path, f->name, f->bytes, memory, threads, &block, err);
         if (status == WEFT_ERR_NOT_FOUND) /* that a checkpoint is there, the manifest has said */
             status = WEFT_ERR_FORMAT;
         if (status != WEFT_OK)
@@ -192,11 +222,12 @@ static weft_status read_files(const char *path, const wf_manifest *m, wf_memory 
     return WEFT_OK;
 }
 
-weft_status wf_ckpt_read(const char *path, wf_memory *memory, wf_ckpt_image *image, weft_error *err)
+weft_status wf_ckpt_read(const char *path, wf_memory *memory, int threads, wf_ckpt_image *image,
+                         weft_error *err)
 {
     wf_block text = WF_BLOCK_INIT;
     wf_manifest manifest = {0};
-    WF_TRY(read_file(path, WF_MANIFEST, -1, memory, &text, err));
+    WF_TRY(read_file(path, WF_MANIFEST, -1, memory, 1, &text, err));
     char *label = wf_asprintf("%s/%s", path, WF_MANIFEST);
     weft_status status =
         label ? wf_manifest_parse(label, text.data, text.size, &manifest, err) : no_memory(err);
@@ -204,7 +235,7 @@ weft_status wf_ckpt_read(const char *path, wf_memory *memory, wf_ckpt_image *ima
     wf_memory_free(&text);
     wf_ckpt_image read = {0};
     if (status == WEFT_OK)
-        status = read_files(path, &manifest, memory, &read, err);
+        status = read_files(path, &manifest, memory, threads, &read, err);
     if (status == WEFT_OK) {
         read.about = json_incref(manifest.about);
         *image = read;

@@ -25,7 +25,7 @@ weft_status wf_ckpt_write(wf_ckpt_image *image, const char *path, weft_error *er
 /* Reads a folder and checks every byte of it. *image is untouched on failure:
  * WEFT_ERR_NOT_FOUND: there is no manifest; WEFT_ERR_FORMAT, WEFT_ERR_IO: it is damaged, or cannot
  * be read; WEFT_ERR_NOMEM. */
-weft_status wf_ckpt_read(const char *path, wf_memory *memory, wf_ckpt_image *image,
+weft_status wf_ckpt_read(const char *path, wf_memory *memory, int threads, wf_ckpt_image *image,
                          weft_error *err);
 /* Removes a checkpoint. Returns 0 or an errno. */
 int wf_ckpt_remove(const char *path);

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "engine/base/error.h"
+#include "engine/machine/workers.h"
 #include "engine/step/execute.h"
 #include "modules/internal.h"
 #include "train/optim/optimizer.h"
@@ -73,7 +74,9 @@ weft_status weft_optimizer_state(weft_optimizer *o, weft_tensor_list *list)
 typedef struct found {
     int64_t steps;
     weft_tensor *state[WF_OPTIM_STATES]; /* borrowed; NULL: none */
-    bool any;                            /* of them is there */
+    const void *from[WF_OPTIM_STATES];   /* their content, and where it goes */
+    void *to[WF_OPTIM_STATES];
+    bool any; /* of them is there */
 } found;
 
 typedef struct load {
@@ -182,32 +185,41 @@ static weft_status find_unexpected(load *l)
     return status;
 }
 
+/* A worker's parameters. The states' pages are new, and touching them takes most of the time. */
+static void fill_share(void *user, int worker, int workers)
+{
+    const load *l = user;
+    for (int i = worker; i < l->o->n_params; i += workers) {
+        const wf_optim_param *p = &l->o->params[i];
+        const found *f = &l->found[i];
+        const int64_t n = weft_shape_count(weft_tensor_shape(p->tensor));
+        for (int s = 0; s < WF_OPTIM_STATES; s++)
+            if (f->state[s] != NULL && f->state[s] != p->state[s])
+                wf_convert(f->to[s], weft_tensor_dtype(p->tensor), f->from[s],
+                           weft_tensor_dtype(f->state[s]), n);
+    }
+}
+
 /* Copies into the state tensors; everything was checked, so only running pending work can fail. */
 static weft_status fill(load *l)
 {
     weft_optimizer *o = l->o;
     for (int i = 0; i < o->n_params; i++) {
         for (int s = 0; s < WF_OPTIM_STATES; s++) {
-            const found *f = &l->found[i];
-            if (f->state[s] != NULL)
-                WF_TRY(wf_optimizer_make_state(o, &o->params[i], 1u << s));
-            if (f->state[s] != NULL && (weft_tensor_const_data(f->state[s]) == NULL ||
-                                        wf_tensor_writable(o->params[i].state[s]) == NULL))
+            found *f = &l->found[i];
+            if (f->state[s] == NULL)
+                continue;
+            WF_TRY(wf_optimizer_make_state(o, &o->params[i], 1u << s));
+            f->from[s] = weft_tensor_const_data(f->state[s]);
+            f->to[s] = wf_tensor_writable(o->params[i].state[s]);
+            if (f->from[s] == NULL || f->to[s] == NULL)
                 return weft_error_status(o->ctx);
         }
     }
+    wf_team_run(o->ctx->threads, fill_share, l);
     for (int i = 0; i < o->n_params; i++) {
-        wf_optim_param *p = &o->params[i];
-        const found *f = &l->found[i];
-        weft_dtype dtype = weft_tensor_dtype(p->tensor);
-        int64_t n = weft_shape_count(weft_tensor_shape(p->tensor));
-        for (int s = 0; s < WF_OPTIM_STATES; s++) {
-            if (f->state[s] != NULL && f->state[s] != p->state[s])
-                wf_convert(wf_tensor_writable(p->state[s]), dtype,
-                           weft_tensor_const_data(f->state[s]), weft_tensor_dtype(f->state[s]), n);
-        }
-        p->steps = f->steps;
-        p->has_state = f->any;
+        o->params[i].steps = l->found[i].steps;
+        o->params[i].has_state = l->found[i].any;
     }
     return WEFT_OK;
 }
