@@ -18,6 +18,7 @@
 #include "engine/files/json_text.h"
 #include "engine/base/alloc.h"
 #include "tests/scratch.h"
+#include "train/report/evaluation.h"
 #include "train/report/file_hash.h"
 #include "train/report/history.h"
 #include "train/report/markup.h"
@@ -283,6 +284,30 @@ static void what_is_no_regular_file_is_not_read(void **state)
     remove(path);
 }
 
+/* A picture that has vanished since it was evaluated costs the report its image, and nothing more. */
+static void a_mistake_whose_picture_has_vanished_has_no_image(void **state)
+{
+    char text[1024];
+    put("vanishing.pgm", "P5 4 4 255\n0123456789abcdef");
+    snprintf(text, sizeof(text), "%s", in_scratch("vanishing.pgm"));
+    const char *const file = text;
+    const weft_dataset_opts opts = {.files = &file, .n_files = 1, .split = WEFT_SPLIT_PREDICT};
+    weft_dataset *ds = NULL;
+    assert_int_equal(weft_dataset_open_with(&opts, &ds, NULL), WEFT_OK);
+    weft_mistake mistake = {.sample = 0, .label = 1, .predicted = 0, .loss = 2};
+    const weft_eval_result result = {.images = 1, .loss = 2, .worst = &mistake, .n_worst = 1};
+    for (int gone = 0; gone < 2; gone++) {
+        weft_error err = WEFT_ERROR_INIT;
+        json_t *json = wf_evaluation_json(&result, ds, 1, true, &err);
+        assert_non_null(json);
+        const json_t *first = json_array_get(json_object_get(json, "worst"), 0);
+        assert_int_equal(json_object_get(first, "image") == NULL, gone);
+        json_decref(json);
+        remove(text);
+    }
+    weft_dataset_destroy(ds);
+}
+
 /* ---- whole reports --------------------------------------------------------------------------- */
 
 static void put_run(void)
@@ -356,6 +381,7 @@ int main(void)
         cmocka_unit_test(nothing_to_read_is_an_error),
         cmocka_unit_test(a_files_hash_is_xxh128sums),
         cmocka_unit_test(what_is_no_regular_file_is_not_read),
+        cmocka_unit_test(a_mistake_whose_picture_has_vanished_has_no_image),
         cmocka_unit_test(a_report_without_memory_leaves_the_one_before),
     };
     return cmocka_run_group_tests(tests, scratch_create, scratch_remove);

@@ -99,12 +99,16 @@ static weft_status draw(const void *data, const weft_dataset_info *info, char **
     return status;
 }
 
+/* A picture that cannot be read any more is left out: the figures are there, and hours of training
+ * were spent on them. */
 static weft_status add_picture(json_t *mistake, const weft_dataset *ds, int64_t sample,
                                void *scratch, weft_error *err)
 {
     char *uri = NULL;
     int width = 0, height = 0;
-    WF_TRY(weft_dataset_get(ds, sample, scratch, NULL, err));
+    weft_error why = WEFT_ERROR_INIT;
+    if (weft_dataset_get(ds, sample, scratch, NULL, &why) != WEFT_OK)
+        return why.status == WEFT_ERR_NOMEM ? no_memory(err) : WEFT_OK;
     WF_TRY(draw(scratch, weft_dataset_get_info(ds), &uri, &width, &height, err));
     int failed = json_object_set_new(mistake, "image", json_string(uri)) |
                  json_object_set_new(mistake, "width", json_integer(width)) |
