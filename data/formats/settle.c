@@ -22,9 +22,12 @@ weft_status wf_settle_pictures(weft_dataset *ds, int channels, weft_error *err)
     wf_stage *stage = wf_stage_create(ds);
     if (!stage)
         return wf_error_set(err, WEFT_ERR_NOMEM, "%s: out of memory", ds->source);
-    for (int64_t i = 0; i < n; i++) {
+    /* Where all of these are damaged, any other that is not will do. */
+    const int64_t more = n < ds->info.count ? ds->info.count : 0;
+    for (int64_t i = 0; i < n || (good == 0 && i < n + more); i++) {
         wf_picture_info p;
-        if (wf_stage_probe(stage, i * (ds->info.count - 1) / (n > 1 ? n - 1 : 1), &p, &first))
+        const int64_t at = i < n ? i * (ds->info.count - 1) / (n > 1 ? n - 1 : 1) : i - n;
+        if (wf_stage_probe(stage, at, &p, &first))
             continue;
         bool turned = ds->decode.exif && p.orientation > 4;
         int h = turned ? p.width : p.height, w = turned ? p.height : p.width;

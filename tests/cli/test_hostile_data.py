@@ -173,6 +173,15 @@ def test_small_pictures_may_be_damaged_too(tmp):
     refused(1, "data/val: no sample is left; the first left out: .*/0.ppm: truncated PNM", *train)
 
 
+def test_one_good_picture_among_many_bad_ones_is_found(tmp):
+    os.makedirs(f"{tmp}/data/ant")
+    for k in range(1100):
+        write(f"{tmp}/data/ant/{k:04d}.ppm", b"")
+    write(f"{tmp}/data/ant/0005.ppm", ppm(1, 8, 8))
+    r = weft("check", f"{tmp}/data")
+    assert r.returncode == 1 and "1099 of 1100 samples cannot be used" in r.stderr, r.stderr
+
+
 def test_evaluation_sees_small_pictures_as_training_did(tmp):
     data = small(f"{tmp}/data")
     done("train", "--data-path", data, *NET, "--output-dir", f"{tmp}/run")
