@@ -113,6 +113,7 @@ typedef struct cli_options {
     double model_ema_decay;
     int64_t model_ema_steps;
     int64_t patience; /* evaluations; 0: no early stop */
+    double min_delta;
     const char *monitor;
     const char *config;       /* a file; NULL: none */
     struct config_file *file; /* what it has: texts here point into it */

@@ -39,6 +39,26 @@ static const char *const part_names[PLAN_PARTS] = {
     [PLAN_CHECKPOINT] = "checkpoint",
 };
 
+/* ---- telling --------------------------------------------------------------------------------- */
+
+static double seconds_now(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
+}
+
+/* "1.5 GiB" */
+static const char *bytes_text(char text[32], double bytes)
+{
+    static const char *const units[] = {"KiB", "MiB", "GiB", "TiB", "PiB"};
+    int unit = 0;
+    for (bytes /= 1024; bytes >= 1023.95 && unit < 4; unit++)
+        bytes /= 1024;
+    snprintf(text, 32, "%.1f %s", bytes, units[unit]);
+    return text;
+}
+
 /* ---- making ---------------------------------------------------------------------------------- */
 
 size_t plan_resident(void)
@@ -132,10 +152,27 @@ static int64_t rung_of(double batch)
     return n < 8 ? n - 1 : n / 8 + 6;
 }
 
+/* A probe of a large model takes seconds: says what it came to, a line a second at most. */
+static void tell_probe(int64_t batch, size_t peak, double room, double *told)
+{
+    char needs[32], there[32];
+    if (seconds_now() - *told < 1)
+        return;
+    *told = seconds_now();
+    if (peak > 0)
+        cli_print(stdout, "note  a batch of %lld images would need %s of %s\n", (long long)batch,
+                  bytes_text(needs, (double)peak), bytes_text(there, room));
+    else
+        cli_print(stdout, "note  a batch of %lld images cannot be planned\n", (long long)batch);
+    fflush(stdout);
+}
+
 /* The largest of those batch sizes, at most `most`, whose peak is at most `room`; 0: none. Memory
  * grows about linearly with the batch, so the last two probes tell where to look next. */
 static int64_t largest_batch(const cli_options *options, plan_fn plan, double room, int64_t most)
 {
+    const double all = room;
+    double told = seconds_now();
     room = room / PROPOSED - FORKED_BYTES;
     int64_t low = -1, high = rung_of((double)most) + 1; /* low fits, high does not */
     double batch = 0, peak = 0;                         /* of the last probe */
@@ -144,6 +181,7 @@ static int64_t largest_batch(const cli_options *options, plan_fn plan, double ro
         const double b = (double)batch_of(rung);
         const probe found = probe_batch(options, plan, batch_of(rung));
         const double m = (double)found.peak;
+        tell_probe(batch_of(rung), found.peak, all, &told);
         if (m > 0 && m <= room)
             low = rung;
         else
@@ -171,17 +209,6 @@ static double usable(const weft_memory_room *room)
 }
 
 /* ---- what does not fit ----------------------------------------------------------------------- */
-
-/* "1.5 GiB" */
-static const char *bytes_text(char text[32], double bytes)
-{
-    static const char *const units[] = {"KiB", "MiB", "GiB", "TiB", "PiB"};
-    int unit = 0;
-    for (bytes /= 1024; bytes >= 1023.95 && unit < 4; unit++)
-        bytes /= 1024;
-    snprintf(text, 32, "%.1f %s", bytes, units[unit]);
-    return text;
-}
 
 /* The parts, largest first. */
 static void sort_parts(const train_plan *p, int order[PLAN_PARTS])
@@ -297,13 +324,6 @@ int plan_choose_batch(const char *command, cli_options *options, plan_fn plan)
 /* ---- the dry run ----------------------------------------------------------------------------- */
 
 enum { TIMED_STEPS = 3 };
-
-static double seconds_now(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
-}
 
 /* The mean seconds of a few steps, behind one that fills caches and loader. */
 static int time_steps(session *s, weft_trainer *trainer, double *seconds)

@@ -268,6 +268,7 @@ void recipe_set(recipe *r, const session *s, weft_train_opts *opts)
     opts->clip_grad_norm = o->clip_grad_norm;
     opts->clip_grad_value = o->clip_grad_value;
     opts->patience = o->patience;
+    opts->min_delta = o->min_delta;
     opts->monitor = monitor_of(o->monitor);
     r->ema = (weft_ema_opts){.decay = adjusted_decay(o),
                              .steps = o->model_ema_steps,

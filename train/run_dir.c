@@ -106,7 +106,7 @@ static weft_status open_lines(const weft_run *run, const char *name, int *fd, we
 weft_status wf_run_append_header(const weft_run *run, weft_error *err)
 {
     static const char header[] =
-        "epoch,train_loss,train_acc1,test_loss,test_acc1,lr,img_per_s,seconds\n";
+        "epoch,train_loss,train_acc1,test_loss,test_acc1,lr,img_per_s,seconds,ema_loss,ema_acc1\n";
     return wf_run_append(run, run->summary, "summary.csv", header, sizeof(header) - 1, err);
 }
 
@@ -261,14 +261,14 @@ weft_status wf_run_log_epoch(weft_run *run, const weft_epoch *e, weft_error *err
         err);
     if (status != WEFT_OK)
         return status;
-    const double values[] = {e->train_loss, e->train_acc1, e->test_loss, e->test_acc1,
-                             e->lr,         e->img_per_s,  e->seconds};
+    const double values[] = {e->train_loss, e->train_acc1, e->test_loss, e->test_acc1, e->lr,
+                             e->img_per_s,  e->seconds,    e->ema_loss,  e->ema_acc1};
     wf_c_locale locale;
     if (!wf_c_locale_begin(&locale))
         return fail_nomem(err);
-    char line[256];
+    char line[320];
     int n = snprintf(line, sizeof(line), "%lld", (long long)e->epoch);
-    for (int i = 0; i < 7; i++) {
+    for (size_t i = 0; i < sizeof(values) / sizeof(values[0]); i++) {
         char text[32];
         csv_number(text, sizeof(text), values[i]);
         n += snprintf(line + n, sizeof(line) - (size_t)n, ",%s", text);

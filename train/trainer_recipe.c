@@ -24,6 +24,9 @@ static weft_status check_monitor(const weft_train_opts *o, weft_error *err)
         return wf_error_set(err, WEFT_ERR_INVALID,
                             "training: monitor %d is no weft_monitor, or patience %lld is negative",
                             (int)o->monitor, (long long)o->patience);
+    if (!(o->min_delta >= 0 && isfinite(o->min_delta)))
+        return wf_error_set(err, WEFT_ERR_INVALID, "training: min_delta %g is not in [0, inf)",
+                            o->min_delta);
     if (o->patience == 0 && !plateau)
         return WEFT_OK;
     if (!o->test)
@@ -173,7 +176,8 @@ void wf_recipe_evaluated(weft_trainer *t)
     const bool higher = higher_is_better(t->opts.monitor);
     if (t->opts.schedule && t->opts.schedule->kind == WEFT_SCHEDULE_PLATEAU)
         weft_plateau_update(&r->plateau, t->opts.schedule, figure);
-    if (r->figures++ == 0 || (higher ? figure > r->best : figure < r->best)) {
+    const double by = t->opts.min_delta;
+    if (r->figures++ == 0 || (higher ? figure - by > r->best : figure + by < r->best)) {
         r->best = figure;
         r->bad = 0;
     } else {

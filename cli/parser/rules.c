@@ -48,6 +48,8 @@ bool flags_apply(const flag_table *table, unsigned command, const void *options,
     const void *field = (const char *)options + other->offset;
     if (other->kind == FLAG_BOOL)
         return *(const bool *)field != off;
+    if (other->kind == FLAG_INT)
+        return (*(const int64_t *)field > 0) != off;
     const char *text = *(const char *const *)field;
     const bool is = text && (!value || is_one_of(value, text));
     return is != off;

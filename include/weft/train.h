@@ -158,6 +158,9 @@ typedef struct weft_train_opts {
     const weft_ema_opts *ema;               /* averages of the weights; NULL: none */
     int64_t patience;     /* stop after so many evaluations without a better figure; 0: do not */
     weft_monitor monitor; /* that figure; it is the one of a plateau schedule, too */
+    /* patience: a figure is better that is so by more than this (accuracies are in percent), as
+     * Keras has it; 0: by anything */
+    double min_delta;
 } weft_train_opts;
 /* To begin options with. Set train and optimizer, too. */
 #define WEFT_TRAIN_OPTS_INIT                                                                       \

@@ -4,6 +4,7 @@
     test_recipes.py WEFT [NAME...]
 """
 
+import csv
 import json
 import math
 import os
@@ -72,6 +73,7 @@ def test_schedules_that_cannot_be_are_refused(tmp):
         ("--opt-eps means nothing with --opt lion", ["--opt", "lion", "--opt-eps", 0.5]),
         ("--model-ema-decay goes with --model-ema", ["--model-ema-decay", 0.5]),
         ("--monitor ema_loss goes with --model-ema", ["--monitor", "ema_loss"]),
+        ("--min-delta goes with --patience", ["--min-delta", 0.5]),
         ("x.yaml: No such file", ["--config", "x.yaml"]),
     ):
         refused(2, pattern, "train", *FAST, *args, cwd=tmp)
@@ -90,6 +92,18 @@ def test_averages_are_evaluated_logged_and_saved(tmp):
     with open(json_path, encoding="utf-8") as f:
         assert math.isclose(json.load(f)["evaluation"]["loss"], epochs[-1]["ema_loss"], rel_tol=1e-6)
     assert f"averages {epochs[-1]['ema_acc1']:.2f}%" in text, text
+    # The summary has them behind its other columns, the report as lines, rows and a tile.
+    with open(f"{run}/summary.csv", encoding="utf-8") as f:
+        rows = list(csv.DictReader(f))
+    assert list(rows[0])[-2:] == ["ema_loss", "ema_acc1"]
+    for row, epoch in zip(rows, epochs, strict=True):
+        assert math.isclose(float(row["ema_loss"]), epoch["ema_loss"], rel_tol=1e-5), row
+        assert math.isclose(float(row["ema_acc1"]), epoch["ema_acc1"], rel_tol=1e-5), row
+    with open(f"{run}/report.html", encoding="utf-8") as f:
+        page = f.read()
+    for text in ('class="line averages"', ">averages<", "Averages top-1", "averages' loss</th>",
+                 f"loss of the averages {epochs[-1]['ema_loss']:.4g}"):
+        assert text in page, text
     # They are no part of the training.
     done("train", *FAST, "--epochs", 3, "--lr-warmup-epochs", 1, "--output-dir", f"{tmp}/without")
     assert weights_hash(run) == weights_hash(f"{tmp}/without")
@@ -100,6 +114,9 @@ def test_averages_are_evaluated_logged_and_saved(tmp):
     done("train", *FAST, "--epochs", 1, "--output-dir", run, "--overwrite")
     assert not os.path.exists(f"{run}/weights_ema.safetensors")
     assert "ema_loss" not in log_of(f"{tmp}/without", "epoch")[0]
+    with open(f"{tmp}/without/report.html", encoding="utf-8") as f:
+        page = f.read()
+    assert 'class="line averages"' not in page and "Averages top-1" not in page and "averages' loss" not in page
 
 
 def test_training_stops_early_and_a_plateau_falls(tmp):
@@ -110,6 +127,9 @@ def test_training_stops_early_and_a_plateau_falls(tmp):
     assert "after 3 epochs" in text, text
     with open(f"{tmp}/a/result.json", encoding="utf-8") as f:
         assert json.load(f)["epochs"] == 3
+    # What is better by less than --min-delta is not better.
+    done("train", *FAST, "--epochs", 9, "--patience", 2, "--min-delta", 1e6, "--output-dir", f"{tmp}/b")
+    assert len(log_of(f"{tmp}/b", "epoch")) == 3
     lr, options = rates_of(tmp, "--lr-scheduler", "reducelronplateau", "--lr-patience", 0,
                            "--lr-gamma", 0.5, "--lr-warmup-epochs", 0, "--freeze", "*weight", steps=48)
     assert options["monitor"] == "loss" and lr[0] == 0.1, lr

@@ -400,7 +400,7 @@ static void lines_and_documents_say_what_they_were_given(void **state)
     assert_non_null(summary);
     assert_non_null(fgets(line, sizeof(line), summary));
     assert_non_null(fgets(line, sizeof(line), summary));
-    assert_string_equal(line, "1,0.25,50,,,0.1,9,2\n");
+    assert_string_equal(line, "1,0.25,50,,,0.1,9,2,0,0\n");
     fclose(summary);
 
     json_t *result = json_load_file(in_scratch("said/result.json"), 0, NULL);

@@ -428,6 +428,28 @@ static void training_stops_where_a_figure_stands_still(void **state)
     }
 }
 
+/* As Keras: the best figure stays until one is better by more than the difference. */
+static void a_figure_must_be_better_by_the_difference(void **state)
+{
+    static const double by[] = {0, 1e9};
+    int64_t epochs[2];
+    for (int i = 0; i < 2; i++) {
+        world w;
+        open_world(&w, 0.05); /* the loss falls, and by less than a billion */
+        weft_train_opts o = options(&w);
+        o.test = w.train;
+        o.epochs = 6;
+        o.patience = 3;
+        o.min_delta = by[i];
+        weft_train_result r = train(&w, &o);
+        epochs[i] = r.epochs;
+        assert_true(r.stopped_early == (i == 1));
+        close_world(&w);
+    }
+    assert_int_equal(epochs[0], 6);
+    assert_int_equal(epochs[1], 4); /* the first is the best; three are not better */
+}
+
 static void a_plateau_lowers_the_rate(void **state)
 {
     world w;
@@ -460,7 +482,7 @@ static void options_that_cannot_be_are_named(void **state)
     weft_ema_opts bad = {.decay = 2};
     weft_schedule plateau = WEFT_SCHEDULE_INIT;
     plateau.kind = WEFT_SCHEDULE_PLATEAU;
-    for (int i = 0; i < 7; i++) {
+    for (int i = 0; i < 8; i++) {
         weft_train_opts o = options(&w);
         static const char *const texts[] = {
             "accumulate -1 is negative",
@@ -470,7 +492,9 @@ static void options_that_cannot_be_are_named(void **state)
             "patience needs test data",
             "a plateau schedule needs test data",
             "the figure to monitor is the averages', but there are none",
+            "min_delta -1 is not in [0, inf)",
         };
+        o.min_delta = i == 7 ? -1 : 0;
         o.accumulate = i == 0 ? -1 : 0;
         o.clip_grad_norm = i == 1 ? (double)NAN : 0;
         o.clip_grad_value = i == 2 ? -2 : 0;
@@ -498,6 +522,7 @@ int main(void)
         cmocka_unit_test(averages_are_saved_and_loaded),
         cmocka_unit_test(averages_without_memory_are_an_error),
         cmocka_unit_test(training_stops_where_a_figure_stands_still),
+        cmocka_unit_test(a_figure_must_be_better_by_the_difference),
         cmocka_unit_test(a_plateau_lowers_the_rate),
         cmocka_unit_test(options_that_cannot_be_are_named),
     };

@@ -25,7 +25,7 @@ int wf_best_epoch(const wf_history *h)
 typedef struct columns {
     double *memory;
     double *epoch_at, *step_at;
-    double *values[9];
+    double *values[11];
 } columns;
 
 enum {
@@ -33,6 +33,8 @@ enum {
     TEST_LOSS,
     TRAIN_ACC,
     TEST_ACC,
+    EMA_LOSS,
+    EMA_ACC,
     EPOCH_RATE,
     STEP_LOSS,
     STEP_ACC,
@@ -43,7 +45,7 @@ enum {
 static bool fill(columns *c, const wf_history *h)
 {
     size_t E = (size_t)h->n_epochs, S = (size_t)h->n_steps;
-    c->memory = wf_alloc_array(6 * E + 5 * S + 1, sizeof(double));
+    c->memory = wf_alloc_array((STEP_LOSS + 1) * E + 5 * S + 1, sizeof(double));
     if (!c->memory)
         return false;
     double *at = c->memory;
@@ -56,7 +58,7 @@ static bool fill(columns *c, const wf_history *h)
     for (size_t i = 0; i < E; i++) {
         const wf_history_epoch *e = &h->epochs[i];
         const double row[] = {e->train_loss, e->test_loss, e->train_acc1, e->test_acc1,
-                              e->img_per_s};
+                              e->ema_loss,   e->ema_acc1,  e->img_per_s};
         c->epoch_at[i] = e->at;
         for (int k = 0; k < STEP_LOSS; k++)
             c->values[k][i] = row[k];
@@ -79,29 +81,30 @@ static bool any(const double *values, int n)
     return false;
 }
 
-/* Adds the lines of one panel: first the noisy steps, then the epochs of training, then those of
- * testing. */
-static void add_lines(wf_plot *p, const columns *c, const wf_history *h, int steps, int train,
-                      int test)
+static void add_line(wf_plot *p, const columns *c, const wf_history *h, int values,
+                     const char *name, const char *css)
 {
-    int E = h->n_epochs, S = h->n_steps;
+    if (any(c->values[values], h->n_epochs))
+        p->line[p->n_lines++] = (wf_plot_line){.name = name,
+                                               .css = css,
+                                               .x = c->epoch_at,
+                                               .y = c->values[values],
+                                               .n = h->n_epochs,
+                                               .points = true};
+}
+
+/* Adds the lines of one panel: first the noisy steps, then the epochs of training, then the
+ * averages', where there are any, and last those of testing. */
+static void add_lines(wf_plot *p, const columns *c, const wf_history *h, int steps, int train,
+                      int averages, int test)
+{
+    int S = h->n_steps;
     if (steps >= 0 && any(c->values[steps], S))
         p->line[p->n_lines++] = (wf_plot_line){
             .css = "train", .x = c->step_at, .y = c->values[steps], .n = S, .faint = true};
-    if (any(c->values[train], E))
-        p->line[p->n_lines++] = (wf_plot_line){.name = "train",
-                                               .css = "train",
-                                               .x = c->epoch_at,
-                                               .y = c->values[train],
-                                               .n = E,
-                                               .points = true};
-    if (any(c->values[test], E))
-        p->line[p->n_lines++] = (wf_plot_line){.name = h->validation ? "validation" : "test",
-                                               .css = "test",
-                                               .x = c->epoch_at,
-                                               .y = c->values[test],
-                                               .n = E,
-                                               .points = true};
+    add_line(p, c, h, train, "train", "train");
+    add_line(p, c, h, averages, "averages", "averages");
+    add_line(p, c, h, test, h->validation ? "validation" : "test", "test");
 }
 
 /* Loss, accuracy, learning rate and throughput, in reading order, below `top`. `note` is the text
@@ -127,13 +130,13 @@ static void make_panels(wf_plot panels[4], const wf_history *h, const columns *c
                               .cut_text = "resumed"};
     loss->title = "Loss";
     loss->may_log = true;
-    add_lines(loss, c, h, STEP_LOSS, TRAIN_LOSS, TEST_LOSS);
+    add_lines(loss, c, h, STEP_LOSS, TRAIN_LOSS, EMA_LOSS, TEST_LOSS);
 
     accuracy->title = "Top-1 accuracy, %";
     accuracy->unit = " %";
     accuracy->from_zero = false;
     accuracy->y_ceiling = 100;
-    add_lines(accuracy, c, h, STEP_ACC, TRAIN_ACC, TEST_ACC);
+    add_lines(accuracy, c, h, STEP_ACC, TRAIN_ACC, EMA_ACC, TEST_ACC);
     if (best >= 0) {
         snprintf(note, 64, "best %.2f %%, epoch %.0f", h->epochs[best].test_acc1,
                  h->epochs[best].epoch);
@@ -174,10 +177,12 @@ static void write_description(FILE *out, const wf_history *h)
             {"training loss", "", e->train_loss},
             {"training accuracy", " %", e->train_acc1},
             {h->validation ? "validation loss" : "test loss", "", e->test_loss},
-            {h->validation ? "validation accuracy" : "test accuracy", " %", e->test_acc1}};
+            {h->validation ? "validation accuracy" : "test accuracy", " %", e->test_acc1},
+            {"loss of the averages", "", e->ema_loss},
+            {"accuracy of the averages", " %", e->ema_acc1}};
         const char *before = ":";
         fprintf(out, " After epoch %.0f", e->epoch);
-        for (int i = 0; i < 4; i++)
+        for (size_t i = 0; i < sizeof(figures) / sizeof(figures[0]); i++)
             if (isfinite(figures[i].value)) {
                 fprintf(out, "%s %s %.4g%s", before, figures[i].name, figures[i].value,
                         figures[i].unit);

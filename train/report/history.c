@@ -143,6 +143,8 @@ static const struct {
     {"lr", offsetof(wf_history_epoch, lr)},
     {"img_per_s", offsetof(wf_history_epoch, img_per_s)},
     {"seconds", offsetof(wf_history_epoch, seconds)},
+    {"ema_loss", offsetof(wf_history_epoch, ema_loss)},
+    {"ema_acc1", offsetof(wf_history_epoch, ema_acc1)},
 };
 enum { N_COLUMNS = sizeof(columns) / sizeof(columns[0]), MOST_FIELDS = 64 };
 
@@ -158,7 +160,7 @@ static weft_status read_summary(wf_history *h, char *text)
         n_fields++;
     }
     while ((line = next_line(&text)) != NULL) {
-        wf_history_epoch e = {NAN, NAN, NAN, NAN, NAN, NAN, NAN, NAN, NAN};
+        wf_history_epoch e = {NAN, NAN, NAN, NAN, NAN, NAN, NAN, NAN, NAN, NAN, NAN};
         rest = line;
         for (int i = 0; i < n_fields && (field = strsep(&rest, ",")) != NULL; i++) {
             char *end;

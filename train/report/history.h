@@ -11,6 +11,7 @@
 /* NaN: not known. Accuracies are percentages. */
 typedef struct wf_history_epoch {
     double epoch, train_loss, train_acc1, test_loss, test_acc1, lr, img_per_s, seconds;
+    double ema_loss, ema_acc1; /* of the averages of the weights */
     double at; /* epochs trained by then: less than `epoch` if the last one ended early */
 } wf_history_epoch;
 

@@ -143,6 +143,8 @@ static void write_tiles(FILE *out, const wf_page *page)
         snprintf(after, sizeof(after), "epoch %.0f", h->epochs[best].epoch);
         write_tile(out, "Best top-1", h->epochs[best].test_acc1, 2, " %", after);
     }
+    if (last && isfinite(last->ema_acc1))
+        write_tile(out, "Averages top-1", last->ema_acc1, 2, " %", "last epoch");
     if (last) {
         write_tile(out, "Train loss", last->train_loss, 4, "", "last epoch");
         write_tile(out, "Throughput", last->img_per_s, -1, "", "images/s, last epoch");
@@ -157,17 +159,29 @@ static void write_tiles(FILE *out, const wf_page *page)
 
 /* ---- curves ---------------------------------------------------------------------------------- */
 
+static bool has_averages(const wf_history *h)
+{
+    for (int i = 0; i < h->n_epochs; i++)
+        if (isfinite(h->epochs[i].ema_loss) || isfinite(h->epochs[i].ema_acc1))
+            return true;
+    return false;
+}
+
 static void write_epochs(FILE *out, const wf_history *h)
 {
     const char *held_out = h->validation ? "validation" : "test";
+    const bool averages = has_averages(h);
     fprintf(out,
             "<details>\n<summary>The numbers, epoch by epoch</summary>\n<table>\n<thead><tr>"
             "<th scope=\"col\" class=\"n\">epoch</th><th scope=\"col\" class=\"n\">train loss</th>"
             "<th scope=\"col\" class=\"n\">train top-1, %%</th><th scope=\"col\" class=\"n\">"
-            "%s loss</th><th scope=\"col\" class=\"n\">%s top-1, %%</th><th scope=\"col\" "
+            "%s loss</th><th scope=\"col\" class=\"n\">%s top-1, %%</th>%s<th scope=\"col\" "
             "class=\"n\">learning rate</th><th scope=\"col\" class=\"n\">images/s</th>"
             "<th scope=\"col\" class=\"n\">time</th></tr></thead>\n<tbody>\n",
-            held_out, held_out);
+            held_out, held_out,
+            averages ? "<th scope=\"col\" class=\"n\">averages' loss</th><th scope=\"col\" "
+                       "class=\"n\">averages' top-1, %</th>"
+                     : "");
     for (int i = 0; i < h->n_epochs; i++) {
         const wf_history_epoch *e = &h->epochs[i];
         fprintf(out, "<tr><th scope=\"row\" class=\"n\">%.0f</th>", e->epoch);
@@ -175,6 +189,10 @@ static void write_epochs(FILE *out, const wf_history *h)
         wf_markup_cell(out, e->train_acc1, 2);
         wf_markup_cell(out, e->test_loss, 4);
         wf_markup_cell(out, e->test_acc1, 2);
+        if (averages) {
+            wf_markup_cell(out, e->ema_loss, 4);
+            wf_markup_cell(out, e->ema_acc1, 2);
+        }
         if (isfinite(e->lr))
             fprintf(out, "<td class=\"n\">%.4g</td>", e->lr);
         else

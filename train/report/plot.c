@@ -10,9 +10,9 @@
  * Lines also differ by their marks. */
 const char wf_plot_style[] =
     "svg{--bg:#fff;--fg:#1f2328;--mute:#59636e;--rule:#dfe3e8;--train:#0072b2;--test:#d55e00;"
-    "--other:#4b5563}\n"
+    "--averages:#00805a;--other:#4b5563}\n"
     "@media (prefers-color-scheme:dark){svg{--bg:#14171b;--fg:#e6e8eb;--mute:#9aa4ae;"
-    "--rule:#2d333a;--train:#56b4e9;--test:#f0a030;--other:#a8b3bf}}\n"
+    "--rule:#2d333a;--train:#56b4e9;--test:#f0a030;--averages:#3fcf9f;--other:#a8b3bf}}\n"
     "svg text{font:12px system-ui,-apple-system,'Segoe UI',Roboto,'DejaVu Sans',sans-serif;"
     "fill:var(--mute)}\n"
     "svg .title{font-weight:600;font-size:13px;fill:var(--fg)}\n"
@@ -24,6 +24,7 @@ const char wf_plot_style[] =
     "svg .faint{stroke-width:1;opacity:.45}\n"
     "svg .train{stroke:var(--train);fill:var(--train)}\n"
     "svg .test{stroke:var(--test);fill:var(--test)}\n"
+    "svg .averages{stroke:var(--averages);fill:var(--averages)}\n"
     "svg .other{stroke:var(--other);fill:var(--other)}\n"
     "svg .hollow{fill:var(--bg);stroke-width:2}\n"
     "svg .line,svg .ring{fill:none}\n"

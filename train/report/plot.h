@@ -10,7 +10,7 @@
 
 typedef struct wf_plot_line {
     const char *name;    /* name in the legend; NULL: not in the legend */
-    const char *css;     /* "train", "test" or "other" */
+    const char *css;     /* "train", "test", "averages" or "other" */
     const double *x, *y; /* (n); points that are not finite are left out */
     int n;
     bool points; /* marks, with the values as tooltips */
