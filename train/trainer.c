@@ -56,6 +56,12 @@ weft_status weft_trainer_create(weft_module *model, const weft_train_opts *opts,
     t->feed = (wf_feed){.ctx = t->ctx, .loader = opts->train};
     t->epochs = opts->epochs;
     t->steps_per_epoch = wf_recipe_steps(opts);
+    if (t->epochs > INT64_MAX / t->steps_per_epoch) {
+        wf_free(t);
+        return wf_error_set(err, WEFT_ERR_INVALID,
+                            "training: %lld epochs have more steps than can be counted",
+                            (long long)opts->epochs);
+    }
     t->total = t->epochs * t->steps_per_epoch;
     if (opts->max_steps && opts->max_steps < t->total) {
         t->total = opts->max_steps;
@@ -131,15 +137,9 @@ static bool at_end(const weft_trainer *t)
     return !t->place.open && t->place.epoch == t->epochs;
 }
 
-weft_status weft_trainer_step(weft_trainer *t, weft_error *err)
+/* The step, and what follows the last one of an epoch and of the training. */
+static weft_status step(weft_trainer *t)
 {
-    weft_error local = WEFT_ERROR_INIT;
-    if (!t)
-        return wf_error_set(err, WEFT_ERR_INVALID, "there is no trainer");
-    if (t->finished)
-        return wf_error_set(err, WEFT_ERR_STATE, "the training is over: %lld steps are done",
-                            (long long)t->place.done);
-    t->err = err ? err : &local;
     if (!at_end(t)) {
         WF_TRY(wf_trainer_advance(t));
         wf_trainer_checkpoint_tick(t, !t->place.open);
@@ -152,6 +152,22 @@ weft_status weft_trainer_step(weft_trainer *t, weft_error *err)
     wf_trainer_checkpoint_last(t);
     t->finished = true;
     return wf_trainer_finish_run(t);
+}
+
+weft_status weft_trainer_step(weft_trainer *t, weft_error *err)
+{
+    weft_error local = WEFT_ERROR_INIT;
+    if (!t)
+        return wf_error_set(err, WEFT_ERR_INVALID, "there is no trainer");
+    WF_TRY(wf_trainer_check_outside(t, err));
+    if (t->finished)
+        return wf_error_set(err, WEFT_ERR_STATE, "the training is over: %lld steps are done",
+                            (long long)t->place.done);
+    t->err = err ? err : &local;
+    t->inside = true;
+    weft_status status = step(t);
+    t->inside = false;
+    return status;
 }
 
 /* A stop leaves a checkpoint of where it came, and only then the less important files. */
@@ -179,6 +195,7 @@ weft_status weft_trainer_run(weft_trainer *t, weft_train_result *result, weft_er
     err = err ? err : &local;
     if (!t)
         return wf_error_set(err, WEFT_ERR_INVALID, "there is no trainer");
+    WF_TRY(wf_trainer_check_outside(t, err));
     while (status == WEFT_OK && !t->finished)
         status = weft_trainer_step(t, err);
     if (status != WEFT_OK && !t->finished)

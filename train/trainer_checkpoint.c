@@ -1,6 +1,8 @@
 /* See trainer_checkpoint.h and include/weft/checkpoint.h. */
 #include "train/trainer_checkpoint.h"
 
+#include <string.h>
+
 #include "engine/base/alloc.h"
 #include "engine/base/clock.h"
 #include "engine/tensor/context.h"
@@ -171,9 +173,18 @@ weft_status weft_checkpoint_save(weft_trainer *t, const char *path, weft_error *
     wf_ckpt_image image = {0};
     if (!t || !path || !*path)
         return wf_error_set(err, WEFT_ERR_INVALID, "a checkpoint needs a trainer and a folder");
-    WF_TRY(wf_snapshot_take(t, NULL, &image, err));
-    weft_status status = wf_ckpt_write(&image, path, err);
+    WF_TRY(wf_trainer_check_outside(t, err));
+    size_t n = strlen(path);
+    while (n > 1 && path[n - 1] == '/')
+        n--;
+    char *folder = wf_asprintf("%.*s", (int)n, path);
+    weft_status status = folder
+                             ? wf_snapshot_take(t, NULL, &image, err)
+                             : wf_error_set(err, WEFT_ERR_NOMEM, "out of memory for a checkpoint");
+    if (status == WEFT_OK)
+        status = wf_ckpt_write(&image, folder, err);
     wf_ckpt_image_done(&image);
+    wf_free(folder);
     return status;
 }
 
@@ -182,6 +193,7 @@ weft_status weft_checkpoint_load(weft_trainer *t, const char *path, weft_error *
     wf_ckpt_image image = {0};
     if (!t || !path || !*path)
         return wf_error_set(err, WEFT_ERR_INVALID, "a checkpoint needs a trainer and a folder");
+    WF_TRY(wf_trainer_check_outside(t, err));
     wf_trainer_checkpoint_wait(t);
     WF_TRY(wf_ckpt_read(path, t->ctx->memory, t->ctx->threads, &image, err));
     weft_status status = wf_snapshot_apply(t, &image, path, err);

@@ -204,6 +204,7 @@ weft_status weft_trainer_resume(weft_trainer *t, const char *from, weft_note_fn 
     search s = {.t = t, .note = note, .user = user, .err = err ? err : &local};
     if (!t)
         return wf_error_set(err, WEFT_ERR_INVALID, "there is no trainer");
+    WF_TRY(wf_trainer_check_outside(t, err));
     if (t->place.epoch > 0)
         return wf_error_set(err, WEFT_ERR_STATE, "a training that has begun cannot be resumed");
     if (!from && !(t->opts.run && weft_run_resumed(t->opts.run)))

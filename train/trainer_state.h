@@ -70,7 +70,8 @@ struct weft_trainer {
     weft_tensor *class_weights; /* (K) f32; NULL: none */
     bool feeding;               /* the loader stands at place.step of place.epoch */
     bool finished;
-    bool stop; /* weft_trainer_stop */
+    bool stop;   /* weft_trainer_stop */
+    bool inside; /* a step: in one of its callbacks */
 
     int64_t epochs, steps_per_epoch, total; /* total: optimizer steps */
     wf_trainer_place place;
@@ -91,5 +92,15 @@ struct weft_trainer {
     wf_ckpt_spare spare;           /* memory for the next one's copy of the state */
     wf_trainer_recipe recipe;
 };
+
+/* WEFT_ERR_STATE in a callback of the trainer: its state is halfway to the next, or the averages
+ * stand in for the weights. */
+static inline weft_status wf_trainer_check_outside(const weft_trainer *t, weft_error *err)
+{
+    return t->inside ? wf_error_set(err, WEFT_ERR_STATE,
+                                    "a callback of a training may ask it to stop, but neither "
+                                    "step, nor save, nor load it: it is inside a step")
+                     : WEFT_OK;
+}
 
 #endif

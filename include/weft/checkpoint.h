@@ -56,7 +56,7 @@ typedef struct weft_checkpoint_opts {
 
 /* Writes a checkpoint as the folder `path`, which must not exist, and waits until it is on disk. Not
  * inside a step: between two calls of weft_trainer_step. On failure nothing of it is left; err (may
- * be NULL) says why. */
+ * be NULL) says why; WEFT_ERR_STATE: in a callback of the trainer. */
 weft_status weft_checkpoint_save(weft_trainer *trainer, const char *path, weft_error *err);
 /* Loads the checkpoint `path` into a trainer whose model, optimizer and data are of the kind that it
  * was saved from: all of it, or on failure nothing. Then the trainer is where it was. Settings of

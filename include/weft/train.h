@@ -238,7 +238,7 @@ void weft_trainer_destroy(weft_trainer *trainer);
  *
  * Failures are weft_train's. After one the same call can be made again: a step that failed is tried
  * again on the same batch, an evaluation that was interrupted begins anew. WEFT_ERR_STATE: the
- * training is over. */
+ * training is over, or this is a callback of the same trainer. */
 weft_status weft_trainer_step(weft_trainer *trainer, weft_error *err);
 /* Trains to the end, from wherever the trainer is: weft_train is weft_trainer_create, this, and
  * weft_trainer_destroy. */

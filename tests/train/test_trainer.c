@@ -532,6 +532,9 @@ static void misuse_is_refused(void **state)
     err = (weft_error)WEFT_ERROR_INIT;
     assert_int_equal(weft_train(f->model, &opts, NULL, &err), WEFT_ERR_INVALID);
     assert_non_null(strstr(err.text, "WEFT_SCHEDULE_INIT"));
+    opts = (weft_train_opts){
+        .train = f->train, .optimizer = f->optimizer, .epochs = INT64_MAX}; /* times 5 steps */
+    assert_int_equal(weft_train(f->model, &opts, NULL, NULL), WEFT_ERR_INVALID);
     opts = (weft_train_opts){.train = f->train};
     assert_int_equal(weft_train(f->model, &opts, NULL, NULL), WEFT_ERR_INVALID);
     assert_int_equal(weft_evaluate(f->model, NULL, NULL, NULL, NULL), WEFT_ERR_INVALID);
@@ -568,6 +571,44 @@ static void a_stop_ends_the_call_and_not_the_training(void **state)
     weft_trainer_destroy(t);
 }
 
+typedef struct caller {
+    weft_trainer *trainer;
+    int calls;
+} caller;
+
+/* In training and in evaluation. */
+static bool call_inside(void *user, const weft_progress *progress)
+{
+    caller *c = user;
+    weft_error err = WEFT_ERROR_INIT;
+    assert_int_equal(weft_trainer_step(c->trainer, &err), WEFT_ERR_STATE);
+    assert_int_equal(weft_trainer_run(c->trainer, NULL, NULL), WEFT_ERR_STATE);
+    assert_int_equal(weft_checkpoint_save(c->trainer, "never-written", NULL), WEFT_ERR_STATE);
+    assert_int_equal(weft_checkpoint_load(c->trainer, "never-read", NULL), WEFT_ERR_STATE);
+    assert_int_equal(weft_trainer_resume(c->trainer, "never-read", NULL, NULL, NULL),
+                     WEFT_ERR_STATE);
+    assert_non_null(strstr(err.text, "callback"));
+    c->calls++;
+    return true;
+}
+
+static void a_callback_cannot_step_save_or_load(void **state)
+{
+    fixture *f = *state;
+    caller c = {0};
+    weft_error err = WEFT_ERROR_INIT;
+    weft_train_opts opts = {.train = f->train,
+                            .test = f->test,
+                            .optimizer = f->optimizer,
+                            .epochs = 1,
+                            .progress = call_inside,
+                            .user = &c};
+    assert_int_equal(weft_trainer_create(f->model, &opts, &c.trainer, &err), WEFT_OK);
+    assert_int_equal(weft_trainer_run(c.trainer, NULL, &err), WEFT_OK);
+    assert_true(c.calls > N / BATCH);
+    weft_trainer_destroy(c.trainer);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
@@ -586,6 +627,7 @@ int main(void)
         TEST(the_best_epoch_is_the_first_with_the_highest_accuracy),
         TEST(evaluation_changes_nothing),
         TEST(misuse_is_refused),
+        TEST(a_callback_cannot_step_save_or_load),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
