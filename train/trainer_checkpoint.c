@@ -178,12 +178,14 @@ weft_status weft_checkpoint_save(weft_trainer *t, const char *path, weft_error *
     while (n > 1 && path[n - 1] == '/')
         n--;
     char *folder = wf_asprintf("%.*s", (int)n, path);
+    wf_ckpt_image spare = wf_ckpt_spare_take(&t->spare);
     weft_status status = folder
-                             ? wf_snapshot_take(t, NULL, &image, err)
+                             ? wf_snapshot_take(t, &spare, &image, err)
                              : wf_error_set(err, WEFT_ERR_NOMEM, "out of memory for a checkpoint");
     if (status == WEFT_OK)
         status = wf_ckpt_write(&image, folder, err);
-    wf_ckpt_image_done(&image);
+    wf_ckpt_image_done(&spare);
+    wf_ckpt_spare_put(&t->spare, &image, false);
     wf_free(folder);
     return status;
 }
