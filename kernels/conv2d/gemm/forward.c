@@ -215,7 +215,7 @@ static size_t scratch_of(const gemm_forward *s, const gemm_residue_class *c)
     const int rows = s->blocking.rows_block_size;
     if (s->blocking.panel_pixels)
         return gemm_panel_floats(s, c, rows) * sizeof(float);
-    if (c->in_place)
+    if (c->in_place || s->geometry.kind == GEMM_ROTATE)
         return 0;
     return (size_t)c->input_vectors_block_size *
            gemm_vector_stride(&s->geometry, c->h, c->w, rows) * sizeof(float);

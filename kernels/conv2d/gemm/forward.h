@@ -1,7 +1,7 @@
 /* What forward*.c share, private to them. forward.c plans a pass over residue classes (gemm.h),
  * forward_pack.c packs its weights, forward_run.c has the loops over a packed input, forward_panels.c
- * those over panels, forward_prefetch.c knows which input lines come next, forward_product.c multiplies
- * a subblock in registers.
+ * those over panels, forward_rotate.c those over small groups, forward_prefetch.c knows which input lines
+ * come next, forward_product.c multiplies a subblock in registers.
  *
  * Note [Panels]. A product reads the inputs of its pixels once for each output subblock. Where there are
  * many of those and the convolution has a stride, the kernel first gathers what a subblock of pixels
@@ -79,6 +79,14 @@ static inline int gemm_subblock_of(const gemm_forward *s, int b)
 
 /* ---- the product in registers ---- */
 
+/* Stands before each loop over sums. gcc keeps the sums in registers only if it is told to unroll these
+ * loops; clang does so by itself, but not if it is told. */
+#if defined(__clang__) || defined(WF_SIMD_EMULATE)
+#define UNROLL_SUMS
+#else
+#define UNROLL_SUMS _Pragma("GCC unroll 16")
+#endif
+
 /* What a subblock is summed from. Strides are in floats. */
 typedef struct gemm_product {
     const size_t *term_offset; /* of the inputs, for each term */
@@ -87,7 +95,6 @@ typedef struct gemm_product {
     const float *bias;    /* what the sums start with: output vectors; NULL: with the output */
     const int32_t *output_offset; /* of each pixel */
     size_t output_vector_stride;
-    const int32_t (*rotation)[L]; /* ROTATE */
 } gemm_product;
 
 /* The panel that a product fills while it multiplies, for the next subblock of pixels. */
@@ -112,7 +119,7 @@ typedef struct gemm_forward_prefetch {
 /* output += product p of the input, for `pixels` pixels: at most those of gemm_pixel_subblocks. */
 typedef void gemm_product_fn(int pixels, const gemm_product *p, const gemm_forward_prefetch *next,
                              const float *input, float *output);
-/* The product for so many vectors of each pixel: output vectors, or rotations. */
+/* The product for so many output vectors of each pixel; ROTATE has its own. */
 gemm_product_fn *WF_ISA_FN(wf_gemm_product_of)(gemm_kind kind, int vectors);
 
 /* ---- the loops ---- */
@@ -160,6 +167,10 @@ size_t WF_ISA_FN(wf_gemm_panel_floats)(const gemm_forward *s, const gemm_residue
 void WF_ISA_FN(wf_gemm_run_panels)(const gemm_image_part *m, const gemm_residue_class *c,
                                    gemm_region region, gemm_region next);
 
+/* ROTATE: computes a region of all residue classes. Each product prefetches so many of `lines`. */
+void WF_ISA_FN(wf_gemm_run_rotated)(const gemm_image_part *m, gemm_region region,
+                                    gemm_input_lines *lines, int lines_per_product);
+
 /* wf_conv2d_impl.pack and .batch. A tile packs the weights of one output subblock. */
 weft_status WF_ISA_FN(wf_gemm_forward_pack)(const wf_conv2d *k, int worker, const void *weights,
                                             void *packed, int tile);
@@ -173,6 +184,7 @@ weft_status WF_ISA_FN(wf_gemm_forward_run)(const wf_conv2d *k, int worker, const
 #define gemm_load_bias WF_ISA_FN(wf_gemm_load_bias)
 #define gemm_weights_of WF_ISA_FN(wf_gemm_weights_of)
 #define gemm_panel_floats WF_ISA_FN(wf_gemm_panel_floats)
+#define gemm_run_rotated WF_ISA_FN(wf_gemm_run_rotated)
 #define gemm_run_panels WF_ISA_FN(wf_gemm_run_panels)
 #define gemm_forward_pack WF_ISA_FN(wf_gemm_forward_pack)
 #define gemm_forward_run WF_ISA_FN(wf_gemm_forward_run)

@@ -1,17 +1,8 @@
-/* Implicit im2col and matrix product, forward and backward-data: the products in registers. Pure. */
+/* Implicit im2col and matrix product, forward and backward-data: the products in registers; but
+ * forward_rotate.c has ROTATE's. Pure. */
 #include "kernels/conv2d/gemm/forward.h"
 
-/* Stands before each loop over sums. gcc keeps the sums in registers only if it is told to unroll these
- * loops; clang does so by itself, but not if it is told. */
-#if defined(__clang__) || defined(WF_SIMD_EMULATE)
-#define UNROLL_SUMS
-#else
-#define UNROLL_SUMS _Pragma("GCC unroll 16")
-#endif
-
 static const float zero[L];
-
-enum { MAX_ROTATED_TAPS = 3 /* neighbouring taps that share one rotation of a pixel */ };
 
 /* How far the panel of the next subblock is filled. */
 typedef struct filling {
@@ -130,55 +121,6 @@ WF_INLINE void multiply_lanes(const int PIXELS, const gemm_product *p, const flo
         wf_vstore(out + p->output_offset[i], sum[i]);
 }
 
-/* ROTATE: the terms of TAPS taps that are neighbours in a row. They meet the same pixels, so each pixel is
- * rotated once for all of them. ROTATIONS is the size of a group. */
-WF_INLINE void rotated_taps(const int PIXELS, const int ROTATIONS, const int TAPS,
-                            const int32_t (*rotation)[L], const float *x, const float *w,
-                            wf_vf sum[GEMM_MAX_PIXELS])
-{
-#pragma GCC unroll 1
-    for (int j = 0; j < ROTATIONS; j++, w += L) {
-        const wf_vi from = wf_vi_load(rotation[j]);
-        wf_vf wt[MAX_ROTATED_TAPS];
-        UNROLL_SUMS
-        for (int t = 0; t < TAPS; t++)
-            wt[t] = wf_vload(w + t * ROTATIONS * L);
-        UNROLL_SUMS
-        for (int i = 0; i < PIXELS + TAPS - 1; i++) {
-            const wf_vf v = wf_vpermute(wf_vload(x + i * L), from);
-            UNROLL_SUMS
-            for (int t = 0; t < TAPS; t++)
-                if (i >= t && i - t < PIXELS)
-                    sum[i - t] = wf_vfma(v, wt[t], sum[i - t]);
-        }
-    }
-}
-
-/* ROTATE: out[i] += sum over terms t and rotations j of x[term_offset[t] + i * L], rotated by j, times
- * w[t][j]. */
-WF_INLINE void multiply_rotated(const int PIXELS, const int ROTATIONS, const gemm_product *p,
-                                const float *x, float *out)
-{
-    wf_vf sum[GEMM_MAX_PIXELS];
-    UNROLL_SUMS
-    for (int i = 0; i < PIXELS; i++)
-        sum[i] = wf_vload(p->bias ? p->bias : out + p->output_offset[i]);
-    const float *w = p->weights;
-    for (size_t t = 0, run; t < p->terms; t += run, w += run * ROTATIONS * L) {
-        const size_t *at = p->term_offset + t, left = p->terms - t;
-        run = left > 1 && at[1] == at[0] + L ? left > 2 && at[2] == at[0] + 2 * L ? 3 : 2 : 1;
-        if (run == 3)
-            rotated_taps(PIXELS, ROTATIONS, 3, p->rotation, x + *at, w, sum);
-        else if (run == 2)
-            rotated_taps(PIXELS, ROTATIONS, 2, p->rotation, x + *at, w, sum);
-        else
-            rotated_taps(PIXELS, ROTATIONS, 1, p->rotation, x + *at, w, sum);
-    }
-    UNROLL_SUMS
-    for (int i = 0; i < PIXELS; i++)
-        wf_vstore(out + p->output_offset[i], sum[i]);
-}
-
 /* Calls the product for the number of pixels. */
 WF_INLINE void multiply_n(const int KIND, const int VECTORS, const bool FILL, int pixels,
                           const gemm_product *p, const gemm_forward_prefetch *next, const float *x,
@@ -188,8 +130,6 @@ WF_INLINE void multiply_n(const int KIND, const int VECTORS, const bool FILL, in
     case PIXELS:                                                                                   \
         if (KIND == GEMM_LANES)                                                                    \
             multiply_lanes(PIXELS, p, x, out);                                                     \
-        else if (KIND == GEMM_ROTATE)                                                              \
-            multiply_rotated(PIXELS, VECTORS, p, x, out);                                          \
         else                                                                                       \
             multiply(PIXELS, VECTORS, KIND == GEMM_DENSE ? L : 1, FILL, p, next, x, out);          \
         break;
@@ -235,24 +175,13 @@ PRODUCT(plain_2, GEMM_PLAIN, 2)
 PRODUCT(plain_3, GEMM_PLAIN, 3)
 PRODUCT(plain_4, GEMM_PLAIN, 4)
 PRODUCT(lanes_1, GEMM_LANES, 1)
-PRODUCT(rotate_1, GEMM_ROTATE, 1)
-PRODUCT(rotate_2, GEMM_ROTATE, 2)
-PRODUCT(rotate_4, GEMM_ROTATE, 4)
-#if WF_LANES == 16
-PRODUCT(rotate_8, GEMM_ROTATE, 8)
-#endif
 #undef PRODUCT
 
-/* By how many vectors a pixel has: output vectors, or rotations. */
-static gemm_product_fn *const products[][GEMM_MAX_ROTATIONS + 1] = {
+/* By the output vectors of a pixel. */
+static gemm_product_fn *const products[][GEMM_MAX_OUTPUT_VECTORS + 1] = {
     [GEMM_DENSE] = {NULL, dense_1, dense_2, dense_3, dense_4},
     [GEMM_PLAIN] = {NULL, plain_1, plain_2, plain_3, plain_4},
     [GEMM_LANES] = {NULL, lanes_1},
-#if WF_LANES == 16
-    [GEMM_ROTATE] = {[1] = rotate_1, [2] = rotate_2, [4] = rotate_4, [8] = rotate_8},
-#else
-    [GEMM_ROTATE] = {[1] = rotate_1, [2] = rotate_2, [4] = rotate_4},
-#endif
 };
 
 gemm_product_fn *gemm_product_of(gemm_kind kind, int vectors)

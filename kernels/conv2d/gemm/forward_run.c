@@ -81,11 +81,6 @@ typedef struct next_packed_input {
 
 /* ---- one region ------------------------------------------------------------------------------ */
 
-static int pixel_subblocks(const gemm_geometry *g, int pixels, int vectors)
-{
-    return gemm_pixel_subblocks(pixels, g->kind == GEMM_ROTATE ? 1 : vectors);
-}
-
 /* Multiplies a region of one residue class, whose packed input is x: output subblock by output subblock,
  * row by row, a subblock of pixels at a time. */
 static void run_region(const gemm_image_part *m, const gemm_residue_class *c, gemm_region region,
@@ -102,8 +97,7 @@ static void run_region(const gemm_image_part *m, const gemm_residue_class *c, ge
     gemm_product p = {.term_offset = c->term_offset,
                       .terms =
                           (size_t)(region.vector_end - region.vector_begin) * gemm_class_taps(c),
-                      .output_vector_stride = (size_t)g->out.H * (size_t)g->out.W * L,
-                      .rotation = s->rotation};
+                      .output_vector_stride = (size_t)g->out.H * (size_t)g->out.W * L};
     const int subblocks = gemm_output_subblocks(s), first_subblock = region.set * subblocks;
     const int left = m->subblock_end - first_subblock, end = left < subblocks ? left : subblocks;
     int32_t output_offset[GEMM_MAX_PIXELS];
@@ -115,10 +109,9 @@ static void run_region(const gemm_image_part *m, const gemm_residue_class *c, ge
         float bias[GEMM_MAX_OUTPUT_VECTORS * L];
         const int b = gemm_subblock_begin(s, subblock);
         const int vectors = gemm_subblock_begin(s, subblock + 1) - b;
-        const int n_pixel_subblocks = pixel_subblocks(g, pixels, vectors);
+        const int n_pixel_subblocks = gemm_pixel_subblocks(pixels, vectors);
         const int channel = gemm_first_output(g, region.set, b);
-        gemm_product_fn *product =
-            gemm_product_of(g->kind, g->kind == GEMM_ROTATE ? g->vector_channels : vectors);
+        gemm_product_fn *product = gemm_product_of(g->kind, vectors);
         gemm_load_bias(m, channel, vectors, bias);
         p.bias = region.vector_begin == 0 ? bias : NULL;
         p.weights = gemm_weights_of(m, c, region.set, subblock, region.vector_begin);
@@ -238,7 +231,7 @@ static next_packed_input packed_input_after(const gemm_image_part *m, gemm_regio
             continue;
         const int pixels = c->contiguous ? region.rows * c->w->outputs : c->w->outputs;
         calls += (int64_t)(c->contiguous ? 1 : rows_from(m, c, region.row_begin)) *
-                 pixel_subblocks(g, pixels, m->s->blocking.output_vectors_subblock_size) *
+                 gemm_pixel_subblocks(pixels, m->s->blocking.output_vectors_subblock_size) *
                  gemm_output_subblocks(m->s);
     }
     const bool whole_vectors =
@@ -277,6 +270,10 @@ static void run_by_packed_input(const gemm_image_part *m, int first)
         for (int v = 0; v < g->input_vectors; v += m->s->blocking.input_vectors_block_size) {
             const gemm_region all = region_at(m, &m->s->classes[0], set, v, first);
             next_packed_input next = packed_input_after(m, all);
+            if (g->kind == GEMM_ROTATE) {
+                gemm_run_rotated(m, all, &next.lines, next.lines_per_call);
+                continue;
+            }
             const float *packed = NULL;
             for (int i = 0; i < m->s->n_classes; i++) {
                 const gemm_residue_class *c = &m->s->classes[i];

@@ -21,9 +21,9 @@
  *          input channel j of its own group. Channel vector j is made for one vector of outputs: its
  *          lane l holds that channel. So no product is wasted on the zeros between groups.
  *   ROTATE As LANES, where groups have as many inputs as outputs and a vector holds whole groups, as in
- *          ResNeXt. The kernel reads the input itself and rotates the lanes of each group by j, in a
- *          register, once for up to three taps of a row. Backward-weights rotates ddst instead, once
- *          for all taps.
+ *          ResNeXt. The kernel reads the input where the image has it, without a packed input, and
+ *          rotates the lanes of each group by j, in a register, once for up to three taps of a row.
+ *          Backward-weights rotates ddst instead, once for all taps.
  *
  * Note [Residue classes]. With stride s, tap t connects output q with input q s - padding + t dilation,
  * so all inputs of a tap have the same remainder modulo s.
