@@ -6,7 +6,7 @@
 #define AT(field) offsetof(bench_options, field)
 #define ALL                                                                                        \
     (BENCH_SUITE | BENCH_MACHINE | BENCH_ERRORS | BENCH_LAYERS | BENCH_COSTS | BENCH_STEP |        \
-     BENCH_OPS | BENCH_LOAD)
+     BENCH_OPS | BENCH_LOAD | BENCH_ENGINE)
 
 static const flag flags[] = {
     {"machine", NULL, 0, FLAG_BOOL, AT(machine), .commands = BENCH_MACHINE, .group = "modes",
@@ -23,6 +23,8 @@ static const flag flags[] = {
     {"load", NULL, 0, FLAG_TEXT, AT(load), .value = "PATH", .commands = BENCH_LOAD,
      .group = "modes",
      .help = "time a loader of these pictures: decode, crop at random, mirror; nothing else"},
+    {"engine", NULL, 0, FLAG_TEXT, AT(engine), .value = "MODEL", .commands = BENCH_ENGINE,
+     .group = "modes", .help = "what scheduling, and recording the model's step, cost"},
     {"step", NULL, 0, FLAG_TEXT, AT(model), .value = "MODEL", .commands = BENCH_STEP,
      .group = "modes", .help = "time one training step, nothing else"},
 
@@ -65,8 +67,12 @@ static const flag flags[] = {
      .help = "data rotates through more than the last-level cache"},
     {"scaling", NULL, 0, FLAG_BOOL, AT(scaling), .commands = BENCH_LAYERS, .group = "how",
      .help = "time the chosen kernels on one thread, too"},
+    {"branches", NULL, 0, FLAG_BOOL, AT(branches), .commands = BENCH_STEP, .group = "how",
+     .help = "time the step also with one task group after the other, in turns"},
+    {"sequence", NULL, 0, FLAG_BOOL, AT(sequence), .commands = BENCH_STEP, .group = "how",
+     .help = "run one task group after the other"},
     {"threads", NULL, 0, FLAG_INT, AT(threads), 1, INT_MAX, .value = "N",
-     .commands = BENCH_SUITE | BENCH_MACHINE | BENCH_STEP | BENCH_LAYERS | BENCH_OPS,
+     .commands = BENCH_SUITE | BENCH_MACHINE | BENCH_STEP | BENCH_LAYERS | BENCH_OPS | BENCH_ENGINE,
      .group = "how", .help = "instead of the library's choice",
      .elsewhere = "num-threads nthreads cpus"},
 
@@ -94,6 +100,7 @@ static const flag_command modes[] = {
     {"costs", BENCH_COSTS, "what kernels expect, under constants that stdin gives", NULL},
     {"ops", BENCH_OPS, "element-wise ops beside a copy", NULL},
     {"load", BENCH_LOAD, "a loader over pictures, alone in its process", NULL},
+    {"engine", BENCH_ENGINE, "what scheduling and recording cost", NULL},
     {"step", BENCH_STEP, "a training step, alone in its process", NULL},
 };
 

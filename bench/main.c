@@ -7,6 +7,7 @@
 
 #include "bench/conv2d.h"
 #include "bench/costs.h"
+#include "bench/engine.h"
 #include "bench/errors.h"
 #include "bench/gbench.h"
 #include "bench/images.h"
@@ -96,6 +97,29 @@ static int run_machine(const bench_machine *m, const bench_options *options)
 
 /* ---- --step ---------------------------------------------------------------------------------- */
 
+/* An unknown model, a size it cannot take. */
+static bool asked_wrong(weft_status status)
+{
+    return status == WEFT_ERR_INVALID || status == WEFT_ERR_SHAPE || status == WEFT_ERR_NOT_FOUND;
+}
+
+static int run_branches(const bench_step_spec *spec, const bench_options *options)
+{
+    bench_step_branches_result r;
+    weft_error err = {0};
+    const double seconds = options->seconds > 0 ? options->seconds : 5;
+    if (options->json || options->trace || options->sequence)
+        return complain(BAD_USE, "--branches does not go with --json, --trace or --sequence");
+    const weft_status status = bench_step_branches(spec, seconds, &r, &err);
+    if (status != WEFT_OK)
+        return complain(asked_wrong(status) ? BAD_USE : FAILED, err.text);
+    printf("%s, batch %d, %d threads: %.3f ms side by side, %.3f ms in sequence, %.3fx, medians of "
+           "%lld\n",
+           spec->model, spec->batch, r.threads, 1e3 * r.side_by_side_s, 1e3 * r.sequence_s,
+           r.sequence_s / r.side_by_side_s, (long long)r.steps);
+    return 0;
+}
+
 static int run_step(const bench_options *options)
 {
     const bench_step_spec spec = {.model = options->model,
@@ -104,17 +128,18 @@ static int run_step(const bench_options *options)
                                   .threads = (int)options->threads,
                                   .bytes = options->bytes,
                                   .trace = options->trace,
+                                  .sequence = options->sequence,
                                   .bf16 = bench_is_bf16(options),
                                   .args = options->args,
                                   .n_args = options->n_args};
     bench_step_result r;
     weft_error err = {0};
+    if (options->branches)
+        return run_branches(&spec, options);
     weft_status status =
         bench_step_measure(&spec, options->seconds > 0 ? options->seconds : 5, &r, &err);
-    bool asked_wrong = status == WEFT_ERR_INVALID || status == WEFT_ERR_SHAPE ||
-                       status == WEFT_ERR_NOT_FOUND; /* an unknown model, a size it cannot take */
     if (status != WEFT_OK)
-        return complain(asked_wrong ? BAD_USE : FAILED, err.text);
+        return complain(asked_wrong(status) ? BAD_USE : FAILED, err.text);
     const double img_per_s = spec.batch / r.median_step_s;
     const char *dtype = spec.bf16 ? "bf16" : "f32";
     if (!options->json) {
@@ -160,6 +185,13 @@ static int run_load(const bench_options *options)
            spec.path, spec.batch, spec.size, spec.size, spec.workers, r.images_per_s, r.samples,
            r.rss_mb);
     return 0;
+}
+
+static int run_engine(const bench_machine *m, const bench_options *options)
+{
+    weft_error err = {0};
+    const weft_status status = bench_engine_measure(options->engine, m->threads, stdout, &err);
+    return status == WEFT_OK ? 0 : complain(asked_wrong(status) ? BAD_USE : FAILED, err.text);
 }
 
 /* ---- --layers -------------------------------------------------------------------------------- */
@@ -371,6 +403,7 @@ int main(int argc, char **argv)
     int status = options.mode == BENCH_MACHINE  ? run_machine(&machine, &options)
                  : options.mode == BENCH_LAYERS ? run_layers(&machine, &options)
                  : options.mode == BENCH_COSTS  ? run_costs(&machine, &options)
+                 : options.mode == BENCH_ENGINE ? run_engine(&machine, &options)
                  : options.mode == BENCH_OPS    ? run_ops(&machine, &options)
                                                 : run_suite(&machine, &options);
     bench_machine_done(&machine);

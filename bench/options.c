@@ -41,11 +41,11 @@ static bool choose_mode(bench_options *o, char *error, size_t size)
     const unsigned asked = (o->machine ? BENCH_MACHINE : 0) | (o->errors ? BENCH_ERRORS : 0) |
                            (o->layers ? BENCH_LAYERS : 0) | (o->costs ? BENCH_COSTS : 0) |
                            (o->model ? BENCH_STEP : 0) | (o->ops ? BENCH_OPS : 0) |
-                           (o->load ? BENCH_LOAD : 0);
+                           (o->load ? BENCH_LOAD : 0) | (o->engine ? BENCH_ENGINE : 0);
     if (asked & (asked - 1))
         return fail(error, size,
-                    "--machine, --errors, --layers, --costs, --ops, --load and --step exclude each "
-                    "other");
+                    "--machine, --errors, --layers, --costs, --ops, --engine, --load and --step "
+                    "exclude each other");
     o->mode = asked ? (bench_mode)asked : BENCH_SUITE;
     return true;
 }

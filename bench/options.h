@@ -17,7 +17,8 @@ typedef enum bench_mode {
     BENCH_COSTS = 1u << 4,   /* --costs: what kernels expect, under constants that stdin gives */
     BENCH_STEP = 1u << 5,    /* --step: one training step, alone in its process */
     BENCH_OPS = 1u << 6,     /* --ops: element-wise ops beside a copy */
-    BENCH_LOAD = 1u << 7     /* --load: a loader over pictures */
+    BENCH_LOAD = 1u << 7,    /* --load: a loader over pictures */
+    BENCH_ENGINE = 1u << 8    /* --engine: what scheduling and recording cost */
 } bench_mode;
 
 typedef struct bench_options {
@@ -28,6 +29,7 @@ typedef struct bench_options {
     const char *costs;    /* the same */
     const char *ops;      /* what their names have, or "all"; NULL: not asked for */
     const char *load;     /* data set; NULL: not asked for */
+    const char *engine;   /* a model; NULL: not asked for */
     const char *model;    /* of --step; NULL: not asked for */
     const char *shapes;   /* NULL: the built-in ones */
     const char *only;     /* of --layers; NULL: all of them */
@@ -45,6 +47,8 @@ typedef struct bench_options {
     const char *against; /* of --layers */
     double seconds;      /* 0: the mode's default */
     bool cold;
+    bool branches; /* of --step */
+    bool sequence; /* of --step */
     bool scaling;
     int64_t threads;   /* 0: as the library chooses */
     const char *json;  /* NULL: text on stdout; "-": stdout */

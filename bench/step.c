@@ -15,15 +15,7 @@
 /* As in torch_step.py. */
 enum { WARMUP_STEPS = 5, MIN_STEPS = 5 };
 
-typedef struct step {
-    weft_context *ctx;
-    weft_module *net;
-    weft_optimizer *optimizer;
-    weft_tensor *images, *labels;
-    weft_tensor *mean, *std; /* of images of bytes; else NULL */
-} step;
-
-static void step_done(step *s)
+void bench_step_done(bench_step *s)
 {
     weft_optimizer_destroy(s->optimizer);
     weft_module_unref(s->net);
@@ -32,7 +24,7 @@ static void step_done(step *s)
     weft_tensor_unref(s->std);
     weft_tensor_unref(s->labels);
     weft_context_destroy(s->ctx);
-    *s = (step){0};
+    *s = (bench_step){0};
 }
 
 static weft_tensor *some_labels(weft_context *ctx, int n, int classes)
@@ -54,7 +46,7 @@ static weft_tensor *some_bytes(weft_context *ctx, weft_shape shape)
 }
 
 /* Deviates that a loader hands out as they are, or bytes with mean and deviation of even ones. */
-static bool make_images(step *s, weft_shape shape, bool bytes)
+static bool make_images(bench_step *s, weft_shape shape, bool bytes)
 {
     if (bytes) {
         s->mean = weft_tensor_full(s->ctx, WEFT_F32, WEFT_SHAPE(shape.dim[1]), 0.5);
@@ -64,11 +56,13 @@ static bool make_images(step *s, weft_shape shape, bool bytes)
     return s->images && (!bytes || (s->mean && s->std));
 }
 
-static weft_status step_init(step *s, const bench_step_spec *spec, weft_error *err)
+weft_status bench_step_init(bench_step *s, const bench_step_spec *spec, weft_error *err)
 {
-    *s = (step){0};
+    *s = (bench_step){0};
     weft_options options = {.threads = spec->threads,
                             .trace_path = spec->trace,
+                            .executor =
+                                spec->sequence ? WEFT_EXECUTOR_SEQUENCE : WEFT_EXECUTOR_PARALLEL,
                             .amp = spec->bf16 ? WEFT_AMP_BF16 : WEFT_AMP_OFF};
     WF_TRY(weft_context_create(&s->ctx, &options, err));
     const weft_model_info *info = weft_model_find(spec->model);
@@ -90,26 +84,30 @@ static weft_status step_init(step *s, const bench_step_spec *spec, weft_error *e
 fail:;
     weft_status status = weft_error_status(s->ctx);
     wf_error_set(err, status, "%s", weft_error_text(s->ctx));
-    step_done(s);
+    bench_step_done(s);
     return status;
 }
 
-/* False: the context has the error. The loss is read, as a loop that logs it does. */
-static bool step_run(step *s)
+weft_tensor *bench_step_loss(bench_step *s)
+{
+    weft_tensor *images = s->mean ? weft_normalize_images(s->images, s->mean, s->std) : s->images;
+    return weft_training_loss(s->net, images, s->labels, NULL, NULL);
+}
+
+bool bench_step_run(bench_step *s)
 {
     weft_optimizer_zero_grad(s->optimizer);
-    weft_tensor *images = s->mean ? weft_normalize_images(s->images, s->mean, s->std) : s->images;
-    weft_tensor *loss = weft_training_loss(s->net, images, s->labels, NULL, NULL);
+    weft_tensor *loss = bench_step_loss(s);
     if (!loss || weft_backward(loss) || weft_optimizer_step(s->optimizer))
         return false;
     weft_item(loss);
     return weft_error_status(s->ctx) == WEFT_OK;
 }
 
-static bool warm_up(step *s)
+bool bench_step_warm_up(bench_step *s)
 {
     for (int i = 0; i < WARMUP_STEPS; i++)
-        if (!step_run(s))
+        if (!bench_step_run(s))
             return false;
     return true;
 }
@@ -117,7 +115,7 @@ static bool warm_up(step *s)
 /* ---- one measurement ------------------------------------------------------------------------- */
 
 /* The duration of each step, for free(); NULL on failure. */
-static double *time_steps(step *s, double seconds, int64_t *n)
+static double *time_steps(bench_step *s, double seconds, int64_t *n)
 {
     double *times = NULL;
     int64_t capacity = 0;
@@ -131,7 +129,7 @@ static double *time_steps(step *s, double seconds, int64_t *n)
             times = more;
         }
         double start = wf_seconds();
-        if (!step_run(s))
+        if (!bench_step_run(s))
             goto fail;
         times[*n] = wf_seconds() - start;
     }
@@ -144,11 +142,11 @@ fail:
 weft_status bench_step_measure(const bench_step_spec *spec, double seconds,
                                bench_step_result *result, weft_error *err)
 {
-    step s;
-    WF_TRY(step_init(&s, spec, err));
+    bench_step s;
+    WF_TRY(bench_step_init(&s, spec, err));
     weft_status status = WEFT_OK;
     int64_t n;
-    double *times = warm_up(&s) ? time_steps(&s, seconds, &n) : NULL;
+    double *times = bench_step_warm_up(&s) ? time_steps(&s, seconds, &n) : NULL;
     if (!times) {
         status = weft_error_status(s.ctx) ? weft_error_status(s.ctx) : WEFT_ERR_NOMEM;
         wf_error_set(err, status, "%s", weft_error_text(s.ctx));
@@ -163,7 +161,55 @@ weft_status bench_step_measure(const bench_step_spec *spec, double seconds,
                                   .rss_mb = bench_peak_rss_mb()};
 done:
     free(times);
-    step_done(&s);
+    bench_step_done(&s);
+    return status;
+}
+
+static weft_status failure(const bench_step *s, weft_error *err)
+{
+    const weft_status status = weft_error_status(s->ctx);
+    return wf_error_set(err, status ? status : WEFT_ERR_NOMEM, "%s", weft_error_text(s->ctx));
+}
+
+weft_status bench_step_branches(const bench_step_spec *spec, double seconds,
+                                bench_step_branches_result *result, weft_error *err)
+{
+    enum { MOST = 4096 };
+    bench_step side = {0}, one = {0};
+    bench_step_spec in_sequence = *spec;
+    in_sequence.sequence = true;
+    double *a = malloc(MOST * sizeof *a), *b = malloc(MOST * sizeof *b);
+    weft_status status = a && b ? WEFT_OK : wf_error_set(err, WEFT_ERR_NOMEM, "out of memory");
+    if (status == WEFT_OK)
+        status = bench_step_init(&side, spec, err);
+    if (status == WEFT_OK)
+        status = bench_step_init(&one, &in_sequence, err);
+    if (status == WEFT_OK && !bench_step_warm_up(&side))
+        status = failure(&side, err);
+    if (status == WEFT_OK && !bench_step_warm_up(&one))
+        status = failure(&one, err);
+    int64_t n = 0;
+    for (double end = wf_seconds() + seconds;
+         status == WEFT_OK && n < MOST && (n < MIN_STEPS || wf_seconds() < end); n++) {
+        double start = wf_seconds();
+        if (!bench_step_run(n % 2 ? &one : &side)) /* ABBA: neither always comes second */
+            status = failure(n % 2 ? &one : &side, err);
+        const double middle = wf_seconds();
+        if (!bench_step_run(n % 2 ? &side : &one))
+            status = failure(n % 2 ? &side : &one, err);
+        const double stop = wf_seconds();
+        a[n] = n % 2 ? stop - middle : middle - start;
+        b[n] = n % 2 ? middle - start : stop - middle;
+    }
+    if (status == WEFT_OK)
+        *result = (bench_step_branches_result){.threads = weft_threads(side.ctx),
+                                               .steps = n,
+                                               .side_by_side_s = wf_median(a, n),
+                                               .sequence_s = wf_median(b, n)};
+    free(a);
+    free(b);
+    bench_step_done(&side);
+    bench_step_done(&one);
     return status;
 }
 
@@ -179,19 +225,19 @@ static void run(bench_state *state, void *user)
 {
     const bench_step_spec *spec = user;
     weft_error err = {0};
-    step s;
-    if (step_init(&s, spec, &err)) {
+    bench_step s;
+    if (bench_step_init(&s, spec, &err)) {
         bench_fail(state, err.text);
         return;
     }
-    bool good = warm_up(&s);
+    bool good = bench_step_warm_up(&s);
     while (good && bench_next(state))
-        good = step_run(&s);
+        good = bench_step_run(&s);
     if (good)
         bench_counter(state, "img/s", spec->batch / bench_seconds(state));
     else
         bench_fail(state, weft_error_text(s.ctx));
-    step_done(&s);
+    bench_step_done(&s);
 }
 
 bench_step_spec *bench_step_register(int threads)

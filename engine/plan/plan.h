@@ -249,6 +249,7 @@ typedef struct wf_plan {
     size_t arena_bytes, scratch_bytes;
     size_t unshared_bytes; /* bytes that the arena would have if buffers shared no bytes */
     size_t work;           /* operations of the plan passes, which tests bound */
+    int number;            /* the plan cache counts its plans from 1; 0: not in a cache */
 } wf_plan;
 
 weft_status wf_plan_compile(weft_context *ctx, const wf_request *request, unsigned passes_off,

@@ -15,6 +15,7 @@ struct wf_replay {
     wf_scheduler *scheduler;
     wf_trace *trace;
     uint64_t random;
+    double started;
 };
 
 weft_status wf_replay_create(weft_context *ctx)
@@ -39,6 +40,16 @@ void wf_replay_destroy(wf_replay *replay)
     wf_memory_free(&replay->scratch);
     wf_free(replay->bufs);
     wf_free(replay);
+}
+
+wf_scheduler *wf_replay_scheduler(const wf_replay *replay)
+{
+    return replay->scheduler;
+}
+
+double wf_replay_started(const wf_replay *replay)
+{
+    return replay->started;
 }
 
 wf_trace *wf_replay_trace(const wf_replay *replay)
@@ -93,7 +104,7 @@ void wf_run_tile(wf_run *run, const wf_task_group *group, int64_t tile, int work
         t.task = task;
         weft_status status = task->fn(&t, task->args, tile);
         if (trace)
-            wf_trace_slice(trace, worker, task, tile, start, wf_seconds());
+            wf_trace_slice(trace, worker, run->plan, group->tasks[i], tile, start, wf_seconds());
         if (status != WEFT_OK) { /* no effect if the tile called wf_tile_fail itself */
             wf_tile_fail(&t, status, "kernel %s failed: %s", task->kernel,
                          weft_status_string(status));
@@ -159,8 +170,12 @@ weft_status wf_replay_run(weft_context *ctx, const wf_plan *plan, const wf_run_s
                   .scratch = replay->scratch.data,
                   .scratch_stride = stride,
                   .check = check};
+    replay->started = wf_seconds();
+    if (replay->trace)
+        WF_TRY(wf_trace_begin(replay->trace, plan, &ctx->error));
     weft_status status = WEFT_OK;
     switch (check ? WEFT_EXECUTOR_INTERPRETER : ctx->options.executor) {
+    case WEFT_EXECUTOR_SEQUENCE:
     case WEFT_EXECUTOR_PARALLEL: status = wf_scheduler_run(replay->scheduler, &run); break;
     case WEFT_EXECUTOR_INTERPRETER: wf_interpreter_run(&run); break;
     case WEFT_EXECUTOR_RANDOM:
@@ -169,6 +184,8 @@ weft_status wf_replay_run(weft_context *ctx, const wf_plan *plan, const wf_run_s
         status = wf_random_run(&run, &replay->random);
         break;
     }
+    if (replay->trace)
+        wf_trace_end(replay->trace);
     if (status == WEFT_OK && atomic_load(&run.failed))
         status = wf_error_set(&ctx->error, run.status, "%s", run.text);
     return status;

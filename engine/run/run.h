@@ -5,6 +5,9 @@
 #ifndef WF_RUN_RUN_H
 #define WF_RUN_RUN_H
 
+#include <jansson.h>
+#include <stdio.h>
+
 #include "engine/machine/workers.h"
 #include "engine/plan/plan.h"
 
@@ -56,6 +59,14 @@ typedef struct wf_scheduler wf_scheduler;
 weft_status wf_scheduler_create(weft_context *ctx, wf_scheduler **scheduler);
 void wf_scheduler_destroy(wf_scheduler *scheduler);
 weft_status wf_scheduler_run(wf_scheduler *scheduler, wf_run *run);
+/* Prints what each worker does, and each task group that has not ended with what it waits for. Any
+ * thread may call it during a run: the figures may be of slightly different moments. For tests that
+ * hang. */
+void wf_scheduler_dump(const wf_scheduler *scheduler, FILE *out);
+wf_scheduler *wf_replay_scheduler(const wf_replay *replay);
+/* When the last replay began (wf_seconds): what came before it in a step was recording and finding
+ * the plan. */
+double wf_replay_started(const wf_replay *replay);
 void wf_interpreter_run(wf_run *run);
 weft_status wf_random_run(wf_run *run, uint64_t *state);
 
@@ -72,11 +83,26 @@ static inline bool wf_run_failed(wf_run *run)
 /* ---- trace.c: a timeline in Chrome's trace format; a row is a worker, a slice is a tile ---- */
 typedef struct wf_trace wf_trace;
 wf_trace *wf_trace_create(int workers);
-void wf_trace_slice(wf_trace *t, int worker, const wf_task *task, int64_t tile, double start,
-                    double end);
+/* A replay begins, on the calling thread. Describes the plan if it is new. */
+weft_status wf_trace_begin(wf_trace *t, const wf_plan *plan, weft_error *err);
+void wf_trace_end(wf_trace *t);
+/* One tile of the plan's task number `task`. Each worker writes its own row. */
+void wf_trace_slice(wf_trace *t, int worker, const wf_plan *plan, int task, int64_t tile,
+                    double start, double end);
 /* Writes the file, unless it has all slices already. */
 weft_status wf_trace_write(wf_trace *t, const char *path, weft_error *err);
 void wf_trace_destroy(wf_trace *t);
 wf_trace *wf_replay_trace(const wf_replay *replay); /* NULL: off */
+
+/* ---- forecast.c: what a task is expected to move and to take ---- */
+typedef struct wf_forecast {
+    double flops;   /* floating-point operations */
+    double dram;    /* bytes of buffers that other task groups wrote or read */
+    double seconds; /* on one core: Note [Forecast] in forecast.c */
+} wf_forecast;
+/* forecasts[i] is that of the plan's task i. False: out of memory. */
+bool wf_forecast_plan(const wf_plan *plan, wf_forecast *forecasts);
+/* ---- plan_json.c: the plan as a JSON object, for traces and weft_explain; NULL: out of memory ---- */
+json_t *wf_plan_json(const wf_plan *plan);
 
 #endif

@@ -12,51 +12,17 @@
  * successors.
  *
  * Idle workers spin for a while, then sleep. With more workers than cores nobody spins. */
-#include <pthread.h>
 #include <immintrin.h>
 #include <string.h>
 
 #include "engine/base/alloc.h"
 #include "engine/base/clock.h"
-#include "engine/run/run.h"
+#include "engine/run/scheduler_state.h"
 
-#define LINE 64
 #define SPIN_SECONDS 150e-6
-
-/* One worker's share of a task group's tiles: [next, end). Has a cache line of its own. */
-typedef struct segment {
-    _Alignas(LINE) atomic_llong next;
-    int64_t end;
-} segment;
-
-typedef struct group_state {
-    _Alignas(LINE) atomic_int preds;
-    atomic_llong left;
-    int position; /* in the linear order */
-} group_state;
-
-struct wf_scheduler {
-    weft_context *ctx;
-    bool spin;
-    bool stacks_checked; /* the threads' stacks; once is enough, because OpenMP keeps its threads */
-    /* grown to the largest plan */
-    char *segments_mem, *groups_mem;
-    int cap_segments, cap_groups, cap_words;
-    segment *segments;
-    group_state *groups;
-    _Atomic uint64_t *ready;   /* one bit for each task group, by position */
-    _Atomic uint64_t *summary; /* one bit for each word of `ready`; it follows `ready` in memory */
-    int n_words, n_summary;
-    /* one replay */
-    wf_run *run;
-    int workers;
-    _Alignas(LINE) atomic_int groups_left;
-    atomic_int finished;
-    _Alignas(LINE) atomic_uint epoch;
-    atomic_int sleepers;
-    pthread_mutex_t lock;
-    pthread_cond_t wake;
-};
+#ifndef SPINS
+#define SPINS 32 /* looks at the epoch between two looks at the clock; the explorer has fewer */
+#endif
 
 weft_status wf_scheduler_create(weft_context *ctx, wf_scheduler **scheduler)
 {
@@ -68,6 +34,7 @@ weft_status wf_scheduler_create(weft_context *ctx, wf_scheduler **scheduler)
     memcpy((char *)s - sizeof(void *), &mem, sizeof mem); /* the pointer to free */
     s->ctx = ctx;
     s->spin = ctx->threads <= wf_topology_cores(ctx->topology);
+    s->in_sequence = ctx->options.executor == WEFT_EXECUTOR_SEQUENCE;
     pthread_mutex_init(&s->lock, NULL);
     pthread_cond_init(&s->wake, NULL);
     *scheduler = s;
@@ -82,6 +49,7 @@ void wf_scheduler_destroy(wf_scheduler *s)
     pthread_cond_destroy(&s->wake);
     wf_free(s->segments_mem);
     wf_free(s->groups_mem);
+    wf_free(s->states_mem);
     wf_free((void *)s->ready);
     void *mem;
     memcpy(&mem, (char *)s - sizeof(void *), sizeof mem);
@@ -110,10 +78,12 @@ static weft_status reserve(wf_scheduler *s, const wf_plan *p)
 {
     if (!grow_lines(&s->groups_mem, &s->cap_groups, p->n_groups, sizeof *s->groups) ||
         !grow_lines(&s->segments_mem, &s->cap_segments, p->n_groups * s->ctx->threads,
-                    sizeof *s->segments))
+                    sizeof *s->segments) ||
+        !grow_lines(&s->states_mem, &s->cap_states, s->ctx->threads, sizeof *s->states))
         return wf_nomem(&s->ctx->error, 0, "the scheduler");
     s->groups = aligned(s->groups_mem);
     s->segments = aligned(s->segments_mem);
+    s->states = aligned(s->states_mem);
     s->n_words = (p->n_groups + 63) / 64;
     s->n_summary = (s->n_words + 63) / 64;
     if (s->n_words + s->n_summary > s->cap_words) {
@@ -209,10 +179,15 @@ static void make_ready(wf_scheduler *s, int u)
 static void end_group(wf_scheduler *s, int u)
 {
     const wf_task_group *group = &s->run->plan->groups[u];
-    for (int i = 0; i < group->n_succ; i++) {
+    const int after = s->groups[u].position + 1;
+    for (int i = 0; i < group->n_succ && !s->in_sequence; i++) {
         int v = group->succ[i];
         if (atomic_fetch_sub(&s->groups[v].preds, 1) == 1)
             make_ready(s, v);
+    }
+    if (s->in_sequence && after < s->run->plan->n_groups) {
+        atomic_store(&s->groups[s->run->plan->order[after]].preds, 0);
+        make_ready(s, s->run->plan->order[after]);
     }
     if (atomic_fetch_sub(&s->groups_left, 1) == 1) {
         atomic_store(&s->finished, 1);
@@ -230,6 +205,12 @@ static bool claim(segment *seg, int64_t *tile)
     return *tile < seg->end;
 }
 
+static void tell(wf_scheduler *s, int worker, int group, int64_t tile)
+{
+    atomic_store_explicit(&s->states[worker].tile, tile, memory_order_relaxed);
+    atomic_store_explicit(&s->states[worker].group, group, memory_order_relaxed);
+}
+
 /* Runs tiles of task group u until none is left to claim; returns whether any was run. */
 static bool work_on(wf_scheduler *s, int u, int worker)
 {
@@ -242,8 +223,10 @@ static bool work_on(wf_scheduler *s, int u, int worker)
         int64_t tile;
         while (claim(from, &tile)) {
             any = true;
+            tell(s, worker, u, tile);
             if (!wf_run_failed(s->run))
                 wf_run_tile(s->run, group, tile, worker);
+            tell(s, worker, LOOKING, 0);
             if (atomic_fetch_sub_explicit(&s->groups[u].left, 1, memory_order_acq_rel) == 1) {
                 clear_ready(s, at);
                 end_group(s, u);
@@ -278,24 +261,26 @@ static bool find_work(wf_scheduler *s, int worker)
     return false;
 }
 
-static void rest(wf_scheduler *s, unsigned seen)
+static void rest(wf_scheduler *s, unsigned seen, int worker)
 {
     if (s->spin) {
         double until = wf_seconds() + SPIN_SECONDS;
         do {
-            for (int i = 0; i < 32; i++) {
+            for (int i = 0; i < SPINS; i++) {
                 if (atomic_load_explicit(&s->epoch, memory_order_acquire) != seen)
                     return;
                 _mm_pause();
             }
         } while (wf_seconds() < until);
     }
+    tell(s, worker, ASLEEP, 0);
     pthread_mutex_lock(&s->lock);
     atomic_fetch_add(&s->sleepers, 1);
     while (atomic_load(&s->epoch) == seen && !atomic_load(&s->finished))
         pthread_cond_wait(&s->wake, &s->lock);
     atomic_fetch_sub(&s->sleepers, 1);
     pthread_mutex_unlock(&s->lock);
+    tell(s, worker, LOOKING, 0);
 }
 
 static void work(wf_scheduler *s, int worker)
@@ -303,11 +288,13 @@ static void work(wf_scheduler *s, int worker)
     unsigned denormals = wf_denormals_off();
     wf_saved_binding saved;
     wf_topology_bind(s->ctx->topology, worker, &saved);
+    tell(s, worker, LOOKING, 0);
     while (!atomic_load_explicit(&s->finished, memory_order_acquire)) {
         unsigned seen = atomic_load(&s->epoch);
         if (!find_work(s, worker))
-            rest(s, seen);
+            rest(s, seen, worker);
     }
+    tell(s, worker, OUTSIDE, 0);
     wf_topology_unbind(&saved);
     wf_denormals_restore(denormals);
 }
@@ -319,8 +306,10 @@ static void start(wf_scheduler *s, int workers)
     for (int i = 0; i < s->n_words + s->n_summary; i++)
         atomic_store(&s->ready[i], 0);
     for (int i = 0; i < p->n_groups; i++) {
+        const int preds = s->in_sequence ? i > 0 : p->groups[p->order[i]].n_preds;
         s->groups[p->order[i]].position = i;
-        atomic_store_explicit(&s->groups[p->order[i]].preds, p->groups[p->order[i]].n_preds,
+        atomic_store_explicit(&s->groups[p->order[i]].preds, preds, memory_order_relaxed);
+        atomic_store_explicit(&s->groups[p->order[i]].left, p->groups[p->order[i]].tiles,
                               memory_order_relaxed);
     }
     atomic_store(&s->finished, p->n_groups == 0);
@@ -328,7 +317,9 @@ static void start(wf_scheduler *s, int workers)
     atomic_store(&s->epoch, 0);
     /* Groups without predecessors. This reads the plan's count, not the counters: ending a barrier
      * at once already changes those. */
-    for (int u = 0; u < p->n_groups; u++)
+    if (s->in_sequence && p->n_groups > 0)
+        make_ready(s, p->order[0]);
+    for (int u = 0; u < p->n_groups && !s->in_sequence; u++)
         if (p->groups[u].n_preds == 0)
             make_ready(s, u);
 }

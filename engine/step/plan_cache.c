@@ -179,7 +179,7 @@ weft_status wf_plan_lookup(weft_context *ctx, const wf_request *request, unsigne
         return wf_nomem(&ctx->error, c->size, "a plan's signature");
     }
     memcpy(signature, c->text, c->size);
-    c->compiled++;
+    fresh->number = ++c->compiled;
     drop(oldest);
     *oldest = (cached){signature, c->size, hash, ++c->clock, fresh};
     *plan = fresh;

@@ -24,11 +24,13 @@ extern "C" {
 /* How a step is run. All give the same bits. The interpreter runs the ops one by one, in recording
  * order, on one thread, each value in memory of its own: what tests compare with. The random
  * scheduler runs ready tiles in random order, over memory that was filled with NaN: it tests that
- * the plan orders everything that must be ordered. */
+ * the plan orders everything that must be ordered. In sequence, branches do not run side by side:
+ * the difference to PARALLEL is what running them so gains. */
 typedef enum weft_executor {
     WEFT_EXECUTOR_PARALLEL,    /* the plan, on all threads */
     WEFT_EXECUTOR_INTERPRETER, /* op by op, on one thread */
-    WEFT_EXECUTOR_RANDOM       /* the plan, tiles in random order, on one thread */
+    WEFT_EXECUTOR_RANDOM,      /* the plan, tiles in random order, on one thread */
+    WEFT_EXECUTOR_SEQUENCE     /* the plan, on all threads, one task group after the other */
 } weft_executor;
 
 /* Passes of the plan's compiler that can be switched off, for tests and to look for a mistake. */

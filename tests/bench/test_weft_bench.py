@@ -289,13 +289,30 @@ class Step(unittest.TestCase):
             path = os.path.join(folder, "trace.json")
             done = bench("--step", "fmnist_cnn", "--batch", "4", "--seconds", "0.01", "--trace", path)
             self.assertEqual(done.returncode, 0, done.stderr)
-            table = subprocess.run([sys.executable, TRACE, path], stdout=subprocess.PIPE, text=True)
+            table = subprocess.run([sys.executable, TRACE, path, "--ops"], stdout=subprocess.PIPE, text=True)
         self.assertEqual(table.returncode, 0)
         rows = [line.split() for line in table.stdout.splitlines()[1:]]
         self.assertIn(["conv2d", "conv2"], [row[3:] for row in rows])
         self.assertEqual(rows[-1][3:5], ["all,", "of"])
         self.assertAlmostEqual(sum(float(row[0]) for row in rows[:-1]), float(rows[-1][0]), delta=0.1)
         self.assertGreaterEqual(int(rows[-1][5]), 5)
+
+    def test_the_same_plan_in_sequence_takes_turns(self):
+        done = bench("--step", "fmnist_cnn", "--batch", "2", "--seconds", "0.01", "--branches",
+                     "--threads", "2")
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertRegex(done.stdout, r"^fmnist_cnn, batch 2, 2 threads: [\d.]+ ms side by side, "
+                                      r"[\d.]+ ms in sequence, [\d.]+x, medians of \d+\n$")
+        done = bench("--step", "fmnist_cnn", "--branches", "--sequence")
+        self.assertEqual((done.returncode, done.stdout), (2, ""))
+
+    def test_what_the_engine_costs(self):
+        done = bench("--engine", "lenet", "--threads", "1")
+        self.assertEqual(done.returncode, 0, done.stderr)
+        group = re.search(r"a task group of 1 empty tile, 1 thread: ([\d.]+) us", done.stdout)
+        self.assertLess(float(group.group(1)), 2.0)
+        self.assertRegex(done.stdout, r"lenet recorded and found again: [\d.]+ us")
+        self.assertRegex(done.stdout, r"plans compiled in the first step, 0 later")
 
     def test_bad_models_are_one_error(self):
         for args, words in ((("resnet1",), "resnet1"), (("fmnist_cnn", "--size", "4"), "")):
