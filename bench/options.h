@@ -18,7 +18,7 @@ typedef enum bench_mode {
     BENCH_STEP = 1u << 5,    /* --step: one training step, alone in its process */
     BENCH_OPS = 1u << 6,     /* --ops: element-wise ops beside a copy */
     BENCH_LOAD = 1u << 7,    /* --load: a loader over pictures */
-    BENCH_ENGINE = 1u << 8    /* --engine: what scheduling and recording cost */
+    BENCH_ENGINE = 1u << 8   /* --engine: what scheduling and recording cost */
 } bench_mode;
 
 typedef struct bench_options {

@@ -9,10 +9,12 @@
 #include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <cmocka.h>
 
 #include "engine/tensor/context.h"
 #include "engine/run/run.h"
+#include "tests/engine/watchdog.h"
 
 enum {
     UNITS = 200,
@@ -20,7 +22,8 @@ enum {
     BARRIER = UNITS - COMMITS - 1,
     ROOTS = 24,
     TILES = 40,
-    PREDS = 24
+    PREDS = 24,
+    LIMIT = 120 /* seconds that a run may take */
 };
 
 static const wf_run_source no_step; /* the plans are made by hand */
@@ -173,7 +176,9 @@ static uint64_t replay(weft_context *ctx, wf_scheduler *s, dag *d, weft_status *
     wf_run run = {.ctx = ctx, .plan = &d->plan, .source = &no_step};
     d->replay++;
     uint64_t sum = 0;
+    watchdog_begin(s, LIMIT);
     *status = wf_scheduler_run(s, &run);
+    watchdog_end();
     if (*status == WEFT_OK && atomic_load(&run.failed))
         *status = run.status;
     for (int u = 0; u < UNITS; u++)
@@ -346,7 +351,9 @@ static void a_worker_goes_to_a_more_urgent_unit_wherever_it_is(void **state)
                         .order = order,
                         .barrier = -1};
         wf_run run = {.ctx = ctx, .plan = &plan, .source = &no_step};
+        watchdog_begin(s, LIMIT);
         assert_int_equal(wf_scheduler_run(s, &run), WEFT_OK);
+        watchdog_end();
         assert_int_equal(atomic_load(&c.long_begun), LONG_TILES);
         if (c.long_begun_before_second > 1 && !c.alone)
             fail_msg("group %d: %d tiles were begun before the more urgent group's", last,
@@ -361,13 +368,59 @@ static void a_worker_goes_to_a_more_urgent_unit_wherever_it_is(void **state)
     }
 }
 
-int main(void)
+/* ---- a run that hangs ---- */
+
+/* A group's counter is one too high, so that it and what follows never become ready. */
+static void hang(void)
 {
+    weft_context *ctx = context(3);
+    wf_scheduler *s = NULL;
+    if (wf_scheduler_create(ctx, &s) != WEFT_OK)
+        return;
+    dag *d = make_dag(5);
+    d->groups[BARRIER].n_preds++;
+    wf_run run = {.ctx = ctx, .plan = &d->plan, .source = &no_step};
+    watchdog_begin(s, 1);
+    wf_scheduler_run(s, &run);
+}
+
+static const char *self; /* this program */
+
+/* In a process of its own: nothing may fork after a parallel region and go on. */
+static void a_hang_is_a_failure_that_says_who_waits(void **state)
+{
+    char command[512], text[16384];
+    snprintf(command, sizeof command, "'%s' hang 2>&1", self);
+    FILE *f = popen(command, "r");
+    assert_non_null(f);
+    const size_t n = fread(text, 1, sizeof text - 1, f);
+    text[n] = 0;
+    const int status = pclose(f);
+    assert_true(WIFEXITED(status));
+    assert_int_equal(WEXITSTATUS(status), WATCHDOG_STATUS);
+    const char *const lines[] = {
+        "watchdog: the run has not ended after 1 s\n", "worker 0 ", "worker 2 ",
+        "21 of 200 groups left",
+        "(the commit barrier): waits for 1 of 180 groups: none that the plan "
+        "knows\n"};
+    for (size_t i = 0; i < sizeof lines / sizeof lines[0]; i++)
+        if (!strstr(text, lines[i]))
+            fail_msg("no '%s' in:\n%s", lines[i], text);
+}
+
+int main(int argc, char **argv)
+{
+    self = argv[0];
+    if (argc > 1 && strcmp(argv[1], "hang") == 0) {
+        hang();
+        return 0;
+    }
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_tile_runs_once_after_all_it_depends_on),
         cmocka_unit_test(a_scheduler_takes_one_plan_after_another),
         cmocka_unit_test(nothing_is_committed_once_a_tile_has_failed),
         cmocka_unit_test(a_worker_goes_to_a_more_urgent_unit_wherever_it_is),
+        cmocka_unit_test(a_hang_is_a_failure_that_says_who_waits),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
