@@ -51,6 +51,13 @@ static const flag flags[] = {
     {"opt", NULL, 0, FLAG_CHOICE, AT(opt), .choices = "sgd", .value = "NAME",
      .commands = BENCH_STEP, .group = "what is measured",
      .help = "optimizer; sgd has momentum 0.9, weight decay 1e-4", .elsewhere = "optim optimizer"},
+    {"recompute", NULL, 0, FLAG_TEXT, AT(recompute), .value = "PATTERN", .commands = BENCH_STEP,
+     .group = "what is measured",
+     .help =
+         "do not keep what modules with such names compute; the backward pass computes it again"},
+    {"memory-limit", NULL, 0, FLAG_TEXT, AT(memory_limit), .value = "SIZE", .commands = BENCH_STEP,
+     .group = "what is measured",
+     .help = "of arena and workspace, such as 800M; what does not fit is computed again"},
     {"against", NULL, 0, FLAG_CHOICE, AT(against), .choices = "oneDNN oneDNN-without-winograd",
      .value = "WHAT", .commands = BENCH_LAYERS, .group = "what is measured",
      .help = "oneDNN's best, or the best without Winograd, which is PyTorch's situation"},

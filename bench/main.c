@@ -123,6 +123,8 @@ static int run_branches(const bench_step_spec *spec, const bench_options *option
 static int run_step(const bench_options *options)
 {
     const bench_step_spec spec = {.model = options->model,
+                                  .recompute = options->recompute,
+                                  .memory_limit = options->memory_bytes,
                                   .batch = options->batch ? (int)options->batch : 64,
                                   .size = (int)options->size,
                                   .threads = (int)options->threads,

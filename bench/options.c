@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "cli/parser/model_args.h"
+#include "cli/parser/sizes.h"
 
 enum { ALL_MODES = ~0u };
 
@@ -70,6 +71,13 @@ static bool check_mode(const bench_options *o, const char *library, char *error,
     return true;
 }
 
+static bool read_sizes(bench_options *o, char *error, size_t size)
+{
+    return !o->memory_limit || sizes_read(o->memory_limit, &o->memory_bytes) ||
+           fail(error, size, "--memory-limit: '%s' is no number of bytes, such as 800M",
+                o->memory_limit);
+}
+
 static bool split_model_args(bench_options *o, char *error, size_t size)
 {
     const char *bad;
@@ -105,7 +113,7 @@ bool bench_parse(int *argc, char **argv, bench_options *options, char *error, si
     *argc = kept;
     return options->help ||
            (choose_mode(options, error, size) && check_mode(options, library, error, size) &&
-            split_model_args(options, error, size));
+            split_model_args(options, error, size) && read_sizes(options, error, size));
 }
 
 /* ---- help ------------------------------------------------------------------------------------ */

@@ -37,15 +37,18 @@ typedef struct bench_options {
     char model_args_text[FLAG_LIST_TEXT];
     weft_model_arg args[FLAG_LIST_MAX]; /* model_args, cut in two; they point into the text */
     int n_args;
-    int64_t batch;       /* 0: 64, or the file's */
-    int64_t size;        /* 0: the model's own; 224 for --load */
-    int64_t workers;     /* of --load */
-    bool fast_decode;    /* of --load */
-    bool bytes;          /* of --step */
-    const char *dtype;   /* of --step, or of the images of --layers */
-    const char *opt;     /* of --step */
-    const char *against; /* of --layers */
-    double seconds;      /* 0: the mode's default */
+    int64_t batch;            /* 0: 64, or the file's */
+    int64_t size;             /* 0: the model's own; 224 for --load */
+    int64_t workers;          /* of --load */
+    bool fast_decode;         /* of --load */
+    bool bytes;               /* of --step */
+    const char *dtype;        /* of --step, or of the images of --layers */
+    const char *opt;          /* of --step */
+    const char *against;      /* of --layers */
+    const char *recompute;    /* of --step: globs over modules; NULL: none */
+    const char *memory_limit; /* of --step; NULL: none */
+    size_t memory_bytes;      /* what it says; 0: no limit */
+    double seconds;           /* 0: the mode's default */
     bool cold;
     bool branches; /* of --step */
     bool sequence; /* of --step */

@@ -63,6 +63,7 @@ weft_status bench_step_init(bench_step *s, const bench_step_spec *spec, weft_err
                             .trace_path = spec->trace,
                             .executor =
                                 spec->sequence ? WEFT_EXECUTOR_SEQUENCE : WEFT_EXECUTOR_PARALLEL,
+                            .memory_limit = spec->memory_limit,
                             .amp = spec->bf16 ? WEFT_AMP_BF16 : WEFT_AMP_OFF};
     WF_TRY(weft_context_create(&s->ctx, &options, err));
     const weft_model_info *info = weft_model_find(spec->model);
@@ -73,6 +74,8 @@ weft_status bench_step_init(bench_step *s, const bench_step_spec *spec, weft_err
     opts.n_args = spec->n_args;
     s->net = weft_model_create(s->ctx, spec->model, &opts); /* knows what is wrong with them */
     if (!s->net)
+        goto fail;
+    if (spec->recompute && weft_module_recompute(s->net, spec->recompute, NULL))
         goto fail;
     weft_shape images = WEFT_SHAPE(spec->batch, opts.in_channels, opts.height, opts.width);
     const weft_sgd_opts sgd = {.lr = 0.01, .momentum = 0.9, .weight_decay = 1e-4};

@@ -16,6 +16,8 @@ typedef struct bench_step_spec {
     bool bytes;                 /* images of bytes, normalised within the step; else of floats */
     bool sequence;              /* one task group after the other */
     const char *trace;          /* where to write the timeline; NULL: nowhere */
+    const char *recompute;      /* globs over modules; NULL: none */
+    size_t memory_limit;        /* 0: none */
     const weft_model_arg *args; /* the model's own options */
     int n_args;
 } bench_step_spec;

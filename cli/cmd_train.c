@@ -429,6 +429,8 @@ static int plan(training *t)
     weft_trainer *trainer = NULL;
     int status = make_plan(t, &trainer);
     if (status == 0)
+        status = plan_limit(&t->s, &t->plan, trainer, writes_checkpoints(t));
+    if (status == 0)
         status = plan_check(&t->s, &t->plan, plan_other);
     weft_trainer_destroy(trainer);
     return status == 0 && t->options->dry_run ? dry_run(t) : status;

@@ -306,6 +306,18 @@ static const flag flags[] = {
      .help = "mixed precision: activations are stored as bf16; auto: where the machine has bf16 "
              "arithmetic",
      .elsewhere = "bf16 dtype precision mixed-precision amp-dtype autocast"},
+    {"memory-limit", NULL, 0, FLAG_TEXT, AT(memory_limit), .value = "SIZE",
+     .commands = CMD_TRAIN | CMD_EXPLAIN, .group = "execution",
+     .help =
+         "of the process at its peak, such as 8G or 800M (explain: of arena and workspace); what "
+         "does not fit is computed again in the backward pass",
+     .elsewhere = "max-memory mem-limit memory-budget"},
+    {"recompute", NULL, 0, FLAG_LIST, AT(recompute), .value = "auto|off|PATTERN",
+     .commands = CMD_TRAIN | CMD_EXPLAIN, .group = "execution",
+     .help = "what the backward pass computes again, to save memory. auto: what is cheap, and what "
+             "--memory-limit needs; a pattern: all in modules with such names; may be repeated",
+     .elsewhere = "gradient-checkpointing grad-checkpointing checkpoint-activations "
+                  "activation-checkpointing use-checkpoint"},
     {"threads", NULL, 0, FLAG_INT, AT(threads), 0, 4096, .value = "N", .commands = RUNS | CMD_INFO,
      .group = "execution", .help = "0: OMP_NUM_THREADS, else one per physical core",
      .elsewhere = "num-threads nthreads n-threads cpus"},

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "config_file.h"
+#include "parser/sizes.h"
 
 /* As torch.optim.SGD: Nesterov's step without a momentum would be another optimizer. */
 static bool check_momentum(unsigned command, const cli_options *options, char *error,
@@ -34,6 +35,21 @@ static bool check_monitor(const cli_options *options, char *error, size_t error_
     if (options->model_ema || strncmp(options->monitor, "ema_", 4) != 0)
         return true;
     snprintf(error, error_size, "--monitor %s goes with --model-ema", options->monitor);
+    return false;
+}
+
+static bool read_memory(cli_options *o, char *error, size_t error_size)
+{
+    for (int i = 0; i < o->recompute.n && o->recompute.n > 1; i++)
+        if (strcmp(o->recompute.item[i], "off") == 0 || strcmp(o->recompute.item[i], "auto") == 0) {
+            snprintf(error, error_size, "--recompute %s does not go with other patterns",
+                     o->recompute.item[i]);
+            return false;
+        }
+    if (!o->memory_limit || sizes_read(o->memory_limit, &o->memory_bytes))
+        return true;
+    snprintf(error, error_size, "--memory-limit: '%s' is no number of bytes, such as 8G or 800M",
+             o->memory_limit);
     return false;
 }
 
@@ -138,7 +154,7 @@ bool cli_parse(unsigned command, int argc, char **argv, cli_options *options, ch
     if (flags_check_needs(&cli_table, command, options, error, error_size) &&
         check_momentum(command, options, error, error_size) &&
         check_warmup(command, options, error, error_size) &&
-        check_monitor(options, error, error_size))
+        check_monitor(options, error, error_size) && read_memory(options, error, error_size))
         return true;
     cli_options_done(options);
     return false;

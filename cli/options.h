@@ -89,6 +89,9 @@ typedef struct cli_options {
     const char *look_page;   /* weft look: the page to write */
     int64_t look_classes;    /* how many classes it shows */
     const char *amp;
+    flag_list recompute;      /* "auto", "off", or globs over names of modules; none: auto */
+    const char *memory_limit; /* NULL: none */
+    size_t memory_bytes;      /* what it says; 0: no limit */
     bool help;
     /* jobs: where and for how long it runs */
     int64_t print_freq; /* steps; 0: by time */

@@ -136,6 +136,12 @@ static void print_message(void *user, const char *text)
     cli_print(stderr, "weft %s: warning: %s\n", ((const session *)user)->command, text);
 }
 
+bool session_recomputes(const session *s)
+{
+    const flag_list *list = &s->options->recompute;
+    return list->n != 1 || strcmp(list->item[0], "off") != 0;
+}
+
 int session_open_context(session *s)
 {
     if (s->options->trace && session_check_output(s, s->options->trace))
@@ -145,6 +151,10 @@ int session_open_context(session *s)
     options.seed = (uint64_t)s->options->seed;
     options.trace_path = s->options->trace;
     options.wisdom = s->wisdom ? s->wisdom : s->options->wisdom;
+    if (!session_recomputes(s))
+        options.passes_off |= WEFT_PASS_RECOMPUTE;
+    if (strcmp(s->command, "explain") == 0)
+        options.memory_limit = s->options->memory_bytes;
     options.amp = strcmp(s->options->amp, "bf16") == 0   ? WEFT_AMP_BF16
                   : strcmp(s->options->amp, "auto") == 0 ? WEFT_AMP_AUTO
                                                          : WEFT_AMP_OFF;

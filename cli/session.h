@@ -74,8 +74,10 @@ int session_open_model(session *s, int channels, int height, int width, int clas
 int session_weigh_model(session *s, int channels, int height, int width, int classes,
                         size_t *bytes);
 
-/* Of session_open_model: --freeze and --freeze-bn. */
+/* Of session_open_model: --freeze and --freeze-bn; the patterns of --recompute. */
 int session_freeze(session *s);
+int session_recompute(session *s);
+bool session_recomputes(const session *s); /* false: --recompute off */
 
 /* Says where weights and data differ in how images reach the network: u8 or f32. */
 void session_note_images(const session *s, const weft_dataset_info *info);

@@ -260,5 +260,7 @@ int session_open_model(session *s, int channels, int height, int width, int clas
         status = use_weights(s, &sizes, classes);
     if (status == 0)
         status = session_freeze(s);
+    if (status == 0)
+        status = session_recompute(s);
     return status;
 }

@@ -103,6 +103,45 @@ int plan_make(session *s, train_plan *p, weft_trainer *trainer, bool checkpoints
     return 0;
 }
 
+/* "1.5 GiB" */
+static const char *bytes_text(char text[32], double bytes)
+{
+    static const char *const units[] = {"KiB", "MiB", "GiB", "TiB", "PiB"};
+    int unit = 0;
+    for (bytes /= 1024; bytes >= 1023.95 && unit < 4; unit++)
+        bytes /= 1024;
+    snprintf(text, 32, "%.1f %s", bytes, units[unit]);
+    return text;
+}
+
+int plan_limit(session *s, train_plan *p, weft_trainer *trainer, bool checkpoints)
+{
+    const size_t limit = s->options->memory_bytes, plans = p->part[PLAN_PLANS];
+    const size_t others = p->peak - p->part[PLAN_ACTIVATIONS] - p->part[PLAN_SCRATCH];
+    char least[32], asked[32], rest[32];
+    weft_train_memory m;
+    if (limit == 0 || p->peak <= limit)
+        return 0;
+    if (weft_set_memory_limit(s->ctx, limit > others ? limit - others : 1))
+        return session_fail(s);
+    if (weft_trainer_plan_memory(trainer, &m, &s->err) == WEFT_OK) {
+        /* What compiling takes was there when it was planned for the first time. */
+        m.plans = m.plans > plans ? m.plans : plans;
+        take(p, &m, checkpoints);
+        return 0;
+    }
+    if (weft_memory_least(s->ctx) == 0)
+        return session_fail(s);
+    cli_print(stderr,
+              "weft %s: --memory-limit %s: this training needs at least %s%s, of which %s are not "
+              "for what a step computes\n",
+              s->command, bytes_text(asked, (double)limit),
+              bytes_text(least, (double)(others + weft_memory_least(s->ctx))),
+              session_recomputes(s) ? "" : " with --recompute off",
+              bytes_text(rest, (double)others));
+    return EXIT_FAILED;
+}
+
 /* ---- other batch sizes ----------------------------------------------------------------------- */
 
 /* What is known of a training with another batch size. */
@@ -208,6 +247,13 @@ static double usable(const weft_memory_room *room)
     return fmin(bytes, (double)room->limit) / SPARE;
 }
 
+/* The same for -b auto, which leaves nothing to be computed again. */
+static double usable_by(const cli_options *options, const weft_memory_room *room)
+{
+    const double limit = (double)options->memory_bytes;
+    return limit > 0 ? fmin(usable(room), limit) : usable(room);
+}
+
 /* ---- what does not fit ----------------------------------------------------------------------- */
 
 /* The parts, largest first. */
@@ -304,7 +350,7 @@ int plan_choose_batch(const char *command, cli_options *options, plan_fn plan)
                   train_resume_from(options) ? options->resume : options->output_dir);
         return 0;
     }
-    options->batch_size = largest_batch(options, plan, usable(&room), LARGEST_CHOSEN);
+    options->batch_size = largest_batch(options, plan, usable_by(options, &room), LARGEST_CHOSEN);
     if (options->batch_size > 0) {
         cli_print(stdout, "note  -b auto: batches of %lld images\n",
                   (long long)options->batch_size);
@@ -317,7 +363,7 @@ int plan_choose_batch(const char *command, cli_options *options, plan_fn plan)
         return status;
     cli_print(stderr,
               "weft %s: -b auto: a batch of one image needs %zu bytes, and %s are there (%s)\n",
-              command, p.peak, bytes_text(there, usable(&room)), room.why);
+              command, p.peak, bytes_text(there, usable_by(options, &room)), room.why);
     return EXIT_FAILED;
 }
 

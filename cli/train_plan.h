@@ -50,6 +50,9 @@ void plan_begin(train_plan *p, size_t resident); /* with that figure */
 int plan_check_weights(session *s, const train_plan *p, size_t weights);
 /* Plans the memory of a training. checkpoints: whether it writes any. */
 int plan_make(session *s, train_plan *p, weft_trainer *trainer, bool checkpoints);
+/* Where --memory-limit is less than the plan's peak: lets the backward pass compute again what does not
+ * fit, and plans anew. Refuses a limit that cannot be met, and names the least. */
+int plan_limit(session *s, train_plan *p, weft_trainer *trainer, bool checkpoints);
 /* Refuses a plan that is larger than the memory that is there. Names the three largest parts and
  * the batch size that would fit. */
 int plan_check(session *s, const train_plan *p, plan_fn plan);

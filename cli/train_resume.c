@@ -164,7 +164,7 @@ int train_resume_init(train_resume *r, session *s)
 static const char *const free_settings[] = {
     "threads", "workers",    "output-dir",  "overwrite", "resume",       "checkpoint-freq",
     "keep",    "trace",      "wisdom",      "tune",      "tune-seconds", "print-freq",
-    "config",  "time-limit", "time-margin", "dry-run",
+    "config",  "time-limit", "time-margin", "dry-run",   "recompute",    "memory-limit",
 };
 
 typedef struct comparison {

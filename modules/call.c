@@ -141,8 +141,12 @@ static weft_status call(weft_module *m, int n_in, weft_tensor **in, int *n_out, 
     void *crossed = NULL;
     if (status == WEFT_OK)
         status = wf_backward_enter(m, n_in, in, &crossed);
-    if (status == WEFT_OK)
+    if (status == WEFT_OK) {
+        const bool was = s->recompute && weft_recompute_begin(m->ctx);
         status = run_forward(m, n_in, in, n_out, out);
+        if (s->recompute)
+            weft_recompute_end(m->ctx, was);
+    }
     if (status == WEFT_OK && (*n_out < 0 || *n_out > WEFT_MODULE_MAX_OUT))
         status = wf_fail(m->ctx, WEFT_ERR_INVALID,
                          "%s: forward says it gives %d tensors; 0 to %d are possible", m->cls->name,

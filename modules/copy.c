@@ -102,6 +102,7 @@ static weft_module *clone_module(wf_pointer_map *made, weft_module *m)
         return NULL;
     copy->training = m->training;
     copy->state->unowned = true;
+    copy->state->recompute = m->state->recompute;
     memcpy((char *)copy + sizeof(*copy), (const char *)m + sizeof(*m), cls->size - sizeof(*m));
     weft_status status = WEFT_OK;
     for (int i = 0; i < m->state->n_parts && status == WEFT_OK; i++)

@@ -46,6 +46,7 @@ struct weft_module_state {
     int refs;
     int places;         /* how many parts of other modules hold this module */
     bool owns_memory;   /* weft_module_create allocated it */
+    bool recompute;     /* weft_module_set_recompute */
     bool loaded;        /* weft_load_state_dict has loaded its state */
     bool unowned;       /* an incomplete clone: members that are not parts belong to the original */
     weft_status failed; /* status of the first failed registration */

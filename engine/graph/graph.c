@@ -66,6 +66,7 @@ void wf_graph_reset(weft_context *ctx)
     g->kept[0] = kept;
     g->cap_kept[0] = cap;
     g->n_kept[0] = 0;
+    g->segments = g->segment = g->segment > 0; /* a scope may span steps */
     ctx->gen++;
     wf_ring_next_step(&ctx->ring);
 }

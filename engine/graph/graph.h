@@ -46,6 +46,7 @@ struct wf_node {
     bool consumed;        /* a backward pass went through it without retain_graph */
     bool recorded_grad;   /* recorded by a backward pass */
     bool no_grad;         /* recorded inside weft_no_grad_begin .. end */
+    int segment;          /* number of the segment of weft_recompute_begin; 0: none */
     bool check;           /* recorded in anomaly mode: its outputs must be finite */
     const char *title;    /* what the user called: Note [Names that the user wrote] in op.h */
     const wf_op *grad_of; /* recorded_grad: the op whose gradient rule recorded it; or NULL */
@@ -98,11 +99,12 @@ typedef struct wf_graph {
     int n_scalars, cap_scalars;
     wf_assignment *assigned;
     int n_assigned, cap_assigned;
-    int n_executed;   /* the first n_executed nodes have all run */
-    bool grad_off;    /* inside weft_no_grad_begin .. end */
-    bool in_backward; /* a backward pass is recording */
-    bool unwanted;    /* a hook tried to end the step, so the backward pass must fail */
-    int backwards;    /* backward passes that are recorded but have not run */
+    int n_executed;        /* the first n_executed nodes have all run */
+    bool grad_off;         /* inside weft_no_grad_begin .. end */
+    bool in_backward;      /* a backward pass is recording */
+    int segment, segments; /* the one being recorded, 0: none; how many this step has */
+    bool unwanted;         /* a hook tried to end the step, so the backward pass must fail */
+    int backwards;         /* backward passes that are recorded but have not run */
     bool running;
     bool anomaly;        /* anomaly mode is on for the nodes recorded now */
     const wf_op *rule;   /* the op whose gradient rule is recording; NULL: none */

@@ -1,5 +1,5 @@
 /* Which tensors require a gradient, and the modes of recording: without gradients, with anomaly
- * checks. */
+ * checks, in a segment that the backward pass runs again. */
 #include "engine/graph/graph.h"
 
 weft_status weft_set_requires_grad(weft_tensor *t, bool requires_grad)
@@ -45,6 +45,23 @@ void weft_no_grad_end(weft_context *ctx, bool was)
 bool weft_grad_enabled(const weft_context *ctx)
 {
     return ctx && !ctx->graph->grad_off;
+}
+
+bool weft_recompute_begin(weft_context *ctx)
+{
+    if (!ctx)
+        return false;
+    wf_graph *g = ctx->graph;
+    const bool was = g->segment > 0;
+    if (!was)
+        g->segment = ++g->segments;
+    return was;
+}
+
+void weft_recompute_end(weft_context *ctx, bool was)
+{
+    if (ctx && !was)
+        ctx->graph->segment = 0;
 }
 
 bool weft_anomaly_begin(weft_context *ctx)

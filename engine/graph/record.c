@@ -78,6 +78,7 @@ static weft_status append(weft_context *ctx, const wf_op *op, const void *attrs,
                       .path = wf_path_intern(ctx),
                       .recorded_grad = g->in_backward,
                       .no_grad = g->grad_off,
+                      .segment = g->in_backward ? 0 : g->segment,
                       .check = g->anomaly,
                       .title = ctx->where.said ? ctx->where.said : op->name,
                       .grad_of = g->rule};

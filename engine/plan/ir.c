@@ -44,8 +44,8 @@ int wf_ir_new_node(wf_plan *p, const wf_op *op, const void *attrs, int n_in, con
         memcpy(copy, in, (size_t)n_in * sizeof *in);
     if (op->attr_size)
         memcpy(bytes, attrs, op->attr_size);
-    p->nodes[p->n_nodes] =
-        (wf_ir_node){.op = op, .n_in = n_in, .in = copy, .attrs = bytes, .path = "", .source = -1};
+    p->nodes[p->n_nodes] = (wf_ir_node){
+        .op = op, .n_in = n_in, .in = copy, .attrs = bytes, .path = "", .source = -1, .after = -1};
     return p->n_nodes++;
 }
 
@@ -135,6 +135,7 @@ static weft_status import_node(wf_plan *p, const wf_request *r, int number, int 
     n->path = node->path;
     n->source = number;
     n->backward = node->recorded_grad;
+    n->segment = node->recorded_grad ? 0 : node->segment;
     n->n_out = node->n_out;
     for (int o = 0; o < node->n_out; o++) {
         const int v = n->out[o] = r->number[node->out + o] - 1;
@@ -167,8 +168,13 @@ static weft_status import_all(wf_plan *p, const wf_request *r)
     return import_assignments(p, r);
 }
 
-weft_status wf_plan_compile(weft_context *ctx, const wf_request *request, unsigned passes_off,
-                            wf_plan **plan)
+size_t wf_plan_bytes(const wf_plan *p)
+{
+    return p->arena_bytes + p->scratch_bytes * (size_t)p->ctx->threads;
+}
+
+static weft_status compile(weft_context *ctx, const wf_request *request, unsigned passes_off,
+                           double budget, wf_plan **plan)
 {
     static weft_status (*const passes[])(wf_plan *) = {
         wf_pass_simplify, wf_pass_precision, wf_pass_fuse,  wf_pass_recompute,
@@ -180,10 +186,91 @@ weft_status wf_plan_compile(weft_context *ctx, const wf_request *request, unsign
     p->ctx = ctx;
     p->passes_off = passes_off;
     p->keep_all = request->keep_all;
+    p->budget = budget;
     p->barrier = -1;
     weft_status status = import_all(p, request);
     for (size_t i = 0; i < sizeof passes / sizeof passes[0] && status == WEFT_OK; i++)
         status = passes[i](p);
+    if (status != WEFT_OK) {
+        wf_plan_destroy(p);
+        return status;
+    }
+    *plan = p;
+    return WEFT_OK;
+}
+
+/* Note [Fitting a limit]. Plans are compiled with smaller and smaller budgets until one fits. The model
+ * of choose_segments.c is about right, but a smaller budget may give a larger plan. So the budgets are
+ * always the same: the powers of STEP, down to the least that the model knows. The search begins where
+ * a plan is expected to fit, and comes back to the larger budgets where none does. So all of them have
+ * been tried when it fails, and the least that the error names is one that can be met. */
+#define STEP 0.94
+enum { TRIES = 32 }; /* STEP to this power is 0.14: no model goes further down */
+#define ABOVE 1.2    /* a plan takes about its budget; less than 1 / ABOVE of it only by chance */
+
+typedef struct fitting {
+    weft_context *ctx;
+    const wf_request *request;
+    unsigned passes_off;
+    size_t limit, least;
+    wf_plan *plan; /* that fits; NULL: not yet found */
+} fitting;
+
+/* Tries the budgets from `budget` down to more than `end`, or to the model's least. */
+static weft_status try_budgets(fitting *f, double budget, double end)
+{
+    int tries = TRIES;
+    for (bool more = true; more && budget > end && tries-- > 0; budget *= STEP) {
+        wf_plan *p = NULL;
+        WF_TRY(compile(f->ctx, f->request, f->passes_off, budget, &p));
+        const size_t bytes = wf_plan_bytes(p);
+        more = p->budget <= budget;
+        f->least = bytes < f->least ? bytes : f->least;
+        if (bytes <= f->limit) {
+            f->plan = p;
+            return WEFT_OK;
+        }
+        wf_plan_destroy(p);
+    }
+    return WEFT_OK;
+}
+
+/* *plan exceeds the limit, and becomes one that fits. */
+static weft_status fit(weft_context *ctx, const wf_request *request, unsigned passes_off,
+                       size_t limit, wf_plan **plan)
+{
+    const size_t all = wf_plan_bytes(*plan);
+    fitting f = {ctx, request, passes_off, limit, all, NULL};
+    if (!(passes_off & WEFT_PASS_RECOMPUTE)) {
+        double begin = STEP;
+        while (begin > 1e-3 && begin * (double)all > ABOVE * (double)limit)
+            begin *= STEP;
+        WF_TRY(try_budgets(&f, begin, 0));
+        if (!f.plan)
+            WF_TRY(try_budgets(&f, STEP, begin));
+    }
+    if (!f.plan) {
+        ctx->least_bytes = f.least;
+        return wf_fail(ctx, WEFT_ERR_NOMEM,
+                       "the memory limit is %zu bytes for what a step computes; this step needs at "
+                       "least %zu, with all that can be computed again",
+                       limit, f.least);
+    }
+    wf_plan_destroy(*plan);
+    *plan = f.plan;
+    return WEFT_OK;
+}
+
+weft_status wf_plan_compile(weft_context *ctx, const wf_request *request, unsigned passes_off,
+                            wf_plan **plan)
+{
+    const size_t limit = ctx->options.memory_limit;
+    wf_plan *p = NULL;
+    WF_TRY(compile(ctx, request, passes_off, 1, &p));
+    weft_status status = WEFT_OK;
+    if (limit > 0 && !request->keep_all && !(passes_off & WEFT_PASS_MEMORY) &&
+        wf_plan_bytes(p) > limit)
+        status = fit(ctx, request, passes_off, limit, &p);
     if (status != WEFT_OK) {
         wf_plan_destroy(p);
         return status;

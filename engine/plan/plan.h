@@ -6,7 +6,8 @@
  *   fuse.c          replaces several nodes by one: BatchNorm, activation, residual; also
  *                   channel shuffles with the copies beside them (fuse_shuffle.c); and moves ReLU's
  *                   gradient before max pooling's (fuse_pool.c)
- *   recompute.c     makes values again in the backward pass where keeping them costs more
+ *   recompute.c     makes values again in the backward pass where keeping them costs more; also whole
+ *                   segments of the forward pass (segments.c, choose_segments.c)
  *   layout.c        chooses the channel block of each value; inserts reorders
  *   slices.c        concatenations and slices without copies
  *   bytes.c         lets convolutions read the images' bytes
@@ -134,6 +135,9 @@ typedef struct wf_ir_node {
     int source;    /* number of the request's node; -1: a plan pass made it */
     bool backward; /* recorded by a backward pass, or made for a node that was */
     bool copy;     /* makes a value again: recompute.c */
+    int segment;   /* the segment that it belongs to, from 1; 0: none */
+    bool again;    /* a copy of a node of the segment: segments.c */
+    int after;     /* of such a copy: a value that is made first; -1: none */
     bool dead;
 } wf_ir_node;
 
@@ -219,6 +223,9 @@ typedef struct wf_plan {
     unsigned passes_off;
     bool keep_all;
     bool out_of_memory; /* an allocation failed in a function that cannot return this */
+    /* The part of the memory of a plan without segments that choose_segments.c may use, as it counts;
+     * 1: it chooses none; 0: as little as it can. */
+    double budget;
 
     wf_ir_value *values;
     int n_values, cap_values;
@@ -252,8 +259,12 @@ typedef struct wf_plan {
     int number;            /* the plan cache counts its plans from 1; 0: not in a cache */
 } wf_plan;
 
+/* Where the context has a memory limit that the plan would exceed, runs segments of the forward pass
+ * again in the backward pass. Fails with WEFT_ERR_NOMEM where that does not suffice. */
 weft_status wf_plan_compile(weft_context *ctx, const wf_request *request, unsigned passes_off,
                             wf_plan **plan);
+/* The bytes of arena and workspace that the plan needs. */
+size_t wf_plan_bytes(const wf_plan *p);
 void wf_plan_destroy(wf_plan *plan); /* NULL: no effect */
 
 weft_status wf_pass_simplify(wf_plan *p);

@@ -39,6 +39,7 @@ static weft_status cast(wf_plan *p, int from, int to, const wf_ir_node *for_node
     p->nodes[node].n_out = 1;
     p->nodes[node].path = for_node ? for_node->path : "";
     p->nodes[node].backward = for_node && for_node->backward;
+    p->nodes[node].segment = for_node ? for_node->segment : 0;
     return WEFT_OK;
 }
 

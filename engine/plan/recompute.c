@@ -11,6 +11,10 @@
  * value lives for one image only. The value itself then ends with its last reader in the forward
  * pass.
  *
+ * Where this does not save enough, whole segments of the forward pass are run again: segments.c,
+ * choose_segments.c. They come first, and then the rules below hold for them as for the forward
+ * pass. Note [Stages] in recompute.h.
+ *
  * Whether a value is dropped follows from the plan alone:
  * - its op is cheap (WF_OP_CHEAP), and the value is large;
  * - a convolution or matrix product lies between the value and its first reader in the backward pass:
@@ -22,84 +26,89 @@
  *   of every other block, and in a chain of element-wise ops every fourth value is kept.
  *   docs/measurements.md, Memory of a training step, has what other limits save and cost. */
 #include "engine/base/alloc.h"
-#include "engine/graph/ops/common.h"
-#include "engine/plan/plan.h"
+#include "engine/plan/recompute.h"
 
-/* Smaller values are kept, because making a value again costs a task. */
-#define SMALL_BYTES ((int64_t)32 << 10)
 #define READ_MOST 2
 #define WRITE_MOST 3
 #define NODES_MOST 16 /* copies for one value: bounds the time of this pass */
 
-typedef struct recompute {
-    wf_plan *p;
-    /* per value: first and last node of the backward pass that reads it; -1: none */
-    int *first_late, *last_late;
-    char *early;   /* per value: a node outside the backward pass reads it */
-    int *products; /* per node: how many nodes before it sum products */
-    char *needed;  /* per value: it is kept or assigned */
-    char *dropped; /* per value */
-    int *copy;     /* per value: the remade value; -1: not yet made */
-    int *next;     /* per value: the next value that is computed again before the same node */
-    int *before;   /* per node: the first value that is computed again before it; -1: none */
-} recompute;
-
-static int64_t value_bytes(const wf_plan *p, int value)
-{
-    const wf_ir_value *v = &p->values[value];
-    return weft_shape_count(v->type.shape) * (int64_t)weft_dtype_size(v->storage);
-}
-
-static bool is_large(const wf_plan *p, int value)
-{
-    const wf_ir_value *v = &p->values[value];
-    return v->type.shape.rank == 4 && value_bytes(p, value) >= SMALL_BYTES;
-}
-
-static bool sums_products(const wf_op *op)
+bool wf_sums_products(const wf_op *op)
 {
     return op == &wf_op_conv2d || op == &wf_op_conv2d_backward_data ||
            op == &wf_op_conv2d_backward_weights || op == &wf_op_matmul;
 }
 
-static weft_status note_readers(recompute *r)
+/* ---- readers ---- */
+
+/* Notes that node n, of another stage than the value's, reads the value. */
+static weft_status note_late(wf_recompute *r, int value, int n)
 {
-    wf_plan *p = r->p;
-    const size_t values = (size_t)p->n_values + 1, nodes = (size_t)p->n_nodes + 1;
-    r->first_late = wf_bump_alloc(&p->bump, values * sizeof *r->first_late);
-    r->last_late = wf_bump_alloc(&p->bump, values * sizeof *r->last_late);
-    r->copy = wf_bump_alloc(&p->bump, values * sizeof *r->copy);
-    r->next = wf_bump_alloc(&p->bump, values * sizeof *r->next);
-    r->before = wf_bump_alloc(&p->bump, nodes * sizeof *r->before);
-    r->products = wf_bump_alloc(&p->bump, nodes * sizeof *r->products);
-    r->early = wf_bump_alloc(&p->bump, values);
-    r->needed = wf_bump_alloc(&p->bump, values);
-    r->dropped = wf_bump_alloc(&p->bump, values);
-    if (!r->first_late || !r->last_late || !r->copy || !r->next || !r->before || !r->products ||
-        !r->early || !r->needed || !r->dropped)
-        return wf_plan_nomem(p);
-    for (int v = 0; v < p->n_values; v++) {
-        r->first_late[v] = r->last_late[v] = r->copy[v] = r->next[v] = -1;
-        r->needed[v] = p->values[v].keep;
-    }
-    for (int i = 0; i < p->n_assigns; i++)
-        r->needed[p->assigns[i].value] = 1;
+    const int stage = wf_ir_stage(&r->p->nodes[n]);
+    r->last_late[value] = n;
+    for (int i = r->readings[value]; i >= 0; i = r->reading[i].next)
+        if (r->reading[i].stage == stage)
+            return WEFT_OK;
+    if (!wf_grow(&r->reading, &r->cap_readings, r->n_readings, 1, sizeof *r->reading))
+        return wf_plan_nomem(r->p);
+    r->reading[r->n_readings] = (wf_reading){.stage = stage,
+                                             .first = n,
+                                             .next = r->readings[value],
+                                             .same = -1,
+                                             .value = value,
+                                             .copy = -1};
+    r->readings[value] = r->n_readings++;
+    return WEFT_OK;
+}
+
+static weft_status note_readers(wf_recompute *r)
+{
+    const wf_plan *p = r->p;
     for (int n = 0; n < p->n_nodes; n++) {
         const wf_ir_node *node = &p->nodes[n];
-        r->before[n] = -1;
-        r->products[n + 1] = r->products[n] + (!node->dead && sums_products(node->op));
+        const int stage = wf_ir_stage(node);
+        r->products[n + 1] = r->products[n] + (!node->dead && wf_sums_products(node->op));
         for (int i = 0; i < node->n_in && !node->dead; i++) {
-            const int v = node->in[i];
-            if (!node->backward) {
+            const int v = node->in[i], made_by = p->values[v].node;
+            if (made_by >= 0 && wf_ir_stage(&p->nodes[made_by]) == stage)
                 r->early[v] = 1;
-                continue;
-            }
-            r->first_late[v] = r->first_late[v] < 0 ? n : r->first_late[v];
-            r->last_late[v] = n;
+            else
+                WF_TRY(note_late(r, v, n));
         }
     }
     return WEFT_OK;
 }
+
+weft_status wf_recompute_init(wf_plan *p, wf_recompute *r)
+{
+    const size_t values = (size_t)p->n_values + 1, nodes = (size_t)p->n_nodes + 1;
+    *r = (wf_recompute){.p = p};
+    r->readings = wf_bump_alloc(&p->bump, values * sizeof *r->readings);
+    r->last_late = wf_bump_alloc(&p->bump, values * sizeof *r->last_late);
+    r->products = wf_bump_alloc(&p->bump, nodes * sizeof *r->products);
+    r->early = wf_bump_alloc(&p->bump, values);
+    r->needed = wf_bump_alloc(&p->bump, values);
+    r->dropped = wf_bump_alloc(&p->bump, values);
+    if (!r->readings || !r->last_late || !r->products || !r->early || !r->needed || !r->dropped)
+        return wf_plan_nomem(p);
+    for (int v = 0; v < p->n_values; v++) {
+        r->readings[v] = r->last_late[v] = -1;
+        r->needed[v] = p->values[v].keep;
+    }
+    for (int i = 0; i < p->n_assigns; i++)
+        r->needed[p->assigns[i].value] = 1;
+    const weft_status status = note_readers(r);
+    if (status != WEFT_OK)
+        wf_recompute_done(r);
+    return status;
+}
+
+void wf_recompute_done(wf_recompute *r)
+{
+    wf_free(r->reading);
+    r->reading = NULL;
+}
+
+/* ---- what is made again ---- */
 
 /* The nodes that make one value again, and the bytes that they read and write. */
 typedef struct cost {
@@ -107,57 +116,72 @@ typedef struct cost {
     int64_t reads, writes;
 } cost;
 
+/* Whether the value is in memory at node `at` anyway. */
+static bool is_held(const wf_recompute *r, int value, int at)
+{
+    return r->needed[value] || r->p->values[value].kind != WF_IR_NODE ||
+           !wf_ir_is_large(r->p, value) || (!r->dropped[value] && r->last_late[value] >= at);
+}
+
 /* Adds to *c the nodes that make `value` again at node `at`, for a dropped value of so many bytes. False:
  * this is impossible or costs too much. */
-static bool can_copy(const recompute *r, int value, int at, int64_t bytes, cost *c)
+static bool can_copy(const wf_recompute *r, int value, int at, int64_t bytes, cost *c)
 {
     const wf_plan *p = r->p;
     const int made_by = p->values[value].node;
     if (p->values[value].kind != WF_IR_NODE || made_by < 0 || p->values[value].out != 0)
         return false;
     const wf_ir_node *node = &p->nodes[made_by];
-    if (!(node->op->flags & WF_OP_CHEAP) || node->backward || ++c->nodes > NODES_MOST)
+    if (!(node->op->flags & WF_OP_CHEAP) || wf_ir_stage(node) == WF_STAGE_BACKWARD ||
+        ++c->nodes > NODES_MOST)
         return false;
     if (node->op != &wf_op_concat) /* whose inputs are written in place */
-        c->writes += value_bytes(p, value);
+        c->writes += wf_ir_bytes(p, value);
     if (c->writes > WRITE_MOST * bytes)
         return false;
     for (int i = 0; i < node->n_in; i++) {
         const int in = node->in[i];
-        const bool held = r->needed[in] || p->values[in].kind != WF_IR_NODE || !is_large(p, in) ||
-                          (!r->dropped[in] && r->last_late[in] >= at);
-        if (!held) {
+        if (!is_held(r, in, at)) {
             if (!can_copy(r, in, at, bytes, c))
                 return false;
             continue;
         }
-        c->reads += is_large(p, in) ? value_bytes(p, in) : 0;
+        c->reads += wf_ir_is_large(p, in) ? wf_ir_bytes(p, in) : 0;
         if (c->reads > READ_MOST * bytes)
             return false;
     }
     return true;
 }
 
-static void decide(recompute *r)
+/* Whether every other stage that reads the value can make it again, and some products lie between. */
+static bool can_drop(const wf_recompute *r, int value, int made_by)
+{
+    for (int i = r->readings[value]; i >= 0; i = r->reading[i].next) {
+        const int first = r->reading[i].first;
+        cost c = {0};
+        if (r->products[first] == r->products[made_by + 1] ||
+            !can_copy(r, value, first, wf_ir_bytes(r->p, value), &c))
+            return false;
+    }
+    return true;
+}
+
+void wf_recompute_decide(wf_recompute *r)
 {
     const wf_plan *p = r->p;
     for (int n = 0; n < p->n_nodes; n++) {
         const wf_ir_node *node = &p->nodes[n];
-        const int v = node->n_out > 0 && !node->dead && !node->backward ? node->out[0] : -1;
-        if (v < 0 || r->first_late[v] < 0 || r->needed[v] || !r->early[v] || !is_large(p, v))
+        if (node->dead || node->n_out == 0 || wf_ir_stage(node) == WF_STAGE_BACKWARD)
             continue;
-        if (r->products[r->first_late[v]] == r->products[n + 1])
-            continue;
-        cost c = {0};
-        if (!can_copy(r, v, r->first_late[v], value_bytes(p, v), &c))
-            continue;
-        r->dropped[v] = 1;
-        r->next[v] = r->before[r->first_late[v]];
-        r->before[r->first_late[v]] = v;
+        const int v = node->out[0];
+        if (r->readings[v] >= 0 && !r->needed[v] && r->early[v] && wf_ir_is_large(p, v))
+            r->dropped[v] = can_drop(r, v, n);
     }
 }
 
-static weft_status append(wf_plan *p, const wf_ir_node *node)
+/* ---- rewriting ---- */
+
+weft_status wf_recompute_append(wf_plan *p, const wf_ir_node *node)
 {
     if (!wf_grow(&p->nodes, &p->cap_nodes, p->n_nodes, 1, sizeof *p->nodes))
         return wf_plan_nomem(p);
@@ -169,7 +193,7 @@ static weft_status append(wf_plan *p, const wf_ir_node *node)
 
 /* Appends the nodes that make `value` again, those that can_copy has counted. *copy is the remade
  * value. */
-static weft_status copy_value(recompute *r, const wf_ir_node *old, const int *made_by, int value,
+static weft_status copy_value(wf_recompute *r, const wf_ir_node *old, const int *made_by, int value,
                               int at, int *copy)
 {
     wf_plan *p = r->p;
@@ -178,11 +202,9 @@ static weft_status copy_value(recompute *r, const wf_ir_node *old, const int *ma
     if (!in)
         return wf_plan_nomem(p);
     for (int i = 0; i < node.n_in; i++) {
-        const int v = node.in[i];
-        in[i] = v;
-        if (!r->needed[v] && p->values[v].kind == WF_IR_NODE && is_large(p, v) &&
-            (r->dropped[v] || r->last_late[v] < at))
-            WF_TRY(copy_value(r, old, made_by, v, at, &in[i]));
+        in[i] = node.in[i];
+        if (!is_held(r, in[i], at))
+            WF_TRY(copy_value(r, old, made_by, in[i], at, &in[i]));
     }
     *copy = wf_ir_new_value(p, p->values[value].type);
     if (*copy < 0)
@@ -193,20 +215,41 @@ static weft_status copy_value(recompute *r, const wf_ir_node *old, const int *ma
     node.n_out = 1; /* the mask is kept: it has one bit per element */
     node.backward = true;
     node.copy = true;
-    return append(p, &node);
+    node.again = false;
+    node.after = -1;
+    return wf_recompute_append(p, &node);
+}
+
+/* The value that a node of `stage` reads in place of `value`. */
+static int read_instead(const wf_recompute *r, int value, int stage)
+{
+    for (int i = r->readings[value]; i >= 0; i = r->reading[i].next)
+        if (r->reading[i].stage == stage && r->reading[i].copy >= 0)
+            return r->reading[i].copy;
+    return value;
 }
 
 /* Rewrites the list of nodes, with those that make values again in place. */
-static weft_status rewrite(recompute *r)
+static weft_status rewrite(wf_recompute *r)
 {
     wf_plan *p = r->p;
     const int n_old = p->n_nodes, v_old = p->n_values;
     wf_ir_node *old = wf_bump_alloc(&p->bump, (size_t)(n_old + 1) * sizeof *old);
     int *made_by = wf_bump_alloc(&p->bump, (size_t)(v_old + 1) * sizeof *made_by);
-    if (!old || !made_by)
+    int *before = wf_bump_alloc(&p->bump, (size_t)(n_old + 1) * sizeof *before);
+    if (!old || !made_by || !before)
         return wf_plan_nomem(p);
-    for (int n = 0; n < n_old; n++)
+    for (int n = 0; n < n_old; n++) {
         old[n] = p->nodes[n];
+        before[n] = -1;
+    }
+    for (int i = 0; i < r->n_readings; i++) {
+        wf_reading *reading = &r->reading[i];
+        if (!r->dropped[reading->value])
+            continue;
+        reading->same = before[reading->first];
+        before[reading->first] = i;
+    }
     for (int v = 0; v < v_old; v++) {
         made_by[v] = p->values[v].node;
         p->values[v].node = -1; /* dead values keep -1 */
@@ -215,12 +258,16 @@ static weft_status rewrite(recompute *r)
     for (int n = 0; n < n_old; n++) {
         if (old[n].dead)
             continue;
-        for (int v = r->before[n]; v >= 0; v = r->next[v])
-            WF_TRY(copy_value(r, old, made_by, v, n, &r->copy[v]));
-        for (int i = 0; i < old[n].n_in && old[n].backward; i++)
-            if (r->copy[old[n].in[i]] >= 0)
-                old[n].in[i] = r->copy[old[n].in[i]];
-        WF_TRY(append(p, &old[n]));
+        for (int i = before[n]; i >= 0; i = r->reading[i].same)
+            WF_TRY(copy_value(r, old, made_by, r->reading[i].value, n, &r->reading[i].copy));
+        /* with inputs of its own: the node may be copied later */
+        wf_ir_node node = old[n];
+        node.in = wf_bump_alloc(&p->bump, (size_t)(node.n_in + 1) * sizeof *node.in);
+        if (!node.in)
+            return wf_plan_nomem(p);
+        for (int i = 0; i < node.n_in; i++)
+            node.in[i] = read_instead(r, old[n].in[i], wf_ir_stage(&node));
+        WF_TRY(wf_recompute_append(p, &node));
     }
     return WEFT_OK;
 }
@@ -229,8 +276,13 @@ weft_status wf_pass_recompute(wf_plan *p)
 {
     if ((p->passes_off & WEFT_PASS_RECOMPUTE) || p->keep_all)
         return WEFT_OK;
-    recompute r = {.p = p};
-    WF_TRY(note_readers(&r));
-    decide(&r);
-    return rewrite(&r);
+    if (p->budget < 1)
+        WF_TRY(wf_choose_segments(p));
+    WF_TRY(wf_make_segments(p));
+    wf_recompute r;
+    WF_TRY(wf_recompute_init(p, &r));
+    wf_recompute_decide(&r);
+    const weft_status status = rewrite(&r);
+    wf_recompute_done(&r);
+    return status;
 }

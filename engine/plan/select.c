@@ -225,6 +225,14 @@ wf_task *wf_lower_task(wf_lower *l, const char *kernel, wf_tile_fn fn, const voi
     return add_task(l->plan, l->op, index, node->path, kernel, fn, args, args_size, tiles);
 }
 
+/* Makes the tasks from `first` on wait for a value that they do not read. */
+static void wait_for(wf_plan *p, int first, int value)
+{
+    const wf_buf buf = value >= 0 ? p->values[value].buf : -1;
+    for (int t = first; t < p->n_tasks && buf >= 0; t++)
+        wf_reads(p->tasks[t], buf, WF_WHOLE);
+}
+
 static void use(wf_task *task, wf_buf buf, wf_access access, bool write)
 {
     if (!task)
@@ -339,7 +347,9 @@ weft_status wf_pass_select(wf_plan *p)
                       .view = node};
         if (!node->op->lower)
             return wf_lower_fail(&l, WEFT_ERR_INTERNAL, "has no lowering");
+        const int first = p->n_tasks;
         WF_TRY(node->op->lower(&l));
+        wait_for(p, first, node->after);
         if (p->out_of_memory)
             return WEFT_ERR_NOMEM;
     }

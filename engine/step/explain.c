@@ -36,6 +36,26 @@ static double mib(size_t bytes)
     return (double)bytes / (1024.0 * 1024.0);
 }
 
+/* Prints what the backward pass computes a second time. */
+static void print_recompute(const wf_plan *p, FILE *out)
+{
+    int values = 0, nodes = 0, segments = 0;
+    double flops = 0;
+    for (int n = 0; n < p->n_nodes; n++) {
+        values += p->nodes[n].copy;
+        nodes += p->nodes[n].again;
+        if (p->nodes[n].again && p->nodes[n].segment > segments)
+            segments = p->nodes[n].segment;
+    }
+    for (int t = 0; t < p->n_tasks; t++)
+        if (p->tasks[t]->node >= 0 && p->nodes[p->tasks[t]->node].again)
+            flops += p->tasks[t]->flops;
+    fprintf(out, "recompute: %d cheap ops again", values);
+    if (nodes > 0)
+        fprintf(out, "; %d ops of %d segments again, %.3f GFLOP", nodes, segments, flops * 1e-9);
+    fputc('\n', out);
+}
+
 static void print_buffer(const wf_plan *p, int b, FILE *out)
 {
     const wf_buffer *buf = &p->buffers[b];
@@ -87,6 +107,7 @@ weft_status wf_plan_explain(const wf_plan *p, FILE *out)
             p->n_groups, flops * 1e-9, weft_isa_name(p->ctx->isa), p->ctx->threads);
     fprintf(out, "memory: arena %.2f MiB (%.2f MiB without sharing), workspace %.2f MiB a worker\n",
             mib(p->arena_bytes), mib(p->unshared_bytes), mib(p->scratch_bytes));
+    print_recompute(p, out);
     WF_TRY(print_wisdom(p, out));
     fprintf(
         out,

@@ -94,33 +94,47 @@ static bool put_given(wf_plan_cache *c, const wf_value *v)
            put_int(c, v->node < 0 ? 0 : (int64_t)v->storage) && put_type(c, &v->type);
 }
 
-/* `seen` counts the request's values that are in the signature already. */
-static bool put_node(wf_plan_cache *c, const wf_graph *g, const wf_request *r, int node, int *seen)
+/* What the signature has already: how many of the request's values, and the last node's segment. */
+typedef struct seen {
+    int values, segment;
+} seen;
+
+/* Segments have other numbers wherever else in a step the work is recorded, so the signature says
+ * where one begins, goes on and ends. */
+static bool put_segment(wf_plan_cache *c, int segment, seen *s)
+{
+    const int64_t how = segment == 0 ? 0 : segment == s->segment ? 1 : 2;
+    s->segment = segment;
+    return put_int(c, how);
+}
+
+static bool put_node(wf_plan_cache *c, const wf_graph *g, const wf_request *r, int node, seen *s)
 {
     const wf_node *n = &g->nodes[node];
-    bool ok = put(c, &n->op, sizeof n->op) && put_int(c, n->n_in) && put_int(c, n->n_out);
+    bool ok = put(c, &n->op, sizeof n->op) && put_int(c, n->n_in) && put_int(c, n->n_out) &&
+              put_segment(c, n->segment, s);
     for (int i = 0; i < n->n_in && ok; i++) {
         const int value = wf_node_in(g, n)[i], number = r->number[value];
         ok = put_int(c, number);
-        if (number > *seen) {
+        if (number > s->values) {
             ok = ok && put_given(c, &g->values[value]);
-            *seen = number;
+            s->values = number;
         }
     }
-    *seen = n->n_out > 0 ? r->number[n->out + n->n_out - 1] : *seen;
+    s->values = n->n_out > 0 ? r->number[n->out + n->n_out - 1] : s->values;
     return ok && put(c, r->keep + n->out, (size_t)n->n_out) &&
            put(c, g->bytes + n->attrs, n->op->attr_size);
 }
 
 static bool put_assignment(wf_plan_cache *c, const wf_graph *g, const wf_request *r,
-                           const wf_assignment *a, int *seen)
+                           const wf_assignment *a, seen *s)
 {
     const int number = r->number[a->value];
     bool ok =
         put_int(c, number) && put_int(c, a->state) && put_int(c, wf_request_leaf(g, r, a->stored));
-    if (number > *seen) {
+    if (number > s->values) {
         ok = ok && put_given(c, &g->values[a->value]);
-        *seen = number;
+        s->values = number;
     }
     return ok;
 }
@@ -128,12 +142,12 @@ static bool put_assignment(wf_plan_cache *c, const wf_graph *g, const wf_request
 static bool sign(wf_plan_cache *c, const wf_graph *g, const wf_request *r, unsigned passes_off)
 {
     c->size = 0;
-    int seen = 0;
+    seen s = {0, 0};
     bool ok = put_int(c, passes_off) && put_int(c, r->keep_all) && put_int(c, r->n_nodes);
     for (int i = 0; i < r->n_nodes && ok; i++)
-        ok = put_node(c, g, r, r->node[i], &seen);
+        ok = put_node(c, g, r, r->node[i], &s);
     for (int i = 0; i < r->n_assigned && ok; i++)
-        ok = put_assignment(c, g, r, &g->assigned[r->assignment[i]], &seen);
+        ok = put_assignment(c, g, r, &g->assigned[r->assignment[i]], &s);
     return ok;
 }
 

@@ -8,6 +8,7 @@
 #include "engine/machine/memory.h"
 #include "engine/run/run.h"
 #include "engine/step/execute.h"
+#include "engine/step/plan_cache.h"
 
 /* A stored tensor, and what the step does with it. */
 typedef struct use {
@@ -99,6 +100,24 @@ weft_status weft_plan_memory(weft_context *ctx, weft_step_memory *memory)
         return wf_fail(ctx, memory ? WEFT_ERR_STATE : WEFT_ERR_INVALID, "plan memory: %s",
                        memory ? "the context was destroyed" : "there is no place for the result");
     return wf_memory_of_recorded(ctx, memory);
+}
+
+weft_status weft_set_memory_limit(weft_context *ctx, size_t bytes)
+{
+    if (!ctx)
+        return WEFT_ERR_INVALID;
+    if (ctx->closed)
+        return wf_fail(ctx, WEFT_ERR_STATE, "memory limit: the context was destroyed");
+    if (bytes != ctx->options.memory_limit)
+        wf_plan_cache_clear(ctx->plans);
+    ctx->options.memory_limit = bytes;
+    ctx->least_bytes = 0;
+    return WEFT_OK;
+}
+
+size_t weft_memory_least(const weft_context *ctx)
+{
+    return ctx ? ctx->least_bytes : 0;
 }
 
 void weft_memory_in_use(const weft_context *ctx, size_t *now, size_t *peak)

@@ -80,6 +80,7 @@ typedef struct weft_options {
     /* The wisdom file (weft/tune.h), or "none". NULL: the file that the environment's WEFT_WISDOM
      * names, else weft/wisdom.json in the user's cache folder. Copied. */
     const char *wisdom;
+    size_t memory_limit; /* weft_set_memory_limit; 0: none */
 } weft_options;
 /* clang-format off */
 #define WEFT_OPTIONS_INIT {0} /* to begin options with */
@@ -162,6 +163,15 @@ bool weft_no_grad_begin(weft_context *ctx);
 void weft_no_grad_end(weft_context *ctx, bool was);
 bool weft_grad_enabled(const weft_context *ctx); /* false inside such a scope */
 
+/* A scope of the same form whose feature maps are not kept for the backward pass, as
+ * torch.utils.checkpoint: only what ops outside read of it outlives the forward pass. The backward
+ * pass runs its ops again, once, just before it needs their values: the same bits in less memory and
+ * more time. Running statistics are updated once, and dropout drops the same elements. Small tensors
+ * and the outputs of custom ops are kept. A scope inside another has no effect of its own.
+ * weft_module_recompute gives modules such a scope. */
+bool weft_recompute_begin(weft_context *ctx);
+void weft_recompute_end(weft_context *ctx, bool was);
+
 /* Anomaly mode, a scope of the same form. The outputs of every op recorded in it, forward and
  * backward, are checked when they are computed. The first op, in recording order, that gives a NaN
  * or an infinity fails the run with WEFT_ERR_NUMERIC; no stored tensor changes. The message has
@@ -226,6 +236,18 @@ typedef struct weft_step_memory {
  * the work does not touch are not counted. Arena and workspace are shared by all steps of a
  * context: the largest counts. */
 weft_status weft_plan_memory(weft_context *ctx, weft_step_memory *memory);
+/* Limits what a step computes on its way: the bytes of its arena and workspace
+ * (weft_step_memory.activations and scratch). Steps that need no more run as before. Of the others,
+ * the plan chooses segments of the forward pass whose values are not kept, and runs these segments
+ * again in the backward pass, as few as suffice: the same bits in less memory and more time. Where
+ * modules or scopes with weft_recompute_begin need too much, its choice replaces theirs. A step that
+ * cannot meet the limit fails with WEFT_ERR_NOMEM; its message has the least that would do. 0: no
+ * limit. Plans that were compiled for another limit are dropped. The interpreter, anomaly mode and
+ * runs of a part of a step (reading a recorded tensor) know no limit. */
+weft_status weft_set_memory_limit(weft_context *ctx, size_t bytes);
+/* The least bytes that the last step which could not meet the limit would have needed; 0: no step
+ * has failed so since the limit was set. */
+size_t weft_memory_least(const weft_context *ctx);
 /* The bytes that a context holds now: stored tensors, arena and workspace together, and the most
  * that it has held. Either pointer may be NULL. */
 void weft_memory_in_use(const weft_context *ctx, size_t *now, size_t *peak);

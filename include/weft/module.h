@@ -276,6 +276,15 @@ weft_status weft_module_requires_grad(weft_module *m, bool requires_grad);
  * NULL, there is a warning (weft_lint). BatchNorm's running statistics are no parameters: they
  * still change in training mode. */
 weft_status weft_module_freeze(weft_module *m, const char *pattern, int *n);
+/* Says whether each call of m is a scope as weft_recompute_begin opens it (weft/context.h): what m
+ * computes is not kept for the backward pass, which computes it again. As torch.utils.checkpoint
+ * around the module. A clone has m's setting; files do not. */
+weft_status weft_module_set_recompute(weft_module *m, bool on);
+/* The same, on, for the modules in m whose dotted name matches a pattern, as weft_module_freeze
+ * takes it: "layer1" is one scope; "layer1.?" are as many as there are blocks in layer1. Of modules
+ * inside one another the outermost counts. *n (may be NULL) becomes the number of modules that
+ * matched. If none did and n is NULL, there is a warning (weft_lint). */
+weft_status weft_module_recompute(weft_module *m, const char *pattern, int *n);
 void weft_module_zero_grad(weft_module *m); /* gradients become absent */
 /* Converts floating-point parameters and buffers, and their gradients, to `dtype` (f32 or f64).
  * They stay the same tensors, so an optimizer that has them goes on; its state follows at its next

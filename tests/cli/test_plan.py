@@ -121,6 +121,43 @@ def test_auto_takes_at_most_what_there_is(tmp):
     refused(1, "no such|cannot|not", "train", "--data-path", f"{tmp}/nothing", "-b", "auto")
 
 
+# ---- --recompute and --memory-limit -------------------------------------------------------------------
+
+DEEP = ["--model", "cifar_resnet20", "--data-path", "synthetic:3x32x32:10:128", "-b", 64, *SOME_STEPS]
+
+
+def test_a_memory_limit_is_kept(tmp):
+    peak, parts, _ = planned(done("plan", *DEEP))
+    limit = int(peak - 0.3 * parts["activations"])
+    lower, lower_parts, _ = planned(done("plan", *DEEP, "--memory-limit", limit))
+    assert lower <= limit and lower_parts["activations"] < parts["activations"], (peak, lower, limit)
+    want = None
+    for i, more in enumerate(([], ["--memory-limit", limit], ["--recompute", "layer?.?"],
+                              ["--recompute", "off"])):
+        done("train", *DEEP, *more, "--output-dir", f"{tmp}/{i}")
+        with open(f"{tmp}/{i}/weights.safetensors", "rb") as f:
+            got = f.read()
+        want = want or got
+        assert got == want, more
+
+
+def test_a_limit_that_cannot_be_met_names_the_least(tmp):
+    text = refused(1, "needs at least", "plan", *DEEP, "--memory-limit", "1M")
+    least = size(re.search(r"needs at least (\S+ \S+?),", text)[1])
+    peak, _, _ = planned(done("plan", *DEEP, "--memory-limit", int(least * 1.02)))
+    assert peak <= 1.02 * least, (peak, least)
+    refused(1, "with --recompute off", "plan", *DEEP, "--memory-limit", "1M", "--recompute", "off")
+
+
+def test_what_is_wrong_with_these_flags_is_told(tmp):
+    refused(2, "no number of bytes", "train", *DEEP, "--memory-limit", "many")
+    refused(2, "no number of bytes", "explain", "--memory-limit=-1G")
+    refused(2, "does not go with other patterns", "plan", *DEEP, "--recompute", "off", "--recompute",
+            "layer1")
+    refused(2, "no module of cifar_resnet20 matches 'layer9'; did you mean 'layer", "plan", *DEEP,
+            "--recompute", "layer9")
+
+
 # ---- limits --------------------------------------------------------------------------------------
 
 

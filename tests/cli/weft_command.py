@@ -45,6 +45,7 @@ def refused(status, pattern, *args, **kwargs):
     assert len(lines) == 1, f"{args}: not one line: {r.stderr!r}"
     assert re.search(pattern, lines[0]), f"{args}: {lines[0]!r} does not match {pattern!r}"
     assert lines[0].startswith("weft"), lines[0]
+    return lines[0]
 
 
 def tensors_bytes(tensors, meta=None):

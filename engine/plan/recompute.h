@@ -1,0 +1,73 @@
+/* What the files of the plan pass recompute share: recompute.c, segments.c, choose_segments.c.
+ *
+ * Note [Stages]. A *stage* is a set of nodes that run in one go: the forward pass; the copy of one
+ * segment, which the backward pass runs; the backward pass itself. Values that only nodes of another
+ * stage read again live long, and these are the ones that the pass looks at. */
+#ifndef WF_PLAN_RECOMPUTE_H
+#define WF_PLAN_RECOMPUTE_H
+
+#include "engine/graph/ops/common.h"
+#include "engine/plan/plan.h"
+
+enum { WF_STAGE_FORWARD = 0, WF_STAGE_BACKWARD = -1 }; /* else a segment's number */
+
+static inline int wf_ir_stage(const wf_ir_node *n)
+{
+    return n->again ? n->segment : n->backward ? WF_STAGE_BACKWARD : WF_STAGE_FORWARD;
+}
+
+/* Smaller values are kept, because making a value again costs a task. */
+#define WF_SMALL_BYTES ((int64_t)32 << 10)
+
+static inline int64_t wf_ir_bytes(const wf_plan *p, int value)
+{
+    const wf_ir_value *v = &p->values[value];
+    return weft_shape_count(v->type.shape) * (int64_t)weft_dtype_size(v->storage);
+}
+static inline bool wf_ir_is_large(const wf_plan *p, int value)
+{
+    return p->values[value].type.shape.rank == 4 && wf_ir_bytes(p, value) >= WF_SMALL_BYTES;
+}
+
+/* One stage's reads of a value that another stage makes. */
+typedef struct wf_reading {
+    int stage;
+    int first; /* the stage's first node that reads the value */
+    int next;  /* the value's next reading; -1: none */
+    int same;  /* the next reading with the same `first`; -1: none */
+    int value; /* that is read */
+    int copy;  /* the remade value; -1: not yet made */
+} wf_reading;
+
+/* Who reads each value, and what is decided about it. */
+typedef struct wf_recompute {
+    wf_plan *p;
+    wf_reading *reading;
+    int n_readings, cap_readings;
+    int *readings;  /* per value: its first reading; -1: none */
+    int *last_late; /* per value: the last node of another stage that reads it; -1: none */
+    char *early;    /* per value: a node of its own stage reads it */
+    int *products;  /* per node: how many nodes before it sum products */
+    char *needed;   /* per value: it is kept or assigned */
+    char *dropped;  /* per value */
+} wf_recompute;
+
+/* Notes all readers. End with wf_recompute_done. */
+weft_status wf_recompute_init(wf_plan *p, wf_recompute *r);
+void wf_recompute_done(wf_recompute *r);
+/* Drops the values whose copies cost little. */
+void wf_recompute_decide(wf_recompute *r);
+bool wf_sums_products(const wf_op *op);
+/* Appends a node to the list that a rewrite makes anew. */
+weft_status wf_recompute_append(wf_plan *p, const wf_ir_node *node);
+
+/* segments.c: rewrites the list of nodes so that values inside segments are made again. */
+weft_status wf_make_segments(wf_plan *p);
+/* Whether the node could be run a second time for the same result. */
+bool wf_ir_repeatable(const wf_ir_node *n);
+
+/* choose_segments.c: gives the nodes of the forward pass segments, in place of those that they have,
+ * so that the plan needs about p->budget of the memory that it needs without segments. */
+weft_status wf_choose_segments(wf_plan *p);
+
+#endif
