@@ -103,17 +103,6 @@ int plan_make(session *s, train_plan *p, weft_trainer *trainer, bool checkpoints
     return 0;
 }
 
-/* "1.5 GiB" */
-static const char *bytes_text(char text[32], double bytes)
-{
-    static const char *const units[] = {"KiB", "MiB", "GiB", "TiB", "PiB"};
-    int unit = 0;
-    for (bytes /= 1024; bytes >= 1023.95 && unit < 4; unit++)
-        bytes /= 1024;
-    snprintf(text, 32, "%.1f %s", bytes, units[unit]);
-    return text;
-}
-
 int plan_limit(session *s, train_plan *p, weft_trainer *trainer, bool checkpoints)
 {
     const size_t limit = s->options->memory_bytes, plans = p->part[PLAN_PLANS];
