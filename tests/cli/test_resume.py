@@ -58,8 +58,8 @@ def assert_same(a, b):
                                   else "bytes", b[key] if isinstance(b[key], list) else "")
 
 
-def start(*args):
-    return subprocess.Popen([weft_command.WEFT, *map(str, args)], stdin=subprocess.DEVNULL,
+def start(*args, env=None):
+    return subprocess.Popen([weft_command.WEFT, *map(str, args)], stdin=subprocess.DEVNULL, env=env,
                             stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
 
 
@@ -392,6 +392,55 @@ def test_a_directory_that_is_removed_is_one_error(tmp):
     _, err = p.communicate(timeout=100)
     assert p.returncode == 1, (p.returncode, err)
     assert not [line for line in err.splitlines()[:-1] if "warning" not in line], err
+
+
+def test_a_clock_that_jumps_changes_nothing(tmp):
+    build = os.path.dirname(os.path.dirname(weft_command.WEFT))
+    shim = f"{build}/tests/libclock_jumps.so"
+    if not os.path.exists(shim):
+        raise unittest.SkipTest("no tests/libclock_jumps.so beside the command")
+    done(*TINY, "--output-dir", f"{tmp}/whole")
+    env = {**os.environ, "LD_PRELOAD": shim}
+    run = f"{tmp}/run"
+    args = [*TINY, "--output-dir", run, "--checkpoint-freq", "1", "--time-limit", "1:00:00"]
+    p = start(*args, env=env)
+    wait_for(lambda: checkpoints(run) or p.poll() is not None, p)
+    p.kill()
+    p.communicate()
+    # The end of the job is an hour away, and stays there; seconds and rates are real ones.
+    done(*args, env=env)
+    assert_same(without_times(f"{tmp}/whole"), without_times(run))
+    result = json.loads(read(f"{run}/result.json"))
+    assert 0 < result["seconds"] < 600 and result["img_per_s"] > 0, result
+    written = {json.loads(read(f"{run}/checkpoints/{name}/manifest.json"))["written"][:13]
+               for name in checkpoints(run)}
+    assert len(written) > 1, written  # hours apart: the clock did jump
+
+
+def test_a_read_only_directory_is_one_error(tmp):
+    disk = f"{tmp}/disk"
+    if os.geteuid() != 0 or not mounted(disk, "4m"):
+        raise unittest.SkipTest("needs root, to mount a tmpfs")
+    try:
+        p = start(*[a if a != "4" else "100000" for a in TINY], "--output-dir", f"{disk}/run",
+                  "--checkpoint-freq", "3")
+        wait_for(lambda: checkpoints(f"{disk}/run"), p)
+        p.kill()
+        p.communicate()
+        subprocess.run(["mount", "-o", "remount,ro", disk], check=True)
+        args = [a if a != "4" else "100000" for a in TINY]
+        for where in ("new", "run"):
+            r = weft(*args, "--output-dir", f"{disk}/{where}", "--checkpoint-freq", "3")
+            lines = r.stderr.splitlines()
+            assert r.returncode == 1 and len(lines) == 1 and "Read-only file system" in lines[0], r.stderr
+        # What is there can be gone on with elsewhere.
+        short = [a if a != "4" else "100001" for a in TINY]
+        q = start(*short, "--resume", f"{disk}/run", "--output-dir", f"{tmp}/else")
+        wait_for(lambda: checkpoints(f"{tmp}/else"), q)
+        q.kill()
+        q.communicate()
+    finally:
+        subprocess.run(["umount", disk], check=False)
 
 
 def test_two_jobs_on_one_directory(tmp):
