@@ -100,6 +100,7 @@ typedef struct cli_options {
     /* recipes: the update and the learning rate. -1: not given. */
     double norm_weight_decay, bias_weight_decay;
     double opt_eps, opt_beta2, opt_alpha;
+    bool opt_amsgrad;
     const char *lr_per;
     flag_list lr_steps; /* epochs, in order */
     double lr_power;

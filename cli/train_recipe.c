@@ -32,7 +32,8 @@ static weft_optimizer *make_adam(const session *s, const weft_adamw_opts *own,
                                   .beta1 = o->momentum,
                                   .beta2 = given_or(o->opt_beta2, own->beta2),
                                   .eps = given_or(o->opt_eps, own->eps),
-                                  .weight_decay = o->weight_decay};
+                                  .weight_decay = o->weight_decay,
+                                  .amsgrad = o->opt_amsgrad};
     return create(s->ctx, NULL, &opts);
 }
 

@@ -42,6 +42,9 @@ typedef struct weft_adamw_opts {
     double beta1, beta2; /* in [0, 1) */
     double eps;          /* in [0, inf); not 0 together with beta2 */
     double weight_decay; /* in [0, inf) */
+    /* As torch's: the step is divided by the root of the largest mean square so far (Reddi et al.
+     * 2018). Not LAMB's */
+    bool amsgrad;
 } weft_adamw_opts;
 /* torch's defaults. A 0 in these options, and in those of the optimizers below, means 0, so begin
  * with the defaults and change what you want:
@@ -202,6 +205,7 @@ weft_status weft_clip_grad_value(const weft_tensor_list *params, double limit);
 
 /* Appends the state to *list, under torch's names: "<parameter>.momentum_buffer" (SGD, LARS),
  * "<parameter>.exp_avg" and "<parameter>.exp_avg_sq" (Adam, AdamW, LAMB; Lion has the first),
+ * "<parameter>.max_exp_avg_sq" (amsgrad),
  * "<parameter>.square_avg", ".momentum_buffer" and ".grad_avg" (RMSprop), "<parameter>.sum"
  * (Adagrad); for all "<parameter>.step" (i64) and "steps" (i64). Counters are copies; the other
  * tensors are the optimizer's own. Learning rates and other settings are not part of the state. */

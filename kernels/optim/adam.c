@@ -5,8 +5,8 @@ void WF_ISA_FN(wf_update_adam)(size_t n, const void *settings, const void *const
                                void *const *out)
 {
     const wf_adam *s = settings;
-    const float *p = in[0], *g = in[1], *m = in[2], *v = in[3];
-    float *p_out = out[0], *m_out = out[1], *v_out = out[2];
+    const float *p = in[0], *g = in[1], *m = in[2], *v = in[3], *x = in[4];
+    float *p_out = out[0], *m_out = out[1], *v_out = out[2], *x_out = out[3];
     const wf_vf keep = wf_vset1((float)(1.0 - s->lr * s->weight_decay));
     const wf_vf eps = wf_vset1((float)s->eps), fresh1 = wf_vset1((float)(1.0 - s->beta1));
     const wf_vf beta2 = wf_vset1((float)s->beta2), fresh2 = wf_vset1((float)(1.0 - s->beta2));
@@ -22,9 +22,13 @@ void WF_ISA_FN(wf_update_adam)(size_t n, const void *settings, const void *const
             d = wf_vadd(d, wf_vmul(l2, pi));
         mi = wf_vadd(mi, wf_vmul(fresh1, wf_vsub(d, mi)));
         vi = wf_vadd(wf_vmul(beta2, vi), wf_vmul(fresh2, wf_vmul(d, d)));
-        wf_vf by = wf_vdiv(mi, wf_vadd(wf_vdiv(wf_vsqrt(vi), root), eps));
         wf_lanes_store(m_out + i, mi, lanes);
         wf_lanes_store(v_out + i, vi, lanes);
+        if (x) {
+            vi = wf_vmax(wf_lanes_load(x + i, lanes), vi); /* v second: its NaN stays */
+            wf_lanes_store(x_out + i, vi, lanes);
+        }
+        wf_vf by = wf_vdiv(mi, wf_vadd(wf_vdiv(wf_vsqrt(vi), root), eps));
         wf_lanes_store(p_out + i, wf_vsub(wf_vmul(keep, pi), wf_vmul(rate, by)), lanes);
     }
 }

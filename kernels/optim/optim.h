@@ -20,8 +20,9 @@ typedef struct wf_sgd {
 
 /* As torch.optim.AdamW: p *= 1 - lr weight_decay; m += (1 - beta1)(g - m);
  * v = beta2 v + (1 - beta2) g^2; p -= lr/(1 - beta1^step) m / (sqrt(v)/sqrt(1 - beta2^step) + eps).
- * With l2, as torch.optim.Adam: g += l2 p comes first. s: m, v. `step` counts from 1.
- * Sources: Kingma and Ba 2015, Loshchilov and Hutter 2019. */
+ * With l2, as torch.optim.Adam: g += l2 p comes first. s: m, v, x (NULL: none). With x, which is
+ * amsgrad: x = max(x, v), and sqrt(x) in place of sqrt(v). `step` counts from 1.
+ * Sources: Kingma and Ba 2015, Loshchilov and Hutter 2019, Reddi et al. 2018. */
 typedef struct wf_adam {
     double lr, beta1, beta2, eps, weight_decay, l2, step;
 } wf_adam;

@@ -23,8 +23,8 @@ static void FN(sgd)(size_t n, const void *settings, const void *const *in, void 
 static void FN(adam)(size_t n, const void *settings, const void *const *in, void *const *out)
 {
     const wf_adam *s = settings;
-    const T *p = in[0], *g = in[1], *m = in[2], *v = in[3];
-    T *p_out = out[0], *m_out = out[1], *v_out = out[2];
+    const T *p = in[0], *g = in[1], *m = in[2], *v = in[3], *x = in[4];
+    T *p_out = out[0], *m_out = out[1], *v_out = out[2], *x_out = out[3];
     const T keep = (T)(1.0 - s->lr * s->weight_decay), eps = (T)s->eps, l2 = (T)s->l2;
     const T fresh1 = (T)(1.0 - s->beta1), beta2 = (T)s->beta2, fresh2 = (T)(1.0 - s->beta2);
     const T rate = (T)(s->lr / (1.0 - pow(s->beta1, s->step)));
@@ -35,6 +35,8 @@ static void FN(adam)(size_t n, const void *settings, const void *const *in, void
         T vi = beta2 * v[i] + fresh2 * (d * d);
         m_out[i] = mi;
         v_out[i] = vi;
+        if (x)
+            x_out[i] = vi = x[i] > vi ? x[i] : vi; /* so a NaN of v stays */
         p_out[i] = keep * p[i] - rate * (mi / (SQRT(vi) / root + eps));
     }
 }

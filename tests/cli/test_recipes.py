@@ -71,6 +71,7 @@ def test_schedules_that_cannot_be_are_refused(tmp):
         ("--momentum means nothing with --opt adagrad", ["--opt", "adagrad", "--momentum", 0.5]),
         ("--opt-alpha goes with --opt rmsprop or rmsprop_tf", ["--opt-alpha", 0.5]),
         ("--opt-eps means nothing with --opt lion", ["--opt", "lion", "--opt-eps", 0.5]),
+        ("--opt-amsgrad goes with --opt adam or adamw", ["--opt", "lamb", "--opt-amsgrad"]),
         ("--model-ema-decay goes with --model-ema", ["--model-ema-decay", 0.5]),
         ("--monitor ema_loss goes with --model-ema", ["--monitor", "ema_loss"]),
         ("--min-delta goes with --patience", ["--min-delta", 0.5]),

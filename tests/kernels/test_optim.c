@@ -51,7 +51,10 @@ static void adam(const double *settings, unsigned states, element *e)
     e->s[0] = s->beta1 * e->s[0] + (1 - s->beta1) * g;
     e->s[1] = s->beta2 * e->s[1] + (1 - s->beta2) * g * g;
     double mh = e->s[0] / (1 - pow(s->beta1, s->step));
-    double vh = e->s[1] / (1 - pow(s->beta2, s->step));
+    double vh = e->s[1];
+    if (states & 4)
+        vh = e->s[2] = fmax(e->s[2], vh);
+    vh /= 1 - pow(s->beta2, s->step);
     e->p -= s->lr * s->weight_decay * e->p + s->lr * mh / (sqrt(vh) + s->eps);
 }
 
@@ -136,6 +139,8 @@ static const update_case cases[] = {
     {WF_UPDATE_adam, 3, 2, {0.01, 0.9, 0.999, 1e-8, 0, 0, 1000}},
     {WF_UPDATE_adam, 3, 2, {0.02, 0.8, 0.95, 1e-3, 0.1, 0, 3}},
     {WF_UPDATE_adam, 3, 2, {0.02, 0.8, 0.95, 1e-3, 0, 0.1, 3}},
+    {WF_UPDATE_adam, 7, 6, {0.02, 0.8, 0.95, 1e-3, 0.1, 0, 3}},
+    {WF_UPDATE_adam, 7, 6, {0.02, 0.8, 0.5, 1e-3, 0, 0.1, 3}},
     /* lr, alpha, eps, weight decay, momentum, inside, first */
     {WF_UPDATE_rmsprop, 1, 1, {0.01, 0.9, 0.0316, 0, 0, 0, 0}},
     {WF_UPDATE_rmsprop, 3, 1, {0.01, 0.9, 0.0316, 1e-3, 0.9, 0, 1}},

@@ -34,6 +34,7 @@ static void take_adam(const json_t *c, weft_adam_opts *o)
     take(c, "beta2", &o->beta2);
     take(c, "eps", &o->eps);
     take(c, "weight_decay", &o->weight_decay);
+    o->amsgrad = truth(c, "amsgrad");
 }
 
 static weft_optimizer *adam(weft_context *ctx, const json_t *c)

@@ -391,17 +391,19 @@ enum { KINDS = 9 };
 
 static weft_optimizer *create(int kind, weft_module *m)
 {
+    weft_adam_opts amsgrad = WEFT_ADAM_OPTS_INIT;
     weft_rmsprop_opts rmsprop = WEFT_RMSPROP_OPTS_INIT, tensorflow = WEFT_RMSPROP_OPTS_INIT;
     weft_adagrad_opts adagrad = WEFT_ADAGRAD_OPTS_INIT;
     weft_lars_opts lars = WEFT_LARS_OPTS_INIT;
     rmsprop.momentum = lars.momentum = 0.9;
     tensorflow.tensorflow = true;
+    amsgrad.amsgrad = true;
     adagrad.initial_accumulator_value = 0.5;
     lars.weight_decay = 0.1;
     switch (kind) {
     case 0: return weft_sgd_create(ctx, m, &(weft_sgd_opts){.lr = 0.1, .momentum = 0.9});
     case 1: return weft_adamw_create(ctx, m, NULL);
-    case 2: return weft_adam_create(ctx, m, NULL);
+    case 2: return weft_adam_create(ctx, m, &amsgrad);
     case 3: return weft_rmsprop_create(ctx, m, &rmsprop);
     case 4: return weft_rmsprop_create(ctx, m, &tensorflow);
     case 5: return weft_adagrad_create(ctx, m, &adagrad);
@@ -423,7 +425,7 @@ static void a_resumed_run_gives_the_same_bits(void **state)
         assert_ok(weft_optimizer_state(o, &state_dict));
         assert_non_null(weft_tensor_list_find(&state_dict, "steps"));
         static const char *const names[KINDS] = {
-            "w.momentum_buffer", "w.exp_avg_sq",      "w.exp_avg",
+            "w.momentum_buffer", "w.exp_avg_sq",      "w.max_exp_avg_sq",
             "w.momentum_buffer", "w.square_avg",      "w.sum",
             "w.exp_avg_sq",      "w.momentum_buffer", "w.exp_avg"};
         assert_non_null(weft_tensor_list_find(&state_dict, names[kind]));

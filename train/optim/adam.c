@@ -12,7 +12,9 @@ static weft_status record(const weft_optimizer *o, const wf_optim_param *p, weft
                             .eps = a->eps,
                             .l2 = g->weight_decay,
                             .step = (double)(p->steps + 1)};
-    return wf_record_adam_update(p->tensor, grad, p->state, &update);
+    weft_tensor *const state[WF_OPTIM_STATES] = {p->state[0], p->state[1],
+                                                 a->amsgrad ? p->state[2] : NULL};
+    return wf_record_adam_update(p->tensor, grad, state, &update);
 }
 
 static const wf_optim_rule adam_rule = {.name = "Adam", .record = record, WF_ADAM_RULE};

@@ -3,7 +3,7 @@
 
 unsigned wf_adam_states(const weft_optimizer *o)
 {
-    return 3;
+    return o->opts.adam.amsgrad ? 7 : 3;
 }
 
 double wf_adam_weight_decay(const weft_optimizer *o)

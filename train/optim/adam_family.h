@@ -10,7 +10,7 @@ double wf_adam_weight_decay(const weft_optimizer *o);
 double *wf_adam_momentum(weft_optimizer *o); /* beta1 */
 /* The members of a rule that are the same for all of them. */
 #define WF_ADAM_RULE                                                                               \
-    .state_names = {"exp_avg", "exp_avg_sq"}, .states = wf_adam_states,                            \
+    .state_names = {"exp_avg", "exp_avg_sq", "max_exp_avg_sq"}, .states = wf_adam_states,          \
     .weight_decay = wf_adam_weight_decay, .momentum = wf_adam_momentum
 
 /* An optimizer with this rule. `usual` stands for opts where it is NULL; `init` is the name of the

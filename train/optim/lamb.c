@@ -20,5 +20,9 @@ static const wf_optim_rule lamb_rule = {.name = "LAMB", .record = record, WF_ADA
 weft_optimizer *weft_lamb_create(weft_context *ctx, weft_module *m, const weft_lamb_opts *opts)
 {
     const weft_lamb_opts usual = WEFT_LAMB_OPTS_INIT;
+    if (ctx != NULL && opts != NULL && opts->amsgrad) {
+        wf_fail(ctx, WEFT_ERR_INVALID, "LAMB: there is no amsgrad");
+        return NULL;
+    }
     return wf_adam_family_create(ctx, &lamb_rule, m, opts, &usual, "WEFT_LAMB_OPTS_INIT");
 }

@@ -1,4 +1,4 @@
-/* adam_update (internal): Adam's and AdamW's new parameter and moments, in the commit phase. */
+/* adam_update (internal): Adam's and AdamW's new parameter and moments, and amsgrad's maximum, in the commit phase. */
 #include "engine/graph/ops/update.h"
 
 static weft_status lower(wf_lower *l)
