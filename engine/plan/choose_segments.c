@@ -127,6 +127,15 @@ static int first_late(const wf_recompute *r, int value)
     return first;
 }
 
+/* Whether output o of node n will lie in the place of an input (inplace.c), which ends there. */
+static bool is_in_place(const wf_recompute *r, const int *last, int n, int o)
+{
+    const wf_ir_node *node = &r->p->nodes[n];
+    const int i = node->op->inplace[o] - 1, v = i >= 0 && i < node->n_in ? node->in[i] : -1;
+    return v >= 0 && r->p->values[v].kind == WF_IR_NODE && !r->needed[v] && last[v] == n &&
+           wf_ir_bytes(r->p, v) == wf_ir_bytes(r->p, node->out[o]);
+}
+
 /* The bytes of gradients and of cheap remade values that are there at each node of the backward
  * pass, in recording order. */
 static weft_status find_gradients(chooser *c)
@@ -144,7 +153,7 @@ static weft_status find_gradients(chooser *c)
             const int v = p->nodes[n].out[o];
             if (p->nodes[n].dead || c->r.needed[v] || !wf_ir_is_large(p, v))
                 continue;
-            live[n] += wf_ir_bytes(p, v);
+            live[n + is_in_place(&c->r, last, n, o)] += wf_ir_bytes(p, v);
             live[(last[v] > n ? last[v] : n) + 1] -= wf_ir_bytes(p, v);
         }
     for (int v = 0; v < p->n_values; v++)
@@ -301,7 +310,7 @@ static weft_status choose(chooser *c)
     const double most = peak_of_all(c);
     double low = 0, high = most, budget = p->budget * most;
     int bucket = budget > 0 ? find_ways(c, extra, budget) : -1;
-    for (int i = 0; i < 16 && bucket < 0; i++) { /* the least budget for which there is a way */
+    for (int i = 0; i < 8 && bucket < 0; i++) { /* the least budget for which there is a way */
         budget = (low + high) / 2;
         if (budget > 0 && find_ways(c, extra, budget) >= 0)
             high = budget;

@@ -204,8 +204,8 @@ static weft_status compile(weft_context *ctx, const wf_request *request, unsigne
  * always the same: the powers of STEP, down to the least that the model knows. The search begins where
  * a plan is expected to fit, and comes back to the larger budgets where none does. So all of them have
  * been tried when it fails, and the least that the error names is one that can be met. */
-#define STEP 0.94
-enum { TRIES = 32 }; /* STEP to this power is 0.14: no model goes further down */
+#define STEP 0.9
+enum { TRIES = 16 }; /* STEP to this power is 0.19 */
 #define ABOVE 1.2    /* a plan takes about its budget; less than 1 / ABOVE of it only by chance */
 
 typedef struct fitting {

@@ -135,7 +135,8 @@ static weft_status join(sharing *s, int before, int after)
     const int n_begins = border_users(s, after, false, begins);
     for (int i = 0; i < n_ends; i++)
         for (int j = 0; j < n_begins; j++)
-            if (p->groups[ends[i]].commit == p->groups[begins[j]].commit && /* else: the barrier */
+            if (ends[i] != begins[j] &&                                     /* else: in its place */
+                p->groups[ends[i]].commit == p->groups[begins[j]].commit && /* else: the barrier */
                 !wf_edges_add(&p->edges, ends[i], begins[j]))
                 return wf_plan_nomem(p);
     return WEFT_OK;
@@ -256,6 +257,10 @@ weft_status wf_pass_memory(wf_plan *p)
     find_lifetimes(p, position);
     if (!(p->passes_off & WEFT_PASS_MEMORY))
         shrink_local(p);
+    for (int b = 0; b < p->n_buffers; b++)
+        p->buffers[b].until = p->buffers[b].last;
+    if (!(p->passes_off & WEFT_PASS_MEMORY))
+        WF_TRY(wf_plan_in_place(p));
     WF_TRY(wf_plan_assign_offsets(p));
     if (!(p->passes_off & WEFT_PASS_MEMORY))
         WF_TRY(add_share_edges(p));

@@ -174,7 +174,7 @@ typedef enum placing_order { BY_BYTES, BY_BYTES_AND_TIME, BY_TIME, PLACING_ORDER
 
 static double key_of(const wf_buffer *b, placing_order order)
 {
-    const double time = b->last - b->first + 1, bytes = (double)b->bytes;
+    const double time = b->until - b->first + 1, bytes = (double)b->bytes;
     return order == BY_BYTES ? bytes : order == BY_TIME ? time : bytes * time;
 }
 
@@ -182,7 +182,7 @@ static int list_buffers(wf_plan *p, placing_order order, entry *list)
 {
     int n = 0;
     for (int b = 0; b < p->n_buffers; b++)
-        if (!p->buffers[b].bound && p->buffers[b].first >= 0)
+        if (!p->buffers[b].bound && p->buffers[b].first >= 0 && p->buffers[b].over < 0)
             list[n++] = (entry){b, key_of(&p->buffers[b], order)};
     qsort(list, (size_t)n, sizeof *list, larger_first);
     return n;
@@ -201,7 +201,7 @@ static weft_status place_all(placing *c, placing_order order, entry *list, size_
         wf_buffer *b = &p->buffers[list[i].buf];
         const size_t room = wf_buffer_room(b->bytes);
         c->first = share ? b->first : 0;
-        c->last = share ? b->last : c->positions - 1;
+        c->last = share ? b->until : c->positions - 1;
         b->offset = lowest_offset(c, room);
         c->bytes = (interval){b->offset, b->offset + room};
         if (!take_in_time(c, 1, 0, c->positions))
@@ -226,9 +226,11 @@ static size_t least_arena(const wf_plan *p, int64_t *change, size_t *sum)
         if (buf->bound || buf->first < 0)
             continue;
         const size_t room = wf_buffer_room(buf->bytes);
-        change[buf->first] += (int64_t)room;
-        change[buf->last + 1] -= (int64_t)room;
         *sum += room;
+        if (buf->over >= 0)
+            continue;
+        change[buf->first] += (int64_t)room;
+        change[buf->until + 1] -= (int64_t)room;
     }
     for (int i = 0; i < p->n_groups; i++) {
         live += change[i];
@@ -257,8 +259,12 @@ static weft_status assign(placing *c, entry *list, size_t *best)
         if (p->arena_bytes <= least + least / 128)
             break;
     }
-    for (int b = 0; b < p->n_buffers; b++)
-        p->buffers[b].offset = best[b];
+    for (int b = 0; b < p->n_buffers; b++) {
+        wf_buf of = b;
+        while (p->buffers[of].over >= 0)
+            of = p->buffers[of].over;
+        p->buffers[b].offset = best[of];
+    }
     return WEFT_OK;
 }
 

@@ -15,7 +15,7 @@
  *   select.c        gives values buffers and lowers each node to tasks of the best kernel that fits
  *   chain.c         puts tasks whose tiles match into task groups, so that data stays in cache
  *   order.c         commit barrier, priority along the critical path, linear order (held.c)
- *   memory.c        offsets in one arena (offsets.c), the edges that sharing bytes needs, and the
+ *   memory.c        outputs in the place of inputs (inplace.c), offsets in one arena (offsets.c), the edges that sharing bytes needs, and the
  *                   successor lists (reduce.c)
  * Each takes time that grows about linearly with the plan: a network of 10,000 parameters compiles
  * in a second. For this, plan passes look up the readers of a value in an index (users.c) and keep
@@ -172,7 +172,9 @@ typedef struct wf_buffer {
     size_t bytes;  /* bytes in the arena */
     size_t offset;
     int first, last; /* positions in the linear order; -1: unused */
-    int value;       /* IR value; -1: temporary */
+    wf_buf over; /* the buffer in whose place it lies: inplace.c; -1: it has a place of its own */
+    int until;   /* `last`, or that of the last buffer in its place */
+    int value;   /* IR value; -1: temporary */
     /* of a slice: the buffer it lies in, which lives as long as all of its slices; -1: no slice */
     wf_buf whole;
     size_t at, size; /* offset in each image of that buffer, and bytes of each image there */
@@ -343,7 +345,10 @@ static inline size_t wf_buffer_room(size_t bytes)
 {
     return (bytes + WF_ALIGN - 1) / WF_ALIGN * WF_ALIGN + WF_ALIGN;
 }
-/* offsets.c: chooses offsets in the arena. Lifetimes are the buffers' `first` and `last`. */
+/* inplace.c: puts outputs in the place of inputs that end there. */
+weft_status wf_plan_in_place(wf_plan *p);
+/* offsets.c: chooses offsets in the arena. Lifetimes are the buffers' `first` and
+ * `until`. */
 weft_status wf_plan_assign_offsets(wf_plan *p);
 
 #endif

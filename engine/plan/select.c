@@ -25,6 +25,7 @@ wf_buf wf_plan_buffer(wf_plan *p, int64_t images, size_t stride, int value)
                                            .first = -1,
                                            .last = -1,
                                            .value = value,
+                                           .over = -1,
                                            .whole = -1,
                                            .size = stride};
     return p->n_buffers++;

@@ -76,6 +76,8 @@ static void print_buffer(const wf_plan *p, int b, FILE *out)
         snprintf(place, sizeof place, "in buffer %d at %zu of each image", buf->whole, buf->at);
     else if (buf->bound)
         snprintf(place, sizeof place, "stored");
+    else if (buf->over >= 0)
+        snprintf(place, sizeof place, "in the place of buffer %d", buf->over);
     else if (buf->local)
         snprintf(place, sizeof place, "per worker at %zu", buf->offset);
     else

@@ -115,10 +115,10 @@ static size_t least_of(const char *model, int size, const weft_options *options)
 static const struct {
     const char *model, *pattern;
     int size;
-} nets[] = {{"resnet18", "layer?.?", 64},
-            {"googlenet", "inception*", 64}, /* branches, dropout, auxiliary losses */
-            {"mobilenet_v2", "features.*", 64},
-            {"densenet121", "*.denselayer*", 64}};
+} nets[] = {{"resnet18", "layer?.?", 32},
+            {"googlenet", "inception*", 33}, /* branches, dropout, auxiliary losses */
+            {"mobilenet_v2", "features.*", 32},
+            {"densenet121", "*.denselayer*", 32}};
 
 static void computed_again_has_the_same_bits(void **state)
 {
@@ -135,6 +135,8 @@ static void computed_again_has_the_same_bits(void **state)
             {.seed = 7, .threads = 2, .executor = WEFT_EXECUTOR_RANDOM, .schedule_seed = 5}};
         const size_t w = i % (sizeof ways / sizeof ways[0]);
         weft_options limited = ways[w];
+        if (strcmp(model, "densenet121") == 0)
+            continue; /* its search takes seconds */
         limited.memory_limit = least_of(model, size, &limited);
         if (train(model, size, &limited, NULL) != want)
             fail_msg("%s: other bits with a memory limit, way %zu", model, w);
@@ -151,6 +153,8 @@ static void in_every_way_of_running(void **state)
     for (size_t i = 0; i < sizeof threads / sizeof threads[0]; i++) {
         weft_options o = {.seed = 3, .threads = threads[i]};
         assert_int_equal(train("cifar_resnet20", 32, &o, "layer*"), want);
+        if (threads[i] != 2 && threads[i] != 7)
+            continue;
         o.memory_limit = least_of("cifar_resnet20", 32, &o);
         assert_int_equal(train("cifar_resnet20", 32, &o, NULL), want);
     }
@@ -159,7 +163,7 @@ static void in_every_way_of_running(void **state)
         if (train("cifar_resnet20", 32, &o, "layer?.?") != want)
             fail_msg("other bits without pass %#x", off);
     }
-    for (int seed = 0; seed < 2; seed++) {
+    for (int seed = 0; seed < 1; seed++) {
         weft_options o = {.seed = 3,
                           .threads = 2,
                           .executor = WEFT_EXECUTOR_RANDOM,

@@ -174,6 +174,58 @@ static void test_planning_changes_nothing(void **state)
     free(values[1]);
 }
 
+/* Ten epochs of training and evaluation, with a last batch of another size in both: after the second
+ * epoch nothing grows. */
+enum { EPOCHS = 10, SETTLED = 2 };
+#define SLACK ((uint64_t)1 << 20) /* what malloc may keep for one thread or the other */
+
+typedef struct watched {
+    uint64_t settled, most;
+    int epochs;
+} watched;
+
+static void note_resident(void *user, const weft_epoch *epoch)
+{
+    watched *w = user;
+    weft_memory_room room;
+    assert_int_equal(weft_memory_get_room(&room, NULL), WEFT_OK);
+    w->epochs++;
+    if (w->epochs == SETTLED)
+        w->settled = room.resident;
+    if (w->epochs > SETTLED && room.resident > w->most)
+        w->most = room.resident;
+}
+
+static void test_ten_epochs_take_no_more_memory_than_two(void **state)
+{
+    weft_error err = WEFT_ERROR_INIT;
+    training t = begin(0);
+    weft_trainer_destroy(t.trainer);
+    weft_loader_destroy(t.loader);
+    weft_loader_destroy(t.test);
+    t.trainer = NULL;
+    const weft_loader_opts odd = {.batch = 48, .bytes = true, .shuffle = true};
+    const weft_loader_opts odd_test = {.batch = 100, .bytes = true};
+    assert_int_equal(weft_loader_create(t.ds, &odd, &t.loader, &err), WEFT_OK);
+    assert_int_equal(weft_loader_create(t.ds, &odd_test, &t.test, &err), WEFT_OK);
+    watched w = {0};
+    weft_train_opts train = WEFT_TRAIN_OPTS_INIT;
+    train.train = t.loader;
+    train.test = t.test;
+    train.optimizer = t.optimizer;
+    train.epochs = EPOCHS;
+    train.epoch = note_resident;
+    train.user = &w;
+    weft_train_result result;
+    if (weft_train(t.model, &train, &result, &err) != WEFT_OK)
+        fail_msg("%s", err.text);
+    assert_int_equal(w.epochs, EPOCHS);
+    if (w.most > w.settled + SLACK)
+        fail_msg("%llu bytes after two epochs, then up to %llu", (unsigned long long)w.settled,
+                 (unsigned long long)w.most);
+    end(&t);
+}
+
 static void test_the_room_is_told(void **state)
 {
     weft_memory_room room;
@@ -210,6 +262,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_a_plan_says_what_the_steps_then_hold),
         cmocka_unit_test(test_planning_changes_nothing),
+        cmocka_unit_test(test_ten_epochs_take_no_more_memory_than_two),
         cmocka_unit_test(test_the_room_is_told),
         cmocka_unit_test(test_bad_arguments),
     };
