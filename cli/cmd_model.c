@@ -1,5 +1,6 @@
 /* weft summary, explain, tune: a network without data. */
 #include <stdlib.h>
+#include <string.h>
 
 #include "commands.h"
 #include "session.h"
@@ -47,7 +48,14 @@ int cmd_summary(const cli_options *options)
 
 static weft_status explain(void *user)
 {
-    return weft_explain(((const session *)user)->ctx, stdout);
+    const session *s = user;
+    const weft_explain_opts opts = {
+        .form = strcmp(s->options->explain_as, "dot") == 0      ? WEFT_EXPLAIN_DOT
+                : strcmp(s->options->explain_as, "memory") == 0 ? WEFT_EXPLAIN_MEMORY
+                : strcmp(s->options->explain_as, "json") == 0   ? WEFT_EXPLAIN_JSON
+                                                                : WEFT_EXPLAIN_TEXT,
+        .measured = s->options->measured};
+    return weft_explain_with(s->ctx, &opts, stdout);
 }
 
 int cmd_explain(const cli_options *options)

@@ -286,6 +286,12 @@ static const flag flags[] = {
      .commands = CMD_TRAIN | CMD_EVAL | CMD_PREDICT, .group = "output",
      .help = "write a Chrome trace (Perfetto) of what every thread ran",
      .elsewhere = "profile profiler"},
+    {"as", NULL, 0, FLAG_CHOICE, AT(explain_as), .choices = "text dot memory json", .value = "FORM",
+     .commands = CMD_EXPLAIN, .group = "output",
+     .help = "text; dot: Graphviz's picture; memory: its plot (SVG); json",
+     .elsewhere = "graph plot"},
+    {"measured", NULL, 0, FLAG_TEXT, AT(measured), .value = "FILE", .commands = CMD_EXPLAIN,
+     .group = "output", .help = "a --trace of the same step: its times beside the expected ones"},
     {"checkpoint-freq", NULL, 0, FLAG_TEXT, AT(checkpoint_freq), .value = "N[,N]",
      .commands = CMD_TRAIN, .group = "checkpoints",
      .help = "when: 100 (steps), 1epoch, 30min, several with commas, or never",
@@ -352,6 +358,7 @@ static const flag flags[] = {
 
 /* The recipe brings fmnist_cnn to more than 92.5 % on Fashion-MNIST. */
 static const cli_options defaults = {
+    .explain_as = "text",
     .batch_size = 64,
     .summary_batch = 1,
     .depth = 3,

@@ -76,6 +76,8 @@ typedef struct cli_options {
     const char *input_size; /* "CxHxW"; NULL: the model's own */
     int64_t depth;
     int64_t summary_batch;
+    const char *explain_as; /* text, dot, memory, json */
+    const char *measured;   /* a timeline; NULL: none */
     bool json;
     const char *report;    /* a page to write; NULL: none */
     const char *json_path; /* the same as JSON */

@@ -24,9 +24,6 @@ weft_status wf_execute_pending(weft_context *ctx);
 /* As weft_tensor_data, for code inside the library that does not keep the pointer. */
 void *wf_tensor_writable(weft_tensor *t);
 
-/* Prints a plan: its task groups in linear order, with their tasks, kernels, tiles, layouts and
- * offsets. */
-weft_status wf_plan_explain(const wf_plan *p, FILE *out);
 /* Compiles all recorded work to a new plan, which the caller destroys. */
 weft_status wf_plan_of_recorded(weft_context *ctx, wf_plan **plan);
 /* The memory that all recorded work needs. Its plan goes to the cache, so that running the work

@@ -1,11 +1,14 @@
 /* The plan as text: task groups in linear order, with their tasks, kernels, tiles, layouts and
  * offsets. */
 #include <stdio.h>
+#include <stdlib.h>
 
 #include "engine/base/alloc.h"
 #include "engine/base/c_locale.h"
 #include "engine/base/quote.h"
+#include "engine/files/json_text.h"
 #include "engine/step/execute.h"
+#include "engine/step/explain.h"
 #include "kernels/select.h"
 #include "weft/tune.h"
 
@@ -87,10 +90,11 @@ static void print_buffer(const wf_plan *p, int b, FILE *out)
             layout, (size_t)buf->images * buf->stride, place, buf->first, buf->last);
 }
 
-static void print_task(const wf_plan *p, const wf_task *t, FILE *out)
+static void print_task(const wf_plan *p, const wf_task *t, const wf_forecast *f, FILE *out)
 {
     fprintf(out, "         %-24s %-22s", t->op ? t->op->name : "store", t->kernel);
-    fprintf(out, " %8.2f MFLOP %8.2f MB ", t->flops * 1e-6, t->bytes * 1e-6);
+    fprintf(out, " %8.2f MFLOP %8.2f MB %8.3f ms ", f->flops * 1e-6, f->dram * 1e-6,
+            f->seconds * 1e3);
     if (t->cycles > 0)
         fprintf(out, " %3.0f %% of peak%s ",
                 100 * t->flops / 2 / (t->cycles * wf_peak_fmas(p->ctx->isa)),
@@ -100,21 +104,33 @@ static void print_task(const wf_plan *p, const wf_task *t, FILE *out)
     fprintf(out, "%s%s\n", *t->path ? "  " : "", t->path);
 }
 
-weft_status wf_plan_explain(const wf_plan *p, FILE *out)
+weft_status wf_explain_text(const wf_plan *p, FILE *out)
 {
-    double flops = 0;
-    for (int i = 0; i < p->n_tasks; i++)
-        flops += p->tasks[i]->flops;
+    double flops = 0, dram = 0, seconds = 0;
+    wf_forecast *f = wf_zalloc_array((size_t)p->n_tasks + 1, sizeof *f);
+    if (!f || !wf_forecast_plan(p, f)) {
+        wf_free(f);
+        return wf_nomem(&p->ctx->error, 0, "the text of weft_explain");
+    }
+    for (int i = 0; i < p->n_tasks; i++) {
+        flops += f[i].flops;
+        dram += f[i].dram;
+        seconds += f[i].seconds;
+    }
     fprintf(out, "plan: %d tasks in %d task groups, %.3f GFLOP, isa %s, %d threads\n", p->n_tasks,
             p->n_groups, flops * 1e-9, weft_isa_name(p->ctx->isa), p->ctx->threads);
     fprintf(out, "memory: arena %.2f MiB (%.2f MiB without sharing), workspace %.2f MiB a worker\n",
             mib(p->arena_bytes), mib(p->unshared_bytes), mib(p->scratch_bytes));
     print_recompute(p, out);
-    WF_TRY(print_wisdom(p, out));
+    fprintf(out,
+            "expected: %.2f MB from and to memory, %.3f ms on one core of the reference machine\n",
+            dram * 1e-6, seconds * 1e3);
+    const weft_status status = print_wisdom(p, out);
     fprintf(
         out,
         "\ntask groups, in the order in which one worker would take them (a group runs its tasks tile "
-        "by tile;\n%% of peak is what a kernel expects; <n reads and >n writes buffer n, t: tile by "
+        "by tile; MB are expected from and to memory, ms on one core; %% of peak is what a kernel "
+        "expects; <n reads and >n writes buffer n, t: tile by "
         "tile)\n");
     for (int i = 0; i < p->n_groups; i++) {
         const wf_task_group *u = &p->groups[p->order[i]];
@@ -128,29 +144,73 @@ weft_status wf_plan_explain(const wf_plan *p, FILE *out)
         fprintf(out, "  %5d  %lld tile%s, priority %.1f us\n", i, (long long)u->tiles,
                 u->tiles == 1 ? "" : "s", u->priority * 1e6);
         for (int t = 0; t < u->n_tasks; t++)
-            print_task(p, p->tasks[u->tasks[t]], out);
+            print_task(p, p->tasks[u->tasks[t]], &f[u->tasks[t]], out);
     }
+    wf_free(f);
     fprintf(out, "\nbuffers\n");
     for (int b = 0; b < p->n_buffers; b++)
         if (p->buffers[wf_buffer_whole(p, b)].first >= 0)
             print_buffer(p, b, out);
-    return ferror(out) ? wf_fail(p->ctx, WEFT_ERR_IO, "explain: cannot write") : WEFT_OK;
+    return status;
+}
+
+/* One line. */
+static weft_status explain_json(const wf_plan *p, FILE *out)
+{
+    json_t *json = wf_plan_json(p);
+    char *text =
+        json ? wf_json_dumps(json, JSON_COMPACT | JSON_PRESERVE_ORDER | JSON_REAL_PRECISION(9))
+             : NULL;
+    if (text)
+        fprintf(out, "%s\n", text);
+    json_decref(json);
+    free(text);
+    return text ? WEFT_OK : wf_nomem(&p->ctx->error, 0, "the text of weft_explain");
+}
+
+static weft_status explain(const wf_plan *p, const weft_explain_opts *opts, FILE *out)
+{
+    weft_status status = WEFT_OK;
+    if (opts->measured)
+        status = wf_explain_measured(p, opts->measured, out);
+    else
+        switch (opts->form) {
+        case WEFT_EXPLAIN_TEXT: status = wf_explain_text(p, out); break;
+        case WEFT_EXPLAIN_DOT: status = wf_explain_dot(p, out); break;
+        case WEFT_EXPLAIN_MEMORY: status = wf_explain_memory(p, out); break;
+        case WEFT_EXPLAIN_JSON: status = explain_json(p, out); break;
+        }
+    if (status == WEFT_OK && ferror(out))
+        return wf_fail(p->ctx, WEFT_ERR_IO, "explain: cannot write");
+    return status;
 }
 
 weft_status weft_explain(weft_context *ctx, FILE *out)
 {
+    return weft_explain_with(ctx, NULL, out);
+}
+
+weft_status weft_explain_with(weft_context *ctx, const weft_explain_opts *opts, FILE *out)
+{
+    static const weft_explain_opts text = {WEFT_EXPLAIN_TEXT, NULL};
+    opts = opts ? opts : &text;
     if (!ctx)
         return WEFT_ERR_INVALID;
     if (!out || ctx->closed)
         return wf_fail(ctx, out ? WEFT_ERR_STATE : WEFT_ERR_INVALID, "explain: %s",
                        out ? "the context was destroyed" : "there is no file to write to");
+    if (opts->form < WEFT_EXPLAIN_TEXT || opts->form > WEFT_EXPLAIN_JSON ||
+        (opts->measured && opts->form != WEFT_EXPLAIN_TEXT))
+        return wf_fail(ctx, WEFT_ERR_INVALID, "explain: %s",
+                       opts->measured ? "what was measured is shown as text only"
+                                      : "the form is no value of weft_explain_form");
     wf_plan *plan = NULL;
     weft_status status = wf_plan_of_recorded(ctx, &plan);
     wf_c_locale locale;
     if (status == WEFT_OK && !wf_c_locale_begin(&locale))
         status = wf_nomem(&ctx->error, 0, "the text of weft_explain");
     if (status == WEFT_OK) {
-        status = wf_plan_explain(plan, out);
+        status = explain(plan, opts, out);
         wf_c_locale_end(&locale);
     }
     wf_plan_destroy(plan);

@@ -219,6 +219,23 @@ size_t weft_info_line(const weft_context *ctx, char *text, size_t size);
  * memory. */
 weft_status weft_explain(weft_context *ctx, FILE *out);
 
+/* What weft_explain_with writes. */
+typedef enum weft_explain_form {
+    WEFT_EXPLAIN_TEXT,   /* as weft_explain */
+    WEFT_EXPLAIN_DOT,    /* a picture of the task groups in Graphviz's language: dot -Tsvg */
+    WEFT_EXPLAIN_MEMORY, /* a picture (SVG) of the activations' memory while the step runs */
+    WEFT_EXPLAIN_JSON    /* one JSON object: groups, what waits for what, expected figures */
+} weft_explain_form;
+typedef struct weft_explain_opts {
+    weft_explain_form form;
+    /* A timeline (weft_options.trace_path) of runs of the same work: writes each op's measured time
+     * beside the expected one, as text. Ops that are off by more than 2 are marked. NULL: none. */
+    const char *measured;
+} weft_explain_opts;
+/* As weft_explain, in other forms. opts may be NULL. Errors: WEFT_ERR_IO if the timeline cannot be
+ * read, WEFT_ERR_FORMAT if it has no whole run of this work's plan. */
+weft_status weft_explain_with(weft_context *ctx, const weft_explain_opts *opts, FILE *out);
+
 /* The bytes of memory that a step needs, by part. */
 typedef struct weft_step_memory {
     size_t parameters; /* stored tensors that optimizers have, or that require a gradient */

@@ -11,6 +11,7 @@ import struct
 import subprocess
 import sys
 import time
+import xml.etree.ElementTree
 
 import weft_command
 from weft_command import (
@@ -131,6 +132,39 @@ def test_info_summary_explain_models_version(tmp):
     assert "conv1" in done("summary", "--model", "fmnist_cnn")
     text = done("explain", "--model", "fmnist_cnn", "-b", 4)
     assert "conv" in text and len(text.splitlines()) > 10
+
+
+def test_explain_in_other_forms(tmp):
+    lenet = ("--model", "lenet", "-b", 4, "--threads", 2)
+    plan = json.loads(done("explain", *lenet, "--as", "json"))
+    edges = sum(len(g["next"]) for g in plan["groups"])
+    assert edges > len(plan["groups"]) / 2 and plan["threads"] == 2
+    assert sum(g["kind"] == "barrier" for g in plan["groups"]) == 1
+    assert all(t["seconds"] > 0 for g in plan["groups"] for t in g["tasks"])
+    dot = done("explain", *lenet, "--as", "dot")
+    assert dot.startswith("digraph plan {") and dot.rstrip().endswith("}")
+    assert dot.count(" -> ") == edges
+    assert dot.count("label=") == len(plan["groups"])
+    svg = done("explain", *lenet, "--as", "memory")
+    assert svg.startswith("<svg") and svg.rstrip().endswith("</svg>")
+    xml.etree.ElementTree.fromstring(svg)
+    assert "from and to memory" in done("explain", *lenet)
+
+
+def test_explain_beside_what_was_measured(tmp):
+    trace = f"{tmp}/t.json"
+    data = ("--data-path", "synthetic:1x28x28:10:16", "--no-augment")
+    done("train", *data, "--model", "lenet", "-b", 4, "--max-steps", 4, "--threads", 1, "--trace", trace,
+         "--output-dir", f"{tmp}/run")
+    text = done("explain", "--model", "lenet", "-b", 4, "--measured", trace)
+    assert re.match(r"measured: [\d.]+ ms of all workers, expected [\d.]+ ms, [\d.]+x", text), text
+    assert re.search(r"ms +[\d.]+x [* ] .* conv2d conv1 ", text), text
+    assert re.search(r"\d+ of \d+ tasks are off by more than 2x\n$", text), text
+    refused(1, "no plan of these", "explain", "--model", "lenet", "-b", 8, "--measured", trace)
+    refused(1, "cannot be read as a timeline", "explain", "--model", "lenet", "--measured", f"{tmp}/no")
+    write(f"{tmp}/bad", b'{"weft": {"plans": [3, {"groups": [{"tasks": [1]}]}], "runs": 7}}')
+    refused(1, "no plan of these", "explain", "--model", "lenet", "--measured", f"{tmp}/bad")
+    refused(1, "as text only", "explain", "--model", "lenet", "--as", "dot", "--measured", trace)
 
 
 def test_models_are_a_table_or_json(tmp):
