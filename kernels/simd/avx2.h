@@ -309,6 +309,13 @@ WF_INLINE wf_vf wf_vpermute(wf_vf a, wf_vi from)
 {
     return _mm256_permutevar8x32_ps(a, from);
 }
+/* Lane i is table[from[i] mod 16]. */
+WF_INLINE wf_vf wf_vlookup16(const float *table, wf_vi from)
+{
+    __m256 low = _mm256_permutevar8x32_ps(_mm256_loadu_ps(table), from);
+    __m256 high = _mm256_permutevar8x32_ps(_mm256_loadu_ps(table + 8), from);
+    return _mm256_blendv_ps(low, high, _mm256_castsi256_ps(_mm256_slli_epi32(from, 28)));
+}
 WF_INLINE wf_vi wf_vf_as_i(wf_vf a)
 {
     return _mm256_castps_si256(a);

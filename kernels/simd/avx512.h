@@ -310,6 +310,11 @@ WF_INLINE wf_vf wf_vpermute(wf_vf a, wf_vi from)
 {
     return _mm512_permutexvar_ps(from, a);
 }
+/* Lane i is table[from[i] mod 16]. */
+WF_INLINE wf_vf wf_vlookup16(const float *table, wf_vi from)
+{
+    return _mm512_permutexvar_ps(from, _mm512_loadu_ps(table));
+}
 WF_INLINE wf_vi wf_vf_as_i(wf_vf a)
 {
     return _mm512_castps_si512(a);

@@ -1,90 +1,170 @@
 /* Logarithm and power of one vector, the same bits on every ISA. For kernel files only; simd.h has
- * the exponential. */
+ * the exponential.
+ *
+ * Note [Logarithms by a table]
+ * x = m 2^e, m from 0.7083 to twice that. The bits of m behind the exponent, counted from 0.7083, choose
+ * one of 16 segments, and the segment a number c near 1/m. Then f = m c - 1 lies within 0.043, and
+ *     log x = e ln2 - log c + log(1 + f).
+ * c is a multiple of 1/16 where m < 1 and of 1/32 elsewhere, so f is a multiple of 2^-28 below 2^-4: one
+ * multiply-add gives it exactly. For m from 0.958 to 1.041, c is 1, so that the result keeps its relative precision
+ * there. ln2 and -log c are in two parts; the first ones are multiples of 2^-16, so e ln2 - log c is
+ * exact in them. Method: Tang, "Table-driven implementation of the logarithm function in IEEE
+ * floating-point arithmetic" (1990). No division, and no step in double. */
 #ifndef WF_SIMD_MATH_H
 #define WF_SIMD_MATH_H
 
 #include "kernels/simd/simd.h"
 
-/* x = m 2^e with sqrt(1/2) <= m < sqrt(2), for finite x > 0; numbers below 2^-126 are scaled
- * first. Adding 0x3f3504f3, the bits of sqrt(1/2), to the exponent's low end makes the carry into
- * the exponent field happen at sqrt(2) instead of at 2. */
-WF_INLINE wf_vf wf_vsplit(wf_vf x, wf_vf *e)
+#define WF_LN2_HIGH 0x1.62e4p-1f
+#define WF_LN2_LOW 0x1.7f7d1cp-20f
+
+static const float wf_log_c[16] = {
+    0x1.6p+0f, 0x1.5p+0f, 0x1.4p+0f, 0x1.4p+0f, 0x1.3p+0f, 0x1.2p+0f, 0x1.2p+0f, 0x1.1p+0f,
+    1,         1,         0x1.ep-1f, 0x1.cp-1f, 0x1.bp-1f, 0x1.9p-1f, 0x1.8p-1f, 0x1.7p-1f,
+};
+/* -log c to a multiple of 2^-16, and the rest. */
+static const float wf_log_high[16] = {
+    -0x1.4618p-2f, -0x1.1674p-2f, -0x1.c9p-3f,  -0x1.c9p-3f, -0x1.5ffp-3f,
+    -0x1.e27p-4f,  -0x1.e27p-4f,  -0x1.f0ap-5f, 0,           0,
+    0x1.086p-4f,   0x1.1178p-3f,  0x1.5bf8p-3f, 0x1.f99p-3f, 0x1.2698p-2f,
+    0x1.522cp-2f,
+};
+static const float wf_log_low[16] = {
+    -0x1.78438cp-19f,
+    -0x1.cababap-18f,
+    0x1.070cacp-20f,
+    0x1.070cacp-20f,
+    -0x1.83853cp-18f,
+    -0x1.db8abcp-22f,
+    -0x1.db8abcp-22f,
+    -0x1.86008cp-20f,
+    0,
+    0,
+    -0x1.9d2988p-18f,
+    0x1.d044fcp-20f,
+    -0x1.fca55ep-18f,
+    0x1.c6cb3cp-19f,
+    -0x1.deecb2p-18f,
+    -0x1.1f8c76p-18f,
+};
+
+/* log x = high + log(1 + f) + low for positive normal x, but for 2^by: by is subtracted from e. */
+WF_INLINE wf_vf wf_vlog_reduce(wf_vf x, wf_vf by, wf_vf *high, wf_vf *low)
+{
+    const wf_vi bits = wf_vf_as_i(x), d = wf_vi_sub(bits, wf_vi_set1(0x3f355000));
+    const wf_vi n = wf_vi_sar(d, 23), segment = wf_vi_sar(d, 19);
+    const wf_vf m = wf_vi_as_f(wf_vi_sub(bits, wf_vi_shl(n, 23)));
+    const wf_vf e = wf_vsub(wf_vcvt_f(n), by);
+    *high = wf_vfma(e, wf_vset1(WF_LN2_HIGH), wf_vlookup16(wf_log_high, segment));
+    *low = wf_vfma(e, wf_vset1(WF_LN2_LOW), wf_vlookup16(wf_log_low, segment));
+    return wf_vfma(m, wf_vlookup16(wf_log_c, segment), wf_vset1(-1.0f));
+}
+
+/* 2 (log(1 + f) - f + f^2/2) / f^2 for |f| <= 0.043; fitted so that log(1 + f) is within 2^-34 of itself. */
+WF_INLINE wf_vf wf_vlog_series(wf_vf f)
+{
+    wf_vf p = wf_vset1(-0x1.561fa2p-2f);
+    p = wf_vfma(p, f, wf_vset1(0x1.9a52dep-2f));
+    p = wf_vfma(p, f, wf_vset1(-0x1.ffffdap-2f));
+    p = wf_vfma(p, f, wf_vset1(0x1.555548p-1f));
+    return wf_vmul(p, f);
+}
+
+/* Positive, neither denormal nor infinite nor NaN. */
+WF_INLINE wf_vm wf_vnormal(wf_vf x)
+{
+    const wf_vi bits = wf_vf_as_i(x);
+    return wf_vm_and(wf_vi_gt(bits, wf_vi_set1(0x007fffff)),
+                     wf_vi_gt(wf_vi_set1(0x7f800000), bits));
+}
+WF_INLINE bool wf_vm_all(wf_vm m)
+{
+    return wf_vm_bits(m) == (1u << WF_LANES) - 1;
+}
+/* Denormals times 2^25, so that they have an exponent; *by is 25 there and else 0. */
+WF_INLINE wf_vf wf_vraise_tiny(wf_vf x, wf_vf *by)
 {
     const wf_vm tiny = wf_vgt(wf_vset1(0x1p-126f), x);
-    const wf_vi half = wf_vi_set1(0x3f3504f3);
-    wf_vi bits = wf_vf_as_i(wf_vblend(tiny, wf_vmul(x, wf_vset1(0x1p25f)), x));
-    bits = wf_vi_sub(bits, half);
-    const wf_vi n = wf_vi_sar(bits, 23);
-    *e = wf_vsub(wf_vcvt_f(n), wf_vmaskz(tiny, wf_vset1(25.0f)));
-    return wf_vi_as_f(wf_vi_add(wf_vi_sub(bits, wf_vi_shl(n, 23)), half));
+    *by = wf_vmaskz(tiny, wf_vset1(25.0f));
+    return wf_vblend(tiny, wf_vmul(x, wf_vset1(0x1p25f)), x);
+}
+
+WF_INLINE wf_vf wf_vlog_of(wf_vf x, wf_vf by)
+{
+    wf_vf high, low, f = wf_vlog_reduce(x, by, &high, &low);
+    const wf_vf rest = wf_vfma(wf_vsub(wf_vlog_series(f), wf_vset1(1.0f)),
+                               wf_vmul(wf_vmul(f, wf_vset1(0.5f)), f), low);
+    return wf_vadd(high, wf_vadd(f, rest));
 }
 
 /* Natural logarithm within 2 ulp: -inf at 0 (and at denormals where the CPU reads them as 0), NaN
- * below, infinity and NaN stay. x = m 2^e as above, f = m - 1, s = f/(2 + f), |s| <= 0.172:
- *     log(1 + f) = 2 atanh(s) = f - s (f - R),  R = 2/3 s^2 + 2/5 s^4 + ...
- * since 2s = f - s f. The first term left out of R is below 2^-28 of the result. e ln2 is added in
- * two parts, the first of which is exact. Source: Cody and Waite, "Software Manual for the
- * Elementary Functions" (1980). */
+ * below, infinity and NaN stay. f and high are exact (Note [Logarithms by a table]); the inner sum is
+ * off by half an ulp of f, which is at most as large as the result; the outer one by another half; what
+ * is rounded before is below 2^-5 of f. */
 WF_INLINE wf_vf wf_vlog(wf_vf x)
 {
-    wf_vf e, m = wf_vsplit(x, &e);
-    wf_vf f = wf_vsub(m, wf_vset1(1.0f));
-    wf_vf s = wf_vdiv(f, wf_vadd(f, wf_vset1(2.0f))), s2 = wf_vmul(s, s);
-    wf_vf r = wf_vset1(2.0f / 11);
-    r = wf_vfma(r, s2, wf_vset1(2.0f / 9));
-    r = wf_vfma(r, s2, wf_vset1(2.0f / 7));
-    r = wf_vfma(r, s2, wf_vset1(2.0f / 5));
-    r = wf_vfma(r, s2, wf_vset1(2.0f / 3));
-    r = wf_vmul(r, s2);
-    wf_vf low = wf_vfnma(s, wf_vsub(f, r), wf_vmul(e, wf_vset1(0x1.7f7d1cp-20f))); /* ln2 - hi */
-    wf_vf y = wf_vfma(e, wf_vset1(0x1.62e4p-1f), wf_vadd(f, low));
+    if (wf_vm_all(wf_vnormal(x)))
+        return wf_vlog_of(x, wf_vzero());
+    wf_vf by;
+    const wf_vf raised = wf_vraise_tiny(x, &by);
+    wf_vf y = wf_vlog_of(raised, by);
     y = wf_vblend(wf_veq(x, wf_vset1(__builtin_inff())), x, y);
     y = wf_vblend(wf_veq(x, wf_vzero()), wf_vset1(-__builtin_inff()), y);
     return wf_vblend(wf_vge(x, wf_vzero()), y, wf_vset1(__builtin_nanf("")));
 }
 
-/* a ln|x| in double, for finite a, and finite x but 0: its error, below 2^-36 of the largest value that counts,
- * is what keeps x^a right to the last bits of a float. */
-WF_INLINE wf_vd wf_vpow_exponent(wf_vf x, wf_vf a)
+/* Note [Powers]
+ * x^a = exp(t), t = a log x, positive normal x. An error of t is a relative error of the power, and |t|
+ * goes up to 104, so log x takes some 32 bits: the sum s of its large parts and l, what s lacks.
+ *     h = f - f^2/2 and its rounding error by a second multiply-add; s = high + h, whose
+ *     error Dekker's sum gives, since |high| is 0 or above |f|.
+ * l is then right to 2^-24 of f^3/3 (f^2/3 < 2^-10.8 of f), so the logarithm to about 2^-33 of itself
+ * where e and log c are 0, and to less elsewhere; the fit adds 2^-34. That is 2^-25.7 of t. a s is exact in
+ * two parts. r = t - n ln2, |r| <= 0.3466, is off by 2^-26 once more, and exp(r) by
+ * a polynomial of degree 6 by 2^-28.3 and the roundings of its last two steps, 0.35 and 0.5 ulp. Together
+ * less than 1.5 ulp.
+ *
+ * exp(*t) is p 2^n with n in the low bits of *n, if |*t| is at most 105. */
+WF_INLINE wf_vf wf_vpow_parts(wf_vf x, wf_vf by, wf_vf a, wf_vf *t, wf_vi *n, wf_vf *nf)
 {
-    static const double series[] = {2.0 / 11, 2.0 / 9, 2.0 / 7, 2.0 / 5, 2.0 / 3, 2.0};
-    wf_vf e, m = wf_vsplit(wf_vabs(x), &e);
-    wf_vd f = wf_vd_from(wf_vsub(m, wf_vset1(1.0f))); /* exact */
-    wf_vd s = wf_vd_div(f, wf_vd_add(f, wf_vd_set1(2.0))), s2 = wf_vd_mul(s, s);
-    wf_vd p = wf_vd_set1(2.0 / 13);
-    for (int i = 0; i < 6; i++)
-        p = wf_vd_fma(p, s2, wf_vd_set1(series[i]));
-    p = wf_vd_fma(wf_vd_from(e), wf_vd_set1(0x1.62e42fefa39efp-1), wf_vd_mul(p, s));
-    return wf_vd_mul(wf_vd_from(a), p);
+    wf_vf high, low, f = wf_vlog_reduce(x, by, &high, &low);
+    const wf_vf half = wf_vmul(f, wf_vset1(0.5f)), h = wf_vfnma(half, f, f);
+    const wf_vf lost = wf_vfnma(half, f, wf_vsub(f, h));
+    const wf_vf s = wf_vadd(high, h), short_of = wf_vadd(wf_vsub(high, s), h);
+    const wf_vf tail = wf_vfma(wf_vlog_series(f), wf_vmul(half, f), lost);
+    const wf_vf l = wf_vadd(short_of, wf_vadd(tail, low));
+    *t = wf_vmul(a, s);
+    const wf_vf more = wf_vfma(a, l, wf_vfma(a, s, wf_vneg(*t)));
+
+    const wf_vf magic = wf_vset1(0x1.8p23f); /* makes the sum's unit 1 */
+    const wf_vf shifted = wf_vfma(*t, wf_vset1(1.44269504f), magic);
+    *n = wf_vf_as_i(shifted);
+    *nf = wf_vsub(shifted, magic);
+    const wf_vf r = wf_vadd(wf_vfnma(*nf, wf_vset1(WF_LN2_HIGH), *t),
+                            wf_vfnma(*nf, wf_vset1(WF_LN2_LOW), more));
+    wf_vf p = wf_vset1(0x1.6a2438p-10f);
+    p = wf_vfma(p, r, wf_vset1(0x1.1239ep-7f));
+    p = wf_vfma(p, r, wf_vset1(0x1.5558f2p-5f));
+    p = wf_vfma(p, r, wf_vset1(0x1.555492p-3f));
+    p = wf_vfma(p, r, wf_vset1(0x1.fffffcp-2f));
+    p = wf_vfma(p, r, wf_vset1(1.0f));
+    return wf_vfma(p, r, wf_vset1(1.0f));
 }
 
-/* exp(t) within 2 ulp of float: as wf_vexp, but the reduced argument is exact. */
-WF_INLINE wf_vf wf_vexp_of_double(wf_vd t)
+/* p 2^n where that is a normal number. */
+WF_INLINE wf_vf wf_vpow_scaled(wf_vf p, wf_vi n)
 {
-    const wf_vf whole = wf_vd_to_f(t);
-    wf_vf x = wf_vmax(wf_vset1(-105.0f), wf_vmin(wf_vset1(90.0f), whole));
-    wf_vi n = wf_vcvt_i(wf_vmul(x, wf_vset1(1.44269504f)));
-    wf_vd far = wf_vd_mul(wf_vd_from(wf_vcvt_f(n)), wf_vd_set1(0x1.62e42fefa39efp-1));
-    wf_vf r = wf_vd_to_f(wf_vd_sub(t, far));
-    wf_vf p = wf_vset1(1.0f / 5040);
-    p = wf_vfma(p, r, wf_vset1(1.0f / 720));
-    p = wf_vfma(p, r, wf_vset1(1.0f / 120));
-    p = wf_vfma(p, r, wf_vset1(1.0f / 24));
-    p = wf_vfma(p, r, wf_vset1(1.0f / 6));
-    p = wf_vfma(p, r, wf_vset1(0.5f));
-    p = wf_vfma(p, r, wf_vset1(1.0f));
-    p = wf_vfma(p, r, wf_vset1(1.0f));
-    wf_vi half = wf_vi_sar(n, 1), rest = wf_vi_sub(n, half), bias = wf_vi_set1(127);
-    p = wf_vmul(p, wf_vi_as_f(wf_vi_shl(wf_vi_add(half, bias), 23)));
-    p = wf_vmul(p, wf_vi_as_f(wf_vi_shl(wf_vi_add(rest, bias), 23)));
-    p = wf_vblend(wf_vgt(whole, wf_vset1(89.0f)), wf_vset1(__builtin_inff()), p);
-    return wf_vblend(wf_vgt(wf_vset1(-104.5f), whole), wf_vzero(), p);
+    return wf_vi_as_f(wf_vi_add(wf_vf_as_i(p), wf_vi_shl(n, 23)));
 }
 
-/* x^a within 3 ulp; C's pow decides for zeros, infinities, NaN and negative x: x^0 and 1^a are 1
- * whatever the other one is; a negative x to a power that is no whole number is NaN. Whole powers of
- * up to 3 are what multiplying gives. */
-WF_INLINE wf_vf wf_vpow_each(wf_vf x, wf_vf a)
+/* Where wf_vpow_scaled is right: exp(87) and exp(-87) are normal numbers. */
+WF_INLINE wf_vm wf_vpow_in_range(wf_vf t)
+{
+    return wf_vge(wf_vset1(87.0f), wf_vabs(t));
+}
+
+/* x^a for every x and a, see wf_vpow_each. */
+WF_INLINE wf_vf wf_vpow_careful(wf_vf x, wf_vf a)
 {
     const wf_vf one = wf_vset1(1.0f), zero = wf_vzero(), inf = wf_vset1(__builtin_inff());
     const wf_vf size = wf_vabs(x), half = wf_vmul(a, wf_vset1(0.5f)), square = wf_vmul(x, x);
@@ -94,7 +174,13 @@ WF_INLINE wf_vf wf_vpow_each(wf_vf x, wf_vf a)
     const wf_vm odd = wf_vm_and(wf_vm_and(whole, wf_vm_not(large)),
                                 wf_vne(wf_vcvt_f(wf_vcvt_i_trunc(half)), half));
     const wf_vm rises = wf_vgt(a, zero);
-    wf_vf y = wf_vexp_of_double(wf_vpow_exponent(x, a));
+    wf_vf by, t, nf;
+    wf_vi n;
+    const wf_vf raised = wf_vraise_tiny(size, &by);
+    wf_vf y = wf_vpow_parts(raised, by, a, &t, &n, &nf);
+    y = wf_vscale2(y, wf_vcvt_i(nf), nf);
+    y = wf_vblend(wf_vgt(t, wf_vset1(89.0f)), inf, y);
+    y = wf_vblend(wf_vgt(wf_vset1(-104.5f), t), zero, y);
     y = wf_vblend(wf_veq(size, one), one, y); /* the logarithm is 0, times an infinity perhaps */
     y = wf_vblend(wf_veq(size, zero), wf_vblend(rises, zero, inf), y);
     y = wf_vblend(wf_veq(size, inf), wf_vblend(rises, inf, zero), y);
@@ -110,9 +196,23 @@ WF_INLINE wf_vf wf_vpow_each(wf_vf x, wf_vf a)
     return wf_vblend(wf_vm_or(wf_veq(x, one), wf_veq(a, zero)), one, y);
 }
 
+/* x^a within 1.5 ulp (denormal results: of the least denormal); C's pow decides for zeros, infinities, NaN and
+ * negative x: x^0 and 1^a are 1 whatever the other one is; a negative x to a power that is no whole
+ * number is NaN. Whole powers of up to 3 are what multiplying gives. A vector of positive normal
+ * numbers, powers that are not whole, and normal results takes the short way, with the same bits. */
+WF_INLINE wf_vf wf_vpow_each(wf_vf x, wf_vf a)
+{
+    wf_vf t, nf;
+    wf_vi n;
+    const wf_vf p = wf_vpow_parts(x, wf_vzero(), a, &t, &n, &nf);
+    const wf_vm broken = wf_vne(wf_vcvt_f(wf_vcvt_i_trunc(a)), a);
+    const wf_vm easy = wf_vm_and(wf_vm_and(wf_vnormal(x), broken), wf_vpow_in_range(t));
+    return wf_vm_all(easy) ? wf_vpow_scaled(p, n) : wf_vpow_careful(x, a);
+}
+
 /* The same, a finite and in every lane the same; but powers 1/2 and -1/2 are wf_vsqrt(x) and
  * 1 / wf_vsqrt(x), as in PyTorch: NaN of -infinity, where C's pow has infinity and 0, and -infinity of
- * -0 to -1/2. */
+ * -0 to -1/2. Zeros, and negative numbers to whole powers, take the short way, too. */
 WF_INLINE wf_vf wf_vpow(wf_vf x, wf_vf a)
 {
     const wf_vf one = wf_vset1(1.0f);
@@ -130,7 +230,22 @@ WF_INLINE wf_vf wf_vpow(wf_vf x, wf_vf a)
         return wf_vsqrt(x);
     if (wf_vm_bits(wf_veq(a, wf_vset1(-0.5f))))
         return wf_vdiv(one, wf_vsqrt(x));
-    return wf_vpow_each(x, a);
+
+    const wf_vf half = wf_vmul(a, wf_vset1(0.5f));
+    const wf_vm small = wf_vgt(wf_vset1(0x1p24f), wf_vabs(a));
+    const wf_vm whole = wf_vm_and(small, wf_veq(wf_vcvt_f(wf_vcvt_i_trunc(a)), a));
+    const wf_vm odd = wf_vm_and(whole, wf_vne(wf_vcvt_f(wf_vcvt_i_trunc(half)), half));
+    const wf_vf sign_in = wf_vmaskz(whole, wf_vset1(-0.0f)), sign_out = wf_vmaskz(odd, sign_in);
+    const wf_vf of_zero = wf_vblend(wf_vgt(a, wf_vzero()), wf_vzero(), wf_vset1(__builtin_inff()));
+    const wf_vf base = wf_vandnot(sign_in, x);
+    wf_vf t, nf;
+    wf_vi n;
+    const wf_vf p = wf_vpow_parts(base, wf_vzero(), a, &t, &n, &nf);
+    const wf_vm none = wf_veq(x, wf_vzero());
+    const wf_vm easy = wf_vm_or(none, wf_vm_and(wf_vnormal(base), wf_vpow_in_range(t)));
+    if (!wf_vm_all(easy))
+        return wf_vpow_careful(x, a);
+    return wf_vor(wf_vblend(none, of_zero, wf_vpow_scaled(p, n)), wf_vand(x, sign_out));
 }
 
 #endif

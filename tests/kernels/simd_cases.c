@@ -217,6 +217,11 @@ static void integers(void)
         EACH(i) from[i] = (s * 5 + i * i) % L;
         wf_vstore(f, wf_vpermute(wf_vcvt_f(va), wf_vi_load(from)));
         EACH(i) same(f[i], (float)a[from[i]]);
+        float table[16];
+        for (int i = 0; i < 16; i++)
+            table[i] = (float)(i * i) - 7.5f;
+        wf_vstore(f, wf_vlookup16(table, va));
+        EACH(i) same(f[i], table[a[i] & 15]);
         wf_vi_store_u8(u, va);
         EACH(i) assert_int_equal(u[i], (uint8_t)a[i]);
         CHECK(wf_vi_load_u8(u), (uint8_t)a[i]);
