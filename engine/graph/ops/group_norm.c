@@ -1,7 +1,8 @@
 /* group_norm: normalises groups of channels of each image by their mean and variance, then scales
  * and shifts each channel (Wu and He 2018).
  *
- * A tile is one image, in any layout. It uses the kernels of batch normalisation: their statistics
+ * A tile is one image, in any layout. The gradient adds up dx in two steps, in f32: bf16 images come
+ * to it by casts, else dx would be rounded twice. It uses the kernels of batch normalisation: their statistics
  * of channels are merged for each group, and their y = x*scale + shift + residual serves forward
  * and backward.
  *
@@ -25,7 +26,7 @@ typedef struct gn_args {
     int64_t N;
     int groups;
     double eps;
-    weft_dtype dtype;
+    weft_dtype dtype; /* of all but images: f32 where those are bf16 */
     const wf_norm_fns *fns;
 } gn_args;
 
@@ -171,8 +172,8 @@ static gn_args args_of(const wf_lower *l)
                  .N = x.N,
                  .groups = (int)attrs->groups,
                  .eps = attrs->eps,
-                 .dtype = x.dtype};
-    g.fns = wf_norm_find(l->isa, g.dtype, g.act);
+                 .dtype = x.dtype == WEFT_BF16 ? WEFT_F32 : x.dtype};
+    g.fns = wf_norm_find(l->isa, x.dtype, g.act);
     return g;
 }
 
@@ -192,7 +193,7 @@ static weft_status lower(wf_lower *l)
         wf_writes(task, wf_lower_out(l, o).buf, WF_TILED);
     wf_scratch(task, scratch_bytes(g.act.C));
     double count = (double)g.N * (double)wf_act_count(g.act);
-    wf_cost(task, 6 * count, 3 * count * (double)weft_dtype_size(g.dtype));
+    wf_cost(task, 6 * count, 3 * count * (double)weft_dtype_size(wf_lower_in(l, 0).dtype));
     return wf_lowered(l, task);
 }
 
@@ -290,7 +291,7 @@ const wf_op wf_op_group_norm = {
     .of_nothing = WF_EMPTY_ZERO,
     .n_out = 3, /* y, mean, invstd */
     .attr_size = sizeof(group_norm_attrs),
-    .flags = WF_OP_KEEPS_ZERO,
+    .flags = WF_OP_KEEPS_ZERO | WF_OP_BF16,
     .layout_rule = WF_LAYOUT_SAME,
     .precision = WF_PRECISION_FOLLOW,
     .infer = infer,
