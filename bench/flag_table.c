@@ -46,7 +46,7 @@ static const flag flags[] = {
     {"bytes", NULL, 0, FLAG_BOOL, AT(bytes), .commands = BENCH_STEP, .group = "what is measured",
      .help = "images of bytes, normalised within the step"},
     {"dtype", NULL, 0, FLAG_CHOICE, AT(dtype), .choices = "f32 bf16", .value = "TYPE",
-     .commands = BENCH_STEP | BENCH_LAYERS, .group = "what is measured",
+     .commands = BENCH_STEP | BENCH_LAYERS | BENCH_SUITE, .group = "what is measured",
      .help = "bf16: mixed precision, as --amp bf16", .elsewhere = "amp precision"},
     {"opt", NULL, 0, FLAG_CHOICE, AT(opt), .choices = "sgd", .value = "NAME",
      .commands = BENCH_STEP, .group = "what is measured",

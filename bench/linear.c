@@ -126,7 +126,8 @@ static void add(bench_linear *all, const wf_matmul_desc *d, const char *name)
     }
 }
 
-bench_linear *bench_linear_register(const bench_machine *machine, const bench_peaks *peaks)
+bench_linear *bench_linear_register(const bench_machine *machine, const bench_peaks *peaks,
+                                    bool bf16)
 {
     const size_t n_layers = sizeof layers / sizeof *layers,
                  n_batches = sizeof batches / sizeof *batches,
@@ -142,6 +143,7 @@ bench_linear *bench_linear_register(const bench_machine *machine, const bench_pe
         for (size_t i = 0; i < n_batches; i++)
             for (int pass = 0; pass < PASSES; pass++) {
                 wf_matmul_desc d = product(pass, batches[i], layers[l].in, layers[l].out);
+                d.bf16 = bf16;
                 char name[96];
                 snprintf(name, sizeof name, "linear/%s/b%d/%s", layers[l].name, batches[i],
                          passes[pass]);
@@ -150,6 +152,7 @@ bench_linear *bench_linear_register(const bench_machine *machine, const bench_pe
     for (int i = 0; i < (int)n_batched; i++)
         for (int pass = 0; pass < PASSES; pass++) {
             wf_matmul_desc d = of_batch(pass, i);
+            d.bf16 = bf16;
             char name[96];
             snprintf(name, sizeof name, "matmul/%s/b%d/%s", batched[i].name, (int)batched[i].batch,
                      passes[pass]);

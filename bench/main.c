@@ -337,7 +337,7 @@ static int run_suite(const bench_machine *m, const bench_options *options)
         bench_conv2d_register(options->shapes, options->cold, m, &before, why, sizeof why);
     if (!conv2d)
         return complain(BAD_USE, why);
-    bench_linear *linear = bench_linear_register(m, &before);
+    bench_linear *linear = bench_linear_register(m, &before, bench_is_bf16(options));
     bench_images *images = bench_images_register(m);
     bench_pictures *pictures = bench_pictures_register();
     if (!linear || !images || !pictures) {

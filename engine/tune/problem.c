@@ -13,8 +13,9 @@ const char *wf_problem_text(const wf_problem *p, char *text, size_t size)
         wf_conv2d_describe(&p->conv2d, p->pass, text + n, size - (size_t)n);
     else
         wf_matmul_describe(&p->matmul, text + n, size - (size_t)n);
-    if (p->family == WF_FAMILY_CONV2D &&
-        (p->conv2d.src_type == WEFT_BF16 || p->conv2d.dst_type == WEFT_BF16)) {
+    if (p->family == WF_FAMILY_CONV2D
+            ? p->conv2d.src_type == WEFT_BF16 || p->conv2d.dst_type == WEFT_BF16
+            : p->matmul.bf16) {
         const size_t used = strlen(text); /* it decides which kernels exist */
         snprintf(text + used, size - used, " %s", wf_bf16_name(wf_cpu_bf16()));
     }

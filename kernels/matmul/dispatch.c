@@ -19,9 +19,9 @@ const int wf_matmul_n_impls = (int)(sizeof wf_matmul_impls / sizeof *wf_matmul_i
 const char *wf_matmul_describe(const wf_matmul_desc *d, char *text, size_t size)
 {
     int n = wf_matmul_items(d) > 1 ? snprintf(text, size, "b%lld ", (long long)d->batch) : 0;
-    snprintf(text + n, size - (size_t)n, "m%lldn%lldk%lld%s%s %s", (long long)d->M, (long long)d->N,
-             (long long)d->K, d->transpose_a ? " at" : "", d->transpose_b ? " bt" : "",
-             weft_dtype_name(d->type));
+    snprintf(text + n, size - (size_t)n, "m%lldn%lldk%lld%s%s %s%s", (long long)d->M,
+             (long long)d->N, (long long)d->K, d->transpose_a ? " at" : "",
+             d->transpose_b ? " bt" : "", weft_dtype_name(d->type), d->bf16 ? " bf16" : "");
     return text;
 }
 

@@ -15,6 +15,7 @@ typedef struct wf_matmul_desc {
     weft_dtype type; /* of all operands */
     int64_t batch;   /* the number of such products, batch.h; 0 means 1 */
     int add;         /* 1: the kernel adds to what C holds, and there is no bias */
+    int bf16;        /* 1: of f32 only; kernels may round the operands to bf16 as they read them */
 } wf_matmul_desc;
 
 static inline int64_t wf_matmul_items(const wf_matmul_desc *d)
@@ -37,7 +38,8 @@ typedef struct wf_matmul_impl {
                        const void *a, const void *b, const void *bias, void *c, void *scratch);
 } wf_matmul_impl;
 
-/* Writes the problem in words and returns text: "m64n10k512 at bt f32"; of a batch "b96 m64n10k512 f32".
+/* Writes the problem in words and returns text: "m64n10k512 at bt f32"; of a batch "b96 m64n10k512 f32"; where
+ * operands may be rounded "m64n10k512 f32 bf16".
  * Different problems have different texts, since wisdom is keyed by it. */
 #define WF_MATMUL_TEXT 128
 const char *wf_matmul_describe(const wf_matmul_desc *d, char *text, size_t size);

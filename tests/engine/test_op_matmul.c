@@ -45,10 +45,12 @@ typedef struct outcome {
     double *value[3]; /* y, and the gradients of a and b for the loss sum(w y), w as make_input's */
 } outcome;
 
-static outcome run_case(const product_case *c, weft_dtype dtype, int threads,
+/* amp: the factors are rounded to bf16 where the CPU has arithmetic on it. */
+static outcome run_case(const product_case *c, weft_dtype dtype, weft_amp amp, int threads,
                         weft_executor executor)
 {
-    weft_options options = {.threads = threads, .executor = executor, .schedule_seed = 5};
+    weft_options options = {
+        .threads = threads, .executor = executor, .schedule_seed = 5, .amp = amp};
     static double x[3][MOST];
     weft_context *ctx;
     outcome o;
@@ -143,8 +145,9 @@ static void expect(const product_case *c, outcome *want, outcome *sum)
     }
 }
 
-/* gamma_n sum |a||b| for sums of n, in any order; twice in f64, where the loop rounds as well. */
-static void compare(const product_case *c, const outcome *got, weft_dtype dtype)
+/* gamma_n sum |a||b| for sums of n, in any order; twice in f64, where the loop rounds as well. A sum by AMX rounds
+ * n * 17 / 16 + 2 times. With amp both factors may be rounded, each by 2^-8 of it. */
+static void compare(const product_case *c, const outcome *got, weft_dtype dtype, weft_amp amp)
 {
     outcome want, sum;
     expect(c, &want, &sum);
@@ -153,8 +156,10 @@ static void compare(const product_case *c, const outcome *got, weft_dtype dtype)
     for (int t = 0; t < 3; t++) {
         assert_int_equal(got->n[t], want.n[t]);
         const double n = (double)(want.n[0] * K / want.n[t]), gamma = n * u / (1 - n * u);
+        const double rounded = amp == WEFT_AMP_BF16 && dtype == WEFT_F32 ? 1 + 0x1p-8 : 1;
+        const double bound = (1 + 2 * gamma) * rounded * rounded - 1;
         for (int64_t i = 0; i < want.n[t]; i++)
-            if (!(fabs(got->value[t][i] - want.value[t][i]) <= 2 * gamma * sum.value[t][i]))
+            if (!(fabs(got->value[t][i] - want.value[t][i]) <= bound * sum.value[t][i]))
                 fail_msg("%s, %s, result %d [%d]: %.17g instead of %.17g", c->name,
                          weft_dtype_name(dtype), t, (int)i, got->value[t][i], want.value[t][i]);
     }
@@ -165,24 +170,26 @@ static void compare(const product_case *c, const outcome *got, weft_dtype dtype)
 static void values_and_gradients_follow_the_formula(void **unused)
 {
     for (int i = 0; i < N_CASES; i++)
-        for (int f64 = 0; f64 < 2; f64++) {
-            const weft_dtype dtype = f64 ? WEFT_F64 : WEFT_F32;
-            outcome o = run_case(&cases[i], dtype, 2, WEFT_EXECUTOR_PARALLEL);
-            compare(&cases[i], &o, dtype);
+        for (int way = 0; way < 3; way++) {
+            const weft_dtype dtype = way == 1 ? WEFT_F64 : WEFT_F32;
+            const weft_amp amp = way == 2 ? WEFT_AMP_BF16 : WEFT_AMP_OFF;
+            outcome o = run_case(&cases[i], dtype, amp, 2, WEFT_EXECUTOR_PARALLEL);
+            compare(&cases[i], &o, dtype, amp);
             outcome_done(&o);
         }
 }
 
 static void bits_do_not_depend_on_threads_or_executor(void **unused)
 {
-    for (int i = 0; i < N_CASES; i++) {
-        outcome first = run_case(&cases[i], WEFT_F32, 1, WEFT_EXECUTOR_INTERPRETER);
+    for (int i = 0; i < 2 * N_CASES; i++) {
+        const product_case *c = &cases[i / 2];
+        const weft_amp amp = i % 2 ? WEFT_AMP_BF16 : WEFT_AMP_OFF;
+        outcome first = run_case(c, WEFT_F32, amp, 1, WEFT_EXECUTOR_INTERPRETER);
         for (int threads = 1; threads <= 5; threads += 2) {
-            outcome o = run_case(&cases[i], WEFT_F32, threads, WEFT_EXECUTOR_PARALLEL);
+            outcome o = run_case(c, WEFT_F32, amp, threads, WEFT_EXECUTOR_PARALLEL);
             for (int t = 0; t < 3; t++)
                 if (memcmp(o.value[t], first.value[t], (size_t)o.n[t] * sizeof(double)) != 0)
-                    fail_msg("%s: %d threads give other bits of result %d", cases[i].name, threads,
-                             t);
+                    fail_msg("%s: %d threads give other bits of result %d", c->name, threads, t);
             outcome_done(&o);
         }
         outcome_done(&first);

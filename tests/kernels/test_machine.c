@@ -109,7 +109,7 @@ static double expected_of(const wf_shape_case *c, int n)
     for (int i = 0; i < wf_matmul_n_impls; i++)
         for (int kind = 0; kind < 2; kind++) {
             const wf_matmul_desc m = {
-                .M = 4, .N = 64, .K = 64, .transpose_b = kind, .type = WEFT_F32};
+                .M = 4, .N = 64, .K = 64, .transpose_b = kind, .type = WEFT_F32, .bf16 = 1};
             if (wf_matmul_fits(wf_matmul_impls[i], &m, wf_cpu_isa(), why, sizeof why))
                 sum += wf_matmul_cycles(wf_matmul_impls[i], &m, wf_cpu_isa());
         }

@@ -93,6 +93,12 @@ static void check(const wf_matmul_impl *k, const wf_matmul_desc *d, bool with_bi
     free(raw);
 }
 
+/* Whether it rounds operands to bf16: test_matmul_bf16.c has its numbers, here it takes integers. */
+static bool rounds(const wf_matmul_impl *k)
+{
+    return strstr(k->name, "bf16");
+}
+
 static void check_impl(const wf_matmul_impl *k, weft_dtype type)
 {
     static const int sizes[][3] = {{1, 1, 1},       {1, 10, 7},     {7, 1, 300},    {6, 16, 256},
@@ -106,7 +112,7 @@ static void check_impl(const wf_matmul_impl *k, weft_dtype type)
             wf_matmul_desc d = {sizes[i][0], sizes[i][1],   sizes[i][2],
                                 bits & 1,    bits >> 1 & 1, type};
             char why[80];
-            if (!k->fits(&d, why, sizeof why))
+            if (!wf_matmul_fits(k, &d, k->isa, why, sizeof why))
                 continue;
             check(k, &d, bits & 4, bits & 8);
             d.add = 1;
@@ -120,7 +126,7 @@ static void every_kernel_matches_the_formula(void **unused)
 {
     int ran = 0;
     for (int i = 0; i < wf_matmul_n_impls; i++)
-        if (wf_matmul_impls[i]->isa <= wf_cpu_isa()) {
+        if (wf_matmul_impls[i]->isa <= wf_cpu_isa() && !rounds(wf_matmul_impls[i])) {
             check_impl(wf_matmul_impls[i], WEFT_F32);
             ran++;
         }
@@ -219,8 +225,13 @@ static void batches_share_operands_in_every_way(void **unused)
             for (size_t n = 0; n < 3; n++)
                 for (int way = 0; way < 6 * 6 * 6 * 4; way++) {
                     const int there[3] = {ways[way / 4 % 6], ways[way / 24 % 6], ways[way / 144]};
-                    const wf_matmul_desc d = {sizes[s][0], sizes[s][1],  sizes[s][2],
-                                              way & 1,     way >> 1 & 1, WEFT_F32};
+                    const wf_matmul_desc d = {sizes[s][0],
+                                              sizes[s][1],
+                                              sizes[s][2],
+                                              way & 1,
+                                              way >> 1 & 1,
+                                              WEFT_F32,
+                                              .bf16 = rounds(wf_matmul_impls[i])};
                     check_batch(wf_matmul_impls[i], &d, batch[n], there, &folded, &split_up);
                 }
     assert_true(folded > 1000);
@@ -232,12 +243,14 @@ static void many_terms_are_summed_in_splits(void **unused)
     int folded = 0, split_up = 0;
     for (int i = 0; i < wf_matmul_n_impls; i++)
         for (int bits = 0; bits < 4; bits++) {
-            const wf_matmul_desc d = {40, 30, 50, bits & 1, bits >> 1, WEFT_F32};
+            const wf_matmul_desc d = {
+                40, 30, 50, bits & 1, bits >> 1, WEFT_F32, .bf16 = rounds(wf_matmul_impls[i])};
             check_batch(wf_matmul_impls[i], &d, size, (const int[]){7, 7, A_THERE | B_THERE},
                         &folded, &split_up);
         }
-    assert_int_equal(split_up, 3 * (1 + (int)wf_cpu_isa())); /* aT b: one longer K */
-    assert_int_equal(folded, 1 + (int)wf_cpu_isa());
+    const int kernels = 1 + (int)wf_cpu_isa() + (int)wf_cpu_bf16();
+    assert_int_equal(split_up, 3 * kernels); /* aT b: one longer K */
+    assert_int_equal(folded, kernels);
 }
 
 /* What is one product is run as one. */

@@ -38,12 +38,13 @@ static void make_work(const wf_lower *l, wf_matmul_batch *work)
                      y = wf_lower_out(l, 0).shape;
     const wf_matmul_view va = wf_matmul_view_of(&a, t->dims[WF_MATMUL_A], t->transpose[0]),
                          vb = wf_matmul_view_of(&b, t->dims[WF_MATMUL_B], t->transpose[1]);
-    const wf_matmul_desc d = {.M = va.rows,
-                              .N = vb.columns,
-                              .K = va.columns,
-                              .transpose_a = (int)t->transpose[0],
-                              .transpose_b = (int)t->transpose[1],
-                              .type = wf_lower_out(l, 0).dtype};
+    wf_matmul_desc d = {.M = va.rows,
+                        .N = vb.columns,
+                        .K = va.columns,
+                        .transpose_a = (int)t->transpose[0],
+                        .transpose_b = (int)t->transpose[1],
+                        .type = wf_lower_out(l, 0).dtype};
+    d.bf16 = l->ctx->options.amp == WEFT_AMP_BF16 && d.type == WEFT_F32;
     wf_matmul_dim dim[WEFT_MAX_RANK];
     int64_t step_a = d.M * d.K, step_b = d.K * d.N, step_y = d.M * d.N;
     int n = va.batch_rank > vb.batch_rank ? va.batch_rank : vb.batch_rank;
