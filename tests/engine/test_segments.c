@@ -13,7 +13,7 @@
 #include "engine/step/execute.h"
 #include "weft/weft.h"
 
-enum { BATCH = 4, CLASSES = 10 };
+enum { BATCH = 2, CLASSES = 10 };
 
 typedef struct problem {
     weft_context *ctx;
