@@ -28,19 +28,31 @@ int wf_vsnprintf(char *text, size_t size, const char *format, va_list args)
     return n;
 }
 
-/* Of a text that is too long, as one with a path of thousands of bytes, keeps beginning and end: the
- * reason stands at the end. Without memory the end is lost. */
-static void shorten(char *text, size_t size, size_t length, const char *format, va_list args)
+/* A text that is too long, as one with a path of thousands of bytes, keeps FRONT bytes of its
+ * beginning and, with the final 0, BACK bytes of its end, where the reason stands. */
+#define GAP " ... "
+enum { BACK = WEFT_ERROR_TEXT / 2, FRONT = WEFT_ERROR_TEXT - BACK - (sizeof(GAP) - 1) };
+
+/* Without memory the end is lost. */
+static void shorten(char *text, size_t length, const char *format, va_list args)
 {
-    static const char gap[] = " ... ";
-    const size_t end = size / 2;
     char *whole = wf_alloc(length + 1);
     if (!whole)
         return;
     wf_vsnprintf(whole, length + 1, format, args);
-    memcpy(text + size - end - strlen(gap), gap, strlen(gap));
-    memcpy(text + size - end, whole + length + 1 - end, end);
+    memcpy(text + FRONT, GAP, sizeof(GAP) - 1);
+    memcpy(text + WEFT_ERROR_TEXT - BACK, whole + length + 1 - BACK, BACK);
     wf_free(whole);
+}
+
+bool wf_error_is_of(const weft_error *err, const char *whole)
+{
+    const size_t length = strlen(whole), most = sizeof err->text - 1;
+    if (length <= most)
+        return strcmp(err->text, whole) == 0;
+    return strncmp(err->text, whole, FRONT) == 0 &&
+           (strncmp(err->text, whole, most) == 0 ||
+            memcmp(err->text + WEFT_ERROR_TEXT - BACK, whole + length + 1 - BACK, BACK) == 0);
 }
 
 weft_status wf_error_vset(weft_error *err, weft_status status, const char *format, va_list args)
@@ -51,7 +63,7 @@ weft_status wf_error_vset(weft_error *err, weft_status status, const char *forma
         err->status = status;
         const int length = wf_vsnprintf(err->text, sizeof err->text, format, args);
         if (length >= (int)sizeof err->text)
-            shorten(err->text, sizeof err->text, (size_t)length, format, again);
+            shorten(err->text, (size_t)length, format, again);
         va_end(again);
     }
     return status;

@@ -3,6 +3,7 @@
 #define WF_BASE_ERROR_H
 
 #include <stdarg.h>
+#include <stdbool.h>
 
 #include "weft/status.h"
 
@@ -14,6 +15,8 @@ weft_status wf_error_set(weft_error *err, weft_status status, const char *format
     __attribute__((format(printf, 3, 4)));
 weft_status wf_error_vset(weft_error *err, weft_status status, const char *format, va_list args)
     __attribute__((format(printf, 3, 0)));
+/* Whether err's text is this one, or what had room of it. */
+bool wf_error_is_of(const weft_error *err, const char *whole);
 
 #define WF_TRY(expr)                                                                               \
     do {                                                                                           \

@@ -15,8 +15,8 @@
  *   select.c        gives values buffers and lowers each node to tasks of the best kernel that fits
  *   chain.c         puts tasks whose tiles match into task groups, so that data stays in cache
  *   order.c         commit barrier, priority along the critical path, linear order (held.c)
- *   memory.c        outputs in the place of inputs (inplace.c), offsets in one arena (offsets.c), the edges that sharing bytes needs, and the
- *                   successor lists (reduce.c)
+ *   memory.c        outputs in the place of inputs (inplace.c), offsets in one arena (offsets.c), the
+ *                   edges that sharing bytes needs, and the successor lists (reduce.c)
  * Each takes time that grows about linearly with the plan: a network of 10,000 parameters compiles
  * in a second. For this, plan passes look up the readers of a value in an index (users.c) and keep
  * edges in lists (edges.c).

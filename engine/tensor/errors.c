@@ -112,10 +112,8 @@ const char *weft_error_text(const weft_context *ctx)
 {
     if (!ctx)
         return stray;
-    /* Error records are copied, so long_error may belong to another error: it is the full text only
-     * if it begins like error.text. */
-    bool whole = ctx->long_error &&
-                 strncmp(ctx->long_error, ctx->error.text, sizeof ctx->error.text - 1) == 0;
+    /* Error records are copied, so long_error may belong to another error. */
+    bool whole = ctx->long_error && wf_error_is_of(&ctx->error, ctx->long_error);
     return whole ? ctx->long_error : ctx->error.text;
 }
 

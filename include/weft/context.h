@@ -226,8 +226,9 @@ typedef enum weft_explain_form {
     WEFT_EXPLAIN_MEMORY, /* a picture (SVG) of the activations' memory while the step runs */
     WEFT_EXPLAIN_JSON    /* one JSON object: groups, what waits for what, expected figures */
 } weft_explain_form;
+/* How weft_explain_with tells. Zeros are defaults. */
 typedef struct weft_explain_opts {
-    weft_explain_form form;
+    weft_explain_form form; /* WEFT_EXPLAIN_TEXT is 0 */
     /* A timeline (weft_options.trace_path) of runs of the same work: writes each op's measured time
      * beside the expected one, as text. Ops that are off by more than 2 are marked. NULL: none. */
     const char *measured;

@@ -39,8 +39,8 @@ def check_run(run, epochs):
     with open(f"{run}/summary.csv") as f:
         rows = [line.rstrip("\n").split(",") for line in f]
     assert rows[0] == ["epoch", "train_loss", "train_acc1", "test_loss", "test_acc1", "lr",
-                       "img_per_s", "seconds"]
-    assert len(rows) == epochs + 1 and all(len(row) == 8 for row in rows)
+                       "img_per_s", "seconds", "ema_loss", "ema_acc1"]
+    assert len(rows) == epochs + 1 and all(len(row) == 10 for row in rows)
     with open(f"{run}/result.json") as f:
         result = json.load(f)
     assert result["epochs"] == epochs and result["seconds"] > 0 and result["img_per_s"] > 0
