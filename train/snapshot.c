@@ -91,7 +91,6 @@ typedef struct taking {
     wf_ckpt_image image;  /* the copy so far */
     wf_ckpt_image *spare; /* whose blocks it may use; NULL: none */
     int parts;            /* how many of them */
-    bool reserve;         /* only makes the blocks of tensors, with nothing in them */
 } taking;
 
 static weft_status add_tensors(taking *k, const wf_ckpt_part *part, const wf_ckpt_out *out,
@@ -116,13 +115,12 @@ static weft_status add_tensors(taking *k, const wf_ckpt_part *part, const wf_ckp
         if (!entries[i].data)
             status = wf_take_error(k->t->ctx, WEFT_ERR_STATE, list->item[i].name, err);
     }
-    const wf_safetensors_image file = {name, entries, list->n, out->meta, out->n_meta};
+    const wf_st_content file = {name, entries, list->n, out->meta, out->n_meta};
     wf_block block = WF_BLOCK_INIT;
     if (status == WEFT_OK && k->spare)
         block = wf_ckpt_image_take_block(k->spare, name);
     if (status == WEFT_OK)
-        status = k->reserve ? wf_safetensors_reserve(&file, memory, &block, err)
-                            : wf_safetensors_copy(&file, memory, k->t->ctx->threads, &block, err);
+        status = wf_safetensors_image(&file, memory, k->t->ctx->threads, &block, err);
     wf_free(entries);
     return status == WEFT_OK ? wf_ckpt_image_add(&k->image, name, &block, err) : status;
 }
@@ -147,11 +145,10 @@ static weft_status save_parts(taking *k, weft_error *err)
     weft_status status = state ? WEFT_OK : no_memory(err);
     for (int i = 0; i < k->parts && status == WEFT_OK; i++)
         status = save_part(k, parts[i], state, err);
-    char *text = status == WEFT_OK && !k->reserve
-                     ? json_dumps(state, JSON_INDENT(1) | JSON_REAL_PRECISION(17))
-                     : NULL;
+    char *text =
+        status == WEFT_OK ? json_dumps(state, JSON_INDENT(1) | JSON_REAL_PRECISION(17)) : NULL;
     json_decref(state);
-    if (status == WEFT_OK && !k->reserve)
+    if (status == WEFT_OK)
         status = text ? wf_ckpt_image_add_copy(&k->image, k->t->ctx->memory, STATE, text,
                                                strlen(text), err)
                       : no_memory(err);
@@ -166,17 +163,6 @@ weft_status wf_snapshot_take(weft_trainer *t, wf_ckpt_image *spare, wf_ckpt_imag
     weft_status status = k.image.about ? save_parts(&k, err) : no_memory(err);
     if (status == WEFT_OK && t->opts.run)
         status = wf_run_copy_files(t->opts.run, t->ctx->memory, &k.image, err);
-    if (status == WEFT_OK)
-        *image = k.image;
-    else
-        wf_ckpt_image_done(&k.image);
-    return status;
-}
-
-weft_status wf_snapshot_reserve(weft_trainer *t, wf_ckpt_image *image, weft_error *err)
-{
-    taking k = {.t = t, .parts = N_PARTS, .reserve = true};
-    weft_status status = save_parts(&k, err);
     if (status == WEFT_OK)
         *image = k.image;
     else

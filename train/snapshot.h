@@ -11,8 +11,6 @@
  * (may be NULL) that fit are used and taken out of it. *image is untouched on failure. */
 weft_status wf_snapshot_take(weft_trainer *t, wf_ckpt_image *spare, wf_ckpt_image *image,
                              weft_error *err);
-/* The blocks that wf_snapshot_take would copy tensors into, their pages untouched. */
-weft_status wf_snapshot_reserve(weft_trainer *t, wf_ckpt_image *image, weft_error *err);
 /* Puts such a state into the trainer: all of it or, on failure, nothing. `label` stands for the
  * checkpoint in messages. */
 weft_status wf_snapshot_apply(weft_trainer *t, const wf_ckpt_image *image, const char *label,

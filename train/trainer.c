@@ -94,7 +94,7 @@ void weft_trainer_destroy(weft_trainer *t)
     if (!t)
         return;
     wf_trainer_checkpoint_wait(t);
-    wf_ckpt_spare_done(&t->spare);
+    wf_ckpt_image_done(&t->spare);
     wf_modes_restore(&t->modes);
     wf_feed_done(&t->feed);
     weft_tensor_unref(t->class_weights);

@@ -34,6 +34,14 @@ static void tell(weft_trainer *t, const wf_ckpt_job *job)
                                                           .error = job->err.text});
 }
 
+/* Takes over an image, for the next one's copy. */
+static void keep_memory(weft_trainer *t, wf_ckpt_image *image)
+{
+    wf_ckpt_image_done(&t->spare);
+    t->spare = *image;
+    *image = (wf_ckpt_image){0};
+}
+
 /* A checkpoint is as good as weights: from now on this run replaces an older one. */
 static void collect(weft_trainer *t)
 {
@@ -50,7 +58,7 @@ static void collect(weft_trainer *t)
     }
     t->saved.err = job.err;
     tell(t, &job);
-    wf_ckpt_spare_put(&t->spare, &job.image, false);
+    keep_memory(t, &job.image);
     wf_ckpt_job_done(&job);
 }
 
@@ -69,7 +77,6 @@ static weft_status begin(weft_trainer *t, weft_error *err)
     wf_ckpt_job job = {.keep = keep > 0 ? (int)keep : KEEP,
                        .step = t->place.done,
                        .best = t->best_epoch ? t->best_step : -1};
-    wf_ckpt_image spare = wf_ckpt_spare_take(&t->spare);
     t->saved.place = t->place;
     t->saved.any = true;
     t->saved.at = started;
@@ -80,8 +87,8 @@ static weft_status begin(weft_trainer *t, weft_error *err)
     if (status != WEFT_OK)
         wf_error_set(err, status, "out of memory for a checkpoint");
     if (status == WEFT_OK)
-        status = wf_snapshot_take(t, &spare, &job.image, err);
-    wf_ckpt_image_done(&spare);
+        status = wf_snapshot_take(t, &t->spare, &job.image, err);
+    wf_ckpt_image_done(&t->spare);
     job.copy_seconds = wf_seconds() - started;
     if (status == WEFT_OK)
         status = wf_ckpt_writer_start(&job, &t->writer, err);
@@ -100,15 +107,12 @@ static bool is_due(const weft_trainer *t, bool epoch_over)
            (o->seconds > 0 && wf_seconds() - t->saved.at >= o->seconds);
 }
 
-/* Before the first checkpoint, once a step has made the optimizer's state: memory for the copy. Where
- * there is none, the checkpoint itself will tell. */
+/* After the first step, which has made the optimizer's state: a copy of it that nobody writes, so
+ * that no later step waits for new memory. Where there is none, the checkpoint itself will tell. */
 static void make_ready(weft_trainer *t)
 {
-    wf_ckpt_image image = {0};
     t->saved.ready = true;
-    if (wf_snapshot_reserve(t, &image, NULL) == WEFT_OK)
-        wf_ckpt_spare_put(&t->spare, &image, true);
-    else
+    if (wf_snapshot_take(t, NULL, &t->spare, NULL) != WEFT_OK)
         weft_error_clear(t->ctx);
 }
 
@@ -116,7 +120,7 @@ void wf_trainer_checkpoint_tick(weft_trainer *t, bool epoch_over)
 {
     if (!wf_trainer_checkpoints(t))
         return;
-    if (!t->saved.ready)
+    if (!t->saved.ready && !t->spare.n && !t->writer)
         make_ready(t);
     if (t->writer && wf_ckpt_writer_done(t->writer))
         collect(t);
@@ -178,14 +182,12 @@ weft_status weft_checkpoint_save(weft_trainer *t, const char *path, weft_error *
     while (n > 1 && path[n - 1] == '/')
         n--;
     char *folder = wf_asprintf("%.*s", (int)n, path);
-    wf_ckpt_image spare = wf_ckpt_spare_take(&t->spare);
     weft_status status = folder
-                             ? wf_snapshot_take(t, &spare, &image, err)
+                             ? wf_snapshot_take(t, &t->spare, &image, err)
                              : wf_error_set(err, WEFT_ERR_NOMEM, "out of memory for a checkpoint");
     if (status == WEFT_OK)
         status = wf_ckpt_write(&image, folder, err);
-    wf_ckpt_image_done(&spare);
-    wf_ckpt_spare_put(&t->spare, &image, false);
+    keep_memory(t, &image);
     wf_free(folder);
     return status;
 }

@@ -191,8 +191,8 @@ static weft_status go_on(search *s)
     if (found)
         tell_resumed(s);
     if (found && wf_trainer_checkpoints(t)) {
-        wf_ckpt_spare_put(&t->spare, &s->image, false); /* of the size of the next one */
-        t->saved.ready = true;
+        t->spare = s->image; /* its memory is of the size that the next checkpoint needs */
+        s->image = (wf_ckpt_image){0};
     }
     return WEFT_OK;
 }

@@ -16,7 +16,7 @@
 #define WF_TRAIN_TRAINER_STATE_H
 
 #include "engine/base/error.h"
-#include "train/checkpoint/spare.h"
+#include "train/checkpoint/image.h"
 #include "train/feed.h"
 #include "train/metrics.h"
 #include "train/modes.h"
@@ -42,7 +42,7 @@ typedef struct wf_trainer_saved {
     wf_trainer_place place; /* where training was */
     double at;              /* when */
     bool any;               /* there was one in this process */
-    bool ready;             /* memory for the copy was asked for */
+    bool ready;             /* the first copy was made, or tried */
     bool due;               /* another one is, but this is still being written */
     weft_error err;         /* why it is not there, once it is over */
     double seconds;         /* what the last good one took, copy and write */
@@ -89,7 +89,9 @@ struct weft_trainer {
 
     wf_trainer_saved saved;
     struct wf_ckpt_writer *writer; /* of the checkpoint in flight; NULL: none is */
-    wf_ckpt_spare spare;           /* memory for the next one's copy of the state */
+    /* The copy of the state before, whose memory the next copy uses: a page that is touched first
+     * costs up to twenty times as much as the copy into it. */
+    wf_ckpt_image spare;
     wf_trainer_recipe recipe;
 };
 

@@ -58,23 +58,20 @@ weft_status wf_safetensors_read(const weft_safetensors *file, const weft_safeten
 weft_status wf_safetensors_parse(const char *label, const void *bytes, size_t size,
                                  weft_safetensors **file, weft_error *err);
 
-/* The bytes of the file that weft_safetensors_write would write, in memory, for a thread that writes
- * them while the arrays change. */
-typedef struct wf_safetensors_image {
+/* What a file is made of. */
+typedef struct wf_st_content {
     const char *label; /* stands for the file's name in messages */
     const weft_safetensors_entry *entries;
     int64_t n;
     const weft_safetensors_meta *meta;
     int64_t n_meta;
-} wf_safetensors_image;
+} wf_st_content;
 
-/* Makes *block exactly as large as the image. A block that is so already stays, its bytes as they
- * are. A new one is freed by the caller (wf_memory_free); on failure *block holds nothing. */
-weft_status wf_safetensors_reserve(const wf_safetensors_image *image, wf_memory *memory,
-                                   wf_block *block, weft_error *err);
-/* Reserves the block and copies the image there, on so many threads. */
-weft_status wf_safetensors_copy(const wf_safetensors_image *image, wf_memory *memory, int threads,
-                                wf_block *block, weft_error *err);
+/* The bytes of the file that weft_safetensors_write would write, in memory, for a thread that writes
+ * them while the arrays change. So many threads copy. A *block that is exactly as large is used, any
+ * other is freed first. The caller frees *block (wf_memory_free); on failure it holds nothing. */
+weft_status wf_safetensors_image(const wf_st_content *content, wf_memory *memory, int threads,
+                                 wf_block *block, weft_error *err);
 
 /* Begins a file whose last array (in the file: the one of the smallest elements, the last among
  * equals) has no data yet: writes everything before it. The caller appends its bytes with

@@ -221,28 +221,19 @@ weft_status wf_safetensors_begin(const char *path, const weft_safetensors_entry 
 
 /* ---- in memory ------------------------------------------------------------------------------- */
 
-static weft_status reserve(const wf_safetensors_image *m, wf_memory *memory, layout *l,
-                           wf_block *block, weft_error *err)
+/* Makes the block as large as the image. */
+static weft_status reserve(const layout *l, const char *label, wf_memory *memory, wf_block *block,
+                           weft_error *err)
 {
-    weft_status status = lay_out(m->label, m->entries, m->n, m->meta, m->n_meta, false, l, err);
     const wf_block_request request = {.size = sizeof(uint64_t) + l->header_bytes + l->padding +
                                               l->array_bytes,
                                       .kind = WF_MEM_COPY,
                                       .placement = WF_PLACE_INTERLEAVED,
-                                      .what = m->label};
-    if (status == WEFT_OK && block->size == request.size)
+                                      .what = label};
+    if (block->size == request.size)
         return WEFT_OK;
     wf_memory_free(block);
-    return status == WEFT_OK ? wf_memory_alloc(memory, &request, block, err) : status;
-}
-
-weft_status wf_safetensors_reserve(const wf_safetensors_image *image, wf_memory *memory,
-                                   wf_block *block, weft_error *err)
-{
-    layout l = {0};
-    weft_status status = reserve(image, memory, &l, block, err);
-    free(l.header);
-    return status;
+    return wf_memory_alloc(memory, &request, block, err);
 }
 
 /* A worker's share of the image: its bytes from begin to end. */
@@ -264,7 +255,7 @@ static weft_status put_share(void *to, const void *data, size_t bytes, weft_erro
 }
 
 typedef struct copying {
-    const wf_safetensors_image *image;
+    const wf_st_content *content;
     const layout *layout;
     wf_block block;
 } copying;
@@ -276,16 +267,20 @@ static void copy_share(void *user, int worker, int workers)
     share s = {.image = c->block.data,
                .begin = each * (size_t)worker,
                .end = worker + 1 == workers ? size : each * (size_t)(worker + 1)};
-    emit(put_share, &s, c->layout, c->image->entries, c->image->n, NULL);
+    emit(put_share, &s, c->layout, c->content->entries, c->content->n, NULL);
 }
 
-weft_status wf_safetensors_copy(const wf_safetensors_image *image, wf_memory *memory, int threads,
-                                wf_block *block, weft_error *err)
+weft_status wf_safetensors_image(const wf_st_content *c, wf_memory *memory, int threads,
+                                 wf_block *block, weft_error *err)
 {
     layout l = {0};
-    weft_status status = reserve(image, memory, &l, block, err);
+    weft_status status = lay_out(c->label, c->entries, c->n, c->meta, c->n_meta, false, &l, err);
     if (status == WEFT_OK)
-        wf_team_run(threads, copy_share, &(copying){image, &l, *block});
+        status = reserve(&l, c->label, memory, block, err);
+    if (status == WEFT_OK)
+        wf_team_run(threads, copy_share, &(copying){c, &l, *block});
+    else
+        wf_memory_free(block);
     free(l.header);
     return status;
 }
