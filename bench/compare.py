@@ -57,20 +57,16 @@ def positive(kind):
     return parse
 
 
-def mode_list(text):
-    modes = text.split(",")
-    for mode in modes:
-        if mode not in MODES:
-            raise argparse.ArgumentTypeError(f"unknown mode {mode!r}; known: {', '.join(MODES)}")
-    return list(dict.fromkeys(modes))
+def list_of(what, known):
+    def parse(text):
+        words = text.split(",")
+        for word in words:
+            if word not in known:
+                raise argparse.ArgumentTypeError(
+                    f"unknown {what} {word!r}; known: {', '.join(known)}")
+        return list(dict.fromkeys(words))
 
-
-def dtype_list(text):
-    dtypes = text.split(",")
-    for dtype in dtypes:
-        if dtype not in DTYPES:
-            raise argparse.ArgumentTypeError(f"unknown type {dtype!r}; known: {', '.join(DTYPES)}")
-    return list(dict.fromkeys(dtypes))
+    return parse
 
 
 def parse_args(argv):
@@ -78,9 +74,9 @@ def parse_args(argv):
     p.add_argument("model")
     p.add_argument("batch", type=positive(int))
     p.add_argument("size", type=positive(int), help="edge of the square image")
-    p.add_argument("--dtype", type=dtype_list, default=["f32"], metavar="LIST", dest="dtypes",
+    p.add_argument("--dtype", type=list_of("type", DTYPES), default=["f32"], metavar="LIST", dest="dtypes",
                    help="f32, bf16, or both, comma-separated")
-    p.add_argument("--modes", type=mode_list, default=list(MODES), metavar="LIST",
+    p.add_argument("--modes", type=list_of("mode", MODES), default=list(MODES), metavar="LIST",
                    help="PyTorch settings, comma-separated: " + ", ".join(MODES))
     p.add_argument("--threads", type=positive(int), help="default: what weft-bench chooses")
     p.add_argument("--rounds", type=positive(int), default=3)

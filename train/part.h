@@ -29,7 +29,8 @@ typedef struct wf_ckpt_in {
 typedef struct wf_ckpt_part {
     const char *name;
     weft_status (*save)(weft_trainer *t, wf_ckpt_out *out);
-    /* On failure nothing of this part has changed; parts that were loaded before it are put back. */
+    /* After a failure this part and those that were loaded before it are put back; the last part of
+     * parts.def is not, and must leave itself as it was. */
     weft_status (*load)(weft_trainer *t, const wf_ckpt_in *in);
 } wf_ckpt_part;
 

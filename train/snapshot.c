@@ -215,8 +215,7 @@ static weft_status load_part(weft_trainer *t, const wf_ckpt_image *image, const 
     return status;
 }
 
-/* Loads the first n parts. *begun: how many it came to; the last of them has not changed where it
- * failed. */
+/* Loads the first n parts. *begun: how many may have changed. */
 static weft_status load_parts(weft_trainer *t, const wf_ckpt_image *image, int n, int *begun,
                               weft_error *err)
 {
@@ -251,8 +250,9 @@ weft_status wf_snapshot_apply(weft_trainer *t, const wf_ckpt_image *image, const
     status = load_parts(t, image, N_PARTS, &begun, &why);
     if (status != WEFT_OK) {
         weft_error_clear(t->ctx);
-        if (begun > 1)
-            load_parts(t, &before.image, begun - 1, &begun, &ignored);
+        if (begun > 0)
+            load_parts(t, &before.image, begun < before.parts ? begun : before.parts, &begun,
+                       &ignored);
         wf_error_set(err, status, "%s: %s", label, why.text);
     }
     wf_ckpt_image_done(&before.image);

@@ -3,6 +3,7 @@
  * A sum starts at the bias, or at what C holds, and takes the pairs of products in the order of K, each by
  * wf_dot_bf16 of kernels/simd/bf16_emul.h. */
 #include "kernels/matmul/pairs.h"
+#include "kernels/simd/cases.h"
 
 /* As in kernels/conv2d/dot/forward_product.c: gcc keeps sums in registers only where it unrolls. */
 #if defined(__clang__) || defined(WF_SIMD_EMULATE)
@@ -62,20 +63,7 @@ WF_INLINE void rows_of(const int V, int rows, const pairs_block *p, const uint16
 #define CASE(R)                                                                                    \
     case R: subblock(R, V, p, a, b, c, bias, last); break;
     switch (rows) {
-        CASE(1)
-        CASE(2)
-        CASE(3)
-        CASE(4)
-        CASE(5)
-        CASE(6)
-        CASE(7)
-        CASE(8)
-        CASE(9)
-        CASE(10)
-        CASE(11)
-        CASE(12)
-        CASE(13)
-        CASE(14)
+        WF_CASES_14(CASE)
     }
 #undef CASE
 }

@@ -1,6 +1,9 @@
 /* Checkpoints: what is saved is everything, and comes back to the bit. */
 #include "tests/train/checkpoint_fixture.h"
 
+#include "train/checkpoint/disk.h"
+#include "train/trainer_state.h"
+
 /* ---- exactness ------------------------------------------------------------------------------- */
 
 /* Saves at some steps of a training, loads into a new one with another number of threads, and goes
@@ -135,6 +138,50 @@ static void a_checkpoint_of_another_training_changes_nothing(void **state)
     training_close(&b);
 }
 
+/* The optimizer's state fits, its momentum does not: the state was loaded by then. */
+static void a_setting_out_of_range_changes_nothing(void **state)
+{
+    weft_error err = WEFT_ERROR_INIT;
+    wf_ckpt_image image = {0};
+    training a, b;
+    must_open(&a, &(training_opts){0});
+    take_steps(&a, 2);
+    assert_good(weft_checkpoint_save(a.trainer, in_scratch("good"), &err), &err);
+    assert_good(wf_ckpt_read(in_scratch("good"), a.ctx->memory, 2, &image, &err), &err);
+    const wf_ckpt_file *file = wf_ckpt_image_find(&image, "state.json");
+    char *text = file->block.data, *at = memmem(text, file->block.size, "\"momentum\": 0", 13);
+    assert_non_null(at);
+    at[12] = '7';
+    json_object_del(image.about, "manifest_xxh3"); /* the old manifest's */
+    assert_good(wf_ckpt_write(&image, in_scratch("bad"), &err), &err);
+    wf_ckpt_image_done(&image);
+    must_open(&b, &(training_opts){0});
+    take_steps(&a, 2);
+    take_steps(&b, 4);
+    assert_int_equal(weft_checkpoint_load(b.trainer, in_scratch("bad"), &err), WEFT_ERR_INVALID);
+    assert_non_null(strstr(err.text, "momentum"));
+    assert_same_state(&a, &b);
+    training_close(&a);
+    training_close(&b);
+}
+
+/* The blocks of a checkpoint that was written or loaded hold the next copy. */
+static void the_next_checkpoint_uses_the_memory_of_the_one_before(void **state)
+{
+    weft_error err = WEFT_ERROR_INIT;
+    training a;
+    must_open(&a, &(training_opts){0});
+    take_steps(&a, 1);
+    assert_good(weft_checkpoint_save(a.trainer, in_scratch("0"), &err), &err);
+    const wf_ckpt_file *model = wf_ckpt_image_find(&a.trainer->spare, "model.safetensors");
+    assert_non_null(model);
+    const void *data = model->block.data;
+    take_steps(&a, 1);
+    assert_good(weft_checkpoint_save(a.trainer, in_scratch("1"), &err), &err);
+    assert_ptr_equal(wf_ckpt_image_find(&a.trainer->spare, "model.safetensors")->block.data, data);
+    training_close(&a);
+}
+
 static void a_shorter_training_or_other_data_are_refused(void **state)
 {
     weft_error err = WEFT_ERROR_INIT;
@@ -173,6 +220,9 @@ int main(void)
         cmocka_unit_test_teardown(a_loaded_trainer_is_the_saved_one_at_once, scratch_clean),
         cmocka_unit_test_teardown(the_models_file_is_weights_like_any_other, scratch_clean),
         cmocka_unit_test_teardown(a_checkpoint_of_another_training_changes_nothing, scratch_clean),
+        cmocka_unit_test_teardown(a_setting_out_of_range_changes_nothing, scratch_clean),
+        cmocka_unit_test_teardown(the_next_checkpoint_uses_the_memory_of_the_one_before,
+                                  scratch_clean),
         cmocka_unit_test_teardown(a_shorter_training_or_other_data_are_refused, scratch_clean),
         cmocka_unit_test_teardown(a_name_that_is_taken_is_refused, scratch_clean),
     };

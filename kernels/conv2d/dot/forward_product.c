@@ -1,5 +1,6 @@
 /* Forward and backward-data over bf16: the products in registers, Note [Pairs] in dot.h. Pure. */
 #include "kernels/conv2d/dot/forward.h"
+#include "kernels/simd/cases.h"
 
 /* Stands before each loop over sums. gcc keeps the sums in registers only if it is told to unroll these
  * loops; clang does so by itself, but not if it is told. */
@@ -77,20 +78,7 @@ WF_INLINE void multiply_n(const int OUTPUT_BLOCKS, int n, const dot_product *p)
 #define CASE(PIXELS)                                                                               \
     case PIXELS: multiply(PIXELS, OUTPUT_BLOCKS, p); break;
     switch (n) {
-        CASE(1)
-        CASE(2)
-        CASE(3)
-        CASE(4)
-        CASE(5)
-        CASE(6)
-        CASE(7)
-        CASE(8)
-        CASE(9)
-        CASE(10)
-        CASE(11)
-        CASE(12)
-        CASE(13)
-        CASE(14)
+        WF_CASES_14(CASE)
     }
 #undef CASE
 }

@@ -1,6 +1,7 @@
 /* Implicit im2col and matrix product, forward and backward-data: the products in registers; but
  * forward_rotate.c has ROTATE's. Pure. */
 #include "kernels/conv2d/gemm/forward.h"
+#include "kernels/simd/cases.h"
 
 static const float zero[L];
 
@@ -134,21 +135,10 @@ WF_INLINE void multiply_n(const int KIND, const int VECTORS, const bool FILL, in
             multiply(PIXELS, VECTORS, KIND == GEMM_DENSE ? L : 1, FILL, p, next, x, out);          \
         break;
     switch (pixels) {
-        CASE(1)
-        CASE(2)
-        CASE(3)
-        CASE(4)
-        CASE(5)
-        CASE(6)
-        CASE(7)
-        CASE(8)
-        CASE(9)
-        CASE(10)
-        CASE(11)
-        CASE(12)
 #if WF_LANES == 16
-        CASE(13)
-        CASE(14)
+        WF_CASES_14(CASE)
+#else
+        WF_CASES_12(CASE)
 #endif
     }
 #undef CASE

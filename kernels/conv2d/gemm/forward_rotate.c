@@ -3,6 +3,7 @@
  * few inputs, and the kernel reads them where the image has them. It goes through a block of rows row by
  * row, all residue classes of a row in turn: they read the same inputs, and write pixels side by side. */
 #include "kernels/conv2d/gemm/forward.h"
+#include "kernels/simd/cases.h"
 
 enum { MAX_TAPS = 3 /* neighbouring taps that share one rotation of a pixel */ };
 
@@ -107,21 +108,10 @@ WF_INLINE void multiply_n(const int ROTATIONS, int pixels, const rotated_product
 #define CASE(PIXELS)                                                                               \
     case PIXELS: multiply(PIXELS, ROTATIONS, p, out); break;
     switch (pixels) {
-        CASE(1)
-        CASE(2)
-        CASE(3)
-        CASE(4)
-        CASE(5)
-        CASE(6)
-        CASE(7)
-        CASE(8)
-        CASE(9)
-        CASE(10)
-        CASE(11)
-        CASE(12)
 #if WF_LANES == 16
-        CASE(13)
-        CASE(14)
+        WF_CASES_14(CASE)
+#else
+        WF_CASES_12(CASE)
 #endif
     }
 #undef CASE
