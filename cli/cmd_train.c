@@ -444,9 +444,10 @@ static int run_training(training *t)
     int status = open_run(t);
     if (status == 0)
         status = stopped_early(t);
-    if (status == 0 && !t->resume.finished)
-        status = train(t);
-    return status;
+    if (status != 0 || t->resume.finished)
+        return status;
+    status = train_time_check(&t->time);
+    return status == 0 ? train(t) : status;
 }
 
 static int close_training(training *t, int status)

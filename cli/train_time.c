@@ -42,7 +42,12 @@ int train_time_begin(train_time *t, const session *s)
         t->wall.end = now + job.end - seconds_of(CLOCK_REALTIME);
         t->source = job.end_source;
     }
-    if (t->wall.end > now)
+    return 0;
+}
+
+int train_time_check(const train_time *t)
+{
+    if (t->wall.end > t->wall.start)
         return 0;
     cli_print(stderr, "weft train: the job has ended already, says %s\n", t->source);
     return EXIT_FAILED;

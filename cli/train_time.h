@@ -20,6 +20,9 @@ typedef struct train_time {
 
 /* Reads the flags and the environment, as early as possible. Returns 0 or the exit status. */
 int train_time_begin(train_time *t, const session *s);
+/* Refuses to train in a job whose end was over at train_time_begin: returns 0 or the exit status. A
+ * finished run needs no time. */
+int train_time_check(const train_time *t);
 /* What is known before the first step: bytes of a checkpoint, batches of an evaluation. Prints a
  * line where there is an end. */
 void train_time_plan(train_time *t, double checkpoint_bytes, int64_t test_batches,

@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "engine/base/c_locale.h"
@@ -46,10 +47,36 @@ weft_status wf_run_fail_write(const weft_run *run, const char *name, int error, 
                         strerror(error));
 }
 
+static int copy_lines(int from, int to)
+{
+    char block[1 << 14];
+    ssize_t n;
+    int error = 0;
+    for (off_t at = 0; !error && (n = pread(from, block, sizeof(block), at)) != 0; at += n)
+        error = n < 0 ? errno : wf_file_write(to, block, (size_t)n);
+    return error;
+}
+
+/* If somebody has removed the file, its lines are still behind `fd`: a new file of that name takes
+ * them over, and `fd` from then on means the new file. Where that fails all stays as it was. */
+static void put_back(const weft_run *run, int fd, const char *name)
+{
+    struct stat file;
+    if (fstat(fd, &file) != 0 || file.st_nlink > 0)
+        return;
+    int new = openat(run->place.dir, name, O_RDWR | O_CREAT | O_EXCL | O_APPEND | O_CLOEXEC, 0666);
+    if (new < 0)
+        return;
+    if (copy_lines(fd, new) != 0 || dup3(new, fd, O_CLOEXEC) < 0)
+        unlinkat(run->place.dir, name, 0);
+    close(new);
+}
+
 /* Appends a line. If the disk is full in the middle of it, appends nothing. */
 weft_status wf_run_append(const weft_run *run, int fd, const char *name, const char *line,
                           size_t size, weft_error *err)
 {
+    put_back(run, fd, name);
     off_t before = lseek(fd, 0, SEEK_END);
     int error = wf_file_write(fd, line, size);
     if (!error)

@@ -121,9 +121,18 @@ def test_bad_limits_are_refused(tmp):
         r = weft("train", *ENDLESS, f"--time-limit={text}")
         assert r.returncode == 2 and len(r.stderr.splitlines()) == 1, r
     refused(2, "--time-margin: 'x' is no time limit", "train", *ENDLESS, "--time-margin", "x")
-    refused(1, "the job has ended already, says SLURM_JOB_END_TIME", "train", *ENDLESS, "--output-dir",
-            f"{tmp}/run", env={**without_jobs(), "SLURM_JOB_ID": "1", "SLURM_JOB_END_TIME": "1000000"})
+
+
+def test_a_job_that_has_ended_trains_nothing(tmp):
+    ended = {**without_jobs(), "SLURM_JOB_ID": "1", "SLURM_JOB_END_TIME": "1000000"}
+    args = ["train", *ENDLESS, "--max-steps", "2", "--output-dir", f"{tmp}/run"]
+    refused(1, "the job has ended already, says SLURM_JOB_END_TIME", *args, env=ended)
     assert not os.path.exists(f"{tmp}/run")
+    done(*args)
+    before = sorted(os.listdir(f"{tmp}/run"))
+    refused(1, "the job has ended already, says SLURM_JOB_END_TIME", *args, "--overwrite", env=ended)
+    assert sorted(os.listdir(f"{tmp}/run")) == before
+    assert "is finished" in done(*args, env=ended)
 
 
 def test_the_record_has_the_limit(tmp):
