@@ -265,7 +265,7 @@ enum {
     /* Draws random numbers, keyed by the context's count of draws. Running the op moves this
      * count. */
     WF_OP_DRAWS = 1u << 4,
-    /* wf_binary_lower or wf_pointwise_lower lowers the op, so an input may have a shape that
+    /* wf_pointwise_lower lowers the op, so an input may have a shape that
      * broadcasts to output 0 (ops/spread.h). */
     WF_OP_SPREADS = 1u << 8,
 };

@@ -14,10 +14,10 @@ const wf_pointwise_table *const wf_pointwise_list[] = {
 
 static const struct {
     const char *name;
-    int operands;
+    int operands, results;
     bool keeps_zero;
 } facts[] = {
-#define WF_POINTWISE(name, operands, zero) {#name, operands, zero},
+#define WF_POINTWISE(name, operands, results, zero) {#name, operands, results, zero},
 #include "kernels/eltwise/pointwise.def"
 #undef WF_POINTWISE
 };
@@ -38,6 +38,11 @@ const char *wf_pointwise_name(wf_pointwise f)
 int wf_pointwise_operands(wf_pointwise f)
 {
     return facts[f].operands;
+}
+
+int wf_pointwise_results(wf_pointwise f)
+{
+    return facts[f].results;
 }
 
 bool wf_pointwise_keeps_zero(wf_pointwise f)

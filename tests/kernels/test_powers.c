@@ -99,6 +99,7 @@ static void same_bits(float *y, const float *first, const char *name)
 static void powers_of_tensors(void **unused)
 {
     static float x[N], a[N], y[2][N];
+    const wf_pointwise_rows r = wf_pointwise_run(N);
     for (int round = 0; round < ROUNDS; round++) {
         for (int i = 0; i < N; i++)
             draw_pair(round % MODES, &x[i], &a[i]);
@@ -107,12 +108,12 @@ static void powers_of_tensors(void **unused)
             const wf_pointwise_table *table = wf_pointwise_list[k];
             if (table->dtype != WEFT_F32 || table->isa > wf_cpu_isa())
                 continue;
-            table->fn[WF_PW_pow](N, x, a, NULL, y[done > 0]);
+            table->fn[WF_PW_pow](&r, (const void *[]){x, a}, (void *[]){y[done > 0]});
             same_bits(y[done > 0], y[0], table->name);
             done++;
         }
         if (wf_cpu_isa() >= WEFT_ISA_AVX2) {
-            wf_pointwise_f32_emul.fn[WF_PW_pow](N, x, a, NULL, y[1]);
+            wf_pointwise_f32_emul.fn[WF_PW_pow](&r, (const void *[]){x, a}, (void *[]){y[1]});
             same_bits(y[1], y[0], "emulated");
         }
         for (int i = 0; i < N; i++) {

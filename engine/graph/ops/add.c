@@ -1,10 +1,10 @@
 /* add: y = a + b, element by element. Broadcasting is done by recorded expands. */
 #include "engine/graph/ops/binary.h"
+#include "engine/graph/ops/pointwise.h"
 
 static weft_status lower(wf_lower *l)
 {
-    const wf_eltwise *k = wf_eltwise_get(wf_lower_out(l, 0).dtype, l->isa);
-    return wf_binary_lower(l, k->name, k->add);
+    return wf_pointwise_lower(l, WF_PW_add);
 }
 
 static weft_status grad(wf_grad *g)

@@ -7,10 +7,18 @@ static weft_status lower(wf_lower *l)
     return wf_pointwise_lower(l, WF_PW_div);
 }
 
+static weft_status lower_both(wf_lower *l)
+{
+    return wf_pointwise_lower(l, WF_PW_div_both);
+}
+
 /* da = dy / b, db = -dy (y / b). The order of operations is PyTorch's: dy / b may underflow where y
  * is infinite. */
 static weft_status grad(wf_grad *g)
 {
+    if (g->needs[0] && g->needs[1])
+        return wf_grad_both(g, &wf_op_div_both, 0, 3,
+                            (weft_tensor *[]){g->out[0], g->in[1], g->dout[0]});
     if (g->needs[0])
         g->din[0] = weft_div(g->dout[0], g->in[1]);
     if (g->needs[1])
@@ -46,3 +54,7 @@ const wf_op wf_op_div = {
     .lower = lower,
     .sample = sample,
 };
+
+/* Inputs: y, b, dy. Outputs: da, db. */
+const wf_op wf_op_div_both =
+    WF_POINTWISE_BOTH("div_both", lower_both, WF_OP_BF16, WF_PRECISION_FOLLOW, {3});

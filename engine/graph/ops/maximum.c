@@ -20,9 +20,21 @@ static weft_status lower_minimum_share(wf_lower *l)
     return wf_pointwise_lower(l, WF_PW_minimum_share);
 }
 
+static weft_status lower_maximum_both(wf_lower *l)
+{
+    return wf_pointwise_lower(l, WF_PW_maximum_both);
+}
+static weft_status lower_minimum_both(wf_lower *l)
+{
+    return wf_pointwise_lower(l, WF_PW_minimum_both);
+}
+
 static weft_status grad(wf_grad *g)
 {
     const wf_op *share = g->op == &wf_op_maximum ? &wf_op_maximum_share : &wf_op_minimum_share;
+    if (g->needs[0] && g->needs[1])
+        return wf_grad_both(g, g->op == &wf_op_maximum ? &wf_op_maximum_both : &wf_op_minimum_both,
+                            0, 3, (weft_tensor *[]){g->in[0], g->in[1], g->dout[0]});
     for (int i = 0; i < 2; i++)
         if (g->needs[i])
             g->din[i] = wf_record(share, NULL, NULL, 3,
@@ -78,3 +90,9 @@ const wf_op wf_op_minimum = EXTREMUM(minimum);
     }
 const wf_op wf_op_maximum_share = SHARE(maximum);
 const wf_op wf_op_minimum_share = SHARE(minimum);
+
+/* Inputs: a, b, dy. Outputs: da, db. */
+const wf_op wf_op_maximum_both = WF_POINTWISE_BOTH(
+    "maximum_both", lower_maximum_both, WF_OP_KEEPS_ZERO | WF_OP_BF16, WF_PRECISION_FOLLOW, {3});
+const wf_op wf_op_minimum_both = WF_POINTWISE_BOTH(
+    "minimum_both", lower_minimum_both, WF_OP_KEEPS_ZERO | WF_OP_BF16, WF_PRECISION_FOLLOW, {3});

@@ -1,15 +1,23 @@
 /* mul: y = a * b, element by element. Broadcasting is done by recorded expands, except for one
  * factor per channel: mul_channels.c. */
 #include "engine/graph/ops/binary.h"
+#include "engine/graph/ops/pointwise.h"
 
 static weft_status lower(wf_lower *l)
 {
-    const wf_eltwise *k = wf_eltwise_get(wf_lower_out(l, 0).dtype, l->isa);
-    return wf_binary_lower(l, k->name, k->mul);
+    return wf_pointwise_lower(l, WF_PW_mul);
+}
+
+static weft_status lower_both(wf_lower *l)
+{
+    return wf_pointwise_lower(l, WF_PW_mul_both);
 }
 
 static weft_status grad(wf_grad *g)
 {
+    if (g->needs[0] && g->needs[1])
+        return wf_grad_both(g, &wf_op_mul_both, 0, 3,
+                            (weft_tensor *[]){g->in[0], g->in[1], g->dout[0]});
     for (int i = 0; i < 2; i++)
         if (g->needs[i])
             g->din[i] = wf_record(&wf_op_mul, NULL, NULL, 2,
@@ -61,3 +69,7 @@ const wf_op wf_op_mul = {
     .lower = lower,
     .sample = sample,
 };
+
+/* Inputs: a, b, dy. Outputs: da, db. */
+const wf_op wf_op_mul_both = WF_POINTWISE_BOTH(
+    "mul_both", lower_both, WF_OP_KEEPS_ZERO | WF_OP_BF16, WF_PRECISION_FOLLOW, {3});

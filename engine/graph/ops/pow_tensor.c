@@ -19,9 +19,17 @@ static weft_status lower_log(wf_lower *l)
     return wf_pointwise_lower(l, WF_PW_pow_log);
 }
 
+static weft_status lower_both(wf_lower *l)
+{
+    return wf_pointwise_lower(l, WF_PW_pow_both);
+}
+
 static weft_status grad(wf_grad *g)
 {
     weft_tensor *x = g->in[0], *a = g->in[1], *dy = g->dout[0];
+    if (g->needs[0] && g->needs[1])
+        return wf_grad_both(g, &wf_op_pow_tensor_both, 0, 4,
+                            (weft_tensor *[]){x, a, dy, g->out[0]});
     if (g->needs[0])
         g->din[0] =
             wf_record(&wf_op_pow_tensor_base, NULL, NULL, 3, (weft_tensor *[]){x, a, dy}, NULL);
@@ -84,3 +92,7 @@ const wf_op wf_op_pow_tensor_log = {
     .lower = lower_log,
     .no_sample_reason = "pow_tensor's samples run it",
 };
+
+/* Inputs: x, a, dy, y. Outputs: dx, da. */
+const wf_op wf_op_pow_tensor_both =
+    WF_POINTWISE_BOTH("pow_tensor_both", lower_both, WF_OP_KEEPS_ZERO, WF_PRECISION_F32, {3});

@@ -1,12 +1,14 @@
-/* See spread.h. */
+/* See spread.h. Rows too short for vectors: a piece of each broadcast operand is written out in the
+ * first-level cache, and the kernel runs over the piece. */
 #include "engine/graph/ops/spread.h"
 
 #include <string.h>
 
 #include "engine/graph/ops/dims.h"
+#include "engine/graph/ops/spread_rows.h"
 
 enum {
-    OPERANDS = 3,
+    OPERANDS = WF_PW_OPERANDS,
     PIECE = 8192 /* bytes of one operand that are spread at once; they stay in the L1 cache */
 };
 
@@ -22,12 +24,12 @@ typedef struct spread {
 
 typedef struct spread_args {
     wf_cut cut;
+    int n_in, n_out;
     spread in[OPERANDS];
-    wf_buf y;
+    wf_buf out[WF_PW_RESULTS];
     size_t size;
     int64_t piece; /* elements; whole periods of an operand that repeats */
-    wf_spread_pair pair;
-    wf_spread_fn fn;
+    wf_pointwise_fn fn;
 } spread_args;
 
 /* What a buffer contains: `count` elements of the run or period that begins at element `origin`,
@@ -103,19 +105,22 @@ static weft_status run(const wf_tile *t, const void *vargs, int64_t tile)
 {
     const spread_args *g = vargs;
     const int64_t count = (int64_t)wf_cut_count(&g->cut, tile), first = tile * g->cut.chunk;
-    char *y = wf_cut_ptr(&g->cut, t, g->y, g->size, tile), *room = t->scratch;
-    const char *x[OPERANDS];
+    char *room = t->scratch, *y[WF_PW_RESULTS] = {NULL};
+    const char *x[OPERANDS] = {NULL};
     held h[OPERANDS] = {{0, 0, 0}};
-    for (int i = 0; i < OPERANDS; i++) {
+    for (int o = 0; o < g->n_out; o++)
+        y[o] = wf_cut_ptr(&g->cut, t, g->out[o], g->size, tile);
+    for (int i = 0; i < g->n_in; i++) {
         const spread *s = &g->in[i];
         x[i] = s->rank == 0 ? wf_cut_ptr(&g->cut, t, s->buf, g->size, tile)
                : s->tiled   ? wf_image(t, s->buf, tile)
                             : wf_data(t, s->buf);
     }
     for (int64_t at = 0, n; at < count; at += n) {
-        const void *in[OPERANDS];
+        const void *in[OPERANDS] = {NULL};
+        void *out[WF_PW_RESULTS] = {NULL};
         n = count - at < g->piece ? count - at : g->piece;
-        for (int i = 0; i < OPERANDS; i++) { /* not beyond a long run of one element */
+        for (int i = 0; i < g->n_in; i++) { /* not beyond a long run of one element */
             const spread *s = &g->in[i];
             const int last = s->rank - 1;
             if (s->rank == 0 || s->stride[last] != 0 || s->dim[last] < g->piece / 4)
@@ -124,16 +129,16 @@ static weft_status run(const wf_tile *t, const void *vargs, int64_t tile)
             const int64_t left = s->dim[last] - place % s->dim[last];
             n = n < left ? n : left;
         }
-        for (int i = 0; i < OPERANDS; i++) {
+        for (int i = 0; i < g->n_in; i++) {
             const spread *s = &g->in[i];
             in[i] = s->rank == 0 ? x[i] + (size_t)at * g->size
                                  : part(s, g->size, x[i], s->tiled ? at : first + at, n, &h[i],
                                         room + i * PIECE);
         }
-        if (g->pair)
-            g->pair((size_t)n, in[0], in[1], y + (size_t)at * g->size);
-        else
-            g->fn((size_t)n, in[0], in[1], in[2], y + (size_t)at * g->size);
+        for (int o = 0; o < g->n_out; o++)
+            out[o] = y[o] + (size_t)at * g->size;
+        const wf_pointwise_rows r = wf_pointwise_run((size_t)n);
+        g->fn(&r, in, out);
     }
     return WEFT_OK;
 }
@@ -173,27 +178,31 @@ static spread spread_of(const wf_operand *x, const wf_operand *y, const wf_cut *
     return s;
 }
 
-weft_status wf_spread_lower(wf_lower *l, const char *kernel, wf_spread_pair pair, wf_spread_fn fn)
+weft_status wf_spread_lower(wf_lower *l, const char *kernel, wf_pointwise_fn fn)
 {
+    if (wf_spread_has_long_rows(l))
+        return wf_spread_rows_lower(l, kernel, fn);
     const wf_operand y = wf_lower_out(l, 0);
-    spread_args g = {.cut = wf_cut_images(&y), .y = y.buf, .pair = pair, .fn = fn};
-    double bytes = (double)y.N * (double)y.image_bytes;
+    spread_args g = {.cut = wf_cut_images(&y), .n_in = l->n_in, .n_out = l->n_out, .fn = fn};
+    double bytes = l->n_out * (double)y.N * (double)y.image_bytes;
     g.size = weft_dtype_size(y.dtype);
     g.piece = PIECE / (int64_t)g.size;
-    for (int i = 0; i < OPERANDS; i++) {
-        const wf_operand x = wf_lower_in(l, i < l->n_in ? i : l->n_in - 1);
+    for (int i = 0; i < l->n_in; i++) {
+        const wf_operand x = wf_lower_in(l, i);
         spread *s = &g.in[i];
         *s = spread_of(&x, &y, &g.cut);
         const int64_t period = s->dim[1];
         if (s->rank == 2 && s->stride[0] == 0 && s->stride[1] == 1 && period <= g.piece)
             g.piece = g.piece / period * period;
-        if (i < l->n_in)
-            bytes += (double)x.N * (double)x.image_bytes;
+        bytes += (double)x.N * (double)x.image_bytes;
     }
+    for (int o = 0; o < l->n_out; o++)
+        g.out[o] = wf_lower_out(l, o).buf;
     wf_task *task = wf_lower_task(l, kernel, run, &g, sizeof(g), g.cut.tiles);
     for (int i = 0; i < l->n_in; i++)
         wf_reads(task, g.in[i].buf, g.in[i].rank == 0 || g.in[i].tiled ? g.cut.access : WF_WHOLE);
-    wf_writes(task, y.buf, g.cut.access);
+    for (int o = 0; o < l->n_out; o++)
+        wf_writes(task, g.out[o], g.cut.access);
     wf_scratch(task, OPERANDS * PIECE);
     wf_cost(task, (double)g.cut.total, bytes);
     return wf_lowered(l, task);

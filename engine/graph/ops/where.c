@@ -15,9 +15,16 @@ static weft_status lower_false(wf_lower *l)
     return wf_pointwise_lower(l, WF_PW_where_false);
 }
 
+static weft_status lower_both(wf_lower *l)
+{
+    return wf_pointwise_lower(l, WF_PW_where_both);
+}
+
 static weft_status grad(wf_grad *g)
 {
     const wf_op *const taken[2] = {&wf_op_where_true, &wf_op_where_false};
+    if (g->needs[1] && g->needs[2])
+        return wf_grad_both(g, &wf_op_where_both, 1, 2, (weft_tensor *[]){g->in[0], g->dout[0]});
     for (int i = 0; i < 2; i++)
         if (g->needs[1 + i])
             g->din[1 + i] =
@@ -75,3 +82,7 @@ const wf_op wf_op_where = {
     }
 const wf_op wf_op_where_true = TAKEN(true);
 const wf_op wf_op_where_false = TAKEN(false);
+
+/* Inputs: the condition, dy. Outputs: da, db. */
+const wf_op wf_op_where_both = WF_POINTWISE_BOTH(
+    "where_both", lower_both, WF_OP_KEEPS_ZERO | WF_OP_BF16, WF_PRECISION_FOLLOW, {2});
