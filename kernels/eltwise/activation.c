@@ -33,15 +33,34 @@ WF_INLINE void backward(lane_fn slope, size_t n, double da, double db, const wf_
     }
 }
 
+/* What the loop calls depends on the power, for pow. */
+WF_INLINE void choose_forward(wf_activation which, lane_fn f, size_t n, double a, double b,
+                              const wf_element *x, wf_element *y)
+{
+    if (which == WF_ACT_pow && !wf_pow_is_short((float)a))
+        forward(wf_lane_pow_long_value, n, a, b, x, y);
+    else
+        forward(f, n, a, b, x, y);
+}
+
+WF_INLINE void choose_backward(wf_activation which, lane_fn slope, size_t n, double a, double b,
+                               const wf_element *saved, const wf_element *dy, wf_element *dx)
+{
+    if (which == WF_ACT_pow && !wf_pow_is_short((float)b))
+        backward(wf_lane_pow_long_slope, n, a, b, saved, dy, dx);
+    else
+        backward(slope, n, a, b, saved, dy, dx);
+}
+
 #define WF_ACTIVATION(name, from, zero, flat)                                                      \
     static void name##_forward(size_t n, double a, double b, const void *x, void *y)               \
     {                                                                                              \
-        forward(wf_lane_##name##_value, n, a, b, x, y);                                            \
+        choose_forward(WF_ACT_##name, wf_lane_##name##_value, n, a, b, x, y);                      \
     }                                                                                              \
     static void name##_backward(size_t n, double a, double b, const void *saved, const void *dy,   \
                                 void *dx)                                                          \
     {                                                                                              \
-        backward(wf_lane_##name##_slope, n, a, b, saved, dy, dx);                                  \
+        choose_backward(WF_ACT_##name, wf_lane_##name##_slope, n, a, b, saved, dy, dx);            \
     }
 #include "kernels/eltwise/activation.def"
 #undef WF_ACTIVATION

@@ -14,62 +14,82 @@
 #define WF_GELU_CUBIC 0.044715f
 
 /* expm1(x) for x in [-40, 0]: as wf_vexp, but 1 is taken from 2^n before the polynomial comes in,
- * so that nothing cancels near 0. */
+ * so that nothing cancels near 0. The polynomial is r + r^2 P(r), P of degree 4 fitted so that expm1(r) is
+ * within 2^-26 of itself. The low bits of `shifted` are n + 127, which makes 2^n one shift. */
 WF_INLINE wf_vf wf_lane_expm1_negative(wf_vf x)
 {
     x = wf_vmax(wf_vset1(-40.0f), x);
-    wf_vi n = wf_vcvt_i(wf_vmul(x, wf_vset1(1.44269504f)));
-    wf_vf nf = wf_vcvt_f(n);
-    wf_vf r = wf_vfnma(nf, wf_vset1(0x1.62e4p-1f), x);
-    r = wf_vfnma(nf, wf_vset1(0x1.7f7d1cp-20f), r);
-    wf_vf p = wf_vset1(1.0f / 5040);
-    p = wf_vfma(p, r, wf_vset1(1.0f / 720));
-    p = wf_vfma(p, r, wf_vset1(1.0f / 120));
-    p = wf_vfma(p, r, wf_vset1(1.0f / 24));
-    p = wf_vfma(p, r, wf_vset1(1.0f / 6));
+    const wf_vf magic = wf_vset1(0x1.8p23f + 127), shifted = wf_vfma(x, wf_vset1(WF_LOG2_E), magic);
+    const wf_vf nf = wf_vsub(shifted, magic);
+    wf_vf r = wf_vfnma(nf, wf_vset1(WF_LN2_HIGH), x);
+    r = wf_vfnma(nf, wf_vset1(WF_LN2_LOW), r);
+    wf_vf p = wf_vset1(0x1.6d9906p-10f);
+    p = wf_vfma(p, r, wf_vset1(0x1.1227fap-7f));
+    p = wf_vfma(p, r, wf_vset1(0x1.555486p-5f));
+    p = wf_vfma(p, r, wf_vset1(0x1.5554bp-3f));
     p = wf_vfma(p, r, wf_vset1(0.5f));
     p = wf_vfma(p, wf_vmul(r, r), r);
-    wf_vf two_n = wf_vi_as_f(wf_vi_shl(wf_vi_add(n, wf_vi_set1(127)), 23));
+    const wf_vf two_n = wf_vi_as_f(wf_vi_shl(wf_vf_as_i(shifted), 23));
     return wf_vfma(two_n, p, wf_vsub(two_n, wf_vset1(1.0f)));
 }
 
-/* log(1 + u) for u in [0, 1]: 2 atanh(s), s = u/(2 + u) <= 1/3, by its series; the first term left
- * out is below 2^-29 of the sum. */
-WF_INLINE wf_vf wf_lane_log1p_unit(wf_vf u)
+/* 2^y for y <= 128, infinite at 128 and about 2^-126 below -126: where only 1 + 2^y is wanted. y is not split, so
+ * its own rounding is in the result: |y| 2^-24 of it. The fraction's polynomial, of degree 6, is within 2^-28. */
+WF_INLINE wf_vf wf_lane_exp2(wf_vf y)
 {
-    wf_vf s = wf_vdiv(u, wf_vadd(u, wf_vset1(2.0f))), s2 = wf_vmul(s, s);
-    wf_vf p = wf_vset1(2.0f / 15);
-    p = wf_vfma(p, s2, wf_vset1(2.0f / 13));
-    p = wf_vfma(p, s2, wf_vset1(2.0f / 11));
-    p = wf_vfma(p, s2, wf_vset1(2.0f / 9));
-    p = wf_vfma(p, s2, wf_vset1(2.0f / 7));
-    p = wf_vfma(p, s2, wf_vset1(2.0f / 5));
-    p = wf_vfma(p, s2, wf_vset1(2.0f / 3));
-    p = wf_vmul(p, s2);
-    return wf_vfma(p, s, wf_vadd(s, s));
+    const wf_vf magic = wf_vset1(0x1.8p23f + 127);
+    y = wf_vmax(wf_vset1(-126.0f), wf_vmin(wf_vset1(128.0f), y)); /* y second: NaN stays */
+    const wf_vf shifted = wf_vadd(y, magic), r = wf_vsub(y, wf_vsub(shifted, magic));
+    wf_vf p = wf_vset1(0x1.41fbbcp-13f);
+    p = wf_vfma(p, r, wf_vset1(0x1.5f3e54p-10f));
+    p = wf_vfma(p, r, wf_vset1(0x1.3b2d4cp-7f));
+    p = wf_vfma(p, r, wf_vset1(0x1.c6aee8p-5f));
+    p = wf_vfma(p, r, wf_vset1(0x1.ebfbdcp-3f));
+    p = wf_vfma(p, r, wf_vset1(0x1.62e43p-1f));
+    p = wf_vfma(p, r, wf_vset1(1.0f));
+    return wf_vmul(p, wf_vi_as_f(wf_vi_shl(wf_vf_as_i(shifted), 23)));
 }
 
-/* The normal distribution: *density its value at x without the factor 1/sqrt(2 pi), the result its
- * integral up to x. The integral from |x| on is density * t Q(t), t = 1/(1 + 0.35|x|), Q of degree
- * 9 fitted to a relative error of 2^-25 for |x| <= 14.2, where float underflows. */
-WF_INLINE wf_vf wf_lane_normal(wf_vf x, wf_vf *density)
+/* log(1 + u) / a + plus, for u in [0, 1]: log(1 + u) = 2 atanh(s), s = u/(2 + u) <= 1/3. The polynomial
+ * in s^2 is fitted to 2^-27 of the result. One division gives s/a and, times a, s. */
+WF_INLINE wf_vf wf_lane_log1p_unit(wf_vf u, wf_vf a, wf_vf plus)
 {
-    static const float Q[] = {
-        1.396146119e-01f, 1.400085688e-01f,  1.184970737e-01f, 1.122533754e-01f,  -4.398702458e-02f,
-        2.003820688e-01f, -3.077675700e-01f, 1.846886724e-01f, -4.710073024e-02f, 3.410954494e-03f};
-    wf_vf one = wf_vset1(1.0f);
-    wf_vf t = wf_vdiv(one, wf_vfma(wf_vabs(x), wf_vset1(0.35f), one)), q = wf_vset1(Q[9]);
-    for (int i = 8; i >= 0; i--)
-        q = wf_vfma(q, t, wf_vset1(Q[i]));
-    *density = wf_vexp(wf_vmul(wf_vmul(x, x), wf_vset1(-0.5f)));
-    wf_vf tail = wf_vmul(*density, wf_vmul(q, t));
-    return wf_vblend(wf_vgt(x, wf_vzero()), wf_vsub(one, tail), tail);
+    const wf_vf part = wf_vdiv(u, wf_vfma(u, a, wf_vadd(a, a))), s = wf_vmul(part, a);
+    const wf_vf s2 = wf_vmul(s, s), twice = wf_vadd(part, part);
+    wf_vf p = wf_vset1(0x1.1ef872p-3f);
+    p = wf_vfma(p, s2, wf_vset1(0x1.1eb612p-3f));
+    p = wf_vfma(p, s2, wf_vset1(0x1.99d27cp-3f));
+    p = wf_vfma(p, s2, wf_vset1(0x1.5555p-2f));
+    return wf_vadd(wf_vfma(wf_vmul(p, s2), twice, twice), plus);
+}
+
+/* Note [The normal distribution]
+ * Phi(x), its integral up to x, is 1/2 + x P(x^2) / Q(x^2) for |x| <= 5.5465, where Phi is 0 or 1 to half an ulp
+ * of 1/2; farther out it is what it is there: exactly 0 below (the constant is such that the quotient is
+ * 1/2 to the last bit), and never less. P and Q, both of degree 5, are fitted to 2^-26 of
+ * Phi, absolute; their roundings and the quotient's make it 2^-22.6 at most. So the tail has no relative
+ * precision, as in PyTorch's (1 + erf)/2. */
+WF_INLINE wf_vf wf_lane_normal(wf_vf x)
+{
+    static const float P[] = {0x1.988452p-2f,  0x1.17b98p-5f,   0x1.337e5ap-8f,
+                              0x1.6751d6p-13f, 0x1.a86264p-18f, 0x1.7df232p-26f};
+    static const float Q[] = {1.0f,           0x1.024fcep-2f,  0x1.d7f21ep-6f,
+                              0x1.f1ca9p-10f, 0x1.374448p-14f, 0x1.3cd5eep-20f};
+    const wf_vf end = wf_vset1(0x1.62f9dcp+2f);
+    x = wf_vmax(wf_vneg(end), wf_vmin(end, x)); /* x second: NaN stays */
+    const wf_vf x2 = wf_vmul(x, x);
+    wf_vf p = wf_vset1(P[5]), q = wf_vset1(Q[5]);
+    for (int i = 4; i >= 0; i--) {
+        p = wf_vfma(p, x2, wf_vset1(P[i]));
+        q = wf_vfma(q, x2, wf_vset1(Q[i]));
+    }
+    return wf_vmax(wf_vzero(), wf_vadd(wf_vdiv(wf_vmul(x, p), q), wf_vset1(0.5f)));
 }
 
 WF_INLINE wf_vf wf_lane_sigmoid_value(wf_vf x, wf_vf a, wf_vf b)
 {
     wf_vf one = wf_vset1(1.0f);
-    return wf_vdiv(one, wf_vadd(one, wf_vexp(wf_vneg(x))));
+    return wf_vdiv(one, wf_vadd(one, wf_vexp_fitted(wf_vneg(x))));
 }
 WF_INLINE wf_vf wf_lane_sigmoid_slope(wf_vf y, wf_vf a, wf_vf b)
 {
@@ -87,7 +107,7 @@ WF_INLINE wf_vf wf_lane_tanh_slope(wf_vf y, wf_vf a, wf_vf b)
 }
 WF_INLINE wf_vf wf_lane_silu_value(wf_vf x, wf_vf a, wf_vf b)
 {
-    return wf_vdiv(x, wf_vadd(wf_vset1(1.0f), wf_vexp(wf_vneg(x))));
+    return wf_vdiv(x, wf_vadd(wf_vset1(1.0f), wf_vexp_fitted(wf_vneg(x))));
 }
 WF_INLINE wf_vf wf_lane_silu_slope(wf_vf x, wf_vf a, wf_vf b)
 {
@@ -96,20 +116,21 @@ WF_INLINE wf_vf wf_lane_silu_slope(wf_vf x, wf_vf a, wf_vf b)
 }
 WF_INLINE wf_vf wf_lane_gelu_value(wf_vf x, wf_vf a, wf_vf b)
 {
-    wf_vf density;
-    return wf_vmul(x, wf_lane_normal(x, &density));
+    return wf_vmul(x, wf_lane_normal(x));
 }
+/* Phi(x) + x phi(x); phi is exp(-x^2/2) / sqrt(2 pi). */
 WF_INLINE wf_vf wf_lane_gelu_slope(wf_vf x, wf_vf a, wf_vf b)
 {
-    wf_vf density, integral = wf_lane_normal(x, &density);
-    return wf_vfma(wf_vmul(x, wf_vset1(0.398942280f)), density, integral); /* 1/sqrt(2 pi) */
+    const wf_vf density = wf_vexp_fitted(wf_vmul(wf_vmul(x, x), wf_vset1(-0.5f)));
+    return wf_vfma(wf_vmul(x, wf_vset1(0.398942280f)), density, wf_lane_normal(x));
 }
-/* (1 + tanh u)/2 = sigmoid(2u) */
+/* (1 + tanh u)/2 = 1 / (1 + exp(-2u)), u = sqrt(2/pi) (x + 0.044715 x^3) */
 WF_INLINE wf_vf wf_lane_gelu_tanh_gate(wf_vf x, wf_vf x2)
 {
-    wf_vf u = wf_vmul(
-        x, wf_vfma(x2, wf_vset1(2 * WF_SQRT_2_PI * WF_GELU_CUBIC), wf_vset1(2 * WF_SQRT_2_PI)));
-    return wf_lane_sigmoid_value(u, u, u);
+    const float by = -2 * WF_SQRT_2_PI * WF_LOG2_E;
+    const wf_vf y = wf_vmul(x, wf_vfma(x2, wf_vset1(by * WF_GELU_CUBIC), wf_vset1(by)));
+    const wf_vf one = wf_vset1(1.0f);
+    return wf_vdiv(one, wf_vadd(one, wf_lane_exp2(y)));
 }
 WF_INLINE wf_vf wf_lane_gelu_tanh_value(wf_vf x, wf_vf a, wf_vf b)
 {
@@ -169,14 +190,14 @@ WF_INLINE wf_vf wf_lane_elu_value(wf_vf x, wf_vf a, wf_vf b)
 }
 WF_INLINE wf_vf wf_lane_elu_slope(wf_vf x, wf_vf a, wf_vf b)
 {
-    wf_vf low = wf_vmul(a, wf_vexp(wf_vmin(wf_vzero(), x)));
+    wf_vf low = wf_vmul(a, wf_vexp_fitted(wf_vmin(wf_vzero(), x)));
     return wf_vblend(wf_vgt(x, wf_vzero()), wf_vset1(1.0f), low);
 }
 /* With e = exp(x) and n = e (e + 2): tanh(log(1 + e)) = n / (n + 2), without cancellation. From
  * x = 20 on that is 1. */
 WF_INLINE wf_vf wf_lane_mish_e(wf_vf x)
 {
-    return wf_vexp(wf_vmin(wf_vset1(20.0f), x));
+    return wf_vexp_fitted(wf_vmin(wf_vset1(20.0f), x));
 }
 WF_INLINE wf_vf wf_lane_mish_value(wf_vf x, wf_vf a, wf_vf b)
 {
@@ -203,9 +224,9 @@ WF_INLINE wf_vf wf_lane_abs_slope(wf_vf x, wf_vf a, wf_vf b)
 }
 WF_INLINE wf_vf wf_lane_softplus_value(wf_vf x, wf_vf a, wf_vf b)
 {
-    const wf_vf t = wf_vmul(a, x), rest = wf_lane_log1p_unit(wf_vexp(wf_vneg(wf_vabs(t))));
+    const wf_vf t = wf_vmul(a, x), u = wf_vexp_fitted(wf_vneg(wf_vabs(t)));
     /* x itself, not t / a: t may overflow. */
-    const wf_vf y = wf_vadd(wf_vmax(wf_vzero(), x), wf_vdiv(rest, a));
+    const wf_vf y = wf_lane_log1p_unit(u, a, wf_vmax(wf_vzero(), x));
     return wf_vblend(wf_vgt(t, b), x, y);
 }
 WF_INLINE wf_vf wf_lane_softplus_slope(wf_vf x, wf_vf a, wf_vf b)
@@ -224,7 +245,7 @@ WF_INLINE wf_vf wf_lane_clamp_slope(wf_vf x, wf_vf a, wf_vf b)
 }
 WF_INLINE wf_vf wf_lane_exp_value(wf_vf x, wf_vf a, wf_vf b)
 {
-    return wf_vexp(x);
+    return wf_vexp_fitted(x);
 }
 WF_INLINE wf_vf wf_lane_exp_slope(wf_vf y, wf_vf a, wf_vf b)
 {
@@ -262,14 +283,23 @@ WF_INLINE wf_vf wf_lane_reciprocal_slope(wf_vf y, wf_vf a, wf_vf b)
 {
     return wf_vneg(wf_vmul(y, y));
 }
+/* Of the powers that are short, and of the others: the loops choose once. */
 WF_INLINE wf_vf wf_lane_pow_value(wf_vf x, wf_vf a, wf_vf b)
 {
-    return wf_vpow(x, a);
+    return wf_vpow_short(x, a);
+}
+WF_INLINE wf_vf wf_lane_pow_long_value(wf_vf x, wf_vf a, wf_vf b)
+{
+    return wf_vpow_long(x, a);
 }
 /* 0 for a = 0, also at x = 0 */
 WF_INLINE wf_vf wf_lane_pow_slope(wf_vf x, wf_vf a, wf_vf b)
 {
-    return wf_vmaskz(wf_vne(a, wf_vzero()), wf_vmul(a, wf_vpow(x, b)));
+    return wf_vmaskz(wf_vne(a, wf_vzero()), wf_vmul(a, wf_vpow_short(x, b)));
+}
+WF_INLINE wf_vf wf_lane_pow_long_slope(wf_vf x, wf_vf a, wf_vf b)
+{
+    return wf_vmaskz(wf_vne(a, wf_vzero()), wf_vmul(a, wf_vpow_long(x, b)));
 }
 
 /* dy times the slope, and zero where the slope is, whatever dy. */

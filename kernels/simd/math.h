@@ -1,5 +1,4 @@
-/* Logarithm and power of one vector, the same bits on every ISA. For kernel files only; simd.h has
- * the exponential.
+/* Exponential, logarithm and power of one vector, the same bits on every ISA. For kernel files only.
  *
  * Note [Logarithms by a table]
  * x = m 2^e, m from 0.7083 to twice that. The bits of m behind the exponent, counted from 0.7083, choose
@@ -15,8 +14,39 @@
 
 #include "kernels/simd/simd.h"
 
-#define WF_LN2_HIGH 0x1.62e4p-1f
+#define WF_LN2_HIGH 0x1.62e4p-1f /* 15 leading bits of ln2 */
 #define WF_LN2_LOW 0x1.7f7d1cp-20f
+#define WF_LOG2_E 1.44269504f
+
+/* exp(r) for |r| <= 0.3466: a polynomial fitted to 2^-28 of it. */
+WF_INLINE wf_vf wf_vexp_series(wf_vf r)
+{
+    wf_vf p = wf_vset1(0x1.6a2438p-10f);
+    p = wf_vfma(p, r, wf_vset1(0x1.1239ep-7f));
+    p = wf_vfma(p, r, wf_vset1(0x1.5558f2p-5f));
+    p = wf_vfma(p, r, wf_vset1(0x1.555492p-3f));
+    p = wf_vfma(p, r, wf_vset1(0x1.fffffcp-2f));
+    p = wf_vfma(p, r, wf_vset1(1.0f));
+    return wf_vfma(p, r, wf_vset1(1.0f));
+}
+
+/* exp(x) within 2 ulp; overflows to infinity, underflows to denormals and 0 (0 under FTZ), NaN
+ * stays NaN. Range reduction x = n ln2 + r, |r| <= ln2/2, after Cody and Waite, "Software Manual
+ * for the Elementary Functions" (1980), with ln2 split in two so that n*hi is exact. Adding
+ * 1.5 * 2^23 rounds to a whole number. */
+WF_INLINE wf_vf wf_vexp_fitted(wf_vf x)
+{
+    x = wf_vmax(wf_vset1(-105.0f), wf_vmin(wf_vset1(90.0f), x)); /* x second: NaN stays */
+    const wf_vf magic = wf_vset1(0x1.8p23f), shifted = wf_vfma(x, wf_vset1(WF_LOG2_E), magic);
+    const wf_vi n = wf_vi_sub(wf_vf_as_i(shifted), wf_vf_as_i(magic));
+    const wf_vf nf = wf_vsub(shifted, magic);
+    wf_vf r = wf_vfnma(nf, wf_vset1(WF_LN2_HIGH), x);
+    r = wf_vfnma(nf, wf_vset1(WF_LN2_LOW), r);
+    return wf_vscale2(wf_vexp_series(r), n, nf);
+}
+
+/* Of functions for rare cases, which inlining would make the usual one pay for. */
+#define WF_COLD static __attribute__((noinline, cold, unused))
 
 static const float wf_log_c[16] = {
     0x1.6p+0f, 0x1.5p+0f, 0x1.4p+0f, 0x1.4p+0f, 0x1.3p+0f, 0x1.2p+0f, 0x1.2p+0f, 0x1.1p+0f,
@@ -137,18 +167,12 @@ WF_INLINE wf_vf wf_vpow_parts(wf_vf x, wf_vf by, wf_vf a, wf_vf *t, wf_vi *n, wf
     const wf_vf more = wf_vfma(a, l, wf_vfma(a, s, wf_vneg(*t)));
 
     const wf_vf magic = wf_vset1(0x1.8p23f); /* makes the sum's unit 1 */
-    const wf_vf shifted = wf_vfma(*t, wf_vset1(1.44269504f), magic);
+    const wf_vf shifted = wf_vfma(*t, wf_vset1(WF_LOG2_E), magic);
     *n = wf_vf_as_i(shifted);
     *nf = wf_vsub(shifted, magic);
     const wf_vf r = wf_vadd(wf_vfnma(*nf, wf_vset1(WF_LN2_HIGH), *t),
                             wf_vfnma(*nf, wf_vset1(WF_LN2_LOW), more));
-    wf_vf p = wf_vset1(0x1.6a2438p-10f);
-    p = wf_vfma(p, r, wf_vset1(0x1.1239ep-7f));
-    p = wf_vfma(p, r, wf_vset1(0x1.5558f2p-5f));
-    p = wf_vfma(p, r, wf_vset1(0x1.555492p-3f));
-    p = wf_vfma(p, r, wf_vset1(0x1.fffffcp-2f));
-    p = wf_vfma(p, r, wf_vset1(1.0f));
-    return wf_vfma(p, r, wf_vset1(1.0f));
+    return wf_vexp_series(r);
 }
 
 /* p 2^n where that is a normal number. */
@@ -164,7 +188,7 @@ WF_INLINE wf_vm wf_vpow_in_range(wf_vf t)
 }
 
 /* x^a for every x and a, see wf_vpow_each. */
-WF_INLINE wf_vf wf_vpow_careful(wf_vf x, wf_vf a)
+WF_COLD wf_vf wf_vpow_careful(wf_vf x, wf_vf a)
 {
     const wf_vf one = wf_vset1(1.0f), zero = wf_vzero(), inf = wf_vset1(__builtin_inff());
     const wf_vf size = wf_vabs(x), half = wf_vmul(a, wf_vset1(0.5f)), square = wf_vmul(x, x);
@@ -212,8 +236,15 @@ WF_INLINE wf_vf wf_vpow_each(wf_vf x, wf_vf a)
 
 /* The same, a finite and in every lane the same; but powers 1/2 and -1/2 are wf_vsqrt(x) and
  * 1 / wf_vsqrt(x), as in PyTorch: NaN of -infinity, where C's pow has infinity and 0, and -infinity of
- * -0 to -1/2. Zeros, and negative numbers to whole powers, take the short way, too. */
-WF_INLINE wf_vf wf_vpow(wf_vf x, wf_vf a)
+ * -0 to -1/2. wf_pow_is_short says whether a is one of the powers that take an operation or two, which
+ * wf_vpow_short computes; wf_vpow_long is for the others. There zeros, and negative numbers to whole
+ * powers, take the short way, too. Loops choose between the two once. */
+WF_INLINE bool wf_pow_is_short(float a)
+{
+    return a == 0 || a == 1 || a == 2 || a == 3 || a == -1 || a == 0.5f || a == -0.5f;
+}
+
+WF_INLINE wf_vf wf_vpow_short(wf_vf x, wf_vf a)
 {
     const wf_vf one = wf_vset1(1.0f);
     if (wf_vm_bits(wf_veq(a, wf_vzero())))
@@ -226,11 +257,12 @@ WF_INLINE wf_vf wf_vpow(wf_vf x, wf_vf a)
         return wf_vmul(wf_vmul(x, x), x);
     if (wf_vm_bits(wf_veq(a, wf_vset1(-1.0f))))
         return wf_vdiv(one, x);
-    if (wf_vm_bits(wf_veq(a, wf_vset1(0.5f))))
-        return wf_vsqrt(x);
-    if (wf_vm_bits(wf_veq(a, wf_vset1(-0.5f))))
-        return wf_vdiv(one, wf_vsqrt(x));
+    const wf_vf root = wf_vsqrt(x);
+    return wf_vm_bits(wf_veq(a, wf_vset1(0.5f))) ? root : wf_vdiv(one, root);
+}
 
+WF_INLINE wf_vf wf_vpow_long(wf_vf x, wf_vf a)
+{
     const wf_vf half = wf_vmul(a, wf_vset1(0.5f));
     const wf_vm small = wf_vgt(wf_vset1(0x1p24f), wf_vabs(a));
     const wf_vm whole = wf_vm_and(small, wf_veq(wf_vcvt_f(wf_vcvt_i_trunc(a)), a));
