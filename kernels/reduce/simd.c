@@ -80,21 +80,33 @@ static void lanes_sum(const lanes_tree *t, int n, double *y)
         y[j] = all[j];
 }
 
+enum { GROUPS = 4 }; /* of neighbouring vectors of columns, which are added up in one pass */
+
 static void columns(size_t rows, size_t stride, size_t n, const void *vx, double *y)
 {
     const wf_element *x = vx;
-    for (size_t j = 0; j < n; j += WF_LANES) {
-        int lanes = n - j < WF_LANES ? (int)(n - j) : WF_LANES;
-        lanes_tree tree; /* not zeroed: it is large */
-        tree.ranges = 0;
-        for (size_t r0 = 0; r0 < rows; r0 += WF_RANGE) {
-            size_t end = rows - r0 < WF_RANGE ? rows : r0 + WF_RANGE;
-            wf_vf sum = wf_vzero();
-            for (size_t r = r0; r < end; r++)
-                sum = wf_vadd(sum, wf_eload_n(x + r * stride + j, lanes));
-            lanes_push(&tree, sum);
+    for (size_t j0 = 0; j0 < n; j0 += GROUPS * WF_LANES) {
+        const size_t left = n - j0, most = (left + WF_LANES - 1) / WF_LANES;
+        const int groups = most < GROUPS ? (int)most : GROUPS;
+        int lanes[GROUPS];
+        lanes_tree tree[GROUPS]; /* not zeroed: they are large */
+        for (int g = 0; g < groups; g++) {
+            const size_t rest = left - (size_t)g * WF_LANES;
+            lanes[g] = rest < WF_LANES ? (int)rest : WF_LANES;
+            tree[g].ranges = 0;
         }
-        lanes_sum(&tree, lanes, y + j);
+        for (size_t r0 = 0; r0 < rows; r0 += WF_RANGE) {
+            const size_t end = rows - r0 < WF_RANGE ? rows : r0 + WF_RANGE;
+            wf_vf sum[GROUPS];
+            WF_UNROLL for (int g = 0; g < GROUPS; g++) sum[g] = wf_vzero();
+            for (size_t r = r0; r < end; r++)
+                WF_UNROLL for (int g = 0; g < GROUPS; g++) if (g < groups) sum[g] = wf_vadd(
+                    sum[g], values(x, NULL, r * stride + j0 + (size_t)g * WF_LANES, lanes[g]));
+            for (int g = 0; g < groups; g++)
+                lanes_push(&tree[g], sum[g]);
+        }
+        for (int g = 0; g < groups; g++)
+            lanes_sum(&tree[g], lanes[g], y + j0 + (size_t)g * WF_LANES);
     }
 }
 
