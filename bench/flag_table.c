@@ -19,7 +19,9 @@ static const flag flags[] = {
     {"costs", NULL, 0, FLAG_TEXT, AT(costs), .value = "NETWORKS", .commands = BENCH_COSTS,
      .group = "modes", .help = "what kernels expect of these layers, for bench/fit_costs.py"},
     {"ops", NULL, 0, FLAG_TEXT, AT(ops), .value = "TEXT", .commands = BENCH_OPS, .group = "modes",
-     .help = "time element-wise ops with this in their name, or all, beside a copy"},
+     .help =
+         "time element-wise ops with this in their name, or all, beside a copy; words with commas "
+         "between them: any of these"},
     {"load", NULL, 0, FLAG_TEXT, AT(load), .value = "PATH", .commands = BENCH_LOAD,
      .group = "modes",
      .help = "time a loader of these pictures: decode, crop at random, mirror; nothing else"},
