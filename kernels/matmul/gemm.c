@@ -38,7 +38,9 @@ enum {
     MIN_N = 64,
     GROUP_ROW_FLOATS = KC + 16,           /* from row to row of a group of A: not a power of two */
     GROUP_FLOATS = MR * GROUP_ROW_FLOATS, /* of a group */
-    PREFETCH_ROWS = 8,                    /* of B, ahead of the one that is packed */
+    PACK_ROWS = 8, /* of B, packed for one panel before the next: what is written is contiguous */
+    PREFETCH_ROWS = 8, /* of a transposed A, ahead of those that are packed */
+    READ_AHEAD = 8192, /* a block of more floats is brought into L2 first */
     PAST_CACHES =
         16
         << 20, /* bytes of C that are written past the caches: they would push out what others need */
@@ -94,6 +96,16 @@ static double expect(const wf_matmul_desc *d, weft_isa isa)
 
 /* ---- packing ---- */
 
+/* Brings a block towards L2 in the order in which it lies, if it is contiguous and not small: memory is fastest
+ * in that order, and packing and products read in others. Always inline: gcc 12 removes calls of a function that
+ * only prefetches. */
+WF_INLINE void read_ahead(const float *from, int64_t step, int rows, int columns)
+{
+    const int64_t n = columns == step ? (int64_t)rows * columns : 0;
+    for (int64_t i = 0; n > READ_AHEAD && i < n; i += LINE)
+        __builtin_prefetch(from + i, 0, 2);
+}
+
 /* n rows in groups of at most MR, all about equal: their number. Group i has rows [group_begin(n, i),
  * group_begin(n, i + 1)). */
 static int groups_in(int n)
@@ -116,16 +128,9 @@ static void pack_a(float *out, const float *a, int64_t K, int m, int kc)
                    (size_t)kc * sizeof *out);
 }
 
-/* Prefetches n numbers of the row that lies PREFETCH_ROWS behind row k, at `row`, if there are so many rows. */
-WF_INLINE void prefetch_row(const float *row, int64_t step, int n, int64_t k, int64_t rows)
-{
-    for (int j = 0; k + PREFETCH_ROWS < rows && j < n; j += 16)
-        __builtin_prefetch(row + PREFETCH_ROWS * step + j);
-}
-
 /* The same of a transposed A: packs number i of column k of group g to out + g * GROUP_FLOATS + k * MR + i.
- * Copies eight rows at a time; the next group overwrites what is too much. `there` rows may be read, m at
- * least. */
+ * Takes four rows at a time. A smaller group than MR gets what lies behind it, too, where there are MR numbers;
+ * `there` numbers of a row may be read, m at least. A has `rows` rows from here on. */
 static void pack_a_transposed(float *out, const float *a, int64_t M, int m, int64_t there, int kc,
                               int64_t rows)
 {
@@ -133,32 +138,43 @@ static void pack_a_transposed(float *out, const float *a, int64_t M, int m, int6
     int begin[MAX_M / MR + 1];
     for (int g = 0; g <= groups; g++)
         begin[g] = group_begin(m, g);
-    for (int k = 0; k < kc; k++, a += M) {
-        prefetch_row(a, M, m, k, rows);
+    for (int k0 = 0; k0 < kc; k0 += 4, a += 4 * M) {
+        const int n = kc - k0 < 4 ? kc - k0 : 4;
+        const bool whole = n == 4 && M >= 8, more = k0 + PREFETCH_ROWS + 4 <= rows;
         for (int g = 0; g < groups; g++) {
-            int first = begin[g], n = begin[g + 1] - first;
-            float *to = out + g * GROUP_FLOATS + k * MR;
-            if (first + 8 <= there)
-                memcpy(to, a + first, 8 * sizeof *to);
-            else
-                for (int i = 0; i < n; i++)
-                    to[i] = a[first + i];
+            const int first = begin[g], wanted = begin[g + 1] - first;
+            float *to = out + g * GROUP_FLOATS + k0 * MR;
+            for (int k = 0; more && k < 4; k++)
+                __builtin_prefetch(a + (PREFETCH_ROWS + k) * M + first);
+            if (whole && first + MR <= there) {
+                wf_gather_4x6(a + first, (size_t)M, to);
+                continue;
+            }
+            for (int k = 0; k < n; k++)
+                for (int i = 0; i < wanted; i++)
+                    to[k * MR + i] = a[k * M + first + i];
         }
     }
 }
 
-/* Packs rows [0, kc) and columns [0, n) of B into panels: panel[k * NR + j]. Leaves out columns that B does not
- * have. B has `rows` rows from here on. */
+/* Packs rows [0, kc) and columns [0, n) of B into panels: panel[k * NR + j]. Takes PACK_ROWS rows at a time,
+ * panel by panel. Leaves out vectors that B does not have. B has `rows` rows from here on. */
 static void pack_b(float *out, const float *b, int64_t N, int n, int kc, int64_t rows)
 {
-    const int whole = n / NR * NR;
-    for (int k = 0; k < kc; k++, b += N) {
-        float *to = out + k * NR;
-        prefetch_row(b, N, n, k, rows);
-        for (int j = 0; j < whole; j += NR)
-            memcpy(to + j * KC, b + j, NR * sizeof *out);
-        for (int j = whole; j < n; j++)
-            to[whole * KC + j - whole] = b[j];
+    for (int k0 = 0; k0 < kc; k0 += PACK_ROWS, b += PACK_ROWS * N, out += PACK_ROWS * NR) {
+        const int end = kc - k0 < PACK_ROWS ? kc - k0 : PACK_ROWS;
+        for (int first = 0; first < n; first += NR) {
+            const float *from = b + first;
+            float *to = out + first * KC;
+            for (int k = 0; k < end; k++, from += N, to += NR) {
+                for (int j = 0; k0 + k + PACK_ROWS < rows && j < NR && first + j < n; j += LINE)
+                    __builtin_prefetch(from + PACK_ROWS * N + j);
+                for (int j = 0; j < NR && first + j < n; j += WF_LANES)
+                    wf_vstore(to + j, first + j + WF_LANES <= n
+                                          ? wf_vload(from + j)
+                                          : wf_vload_n(from + j, n - first - j));
+            }
+        }
     }
 }
 
@@ -361,6 +377,19 @@ static void take_b(k_block *c, const wf_matmul_desc *d, const float *b, int n, i
         pack_b(panel, b, d->N, n, c->kc, d->K - k0);
 }
 
+WF_INLINE void read_ahead_both(const wf_matmul_desc *d, const float *a, int m, const float *b,
+                               int n, int kc)
+{
+    if (d->transpose_a)
+        read_ahead(a, d->M, kc, m);
+    else
+        read_ahead(a, d->K, m, kc);
+    if (d->transpose_b)
+        read_ahead(b, d->K, n, kc);
+    else
+        read_ahead(b, d->N, kc, n);
+}
+
 static weft_status run(const wf_matmul_desc *d, int64_t m0, int64_t m1, int64_t n0, int64_t n1,
                        const void *av, const void *bv, const void *bias, void *cv, void *scratch)
 {
@@ -380,6 +409,8 @@ static weft_status run(const wf_matmul_desc *d, int64_t m0, int64_t m1, int64_t 
     for (int64_t k0 = 0; k0 < d->K; k0 += KC) {
         c.kc = d->K - k0 < KC ? (int)(d->K - k0) : KC;
         c.t.first = k0 == 0 && !d->add;
+        read_ahead_both(d, a + k0 * (d->transpose_a ? d->M : 1), m,
+                        b + k0 * (d->transpose_b ? 1 : d->N), n, c.kc);
         take_a(&c, d, a + k0 * (d->transpose_a ? d->M : 1), m0, m, k0, a_panel);
         take_b(&c, d, b + k0 * (d->transpose_b ? 1 : d->N), n, k0, b_panel);
         multiply(&c, groups_in(m));

@@ -54,12 +54,31 @@ WF_INLINE void wf_transpose8(const float *in, size_t in_step, float *out, size_t
     for (size_t i = 0; i < 8; i++)
         _mm256_storeu_ps(out + i * out_step, row[i]);
 }
+
+/* out[6 * i + j] = in[i * in_step + j], i below 4, j below 6, in_step at least 8: three whole stores. It reads
+ * nothing before `in`, and nothing behind its last number. */
+WF_INLINE void wf_gather_4x6(const float *in, size_t in_step, float *out)
+{
+    const float *r1 = in + in_step, *r2 = r1 + in_step, *r3 = r2 + in_step;
+    const __m256 high = _mm256_castps128_ps256(_mm_loadu_ps(r2 + 4));
+    _mm256_storeu_ps(out, _mm256_blend_ps(_mm256_loadu_ps(in), _mm256_loadu_ps(r1 - 6), 0xc0));
+    _mm256_storeu_ps(out + 8, _mm256_insertf128_ps(_mm256_castps128_ps256(_mm_loadu_ps(r1 + 2)),
+                                                   _mm_loadu_ps(r2), 1));
+    _mm256_storeu_ps(out + 16, _mm256_blend_ps(high, _mm256_loadu_ps(r3 - 2), 0xfc));
+}
 #else
 WF_INLINE void wf_transpose8(const float *in, size_t in_step, float *out, size_t out_step)
 {
     for (size_t i = 0; i < 8; i++)
         for (size_t j = 0; j < 8; j++)
             out[j * out_step + i] = in[i * in_step + j];
+}
+
+WF_INLINE void wf_gather_4x6(const float *in, size_t in_step, float *out)
+{
+    for (size_t i = 0; i < 4; i++)
+        for (size_t j = 0; j < 6; j++)
+            out[6 * i + j] = in[i * in_step + j];
 }
 #endif
 
