@@ -22,17 +22,21 @@ import subprocess
 import sys
 import tempfile
 
-from torch_table import IMAGES, TRANSPOSED
+from torch_table import IMAGES, TRANSPOSED, UPSAMPLED
 
 HERE = os.path.dirname(os.path.abspath(__file__))
+# glibc then keeps what PyTorch frees; else each output of more than 32 MB is made of new pages.
+KEEP_MEMORY = "glibc.malloc.mmap_threshold=8589934592:glibc.malloc.trim_threshold=8589934592"
 PASSES = ("forward", "backward-data", "backward-weights")
-PARTS = {"upsample_nearest": 1.25, "upsample_bilinear": 1.25, "layer_norm": 2,
-         "upsample_nearest backward": 1.25, "upsample_bilinear backward": 1.25,
-         "layer_norm backward": 3}  # images read and written
+# images read and written
+PARTS = {"layer_norm": 2, "layer_norm backward": 3} | {
+    f"upsample_{mode}{text}{backward}": 1 + (side / 56) ** 2
+    for mode in ("nearest", "bilinear") for text, side in UPSAMPLED.items()
+    for backward in ("", " backward")}
 
 
-def run(command):
-    out = subprocess.run(command, text=True, capture_output=True)
+def run(command, **more):
+    out = subprocess.run(command, text=True, capture_output=True, env=os.environ | more)
     if out.returncode != 0:
         sys.exit(f"compare_ops: {command[0]} failed: {out.stderr.strip().splitlines()[-1:]}")
     sys.stderr.write("".join(f"{line}\n" for line in out.stderr.splitlines() if "peak" in line))
@@ -102,7 +106,8 @@ def main():
             ours = weft(args, folder)
             theirs = run([python, os.path.join(HERE, "torch_ops.py"),
                           "--threads", str(args.threads), "--seconds", str(args.seconds),
-                          "--only", args.only] + ["--cpu"] * args.cpu)
+                          "--only", args.only] + ["--cpu"] * args.cpu,
+                         GLIBC_TUNABLES=KEEP_MEMORY)
             rounds.append((ours, theirs))
     print(f"{'op':44} {'Weft ms':>9} {'PyTorch':>9}   PyTorch / Weft, each round")
     for name in rounds[0][1]:

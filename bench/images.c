@@ -140,10 +140,10 @@ static void run_avg_pool(operands *o)
     wf_pool_find(o->isa, o->dtype, &g)->avg_forward(&g, o->image[0], o->image[1]);
 }
 
-/* To twice the height and width: image[0] has a quarter of the pixels. */
-static void upsample(operands *o, bool nearest, bool backward)
+/* From side x side to the whole image: image[0] has fewer pixels. */
+static void upsample(operands *o, bool nearest, bool backward, int side)
 {
-    const wf_act in = {o->act.C, o->act.H / 2, o->act.W / 2, o->act.block};
+    const wf_act in = {o->act.C, side, side, o->act.block};
     if (o->taps[1].w[0] == 0)
         wf_upsample_taps(nearest, false, o->dtype, in.H, o->act.H, o->taps);
     const wf_upsample g = {in, o->act.H, o->act.W, nearest, o->taps, o->taps};
@@ -152,19 +152,51 @@ static void upsample(operands *o, bool nearest, bool backward)
 }
 static void run_nearest(operands *o)
 {
-    upsample(o, true, false);
+    upsample(o, true, false, o->act.H / 2);
 }
 static void run_nearest_backward(operands *o)
 {
-    upsample(o, true, true);
+    upsample(o, true, true, o->act.H / 2);
+}
+static void run_nearest_x4(operands *o)
+{
+    upsample(o, true, false, o->act.H / 4);
+}
+static void run_nearest_x4_backward(operands *o)
+{
+    upsample(o, true, true, o->act.H / 4);
+}
+static void run_nearest_odd(operands *o)
+{
+    upsample(o, true, false, o->act.H * 2 / 3);
+}
+static void run_nearest_odd_backward(operands *o)
+{
+    upsample(o, true, true, o->act.H * 2 / 3);
 }
 static void run_bilinear(operands *o)
 {
-    upsample(o, false, false);
+    upsample(o, false, false, o->act.H / 2);
 }
 static void run_bilinear_backward(operands *o)
 {
-    upsample(o, false, true);
+    upsample(o, false, true, o->act.H / 2);
+}
+static void run_bilinear_x4(operands *o)
+{
+    upsample(o, false, false, o->act.H / 4);
+}
+static void run_bilinear_x4_backward(operands *o)
+{
+    upsample(o, false, true, o->act.H / 4);
+}
+static void run_bilinear_odd(operands *o)
+{
+    upsample(o, false, false, o->act.H * 2 / 3);
+}
+static void run_bilinear_odd_backward(operands *o)
+{
+    upsample(o, false, true, o->act.H * 2 / 3);
 }
 static void run_layer_norm(operands *o)
 {
@@ -200,8 +232,16 @@ static const struct {
     {"avg_pool", run_avg_pool, 1.25},
     {"upsample_nearest", run_nearest, 1.25},
     {"upsample_nearest_backward", run_nearest_backward, 1.25},
+    {"upsample_nearest_x4", run_nearest_x4, 1.0625},
+    {"upsample_nearest_x4_backward", run_nearest_x4_backward, 1.0625},
+    {"upsample_nearest_odd", run_nearest_odd, 1 + 37.0 * 37 / (56 * 56)},
+    {"upsample_nearest_odd_backward", run_nearest_odd_backward, 1 + 37.0 * 37 / (56 * 56)},
     {"upsample_bilinear", run_bilinear, 1.25},
     {"upsample_bilinear_backward", run_bilinear_backward, 1.25},
+    {"upsample_bilinear_x4", run_bilinear_x4, 1.0625},
+    {"upsample_bilinear_x4_backward", run_bilinear_x4_backward, 1.0625},
+    {"upsample_bilinear_odd", run_bilinear_odd, 1 + 37.0 * 37 / (56 * 56)},
+    {"upsample_bilinear_odd_backward", run_bilinear_odd_backward, 1 + 37.0 * 37 / (56 * 56)},
     {"layer_norm", run_layer_norm, 2, true},
     {"layer_norm_backward", run_layer_norm_backward, 3, true},
 };
