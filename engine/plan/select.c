@@ -324,16 +324,33 @@ static weft_status copy_assignment(wf_plan *p, const wf_ir_assign *a)
                           (int64_t)((args.bytes + COPY_CHUNK - 1) / COPY_CHUNK));
     if (!t)
         return WEFT_ERR_NOMEM;
-    t->commit = a->state;
+    /* A value that an update gives, such as a parameter's after the step, is there only then. */
+    t->commit = a->state || (v->kind == WF_IR_NODE && (p->nodes[v->node].op->flags & WF_OP_COMMIT));
     wf_reads(t, v->buf, WF_WHOLE);
     wf_writes(t, to, WF_WHOLE);
     wf_cost(t, 0, 2.0 * (double)args.bytes);
     return WEFT_OK;
 }
 
+/* Keeping a stored tensor copies its content of before the step, so these copies stand in front of
+ * the updates that overwrite it. */
+static bool is_early(const wf_plan *p, const wf_ir_assign *a)
+{
+    return !a->state && p->values[a->value].kind == WF_IR_LEAF;
+}
+
+static weft_status copy_assignments(wf_plan *p, bool early)
+{
+    for (int i = 0; i < p->n_assigns; i++)
+        if (p->values[p->assigns[i].value].target != i && is_early(p, &p->assigns[i]) == early)
+            WF_TRY(copy_assignment(p, &p->assigns[i]));
+    return WEFT_OK;
+}
+
 weft_status wf_pass_select(wf_plan *p)
 {
     WF_TRY(make_buffers(p));
+    WF_TRY(copy_assignments(p, true));
     for (int n = 0; n < p->n_nodes; n++) {
         const wf_ir_node *node = &p->nodes[n];
         wf_lower l = {.ctx = p->ctx,
@@ -354,8 +371,5 @@ weft_status wf_pass_select(wf_plan *p)
         if (p->out_of_memory)
             return WEFT_ERR_NOMEM;
     }
-    for (int i = 0; i < p->n_assigns; i++)
-        if (p->values[p->assigns[i].value].target != i)
-            WF_TRY(copy_assignment(p, &p->assigns[i]));
-    return WEFT_OK;
+    return copy_assignments(p, false);
 }

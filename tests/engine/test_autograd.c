@@ -154,6 +154,34 @@ static void an_assigned_value_is_what_later_reads_see(void **state)
     weft_tensor_unref(w);
 }
 
+/* Of a parameter that the step updates, weft_keep keeps the content of before; once the update is
+ * recorded, that of after it. So do views of the parameter. */
+static void a_kept_parameter_is_the_one_of_its_place_in_the_step(void **state)
+{
+    weft_tensor *w = vec(1, 2, 3, true);
+    weft_tensor_list all = WEFT_TENSOR_LIST_INIT;
+    assert_int_equal(weft_tensor_list_add(&all, "w", w), WEFT_OK);
+    const weft_sgd_opts half = {.lr = 0.5};
+    weft_optimizer *opt = weft_sgd_create(ctx, NULL, &half);
+    assert_int_equal(weft_optimizer_add_group(opt, &all, NAN, NAN), WEFT_OK);
+    weft_tensor *before[] = {weft_keep(w), weft_keep(weft_detach(w)),
+                             weft_keep(weft_reshape(w, WEFT_SHAPE(1, 3)))};
+    assert_int_equal(weft_backward(total(weft_mul(w, w))), WEFT_OK); /* 2 w, so w - w is left */
+    assert_int_equal(weft_optimizer_record(opt), WEFT_OK);
+    weft_tensor *after = weft_keep(w);
+    assert_int_equal(weft_sync(ctx), WEFT_OK);
+    for (int i = 0; i < 3; i++) {
+        expect(before[i], 1, 2, 3);
+        weft_tensor_unref(before[i]);
+    }
+    expect(after, 0, 0, 0);
+    expect(w, 0, 0, 0);
+    weft_tensor_unref(after);
+    weft_optimizer_destroy(opt);
+    weft_tensor_list_done(&all);
+    weft_tensor_unref(w);
+}
+
 static void a_stale_handle_is_a_clear_error(void **state)
 {
     weft_tensor *w = vec(1, 2, 3, false);
@@ -257,6 +285,7 @@ int main(void)
         TEST(writing_a_tensor_runs_its_pending_readers_first),
         TEST(a_gradient_through_overwritten_content_is_an_error),
         TEST(an_assigned_value_is_what_later_reads_see),
+        TEST(a_kept_parameter_is_the_one_of_its_place_in_the_step),
         TEST(a_stale_handle_is_a_clear_error),
         TEST(the_loss_stays_readable_for_one_step),
         TEST(the_first_error_stays_and_null_passes_through),
