@@ -105,6 +105,12 @@ typedef struct wf_conv2d_gradient_io {
     size_t ddst_stride;
 } wf_conv2d_gradient_io;
 
+/* What a part of a backward-weights pass reads: of some images some channels, from the first to before
+ * the second. */
+typedef struct wf_conv2d_reads {
+    int images[2], src[2], dst[2];
+} wf_conv2d_reads;
+
 /* How much F(4x4, 3x3) (winograd/winograd.h) amplifies rounding: the square of the largest row sum of
  * |AT| ((|G| 1) * (|BT| 1)); for its weight gradient of |GT| ((|A| 1) * (|BT| 1)). */
 #define WF_WINOGRAD_AMPLIFICATION 625.0
@@ -146,6 +152,8 @@ typedef struct wf_conv2d_impl {
     /* Sums images [0, n) at io into part `part` of a partial sum, whose old content is ignored. */
     weft_status (*backward_weights)(const wf_conv2d *k, int worker, const wf_conv2d_gradient_io *io,
                                     int n, void *partial_sum, int part, void *scratch);
+    /* What backward_weights reads for a part, of images [0, n). NULL: all of them. */
+    wf_conv2d_reads (*reads)(const wf_conv2d *k, int n, int part);
     weft_status (*reduce)(const wf_conv2d *k, int worker, void *partial_sums,
                           size_t partial_sum_stride, void *dweights, int tile);
 } wf_conv2d_impl;
@@ -189,7 +197,8 @@ struct wf_conv2d {
  * scratch, runs the kernel on those, and rounds the outputs to bf16. So every kernel serves both types,
  * at the cost of reading and writing an image in cache once more. A kernel that reads and writes bf16
  * itself fits the descriptor as it is, and is not staged. A staged tile runs all parts of its images,
- * since only the kernel knows which outputs a part has. */
+ * since only the kernel knows which outputs a part has. In backward-weights it runs one part, and converts
+ * what that part reads (wf_conv2d_impl.reads). */
 
 /* Note [Splits of weight gradients]
  * A weight gradient is a sum over N*P*Q pixels. The batch is cut into `splits` fixed ranges of images.

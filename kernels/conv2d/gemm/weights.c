@@ -370,5 +370,6 @@ const wf_conv2d_impl WF_ISA_FN(wf_conv2d_gemm_weights) = {
     .create = create,
     .destroy = destroy,
     .backward_weights = gemm_weights_run,
+    .reads = gemm_weights_reads,
     .reduce = reduce,
 };

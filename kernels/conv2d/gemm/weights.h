@@ -189,8 +189,12 @@ weft_status WF_ISA_FN(wf_gemm_weights_run)(const wf_conv2d *k, int worker,
                                            const wf_conv2d_gradient_io *io, int n,
                                            void *partial_sum, int part, void *scratch);
 
+/* wf_conv2d_impl.reads. */
+wf_conv2d_reads WF_ISA_FN(wf_gemm_weights_reads)(const wf_conv2d *k, int n, int part);
+
 #define gemm_channels_product WF_ISA_FN(wf_gemm_channels_product)
 #define gemm_taps_product WF_ISA_FN(wf_gemm_taps_product)
 #define gemm_weights_run WF_ISA_FN(wf_gemm_weights_run)
+#define gemm_weights_reads WF_ISA_FN(wf_gemm_weights_reads)
 
 #endif

@@ -261,6 +261,31 @@ static gemm_weights_part part_of(const wf_conv2d *k, const wf_conv2d_gradient_io
     return m;
 }
 
+wf_conv2d_reads gemm_weights_reads(const wf_conv2d *k, int n, int part)
+{
+    const gemm_weights *s = k->state;
+    const gemm_geometry *g = &s->geometry;
+    const gemm_weights_part m = part_of(k, NULL, n, part);
+    const int subblocks = s->blocking.output_subblocks, last = m.subblock_end - 1;
+    const int first_set = m.subblock_begin / subblocks, last_set = last / subblocks;
+    const int image = m.pixels_begin / s->blocking.packed_blocks,
+              end = gemm_pieces(m.pixels_end, s->blocking.packed_blocks);
+    wf_conv2d_reads r = {
+        .images = {image * s->blocking.images_block_size,
+                   smaller(end * s->blocking.images_block_size, n)},
+        .src = {0, g->in.C},
+        .dst = {gemm_first_output(g, first_set,
+                                  gemm_weights_subblock_begin(s, m.subblock_begin % subblocks)),
+                smaller(gemm_first_output(g, last_set,
+                                          gemm_weights_subblock_begin(s, last % subblocks + 1)),
+                        g->out.C)}};
+    if (g->kind == GEMM_DENSE) {
+        r.src[0] = first_set * g->group_inputs + m.vector_begin * L;
+        r.src[1] = last_set * g->group_inputs + smaller(m.vector_end * L, g->group_inputs);
+    }
+    return r;
+}
+
 /* Finds the block after block i - 1 of n, whose operands are to be prefetched. After the last block it is
  * the first one of the part that this worker will probably run next: workers claim the parts of a split in
  * order. */
