@@ -67,6 +67,17 @@ static inline size_t wf_type_bytes(wf_type type)
     return (size_t)weft_shape_count(type.shape) * weft_dtype_size(type.dtype);
 }
 
+/* Note [Stored bf16]. bf16 is a type of memory, not of arithmetic. Ops take a stored tensor of bf16
+ * as the f32 that its values are: shape inference, gradients and messages see f32. In the graph its
+ * leaf has type f32 and storage bf16, as feature maps have under weft_options.amp; the plan widens
+ * it where an op's kernels do not read bf16 (plan/precision.c). Nothing that is recorded writes to
+ * it: only weft_write, loading and conversion do. So it has no gradient, and no optimizer takes
+ * it. */
+static inline weft_dtype wf_read_as(weft_dtype dtype)
+{
+    return dtype == WEFT_BF16 ? WEFT_F32 : dtype;
+}
+
 /* WEFT_ERR_STATE where weft_keep made t in a step that failed or was discarded: t never got a
  * value. */
 weft_status wf_tensor_check_given(weft_context *ctx, const weft_tensor *t, const char *what);

@@ -64,6 +64,9 @@ typedef struct wf_dropout {
     uint64_t seed;
     uint32_t draw, op;
     double p; /* 0 <= p < 1: the probability of dropping */
+    /* factor not 0: alpha dropout, which keeps x + alpha in x's place, and gives factor (y - alpha) for
+     * y; each of the four steps is rounded */
+    double alpha, factor;
 } wf_dropout;
 /* One image: y = x / (1 - p) where kept, else 0. `first` is the logical index of the image's first
  * element, n * C * H * W. Forward and backward are the same function. dtype f32, f64 or

@@ -9,7 +9,6 @@
 #include "engine/graph/graph.h"
 #include "engine/tensor/context.h"
 #include "engine/graph/ops/common.h"
-#include "kernels/eltwise/activation.h"
 #include "kernels/eltwise/eltwise.h"
 
 /* Scalars; the seed is split because a double holds 53 bits. */
@@ -50,7 +49,7 @@ static weft_status run_dropout(const wf_tile *t, const void *vargs, int64_t tile
     return WEFT_OK;
 }
 
-static weft_status lower_dropout(wf_lower *l)
+static weft_status lower_each(wf_lower *l, wf_tile_fn run)
 {
     wf_operand y = wf_lower_out(l, 0);
     dropout_args g = {
@@ -62,8 +61,12 @@ static weft_status lower_dropout(wf_lower *l)
         .fn = wf_dropout_get(y.dtype, l->isa),
     };
     const wf_cut cut = wf_cut_each_image(&y);
-    return wf_lowered(
-        l, wf_lower_cut(l, "dropout:philox4x32", run_dropout, &g, sizeof(g), &cut, 20.0));
+    return wf_lowered(l, wf_lower_cut(l, "dropout:philox4x32", run, &g, sizeof(g), &cut, 20.0));
+}
+
+static weft_status lower_dropout(wf_lower *l)
+{
+    return lower_each(l, run_dropout);
 }
 
 /* ---- stochastic_depth: row n uses the random word of index n ---- */
@@ -114,59 +117,19 @@ static double alpha_factor(double p)
     return (1 - p) / sqrt((ALPHA * ALPHA * p + 1) * (1 - p));
 }
 
-typedef struct alpha_args {
-    wf_act act;
-    int64_t logical; /* elements of an image */
-    size_t count;    /* elements of an image with padding */
-    wf_buf x, y;
-    int scalar;
-    size_t size;
-    wf_dropout_fn drop;
-    const wf_eltwise *kernels;
-} alpha_args;
-
-/* y = x + value, with a chunk of scratch filled with the value. */
-static void shift(const alpha_args *g, void *scratch, double value, const char *x, char *y)
-{
-    const size_t chunk = g->count < WF_CHUNK ? g->count : WF_CHUNK;
-    g->kernels->fill(chunk, value, scratch);
-    for (size_t i = 0; i < g->count; i += chunk)
-        g->kernels->add(g->count - i < chunk ? g->count - i : chunk, x + i * g->size, scratch,
-                        y + i * g->size);
-}
-
 static weft_status run_alpha(const wf_tile *t, const void *vargs, int64_t tile)
 {
-    const alpha_args *g = vargs;
-    const wf_dropout key = drop_key(t->scalars + g->scalar);
-    const double factor = alpha_factor(key.p);
-    char *y = wf_image(t, g->y, tile);
-    shift(g, t->scratch, ALPHA, wf_image(t, g->x, tile), y);
-    g->drop(&key, g->act, tile * g->logical, y, y);
-    g->kernels->scale(g->count, y, factor, y);
-    shift(g, t->scratch, -ALPHA * factor, y, y);
-    wf_clear_padding(g->act, g->size, y);
+    const dropout_args *g = vargs;
+    wf_dropout key = drop_key(t->scalars + g->scalar);
+    key.alpha = ALPHA;
+    key.factor = alpha_factor(key.p);
+    g->fn(&key, g->act, tile * g->logical, wf_image(t, g->x, tile), wf_image(t, g->y, tile));
     return WEFT_OK;
 }
 
 static weft_status lower_alpha(wf_lower *l)
 {
-    wf_operand y = wf_lower_out(l, 0);
-    alpha_args g = {
-        .act = y.act,
-        .logical = (int64_t)y.act.C * y.act.H * y.act.W,
-        .count = wf_act_count(y.act),
-        .x = wf_lower_in(l, 0).buf,
-        .y = y.buf,
-        .scalar = l->scalar,
-        .size = weft_dtype_size(y.dtype),
-        .drop = wf_dropout_get(y.dtype, l->isa),
-        .kernels = wf_eltwise_get(y.dtype, l->isa),
-    };
-    const wf_cut cut = wf_cut_each_image(&y);
-    wf_task *task = wf_lower_cut(l, "dropout:philox4x32", run_alpha, &g, sizeof(g), &cut, 24.0);
-    wf_scratch(task, (g.count < WF_CHUNK ? g.count : WF_CHUNK) * g.size);
-    return wf_lowered(l, task);
+    return lower_each(l, run_alpha);
 }
 
 static weft_status grad_alpha(wf_grad *g)
@@ -250,7 +213,7 @@ const wf_op wf_op_alpha_dropout = {
     .of_nothing = WF_EMPTY_ZERO,
     .n_out = 1,
     .n_scalars = N_SCALARS,
-    .flags = WF_OP_BY_IMAGE | WF_OP_DRAWS,
+    .flags = WF_OP_BY_IMAGE | WF_OP_DRAWS | WF_OP_ALL_BF16,
     .layout_rule = WF_LAYOUT_SAME,
     .precision = WF_PRECISION_FOLLOW,
     .inplace = {1},

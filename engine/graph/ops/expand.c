@@ -106,6 +106,7 @@ const wf_op wf_op_expand = {
     .of_nothing = WF_EMPTY_ZERO,
     .n_out = 1,
     .attr_size = sizeof(expand_attrs),
+    .flags = WF_OP_ALL_BF16,
     .layout_rule = WF_LAYOUT_PLAIN,
     .precision = WF_PRECISION_FOLLOW,
     .infer = infer,

@@ -1,15 +1,16 @@
 /* group_norm: normalises groups of channels of each image by their mean and variance, then scales
  * and shifts each channel (Wu and He 2018).
  *
- * A tile is one image, in any layout. The gradient adds up dx in two steps, in f32: bf16 images come
- * to it by casts, else dx would be rounded twice. It uses the kernels of batch normalisation: their statistics
+ * A tile is one image, in any layout. It uses the kernels of batch normalisation: their statistics
  * of channels are merged for each group, and their y = x*scale + shift + residual serves forward
- * and backward.
+ * and backward. The gradient adds up dx in two steps of them; of bf16 images it does so in scratch, as
+ * f32, a part of a channel block at a time, so that dx is rounded once.
  *
  * Letters: N images, C channels, P pixels, G groups, D = C/G * P values of a group. */
 #include <math.h>
 
 #include "engine/graph/ops/affine.h"
+#include "kernels/eltwise/eltwise.h"
 #include "kernels/norm/norm.h"
 #include "kernels/reduce/reduce.h"
 
@@ -28,24 +29,45 @@ typedef struct gn_args {
     double eps;
     weft_dtype dtype; /* of all but images: f32 where those are bf16 */
     const wf_norm_fns *fns;
+    const wf_norm_fns
+        *wide; /* backward of bf16 images: the kernels of their f32 copies; else NULL */
 } gn_args;
 
-/* A worker's scratch: the statistics of one image, and four arrays of C numbers. */
+enum {
+    ARRAYS = 6, /* of C numbers in a worker's scratch */
+    WIDE_PIXELS =
+        128, /* of a channel block of a bf16 image, which are widened at once: L1 holds them */
+};
+
+/* A worker's scratch: the statistics of one image, arrays of C numbers, and two widened parts. */
 typedef struct scratch {
     double *partial;
-    char *a[4];
+    char *a[ARRAYS];
+    float *x, *dy;
 } scratch;
 
-static size_t scratch_bytes(int C)
+/* From one part that lies there to the next: whole lines. */
+static size_t array_doubles(int C)
 {
-    return (wf_norm_partial_count(C) + 4 * (size_t)C) * sizeof(double);
+    return (size_t)wf_round_up(C, 8);
 }
 
-static scratch scratch_of(const wf_tile *t, int C)
+static size_t scratch_bytes(const gn_args *g)
 {
+    const size_t wide = g->wide ? 2 * (size_t)(WIDE_PIXELS * g->act.block) * sizeof(float) : 0;
+    const int C = g->act.C;
+    return (wf_norm_partial_count(C) + ARRAYS * array_doubles(C)) * sizeof(double) + wide;
+}
+
+static scratch scratch_of(const wf_tile *t, const gn_args *g)
+{
+    const int C = g->act.C;
     scratch s = {.partial = t->scratch};
-    for (int i = 0; i < 4; i++)
-        s.a[i] = (char *)(s.partial + wf_norm_partial_count(C) + (size_t)(i * C));
+    double *at = s.partial + wf_norm_partial_count(C);
+    for (int i = 0; i < ARRAYS; i++, at += array_doubles(C))
+        s.a[i] = (char *)at;
+    s.x = (float *)at;
+    s.dy = s.x + WIDE_PIXELS * g->act.block;
     return s;
 }
 
@@ -83,7 +105,7 @@ static weft_status run(const wf_tile *t, const void *vargs, int64_t n)
 {
     const gn_args *g = vargs;
     const int C = g->act.C, width = C / g->groups;
-    scratch s = scratch_of(t, C);
+    scratch s = scratch_of(t, g);
     const void *x = wf_image(t, g->x, n);
     g->fns->stats(g->act, x, s.partial);
     for (int k = 0; k < g->groups; k++) {
@@ -101,6 +123,53 @@ static weft_status run(const wf_tile *t, const void *vargs, int64_t n)
     return WEFT_OK;
 }
 
+/* The factors of dx = dy scale[0] + (x - mean) scale[1] + shift[1], per channel. */
+typedef struct gradient {
+    const char *mean, *one, *zero, *scale[2], *shift;
+} gradient;
+
+/* dx of a bf16 image: by parts of channel blocks, widened in scratch. */
+static void gradient_of_low(const gn_args *g, const scratch *s, const gradient *d,
+                            const uint16_t *x, const uint16_t *dy, uint16_t *dx)
+{
+    const wf_cast_fn widen = wf_cast_get(WEFT_BF16, WEFT_F32),
+                     narrow = wf_cast_get(WEFT_F32, WEFT_BF16);
+    const int block = g->act.block, pixels = g->act.H * g->act.W;
+    for (int c = 0; c < g->act.C; c += block) {
+        const size_t from = (size_t)c * sizeof(float);
+        const int channels = g->act.C - c < block ? g->act.C - c : block;
+        for (int p = 0; p < pixels; p += WIDE_PIXELS) {
+            const int n = pixels - p < WIDE_PIXELS ? pixels - p : WIDE_PIXELS;
+            const size_t at = wf_act_index(g->act, c, 0, 0) + (size_t)p * (size_t)block;
+            const size_t elements = (size_t)n * (size_t)block;
+            wf_norm_apply a = {.act = {channels, n, 1, block},
+                               .mean = d->zero + from,
+                               .invstd = d->one + from,
+                               .gamma = d->scale[0] + from,
+                               .beta = d->zero + from,
+                               .x = s->dy,
+                               .y = s->dy};
+            widen(elements, x + at, s->x);
+            widen(elements, dy + at, s->dy);
+            g->wide->apply(&a);
+            a.mean = d->mean + from;
+            a.gamma = d->scale[1] + from;
+            a.beta = d->shift + from;
+            a.x = s->x;
+            a.residual = s->dy;
+            g->wide->apply(&a);
+            narrow(elements, s->dy, dx + at);
+        }
+    }
+}
+
+static void gradient_of(const gn_args *g, const gradient *d, const void *x, const void *dy,
+                        void *dx)
+{
+    affine(g, d->zero, d->one, d->scale[0], d->zero, dy, NULL, dx);
+    affine(g, d->mean, d->one, d->scale[1], d->shift, x, dx, dx);
+}
+
 /* With S = sum of dy and T = sum of dy (x - mean) of each channel:
  *   dx = gamma invstd dy - invstd/D sum of gamma S - (x - mean) invstd^3/D sum of gamma T
  * where the sums go over the group's channels. The image's partial sum keeps S and invstd T; added
@@ -111,8 +180,10 @@ static weft_status run_backward(const wf_tile *t, const void *vargs, int64_t n)
     const int C = g->act.C, width = C / g->groups;
     const size_t half = wf_norm_partial_count(C) / 2;
     const double D = (double)width * g->act.H * g->act.W;
-    scratch s = scratch_of(t, C);
-    void *mean = s.a[0], *one = s.a[1], *scale = s.a[2], *shift = s.a[3];
+    const scratch s = scratch_of(t, g);
+    char *mean = s.a[0], *one = s.a[1], *zero = s.a[2], *scale = s.a[3], *second_scale = s.a[4],
+         *shift = s.a[5];
+    const gradient d = {mean, one, zero, {scale, second_scale}, shift};
     double *partial = wf_image(t, g->sums, n);
     const void *x = wf_image(t, g->x, n), *dy = wf_image(t, g->dy, n);
     void *dx = wf_image(t, g->y, n);
@@ -126,9 +197,8 @@ static weft_status run_backward(const wf_tile *t, const void *vargs, int64_t n)
         double invstd = wf_float_get(g->dtype, wf_image(t, g->invstd, n), c / width);
         partial[half + (size_t)c] *= invstd;
         wf_float_set(g->dtype, scale, c, wf_float_get(g->dtype, wf_data(t, g->gamma), c) * invstd);
-        wf_float_set(g->dtype, shift, c, 0);
+        wf_float_set(g->dtype, zero, c, 0);
     }
-    affine(g, shift, one, scale, shift, dy, NULL, dx);
     for (int k = 0; k < g->groups; k++) {
         double invstd = wf_float_get(g->dtype, wf_image(t, g->invstd, n), k), first = 0, second = 0;
         for (int c = k * width; c < (k + 1) * width; c++) {
@@ -137,11 +207,14 @@ static weft_status run_backward(const wf_tile *t, const void *vargs, int64_t n)
             second += gamma * partial[half + (size_t)c];
         }
         for (int c = k * width; c < (k + 1) * width; c++) {
-            wf_float_set(g->dtype, scale, c, -second * invstd * invstd / D);
+            wf_float_set(g->dtype, second_scale, c, -second * invstd * invstd / D);
             wf_float_set(g->dtype, shift, c, -first * invstd / D);
         }
     }
-    affine(g, mean, one, scale, shift, x, dx, dx);
+    if (g->wide)
+        gradient_of_low(g, &s, &d, x, dy, dx);
+    else
+        gradient_of(g, &d, x, dy, dx);
     return WEFT_OK;
 }
 
@@ -191,7 +264,7 @@ static weft_status lower(wf_lower *l)
     wf_reads(task, g.beta, WF_WHOLE);
     for (int o = 0; o < 3; o++)
         wf_writes(task, wf_lower_out(l, o).buf, WF_TILED);
-    wf_scratch(task, scratch_bytes(g.act.C));
+    wf_scratch(task, scratch_bytes(&g));
     double count = (double)g.N * (double)wf_act_count(g.act);
     wf_cost(task, 6 * count, 3 * count * (double)weft_dtype_size(wf_lower_in(l, 0).dtype));
     return wf_lowered(l, task);
@@ -201,6 +274,8 @@ static weft_status lower(wf_lower *l)
 static weft_status lower_backward(wf_lower *l)
 {
     gn_args g = args_of(l);
+    if (wf_lower_in(l, 0).dtype == WEFT_BF16)
+        g.wide = wf_norm_find(l->isa, WEFT_F32, (wf_act){g.act.C, WIDE_PIXELS, 1, g.act.block});
     g.dy = wf_lower_in(l, 1).buf;
     g.mean = wf_lower_in(l, 2).buf;
     g.invstd = wf_lower_in(l, 3).buf;
@@ -217,9 +292,9 @@ static weft_status lower_backward(wf_lower *l)
     wf_reads(task, g.gamma, WF_WHOLE);
     wf_writes(task, g.y, WF_TILED);
     wf_writes(task, g.sums, WF_TILED);
-    wf_scratch(task, scratch_bytes(g.act.C));
+    wf_scratch(task, scratch_bytes(&g));
     double count = (double)g.N * (double)wf_act_count(g.act);
-    wf_cost(task, 10 * count, 5 * count * (double)weft_dtype_size(g.dtype));
+    wf_cost(task, 10 * count, 5 * count * (double)weft_dtype_size(wf_lower_in(l, 0).dtype));
 
     task = wf_lower_task(l, "merge", run_merge, &g, sizeof(g), 1);
     wf_reads(task, g.sums, WF_WHOLE);
@@ -254,7 +329,7 @@ const wf_op wf_op_group_norm_backward = {
     .of_nothing = WF_EMPTY_ZERO,
     .n_out = 3, /* dx, dgamma, dbeta */
     .attr_size = sizeof(group_norm_attrs),
-    .flags = WF_OP_KEEPS_ZERO,
+    .flags = WF_OP_KEEPS_ZERO | WF_OP_BF16,
     .layout_rule = WF_LAYOUT_SAME,
     .precision = WF_PRECISION_FOLLOW,
     .infer = wf_infer_affine_backward,

@@ -2,12 +2,14 @@
  * each element (Ba, Kiros and Hinton 2016); and its gradient.
  *
  * A tile is a run of rows. Where an image has several rows, a tile is one image: then the task can
- * join a task group, and the image is in cache.
+ * join a task group, and the image is in cache. Rows of bf16 are widened a few at a time in scratch,
+ * computed as f32 and rounded once.
  *
  * Letters: rows of D elements, which are the last dimensions together. */
 #include <math.h>
 
 #include "engine/graph/ops/affine.h"
+#include "kernels/eltwise/eltwise.h"
 #include "kernels/norm/layer_norm.h"
 #include "kernels/reduce/reduce.h"
 
@@ -16,6 +18,7 @@ enum {
     ROWS = 32,
     LARGEST_IMAGE = 256 * 1024, /* elements of a tile */
     COLUMNS = 64,               /* columns of a tile that adds up partial sums */
+    LOW = 4096, /* elements of bf16 that are widened at once, but at least a row: L1 holds them */
 };
 
 typedef struct layer_norm_attrs {
@@ -30,9 +33,22 @@ typedef struct ln_args {
     bool tiled;
     int64_t rows, per_tile, tiles, D;
     double eps;
-    weft_dtype dtype;
+    weft_dtype dtype; /* of x, dy and y; gamma and beta are f32 where it is bf16 */
     const wf_layer_norm_fns *fns;
 } ln_args;
+
+static weft_dtype computed_in(const ln_args *g)
+{
+    return wf_read_as(g->dtype);
+}
+
+/* The rows of bf16 that are widened at once; 0: rows are read as they lie. */
+static size_t rows_at_once(const ln_args *g)
+{
+    if (g->dtype != WEFT_BF16)
+        return 0;
+    return g->D < LOW ? (size_t)(LOW / g->D) : 1;
+}
 
 /* The first row of a tile in a buffer of rows. */
 static void *rows_at(const ln_args *g, const wf_tile *t, wf_buf buf, int64_t tile)
@@ -48,13 +64,61 @@ static size_t count(const ln_args *g, int64_t tile)
     return (size_t)(left < g->per_tile ? left : g->per_tile);
 }
 
+/* The scratch of rows of bf16: `arrays` widened copies of as many rows as are widened at once. */
+static size_t scratch_bytes(const ln_args *g, int arrays)
+{
+    return (size_t)arrays * rows_at_once(g) * (size_t)g->D * sizeof(float);
+}
+
+static void forward_low(const ln_args *g, const wf_tile *t, int64_t tile)
+{
+    const wf_cast_fn widen = wf_cast_get(WEFT_BF16, WEFT_F32),
+                     narrow = wf_cast_get(WEFT_F32, WEFT_BF16);
+    const size_t n = count(g, tile), D = (size_t)g->D, most = rows_at_once(g);
+    const uint16_t *x = rows_at(g, t, g->x, tile);
+    uint16_t *y = rows_at(g, t, g->y, tile);
+    wf_row_moments *moments = (wf_row_moments *)wf_data(t, g->moments) + tile * g->per_tile;
+    float *wide = t->scratch;
+    for (size_t r = 0; r < n; r += most) {
+        const size_t rows = n - r < most ? n - r : most;
+        widen(rows * D, x + r * D, wide);
+        g->fns->forward(rows, D, g->eps, wide, wf_data(t, g->gamma), wf_data(t, g->beta), wide,
+                        moments + r);
+        narrow(rows * D, wide, y + r * D);
+    }
+}
+
 static weft_status run(const wf_tile *t, const void *vargs, int64_t tile)
 {
     const ln_args *g = vargs;
-    g->fns->forward(count(g, tile), (size_t)g->D, g->eps, rows_at(g, t, g->x, tile),
-                    wf_data(t, g->gamma), wf_data(t, g->beta), rows_at(g, t, g->y, tile),
-                    (wf_row_moments *)wf_data(t, g->moments) + tile * g->per_tile);
+    if (g->dtype == WEFT_BF16)
+        forward_low(g, t, tile);
+    else
+        g->fns->forward(count(g, tile), (size_t)g->D, g->eps, rows_at(g, t, g->x, tile),
+                        wf_data(t, g->gamma), wf_data(t, g->beta), rows_at(g, t, g->y, tile),
+                        (wf_row_moments *)wf_data(t, g->moments) + tile * g->per_tile);
     return WEFT_OK;
+}
+
+/* Rows are added to the sums one after the other, so widening some at a time changes no bit. */
+static void backward_low(const ln_args *g, const wf_tile *t, int64_t tile, double *sums)
+{
+    const wf_cast_fn widen = wf_cast_get(WEFT_BF16, WEFT_F32),
+                     narrow = wf_cast_get(WEFT_F32, WEFT_BF16);
+    const size_t n = count(g, tile), D = (size_t)g->D, most = rows_at_once(g);
+    const uint16_t *x = rows_at(g, t, g->x, tile), *dy = rows_at(g, t, g->dy, tile);
+    uint16_t *dx = rows_at(g, t, g->y, tile);
+    const wf_row_moments *moments =
+        (const wf_row_moments *)wf_data(t, g->moments) + tile * g->per_tile;
+    float *wide_x = t->scratch, *wide_dy = wide_x + most * D;
+    for (size_t r = 0; r < n; r += most) {
+        const size_t rows = n - r < most ? n - r : most;
+        widen(rows * D, x + r * D, wide_x);
+        widen(rows * D, dy + r * D, wide_dy);
+        g->fns->backward(rows, D, wide_x, wide_dy, wf_data(t, g->gamma), moments + r, wide_dy,
+                         sums);
+        narrow(rows * D, wide_dy, dx + r * D);
+    }
 }
 
 static weft_status run_backward(const wf_tile *t, const void *vargs, int64_t tile)
@@ -64,10 +128,13 @@ static weft_status run_backward(const wf_tile *t, const void *vargs, int64_t til
     double *sums = (double *)wf_data(t, g->sums) + (size_t)tile * doubles;
     for (size_t j = 0; j < doubles; j++)
         sums[j] = 0;
-    g->fns->backward(count(g, tile), (size_t)g->D, rows_at(g, t, g->x, tile),
-                     rows_at(g, t, g->dy, tile), wf_data(t, g->gamma),
-                     (const wf_row_moments *)wf_data(t, g->moments) + tile * g->per_tile,
-                     rows_at(g, t, g->y, tile), sums);
+    if (g->dtype == WEFT_BF16)
+        backward_low(g, t, tile, sums);
+    else
+        g->fns->backward(count(g, tile), (size_t)g->D, rows_at(g, t, g->x, tile),
+                         rows_at(g, t, g->dy, tile), wf_data(t, g->gamma),
+                         (const wf_row_moments *)wf_data(t, g->moments) + tile * g->per_tile,
+                         rows_at(g, t, g->y, tile), sums);
     return WEFT_OK;
 }
 
@@ -83,7 +150,7 @@ static weft_status run_merge(const wf_tile *t, const void *vargs, int64_t tile)
         wf_merge((size_t)g->tiles, doubles, n,
                  (const double *)wf_data(t, g->sums) + (size_t)i * doubles / 2 + first, sum);
         for (size_t j = 0; j < n; j++)
-            wf_float_set(g->dtype, wf_data(t, to[i]), first + (int64_t)j, sum[j]);
+            wf_float_set(computed_in(g), wf_data(t, to[i]), first + (int64_t)j, sum[j]);
     }
     return WEFT_OK;
 }
@@ -101,12 +168,17 @@ static ln_args args_of(const wf_lower *l)
                  .D = wf_dims_count(&x.shape, first, rank),
                  .eps = a->eps,
                  .dtype = x.dtype,
-                 .fns = wf_layer_norm_find(l->isa, x.dtype)};
+                 .fns = wf_layer_norm_find(l->isa, wf_read_as(x.dtype))};
     const int64_t of_image = first > 0 ? g.rows / x.N : 0, some = WF_CHUNK / g.D;
     g.tiled = of_image >= ROWS && of_image * g.D <= LARGEST_IMAGE;
     g.per_tile = g.tiled ? of_image : some > ROWS ? some : ROWS;
     g.tiles = (g.rows + g.per_tile - 1) / g.per_tile;
     return g;
+}
+
+static const char *kernel_name(const ln_args *g)
+{
+    return g->dtype == WEFT_BF16 ? "layer_norm:bf16" : g->fns->name;
 }
 
 static double bytes_of(const ln_args *g, int operands)
@@ -122,12 +194,13 @@ static weft_status lower(wf_lower *l)
     g.beta = wf_lower_in(l, 2).buf;
     g.moments = wf_lower_out(l, 1).buf;
     const wf_access access = g.tiled ? WF_TILED : WF_WHOLE;
-    wf_task *task = wf_lower_task(l, g.fns->name, run, &g, sizeof(g), g.tiles);
+    wf_task *task = wf_lower_task(l, kernel_name(&g), run, &g, sizeof(g), g.tiles);
     wf_reads(task, g.x, access);
     wf_reads(task, g.gamma, WF_WHOLE);
     wf_reads(task, g.beta, WF_WHOLE);
     wf_writes(task, g.y, access);
     wf_writes(task, g.moments, WF_WHOLE);
+    wf_scratch(task, scratch_bytes(&g, 1));
     wf_cost(task, 8 * (double)g.rows * (double)g.D, bytes_of(&g, 2));
     return wf_lowered(l, task);
 }
@@ -146,13 +219,14 @@ static weft_status lower_backward(wf_lower *l)
     if (g.sums < 0)
         return WEFT_ERR_NOMEM;
     const wf_access access = g.tiled ? WF_TILED : WF_WHOLE;
-    wf_task *task = wf_lower_task(l, g.fns->name, run_backward, &g, sizeof(g), g.tiles);
+    wf_task *task = wf_lower_task(l, kernel_name(&g), run_backward, &g, sizeof(g), g.tiles);
     wf_reads(task, g.x, access);
     wf_reads(task, g.dy, access);
     wf_reads(task, g.moments, WF_WHOLE);
     wf_reads(task, g.gamma, WF_WHOLE);
     wf_writes(task, g.y, access);
     wf_writes(task, g.sums, WF_WHOLE);
+    wf_scratch(task, scratch_bytes(&g, 2));
     wf_cost(task, 16 * (double)g.rows * (double)g.D, bytes_of(&g, 3));
 
     task = wf_lower_task(l, "merge", run_merge, &g, sizeof(g), (g.D + COLUMNS - 1) / COLUMNS);
@@ -210,6 +284,7 @@ const wf_op wf_op_layer_norm_backward = {
     .of_nothing = WF_EMPTY_ZERO,
     .n_out = 3, /* dx, dgamma, dbeta */
     .attr_size = sizeof(layer_norm_attrs),
+    .flags = WF_OP_BF16,
     .layout_rule = WF_LAYOUT_PLAIN,
     .precision = WF_PRECISION_FOLLOW,
     .infer = wf_infer_affine_backward,
@@ -223,6 +298,7 @@ const wf_op wf_op_layer_norm = {
     .of_nothing = WF_EMPTY_ZERO,
     .n_out = 2, /* y, moments */
     .attr_size = sizeof(layer_norm_attrs),
+    .flags = WF_OP_BF16,
     .layout_rule = WF_LAYOUT_PLAIN,
     .precision = WF_PRECISION_FOLLOW,
     .infer = infer,
