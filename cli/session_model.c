@@ -184,9 +184,18 @@ static const char *list_of_prefixes(const char *prefixes, char *text, size_t siz
     return text;
 }
 
+/* Whether the command only infers, in bf16: then weights are stored as bf16, in half the memory. */
+static bool stores_bf16(const session *s)
+{
+    return weft_context_amp(s->ctx) == WEFT_AMP_BF16 &&
+           (strcmp(s->command, "eval") == 0 || strcmp(s->command, "predict") == 0);
+}
+
 /* Loads the weights into the model, all but the layers in `heads` where those begin anew. */
 static int load_weights(session *s, const weft_named_modules *heads)
 {
+    if (stores_bf16(s) && weft_module_to(s->model, WEFT_BF16) != WEFT_OK)
+        return session_fail(s);
     char except[FLAG_LIST_TEXT] = "";
     size_t n = 0;
     for (int i = 0; i < heads->n && s->options->reset_head && n < sizeof(except); i++)

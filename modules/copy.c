@@ -20,10 +20,7 @@ weft_tensor *wf_tensor_copy(weft_tensor *t, weft_dtype dtype)
         return NULL;
     }
     wf_convert(to, dtype, from, weft_tensor_dtype(t), weft_shape_count(shape));
-    if (weft_requires_grad(t) && weft_set_requires_grad(copy, true) != WEFT_OK) {
-        weft_tensor_unref(copy);
-        return NULL;
-    }
+    copy->requires_grad = weft_requires_grad(t); /* of bf16 too, for when it becomes f32 again */
     return copy;
 }
 

@@ -179,8 +179,8 @@ weft_tensor *wf_tensor_copy(weft_tensor *t, weft_dtype dtype);
 
 /* Whether the type is f32 or f64, in which layers compute. */
 bool wf_floating(weft_dtype dtype);
-/* Whether type `from` can be stored as `to`: yes, except that types that are not floating cannot
- * become f16 or bf16. */
+/* Whether type `from` can be stored as `to`: yes, except that nothing else becomes f16, and types
+ * that are not floating do not become bf16. */
 bool wf_converts(weft_dtype from, weft_dtype to);
 /* The index of the first of n values that `to` cannot hold; -1: it can hold all. An integer type
  * cannot hold values that are out of range, not whole, or NaN. A floating type holds every value,
@@ -191,8 +191,9 @@ void wf_convert(void *to, weft_dtype to_type, const void *from, weft_dtype from_
 /* Writes the i-th value as text; returns text. */
 const char *wf_format_value(const void *from, weft_dtype type, int64_t i, char *text, size_t size);
 
-/* Converts tensors and their gradients to f32 or f64, in place; tensors of other types stay. First
- * runs the recorded work that reads them. On failure none has changed. */
+/* Converts what belongs to tensors that are trained, and gradients, to the tensors' type, f32 or
+ * f64, in place; tensors that are not floating stay. First runs the recorded work that reads them.
+ * WEFT_ERR_STATE for bf16, which is not trained. On failure none has changed. */
 weft_status wf_tensors_change_type(weft_context *ctx, weft_tensor *const *t, int n,
                                    weft_dtype dtype);
 

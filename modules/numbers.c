@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "engine/base/error.h"
+#include "kernels/eltwise/eltwise.h"
 #include "modules/internal.h"
 
 static float as_float(uint32_t bits)
@@ -63,7 +64,7 @@ static double float_at(const void *from, weft_dtype type, int64_t i)
 
 bool wf_converts(weft_dtype from, weft_dtype to)
 {
-    return from == to || wf_floating(to) || whole(to);
+    return from == to || wf_floating(to) || whole(to) || (to == WEFT_BF16 && !whole(from));
 }
 
 /* The smallest and the largest value of an integer type. */
@@ -145,6 +146,18 @@ static void to_f64(double *to, const void *from, weft_dtype from_type, int64_t n
         to[i] = (double)whole_at(from, from_type, i);
 }
 
+/* Rounds once, to nearest even; f16's values are f32's. */
+static void to_bf16(uint16_t *to, const void *from, weft_dtype from_type, int64_t n)
+{
+    const wf_cast_fn cast = wf_cast_get(WEFT_F64, WEFT_BF16);
+    if (from_type == WEFT_F32)
+        wf_cast_get(WEFT_F32, WEFT_BF16)((size_t)n, from, to);
+    for (int64_t i = 0; i < n && from_type != WEFT_F32; i++) {
+        const double value = float_at(from, from_type, i);
+        cast(1, &value, to + i);
+    }
+}
+
 static void to_whole(void *to, weft_dtype to_type, const void *from, weft_dtype from_type,
                      int64_t n)
 {
@@ -168,6 +181,8 @@ void wf_convert(void *to, weft_dtype to_type, const void *from, weft_dtype from_
         to_f32(to, from, from_type, n);
     else if (to_type == WEFT_F64)
         to_f64(to, from, from_type, n);
+    else if (to_type == WEFT_BF16)
+        to_bf16(to, from, from_type, n);
     else
         to_whole(to, to_type, from, from_type, n);
 }

@@ -65,9 +65,10 @@ static weft_status check_tensor(const weft_module *m, const char *name, wf_part_
                        "registered (weft_keep() makes one)",
                        cls, what, name);
     weft_dtype dtype = weft_tensor_dtype(t);
-    if (kind == WF_PARAMETER && dtype != WEFT_F32 && dtype != WEFT_F64)
-        return wf_fail(m->ctx, WEFT_ERR_DTYPE, "%s: parameter '%s' is %s; it must be f32 or f64",
-                       cls, name, weft_dtype_name(dtype));
+    if (kind == WF_PARAMETER && !wf_floating(dtype) && dtype != WEFT_BF16)
+        return wf_fail(m->ctx, WEFT_ERR_DTYPE,
+                       "%s: parameter '%s' is %s; it must be f32, f64 or bf16", cls, name,
+                       weft_dtype_name(dtype));
     return WEFT_OK;
 }
 

@@ -3,6 +3,8 @@
 
 #include <math.h>
 
+#include "kernels/types.h"
+
 static bool all_finite(weft_tensor *t)
 {
     int64_t n = weft_shape_count(weft_tensor_shape(t));
@@ -14,6 +16,9 @@ static bool all_finite(weft_tensor *t)
     else if (weft_tensor_dtype(t) == WEFT_F64)
         for (int64_t i = 0; i < n && finite; i++)
             finite = isfinite(((const double *)data)[i]);
+    else if (weft_tensor_dtype(t) == WEFT_BF16)
+        for (int64_t i = 0; i < n && finite; i++)
+            finite = isfinite(wf_bf16_value(((const uint16_t *)data)[i]));
     return finite;
 }
 

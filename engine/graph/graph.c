@@ -121,7 +121,8 @@ int wf_graph_value(weft_context *ctx, weft_tensor *t)
         wf_nomem(&ctx->error, sizeof *g->values, "the graph");
         return -1;
     }
-    g->values[g->n_values] = (wf_value){.type = t->type,
+    g->values[g->n_values] = (wf_value){.type = {wf_read_as(t->type.dtype), t->type.shape},
+                                        .storage = t->type.dtype,
                                         .node = -1,
                                         .stored = weft_tensor_ref(t),
                                         .version = t->version,
@@ -139,12 +140,12 @@ static weft_status check_assignment(weft_context *ctx, weft_tensor *stored, weft
     if (!wf_tensor_check(stored, "assign", false) || !wf_tensor_check(value, "assign", false))
         return WEFT_ERR_STATE;
     char a[128], b[128];
-    if (stored->type.dtype != value->type.dtype ||
-        !weft_shape_equal(stored->type.shape, value->type.shape))
-        return wf_fail(
-            ctx, WEFT_ERR_SHAPE, "assign: %s %s to %s %s", weft_dtype_name(value->type.dtype),
-            weft_shape_format(value->type.shape, a, sizeof a), weft_dtype_name(stored->type.dtype),
-            weft_shape_format(stored->type.shape, b, sizeof b));
+    const weft_dtype from = wf_read_as(value->type.dtype);
+    if (stored->type.dtype != from || !weft_shape_equal(stored->type.shape, value->type.shape))
+        return wf_fail(ctx, WEFT_ERR_SHAPE, "assign: %s %s to %s %s", weft_dtype_name(from),
+                       weft_shape_format(value->type.shape, a, sizeof a),
+                       weft_dtype_name(stored->type.dtype),
+                       weft_shape_format(stored->type.shape, b, sizeof b));
     *v = wf_graph_value(ctx, value);
     return *v < 0 ? WEFT_ERR_NOMEM : WEFT_OK;
 }
@@ -202,7 +203,7 @@ weft_tensor *weft_keep(weft_tensor *t)
     weft_context *ctx = wf_record_context("keep", 1, 1, &t);
     if (!ctx)
         return NULL;
-    weft_tensor *kept = weft_tensor_create(ctx, t->type.dtype, t->type.shape);
+    weft_tensor *kept = weft_tensor_create(ctx, wf_read_as(t->type.dtype), t->type.shape);
     if (!kept) {
         wf_step_fail(ctx, WEFT_ERR_NOMEM);
     } else if (wf_graph_assign(kept, t, false) != WEFT_OK) {

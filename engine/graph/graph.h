@@ -31,7 +31,8 @@ typedef struct wf_value {
     /* After a partial run: the value's numbers, in the plan's layout. */
     wf_block store;
     int block;
-    weft_dtype storage; /* their type in `store`: bf16 may stand for f32 */
+    /* Their type in `store`, and of a leaf the stored tensor's: bf16 may stand for f32. */
+    weft_dtype storage;
 } wf_value;
 
 struct wf_node {

@@ -204,6 +204,8 @@ void wf_cost(wf_task *task, double flops, double bytes);
 typedef struct wf_problem wf_problem;
 weft_status wf_lower_prefer(wf_lower *l, const wf_problem *problem, const char **name);
 void wf_expect(wf_task *task, double cycles, bool by_wisdom);
+/* How many of these cycles the kernel is expected to spend on converting between bf16 and f32. */
+void wf_expect_converting(wf_task *task, double cycles);
 
 /* ---- the descriptor ------------------------------------------------------------------------- */
 
@@ -303,6 +305,10 @@ struct wf_op {
     /* where grad is NULL: why there is no gradient (shown to the user) */
     const char *no_grad_reason;
     weft_status (*lower)(wf_lower *l);
+    /* Whether lower takes input i as bf16 where it is a stored tensor of bf16, for inputs that are no
+     * feature maps: Note [Stored bf16] in engine/tensor/tensor.h. in: shapes of all inputs. NULL: it
+     * takes none. */
+    bool (*takes_stored)(const void *attrs, const weft_shape *in, int i);
     /* Fills in the sample inputs of case `index`; false when there is no such case. */
     bool (*sample)(weft_context *ctx, int index, wf_sample *sample);
     /* where sample is NULL: which op's sample inputs cover this one */

@@ -154,7 +154,7 @@ static weft_status record(weft_context *ctx, const wf_op *op, const void *attrs,
     }
     status = settle_updates(ctx, op, in, n_in);
     for (int i = 0; i < n_in && status == WEFT_OK; i++) {
-        in_types[i] = in[i]->type;
+        in_types[i] = (wf_type){wf_read_as(in[i]->type.dtype), in[i]->type.shape};
         values[i] = wf_graph_value(ctx, in[i]);
         if (values[i] < 0)
             status = WEFT_ERR_NOMEM;

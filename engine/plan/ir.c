@@ -68,6 +68,7 @@ static weft_status import_values(wf_plan *p, const wf_request *r)
             return WEFT_ERR_NOMEM;
         if (v->node < 0) {
             p->values[i].kind = WF_IR_LEAF;
+            p->values[i].storage = v->storage;
         } else if (v->store.data) {
             p->values[i].kind = WF_IR_DATA;
             p->values[i].block = v->block;

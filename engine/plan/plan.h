@@ -197,8 +197,9 @@ struct wf_task {
     int64_t tiles;
     size_t scratch;
     double flops, bytes;
-    double cycles;  /* expected cost (kernels/select.h); 0: the kernel has no cost model */
-    bool by_wisdom; /* wisdom chose the kernel */
+    double cycles;     /* expected cost (kernels/select.h); 0: the kernel has no cost model */
+    double converting; /* of these cycles, those of conversions between bf16 and f32 */
+    bool by_wisdom;    /* wisdom chose the kernel */
     bool commit;
     wf_use *uses;
     int group;
@@ -312,6 +313,9 @@ static inline wf_buf wf_buffer_whole(const wf_plan *p, wf_buf b)
 {
     return p->buffers[b].whole >= 0 ? p->buffers[b].whole : b;
 }
+/* The node that is to blame for this one's outputs: itself; of a cast to bf16 that the precision pass made,
+ * which may round to infinity, the node whose output it stores. NULL: none. precision.c. */
+const wf_ir_node *wf_ir_maker(const wf_plan *p, const wf_ir_node *node);
 /* Describes one image of a rank-4 value in its layout; for other ranks see wf_operand. */
 wf_act wf_ir_act(const wf_ir_value *v);
 

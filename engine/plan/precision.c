@@ -11,6 +11,9 @@
  * Note [Reading mid-step] in execute.c. The pass comes before fuse, so that fuse does not join ops
  * with a cast between them.
  *
+ * Stored tensors of bf16 (Note [Stored bf16] in engine/tensor/tensor.h) are read through casts, too,
+ * but for feature maps under weft_options.amp.
+ *
  * An op without a bf16 kernel (WF_OP_BF16) reads its inputs through casts and gives its outputs to
  * casts. Each reader gets casts of its own. So an f32 copy lives for a short time: one image at a
  * time, in the op's own task group. See chain.c. */
@@ -25,10 +28,11 @@ static bool is_feature_map(const wf_ir_value *v)
     return v->type.dtype == WEFT_F32 && s->rank == 4 && s->dim[2] * s->dim[3] > 1;
 }
 
-/* Appends a cast from value `from` to value `to`, for node `for_node`. */
-static weft_status cast(wf_plan *p, int from, int to, const wf_ir_node *for_node)
+/* Appends a cast from value `from` to value `to`, for node `for_node`. dense: `from` is a stored tensor
+ * that nobody reads image by image. */
+static weft_status cast(wf_plan *p, int from, int to, const wf_ir_node *for_node, bool dense)
 {
-    const wf_cast_attrs attrs = {p->values[to].storage};
+    const wf_cast_attrs attrs = {.dtype = p->values[to].storage, .dense = dense};
     const int node = wf_ir_new_node(p, &wf_op_cast, &attrs, 1, &from);
     if (node < 0)
         return WEFT_ERR_NOMEM;
@@ -45,10 +49,10 @@ static weft_status cast(wf_plan *p, int from, int to, const wf_ir_node *for_node
 
 /* Appends a cast to the type with which the value was recorded. Returns the copy; -1: out of
  * memory. */
-static int widen(wf_plan *p, int value, const wf_ir_node *for_node)
+static int widen(wf_plan *p, int value, const wf_ir_node *for_node, bool dense)
 {
     const int copy = wf_ir_new_value(p, p->values[value].type);
-    return copy >= 0 && cast(p, value, copy, for_node) == WEFT_OK ? copy : -1;
+    return copy >= 0 && cast(p, value, copy, for_node, dense) == WEFT_OK ? copy : -1;
 }
 
 /* Whether an input feature map of the node is stored in type t. */
@@ -63,6 +67,8 @@ static bool reads(const wf_plan *p, const wf_ir_node *n, weft_dtype t)
 /* Whether the node's output feature maps are stored as bf16. */
 static bool stores_bf16(const wf_plan *p, const wf_ir_node *n)
 {
+    if (p->ctx->options.amp != WEFT_AMP_BF16)
+        return false;
     switch (n->op->precision) {
     case WF_PRECISION_BF16: return true;
     case WF_PRECISION_FOLLOW: return !reads(p, n, WEFT_F32);
@@ -70,16 +76,29 @@ static bool stores_bf16(const wf_plan *p, const wf_ir_node *n)
     }
 }
 
-/* Makes the node read f32 copies of its bf16 inputs; if it takes bf16 (`takes`), only of its
- * weights. */
+/* Whether the node's lowering reads input i as it is stored, in bf16. */
+static bool takes_stored(const wf_plan *p, const wf_ir_node *n, int i)
+{
+    weft_shape shapes[WF_MAX_IN];
+    if (!n->op->takes_stored || p->values[n->in[i]].kind != WF_IR_LEAF || n->n_in > WF_MAX_IN)
+        return false;
+    for (int k = 0; k < n->n_in; k++)
+        shapes[k] = p->values[n->in[k]].type.shape;
+    return n->op->takes_stored(n->attrs, shapes, i);
+}
+
+/* Makes the node read f32 copies of its bf16 inputs; if it takes bf16 (`takes`), only of those that
+ * are no feature maps: weights, and parameters that are stored so. */
 static weft_status widen_inputs(wf_plan *p, wf_ir_node *n, bool takes)
 {
     for (int i = 0; i < n->n_in; i++) {
         const int value = n->in[i];
         if (p->values[value].storage == p->values[value].type.dtype ||
-            (takes && n->op->weights != i + 1))
+            (takes && n->op->weights != i + 1 && is_feature_map(&p->values[value])) ||
+            takes_stored(p, n, i))
             continue;
-        const int copy = widen(p, value, n);
+        const bool dense = n->op->weights == i + 1 && p->values[value].kind == WF_IR_LEAF;
+        const int copy = widen(p, value, n, dense);
         if (copy < 0)
             return WEFT_ERR_NOMEM;
         for (int j = i; j < n->n_in; j++)
@@ -102,6 +121,8 @@ static bool all_feature_maps(const wf_plan *p, const int *value, int n)
 static bool takes_bf16(const wf_plan *p, const wf_ir_node *n)
 {
     const wf_op *op = n->op;
+    if (p->ctx->options.amp != WEFT_AMP_BF16)
+        return false;
     if (op->precision == WF_PRECISION_BF16 || op->precision == WF_PRECISION_F32_OUT)
         return op->flags & WF_OP_BF16;
     if (reads(p, n, WEFT_F32))
@@ -137,7 +158,7 @@ static weft_status place(wf_plan *p, wf_ir_node node)
     p->nodes[p->n_nodes++] = node;
     for (int o = 0; o < node.n_out; o++)
         if (narrow[o] >= 0)
-            WF_TRY(cast(p, node.out[o], narrow[o], &node));
+            WF_TRY(cast(p, node.out[o], narrow[o], &node, false));
     return WEFT_OK;
 }
 
@@ -148,7 +169,7 @@ static weft_status widen_assigned(wf_plan *p)
         const int value = p->assigns[i].value;
         if (p->values[value].storage == p->values[value].type.dtype)
             continue;
-        const int copy = widen(p, value, NULL);
+        const int copy = widen(p, value, NULL, false);
         if (copy < 0)
             return WEFT_ERR_NOMEM;
         p->assigns[i].value = copy;
@@ -156,9 +177,28 @@ static weft_status widen_assigned(wf_plan *p)
     return WEFT_OK;
 }
 
+const wf_ir_node *wf_ir_maker(const wf_plan *p, const wf_ir_node *node)
+{
+    if (node->source >= 0)
+        return node;
+    if (node->op != &wf_op_cast || p->values[node->out[0]].storage != WEFT_BF16)
+        return NULL;
+    const wf_ir_value *v = &p->values[node->in[0]];
+    return v->kind == WF_IR_NODE && v->node >= 0 ? &p->nodes[v->node] : NULL;
+}
+
+/* Whether a value that the plan reads is stored in another type than ops see. */
+static bool reads_bf16(const wf_plan *p)
+{
+    for (int v = 0; v < p->n_values; v++)
+        if (p->values[v].storage != p->values[v].type.dtype)
+            return true;
+    return false;
+}
+
 weft_status wf_pass_precision(wf_plan *p)
 {
-    if (p->ctx->options.amp != WEFT_AMP_BF16)
+    if (p->ctx->options.amp != WEFT_AMP_BF16 && !reads_bf16(p))
         return WEFT_OK;
     const int n_old = p->n_nodes;
     wf_ir_node *old = wf_bump_alloc(&p->bump, (size_t)(n_old + 1) * sizeof *old);

@@ -279,6 +279,12 @@ void wf_expect(wf_task *task, double cycles, bool by_wisdom)
     }
 }
 
+void wf_expect_converting(wf_task *task, double cycles)
+{
+    if (task)
+        task->converting = cycles;
+}
+
 weft_status wf_lower_prefer(wf_lower *l, const wf_problem *problem, const char **name)
 {
     wf_plan *p = l->plan;

@@ -57,10 +57,10 @@ void wf_anomaly_check(wf_run *run, const wf_task *task)
 {
     if (task->node < 0 || task->commit)
         return;
-    const wf_ir_node *ir = &run->plan->nodes[task->node];
-    if (ir->source < 0)
+    const wf_ir_node *ir = &run->plan->nodes[task->node], *maker = wf_ir_maker(run->plan, ir);
+    if (!maker || maker->source < 0)
         return;
-    const wf_run_origin node = run->source->origin(run->source->user, ir->source);
+    const wf_run_origin node = run->source->origin(run->source->user, maker->source);
     if (!node.check)
         return;
     for (int o = 0; o < ir->n_out; o++) {
@@ -69,6 +69,8 @@ void wf_anomaly_check(wf_run *run, const wf_task *task)
             continue;
         char shape[128], from[64] = "", rule[96] = "forward";
         int in = bad_input(run, ir);
+        if (in >= 0 && maker != ir)
+            return; /* told already */
         if (in >= 0)
             snprintf(from, sizeof from, "; its input %d has one already", in);
         if (node.backward_of)
@@ -77,8 +79,9 @@ void wf_anomaly_check(wf_run *run, const wf_task *task)
             snprintf(rule, sizeof rule, "backward");
         wf_tile_fail(
             &(wf_tile){.run = run}, WEFT_ERR_NUMERIC,
-            "anomaly: %s%s%s (%s) gave %s, output of shape %s%s", node.path, *node.path ? ": " : "",
-            node.title, rule, bad,
+            "anomaly: %s%s%s (%s) gave %s%s, output of shape %s%s", node.path,
+            *node.path ? ": " : "", node.title, rule, bad,
+            maker != ir ? " as it was rounded to bf16" : "",
             weft_shape_format(run->plan->values[ir->out[o]].type.shape, shape, sizeof shape), from);
         return;
     }

@@ -44,7 +44,7 @@ static double moved(forecaster *f, const wf_use *u, int group)
 
 static wf_forecast forecast_task(forecaster *f, const wf_task *t)
 {
-    wf_forecast c = {.flops = t->flops};
+    wf_forecast c = {.flops = t->flops, .converting = t->converting / CLOCK};
     for (const wf_use *u = t->uses; u; u = u->next)
         c.dram += moved(f, u, t->group);
     const double memory = c.dram / DRAM_BYTES, near = t->bytes > c.dram ? t->bytes - c.dram : 0;

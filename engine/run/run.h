@@ -96,9 +96,10 @@ wf_trace *wf_replay_trace(const wf_replay *replay); /* NULL: off */
 
 /* ---- forecast.c: what a task is expected to move and to take ---- */
 typedef struct wf_forecast {
-    double flops;   /* floating-point operations */
-    double dram;    /* bytes of buffers that other task groups wrote or read */
-    double seconds; /* on one core: Note [Forecast] in forecast.c */
+    double flops;      /* floating-point operations */
+    double dram;       /* bytes of buffers that other task groups wrote or read */
+    double seconds;    /* on one core: Note [Forecast] in forecast.c */
+    double converting; /* of these, those of converting between bf16 and f32 inside the task */
 } wf_forecast;
 /* forecasts[i] is that of the plan's task i. False: out of memory. */
 bool wf_forecast_plan(const wf_plan *plan, wf_forecast *forecasts);

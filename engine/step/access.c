@@ -135,6 +135,7 @@ static double element(weft_dtype dtype, const void *data)
     case WEFT_U8: return *(const uint8_t *)data;
     case WEFT_I32: return *(const int32_t *)data;
     case WEFT_I64: return (double)*(const int64_t *)data;
+    case WEFT_BF16: return (double)wf_bf16_value(*(const uint16_t *)data);
     default: return NAN;
     }
 }

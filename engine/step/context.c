@@ -82,8 +82,6 @@ weft_status weft_context_create(weft_context **out, const weft_options *options,
     ctx->handles = (wf_handles)WF_HANDLES_INIT;
     ctx->options = o;
     ctx->isa = wf_cpu_isa();
-    if (o.amp == WEFT_AMP_AUTO)
-        ctx->options.amp = wf_cpu_bf16() == WF_BF16_STORAGE ? WEFT_AMP_OFF : WEFT_AMP_BF16;
     weft_status status = WEFT_OK;
     if (o.trace_path && !(ctx->trace_path = wf_strdup(o.trace_path)))
         status = wf_nomem(&ctx->error, strlen(o.trace_path), "the context");

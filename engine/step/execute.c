@@ -11,6 +11,7 @@
 #include "engine/base/alloc.h"
 #include "engine/base/stack.h"
 #include "engine/run/run.h"
+#include "engine/step/amp.h"
 #include "engine/step/execute.h"
 #include "engine/step/plan_cache.h"
 #include "engine/step/wisdom.h"
@@ -413,6 +414,8 @@ weft_status wf_plan_of_recorded(weft_context *ctx, wf_plan **plan)
     weft_status status = wf_request_number(ctx, &r);
     if (status == WEFT_OK)
         status = wf_wisdom_load(ctx);
+    if (status == WEFT_OK)
+        status = wf_amp_settle(ctx, &r, ctx->options.passes_off);
     if (status == WEFT_OK)
         status = wf_plan_compile(ctx, &r, ctx->options.passes_off, plan);
     request_done(&r);

@@ -99,6 +99,8 @@ static void print_task(const wf_plan *p, const wf_task *t, const wf_forecast *f,
         fprintf(out, " %3.0f %% of peak%s ",
                 100 * t->flops / 2 / (t->cycles * wf_peak_fmas(p->ctx->isa)),
                 t->by_wisdom ? " by wisdom" : "");
+    if (f->converting > 0)
+        fprintf(out, " (conversions %.3f ms) ", f->converting * 1e3);
     for (const wf_use *u = t->uses; u; u = u->next)
         fprintf(out, " %s%d%s", u->write ? ">" : "<", u->buf, u->access == WF_TILED ? "t" : "");
     fprintf(out, "%s%s\n", *t->path ? "  " : "", t->path);
@@ -125,7 +127,9 @@ weft_status wf_explain_text(const wf_plan *p, FILE *out)
     fprintf(out,
             "expected: %.2f MB from and to memory, %.3f ms on one core of the reference machine\n",
             dram * 1e-6, seconds * 1e3);
-    const weft_status status = print_wisdom(p, out);
+    weft_status status = print_wisdom(p, out);
+    if (status == WEFT_OK)
+        status = wf_explain_types(p, f, out);
     fprintf(
         out,
         "\ntask groups, in the order in which one worker would take them (a group runs its tasks tile "

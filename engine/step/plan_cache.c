@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "engine/base/alloc.h"
+#include "engine/step/amp.h"
 #include "engine/step/plan_cache.h"
 #include "engine/step/wisdom.h"
 
@@ -90,8 +91,8 @@ static bool put_type(wf_plan_cache *c, const wf_type *t)
 /* Puts a value that the request reads but does not compute. */
 static bool put_given(wf_plan_cache *c, const wf_value *v)
 {
-    return put_int(c, v->node < 0 ? 0 : v->block) &&
-           put_int(c, v->node < 0 ? 0 : (int64_t)v->storage) && put_type(c, &v->type);
+    return put_int(c, v->node < 0 ? 0 : v->block) && put_int(c, (int64_t)v->storage) &&
+           put_type(c, &v->type);
 }
 
 /* What the signature has already: how many of the request's values, and the last node's segment. */
@@ -186,6 +187,7 @@ weft_status wf_plan_lookup(weft_context *ctx, const wf_request *request, unsigne
     }
     wf_plan *fresh = NULL;
     WF_TRY(wf_wisdom_load(ctx));
+    WF_TRY(wf_amp_settle(ctx, request, passes_off));
     WF_TRY(wf_plan_compile(ctx, request, passes_off, &fresh));
     char *signature = wf_alloc(c->size);
     if (!signature) {

@@ -5,6 +5,7 @@
 
 #include "engine/tensor/context.h"
 #include "engine/base/alloc.h"
+#include "kernels/eltwise/eltwise.h"
 
 static weft_status check_creation(weft_context *ctx, weft_dtype dtype, weft_shape shape)
 {
@@ -94,6 +95,13 @@ weft_tensor *weft_tensor_full(weft_context *ctx, weft_dtype dtype, weft_shape sh
     return t;
 }
 
+static uint16_t to_bf16(double value)
+{
+    uint16_t bits;
+    wf_cast_get(WEFT_F64, WEFT_BF16)(1, &value, &bits);
+    return bits;
+}
+
 /* Whether the type can hold `value`; for integer types, without its fraction. */
 static bool value_fits(weft_dtype dtype, double value)
 {
@@ -102,6 +110,7 @@ static bool value_fits(weft_dtype dtype, double value)
     case WEFT_U8: return value > -1 && value < 256;
     case WEFT_I32: return value > -0x1p31 - 1 && value < 0x1p31;
     case WEFT_I64: return value >= -0x1p63 && value < 0x1p63;
+    case WEFT_BF16: return !isfinite(value) || isfinite(wf_bf16_value(to_bf16(value)));
     default: return true;
     }
 }
@@ -121,6 +130,7 @@ weft_status wf_tensor_fill(weft_tensor *t, const char *what, double value)
         case WEFT_U8: ((uint8_t *)data)[i] = (uint8_t)value; break;
         case WEFT_I32: ((int32_t *)data)[i] = (int32_t)value; break;
         case WEFT_I64: ((int64_t *)data)[i] = (int64_t)value; break;
+        case WEFT_BF16: ((uint16_t *)data)[i] = to_bf16(value); break;
         default:
             return wf_fail(t->ctx, WEFT_ERR_DTYPE, "%s: %s is not possible", what,
                            weft_dtype_name(dtype));

@@ -54,7 +54,7 @@ enum {
 typedef enum weft_amp {
     WEFT_AMP_OFF,  /* everything is stored in the type it was recorded with */
     WEFT_AMP_BF16, /* feature maps are stored as bf16 */
-    WEFT_AMP_AUTO  /* as BF16 where the machine has bf16 arithmetic, else as OFF */
+    WEFT_AMP_AUTO  /* the first plan that has products decides, by its expected cost */
 } weft_amp;
 
 /* What happens when Weft finds a likely mistake in the program; weft_set_message_handler lists
@@ -110,7 +110,7 @@ weft_isa weft_context_isa(const weft_context *ctx); /* that kernels are chosen f
  * chosen, bits may also depend on the caches, for which oneDNN asks the CPU itself. "" without a
  * context. The environment's WEFT_MACHINE names another. */
 const char *weft_context_machine(const weft_context *ctx);
-/* WEFT_AMP_OFF or WEFT_AMP_BF16: what weft_options.amp means on this machine. */
+/* What weft_options.amp says; once AUTO has been decided: WEFT_AMP_OFF or WEFT_AMP_BF16. */
 weft_amp weft_context_amp(const weft_context *ctx);
 
 /* The status of the first error since the last weft_error_clear; WEFT_OK: there was none.

@@ -286,10 +286,24 @@ weft_status weft_module_set_recompute(weft_module *m, bool on);
  * matched. If none did and n is NULL, there is a warning (weft_lint). */
 weft_status weft_module_recompute(weft_module *m, const char *pattern, int *n);
 void weft_module_zero_grad(weft_module *m); /* gradients become absent */
-/* Converts floating-point parameters and buffers, and their gradients, to `dtype` (f32 or f64).
+/* Converts floating-point parameters and buffers, and their gradients, to `dtype`: f32, f64 or bf16.
  * They stay the same tensors, so an optimizer that has them goes on; its state follows at its next
- * step. Recorded work that reads them is run first. On failure nothing has changed. */
+ * step. Integer buffers stay as they are. Recorded work that reads them is run first. On failure
+ * nothing has changed.
+ *
+ * WEFT_BF16 is storage for inference, in half the memory: each parameter is rounded to nearest even;
+ * buffers, such as BatchNorm's running statistics, and gradients become f32. (torch's
+ * module.to(torch.bfloat16) rounds the statistics as well.) Ops read the parameters as the f32 that
+ * their values are, and take f32 inputs. weft_module_to(m, WEFT_F32) brings back the rounded values. Such
+ * a module is not trained: a backward pass that reaches a parameter of bf16 which requires a
+ * gradient is WEFT_ERR_STATE, and so is a step of an optimizer that has one; creating an optimizer
+ * for one is WEFT_ERR_DTYPE. Parts that are frozen may be bf16 while others are trained. A saved
+ * state has the types of its tensors; states load into either type. */
 weft_status weft_module_to(weft_module *m, weft_dtype dtype);
+/* The same for one stored tensor of f32, f64 or bf16, in place. A gradient that it has becomes f32
+ * where dtype is bf16. WEFT_ERR_DTYPE for tensors of other types, WEFT_ERR_STATE for the results of
+ * ops. */
+weft_status weft_tensor_to(weft_tensor *t, weft_dtype dtype);
 
 /* ---- calling --------------------------------------------------------------------------------- */
 

@@ -35,8 +35,8 @@ typedef enum weft_status {
 /* A short text for a status, never NULL. */
 const char *weft_status_string(weft_status status);
 
-/* The element types, as X(name, bytes, text, safetensors name). bf16 and f16 occur in files only: a
- * state of such values loads into f32 or f64. */
+/* The element types, as X(name, bytes, text, safetensors name). f16 occurs in files only; bf16 is
+ * storage, in files and in memory (weft_module_to): ops read it as the f32 that its values are. */
 #define WEFT_DTYPE_LIST(X)                                                                         \
     X(F32, 4, "f32", "F32")                                                                        \
     X(F64, 8, "f64", "F64")                                                                        \

@@ -194,14 +194,48 @@ static void a_wide_input_of_f32_keeps_an_op_in_f32(void **state)
     weft_context_destroy(ctx);
 }
 
-static void auto_asks_the_machine_and_others_are_refused(void **state)
+/* The seconds that a step of resnet18 is expected to take on one thread. */
+static double forecast_of(weft_context *ctx, weft_module *net, weft_tensor *x)
 {
-    weft_options o = {.amp = WEFT_AMP_AUTO};
+    wf_plan *plan;
+    double seconds = 0;
+    weft_sum(weft_call(net, x), WEFT_ALL_DIMS, false);
+    assert_int_equal(wf_plan_of_recorded(ctx, &plan), WEFT_OK);
+    wf_forecast *f = calloc((size_t)plan->n_tasks, sizeof *f);
+    assert_true(wf_forecast_plan(plan, f));
+    for (int i = 0; i < plan->n_tasks; i++)
+        seconds += f[i].seconds;
+    free(f);
+    wf_plan_destroy(plan);
+    weft_discard(ctx);
+    return seconds;
+}
+
+static void auto_decides_by_expected_cost_once_and_others_are_refused(void **state)
+{
+    double seconds[2];
     weft_context *ctx;
-    assert_int_equal(weft_context_create(&ctx, &o, NULL), WEFT_OK);
-    assert_int_equal(weft_context_amp(ctx),
-                     wf_cpu_bf16() == WF_BF16_STORAGE ? WEFT_AMP_OFF : WEFT_AMP_BF16);
-    weft_context_destroy(ctx);
+    for (int i = 0; i < 3; i++) {
+        weft_options o = {.threads = i < 2 ? 1 : 3, .amp = (weft_amp)i};
+        assert_int_equal(weft_context_create(&ctx, &o, NULL), WEFT_OK);
+        const weft_model_opts opts = {.num_classes = 10};
+        weft_module *net = weft_model_create(ctx, "resnet18", &opts);
+        weft_tensor *x = weft_randn(ctx, WEFT_SHAPE(4, 3, 96, 96));
+        assert_int_equal(weft_context_amp(ctx), o.amp);
+        weft_item(
+            weft_sum(weft_relu(x), WEFT_ALL_DIMS, false)); /* no products: nothing to decide */
+        assert_int_equal(weft_context_amp(ctx), o.amp);
+        const double expected = forecast_of(ctx, net, x);
+        if (i < 2)
+            seconds[i] = expected;
+        else
+            assert_int_equal(weft_context_amp(ctx),
+                             seconds[1] < 0.95 * seconds[0] ? WEFT_AMP_BF16 : WEFT_AMP_OFF);
+        weft_tensor_unref(x);
+        weft_module_unref(net);
+        weft_context_destroy(ctx);
+    }
+    weft_options o = {0};
     weft_error err = WEFT_ERROR_INIT;
     o.amp = (weft_amp)3;
     assert_int_equal(weft_context_create(&ctx, &o, &err), WEFT_ERR_INVALID);
@@ -227,6 +261,88 @@ static void anomaly_mode_names_the_op_that_overflows(void **state)
     weft_context_destroy(ctx);
 }
 
+/* Two convolutions whose gradient is finite as f32, and infinite where it is stored as bf16:
+ * (181/128)^2 is 1.9996, and the largest bf16 is 1.992 times 2^127. The forward pass is of zeros. */
+static const char *batch_that_overflows(weft_amp amp, double scale, char *text, size_t size)
+{
+    weft_options o = {.threads = 2, .amp = amp, .anomaly = true};
+    weft_context *ctx;
+    assert_int_equal(weft_context_create(&ctx, &o, NULL), WEFT_OK);
+    const weft_conv2d_layer_opts plain = {.no_bias = true};
+    weft_module *parts[] = {weft_conv2d_create(ctx, 1, 1, 1, &plain), weft_relu_create(ctx),
+                            weft_conv2d_create(ctx, 1, 1, 1, &plain)};
+    weft_module *net = weft_sequential_create(ctx, 3, parts);
+    assert_int_equal(weft_init_constant(weft_get_parameter(net, "2.weight"), 181.0 / 128 * 0x1p64),
+                     WEFT_OK);
+    weft_tensor *x = weft_tensor_create(ctx, WEFT_F32, WEFT_SHAPE(2, 1, 4, 4));
+    weft_tensor *loss = weft_scale(weft_sum(weft_call(net, x), WEFT_ALL_DIMS, false), scale);
+    assert_int_equal(weft_backward(loss), WEFT_OK);
+    const weft_status status = weft_sync(ctx);
+    snprintf(text, size, "%s", weft_error_text(ctx));
+    assert_int_equal(status, *text ? WEFT_ERR_NUMERIC : WEFT_OK);
+    weft_tensor_unref(x);
+    weft_module_unref(net);
+    weft_context_destroy(ctx);
+    return text;
+}
+
+static void anomaly_mode_names_op_and_path_of_a_gradient_that_overflows_as_bf16(void **state)
+{
+    char text[WEFT_ERROR_TEXT];
+    const double fits = 181.0 / 128 * 0x1p63, large = 0x1.ffp127;
+    assert_string_equal(batch_that_overflows(WEFT_AMP_OFF, fits, text, sizeof text), "");
+    assert_string_equal(
+        batch_that_overflows(WEFT_AMP_BF16, fits, text, sizeof text),
+        "anomaly: 2: conv2d_backward_data (backward of conv2d) gave infinity, output "
+        "of shape [2, 1, 4, 4]");
+    /* of an op without a bf16 kernel, whose output a cast stores */
+    assert_string_equal(
+        batch_that_overflows(WEFT_AMP_BF16, large, text, sizeof text),
+        "anomaly: expand (backward of sum) gave infinity as it was rounded to bf16, "
+        "output of shape [2, 1, 4, 4]");
+}
+
+/* docs/amp.md, "The rule of each op". A new op has kernels for bf16, or is put here, where it has a
+ * reason to compute on f32. */
+static void every_op_has_kernels_for_bf16_or_a_reason(void **state)
+{
+    static const struct {
+        const char *reason, *names;
+    } in_f32[] = {
+        {"constants and checks", " fill of_nothing check_finite "},
+        {"layouts, behind the precision pass", " reorder "},
+        {"comparisons", " eq ne lt le gt ge "},
+        {"autocast's list of f32", " pow_tensor pow_tensor_base pow_tensor_log softmax "
+                                   "softmax_backward log_softmax log_softmax_backward "
+                                   "cross_entropy cross_entropy_backward nll_loss "},
+        {"reductions whose result is an element", " max min argmax argmin "},
+        {"the network's input", " normalize_images byte_table one_hot "},
+        {"operands of one pixel; products round them as they pack", " matmul "},
+        {"metrics and gradients of parameters",
+         " count_correct sum_squares clip_coefficient scale_by clip_value "},
+        {"parameters and their state", " sgd_update adam_update rmsprop_update adagrad_update "
+                                       "lamb_direction lamb_update lars_update lion_update "
+                                       "ema_update "},
+        {"statistics", " bn_invstd bn_running "},
+    };
+    const wf_op *const ops[] = {
+#define WF_OP(name) &wf_op_##name,
+#include "engine/graph/ops/ops.def"
+#undef WF_OP
+    };
+    for (size_t i = 0; i < sizeof ops / sizeof *ops; i++) {
+        char name[80];
+        int reasons = 0;
+        snprintf(name, sizeof name, " %s ", ops[i]->name);
+        for (size_t r = 0; r < sizeof in_f32 / sizeof *in_f32; r++)
+            reasons += strstr(in_f32[r].names, name) != NULL;
+        const bool kernels = ops[i]->flags & (WF_OP_BF16 | WF_OP_ALL_BF16);
+        if (kernels + reasons != 1 || (reasons && ops[i]->precision != WF_PRECISION_F32))
+            fail_msg("%s: bf16 kernels %d, reasons %d, rule %d", ops[i]->name, kernels, reasons,
+                     ops[i]->precision);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -237,8 +353,10 @@ int main(void)
         cmocka_unit_test(networks_equal_the_interpreter),
         cmocka_unit_test(images_are_bf16_and_all_else_is_as_recorded),
         cmocka_unit_test(a_wide_input_of_f32_keeps_an_op_in_f32),
-        cmocka_unit_test(auto_asks_the_machine_and_others_are_refused),
+        cmocka_unit_test(every_op_has_kernels_for_bf16_or_a_reason),
+        cmocka_unit_test(auto_decides_by_expected_cost_once_and_others_are_refused),
         cmocka_unit_test(anomaly_mode_names_the_op_that_overflows),
+        cmocka_unit_test(anomaly_mode_names_op_and_path_of_a_gradient_that_overflows_as_bf16),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

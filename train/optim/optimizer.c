@@ -109,8 +109,11 @@ static weft_status check_param(const weft_optimizer *o, const char *name, const 
     if (!weft_tensor_is_stored(t))
         return wf_fail(o->ctx, WEFT_ERR_INVALID, "optimizer: '%s' is the result of an op", name);
     if (weft_tensor_dtype(t) != WEFT_F32 && weft_tensor_dtype(t) != WEFT_F64)
-        return wf_fail(o->ctx, WEFT_ERR_DTYPE, "optimizer: '%s' is %s; it must be f32 or f64", name,
-                       weft_dtype_name(weft_tensor_dtype(t)));
+        return wf_fail(o->ctx, WEFT_ERR_DTYPE, "optimizer: '%s' is %s; it must be f32 or f64%s",
+                       name, weft_dtype_name(weft_tensor_dtype(t)),
+                       weft_tensor_dtype(t) == WEFT_BF16
+                           ? " (bf16 is for inference: weft_module_to(m, WEFT_F32))"
+                           : "");
     for (int i = 0; t->optimizers > 0 && i < o->n_params; i++) {
         if (o->params[i].tensor == t)
             return wf_fail(o->ctx, WEFT_ERR_INVALID,
@@ -319,6 +322,13 @@ weft_status wf_optimizer_fit_state(weft_optimizer *o)
     for (int i = 0; i < o->n_params; i++) {
         const wf_optim_param *p = &o->params[i];
         weft_dtype dtype = p->tensor->type.dtype;
+        if (dtype == WEFT_BF16 && !p->tensor->grad_present)
+            continue; /* frozen */
+        if (dtype == WEFT_BF16)
+            return wf_fail(o->ctx, WEFT_ERR_STATE,
+                           "optimizer: '%s' became bf16, which is for inference; "
+                           "weft_module_to(m, WEFT_F32) before its training goes on",
+                           p->name);
         for (int s = 0; s < WF_OPTIM_STATES; s++) {
             if (p->state[s] != NULL && p->state[s]->type.dtype != dtype) {
                 WF_TRY(wf_tensors_change_type(o->ctx, p->state, WF_OPTIM_STATES, dtype));

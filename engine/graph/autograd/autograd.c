@@ -154,6 +154,14 @@ static bool grad_waits(const weft_context *ctx, const weft_tensor *grad)
  * computed. A sum with an existing gradient waits for the commit phase. */
 static weft_status store(weft_context *ctx, weft_tensor *leaf, weft_tensor *grad)
 {
+    char shape[128];
+    if (leaf->type.dtype == WEFT_BF16)
+        return wf_fail(
+            ctx, WEFT_ERR_STATE,
+            "backward: a tensor of shape %s that requires a gradient is stored as bf16, "
+            "which is for inference; convert its module with weft_module_to(m, WEFT_F32), "
+            "or freeze it",
+            weft_shape_format(leaf->type.shape, shape, sizeof shape));
     if (leaf->type.dtype != grad->type.dtype)
         return wf_fail(ctx, WEFT_ERR_STATE,
                        "backward: a tensor became %s after recorded work had read it as %s",

@@ -38,7 +38,7 @@ void wf_record_affine(weft_context *ctx, weft_tensor *x, weft_shape shape, weft_
                       weft_tensor **beta)
 {
     /* Any other type of x is refused later. */
-    const weft_dtype like = weft_tensor_dtype(x) == WEFT_F64 ? WEFT_F64 : WEFT_F32;
+    const weft_dtype like = wf_operand_dtype(x) == WEFT_F64 ? WEFT_F64 : WEFT_F32;
     if (!*gamma)
         *gamma = wf_record_fill(ctx, like, shape, 1.0);
     if (!*beta)

@@ -115,10 +115,10 @@ static weft_status check_channels(const bn_call *b, const char *what, weft_tenso
     if (!t)
         return WEFT_OK;
     weft_shape s = weft_tensor_shape(t);
-    if (weft_tensor_dtype(t) != weft_tensor_dtype(b->x))
+    if (wf_operand_dtype(t) != wf_operand_dtype(b->x))
         return wf_fail_step(b->ctx, WEFT_ERR_DTYPE, "batch_norm: %s is %s, input is %s", what,
-                            weft_dtype_name(weft_tensor_dtype(t)),
-                            weft_dtype_name(weft_tensor_dtype(b->x)));
+                            weft_dtype_name(wf_operand_dtype(t)),
+                            weft_dtype_name(wf_operand_dtype(b->x)));
     if (!weft_shape_equal(s, WEFT_SHAPE(b->shape.dim[1])))
         return wf_fail_step(b->ctx, WEFT_ERR_SHAPE,
                             "batch_norm: %s has shape %s, input has %lld channels", what,
@@ -147,7 +147,7 @@ static weft_status check(const bn_call *b, bool batch)
             b->ctx, WEFT_ERR_INVALID,
             "batch_norm: running_mean and running_var must both be given, or neither");
     if (b->tracked &&
-        (weft_tensor_dtype(b->tracked) != WEFT_I64 || weft_tensor_shape(b->tracked).rank != 0))
+        (wf_operand_dtype(b->tracked) != WEFT_I64 || weft_tensor_shape(b->tracked).rank != 0))
         return wf_fail_step(b->ctx, WEFT_ERR_INVALID,
                             "batch_norm: num_batches_tracked must be an i64 scalar");
     if (b->opts.eps == 0 && (batch || b->opts.momentum == 0))
@@ -195,7 +195,7 @@ static weft_tensor *record(bn_call *b, wf_norm_f f)
     const bool batch = b->opts.training || !b->running_mean;
     if (check(b, batch) != WEFT_OK)
         return NULL;
-    const weft_dtype dtype = weft_tensor_dtype(b->x);
+    const weft_dtype dtype = wf_operand_dtype(b->x);
     const weft_shape channels = WEFT_SHAPE(b->shape.dim[1]);
     weft_tensor *in[6] = {b->x};
     wf_bn_stats_attrs stats = {.eps = b->opts.eps};

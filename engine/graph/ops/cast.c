@@ -33,8 +33,10 @@ static weft_status run(const wf_tile *t, const void *vargs, int64_t tile)
 static weft_status lower(wf_lower *l)
 {
     wf_operand x = wf_lower_in(l, 0), y = wf_lower_out(l, 0);
+    const wf_cast_attrs *a = l->attrs;
     cast_args g = {
-        .cut = wf_cut_images(&x), /* input and output have the same images */
+        /* input and output have the same images */
+        .cut = a->dense ? wf_cut_elements(&x) : wf_cut_images(&x),
         .x = x.buf,
         .y = y.buf,
         .from = weft_dtype_size(x.dtype),
@@ -47,7 +49,7 @@ static weft_status lower(wf_lower *l)
 static weft_status grad(wf_grad *g)
 {
     if (g->needs[0])
-        g->din[0] = wf_record_cast(g->dout[0], weft_tensor_dtype(g->in[0]));
+        g->din[0] = wf_record_cast(g->dout[0], wf_operand_dtype(g->in[0]));
     return WEFT_OK;
 }
 
@@ -79,6 +81,6 @@ const wf_op wf_op_cast = {
 
 weft_tensor *wf_record_cast(weft_tensor *x, weft_dtype dtype)
 {
-    wf_cast_attrs a = {dtype};
+    wf_cast_attrs a = {.dtype = dtype};
     return wf_record(&wf_op_cast, &a, NULL, 1, &x, NULL);
 }

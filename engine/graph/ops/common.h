@@ -104,6 +104,11 @@ wf_task *wf_lower_cut(wf_lower *l, const char *kernel, wf_tile_fn fn, const void
 
 /* ---- recording -------------------------------------------------------------------------------*/
 
+/* The type as which ops see the operand: Note [Stored bf16] in engine/tensor/tensor.h. */
+static inline weft_dtype wf_operand_dtype(const weft_tensor *t)
+{
+    return wf_read_as(weft_tensor_dtype(t));
+}
 /* Checks that input i is f32 or f64. */
 weft_status wf_infer_float(const wf_infer *f, int i);
 /* Checks that input i has input 0's type and shape. */

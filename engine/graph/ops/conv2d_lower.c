@@ -149,6 +149,13 @@ static double bytes_of(const wf_operand *o)
     return (double)o->N * (double)o->image_bytes;
 }
 
+static void expect(wf_task *task, const wf_conv2d *k)
+{
+    wf_expect(task, k->cycles, k->preferred);
+    if (k->stage.inner)
+        wf_expect_converting(task, wf_conv2d_stage_cycles(&k->desc));
+}
+
 /* The weights in the form that the kernel reads: packed by a task that is added here, or plain. */
 static wf_buf lower_pack(wf_lower *l, const wf_conv2d *k, const wf_operand *w)
 {
@@ -187,7 +194,7 @@ static weft_status lower_images(wf_lower *l, const wf_conv2d *k, const wf_operan
     wf_writes(task, out->buf, access);
     wf_scratch(task, k->scratch_bytes);
     wf_cost(task, wf_conv2d_flops(&k->desc), bytes_of(in) + bytes_of(w) + bytes_of(out));
-    wf_expect(task, k->cycles, k->preferred);
+    expect(task, k);
     return wf_lowered(l, task);
 }
 
@@ -258,7 +265,7 @@ weft_status wf_conv2d_lower_backward_weights(wf_lower *l)
     wf_writes(task, partial_sums, access);
     wf_scratch(task, k->scratch_bytes);
     wf_cost(task, wf_conv2d_flops(&d), bytes_of(&x) + bytes_of(&dy) + partial_sum_bytes);
-    wf_expect(task, k->cycles, k->preferred);
+    expect(task, k);
 
     task = wf_lower_task(l, k->name, run_reduce, &g, sizeof g, k->reduce_tiles);
     wf_reads(task, partial_sums, WF_WHOLE);

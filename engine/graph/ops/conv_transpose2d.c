@@ -63,10 +63,9 @@ static bool refuse_bias(weft_context *ctx, weft_tensor *x, weft_tensor *bias, in
 {
     char a[WF_SHAPE_TEXT];
     const weft_shape b = weft_tensor_shape(bias);
-    if (weft_tensor_dtype(bias) != weft_tensor_dtype(x))
+    if (wf_operand_dtype(bias) != wf_operand_dtype(x))
         wf_fail_step(ctx, WEFT_ERR_DTYPE, "conv_transpose2d: the bias is %s, the input %s",
-                     weft_dtype_name(weft_tensor_dtype(bias)),
-                     weft_dtype_name(weft_tensor_dtype(x)));
+                     weft_dtype_name(wf_operand_dtype(bias)), weft_dtype_name(wf_operand_dtype(x)));
     else if (!weft_shape_equal(b, WEFT_SHAPE(K)))
         wf_fail_step(ctx, WEFT_ERR_SHAPE,
                      "conv_transpose2d: bias has shape %s, the output %lld channels",
@@ -113,7 +112,7 @@ static weft_tensor *with_zeros(weft_context *ctx, weft_tensor *x,
         more.dim[2 + i] = o->output_padding[i] / o->stride[i];
         if (more.dim[2 + i] == 0)
             continue;
-        weft_tensor *zeros = wf_record_fill(ctx, weft_tensor_dtype(x), more, 0);
+        weft_tensor *zeros = wf_record_fill(ctx, wf_operand_dtype(x), more, 0);
         x = zeros ? weft_concat((weft_tensor *[]){x, zeros}, 2, 2 + i) : NULL;
     }
     return x;

@@ -276,7 +276,7 @@ static weft_tensor *apply(void *user, weft_tensor *const *in, int n)
         labels[r] = (2 * r + 1) % shape.dim[1];
     weft_tensor *y = weft_tensor_from(ctx, WEFT_I64, WEFT_SHAPE(shape.dim[0]), labels);
     if (u->weighted) { /* in [0.1, 0.9) */
-        opts.weight = wf_record_fill(ctx, weft_tensor_dtype(in[0]), WEFT_SHAPE(1), 0.7);
+        opts.weight = wf_record_fill(ctx, wf_operand_dtype(in[0]), WEFT_SHAPE(1), 0.7);
         opts.weight = weft_expand(opts.weight, WEFT_SHAPE(shape.dim[1]));
     }
     opts.ignore_index = u->ignore_one ? &one : NULL;
@@ -382,8 +382,8 @@ weft_tensor *weft_cross_entropy(weft_tensor *logits, weft_tensor *labels,
                      o.label_smoothing);
         return NULL;
     }
-    weft_dtype dtype = weft_tensor_dtype(labels);
-    if (dtype != WEFT_I64 && dtype == weft_tensor_dtype(logits) &&
+    weft_dtype dtype = wf_operand_dtype(labels);
+    if (dtype != WEFT_I64 && dtype == wf_operand_dtype(logits) &&
         weft_tensor_shape(labels).rank > 1)
         return wf_cross_entropy_of_probabilities(logits, labels, &o);
     return record(&wf_op_cross_entropy, logits, labels, &o);

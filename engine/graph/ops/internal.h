@@ -6,6 +6,7 @@
 
 typedef struct wf_cast_attrs {
     int64_t dtype; /* weft_dtype of the output */
+    int64_t dense; /* 1: the input is a stored tensor's content, element after element */
 } wf_cast_attrs;
 extern const wf_op wf_op_cast;
 weft_tensor *wf_record_cast(weft_tensor *x, weft_dtype dtype);

@@ -63,7 +63,7 @@ static weft_tensor *one_minus(weft_tensor *x)
 {
     if (!x)
         return NULL;
-    return weft_add(weft_scale(x, -1), wf_record_fill(weft_tensor_context(x), weft_tensor_dtype(x),
+    return weft_add(weft_scale(x, -1), wf_record_fill(weft_tensor_context(x), wf_operand_dtype(x),
                                                       weft_tensor_shape(x), 1.0));
 }
 
@@ -112,7 +112,7 @@ weft_tensor *wf_cross_entropy_of_probabilities(weft_tensor *x, weft_tensor *targ
         return NULL;
     }
     if (o->label_smoothing > 0) {
-        weft_tensor *even = wf_record_fill(ctx, weft_tensor_dtype(x), shape,
+        weft_tensor *even = wf_record_fill(ctx, wf_operand_dtype(x), shape,
                                            o->label_smoothing / (double)shape.dim[1]);
         target = weft_add(weft_scale(target, 1 - o->label_smoothing), even);
     }

@@ -300,5 +300,6 @@ const wf_op wf_op_matmul = {
     .infer = infer,
     .grad = grad,
     .lower = wf_matmul_lower,
+    .takes_stored = wf_matmul_takes_stored,
     .sample = sample,
 };

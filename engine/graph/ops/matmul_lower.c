@@ -61,12 +61,39 @@ static void make_work(const wf_lower *l, wf_matmul_batch *work)
     wf_matmul_batch_init(work, &d, n, dim, l->n_in > 2);
 }
 
+bool wf_matmul_takes_stored(const void *attrs, const weft_shape *in, int i)
+{
+    const wf_matmul_attrs *t = attrs;
+    return i == WF_MATMUL_B && !t->transpose[WF_MATMUL_A] && t->transpose[WF_MATMUL_B] &&
+           in[WF_MATMUL_A].rank == 2 && in[i].rank == 2 && in[i].dim[0] > 1;
+}
+
 typedef struct run_args {
     const wf_matmul_impl *kernel;
     wf_matmul_batch work;
     wf_buf a, b, bias, y;
     int has_bias;
+    size_t wide_at; /* bytes into scratch, of the rows of a stored bf16 b; 0: b is not bf16 */
 } run_args;
+
+/* b is stored as bf16 and transposed: widens its rows that a tile reads, the tile's columns of y, in
+ * scratch. So a layer's weights never are in memory as f32, all of them. */
+static weft_status run_stored(const wf_tile *t, const void *args, int64_t tile)
+{
+    const run_args *g = args;
+    const wf_matmul_desc *d = &g->work.desc;
+    int m, n;
+    g->kernel->tile(d, &m, &n);
+    const int64_t first = tile % ((d->N + n - 1) / n) * n, left = d->N - first;
+    const int64_t rows = left < n ? left : n;
+    float *wide = (float *)((char *)t->scratch + g->wide_at);
+    wf_cast_get(WEFT_BF16, WEFT_F32)((size_t)(rows * d->K),
+                                     (const uint16_t *)wf_data(t, g->b) + first * d->K, wide);
+    /* the kernel counts rows from b's first one */
+    const float *b = (const float *)((uintptr_t)wide - (uintptr_t)(first * d->K) * sizeof *wide);
+    return wf_matmul_run(g->kernel, d, tile, wf_data(t, g->a), b,
+                         g->has_bias ? wf_data(t, g->bias) : NULL, wf_data(t, g->y), t->scratch);
+}
 
 static weft_status run(const wf_tile *t, const void *args, int64_t tile)
 {
@@ -138,15 +165,24 @@ weft_status wf_matmul_lower(wf_lower *l)
         return WEFT_ERR_NOMEM;
     if (g.has_bias)
         g.bias = wf_lower_in(l, 2).buf;
-    const int64_t tiles = wf_matmul_batch_tiles(g.kernel, &g.work);
-    wf_task *task =
-        wf_lower_task(l, g.kernel->name, run, &g, sizeof g, tiles > 0 ? tiles : 1 /* empty */);
+    const bool stored = b.dtype == WEFT_BF16;
+    const int64_t tiles =
+        stored ? wf_matmul_tiles(g.kernel, d) : wf_matmul_batch_tiles(g.kernel, &g.work);
+    size_t scratch = g.kernel->scratch_bytes;
+    if (stored) {
+        int m, n;
+        g.kernel->tile(d, &m, &n);
+        g.wide_at = (scratch + WF_ALIGN) / WF_ALIGN * WF_ALIGN;
+        scratch = g.wide_at + (size_t)(n < d->N ? n : d->N) * (size_t)d->K * sizeof(float);
+    }
+    wf_task *task = wf_lower_task(l, g.kernel->name, stored ? run_stored : run, &g, sizeof g,
+                                  tiles > 0 ? tiles : 1 /* empty */);
     wf_reads(task, a.buf, WF_WHOLE);
     wf_reads(task, b.buf, WF_WHOLE);
     if (g.has_bias)
         wf_reads(task, g.bias, WF_WHOLE);
     wf_writes(task, g.y, WF_WHOLE);
-    wf_scratch(task, g.kernel->scratch_bytes);
+    wf_scratch(task, scratch);
     wf_cost(task, wf_problem_flops(&problem),
             (double)(wf_operand_count(&a) + wf_operand_count(&b) + splits * count) * (double)size);
     wf_expect(task, wf_matmul_cycles(g.kernel, d, l->isa),

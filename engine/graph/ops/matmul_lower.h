@@ -32,5 +32,7 @@ static inline int64_t wf_matmul_batch_dim(const int64_t *dim, int64_t batch_rank
 }
 
 weft_status wf_matmul_lower(wf_lower *l);
+/* wf_op.takes_stored: the weights of a linear layer over a batch of rows. */
+bool wf_matmul_takes_stored(const void *attrs, const weft_shape *in, int i);
 
 #endif

@@ -42,7 +42,7 @@ static weft_status grad(wf_grad *g)
     for (int o = 0; o < g->n_out; o++) {
         parts[o] = g->dout[o];
         if (!parts[o])
-            parts[o] = wf_record_fill(g->ctx, weft_tensor_dtype(g->out[o]),
+            parts[o] = wf_record_fill(g->ctx, wf_operand_dtype(g->out[o]),
                                       weft_tensor_shape(g->out[o]), 0);
     }
     if (g->needs[0])
