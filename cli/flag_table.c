@@ -309,8 +309,8 @@ static const flag flags[] = {
      .elsewhere = "manual-seed random-seed"},
     {"amp", NULL, 0, FLAG_CHOICE, AT(amp), .choices = "off bf16 auto", .value = "TYPE",
      .commands = CMD_TRAIN | CMD_EVAL | CMD_PREDICT | CMD_EXPLAIN | CMD_TUNE, .group = "execution",
-     .help = "mixed precision: activations are stored as bf16; auto: where the machine has bf16 "
-             "arithmetic",
+     .help = "mixed precision: activations are stored as bf16; auto: where that is expected to be "
+             "faster",
      .elsewhere = "bf16 dtype precision mixed-precision amp-dtype autocast"},
     {"memory-limit", NULL, 0, FLAG_TEXT, AT(memory_limit), .value = "SIZE",
      .commands = CMD_TRAIN | CMD_EXPLAIN, .group = "execution",
