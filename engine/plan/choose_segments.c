@@ -26,10 +26,6 @@
 
 enum { BUCKETS = 256, LONGEST = 64 /* units of a segment */ };
 
-/* Seconds of products and of moving bytes: only their ratio matters. */
-#define FLOPS_A_SECOND 100e9
-#define BYTES_A_SECOND 10e9
-
 typedef struct unit {
     int node;          /* that ends it */
     int value;         /* the largest value that this node makes */
@@ -56,19 +52,6 @@ typedef struct chooser {
 } chooser;
 
 /* ---- what there is ---- */
-
-static double seconds_of(const wf_plan *p, const wf_ir_node *node, int64_t bytes)
-{
-    double flops = 0;
-    if (wf_sums_products(node->op) && node->n_in > 1) {
-        const weft_shape w = p->values[node->in[1]].type.shape;
-        const int of = node->op == &wf_op_conv2d ? node->out[0] : node->in[0];
-        if (w.rank > 1 && w.dim[0] > 0)
-            flops = 2 * (double)weft_shape_count(p->values[of].type.shape) *
-                    (double)weft_shape_count(w) / (double)w.dim[0];
-    }
-    return flops / FLOPS_A_SECOND + (double)bytes / BYTES_A_SECOND;
-}
 
 static int end_of_forward(const wf_plan *p)
 {
@@ -101,7 +84,7 @@ static weft_status find_units(chooser *c)
                                .bytes = bytes,
                                .late = c->r.readings[value] >= 0 && !c->r.dropped[value],
                                .repeatable = wf_ir_repeatable(node),
-                               .seconds = seconds_of(p, node, bytes)};
+                               .seconds = wf_forward_seconds(p, node, bytes)};
         c->n++;
     }
     for (int n = 0; n < end; n++)

@@ -26,6 +26,7 @@ int wf_ir_new_value(wf_plan *p, wf_type type)
                                            .kind = WF_IR_NODE,
                                            .node = -1,
                                            .block = 1,
+                                           .again = -1,
                                            .target = -1,
                                            .slice_of = -1,
                                            .buf = -1};

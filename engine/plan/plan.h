@@ -7,7 +7,8 @@
  *                   channel shuffles with the copies beside them (fuse_shuffle.c); and moves ReLU's
  *                   gradient before max pooling's (fuse_pool.c)
  *   recompute.c     makes values again in the backward pass where keeping them costs more; also whole
- *                   segments of the forward pass (segments.c, choose_segments.c)
+ *                   segments of the forward pass (segments.c, choose_segments.c), and single
+ *                   convolutions that cost little (products.c)
  *   layout.c        chooses the channel block of each value; inserts reorders
  *   slices.c        concatenations and slices without copies
  *   bytes.c         lets convolutions read the images' bytes
@@ -117,6 +118,7 @@ typedef struct wf_ir_value {
     int node, out; /* the node that gives it, as its output `out` */
     int block;     /* layout.c */
     bool keep;
+    int again;  /* the value that products.c has made of it in the backward pass; -1: none */
     int target; /* assignment whose stored tensor the node writes itself; -1: none */
     /* the value inside which this one lies, slice_at bytes into each image; -1: none */
     int slice_of;
@@ -135,6 +137,7 @@ typedef struct wf_ir_node {
     int source;    /* number of the request's node; -1: a plan pass made it */
     bool backward; /* recorded by a backward pass, or made for a node that was */
     bool copy;     /* makes a value again: recompute.c */
+    bool product;  /* a segment by itself, whose output is cheap for its bytes: products.c */
     int segment;   /* the segment that it belongs to, from 1; 0: none */
     bool again;    /* a copy of a node of the segment: segments.c */
     int after;     /* of such a copy: a value that is made first; -1: none */

@@ -11,6 +11,9 @@
  * value lives for one image only. The value itself then ends with its last reader in the forward
  * pass.
  *
+ * Convolutions that cost little for the bytes of their outputs are run again, too: products.c. A remade
+ * value may be made from what they give.
+ *
  * Where this does not save enough, whole segments of the forward pass are run again: segments.c,
  * choose_segments.c. They come first, and then the rules below hold for them as for the forward
  * pass. Note [Stages] in recompute.h.
@@ -36,6 +39,19 @@ bool wf_sums_products(const wf_op *op)
 {
     return op == &wf_op_conv2d || op == &wf_op_conv2d_backward_data ||
            op == &wf_op_conv2d_backward_weights || op == &wf_op_matmul;
+}
+
+double wf_forward_seconds(const wf_plan *p, const wf_ir_node *node, int64_t bytes)
+{
+    double flops = 0;
+    if (wf_sums_products(node->op) && node->n_in > 1) {
+        const weft_shape w = p->values[node->in[1]].type.shape;
+        const int of = node->op == &wf_op_conv2d ? node->out[0] : node->in[0];
+        if (w.rank > 1 && w.dim[0] > 0)
+            flops = 2 * (double)weft_shape_count(p->values[of].type.shape) *
+                    (double)weft_shape_count(w) / (double)w.dim[0];
+    }
+    return flops / WF_FLOPS_A_SECOND + (double)bytes / WF_BYTES_A_SECOND;
 }
 
 /* ---- readers ---- */
@@ -83,15 +99,18 @@ weft_status wf_recompute_init(wf_plan *p, wf_recompute *r)
     const size_t values = (size_t)p->n_values + 1, nodes = (size_t)p->n_nodes + 1;
     *r = (wf_recompute){.p = p};
     r->readings = wf_bump_alloc(&p->bump, values * sizeof *r->readings);
+    r->made_by = wf_bump_alloc(&p->bump, values * sizeof *r->made_by);
     r->last_late = wf_bump_alloc(&p->bump, values * sizeof *r->last_late);
     r->products = wf_bump_alloc(&p->bump, nodes * sizeof *r->products);
     r->early = wf_bump_alloc(&p->bump, values);
     r->needed = wf_bump_alloc(&p->bump, values);
     r->dropped = wf_bump_alloc(&p->bump, values);
-    if (!r->readings || !r->last_late || !r->products || !r->early || !r->needed || !r->dropped)
+    if (!r->readings || !r->made_by || !r->last_late || !r->products || !r->early || !r->needed ||
+        !r->dropped)
         return wf_plan_nomem(p);
     for (int v = 0; v < p->n_values; v++) {
         r->readings[v] = r->last_late[v] = -1;
+        r->made_by[v] = p->values[v].node;
         r->needed[v] = p->values[v].keep;
     }
     for (int i = 0; i < p->n_assigns; i++)
@@ -116,11 +135,24 @@ typedef struct cost {
     int64_t reads, writes;
 } cost;
 
-/* Whether the value is in memory at node `at` anyway. */
-static bool is_held(const wf_recompute *r, int value, int at)
+/* Whether a convolution makes the value that products.c has chosen, and that is not a copy itself. */
+static bool runs_again(const wf_recompute *r, int value)
 {
-    return r->needed[value] || r->p->values[value].kind != WF_IR_NODE ||
-           !wf_ir_is_large(r->p, value) || (!r->dropped[value] && r->last_late[value] >= at);
+    const int n = r->made_by[value];
+    return n >= 0 && r->p->nodes[n].product && !r->p->nodes[n].again;
+}
+
+/* The value that is in memory at node `at` anyway with the numbers of `value`: itself, or what a
+ * convolution that is run again gives (products.c). -1: none. */
+static int held_as(const wf_recompute *r, int value, int at)
+{
+    const wf_ir_value *v = &r->p->values[value];
+    if (r->needed[value] || v->kind != WF_IR_NODE || !wf_ir_is_large(r->p, value) ||
+        (!r->dropped[value] && r->last_late[value] >= at))
+        return value;
+    if (v->again < 0)
+        return runs_again(r, value) ? value : -1;
+    return r->made_by[v->again] < at && r->last_late[v->again] >= at ? v->again : -1;
 }
 
 /* Adds to *c the nodes that make `value` again at node `at`, for a dropped value of so many bytes. False:
@@ -128,7 +160,7 @@ static bool is_held(const wf_recompute *r, int value, int at)
 static bool can_copy(const wf_recompute *r, int value, int at, int64_t bytes, cost *c)
 {
     const wf_plan *p = r->p;
-    const int made_by = p->values[value].node;
+    const int made_by = r->made_by[value];
     if (p->values[value].kind != WF_IR_NODE || made_by < 0 || p->values[value].out != 0)
         return false;
     const wf_ir_node *node = &p->nodes[made_by];
@@ -141,7 +173,7 @@ static bool can_copy(const wf_recompute *r, int value, int at, int64_t bytes, co
         return false;
     for (int i = 0; i < node->n_in; i++) {
         const int in = node->in[i];
-        if (!is_held(r, in, at)) {
+        if (held_as(r, in, at) < 0) {
             if (!can_copy(r, in, at, bytes, c))
                 return false;
             continue;
@@ -179,6 +211,27 @@ void wf_recompute_decide(wf_recompute *r)
     }
 }
 
+/* Lowers first[v] to `at` for each output v of a convolution that is run again from which `value` is
+ * made again. */
+static void need(const wf_recompute *r, int value, int at, int *first)
+{
+    const int n = r->made_by[value];
+    if (runs_again(r, value))
+        first[value] = first[value] < 0 || at < first[value] ? at : first[value];
+    else if (n >= 0 && held_as(r, value, at) < 0)
+        for (int i = 0; i < r->p->nodes[n].n_in; i++)
+            need(r, r->p->nodes[n].in[i], at, first);
+}
+
+void wf_recompute_first_needs(const wf_recompute *r, int *first)
+{
+    for (int v = 0; v < r->p->n_values; v++)
+        first[v] = -1;
+    for (int v = 0; v < r->p->n_values; v++)
+        for (int i = r->readings[v]; i >= 0; i = r->reading[i].next)
+            need(r, v, r->reading[i].first, first);
+}
+
 /* ---- rewriting ---- */
 
 weft_status wf_recompute_append(wf_plan *p, const wf_ir_node *node)
@@ -193,18 +246,17 @@ weft_status wf_recompute_append(wf_plan *p, const wf_ir_node *node)
 
 /* Appends the nodes that make `value` again, those that can_copy has counted. *copy is the remade
  * value. */
-static weft_status copy_value(wf_recompute *r, const wf_ir_node *old, const int *made_by, int value,
-                              int at, int *copy)
+static weft_status copy_value(wf_recompute *r, const wf_ir_node *old, int value, int at, int *copy)
 {
     wf_plan *p = r->p;
-    wf_ir_node node = old[made_by[value]];
+    wf_ir_node node = old[r->made_by[value]];
     int *in = wf_bump_alloc(&p->bump, (size_t)(node.n_in + 1) * sizeof *in);
     if (!in)
         return wf_plan_nomem(p);
     for (int i = 0; i < node.n_in; i++) {
-        in[i] = node.in[i];
-        if (!is_held(r, in[i], at))
-            WF_TRY(copy_value(r, old, made_by, in[i], at, &in[i]));
+        in[i] = held_as(r, node.in[i], at);
+        if (in[i] < 0)
+            WF_TRY(copy_value(r, old, node.in[i], at, &in[i]));
     }
     *copy = wf_ir_new_value(p, p->values[value].type);
     if (*copy < 0)
@@ -235,9 +287,8 @@ static weft_status rewrite(wf_recompute *r)
     wf_plan *p = r->p;
     const int n_old = p->n_nodes, v_old = p->n_values;
     wf_ir_node *old = wf_bump_alloc(&p->bump, (size_t)(n_old + 1) * sizeof *old);
-    int *made_by = wf_bump_alloc(&p->bump, (size_t)(v_old + 1) * sizeof *made_by);
     int *before = wf_bump_alloc(&p->bump, (size_t)(n_old + 1) * sizeof *before);
-    if (!old || !made_by || !before)
+    if (!old || !before)
         return wf_plan_nomem(p);
     for (int n = 0; n < n_old; n++) {
         old[n] = p->nodes[n];
@@ -250,16 +301,14 @@ static weft_status rewrite(wf_recompute *r)
         reading->same = before[reading->first];
         before[reading->first] = i;
     }
-    for (int v = 0; v < v_old; v++) {
-        made_by[v] = p->values[v].node;
+    for (int v = 0; v < v_old; v++)
         p->values[v].node = -1; /* dead values keep -1 */
-    }
     p->n_nodes = 0;
     for (int n = 0; n < n_old; n++) {
         if (old[n].dead)
             continue;
         for (int i = before[n]; i >= 0; i = r->reading[i].same)
-            WF_TRY(copy_value(r, old, made_by, r->reading[i].value, n, &r->reading[i].copy));
+            WF_TRY(copy_value(r, old, r->reading[i].value, n, &r->reading[i].copy));
         /* with inputs of its own: the node may be copied later */
         wf_ir_node node = old[n];
         node.in = wf_bump_alloc(&p->bump, (size_t)(node.n_in + 1) * sizeof *node.in);
@@ -278,6 +327,8 @@ weft_status wf_pass_recompute(wf_plan *p)
         return WEFT_OK;
     if (p->budget < 1)
         WF_TRY(wf_choose_segments(p));
+    else
+        WF_TRY(wf_choose_products(p));
     WF_TRY(wf_make_segments(p));
     wf_recompute r;
     WF_TRY(wf_recompute_init(p, &r));

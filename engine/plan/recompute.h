@@ -45,6 +45,7 @@ typedef struct wf_recompute {
     wf_reading *reading;
     int n_readings, cap_readings;
     int *readings;  /* per value: its first reading; -1: none */
+    int *made_by;   /* per value: the node that made it when this was noted; -1: none */
     int *last_late; /* per value: the last node of another stage that reads it; -1: none */
     char *early;    /* per value: a node of its own stage reads it */
     int *products;  /* per node: how many nodes before it sum products */
@@ -57,7 +58,15 @@ weft_status wf_recompute_init(wf_plan *p, wf_recompute *r);
 void wf_recompute_done(wf_recompute *r);
 /* Drops the values whose copies cost little. */
 void wf_recompute_decide(wf_recompute *r);
+/* For each output of a convolution that is run again (products.c): the first node that needs it, if
+ * only for a copy of a dropped value; -1: none. `first` is per value. */
+void wf_recompute_first_needs(const wf_recompute *r, int *first);
 bool wf_sums_products(const wf_op *op);
+/* Of products and of moving bytes: only their ratio matters. */
+#define WF_FLOPS_A_SECOND 100e9
+#define WF_BYTES_A_SECOND 10e9
+/* Roughly what a node of the forward pass takes, with so many bytes to move: for comparisons. */
+double wf_forward_seconds(const wf_plan *p, const wf_ir_node *node, int64_t bytes);
 /* Appends a node to the list that a rewrite makes anew. */
 weft_status wf_recompute_append(wf_plan *p, const wf_ir_node *node);
 
@@ -69,5 +78,8 @@ bool wf_ir_repeatable(const wf_ir_node *n);
 /* choose_segments.c: gives the nodes of the forward pass segments, in place of those that they have,
  * so that the plan needs about p->budget of the memory that it needs without segments. */
 weft_status wf_choose_segments(wf_plan *p);
+
+/* products.c: makes convolutions segments of their own, where running them again costs little. */
+weft_status wf_choose_products(wf_plan *p);
 
 #endif

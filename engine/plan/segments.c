@@ -26,6 +26,7 @@ typedef struct segments {
     int *before;  /* per node: the first segment that is copied before it; -1: none */
     int *first;   /* per segment: its first node; -1: none */
     int *next;    /* per node: the next node of the same segment; -1: none */
+    int *needs;   /* per value: wf_recompute_first_needs */
     char *inner;  /* per value: it lies inside a segment, and can be made again */
     char *again;  /* per value: it is made again */
     char *wanted; /* per node: it is copied */
@@ -49,6 +50,13 @@ static int segment_of(const wf_plan *p, int value)
                : 0;
 }
 
+/* Whether a convolution that is a segment by itself makes the value (products.c): the forward pass is
+ * soon done with it. */
+static bool is_product(const wf_plan *p, int value)
+{
+    return segment_of(p, value) > 0 && p->nodes[p->values[value].node].product;
+}
+
 static void find_inner(segments *s)
 {
     const wf_plan *p = s->r.p;
@@ -58,7 +66,7 @@ static void find_inner(segments *s)
     for (int n = 0; n < p->n_nodes; n++) {
         const wf_ir_node *node = &p->nodes[n];
         for (int i = 0; i < node->n_in && !node->dead && !node->backward; i++)
-            if (segment_of(p, node->in[i]) != node->segment)
+            if (segment_of(p, node->in[i]) != node->segment && !is_product(p, node->in[i]))
                 s->inner[node->in[i]] = 0;
     }
 }
@@ -77,9 +85,11 @@ static void decide(segments *s)
 {
     const wf_plan *p = s->r.p;
     for (int v = 0; v < p->n_values; v++) {
-        const int first = first_reader(&s->r, v);
+        int first = first_reader(&s->r, v);
         if (first < 0 || !s->inner[v])
             continue;
+        if (s->needs[v] >= 0 && s->needs[v] < first)
+            first = s->needs[v];
         int *at = &s->at[segment_of(p, v)];
         *at = *at < 0 || first < *at ? first : *at;
     }
@@ -163,6 +173,8 @@ static weft_status append_copy(segments *s, const wf_ir_node *from, int after)
         node.out[o] = value;
         if (s->inner[from->out[o]])
             s->copy[from->out[o]] = value;
+        if (from->product)
+            p->values[from->out[o]].again = value;
     }
     node.backward = node.again = true;
     node.after = after;
@@ -212,16 +224,19 @@ static weft_status run(segments *s)
     s->before = wf_bump_alloc(&p->bump, nodes * sizeof *s->before);
     s->next = wf_bump_alloc(&p->bump, nodes * sizeof *s->next);
     s->wanted = wf_bump_alloc(&p->bump, nodes);
+    s->needs = wf_bump_alloc(&p->bump, values * sizeof *s->needs);
     s->inner = wf_bump_alloc(&p->bump, values);
     s->again = wf_bump_alloc(&p->bump, values);
     s->copy = wf_bump_alloc(&p->bump, values * sizeof *s->copy);
     wf_ir_node *old = wf_bump_alloc(&p->bump, nodes * sizeof *old);
     int *made_by = wf_bump_alloc(&p->bump, values * sizeof *made_by);
-    if (!s->at || !s->same || !s->first || !s->before || !s->next || !s->wanted || !s->inner ||
-        !s->again || !s->copy || !old || !made_by)
+    if (!s->at || !s->same || !s->first || !s->before || !s->next || !s->wanted || !s->needs ||
+        !s->inner || !s->again || !s->copy || !old || !made_by)
         return wf_plan_nomem(p);
     for (int i = 0; i <= s->n; i++)
         s->at[i] = -1;
+    wf_recompute_decide(&s->r);
+    wf_recompute_first_needs(&s->r, s->needs);
     find_inner(s);
     decide(s);
     want(s);

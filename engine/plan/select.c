@@ -226,12 +226,43 @@ wf_task *wf_lower_task(wf_lower *l, const char *kernel, wf_tile_fn fn, const voi
     return add_task(l->plan, l->op, index, node->path, kernel, fn, args, args_size, tiles);
 }
 
-/* Makes the tasks from `first` on wait for a value that they do not read. */
-static void wait_for(wf_plan *p, int first, int value)
+/* Whether the task only packs stored weights. */
+static bool only_packs(const wf_plan *p, const wf_task *t)
+{
+    for (const wf_use *u = t->uses; u; u = u->next)
+        if (u->write ? p->buffers[u->buf].value >= 0 : !p->buffers[u->buf].bound)
+            return false;
+    return true;
+}
+
+/* Makes the tasks from `first` on wait for a value that they do not read. A convolution that is run
+ * again by itself (products.c) waits image by image, so that the pass chain may put it into the group that
+ * makes the value: the readers of both are there. A segment's many ops would make this group hold too
+ * much at one time. */
+static void wait_for(wf_plan *p, int first, int value, bool product)
 {
     const wf_buf buf = value >= 0 ? p->values[value].buf : -1;
-    for (int t = first; t < p->n_tasks && buf >= 0; t++)
-        wf_reads(p->tasks[t], buf, WF_WHOLE);
+    for (int t = first; t < p->n_tasks && buf >= 0; t++) {
+        wf_task *task = p->tasks[t];
+        const bool tiled = product && task->tiles == p->buffers[buf].images;
+        if (!product || !only_packs(p, task))
+            wf_reads(task, buf, tiled ? WF_TILED : WF_WHOLE);
+    }
+}
+
+/* Moves tasks that pack weights for a node that is run again, the first of those from `first` on, before
+ * the copies that were made for it. The pass chain wants these directly before their reader. */
+static void pack_first(wf_plan *p, int first)
+{
+    for (int t = first; t < p->n_tasks && only_packs(p, p->tasks[t]); t++) {
+        wf_task *pack = p->tasks[t];
+        int at = t;
+        while (at > 0 && p->tasks[at - 1]->node >= 0 && p->nodes[p->tasks[at - 1]->node].copy) {
+            p->tasks[at] = p->tasks[at - 1];
+            at--;
+        }
+        p->tasks[at] = pack;
+    }
 }
 
 static void use(wf_task *task, wf_buf buf, wf_access access, bool write)
@@ -373,7 +404,9 @@ weft_status wf_pass_select(wf_plan *p)
             return wf_lower_fail(&l, WEFT_ERR_INTERNAL, "has no lowering");
         const int first = p->n_tasks;
         WF_TRY(node->op->lower(&l));
-        wait_for(p, first, node->after);
+        wait_for(p, first, node->after, node->product);
+        if (node->again && node->product)
+            pack_first(p, first);
         if (p->out_of_memory)
             return WEFT_ERR_NOMEM;
     }

