@@ -288,6 +288,7 @@ static wf_custom *custom_make(weft_context *ctx, const weft_custom_op *op)
                          .of_nothing = WF_EMPTY_RUN,
                          .n_out = op->n_out,
                          .attr_size = sizeof(attrs_head) + op->attr_size,
+                         .flags = WF_OP_CUSTOM,
                          .layout_rule = WF_LAYOUT_PLAIN,
                          .infer = infer,
                          .lower = lower,

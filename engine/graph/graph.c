@@ -44,6 +44,12 @@ static void clear(wf_graph *g)
     for (int i = 0; i < g->n_assigned; i++)
         weft_tensor_unref(g->assigned[i].stored);
     g->n_executed = 0;
+    g->ran_part = false;
+    /* What ends a step in which nothing was recorded leaves the arrays as they are. */
+    if (g->n_nodes > 0 || g->n_values > 0 || g->n_assigned > 0) {
+        g->log = wf_graph_log(g);
+        g->known = (wf_graph_known){g->n_nodes, g->n_values, g->n_assigned};
+    }
     g->n_values = g->n_nodes = g->n_operands = g->n_scalars = g->n_assigned = 0;
     g->n_bytes = 0;
     g->watching = false;
@@ -92,6 +98,7 @@ void wf_graph_done(weft_context *ctx)
     wf_free(g->paths);
     wf_free(g->path_table);
     wf_free(g->borders);
+    wf_free(g->walk_mem);
     *g = (wf_graph){.runner = g->runner};
 }
 
@@ -121,6 +128,8 @@ int wf_graph_value(weft_context *ctx, weft_tensor *t)
         wf_nomem(&ctx->error, sizeof *g->values, "the graph");
         return -1;
     }
+    if (!wf_graph_leaf_is_known(g, t))
+        wf_graph_differs(g);
     g->values[g->n_values] = (wf_value){.type = {wf_read_as(t->type.dtype), t->type.shape},
                                         .storage = t->type.dtype,
                                         .node = -1,
@@ -162,7 +171,10 @@ static weft_status assign(weft_context *ctx, int n, weft_tensor *const *stored,
     for (int i = 0; i < n; i++) { /* nothing can fail from here on */
         wf_graph_unassign(ctx, stored[i]);
         stored[i]->assignment = g->n_assigned;
-        g->assigned[g->n_assigned++] = (wf_assignment){weft_tensor_ref(stored[i]), v[i], state};
+        if (!wf_graph_assignment_is_known(g, v[i], state))
+            wf_graph_differs(g);
+        g->assigned[g->n_assigned++] =
+            (wf_assignment){weft_tensor_ref(stored[i]), v[i], v[i], state};
         stored[i]->pending = v[i];
     }
     return WEFT_OK;
@@ -270,18 +282,23 @@ static bool grow_path_table(wf_graph *g)
 const char *wf_path_intern(weft_context *ctx)
 {
     wf_graph *g = ctx->graph;
+    if (ctx->where.interned)
+        return ctx->where.interned;
+    /* The last step's node at this place has most likely the same path. */
+    if (g->n_nodes < g->known.nodes && strcmp(g->nodes[g->n_nodes].path, ctx->where.path) == 0)
+        return ctx->where.interned = g->nodes[g->n_nodes].path;
     if (!grow_path_table(g))
         return "";
     int *place = path_place(g, ctx->where.path);
     if (*place)
-        return g->paths[*place - 1];
+        return ctx->where.interned = g->paths[*place - 1];
     char *copy = wf_strdup(ctx->where.path);
     if (!copy || !wf_grow(&g->paths, &g->cap_paths, g->n_paths, 1, sizeof *g->paths)) {
         wf_free(copy);
         return "";
     }
     *place = g->n_paths + 1;
-    return g->paths[g->n_paths++] = copy;
+    return ctx->where.interned = g->paths[g->n_paths++] = copy;
 }
 
 weft_status wf_may_end_step(weft_context *ctx, const char *what)

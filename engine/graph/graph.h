@@ -59,8 +59,15 @@ struct wf_node {
 typedef struct wf_assignment {
     weft_tensor *stored; /* a reference is held */
     int value;           /* -1: dropped */
+    int given;           /* the value as recorded, even if the assignment was dropped */
     bool state;
 } wf_assignment;
+
+/* How much of the last step the graph's arrays still hold, from their starts: see
+ * Note [The same step again] in again.c. 0: this step differs. */
+typedef struct wf_graph_known {
+    int nodes, values, assigned;
+} wf_graph_known;
 
 /* Where a module's backward hooks run: a run of identity nodes of op `border`, recorded one after
  * the other, one for each tensor. When a backward pass reaches the first of them, the gradients of
@@ -100,6 +107,9 @@ typedef struct wf_graph {
     int n_scalars, cap_scalars;
     wf_assignment *assigned;
     int n_assigned, cap_assigned;
+    wf_graph_known known;
+    uint64_t log;          /* number of what the last step recorded: wf_graph_log */
+    bool ran_part;         /* a part of this step has run */
     int n_executed;        /* the first n_executed nodes have all run */
     bool grad_off;         /* inside weft_no_grad_begin .. end */
     bool in_backward;      /* a backward pass is recording */
@@ -107,11 +117,13 @@ typedef struct wf_graph {
     bool unwanted;         /* a hook tried to end the step, so the backward pass must fail */
     int backwards;         /* backward passes that are recorded but have not run */
     bool running;
-    bool anomaly;        /* anomaly mode is on for the nodes recorded now */
-    const wf_op *rule;   /* the op whose gradient rule is recording; NULL: none */
-    bool watching;       /* at least one leaf is watched */
-    bool hooked;         /* at least one recorded handle has gradient hooks */
-    uint64_t walks;      /* backward passes ever begun */
+    bool anomaly;      /* anomaly mode is on for the nodes recorded now */
+    const wf_op *rule; /* the op whose gradient rule is recording; NULL: none */
+    bool watching;     /* at least one leaf is watched */
+    bool hooked;       /* at least one recorded handle has gradient hooks */
+    uint64_t walks;    /* backward passes ever begun */
+    void *walk_mem;    /* the arrays of a backward pass, kept for the next */
+    size_t walk_bytes;
     wf_border **borders; /* in order of their nodes */
     int n_borders, cap_borders;
     /* Losses that stay readable: [0] of this step, [1] of the step before. */
@@ -139,6 +151,22 @@ weft_status wf_graph_assign(weft_tensor *stored, weft_tensor *value, bool state)
 
 /* Fails for inputs or outputs that the engine cannot count, Note [Sizes] in sizes.c. */
 weft_status wf_check_sizes(const wf_infer *f);
+
+/* ---- the same step again (again.c) ---- */
+
+/* Whether the node, leaf or assignment that is recorded next is the last step's at its place. A node's
+ * types follow where the op is the library's; else ask wf_graph_has_types, too. */
+bool wf_graph_is_known(const wf_graph *g, const wf_op *op, const void *attrs, int n_in,
+                       const int *in);
+bool wf_graph_has_types(const wf_graph *g, const wf_node *n, int n_out, const wf_type *types);
+bool wf_graph_leaf_is_known(const wf_graph *g, const weft_tensor *t);
+bool wf_graph_assignment_is_known(const wf_graph *g, int value, bool state);
+/* Call before an entry of the last step is overwritten by another one. */
+void wf_graph_differs(wf_graph *g);
+/* Whether all that is recorded is what the last step had recorded at its end. */
+bool wf_graph_all_known(const wf_graph *g);
+/* The number of what is recorded now: steps in a row that are the same have the same number. */
+uint64_t wf_graph_log(const wf_graph *g);
 
 /* Keeps the recorded t readable for one more step, as a loss is. */
 weft_status wf_graph_keep(weft_context *ctx, weft_tensor *t);

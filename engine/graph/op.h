@@ -270,6 +270,8 @@ enum {
     /* wf_pointwise_lower lowers the op, so an input may have a shape that
      * broadcasts to output 0 (ops/spread.h). */
     WF_OP_SPREADS = 1u << 8,
+    /* A program defined it (custom_op.c): its shape inference runs each time. */
+    WF_OP_CUSTOM = 1u << 9,
 };
 
 /* Note [Empty tensors]. A dimension may be 0, but no kernel ever sees an empty tensor.

@@ -49,6 +49,76 @@ static bool is_float(weft_dtype dtype)
     return dtype == WEFT_F32 || dtype == WEFT_F64 || dtype == WEFT_BF16;
 }
 
+/* Whether outputs of the node need gradients. */
+static bool wants_grad(const wf_graph *g, const wf_op *op, int n_in, const int *in)
+{
+    bool grad = false;
+    for (int i = 0; i < n_in; i++)
+        grad |= g->values[in[i]].requires_grad;
+    return grad && op->grad && !g->grad_off && !g->in_backward;
+}
+
+/* Writes the node that is recorded next: what may differ even where the step is the same again. */
+static void describe(weft_context *ctx, const wf_op *op)
+{
+    wf_graph *g = ctx->graph;
+    wf_node *node = &g->nodes[g->n_nodes];
+    node->path = wf_path_intern(ctx);
+    node->executed = node->consumed = false;
+    node->recorded_grad = g->in_backward;
+    node->no_grad = g->grad_off;
+    node->check = g->anomaly;
+    node->title = ctx->where.said ? ctx->where.said : op->name;
+    node->grad_of = g->rule;
+}
+
+/* Counts the next node, which is written already, as recorded, and gives its outputs handles. */
+static void finish(weft_context *ctx, const double *scalars, bool grad, weft_tensor *const *handles,
+                   weft_tensor **out)
+{
+    wf_graph *g = ctx->graph;
+    const wf_node *node = &g->nodes[g->n_nodes];
+    const wf_op *op = node->op;
+    g->n_bytes += (op->attr_size + 15) / 16 * 16;
+    if (op->n_scalars)
+        memcpy(g->scalars + g->n_scalars, scalars, (size_t)op->n_scalars * sizeof(double));
+    g->n_scalars += op->n_scalars;
+    g->n_operands += node->n_in;
+    for (int o = 0; o < node->n_out; o++) {
+        wf_value *v = &g->values[g->n_values];
+        wf_ring_fill(handles[o], ctx, &v->type, g->n_values);
+        v->requires_grad = grad && is_float(v->type.dtype);
+        v->watched = false;
+        v->handle = out[o] = handles[o];
+        v->block = 1;
+        v->storage = WEFT_F32;
+        g->n_values++;
+    }
+    g->n_nodes++;
+}
+
+static weft_status make_handles(weft_context *ctx, const wf_op *op, int n, weft_tensor **handles)
+{
+    for (int o = 0; o < n; o++) {
+        handles[o] = wf_ring_new(&ctx->ring);
+        if (!handles[o])
+            return wf_fail(ctx, WEFT_ERR_STATE, "%s: too many ops in one step", op->name);
+    }
+    return WEFT_OK;
+}
+
+/* Records the node that the last step had here. */
+static weft_status append_known(weft_context *ctx, const wf_op *op, const double *scalars, int n_in,
+                                const int *in, weft_tensor **out)
+{
+    wf_graph *g = ctx->graph;
+    weft_tensor *handles[WF_MAX_OUT];
+    WF_TRY(make_handles(ctx, op, g->nodes[g->n_nodes].n_out, handles));
+    describe(ctx, op);
+    finish(ctx, scalars, wants_grad(g, op, n_in, in), handles, out);
+    return WEFT_OK;
+}
+
 static weft_status append(weft_context *ctx, const wf_op *op, const void *attrs,
                           const double *scalars, int n_in, const int *in, const wf_type *types,
                           int n_out, weft_tensor **out)
@@ -57,55 +127,24 @@ static weft_status append(weft_context *ctx, const wf_op *op, const void *attrs,
     if (!reserve(g, op, n_in, n_out))
         return wf_nomem(&ctx->error, sizeof(wf_node), "the graph");
     weft_tensor *handles[WF_MAX_OUT];
-    for (int o = 0; o < n_out; o++) {
-        handles[o] = wf_ring_new(&ctx->ring);
-        if (!handles[o])
-            return wf_fail(ctx, WEFT_ERR_STATE, "%s: too many ops in one step", op->name);
-    }
-    bool grad = false;
-    for (int i = 0; i < n_in; i++)
-        grad |= g->values[in[i]].requires_grad;
-    grad = grad && op->grad && !g->grad_off && !g->in_backward;
-
-    wf_node *node = &g->nodes[g->n_nodes];
-    *node = (wf_node){.op = op,
-                      .n_in = n_in,
-                      .n_out = n_out,
-                      .in = g->n_operands,
-                      .out = g->n_values,
-                      .attrs = g->n_bytes,
-                      .scalars = g->n_scalars,
-                      .path = wf_path_intern(ctx),
-                      .recorded_grad = g->in_backward,
-                      .no_grad = g->grad_off,
-                      .segment = g->in_backward ? 0 : g->segment,
-                      .check = g->anomaly,
-                      .title = ctx->where.said ? ctx->where.said : op->name,
-                      .grad_of = g->rule};
+    WF_TRY(make_handles(ctx, op, n_out, handles));
+    wf_graph_differs(g);
+    g->nodes[g->n_nodes] = (wf_node){.op = op,
+                                     .n_in = n_in,
+                                     .n_out = n_out,
+                                     .in = g->n_operands,
+                                     .out = g->n_values,
+                                     .attrs = g->n_bytes,
+                                     .scalars = g->n_scalars,
+                                     .segment = g->in_backward ? 0 : g->segment};
+    describe(ctx, op);
     if (op->attr_size)
         memcpy(g->bytes + g->n_bytes, attrs, op->attr_size);
-    g->n_bytes += (op->attr_size + 15) / 16 * 16;
-    if (op->n_scalars)
-        memcpy(g->scalars + g->n_scalars, scalars, (size_t)op->n_scalars * sizeof(double));
-    g->n_scalars += op->n_scalars;
     if (n_in)
         memcpy(g->operands + g->n_operands, in, (size_t)n_in * sizeof *in);
-    g->n_operands += n_in;
-    for (int o = 0; o < n_out; o++) {
-        *handles[o] = (weft_tensor){.magic = WF_MAGIC_RECORDED,
-                                    .ctx = ctx,
-                                    .type = types[o],
-                                    .gen = ctx->gen,
-                                    .value = g->n_values};
-        g->values[g->n_values++] = (wf_value){.type = types[o],
-                                              .node = g->n_nodes,
-                                              .out = o,
-                                              .requires_grad = grad && is_float(types[o].dtype),
-                                              .handle = handles[o],
-                                              .block = 1};
-        out[o] = handles[o];
-    }
-    g->n_nodes++;
+    for (int o = 0; o < n_out; o++)
+        g->values[g->n_values + o] = (wf_value){.type = types[o], .node = g->n_nodes, .out = o};
+    finish(ctx, scalars, wants_grad(g, op, n_in, in), handles, out);
     return WEFT_OK;
 }
 
@@ -163,6 +202,11 @@ static weft_status record(weft_context *ctx, const wf_op *op, const void *attrs,
     if (status == WEFT_OK && n_in > 1 && !ctx->where.said && !ctx->graph->in_backward &&
         wf_lint_on(ctx))
         status = wf_lint_order(ctx, op->name, n_in, in);
+    if (status == WEFT_OK && !(op->flags & WF_OP_CUSTOM) &&
+        wf_graph_is_known(ctx->graph, op, attrs, n_in, values)) {
+        status = append_known(ctx, op, scalars, n_in, values, out);
+        goto done;
+    }
     if (op->attr_size)
         memcpy(attr_copy, attrs, op->attr_size);
     wf_infer f = {.ctx = ctx,
@@ -178,7 +222,10 @@ static weft_status record(weft_context *ctx, const wf_op *op, const void *attrs,
         status = op->infer(&f);
     if (status == WEFT_OK)
         status = wf_check_sizes(&f);
-    if (status == WEFT_OK)
+    if (status == WEFT_OK && wf_graph_is_known(ctx->graph, op, attr_copy, n_in, values) &&
+        wf_graph_has_types(ctx->graph, &ctx->graph->nodes[ctx->graph->n_nodes], f.n_out, types))
+        status = append_known(ctx, op, scalars, n_in, values, out);
+    else if (status == WEFT_OK)
         status = append(ctx, op, attr_copy, scalars, n_in, values, types, f.n_out, out);
 done:
     if (in_types != few_types) {

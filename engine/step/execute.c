@@ -30,16 +30,6 @@ static weft_status request_init(weft_context *ctx, wf_request *r)
     return WEFT_OK;
 }
 
-static void request_done(wf_request *r)
-{
-    wf_free(r->nodes);
-    wf_free(r->node);
-    wf_free(r->value);
-    wf_free(r->number);
-    wf_free(r->assignment);
-    wf_free(r->scalars);
-}
-
 static void want_value(const wf_graph *g, wf_request *r, int value)
 {
     int node = g->values[value].node;
@@ -191,7 +181,16 @@ static bool to_check(const wf_graph *g, const wf_request *r)
     return false;
 }
 
-static weft_status run_request(weft_context *ctx, wf_request *r)
+static weft_status replay(weft_context *ctx, const wf_request *r, wf_plan *plan, bool check)
+{
+    WF_TRY(make_stores(ctx, plan, r));
+    const running user = {ctx->graph, r};
+    const wf_run_source source = {&user, r->scalars, bound_pointer, origin};
+    return wf_replay_run(ctx, plan, &source, check);
+}
+
+/* *used gets the plan, unless `used` is NULL. */
+static weft_status run_request(weft_context *ctx, wf_request *r, wf_plan **used)
 {
     WF_TRY(wf_stack_check("a run", &ctx->error));
     unsigned off = ctx->options.passes_off;
@@ -202,10 +201,17 @@ static weft_status run_request(weft_context *ctx, wf_request *r)
     WF_TRY(wf_watch_check(ctx, r->nodes));
     WF_TRY(wf_request_number(ctx, r));
     WF_TRY(wf_plan_lookup(ctx, r, off, &plan));
-    WF_TRY(make_stores(ctx, plan, r));
-    const running user = {ctx->graph, r};
-    const wf_run_source source = {&user, r->scalars, bound_pointer, origin};
-    return wf_replay_run(ctx, plan, &source, check);
+    if (used)
+        *used = plan;
+    return replay(ctx, r, plan, check);
+}
+
+/* Runs a step that is the last one again. */
+static weft_status run_again(weft_context *ctx, const wf_again *again)
+{
+    WF_TRY(wf_stack_check("a run", &ctx->error));
+    WF_TRY(wf_watch_check(ctx, again->request.nodes));
+    return replay(ctx, &again->request, again->plan, false);
 }
 
 /* After a run. On success, assigned values are now the contents of their stored tensors. After a
@@ -254,7 +260,8 @@ static weft_status run_part(weft_context *ctx, wf_request *r, bool live_only)
         keep_live(g, r);
     else
         keep_outputs(g, r);
-    weft_status status = run_request(ctx, r);
+    g->ran_part = true;
+    weft_status status = run_request(ctx, r, NULL);
     if (status == WEFT_OK) {
         for (int n = r->first_node; n < g->n_nodes; n++)
             g->nodes[n].executed |= r->nodes[n];
@@ -280,7 +287,7 @@ weft_status wf_execute_value(weft_context *ctx, int value)
     WF_TRY(request_init(ctx, &r));
     want_value(g, &r, value);
     weft_status status = run_part(ctx, &r, false);
-    request_done(&r);
+    wf_request_done(&r);
     return status;
 }
 
@@ -292,7 +299,7 @@ weft_status wf_execute_assigned(weft_context *ctx, weft_tensor *stored)
     if (stored->gen == ctx->gen && stored->pending >= 0)
         want_assignment(g, &r, stored->assignment);
     weft_status status = run_part(ctx, &r, false);
-    request_done(&r);
+    wf_request_done(&r);
     return status;
 }
 
@@ -309,7 +316,7 @@ weft_status wf_execute_readers(weft_context *ctx, weft_tensor *stored)
             (g->assigned[i].stored == stored || g->values[g->assigned[i].value].stored == stored))
             want_assignment(g, &r, i);
     weft_status status = run_part(ctx, &r, false);
-    request_done(&r);
+    wf_request_done(&r);
     return status;
 }
 
@@ -324,7 +331,7 @@ weft_status wf_execute_pending(weft_context *ctx)
     weft_status status = run_part(ctx, &r, true);
     if (status == WEFT_OK)
         g->backwards = 0;
-    request_done(&r);
+    wf_request_done(&r);
     return status;
 }
 
@@ -371,29 +378,44 @@ static bool draws(const wf_graph *g, bool all)
     return false;
 }
 
-weft_status wf_execute_all(weft_context *ctx)
+/* What is left to do after a whole step ran, or failed to. */
+static void end_step(weft_context *ctx, const wf_request *r, weft_status status)
 {
     wf_graph *g = ctx->graph;
+    bool step = g->backwards > 0;
+    for (int i = 0; i < g->n_assigned; i++)
+        step |= r->assigned[i] && g->assigned[i].state;
+    if (status != WEFT_OK)
+        drop_results(ctx);
+    settle_assignments(ctx, r, status);
+    ctx->step += status == WEFT_OK && step;
+    /* the next step draws other numbers */
+    ctx->draws += status == WEFT_OK && (step || draws(g, true));
+    wf_graph_reset(ctx);
+}
+
+weft_status wf_execute_all(weft_context *ctx)
+{
     wf_request r;
+    wf_plan *plan = NULL;
     WF_TRY(wf_step_status(ctx)); /* a failed step ends with weft_discard */
+    wf_again *again = wf_plan_cache_again(ctx->plans);
+    if (wf_again_same(again, ctx)) {
+        const weft_status status = run_again(ctx, again);
+        end_step(ctx, &again->request, status);
+        return status;
+    }
     weft_status status = request_all(ctx, &r);
     if (status != WEFT_OK) {
         wf_execute_none(ctx);
         return status;
     }
-    bool step = g->backwards > 0;
-    for (int i = 0; i < g->n_assigned; i++)
-        step |= r.assigned[i] && g->assigned[i].state;
-    if (!empty(g, &r))
-        status = run_request(ctx, &r);
-    if (status != WEFT_OK)
-        drop_results(ctx);
-    settle_assignments(ctx, &r, status);
-    request_done(&r);
-    ctx->step += status == WEFT_OK && step;
-    /* the next step draws other numbers */
-    ctx->draws += status == WEFT_OK && (step || draws(g, true));
-    wf_graph_reset(ctx);
+    if (!empty(ctx->graph, &r))
+        status = run_request(ctx, &r, &plan);
+    /* On failure the request stays ours. */
+    const bool kept = status == WEFT_OK && plan && wf_again_keep(again, ctx, &r, plan);
+    end_step(ctx, kept ? &again->request : &r, status);
+    wf_request_done(&r);
     return status;
 }
 
@@ -418,7 +440,7 @@ weft_status wf_plan_of_recorded(weft_context *ctx, wf_plan **plan)
         status = wf_amp_settle(ctx, &r, ctx->options.passes_off);
     if (status == WEFT_OK)
         status = wf_plan_compile(ctx, &r, ctx->options.passes_off, plan);
-    request_done(&r);
+    wf_request_done(&r);
     return status;
 }
 
@@ -432,6 +454,6 @@ weft_status wf_memory_of_recorded(weft_context *ctx, weft_step_memory *memory)
         status = wf_plan_lookup(ctx, &r, ctx->options.passes_off, &plan);
     if (status == WEFT_OK)
         status = wf_step_memory_of(ctx, &r, plan, memory);
-    request_done(&r);
+    wf_request_done(&r);
     return status;
 }

@@ -22,6 +22,7 @@ struct wf_plan_cache {
     cached entries[CACHE_SIZE];
     uint64_t clock;
     int compiled;
+    wf_again again;
     char *text; /* the signature being built */
     size_t size, cap;
 };
@@ -37,8 +38,15 @@ int wf_plan_cache_compiled(const wf_plan_cache *cache)
     return cache->compiled;
 }
 
-static void drop(cached *e)
+wf_again *wf_plan_cache_again(wf_plan_cache *cache)
 {
+    return &cache->again;
+}
+
+static void drop(wf_plan_cache *c, cached *e)
+{
+    if (e->plan && c->again.plan == e->plan)
+        wf_again_forget(&c->again);
     wf_plan_destroy(e->plan);
     wf_free(e->signature);
     *e = (cached){0};
@@ -47,7 +55,7 @@ static void drop(cached *e)
 void wf_plan_cache_clear(wf_plan_cache *cache)
 {
     for (int i = 0; i < CACHE_SIZE; i++)
-        drop(&cache->entries[i]);
+        drop(cache, &cache->entries[i]);
 }
 
 void wf_plan_cache_destroy(wf_plan_cache *cache)
@@ -196,7 +204,7 @@ weft_status wf_plan_lookup(weft_context *ctx, const wf_request *request, unsigne
     }
     memcpy(signature, c->text, c->size);
     fresh->number = ++c->compiled;
-    drop(oldest);
+    drop(c, oldest);
     *oldest = (cached){signature, c->size, hash, ++c->clock, fresh};
     *plan = fresh;
     return WEFT_OK;

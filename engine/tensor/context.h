@@ -21,6 +21,7 @@
 typedef struct wf_where {
     char path[256];
     int path_len, path_depth, path_lens[32];
+    const char *interned; /* the graph's copy of `path`; NULL: not looked up since it changed */
     const char *said; /* NULL: none said its name. Note [Names that the user wrote] in graph/op.h */
 } wf_where;
 

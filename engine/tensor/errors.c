@@ -8,6 +8,16 @@
 
 /* ---- the module path ---- */
 
+/* Appends as much of the text as there is room for. */
+static void append_path(wf_where *w, const char *text)
+{
+    const size_t room = sizeof w->path - 1 - (size_t)w->path_len, n = strnlen(text, room);
+    memcpy(w->path + w->path_len, text, n);
+    w->path_len += (int)n;
+    w->path[w->path_len] = 0;
+    w->interned = NULL;
+}
+
 void wf_path_push(weft_context *ctx, const char *name)
 {
     wf_where *w = &ctx->where;
@@ -15,10 +25,9 @@ void wf_path_push(weft_context *ctx, const char *name)
     if (w->path_depth < limit) {
         w->path_lens[w->path_depth] = w->path_len;
         if (name && *name) {
-            int room = (int)sizeof w->path - w->path_len;
-            int n =
-                snprintf(w->path + w->path_len, (size_t)room, "%s%s", w->path_len ? "." : "", name);
-            w->path_len += n < room ? n : room - 1;
+            if (w->path_len > 0)
+                append_path(w, ".");
+            append_path(w, name);
         }
     }
     w->path_depth++;
@@ -28,18 +37,21 @@ void wf_path_pop(weft_context *ctx)
 {
     wf_where *w = &ctx->where;
     int limit = (int)(sizeof w->path_lens / sizeof w->path_lens[0]);
-    if (w->path_depth > 0 && --w->path_depth < limit) {
+    if (w->path_depth > 0 && --w->path_depth < limit &&
+        w->path_len != w->path_lens[w->path_depth]) {
         w->path_len = w->path_lens[w->path_depth];
         w->path[w->path_len] = 0;
+        w->interned = NULL;
     }
 }
 
 void wf_path_set(weft_context *ctx, const char *path)
 {
     wf_where *w = &ctx->where;
-    w->path_len = snprintf(w->path, sizeof w->path, "%s", path);
-    if (w->path_len >= (int)sizeof w->path)
-        w->path_len = (int)sizeof w->path - 1;
+    if (path == w->interned)
+        return;
+    w->path_len = 0;
+    append_path(w, path);
 }
 
 /* ---- failing ---- */

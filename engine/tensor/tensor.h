@@ -4,7 +4,11 @@
  * context. Each step begins on a fresh page. Two steps after a step has ended, its pages go back to
  * the system and read as zeros. So a handle is stale if its magic is zero; its context is found at
  * the start of the ring, which is aligned to its size. A handle is also stale if its generation is
- * not the present one. Neither check needs memory that grows. */
+ * not the present one. Neither check needs memory that grows.
+ *
+ * Handles that no program ever sees (of gradients, where no hook looks at them, and of an
+ * optimizer's updates) need no addresses of their own: they lie in memory that each step uses again, which
+ * is in the caches by then. */
 #ifndef WF_TENSOR_TENSOR_H
 #define WF_TENSOR_TENSOR_H
 
@@ -18,6 +22,14 @@ typedef struct wf_type {
     weft_dtype dtype;
     weft_shape shape;
 } wf_type;
+
+static inline bool wf_type_equal(const wf_type *a, const wf_type *b)
+{
+    bool same = a->dtype == b->dtype && a->shape.rank == b->shape.rank;
+    for (int i = 0; same && i < a->shape.rank; i++)
+        same = a->shape.dim[i] == b->shape.dim[i];
+    return same;
+}
 
 enum { WF_MAGIC_STORED = 0x57f75704, WF_MAGIC_RECORDED = 0x57f7ec04, WF_MAGIC_DEAD = 0x57f7dead };
 
@@ -38,9 +50,14 @@ struct weft_tensor {
     wf_type type;
     /* generation of its graph; stored: of the graph that leaf, leaves, pending belong to */
     uint64_t gen;
-
-    int optimizers;      /* how many optimizers have it as a parameter */
     wf_grad_hook *hooks; /* hooks on its gradient, in order of registration */
+
+    /* recorded */
+    /* stored tensor that also gets the value, such as a loss; the context owns it */
+    weft_tensor *kept;
+    int value; /* its value in the graph */
+
+    int optimizers; /* how many optimizers have it as a parameter */
 
     /* stored */
     atomic_int refs;
@@ -55,11 +72,6 @@ struct weft_tensor {
     int leaves;     /* newest leaf value of it in graph `gen`, older contents included; -1: none */
     int pending;    /* value that it gets when the step commits; -1: none */
     int assignment; /* index in graph.assigned, while pending >= 0 */
-
-    /* recorded */
-    int value; /* its value in the graph */
-    /* stored tensor that also gets the value, such as a loss; the context owns it */
-    weft_tensor *kept;
 };
 
 static inline size_t wf_type_bytes(wf_type type)
@@ -96,12 +108,20 @@ typedef struct wf_ring {
     char *map, *base;     /* the reserved address space, and its aligned part */
     size_t used;          /* offset of the next handle */
     size_t step_start[3]; /* offsets where this step and the two before it begin */
+    size_t filled;        /* offset up to which this step's pages are there */
+    bool hidden;          /* handles made now are seen by no program */
+    weft_tensor **chunks; /* memory of hidden handles */
+    int n_chunks, cap_chunks, n_hidden;
 } wf_ring;
 
 weft_status wf_ring_init(wf_ring *ring, weft_context *owner, weft_error *err);
 void wf_ring_done(wf_ring *ring);
-/* a handle of zeros; NULL when one step has filled the ring */
+/* An empty handle, for wf_ring_fill; NULL when one step has filled the ring. */
 weft_tensor *wf_ring_new(wf_ring *ring);
+/* Makes it the handle of a value. */
+void wf_ring_fill(weft_tensor *handle, weft_context *ctx, const wf_type *type, int value);
+/* Whether the handles made from now on are seen by no program. Returns what was set before. */
+bool wf_ring_hide(wf_ring *ring, bool hidden);
 void wf_ring_next_step(wf_ring *ring);
 
 /* The context of t, if t may be used in the present step; else NULL with the error set. With

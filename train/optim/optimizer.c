@@ -368,6 +368,7 @@ weft_status weft_optimizer_record(weft_optimizer *o)
     o->recording = true;
     weft_status status = wf_optimizer_lint(o);
     o->recording = false;
+    const bool hidden = wf_ring_hide(&o->ctx->ring, true);
     for (int i = 0; i < o->n_params && status == WEFT_OK; i++) {
         wf_optim_param *p = &o->params[i];
         weft_tensor *grad = weft_grad(p->tensor);
@@ -378,6 +379,7 @@ weft_status weft_optimizer_record(weft_optimizer *o)
             status = o->rule->record(o, p, grad);
         p->pending = status == WEFT_OK;
     }
+    wf_ring_hide(&o->ctx->ring, hidden);
     weft_no_grad_end(o->ctx, was);
     if (status != WEFT_OK) { /* neither half an update nor the step without the update may run */
         for (int i = 0; i < o->n_params; i++)

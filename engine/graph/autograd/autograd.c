@@ -29,11 +29,7 @@ static weft_tensor *value_handle(weft_context *ctx, int value)
         return v->handle;
     weft_tensor *t = wf_ring_new(&ctx->ring);
     if (t)
-        *t = (weft_tensor){.magic = WF_MAGIC_RECORDED,
-                           .ctx = ctx,
-                           .type = v->type,
-                           .gen = ctx->gen,
-                           .value = value};
+        wf_ring_fill(t, ctx, &v->type, value);
     return t;
 }
 
@@ -92,15 +88,21 @@ static weft_status walk_node(walk *w, int n)
     if (!any)
         return WEFT_OK;
 
-    size_t count = (size_t)node.n_in;
+    const size_t count = (size_t)node.n_in;
     weft_status status = WEFT_OK;
-    weft_tensor **in = wf_zalloc_array(count, 2 * sizeof *in), **din = in ? in + count : NULL;
-    bool *needs = wf_zalloc_array(count, sizeof *needs);
-    int *values = wf_alloc_array(count, sizeof *values);
-    if (!in || !needs || !values) {
-        status = wf_nomem(&ctx->error, count * sizeof *in, "the backward pass");
-        goto done;
+    weft_tensor *few[2 * WF_MAX_IN] = {NULL}, **in = few;
+    bool few_needs[WF_MAX_IN], *needs = few_needs;
+    int few_values[WF_MAX_IN], *values = few_values;
+    if (count > WF_MAX_IN) {
+        in = wf_zalloc_array(count, 2 * sizeof *in);
+        needs = wf_alloc_array(count, sizeof *needs);
+        values = wf_alloc_array(count, sizeof *values);
+        if (!in || !needs || !values) {
+            status = wf_nomem(&ctx->error, count * sizeof *in, "the backward pass");
+            goto done;
+        }
     }
+    weft_tensor **din = in + count;
     memcpy(values, wf_node_in(g, &node), count * sizeof *values);
     for (int i = 0; i < node.n_in; i++) {
         needs[i] = g->values[values[i]].requires_grad;
@@ -135,9 +137,11 @@ static weft_status walk_node(walk *w, int n)
             status = gather(w, values[i], din[i]);
 done:
     g->rule = NULL;
-    wf_free(in);
-    wf_free(needs);
-    wf_free(values);
+    if (count > WF_MAX_IN) {
+        wf_free(in);
+        wf_free(needs);
+        wf_free(values);
+    }
     return status;
 }
 
@@ -230,6 +234,33 @@ static weft_status run_walk(walk *w, weft_tensor *loss, weft_tensor *seed)
     return status;
 }
 
+/* Gives the walk its arrays, zeroed. The graph keeps them: only one walk goes on at a time. */
+static weft_status reserve_walk(weft_context *ctx, walk *w)
+{
+    wf_graph *g = ctx->graph;
+    const size_t values = (size_t)g->n_values * sizeof *w->grads, nodes = (size_t)g->n_nodes;
+    if (values + nodes > g->walk_bytes) {
+        const size_t bytes = 2 * (values + nodes);
+        void *more = wf_alloc(bytes);
+        if (!more)
+            return wf_nomem(&ctx->error, bytes, "the backward pass");
+        wf_free(g->walk_mem);
+        g->walk_mem = more;
+        g->walk_bytes = bytes;
+    }
+    memset(g->walk_mem, 0, values + nodes);
+    w->grads = g->walk_mem;
+    w->reached = (char *)g->walk_mem + values;
+    return WEFT_OK;
+}
+
+/* Whether no code of the program's runs while gradients are recorded: hooks and the rules of custom ops
+ * get handles. */
+static bool nobody_looks(const weft_context *ctx)
+{
+    return ctx->last_hook == 0 && ctx->graph->n_borders == 0 && !ctx->customs;
+}
+
 static weft_status backward(weft_context *ctx, weft_tensor *loss, weft_tensor *seed, bool retain)
 {
     wf_graph *g = ctx->graph;
@@ -261,26 +292,20 @@ static weft_status backward(weft_context *ctx, weft_tensor *loss, weft_tensor *s
         WF_TRY(g->runner->pending(ctx));
     WF_TRY(wf_graph_keep(ctx, loss));
     walk w = {.ctx = ctx, .n_values = g->n_values, .retain = retain};
-    w.grads = wf_zalloc_array((size_t)g->n_values, sizeof *w.grads);
-    w.reached = wf_zalloc_array((size_t)g->n_nodes, 1);
-    weft_status status;
-    if (!w.grads || !w.reached) {
-        status = wf_nomem(&ctx->error, (size_t)g->n_values * sizeof *w.grads, "the backward pass");
-    } else {
-        status = mark(&w, g->values[loss->value].node);
-    }
+    WF_TRY(reserve_walk(ctx, &w));
+    weft_status status = mark(&w, g->values[loss->value].node);
     if (status == WEFT_OK) {
         g->in_backward = true;
         g->unwanted = false;
         g->backwards++;
         g->walks++;
+        const bool was = wf_ring_hide(&ctx->ring, nobody_looks(ctx));
         status = run_walk(&w, loss, seed);
+        wf_ring_hide(&ctx->ring, was);
         g->in_backward = false;
         if (status != WEFT_OK) /* half a backward pass must not run */
             g->runner->none(ctx);
     }
-    wf_free(w.grads);
-    wf_free(w.reached);
     return status;
 }
 
