@@ -4,7 +4,7 @@
     weft-bench --step MODEL --batch B --threads 1 --trace T.json       tile times of one core
     weft explain --model MODEL -b N --threads W --as json > P.json     the plan to replay
     bench/simulate.py P.json --trace T.json --gbs 20 [--core-gbs 20] [--workers 1,2,16,64]
-                      [--domains 1,2,4,8] [--check SECONDS]
+                      [--domains 1,2,4,8] [--check SECONDS] [--finer N [OP]]
 
 A tile takes what its task is expected to take, by the factor by which the same task (op, module, kernel)
 was off in the trace. Workers take tiles as the scheduler does: the ready group that comes first in the plan's
@@ -16,7 +16,8 @@ another domain.
 
 What a step lacks of perfect scaling is told by cause: bandwidth (tiles took longer than on one core), width
 (idle while the running groups have no tile left to begin), overhead. `path` is the longest way through the
-plan with a worker for each tile.
+plan with a worker for each tile. --finer asks what finer tiles would gain: it cuts the tiles of groups that
+have fewer than N, or only of those whose first op is OP, into equal parts, so that the group has at least N.
 """
 
 import argparse
@@ -65,6 +66,17 @@ def groups_of(plan, factor, overall):
         dram = sum(t["dram"] for t in g["tasks"])
         groups.append(Group(g["tiles"], seconds / tiles, dram / tiles, g["next"]))
     return groups
+
+
+def finer(groups, plan, least, op=None):
+    """The groups as if those with fewer than `least` tiles (and whose first op is `op`) had that many."""
+    result = []
+    for group, g in zip(groups, plan["groups"]):
+        parts = -(-least // group.tiles) if group.tiles else 1
+        if parts > 1 and (not op or g["tasks"][0]["op"] == op):
+            group = Group(group.tiles * parts, group.seconds / parts, group.dram / parts, group.next)
+        result.append(group)
+    return result
 
 
 def longest_path(groups):
@@ -149,6 +161,7 @@ def main():
     parser.add_argument("--workers", type=numbers, default=[1, 2, 16, 64, 128])
     parser.add_argument("--domains", type=numbers, default=[1])
     parser.add_argument("--check", type=float, help="measured seconds, for the first line's error")
+    parser.add_argument("--finer", nargs="+", metavar=("N", "OP"), help="as if small groups had N tiles")
     args = parser.parse_args()
     try:
         with sys.stdin if args.plan == "-" else open(args.plan, encoding="utf-8") as f:
@@ -157,6 +170,8 @@ def main():
     except (OSError, ValueError, KeyError, IndexError) as error:
         sys.exit(f"simulate.py: {args.plan}, {args.trace}: {error!r}")
     groups = groups_of(plan, factor, overall)
+    if args.finer:
+        groups = finer(groups, plan, int(args.finer[0]), *args.finer[1:2])
     path = longest_path(groups)
     one = sum(g.tiles * g.seconds for g in groups)
     print(f"simulated: {len(groups)} groups, {sum(g.tiles for g in groups)} tiles, one core {one:.4f} s, "

@@ -30,6 +30,14 @@ class Replays(unittest.TestCase):
         self.assertAlmostEqual(simulate.simulate(groups, 2, 1, 10, 10)[0], 5)
         self.assertAlmostEqual(simulate.longest_path(groups), 5)
 
+    def test_finer_tiles_fill_the_workers(self):
+        plan = {"groups": [{"tasks": [{"op": "a"}]}, {"tasks": [{"op": "b"}]}]}
+        groups = [Group(2, 4.0, 6, [1]), Group(3, 1.0, 0, [])]
+        self.assertEqual(simulate.finer(groups, plan, 4, "a"), [Group(4, 2.0, 3, [1]), groups[1]])
+        cut = simulate.finer(groups, plan, 4)
+        self.assertEqual([g.tiles for g in cut], [4, 6])
+        self.assertAlmostEqual(simulate.simulate(cut, 6, 1, 10, 10)[0], 2.5)
+
     def test_tiles_share_a_domain_s_memory(self):
         groups = [Group(4, 1.0, 10e9, [])]  # each tile alone keeps a core's 10 GB/s busy
         one, why = simulate.simulate(groups, 4, 1, 10, 10)
