@@ -65,11 +65,12 @@ static double share_weights(const wf_costs *c, const wf_conv2d_desc *d, bool poi
 static double share_data(const wf_costs *c, const wf_conv2d_desc *d, bool point, bool strided)
 {
     const bool tiny = d->Q < 8;
+    const bool apart = strided && d->R == d->stride[0] && d->S == d->stride[1];
     const double share = strided
                              ? tiny && !point ? c->onednn_data_strided_tiny : c->onednn_data_strided
                          : point ? c->onednn_data_point
                                  : c->onednn_data;
-    return tiny ? share * c->onednn_data_tiny : share;
+    return share * (tiny ? c->onednn_data_tiny : 1) * (apart ? c->onednn_data_apart : 1);
 }
 
 static double share_forward(const wf_costs *c, const wf_conv2d_desc *d, bool point, bool strided)
