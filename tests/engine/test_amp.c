@@ -312,9 +312,10 @@ static void every_op_has_kernels_for_bf16_or_a_reason(void **state)
         {"constants and checks", " fill of_nothing check_finite "},
         {"layouts, behind the precision pass", " reorder "},
         {"comparisons", " eq ne lt le gt ge "},
-        {"autocast's list of f32", " pow_tensor pow_tensor_base pow_tensor_log softmax "
-                                   "softmax_backward log_softmax log_softmax_backward "
-                                   "cross_entropy cross_entropy_backward nll_loss "},
+        {"autocast's list of f32",
+         " pow_tensor pow_tensor_base pow_tensor_log pow_tensor_both softmax "
+         "softmax_backward log_softmax log_softmax_backward "
+         "cross_entropy cross_entropy_backward nll_loss "},
         {"reductions whose result is an element", " max min argmax argmin "},
         {"the network's input", " normalize_images byte_table one_hot "},
         {"operands of one pixel; products round them as they pack", " matmul "},
