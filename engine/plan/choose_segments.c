@@ -209,10 +209,12 @@ static void step(chooser *c, int from, int to, const segment *s, int64_t extra, 
     const double bucket = budget / BUCKETS;
     for (int b = 0; b <= BUCKETS; b++) {
         const way *w = &c->ways[from * (BUCKETS + 1) + b];
+        if (isinf(w->seconds))
+            continue;
         const double held = bucket * b + (double)extra;
         const double left = ceil((held + (double)s->left) / bucket);
-        if (isinf(w->seconds) || held + (double)s->peak > budget || left > BUCKETS)
-            continue;
+        if (held + (double)s->peak > budget || left > BUCKETS)
+            break; /* and so it is where more is held */
         way *best = &c->ways[to * (BUCKETS + 1) + (int)left];
         if (w->seconds + s->seconds < best->seconds)
             *best = (way){w->seconds + s->seconds, from, b};
@@ -231,6 +233,8 @@ static int find_ways(chooser *c, const int64_t *extra, double budget)
         step(c, i, i + 1, &(segment){held, held + x->gradients, 0}, 0, budget);
         for (int j = i + 1; j <= c->n && j <= i + LONGEST; j++) {
             const segment s = segment_of(c, i, j);
+            if (s.peak > budget)
+                break; /* and so are those of longer segments */
             if (s.seconds > 0)
                 step(c, i, j, &s, extra[i], budget);
         }
