@@ -96,6 +96,15 @@ class Problem:
         chosen = min(range(len(self.rows)), key=lambda i: costs[self.rows[i]])
         return self.ms[chosen] / min(self.ms)
 
+    def term(self, costs):
+        """The problem's part of the objective."""
+        loss = math.log(self.loss(costs))
+        best = min(self.ms)
+        # A kernel that is far behind is never chosen, however badly its cost is known.
+        return loss + LARGE_LOSSES * loss * loss + RESIDUALS * sum(
+            (best / ms * math.log(costs[i] / cycles)) ** 2
+            for i, ms, cycles in zip(self.rows, self.ms, self.cycles))
+
 
 def problems_of(model, measured):
     grouped = collections.defaultdict(Problem)
@@ -108,17 +117,28 @@ def problems_of(model, measured):
     return dict(grouped)
 
 
-def objective(problems, costs):
-    """Lower is better."""
-    total = 0.0
-    for p in problems.values():
-        loss = math.log(p.loss(costs))
-        total += loss + LARGE_LOSSES * loss * loss
-        best = min(p.ms)
-        for i, ms, cycles in zip(p.rows, p.ms, p.cycles):
-            # A kernel that is far behind is never chosen, however badly its cost is known.
-            total += RESIDUALS * (best / ms * math.log(costs[i] / cycles)) ** 2
-    return total / len(problems)
+class Objective:
+    """What is to be low, of given costs. A constant matters to few problems, so only those whose costs differ
+    from the last accepted ones are computed anew."""
+
+    def __init__(self, problems, costs):
+        self.problems = list(problems.values())
+        self.of_row = {row: n for n, p in enumerate(self.problems) for row in p.rows}
+        self.costs, self.terms = costs, [p.term(costs) for p in self.problems]
+        self.total = sum(self.terms)
+
+    def changed(self, costs):
+        """The problems whose costs differ."""
+        return {self.of_row[i] for i, (a, b) in enumerate(zip(costs, self.costs)) if a != b and i in self.of_row}
+
+    def value(self, costs):
+        return (self.total + sum(self.problems[n].term(costs) - self.terms[n] for n in self.changed(costs))
+                ) / len(self.problems)
+
+    def accept(self, costs):
+        for n in self.changed(costs):
+            self.terms[n] = self.problems[n].term(costs)
+        self.costs, self.total = costs, sum(self.terms)
 
 
 def rounded(x):
@@ -126,17 +146,11 @@ def rounded(x):
 
 
 def fit(model, problems):
-    start = {k: v for k, v in model.constants.items()}
+    start = dict(model.constants)
     now = dict(start)
-    base = model.costs(now)
-    best = objective(problems, base)
-    used = [i for p in problems.values() for i in p.rows]
-
-    def counts(name):
-        costs = model.costs(dict(now, **{name: now[name] * 1.25}))
-        return any(costs[i] != base[i] for i in used)
-
-    names = [n for n in start if counts(n)]
+    target = Objective(problems, model.costs(now))
+    best = target.value(target.costs)
+    names = [n for n in start if target.changed(model.costs(dict(now, **{n: now[n] * 1.25})))]
     for step in STEPS:
         for _ in range(6):
             before = best
@@ -147,10 +161,13 @@ def fit(model, problems):
                         x = rounded(now[name] * math.exp(sign * step))
                         if abs(math.log(x / start[name])) > MOST or x == now[name]:
                             break
-                        value = objective(problems, model.costs(dict(now, **{name: x})))
+                        costs = model.costs(dict(now, **{name: x}))
+                        value = target.value(costs)
                         moved = value < best - 1e-9
                         if moved:
+                            target.accept(costs)
                             now[name], best = x, value
+            print(f"steps of {step:g}: {best:.5f}", file=sys.stderr)
             if before - best < 1e-6:
                 break
     return now, names
