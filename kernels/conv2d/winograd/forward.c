@@ -16,7 +16,7 @@
 #include <math.h>
 #include <stdio.h>
 
-#include "kernels/conv2d/winograd/winograd.h"
+#include "kernels/conv2d/winograd/forward.h"
 #include "kernels/select.h"
 #include "kernels/simd/transpose.h"
 
@@ -24,11 +24,14 @@
  * With more than some 100 channels a side the transformed filter (36 C K floats) no longer fits L2. Then L2
  * holds M of one pair of output blocks, and as much of the filter; that says how many patches are taken at
  * once. V waits in L3. An image that has fewer patches is taken together with others. If that leaves few
- * tiles, the output channels are cut into parts, each of which transforms the input again. There are two
+ * tiles, the output channels are cut into parts, each of which transforms the input again. There are three
  * orders:
  *
  * Packed. Point by point, the kernel multiplies all output blocks, so that it reads a point's V and filter
  * from L3 once. Then it transforms all blocks back.
+ *
+ * By rows: Note [Rows of points] in forward_rows.c, where the machine class has room for that in L2 and the
+ * packed filter is used often enough.
  *
  * Plain. A transformed filter has four times the bytes of the plain one. If L3 does not hold that, or if it
  * would be used less than PACKED_TIMES, it never exists whole. For a pair of output blocks, the kernel
@@ -39,56 +42,73 @@ enum {
         5, /* uses that make packing pay: storing the filter costs as much as four transforms */
     PACKED_CHANNELS_BLOCK_SIZE = 256, /* of the packed filter for a pair of output blocks: in L1 */
     MIN_PART_CHANNELS =
-        128,           /* output channels: with these, transforming the input again costs 7 % */
-    ENOUGH_TILES = 32, /* for as many cores */
-    GATHER = 16        /* input channels whose taps are gathered at once */
+        128,              /* output channels: with these, transforming the input again costs 7 % */
+    MIN_ROW_PATCHES = 24, /* of Note [Rows of points]: with less, the filter passes by too often */
+    TILES_PER_WORKER = 4, /* so that few wait for the last tile */
+    USUAL_WORKERS = 2,    /* the expected cost must not depend on how many there are */
+    GATHER = 16           /* input channels whose taps are gathered at once */
 };
 
-/* A pass as a forward convolution. */
-typedef struct geometry {
-    int I, O, H, W, P, Q, padding[2];
-} geometry;
-
-static geometry geometry_of(const wf_conv2d_desc *d, wf_conv2d_pass pass)
+static wino_geometry geometry_of(const wf_conv2d_desc *d, wf_conv2d_pass pass)
 {
     if (pass == WF_CONV2D_FORWARD)
-        return (geometry){d->C, d->K, d->H, d->W, d->P, d->Q, {d->padding[0], d->padding[1]}};
-    return (geometry){d->K, d->C, d->P, d->Q, d->H, d->W, {2 - d->padding[0], 2 - d->padding[1]}};
+        return (wino_geometry){d->C, d->K, d->H, d->W, d->P, d->Q, {d->padding[0], d->padding[1]}};
+    return (wino_geometry){
+        d->K, d->C, d->P, d->Q, d->H, d->W, {2 - d->padding[0], 2 - d->padding[1]}};
 }
 
-typedef struct plan {
-    geometry g;
-    wino_patches cut;
-    int I, blocks;          /* padded input channels; output blocks */
-    bool in_bf16, out_bf16; /* images of bf16, not f32 */
-    bool packed;  /* the filter is transformed once, by tasks of its own: Note [Large filters] */
-    int capacity; /* patches taken at once */
-    int group;    /* output blocks multiplied before they are transformed back */
-    int images, parts; /* of a tile */
-    size_t v_point, v_channels_block, m_point, m_pair;
-    size_t u_point, u_block; /* of the packed filter, or of what is transformed of the plain one */
-} plan;
-
-static void plan_staged(plan *p, int N)
+/* How many parts a tile's output channels are cut into, so that there are enough tiles. */
+static int parts_for(const wino_forward_plan *p, int tiles, int enough)
 {
+    const int most = p->blocks * L / MIN_PART_CHANNELS, parts = (enough + tiles - 1) / tiles;
+    return parts < most ? parts : most > 1 ? most : 1;
+}
+
+/* Plans Note [Rows of points]. False where V of a row has room for too few patches. */
+static bool plan_rows(wino_forward_plan *p, int N, int workers)
+{
+    const int64_t patches = p->cut.rows * p->cut.columns;
+    const int64_t room =
+        (int64_t)wino_blocking()->winograd_row_kib * 1024 / (WINO_IN * p->I * (int)sizeof(float));
+    if (room < MIN_ROW_PATCHES || room < p->cut.columns)
+        return false;
+    const int most = room / patches < 1 ? 1 : room / patches < N ? (int)(room / patches) : N;
+    int tiles = (N + most - 1) / most;
+    p->images = (N + tiles - 1) / tiles;
+    tiles = (N + p->images - 1) / p->images;
+    p->capacity = p->images * (int)patches;
+    if (p->capacity > room) { /* parts of an image, all about equal */
+        const int pieces = (p->cut.rows * p->cut.columns + (int)room - 1) / (int)room;
+        p->capacity = (p->cut.rows + pieces - 1) / pieces * p->cut.columns;
+    }
+    if ((int64_t)N * patches < (int64_t)PACKED_TIMES * p->capacity)
+        return false;
+    p->parts = parts_for(p, tiles, TILES_PER_WORKER * workers);
+    p->by_rows = true;
+    return true;
+}
+
+static void plan_staged(wino_forward_plan *p, int N, int workers)
+{
+    if (plan_rows(p, N, workers))
+        return;
     const int patches = p->cut.rows * p->cut.columns,
               most = wino_patches_in_l2(wino_blocking()->winograd_m_percent);
     int work = (int)(((int64_t)N * patches + most / 2) / most);
     work = work < 1 ? 1 : work < N ? work : N;
     p->images = (N + work - 1) / work;
     work = (N + p->images - 1) / p->images;
-    int most_parts = p->blocks * L / MIN_PART_CHANNELS;
-    p->parts = (ENOUGH_TILES + work - 1) / work;
-    p->parts = p->parts < most_parts ? p->parts : most_parts > 1 ? most_parts : 1;
+    p->parts = parts_for(p, work, TILES_PER_WORKER * workers);
     p->capacity = wino_capacity(&p->cut, p->images > 1 ? p->images * patches : most);
     p->packed = (int64_t)p->I * p->blocks * L * WINO_POINTS * (int)sizeof(float) <=
                     (int64_t)wino_blocking()->winograd_packed_kib * 1024 &&
                 (int64_t)N * patches >= (int64_t)PACKED_TIMES * p->capacity;
 }
 
-static plan plan_of(const wf_conv2d_desc *d, wf_conv2d_pass pass)
+/* The plan for so many workers. Their number decides about tiles only, never about bits. */
+static wino_forward_plan plan_of(const wf_conv2d_desc *d, wf_conv2d_pass pass, int workers)
 {
-    plan p = {.g = geometry_of(d, pass), .images = 1, .parts = 1, .packed = true};
+    wino_forward_plan p = {.g = geometry_of(d, pass), .images = 1, .parts = 1, .packed = true};
     p.in_bf16 = (pass == WF_CONV2D_FORWARD ? d->src_type : d->dst_type) == WEFT_BF16;
     p.out_bf16 = (pass == WF_CONV2D_FORWARD ? d->dst_type : d->src_type) == WEFT_BF16;
     p.I = wf_round_up(p.g.I, L);
@@ -97,22 +117,24 @@ static plan plan_of(const wf_conv2d_desc *d, wf_conv2d_pass pass)
     p.capacity = wino_capacity(&p.cut, wino_blocking()->winograd_v_kib * 1024 /
                                            (WINO_POINTS * p.I * (int)sizeof(float)));
     if (wino_is_staged(d))
-        plan_staged(&p, d->N);
+        plan_staged(&p, d->N, workers);
     if (p.capacity > p.images * p.cut.rows * p.cut.columns)
         p.capacity = p.images * p.cut.rows * p.cut.columns;
     p.v_point = wino_v_point(p.capacity);
-    p.v_channels_block = wino_v_channels_block(p.capacity);
+    p.v_channels_block = (size_t)(p.by_rows ? WINO_IN : WINO_POINTS) * p.v_point;
     p.u_point = (size_t)(p.packed ? p.I : WINO_CHANNELS_BLOCK_SIZE) * L + WINO_SKEW;
     p.u_block = WINO_POINTS * p.u_point;
     p.group = p.packed && wino_is_staged(d) ? (p.blocks + p.parts - 1) / p.parts : WINO_PAIR;
     p.m_pair = (size_t)p.capacity * WINO_PAIR * L;
-    p.m_point = p.m_pair * (size_t)((p.group + 1) / WINO_PAIR) + WINO_SKEW;
+    p.m_point = p.m_pair * (size_t)(p.by_rows ? 1 : (p.group + 1) / WINO_PAIR) + WINO_SKEW;
+    p.half_value = p.m_pair + WINO_SKEW;
+    p.half_pair = WINO_IN * WINO_OUT * p.half_value;
     return p;
 }
 
 static bool fits(const wf_conv2d_desc *d, wf_conv2d_pass pass, char *why, size_t size)
 {
-    geometry g = geometry_of(d, pass);
+    wino_geometry g = geometry_of(d, pass);
     const char *reason = NULL;
     if (pass == WF_CONV2D_BACKWARD_WEIGHTS)
         reason = "forward and backward-data only";
@@ -135,7 +157,7 @@ static bool fits(const wf_conv2d_desc *d, wf_conv2d_pass pass, char *why, size_t
 
 static double expect(const wf_conv2d_desc *d, wf_conv2d_pass pass, weft_isa isa)
 {
-    plan p = plan_of(d, pass);
+    wino_forward_plan p = plan_of(d, pass, USUAL_WORKERS);
     const wf_costs *c = wf_machine_class_of(WF_ISA)->cost;
     double patches = (double)d->N * p.cut.rows * p.cut.columns;
     double share = pass == WF_CONV2D_FORWARD ? c->winograd_forward : c->winograd_data;
@@ -151,14 +173,16 @@ static double expect(const wf_conv2d_desc *d, wf_conv2d_pass pass, weft_isa isa)
 
 static bool create(wf_conv2d *k, char *why, size_t size)
 {
-    plan p = plan_of(&k->desc, k->pass);
-    size_t filter = p.packed ? 0 : WINO_PAIR * p.u_block;
+    wino_forward_plan p = plan_of(&k->desc, k->pass, k->workers);
+    const size_t filter = p.packed ? 0 : WINO_PAIR * p.u_block;
+    const size_t floats = p.by_rows
+                              ? wino_rows_scratch(&p)
+                              : wino_v_count(p.capacity, p.I) + WINO_POINTS * p.m_point + filter;
     k->packed_bytes = p.packed ? (size_t)p.blocks * p.u_block * sizeof(float) : 0;
     k->pack_tiles = p.blocks;
     k->images = p.images;
     k->parts = p.parts;
-    k->scratch_bytes =
-        (wino_v_count(p.capacity, p.I) + WINO_POINTS * p.m_point + filter) * sizeof(float);
+    k->scratch_bytes = floats * sizeof(float);
     return true;
 }
 
@@ -180,7 +204,7 @@ static void transpose(const float *in, size_t in_step, int lanes, int n, float o
 
 /* taps[i * 9 + s][l] = tap s from input channel first + i to output channel output + l; zero where there is
  * no such channel; in backward-data, tap 8 - s. */
-static void gather(const wf_conv2d *k, const geometry *g, const float *weights, int output,
+static void gather(const wf_conv2d *k, const wino_geometry *g, const float *weights, int output,
                    int first, float taps[GATHER * 9][L])
 {
     const size_t row = (size_t)k->desc.C * 9;
@@ -199,8 +223,8 @@ static void gather(const wf_conv2d *k, const geometry *g, const float *weights, 
 
 /* Transforms the filter from input channels [first, first + n) to an output block; n is a multiple of L.
  * Writes n vectors for each point, `point` floats apart. */
-static void transform_filter(const wf_conv2d *k, const geometry *g, const float *weights, int block,
-                             int first, int n, float *u, size_t point)
+static void transform_filter(const wf_conv2d *k, const wino_geometry *g, const float *weights,
+                             int block, int first, int n, float *u, size_t point)
 {
     const bool rotated = k->pass == WF_CONV2D_BACKWARD_DATA;
     _Alignas(64) float taps[GATHER * 9][L];
@@ -221,120 +245,42 @@ static void transform_filter(const wf_conv2d *k, const geometry *g, const float 
 
 static weft_status pack(const wf_conv2d *k, int worker, const void *weights, void *packed, int tile)
 {
-    const plan p = plan_of(&k->desc, k->pass);
+    const wino_forward_plan p = plan_of(&k->desc, k->pass, k->workers);
     transform_filter(k, &p.g, weights, tile, 0, p.I, (float *)packed + (size_t)tile * p.u_block,
                      p.u_point);
     return WEFT_OK;
 }
 
-/* Channels of V and of the filter to multiply. */
-typedef struct operands {
-    const float *v, *u;
-    size_t v_channels_block, u_block;
-    int channels;
-    bool more;
-} operands;
-
-/* m[t][b] (+)= sum over channels of v[t][c] * u[b][c], for PATCHES patches t and BLOCKS blocks b, which are
- * constants at every call. more: m holds the sum over earlier channels. */
-WF_INLINE void multiply(const int PATCHES, const int BLOCKS, const operands *a, const float *v,
-                        float *m)
-{
-    const float *u = a->u;
-    wf_vf sum[WINO_MAX_SUMS][WINO_PAIR];
-    WF_UNROLL
-    for (int t = 0; t < PATCHES; t++)
-        for (int b = 0; b < BLOCKS; b++)
-            sum[t][b] = a->more ? wf_vload(m + (t * WINO_PAIR + b) * L) : wf_vzero();
-    for (int left = a->channels; left > 0;
-         left -= WINO_CHANNELS_BLOCK_SIZE, v += a->v_channels_block) {
-        const int n = left < WINO_CHANNELS_BLOCK_SIZE ? left : WINO_CHANNELS_BLOCK_SIZE;
-        const float *x = v;
-        for (int c = 0; c < n; c++, u += L, x++) {
-            wf_vf w[WINO_PAIR];
-            for (int b = 0; b < BLOCKS; b++)
-                w[b] = wf_vload(u + (size_t)b * a->u_block);
-            WF_UNROLL
-            for (int t = 0; t < PATCHES; t++) {
-                wf_vf y = wf_vset1(x[t * WINO_CHANNELS_BLOCK_SIZE]);
-                for (int b = 0; b < BLOCKS; b++)
-                    sum[t][b] = wf_vfma(y, w[b], sum[t][b]);
-            }
-        }
-    }
-    WF_UNROLL
-    for (int t = 0; t < PATCHES; t++)
-        for (int b = 0; b < BLOCKS; b++)
-            wf_vstore(m + (t * WINO_PAIR + b) * L, sum[t][b]);
-}
-
-WF_INLINE void multiply_rows(const int BLOCKS, int patches, const operands *a, const float *v,
-                             float *m)
-{
-    switch (patches) {
-    case 1: multiply(1, BLOCKS, a, v, m); break;
-    case 2: multiply(2, BLOCKS, a, v, m); break;
-    case 3: multiply(3, BLOCKS, a, v, m); break;
-    case 4: multiply(4, BLOCKS, a, v, m); break;
-    case 5: multiply(5, BLOCKS, a, v, m); break;
-    case 6: multiply(6, BLOCKS, a, v, m); break;
-#if WF_LANES == 16
-    case 7: multiply(7, BLOCKS, a, v, m); break;
-    case 8: multiply(8, BLOCKS, a, v, m); break;
-    case 9: multiply(9, BLOCKS, a, v, m); break;
-    case 10: multiply(10, BLOCKS, a, v, m); break;
-    case 11: multiply(11, BLOCKS, a, v, m); break;
-    case 12: multiply(12, BLOCKS, a, v, m); break;
-    case 13: multiply(13, BLOCKS, a, v, m); break;
-    case 14: multiply(14, BLOCKS, a, v, m); break;
-#endif
-    }
-}
-
-/* Multiplies one point and pair of blocks: the patches in subblocks of at most WINO_MAX_SUMS, all about
- * equal. */
-static void multiply_pair(int patches, int blocks, const operands *a, float *m)
-{
-    int groups = (patches + WINO_MAX_SUMS - 1) / WINO_MAX_SUMS;
-    for (int i = 0; i < groups; i++) {
-        int first = patches * i / groups, n = patches * (i + 1) / groups - first;
-        const float *v = a->v + (size_t)first * WINO_CHANNELS_BLOCK_SIZE;
-        float *y = m + (size_t)first * WINO_PAIR * L;
-        if (blocks == 1)
-            multiply_rows(1, n, a, v, y);
-        else
-            multiply_rows(2, n, a, v, y);
-    }
-}
-
 /* Multiplies one point, for n output blocks. */
-static void multiply_point(const plan *p, int patches, int n, operands a, float *m)
+static void multiply_point(const wino_forward_plan *p, int patches, int n, wino_operands a,
+                           float *m)
 {
     for (int b = 0; b < n; b += WINO_PAIR, a.u += WINO_PAIR * p->u_block, m += p->m_pair)
-        multiply_pair(patches, n - b < WINO_PAIR ? 1 : WINO_PAIR, &a, m);
+        wino_multiply(patches, n - b < WINO_PAIR ? 1 : WINO_PAIR, &a, m);
 }
 
 /* Multiplies every point, for n output blocks of the packed filter, which are at u. */
-static void multiply_packed(const plan *p, int patches, int n, const float *v, const float *u,
-                            float *m)
+static void multiply_packed(const wino_forward_plan *p, int patches, int n, const float *v,
+                            const float *u, float *m)
 {
     for (int i = 0; i < WINO_POINTS; i++, v += p->v_point, u += p->u_point, m += p->m_point)
         for (int c = 0; c < p->I; c += PACKED_CHANNELS_BLOCK_SIZE) {
-            operands a = {v + (size_t)(c / WINO_CHANNELS_BLOCK_SIZE) * p->v_channels_block,
-                          u + (size_t)c * L,
-                          p->v_channels_block,
-                          p->u_block,
-                          p->I - c < PACKED_CHANNELS_BLOCK_SIZE ? p->I - c
-                                                                : PACKED_CHANNELS_BLOCK_SIZE,
-                          c > 0};
+            wino_operands a = {v + (size_t)(c / WINO_CHANNELS_BLOCK_SIZE) * p->v_channels_block,
+                               u + (size_t)c * L,
+                               p->v_channels_block,
+                               p->u_block,
+                               p->I - c < PACKED_CHANNELS_BLOCK_SIZE ? p->I - c
+                                                                     : PACKED_CHANNELS_BLOCK_SIZE,
+                               c > 0,
+                               {NULL}};
             multiply_point(p, patches, n, a, m);
         }
 }
 
 /* The same with the plain filter, for the n blocks from `block` on: transforms 64 input channels of it into u,
  * multiplies, then the next 64. */
-static void multiply_plain(const wf_conv2d *k, const plan *p, int patches, int block, int n,
-                           const float *v, const float *weights, float *u, float *m)
+static void multiply_plain(const wf_conv2d *k, const wino_forward_plan *p, int patches, int block,
+                           int n, const float *v, const float *weights, float *u, float *m)
 {
     for (int c = 0; c < p->I; c += WINO_CHANNELS_BLOCK_SIZE, v += p->v_channels_block) {
         const int channels =
@@ -343,89 +289,14 @@ static void multiply_plain(const wf_conv2d *k, const plan *p, int patches, int b
             transform_filter(k, &p->g, weights, block + b, c, channels, u + (size_t)b * p->u_block,
                              p->u_point);
         for (int i = 0; i < WINO_POINTS; i++) {
-            operands a = {v + (size_t)i * p->v_point,
-                          u + (size_t)i * p->u_point,
-                          p->v_channels_block,
-                          p->u_block,
-                          channels,
-                          c > 0};
+            wino_operands a = {v + (size_t)i * p->v_point,
+                               u + (size_t)i * p->u_point,
+                               p->v_channels_block,
+                               p->u_block,
+                               channels,
+                               c > 0,
+                               {NULL}};
             multiply_point(p, patches, n, a, m + (size_t)i * p->m_point);
-        }
-    }
-}
-
-/* Transforms one patch's products back, adds the bias, and stores the outputs that lie inside the image.
- * y_row: bytes of an image's row. */
-WF_INLINE void patch_output(const bool BF16, const bool whole, const float *m, size_t point,
-                            wf_vf bias, char *y, int rows, int columns, size_t y_row)
-{
-    wf_vf p[WINO_POINTS], t[WINO_OUT * WINO_IN], o[WINO_OUT * WINO_OUT];
-    for (int i = 0; i < WINO_POINTS; i++)
-        p[i] = wf_vload(m + (size_t)i * point);
-    for (int j = 0; j < WINO_IN; j++)
-        wino_output(p + j, t + j, WINO_IN, WINO_IN);
-    for (int i = 0; i < WINO_OUT; i++)
-        wino_output(t + i * WINO_IN, o + i * WINO_OUT, 1, 1);
-    for (int i = 0; i < WINO_OUT; i++)
-        for (int j = 0; j < WINO_OUT; j++) {
-            char *to = y + (size_t)i * y_row + j * WINO_VECTOR(BF16);
-            const wf_vf value = wf_vadd(o[i * WINO_OUT + j], bias);
-            if (!whole && (i >= rows || j >= columns))
-                continue;
-            if (BF16)
-                wf_vstore_bf16((uint16_t *)to, value);
-            else
-                wf_vstore((float *)to, value);
-        }
-}
-
-/* Prefetches the lines that the outputs two patches to the right of y will be stored in. */
-WF_INLINE void prefetch_output(const bool BF16, const char *y, size_t y_row)
-{
-    const char *p = (const char *)((uintptr_t)y + 2 * WINO_OUT * WINO_VECTOR(BF16));
-    for (int i = 0; i < WINO_OUT; i++, p += y_row)
-        for (ptrdiff_t j = 0; j < WINO_OUT * WINO_VECTOR(BF16); j += 64)
-            __builtin_prefetch(p + j, 1);
-}
-
-/* Transforms the products of rows r of patches of an image y back; m has those of the first patch. */
-WF_INLINE void output_rows(const bool BF16, const plan *p, wino_rows r, const float *m, wf_vf bias,
-                           char *y)
-{
-    const size_t y_row = (size_t)p->g.Q * WINO_VECTOR(BF16);
-    for (int i = 0; i < r.n; i++)
-        for (int j = 0; j < p->cut.columns; j++, m += WINO_PAIR * L) {
-            int top = (r.first + i) * WINO_OUT, left = j * WINO_OUT;
-            char *at = y + (size_t)top * y_row + left * WINO_VECTOR(BF16);
-            prefetch_output(BF16, at, y_row);
-            if (top + WINO_OUT <= p->g.P && left + WINO_OUT <= p->g.Q)
-                patch_output(BF16, true, m, p->m_point, bias, at, WINO_OUT, WINO_OUT, y_row);
-            else
-                patch_output(BF16, false, m, p->m_point, bias, at, p->g.P - top, p->g.Q - left,
-                             y_row);
-        }
-}
-
-/* Transforms n output blocks from `block` on back, for all rows of patches from `at` on that were taken
- * together. */
-static void output_group(const plan *p, const wf_conv2d_io *io, wino_rows at, int patches,
-                         int block, int n, const float *m)
-{
-    const size_t y_plane =
-        (size_t)p->g.P * (size_t)p->g.Q * (p->out_bf16 ? WINO_VECTOR(true) : WINO_VECTOR(false));
-    for (int done = 0; done < patches;
-         done += at.n * p->cut.columns, at = wino_after(&p->cut, at)) {
-        at = wino_take(&p->cut, at, patches - done);
-        char *y = (char *)io->out + (size_t)at.image * io->out_stride;
-        for (int b = 0; b < n; b++) {
-            int o = (block + b) * L, inside = p->g.O - o < L ? p->g.O - o : L;
-            wf_vf add = io->bias ? wf_vload_n((const float *)io->bias + o, inside) : wf_vzero();
-            const float *from = m + (size_t)(b / WINO_PAIR) * p->m_pair +
-                                (size_t)(done * WINO_PAIR + b % WINO_PAIR) * L;
-            if (p->out_bf16)
-                output_rows(true, p, at, from, add, y + (size_t)(block + b) * y_plane);
-            else
-                output_rows(false, p, at, from, add, y + (size_t)(block + b) * y_plane);
         }
     }
 }
@@ -433,8 +304,12 @@ static void output_group(const plan *p, const wf_conv2d_io *io, wino_rows at, in
 static weft_status batch(const wf_conv2d *k, int worker, const wf_conv2d_io *io, int n, int part,
                          void *scratch)
 {
-    const plan p = plan_of(&k->desc, k->pass);
+    const wino_forward_plan p = plan_of(&k->desc, k->pass, k->workers);
     const int begin = p.blocks * part / p.parts, end = p.blocks * (part + 1) / p.parts;
+    if (p.by_rows) {
+        wino_run_by_rows(&p, io, n, begin, end, scratch);
+        return WEFT_OK;
+    }
     float *v = scratch, *m = v + wino_v_count(p.capacity, p.I), *u = m + WINO_POINTS * p.m_point;
     for (wino_rows at = {0}, from; at.image < n;) {
         int patches = 0;
@@ -455,7 +330,7 @@ static weft_status batch(const wf_conv2d *k, int worker, const wf_conv2d_io *io,
                 multiply_packed(&p, patches, blocks, v, w + (size_t)b * p.u_block, m);
             else
                 multiply_plain(k, &p, patches, b, blocks, v, w, u, m);
-            output_group(&p, io, from, patches, b, blocks, m);
+            wino_output_blocks(&p, io, from, patches, b, blocks, m);
         }
     }
     return WEFT_OK;

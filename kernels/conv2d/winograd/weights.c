@@ -12,7 +12,7 @@
 #include <math.h>
 #include <stdio.h>
 
-#include "kernels/conv2d/winograd/winograd.h"
+#include "kernels/conv2d/winograd/weights.h"
 #include "kernels/select.h"
 #include "kernels/simd/transpose.h"
 
@@ -20,28 +20,12 @@
  * are not all of the split's. Each part transforms its input and gradient for itself, so a part is as large
  * as a core's share of L3 allows. */
 enum {
-    PART = 64, /* output channels of a part, with a small filter */
-    STAGED_PART =
-        256, /* input and output channels of a part with a large filter, or half of that */
-    SUMS = WINO_CHANNELS_BLOCK_SIZE * WINO_PAIR *
-           L /* floats of a point, a block of channels and a pair of output blocks */
+    PART = 64,        /* output channels of a part, with a small filter */
+    STAGED_PART = 256 /* input and output channels of a part with a large filter, or half of that */
 };
 
-typedef struct plan {
-    wino_patches cut;
-    int C, blocks; /* padded channels; output blocks */
-    int capacity;  /* patches that V and D hold */
-    int part_channels, part_blocks;
-    int c_parts, o_parts;
-    /* All patches of a split are taken at once; then the sums of one block of channels and pair exist
-     * at a time. */
-    bool once;
-    int sum_blocks; /* blocks of channels by pairs whose sums exist at a time */
-    size_t v_point, v_channels_block, d_point, d_pair, s_point;
-} plan;
-
 /* Bytes that wait in L3 for a part of so many input and output channels. */
-static int64_t staged_bytes(const plan *p, int64_t inputs, int64_t outputs)
+static int64_t staged_bytes(const wino_weights_plan *p, int64_t inputs, int64_t outputs)
 {
     int64_t sums = p->once ? 0 : inputs * outputs;
     return (int64_t)sizeof(float) * WINO_POINTS * (p->capacity * (inputs + outputs) + sums);
@@ -60,9 +44,26 @@ static int even_part(int all, int most, int unit)
     return min(wf_round_up((all + parts - 1) / parts, unit), all);
 }
 
-static plan plan_of(const wf_conv2d_desc *d)
+/* Plans weights_rows.c's order for a split of so many images: V of a row of points, of a part's input channels,
+ * stays in L2. */
+static void plan_rows(wino_weights_plan *p, const wf_conv2d_desc *d, int images)
 {
-    plan p = {.cut = wino_patches_of(d->P, d->Q), .C = wf_round_up(d->C, L)};
+    const int rows = images * p->cut.rows;
+    const int most = wino_blocking()->winograd_row_kib * 1024 / (WINO_IN * (int)sizeof(float)) /
+                     min(p->C, STAGED_PART) / p->cut.columns; /* rows of patches */
+    if (!wino_is_staged(d) || most == 0)
+        return;
+    const int pieces = (rows + most - 1) / most;
+    p->by_rows = true;
+    p->once = pieces == 1;
+    p->capacity = (rows + pieces - 1) / pieces * p->cut.columns;
+    p->part_channels = STAGED_PART;
+    p->part_blocks = STAGED_PART / L;
+}
+
+static wino_weights_plan plan_of(const wf_conv2d_desc *d)
+{
+    wino_weights_plan p = {.cut = wino_patches_of(d->P, d->Q), .C = wf_round_up(d->C, L)};
     const int64_t patches = (int64_t)wf_conv2d_split_images(d) * p.cut.rows * p.cut.columns;
     p.blocks = (d->K + L - 1) / L;
     p.part_channels = p.C;
@@ -82,18 +83,19 @@ static plan plan_of(const wf_conv2d_desc *d)
                              : STAGED_PART) /
                         L;
     }
+    plan_rows(&p, d, wf_conv2d_split_images(d));
     p.part_channels = even_part(p.C, p.part_channels, WINO_CHANNELS_BLOCK_SIZE);
     p.part_blocks = even_part(p.blocks, p.part_blocks, WINO_PAIR);
     p.c_parts = (p.C + p.part_channels - 1) / p.part_channels;
     p.o_parts = (p.blocks + p.part_blocks - 1) / p.part_blocks;
     p.v_point = wino_v_point(p.capacity);
-    p.v_channels_block = wino_v_channels_block(p.capacity);
+    p.v_channels_block = (size_t)(p.by_rows ? WINO_IN : WINO_POINTS) * p.v_point;
     p.d_point = (size_t)p.capacity * WINO_PAIR * L + WINO_SKEW;
     p.d_pair = WINO_POINTS * p.d_point;
     const int channels_blocks =
         (p.part_channels + WINO_CHANNELS_BLOCK_SIZE - 1) / WINO_CHANNELS_BLOCK_SIZE;
     p.sum_blocks = p.once ? 1 : channels_blocks * ((p.part_blocks + WINO_PAIR - 1) / WINO_PAIR);
-    p.s_point = (size_t)p.sum_blocks * SUMS + WINO_SKEW;
+    p.s_point = (size_t)p.sum_blocks * WINO_SUMS + WINO_SKEW;
     return p;
 }
 
@@ -119,7 +121,7 @@ static bool fits(const wf_conv2d_desc *d, wf_conv2d_pass pass, char *why, size_t
 
 static double expect(const wf_conv2d_desc *d, wf_conv2d_pass pass, weft_isa isa)
 {
-    plan p = plan_of(d);
+    wino_weights_plan p = plan_of(d);
     int images = wf_conv2d_split_images(d), splits = (d->N + images - 1) / images;
     double patches = (double)d->N * p.cut.rows * p.cut.columns;
     const wf_costs *c = wf_machine_class_of(WF_ISA)->cost;
@@ -133,20 +135,21 @@ static double expect(const wf_conv2d_desc *d, wf_conv2d_pass pass, weft_isa isa)
            wf_expect_bytes(passed * splits * p.C * p.blocks * L * sizeof(float));
 }
 
-static size_t d_count(const plan *p)
+static size_t d_count(const wino_weights_plan *p)
 {
     return (size_t)((p->part_blocks + WINO_PAIR - 1) / WINO_PAIR) * p->d_pair;
 }
 
 static bool create(wf_conv2d *k, char *why, size_t size)
 {
-    plan p = plan_of(&k->desc);
+    wino_weights_plan p = plan_of(&k->desc);
     k->parts = p.c_parts * p.o_parts;
     k->partial_sum_bytes = (size_t)p.blocks * L * (size_t)p.C * 9 * sizeof(float);
     k->reduce_tiles = p.blocks;
-    k->scratch_bytes =
-        (wino_v_count(p.capacity, p.part_channels) + d_count(&p) + WINO_POINTS * p.s_point) *
-        sizeof(float);
+    const size_t floats = p.by_rows ? wino_weights_rows_scratch(&p)
+                                    : wino_v_count(p.capacity, p.part_channels) + d_count(&p) +
+                                          WINO_POINTS * p.s_point;
+    k->scratch_bytes = floats * sizeof(float);
     return true;
 }
 
@@ -164,8 +167,9 @@ WF_INLINE void patch_gradient(const bool BF16, const bool whole, const char *dy,
         wf_vstore(z + (size_t)i * point, a[i]);
 }
 
-WF_INLINE void transform_gradient(const bool BF16, const wf_conv2d_desc *d, const plan *p,
-                                  wino_rows r, const char *dy, int blocks, float *z)
+WF_INLINE void transform_gradient(const bool BF16, const wf_conv2d_desc *d,
+                                  const wino_weights_plan *p, wino_rows r, const char *dy,
+                                  int blocks, float *z)
 {
     const ptrdiff_t vector = WINO_VECTOR(BF16);
     for (int b = 0; b < blocks; b++, dy += (ptrdiff_t)d->P * d->Q * vector) {
@@ -183,72 +187,6 @@ WF_INLINE void transform_gradient(const bool BF16, const wf_conv2d_desc *d, cons
     }
 }
 
-/* s[c][b] (+)= sum over patches of v[t][c] * d[t][b], for CHANNELS channels c and BLOCKS blocks b, which are
- * constants at every call. more: s holds the sum over earlier patches. */
-WF_INLINE void accumulate(const int CHANNELS, const int BLOCKS, bool more, int patches,
-                          const float *v, const float *d, float *s)
-{
-    wf_vf sum[WINO_MAX_SUMS][WINO_PAIR];
-    WF_UNROLL
-    for (int c = 0; c < CHANNELS; c++)
-        for (int b = 0; b < BLOCKS; b++)
-            sum[c][b] = more ? wf_vload(s + (c * WINO_PAIR + b) * L) : wf_vzero();
-    for (int t = 0; t < patches; t++, v += WINO_CHANNELS_BLOCK_SIZE, d += WINO_PAIR * L) {
-        wf_vf y[WINO_PAIR];
-        for (int b = 0; b < BLOCKS; b++)
-            y[b] = wf_vload(d + b * L);
-        WF_UNROLL
-        for (int c = 0; c < CHANNELS; c++) {
-            wf_vf x = wf_vset1(v[c]);
-            for (int b = 0; b < BLOCKS; b++)
-                sum[c][b] = wf_vfma(x, y[b], sum[c][b]);
-        }
-    }
-    WF_UNROLL
-    for (int c = 0; c < CHANNELS; c++)
-        for (int b = 0; b < BLOCKS; b++)
-            wf_vstore(s + (c * WINO_PAIR + b) * L, sum[c][b]);
-}
-
-WF_INLINE void accumulate_rows(const int BLOCKS, int channels, bool more, int patches,
-                               const float *v, const float *d, float *s)
-{
-    switch (channels) {
-    case 1: accumulate(1, BLOCKS, more, patches, v, d, s); break;
-    case 2: accumulate(2, BLOCKS, more, patches, v, d, s); break;
-    case 3: accumulate(3, BLOCKS, more, patches, v, d, s); break;
-    case 4: accumulate(4, BLOCKS, more, patches, v, d, s); break;
-    case 5: accumulate(5, BLOCKS, more, patches, v, d, s); break;
-    case 6: accumulate(6, BLOCKS, more, patches, v, d, s); break;
-#if WF_LANES == 16
-    case 7: accumulate(7, BLOCKS, more, patches, v, d, s); break;
-    case 8: accumulate(8, BLOCKS, more, patches, v, d, s); break;
-    case 9: accumulate(9, BLOCKS, more, patches, v, d, s); break;
-    case 10: accumulate(10, BLOCKS, more, patches, v, d, s); break;
-    case 11: accumulate(11, BLOCKS, more, patches, v, d, s); break;
-    case 12: accumulate(12, BLOCKS, more, patches, v, d, s); break;
-    case 13: accumulate(13, BLOCKS, more, patches, v, d, s); break;
-    case 14: accumulate(14, BLOCKS, more, patches, v, d, s); break;
-#endif
-    }
-}
-
-/* Adds up one point of a block of channels and a pair of output blocks: the channels in subblocks of at most
- * WINO_MAX_SUMS, all about equal. */
-static void accumulate_point(int patches, int channels, int blocks, bool more, const float *v,
-                             const float *z, float *sums)
-{
-    const int groups = (channels + WINO_MAX_SUMS - 1) / WINO_MAX_SUMS;
-    for (int g = 0; g < groups; g++) {
-        int c = channels * g / groups, n = channels * (g + 1) / groups - c;
-        float *s = sums + (size_t)c * WINO_PAIR * L;
-        if (blocks == 1)
-            accumulate_rows(1, n, more, patches, v + c, z, s);
-        else
-            accumulate_rows(2, n, more, patches, v + c, z, s);
-    }
-}
-
 /* Transforms one channel's sums of an output block back to 3 x 3 weights. */
 static void transform_back(const float *sums, size_t point, float *w)
 {
@@ -263,34 +201,24 @@ static void transform_back(const float *sums, size_t point, float *w)
         wf_vstore(w + s * L, g[s]);
 }
 
-/* A part. more: sums exist of earlier patches; last: these patches are the last. */
-typedef struct part {
-    int channel, channels, block, blocks;
-    bool more, last;
-} part;
-
 /* Adds up points [first, end) of a block of channels and a pair of output blocks. */
-static void accumulate_pair(const plan *p, const part *a, int patches, int first, int end,
-                            int channels_block, int pair, const float *v, const float *z,
-                            float *sums)
+static void accumulate_pair(const wino_weights_plan *p, const wino_weights_part *a, int patches,
+                            int first, int end, int channels_block, int pair, const float *v,
+                            const float *z, float *sums)
 {
-    const int channels =
-        min(a->channels - channels_block * WINO_CHANNELS_BLOCK_SIZE, WINO_CHANNELS_BLOCK_SIZE);
-    const int blocks = min(a->blocks - pair * WINO_PAIR, WINO_PAIR);
+    const int channels = wino_part_channels(a, channels_block), blocks = wino_part_blocks(a, pair);
     for (int i = first; i < end; i++)
-        accumulate_point(patches, channels, blocks, a->more,
-                         v + (size_t)channels_block * p->v_channels_block + (size_t)i * p->v_point,
-                         z + (size_t)pair * p->d_pair + (size_t)i * p->d_point,
-                         sums + (size_t)i * p->s_point);
+        wino_accumulate(patches, channels, blocks, a->more,
+                        v + (size_t)channels_block * p->v_channels_block + (size_t)i * p->v_point,
+                        z + (size_t)pair * p->d_pair + (size_t)i * p->d_point,
+                        sums + (size_t)i * p->s_point);
 }
 
 /* Transforms the sums of a block of channels and a pair of output blocks back. */
-static void back_pair(const plan *p, const part *a, int channels_block, int pair, const float *sums,
-                      float *partial_sum)
+static void back_pair(const wino_weights_plan *p, const wino_weights_part *a, int channels_block,
+                      int pair, const float *sums, float *partial_sum)
 {
-    const int channels =
-        min(a->channels - channels_block * WINO_CHANNELS_BLOCK_SIZE, WINO_CHANNELS_BLOCK_SIZE);
-    const int blocks = min(a->blocks - pair * WINO_PAIR, WINO_PAIR);
+    const int channels = wino_part_channels(a, channels_block), blocks = wino_part_blocks(a, pair);
     float *w = partial_sum + ((size_t)(a->block + pair * WINO_PAIR) * (size_t)p->C +
                               (size_t)(a->channel + channels_block * WINO_CHANNELS_BLOCK_SIZE)) *
                                  9 * L;
@@ -302,8 +230,8 @@ static void back_pair(const plan *p, const part *a, int channels_block, int pair
 
 /* Adds up some patches. If they are all of the split: all points of a block of channels and a pair, and back,
  * before the next one. Else point by point, so that V and D of a point are read from L3 once. */
-static void accumulate_all(const plan *p, const part *a, int patches, const float *v,
-                           const float *z, float *sums, float *partial_sum)
+static void accumulate_all(const wino_weights_plan *p, const wino_weights_part *a, int patches,
+                           const float *v, const float *z, float *sums, float *partial_sum)
 {
     const int channels_blocks =
         (a->channels + WINO_CHANNELS_BLOCK_SIZE - 1) / WINO_CHANNELS_BLOCK_SIZE;
@@ -311,9 +239,9 @@ static void accumulate_all(const plan *p, const part *a, int patches, const floa
     for (int i = 0; i < (p->once ? 0 : WINO_POINTS); i++)
         for (int j = 0; j < pairs * channels_blocks; j++)
             accumulate_pair(p, a, patches, i, i + 1, j % channels_blocks, j / channels_blocks, v, z,
-                            sums + (size_t)j * SUMS);
+                            sums + (size_t)j * WINO_SUMS);
     for (int j = 0; a->last && j < pairs * channels_blocks; j++) {
-        float *s = sums + (p->once ? 0 : (size_t)j * SUMS);
+        float *s = sums + (p->once ? 0 : (size_t)j * WINO_SUMS);
         if (p->once)
             accumulate_pair(p, a, patches, 0, WINO_POINTS, j % channels_blocks, j / channels_blocks,
                             v, z, s);
@@ -325,11 +253,15 @@ static weft_status backward_weights(const wf_conv2d *k, int worker, const wf_con
                                     int n, void *partial_sum, int tile, void *scratch)
 {
     const wf_conv2d_desc *d = &k->desc;
-    const plan p = plan_of(d);
-    part a = {.channel = tile % p.c_parts * p.part_channels,
-              .block = tile / p.c_parts * p.part_blocks};
+    const wino_weights_plan p = plan_of(d);
+    wino_weights_part a = {.channel = tile % p.c_parts * p.part_channels,
+                           .block = tile / p.c_parts * p.part_blocks};
     a.channels = min(p.C - a.channel, p.part_channels);
     a.blocks = min(p.blocks - a.block, p.part_blocks);
+    if (p.by_rows) {
+        wino_weights_by_rows(d, &p, &a, io, n, partial_sum, scratch);
+        return WEFT_OK;
+    }
     const bool src_bf16 = d->src_type == WEFT_BF16, ddst_bf16 = d->dst_type == WEFT_BF16;
     const size_t x_first =
         (size_t)a.channel * (size_t)d->H * (size_t)d->W * weft_dtype_size(d->src_type);

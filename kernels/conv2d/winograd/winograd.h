@@ -274,6 +274,13 @@ static inline void wino_transform_input(bool bf16, const wino_patches *t, wino_r
         wino_transform_planes(false, t, r, x, H, W, padding, channels, v, point, channels_block);
 }
 
+/* The same to row `row` of the six rows of points, Note [Rows of points] in forward_rows.c. V:
+ * [block of channels, channels_block floats apart][6 points][patch][WINO_CHANNELS_BLOCK_SIZE]. */
+void WF_ISA_FN(wf_wino_transform_row)(bool bf16, int row, const wino_patches *t, wino_rows r,
+                                      const char *x, int H, int W, const int padding[2],
+                                      int channels, float *v, size_t point, size_t channels_block);
+#define wino_transform_row WF_ISA_FN(wf_wino_transform_row)
+
 /* Whether an operand's type is one that these kernels read and write. */
 static inline bool wino_is_image(weft_dtype type)
 {
