@@ -184,7 +184,12 @@ static char *join(const char *const *names, int n)
 weft_status weft_dataset_follow_names(weft_dataset *ds, const char *const *names, int n,
                                       const char *where, bool *moved, weft_error *err)
 {
+    bool ignored;
+    moved = moved ? moved : &ignored;
     *moved = false;
+    if (!ds || (!names && n > 0))
+        return wf_error_set(err, WEFT_ERR_INVALID, "the %s NULL",
+                            ds ? "list of names is" : "data set is");
     if (!ds->info.class_names || n < 1)
         return WEFT_OK;
     int classes = ds->info.classes, same = 0;

@@ -95,15 +95,19 @@ uint64_t weft_register_backward_hook(weft_module *m, weft_backward_hook_fn fn, v
 uint64_t weft_register_global_backward_pre_hook(weft_context *ctx, weft_backward_pre_hook_fn fn,
                                                 void *user)
 {
-    if (ctx == NULL)
+    if (ctx == NULL) {
+        wf_no_context("weft_register_global_backward_pre_hook");
         return 0;
+    }
     return add(ctx, &ctx->backward_hooks, (backward_hook){.pre = fn, .user = user}, 0);
 }
 
 uint64_t weft_register_global_backward_hook(weft_context *ctx, weft_backward_hook_fn fn, void *user)
 {
-    if (ctx == NULL)
+    if (ctx == NULL) {
+        wf_no_context("weft_register_global_backward_hook");
         return 0;
+    }
     return add(ctx, &ctx->backward_hooks, (backward_hook){.post = fn, .user = user}, 0);
 }
 

@@ -51,14 +51,20 @@ static uint64_t add(weft_context *ctx, global_hook hook)
 
 uint64_t weft_register_global_forward_pre_hook(weft_context *ctx, weft_pre_hook_fn fn, void *user)
 {
-    return ctx == NULL ? 0 : add(ctx, (global_hook){.pre = fn, .user = user});
+    if (ctx == NULL) {
+        wf_no_context("weft_register_global_forward_pre_hook");
+        return 0;
+    }
+    return add(ctx, (global_hook){.pre = fn, .user = user});
 }
 
 uint64_t weft_register_global_forward_hook(weft_context *ctx, weft_hook_fn fn, void *user,
                                            unsigned flags)
 {
-    if (ctx == NULL)
+    if (ctx == NULL) {
+        wf_no_context("weft_register_global_forward_hook");
         return 0;
+    }
     return add(ctx, (global_hook){.flags = flags, .post = fn, .user = user});
 }
 

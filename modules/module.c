@@ -136,7 +136,7 @@ const char *wf_module_path_name(const weft_module *m)
 weft_status weft_module_init(weft_module *m, weft_context *ctx, const weft_module_class *cls)
 {
     if (ctx == NULL)
-        return WEFT_ERR_INVALID;
+        return wf_no_context("weft_module_init");
     if (m == NULL || cls == NULL)
         return wf_fail(ctx, WEFT_ERR_INVALID, "weft_module_init: there is no %s",
                        m == NULL ? "module" : "class");
@@ -168,6 +168,8 @@ void *wf_module_new(weft_context *ctx, const weft_module_class *cls)
 {
     if (ctx != NULL && cls == NULL)
         wf_fail(ctx, WEFT_ERR_INVALID, "weft_module_create: there is no class");
+    if (ctx == NULL)
+        wf_no_context("weft_module_create");
     if (ctx == NULL || cls == NULL)
         return NULL;
     size_t size = cls->size < sizeof(weft_module) ? sizeof(weft_module) : cls->size;

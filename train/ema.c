@@ -49,8 +49,7 @@ static weft_status list_tensors(weft_ema *e)
 
 weft_status weft_ema_create(weft_module *model, double decay, weft_ema **ema)
 {
-    if (model == NULL)
-        return WEFT_ERR_INVALID;
+    WF_TRY(wf_module_check(model, NULL, "weft_ema_create"));
     weft_context *ctx = model->ctx;
     if (ema == NULL)
         return wf_fail(ctx, WEFT_ERR_INVALID, "ema: there is no place for the result");

@@ -74,6 +74,8 @@ weft_status weft_time_limit_parse(const char *text, double *seconds, weft_error 
 void weft_wall_time_init(weft_wall_time *w, double start, double end, double margin,
                          double checkpoint_bytes)
 {
+    if (!w)
+        return;
     *w = (weft_wall_time){.start = start,
                           .end = end,
                           .margin = margin,
@@ -82,23 +84,29 @@ void weft_wall_time_init(weft_wall_time *w, double start, double end, double mar
 
 void weft_wall_time_step(weft_wall_time *w, double seconds)
 {
-    w->step = fmax(seconds, STEP_DECAY * w->step);
+    if (w)
+        w->step = fmax(seconds, STEP_DECAY * w->step);
 }
 
 /* The first measured write replaces the guess, which may be far off. */
 void weft_wall_time_write(weft_wall_time *w, double seconds)
 {
+    if (!w)
+        return;
     w->write = w->wrote ? fmax(seconds, w->write) : seconds;
     w->wrote = true;
 }
 
 void weft_wall_time_evaluation(weft_wall_time *w, double seconds)
 {
-    w->evaluation = fmax(seconds, w->evaluation);
+    if (w)
+        w->evaluation = fmax(seconds, w->evaluation);
 }
 
 double weft_wall_time_margin(const weft_wall_time *w)
 {
+    if (!w)
+        return 0;
     return w->margin >= 0 ? w->margin : w->step + 2 * w->write + LEAVE_SECONDS;
 }
 
@@ -113,11 +121,15 @@ static weft_wall_answer answer(const weft_wall_time *w, double now, double secon
 
 weft_wall_answer weft_wall_time_may_step(const weft_wall_time *w, double now, bool first)
 {
+    if (!w)
+        return WEFT_WALL_GO;
     weft_wall_answer a = answer(w, now, w->step);
     return first && a != WEFT_WALL_NEVER && now < w->end ? WEFT_WALL_GO : a;
 }
 
 weft_wall_answer weft_wall_time_may_evaluate(const weft_wall_time *w, double now, double batches)
 {
+    if (!w)
+        return WEFT_WALL_GO;
     return answer(w, now, w->evaluation > 0 ? EVALUATION_MORE * w->evaluation : batches * w->step);
 }

@@ -241,7 +241,8 @@ const weft_inspected_split *weft_inspection_split(const weft_inspection *ins, in
 
 const weft_finding *weft_inspection_findings(const weft_inspection *ins, int64_t *n)
 {
-    *n = ins ? ins->n_findings : 0;
+    if (n)
+        *n = ins ? ins->n_findings : 0;
     return ins ? ins->findings : NULL;
 }
 
@@ -262,6 +263,9 @@ static const char *damage_text(const weft_inspection *ins, const weft_finding *f
 int weft_inspection_describe(const weft_inspection *ins, const weft_finding *f, char *text,
                              size_t size)
 {
+    size = text ? size : 0;
+    if (!ins || !f)
+        return snprintf(text, size, "%s", "");
     if (f->kind == WEFT_FINDING_UNREADABLE || f->kind == WEFT_FINDING_DAMAGED)
         return snprintf(text, size, "%s", damage_text(ins, f));
     wf_sample_name name = wf_dataset_name(ins->splits[f->split], f->sample);

@@ -36,6 +36,9 @@ static weft_status check_test_labels(const weft_dataset *train, const weft_datas
 weft_status weft_dataset_check_splits(const weft_dataset *train, const weft_dataset *test,
                                       int classes, weft_error *err)
 {
+    if (!train || !test)
+        return wf_error_set(err, WEFT_ERR_INVALID, "the %s data set is NULL",
+                            train ? "test" : "training");
     const weft_dataset_info *a = &train->info, *b = &test->info;
     /* A transform brings pictures to one size. */
     bool sized = !(a->pictures && b->pictures) && !a->sizes_vary && !b->sizes_vary;
@@ -237,6 +240,9 @@ static bool same_images(const weft_dataset *a, const weft_dataset *b)
 weft_status weft_dataset_check_training(const weft_dataset *train, const weft_dataset *test,
                                         weft_note_fn note, void *user, weft_error *err)
 {
+    if (!train || !note)
+        return wf_error_set(err, WEFT_ERR_INVALID, "%s is NULL",
+                            train ? "the function that is told" : "the training data set");
     const notes n = {.ds = train, .note = note, .user = user};
     WF_TRY(check_classes(&n, err));
     note_names(&n);

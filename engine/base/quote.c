@@ -32,6 +32,7 @@ static int quote_one(const char *s, char out[8])
 
 size_t weft_quote(const char *text, char *quoted, size_t size)
 {
+    size = quoted ? size : 0;
     size_t length = 0, written = 0;
     bool room = size > 0;
     for (const char *s = text ? text : ""; *s;) {

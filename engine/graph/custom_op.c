@@ -315,8 +315,7 @@ weft_tensor *weft_custom(const weft_custom_op *op, const void *attrs, weft_tenso
                          weft_tensor **out)
 {
     int n_in = op && op->n_in > 1 && op->n_in <= WEFT_CUSTOM_MAX_IN ? op->n_in : 1;
-    weft_context *ctx =
-        in ? wf_record_context(op && op->name ? op->name : "custom op", n_in, n_in, in) : NULL;
+    weft_context *ctx = wf_record_context(op && op->name ? op->name : "custom op", n_in, n_in, in);
     if (!ctx)
         return NULL;
     bool ok = op && op->name && op->forward && op->n_in >= 1 && op->n_in <= WEFT_CUSTOM_MAX_IN &&

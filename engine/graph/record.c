@@ -256,6 +256,8 @@ wf_said wf_said_begin(const char *name, int n, weft_tensor *const *in)
     weft_context *ctx = NULL;
     for (int i = 0; i < n && !ctx; i++)
         ctx = wf_tensor_owner(in[i]);
+    if (!ctx)
+        wf_record_context(name, 0, n, in); /* which says so */
     if (!ctx || ctx->where.said || ctx->graph->rule)
         return (wf_said){NULL};
     /* Checks the order of the user's operands here, because the operands that the function makes
@@ -278,7 +280,7 @@ void wf_said_end(wf_said *said)
 weft_context *wf_record_context(const char *what, int needed, int n, weft_tensor *const *in)
 {
     weft_context *ctx = NULL;
-    for (int i = 0; i < n && !ctx; i++)
+    for (int i = 0; i < n && in && !ctx; i++)
         ctx = wf_tensor_owner(in[i]);
     if (!ctx)
         wf_fail_stray(WEFT_ERR_INVALID, "%s: all its tensors are NULL, so no context is known",

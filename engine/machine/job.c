@@ -223,6 +223,8 @@ static double process_start(pid_t pid)
 
 void weft_job_get(weft_job *job)
 {
+    if (!job)
+        return;
     pid_t leader = getsid(0);
     wf_job_read(job, from_environment, NULL, process_start(leader > 0 ? leader : getpid()));
 }

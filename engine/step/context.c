@@ -173,7 +173,7 @@ void weft_print_shape(const weft_tensor *t, FILE *out)
 weft_status weft_sync(weft_context *ctx)
 {
     if (!ctx)
-        return WEFT_ERR_INVALID;
+        return wf_no_context("sync");
     WF_TRY(wf_may_end_step(ctx, "sync"));
     return wf_execute_all(ctx);
 }
@@ -191,7 +191,7 @@ void weft_discard(weft_context *ctx)
 weft_status weft_info(weft_context *ctx, FILE *out)
 {
     if (!ctx)
-        return WEFT_ERR_INVALID;
+        return wf_no_context("info");
     if (!out)
         return wf_fail(ctx, WEFT_ERR_INVALID, "info: there is no file to write to");
     wf_c_locale locale;
@@ -219,7 +219,7 @@ weft_random_state weft_get_random_state(const weft_context *ctx)
 weft_status weft_set_random_state(weft_context *ctx, weft_random_state state)
 {
     if (!ctx)
-        return WEFT_ERR_INVALID;
+        return wf_no_context("set_random_state");
     if (ctx->graph->n_nodes > 0)
         return wf_fail(ctx, WEFT_ERR_STATE,
                        "the random state is set between steps: run or discard what is recorded");

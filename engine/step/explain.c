@@ -199,7 +199,7 @@ weft_status weft_explain_with(weft_context *ctx, const weft_explain_opts *opts, 
     static const weft_explain_opts text = {WEFT_EXPLAIN_TEXT, NULL};
     opts = opts ? opts : &text;
     if (!ctx)
-        return WEFT_ERR_INVALID;
+        return wf_no_context("explain_with");
     if (!out || ctx->closed)
         return wf_fail(ctx, out ? WEFT_ERR_STATE : WEFT_ERR_INVALID, "explain: %s",
                        out ? "the context was destroyed" : "there is no file to write to");

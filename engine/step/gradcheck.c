@@ -140,7 +140,7 @@ weft_status weft_gradcheck(weft_context *ctx, weft_gradcheck_fn fn, void *user,
                            weft_tensor *const *inputs, int n, const weft_gradcheck_opts *opts)
 {
     if (!ctx)
-        return WEFT_ERR_INVALID;
+        return wf_no_context("gradcheck");
     WF_TRY(wf_may_end_step(ctx, "gradcheck"));
     if (!fn || n < 0 || (n > 0 && !inputs))
         return wf_fail(ctx, WEFT_ERR_INVALID, "gradcheck: %s",

@@ -184,7 +184,7 @@ json_t *wf_place_json(weft_context *ctx)
 weft_status weft_info_json(weft_context *ctx, FILE *out)
 {
     if (!ctx)
-        return WEFT_ERR_INVALID;
+        return wf_no_context("info_json");
     if (!out)
         return wf_fail(ctx, WEFT_ERR_INVALID, "info: there is no file to write to");
     json_t *json = wf_place_json(ctx);
@@ -243,6 +243,7 @@ size_t weft_info_line(const weft_context *ctx, char *text, size_t size)
 {
     char *line = NULL;
     size_t length = 0;
+    size = text ? size : 0;
     if (size > 0)
         text[0] = '\0';
     FILE *out = ctx ? open_memstream(&line, &length) : NULL;

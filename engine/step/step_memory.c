@@ -95,7 +95,7 @@ weft_status wf_step_memory_of(weft_context *ctx, const wf_request *r, const wf_p
 weft_status weft_plan_memory(weft_context *ctx, weft_step_memory *memory)
 {
     if (!ctx)
-        return WEFT_ERR_INVALID;
+        return wf_no_context("plan_memory");
     if (!memory || ctx->closed)
         return wf_fail(ctx, memory ? WEFT_ERR_STATE : WEFT_ERR_INVALID, "plan memory: %s",
                        memory ? "the context was destroyed" : "there is no place for the result");
@@ -105,7 +105,7 @@ weft_status weft_plan_memory(weft_context *ctx, weft_step_memory *memory)
 weft_status weft_set_memory_limit(weft_context *ctx, size_t bytes)
 {
     if (!ctx)
-        return WEFT_ERR_INVALID;
+        return wf_no_context("set_memory_limit");
     if (ctx->closed)
         return wf_fail(ctx, WEFT_ERR_STATE, "memory limit: the context was destroyed");
     if (bytes != ctx->options.memory_limit)

@@ -208,7 +208,7 @@ static weft_status tune_one(tuning *t, int i)
 weft_status weft_tune(weft_context *ctx, const weft_tune_opts *opts, weft_tune_result *result)
 {
     if (!ctx)
-        return WEFT_ERR_INVALID;
+        return wf_no_context("tune");
     WF_TRY(wf_may_end_step(ctx, "tune"));
     double start = wf_seconds();
     tuning t = {.ctx = ctx, .opts = opts ? *opts : (weft_tune_opts){0}};

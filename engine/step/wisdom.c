@@ -84,7 +84,7 @@ weft_status wf_wisdom_load_or_begin(weft_context *ctx)
 weft_status weft_wisdom_get_info(weft_context *ctx, weft_wisdom_info *info)
 {
     if (!ctx)
-        return WEFT_ERR_INVALID;
+        return wf_no_context("wisdom_get_info");
     if (!info)
         return wf_fail(ctx, WEFT_ERR_INVALID, "wisdom: there is no place for the result");
     WF_TRY(wf_wisdom_load(ctx));

@@ -92,6 +92,8 @@ weft_status wf_fail_long(weft_context *ctx, weft_status status, char *text);
 /* An error without a context: weft_error_text(NULL) of this thread gives it. Returns status. */
 weft_status wf_fail_stray(weft_status status, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
+/* The error of a public function whose context is NULL: WEFT_ERR_INVALID. */
+weft_status wf_no_context(const char *what);
 
 /* Between these two calls, the context's error holds only errors that happen between them. So a
  * NULL that is registered there can be traced to its own failure, not to an older error. The second

@@ -120,6 +120,11 @@ weft_status wf_fail_stray(weft_status status, const char *format, ...)
     return status;
 }
 
+weft_status wf_no_context(const char *what)
+{
+    return wf_fail_stray(WEFT_ERR_INVALID, "%s: the context is NULL", what);
+}
+
 const char *weft_error_text(const weft_context *ctx)
 {
     if (!ctx)

@@ -49,6 +49,8 @@ static weft_tensor *create(weft_context *ctx, wf_type type, wf_block *block)
 
 weft_tensor *weft_tensor_create(weft_context *ctx, weft_dtype dtype, weft_shape shape)
 {
+    if (!ctx)
+        wf_no_context("tensor_create");
     if (!ctx || check_creation(ctx, dtype, shape) != WEFT_OK)
         return NULL;
     const wf_type type = {dtype, shape};
@@ -177,8 +179,11 @@ void weft_tensor_unref(weft_tensor *t)
 weft_context *wf_tensor_check(const weft_tensor *t, const char *what, bool kept_ok)
 {
     weft_context *ctx = wf_tensor_owner(t);
-    if (!ctx)
+    if (!ctx) {
+        wf_fail_stray(WEFT_ERR_INVALID, t ? "%s: this is no tensor" : "%s: the tensor is NULL",
+                      what);
         return NULL;
+    }
     if (ctx->closed) {
         wf_fail(ctx, WEFT_ERR_STATE, "%s: the tensor's context was destroyed", what);
         return NULL;

@@ -33,7 +33,8 @@ typedef struct weft_error {
  *
  * Works as snprintf does: it writes at most `size` bytes to `quoted`, a zero at the end included,
  * and returns how many bytes the whole result needs, without that zero. If the result does not
- * fit, it ends after a whole character or escape. NULL as text counts as "". The library's error
+ * fit, it ends after a whole character or escape. NULL as text counts as "", NULL as quoted as a
+ * size of 0. The library's error
  * and message texts can contain names and paths unchanged, so quote them before you print them. */
 size_t weft_quote(const char *text, char *quoted, size_t size);
 

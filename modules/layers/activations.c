@@ -194,8 +194,10 @@ static const weft_module_class prelu_class = {.name = "PReLU",
 
 weft_module *weft_prelu_create(weft_context *ctx, int parameters, double init)
 {
-    if (ctx == NULL)
+    if (ctx == NULL) {
+        wf_no_context("weft_prelu_create");
         return NULL;
+    }
     if (parameters < 1 || !isfinite(init)) {
         wf_fail(ctx, WEFT_ERR_INVALID, "PReLU(%d, %g): there must be parameters, finite ones",
                 parameters, init);

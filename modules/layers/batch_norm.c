@@ -55,8 +55,10 @@ static const weft_module_class batch_norm_class = {
 weft_module *weft_batch_norm2d_create(weft_context *ctx, int channels,
                                       const weft_batch_norm2d_opts *opts)
 {
-    if (ctx == NULL)
+    if (ctx == NULL) {
+        wf_no_context("weft_batch_norm2d_create");
         return NULL;
+    }
     const weft_batch_norm2d_opts usual = WEFT_BATCH_NORM2D_OPTS_INIT;
     opts = opts != NULL ? opts : &usual;
     if (opts->eps == 0 && opts->momentum == 0) {

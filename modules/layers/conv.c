@@ -151,8 +151,10 @@ static weft_module *create(weft_context *ctx, const weft_module_class *cls, int 
 weft_module *weft_conv2d_create(weft_context *ctx, int in, int out, int kernel,
                                 const weft_conv2d_layer_opts *opts)
 {
-    if (ctx == NULL)
+    if (ctx == NULL) {
+        wf_no_context("weft_conv2d_create");
         return NULL;
+    }
     const weft_conv2d_layer_opts none = {0}, *o = opts != NULL ? opts : &none;
     return create(ctx, &conv2d_class, in, out, kernel, o->kernel_w,
                   (weft_conv_transpose2d_opts){.stride = {o->stride[0], o->stride[1]},
@@ -165,8 +167,10 @@ weft_module *weft_conv2d_create(weft_context *ctx, int in, int out, int kernel,
 weft_module *weft_conv_transpose2d_create(weft_context *ctx, int in, int out, int kernel,
                                           const weft_conv_transpose2d_layer_opts *opts)
 {
-    if (ctx == NULL)
+    if (ctx == NULL) {
+        wf_no_context("weft_conv_transpose2d_create");
         return NULL;
+    }
     const weft_conv_transpose2d_layer_opts none = {0}, *o = opts != NULL ? opts : &none;
     return create(
         ctx, &transposed_class, in, out, kernel, o->kernel_w,

@@ -35,8 +35,10 @@ static const weft_module_class group_norm_class = {.name = "GroupNorm",
 weft_module *weft_group_norm_create(weft_context *ctx, int groups, int channels,
                                     const weft_group_norm_opts *opts)
 {
-    if (ctx == NULL)
+    if (ctx == NULL) {
+        wf_no_context("weft_group_norm_create");
         return NULL;
+    }
     const weft_group_norm_opts usual = WEFT_GROUP_NORM_OPTS_INIT;
     opts = opts != NULL ? opts : &usual;
     if (groups < 1 || channels < 1 || channels % groups != 0 ||

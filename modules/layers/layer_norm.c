@@ -53,8 +53,10 @@ weft_module *weft_layer_norm_create(weft_context *ctx, weft_shape shape,
                                     const weft_layer_norm_opts *opts)
 {
     char text[160];
-    if (ctx == NULL)
+    if (ctx == NULL) {
+        wf_no_context("weft_layer_norm_create");
         return NULL;
+    }
     const weft_layer_norm_opts usual = WEFT_LAYER_NORM_OPTS_INIT;
     opts = opts != NULL ? opts : &usual;
     if (shape.rank < 1 || shape.rank > WEFT_MAX_RANK || weft_shape_count(shape) < 1 ||

@@ -64,8 +64,10 @@ weft_module *wf_init_weight_and_bias(weft_module *m, weft_tensor *weight, weft_t
 
 weft_module *weft_linear_create(weft_context *ctx, int in, int out, const weft_linear_opts *opts)
 {
-    if (ctx == NULL)
+    if (ctx == NULL) {
+        wf_no_context("weft_linear_create");
         return NULL;
+    }
     if (in < 0 || out < 0) {
         wf_fail(ctx, WEFT_ERR_INVALID, "Linear(%d, %d): sizes must not be negative", in, out);
         return NULL;

@@ -48,8 +48,10 @@ static const weft_module_class avg_class = {.name = "AvgPool2d",
 static weft_module *pool_create(weft_context *ctx, const weft_module_class *cls, int kernel,
                                 const weft_pool2d_opts *opts)
 {
-    if (ctx == NULL)
+    if (ctx == NULL) {
+        wf_no_context(cls->name);
         return NULL;
+    }
     weft_pool2d_opts o = {0};
     if (opts != NULL)
         o = *opts;

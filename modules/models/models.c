@@ -81,8 +81,10 @@ static weft_status check_args(weft_context *ctx, const weft_model_info *info,
 
 weft_module *weft_model_create(weft_context *ctx, const char *name, const weft_model_opts *opts)
 {
-    if (ctx == NULL)
+    if (ctx == NULL) {
+        wf_no_context("weft_model_create");
         return NULL;
+    }
     int i = find(name);
     if (i < 0) {
         fail_unknown(ctx, name);

@@ -35,8 +35,10 @@ static const wf_optim_rule adagrad_rule = {.name = "Adagrad",
 weft_optimizer *weft_adagrad_create(weft_context *ctx, weft_module *m,
                                     const weft_adagrad_opts *opts)
 {
-    if (ctx == NULL)
+    if (ctx == NULL) {
+        wf_no_context("weft_adagrad_create");
         return NULL;
+    }
     const weft_adagrad_opts usual = WEFT_ADAGRAD_OPTS_INIT, *a = opts != NULL ? opts : &usual;
     const wf_optim_setting settings[] = {
         {"learning rate", a->lr, INFINITY},

@@ -37,8 +37,10 @@ weft_optimizer *wf_adam_family_create(weft_context *ctx, const wf_optim_rule *ru
                                       const weft_adam_opts *opts, const weft_adam_opts *usual,
                                       const char *init)
 {
-    if (ctx == NULL)
+    if (ctx == NULL) {
+        wf_no_context(rule->name);
         return NULL;
+    }
     const weft_adam_opts *a = opts != NULL ? opts : usual;
     if (!in_range(ctx, rule, a, init))
         return NULL;

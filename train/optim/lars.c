@@ -46,8 +46,10 @@ static const wf_optim_rule lars_rule = {.name = "LARS",
 
 weft_optimizer *weft_lars_create(weft_context *ctx, weft_module *m, const weft_lars_opts *opts)
 {
-    if (ctx == NULL)
+    if (ctx == NULL) {
+        wf_no_context("weft_lars_create");
         return NULL;
+    }
     const weft_lars_opts usual = WEFT_LARS_OPTS_INIT, *s = opts != NULL ? opts : &usual;
     const wf_optim_setting settings[] = {{"learning rate", s->lr, INFINITY},
                                          {"momentum", s->momentum, 1},

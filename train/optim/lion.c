@@ -37,8 +37,10 @@ static const wf_optim_rule lion_rule = {.name = "Lion",
 
 weft_optimizer *weft_lion_create(weft_context *ctx, weft_module *m, const weft_lion_opts *opts)
 {
-    if (ctx == NULL)
+    if (ctx == NULL) {
+        wf_no_context("weft_lion_create");
         return NULL;
+    }
     const weft_lion_opts usual = WEFT_LION_OPTS_INIT, *s = opts != NULL ? opts : &usual;
     const wf_optim_setting settings[] = {{"learning rate", s->lr, INFINITY},
                                          {"beta1", s->beta1, 1},

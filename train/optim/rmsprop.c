@@ -51,8 +51,10 @@ static const wf_optim_rule rmsprop_rule = {
 weft_optimizer *weft_rmsprop_create(weft_context *ctx, weft_module *m,
                                     const weft_rmsprop_opts *opts)
 {
-    if (ctx == NULL)
+    if (ctx == NULL) {
+        wf_no_context("weft_rmsprop_create");
         return NULL;
+    }
     const weft_rmsprop_opts usual = WEFT_RMSPROP_OPTS_INIT, *r = opts != NULL ? opts : &usual;
     const wf_optim_setting settings[] = {{"learning rate", r->lr, INFINITY},
                                          {"alpha", r->alpha, 1},

@@ -42,8 +42,10 @@ static const wf_optim_rule sgd_rule = {.name = "SGD",
 
 weft_optimizer *weft_sgd_create(weft_context *ctx, weft_module *m, const weft_sgd_opts *opts)
 {
-    if (ctx == NULL)
+    if (ctx == NULL) {
+        wf_no_context("weft_sgd_create");
         return NULL;
+    }
     const weft_sgd_opts usual = WEFT_SGD_OPTS_INIT, *s = opts != NULL ? opts : &usual;
     const wf_optim_setting settings[] = {{"learning rate", s->lr, INFINITY},
                                          {"momentum", s->momentum, 1},

@@ -204,7 +204,8 @@ const wf_op wf_op_concat = {
 weft_tensor *weft_concat(weft_tensor *const *x, int n, int dim)
 {
     wf_concat_attrs a = {dim, 1};
-    return x && n > 0 ? wf_record(&wf_op_concat, &a, NULL, n, x, NULL) : NULL;
+    return wf_record_context("concat", n, n, x) ? wf_record(&wf_op_concat, &a, NULL, n, x, NULL)
+                                                : NULL;
 }
 
 /* A stack along dimension d has the memory order of a concatenation along d; only the shape
@@ -212,7 +213,7 @@ weft_tensor *weft_concat(weft_tensor *const *x, int n, int dim)
 weft_tensor *weft_stack(weft_tensor *const *x, int n, int dim)
 {
     char a[WF_SHAPE_TEXT], b[WF_SHAPE_TEXT];
-    weft_context *ctx = x && n > 0 ? wf_record_context("stack", n, n, x) : NULL;
+    weft_context *ctx = wf_record_context("stack", n, n, x);
     if (!ctx)
         return NULL;
     __attribute__((cleanup(wf_said_end), unused)) wf_said here = wf_said_begin("stack", n, x);

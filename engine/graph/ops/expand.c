@@ -117,7 +117,7 @@ const wf_op wf_op_expand = {
 
 weft_tensor *weft_expand(weft_tensor *x, weft_shape shape)
 {
-    if (!x)
+    if (!wf_record_context("expand", 1, 1, &x))
         return NULL;
     if (shape.rank < 0 || shape.rank > WEFT_MAX_RANK) {
         wf_fail_step(weft_tensor_context(x), WEFT_ERR_SHAPE, "expand: rank %d is outside [0, %d]",
