@@ -53,10 +53,10 @@ static const flag flags[] = {
     {"opt", NULL, 0, FLAG_CHOICE, AT(opt), .choices = "sgd", .value = "NAME",
      .commands = BENCH_STEP, .group = "what is measured",
      .help = "optimizer; sgd has momentum 0.9, weight decay 1e-4", .elsewhere = "optim optimizer"},
-    {"recompute", NULL, 0, FLAG_TEXT, AT(recompute), .value = "PATTERN", .commands = BENCH_STEP,
-     .group = "what is measured",
-     .help =
-         "do not keep what modules with such names compute; the backward pass computes it again"},
+    {"recompute", NULL, 0, FLAG_TEXT, AT(recompute), .value = "auto|off|PATTERN",
+     .commands = BENCH_STEP, .group = "what is measured",
+     .help = "do not keep what modules with such names compute; the backward pass computes it "
+             "again; off: keep all"},
     {"memory-limit", NULL, 0, FLAG_TEXT, AT(memory_limit), .value = "SIZE", .commands = BENCH_STEP,
      .group = "what is measured",
      .help = "of arena and workspace, such as 800M; what does not fit is computed again"},

@@ -65,6 +65,9 @@ weft_status bench_step_init(bench_step *s, const bench_step_spec *spec, weft_err
                                 spec->sequence ? WEFT_EXECUTOR_SEQUENCE : WEFT_EXECUTOR_PARALLEL,
                             .memory_limit = spec->memory_limit,
                             .amp = spec->bf16 ? WEFT_AMP_BF16 : WEFT_AMP_OFF};
+    const bool off = spec->recompute && strcmp(spec->recompute, "off") == 0;
+    if (off)
+        options.passes_off |= WEFT_PASS_RECOMPUTE;
     WF_TRY(weft_context_create(&s->ctx, &options, err));
     const weft_model_info *info = weft_model_find(spec->model);
     weft_model_opts opts = info ? info->defaults : (weft_model_opts){0};
@@ -75,8 +78,17 @@ weft_status bench_step_init(bench_step *s, const bench_step_spec *spec, weft_err
     s->net = weft_model_create(s->ctx, spec->model, &opts); /* knows what is wrong with them */
     if (!s->net)
         goto fail;
-    if (spec->recompute && weft_module_recompute(s->net, spec->recompute, NULL))
-        goto fail;
+    int modules = 0;
+    if (spec->recompute && !off && strcmp(spec->recompute, "auto") != 0) {
+        if (weft_module_recompute(s->net, spec->recompute, &modules))
+            goto fail;
+        if (modules == 0) {
+            wf_error_set(err, WEFT_ERR_INVALID, "--recompute: no module of %s matches '%s'",
+                         spec->model, spec->recompute);
+            bench_step_done(s);
+            return WEFT_ERR_INVALID;
+        }
+    }
     weft_shape images = WEFT_SHAPE(spec->batch, opts.in_channels, opts.height, opts.width);
     const weft_sgd_opts sgd = {.lr = 0.01, .momentum = 0.9, .weight_decay = 1e-4};
     const bool made = make_images(s, images, spec->bytes);

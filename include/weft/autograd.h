@@ -45,9 +45,7 @@ typedef struct weft_gradcheck_opts {
 } weft_gradcheck_opts;
 /* torch.autograd.gradcheck's defaults, to begin options with. */
 #define WEFT_GRADCHECK_OPTS_INIT                                                                   \
-    {                                                                                              \
-        .eps = 1e-6, .atol = 1e-5, .rtol = 1e-3                                                    \
-    }
+    WEFT_INIT(weft_gradcheck_opts, WEFT_SET(eps, 1e-6), WEFT_SET(atol, 1e-5), WEFT_SET(rtol, 1e-3))
 /* The function to check: records ops on the inputs and returns their output; NULL: it failed. */
 typedef weft_tensor *(*weft_gradcheck_fn)(void *user, weft_tensor *const *inputs, int n);
 /* Compares the gradients of fn with central differences, for each of the n stored f64 inputs that

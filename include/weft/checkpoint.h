@@ -51,6 +51,7 @@ typedef struct weft_checkpoint_opts {
     weft_checkpoint_fn told; /* or NULL */
     void *user;              /* given to it */
 } weft_checkpoint_opts;
+#define WEFT_CHECKPOINT_OPTS_INIT WEFT_INIT_ZERO /* to begin options with */
 
 /* ---- for programs ---------------------------------------------------------------------------- */
 

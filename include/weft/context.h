@@ -82,9 +82,7 @@ typedef struct weft_options {
     const char *wisdom;
     size_t memory_limit; /* weft_set_memory_limit; 0: none */
 } weft_options;
-/* clang-format off */
-#define WEFT_OPTIONS_INIT {0} /* to begin options with */
-/* clang-format on */
+#define WEFT_OPTIONS_INIT WEFT_INIT_ZERO /* to begin options with */
 
 /* A new context in *ctx. options may be NULL: the defaults. On failure *ctx is untouched and err
  * (may be NULL) has the message. A WEFT_ environment variable with a value that it cannot have is
@@ -233,6 +231,7 @@ typedef struct weft_explain_opts {
      * beside the expected one, as text. Ops that are off by more than 2 are marked. NULL: none. */
     const char *measured;
 } weft_explain_opts;
+#define WEFT_EXPLAIN_OPTS_INIT WEFT_INIT_ZERO /* to begin options with */
 /* As weft_explain, in other forms. opts may be NULL. Errors: WEFT_ERR_IO if the timeline cannot be
  * read, WEFT_ERR_FORMAT if it has no whole run of this work's plan. */
 weft_status weft_explain_with(weft_context *ctx, const weft_explain_opts *opts, FILE *out);

@@ -75,6 +75,7 @@ typedef struct weft_dataset_opts {
      * skips bad images (WEFT_BAD_SKIP) leaves them out. */
     bool files_may_miss;
 } weft_dataset_opts;
+#define WEFT_DATASET_OPTS_INIT WEFT_INIT_ZERO /* to begin options with */
 
 /* Opens a data set. `path` is one of these:
  *   A directory with train.safetensors and test.safetensors, perhaps val.safetensors.
@@ -243,9 +244,7 @@ typedef struct weft_loader_opts {
     int repeats;          /* of WEFT_SAMPLE_REPEATED; 0 reads as 3, torchvision's default */
     int classes;          /* columns of targets; 0: the data set's classes */
 } weft_loader_opts;
-/* clang-format off */
-#define WEFT_LOADER_OPTS_INIT {0} /* to begin options with */
-/* clang-format on */
+#define WEFT_LOADER_OPTS_INIT WEFT_INIT_ZERO /* to begin options with */
 
 /* A batch; valid until the next call on its loader. `images` starts on a multiple of 64 bytes. */
 typedef struct weft_batch {
@@ -310,6 +309,7 @@ typedef struct weft_pack_opts {
     weft_pack_fn progress;           /* or NULL */
     void *user;                      /* given to it */
 } weft_pack_opts;
+#define WEFT_PACK_OPTS_INIT WEFT_INIT_ZERO /* to begin options with */
 
 /* Writes the picture files of a data set into tar shards, FOLDER/SPLIT-000000.tar and so on, which
  * weft_dataset_open reads, as webdataset does: 00000042.jpg, 00000042.cls. The names of classes go

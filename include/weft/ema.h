@@ -27,6 +27,7 @@ typedef struct weft_ema_opts {
     int64_t steps;         /* after every so many steps of an epoch, from the first; 0 reads as 1 */
     int64_t warmup_epochs; /* in so many epochs, each update is a copy */
 } weft_ema_opts;
+#define WEFT_EMA_OPTS_INIT WEFT_INIT_ZERO /* to begin options with */
 
 /* New averages in *ema, which the caller owns; they hold a reference to the model. Its parameters
  * and buffers must stay the same tensors. decay is in [0, 1]. On failure *ema is untouched. */

@@ -56,6 +56,7 @@ typedef struct weft_inspect_opts {
     weft_inspect_fn progress; /* NULL: none */
     void *user;               /* of progress */
 } weft_inspect_opts;
+#define WEFT_INSPECT_OPTS_INIT WEFT_INIT_ZERO /* to begin options with */
 
 typedef struct weft_inspection weft_inspection; /* what has been found */
 

@@ -17,6 +17,7 @@ extern "C" {
 typedef struct weft_linear_opts {
     bool no_bias; /* the layer has no bias */
 } weft_linear_opts;
+#define WEFT_LINEAR_OPTS_INIT WEFT_INIT_ZERO /* to begin options with */
 /* nn.Linear: (..., in) to (..., out), x times weight (out, in) transposed, plus bias (out). Both
  * start uniform in +-1/sqrt(in). in and out may be 0: the weight is empty then, which gives a
  * warning, as in torch, and bias is 0. Other layers need sizes of at least 1, also where torch
@@ -32,6 +33,7 @@ typedef struct weft_conv2d_layer_opts {
     int groups;      /* 0 reads as 1 */
     bool no_bias;    /* the layer has no bias */
 } weft_conv2d_layer_opts;
+#define WEFT_CONV2D_LAYER_OPTS_INIT WEFT_INIT_ZERO /* to begin options with */
 /* nn.Conv2d: weight (out, in/groups, R, S), bias (out). Both start uniform in
  * +-1/sqrt(in/groups * R * S). */
 weft_module *weft_conv2d_create(weft_context *ctx, int in, int out, int kernel,
@@ -47,6 +49,7 @@ typedef struct weft_conv_transpose2d_layer_opts {
     int groups;            /* 0 reads as 1 */
     bool no_bias;          /* the layer has no bias */
 } weft_conv_transpose2d_layer_opts;
+#define WEFT_CONV_TRANSPOSE2D_LAYER_OPTS_INIT WEFT_INIT_ZERO /* to begin options with */
 /* nn.ConvTranspose2d: weight (in, out/groups, R, S), bias (out). Both start uniform in
  * +-1/sqrt(out/groups * R * S), as torch counts the inputs of such a weight. */
 weft_module *weft_conv_transpose2d_create(weft_context *ctx, int in, int out, int kernel,
@@ -61,9 +64,7 @@ typedef struct weft_batch_norm2d_opts {
 } weft_batch_norm2d_opts;
 /* torch's defaults, to begin options with. eps and momentum that are both 0 are refused. */
 #define WEFT_BATCH_NORM2D_OPTS_INIT                                                                \
-    {                                                                                              \
-        .eps = 1e-5, .momentum = 0.1                                                               \
-    }
+    WEFT_INIT(weft_batch_norm2d_opts, WEFT_SET(eps, 1e-5), WEFT_SET(momentum, 0.1))
 /* nn.BatchNorm2d: weight (ones) and bias (zeros); the buffers running_mean, running_var and
  * num_batches_tracked. */
 weft_module *weft_batch_norm2d_create(weft_context *ctx, int channels,
@@ -75,9 +76,8 @@ typedef struct weft_group_norm_opts {
     bool no_affine; /* no weight and bias */
 } weft_group_norm_opts;
 #define WEFT_GROUP_NORM_OPTS_INIT                                                                  \
-    {                                                                                              \
-        .eps = 1e-5                                                                                \
-    } /* torch's default, to begin options with */
+    WEFT_INIT(weft_group_norm_opts,                                                                \
+              WEFT_SET(eps, 1e-5)) /* torch's default, to begin options with */
 /* nn.GroupNorm: weight (ones) and bias (zeros), both (channels). */
 weft_module *weft_group_norm_create(weft_context *ctx, int groups, int channels,
                                     const weft_group_norm_opts *opts);
@@ -89,9 +89,8 @@ typedef struct weft_layer_norm_opts {
     bool no_bias;   /* a weight, but no bias */
 } weft_layer_norm_opts;
 #define WEFT_LAYER_NORM_OPTS_INIT                                                                  \
-    {                                                                                              \
-        .eps = 1e-5                                                                                \
-    } /* torch's default, to begin options with */
+    WEFT_INIT(weft_layer_norm_opts,                                                                \
+              WEFT_SET(eps, 1e-5)) /* torch's default, to begin options with */
 /* nn.LayerNorm over the last dimensions of the input, which have the sizes `shape`: WEFT_SHAPE(96).
  * weight (ones) and bias (zeros), both of that shape. */
 weft_module *weft_layer_norm_create(weft_context *ctx, weft_shape shape,

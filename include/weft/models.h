@@ -22,6 +22,7 @@ typedef struct weft_model_opts {
     const weft_model_arg *args; /* the model's own options: n_args of them, or NULL */
     int n_args;                 /* how many */
 } weft_model_opts;
+#define WEFT_MODEL_OPTS_INIT WEFT_INIT_ZERO /* to begin options with */
 
 /* What is known of a network before one is made. */
 typedef struct weft_model_info {

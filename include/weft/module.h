@@ -409,6 +409,7 @@ typedef struct weft_load_opts {
     const char *except;   /* list: these keep their values, whether or not the file has them */
     int *left_out;        /* becomes how many optional tensors were left out; or NULL */
 } weft_load_opts;
+#define WEFT_LOAD_OPTS_INIT WEFT_INIT_ZERO /* to begin options with */
 /* As weft_module_load, with options. */
 weft_status weft_module_load_with(weft_module *m, const char *path, const weft_load_opts *opts);
 /* The entry of `file` from which a load would take m's tensor `name`, whatever the file calls it;
@@ -432,10 +433,7 @@ typedef struct weft_summary_opts {
     int depth; /* levels of modules inside the network; 0: the network alone */
 } weft_summary_opts;
 /* weft_module_summary's own, to begin options with. */
-#define WEFT_SUMMARY_OPTS_INIT                                                                     \
-    {                                                                                              \
-        .depth = 3                                                                                 \
-    }
+#define WEFT_SUMMARY_OPTS_INIT WEFT_INIT(weft_summary_opts, WEFT_SET(depth, 3))
 /* As weft_module_summary, with options. */
 weft_status weft_module_summary_with(weft_module *m, weft_shape input,
                                      const weft_summary_opts *opts, FILE *out);

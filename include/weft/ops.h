@@ -126,6 +126,7 @@ typedef struct weft_conv2d_opts {
     int dilation[2]; /* 0 reads as 1 */
     int groups;      /* 0 reads as 1 */
 } weft_conv2d_opts;
+#define WEFT_CONV2D_OPTS_INIT WEFT_INIT_ZERO /* to begin options with */
 /* x (N, C, H, W), w (K, C/groups, R, S), bias (K) or NULL, opts or NULL: (N, K, P, Q), P = (H +
  * 2*padding - dilation*(R-1) - 1)/stride + 1. An x (C, H, W) is a minibatch of one, and the result
  * (K, P, Q); so it is with weft_conv_transpose2d and pooling, as in torch. */
@@ -140,6 +141,7 @@ typedef struct weft_conv_transpose2d_opts {
     int dilation[2];       /* 0 reads as 1 */
     int groups;            /* 0 reads as 1 */
 } weft_conv_transpose2d_opts;
+#define WEFT_CONV_TRANSPOSE2D_OPTS_INIT WEFT_INIT_ZERO /* to begin options with */
 /* x (N, C, H, W), w (C, K/groups, R, S), bias (K) or NULL, opts or NULL: (N, K, P, Q),
  * P = (H - 1)*stride - 2*padding + dilation*(R-1) + output_padding + 1. As torch's
  * F.conv_transpose2d: the gradient of weft_conv2d's input. */
@@ -154,9 +156,7 @@ typedef struct weft_batch_norm_opts {
 } weft_batch_norm_opts;
 /* torch's defaults, in evaluation; to begin options with. eps and momentum both 0 are refused. */
 #define WEFT_BATCH_NORM_OPTS_INIT                                                                  \
-    {                                                                                              \
-        .eps = 1e-5, .momentum = 0.1                                                               \
-    }
+    WEFT_INIT(weft_batch_norm_opts, WEFT_SET(eps, 1e-5), WEFT_SET(momentum, 0.1))
 /* x (N, C, H, W) or (N, C); gamma, beta, running_mean, running_var (C); num_batches_tracked i64
  * scalar or NULL. gamma and beta may both be NULL. running_* may both be NULL (then batch
  * statistics are always used). opts or NULL: the defaults. As torch's F.batch_norm: the running
@@ -187,6 +187,7 @@ typedef struct weft_pool2d_opts {
     bool ceil_mode;       /* as torch: the last window must start inside the input or left pad */
     bool exclude_padding; /* average pooling: count_include_pad=False */
 } weft_pool2d_opts;
+#define WEFT_POOL2D_OPTS_INIT WEFT_INIT_ZERO /* to begin options with */
 /* The greatest element, or the mean, of each window. x (N, C, H, W) or (C, H, W); the result has
  * the same rank. */
 weft_tensor *weft_max_pool2d(weft_tensor *x, const weft_pool2d_opts *opts);
@@ -289,6 +290,7 @@ typedef struct weft_cross_entropy_opts {
     weft_tensor *weight;         /* of the classes (K), or NULL; takes no gradient from labels */
     const int64_t *ignore_index; /* rows with this label do not count; NULL: -100 */
 } weft_cross_entropy_opts;
+#define WEFT_CROSS_ENTROPY_OPTS_INIT WEFT_INIT_ZERO /* to begin options with */
 /* logits (N, K), labels i64 (N) with values in [0, K): scalar, or (N) for WEFT_NONE. opts or NULL.
  * As torch's F.cross_entropy: the mean divides by the sum of the labels' weights, and is NaN when
  * every row is ignored. A label out of range fails the run (ERR_INVALID) before anything is
@@ -303,6 +305,7 @@ typedef struct weft_nll_opts {
     weft_tensor *weight;         /* of the classes (K), or NULL */
     const int64_t *ignore_index; /* rows with this label do not count; NULL: -100 */
 } weft_nll_opts;
+#define WEFT_NLL_OPTS_INIT WEFT_INIT_ZERO /* to begin options with */
 /* The same of log-probabilities, such as weft_log_softmax gives (F.nll_loss). */
 weft_tensor *weft_nll_loss(weft_tensor *log_probs, weft_tensor *labels, const weft_nll_opts *opts);
 
@@ -316,6 +319,7 @@ typedef struct weft_bce_opts {
     weft_tensor *pos_weight;  /* of the positive ones, or NULL; broadcasts to x */
     weft_reduction reduction; /* the mean is over the elements, whatever their weights */
 } weft_bce_opts;
+#define WEFT_BCE_OPTS_INIT WEFT_INIT_ZERO /* to begin options with */
 /* -pos_weight target log p - (1 - target) log(1 - p), p = sigmoid(x); target in x's shape, mostly
  * in 0 .. 1. opts or NULL. As torch's F.binary_cross_entropy_with_logits. */
 weft_tensor *weft_bce_with_logits(weft_tensor *x, weft_tensor *target, const weft_bce_opts *opts);

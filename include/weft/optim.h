@@ -31,10 +31,7 @@ typedef struct weft_sgd_opts {
 } weft_sgd_opts;
 /* torch's defaults. Only the learning rate is not 0, so options that give it need no more:
  * (weft_sgd_opts){.lr = 0.1, .momentum = 0.9}. */
-#define WEFT_SGD_OPTS_INIT                                                                         \
-    {                                                                                              \
-        .lr = 1e-3                                                                                 \
-    }
+#define WEFT_SGD_OPTS_INIT WEFT_INIT(weft_sgd_opts, WEFT_SET(lr, 1e-3))
 
 /* As torch.optim.AdamW (Loshchilov and Hutter 2019): weight decay apart from the gradient. */
 typedef struct weft_adamw_opts {
@@ -53,17 +50,15 @@ typedef struct weft_adamw_opts {
  * Options that were not begun so have beta2 and eps 0, which is refused: the update would be the
  * gradient's sign, and 0/0 where the gradient is 0. */
 #define WEFT_ADAMW_OPTS_INIT                                                                       \
-    {                                                                                              \
-        .lr = 1e-3, .beta1 = 0.9, .beta2 = 0.999, .eps = 1e-8, .weight_decay = 0.01                \
-    }
+    WEFT_INIT(weft_adamw_opts, WEFT_SET(lr, 1e-3), WEFT_SET(beta1, 0.9), WEFT_SET(beta2, 0.999),   \
+              WEFT_SET(eps, 1e-8), WEFT_SET(weight_decay, 0.01))
 
 /* As torch.optim.Adam (Kingma and Ba 2015): weight decay is added to the gradient. */
 typedef weft_adamw_opts weft_adam_opts;
 /* torch's defaults. */
 #define WEFT_ADAM_OPTS_INIT                                                                        \
-    {                                                                                              \
-        .lr = 1e-3, .beta1 = 0.9, .beta2 = 0.999, .eps = 1e-8                                      \
-    }
+    WEFT_INIT(weft_adam_opts, WEFT_SET(lr, 1e-3), WEFT_SET(beta1, 0.9), WEFT_SET(beta2, 0.999),    \
+              WEFT_SET(eps, 1e-8))
 
 /* LAMB (You et al. 2020), as timm's Lamb: AdamW's direction u with the decay in it, times the
  * norm of the parameter by the norm of u, for each tensor; this factor is 1 where a norm or the
@@ -71,9 +66,8 @@ typedef weft_adamw_opts weft_adam_opts;
 typedef weft_adamw_opts weft_lamb_opts;
 /* timm's defaults. */
 #define WEFT_LAMB_OPTS_INIT                                                                        \
-    {                                                                                              \
-        .lr = 1e-3, .beta1 = 0.9, .beta2 = 0.999, .eps = 1e-6, .weight_decay = 0.01                \
-    }
+    WEFT_INIT(weft_lamb_opts, WEFT_SET(lr, 1e-3), WEFT_SET(beta1, 0.9), WEFT_SET(beta2, 0.999),    \
+              WEFT_SET(eps, 1e-6), WEFT_SET(weight_decay, 0.01))
 
 /* As torch.optim.RMSprop: q = alpha*q + (1-alpha)*g*g; d = g / (sqrt(q) + eps); with momentum
  * b = momentum*b + d and p -= lr*b, else p -= lr*d. Weight decay is added to the gradient. */
@@ -91,9 +85,7 @@ typedef struct weft_rmsprop_opts {
 /* torch's defaults. torchvision trains with alpha 0.9 and eps 0.0316, the square root of
  * TensorFlow's 0.001. */
 #define WEFT_RMSPROP_OPTS_INIT                                                                     \
-    {                                                                                              \
-        .lr = 1e-2, .alpha = 0.99, .eps = 1e-8                                                     \
-    }
+    WEFT_INIT(weft_rmsprop_opts, WEFT_SET(lr, 1e-2), WEFT_SET(alpha, 0.99), WEFT_SET(eps, 1e-8))
 
 /* As torch.optim.Adagrad (Duchi et al. 2011): sum += g*g; p -= lr / (1 + (step-1)*lr_decay) * g /
  * (sqrt(sum) + eps), step being 1 at first. Weight decay is added to the gradient. */
@@ -106,9 +98,7 @@ typedef struct weft_adagrad_opts {
 } weft_adagrad_opts;
 /* torch's defaults. */
 #define WEFT_ADAGRAD_OPTS_INIT                                                                     \
-    {                                                                                              \
-        .lr = 1e-2, .eps = 1e-10                                                                   \
-    }
+    WEFT_INIT(weft_adagrad_opts, WEFT_SET(lr, 1e-2), WEFT_SET(eps, 1e-10))
 
 /* LARS (You et al. 2017), as timm's Lars: SGD whose gradient, decay included, is multiplied for
  * each tensor by trust_coefficient * |p| / (|g| + weight_decay * |p| + eps). This factor is 1 where
@@ -124,9 +114,8 @@ typedef struct weft_lars_opts {
 } weft_lars_opts;
 /* timm's defaults. */
 #define WEFT_LARS_OPTS_INIT                                                                        \
-    {                                                                                              \
-        .lr = 1.0, .trust_coefficient = 0.001, .eps = 1e-8                                         \
-    }
+    WEFT_INIT(weft_lars_opts, WEFT_SET(lr, 1.0), WEFT_SET(trust_coefficient, 0.001),               \
+              WEFT_SET(eps, 1e-8))
 
 /* Lion (Chen et al. 2023), as timm's Lion: p *= 1 - lr*weight_decay;
  * p -= lr * sign(beta1*m + (1-beta1)*g); m = beta2*m + (1-beta2)*g. */
@@ -137,9 +126,7 @@ typedef struct weft_lion_opts {
 } weft_lion_opts;
 /* timm's defaults. */
 #define WEFT_LION_OPTS_INIT                                                                        \
-    {                                                                                              \
-        .lr = 1e-4, .beta1 = 0.9, .beta2 = 0.99                                                    \
-    }
+    WEFT_INIT(weft_lion_opts, WEFT_SET(lr, 1e-4), WEFT_SET(beta1, 0.9), WEFT_SET(beta2, 0.99))
 
 /* An optimizer owned by the caller. All parameters of `m` become group 0; with m NULL there are
  * none until weft_optimizer_add_group. opts may be NULL: the defaults. The optimizer holds

@@ -22,6 +22,7 @@ typedef struct weft_report_opts {
     const char *weights;          /* the weights file, whose hash is shown; NULL: not known */
     const char *run;              /* the directory of its run, for the curves; NULL: none */
 } weft_report_opts;
+#define WEFT_REPORT_OPTS_INIT WEFT_INIT_ZERO /* to begin options with */
 
 /* Writes an evaluation as a page: the figures, and what the result holds of figures by class,
  * confusion matrix and worst mistakes. err may be NULL. */
@@ -56,6 +57,7 @@ typedef struct weft_look_opts {
     uint64_t seed;               /* of the random steps, as a loader's */
     const char *command;         /* the command line; NULL: not known */
 } weft_look_opts;
+#define WEFT_LOOK_OPTS_INIT WEFT_INIT_ZERO /* to begin options with */
 
 /* Writes a page that shows data as they are and as the network gets them: samples of each class,
  * how many there are, and the pictures' sizes. Samples that cannot be read are listed with their

@@ -74,11 +74,11 @@ typedef struct weft_schedule {
  *     s.kind = WEFT_SCHEDULE_COSINE;
  * A schedule that was not begun so has a div_factor of 0, and is refused. */
 #define WEFT_SCHEDULE_INIT                                                                         \
-    {                                                                                              \
-        .warmup_start = 0.01, .gamma = 0.1, .pct_start = 0.3, .div_factor = 25,                    \
-        .final_div_factor = 1e4, .base_momentum = 0.85, .max_momentum = 0.95, .restart_mult = 1,   \
-        .power = 1, .patience = 10, .threshold = 1e-4                                              \
-    }
+    WEFT_INIT(weft_schedule, WEFT_SET(warmup_start, 0.01), WEFT_SET(gamma, 0.1),                   \
+              WEFT_SET(pct_start, 0.3), WEFT_SET(div_factor, 25), WEFT_SET(final_div_factor, 1e4), \
+              WEFT_SET(base_momentum, 0.85), WEFT_SET(max_momentum, 0.95),                         \
+              WEFT_SET(restart_mult, 1), WEFT_SET(power, 1), WEFT_SET(patience, 10),               \
+              WEFT_SET(threshold, 1e-4))
 
 /* WEFT_ERR_INVALID for NULL and for a schedule with a member out of range; err (may be NULL) names
  * the member and the range. weft_train checks before its first step. */

@@ -76,6 +76,7 @@ typedef struct weft_run_opts {
     bool resume;      /* go on with a run that `path` holds (weft_trainer_resume); not with
                          overwrite */
 } weft_run_opts;
+#define WEFT_RUN_OPTS_INIT WEFT_INIT_ZERO /* to begin options with */
 /* Makes the directory and checks that files can be written there, before any training. Locks it
  * until weft_run_destroy or the end of the process: a second run in it, also of another process,
  * fails with WEFT_ERR_STATE. On a file system without locks there is none. A run that is to be
@@ -163,10 +164,7 @@ typedef struct weft_train_opts {
     double min_delta;
 } weft_train_opts;
 /* To begin options with. Set train and optimizer, too. */
-#define WEFT_TRAIN_OPTS_INIT                                                                       \
-    {                                                                                              \
-        .epochs = 1, .eval_freq = 1                                                                \
-    }
+#define WEFT_TRAIN_OPTS_INIT WEFT_INIT(weft_train_opts, WEFT_SET(epochs, 1), WEFT_SET(eval_freq, 1))
 
 /* What training came to. */
 typedef struct weft_train_result {
@@ -296,6 +294,7 @@ typedef struct weft_eval_opts {
     bool confusion;            /* the confusion matrix */
     int worst;                 /* keep so many of the worst mistakes */
 } weft_eval_opts;
+#define WEFT_EVAL_OPTS_INIT WEFT_INIT_ZERO /* to begin options with */
 
 /* The figures of a class, in percent; NaN where they would be 0/0. */
 typedef struct weft_class_score {

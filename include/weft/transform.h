@@ -71,13 +71,9 @@ typedef struct weft_transform {
 } weft_transform;
 /* torchvision's defaults, and no step. */
 #define WEFT_TRANSFORM_INIT                                                                        \
-    {                                                                                              \
-        .scale = {0.08, 1.0}, .ratio = {3.0 / 4.0, 4.0 / 3.0}, .ra_ops = 2, .ra_magnitude = 9,     \
-        .blur_sigma = {                                                                            \
-            0.1,                                                                                   \
-            2.0                                                                                    \
-        }                                                                                          \
-    }
+    WEFT_INIT(weft_transform, WEFT_SET_PAIR(scale, 0.08, 1.0),                                     \
+              WEFT_SET_PAIR(ratio, 3.0 / 4.0, 4.0 / 3.0), WEFT_SET(ra_ops, 2),                     \
+              WEFT_SET(ra_magnitude, 9), WEFT_SET_PAIR(blur_sigma, 0.1, 2.0))
 
 /* WEFT_ERR_INVALID for a member out of range; err (may be NULL) names it and the range. */
 weft_status weft_transform_check(const weft_transform *t, weft_error *err);

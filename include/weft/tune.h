@@ -33,6 +33,7 @@ typedef struct weft_tune_opts {
     bool (*progress)(void *user, const weft_tune_progress *p);
     void *user; /* given to progress */
 } weft_tune_opts;
+#define WEFT_TUNE_OPTS_INIT WEFT_INIT_ZERO /* to begin options with */
 
 /* What weft_tune found. */
 typedef struct weft_tune_result {

@@ -61,6 +61,23 @@ const char *weft_dtype_name(weft_dtype dtype); /* "f32", ...; "?" for an unknown
 typedef enum weft_isa { WEFT_ISA_SCALAR, WEFT_ISA_AVX2, WEFT_ISA_AVX512 } weft_isa;
 const char *weft_isa_name(weft_isa isa); /* "scalar", "avx2", "avx512" */
 
+/* What the *_OPTS_INIT of the structs of options are made of, which begin a variable:
+ * weft_sgd_opts o = WEFT_SGD_OPTS_INIT; C++ before C++20 has no designators, and g++ warns of fields
+ * that they leave out. */
+/* clang-format off */
+#ifdef __cplusplus
+#define WEFT_INIT_ZERO {}
+#define WEFT_INIT(type, ...) ([] { type init_ = type(); (void)(__VA_ARGS__); return init_; }())
+#define WEFT_SET(field, value) init_.field = value
+#define WEFT_SET_PAIR(field, a, b) init_.field[0] = a, init_.field[1] = b
+#else
+#define WEFT_INIT_ZERO {0} /* every member is 0 */
+#define WEFT_INIT(type, ...) {__VA_ARGS__} /* these members, the others 0 */
+#define WEFT_SET(field, value) .field = value /* a member for WEFT_INIT */
+#define WEFT_SET_PAIR(field, a, b) .field = {a, b} /* the same, of a member of two */
+#endif
+/* clang-format on */
+
 #ifdef __cplusplus
 }
 #endif

@@ -34,7 +34,7 @@ static bool fits(const wf_matmul_desc *d, char *why, size_t size)
 
 static double expect(const wf_matmul_desc *d, weft_isa isa)
 {
-    return wf_matmul_expect(d, WF_ISA, wf_machine_class_of(WF_ISA)->cost->matmul_axpy);
+    return wf_matmul_expect(d, WF_ISA, wf_machine_class_of(WF_CLASS_ISA)->cost->matmul_axpy);
 }
 
 static void tile(const wf_matmul_desc *d, int *m, int *n)

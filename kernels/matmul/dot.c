@@ -37,7 +37,7 @@ static bool fits(const wf_matmul_desc *d, char *why, size_t size)
 /* The lanes of each sum are added up once for each block of K. */
 static double expect(const wf_matmul_desc *d, weft_isa isa)
 {
-    const wf_costs *c = wf_machine_class_of(WF_ISA)->cost;
+    const wf_costs *c = wf_machine_class_of(WF_CLASS_ISA)->cost;
     const double blocks = (double)((d->K + KC - 1) / KC);
     return wf_matmul_expect(d, WF_ISA, c->matmul_dot) +
            (double)d->M * (double)d->N * blocks * c->matmul_dot_sum;

@@ -88,7 +88,7 @@ static double expect(const wf_matmul_desc *d, weft_isa isa)
     tile(d, &m, &n);
     double M = (double)d->M, N = (double)d->N, K = (double)d->K;
     double down = (double)((d->M + m - 1) / m), across = (double)((d->N + n - 1) / n);
-    const wf_costs *c = wf_machine_class_of(WF_ISA)->cost;
+    const wf_costs *c = wf_machine_class_of(WF_CLASS_ISA)->cost;
     const double b = d->transpose_b ? c->matmul_pack_b_transposed : c->matmul_pack_b;
     return wf_matmul_expect(d, WF_ISA, c->matmul_gemm) +
            K * (N * down * b + M * across * c->matmul_pack_a);

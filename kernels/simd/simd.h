@@ -63,6 +63,7 @@
 #define WF_LANES 16
 #define WF_ISA_FN(name) WF_CAT(name, _emul)
 #define WF_ISA WEFT_ISA_AVX2 /* what it needs */
+#define WF_CLASS_ISA WEFT_ISA_AVX512
 #define WF_ISA_NAME "emul"
 #include "kernels/simd/scalar.h"
 #elif defined(WF_SIMD_AVX512)
@@ -91,6 +92,11 @@
 #define WF_ISA WEFT_ISA_SCALAR
 #define WF_ISA_NAME "scalar"
 #include "kernels/simd/scalar.h"
+#endif
+
+/* Whose machine classes have the variant's constants: the emulated build has AVX-512's, as its bits. */
+#if !defined(WF_CLASS_ISA)
+#define WF_CLASS_ISA WF_ISA
 #endif
 
 /* ---- the same on every ISA ------------------------------------------------------------------ */

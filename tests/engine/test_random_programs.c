@@ -1,8 +1,7 @@
 /* Random programs give the same bits however they run: op by op, or as a plan of one thread, of
  * three, in random order, without some passes, read in the middle, in scopes that compute again,
  * and, each of these, as a step that is replayed. By hand,
- * test_engine_random_programs FIRST END runs the programs of these numbers. PyTorch's gradients:
- * tests/parity/test_random_programs.py. */
+ * test_engine_random_programs FIRST END runs the programs of these numbers. */
 #include <stdlib.h>
 #include <string.h>
 

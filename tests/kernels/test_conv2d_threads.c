@@ -5,6 +5,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <omp.h>
 #include <stdlib.h>
 #include <string.h>
@@ -50,16 +51,16 @@ static char *images(size_t n, weft_dtype type, unsigned seed)
     return (char *)p;
 }
 
-static void create(data *t, const wf_conv2d_desc *d)
+/* The kernels that a machine with so many workers plans; prefer: NULL, or an implementation's name. */
+static void create(data *t, const wf_conv2d_desc *d, int workers, const char *prefer)
 {
     size_t n_x = wf_act_count(wf_conv2d_src(d)), n_y = wf_act_count(wf_conv2d_dst(d));
     t->x_bytes = n_x * weft_dtype_size(d->src_type);
     t->y_bytes = n_y * weft_dtype_size(d->dst_type);
-    t->forward = wf_conv2d_create(d, WF_CONV2D_FORWARD, wf_cpu_isa(), MAX_WORKERS, NULL);
-    t->backward_data =
-        wf_conv2d_create(d, WF_CONV2D_BACKWARD_DATA, wf_cpu_isa(), MAX_WORKERS, NULL);
+    t->forward = wf_conv2d_create(d, WF_CONV2D_FORWARD, wf_cpu_isa(), workers, prefer);
+    t->backward_data = wf_conv2d_create(d, WF_CONV2D_BACKWARD_DATA, wf_cpu_isa(), workers, prefer);
     t->backward_weights =
-        wf_conv2d_create(d, WF_CONV2D_BACKWARD_WEIGHTS, wf_cpu_isa(), MAX_WORKERS, NULL);
+        wf_conv2d_create(d, WF_CONV2D_BACKWARD_WEIGHTS, wf_cpu_isa(), workers, prefer);
     const wf_conv2d *all[] = {t->forward, t->backward_data, t->backward_weights};
     t->scratch_bytes = 64;
     for (int i = 0; i < 3; i++) {
@@ -152,7 +153,13 @@ static void check(weft_dtype type)
         {.N = 8, .C = 64, .H = 7, .W = 7, .K = 128, .R = 3, .S = 3, .padding = {1, 1}},
         {.N = 9, .C = 64, .H = 14, .W = 14, .K = 32, .R = 1, .S = 1},
         {.N = 6, .C = 32, .H = 9, .W = 9, .K = 32, .R = 3, .S = 3, .padding = {1, 1}},
+        /* By Winograd: few images, which more workers cut into rows of patches or output channels. */
+        {.N = 1, .C = 64, .H = 29, .W = 27, .K = 64, .R = 3, .S = 3, .padding = {1, 1}},
+        {.N = 1, .C = 128, .H = 14, .W = 14, .K = 160, .R = 3, .S = 3, .padding = {1, 1}},
+        {.N = 2, .C = 272, .H = 7, .W = 7, .K = 256, .R = 3, .S = 3, .padding = {1, 1}},
     };
+    char winograd[32];
+    snprintf(winograd, sizeof winograd, "winograd:%s", weft_isa_name(wf_cpu_isa()));
     int was = omp_get_max_threads();
     for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++) {
         wf_conv2d_desc d = shapes[i];
@@ -163,9 +170,9 @@ static void check(weft_dtype type)
         assert_true(wf_conv2d_output(&d));
         omp_set_num_threads(MAX_WORKERS); /* what creation must not be misled by */
         data t, one;
-        create(&t, &d);
+        create(&t, &d, MAX_WORKERS, i > 3 ? winograd : NULL);
         assert_int_equal(omp_get_max_threads(), MAX_WORKERS);
-        create(&one, &d);
+        create(&one, &d, 1, i > 3 ? winograd : NULL);
         step(&one, &d, 1);
         for (int threads = 2; threads <= MAX_WORKERS; threads++) {
             step(&t, &d, threads);

@@ -148,7 +148,7 @@ static wf_depthwise *plan_create(const wf_conv2d_desc *d, wf_conv2d_pass pass)
 static double expect(const wf_conv2d_desc *d, wf_conv2d_pass pass, weft_isa isa)
 {
     const bool fast = (d->S == 3 || d->S == 5) && d->stride[1] <= 2 && d->dilation[1] == 1;
-    const wf_costs *c = wf_machine_class_of(WF_ISA)->cost;
+    const wf_costs *c = wf_machine_class_of(WF_CLASS_ISA)->cost;
     const double share = pass == WF_CONV2D_FORWARD         ? c->depthwise_forward
                          : pass == WF_CONV2D_BACKWARD_DATA ? c->depthwise_data
                                                            : c->depthwise_weights;

@@ -59,7 +59,7 @@ static double expect(const wf_conv2d_desc *d, wf_conv2d_pass pass, weft_isa isa)
     const int O = (pass == WF_CONV2D_BACKWARD_DATA ? d->C : d->K) / d->groups;
     const bool in_place = d->R * d->S * d->stride[0] * d->stride[1] == 1 && O > 64 &&
                           gemm_kind_of(d, pass) == GEMM_DENSE;
-    const wf_costs *c = wf_machine_class_of(WF_ISA)->cost;
+    const wf_costs *c = wf_machine_class_of(WF_CLASS_ISA)->cost;
     const bool point = d->R * d->S == 1, strided = d->stride[0] * d->stride[1] > 1;
     double better = panels ? c->gemm_panels : in_place ? c->gemm_in_place : 1;
     if (point && !strided && O <= 64)

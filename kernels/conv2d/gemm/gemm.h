@@ -52,7 +52,7 @@ enum {
 /* The machine class's block sizes, kernels/blocking.def; and floats of a size in KiB. */
 static inline const wf_blocking *gemm_blocking(void)
 {
-    return wf_machine_class_of(WF_ISA)->blocking;
+    return wf_machine_class_of(WF_CLASS_ISA)->blocking;
 }
 static inline int64_t gemm_floats(int kib)
 {

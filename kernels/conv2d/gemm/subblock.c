@@ -61,7 +61,7 @@ double gemm_share(const wf_conv2d_desc *d, wf_conv2d_pass pass, bool across_rows
     const int64_t pixels = rows * ((Q + step - 1) / step);
     const int n = pixels < 1000 ? (int)pixels : 1000;
     const gemm_kind kind = gemm_kind_of(d, pass);
-    const wf_costs *c = wf_machine_class_of(WF_ISA)->cost;
+    const wf_costs *c = wf_machine_class_of(WF_CLASS_ISA)->cost;
     if (kind >= GEMM_LANES)
         return kind == GEMM_ROTATE ? c->gemm_rotate : c->gemm_lanes;
     const int output_vectors = (O + L - 1) / L;

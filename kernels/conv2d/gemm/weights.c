@@ -78,7 +78,7 @@ static double share_met(int in, int out, int kernel, int stride, int padding, in
 
 static double expect(const wf_conv2d_desc *d, wf_conv2d_pass pass, weft_isa isa)
 {
-    const wf_costs *c = wf_machine_class_of(WF_ISA)->cost;
+    const wf_costs *c = wf_machine_class_of(WF_CLASS_ISA)->cost;
     const gemm_kind kind = gemm_kind_of(d, pass);
     const bool strided = d->stride[0] > 1 || d->stride[1] > 1;
     double share = d->S >= 5   ? c->gemm_weights_5

@@ -57,11 +57,32 @@ static wino_geometry geometry_of(const wf_conv2d_desc *d, wf_conv2d_pass pass)
         d->K, d->C, d->P, d->Q, d->H, d->W, {2 - d->padding[0], 2 - d->padding[1]}};
 }
 
-/* How many parts a tile's output channels are cut into, so that there are enough tiles. */
-static int parts_for(const wino_forward_plan *p, int tiles, int enough)
+static int pieces_of(int n, int most)
 {
-    const int most = p->blocks * L / MIN_PART_CHANNELS, parts = (enough + tiles - 1) / tiles;
-    return parts < most ? parts : most > 1 ? most : 1;
+    return (n + most - 1) / most;
+}
+
+static int at_most(int n, int most)
+{
+    return n < most ? n : most > 1 ? most : 1;
+}
+
+/* How many parts a tile's output channels are cut into, so that there are enough tiles. Where workers
+ * would have none at all, a part may be one pair of blocks: to transform the input again costs less than
+ * an idle worker. */
+static int parts_for(const wino_forward_plan *p, int tiles, int workers)
+{
+    const int most = p->blocks * L / MIN_PART_CHANNELS;
+    const int parts = at_most(pieces_of(TILES_PER_WORKER * workers, tiles), most);
+    return tiles * parts >= workers ? parts
+                                    : at_most(pieces_of(workers, tiles), p->blocks / WINO_PAIR);
+}
+
+/* The same for an image's rows of patches, where the filter is small. */
+static int row_parts_for(const wino_forward_plan *p, int N, int workers)
+{
+    const int most = p->cut.rows * p->cut.columns / MIN_ROW_PATCHES;
+    return at_most(at_most(pieces_of(TILES_PER_WORKER * workers, N), most), p->cut.rows);
 }
 
 /* Plans Note [Rows of points]. False where V of a row has room for too few patches. */
@@ -83,7 +104,7 @@ static bool plan_rows(wino_forward_plan *p, int N, int workers)
     }
     if ((int64_t)N * patches < (int64_t)PACKED_TIMES * p->capacity)
         return false;
-    p->parts = parts_for(p, tiles, TILES_PER_WORKER * workers);
+    p->parts = parts_for(p, tiles, workers);
     p->by_rows = true;
     return true;
 }
@@ -98,7 +119,7 @@ static void plan_staged(wino_forward_plan *p, int N, int workers)
     work = work < 1 ? 1 : work < N ? work : N;
     p->images = (N + work - 1) / work;
     work = (N + p->images - 1) / p->images;
-    p->parts = parts_for(p, work, TILES_PER_WORKER * workers);
+    p->parts = parts_for(p, work, workers);
     p->capacity = wino_capacity(&p->cut, p->images > 1 ? p->images * patches : most);
     p->packed = (int64_t)p->I * p->blocks * L * WINO_POINTS * (int)sizeof(float) <=
                     (int64_t)wino_blocking()->winograd_packed_kib * 1024 &&
@@ -108,7 +129,8 @@ static void plan_staged(wino_forward_plan *p, int N, int workers)
 /* The plan for so many workers. Their number decides about tiles only, never about bits. */
 static wino_forward_plan plan_of(const wf_conv2d_desc *d, wf_conv2d_pass pass, int workers)
 {
-    wino_forward_plan p = {.g = geometry_of(d, pass), .images = 1, .parts = 1, .packed = true};
+    wino_forward_plan p = {
+        .g = geometry_of(d, pass), .images = 1, .parts = 1, .row_parts = 1, .packed = true};
     p.in_bf16 = (pass == WF_CONV2D_FORWARD ? d->src_type : d->dst_type) == WEFT_BF16;
     p.out_bf16 = (pass == WF_CONV2D_FORWARD ? d->dst_type : d->src_type) == WEFT_BF16;
     p.I = wf_round_up(p.g.I, L);
@@ -118,6 +140,8 @@ static wino_forward_plan plan_of(const wf_conv2d_desc *d, wf_conv2d_pass pass, i
                                            (WINO_POINTS * p.I * (int)sizeof(float)));
     if (wino_is_staged(d))
         plan_staged(&p, d->N, workers);
+    else
+        p.row_parts = row_parts_for(&p, d->N, workers);
     if (p.capacity > p.images * p.cut.rows * p.cut.columns)
         p.capacity = p.images * p.cut.rows * p.cut.columns;
     p.v_point = wino_v_point(p.capacity);
@@ -158,7 +182,7 @@ static bool fits(const wf_conv2d_desc *d, wf_conv2d_pass pass, char *why, size_t
 static double expect(const wf_conv2d_desc *d, wf_conv2d_pass pass, weft_isa isa)
 {
     wino_forward_plan p = plan_of(d, pass, USUAL_WORKERS);
-    const wf_costs *c = wf_machine_class_of(WF_ISA)->cost;
+    const wf_costs *c = wf_machine_class_of(WF_CLASS_ISA)->cost;
     double patches = (double)d->N * p.cut.rows * p.cut.columns;
     double share = pass == WF_CONV2D_FORWARD ? c->winograd_forward : c->winograd_data;
     double filters =
@@ -181,7 +205,7 @@ static bool create(wf_conv2d *k, char *why, size_t size)
     k->packed_bytes = p.packed ? (size_t)p.blocks * p.u_block * sizeof(float) : 0;
     k->pack_tiles = p.blocks;
     k->images = p.images;
-    k->parts = p.parts;
+    k->parts = p.parts * p.row_parts;
     k->scratch_bytes = floats * sizeof(float);
     return true;
 }
@@ -304,14 +328,16 @@ static void multiply_plain(const wf_conv2d *k, const wino_forward_plan *p, int p
 static weft_status batch(const wf_conv2d *k, int worker, const wf_conv2d_io *io, int n, int part,
                          void *scratch)
 {
-    const wino_forward_plan p = plan_of(&k->desc, k->pass, k->workers);
-    const int begin = p.blocks * part / p.parts, end = p.blocks * (part + 1) / p.parts;
+    wino_forward_plan p = plan_of(&k->desc, k->pass, k->workers);
+    const int channels = part / p.row_parts, rows = part % p.row_parts, all = p.cut.rows;
+    const int begin = p.blocks * channels / p.parts, end = p.blocks * (channels + 1) / p.parts;
     if (p.by_rows) {
         wino_run_by_rows(&p, io, n, begin, end, scratch);
         return WEFT_OK;
     }
     float *v = scratch, *m = v + wino_v_count(p.capacity, p.I), *u = m + WINO_POINTS * p.m_point;
-    for (wino_rows at = {0}, from; at.image < n;) {
+    p.cut.rows = all * (rows + 1) / p.row_parts;
+    for (wino_rows at = {.first = all * rows / p.row_parts}, from; at.image < n;) {
         int patches = 0;
         from = at;
         while (at.image < n && patches + p.cut.columns <= p.capacity) {

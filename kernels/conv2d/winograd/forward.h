@@ -20,7 +20,8 @@ typedef struct wino_forward_plan {
     bool by_rows; /* Note [Rows of points] */
     int capacity; /* patches taken at once */
     int group;    /* output blocks multiplied before they are transformed back */
-    int images, parts; /* of a tile */
+    int images, parts; /* of a tile; ranges of output channels */
+    int row_parts;     /* ranges of an image's rows of patches; 1 unless a tile is one image */
     size_t v_point, v_channels_block, m_point, m_pair;
     size_t half_value, half_pair; /* by_rows: of the values that wait for the other rows */
     size_t u_point, u_block; /* of the packed filter, or of what is transformed of the plain one */

@@ -20,8 +20,10 @@
  * are not all of the split's. Each part transforms its input and gradient for itself, so a part is as large
  * as a core's share of L3 allows. */
 enum {
-    PART = 64,        /* output channels of a part, with a small filter */
-    STAGED_PART = 256 /* input and output channels of a part with a large filter, or half of that */
+    PART = 64, /* output channels of a part, with a small filter */
+    STAGED_PART =
+        256,          /* input and output channels of a part with a large filter, or half of that */
+    USUAL_WORKERS = 2 /* the expected cost must not depend on how many there are */
 };
 
 /* Bytes that wait in L3 for a part of so many input and output channels. */
@@ -61,7 +63,22 @@ static void plan_rows(wino_weights_plan *p, const wf_conv2d_desc *d, int images)
     p->part_blocks = STAGED_PART / L;
 }
 
-static wino_weights_plan plan_of(const wf_conv2d_desc *d)
+/* Cuts the output channels into as many parts as there are workers, where some would have no tile: to
+ * transform the input again costs less than an idle worker. */
+static void plan_few(wino_weights_plan *p, const wf_conv2d_desc *d, int workers)
+{
+    const int images = wf_conv2d_split_images(d);
+    const int tiles =
+        (d->N + images - 1) / images * ((p->C + p->part_channels - 1) / p->part_channels);
+    if (tiles * ((p->blocks + p->part_blocks - 1) / p->part_blocks) >= workers)
+        return;
+    const int parts = (workers + tiles - 1) / tiles, blocks = p->blocks / parts;
+    p->part_blocks = even_part(
+        p->blocks, blocks > WINO_PAIR ? blocks / WINO_PAIR * WINO_PAIR : WINO_PAIR, WINO_PAIR);
+}
+
+/* The plan for so many workers. Their number decides about tiles only, never about bits. */
+static wino_weights_plan plan_of(const wf_conv2d_desc *d, int workers)
 {
     wino_weights_plan p = {.cut = wino_patches_of(d->P, d->Q), .C = wf_round_up(d->C, L)};
     const int64_t patches = (int64_t)wf_conv2d_split_images(d) * p.cut.rows * p.cut.columns;
@@ -86,6 +103,7 @@ static wino_weights_plan plan_of(const wf_conv2d_desc *d)
     plan_rows(&p, d, wf_conv2d_split_images(d));
     p.part_channels = even_part(p.C, p.part_channels, WINO_CHANNELS_BLOCK_SIZE);
     p.part_blocks = even_part(p.blocks, p.part_blocks, WINO_PAIR);
+    plan_few(&p, d, workers);
     p.c_parts = (p.C + p.part_channels - 1) / p.part_channels;
     p.o_parts = (p.blocks + p.part_blocks - 1) / p.part_blocks;
     p.v_point = wino_v_point(p.capacity);
@@ -121,10 +139,10 @@ static bool fits(const wf_conv2d_desc *d, wf_conv2d_pass pass, char *why, size_t
 
 static double expect(const wf_conv2d_desc *d, wf_conv2d_pass pass, weft_isa isa)
 {
-    wino_weights_plan p = plan_of(d);
+    wino_weights_plan p = plan_of(d, USUAL_WORKERS);
     int images = wf_conv2d_split_images(d), splits = (d->N + images - 1) / images;
     double patches = (double)d->N * p.cut.rows * p.cut.columns;
-    const wf_costs *c = wf_machine_class_of(WF_ISA)->cost;
+    const wf_costs *c = wf_machine_class_of(WF_CLASS_ISA)->cost;
     /* How often the partial sums' bytes pass; if patches are not all taken at once, those of the sums, which
      * are cleared, added to and transformed back. */
     double passed = p.once ? 2.0 * 9 : c->winograd_weights_sums * WINO_POINTS;
@@ -142,7 +160,7 @@ static size_t d_count(const wino_weights_plan *p)
 
 static bool create(wf_conv2d *k, char *why, size_t size)
 {
-    wino_weights_plan p = plan_of(&k->desc);
+    wino_weights_plan p = plan_of(&k->desc, k->workers);
     k->parts = p.c_parts * p.o_parts;
     k->partial_sum_bytes = (size_t)p.blocks * L * (size_t)p.C * 9 * sizeof(float);
     k->reduce_tiles = p.blocks;
@@ -253,7 +271,7 @@ static weft_status backward_weights(const wf_conv2d *k, int worker, const wf_con
                                     int n, void *partial_sum, int tile, void *scratch)
 {
     const wf_conv2d_desc *d = &k->desc;
-    const wino_weights_plan p = plan_of(d);
+    const wino_weights_plan p = plan_of(d, k->workers);
     wino_weights_part a = {.channel = tile % p.c_parts * p.part_channels,
                            .block = tile / p.c_parts * p.part_blocks};
     a.channels = min(p.C - a.channel, p.part_channels);

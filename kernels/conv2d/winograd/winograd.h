@@ -42,14 +42,14 @@ enum {
 /* The machine class's block sizes, kernels/blocking.def. */
 static inline const wf_blocking *wino_blocking(void)
 {
-    return wf_machine_class_of(WF_ISA)->blocking;
+    return wf_machine_class_of(WF_CLASS_ISA)->blocking;
 }
 
 /* Bytes of L2 that blocking counts on: the machine class's, Note [Machine classes], since it decides about
  * bits where a sum is cut. */
 static inline int wino_l2(void)
 {
-    return (int)wf_machine_class_of(WF_ISA)->l2_bytes;
+    return (int)wf_machine_class_of(WF_CLASS_ISA)->l2_bytes;
 }
 
 /* Patches whose products with a pair of output blocks, at all points, take `percent` of L2. */
