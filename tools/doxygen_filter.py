@@ -100,7 +100,8 @@ def filtered(text, path):
     """What doxygen gets to see of a header."""
     # What C++ sees differently is of no interest here.
     text = re.sub(r"^#else\nextern \"C\+\+\".*?^#endif\n", "#endif\n", text, flags=re.S | re.M)
-    text = re.sub(r"^#ifdef __cplusplus\n.*?^#endif\n", "", text, flags=re.S | re.M)
+    text = re.sub(r"^#ifdef __cplusplus\n((?!#endif\n).*?\n)*?(#else\n(.*?))?#endif\n",
+                  lambda m: m[3] or "", text, flags=re.S | re.M)
     text = re.sub(r"^/\* clang-format o\w+ \*/\n", "", text, flags=re.M)
     text = re.sub(r"^#(?:ifndef|define) WEFT_\w+_H\n", "", text, flags=re.M)
     text = re.sub(r"\n#endif\n*\Z", "\n", text)
