@@ -112,7 +112,9 @@ static wino_weights_plan plan_of(const wf_conv2d_desc *d, int workers)
     p.d_pair = WINO_POINTS * p.d_point;
     const int channels_blocks =
         (p.part_channels + WINO_CHANNELS_BLOCK_SIZE - 1) / WINO_CHANNELS_BLOCK_SIZE;
-    p.sum_blocks = p.once ? 1 : channels_blocks * ((p.part_blocks + WINO_PAIR - 1) / WINO_PAIR);
+    /* By rows the sums of each block of channels and pair lie apart. */
+    p.sum_blocks =
+        p.once || p.by_rows ? 1 : channels_blocks * ((p.part_blocks + WINO_PAIR - 1) / WINO_PAIR);
     p.s_point = (size_t)p.sum_blocks * WINO_SUMS + WINO_SKEW;
     return p;
 }
