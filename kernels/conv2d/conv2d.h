@@ -188,6 +188,9 @@ struct wf_conv2d {
     /* All passes: this many tiles, independent of each other, share the outputs of a tile's images, or
      * one split's partial sum. */
     int parts;
+    /* Of a kernel whose tiles depend on the number of workers: how many there are for two, since the
+     * choice must not depend on that number (wf_conv2d_idle). Else 0. */
+    int usual_tiles;
     wf_conv2d_stage stage;
     void *state; /* the implementation's */
 };

@@ -47,7 +47,9 @@ double wf_conv2d_expect(const wf_conv2d_desc *d, weft_isa impl_isa, double share
 
 double wf_conv2d_idle(const wf_conv2d *k)
 {
-    int tiles = k->pass == WF_CONV2D_BACKWARD_WEIGHTS ? k->splits * k->parts : wf_conv2d_tiles(k);
+    const int tiles = k->usual_tiles > 0                      ? k->usual_tiles
+                      : k->pass == WF_CONV2D_BACKWARD_WEIGHTS ? k->splits * k->parts
+                                                              : wf_conv2d_tiles(k);
     return tiles < 8 ? (double)((tiles + 1) / 2 * 2) / tiles : 1;
 }
 

@@ -89,7 +89,7 @@ wf_conv2d *wf_conv2d_stage_create(const wf_conv2d_desc *d, wf_conv2d *inner)
                                  .out_bytes = backward ? src : dst};
     k->scratch_bytes = k->stage.scratch + images * (k->stage.in_bytes + k->stage.out_bytes);
     if (!weights)
-        k->parts = 1;
+        k->parts = 1, k->usual_tiles = 0;
     k->cycles *= wf_conv2d_idle(k) / wf_conv2d_idle(inner);
     k->cycles += weights ? weights_cycles(k, inner) : wf_conv2d_stage_cycles(d);
     return k;

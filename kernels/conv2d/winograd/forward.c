@@ -206,6 +206,8 @@ static bool create(wf_conv2d *k, char *why, size_t size)
     k->pack_tiles = p.blocks;
     k->images = p.images;
     k->parts = p.parts * p.row_parts;
+    const wino_forward_plan usual = plan_of(&k->desc, k->pass, USUAL_WORKERS);
+    k->usual_tiles = pieces_of(k->desc.N, usual.images) * usual.parts * usual.row_parts;
     k->scratch_bytes = floats * sizeof(float);
     return true;
 }

@@ -164,6 +164,8 @@ static bool create(wf_conv2d *k, char *why, size_t size)
 {
     wino_weights_plan p = plan_of(&k->desc, k->workers);
     k->parts = p.c_parts * p.o_parts;
+    const wino_weights_plan usual = plan_of(&k->desc, USUAL_WORKERS);
+    k->usual_tiles = k->splits * usual.c_parts * usual.o_parts;
     k->partial_sum_bytes = (size_t)p.blocks * L * (size_t)p.C * 9 * sizeof(float);
     k->reduce_tiles = p.blocks;
     const size_t floats = p.by_rows ? wino_weights_rows_scratch(&p)
