@@ -25,10 +25,7 @@ typedef struct wf_type {
 
 static inline bool wf_type_equal(const wf_type *a, const wf_type *b)
 {
-    bool same = a->dtype == b->dtype && a->shape.rank == b->shape.rank;
-    for (int i = 0; same && i < a->shape.rank; i++)
-        same = a->shape.dim[i] == b->shape.dim[i];
-    return same;
+    return a->dtype == b->dtype && weft_shape_equal(a->shape, b->shape);
 }
 
 enum { WF_MAGIC_STORED = 0x57f75704, WF_MAGIC_RECORDED = 0x57f7ec04, WF_MAGIC_DEAD = 0x57f7dead };

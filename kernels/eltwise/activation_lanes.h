@@ -75,7 +75,7 @@ WF_INLINE wf_vf wf_lane_normal(wf_vf x, wf_vf *density)
     wf_vf t = wf_vdiv(one, wf_vfma(wf_vabs(x), wf_vset1(0.35f), one)), q = wf_vset1(Q[9]);
     for (int i = 8; i >= 0; i--)
         q = wf_vfma(q, t, wf_vset1(Q[i]));
-    *density = wf_vexp_fitted(wf_vmul(wf_vmul(x, x), wf_vset1(-0.5f)));
+    *density = wf_vexp(wf_vmul(wf_vmul(x, x), wf_vset1(-0.5f)));
     wf_vf tail = wf_vmul(*density, wf_vmul(q, t));
     return wf_vblend(wf_vgt(x, wf_vzero()), wf_vsub(one, tail), tail);
 }
@@ -83,7 +83,7 @@ WF_INLINE wf_vf wf_lane_normal(wf_vf x, wf_vf *density)
 WF_INLINE wf_vf wf_lane_sigmoid_value(wf_vf x, wf_vf a, wf_vf b)
 {
     wf_vf one = wf_vset1(1.0f);
-    return wf_vdiv(one, wf_vadd(one, wf_vexp_fitted(wf_vneg(x))));
+    return wf_vdiv(one, wf_vadd(one, wf_vexp(wf_vneg(x))));
 }
 WF_INLINE wf_vf wf_lane_sigmoid_slope(wf_vf y, wf_vf a, wf_vf b)
 {
@@ -101,7 +101,7 @@ WF_INLINE wf_vf wf_lane_tanh_slope(wf_vf y, wf_vf a, wf_vf b)
 }
 WF_INLINE wf_vf wf_lane_silu_value(wf_vf x, wf_vf a, wf_vf b)
 {
-    return wf_vdiv(x, wf_vadd(wf_vset1(1.0f), wf_vexp_fitted(wf_vneg(x))));
+    return wf_vdiv(x, wf_vadd(wf_vset1(1.0f), wf_vexp(wf_vneg(x))));
 }
 WF_INLINE wf_vf wf_lane_silu_slope(wf_vf x, wf_vf a, wf_vf b)
 {
@@ -184,14 +184,14 @@ WF_INLINE wf_vf wf_lane_elu_value(wf_vf x, wf_vf a, wf_vf b)
 }
 WF_INLINE wf_vf wf_lane_elu_slope(wf_vf x, wf_vf a, wf_vf b)
 {
-    wf_vf low = wf_vmul(a, wf_vexp_fitted(wf_vmin(wf_vzero(), x)));
+    wf_vf low = wf_vmul(a, wf_vexp(wf_vmin(wf_vzero(), x)));
     return wf_vblend(wf_vgt(x, wf_vzero()), wf_vset1(1.0f), low);
 }
 /* With e = exp(x) and n = e (e + 2): tanh(log(1 + e)) = n / (n + 2), without cancellation. From
  * x = 20 on that is 1. */
 WF_INLINE wf_vf wf_lane_mish_e(wf_vf x)
 {
-    return wf_vexp_fitted(wf_vmin(wf_vset1(20.0f), x));
+    return wf_vexp(wf_vmin(wf_vset1(20.0f), x));
 }
 WF_INLINE wf_vf wf_lane_mish_value(wf_vf x, wf_vf a, wf_vf b)
 {
@@ -218,7 +218,7 @@ WF_INLINE wf_vf wf_lane_abs_slope(wf_vf x, wf_vf a, wf_vf b)
 }
 WF_INLINE wf_vf wf_lane_softplus_value(wf_vf x, wf_vf a, wf_vf b)
 {
-    const wf_vf t = wf_vmul(a, x), u = wf_vexp_fitted(wf_vneg(wf_vabs(t)));
+    const wf_vf t = wf_vmul(a, x), u = wf_vexp(wf_vneg(wf_vabs(t)));
     /* x itself, not t / a: t may overflow. */
     const wf_vf y = wf_lane_log1p_unit(u, a, wf_vmax(wf_vzero(), x));
     return wf_vblend(wf_vgt(t, b), x, y);
@@ -239,7 +239,7 @@ WF_INLINE wf_vf wf_lane_clamp_slope(wf_vf x, wf_vf a, wf_vf b)
 }
 WF_INLINE wf_vf wf_lane_exp_value(wf_vf x, wf_vf a, wf_vf b)
 {
-    return wf_vexp_fitted(x);
+    return wf_vexp(x);
 }
 WF_INLINE wf_vf wf_lane_exp_slope(wf_vf y, wf_vf a, wf_vf b)
 {

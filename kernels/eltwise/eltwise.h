@@ -1,6 +1,6 @@
 /* Element-by-element kernels over contiguous ranges, and per-channel bias over one image.
  *
- * Owns: add, mul, scale, relu and prelu and their gradients, fill, per-channel bias and scale, type conversion,
+ * Owns: add, scale, relu and prelu and their gradients, fill, per-channel bias and scale, type conversion,
  * generic broadcast, dropout. Threading: pure functions, any thread. Every implementation of a type
  * gives the same bits: each element sees the same rounded operations in the same order. Ranges may
  * start on any element boundary. An output may be one of the inputs, never overlap it otherwise.
@@ -16,7 +16,6 @@
 typedef struct wf_eltwise {
     const char *name; /* for explain and traces: "eltwise:avx2" */
     void (*add)(size_t n, const void *a, const void *b, void *y); /* also accumulates: y == a */
-    void (*mul)(size_t n, const void *a, const void *b, void *y);
     void (*scale)(size_t n, const void *x, double factor, void *y);
     void (*add_scalar)(size_t n, const void *x, double value, void *y);
     void (*relu)(size_t n, const void *x, void *y); /* NaN stays NaN */

@@ -19,7 +19,6 @@ extern const wf_eltwise wf_eltwise_f32_ref, wf_eltwise_f64_ref;
 const wf_eltwise wf_eltwise_f32_ref = {
     .name = "eltwise:ref:f32",
     .add = add_f32,
-    .mul = mul_f32,
     .scale = scale_f32,
     .add_scalar = add_scalar_f32,
     .relu = relu_f32,
@@ -33,7 +32,6 @@ const wf_eltwise wf_eltwise_f32_ref = {
 const wf_eltwise wf_eltwise_f64_ref = {
     .name = "eltwise:ref:f64",
     .add = add_f64,
-    .mul = mul_f64,
     .scale = scale_f64,
     .add_scalar = add_scalar_f64,
     .relu = relu_f64,

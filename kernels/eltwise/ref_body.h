@@ -9,14 +9,6 @@ static void FN(add)(size_t n, const void *va, const void *vb, void *vy)
         y[i] = a[i] + b[i];
 }
 
-static void FN(mul)(size_t n, const void *va, const void *vb, void *vy)
-{
-    const T *a = va, *b = vb;
-    T *y = vy;
-    for (size_t i = 0; i < n; i++)
-        y[i] = a[i] * b[i];
-}
-
 static void FN(scale)(size_t n, const void *vx, double factor, void *vy)
 {
     const T *x = vx, f = (T)factor;

@@ -16,18 +16,6 @@ static void add(size_t n, const void *va, const void *vb, void *vy)
         wf_estore_n(y + i, wf_vadd(wf_eload_n(a + i, rest), wf_eload_n(b + i, rest)), rest);
 }
 
-static void mul(size_t n, const void *va, const void *vb, void *vy)
-{
-    const wf_element *a = va, *b = vb;
-    wf_element *y = vy;
-    size_t i = 0;
-    for (; i + WF_LANES <= n; i += WF_LANES)
-        wf_estore(y + i, wf_vmul(wf_eload(a + i), wf_eload(b + i)));
-    int rest = (int)(n - i);
-    if (rest)
-        wf_estore_n(y + i, wf_vmul(wf_eload_n(a + i, rest), wf_eload_n(b + i, rest)), rest);
-}
-
 static void scale(size_t n, const void *vx, double factor, void *vy)
 {
     const wf_element *x = vx;
@@ -200,7 +188,6 @@ extern const wf_eltwise WF_ISA_FN(WF_CAT(wf_eltwise_, WF_ELEMENT));
 const wf_eltwise WF_ISA_FN(WF_CAT(wf_eltwise_, WF_ELEMENT)) = {
     .name = "eltwise:" WF_ISA_NAME ":" WF_ELEMENT_NAME,
     .add = add,
-    .mul = mul,
     .scale = scale,
     .add_scalar = add_scalar,
     .relu = relu,

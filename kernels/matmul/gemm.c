@@ -18,6 +18,7 @@
 
 #include "kernels/matmul/matmul.h"
 #include "kernels/select.h"
+#include "kernels/simd/cases.h"
 #include "kernels/simd/transpose.h"
 
 enum {
@@ -307,14 +308,12 @@ static void group(const k_block *c, int g, int begin, int end)
 {
     const int first = c->begin[g];
     const float *a = c->a + (c->group ? g * c->group : first * c->step.a_i);
+#define CASE(R)                                                                                    \
+    case R: panels(R, c, first, a, begin, end); break;
     switch (c->begin[g + 1] - first) {
-    case 1: panels(1, c, first, a, begin, end); break;
-    case 2: panels(2, c, first, a, begin, end); break;
-    case 3: panels(3, c, first, a, begin, end); break;
-    case 4: panels(4, c, first, a, begin, end); break;
-    case 5: panels(5, c, first, a, begin, end); break;
-    case 6: panels(6, c, first, a, begin, end); break;
+        WF_CASES_6(CASE)
     }
+#undef CASE
 }
 
 /* Multiplies the block of K. L1 keeps a panel of B while the groups of A pass by. If K is so short that whole

@@ -34,7 +34,7 @@ WF_INLINE wf_vf wf_vexp_series(wf_vf r)
  * stays NaN. Range reduction x = n ln2 + r, |r| <= ln2/2, after Cody and Waite, "Software Manual
  * for the Elementary Functions" (1980), with ln2 split in two so that n*hi is exact. Adding
  * 1.5 * 2^23 rounds to a whole number. */
-WF_INLINE wf_vf wf_vexp_fitted(wf_vf x)
+WF_INLINE wf_vf wf_vexp(wf_vf x)
 {
     x = wf_vmax(wf_vset1(-105.0f), wf_vmin(wf_vset1(90.0f), x)); /* x second: NaN stays */
     const wf_vf magic = wf_vset1(0x1.8p23f), shifted = wf_vfma(x, wf_vset1(WF_LOG2_E), magic);

@@ -149,26 +149,4 @@ WF_INLINE wf_vf wf_vscale2(wf_vf p, wf_vi n, wf_vf nf)
     return wf_vmul(p, wf_vi_as_f(wf_vi_shl(wf_vi_add(rest, bias), 23)));
 #endif
 }
-
-/* exp(x) within 2 ulp; overflows to infinity, underflows to denormals and 0 (0 under FTZ), NaN
- * stays NaN. Range reduction x = n ln2 + r, |r| <= ln2/2, after Cody and Waite, "Software Manual
- * for the Elementary Functions" (1980), with ln2 split in two so that n*hi is exact; Taylor to
- * degree 7, whose remainder r^8/8! is below 2^-27. */
-WF_INLINE wf_vf wf_vexp(wf_vf x)
-{
-    x = wf_vmax(wf_vset1(-105.0f), wf_vmin(wf_vset1(90.0f), x)); /* x second: NaN stays */
-    wf_vi n = wf_vcvt_i(wf_vmul(x, wf_vset1(1.44269504f)));
-    wf_vf nf = wf_vcvt_f(n);
-    wf_vf r = wf_vfnma(nf, wf_vset1(0x1.62e4p-1f), x); /* 15 leading bits of ln2 */
-    r = wf_vfnma(nf, wf_vset1(0x1.7f7d1cp-20f), r);    /* ln2 - hi */
-    wf_vf p = wf_vset1(1.0f / 5040);
-    p = wf_vfma(p, r, wf_vset1(1.0f / 720));
-    p = wf_vfma(p, r, wf_vset1(1.0f / 120));
-    p = wf_vfma(p, r, wf_vset1(1.0f / 24));
-    p = wf_vfma(p, r, wf_vset1(1.0f / 6));
-    p = wf_vfma(p, r, wf_vset1(0.5f));
-    p = wf_vfma(p, r, wf_vset1(1.0f));
-    p = wf_vfma(p, r, wf_vset1(1.0f));
-    return wf_vscale2(p, n, nf);
-}
 #endif

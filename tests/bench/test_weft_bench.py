@@ -314,8 +314,15 @@ class Step(unittest.TestCase):
         self.assertRegex(done.stdout, r"lenet recorded and found again: [\d.]+ us")
         self.assertRegex(done.stdout, r"plans compiled in the first step, 0 later")
 
+    def test_everything_may_be_kept(self):
+        memory = [json.loads(self.output("--step", "mobilenet_v2", "--size", "96", "--batch", "16", "--seconds",
+                                         "0.01", "--recompute", what, "--json", "-"))["rss_mb"]
+                  for what in ("auto", "off")]
+        self.assertLess(memory[0], memory[1])
+
     def test_bad_models_are_one_error(self):
-        for args, words in ((("resnet1",), "resnet1"), (("fmnist_cnn", "--size", "4"), "")):
+        for args, words in ((("resnet1",), "resnet1"), (("fmnist_cnn", "--size", "4"), ""),
+                            (("lenet", "--recompute", "nothing"), "no module of lenet matches 'nothing'")):
             with self.subTest(args=args):
                 done = bench("--step", *args)
                 self.assertEqual((done.returncode, done.stdout), (2, ""), done.stderr)

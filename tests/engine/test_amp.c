@@ -5,6 +5,7 @@
 #include "engine/graph/ops/common.h"
 #include "engine/run/run.h"
 #include "engine/step/execute.h"
+#include "kernels/simd/bf16_emul.h"
 #include "small_net.h"
 
 enum { STEPS = 3 };
@@ -344,6 +345,81 @@ static void every_op_has_kernels_for_bf16_or_a_reason(void **state)
     }
 }
 
+/* ---- norms, which widen bf16 images in scratch ------------------------------------------------ */
+
+enum {
+    NORM_N = 2,
+    NORM_C = 24,
+    NORM_H = 13,
+    NORM_W = 11,
+    NORM_COUNT = NORM_N * NORM_C * NORM_H * NORM_W
+};
+
+typedef struct norm_results {
+    float y[NORM_COUNT], dx[NORM_COUNT], dgamma[NORM_COUNT], dbeta[NORM_COUNT];
+} norm_results;
+
+/* What a norm between two 1x1 convolutions by the identity, which are exact, computes of images and of
+ * a gradient that bf16 holds. */
+static void run_norm(weft_amp amp, bool layer, norm_results *r)
+{
+    weft_context *ctx;
+    weft_options options = {.threads = 2, .amp = amp};
+    assert_int_equal(weft_context_create(&ctx, &options, NULL), WEFT_OK);
+    const weft_shape shape = WEFT_SHAPE(NORM_N, NORM_C, NORM_H, NORM_W);
+    const weft_shape affine = layer ? WEFT_SHAPE(NORM_W) : WEFT_SHAPE(NORM_C);
+    static float values[NORM_COUNT], seeds[NORM_COUNT], identity[NORM_C * NORM_C];
+    for (int i = 0; i < NORM_COUNT; i++) {
+        values[i] = (float)(i * 37 % 101) / 16 - 2;
+        seeds[i] = (float)(i * 53 % 67) / 32 - 1;
+    }
+    for (int i = 0; i < NORM_C; i++)
+        identity[i * NORM_C + i] = 1;
+    weft_tensor *x = weft_tensor_from(ctx, WEFT_F32, shape, values);
+    weft_tensor *seed = weft_tensor_from(ctx, WEFT_F32, shape, seeds);
+    weft_tensor *w = weft_tensor_from(ctx, WEFT_F32, WEFT_SHAPE(NORM_C, NORM_C, 1, 1), identity);
+    weft_tensor *gamma = weft_tensor_from(ctx, WEFT_F32, affine, values + 7);
+    weft_tensor *beta = weft_tensor_from(ctx, WEFT_F32, affine, seeds + 7);
+    weft_tensor *trained[] = {x, gamma, beta};
+    for (int i = 0; i < 3; i++)
+        assert_int_equal(weft_set_requires_grad(trained[i], true), WEFT_OK);
+    weft_tensor *a = weft_conv2d(x, w, NULL, NULL);
+    weft_tensor *y =
+        layer ? weft_layer_norm(a, 1, gamma, beta, 1e-5) : weft_group_norm(a, 3, gamma, beta, 1e-5);
+    weft_tensor *z = weft_conv2d(y, w, NULL, NULL);
+    float *const to[] = {r->dx, r->dgamma, r->dbeta};
+    weft_tensor *kept = weft_keep(y);
+    if (weft_backward_with(z, seed, false) || weft_sync(ctx) || weft_read(kept, r->y, sizeof r->y))
+        fail_msg("%s", weft_error_text(ctx));
+    for (int i = 0; i < 3; i++) {
+        weft_tensor *grad = weft_grad(trained[i]);
+        assert_int_equal(weft_read(grad, to[i], wf_type_bytes(grad->type)), WEFT_OK);
+    }
+    weft_tensor *all[] = {x, seed, w, gamma, beta, kept};
+    for (size_t i = 0; i < sizeof all / sizeof all[0]; i++)
+        weft_tensor_unref(all[i]);
+    weft_context_destroy(ctx);
+}
+
+/* The f32 kernels run on what bf16 images hold, and an image is rounded once. */
+static void norms_of_bf16_are_those_of_f32_rounded_once(void **state)
+{
+    static norm_results f32, bf16;
+    for (int layer = 0; layer < 2; layer++) {
+        const int n = layer ? NORM_W : NORM_C;
+        run_norm(WEFT_AMP_OFF, layer, &f32);
+        run_norm(WEFT_AMP_BF16, layer, &bf16);
+        for (int i = 0; i < NORM_COUNT; i++) {
+            if (bf16.y[i] != wf_from_bf16(wf_to_bf16(f32.y[i])))
+                fail_msg("layer %d: y[%d] is %a, in f32 %a", layer, i, bf16.y[i], f32.y[i]);
+            if (bf16.dx[i] != wf_from_bf16(wf_to_bf16(f32.dx[i])))
+                fail_msg("layer %d: dx[%d] is %a, in f32 %a", layer, i, bf16.dx[i], f32.dx[i]);
+        }
+        assert_memory_equal(bf16.dgamma, f32.dgamma, (size_t)n * sizeof(float));
+        assert_memory_equal(bf16.dbeta, f32.dbeta, (size_t)n * sizeof(float));
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -355,6 +431,7 @@ int main(void)
         cmocka_unit_test(images_are_bf16_and_all_else_is_as_recorded),
         cmocka_unit_test(a_wide_input_of_f32_keeps_an_op_in_f32),
         cmocka_unit_test(every_op_has_kernels_for_bf16_or_a_reason),
+        cmocka_unit_test(norms_of_bf16_are_those_of_f32_rounded_once),
         cmocka_unit_test(auto_decides_by_expected_cost_once_and_others_are_refused),
         cmocka_unit_test(anomaly_mode_names_the_op_that_overflows),
         cmocka_unit_test(anomaly_mode_names_op_and_path_of_a_gradient_that_overflows_as_bf16),

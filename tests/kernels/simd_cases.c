@@ -10,7 +10,7 @@
 
 #include "kernels/bf16_edges.h"
 #include "kernels/simd/bf16_emul.h"
-#include "kernels/simd/simd.h"
+#include "kernels/simd/math.h"
 #include "simd_cases.h"
 
 #define L WF_LANES

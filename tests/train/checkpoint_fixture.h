@@ -15,9 +15,10 @@
 #include "engine/base/alloc.h"
 #include "engine/tensor/context.h"
 #include "tests/scratch.h"
+#include "tests/train/bright_pixels.h"
 #include "weft/weft.h"
 
-enum { N = 44, S = 4, K = 3, PIXELS = S * S, BATCH = 8, STEPS = N / BATCH, EPOCHS = 3 };
+enum { BATCH = 8, STEPS = N / BATCH, EPOCHS = 3 };
 
 /* One training with everything that it needs. */
 typedef struct training {
@@ -56,24 +57,11 @@ static inline weft_module *make_net(weft_context *ctx)
 static inline weft_status training_open(training *f, const training_opts *o, weft_error *err)
 {
     memset(f, 0, sizeof *f);
-    for (int n = 0; n < N; n++) {
-        f->labels[n] = n % K;
-        for (int i = 0; i < PIXELS; i++)
-            f->images[n * PIXELS + i] = (float)((n * 7 + i * 5) % 11) / 22.0f - 0.25f;
-        f->images[n * PIXELS + n % K] += 2.0f;
-    }
-    const weft_dataset_arrays arrays = {.count = N,
-                                        .channels = 1,
-                                        .height = S,
-                                        .width = S,
-                                        .classes = K,
-                                        .dtype = WEFT_F32,
-                                        .images = f->images,
-                                        .labels = f->labels};
+    bright_pixels_fill(f->images, f->labels);
     weft_loader_opts l = {.batch = BATCH, .drop_last = true, .shuffle = true, .hflip = 0.5};
     weft_loader_opts test = {.batch = BATCH};
     l.seed = 7;
-    WF_TRY(weft_dataset_from_arrays(&arrays, &f->ds, err));
+    WF_TRY(bright_pixels_open(f->images, f->labels, &f->ds, err));
     WF_TRY(weft_loader_create(f->ds, &l, &f->train, err));
     WF_TRY(weft_loader_create(f->ds, &test, &f->test, err));
     weft_options options = {.threads = o->threads ? o->threads : 2, .seed = 5, .wisdom = "none"};

@@ -14,10 +14,11 @@
 #include <cmocka.h>
 
 #include "engine/base/alloc.h"
+#include "tests/train/bright_pixels.h"
 #include "weft/weft.h"
 
-/* N images of S x S, K classes: BATCHES batches of BATCH, and some left over. */
-enum { N = 44, S = 4, K = 3, PIXELS = S * S, BATCH = 8, BATCHES = N / BATCH, MOST = 512 };
+/* BATCHES batches of BATCH, and some images left over. */
+enum { BATCH = 8, BATCHES = N / BATCH, MOST = 512 };
 
 typedef struct world {
     float images[N * PIXELS];
@@ -40,21 +41,8 @@ static void open_world(world *w, double lr)
 {
     weft_error err = WEFT_ERROR_INIT;
     *w = (world){0};
-    for (int n = 0; n < N; n++) {
-        w->labels[n] = n % K;
-        for (int i = 0; i < PIXELS; i++)
-            w->images[n * PIXELS + i] = (float)((n * 7 + i * 5) % 11) / 22.0f - 0.25f;
-        w->images[n * PIXELS + n % K] += 2.0f;
-    }
-    weft_dataset_arrays arrays = {.count = N,
-                                  .channels = 1,
-                                  .height = S,
-                                  .width = S,
-                                  .classes = K,
-                                  .dtype = WEFT_F32,
-                                  .images = w->images,
-                                  .labels = w->labels};
-    assert_int_equal(weft_dataset_from_arrays(&arrays, &w->ds, &err), WEFT_OK);
+    bright_pixels_fill(w->images, w->labels);
+    assert_int_equal(bright_pixels_open(w->images, w->labels, &w->ds, &err), WEFT_OK);
     weft_loader_opts opts = {.batch = BATCH, .drop_last = true};
     assert_int_equal(weft_loader_create(w->ds, &opts, &w->train, &err), WEFT_OK);
     opts.drop_last = false;

@@ -12,10 +12,10 @@
 
 #include <cmocka.h>
 
+#include "tests/train/bright_pixels.h"
 #include "weft/weft.h"
 
-/* N images of one channel, S x S, K classes; the class's own pixel is bright. */
-enum { N = 44, S = 4, K = 3, PIXELS = S * S, BATCH = 8 };
+enum { BATCH = 8 };
 
 typedef struct fixture {
     float images[N * PIXELS];
@@ -29,12 +29,7 @@ typedef struct fixture {
 
 static inline void fill(fixture *f)
 {
-    for (int n = 0; n < N; n++) {
-        f->labels[n] = n % K;
-        for (int i = 0; i < PIXELS; i++)
-            f->images[n * PIXELS + i] = (float)((n * 7 + i * 5) % 11) / 22.0f - 0.25f;
-        f->images[n * PIXELS + n % K] += 2.0f;
-    }
+    bright_pixels_fill(f->images, f->labels);
 }
 
 static inline void open_loader(fixture *f, bool train, weft_loader **loader)
@@ -58,15 +53,7 @@ static inline int setup(void **state)
     *state = f;
     fill(f);
     weft_error err = WEFT_ERROR_INIT;
-    weft_dataset_arrays arrays = {.count = N,
-                                  .channels = 1,
-                                  .height = S,
-                                  .width = S,
-                                  .classes = K,
-                                  .dtype = WEFT_F32,
-                                  .images = f->images,
-                                  .labels = f->labels};
-    assert_int_equal(weft_dataset_from_arrays(&arrays, &f->ds, &err), WEFT_OK);
+    assert_int_equal(bright_pixels_open(f->images, f->labels, &f->ds, &err), WEFT_OK);
     open_loader(f, true, &f->train);
     open_loader(f, false, &f->test);
     assert_int_equal(weft_context_create(&f->ctx, &(weft_options){.threads = 2}, &err), WEFT_OK);

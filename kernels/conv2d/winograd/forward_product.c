@@ -37,24 +37,12 @@ WF_INLINE void multiply(const int PATCHES, const int BLOCKS, const wino_operands
 WF_INLINE void multiply_rows(const int BLOCKS, int patches, const wino_operands *a, const float *v,
                              const float *ahead, float *m)
 {
+#define CASE(N)                                                                                    \
+    case N: multiply(N, BLOCKS, a, v, ahead, m); break;
     switch (patches) {
-    case 1: multiply(1, BLOCKS, a, v, ahead, m); break;
-    case 2: multiply(2, BLOCKS, a, v, ahead, m); break;
-    case 3: multiply(3, BLOCKS, a, v, ahead, m); break;
-    case 4: multiply(4, BLOCKS, a, v, ahead, m); break;
-    case 5: multiply(5, BLOCKS, a, v, ahead, m); break;
-    case 6: multiply(6, BLOCKS, a, v, ahead, m); break;
-#if WF_LANES == 16
-    case 7: multiply(7, BLOCKS, a, v, ahead, m); break;
-    case 8: multiply(8, BLOCKS, a, v, ahead, m); break;
-    case 9: multiply(9, BLOCKS, a, v, ahead, m); break;
-    case 10: multiply(10, BLOCKS, a, v, ahead, m); break;
-    case 11: multiply(11, BLOCKS, a, v, ahead, m); break;
-    case 12: multiply(12, BLOCKS, a, v, ahead, m); break;
-    case 13: multiply(13, BLOCKS, a, v, ahead, m); break;
-    case 14: multiply(14, BLOCKS, a, v, ahead, m); break;
-#endif
+        WINO_CASES(CASE)
     }
+#undef CASE
 }
 
 /* The patches go in subblocks of at most WINO_MAX_SUMS, all about equal. The first two prefetch a block of the

@@ -30,24 +30,12 @@ WF_INLINE void accumulate(const int CHANNELS, const int BLOCKS, bool more, int p
 WF_INLINE void accumulate_rows(const int BLOCKS, int channels, bool more, int patches,
                                const float *v, const float *d, float *s)
 {
+#define CASE(N)                                                                                    \
+    case N: accumulate(N, BLOCKS, more, patches, v, d, s); break;
     switch (channels) {
-    case 1: accumulate(1, BLOCKS, more, patches, v, d, s); break;
-    case 2: accumulate(2, BLOCKS, more, patches, v, d, s); break;
-    case 3: accumulate(3, BLOCKS, more, patches, v, d, s); break;
-    case 4: accumulate(4, BLOCKS, more, patches, v, d, s); break;
-    case 5: accumulate(5, BLOCKS, more, patches, v, d, s); break;
-    case 6: accumulate(6, BLOCKS, more, patches, v, d, s); break;
-#if WF_LANES == 16
-    case 7: accumulate(7, BLOCKS, more, patches, v, d, s); break;
-    case 8: accumulate(8, BLOCKS, more, patches, v, d, s); break;
-    case 9: accumulate(9, BLOCKS, more, patches, v, d, s); break;
-    case 10: accumulate(10, BLOCKS, more, patches, v, d, s); break;
-    case 11: accumulate(11, BLOCKS, more, patches, v, d, s); break;
-    case 12: accumulate(12, BLOCKS, more, patches, v, d, s); break;
-    case 13: accumulate(13, BLOCKS, more, patches, v, d, s); break;
-    case 14: accumulate(14, BLOCKS, more, patches, v, d, s); break;
-#endif
+        WINO_CASES(CASE)
     }
+#undef CASE
 }
 
 /* The channels go in subblocks of at most WINO_MAX_SUMS, all about equal. */

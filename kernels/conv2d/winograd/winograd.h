@@ -22,6 +22,7 @@
 
 #include "kernels/conv2d/conv2d.h"
 #include "kernels/machine.h"
+#include "kernels/simd/cases.h"
 #include "kernels/simd/simd.h"
 
 #define WINO_A 0.70710678118654752f
@@ -38,6 +39,13 @@ enum {
     WINO_MAX_SUMS = L == 16 ? 14 : 6, /* pairs of sums in registers */
     WINO_SKEW = 16 /* floats between the points' arrays, so that these do not share cache sets */
 };
+
+/* CASE(1) to CASE(WINO_MAX_SUMS) */
+#if WF_LANES == 16
+#define WINO_CASES WF_CASES_14
+#else
+#define WINO_CASES WF_CASES_6
+#endif
 
 /* The machine class's block sizes, kernels/blocking.def. */
 static inline const wf_blocking *wino_blocking(void)
