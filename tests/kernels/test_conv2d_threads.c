@@ -237,12 +237,62 @@ static void a_first_layer_has_work_for_many_cores(void **unused)
     }
 }
 
+/* The kernel of one worker is the kernel of any number, at the same expected cost: else a plan, and the
+ * bits of a step, would depend on the number of threads. */
+static void the_choice_does_not_depend_on_the_number_of_workers(void **unused)
+{
+    static const int channels[] = {32, 64, 128, 256, 512}, sides[] = {4, 7, 14, 28, 56};
+    static const int images[] = {1, 2, 3, 8}, workers[] = {2, 3, 7, 64};
+    enum { N_CHANNELS = 5, N_SIDES = 5, N_IMAGES = 4, N_WORKERS = 4 };
+    const int block = wf_isa_block(wf_cpu_isa());
+    for (int i = 0; i < N_CHANNELS * N_CHANNELS * N_SIDES * N_IMAGES; i++) {
+        const int side = sides[i / (N_CHANNELS * N_CHANNELS) % N_SIDES];
+        const wf_conv2d_desc d = {.N = images[i / (N_CHANNELS * N_CHANNELS * N_SIDES)],
+                                  .C = channels[i % N_CHANNELS],
+                                  .K = channels[i / N_CHANNELS % N_CHANNELS],
+                                  .H = side,
+                                  .W = side,
+                                  .P = side,
+                                  .Q = side,
+                                  .R = 3,
+                                  .S = 3,
+                                  .stride = {1, 1},
+                                  .padding = {1, 1},
+                                  .dilation = {1, 1},
+                                  .groups = 1,
+                                  .src_block = block,
+                                  .dst_block = block,
+                                  .src_type = WEFT_F32,
+                                  .weights_type = WEFT_F32,
+                                  .dst_type = WEFT_F32};
+        for (int pass = 0; pass < 3; pass++) {
+            wf_conv2d *one = wf_conv2d_create(&d, (wf_conv2d_pass)pass, wf_cpu_isa(), 1, NULL);
+            assert_non_null(one);
+            for (int j = 0; j < N_WORKERS; j++) {
+                wf_conv2d *many =
+                    wf_conv2d_create(&d, (wf_conv2d_pass)pass, wf_cpu_isa(), workers[j], NULL);
+                assert_non_null(many);
+                if (strcmp(many->name, one->name) != 0 || many->cycles < one->cycles ||
+                    many->cycles > one->cycles)
+                    fail_msg(
+                        "%d images %dx%d, %d to %d channels, %s: %s (%.0f cycles) for 1 worker, "
+                        "%s (%.0f) for %d",
+                        d.N, side, side, d.C, d.K, wf_conv2d_pass_name((wf_conv2d_pass)pass),
+                        one->name, one->cycles, many->name, many->cycles, workers[j]);
+                wf_conv2d_destroy(many);
+            }
+            wf_conv2d_destroy(one);
+        }
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(any_number_of_workers_gives_the_same_bits),
         cmocka_unit_test(and_so_over_images_of_bf16),
         cmocka_unit_test(a_first_layer_has_work_for_many_cores),
+        cmocka_unit_test(the_choice_does_not_depend_on_the_number_of_workers),
     };
     return cmocka_run_group_tests_name("conv2d_threads", tests, NULL, NULL);
 }
