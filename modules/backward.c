@@ -52,10 +52,6 @@ static struct wf_backward_hooks *grown(struct wf_backward_hooks *hooks)
 static uint64_t add(weft_context *ctx, struct wf_backward_hooks **place, backward_hook hook,
                     unsigned flags)
 {
-    if (hook.pre == NULL && hook.post == NULL) {
-        wf_fail(ctx, WEFT_ERR_INVALID, "a backward hook without a function");
-        return 0;
-    }
     struct wf_backward_hooks *hooks = *place;
     if (hooks == NULL || hooks->n == hooks->capacity) {
         hooks = grown(hooks);
@@ -95,19 +91,17 @@ uint64_t weft_register_backward_hook(weft_module *m, weft_backward_hook_fn fn, v
 uint64_t weft_register_global_backward_pre_hook(weft_context *ctx, weft_backward_pre_hook_fn fn,
                                                 void *user)
 {
-    if (ctx == NULL) {
-        wf_no_context("weft_register_global_backward_pre_hook");
+    if (wf_global_check_with(ctx, (const void *)(uintptr_t)fn,
+                             "weft_register_global_backward_pre_hook") != WEFT_OK)
         return 0;
-    }
     return add(ctx, &ctx->backward_hooks, (backward_hook){.pre = fn, .user = user}, 0);
 }
 
 uint64_t weft_register_global_backward_hook(weft_context *ctx, weft_backward_hook_fn fn, void *user)
 {
-    if (ctx == NULL) {
-        wf_no_context("weft_register_global_backward_hook");
+    if (wf_global_check_with(ctx, (const void *)(uintptr_t)fn,
+                             "weft_register_global_backward_hook") != WEFT_OK)
         return 0;
-    }
     return add(ctx, &ctx->backward_hooks, (backward_hook){.post = fn, .user = user}, 0);
 }
 

@@ -27,10 +27,6 @@ static struct wf_global_hooks *hooks_of(const weft_context *ctx)
 static uint64_t add(weft_context *ctx, global_hook hook)
 {
     struct wf_global_hooks *g = hooks_of(ctx);
-    if (hook.pre == NULL && hook.post == NULL) {
-        wf_fail(ctx, WEFT_ERR_INVALID, "a global hook without a function");
-        return 0;
-    }
     if (g == NULL || g->n == g->capacity) {
         int capacity = g == NULL ? 8 : 2 * g->capacity;
         struct wf_global_hooks *grown =
@@ -51,20 +47,18 @@ static uint64_t add(weft_context *ctx, global_hook hook)
 
 uint64_t weft_register_global_forward_pre_hook(weft_context *ctx, weft_pre_hook_fn fn, void *user)
 {
-    if (ctx == NULL) {
-        wf_no_context("weft_register_global_forward_pre_hook");
+    if (wf_global_check_with(ctx, (const void *)(uintptr_t)fn,
+                             "weft_register_global_forward_pre_hook") != WEFT_OK)
         return 0;
-    }
     return add(ctx, (global_hook){.pre = fn, .user = user});
 }
 
 uint64_t weft_register_global_forward_hook(weft_context *ctx, weft_hook_fn fn, void *user,
                                            unsigned flags)
 {
-    if (ctx == NULL) {
-        wf_no_context("weft_register_global_forward_hook");
+    if (wf_global_check_with(ctx, (const void *)(uintptr_t)fn,
+                             "weft_register_global_forward_hook") != WEFT_OK)
         return 0;
-    }
     return add(ctx, (global_hook){.flags = flags, .post = fn, .user = user});
 }
 

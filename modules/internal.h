@@ -80,6 +80,8 @@ weft_status wf_module_check(const weft_module *m, weft_context *other, const cha
 
 /* The same, and WEFT_ERR_INVALID where a required argument is NULL. */
 weft_status wf_module_check_with(const weft_module *m, const void *argument, const char *what);
+/* The same of a context, for what is registered for all modules. */
+weft_status wf_global_check_with(weft_context *ctx, const void *argument, const char *what);
 
 wf_part *wf_part_find(const weft_module *m, const char *name, size_t length);
 /* Appends an empty part and takes over `name`. NULL: out of memory. */

@@ -34,6 +34,14 @@ weft_status wf_module_check_with(const weft_module *m, const void *argument, con
                             : wf_fail(m->ctx, WEFT_ERR_INVALID, "%s: an argument is NULL", what);
 }
 
+weft_status wf_global_check_with(weft_context *ctx, const void *argument, const char *what)
+{
+    if (ctx == NULL)
+        return wf_no_context(what);
+    return argument != NULL ? WEFT_OK
+                            : wf_fail(ctx, WEFT_ERR_INVALID, "%s: an argument is NULL", what);
+}
+
 /* ---- parts ---- */
 
 wf_part *wf_part_find(const weft_module *m, const char *name, size_t length)

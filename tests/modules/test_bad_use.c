@@ -83,6 +83,33 @@ static void a_destroyed_module_is_reported_by_every_function(void **state)
     weft_module_unref(parent);
 }
 
+static void a_hook_without_a_function_is_an_error_that_names_the_call(void **state)
+{
+    weft_module *m = weft_linear_create(ctx, 2, 3, NULL);
+    weft_tensor *x = tensor(1);
+    assert_int_equal(weft_set_requires_grad(x, true), WEFT_OK);
+#define REFUSED(name, ...)                                                                         \
+    do {                                                                                           \
+        assert_true(name(__VA_ARGS__) == 0);                                                       \
+        assert_error(WEFT_ERR_INVALID, #name ": an argument is NULL");                             \
+    } while (0)
+    REFUSED(weft_register_forward_pre_hook, m, NULL, NULL, 0);
+    REFUSED(weft_register_forward_hook, m, NULL, NULL, 0);
+    REFUSED(weft_register_backward_pre_hook, m, NULL, NULL, 0);
+    REFUSED(weft_register_backward_hook, m, NULL, NULL, 0);
+    REFUSED(weft_register_global_forward_pre_hook, ctx, NULL, NULL);
+    REFUSED(weft_register_global_forward_hook, ctx, NULL, NULL, 0);
+    REFUSED(weft_register_global_backward_pre_hook, ctx, NULL, NULL);
+    REFUSED(weft_register_global_backward_hook, ctx, NULL, NULL);
+#undef REFUSED
+    assert_true(weft_register_grad_hook(x, NULL, NULL) == 0);
+    assert_error(WEFT_ERR_INVALID, "register_grad_hook: no function");
+    assert_int_not_equal(weft_state_dict(m, NULL), WEFT_OK);
+    assert_error(WEFT_ERR_INVALID, "weft_state_dict: an argument is NULL");
+    weft_tensor_unref(x);
+    weft_module_unref(m);
+}
+
 static void a_destroyed_module_stays_known_while_many_others_come_and_go(void **state)
 {
     weft_module *m = dead_module();
@@ -443,6 +470,7 @@ static void a_value_that_is_refused_is_refused_by_op_and_module(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        TEST(a_hook_without_a_function_is_an_error_that_names_the_call),
         TEST(a_destroyed_module_is_reported_by_every_function),
         TEST(a_destroyed_module_stays_known_while_many_others_come_and_go),
         TEST(a_parent_that_was_destroyed_takes_its_children_along),

@@ -15,7 +15,7 @@ uint64_t weft_register_grad_hook(weft_tensor *t, weft_grad_hook_fn fn, void *use
     if (!ctx)
         return 0;
     if (!fn || !weft_requires_grad(t)) {
-        wf_fail(ctx, WEFT_ERR_STATE, "register_grad_hook: %s",
+        wf_fail(ctx, fn ? WEFT_ERR_STATE : WEFT_ERR_INVALID, "register_grad_hook: %s",
                 fn ? "the tensor requires no gradient" : "no function");
         return 0;
     }
