@@ -1,4 +1,5 @@
-/* What the files of the plan pass recompute share: recompute.c, segments.c, choose_segments.c.
+/* What the files of the plan pass recompute share. recompute.c is the pass; it calls choose_segments.c,
+ * products.c and segments.c, and all of them stand on readings.c.
  *
  * Note [Stages]. A *stage* is a set of nodes that run in one go: the forward pass; the copy of one
  * segment, which the backward pass runs; the backward pass itself. Values that only nodes of another
@@ -53,11 +54,14 @@ typedef struct wf_recompute {
     char *dropped;  /* per value */
 } wf_recompute;
 
-/* Notes all readers. End with wf_recompute_done. */
+/* readings.c. Notes all readers. End with wf_recompute_done. */
 weft_status wf_recompute_init(wf_plan *p, wf_recompute *r);
 void wf_recompute_done(wf_recompute *r);
 /* Drops the values whose copies cost little. */
 void wf_recompute_decide(wf_recompute *r);
+/* The value that is in memory at node `at` anyway with the numbers of `value`: itself, or what a
+ * convolution that is run again gives (products.c). -1: none. */
+int wf_recompute_held_as(const wf_recompute *r, int value, int at);
 /* For each output of a convolution that is run again (products.c): the first node that needs it, if
  * only for a copy of a dropped value; -1: none. `first` is per value. */
 void wf_recompute_first_needs(const wf_recompute *r, int *first);
@@ -67,13 +71,13 @@ bool wf_sums_products(const wf_op *op);
 #define WF_BYTES_A_SECOND 10e9
 /* Roughly what a node of the forward pass takes, with so many bytes to move: for comparisons. */
 double wf_forward_seconds(const wf_plan *p, const wf_ir_node *node, int64_t bytes);
+/* Whether the node could be run a second time for the same result. */
+bool wf_ir_repeatable(const wf_ir_node *n);
 /* Appends a node to the list that a rewrite makes anew. */
 weft_status wf_recompute_append(wf_plan *p, const wf_ir_node *node);
 
 /* segments.c: rewrites the list of nodes so that values inside segments are made again. */
 weft_status wf_make_segments(wf_plan *p);
-/* Whether the node could be run a second time for the same result. */
-bool wf_ir_repeatable(const wf_ir_node *n);
 
 /* choose_segments.c: gives the nodes of the forward pass segments, in place of those that they have,
  * so that the plan needs about p->budget of the memory that it needs without segments. */

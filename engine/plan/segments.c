@@ -33,14 +33,6 @@ typedef struct segments {
     int *copy;    /* per value: the remade value; -1: none */
 } segments;
 
-bool wf_ir_repeatable(const wf_ir_node *n)
-{
-    /* A custom op's author alone knows. Normalised images are made from bytes as convolutions load
-     * them: bytes.c. */
-    return !n->dead && !(n->op->flags & (WF_OP_COMMIT | WF_OP_SIDE_EFFECT)) &&
-           n->op->of_nothing != WF_EMPTY_RUN && n->op != &wf_op_normalize_images;
-}
-
 static int segment_of(const wf_plan *p, int value)
 {
     const int n = p->values[value].node;
