@@ -22,7 +22,8 @@
 #include <math.h>
 
 #include "engine/base/alloc.h"
-#include "engine/plan/recompute.h"
+#include "engine/plan/readings.h"
+#include "engine/plan/segments.h"
 
 enum { BUCKETS = 256, LONGEST = 64 /* units of a segment */ };
 

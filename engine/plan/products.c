@@ -20,7 +20,8 @@
  *   cheaply, and not from another convolution that is run again. */
 #include <stdlib.h>
 
-#include "engine/plan/recompute.h"
+#include "engine/plan/readings.h"
+#include "engine/plan/segments.h"
 
 #define TIME_SHARE 64
 #define MOVES_MOST 6                   /* it takes at most as long as moving the output so often */

@@ -12,7 +12,7 @@
  *   of every other block, and in a chain of element-wise ops every fourth value is kept.
  *   docs/measurements.md, Memory of a training step, has what other limits save and cost. */
 #include "engine/base/alloc.h"
-#include "engine/plan/recompute.h"
+#include "engine/plan/readings.h"
 
 #define READ_MOST 2
 #define WRITE_MOST 3

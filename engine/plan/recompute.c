@@ -16,11 +16,12 @@
  *
  * Where this does not save enough, whole segments of the forward pass are run again: segments.c,
  * choose_segments.c. They come first, and then the rules below hold for them as for the forward
- * pass. Note [Stages] in recompute.h.
+ * pass. Note [Stages] in readings.h.
  *
  * Which values are dropped follows from the plan alone: readings.c. */
 #include "engine/base/alloc.h"
-#include "engine/plan/recompute.h"
+#include "engine/plan/readings.h"
+#include "engine/plan/segments.h"
 
 /* Appends the nodes that make `value` again, those that can_copy has counted. *copy is the remade
  * value. */

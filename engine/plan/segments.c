@@ -16,7 +16,8 @@
  * So each of them also waits for a gradient, `after`, that the backward pass makes just before it
  * needs them. */
 #include "engine/base/alloc.h"
-#include "engine/plan/recompute.h"
+#include "engine/plan/readings.h"
+#include "engine/plan/segments.h"
 
 typedef struct segments {
     wf_recompute r;

@@ -1,11 +1,11 @@
-/* What the files of the plan pass recompute share. recompute.c is the pass; it calls choose_segments.c,
- * products.c and segments.c, and all of them stand on readings.c.
+/* Which stages read each value, and what the plan pass recompute decides from it. The pass is recompute.c;
+ * it calls choose_segments.c, products.c and segments.c (segments.h), and all of them stand on this.
  *
  * Note [Stages]. A *stage* is a set of nodes that run in one go: the forward pass; the copy of one
  * segment, which the backward pass runs; the backward pass itself. Values that only nodes of another
  * stage read again live long, and these are the ones that the pass looks at. */
-#ifndef WF_PLAN_RECOMPUTE_H
-#define WF_PLAN_RECOMPUTE_H
+#ifndef WF_PLAN_READINGS_H
+#define WF_PLAN_READINGS_H
 
 #include "engine/graph/ops/common.h"
 #include "engine/plan/plan.h"
@@ -54,7 +54,7 @@ typedef struct wf_recompute {
     char *dropped;  /* per value */
 } wf_recompute;
 
-/* readings.c. Notes all readers. End with wf_recompute_done. */
+/* Notes all readers. End with wf_recompute_done. */
 weft_status wf_recompute_init(wf_plan *p, wf_recompute *r);
 void wf_recompute_done(wf_recompute *r);
 /* Drops the values whose copies cost little. */
@@ -75,15 +75,5 @@ double wf_forward_seconds(const wf_plan *p, const wf_ir_node *node, int64_t byte
 bool wf_ir_repeatable(const wf_ir_node *n);
 /* Appends a node to the list that a rewrite makes anew. */
 weft_status wf_recompute_append(wf_plan *p, const wf_ir_node *node);
-
-/* segments.c: rewrites the list of nodes so that values inside segments are made again. */
-weft_status wf_make_segments(wf_plan *p);
-
-/* choose_segments.c: gives the nodes of the forward pass segments, in place of those that they have,
- * so that the plan needs about p->budget of the memory that it needs without segments. */
-weft_status wf_choose_segments(wf_plan *p);
-
-/* products.c: makes convolutions segments of their own, where running them again costs little. */
-weft_status wf_choose_products(wf_plan *p);
 
 #endif
