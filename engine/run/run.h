@@ -37,7 +37,8 @@ struct wf_run {
     atomic_int failed; /* 0: no; 1: status and text are being written; 2: they are complete */
     weft_status status;
     char text[WEFT_ERROR_TEXT];
-    bool check; /* anomaly mode: see anomaly.c */
+    bool check;             /* anomaly mode: see anomaly.c */
+    struct wf_trace *trace; /* NULL: off */
 };
 
 typedef struct wf_replay wf_replay;
