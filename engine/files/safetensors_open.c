@@ -203,22 +203,6 @@ weft_status wf_safetensors_parse(const char *label, const void *bytes, size_t si
     return WEFT_OK;
 }
 
-void weft_safetensors_close(weft_safetensors *f)
-{
-    if (!f)
-        return;
-    if (f->path)
-        close(f->fd);
-    wf_free(f->path);
-    json_decref(f->root);
-    wf_free(f->entries);
-    wf_free(f->begins);
-    wf_free(f->by_name);
-    wf_free(f->meta);
-    wf_free(f->bytes);
-    wf_free(f);
-}
-
 /* ---- questions about an open file ----------------------------------------------------------- */
 
 int64_t weft_safetensors_count(const weft_safetensors *f)

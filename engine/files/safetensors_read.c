@@ -9,6 +9,7 @@
 #include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "engine/base/error.h"
 #include "engine/files/safetensors.h"
@@ -305,6 +306,22 @@ static weft_status parse_json(const parser *p, const char *header, size_t length
                : wf_error_set(p->err, WEFT_ERR_FORMAT,
                               "%s: header is not JSON in UTF-8: byte %d: %s", p->label,
                               why.position, QUOTE(why.text));
+}
+
+void weft_safetensors_close(weft_safetensors *f)
+{
+    if (!f)
+        return;
+    if (f->path)
+        close(f->fd);
+    wf_free(f->path);
+    json_decref(f->root);
+    wf_free(f->entries);
+    wf_free(f->begins);
+    wf_free(f->by_name);
+    wf_free(f->meta);
+    wf_free(f->bytes);
+    wf_free(f);
 }
 
 weft_status wf_st_parse_header(const char *label, const char *header, int64_t length,

@@ -115,23 +115,6 @@ int wf_infer_dim(const wf_infer *f, int64_t dim, int rank)
     return -1;
 }
 
-weft_tensor *wf_record_batched(weft_tensor *x, bool *one)
-{
-    const weft_shape from = x ? weft_tensor_shape(x) : WEFT_SCALAR;
-    *one = from.rank == 3;
-    if (!*one)
-        return x;
-    return weft_reshape(x, WEFT_SHAPE(1, from.dim[0], from.dim[1], from.dim[2]));
-}
-
-weft_tensor *wf_record_unbatched(weft_tensor *y, bool one)
-{
-    if (!y || !one)
-        return y;
-    const weft_shape from = weft_tensor_shape(y);
-    return weft_reshape(y, WEFT_SHAPE(from.dim[1], from.dim[2], from.dim[3]));
-}
-
 bool wf_sample_from(weft_context *ctx, const wf_sample_case *cases, int n, int index,
                     wf_sample *sample)
 {

@@ -1,4 +1,4 @@
-/* reshape, and weft_flatten, which records one. The order of the elements is row-major. So a
+/* reshape, and what records one: weft_flatten, images without a minibatch. The order of the elements is row-major. So a
  * blocked input becomes plain on the way. A plain input may become blocked where dimension 0 stays:
  * the gradient of flatten does this, for the gradients of convolutions that read it. */
 #include <string.h>
@@ -163,4 +163,21 @@ weft_tensor *weft_flatten(weft_tensor *x, int start_dim)
     memcpy(to.dim, from.dim, (size_t)start_dim * sizeof(to.dim[0]));
     to.dim[start_dim] = wf_dims_count(&from, start_dim, from.rank);
     return weft_reshape(x, to);
+}
+
+weft_tensor *wf_record_batched(weft_tensor *x, bool *one)
+{
+    const weft_shape from = x ? weft_tensor_shape(x) : WEFT_SCALAR;
+    *one = from.rank == 3;
+    if (!*one)
+        return x;
+    return weft_reshape(x, WEFT_SHAPE(1, from.dim[0], from.dim[1], from.dim[2]));
+}
+
+weft_tensor *wf_record_unbatched(weft_tensor *y, bool one)
+{
+    if (!y || !one)
+        return y;
+    const weft_shape from = weft_tensor_shape(y);
+    return weft_reshape(y, WEFT_SHAPE(from.dim[1], from.dim[2], from.dim[3]));
 }
