@@ -1,6 +1,6 @@
-/* reshape, and what records one: weft_flatten, images without a minibatch. The order of the elements is row-major. So a
- * blocked input becomes plain on the way. A plain input may become blocked where dimension 0 stays:
- * the gradient of flatten does this, for the gradients of convolutions that read it. */
+/* reshape, and what records one: weft_flatten, images without a minibatch. The order of the elements is
+ * row-major. So a blocked input becomes plain on the way. A plain input may become blocked where
+ * dimension 0 stays: the gradient of flatten does this, for the gradients of convolutions that read it. */
 #include <string.h>
 
 #include "engine/graph/ops/common.h"
