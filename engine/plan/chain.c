@@ -48,6 +48,7 @@ typedef struct chaining {
     int n_preds;
     int *stack; /* stack of the running search */
     int cap_stack, searches;
+    wf_holding holding;
 } chaining;
 
 /* meet: whether two slices of one buffer share bytes. within: whether slice b lies inside slice
@@ -219,7 +220,8 @@ static weft_status may_join(chaining *c, const wf_task *b, int task, int group, 
     *may = false;
     if (c->info[group].loose_of == task || u->commit != b->commit || u->tiles != b->tiles)
         return WEFT_OK;
-    if (b->tiles == 1 && task_seconds(b) > SMALL_SECONDS)
+    if ((b->tiles == 1 && task_seconds(b) > SMALL_SECONDS) ||
+        wf_holding_much(&c->holding, b, group))
         return WEFT_OK;
     /* A circle would arise if something else that b waits for waited for this group. */
     bool wait;
@@ -338,6 +340,7 @@ static weft_status place(chaining *c, int first, run_of_tasks run)
         p->groups[group].cost += task_seconds(p->tasks[t]);
         WF_TRY(add_to_group(p, group, t));
         WF_TRY(remember_uses(c, t));
+        wf_holding_note(&c->holding, p->tasks[t]);
     }
     return WEFT_OK;
 }
@@ -353,6 +356,8 @@ weft_status wf_pass_chain(wf_plan *p)
     weft_status status = WEFT_OK;
     if (!c.info || !c.preds || !c.past || !room)
         status = wf_plan_nomem(p);
+    else
+        status = wf_holding_init(p, &c.holding);
     for (int t = 0; t < p->n_tasks && status == WEFT_OK;) {
         const run_of_tasks run = run_from(p, t);
         status = place(&c, t, run);
@@ -362,5 +367,6 @@ weft_status wf_pass_chain(wf_plan *p)
     wf_free(c.preds);
     wf_free(c.past);
     wf_free(c.stack);
+    wf_holding_done(&c.holding);
     return status;
 }

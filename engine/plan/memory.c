@@ -3,8 +3,8 @@
  *
  * A lifetime is an interval in the linear order. Two buffers may share bytes when their intervals
  * do not overlap. But task groups may run in any order that the edges allow. So sharing adds edges:
- * all users of the earlier buffer run before the first write to the later one. A buffer that only
- * one task group uses, tile by tile, shrinks to one image per worker. */
+ * all users of the earlier buffer run before the first write to the later one. Buffers that only one
+ * task group uses, tile by tile, shrink and share bytes by the order of its tasks: local.c. */
 #include <stdlib.h>
 
 #include "engine/base/alloc.h"
@@ -19,27 +19,6 @@ static void find_lifetimes(wf_plan *p, const int *position)
             b->first = b->first < 0 || at < b->first ? at : b->first;
             b->last = at > b->last ? at : b->last;
         }
-}
-
-/* Buffers that only one task group uses, and only tile by tile, shrink to one image per worker. */
-static void shrink_local(wf_plan *p)
-{
-    for (int b = 0; b < p->n_buffers; b++)
-        p->buffers[b].local = !p->buffers[b].bound && p->buffers[b].first >= 0 &&
-                              p->buffers[b].first == p->buffers[b].last;
-    for (int t = 0; t < p->n_tasks; t++)
-        for (const wf_use *u = p->tasks[t]->uses; u; u = u->next)
-            if (u->access != WF_TILED)
-                p->buffers[wf_buffer_whole(p, u->buf)].local = false;
-    for (int b = 0; b < p->n_buffers; b++) {
-        wf_buffer *buf = &p->buffers[b];
-        if (buf->local && buf->images <= p->ctx->threads)
-            buf->local = false; /* nothing to gain */
-        if (buf->local) {
-            buf->stride = (buf->stride + WF_ALIGN - 1) / WF_ALIGN * WF_ALIGN;
-            buf->bytes = buf->stride * (size_t)p->ctx->threads;
-        }
-    }
 }
 
 /* ---- sharing bytes ---- */
@@ -256,7 +235,7 @@ weft_status wf_pass_memory(wf_plan *p)
         position[p->order[i]] = i;
     find_lifetimes(p, position);
     if (!(p->passes_off & WEFT_PASS_MEMORY))
-        shrink_local(p);
+        WF_TRY(wf_plan_shrink_local(p));
     for (int b = 0; b < p->n_buffers; b++)
         p->buffers[b].until = p->buffers[b].last;
     if (!(p->passes_off & WEFT_PASS_MEMORY))

@@ -1,5 +1,6 @@
-/* Chooses offsets in the arena. One buffer after the other gets the lowest offset at which it
- * overlaps no buffer that lives at the same time: see Note [Orders of placing].
+/* Chooses offsets: of buffers in the arena, and of a task group's own buffers (local.c). One buffer
+ * after the other gets the lowest offset at which it overlaps no buffer that lives at the same time:
+ * see Note [Orders of placing].
  *
  * A binary tree over the linear order tells which bytes are taken when. Each tree node stands for a
  * span of positions. It has two sorted lists of byte intervals: `whole`, the bytes of buffers that
@@ -154,7 +155,7 @@ static size_t lowest_offset(placing *c, size_t room)
 }
 
 typedef struct entry {
-    int buf;
+    int piece;
     double key;
 } entry;
 
@@ -163,7 +164,7 @@ static int larger_first(const void *a, const void *b)
     const entry *x = a, *y = b;
     if (x->key != y->key)
         return x->key < y->key ? 1 : -1;
-    return x->buf - y->buf;
+    return x->piece - y->piece;
 }
 
 /* Note [Orders of placing]. No order is the best for all networks, so the arena is packed in
@@ -172,121 +173,137 @@ static int larger_first(const void *a, const void *b)
  * a long time, or that live long. */
 typedef enum placing_order { BY_BYTES, BY_BYTES_AND_TIME, BY_TIME, PLACING_ORDERS } placing_order;
 
-static double key_of(const wf_buffer *b, placing_order order)
+static double key_of(const wf_piece *x, placing_order order)
 {
-    const double time = b->until - b->first + 1, bytes = (double)b->bytes;
+    const double time = x->last - x->first + 1, bytes = (double)x->room;
     return order == BY_BYTES ? bytes : order == BY_TIME ? time : bytes * time;
 }
 
-static int list_buffers(wf_plan *p, placing_order order, entry *list)
+/* Places the pieces in this order: sets their offsets, and *end to the end of the last one. */
+static weft_status place_all(placing *c, placing_order order, wf_piece *pieces, int n, entry *list,
+                             size_t *end)
 {
-    int n = 0;
-    for (int b = 0; b < p->n_buffers; b++)
-        if (!p->buffers[b].bound && p->buffers[b].first >= 0 && p->buffers[b].over < 0)
-            list[n++] = (entry){b, key_of(&p->buffers[b], order)};
+    for (int i = 0; i < n; i++)
+        list[i] = (entry){i, key_of(&pieces[i], order)};
     qsort(list, (size_t)n, sizeof *list, larger_first);
-    return n;
-}
-
-/* Places the buffers in this order: sets their offsets, and *arena to the arena's size. */
-static weft_status place_all(placing *c, placing_order order, entry *list, size_t *arena)
-{
-    wf_plan *p = c->p;
-    const bool share = !(p->passes_off & WEFT_PASS_MEMORY);
-    const int n = list_buffers(p, order, list);
     for (int i = 0; i < 2 * c->positions; i++)
         c->spans[i].whole.n = c->spans[i].some.n = 0;
-    *arena = 0;
+    *end = 0;
     for (int i = 0; i < n; i++) {
-        wf_buffer *b = &p->buffers[list[i].buf];
-        const size_t room = wf_buffer_room(b->bytes);
-        c->first = share ? b->first : 0;
-        c->last = share ? b->until : c->positions - 1;
-        b->offset = lowest_offset(c, room);
-        c->bytes = (interval){b->offset, b->offset + room};
+        wf_piece *x = &pieces[list[i].piece];
+        c->first = x->first;
+        c->last = x->last;
+        x->offset = lowest_offset(c, x->room);
+        c->bytes = (interval){x->offset, x->offset + x->room};
         if (!take_in_time(c, 1, 0, c->positions))
-            return wf_plan_nomem(p);
-        if (c->bytes.to > *arena)
-            *arena = c->bytes.to;
+            return wf_plan_nomem(c->p);
+        if (c->bytes.to > *end)
+            *end = c->bytes.to;
     }
     return WEFT_OK;
 }
 
-/* A lower bound of the arena's size: the most bytes that live at one time. *sum: the bytes of all
- * buffers. `change`: working memory, one entry per position and one more. */
-static size_t least_arena(const wf_plan *p, int64_t *change, size_t *sum)
+/* A lower bound of the bytes needed: the most that live at one time. `change`: working memory, one
+ * entry per position and one more. */
+static size_t least_bytes(const wf_piece *pieces, int n, int positions, int64_t *change)
 {
     size_t most = 0;
     int64_t live = 0;
-    *sum = 0;
-    for (int i = 0; i <= p->n_groups; i++)
-        change[i] = 0;
-    for (int b = 0; b < p->n_buffers; b++) {
-        const wf_buffer *buf = &p->buffers[b];
-        if (buf->bound || buf->first < 0)
-            continue;
-        const size_t room = wf_buffer_room(buf->bytes);
-        *sum += room;
-        if (buf->over >= 0)
-            continue;
-        change[buf->first] += (int64_t)room;
-        change[buf->until + 1] -= (int64_t)room;
+    for (int i = 0; i < n; i++) {
+        change[pieces[i].first] += (int64_t)pieces[i].room;
+        change[pieces[i].last + 1] -= (int64_t)pieces[i].room;
     }
-    for (int i = 0; i < p->n_groups; i++) {
+    for (int i = 0; i < positions; i++) {
         live += change[i];
         most = (size_t)live > most ? (size_t)live : most;
     }
     return most;
 }
 
-static weft_status assign(placing *c, entry *list, size_t *best)
+static weft_status pack(placing *c, wf_piece *pieces, int n, size_t least, entry *list,
+                        size_t *best, size_t *bytes)
 {
-    wf_plan *p = c->p;
-    int64_t *change = wf_bump_alloc(&p->bump, ((size_t)p->n_groups + 2) * sizeof *change);
-    if (!change)
-        return wf_plan_nomem(p);
-    const bool share = !(p->passes_off & WEFT_PASS_MEMORY);
-    const size_t least = least_arena(p, change, &p->unshared_bytes);
-    p->arena_bytes = SIZE_MAX;
-    for (placing_order o = 0; o < (share ? PLACING_ORDERS : 1); o++) {
-        size_t arena;
-        WF_TRY(place_all(c, o, list, &arena));
-        if (arena < p->arena_bytes) {
-            p->arena_bytes = arena;
-            for (int b = 0; b < p->n_buffers; b++)
-                best[b] = p->buffers[b].offset;
+    *bytes = SIZE_MAX;
+    for (placing_order o = 0; o < PLACING_ORDERS; o++) {
+        size_t end;
+        WF_TRY(place_all(c, o, pieces, n, list, &end));
+        if (end < *bytes) {
+            *bytes = end;
+            for (int i = 0; i < n; i++)
+                best[i] = pieces[i].offset;
         }
-        if (p->arena_bytes <= least + least / 128)
+        if (*bytes <= least + least / 128)
             break;
     }
-    for (int b = 0; b < p->n_buffers; b++) {
-        wf_buf of = b;
-        while (p->buffers[of].over >= 0)
-            of = p->buffers[of].over;
-        p->buffers[b].offset = best[of];
-    }
+    for (int i = 0; i < n; i++)
+        pieces[i].offset = best[i];
     return WEFT_OK;
 }
 
-weft_status wf_plan_assign_offsets(wf_plan *p)
+weft_status wf_plan_pack(wf_plan *p, wf_piece *pieces, int n, int positions, size_t *bytes)
 {
     placing c = {.p = p, .positions = 1};
-    while (c.positions < p->n_groups)
+    while (c.positions < positions)
         c.positions *= 2;
     const size_t spans = 2 * (size_t)c.positions;
-    entry *list = wf_alloc_array((size_t)p->n_buffers + 1, sizeof *list);
-    size_t *best = wf_alloc_array((size_t)p->n_buffers + 1, sizeof *best);
+    entry *list = wf_alloc_array((size_t)n + 1, sizeof *list);
+    size_t *best = wf_alloc_array((size_t)n + 1, sizeof *best);
+    int64_t *change = wf_zalloc_array((size_t)positions + 2, sizeof *change);
     c.spans = wf_zalloc_array(spans, sizeof *c.spans);
     c.in_time = wf_alloc_array(spans, sizeof *c.in_time);
-    weft_status status =
-        list && best && c.spans && c.in_time ? assign(&c, list, best) : wf_plan_nomem(p);
+    weft_status status = WEFT_OK;
+    if (list && best && change && c.spans && c.in_time)
+        status = pack(&c, pieces, n, least_bytes(pieces, n, positions, change), list, best, bytes);
+    else
+        status = wf_plan_nomem(p);
     for (size_t i = 0; i < spans && c.spans; i++) {
         wf_free(c.spans[i].whole.at);
         wf_free(c.spans[i].some.at);
     }
     wf_free(c.spans);
     wf_free(c.in_time);
+    wf_free(change);
     wf_free(best);
     wf_free(list);
+    return status;
+}
+
+/* ---- the arena ---- */
+
+static bool has_place(const wf_buffer *b)
+{
+    return !b->bound && b->first >= 0; /* slices have no lifetime of their own */
+}
+
+weft_status wf_plan_assign_offsets(wf_plan *p)
+{
+    const bool share = !(p->passes_off & WEFT_PASS_MEMORY);
+    wf_piece *pieces = wf_alloc_array((size_t)p->n_buffers + 1, sizeof *pieces);
+    if (!pieces)
+        return wf_plan_nomem(p);
+    int n = 0;
+    for (int b = 0; b < p->n_buffers; b++) {
+        const wf_buffer *buf = &p->buffers[b];
+        if (!has_place(buf))
+            continue;
+        const size_t room = wf_buffer_room(buf->bytes);
+        p->unshared_bytes += room;
+        if (buf->over < 0)
+            pieces[n++] = (wf_piece){.first = share ? buf->first : 0,
+                                     .last = share ? buf->until : p->n_groups - 1,
+                                     .room = room};
+    }
+    const weft_status status = wf_plan_pack(p, pieces, n, p->n_groups, &p->arena_bytes);
+    n = 0;
+    for (int b = 0; b < p->n_buffers && status == WEFT_OK; b++)
+        if (has_place(&p->buffers[b]) && p->buffers[b].over < 0)
+            p->buffers[b].offset = pieces[n++].offset;
+    wf_free(pieces);
+    for (int b = 0; b < p->n_buffers && status == WEFT_OK; b++) {
+        wf_buf of = b;
+        while (p->buffers[of].over >= 0)
+            of = p->buffers[of].over;
+        p->buffers[b].offset = p->buffers[of].offset;
+    }
     return status;
 }

@@ -14,10 +14,12 @@
  *   bytes.c         lets convolutions read the images' bytes
  *   spread.c        lets element-wise ops read broadcast operands directly, without expand
  *   select.c        gives values buffers and lowers each node to tasks of the best kernel that fits
- *   chain.c         puts tasks whose tiles match into task groups, so that data stays in cache
+ *   chain.c         puts tasks whose tiles match into task groups, so that data stays in cache, while
+ *                   these do not hold too much memory (holding.c)
  *   order.c         commit barrier, priority along the critical path, linear order (held.c)
- *   memory.c        outputs in the place of inputs (inplace.c), offsets in one arena (offsets.c), the
- *                   edges that sharing bytes needs, and the successor lists (reduce.c)
+ *   memory.c        buffers of one task group (local.c), outputs in the place of inputs (inplace.c),
+ *                   offsets in one arena (offsets.c), the edges that sharing bytes needs, and the
+ *                   successor lists (reduce.c)
  * Each takes time that grows about linearly with the plan: a network of 10,000 parameters compiles
  * in a second. For this, plan passes look up the readers of a value in an index (users.c) and keep
  * edges in lists (edges.c).
@@ -178,7 +180,8 @@ typedef struct wf_buffer {
     wf_buf over; /* the buffer in whose place it lies: inplace.c; -1: it has a place of its own */
     int until;   /* `last`, or that of the last buffer in its place */
     int value;   /* IR value; -1: temporary */
-    /* of a slice: the buffer it lies in, which lives as long as all of its slices; -1: no slice */
+    /* of a slice or of a tray's piece (local.c): the buffer it lies in, which lives as long as all of
+     * them; -1: it lies in none */
     wf_buf whole;
     size_t at, size; /* offset in each image of that buffer, and bytes of each image there */
 } wf_buffer;
@@ -345,6 +348,22 @@ bool wf_held_ready(wf_held *h, int group);
 bool wf_held_run(wf_held *h, int group);
 int wf_held_most(wf_held *h); /* the ready group that frees the most; -1: none frees anything */
 
+/* ---- holding.c: the memory that each task group holds for others, while groups are made ---- */
+
+typedef struct wf_holding {
+    wf_plan *p;
+    char *loose;  /* per buffer: some task uses it, but not tile by tile */
+    int *holder;  /* per loose buffer: the last task group that writes it; -1: none yet */
+    size_t *held; /* per task group: bytes of loose buffers that it writes */
+    size_t limit; /* of them, for groups that make products */
+} wf_holding;
+weft_status wf_holding_init(wf_plan *p, wf_holding *h);
+void wf_holding_done(wf_holding *h);
+/* Call when a task has become a member of its group. */
+void wf_holding_note(wf_holding *h, const wf_task *t);
+/* Whether the group holds too much memory for a further product, task t. */
+bool wf_holding_much(const wf_holding *h, const wf_task *t, int group);
+
 /* reduce.c: removes edges that a longer path implies and turns the others into successor lists. */
 weft_status wf_plan_list_successors(wf_plan *p, const int *position);
 /* How many bytes of the arena a buffer of `bytes` takes. */
@@ -354,8 +373,17 @@ static inline size_t wf_buffer_room(size_t bytes)
 }
 /* inplace.c: puts outputs in the place of inputs that end there. */
 weft_status wf_plan_in_place(wf_plan *p);
-/* offsets.c: chooses offsets in the arena. Lifetimes are the buffers' `first` and
- * `until`. */
+/* local.c: buffers of one task group shrink to one image per worker, and share its bytes. */
+weft_status wf_plan_shrink_local(wf_plan *p);
+/* offsets.c: something that needs `room` bytes at positions [first, last], and the place it got */
+typedef struct wf_piece {
+    int first, last;
+    size_t room, offset;
+} wf_piece;
+/* Places the pieces so that those that live at the same position share no bytes. *bytes: the end of
+ * the last one. */
+weft_status wf_plan_pack(wf_plan *p, wf_piece *pieces, int n, int positions, size_t *bytes);
+/* Chooses offsets in the arena. Lifetimes are the buffers' `first` and `until`. */
 weft_status wf_plan_assign_offsets(wf_plan *p);
 
 #endif

@@ -341,7 +341,7 @@ static int run(const slice_case *c, const weft_options *o, result *out)
     int slices = 0;
     assert_int_equal(wf_plan_of_recorded(r.ctx, &plan), WEFT_OK);
     for (int v = 0; v < plan->n_values; v++)
-        slices += plan->values[v].buf >= 0 && plan->buffers[plan->values[v].buf].whole >= 0;
+        slices += plan->values[v].buf >= 0 && plan->values[v].slice_of >= 0;
     wf_plan_destroy(plan);
     if (weft_sync(r.ctx) != WEFT_OK)
         fail_msg("%s", weft_error_text(r.ctx));
