@@ -1,9 +1,11 @@
-/* Measures the peaks: arithmetic in registers, and STREAM's triad over arrays that no cache holds
- * (McCalpin, "STREAM: Sustainable Memory Bandwidth in High Performance Computers", 1991-2007). */
+/* Measures the peaks: arithmetic in registers, a cache line's way between two cores, and STREAM's triad over
+ * arrays that no cache holds (McCalpin, "STREAM: Sustainable Memory Bandwidth in High Performance Computers",
+ * 1991-2007). */
 #include "bench/machine.h"
 
 #include <math.h>
 #include <omp.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,7 +18,7 @@
 #include "engine/tune/measure.h"
 #include "engine/tune/trial.h"
 
-enum { SAMPLES = 9 };
+enum { SAMPLES = 9, TRIPS = 2000 };
 
 weft_status bench_machine_init(bench_machine *m, int threads, weft_error *err)
 {
@@ -136,11 +138,46 @@ static weft_status measure_triad(const bench_machine *m, double *gb_per_s, weft_
     return WEFT_OK;
 }
 
+/* ---- between cores --------------------------------------------------------------------------- */
+
+/* Threads 0 and 1 pass a counter to and fro: each adds one when it is odd or even. */
+static double measure_round_trip(const bench_machine *m)
+{
+    static _Alignas(128) atomic_int counter;
+    double samples[SAMPLES];
+    if (m->threads < 2 || wf_topology_cores(m->topology) < 2)
+        return 0;
+#pragma omp parallel num_threads(2)
+    {
+        const int me = omp_get_thread_num();
+        wf_saved_binding binding;
+        wf_topology_bind(m->topology, me, &binding);
+        for (int i = 0; i < SAMPLES && omp_get_num_threads() == 2; i++) {
+#pragma omp barrier
+            const double begin = wf_seconds();
+            for (int j = 0; j < TRIPS; j++) {
+                while (atomic_load_explicit(&counter, memory_order_acquire) % 2 != me)
+                    ;
+                atomic_fetch_add_explicit(&counter, 1, memory_order_release);
+            }
+#pragma omp barrier
+            if (me == 0)
+                samples[i] = (wf_seconds() - begin) / TRIPS * 1e9;
+        }
+        wf_topology_unbind(&binding);
+#pragma omp single
+        for (int i = 0; i < SAMPLES && omp_get_num_threads() < 2; i++)
+            samples[i] = 0;
+    }
+    return wf_median(samples, SAMPLES);
+}
+
 weft_status bench_machine_measure(const bench_machine *m, bench_peaks *peaks, weft_error *err)
 {
     bench_peak_fn bf16 = bench_peak_bf16(wf_cpu_bf16());
     bench_peaks p = {.gflops = measure_arithmetic(m, bench_peak_f32(m->isa)),
                      .bf16_gflops = bf16 ? measure_arithmetic(m, bf16) : 0};
+    p.round_trip_ns = measure_round_trip(m);
     WF_TRY(measure_triad(m, &p.triad_gb_per_s, err));
     *peaks = p;
     return WEFT_OK;
@@ -153,6 +190,15 @@ bool bench_machine_was_quiet(const bench_peaks *before, const bench_peaks *after
     double triad = after->triad_gb_per_s / before->triad_gb_per_s - 1;
     bool arithmetic = fabs(gflops) >= fabs(triad);
     double moved = arithmetic ? gflops : triad;
+    double trip = before->round_trip_ns > 0 ? after->round_trip_ns / before->round_trip_ns : 1;
+    if (trip > 2 || trip < 0.5) {
+        snprintf(
+            why, size,
+            "a cache line's round trip between two threads went from %.0f to %.0f ns: their cores "
+            "were not the same all the time",
+            before->round_trip_ns, after->round_trip_ns);
+        return false;
+    }
     snprintf(why, size, "the %s moved by %+.0f %%: the machine was not quiet",
              arithmetic ? "FMA peak" : "STREAM triad", 100 * moved);
     return fabs(moved) <= 0.10;

@@ -27,12 +27,17 @@ typedef struct bench_peaks {
     double gflops;      /* f32 multiply-adds */
     double bf16_gflops; /* bf16 products, wf_cpu_bf16(); 0: there is no arithmetic on bf16 */
     double triad_gb_per_s;
+    /* Nanoseconds in which a cache line goes from thread 0 to thread 1 and back, each of which writes it; 0: one
+     * thread. Cores that share a last-level cache take well below 150, others several times as long. In a virtual
+     * machine that may change from one second to the next. */
+    double round_trip_ns;
 } bench_peaks;
 
 /* Medians over about half a second. */
 weft_status bench_machine_measure(const bench_machine *m, bench_peaks *peaks, weft_error *err);
 
-/* Whether the machine kept within 10 % of what it was; if not, a sentence in why. */
+/* Whether the machine kept within 10 % of what it was, and the round trip within a factor of two; if not, a
+ * sentence in why. */
 bool bench_machine_was_quiet(const bench_peaks *before, const bench_peaks *after, char *why,
                              size_t size);
 

@@ -65,14 +65,17 @@ static int write_json(json_t *object, const char *path)
 
 static json_t *machine_json(const bench_machine *m, const bench_peaks *p)
 {
-    return json_pack(
-        "{s:f, s:o, s:f, s:i, s:s, s:s, s:i}", "peak_gflops", p->gflops, "peak_bf16_gflops",
-        p->bf16_gflops > 0 ? json_real(p->bf16_gflops) : json_null(), "triad_gb_per_s",
-        p->triad_gb_per_s, "threads", m->threads, "isa", weft_isa_name(m->isa), "class",
-        wf_machine_class_now()->name, "cores", wf_topology_cores(m->topology));
+    return json_pack("{s:f, s:o, s:f, s:o, s:i, s:s, s:s, s:i}", "peak_gflops", p->gflops,
+                     "peak_bf16_gflops",
+                     p->bf16_gflops > 0 ? json_real(p->bf16_gflops) : json_null(), "triad_gb_per_s",
+                     p->triad_gb_per_s, "round_trip_ns",
+                     p->round_trip_ns > 0 ? json_real(p->round_trip_ns) : json_null(), "threads",
+                     m->threads, "isa", weft_isa_name(m->isa), "class",
+                     wf_machine_class_now()->name, "cores", wf_topology_cores(m->topology));
 }
 
-/* "2 threads on 2 cores, avx512: FMA peak 230.1 GFLOP/s, bf16 458.2 GFLOP/s by VDPBF16PS, STREAM triad 29.3 GB/s" */
+/* "2 threads on 2 cores, avx512: FMA peak 230.1 GFLOP/s, bf16 458.2 GFLOP/s by VDPBF16PS, STREAM triad 29.3 GB/s,
+ * a cache line between two threads and back 66 ns" */
 static void print_machine(const bench_machine *m, const bench_peaks *p, FILE *out)
 {
     fprintf(out, "%d threads on %d cores, %s: FMA peak %.1f GFLOP/s", m->threads,
@@ -80,7 +83,10 @@ static void print_machine(const bench_machine *m, const bench_peaks *p, FILE *ou
     if (p->bf16_gflops > 0)
         fprintf(out, ", bf16 %.1f GFLOP/s by %s", p->bf16_gflops,
                 bench_peak_bf16_name(wf_cpu_bf16()));
-    fprintf(out, ", STREAM triad %.1f GB/s\n", p->triad_gb_per_s);
+    fprintf(out, ", STREAM triad %.1f GB/s", p->triad_gb_per_s);
+    if (p->round_trip_ns > 0)
+        fprintf(out, ", a cache line between two threads and back %.0f ns", p->round_trip_ns);
+    fputc('\n', out);
 }
 
 static int run_machine(const bench_machine *m, const bench_options *options)

@@ -1,8 +1,9 @@
 /* What the trials of all families share; see trial.h. */
 #include "engine/tune/trial.h"
 
-#include <stdatomic.h>
+#include <stdio.h>
 
+#include "engine/base/alloc.h"
 #include "engine/machine/workers.h"
 #include "engine/tune/trial_families.h"
 
@@ -37,6 +38,11 @@ bool wf_trial_init(wf_trial *t, const wf_trial_data *d, int i, char *why, size_t
     *t = (wf_trial){.data = d, .impl = wf_problem_impl_name(&d->problem, i)};
     bool ok = d->problem.family == WF_FAMILY_CONV2D ? wf_trial_conv2d(t, i, why, size)
                                                     : wf_trial_matmul(t, i, why, size);
+    t->segments = wf_zalloc((size_t)d->place.threads * WF_TRIAL_PHASES * sizeof *t->segments);
+    if (ok && !t->segments) {
+        snprintf(why, size, "out of memory");
+        ok = false;
+    }
     if (!ok)
         wf_trial_done(t);
     return ok;
@@ -46,6 +52,7 @@ void wf_trial_done(wf_trial *t)
 {
     wf_conv2d_destroy(t->conv2d);
     wf_memory_free(&t->block);
+    wf_free(t->segments);
     *t = (wf_trial){0};
 }
 
@@ -55,17 +62,38 @@ typedef struct trial_run {
     atomic_bool failed;
 } trial_run;
 
-static void run_tiles(void *user, int worker, int workers)
+static bool claim(wf_trial_segment *from, int64_t *tile)
+{
+    if (atomic_load_explicit(&from->next, memory_order_relaxed) >= from->end)
+        return false;
+    *tile = atomic_fetch_add_explicit(&from->next, 1, memory_order_relaxed);
+    return *tile < from->end;
+}
+
+static void run_phases(void *user, int worker, int workers)
 {
     trial_run *r = user;
-    if (r->t->tiles(r->t, r->set, worker) != WEFT_OK)
-        atomic_store(&r->failed, true);
+    const wf_trial *t = r->t;
+    const int threads = t->data->place.threads;
+    for (int phase = 0; phase < WF_TRIAL_PHASES; phase++) {
+        int64_t tile;
+        for (int i = 0; i < threads; i++)
+            while (claim(&t->segments[phase * threads + (worker + i) % threads], &tile))
+                if (t->run(t, r->set, worker, phase, tile) != WEFT_OK)
+                    atomic_store(&r->failed, true);
+#pragma omp barrier
+    }
 }
 
 bool wf_trial_run(const wf_trial *t, int set)
 {
     const wf_trial_place *place = &t->data->place;
     trial_run r = {.t = t, .set = set};
-    wf_on_workers(place->topology, place->threads, run_tiles, &r);
+    for (int i = 0; i < WF_TRIAL_PHASES * place->threads; i++) {
+        const int64_t tiles = t->tiles[i / place->threads], worker = i % place->threads;
+        atomic_store(&t->segments[i].next, tiles * worker / place->threads);
+        t->segments[i].end = tiles * (worker + 1) / place->threads;
+    }
+    wf_on_workers(place->topology, place->threads, run_phases, &r);
     return !atomic_load(&r.failed);
 }

@@ -78,51 +78,17 @@ weft_status wf_trial_data_conv2d(wf_trial_data *t, weft_error *err)
     return WEFT_OK;
 }
 
-/* Keeps the first failure of this thread's tiles. */
-static void note(weft_status *first, weft_status status)
-{
-    if (*first == WEFT_OK)
-        *first = status;
-}
-
-static weft_status pack(const wf_trial *t, int worker)
-{
-    weft_status status = WEFT_OK;
-#pragma omp for schedule(dynamic)
-    for (int i = 0; i < t->conv2d->pack_tiles; i++)
-        note(&status, wf_conv2d_pack(t->conv2d, worker, t->data->weights, t->packed, i));
-    return status;
-}
-
-static weft_status gradient(const wf_trial *t, const wf_conv2d_gradient_io *io, void *scratch,
-                            int worker)
-{
-    const wf_conv2d *k = t->conv2d;
-    weft_status status = WEFT_OK;
-#pragma omp for schedule(dynamic)
-    for (int i = 0; i < k->splits * k->parts; i++)
-        note(&status, wf_conv2d_backward_weights(k, worker, io, t->partial_sums,
-                                                 t->partial_sum_stride, scratch, i));
-#pragma omp for schedule(dynamic)
-    for (int i = 0; i < k->reduce_tiles; i++)
-        note(&status, wf_conv2d_reduce(k, worker, t->partial_sums, t->partial_sum_stride,
-                                       t->data->dweights, i));
-    return status;
-}
-
-static weft_status tiles(const wf_trial *t, int set, int worker)
+/* Phase 0 packs the weights; phase 1 runs the tiles of outputs. */
+static weft_status run_outputs(const wf_trial *t, int set, int worker, int phase, int64_t tile)
 {
     const wf_conv2d *k = t->conv2d;
     const wf_trial_data *d = t->data;
     const bool forward = k->pass == WF_CONV2D_FORWARD;
-    size_t src_stride = image_bytes(wf_conv2d_src(&k->desc), k->desc.src_type);
-    size_t dst_stride = image_bytes(wf_conv2d_dst(&k->desc), k->desc.dst_type);
+    const size_t src_stride = image_bytes(wf_conv2d_src(&k->desc), k->desc.src_type);
+    const size_t dst_stride = image_bytes(wf_conv2d_dst(&k->desc), k->desc.dst_type);
     char *src = d->in + (size_t)set * d->set_bytes, *dst = d->out + (size_t)set * d->set_bytes;
-    char *scratch = t->scratch + (size_t)worker * t->scratch_stride;
-    if (k->pass == WF_CONV2D_BACKWARD_WEIGHTS) {
-        const wf_conv2d_gradient_io io = {src, src_stride, d->table, dst, dst_stride};
-        return gradient(t, &io, scratch, worker);
-    }
+    if (phase == 0)
+        return wf_conv2d_pack(k, worker, d->weights, t->packed, (int)tile);
     const wf_conv2d_io io = {.in = forward ? src : dst,
                              .in_stride = forward ? src_stride : dst_stride,
                              .table = forward ? d->table : NULL,
@@ -130,11 +96,26 @@ static weft_status tiles(const wf_trial *t, int set, int worker)
                              .bias = k->desc.bias ? d->bias : NULL,
                              .out = forward ? dst : src,
                              .out_stride = forward ? dst_stride : src_stride};
-    weft_status status = k->packed_bytes ? pack(t, worker) : WEFT_OK;
-#pragma omp for schedule(dynamic)
-    for (int i = 0; i < wf_conv2d_tiles(k); i++)
-        note(&status, wf_conv2d_run(k, worker, &io, scratch, i));
-    return status;
+    return wf_conv2d_run(k, worker, &io, t->scratch + (size_t)worker * t->scratch_stride,
+                         (int)tile);
+}
+
+/* Phase 0 fills the partial sums; phase 1 adds them up. */
+static weft_status run_gradient(const wf_trial *t, int set, int worker, int phase, int64_t tile)
+{
+    const wf_conv2d *k = t->conv2d;
+    const wf_trial_data *d = t->data;
+    const wf_conv2d_gradient_io io = {
+        .src = d->in + (size_t)set * d->set_bytes,
+        .src_stride = image_bytes(wf_conv2d_src(&k->desc), k->desc.src_type),
+        .table = d->table,
+        .ddst = d->out + (size_t)set * d->set_bytes,
+        .ddst_stride = image_bytes(wf_conv2d_dst(&k->desc), k->desc.dst_type)};
+    if (phase == 1)
+        return wf_conv2d_reduce(k, worker, t->partial_sums, t->partial_sum_stride, d->dweights,
+                                (int)tile);
+    return wf_conv2d_backward_weights(k, worker, &io, t->partial_sums, t->partial_sum_stride,
+                                      t->scratch + (size_t)worker * t->scratch_stride, (int)tile);
 }
 
 bool wf_trial_conv2d(wf_trial *t, int i, char *why, size_t size)
@@ -151,7 +132,15 @@ bool wf_trial_conv2d(wf_trial *t, int i, char *why, size_t size)
     if (!k)
         return false;
     t->conv2d = k;
-    t->tiles = tiles;
+    if (k->pass == WF_CONV2D_BACKWARD_WEIGHTS) {
+        t->run = run_gradient;
+        t->tiles[0] = k->splits * k->parts;
+        t->tiles[1] = k->reduce_tiles;
+    } else {
+        t->run = run_outputs;
+        t->tiles[0] = k->packed_bytes ? k->pack_tiles : 0;
+        t->tiles[1] = wf_conv2d_tiles(k);
+    }
     t->cycles = k->cycles;
     snprintf(t->name, sizeof t->name, "%s", k->name);
     size_t packed = wf_trial_aligned(k->packed_bytes);

@@ -2,9 +2,12 @@
 #ifndef WF_TUNE_TRIAL_DATA_H
 #define WF_TUNE_TRIAL_DATA_H
 
+#include <stdatomic.h>
+
 #include "engine/machine/memory.h"
 #include "engine/machine/topology.h"
 #include "engine/tune/problem.h"
+#include "kernels/matmul/batch.h"
 
 /* Where trials run. */
 typedef struct wf_trial_place {
@@ -30,6 +33,16 @@ typedef struct wf_trial_data {
     float *table;                     /* conv2d that reads bytes; else NULL */
 } wf_trial_data;
 
+enum { WF_TRIAL_PHASES = 2 };
+
+/* The tiles of a phase that belong to one worker, as in the engine's scheduler: the worker claims them first,
+ * then the others'. So a worker has the same images in each run, and in each phase. */
+typedef struct wf_trial_segment {
+    atomic_llong next;
+    int64_t end;
+    char apart[112]; /* two segments share no cache line */
+} wf_trial_segment;
+
 typedef struct wf_trial wf_trial;
 struct wf_trial {
     const wf_trial_data *data;
@@ -40,10 +53,14 @@ struct wf_trial {
     /* private */
     wf_conv2d *conv2d;
     const wf_matmul_impl *matmul;
+    wf_matmul_batch batch;
     wf_block block;
     char *packed, *partial_sums, *scratch;
     size_t partial_sum_stride, scratch_stride;
-    weft_status (*tiles)(const wf_trial *t, int set, int worker); /* this thread's share */
+    int64_t tiles
+        [WF_TRIAL_PHASES]; /* one phase after the other: packing, then outputs; sums, then adding up */
+    weft_status (*run)(const wf_trial *t, int set, int worker, int phase, int64_t tile);
+    wf_trial_segment *segments; /* [phase][worker] */
 };
 
 /* ---- for the families' files ---- */

@@ -3,7 +3,6 @@
 #include <stdio.h>
 
 #include "engine/tune/trial_families.h"
-#include "kernels/matmul/batch.h"
 
 static size_t matrices(const wf_matmul_desc *d, int64_t rows, int64_t columns)
 {
@@ -31,26 +30,13 @@ weft_status wf_trial_data_matmul(wf_trial_data *t, weft_error *err)
     return WEFT_OK;
 }
 
-static weft_status tiles(const wf_trial *t, int set, int worker)
+static weft_status run(const wf_trial *t, int set, int worker, int phase, int64_t tile)
 {
     const wf_trial_data *d = t->data;
-    const wf_matmul_desc *desc = &d->problem.matmul;
     const char *a = d->in + (size_t)set * d->set_bytes;
-    const wf_matmul_dim one_by_one = {wf_matmul_items(desc), desc->M * desc->K, desc->K * desc->N,
-                                      desc->M * desc->N};
-    wf_matmul_batch batch;
-    /* as recorded: no operands are swapped */
-    wf_matmul_batch_init(&batch, desc, 1, &one_by_one, true);
-    int64_t n = wf_matmul_batch_tiles(t->matmul, &batch);
-    weft_status first = WEFT_OK;
-#pragma omp for schedule(dynamic)
-    for (int64_t i = 0; i < n; i++) {
-        weft_status status = wf_matmul_batch_run(t->matmul, &batch, i, a, a + a_bytes(desc), NULL,
-                                                 d->out + (size_t)set * d->set_bytes,
-                                                 t->scratch + (size_t)worker * t->scratch_stride);
-        first = first == WEFT_OK ? status : first;
-    }
-    return first;
+    return wf_matmul_batch_run(t->matmul, &t->batch, tile, a, a + a_bytes(&d->problem.matmul), NULL,
+                               d->out + (size_t)set * d->set_bytes,
+                               t->scratch + (size_t)worker * t->scratch_stride);
 }
 
 bool wf_trial_matmul(wf_trial *t, int i, char *why, size_t size)
@@ -64,7 +50,12 @@ bool wf_trial_matmul(wf_trial *t, int i, char *why, size_t size)
     }
     if (!wf_matmul_fits(t->matmul, desc, place->isa, why, size))
         return false;
-    t->tiles = tiles;
+    const wf_matmul_dim one_by_one = {wf_matmul_items(desc), desc->M * desc->K, desc->K * desc->N,
+                                      desc->M * desc->N};
+    /* as recorded: no operands are swapped */
+    wf_matmul_batch_init(&t->batch, desc, 1, &one_by_one, true);
+    t->run = run;
+    t->tiles[0] = wf_matmul_batch_tiles(t->matmul, &t->batch);
     t->cycles = wf_matmul_cycles(t->matmul, desc, place->isa);
     snprintf(t->name, sizeof t->name, "%s", t->matmul->name);
     t->scratch_stride = wf_trial_aligned(t->matmul->scratch_bytes);

@@ -211,10 +211,11 @@ class Bench(unittest.TestCase):
     def test_machine_is_one_json_object(self):
         machine = json.loads(self.output("--machine", "--threads", "1", "--json", "-"))
         self.assertEqual(set(machine), {"peak_gflops", "peak_bf16_gflops", "triad_gb_per_s",
-                                        "threads", "isa", "class", "cores"})
+                                        "round_trip_ns", "threads", "isa", "class", "cores"})
         self.assertEqual(machine["threads"], 1)
         self.assertGreater(machine["peak_gflops"], 0)
         self.assertGreater(machine["triad_gb_per_s"], 0)
+        self.assertIsNone(machine["round_trip_ns"])
         path = os.path.join(self.folder, "machine.json")
         self.assertEqual(self.output("--machine", "--json", path, WEFT_MAX_ISA="scalar"), "")
         with open(path, encoding="utf-8") as f:
