@@ -99,13 +99,13 @@ static void keep_live(const wf_graph *g, wf_request *r)
 {
     for (int n = r->first_node; n < g->n_nodes; n++) {
         const wf_node *node = &g->nodes[n];
-        bool open = !node->consumed && !node->recorded_grad, grad = false;
-        for (int o = 0; o < node->n_out; o++)
-            grad |= g->values[node->out + o].requires_grad;
+        bool open = false; /* a backward pass may still go through it */
+        for (int o = 0; o < node->n_out && !node->consumed && !node->recorded_grad; o++)
+            open |= g->values[node->out + o].requires_grad;
         /* All outputs: a gradient rule may read those that have no gradient themselves, such as the
          * places of max pooling's maxima. */
         for (int o = 0; o < node->n_out && r->nodes[n]; o++)
-            r->keep[node->out + o] |= open && grad;
+            r->keep[node->out + o] |= open;
         for (int i = 0; i < node->n_in; i++) {
             int v = wf_node_in(g, node)[i], by = g->values[v].node;
             bool later = !node->executed && !r->nodes[n];
