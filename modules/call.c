@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "engine/graph/lint.h"
+#include "engine/base/stack.h"
 #include "modules/internal.h"
 
 /* ---- hooks ---- */
@@ -127,6 +128,19 @@ static weft_status run_forward(weft_module *m, int n_in, weft_tensor *const *in,
     return status != WEFT_OK ? status : WEFT_ERR_STATE;
 }
 
+/* Checks that the input can be used now and belongs to m's context. NULL: an optional input that
+ * was left out. */
+static weft_status check_input(const weft_module *m, int i, const weft_tensor *t)
+{
+    if (t == NULL)
+        return WEFT_OK;
+    if (weft_tensor_context(t) != m->ctx)
+        return wf_fail(m->ctx, WEFT_ERR_INVALID, "%s: input %d %s", m->cls->name, i,
+                       weft_tensor_context(t) != NULL ? "belongs to another context"
+                                                      : "is not a tensor");
+    return wf_tensor_check(t, m->cls->name, true) != NULL ? WEFT_OK : WEFT_ERR_STATE;
+}
+
 static weft_status call(weft_module *m, int n_in, weft_tensor **in, int *n_out, weft_tensor **out)
 {
     struct weft_module_state *s = m->state;
@@ -138,6 +152,8 @@ static weft_status call(weft_module *m, int n_in, weft_tensor **in, int *n_out, 
     weft_status status = wf_global_pre_hooks(m, last_global, n_in, in);
     if (status == WEFT_OK)
         status = run_pre_hooks(m, last, n_in, in);
+    for (int i = 0; i < n_in && status == WEFT_OK; i++)
+        status = check_input(m, i, in[i]); /* hooks replace them */
     void *crossed = NULL;
     if (status == WEFT_OK)
         status = wf_backward_enter(m, n_in, in, &crossed);
@@ -171,25 +187,15 @@ static weft_status call(weft_module *m, int n_in, weft_tensor **in, int *n_out, 
     return status;
 }
 
-/* Checks that the input can be used now and belongs to m's context. NULL: an optional input that
- * was left out. */
-static weft_status check_input(const weft_module *m, int i, const weft_tensor *t)
-{
-    if (t == NULL)
-        return WEFT_OK;
-    if (weft_tensor_context(t) != m->ctx)
-        return wf_fail(m->ctx, WEFT_ERR_INVALID, "%s: input %d %s", m->cls->name, i,
-                       weft_tensor_context(t) != NULL ? "belongs to another context"
-                                                      : "is not a tensor");
-    return wf_tensor_check(t, m->cls->name, true) != NULL ? WEFT_OK : WEFT_ERR_STATE;
-}
-
 static weft_status call_checked(weft_module *m, int n_in, weft_tensor *const *in, int *n_out,
                                 weft_tensor **out)
 {
     if (n_in < 0 || (n_in > 0 && in == NULL) || n_out == NULL || out == NULL)
         return wf_fail(m->ctx, WEFT_ERR_INVALID, "%s: weft_call_many: invalid arguments",
                        m->cls->name);
+    weft_error deep = WEFT_ERROR_INIT; /* modules within modules, or one that calls itself */
+    if (wf_stack_check(m->cls->name, &deep) != WEFT_OK)
+        return wf_fail(m->ctx, deep.status, "%s", deep.text);
     for (int i = 0; i < n_in; i++)
         WF_TRY(check_input(m, i, in[i]));
     weft_tensor *few[8], **inputs = few; /* a copy, because pre-hooks replace inputs */

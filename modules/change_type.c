@@ -24,12 +24,23 @@ static bool stores_floats(weft_dtype dtype)
     return wf_floating(dtype) || dtype == WEFT_BF16;
 }
 
-static weft_status add(changes *c, weft_tensor *t, weft_dtype dtype)
+/* `part` is the tensor's own name; t: it or its gradient. Whether the tensor has not been freed. */
+static bool alive(const changes *c, const char *part, const char *of, const weft_tensor *t)
 {
+    char what[256];
+    snprintf(what, sizeof what, "%s: %s%s", c->what, of, part);
+    return wf_tensor_check(t, what, false) != NULL;
+}
+
+static weft_status add(changes *c, const char *part, const char *of, weft_tensor *t,
+                       weft_dtype dtype)
+{
+    if (t != NULL && !alive(c, part, of, t))
+        return WEFT_ERR_STATE;
     if (t == NULL || !stores_floats(t->type.dtype) || wf_pointer_map_find(&c->seen, t) != NULL)
         return WEFT_OK;
     if (t->type.dtype == dtype)
-        return add(c, t->grad, wf_read_as(dtype));
+        return add(c, part, "the gradient of ", t->grad, wf_read_as(dtype));
     if (c->n == c->capacity) {
         int capacity = c->capacity == 0 ? 64 : 2 * c->capacity;
         change *item = wf_realloc_array(c->item, (size_t)capacity, sizeof(*item));
@@ -41,7 +52,7 @@ static weft_status add(changes *c, weft_tensor *t, weft_dtype dtype)
     if (!wf_pointer_map_add(&c->seen, t, NULL))
         return WEFT_ERR_NOMEM;
     c->item[c->n++] = (change){.tensor = weft_tensor_ref(t), .dtype = dtype};
-    return add(c, t->grad, wf_read_as(dtype));
+    return add(c, part, "the gradient of ", t->grad, wf_read_as(dtype));
 }
 
 static weft_status convert(changes *c, change *item)
@@ -103,7 +114,7 @@ weft_status wf_tensors_change_type(weft_context *ctx, weft_tensor *const *t, int
                        "the model is stored as bf16, which is for inference; "
                        "weft_module_to(m, WEFT_F32) before its training goes on");
     for (int i = 0; i < n && status == WEFT_OK; i++)
-        status = add(&c, t[i], dtype);
+        status = add(&c, "a parameter", "", t[i], dtype);
     return commit(&c, status);
 }
 
@@ -127,8 +138,12 @@ weft_status weft_tensor_to(weft_tensor *t, weft_dtype dtype)
     if (!stores_floats(t->type.dtype))
         return wf_fail(ctx, WEFT_ERR_DTYPE, "%s: the tensor is %s, not f32, f64 or bf16", what,
                        weft_dtype_name(t->type.dtype));
+    if (t->is_grad)
+        return wf_fail(ctx, WEFT_ERR_STATE,
+                       "%s: the tensor is a gradient; change the type of the tensor that it is of",
+                       what);
     changes c = {.ctx = ctx, .what = what};
-    return commit(&c, add(&c, t, dtype));
+    return commit(&c, add(&c, "the tensor", "", t, dtype));
 }
 
 typedef struct module_walk {
@@ -141,9 +156,15 @@ static weft_status add_parts(void *user, const char *path, weft_module *m)
     module_walk *w = user;
     for (int i = 0; i < m->state->n_parts; i++) {
         const wf_part *p = &m->state->parts[i];
-        if (p->kind != WF_CHILD)
-            WF_TRY(add(&w->changes, wf_part_tensor(p),
-                       p->kind == WF_PARAMETER ? w->dtype : wf_read_as(w->dtype)));
+        if (p->kind == WF_CHILD)
+            continue;
+        char *name = wf_join_path(path, p->name);
+        if (name == NULL)
+            return WEFT_ERR_NOMEM;
+        const weft_status status = add(&w->changes, name, "", wf_part_tensor(p),
+                                       p->kind == WF_PARAMETER ? w->dtype : wf_read_as(w->dtype));
+        wf_free(name);
+        WF_TRY(status);
     }
     return WEFT_OK;
 }

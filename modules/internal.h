@@ -142,6 +142,8 @@ weft_status wf_walk(weft_module *m, unsigned walk, wf_walk_fn fn, void *user);
 /* "path.name"; "name" where the path is "". NULL: out of memory. */
 char *wf_join_path(const char *path, const char *name);
 
+/* Fails where an entry of the caller's list has no name, or the name of an earlier one. */
+weft_status wf_tensor_list_check(weft_context *ctx, const char *what, const weft_tensor_list *list);
 /* Adds the list's names, which the map borrows, each with its place; of equal ones the first
  * counts. false when memory is out. */
 bool wf_tensor_list_names(const weft_tensor_list *list, wf_name_map *map);

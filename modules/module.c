@@ -82,6 +82,8 @@ void wf_part_set_module(weft_module *m, wf_part *p, weft_module *child)
 {
     weft_module **place = p->field.module != NULL ? p->field.module : &p->own.module;
     weft_module *old = *place;
+    if (!wf_module_valid(old)) /* the caller dropped a reference that was ours */
+        old = NULL;
     *place = child;
     if (child != NULL)
         child->state->places++;

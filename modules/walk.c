@@ -128,10 +128,28 @@ weft_status weft_tensor_list_add(weft_tensor_list *list, const char *name, weft_
 weft_tensor *weft_tensor_list_find(const weft_tensor_list *list, const char *name)
 {
     for (int i = 0; list != NULL && name != NULL && i < list->n; i++) {
-        if (strcmp(list->item[i].name, name) == 0)
+        if (list->item[i].name != NULL && strcmp(list->item[i].name, name) == 0)
             return list->item[i].tensor;
     }
     return NULL;
+}
+
+weft_status wf_tensor_list_check(weft_context *ctx, const char *what, const weft_tensor_list *list)
+{
+    wf_name_map names = {0};
+    weft_status status = WEFT_OK;
+    for (int i = 0; i < list->n && status == WEFT_OK; i++) {
+        const char *name = list->item[i].name;
+        if (name == NULL)
+            status =
+                wf_fail(ctx, WEFT_ERR_INVALID, "%s: entry %d of the list has no name", what, i);
+        else if (wf_name_map_find(&names, name) >= 0)
+            status = wf_fail(ctx, WEFT_ERR_INVALID, "%s: the list has '%s' twice", what, name);
+        else if (!wf_name_map_add(&names, name, i))
+            status = wf_fail(ctx, WEFT_ERR_NOMEM, "%s: out of memory", what);
+    }
+    wf_name_map_done(&names);
+    return status;
 }
 
 bool wf_tensor_list_names(const weft_tensor_list *list, wf_name_map *map)

@@ -133,7 +133,7 @@ static weft_status fit_types(weft_ema *e)
 weft_status weft_ema_update(weft_ema *e)
 {
     if (e == NULL)
-        return WEFT_ERR_INVALID;
+        return wf_fail_stray(WEFT_ERR_INVALID, "weft_ema_update: the averages are NULL");
     if (e->swapped)
         return wf_fail(e->ctx, WEFT_ERR_STATE,
                        "ema: the averages are in the model; swap them back before the update");
@@ -189,7 +189,7 @@ static void swap_bytes(char *a, char *b, size_t n)
 weft_status weft_ema_swap(weft_ema *e)
 {
     if (e == NULL)
-        return WEFT_ERR_INVALID;
+        return wf_fail_stray(WEFT_ERR_INVALID, "weft_ema_swap: the averages are NULL");
     WF_TRY(fit_types(e));
     for (int i = 0; i < e->of.n; i++) /* only this may fail: it runs what is still to read them */
         if (wf_tensor_writable(e->of.item[i].tensor) == NULL ||
@@ -207,7 +207,7 @@ weft_status weft_ema_swap(weft_ema *e)
 weft_status weft_ema_state(weft_ema *e, weft_tensor_list *list)
 {
     if (e == NULL)
-        return WEFT_ERR_INVALID;
+        return wf_fail_stray(WEFT_ERR_INVALID, "weft_ema_state: the averages are NULL");
     if (list == NULL)
         return wf_fail(e->ctx, WEFT_ERR_INVALID, "ema: there is no list");
     weft_tensor *count = weft_tensor_from(e->ctx, WEFT_I64, WEFT_SCALAR, &e->updates);
@@ -268,12 +268,13 @@ static weft_status load(weft_ema *e, const weft_tensor_list *list, const wf_name
 weft_status weft_ema_load_state(weft_ema *e, const weft_tensor_list *list)
 {
     if (e == NULL)
-        return WEFT_ERR_INVALID;
+        return wf_fail_stray(WEFT_ERR_INVALID, "weft_ema_load_state: the averages are NULL");
     if (list == NULL)
         return wf_fail(e->ctx, WEFT_ERR_INVALID, "ema: there is no list");
     if (e->swapped)
         return wf_fail(e->ctx, WEFT_ERR_STATE,
                        "ema: the averages are in the model; swap them back before loading");
+    WF_TRY(wf_tensor_list_check(e->ctx, "ema", list));
     WF_TRY(fit_types(e));
     wf_name_map names = {0};
     weft_status status = wf_tensor_list_names(list, &names)

@@ -57,6 +57,7 @@ bool wf_error_is_of(const weft_error *err, const char *whole)
 
 weft_status wf_error_vset(weft_error *err, weft_status status, const char *format, va_list args)
 {
+    status = wf_status_of(status);
     if (err && err->status == WEFT_OK && status != WEFT_OK) {
         va_list again;
         va_copy(again, args);
@@ -67,6 +68,11 @@ weft_status wf_error_vset(weft_error *err, weft_status status, const char *forma
         va_end(again);
     }
     return status;
+}
+
+weft_status wf_status_of(weft_status status)
+{
+    return (unsigned)status <= WEFT_ERR_INTERNAL ? status : WEFT_ERR_STATE;
 }
 
 weft_status wf_error_set(weft_error *err, weft_status status, const char *format, ...)

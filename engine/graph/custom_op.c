@@ -18,7 +18,7 @@ struct wf_custom {
     wf_op forward, backward;
 };
 
-enum { MESSAGE = 512 };
+enum { MESSAGE = 512, MOST_TILES = 1 << 24 };
 
 typedef struct attrs_head {
     const wf_custom *op;
@@ -217,8 +217,9 @@ static weft_status lower_any(wf_lower *l, bool backward)
         nothing = nothing && weft_shape_count(wf_lower_out(l, o).shape) == 0;
     if (a.tiles == 0 && nothing)
         return WEFT_OK;
-    if (a.tiles < 1)
-        return wf_lower_fail(l, WEFT_ERR_INVALID, "%lld tiles", (long long)a.tiles);
+    if (a.tiles < 1 || a.tiles > MOST_TILES)
+        return wf_lower_fail(l, WEFT_ERR_INVALID, "%lld tiles; 1 to %d are possible",
+                             (long long)a.tiles, MOST_TILES);
     wf_task *task = wf_lower_task(l, "custom", run, &a, sizeof a, a.tiles);
     double bytes = 0;
     for (int i = 0; i < l->n_in; i++) {

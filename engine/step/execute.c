@@ -186,13 +186,25 @@ static weft_status replay(weft_context *ctx, const wf_request *r, wf_plan *plan,
     WF_TRY(make_stores(ctx, plan, r));
     const running user = {ctx->graph, r};
     const wf_run_source source = {&user, r->scalars, bound_pointer, origin};
-    return wf_replay_run(ctx, plan, &source, check);
+    ctx->running = true;
+    const weft_status status = wf_replay_run(ctx, plan, &source, check);
+    ctx->running = false;
+    return status;
+}
+
+/* Fails where the stack is short, and in a function of the user's that a run has called, such as a
+ * custom op's forward: a run has one arena. */
+static weft_status may_run(weft_context *ctx)
+{
+    if (ctx->running)
+        return wf_fail(ctx, WEFT_ERR_STATE, "a run: not possible inside an op's function");
+    return wf_stack_check("a run", &ctx->error);
 }
 
 /* *used gets the plan, unless `used` is NULL. */
 static weft_status run_request(weft_context *ctx, wf_request *r, wf_plan **used)
 {
-    WF_TRY(wf_stack_check("a run", &ctx->error));
+    WF_TRY(may_run(ctx));
     unsigned off = ctx->options.passes_off;
     bool check = to_check(ctx->graph, r);
     if (check || ctx->options.executor == WEFT_EXECUTOR_INTERPRETER)
@@ -209,7 +221,7 @@ static weft_status run_request(weft_context *ctx, wf_request *r, wf_plan **used)
 /* Runs a step that is the last one again. */
 static weft_status run_again(weft_context *ctx, const wf_again *again)
 {
-    WF_TRY(wf_stack_check("a run", &ctx->error));
+    WF_TRY(may_run(ctx));
     WF_TRY(wf_watch_check(ctx, again->request.nodes));
     return replay(ctx, &again->request, again->plan, false);
 }

@@ -43,6 +43,7 @@ struct weft_context {
     uint64_t draws;       /* count of draws: weft_random_state */
     uint64_t last_hook;   /* id of the last registered hook of any kind */
     size_t least_bytes;   /* of a step that could not meet the memory limit: weft_memory_least */
+    bool running;         /* a plan runs */
     int callbacks;        /* callbacks for messages and progress that are running now */
 
     /* generation of the step being recorded; handles of other generations are stale */

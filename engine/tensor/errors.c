@@ -77,7 +77,7 @@ weft_status wf_fail(weft_context *ctx, weft_status status, const char *format, .
 {
     va_list args;
     va_start(args, format);
-    vfail(ctx, status, format, args);
+    status = vfail(ctx, status, format, args);
     va_end(args);
     return status;
 }
@@ -86,7 +86,7 @@ weft_status wf_fail_step(weft_context *ctx, weft_status status, const char *form
 {
     va_list args;
     va_start(args, format);
-    vfail(ctx, status, format, args);
+    status = vfail(ctx, status, format, args);
     va_end(args);
     return wf_step_fail(ctx, status);
 }

@@ -47,6 +47,10 @@ static weft_status add_target(load *l, const char *path, const char *name, weft_
     char *joined = wf_join_path(path, name);
     if (joined == NULL)
         return WEFT_ERR_NOMEM;
+    if (t != NULL && wf_tensor_check(t, joined, false) == NULL) {
+        wf_free(joined);
+        return WEFT_ERR_STATE;
+    }
     l->targets[l->n++] =
         (target){.name = joined, .tensor = weft_tensor_ref(t), .module = weft_module_ref(m)};
     if (t != NULL && wf_pointer_map_find(&l->places, t) == NULL &&
@@ -277,7 +281,7 @@ weft_status wf_load_state(weft_module *m, const weft_tensor_list *list, const wf
 {
     load l = {.m = m, .list = list, .rules = rules};
     weft_status status = wf_walk(m, WEFT_WALK_DUPLICATES, add_targets, &l);
-    if (status != WEFT_OK)
+    if (status == WEFT_ERR_NOMEM)
         wf_module_nomem(m);
     if (status == WEFT_OK)
         status = compare(&l);
@@ -310,5 +314,6 @@ weft_status wf_load_state(weft_module *m, const weft_tensor_list *list, const wf
 weft_status weft_load_state_dict(weft_module *m, const weft_tensor_list *list, bool strict)
 {
     WF_TRY(wf_module_check_with(m, list, "weft_load_state_dict"));
+    WF_TRY(wf_tensor_list_check(m->ctx, "weft_load_state_dict", list));
     return wf_load_state(m, list, &(wf_load_rules){.strict = strict, .what = "the state"});
 }

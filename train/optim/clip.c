@@ -23,7 +23,10 @@ static weft_status gather(const weft_tensor_list *params, const char *what, doub
         params != NULL && params->n > 0 ? weft_tensor_context(params->item[0].tensor) : NULL;
     *g = (gradients){.ctx = NULL};
     if (ctx == NULL)
-        return WEFT_ERR_INVALID;
+        return wf_fail_stray(WEFT_ERR_INVALID, "%s: %s", what,
+                             params == NULL  ? "the list is NULL"
+                             : params->n > 0 ? "the first tensor is no tensor"
+                                             : "the list is empty");
     WF_TRY(wf_may_end_step(ctx, what)); /* a failed clipping ends the step */
     g->ctx = ctx;
     if (!(limit >= 0))

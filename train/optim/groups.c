@@ -72,7 +72,7 @@ weft_status weft_optimizer_add_by_kind(weft_optimizer *o, weft_module *m, double
                                        double bias_weight_decay)
 {
     if (o == NULL)
-        return WEFT_ERR_INVALID;
+        return wf_fail_stray(WEFT_ERR_INVALID, "weft_optimizer_add_by_kind: the optimizer is NULL");
     if (m == NULL)
         return wf_fail(o->ctx, WEFT_ERR_INVALID, "optimizer: there is no module");
     const double decay[KINDS] = {NAN, bias_weight_decay, norm_weight_decay};

@@ -180,7 +180,7 @@ weft_status weft_optimizer_add_group(weft_optimizer *o, const weft_tensor_list *
                                      double weight_decay)
 {
     if (o == NULL)
-        return WEFT_ERR_INVALID;
+        return wf_fail_stray(WEFT_ERR_INVALID, "weft_optimizer_add_group: the optimizer is NULL");
     if (params == NULL)
         return wf_fail(o->ctx, WEFT_ERR_INVALID, "optimizer: there is no list of parameters");
     WF_TRY(check_idle(o, "optimizer_add_group"));
@@ -229,7 +229,7 @@ static weft_status set_in_groups(weft_optimizer *o, int group, double value, con
                                  size_t offset)
 {
     if (o == NULL)
-        return WEFT_ERR_INVALID;
+        return wf_fail_stray(WEFT_ERR_INVALID, "%s: the optimizer is NULL", what);
     if (group < -1 || group >= o->n_groups)
         return wf_fail(o->ctx, WEFT_ERR_NOT_FOUND, "optimizer: there is no group %d, there are %d",
                        group, o->n_groups);
@@ -275,7 +275,8 @@ double weft_optimizer_weight_decay(const weft_optimizer *o, int group)
 weft_status weft_optimizer_set_momentum(weft_optimizer *o, double momentum)
 {
     if (o == NULL)
-        return WEFT_ERR_INVALID;
+        return wf_fail_stray(WEFT_ERR_INVALID,
+                             "weft_optimizer_set_momentum: the optimizer is NULL");
     if (o->rule->momentum == NULL)
         return wf_fail(o->ctx, WEFT_ERR_INVALID, "%s: it has no momentum to set", o->rule->name);
     WF_TRY(check_range(o->ctx, o->rule->name, "momentum", momentum, 1));
@@ -356,7 +357,7 @@ weft_status wf_optimizer_make_state(weft_optimizer *o, wf_optim_param *p, unsign
 weft_status weft_optimizer_record(weft_optimizer *o)
 {
     if (o == NULL)
-        return WEFT_ERR_INVALID;
+        return wf_fail_stray(WEFT_ERR_INVALID, "weft_optimizer_record: the optimizer is NULL");
     WF_TRY(wf_may_end_step(o->ctx, "optimizer_record"));
     wf_optimizer_settle(o);
     if (o->pending)
@@ -396,7 +397,7 @@ weft_status weft_optimizer_record(weft_optimizer *o)
 weft_status weft_optimizer_step(weft_optimizer *o)
 {
     if (o == NULL)
-        return WEFT_ERR_INVALID;
+        return wf_fail_stray(WEFT_ERR_INVALID, "weft_optimizer_step: the optimizer is NULL");
     WF_TRY(wf_may_end_step(o->ctx, "optimizer_step"));
     wf_optimizer_settle(o);
     if (!o->pending)

@@ -56,6 +56,12 @@ static weft_status at_least(const char *field, int64_t value, int64_t low, weft_
 static weft_status check_one_cycle(const weft_schedule *s, weft_error *err)
 {
     WF_TRY(in_range("pct_start", s->pct_start, 0, 1, err));
+    const double first = s->lr / s->div_factor, last = first / s->final_div_factor;
+    if (!isfinite(first) || !isfinite(last))
+        return wf_error_set(err, WEFT_ERR_INVALID,
+                            "schedule: lr %g by div_factor %g and final_div_factor %g is no finite "
+                            "learning rate",
+                            s->lr, s->div_factor, s->final_div_factor);
     if (!s->cycle_momentum)
         return WEFT_OK;
     const double most = nextafter(1, 0); /* [0, 1) */

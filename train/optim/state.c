@@ -42,7 +42,7 @@ static weft_status add_param_state(const weft_optimizer *o, const wf_optim_param
 weft_status weft_optimizer_state(weft_optimizer *o, weft_tensor_list *list)
 {
     if (o == NULL)
-        return WEFT_ERR_INVALID;
+        return wf_fail_stray(WEFT_ERR_INVALID, "weft_optimizer_state: the optimizer is NULL");
     if (list == NULL)
         return wf_fail(o->ctx, WEFT_ERR_INVALID, "optimizer: there is no list");
     wf_optimizer_settle(o);
@@ -227,12 +227,13 @@ static weft_status fill(load *l)
 weft_status weft_optimizer_load_state(weft_optimizer *o, const weft_tensor_list *list)
 {
     if (o == NULL)
-        return WEFT_ERR_INVALID;
+        return wf_fail_stray(WEFT_ERR_INVALID, "weft_optimizer_load_state: the optimizer is NULL");
     if (list == NULL)
         return wf_fail(o->ctx, WEFT_ERR_INVALID, "optimizer: there is no list");
     wf_optimizer_settle(o);
     if (o->pending)
         return wf_fail(o->ctx, WEFT_ERR_STATE, "optimizer: run the recorded step before loading");
+    WF_TRY(wf_tensor_list_check(o->ctx, "optimizer", list));
     WF_TRY(wf_optimizer_fit_state(o));
     load l = {.o = o, .list = list};
     int64_t steps = 0;

@@ -128,6 +128,14 @@ static weft_tensor *record(const wf_op *op, weft_tensor *x, weft_dims dims, bool
     if (!wf_record_dims(op->name, x, dims, &bits))
         return NULL;
     const weft_shape shape = weft_tensor_shape(x);
+    for (int d = 0; d < shape.rank; d++)
+        if (bits >> d & 1 && shape.dim[d] == 0) {
+            char text[WF_SHAPE_TEXT];
+            wf_fail_step(weft_tensor_context(x), WEFT_ERR_SHAPE,
+                         "%s: %s has no elements along dimension %d", op->name,
+                         weft_shape_format(shape, text, sizeof text), d);
+            return NULL;
+        }
     x = wf_record_one_dim(x, bits, &dim);
     weft_tensor *y = x ? wf_record(op, &(max_attrs){dim}, NULL, 1, &x, NULL) : NULL;
     return wf_record_reshape(y, wf_shape_kept(shape, bits, keep));
