@@ -193,7 +193,6 @@ static weft_status record(weft_context *ctx, const wf_op *op, const void *attrs,
     }
     status = settle_updates(ctx, op, in, n_in);
     for (int i = 0; i < n_in && status == WEFT_OK; i++) {
-        in_types[i] = (wf_type){wf_read_as(in[i]->type.dtype), in[i]->type.shape};
         values[i] = wf_graph_value(ctx, in[i]);
         if (values[i] < 0)
             status = WEFT_ERR_NOMEM;
@@ -207,6 +206,8 @@ static weft_status record(weft_context *ctx, const wf_op *op, const void *attrs,
         status = append_known(ctx, op, scalars, n_in, values, out);
         goto done;
     }
+    for (int i = 0; i < n_in; i++)
+        in_types[i] = (wf_type){wf_read_as(in[i]->type.dtype), in[i]->type.shape};
     if (op->attr_size)
         memcpy(attr_copy, attrs, op->attr_size);
     wf_infer f = {.ctx = ctx,
@@ -277,6 +278,14 @@ void wf_said_end(wf_said *said)
         said->ctx->where.said = NULL;
 }
 
+/* Whether the tensor is one of the context's that may be read: what wf_tensor_check finds out for nearly
+ * all tensors, but without its calls. */
+static bool is_fine(const weft_context *ctx, const weft_tensor *t)
+{
+    return (t->magic == WF_MAGIC_STORED || (t->magic == WF_MAGIC_RECORDED && t->gen == ctx->gen)) &&
+           t->ctx == ctx && !ctx->closed;
+}
+
 weft_context *wf_record_context(const char *what, int needed, int n, weft_tensor *const *in)
 {
     weft_context *ctx = NULL;
@@ -289,7 +298,7 @@ weft_context *wf_record_context(const char *what, int needed, int n, weft_tensor
         return NULL;
     weft_status status = WEFT_OK;
     for (int i = 0; i < n && status == WEFT_OK; i++) {
-        if (!in[i] && i >= needed)
+        if (in[i] ? is_fine(ctx, in[i]) : i >= needed)
             continue;
         if (!in[i])
             status = wf_fail(ctx, WEFT_ERR_INVALID, "%s: input %d is NULL", what, i);

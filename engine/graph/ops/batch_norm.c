@@ -184,6 +184,29 @@ static weft_status update_running(const bn_call *b, weft_tensor *mean, weft_tens
     return wf_assign_all(b->tracked ? 3 : 2, running, out);
 }
 
+/* Records what gives the mean (in[1]) and 1/sqrt(var + eps) (in[2]). */
+static weft_status record_statistics(bn_call *b, bool batch, weft_dtype dtype, weft_tensor **in)
+{
+    const weft_shape channels = WEFT_SHAPE(b->shape.dim[1]);
+    const wf_bn_stats_attrs stats = {.eps = b->opts.eps};
+    weft_tensor *out[WF_MAX_OUT];
+    if (!batch) {
+        in[1] = b->running_mean;
+        in[2] = wf_record(&wf_op_bn_invstd, &stats, NULL, 1, &b->running_var, NULL);
+        return WEFT_OK;
+    }
+    if (weft_shape_count(b->shape) == 0) {
+        in[1] = wf_record_fill(b->ctx, dtype, channels, 0);
+        in[2] = wf_record_fill(b->ctx, dtype, channels, 1);
+        return b->running_mean ? update_running(b, in[1], in[2]) : WEFT_OK;
+    }
+    if (!wf_record(&wf_op_bn_stats, &stats, NULL, 1, &b->x, out))
+        return wf_step_status(b->ctx);
+    in[1] = out[0];
+    in[2] = out[2];
+    return b->running_mean ? update_running(b, out[0], out[1]) : WEFT_OK;
+}
+
 static weft_tensor *record(bn_call *b, wf_norm_f f)
 {
     weft_tensor *operands[] = {b->x,           b->gamma,   b->beta,    b->running_mean,
@@ -198,24 +221,12 @@ static weft_tensor *record(bn_call *b, wf_norm_f f)
     const weft_dtype dtype = wf_operand_dtype(b->x);
     const weft_shape channels = WEFT_SHAPE(b->shape.dim[1]);
     weft_tensor *in[6] = {b->x};
-    wf_bn_stats_attrs stats = {.eps = b->opts.eps};
-    if (batch && weft_shape_count(b->shape) == 0) {
-        in[1] = wf_record_fill(b->ctx, dtype, channels, 0);
-        in[2] = wf_record_fill(b->ctx, dtype, channels, 1);
-        if (b->running_mean && update_running(b, in[1], in[2]) != WEFT_OK)
-            return NULL;
-    } else if (batch) {
-        weft_tensor *out[WF_MAX_OUT];
-        if (!wf_record(&wf_op_bn_stats, &stats, NULL, 1, &b->x, out))
-            return NULL;
-        in[1] = out[0];
-        in[2] = out[2];
-        if (b->running_mean && update_running(b, out[0], out[1]) != WEFT_OK)
-            return NULL;
-    } else {
-        in[1] = b->running_mean;
-        in[2] = wf_record(&wf_op_bn_invstd, &stats, NULL, 1, &b->running_var, NULL);
-    }
+    /* No program ever sees the statistics' handles, which are most of a network's. */
+    const bool hidden = wf_ring_hide(&b->ctx->ring, true);
+    const weft_status status = record_statistics(b, batch, dtype, in);
+    wf_ring_hide(&b->ctx->ring, hidden);
+    if (status != WEFT_OK)
+        return NULL;
     in[3] = b->gamma ? b->gamma : wf_record_fill(b->ctx, dtype, channels, 1);
     in[4] = b->beta ? b->beta : wf_record_fill(b->ctx, dtype, channels, 0);
     in[5] = b->residual;
