@@ -43,7 +43,7 @@ static void clear(wf_graph *g)
     }
     for (int i = 0; i < g->n_assigned; i++)
         weft_tensor_unref(g->assigned[i].stored);
-    g->n_executed = 0;
+    g->n_waiting = g->n_listed = 0;
     g->ran_part = false;
     /* What ends a step in which nothing was recorded leaves the arrays as they are. */
     if (g->n_nodes > 0 || g->n_values > 0 || g->n_assigned > 0) {
@@ -93,6 +93,7 @@ void wf_graph_done(weft_context *ctx)
     wf_free(g->bytes);
     wf_free(g->scalars);
     wf_free(g->assigned);
+    wf_free(g->waiting);
     wf_free(g->kept[0]);
     wf_free(g->kept[1]);
     wf_free(g->paths);

@@ -108,9 +108,10 @@ typedef struct wf_graph {
     wf_assignment *assigned;
     int n_assigned, cap_assigned;
     wf_graph_known known;
-    uint64_t log;          /* number of what the last step recorded: wf_graph_log */
-    bool ran_part;         /* a part of this step has run */
-    int n_executed;        /* the first n_executed nodes have all run */
+    uint64_t log;  /* number of what the last step recorded: wf_graph_log */
+    bool ran_part; /* a part of this step has run */
+    /* The nodes among the first n_listed that have not run, as of the last request; ascending. */
+    int *waiting, n_waiting, cap_waiting, n_listed;
     bool grad_off;         /* inside weft_no_grad_begin .. end */
     bool in_backward;      /* a backward pass is recording */
     int segment, segments; /* the one being recorded, 0: none; how many this step has */

@@ -35,10 +35,10 @@ static weft_status reserve(weft_context *ctx, wf_request *r)
 {
     const wf_graph *g = ctx->graph;
     size_t nodes = 0, scalars = 0, assigned = 0;
-    for (int n = r->first_node; n < g->n_nodes; n++)
-        if (r->nodes[n]) {
+    for (int k = 0; k < r->n_todo; k++)
+        if (r->nodes[r->todo[k]]) {
             nodes++;
-            scalars += (size_t)g->nodes[n].op->n_scalars;
+            scalars += (size_t)g->nodes[r->todo[k]].op->n_scalars;
         }
     for (int i = 0; i < g->n_assigned; i++)
         assigned += r->assigned[i] && g->assigned[i].value >= 0;
@@ -66,7 +66,8 @@ weft_status wf_request_number(weft_context *ctx, wf_request *r)
     const wf_graph *g = ctx->graph;
     WF_TRY(reserve(ctx, r));
     int scalars = 0;
-    for (int n = r->first_node; n < g->n_nodes; n++) {
+    for (int k = 0; k < r->n_todo; k++) {
+        const int n = r->todo[k];
         const wf_node *node = &g->nodes[n];
         if (!r->nodes[n])
             continue;

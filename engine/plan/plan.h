@@ -81,7 +81,10 @@ typedef struct wf_users {
 /* ---- what is to be run ---- */
 
 typedef struct wf_request {
-    int first_node; /* the nodes before it have run in this step */
+    /* The nodes that have not run in this step, in ascending order: the graph's list, valid until the
+     * next request is made. */
+    const int *todo;
+    int n_todo;
     char *nodes;    /* per graph node: whether to run it */
     char *keep;     /* per graph value: whether its numbers are needed afterwards */
     char *assigned; /* per assignment: whether to carry it out */

@@ -81,6 +81,8 @@ bool wf_again_keep(wf_again *a, weft_context *ctx, wf_request *r, wf_plan *plan)
     a->n_assignments = g->n_assigned;
     list_scalars(a, g, r);
     a->request = *r;
+    a->request.todo = NULL; /* belongs to this step */
+    a->request.n_todo = 0;
     *r = (wf_request){0};
     a->plan = plan;
     a->log = wf_graph_log(g);

@@ -16,17 +16,33 @@
 #include "engine/step/plan_cache.h"
 #include "engine/step/wisdom.h"
 
+/* Brings the list of nodes that have not run up to date: in a step of many micro-batches it is short. */
+static bool list_waiting(wf_graph *g)
+{
+    int n = 0;
+    for (int i = 0; i < g->n_waiting; i++)
+        if (!g->nodes[g->waiting[i]].executed)
+            g->waiting[n++] = g->waiting[i];
+    g->n_waiting = n;
+    if (!wf_grow(&g->waiting, &g->cap_waiting, n, g->n_nodes - g->n_listed, sizeof *g->waiting))
+        return false;
+    while (g->n_listed < g->n_nodes)
+        g->waiting[g->n_waiting++] = g->n_listed++;
+    return true;
+}
+
 static weft_status request_init(weft_context *ctx, wf_request *r)
 {
     wf_graph *g = ctx->graph;
     size_t n = (size_t)g->n_nodes + 1, v = (size_t)g->n_values + 1, a = (size_t)g->n_assigned + 1;
-    char *mem = wf_zalloc(n + v + a);
+    char *mem = list_waiting(g) ? wf_zalloc(n + v + a) : NULL;
     if (!mem)
         return wf_nomem(&ctx->error, n + v + a, "a run");
-    while (g->n_executed < g->n_nodes && g->nodes[g->n_executed].executed)
-        g->n_executed++;
-    *r = (wf_request){
-        .first_node = g->n_executed, .nodes = mem, .keep = mem + n, .assigned = mem + n + v};
+    *r = (wf_request){.todo = g->waiting,
+                      .n_todo = g->n_waiting,
+                      .nodes = mem,
+                      .keep = mem + n,
+                      .assigned = mem + n + v};
     return WEFT_OK;
 }
 
@@ -39,9 +55,8 @@ static void want_value(const wf_graph *g, wf_request *r, int value)
 
 static void want_readers(const wf_graph *g, wf_request *r, const weft_tensor *stored)
 {
-    for (int n = r->first_node; n < g->n_nodes; n++) {
-        if (g->nodes[n].executed)
-            continue;
+    for (int k = 0; k < r->n_todo; k++) {
+        const int n = r->todo[k];
         for (int i = 0; i < g->nodes[n].n_in; i++)
             if (g->values[wf_node_in(g, &g->nodes[n])[i]].stored == stored)
                 r->nodes[n] = 1;
@@ -61,23 +76,32 @@ static bool overwritten(const wf_graph *g, const wf_request *r, int value)
     return t && t->pending >= 0 && r->assigned[t->assignment];
 }
 
-/* Adds everything that the wanted nodes depend on. If a stored tensor is overwritten, its readers
+/* Adds everything that the wanted nodes depend on. */
+static void want_inputs(const wf_graph *g, wf_request *r)
+{
+    for (int k = r->n_todo - 1; k >= 0; k--) {
+        const wf_node *n = &g->nodes[r->todo[k]];
+        for (int i = 0; i < n->n_in && r->nodes[r->todo[k]]; i++)
+            want_value(g, r, wf_node_in(g, n)[i]);
+    }
+}
+
+/* The same; where a stored tensor is overwritten, its readers
  * are added too: they must run before. */
 static void close_over(const wf_graph *g, wf_request *r)
 {
-    for (int n = r->first_node; n < g->n_nodes; n++)
-        for (int i = 0; i < g->nodes[n].n_in && !g->nodes[n].executed; i++)
+    for (int k = 0; k < r->n_todo; k++) {
+        const int n = r->todo[k];
+        for (int i = 0; i < g->nodes[n].n_in; i++)
             r->nodes[n] |= overwritten(g, r, wf_node_in(g, &g->nodes[n])[i]);
-    for (int n = g->n_nodes - 1; n >= r->first_node; n--)
-        if (r->nodes[n])
-            for (int i = 0; i < g->nodes[n].n_in; i++)
-                want_value(g, r, wf_node_in(g, &g->nodes[n])[i]);
+    }
+    want_inputs(g, r);
 }
 
 static bool empty(const wf_graph *g, const wf_request *r)
 {
-    for (int n = r->first_node; n < g->n_nodes; n++)
-        if (r->nodes[n])
+    for (int k = 0; k < r->n_todo; k++)
+        if (r->nodes[r->todo[k]])
             return false;
     for (int i = 0; i < g->n_assigned; i++)
         if (r->assigned[i])
@@ -88,16 +112,17 @@ static bool empty(const wf_graph *g, const wf_request *r)
 static void keep_outputs(const wf_graph *g, wf_request *r)
 {
     r->keep_all = true;
-    for (int n = r->first_node; n < g->n_nodes; n++)
-        if (r->nodes[n])
-            memset(r->keep + g->nodes[n].out, 1, (size_t)g->nodes[n].n_out);
+    for (int k = 0; k < r->n_todo; k++)
+        if (r->nodes[r->todo[k]])
+            memset(r->keep + g->nodes[r->todo[k]].out, 1, (size_t)g->nodes[r->todo[k]].n_out);
 }
 
 /* Keeps the values that later work may need: those that nodes outside this run read, and those
  * through which a backward pass may still go. */
 static void keep_live(const wf_graph *g, wf_request *r)
 {
-    for (int n = r->first_node; n < g->n_nodes; n++) {
+    for (int k = 0; k < r->n_todo; k++) {
+        const int n = r->todo[k];
         const wf_node *node = &g->nodes[n];
         bool open = false; /* a backward pass may still go through it */
         for (int o = 0; o < node->n_out && !node->consumed && !node->recorded_grad; o++)
@@ -108,7 +133,7 @@ static void keep_live(const wf_graph *g, wf_request *r)
             r->keep[node->out + o] |= open;
         for (int i = 0; i < node->n_in; i++) {
             int v = wf_node_in(g, node)[i], by = g->values[v].node;
-            bool later = !node->executed && !r->nodes[n];
+            bool later = !r->nodes[n];
             if (by >= 0 && r->nodes[by] && (later || (r->nodes[n] && open)))
                 r->keep[v] = 1;
         }
@@ -175,8 +200,8 @@ static wf_run_origin origin(const void *user, int source)
 /* Whether a node of the request was recorded in anomaly mode. */
 static bool to_check(const wf_graph *g, const wf_request *r)
 {
-    for (int n = r->first_node; n < g->n_nodes; n++)
-        if (r->nodes[n] && g->nodes[n].check)
+    for (int k = 0; k < r->n_todo; k++)
+        if (r->nodes[r->todo[k]] && g->nodes[r->todo[k]].check)
             return true;
     return false;
 }
@@ -275,8 +300,8 @@ static weft_status run_part(weft_context *ctx, wf_request *r, bool live_only)
     g->ran_part = true;
     weft_status status = run_request(ctx, r, NULL);
     if (status == WEFT_OK) {
-        for (int n = r->first_node; n < g->n_nodes; n++)
-            g->nodes[n].executed |= r->nodes[n];
+        for (int k = 0; k < r->n_todo; k++)
+            g->nodes[r->todo[k]].executed |= r->nodes[r->todo[k]];
         settle_assignments(ctx, r, status);
     } else {
         for (int v = 0; v < g->n_values; v++)
@@ -367,17 +392,15 @@ static weft_status request_all(weft_context *ctx, wf_request *r)
     for (int i = 0; i < g->n_assigned; i++)
         if (g->assigned[i].value >= 0)
             want_assignment(g, r, i);
-    for (int n = r->first_node; n < g->n_nodes; n++)
-        if (!g->nodes[n].executed &&
-            ((g->nodes[n].op->flags & WF_OP_SIDE_EFFECT) ||
-             ((ctx->options.passes_off & WEFT_PASS_SIMPLIFY) && can_run(g, r, n))))
+    for (int k = 0; k < r->n_todo; k++) {
+        const int n = r->todo[k];
+        if ((g->nodes[n].op->flags & WF_OP_SIDE_EFFECT) ||
+            ((ctx->options.passes_off & WEFT_PASS_SIMPLIFY) && can_run(g, r, n)))
             r->nodes[n] = 1;
+    }
     /* The step ends here, so readers whose results nobody needs do not run, even if their input is
      * overwritten. */
-    for (int n = g->n_nodes - 1; n >= r->first_node; n--)
-        if (r->nodes[n])
-            for (int i = 0; i < g->nodes[n].n_in; i++)
-                want_value(g, r, wf_node_in(g, &g->nodes[n])[i]);
+    want_inputs(g, r);
     return WEFT_OK;
 }
 
