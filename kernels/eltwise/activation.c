@@ -1,5 +1,8 @@
 /* The activations in float, over images of f32 and bf16 (Note [Elements] in element.h): one source for
  * every ISA over kernels/simd, and with one lane for CPUs without any. Pure functions, any thread. */
+#if defined(__GNUC__) && !defined(__clang__) && !defined(WF_SIMD_EMULATE)
+#pragma GCC optimize("schedule-insns", "sched-pressure") /* see ABREAST */
+#endif
 #include "kernels/simd/element.h"
 
 #include "kernels/eltwise/activation.h"
@@ -7,11 +10,27 @@
 
 typedef wf_vf (*lane_fn)(wf_vf x, wf_vf a, wf_vf b);
 
+/* Vectors at a time. A vector's operations wait for each other longer than the CPU looks ahead; the compiler
+ * mixes those of ABREAST vectors. */
+enum { ABREAST = WF_LANES > 1 ? 4 : 1 };
+
 WF_INLINE void forward(lane_fn f, size_t n, double da, double db, const wf_element *x,
                        wf_element *y)
 {
     wf_vf a = wf_vset1((float)da), b = wf_vset1((float)db);
     size_t i = 0;
+    for (; i + ABREAST * WF_LANES <= n; i += ABREAST * WF_LANES) {
+        wf_vf v[ABREAST];
+        WF_UNROLL
+        for (int k = 0; k < ABREAST; k++)
+            v[k] = wf_eload(x + i + k * WF_LANES);
+        WF_UNROLL
+        for (int k = 0; k < ABREAST; k++)
+            v[k] = f(v[k], a, b);
+        WF_UNROLL
+        for (int k = 0; k < ABREAST; k++)
+            wf_estore(y + i + k * WF_LANES, v[k]);
+    }
     for (; i + WF_LANES <= n; i += WF_LANES)
         wf_estore(y + i, f(wf_eload(x + i), a, b));
     int rest = (int)(n - i);
@@ -24,6 +43,18 @@ WF_INLINE void backward(lane_fn slope, size_t n, double da, double db, const wf_
 {
     wf_vf a = wf_vset1((float)da), b = wf_vset1((float)db);
     size_t i = 0;
+    for (; i + ABREAST * WF_LANES <= n; i += ABREAST * WF_LANES) {
+        wf_vf v[ABREAST];
+        WF_UNROLL
+        for (int k = 0; k < ABREAST; k++)
+            v[k] = slope(wf_eload(saved + i + k * WF_LANES), a, b);
+        WF_UNROLL
+        for (int k = 0; k < ABREAST; k++)
+            v[k] = wf_lane_gradient(v[k], wf_eload(dy + i + k * WF_LANES));
+        WF_UNROLL
+        for (int k = 0; k < ABREAST; k++)
+            wf_estore(dx + i + k * WF_LANES, v[k]);
+    }
     for (; i + WF_LANES <= n; i += WF_LANES)
         wf_estore(dx + i, wf_lane_gradient(slope(wf_eload(saved + i), a, b), wf_eload(dy + i)));
     int rest = (int)(n - i);
@@ -33,22 +64,64 @@ WF_INLINE void backward(lane_fn slope, size_t n, double da, double db, const wf_
     }
 }
 
+/* x^a, or with dy times a power and `by`: ABREAST vectors at a time where none is hard. */
+WF_INLINE size_t powers(bool is_small, size_t n, float power, const wf_vf *by, const wf_element *x,
+                        const wf_element *dy, wf_element *y)
+{
+    const wf_vf a = wf_vset1(power);
+    size_t i = 0;
+    for (; i + ABREAST * WF_LANES <= n; i += ABREAST * WF_LANES) {
+        wf_vf v[ABREAST];
+        wf_vm hard[ABREAST];
+        WF_UNROLL
+        for (int k = 0; k < ABREAST; k++)
+            v[k] = wf_vpow_try(wf_eload(x + i + k * WF_LANES), a, is_small, &hard[k]);
+        wf_vm any = hard[0];
+        WF_UNROLL
+        for (int k = 1; k < ABREAST; k++)
+            any = wf_vm_or(any, hard[k]);
+        if (wf_vm_bits(any))
+            for (int k = 0; k < ABREAST; k++)
+                v[k] = wf_vpow_uniform(wf_eload(x + i + k * WF_LANES), a, is_small);
+        WF_UNROLL
+        for (int k = 0; k < ABREAST; k++) {
+            if (by)
+                v[k] = wf_lane_gradient(wf_vmul(*by, v[k]), wf_eload(dy + i + k * WF_LANES));
+            wf_estore(y + i + k * WF_LANES, v[k]);
+        }
+    }
+    return i;
+}
+
 /* What the loop calls depends on the power, for pow. */
 WF_INLINE void choose_forward(wf_activation which, lane_fn f, size_t n, double a, double b,
                               const wf_element *x, wf_element *y)
 {
-    if (which == WF_ACT_pow && !wf_pow_is_short((float)a))
-        forward(wf_lane_pow_long_value, n, a, b, x, y);
-    else
+    if (which == WF_ACT_pow && !wf_pow_is_short((float)a)) {
+        if (wf_pow_is_small((float)a)) {
+            const size_t done = powers(true, n, (float)a, NULL, x, NULL, y);
+            forward(wf_lane_pow_small_value, n - done, a, b, x + done, y + done);
+        } else {
+            const size_t done = powers(false, n, (float)a, NULL, x, NULL, y);
+            forward(wf_lane_pow_long_value, n - done, a, b, x + done, y + done);
+        }
+    } else
         forward(f, n, a, b, x, y);
 }
 
 WF_INLINE void choose_backward(wf_activation which, lane_fn slope, size_t n, double a, double b,
                                const wf_element *saved, const wf_element *dy, wf_element *dx)
 {
-    if (which == WF_ACT_pow && !wf_pow_is_short((float)b))
-        backward(wf_lane_pow_long_slope, n, a, b, saved, dy, dx);
-    else
+    if (which == WF_ACT_pow && !wf_pow_is_short((float)b) && (float)a != 0) {
+        const wf_vf by = wf_vset1((float)a);
+        if (wf_pow_is_small((float)b)) {
+            const size_t done = powers(true, n, (float)b, &by, saved, dy, dx);
+            backward(wf_lane_pow_small_slope, n - done, a, b, saved + done, dy + done, dx + done);
+        } else {
+            const size_t done = powers(false, n, (float)b, &by, saved, dy, dx);
+            backward(wf_lane_pow_long_slope, n - done, a, b, saved + done, dy + done, dx + done);
+        }
+    } else
         backward(slope, n, a, b, saved, dy, dx);
 }
 

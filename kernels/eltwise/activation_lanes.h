@@ -33,57 +33,127 @@ WF_INLINE wf_vf wf_lane_expm1_negative(wf_vf x)
     return wf_vfma(two_n, p, wf_vsub(two_n, wf_vset1(1.0f)));
 }
 
-/* 2^y for y <= 128, infinite at 128 and about 2^-126 below -126: where only 1 + 2^y is wanted. y is not split, so
- * its own rounding is in the result: |y| 2^-24 of it. The fraction's polynomial, of degree 6, is within 2^-28. */
+/* Note [Powers of two by eighths]
+ * 2^y = 2^(n/8) 2^r, n = 8y rounded to a whole number, |r| <= 1/16. Adding 1.5 * 2^20 rounds to eighths, so the
+ * low bits of that sum are n: its three lowest choose T = 2^((n mod 8)/8), and n's others, shifted by 20, are the
+ * exponent. n << 20 adds n mod 8 to the significand as well, so the table holds T's bits less that much. One
+ * addition of integers then gives s = 2^(n/8): 0 for y = -127 and infinity for y = 128, where callers
+ * clamp y; below 2^-126 s is right to 2^-126 only, which is why wf_vexp is something else.
+ * T is off by 0.34 ulp, the polynomial by 2^-25.2, the last two operations by half an ulp each: together
+ * 1.6 ulp, and whatever r is off by. */
+#define WF_EIGHTHS 0x1.8p20f
+static const float wf_two_to_eighths[8] = {
+    1,
+    0x1.f72b84p-1f,
+    0x1.f06fep-1f,
+    0x1.ebfdaep-1f,
+    0x1.ea09e6p-1f,
+    0x1.eace54p-1f,
+    0x1.ee89fap-1f,
+    0x1.f5818ep-1f,
+};
+/* Halves of these numbers: the result is half as large, and 0 for y = -126. */
+static const float wf_halves_of_eighths[8] = {
+    0x1p-1f,        0x1.f72b84p-2f, 0x1.f06fep-2f,  0x1.ebfdaep-2f,
+    0x1.ea09e6p-2f, 0x1.eace54p-2f, 0x1.ee89fap-2f, 0x1.f5818ep-2f,
+};
+
+/* 2^(n/8 + r), shifted being WF_EIGHTHS + n/8. */
+WF_INLINE wf_vf wf_lane_eighths(const float *table, wf_vf shifted, wf_vf r)
+{
+    const wf_vi n = wf_vf_as_i(shifted);
+    const wf_vf s = wf_vi_as_f(wf_vi_add(wf_vf_as_i(wf_vlookup8(table, n)), wf_vi_shl(n, 20)));
+    wf_vf p = wf_vset1(0x1.c690c6p-5f);
+    p = wf_vfma(p, r, wf_vset1(0x1.ec0c22p-3f));
+    p = wf_vfma(p, r, wf_vset1(0x1.62e432p-1f));
+    return wf_vmul(wf_vfma(p, r, wf_vset1(1.0f)), s);
+}
+
+/* 2^y, times 1/2 with wf_halves_of_eighths, for y in [-127, 128]. */
+WF_INLINE wf_vf wf_lane_exp2_within(const float *table, wf_vf y)
+{
+    const wf_vf magic = wf_vset1(WF_EIGHTHS), shifted = wf_vadd(y, magic);
+    return wf_lane_eighths(table, shifted, wf_vsub(y, wf_vsub(shifted, magic)));
+}
+
+/* 2^y: 0 below -127, infinite from 128 on. y is not split, so its own rounding is in the result, |y| 2^-24 of
+ * it. */
 WF_INLINE wf_vf wf_lane_exp2(wf_vf y)
 {
-    const wf_vf magic = wf_vset1(0x1.8p23f + 127);
-    y = wf_vmax(wf_vset1(-126.0f), wf_vmin(wf_vset1(128.0f), y)); /* y second: NaN stays */
-    const wf_vf shifted = wf_vadd(y, magic), r = wf_vsub(y, wf_vsub(shifted, magic));
-    wf_vf p = wf_vset1(0x1.41fbbcp-13f);
-    p = wf_vfma(p, r, wf_vset1(0x1.5f3e54p-10f));
-    p = wf_vfma(p, r, wf_vset1(0x1.3b2d4cp-7f));
-    p = wf_vfma(p, r, wf_vset1(0x1.c6aee8p-5f));
-    p = wf_vfma(p, r, wf_vset1(0x1.ebfbdcp-3f));
-    p = wf_vfma(p, r, wf_vset1(0x1.62e43p-1f));
-    p = wf_vfma(p, r, wf_vset1(1.0f));
-    return wf_vmul(p, wf_vi_as_f(wf_vi_shl(wf_vf_as_i(shifted), 23)));
+    y = wf_vmax(wf_vset1(-127.0f), wf_vmin(wf_vset1(128.0f), y)); /* y second: NaN stays */
+    return wf_lane_exp2_within(wf_two_to_eighths, y);
 }
 
-/* log(1 + u) / a + plus, for u in [0, 1]: log(1 + u) = 2 atanh(s), s = u/(2 + u) <= 1/3. The polynomial
- * in s^2 is fitted to 2^-27 of the result. One division gives s/a and, times a, s. */
-WF_INLINE wf_vf wf_lane_log1p_unit(wf_vf u, wf_vf a, wf_vf plus)
+/* log2 e in two parts; -127 ln2 and 128 ln2. */
+#define WF_LOG2_E_LOW 0x1.4ae0cp-26f
+#define WF_EXP_NONE (-88.0296936f)
+#define WF_EXP_INFINITE 88.7228394f
+
+/* exp(-x) for x in [-WF_EXP_INFINITE, -WF_EXP_NONE], within 2 ulp above 2^-126 and below 2^127.9; the second
+ * multiply-add takes the product's exact value, the third one what log2 e lacks. Elsewhere wf_vexp. */
+WF_INLINE wf_vf wf_lane_exp_minus_within(wf_vf x)
 {
-    const wf_vf part = wf_vdiv(u, wf_vfma(u, a, wf_vadd(a, a))), s = wf_vmul(part, a);
-    const wf_vf s2 = wf_vmul(s, s), twice = wf_vadd(part, part);
-    wf_vf p = wf_vset1(0x1.1ef872p-3f);
-    p = wf_vfma(p, s2, wf_vset1(0x1.1eb612p-3f));
-    p = wf_vfma(p, s2, wf_vset1(0x1.99d27cp-3f));
-    p = wf_vfma(p, s2, wf_vset1(0x1.5555p-2f));
-    return wf_vadd(wf_vfma(wf_vmul(p, s2), twice, twice), plus);
+    const wf_vf magic = wf_vset1(WF_EIGHTHS), l = wf_vset1(WF_LOG2_E);
+    const wf_vf shifted = wf_vfnma(x, l, magic);
+    wf_vf r = wf_vfnma(x, l, wf_vsub(magic, shifted));
+    r = wf_vfnma(x, wf_vset1(WF_LOG2_E_LOW), r);
+    return wf_lane_eighths(wf_two_to_eighths, shifted, r);
+}
+/* The same for every x: 0 and infinite outside. */
+WF_INLINE wf_vf wf_lane_exp_minus(wf_vf x)
+{
+    x = wf_vmax(wf_vset1(-WF_EXP_INFINITE), wf_vmin(wf_vset1(-WF_EXP_NONE), x));
+    return wf_lane_exp_minus_within(x);
+}
+/* exp(x) for x <= WF_EXP_INFINITE, in the same way. */
+WF_INLINE wf_vf wf_lane_exp_below(wf_vf x)
+{
+    x = wf_vmax(wf_vset1(WF_EXP_NONE), x);
+    const wf_vf magic = wf_vset1(WF_EIGHTHS), l = wf_vset1(WF_LOG2_E);
+    const wf_vf shifted = wf_vfma(x, l, magic);
+    wf_vf r = wf_vfma(x, l, wf_vsub(magic, shifted));
+    r = wf_vfma(x, wf_vset1(WF_LOG2_E_LOW), r);
+    return wf_lane_eighths(wf_two_to_eighths, shifted, r);
 }
 
-/* The normal distribution: *density its value at x without the factor 1/sqrt(2 pi), the result its
- * integral up to x. The integral from |x| on is density * t Q(t), t = 1/(1 + 0.35|x|), Q of degree
- * 9 fitted to a relative error of 2^-25 for |x| <= 14.2, where float underflows. */
-WF_INLINE wf_vf wf_lane_normal(wf_vf x, wf_vf *density)
+/* log(1 + u) / a + plus, for u in [0, 1] and over_a = 1/a: u times a polynomial of degree 8, fitted to 2^-24.8 of
+ * the result. */
+WF_INLINE wf_vf wf_lane_log1p_unit(wf_vf u, wf_vf over_a, wf_vf plus)
 {
-    static const float Q[] = {
-        1.396146119e-01f, 1.400085688e-01f,  1.184970737e-01f, 1.122533754e-01f,  -4.398702458e-02f,
-        2.003820688e-01f, -3.077675700e-01f, 1.846886724e-01f, -4.710073024e-02f, 3.410954494e-03f};
-    wf_vf one = wf_vset1(1.0f);
-    wf_vf t = wf_vdiv(one, wf_vfma(wf_vabs(x), wf_vset1(0.35f), one)), q = wf_vset1(Q[9]);
-    for (int i = 8; i >= 0; i--)
-        q = wf_vfma(q, t, wf_vset1(Q[i]));
-    *density = wf_vexp(wf_vmul(wf_vmul(x, x), wf_vset1(-0.5f)));
-    wf_vf tail = wf_vmul(*density, wf_vmul(q, t));
-    return wf_vblend(wf_vgt(x, wf_vzero()), wf_vsub(one, tail), tail);
+    wf_vf p = wf_vset1(0x1.5fa0dap-8f);
+    p = wf_vfma(p, u, wf_vset1(-0x1.eca398p-6f));
+    p = wf_vfma(p, u, wf_vset1(0x1.44707ap-4f));
+    p = wf_vfma(p, u, wf_vset1(-0x1.19af8ep-3f));
+    p = wf_vfma(p, u, wf_vset1(0x1.884554p-3f));
+    p = wf_vfma(p, u, wf_vset1(-0x1.fd1368p-3f));
+    p = wf_vfma(p, u, wf_vset1(0x1.5535dep-2f));
+    p = wf_vfma(p, u, wf_vset1(-0x1.ffff14p-2f));
+    p = wf_vfma(p, u, wf_vset1(1.0f));
+    return wf_vfma(p, wf_vmul(u, over_a), plus);
+}
+
+/* The normal distribution's integral up to x: for x <= 0 2^(y - 1), y = |x| Q(|x|), Q of degree 7, and
+ * 1 less that for x > 0. The logarithm of the integral is smoother than the integral. Q is
+ * fitted so that the integral F is within 2^-25.2 (2F)^(1/4) for |x| <= 6: within 2^-25.2 near 0, 4e-6 of itself at -3,
+ * 0.3 % at -5. Farther out it falls to 0 faster than the integral. PyTorch's 1 + erf is off by 2^-25. */
+WF_INLINE wf_vf wf_lane_normal(wf_vf x)
+{
+    static const float Q[] = {-0x1.26aef6p+0f,  -0x1.d634d6p-2f, -0x1.aeb536p-5f, 0x1.d78d28p-8f,
+                              -0x1.03f402p-12f, -0x1.1ed6p-13f,  0x1.dc0c76p-16f, -0x1.f741fap-20f};
+    const wf_vf size = wf_vabs(x);
+    wf_vf q = wf_vset1(Q[7]);
+    WF_UNROLL
+    for (int i = 6; i >= 0; i--)
+        q = wf_vfma(q, size, wf_vset1(Q[i]));
+    const wf_vf y = wf_vmax(wf_vset1(-126.0f), wf_vmul(size, q));
+    const wf_vf tail = wf_lane_exp2_within(wf_halves_of_eighths, y);
+    return wf_vblend(wf_vgt(x, wf_vzero()), wf_vsub(wf_vset1(1.0f), tail), tail);
 }
 
 WF_INLINE wf_vf wf_lane_sigmoid_value(wf_vf x, wf_vf a, wf_vf b)
 {
     wf_vf one = wf_vset1(1.0f);
-    return wf_vdiv(one, wf_vadd(one, wf_vexp(wf_vneg(x))));
+    return wf_vdiv(one, wf_vadd(one, wf_lane_exp_minus(x)));
 }
 WF_INLINE wf_vf wf_lane_sigmoid_slope(wf_vf y, wf_vf a, wf_vf b)
 {
@@ -101,7 +171,7 @@ WF_INLINE wf_vf wf_lane_tanh_slope(wf_vf y, wf_vf a, wf_vf b)
 }
 WF_INLINE wf_vf wf_lane_silu_value(wf_vf x, wf_vf a, wf_vf b)
 {
-    return wf_vdiv(x, wf_vadd(wf_vset1(1.0f), wf_vexp(wf_vneg(x))));
+    return wf_vdiv(x, wf_vadd(wf_vset1(1.0f), wf_lane_exp_minus(x)));
 }
 WF_INLINE wf_vf wf_lane_silu_slope(wf_vf x, wf_vf a, wf_vf b)
 {
@@ -110,13 +180,16 @@ WF_INLINE wf_vf wf_lane_silu_slope(wf_vf x, wf_vf a, wf_vf b)
 }
 WF_INLINE wf_vf wf_lane_gelu_value(wf_vf x, wf_vf a, wf_vf b)
 {
-    wf_vf density;
-    return wf_vmul(x, wf_lane_normal(x, &density));
+    return wf_vmul(x, wf_lane_normal(x));
 }
+/* The integral, plus x times the density. (0.849 x)^2 is log2 e x^2/2. */
 WF_INLINE wf_vf wf_lane_gelu_slope(wf_vf x, wf_vf a, wf_vf b)
 {
-    wf_vf density, integral = wf_lane_normal(x, &density);
-    return wf_vfma(wf_vmul(x, wf_vset1(0.398942280f)), density, integral); /* 1/sqrt(2 pi) */
+    const wf_vf root = wf_vmul(x, wf_vset1(0.849321800f));
+    const wf_vf y = wf_vmax(wf_vset1(-127.0f), wf_vmul(root, wf_vneg(root)));
+    const wf_vf density = wf_lane_exp2_within(wf_two_to_eighths, y);
+    return wf_vfma(wf_vmul(x, wf_vset1(0.398942280f)), density,
+                   wf_lane_normal(x)); /* 1/sqrt(2 pi) */
 }
 /* (1 + tanh u)/2 = 1 / (1 + exp(-2u)), u = sqrt(2/pi) (x + 0.044715 x^3) */
 WF_INLINE wf_vf wf_lane_gelu_tanh_gate(wf_vf x, wf_vf x2)
@@ -184,27 +257,27 @@ WF_INLINE wf_vf wf_lane_elu_value(wf_vf x, wf_vf a, wf_vf b)
 }
 WF_INLINE wf_vf wf_lane_elu_slope(wf_vf x, wf_vf a, wf_vf b)
 {
-    wf_vf low = wf_vmul(a, wf_vexp(wf_vmin(wf_vzero(), x)));
+    wf_vf low = wf_vmul(a, wf_lane_exp_below(wf_vmin(wf_vzero(), x)));
     return wf_vblend(wf_vgt(x, wf_vzero()), wf_vset1(1.0f), low);
 }
 /* With e = exp(x) and n = e (e + 2): tanh(log(1 + e)) = n / (n + 2), without cancellation. From
  * x = 20 on that is 1. */
 WF_INLINE wf_vf wf_lane_mish_e(wf_vf x)
 {
-    return wf_vexp(wf_vmin(wf_vset1(20.0f), x));
+    return wf_lane_exp_below(wf_vmin(wf_vset1(20.0f), x));
 }
 WF_INLINE wf_vf wf_lane_mish_value(wf_vf x, wf_vf a, wf_vf b)
 {
     wf_vf e = wf_lane_mish_e(x), two = wf_vset1(2.0f), n = wf_vmul(e, wf_vadd(e, two));
     return wf_vmul(x, wf_vdiv(n, wf_vadd(n, two)));
 }
-/* n / (n + 2) + x 4 e (1 + e) / (n + 2)^2 */
+/* n / (n + 2) + x 4 e (1 + e) / (n + 2)^2, over one denominator. */
 WF_INLINE wf_vf wf_lane_mish_slope(wf_vf x, wf_vf a, wf_vf b)
 {
     wf_vf e = wf_lane_mish_e(x), two = wf_vset1(2.0f), n = wf_vmul(e, wf_vadd(e, two));
-    wf_vf d = wf_vadd(n, two), t = wf_vdiv(n, d);
-    wf_vf rise = wf_vmul(wf_vmul(wf_vset1(4.0f), e), wf_vadd(wf_vset1(1.0f), e));
-    wf_vf slope = wf_vadd(t, wf_vmul(x, wf_vdiv(rise, wf_vmul(d, d))));
+    wf_vf d = wf_vadd(n, two), rise = wf_vfma(e, e, e);
+    wf_vf slope = wf_vfma(x, wf_vmul(wf_vset1(4.0f), rise), wf_vmul(n, d));
+    slope = wf_vdiv(slope, wf_vmul(d, d));
     return wf_vblend(wf_vgt(x, wf_vset1(20.0f)), wf_vset1(1.0f), slope);
 }
 WF_INLINE wf_vf wf_lane_abs_value(wf_vf x, wf_vf a, wf_vf b)
@@ -216,11 +289,15 @@ WF_INLINE wf_vf wf_lane_abs_slope(wf_vf x, wf_vf a, wf_vf b)
     wf_vf up = wf_vmaskz(wf_vgt(x, wf_vzero()), wf_vset1(1.0f));
     return wf_vblend(wf_vgt(wf_vzero(), x), wf_vset1(-1.0f), up);
 }
+/* u = exp(-|t|); what log2 e lacks is left out, 2^-26.2 |t| of u. */
 WF_INLINE wf_vf wf_lane_softplus_value(wf_vf x, wf_vf a, wf_vf b)
 {
-    const wf_vf t = wf_vmul(a, x), u = wf_vexp(wf_vneg(wf_vabs(t)));
+    const wf_vf magic = wf_vset1(WF_EIGHTHS), l = wf_vset1(WF_LOG2_E), t = wf_vmul(a, x);
+    const wf_vf size = wf_vmin(wf_vset1(-WF_EXP_NONE), wf_vabs(t)); /* t second: NaN stays */
+    const wf_vf shifted = wf_vfnma(size, l, magic), r = wf_vfnma(size, l, wf_vsub(magic, shifted));
+    const wf_vf u = wf_lane_eighths(wf_two_to_eighths, shifted, r);
     /* x itself, not t / a: t may overflow. */
-    const wf_vf y = wf_lane_log1p_unit(u, a, wf_vmax(wf_vzero(), x));
+    const wf_vf y = wf_lane_log1p_unit(u, wf_vdiv(wf_vset1(1.0f), a), wf_vmax(wf_vzero(), x));
     return wf_vblend(wf_vgt(t, b), x, y);
 }
 WF_INLINE wf_vf wf_lane_softplus_slope(wf_vf x, wf_vf a, wf_vf b)
@@ -277,14 +354,18 @@ WF_INLINE wf_vf wf_lane_reciprocal_slope(wf_vf y, wf_vf a, wf_vf b)
 {
     return wf_vneg(wf_vmul(y, y));
 }
-/* Of the powers that are short, and of the others: the loops choose once. */
+/* Of the powers that are short, of the others, and of the small ones of these: the loops choose once. */
 WF_INLINE wf_vf wf_lane_pow_value(wf_vf x, wf_vf a, wf_vf b)
 {
     return wf_vpow_short(x, a);
 }
 WF_INLINE wf_vf wf_lane_pow_long_value(wf_vf x, wf_vf a, wf_vf b)
 {
-    return wf_vpow_long(x, a);
+    return wf_vpow_uniform(x, a, false);
+}
+WF_INLINE wf_vf wf_lane_pow_small_value(wf_vf x, wf_vf a, wf_vf b)
+{
+    return wf_vpow_uniform(x, a, true);
 }
 /* 0 for a = 0, also at x = 0 */
 WF_INLINE wf_vf wf_lane_pow_slope(wf_vf x, wf_vf a, wf_vf b)
@@ -293,7 +374,11 @@ WF_INLINE wf_vf wf_lane_pow_slope(wf_vf x, wf_vf a, wf_vf b)
 }
 WF_INLINE wf_vf wf_lane_pow_long_slope(wf_vf x, wf_vf a, wf_vf b)
 {
-    return wf_vmaskz(wf_vne(a, wf_vzero()), wf_vmul(a, wf_vpow_long(x, b)));
+    return wf_vmaskz(wf_vne(a, wf_vzero()), wf_vmul(a, wf_vpow_uniform(x, b, false)));
+}
+WF_INLINE wf_vf wf_lane_pow_small_slope(wf_vf x, wf_vf a, wf_vf b)
+{
+    return wf_vmaskz(wf_vne(a, wf_vzero()), wf_vmul(a, wf_vpow_uniform(x, b, true)));
 }
 
 /* dy times the slope, and zero where the slope is, whatever dy. */

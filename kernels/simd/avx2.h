@@ -309,6 +309,11 @@ WF_INLINE wf_vf wf_vpermute(wf_vf a, wf_vi from)
 {
     return _mm256_permutevar8x32_ps(a, from);
 }
+/* Lane i is table[from[i] mod 8]. */
+WF_INLINE wf_vf wf_vlookup8(const float *table, wf_vi from)
+{
+    return _mm256_permutevar8x32_ps(_mm256_loadu_ps(table), from);
+}
 /* Lane i is table[from[i] mod 16]. */
 WF_INLINE wf_vf wf_vlookup16(const float *table, wf_vi from)
 {

@@ -310,6 +310,11 @@ WF_INLINE wf_vf wf_vpermute(wf_vf a, wf_vi from)
 {
     return _mm512_permutexvar_ps(from, a);
 }
+/* Lane i is table[from[i] mod 8]. */
+WF_INLINE wf_vf wf_vlookup8(const float *table, wf_vi from)
+{
+    return _mm512_permutexvar_ps(from, _mm512_broadcast_f32x8(_mm256_loadu_ps(table)));
+}
 /* Lane i is table[from[i] mod 16]. */
 WF_INLINE wf_vf wf_vlookup16(const float *table, wf_vi from)
 {

@@ -175,6 +175,80 @@ WF_INLINE wf_vf wf_vpow_parts(wf_vf x, wf_vf by, wf_vf a, wf_vf *t, wf_vi *n, wf
     return wf_vexp_series(r);
 }
 
+/* Note [Small powers]
+ * For |a| <= 3 a shorter way, in powers of two: x = m 2^e as above, but c is one of 8 and has 24 bits, chosen so
+ * that log2 c is within 2^-32.9 of -h, a multiple of 2^-16. s = e + h is exact, f = m c - 1 lies within 0.0575,
+ *     y = a log2 x = a s + a l, l = log2(1 + f) = f (log2 e + f q(f)), q of degree 3, fitted to 2^-30.4.
+ * a s is exact in two parts. Errors of y for a = 3, in units of 2^-25: 0.27 from the rounding of f, 0.38 from that
+ * of l, 0.12 from log2 e, 0.25 from a l plus the second part, 0.1 from all others; together 1.12, which is
+ * 0.78 2^-25 of the power.
+ *     2^y = T (1 + r p(r)) 2^k, T = 2^(j/8), 8k + j = 8y rounded to a whole number, |r| <= 1/16.
+ * Adding 1.5 * 2^20 rounds y to eighths; the low bits of that sum are 8k + j. p of degree 2 leaves 2^-25.2, T is off
+ * by 0.34 ulp or less, the last step by half an ulp, the ones before it by 0.06. The sum is largest for j = 6, 1.49
+ * ulp: 0.22 from T, 0.38 from p, 0.34 from y. */
+#define WF_SMALL_POWER 3.0f
+static const float wf_pow_c[8] = {
+    0x1.5a9546p+0f, 0x1.3f1f24p+0f, 0x1.28cc0ep+0f, 0x1.13f19cp+0f, 1,
+    0x1.d0226p-1f,  0x1.a029aap-1f, 0x1.7ade3ap-1f,
+};
+static const float wf_pow_h[8] = {
+    -0x1.bf8cp-2f, -0x1.4598p-2f, -0x1.b4e8p-3f, -0x1.bb5p-4f, 0,
+    0x1.22p-3f,    0x1.322cp-2f,  0x1.bcep-2f,
+};
+static const float wf_pow_eighths[8] = {
+    1,
+    0x1.172b84p+0f,
+    0x1.306fep+0f,
+    0x1.4bfdaep+0f,
+    0x1.6a09e6p+0f,
+    0x1.8ace54p+0f,
+    0x1.ae89fap+0f,
+    0x1.d5818ep+0f,
+};
+
+/* x^a is the result times 2^k, 8k + j in the low bits of *n, if |*y| is at most 150. tiny: `by` is as in
+ * wf_vlog_reduce, else 0. */
+WF_INLINE wf_vf wf_vpow_small_parts(wf_vf x, bool tiny, wf_vf by, wf_vf a, wf_vf *y, wf_vi *n)
+{
+    const wf_vi bits = wf_vf_as_i(x), d = wf_vi_sub(bits, wf_vi_set1(0x3f355000));
+    const wf_vi whole = wf_vi_sar(d, 23), segment = wf_vi_sar(d, 20);
+    const wf_vf m = wf_vi_as_f(wf_vi_sub(bits, wf_vi_shl(whole, 23)));
+    const wf_vf e = tiny ? wf_vsub(wf_vcvt_f(whole), by) : wf_vcvt_f(whole);
+    const wf_vf s = wf_vadd(e, wf_vlookup8(wf_pow_h, segment));
+    const wf_vf f = wf_vfma(m, wf_vlookup8(wf_pow_c, segment), wf_vset1(-1.0f));
+    const wf_vf f2 = wf_vmul(f, f), high = wf_vmul(a, s);
+    wf_vf q = wf_vfma(wf_vset1(0x1.27031ap-2f), f, wf_vset1(-0x1.72937ap-2f));
+    q = wf_vfma(q, f, wf_vset1(0x1.ec733p-2f));
+    q = wf_vfma(q, f, wf_vset1(-0x1.71544cp-1f));
+    const wf_vf l = wf_vfma(f, wf_vset1(WF_LOG2_E), wf_vmul(q, f2));
+    const wf_vf low = wf_vfma(a, l, wf_vfma(a, s, wf_vneg(high)));
+    *y = wf_vadd(high, low);
+
+    const wf_vf magic = wf_vset1(0x1.8p20f), shifted = wf_vadd(*y, magic);
+    *n = wf_vf_as_i(shifted);
+    const wf_vf r = wf_vadd(wf_vadd(high, wf_vsub(magic, shifted)), low);
+    const wf_vf t = wf_vlookup8(wf_pow_eighths, *n);
+    wf_vf p = wf_vfma(wf_vset1(0x1.c690c6p-5f), r, wf_vset1(0x1.ec0c22p-3f));
+    p = wf_vfma(p, r, wf_vset1(0x1.62e432p-1f));
+    return wf_vfma(wf_vmul(t, r), p, t);
+}
+/* p 2^k where that is a normal number. n's upper bits are 1.5 * 2^20's, which leave on the left. */
+WF_INLINE wf_vf wf_vpow_small_scaled(wf_vf p, wf_vi n)
+{
+    const wf_vi k = wf_vi_shl(wf_vi_sar(n, 3), 23);
+    return wf_vi_as_f(wf_vi_add(wf_vf_as_i(p), k));
+}
+/* Negative in lanes where that is not so, or x is not wf_vnormal. |y| <= 125 as bits, so NaN is above. */
+WF_INLINE wf_vi wf_vpow_small_fails(wf_vf x, wf_vf y)
+{
+    const wf_vi bits = wf_vf_as_i(x), size = wf_vf_as_i(wf_vabs(y));
+    const wf_vi below = wf_vi_sub(bits, wf_vi_set1(0x00800000));
+    const wf_vi above = wf_vi_sub(wf_vi_set1(0x7f7fffff), bits);
+    const wf_vi far = wf_vi_sub(wf_vi_set1(0x42fa0000), size);
+    const wf_vf any = wf_vor(wf_vi_as_f(below), wf_vi_as_f(above));
+    return wf_vf_as_i(wf_vor(wf_vor(any, x), wf_vi_as_f(far)));
+}
+
 /* p 2^n where that is a normal number. */
 WF_INLINE wf_vf wf_vpow_scaled(wf_vf p, wf_vi n)
 {
@@ -205,6 +279,12 @@ WF_COLD wf_vf wf_vpow_careful(wf_vf x, wf_vf a)
     y = wf_vscale2(y, wf_vcvt_i(nf), nf);
     y = wf_vblend(wf_vgt(t, wf_vset1(89.0f)), inf, y);
     y = wf_vblend(wf_vgt(wf_vset1(-104.5f), t), zero, y);
+    wf_vf z = wf_vpow_small_parts(raised, true, by, a, &t, &n);
+    const wf_vi k = wf_vi_sar(wf_vi_sub(n, wf_vf_as_i(wf_vset1(0x1.8p20f))), 3);
+    z = wf_vscale2(z, k, wf_vcvt_f(k));
+    z = wf_vblend(wf_vgt(t, wf_vset1(129.0f)), inf, z);
+    z = wf_vblend(wf_vgt(wf_vset1(-151.0f), t), zero, z);
+    y = wf_vblend(wf_vge(wf_vset1(WF_SMALL_POWER), wf_vabs(a)), z, y);
     y = wf_vblend(wf_veq(size, one), one, y); /* the logarithm is 0, times an infinity perhaps */
     y = wf_vblend(wf_veq(size, zero), wf_vblend(rises, zero, inf), y);
     y = wf_vblend(wf_veq(size, inf), wf_vblend(rises, inf, zero), y);
@@ -224,24 +304,42 @@ WF_COLD wf_vf wf_vpow_careful(wf_vf x, wf_vf a)
  * negative x: x^0 and 1^a are 1 whatever the other one is; a negative x to a power that is no whole
  * number is NaN. Whole powers of up to 3 are what multiplying gives. A vector of positive normal
  * numbers, powers that are not whole, and normal results takes the short way, with the same bits. */
-WF_INLINE wf_vf wf_vpow_each(wf_vf x, wf_vf a)
+WF_COLD wf_vf wf_vpow_large(wf_vf x, wf_vf a)
 {
     wf_vf t, nf;
     wf_vi n;
     const wf_vf p = wf_vpow_parts(x, wf_vzero(), a, &t, &n, &nf);
-    const wf_vm broken = wf_vne(wf_vcvt_f(wf_vcvt_i_trunc(a)), a);
+    const wf_vm broken = wf_vm_and(wf_vgt(wf_vabs(a), wf_vset1(WF_SMALL_POWER)),
+                                   wf_vne(wf_vcvt_f(wf_vcvt_i_trunc(a)), a));
     const wf_vm easy = wf_vm_and(wf_vm_and(wf_vnormal(x), broken), wf_vpow_in_range(t));
     return wf_vm_all(easy) ? wf_vpow_scaled(p, n) : wf_vpow_careful(x, a);
+}
+WF_INLINE wf_vf wf_vpow_each(wf_vf x, wf_vf a)
+{
+    wf_vf y;
+    wf_vi n;
+    const wf_vf p = wf_vpow_small_parts(x, false, wf_vzero(), a, &y, &n);
+    const wf_vf large = wf_vi_as_f(
+        wf_vi_sub(wf_vf_as_i(wf_vset1(WF_SMALL_POWER)), wf_vf_as_i(wf_vabs(a)))); /* negative */
+    const wf_vf fails = wf_vor(wf_vi_as_f(wf_vpow_small_fails(x, y)), large);
+    const wf_vm hard = wf_vm_or(wf_vi_gt(wf_vf_as_i(wf_vzero()), wf_vf_as_i(fails)),
+                                wf_veq(wf_vcvt_f(wf_vcvt_i_trunc(a)), a));
+    return wf_vm_bits(hard) ? wf_vpow_large(x, a) : wf_vpow_small_scaled(p, n);
 }
 
 /* The same, a finite and in every lane the same; but powers 1/2 and -1/2 are wf_vsqrt(x) and
  * 1 / wf_vsqrt(x), as in PyTorch: NaN of -infinity, where C's pow has infinity and 0, and -infinity of
  * -0 to -1/2. wf_pow_is_short says whether a is one of the powers that take an operation or two, which
- * wf_vpow_short computes; wf_vpow_long is for the others. There zeros, and negative numbers to whole
+ * wf_vpow_short computes; wf_vpow_uniform is for the others. There zeros, and negative numbers to whole
  * powers, take the short way, too. Loops choose between the two once. */
 WF_INLINE bool wf_pow_is_short(float a)
 {
     return a == 0 || a == 1 || a == 2 || a == 3 || a == -1 || a == 0.5f || a == -0.5f;
+}
+
+WF_INLINE bool wf_pow_is_small(float a)
+{
+    return a >= -WF_SMALL_POWER && a <= WF_SMALL_POWER;
 }
 
 WF_INLINE wf_vf wf_vpow_short(wf_vf x, wf_vf a)
@@ -261,7 +359,8 @@ WF_INLINE wf_vf wf_vpow_short(wf_vf x, wf_vf a)
     return wf_vm_bits(wf_veq(a, wf_vset1(0.5f))) ? root : wf_vdiv(one, root);
 }
 
-WF_INLINE wf_vf wf_vpow_long(wf_vf x, wf_vf a)
+/* Right where *hard is not set. wf_pow_is_small says what `is_small`, a constant, is. */
+WF_INLINE wf_vf wf_vpow_try(wf_vf x, wf_vf a, bool is_small, wf_vm *hard)
 {
     const wf_vf half = wf_vmul(a, wf_vset1(0.5f));
     const wf_vm small = wf_vgt(wf_vset1(0x1p24f), wf_vabs(a));
@@ -272,12 +371,26 @@ WF_INLINE wf_vf wf_vpow_long(wf_vf x, wf_vf a)
     const wf_vf base = wf_vandnot(sign_in, x);
     wf_vf t, nf;
     wf_vi n;
-    const wf_vf p = wf_vpow_parts(base, wf_vzero(), a, &t, &n, &nf);
     const wf_vm none = wf_veq(x, wf_vzero());
-    const wf_vm easy = wf_vm_or(none, wf_vm_and(wf_vnormal(base), wf_vpow_in_range(t)));
-    if (!wf_vm_all(easy))
-        return wf_vpow_careful(x, a);
-    return wf_vor(wf_vblend(none, of_zero, wf_vpow_scaled(p, n)), wf_vand(x, sign_out));
+    wf_vf p;
+    wf_vm fails;
+    if (is_small) {
+        p = wf_vpow_small_parts(base, false, wf_vzero(), a, &t, &n);
+        fails = wf_vi_gt(wf_vf_as_i(wf_vzero()), wf_vpow_small_fails(base, t));
+        p = wf_vpow_small_scaled(p, n);
+    } else {
+        p = wf_vpow_parts(base, wf_vzero(), a, &t, &n, &nf);
+        fails = wf_vm_not(wf_vm_and(wf_vnormal(base), wf_vpow_in_range(t)));
+        p = wf_vpow_scaled(p, n);
+    }
+    *hard = wf_vm_and(fails, wf_vm_not(none));
+    return wf_vor(wf_vblend(none, of_zero, p), wf_vand(x, sign_out));
+}
+WF_INLINE wf_vf wf_vpow_uniform(wf_vf x, wf_vf a, bool is_small)
+{
+    wf_vm hard;
+    const wf_vf y = wf_vpow_try(x, a, is_small, &hard);
+    return wf_vm_bits(hard) ? wf_vpow_careful(x, a) : y;
 }
 
 #endif

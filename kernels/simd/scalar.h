@@ -160,6 +160,7 @@ WF_LANEWISE(wf_vi, wf_vcvt_i_trunc, (wf_vf a), wf_to_i32(a.v[i]))
 WF_LANEWISE(wf_vf, wf_vcvt_f, (wf_vi a), (float)a.v[i])
 WF_LANEWISE(wf_vf, wf_vi_as_f, (wf_vi a), wf_float_of((uint32_t)a.v[i]))
 WF_LANEWISE(wf_vf, wf_vpermute, (wf_vf a, wf_vi from), a.v[from.v[i]])
+WF_LANEWISE(wf_vf, wf_vlookup8, (const float *table, wf_vi from), table[from.v[i] & 7])
 WF_LANEWISE(wf_vf, wf_vlookup16, (const float *table, wf_vi from), table[from.v[i] & 15])
 WF_LANEWISE(wf_vi, wf_vf_as_i, (wf_vf a), (int32_t)wf_bits_of(a.v[i]))
 

@@ -176,6 +176,69 @@ static void every_implementation_matches_the_formula(void **state)
                     check(k, (wf_activation)f, lengths[l], in_place);
 }
 
+/* Those that are made of wf_lane_eighths, from where it gives 0 to where it gives infinity. Bounds in units of
+ * 2^-23 max(1, |x|). The exponential e is off by 2 units of itself, or by |x|/8 units more where its
+ * argument is rounded. What follows flattens it: of 1 / (1 + e) and of log(1 + e), e in [0, 1], it moves a quarter
+ * and a half of that, of x e x/8 at most 0.07; the operations behind it, 4 of them or fewer, move 0.5 units each. The
+ * slopes of silu and mish have x times a difference from 1 in them: as much again for each of |x|. */
+static void exponentials_by_eighths_are_close(void **state)
+{
+    static const wf_activation all[] = {WF_ACT_sigmoid,   WF_ACT_silu, WF_ACT_gelu,
+                                        WF_ACT_gelu_tanh, WF_ACT_mish, WF_ACT_softplus,
+                                        WF_ACT_elu};
+    static float x[N], dy[N], y[N], dx[N];
+    const wf_activations *k;
+    for (int i = 0; i < N; i++)
+        dy[i] = 1;
+    for (int i = 0; (k = impl_at(&i)); i++)
+        for (size_t l = 0; l < sizeof(all) / sizeof(*all) && k->dtype == WEFT_F32; l++)
+            for (int round = 0; round < 12; round++) {
+                const wf_activation f = all[l];
+                for (int j = 0; j < N; j++)
+                    x[j] = (float)((round % 3 == 0   ? 3
+                                    : round % 3 == 1 ? 20
+                                                     : 105) *
+                                   test_uniform(40 + (uint64_t)round, (uint64_t)j));
+                k->fn[f].forward(N, a_of(f), b_of(f), x, y);
+                if (f != WF_ACT_sigmoid)
+                    k->fn[f].backward(N, a_of(f), b_of(f), x, dy, dx);
+                for (int j = 0; j < N; j++) {
+                    const double at = (double)x[j], unit = 0x1p-23 * fmax(1, fabs(at));
+                    if (!(fabs((double)y[j] - value(f, at)) <= 2.5 * unit))
+                        fail_msg("%s %s(%a): %a, expected %a", k->name, wf_activation_name(f), at,
+                                 (double)y[j], value(f, at));
+                    if (f != WF_ACT_sigmoid && !(fabs((double)dx[j] - slope(f, at)) <= 4 * unit))
+                        fail_msg("%s %s'(%a): %a, expected %a", k->name, wf_activation_name(f), at,
+                                 (double)dx[j], slope(f, at));
+                }
+            }
+}
+
+/* At the ends of float nothing is NaN that is not in PyTorch: f and its slope are their limits. */
+static void the_ends_of_float_are_limits(void **state)
+{
+    static const wf_activation all[] = {WF_ACT_sigmoid,   WF_ACT_silu, WF_ACT_gelu,
+                                        WF_ACT_gelu_tanh, WF_ACT_mish, WF_ACT_softplus,
+                                        WF_ACT_elu};
+    const float x[4] = {3e38f, -3e38f, 1e30f, -1e30f}, dy[4] = {1, 1, 1, 1};
+    const wf_activations *k;
+    for (int i = 0; (k = impl_at(&i)); i++)
+        for (size_t l = 0; l < sizeof(all) / sizeof(*all) && k->dtype == WEFT_F32; l++) {
+            const wf_activation f = all[l];
+            float y[4], dx[4];
+            k->fn[f].forward(4, a_of(f), b_of(f), x, y);
+            k->fn[f].backward(4, a_of(f), b_of(f), wf_activation_saves_output(f) ? y : x, dy, dx);
+            for (int j = 0; j < 4; j++) {
+                const float low = f == WF_ACT_elu ? -(float)a_of(f) : 0;
+                const float high = f == WF_ACT_sigmoid ? 1 : x[j];
+                if (y[j] != (x[j] > 0 ? high : low) ||
+                    dx[j] != (x[j] > 0 && f != WF_ACT_sigmoid ? 1 : 0))
+                    fail_msg("%s %s(%g): %g, slope %g", k->name, wf_activation_name(f),
+                             (double)x[j], (double)y[j], (double)dx[j]);
+            }
+        }
+}
+
 static void nan_stays_nan_and_zero_stays_zero_where_it_should(void **state)
 {
     const wf_activations *k;
@@ -313,6 +376,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_implementation_matches_the_formula),
+        cmocka_unit_test(exponentials_by_eighths_are_close),
+        cmocka_unit_test(the_ends_of_float_are_limits),
         cmocka_unit_test(nan_stays_nan_and_zero_stays_zero_where_it_should),
         cmocka_unit_test(float_has_the_same_bits_on_every_isa),
         cmocka_unit_test(bf16_is_float_rounded_once),
