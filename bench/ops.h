@@ -11,8 +11,8 @@ typedef struct bench_ops_spec {
     double seconds;   /* a case */
 } bench_ops_spec;
 
-/* Prints one line a case as it is measured. Each case's passes and
- * the copy take turns; figures are medians. */
+/* Prints one line a case as it is measured. Each case's passes and the copy take turns; figures are
+ * the shortest of many. */
 weft_status bench_ops_measure(const bench_ops_spec *spec, const bench_machine *machine, FILE *out,
                               weft_error *err);
 

@@ -177,7 +177,7 @@ static void every_implementation_matches_the_formula(void **state)
 }
 
 /* Those that are made of wf_lane_eighths, from where it gives 0 to where it gives infinity. Bounds in units of
- * 2^-23 max(1, |x|). The exponential e is off by 2 units of itself, or by |x|/8 units more where its
+ * 2^-23 max(1, |x|, |f|). The exponential e is off by 2 units of itself, or by |x|/8 units more where its
  * argument is rounded. What follows flattens it: of 1 / (1 + e) and of log(1 + e), e in [0, 1], it moves a quarter
  * and a half of that, of x e x/8 at most 0.07; the operations behind it, 4 of them or fewer, move 0.5 units each. The
  * slopes of silu and mish have x times a difference from 1 in them: as much again for each of |x|. */
@@ -203,10 +203,11 @@ static void exponentials_by_eighths_are_close(void **state)
                 if (f != WF_ACT_sigmoid)
                     k->fn[f].backward(N, a_of(f), b_of(f), x, dy, dx);
                 for (int j = 0; j < N; j++) {
-                    const double at = (double)x[j], unit = 0x1p-23 * fmax(1, fabs(at));
-                    if (!(fabs((double)y[j] - value(f, at)) <= 2.5 * unit))
+                    const double at = (double)x[j], want = value(f, at);
+                    const double unit = 0x1p-23 * fmax(fmax(1, fabs(at)), fabs(want));
+                    if (!(fabs((double)y[j] - want) <= 2.5 * unit))
                         fail_msg("%s %s(%a): %a, expected %a", k->name, wf_activation_name(f), at,
-                                 (double)y[j], value(f, at));
+                                 (double)y[j], want);
                     if (f != WF_ACT_sigmoid && !(fabs((double)dx[j] - slope(f, at)) <= 4 * unit))
                         fail_msg("%s %s'(%a): %a, expected %a", k->name, wf_activation_name(f), at,
                                  (double)dx[j], slope(f, at));
