@@ -54,8 +54,9 @@ def weft(args, folder):
         options += ["--threads", str(args.threads)]
     result, elements = {}, IMAGES * 64 * 56 * 56
     kinds = "--benchmark_filter=images/(upsample|layer_norm).*/f32/memory"
-    found = run([args.bench, kinds, *options])
-    for b in found["benchmarks"]:
+    images = any(args.only in name for name in PARTS)
+    found = run([args.bench, kinds, *options])["benchmarks"] if images else []
+    for b in found:
         name = b["name"].split("/")[1].replace("_backward", " backward")
         if args.only in name:
             share = b["cpu_time"] / b["real_time"] if args.cpu else 1

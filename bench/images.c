@@ -280,13 +280,13 @@ static bool share_init(share *s, const one *b)
     memset(s->memory, 0, bytes * (size_t)s->n);
     for (int i = 0; i < s->n; i++) {
         operands *o = &s->set[i];
-        char *at = (char *)s->memory + (size_t)i * bytes;
+        char *at = s->memory; /* an operand's images lie side by side, as a batch's do */
         o->act = act;
         o->dtype = b->dtype;
         o->isa = b->machine->isa;
         for (int k = 0; k < IMAGES; k++)
-            o->image[k] = at + (size_t)k * image;
-        o->bytes = (uint8_t *)at + IMAGES * image;
+            o->image[k] = at + ((size_t)k * (size_t)s->n + (size_t)i) * image;
+        o->bytes = (uint8_t *)at + IMAGES * image * (size_t)s->n + (size_t)i * wf_act_count(act);
         for (int c = 0; c < CHANNELS; c++)
             o->channel[c] = 0.5f + (float)c / CHANNELS;
     }

@@ -3,6 +3,16 @@
 
 #include "kernels/upsample/upsample.h"
 
+/* From the first outputs that are made of pixels j - 2, j - 1 and j to those of the next. Taps go up with the
+ * outputs. */
+static void step(const wf_upsample_tap *taps, int n, int j, int *first)
+{
+    first[0] = first[1];
+    first[1] = first[2];
+    while (first[2] < n && taps[first[2]].from[0] <= j)
+        first[2]++;
+}
+
 #define T float
 #define FN(name) name##_f32
 #include "kernels/upsample/ref_body.h"

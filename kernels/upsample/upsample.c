@@ -1,38 +1,49 @@
 /* Resampling of images in channel blocks, a multiple of WF_LANES wide, f32 and bf16 (Note [Elements] in
- * element.h): one source for every ISA over kernels/simd, with one lane for bf16 in any layout, and
+ * element.h): one source for every ISA over kernels/simd, with one lane for any layout, and
  * with the reference's operations in its order. Pure functions, any thread. */
 #include "kernels/simd/element.h"
 
 #include "kernels/upsample/upsample.h"
 
-/* Where output element q of a row takes from: two columns of two rows. */
-typedef struct corners {
-    size_t at0, at1;
-    wf_vf c0, c1;
-} corners;
+enum { PIXELS = 64 /* of a row, in the first-level cache */ };
 
-WF_INLINE corners corners_of(const wf_upsample_tap *k, size_t block)
+/* ---- forward, bilinear: a row of the input is resampled along its length once, for all rows of the output that are
+ * made of it. ---- */
+
+/* Outputs [q0, q1) of the input's row. */
+static void along(const wf_upsample *g, const wf_element *row, int q0, int q1, wf_vf *to)
 {
-    return (corners){(size_t)k->from[0] * block, (size_t)k->from[1] * block,
-                     wf_vset1((float)k->w[0]), wf_vset1((float)k->w[1])};
+    const size_t b = (size_t)g->in.block;
+    for (int q = q0; q < q1; q++) {
+        const wf_upsample_tap *k = &g->cols[q];
+        const wf_vf low = wf_eload(row + (size_t)k->from[0] * b),
+                    high = wf_eload(row + (size_t)k->from[1] * b);
+        to[q - q0] = wf_vadd(wf_vmul(wf_vset1(k->f[0]), low), wf_vmul(wf_vset1(k->f[1]), high));
+    }
 }
 
-WF_INLINE wf_vf mix(corners k, const wf_element *row, size_t l)
+/* One vector of channels; steps of a block between pixels. */
+static void forward_lanes(const wf_upsample *g, const wf_element *x, wf_element *y)
 {
-    return wf_vadd(wf_vmul(k.c0, wf_eload(row + k.at0 + l)),
-                   wf_vmul(k.c1, wf_eload(row + k.at1 + l)));
-}
-
-static void bilinear_row(const wf_upsample *g, const wf_upsample_tap *r, const wf_element *x,
-                         wf_element *y)
-{
-    const size_t b = (size_t)g->in.block, row = (size_t)g->in.W * b;
-    const wf_element *low = x + (size_t)r->from[0] * row, *high = x + (size_t)r->from[1] * row;
-    const wf_vf r0 = wf_vset1((float)r->w[0]), r1 = wf_vset1((float)r->w[1]);
-    for (int q = 0; q < g->Q; q++, y += b) {
-        const corners k = corners_of(&g->cols[q], b);
-        for (size_t l = 0; l < b; l += WF_LANES)
-            wf_estore(y + l, wf_vadd(wf_vmul(r0, mix(k, low, l)), wf_vmul(r1, mix(k, high, l))));
+    const size_t b = (size_t)g->in.block, in_row = (size_t)g->in.W * b, row = (size_t)g->Q * b;
+    wf_vf rows[2][PIXELS]; /* of input row i: the one of i's parity */
+    for (int q0 = 0; q0 < g->Q; q0 += PIXELS) {
+        const int q1 = q0 + PIXELS < g->Q ? q0 + PIXELS : g->Q;
+        int held[2] = {-1, -1};
+        for (int p = 0; p < g->P; p++) {
+            const wf_upsample_tap *r = &g->rows[p];
+            for (int k = 0; k < 2; k++) {
+                const int i = r->from[k];
+                if (held[i % 2] != i)
+                    along(g, x + (size_t)i * in_row, q0, q1, rows[i % 2]);
+                held[i % 2] = i;
+            }
+            const wf_vf *low = rows[r->from[0] % 2], *high = rows[r->from[1] % 2];
+            const wf_vf r0 = wf_vset1(r->f[0]), r1 = wf_vset1(r->f[1]);
+            wf_element *to = y + (size_t)p * row + (size_t)q0 * b;
+            for (int q = 0; q < q1 - q0; q++, to += b)
+                wf_estore(to, wf_vadd(wf_vmul(r0, low[q]), wf_vmul(r1, high[q])));
+        }
     }
 }
 
@@ -50,21 +61,17 @@ static void forward(const wf_upsample *g, const void *vx, void *vy)
     const wf_element *x = vx;
     wf_element *y = vy;
     for (int c = 0; c < wf_round_up(g->in.C, g->in.block); c += g->in.block) {
-        for (int p = 0; p < g->P; p++, y += row) {
-            const int from = g->rows[p].from[0];
-            if (!g->nearest)
-                bilinear_row(g, &g->rows[p], x, y);
-            else
-                nearest_row(g, x + (size_t)from * in_row, y);
-        }
+        for (size_t l = 0; l < b && !g->nearest; l += WF_LANES)
+            forward_lanes(g, x + l, y + l);
+        for (int p = 0; p < g->P && g->nearest; p++)
+            nearest_row(g, x + (size_t)g->rows[p].from[0] * in_row, y + (size_t)p * row);
         x += (size_t)g->in.H * in_row;
+        y += (size_t)g->P * row;
     }
 }
 
 /* ---- backward, nearest: PIXELS of a row of dx are added up in float and stored once. The rows of dy are read one
  * after the other: memory is faster in that order than by several rows at a time. ---- */
-
-enum { ROWS = 4, PIXELS = 64 };
 
 /* Adds what the outputs from q on, all of one row, give to pixels [j0, j1). Returns the first output behind them:
  * taps go up with the outputs. */
@@ -101,80 +108,74 @@ static void nearest_lanes(const wf_upsample *g, const wf_element *dy, wf_element
     }
 }
 
-/* ---- backward, bilinear: ROWS x PIXELS of dx are added up in float and stored once. Several rows at a time,
- * since each output's row gives to two, whose additions need not wait for each other. ---- */
+/* ---- backward, bilinear: a row of dy is added up along its length, with each weight once, and then
+ * given to two rows of dx. The rows of dy are read one after the other. ---- */
 
-/* The outputs [begin, end) with a tap in [i0, i1): taps go up with the outputs. */
+/* Outputs of a row, by the first pixel that they are made of: in [before, first) the one before the pixels
+ * at hand, in [first, end) one of these. */
 typedef struct outputs {
-    int begin, end;
+    int before, first, end;
 } outputs;
 
-static outputs outputs_over(const wf_upsample_tap *taps, int n, int i0, int i1)
+static outputs outputs_of(const wf_upsample_tap *taps, int n, int j0, int j1)
 {
-    int low = 0, high = n; /* the first with from[1] >= i0 */
-    while (low < high) {
-        const int middle = (low + high) / 2;
-        if (taps[middle].from[1] < i0)
-            low = middle + 1;
-        else
-            high = middle;
-    }
-    int end = low;
-    while (end < n && taps[end].from[0] < i1)
-        end++;
-    return (outputs){low, end};
+    outputs o = {0, 0, 0};
+    while (o.before < n && taps[o.before].from[0] < j0 - 1)
+        o.before++;
+    for (o.first = o.before; o.first < n && taps[o.first].from[0] < j0;)
+        o.first++;
+    for (o.end = o.first; o.end < n && taps[o.end].from[0] < j1;)
+        o.end++;
+    return o;
 }
 
-/* Adds d, times its weight, to each pixel of [j0, j1) that tap k names. */
-WF_INLINE void give(const wf_upsample_tap *k, wf_vf c0, wf_vf c1, wf_vf d, int j0, int j1,
-                    wf_vf *sums)
-{
-    const int low = k->from[0] - j0, high = k->from[1] - j0;
-    if (low >= 0)
-        sums[low] = wf_vadd(sums[low], wf_vmul(c0, d));
-    if (high < j1 - j0)
-        sums[high] = wf_vadd(sums[high], wf_vmul(c1, d));
-}
-
-/* What row p of the outputs gives to pixels [j0, j1) of rows [i0, i1). dy: the lanes' first element. */
-static void row_gives(const wf_upsample *g, const wf_element *dy, int p, int i0, int i1, int j0,
-                      int j1, wf_vf (*sums)[PIXELS])
+/* What row p of the outputs, at dy, gives to pixels [j0, j1) of two rows. */
+static void row_gives(const wf_upsample *g, const wf_element *dy, const wf_upsample_tap *r,
+                      outputs o, int j0, int j1, wf_vf *low, wf_vf *high)
 {
     const size_t b = (size_t)g->in.block;
-    const wf_upsample_tap *r = &g->rows[p], *k = g->cols;
-    const outputs columns = outputs_over(k, g->Q, j0, j1);
-    const wf_vf r0 = wf_vset1((float)r->w[0]), r1 = wf_vset1((float)r->w[1]);
-    wf_vf *const low = r->from[0] >= i0 ? sums[r->from[0] - i0] : NULL;
-    wf_vf *const high = r->from[1] < i1 ? sums[r->from[1] - i0] : NULL;
-    dy += ((size_t)p * (size_t)g->Q + (size_t)columns.begin) * b;
-    for (int q = columns.begin; q < columns.end; q++, dy += b) {
-        const wf_vf d = wf_eload(dy);
-        const wf_vf c0 = wf_vset1((float)k[q].w[0]), c1 = wf_vset1((float)k[q].w[1]);
-        if (low)
-            give(&k[q], c0, c1, wf_vmul(r0, d), j0, j1, low);
-        if (high)
-            give(&k[q], c0, c1, wf_vmul(r1, d), j0, j1, high);
+    const wf_upsample_tap *k = g->cols + o.before, *const first = g->cols + o.first,
+                          *const end = g->cols + o.end;
+    const wf_vf r0 = wf_vset1(r->f[0]), r1 = wf_vset1(r->f[1]);
+    wf_vf next = wf_vzero();
+    dy += (size_t)o.before * b;
+    for (; k < first; k++, dy += b)
+        next = wf_vadd(next, wf_vmul(wf_vset1(k->f[1]), wf_eload(dy)));
+    for (int j = j0; j < j1; j++, low++, high++) {
+        wf_vf sum = next;
+        next = wf_vzero();
+        for (; k < end && k->from[0] == j; k++, dy += b) {
+            const wf_vf d = wf_eload(dy);
+            sum = wf_vadd(sum, wf_vmul(wf_vset1(k->f[0]), d));
+            next = wf_vadd(next, wf_vmul(wf_vset1(k->f[1]), d));
+        }
+        if (j == g->in.W - 1) /* the last pixel is its own neighbour */
+            sum = wf_vadd(sum, next);
+        *low = wf_vadd(*low, wf_vmul(r0, sum));
+        *high = wf_vadd(*high, wf_vmul(r1, sum));
     }
 }
 
 /* One vector of channels; steps of a block between pixels. */
 static void bilinear_lanes(const wf_upsample *g, const wf_element *dy, wf_element *dx)
 {
-    wf_vf sums[ROWS][PIXELS];
-    for (int i0 = 0; i0 < g->in.H; i0 += ROWS) {
-        const int i1 = i0 + ROWS < g->in.H ? i0 + ROWS : g->in.H;
-        const outputs rows = outputs_over(g->rows, g->P, i0, i1);
-        for (int j0 = 0; j0 < g->in.W; j0 += PIXELS) {
-            const int j1 = j0 + PIXELS < g->in.W ? j0 + PIXELS : g->in.W;
-            for (int i = 0; i < ROWS; i++)
-                for (int j = 0; j < j1 - j0; j++)
-                    sums[i][j] = wf_vzero();
-            for (int p = rows.begin; p < rows.end; p++)
-                row_gives(g, dy, p, i0, i1, j0, j1, sums);
-            for (int i = i0; i < i1; i++)
-                for (int j = j0; j < j1; j++)
-                    wf_estore(dx + ((size_t)i * (size_t)g->in.W + (size_t)j) * (size_t)g->in.block,
-                              sums[i - i0][j - j0]);
+    const size_t b = (size_t)g->in.block, row = (size_t)g->Q * b, in_row = (size_t)g->in.W * b;
+    const int H = g->in.H, W = g->in.W;
+    wf_vf sums[2][PIXELS]; /* of row i of dx: the one of i's parity */
+    for (int j0 = 0; j0 < W; j0 += PIXELS) {
+        const int j1 = j0 + PIXELS < W ? j0 + PIXELS : W;
+        const outputs columns = outputs_of(g->cols, g->Q, j0, j1);
+        for (int j = 0; j < j1 - j0; j++)
+            sums[0][j] = wf_vzero();
+        for (int i = 0, p = 0; i < H; i++) {
+            wf_vf *low = sums[i % 2], *high = sums[1 - i % 2];
+            wf_element *to = dx + (size_t)i * in_row + (size_t)j0 * b;
+            for (int j = 0; j < j1 - j0; j++)
+                high[j] = wf_vzero();
+            for (; p < g->P && g->rows[p].from[0] == i; p++)
+                row_gives(g, dy + (size_t)p * row, &g->rows[p], columns, j0, j1, low, high);
+            for (int j = 0; j < j1 - j0; j++, to += b)
+                wf_estore(to, i == H - 1 ? wf_vadd(low[j], high[j]) : low[j]);
         }
     }
 }

@@ -2,7 +2,7 @@
  *
  * Along each dimension an output element is w[0] x[from[0]] + w[1] x[from[1]] of the input; nearest
  * has from[0] alone. Padding channels are zero and stay zero. Images of bf16 are computed in f32, sums
- * of gradients too, and each value is rounded once.
+ * of gradients too, and each value is rounded once. A bilinear gradient is added up along rows first.
  *
  * Threading: functions touch their arguments only. Letters: C channels, H W input, P Q output. */
 #ifndef WF_KERNELS_UPSAMPLE_H
@@ -13,6 +13,7 @@
 typedef struct wf_upsample_tap {
     int from[2];
     double w[2]; /* rounded once to the images' type, f32 for bf16 */
+    float f[2];  /* the same, rounded */
 } wf_upsample_tap;
 
 typedef struct wf_upsample {

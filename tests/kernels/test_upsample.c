@@ -6,8 +6,8 @@
 
 #include "kernels/upsample/upsample.h"
 
-extern const wf_upsample_fns wf_upsample_emul, wf_upsample_f32, wf_upsample_bf16_emul,
-    wf_upsample_bf16_scalar;
+extern const wf_upsample_fns wf_upsample_emul, wf_upsample_f32, wf_upsample_scalar,
+    wf_upsample_bf16_emul, wf_upsample_bf16_scalar;
 
 typedef struct shape_case {
     int C, H, W, P, Q;
@@ -20,6 +20,8 @@ static const shape_case cases[] = {
     {16, 9, 9, 4, 5, false, false},   {5, 1, 1, 3, 4, false, false},
     {5, 3, 4, 1, 1, false, true},     {32, 7, 7, 7, 7, false, false},
     {32, 7, 7, 7, 7, true, false},    {1, 32, 10, 100, 31, true, false},
+    {1, 3, 65, 4, 100, false, false}, {1, 2, 128, 3, 64, false, false},
+    {1, 2, 64, 3, 128, false, false}, {1, 3, 2, 2, 128, false, true},
 };
 enum { N_CASES = sizeof(cases) / sizeof(*cases), MAX_SIDE = 128 };
 
@@ -119,7 +121,7 @@ static void float_has_the_same_bits_on_every_isa(void **state)
     if (wf_cpu_isa() < WEFT_ISA_AVX2)
         skip();
     enum { MAX = 32 * 100 * 31 };
-    static float x[MAX], from[MAX], to[3][MAX];
+    static float x[MAX], from[MAX], to[4][MAX];
     for (int i = 0; i < MAX; i++)
         x[i] = (float)test_uniform(1, (uint64_t)i);
     for (int n = 0; n < N_CASES; n++) {
@@ -129,16 +131,16 @@ static void float_has_the_same_bits_on_every_isa(void **state)
         wf_upsample_taps(c->nearest, c->align_corners, WEFT_F32, c->W, c->Q, cols);
         const wf_upsample g = {{c->C, c->H, c->W, 16}, c->P, c->Q, c->nearest, rows, cols};
         const size_t ny = wf_act_count((wf_act){c->C, c->P, c->Q, 16});
-        const wf_upsample_fns *k[] = {&wf_upsample_f32, &wf_upsample_emul,
+        const wf_upsample_fns *k[] = {&wf_upsample_f32, &wf_upsample_scalar, &wf_upsample_emul,
                                       wf_upsample_find(wf_cpu_isa(), WEFT_F32, 16)};
         assert_true(ny <= MAX);
-        for (int i = 0; i < 3; i++) {
+        for (int i = 0; i < 4; i++) {
             k[i]->forward(&g, x, to[i]);
             assert_memory_equal(to[0], to[i], ny * sizeof(float));
             if (i == 0)
                 memcpy(from, to[0], ny * sizeof(float));
         }
-        for (int i = 0; i < 3; i++) {
+        for (int i = 0; i < 4; i++) {
             k[i]->backward(&g, from, to[i]);
             assert_memory_equal(to[0], to[i], wf_act_count(g.in) * sizeof(float));
         }
