@@ -5,45 +5,34 @@
 
 #include "kernels/upsample/upsample.h"
 
-enum { PIXELS = 64 /* of a row, in the first-level cache */ };
+/* Where output element q of a row takes from: two columns of two rows. */
+typedef struct corners {
+    size_t at0, at1;
+    wf_vf c0, c1;
+} corners;
 
-/* ---- forward, bilinear: a row of the input is resampled along its length once, for all rows of the output that are
- * made of it. ---- */
-
-/* Outputs [q0, q1) of the input's row. */
-static void along(const wf_upsample *g, const wf_element *row, int q0, int q1, wf_vf *to)
+WF_INLINE corners corners_of(const wf_upsample_tap *k, size_t block)
 {
-    const size_t b = (size_t)g->in.block;
-    for (int q = q0; q < q1; q++) {
-        const wf_upsample_tap *k = &g->cols[q];
-        const wf_vf low = wf_eload(row + (size_t)k->from[0] * b),
-                    high = wf_eload(row + (size_t)k->from[1] * b);
-        to[q - q0] = wf_vadd(wf_vmul(wf_vset1(k->f[0]), low), wf_vmul(wf_vset1(k->f[1]), high));
-    }
+    return (corners){(size_t)k->from[0] * block, (size_t)k->from[1] * block, wf_vset1(k->f[0]),
+                     wf_vset1(k->f[1])};
 }
 
-/* One vector of channels; steps of a block between pixels. */
-static void forward_lanes(const wf_upsample *g, const wf_element *x, wf_element *y)
+WF_INLINE wf_vf mix(corners k, const wf_element *row, size_t l)
 {
-    const size_t b = (size_t)g->in.block, in_row = (size_t)g->in.W * b, row = (size_t)g->Q * b;
-    wf_vf rows[2][PIXELS]; /* of input row i: the one of i's parity */
-    for (int q0 = 0; q0 < g->Q; q0 += PIXELS) {
-        const int q1 = q0 + PIXELS < g->Q ? q0 + PIXELS : g->Q;
-        int held[2] = {-1, -1};
-        for (int p = 0; p < g->P; p++) {
-            const wf_upsample_tap *r = &g->rows[p];
-            for (int k = 0; k < 2; k++) {
-                const int i = r->from[k];
-                if (held[i % 2] != i)
-                    along(g, x + (size_t)i * in_row, q0, q1, rows[i % 2]);
-                held[i % 2] = i;
-            }
-            const wf_vf *low = rows[r->from[0] % 2], *high = rows[r->from[1] % 2];
-            const wf_vf r0 = wf_vset1(r->f[0]), r1 = wf_vset1(r->f[1]);
-            wf_element *to = y + (size_t)p * row + (size_t)q0 * b;
-            for (int q = 0; q < q1 - q0; q++, to += b)
-                wf_estore(to, wf_vadd(wf_vmul(r0, low[q]), wf_vmul(r1, high[q])));
-        }
+    return wf_vadd(wf_vmul(k.c0, wf_eload(row + k.at0 + l)),
+                   wf_vmul(k.c1, wf_eload(row + k.at1 + l)));
+}
+
+static void bilinear_row(const wf_upsample *g, const wf_upsample_tap *r, const wf_element *x,
+                         wf_element *y)
+{
+    const size_t b = (size_t)g->in.block, row = (size_t)g->in.W * b;
+    const wf_element *low = x + (size_t)r->from[0] * row, *high = x + (size_t)r->from[1] * row;
+    const wf_vf r0 = wf_vset1(r->f[0]), r1 = wf_vset1(r->f[1]);
+    for (int q = 0; q < g->Q; q++, y += b) {
+        const corners k = corners_of(&g->cols[q], b);
+        for (size_t l = 0; l < b; l += WF_LANES)
+            wf_estore(y + l, wf_vadd(wf_vmul(r0, mix(k, low, l)), wf_vmul(r1, mix(k, high, l))));
     }
 }
 
@@ -61,14 +50,18 @@ static void forward(const wf_upsample *g, const void *vx, void *vy)
     const wf_element *x = vx;
     wf_element *y = vy;
     for (int c = 0; c < wf_round_up(g->in.C, g->in.block); c += g->in.block) {
-        for (size_t l = 0; l < b && !g->nearest; l += WF_LANES)
-            forward_lanes(g, x + l, y + l);
-        for (int p = 0; p < g->P && g->nearest; p++)
-            nearest_row(g, x + (size_t)g->rows[p].from[0] * in_row, y + (size_t)p * row);
+        for (int p = 0; p < g->P; p++, y += row) {
+            const int from = g->rows[p].from[0];
+            if (!g->nearest)
+                bilinear_row(g, &g->rows[p], x, y);
+            else
+                nearest_row(g, x + (size_t)from * in_row, y);
+        }
         x += (size_t)g->in.H * in_row;
-        y += (size_t)g->P * row;
     }
 }
+
+enum { PIXELS = 64 /* of a row, in the first-level cache */ };
 
 /* ---- backward, nearest: PIXELS of a row of dx are added up in float and stored once. The rows of dy are read one
  * after the other: memory is faster in that order than by several rows at a time. ---- */
