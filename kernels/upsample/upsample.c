@@ -13,8 +13,8 @@ typedef struct corners {
 
 WF_INLINE corners corners_of(const wf_upsample_tap *k, size_t block)
 {
-    return (corners){(size_t)k->from[0] * block, (size_t)k->from[1] * block, wf_vset1(k->f[0]),
-                     wf_vset1(k->f[1])};
+    return (corners){(size_t)k->from[0] * block, (size_t)k->from[1] * block,
+                     wf_vset1((float)k->w[0]), wf_vset1((float)k->w[1])};
 }
 
 WF_INLINE wf_vf mix(corners k, const wf_element *row, size_t l)
@@ -28,7 +28,7 @@ static void bilinear_row(const wf_upsample *g, const wf_upsample_tap *r, const w
 {
     const size_t b = (size_t)g->in.block, row = (size_t)g->in.W * b;
     const wf_element *low = x + (size_t)r->from[0] * row, *high = x + (size_t)r->from[1] * row;
-    const wf_vf r0 = wf_vset1(r->f[0]), r1 = wf_vset1(r->f[1]);
+    const wf_vf r0 = wf_vset1((float)r->w[0]), r1 = wf_vset1((float)r->w[1]);
     for (int q = 0; q < g->Q; q++, y += b) {
         const corners k = corners_of(&g->cols[q], b);
         for (size_t l = 0; l < b; l += WF_LANES)
