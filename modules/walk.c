@@ -108,6 +108,8 @@ weft_status weft_tensor_list_add(weft_tensor_list *list, const char *name, weft_
         return ctx == NULL ? WEFT_ERR_INVALID
                            : wf_fail(ctx, WEFT_ERR_INVALID, "weft_tensor_list_add: there is no %s",
                                      list == NULL ? "list" : "name");
+    if (wf_tensor_check(tensor, name, true) == NULL)
+        return WEFT_ERR_STATE;
     char *copy = wf_strdup(name);
     if (copy == NULL)
         return WEFT_ERR_NOMEM;
