@@ -57,7 +57,8 @@ bool wf_error_is_of(const weft_error *err, const char *whole)
 
 weft_status wf_error_vset(weft_error *err, weft_status status, const char *format, va_list args)
 {
-    status = wf_status_of(status);
+    if ((unsigned)status > WEFT_ERR_INTERNAL)
+        status = WEFT_ERR_STATE;
     if (err && err->status == WEFT_OK && status != WEFT_OK) {
         va_list again;
         va_copy(again, args);
@@ -68,11 +69,6 @@ weft_status wf_error_vset(weft_error *err, weft_status status, const char *forma
         va_end(again);
     }
     return status;
-}
-
-weft_status wf_status_of(weft_status status)
-{
-    return (unsigned)status <= WEFT_ERR_INTERNAL ? status : WEFT_ERR_STATE;
 }
 
 weft_status wf_error_set(weft_error *err, weft_status status, const char *format, ...)

@@ -10,11 +10,10 @@
 /* As vsnprintf, but numbers have decimal points whatever the program's locale. For all messages. */
 int wf_vsnprintf(char *text, size_t size, const char *format, va_list args)
     __attribute__((format(printf, 3, 0)));
-/* Sets err (may be NULL), unless it has an error already. Returns status. */
+/* Sets err (may be NULL), unless it has an error already. Returns status; WEFT_ERR_STATE for one that is none, as
+ * the user's functions may return it. */
 weft_status wf_error_set(weft_error *err, weft_status status, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
-/* The status; WEFT_ERR_STATE for what is none, as the user's functions may return it. */
-weft_status wf_status_of(weft_status status);
 weft_status wf_error_vset(weft_error *err, weft_status status, const char *format, va_list args)
     __attribute__((format(printf, 3, 0)));
 /* Whether err's text is this one, or what had room of it. */

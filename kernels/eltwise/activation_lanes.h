@@ -54,21 +54,15 @@ static const float wf_two_to_eighths[8] = {
 };
 
 /* 2^(n/8 + r), shifted being WF_EIGHTHS + n/8. */
-WF_INLINE wf_vf wf_lane_eighths(const float *table, wf_vf shifted, wf_vf r)
+WF_INLINE wf_vf wf_lane_eighths(wf_vf shifted, wf_vf r)
 {
     const wf_vi n = wf_vf_as_i(shifted);
-    const wf_vf s = wf_vi_as_f(wf_vi_add(wf_vf_as_i(wf_vlookup8(table, n)), wf_vi_shl(n, 20)));
+    const wf_vf s =
+        wf_vi_as_f(wf_vi_add(wf_vf_as_i(wf_vlookup8(wf_two_to_eighths, n)), wf_vi_shl(n, 20)));
     wf_vf p = wf_vset1(0x1.c690c6p-5f);
     p = wf_vfma(p, r, wf_vset1(0x1.ec0c22p-3f));
     p = wf_vfma(p, r, wf_vset1(0x1.62e432p-1f));
     return wf_vmul(wf_vfma(p, r, wf_vset1(1.0f)), s);
-}
-
-/* 2^y for y in [-127, 128], the table being wf_two_to_eighths. */
-WF_INLINE wf_vf wf_lane_exp2_within(const float *table, wf_vf y)
-{
-    const wf_vf magic = wf_vset1(WF_EIGHTHS), shifted = wf_vadd(y, magic);
-    return wf_lane_eighths(table, shifted, wf_vsub(y, wf_vsub(shifted, magic)));
 }
 
 /* 2^y: 0 below -127, infinite from 128 on. y is not split, so its own rounding is in the result, |y| 2^-24 of
@@ -76,7 +70,8 @@ WF_INLINE wf_vf wf_lane_exp2_within(const float *table, wf_vf y)
 WF_INLINE wf_vf wf_lane_exp2(wf_vf y)
 {
     y = wf_vmax(wf_vset1(-127.0f), wf_vmin(wf_vset1(128.0f), y)); /* y second: NaN stays */
-    return wf_lane_exp2_within(wf_two_to_eighths, y);
+    const wf_vf magic = wf_vset1(WF_EIGHTHS), shifted = wf_vadd(y, magic);
+    return wf_lane_eighths(shifted, wf_vsub(y, wf_vsub(shifted, magic)));
 }
 
 /* log2 e in two parts; -127 ln2 and 128 ln2. */
@@ -92,7 +87,7 @@ WF_INLINE wf_vf wf_lane_exp_minus_within(wf_vf x)
     const wf_vf shifted = wf_vfnma(x, l, magic);
     wf_vf r = wf_vfnma(x, l, wf_vsub(magic, shifted));
     r = wf_vfnma(x, wf_vset1(WF_LOG2_E_LOW), r);
-    return wf_lane_eighths(wf_two_to_eighths, shifted, r);
+    return wf_lane_eighths(shifted, r);
 }
 /* The same for every x: 0 and infinite outside. */
 WF_INLINE wf_vf wf_lane_exp_minus(wf_vf x)
@@ -108,7 +103,7 @@ WF_INLINE wf_vf wf_lane_exp_below(wf_vf x)
     const wf_vf shifted = wf_vfma(x, l, magic);
     wf_vf r = wf_vfma(x, l, wf_vsub(magic, shifted));
     r = wf_vfma(x, wf_vset1(WF_LOG2_E_LOW), r);
-    return wf_lane_eighths(wf_two_to_eighths, shifted, r);
+    return wf_lane_eighths(shifted, r);
 }
 
 /* log(1 + u) / a + plus, for u in [0, 1] and over_a = 1/a: u times a polynomial of degree 8, fitted to 2^-24.8 of
@@ -286,7 +281,7 @@ WF_INLINE wf_vf wf_lane_softplus_value(wf_vf x, wf_vf a, wf_vf b)
     const wf_vf magic = wf_vset1(WF_EIGHTHS), l = wf_vset1(WF_LOG2_E), t = wf_vmul(a, x);
     const wf_vf size = wf_vmin(wf_vset1(-WF_EXP_NONE), wf_vabs(t)); /* t second: NaN stays */
     const wf_vf shifted = wf_vfnma(size, l, magic), r = wf_vfnma(size, l, wf_vsub(magic, shifted));
-    const wf_vf u = wf_lane_eighths(wf_two_to_eighths, shifted, r);
+    const wf_vf u = wf_lane_eighths(shifted, r);
     /* x itself, not t / a: t may overflow. */
     const wf_vf y = wf_lane_log1p_unit(u, wf_vdiv(wf_vset1(1.0f), a), wf_vmax(wf_vzero(), x));
     return wf_vblend(wf_vgt(t, b), x, y);

@@ -183,9 +183,8 @@ static void every_implementation_matches_the_formula(void **state)
  * slopes of silu and mish have x times a difference from 1 in them: as much again for each of |x|. */
 static void exponentials_by_eighths_are_close(void **state)
 {
-    static const wf_activation all[] = {WF_ACT_sigmoid,   WF_ACT_silu, WF_ACT_gelu,
-                                        WF_ACT_gelu_tanh, WF_ACT_mish, WF_ACT_softplus,
-                                        WF_ACT_elu};
+    static const wf_activation all[] = {WF_ACT_sigmoid, WF_ACT_silu,     WF_ACT_gelu_tanh,
+                                        WF_ACT_mish,    WF_ACT_softplus, WF_ACT_elu};
     static float x[N], dy[N], y[N], dx[N];
     const wf_activations *k;
     for (int i = 0; i < N; i++)
