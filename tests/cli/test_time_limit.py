@@ -47,23 +47,26 @@ def last_step(run):
 
 def test_a_limit_is_kept_and_the_next_job_goes_on(tmp):
     run = f"{tmp}/run"
-    text, took = leaves(run, "--time-limit", "0:08", seconds=8)
+    # Before a write is measured, 7.2 s are kept free: the others are for a slow start.
+    text, took = leaves(run, "--time-limit", "0:12", seconds=12)
     assert took > 1, text
-    assert re.search(r"^time  0:0\d to the job's end \(--time-limit\)$", text, re.M), text
+    assert re.search(r"^time  0:\d\d to the job's end \(--time-limit\)$", text, re.M), text
     assert re.search(r"^time  0:0\d left \(--time-limit\), 0:0\d of them to be kept free: too short for "
                      "(another step|an evaluation)$", text, re.M), text
     first = last_step(run)
     assert first > 10, first
     text, _ = leaves(run, "--time-limit", "0:10", "--time-margin", "0:07", seconds=10)
-    assert last_step(run) > first and "goes on" in text + " goes on", text
+    assert last_step(run) > first, text
 
 
 def test_the_batch_system_tells_the_end(tmp):
-    now = int(time.time())
-    text, _ = leaves(f"{tmp}/slurm", seconds=9, SLURM_JOB_ID="1", SLURM_JOB_END_TIME=str(now + 8))
+    now = int(time.time())  # up to a second less than the time
+    text, _ = leaves(f"{tmp}/slurm", "--time-margin", "0:05", seconds=9, SLURM_JOB_ID="1",
+                     SLURM_JOB_END_TIME=str(now + 9))
     assert "(SLURM_JOB_END_TIME)" in text, text
     # PBS counts from the start of the session: a new one here.
-    r = subprocess.run([weft_command.WEFT, "train", *ENDLESS, "--output-dir", f"{tmp}/pbs"],
+    r = subprocess.run([weft_command.WEFT, "train", *ENDLESS, "--output-dir", f"{tmp}/pbs",
+                        "--time-margin", "0:05"],
                        env={**without_jobs(), "PBS_JOBID": "1.head", "PBS_WALLTIME": "00:00:08"},
                        start_new_session=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
                        timeout=60)
