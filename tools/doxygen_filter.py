@@ -160,7 +160,7 @@ def statements(text):
     comment behind it or None): declarations, members, enumerators, #define."""
     at, depth, enum = 0, 0, False
     blank = re.compile(r"[ \t]*\n(?:[ \t]*\n)+")
-    define = re.compile(r"[ \t]*#(?:[^\n\\/]|\\\n|/(?!\*))*")
+    define = re.compile(r"[ \t]*#(?:[^\n\\/]|\\[\n\"]|/(?!\*))*")
     opened = re.compile(r"[^;{}#/]*\{")
     code = re.compile(r"(?:[^;{}/#\"]|\"[^\"]*\"|\{[^{}]*\}|/(?!\*))*?;")
     enumerator = re.compile(r"(?:[^,{}/]|/(?!\*))+?(?:,|(?=\s*(?:/\*|\})))")

@@ -59,18 +59,23 @@ weft_tensor *wf_record(const wf_op *op, const void *attrs, const double *scalars
  * first operand that has one; if none has one (all are NULL), no step fails. */
 weft_context *wf_record_context(const char *what, int needed, int n, weft_tensor *const *in);
 /* Note [Names that the user wrote]. A public function that records several ops, or an op of another
- * name, begins with WF_SAY("name", x, y). Until it returns, errors, lints and nodes show this name
- * in place of the names of the ops that it records. Where such functions call each other, the
- * outermost name is shown. The tensors are the user's operands, in order; each may be NULL. They
- * tell the context, and the lints look at them. Gradient rules record under the ops' own names. */
+ * name, begins with WF_SAY("name", needed, x, y). Until it returns, errors, lints and nodes show
+ * this name in place of the names of the ops that it records. Where such functions call each other,
+ * the outermost name is shown. The tensors are the user's operands, in order, by the names that they
+ * have in the public header. They tell the context, and the lints look at them. The first `needed`
+ * must not be NULL: else the step fails, and the error has the operand's name. Gradient rules record
+ * under the ops' own names. */
 typedef struct wf_said {
     weft_context *ctx; /* NULL: nothing was set */
 } wf_said;
-wf_said wf_said_begin(const char *name, int n, weft_tensor *const *in);
+/* names: the operands' names, separated by commas; NULL: they are numbered. */
+wf_said wf_said_begin(const char *name, int needed, const char *names, int n,
+                      weft_tensor *const *in);
 void wf_said_end(wf_said *said);
-#define WF_SAY(name, ...)                                                                          \
+#define WF_SAY(name, needed, ...)                                                                  \
     __attribute__((cleanup(wf_said_end), unused)) wf_said wf_said_here =                           \
-        wf_said_begin(name, (int)(sizeof((weft_tensor *[]){__VA_ARGS__}) / sizeof(weft_tensor *)), \
+        wf_said_begin(name, needed, #__VA_ARGS__,                                                  \
+                      (int)(sizeof((weft_tensor *[]){__VA_ARGS__}) / sizeof(weft_tensor *)),       \
                       (weft_tensor *[]){__VA_ARGS__})
 
 /* For n <= WF_MAX_OUT tensors: makes each value the content of its stored tensor when the step

@@ -252,7 +252,21 @@ static weft_tensor *record_in_step(weft_context *ctx, const wf_op *op, const voi
     return NULL;
 }
 
-wf_said wf_said_begin(const char *name, int n, weft_tensor *const *in)
+/* Fails the step where one of the first `needed` operands is NULL. */
+static void refuse_null(weft_context *ctx, const char *name, int needed, const char *names,
+                        weft_tensor *const *in)
+{
+    for (int i = 0; i < needed && wf_step_status(ctx) == WEFT_OK; i++) {
+        const int length = (int)strcspn(names, ",");
+        if (!in[i])
+            wf_fail_step(ctx, WEFT_ERR_INVALID, "%s: %.*s is NULL", name, length, names);
+        names += length;
+        names += strspn(names, ", ");
+    }
+}
+
+wf_said wf_said_begin(const char *name, int needed, const char *names, int n,
+                      weft_tensor *const *in)
 {
     weft_context *ctx = NULL;
     for (int i = 0; i < n && !ctx; i++)
@@ -261,6 +275,7 @@ wf_said wf_said_begin(const char *name, int n, weft_tensor *const *in)
         wf_record_context(name, 0, n, in); /* which says so */
     if (!ctx || ctx->where.said || ctx->graph->rule)
         return (wf_said){NULL};
+    refuse_null(ctx, name, needed, names, in);
     /* Checks the order of the user's operands here, because the operands that the function makes
      * from them have no known order. */
     if (n > 1 && !ctx->graph->in_backward && wf_lint_on(ctx)) {

@@ -105,13 +105,25 @@ typedef struct weft_module_class {
     {                                                                                              \
         return type##_forward((type *)m, x);                                                       \
     }                                                                                              \
-    static const weft_module_class type##_class = {.name = class_name,                             \
-                                                   .size = sizeof(type),                           \
-                                                   .init = type##_class_init,                      \
-                                                   .forward = type##_class_forward,                \
-                                                   __VA_ARGS__};
-/* The same, and defines the struct; C++ needs C++20 for it. Its members besides `base` follow class_name, each with a
- * semicolon. */
+    WEFT_MISSING_MEMBERS_BEGIN static const weft_module_class type##_class = {                     \
+        .name = class_name,                                                                        \
+        .size = sizeof(type),                                                                      \
+        .init = type##_class_init,                                                                 \
+        .forward = type##_class_forward,                                                           \
+        __VA_ARGS__};                                                                              \
+    WEFT_MISSING_MEMBERS_END
+/* g++ -Wextra warns of members that an initialiser leaves out; C compilers do not. */
+#if defined(__cplusplus) && defined(__GNUC__)
+#define WEFT_MISSING_MEMBERS_BEGIN                                                                 \
+    _Pragma("GCC diagnostic push")                                                                 \
+        _Pragma("GCC diagnostic ignored \"-Wmissing-field-initializers\"")
+#define WEFT_MISSING_MEMBERS_END _Pragma("GCC diagnostic pop")
+#else
+#define WEFT_MISSING_MEMBERS_BEGIN
+#define WEFT_MISSING_MEMBERS_END
+#endif
+/* The same, and defines the struct. Its members besides `base` follow class_name, each with a semicolon. C++ needs
+ * C++20 for both macros. */
 #define WEFT_MODULE(type, class_name, ...)                                                         \
     typedef struct type {                                                                          \
         weft_module base;                                                                          \

@@ -62,13 +62,15 @@ weft_tensor *weft_leaky_relu(weft_tensor *x, double negative_slope);
 weft_tensor *weft_sigmoid(weft_tensor *x);
 weft_tensor *weft_tanh(weft_tensor *x);
 weft_tensor *weft_silu(weft_tensor *x); /* x sigmoid(x) */
-weft_tensor *weft_gelu(weft_tensor *x); /* x Phi(x), with erf */
+/* x Phi(x), with erf; infinite at infinity, as torch's of a single number: torch's vectors have NaN there. */
+weft_tensor *weft_gelu(weft_tensor *x);
 /* torch's approximate='tanh'; but the gradient at infinity passes, as at large x: torch has NaN. */
 weft_tensor *weft_gelu_tanh(weft_tensor *x);
-/* As torch's of the same names. */
+/* As torch's of the same names. elu: x > 0 ? x : alpha (exp(x) - 1). But where x is NaN, the gradients of
+ * hardswish and elu are NaN, so that it is not lost on the way back; torch has 1. */
 weft_tensor *weft_hardsigmoid(weft_tensor *x);
 weft_tensor *weft_hardswish(weft_tensor *x);
-weft_tensor *weft_elu(weft_tensor *x, double alpha); /* x > 0 ? x : alpha (exp(x) - 1) */
+weft_tensor *weft_elu(weft_tensor *x, double alpha);
 /* x tanh(log(1 + exp(x))). The gradient at infinity passes, as at large x; torch has NaN there. */
 weft_tensor *weft_mish(weft_tensor *x);
 /* -x, |x|, e^x. */
@@ -115,9 +117,9 @@ weft_tensor *weft_mv(weft_tensor *a, weft_tensor *x);
 weft_tensor *weft_bmm(weft_tensor *a, weft_tensor *b);
 /* a (M) as a column by b (N) as a row: (M, N). As torch.outer. */
 weft_tensor *weft_outer(weft_tensor *a, weft_tensor *b);
-/* x (..., in) times w (out, in) transposed, plus bias (out) or NULL: (..., out). As torch's
+/* x (..., in) times weight (out, in) transposed, plus bias (out) or NULL: (..., out). As torch's
  * F.linear. */
-weft_tensor *weft_linear(weft_tensor *x, weft_tensor *w, weft_tensor *bias);
+weft_tensor *weft_linear(weft_tensor *x, weft_tensor *weight, weft_tensor *bias);
 
 /* Options of weft_conv2d. */
 typedef struct weft_conv2d_opts {
@@ -127,10 +129,10 @@ typedef struct weft_conv2d_opts {
     int groups;      /* 0 reads as 1 */
 } weft_conv2d_opts;
 #define WEFT_CONV2D_OPTS_INIT WEFT_INIT_ZERO /* to begin options with */
-/* x (N, C, H, W), w (K, C/groups, R, S), bias (K) or NULL, opts or NULL: (N, K, P, Q), P = (H +
+/* x (N, C, H, W), weight (K, C/groups, R, S), bias (K) or NULL, opts or NULL: (N, K, P, Q), P = (H +
  * 2*padding - dilation*(R-1) - 1)/stride + 1. An x (C, H, W) is a minibatch of one, and the result
  * (K, P, Q); so it is with weft_conv_transpose2d and pooling, as in torch. */
-weft_tensor *weft_conv2d(weft_tensor *x, weft_tensor *w, weft_tensor *bias,
+weft_tensor *weft_conv2d(weft_tensor *x, weft_tensor *weight, weft_tensor *bias,
                          const weft_conv2d_opts *opts);
 
 /* Options of weft_conv_transpose2d. */
@@ -142,10 +144,10 @@ typedef struct weft_conv_transpose2d_opts {
     int groups;            /* 0 reads as 1 */
 } weft_conv_transpose2d_opts;
 #define WEFT_CONV_TRANSPOSE2D_OPTS_INIT WEFT_INIT_ZERO /* to begin options with */
-/* x (N, C, H, W), w (C, K/groups, R, S), bias (K) or NULL, opts or NULL: (N, K, P, Q),
+/* x (N, C, H, W), weight (C, K/groups, R, S), bias (K) or NULL, opts or NULL: (N, K, P, Q),
  * P = (H - 1)*stride - 2*padding + dilation*(R-1) + output_padding + 1. As torch's
  * F.conv_transpose2d: the gradient of weft_conv2d's input. */
-weft_tensor *weft_conv_transpose2d(weft_tensor *x, weft_tensor *w, weft_tensor *bias,
+weft_tensor *weft_conv_transpose2d(weft_tensor *x, weft_tensor *weight, weft_tensor *bias,
                                    const weft_conv_transpose2d_opts *opts);
 
 /* Options of weft_batch_norm; begin with WEFT_BATCH_NORM_OPTS_INIT. */
@@ -293,8 +295,10 @@ typedef struct weft_cross_entropy_opts {
 #define WEFT_CROSS_ENTROPY_OPTS_INIT WEFT_INIT_ZERO /* to begin options with */
 /* logits (N, K), labels i64 (N) with values in [0, K): scalar, or (N) for WEFT_NONE. opts or NULL.
  * As torch's F.cross_entropy: the mean divides by the sum of the labels' weights, and is NaN when
- * every row is ignored. A label out of range fails the run (ERR_INVALID) before anything is
- * committed. Labels in the logits' type and shape are the classes' probabilities; then the mean
+ * every row is ignored. A row that is ignored, or whose weight is 0, takes a gradient of 0; torch's
+ * is NaN there if its logits are not finite. A label out of range fails the run (ERR_INVALID) before
+ * anything is committed; labels are not looked at where nothing needs the loss, which is not
+ * computed then. Labels in the logits' type and shape are the classes' probabilities; then the mean
  * divides by N, labels may take a gradient, and none is ignored. */
 weft_tensor *weft_cross_entropy(weft_tensor *logits, weft_tensor *labels,
                                 const weft_cross_entropy_opts *opts);

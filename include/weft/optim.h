@@ -181,7 +181,8 @@ int64_t weft_optimizer_steps(const weft_optimizer *o); /* taken so far */
 /* Clips gradients by their norm, as torch.nn.utils.clip_grad_norm_: multiplies all of them by
  * min(1, max_norm / (norm + 1e-6)), norm being the Euclidean norm of all of them together. Call it
  * between weft_backward and the optimizer's step: it is recorded, and runs with the step before
- * any stored tensor changes. Tensors without a gradient are left out; list each tensor once.
+ * any stored tensor changes. Tensors without a gradient are left out. List each tensor once: one that is
+ * listed twice counts twice in the norm.
  * Returns the norm, an f64 scalar that can be read until the next step ends, as a loss can.
  * error_if_nonfinite: a norm that is NaN or infinite fails the step. NULL on failure; the step has
  * then failed. An empty list gives NULL, too. */

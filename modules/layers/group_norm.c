@@ -41,12 +41,14 @@ weft_module *weft_group_norm_create(weft_context *ctx, int groups, int channels,
     }
     const weft_group_norm_opts usual = WEFT_GROUP_NORM_OPTS_INIT;
     opts = opts != NULL ? opts : &usual;
-    if (groups < 1 || channels < 1 || channels % groups != 0 ||
-        !(opts->eps > 0 && isfinite(opts->eps))) {
-        wf_fail(ctx, WEFT_ERR_INVALID,
-                "GroupNorm(%d, %d, eps=%g): the channels must divide by the groups, eps be "
-                "above 0 (WEFT_GROUP_NORM_OPTS_INIT has the default)",
-                groups, channels, opts->eps);
+    const char *wrong = groups < 1 || channels < 1 ? "groups and channels must be at least 1"
+                        : channels % groups != 0   ? "the channels must divide by the groups"
+                        : !(opts->eps > 0 && isfinite(opts->eps))
+                            ? "eps must be above 0 (WEFT_GROUP_NORM_OPTS_INIT has the default)"
+                            : NULL;
+    if (wrong) {
+        wf_fail(ctx, WEFT_ERR_INVALID, "GroupNorm(%d, %d, eps=%g): %s", groups, channels, opts->eps,
+                wrong);
         return NULL;
     }
     group_norm *self = weft_module_create(ctx, &group_norm_class, NULL);

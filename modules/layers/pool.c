@@ -62,8 +62,8 @@ static weft_module *pool_create(weft_context *ctx, const weft_module_class *cls,
         if (o.kernel[i] < 1 || o.stride[i] < 1 || o.dilation[i] < 1 || o.padding[i] < 0 ||
             o.padding[i] > o.kernel[i] / 2) {
             wf_fail(ctx, WEFT_ERR_INVALID,
-                    "%s: kernel %d, stride %d, padding %d, dilation %d: out of range (padding at "
-                    "most half the kernel)",
+                    "%s: kernel %d, stride %d, padding %d, dilation %d: expected at least 1, and a "
+                    "padding of at least 0 and at most half the kernel",
                     cls->name, o.kernel[i], o.stride[i], o.padding[i], o.dilation[i]);
             return NULL;
         }

@@ -74,11 +74,11 @@ static void recording(void **state)
 
 static void null_operands(void **state)
 {
-    expect(weft_linear(f32, NULL, NULL), "linear: input 1 is NULL");
-    expect(weft_mse_loss(f32, NULL, WEFT_MEAN), "mse_loss: input 1 is NULL");
-    expect(weft_mul(NULL, f32), "mul: input 0 is NULL");
-    expect(weft_conv2d(NULL, f32, NULL, NULL), "conv2d: input 0 is NULL");
-    expect(weft_sub(f32, NULL), "sub: input 1 is NULL");
+    expect(weft_linear(f32, NULL, NULL), "linear: weight is NULL");
+    expect(weft_mse_loss(f32, NULL, WEFT_MEAN), "mse_loss: target is NULL");
+    expect(weft_mul(NULL, f32), "mul: a is NULL");
+    expect(weft_conv2d(NULL, f32, NULL, NULL), "conv2d: x is NULL");
+    expect(weft_sub(f32, NULL), "sub: b is NULL");
 }
 
 /* The name ends with the function, with one that failed as well. */

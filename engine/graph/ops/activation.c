@@ -339,6 +339,6 @@ weft_tensor *weft_softplus(weft_tensor *x, double beta, double threshold)
 }
 weft_tensor *weft_neg(weft_tensor *x)
 {
-    WF_SAY("neg", x);
+    WF_SAY("neg", 1, x);
     return weft_scale(x, -1);
 }

@@ -4,7 +4,7 @@
 
 weft_tensor *weft_adaptive_avg_pool2d(weft_tensor *x, int out_h, int out_w)
 {
-    WF_SAY("adaptive_avg_pool2d", x);
+    WF_SAY("adaptive_avg_pool2d", 1, x);
     bool one;
     wf_pool2d_attrs a = {.adaptive = 1, .out = {out_h, out_w}};
     x = wf_record_batched(x, &one);

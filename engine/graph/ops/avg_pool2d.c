@@ -18,7 +18,7 @@ const wf_op wf_op_avg_pool2d_backward = {
 
 weft_tensor *weft_avg_pool2d(weft_tensor *x, const weft_pool2d_opts *opts)
 {
-    WF_SAY("avg_pool2d", x);
+    WF_SAY("avg_pool2d", 1, x);
     bool one;
     wf_pool2d_attrs a = wf_pool2d_from(opts);
     a.dilation[0] = a.dilation[1] = 1;

@@ -240,7 +240,7 @@ weft_tensor *weft_batch_norm(weft_tensor *x, weft_tensor *gamma, weft_tensor *be
                              weft_tensor *running_mean, weft_tensor *running_var,
                              weft_tensor *num_batches_tracked, const weft_batch_norm_opts *opts)
 {
-    WF_SAY("batch_norm", x, gamma, beta, running_mean, running_var);
+    WF_SAY("batch_norm", 1, x, gamma, beta, running_mean, running_var);
     bn_call b = {.x = x,
                  .gamma = gamma,
                  .beta = beta,

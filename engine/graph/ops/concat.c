@@ -216,7 +216,8 @@ weft_tensor *weft_stack(weft_tensor *const *x, int n, int dim)
     weft_context *ctx = wf_record_context("stack", n, n, x);
     if (!ctx)
         return NULL;
-    __attribute__((cleanup(wf_said_end), unused)) wf_said here = wf_said_begin("stack", n, x);
+    __attribute__((cleanup(wf_said_end), unused)) wf_said here =
+        wf_said_begin("stack", 0, NULL, n, x);
     const weft_shape from = weft_tensor_shape(x[0]);
     const int rank = from.rank, d = dim < 0 ? dim + rank + 1 : dim;
     if (d < 0 || d > rank || rank == WEFT_MAX_RANK) {

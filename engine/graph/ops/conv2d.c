@@ -159,13 +159,13 @@ static weft_status infer_backward_weights(wf_infer *f)
     return set_output(f, WEFT_SHAPE(dy[1], x[1] / a->groups, kernel[0], kernel[1]));
 }
 
-weft_tensor *weft_conv2d(weft_tensor *x, weft_tensor *w, weft_tensor *bias,
+weft_tensor *weft_conv2d(weft_tensor *x, weft_tensor *weight, weft_tensor *bias,
                          const weft_conv2d_opts *opts)
 {
-    WF_SAY("conv2d", x, w, bias);
+    WF_SAY("conv2d", 2, x, weight, bias);
     static const weft_conv2d_opts none;
     bool one;
-    weft_tensor *in[] = {wf_record_batched(x, &one), w, bias};
+    weft_tensor *in[] = {wf_record_batched(x, &one), weight, bias};
     attrs a = {.groups = 1};
     if (!opts)
         opts = &none;

@@ -129,16 +129,17 @@ static weft_conv_transpose2d_opts completed(const weft_conv_transpose2d_opts *op
     return o;
 }
 
-weft_tensor *weft_conv_transpose2d(weft_tensor *x, weft_tensor *w, weft_tensor *bias,
+weft_tensor *weft_conv_transpose2d(weft_tensor *x, weft_tensor *weight, weft_tensor *bias,
                                    const weft_conv_transpose2d_opts *opts)
 {
-    WF_SAY("conv_transpose2d", x, w, bias);
-    weft_context *ctx = wf_record_context("conv_transpose2d", 2, 3, (weft_tensor *[]){x, w, bias});
+    WF_SAY("conv_transpose2d", 2, x, weight, bias);
+    weft_context *ctx =
+        wf_record_context("conv_transpose2d", 2, 3, (weft_tensor *[]){x, weight, bias});
     bool one;
     if (!ctx || !(x = wf_record_batched(x, &one)))
         return NULL;
     const weft_conv_transpose2d_opts o = completed(opts);
-    const weft_shape xs = weft_tensor_shape(x), ws = weft_tensor_shape(w);
+    const weft_shape xs = weft_tensor_shape(x), ws = weft_tensor_shape(weight);
     wf_conv2d_attrs a = {.groups = o.groups};
     if (refuse_options(ctx, &o) || refuse_shapes(ctx, &xs, &ws, o.groups) ||
         (bias && refuse_bias(ctx, x, bias, ws.dim[1] * o.groups)))
@@ -152,7 +153,8 @@ weft_tensor *weft_conv_transpose2d(weft_tensor *x, weft_tensor *w, weft_tensor *
     }
     x = with_zeros(ctx, x, &o);
     weft_tensor *y =
-        x ? wf_record(&wf_op_conv_transpose2d, &a, NULL, 2, (weft_tensor *[]){x, w}, NULL) : NULL;
+        x ? wf_record(&wf_op_conv_transpose2d, &a, NULL, 2, (weft_tensor *[]){x, weight}, NULL)
+          : NULL;
     return wf_record_unbatched(y && bias ? weft_bias(y, bias) : y, one);
 }
 

@@ -370,7 +370,7 @@ static weft_tensor *record(const wf_op *op, weft_tensor *x, weft_tensor *labels,
 weft_tensor *weft_cross_entropy(weft_tensor *logits, weft_tensor *labels,
                                 const weft_cross_entropy_opts *opts)
 {
-    WF_SAY("cross_entropy", logits, labels);
+    WF_SAY("cross_entropy", 2, logits, labels);
     weft_cross_entropy_opts o = {0};
     if (opts)
         o = *opts;
@@ -391,7 +391,7 @@ weft_tensor *weft_cross_entropy(weft_tensor *logits, weft_tensor *labels,
 
 weft_tensor *weft_nll_loss(weft_tensor *log_probs, weft_tensor *labels, const weft_nll_opts *opts)
 {
-    WF_SAY("nll_loss", log_probs, labels);
+    WF_SAY("nll_loss", 2, log_probs, labels);
     weft_cross_entropy_opts o = {0};
     if (opts)
         o = (weft_cross_entropy_opts){0.0, opts->reduction, opts->weight, opts->ignore_index};

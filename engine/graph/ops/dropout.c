@@ -254,18 +254,18 @@ static weft_tensor *record(const wf_op *op, weft_tensor *x, double p, bool train
 
 weft_tensor *weft_dropout(weft_tensor *x, double p, bool training)
 {
-    WF_SAY("dropout", x);
+    WF_SAY("dropout", 1, x);
     return record(&wf_op_dropout, x, p, training);
 }
 
 weft_tensor *weft_stochastic_depth(weft_tensor *x, double p, bool training)
 {
-    WF_SAY("stochastic_depth", x);
+    WF_SAY("stochastic_depth", 1, x);
     return record(&wf_op_stochastic_depth, x, p, training);
 }
 
 weft_tensor *weft_alpha_dropout(weft_tensor *x, double p, bool training)
 {
-    WF_SAY("alpha_dropout", x);
+    WF_SAY("alpha_dropout", 1, x);
     return record(&wf_op_alpha_dropout, x, p, training);
 }

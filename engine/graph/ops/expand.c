@@ -177,7 +177,7 @@ bool wf_record_broadcast(const char *op, weft_tensor **in, int n)
 
 weft_tensor *wf_record_pair(const wf_op *op, const void *attrs, weft_tensor *a, weft_tensor *b)
 {
-    WF_SAY(op->name, a, b);
+    WF_SAY(op->name, 2, a, b);
     weft_tensor *in[2] = {a, b};
     return wf_record_broadcast(op->name, in, 2) ? wf_record(op, attrs, NULL, 2, in, NULL) : NULL;
 }

@@ -378,7 +378,7 @@ const wf_op wf_op_group_norm = {
 weft_tensor *weft_group_norm(weft_tensor *x, int groups, weft_tensor *gamma, weft_tensor *beta,
                              double eps)
 {
-    WF_SAY("group_norm", x, gamma, beta);
+    WF_SAY("group_norm", 1, x, gamma, beta);
     weft_context *ctx = wf_record_context("group_norm", 1, 3, (weft_tensor *[]){x, gamma, beta});
     if (!ctx)
         return NULL;

@@ -310,7 +310,7 @@ const wf_op wf_op_layer_norm = {
 weft_tensor *weft_layer_norm(weft_tensor *x, int n_dims, weft_tensor *gamma, weft_tensor *beta,
                              double eps)
 {
-    WF_SAY("layer_norm", x, gamma, beta);
+    WF_SAY("layer_norm", 1, x, gamma, beta);
     weft_context *ctx = wf_record_context("layer_norm", 1, 3, (weft_tensor *[]){x, gamma, beta});
     if (!ctx)
         return NULL;

@@ -47,14 +47,14 @@ bool wf_same_shapes(const char *op, weft_tensor *x, weft_tensor *y)
 
 weft_tensor *weft_mse_loss(weft_tensor *x, weft_tensor *target, weft_reduction reduction)
 {
-    WF_SAY("mse_loss", x, target);
+    WF_SAY("mse_loss", 2, x, target);
     weft_tensor *d = difference("mse_loss", x, target);
     return wf_reduce_losses("mse_loss", weft_mul(d, d), reduction);
 }
 
 weft_tensor *weft_l1_loss(weft_tensor *x, weft_tensor *target, weft_reduction reduction)
 {
-    WF_SAY("l1_loss", x, target);
+    WF_SAY("l1_loss", 2, x, target);
     return wf_reduce_losses("l1_loss", weft_abs(difference("l1_loss", x, target)), reduction);
 }
 
@@ -73,7 +73,7 @@ static weft_tensor *one_minus(weft_tensor *x)
  * their digits for large x of either sign. */
 weft_tensor *weft_bce_with_logits(weft_tensor *x, weft_tensor *target, const weft_bce_opts *opts)
 {
-    WF_SAY("bce_with_logits", x, target);
+    WF_SAY("bce_with_logits", 2, x, target);
     static const char *const op = "bce_with_logits";
     weft_bce_opts o = {0};
     if (opts)

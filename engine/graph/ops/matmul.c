@@ -160,6 +160,7 @@ static weft_tensor *product(bool transpose_a, bool transpose_b, int n, weft_tens
 
 weft_tensor *weft_matmul(weft_tensor *a, weft_tensor *b, bool transpose_a, bool transpose_b)
 {
+    WF_SAY("matmul", 2, a, b);
     return product(transpose_a, transpose_b, 2, (weft_tensor *[]){a, b});
 }
 
@@ -182,19 +183,19 @@ static bool have_ranks(const char *op, weft_tensor *a, int a_rank, weft_tensor *
 
 weft_tensor *weft_dot(weft_tensor *a, weft_tensor *b)
 {
-    WF_SAY("dot", a, b);
+    WF_SAY("dot", 2, a, b);
     return have_ranks("dot", a, 1, b, 1) ? weft_matmul(a, b, false, false) : NULL;
 }
 
 weft_tensor *weft_mv(weft_tensor *a, weft_tensor *x)
 {
-    WF_SAY("mv", a, x);
+    WF_SAY("mv", 2, a, x);
     return have_ranks("mv", a, 2, x, 1) ? weft_matmul(a, x, false, false) : NULL;
 }
 
 weft_tensor *weft_bmm(weft_tensor *a, weft_tensor *b)
 {
-    WF_SAY("bmm", a, b);
+    WF_SAY("bmm", 2, a, b);
     if (!have_ranks("bmm", a, 3, b, 3))
         return NULL;
     const int64_t n = weft_tensor_shape(a).dim[0], m = weft_tensor_shape(b).dim[0];
@@ -207,20 +208,20 @@ weft_tensor *weft_bmm(weft_tensor *a, weft_tensor *b)
 
 weft_tensor *weft_outer(weft_tensor *a, weft_tensor *b)
 {
-    WF_SAY("outer", a, b);
+    WF_SAY("outer", 2, a, b);
     const wf_matmul_attrs column_by_row = {.transpose = {1, 0}, .dims = {1, 1, 2}};
     if (!have_ranks("outer", a, 1, b, 1))
         return NULL;
     return wf_record(&wf_op_matmul, &column_by_row, NULL, 2, (weft_tensor *[]){a, b}, NULL);
 }
 
-weft_tensor *weft_linear(weft_tensor *x, weft_tensor *w, weft_tensor *bias)
+weft_tensor *weft_linear(weft_tensor *x, weft_tensor *weight, weft_tensor *bias)
 {
-    WF_SAY("linear", x, w, bias);
-    weft_context *ctx = wf_record_context("linear", 2, 3, (weft_tensor *[]){x, w, bias});
+    WF_SAY("linear", 2, x, weight, bias);
+    weft_context *ctx = wf_record_context("linear", 2, 3, (weft_tensor *[]){x, weight, bias});
     if (!ctx)
         return NULL;
-    weft_shape s = weft_tensor_shape(x), ws = weft_tensor_shape(w);
+    weft_shape s = weft_tensor_shape(x), ws = weft_tensor_shape(weight);
     if (s.rank < 1 || ws.rank != 2) {
         wf_fail_step(ctx, WEFT_ERR_SHAPE,
                      "linear: input needs at least 1 dimension and has %d, weight "
@@ -235,7 +236,7 @@ weft_tensor *weft_linear(weft_tensor *x, weft_tensor *w, weft_tensor *bias)
     }
     /* a product without columns becomes zeros: of_nothing */
     const bool fused = bias && ws.dim[1] > 0;
-    weft_tensor *y = product(false, true, fused ? 3 : 2, (weft_tensor *[]){x, w, bias});
+    weft_tensor *y = product(false, true, fused ? 3 : 2, (weft_tensor *[]){x, weight, bias});
     return bias && !fused ? weft_add(y, bias) : y;
 }
 

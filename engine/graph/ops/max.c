@@ -122,7 +122,7 @@ static weft_status grad(wf_grad *g)
 
 static weft_tensor *record(const wf_op *op, weft_tensor *x, weft_dims dims, bool keep)
 {
-    WF_SAY(op->name, x);
+    WF_SAY(op->name, 1, x);
     unsigned bits = 0;
     int dim = 0;
     if (!wf_record_dims(op->name, x, dims, &bits))

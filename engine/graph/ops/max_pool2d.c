@@ -124,7 +124,7 @@ static weft_status grad(wf_grad *g)
 
 weft_tensor *weft_max_pool2d(weft_tensor *x, const weft_pool2d_opts *opts)
 {
-    WF_SAY("max_pool2d", x);
+    WF_SAY("max_pool2d", 1, x);
     bool one;
     if (!(x = wf_record_batched(x, &one)))
         return NULL;

@@ -35,7 +35,7 @@ static bool scales_channels(weft_tensor *x, weft_tensor *s)
 
 weft_tensor *weft_mul(weft_tensor *a, weft_tensor *b)
 {
-    WF_SAY("mul", a, b);
+    WF_SAY("mul", 2, a, b);
     weft_tensor *in[2] = {a, b};
     if (a && b && scales_channels(a, b))
         return wf_record(&wf_op_mul_channels, NULL, NULL, 2, in, NULL);

@@ -160,7 +160,7 @@ weft_tensor *weft_permute(weft_tensor *x, weft_dims dims)
 
 weft_tensor *weft_transpose(weft_tensor *x, int dim0, int dim1)
 {
-    WF_SAY("transpose", x);
+    WF_SAY("transpose", 1, x);
     weft_context *ctx = wf_record_context("transpose", 1, 1, &x);
     if (!ctx)
         return NULL;

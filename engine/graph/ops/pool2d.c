@@ -8,10 +8,9 @@ enum { LIMIT = 1 << 28 };
 
 wf_pool2d_attrs wf_pool2d_from(const weft_pool2d_opts *opts)
 {
-    static const weft_pool2d_opts none;
     wf_pool2d_attrs a = {0};
     if (!opts)
-        opts = &none;
+        return a; /* a kernel of 0, which wf_pool2d_infer refuses */
     for (int i = 0; i < 2; i++) {
         a.kernel[i] = opts->kernel[i];
         a.stride[i] = opts->stride[i] ? opts->stride[i] : opts->kernel[i];
@@ -30,6 +29,9 @@ static weft_status window_size(const wf_infer *f, wf_pool2d_attrs *a, int i)
 {
     const int64_t k = a->kernel[i], s = a->stride[i], p = a->padding[i], d = a->dilation[i];
     const long long in = (long long)a->size[i];
+    if (k == 0)
+        return wf_infer_fail(f, WEFT_ERR_INVALID,
+                             "the options have no kernel (%s): expected at least 1", side[i]);
     if (k < 1 || s < 1 || d < 1 || p < 0)
         return wf_infer_fail(f, WEFT_ERR_INVALID,
                              "kernel %lld, stride %lld and dilation %lld must be at least 1, "

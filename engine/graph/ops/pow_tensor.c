@@ -41,6 +41,7 @@ static weft_status grad(wf_grad *g)
 
 weft_tensor *weft_pow_tensor(weft_tensor *x, weft_tensor *exponent)
 {
+    WF_SAY("pow_tensor", 2, x, exponent);
     return wf_record_pair(&wf_op_pow_tensor, NULL, x, exponent);
 }
 

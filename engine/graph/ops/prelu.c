@@ -157,5 +157,6 @@ const wf_op wf_op_prelu = {
 
 weft_tensor *weft_prelu(weft_tensor *x, weft_tensor *weight)
 {
+    WF_SAY("prelu", 2, x, weight);
     return wf_record(&wf_op_prelu, NULL, NULL, 2, (weft_tensor *[]){x, weight}, NULL);
 }

@@ -147,7 +147,7 @@ weft_tensor *wf_record_reshape(weft_tensor *x, weft_shape shape)
 
 weft_tensor *weft_flatten(weft_tensor *x, int start_dim)
 {
-    WF_SAY("flatten", x);
+    WF_SAY("flatten", 1, x);
     if (!x)
         return NULL;
     weft_shape from = weft_tensor_shape(x), to = {0};

@@ -194,7 +194,7 @@ static int64_t bound(int64_t at, int64_t size)
 
 weft_tensor *weft_slice(weft_tensor *x, int dim, int64_t start, int64_t stop, int64_t step)
 {
-    WF_SAY("slice", x);
+    WF_SAY("slice", 1, x);
     char text[WF_SHAPE_TEXT];
     weft_context *ctx = wf_record_context("slice", 1, 1, &x);
     if (!ctx)

@@ -108,7 +108,7 @@ static bool sample_of(weft_context *ctx, int index, wf_sample *s,
 /* Several dimensions are merged into one first. */
 static weft_tensor *record(const wf_op *op, weft_tensor *x, weft_dims dims)
 {
-    WF_SAY(op->name, x);
+    WF_SAY(op->name, 1, x);
     unsigned bits = 0;
     int dim = 0;
     if (!wf_record_dims(op->name, x, dims, &bits))

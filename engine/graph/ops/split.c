@@ -165,7 +165,7 @@ static int dimension(weft_context *ctx, const char *op, const weft_shape *x, int
 weft_status weft_split_with_sizes(weft_tensor *x, int n, const int64_t *sizes, int dim,
                                   weft_tensor **parts)
 {
-    WF_SAY("split_with_sizes", x);
+    WF_SAY("split_with_sizes", 1, x);
     char text[WF_SHAPE_TEXT];
     if (!x)
         return WEFT_ERR_STATE; /* the context has the error */
@@ -198,7 +198,7 @@ weft_status weft_split_with_sizes(weft_tensor *x, int n, const int64_t *sizes, i
 
 weft_status weft_chunk(weft_tensor *x, int n, int dim, weft_tensor **parts)
 {
-    WF_SAY("chunk", x);
+    WF_SAY("chunk", 1, x);
     char text[WF_SHAPE_TEXT];
     if (!x)
         return WEFT_ERR_STATE; /* the context has the error */

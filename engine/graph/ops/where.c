@@ -34,7 +34,7 @@ static weft_status grad(wf_grad *g)
 
 weft_tensor *weft_where(weft_tensor *condition, weft_tensor *a, weft_tensor *b)
 {
-    WF_SAY("where", condition, a, b);
+    WF_SAY("where", 3, condition, a, b);
     weft_tensor *in[3] = {condition, a, b};
     if (!wf_record_broadcast("where", in, 3))
         return NULL;
