@@ -107,6 +107,23 @@ WF_INLINE void read_ahead(const float *from, int64_t step, int rows, int columns
         __builtin_prefetch(from + i, 0, 2);
 }
 
+/* What the next block of K packs, brought into L2 little by little while this one is multiplied. Its rows lie so
+ * far apart that the hardware prefetcher does not follow. */
+typedef struct ahead {
+    const float *row; /* the next one; `step` floats from row to row */
+    int64_t step;
+    int rows, columns; /* rows: that are left */
+} ahead;
+
+WF_INLINE void ahead_fetch(ahead *h, int rows)
+{
+    for (rows = rows < h->rows ? rows : h->rows; rows > 0; rows--, h->rows--, h->row += h->step) {
+        for (int j = 0; j < h->columns; j += LINE)
+            __builtin_prefetch(h->row + j, 0, 2);
+        __builtin_prefetch(h->row + h->columns - 1, 0, 2); /* a row may begin within a line */
+    }
+}
+
 /* n rows in groups of at most MR, all about equal: their number. Group i has rows [group_begin(n, i),
  * group_begin(n, i + 1)). */
 static int groups_in(int n)
@@ -275,6 +292,7 @@ typedef struct k_block {
     int kc, n;                 /* n: columns of the tile */
     int begin[MAX_M / MR + 1]; /* the first row of each group, and the end */
     target t;                  /* of the tile's first number */
+    ahead next_a, next_b;
 } k_block;
 
 WF_INLINE void block(const int R, const k_block *c, const float *a, const float *b, const target *t)
@@ -318,12 +336,17 @@ static void group(const k_block *c, int g, int begin, int end)
 
 /* Multiplies the block of K. L1 keeps a panel of B while the groups of A pass by. If K is so short that whole
  * rows of C should be written at once, L1 keeps a group of A while the panels of B pass by. */
-static void multiply(const k_block *c, int groups)
+static void multiply(k_block *c, int groups)
 {
-    const int width = c->kc <= SMALL_K ? c->n : NR;
+    const int width = c->kc <= SMALL_K ? c->n : NR, times = groups * ((c->n + width - 1) / width);
+    const int a_rows = (c->next_a.rows + times - 1) / times,
+              b_rows = (c->next_b.rows + times - 1) / times;
     for (int j = 0; j < c->n; j += width)
-        for (int g = 0; g < groups; g++)
+        for (int g = 0; g < groups; g++) {
             group(c, g, j, c->n - j < width ? c->n : j + width);
+            ahead_fetch(&c->next_a, a_rows);
+            ahead_fetch(&c->next_b, b_rows);
+        }
 }
 
 /* Bytes of cache that `rows` rows of `row` floats take if they begin `step` floats apart. Rows a multiple of
@@ -412,6 +435,13 @@ static weft_status run(const wf_matmul_desc *d, int64_t m0, int64_t m1, int64_t 
                         b + k0 * (d->transpose_b ? 1 : d->N), n, c.kc);
         take_a(&c, d, a + k0 * (d->transpose_a ? d->M : 1), m0, m, k0, a_panel);
         take_b(&c, d, b + k0 * (d->transpose_b ? 1 : d->N), n, k0, b_panel);
+        const int64_t k1 = k0 + c.kc;
+        const int next = d->K - k1 < KC ? (int)(d->K - k1) : KC;
+        c.next_a = c.next_b = (ahead){0};
+        if (next > 0 && c.group && d->transpose_a)
+            c.next_a = (ahead){a + k1 * d->M, d->M, next, m};
+        if (next > 0 && c.b == b_panel && !d->transpose_b)
+            c.next_b = (ahead){b + k1 * d->N, d->N, next, n};
         multiply(&c, groups_in(m));
     }
     if (c.t.past)
