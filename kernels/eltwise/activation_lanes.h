@@ -53,16 +53,22 @@ static const float wf_two_to_eighths[8] = {
     0x1.f5818ep-1f,
 };
 
-/* 2^(n/8 + r), shifted being WF_EIGHTHS + n/8. */
-WF_INLINE wf_vf wf_lane_eighths(wf_vf shifted, wf_vf r)
+/* 2^(n/8), shifted being WF_EIGHTHS + n/8; 2^r; and the product of the two. */
+WF_INLINE wf_vf wf_lane_eighths_scale(wf_vf shifted)
 {
     const wf_vi n = wf_vf_as_i(shifted);
-    const wf_vf s =
-        wf_vi_as_f(wf_vi_add(wf_vf_as_i(wf_vlookup8(wf_two_to_eighths, n)), wf_vi_shl(n, 20)));
+    return wf_vi_as_f(wf_vi_add(wf_vf_as_i(wf_vlookup8(wf_two_to_eighths, n)), wf_vi_shl(n, 20)));
+}
+WF_INLINE wf_vf wf_lane_eighths_rest(wf_vf r)
+{
     wf_vf p = wf_vset1(0x1.c690c6p-5f);
     p = wf_vfma(p, r, wf_vset1(0x1.ec0c22p-3f));
     p = wf_vfma(p, r, wf_vset1(0x1.62e432p-1f));
-    return wf_vmul(wf_vfma(p, r, wf_vset1(1.0f)), s);
+    return wf_vfma(p, r, wf_vset1(1.0f));
+}
+WF_INLINE wf_vf wf_lane_eighths(wf_vf shifted, wf_vf r)
+{
+    return wf_vmul(wf_lane_eighths_rest(r), wf_lane_eighths_scale(shifted));
 }
 
 /* 2^y: 0 below -127, infinite from 128 on. y is not split, so its own rounding is in the result, |y| 2^-24 of
@@ -122,21 +128,41 @@ WF_INLINE wf_vf wf_lane_log1p_unit(wf_vf u, wf_vf over_a, wf_vf plus)
     return wf_vfma(p, wf_vmul(u, over_a), plus);
 }
 
-/* The normal distribution: *density its value at x without the factor 1/sqrt(2 pi), the result its
- * integral up to x. The integral from |x| on is density * t Q(t), t = 1/(1 + 0.35|x|), Q of degree
- * 9 fitted to a relative error of 2^-25 for |x| <= 14.2, where float underflows. */
-WF_INLINE wf_vf wf_lane_normal(wf_vf x, wf_vf *density)
+/* Note [The normal distribution's tail]
+ * Phi(-a), the integral of the normal density from a on, is 2^y, y smooth: seven polynomials of degree 5 in a
+ * follow it from 0 to 13, where float ends. Adding 1.5 * 2^24 to a rounds to even numbers, so the low
+ * bits of that sum choose the polynomial: that of [0, 1], [1, 3], [3, 5] and so on. The eighth is -127, so
+ * that 2^y is 0 from 13 on. Each is fitted for the least error relative to 1 + a^2, its highest coefficient first,
+ * which is rounded before the next one is fitted; y(0) = -1 exactly.
+ * Errors of a Phi(-a), in units of 2^-24 (1 + a^2) of itself: 0.7, 3.6 and 0.3 from the first three fits, less
+ * from the others; 0.7 + 0.8a + 0.5a^2 from the rounding of y and at most 0.6 (1 + a^2) from those before it; 3.2
+ * from 2^y, 2 from the products. The sum is below 8. A polynomial in a - 6.5 for all takes degree 12. */
+enum { WF_TAIL_DEGREE = 5 };
+#define WF_TAIL_END 13.27f /* 2^-(0.849 * 13.27)^2 is 0, too */
+static const float wf_tail[WF_TAIL_DEGREE + 1][8] = {
+    {-1, -0x1.00583p+0f, -0x1.0ee96p+0f, -0x1.36675cp+0f, -0x1.68eb08p+0f, -0x1.9c826ep+0f,
+     -0x1.cd638p+0f, -127},
+    {-0x1.26aee6p+0f, -0x1.257ceep+0f, -0x1.0d7e4ap+0f, -0x1.ca58d6p-1f, -0x1.80fd14p-1f,
+     -0x1.46fcfep-1f, -0x1.1a2c52p-1f},
+    {-0x1.d635ep-2f, -0x1.dcb028p-2f, -0x1.0ed02cp-1f, -0x1.30152p-1f, -0x1.457f04p-1f,
+     -0x1.52937p-1f, -0x1.5acf5ap-1f},
+    {-0x1.aeee4ap-5f, -0x1.8d4c32p-5f, -0x1.b0f27cp-6f, -0x1.a64p-7f, -0x1.ba7c2ap-8f,
+     -0x1.fa4fa2p-9f, -0x1.384932p-9f},
+    {0x1.e0fbb6p-8f, 0x1.9205e6p-8f, 0x1.1dea7ep-9f, 0x1.8d0c9p-11f, 0x1.40244ap-12f,
+     0x1.28bc42p-13f, 0x1.332cbep-14f},
+    {-0x1.eee7aep-12f, -0x1.84a908p-12f, -0x1.4ea7f8p-14f, -0x1.4464a8p-16f, -0x1.8f761p-18f,
+     -0x1.2ad3b4p-19f, -0x1.030fe4p-20f},
+};
+
+/* y(a) for a in [0, WF_TAIL_END]. */
+WF_INLINE wf_vf wf_lane_tail_log2(wf_vf a)
 {
-    static const float Q[] = {
-        1.396146119e-01f, 1.400085688e-01f,  1.184970737e-01f, 1.122533754e-01f,  -4.398702458e-02f,
-        2.003820688e-01f, -3.077675700e-01f, 1.846886724e-01f, -4.710073024e-02f, 3.410954494e-03f};
-    wf_vf one = wf_vset1(1.0f);
-    wf_vf t = wf_vdiv(one, wf_vfma(wf_vabs(x), wf_vset1(0.35f), one)), q = wf_vset1(Q[9]);
-    for (int i = 8; i >= 0; i--)
-        q = wf_vfma(q, t, wf_vset1(Q[i]));
-    *density = wf_vexp(wf_vmul(wf_vmul(x, x), wf_vset1(-0.5f)));
-    wf_vf tail = wf_vmul(*density, wf_vmul(q, t));
-    return wf_vblend(wf_vgt(x, wf_vzero()), wf_vsub(one, tail), tail);
+    const wf_vi segment = wf_vf_as_i(wf_vadd(a, wf_vset1(0x1.8p24f)));
+    wf_vf y = wf_vlookup8(wf_tail[WF_TAIL_DEGREE], segment);
+    WF_UNROLL
+    for (int i = WF_TAIL_DEGREE - 1; i >= 0; i--)
+        y = wf_vfma(y, a, wf_vlookup8(wf_tail[i], segment));
+    return y;
 }
 
 WF_INLINE wf_vf wf_lane_sigmoid_value(wf_vf x, wf_vf a, wf_vf b)
@@ -167,15 +193,29 @@ WF_INLINE wf_vf wf_lane_silu_slope(wf_vf x, wf_vf a, wf_vf b)
     wf_vf s = wf_lane_sigmoid_value(x, a, b), one = wf_vset1(1.0f);
     return wf_vmul(s, wf_vfma(x, wf_vsub(one, s), one));
 }
+/* x Phi(x) = x - min(x, 0) - |x| Phi(-|x|): the difference is NaN for -infinity, as in PyTorch, and x for -0. */
 WF_INLINE wf_vf wf_lane_gelu_value(wf_vf x, wf_vf a, wf_vf b)
 {
-    wf_vf density;
-    return wf_vmul(x, wf_lane_normal(x, &density));
+    const wf_vf size = wf_vmin(wf_vset1(WF_TAIL_END), wf_vabs(x)); /* |x| second: NaN stays */
+    const wf_vf y = wf_lane_tail_log2(size), magic = wf_vset1(WF_EIGHTHS);
+    const wf_vf shifted = wf_vadd(y, magic);
+    const wf_vf rest = wf_lane_eighths_rest(wf_vsub(y, wf_vsub(shifted, magic)));
+    const wf_vf scaled = wf_vmul(size, wf_lane_eighths_scale(shifted));
+    return wf_vfnma(rest, scaled, wf_vsub(x, wf_vmin(x, wf_vzero())));
 }
+/* Phi(x) + x exp(-x^2/2) / sqrt(2 pi), for x > 0 as 1 less the same of -x. exp(-x^2/2) = 2^-(0.849 x)^2. */
 WF_INLINE wf_vf wf_lane_gelu_slope(wf_vf x, wf_vf a, wf_vf b)
 {
-    wf_vf density, integral = wf_lane_normal(x, &density);
-    return wf_vfma(wf_vmul(x, wf_vset1(0.398942280f)), density, integral); /* 1/sqrt(2 pi) */
+    const wf_vf whole = wf_vabs(x), size = wf_vmin(wf_vset1(WF_TAIL_END), whole);
+    const wf_vf y = wf_lane_tail_log2(size), magic = wf_vset1(WF_EIGHTHS);
+    const wf_vf tail_shifted = wf_vadd(y, magic);
+    const wf_vf tail = wf_lane_eighths(tail_shifted, wf_vsub(y, wf_vsub(tail_shifted, magic)));
+    const wf_vf root = wf_vmul(size, wf_vset1(0.849321800f));
+    const wf_vf shifted = wf_vfnma(root, root, magic);
+    const wf_vf rest = wf_lane_eighths_rest(wf_vfnma(root, root, wf_vsub(magic, shifted)));
+    const wf_vf over = wf_vmul(whole, wf_vset1(0.398942280f)); /* 1/sqrt(2 pi) */
+    const wf_vf low = wf_vfnma(rest, wf_vmul(over, wf_lane_eighths_scale(shifted)), tail);
+    return wf_vblend(wf_vgt(x, wf_vzero()), wf_vsub(wf_vset1(1.0f), low), low);
 }
 /* (1 + tanh u)/2 = 1 / (1 + exp(-2u)), u = sqrt(2/pi) (x + 0.044715 x^3) */
 WF_INLINE wf_vf wf_lane_gelu_tanh_gate(wf_vf x, wf_vf x2)

@@ -214,6 +214,35 @@ static void exponentials_by_eighths_are_close(void **state)
             }
 }
 
+/* GELU keeps its relative precision down to where f32 ends: Note [The normal distribution's tail]. What is below the
+ * least normal number may be 0, and so may what the tail is multiplied by. */
+static void gelu_is_close_to_itself(void **state)
+{
+    static float x[N], dy[N], y[N], dx[N];
+    const wf_activations *k;
+    for (int i = 0; i < N; i++)
+        dy[i] = 1;
+    for (int i = 0; (k = impl_at(&i)); i++)
+        for (int round = 0; round < 24 && k->dtype == WEFT_F32; round++) {
+            const double reach = round % 3 == 0 ? 1 : round % 3 == 1 ? 5 : 13.5;
+            for (int j = 0; j < N; j++) /* 1, 3, 5 and so on, where polynomials meet, among them */
+                x[j] = j < 32 ? (float)(j - 16)
+                              : (float)(reach * test_uniform(70 + (uint64_t)round, (uint64_t)j));
+            k->fn[WF_ACT_gelu].forward(N, 0, 0, x, y);
+            k->fn[WF_ACT_gelu].backward(N, 0, 0, x, dy, dx);
+            for (int j = 0; j < N; j++) {
+                const double at = (double)x[j], tail = erfc(-at / sqrt(2)) / 2;
+                const double part = at * exp(-at * at / 2) / sqrt(2 * M_PI);
+                const double unit = 0x1p-24 * (1 + at * at), tiny = 0x1p-126 * (2 + fabs(at));
+                if (!(fabs((double)y[j] - at * tail) <= 8 * unit * fabs(at * tail) + tiny))
+                    fail_msg("%s gelu(%a): %a, expected %a", k->name, at, (double)y[j], at * tail);
+                if (!(fabs((double)dx[j] - tail - part) <= 8 * unit * (tail + fabs(part)) + tiny))
+                    fail_msg("%s gelu'(%a): %a, expected %a", k->name, at, (double)dx[j],
+                             tail + part);
+            }
+        }
+}
+
 /* At the ends of float nothing is NaN that is not in PyTorch: f and its slope are their limits. */
 static void the_ends_of_float_are_limits(void **state)
 {
@@ -377,6 +406,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_implementation_matches_the_formula),
         cmocka_unit_test(exponentials_by_eighths_are_close),
+        cmocka_unit_test(gelu_is_close_to_itself),
         cmocka_unit_test(the_ends_of_float_are_limits),
         cmocka_unit_test(nan_stays_nan_and_zero_stays_zero_where_it_should),
         cmocka_unit_test(float_has_the_same_bits_on_every_isa),
