@@ -127,8 +127,8 @@ typedef struct wf_tile {
  * else "kernel <name> failed" and the status's text. */
 typedef weft_status (*wf_tile_fn)(const wf_tile *t, const void *args, int64_t tile);
 
-/* wf_data: the first byte of a buffer that the task accesses as WF_WHOLE. wf_image: the first byte
- * of image n of a buffer that it accesses as WF_TILED. */
+/* wf_data: the first byte of a buffer that the task does not access as WF_TILED. wf_image: the first
+ * byte of image n of a buffer. */
 static inline void *wf_data(const wf_tile *t, wf_buf b)
 {
     return t->bufs[b].base;
@@ -192,9 +192,11 @@ weft_status wf_lower_fail(wf_lower *l, weft_status status, const char *format, .
 wf_task *wf_lower_task(wf_lower *l, const char *kernel, wf_tile_fn fn, const void *args,
                        size_t args_size, int64_t tiles);
 /* WF_TILED: tile i accesses image i only, and the buffer has as many images as the task has tiles.
- * The plan chains such tasks, so that data stays in cache. WF_WHOLE: any other access. A buffer
+ * The plan chains such tasks, so that data stays in cache. WF_PIECES: tile i accesses a piece of its
+ * own, the same piece of all buffers that the task accesses so; an output may take the place of an
+ * input here, too. WF_WHOLE: any other access. A buffer
  * that a task reads and writes is declared twice. See Note [Partial sums and tiles]. */
-typedef enum wf_access { WF_WHOLE, WF_TILED } wf_access;
+typedef enum wf_access { WF_WHOLE, WF_TILED, WF_PIECES } wf_access;
 void wf_reads(wf_task *task, wf_buf buf, wf_access access);
 void wf_writes(wf_task *task, wf_buf buf, wf_access access);
 void wf_scratch(wf_task *task, size_t bytes_per_worker);

@@ -5,14 +5,15 @@
  * of its output was, the residual branch's gradient where the convolution's output was. Without this
  * both would be there while the op runs, which is often the peak of the backward pass.
  *
- * The conditions: one task reads the input and writes the output, tile by tile, in the same layout;
+ * The conditions: one task reads the input and writes the output, tile by tile or piece by piece, in the same layout;
  * no later task group of the linear order, and no later task of the same group, uses the input; and
  * nothing before this task uses the output. Other readers of the input then need an edge to this
  * task's group, as for any shared bytes: memory.c. */
 #include "engine/base/alloc.h"
 #include "engine/plan/plan.h"
 
-/* Whether the task uses the buffer, or a slice of it; *tiled: only so. */
+/* Whether the task uses the buffer, or a slice of it; *tiled: only the buffer, and only so that no two
+ * tiles touch the same bytes. */
 static bool uses(const wf_plan *p, const wf_task *t, wf_buf b, bool *tiled)
 {
     bool found = false;
@@ -20,7 +21,7 @@ static bool uses(const wf_plan *p, const wf_task *t, wf_buf b, bool *tiled)
     for (const wf_use *u = t->uses; u; u = u->next)
         if (wf_buffer_whole(p, u->buf) == b) {
             found = true;
-            *tiled &= u->access == WF_TILED && u->buf == b;
+            *tiled &= u->access != WF_WHOLE && u->buf == b;
         }
     return found;
 }

@@ -7,12 +7,41 @@
 
 /* ---- what the ops share --------------------------------------------------------------------- */
 
+enum {
+    FEW_IMAGES = 4,        /* a batch of less is cut into parts, */
+    PART_TILES = 8,        /* so that there are so many tiles, */
+    PART_BYTES = 64 << 10, /* each of so many bytes at least */
+    PART_UNIT = 16 /* and of so many channels: no block of a layout, nor eight of a mask, is cut */
+};
+
+static wf_bn_splits splits_of_images(const wf_operand *x)
+{
+    const int64_t pixels = (int64_t)x->act.H * x->act.W;
+    wf_bn_splits s = {.act = x->act,
+                      .n = x->N,
+                      .pixels = pixels,
+                      .last_pixels = pixels,
+                      .access = WF_TILED,
+                      .parts = 1,
+                      .part_channels = x->act.C,
+                      .image_type = x->dtype};
+    if (x->N < 1 || x->N >= FEW_IMAGES || PART_UNIT % x->act.block)
+        return s;
+    int64_t parts = (PART_TILES + x->N - 1) / x->N;
+    const int64_t worth = (int64_t)(x->image_bytes / PART_BYTES);
+    parts = worth < parts ? worth : parts;
+    if (parts < 2)
+        return s;
+    s.part_channels = wf_round_up((int)((x->act.C + parts - 1) / parts), PART_UNIT);
+    s.parts = (x->act.C + s.part_channels - 1) / s.part_channels;
+    s.access = s.parts > 1 ? WF_PIECES : WF_TILED;
+    return s;
+}
+
 wf_bn_splits wf_bn_splits_of(const wf_operand *x)
 {
-    if (x->shape.rank == 4) {
-        int64_t pixels = (int64_t)x->act.H * x->act.W;
-        return (wf_bn_splits){x->act, x->N, pixels, pixels, WF_TILED, 0};
-    }
+    if (x->shape.rank == 4)
+        return splits_of_images(x);
     const int64_t n = wf_bn_split_count(&x->shape);
     const int rows = x->N < WF_BN_ROWS ? (int)x->N : WF_BN_ROWS;
     const int C = (int)x->shape.dim[1];
@@ -21,7 +50,72 @@ wf_bn_splits wf_bn_splits_of(const wf_operand *x)
                           .pixels = rows,
                           .last_pixels = x->N - (n - 1) * rows,
                           .access = WF_WHOLE,
-                          .bytes = (size_t)rows * (size_t)C * weft_dtype_size(x->dtype)};
+                          .bytes = (size_t)rows * (size_t)C * weft_dtype_size(x->dtype),
+                          .parts = 1,
+                          .part_channels = C,
+                          .image_type = x->dtype};
+}
+
+wf_bn_tile wf_bn_tile_of(const wf_bn_splits *s, const wf_tile *t, int64_t tile)
+{
+    wf_bn_tile b = {
+        .s = s, .t = t, .act = s->act, .split = tile / s->parts, .part = (int)(tile % s->parts)};
+    b.channel = b.part * s->part_channels;
+    const int left = s->act.C - b.channel;
+    b.act.C = left < s->part_channels ? left : s->part_channels;
+    if (s->access == WF_WHOLE && tile + 1 == s->n)
+        b.act.H = (int)s->last_pixels;
+    return b;
+}
+
+void *wf_bn_image(const wf_bn_tile *b, wf_buf buf)
+{
+    const wf_bn_splits *s = b->s;
+    if (buf < 0)
+        return NULL;
+    if (s->access == WF_WHOLE)
+        return (char *)wf_data(b->t, buf) + (size_t)b->split * s->bytes;
+    return (char *)wf_image(b->t, buf, b->split) +
+           wf_act_index(s->act, b->channel, 0, 0) * weft_dtype_size(s->image_type);
+}
+
+uint8_t *wf_bn_mask(const wf_bn_tile *b, wf_buf buf)
+{
+    if (buf < 0)
+        return NULL;
+    return (uint8_t *)wf_image(b->t, buf, b->split) + wf_norm_mask_bytes(b->channel, b->s->pixels);
+}
+
+const void *wf_bn_channels(const wf_bn_tile *b, wf_buf buf)
+{
+    const size_t size = b->s->image_type == WEFT_F64 ? sizeof(double) : sizeof(float);
+    return buf < 0 ? NULL : (const char *)wf_data(b->t, buf) + (size_t)b->channel * size;
+}
+
+/* Numbers of the partial sums of all splits, of the parts before this one. */
+static size_t partials_before(const wf_bn_splits *s, int part)
+{
+    return (size_t)part * (size_t)s->n * wf_norm_partial_count(s->part_channels);
+}
+
+double *wf_bn_partial(const wf_bn_tile *b, wf_buf buf)
+{
+    if (b->s->parts == 1)
+        return wf_image(b->t, buf, b->split);
+    return (double *)wf_data(b->t, buf) + partials_before(b->s, b->part) +
+           (size_t)b->split * wf_norm_partial_count(b->act.C);
+}
+
+wf_bn_merged wf_bn_merged_of(const wf_bn_splits *s, const wf_tile *t, wf_buf sums, int64_t tile)
+{
+    double *partials = wf_data(t, sums);
+    if (s->parts == 1) {
+        const int c0 = (int)tile * WF_BN_CHANNELS, c1 = c0 + WF_BN_CHANNELS;
+        return (wf_bn_merged){partials, s->act.C, c0, c1 < s->act.C ? c1 : s->act.C, 0};
+    }
+    const int channel = (int)tile * s->part_channels, left = s->act.C - channel;
+    const int C = left < s->part_channels ? left : s->part_channels;
+    return (wf_bn_merged){partials + partials_before(s, (int)tile), C, 0, C, channel};
 }
 
 int64_t wf_bn_split_count(const weft_shape *x)
@@ -44,7 +138,8 @@ wf_buf wf_bn_sums(wf_lower *l, const wf_bn_splits *s)
 wf_task *wf_bn_merge(wf_lower *l, wf_tile_fn merge, const void *args, size_t args_size,
                      const wf_bn_splits *s, wf_buf sums, const wf_buf *out, int n_out, double flops)
 {
-    const int64_t tiles = (s->act.C + WF_BN_CHANNELS - 1) / WF_BN_CHANNELS;
+    const int64_t tiles =
+        s->parts > 1 ? s->parts : (s->act.C + WF_BN_CHANNELS - 1) / WF_BN_CHANNELS;
     const double n = (double)s->n;
     wf_task *task = wf_lower_task(l, "merge", merge, args, args_size, tiles);
     wf_reads(task, sums, WF_WHOLE);

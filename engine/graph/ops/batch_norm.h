@@ -12,8 +12,10 @@
  * gradient that passes through the activation.
  *
  * Letters: N minibatch, C channels, P pixels of an image. A *split* is one image of a rank-4 batch,
- * or WF_BN_ROWS rows of an (N, C) batch. Each split is one tile and has one partial sum of the
- * statistics. */
+ * or WF_BN_ROWS rows of an (N, C) batch. It has one partial sum of the statistics. A split is a tile;
+ * but the large images of a small batch are cut into *parts*, ranges of channels, so that several
+ * workers have something to do. A part's partial sums lie together, those of all images. Channels do
+ * not meet, so the bits are the same. */
 #ifndef WF_OPS_BATCH_NORM_H
 #define WF_OPS_BATCH_NORM_H
 
@@ -44,8 +46,11 @@ typedef struct wf_bn_splits {
     int64_t n;      /* splits */
     int64_t pixels; /* of a split; the last may have fewer: last_pixels */
     int64_t last_pixels;
-    wf_access access;
-    size_t bytes; /* from one split to the next, where access is WF_WHOLE */
+    wf_access access;      /* WF_WHOLE: rows; WF_PIECES: there are parts */
+    size_t bytes;          /* from one split to the next, where access is WF_WHOLE */
+    int parts;             /* of a split */
+    int part_channels;     /* of a part; the last may have fewer */
+    weft_dtype image_type; /* of the images; the channels' numbers are f32 for bf16 */
 } wf_bn_splits;
 
 wf_bn_splits wf_bn_splits_of(const wf_operand *x);
@@ -57,29 +62,49 @@ static inline int64_t wf_bn_count(const wf_bn_splits *s)
 {
     return (s->n - 1) * s->pixels + s->last_pixels;
 }
-static inline void *wf_bn_split(const wf_bn_splits *s, const wf_tile *t, wf_buf buf, int64_t i)
+static inline int64_t wf_bn_tiles(const wf_bn_splits *s)
 {
-    if (s->access == WF_TILED)
-        return wf_image(t, buf, i);
-    return (char *)wf_data(t, buf) + (size_t)i * s->bytes;
+    return s->n * s->parts;
 }
-static inline wf_act wf_bn_act_of(const wf_bn_splits *s, int64_t i)
+
+/* How tiles access masks, which have an image for each split, of rows, too. */
+static inline wf_access wf_bn_mask_access(const wf_bn_splits *s)
 {
-    wf_act act = s->act;
-    if (s->access == WF_WHOLE && i + 1 == s->n)
-        act.H = (int)s->last_pixels;
-    return act;
+    return s->parts > 1 ? WF_PIECES : WF_TILED;
 }
+
+/* What a tile works on: the channels of a part, from `channel` on, of one split. */
+typedef struct wf_bn_tile {
+    const wf_bn_splits *s;
+    const wf_tile *t;
+    wf_act act;
+    int64_t split;
+    int part, channel;
+} wf_bn_tile;
+wf_bn_tile wf_bn_tile_of(const wf_bn_splits *s, const wf_tile *t, int64_t tile);
+/* The tile's place in images, in their masks, in an array of a number for each channel, and in the
+ * memory of wf_bn_sums. NULL for buffer -1. */
+void *wf_bn_image(const wf_bn_tile *b, wf_buf buf);
+uint8_t *wf_bn_mask(const wf_bn_tile *b, wf_buf buf);
+const void *wf_bn_channels(const wf_bn_tile *b, wf_buf buf);
+double *wf_bn_partial(const wf_bn_tile *b, wf_buf buf);
 
 /* ---- sums over a batch, in two tasks: the partial sums of each split, then their sum ---- */
 
 /* Memory for the partial sums of all splits; -1: out of memory. */
 wf_buf wf_bn_sums(wf_lower *l, const wf_bn_splits *s);
-/* The channels [*c0, *c1) whose partial sums a tile of the second task adds up. */
-static inline void wf_bn_merged(const wf_bn_splits *s, int64_t tile, int *c0, int *c1)
+/* What a tile of the second task adds up: channels [c0, c1) of C, whose n partial sums start at
+ * `partials`. Channel 0 of them is number `channel` of all. */
+typedef struct wf_bn_merged {
+    double *partials;
+    int C, c0, c1, channel;
+} wf_bn_merged;
+wf_bn_merged wf_bn_merged_of(const wf_bn_splits *s, const wf_tile *t, wf_buf sums, int64_t tile);
+/* Where an array of a number for each channel has the first of them; numbers are of `dtype`. */
+static inline void *wf_bn_merged_at(const wf_bn_merged *m, const wf_tile *t, wf_buf buf,
+                                    weft_dtype dtype)
 {
-    *c0 = (int)tile * WF_BN_CHANNELS;
-    *c1 = *c0 + WF_BN_CHANNELS < s->act.C ? *c0 + WF_BN_CHANNELS : s->act.C;
+    return (char *)wf_data(t, buf) + (size_t)m->channel * weft_dtype_size(dtype);
 }
 /* Adds the second task: `merge` adds up the partial sums in place and writes n_out outputs. flops:
  * for each number of a partial sum. */

@@ -15,17 +15,17 @@ typedef struct apply_args {
 static weft_status run(const wf_tile *t, const void *vargs, int64_t i)
 {
     const apply_args *a = vargs;
-    const wf_bn_splits *s = &a->splits;
-    wf_norm_apply p = {.act = wf_bn_act_of(s, i),
+    const wf_bn_tile b = wf_bn_tile_of(&a->splits, t, i);
+    wf_norm_apply p = {.act = b.act,
                        .f = a->f,
-                       .mean = wf_data(t, a->in[1]),
-                       .invstd = wf_data(t, a->in[2]),
-                       .gamma = wf_data(t, a->in[3]),
-                       .beta = wf_data(t, a->in[4]),
-                       .x = wf_bn_split(s, t, a->in[0], i),
-                       .residual = a->in[5] >= 0 ? wf_bn_split(s, t, a->in[5], i) : NULL,
-                       .y = wf_bn_split(s, t, a->y, i),
-                       .mask = a->mask >= 0 ? wf_image(t, a->mask, i) : NULL};
+                       .mean = wf_bn_channels(&b, a->in[1]),
+                       .invstd = wf_bn_channels(&b, a->in[2]),
+                       .gamma = wf_bn_channels(&b, a->in[3]),
+                       .beta = wf_bn_channels(&b, a->in[4]),
+                       .x = wf_bn_image(&b, a->in[0]),
+                       .residual = wf_bn_image(&b, a->in[5]),
+                       .y = wf_bn_image(&b, a->y),
+                       .mask = wf_bn_mask(&b, a->mask)};
     a->fns->apply(&p);
     return WEFT_OK;
 }
@@ -45,12 +45,12 @@ static weft_status lower(wf_lower *l)
     wf_task *task;
     for (int i = 0; i < l->n_in; i++)
         a.in[i] = wf_lower_in(l, i).buf;
-    task = wf_lower_task(l, a.fns->name, run, &a, sizeof a, a.splits.n);
+    task = wf_lower_task(l, a.fns->name, run, &a, sizeof a, wf_bn_tiles(&a.splits));
     for (int i = 0; i < l->n_in; i++)
         wf_reads(task, a.in[i], i == 0 || i == 5 ? a.splits.access : WF_WHOLE);
     wf_writes(task, a.y, a.splits.access);
     if (a.mask >= 0)
-        wf_writes(task, a.mask, WF_TILED);
+        wf_writes(task, a.mask, wf_bn_mask_access(&a.splits));
     const double n = (double)wf_operand_count(&x), size = (double)weft_dtype_size(x.dtype);
     wf_cost(task, (act ? 4 : 2) * n, (a.in[5] >= 0 ? 3 : 2) * n * size);
     return wf_lowered(l, task);

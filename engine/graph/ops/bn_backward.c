@@ -31,17 +31,18 @@ typedef struct reduce_args {
 static weft_status run_reduce(const wf_tile *t, const void *vargs, int64_t i)
 {
     const reduce_args *a = vargs;
-    wf_norm_reduce p = {.act = wf_bn_act_of(&a->splits, i),
+    const wf_bn_tile b = wf_bn_tile_of(&a->splits, t, i);
+    wf_norm_reduce p = {.act = b.act,
                         .f = a->f,
-                        .mean = wf_data(t, a->mean),
-                        .invstd = wf_data(t, a->invstd),
-                        .gamma = a->gamma >= 0 ? wf_data(t, a->gamma) : NULL,
-                        .beta = a->beta >= 0 ? wf_data(t, a->beta) : NULL,
-                        .dz = a->dz >= 0 ? wf_bn_split(&a->splits, t, a->dz, i) : NULL,
-                        .x = wf_bn_split(&a->splits, t, a->x, i),
-                        .dy = wf_bn_split(&a->splits, t, a->dy, i),
-                        .mask = a->mask >= 0 ? wf_image(t, a->mask, i) : NULL,
-                        .partial = wf_image(t, a->sums, i)};
+                        .mean = wf_bn_channels(&b, a->mean),
+                        .invstd = wf_bn_channels(&b, a->invstd),
+                        .gamma = wf_bn_channels(&b, a->gamma),
+                        .beta = wf_bn_channels(&b, a->beta),
+                        .dz = wf_bn_image(&b, a->dz),
+                        .x = wf_bn_image(&b, a->x),
+                        .dy = wf_bn_image(&b, a->dy),
+                        .mask = wf_bn_mask(&b, a->mask),
+                        .partial = wf_bn_partial(&b, a->sums)};
     a->fns->backward_reduce(&p);
     return WEFT_OK;
 }
@@ -49,10 +50,11 @@ static weft_status run_reduce(const wf_tile *t, const void *vargs, int64_t i)
 static weft_status run_combine(const wf_tile *t, const void *vargs, int64_t tile)
 {
     const reduce_args *a = vargs;
-    int c0, c1;
-    wf_bn_merged(&a->splits, tile, &c0, &c1);
-    wf_norm_combine_grads(wf_data(t, a->sums), a->splits.n, a->splits.act.C, c0, c1, a->dtype,
-                          wf_data(t, a->invstd), wf_data(t, a->dgamma), wf_data(t, a->dbeta));
+    const wf_bn_merged m = wf_bn_merged_of(&a->splits, t, a->sums, tile);
+    wf_norm_combine_grads(m.partials, a->splits.n, m.C, m.c0, m.c1, a->dtype,
+                          wf_bn_merged_at(&m, t, a->invstd, a->dtype),
+                          wf_bn_merged_at(&m, t, a->dgamma, a->dtype),
+                          wf_bn_merged_at(&m, t, a->dbeta, a->dtype));
     return WEFT_OK;
 }
 
@@ -80,15 +82,15 @@ static weft_status lower_reduce(wf_lower *l)
     if (a.sums < 0)
         return WEFT_ERR_NOMEM;
 
-    wf_task *task = wf_lower_task(l, a.fns->name, run_reduce, &a, sizeof a, a.splits.n);
+    wf_task *task = wf_lower_task(l, a.fns->name, run_reduce, &a, sizeof a, wf_bn_tiles(&a.splits));
     wf_reads(task, a.x, a.splits.access);
     wf_reads(task, a.dy, a.splits.access);
     for (int i = 2; i < l->n_in; i++) /* with f that recomputes, invstd is read here too */
         if (i != 4 || a.mask < 0)
             wf_reads(task, wf_lower_in(l, i).buf, WF_WHOLE);
     if (a.mask >= 0)
-        wf_reads(task, a.mask, WF_TILED);
-    wf_writes(task, a.sums, WF_TILED);
+        wf_reads(task, a.mask, wf_bn_mask_access(&a.splits));
+    wf_writes(task, a.sums, a.splits.parts > 1 ? WF_WHOLE : WF_TILED);
     if (a.dz >= 0)
         wf_writes(task, a.dz, a.splits.access);
     wf_cost(task, (a.dz >= 0 ? 24 : 4) * elements,
@@ -143,21 +145,21 @@ typedef struct dx_args {
 static weft_status run_dx(const wf_tile *t, const void *vargs, int64_t i)
 {
     const dx_args *a = vargs;
-    const wf_bn_splits *s = &a->splits;
-    wf_norm_dx p = {.act = wf_bn_act_of(s, i),
+    const wf_bn_tile b = wf_bn_tile_of(&a->splits, t, i);
+    wf_norm_dx p = {.act = b.act,
                     .training = a->training,
-                    .count = (double)wf_bn_count(s),
-                    .dy = wf_bn_split(s, t, a->in[0], i),
-                    .invstd = wf_data(t, a->in[1]),
-                    .gamma = wf_data(t, a->in[2]),
-                    .mask = a->mask >= 0 ? wf_image(t, a->mask, i) : NULL,
-                    .dx = wf_bn_split(s, t, a->dx, i),
-                    .dresidual = a->dresidual >= 0 ? wf_bn_split(s, t, a->dresidual, i) : NULL};
+                    .count = (double)wf_bn_count(&a->splits),
+                    .dy = wf_bn_image(&b, a->in[0]),
+                    .invstd = wf_bn_channels(&b, a->in[1]),
+                    .gamma = wf_bn_channels(&b, a->in[2]),
+                    .mask = wf_bn_mask(&b, a->mask),
+                    .dx = wf_bn_image(&b, a->dx),
+                    .dresidual = wf_bn_image(&b, a->dresidual)};
     if (a->training) {
-        p.x = wf_bn_split(s, t, a->in[3], i);
-        p.mean = wf_data(t, a->in[4]);
-        p.dgamma = wf_data(t, a->in[5]);
-        p.dbeta = wf_data(t, a->in[6]);
+        p.x = wf_bn_image(&b, a->in[3]);
+        p.mean = wf_bn_channels(&b, a->in[4]);
+        p.dgamma = wf_bn_channels(&b, a->in[5]);
+        p.dbeta = wf_bn_channels(&b, a->in[6]);
     }
     a->fns->backward_apply(&p);
     return WEFT_OK;
@@ -178,11 +180,11 @@ static weft_status lower_dx(wf_lower *l)
         return WEFT_ERR_UNSUPPORTED;
     for (int i = 0; i < l->n_in; i++)
         a.in[i] = wf_lower_in(l, i).buf;
-    wf_task *task = wf_lower_task(l, a.fns->name, run_dx, &a, sizeof a, a.splits.n);
+    wf_task *task = wf_lower_task(l, a.fns->name, run_dx, &a, sizeof a, wf_bn_tiles(&a.splits));
     for (int i = 0; i < fixed; i++)
         wf_reads(task, a.in[i], i == 0 || i == 3 ? a.splits.access : WF_WHOLE);
     if (a.mask >= 0)
-        wf_reads(task, a.mask, WF_TILED);
+        wf_reads(task, a.mask, wf_bn_mask_access(&a.splits));
     wf_writes(task, a.dx, a.splits.access);
     if (a.dresidual >= 0)
         wf_writes(task, a.dresidual, a.splits.access);

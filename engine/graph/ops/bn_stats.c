@@ -18,8 +18,8 @@ typedef struct stats_args {
 static weft_status run_split(const wf_tile *t, const void *vargs, int64_t i)
 {
     const stats_args *a = vargs;
-    a->fns->stats(wf_bn_act_of(&a->splits, i), wf_bn_split(&a->splits, t, a->x, i),
-                  wf_image(t, a->moments, i));
+    const wf_bn_tile b = wf_bn_tile_of(&a->splits, t, i);
+    a->fns->stats(b.act, wf_bn_image(&b, a->x), wf_bn_partial(&b, a->moments));
     return WEFT_OK;
 }
 
@@ -27,11 +27,11 @@ static weft_status run_combine(const wf_tile *t, const void *vargs, int64_t tile
 {
     const stats_args *a = vargs;
     const wf_bn_splits *s = &a->splits;
-    int c0, c1;
-    wf_bn_merged(s, tile, &c0, &c1);
-    wf_norm_combine_stats(wf_data(t, a->moments), s->n, s->pixels, s->last_pixels, s->act.C, c0, c1,
-                          a->eps, a->dtype, wf_data(t, a->mean), wf_data(t, a->var),
-                          wf_data(t, a->invstd));
+    const wf_bn_merged m = wf_bn_merged_of(s, t, a->moments, tile);
+    wf_norm_combine_stats(m.partials, s->n, s->pixels, s->last_pixels, m.C, m.c0, m.c1, a->eps,
+                          a->dtype, wf_bn_merged_at(&m, t, a->mean, a->dtype),
+                          wf_bn_merged_at(&m, t, a->var, a->dtype),
+                          wf_bn_merged_at(&m, t, a->invstd, a->dtype));
     return WEFT_OK;
 }
 
@@ -54,9 +54,9 @@ static weft_status lower_stats(wf_lower *l)
     if (a.moments < 0)
         return WEFT_ERR_NOMEM;
 
-    wf_task *task = wf_lower_task(l, a.fns->name, run_split, &a, sizeof a, a.splits.n);
+    wf_task *task = wf_lower_task(l, a.fns->name, run_split, &a, sizeof a, wf_bn_tiles(&a.splits));
     wf_reads(task, x.buf, a.splits.access);
-    wf_writes(task, a.moments, WF_TILED);
+    wf_writes(task, a.moments, a.splits.parts > 1 ? WF_WHOLE : WF_TILED);
     wf_cost(task, 4 * elements, elements * (double)weft_dtype_size(x.dtype));
 
     return wf_lowered(l, wf_bn_merge(l, run_combine, &a, sizeof a, &a.splits, a.moments,
