@@ -80,6 +80,19 @@ const wf_dnnl_entry wf_dnnl_admitted[] = {
      "x64:gemm:jit",
      {DENSE | DILATED | GROUPED | DEPTHWISE | BIAS, DENSE | DILATED | GROUPED | DEPTHWISE,
       DENSE | DILATED | GROUPED | DEPTHWISE}},
+    {V2_6,
+     WEFT_ISA_AVX512,
+     WF_DNNL_BLOCKED,
+     "jit_bf16:avx512_core_bf16",
+     /* weight gradients with overhang read scratch that was never written: README.md */
+     {DENSE | DILATED | BIAS, DENSE | DILATED, POINT | WINDOW | STRIDED | PADDED | DILATED},
+     .bf16 = true},
+    {V2_6,
+     WEFT_ISA_AVX512,
+     WF_DNNL_BLOCKED,
+     "jit_bf16_1x1:avx512_core_bf16",
+     {POINT | STRIDED | BIAS, POINT | STRIDED, POINT | STRIDED},
+     .bf16 = true},
 };
 const int wf_dnnl_n_admitted = sizeof wf_dnnl_admitted / sizeof *wf_dnnl_admitted;
 
@@ -142,6 +155,7 @@ bool wf_dnnl_admits(int major, int minor, weft_isa isa, const char *name, const 
 {
     const unsigned version = wf_dnnl_version_bit(major, minor), features = wf_dnnl_features(d);
     const wf_dnnl_layout layout = wf_dnnl_layout_of(d, isa);
+    const bool bf16 = d->dst_type == WEFT_BF16;
     if (!version) {
         snprintf(why, size, "oneDNN %d.%d is not a version that Weft has been tested with", major,
                  minor);
@@ -151,7 +165,7 @@ bool wf_dnnl_admits(int major, int minor, weft_isa isa, const char *name, const 
              minor, wf_conv2d_pass_name(pass));
     for (int i = 0; i < wf_dnnl_n_admitted; i++) {
         const wf_dnnl_entry *e = &wf_dnnl_admitted[i];
-        if (!(e->versions & version) || e->isa != isa || e->layout != layout ||
+        if (!(e->versions & version) || e->isa != isa || e->layout != layout || e->bf16 != bf16 ||
             !e->features[pass] || strcmp(e->name, name) != 0)
             continue;
         const unsigned missing = features & ~e->features[pass];

@@ -2,10 +2,11 @@
  *
  * Note [Admitted kernels]
  * oneDNN has given wrong numbers without an error; README.md lists the cases. So a kernel of it runs
- * only where tests/kernels/test_conv2d.c compares it with exact integers: the same version of oneDNN,
- * instruction set, implementation, pass and layouts, and every feature of the shape. The list in
- * admitted.c says which those are. Everything else is refused with a reason, and the choice falls on
- * another kernel. The test fails where the list names a feature that it did not try. */
+ * only where tests/kernels/test_conv2d.c, of bf16 test_conv2d_bf16.c, compares it with exact integers:
+ * the same version of oneDNN, instruction set, implementation, pass, types and layouts, and every
+ * feature of the shape. The list in admitted.c says which those are. Everything else is refused with a
+ * reason, and the choice falls on another kernel. The tests fail where the list names a feature that
+ * they did not try. */
 #ifndef WF_ONEDNN_ADMITTED_H
 #define WF_ONEDNN_ADMITTED_H
 
@@ -41,6 +42,7 @@ typedef struct wf_dnnl_entry {
     wf_dnnl_layout layout;
     const char *name;     /* as oneDNN calls the implementation */
     unsigned features[3]; /* by pass; 0: the pass is refused */
+    bool bf16;            /* source and destination are of bf16; else all is of f32 */
 } wf_dnnl_entry;
 extern const wf_dnnl_entry wf_dnnl_admitted[];
 extern const int wf_dnnl_n_admitted;

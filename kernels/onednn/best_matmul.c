@@ -55,8 +55,9 @@ wf_dnnl_best_matmul *wf_dnnl_best_matmul_create(const wf_matmul_desc *d, int thr
     bool good = b && !dnnl_engine_create(&b->engine, dnnl_cpu, 0) &&
                 !dnnl_stream_create(&b->stream, b->engine, dnnl_stream_default_flags);
     for (int i = 0; good && i < OPERANDS; i++) {
-        md[i] = n > 1 ? wf_dnnl_md_create(3, dims[i], transposed[i] ? dnnl_acb : dnnl_abc)
-                      : wf_dnnl_md_create(2, dims[i] + 1, transposed[i] ? dnnl_ba : dnnl_ab);
+        md[i] =
+            n > 1 ? wf_dnnl_md_create(3, dims[i], dnnl_f32, transposed[i] ? dnnl_acb : dnnl_abc)
+                  : wf_dnnl_md_create(2, dims[i] + 1, dnnl_f32, transposed[i] ? dnnl_ba : dnnl_ab);
         good = md[i] != NULL;
         if (good)
             make_memory(b, i, md[i]);

@@ -12,8 +12,8 @@
  * descriptors directly and hides memory descriptors. */
 #define V3 (DNNL_VERSION_MAJOR >= 3)
 
-static wf_dnnl_md md_create(int rank, const int64_t *dims, dnnl_data_type_t type,
-                            dnnl_format_tag_t tag)
+wf_dnnl_md wf_dnnl_md_create(int rank, const int64_t *dims, dnnl_data_type_t type,
+                             dnnl_format_tag_t tag)
 {
     dnnl_dims_t d = {0};
     for (int i = 0; i < rank; i++)
@@ -29,11 +29,6 @@ static wf_dnnl_md md_create(int rank, const int64_t *dims, dnnl_data_type_t type
     }
     return md;
 #endif
-}
-
-wf_dnnl_md wf_dnnl_md_create(int rank, const int64_t *dims, dnnl_format_tag_t tag)
-{
-    return md_create(rank, dims, dnnl_f32, tag);
 }
 
 wf_dnnl_md wf_dnnl_md_clone(wf_dnnl_const_md md)
@@ -78,10 +73,10 @@ static dnnl_format_tag_t act_tag(int block)
 }
 
 /* One image as we lay it out, or a batch in whatever format oneDNN likes; weights always in that. Where
- * dst is of bf16, everything but the bias is. */
+ * dst is of bf16, everything is but the bias, and the weight gradients of one image. */
 typedef struct operands {
     dnnl_alg_kind_t algorithm;
-    wf_dnnl_md src, weights, bias, dst;
+    wf_dnnl_md src, weights, gradient, bias, dst; /* gradient: of the weights */
     dnnl_dims_t stride, dilation, padding;
     dnnl_primitive_attr_t attr;
 } operands;
@@ -101,11 +96,12 @@ static bool operands_init(operands *o, const wf_conv2d_desc *d, bool batch,
         o->dilation[i] = d->dilation[i] - 1;
         o->padding[i] = d->padding[i];
     }
-    o->src = md_create(4, src, type, batch ? dnnl_format_tag_any : act_tag(d->src_block));
-    o->dst = md_create(4, dst, type, batch ? dnnl_format_tag_any : act_tag(d->dst_block));
-    o->weights = md_create(rank, weights, type, dnnl_format_tag_any);
-    o->bias = d->bias ? wf_dnnl_md_create(1, bias, dnnl_a) : NULL;
-    return o->src && o->dst && o->weights && (o->bias || !d->bias) &&
+    o->src = wf_dnnl_md_create(4, src, type, batch ? dnnl_format_tag_any : act_tag(d->src_block));
+    o->dst = wf_dnnl_md_create(4, dst, type, batch ? dnnl_format_tag_any : act_tag(d->dst_block));
+    o->weights = wf_dnnl_md_create(rank, weights, type, dnnl_format_tag_any);
+    o->gradient = wf_dnnl_md_create(rank, weights, batch ? type : dnnl_f32, dnnl_format_tag_any);
+    o->bias = d->bias ? wf_dnnl_md_create(1, bias, dnnl_f32, dnnl_a) : NULL;
+    return o->src && o->dst && o->weights && o->gradient && (o->bias || !d->bias) &&
            !dnnl_primitive_attr_create(&o->attr) &&
            !dnnl_primitive_attr_set_scratchpad_mode(o->attr, dnnl_scratchpad_mode_user);
 }
@@ -115,6 +111,7 @@ static void operands_done(operands *o)
     wf_dnnl_md_free(o->src);
     wf_dnnl_md_free(o->dst);
     wf_dnnl_md_free(o->weights);
+    wf_dnnl_md_free(o->gradient);
     wf_dnnl_md_free(o->bias);
     if (o->attr)
         dnnl_primitive_attr_destroy(o->attr);
@@ -136,7 +133,7 @@ static dnnl_status_t describe(dnnl_primitive_desc_t *pd, const operands *o, dnnl
             hint, o->attr);
     case WF_CONV2D_BACKWARD_WEIGHTS:
         return dnnl_convolution_backward_weights_primitive_desc_create(
-            pd, e, alg, o->src, o->weights, NULL, o->dst, o->stride, o->dilation, o->padding,
+            pd, e, alg, o->src, o->gradient, NULL, o->dst, o->stride, o->dilation, o->padding,
             o->padding, hint, o->attr);
     }
     return dnnl_invalid_arguments;
@@ -160,7 +157,7 @@ static dnnl_status_t describe(dnnl_primitive_desc_t *pd, const operands *o, dnnl
         break;
     case WF_CONV2D_BACKWARD_WEIGHTS:
         status = dnnl_dilated_convolution_backward_weights_desc_init(
-            &cd, alg, o->src, o->weights, NULL, o->dst, o->stride, o->dilation, o->padding,
+            &cd, alg, o->src, o->gradient, NULL, o->dst, o->stride, o->dilation, o->padding,
             o->padding);
         break;
     }

@@ -24,7 +24,8 @@ typedef const dnnl_memory_desc_t *wf_dnnl_const_md;
 #endif
 
 /* Owned memory descriptors (NULL on failure); free takes NULL. */
-wf_dnnl_md wf_dnnl_md_create(int rank, const int64_t *dims, dnnl_format_tag_t tag);
+wf_dnnl_md wf_dnnl_md_create(int rank, const int64_t *dims, dnnl_data_type_t type,
+                             dnnl_format_tag_t tag);
 wf_dnnl_md wf_dnnl_md_clone(wf_dnnl_const_md md);
 void wf_dnnl_md_free(wf_dnnl_md md);
 
@@ -37,7 +38,8 @@ typedef struct wf_dnnl_conv {
 } wf_dnnl_conv;
 
 /* One pass of a convolution over one image. False, with a reason, where oneDNN has nothing or only
- * its reference. The weights' format is oneDNN's choice. Destroy takes half-built objects. */
+ * its reference. The weights' format is oneDNN's choice, and their type dst's; weight gradients are f32.
+ * Destroy takes half-built objects. */
 bool wf_dnnl_conv_create(wf_dnnl_conv *c, dnnl_engine_t engine, const wf_conv2d_desc *d,
                          wf_conv2d_pass pass, char *why, size_t size);
 void wf_dnnl_conv_destroy(wf_dnnl_conv *c);

@@ -6,6 +6,7 @@
 #include <float.h>
 
 #include "tests/kernels/conv2d_problem.h"
+#include "tests/kernels/onednn_tried.h"
 
 /* ---- operands ------------------------------------------------------------------------------- */
 
@@ -238,6 +239,7 @@ static void check_passes(const wf_conv2d_impl *impl, weft_isa isa, int count[3],
         else
             check_images_pass(&r);
         bits[pass] = r.bits;
+        note_onednn(k);
         wf_conv2d_destroy(k);
     }
 }

@@ -21,11 +21,10 @@
 #include <string.h>
 #include <cmocka.h>
 
-#include "kernels/onednn/admitted.h"
-#include "kernels/onednn/version.h"
 #include "kernels/select.h"
 #include "tests/kernels/conv2d_problem.h"
 #include "tests/kernels/conv2d_shapes.h"
+#include "tests/kernels/onednn_tried.h"
 
 /* 16 lanes in plain C, in place of AVX-512: tried on AVX2. */
 extern const wf_conv2d_impl wf_conv2d_winograd_emul, wf_conv2d_winograd_weights_emul,
@@ -224,28 +223,6 @@ static int tried[2][IMPLS][3];
 static int tried_emul[2][5][3];
 static int n_complete; /* shapes gone through to the end, once for each kind of numbers */
 
-/* The features of the shapes that each entry of oneDNN's list ran, by pass. */
-enum { MAX_ENTRIES = 64 };
-static unsigned tried_onednn[MAX_ENTRIES][3];
-
-static bool of_this_machine(const wf_dnnl_entry *e)
-{
-    int major, minor, patch;
-    wf_onednn_version(&major, &minor, &patch);
-    return e->isa == wf_cpu_isa() && e->versions & wf_dnnl_version_bit(major, minor);
-}
-
-static void note_onednn(const wf_conv2d *k)
-{
-    assert_true(wf_dnnl_n_admitted <= MAX_ENTRIES);
-    for (int i = 0; i < wf_dnnl_n_admitted; i++) {
-        const wf_dnnl_entry *e = &wf_dnnl_admitted[i];
-        if (of_this_machine(e) && e->layout == wf_dnnl_layout_of(&k->desc, k->isa) &&
-            strcmp(k->name + strlen("onednn:"), e->name) == 0)
-            tried_onednn[i][k->pass] |= wf_dnnl_features(&k->desc);
-    }
-}
-
 /* Every pass that fits; the bits of each into `bits`, 0 where it does not fit. */
 static void check_passes(const wf_conv2d_impl *impl, weft_isa isa, int *count, const problem *t,
                          wf_conv2d_desc d, bool exact, const char *name, uint64_t bits[3])
@@ -273,8 +250,7 @@ static void check_passes(const wf_conv2d_impl *impl, weft_isa isa, int *count, c
         else
             check_images_pass(&r, t);
         bits[pass] = r.bits;
-        if (strncmp(k->name, "onednn:", strlen("onednn:")) == 0)
-            note_onednn(k);
+        note_onednn(k);
         wf_conv2d_destroy(k);
     }
 }
@@ -346,27 +322,12 @@ static void random_numbers_are_within_the_bound(void **unused)
         check_shape(&shapes[i], false);
 }
 
-static bool knows_this_onednn(void)
-{
-    for (int i = 0; i < wf_dnnl_n_admitted; i++)
-        if (of_this_machine(&wf_dnnl_admitted[i]))
-            return true;
-    return false;
-}
-
 /* Note [Admitted kernels] */
 static void what_onednn_may_run_was_tried(void **unused)
 {
-    if (getenv("WEFT_TEST_SHAPES") || n_complete < 2 * n_shapes || !knows_this_onednn())
+    if (getenv("WEFT_TEST_SHAPES") || n_complete < 2 * n_shapes || !knows_this_onednn(false))
         skip();
-    for (int i = 0; i < wf_dnnl_n_admitted; i++)
-        for (int pass = 0; pass < 3; pass++) {
-            const wf_dnnl_entry *e = &wf_dnnl_admitted[i];
-            const unsigned missing = e->features[pass] & ~tried_onednn[i][pass];
-            if (of_this_machine(e) && missing)
-                fail_msg("no shape tried %s, entry %d, %s, %s", e->name, i,
-                         wf_conv2d_pass_name(pass), wf_dnnl_feature_name(missing));
-        }
+    check_tried_onednn(false);
 }
 
 static void every_kernel_was_tried(void **unused)
@@ -377,7 +338,7 @@ static void every_kernel_was_tried(void **unused)
         int sum = tried[0][i][0] + tried[0][i][1] + tried[0][i][2];
         bool replaced = wf_cpu_isa() == WEFT_ISA_AVX512 && /* its block is 8 */
                         strstr(wf_conv2d_impls[i]->name, ":avx2") != NULL;
-        bool unknown = strcmp(wf_conv2d_impls[i]->name, "onednn") == 0 && !knows_this_onednn();
+        bool unknown = strcmp(wf_conv2d_impls[i]->name, "onednn") == 0 && !knows_this_onednn(false);
         bool elsewhere = strstr(wf_conv2d_impls[i]->name, "bf16") != NULL; /* test_conv2d_bf16.c */
         if (wf_conv2d_impls[i]->isa <= wf_cpu_isa() && !replaced && !unknown && !elsewhere &&
             sum == 0)

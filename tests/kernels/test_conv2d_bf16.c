@@ -122,6 +122,15 @@ static void the_reference_takes_every_shape(void **unused)
                                                          (pass == WF_CONV2D_BACKWARD_DATA ? 4 : 5));
 }
 
+/* Note [Admitted kernels] */
+static void what_onednn_may_run_of_bf16_was_tried(void **unused)
+{
+    if (getenv("WEFT_TEST_SHAPES") || getenv("WEFT_AVOID") || n_complete < 2 * n_shapes ||
+        !knows_this_onednn(true))
+        skip();
+    check_tried_onednn(true);
+}
+
 static void dot_products_and_depthwise_were_tried(void **unused)
 {
     if (getenv("WEFT_TEST_SHAPES") || getenv("WEFT_AVOID") || n_complete < 2 * n_shapes)
@@ -149,6 +158,7 @@ int main(void)
         cmocka_unit_test(integers_are_exact_and_rounded_once),
         cmocka_unit_test(random_numbers_are_within_the_bound),
         cmocka_unit_test(the_reference_takes_every_shape),
+        cmocka_unit_test(what_onednn_may_run_of_bf16_was_tried),
         cmocka_unit_test(dot_products_and_depthwise_were_tried),
     };
     return cmocka_run_group_tests_name("conv2d_bf16", tests, read_shapes, free_shapes);

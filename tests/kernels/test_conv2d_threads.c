@@ -145,7 +145,8 @@ static void step(data *t, const wf_conv2d_desc *d, int threads)
     assert_int_equal(failed, 0);
 }
 
-static void check(weft_dtype type)
+/* prefer: NULL, or whose kernels are taken where no shape asks for others. */
+static void check(weft_dtype type, const char *prefer)
 {
     int block = wf_isa_block(wf_cpu_isa());
     const wf_conv2d_desc shapes[] = {
@@ -170,9 +171,9 @@ static void check(weft_dtype type)
         assert_true(wf_conv2d_output(&d));
         omp_set_num_threads(MAX_WORKERS); /* what creation must not be misled by */
         data t, one;
-        create(&t, &d, MAX_WORKERS, i > 3 ? winograd : NULL);
+        create(&t, &d, MAX_WORKERS, i > 3 ? winograd : prefer);
         assert_int_equal(omp_get_max_threads(), MAX_WORKERS);
-        create(&one, &d, 1, i > 3 ? winograd : NULL);
+        create(&one, &d, 1, i > 3 ? winograd : prefer);
         step(&one, &d, 1);
         for (int threads = 2; threads <= MAX_WORKERS; threads++) {
             step(&t, &d, threads);
@@ -188,12 +189,17 @@ static void check(weft_dtype type)
 
 static void any_number_of_workers_gives_the_same_bits(void **unused)
 {
-    check(WEFT_F32);
+    check(WEFT_F32, NULL);
 }
 
 static void and_so_over_images_of_bf16(void **unused)
 {
-    check(WEFT_BF16);
+    check(WEFT_BF16, NULL);
+}
+
+static void and_so_by_onednn_over_images_of_bf16(void **unused)
+{
+    check(WEFT_BF16, "onednn_bf16"); /* which is passed over where it does not fit */
 }
 
 /* A first layer has one vector of input channels for each channel, and frames with a halo: its pixels are
@@ -291,6 +297,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(any_number_of_workers_gives_the_same_bits),
         cmocka_unit_test(and_so_over_images_of_bf16),
+        cmocka_unit_test(and_so_by_onednn_over_images_of_bf16),
         cmocka_unit_test(a_first_layer_has_work_for_many_cores),
         cmocka_unit_test(the_choice_does_not_depend_on_the_number_of_workers),
     };

@@ -119,6 +119,8 @@ static double expected_of(const wf_shape_case *c, int n)
 /* Whether the machine has a kernel that a constant is for. */
 static bool has_kernel(const char *constant)
 {
+    if (strncmp(constant, "onednn_bf16_", 12) == 0)
+        return wf_cpu_bf16() == WF_BF16_DOT;
     const wf_bf16 least = strncmp(constant, "dot_", 4) == 0   ? WF_BF16_DOT
                           : strncmp(constant, "amx_", 4) == 0 ? WF_BF16_AMX
                                                               : WF_BF16_STORAGE;
@@ -126,7 +128,7 @@ static bool has_kernel(const char *constant)
 }
 
 /* A constant that changes nothing is no constant: over the networks' layers each is used; dot_* where there
- * are dot products, amx_* where there are tiles. */
+ * are dot products, onednn_bf16_* where these are the best, amx_* where there are tiles. */
 static void every_constant_counts(void **unused)
 {
     if (wf_cpu_isa() == WEFT_ISA_SCALAR)

@@ -165,8 +165,8 @@ static void plan_weights(dot_forward *s, dot_residue_class *c, int S)
     c->weights = s->packed_block_elements;
     for (int t = 0; t < c->taps; t++)
         s->tap[c->h->tap[t / c->w->taps] * S + c->w->tap[t % c->w->taps]] =
-            (dot_place){.start = (int64_t)c->weights + (int64_t)t * DOT_SQUARE,
-                        .step = (int64_t)c->taps * DOT_SQUARE};
+            (wf_dot_place){.start = (int64_t)c->weights + (int64_t)t * DOT_SQUARE,
+                           .step = (int64_t)c->taps * DOT_SQUARE};
     s->packed_block_elements += (size_t)c->taps * (size_t)s->input_blocks * DOT_SQUARE;
 }
 

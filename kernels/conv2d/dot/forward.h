@@ -16,6 +16,7 @@
 #define WF_CONV2D_DOT_FORWARD_H
 
 #include "kernels/conv2d/dot/dot.h"
+#include "kernels/conv2d/square.h"
 
 typedef enum dot_how { DOT_DIRECT, DOT_PACKED_INPUT, DOT_PANEL } dot_how;
 
@@ -34,11 +35,6 @@ typedef struct dot_residue_class {
     size_t row_stride;
 } dot_residue_class;
 
-/* Where a tap's packed weights are: for input block v at start + v * step; start < 0: the tap meets nothing. */
-typedef struct dot_place {
-    int64_t start, step;
-} dot_place;
-
 typedef struct dot_forward {
     wf_act in, out;
     bool out_f32; /* else it is bf16 */
@@ -51,7 +47,7 @@ typedef struct dot_forward {
     int n_classes;
     bool parts_are_pixels; /* a part of an image is a range of pixels; else of output subblocks */
     size_t packed_block_elements; /* of an output block's packed weights */
-    dot_place *tap;               /* by r * S + s */
+    wf_dot_place *tap;            /* by r * S + s */
     size_t x_bytes,
         index_bytes; /* scratch: packed input or panels; places of inputs; then those of outputs */
 } dot_forward;
@@ -108,6 +104,7 @@ weft_status WF_ISA_FN(wf_dot_run)(const wf_conv2d *k, int worker, const wf_conv2
 #define dot_fill_panel WF_ISA_FN(wf_dot_fill_panel)
 #define dot_fill_row WF_ISA_FN(wf_dot_fill_row)
 #define dot_pack WF_ISA_FN(wf_dot_pack)
+#define dot_pack_square WF_ISA_FN(wf_dot_pack_square)
 #define dot_run WF_ISA_FN(wf_dot_run)
 
 #endif

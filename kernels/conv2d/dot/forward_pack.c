@@ -5,21 +5,20 @@
 
 enum { VECTORS_AT_ONCE = 256 /* vectors of 16 outputs, 16 KiB: half of L1 */ };
 
-/* Plain weights as the pass sees them: the taps of output channel o and input channel i of a group start
- * at o * output + i * input, in elements. */
-typedef struct plain {
-    const float *w;
-    size_t output, input;
-} plain;
-
-static plain plain_of(const wf_conv2d *k, const float *w, int group)
+static wf_dot_plain plain_of(const wf_conv2d *k, const float *w, int group)
 {
     const dot_forward *s = k->state;
-    const size_t taps = (size_t)k->desc.R * (size_t)k->desc.S;
-    w += (size_t)group * (size_t)s->group_outputs * (size_t)s->group_inputs * taps;
-    if (k->pass == WF_CONV2D_FORWARD)
-        return (plain){w, (size_t)s->group_inputs * taps, taps};
-    return (plain){w, taps, (size_t)s->group_outputs * taps};
+    const int taps = k->desc.R * k->desc.S;
+    const size_t count = (size_t)taps;
+    const bool forward = k->pass == WF_CONV2D_FORWARD;
+    w += (size_t)group * (size_t)s->group_outputs * (size_t)s->group_inputs * count;
+    return (wf_dot_plain){.w = w,
+                          .output = forward ? (size_t)s->group_inputs * count : count,
+                          .input = forward ? count : (size_t)s->group_outputs * count,
+                          .outputs = s->group_outputs,
+                          .inputs = s->group_inputs,
+                          .taps = taps,
+                          .tap = s->tap};
 }
 
 /* row[i][l] = from[l * output + i], for n values i, 8 at least, and all lanes l. */
@@ -34,20 +33,21 @@ static void transpose(const float *from, size_t output, int n, float (*row)[L])
 
 /* Loads taps [tap_begin, tap_begin + n) of so many channels, the first at `from`, into row[c * n + t][output];
  * zeros where the group has no such channel or output. */
-static void load_rows(plain w, const float *from, int taps, int tap_begin, int n, int channels,
+static void load_rows(const wf_dot_plain *w, const float *from, int tap_begin, int n, int channels,
                       int inputs, int outputs, float (*row)[L])
 {
+    const int taps = w->taps;
     if (outputs == L && inputs >= channels && n == taps) {
-        if (w.input == (size_t)taps && channels * taps >= 8) {
-            transpose(from, w.output, channels * taps, row);
+        if (w->input == (size_t)taps && channels * taps >= 8) {
+            transpose(from, w->output, channels * taps, row);
             return;
         }
-        if (w.output == (size_t)taps && (taps == 1 || taps >= 8)) {
+        if (w->output == (size_t)taps && (taps == 1 || taps >= 8)) {
             for (int c = 0; c < channels; c++)
                 if (taps == 1)
-                    memcpy(row[c], from + (size_t)c * w.input, sizeof row[c]);
+                    memcpy(row[c], from + (size_t)c * w->input, sizeof row[c]);
                 else
-                    transpose(from + (size_t)c * w.input, w.output, taps, row + c * taps);
+                    transpose(from + (size_t)c * w->input, w->output, taps, row + c * taps);
             return;
         }
     }
@@ -56,7 +56,7 @@ static void load_rows(plain w, const float *from, int taps, int tap_begin, int n
         for (int l = 0; l < outputs; l++)
             for (int t = 0; t < n; t++)
                 row[c * n + t][l] =
-                    from[(size_t)l * w.output + (size_t)c * w.input + (size_t)(tap_begin + t)];
+                    from[(size_t)l * w->output + (size_t)c * w->input + (size_t)(tap_begin + t)];
 }
 
 /* Rounds two vectors to bf16 and stores them as pairs. */
@@ -68,20 +68,18 @@ static void store_pair(const float *even, const float *odd, uint16_t *to)
     wf_vi_store((int32_t *)to, wf_vf_as_i(both));
 }
 
-/* Packs input block v of output block b of a group, as vectors `step` elements apart. */
-static void pack_square(const dot_forward *s, int taps, plain w, int v, int b, size_t step,
-                        uint16_t *to)
+void dot_pack_square(const wf_dot_plain *w, int v, int b, size_t step, uint16_t *to)
 {
     float row[VECTORS_AT_ONCE][L];
-    const int left = s->group_outputs - b * L, outputs = left < L ? left : L;
+    const int left = w->outputs - b * L, outputs = left < L ? left : L, taps = w->taps;
     const int channels = L * taps <= VECTORS_AT_ONCE ? L : 2, most = VECTORS_AT_ONCE / 2;
     for (int c = 0; c < L; c += channels)
         for (int tap_begin = 0; tap_begin < taps; tap_begin += most) {
             const int n = taps - tap_begin < most ? taps - tap_begin : most, i = v * L + c;
-            const float *from = w.w + (size_t)(b * L) * w.output + (size_t)i * w.input;
-            load_rows(w, from, taps, tap_begin, n, channels, s->group_inputs - i, outputs, row);
+            const float *from = w->w + (size_t)(b * L) * w->output + (size_t)i * w->input;
+            load_rows(w, from, tap_begin, n, channels, w->inputs - i, outputs, row);
             for (int t = 0; t < n; t++) {
-                const dot_place p = s->tap[tap_begin + t];
+                const wf_dot_place p = w->tap[tap_begin + t];
                 if (p.start < 0)
                     continue;
                 const size_t first = (size_t)(p.start + v * p.step) / (2 * L);
@@ -93,16 +91,15 @@ static void pack_square(const dot_forward *s, int taps, plain w, int v, int b, s
 }
 
 /* Packs input blocks [v0, v1) of an output subblock of a group. */
-static void pack_subblock(const wf_conv2d *k, plain w, int group, int subblock, int v0, int v1,
-                          uint16_t *packed)
+static void pack_subblock(const wf_conv2d *k, const wf_dot_plain *w, int group, int subblock,
+                          int v0, int v1, uint16_t *packed)
 {
     const dot_forward *s = k->state;
     const int begin = dot_subblock_begin(s, subblock), end = dot_subblock_begin(s, subblock + 1);
     uint16_t *to = packed + (size_t)(group * s->output_blocks + begin) * s->packed_block_elements;
     for (int b = begin; b < end; b++)
         for (int v = v0; v < v1; v++)
-            pack_square(s, k->desc.R * k->desc.S, w, v, b, (size_t)(end - begin) * 2 * L,
-                        to + (b - begin) * 2 * L);
+            dot_pack_square(w, v, b, (size_t)(end - begin) * 2 * L, to + (b - begin) * 2 * L);
 }
 
 /* A tile reads whole rows of the plain weights: for forward the outputs of one output subblock, for
@@ -112,10 +109,10 @@ weft_status dot_pack(const wf_conv2d *k, int worker, const void *weights, void *
     const dot_forward *s = k->state;
     const bool forward = k->pass == WF_CONV2D_FORWARD;
     const int tiles = dot_pack_tiles(s, k->pass), group = tile / tiles, at = tile % tiles;
-    const plain w = plain_of(k, weights, group);
+    const wf_dot_plain w = plain_of(k, weights, group);
     for (int subblock = forward ? at : 0; subblock < (forward ? at + 1 : s->output_subblocks);
          subblock++)
-        pack_subblock(k, w, group, subblock, forward ? 0 : at, forward ? s->input_blocks : at + 1,
+        pack_subblock(k, &w, group, subblock, forward ? 0 : at, forward ? s->input_blocks : at + 1,
                       packed);
     return WEFT_OK;
 }
