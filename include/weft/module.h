@@ -93,7 +93,7 @@ typedef struct weft_module_class {
  *     static weft_tensor *type_forward(type *self, weft_tensor *x);
  *
  * class_name is the class's name as text. Further members of weft_module_class may follow it:
- * .extra_repr = show. */
+ * .version = 2, .extra_repr = show. C++ needs C++20 for these, and the order of the struct. */
 #define WEFT_MODULE_CLASS(type, class_name, ...)                                                   \
     static void type##_init(type *self, const void *args);                                         \
     static weft_tensor *type##_forward(type *self, weft_tensor *x);                                \
@@ -105,25 +105,30 @@ typedef struct weft_module_class {
     {                                                                                              \
         return type##_forward((type *)m, x);                                                       \
     }                                                                                              \
-    WEFT_MISSING_MEMBERS_BEGIN static const weft_module_class type##_class = {                     \
-        .name = class_name,                                                                        \
-        .size = sizeof(type),                                                                      \
-        .init = type##_class_init,                                                                 \
-        .forward = type##_class_forward,                                                           \
-        __VA_ARGS__};                                                                              \
-    WEFT_MISSING_MEMBERS_END
-/* g++ -Wextra warns of members that an initialiser leaves out; C compilers do not. */
-#if defined(__cplusplus) && defined(__GNUC__)
-#define WEFT_MISSING_MEMBERS_BEGIN                                                                 \
-    _Pragma("GCC diagnostic push")                                                                 \
-        _Pragma("GCC diagnostic ignored \"-Wmissing-field-initializers\"")
-#define WEFT_MISSING_MEMBERS_END _Pragma("GCC diagnostic pop")
+    WEFT_CLASS_BEGIN(type, __VA_ARGS__)                                                            \
+    WEFT_CLASS_MEMBERS(class_name, sizeof(type), type##_class_init, type##_class_forward)          \
+    WEFT_CLASS_END(__VA_ARGS__)
+/* The definition of a class: WEFT_CLASS_BEGIN, its members, WEFT_CLASS_END. C++ sets the four above
+ * after the caller's, for designators must be in the order of the members there. g++ -Wextra warns
+ * of members that an initialiser leaves out. */
+/* clang-format off */
+#ifndef __cplusplus
+#define WEFT_CLASS_BEGIN(type, ...) static const weft_module_class type##_class = {
+#define WEFT_CLASS_MEMBERS(n, s, i, f) .name = n, .size = s, .init = i, .forward = f,
+#define WEFT_CLASS_END(...) __VA_ARGS__};
 #else
-#define WEFT_MISSING_MEMBERS_BEGIN
-#define WEFT_MISSING_MEMBERS_END
+#define WEFT_CLASS_BEGIN(type, ...)                                                                \
+    _Pragma("GCC diagnostic push")                                                                 \
+    _Pragma("GCC diagnostic ignored \"-Wmissing-field-initializers\"")                             \
+    static const weft_module_class type##_class = []() -> weft_module_class {                      \
+        weft_module_class class_ = {__VA_ARGS__};
+#define WEFT_CLASS_MEMBERS(n, s, i, f)                                                             \
+        class_.name = n; class_.size = s; class_.init = i; class_.forward = f;
+#define WEFT_CLASS_END(...) return class_; }(); _Pragma("GCC diagnostic pop")
 #endif
-/* The same, and defines the struct. Its members besides `base` follow class_name, each with a semicolon. C++ needs
- * C++20 for both macros. */
+/* clang-format on */
+/* The same, and defines the struct. Its members besides `base` follow class_name, each with a
+ * semicolon. */
 #define WEFT_MODULE(type, class_name, ...)                                                         \
     typedef struct type {                                                                          \
         weft_module base;                                                                          \

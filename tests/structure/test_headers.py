@@ -77,6 +77,32 @@ weft_module *make(weft_context *ctx)
 }
 """
 
+# Members that stand before, between and after those that the macro sets.
+MORE_MEMBERS = """
+#include <weft/weft.h>
+typedef struct net { weft_module base; } net;
+static void show(const weft_module *m, char *text, size_t size);
+WEFT_MODULE_CLASS(net, "Net", .version = 2, .extra_repr = show, .aux_loss_weight = 0.5)
+static void show(const weft_module *m, char *text, size_t size)
+{
+    snprintf(text, size, "%d", m->cls->version);
+}
+static void net_init(net *self, const void *args)
+{
+    (void)self;
+    (void)args;
+}
+static weft_tensor *net_forward(net *self, weft_tensor *x)
+{
+    return self->base.training ? x : NULL;
+}
+const weft_module_class *get(void);
+const weft_module_class *get(void)
+{
+    return &net_class;
+}
+"""
+
 
 def initialisers():
     """A line of C for each WEFT_..._INIT: it begins a variable of the type of its name."""
@@ -105,12 +131,14 @@ class Headers(unittest.TestCase):
         self.compile_each(self.cxx, "c++")
 
     def test_what_the_macros_make_compiles_as_both(self):
-        # A class of modules has designators, which C++ has from C++20 on.
+        # Further members of a class are designators, which C++ has from C++20 on.
         begun = "\n#include <weft/weft.h>\n" + "\n".join(initialisers()) + "\n"
         self.assertGreater(len(initialisers()), 30)
         self.assertEqual(compile_text(self.cc, "c", MACROS + begun), "")
-        self.assertEqual(compile_text(self.cxx, "c++", begun, "-std=c++11"), "")
+        self.assertEqual(compile_text(self.cc, "c", MORE_MEMBERS), "")
+        self.assertEqual(compile_text(self.cxx, "c++", MACROS + begun, "-std=c++11"), "")
         self.assertEqual(compile_text(self.cxx, "c++", MACROS + begun, "-std=c++20"), "")
+        self.assertEqual(compile_text(self.cxx, "c++", MORE_MEMBERS, "-std=c++20"), "")
 
     def test_every_struct_of_options_has_its_initialiser(self):
         structs = options_structs()
