@@ -93,13 +93,67 @@ WF_INLINE size_t powers(bool is_small, size_t n, float power, const wf_vf *by, c
     return i;
 }
 
+enum { STRIP = 256 }; /* elements; a multiple of ABREAST vectors */
+
+/* Powers from -3 to 3, in strips: first the logarithms, into the first-level cache, then the powers. Two loops of short
+ * chains of operations run faster than one of long chains. A strip with a number that is not within
+ * 2^-reach and 2^reach, whose powers are between 2^-100 and 2^100, is left to powers(). */
+WF_INLINE size_t small_powers(size_t n, float power, const wf_vf *by, const wf_element *x,
+                              const wf_element *dy, wf_element *y)
+{
+    const float size = power < 0 ? -power : power;
+    const int reach = size > 1 ? (int)(100 / size) : 100;
+    const wf_vi least = wf_vi_set1((127 - reach) << 23), most = wf_vi_set1((127 + reach) << 23);
+    const wf_vf a = wf_vset1(power);
+    size_t at = 0;
+    for (; at + STRIP <= n; at += STRIP) {
+        _Alignas(64) float high[STRIP], low[STRIP];
+        wf_vf fails = wf_vzero(); /* a sign bit where a number is out of reach */
+        for (size_t i = 0; i < STRIP; i += ABREAST * WF_LANES) {
+            wf_vf h[ABREAST], l[ABREAST];
+            WF_UNROLL
+            for (int k = 0; k < ABREAST; k++) {
+                const wf_vf v = wf_eload(x + at + i + k * WF_LANES);
+                const wf_vi below = wf_vi_sub(wf_vf_as_i(v), least);
+                const wf_vi above = wf_vi_sub(most, wf_vf_as_i(v));
+                fails = wf_vor(fails, wf_vor(wf_vi_as_f(below), wf_vi_as_f(above)));
+                h[k] = wf_vpow_small_log(v, false, wf_vzero(), a, &l[k]);
+            }
+            WF_UNROLL
+            for (int k = 0; k < ABREAST; k++) {
+                wf_vstore(high + i + k * WF_LANES, h[k]);
+                wf_vstore(low + i + k * WF_LANES, l[k]);
+            }
+        }
+        if (wf_vm_bits(wf_vi_gt(wf_vf_as_i(wf_vzero()), wf_vf_as_i(fails)))) {
+            powers(true, STRIP, power, by, x + at, by ? dy + at : NULL, y + at);
+            continue;
+        }
+        for (size_t i = 0; i < STRIP; i += ABREAST * WF_LANES) {
+            wf_vf v[ABREAST];
+            WF_UNROLL
+            for (int k = 0; k < ABREAST; k++)
+                v[k] = wf_vpow_small_exp(wf_vload(high + i + k * WF_LANES),
+                                         wf_vload(low + i + k * WF_LANES));
+            WF_UNROLL
+            for (int k = 0; k < ABREAST; k++) {
+                const size_t j = at + i + k * WF_LANES;
+                if (by)
+                    v[k] = wf_lane_gradient(wf_vmul(*by, v[k]), wf_eload(dy + j));
+                wf_estore(y + j, v[k]);
+            }
+        }
+    }
+    return at + powers(true, n - at, power, by, x + at, by ? dy + at : NULL, y + at);
+}
+
 /* What the loop calls depends on the power, for pow. */
 WF_INLINE void choose_forward(wf_activation which, lane_fn f, size_t n, double a, double b,
                               const wf_element *x, wf_element *y)
 {
     if (which == WF_ACT_pow && !wf_pow_is_short((float)a)) {
         if (wf_pow_is_small((float)a)) {
-            const size_t done = powers(true, n, (float)a, NULL, x, NULL, y);
+            const size_t done = small_powers(n, (float)a, NULL, x, NULL, y);
             forward(wf_lane_pow_small_value, n - done, a, b, x + done, y + done);
         } else {
             const size_t done = powers(false, n, (float)a, NULL, x, NULL, y);
@@ -115,7 +169,7 @@ WF_INLINE void choose_backward(wf_activation which, lane_fn slope, size_t n, dou
     if (which == WF_ACT_pow && !wf_pow_is_short((float)b) && (float)a != 0) {
         const wf_vf by = wf_vset1((float)a);
         if (wf_pow_is_small((float)b)) {
-            const size_t done = powers(true, n, (float)b, &by, saved, dy, dx);
+            const size_t done = small_powers(n, (float)b, &by, saved, dy, dx);
             backward(wf_lane_pow_small_slope, n - done, a, b, saved + done, dy + done, dx + done);
         } else {
             const size_t done = powers(false, n, (float)b, &by, saved, dy, dx);

@@ -33,42 +33,14 @@ WF_INLINE wf_vf wf_lane_expm1_negative(wf_vf x)
     return wf_vfma(two_n, p, wf_vsub(two_n, wf_vset1(1.0f)));
 }
 
-/* Note [Powers of two by eighths]
- * 2^y = 2^(n/8) 2^r, n = 8y rounded to a whole number, |r| <= 1/16. Adding 1.5 * 2^20 rounds to eighths, so the
- * low bits of that sum are n: its three lowest choose T = 2^((n mod 8)/8), and n's others, shifted by 20, are the
- * exponent. n << 20 adds n mod 8 to the significand as well, so the table holds T's bits less that much. One
- * addition of integers then gives s = 2^(n/8): 0 for y = -127 and infinity for y = 128, where callers
- * clamp y; below 2^-126 s is right to 2^-126 only, which is why wf_vexp is something else.
- * T is off by 0.34 ulp, the polynomial by 2^-25.2, the last two operations by half an ulp each: together
- * 1.6 ulp, and whatever r is off by. */
-#define WF_EIGHTHS 0x1.8p20f
-static const float wf_two_to_eighths[8] = {
-    1,
-    0x1.f72b84p-1f,
-    0x1.f06fep-1f,
-    0x1.ebfdaep-1f,
-    0x1.ea09e6p-1f,
-    0x1.eace54p-1f,
-    0x1.ee89fap-1f,
-    0x1.f5818ep-1f,
-};
-
-/* 2^(n/8), shifted being WF_EIGHTHS + n/8; 2^r; and the product of the two. */
-WF_INLINE wf_vf wf_lane_eighths_scale(wf_vf shifted)
-{
-    const wf_vi n = wf_vf_as_i(shifted);
-    return wf_vi_as_f(wf_vi_add(wf_vf_as_i(wf_vlookup8(wf_two_to_eighths, n)), wf_vi_shl(n, 20)));
-}
+/* 2^(n/8 + r), shifted being WF_EIGHTHS + n/8; its two factors are wf_veighths(shifted) and 2^r. */
 WF_INLINE wf_vf wf_lane_eighths_rest(wf_vf r)
 {
-    wf_vf p = wf_vset1(0x1.c690c6p-5f);
-    p = wf_vfma(p, r, wf_vset1(0x1.ec0c22p-3f));
-    p = wf_vfma(p, r, wf_vset1(0x1.62e432p-1f));
-    return wf_vfma(p, r, wf_vset1(1.0f));
+    return wf_vfma(wf_veighths_series(r), r, wf_vset1(1.0f));
 }
 WF_INLINE wf_vf wf_lane_eighths(wf_vf shifted, wf_vf r)
 {
-    return wf_vmul(wf_lane_eighths_rest(r), wf_lane_eighths_scale(shifted));
+    return wf_vmul(wf_lane_eighths_rest(r), wf_veighths(shifted));
 }
 
 /* 2^y: 0 below -127, infinite from 128 on. y is not split, so its own rounding is in the result, |y| 2^-24 of
@@ -200,7 +172,7 @@ WF_INLINE wf_vf wf_lane_gelu_value(wf_vf x, wf_vf a, wf_vf b)
     const wf_vf y = wf_lane_tail_log2(size), magic = wf_vset1(WF_EIGHTHS);
     const wf_vf shifted = wf_vadd(y, magic);
     const wf_vf rest = wf_lane_eighths_rest(wf_vsub(y, wf_vsub(shifted, magic)));
-    const wf_vf scaled = wf_vmul(size, wf_lane_eighths_scale(shifted));
+    const wf_vf scaled = wf_vmul(size, wf_veighths(shifted));
     return wf_vfnma(rest, scaled, wf_vsub(x, wf_vmin(x, wf_vzero())));
 }
 /* Phi(x) + x exp(-x^2/2) / sqrt(2 pi), for x > 0 as 1 less the same of -x. exp(-x^2/2) = 2^-(0.849 x)^2. */
@@ -214,7 +186,7 @@ WF_INLINE wf_vf wf_lane_gelu_slope(wf_vf x, wf_vf a, wf_vf b)
     const wf_vf shifted = wf_vfnma(root, root, magic);
     const wf_vf rest = wf_lane_eighths_rest(wf_vfnma(root, root, wf_vsub(magic, shifted)));
     const wf_vf over = wf_vmul(whole, wf_vset1(0.398942280f)); /* 1/sqrt(2 pi) */
-    const wf_vf low = wf_vfnma(rest, wf_vmul(over, wf_lane_eighths_scale(shifted)), tail);
+    const wf_vf low = wf_vfnma(rest, wf_vmul(over, wf_veighths(shifted)), tail);
     return wf_vblend(wf_vgt(x, wf_vzero()), wf_vsub(wf_vset1(1.0f), low), low);
 }
 /* (1 + tanh u)/2 = 1 / (1 + exp(-2u)), u = sqrt(2/pi) (x + 0.044715 x^3) */

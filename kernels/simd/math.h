@@ -16,6 +16,8 @@
 
 #define WF_LN2_HIGH 0x1.62e4p-1f /* 15 leading bits of ln2 */
 #define WF_LN2_LOW 0x1.7f7d1cp-20f
+#define WF_LN2 0x1.62e43p-1f /* rounded, and what it lacks */
+#define WF_LN2_REST -0x1.05c61p-29f
 #define WF_LOG2_E 1.44269504f
 
 /* exp(r) for |r| <= 0.3466: a polynomial fitted to 2^-28 of it. */
@@ -100,12 +102,12 @@ WF_INLINE wf_vf wf_vlog_series(wf_vf f)
     return wf_vmul(p, f);
 }
 
-/* Positive, neither denormal nor infinite nor NaN. */
+/* Positive, neither denormal nor infinite nor NaN: as bits, from 0x00800000 to 0x7f7fffff. The sum
+ * wraps around, so that these become the least numbers. */
 WF_INLINE wf_vm wf_vnormal(wf_vf x)
 {
-    const wf_vi bits = wf_vf_as_i(x);
-    return wf_vm_and(wf_vi_gt(bits, wf_vi_set1(0x007fffff)),
-                     wf_vi_gt(wf_vi_set1(0x7f800000), bits));
+    const wf_vi shifted = wf_vi_add(wf_vf_as_i(x), wf_vi_set1((int32_t)0x7f800000));
+    return wf_vi_gt(wf_vi_set1(INT32_MIN + 0x7f000000), shifted);
 }
 WF_INLINE bool wf_vm_all(wf_vm m)
 {
@@ -119,25 +121,55 @@ WF_INLINE wf_vf wf_vraise_tiny(wf_vf x, wf_vf *by)
     return wf_vblend(tiny, wf_vmul(x, wf_vset1(0x1p25f)), x);
 }
 
-WF_INLINE wf_vf wf_vlog_of(wf_vf x, wf_vf by)
+/* Note [Logarithms by eight segments]
+ * As above, but c is one of 8 and has 24 bits, chosen so that log2 c is within 2^-32.9 of -h, a
+ * multiple of 2^-16. Then s = e + h is exact, f = m c - 1 lies within 0.0575, and
+ *     log2 x = s + log2(1 + f).
+ * c is 1 for m from 0.958 to 1.041. */
+static const float wf_log2_c[8] = {
+    0x1.5a9546p+0f, 0x1.3f1f24p+0f, 0x1.28cc0ep+0f, 0x1.13f19cp+0f, 1,
+    0x1.d0226p-1f,  0x1.a029aap-1f, 0x1.7ade3ap-1f,
+};
+static const float wf_log2_h[8] = {
+    -0x1.bf8cp-2f, -0x1.4598p-2f, -0x1.b4e8p-3f, -0x1.bb5p-4f, 0,
+    0x1.22p-3f,    0x1.322cp-2f,  0x1.bcep-2f,
+};
+
+/* f and *s of positive normal x, but for 2^by. by is subtracted from e if `tiny`. */
+WF_INLINE wf_vf wf_vlog2_reduce(wf_vf x, bool tiny, wf_vf by, wf_vf *s)
 {
-    wf_vf high, low, f = wf_vlog_reduce(x, by, &high, &low);
-    const wf_vf rest = wf_vfma(wf_vsub(wf_vlog_series(f), wf_vset1(1.0f)),
-                               wf_vmul(wf_vmul(f, wf_vset1(0.5f)), f), low);
-    return wf_vadd(high, wf_vadd(f, rest));
+    const wf_vi least = wf_vi_set1(0x3f355000), d = wf_vi_sub(wf_vf_as_i(x), least);
+    const wf_vf fraction = wf_vand(wf_vi_as_f(d), wf_vi_as_f(wf_vi_set1(0x007fffff)));
+    const wf_vi m = wf_vi_add(wf_vf_as_i(fraction), least);
+    const wf_vi segment = wf_vi_sar(d, 20);
+    const wf_vf e = wf_vcvt_f(wf_vi_sar(d, 23));
+    *s = wf_vadd(tiny ? wf_vsub(e, by) : e, wf_vlookup8(wf_log2_h, segment));
+    return wf_vfma(wf_vi_as_f(m), wf_vlookup8(wf_log2_c, segment), wf_vset1(-1.0f));
+}
+
+/* log x = s ln2 + log(1 + f), log(1 + f) = f + f^2 q(f), q of degree 3, fitted to 2^-27.1 of it. */
+WF_INLINE wf_vf wf_vlog_of(wf_vf x, bool tiny, wf_vf by)
+{
+    wf_vf s, f = wf_vlog2_reduce(x, tiny, by, &s);
+    wf_vf q = wf_vfma(wf_vset1(0x1.9b356ap-3f), f, wf_vset1(-0x1.00b4ccp-2f));
+    q = wf_vfma(q, f, wf_vset1(0x1.55551p-2f));
+    q = wf_vfma(q, f, wf_vset1(-0x1.ffffdap-2f));
+    q = wf_vfma(q, wf_vmul(f, f), f);
+    return wf_vfma(s, wf_vset1(WF_LN2), wf_vfma(s, wf_vset1(WF_LN2_REST), q));
 }
 
 /* Natural logarithm within 2 ulp: -inf at 0 (and at denormals where the CPU reads them as 0), NaN
- * below, infinity and NaN stay. f and high are exact (Note [Logarithms by a table]); the inner sum is
- * off by half an ulp of f, which is at most as large as the result; the outer one by another half; what
- * is rounded before is below 2^-5 of f. */
+ * below, infinity and NaN stay. Where c and 2^e are 1, f is exact, and so is s ln2 = 0: what remains
+ * is the rounding of the last step, and f^2 q's, which is below 0.1 ulp. Next to that the result
+ * is at least 0.0408, where an ulp is 2^-28, and f is off by 2^-29, log(1 + f) by 2^-29 and 2^-31.3,
+ * the last step by half an ulp: together 1.7. */
 WF_INLINE wf_vf wf_vlog(wf_vf x)
 {
     if (wf_vm_all(wf_vnormal(x)))
-        return wf_vlog_of(x, wf_vzero());
+        return wf_vlog_of(x, false, wf_vzero());
     wf_vf by;
     const wf_vf raised = wf_vraise_tiny(x, &by);
-    wf_vf y = wf_vlog_of(raised, by);
+    wf_vf y = wf_vlog_of(raised, true, by);
     y = wf_vblend(wf_veq(x, wf_vset1(__builtin_inff())), x, y);
     y = wf_vblend(wf_veq(x, wf_vzero()), wf_vset1(-__builtin_inff()), y);
     return wf_vblend(wf_vge(x, wf_vzero()), y, wf_vset1(__builtin_nanf("")));
@@ -175,76 +207,89 @@ WF_INLINE wf_vf wf_vpow_parts(wf_vf x, wf_vf by, wf_vf a, wf_vf *t, wf_vi *n, wf
     return wf_vexp_series(r);
 }
 
+/* Note [Powers of two by eighths]
+ * 2^y = 2^(n/8) 2^r, n = 8y rounded to a whole number, |r| <= 1/16. Adding 1.5 * 2^20 rounds to eighths, so the
+ * low bits of that sum are n: its three lowest choose T = 2^((n mod 8)/8), and n's others, shifted by 20, are the
+ * exponent. n << 20 adds n mod 8 to the significand as well, so the table holds T's bits less that much. One
+ * addition of integers then gives s = 2^(n/8): 0 for y = -127 and infinity for y = 128, where callers
+ * clamp y; below 2^-126 s is right to 2^-126 only, which is why wf_vexp is something else.
+ * T is off by 0.34 ulp, the polynomial by 2^-25.2, the last two operations by half an ulp each: together
+ * 1.6 ulp, and whatever r is off by. */
+#define WF_EIGHTHS 0x1.8p20f
+static const float wf_two_to_eighths[8] = {
+    1,
+    0x1.f72b84p-1f,
+    0x1.f06fep-1f,
+    0x1.ebfdaep-1f,
+    0x1.ea09e6p-1f,
+    0x1.eace54p-1f,
+    0x1.ee89fap-1f,
+    0x1.f5818ep-1f,
+};
+
+/* 2^(n/8), shifted being WF_EIGHTHS + n/8. */
+WF_INLINE wf_vf wf_veighths(wf_vf shifted)
+{
+    const wf_vi n = wf_vf_as_i(shifted);
+    return wf_vi_as_f(wf_vi_add(wf_vf_as_i(wf_vlookup8(wf_two_to_eighths, n)), wf_vi_shl(n, 20)));
+}
+/* (2^r - 1) / r for |r| <= 1/16. */
+WF_INLINE wf_vf wf_veighths_series(wf_vf r)
+{
+    wf_vf p = wf_vfma(wf_vset1(0x1.c690c6p-5f), r, wf_vset1(0x1.ec0c22p-3f));
+    return wf_vfma(p, r, wf_vset1(0x1.62e432p-1f));
+}
+
 /* Note [Small powers]
- * For |a| <= 3 a shorter way, in powers of two: x = m 2^e as above, but c is one of 8 and has 24 bits, chosen so
- * that log2 c is within 2^-32.9 of -h, a multiple of 2^-16. s = e + h is exact, f = m c - 1 lies within 0.0575,
+ * For |a| <= 3 a shorter way, in powers of two, with Note [Logarithms by eight segments]:
  *     y = a log2 x = a s + a l, l = log2(1 + f) = f (log2 e + f q(f)), q of degree 3, fitted to 2^-30.4.
  * a s is exact in two parts. Errors of y for a = 3, in units of 2^-25: 0.27 from the rounding of f, 0.38 from that
  * of l, 0.12 from log2 e, 0.25 from a l plus the second part, 0.1 from all others; together 1.12, which is
  * 0.78 2^-25 of the power.
  *     2^y = T (1 + r p(r)) 2^k, T = 2^(j/8), 8k + j = 8y rounded to a whole number, |r| <= 1/16.
- * Adding 1.5 * 2^20 rounds y to eighths; the low bits of that sum are 8k + j. p of degree 2 leaves 2^-25.2, T is off
- * by 0.34 ulp or less, the last step by half an ulp, the ones before it by 0.06. The sum is largest for j = 6, 1.49
- * ulp: 0.22 from T, 0.38 from p, 0.34 from y. */
+ * Note [Powers of two by eighths] has T 2^k. p of degree 2 leaves 2^-25.2, T is off by 0.34 ulp or less, the last
+ * step by half an ulp, the ones before it by 0.06. The sum is largest for j = 6, 1.49 ulp: 0.22 from T, 0.38 from p,
+ * 0.34 from y. */
 #define WF_SMALL_POWER 3.0f
-static const float wf_pow_c[8] = {
-    0x1.5a9546p+0f, 0x1.3f1f24p+0f, 0x1.28cc0ep+0f, 0x1.13f19cp+0f, 1,
-    0x1.d0226p-1f,  0x1.a029aap-1f, 0x1.7ade3ap-1f,
-};
-static const float wf_pow_h[8] = {
-    -0x1.bf8cp-2f, -0x1.4598p-2f, -0x1.b4e8p-3f, -0x1.bb5p-4f, 0,
-    0x1.22p-3f,    0x1.322cp-2f,  0x1.bcep-2f,
-};
-static const float wf_pow_eighths[8] = {
-    1,
-    0x1.172b84p+0f,
-    0x1.306fep+0f,
-    0x1.4bfdaep+0f,
-    0x1.6a09e6p+0f,
-    0x1.8ace54p+0f,
-    0x1.ae89fap+0f,
-    0x1.d5818ep+0f,
-};
 
-/* x^a is the result times 2^k, 8k + j in the low bits of *n, if |*y| is at most 150. tiny: `by` is as in
- * wf_vlog_reduce, else 0. */
-WF_INLINE wf_vf wf_vpow_small_parts(wf_vf x, bool tiny, wf_vf by, wf_vf a, wf_vf *y, wf_vi *n)
+/* y = a log2 x as *low and the result. tiny, by: as in wf_vlog2_reduce. */
+WF_INLINE wf_vf wf_vpow_small_log(wf_vf x, bool tiny, wf_vf by, wf_vf a, wf_vf *low)
 {
-    const wf_vi bits = wf_vf_as_i(x), d = wf_vi_sub(bits, wf_vi_set1(0x3f355000));
-    const wf_vi whole = wf_vi_sar(d, 23), segment = wf_vi_sar(d, 20);
-    const wf_vf m = wf_vi_as_f(wf_vi_sub(bits, wf_vi_shl(whole, 23)));
-    const wf_vf e = tiny ? wf_vsub(wf_vcvt_f(whole), by) : wf_vcvt_f(whole);
-    const wf_vf s = wf_vadd(e, wf_vlookup8(wf_pow_h, segment));
-    const wf_vf f = wf_vfma(m, wf_vlookup8(wf_pow_c, segment), wf_vset1(-1.0f));
+    wf_vf s;
+    const wf_vf f = wf_vlog2_reduce(x, tiny, by, &s);
     const wf_vf f2 = wf_vmul(f, f), high = wf_vmul(a, s);
     wf_vf q = wf_vfma(wf_vset1(0x1.27031ap-2f), f, wf_vset1(-0x1.72937ap-2f));
     q = wf_vfma(q, f, wf_vset1(0x1.ec733p-2f));
     q = wf_vfma(q, f, wf_vset1(-0x1.71544cp-1f));
     const wf_vf l = wf_vfma(f, wf_vset1(WF_LOG2_E), wf_vmul(q, f2));
-    const wf_vf low = wf_vfma(a, l, wf_vfma(a, s, wf_vneg(high)));
-    *y = wf_vadd(high, low);
-
-    const wf_vf magic = wf_vset1(0x1.8p20f), shifted = wf_vadd(*y, magic);
-    *n = wf_vf_as_i(shifted);
-    const wf_vf r = wf_vadd(wf_vadd(high, wf_vsub(magic, shifted)), low);
-    const wf_vf t = wf_vlookup8(wf_pow_eighths, *n);
-    wf_vf p = wf_vfma(wf_vset1(0x1.c690c6p-5f), r, wf_vset1(0x1.ec0c22p-3f));
-    p = wf_vfma(p, r, wf_vset1(0x1.62e432p-1f));
-    return wf_vfma(wf_vmul(t, r), p, t);
+    *low = wf_vfma(a, l, wf_vfma(a, s, wf_vneg(high)));
+    return high;
 }
-/* p 2^k where that is a normal number. n's upper bits are 1.5 * 2^20's, which leave on the left. */
-WF_INLINE wf_vf wf_vpow_small_scaled(wf_vf p, wf_vi n)
+/* T (1 + r p(r)), T being 2^(n/8) and *r and *shifted those of 2^(high + low). */
+WF_INLINE wf_vf wf_vpow_small_times(wf_vf T, wf_vf r)
 {
-    const wf_vi k = wf_vi_shl(wf_vi_sar(n, 3), 23);
-    return wf_vi_as_f(wf_vi_add(wf_vf_as_i(p), k));
+    return wf_vfma(wf_vmul(T, r), wf_veighths_series(r), T);
 }
-/* Negative in lanes where that is not so, or x is not wf_vnormal. |y| <= 125 as bits, so NaN is above. */
+WF_INLINE wf_vf wf_vpow_small_split(wf_vf high, wf_vf low, wf_vf *shifted)
+{
+    const wf_vf magic = wf_vset1(WF_EIGHTHS);
+    *shifted = wf_vadd(wf_vadd(high, low), magic);
+    return wf_vadd(wf_vadd(high, wf_vsub(magic, *shifted)), low);
+}
+/* 2^(high + low) where that is at least 2^-100, and a number: times r it is then normal, or r does not count. */
+WF_INLINE wf_vf wf_vpow_small_exp(wf_vf high, wf_vf low)
+{
+    wf_vf shifted;
+    const wf_vf r = wf_vpow_small_split(high, low, &shifted);
+    return wf_vpow_small_times(wf_veighths(shifted), r);
+}
+/* Negative in lanes where y is not within 100, or x is not wf_vnormal. |y| as bits, so NaN is above. */
 WF_INLINE wf_vi wf_vpow_small_fails(wf_vf x, wf_vf y)
 {
     const wf_vi bits = wf_vf_as_i(x), size = wf_vf_as_i(wf_vabs(y));
     const wf_vi below = wf_vi_sub(bits, wf_vi_set1(0x00800000));
     const wf_vi above = wf_vi_sub(wf_vi_set1(0x7f7fffff), bits);
-    const wf_vi far = wf_vi_sub(wf_vi_set1(0x42fa0000), size);
+    const wf_vi far = wf_vi_sub(wf_vi_set1(0x42c80000), size);
     const wf_vf any = wf_vor(wf_vi_as_f(below), wf_vi_as_f(above));
     return wf_vf_as_i(wf_vor(wf_vor(any, x), wf_vi_as_f(far)));
 }
@@ -272,16 +317,20 @@ WF_COLD wf_vf wf_vpow_careful(wf_vf x, wf_vf a)
     const wf_vm odd = wf_vm_and(wf_vm_and(whole, wf_vm_not(large)),
                                 wf_vne(wf_vcvt_f(wf_vcvt_i_trunc(half)), half));
     const wf_vm rises = wf_vgt(a, zero);
-    wf_vf by, t, nf;
+    wf_vf by, t, nf, low, shifted;
     wf_vi n;
     const wf_vf raised = wf_vraise_tiny(size, &by);
     wf_vf y = wf_vpow_parts(raised, by, a, &t, &n, &nf);
     y = wf_vscale2(y, wf_vcvt_i(nf), nf);
     y = wf_vblend(wf_vgt(t, wf_vset1(89.0f)), inf, y);
     y = wf_vblend(wf_vgt(wf_vset1(-104.5f), t), zero, y);
-    wf_vf z = wf_vpow_small_parts(raised, true, by, a, &t, &n);
-    const wf_vi k = wf_vi_sar(wf_vi_sub(n, wf_vf_as_i(wf_vset1(0x1.8p20f))), 3);
-    z = wf_vscale2(z, k, wf_vcvt_f(k));
+    /* T 2^k with a k of any size: n mod 8 first. */
+    const wf_vf high = wf_vpow_small_log(raised, true, by, a, &low);
+    const wf_vf r = wf_vpow_small_split(high, low, &shifted);
+    const wf_vi k = wf_vi_sar(wf_vi_sub(wf_vf_as_i(shifted), wf_vf_as_i(wf_vset1(WF_EIGHTHS))), 3);
+    const wf_vf j = wf_vand(shifted, wf_vi_as_f(wf_vi_set1(7)));
+    wf_vf z = wf_vscale2(wf_vpow_small_times(wf_veighths(j), r), k, wf_vcvt_f(k));
+    t = wf_vadd(high, low);
     z = wf_vblend(wf_vgt(t, wf_vset1(129.0f)), inf, z);
     z = wf_vblend(wf_vgt(wf_vset1(-151.0f), t), zero, z);
     y = wf_vblend(wf_vge(wf_vset1(WF_SMALL_POWER), wf_vabs(a)), z, y);
@@ -316,15 +365,14 @@ WF_COLD wf_vf wf_vpow_large(wf_vf x, wf_vf a)
 }
 WF_INLINE wf_vf wf_vpow_each(wf_vf x, wf_vf a)
 {
-    wf_vf y;
-    wf_vi n;
-    const wf_vf p = wf_vpow_small_parts(x, false, wf_vzero(), a, &y, &n);
+    wf_vf low;
+    const wf_vf high = wf_vpow_small_log(x, false, wf_vzero(), a, &low);
     const wf_vf large = wf_vi_as_f(
         wf_vi_sub(wf_vf_as_i(wf_vset1(WF_SMALL_POWER)), wf_vf_as_i(wf_vabs(a)))); /* negative */
-    const wf_vf fails = wf_vor(wf_vi_as_f(wf_vpow_small_fails(x, y)), large);
+    const wf_vf fails = wf_vor(wf_vi_as_f(wf_vpow_small_fails(x, wf_vadd(high, low))), large);
     const wf_vm hard = wf_vm_or(wf_vi_gt(wf_vf_as_i(wf_vzero()), wf_vf_as_i(fails)),
                                 wf_veq(wf_vcvt_f(wf_vcvt_i_trunc(a)), a));
-    return wf_vm_bits(hard) ? wf_vpow_large(x, a) : wf_vpow_small_scaled(p, n);
+    return wf_vm_bits(hard) ? wf_vpow_large(x, a) : wf_vpow_small_exp(high, low);
 }
 
 /* The same, a finite and in every lane the same; but powers 1/2 and -1/2 are wf_vsqrt(x) and
@@ -375,9 +423,9 @@ WF_INLINE wf_vf wf_vpow_try(wf_vf x, wf_vf a, bool is_small, wf_vm *hard)
     wf_vf p;
     wf_vm fails;
     if (is_small) {
-        p = wf_vpow_small_parts(base, false, wf_vzero(), a, &t, &n);
-        fails = wf_vi_gt(wf_vf_as_i(wf_vzero()), wf_vpow_small_fails(base, t));
-        p = wf_vpow_small_scaled(p, n);
+        const wf_vf high = wf_vpow_small_log(base, false, wf_vzero(), a, &t);
+        fails = wf_vi_gt(wf_vf_as_i(wf_vzero()), wf_vpow_small_fails(base, wf_vadd(high, t)));
+        p = wf_vpow_small_exp(high, t);
     } else {
         p = wf_vpow_parts(base, wf_vzero(), a, &t, &n, &nf);
         fails = wf_vm_not(wf_vm_and(wf_vnormal(base), wf_vpow_in_range(t)));
