@@ -1,14 +1,35 @@
 /* The activations in float, over images of f32 and bf16 (Note [Elements] in element.h): one source for
  * every ISA over kernels/simd, and with one lane for CPUs without any. Pure functions, any thread. */
-#if defined(__GNUC__) && !defined(__clang__) && !defined(WF_SIMD_EMULATE)
-#pragma GCC optimize("schedule-insns", "sched-pressure") /* see ABREAST */
-#endif
 #include "kernels/simd/element.h"
 
 #include "kernels/eltwise/activation.h"
 #include "kernels/eltwise/activation_lanes.h"
 
 typedef wf_vf (*lane_fn)(wf_vf x, wf_vf a, wf_vf b);
+
+/* Elements of a strip: a long computation takes its first half for all of them, into the first-level
+ * cache, and then its second half. Loops of short chains of operations fill the CPU better than one
+ * of long chains. A multiple of ABREAST vectors. */
+enum { STRIP = 256 };
+
+/* Whole strips of GELU; returns how many elements these are. Loops of one vector, without the mixing
+ * below, are faster here; for the gradient they are not. */
+static size_t gelu_strips(size_t n, const wf_element *x, wf_element *y)
+{
+    _Alignas(64) float log2[STRIP];
+    size_t at = 0;
+    for (; at + STRIP <= n; at += STRIP) {
+        for (size_t i = 0; i < STRIP; i += WF_LANES)
+            wf_vstore(log2 + i, wf_lane_gelu_log2(wf_eload(x + at + i)));
+        for (size_t i = 0; i < STRIP; i += WF_LANES)
+            wf_estore(y + at + i, wf_lane_gelu_of(wf_eload(x + at + i), wf_vload(log2 + i)));
+    }
+    return at;
+}
+
+#if defined(__GNUC__) && !defined(__clang__) && !defined(WF_SIMD_EMULATE)
+#pragma GCC optimize("schedule-insns", "sched-pressure") /* see ABREAST */
+#endif
 
 /* Vectors at a time. A vector's operations wait for each other longer than the CPU looks ahead; the compiler
  * mixes those of ABREAST vectors. */
@@ -93,10 +114,7 @@ WF_INLINE size_t powers(bool is_small, size_t n, float power, const wf_vf *by, c
     return i;
 }
 
-enum { STRIP = 256 }; /* elements; a multiple of ABREAST vectors */
-
-/* Powers from -3 to 3, in strips: first the logarithms, into the first-level cache, then the powers. Two loops of short
- * chains of operations run faster than one of long chains. A strip with a number that is not within
+/* Powers from -3 to 3, in strips: first the logarithms, then the powers. A strip with a number that is not within
  * 2^-reach and 2^reach, whose powers are between 2^-100 and 2^100, is left to powers(). */
 WF_INLINE size_t small_powers(size_t n, float power, const wf_vf *by, const wf_element *x,
                               const wf_element *dy, wf_element *y)
@@ -159,6 +177,9 @@ WF_INLINE void choose_forward(wf_activation which, lane_fn f, size_t n, double a
             const size_t done = powers(false, n, (float)a, NULL, x, NULL, y);
             forward(wf_lane_pow_long_value, n - done, a, b, x + done, y + done);
         }
+    } else if (which == WF_ACT_gelu) {
+        const size_t done = gelu_strips(n, x, y);
+        forward(f, n - done, a, b, x + done, y + done);
     } else
         forward(f, n, a, b, x, y);
 }

@@ -165,15 +165,24 @@ WF_INLINE wf_vf wf_lane_silu_slope(wf_vf x, wf_vf a, wf_vf b)
     wf_vf s = wf_lane_sigmoid_value(x, a, b), one = wf_vset1(1.0f);
     return wf_vmul(s, wf_vfma(x, wf_vsub(one, s), one));
 }
-/* x Phi(x) = x - min(x, 0) - |x| Phi(-|x|): the difference is NaN for -infinity, as in PyTorch, and x for -0. */
-WF_INLINE wf_vf wf_lane_gelu_value(wf_vf x, wf_vf a, wf_vf b)
+/* In two steps, for loops that take one after the other. |x| second: NaN stays. */
+WF_INLINE wf_vf wf_lane_gelu_log2(wf_vf x)
 {
-    const wf_vf size = wf_vmin(wf_vset1(WF_TAIL_END), wf_vabs(x)); /* |x| second: NaN stays */
-    const wf_vf y = wf_lane_tail_log2(size), magic = wf_vset1(WF_EIGHTHS);
-    const wf_vf shifted = wf_vadd(y, magic);
+    return wf_lane_tail_log2(wf_vmin(wf_vset1(WF_TAIL_END), wf_vabs(x)));
+}
+/* x Phi(x) = x - min(x, 0) - |x| Phi(-|x|) of y = log2 Phi(-|x|). The difference is NaN for -infinity, as in
+ * PyTorch, and x for -0. */
+WF_INLINE wf_vf wf_lane_gelu_of(wf_vf x, wf_vf y)
+{
+    const wf_vf size = wf_vmin(wf_vset1(WF_TAIL_END), wf_vabs(x));
+    const wf_vf magic = wf_vset1(WF_EIGHTHS), shifted = wf_vadd(y, magic);
     const wf_vf rest = wf_lane_eighths_rest(wf_vsub(y, wf_vsub(shifted, magic)));
     const wf_vf scaled = wf_vmul(size, wf_veighths(shifted));
     return wf_vfnma(rest, scaled, wf_vsub(x, wf_vmin(x, wf_vzero())));
+}
+WF_INLINE wf_vf wf_lane_gelu_value(wf_vf x, wf_vf a, wf_vf b)
+{
+    return wf_lane_gelu_of(x, wf_lane_gelu_log2(x));
 }
 /* Phi(x) + x exp(-x^2/2) / sqrt(2 pi), for x > 0 as 1 less the same of -x. exp(-x^2/2) = 2^-(0.849 x)^2. */
 WF_INLINE wf_vf wf_lane_gelu_slope(wf_vf x, wf_vf a, wf_vf b)
