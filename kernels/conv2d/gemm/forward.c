@@ -5,7 +5,8 @@
  *   1. a block of output rows, whose packed input (gemm.h) or panels (Note [Panels]) stay in L2;
  *   2. a block of channel vectors, whose weights for one output subblock stay in L1, or with AVX-512 in L2;
  *   3. the output subblocks;
- *   4. the subblocks of pixels: the product in registers.
+ *   4. where rows are short, rows of taps, whose weights stay in L1;
+ *   5. the subblocks of pixels: the product in registers.
  * A subblock's sums start with the bias. With the second block of channel vectors they go on from what the
  * first one left in the output. So every output adds its products in the order channel vector, tap,
  * channel, wherever the blocks end, and its bits follow from the shape and the instruction set.
@@ -21,7 +22,8 @@
 enum {
     MIN_TILES = 16, /* tiles that a small batch should give, if its images are worth cutting */
     MIN_PART_FLOPS = 2000000, /* operations that make a part of an image worth a tile */
-    MIN_PANEL_OUTPUTS = 64    /* output channels of a group with which filling panels pays */
+    MIN_PANEL_OUTPUTS = 64,   /* output channels of a group with which filling panels pays */
+    SHORT_PIXELS = 9          /* of a product: those with less want their weights in L1 */
 };
 
 static bool fits(const wf_conv2d_desc *d, wf_conv2d_pass pass, char *why, size_t size)
@@ -66,6 +68,8 @@ static double expect(const wf_conv2d_desc *d, wf_conv2d_pass pass, weft_isa isa)
         better = c->gemm_narrow;
     if (point && strided)
         better *= c->gemm_strided_point;
+    if (!panels && gemm_kind_of(d, pass) == GEMM_DENSE) /* Note [Borders] */
+        better /= gemm_share_met(d);
     return wf_conv2d_expect(d, WF_ISA, gemm_share(d, pass, panels) * better);
 }
 
@@ -123,10 +127,17 @@ static void plan_packed_input(gemm_forward *s)
     const gemm_axis *h = &g->row_axis[0], *w = &g->column_axis[0];
     const int64_t pixels = gemm_contiguous(h, w) ? (int64_t)h->outputs * w->outputs : w->outputs;
     b->output_vectors_subblock_size = gemm_best_output_vectors(pixels, g->output_vectors);
-    const int64_t taps = (int64_t)most_taps(g->row_axis, g->row_classes) *
-                         most_taps(g->column_axis, g->column_classes);
-    int64_t most = gemm_floats(gemm_blocking()->gemm_weights_kib) /
-                   (taps * g->vector_channels * b->output_vectors_subblock_size * L);
+    const int vectors = b->output_vectors_subblock_size;
+    const int tap_rows = most_taps(g->row_axis, g->row_classes);
+    const int64_t tap_row = (int64_t)most_taps(g->column_axis, g->column_classes) *
+                            g->vector_channels * vectors * L; /* floats of weights */
+    const bool short_rows = pixels / gemm_pixel_subblocks((int)pixels, vectors) < SHORT_PIXELS;
+    const int64_t weights = gemm_floats(short_rows ? gemm_blocking()->gemm_short_weights_kib
+                                                   : gemm_blocking()->gemm_weights_kib);
+    int64_t most = weights / (tap_rows * tap_row);
+    b->taps_block_size = tap_rows;
+    if (most < 1 && short_rows)
+        b->taps_block_size = even_block(tap_rows, weights > tap_row ? weights / tap_row : 1);
     most = most > 1 ? most : 1;
     const int64_t row = (int64_t)gemm_vector_stride(g, h, w, 1),
                   room = gemm_floats(gemm_blocking()->gemm_packed_input_kib);

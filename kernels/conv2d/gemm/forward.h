@@ -1,7 +1,8 @@
 /* What forward*.c share, private to them. forward.c plans a pass over residue classes (gemm.h),
  * forward_pack.c packs its weights, forward_run.c has the loops over a packed input, forward_panels.c
- * those over panels, forward_rotate.c those over small groups, forward_prefetch.c knows which input lines
- * come next, forward_product.c multiplies a subblock in registers.
+ * those over panels, forward_rotate.c those over small groups, forward_borders.c knows which products with
+ * padding are left out, forward_prefetch.c which input lines come next; forward_product.c multiplies a
+ * subblock in registers.
  *
  * Note [Panels]. A product reads the inputs of its pixels once for each output subblock. Where there are
  * many of those and the convolution has a stride, the kernel first gathers what a subblock of pixels
@@ -19,7 +20,9 @@ enum {
     GEMM_MAX_PANEL_TAPS = 32, /* taps of a residue class with panels */
     GEMM_OUTSIDE =
         INT32_MIN / 2, /* a place in the padding: still negative after adding another place */
-    GEMM_MAX_PLANE_FLOATS = 1 << 28 /* of a plane with panels, since places are int32_t */
+    GEMM_MAX_PLANE_FLOATS = 1 << 28, /* of a plane with panels, since places are int32_t */
+    GEMM_MAX_BORDERS = 16,           /* taps of a row with borders */
+    GEMM_MIN_SUMS = 8 /* that keep a core busy: two multiply-adds a cycle, four cycles each */
 };
 
 /* One residue class of the outputs. */
@@ -39,6 +42,7 @@ typedef struct gemm_residue_class {
 typedef struct gemm_forward_blocking {
     int output_vectors_subblock_size; /* at most; a set's subblocks are about equal */
     int input_vectors_block_size; /* of a packed input; panels have one for each residue class */
+    int taps_block_size;          /* rows of taps; more than one block only of one channel vector */
     int rows_block_size;          /* output rows of each residue class */
     int panel_pixels;             /* pixels of a panel; 0: a packed input instead of panels */
 } gemm_forward_blocking;
@@ -87,11 +91,29 @@ static inline int gemm_subblock_of(const gemm_forward *s, int b)
 #define UNROLL_SUMS _Pragma("GCC unroll 16")
 #endif
 
+/* Note [Borders]. Where an image is small, a large part of the products would be with padding: of 5x5 taps
+ * over 7x7 outputs 31 %. The kernel leaves out the rows of taps that lie outside for a row of outputs
+ * (gemm_row_taps). Of a tap in a row it leaves out the first or the last one or two pixels of a subblock. The
+ * products with the rest of the padding read the packed input's zeros. Panels leave nothing out, since a
+ * subblock of theirs may go on in the next row. */
+typedef enum gemm_border { /* the pixels that a product leaves out */
+                           GEMM_NO_BORDER,
+                           GEMM_FIRST,
+                           GEMM_FIRST_TWO,
+                           GEMM_LAST,
+                           GEMM_LAST_TWO
+} gemm_border;
+
 /* What a subblock is summed from. Strides are in floats. */
 typedef struct gemm_product {
-    const size_t *term_offset; /* of the inputs, for each term */
-    size_t terms;
-    const float *weights; /* [terms][vector_channels][output vectors][L] */
+    const size_t *term_offset; /* of the inputs, for each term of the block */
+    /* Of a channel vector, terms [run_begin, run_begin + run) of every `period` are multiplied: `terms` in
+     * all. The others meet padding only. */
+    size_t terms, run_begin, run, period;
+    /* Note [Borders]: by tap of a row, `columns` of them; NULL: the pixels meet no padding. */
+    const gemm_border *border;
+    int columns;
+    const float *weights; /* [terms of the block][vector_channels][output vectors][L] */
     const float *bias;    /* what the sums start with: output vectors; NULL: with the output */
     const int32_t *output_offset; /* of each pixel */
     size_t output_vector_stride;
@@ -154,6 +176,24 @@ const float *WF_ISA_FN(wf_gemm_take_lines)(gemm_input_lines *lines, size_t n, co
 /* How often that gives something, n lines at a time. */
 int64_t WF_ISA_FN(wf_gemm_calls_for)(const gemm_input_lines *lines, size_t n);
 
+/* ---- forward_borders.c ---- */
+
+/* What the product leaves out of pixels [first, first + n) of a row, through each of its taps. False: nothing
+ * at all. */
+bool WF_ISA_FN(wf_gemm_find_borders)(const gemm_axis *w, int first, int n,
+                                     gemm_border border[GEMM_MAX_BORDERS]);
+/* Rows of a region that are multiplied as one, and the rows of taps that they meet. */
+typedef struct gemm_row_run {
+    int rows, taps_begin, taps_end;
+} gemm_row_run;
+/* Those from row i of the region on. Rows that follow on each other are one long row; but those that meet
+ * fewer taps are by themselves, where their sums keep a core busy. */
+gemm_row_run WF_ISA_FN(wf_gemm_rows_at)(const gemm_residue_class *c, gemm_region region,
+                                        int vectors, int i);
+/* Lets a product run over rows [begin, end) of taps. */
+void WF_ISA_FN(wf_gemm_take_taps)(gemm_product *p, const gemm_residue_class *c, gemm_region region,
+                                  int begin, int end);
+
 /* Loads the bias of some output vectors; zeros where there is none. */
 void WF_ISA_FN(wf_gemm_load_bias)(const gemm_image_part *m, int channel, int vectors, float *bias);
 /* The packed weights of an output subblock of a set, from channel vector v on. */
@@ -181,6 +221,9 @@ weft_status WF_ISA_FN(wf_gemm_forward_run)(const wf_conv2d *k, int worker, const
 #define gemm_input_lines_of WF_ISA_FN(wf_gemm_input_lines)
 #define gemm_take_lines WF_ISA_FN(wf_gemm_take_lines)
 #define gemm_calls_for WF_ISA_FN(wf_gemm_calls_for)
+#define gemm_find_borders WF_ISA_FN(wf_gemm_find_borders)
+#define gemm_rows_at WF_ISA_FN(wf_gemm_rows_at)
+#define gemm_take_taps WF_ISA_FN(wf_gemm_take_taps)
 #define gemm_load_bias WF_ISA_FN(wf_gemm_load_bias)
 #define gemm_weights_of WF_ISA_FN(wf_gemm_weights_of)
 #define gemm_panel_floats WF_ISA_FN(wf_gemm_panel_floats)

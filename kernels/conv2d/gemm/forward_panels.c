@@ -69,6 +69,8 @@ void gemm_run_panels(const gemm_image_part *m, const gemm_residue_class *c, gemm
     int32_t *output_offset = (int32_t *)(m->scratch + (size_t)panels * panel_floats);
     gemm_product p = {.term_offset = c->term_offset,
                       .terms = terms,
+                      .run = terms,
+                      .period = terms,
                       .output_vector_stride = (size_t)g->out.H * (size_t)g->out.W * L};
     /* The last products of this region prefetch the input of the next one, `terms` lines each. */
     gemm_input_lines lines = gemm_input_lines_of(m, c, next);

@@ -25,12 +25,47 @@ WF_INLINE void fill_term(const int PIXELS, const gemm_panel_fill *fill, filling 
     }
 }
 
+/* sum[i][b] += sum over channels c of x[i * CHANNELS + c] * w[c][b], for pixels [FIRST, END). */
+WF_INLINE void add_term(const int FIRST, const int END, const int VECTORS, const int CHANNELS,
+                        const float *x, const float *w,
+                        wf_vf sum[GEMM_MAX_PIXELS][GEMM_MAX_OUTPUT_VECTORS])
+{
+#pragma GCC unroll 4
+    for (int c = 0; c < CHANNELS; c++, w += VECTORS * L)
+        if (END - FIRST < VECTORS) { /* keep the fewer operands in registers */
+            wf_vf v[GEMM_MAX_PIXELS];
+            for (int i = FIRST; i < END; i++)
+                v[i] = wf_vset1(x[i * CHANNELS + c]);
+            for (int b = 0; b < VECTORS; b++) {
+                wf_vf wb = wf_vload(w + b * L);
+                for (int i = FIRST; i < END; i++)
+                    sum[i][b] = wf_vfma(v[i], wb, sum[i][b]);
+            }
+        } else {
+            wf_vf v[GEMM_MAX_OUTPUT_VECTORS];
+            for (int b = 0; b < VECTORS; b++)
+                v[b] = wf_vload(w + b * L);
+            for (int i = FIRST; i < END; i++) {
+                wf_vf xi = wf_vset1(x[i * CHANNELS + c]);
+                for (int b = 0; b < VECTORS; b++)
+                    sum[i][b] = wf_vfma(xi, v[b], sum[i][b]);
+            }
+        }
+}
+
+/* The kinds of product, besides the number of pixels and output vectors. */
+typedef enum product_kind {
+    WHOLE,   /* multiplies every pixel of every term */
+    BORDERS, /* Note [Borders] */
+    FILL     /* fills the panel of the next subblock, too */
+} product_kind;
+
 /* out[i][b] += sum over terms t and channels c of x[term_offset[t] + i * CHANNELS + c] * w[t][c][b], for
  * PIXELS pixels and VECTORS output vectors. CHANNELS are those of a term, and floats from pixel to pixel.
- * The three are constants at every call, so that the sums stay in registers. */
-WF_INLINE void multiply(const int PIXELS, const int VECTORS, const int CHANNELS, const bool FILL,
-                        const gemm_product *p, const gemm_forward_prefetch *next, const float *x,
-                        float *out)
+ * All in capitals are constants at every call, so that the sums stay in registers. */
+WF_INLINE void multiply(const int PIXELS, const int VECTORS, const int CHANNELS,
+                        const product_kind KIND, const gemm_product *p,
+                        const gemm_forward_prefetch *next, const float *x, float *out)
 {
     if (PIXELS * VECTORS > GEMM_MAX_SUMS)
         return; /* nobody asks for it: the compiler leaves the code out */
@@ -54,17 +89,20 @@ WF_INLINE void multiply(const int PIXELS, const int VECTORS, const int CHANNELS,
                 sum[i][b] = wf_vload(out + output_offset[i] + (size_t)b * vector_stride);
         }
     }
-    const size_t *term_offset = p->term_offset;
-    const float *w = p->weights, *next_input = next->input, *next_weights = next->weights;
-    const size_t input_step = next->input_step;
+    const size_t TERM = (size_t)(CHANNELS * VECTORS * L); /* floats of weights */
+    const size_t *term_offset = p->term_offset + p->run_begin;
+    const float *w = p->weights + p->run_begin * TERM;
+    const float *next_input = next->input, *next_weights = next->weights;
+    const size_t input_step = next->input_step, run = p->run, skipped = p->period - run;
     filling f = {next->fill.panel, next->fill.input, next->fill.place};
-    size_t t = 0;
-    do {
-        const float *xt = x + term_offset[t];
-        if (FILL)
+    size_t run_left = run, left = terms;
+    int column = 0;
+    for (;;) {
+        const float *xt = x + *term_offset;
+        if (KIND == FILL)
             fill_term(PIXELS, &next->fill, &f);
         if (CHANNELS > 1) {
-            if (!FILL) /* the pixels of the next subblock */
+            if (KIND != FILL) /* the pixels of the next subblock */
                 for (int i = 0; i < PIXELS * L; i += 16)
                     __builtin_prefetch(xt + PIXELS * L + i, 0, 3);
             __builtin_prefetch(next_input, 0, 2);
@@ -72,28 +110,28 @@ WF_INLINE void multiply(const int PIXELS, const int VECTORS, const int CHANNELS,
             next_input += input_step;
             next_weights += 16;
         }
-#pragma GCC unroll 4
-        for (int c = 0; c < CHANNELS; c++, w += VECTORS * L)
-            if (PIXELS < VECTORS) { /* keep the fewer operands in registers */
-                wf_vf v[GEMM_MAX_PIXELS];
-                for (int i = 0; i < PIXELS; i++)
-                    v[i] = wf_vset1(xt[i * CHANNELS + c]);
-                for (int b = 0; b < VECTORS; b++) {
-                    wf_vf wb = wf_vload(w + b * L);
-                    for (int i = 0; i < PIXELS; i++)
-                        sum[i][b] = wf_vfma(v[i], wb, sum[i][b]);
-                }
-            } else {
-                wf_vf v[GEMM_MAX_OUTPUT_VECTORS];
-                for (int b = 0; b < VECTORS; b++)
-                    v[b] = wf_vload(w + b * L);
-                for (int i = 0; i < PIXELS; i++) {
-                    wf_vf xi = wf_vset1(xt[i * CHANNELS + c]);
-                    for (int b = 0; b < VECTORS; b++)
-                        sum[i][b] = wf_vfma(xi, v[b], sum[i][b]);
-                }
-            }
-    } while (++t < terms);
+        gemm_border border = GEMM_NO_BORDER;
+        if (KIND == BORDERS) {
+            border = p->border[column];
+            column = column + 1 < p->columns ? column + 1 : 0;
+        }
+        switch (KIND == BORDERS && PIXELS > 2 ? border : GEMM_NO_BORDER) {
+        case GEMM_NO_BORDER: add_term(0, PIXELS, VECTORS, CHANNELS, xt, w, sum); break;
+        case GEMM_FIRST: add_term(1, PIXELS, VECTORS, CHANNELS, xt, w, sum); break;
+        case GEMM_FIRST_TWO: add_term(2, PIXELS, VECTORS, CHANNELS, xt, w, sum); break;
+        case GEMM_LAST: add_term(0, PIXELS - 1, VECTORS, CHANNELS, xt, w, sum); break;
+        case GEMM_LAST_TWO: add_term(0, PIXELS - 2, VECTORS, CHANNELS, xt, w, sum); break;
+        }
+        if (--left == 0)
+            break;
+        term_offset++;
+        w += TERM;
+        if (--run_left == 0) {
+            run_left = run;
+            term_offset += skipped;
+            w += skipped * TERM;
+        }
+    }
     UNROLL_SUMS
     for (int i = 0; i < PIXELS; i++) {
         float *to = out + p->output_offset[i];
@@ -110,29 +148,30 @@ WF_INLINE void multiply_lanes(const int PIXELS, const gemm_product *p, const flo
     UNROLL_SUMS
     for (int i = 0; i < PIXELS; i++)
         sum[i] = wf_vload(p->bias ? p->bias : out + p->output_offset[i]);
-    for (size_t t = 0; t < p->terms; t++) {
-        const float *xt = x + p->term_offset[t];
-        wf_vf f = wf_vload(p->weights + t * L);
-        UNROLL_SUMS
-        for (int i = 0; i < PIXELS; i++)
-            sum[i] = wf_vfma(wf_vload(xt + i * L), f, sum[i]);
-    }
+    for (size_t first = p->run_begin, done = 0; done < p->terms; done += p->run, first += p->period)
+        for (size_t t = first; t < first + p->run; t++) {
+            const float *xt = x + p->term_offset[t];
+            wf_vf f = wf_vload(p->weights + t * L);
+            UNROLL_SUMS
+            for (int i = 0; i < PIXELS; i++)
+                sum[i] = wf_vfma(wf_vload(xt + i * L), f, sum[i]);
+        }
     UNROLL_SUMS
     for (int i = 0; i < PIXELS; i++)
         wf_vstore(out + p->output_offset[i], sum[i]);
 }
 
 /* Calls the product for the number of pixels. */
-WF_INLINE void multiply_n(const int KIND, const int VECTORS, const bool FILL, int pixels,
-                          const gemm_product *p, const gemm_forward_prefetch *next, const float *x,
-                          float *out)
+WF_INLINE void multiply_n(const gemm_kind CHANNELS, const int VECTORS, const product_kind KIND,
+                          int pixels, const gemm_product *p, const gemm_forward_prefetch *next,
+                          const float *x, float *out)
 {
 #define CASE(PIXELS)                                                                               \
     case PIXELS:                                                                                   \
-        if (KIND == GEMM_LANES)                                                                    \
+        if (CHANNELS == GEMM_LANES)                                                                \
             multiply_lanes(PIXELS, p, x, out);                                                     \
         else                                                                                       \
-            multiply(PIXELS, VECTORS, KIND == GEMM_DENSE ? L : 1, FILL, p, next, x, out);          \
+            multiply(PIXELS, VECTORS, CHANNELS == GEMM_DENSE ? L : 1, KIND, p, next, x, out);      \
         break;
     switch (pixels) {
 #if WF_LANES == 16
@@ -144,17 +183,20 @@ WF_INLINE void multiply_n(const int KIND, const int VECTORS, const bool FILL, in
 #undef CASE
 }
 
-/* A function for each kind and number of vectors. Only dense ones fill the panel of the next subblock. */
-#define PRODUCT(name, KIND, VECTORS)                                                               \
+/* A function for each kind and number of vectors. Only dense ones fill the panel of the next subblock, or
+ * leave out pixels. */
+#define PRODUCT(name, CHANNELS, VECTORS)                                                           \
     static void name(int pixels, const gemm_product *p, const gemm_forward_prefetch *next,         \
                      const float *x, float *out)                                                   \
     {                                                                                              \
         for (int i = 0; i < next->extra_lines; i++)                                                \
             __builtin_prefetch(next->extra + i * 16, 0, 2);                                        \
-        if (KIND == GEMM_DENSE && next->fill.panel)                                                \
-            multiply_n(KIND, VECTORS, KIND == GEMM_DENSE, pixels, p, next, x, out);                \
+        if (CHANNELS == GEMM_DENSE && next->fill.panel)                                            \
+            multiply_n(CHANNELS, VECTORS, FILL, pixels, p, next, x, out);                          \
+        else if (CHANNELS == GEMM_DENSE && p->border)                                              \
+            multiply_n(CHANNELS, VECTORS, BORDERS, pixels, p, next, x, out);                       \
         else                                                                                       \
-            multiply_n(KIND, VECTORS, false, pixels, p, next, x, out);                             \
+            multiply_n(CHANNELS, VECTORS, WHOLE, pixels, p, next, x, out);                         \
     }
 PRODUCT(dense_1, GEMM_DENSE, 1)
 PRODUCT(dense_2, GEMM_DENSE, 2)

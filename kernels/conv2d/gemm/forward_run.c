@@ -38,38 +38,47 @@ static const float *weights_after(const gemm_image_part *m, const gemm_residue_c
 /* What the products with one output subblock prefetch: the weights of the next subblock, and, where the
  * input itself is the packed input, a share of the next region's. */
 typedef struct next_operands {
-    const float *weights;             /* one line after the other */
-    int64_t weight_calls;             /* products among which they are shared out */
-    const float *input;               /* NULL: none */
-    size_t input_step;                /* floats from term to term */
-    int64_t input_lines, input_calls; /* lines of each term, and products that share them */
+    const float *weights, *weights_end; /* what is left of them: one line after the other */
+    const float *input;                 /* NULL: none */
+    size_t input_step;                  /* floats from term to term */
+    int64_t input_lines, input_calls;   /* lines of each term, and products that share them */
+    int64_t input_done;                 /* such products so far */
 } next_operands;
 
 static next_operands operands_after(const gemm_image_part *m, const gemm_residue_class *c,
                                     gemm_region region, int subblock, const float *x)
 {
     const gemm_geometry *g = m->g;
-    next_operands a = {.weights = weights_after(m, c, region, subblock),
-                       .weight_calls = (int64_t)m->s->blocking.output_vectors_subblock_size *
-                                       g->vector_channels * L / 16};
+    const float *weights = weights_after(m, c, region, subblock);
+    next_operands a = {.weights = weights,
+                       .weights_end =
+                           weights + (size_t)(region.vector_end - region.vector_begin) *
+                                         gemm_class_taps(c) * (size_t)g->vector_channels * L *
+                                         (size_t)m->s->blocking.output_vectors_subblock_size};
     if (c->in_place) {
-        a.input = x + (size_t)region.rows * (size_t)c->w->outputs * L;
+        const int pixels = region.rows * c->w->outputs; /* in place all rows are one */
+        const int vectors =
+            gemm_subblock_begin(m->s, subblock + 1) - gemm_subblock_begin(m->s, subblock);
+        const int64_t calls = gemm_pixel_subblocks(pixels, vectors);
+        a.input = x + (size_t)pixels * L;
         a.input_step = (size_t)g->in.H * (size_t)g->in.W * L;
-        a.input_lines = ((int64_t)region.rows * c->w->outputs * L + 15) / 16;
+        a.input_lines = ((int64_t)pixels * L + 15) / 16;
+        a.input_calls = calls * gemm_output_subblocks(m->s);
+        a.input_done = calls * subblock;
     }
     return a;
 }
 
-/* The share of product `call` of an output subblock's; `done` products belong to subblocks before it.
- * Where nothing is left, the product prefetches operands that it reads itself. */
-static gemm_forward_prefetch share_of(const next_operands *a, int64_t call, int64_t done,
-                                      const gemm_product *p, const float *x)
+/* The share of a product. Where nothing is left, the product prefetches operands that it reads itself. */
+static gemm_forward_prefetch take_share(next_operands *a, const gemm_product *p, const float *x)
 {
     gemm_forward_prefetch next = {.input = x, .weights = p->weights, .input_step = a->input_step};
     if (a->input_lines)
-        next.input = a->input + (size_t)(a->input_lines * (done + call) / a->input_calls) * 16;
-    if (call < a->weight_calls)
-        next.weights = a->weights + (size_t)call * p->terms * 16;
+        next.input = a->input + (size_t)(a->input_lines * a->input_done++ / a->input_calls) * 16;
+    if (a->weights < a->weights_end) {
+        next.weights = a->weights;
+        a->weights += p->terms * 16;
+    }
     return next;
 }
 
@@ -81,6 +90,35 @@ typedef struct next_packed_input {
 
 /* ---- one region ------------------------------------------------------------------------------ */
 
+/* What a region's products with one output subblock have in common. */
+typedef struct subblock_run {
+    const gemm_residue_class *class;
+    gemm_product_fn *product;
+    gemm_product p;
+    size_t pixel_floats, out_pixel;
+    next_operands next;
+    next_packed_input *next_input;
+} subblock_run;
+
+/* Multiplies `pixels` pixels in a row, the first of which is at x and out, a subblock at a time. */
+static void multiply_row(subblock_run *r, int pixels, int vectors, const float *x, float *out)
+{
+    const gemm_residue_class *c = r->class;
+    const int subblocks = gemm_pixel_subblocks(pixels, vectors);
+    gemm_border border[GEMM_MAX_BORDERS];
+    for (int j = 0, first = 0, n; j < subblocks; j++, first += n) {
+        const float *from = x + (size_t)first * r->pixel_floats;
+        n = pixels / subblocks + (j < pixels % subblocks);
+        r->p.border = !c->contiguous && gemm_find_borders(c->w, first, n, border) ? border : NULL;
+        gemm_forward_prefetch next = take_share(&r->next, &r->p, from);
+        if (!c->in_place && r->next_input->lines.vectors_left > 0) {
+            next.extra_lines = r->next_input->lines_per_call;
+            next.extra = gemm_take_lines(&r->next_input->lines, (size_t)next.extra_lines, from);
+        }
+        r->product(n, &r->p, &next, from, out + (size_t)first * r->out_pixel);
+    }
+}
+
 /* Multiplies a region of one residue class, whose packed input is x: output subblock by output subblock,
  * row by row, a subblock of pixels at a time. */
 static void run_region(const gemm_image_part *m, const gemm_residue_class *c, gemm_region region,
@@ -88,52 +126,48 @@ static void run_region(const gemm_image_part *m, const gemm_residue_class *c, ge
 {
     const gemm_forward *s = m->s;
     const gemm_geometry *g = m->g;
-    /* Rows that follow on each other are one long row. */
-    const int rows = c->contiguous ? 1 : region.rows;
-    const int pixels = c->contiguous ? region.rows * c->w->outputs : c->w->outputs;
     const size_t x_row = gemm_row_stride(g, c->h, c->w);
-    const size_t out_pixel = (size_t)c->w->output_step * L;
     const size_t out_row = (size_t)c->h->output_step * (size_t)g->out.W * L;
-    gemm_product p = {.term_offset = c->term_offset,
-                      .terms =
-                          (size_t)(region.vector_end - region.vector_begin) * gemm_class_taps(c),
-                      .output_vector_stride = (size_t)g->out.H * (size_t)g->out.W * L};
+    subblock_run r = {.class = c,
+                      .pixel_floats = g->pixel_floats,
+                      .out_pixel = (size_t)c->w->output_step * L,
+                      .next_input = next_input,
+                      .p = {.term_offset = c->term_offset,
+                            .columns = c->w->taps,
+                            .output_vector_stride = (size_t)g->out.H * (size_t)g->out.W * L}};
     const int subblocks = gemm_output_subblocks(s), first_subblock = region.set * subblocks;
     const int left = m->subblock_end - first_subblock, end = left < subblocks ? left : subblocks;
     int32_t output_offset[GEMM_MAX_PIXELS];
     for (int i = 0; i < GEMM_MAX_PIXELS; i++)
-        output_offset[i] = (int32_t)((size_t)i * out_pixel);
-    p.output_offset = output_offset;
+        output_offset[i] = (int32_t)((size_t)i * r.out_pixel);
+    r.p.output_offset = output_offset;
     int subblock = m->subblock_begin > first_subblock ? m->subblock_begin - first_subblock : 0;
     for (; subblock < end; subblock++) {
         float bias[GEMM_MAX_OUTPUT_VECTORS * L];
         const int b = gemm_subblock_begin(s, subblock);
         const int vectors = gemm_subblock_begin(s, subblock + 1) - b;
-        const int n_pixel_subblocks = gemm_pixel_subblocks(pixels, vectors);
         const int channel = gemm_first_output(g, region.set, b);
-        gemm_product_fn *product = gemm_product_of(g->kind, vectors);
         gemm_load_bias(m, channel, vectors, bias);
-        p.bias = region.vector_begin == 0 ? bias : NULL;
-        p.weights = gemm_weights_of(m, c, region.set, subblock, region.vector_begin);
+        r.product = gemm_product_of(g->kind, vectors);
+        r.p.weights = gemm_weights_of(m, c, region.set, subblock, region.vector_begin);
+        r.next = operands_after(m, c, region, subblock, x);
         float *out =
             m->out + wf_act_index(g->out, channel,
                                   c->h->first_output + region.row_begin * c->h->output_step,
                                   c->w->first_output);
-        next_operands a = operands_after(m, c, region, subblock, x);
-        a.input_calls = (int64_t)rows * n_pixel_subblocks * subblocks;
-        for (int i = 0; i < rows; i++)
-            for (int j = 0, first = 0, n; j < n_pixel_subblocks; j++, first += n) {
-                const float *from = x + (size_t)i * x_row + (size_t)first * g->pixel_floats;
-                n = pixels / n_pixel_subblocks + (j < pixels % n_pixel_subblocks);
-                gemm_forward_prefetch next =
-                    share_of(&a, (int64_t)i * n_pixel_subblocks + j,
-                             (int64_t)subblock * rows * n_pixel_subblocks, &p, from);
-                if (!c->in_place && next_input->lines.vectors_left > 0) {
-                    next.extra = gemm_take_lines(&next_input->lines,
-                                                 (size_t)next_input->lines_per_call, from);
-                    next.extra_lines = next_input->lines_per_call;
-                }
-                product(n, &p, &next, from, out + (size_t)i * out_row + (size_t)first * out_pixel);
+        gemm_row_run run;
+        for (int t = 0; t < c->h->taps; t += s->blocking.taps_block_size)
+            for (int i = 0; i < region.rows; i += run.rows) {
+                run = gemm_rows_at(c, region, vectors, i);
+                const int last = t + s->blocking.taps_block_size;
+                const int taps_begin = t > run.taps_begin ? t : run.taps_begin;
+                const int taps_end = last < run.taps_end ? last : run.taps_end;
+                if (taps_begin >= taps_end)
+                    continue;
+                gemm_take_taps(&r.p, c, region, taps_begin, taps_end);
+                r.p.bias = region.vector_begin == 0 && taps_begin == run.taps_begin ? bias : NULL;
+                multiply_row(&r, run.rows * c->w->outputs, vectors, x + (size_t)i * x_row,
+                             out + (size_t)i * out_row);
             }
     }
 }

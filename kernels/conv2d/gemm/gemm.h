@@ -109,6 +109,9 @@ typedef struct gemm_region {
 
 /* Whether the kernels read images of these types. */
 bool WF_ISA_FN(wf_gemm_reads)(const wf_conv2d_desc *d, wf_conv2d_pass pass);
+/* Of all pairs of an output and a tap, the share that meets the input. The others meet padding. */
+double WF_ISA_FN(wf_gemm_share_met)(const wf_conv2d_desc *d);
+#define gemm_share_met WF_ISA_FN(wf_gemm_share_met)
 #define GEMM_TYPES "f32 only, or a plain src of u8 in whole groups"
 gemm_kind WF_ISA_FN(wf_gemm_kind)(const wf_conv2d_desc *d, wf_conv2d_pass pass);
 /* False when memory runs out; then nothing is left to clean up. */
@@ -138,6 +141,25 @@ static inline void gemm_rotation(int group_outputs, int by, int32_t from[L])
 {
     for (int l = 0; l < L; l++)
         from[l] = l / group_outputs * group_outputs + (l + by) % group_outputs;
+}
+
+/* The taps [*begin, *end) of a row (column) axis between which all those lie that output i meets in the
+ * input; all taps where it meets none. */
+static inline void gemm_taps_met(const gemm_axis *a, int i, int *begin, int *end)
+{
+    *begin = a->taps;
+    *end = 0;
+    for (int t = 0; t < a->taps; t++) {
+        const int at = a->offset[t] + i * a->input_step;
+        if (at < 0 || at >= a->inputs)
+            continue;
+        *begin = t < *begin ? t : *begin;
+        *end = t + 1;
+    }
+    if (*end == 0) {
+        *begin = 0;
+        *end = a->taps;
+    }
 }
 
 /* ---- subblock.c ---- */

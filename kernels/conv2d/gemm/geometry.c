@@ -151,6 +151,23 @@ bool gemm_reads(const wf_conv2d_desc *d, wf_conv2d_pass pass)
            d->dst_type == WEFT_F32;
 }
 
+static double axis_share_met(int in, int out, int kernel, int stride, int padding, int dilation)
+{
+    double met = 0;
+    for (int t = 0; t < kernel; t++) {
+        int begin, end;
+        wf_conv2d_range(in, out, stride, padding, dilation, t, &begin, &end);
+        met += end - begin;
+    }
+    return met / ((double)out * kernel);
+}
+
+double gemm_share_met(const wf_conv2d_desc *d)
+{
+    return axis_share_met(d->H, d->P, d->R, d->stride[0], d->padding[0], d->dilation[0]) *
+           axis_share_met(d->W, d->Q, d->S, d->stride[1], d->padding[1], d->dilation[1]);
+}
+
 int gemm_channel(const gemm_geometry *g, int set, int v, int c)
 {
     if (g->kind == GEMM_LANES) {

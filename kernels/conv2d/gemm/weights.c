@@ -63,19 +63,6 @@ static bool reads_in_place(const wf_conv2d_desc *d, gemm_kind kind)
            (strides == 1 || d->R * d->S > strides);
 }
 
-/* Of all pairs of an output and a tap along an axis, the share that meets the input. The kernel leaves out
- * the others, which meet padding. */
-static double share_met(int in, int out, int kernel, int stride, int padding, int dilation)
-{
-    double met = 0;
-    for (int t = 0; t < kernel; t++) {
-        int begin, end;
-        wf_conv2d_range(in, out, stride, padding, dilation, t, &begin, &end);
-        met += end - begin;
-    }
-    return met / ((double)out * kernel);
-}
-
 static double expect(const wf_conv2d_desc *d, wf_conv2d_pass pass, weft_isa isa)
 {
     const wf_costs *c = wf_machine_class_of(WF_CLASS_ISA)->cost;
@@ -93,9 +80,7 @@ static double expect(const wf_conv2d_desc *d, wf_conv2d_pass pass, weft_isa isa)
         share *= d->groups > 1             ? c->gemm_weights_strided_grouped
                  : reads_in_place(d, kind) ? c->gemm_weights_strided_in_place
                                            : c->gemm_weights_strided;
-    share /= share_met(d->H, d->P, d->R, d->stride[0], d->padding[0], d->dilation[0]) *
-             share_met(d->W, d->Q, d->S, d->stride[1], d->padding[1], d->dilation[1]);
-    return wf_conv2d_expect(d, WF_ISA, share);
+    return wf_conv2d_expect(d, WF_ISA, share / gemm_share_met(d));
 }
 
 static void destroy(wf_conv2d *k)
