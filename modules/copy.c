@@ -68,6 +68,7 @@ static weft_status clone_part(wf_pointer_map *made, weft_module *m, weft_module 
         if (q->field.module != NULL)
             *q->field.module = NULL; /* the copied struct still points to the original's child */
         weft_module *child = wf_part_module(p);
+        WF_TRY(wf_part_check(m, p));
         if (child != NULL && (child = clone_module(made, child)) == NULL)
             return weft_error_status(m->ctx);
         wf_part_set_module(copy, q, child);

@@ -101,10 +101,22 @@ enum {
     DRAWN_BY_ONE = 16384 /* up to so many elements, one thread is faster than waking the others */
 };
 
+/* Also in a scope that skips the numbers, where nothing would be written. */
+static weft_status check(const weft_tensor *t, const char *what)
+{
+    weft_context *ctx = wf_tensor_check(t, what, false);
+    if (ctx == NULL)
+        return t != NULL ? WEFT_ERR_STATE : WEFT_ERR_INVALID;
+    return weft_tensor_is_stored(t) ? WEFT_OK
+                                    : wf_fail(ctx, WEFT_ERR_STATE,
+                                              "%s: the tensor is the result of an op; only stored "
+                                              "tensors take initial values",
+                                              what);
+}
+
 static weft_status fill(weft_tensor *t, distribution d, double a, double b, const char *what)
 {
-    if (t == NULL)
-        return WEFT_ERR_INVALID;
+    WF_TRY(check(t, what));
     weft_context *ctx = weft_tensor_context(t);
     weft_dtype dtype = weft_tensor_dtype(t);
     if (dtype != WEFT_F32 && dtype != WEFT_F64)
@@ -141,8 +153,7 @@ weft_status weft_init_normal(weft_tensor *t, double mean, double std)
 
 weft_status weft_init_trunc_normal(weft_tensor *t, double mean, double std, double low, double high)
 {
-    if (t == NULL)
-        return WEFT_ERR_INVALID;
+    WF_TRY(check(t, "weft_init_trunc_normal"));
     double from = 0.5 * erfc((mean - low) / std * sqrt(0.5));
     double to = 0.5 * erfc((mean - high) / std * sqrt(0.5));
     if (!(std > 0 && low < high && from < 1 - 1e-12 && to > 1e-12 && from < to))
@@ -180,8 +191,7 @@ weft_status weft_init_constant(weft_tensor *t, double value)
 /* The number of connections into and out of one output, as torch counts fan in and fan out. */
 static weft_status fans(weft_tensor *t, const char *what, double *in, double *out)
 {
-    if (t == NULL)
-        return WEFT_ERR_INVALID;
+    WF_TRY(check(t, what));
     weft_shape s = weft_tensor_shape(t);
     if (s.rank < 2)
         return wf_fail(weft_tensor_context(t), WEFT_ERR_SHAPE,
@@ -198,10 +208,14 @@ static weft_status kaiming(weft_tensor *t, double a, weft_fan fan, weft_gain gai
                            double *std)
 {
     double in = 0, out = 0;
-    if (t != NULL && gain == WEFT_GAIN_LEAKY_RELU && !isfinite(a))
+    WF_TRY(fans(t, what, &in, &out));
+    if (gain == WEFT_GAIN_LEAKY_RELU && !isfinite(a))
         return wf_fail(weft_tensor_context(t), WEFT_ERR_INVALID,
                        "%s: the slope must be finite, is %g", what, a);
-    WF_TRY(fans(t, what, &in, &out));
+    if ((unsigned)fan > WEFT_FAN_OUT || (unsigned)gain > WEFT_GAIN_LINEAR)
+        return wf_fail(weft_tensor_context(t), WEFT_ERR_INVALID,
+                       "%s: fan %d, gain %d: no weft_fan or weft_gain has this number", what,
+                       (int)fan, (int)gain);
     if (weft_shape_count(weft_tensor_shape(t)) == 0) {
         *std = 0;
         return wf_lint(weft_tensor_context(t), "%s: the tensor has no elements", what);

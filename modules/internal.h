@@ -74,6 +74,9 @@ static inline bool wf_module_valid(const weft_module *m)
 {
     return m != NULL && m->magic == WF_MODULE_MAGIC;
 }
+/* WEFT_ERR_STATE, with an error that names the part of m, if it is a child that was destroyed: the
+ * caller dropped the reference that m had been given. Before m's children are entered. */
+weft_status wf_part_check(const weft_module *m, const wf_part *p);
 /* WEFT_ERR_STATE unless m is initialised and alive. The error goes to m's context if m was
  * destroyed, else to `other`, which may be NULL. */
 weft_status wf_module_check(const weft_module *m, weft_context *other, const char *what);

@@ -120,6 +120,15 @@ wf_part *wf_part_child(const weft_module *m, int index)
     return NULL;
 }
 
+weft_status wf_part_check(const weft_module *m, const wf_part *p)
+{
+    if (p->kind != WF_CHILD || wf_part_module(p) == NULL || wf_module_valid(wf_part_module(p)))
+        return WEFT_OK;
+    return wf_fail(m->ctx, WEFT_ERR_STATE,
+                   "%s: module '%s' was destroyed: its last reference was dropped", m->cls->name,
+                   p->name);
+}
+
 int wf_child_count(const weft_module *m)
 {
     int n = 0;

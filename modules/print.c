@@ -64,9 +64,17 @@ static void add_module(wf_text *t, const weft_module *m, int indent)
     wf_text_add(t, "%*s)", indent, "");
 }
 
+static weft_status look(void *user, const char *path, weft_module *m)
+{
+    return WEFT_OK;
+}
+
 weft_status weft_module_print(weft_module *m, FILE *out)
 {
     WF_TRY(wf_module_check_with(m, out, "weft_module_print"));
+    weft_status alive = wf_walk(m, 0, look, NULL); /* finds children that were destroyed */
+    if (alive != WEFT_OK)
+        return alive == WEFT_ERR_NOMEM ? wf_module_nomem(m) : alive;
     wf_text text = {0};
     wf_c_locale locale;
     if (!wf_c_locale_begin(&locale))

@@ -230,6 +230,11 @@ static weft_module *descend(weft_module *m, const char *path, bool whole, bool t
                     (int)(rest + length - path), path, path, why);
             return NULL;
         }
+        if (!wf_module_valid(child)) {
+            if (tell)
+                wf_part_check(at, p);
+            return NULL;
+        }
         at = child;
         rest += length;
         if (*rest == '.')

@@ -83,6 +83,9 @@ static weft_status visit(walker *w, const char *path, weft_module *m)
         weft_module *child = p->kind == WF_CHILD ? wf_part_module(p) : NULL;
         if (child == NULL)
             continue;
+        status = wf_part_check(m, p);
+        if (status != WEFT_OK)
+            break;
         char *below = wf_join_path(path, p->name);
         status = below != NULL ? visit(w, below, child) : WEFT_ERR_NOMEM;
         wf_free(below);
@@ -259,10 +262,9 @@ static weft_status list_tensors(weft_module *m, unsigned walk, wf_part_kind kind
     int before = list->n;
     weft_status status = wf_walk(m, walk, collect_tensors, &c);
     wf_pointer_map_done(&c.seen);
-    if (status == WEFT_OK)
-        return WEFT_OK;
-    tensor_list_cut(list, before);
-    return wf_module_nomem(m);
+    if (status != WEFT_OK)
+        tensor_list_cut(list, before);
+    return status == WEFT_ERR_NOMEM ? wf_module_nomem(m) : status;
 }
 
 weft_status weft_parameters(weft_module *m, unsigned walk, weft_tensor_list *list)
@@ -284,28 +286,30 @@ weft_status weft_modules(weft_module *m, unsigned walk, weft_named_modules *list
 {
     WF_TRY(wf_module_check_with(m, list, "weft_modules"));
     int before = list->n;
-    if (wf_walk(m, walk, collect_module, list) == WEFT_OK)
-        return WEFT_OK;
-    module_list_cut(list, before);
-    return wf_module_nomem(m);
+    weft_status status = wf_walk(m, walk, collect_module, list);
+    if (status != WEFT_OK)
+        module_list_cut(list, before);
+    return status == WEFT_ERR_NOMEM ? wf_module_nomem(m) : status;
 }
 
 weft_status weft_children(weft_module *m, weft_named_modules *list)
 {
     WF_TRY(wf_module_check_with(m, list, "weft_children"));
     int before = list->n;
-    for (int i = 0; i < m->state->n_parts; i++) {
+    weft_status status = WEFT_OK;
+    for (int i = 0; i < m->state->n_parts && status == WEFT_OK; i++) {
         const wf_part *p = &m->state->parts[i];
         weft_module *child = p->kind == WF_CHILD ? wf_part_module(p) : NULL;
         bool listed = child == NULL;
         for (int k = before; k < list->n && !listed; k++)
             listed = list->item[k].module == child;
-        if (!listed && wf_named_modules_add(list, p->name, child) != WEFT_OK) {
-            module_list_cut(list, before);
-            return wf_module_nomem(m);
-        }
+        status = wf_part_check(m, p);
+        if (!listed && status == WEFT_OK)
+            status = wf_named_modules_add(list, p->name, child);
     }
-    return WEFT_OK;
+    if (status != WEFT_OK)
+        module_list_cut(list, before);
+    return status == WEFT_ERR_NOMEM ? wf_module_nomem(m) : status;
 }
 
 /* ---- on every module ---- */
@@ -321,6 +325,7 @@ static weft_status list_children_first(wf_pointer_map *seen, weft_module *m,
     for (int i = 0; i < m->state->n_parts; i++) {
         const wf_part *p = &m->state->parts[i];
         weft_module *child = p->kind == WF_CHILD ? wf_part_module(p) : NULL;
+        WF_TRY(wf_part_check(m, p));
         if (child != NULL)
             WF_TRY(list_children_first(seen, child, list));
     }
@@ -339,10 +344,14 @@ weft_status weft_module_apply(weft_module *m, weft_status (*fn)(weft_module *m, 
     weft_named_modules all = WEFT_NAMED_MODULES_INIT;
     weft_status status = list_children_first(&seen, m, &all);
     wf_pointer_map_done(&seen);
-    if (status != WEFT_OK)
+    if (status == WEFT_ERR_NOMEM)
         wf_module_nomem(m);
-    for (int i = 0; i < all.n && status == WEFT_OK; i++)
+    for (int i = 0; i < all.n && status == WEFT_OK; i++) {
         status = fn(all.item[i].module, user);
+        if (status != WEFT_OK)
+            status = wf_fail(m->ctx, status, "weft_module_apply: the function failed for %s",
+                             all.item[i].module->cls->name);
+    }
     weft_named_modules_done(&all);
     return status;
 }
@@ -369,7 +378,7 @@ void weft_module_train(weft_module *m, bool training)
     m->training = training;
     for (int i = 0; i < m->state->n_parts; i++) {
         const wf_part *p = &m->state->parts[i];
-        if (p->kind == WF_CHILD)
+        if (p->kind == WF_CHILD && wf_part_module(p) != NULL && wf_part_check(m, p) == WEFT_OK)
             weft_module_train(wf_part_module(p), training);
     }
 }
@@ -385,6 +394,7 @@ weft_status weft_module_requires_grad(weft_module *m, bool requires_grad)
         return WEFT_ERR_STATE;
     for (int i = 0; i < m->state->n_parts; i++) {
         const wf_part *p = &m->state->parts[i];
+        WF_TRY(wf_part_check(m, p));
         if (p->kind == WF_PARAMETER && wf_part_tensor(p) != NULL)
             WF_TRY(weft_set_requires_grad(wf_part_tensor(p), requires_grad));
         else if (p->kind == WF_CHILD && wf_part_module(p) != NULL)
@@ -401,7 +411,7 @@ void weft_module_zero_grad(weft_module *m)
         const wf_part *p = &m->state->parts[i];
         if (p->kind == WF_PARAMETER && wf_part_tensor(p) != NULL)
             weft_zero_grad(wf_part_tensor(p));
-        else if (p->kind == WF_CHILD)
+        else if (p->kind == WF_CHILD && wf_part_module(p) != NULL && wf_part_check(m, p) == WEFT_OK)
             weft_module_zero_grad(wf_part_module(p));
     }
 }

@@ -75,7 +75,7 @@ weft_status wf_error_set(weft_error *err, weft_status status, const char *format
 {
     va_list args;
     va_start(args, format);
-    wf_error_vset(err, status, format, args);
+    status = wf_error_vset(err, status, format, args);
     va_end(args);
     return status;
 }

@@ -23,9 +23,9 @@ static weft_tensor *forward(weft_module *m, weft_tensor *x)
         fits = in.dim[first + i] == self->shape.dim[i];
     if (!fits) {
         char a[160], b[160];
-        wf_fail_step(m->ctx, WEFT_ERR_SHAPE, "input is %s, whose last dimensions are not %s",
-                     weft_shape_format(in, a, sizeof(a)),
-                     weft_shape_format(self->shape, b, sizeof(b)));
+        wf_fail_step(
+            m->ctx, WEFT_ERR_SHAPE, "layer_norm: input is %s, whose last dimensions are not %s",
+            weft_shape_format(in, a, sizeof(a)), weft_shape_format(self->shape, b, sizeof(b)));
         return NULL;
     }
     return weft_layer_norm(x, self->shape.rank, self->weight, self->bias, self->eps);

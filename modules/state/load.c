@@ -266,8 +266,8 @@ static weft_status set_extra_states(load *l)
         if (status == WEFT_OK)
             status = t->module->cls->set_extra_state(t->module, t->source);
         if (status != WEFT_OK)
-            wf_fail(l->m->ctx, status, "%s: the extra state '%s' was refused", l->m->cls->name,
-                    t->name);
+            status = wf_fail(l->m->ctx, status, "%s: the extra state '%s' was refused",
+                             l->m->cls->name, t->name);
     }
     for (; status != WEFT_OK && i > 0; i--) {
         target *t = &l->targets[i - 1];

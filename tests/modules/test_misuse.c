@@ -116,6 +116,120 @@ static void a_child_whose_last_reference_the_caller_dropped_does_no_harm(void **
     weft_error_clear(ctx);
 }
 
+static weft_status odd_for_one(weft_module *m, void *user)
+{
+    return m == user ? (weft_status)-5 : WEFT_OK;
+}
+
+static void a_child_that_the_caller_destroyed_is_named_by_every_function(void **state)
+{
+    static const char said[] =
+        "Sequential: module '1' was destroyed: its last reference was dropped";
+    weft_module *child = weft_relu_create(ctx);
+    weft_module *net = WEFT_SEQUENTIAL(ctx, weft_linear_create(ctx, 2, 2, NULL), child);
+    weft_tensor *x = weft_tensor_full(ctx, WEFT_F32, WEFT_SHAPE(1, 2), 1);
+    weft_tensor_list list = WEFT_TENSOR_LIST_INIT;
+    weft_named_modules all = WEFT_NAMED_MODULES_INIT;
+    weft_totals totals;
+    weft_module_unref(child); /* not ours */
+    assert_int_equal(weft_parameters(net, 0, &list), WEFT_ERR_STATE);
+    assert_error(WEFT_ERR_STATE, said);
+    assert_int_equal(weft_modules(net, 0, &all), WEFT_ERR_STATE);
+    assert_error(WEFT_ERR_STATE, said);
+    assert_int_equal(weft_children(net, &all), WEFT_ERR_STATE);
+    assert_error(WEFT_ERR_STATE, said);
+    assert_int_equal(list.n + all.n, 0);
+    assert_int_equal(weft_state_dict(net, &list), WEFT_ERR_STATE);
+    assert_error(WEFT_ERR_STATE, said);
+    assert_int_equal(weft_module_apply(net, odd_for_one, NULL), WEFT_ERR_STATE);
+    assert_error(WEFT_ERR_STATE, said);
+    assert_null(weft_module_clone(net));
+    assert_error(WEFT_ERR_STATE, said);
+    assert_null(weft_get_module(net, "1"));
+    assert_error(WEFT_ERR_STATE, said);
+    assert_null(weft_get_parameter(net, "1.weight"));
+    assert_error(WEFT_ERR_STATE, said);
+    assert_false(weft_has_module(net, "1"));
+    assert_int_equal(weft_module_print(net, stdout), WEFT_ERR_STATE);
+    assert_error(WEFT_ERR_STATE, said);
+    assert_int_equal(weft_module_totals(net, WEFT_SHAPE(1, 2), &totals), WEFT_ERR_STATE);
+    assert_error(WEFT_ERR_STATE, said);
+    assert_int_equal(weft_module_requires_grad(net, false), WEFT_ERR_STATE);
+    assert_error(WEFT_ERR_STATE, said);
+    weft_module_eval(net);
+    assert_error(WEFT_ERR_STATE, said);
+    weft_module_zero_grad(net);
+    assert_error(WEFT_ERR_STATE, said);
+    assert_int_equal(weft_module_to(net, WEFT_F64), WEFT_ERR_STATE);
+    assert_error(WEFT_ERR_STATE, said);
+    assert_int_equal(weft_module_freeze(net, "*", NULL), WEFT_ERR_STATE);
+    assert_error(WEFT_ERR_STATE, said);
+    assert_null(weft_sgd_create(ctx, net, NULL));
+    assert_error(WEFT_ERR_STATE, said);
+    assert_int_equal(weft_module_save(net, scratch_file), WEFT_ERR_STATE);
+    assert_error(WEFT_ERR_STATE, said);
+    assert_null(weft_call(net, x));
+    assert_error(WEFT_ERR_STATE, "the module was destroyed");
+    weft_discard(ctx);
+    weft_tensor_unref(x);
+    weft_module_unref(net);
+}
+
+static weft_status odd_forward(weft_module *m, int n_in, weft_tensor *const *in, int *n_out,
+                               weft_tensor **out)
+{
+    return (weft_status)-5;
+}
+
+static void functions_of_the_caller_cannot_invent_a_status(void **state)
+{
+    const weft_module_class odd = {
+        .name = "Odd", .size = sizeof(weft_module), .forward_many = odd_forward};
+    weft_module *m = weft_module_create(ctx, &odd, NULL);
+    weft_tensor *x = weft_tensor_full(ctx, WEFT_F32, WEFT_SHAPE(1, 2), 1), *out;
+    weft_totals totals;
+    int n = 1;
+    assert_int_equal(weft_call_many(m, 1, &x, &n, &out), WEFT_ERR_STATE);
+    assert_error(WEFT_ERR_STATE, "Odd: forward failed without saying why");
+    weft_discard(ctx);
+    assert_int_equal(weft_module_totals(m, WEFT_SHAPE(1, 2), &totals), WEFT_ERR_STATE);
+    assert_error(WEFT_ERR_STATE, "Odd: forward failed without saying why");
+    assert_int_equal(weft_module_apply(m, odd_for_one, m), WEFT_ERR_STATE);
+    assert_error(WEFT_ERR_STATE, "weft_module_apply: the function failed for Odd");
+    weft_discard(ctx);
+    weft_tensor_unref(x);
+    weft_module_unref(m);
+}
+
+static void initialisers_refuse_what_is_no_tensor_where_they_skip_too(void **state)
+{
+    weft_tensor *gone = tensor(2), *flat = tensor(2);
+    weft_tensor_unref(gone);
+    for (int i = 0; i < 2; i++) {
+        const bool was = i == 1 && weft_init_skip_begin(ctx);
+        assert_int_equal(weft_init_uniform(gone, 0, 1), WEFT_ERR_STATE);
+        assert_error(WEFT_ERR_STATE, "weft_init_uniform: this tensor was freed");
+        assert_int_equal(weft_init_trunc_normal(gone, 0, 1, -2, 2), WEFT_ERR_STATE);
+        assert_error(WEFT_ERR_STATE, "weft_init_trunc_normal: this tensor was freed");
+        assert_int_equal(weft_init_xavier_normal(gone, 1), WEFT_ERR_STATE);
+        assert_error(WEFT_ERR_STATE, "weft_init_xavier_normal: this tensor was freed");
+        assert_int_equal(weft_init_normal(weft_relu(flat), 0, 1), WEFT_ERR_STATE);
+        assert_error(WEFT_ERR_STATE, "weft_init_normal: the tensor is the result of an op");
+        assert_int_equal(weft_init_normal(NULL, 0, 1), WEFT_ERR_INVALID);
+        assert_string_equal(weft_error_text(NULL), "weft_init_normal: the tensor is NULL");
+        if (i == 1)
+            weft_init_skip_end(ctx, was);
+    }
+    weft_tensor *w = weft_tensor_create(ctx, WEFT_F32, WEFT_SHAPE(2, 2));
+    assert_int_equal(weft_init_kaiming_normal(w, 0, (weft_fan)2, WEFT_GAIN_RELU), WEFT_ERR_INVALID);
+    assert_error(WEFT_ERR_INVALID, "weft_init_kaiming_normal: fan 2, gain 1");
+    assert_int_equal(weft_init_kaiming_uniform(w, 0, WEFT_FAN_IN, (weft_gain)-1), WEFT_ERR_INVALID);
+    assert_error(WEFT_ERR_INVALID, "weft_init_kaiming_uniform: fan 0, gain -1");
+    weft_discard(ctx);
+    weft_tensor_unref(w);
+    weft_tensor_unref(flat);
+}
+
 static weft_status run_within(const weft_custom_call *c)
 {
     return weft_sync(ctx);
@@ -169,6 +283,9 @@ int main(void)
         TEST(lists_without_names_or_with_a_name_twice_are_refused),
         TEST(hooks_may_neither_hand_in_others_tensors_nor_invent_a_status),
         TEST(a_child_whose_last_reference_the_caller_dropped_does_no_harm),
+        TEST(a_child_that_the_caller_destroyed_is_named_by_every_function),
+        TEST(functions_of_the_caller_cannot_invent_a_status),
+        TEST(initialisers_refuse_what_is_no_tensor_where_they_skip_too),
         TEST(a_custom_op_may_neither_run_a_step_nor_have_endless_tiles),
         TEST(an_optimizer_that_is_none_says_so),
     };

@@ -117,6 +117,16 @@ static void later_steps_keep_the_last_value(void **state)
     }
 }
 
+static void kinds_without_an_end_do_not_read_how_many_steps_there_are(void **state)
+{
+    weft_schedule s = schedule_of(WEFT_SCHEDULE_STEP, INT64_MIN);
+    s.warmup_steps = 3;
+    weft_schedule same = s;
+    same.total_steps = 9;
+    for (int64_t i = 0; i < 8; i++)
+        assert_true(weft_schedule_lr(&s, i) == weft_schedule_lr(&same, i));
+}
+
 static void what_is_out_of_range_is_named(void **state)
 {
     enum { CONSTANT, STEP, COSINE, CYCLE, MULTISTEP, RESTARTS, EXPONENTIAL, POLYNOMIAL, PLATEAU };
@@ -194,6 +204,7 @@ int main(void)
         cmocka_unit_test(a_plateau_warms_up_and_takes_nan_for_no_progress),
         cmocka_unit_test(a_zero_is_a_zero),
         cmocka_unit_test(later_steps_keep_the_last_value),
+        cmocka_unit_test(kinds_without_an_end_do_not_read_how_many_steps_there_are),
         cmocka_unit_test(what_is_out_of_range_is_named),
         cmocka_unit_test(names_go_both_ways),
     };

@@ -196,7 +196,7 @@ static double in_period(const weft_schedule *s, int64_t after)
 
 static double after_warmup(const weft_schedule *s, int64_t after)
 {
-    const int64_t length = s->total_steps - s->warmup_steps;
+    const int64_t length = has_an_end(s->kind) ? s->total_steps - s->warmup_steps : 0;
     /* where everything is warm-up, the end is never reached */
     const double t = length > 0 ? fmin((double)after / (double)length, 1) : 0;
     int passed = 0;
