@@ -69,7 +69,7 @@ static double expect(const wf_conv2d_desc *d, wf_conv2d_pass pass, weft_isa isa)
     if (point && strided)
         better *= c->gemm_strided_point;
     if (!panels && gemm_kind_of(d, pass) == GEMM_DENSE) /* Note [Borders] */
-        better /= gemm_share_met(d);
+        better *= 1 + c->gemm_borders * (1 / gemm_share_met(d) - 1);
     return wf_conv2d_expect(d, WF_ISA, gemm_share(d, pass, panels) * better);
 }
 
