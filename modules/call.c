@@ -128,14 +128,15 @@ static weft_status run_forward(weft_module *m, int n_in, weft_tensor *const *in,
     return status != WEFT_OK ? status : WEFT_ERR_STATE;
 }
 
-/* Checks that the input can be used now and belongs to m's context. NULL: an optional input that
- * was left out. */
-static weft_status check_input(const weft_module *m, int i, const weft_tensor *t)
+/* Checks that an input or output can be used now and belongs to m's context. NULL: an optional
+ * input that was left out. */
+static weft_status check_tensor(const weft_module *m, const char *which, int i,
+                                const weft_tensor *t)
 {
     if (t == NULL)
         return WEFT_OK;
     if (weft_tensor_context(t) != m->ctx)
-        return wf_fail(m->ctx, WEFT_ERR_INVALID, "%s: input %d %s", m->cls->name, i,
+        return wf_fail(m->ctx, WEFT_ERR_INVALID, "%s: %s %d %s", m->cls->name, which, i,
                        weft_tensor_context(t) != NULL ? "belongs to another context"
                                                       : "is not a tensor");
     return wf_tensor_check(t, m->cls->name, true) != NULL ? WEFT_OK : WEFT_ERR_STATE;
@@ -153,7 +154,7 @@ static weft_status call(weft_module *m, int n_in, weft_tensor **in, int *n_out, 
     if (status == WEFT_OK)
         status = run_pre_hooks(m, last, n_in, in);
     for (int i = 0; i < n_in && status == WEFT_OK; i++)
-        status = check_input(m, i, in[i]); /* hooks replace them */
+        status = check_tensor(m, "input", i, in[i]); /* hooks replace them */
     void *crossed = NULL;
     if (status == WEFT_OK)
         status = wf_backward_enter(m, n_in, in, &crossed);
@@ -167,11 +168,12 @@ static weft_status call(weft_module *m, int n_in, weft_tensor **in, int *n_out, 
         status = wf_fail(m->ctx, WEFT_ERR_INVALID,
                          "%s: forward says it gives %d tensors; 0 to %d are possible", m->cls->name,
                          *n_out, WEFT_MODULE_MAX_OUT);
+    for (int i = 0; status == WEFT_OK && i < *n_out; i++)
+        status = check_tensor(m, "output", i, out[i]);
     status = wf_global_hooks(m, last_global, status, n_in, in, *n_out, out);
     status = run_hooks(m, last, status, n_in, in, *n_out, out);
-    for (int i = 0; status == WEFT_OK && i < *n_out; i++) {
-        if (out[i] == NULL)
-            status = WEFT_ERR_STATE;
+    for (int i = 0; status == WEFT_OK && i < *n_out; i++) { /* hooks replace them */
+        status = out[i] != NULL ? check_tensor(m, "output", i, out[i]) : WEFT_ERR_STATE;
     }
     status = wf_backward_leave(crossed, status, *n_out, out);
     if (status != WEFT_OK)
@@ -197,7 +199,7 @@ static weft_status call_checked(weft_module *m, int n_in, weft_tensor *const *in
     if (wf_stack_check(m->cls->name, &deep) != WEFT_OK)
         return wf_fail(m->ctx, deep.status, "%s", deep.text);
     for (int i = 0; i < n_in; i++)
-        WF_TRY(check_input(m, i, in[i]));
+        WF_TRY(check_tensor(m, "input", i, in[i]));
     weft_tensor *few[8], **inputs = few; /* a copy, because pre-hooks replace inputs */
     if (n_in > 8 && (inputs = wf_alloc_array((size_t)n_in, sizeof(*inputs))) == NULL)
         return wf_module_nomem(m);
@@ -241,10 +243,13 @@ weft_tensor *weft_call(weft_module *m, weft_tensor *x)
 {
     weft_tensor *out = NULL;
     int n = 1;
-    if (x == NULL && wf_module_valid(m))
-        wf_fail_step(m->ctx, WEFT_ERR_INVALID, "%s: the input is NULL", m->cls->name);
-    if (x == NULL)
+    if (x == NULL) {
+        if (wf_module_check(m, NULL, "weft_call") == WEFT_OK)
+            wf_fail_step(m->ctx, WEFT_ERR_INVALID, "%s: the input is NULL", m->cls->name);
+        else if (m != NULL && m->magic == WF_MODULE_DEAD)
+            wf_step_fail(m->ctx, WEFT_ERR_STATE);
         return NULL;
+    }
     weft_module *held = wf_module_valid(m) ? weft_module_ref(m) : NULL;
     if (weft_call_many(m, 1, &x, &n, &out) == WEFT_OK && n != 1)
         wf_fail_step(m->ctx, WEFT_ERR_INVALID, "%s gives no tensor", m->cls->name);

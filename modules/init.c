@@ -181,8 +181,7 @@ weft_status weft_init_trunc_normal(weft_tensor *t, double mean, double std, doub
 
 weft_status weft_init_constant(weft_tensor *t, double value)
 {
-    if (t == NULL)
-        return WEFT_ERR_INVALID;
+    WF_TRY(check(t, "weft_init_constant"));
     if (wf_tensor_writable(t) == NULL) /* this first runs the work that reads the old content */
         return weft_error_status(weft_tensor_context(t));
     return wf_tensor_fill(t, "weft_init_constant", value);

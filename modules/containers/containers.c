@@ -49,7 +49,9 @@ static weft_module *create(weft_context *ctx, const weft_module_class *cls, int 
                            weft_module *const *modules)
 {
     if (n < 0 || (n > 0 && modules == NULL)) {
-        if (ctx != NULL)
+        if (ctx == NULL)
+            wf_no_context(cls->name);
+        else
             wf_fail(ctx, WEFT_ERR_INVALID, "%s of %d modules: %s", cls->name, n,
                     n < 0 ? "the number must not be negative" : "the array is NULL");
         return NULL;
@@ -155,7 +157,12 @@ weft_module *weft_at(weft_module *list, int index)
                 index, n);
         return NULL;
     }
-    return *place(list, index < 0 ? index + n : index);
+    const wf_part *p = wf_part_child(list, index < 0 ? index + n : index);
+    if (wf_part_check(list, p) != WEFT_OK)
+        return NULL;
+    if (wf_part_module(p) == NULL)
+        wf_fail(list->ctx, WEFT_ERR_NOT_FOUND, "weft_at: module %d is empty (NULL)", index);
+    return wf_part_module(p);
 }
 
 int weft_length(const weft_module *list)

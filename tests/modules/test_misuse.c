@@ -168,8 +168,12 @@ static void a_child_that_the_caller_destroyed_is_named_by_every_function(void **
     assert_error(WEFT_ERR_STATE, said);
     assert_int_equal(weft_module_save(net, scratch_file), WEFT_ERR_STATE);
     assert_error(WEFT_ERR_STATE, said);
+    assert_null(weft_at(net, -1));
+    assert_error(WEFT_ERR_STATE, said);
     assert_null(weft_call(net, x));
     assert_error(WEFT_ERR_STATE, "the module was destroyed");
+    assert_null(weft_call(child, NULL));
+    assert_error(WEFT_ERR_STATE, "weft_call: the module was destroyed");
     weft_discard(ctx);
     weft_tensor_unref(x);
     weft_module_unref(net);
@@ -179,6 +183,44 @@ static weft_status odd_forward(weft_module *m, int n_in, weft_tensor *const *in,
                                weft_tensor **out)
 {
     return (weft_status)-5;
+}
+
+static weft_tensor *handed_out;
+
+static weft_tensor *hand_out(weft_module *m, weft_tensor *x)
+{
+    return handed_out;
+}
+
+static void what_a_forward_gives_is_a_tensor_of_this_step_and_context(void **state)
+{
+    const weft_module_class cls = {.name = "Odd", .size = sizeof(weft_module), .forward = hand_out};
+    weft_context *other;
+    assert_int_equal(weft_context_create(&other, NULL, NULL), WEFT_OK);
+    weft_tensor *theirs = weft_tensor_full(other, WEFT_F32, WEFT_SHAPE(1, 2), 1);
+    weft_tensor *x = weft_tensor_full(ctx, WEFT_F32, WEFT_SHAPE(1, 2), 1), *gone = tensor(2);
+    weft_module *net = WEFT_SEQUENTIAL(ctx, weft_module_create(ctx, &cls, NULL));
+    weft_totals totals;
+    weft_tensor_unref(gone);
+    handed_out = theirs;
+    assert_null(weft_call(net, x));
+    assert_error(WEFT_ERR_INVALID, "0: Odd: output 0 belongs to another context");
+    weft_discard(ctx);
+    handed_out = gone;
+    assert_null(weft_call(net, x));
+    assert_error(WEFT_ERR_STATE, "0: Odd: this tensor was freed");
+    weft_discard(ctx);
+    assert_int_equal(weft_module_totals(net, WEFT_SHAPE(1, 2), &totals), WEFT_ERR_STATE);
+    assert_error(WEFT_ERR_STATE, "0: Odd: this tensor was freed");
+    handed_out = weft_relu(x);
+    weft_discard(ctx);
+    assert_null(weft_call(net, x));
+    assert_error(WEFT_ERR_STATE, "0: Odd: this tensor belongs to a step that has ended");
+    weft_discard(ctx);
+    weft_tensor_unref(theirs);
+    weft_context_destroy(other);
+    weft_tensor_unref(x);
+    weft_module_unref(net);
 }
 
 static void functions_of_the_caller_cannot_invent_a_status(void **state)
@@ -284,6 +326,7 @@ int main(void)
         TEST(hooks_may_neither_hand_in_others_tensors_nor_invent_a_status),
         TEST(a_child_whose_last_reference_the_caller_dropped_does_no_harm),
         TEST(a_child_that_the_caller_destroyed_is_named_by_every_function),
+        TEST(what_a_forward_gives_is_a_tensor_of_this_step_and_context),
         TEST(functions_of_the_caller_cannot_invent_a_status),
         TEST(initialisers_refuse_what_is_no_tensor_where_they_skip_too),
         TEST(a_custom_op_may_neither_run_a_step_nor_have_endless_tiles),

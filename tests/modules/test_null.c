@@ -10,11 +10,14 @@
 
 #include "weft/weft.h"
 
-/* The call said `part` as this thread's error without a context. */
+/* The call said `part` as this thread's error without a context. What is said then is of another
+ * call, so that the next one must speak for itself. */
 static void said(const char *part)
 {
     if (!strstr(weft_error_text(NULL), part))
         fail_msg("\"%s\" has no \"%s\"", weft_error_text(NULL), part);
+    weft_explain(NULL, NULL);
+    assert_non_null(strstr(weft_error_text(NULL), "explain"));
 }
 
 typedef weft_tensor *(*op_fn)(void);
@@ -71,7 +74,17 @@ static void functions_without_a_context_or_a_tensor_say_so(void **state)
     assert_int_not_equal(weft_read(NULL, NULL, 0), WEFT_OK);
     said("read: the tensor is NULL");
     assert_int_not_equal(weft_init_constant(NULL, 1), WEFT_OK);
-    said("the tensor is NULL");
+    said("weft_init_constant: the tensor is NULL");
+    assert_int_not_equal(weft_init_uniform(NULL, 0, 1), WEFT_OK);
+    said("weft_init_uniform: the tensor is NULL");
+    assert_int_not_equal(weft_init_kaiming_normal(NULL, 0, WEFT_FAN_IN, WEFT_GAIN_RELU), WEFT_OK);
+    said("weft_init_kaiming_normal: the tensor is NULL");
+    assert_null(weft_call(NULL, NULL));
+    said("weft_call: the module is NULL");
+    assert_null(weft_sequential_create(NULL, 1, NULL));
+    said("Sequential: the context is NULL");
+    assert_null(weft_module_list_create(NULL, -1, NULL));
+    said("ModuleList: the context is NULL");
 }
 
 static void a_module_that_is_none_has_no_averages(void **state)
