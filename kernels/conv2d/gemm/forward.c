@@ -68,8 +68,10 @@ static double expect(const wf_conv2d_desc *d, wf_conv2d_pass pass, weft_isa isa)
         better = c->gemm_narrow;
     if (point && strided)
         better *= c->gemm_strided_point;
-    if (!panels && gemm_kind_of(d, pass) == GEMM_DENSE) /* Note [Borders] */
-        better *= 1 + c->gemm_borders * (1 / gemm_share_met(d) - 1);
+    if (!panels && gemm_kind_of(d, pass) == GEMM_DENSE) { /* Note [Borders] */
+        const double met = gemm_share_met(d);
+        better /= met + (1 - met) * c->gemm_padding;
+    }
     return wf_conv2d_expect(d, WF_ISA, gemm_share(d, pass, panels) * better);
 }
 
