@@ -194,8 +194,8 @@ wf_task *wf_lower_task(wf_lower *l, const char *kernel, wf_tile_fn fn, const voi
 /* WF_TILED: tile i accesses image i only, and the buffer has as many images as the task has tiles.
  * The plan chains such tasks, so that data stays in cache. WF_PIECES: tile i accesses a piece of its
  * own, the same piece of all buffers that the task accesses so; an output may take the place of an
- * input here, too. WF_WHOLE: any other access. A buffer
- * that a task reads and writes is declared twice. See Note [Partial sums and tiles]. */
+ * input here, too. WF_WHOLE: any other access. A buffer that a task reads and writes is declared
+ * twice. See Note [Partial sums and tiles]. */
 typedef enum wf_access { WF_WHOLE, WF_TILED, WF_PIECES } wf_access;
 void wf_reads(wf_task *task, wf_buf buf, wf_access access);
 void wf_writes(wf_task *task, wf_buf buf, wf_access access);

@@ -68,10 +68,11 @@ weft_module *weft_batch_norm2d_create(weft_context *ctx, int channels,
                 channels);
         return NULL;
     }
-    const char *wrong = channels < 1                               ? "there must be a channel"
-                        : !(opts->eps >= 0 && isfinite(opts->eps)) ? "eps must be at least 0"
-                        : !(opts->momentum <= 1)                   ? "momentum must be at most 1"
-                                                                   : NULL;
+    const char *wrong = channels < 1 ? "there must be a channel"
+                        : !(opts->eps >= 0 && isfinite(opts->eps))
+                            ? "eps must be finite and at least 0"
+                        : !(opts->momentum <= 1) ? "momentum must be at most 1"
+                                                 : NULL;
     if (wrong) {
         wf_fail(ctx, WEFT_ERR_INVALID, "BatchNorm2d(%d, eps=%g, momentum=%g): %s", channels,
                 opts->eps, opts->momentum, wrong);

@@ -41,11 +41,12 @@ weft_module *weft_group_norm_create(weft_context *ctx, int groups, int channels,
     }
     const weft_group_norm_opts usual = WEFT_GROUP_NORM_OPTS_INIT;
     opts = opts != NULL ? opts : &usual;
-    const char *wrong = groups < 1 || channels < 1 ? "groups and channels must be at least 1"
-                        : channels % groups != 0   ? "the channels must divide by the groups"
-                        : !(opts->eps > 0 && isfinite(opts->eps))
-                            ? "eps must be above 0 (WEFT_GROUP_NORM_OPTS_INIT has the default)"
-                            : NULL;
+    const char *wrong =
+        groups < 1 || channels < 1 ? "groups and channels must be at least 1"
+        : channels % groups != 0   ? "the channels must divide by the groups"
+        : !(opts->eps > 0 && isfinite(opts->eps))
+            ? "eps must be finite and above 0 (WEFT_GROUP_NORM_OPTS_INIT has the default)"
+            : NULL;
     if (wrong) {
         wf_fail(ctx, WEFT_ERR_INVALID, "GroupNorm(%d, %d, eps=%g): %s", groups, channels, opts->eps,
                 wrong);

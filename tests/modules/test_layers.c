@@ -146,13 +146,19 @@ static void refused_arguments_say_why(void **state)
                                              &(weft_conv_transpose2d_layer_opts){.groups = 4}));
     assert_error(WEFT_ERR_INVALID, "ConvTranspose2d(4, 6): channels do not divide by 4 groups");
     assert_null(weft_batch_norm2d_create(ctx, 0, NULL));
-    assert_error(WEFT_ERR_INVALID, "BatchNorm2d(0");
+    assert_error(WEFT_ERR_INVALID,
+                 "BatchNorm2d(0, eps=1e-05, momentum=0.1): there must be a channel");
+    assert_null(weft_batch_norm2d_create(ctx, 8, &(weft_batch_norm2d_opts){INFINITY, 0.1}));
+    assert_error(WEFT_ERR_INVALID, "eps must be finite and at least 0");
     assert_null(weft_batch_norm2d_create(ctx, 8, &(weft_batch_norm2d_opts){.no_affine = true}));
     assert_error(WEFT_ERR_INVALID, "begin options with WEFT_BATCH_NORM2D_OPTS_INIT");
     assert_null(weft_group_norm_create(ctx, 2, 8, &(weft_group_norm_opts){.no_affine = true}));
     assert_error(WEFT_ERR_INVALID, "WEFT_GROUP_NORM_OPTS_INIT");
     assert_null(weft_group_norm_create(ctx, 4, 6, NULL));
-    assert_error(WEFT_ERR_INVALID, "must divide by the groups");
+    assert_error(WEFT_ERR_INVALID,
+                 "GroupNorm(4, 6, eps=1e-05): the channels must divide by the groups");
+    assert_null(weft_group_norm_create(ctx, 0, 6, NULL));
+    assert_error(WEFT_ERR_INVALID, "groups and channels must be at least 1");
     assert_null(weft_layer_norm_create(ctx, WEFT_SHAPE(4), &(weft_layer_norm_opts){.eps = 0}));
     assert_error(WEFT_ERR_INVALID, "LayerNorm([4], eps=0)");
     assert_null(weft_layer_norm_create(ctx, WEFT_SCALAR, NULL));
